@@ -1,0 +1,61 @@
+"""The one family of errors of the product, split by who must act.
+
+Every error has a stable ``code`` (``room.what_happened``), a message that names the thing and, where two values
+disagree, both of them, and, where there is one, the next step for the person who reads it. Doors (command line, pages,
+HTTP) map the five classes once; no room below a door formats errors or logs and raises.
+"""
+
+from __future__ import annotations
+
+
+class ShuiqiaoError(Exception):
+    """Root of every error the product raises on purpose.
+
+    code: stable identifier, ``room.what_happened``, documented in ``docs/reference/errors.md``.
+    message: one English sentence naming the thing and both values.
+    next_step: what the reader can do about it, or an empty string.
+    """
+
+    __slots__ = ("code", "message", "next_step")
+
+    def __init__(self, code: str, message: str, *, next_step: str = "") -> None:
+        super().__init__(f"{code}: {message}")
+        self.code = code
+        self.message = message
+        self.next_step = next_step
+
+    def as_dict(self) -> dict[str, str]:
+        """Return the one shape in which every door shows an error."""
+        shape = {"code": self.code, "message": self.message}
+        if self.next_step:
+            shape["next_step"] = self.next_step
+        return shape
+
+
+class InvalidInput(ShuiqiaoError):  # noqa: N818 - the name says what happened, as every class here does
+    """What came from outside is malformed, too large or breaks a rule: the sender must change it."""
+
+
+class Denied(ShuiqiaoError):  # noqa: N818
+    """The act is well formed but not allowed to this party, now: consent, role, grade, ceiling."""
+
+
+class Conflict(ShuiqiaoError):  # noqa: N818
+    """The act contradicts what already happened: a repeated id, an existing batch, a stale version."""
+
+
+class Unavailable(ShuiqiaoError):  # noqa: N818
+    """A needed party, file or component is not there now; trying again later may succeed.
+
+    retry_after_s: seconds after which a retry makes sense, or None if the operator must act first.
+    """
+
+    __slots__ = ("retry_after_s",)
+
+    def __init__(self, code: str, message: str, *, next_step: str = "", retry_after_s: float | None = None) -> None:
+        super().__init__(code, message, next_step=next_step)
+        self.retry_after_s = retry_after_s
+
+
+class IntegrityError(ShuiqiaoError):
+    """Evidence does not hold: a signature, a proof, a digest or a stored byte is wrong. Somebody must investigate."""

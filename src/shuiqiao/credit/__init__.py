@@ -1,0 +1,1 @@
+"""Features from tax records, scorecards, honest validation, reason codes, limits and prices."""

@@ -1,0 +1,1 @@
+"""Cipher suites, keys, signing and sealing. Knows bytes; knows nothing of transactions or taxes."""

@@ -1,0 +1,119 @@
+"""What a cipher suite offers to the rest of the house, whoever computes it (software here, an HSM elsewhere).
+
+Public keys and signatures are fixed-size raw bytes: Ed25519 32 and 64; SM2 65 (0x04 || x || y) and 64 (r || s).
+"""
+
+from __future__ import annotations
+
+from enum import StrEnum
+from typing import TYPE_CHECKING, Any, Protocol
+
+if TYPE_CHECKING:
+    from shuiqiao.base.ids import Entropy
+
+KEY_ID_BYTES = 16
+"""A key id (COSE kid) is the first 16 bytes of the suite hash of the raw public key."""
+
+SEED_BYTES = 32
+
+
+class SuiteName(StrEnum):
+    """The two suites, chosen once per network in its genesis."""
+
+    INTL = "intl"
+    GM = "gm"
+
+
+class SigningKey(Protocol):
+    """A private signing key, in this process or in a device."""
+
+    @property
+    def public_key(self) -> bytes:
+        """The raw public key."""
+        ...
+
+    @property
+    def key_id(self) -> bytes:
+        """The first 16 bytes of the suite hash of the public key."""
+        ...
+
+    def sign(self, message: bytes) -> bytes:
+        """Return the 64-byte signature of a message."""
+        ...
+
+
+class SealingKey(Protocol):
+    """A private key to which others seal."""
+
+    @property
+    def public_key(self) -> bytes:
+        """The raw public key (X25519 32 bytes, SM2 65 bytes)."""
+        ...
+
+    def open_sealed(self, sealed: bytes, *, associated_data: bytes) -> bytes:
+        """Return the plaintext, or raise IntegrityError ``crypto.seal_broken``."""
+        ...
+
+
+class CipherSuite(Protocol):
+    """One suite: hash, signature, sealing. Stateless and safe to share between threads."""
+
+    @property
+    def name(self) -> SuiteName:
+        """intl or gm."""
+        ...
+
+    @property
+    def cose_algorithm(self) -> int:
+        """COSE algorithm number of the signature (-19 Ed25519, -65537 SM2 with SM3)."""
+        ...
+
+    @property
+    def hash_name(self) -> str:
+        """Name for ``hashlib.new``: sha256 or sm3."""
+        ...
+
+    @property
+    def verifying_provider(self) -> str:
+        """Name and version of the one library that verifies signatures inside consensus."""
+        ...
+
+    def digest(self, data: bytes) -> bytes:
+        """Return the 32-byte suite hash."""
+        ...
+
+    def new_hash(self) -> Any:
+        """Return a fresh hashlib object of the suite hash."""
+        ...
+
+    def generate_signing_key(self, entropy: Entropy) -> SigningKey:
+        """Make a signing key from injected randomness."""
+        ...
+
+    def signing_key_from_seed(self, seed: bytes) -> SigningKey:
+        """Derive the signing key that a 32-byte seed stands for."""
+        ...
+
+    def generate_sealing_key(self, entropy: Entropy) -> SealingKey:
+        """Make a sealing key from injected randomness."""
+        ...
+
+    def sealing_key_from_seed(self, seed: bytes) -> SealingKey:
+        """Derive the sealing key that a 32-byte seed stands for."""
+        ...
+
+    def derive_seed(self, seed: bytes, *, label: str, context: bytes) -> bytes:
+        """Return a 32-byte child seed (HKDF over the suite hash, info = label || 0x00 || context)."""
+        ...
+
+    def key_id(self, public_key: bytes) -> bytes:
+        """Return the first 16 bytes of the suite hash of a raw public key."""
+        ...
+
+    def verify_signature(self, *, public_key: bytes, message: bytes, signature: bytes) -> None:
+        """Return if the signature holds, else raise IntegrityError ``crypto.signature_invalid``."""
+        ...
+
+    def seal(self, plaintext: bytes, *, recipient: bytes, associated_data: bytes) -> bytes:
+        """Encrypt to a recipient's raw sealing key, bound to associated data."""
+        ...

@@ -1,0 +1,1 @@
+"""Requests and answers between institutions under consent: checks, sealing, proofs, manifests, ceilings."""

@@ -1,0 +1,238 @@
+"""The ledger's types and ports: what a transaction, a kind, a state, a block and an engine are.
+
+Rooms above the ledger write a ``contract.py`` that declares Kinds; ``node`` collects them into a KindTable. What the
+ledger must know of members it asks through KeyRing.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any, Protocol
+
+if TYPE_CHECKING:
+    from concurrent.futures import Future
+
+    import msgspec
+
+    from shuiqiao.base.ids import MemberId
+    from shuiqiao.crypto.model import SuiteName
+
+MAX_TRANSACTION_BYTES = 60_000
+"""Tile entries carry a 16-bit length; the margin leaves room for the entry's own framing."""
+
+MAX_VALIDITY_MS = 24 * 3_600_000
+MAX_GOVERNANCE_VALIDITY_MS = 30 * 24 * 3_600_000
+MAX_SIGNATURES = 64
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Signature:
+    """One signer's part of a COSE_Sign message."""
+
+    key_id: bytes
+    signature: bytes
+    protected: bytes
+    """The protected header bytes exactly as received: they are part of what was signed."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Transaction:
+    """A decoded transaction together with the bytes it was decoded from."""
+
+    raw: bytes
+    payload_bytes: bytes
+    body_protected: bytes
+    network: bytes
+    """Network id, 32 bytes."""
+    kind: str
+    version: int
+    id: bytes
+    author: MemberId
+    valid_until_ms: int
+    body: Any
+    """An instance of the kind's body struct."""
+    signatures: tuple[Signature, ...]
+
+
+class StateView(Protocol):
+    """The ledger's live state, read-only. Keys are ``room/noun/id`` text."""
+
+    def get(self, key: str) -> Any:
+        """Return the value (CBOR data model: int, str, bytes, list, dict, bool, None), or None if absent.
+
+        The value is shared: never change it in place.
+        """
+        ...
+
+
+class State(StateView, Protocol):
+    """The state while a transaction is applied: a contract may write under its own room only."""
+
+    def put(self, key: str, value: Any) -> None:
+        """Set a key; raises ValueError for a key outside the contract's room (a programming error)."""
+        ...
+
+    def delete(self, key: str) -> None:
+        """Remove a key."""
+        ...
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class BlockContext:
+    """What a contract may know of its block: never the machine's clock."""
+
+    height: int
+    time_ms: int
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Event:
+    """What subscribers are told after a transaction took effect."""
+
+    name: str
+    attributes: Mapping[str, Any]
+
+
+Check = Callable[[Transaction, StateView, BlockContext], None]
+"""Raise Denied, Conflict or InvalidInput if the transaction breaks a rule; deterministic, no I/O."""
+
+Apply = Callable[[Transaction, State, BlockContext], Sequence[Event]]
+"""Write the transaction's effect after check passed; deterministic, no I/O, must not raise."""
+
+Signers = Callable[[Transaction, StateView], Sequence[bytes]]
+"""Return the raw public keys that must have signed, all of them and no others."""
+
+
+def no_events(_tx: Transaction, _state: State, _ctx: BlockContext) -> Sequence[Event]:
+    """Apply nothing: for kinds that only leave their trace in the log."""
+    return ()
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Kind:
+    """One kind of transaction: its schema and its rules.
+
+    name: ``noun.verb`` as in the design's table, e.g. ``anchor.commit``.
+    room: the room that owns it; state is written under ``<room>/`` only.
+    body: a frozen msgspec Struct with forbid_unknown_fields and bounds on every field.
+    signers: who must sign; None means the author's member key alone.
+    governance: True allows a validity of 30 days instead of 24 hours.
+    relayable: True lets a transaction name an author who did not sign (a consent key speaks, a member relays).
+    """
+
+    name: str
+    room: str
+    version: int
+    body: type[msgspec.Struct]
+    check: Check
+    apply: Apply
+    signers: Signers | None = None
+    governance: bool = False
+    relayable: bool = False
+
+
+class KeyRing(Protocol):
+    """What the ledger asks about members; implemented by ``members`` over the state."""
+
+    def signing_key(self, state: StateView, member: MemberId) -> bytes:
+        """Return the member's current raw signing key; raises Denied ``members.unknown`` for a stranger.
+
+        Suspension is not asked here: the ledger checks ``gate/`` keys itself.
+        """
+        ...
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class NetworkParameters:
+    """What the ledger takes from the genesis."""
+
+    network: bytes
+    """Network id: suite hash of the genesis bytes, 32 bytes."""
+    suite: SuiteName
+    origin: str
+    """Origin line of checkpoints, ``shuiqiao/<network id in hex>``."""
+    operator: MemberId
+    operator_key: bytes
+    """Raw signing key of the operator of the embedded writer: it signs checkpoints."""
+    genesis_time_ms: int
+    initial_state: Mapping[str, Any]
+    """State written before block 1: members and parameters."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Committed:
+    """Where a transaction ended up, told only after it is durable."""
+
+    index: int
+    """Leaf index in the log."""
+    height: int
+    time_ms: int
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Block:
+    """One committed block: the accepted transactions in order. Its entry leaf follows them in the log."""
+
+    height: int
+    time_ms: int
+    first_index: int
+    """Leaf index of its first transaction; its block entry is at first_index + len(transactions)."""
+    transactions: tuple[bytes, ...]
+    entry: bytes
+    """Encoded block entry, the leaf that closes the block."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Checkpoint:
+    """The tree head: what a signed note says."""
+
+    origin: str
+    size: int
+    root: bytes
+    note: bytes
+    """The complete signed note as published."""
+
+
+class LedgerEngine(Protocol):
+    """The one port through which every room above uses the ledger."""
+
+    @property
+    def parameters(self) -> NetworkParameters:
+        """The network this engine serves."""
+        ...
+
+    def submit(self, raw: bytes) -> Future[Committed]:
+        """Hand in a signed transaction from any thread.
+
+        The future resolves only after the transaction is durable, or fails with the error that refused it.
+        """
+        ...
+
+    def state(self) -> StateView:
+        """Return a view of the state after the last committed block."""
+        ...
+
+    def last_block(self) -> tuple[int, int]:
+        """Return height and time (ms) of the last committed block; (0, genesis time) before the first."""
+        ...
+
+    def checkpoint(self) -> Checkpoint:
+        """Return the newest signed checkpoint (size 0 before the first block)."""
+        ...
+
+    def blocks(self, *, from_height: int) -> Iterator[Block]:
+        """Iterate over committed blocks in order, starting at a height (1 is the first)."""
+        ...
+
+    def receipt(self, index: int) -> bytes:
+        """Return the encoded receipt of the transaction at a leaf index; raises InvalidInput ``ledger.index_unknown``."""
+        ...
+
+    def subscribe(self, listener: Callable[[Block, Sequence[Event]], None]) -> None:
+        """Call a listener after each block is committed, on the engine's own thread: return quickly."""
+        ...
+
+    def close(self) -> None:
+        """Finish what was accepted for ordering, then release files and processes."""
+        ...

@@ -1,0 +1,1 @@
+"""Products, applications and decisions."""

@@ -1,0 +1,1 @@
+"""Composition: one institution's settings, wiring and use cases."""

@@ -1,0 +1,1 @@
+"""The regulator's room: replay audit, statistics, and the record-management-only rules as checks."""

@@ -1,0 +1,1 @@
+"""One institution's private records: ingest, anchor, amend, prove, erase."""
