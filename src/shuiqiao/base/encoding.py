@@ -1,6 +1,6 @@
 """The two byte forms of the product: deterministic CBOR for what is signed, sorted-key JSON for what is disclosed.
 
-CBOR follows RFC 8949 section 4.2.1 (shortest form, definite lengths, keys sorted bytewise). Decoding of outside bytes is
+CBOR follows RFC 8949 section 4.2.1 (shortest form, definite lengths, sorted keys). Decoding of outside bytes is
 strict: what does not re-encode to exactly the same bytes is refused, so one meaning has one encoding.
 """
 

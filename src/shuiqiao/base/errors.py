@@ -32,19 +32,19 @@ class ShuiqiaoError(Exception):
         return shape
 
 
-class InvalidInput(ShuiqiaoError):  # noqa: N818 - the name says what happened, as every class here does
+class InvalidInput(ShuiqiaoError):
     """What came from outside is malformed, too large or breaks a rule: the sender must change it."""
 
 
-class Denied(ShuiqiaoError):  # noqa: N818
+class Denied(ShuiqiaoError):
     """The act is well formed but not allowed to this party, now: consent, role, grade, ceiling."""
 
 
-class Conflict(ShuiqiaoError):  # noqa: N818
+class Conflict(ShuiqiaoError):
     """The act contradicts what already happened: a repeated id, an existing batch, a stale version."""
 
 
-class Unavailable(ShuiqiaoError):  # noqa: N818
+class Unavailable(ShuiqiaoError):
     """A needed party, file or component is not there now; trying again later may succeed.
 
     retry_after_s: seconds after which a retry makes sense, or None if the operator must act first.

@@ -17,7 +17,7 @@ _WAN = 10_000
 _YI = 100_000_000
 
 
-def fen_from_yuan(amount: str | int | float | Decimal) -> int:
+def fen_from_yuan(amount: str | float | Decimal) -> int:
     """Return whole fen for an amount in yuan.
 
     A float is read by its shortest decimal form, as a spreadsheet shows it. Raises InvalidInput

@@ -60,7 +60,7 @@ class CipherSuite(Protocol):
 
     @property
     def name(self) -> SuiteName:
-        """intl or gm."""
+        """Intl or gm."""
         ...
 
     @property

@@ -226,7 +226,7 @@ class LedgerEngine(Protocol):
         ...
 
     def receipt(self, index: int) -> bytes:
-        """Return the encoded receipt of the transaction at a leaf index; raises InvalidInput ``ledger.index_unknown``."""
+        """Return the encoded receipt of the transaction at a leaf; InvalidInput ``ledger.index_unknown`` if absent."""
         ...
 
     def subscribe(self, listener: Callable[[Block, Sequence[Event]], None]) -> None:

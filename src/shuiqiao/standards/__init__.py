@@ -1,1 +1,1 @@
-"""The shared data standard: record types with bilingual fields, the readers that produce them, validation with quarantine."""
+"""The shared data standard: bilingual record types, the readers that produce them, validation with quarantine."""
