@@ -1,4 +1,53 @@
+# The project's acts. Everything is set up inside .venv/; on a fresh machine only Python >= 3.11 and make are needed.
 SHELL := /bin/bash
-lock:
-	uv pip compile --universal --python-version 3.11 --generate-hashes --no-emit-index-url --no-emit-find-links --no-header -q pyproject.toml -o locks/base.txt
-	uv pip compile --universal --python-version 3.11 --generate-hashes --no-emit-index-url --no-emit-find-links --no-header -q pyproject.toml --group test --group lint -c locks/base.txt -o locks/dev.txt
+.SHELLFLAGS := -eu -o pipefail -c
+.DEFAULT_GOAL := help
+
+PYTHON ?= python3
+BIN := .venv/bin
+COMPILE := pip compile --universal --python-version 3.11 --generate-hashes --no-emit-index-url --no-emit-find-links --no-header -q
+
+.PHONY: help demo test lint bench docs clean lock setup setup-dev
+
+help:  ## list what can be made
+	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 12
+
+demo: setup  ## run the whole Bank-Tax Interaction on 200 synthetic taxpayers
+	$(BIN)/shuiqiao demo
+
+test: setup-dev lint  ## set up everything and pass all checks and tests
+	$(BIN)/pytest -n 2 --dist worksteal
+
+lint: setup-dev  ## style, types, import layers, dead code, dependencies
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+	$(BIN)/mypy
+	$(BIN)/pyright --warnings
+	$(BIN)/lint-imports
+	$(BIN)/vulture
+	$(BIN)/deptry src
+
+bench: setup-dev  ## measure speed and memory; figures as JSON on standard output
+	$(BIN)/shuiqiao bench anchor --records 1000000 --suite intl --json
+	$(BIN)/shuiqiao bench ledger --suite intl --json
+	$(BIN)/shuiqiao bench ledger --suite gm --json
+	$(BIN)/shuiqiao bench receipt --json
+
+docs: setup  ## write the reference pages that are generated from the code
+	$(BIN)/python scripts/write_reference.py
+
+clean:  ## remove everything that was set up or made
+	rm -rf .venv .tools build dist demo-out .pytest_cache .hypothesis .mypy_cache .ruff_cache .import_linter_cache
+
+setup: .venv/.base
+setup-dev: .venv/.dev
+
+.venv/.base: locks/base.txt pyproject.toml scripts/setup.sh
+	@PYTHON=$(PYTHON) scripts/setup.sh base
+
+.venv/.dev: locks/dev.txt locks/base.txt pyproject.toml scripts/setup.sh
+	@PYTHON=$(PYTHON) scripts/setup.sh dev
+
+lock:  ## resolve the dependencies anew into the hash-pinned lock files
+	uv $(COMPILE) pyproject.toml --group build -o locks/base.txt
+	uv $(COMPILE) pyproject.toml --group build --group test --group lint -c locks/base.txt -o locks/dev.txt

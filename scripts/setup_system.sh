@@ -1,0 +1,18 @@
+#!/usr/bin/env bash
+# Install what the tests use from Debian's packages: a browser with Chinese fonts for the report page.
+# Where that is impossible the tests that need it say so and are skipped (in CI they fail).
+set -uo pipefail
+missing=()
+command -v chromium >/dev/null || missing+=(chromium)
+fc-list 2>/dev/null | grep -qi 'noto.*cjk' || missing+=(fonts-noto-cjk fontconfig)
+[ ${#missing[@]} -eq 0 ] && exit 0
+if [ "$(id -u)" -ne 0 ] || ! command -v apt-get >/dev/null; then
+    echo "Not installed (needs root and apt-get): ${missing[*]}; the tests that need them will say so." >&2
+    exit 0
+fi
+export DEBIAN_FRONTEND=noninteractive
+echo "Installing ${missing[*]} from Debian ..." >&2
+{ apt-get update -q && apt-get install -q -y --no-install-recommends "${missing[@]}"; } >/dev/null 2>.tools-apt.log ||
+    { echo "Debian packages could not be installed: ${missing[*]}" >&2; tail -3 .tools-apt.log >&2; }
+rm -f .tools-apt.log
+exit 0
