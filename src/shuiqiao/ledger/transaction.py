@@ -1,0 +1,321 @@
+"""The transaction: a tagged COSE_Sign message (RFC 9052) in one deterministic form, or refused.
+
+::
+
+    transaction = D8 62 84 40 A0 || bstr(payload) || array(signatures)         tag 98, h'' protected, {} unprotected
+    signature   = 83 || bstr({1: alg, 4: kid}) || A0 || bstr(64 bytes)
+    payload     = {id, body, kind, author, network, version, valid_until}      deterministic CBOR
+
+With one suite per network every byte around payload, kids and signatures is fixed, so the envelope is compared to a
+template instead of being decoded and encoded again [LEDGER-TX-1]. The bytes received are the bytes verified, stored
+and hashed [LEDGER-TX-2]: nothing here re-encodes anything in order to verify it. Who must sign, and whether the
+transaction is timely and allowed, is decided by ``machine``; signatures are checked by whoever holds the keys.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from functools import lru_cache
+from typing import Any
+
+import cbor2
+import msgspec
+
+from shuiqiao.base.encoding import decode_cbor, encode_cbor
+from shuiqiao.base.errors import InvalidInput
+from shuiqiao.base.ids import ID_BYTES, MemberId
+from shuiqiao.crypto.model import KEY_ID_BYTES, CipherSuite, SigningKey
+from shuiqiao.ledger.kinds import KindTable, cbor_key_rank
+from shuiqiao.ledger.model import MAX_SIGNATURES, MAX_TRANSACTION_BYTES, Signature, Transaction
+
+SIGNATURE_BYTES = 64
+NETWORK_BYTES = 32
+MAX_NESTING = 16
+"""Deepest nesting of a payload, in containers: no body of the field needs more than four."""
+
+MAX_TIME_MS = 2**53 - 1
+"""Largest moment, in ms: what every JSON reader can hold exactly."""
+
+_ENVELOPE_HEAD = b"\xd8\x62\x84\x40\xa0"
+_SIG_STRUCTURE_HEAD = b"\x85\x69Signature\x40"
+_MEMBER = re.compile(r"[a-z][a-z0-9-]{1,31}")
+_PAYLOAD_KEYS = ("id", "body", "kind", "author", "network", "version", "valid_until")
+_SCALARS = frozenset({int, str, bytes, bool, type(None)})
+_INLINE_LENGTH = 24
+_MIN_TWO_BYTE_LENGTH = 256
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class TransactionDraft:
+    """What its author wants to say, before anybody signed it."""
+
+    kind: str
+    version: int
+    body: msgspec.Struct
+    author: MemberId
+    valid_until_ms: int
+    id: bytes
+    """16 random bytes; the pair (author, id) is accepted once."""
+
+
+def encode_payload(draft: TransactionDraft, *, network: bytes) -> bytes:
+    """Return the payload bytes that every signer of a draft signs."""
+    body = msgspec.to_builtins(draft.body, builtin_types=(bytes,))
+    return encode_cbor(
+        {
+            "network": network,
+            "kind": draft.kind,
+            "version": draft.version,
+            "id": draft.id,
+            "author": draft.author,
+            "valid_until": draft.valid_until_ms,
+            "body": body,
+        }
+    )
+
+
+def sign_payload(payload: bytes, *, suite: CipherSuite, key: SigningKey) -> Signature:
+    """Return one signer's signature over payload bytes; signers in different houses each make their own."""
+    protected = _protected_head(suite.cose_algorithm) + key.key_id
+    signature = key.sign(_sig_structure(protected, payload))
+    return Signature(key_id=key.key_id, signature=signature, protected=protected)
+
+
+def assemble_transaction(payload: bytes, *, signatures: Sequence[Signature]) -> bytes:
+    """Return the transaction bytes of a payload and its signatures, which it puts in order of kid.
+
+    Raises InvalidInput ``ledger.tx_malformed`` for no, too many or repeated signers, ``ledger.tx_too_large``.
+    """
+    ordered = sorted(signatures, key=lambda signature: signature.key_id)
+    if not 1 <= len({signature.key_id for signature in ordered}) == len(ordered) <= MAX_SIGNATURES:
+        raise _malformed(f"{len(ordered)} signatures where 1 to {MAX_SIGNATURES} different signers are allowed")
+    parts = [_ENVELOPE_HEAD, _bytes_head(len(payload)), payload, _array_head(len(ordered))]
+    for signature in ordered:
+        protected = _bytes_head(len(signature.protected)) + signature.protected
+        parts += [b"\x83", protected, b"\xa0", _bytes_head(len(signature.signature)), signature.signature]
+    raw = b"".join(parts)
+    _require_size(raw)
+    return raw
+
+
+def sign_transaction(
+    draft: TransactionDraft, *, network: bytes, suite: CipherSuite, keys: Sequence[SigningKey]
+) -> bytes:
+    """Return the signed transaction bytes of a draft, ready to submit.
+
+    Raises InvalidInput ``ledger.tx_too_large`` or ``ledger.tx_malformed`` (no or repeated keys).
+    """
+    payload = encode_payload(draft, network=network)
+    signatures = [sign_payload(payload, suite=suite, key=key) for key in keys]
+    return assemble_transaction(payload, signatures=signatures)
+
+
+def decode_transaction(raw: bytes, *, kinds: KindTable, network: bytes, suite: CipherSuite) -> Transaction:
+    """Return the transaction that bytes hold, having refused every structural fault; no signature is checked here.
+
+    Raises InvalidInput: ``ledger.tx_too_large``, ``ledger.tx_malformed``, ``ledger.tx_wrong_suite``,
+    ``ledger.tx_foreign_network``, ``ledger.kind_unknown``, ``ledger.body_invalid``.
+    """
+    _require_size(raw)
+    payload_bytes, position = _split_payload(raw)
+    signatures = _split_signatures(raw, position=position, algorithm=suite.cose_algorithm)
+    payload = _decode_payload(payload_bytes)
+    if payload["network"] != network:
+        raise InvalidInput(
+            "ledger.tx_foreign_network",
+            f"the transaction is for network {payload['network'].hex()[:16]}, this is {network.hex()[:16]}",
+        )
+    kind = kinds.get(payload["kind"], payload["version"])
+    return Transaction(
+        raw=raw,
+        payload_bytes=payload_bytes,
+        body_protected=b"",
+        network=payload["network"],
+        kind=kind.name,
+        version=kind.version,
+        id=payload["id"],
+        author=MemberId(payload["author"]),
+        valid_until_ms=payload["valid_until"],
+        body=kinds.decode_body(kind, payload["body"]),
+        signatures=signatures,
+    )
+
+
+def signature_message(tx: Transaction, signature: Signature) -> bytes:
+    """Return the Sig_structure (RFC 9052 section 4.4) that a signer of the transaction signed [LEDGER-TX-3]."""
+    return _sig_structure(signature.protected, tx.payload_bytes)
+
+
+def _sig_structure(protected: bytes, payload: bytes) -> bytes:
+    return b"".join(
+        (_SIG_STRUCTURE_HEAD, _bytes_head(len(protected)), protected, b"\x40", _bytes_head(len(payload)), payload)
+    )
+
+
+def _require_size(raw: bytes) -> None:
+    """[LEDGER-TX-4]: the limit comes first, so that no later step works on more bytes than it."""
+    if len(raw) > MAX_TRANSACTION_BYTES:
+        raise InvalidInput(
+            "ledger.tx_too_large", f"a transaction of {len(raw)} bytes; at most {MAX_TRANSACTION_BYTES} are allowed"
+        )
+
+
+def _split_payload(raw: bytes) -> tuple[bytes, int]:
+    """Return the payload bytes and the position after them."""
+    if not raw.startswith(_ENVELOPE_HEAD):
+        raise _malformed("it is not a COSE_Sign message with tag 98 and empty body headers")
+    start, length = _read_head(raw, len(_ENVELOPE_HEAD), major=0x40)
+    end = start + length
+    if end >= len(raw):
+        raise _malformed("it ends inside its payload")
+    return raw[start:end], end
+
+
+def _split_signatures(raw: bytes, *, position: int, algorithm: int) -> tuple[Signature, ...]:
+    """Return the signatures, comparing every byte around kid and signature with the suite's one form [LEDGER-TX-1]."""
+    first, count = _read_head(raw, position, major=0x80)
+    before, after = _signer_template(algorithm)
+    size = len(before) + KEY_ID_BYTES + len(after) + SIGNATURE_BYTES
+    if not 1 <= count <= MAX_SIGNATURES or first + count * size != len(raw):
+        raise _signature_fault(raw, algorithm=algorithm)
+    signatures: list[Signature] = []
+    previous = b""
+    for start in range(first, len(raw), size):
+        key_start = start + len(before)
+        key_end = key_start + KEY_ID_BYTES
+        key_id = raw[key_start:key_end]
+        if raw[start:key_start] != before or raw[key_end : key_end + len(after)] != after:
+            raise _signature_fault(raw, algorithm=algorithm)
+        if key_id <= previous:
+            raise _malformed("its signatures are not in strictly ascending order of kid")
+        previous = key_id
+        protected = _protected_head(algorithm) + key_id
+        signature = raw[key_end + len(after) : start + size]
+        signatures.append(Signature(key_id=key_id, signature=signature, protected=protected))
+    return tuple(signatures)
+
+
+@lru_cache(maxsize=8)
+def _protected_head(algorithm: int) -> bytes:
+    """Return the protected header {1: alg, 4: kid} up to the kid's own bytes."""
+    return encode_cbor({1: algorithm, 4: bytes(KEY_ID_BYTES)})[:-KEY_ID_BYTES]
+
+
+@lru_cache(maxsize=8)
+def _signer_template(algorithm: int) -> tuple[bytes, bytes]:
+    """Return the fixed bytes of one signer before its kid, and those between its kid and its signature."""
+    head = _protected_head(algorithm)
+    return b"\x83" + _bytes_head(len(head) + KEY_ID_BYTES) + head, b"\xa0" + _bytes_head(SIGNATURE_BYTES)
+
+
+def _signature_fault(raw: bytes, *, algorithm: int) -> InvalidInput:
+    """Say why the signatures are not of the one form: another suite's algorithm, or plain malformed."""
+    found = _first_algorithm(raw)
+    if found is None or found == algorithm:
+        return _malformed("its signatures are not of the form [{1: alg, 4: kid}, {}, 64 bytes]")
+    return InvalidInput(
+        "ledger.tx_wrong_suite", f"signed with COSE algorithm {found}, this network's suite signs with {algorithm}"
+    )
+
+
+def _first_algorithm(raw: bytes) -> int | None:
+    try:
+        algorithm = decode_cbor(decode_cbor(raw).value[3][0][0])[1]
+    except Exception:  # noqa: BLE001 - any failure to read hostile bytes means the same: nothing readable there
+        return None
+    return algorithm if type(algorithm) is int else None
+
+
+def _decode_payload(data: bytes) -> dict[str, Any]:
+    payload = _decode_deterministic(data)
+    if type(payload) is not dict or tuple(payload) != _PAYLOAD_KEYS:
+        raise _malformed(f"its payload is not a map of exactly {', '.join(_PAYLOAD_KEYS)}")
+    is_typed = (
+        type(payload["id"]) is bytes
+        and len(payload["id"]) == ID_BYTES
+        and type(payload["network"]) is bytes
+        and len(payload["network"]) == NETWORK_BYTES
+        and type(payload["kind"]) is str
+        and type(payload["version"]) is int
+        and type(payload["body"]) is dict
+        and type(payload["valid_until"]) is int
+        and 0 <= payload["valid_until"] <= MAX_TIME_MS
+        and type(payload["author"]) is str
+        and _MEMBER.fullmatch(payload["author"]) is not None
+    )
+    if not is_typed:
+        raise _malformed("a field of its payload has the wrong type or length")
+    return payload
+
+
+def _decode_deterministic(data: bytes) -> Any:
+    """Decode bytes, refusing every form but the deterministic one [LEDGER-TX-5].
+
+    Encoding again without sorting proves shortest heads, definite lengths, no repeated key, no tag and no trailing
+    byte; the walk proves the order of keys and that only ledger types occur. Together they are exactly the comparison
+    with the sorted form, at half its cost.
+    """
+    try:
+        value = cbor2.loads(
+            data, max_depth=MAX_NESTING, allow_indefinite=False, allow_duplicate_keys=False, strict_hashable_types=True
+        )
+        is_deterministic = _is_plain(value) and cbor2.dumps(value) == data
+    except Exception as error:  # the decoder raises a dozen kinds on hostile input
+        raise _malformed(f"its payload is not well-formed CBOR: {error}") from error
+    if not is_deterministic:
+        raise _malformed("its payload is not deterministic CBOR of maps, lists, text, bytes and integers")
+    return value
+
+
+def _is_plain(value: Any) -> bool:
+    """Return whether a decoded value holds ledger types only, its map keys being text in deterministic order."""
+    if type(value) is dict:
+        return _is_sorted(value) and all(type(item) in _SCALARS or _is_plain(item) for item in value.values())
+    if type(value) is list:
+        return all(type(item) in _SCALARS or _is_plain(item) for item in value)
+    return type(value) in _SCALARS
+
+
+def _is_sorted(mapping: Mapping[Any, Any]) -> bool:
+    keys = list(mapping)
+    return all(type(key) is str for key in keys) and keys == sorted(keys, key=cbor_key_rank)
+
+
+def _read_head(raw: bytes, position: int, *, major: int) -> tuple[int, int]:
+    """Return (position after the head, length) of a byte string (0x40) or array (0x80) in its shortest form."""
+    head = raw[position : position + 3]
+    argument = head[0] - major if head else -1
+    if 0 <= argument < _INLINE_LENGTH:
+        return position + 1, argument
+    if argument == _INLINE_LENGTH and len(head) > 1 and head[1] >= _INLINE_LENGTH:
+        return position + 2, head[1]
+    if argument == _INLINE_LENGTH + 1 and len(head) == 3:  # noqa: PLR2004 - one byte of type, two of length
+        length = int.from_bytes(head[1:], "big")
+        if length >= _MIN_TWO_BYTE_LENGTH:
+            return position + 3, length
+    raise _malformed(f"byte {position} does not begin a shortest-form {'list' if major else 'byte string'}")
+
+
+def _bytes_head(length: int) -> bytes:
+    return _head(0x40, length)
+
+
+def _array_head(length: int) -> bytes:
+    return _head(0x80, length)
+
+
+def _head(major: int, length: int) -> bytes:
+    """Return the shortest CBOR head of a byte string or array below 2^32."""
+    if length < _INLINE_LENGTH:
+        return bytes((major + length,))
+    if length < _MIN_TWO_BYTE_LENGTH:
+        return bytes((major + _INLINE_LENGTH, length))
+    if length < 1 << 16:
+        return bytes((major + _INLINE_LENGTH + 1,)) + length.to_bytes(2, "big")
+    return bytes((major + _INLINE_LENGTH + 2,)) + length.to_bytes(4, "big")
+
+
+def _malformed(reason: str) -> InvalidInput:
+    return InvalidInput("ledger.tx_malformed", f"the bytes are not a transaction: {reason}")
