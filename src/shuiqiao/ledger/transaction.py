@@ -15,7 +15,7 @@ transaction is timely and allowed, is decided by ``machine``; signatures are che
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Sequence
 from dataclasses import dataclass
 from functools import lru_cache
 from typing import Any
@@ -272,15 +272,20 @@ def _decode_deterministic(data: bytes) -> Any:
 def _is_plain(value: Any) -> bool:
     """Return whether a decoded value holds ledger types only, its map keys being text in deterministic order."""
     if type(value) is dict:
-        return _is_sorted(value) and all(type(item) in _SCALARS or _is_plain(item) for item in value.values())
+        return _is_sorted(tuple(value)) and _are_plain(value.values())
     if type(value) is list:
-        return all(type(item) in _SCALARS or _is_plain(item) for item in value)
+        return _are_plain(value)
     return type(value) in _SCALARS
 
 
-def _is_sorted(mapping: Mapping[Any, Any]) -> bool:
-    keys = list(mapping)
-    return all(type(key) is str for key in keys) and keys == sorted(keys, key=cbor_key_rank)
+def _are_plain(values: Collection[Any]) -> bool:
+    return _SCALARS.issuperset(map(type, values)) or all(map(_is_plain, values))
+
+
+@lru_cache(maxsize=1024)
+def _is_sorted(keys: tuple[Any, ...]) -> bool:
+    """Return whether map keys are text in deterministic order; remembered, as the maps of a kind share their keys."""
+    return all(type(key) is str for key in keys) and list(keys) == sorted(keys, key=cbor_key_rank)
 
 
 def _read_head(raw: bytes, position: int, *, major: int) -> tuple[int, int]:
