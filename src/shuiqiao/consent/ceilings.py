@@ -1,0 +1,149 @@
+"""Fair-use ceilings: the most that a consent may ask for each purpose, as one table.
+
+Rule: docs/spec/consent-exchange.md [CONSENT-8]: the smallest set that serves the purpose, and nothing beyond it even if
+an enterprise would sign it. The longest validity per purpose is also a ledger rule, so changing it changes the network.
+Guarantees: a record type, group, mode or purpose that the table does not name is refused.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from datetime import date
+
+from shuiqiao.base.clock import MS_PER_DAY
+from shuiqiao.base.errors import Denied, InvalidInput
+from shuiqiao.consent.model import WINDOW_DAYS, ConsentArtefact, Mode, Purpose
+from shuiqiao.standards.model import CORE_GROUP
+
+_MONTHS_PER_YEAR = 12
+_DAYS_PER_YEAR = 365
+
+_FACTS = frozenset({CORE_GROUP, "amounts"})
+_PARTNERS = _FACTS | {"counterparty"}
+_PERSON = _FACTS | {"person"}
+
+_TAX_FACTS: Mapping[str, frozenset[str]] = dict.fromkeys(
+    (
+        "registration", "change", "tax_credit_grade", "filing", "payment", "arrears", "violation", "audit_case",
+        "vat_return_general", "vat_return_small", "cit_return", "balance_sheet", "income_statement", "cash_flow",
+        "invoice_issued", "invoice_received", "red_letter_confirmation",
+    ),
+    _FACTS,
+)  # fmt: skip
+_WITH_PARTNERS = dict.fromkeys(("invoice_issued", "invoice_received", "red_letter_confirmation"), _PARTNERS)
+_WITH_PERSON = dict.fromkeys(("registration", "shareholder"), _PERSON)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Ceiling:
+    """The most that one purpose may ask.
+
+    groups: record type id (without version) to the disclosure groups allowed.
+    max_answers_per_year: the artefact's frequency, scaled to 365 days, may not exceed it.
+    """
+
+    groups: Mapping[str, frozenset[str]]
+    modes: frozenset[Mode]
+    max_period_months: int
+    max_answers_per_year: int
+    max_data_life_days: int
+    max_validity_days: int
+
+    @property
+    def max_validity_ms(self) -> int:
+        """The longest validity of a consent, in milliseconds."""
+        return self.max_validity_days * MS_PER_DAY
+
+
+CEILINGS: Mapping[Purpose, Ceiling] = {
+    # A loan file is judged on up to five tax years, a few times, while the application is open.
+    Purpose.UNDERWRITING: Ceiling(
+        groups={**_TAX_FACTS, **_WITH_PARTNERS, **_WITH_PERSON},
+        modes=frozenset({Mode.DISCLOSE, Mode.PROVE, Mode.SCORE}),
+        max_period_months=60,
+        max_answers_per_year=150,
+        max_data_life_days=365,
+        max_validity_days=180,
+    ),
+    # A running loan is watched monthly over two years of facts; who the partners are is no part of a trigger.
+    Purpose.LOAN_MONITORING: Ceiling(
+        groups={**_TAX_FACTS, **dict.fromkeys(("shareholder",), _FACTS)},
+        modes=frozenset({Mode.DISCLOSE, Mode.PROVE, Mode.SCORE}),
+        max_period_months=24,
+        max_answers_per_year=52,
+        max_data_life_days=365,
+        max_validity_days=1100,
+    ),
+    # A model is fitted on many taxpayers and needs neither partners nor persons.
+    Purpose.MODEL_DEVELOPMENT: Ceiling(
+        groups=_TAX_FACTS,
+        modes=frozenset({Mode.DISCLOSE, Mode.TRAIN}),
+        max_period_months=60,
+        max_answers_per_year=4,
+        max_data_life_days=730,
+        max_validity_days=365,
+    ),
+    # One look, soon, and soon forgotten.
+    Purpose.ONE_TIME: Ceiling(
+        groups=_TAX_FACTS,
+        modes=frozenset({Mode.DISCLOSE, Mode.PROVE}),
+        max_period_months=24,
+        max_answers_per_year=1,
+        max_data_life_days=30,
+        max_validity_days=30,
+    ),
+}
+
+
+def verify_within_ceiling(artefact: ConsentArtefact) -> None:
+    """Return if an artefact asks no more than its purpose allows; else raise Denied ``consent.ceiling_exceeded``."""
+    ceiling = CEILINGS[artefact.purpose]
+    answers_per_year = artefact.frequency.count * _DAYS_PER_YEAR // WINDOW_DAYS[artefact.frequency.unit]
+    months = period_months(artefact.period_from, artefact.period_to)
+    verify_items_within(artefact.items, purpose=artefact.purpose)
+    for mode in artefact.modes:
+        verify_mode_within(mode, purpose=artefact.purpose)
+    _expect_at_most(months, ceiling.max_period_months, "months of data", artefact.purpose)
+    _expect_at_most(answers_per_year, ceiling.max_answers_per_year, "answers a year", artefact.purpose)
+    _expect_at_most(artefact.data_life_days, ceiling.max_data_life_days, "days of data life", artefact.purpose)
+    validity_ms = artefact.valid_to_ms - artefact.valid_from_ms
+    _expect_at_most(validity_ms, ceiling.max_validity_ms, "milliseconds of validity", artefact.purpose)
+
+
+def verify_items_within(items: Mapping[str, list[str]], *, purpose: Purpose) -> None:
+    """Return if every type and group is one the purpose allows; else raise Denied ``consent.ceiling_exceeded``."""
+    groups = CEILINGS[purpose].groups
+    for type_id, asked in items.items():
+        greedy = sorted(set(asked) - groups.get(type_id.partition("@")[0], frozenset()))
+        if greedy:
+            raise _exceeded(f"{purpose} does not allow {', '.join(greedy)} of {type_id}")
+
+
+def verify_mode_within(mode: Mode, *, purpose: Purpose) -> None:
+    """Return if the purpose allows the mode; else raise Denied ``consent.ceiling_exceeded``."""
+    if mode not in CEILINGS[purpose].modes:
+        raise _exceeded(f"{purpose} does not allow the mode {mode}")
+
+
+def verify_period_within(period_from: date, period_to: date, *, purpose: Purpose) -> None:
+    """Return if a period is no longer than the purpose allows; else raise Denied ``consent.ceiling_exceeded``."""
+    months = period_months(period_from, period_to)
+    _expect_at_most(months, CEILINGS[purpose].max_period_months, "months of data", purpose)
+
+
+def period_months(period_from: date, period_to: date) -> int:
+    """Return how many calendar months a period touches; raises InvalidInput ``consent.period_reversed``."""
+    if period_to < period_from:
+        raise InvalidInput("consent.period_reversed", f"the period ends on {period_to}, before {period_from}")
+    years = period_to.year - period_from.year
+    return years * _MONTHS_PER_YEAR + period_to.month - period_from.month + 1
+
+
+def _expect_at_most(asked: int, most: int, what: str, purpose: Purpose) -> None:
+    if asked > most:
+        raise _exceeded(f"{asked} {what} where {purpose} allows {most}")
+
+
+def _exceeded(message: str) -> Denied:
+    return Denied("consent.ceiling_exceeded", message, next_step="Ask for the least that serves the purpose.")

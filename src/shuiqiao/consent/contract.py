@@ -1,0 +1,259 @@
+"""The ledger's rules for consent: who must sign, which steps exist, how long a consent may last.
+
+Rule: docs/spec/consent-exchange.md [CONSENT-6] to [CONSENT-14]. Valid steps, and no others::
+
+    (absent) --grant--> active --pause--> paused --resume--> active
+                        active, paused --revoke--> revoked
+                        active, paused --time--> expired        (derived: block time > valid_to_ms)
+
+Pure: block time is the only time. The artefact itself never comes here: its commitment does [CONSENT-14].
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+import msgspec
+
+from shuiqiao.base.clock import MS_PER_DAY
+from shuiqiao.base.errors import Conflict, Denied, InvalidInput
+from shuiqiao.base.ids import MemberId
+from shuiqiao.consent.ceilings import CEILINGS
+from shuiqiao.consent.model import (
+    ConsentId,
+    Digest,
+    Grant,
+    MemberName,
+    PublicKey,
+    Purpose,
+    RevokeReason,
+    Status,
+    TimeMs,
+    grant_from_state,
+    grant_key,
+)
+from shuiqiao.ledger.model import BlockContext, Event, Kind, State, StateView, Transaction
+from shuiqiao.members.contract import MemberKeyRing, require_role
+from shuiqiao.members.model import Role
+
+GRANT = "consent.grant"
+PAUSE = "consent.pause"
+RESUME = "consent.resume"
+REVOKE = "consent.revoke"
+
+MAX_LEAD_MS = 90 * MS_PER_DAY
+"""A consent may begin at most this long after its grant: what is needed later is asked for later."""
+
+_KEY_RING = MemberKeyRing()
+
+
+class ConsentGrantBody(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
+    """All that the ledger is told of a consent when it begins."""
+
+    consent: ConsentId
+    provider: MemberName
+    recipient: MemberName
+    purpose: Purpose
+    valid_from_ms: TimeMs
+    valid_to_ms: TimeMs
+    key: PublicKey
+    commitment: Digest
+
+
+class ConsentPauseBody(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
+    """Stop the flow for now."""
+
+    consent: ConsentId
+
+
+class ConsentResumeBody(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
+    """Lift one pause, named by the id of its transaction, so that a resume kept back cannot lift a later pause."""
+
+    consent: ConsentId
+    pause: ConsentId
+
+
+class ConsentRevokeBody(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
+    """End a consent for good."""
+
+    consent: ConsentId
+    reason: RevokeReason
+
+
+def consent_key_entry(key: bytes) -> str:
+    """Return the state key under which a used consent key is remembered."""
+    return f"consent/key/{key.hex()}"
+
+
+def _check_grant(tx: Transaction, state: StateView, ctx: BlockContext) -> None:
+    body: ConsentGrantBody = tx.body
+    if tx.author != body.provider:
+        raise Denied("consent.provider_wrong", f"{tx.author} cannot grant for the provider {body.provider}")
+    require_role(state, tx.author, Role.TAX_BUREAU)
+    require_role(state, MemberId(body.recipient), Role.BANK)
+    _check_window(body, ctx)
+    if state.get(grant_key(body.consent)) is not None:
+        raise Conflict("consent.already_granted", f"consent {body.consent.hex()} is on the ledger already")
+    if state.get(consent_key_entry(body.key)) is not None:
+        raise Conflict(
+            "consent.key_reused",
+            f"the key of consent {body.consent.hex()} belongs to another consent, which links them",
+        )
+
+
+def _check_window(body: ConsentGrantBody, ctx: BlockContext) -> None:
+    """[CONSENT-7]: the window is open or soon will be, and no longer than its purpose allows."""
+    length_ms, most_ms = body.valid_to_ms - body.valid_from_ms, CEILINGS[body.purpose].max_validity_ms
+    if length_ms <= 0 or body.valid_to_ms <= ctx.time_ms:
+        raise InvalidInput(
+            "consent.window_invalid",
+            f"a window from {body.valid_from_ms} to {body.valid_to_ms} ms is empty or past at {ctx.time_ms} ms",
+        )
+    if body.valid_from_ms > ctx.time_ms + MAX_LEAD_MS:
+        raise InvalidInput(
+            "consent.window_too_early",
+            f"a consent from {body.valid_from_ms} ms is granted at {ctx.time_ms} ms, more than {MAX_LEAD_MS} ms before",
+        )
+    if length_ms > most_ms:
+        raise Denied("consent.ceiling_exceeded", f"{length_ms} ms of validity where {body.purpose} allows {most_ms} ms")
+
+
+def _apply_grant(tx: Transaction, state: State, _ctx: BlockContext) -> Sequence[Event]:
+    body: ConsentGrantBody = tx.body
+    value = {
+        "provider": body.provider,
+        "recipient": body.recipient,
+        "purpose": str(body.purpose),
+        "valid_from_ms": body.valid_from_ms,
+        "valid_to_ms": body.valid_to_ms,
+        "status": str(Status.ACTIVE),
+        "key": body.key,
+        "commitment": body.commitment,
+        "pause": b"",
+    }
+    state.put(grant_key(body.consent), value)
+    state.put(consent_key_entry(body.key), body.consent)
+    return (_event("consent.granted", tx, provider=body.provider, recipient=body.recipient),)
+
+
+def _check_pause(tx: Transaction, state: StateView, ctx: BlockContext) -> None:
+    _expect_status(_grant(tx, state), ctx, Status.ACTIVE)
+
+
+def _check_resume(tx: Transaction, state: StateView, ctx: BlockContext) -> None:
+    _expect_status(_grant(tx, state), ctx, Status.PAUSED)
+    paused_by = state.get(grant_key(tx.body.consent))["pause"]
+    if tx.body.pause != paused_by:
+        raise Conflict(
+            "consent.pause_superseded",
+            f"this resume lifts pause {tx.body.pause.hex()}, the one in force is {paused_by.hex()}",
+        )
+
+
+def _check_revoke(tx: Transaction, state: StateView, ctx: BlockContext) -> None:
+    grant = _grant(tx, state)
+    if tx.body.reason is RevokeReason.KEY_LOST and tx.author != grant.provider:
+        raise Denied(
+            "consent.provider_wrong", f"{tx.author} cannot revoke for a lost key; {grant.provider}, the provider, can"
+        )
+    _expect_status(grant, ctx, Status.ACTIVE, Status.PAUSED)
+
+
+def _expect_status(grant: Grant, ctx: BlockContext, *allowed: Status) -> None:
+    """[CONSENT-9]: only the valid steps."""
+    status = grant.status_at(ctx.time_ms)
+    if status not in allowed:
+        raise Conflict(
+            "consent.step_invalid",
+            f"consent {grant.consent.hex()} is {status}; this step is for one that is {' or '.join(allowed)}",
+        )
+
+
+def _apply_pause(tx: Transaction, state: State, _ctx: BlockContext) -> Sequence[Event]:
+    _put_status(tx, state, status=Status.PAUSED, pause=tx.id)
+    return (_event("consent.paused", tx),)
+
+
+def _apply_resume(tx: Transaction, state: State, _ctx: BlockContext) -> Sequence[Event]:
+    _put_status(tx, state, status=Status.ACTIVE, pause=b"")
+    return (_event("consent.resumed", tx),)
+
+
+def _apply_revoke(tx: Transaction, state: State, _ctx: BlockContext) -> Sequence[Event]:
+    _put_status(tx, state, status=Status.REVOKED, pause=b"")
+    return (_event("consent.revoked", tx, reason=str(tx.body.reason)),)
+
+
+def _put_status(tx: Transaction, state: State, *, status: Status, pause: bytes) -> None:
+    key = grant_key(tx.body.consent)
+    state.put(key, {**state.get(key), "status": str(status), "pause": pause})
+
+
+def _grant(tx: Transaction, state: StateView) -> Grant:
+    return grant_from_state(tx.body.consent, state.get(grant_key(tx.body.consent)))
+
+
+def _event(name: str, tx: Transaction, **attributes: Any) -> Event:
+    return Event(name=name, attributes={"consent": tx.body.consent.hex(), **attributes})
+
+
+def _grant_signers(tx: Transaction, state: StateView) -> Sequence[bytes]:
+    """[CONSENT-6]: the enterprise by the consent's own key, and the provider."""
+    return (tx.body.key, _KEY_RING.signing_key(state, tx.author))
+
+
+def _consent_signer(tx: Transaction, state: StateView) -> Sequence[bytes]:
+    """[CONSENT-10]: the consent key alone; the author only relays."""
+    return (_grant(tx, state).key,)
+
+
+def _revoke_signer(tx: Transaction, state: StateView) -> Sequence[bytes]:
+    """[CONSENT-11]: for a lost key the provider signs, else the consent key alone."""
+    if tx.body.reason is RevokeReason.KEY_LOST:
+        return (_KEY_RING.signing_key(state, tx.author),)
+    return _consent_signer(tx, state)
+
+
+KINDS: tuple[Kind, ...] = (
+    Kind(
+        name=GRANT,
+        room="consent",
+        version=1,
+        body=ConsentGrantBody,
+        check=_check_grant,
+        apply=_apply_grant,
+        signers=_grant_signers,
+    ),
+    Kind(
+        name=PAUSE,
+        room="consent",
+        version=1,
+        body=ConsentPauseBody,
+        check=_check_pause,
+        apply=_apply_pause,
+        signers=_consent_signer,
+        relayable=True,
+    ),
+    Kind(
+        name=RESUME,
+        room="consent",
+        version=1,
+        body=ConsentResumeBody,
+        check=_check_resume,
+        apply=_apply_resume,
+        signers=_consent_signer,
+        relayable=True,
+    ),
+    Kind(
+        name=REVOKE,
+        room="consent",
+        version=1,
+        body=ConsentRevokeBody,
+        check=_check_revoke,
+        apply=_apply_revoke,
+        signers=_revoke_signer,
+        relayable=True,
+    ),
+)
+"""consent.grant, consent.pause, consent.resume, consent.revoke."""

@@ -1,0 +1,208 @@
+"""The enterprise's side: one seed in a wallet file, from it every key; artefacts and control statements from those.
+
+Rule: docs/spec/consent-exchange.md [CONSENT-1] to [CONSENT-3], [CONSENT-10]. Whoever holds the seed needs no database:
+a consent's key follows from its id. Nothing here talks to the ledger: what is made here is handed to a bureau's desk,
+or to any member that relays it.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from datetime import date
+
+import msgspec
+
+from shuiqiao.base.errors import InvalidInput
+from shuiqiao.base.ids import ID_BYTES, Entropy, MemberId, Uscc, new_id
+from shuiqiao.consent.artefact import commitment_of, encode_artefact, encode_endorsement
+from shuiqiao.consent.contract import (
+    GRANT,
+    PAUSE,
+    RESUME,
+    REVOKE,
+    ConsentGrantBody,
+    ConsentPauseBody,
+    ConsentResumeBody,
+    ConsentRevokeBody,
+)
+from shuiqiao.consent.model import (
+    ConsentArtefact,
+    ConsentSubmission,
+    Frequency,
+    IdentityCheck,
+    Mode,
+    Purpose,
+    RevokeReason,
+)
+from shuiqiao.crypto.model import SEED_BYTES, CipherSuite, SigningKey
+from shuiqiao.ledger.model import MAX_VALIDITY_MS
+from shuiqiao.ledger.transaction import TransactionDraft, sign_transaction
+
+SALT_BYTES = 32
+
+_STATEMENT_VALIDITY_MS = MAX_VALIDITY_MS // 2
+"""Half of what the ledger allows, so that a clock that runs ahead does not spoil a statement."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ConsentTerms:
+    """What the enterprise chose: everything in an artefact but ids, keys and salt."""
+
+    taxpayer: Uscc
+    provider: MemberId
+    recipient: MemberId
+    purpose: Purpose
+    items: dict[str, list[str]]
+    """Record type id to disclosure groups, in any order."""
+    period_from: date
+    period_to: date
+    modes: tuple[Mode, ...]
+    frequency: Frequency
+    data_life_days: int
+    valid_from_ms: int
+    valid_to_ms: int
+    product: str
+    identity_check: IdentityCheck
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ControlStatement:
+    """A pause, resume or revoke, signed by the consent key and ready for the member that relays it."""
+
+    id: bytes
+    """Transaction id; a resume names the id of the pause it lifts."""
+    raw: bytes
+
+
+class EnterpriseKeys:
+    """The keys of one enterprise, all derived from a 32-byte seed; no two can be linked without it [CONSENT-2]."""
+
+    def __init__(self, seed: bytes, *, suite: CipherSuite) -> None:
+        if len(seed) != SEED_BYTES:
+            raise InvalidInput("consent.seed_invalid", f"a seed of {len(seed)} bytes where {SEED_BYTES} are needed")
+        self._seed = seed
+        self._suite = suite
+
+    @property
+    def suite(self) -> CipherSuite:
+        """The suite the keys belong to."""
+        return self._suite
+
+    def enrolment_key(self, bureau: MemberId, *, network: bytes) -> SigningKey:
+        """Return the key that one bureau knows the enterprise by, and nobody else [CONSENT-3]."""
+        return self._derive("consent/enrolment", context=network + bureau.encode())
+
+    def consent_key(self, consent: bytes, *, network: bytes) -> SigningKey:
+        """Return the key of one consent."""
+        return self._derive("consent/key", context=network + consent)
+
+    def _derive(self, label: str, *, context: bytes) -> SigningKey:
+        child = self._suite.derive_seed(self._seed, label=label, context=context)
+        return self._suite.signing_key_from_seed(child)
+
+
+class Enterprise:
+    """What an enterprise can do with its keys on one network."""
+
+    def __init__(self, keys: EnterpriseKeys, *, network: bytes, entropy: Entropy) -> None:
+        self._keys = keys
+        self._suite = keys.suite
+        self._network = network
+        self._entropy = entropy
+
+    def enrolment_key(self, bureau: MemberId) -> bytes:
+        """Return the raw public key to register at a bureau's counter."""
+        return self._keys.enrolment_key(bureau, network=self._network).public_key
+
+    def submission(self, terms: ConsentTerms, *, now_ms: int) -> ConsentSubmission:
+        """Return a new consent, ready for the provider's desk: artefact, endorsement and half-signed grant.
+
+        Raises InvalidInput ``consent.artefact_invalid`` for terms that break a rule of their own.
+        """
+        consent = new_id(self._entropy)
+        key = self._keys.consent_key(consent, network=self._network)
+        artefact = self._artefact(terms, consent=consent, key=key.public_key)
+        raw = encode_artefact(artefact, network=self._network, suite=self._suite, key=key)
+        endorsement = encode_endorsement(
+            artefact,
+            artefact_bytes=raw,
+            network=self._network,
+            suite=self._suite,
+            key=self._keys.enrolment_key(terms.provider, network=self._network),
+        )
+        body = _grant_body(artefact, raw, self._suite)
+        grant = self._sign(GRANT, body, terms.provider, key=key, now_ms=now_ms).raw
+        return ConsentSubmission(artefact=raw, endorsement=endorsement, grant=grant)
+
+    def pause(self, consent: bytes, *, relay: MemberId, now_ms: int) -> ControlStatement:
+        """Return a pause statement for a member to relay; keep its id, a resume names it."""
+        return self._control(PAUSE, ConsentPauseBody(consent=consent), relay, now_ms=now_ms)
+
+    def resume(self, consent: bytes, *, pause: bytes, relay: MemberId, now_ms: int) -> ControlStatement:
+        """Return a statement that lifts the pause whose transaction id is given."""
+        return self._control(RESUME, ConsentResumeBody(consent=consent, pause=pause), relay, now_ms=now_ms)
+
+    def revoke(self, consent: bytes, *, relay: MemberId, now_ms: int) -> ControlStatement:
+        """Return a statement that ends a consent for good."""
+        body = ConsentRevokeBody(consent=consent, reason=RevokeReason.WITHDRAWN)
+        return self._control(REVOKE, body, relay, now_ms=now_ms)
+
+    def _artefact(self, terms: ConsentTerms, *, consent: bytes, key: bytes) -> ConsentArtefact:
+        return ConsentArtefact(
+            consent=consent,
+            taxpayer=terms.taxpayer,
+            provider=terms.provider,
+            recipient=terms.recipient,
+            purpose=terms.purpose,
+            items={type_id: sorted(set(groups)) for type_id, groups in terms.items.items()},
+            period_from=terms.period_from,
+            period_to=terms.period_to,
+            modes=sorted(set(terms.modes)),
+            frequency=terms.frequency,
+            data_life_days=terms.data_life_days,
+            valid_from_ms=terms.valid_from_ms,
+            valid_to_ms=terms.valid_to_ms,
+            product=terms.product,
+            identity_check=terms.identity_check,
+            key=key,
+            salt=self._entropy(SALT_BYTES),
+        )
+
+    def _control(
+        self,
+        kind: str,
+        body: ConsentPauseBody | ConsentResumeBody | ConsentRevokeBody,
+        relay: MemberId,
+        *,
+        now_ms: int,
+    ) -> ControlStatement:
+        key = self._keys.consent_key(body.consent, network=self._network)
+        return self._sign(kind, body, relay, key=key, now_ms=now_ms)
+
+    def _sign(
+        self, kind: str, body: msgspec.Struct, author: MemberId, *, key: SigningKey, now_ms: int
+    ) -> ControlStatement:
+        statement_id = self._entropy(ID_BYTES)
+        draft = TransactionDraft(
+            kind=kind,
+            version=1,
+            body=body,
+            author=author,
+            valid_until_ms=now_ms + _STATEMENT_VALIDITY_MS,
+            id=statement_id,
+        )
+        raw = sign_transaction(draft, network=self._network, suite=self._suite, keys=(key,))
+        return ControlStatement(id=statement_id, raw=raw)
+
+
+def _grant_body(artefact: ConsentArtefact, raw: bytes, suite: CipherSuite) -> ConsentGrantBody:
+    return ConsentGrantBody(
+        consent=artefact.consent,
+        provider=artefact.provider,
+        recipient=artefact.recipient,
+        purpose=artefact.purpose,
+        valid_from_ms=artefact.valid_from_ms,
+        valid_to_ms=artefact.valid_to_ms,
+        key=artefact.key,
+        commitment=commitment_of(raw, salt=artefact.salt, suite=suite),
+    )

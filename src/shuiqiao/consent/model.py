@@ -1,0 +1,261 @@
+"""The consent artefact 授权书 and the words of its life: purpose, mode, status, frequency, codes of the field.
+
+An artefact is immutable: every field below is fixed when the enterprise signs it. What changes later (paused, revoked,
+expired) stands on the ledger, which knows the artefact by a salted commitment only.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from datetime import date
+from enum import StrEnum
+from typing import Annotated, Any
+
+import msgspec
+from msgspec import Meta
+
+from shuiqiao.base.clock import MS_PER_DAY
+from shuiqiao.base.errors import Conflict, Denied, InvalidInput, ShuiqiaoError
+from shuiqiao.standards.model import MAX_GROUPS
+
+MAX_ARTEFACT_BYTES = 16_384
+"""A full artefact of 32 types with 4 groups each is under 6 kB; the rest is margin."""
+
+MAX_TYPES = 32
+"""Record types one artefact may name: the whole standard has 19."""
+
+MAX_TIME_MS = 253_402_300_799_999
+"""The last millisecond of the year 9999."""
+
+MemberName = Annotated[str, Meta(pattern=r"^[a-z][a-z0-9-]{1,31}$", max_length=32)]
+ConsentId = Annotated[bytes, Meta(min_length=16, max_length=16)]
+Digest = Annotated[bytes, Meta(min_length=32, max_length=32)]
+Salt = Annotated[bytes, Meta(min_length=32, max_length=32)]
+PublicKey = Annotated[bytes, Meta(min_length=32, max_length=65)]
+TimeMs = Annotated[int, Meta(ge=0, le=MAX_TIME_MS)]
+TypeId = Annotated[str, Meta(pattern=r"^[a-z][a-z0-9_]{1,47}@[1-9][0-9]{0,3}$", max_length=53)]
+GroupId = Annotated[str, Meta(pattern=r"^[a-z][a-z0-9_]{0,31}$", max_length=32)]
+Groups = Annotated[list[GroupId], Meta(min_length=1, max_length=MAX_GROUPS)]
+Items = Annotated[dict[TypeId, Groups], Meta(min_length=1, max_length=MAX_TYPES)]
+TaxpayerNumber = Annotated[str, Meta(pattern=r"^[0-9A-Za-z_-]{1,32}$", max_length=32)]
+ShortText = Annotated[str, Meta(min_length=1, max_length=64)]
+
+
+class Purpose(StrEnum):
+    """What the data may be used for; each has its own ceilings."""
+
+    UNDERWRITING = "underwriting"
+    LOAN_MONITORING = "loan_monitoring"
+    MODEL_DEVELOPMENT = "model_development"
+    ONE_TIME = "one_time"
+
+
+class Mode(StrEnum):
+    """How a request may be answered."""
+
+    DISCLOSE = "disclose"
+    PROVE = "prove"
+    SCORE = "score"
+    TRAIN = "train"
+
+
+class Status(StrEnum):
+    """Where a consent is in its life. EXPIRED is never stored: it follows from block time."""
+
+    ACTIVE = "active"
+    PAUSED = "paused"
+    REVOKED = "revoked"
+    EXPIRED = "expired"
+
+
+class RevokeReason(StrEnum):
+    """Why a consent ended early; KEY_LOST is the provider's, the others are the enterprise's."""
+
+    WITHDRAWN = "withdrawn"
+    KEY_LOST = "key_lost"
+
+
+class FrequencyUnit(StrEnum):
+    """The rolling window in which answers are counted."""
+
+    DAY = "day"
+    MONTH = "month"
+    YEAR = "year"
+
+
+WINDOW_DAYS: Mapping[FrequencyUnit, int] = {FrequencyUnit.DAY: 1, FrequencyUnit.MONTH: 30, FrequencyUnit.YEAR: 365}
+"""Length in days of each window; a month is 30 days and a year 365, so that no calendar is needed."""
+
+
+class Frequency(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
+    """At most ``count`` answers in any rolling window of one ``unit``."""
+
+    count: Annotated[int, Meta(ge=1, le=1000)]
+    unit: FrequencyUnit
+
+    @property
+    def window_ms(self) -> int:
+        """Length of the window in milliseconds."""
+        return WINDOW_DAYS[self.unit] * MS_PER_DAY
+
+
+class IdentityCheck(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
+    """The bureau's check of the legal representative that this consent rests on."""
+
+    reference: ShortText
+    """The bureau's own random reference of the check; says nothing of the person."""
+    checked_ms: TimeMs
+
+
+class ConsentArtefact(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
+    """What the enterprise allows, to whom, for what, until when. Field order and names are the signed form."""
+
+    consent: ConsentId
+    taxpayer: TaxpayerNumber
+    provider: MemberName
+    recipient: MemberName
+    purpose: Purpose
+    items: Items
+    """Record type id to the disclosure groups granted; every type includes ``core``."""
+    period_from: date
+    period_to: date
+    """First and last day (inclusive) of the data."""
+    modes: Annotated[list[Mode], Meta(min_length=1, max_length=len(Mode))]
+    frequency: Frequency
+    data_life_days: Annotated[int, Meta(ge=1, le=3660)]
+    valid_from_ms: TimeMs
+    valid_to_ms: TimeMs
+    product: ShortText
+    identity_check: IdentityCheck
+    key: PublicKey
+    """The consent's own public key; its owner alone pauses, resumes and withdraws."""
+    salt: Salt
+    """Random, so that the commitment on the ledger cannot be guessed."""
+
+
+class Endorsement(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
+    """The enrolment key's word for an artefact: for the bureau's eyes only, because that key links consents."""
+
+    consent: ConsentId
+    taxpayer: TaxpayerNumber
+    artefact_digest: Digest
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ConsentSubmission:
+    """What an enterprise hands to its bureau's desk."""
+
+    artefact: bytes
+    """Signed by the consent key. The recipient receives the same bytes."""
+    endorsement: bytes
+    """Signed by the enrolment key. Stays with the bureau."""
+    grant: bytes
+    """The consent.grant transaction, signed by the consent key and awaiting the bureau's signature."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Grant:
+    """A consent as the ledger knows it."""
+
+    consent: bytes
+    provider: str
+    recipient: str
+    purpose: Purpose
+    valid_from_ms: int
+    valid_to_ms: int
+    status: Status
+    key: bytes
+    commitment: bytes
+
+    def status_at(self, now_ms: int) -> Status:
+        """Return the status at a moment: revoked stays revoked, the rest expires after valid_to_ms."""
+        if self.status is not Status.REVOKED and now_ms > self.valid_to_ms:
+            return Status.EXPIRED
+        return self.status
+
+
+def grant_key(consent: bytes) -> str:
+    """Return the state key of a consent."""
+    return f"consent/grant/{consent.hex()}"
+
+
+def grant_from_state(consent: bytes, value: Any) -> Grant:
+    """Return the grant that a state value describes; raises Denied ``consent.unknown`` for an absent one."""
+    if value is None:
+        raise Denied("consent.unknown", f"the ledger has no consent {consent.hex()}")
+    return Grant(
+        consent=consent,
+        provider=value["provider"],
+        recipient=value["recipient"],
+        purpose=Purpose(value["purpose"]),
+        valid_from_ms=value["valid_from_ms"],
+        valid_to_ms=value["valid_to_ms"],
+        status=Status(value["status"]),
+        key=value["key"],
+        commitment=value["commitment"],
+    )
+
+
+def verify_usable(grant: Grant, *, now_ms: int) -> None:
+    """Return if data may flow under the grant now [CONSENT-12].
+
+    Raises Denied ``consent.revoked``, ``consent.paused``, ``consent.expired`` or ``consent.not_yet_valid``.
+    """
+    name = grant.consent.hex()
+    status = grant.status_at(now_ms)
+    if status is Status.REVOKED:
+        raise Denied("consent.revoked", f"consent {name} was revoked")
+    if status is Status.EXPIRED:
+        raise Denied("consent.expired", f"consent {name} ended at {grant.valid_to_ms} ms; it is {now_ms} ms")
+    if status is Status.PAUSED:
+        raise Denied("consent.paused", f"consent {name} is paused", next_step="The enterprise can resume it.")
+    if now_ms < grant.valid_from_ms:
+        raise Denied("consent.not_yet_valid", f"consent {name} begins at {grant.valid_from_ms} ms; it is {now_ms} ms")
+
+
+class FieldCode(StrEnum):
+    """Return codes of the field's authorisation service, kept stable for existing systems."""
+
+    OK = "00"
+    TAXPAYER_MISMATCH = "02"
+    EXPIRED = "03"
+    INVALID = "04"
+    BAD_PARAMETER = "08"
+    SYSTEM_ERROR = "09"
+    FAILED = "10"
+    ALREADY_AUTHORISED = "11"
+    CEILING_EXCEEDED = "412"
+
+
+FIELD_CODES: Mapping[str, FieldCode] = {
+    "consent.taxpayer_mismatch": FieldCode.TAXPAYER_MISMATCH,
+    "consent.enrolment_unknown": FieldCode.TAXPAYER_MISMATCH,
+    "consent.expired": FieldCode.EXPIRED,
+    "consent.unknown": FieldCode.INVALID,
+    "consent.revoked": FieldCode.INVALID,
+    "consent.paused": FieldCode.INVALID,
+    "consent.not_yet_valid": FieldCode.INVALID,
+    "consent.commitment_mismatch": FieldCode.INVALID,
+    "consent.artefact_missing": FieldCode.INVALID,
+    "consent.recipient_wrong": FieldCode.FAILED,
+    "consent.purpose_wrong": FieldCode.FAILED,
+    "consent.not_covered": FieldCode.FAILED,
+    "consent.identity_unchecked": FieldCode.FAILED,
+    "consent.already_granted": FieldCode.ALREADY_AUTHORISED,
+    "consent.ceiling_exceeded": FieldCode.CEILING_EXCEEDED,
+    "exchange.frequency_exceeded": FieldCode.CEILING_EXCEEDED,
+}
+"""Our stable error code to the field's return code; what is not listed is mapped by the class of the error."""
+
+
+def field_code(error: ShuiqiaoError) -> FieldCode:
+    """Return the field's return code for an error."""
+    known = FIELD_CODES.get(error.code)
+    if known is not None:
+        return known
+    if isinstance(error, InvalidInput):
+        return FieldCode.BAD_PARAMETER
+    if isinstance(error, Denied | Conflict):
+        return FieldCode.FAILED
+    return FieldCode.SYSTEM_ERROR

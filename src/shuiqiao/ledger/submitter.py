@@ -1,0 +1,173 @@
+"""How a room puts a transaction on the ledger in the name of its institution, and reads the state back.
+
+Rooms above the ledger take a LedgerSubmitter; ``node`` gives them one with an outbox behind it, so that signed bytes
+survive a crash and are resent unchanged. DirectSubmitter is the same without an outbox, for one process and for
+scenarios.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Protocol
+
+import msgspec
+
+from shuiqiao.base.clock import Clock
+from shuiqiao.base.errors import Unavailable
+from shuiqiao.base.ids import Entropy, MemberId, new_id
+from shuiqiao.crypto.model import CipherSuite, SigningKey
+from shuiqiao.ledger.kinds import KindTable
+from shuiqiao.ledger.model import (
+    MAX_VALIDITY_MS,
+    Checkpoint,
+    Committed,
+    LedgerEngine,
+    NetworkParameters,
+    StateView,
+    Transaction,
+)
+from shuiqiao.ledger.transaction import (
+    TransactionDraft,
+    assemble_transaction,
+    decode_transaction,
+    sign_payload,
+    sign_transaction,
+)
+
+KIND_VERSION = 1
+"""Version of a kind that ``submit`` writes; every kind of the field is at its first."""
+
+DRAFT_VALIDITY_MS = MAX_VALIDITY_MS // 2
+"""A draft may be refused for its age after half of what the ledger allows: the rest is room for slow clocks."""
+
+COMMIT_TIMEOUT_S = 60.0
+"""How long a caller waits for a durable block before it is told to look again later."""
+
+
+class LedgerSubmitter(Protocol):
+    """The ledger as one institution uses it. Thread-safe; every act returns after the transaction is durable."""
+
+    @property
+    def member(self) -> MemberId:
+        """The institution in whose name transactions are made."""
+        ...
+
+    @property
+    def parameters(self) -> NetworkParameters:
+        """The network."""
+        ...
+
+    def submit(self, kind: str, body: msgspec.Struct, *, extra_keys: Sequence[SigningKey] = ()) -> Committed:
+        """Sign a body with the institution's key (and the extra keys) and commit it; raises what refused it."""
+        ...
+
+    def countersign(self, raw: bytes) -> Committed:
+        """Add the institution's signature to a transaction that others signed, and commit it.
+
+        The caller has judged what it says: this adds a signature and asks nothing.
+        """
+        ...
+
+    def relay(self, raw: bytes) -> Committed:
+        """Commit a transaction that is signed already, unchanged."""
+        ...
+
+    def decode(self, raw: bytes) -> Transaction:
+        """Return what outside transaction bytes say, structure checked, signatures and rules not."""
+        ...
+
+    def state(self) -> StateView:
+        """Return the state after the last committed block."""
+        ...
+
+    def checkpoint(self) -> Checkpoint:
+        """Return the newest signed checkpoint."""
+        ...
+
+    def now_ms(self) -> int:
+        """Return the institution's time, in milliseconds since 1970."""
+        ...
+
+
+class DirectSubmitter:
+    """A LedgerSubmitter straight over an engine.
+
+    LIMIT: it keeps no outbox, so a transaction signed in the moment of a crash is lost; its caller then sees the act
+    undone and starts anew.
+    """
+
+    def __init__(
+        self,
+        engine: LedgerEngine,
+        *,
+        member: MemberId,
+        key: SigningKey,
+        kinds: KindTable,
+        suite: CipherSuite,
+        clock: Clock,
+        entropy: Entropy,
+    ) -> None:
+        self._engine = engine
+        self._member = member
+        self._key = key
+        self._kinds = kinds
+        self._suite = suite
+        self._clock = clock
+        self._entropy = entropy
+
+    @property
+    def member(self) -> MemberId:
+        """The institution in whose name transactions are made."""
+        return self._member
+
+    @property
+    def parameters(self) -> NetworkParameters:
+        """The network."""
+        return self._engine.parameters
+
+    def submit(self, kind: str, body: msgspec.Struct, *, extra_keys: Sequence[SigningKey] = ()) -> Committed:
+        """Sign a body with the institution's key (and the extra keys) and commit it; raises what refused it."""
+        draft = TransactionDraft(
+            kind=kind,
+            version=KIND_VERSION,
+            body=body,
+            author=self._member,
+            valid_until_ms=self.now_ms() + DRAFT_VALIDITY_MS,
+            id=new_id(self._entropy),
+        )
+        keys = (self._key, *extra_keys)
+        return self.relay(sign_transaction(draft, network=self.parameters.network, suite=self._suite, keys=keys))
+
+    def countersign(self, raw: bytes) -> Committed:
+        """Add the institution's signature to a transaction that others signed, and commit it."""
+        tx = self.decode(raw)
+        own = sign_payload(tx.payload_bytes, suite=self._suite, key=self._key)
+        return self.relay(assemble_transaction(tx.payload_bytes, signatures=(*tx.signatures, own)))
+
+    def relay(self, raw: bytes) -> Committed:
+        """Commit a transaction that is signed already; raises what refused it, Unavailable if no block came in time."""
+        future = self._engine.submit(raw)
+        try:
+            return future.result(timeout=COMMIT_TIMEOUT_S)
+        except TimeoutError as error:
+            raise Unavailable(
+                "ledger.commit_late",
+                f"no block within {COMMIT_TIMEOUT_S} s; the transaction may still be committed",
+                retry_after_s=COMMIT_TIMEOUT_S,
+            ) from error
+
+    def decode(self, raw: bytes) -> Transaction:
+        """Return what outside transaction bytes say, structure checked, signatures and rules not."""
+        return decode_transaction(raw, kinds=self._kinds, network=self.parameters.network, suite=self._suite)
+
+    def state(self) -> StateView:
+        """Return the state after the last committed block."""
+        return self._engine.state()
+
+    def checkpoint(self) -> Checkpoint:
+        """Return the newest signed checkpoint."""
+        return self._engine.checkpoint()
+
+    def now_ms(self) -> int:
+        """Return the institution's time, in milliseconds since 1970."""
+        return self._clock.now_ms()
