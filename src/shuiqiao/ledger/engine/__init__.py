@@ -1,0 +1,1 @@
+"""The engines that run the pure ledger: the writer, its followers, and the processes that verify signatures for them."""

@@ -1,0 +1,301 @@
+"""The index: an LMDB environment derived from the segments, so that any answer is a few key look-ups.
+
+Holds, by docs/spec/ledger-store.md section 5: the head, block places, Merkle node hashes, the state and the replay ids.
+It may be deleted at any time and is made again from the segments. One write transaction per block: a reader sees all
+of a block or nothing of it. What the values of the state mean is not known here.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import struct
+import threading
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any, Final
+
+import lmdb
+
+from shuiqiao.base.encoding import decode_cbor, encode_cbor
+from shuiqiao.base.errors import IntegrityError, Unavailable
+from shuiqiao.ledger.store.frame import HashName
+from shuiqiao.ledger.store.segments import Place, Tail
+
+INDEX_VERSION: Final = 1
+DEFAULT_MAP_BYTES: Final = 64 * 1024**3
+"""Address space reserved for the index, in bytes; the file grows only as it is used."""
+
+MAX_READERS: Final = 1024
+MAX_KEY_BYTES: Final = 500
+"""Longest state key in UTF-8 bytes (LMDB's own limit is 511)."""
+
+_HEAD_KEY: Final = b"head"
+_NUMBER = struct.Struct(">Q")
+_BLOCK = struct.Struct(">QQIQIQ")
+_HEAD_DIGEST_BYTES = 32
+
+
+def stored_nodes(size: int) -> int:
+    """Return how many Merkle hashes are stored for a log of this many leaves: every complete subtree once."""
+    return 2 * size - size.bit_count()
+
+
+def node_position(level: int, index: int) -> int:
+    """Return where the hash over leaves [index * 2^level, (index + 1) * 2^level) stands in storing order ([STORE-15]).
+
+    Appending a leaf completes subtrees of rising level that end at it: that order never changes, so hashes are only
+    ever appended.
+    """
+    last_leaf = ((index + 1) << level) - 1
+    return stored_nodes(last_leaf) + level
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Head:
+    """What the index covers: the last block in it, the tree's size and root, and where the segments stood."""
+
+    network: bytes
+    hash_name: HashName
+    height: int
+    time_ms: int
+    size: int
+    root: bytes
+    segment: int
+    offset: int
+    frame_bytes: int
+    digest: bytes
+    version: int = INDEX_VERSION
+
+    @property
+    def tail(self) -> Tail:
+        """The end of the segments as the index knows it."""
+        end = self.offset + self.frame_bytes
+        return Tail(segment=self.segment, offset=end, height=self.height, size=self.size, digest=self.digest)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class BlockPlace:
+    """Where a block stands, and its shape."""
+
+    height: int
+    first_index: int
+    count: int
+    time_ms: int
+    place: Place
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class BlockRecord:
+    """All that one block changes in the index.
+
+    nodes: Merkle hashes to store from position first_node on. state: encoded new values, None for a removed key.
+    replay: keys of the ids used by the block; replay_before: ids whose key sorts below this are dropped.
+    """
+
+    head: Head
+    block: BlockPlace
+    first_node: int
+    nodes: Sequence[bytes]
+    state: Mapping[str, bytes | None]
+    replay: Sequence[bytes]
+    replay_before: bytes = b""
+
+
+class IndexUnreadable(Exception):
+    """The index cannot be used and must be made again from the segments."""
+
+
+class Index:
+    """One open index. One thread writes; snapshots may be taken by any thread."""
+
+    def __init__(self, folder: Path, *, map_bytes: int) -> None:
+        """Open or create; raises IndexUnreadable when LMDB refuses the files."""
+        folder.mkdir(parents=True, exist_ok=True)
+        try:
+            # A block costs one flush here. The meta page is flushed with the next one: a power cut may undo the last
+            # block in the index, which the segments then give back, and never damages it.
+            self._env = lmdb.open(
+                str(folder), map_size=map_bytes, max_dbs=8, max_readers=MAX_READERS, metasync=False, subdir=True
+            )
+            self._meta = self._env.open_db(b"meta")
+            self._blocks = self._env.open_db(b"blocks")
+            self._starts = self._env.open_db(b"starts")
+            self._nodes = self._env.open_db(b"nodes")
+            self._state = self._env.open_db(b"state")
+            self._replay = self._env.open_db(b"replay")
+        except lmdb.Error as error:
+            raise IndexUnreadable(f"{folder}: {error}") from error
+
+    def head(self) -> Head | None:
+        """Return what the index covers, None if it is new; raises IndexUnreadable if the record does not hold."""
+        try:
+            with self._env.begin(db=self._meta) as reader:
+                data = reader.get(_HEAD_KEY)
+        except lmdb.Error as error:
+            raise IndexUnreadable(str(error)) from error
+        return None if data is None else _decode_head(bytes(data))
+
+    def start(self, state: Mapping[str, bytes], *, head: Head) -> None:
+        """Write the state before the first block."""
+        with self._env.begin(write=True) as writer:
+            self._put_state(writer, state)
+            writer.put(_HEAD_KEY, _encode_head(head), db=self._meta)
+
+    def commit(self, record: BlockRecord) -> None:
+        """Write one block, all of it or nothing.
+
+        Raises Unavailable ``ledger.index_failed``: the block is in the segments all the same, and the index is brought
+        up to them when the ledger is opened again.
+        """
+        try:
+            with self._env.begin(write=True) as writer:
+                self._put_block(writer, record.block)
+                self._put_nodes(writer, record)
+                self._put_state(writer, record.state)
+                self._put_replay(writer, record)
+                writer.put(_HEAD_KEY, _encode_head(record.head), db=self._meta)
+        except lmdb.Error as error:
+            raise Unavailable(
+                "ledger.index_failed",
+                f"block {record.head.height} is stored, but its index could not be written: {error}",
+                next_step="check disk space and the index size limit, then open the ledger again",
+            ) from error
+
+    def _put_block(self, writer: lmdb.Transaction, block: BlockPlace) -> None:
+        place = block.place
+        key = _NUMBER.pack(block.height)
+        value = _BLOCK.pack(
+            place.segment, place.offset, place.frame_bytes, block.first_index, block.count, block.time_ms
+        )
+        writer.put(key, value, db=self._blocks, append=True)
+        writer.put(_NUMBER.pack(block.first_index), key, db=self._starts, append=True)
+
+    def _put_nodes(self, writer: lmdb.Transaction, record: BlockRecord) -> None:
+        pack = _NUMBER.pack
+        items = [(pack(position), node) for position, node in enumerate(record.nodes, record.first_node)]
+        with writer.cursor(db=self._nodes) as cursor:
+            cursor.putmulti(items, append=True)
+
+    def _put_state(self, writer: lmdb.Transaction, state: Mapping[str, bytes | None]) -> None:
+        # Sorted keys touch each page once.
+        for key in sorted(state):
+            value = state[key]
+            if value is None:
+                writer.delete(key.encode(), db=self._state)
+            else:
+                writer.put(key.encode(), value, db=self._state)
+
+    def _put_replay(self, writer: lmdb.Transaction, record: BlockRecord) -> None:
+        with writer.cursor(db=self._replay) as cursor:
+            cursor.putmulti([(key, b"") for key in sorted(record.replay)])
+            while record.replay_before and cursor.first() and bytes(cursor.key()) < record.replay_before:
+                cursor.delete()
+
+    def snapshot(self) -> Snapshot:
+        """Return a consistent view of the last committed block."""
+        return Snapshot(self._env, dbs=(self._meta, self._blocks, self._starts, self._nodes, self._state, self._replay))
+
+    def close(self) -> None:
+        """Release the files; open snapshots become unusable."""
+        self._env.close()
+
+
+class Snapshot:
+    """A view of the index at one block, unaffected by later ones; usable from any thread, one at a time inside."""
+
+    def __init__(self, env: lmdb.Environment, *, dbs: tuple[Any, ...]) -> None:
+        self._reader = env.begin()
+        self._lock = threading.Lock()
+        self._meta, self._blocks, self._starts, self._nodes, self._state, self._replay = dbs
+
+    def _get(self, key: bytes, db: Any) -> bytes | None:
+        with self._lock:
+            return self._reader.get(key, db=db)
+
+    def head(self) -> Head:
+        """Return what the snapshot covers."""
+        data = self._get(_HEAD_KEY, self._meta)
+        if data is None:
+            raise IntegrityError("ledger.index_empty", "the index holds no head record, where one is always written")
+        return _decode_head(data)
+
+    def node(self, level: int, index: int) -> bytes:
+        """Return the hash of a complete subtree (``log.HashReader``); raises IntegrityError ``ledger.node_missing``."""
+        node = self._get(_NUMBER.pack(node_position(level, index)), self._nodes)
+        if node is None:
+            raise IntegrityError(
+                "ledger.node_missing",
+                f"the index holds no Merkle hash of subtree {index} at level {level}",
+                next_step="delete the ledger's index folder: it is made again from the segments",
+            )
+        return node
+
+    def node_at(self, position: int) -> bytes | None:
+        """Return the stored Merkle hash at a position of the storing order, None beyond the last."""
+        return self._get(_NUMBER.pack(position), self._nodes)
+
+    def block(self, height: int) -> BlockPlace | None:
+        """Return where a block stands, None above the last or below 1."""
+        data = self._get(_NUMBER.pack(height), self._blocks) if height > 0 else None
+        if data is None:
+            return None
+        segment, offset, frame_bytes, first_index, count, time_ms = _BLOCK.unpack(data)
+        place = Place(segment=segment, offset=offset, frame_bytes=frame_bytes)
+        return BlockPlace(height=height, first_index=first_index, count=count, time_ms=time_ms, place=place)
+
+    def block_of_index(self, index: int) -> BlockPlace | None:
+        """Return the block that holds a leaf (a transaction or its block entry), None beyond the log."""
+        if index < 0:
+            return None
+        with self._lock, self._reader.cursor(db=self._starts) as cursor:
+            # The block is the last one that starts at or before the leaf.
+            found = cursor.prev() if cursor.set_range(_NUMBER.pack(index + 1)) else cursor.last()
+            height = _NUMBER.unpack(cursor.value())[0] if found else 0
+        block = self.block(height)
+        return block if block is not None and index <= block.first_index + block.count else None
+
+    def state_value(self, key: str) -> bytes | None:
+        """Return the encoded value of a state key."""
+        encoded = key.encode()
+        return self._get(encoded, self._state) if 0 < len(encoded) <= MAX_KEY_BYTES else None
+
+    def state_items(self, *, prefix: str) -> Iterable[tuple[str, bytes]]:
+        """Yield all state keys with a prefix and their encoded values, in byte order."""
+        start = prefix.encode()
+        with self._lock:
+            cursor = self._reader.cursor(db=self._state)
+            found = cursor.set_range(start) if start else cursor.first()
+        while found:
+            with self._lock:
+                key, value = cursor.item()
+                found = cursor.next()
+            if not key.startswith(start):
+                return
+            yield key.decode(), value
+
+    def has_replay(self, key: bytes) -> bool:
+        """Tell whether an id was used."""
+        return self._get(key, self._replay) is not None
+
+    def close(self) -> None:
+        """Let the index reuse what only this view kept."""
+        with self._lock:
+            self._reader.abort()
+
+
+def _encode_head(head: Head) -> bytes:
+    data = encode_cbor(asdict(head))
+    return hashlib.new(head.hash_name, data).digest() + data
+
+
+def _decode_head(data: bytes) -> Head:
+    try:
+        fields = decode_cbor(data[_HEAD_DIGEST_BYTES:])
+        head = Head(**fields)
+        digest = hashlib.new(head.hash_name, data[_HEAD_DIGEST_BYTES:]).digest()
+    except Exception as error:  # a damaged record may be any bytes
+        raise IndexUnreadable(f"the head record cannot be read: {error}") from error
+    if digest != data[:_HEAD_DIGEST_BYTES] or head.version != INDEX_VERSION:
+        raise IndexUnreadable(f"the head record (version {head.version}) does not hold")
+    return head
