@@ -1,0 +1,109 @@
+"""Products, applications and decisions as frozen types. Money is int fen, rates are Decimal a year."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from decimal import Decimal
+from enum import StrEnum
+
+from shuiqiao.credit.model import Grade, Reason, Words
+
+
+class Outcome(StrEnum):
+    """What a bank decided."""
+
+    APPROVED = "approved"
+    REFUSED = "refused"
+    REFERRED = "referred"
+
+
+class RuleCode(StrEnum):
+    """Why a product's own rules, before or beside the model, decided as they did."""
+
+    GRADE_NOT_ELIGIBLE = "grade_not_eligible"
+    TOO_YOUNG = "too_young"
+    ARREARS_OPEN = "arrears_open"
+    NO_RECENT_SALES = "no_recent_sales"
+    TAX_TOO_LOW = "tax_too_low"
+    DOCUMENT_FORGED = "document_forged"
+    RISK_TOO_HIGH = "risk_too_high"
+    RISK_NEEDS_REVIEW = "risk_needs_review"
+    LIMIT_TOO_SMALL = "limit_too_small"
+    NO_PROFITABLE_PRICE = "no_profitable_price"
+
+
+RULE_WORDS: dict[RuleCode, Words] = {
+    RuleCode.GRADE_NOT_ELIGIBLE: Words(
+        en="the tax credit grade is not among those of the product", zh="纳税信用等级不在本产品准入范围"
+    ),
+    RuleCode.TOO_YOUNG: Words(en="the business is younger than the product asks", zh="经营年限未达到产品要求"),
+    RuleCode.ARREARS_OPEN: Words(en="tax arrears are open", zh="存在未缴清的欠税"),
+    RuleCode.NO_RECENT_SALES: Words(en="no valid sales invoice in the last three months", zh="近三个月无有效销项发票"),
+    RuleCode.TAX_TOO_LOW: Words(
+        en="tax paid in the last twelve months is below the floor", zh="近十二个月纳税额低于下限"
+    ),
+    RuleCode.DOCUMENT_FORGED: Words(
+        en="a paper that was handed in contradicts the tax records", zh="提交的材料与税务记录不符"
+    ),
+    RuleCode.RISK_TOO_HIGH: Words(en="the estimated chance of default is too high", zh="预测违约概率过高"),
+    RuleCode.RISK_NEEDS_REVIEW: Words(
+        en="the estimated chance of default needs a person's judgement", zh="预测违约概率需人工复核"
+    ),
+    RuleCode.LIMIT_TOO_SMALL: Words(
+        en="the limit that results is below the product's smallest loan", zh="测算额度低于产品起贷额"
+    ),
+    RuleCode.NO_PROFITABLE_PRICE: Words(
+        en="no rate the product allows covers the expected loss", zh="产品利率区间内无法覆盖预期损失"
+    ),
+}
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Product:
+    """A loan product's rules as data.
+
+    grades: eligible tax credit grades, or None where the product has no grade gate. refuse_above, refer_above:
+    probabilities of default. A bank names the product in the consent, so the enterprise knows which rules apply.
+    """
+
+    id: str
+    name: str
+    name_zh: str
+    grades: frozenset[Grade] | None
+    min_age_months: int
+    min_annual_tax_fen: int
+    needs_recent_sales: bool
+    min_limit_fen: int
+    max_limit_fen: int
+    refer_above: Decimal
+    refuse_above: Decimal
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Application:
+    """An enterprise's wish for a loan, at one bank."""
+
+    id: bytes
+    product: str
+    taxpayer: str
+    consent: bytes
+    amount_fen: int
+    submitted_ms: int
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Decision:
+    """A bank's answer with everything needed to explain it."""
+
+    application: bytes
+    outcome: Outcome
+    points: int
+    default_probability: Decimal
+    limit_fen: int
+    annual_rate: Decimal | None
+    rules: tuple[RuleCode, ...]
+    reasons: tuple[Reason, ...]
+    grade: Grade | None
+    industry: str
+    province: str
+    model_digest: bytes

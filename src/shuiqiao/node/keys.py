@@ -1,0 +1,125 @@
+"""A member's two keys on disk, and where their passphrase comes from.
+
+Order: the file named by SHUIQIAO_PASSPHRASE_FILE, then the file that ``init`` wrote beside the keys when it was given
+nothing better (mode 0600: convenient, and said to be weaker), then a prompt on a terminal.
+"""
+
+from __future__ import annotations
+
+import base64
+import getpass
+import os
+import sys
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+from shuiqiao.base.errors import InvalidInput, Unavailable
+from shuiqiao.crypto.keyfile import load_key_file, save_key_file
+from shuiqiao.crypto.model import SEED_BYTES, CipherSuite, SealingKey, SigningKey
+from shuiqiao.crypto.suites import get_suite
+from shuiqiao.node.settings import PASSPHRASE_FILE_VARIABLE, Home
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+    from shuiqiao.base.ids import Entropy
+
+SIGNING_FILE = "signing.key.json"
+SEALING_FILE = "sealing.key.json"
+PASSPHRASE_FILE = "passphrase"  # noqa: S105 - the name of a file, not a secret
+PASSPHRASE_ENTROPY_BYTES = 24
+MAX_PASSPHRASE_BYTES = 1024
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class MemberKeys:
+    """The private keys of one member."""
+
+    signing: SigningKey
+    sealing: SealingKey
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class MemberSeeds:
+    """The secrets that stand for a member's keys."""
+
+    signing: bytes
+    sealing: bytes
+
+    @classmethod
+    def generate(cls, entropy: Entropy) -> MemberSeeds:
+        """Return fresh seeds."""
+        return cls(signing=entropy(SEED_BYTES), sealing=entropy(SEED_BYTES))
+
+    def keys(self, suite: CipherSuite) -> MemberKeys:
+        """Return the keys the seeds stand for in a suite."""
+        return MemberKeys(
+            signing=suite.signing_key_from_seed(self.signing), sealing=suite.sealing_key_from_seed(self.sealing)
+        )
+
+
+def save_keys(home: Home, seeds: MemberSeeds, *, suite: CipherSuite, passphrase: bytes, entropy: Entropy) -> None:
+    """Write both key files, encrypted."""
+    home.keys.mkdir(mode=0o700, parents=True, exist_ok=True)
+    for name, seed, purpose in ((SIGNING_FILE, seeds.signing, "signing"), (SEALING_FILE, seeds.sealing, "sealing")):
+        save_key_file(
+            home.keys / name, seed=seed, suite=suite.name, purpose=purpose, passphrase=passphrase, entropy=entropy
+        )
+
+
+def load_keys(home: Home, *, passphrase: bytes) -> MemberKeys:
+    """Open both key files; raises Denied ``crypto.passphrase_wrong`` or IntegrityError for a damaged file."""
+    signing = _load(home.keys / SIGNING_FILE, purpose="signing", passphrase=passphrase)
+    sealing = _load(home.keys / SEALING_FILE, purpose="sealing", passphrase=passphrase)
+    suite = get_suite(signing[1])
+    return MemberSeeds(signing=signing[0], sealing=sealing[0]).keys(suite)
+
+
+def find_passphrase(home: Home) -> bytes:
+    """Return the passphrase of a home's keys; raises Unavailable ``node.passphrase_missing`` when there is none."""
+    named = os.environ.get(PASSPHRASE_FILE_VARIABLE)
+    if named:
+        return read_passphrase(home.folder.__class__(named))
+    beside = home.keys / PASSPHRASE_FILE
+    if beside.is_file():
+        return read_passphrase(beside)
+    if sys.stdin is not None and sys.stdin.isatty():
+        return getpass.getpass("Passphrase of this home's keys 密钥口令: ").encode()
+    raise Unavailable(
+        "node.passphrase_missing",
+        f"the keys of {home.folder} are encrypted and no passphrase was given",
+        next_step=f"name a file that holds it in {PASSPHRASE_FILE_VARIABLE}",
+    )
+
+
+def read_passphrase(path: Path) -> bytes:
+    """Return the passphrase in a file, without its last line end; raises InvalidInput ``node.passphrase_unusable``."""
+    try:
+        text = path.read_bytes()[: MAX_PASSPHRASE_BYTES + 1]
+    except OSError as error:
+        raise Unavailable("node.passphrase_missing", f"the passphrase file {path} cannot be read: {error}") from error
+    passphrase = text.rstrip(b"\r\n")
+    if not passphrase or len(passphrase) > MAX_PASSPHRASE_BYTES:
+        raise InvalidInput(
+            "node.passphrase_unusable", f"{path} holds {len(text)} bytes; a passphrase has 1 to {MAX_PASSPHRASE_BYTES}"
+        )
+    return passphrase
+
+
+def write_random_passphrase(home: Home, *, entropy: Entropy) -> bytes:
+    """Make a passphrase and keep it beside the keys, readable by the owner only."""
+    home.keys.mkdir(mode=0o700, parents=True, exist_ok=True)
+    passphrase = base64.urlsafe_b64encode(entropy(PASSPHRASE_ENTROPY_BYTES))
+    descriptor = os.open(home.keys / PASSPHRASE_FILE, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
+    with os.fdopen(descriptor, "wb") as file:
+        file.write(passphrase + b"\n")
+    return passphrase
+
+
+def _load(path: Path, *, purpose: str, passphrase: bytes) -> tuple[bytes, str]:
+    if not path.is_file():
+        raise Unavailable("node.key_missing", f"the key file {path} is not there")
+    key_file = load_key_file(path, passphrase=passphrase)
+    if key_file.purpose != purpose:
+        raise InvalidInput("node.key_misplaced", f"{path} holds a {key_file.purpose} key where a {purpose} key belongs")
+    return key_file.seed, key_file.suite

@@ -1,0 +1,111 @@
+"""Every setting of a node, typed, with its unit: node.toml says what differs from the defaults, the environment where.
+
+Only ``member``, ``role`` and ``suite`` are needed; ``engine`` is ``embedded``. Unknown settings are refused, so that a
+misspelt one is not ignored in silence.
+"""
+
+from __future__ import annotations
+
+import os
+import tomllib
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Annotated, Literal
+
+import msgspec
+
+from shuiqiao.base.errors import InvalidInput, Unavailable
+from shuiqiao.crypto.model import SuiteName
+from shuiqiao.members.model import Role
+
+HOME_VARIABLE = "SHUIQIAO_HOME"
+"""Environment variable naming the home folder when --home is not given."""
+
+PASSPHRASE_FILE_VARIABLE = "SHUIQIAO_PASSPHRASE_FILE"  # noqa: S105 - the name of a variable, not a secret
+"""Environment variable naming a file that holds the passphrase of the key files."""
+
+DATABASE_URL_VARIABLE = "SHUIQIAO_DATABASE_URL"
+"""Environment variable naming a PostgreSQL database instead of the home's SQLite file."""
+
+MAX_SETTINGS_BYTES = 65_536
+
+
+class NodeSettings(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
+    """What node.toml may hold."""
+
+    member: str
+    """This institution's member id."""
+    role: Role
+    suite: SuiteName
+    engine: Literal["embedded"] = "embedded"
+    verifier_processes: Annotated[int, msgspec.Meta(ge=0, le=64)] = 0
+    """Worker processes that verify signatures; 0 verifies in the writer's own thread."""
+    block_linger_ms: Annotated[int, msgspec.Meta(ge=0, le=1000)] = 2
+    """How long the writer waits for company before it closes a block, in milliseconds."""
+
+
+@dataclass(frozen=True, slots=True)
+class Home:
+    """The paths of one institution's home folder."""
+
+    folder: Path
+
+    @property
+    def settings(self) -> Path:
+        """node.toml."""
+        return self.folder / "node.toml"
+
+    @property
+    def genesis(self) -> Path:
+        """The public genesis."""
+        return self.folder / "genesis.json"
+
+    @property
+    def keys(self) -> Path:
+        """Encrypted key files."""
+        return self.folder / "keys"
+
+    @property
+    def ledger(self) -> Path:
+        """Segments, index and checkpoints."""
+        return self.folder / "ledger"
+
+    @property
+    def vault(self) -> Path:
+        """Private records."""
+        return self.folder / "vault"
+
+    @property
+    def database(self) -> Path:
+        """The SQLite file."""
+        return self.folder / "shuiqiao.db"
+
+
+def encode_settings(settings: NodeSettings) -> str:
+    """Return node.toml text for settings."""
+    lines = [f"{name} = {_toml(getattr(settings, name))}" for name in settings.__struct_fields__]
+    return "\n".join(lines) + "\n"
+
+
+def load_settings(home: Home) -> NodeSettings:
+    """Read node.toml; raises Unavailable ``node.home_missing`` or InvalidInput ``node.settings_invalid``."""
+    if not home.settings.is_file():
+        raise Unavailable(
+            "node.home_missing",
+            f"{home.folder} is not a home: it has no node.toml",
+            next_step=f"shuiqiao init --home {home.folder}",
+        )
+    try:
+        text = home.settings.read_bytes()[:MAX_SETTINGS_BYTES].decode()
+        return msgspec.convert(tomllib.loads(text), NodeSettings, strict=True)
+    except (UnicodeDecodeError, tomllib.TOMLDecodeError, msgspec.ValidationError) as error:
+        raise InvalidInput("node.settings_invalid", f"{home.settings}: {error}") from error
+
+
+def database_url(home: Home) -> str:
+    """Return the database this home uses: the environment's, or its own SQLite file."""
+    return os.environ.get(DATABASE_URL_VARIABLE) or f"sqlite:///{home.database}"
+
+
+def _toml(value: object) -> str:
+    return str(value) if isinstance(value, int) else f'"{value}"'

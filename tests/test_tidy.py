@@ -1,0 +1,142 @@
+"""The house rules that a machine can hold: lengths, words, labels both ways, lazy heavy imports, documented errors."""
+
+from __future__ import annotations
+
+import ast
+import re
+import subprocess
+import sys
+from collections import Counter
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).resolve().parent.parent
+SOURCES = sorted((ROOT / "src").rglob("*.py"))
+TESTS = sorted((ROOT / "tests").rglob("*.py"))
+SPECS = sorted((ROOT / "docs" / "spec").glob("*.md"))
+
+MAX_FUNCTION_LINES = 60
+MAX_FILE_LINES = 400
+MOST_FUNCTIONS_UNDER = 35
+BANNED_FILE_NAMES = {"utils", "util", "common", "helpers", "helper", "manager", "misc"}
+BANNED_WORDS = re.compile(r"\b(TODO|FIXME|XXX|HACK|NotImplementedError|wallet[_ ]balance|coin|airdrop|mining reward)\b")
+# The rules about what the ledger must never carry have to name it; nobody else may.
+MAY_NAME_WHAT_IS_REFUSED = {"record_rules.py"}
+LABEL = re.compile(r"\[((?:LEDGER|STORE|STD|VAULT|CONSENT|EXCHANGE)-(?:[A-Z]+-)?\d+)\]")
+HEAVY = {"numpy", "pyarrow", "duckdb", "ibis", "pandas", "sklearn", "scipy", "sqlalchemy", "jinja2", "lmdb", "nacl"}
+ERROR_CLASSES = {"InvalidInput", "Denied", "Conflict", "Unavailable", "IntegrityError"}
+
+
+def functions_of(path: Path) -> list[tuple[str, int]]:
+    tree = ast.parse(path.read_text(encoding="utf-8"))
+    return [
+        (f"{path.relative_to(ROOT)}:{node.lineno} {node.name}", (node.end_lineno or node.lineno) - node.lineno + 1)
+        for node in ast.walk(tree)
+        if isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef)
+    ]
+
+
+def test_no_function_is_longer_than_sixty_lines():
+    too_long = [(name, lines) for path in SOURCES for name, lines in functions_of(path) if lines > MAX_FUNCTION_LINES]
+    assert too_long == []
+
+
+def test_nearly_all_functions_are_short():
+    lengths = [lines for path in SOURCES for _, lines in functions_of(path)]
+    share = sum(lines < MOST_FUNCTIONS_UNDER for lines in lengths) / len(lengths)
+    assert share >= 0.95
+
+
+def test_no_file_is_longer_than_four_hundred_lines():
+    too_long = [
+        (str(path.relative_to(ROOT)), lines)
+        for path in SOURCES
+        if (lines := path.read_text(encoding="utf-8").count("\n")) > MAX_FILE_LINES
+    ]
+    assert too_long == []
+
+
+def test_no_file_has_a_name_that_says_nothing():
+    assert [path for path in SOURCES if path.stem in BANNED_FILE_NAMES] == []
+
+
+def test_no_source_line_has_a_banned_word():
+    found = [
+        f"{path.relative_to(ROOT)}:{number}"
+        for path in SOURCES
+        if path.name not in MAY_NAME_WHAT_IS_REFUSED
+        for number, line in enumerate(path.read_text(encoding="utf-8").splitlines(), 1)
+        if BANNED_WORDS.search(line)
+    ]
+    assert found == []
+
+
+def labels_in(paths: list[Path]) -> set[str]:
+    return {label for path in paths for label in LABEL.findall(path.read_text(encoding="utf-8"))}
+
+
+def test_every_requirement_is_cited_in_source_and_in_a_test_and_no_label_is_unknown():
+    specified, in_source, in_tests = labels_in(SPECS), labels_in(SOURCES), labels_in(TESTS)
+    assert specified, "the specifications hold no labels at all: the pattern or the folder is wrong"
+    assert sorted(specified - in_source) == []
+    assert sorted(specified - in_tests) == []
+    assert sorted((in_source | in_tests) - specified) == []
+
+
+def error_codes() -> dict[str, str]:
+    codes: dict[str, str] = {}
+    for path in SOURCES:
+        for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
+            if isinstance(node, ast.Call) and isinstance(node.func, ast.Name) and node.func.id in ERROR_CLASSES:
+                assert node.args, f"{path}:{node.lineno}: an error without a code"
+                code = node.args[0]
+                if isinstance(code, ast.Constant) and isinstance(code.value, str):
+                    codes[code.value] = f"{path.relative_to(ROOT)}:{node.lineno}"
+    return codes
+
+
+def test_every_error_code_names_its_room_and_is_documented():
+    rooms = {path.name for path in (ROOT / "src" / "shuiqiao").iterdir() if path.is_dir()}
+    codes = error_codes()
+    reference = (ROOT / "docs" / "reference" / "errors.md").read_text(encoding="utf-8")
+    assert [code for code in codes if not re.fullmatch(rf"({'|'.join(rooms)})\.[a-z0-9_]+", code)] == []
+    assert [f"{code} ({place})" for code, place in sorted(codes.items()) if f"`{code}`" not in reference] == []
+
+
+def test_the_command_line_starts_without_heavy_libraries():
+    program = (
+        "import sys\nfrom shuiqiao.cli import main\n"
+        "try:\n    main.main(['--help'])\nexcept SystemExit:\n    pass\n"
+        f"print('LOADED', sorted({HEAVY!r} & {{name.split('.')[0] for name in sys.modules}}))"
+    )
+    output = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=True).stdout
+    assert output.splitlines()[-1] == "LOADED []"
+
+
+def test_no_two_tests_share_a_name_in_one_file():
+    repeated = {
+        str(path): names
+        for path in TESTS
+        if (
+            names := [
+                name
+                for name, count in Counter(
+                    node.name
+                    for node in ast.parse(path.read_text(encoding="utf-8")).body
+                    if isinstance(node, ast.FunctionDef)
+                ).items()
+                if count > 1
+            ]
+        )
+    }
+    assert repeated == {}
+
+
+@pytest.mark.parametrize("path", [ROOT / "locks" / "base.txt", ROOT / "locks" / "dev.txt"], ids=lambda path: path.name)
+def test_locks_pin_every_package_by_hash_and_name_no_registry(path):
+    text = path.read_text(encoding="utf-8")
+    packages = re.findall(r"^[a-zA-Z0-9._-]+(?:\[[a-z,]+\])?==", text, flags=re.MULTILINE)
+    assert len(packages) > 20
+    assert len(re.findall(r"^    --hash=sha256:", text, flags=re.MULTILINE)) >= len(packages)
+    assert "://" not in text
