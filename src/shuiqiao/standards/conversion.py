@@ -1,0 +1,274 @@
+"""Turns one source column into canonical values, whole columns at a time, and names the cells that cannot become one.
+
+Rule: docs/spec/standard.md, [STD-14] to [STD-22]. Amounts, dates and codes of few distinct values are converted once
+per distinct value. Nothing is guessed: a cell either has one meaning or fails by a named rule.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+import pyarrow as pa
+
+from shuiqiao.base.money import FEN_PER_YUAN, MAX_FEN
+from shuiqiao.standards import cells
+from shuiqiao.standards.columns import arrow_type, is_text, pc
+from shuiqiao.standards.model import AmountUnit, Field, FieldType
+
+MAX_FEN_OF_DOUBLE = 10**14
+"""Largest absolute amount taken from a double, in fen: up to here a double tells neighbouring fen apart."""
+
+DOUBLE_TOLERANCE_FEN = 1e-4
+"""How far, in fen, a double may lie from whole fen on top of its own rounding: sums of a spreadsheet stay below."""
+
+_DOUBLE_ROUNDING = 2.0**-51
+_SHORT_YUAN = r"^-?[0-9]{1,12}(?:\.[0-9]{1,2})?$"
+_SHORT_INTEGER = r"^-?[0-9]{1,18}$"
+_CONTROL = r"[\x00-\x1f\x7f\x{80}-\x{9f}\x{2028}\x{2029}]"
+_SPACE = 0x20
+_DELETE = 0x7F
+
+Mask = npt.NDArray[np.bool_]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Failure:
+    """Cells that broke one rule. rows: boolean mask over the column."""
+
+    rule: str
+    rows: Mask
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Converted:
+    """A canonical column (null where a cell is empty or failed) and what failed."""
+
+    values: Any
+    failures: tuple[Failure, ...] = ()
+
+
+def convert_column(field: Field, raw: Any, *, unit: AmountUnit) -> Converted:
+    """Return the canonical values of a source column whose type ``columns.check_fits`` accepted.
+
+    raw: an Arrow array of any fitting type. unit: of amounts only.
+    """
+    if pa.types.is_null(raw.type):
+        return Converted(values=pa.nulls(len(raw), arrow_type(field)))
+    if pa.types.is_dictionary(raw.type):
+        raw = raw.dictionary_decode()
+    if is_text(raw.type):
+        return _convert_text(field, raw, unit=unit)
+    return _convert_typed(field, raw, unit=unit)
+
+
+def _convert_text(field: Field, raw: Any, *, unit: AmountUnit) -> Converted:
+    text, failures = clean_text(raw)
+    match field.type:
+        case FieldType.TEXT:
+            converted = _check_text(field, text)
+        case FieldType.AMOUNT_FEN if unit is AmountUnit.YUAN:
+            converted = _yuan_from_text(text)
+        case FieldType.AMOUNT_FEN | FieldType.INTEGER:
+            converted = _integers_from_text(text, rule=_number_rule(field))
+        case _:
+            converted = _by_distinct_value(text, _cell_reader(field), field=field)
+    return Converted(values=converted.values, failures=(*failures, *converted.failures))
+
+
+def _convert_typed(field: Field, raw: Any, *, unit: AmountUnit) -> Converted:
+    match field.type:
+        case FieldType.AMOUNT_FEN if unit is AmountUnit.YUAN:
+            return _fen_from_yuan(raw)
+        case FieldType.AMOUNT_FEN | FieldType.INTEGER | FieldType.YEAR:
+            return _whole_numbers(raw, rule=_number_rule(field))
+        case FieldType.DATE:
+            return Converted(values=raw.cast(pa.date32(), safe=False))
+        case FieldType.BOOLEAN if pa.types.is_boolean(raw.type):
+            return Converted(values=raw)
+        case _:
+            return _convert_text(field, raw.cast(pa.string()), unit=unit)
+
+
+def clean_text(raw: Any) -> tuple[Any, tuple[Failure, ...]]:
+    """[STD-14]: return the text trimmed of white space, empty as null, and the cells that are no clean UTF-8."""
+    text = raw if pa.types.is_string(raw.type) else _narrow(raw)
+    lowest, highest = _byte_range(text)
+    failures: list[Failure] = []
+    if highest > _DELETE:
+        text, broken = _without_broken_utf8(text)
+        failures.extend(broken)
+    if lowest <= _SPACE or highest >= _DELETE:
+        text = pc.utf8_trim_whitespace(text)
+        control = true_mask(pc.match_substring_regex(text, _CONTROL))
+        failures.extend(_failing("control_character", control))
+        text = blank_out(text, control)
+    empty = true_mask(pc.equal(pc.binary_length(text), 0))
+    return blank_out(text, empty), tuple(failures)
+
+
+def _narrow(raw: Any) -> Any:
+    # Going through binary keeps broken UTF-8 from failing the cast: it is reported cell by cell afterwards.
+    large = pa.large_binary() if pa.types.is_large_string(raw.type) else pa.binary()
+    return raw.cast(large).cast(pa.binary()).view(pa.string())
+
+
+def _byte_range(text: Any) -> tuple[int, int]:
+    """Return the lowest and highest byte of all cells (0x21, 0x21 where there is none)."""
+    _, offsets, data = text.buffers()
+    if data is None or len(text) == 0:
+        return _SPACE + 1, _SPACE + 1
+    bounds = np.frombuffer(offsets, dtype=np.int32)[[text.offset, text.offset + len(text)]]
+    used = np.frombuffer(data, dtype=np.uint8)[bounds[0] : bounds[1]]
+    return (int(used.min()), int(used.max())) if used.size else (_SPACE + 1, _SPACE + 1)
+
+
+def _without_broken_utf8(text: Any) -> tuple[Any, Sequence[Failure]]:
+    try:
+        text.validate(full=True)
+    except pa.ArrowInvalid:
+        broken = np.array([not cells.is_utf8(cell) for cell in text.cast(pa.binary()).to_pylist()], dtype=np.bool_)
+        return blank_out(text, broken), _failing("not_utf8", broken)
+    return text, []
+
+
+def _check_text(field: Field, text: Any) -> Converted:
+    failures: list[Failure] = []
+    if field.max_length is not None:
+        failures.extend(_failing("too_long", true_mask(pc.greater(pc.utf8_length(text), field.max_length))))
+    if field.pattern is not None:
+        fits = pc.match_substring_regex(text, f"^(?:{field.pattern})$")
+        failures.extend(_failing("pattern", true_mask(pc.invert(fits))))
+    for failure in failures:
+        text = blank_out(text, failure.rows)
+    return Converted(values=text, failures=tuple(failures))
+
+
+def _fen_from_yuan(raw: Any) -> Converted:
+    if not pa.types.is_floating(raw.type):
+        return _yuan_from_text(raw.cast(pa.string()))
+    present = valid_mask(raw)
+    yuan = _numbers(raw, np.float64)
+    with np.errstate(all="ignore"):  # infinities and NaN are refused just below
+        scaled = yuan * FEN_PER_YUAN
+        fen = np.rint(scaled)
+        outside = ~(np.abs(fen) <= MAX_FEN_OF_DOUBLE)
+        off = np.abs(scaled - fen) > DOUBLE_TOLERANCE_FEN + np.abs(fen) * _DOUBLE_ROUNDING
+    part = present & ~outside & off
+    return _integer_column(fen, present, {"amount_out_of_range": outside & present, "part_of_a_fen": part})
+
+
+def _yuan_from_text(text: Any) -> Converted:
+    """[STD-17]: short amounts go through a double, which is exact for 12 digits; longer ones through Decimal."""
+    present = valid_mask(text)
+    short = true_mask(pc.match_substring_regex(text, _SHORT_YUAN))
+    fen = np.rint(_numbers(blank_out(text, ~short).cast(pa.float64()), np.float64) * FEN_PER_YUAN).astype(np.int64)
+    bad = np.zeros(len(text), dtype=np.bool_)
+    for row in np.flatnonzero(present & ~short):
+        exact = cells.read_yuan(text[int(row)].as_py())
+        bad[row] = exact is None
+        fen[row] = exact or 0
+    return _integer_column(fen, present, {"not_an_amount": bad})
+
+
+def _integers_from_text(text: Any, *, rule: str) -> Converted:
+    present = valid_mask(text)
+    fits = true_mask(pc.match_substring_regex(text, _SHORT_INTEGER))
+    numbers = _numbers(blank_out(text, ~fits).cast(pa.int64()), np.int64)
+    return _integer_column(numbers, present, {rule: present & ~fits})
+
+
+def _whole_numbers(raw: Any, *, rule: str) -> Converted:
+    present = valid_mask(raw)
+    if pa.types.is_decimal(raw.type):
+        return _by_distinct_value(raw.cast(pa.string()), cells.read_whole, field=None, rule=rule)
+    numbers = _numbers(raw, np.float64 if pa.types.is_floating(raw.type) else None)
+    with np.errstate(all="ignore"):  # infinities and NaN compare false and are refused
+        fits = (np.rint(numbers) == numbers) & (numbers <= MAX_FEN) & (numbers >= -MAX_FEN)
+    return _integer_column(np.where(fits, numbers, 0), present, {rule: present & ~fits})
+
+
+def _integer_column(numbers: Any, present: Mask, failing: dict[str, Mask]) -> Converted:
+    failures = [failure for rule, rows in failing.items() for failure in _failing(rule, rows)]
+    absent = ~present
+    for failure in failures:
+        absent = absent | failure.rows
+    numbers = np.where(absent, 0, numbers).astype(np.int64, copy=False)
+    values = pa.array(numbers, mask=absent if absent.any() else None)
+    return Converted(values=values, failures=tuple(failures))
+
+
+def _by_distinct_value(
+    text: Any, read: Callable[[str], object | None], *, field: Field | None, rule: str | None = None
+) -> Converted:
+    encoded = text.dictionary_encode()
+    read_values = [None if cell is None else read(cell) for cell in encoded.dictionary.to_pylist()]
+    kind = pa.int64() if field is None else arrow_type(field)
+    values = pa.array(read_values, type=kind).take(encoded.indices)
+    bad = valid_mask(text) & ~valid_mask(values)
+    name = rule or _CELL_RULES[(field or _NO_FIELD).type]
+    return Converted(values=values, failures=tuple(_failing(name, bad)))
+
+
+def _cell_reader(field: Field) -> Callable[[str], object | None]:
+    if field.code_list is not None:
+        return field.code_list.spellings().get
+    return _CELL_READERS[field.type]
+
+
+_NO_FIELD = Field(name="", title="", name_zh="", source_code="", type=FieldType.INTEGER, group="", level=1)
+
+_CELL_READERS: dict[FieldType, Callable[[str], object | None]] = {
+    FieldType.RATE: cells.read_rate,
+    FieldType.DATE: cells.read_date,
+    FieldType.YEAR: cells.read_year,
+    FieldType.MONTH: cells.read_month,
+    FieldType.BOOLEAN: cells.read_boolean,
+}
+
+_CELL_RULES: dict[FieldType, str] = {
+    FieldType.CODE: "not_in_code_list",
+    FieldType.RATE: "not_a_rate",
+    FieldType.DATE: "not_a_date",
+    FieldType.YEAR: "not_a_year",
+    FieldType.MONTH: "not_a_month",
+    FieldType.BOOLEAN: "not_a_boolean",
+    FieldType.INTEGER: "not_an_integer",
+    FieldType.AMOUNT_FEN: "not_an_amount",
+}
+
+
+def _number_rule(field: Field) -> str:
+    return _CELL_RULES[field.type]
+
+
+def _numbers(values: Any, dtype: Any) -> npt.NDArray[Any]:
+    filled = values.fill_null(0) if values.null_count else values
+    return np.asarray(filled.to_numpy(zero_copy_only=False), dtype=dtype)
+
+
+def valid_mask(values: Any) -> Mask:
+    """Return where an Arrow array is not null."""
+    if values.null_count == 0:
+        return np.ones(len(values), dtype=np.bool_)
+    return np.asarray(values.is_valid().to_numpy(zero_copy_only=False), dtype=np.bool_)
+
+
+def true_mask(values: Any) -> Mask:
+    """Return where an Arrow boolean array is true, null counting as false."""
+    filled = values.fill_null(False) if values.null_count else values  # noqa: FBT003  # Arrow's fill value
+    return np.asarray(filled.to_numpy(zero_copy_only=False), dtype=np.bool_)
+
+
+def blank_out(values: Any, rows: Mask) -> Any:
+    """Return the array with null in the given rows."""
+    if not rows.any():
+        return values
+    return pc.if_else(pa.array(~rows), values, pa.scalar(None, type=values.type))
+
+
+def _failing(rule: str, rows: Mask) -> Sequence[Failure]:
+    return [Failure(rule=rule, rows=rows)] if rows.any() else []
