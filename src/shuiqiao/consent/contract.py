@@ -11,8 +11,7 @@ Pure: block time is the only time. The artefact itself never comes here: its com
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import msgspec
 
@@ -21,6 +20,7 @@ from shuiqiao.base.errors import Conflict, Denied, InvalidInput
 from shuiqiao.base.ids import MemberId
 from shuiqiao.consent.ceilings import CEILINGS
 from shuiqiao.consent.model import (
+    ConsentArtefact,
     ConsentId,
     Digest,
     Grant,
@@ -36,6 +36,9 @@ from shuiqiao.consent.model import (
 from shuiqiao.ledger.model import BlockContext, Event, Kind, State, StateView, Transaction
 from shuiqiao.members.contract import MemberKeyRing, require_role
 from shuiqiao.members.model import Role
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
 
 GRANT = "consent.grant"
 PAUSE = "consent.pause"
@@ -79,6 +82,20 @@ class ConsentRevokeBody(msgspec.Struct, frozen=True, forbid_unknown_fields=True,
 
     consent: ConsentId
     reason: RevokeReason
+
+
+def grant_body(artefact: ConsentArtefact, *, commitment: bytes) -> ConsentGrantBody:
+    """Return the one body that may grant an artefact."""
+    return ConsentGrantBody(
+        consent=artefact.consent,
+        provider=artefact.provider,
+        recipient=artefact.recipient,
+        purpose=artefact.purpose,
+        valid_from_ms=artefact.valid_from_ms,
+        valid_to_ms=artefact.valid_to_ms,
+        key=artefact.key,
+        commitment=commitment,
+    )
 
 
 def consent_key_entry(key: bytes) -> str:

@@ -8,9 +8,7 @@ or to any member that relays it.
 from __future__ import annotations
 
 from dataclasses import dataclass
-from datetime import date
-
-import msgspec
+from typing import TYPE_CHECKING
 
 from shuiqiao.base.errors import InvalidInput
 from shuiqiao.base.ids import ID_BYTES, Entropy, MemberId, Uscc, new_id
@@ -20,10 +18,10 @@ from shuiqiao.consent.contract import (
     PAUSE,
     RESUME,
     REVOKE,
-    ConsentGrantBody,
     ConsentPauseBody,
     ConsentResumeBody,
     ConsentRevokeBody,
+    grant_body,
 )
 from shuiqiao.consent.model import (
     ConsentArtefact,
@@ -37,6 +35,11 @@ from shuiqiao.consent.model import (
 from shuiqiao.crypto.model import SEED_BYTES, CipherSuite, SigningKey
 from shuiqiao.ledger.model import MAX_VALIDITY_MS
 from shuiqiao.ledger.transaction import TransactionDraft, sign_transaction
+
+if TYPE_CHECKING:
+    from datetime import date
+
+    import msgspec
 
 SALT_BYTES = 32
 
@@ -130,7 +133,7 @@ class Enterprise:
             suite=self._suite,
             key=self._keys.enrolment_key(terms.provider, network=self._network),
         )
-        body = _grant_body(artefact, raw, self._suite)
+        body = grant_body(artefact, commitment=commitment_of(raw, salt=artefact.salt, suite=self._suite))
         grant = self._sign(GRANT, body, terms.provider, key=key, now_ms=now_ms).raw
         return ConsentSubmission(artefact=raw, endorsement=endorsement, grant=grant)
 
@@ -193,16 +196,3 @@ class Enterprise:
         )
         raw = sign_transaction(draft, network=self._network, suite=self._suite, keys=(key,))
         return ControlStatement(id=statement_id, raw=raw)
-
-
-def _grant_body(artefact: ConsentArtefact, raw: bytes, suite: CipherSuite) -> ConsentGrantBody:
-    return ConsentGrantBody(
-        consent=artefact.consent,
-        provider=artefact.provider,
-        recipient=artefact.recipient,
-        purpose=artefact.purpose,
-        valid_from_ms=artefact.valid_from_ms,
-        valid_to_ms=artefact.valid_to_ms,
-        key=artefact.key,
-        commitment=commitment_of(raw, salt=artefact.salt, suite=suite),
-    )

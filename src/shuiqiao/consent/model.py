@@ -6,11 +6,9 @@ expired) stands on the ledger, which knows the artefact by a salted commitment o
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from dataclasses import dataclass
-from datetime import date
 from enum import StrEnum
-from typing import Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any
 
 import msgspec
 from msgspec import Meta
@@ -18,6 +16,10 @@ from msgspec import Meta
 from shuiqiao.base.clock import MS_PER_DAY
 from shuiqiao.base.errors import Conflict, Denied, InvalidInput, ShuiqiaoError
 from shuiqiao.standards.model import MAX_GROUPS
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+    from datetime import date
 
 MAX_ARTEFACT_BYTES = 16_384
 """A full artefact of 32 types with 4 groups each is under 6 kB; the rest is margin."""

@@ -10,17 +10,20 @@ It does not know who may sign what: each room names the public keys it expects, 
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Any, Generic, TypeVar
+from typing import TYPE_CHECKING, Any, Generic, TypeVar
 
 import cbor2
 import msgspec
 
 from shuiqiao.base.encoding import decode_cbor_strict, encode_cbor
 from shuiqiao.base.errors import IntegrityError, InvalidInput
-from shuiqiao.crypto.model import CipherSuite, SigningKey
 from shuiqiao.ledger.model import Signature
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from shuiqiao.crypto.model import CipherSuite, SigningKey
 
 MAX_DOCUMENT_SIGNATURES = 4
 """Two parties and a witness for each: no document of the field needs more."""

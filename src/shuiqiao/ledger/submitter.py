@@ -7,16 +7,10 @@ scenarios.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from typing import Protocol
+from typing import TYPE_CHECKING, Protocol
 
-import msgspec
-
-from shuiqiao.base.clock import Clock
 from shuiqiao.base.errors import Unavailable
 from shuiqiao.base.ids import Entropy, MemberId, new_id
-from shuiqiao.crypto.model import CipherSuite, SigningKey
-from shuiqiao.ledger.kinds import KindTable
 from shuiqiao.ledger.model import (
     MAX_VALIDITY_MS,
     Checkpoint,
@@ -33,6 +27,15 @@ from shuiqiao.ledger.transaction import (
     sign_payload,
     sign_transaction,
 )
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    import msgspec
+
+    from shuiqiao.base.clock import Clock
+    from shuiqiao.crypto.model import CipherSuite, SigningKey
+    from shuiqiao.ledger.kinds import KindTable
 
 KIND_VERSION = 1
 """Version of a kind that ``submit`` writes; every kind of the field is at its first."""

@@ -1,0 +1,283 @@
+"""The desks: where a bureau takes in consents (ConsentDesk) and where a bank files the ones given to it (ConsentFile).
+
+What the bureau's desk does, in this order [CONSENT-15]:
+
+1. read the artefact: form, signature of the consent key, its own rules;
+2. it names this bureau as provider;
+3. the taxpayer is enrolled here, and its enrolment key endorses these very bytes;
+4. the legal representative's identity check is the one on record, and recent;
+5. every type and group is one of the standard, and the whole is within the purpose's ceilings (412);
+6. the half-signed grant says exactly what follows from the artefact;
+7. keep the artefact, countersign the grant, commit it.
+
+It decides nothing that the ledger decides (who signs, steps, windows): the contract does.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+from shuiqiao.base.clock import MS_PER_DAY
+from shuiqiao.base.errors import Conflict, Denied, IntegrityError, InvalidInput, ShuiqiaoError, Unavailable
+from shuiqiao.consent.artefact import commitment_of, decode_artefact, verify_commitment, verify_endorsement
+from shuiqiao.consent.ceilings import verify_within_ceiling
+from shuiqiao.consent.contract import GRANT, PAUSE, RESUME, REVOKE, ConsentRevokeBody, grant_body
+from shuiqiao.consent.model import (
+    ConsentArtefact,
+    ConsentSubmission,
+    Grant,
+    IdentityCheck,
+    RevokeReason,
+    grant_from_state,
+    grant_key,
+)
+from shuiqiao.consent.store import ConsentStore, Enrolment, StoredArtefact
+
+if TYPE_CHECKING:
+    from shuiqiao.crypto.model import CipherSuite
+    from shuiqiao.ledger.model import Committed, StateView
+    from shuiqiao.ledger.submitter import LedgerSubmitter
+    from shuiqiao.standards.model import Catalogue
+
+IDENTITY_CHECK_MAX_AGE_MS = 180 * MS_PER_DAY
+"""A legal representative whose identity was checked longer ago is checked again before a new consent."""
+
+_CONTROL_KINDS = (PAUSE, RESUME, REVOKE)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class GrantedConsent:
+    """A consent that the ledger took."""
+
+    artefact: ConsentArtefact
+    committed: Committed
+
+
+class ConsentDesk:
+    """A tax bureau's desk for its taxpayers' consents."""
+
+    def __init__(
+        self, *, submitter: LedgerSubmitter, store: ConsentStore, suite: CipherSuite, catalogue: Catalogue
+    ) -> None:
+        self._submitter = submitter
+        self._store = store
+        self._suite = suite
+        self._catalogue = catalogue
+
+    def enrol(self, taxpayer: str, *, enrolment_key: bytes, identity_check: IdentityCheck) -> None:
+        """Register the key a taxpayer will be known by, its legal representative having been identified.
+
+        A later enrolment replaces the key (a lost wallet) and renews the identity check.
+        """
+        self._store.save_enrolment(
+            Enrolment(taxpayer=taxpayer, enrolment_key=enrolment_key, identity_check=identity_check)
+        )
+
+    def receive(self, submission: ConsentSubmission) -> GrantedConsent:
+        """Check an enterprise's consent and put its grant on the ledger.
+
+        Raises InvalidInput (form), IntegrityError (signatures), Denied (``consent.enrolment_unknown``,
+        ``consent.taxpayer_mismatch``, ``consent.identity_unchecked``, ``consent.ceiling_exceeded``), Conflict
+        ``consent.already_granted``, and whatever the ledger refuses with.
+        """
+        artefact = decode_artefact(submission.artefact, network=self._network, suite=self._suite)
+        self._expect_provider(artefact)
+        self._verify_taxpayer(artefact, submission)
+        self._verify_items(artefact)
+        self._verify_grant(artefact, submission)
+        if self._state().get(grant_key(artefact.consent)) is not None:
+            raise Conflict("consent.already_granted", f"consent {artefact.consent.hex()} is on the ledger already")
+        self._keep(artefact, submission)
+        return GrantedConsent(artefact=artefact, committed=self._commit(artefact.consent, submission.grant))
+
+    def relay(self, raw: bytes) -> Committed:
+        """Put an enterprise's pause, resume or revoke on the ledger; any member may do this for it."""
+        return relay_statement(raw, submitter=self._submitter)
+
+    def revoke_for_lost_key(self, consent: bytes) -> Committed:
+        """End a consent whose key the enterprise lost, after identifying it at the counter [CONSENT-11]."""
+        body = ConsentRevokeBody(consent=consent, reason=RevokeReason.KEY_LOST)
+        return self._submitter.submit(REVOKE, body)
+
+    def artefact(self, consent: bytes) -> ConsentArtefact:
+        """Return the artefact of a consent, checked against the ledger."""
+        return filed_artefact(self._store, consent, state=self._state(), network=self._network, suite=self._suite)
+
+    def artefacts_of(self, taxpayer: str) -> list[ConsentArtefact]:
+        """Return a taxpayer's granted artefacts, oldest first."""
+        return [
+            decode_artefact(stored.raw, network=self._network, suite=self._suite)
+            for stored in self._store.artefacts_of(taxpayer)
+            if self._state().get(grant_key(stored.consent)) is not None
+        ]
+
+    @property
+    def _network(self) -> bytes:
+        return self._submitter.parameters.network
+
+    def _state(self) -> StateView:
+        return self._submitter.state()
+
+    def _expect_provider(self, artefact: ConsentArtefact) -> None:
+        if artefact.provider != self._submitter.member:
+            raise Denied(
+                "consent.provider_wrong",
+                f"the artefact is for the provider {artefact.provider}, this is {self._submitter.member}",
+            )
+
+    def _verify_taxpayer(self, artefact: ConsentArtefact, submission: ConsentSubmission) -> None:
+        """Steps 3 and 4."""
+        enrolment = self._store.enrolment(artefact.taxpayer)
+        if enrolment is None:
+            raise Denied(
+                "consent.enrolment_unknown",
+                "the taxpayer of this artefact is not enrolled at this bureau",
+                next_step="Enrol with the legal representative at the bureau first.",
+            )
+        verify_endorsement(
+            submission.endorsement,
+            artefact_bytes=submission.artefact,
+            taxpayer=artefact.taxpayer,
+            enrolment_key=enrolment.enrolment_key,
+            network=self._network,
+            suite=self._suite,
+        )
+        age_ms = self._submitter.now_ms() - enrolment.identity_check.checked_ms
+        if artefact.identity_check != enrolment.identity_check or age_ms > IDENTITY_CHECK_MAX_AGE_MS:
+            raise Denied(
+                "consent.identity_unchecked",
+                f"identity check {artefact.identity_check.reference!r} is not the one on record, or older than "
+                f"{IDENTITY_CHECK_MAX_AGE_MS // MS_PER_DAY} days",
+                next_step="Have the legal representative identified again.",
+            )
+
+    def _verify_items(self, artefact: ConsentArtefact) -> None:
+        """Step 5."""
+        for type_id, groups in artefact.items.items():
+            for group in groups:
+                self._catalogue.get(type_id).group(group)
+        verify_within_ceiling(artefact)
+
+    def _verify_grant(self, artefact: ConsentArtefact, submission: ConsentSubmission) -> None:
+        """Step 6."""
+        tx = self._submitter.decode(submission.grant)
+        commitment = commitment_of(submission.artefact, salt=artefact.salt, suite=self._suite)
+        if tx.kind != GRANT or tx.author != artefact.provider or tx.body != grant_body(artefact, commitment=commitment):
+            raise InvalidInput(
+                "consent.grant_mismatch",
+                f"the {tx.kind} handed in does not follow from artefact {artefact.consent.hex()}",
+            )
+
+    def _keep(self, artefact: ConsentArtefact, submission: ConsentSubmission) -> None:
+        self._store.save_artefact(
+            StoredArtefact(
+                consent=artefact.consent,
+                taxpayer=artefact.taxpayer,
+                raw=submission.artefact,
+                endorsement=submission.endorsement,
+                received_ms=self._submitter.now_ms(),
+                granted_index=None,
+            )
+        )
+
+    def _commit(self, consent: bytes, grant: bytes) -> Committed:
+        try:
+            committed = self._submitter.countersign(grant)
+        except Unavailable:
+            # The grant may still be committed: the artefact stays on file for it.
+            raise
+        except ShuiqiaoError:
+            self._store.remove_ungranted(consent)
+            raise
+        self._store.mark_granted(consent, index=committed.index)
+        return committed
+
+
+class ConsentFile:
+    """A bank's file of the artefacts that name it as recipient [CONSENT-16]."""
+
+    def __init__(self, *, submitter: LedgerSubmitter, store: ConsentStore, suite: CipherSuite) -> None:
+        self._submitter = submitter
+        self._store = store
+        self._suite = suite
+
+    def receive(self, raw: bytes) -> ConsentArtefact:
+        """Check an artefact against the ledger and keep it.
+
+        Raises InvalidInput or IntegrityError for its form and signature, Denied ``consent.unknown`` or
+        ``consent.recipient_wrong``, IntegrityError ``consent.commitment_mismatch``.
+        """
+        artefact = decode_artefact(raw, network=self._submitter.parameters.network, suite=self._suite)
+        if artefact.recipient != self._submitter.member:
+            raise Denied(
+                "consent.recipient_wrong",
+                f"the artefact is for the recipient {artefact.recipient}, this is {self._submitter.member}",
+            )
+        grant = find_grant(self._submitter.state(), artefact.consent)
+        verify_commitment(artefact, artefact_bytes=raw, grant=grant, suite=self._suite)
+        self._store.save_artefact(
+            StoredArtefact(
+                consent=artefact.consent,
+                taxpayer=artefact.taxpayer,
+                raw=raw,
+                endorsement=None,
+                received_ms=self._submitter.now_ms(),
+                granted_index=None,
+            )
+        )
+        return artefact
+
+    def artefact(self, consent: bytes) -> ConsentArtefact:
+        """Return the artefact of a consent, checked against the ledger; Denied ``consent.artefact_missing``."""
+        return filed_artefact(
+            self._store,
+            consent,
+            state=self._submitter.state(),
+            network=self._submitter.parameters.network,
+            suite=self._suite,
+        )
+
+    def relay(self, raw: bytes) -> Committed:
+        """Put an enterprise's pause, resume or revoke on the ledger."""
+        return relay_statement(raw, submitter=self._submitter)
+
+
+def find_grant(state: StateView, consent: bytes) -> Grant:
+    """Return a consent as the ledger knows it; raises Denied ``consent.unknown``."""
+    return grant_from_state(consent, state.get(grant_key(consent)))
+
+
+def relay_statement(raw: bytes, *, submitter: LedgerSubmitter) -> Committed:
+    """Commit an enterprise's control statement, and nothing else that somebody might slip in.
+
+    Raises InvalidInput ``consent.statement_wrong`` for another kind or one that names another member as its relay.
+    """
+    tx = submitter.decode(raw)
+    if tx.kind not in _CONTROL_KINDS or tx.author != submitter.member:
+        raise InvalidInput(
+            "consent.statement_wrong",
+            f"a {tx.kind} by {tx.author} where {submitter.member} relays {', '.join(_CONTROL_KINDS)}",
+        )
+    return submitter.relay(raw)
+
+
+def filed_artefact(
+    store: ConsentStore, consent: bytes, *, state: StateView, network: bytes, suite: CipherSuite
+) -> ConsentArtefact:
+    """Return an artefact on file, its bytes checked against the ledger's commitment.
+
+    Raises Denied ``consent.unknown`` or ``consent.artefact_missing``, IntegrityError ``consent.commitment_mismatch``.
+    """
+    grant = find_grant(state, consent)
+    stored = store.artefact(consent)
+    if stored is None:
+        raise Denied("consent.artefact_missing", f"consent {consent.hex()} is granted, but its artefact is not on file")
+    try:
+        artefact = decode_artefact(stored.raw, network=network, suite=suite)
+    except InvalidInput as error:
+        raise IntegrityError(
+            "consent.artefact_damaged", f"the filed artefact of {consent.hex()} is damaged: {error.message}"
+        ) from error
+    verify_commitment(artefact, artefact_bytes=stored.raw, grant=grant, suite=suite)
+    return artefact

@@ -1,0 +1,160 @@
+"""The tables of consent: who is enrolled at this bureau, and the artefacts this institution was handed.
+
+They hold taxpayer numbers in clear: they are one institution's own database, never the ledger. Durability is the
+injected engine's matter.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from sqlalchemy import (
+    BigInteger,
+    Column,
+    Engine,
+    LargeBinary,
+    MetaData,
+    Row,
+    String,
+    Table,
+    delete,
+    insert,
+    select,
+    update,
+)
+
+from shuiqiao.base.errors import Conflict
+from shuiqiao.consent.model import IdentityCheck
+
+metadata = MetaData()
+
+_enrolment = Table(
+    "consent_enrolment",
+    metadata,
+    Column("taxpayer", String(32), primary_key=True),
+    Column("enrolment_key", LargeBinary, nullable=False),
+    Column("identity_reference", String(64), nullable=False),
+    Column("identity_checked_ms", BigInteger, nullable=False),
+)
+
+_artefact = Table(
+    "consent_artefact",
+    metadata,
+    Column("consent", LargeBinary(16), primary_key=True),
+    Column("taxpayer", String(32), nullable=False, index=True),
+    Column("raw", LargeBinary, nullable=False),
+    Column("endorsement", LargeBinary),
+    Column("received_ms", BigInteger, nullable=False),
+    Column("granted_index", BigInteger),
+)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Enrolment:
+    """A taxpayer as its bureau knows it: one key, and the last check of its legal representative."""
+
+    taxpayer: str
+    enrolment_key: bytes
+    identity_check: IdentityCheck
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class StoredArtefact:
+    """An artefact in this institution's file."""
+
+    consent: bytes
+    taxpayer: str
+    raw: bytes
+    endorsement: bytes | None
+    """At the bureau's desk only."""
+    received_ms: int
+    granted_index: int | None
+    """Leaf index of the grant, None until the ledger took it."""
+
+
+class ConsentStore:
+    """One institution's enrolments and artefacts."""
+
+    def __init__(self, engine: Engine) -> None:
+        self._engine = engine
+
+    def save_enrolment(self, enrolment: Enrolment) -> None:
+        """Keep a taxpayer's enrolment, replacing the one before."""
+        with self._engine.begin() as connection:
+            connection.execute(delete(_enrolment).where(_enrolment.c.taxpayer == enrolment.taxpayer))
+            connection.execute(
+                insert(_enrolment).values(
+                    taxpayer=enrolment.taxpayer,
+                    enrolment_key=enrolment.enrolment_key,
+                    identity_reference=enrolment.identity_check.reference,
+                    identity_checked_ms=enrolment.identity_check.checked_ms,
+                )
+            )
+
+    def enrolment(self, taxpayer: str) -> Enrolment | None:
+        """Return a taxpayer's enrolment, or None."""
+        with self._engine.connect() as connection:
+            row = connection.execute(select(_enrolment).where(_enrolment.c.taxpayer == taxpayer)).first()
+        if row is None:
+            return None
+        check = IdentityCheck(reference=row.identity_reference, checked_ms=row.identity_checked_ms)
+        return Enrolment(taxpayer=row.taxpayer, enrolment_key=row.enrolment_key, identity_check=check)
+
+    def save_artefact(self, artefact: StoredArtefact) -> None:
+        """Keep an artefact; the same bytes again change nothing.
+
+        Raises Conflict ``consent.artefact_differs`` for other bytes under the same consent id.
+        """
+        with self._engine.begin() as connection:
+            found = connection.execute(select(_artefact.c.raw).where(_artefact.c.consent == artefact.consent)).first()
+            if found is None:
+                connection.execute(
+                    insert(_artefact).values(
+                        consent=artefact.consent,
+                        taxpayer=artefact.taxpayer,
+                        raw=artefact.raw,
+                        endorsement=artefact.endorsement,
+                        received_ms=artefact.received_ms,
+                        granted_index=artefact.granted_index,
+                    )
+                )
+            elif found.raw != artefact.raw:
+                raise Conflict(
+                    "consent.artefact_differs",
+                    f"consent {artefact.consent.hex()} is on file with other bytes than those handed in",
+                )
+
+    def mark_granted(self, consent: bytes, *, index: int) -> None:
+        """Note the leaf index at which the ledger took the grant."""
+        with self._engine.begin() as connection:
+            connection.execute(update(_artefact).where(_artefact.c.consent == consent).values(granted_index=index))
+
+    def remove_ungranted(self, consent: bytes) -> None:
+        """Forget an artefact whose grant the ledger refused."""
+        with self._engine.begin() as connection:
+            connection.execute(
+                delete(_artefact).where(_artefact.c.consent == consent, _artefact.c.granted_index.is_(None))
+            )
+
+    def artefact(self, consent: bytes) -> StoredArtefact | None:
+        """Return the artefact of a consent, or None."""
+        with self._engine.connect() as connection:
+            row = connection.execute(select(_artefact).where(_artefact.c.consent == consent)).first()
+        return None if row is None else _stored(row)
+
+    def artefacts_of(self, taxpayer: str) -> list[StoredArtefact]:
+        """Return a taxpayer's artefacts, oldest first."""
+        query = select(_artefact).where(_artefact.c.taxpayer == taxpayer).order_by(_artefact.c.received_ms)
+        with self._engine.connect() as connection:
+            return [_stored(row) for row in connection.execute(query)]
+
+
+def _stored(row: Row[tuple[object, ...]]) -> StoredArtefact:
+    return StoredArtefact(
+        consent=row.consent,
+        taxpayer=row.taxpayer,
+        raw=row.raw,
+        endorsement=row.endorsement,
+        received_ms=row.received_ms,
+        granted_index=row.granted_index,
+    )
