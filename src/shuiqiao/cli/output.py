@@ -1,0 +1,90 @@
+"""How the command line speaks.
+
+One JSON object or plain sentences on standard output, progress and errors on standard error; exit codes are 0 done,
+1 refused or failed check, 2 bad usage, 3 unavailable.
+"""
+
+from __future__ import annotations
+
+import json
+import sys
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from typing import Any, Protocol
+
+from shuiqiao.base.errors import ShuiqiaoError, Unavailable
+
+EXIT_DONE = 0
+EXIT_REFUSED = 1
+EXIT_USAGE = 2
+EXIT_UNAVAILABLE = 3
+
+
+class Progress(Protocol):
+    """Told by a long act how far it is."""
+
+    def __call__(self, step: str, done: int, total: int | None) -> None:
+        """Show that ``done`` of ``total`` (None if unknown) is reached in a step named for a person."""
+        ...
+
+
+def print_json(value: Mapping[str, Any]) -> None:
+    """Write one JSON object to standard output."""
+    sys.stdout.write(json.dumps(value, ensure_ascii=False, indent=2, default=str) + "\n")
+
+
+def say(line: str = "") -> None:
+    """Write a line for a person to standard output."""
+    sys.stdout.write(line + "\n")
+
+
+def show_error(error: ShuiqiaoError, *, as_json: bool) -> int:
+    """Show an error in the one shape and return the exit code that belongs to its class."""
+    if as_json:
+        print_json({"error": error.as_dict()})
+    else:
+        sys.stderr.write(f"error {error.code}: {error.message}\n")
+        if error.next_step:
+            sys.stderr.write(f"  next: {error.next_step}\n")
+    return EXIT_UNAVAILABLE if isinstance(error, Unavailable) else EXIT_REFUSED
+
+
+@contextmanager
+def progress_on_stderr() -> Iterator[Progress]:
+    """Show progress bars on a terminal, and one line a step elsewhere."""
+    if sys.stderr.isatty():
+        with _bars() as bars:
+            yield bars
+    else:
+        yield _StepLines()
+
+
+class _StepLines:
+    """Progress where there is no terminal: the name of each step once."""
+
+    def __init__(self) -> None:
+        self._seen: set[str] = set()
+
+    def __call__(self, step: str, _done: int, _total: int | None) -> None:
+        if step not in self._seen:
+            self._seen.add(step)
+            sys.stderr.write(f"{step} ...\n")
+            sys.stderr.flush()
+
+
+@contextmanager
+def _bars() -> Iterator[Progress]:
+    from rich.console import Console
+    from rich.progress import BarColumn, MofNCompleteColumn, TextColumn, TimeElapsedColumn
+    from rich.progress import Progress as RichProgress
+
+    columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeElapsedColumn())
+    with RichProgress(*columns, console=Console(stderr=True)) as display:
+        tasks: dict[str, Any] = {}
+
+        def show(step: str, done: int, total: int | None) -> None:
+            if step not in tasks:
+                tasks[step] = display.add_task(step, total=total)
+            display.update(tasks[step], completed=done, total=total)
+
+        yield show

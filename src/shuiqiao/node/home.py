@@ -1,0 +1,119 @@
+"""Making a home: the folder in which one institution keeps its settings, keys, ledger, vault and database."""
+
+from __future__ import annotations
+
+import os
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+from shuiqiao.base.errors import Conflict, Unavailable
+from shuiqiao.base.ids import Entropy, MemberId
+from shuiqiao.crypto.suites import get_suite
+from shuiqiao.members.genesis import decode_genesis, encode_genesis
+from shuiqiao.members.model import MAX_GENESIS_BYTES, Genesis, Member, Role
+from shuiqiao.node.keys import MemberSeeds, save_keys, write_random_passphrase
+from shuiqiao.node.settings import Home, NodeSettings, encode_settings
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+    from shuiqiao.base.clock import Clock
+    from shuiqiao.crypto.model import CipherSuite, SuiteName
+
+SOLO_MEMBER = MemberId("bureau")
+"""The one member of a network made to try things on."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class NewHome:
+    """What ``init`` made."""
+
+    home: Home
+    network: bytes
+    genesis: bytes
+    passphrase_written: bool
+    """True if a random passphrase lies beside the keys because none was given."""
+
+
+def member_from_seeds(
+    seeds: MemberSeeds, *, member: MemberId, role: Role, name: str, name_zh: str, suite: CipherSuite
+) -> Member:
+    """Return the public face of a member that will hold these seeds."""
+    keys = seeds.keys(suite)
+    return Member(
+        id=member,
+        role=role,
+        name=name,
+        name_zh=name_zh,
+        signing_key=keys.signing.public_key,
+        sealing_key=keys.sealing.public_key,
+    )
+
+
+def create_solo_home(
+    home: Home, *, suite_name: SuiteName, passphrase: bytes | None, clock: Clock, entropy: Entropy
+) -> NewHome:
+    """Make the home of a network with one institution, a tax bureau that is its own writer.
+
+    Raises Conflict ``node.home_exists`` if the folder is a home already.
+    """
+    suite = get_suite(suite_name)
+    seeds = MemberSeeds.generate(entropy)
+    member = member_from_seeds(
+        seeds, member=SOLO_MEMBER, role=Role.TAX_BUREAU, name="Trial tax bureau", name_zh="试用税务局", suite=suite
+    )
+    genesis = encode_genesis(
+        Genesis(name="trial", suite=suite_name, writer=member.id, created_ms=clock.now_ms(), members=(member,))
+    )
+    settings = NodeSettings(member=member.id, role=member.role, suite=suite_name)
+    return create_home(home, settings=settings, genesis=genesis, seeds=seeds, passphrase=passphrase, entropy=entropy)
+
+
+def create_home(
+    home: Home,
+    *,
+    settings: NodeSettings,
+    genesis: bytes,
+    seeds: MemberSeeds,
+    passphrase: bytes | None,
+    entropy: Entropy,
+) -> NewHome:
+    """Make one member's home; node.toml is written last, so a folder without it is not a home yet."""
+    if home.settings.exists():
+        raise Conflict("node.home_exists", f"{home.folder} is a home already", next_step="choose another --home")
+    suite = get_suite(decode_genesis(genesis).suite)
+    home.folder.mkdir(parents=True, exist_ok=True)
+    written = passphrase is None
+    secret = write_random_passphrase(home, entropy=entropy) if passphrase is None else passphrase
+    save_keys(home, seeds, suite=suite, passphrase=secret, entropy=entropy)
+    write_durably(home.genesis, genesis)
+    write_durably(home.settings, encode_settings(settings).encode())
+    return NewHome(home=home, network=suite.digest(genesis), genesis=genesis, passphrase_written=written)
+
+
+def load_genesis(path: Path) -> bytes:
+    """Return genesis bytes from a file; raises Unavailable ``node.genesis_missing``."""
+    try:
+        with path.open("rb") as file:
+            return file.read(MAX_GENESIS_BYTES + 1)
+    except OSError as error:
+        raise Unavailable(
+            "node.genesis_missing",
+            f"the genesis {path} cannot be read: {error.strerror}",
+            next_step="name the network's public genesis.json with --genesis",
+        ) from error
+
+
+def write_durably(path: Path, data: bytes) -> None:
+    """Write a file so that after a crash it is there whole or not at all."""
+    partial = path.with_name(f".{path.name}.partial")
+    with partial.open("wb") as file:
+        file.write(data)
+        file.flush()
+        os.fsync(file.fileno())
+    partial.replace(path)
+    descriptor = os.open(path.parent, os.O_RDONLY)
+    try:
+        os.fsync(descriptor)
+    finally:
+        os.close(descriptor)
