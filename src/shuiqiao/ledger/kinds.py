@@ -9,13 +9,15 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterable, Iterator, Mapping
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import msgspec
 from msgspec import inspect
 
 from shuiqiao.base.errors import InvalidInput
-from shuiqiao.ledger.model import Kind
+
+if TYPE_CHECKING:
+    from shuiqiao.ledger.model import Kind
 
 GATE_ROOM = "gate"
 """Kinds that write here lift or impose a suspension or freeze; they alone pass a frozen network."""

@@ -1,0 +1,369 @@
+"""The state machine: which transactions take effect, in which order of questions, on every node alike.
+
+For each transaction of a block: is it timely, is it new, are the gates open, did exactly the required keys sign, does
+the contract allow it; then the contract writes. A refused transaction leaves no trace [LEDGER-MACHINE-1]. Pure: time,
+state, replay index and keys come in as arguments, so the same blocks give the same state everywhere
+[LEDGER-MACHINE-2].
+
+Verifying a signature costs more than everything else together, so it can be done ahead, in other processes:
+``plan_verification`` says which (key, message, signature) to check, and ``execute_block`` takes the keys that were
+proven. It asks again, on the state of that moment, which keys are required; a key that was not proven ahead is
+verified on the spot, so the plan changes the speed and never the result [LEDGER-SIGN-3]. Who orders transactions,
+commits and reports is the engine.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Sequence
+from dataclasses import dataclass
+from functools import lru_cache
+from typing import TYPE_CHECKING, Protocol
+
+from shuiqiao.base.clock import MS_PER_HOUR
+from shuiqiao.base.errors import Conflict, Denied, IntegrityError, InvalidInput, ShuiqiaoError
+from shuiqiao.ledger.entry import BlockEntry, encode_entry
+from shuiqiao.ledger.kinds import GATE_ROOM, REPLAY_ROOM, KindTable
+from shuiqiao.ledger.model import (
+    MAX_GOVERNANCE_VALIDITY_MS,
+    MAX_VALIDITY_MS,
+    BlockContext,
+    Event,
+    KeyRing,
+    Kind,
+    NetworkParameters,
+    StateView,
+    Transaction,
+)
+from shuiqiao.ledger.transaction import decode_transaction, signature_message
+
+if TYPE_CHECKING:
+    from shuiqiao.base.ids import MemberId
+    from shuiqiao.crypto.model import CipherSuite
+    from shuiqiao.ledger.state import OverlayState
+
+NETWORK_GATE = f"{GATE_ROOM}/network"
+MEMBER_GATE = f"{GATE_ROOM}/member/"
+
+SignatureClaim = tuple[bytes, bytes, bytes]
+"""Public key, message, signature: what a worker is asked to verify. A bare tuple, because it crosses processes."""
+
+_MAX_LIVE_HOURS = MAX_GOVERNANCE_VALIDITY_MS // MS_PER_HOUR + 1
+_KEY_ID_CACHE = 65_536
+
+
+class ReplayIndex(Protocol):
+    """Who remembers which (author, id) were accepted and until when."""
+
+    def expiry_hour(self, author: MemberId, transaction_id: bytes) -> int | None:
+        """Return valid_until_ms // 3,600,000 of the accepted transaction with that author and id, or None.
+
+        An answer below the block's own hour counts as None, so an index may prune whenever it likes.
+        """
+        ...
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Candidate:
+    """A decoded transaction that waits for its block."""
+
+    transaction: Transaction
+    proven_keys: tuple[bytes, ...] = ()
+    """Public keys whose signature over this very transaction was already verified."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Outcome:
+    """What became of one transaction of a block."""
+
+    transaction: Transaction
+    events: tuple[Event, ...] = ()
+    refusal: ShuiqiaoError | None = None
+    fault: Exception | None = None
+    """The contract's own error behind a ``ledger.contract_failed``: a defect somebody must look at."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ReplayRecord:
+    """An accepted (author, id) that the replay index must now remember."""
+
+    author: MemberId
+    id: bytes
+    expiry_hour: int
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class BlockResult:
+    """An executed block; its state writes stand in the overlay it was executed on."""
+
+    context: BlockContext
+    outcomes: tuple[Outcome, ...]
+    """One for each candidate, in order."""
+    accepted: tuple[Transaction, ...]
+    entry: bytes | None
+    """The encoded block entry, or None if nothing was accepted: then nothing is appended and nothing was written."""
+    replay_records: tuple[ReplayRecord, ...]
+
+
+class StateMachine:
+    """The deterministic heart of a node: one network's kinds over one state.
+
+    Stateless between calls and safe to share between threads.
+    """
+
+    def __init__(
+        self, parameters: NetworkParameters, *, kinds: KindTable, key_ring: KeyRing, suite: CipherSuite
+    ) -> None:
+        if suite.name != parameters.suite:
+            raise ValueError(f"suite {suite.name} given to a network of suite {parameters.suite}")
+        self.parameters = parameters
+        self.kinds = kinds
+        self.suite = suite
+        self._key_ring = key_ring
+        self._key_id: Callable[[bytes], bytes] = lru_cache(maxsize=_KEY_ID_CACHE)(suite.key_id)
+
+    def decode(self, raw: bytes) -> Transaction:
+        """Return the transaction in bytes from outside; raises what ``decode_transaction`` raises."""
+        return decode_transaction(raw, kinds=self.kinds, network=self.parameters.network, suite=self.suite)
+
+    def precheck(self, tx: Transaction, state: StateView, *, time_ms: int) -> None:
+        """Refuse early, before any signature is verified, what no later block would take.
+
+        Raises InvalidInput ``ledger.tx_expired``, ``ledger.tx_valid_too_long``; Denied ``ledger.network_frozen``,
+        ``ledger.member_suspended``.
+        """
+        kind = self.kinds.get(tx.kind, tx.version)
+        _require_timely(tx, kind, time_ms=time_ms)
+        _require_open_gates(tx, kind, state)
+
+    def plan_verification(self, tx: Transaction, state: StateView) -> tuple[SignatureClaim, ...]:
+        """Return the claims to verify ahead, in order of kid; ``verify_claims`` checks them.
+
+        Raises Denied ``ledger.signature_missing``, ``ledger.author_unsigned``, InvalidInput
+        ``ledger.signature_unexpected``, ``ledger.contract_failed``, or what the key ring raises for a stranger. Where
+        the state may soon change (a grant that waits in the same queue), an engine ignores the error and executes
+        the transaction with no proven keys.
+        """
+        try:
+            keys = self._required_keys(tx, state)
+        except ShuiqiaoError:
+            raise
+        except Exception as error:
+            raise _contract_failed(tx, error) from error
+        return tuple(
+            (key, signature_message(tx, signature), signature.signature)
+            for key, signature in zip(keys, tx.signatures, strict=True)
+        )
+
+    def execute_block(
+        self,
+        candidates: Iterable[Candidate],
+        overlay: OverlayState,
+        ctx: BlockContext,
+        *,
+        previous_time_ms: int,
+        replay: ReplayIndex,
+    ) -> BlockResult:
+        """Execute transactions in order on an overlay over the state of the previous block.
+
+        previous_time_ms: time of the last committed block, or the genesis time. Raises IntegrityError
+        ``ledger.block_time_backwards``, and Unavailable ``ledger.state_unreadable`` when the store failed: then the
+        overlay is to be thrown away. A refusal is not raised; it is in the outcome.
+        """
+        if ctx.time_ms <= previous_time_ms:
+            raise IntegrityError(
+                "ledger.block_time_backwards",
+                f"block {ctx.height} has time {ctx.time_ms}, its predecessor {previous_time_ms}",
+            )
+        ledger = _ReplayLedger(replay, overlay, digest=self.suite.digest, time_ms=ctx.time_ms)
+        outcomes: list[Outcome] = []
+        for candidate in candidates:
+            is_new = ledger.is_new(candidate.transaction)
+            outcome = self._execute(candidate, overlay, ctx, is_new=is_new)
+            overlay.require_readable()
+            if outcome.refusal is None:
+                ledger.record(candidate.transaction)
+            outcomes.append(outcome)
+        return _finish_block(outcomes, overlay, ctx, ledger, previous_time_ms=previous_time_ms)
+
+    def _execute(self, candidate: Candidate, overlay: OverlayState, ctx: BlockContext, *, is_new: bool) -> Outcome:
+        tx = candidate.transaction
+        try:
+            kind = self.kinds.get(tx.kind, tx.version)
+            _require_timely(tx, kind, time_ms=ctx.time_ms)
+            _require_new(tx, is_new=is_new)
+            _require_open_gates(tx, kind, overlay)
+            self._require_signatures(candidate, overlay)
+            kind.check(tx, overlay, ctx)
+            overlay.open_room(kind.room)
+            events = tuple(kind.apply(tx, overlay, ctx))
+            overlay.keep()
+        except ShuiqiaoError as error:
+            overlay.drop()
+            return Outcome(transaction=tx, refusal=error)
+        except MemoryError:
+            # This machine is short of memory, others are not: stop rather than disagree.
+            raise
+        except Exception as error:  # noqa: BLE001 - a contract's defect refuses its transaction, it never halts a node
+            overlay.drop()
+            return Outcome(transaction=tx, refusal=_contract_failed(tx, error), fault=error)
+        return Outcome(transaction=tx, events=events)
+
+    def _required_keys(self, tx: Transaction, state: StateView) -> tuple[bytes, ...]:
+        """Return the keys that must sign, in order of kid, after matching them to the kids present [LEDGER-SIGN-1]."""
+        kind = self.kinds.get(tx.kind, tx.version)
+        author_key = self._key_ring.signing_key(state, tx.author)
+        keys = {author_key} if kind.signers is None else set(kind.signers(tx, state))
+        if not kind.relayable and author_key not in keys:
+            raise Denied("ledger.author_unsigned", f"{tx.author} must be among the signers of {tx.kind}")
+        by_key_id = {self._key_id(key): key for key in keys}
+        _require_same_key_ids(tx, required=by_key_id.keys())
+        return tuple(by_key_id[signature.key_id] for signature in tx.signatures)
+
+    def _require_signatures(self, candidate: Candidate, state: StateView) -> None:
+        """Require every required key's signature, verifying those that were not proven ahead [LEDGER-SIGN-2]."""
+        tx = candidate.transaction
+        keys = self._required_keys(tx, state)
+        if keys == candidate.proven_keys:
+            return
+        claims = [
+            (key, signature_message(tx, signature), signature.signature)
+            for key, signature in zip(keys, tx.signatures, strict=True)
+            if key not in candidate.proven_keys
+        ]
+        verify_claims(claims, suite=self.suite)
+
+
+def verify_claims(claims: Sequence[SignatureClaim], *, suite: CipherSuite) -> None:
+    """Return if every claimed signature holds; raises IntegrityError ``ledger.signature_invalid``."""
+    for public_key, message, signature in claims:
+        try:
+            suite.verify_signature(public_key=public_key, message=message, signature=signature)
+        except ShuiqiaoError as error:
+            raise IntegrityError(
+                "ledger.signature_invalid",
+                f"the signature of key {suite.key_id(public_key).hex()} does not hold: {error.message}",
+            ) from error
+
+
+def replay_key(hour: int) -> str:
+    """Return the state key of the hash chain of ids that expire within an hour since 1970."""
+    return f"{REPLAY_ROOM}/{hour}"
+
+
+def _require_timely(tx: Transaction, kind: Kind, *, time_ms: int) -> None:
+    """[LEDGER-REPLAY-1]: valid_until lies after block time, and not far after it."""
+    remaining_ms = tx.valid_until_ms - time_ms
+    if remaining_ms <= 0:
+        raise InvalidInput(
+            "ledger.tx_expired",
+            f"the transaction was valid until {tx.valid_until_ms}, block time is {time_ms}",
+            next_step="sign it anew with a later valid_until",
+        )
+    allowed_ms = MAX_GOVERNANCE_VALIDITY_MS if kind.governance else MAX_VALIDITY_MS
+    if remaining_ms > allowed_ms:
+        raise InvalidInput(
+            "ledger.tx_valid_too_long",
+            f"the transaction is valid for {remaining_ms} ms more; {tx.kind} allows {allowed_ms} ms",
+        )
+
+
+def _require_new(tx: Transaction, *, is_new: bool) -> None:
+    """[LEDGER-REPLAY-2]: an (author, id) is accepted once."""
+    if not is_new:
+        raise Conflict("ledger.tx_replayed", f"{tx.author} already had a transaction with id {tx.id.hex()} accepted")
+
+
+def _require_open_gates(tx: Transaction, kind: Kind, state: StateView) -> None:
+    """[LEDGER-GATE-1]: no contract is asked for a suspended author, or on a frozen network but to change a gate."""
+    if kind.room != GATE_ROOM and state.get(NETWORK_GATE) is not None:
+        raise Denied("ledger.network_frozen", f"the network is frozen; {tx.kind} is not accepted until it is unfrozen")
+    if state.get(MEMBER_GATE + tx.author) is not None:
+        raise Denied("ledger.member_suspended", f"{tx.author} is suspended; {tx.kind} is not accepted from it")
+
+
+def _require_same_key_ids(tx: Transaction, *, required: Iterable[bytes]) -> None:
+    present = {signature.key_id for signature in tx.signatures}
+    wanted = set(required)
+    if present == wanted:
+        return
+    if missing := sorted(wanted - present):
+        raise Denied("ledger.signature_missing", f"{tx.kind} must also be signed by key {missing[0].hex()}")
+    extra = min(present - wanted)
+    raise InvalidInput("ledger.signature_unexpected", f"{tx.kind} must not be signed by key {extra.hex()}")
+
+
+def _contract_failed(tx: Transaction, error: Exception) -> InvalidInput:
+    # The text names the class only: its wording may differ between versions of a library, and nodes show one text.
+    return InvalidInput(
+        "ledger.contract_failed",
+        f"the rules of {tx.kind} broke down with {type(error).__name__}; the transaction was refused",
+        next_step="report this to the maintainers with the transaction",
+    )
+
+
+class _ReplayLedger:
+    """Which ids are taken, within and before this block, and the hash chains that say so in the state."""
+
+    def __init__(
+        self, index: ReplayIndex, overlay: OverlayState, *, digest: Callable[[bytes], bytes], time_ms: int
+    ) -> None:
+        self._index = index
+        self._overlay = overlay
+        self._digest = digest
+        self._hour = time_ms // MS_PER_HOUR
+        self._taken: set[tuple[str, bytes]] = set()
+        self._chains: dict[int, bytes] = {}
+        self.records: list[ReplayRecord] = []
+
+    def is_new(self, tx: Transaction) -> bool:
+        if (tx.author, tx.id) in self._taken:
+            return False
+        hour = self._index.expiry_hour(tx.author, tx.id)
+        return hour is None or hour < self._hour
+
+    def record(self, tx: Transaction) -> None:
+        """Extend the chain of the hour in which the transaction expires [LEDGER-REPLAY-3]."""
+        hour = tx.valid_until_ms // MS_PER_HOUR
+        chain = self._chains.get(hour) or self._overlay.get(replay_key(hour)) or bytes(32)
+        author = tx.author.encode()
+        self._chains[hour] = self._digest(chain + bytes((len(author),)) + author + tx.id)
+        self._taken.add((tx.author, tx.id))
+        self.records.append(ReplayRecord(author=tx.author, id=tx.id, expiry_hour=hour))
+
+    def close(self, *, previous_time_ms: int) -> None:
+        """Write the chains, and drop those whose hour has passed since the previous block [LEDGER-REPLAY-4]."""
+        self._overlay.open_room(REPLAY_ROOM)
+        for hour, chain in self._chains.items():
+            self._overlay.put(replay_key(hour), chain)
+        previous_hour = previous_time_ms // MS_PER_HOUR
+        # No id outlives the longest validity, so a long silence does not mean a long search.
+        for hour in range(previous_hour, min(self._hour, previous_hour + _MAX_LIVE_HOURS + 1)):
+            if self._overlay.get(replay_key(hour)) is not None:
+                self._overlay.delete(replay_key(hour))
+        self._overlay.keep()
+
+
+def _finish_block(
+    outcomes: Sequence[Outcome],
+    overlay: OverlayState,
+    ctx: BlockContext,
+    ledger: _ReplayLedger,
+    *,
+    previous_time_ms: int,
+) -> BlockResult:
+    accepted = tuple(outcome.transaction for outcome in outcomes if outcome.refusal is None)
+    if accepted:
+        ledger.close(previous_time_ms=previous_time_ms)
+        entry = encode_entry(BlockEntry(height=ctx.height, time_ms=ctx.time_ms, count=len(accepted)))
+    else:
+        # [LEDGER-BLOCK-4]: a block that accepts nothing changes nothing.
+        overlay.drop_block()
+        entry = None
+    overlay.require_readable()
+    return BlockResult(
+        context=ctx,
+        outcomes=tuple(outcomes),
+        accepted=accepted,
+        entry=entry,
+        replay_records=tuple(ledger.records),
+    )

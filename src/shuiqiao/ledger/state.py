@@ -1,0 +1,137 @@
+"""The state while a block is executed: reads go through to a base, writes are collected as bytes.
+
+It decides who may write where: a contract under its own room only, the ledger under its own keys [LEDGER-STATE-1].
+Values are encoded when they are put and decoded when they are read back, so what a contract reads in the block that
+wrote it is exactly what it reads after a restart [LEDGER-STATE-2]. It stores nothing: ``ledger/store`` takes
+``writes`` and makes them durable.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import TYPE_CHECKING, Any
+
+from shuiqiao.base.encoding import decode_cbor, encode_cbor
+from shuiqiao.base.errors import Unavailable
+
+if TYPE_CHECKING:
+    from shuiqiao.ledger.model import NetworkParameters, StateView
+
+MAX_KEY_BYTES = 255
+"""Longest state key, in bytes: below the key limit of the store (LMDB: 511)."""
+
+Writes = dict[str, bytes | None]
+"""Encoded values by key; None removes the key."""
+
+
+def genesis_writes(parameters: NetworkParameters) -> dict[str, bytes]:
+    """Return the encoded state before block 1."""
+    return {key: encode_cbor(value) for key, value in parameters.initial_state.items()}
+
+
+class MemoryState:
+    """A whole state in memory, for replaying a ledger from its genesis."""
+
+    def __init__(self, encoded: Mapping[str, bytes]) -> None:
+        self._encoded = dict(encoded)
+
+    def get(self, key: str) -> Any:
+        """Return the value of a key, or None if absent."""
+        data = self._encoded.get(key)
+        return None if data is None else decode_cbor(data)
+
+    def write(self, writes: Mapping[str, bytes | None]) -> None:
+        """Take over the writes of an executed block."""
+        for key, data in writes.items():
+            if data is None:
+                self._encoded.pop(key, None)
+            else:
+                self._encoded[key] = data
+
+    def encoded(self) -> dict[str, bytes]:
+        """Return every key with its encoded value."""
+        return dict(self._encoded)
+
+
+class OverlayState:
+    """A State over a base, with one open transaction at a time.
+
+    The machine opens a room, lets the contract write, then keeps or drops those writes. Outside an open room ``put``
+    and ``delete`` are refused, so that a check cannot write.
+    """
+
+    def __init__(self, base: StateView) -> None:
+        self._base = base
+        self._writes: Writes = {}
+        self._pending: Writes = {}
+        self._room = ""
+        self._fault: Exception | None = None
+
+    @property
+    def writes(self) -> Mapping[str, bytes | None]:
+        """The encoded writes kept so far."""
+        return self._writes
+
+    def get(self, key: str) -> Any:
+        """Return the value of a key, or None if absent; raises ValueError for what cannot be a key."""
+        for layer in (self._pending, self._writes):
+            if key in layer:
+                data = layer[key]
+                return None if data is None else decode_cbor(data)
+        _require_key(key)
+        try:
+            return self._base.get(key)
+        except Exception as error:
+            # A store that cannot be read is this machine's trouble, not the transaction's: it must never turn into
+            # a refusal, or nodes would part. The machine asks for it after each transaction.
+            self._fault = error
+            raise
+
+    def put(self, key: str, value: Any) -> None:
+        """Set a key of the open room; raises ValueError for any other key."""
+        self._require_writable(key)
+        self._pending[key] = encode_cbor(value)
+
+    def delete(self, key: str) -> None:
+        """Remove a key of the open room; raises ValueError for any other key."""
+        self._require_writable(key)
+        self._pending[key] = None
+
+    def open_room(self, room: str) -> None:
+        """Begin a transaction that may write under a room."""
+        self._room = f"{room}/"
+
+    def keep(self) -> None:
+        """End the transaction and keep what it wrote."""
+        self._writes.update(self._pending)
+        self.drop()
+
+    def drop(self) -> None:
+        """End the transaction and forget what it wrote."""
+        self._pending.clear()
+        self._room = ""
+
+    def drop_block(self) -> None:
+        """Forget everything written since the base."""
+        self.drop()
+        self._writes.clear()
+
+    def require_readable(self) -> None:
+        """Raise Unavailable ``ledger.state_unreadable`` if the base failed to answer, whoever swallowed its error."""
+        if self._fault is not None:
+            raise Unavailable(
+                "ledger.state_unreadable",
+                f"the state store failed while a block was executed: {self._fault}",
+                next_step="check the disk, then restart the node; the block was not committed",
+            ) from self._fault
+
+    def _require_writable(self, key: str) -> None:
+        if not self._room or not key.startswith(self._room):
+            raise ValueError(f"a contract of room {self._room or 'none'} may not write {key[:MAX_KEY_BYTES]!r}")
+        _require_key(key)
+
+
+def _require_key(key: str) -> None:
+    """Keep from the store what it cannot take: a bad key is the contract's fault and must not look like the disk's."""
+    if not key or not key.isascii() or len(key) > MAX_KEY_BYTES:
+        raise ValueError(f"a state key is 1 to {MAX_KEY_BYTES} ASCII characters, not {key[:MAX_KEY_BYTES]!r}")
