@@ -1,0 +1,1 @@
+"""The whole Bank-Tax Interaction loop, played on real nodes with real cryptography and a durable ledger."""

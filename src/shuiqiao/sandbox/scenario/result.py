@@ -1,0 +1,260 @@
+"""What a run of the scenario yields: the command line's JSON contract, and the details that the report page draws.
+
+Field names of the JSON are binding (the command line is a contract). Every number here was measured or counted in the
+run; what is not measured is None and is shown as such.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass, fields
+from pathlib import Path
+from typing import Any
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class DecisionCounts:
+    """Decisions by outcome."""
+
+    approved: int
+    refused: int
+    referred: int
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Percentiles:
+    """Milliseconds from application to a durable decision record."""
+
+    p50: float
+    p99: float
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ModelFigures:
+    """Out-of-fold figures of the scorecard. baseline_auc: log monthly revenue alone, on the same folds."""
+
+    auc: float
+    auc_ci: tuple[float, float]
+    baseline_auc: float
+    ks: float
+    brier: float
+    n: int
+    bad: int
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class LedgerFigures:
+    """The live ledger at the end. root: hex."""
+
+    transactions: int
+    height: int
+    root: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class AuditFigures:
+    """The regulator's replay from genesis."""
+
+    replayed: int
+    root_matches: bool
+    signatures_verified: int
+    anchors_verified: int
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class RecordManagement:
+    """The record-management-only rules."""
+
+    kinds_walked: int
+    mint_refused: bool
+    transfer_refused: bool
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class TamperChecks:
+    """Acts of tampering on copies of the real files, each True when it was caught."""
+
+    vault_byte_flip_caught: bool
+    ledger_byte_flip_caught: bool
+    forged_invoice_caught: bool
+    revoked_consent_refused: bool
+    expired_consent_refused: bool
+    withheld_record_caught: bool
+    operator_rewrite_caught_by_follower: bool
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ScenarioFigures:
+    """The JSON contract of ``shuiqiao demo``."""
+
+    network: str
+    suite: str
+    taxpayers: int
+    records_read: int
+    records_ingested: int
+    records_quarantined: int
+    duplicates_reported: int
+    anchors: int
+    ingest_records_per_s: int
+    consents: int
+    requests: int
+    refusals: int
+    decisions: DecisionCounts
+    decision_ms: Percentiles
+    model: ModelFigures
+    ledger: LedgerFigures
+    audit: AuditFigures
+    record_management_only: RecordManagement
+    tamper_checks: TamperChecks
+    receipts_dir: str
+    report: str
+
+    def as_json(self) -> dict[str, Any]:
+        """Return the JSON object, keys in the order of the contract."""
+        return asdict(self)
+
+    def failed_checks(self) -> list[str]:
+        """Return the names of checks that are not true; an honest run returns none."""
+        groups = (self.audit, self.record_management_only, self.tamper_checks)
+        return [field.name for group in groups for field in fields(group) if getattr(group, field.name) is False]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Party:
+    """One institution of the run. role: tax_bureau, bank, regulator."""
+
+    member: str
+    role: str
+    name: str
+    name_zh: str
+    is_writer: bool
+    fingerprint: str
+    """First 16 hex characters of its key id."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class DecisionRow:
+    """One decision, pseudonymous: shown in the report. amount, limit in fen; annual_rate as decimal text or None."""
+
+    applicant: str
+    bank: str
+    outcome: str
+    amount_fen: int
+    limit_fen: int
+    annual_rate: str | None
+    points: int
+    default_probability: str
+    reasons_en: tuple[str, ...]
+    reasons_zh: tuple[str, ...]
+    grade: str
+    industry: str
+    defaulted: bool | None
+    """Ground truth for the report only; no party of the run sees it before the decision."""
+    milliseconds: float
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Curve:
+    """A curve of the model's validation. points: (x, y) within 0..1."""
+
+    name: str
+    points: tuple[tuple[float, float], ...]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ModelDetails:
+    """What the report shows of the model besides its figures."""
+
+    roc: Curve
+    baseline_roc: Curve
+    ks_good: Curve
+    """Cumulative share of good borrowers by score."""
+    ks_bad: Curve
+    calibration: tuple[tuple[float, float, int], ...]
+    """(predicted, observed, firms) per band."""
+    paired_p_value: float | None
+    features: tuple[tuple[str, str, str], ...]
+    """(name, Chinese name, formula) of the features in the scorecard."""
+    candidate_features: int
+    baseline_auc_ci: tuple[float, float] | None
+    digest: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class TamperStory:
+    """One tampering act in words. check: the field of TamperChecks it belongs to. code: what caught it."""
+
+    check: str
+    act_en: str
+    act_zh: str
+    caught_by_en: str
+    caught_by_zh: str
+    code: str
+    caught: bool
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Sighting:
+    """Who saw what of which kind of data: for the picture of what stayed hidden.
+
+    seen: fields or groups this party received in clear; hidden: what it never received. records: how many records.
+    """
+
+    party: str
+    seen_en: tuple[str, ...]
+    seen_zh: tuple[str, ...]
+    hidden_en: tuple[str, ...]
+    hidden_zh: tuple[str, ...]
+    records: int
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class KeptOut:
+    """Records kept out at ingest, by rule. rule: duplicate or the validation rule."""
+
+    rule: str
+    records: int
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ScenarioDetails:
+    """Everything the report page draws besides the figures."""
+
+    started: str
+    """ISO 8601 UTC."""
+    data_source_en: str
+    data_source_zh: str
+    is_synthetic: bool
+    parties: tuple[Party, ...]
+    step_seconds: Mapping[str, float]
+    """Wall seconds of each step of the run by name, in order."""
+    transactions_by_kind: Mapping[str, int]
+    kept_out: tuple[KeptOut, ...]
+    refusals_by_code: Mapping[str, int]
+    decisions: tuple[DecisionRow, ...]
+    model: ModelDetails
+    tamper: tuple[TamperStory, ...]
+    sightings: tuple[Sighting, ...]
+    records_disclosed: int
+    bytes_disclosed: int
+    receipts: int
+    receipt_example: str
+    """A ready command line that verifies one receipt."""
+    checkpoint_note: str
+    statistics: tuple[tuple[str, int, int, int], ...]
+    """(grade or stratum, approved, refused, referred) from the ledger alone."""
+    followers: Mapping[str, int]
+    """Member -> height its own copy of the ledger reached."""
+    assumptions_en: tuple[str, ...]
+    assumptions_zh: tuple[str, ...]
+    audit_problems: tuple[str, ...]
+    machine: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ScenarioResult:
+    """Figures, details, and where the run's files are."""
+
+    figures: ScenarioFigures
+    details: ScenarioDetails
+    folder: Path
