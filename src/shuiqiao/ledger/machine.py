@@ -132,7 +132,7 @@ class StateMachine:
         ``ledger.member_suspended``.
         """
         kind = self.kinds.get(tx.kind, tx.version)
-        _require_timely(tx, kind, time_ms=time_ms)
+        require_timely(tx, kind, time_ms=time_ms)
         _require_open_gates(tx, kind, state)
 
     def plan_verification(self, tx: Transaction, state: StateView) -> tuple[SignatureClaim, ...]:
@@ -189,7 +189,7 @@ class StateMachine:
         tx = candidate.transaction
         try:
             kind = self.kinds.get(tx.kind, tx.version)
-            _require_timely(tx, kind, time_ms=ctx.time_ms)
+            require_timely(tx, kind, time_ms=ctx.time_ms)
             _require_new(tx, is_new=is_new)
             _require_open_gates(tx, kind, overlay)
             self._require_signatures(candidate, overlay)
@@ -250,8 +250,11 @@ def replay_key(hour: int) -> str:
     return f"{REPLAY_ROOM}/{hour}"
 
 
-def _require_timely(tx: Transaction, kind: Kind, *, time_ms: int) -> None:
-    """[LEDGER-REPLAY-1]: valid_until lies after block time, and not far after it."""
+def require_timely(tx: Transaction, kind: Kind, *, time_ms: int) -> None:
+    """Return if valid_until lies after block time, and not far after it [LEDGER-REPLAY-1].
+
+    Raises InvalidInput ``ledger.tx_expired`` or ``ledger.tx_valid_too_long``.
+    """
     remaining_ms = tx.valid_until_ms - time_ms
     if remaining_ms <= 0:
         raise InvalidInput(
