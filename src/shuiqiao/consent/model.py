@@ -7,6 +7,7 @@ expired) stands on the ledger, which knows the artefact by a salted commitment o
 from __future__ import annotations
 
 from dataclasses import dataclass
+from datetime import date
 from enum import StrEnum
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -19,7 +20,6 @@ from shuiqiao.standards.model import MAX_GROUPS
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
-    from datetime import date
 
 MAX_ARTEFACT_BYTES = 16_384
 """A full artefact of 32 types with 4 groups each is under 6 kB; the rest is margin."""

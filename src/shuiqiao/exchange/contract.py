@@ -1,0 +1,202 @@
+"""The ledger's rules for requests and answers: they come in pairs, under a live consent, between its two parties.
+
+Rule: docs/spec/consent-exchange.md [EXCHANGE-1] to [EXCHANGE-5]. Valid steps, and no others::
+
+    (absent) --request--> requested --deliver--> delivered --acknowledge--> acknowledged
+                          requested --refuse---> refused
+
+Every digest is of bytes that hold fresh randomness, so none can be guessed. Pure: block time is the only time.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+import msgspec
+
+from shuiqiao.base.errors import Conflict, Denied, InvalidInput
+from shuiqiao.base.ids import MemberId
+from shuiqiao.consent.model import (
+    ConsentId,
+    Digest,
+    FieldCode,
+    Grant,
+    Mode,
+    Purpose,
+    grant_from_state,
+    grant_key,
+    verify_usable,
+)
+from shuiqiao.exchange.model import RequestId, RequestStatus, request_key
+from shuiqiao.ledger.model import BlockContext, Event, Kind, State, StateView, Transaction
+from shuiqiao.members.contract import require_role
+from shuiqiao.members.model import Role
+
+REQUEST = "access.request"
+DELIVER = "access.deliver"
+ACKNOWLEDGE = "access.acknowledge"
+REFUSE = "access.refuse"
+
+
+class AccessRequestBody(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
+    """A bank asks; what exactly it asks stands in the request message behind the digest."""
+
+    request: RequestId
+    consent: ConsentId
+    purpose: Purpose
+    mode: Mode
+    request_digest: Digest
+
+
+class AccessDeliverBody(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
+    """The provider answered; answer_digest is of the ciphertext, manifest_digest of the signed manifest inside."""
+
+    request: RequestId
+    answer_digest: Digest
+    manifest_digest: Digest
+
+
+class AccessAcknowledgeBody(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
+    """The bank opened this very answer and every check held."""
+
+    request: RequestId
+    answer_digest: Digest
+
+
+class AccessRefuseBody(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
+    """The provider refused, with the field's return code."""
+
+    request: RequestId
+    field_code: FieldCode
+
+
+def _check_request(tx: Transaction, state: StateView, ctx: BlockContext) -> None:
+    body: AccessRequestBody = tx.body
+    require_role(state, tx.author, Role.BANK)
+    grant = _grant(body.consent, state)
+    if tx.author != grant.recipient:
+        raise Denied(
+            "consent.recipient_wrong", f"{tx.author} asks under a consent whose recipient is {grant.recipient}"
+        )
+    if body.purpose is not grant.purpose:
+        raise Denied("consent.purpose_wrong", f"{body.purpose} is asked under a consent for {grant.purpose}")
+    verify_usable(grant, now_ms=ctx.time_ms)
+    if state.get(request_key(body.request)) is not None:
+        raise Conflict("exchange.request_repeated", f"request {body.request.hex()} is on the ledger already")
+
+
+def _apply_request(tx: Transaction, state: State, _ctx: BlockContext) -> Sequence[Event]:
+    body: AccessRequestBody = tx.body
+    provider = _grant(body.consent, state).provider
+    value = {
+        "consent": body.consent,
+        "author": tx.author,
+        "provider": provider,
+        "purpose": str(body.purpose),
+        "mode": str(body.mode),
+        "status": str(RequestStatus.REQUESTED),
+        "request_digest": body.request_digest,
+        "answer_digest": b"",
+        "manifest_digest": b"",
+    }
+    state.put(request_key(body.request), value)
+    return (_event("access.requested", tx, consent=body.consent.hex(), author=tx.author, provider=provider),)
+
+
+def _check_deliver(tx: Transaction, state: StateView, ctx: BlockContext) -> None:
+    entry = _entry(tx, state)
+    _expect_party(tx, MemberId(entry["provider"]))
+    _expect_status(tx, entry, RequestStatus.REQUESTED)
+    verify_usable(_grant(entry["consent"], state), now_ms=ctx.time_ms)
+
+
+def _apply_deliver(tx: Transaction, state: State, _ctx: BlockContext) -> Sequence[Event]:
+    body: AccessDeliverBody = tx.body
+    _update(
+        tx,
+        state,
+        status=str(RequestStatus.DELIVERED),
+        answer_digest=body.answer_digest,
+        manifest_digest=body.manifest_digest,
+    )
+    return (_event("access.delivered", tx),)
+
+
+def _check_acknowledge(tx: Transaction, state: StateView, _ctx: BlockContext) -> None:
+    entry = _entry(tx, state)
+    _expect_party(tx, MemberId(entry["author"]))
+    _expect_status(tx, entry, RequestStatus.DELIVERED)
+    if tx.body.answer_digest != entry["answer_digest"]:
+        raise InvalidInput(
+            "exchange.answer_digest_wrong",
+            f"answer {tx.body.answer_digest.hex()[:16]} is acknowledged, {entry['answer_digest'].hex()[:16]} delivered",
+        )
+
+
+def _apply_acknowledge(tx: Transaction, state: State, _ctx: BlockContext) -> Sequence[Event]:
+    _update(tx, state, status=str(RequestStatus.ACKNOWLEDGED))
+    return (_event("access.acknowledged", tx),)
+
+
+def _check_refuse(tx: Transaction, state: StateView, _ctx: BlockContext) -> None:
+    entry = _entry(tx, state)
+    _expect_party(tx, MemberId(entry["provider"]))
+    _expect_status(tx, entry, RequestStatus.REQUESTED)
+    if tx.body.field_code is FieldCode.OK:
+        raise InvalidInput("exchange.field_code_wrong", f"a refusal cannot carry the code {FieldCode.OK}, which is ok")
+
+
+def _apply_refuse(tx: Transaction, state: State, _ctx: BlockContext) -> Sequence[Event]:
+    _update(tx, state, status=str(RequestStatus.REFUSED))
+    return (_event("access.refused", tx, field_code=str(tx.body.field_code)),)
+
+
+def _entry(tx: Transaction, state: StateView) -> dict[str, Any]:
+    """[EXCHANGE-5]: what is not paired with a request does not exist."""
+    entry: dict[str, Any] | None = state.get(request_key(tx.body.request))
+    if entry is None:
+        raise Denied("exchange.request_unknown", f"the ledger has no request {tx.body.request.hex()}")
+    return entry
+
+
+def _expect_party(tx: Transaction, party: MemberId) -> None:
+    if tx.author != party:
+        raise Denied("exchange.party_wrong", f"{tx.kind} of this request is for {party}, not for {tx.author}")
+
+
+def _expect_status(tx: Transaction, entry: dict[str, Any], status: RequestStatus) -> None:
+    if entry["status"] != status:
+        raise Conflict(
+            "exchange.step_invalid",
+            f"request {tx.body.request.hex()} is {entry['status']}; {tx.kind} is for one that is {status}",
+        )
+
+
+def _grant(consent: bytes, state: StateView) -> Grant:
+    return grant_from_state(consent, state.get(grant_key(consent)))
+
+
+def _update(tx: Transaction, state: State, **fields: Any) -> None:
+    key = request_key(tx.body.request)
+    state.put(key, {**state.get(key), **fields})
+
+
+def _event(name: str, tx: Transaction, **attributes: Any) -> Event:
+    return Event(name=name, attributes={"request": tx.body.request.hex(), **attributes})
+
+
+KINDS: tuple[Kind, ...] = (
+    Kind(name=REQUEST, room="exchange", version=1, body=AccessRequestBody, check=_check_request, apply=_apply_request),
+    Kind(name=DELIVER, room="exchange", version=1, body=AccessDeliverBody, check=_check_deliver, apply=_apply_deliver),
+    Kind(
+        name=ACKNOWLEDGE,
+        room="exchange",
+        version=1,
+        body=AccessAcknowledgeBody,
+        check=_check_acknowledge,
+        apply=_apply_acknowledge,
+    ),
+    Kind(name=REFUSE, room="exchange", version=1, body=AccessRefuseBody, check=_check_refuse, apply=_apply_refuse),
+)
+"""access.request, access.deliver, access.acknowledge, access.refuse."""

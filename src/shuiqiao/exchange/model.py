@@ -1,0 +1,184 @@
+"""Requests, answers, manifests and accounts of use: the frozen types of the exchange between institutions."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from datetime import date
+from enum import StrEnum
+from typing import TYPE_CHECKING, Annotated
+
+import msgspec
+from msgspec import Meta
+
+from shuiqiao.base.ids import MemberId
+from shuiqiao.consent.model import (
+    MAX_TYPES,
+    ConsentId,
+    Digest,
+    FieldCode,
+    Items,
+    MemberName,
+    Mode,
+    Purpose,
+    Salt,
+    TaxpayerNumber,
+    TimeMs,
+    TypeId,
+)
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+MAX_REQUEST_BYTES = 16_384
+"""A request names at most 32 types with 4 groups each: under 6 kB."""
+
+MAX_PERIODS = 128
+"""Calendar months per type in one answer: ten years and a margin; the ceilings allow five."""
+
+MAX_CELLS = MAX_TYPES * MAX_PERIODS
+MAX_MANIFEST_BYTES = 1 << 20
+"""4,096 cells of some 120 bytes are under half of it."""
+
+MAX_ANSWER_BYTES = 256 << 20
+"""Some 150,000 records with their proofs; a taxpayer with more is asked period by period."""
+
+MAX_RECORDS = 1_000_000
+"""Records one manifest cell can count."""
+
+PeriodName = Annotated[str, Meta(pattern=r"^[0-9]{4}(-[0-9]{2})?$", max_length=7)]
+"""A calendar month, ``2024-03``; or a year, ``2024``, for types that are dated by year."""
+
+RequestId = Annotated[bytes, Meta(min_length=16, max_length=16)]
+
+
+class RequestStatus(StrEnum):
+    """Where a request is in its life on the ledger."""
+
+    REQUESTED = "requested"
+    DELIVERED = "delivered"
+    REFUSED = "refused"
+    ACKNOWLEDGED = "acknowledged"
+
+
+class RequestMessage(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
+    """What a bank asks of a provider, in full; the ledger holds its digest only."""
+
+    request: RequestId
+    consent: ConsentId
+    sender: MemberName
+    receiver: MemberName
+    purpose: Purpose
+    mode: Mode
+    items: Items
+    """Record type id to the disclosure groups asked for."""
+    period_from: date
+    period_to: date
+    """First and last day (inclusive) asked for."""
+    made_ms: TimeMs
+    salt: Salt
+    """Random, so that the digest on the ledger cannot be guessed."""
+
+
+class ManifestCell(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
+    """How many live records of one type fall into one period, and which: digest of their sorted leaf hashes."""
+
+    type: TypeId
+    period: PeriodName
+    count: Annotated[int, Meta(ge=1, le=MAX_RECORDS)]
+    leaves: Digest
+
+
+class Manifest(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
+    """The provider's signed word for how much there is: a type and period without a cell has no live record."""
+
+    request: RequestId
+    consent: ConsentId
+    provider: MemberName
+    recipient: MemberName
+    taxpayer: TaxpayerNumber
+    items: Items
+    period_from: date
+    period_to: date
+    cells: Annotated[list[ManifestCell], Meta(max_length=MAX_CELLS)]
+    """In order of type, then period."""
+    as_of_size: Annotated[int, Meta(ge=0, le=2**53)]
+    as_of_root: Annotated[bytes, Meta(max_length=32)]
+    """The checkpoint at which the provider looked: what was anchored before it is counted."""
+    made_ms: TimeMs
+    salt: Salt
+
+
+class SealedAnswer(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
+    """A ciphertext and the data it is bound to, which the sender signs together."""
+
+    request: RequestId
+    consent: ConsentId
+    sender: MemberName
+    receiver: MemberName
+    sealed: Annotated[bytes, Meta(max_length=MAX_ANSWER_BYTES)]
+
+
+class AnswerContent(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
+    """What is inside the ciphertext."""
+
+    manifest: Annotated[bytes, Meta(max_length=MAX_MANIFEST_BYTES)]
+    disclosure: Annotated[bytes, Meta(max_length=MAX_ANSWER_BYTES)]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class DataRequest:
+    """What a bank's officer or process wants to know under a consent."""
+
+    consent: bytes
+    items: Mapping[str, list[str]]
+    period_from: date
+    period_to: date
+    mode: Mode = Mode.DISCLOSE
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Accusation:
+    """A verified statement that a provider left a record out of what it signed was everything.
+
+    Each party to it can be shown the three things it rests on: the signed manifest, the leaf hashes that were
+    delivered for the cell, and the proof that another live record was anchored before the manifest's checkpoint.
+    """
+
+    provider: MemberId
+    """Who signed the manifest."""
+    request: bytes
+    consent: bytes
+    manifest_digest: bytes
+    type_id: str
+    period: str
+    counted: int
+    """What the manifest says."""
+    leaf_hash: bytes
+    """The record left out."""
+    anchored_index: int
+    as_of_size: int
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class UsageEntry:
+    """One use of a taxpayer's data, for the enterprise to read: who, what, when, for what, how much."""
+
+    request: bytes
+    consent: bytes
+    recipient: MemberId
+    purpose: Purpose
+    mode: Mode
+    items: Mapping[str, list[str]]
+    period_from: date
+    period_to: date
+    asked_ms: int
+    answered_ms: int | None
+    field_code: FieldCode
+    """00 for an answer, else why it was refused."""
+    records: Mapping[str, int]
+    """Record type id to how many records were disclosed."""
+
+
+def request_key(request: bytes) -> str:
+    """Return the state key of a request."""
+    return f"exchange/request/{request.hex()}"

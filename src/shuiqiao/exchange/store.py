@@ -1,0 +1,341 @@
+"""The tables of the exchange: what a provider was asked and answered, what a bank received and when it must go.
+
+They are one institution's own database and hold taxpayer numbers in clear. Durability is the injected engine's matter.
+LIMIT: erasing overwrites the bytes in the database file; copies in backups are the operator's to destroy.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from enum import StrEnum
+from typing import TYPE_CHECKING, Any
+
+from sqlalchemy import BigInteger, Column, LargeBinary, MetaData, String, Table, delete, func, insert, select, update
+
+from shuiqiao.base.encoding import decode_json, encode_json
+from shuiqiao.base.errors import Denied
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+    from sqlalchemy import Connection, Engine, Row
+
+    from shuiqiao.consent.model import Frequency
+
+metadata = MetaData()
+
+_MAX_COUNTS_BYTES = 16_384
+
+_asked = Table(
+    "exchange_asked",
+    metadata,
+    Column("request", LargeBinary(16), primary_key=True),
+    Column("consent", LargeBinary(16), nullable=False, index=True),
+    Column("taxpayer", String(32), index=True),
+    Column("message", LargeBinary, nullable=False),
+    Column("asked_ms", BigInteger, nullable=False),
+    Column("outcome", String(16), nullable=False),
+    Column("field_code", String(3), nullable=False),
+    Column("answered_ms", BigInteger, nullable=False),
+    Column("counts", LargeBinary, nullable=False),
+    Column("answer", LargeBinary),
+    Column("answer_digest", LargeBinary(32)),
+    Column("manifest_digest", LargeBinary(32)),
+)
+
+_request = Table(
+    "exchange_request",
+    metadata,
+    Column("request", LargeBinary(16), primary_key=True),
+    Column("consent", LargeBinary(16), nullable=False, index=True),
+    Column("message", LargeBinary, nullable=False),
+    Column("made_ms", BigInteger, nullable=False),
+)
+
+_received = Table(
+    "exchange_received",
+    metadata,
+    Column("request", LargeBinary(16), primary_key=True),
+    Column("consent", LargeBinary(16), nullable=False, index=True),
+    Column("manifest", LargeBinary, nullable=False),
+    Column("disclosure", LargeBinary, nullable=False),
+    Column("received_ms", BigInteger, nullable=False),
+    Column("erase_after_ms", BigInteger, nullable=False, index=True),
+)
+
+_erasure = Table(
+    "exchange_erasure",
+    metadata,
+    Column("request", LargeBinary(16), primary_key=True),
+    Column("consent", LargeBinary(16), nullable=False),
+    Column("received_ms", BigInteger, nullable=False),
+    Column("erased_ms", BigInteger, nullable=False),
+    Column("bytes", BigInteger, nullable=False),
+)
+
+
+class Outcome(StrEnum):
+    """What became of a request at the provider."""
+
+    ANSWERING = "answering"
+    """Its place in the frequency is taken; the answer may be stored already, its ledger entry is not known yet."""
+    DELIVERED = "delivered"
+    REFUSED = "refused"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class AskedRow:
+    """One request as its provider keeps it."""
+
+    request: bytes
+    consent: bytes
+    taxpayer: str | None
+    """None where no artefact was found to say whose data was asked for."""
+    message: bytes
+    asked_ms: int
+    outcome: Outcome
+    field_code: str
+    answered_ms: int
+    counts: Mapping[str, int]
+    answer: bytes | None = None
+    answer_digest: bytes | None = None
+    manifest_digest: bytes | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ReceivedRow:
+    """One answer as the bank keeps it until the end of its data life."""
+
+    request: bytes
+    consent: bytes
+    manifest: bytes
+    disclosure: bytes
+    received_ms: int
+    erase_after_ms: int
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ErasureRow:
+    """The local record that received data was destroyed."""
+
+    request: bytes
+    consent: bytes
+    received_ms: int
+    erased_ms: int
+    bytes: int
+    """How many bytes of records were destroyed."""
+
+
+class ProviderStore:
+    """What a provider was asked, and what it answered."""
+
+    def __init__(self, engine: Engine) -> None:
+        self._engine = engine
+
+    def asked(self, request: bytes) -> AskedRow | None:
+        """Return a request, or None."""
+        with self._engine.connect() as connection:
+            row = connection.execute(select(_asked).where(_asked.c.request == request)).first()
+        return None if row is None else _asked_row(row)
+
+    def asked_of(self, taxpayer: str) -> list[AskedRow]:
+        """Return every request on a taxpayer's data, oldest first."""
+        query = select(_asked).where(_asked.c.taxpayer == taxpayer).order_by(_asked.c.asked_ms, _asked.c.request)
+        with self._engine.connect() as connection:
+            return [_asked_row(row) for row in connection.execute(query)]
+
+    def reserve(self, row: AskedRow, *, frequency: Frequency) -> None:
+        """Take a place in the consent's frequency for a request, in one transaction with the count.
+
+        Raises Denied ``exchange.frequency_exceeded``. LIMIT: two processes on one database may both count before
+        either inserts; one provider process serves a database.
+        """
+        since_ms = row.answered_ms - frequency.window_ms
+        with self._engine.begin() as connection:
+            taken = _answers_since(connection, row, since_ms=since_ms)
+            if taken >= frequency.count:
+                raise Denied(
+                    "exchange.frequency_exceeded",
+                    f"{taken} answers under consent {row.consent.hex()} within a {frequency.unit}; "
+                    f"it allows {frequency.count}",
+                )
+            _replace(connection, row)
+
+    def save(self, row: AskedRow) -> None:
+        """Keep a request in its present state, replacing the one before."""
+        with self._engine.begin() as connection:
+            _replace(connection, row)
+
+    def release(self, request: bytes) -> None:
+        """Give back the place that a request took, because no answer was made."""
+        with self._engine.begin() as connection:
+            connection.execute(
+                delete(_asked).where(_asked.c.request == request, _asked.c.outcome == str(Outcome.ANSWERING))
+            )
+
+    def kept_answers(self) -> list[bytes]:
+        """Return the requests whose sealed answers are still kept for a retry."""
+        with self._engine.connect() as connection:
+            return list(connection.scalars(select(_asked.c.request).where(_asked.c.answer.is_not(None))))
+
+    def drop_answer(self, request: bytes) -> None:
+        """Destroy the kept bytes of a sealed answer."""
+        with self._engine.begin() as connection:
+            connection.execute(update(_asked).where(_asked.c.request == request).values(answer=None))
+
+
+class RecipientStore:
+    """What a bank asked and received."""
+
+    def __init__(self, engine: Engine) -> None:
+        self._engine = engine
+
+    def save_request(self, request: bytes, *, consent: bytes, message: bytes, made_ms: int) -> None:
+        """Keep a request before it is sent."""
+        with self._engine.begin() as connection:
+            connection.execute(
+                insert(_request).values(request=request, consent=consent, message=message, made_ms=made_ms)
+            )
+
+    def request_message(self, request: bytes) -> bytes | None:
+        """Return the signed bytes of a request, or None."""
+        with self._engine.connect() as connection:
+            return connection.scalar(select(_request.c.message).where(_request.c.request == request))
+
+    def save_received(self, row: ReceivedRow) -> None:
+        """Keep an answer; the same again changes nothing."""
+        with self._engine.begin() as connection:
+            connection.execute(delete(_received).where(_received.c.request == row.request))
+            connection.execute(
+                insert(_received).values(
+                    request=row.request,
+                    consent=row.consent,
+                    manifest=row.manifest,
+                    disclosure=row.disclosure,
+                    received_ms=row.received_ms,
+                    erase_after_ms=row.erase_after_ms,
+                )
+            )
+
+    def received(self, request: bytes) -> ReceivedRow | None:
+        """Return an answer, or None when it never came or was erased."""
+        with self._engine.connect() as connection:
+            row = connection.execute(select(_received).where(_received.c.request == request)).first()
+        return None if row is None else _received_row(row)
+
+    def erase_due(self, *, now_ms: int) -> list[ErasureRow]:
+        """Destroy every answer whose data life has ended, and return what was destroyed."""
+        with self._engine.begin() as connection:
+            if connection.dialect.name == "sqlite":
+                # Else deleted pages keep their bytes until they are used again.
+                connection.exec_driver_sql("PRAGMA secure_delete=ON")
+            due = connection.execute(select(_received).where(_received.c.erase_after_ms <= now_ms)).all()
+            erased = [_erase(connection, _received_row(row), now_ms=now_ms) for row in due]
+        if erased:
+            self._flush_erased_pages()
+        return erased
+
+    def erasures(self) -> list[ErasureRow]:
+        """Return the local log of erasures, oldest first."""
+        query = select(_erasure).order_by(_erasure.c.erased_ms, _erasure.c.request)
+        with self._engine.connect() as connection:
+            return [_erasure_row(row) for row in connection.execute(query)]
+
+    def _flush_erased_pages(self) -> None:
+        """Move SQLite's write-ahead log, which still holds the old pages, into the file and empty it."""
+        if self._engine.dialect.name == "sqlite":
+            with self._engine.connect() as connection:
+                connection.exec_driver_sql("PRAGMA wal_checkpoint(TRUNCATE)")
+
+
+def _answers_since(connection: Connection, row: AskedRow, *, since_ms: int) -> int:
+    query = (
+        select(func.count())
+        .select_from(_asked)
+        .where(
+            _asked.c.consent == row.consent,
+            _asked.c.request != row.request,
+            _asked.c.outcome != str(Outcome.REFUSED),
+            _asked.c.answered_ms > since_ms,
+        )
+    )
+    return connection.scalar(query) or 0
+
+
+def _replace(connection: Connection, row: AskedRow) -> None:
+    connection.execute(delete(_asked).where(_asked.c.request == row.request))
+    connection.execute(
+        insert(_asked).values(
+            request=row.request,
+            consent=row.consent,
+            taxpayer=row.taxpayer,
+            message=row.message,
+            asked_ms=row.asked_ms,
+            outcome=str(row.outcome),
+            field_code=row.field_code,
+            answered_ms=row.answered_ms,
+            counts=encode_json(dict(row.counts)),
+            answer=row.answer,
+            answer_digest=row.answer_digest,
+            manifest_digest=row.manifest_digest,
+        )
+    )
+
+
+def _erase(connection: Connection, row: ReceivedRow, *, now_ms: int) -> ErasureRow:
+    erasure = ErasureRow(
+        request=row.request,
+        consent=row.consent,
+        received_ms=row.received_ms,
+        erased_ms=now_ms,
+        bytes=len(row.manifest) + len(row.disclosure),
+    )
+    connection.execute(delete(_received).where(_received.c.request == row.request))
+    connection.execute(
+        insert(_erasure).values(
+            request=erasure.request,
+            consent=erasure.consent,
+            received_ms=erasure.received_ms,
+            erased_ms=erasure.erased_ms,
+            bytes=erasure.bytes,
+        )
+    )
+    return erasure
+
+
+def _asked_row(row: Row[Any]) -> AskedRow:
+    return AskedRow(
+        request=row.request,
+        consent=row.consent,
+        taxpayer=row.taxpayer,
+        message=row.message,
+        asked_ms=row.asked_ms,
+        outcome=Outcome(row.outcome),
+        field_code=row.field_code,
+        answered_ms=row.answered_ms,
+        counts=decode_json(row.counts, max_bytes=_MAX_COUNTS_BYTES),
+        answer=row.answer,
+        answer_digest=row.answer_digest,
+        manifest_digest=row.manifest_digest,
+    )
+
+
+def _received_row(row: Row[Any]) -> ReceivedRow:
+    return ReceivedRow(
+        request=row.request,
+        consent=row.consent,
+        manifest=row.manifest,
+        disclosure=row.disclosure,
+        received_ms=row.received_ms,
+        erase_after_ms=row.erase_after_ms,
+    )
+
+
+def _erasure_row(row: Row[Any]) -> ErasureRow:
+    return ErasureRow(
+        request=row.request,
+        consent=row.consent,
+        received_ms=row.received_ms,
+        erased_ms=row.erased_ms,
+        bytes=row.bytes,
+    )
