@@ -1,0 +1,44 @@
+"""All per-taxpayer facts in one wide row: what the feature formulas are written over."""
+
+from __future__ import annotations
+
+from shuiqiao.credit.features.frames import POPULATION, Frame, join_all
+from shuiqiao.credit.features.invoice_facts import invoice_facts, self_trading_facts
+from shuiqiao.credit.features.tax_facts import (
+    arrears_facts,
+    filing_facts,
+    grade_facts,
+    payment_facts,
+    registration_facts,
+    violation_facts,
+)
+
+_STAY_NULL = (
+    "_day",
+    "_gap_24m",
+    "largest_24m",
+    "peak_month_12m",
+    "grade_rank",
+    "grade_rank_before",
+    "registered_months",
+    "registered_capital",
+)
+"""Endings of facts that have no value where there is no record; every other missing total is a true zero."""
+
+
+def facts_table() -> Frame:
+    """Return one row per taxpayer of the population with every fact, columns uscc, as_of and the facts."""
+    parts = (
+        invoice_facts("invoice_issued", prefix="sales"),
+        invoice_facts("invoice_received", prefix="purchase"),
+        self_trading_facts(),
+        filing_facts(),
+        payment_facts(),
+        arrears_facts(),
+        violation_facts(),
+        grade_facts(),
+        registration_facts(),
+    )
+    wide = join_all(POPULATION, parts)
+    totals = [name for name in wide.columns if name not in ("uscc", "as_of") and not name.endswith(_STAY_NULL)]
+    return wide.mutate(**{name: wide[name].fill_null(0) for name in totals})

@@ -1,0 +1,58 @@
+"""Shared shapes of the Ibis expressions: which records count on the day of judgement, and how old each is.
+
+No look-ahead: every record enters through ``before``, which joins it to the population's own ``as_of`` and keeps only
+what was dated on or before that day. Months are counted back from ``as_of``: month 0 is the one that ends on that day,
+so that a window of 12 months is ages 0 to 11 whatever the day of the month.
+
+Sums are taken over whole fen (HUGEINT in DuckDB), never over doubles, so that the same records give the same bits
+whatever the order in which threads add them.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any, TypeAlias
+
+import ibis
+
+from shuiqiao.credit.features.inputs import INPUTS
+
+Frame: TypeAlias = Any
+"""An Ibis table expression. Its columns are made at run time, so a type checker knows none of them."""
+
+YEAR = 12
+TWO_YEARS = 24
+THREE_YEARS = 36
+"""Windows, in months."""
+
+POPULATION: Frame = ibis.table({"uscc": "string", "as_of": "date"}, name="population")
+"""Who is judged, and on which day: one row per taxpayer."""
+
+_IBIS_TYPES = {"VARCHAR": "string", "BIGINT": "int64", "DATE": "date", "BOOLEAN": "boolean"}
+
+
+def record_frame(record_type: str) -> Frame:
+    """Return the unbound Ibis table of a record type's input columns."""
+    columns = {column.name: _IBIS_TYPES[column.sql_type] for column in INPUTS[record_type]}
+    return ibis.table(columns, name=record_type)
+
+
+def before(records: Frame, *, dated: str) -> Frame:
+    """Return the records of the population dated on or before its as_of, with ``age`` in months."""
+    joined = records.inner_join(POPULATION, "uscc")
+    kept = joined.filter(joined[dated] <= joined.as_of)
+    return kept.mutate(age=month_age(kept[dated], kept.as_of))
+
+
+def join_all(first: Frame, others: Sequence[Frame]) -> Frame:
+    """Return the left joins of tables keyed by uscc, written as one chain so that one SELECT comes of it."""
+    joined = first
+    for place, other in enumerate(others):
+        joined = joined.left_join(other, "uscc", rname=f"{{name}}_{place}")
+    return joined.select(*(name for name in joined.columns if not name.startswith("uscc_")))
+
+
+def month_age(day: Any, as_of: Any) -> Any:
+    """Return how many whole months lie between a day and as_of, both date values or deferred ones."""
+    months = (as_of.year() - day.year()) * YEAR + (as_of.month() - day.month())
+    return months - ibis.ifelse(day.day() > as_of.day(), 1, 0)
