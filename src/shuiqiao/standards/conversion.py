@@ -29,6 +29,8 @@ _DOUBLE_ROUNDING = 2.0**-51
 _SHORT_YUAN = r"^-?[0-9]{1,12}(?:\.[0-9]{1,2})?$"
 _SHORT_INTEGER = r"^-?[0-9]{1,18}$"
 _CONTROL = r"[\x00-\x1f\x7f\x{80}-\x{9f}\x{2028}\x{2029}]"
+_PER_DAY = {"s": 86_400, "ms": 86_400_000, "us": 86_400_000_000, "ns": 86_400_000_000_000}
+_FAR_DAYS = 1_000_000
 _SPACE = 0x20
 _DELETE = 0x7F
 
@@ -86,7 +88,7 @@ def _convert_typed(field: Field, raw: Any, *, unit: AmountUnit) -> Converted:
         case FieldType.AMOUNT_FEN | FieldType.INTEGER | FieldType.YEAR:
             return _whole_numbers(raw, rule=_number_rule(field))
         case FieldType.DATE:
-            return Converted(values=raw.cast(pa.date32(), safe=False))
+            return _days(raw)
         case FieldType.BOOLEAN if pa.types.is_boolean(raw.type):
             return Converted(values=raw)
         case _:
@@ -186,9 +188,23 @@ def _whole_numbers(raw: Any, *, rule: str) -> Converted:
     if pa.types.is_decimal(raw.type):
         return _by_distinct_value(raw.cast(pa.string()), cells.read_whole, field=None, rule=rule)
     numbers = _numbers(raw, np.float64 if pa.types.is_floating(raw.type) else None)
-    with np.errstate(all="ignore"):  # infinities and NaN compare false and are refused
-        fits = (np.rint(numbers) == numbers) & (numbers <= MAX_FEN) & (numbers >= -MAX_FEN)
+    fits = (numbers <= MAX_FEN) & (numbers >= -MAX_FEN)
+    if numbers.dtype.kind == "f":  # infinities and NaN compare false and are refused
+        fits &= np.rint(numbers) == numbers
     return _integer_column(np.where(fits, numbers, 0), present, {rule: present & ~fits})
+
+
+def _days(raw: Any) -> Converted:
+    """[STD-20]: the day of a date or a moment without a zone; far days are refused before they could wrap round."""
+    if pa.types.is_date32(raw.type):
+        return Converted(values=raw)
+    present = valid_mask(raw)
+    per_day = _PER_DAY["ms" if pa.types.is_date(raw.type) else raw.type.unit]
+    days = np.floor_divide(_numbers(raw.view(pa.int64()), np.int64), per_day)
+    far = np.abs(days) > _FAR_DAYS
+    absent = ~present | far
+    values = pa.array(np.where(absent, 0, days).astype(np.int32), mask=absent).view(pa.date32())
+    return Converted(values=values, failures=tuple(_failing("date_out_of_range", present & far)))
 
 
 def _integer_column(numbers: Any, present: Mask, failing: dict[str, Mask]) -> Converted:

@@ -37,8 +37,9 @@ MAX_VALUE_CHARS = 200
 MAX_ISSUES_PER_ROW = 8
 """Most issues told per row: bounds the memory of a batch in which everything is wrong."""
 
-_FIRST_DAY = date(cells.FIRST_YEAR, 1, 1)
-_LAST_DAY = date(cells.LAST_YEAR, 12, 31)
+_EPOCH = date(1970, 1, 1)
+_FIRST_DAY = (date(cells.FIRST_YEAR, 1, 1) - _EPOCH).days
+_LAST_DAY = (date(cells.LAST_YEAR, 12, 31) - _EPOCH).days
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -113,10 +114,10 @@ def _column(field: Field, batch: pa.RecordBatch, sieve: _Sieve) -> Any:
 
 def _bound_failures(field: Field, values: Any) -> Iterable[tuple[str, Mask]]:
     """Yield what lies outside the bounds of its type or field ([STD-18], [STD-20])."""
-    low: Any
-    high: Any
     match field.type:
         case FieldType.DATE:
+            # As day numbers: a date32 reaches far beyond the calendar of Python.
+            values = values.view(pa.int32())
             low, high, rule = _FIRST_DAY, _LAST_DAY, "date_out_of_range"
         case FieldType.YEAR:
             low, high, rule = cells.FIRST_YEAR, cells.LAST_YEAR, "year_out_of_range"
@@ -128,11 +129,10 @@ def _bound_failures(field: Field, values: Any) -> Iterable[tuple[str, Mask]]:
             return
     limits = pc.min_max(values)
     if limits["min"].is_valid and (limits["min"].as_py() < low or limits["max"].as_py() > high):
-        bound = [pa.scalar(limit, type=values.type) for limit in (low, high)]
-        yield rule, true_mask(pc.or_(pc.less(values, bound[0]), pc.greater(values, bound[1])))
+        yield rule, true_mask(pc.or_(pc.less(values, low), pc.greater(values, high)))
 
 
-def _bounds(field: Field, limit: int, rule: str) -> tuple[Any, Any, str]:
+def _bounds(field: Field, limit: int, rule: str) -> tuple[int, int, str]:
     low = -limit if field.minimum is None else field.minimum
     high = limit if field.maximum is None else field.maximum
     return low, high, rule

@@ -1,0 +1,183 @@
+"""Writes the disclosure groups of canonical rows as canonical JSON, whole columns at a time, and reads them back.
+
+Rule: docs/spec/standard.md, [STD-50] to [STD-56]. The bytes of a group equal ``base.encoding.encode_json`` of
+``{"group": id, "type": standard id, field: value, ...}``; they are what the vault salts and hashes, so a difference
+of one byte would make a record unprovable. Only the group ``core`` names the taxpayer.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator, Sequence
+from datetime import date
+from typing import Any
+
+import numpy as np
+import pyarrow as pa
+
+from shuiqiao.base.encoding import decode_json, encode_json
+from shuiqiao.base.errors import InvalidInput
+from shuiqiao.standards.columns import arrow_type, canonical_schema, pc
+from shuiqiao.standards.conversion import true_mask
+from shuiqiao.standards.model import Field, FieldType, RecordType
+
+MAX_GROUP_BYTES = 65_536
+"""Most bytes of one disclosed group."""
+
+_GROUP_KEY = "group"
+_TYPE_KEY = "type"
+_NEEDS_ESCAPE = r'["\\\x00-\x1f]'
+_LOWEST_PLAIN = 0x20
+_QUOTE = 0x22
+_BACKSLASH = 0x5C
+_TEXTS = frozenset({FieldType.TEXT, FieldType.CODE, FieldType.RATE, FieldType.MONTH})
+_ISO_DATE = re.compile(r"[0-9]{4}-[0-9]{2}-[0-9]{2}", re.ASCII)
+
+
+def encode_group(record_type: RecordType, group_id: str, rows: pa.RecordBatch) -> Any:
+    """Return the canonical JSON of one group of every row, as an Arrow binary array in row order.
+
+    rows: canonical rows of the record type. Raises InvalidInput ``standards.group_unknown``.
+    """
+    constants = {_GROUP_KEY: group_id, _TYPE_KEY: record_type.standard_id}
+    names = [*constants, *record_type.group(group_id).fields]
+    pieces: list[Any] = []
+    literal = "{"
+    for position, name in enumerate(sorted(names)):
+        literal += ("," if position else "") + f'"{name}":'
+        if name in constants:
+            literal += encode_json(constants[name]).decode()
+            continue
+        before, values, after = _member(record_type.field(name), rows.column(name))
+        if values is None:
+            literal += before
+            continue
+        pieces += [pa.scalar(literal + before, type=pa.string()), values]
+        literal = after
+    pieces.append(pa.scalar(literal + "}", type=pa.string()))
+    return _joined(pieces, rows.num_rows).cast(pa.binary())
+
+
+def _joined(pieces: list[Any], rows: int) -> Any:
+    if len(pieces) == 1:  # every field of the group is empty in every row
+        return pa.repeat(pieces[0], rows)
+    return pc.binary_join_element_wise(*pieces, pa.scalar("", type=pa.string()))
+
+
+def _member(field: Field, values: Any) -> tuple[str, Any, str]:
+    """Return the text before the values, the values as JSON text (None if all are null), and the text after."""
+    if values.null_count == len(values) and len(values):
+        return "null", None, ""
+    match field.type:
+        case FieldType.BOOLEAN:
+            written, quote = pc.if_else(values, "true", "false"), ""
+        case FieldType.INTEGER | FieldType.AMOUNT_FEN | FieldType.YEAR:
+            written, quote = values.cast(pa.string()), ""
+        case FieldType.DATE:
+            encoded = values.dictionary_encode()
+            written, quote = encoded.dictionary.cast(pa.string()).take(encoded.indices), '"'
+        case _:
+            written, quote = _escaped(values), '"'
+    if values.null_count == 0:
+        return quote, written, quote
+    if quote:
+        written = pc.binary_join_element_wise(quote, written, quote, "")
+    return "", written.fill_null("null"), ""
+
+
+def _escaped(values: Any) -> Any:
+    """[STD-53]: return the text between the quotes; only cells that hold something to escape are rewritten."""
+    if _is_plain(values):
+        return values
+    rows = np.flatnonzero(true_mask(pc.match_substring_regex(values, _NEEDS_ESCAPE)))
+    if not rows.size:
+        return values
+    rewritten = pa.array([encode_json(values[int(row)].as_py())[1:-1].decode() for row in rows], type=pa.string())
+    mask = np.zeros(len(values), dtype=np.bool_)
+    mask[rows] = True
+    return pc.replace_with_mask(values, pa.array(mask), rewritten)
+
+
+def _is_plain(values: Any) -> bool:
+    _, offsets, data = values.buffers()
+    if data is None or len(values) == 0:
+        return True
+    bounds = np.frombuffer(offsets, dtype=np.int32)[[values.offset, values.offset + len(values)]]
+    used = np.frombuffer(data, dtype=np.uint8)[bounds[0] : bounds[1]]
+    if not used.size:
+        return True
+    return not bool(((used < _LOWEST_PLAIN) | (used == _QUOTE) | (used == _BACKSLASH)).any())
+
+
+def group_as_dict(record_type: RecordType, group_id: str, row: dict[str, Any]) -> dict[str, Any]:
+    """Return the mapping whose canonical JSON is the group of one row: the plain meaning of ``encode_group``.
+
+    row: canonical values by field name, dates as date. Raises InvalidInput ``standards.group_unknown``.
+    """
+    members: dict[str, Any] = {_GROUP_KEY: group_id, _TYPE_KEY: record_type.standard_id}
+    for name in record_type.group(group_id).fields:
+        value = row[name]
+        members[name] = value.isoformat() if isinstance(value, date) else value
+    return members
+
+
+def decode_groups(record_type: RecordType, group_id: str, payloads: Sequence[bytes]) -> pa.RecordBatch:
+    """Return the fields of disclosed groups as canonical columns, in the order of the payloads.
+
+    The bytes come from another institution: they must be canonical JSON of exactly this group of this type.
+    Raises InvalidInput ``standards.group_malformed`` naming the position, ``standards.group_unknown`` and those of
+    ``base.encoding.decode_json``.
+    """
+    fields = [record_type.field(name) for name in record_type.group(group_id).fields]
+    rows = [_members(record_type, group_id, payload, position) for position, payload in enumerate(payloads)]
+    arrays = [
+        pa.array(list(_typed(entry, (row[entry.name] for row in rows))), type=arrow_type(entry)) for entry in fields
+    ]
+    schema = canonical_schema(record_type)
+    return pa.RecordBatch.from_arrays(arrays, schema=pa.schema([schema.field(entry.name) for entry in fields]))
+
+
+def _members(record_type: RecordType, group_id: str, payload: bytes, position: int) -> dict[str, Any]:
+    found: Any = decode_json(payload, max_bytes=MAX_GROUP_BYTES)
+    names = {_GROUP_KEY, _TYPE_KEY, *record_type.group(group_id).fields}
+    if not isinstance(found, dict) or found.keys() != names:
+        raise _malformed(position, f"must have exactly the members {', '.join(sorted(names))}")
+    members: dict[str, Any] = found
+    if (members[_GROUP_KEY], members[_TYPE_KEY]) != (group_id, record_type.standard_id):
+        named = f"{str(members[_TYPE_KEY])[:60]} {str(members[_GROUP_KEY])[:60]}"
+        raise _malformed(position, f"is {named} where {record_type.standard_id} {group_id} was expected")
+    if encode_json(members) != payload:
+        raise _malformed(position, "is not the canonical JSON of its content")
+    for name in record_type.group(group_id).fields:
+        if not _is_value(record_type.field(name), members[name]):
+            raise _malformed(position, f"{name} = {str(members[name])[:60]!r} is not a {record_type.field(name).type}")
+    return members
+
+
+def _is_value(field: Field, value: object) -> bool:
+    if value is None:
+        return not field.required
+    if field.type is FieldType.BOOLEAN:
+        return isinstance(value, bool)
+    if field.type is FieldType.DATE:
+        return isinstance(value, str) and _is_day(value)
+    if field.type in _TEXTS:
+        return isinstance(value, str)
+    return isinstance(value, int) and not isinstance(value, bool) and -(2**63) <= value < 2**63
+
+
+def _is_day(text: str) -> bool:
+    try:
+        return _ISO_DATE.fullmatch(text) is not None and bool(date.fromisoformat(text))
+    except ValueError:
+        return False
+
+
+def _typed(field: Field, values: Iterator[Any]) -> Iterator[Any]:
+    if field.type is not FieldType.DATE:
+        return values
+    return (None if value is None else date.fromisoformat(value) for value in values)
+
+
+def _malformed(position: int, what: str) -> InvalidInput:
+    return InvalidInput("standards.group_malformed", f"disclosed group {position} {what}")
