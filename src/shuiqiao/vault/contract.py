@@ -1,0 +1,248 @@
+"""The ledger's rules for anchors: a batch's root is fixed once; a leaf is superseded once; what was erased is said.
+
+Rule: docs/spec/vault.md, [VAULT-ANCHOR-1] to [VAULT-ANCHOR-6]. Pure. The ledger learns the standard, the period, the
+count and the root of a batch: no taxpayer, no value, nothing that could be guessed and hashed.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from datetime import date
+from typing import Annotated, Any
+
+import msgspec
+from msgspec import Meta
+
+from shuiqiao.base.errors import Conflict, Denied, InvalidInput
+from shuiqiao.base.ids import MemberId
+from shuiqiao.ledger.model import BlockContext, Event, Kind, State, StateView, Transaction
+from shuiqiao.members.contract import require_role
+from shuiqiao.members.model import Role
+from shuiqiao.vault.model import (
+    MAX_BATCH_DEPTH,
+    BatchFact,
+    BatchLookup,
+    ErasureReason,
+    LeafLookup,
+    LeafStatus,
+)
+
+COMMIT = "anchor.commit"
+AMEND = "anchor.amend"
+ERASE = "anchor.erase"
+
+MAX_REPLACEMENTS = 256
+"""Replacements in one anchor.amend: 256 of about 70 bytes stay far below the transaction limit."""
+
+MAX_ERASED_INDEXES = 4096
+"""Leaf indexes in one anchor.erase; a larger erasure is several, or the whole batch."""
+
+_MAX_COUNT = 1 << MAX_BATCH_DEPTH
+
+BatchId = Annotated[bytes, Meta(min_length=16, max_length=16)]
+LeafIndex = Annotated[int, Meta(ge=0, lt=_MAX_COUNT)]
+IsoDate = Annotated[str, Meta(pattern=r"^[0-9]{4}-[0-9]{2}-[0-9]{2}$", max_length=10)]
+StandardId = Annotated[str, Meta(pattern=r"^[a-z][a-z0-9_]{1,47}@[1-9][0-9]{0,3}$", max_length=53)]
+
+
+class AnchorCommitBody(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
+    """Fix the root of a batch."""
+
+    batch: BatchId
+    standard: StandardId
+    period_from: IsoDate
+    period_to: IsoDate
+    count: Annotated[int, Meta(ge=1, le=_MAX_COUNT)]
+    depth: Annotated[int, Meta(ge=0, le=MAX_BATCH_DEPTH)]
+    root: Annotated[bytes, Meta(min_length=32, max_length=32)]
+
+
+class Replacement(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
+    """One leaf is superseded by a newer one."""
+
+    old_batch: BatchId
+    old_index: LeafIndex
+    new_batch: BatchId
+    new_index: LeafIndex
+
+
+class AnchorAmendBody(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
+    """Leaves are superseded by newer ones; both stay provable."""
+
+    replacements: Annotated[list[Replacement], Meta(min_length=1, max_length=MAX_REPLACEMENTS)]
+
+
+class AnchorEraseBody(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
+    """Bytes and salts were destroyed: of the listed leaves, or of the whole batch where none is listed."""
+
+    batch: BatchId
+    indexes: Annotated[list[LeafIndex], Meta(max_length=MAX_ERASED_INDEXES)]
+    reason: ErasureReason
+
+
+def batch_key(batch: bytes) -> str:
+    """Return the state key of a batch."""
+    return f"vault/batch/{batch.hex()}"
+
+
+def superseded_key(batch: bytes, index: int) -> str:
+    """Return the state key that is present once a leaf is superseded."""
+    return f"vault/superseded/{batch.hex()}/{index}"
+
+
+def erased_key(batch: bytes, index: int) -> str:
+    """Return the state key that is present once a leaf was erased by itself."""
+    return f"vault/erased/{batch.hex()}/{index}"
+
+
+def batch_fact(state: StateView, batch: bytes) -> BatchFact | None:
+    """Return what the ledger holds of a batch, or None."""
+    value = state.get(batch_key(batch))
+    return None if value is None else BatchFact(**value)
+
+
+def batch_lookup(state: StateView) -> BatchLookup:
+    """Return batch id -> BatchFact over a state."""
+    return lambda batch: batch_fact(state, batch)
+
+
+def leaf_lookup(state: StateView) -> LeafLookup:
+    """Return (batch id, index) -> LeafStatus over a state. Erased comes before superseded."""
+
+    def status(batch: bytes, index: int) -> LeafStatus:
+        if state.get(erased_key(batch, index)) is not None:
+            return LeafStatus.ERASED
+        fact = state.get(batch_key(batch))
+        if fact is not None and fact["erased"]:
+            return LeafStatus.ERASED
+        superseded = state.get(superseded_key(batch, index)) is not None
+        return LeafStatus.SUPERSEDED if superseded else LeafStatus.LIVE
+
+    return status
+
+
+def _check_commit(tx: Transaction, state: StateView, _ctx: BlockContext) -> None:
+    """[VAULT-ANCHOR-1] a tax bureau anchors; [VAULT-ANCHOR-2] a batch id is used once; the figures agree."""
+    body: AnchorCommitBody = tx.body
+    require_role(state, tx.author, Role.TAX_BUREAU)
+    if state.get(batch_key(body.batch)) is not None:
+        raise Conflict("vault.batch_exists", f"batch {body.batch.hex()} is anchored already")
+    if body.depth != tree_depth(body.count):
+        raise InvalidInput(
+            "vault.depth_wrong", f"depth {body.depth} for {body.count} leaves, whose tree has {tree_depth(body.count)}"
+        )
+    if _iso_date(body.period_from) > _iso_date(body.period_to):
+        raise InvalidInput("vault.period_invalid", f"the period {body.period_from} to {body.period_to} runs backwards")
+
+
+def tree_depth(count: int) -> int:
+    """Return the height of the tree over a number of leaves: 0 for one, k for up to 2^k."""
+    return (count - 1).bit_length()
+
+
+def _iso_date(text: str) -> date:
+    try:
+        return date.fromisoformat(text)
+    except ValueError as error:
+        raise InvalidInput("vault.period_invalid", f"{text!r} is not a date: {error}") from error
+
+
+def _apply_commit(tx: Transaction, state: State, _ctx: BlockContext) -> Sequence[Event]:
+    body: AnchorCommitBody = tx.body
+    value = {
+        "author": str(tx.author),
+        "standard": body.standard,
+        "period_from": body.period_from,
+        "period_to": body.period_to,
+        "count": body.count,
+        "depth": body.depth,
+        "root": body.root,
+        "erased": False,
+    }
+    state.put(batch_key(body.batch), value)
+    return (Event(name="anchor.committed", attributes={"batch": body.batch, "count": body.count}),)
+
+
+def _check_amend(tx: Transaction, state: StateView, _ctx: BlockContext) -> None:
+    """[VAULT-ANCHOR-3] each leaf is superseded once, by the same author's live leaf of the same type.
+
+    A replacement that is itself superseded already is refused, so no chain of replacements closes on itself.
+    """
+    body: AnchorAmendBody = tx.body
+    superseded: set[tuple[bytes, int]] = set()
+    for step in body.replacements:
+        old, new = (step.old_batch, step.old_index), (step.new_batch, step.new_index)
+        if old == new:
+            raise InvalidInput("vault.replaces_itself", f"leaf {step.old_index} cannot supersede itself")
+        old_fact, new_fact = (_own_leaf(state, tx.author, *leaf) for leaf in (old, new))
+        if _type_of(old_fact) != _type_of(new_fact):
+            raise InvalidInput(
+                "vault.type_differs",
+                f"a record of {new_fact['standard']} cannot supersede one of {old_fact['standard']}",
+            )
+        for batch, index in (old, new):
+            if (batch, index) in superseded or state.get(superseded_key(batch, index)) is not None:
+                raise Conflict("vault.already_superseded", f"leaf {index} of batch {batch.hex()} is superseded already")
+        superseded.add(old)
+
+
+def _type_of(fact: Mapping[str, Any]) -> str:
+    return str(fact["standard"]).partition("@")[0]
+
+
+def _own_leaf(state: StateView, author: MemberId, batch: bytes, index: int) -> Mapping[str, Any]:
+    fact = _own_batch(state, author, batch)
+    if index >= fact["count"]:
+        raise InvalidInput("vault.leaf_unknown", f"leaf {index} of batch {batch.hex()}, which has {fact['count']}")
+    return fact
+
+
+def _own_batch(state: StateView, author: MemberId, batch: bytes) -> Mapping[str, Any]:
+    fact: Mapping[str, Any] | None = state.get(batch_key(batch))
+    if fact is None:
+        raise InvalidInput("vault.batch_unknown", f"batch {batch.hex()} is not on the ledger")
+    if fact["author"] != author:
+        raise Denied("vault.batch_foreign", f"batch {batch.hex()} is of {fact['author']}, not of {author}")
+    return fact
+
+
+def _apply_amend(tx: Transaction, state: State, _ctx: BlockContext) -> Sequence[Event]:
+    body: AnchorAmendBody = tx.body
+    for step in body.replacements:
+        newer = {"batch": step.new_batch, "index": step.new_index}
+        state.put(superseded_key(step.old_batch, step.old_index), newer)
+    return tuple(
+        Event(name="anchor.amended", attributes={"batch": step.old_batch, "index": step.old_index})
+        for step in body.replacements
+    )
+
+
+def _check_erase(tx: Transaction, state: StateView, _ctx: BlockContext) -> None:
+    """[VAULT-ANCHOR-4] only the author of a batch says that it was erased, once for each leaf."""
+    body: AnchorEraseBody = tx.body
+    fact = _own_batch(state, tx.author, body.batch)
+    if sorted(set(body.indexes)) != body.indexes:
+        raise InvalidInput("vault.indexes_unsorted", "erased leaf indexes must rise, each named once")
+    if fact["erased"]:
+        raise Conflict("vault.already_erased", f"batch {body.batch.hex()} is erased already")
+    for index in body.indexes:
+        _own_leaf(state, tx.author, body.batch, index)
+        if state.get(erased_key(body.batch, index)) is not None:
+            raise Conflict("vault.already_erased", f"leaf {index} of batch {body.batch.hex()} is erased already")
+
+
+def _apply_erase(tx: Transaction, state: State, _ctx: BlockContext) -> Sequence[Event]:
+    body: AnchorEraseBody = tx.body
+    for index in body.indexes:
+        state.put(erased_key(body.batch, index), {"reason": str(body.reason)})
+    if not body.indexes:
+        state.put(batch_key(body.batch), {**state.get(batch_key(body.batch)), "erased": True})
+    return (Event(name="anchor.erased", attributes={"batch": body.batch, "leaves": len(body.indexes)}),)
+
+
+KINDS: tuple[Kind, ...] = (
+    Kind(name=COMMIT, room="vault", version=1, body=AnchorCommitBody, check=_check_commit, apply=_apply_commit),
+    Kind(name=AMEND, room="vault", version=1, body=AnchorAmendBody, check=_check_amend, apply=_apply_amend),
+    Kind(name=ERASE, room="vault", version=1, body=AnchorEraseBody, check=_check_erase, apply=_apply_erase),
+)
+"""anchor.commit, anchor.amend, anchor.erase."""
