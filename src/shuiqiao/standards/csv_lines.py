@@ -165,10 +165,9 @@ def _cut_line(line: bytes, encoding: str, *, columns: int | None) -> _Row | None
     line = line.removesuffix(b"\r")
     if not line.strip():
         return None
-    if line.startswith(_OVERLONG):
-        return _faulted("line_too_long", line.removeprefix(_OVERLONG))
     if b"\x00" in line:
-        return _faulted("line_has_nul", line)
+        long = line.startswith(_OVERLONG)
+        return _faulted("line_too_long" if long else "line_has_nul", line.removeprefix(_OVERLONG))
     try:
         found = next(csv.reader(io.StringIO(line.decode(encoding), newline=""), strict=True))
     except UnicodeDecodeError:

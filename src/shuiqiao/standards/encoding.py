@@ -7,15 +7,16 @@ of one byte would make a record unprovable. Only the group ``core`` names the ta
 
 from __future__ import annotations
 
-import re
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from datetime import date
-from typing import Any
+from functools import cache
+from typing import Annotated, Any, Literal
 
+import msgspec
 import numpy as np
 import pyarrow as pa
 
-from shuiqiao.base.encoding import decode_json, encode_json
+from shuiqiao.base.encoding import encode_json
 from shuiqiao.base.errors import InvalidInput
 from shuiqiao.standards.columns import arrow_type, canonical_schema, pc
 from shuiqiao.standards.conversion import true_mask
@@ -30,8 +31,13 @@ _NEEDS_ESCAPE = r'["\\\x00-\x1f]'
 _LOWEST_PLAIN = 0x20
 _QUOTE = 0x22
 _BACKSLASH = 0x5C
-_TEXTS = frozenset({FieldType.TEXT, FieldType.CODE, FieldType.RATE, FieldType.MONTH})
-_ISO_DATE = re.compile(r"[0-9]{4}-[0-9]{2}-[0-9]{2}", re.ASCII)
+_INT64 = Annotated[int, msgspec.Meta(ge=-(2**63), le=2**63 - 1)]
+_JSON_TYPES: dict[FieldType, Any] = {
+    **dict.fromkeys((FieldType.TEXT, FieldType.CODE, FieldType.RATE, FieldType.MONTH), str),
+    **dict.fromkeys((FieldType.INTEGER, FieldType.AMOUNT_FEN, FieldType.YEAR), _INT64),
+    FieldType.DATE: date,
+    FieldType.BOOLEAN: bool,
+}
 
 
 def encode_group(record_type: RecordType, group_id: str, rows: pa.RecordBatch) -> Any:
@@ -124,59 +130,54 @@ def group_as_dict(record_type: RecordType, group_id: str, row: dict[str, Any]) -
 def decode_groups(record_type: RecordType, group_id: str, payloads: Sequence[bytes]) -> pa.RecordBatch:
     """Return the fields of disclosed groups as canonical columns, in the order of the payloads.
 
-    The bytes come from another institution: they must be canonical JSON of exactly this group of this type.
-    Raises InvalidInput ``standards.group_malformed`` naming the position, ``standards.group_unknown`` and those of
-    ``base.encoding.decode_json``.
+    The bytes come from another institution: they must be the canonical JSON of exactly this group of this type.
+    Raises InvalidInput ``standards.group_malformed`` naming the position, and ``standards.group_unknown``.
     """
-    fields = [record_type.field(name) for name in record_type.group(group_id).fields]
-    rows = [_members(record_type, group_id, payload, position) for position, payload in enumerate(payloads)]
-    arrays = [
-        pa.array(list(_typed(entry, (row[entry.name] for row in rows))), type=arrow_type(entry)) for entry in fields
+    fields = tuple(record_type.field(name) for name in record_type.group(group_id).fields)
+    shape = tuple((entry.name, entry.type, entry.required) for entry in fields)
+    decoder = _group_decoder(record_type.standard_id, group_id, shape)
+    members = [_member_values(decoder, payload, position) for position, payload in enumerate(payloads)]
+    nothing = pa.nulls(len(payloads))
+    columns = {
+        entry.name: pa.array([getattr(row, entry.name) for row in members], type=arrow_type(entry))
+        if entry in fields
+        else nothing.cast(arrow_type(entry))
+        for entry in record_type.fields
+    }
+    rows = pa.RecordBatch.from_arrays(list(columns.values()), schema=canonical_schema(record_type))
+    _check_canonical(encode_group(record_type, group_id, rows), payloads)
+    return rows.select([entry.name for entry in fields])
+
+
+@cache
+def _group_decoder(
+    standard_id: str, group_id: str, shape: tuple[tuple[str, FieldType, bool], ...]
+) -> msgspec.json.Decoder[Any]:
+    """Return a strict decoder of one group: exactly its members, each of its type."""
+    literal: Any = Literal  # the ids come from the catalogue, so a type checker cannot know them
+    constants: list[tuple[str, Any]] = [(_GROUP_KEY, literal[group_id]), (_TYPE_KEY, literal[standard_id])]
+    fields: list[tuple[str, Any]] = [
+        (name, _JSON_TYPES[kind] if required else _JSON_TYPES[kind] | None) for name, kind, required in shape
     ]
-    schema = canonical_schema(record_type)
-    return pa.RecordBatch.from_arrays(arrays, schema=pa.schema([schema.field(entry.name) for entry in fields]))
+    struct = msgspec.defstruct("DisclosedGroup", [*constants, *fields], forbid_unknown_fields=True, kw_only=True)
+    return msgspec.json.Decoder(struct)
 
 
-def _members(record_type: RecordType, group_id: str, payload: bytes, position: int) -> dict[str, Any]:
-    found: Any = decode_json(payload, max_bytes=MAX_GROUP_BYTES)
-    names = {_GROUP_KEY, _TYPE_KEY, *record_type.group(group_id).fields}
-    if not isinstance(found, dict) or found.keys() != names:
-        raise _malformed(position, f"must have exactly the members {', '.join(sorted(names))}")
-    members: dict[str, Any] = found
-    if (members[_GROUP_KEY], members[_TYPE_KEY]) != (group_id, record_type.standard_id):
-        named = f"{str(members[_TYPE_KEY])[:60]} {str(members[_GROUP_KEY])[:60]}"
-        raise _malformed(position, f"is {named} where {record_type.standard_id} {group_id} was expected")
-    if encode_json(members) != payload:
-        raise _malformed(position, "is not the canonical JSON of its content")
-    for name in record_type.group(group_id).fields:
-        if not _is_value(record_type.field(name), members[name]):
-            raise _malformed(position, f"{name} = {str(members[name])[:60]!r} is not a {record_type.field(name).type}")
-    return members
-
-
-def _is_value(field: Field, value: object) -> bool:
-    if value is None:
-        return not field.required
-    if field.type is FieldType.BOOLEAN:
-        return isinstance(value, bool)
-    if field.type is FieldType.DATE:
-        return isinstance(value, str) and _is_day(value)
-    if field.type in _TEXTS:
-        return isinstance(value, str)
-    return isinstance(value, int) and not isinstance(value, bool) and -(2**63) <= value < 2**63
-
-
-def _is_day(text: str) -> bool:
+def _member_values(decoder: msgspec.json.Decoder[Any], payload: bytes, position: int) -> Any:
+    if len(payload) > MAX_GROUP_BYTES:
+        raise _malformed(position, f"has {len(payload)} bytes where at most {MAX_GROUP_BYTES} are allowed")
     try:
-        return _ISO_DATE.fullmatch(text) is not None and bool(date.fromisoformat(text))
-    except ValueError:
-        return False
+        return decoder.decode(payload)
+    except (msgspec.MsgspecError, UnicodeDecodeError) as error:
+        raise _malformed(position, f"is refused: {str(error)[:200]}") from error
 
 
-def _typed(field: Field, values: Iterator[Any]) -> Iterator[Any]:
-    if field.type is not FieldType.DATE:
-        return values
-    return (None if value is None else date.fromisoformat(value) for value in values)
+def _check_canonical(expected: Any, payloads: Sequence[bytes]) -> None:
+    """[STD-56]: what does not encode to the same bytes has a second form, or a key twice."""
+    given = pa.array(payloads, type=pa.binary())
+    different = np.flatnonzero(true_mask(pc.not_equal(expected, given)))
+    if different.size:
+        raise _malformed(int(different[0]), "is not the canonical JSON of its content")
 
 
 def _malformed(position: int, what: str) -> InvalidInput:

@@ -1,0 +1,122 @@
+"""Writes the reference of record types, ``docs/reference/record-types.md``, from the catalogue.
+
+Rule: docs/spec/standard.md, [STD-61]. A test holds that the committed page is what this returns.
+"""
+
+from __future__ import annotations
+
+from shuiqiao.standards.model import Catalogue, CodeList, Field, PersonalClass, RecordType, SourceProfile
+
+_INTRODUCTION = """# Record types 记录类型
+
+Generated from `src/shuiqiao/standards/catalogue/`; do not edit by hand. The rules behind this page stand in
+[the standard](../spec/standard.md).
+
+*Level* is the sensitivity level of JR/T 0197-2020 (1 to 5); *PI* is the personal financial information class of
+JR/T 0171-2020 (C1 to C3, – for facts about a firm); *group* is the disclosure group. `*` marks a required field.
+"""
+
+
+def render_reference(catalogue: Catalogue) -> str:
+    """Return the page in Markdown: every record type, code list and source profile."""
+    parts = [_INTRODUCTION, _overview(catalogue), *(_record_type(entry) for entry in catalogue)]
+    lists = {
+        field.code_list.id: field.code_list
+        for entry in catalogue
+        for field in entry.fields
+        if field.code_list is not None
+    }
+    parts.append("## Code lists 代码表\n")
+    parts.extend(_code_list(lists[key]) for key in sorted(lists))
+    parts.append("## Source profiles 来源布局\n")
+    parts.extend(_profile(profile) for profile in catalogue.profiles)
+    return "\n".join(parts)
+
+
+def _table(header: tuple[str, ...], rows: list[tuple[str, ...]]) -> str:
+    lines = [header, tuple("---" for _ in header), *rows]
+    return "".join(f"| {' | '.join(cell.replace('|', chr(92) + '|') for cell in line)} |\n" for line in lines)
+
+
+def _overview(catalogue: Catalogue) -> str:
+    rows = [
+        (
+            f"[{entry.standard_id}](#{entry.id})",
+            entry.name,
+            entry.name_zh,
+            f"`{entry.source_code}`",
+            str(len(entry.fields)),
+        )
+        for entry in catalogue
+    ]
+    return _table(("type", "name", "名称", "source code", "fields"), rows)
+
+
+def _record_type(record_type: RecordType) -> str:
+    key = "all fields" if record_type.natural_key_is_all else ", ".join(f"`{name}`" for name in record_type.natural_key)
+    other = "a newer version" if record_type.supersedable else "a conflict, kept out"
+    facts = [
+        f"- Natural key: {key}",
+        f"- Other values under the same key: {other}",
+        f"- Placed in time by: `{record_type.period_field}`" + ("; holds until superseded" * record_type.standing),
+        "- Disclosure groups: " + ", ".join(f"`{group.id}` {group.name_zh}" for group in record_type.groups),
+    ]
+    fields = _table(
+        ("field", "meaning", "名称", "source code", "type", "constraint", "level", "PI", "group"),
+        [_field_row(entry) for entry in record_type.fields],
+    )
+    rules = [f"- `{rule.name}`: {rule.title}. {rule.name_zh}。" for rule in record_type.rules]
+    heading = f'## <a id="{record_type.id}"></a>{record_type.standard_id}: {record_type.name} {record_type.name_zh}\n'
+    body = [heading, "\n".join(facts) + "\n", fields]
+    if rules:
+        body.append("Row rules:\n\n" + "\n".join(rules) + "\n")
+    return "\n".join(body)
+
+
+def _field_row(field: Field) -> tuple[str, ...]:
+    personal = "–" if field.personal is PersonalClass.NONE else field.personal.value
+    return (
+        f"`{field.name}`{'*' if field.required else ''}",
+        field.title,
+        field.name_zh,
+        f"`{field.source_code}`",
+        field.type.value + (f" ({field.unit})" if field.unit else ""),
+        _constraint(field),
+        str(field.level),
+        personal,
+        f"`{field.group}`",
+    )
+
+
+def _constraint(field: Field) -> str:
+    parts: list[str] = []
+    if field.code_list is not None:
+        parts.append(f"[{field.code_list.id}](#codes-{field.code_list.id})")
+    if field.pattern is not None:
+        parts.append(f"`{field.pattern}`")
+    elif field.max_length is not None:
+        parts.append(f"at most {field.max_length} characters")
+    if field.minimum is not None:
+        parts.append(f"from {field.minimum:,}")
+    if field.maximum is not None:
+        parts.append(f"to {field.maximum:,}")
+    return ", ".join(parts)
+
+
+def _code_list(codes: CodeList) -> str:
+    rows = [
+        (f"`{value.code}`", value.name, value.name_zh, ", ".join(f"`{alias}`" for alias in value.aliases))
+        for value in codes.values
+    ]
+    heading = f'### <a id="codes-{codes.id}"></a>{codes.id}: {codes.name} {codes.name_zh}\n'
+    return heading + "\n" + _table(("code", "meaning", "名称", "also read"), rows)
+
+
+def _profile(profile: SourceProfile) -> str:
+    taken = [
+        (f"`{column.source}`", f"`{column.field}`", column.unit.value if column.field.endswith("_fen") else "")
+        for column in profile.columns
+    ]
+    left = [(f"`{source}`", "not taken", reason) for source, reason in profile.ignored.items()]
+    heading = f"### {profile.id}: {profile.name} {profile.name_zh}\n\nBecomes `{profile.record_type}`.\n"
+    return heading + "\n" + _table(("column", "field", "unit or reason"), taken + left)
