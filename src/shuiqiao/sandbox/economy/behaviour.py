@@ -1,0 +1,133 @@
+"""What a firm's health does to its conduct: rates and levels that the invoices and filings are drawn from.
+
+Every observable depends on health, on the firm's own character and on chance, so that no single one tells who will
+default. The coefficients are assumptions, listed with their effects on the page about the synthetic economy.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+
+from shuiqiao.sandbox.economy.industries import INDUSTRIES, SEASON
+from shuiqiao.sandbox.economy.model import HiddenLife, TaxpayerKind, Window
+from shuiqiao.sandbox.economy.periods import MONTHS_PER_YEAR
+from shuiqiao.sandbox.economy.seeds import BoolArray, FloatArray, IntArray
+
+MEDIAN_INVOICES_PER_MONTH = 3.4
+"""About a quarter of the real median, so that a demo stays short; tickets are larger instead."""
+_VOLUME_SPREAD = 1.15
+_SIZE_FROM_HEALTH = 0.30
+"""Correlation of a firm's volume with the lasting part of its health."""
+_SMALL_SCALE_YUAN_PER_YEAR = 5_000_000
+_MAX_INVOICES_PER_MONTH = 400
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Character:
+    """What stays the same about a firm over the window."""
+
+    industry: int
+    """Position in INDUSTRIES."""
+    first_month: int
+    """First month of trade, counted from the window's start."""
+    volume: float
+    """Invoices issued in an average month."""
+    ticket_yuan: float
+    ticket_spread: float
+    customers: int
+    suppliers: int
+    concentration: float
+    """Exponent of the customers' rank-size law."""
+    loyalty_spread: float
+    """How much customers' shares change from year to year."""
+    inside_share: float
+    cost_ratio: float
+    void_rate: float
+    red_rate: float
+    kind: TaxpayerKind
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Plan:
+    """Expected conduct per month of the window."""
+
+    is_active: BoolArray
+    level: FloatArray
+    """Sales against the firm's own average, as a factor."""
+    late_filing: FloatArray
+    """Probability that a return of that month is late."""
+    late_payment: FloatArray
+    violation: FloatArray
+    """Probability of a violation in the month."""
+
+
+def form_character(
+    generator: np.random.Generator, *, industry: int, volume_draw: float, life: HiddenLife, first_month: int
+) -> Character:
+    """Draw a firm's character. volume_draw: a standard normal."""
+    trade = INDUSTRIES[industry]
+    firm = life.firm
+    size = _SIZE_FROM_HEALTH * firm + (1 - _SIZE_FROM_HEALTH**2) ** 0.5 * volume_draw
+    volume = MEDIAN_INVOICES_PER_MONTH * float(np.exp(_VOLUME_SPREAD * size))
+    draws = generator.standard_normal(8)
+    ticket = trade.ticket_yuan * float(np.exp(1.05 * draws[0]))
+    yearly = MONTHS_PER_YEAR * volume * ticket
+    small = yearly * float(np.exp(0.4 * draws[1])) < _SMALL_SCALE_YUAN_PER_YEAR / 2
+    return Character(
+        industry=industry,
+        first_month=first_month,
+        volume=volume,
+        ticket_yuan=ticket,
+        ticket_spread=float(np.clip(0.95 + 0.2 * draws[2], 0.4, 1.6)),
+        customers=_count(volume * 36, 2.3, 0.55, draws[3]),
+        suppliers=_count(volume * 36, 2.0, 0.50, draws[4]),
+        concentration=float(np.clip(0.95 - 0.16 * firm + 0.35 * draws[5], 0.2, 2.4)),
+        loyalty_spread=float(np.exp(-0.4 - 0.30 * firm)),
+        inside_share=0.12,
+        cost_ratio=float(trade.cost_ratio * np.exp(0.10 * draws[6] - 0.05 * firm)),
+        void_rate=float(_sigmoid(np.array(-2.75 - 0.28 * firm + 0.85 * draws[7]))),
+        red_rate=float(_sigmoid(np.array(-4.35 - 0.40 * firm + 1.0 * generator.standard_normal()))),
+        kind=TaxpayerKind.SMALL_SCALE if small else TaxpayerKind.GENERAL,
+    )
+
+
+def _count(invoices: float, factor: float, power: float, draw: float) -> int:
+    return int(np.clip(round(factor * invoices**power * float(np.exp(0.5 * draw))), 2, 1200))
+
+
+def make_plan(generator: np.random.Generator, *, character: Character, life: HiddenLife, window: Window) -> Plan:
+    """Draw a firm's conduct month by month."""
+    months = np.arange(window.months)
+    health = life.monthly
+    season = INDUSTRIES[character.industry].swing * SEASON[(window.first_month + months) % MONTHS_PER_YEAR]
+    noise = float(generator.uniform(0.30, 0.70)) * generator.standard_normal(window.months)
+    # Health moves sales twice: at once by its level, and over time by its recent change.
+    trend = 0.30 * (health - life.firm * 0.74) + 0.10 * health
+    level = np.exp(season + noise + trend - 0.20)
+    quiet = _sigmoid(-3.0 - 0.75 * health)
+    is_active = (months >= character.first_month) & (generator.random(window.months) >= quiet)
+    habits = 0.8 * generator.standard_normal(3)
+    return Plan(
+        is_active=is_active,
+        level=np.minimum(level, _MAX_INVOICES_PER_MONTH / character.volume),
+        late_filing=_sigmoid(-3.9 - 0.80 * health + habits[0]),
+        late_payment=_sigmoid(-3.8 - 0.85 * health + habits[1]),
+        violation=_sigmoid(-4.9 - 0.75 * health + habits[2]),
+    )
+
+
+def invoices_expected(plan: Plan, character: Character) -> FloatArray:
+    """Return the expected number of issued invoices per month."""
+    # More trade means both more and larger invoices.
+    return np.where(plan.is_active, character.volume * plan.level**0.6, 0.0)
+
+
+def ticket_factor(plan: Plan, months: IntArray) -> FloatArray:
+    """Return the factor on the ticket for invoices issued in the given months of the window."""
+    return plan.level[months] ** 0.4
+
+
+def _sigmoid(values: FloatArray) -> FloatArray:
+    return 1.0 / (1.0 + np.exp(-values))
