@@ -51,7 +51,7 @@ def read_whole(text: str) -> int | None:
 
 
 def read_rate(text: str) -> str | None:
-    """Return a rate in its shortest decimal form: ``6%`` and ``0.060`` are both ``0.06``."""
+    """[STD-19]: return a rate in its shortest decimal form: ``6%`` and ``0.060`` are both ``0.06``."""
     found = _RATE.fullmatch(text)
     if found is None:
         return None
@@ -76,7 +76,7 @@ def _day(year: int, month: int, day: int) -> date | None:
 
 
 def read_year(text: str) -> int | None:
-    """Return a year written 2020 or 2020年."""
+    """[STD-21]: return a year written 2020 or 2020年."""
     found = _YEAR.fullmatch(text)
     return int(found[1]) if found else None
 
@@ -92,7 +92,7 @@ def read_month(text: str) -> str | None:
 
 
 def read_boolean(text: str) -> bool | None:
-    """Return the truth of true, 1, Y, 是 or of false, 0, N, 否."""
+    """[STD-22]: return the truth of true, 1, Y, 是 or of false, 0, N, 否."""
     return _BOOLEANS.get(text)
 
 

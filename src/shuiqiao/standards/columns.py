@@ -1,6 +1,6 @@
 """Columns in memory: the canonical Arrow schema of a record type, and the marks that a source batch carries.
 
-Rule: docs/spec/standard.md, [STD-10] to [STD-13]. A *source batch* has canonical column names but the cell types of
+Rule: docs/spec/standard.md, [STD-11]. A *source batch* has canonical column names but the cell types of
 its source (text from CSV, doubles in yuan from a spreadsheet export); ``validation`` turns it into canonical rows.
 """
 

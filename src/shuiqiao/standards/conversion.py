@@ -138,6 +138,7 @@ def _without_broken_utf8(text: Any) -> tuple[Any, Sequence[Failure]]:
 
 
 def _check_text(field: Field, text: Any) -> Converted:
+    """[STD-15]: a text keeps its length and, as a whole, its pattern."""
     failures: list[Failure] = []
     if field.max_length is not None:
         failures.extend(_failing("too_long", true_mask(pc.greater(pc.utf8_length(text), field.max_length))))
@@ -150,6 +151,7 @@ def _check_text(field: Field, text: Any) -> Converted:
 
 
 def _fen_from_yuan(raw: Any) -> Converted:
+    """[STD-17]: a double in yuan becomes fen where it can only mean whole fen."""
     if not pa.types.is_floating(raw.type):
         return _yuan_from_text(raw.cast(pa.string()))
     present = valid_mask(raw)
@@ -230,6 +232,7 @@ def _by_distinct_value(
 
 
 def _cell_reader(field: Field) -> Callable[[str], object | None]:
+    """[STD-16]: a code may be written as code, Chinese name or alias; it is kept as the code."""
     if field.code_list is not None:
         return field.code_list.spellings().get
     return _CELL_READERS[field.type]

@@ -1,6 +1,6 @@
 """Cuts a CSV stream into cells in constant memory: blocks of whole lines, each line one row, no line lost.
 
-Rule: docs/spec/standard.md, [STD-40] to [STD-46]: RFC 4180 with a header, UTF-8 (with or without a mark) or GB18030.
+Rule: docs/spec/standard.md, [STD-40] to [STD-43]: RFC 4180 with a header, UTF-8 (with or without a mark) or GB18030.
 A block without irregularities goes through Arrow's parser at once; any other block is cut line by line, and a line
 that cannot be cut becomes a row with the name of the rule it broke.
 LIMIT: a quoted cell cannot hold a line break (RFC 4180 allows one); such a row is quarantined and can be corrected.
@@ -161,7 +161,7 @@ def _cut_by_line(block: bytes, *, encoding: str, columns: int) -> pa.RecordBatch
 
 
 def _cut_line(line: bytes, encoding: str, *, columns: int | None) -> _Row | None:
-    """Cut one line; None for a blank one. columns: how many cells it must have, or None for any."""
+    """[STD-41], [STD-42]: cut one line; None for a blank one. columns: how many cells it must have, or None for any."""
     line = line.removesuffix(b"\r")
     if not line.strip():
         return None

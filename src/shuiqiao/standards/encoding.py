@@ -1,6 +1,6 @@
 """Writes the disclosure groups of canonical rows as canonical JSON, whole columns at a time, and reads them back.
 
-Rule: docs/spec/standard.md, [STD-50] to [STD-56]. The bytes of a group equal ``base.encoding.encode_json`` of
+Rule: docs/spec/standard.md, [STD-50] to [STD-54]. The bytes of a group equal ``base.encoding.encode_json`` of
 ``{"group": id, "type": standard id, field: value, ...}``; they are what the vault salts and hashes, so a difference
 of one byte would make a record unprovable. Only the group ``core`` names the taxpayer.
 """
@@ -45,6 +45,7 @@ def encode_group(record_type: RecordType, group_id: str, rows: pa.RecordBatch) -
 
     rows: canonical rows of the record type. Raises InvalidInput ``standards.group_unknown``.
     """
+    # [STD-51]: the two constant members; the taxpayer is a field of core alone ([STD-6]).
     constants = {_GROUP_KEY: group_id, _TYPE_KEY: record_type.standard_id}
     names = [*constants, *record_type.group(group_id).fields]
     pieces: list[Any] = []
@@ -71,7 +72,7 @@ def _joined(pieces: list[Any], rows: int) -> Any:
 
 
 def _member(field: Field, values: Any) -> tuple[str, Any, str]:
-    """Return the text before the values, the values as JSON text (None if all are null), and the text after."""
+    """[STD-52]: return the text before the values, the values as JSON text (None if all are null), and the text after."""
     if values.null_count == len(values) and len(values):
         return "null", None, ""
     match field.type:
@@ -173,7 +174,7 @@ def _member_values(decoder: msgspec.json.Decoder[Any], payload: bytes, position:
 
 
 def _check_canonical(expected: Any, payloads: Sequence[bytes]) -> None:
-    """[STD-56]: what does not encode to the same bytes has a second form, or a key twice."""
+    """[STD-54]: what does not encode to the same bytes has a second form, or a key twice."""
     given = pa.array(payloads, type=pa.binary())
     different = np.flatnonzero(true_mask(pc.not_equal(expected, given)))
     if different.size:

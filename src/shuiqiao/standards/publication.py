@@ -1,6 +1,6 @@
 """Reads the catalogue files into record types, refusing any file that is not complete and consistent.
 
-Rule: docs/spec/standard.md, requirements [STD-1] to [STD-9]. The standard is data: adding a type or a source layout
+Rule: docs/spec/standard.md, [STD-1] to [STD-10]. The standard is data: adding a type or a source layout
 is adding a TOML file under ``catalogue/``. Nothing here looks at records.
 """
 
@@ -255,6 +255,7 @@ def _groups(table: TypeFile, *, source: str) -> tuple[DisclosureGroup, ...]:
 
 
 def _natural_key(table: TypeFile, names: list[str], *, source: str) -> tuple[str, ...]:
+    """[STD-8]: the key names the taxpayer and holds required fields only, or it is all fields."""
     if table.natural_key == "all":
         return tuple(names)
     key = tuple(table.natural_key)
@@ -267,6 +268,7 @@ def _natural_key(table: TypeFile, names: list[str], *, source: str) -> tuple[str
 
 
 def _check_period(record_type: RecordType, *, source: str) -> None:
+    """[STD-9]: every record has a place in time."""
     placing = {FieldType.DATE, FieldType.YEAR, FieldType.MONTH}
     period = next((entry for entry in record_type.fields if entry.name == record_type.period_field), None)
     if period is None or not period.required or period.type not in placing:
@@ -274,6 +276,7 @@ def _check_period(record_type: RecordType, *, source: str) -> None:
 
 
 def _rule(table: RuleTable, *, fields: tuple[Field, ...], source: str) -> RowRule:
+    """[STD-23]: a rule has the parameters of its kind, and each is a field of a fitting type."""
     types = {entry.name: entry.type for entry in fields}
     wanted = _RULE_PARAMETERS[table.kind]
     given: dict[str, str] = {

@@ -1,6 +1,6 @@
 """Opens a source file (Parquet or CSV) and yields its rows in batches with canonical column names.
 
-Rule: docs/spec/standard.md, [STD-30] to [STD-46]. The file is known by its content, not by its name. Memory does not
+Rule: docs/spec/standard.md, [STD-34] to [STD-36]. The file is known by its content, not by its name. Memory does not
 grow with the size of the file. Readers name columns; whether the cells are any good is for ``validation`` to say.
 
     source = open_source(path, record_type=None, catalogue=load_catalogue())
@@ -118,7 +118,7 @@ class _ParquetSource:
         ]
 
     def _open(self) -> Any:
-        # pre_buffer would hold whole row groups; a buffered stream holds pages.
+        # [STD-35] pre_buffer would hold whole row groups; a buffered stream holds pages.
         try:
             return pq.ParquetFile(
                 self._path,

@@ -1,6 +1,6 @@
 """Sees from the column names of a source which record type it holds and which column becomes which field.
 
-Rule: docs/spec/standard.md, [STD-30] to [STD-34]. A source is taken only as a whole: every required field has a
+Rule: docs/spec/standard.md, [STD-30] to [STD-33]. A source is taken only as a whole: every required field has a
 column and every column has a meaning. What fits several types, or none, is refused with the candidates.
 """
 
@@ -87,6 +87,7 @@ def recognise_columns(
 
 
 def _ambiguous(candidates: Sequence[RecordType]) -> InvalidInput:
+    """[STD-32]: two meanings are no meaning."""
     ids = ", ".join(candidate.id for candidate in candidates)
     return InvalidInput(
         "standards.type_unrecognised",

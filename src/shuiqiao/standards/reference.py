@@ -5,6 +5,8 @@ Rule: docs/spec/standard.md, [STD-61]. A test holds that the committed page is w
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 from shuiqiao.standards.model import Catalogue, CodeList, Field, PersonalClass, RecordType, SourceProfile
 
 _INTRODUCTION = """# Record types 记录类型
@@ -33,7 +35,7 @@ def render_reference(catalogue: Catalogue) -> str:
     return "\n".join(parts)
 
 
-def _table(header: tuple[str, ...], rows: list[tuple[str, ...]]) -> str:
+def _table(header: tuple[str, ...], rows: Sequence[tuple[str, ...]]) -> str:
     lines = [header, tuple("---" for _ in header), *rows]
     return "".join(f"| {' | '.join(cell.replace('|', chr(92) + '|') for cell in line)} |\n" for line in lines)
 
@@ -49,7 +51,7 @@ def _overview(catalogue: Catalogue) -> str:
         )
         for entry in catalogue
     ]
-    return _table(("type", "name", "名称", "source code", "fields"), rows)
+    return _table(("type", "name", "名称", "source code"), rows)
 
 
 def _record_type(record_type: RecordType) -> str:
@@ -113,8 +115,9 @@ def _code_list(codes: CodeList) -> str:
 
 
 def _profile(profile: SourceProfile) -> str:
+    amounts = {column.source for column in profile.columns if column.field.endswith("_fen")}
     taken = [
-        (f"`{column.source}`", f"`{column.field}`", column.unit.value if column.field.endswith("_fen") else "")
+        (f"`{column.source}`", f"`{column.field}`", column.unit.value if column.source in amounts else "")
         for column in profile.columns
     ]
     left = [(f"`{source}`", "not taken", reason) for source, reason in profile.ignored.items()]

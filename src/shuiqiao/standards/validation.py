@@ -1,6 +1,6 @@
 """Validates a batch of source rows: good rows come out canonical, bad rows come out as issues, none disappears.
 
-Rule: docs/spec/standard.md, [STD-10] to [STD-24]. What becomes of the issues (the quarantine file) and of rows that
+Rule: docs/spec/standard.md, [STD-11] to [STD-24]. What becomes of the issues (the quarantine file) and of rows that
 repeat is for the vault to decide. Every row of the batch is either in ``rows`` or has at least one issue.
 """
 
@@ -113,7 +113,7 @@ def _column(field: Field, batch: pa.RecordBatch, sieve: _Sieve) -> Any:
 
 
 def _bound_failures(field: Field, values: Any) -> Iterable[tuple[str, Mask]]:
-    """Yield what lies outside the bounds of its type or field ([STD-18], [STD-20])."""
+    """Yield what lies outside the bounds of its type or field ([STD-18])."""
     match field.type:
         case FieldType.DATE:
             # As day numbers: a date32 reaches far beyond the calendar of Python.
@@ -145,7 +145,7 @@ def _refuse_unknown(record_type: RecordType, batch: pa.RecordBatch) -> None:
 
 
 class _Sieve:
-    """Collects issues and remembers which rows are good.
+    """Collects issues and remembers which rows are good ([STD-12], [STD-13]).
 
     whole: rows that have cells at all, i.e. were not faulted by the reader; no rule looks at the others.
     """
