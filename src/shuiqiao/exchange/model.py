@@ -39,8 +39,11 @@ MAX_CELLS = MAX_TYPES * MAX_PERIODS
 MAX_MANIFEST_BYTES = 1 << 20
 """4,096 cells of some 120 bytes are under half of it."""
 
-MAX_ANSWER_BYTES = 256 << 20
-"""Some 150,000 records with their proofs; a taxpayer with more is asked period by period."""
+MAX_DISCLOSURE_BYTES = 1 << 28
+"""What the vault allows one disclosure; a taxpayer with more is asked period by period."""
+
+MAX_ANSWER_BYTES = MAX_DISCLOSURE_BYTES + MAX_MANIFEST_BYTES + 4096
+"""A disclosure, a manifest, and the framing of both."""
 
 MAX_RECORDS = 1_000_000
 """Records one manifest cell can count."""
@@ -80,7 +83,10 @@ class RequestMessage(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw
 
 
 class ManifestCell(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
-    """How many live records of one type fall into one period, and which: digest of their sorted leaf hashes."""
+    """How many live records of one type fall into one period, and which.
+
+    leaves: digest of their names on the ledger, each batch id and leaf index (4 bytes, big-endian), sorted.
+    """
 
     type: TypeId
     period: PeriodName
@@ -122,7 +128,7 @@ class AnswerContent(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_
     """What is inside the ciphertext."""
 
     manifest: Annotated[bytes, Meta(max_length=MAX_MANIFEST_BYTES)]
-    disclosure: Annotated[bytes, Meta(max_length=MAX_ANSWER_BYTES)]
+    disclosure: Annotated[bytes, Meta(max_length=MAX_DISCLOSURE_BYTES)]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -140,8 +146,8 @@ class DataRequest:
 class Accusation:
     """A verified statement that a provider left a record out of what it signed was everything.
 
-    Each party to it can be shown the three things it rests on: the signed manifest, the leaf hashes that were
-    delivered for the cell, and the proof that another live record was anchored before the manifest's checkpoint.
+    Anybody can be shown the three things it rests on: the signed manifest, the names of the leaves delivered for the
+    cell, and the proof that another live record was anchored before the manifest's checkpoint.
     """
 
     provider: MemberId
@@ -153,8 +159,9 @@ class Accusation:
     period: str
     counted: int
     """What the manifest says."""
-    leaf_hash: bytes
-    """The record left out."""
+    batch: bytes
+    index: int
+    """The record left out, by its name on the ledger."""
     anchored_index: int
     as_of_size: int
 
