@@ -17,6 +17,7 @@ from typing import Any, Final
 
 import lmdb
 
+from shuiqiao.base.clock import MS_PER_HOUR
 from shuiqiao.base.encoding import decode_cbor, encode_cbor
 from shuiqiao.base.errors import IntegrityError, Unavailable
 from shuiqiao.ledger.store.frame import HashName
@@ -32,8 +33,10 @@ MAX_KEY_BYTES: Final = 500
 
 _HEAD_KEY: Final = b"head"
 _NUMBER = struct.Struct(">Q")
+_HOUR = struct.Struct(">I")
 _BLOCK = struct.Struct(">QQIQIQ")
 _HEAD_DIGEST_BYTES = 32
+_PRUNED_BLOCKS = 4
 
 
 def stored_nodes(size: int) -> int:
@@ -90,7 +93,7 @@ class BlockRecord:
     """All that one block changes in the index.
 
     nodes: Merkle hashes to store from position first_node on. state: encoded new values, None for a removed key.
-    replay: keys of the ids used by the block; replay_before: ids whose key sorts below this are dropped.
+    replay: ids used by the block with the hour (since 1970) in which they expire.
     """
 
     head: Head
@@ -98,8 +101,7 @@ class BlockRecord:
     first_node: int
     nodes: Sequence[bytes]
     state: Mapping[str, bytes | None]
-    replay: Sequence[bytes]
-    replay_before: bytes = b""
+    replay: Sequence[tuple[bytes, int]]
 
 
 class IndexUnreadable(Exception):
@@ -124,6 +126,7 @@ class Index:
             self._nodes = self._env.open_db(b"nodes")
             self._state = self._env.open_db(b"state")
             self._replay = self._env.open_db(b"replay")
+            self._expiry = self._env.open_db(b"expiry")
         except lmdb.Error as error:
             raise IndexUnreadable(f"{folder}: {error}") from error
 
@@ -187,10 +190,32 @@ class Index:
                 writer.put(key.encode(), value, db=self._state)
 
     def _put_replay(self, writer: lmdb.Transaction, record: BlockRecord) -> None:
-        with writer.cursor(db=self._replay) as cursor:
-            cursor.putmulti([(key, b"") for key in sorted(record.replay)])
-            while record.replay_before and cursor.first() and bytes(cursor.key()) < record.replay_before:
+        by_hour: dict[int, list[bytes]] = {}
+        for key, hour in record.replay:
+            by_hour.setdefault(hour, []).append(key)
+        for hour, keys in by_hour.items():
+            value = _HOUR.pack(hour)
+            with writer.cursor(db=self._replay) as cursor:
+                cursor.putmulti([(key, value) for key in sorted(keys)])
+            listed = b"".join(bytes((len(key),)) + key for key in keys)
+            writer.put(value + _NUMBER.pack(record.block.height), listed, db=self._expiry)
+        self._prune_replay(writer, before_hour=record.block.time_ms // MS_PER_HOUR)
+
+    def _prune_replay(self, writer: lmdb.Transaction, *, before_hour: int) -> None:
+        """Forget ids that expired, those of a few blocks at a time so that no block waits long ([STORE-17])."""
+        with writer.cursor(db=self._expiry) as cursor:
+            for _ in range(_PRUNED_BLOCKS):
+                if not cursor.first() or _HOUR.unpack_from(cursor.key())[0] >= before_hour:
+                    return
+                for key in _split_keys(bytes(cursor.value())):
+                    self._forget(writer, key, before_hour=before_hour)
                 cursor.delete()
+
+    def _forget(self, writer: lmdb.Transaction, key: bytes, *, before_hour: int) -> None:
+        # An id may have been used again after it expired, and is then remembered for its new hour.
+        value = writer.get(key, db=self._replay)
+        if value is not None and _HOUR.unpack(value)[0] < before_hour:
+            writer.delete(key, db=self._replay)
 
     def snapshot(self) -> Snapshot:
         """Return a consistent view of the last committed block."""
@@ -274,14 +299,23 @@ class Snapshot:
                 return
             yield key.decode(), value
 
-    def has_replay(self, key: bytes) -> bool:
-        """Tell whether an id was used."""
-        return self._get(key, self._replay) is not None
+    def replay_hour(self, key: bytes) -> int | None:
+        """Return the hour (since 1970) in which a used id expires, None if it was not used or is forgotten."""
+        value = self._get(key, self._replay)
+        return None if value is None else int(_HOUR.unpack(value)[0])
 
     def close(self) -> None:
         """Let the index reuse what only this view kept."""
         with self._lock:
             self._reader.abort()
+
+
+def _split_keys(listed: bytes) -> Iterable[bytes]:
+    at = 0
+    while at < len(listed):
+        end = at + 1 + listed[at]
+        yield listed[at + 1 : end]
+        at = end
 
 
 def _encode_head(head: Head) -> bytes:

@@ -129,7 +129,7 @@ class SegmentFiles:
             if segment < tail.segment:
                 continue
             if segment > tail.segment:
-                started = self._start_segment(segment, tail)
+                started = self.start_segment(segment, tail)
                 if isinstance(started, Broken):
                     yield started
                     return
@@ -140,7 +140,7 @@ class SegmentFiles:
                     return
                 tail = tail_after(found)
 
-    def _start_segment(self, segment: int, tail: Tail) -> Tail | Broken:
+    def start_segment(self, segment: int, tail: Tail) -> Tail | Broken:
         """Check that a segment's header continues the segment before it ([STORE-4])."""
         header = decode_segment_header(self._read(segment, 0, SEGMENT_HEADER_BYTES), hash_name=self._hash_name)
         if isinstance(header, Damage):

@@ -1,0 +1,273 @@
+"""The way of a submission from its arrival to the queue of a block: decode, plan, have signatures checked.
+
+Order of arrival is kept: a transaction may rest on the one before it. Everything is bounded: what waits in the intake,
+what is decoded ahead, what the verifier has in work. What is refused here never reaches a block.
+"""
+
+from __future__ import annotations
+
+import os
+import threading
+from collections import deque
+from collections.abc import Sequence
+from concurrent.futures import Future
+from typing import Final
+
+from shuiqiao.base.errors import IntegrityError, InvalidInput, ShuiqiaoError, Unavailable
+from shuiqiao.ledger.engine.verifiers import (
+    MAX_CHUNK_BYTES,
+    MAX_CHUNK_JOBS,
+    SignatureJob,
+    Verdicts,
+    Verifier,
+    verifier_failed,
+)
+from shuiqiao.ledger.machine import StateMachine
+from shuiqiao.ledger.model import Committed, StateView, Transaction
+
+MAX_DECODED_AHEAD: Final = 512
+"""Signatures planned and not yet sent to be checked: more would only go stale."""
+
+_BUSY_RETRY_S = 0.5
+_TICKETS = 1 << 32
+
+
+class Submission:
+    """One transaction on its way; used by the writer's thread once it has left the intake."""
+
+    __slots__ = ("future", "keys", "open_claims", "raw", "refused", "transaction")
+
+    def __init__(self, raw: bytes) -> None:
+        self.raw = raw
+        self.future: Future[Committed] = Future()
+        self.transaction: Transaction | None = None
+        self.keys: tuple[bytes, ...] = ()
+        self.open_claims = 0
+        self.refused = False
+
+
+class Intake:
+    """The door: any thread puts in, the writer's thread takes out; bounded by what is not answered yet."""
+
+    def __init__(self, *, max_waiting: int) -> None:
+        self._max_waiting = max_waiting
+        self._queue: deque[Submission] = deque()
+        self._lock = threading.Lock()
+        self._waiting = 0
+        self._refusal: Unavailable | None = None
+        self._is_sleeping = False
+        self.wake_descriptor = os.eventfd(0, os.EFD_NONBLOCK | os.EFD_CLOEXEC)
+
+    def put(self, raw: bytes) -> Future[Committed]:
+        """Take a submission, or answer at once: ``ledger.busy``, ``ledger.closed``, or why the engine stopped."""
+        submission = Submission(raw)
+        future = submission.future
+        with self._lock:
+            refusal = self._refusal or (self._busy() if self._waiting >= self._max_waiting else None)
+            if refusal is None:
+                # From here on the answer is the engine's: a caller can no longer cancel.
+                future.set_running_or_notify_cancel()
+                self._waiting += 1
+                self._queue.append(submission)
+                if self._is_sleeping:
+                    self.wake()
+        if refusal is not None:
+            future.set_exception(refusal)
+        return future
+
+    def _busy(self) -> Unavailable:
+        return Unavailable(
+            "ledger.busy",
+            f"{self._waiting} transactions wait for a block, at most {self._max_waiting} may",
+            next_step="submit the same bytes again later",
+            retry_after_s=_BUSY_RETRY_S,
+        )
+
+    def take(self, limit: int) -> list[Submission]:
+        """Return the next submissions in order of arrival."""
+        queue = self._queue
+        return [queue.popleft() for _ in range(min(limit, len(queue)))]
+
+    def __len__(self) -> int:
+        return len(self._queue)
+
+    def answered(self, count: int) -> None:
+        """Make room for others: this many submissions have their answer."""
+        with self._lock:
+            self._waiting -= count
+
+    def refuse_all(self, reason: Unavailable) -> None:
+        """Answer every later submission with a reason; the first reason given stays."""
+        with self._lock:
+            self._refusal = self._refusal or reason
+            self.wake()
+
+    @property
+    def is_refusing(self) -> bool:
+        """Whether the door is closed."""
+        return self._refusal is not None
+
+    def sleep(self) -> bool:
+        """Ask to be woken by the next submission; False if there is one already or the door was closed."""
+        with self._lock:
+            self._is_sleeping = not self._queue and self._refusal is None
+            return self._is_sleeping
+
+    def woken(self) -> None:
+        """Take note of having been woken."""
+        self._is_sleeping = False
+        try:
+            os.eventfd_read(self.wake_descriptor)
+        except BlockingIOError:
+            return
+
+    def wake(self) -> None:
+        """Make the wake descriptor readable."""
+        self._is_sleeping = False
+        os.eventfd_write(self.wake_descriptor, 1)
+
+    def close(self) -> None:
+        """Release the wake descriptor."""
+        os.close(self.wake_descriptor)
+
+
+class Admission:
+    """What the writer's thread has taken in and not yet put into a block."""
+
+    def __init__(self, *, machine: StateMachine, verifier: Verifier, intake: Intake) -> None:
+        self._machine = machine
+        self._verifier = verifier
+        self._intake = intake
+        self._queue: deque[Submission] = deque()
+        self._jobs: deque[tuple[Submission, SignatureJob]] = deque()
+        self._in_work: dict[int, list[Submission]] = {}
+        self._next_ticket = 0
+
+    def has_room(self) -> bool:
+        """Tell whether more should be taken from the intake now."""
+        return len(self._jobs) < MAX_DECODED_AHEAD
+
+    def is_checking(self) -> bool:
+        """Tell whether a signature is still to be checked, so that more will be ready soon."""
+        return bool(self._jobs or self._in_work)
+
+    def is_ready(self) -> bool:
+        """Tell whether a transaction is ready for a block."""
+        self._drop_refused()
+        return bool(self._queue) and self._queue[0].open_claims == 0
+
+    def is_empty(self) -> bool:
+        """Tell whether everything taken in has left."""
+        return not self._queue
+
+    def admit(self, submissions: Sequence[Submission], state: StateView) -> None:
+        """Decode submissions and plan which signatures to check, by the state as it is now."""
+        for submission in submissions:
+            try:
+                transaction = self._machine.decode(submission.raw)
+            except ShuiqiaoError as error:
+                self.refuse(submission, error)
+                continue
+            except Exception as error:  # noqa: BLE001 - hostile bytes that break the decoder must not stop the writer
+                self.refuse(submission, _undecodable(error))
+                continue
+            submission.transaction = transaction
+            self._plan(submission, transaction, state)
+            self._queue.append(submission)
+
+    def _plan(self, submission: Submission, transaction: Transaction, state: StateView) -> None:
+        try:
+            claims = self._machine.plan_verification(transaction, state)
+        except ShuiqiaoError:
+            # A transaction that waits before it may give it its signers: the block asks again.
+            return
+        submission.keys = tuple(claim[0] for claim in claims)
+        submission.open_claims = len(claims)
+        self._jobs.extend((submission, SignatureJob(*claim)) for claim in claims)
+
+    def start_checks(self) -> None:
+        """Give planned signatures to the verifier while it has room."""
+        while self._jobs and self._verifier.has_room():
+            owners, jobs = self._next_chunk()
+            ticket = self._next_ticket
+            self._next_ticket = (ticket + 1) % _TICKETS
+            self._in_work[ticket] = owners
+            self._verifier.start(ticket, jobs)
+
+    def _next_chunk(self) -> tuple[list[Submission], list[SignatureJob]]:
+        owners: list[Submission] = []
+        jobs: list[SignatureJob] = []
+        room = MAX_CHUNK_BYTES
+        while self._jobs and len(jobs) < MAX_CHUNK_JOBS and (room > 0 or not jobs):
+            owner, job = self._jobs.popleft()
+            owners.append(owner)
+            jobs.append(job)
+            room -= len(job.message)
+        return owners, jobs
+
+    def receive(self, answers: Sequence[Verdicts]) -> None:
+        """Take verdicts: a signature that does not hold refuses its transaction, whatever the state will be."""
+        for ticket, holds in answers:
+            owners = self._in_work.pop(ticket)
+            if holds is None:
+                for owner in owners:
+                    self.refuse(owner, verifier_failed())
+                continue
+            for owner, is_held in zip(owners, holds, strict=True):
+                owner.open_claims -= 1
+                if not is_held:
+                    self.refuse(owner, _signature_invalid(owner))
+
+    def refuse(self, submission: Submission, error: Exception) -> None:
+        """Answer a submission with the error that refused it, once."""
+        if not submission.refused:
+            submission.refused = True
+            self._intake.answered(1)
+            submission.future.set_exception(error)
+
+    def _drop_refused(self) -> None:
+        while self._queue and self._queue[0].refused:
+            self._queue.popleft()
+
+    def ready_count(self, *, limit: int) -> int:
+        """Return how many transactions are ready in a row, up to a limit."""
+        count = 0
+        for submission in self._queue:
+            if submission.open_claims or count == limit:
+                break
+            count += 1
+        return count
+
+    def take_block(self, *, max_transactions: int, max_bytes: int) -> list[Submission]:
+        """Take the transactions of the next block: those that are ready in a row, in order of arrival."""
+        taken: list[Submission] = []
+        size = 0
+        while self.is_ready() and len(taken) < max_transactions:
+            size += len(self._queue[0].raw)
+            if taken and size > max_bytes:
+                break
+            taken.append(self._queue.popleft())
+        return taken
+
+    def fail_all(self, error: Exception) -> None:
+        """Answer everything that waits with one error, because the engine stops."""
+        for submission in [*self._queue, *self._intake.take(len(self._intake))]:
+            self.refuse(submission, error)
+        self._queue.clear()
+        self._jobs.clear()
+
+
+def _undecodable(error: Exception) -> InvalidInput:
+    return InvalidInput(
+        "ledger.tx_undecodable",
+        f"decoding the transaction broke down with {type(error).__name__}; it was refused",
+        next_step="report this to the maintainers with the transaction",
+    )
+
+
+def _signature_invalid(submission: Submission) -> IntegrityError:
+    transaction = submission.transaction
+    name = "a transaction" if transaction is None else f"{transaction.kind} {transaction.id.hex()}"
+    return IntegrityError(
+        "ledger.signature_invalid", f"a signature of {name} does not hold for the key that had to sign"
+    )

@@ -1,0 +1,190 @@
+"""Copying a stretch of the writer's log: take blocks, prove that the operator signed them, verify, execute, commit.
+
+The steps of [STORE-21], in order and for a bounded number of transactions at a time. A block is committed only after
+its leaves were shown to lie under the signed checkpoint and its execution gave the very entry that was signed.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from typing import TYPE_CHECKING
+
+from shuiqiao.base.errors import IntegrityError, ShuiqiaoError, Unavailable
+from shuiqiao.ledger.engine.verifiers import SignatureJob, Verifier, verify_all
+from shuiqiao.ledger.entry import decode_entry
+from shuiqiao.ledger.log import leaf_hash, verify_consistency
+from shuiqiao.ledger.machine import Candidate
+from shuiqiao.ledger.model import Block, Checkpoint, Event, StateView, Transaction
+from shuiqiao.ledger.store.alarm_file import ForkKind
+
+if TYPE_CHECKING:
+    from shuiqiao.ledger.engine.port import FollowerSettings, LedgerPeer
+    from shuiqiao.ledger.engine.replica import Replica
+    from shuiqiao.ledger.machine import StateMachine
+
+
+class HistoryBroken(Exception):
+    """The signed log and the copy do not agree; the follower turns this into its alarm."""
+
+    def __init__(self, kind: ForkKind, detail: str) -> None:
+        super().__init__(detail)
+        self.kind = kind
+        self.detail = detail
+
+
+class Catcher:
+    """Brings a replica up to signed checkpoints of its writer."""
+
+    def __init__(
+        self,
+        replica: Replica,
+        *,
+        writer: LedgerPeer,
+        verifier: Verifier,
+        settings: FollowerSettings,
+        tell: Callable[[Block, Sequence[Event]], None],
+    ) -> None:
+        self._replica = replica
+        self._writer = writer
+        self._verifier = verifier
+        self._settings = settings
+        self._tell = tell
+        self._hash_name = replica.machine.suite.hash_name
+
+    def follow(self, checkpoint: Checkpoint, *, accepted: Checkpoint | None) -> None:
+        """Copy all blocks up to a verified checkpoint; raises HistoryBroken if it is not of the copied log."""
+        # Step 1: a log never shrinks.
+        if accepted is not None and checkpoint.size < accepted.size:
+            raise HistoryBroken(
+                ForkKind.SHRUNK, f"{accepted.size} leaves were signed before, the new checkpoint says {checkpoint.size}"
+            )
+        # Step 2: what was copied lies under the checkpoint.
+        self._require_extension(checkpoint)
+        # Steps 3 to 6, a bounded number of transactions at a time.
+        while self._replica.head.size < checkpoint.size:
+            self._copy(self._take_blocks(checkpoint), checkpoint)
+
+    def _require_extension(self, checkpoint: Checkpoint) -> None:
+        head = self._replica.head
+        if checkpoint.size <= head.size:
+            self._require_root(checkpoint, size=checkpoint.size, root=self._replica.root_at(checkpoint.size))
+        else:
+            self._require_consistent(checkpoint, size=head.size, root=head.root)
+
+    def _require_root(self, checkpoint: Checkpoint, *, size: int, root: bytes) -> None:
+        if root != checkpoint.root:
+            raise HistoryBroken(
+                ForkKind.ROOT_DIFFERS, f"at {size} leaves root {checkpoint.root.hex()} is signed, ours is {root.hex()}"
+            )
+
+    def _require_consistent(self, checkpoint: Checkpoint, *, size: int, root: bytes) -> None:
+        path = self._writer.consistency_proof(old_size=size, new_size=checkpoint.size)
+        try:
+            verify_consistency(
+                old_size=size,
+                old_root=root,
+                new_size=checkpoint.size,
+                new_root=checkpoint.root,
+                path=path,
+                hash_name=self._hash_name,
+            )
+        except IntegrityError as error:
+            raise HistoryBroken(
+                ForkKind.NOT_AN_EXTENSION,
+                f"the signed log of {checkpoint.size} leaves does not begin with our {size} leaves of root {root.hex()}",
+            ) from error
+
+    def _take_blocks(self, checkpoint: Checkpoint) -> list[Block]:
+        """Take the next blocks that end at or before the checkpoint ([STORE-21] step 3)."""
+        head = self._replica.head
+        height, size, count = head.height, head.size, 0
+        taken: list[Block] = []
+        for block in self._writer.blocks(from_height=head.height + 1):
+            size += len(block.transactions) + 1
+            count += len(block.transactions)
+            if block.height != height + 1 or not block.transactions or size > checkpoint.size:
+                raise HistoryBroken(
+                    ForkKind.BLOCK_INVALID,
+                    f"block {block.height} with {len(block.transactions)} transactions was handed out, "
+                    f"where block {height + 1} up to leaf {checkpoint.size} follows",
+                )
+            height += 1
+            taken.append(block)
+            if size == checkpoint.size or count >= self._settings.max_batch_transactions:
+                return taken
+        raise Unavailable(
+            "ledger.blocks_missing",
+            f"the writer signed {checkpoint.size} leaves and handed out only {size}",
+            retry_after_s=1.0,
+        )
+
+    def _copy(self, blocks: Sequence[Block], checkpoint: Checkpoint) -> None:
+        # Step 4: these very leaves are what the operator signed.
+        self._require_signed_leaves(blocks, checkpoint)
+        # Step 5: every signature of every transaction.
+        decoded = [self._decode(block) for block in blocks]
+        view = self._replica.view()[1]
+        transactions = [tx for txs in decoded for tx in txs]
+        proven = prove_signatures(transactions, view, machine=self._replica.machine, verifier=self._verifier)
+        candidates = iter(
+            [Candidate(transaction=tx, proven_keys=keys) for tx, keys in zip(transactions, proven, strict=True)]
+        )
+        # Step 6: every rule, block by block.
+        for block in blocks:
+            self._execute(block, [next(candidates) for _ in block.transactions])
+
+    def _require_signed_leaves(self, blocks: Sequence[Block], checkpoint: Checkpoint) -> None:
+        frontier = self._replica.frontier
+        for block in blocks:
+            leaves = (*block.transactions, block.entry)
+            frontier.append([leaf_hash(leaf, hash_name=self._hash_name) for leaf in leaves])
+        if frontier.size == checkpoint.size:
+            self._require_root(checkpoint, size=frontier.size, root=frontier.root())
+        else:
+            self._require_consistent(checkpoint, size=frontier.size, root=frontier.root())
+
+    def _decode(self, block: Block) -> list[Transaction]:
+        try:
+            return [self._replica.machine.decode(raw) for raw in block.transactions]
+        except ShuiqiaoError as error:
+            raise _invalid(block, str(error)) from error
+
+    def _execute(self, block: Block, candidates: Sequence[Candidate]) -> None:
+        try:
+            time_ms = decode_entry(block.entry).time_ms
+            execution = self._replica.execute(candidates, overlay=self._replica.overlay(), time_ms=time_ms)
+        except IntegrityError as error:
+            raise _invalid(block, str(error)) from error
+        for position, outcome in enumerate(execution.result.outcomes):
+            if outcome.refusal is not None:
+                raise _invalid(block, f"its transaction {position} is refused with {outcome.refusal}")
+        if execution.result.entry != block.entry:
+            raise _invalid(block, "its entry is not the one its transactions give")
+        committed = self._replica.commit(execution)
+        self._tell(committed, [event for outcome in execution.result.outcomes for event in outcome.events])
+
+
+def prove_signatures(
+    transactions: Sequence[Transaction], state: StateView, *, machine: StateMachine, verifier: Verifier
+) -> list[tuple[bytes, ...]]:
+    """Verify signatures ahead of execution; return per transaction the keys that were proven.
+
+    A transaction whose signers are not known yet, or of which a signature does not hold, gets none: the machine
+    verifies it when its turn comes, and refuses it there if it must be.
+    """
+    planned: list[tuple[SignatureJob, ...]] = []
+    for tx in transactions:
+        try:
+            planned.append(tuple(SignatureJob(*claim) for claim in machine.plan_verification(tx, state)))
+        except ShuiqiaoError:
+            planned.append(())
+    verdicts = iter(verify_all(verifier, [job for jobs in planned for job in jobs]))
+    proven: list[tuple[bytes, ...]] = []
+    for jobs in planned:
+        held = [next(verdicts) for _ in jobs]
+        proven.append(tuple(job.public_key for job in jobs) if all(held) else ())
+    return proven
+
+
+def _invalid(block: Block, reason: str) -> HistoryBroken:
+    return HistoryBroken(ForkKind.BLOCK_INVALID, f"block {block.height} was signed and breaks the rules: {reason}")

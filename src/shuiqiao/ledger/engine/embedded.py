@@ -1,0 +1,333 @@
+"""The embedded engine: one writer with group commit over segment files, for the operator named in the genesis.
+
+One thread owns the store. It takes what waits, has signatures checked (by worker processes or itself), executes what
+is ready as one block, appends and flushes the block, indexes it, and only then answers; docs/spec/ledger-store.md
+section 6 numbers these steps. A bad transaction is answered with its refusal and changes nothing for its neighbours.
+When the disk fails in a way that leaves its content unknown, the engine stops and says so; reopening recovers.
+"""
+
+from __future__ import annotations
+
+import threading
+import time
+from collections.abc import Callable, Iterator, Sequence
+from concurrent.futures import Future
+from pathlib import Path
+from typing import Final
+
+from shuiqiao.base.clock import Clock
+from shuiqiao.base.errors import ShuiqiaoError, Unavailable
+from shuiqiao.crypto.model import CipherSuite, SigningKey
+from shuiqiao.crypto.suites import get_suite
+from shuiqiao.ledger.engine.admission import Admission, Intake, Submission
+from shuiqiao.ledger.engine.port import EmbeddedSettings
+from shuiqiao.ledger.engine.replica import Execution, Replica
+from shuiqiao.ledger.engine.verifiers import open_verifier
+from shuiqiao.ledger.entry import next_block_time
+from shuiqiao.ledger.kinds import KindTable
+from shuiqiao.ledger.machine import Candidate, StateMachine
+from shuiqiao.ledger.model import Block, Checkpoint, Committed, Event, KeyRing, NetworkParameters, StateView
+from shuiqiao.ledger.note import sign_checkpoint
+from shuiqiao.ledger.receipt import build_receipt
+from shuiqiao.ledger.store.recovery import Recovery
+
+_TAKEN_AT_ONCE: Final = 128
+_LINGER_PER_COMMIT: Final = 4.0
+"""A block waits up to this many times as long as the last commit took, so that flushing stays a small part."""
+
+_MAX_LINGER_S: Final = 0.05
+_RECOVERABLE: Final = frozenset({"ledger.disk_full"})
+
+Listener = Callable[[Block, Sequence[Event]], None]
+
+
+class EmbeddedLedger:
+    """A LedgerEngine that orders transactions itself."""
+
+    def __init__(
+        self,
+        replica: Replica,
+        *,
+        clock: Clock,
+        operator_key: SigningKey,
+        settings: EmbeddedSettings,
+    ) -> None:
+        """Start the writer on an open replica; use ``open``."""
+        self._replica = replica
+        self._clock = clock
+        self._operator_key = operator_key
+        self._settings = settings
+        self._suite: CipherSuite = replica.machine.suite
+        self._listeners: list[Listener] = []
+        self._listener_faults: list[Exception] = []
+        self._checkpoint_lock = threading.Lock()
+        self._checkpoint = replica.checkpoint_file.load()
+        self._verifier = open_verifier(self._suite, processes=settings.verifier_processes)
+        self._intake = Intake(max_waiting=settings.max_waiting)
+        self._admission = Admission(machine=replica.machine, verifier=self._verifier, intake=self._intake)
+        self._block_since: float | None = None
+        self._commit_s = 0.0
+        self._thread = threading.Thread(target=self._run, name="ledger-writer", daemon=True)
+        self._thread.start()
+
+    @classmethod
+    def open(
+        cls,
+        folder: Path,
+        *,
+        parameters: NetworkParameters,
+        kinds: KindTable,
+        key_ring: KeyRing,
+        clock: Clock,
+        operator_key: SigningKey,
+        settings: EmbeddedSettings,
+    ) -> EmbeddedLedger:
+        """Open or create the ledger in a folder, recovering to the last acknowledged block.
+
+        Raises what ``Replica`` raises, and ValueError for an operator key that is not the one of the genesis.
+        """
+        if operator_key.public_key != parameters.operator_key:
+            raise ValueError(f"the key given is not the one of {parameters.operator}, the operator in the genesis")
+        machine = StateMachine(parameters, kinds=kinds, key_ring=key_ring, suite=get_suite(parameters.suite))
+        replica = Replica(folder, machine=machine, settings=settings.replica)
+        try:
+            return cls(replica, clock=clock, operator_key=operator_key, settings=settings)
+        except BaseException:
+            replica.close()
+            raise
+
+    # The port: from any thread
+
+    @property
+    def parameters(self) -> NetworkParameters:
+        """The network this engine serves."""
+        return self._replica.parameters
+
+    @property
+    def recovery(self) -> Recovery:
+        """What opening found: blocks replayed, a torn tail cut."""
+        return self._replica.recovery
+
+    @property
+    def listener_faults(self) -> tuple[Exception, ...]:
+        """Errors of listeners, each of which was dropped after its first."""
+        return tuple(self._listener_faults)
+
+    def submit(self, raw: bytes) -> Future[Committed]:
+        """Hand in a signed transaction; the future resolves once it is durable, or fails with what refused it.
+
+        Never raises: ``ledger.busy`` (with retry_after_s), ``ledger.closed`` and the reason of a stopped engine are in
+        the future too.
+        """
+        return self._intake.put(raw)
+
+    def state(self) -> StateView:
+        """Return a view of the state after the last committed block, unaffected by later ones."""
+        return self._replica.view()[1]
+
+    def last_block(self) -> tuple[int, int]:
+        """Return height and time (ms) of the last committed block; (0, genesis time) before the first."""
+        head, _ = self._replica.view()
+        return head.height, head.time_ms
+
+    def checkpoint(self) -> Checkpoint:
+        """Return the checkpoint of the last committed block, signed when first asked for and stored before it is told.
+
+        Raises Unavailable ``ledger.checkpoint_not_stored`` when the disk refuses it.
+        """
+        with self._checkpoint_lock:
+            head, _ = self._replica.view()
+            if self._checkpoint is None or self._checkpoint.size != head.size:
+                self._checkpoint = self._sign_checkpoint(size=head.size, root=head.root)
+            return self._checkpoint
+
+    def _sign_checkpoint(self, *, size: int, root: bytes) -> Checkpoint:
+        checkpoint = sign_checkpoint(
+            origin=self.parameters.origin, size=size, root=root, key=self._operator_key, suite=self._suite
+        )
+        try:
+            self._replica.checkpoint_file.save(checkpoint)
+        except OSError as error:
+            raise Unavailable(
+                "ledger.checkpoint_not_stored",
+                f"{self._replica.checkpoint_file.path} could not be written: {error.strerror or error}",
+                next_step="free disk space or check the disk, then ask again",
+            ) from error
+        return checkpoint
+
+    def blocks(self, *, from_height: int) -> Iterator[Block]:
+        """Iterate over the blocks committed when iteration starts, in order from a height (1 is the first)."""
+        return self._replica.blocks(from_height=from_height)
+
+    def consistency_proof(self, *, old_size: int, new_size: int) -> tuple[bytes, ...]:
+        """Return the RFC 6962 consistency proof between two sizes; InvalidInput ``ledger.size_unknown`` beyond."""
+        return self._replica.consistency_proof(old_size=old_size, new_size=new_size)
+
+    def receipt(self, index: int) -> bytes:
+        """Return the encoded receipt of the transaction at a leaf; InvalidInput ``ledger.index_unknown`` if absent."""
+        return receipt_from(self._replica, index, checkpoint=self.checkpoint())
+
+    def subscribe(self, listener: Listener) -> None:
+        """Call a listener after each block, on the writer's thread; one that raises is dropped (listener_faults)."""
+        self._listeners.append(listener)
+
+    def close(self) -> None:
+        """Finish what was accepted, sign the last checkpoint, then release files and processes."""
+        self._intake.refuse_all(_closed())
+        if self._thread.is_alive():
+            self._thread.join()
+            self._verifier.close()
+            self._store_last_checkpoint()
+            self._replica.close()
+            self._intake.close()
+
+    def _store_last_checkpoint(self) -> None:
+        try:
+            self.checkpoint()
+        except Unavailable:
+            # It is signed again when next asked for; closing must release the files whatever the disk does.
+            return
+
+    # The writer's thread
+
+    def _run(self) -> None:
+        try:
+            while not (self._intake.is_refusing and not len(self._intake) and self._admission.is_empty()):
+                self._step()
+        except ShuiqiaoError as error:
+            self._stop(error if isinstance(error, Unavailable) else _stopped(error))
+        except Exception as error:  # noqa: BLE001 - whatever stops the writer must reach those who wait for it
+            self._stop(_stopped(error))
+
+    def _stop(self, reason: Unavailable) -> None:
+        self._intake.refuse_all(reason)
+        self._admission.fail_all(reason)
+
+    def _step(self) -> None:
+        """Take in, check, and write a block when one is due."""
+        if self._admission.has_room() and len(self._intake):
+            self._admission.admit(self._intake.take(_TAKEN_AT_ONCE), self._replica.view()[1])
+        self._admission.start_checks()
+        answers = self._verifier.finished(wake=self._intake.wake_descriptor, timeout_s=self._wait_s())
+        self._intake.woken()
+        self._admission.receive(answers)
+        if self._is_block_due():
+            self._write_block()
+
+    def _wait_s(self) -> float | None:
+        """Return how long there is nothing to do but wait; None until woken."""
+        if self._admission.is_ready():
+            return max(0.0, self._linger_end() - time.monotonic()) if self._is_worth_waiting() else 0.0
+        if len(self._intake) and self._admission.has_room():
+            return 0.0
+        if self._admission.is_checking() and (self._intake.is_refusing or not self._admission.has_room()):
+            # Nothing more can be taken in now, and verdicts come by themselves.
+            return None
+        return None if self._intake.sleep() else 0.0
+
+    def _is_worth_waiting(self) -> bool:
+        """Tell whether waiting a little can make the block larger."""
+        return self._admission.is_checking() or bool(len(self._intake))
+
+    def _linger_end(self) -> float:
+        if self._block_since is None:
+            self._block_since = time.monotonic()
+        linger_s = max(self._settings.linger_ms / 1000, _LINGER_PER_COMMIT * self._commit_s)
+        return self._block_since + min(linger_s, _MAX_LINGER_S)
+
+    def _is_block_due(self) -> bool:
+        if not self._admission.is_ready():
+            return False
+        if not self._is_worth_waiting() or time.monotonic() >= self._linger_end():
+            return True
+        limit = self._settings.max_block_transactions
+        return self._admission.ready_count(limit=limit) >= limit
+
+    def _write_block(self) -> None:
+        """Execute, store, answer: the numbered steps of [STORE-19]."""
+        taken = self._admission.take_block(
+            max_transactions=self._settings.max_block_transactions, max_bytes=self._settings.max_block_bytes
+        )
+        self._block_since = None
+        try:
+            execution = self._execute(taken)
+            block = self._commit(execution)
+        except Unavailable as error:
+            self._refuse_block(taken, error)
+            if error.code in _RECOVERABLE:
+                return
+            raise
+        except BaseException as error:
+            self._refuse_block(taken, _stopped(error))
+            raise
+        self._answer(taken, execution, block)
+        if block is not None:
+            self._tell(block, [event for outcome in execution.result.outcomes for event in outcome.events])
+
+    def _execute(self, taken: Sequence[Submission]) -> Execution:
+        _, last_ms = self.last_block()
+        candidates = [
+            Candidate(transaction=submission.transaction, proven_keys=submission.keys)
+            for submission in taken
+            if submission.transaction is not None
+        ]
+        time_ms = next_block_time(clock_ms=self._clock.now_ms(), previous_ms=last_ms)
+        return self._replica.execute(candidates, overlay=self._replica.overlay(), time_ms=time_ms)
+
+    def _commit(self, execution: Execution) -> Block | None:
+        if execution.result.entry is None:
+            return None
+        started = time.monotonic()
+        block = self._replica.commit(execution)
+        self._commit_s = time.monotonic() - started
+        return block
+
+    def _answer(self, taken: Sequence[Submission], execution: Execution, block: Block | None) -> None:
+        self._intake.answered(len(taken))
+        context = execution.result.context
+        index = block.first_index if block is not None else 0
+        for submission, outcome in zip(taken, execution.result.outcomes, strict=True):
+            if outcome.refusal is not None:
+                submission.future.set_exception(outcome.refusal)
+                continue
+            submission.future.set_result(Committed(index=index, height=context.height, time_ms=context.time_ms))
+            index += 1
+
+    def _refuse_block(self, taken: Sequence[Submission], error: Unavailable) -> None:
+        for submission in taken:
+            self._admission.refuse(submission, error)
+
+    def _tell(self, block: Block, events: Sequence[Event]) -> None:
+        for listener in list(self._listeners):
+            try:
+                listener(block, events)
+            except Exception as error:  # noqa: BLE001 - a listener's fault is its own, the block is committed
+                self._listeners.remove(listener)
+                self._listener_faults.append(error)
+
+
+def receipt_from(replica: Replica, index: int, *, checkpoint: Checkpoint) -> bytes:
+    """Return the receipt of a transaction under a checkpoint of the same log; InvalidInput ``ledger.index_unknown``."""
+    place = replica.block_place(index)
+    entry_index = place.first_index + place.count
+    return build_receipt(
+        transaction=replica.leaf(place, index),
+        index=index,
+        entry=replica.leaf(place, entry_index),
+        entry_index=entry_index,
+        reader=replica.view()[1].snapshot,
+        checkpoint=checkpoint,
+        hash_name=replica.machine.suite.hash_name,
+    )
+
+
+def _closed() -> Unavailable:
+    return Unavailable("ledger.closed", "the ledger was closed", next_step="open it again")
+
+
+def _stopped(error: BaseException) -> Unavailable:
+    return Unavailable(
+        "ledger.stopped",
+        f"the ledger stopped: {error}; what was not acknowledged may or may not be kept",
+        next_step="look into the cause, then open the ledger again: it recovers every acknowledged block",
+    )

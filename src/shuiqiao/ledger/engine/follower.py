@@ -1,0 +1,312 @@
+"""The follower: a member's own copy of the ledger behind the same port as the writer.
+
+It forwards what it submits, pulls the writer's blocks, verifies every signature and executes every block itself, and
+commits only what leads to a root that the operator signed. Rules: docs/spec/ledger-store.md section 7. It never
+orders transactions. When the operator's signed log is not an extension of what was copied, it keeps both notes as
+evidence (ForkAlarm), and refuses to go on: what was copied before stays readable.
+"""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Iterator, Sequence
+from concurrent.futures import Future
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Final
+
+from shuiqiao.base.clock import Clock
+from shuiqiao.base.errors import IntegrityError, ShuiqiaoError, Unavailable
+from shuiqiao.crypto.suites import get_suite
+from shuiqiao.ledger.engine.catch_up import Catcher, HistoryBroken
+from shuiqiao.ledger.engine.embedded import Listener, receipt_from
+from shuiqiao.ledger.engine.port import FollowerSettings, LedgerPeer
+from shuiqiao.ledger.engine.replica import Replica
+from shuiqiao.ledger.engine.verifiers import open_verifier
+from shuiqiao.ledger.kinds import KindTable
+from shuiqiao.ledger.machine import StateMachine
+from shuiqiao.ledger.model import Block, Checkpoint, Committed, Event, KeyRing, NetworkParameters, StateView
+from shuiqiao.ledger.note import verify_checkpoint
+from shuiqiao.ledger.store.alarm_file import AlarmFile, ForkAlarm
+from shuiqiao.ledger.store.recovery import Recovery
+
+ALARMS_FOLDER: Final = "alarms"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class _Awaited:
+    """A transaction the writer acknowledged and this copy does not hold yet."""
+
+    raw: bytes
+    committed: Committed
+    future: Future[Committed]
+
+
+class FollowerLedger:
+    """A LedgerEngine that copies the writer's log and believes nothing."""
+
+    def __init__(self, replica: Replica, *, folder: Path, clock: Clock, writer: LedgerPeer, settings: FollowerSettings):
+        """Start following on an open replica; use ``open``."""
+        self._replica = replica
+        self._clock = clock
+        self._writer = writer
+        self._settings = settings
+        self._listeners: list[Listener] = []
+        self._listener_faults: list[Exception] = []
+        (folder / ALARMS_FOLDER).mkdir(exist_ok=True)
+        self._alarm_file = AlarmFile(folder / ALARMS_FOLDER, disk=settings.disk)
+        self._alarm = self._alarm_file.load()
+        self._accepted = replica.checkpoint_file.load()
+        self._trouble: ShuiqiaoError | None = None
+        self._verifier = open_verifier(replica.machine.suite, processes=settings.verifier_processes)
+        self._catcher = Catcher(replica, writer=writer, verifier=self._verifier, settings=settings, tell=self._tell)
+        self._sync_lock = threading.Lock()
+        self._awaited: list[_Awaited] = []
+        self._awaited_lock = threading.Lock()
+        self._news = threading.Event()
+        self._is_closing = False
+        writer.subscribe(self._on_news)
+        self._thread = threading.Thread(target=self._run, name="ledger-follower", daemon=True)
+        self._thread.start()
+
+    @classmethod
+    def open(
+        cls,
+        folder: Path,
+        *,
+        parameters: NetworkParameters,
+        kinds: KindTable,
+        key_ring: KeyRing,
+        clock: Clock,
+        writer: LedgerPeer,
+        settings: FollowerSettings,
+    ) -> FollowerLedger:
+        """Open or create a copy in a folder and begin to follow; raises what ``Replica`` raises."""
+        machine = StateMachine(parameters, kinds=kinds, key_ring=key_ring, suite=get_suite(parameters.suite))
+        replica = Replica(folder, machine=machine, settings=settings.replica)
+        try:
+            return cls(replica, folder=folder, clock=clock, writer=writer, settings=settings)
+        except BaseException:
+            replica.close()
+            raise
+
+    # The port: from any thread
+
+    @property
+    def parameters(self) -> NetworkParameters:
+        """The network this engine serves."""
+        return self._replica.parameters
+
+    @property
+    def recovery(self) -> Recovery:
+        """What opening found: blocks replayed, a torn tail cut."""
+        return self._replica.recovery
+
+    @property
+    def alarm(self) -> ForkAlarm | None:
+        """The alarm that stopped this follower, if any."""
+        return self._alarm
+
+    @property
+    def trouble(self) -> ShuiqiaoError | None:
+        """Why the last attempt to follow failed, None after one that did not: for ``doctor`` and the pages."""
+        return self._trouble
+
+    @property
+    def listener_faults(self) -> tuple[Exception, ...]:
+        """Errors of listeners, each of which was dropped after its first."""
+        return tuple(self._listener_faults)
+
+    def submit(self, raw: bytes) -> Future[Committed]:
+        """Forward a signed transaction; the future resolves once it is durable at the writer *and* in this copy."""
+        future: Future[Committed] = Future()
+        future.set_running_or_notify_cancel()
+        try:
+            self._require_sound()
+            forwarded = self._writer.submit(raw)
+        except ShuiqiaoError as error:
+            future.set_exception(error)
+            return future
+        forwarded.add_done_callback(lambda done: self._acknowledged(raw, done, future))
+        return future
+
+    def _acknowledged(self, raw: bytes, done: Future[Committed], future: Future[Committed]) -> None:
+        error = done.exception()
+        if error is not None:
+            future.set_exception(error)
+            return
+        with self._awaited_lock:
+            refusal = _closed() if self._is_closing else None
+            if refusal is None:
+                self._awaited.append(_Awaited(raw=raw, committed=done.result(), future=future))
+        if refusal is not None:
+            future.set_exception(refusal)
+        self._news.set()
+
+    def state(self) -> StateView:
+        """Return a view of the state after the last copied block."""
+        return self._replica.view()[1]
+
+    def last_block(self) -> tuple[int, int]:
+        """Return height and time (ms) of the last copied block; (0, genesis time) before the first."""
+        head, _ = self._replica.view()
+        return head.height, head.time_ms
+
+    def checkpoint(self) -> Checkpoint:
+        """Return the operator's newest checkpoint that this copy has reached and agrees with."""
+        self._require_sound()
+        if self._accepted is None:
+            self.sync()
+        if self._accepted is None:
+            raise Unavailable(
+                "ledger.not_followed", "no checkpoint of the writer has been reached yet", retry_after_s=1.0
+            )
+        return self._accepted
+
+    def blocks(self, *, from_height: int) -> Iterator[Block]:
+        """Iterate over the copied blocks, in order from a height (1 is the first)."""
+        return self._replica.blocks(from_height=from_height)
+
+    def consistency_proof(self, *, old_size: int, new_size: int) -> tuple[bytes, ...]:
+        """Return the RFC 6962 consistency proof between two sizes of the copy."""
+        return self._replica.consistency_proof(old_size=old_size, new_size=new_size)
+
+    def receipt(self, index: int) -> bytes:
+        """Return the receipt of a transaction under the operator's checkpoint; ``ledger.index_unknown`` if absent."""
+        return receipt_from(self._replica, index, checkpoint=self.checkpoint())
+
+    def subscribe(self, listener: Listener) -> None:
+        """Call a listener after each copied block, on the follower's thread; one that raises is dropped."""
+        self._listeners.append(listener)
+
+    def close(self) -> None:
+        """Stop following and release files and processes."""
+        with self._awaited_lock:
+            self._is_closing = True
+        self._news.set()
+        self._thread.join()
+        self._fail_awaited(_closed())
+        with self._sync_lock:
+            self._verifier.close()
+            self._replica.close()
+
+    # Following
+
+    def sync(self) -> None:
+        """Copy everything up to the writer's newest checkpoint, now.
+
+        Raises IntegrityError ``ledger.fork_detected`` (then and ever after), what ``verify_checkpoint`` raises for a
+        note that is not the operator's, and Unavailable for a writer that cannot be reached.
+        """
+        with self._sync_lock:
+            self._require_sound()
+            checkpoint = self._fetch_checkpoint()
+            try:
+                self._catcher.follow(checkpoint, accepted=self._accepted)
+            except HistoryBroken as broken:
+                raise self._raise_alarm(broken, checkpoint) from broken
+            if checkpoint != self._accepted:
+                self._replica.checkpoint_file.save(checkpoint)
+                self._accepted = checkpoint
+        self._resolve_awaited()
+
+    def _fetch_checkpoint(self) -> Checkpoint:
+        parameters = self.parameters
+        return verify_checkpoint(
+            self._writer.checkpoint().note,
+            origin=parameters.origin,
+            operator_key=parameters.operator_key,
+            suite=self._replica.machine.suite,
+        )
+
+    def _raise_alarm(self, broken: HistoryBroken, checkpoint: Checkpoint) -> IntegrityError:
+        head, _ = self._replica.view()
+        self._alarm = ForkAlarm(
+            kind=broken.kind,
+            found_ms=self._clock.now_ms(),
+            own_size=head.size,
+            own_root=head.root,
+            own_note=self._accepted.note if self._accepted else b"",
+            new_note=checkpoint.note,
+            detail=broken.detail,
+        )
+        self._alarm_file.save(self._alarm)
+        error = _fork_detected(self._alarm)
+        self._fail_awaited(error)
+        return error
+
+    def _require_sound(self) -> None:
+        if self._alarm is not None:
+            raise _fork_detected(self._alarm)
+
+    def _on_news(self, _block: Block, _events: Sequence[Event]) -> None:
+        self._news.set()
+
+    def _run(self) -> None:
+        while not self._is_closing and self._alarm is None:
+            try:
+                self.sync()
+                self._trouble = None
+            except ShuiqiaoError as error:
+                self._trouble = error
+            except Exception as error:  # noqa: BLE001 - a peer may break in any way; it is shown, and tried again
+                self._trouble = Unavailable("ledger.follow_failed", f"following the writer broke down: {error!r}")
+            self._news.wait(timeout=self._settings.poll_interval_s)
+            self._news.clear()
+
+    def _tell(self, block: Block, events: Sequence[Event]) -> None:
+        for listener in list(self._listeners):
+            try:
+                listener(block, events)
+            except Exception as error:  # noqa: BLE001 - a listener's fault is its own, the block is committed
+                self._listeners.remove(listener)
+                self._listener_faults.append(error)
+
+    def _resolve_awaited(self) -> None:
+        height, _ = self.last_block()
+        with self._awaited_lock:
+            reached = [awaited for awaited in self._awaited if awaited.committed.height <= height]
+            self._awaited = [awaited for awaited in self._awaited if awaited.committed.height > height]
+        for awaited in reached:
+            self._answer(awaited)
+
+    def _answer(self, awaited: _Awaited) -> None:
+        """Pass on an acknowledgement, once the transaction stands where the writer said it does."""
+        index = awaited.committed.index
+        try:
+            is_there = self._replica.leaf(self._replica.block_place(index), index) == awaited.raw
+        except ShuiqiaoError as error:
+            awaited.future.set_exception(error)
+            return
+        if is_there:
+            awaited.future.set_result(awaited.committed)
+        else:
+            awaited.future.set_exception(_acknowledgement_false(index))
+
+    def _fail_awaited(self, error: ShuiqiaoError) -> None:
+        with self._awaited_lock:
+            awaited, self._awaited = self._awaited, []
+        for one in awaited:
+            one.future.set_exception(error)
+
+
+def _fork_detected(alarm: ForkAlarm) -> IntegrityError:
+    return IntegrityError(
+        "ledger.fork_detected",
+        f"the operator's signed log is not the one that was copied ({alarm.kind}): {alarm.detail}",
+        next_step="keep the alarm file with both signed notes, tell the regulator, and do not delete this copy",
+    )
+
+
+def _acknowledgement_false(index: int) -> IntegrityError:
+    return IntegrityError(
+        "ledger.acknowledgement_false",
+        f"the writer said the transaction is leaf {index}, where the log holds another one",
+        next_step="submit the same bytes again, and report the writer to the regulator",
+    )
+
+
+def _closed() -> Unavailable:
+    return Unavailable("ledger.closed", "the ledger was closed", next_step="open it again")
+
+

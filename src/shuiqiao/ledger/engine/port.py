@@ -1,0 +1,88 @@
+"""What the engines ask of each other and of their keeper: the writer as a follower sees it, and the settings."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Sequence
+from concurrent.futures import Future
+from dataclasses import dataclass, field
+from typing import Protocol
+
+from shuiqiao.ledger.engine.replica import ReplicaSettings
+from shuiqiao.ledger.model import Block, Checkpoint, Committed, Event
+from shuiqiao.ledger.store.disk import Disk, PosixDisk
+from shuiqiao.ledger.store.index import DEFAULT_MAP_BYTES
+from shuiqiao.ledger.store.segments import DEFAULT_SEGMENT_BYTES
+
+
+class LedgerPeer(Protocol):
+    """The writer as its followers reach it; the engine itself in one process, a client over HTTP elsewhere.
+
+    Nothing it says is believed: a follower verifies every signature, executes every block and compares every root.
+    """
+
+    def submit(self, raw: bytes) -> Future[Committed]:
+        """Hand in a signed transaction for ordering."""
+        ...
+
+    def blocks(self, *, from_height: int) -> Iterator[Block]:
+        """Iterate over committed blocks in order."""
+        ...
+
+    def checkpoint(self) -> Checkpoint:
+        """Return the newest signed checkpoint."""
+        ...
+
+    def consistency_proof(self, *, old_size: int, new_size: int) -> tuple[bytes, ...]:
+        """Return the RFC 6962 consistency proof between two sizes."""
+        ...
+
+    def subscribe(self, listener: Callable[[Block, Sequence[Event]], None]) -> None:
+        """Call a listener after each block; a peer that cannot push may ignore this, followers also ask by time."""
+        ...
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class EmbeddedSettings:
+    """Settings of an embedded writer.
+
+    verifier_processes: 0 checks signatures in the writer's thread, else about one process per core.
+    max_block_transactions, max_block_bytes: a block is closed when it reaches one of them.
+    linger_ms: how long a block waits for transactions whose signatures are being checked.
+    max_waiting: transactions accepted and not yet committed; beyond it ``ledger.busy``.
+    max_segment_bytes, map_bytes: see ReplicaSettings.
+    """
+
+    verifier_processes: int = 0
+    max_block_transactions: int = 2_048
+    max_block_bytes: int = 8 * 1024 * 1024
+    linger_ms: int = 5
+    max_waiting: int = 16_384
+    max_segment_bytes: int = DEFAULT_SEGMENT_BYTES
+    map_bytes: int = DEFAULT_MAP_BYTES
+    disk: Disk = field(default_factory=PosixDisk)
+
+    @property
+    def replica(self) -> ReplicaSettings:
+        """The part that concerns the files."""
+        return ReplicaSettings(max_segment_bytes=self.max_segment_bytes, map_bytes=self.map_bytes, disk=self.disk)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class FollowerSettings:
+    """Settings of a follower.
+
+    poll_interval_s: how often it asks the writer for news when it was not told of any.
+    max_batch_transactions: transactions executed between two comparisons with the writer's checkpoint.
+    """
+
+    verifier_processes: int = 0
+    poll_interval_s: float = 1.0
+    max_batch_transactions: int = 4_096
+    max_segment_bytes: int = DEFAULT_SEGMENT_BYTES
+    map_bytes: int = DEFAULT_MAP_BYTES
+    disk: Disk = field(default_factory=PosixDisk)
+
+    @property
+    def replica(self) -> ReplicaSettings:
+        """The part that concerns the files."""
+        return ReplicaSettings(max_segment_bytes=self.max_segment_bytes, map_bytes=self.map_bytes, disk=self.disk)

@@ -1,0 +1,71 @@
+"""The process that checks signatures for an engine: jobs in on standard input, verdicts out on standard output.
+
+Started by ``verifiers`` as ``python -m shuiqiao.ledger.engine.verify_worker SUITE``, so it depends on nothing of the
+process that started it and loads the crypto room only. It ends when its input does. What it reads was written by the
+parent process: lengths are trusted, keys, messages and signatures are not.
+"""
+
+from __future__ import annotations
+
+import signal
+import struct
+import sys
+from typing import BinaryIO, Final
+
+from shuiqiao.base.errors import ShuiqiaoError
+from shuiqiao.crypto.model import CipherSuite
+from shuiqiao.crypto.suites import get_suite
+
+HEAD: Final = struct.Struct(">III")
+"""Bytes that follow, ticket, number of jobs."""
+
+JOB: Final = struct.Struct(">HHI")
+"""Lengths of public key, signature and message."""
+
+VERDICT_HEAD: Final = struct.Struct(">II")
+"""Ticket, number of jobs; one byte per job follows, 1 where the signature holds."""
+
+
+def is_valid(suite: CipherSuite, public_key: bytes, message: bytes, signature: bytes) -> bool:
+    """Return whether a signature holds, by the suite's one verifying provider."""
+    try:
+        suite.verify_signature(public_key=public_key, message=message, signature=signature)
+    except ShuiqiaoError:
+        return False
+    return True
+
+
+def judge(suite: CipherSuite, body: bytes, *, jobs: int) -> bytes:
+    """Return one byte per job of an encoded chunk."""
+    at = jobs * JOB.size
+    verdicts = bytearray(jobs)
+    for number in range(jobs):
+        key_bytes, signature_bytes, message_bytes = JOB.unpack_from(body, number * JOB.size)
+        signature_at = at + key_bytes
+        message_at = signature_at + signature_bytes
+        key, signature = body[at:signature_at], body[signature_at:message_at]
+        at = message_at + message_bytes
+        verdicts[number] = is_valid(suite, key, body[message_at:at], signature)
+    return bytes(verdicts)
+
+
+def serve(suite: CipherSuite, source: BinaryIO, sink: BinaryIO) -> None:
+    """Answer chunks until the input ends."""
+    while len(head := source.read(HEAD.size)) == HEAD.size:
+        length, ticket, jobs = HEAD.unpack(head)
+        body = source.read(length)
+        if len(body) < length:
+            return
+        sink.write(VERDICT_HEAD.pack(ticket, jobs) + judge(suite, body, jobs=jobs))
+        sink.flush()
+
+
+def main() -> None:
+    """Serve the suite named on the command line."""
+    # Ctrl-C reaches the whole process group; the engine decides when its workers end, by closing their input.
+    signal.signal(signal.SIGINT, signal.SIG_IGN)
+    serve(get_suite(sys.argv[1]), sys.stdin.buffer, sys.stdout.buffer)
+
+
+if __name__ == "__main__":
+    main()

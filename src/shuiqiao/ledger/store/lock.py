@@ -1,0 +1,31 @@
+"""One writer per ledger folder, held by the operating system: a killed process leaves no stale lock behind."""
+
+from __future__ import annotations
+
+import fcntl
+import os
+from pathlib import Path
+
+from shuiqiao.base.errors import Unavailable
+
+
+class FolderLock:
+    """An exclusive lock on a ledger folder from construction until ``release`` ([STORE-3])."""
+
+    def __init__(self, folder: Path) -> None:
+        """Take the lock; raises Unavailable ``ledger.locked`` while another process (or engine) holds it."""
+        path = folder / "lock"
+        self._descriptor = os.open(path, os.O_RDWR | os.O_CREAT, 0o644)
+        try:
+            fcntl.flock(self._descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except OSError as error:
+            os.close(self._descriptor)
+            raise Unavailable(
+                "ledger.locked",
+                f"{folder} is in use by another process",
+                next_step="stop the other node, or use another home",
+            ) from error
+
+    def release(self) -> None:
+        """Give the lock back."""
+        os.close(self._descriptor)
