@@ -1,0 +1,218 @@
+"""The command ``shuiqiao``: parses arguments, calls the use case, speaks the result. No rule of the field is here.
+
+Each command imports what it needs when it runs, so that ``--help`` starts at once.
+"""
+
+from __future__ import annotations
+
+import os
+import sys
+from collections.abc import Sequence
+from enum import StrEnum
+from pathlib import Path
+from typing import Annotated
+
+import click
+import typer
+
+from shuiqiao import __version__
+from shuiqiao.base.errors import ShuiqiaoError
+from shuiqiao.cli.output import EXIT_REFUSED, EXIT_USAGE, print_json, progress_on_stderr, say, show_error
+
+HOME_VARIABLE = "SHUIQIAO_HOME"
+
+app = typer.Typer(
+    name="shuiqiao",
+    help="Shuiqiao 税桥: the bridge between tax bureaus, banks, enterprises and the regulator.",
+    no_args_is_help=True,
+    add_completion=False,
+    rich_markup_mode=None,
+    pretty_exceptions_enable=False,
+)
+bench_app = typer.Typer(help="Measure speed and memory 性能测试.", no_args_is_help=True, rich_markup_mode=None)
+keys_app = typer.Typer(help="Show and check a home's keys 密钥.", no_args_is_help=True, rich_markup_mode=None)
+app.add_typer(bench_app, name="bench")
+app.add_typer(keys_app, name="keys")
+
+
+class SuiteChoice(StrEnum):
+    """The cipher suites."""
+
+    INTL = "intl"
+    GM = "gm"
+
+
+Home = Annotated[Path, typer.Option("--home", envvar=HOME_VARIABLE, help="Home folder of the institution 机构主目录.")]
+Json = Annotated[bool, typer.Option("--json", help="One JSON object on standard output.")]
+Suite = Annotated[SuiteChoice, typer.Option("--suite", help="intl: Ed25519, SHA-256. gm: SM2, SM3, SM4 国密.")]
+Bounded = Annotated[int, typer.Option(min=30, max=100_000, help="How many synthetic taxpayers 模拟纳税人数.")]
+
+
+def main(arguments: Sequence[str] | None = None) -> None:
+    """Run the command line and exit with its code."""
+    as_json = "--json" in (sys.argv[1:] if arguments is None else arguments)
+    try:
+        result = app(args=arguments, standalone_mode=False, prog_name="shuiqiao")
+        code = result if isinstance(result, int) else 0
+    except ShuiqiaoError as error:
+        code = show_error(error, as_json=as_json)
+    except click.ClickException as error:
+        error.show()
+        code = EXIT_USAGE
+    except click.Abort:
+        code = EXIT_REFUSED
+    except BrokenPipeError:
+        # The reader closed the pipe, e.g. `| head`; what it read was complete, and the rest goes nowhere.
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        code = 0
+    sys.exit(code)
+
+
+def _print_version(value: bool) -> None:  # noqa: FBT001 - the callback's form is typer's
+    if value:
+        say(f"shuiqiao {__version__}")
+        raise typer.Exit
+
+
+@app.callback()
+def options(
+    version: Annotated[  # noqa: FBT002 - a flag
+        bool, typer.Option("--version", callback=_print_version, is_eager=True, help="Show the version.")
+    ] = False,
+) -> None:
+    """Shuiqiao 税桥: tax facts on a permissioned record ledger, lent on under consent."""
+
+
+@app.command()
+def demo(
+    taxpayers: Bounded = 200,
+    seed: Annotated[int, typer.Option(min=0, max=2**31, help="Seed of the synthetic economy 随机种子.")] = 1,
+    data: Annotated[Path | None, typer.Option(help="A folder of real invoices (cumcm2020c) 真实发票数据.")] = None,
+    suite: Suite = SuiteChoice.INTL,
+    out: Annotated[Path, typer.Option(help="Where the run's homes, receipts and report go.")] = Path("demo-out"),
+    json: Json = False,  # noqa: FBT002 - a flag
+) -> int:
+    """Play the whole Bank-Tax Interaction loop on real nodes 端到端演示."""
+    from shuiqiao.cli.demo import run_demo
+
+    return run_demo(taxpayers=taxpayers, seed=seed, data=data, suite=suite.value, out=out, as_json=json)
+
+
+@app.command()
+def init(
+    home: Home,
+    suite: Suite = SuiteChoice.INTL,
+    json: Json = False,  # noqa: FBT002 - a flag
+) -> None:
+    """Make the home of a one-institution network to try things on 初始化."""
+    from shuiqiao.cli.institution import run_init
+
+    run_init(home=home, suite=suite.value, as_json=json)
+
+
+@app.command()
+def ingest(
+    files: Annotated[list[Path], typer.Argument(help="Parquet or CSV files of tax records.")],
+    home: Home,
+    record_type: Annotated[
+        str | None, typer.Option("--type", help="Record type, if it cannot be seen from the columns.")
+    ] = None,
+    json: Json = False,  # noqa: FBT002 - a flag
+) -> None:
+    """Validate records, keep them in the vault, anchor them on the ledger 入库并锚定."""
+    from shuiqiao.cli.institution import run_ingest
+
+    run_ingest(files=files, home=home, record_type=record_type, as_json=json)
+
+
+@app.command()
+def verify(
+    files: Annotated[list[Path], typer.Argument(help="Receipt files.")],
+    genesis: Annotated[Path | None, typer.Option(help="The network's public genesis.json; or the home's.")] = None,
+    home: Annotated[Path | None, typer.Option("--home", envvar=HOME_VARIABLE, help="Home folder.")] = None,
+    json: Json = False,  # noqa: FBT002 - a flag
+) -> int:
+    """Verify receipts offline, trusting the genesis alone 离线验证回执."""
+    from shuiqiao.cli.receipts import run_verify
+
+    return run_verify(files=files, genesis=genesis, home=home, as_json=json)
+
+
+@app.command()
+def audit(
+    home: Home,
+    json: Json = False,  # noqa: FBT002 - a flag
+) -> int:
+    """Replay the ledger from genesis and check everything 重放审计."""
+    from shuiqiao.cli.institution import run_audit
+
+    return run_audit(home=home, as_json=json)
+
+
+@app.command()
+def doctor(
+    home: Annotated[Path | None, typer.Option("--home", envvar=HOME_VARIABLE, help="Home folder.")] = None,
+    json: Json = False,  # noqa: FBT002 - a flag
+) -> int:
+    """Say what this machine and this home have, and what is wrong 诊断."""
+    from shuiqiao.cli.doctor import run_doctor
+
+    return run_doctor(home=home, as_json=json)
+
+
+@keys_app.command("show")
+def keys_show(
+    home: Home,
+    json: Json = False,  # noqa: FBT002 - a flag
+) -> None:
+    """Show the public keys of a home, after opening the private ones 显示公钥."""
+    from shuiqiao.cli.institution import run_keys_show
+
+    run_keys_show(home=home, as_json=json)
+
+
+@bench_app.command("anchor")
+def bench_anchor(
+    records: Annotated[int, typer.Option(min=1_000, max=100_000_000, help="Invoices to ingest.")] = 1_000_000,
+    suite: Suite = SuiteChoice.INTL,
+    json: Json = False,  # noqa: FBT002 - a flag
+) -> None:
+    """Measure ingest and anchoring of invoices."""
+    from shuiqiao.sandbox.benchmarks.anchor import run_anchor_bench
+
+    with progress_on_stderr() as progress:
+        progress("bench anchor", 0, None)
+        _show_figures(run_anchor_bench(records=records, suite=suite.value), as_json=json)
+
+
+@bench_app.command("ledger")
+def bench_ledger(
+    suite: Suite = SuiteChoice.INTL,
+    transactions: Annotated[int, typer.Option(min=100, max=10_000_000, help="Transactions per run.")] = 20_000,
+    json: Json = False,  # noqa: FBT002 - a flag
+) -> None:
+    """Measure durable transactions per second beside raw signature verification."""
+    from shuiqiao.sandbox.benchmarks.ledger import run_ledger_bench
+
+    with progress_on_stderr() as progress:
+        progress("bench ledger", 0, None)
+        _show_figures(run_ledger_bench(suite=suite.value, transactions=transactions), as_json=json)
+
+
+@bench_app.command("receipt")
+def bench_receipt(
+    suite: Suite = SuiteChoice.INTL,
+    json: Json = False,  # noqa: FBT002 - a flag
+) -> None:
+    """Measure how long verifying one receipt takes."""
+    from shuiqiao.sandbox.benchmarks.receipt import run_receipt_bench
+
+    _show_figures(run_receipt_bench(suite=suite.value), as_json=json)
+
+
+def _show_figures(figures: dict[str, object], *, as_json: bool) -> None:
+    if as_json:
+        print_json(figures)
+        return
+    for name, value in figures.items():
+        say(f"{name:24} {value}")

@@ -1,0 +1,69 @@
+"""``shuiqiao verify``: receipts, a genesis, and nothing else."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+from shuiqiao.base.clock import iso_from_ms
+from shuiqiao.base.errors import ShuiqiaoError, Unavailable
+from shuiqiao.cli.output import EXIT_DONE, EXIT_REFUSED, EXIT_UNAVAILABLE, print_json, say
+
+
+def run_verify(*, files: Sequence[Path], genesis: Path | None, home: Path | None, as_json: bool) -> int:
+    """Verify each file; exit 0 if all hold, 1 if one fails, 3 if one could not be read."""
+    from shuiqiao.node.verification import ReceiptVerifier
+
+    verifier = ReceiptVerifier.from_genesis(genesis=genesis, home=home)
+    results = [_verify_one(verifier, path) for path in files]
+    is_valid = all(result["valid"] for result in results)
+    if as_json:
+        print_json(_shape(results, is_valid=is_valid, genesis=verifier.fingerprint))
+    else:
+        _speak(results, genesis=verifier.fingerprint)
+    if is_valid:
+        return EXIT_DONE
+    return EXIT_UNAVAILABLE if any(result.get("unavailable") for result in results) else EXIT_REFUSED
+
+
+def _shape(results: list[dict[str, Any]], *, is_valid: bool, genesis: str) -> dict[str, Any]:
+    """One receipt: its own object; several: a summary that holds them."""
+    if len(results) == 1:
+        return {**results[0], "genesis": genesis}
+    return {"valid": is_valid, "genesis": genesis, "receipts": results}
+
+
+def _verify_one(verifier: Any, path: Path) -> dict[str, Any]:
+    try:
+        verified = verifier.verify_file(path)
+    except ShuiqiaoError as error:
+        failed: dict[str, Any] = {"valid": False, "file": str(path), **error.as_dict()}
+        if isinstance(error, Unavailable):
+            failed["unavailable"] = True
+        return failed
+    return {
+        "valid": True,
+        "file": str(path),
+        "kind": verified.kind,
+        "author": verified.author,
+        "index": verified.index,
+        "height": verified.height,
+        "time": iso_from_ms(verified.time_ms),
+        "checkpoint_size": verified.checkpoint.size,
+        "checkpoint_root": verified.checkpoint.root.hex(),
+        "signers": str(verified.signers),
+        "proves": list(verified.proves),
+        "does_not_prove": list(verified.does_not_prove),
+    }
+
+
+def _speak(results: list[dict[str, Any]], *, genesis: str) -> None:
+    say(f"genesis {genesis} (compare this fingerprint with what you were given 请核对创世指纹)")
+    for result in results:
+        if result["valid"]:
+            say(f"valid 有效  {result['file']}: {' '.join(result['proves'])}")
+        else:
+            say(f"NOT VALID 无效  {result['file']}: {result['code']}: {result['message']}")
+    for caveat in next((result["does_not_prove"] for result in results if result["valid"]), ()):
+        say(f"  note 说明: {caveat}")

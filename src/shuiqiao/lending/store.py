@@ -1,0 +1,106 @@
+"""Applications, decisions and sealed openings of one institution, in its database."""
+
+from __future__ import annotations
+
+from sqlalchemy import BigInteger, Column, Engine, LargeBinary, MetaData, String, Table, Text, insert, select, update
+
+from shuiqiao.base.encoding import encode_json
+from shuiqiao.lending.model import Application, Decision
+
+metadata = MetaData()
+
+_applications = Table(
+    "lending_application",
+    metadata,
+    Column("application", LargeBinary(16), primary_key=True),
+    Column("product", String(32), nullable=False),
+    Column("taxpayer", String(32), nullable=False),
+    Column("consent", LargeBinary(16), nullable=False),
+    Column("amount_fen", BigInteger, nullable=False),
+    Column("submitted_ms", BigInteger, nullable=False),
+    Column("status", String(16), nullable=False),
+)
+
+_decisions = Table(
+    "lending_decision",
+    metadata,
+    Column("application", LargeBinary(16), primary_key=True),
+    Column("outcome", String(16), nullable=False),
+    Column("limit_fen", BigInteger, nullable=False),
+    Column("annual_rate", String(16)),
+    Column("explanation", Text, nullable=False),
+    Column("sealed_opening", LargeBinary, nullable=False),
+)
+
+_openings = Table(
+    "lending_opening",
+    metadata,
+    Column("application", LargeBinary(16), primary_key=True),
+    Column("bank", String(32), nullable=False),
+    Column("sealed", LargeBinary, nullable=False),
+)
+
+
+class LendingStore:
+    """One bank's applications and decisions."""
+
+    def __init__(self, engine: Engine) -> None:
+        self._engine = engine
+
+    def add_application(self, application: Application) -> None:
+        """Keep an application; durable when this returns."""
+        with self._engine.begin() as connection:
+            connection.execute(
+                insert(_applications).values(
+                    application=application.id,
+                    product=application.product,
+                    taxpayer=application.taxpayer,
+                    consent=application.consent,
+                    amount_fen=application.amount_fen,
+                    submitted_ms=application.submitted_ms,
+                    status="submitted",
+                )
+            )
+
+    def add_decision(self, decision: Decision, *, sealed_opening: bytes) -> None:
+        """Keep a decision with its full explanation and close its application, at once."""
+        with self._engine.begin() as connection:
+            connection.execute(
+                insert(_decisions).values(
+                    application=decision.application,
+                    outcome=str(decision.outcome),
+                    limit_fen=decision.limit_fen,
+                    annual_rate=None if decision.annual_rate is None else str(decision.annual_rate),
+                    explanation=encode_json(decision.explanation()).decode(),
+                    sealed_opening=sealed_opening,
+                )
+            )
+            connection.execute(
+                update(_applications)
+                .where(_applications.c.application == decision.application)
+                .values(status=str(decision.outcome))
+            )
+
+    def decisions(self) -> list[tuple[bytes, str]]:
+        """Return (application, outcome) of every decision."""
+        with self._engine.connect() as connection:
+            rows = connection.execute(select(_decisions.c.application, _decisions.c.outcome)).all()
+        return [(row.application, row.outcome) for row in rows]
+
+
+class OpeningStore:
+    """The regulator's file of sealed openings, as banks handed them in."""
+
+    def __init__(self, engine: Engine) -> None:
+        self._engine = engine
+
+    def add(self, application: bytes, *, bank: str, sealed: bytes) -> None:
+        """Keep what a bank sealed for an application."""
+        with self._engine.begin() as connection:
+            connection.execute(insert(_openings).values(application=application, bank=bank, sealed=sealed))
+
+    def all(self) -> dict[bytes, bytes]:
+        """Return application id to sealed opening."""
+        with self._engine.connect() as connection:
+            rows = connection.execute(select(_openings.c.application, _openings.c.sealed)).all()
+        return {row.application: row.sealed for row in rows}

@@ -1,0 +1,58 @@
+"""Verifying a receipt with a genesis and nothing else: no home, no ledger, no network."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+
+from shuiqiao.base.errors import InvalidInput, Unavailable
+from shuiqiao.crypto.model import CipherSuite
+from shuiqiao.crypto.suites import get_suite
+from shuiqiao.ledger.model import NetworkParameters
+from shuiqiao.ledger.receipt import MAX_RECEIPT_BYTES, VerifiedReceipt, verify_receipt
+from shuiqiao.members.contract import MemberKeyRing
+from shuiqiao.members.genesis import network_parameters
+from shuiqiao.node.home import load_genesis
+from shuiqiao.node.kinds import network_kinds
+from shuiqiao.node.settings import Home
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ReceiptVerifier:
+    """A genesis somebody trusts, ready to judge receipts."""
+
+    parameters: NetworkParameters
+    suite: CipherSuite
+
+    @classmethod
+    def from_genesis(cls, *, genesis: Path | None, home: Path | None) -> ReceiptVerifier:
+        """Take the genesis from a file or from a home; never from a receipt."""
+        if genesis is None and home is None:
+            raise InvalidInput(
+                "node.genesis_unnamed",
+                "a receipt is verified against a genesis you trust, and none was named",
+                next_step="add --genesis genesis.json or --home FOLDER",
+            )
+        path = genesis if genesis is not None else Home(home or Path()).genesis
+        parameters = network_parameters(load_genesis(path))
+        return cls(parameters=parameters, suite=get_suite(parameters.suite))
+
+    @property
+    def fingerprint(self) -> str:
+        """The network id in hex: what people compare."""
+        return self.parameters.network.hex()
+
+    def verify_file(self, path: Path) -> VerifiedReceipt:
+        """Verify a receipt file; raises the code of what failed, or Unavailable ``node.receipt_unreadable``."""
+        try:
+            with path.open("rb") as file:
+                data = file.read(MAX_RECEIPT_BYTES + 1)
+        except OSError as error:
+            raise Unavailable("node.receipt_unreadable", f"{path} cannot be read: {error.strerror}") from error
+        return self.verify(data)
+
+    def verify(self, data: bytes) -> VerifiedReceipt:
+        """Verify receipt bytes; raises the code of what failed."""
+        return verify_receipt(
+            data, parameters=self.parameters, kinds=network_kinds(), key_ring=MemberKeyRing(), suite=self.suite
+        )
