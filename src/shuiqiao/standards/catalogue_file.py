@@ -1,7 +1,7 @@
 """The wire types of the catalogue: what may stand in a TOML file, table by table.
 
-Rule: docs/spec/standard.md, [STD-2], [STD-3], [STD-10]. These structs know the shape of one table only; that the names in them exist
-and fit together is checked by ``publication``. Every table is closed: a mistyped key is refused, not ignored.
+Rule: docs/spec/standard.md, [STD-2], [STD-3], [STD-10]. These structs know the shape of one table only; that the
+names in them exist and fit together is checked by ``publication``. Every table is closed: a mistyped key is refused.
 """
 
 from __future__ import annotations

@@ -72,7 +72,7 @@ def _joined(pieces: list[Any], rows: int) -> Any:
 
 
 def _member(field: Field, values: Any) -> tuple[str, Any, str]:
-    """[STD-52]: return the text before the values, the values as JSON text (None if all are null), and the text after."""
+    """[STD-52]: return the text before the values, the values as JSON (None if all are null), and the text after."""
     if values.null_count == len(values) and len(values):
         return "null", None, ""
     match field.type:

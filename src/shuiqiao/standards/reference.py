@@ -42,16 +42,9 @@ def _table(header: tuple[str, ...], rows: Sequence[tuple[str, ...]]) -> str:
 
 def _overview(catalogue: Catalogue) -> str:
     rows = [
-        (
-            f"[{entry.standard_id}](#{entry.id})",
-            entry.name,
-            entry.name_zh,
-            f"`{entry.source_code}`",
-            str(len(entry.fields)),
-        )
-        for entry in catalogue
+        (f"[{e.standard_id}](#{e.id})", e.name, e.name_zh, f"`{e.source_code}`", str(len(e.fields))) for e in catalogue
     ]
-    return _table(("type", "name", "名称", "source code"), rows)
+    return _table(("type", "name", "名称", "source code", "fields"), rows)
 
 
 def _record_type(record_type: RecordType) -> str:
