@@ -21,7 +21,7 @@ from typing import Final, NamedTuple, Protocol
 import shuiqiao
 from shuiqiao.base.errors import Unavailable
 from shuiqiao.crypto.model import CipherSuite
-from shuiqiao.ledger.engine.verify_worker import HEAD, JOB, VERDICT_HEAD, is_valid
+from shuiqiao.ledger.engine.verify_worker import HEAD, JOB, VERDICT_HEAD, verdict_bytes
 
 MAX_CHUNK_JOBS: Final = 64
 """Jobs sent to a worker at once: about 5 ms of Ed25519 work, so that pipes cost little and no worker is a straggler."""
@@ -90,8 +90,7 @@ class InlineVerifier:
 
     def start(self, ticket: int, jobs: Sequence[SignatureJob]) -> None:
         """Check the chunk now."""
-        holds = bytes(is_valid(self._suite, job.public_key, job.message, job.signature) for job in jobs)
-        self._done.append(Verdicts(ticket, holds))
+        self._done.append(Verdicts(ticket, verdict_bytes(self._suite.verify_signatures(jobs))))
 
     def finished(self, *, wake: int, timeout_s: float | None) -> list[Verdicts]:
         """Return what was checked; if nothing was, wait to be woken."""

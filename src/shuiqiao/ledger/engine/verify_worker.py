@@ -10,9 +10,9 @@ from __future__ import annotations
 import signal
 import struct
 import sys
+from collections.abc import Sequence
 from typing import BinaryIO, Final
 
-from shuiqiao.base.errors import ShuiqiaoError
 from shuiqiao.crypto.model import CipherSuite
 from shuiqiao.crypto.suites import get_suite
 
@@ -26,27 +26,22 @@ VERDICT_HEAD: Final = struct.Struct(">II")
 """Ticket, number of jobs; one byte per job follows, 1 where the signature holds."""
 
 
-def is_valid(suite: CipherSuite, public_key: bytes, message: bytes, signature: bytes) -> bool:
-    """Return whether a signature holds, by the suite's one verifying provider."""
-    try:
-        suite.verify_signature(public_key=public_key, message=message, signature=signature)
-    except ShuiqiaoError:
-        return False
-    return True
-
-
 def judge(suite: CipherSuite, body: bytes, *, jobs: int) -> bytes:
-    """Return one byte per job of an encoded chunk."""
+    """Return one byte per job of an encoded chunk, 1 where the signature holds by the suite's verifying provider."""
     at = jobs * JOB.size
-    verdicts = bytearray(jobs)
-    for number in range(jobs):
-        key_bytes, signature_bytes, message_bytes = JOB.unpack_from(body, number * JOB.size)
+    items: list[tuple[bytes, bytes, bytes]] = []
+    for key_bytes, signature_bytes, message_bytes in JOB.iter_unpack(body[:at]):
         signature_at = at + key_bytes
         message_at = signature_at + signature_bytes
-        key, signature = body[at:signature_at], body[signature_at:message_at]
-        at = message_at + message_bytes
-        verdicts[number] = is_valid(suite, key, body[message_at:at], signature)
-    return bytes(verdicts)
+        end = message_at + message_bytes
+        items.append((body[at:signature_at], body[message_at:end], body[signature_at:message_at]))
+        at = end
+    return verdict_bytes(suite.verify_signatures(items))
+
+
+def verdict_bytes(problems: Sequence[str | None]) -> bytes:
+    """Return one byte per verified signature: 1 where there was no problem."""
+    return bytes(problem is None for problem in problems)
 
 
 def serve(suite: CipherSuite, source: BinaryIO, sink: BinaryIO) -> None:
