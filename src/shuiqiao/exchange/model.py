@@ -39,8 +39,8 @@ MAX_CELLS = MAX_TYPES * MAX_PERIODS
 MAX_MANIFEST_BYTES = 1 << 20
 """4,096 cells of some 120 bytes are under half of it."""
 
-MAX_DISCLOSURE_BYTES = 1 << 28
-"""What the vault allows one disclosure; a taxpayer with more is asked period by period."""
+MAX_DISCLOSURE_BYTES = 62 << 20
+"""With manifest and framing it fits one sealed message (64 MiB); a taxpayer with more is asked period by period."""
 
 MAX_ANSWER_BYTES = MAX_DISCLOSURE_BYTES + MAX_MANIFEST_BYTES + 4096
 """A disclosure, a manifest, and the framing of both."""
@@ -61,6 +61,15 @@ class RequestStatus(StrEnum):
     DELIVERED = "delivered"
     REFUSED = "refused"
     ACKNOWLEDGED = "acknowledged"
+
+
+class Outcome(StrEnum):
+    """What became of a request at the provider."""
+
+    ANSWERING = "answering"
+    """Its place in the frequency is taken; the answer may be stored already, its ledger entry is not known yet."""
+    DELIVERED = "delivered"
+    REFUSED = "refused"
 
 
 class RequestMessage(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
@@ -179,7 +188,8 @@ class UsageEntry:
     period_from: date
     period_to: date
     asked_ms: int
-    answered_ms: int | None
+    answered_ms: int
+    outcome: Outcome
     field_code: FieldCode
     """00 for an answer, else why it was refused."""
     records: Mapping[str, int]

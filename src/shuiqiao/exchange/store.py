@@ -6,14 +6,15 @@ LIMIT: erasing overwrites the bytes in the database file; copies in backups are 
 
 from __future__ import annotations
 
+import threading
 from dataclasses import dataclass
-from enum import StrEnum
 from typing import TYPE_CHECKING, Any
 
 from sqlalchemy import BigInteger, Column, LargeBinary, MetaData, String, Table, delete, func, insert, select, update
 
 from shuiqiao.base.encoding import decode_json, encode_json
 from shuiqiao.base.errors import Denied
+from shuiqiao.exchange.model import Outcome
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -50,6 +51,7 @@ _request = Table(
     Column("consent", LargeBinary(16), nullable=False, index=True),
     Column("message", LargeBinary, nullable=False),
     Column("made_ms", BigInteger, nullable=False),
+    Column("entry_index", BigInteger),
 )
 
 _received = Table(
@@ -74,15 +76,6 @@ _erasure = Table(
 )
 
 
-class Outcome(StrEnum):
-    """What became of a request at the provider."""
-
-    ANSWERING = "answering"
-    """Its place in the frequency is taken; the answer may be stored already, its ledger entry is not known yet."""
-    DELIVERED = "delivered"
-    REFUSED = "refused"
-
-
 @dataclass(frozen=True, slots=True, kw_only=True)
 class AskedRow:
     """One request as its provider keeps it."""
@@ -100,6 +93,17 @@ class AskedRow:
     answer: bytes | None = None
     answer_digest: bytes | None = None
     manifest_digest: bytes | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class RequestRow:
+    """One request as the bank keeps it."""
+
+    request: bytes
+    consent: bytes
+    message: bytes
+    index: int | None
+    """Leaf index of its ledger entry, None where the commit was never confirmed."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -131,6 +135,7 @@ class ProviderStore:
 
     def __init__(self, engine: Engine) -> None:
         self._engine = engine
+        self._reserving = threading.Lock()
 
     def asked(self, request: bytes) -> AskedRow | None:
         """Return a request, or None."""
@@ -145,13 +150,13 @@ class ProviderStore:
             return [_asked_row(row) for row in connection.execute(query)]
 
     def reserve(self, row: AskedRow, *, frequency: Frequency) -> None:
-        """Take a place in the consent's frequency for a request, in one transaction with the count.
+        """Take a place in the consent's frequency for a request, counted and inserted as one act.
 
         Raises Denied ``exchange.frequency_exceeded``. LIMIT: two processes on one database may both count before
         either inserts; one provider process serves a database.
         """
         since_ms = row.answered_ms - frequency.window_ms
-        with self._engine.begin() as connection:
+        with self._reserving, self._engine.begin() as connection:
             taken = _answers_since(connection, row, since_ms=since_ms)
             if taken >= frequency.count:
                 raise Denied(
@@ -197,15 +202,29 @@ class RecipientStore:
                 insert(_request).values(request=request, consent=consent, message=message, made_ms=made_ms)
             )
 
-    def request_message(self, request: bytes) -> bytes | None:
-        """Return the signed bytes of a request, or None."""
+    def mark_committed(self, request: bytes, *, index: int) -> None:
+        """Note the leaf index of the request's ledger entry."""
+        with self._engine.begin() as connection:
+            connection.execute(update(_request).where(_request.c.request == request).values(entry_index=index))
+
+    def remove_request(self, request: bytes) -> None:
+        """Forget a request that the ledger refused."""
+        with self._engine.begin() as connection:
+            connection.execute(delete(_request).where(_request.c.request == request))
+
+    def request(self, request: bytes) -> RequestRow | None:
+        """Return a request, or None."""
         with self._engine.connect() as connection:
-            return connection.scalar(select(_request.c.message).where(_request.c.request == request))
+            row = connection.execute(select(_request).where(_request.c.request == request)).first()
+        if row is None:
+            return None
+        return RequestRow(request=row.request, consent=row.consent, message=row.message, index=row.entry_index)
 
     def save_received(self, row: ReceivedRow) -> None:
-        """Keep an answer; the same again changes nothing."""
+        """Keep an answer; one that is kept already stays as it is, its data life with it."""
         with self._engine.begin() as connection:
-            connection.execute(delete(_received).where(_received.c.request == row.request))
+            if connection.scalar(select(_received.c.request).where(_received.c.request == row.request)) is not None:
+                return
             connection.execute(
                 insert(_received).values(
                     request=row.request,
@@ -234,6 +253,11 @@ class RecipientStore:
         if erased:
             self._flush_erased_pages()
         return erased
+
+    def is_erased(self, request: bytes) -> bool:
+        """Return whether the answer to a request was destroyed."""
+        with self._engine.connect() as connection:
+            return connection.scalar(select(_erasure.c.request).where(_erasure.c.request == request)) is not None
 
     def erasures(self) -> list[ErasureRow]:
         """Return the local log of erasures, oldest first."""

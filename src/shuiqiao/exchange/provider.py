@@ -1,0 +1,342 @@
+"""The provider's side: check a bank's request, answer it from the vault or refuse it, and account for both.
+
+``Provider.answer`` does, in this order [EXCHANGE-7]:
+
+1. the message is signed by the bank it names;
+2. the ledger holds its entry, by that bank, for this provider, with this digest;
+3. the consent is active at the current checkpoint and the moment lies in its window;
+4. - 8. recipient, purpose, items, period, mode lie within the artefact;
+9. the consent's frequency has a place left, which is taken;
+10. the purpose's ceilings allow it;
+11. take the checkpoint, then read the vault;
+12. sign the manifest, seal and sign the answer, keep it, put access.deliver on the ledger, and only then let it go.
+
+What fails from step 3 on is refused on the ledger with the field's code [EXCHANGE-8].
+"""
+
+from __future__ import annotations
+
+import threading
+from dataclasses import replace
+from typing import TYPE_CHECKING, Any, Protocol
+
+from shuiqiao.base.errors import Conflict, Denied, IntegrityError, InvalidInput, ShuiqiaoError, Unavailable
+from shuiqiao.base.ids import MemberId, Uscc
+from shuiqiao.consent.model import FIELD_CODES, FieldCode, Mode, field_code, verify_usable
+from shuiqiao.consent.service import find_grant
+from shuiqiao.exchange.ceilings import verify_covered, verify_request_within_ceiling
+from shuiqiao.exchange.contract import DELIVER, REFUSE, AccessDeliverBody, AccessRefuseBody
+from shuiqiao.exchange.manifest import build_manifest, cells_of, count_cells, encode_manifest
+from shuiqiao.exchange.messages import REQUEST, decode_request, seal_answer
+from shuiqiao.exchange.model import (
+    MAX_DISCLOSURE_BYTES,
+    MAX_REQUEST_BYTES,
+    AnswerContent,
+    Outcome,
+    RequestMessage,
+    RequestStatus,
+    UsageEntry,
+    request_key,
+)
+from shuiqiao.exchange.store import AskedRow
+from shuiqiao.ledger.document import decode_document
+from shuiqiao.members.contract import member_record
+from shuiqiao.vault.disclosure import encode_disclosure
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping, Sequence
+    from datetime import date
+
+    from shuiqiao.base.ids import Entropy
+    from shuiqiao.consent.model import ConsentArtefact
+    from shuiqiao.consent.service import ConsentDesk
+    from shuiqiao.crypto.model import CipherSuite, SigningKey
+    from shuiqiao.exchange.store import ProviderStore
+    from shuiqiao.ledger.submitter import LedgerSubmitter
+    from shuiqiao.standards.model import Catalogue
+    from shuiqiao.vault.disclosure import Disclosure
+
+_SALT_BYTES = 32
+
+
+class RecordSource(Protocol):
+    """Where records come from; the vault is one."""
+
+    def disclose(
+        self, *, uscc: Uscc, groups: Mapping[str, Sequence[str]], period_from: date, period_to: date
+    ) -> Disclosure:
+        """Return a taxpayer's live records of some types, only the groups named, with their proofs."""
+        ...
+
+
+class Provider:
+    """A tax bureau that answers banks."""
+
+    def __init__(
+        self,
+        *,
+        submitter: LedgerSubmitter,
+        store: ProviderStore,
+        desk: ConsentDesk,
+        vault: RecordSource,
+        key: SigningKey,
+        suite: CipherSuite,
+        catalogue: Catalogue,
+        entropy: Entropy,
+    ) -> None:
+        self._submitter = submitter
+        self._store = store
+        self._desk = desk
+        self._vault = vault
+        self._key = key
+        self._suite = suite
+        self._catalogue = catalogue
+        self._entropy = entropy
+        self._beginning = threading.Lock()
+        self._in_progress: set[bytes] = set()
+
+    def answer(self, raw: bytes) -> bytes:
+        """Return the sealed answer to a request message; the same bytes for a retry [EXCHANGE-18].
+
+        Raises InvalidInput or IntegrityError for the message itself, Denied ``exchange.request_unknown`` or
+        ``exchange.request_unpaired``, Conflict ``exchange.request_closed`` for one that was refused or acknowledged,
+        Unavailable ``exchange.request_in_progress``; and, after writing the refusal to the ledger, Denied with a
+        ``consent`` code, ``exchange.frequency_exceeded`` or ``exchange.mode_unsupported``.
+        """
+        message = decode_request(raw, state=self._submitter.state(), network=self._network, suite=self._suite)
+        self._begin(message.request)
+        try:
+            return self._answer(message, raw)
+        finally:
+            self._in_progress.discard(message.request)
+
+    def _begin(self, request: bytes) -> None:
+        """One answer at a time per request, so that a hasty retry cannot make a second one."""
+        with self._beginning:
+            if request in self._in_progress:
+                raise Unavailable(
+                    "exchange.request_in_progress", f"request {request.hex()} is being answered", retry_after_s=1.0
+                )
+            self._in_progress.add(request)
+
+    def _answer(self, message: RequestMessage, raw: bytes) -> bytes:
+        entry = self._paired_entry(message, raw)
+        kept = self._store.asked(message.request)
+        if kept is not None and kept.answer is not None:
+            return self._deliver(message, kept, entry)
+        if entry["status"] != RequestStatus.REQUESTED:
+            raise Conflict(
+                "exchange.request_closed", f"request {message.request.hex()} is {entry['status']}; ask anew if needed"
+            )
+        return self._deliver(message, self._make_answer(message, raw), entry)
+
+    def usage_account(self, taxpayer: Uscc) -> list[UsageEntry]:
+        """Return every request on a taxpayer's data, oldest first [EXCHANGE-17]."""
+        return [self._usage_entry(row) for row in self._store.asked_of(taxpayer)]
+
+    def release_acknowledged(self) -> int:
+        """Destroy kept answers that their banks acknowledged; return how many."""
+        state = self._submitter.state()
+        done = [
+            request
+            for request in self._store.kept_answers()
+            if state.get(request_key(request))["status"] == RequestStatus.ACKNOWLEDGED
+        ]
+        for request in done:
+            self._store.drop_answer(request)
+        return len(done)
+
+    @property
+    def _network(self) -> bytes:
+        return self._submitter.parameters.network
+
+    def _paired_entry(self, message: RequestMessage, raw: bytes) -> dict[str, Any]:
+        """Step 2 [EXCHANGE-5]."""
+        entry: dict[str, Any] | None = self._submitter.state().get(request_key(message.request))
+        if entry is None:
+            raise Denied("exchange.request_unknown", f"the ledger has no request {message.request.hex()}")
+        expected = {
+            "consent": message.consent,
+            "author": message.sender,
+            "provider": message.receiver,
+            "purpose": message.purpose,
+            "mode": message.mode,
+            "request_digest": self._suite.digest(raw),
+        }
+        differing = sorted(field for field, value in expected.items() if entry[field] != value)
+        if differing or message.receiver != self._submitter.member:
+            what = ", ".join(differing) or "provider"
+            raise Denied(
+                "exchange.request_unpaired", f"request {message.request.hex()} differs from its ledger entry in {what}"
+            )
+        return entry
+
+    def _make_answer(self, message: RequestMessage, raw: bytes) -> AskedRow:
+        """Steps 3 to 12 up to keeping the answer; a refusal is put on the ledger and raised."""
+        row = self._new_row(message, raw)
+        try:
+            artefact = self._authorise(message, row)
+            answered = self._read_and_seal(message, replace(row, taxpayer=artefact.taxpayer), artefact)
+        except (Denied, InvalidInput) as error:
+            self._refuse(row, error)
+            raise
+        except BaseException:
+            # Nobody was refused and nothing was answered: the place in the frequency is free again.
+            self._store.release(message.request)
+            raise
+        self._store.save(answered)
+        return answered
+
+    def _authorise(self, message: RequestMessage, row: AskedRow) -> ConsentArtefact:
+        """Steps 3 to 10."""
+        verify_usable(find_grant(self._submitter.state(), message.consent), now_ms=row.answered_ms)
+        artefact = self._desk.artefact(message.consent)
+        verify_covered(message, artefact)
+        if message.mode is not Mode.DISCLOSE:
+            raise Denied("exchange.mode_unsupported", f"this provider does not answer in the mode {message.mode} yet")
+        self._store.reserve(replace(row, taxpayer=artefact.taxpayer), frequency=artefact.frequency)
+        verify_request_within_ceiling(message)
+        return artefact
+
+    def _read_and_seal(self, message: RequestMessage, row: AskedRow, artefact: ConsentArtefact) -> AskedRow:
+        """Steps 11 and 12: the checkpoint comes first, so that all that was anchored before it is counted."""
+        as_of = self._submitter.checkpoint()
+        disclosure = self._vault.disclose(
+            uscc=Uscc(artefact.taxpayer),
+            groups=message.items,
+            period_from=message.period_from,
+            period_to=message.period_to,
+        )
+        cells = cells_of(disclosure, catalogue=self._catalogue)
+        manifest = build_manifest(
+            message,
+            taxpayer=artefact.taxpayer,
+            cells=cells,
+            as_of=as_of,
+            suite=self._suite,
+            made_ms=row.answered_ms,
+            salt=self._entropy(_SALT_BYTES),
+        )
+        signed_manifest = encode_manifest(manifest, network=self._network, suite=self._suite, key=self._key)
+        content = AnswerContent(manifest=signed_manifest, disclosure=_bounded(encode_disclosure(disclosure)))
+        answer, digest = self._seal(content, message)
+        return replace(
+            row,
+            counts=count_cells(cells),
+            answer=answer,
+            answer_digest=digest,
+            manifest_digest=self._suite.digest(signed_manifest),
+        )
+
+    def _seal(self, content: AnswerContent, message: RequestMessage) -> tuple[bytes, bytes]:
+        bank = member_record(self._submitter.state(), MemberId(message.sender))
+        return seal_answer(
+            content,
+            message=message,
+            network=self._network,
+            suite=self._suite,
+            recipient_key=bank["seal"],
+            key=self._key,
+        )
+
+    def _deliver(self, message: RequestMessage, row: AskedRow, entry: dict[str, Any]) -> bytes:
+        """Put access.deliver on the ledger unless it is there, then return the kept answer."""
+        if row.answer is None or row.answer_digest is None or row.manifest_digest is None:
+            raise IntegrityError("exchange.answer_lost", f"the kept answer to {message.request.hex()} is incomplete")
+        if entry["status"] == RequestStatus.REQUESTED:
+            self._submit_delivery(
+                AccessDeliverBody(
+                    request=message.request, answer_digest=row.answer_digest, manifest_digest=row.manifest_digest
+                ),
+                row,
+            )
+        elif entry["answer_digest"] != row.answer_digest:
+            raise IntegrityError(
+                "exchange.answer_lost", f"the ledger holds another answer to {message.request.hex()} than the one kept"
+            )
+        if row.outcome is not Outcome.DELIVERED:
+            self._store.save(replace(row, outcome=Outcome.DELIVERED, field_code=str(FieldCode.OK)))
+        return row.answer
+
+    def _submit_delivery(self, body: AccessDeliverBody, row: AskedRow) -> None:
+        try:
+            self._submitter.submit(DELIVER, body)
+        except Denied as error:
+            # The consent ended between the check and the block: nothing leaves. For any other reason, also where it
+            # is unknown whether the entry was committed, the answer stays kept and the next try finds out.
+            if error.code in FIELD_CODES:
+                self._refuse(row, error)
+            raise
+
+    def _refuse(self, row: AskedRow, error: ShuiqiaoError) -> None:
+        """[EXCHANGE-8]: note a refusal here and on the ledger."""
+        code = field_code(error)
+        self._store.save(
+            replace(
+                row,
+                taxpayer=row.taxpayer or self._taxpayer(row.consent),
+                outcome=Outcome.REFUSED,
+                field_code=str(code),
+                counts={},
+                answer=None,
+                answer_digest=None,
+                manifest_digest=None,
+            )
+        )
+        self._submitter.submit(REFUSE, AccessRefuseBody(request=row.request, field_code=code))
+
+    def _taxpayer(self, consent: bytes) -> str | None:
+        """Return whose consent it is, or None where its artefact is not here or is damaged."""
+        try:
+            return self._desk.artefact(consent).taxpayer
+        except ShuiqiaoError:
+            return None
+
+    def _new_row(self, message: RequestMessage, raw: bytes) -> AskedRow:
+        now_ms = self._submitter.now_ms()
+        return AskedRow(
+            request=message.request,
+            consent=message.consent,
+            taxpayer=None,
+            message=raw,
+            asked_ms=now_ms,
+            outcome=Outcome.ANSWERING,
+            field_code=str(FieldCode.OK),
+            answered_ms=now_ms,
+            counts={},
+        )
+
+    def _usage_entry(self, row: AskedRow) -> UsageEntry:
+        message = decode_document(
+            row.message,
+            RequestMessage,
+            name=REQUEST,
+            network=self._network,
+            suite=self._suite,
+            max_bytes=MAX_REQUEST_BYTES,
+        ).body
+        return UsageEntry(
+            request=row.request,
+            consent=row.consent,
+            recipient=MemberId(message.sender),
+            purpose=message.purpose,
+            mode=message.mode,
+            items=message.items,
+            period_from=message.period_from,
+            period_to=message.period_to,
+            asked_ms=row.asked_ms,
+            answered_ms=row.answered_ms,
+            outcome=row.outcome,
+            field_code=FieldCode(row.field_code),
+            records=row.counts,
+        )
+
+
+def _bounded(disclosure: bytes) -> bytes:
+    if len(disclosure) > MAX_DISCLOSURE_BYTES:
+        raise InvalidInput(
+            "exchange.answer_too_large",
+            f"the answer has {len(disclosure)} bytes where at most {MAX_DISCLOSURE_BYTES} are sent",
+            next_step="Ask for a shorter period.",
+        )
+    return disclosure

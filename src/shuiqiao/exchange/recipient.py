@@ -1,0 +1,330 @@
+"""The bank's side: ask under a consent, believe nothing of the answer until proven, keep it no longer than allowed.
+
+``Recipient.receive`` does, in this order [EXCHANGE-11]:
+
+1. the answer is signed by the provider and answers this request;
+2. the ledger's entry is delivered (or acknowledged by an earlier try) and holds the digest of this ciphertext;
+3. the seal opens, bound to network, request, consent, sender and receiver;
+4. the manifest is the one on the ledger, signed by the provider, about this request, as of a checkpoint after it;
+5. only groups that were asked for are there [EXCHANGE-13];
+6. every record is a live leaf of a batch that the provider anchored, of this taxpayer, in this period [EXCHANGE-14];
+7. the records are exactly those that the manifest counts [EXCHANGE-12];
+8. keep the data with its data life, then acknowledge.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+from shuiqiao.base.clock import MS_PER_DAY
+from shuiqiao.base.errors import Denied, IntegrityError, InvalidInput, ShuiqiaoError, Unavailable
+from shuiqiao.base.ids import MemberId, new_id
+from shuiqiao.exchange.ceilings import data_life_days, verify_covered, verify_request_within_ceiling
+from shuiqiao.exchange.contract import ACKNOWLEDGE, REQUEST, AccessAcknowledgeBody, AccessRequestBody
+from shuiqiao.exchange.manifest import (
+    cells_of,
+    decode_manifest,
+    is_within,
+    periods_of,
+    verify_complete,
+    verify_manifest_fits,
+)
+from shuiqiao.exchange.messages import decode_request, encode_request, open_answer
+from shuiqiao.exchange.model import AnswerContent, DataRequest, RequestMessage, RequestStatus, request_key
+from shuiqiao.exchange.store import ReceivedRow
+from shuiqiao.members.contract import member_record
+from shuiqiao.standards.model import FieldType
+from shuiqiao.vault.contract import batch_lookup, leaf_lookup
+from shuiqiao.vault.disclosure import decode_disclosure
+from shuiqiao.vault.proofs import verify_disclosure
+
+if TYPE_CHECKING:
+    from shuiqiao.base.ids import Entropy
+    from shuiqiao.consent.model import ConsentArtefact
+    from shuiqiao.consent.service import ConsentFile
+    from shuiqiao.crypto.model import CipherSuite, SealingKey, SigningKey
+    from shuiqiao.exchange.model import Manifest
+    from shuiqiao.exchange.store import ErasureRow, RecipientStore, RequestRow
+    from shuiqiao.ledger.submitter import LedgerSubmitter
+    from shuiqiao.standards.model import Catalogue, RecordType
+    from shuiqiao.vault.disclosure import Disclosure
+    from shuiqiao.vault.proofs import DisclosedRecords
+
+_SALT_BYTES = 32
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class SentRequest:
+    """A request that is on the ledger and ready to be carried to its provider."""
+
+    request: bytes
+    provider: MemberId
+    message: bytes
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ReceivedData:
+    """What a bank knows after every check held."""
+
+    request: bytes
+    artefact: ConsentArtefact
+    manifest: Manifest
+    manifest_bytes: bytes
+    """Signed by the provider: evidence if a record turns out to be missing."""
+    disclosure: Disclosure
+    records: DisclosedRecords
+
+
+class Recipient:
+    """A bank that asks bureaus."""
+
+    def __init__(
+        self,
+        *,
+        submitter: LedgerSubmitter,
+        store: RecipientStore,
+        consents: ConsentFile,
+        key: SigningKey,
+        sealing_key: SealingKey,
+        suite: CipherSuite,
+        catalogue: Catalogue,
+        entropy: Entropy,
+    ) -> None:
+        self._submitter = submitter
+        self._store = store
+        self._consents = consents
+        self._key = key
+        self._sealing_key = sealing_key
+        self._suite = suite
+        self._catalogue = catalogue
+        self._entropy = entropy
+
+    def request(self, wanted: DataRequest) -> SentRequest:
+        """Put a request on the ledger and return the message for its provider.
+
+        Raises Denied where the consent on file does not cover it (``consent.not_covered``, ...), and what the ledger
+        refuses with: ``consent.revoked``, ``consent.paused``, ``consent.expired``, ...
+        """
+        artefact = self._consents.artefact(wanted.consent)
+        message = self._message(wanted, artefact)
+        verify_covered(message, artefact)
+        verify_request_within_ceiling(message)
+        raw = encode_request(message, network=self._network, suite=self._suite, key=self._key)
+        self._store.save_request(message.request, consent=message.consent, message=raw, made_ms=message.made_ms)
+        self._commit(message, raw)
+        return SentRequest(request=message.request, provider=MemberId(message.receiver), message=raw)
+
+    def receive(self, request: bytes, answer: bytes) -> ReceivedData:
+        """Check an answer completely, keep it, acknowledge it, and return what it says.
+
+        Raises InvalidInput or IntegrityError naming what does not hold; ``exchange.record_withheld``,
+        ``exchange.group_not_granted`` and the ``vault`` codes among them. Nothing is kept then.
+        """
+        asked = self._asked(request)
+        message = self._own_message(asked)
+        entry = self._entry(message)
+        content, digest = self._open(answer, message)
+        self._expect_entry_holds(entry, content, digest, message)
+        received = self._verify(content, message, entry_index=asked.index)
+        self._keep(content, message, received.artefact)
+        if entry["status"] == RequestStatus.DELIVERED:
+            self._submitter.submit(ACKNOWLEDGE, AccessAcknowledgeBody(request=request, answer_digest=digest))
+        return received
+
+    def load(self, request: bytes) -> ReceivedData:
+        """Return kept data, its proofs verified again; raises Denied ``exchange.data_absent`` once it is erased.
+
+        Raises Conflict ``vault.batch_erased`` where its batch was erased since. A record superseded since is still
+        returned: it is what the bank knew then.
+        """
+        kept = self._store.received(request)
+        if kept is None:
+            raise Denied("exchange.data_absent", f"nothing is kept for request {request.hex()}")
+        content = AnswerContent(manifest=kept.manifest, disclosure=kept.disclosure)
+        return self._verify(content, self._own_message(self._asked(request)), entry_index=None, is_kept=True)
+
+    def erase_expired(self) -> list[ErasureRow]:
+        """Destroy every answer whose data life has ended; the local log keeps that it was there [EXCHANGE-15]."""
+        return self._store.erase_due(now_ms=self._submitter.now_ms())
+
+    @property
+    def _network(self) -> bytes:
+        return self._submitter.parameters.network
+
+    def _message(self, wanted: DataRequest, artefact: ConsentArtefact) -> RequestMessage:
+        return RequestMessage(
+            request=new_id(self._entropy),
+            consent=wanted.consent,
+            sender=self._submitter.member,
+            receiver=artefact.provider,
+            purpose=artefact.purpose,
+            mode=wanted.mode,
+            items={type_id: sorted(set(groups)) for type_id, groups in wanted.items.items()},
+            period_from=wanted.period_from,
+            period_to=wanted.period_to,
+            made_ms=self._submitter.now_ms(),
+            salt=self._entropy(_SALT_BYTES),
+        )
+
+    def _commit(self, message: RequestMessage, raw: bytes) -> None:
+        body = AccessRequestBody(
+            request=message.request,
+            consent=message.consent,
+            purpose=message.purpose,
+            mode=message.mode,
+            request_digest=self._suite.digest(raw),
+        )
+        try:
+            committed = self._submitter.submit(REQUEST, body)
+        except Unavailable:
+            # It may be on the ledger: the message stays on file for it.
+            raise
+        except ShuiqiaoError:
+            self._store.remove_request(message.request)
+            raise
+        self._store.mark_committed(message.request, index=committed.index)
+
+    def _asked(self, request: bytes) -> RequestRow:
+        asked = self._store.request(request)
+        if asked is None:
+            raise InvalidInput("exchange.request_not_ours", f"no request {request.hex()} was made here")
+        if self._store.is_erased(request):
+            raise Denied("exchange.data_life_over", f"the answer to {request.hex()} was erased at the end of its life")
+        return asked
+
+    def _own_message(self, asked: RequestRow) -> RequestMessage:
+        return decode_request(asked.message, state=self._submitter.state(), network=self._network, suite=self._suite)
+
+    def _entry(self, message: RequestMessage) -> dict[str, Any]:
+        entry: dict[str, Any] | None = self._submitter.state().get(request_key(message.request))
+        if entry is None or entry["status"] not in {RequestStatus.DELIVERED, RequestStatus.ACKNOWLEDGED}:
+            found = "absent" if entry is None else entry["status"]
+            raise IntegrityError(
+                "exchange.answer_unpaired", f"an answer came for request {message.request.hex()}, which is {found}"
+            )
+        return entry
+
+    def _open(self, answer: bytes, message: RequestMessage) -> tuple[AnswerContent, bytes]:
+        """Steps 1 and 3."""
+        return open_answer(
+            answer,
+            message=message,
+            network=self._network,
+            suite=self._suite,
+            provider_key=self._provider_key(message),
+            sealing_key=self._sealing_key,
+        )
+
+    def _provider_key(self, message: RequestMessage) -> bytes:
+        key: bytes = member_record(self._submitter.state(), MemberId(message.receiver))["sign"]
+        return key
+
+    def _expect_entry_holds(
+        self, entry: dict[str, Any], content: AnswerContent, digest: bytes, message: RequestMessage
+    ) -> None:
+        """Steps 2 and 4: the digests on the ledger are of what came."""
+        found = (digest, self._suite.digest(content.manifest))
+        if found != (entry["answer_digest"], entry["manifest_digest"]):
+            raise IntegrityError(
+                "exchange.answer_digest_mismatch",
+                f"what came for request {message.request.hex()} is not what the ledger says was delivered",
+            )
+
+    def _verify(
+        self, content: AnswerContent, message: RequestMessage, *, entry_index: int | None, is_kept: bool = False
+    ) -> ReceivedData:
+        """Steps 4 to 7."""
+        artefact = self._consents.artefact(message.consent)
+        manifest = decode_manifest(
+            content.manifest, network=self._network, suite=self._suite, provider_key=self._provider_key(message)
+        )
+        verify_manifest_fits(manifest, message, taxpayer=artefact.taxpayer)
+        if entry_index is not None and manifest.as_of_size <= entry_index:
+            raise IntegrityError(
+                "exchange.manifest_stale",
+                f"the manifest is as of size {manifest.as_of_size}, before request entry {entry_index}",
+            )
+        disclosure = decode_disclosure(content.disclosure, catalogue=self._catalogue)
+        _expect_groups(disclosure, message)
+        records = self._prove(disclosure, message, artefact, is_kept=is_kept)
+        _expect_period(disclosure, message, self._catalogue)
+        verify_complete(manifest, cells_of(disclosure, catalogue=self._catalogue), suite=self._suite)
+        return ReceivedData(
+            request=message.request,
+            artefact=artefact,
+            manifest=manifest,
+            manifest_bytes=content.manifest,
+            disclosure=disclosure,
+            records=records,
+        )
+
+    def _prove(
+        self, disclosure: Disclosure, message: RequestMessage, artefact: ConsentArtefact, *, is_kept: bool
+    ) -> DisclosedRecords:
+        """Step 6: a record that is superseded or erased today is refused on receipt; on file it may have aged."""
+        if disclosure.uscc != artefact.taxpayer:
+            raise IntegrityError("exchange.taxpayer_wrong", "the answer is about another taxpayer than the consent")
+        state = self._submitter.state()
+        return verify_disclosure(
+            disclosure,
+            batch_of=batch_lookup(state),
+            suite=self._suite,
+            catalogue=self._catalogue,
+            author=MemberId(message.receiver),
+            status_of=None if is_kept else leaf_lookup(state),
+        )
+
+    def _keep(self, content: AnswerContent, message: RequestMessage, artefact: ConsentArtefact) -> None:
+        now_ms = self._submitter.now_ms()
+        self._store.save_received(
+            ReceivedRow(
+                request=message.request,
+                consent=message.consent,
+                manifest=content.manifest,
+                disclosure=content.disclosure,
+                received_ms=now_ms,
+                erase_after_ms=now_ms + data_life_days(artefact) * MS_PER_DAY,
+            )
+        )
+
+
+def _expect_groups(disclosure: Disclosure, message: RequestMessage) -> None:
+    """[EXCHANGE-13]: exactly what was asked for, no group more and none less."""
+    for entry in disclosure.types:
+        asked = message.items.get(entry.standard, [])
+        beyond = sorted(set(entry.groups) - set(asked))
+        if beyond:
+            raise IntegrityError(
+                "exchange.group_not_granted",
+                f"the answer holds {', '.join(beyond)} of {entry.standard}, which was not asked for",
+            )
+        if len(entry.groups) != len(asked):
+            raise IntegrityError(
+                "exchange.group_missing", f"the answer holds {entry.groups} of {entry.standard}, asked were {asked}"
+            )
+
+
+def _expect_period(disclosure: Disclosure, message: RequestMessage, catalogue: Catalogue) -> None:
+    """[EXCHANGE-14]: nothing from outside the period asked for."""
+    for entry in disclosure.types:
+        record_type = catalogue.get(entry.standard)
+        outside = _first_outside(entry.rows, record_type, message)
+        if outside is not None:
+            raise IntegrityError(
+                "exchange.period_not_granted",
+                f"a record of {entry.standard} is of {outside}; "
+                f"{message.period_from} to {message.period_to} was asked for",
+            )
+
+
+def _first_outside(rows: Any, record_type: RecordType, message: RequestMessage) -> str | None:
+    period_from, period_to = message.period_from, message.period_to
+    field = record_type.field(record_type.period_field)
+    if field.type is FieldType.DATE:
+        days = rows.column(field.name).to_pylist()
+        return next((str(day) for day in days if day is None or not period_from <= day <= period_to), None)
+    periods = periods_of(rows, record_type)
+    return next(
+        (period for period in periods if not is_within(period, period_from=period_from, period_to=period_to)), None
+    )
