@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from decimal import Decimal
 from enum import StrEnum
+from typing import Any
 
 from shuiqiao.credit.model import Grade, Reason, Words
 
@@ -107,3 +108,17 @@ class Decision:
     industry: str
     province: str
     model_digest: bytes
+
+    def explanation(self) -> dict[str, Any]:
+        """Return the decision as text, integers and lists: what is kept, shown, and committed to on the ledger."""
+        return {
+            "application": self.application.hex(),
+            "outcome": str(self.outcome),
+            "points": self.points,
+            "default_probability": str(self.default_probability),
+            "limit_fen": self.limit_fen,
+            "annual_rate": None if self.annual_rate is None else str(self.annual_rate),
+            "rules": [str(rule) for rule in self.rules],
+            "reasons": [{"feature": reason.feature, "points_lost": reason.points_lost} for reason in self.reasons],
+            "model": self.model_digest.hex(),
+        }
