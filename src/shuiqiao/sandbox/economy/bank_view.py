@@ -27,7 +27,7 @@ def see_applicant(
     sales = float(monthly_total(issued, window)[-MONTHS_PER_YEAR:].sum())
     share = float(generator.beta(2.0, 2.6))
     turnover = max(0.0, sales * share * float(np.exp(0.35 * generator.standard_normal())))
-    balance = turnover * float(np.exp(-3.4 + 0.30 * life.final + 0.7 * generator.standard_normal()))
+    balance = turnover * float(np.exp(-3.4 + 0.22 * life.final + 0.7 * generator.standard_normal()))
     has_history = generator.random() >= THIN_FILE_SHARE
     history = min(age_months, int(generator.integers(6, 120)))
     overdue = int(generator.poisson(np.exp(-1.2 - 0.65 * life.final)))
@@ -40,7 +40,7 @@ def see_applicant(
         account_months=min(age_months, int(generator.integers(3, 96))),
         history_months=history if has_history else None,
         overdue_count=overdue if has_history else None,
-        inquiries_3m=int(generator.poisson(np.exp(0.2 - 0.28 * life.final))),
+        inquiries_3m=int(generator.poisson(np.exp(0.2 - 0.20 * life.final))),
         other_debt_fen=round(sales * float(generator.exponential(0.10))) if has_history else 0,
         collateral_fen=round(collateral) // _WAN_FEN * _WAN_FEN if has_collateral else 0,
         requested_fen=_rounded_request(request),

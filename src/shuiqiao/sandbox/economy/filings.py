@@ -1,6 +1,6 @@
 """Returns and payments that follow from the invoices: VAT and corporate income tax, on time or late, and arrears.
 
-VAT: general taxpayers monthly, output less input tax with the credit carried forward; small-scale taxpayers quarterly
+VAT: general taxpayers monthly, output tax less the input tax of special invoices, credit carried forward; small-scale taxpayers quarterly
 at the levied rate, exempt up to 300,000 yuan a quarter. Corporate income tax: quarterly prepayment and a yearly return
 due on 31 May, small low-profit firms at an effective 5 %. Nothing dated after ``as_of`` exists: a return not yet filed
 or a payment not yet made is missing, as it would be in the bureau's books.
@@ -16,7 +16,7 @@ import numpy as np
 
 from shuiqiao.sandbox.economy.behaviour import Character, Plan
 from shuiqiao.sandbox.economy.industries import INDUSTRIES
-from shuiqiao.sandbox.economy.invoices import monthly_amount, monthly_tax
+from shuiqiao.sandbox.economy.invoices import monthly_amount, monthly_deductible_tax, monthly_tax
 from shuiqiao.sandbox.economy.model import Arrears, Filing, InvoiceRows, Payment, TaxpayerKind, Window
 from shuiqiao.sandbox.economy.periods import MONTHS_PER_QUARTER, MONTHS_PER_YEAR, due_day, first_day, last_day, year_of
 from shuiqiao.sandbox.economy.seeds import IntArray
@@ -29,7 +29,7 @@ _CIT_PERCENT, _SMALL_PROFIT_PERCENT = 25, 5
 _LATE_FEE_PER_DAY = (5, 10_000)
 """0.05 % a day (Tax Collection Law, article 32), as a fraction."""
 _ARREARS_AFTER_DAYS = 10
-_QUICK_SHARE = 0.45
+_QUICK_SHARE = 0.30
 """Share of late returns that follow within three days."""
 _VAT_ITEM = {"A": "农产品", "C": "货物及劳务", "E": "建筑服务", "F": "货物及劳务", "G": "交通运输服务"}
 
@@ -67,7 +67,7 @@ def file_returns(
     amount = monthly_amount(issued, window)
     margin = float(np.clip(0.07 + 0.05 * generator.standard_normal(), -0.05, 0.30))
     drafts = [
-        *_vat(character, window, amount, monthly_tax(issued, window), monthly_tax(received, window)),
+        *_vat(character, window, amount, monthly_tax(issued, window), monthly_deductible_tax(received, window)),
         *_income_tax(character, window, amount, margin),
     ]
     filings: list[Filing] = []

@@ -105,6 +105,7 @@ class _Member:
 
 def _neighbourhood(seed: int, first: int, window: Window, wanted: int) -> tuple[Case, ...]:
     members = _found(seed, first, window)
+    size = np.array([member.character.volume * member.character.ticket_yuan for member in members])
     issued = tuple(
         invoices.issue_invoices(
             stream(seed, first + position, Purpose.SALES),
@@ -112,6 +113,7 @@ def _neighbourhood(seed: int, first: int, window: Window, wanted: int) -> tuple[
             character=member.character,
             plan=member.plan,
             window=window,
+            neighbour_shares=size / size.sum(),
         )
         for position, member in enumerate(members)
     )

@@ -30,7 +30,7 @@ SERIALS_PER_PARTY = 100_000
 MAX_TICKET_YUAN = 50_000_000.0
 _PUBLIC_SERIAL_BASE = 5_000_000_000
 """Public suppliers sell to everybody: their serials are counted per buyer, above every party number."""
-_OPEN_SUNDAY, _OPEN_SATURDAY = 0.16, 0.20
+_SALES_WEEKEND, _PURCHASES_WEEKEND = 0.28, 0.63
 """Share of invoices drawn on a weekend day that stay there; the others move to the Monday or the Friday."""
 _OUTSIDE_VOID_RATE, _OUTSIDE_RED_RATE = 0.036, 0.010
 """Of purchases from outside, as measured on real received invoices."""
@@ -61,16 +61,26 @@ class _Draft:
 
 
 def issue_invoices(
-    generator: np.random.Generator, *, taxpayer: int, character: Character, plan: Plan, window: Window
+    generator: np.random.Generator,
+    *,
+    taxpayer: int,
+    character: Character,
+    plan: Plan,
+    window: Window,
+    neighbour_shares: FloatArray,
 ) -> InvoiceRows:
-    """Draw everything that one taxpayer issues in the window, ordered by day."""
+    """Draw everything that one taxpayer issues in the window, ordered by day.
+
+    neighbour_shares: how much each member of the neighbourhood buys there; sums to 1.
+    """
     months = np.repeat(np.arange(window.months), generator.poisson(invoices_expected(plan, character)))
-    partner = _customers(generator, taxpayer=taxpayer, character=character, months=months)
+    book = _customer_book(generator, taxpayer=taxpayer, character=character, neighbour_shares=neighbour_shares)
+    partner = _customers(generator, book=book, character=character, months=months)
     yuan = character.ticket_yuan * ticket_factor(plan, months)
     yuan *= np.exp(character.ticket_spread * generator.standard_normal(len(months)))
     draft = _Draft(
         partner=partner,
-        day=_days(generator, months, window),
+        day=_days(generator, months, window, weekend=_SALES_WEEKEND),
         rate=_sale_rates(generator, character, len(months)),
         total_fen=_totals(generator, yuan),
         is_void=generator.random(len(months)) < character.void_rate,
@@ -104,13 +114,20 @@ def receive_invoices(
     return ordered(join_rows((inside, outside)))
 
 
-def _customers(generator: np.random.Generator, *, taxpayer: int, character: Character, months: IntArray) -> IntArray:
-    """Return the buyer of each invoice: few large customers, many small ones, changing with the years."""
+def _customer_book(
+    generator: np.random.Generator, *, taxpayer: int, character: Character, neighbour_shares: FloatArray
+) -> IntArray:
+    """Return the customers of a taxpayer, largest first; neighbours buy in proportion to their size."""
     book = private_party(taxpayer, np.arange(character.customers, dtype=np.int64))
     first = taxpayer - taxpayer % NEIGHBOURHOOD
-    neighbours = first + generator.integers(NEIGHBOURHOOD, size=character.customers)
+    neighbours = first + generator.choice(NEIGHBOURHOOD, p=neighbour_shares, size=character.customers)
     is_neighbour = (generator.random(character.customers) < character.inside_share) & (neighbours != taxpayer)
-    book = np.where(is_neighbour, neighbours, book)
+    customers: IntArray = np.where(is_neighbour, neighbours, book)
+    return customers
+
+
+def _customers(generator: np.random.Generator, *, book: IntArray, character: Character, months: IntArray) -> IntArray:
+    """Return the buyer of each invoice: few large customers, many small ones, changing with the years."""
     share = np.arange(1, character.customers + 1) ** -character.concentration
     years = months // MONTHS_PER_YEAR
     draws = generator.random(len(months))
@@ -124,15 +141,15 @@ def _customers(generator: np.random.Generator, *, taxpayer: int, character: Char
     return buyers
 
 
-def _days(generator: np.random.Generator, months: IntArray, window: Window) -> IntArray:
+def _days(generator: np.random.Generator, months: IntArray, window: Window, *, weekend: float) -> IntArray:
     """Return a day within each month, with few on weekends."""
     starts = np.array([day_number(first_day(window.first_month + m)) for m in range(window.months + 1)])
     first, length = starts[:-1][months], np.diff(starts)[months]
     day = first + (generator.random(len(months)) * length).astype(np.int64)
     stays = generator.random(len(months))
     weekday = (day + 3) % 7  # 1970-01-01 was a Thursday, so this is 0 for a Monday
-    day = np.where((weekday == 5) & (stays > _OPEN_SATURDAY), day - 1, day)  # noqa: PLR2004  (Saturday)
-    day = np.where((weekday == 6) & (stays > _OPEN_SUNDAY), day + 1, day)  # noqa: PLR2004  (Sunday)
+    day = np.where((weekday == 5) & (stays > weekend), day - 1, day)  # noqa: PLR2004  (Saturday)
+    day = np.where((weekday == 6) & (stays > weekend), day + 1, day)  # noqa: PLR2004  (Sunday)
     clipped: IntArray = np.clip(day, first, first + length - 1)
     return clipped
 
@@ -163,16 +180,16 @@ def _goods(
     generator: np.random.Generator, taxpayer: int, character: Character, outside_fen: FloatArray, window: Window
 ) -> _Draft:
     """Draw purchases of goods and services whose monthly sum is the given one."""
-    rate = 0.45 * character.volume
+    rate = 0.40 * character.volume * character.buying
     counts = np.where(outside_fen > 0, generator.poisson(rate, window.months) + 1, 0)
     months = np.repeat(np.arange(window.months), counts)
     shares = np.exp(1.1 * generator.standard_normal(len(months)))
     sums = np.bincount(months, weights=shares, minlength=window.months)
     yuan = shares / sums[months] * outside_fen[months] / 100
-    slots = _ranked(generator, character.suppliers, character.concentration + 0.35, len(months))
+    slots = _ranked(generator, character.suppliers, character.concentration + 0.15, len(months))
     return _Draft(
         partner=private_party(taxpayer, CUSTOMER_SLOTS + slots),
-        day=_days(generator, months, window),
+        day=_days(generator, months, window, weekend=_PURCHASES_WEEKEND),
         rate=generator.choice(_GOODS_RATES[0], p=_GOODS_RATES[1], size=len(months)),
         total_fen=_totals(generator, yuan),
         is_void=generator.random(len(months)) < _OUTSIDE_VOID_RATE,
@@ -184,14 +201,14 @@ def _expenses(
     generator: np.random.Generator, taxpayer: int, character: Character, plan: Plan, window: Window
 ) -> _Draft:
     """Draw the small receipts of daily life: freight, telecom, tolls, courier."""
-    expected = np.where(plan.is_active, 0.60 * character.volume + 0.5, 0.0)
+    expected = np.where(plan.is_active, 0.50 * character.volume * character.buying + 0.3, 0.0)
     months = np.repeat(np.arange(window.months), generator.poisson(expected))
     public = PUBLIC_FIRST + _ranked(generator, PUBLIC_COUNT, 1.0, len(months))
     own = private_party(taxpayer, CUSTOMER_SLOTS + character.suppliers + _ranked(generator, 12, 0.8, len(months)))
     yuan = 260.0 * np.exp(0.85 * generator.standard_normal(len(months)))
     return _Draft(
         partner=np.where(generator.random(len(months)) < _PUBLIC_EXPENSE_SHARE, public, own),
-        day=_days(generator, months, window),
+        day=_days(generator, months, window, weekend=_PURCHASES_WEEKEND),
         rate=generator.choice(_EXPENSE_RATES[0], p=_EXPENSE_RATES[1], size=len(months)),
         total_fen=_totals(generator, yuan),
         is_void=generator.random(len(months)) < _OUTSIDE_VOID_RATE,
@@ -319,6 +336,11 @@ def monthly_amount(rows: InvoiceRows, window: Window) -> IntArray:
 def monthly_tax(rows: InvoiceRows, window: Window) -> IntArray:
     """Return the sum of valid tax per month, in fen."""
     return _monthly(rows, rows.tax_fen, window).astype(np.int64)
+
+
+def monthly_deductible_tax(rows: InvoiceRows, window: Window) -> IntArray:
+    """Return the sum of valid tax on special invoices per month, in fen: what a buyer may deduct."""
+    return _monthly(rows, np.where(rows.is_special, rows.tax_fen, 0), window).astype(np.int64)
 
 
 def _monthly(rows: InvoiceRows, values: IntArray, window: Window) -> FloatArray:

@@ -11,9 +11,9 @@ import numpy as np
 
 from shuiqiao.sandbox.economy.seeds import BoolArray, FloatArray
 
-INTERCEPT = -2.75
-SLOPE = 1.9
-SHOCK = 0.5
+INTERCEPT = -3.6
+SLOPE = 3.1
+SHOCK = 0.4
 
 
 def default_risk(generator: np.random.Generator, final_health: FloatArray) -> FloatArray:
