@@ -9,6 +9,8 @@ from enum import StrEnum
 from typing import TYPE_CHECKING, Any, Protocol
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
+
     from shuiqiao.base.ids import Entropy
 
 KEY_ID_BYTES = 16
@@ -112,6 +114,22 @@ class CipherSuite(Protocol):
 
     def verify_signature(self, *, public_key: bytes, message: bytes, signature: bytes) -> None:
         """Return if the signature holds, else raise IntegrityError ``crypto.signature_invalid``."""
+        ...
+
+    def verify_signatures(self, items: Sequence[tuple[bytes, bytes, bytes]]) -> list[str | None]:
+        """Verify many (public key, message, signature), each by itself, for a thread or process that does only that.
+
+        Returns one entry per item in order: None where the signature holds, else the error code. Plain values,
+        so that they cross a process border; never one equation for many, on which nodes could part.
+        """
+        ...
+
+    def verify_signing_key(self, public_key: bytes) -> None:
+        """Return if raw bytes are an acceptable signing key, else raise InvalidInput ``crypto.public_key_invalid``."""
+        ...
+
+    def verify_sealing_key(self, public_key: bytes) -> None:
+        """Return if one can seal to raw bytes, else raise InvalidInput ``crypto.public_key_invalid``."""
         ...
 
     def seal(self, plaintext: bytes, *, recipient: bytes, associated_data: bytes) -> bytes:

@@ -1,0 +1,206 @@
+"""The suite ``gm``: SM2 signatures with SM3 (GM/T 0003, user id 1234567812345678), sealing by SM2 and SM4-GCM.
+
+Inside consensus Tongsuo alone verifies signatures (ADR 0002); GmSSL signs, encrypts and decrypts, drawing its nonces
+from the operating system. Accepted are exactly: an uncompressed key on the curve, r and s in [1, n-1], r + s not 0
+modulo n, and the equation of GM/T 0003.2 section 7.1. All but the equation is decided in ``sm2.py``, before the
+provider.
+"""
+
+from __future__ import annotations
+
+import hashlib
+from functools import lru_cache
+from typing import TYPE_CHECKING, Any
+
+import gmssl_pyx
+import tongsuopy
+from cryptography.exceptions import InvalidTag
+from tongsuopy.crypto import hashes
+from tongsuopy.crypto.asymciphers import ec
+from tongsuopy.crypto.exceptions import InternalError, InvalidSignature
+
+from shuiqiao.base.errors import IntegrityError, InvalidInput, Unavailable
+from shuiqiao.base.ids import system_entropy
+from shuiqiao.crypto import sm2
+from shuiqiao.crypto.aead import NONCE_BYTES, SM4_GCM
+from shuiqiao.crypto.envelope import GM_ENVELOPE, decode_envelope, new_envelope, seal_broken, verify_sealable
+from shuiqiao.crypto.model import KEY_ID_BYTES, SEED_BYTES, SealingKey, SigningKey, SuiteName
+from shuiqiao.crypto.seeds import child_seed, verify_seed
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from shuiqiao.base.ids import Entropy
+
+_CURVE = ec.SM2()
+_SM2_WITH_SM3 = ec.ECDSA(hashes.SM3())
+"""Tongsuo's name for it; on an SM2 key it computes SM2 with the default user id, as the vectors show."""
+
+_IDENTITY_PREFIX = sm2.identity_prefix()
+
+
+def _sm3(data: bytes) -> bytes:
+    return hashlib.new("sm3", data).digest()
+
+
+class Sm2SigningKey:
+    """An SM2 private key in this process; made from a number in [1, n-2]."""
+
+    __slots__ = ("_identity", "_private", "key_id", "public_key")
+
+    def __init__(self, scalar: int) -> None:
+        self.public_key = public_key_of(scalar)
+        self.key_id = _sm3(self.public_key)[:KEY_ID_BYTES]
+        self._private = scalar.to_bytes(sm2.COORDINATE_BYTES, "big")
+        self._identity = _sm3(_IDENTITY_PREFIX + self.public_key[1:])
+
+    def sign(self, message: bytes) -> bytes:
+        """Return the 64-byte signature r || s of a message; two signatures of one message differ."""
+        digest = _sm3(self._identity + message)
+        return sm2.decode_signature_der(gmssl_pyx.sm2_sign_sm3_digest(self._private, digest))
+
+
+class Sm2SealingKey:
+    """An SM2 private key in this process, used for decryption only."""
+
+    __slots__ = ("_private", "public_key")
+
+    def __init__(self, scalar: int) -> None:
+        self.public_key = public_key_of(scalar)
+        self._private = scalar.to_bytes(sm2.COORDINATE_BYTES, "big")
+
+    def open_sealed(self, sealed: bytes, *, associated_data: bytes) -> bytes:
+        """Return the plaintext.
+
+        Raises IntegrityError (``crypto.seal_broken``), InvalidInput (``crypto.sealed_too_large``).
+        """
+        envelope = decode_envelope(sealed, form=GM_ENVELOPE)
+        try:
+            return SM4_GCM.decrypt(
+                envelope.ciphertext,
+                key=self._message_key(envelope.encapsulation),
+                nonce=envelope.nonce,
+                associated_data=envelope.authenticated(recipient=self.public_key, associated_data=associated_data),
+            )
+        except (InvalidTag, InvalidInput, gmssl_pyx.GmsslInnerError) as error:
+            raise seal_broken("it was changed, or sealed to another key or other associated data") from error
+
+    def _message_key(self, encapsulation: bytes) -> bytes:
+        # A point off the curve would let an attacker read the private key piece by piece, so C1 is checked first.
+        sm2.verify_public_key(encapsulation[: sm2.PUBLIC_KEY_BYTES])
+        return bytes(gmssl_pyx.sm2_decrypt(self._private, sm2.encode_ciphertext_der(encapsulation)))
+
+
+class GmSuite:
+    """The suite ``gm`` behind the CipherSuite port: stateless, safe to share between threads."""
+
+    name = SuiteName.GM
+    cose_algorithm = -65537
+    hash_name = "sm3"
+    verifying_provider = f"Tongsuo of tongsuopy {tongsuopy.__version__}"
+
+    def digest(self, data: bytes) -> bytes:
+        """Return the SM3 digest, 32 bytes."""
+        return hashlib.new("sm3", data).digest()
+
+    def new_hash(self) -> Any:
+        """Return a fresh SM3 object."""
+        return hashlib.new("sm3")
+
+    def key_id(self, public_key: bytes) -> bytes:
+        """Return the first 16 bytes of the digest of a raw public key."""
+        return _sm3(public_key)[:KEY_ID_BYTES]
+
+    def generate_signing_key(self, entropy: Entropy) -> SigningKey:
+        """Make a signing key from 32 injected random bytes."""
+        return self.signing_key_from_seed(entropy(SEED_BYTES))
+
+    def signing_key_from_seed(self, seed: bytes) -> SigningKey:
+        """Return the signing key of a seed; raises InvalidInput (``crypto.seed_length``)."""
+        verify_seed(seed)
+        return Sm2SigningKey(sm2.scalar_from_seed(seed, purpose=b"sign"))
+
+    def generate_sealing_key(self, entropy: Entropy) -> SealingKey:
+        """Make a sealing key from 32 injected random bytes."""
+        return self.sealing_key_from_seed(entropy(SEED_BYTES))
+
+    def sealing_key_from_seed(self, seed: bytes) -> SealingKey:
+        """Return the sealing key of a seed; raises InvalidInput (``crypto.seed_length``)."""
+        verify_seed(seed)
+        return Sm2SealingKey(sm2.scalar_from_seed(seed, purpose=b"seal"))
+
+    def derive_seed(self, seed: bytes, *, label: str, context: bytes) -> bytes:
+        """Return a 32-byte child seed: HKDF-SM3 with info = label || 0x00 || context."""
+        return child_seed(seed, hash_name=self.hash_name, label=label, context=context)
+
+    def verify_signing_key(self, public_key: bytes) -> None:
+        """Return if these bytes are an acceptable SM2 key; raises InvalidInput (``crypto.public_key_invalid``)."""
+        sm2.verify_public_key(public_key)
+
+    def verify_sealing_key(self, public_key: bytes) -> None:
+        """Return if one can seal to these bytes; raises InvalidInput (``crypto.public_key_invalid``)."""
+        sm2.verify_public_key(public_key)
+
+    def verify_signature(self, *, public_key: bytes, message: bytes, signature: bytes) -> None:
+        """Return if an SM2 signature holds.
+
+        Raises IntegrityError (``crypto.signature_invalid``), and Unavailable (``crypto.provider_failed``) if the
+        provider itself broke: that is no verdict on the signature.
+        """
+        try:
+            der = sm2.encode_signature_der(signature)
+            _load_public_key(public_key).verify(der, message, _SM2_WITH_SM3)
+        except (InvalidSignature, InvalidInput) as error:
+            raise IntegrityError(
+                "crypto.signature_invalid",
+                f"the SM2 signature of {len(message)} bytes does not hold under key {public_key[:8].hex()}",
+            ) from error
+        except InternalError as error:
+            raise Unavailable(
+                "crypto.provider_failed",
+                f"{self.verifying_provider} failed while verifying: {error}",
+                next_step="restart the node; if it comes back, check memory and the installed packages",
+            ) from error
+
+    def verify_signatures(self, items: Sequence[tuple[bytes, bytes, bytes]]) -> list[str | None]:
+        """Verify (public key, message, signature) one by one; None where it holds, else the error code."""
+        return [self._signature_problem(*item) for item in items]
+
+    def _signature_problem(self, public_key: bytes, message: bytes, signature: bytes) -> str | None:
+        try:
+            self.verify_signature(public_key=public_key, message=message, signature=signature)
+        except IntegrityError as error:
+            return error.code
+        return None
+
+    def seal(self, plaintext: bytes, *, recipient: bytes, associated_data: bytes) -> bytes:
+        """Encrypt to a raw SM2 key, bound to associated data (form: ``envelope.py``).
+
+        Raises InvalidInput (``crypto.public_key_invalid``, ``crypto.plaintext_too_large``,
+        ``crypto.associated_data_too_large``).
+        """
+        verify_sealable(plaintext, associated_data=associated_data)
+        sm2.verify_public_key(recipient)
+        key = system_entropy(SM4_GCM.key_bytes)
+        encapsulation = sm2.decode_ciphertext_der(gmssl_pyx.sm2_encrypt(recipient[1:], key))
+        envelope = new_envelope(GM_ENVELOPE, encapsulation=encapsulation, nonce=system_entropy(NONCE_BYTES))
+        return envelope.header + SM4_GCM.encrypt(
+            plaintext,
+            key=key,
+            nonce=envelope.nonce,
+            associated_data=envelope.authenticated(recipient=recipient, associated_data=associated_data),
+        )
+
+
+def public_key_of(scalar: int) -> bytes:
+    """Return 0x04 || x || y for a private key in [1, n-2]; raises InvalidInput (``crypto.private_key_invalid``)."""
+    if not sm2.is_private_scalar(scalar):
+        raise InvalidInput("crypto.private_key_invalid", "an SM2 private key is a number from 1 to n-2")
+    point = ec.derive_private_key(scalar, _CURVE).public_key().public_numbers()
+    return b"\x04" + point.x.to_bytes(sm2.COORDINATE_BYTES, "big") + point.y.to_bytes(sm2.COORDINATE_BYTES, "big")
+
+
+@lru_cache(maxsize=4096)
+def _load_public_key(public_key: bytes) -> ec.EllipticCurvePublicKey:
+    sm2.verify_public_key(public_key)
+    return ec.EllipticCurvePublicKey.from_encoded_point(_CURVE, public_key)

@@ -1,0 +1,237 @@
+"""The suite ``intl``: Ed25519 (RFC 8032), SHA-256, X25519 (RFC 7748) with HKDF-SHA256 and AES-256-GCM.
+
+Inside consensus libsodium alone verifies signatures (ADR 0002); ``cryptography`` signs, agrees on keys and encrypts.
+Accepted are exactly: a canonical public key that is not of small order, an s below the group order, an R that is
+canonical and not of small order, and the cofactorless equation. What can be decided by comparing bytes is decided
+here, before the provider, so that a change of provider could not move that line.
+"""
+
+from __future__ import annotations
+
+import hashlib
+from functools import lru_cache
+from typing import TYPE_CHECKING, Any
+
+from cryptography.exceptions import InvalidTag
+from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
+from cryptography.hazmat.primitives.asymmetric.x25519 import X25519PrivateKey, X25519PublicKey
+from nacl import __version__ as pynacl_version
+from nacl.bindings import crypto_sign_open
+from nacl.exceptions import BadSignatureError
+
+from shuiqiao.base.errors import IntegrityError, InvalidInput
+from shuiqiao.base.ids import system_entropy
+from shuiqiao.crypto.aead import AES_256_GCM, NONCE_BYTES
+from shuiqiao.crypto.envelope import INTL_ENVELOPE, decode_envelope, new_envelope, seal_broken, verify_sealable
+from shuiqiao.crypto.kdf import hkdf
+from shuiqiao.crypto.model import KEY_ID_BYTES, SEED_BYTES, SealingKey, SigningKey, SuiteName
+from shuiqiao.crypto.seeds import child_seed, verify_seed
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from shuiqiao.base.ids import Entropy
+
+PUBLIC_KEY_BYTES = 32
+SIGNATURE_BYTES = 64
+FIELD_PRIME = 2**255 - 19
+GROUP_ORDER = 2**252 + 27742317777372353535851937790883648493
+
+_SMALL_ORDER_Y = frozenset(
+    {
+        0,
+        1,
+        FIELD_PRIME - 1,
+        2707385501144840649318225287225658788936804267575313519463743609750303021250,
+        55188659117513257062467267217118295137698188065244968500265048394206261417927,
+    }
+)
+"""The y coordinates of the eight points whose order divides 8: under such a key one signature fits any message."""
+
+_SIGN_BIT = 1 << 255
+_SEAL_LABEL = b"shuiqiao/seal/intl/1"
+
+
+class Ed25519SigningKey:
+    """An Ed25519 private key in this process; the seed is RFC 8032's 32-byte secret."""
+
+    __slots__ = ("_private", "key_id", "public_key")
+
+    def __init__(self, seed: bytes) -> None:
+        verify_seed(seed)
+        self._private = Ed25519PrivateKey.from_private_bytes(seed)
+        self.public_key = self._private.public_key().public_bytes_raw()
+        self.key_id = hashlib.sha256(self.public_key).digest()[:KEY_ID_BYTES]
+
+    def sign(self, message: bytes) -> bytes:
+        """Return the 64-byte signature of a message; the same message gives the same signature."""
+        return self._private.sign(message)
+
+
+class X25519SealingKey:
+    """An X25519 private key in this process; the seed is RFC 7748's scalar before clamping."""
+
+    __slots__ = ("_private", "public_key")
+
+    def __init__(self, seed: bytes) -> None:
+        verify_seed(seed)
+        self._private = X25519PrivateKey.from_private_bytes(seed)
+        self.public_key = self._private.public_key().public_bytes_raw()
+
+    def open_sealed(self, sealed: bytes, *, associated_data: bytes) -> bytes:
+        """Return the plaintext.
+
+        Raises IntegrityError (``crypto.seal_broken``), InvalidInput (``crypto.sealed_too_large``).
+        """
+        envelope = decode_envelope(sealed, form=INTL_ENVELOPE)
+        try:
+            shared = _agree(self._private, envelope.encapsulation)
+            return AES_256_GCM.decrypt(
+                envelope.ciphertext,
+                key=_message_key(shared, ephemeral=envelope.encapsulation, recipient=self.public_key),
+                nonce=envelope.nonce,
+                associated_data=envelope.authenticated(recipient=self.public_key, associated_data=associated_data),
+            )
+        except (InvalidTag, InvalidInput) as error:
+            raise seal_broken("it was changed, or sealed to another key or other associated data") from error
+
+
+class IntlSuite:
+    """The suite ``intl`` behind the CipherSuite port: stateless, safe to share between threads."""
+
+    name = SuiteName.INTL
+    cose_algorithm = -19
+    hash_name = "sha256"
+    verifying_provider = f"libsodium of PyNaCl {pynacl_version}"
+
+    def digest(self, data: bytes) -> bytes:
+        """Return the SHA-256 digest, 32 bytes."""
+        return hashlib.sha256(data).digest()
+
+    def new_hash(self) -> Any:
+        """Return a fresh SHA-256 object."""
+        return hashlib.sha256()
+
+    def key_id(self, public_key: bytes) -> bytes:
+        """Return the first 16 bytes of the digest of a raw public key."""
+        return hashlib.sha256(public_key).digest()[:KEY_ID_BYTES]
+
+    def generate_signing_key(self, entropy: Entropy) -> SigningKey:
+        """Make a signing key from 32 injected random bytes."""
+        return Ed25519SigningKey(entropy(SEED_BYTES))
+
+    def signing_key_from_seed(self, seed: bytes) -> SigningKey:
+        """Return the signing key of a seed; raises InvalidInput (``crypto.seed_length``)."""
+        return Ed25519SigningKey(seed)
+
+    def generate_sealing_key(self, entropy: Entropy) -> SealingKey:
+        """Make a sealing key from 32 injected random bytes."""
+        return X25519SealingKey(entropy(SEED_BYTES))
+
+    def sealing_key_from_seed(self, seed: bytes) -> SealingKey:
+        """Return the sealing key of a seed; raises InvalidInput (``crypto.seed_length``)."""
+        return X25519SealingKey(seed)
+
+    def derive_seed(self, seed: bytes, *, label: str, context: bytes) -> bytes:
+        """Return a 32-byte child seed: HKDF-SHA256 with info = label || 0x00 || context."""
+        return child_seed(seed, hash_name=self.hash_name, label=label, context=context)
+
+    def verify_signing_key(self, public_key: bytes) -> None:
+        """Return if these bytes are an acceptable Ed25519 key; raises InvalidInput (``crypto.public_key_invalid``)."""
+        _verify_public_key(public_key)
+
+    def verify_sealing_key(self, public_key: bytes) -> None:
+        """Return if one can seal to these bytes; raises InvalidInput (``crypto.public_key_invalid``)."""
+        _agree(_PROBE, public_key)
+
+    def verify_signature(self, *, public_key: bytes, message: bytes, signature: bytes) -> None:
+        """Return if an Ed25519 signature holds; raises IntegrityError (``crypto.signature_invalid``)."""
+        try:
+            _verify_public_key(public_key)
+            _verify_signature_form(signature)
+            crypto_sign_open(signature + message, public_key)
+        except (BadSignatureError, InvalidInput) as error:
+            raise IntegrityError(
+                "crypto.signature_invalid",
+                f"the Ed25519 signature of {len(message)} bytes does not hold under key {public_key[:8].hex()}",
+            ) from error
+
+    def verify_signatures(self, items: Sequence[tuple[bytes, bytes, bytes]]) -> list[str | None]:
+        """Verify (public key, message, signature) one by one; None where it holds, else the error code."""
+        return [self._signature_problem(*item) for item in items]
+
+    def _signature_problem(self, public_key: bytes, message: bytes, signature: bytes) -> str | None:
+        try:
+            self.verify_signature(public_key=public_key, message=message, signature=signature)
+        except IntegrityError as error:
+            return error.code
+        return None
+
+    def seal(self, plaintext: bytes, *, recipient: bytes, associated_data: bytes) -> bytes:
+        """Encrypt to a raw X25519 key, bound to associated data (form: ``envelope.py``).
+
+        Raises InvalidInput (``crypto.public_key_invalid``, ``crypto.plaintext_too_large``,
+        ``crypto.associated_data_too_large``).
+        """
+        verify_sealable(plaintext, associated_data=associated_data)
+        ephemeral = X25519PrivateKey.generate()
+        shared = _agree(ephemeral, recipient)
+        ephemeral_public = ephemeral.public_key().public_bytes_raw()
+        envelope = new_envelope(INTL_ENVELOPE, encapsulation=ephemeral_public, nonce=system_entropy(NONCE_BYTES))
+        return envelope.header + AES_256_GCM.encrypt(
+            plaintext,
+            key=_message_key(shared, ephemeral=ephemeral_public, recipient=recipient),
+            nonce=envelope.nonce,
+            associated_data=envelope.authenticated(recipient=recipient, associated_data=associated_data),
+        )
+
+
+_PROBE = X25519PrivateKey.from_private_bytes(bytes(31) + b"\x40")
+"""A fixed scalar with which to ask whether a public key is one of the few that give nothing but zeros."""
+
+
+def _agree(private: X25519PrivateKey, public_key: bytes) -> bytes:
+    # The library refuses a shared secret of zeros, which is what points of small order give (RFC 7748 section 6.1).
+    try:
+        return private.exchange(X25519PublicKey.from_public_bytes(public_key))
+    except ValueError as error:
+        raise InvalidInput(
+            "crypto.public_key_invalid", f"{public_key[:32].hex()} ({len(public_key)} bytes) is no usable X25519 key"
+        ) from error
+
+
+def _message_key(shared: bytes, *, ephemeral: bytes, recipient: bytes) -> bytes:
+    info = _SEAL_LABEL + ephemeral + recipient
+    return hkdf(shared, hash_name="sha256", info=info, length=AES_256_GCM.key_bytes)
+
+
+@lru_cache(maxsize=4096)
+def _verify_public_key(public_key: bytes) -> None:
+    if len(public_key) != PUBLIC_KEY_BYTES:
+        raise _bad_key(public_key, f"it has {len(public_key)} bytes instead of {PUBLIC_KEY_BYTES}")
+    _verify_point(public_key, what="the key")
+
+
+def _verify_point(encoded: bytes, *, what: str) -> None:
+    # RFC 8032 section 5.1.3 step 1 and small orders; that the point is on the curve is left to the provider.
+    y = int.from_bytes(encoded, "little") & (_SIGN_BIT - 1)
+    if y >= FIELD_PRIME:
+        raise _bad_key(encoded, f"{what} is not canonically encoded")
+    if y in _SMALL_ORDER_Y:
+        raise _bad_key(encoded, f"{what} is a point of small order")
+
+
+def _verify_signature_form(signature: bytes) -> None:
+    if len(signature) != SIGNATURE_BYTES:
+        raise _bad_form(f"it has {len(signature)} bytes instead of {SIGNATURE_BYTES}")
+    if int.from_bytes(signature[32:], "little") >= GROUP_ORDER:
+        raise _bad_form("s is not below the group order")
+    _verify_point(signature[:32], what="R")
+
+
+def _bad_key(encoded: bytes, reason: str) -> InvalidInput:
+    return InvalidInput("crypto.public_key_invalid", f"{encoded[:32].hex()} is not acceptable: {reason}")
+
+
+def _bad_form(reason: str) -> InvalidInput:
+    return InvalidInput("crypto.signature_form", f"the signature is malformed: {reason}")
