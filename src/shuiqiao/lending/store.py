@@ -2,7 +2,20 @@
 
 from __future__ import annotations
 
-from sqlalchemy import BigInteger, Column, Engine, LargeBinary, MetaData, String, Table, Text, insert, select, update
+from sqlalchemy import (
+    BigInteger,
+    Column,
+    Engine,
+    LargeBinary,
+    MetaData,
+    String,
+    Table,
+    Text,
+    delete,
+    insert,
+    select,
+    update,
+)
 
 from shuiqiao.base.encoding import encode_json
 from shuiqiao.lending.model import Application, Decision
@@ -29,6 +42,7 @@ _decisions = Table(
     Column("limit_fen", BigInteger, nullable=False),
     Column("annual_rate", String(16)),
     Column("explanation", Text, nullable=False),
+    Column("reasons_salt", LargeBinary(32), nullable=False),
     Column("sealed_opening", LargeBinary, nullable=False),
 )
 
@@ -62,8 +76,8 @@ class LendingStore:
                 )
             )
 
-    def add_decision(self, decision: Decision, *, sealed_opening: bytes) -> None:
-        """Keep a decision with its full explanation and close its application, at once."""
+    def add_decision(self, decision: Decision, *, sealed_opening: bytes, reasons_salt: bytes) -> None:
+        """Keep a decision with its explanation (the ledger has its salted digest), and close its application."""
         with self._engine.begin() as connection:
             connection.execute(
                 insert(_decisions).values(
@@ -72,6 +86,7 @@ class LendingStore:
                     limit_fen=decision.limit_fen,
                     annual_rate=None if decision.annual_rate is None else str(decision.annual_rate),
                     explanation=encode_json(decision.explanation()).decode(),
+                    reasons_salt=reasons_salt,
                     sealed_opening=sealed_opening,
                 )
             )
@@ -79,6 +94,14 @@ class LendingStore:
                 update(_applications)
                 .where(_applications.c.application == decision.application)
                 .values(status=str(decision.outcome))
+            )
+
+    def withdraw_decision(self, application: bytes) -> None:
+        """Forget a decision that the ledger refused, and open its application again."""
+        with self._engine.begin() as connection:
+            connection.execute(delete(_decisions).where(_decisions.c.application == application))
+            connection.execute(
+                update(_applications).where(_applications.c.application == application).values(status="submitted")
             )
 
     def decisions(self) -> list[tuple[bytes, str]]:

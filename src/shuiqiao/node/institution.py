@@ -1,0 +1,254 @@
+"""One institution, composed: its home, keys, ledger engine, outbox, vault, and the desks its role gives it.
+
+The writer named in the genesis orders transactions; every other member follows it. A tax bureau has a vault, a consent
+desk and answers requests; a bank has a consent file, asks, and lends; a regulator has a file of sealed openings.
+Whoever opens an institution closes it.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from functools import cached_property
+from typing import TYPE_CHECKING, Self
+
+from shuiqiao.base.clock import Clock, SystemClock
+from shuiqiao.base.errors import Denied, InvalidInput
+from shuiqiao.base.ids import Entropy, MemberId, system_entropy
+from shuiqiao.consent import store as consent_store
+from shuiqiao.consent.service import ConsentDesk, ConsentFile
+from shuiqiao.consent.store import ConsentStore
+from shuiqiao.crypto.suites import get_suite
+from shuiqiao.exchange import store as exchange_store
+from shuiqiao.exchange.provider import Provider
+from shuiqiao.exchange.recipient import Recipient
+from shuiqiao.exchange.store import ProviderStore, RecipientStore
+from shuiqiao.ledger.engine.embedded import EmbeddedLedger
+from shuiqiao.ledger.engine.follower import FollowerLedger
+from shuiqiao.ledger.engine.port import EmbeddedSettings, FollowerSettings
+from shuiqiao.lending import store as lending_store
+from shuiqiao.lending.service import LendingDesk
+from shuiqiao.lending.store import LendingStore, OpeningStore
+from shuiqiao.members.contract import MemberKeyRing
+from shuiqiao.members.genesis import decode_genesis, network_parameters
+from shuiqiao.members.model import Role
+from shuiqiao.node import store as node_store
+from shuiqiao.node.database import open_database
+from shuiqiao.node.home import load_genesis
+from shuiqiao.node.keys import MemberKeys, find_passphrase, load_keys
+from shuiqiao.node.kinds import network_kinds
+from shuiqiao.node.outbox import Outbox
+from shuiqiao.node.settings import Home, NodeSettings, database_url, load_settings
+from shuiqiao.node.store import OutboxStore
+from shuiqiao.standards.publication import load_catalogue
+from shuiqiao.vault.service import Vault
+
+if TYPE_CHECKING:
+    from sqlalchemy import Engine
+
+    from shuiqiao.ledger.engine.port import LedgerPeer
+    from shuiqiao.ledger.model import LedgerEngine, NetworkParameters
+
+_TABLES = (node_store.metadata, consent_store.metadata, exchange_store.metadata, lending_store.metadata)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Surroundings:
+    """What an institution takes from outside itself: time, randomness, and the writer it follows (None for itself)."""
+
+    clock: Clock
+    entropy: Entropy
+    writer: LedgerPeer | None = None
+
+    @classmethod
+    def of_this_machine(cls) -> Surroundings:
+        """The system's clock and randomness."""
+        return cls(clock=SystemClock(), entropy=system_entropy)
+
+
+class Institution:
+    """A member of the network at work in its home."""
+
+    def __init__(
+        self,
+        home: Home,
+        *,
+        settings: NodeSettings,
+        keys: MemberKeys,
+        genesis: bytes,
+        surroundings: Surroundings,
+    ) -> None:
+        """Compose a member from what was read; use ``open``."""
+        self.home = home
+        self.settings = settings
+        self.keys = keys
+        self.genesis = genesis
+        self.parameters: NetworkParameters = network_parameters(genesis)
+        self.suite = get_suite(self.parameters.suite)
+        self.member = MemberId(settings.member)
+        self.surroundings = surroundings
+        self.catalogue = load_catalogue()
+        self.kinds = network_kinds()
+        self.engine = self._open_engine()
+        self.database: Engine = open_database(database_url(home), metadatas=_TABLES)
+        self.outbox = Outbox(
+            self.engine,
+            store=OutboxStore(self.database),
+            member=self.member,
+            key=keys.signing,
+            kinds=self.kinds,
+            suite=self.suite,
+            clock=surroundings.clock,
+            entropy=surroundings.entropy,
+        )
+
+    @classmethod
+    def open(
+        cls, home: Home, *, surroundings: Surroundings | None = None, passphrase: bytes | None = None
+    ) -> Institution:
+        """Open a home: settings, genesis, keys, ledger, database; then send what the outbox still holds.
+
+        Raises Unavailable ``node.home_missing``, Denied ``crypto.passphrase_wrong``, InvalidInput
+        ``node.member_foreign``, and what the ledger raises for damaged files.
+        """
+        settings = load_settings(home)
+        genesis = load_genesis(home.genesis)
+        _require_member(settings, genesis)
+        keys = load_keys(home, passphrase=find_passphrase(home) if passphrase is None else passphrase)
+        found = cls(
+            home,
+            settings=settings,
+            keys=keys,
+            genesis=genesis,
+            surroundings=surroundings or Surroundings.of_this_machine(),
+        )
+        found.outbox.resend()
+        return found
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *_exception: object) -> None:
+        self.close()
+
+    def close(self) -> None:
+        """Finish, and release files and threads."""
+        self.outbox.flush()
+        if "vault" in self.__dict__:
+            self.vault.close()
+        self.engine.close()
+        self.database.dispose()
+
+    @cached_property
+    def vault(self) -> Vault:
+        """The private records of a tax bureau."""
+        self._require(Role.TAX_BUREAU)
+        return Vault.open(
+            self.home.vault,
+            suite=self.suite,
+            catalogue=self.catalogue,
+            clock=self.surroundings.clock,
+            entropy=self.surroundings.entropy,
+        )
+
+    @cached_property
+    def consent_desk(self) -> ConsentDesk:
+        """Where a bureau takes in consents."""
+        self._require(Role.TAX_BUREAU)
+        return ConsentDesk(
+            submitter=self.outbox, store=ConsentStore(self.database), suite=self.suite, catalogue=self.catalogue
+        )
+
+    @cached_property
+    def provider(self) -> Provider:
+        """A bureau's answers to requests."""
+        return Provider(
+            submitter=self.outbox,
+            store=ProviderStore(self.database),
+            desk=self.consent_desk,
+            vault=self.vault,
+            key=self.keys.signing,
+            suite=self.suite,
+            catalogue=self.catalogue,
+            entropy=self.surroundings.entropy,
+        )
+
+    @cached_property
+    def consent_file(self) -> ConsentFile:
+        """A bank's file of the consents given to it."""
+        self._require(Role.BANK)
+        return ConsentFile(submitter=self.outbox, store=ConsentStore(self.database), suite=self.suite)
+
+    @cached_property
+    def recipient(self) -> Recipient:
+        """A bank's requests."""
+        return Recipient(
+            submitter=self.outbox,
+            store=RecipientStore(self.database),
+            consents=self.consent_file,
+            key=self.keys.signing,
+            sealing_key=self.keys.sealing,
+            suite=self.suite,
+            catalogue=self.catalogue,
+            entropy=self.surroundings.entropy,
+        )
+
+    @cached_property
+    def lending_desk(self) -> LendingDesk:
+        """A bank's applications and decisions."""
+        self._require(Role.BANK)
+        return LendingDesk(
+            submitter=self.outbox,
+            store=LendingStore(self.database),
+            suite=self.suite,
+            entropy=self.surroundings.entropy,
+        )
+
+    @cached_property
+    def openings(self) -> OpeningStore:
+        """A regulator's file of sealed openings."""
+        self._require(Role.REGULATOR)
+        return OpeningStore(self.database)
+
+    def _open_engine(self) -> LedgerEngine:
+        key_ring = MemberKeyRing()
+        if self.member == self.parameters.operator:
+            return EmbeddedLedger.open(
+                self.home.ledger,
+                parameters=self.parameters,
+                kinds=self.kinds,
+                key_ring=key_ring,
+                clock=self.surroundings.clock,
+                operator_key=self.keys.signing,
+                settings=EmbeddedSettings(
+                    verifier_processes=self.settings.verifier_processes, linger_ms=self.settings.block_linger_ms
+                ),
+            )
+        if self.surroundings.writer is None:
+            raise InvalidInput(
+                "node.writer_unnamed",
+                f"{self.member} follows the writer {self.parameters.operator}, and no link to it was given",
+                next_step="open this home together with the writer's, as `shuiqiao demo` does",
+            )
+        return FollowerLedger.open(
+            self.home.ledger,
+            parameters=self.parameters,
+            kinds=self.kinds,
+            key_ring=key_ring,
+            clock=self.surroundings.clock,
+            writer=self.surroundings.writer,
+            settings=FollowerSettings(verifier_processes=self.settings.verifier_processes),
+        )
+
+    def _require(self, role: Role) -> None:
+        if self.settings.role is not role:
+            raise Denied("node.role_wrong", f"{self.member} is a {self.settings.role}; this is for a {role}")
+
+
+def _require_member(settings: NodeSettings, genesis: bytes) -> None:
+    members = {member.id: member for member in decode_genesis(genesis).members}
+    member = members.get(MemberId(settings.member))
+    if member is None or member.role is not settings.role:
+        raise InvalidInput(
+            "node.member_foreign",
+            f"node.toml names {settings.member} ({settings.role}), which the genesis does not: {', '.join(members)}",
+        )
