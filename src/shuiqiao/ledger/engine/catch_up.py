@@ -123,7 +123,7 @@ class Catcher:
         self._require_signed_leaves(blocks, checkpoint)
         # Step 5: every signature of every transaction.
         decoded = [self._decode(block) for block in blocks]
-        view = self._replica.view()[1]
+        view = self._replica.current
         transactions = [tx for txs in decoded for tx in txs]
         proven = prove_signatures(transactions, view, machine=self._replica.machine, verifier=self._verifier)
         candidates = iter(

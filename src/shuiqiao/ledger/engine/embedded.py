@@ -206,7 +206,7 @@ class EmbeddedLedger:
     def _step(self) -> None:
         """Take in, check, and write a block when one is due."""
         if self._admission.has_room() and len(self._intake):
-            self._admission.admit(self._intake.take(_TAKEN_AT_ONCE), self._replica.view()[1])
+            self._admission.admit(self._intake.take(_TAKEN_AT_ONCE), self._replica.current)
         self._admission.start_checks()
         answers = self._verifier.finished(wake=self._intake.wake_descriptor, timeout_s=self._wait_s())
         self._intake.woken()
@@ -216,10 +216,10 @@ class EmbeddedLedger:
 
     def _wait_s(self) -> float | None:
         """Return how long there is nothing to do but wait; None until woken."""
-        if self._admission.is_ready():
-            return max(0.0, self._linger_end() - time.monotonic()) if self._is_worth_waiting() else 0.0
         if len(self._intake) and self._admission.has_room():
             return 0.0
+        if self._admission.is_ready():
+            return max(0.0, self._linger_end() - time.monotonic()) if self._is_worth_waiting() else 0.0
         if self._admission.is_checking() and (self._intake.is_refusing or not self._admission.has_room()):
             # Nothing more can be taken in now, and verdicts come by themselves.
             return None

@@ -18,7 +18,7 @@ from shuiqiao.base.errors import IntegrityError, InvalidInput, ShuiqiaoError
 from shuiqiao.ledger.entry import decode_entry
 from shuiqiao.ledger.log import Frontier, consistency_path, leaf_hash, root_from_reader
 from shuiqiao.ledger.machine import BlockResult, Candidate, StateMachine
-from shuiqiao.ledger.model import Block, BlockContext, Checkpoint, NetworkParameters, Transaction
+from shuiqiao.ledger.model import Block, BlockContext, Checkpoint, NetworkParameters, StateView, Transaction
 from shuiqiao.ledger.state import OverlayState, genesis_writes
 from shuiqiao.ledger.store.checkpoint_file import CheckpointFile
 from shuiqiao.ledger.store.disk import Disk
@@ -27,7 +27,7 @@ from shuiqiao.ledger.store.index import BlockPlace, BlockRecord, Head, Index, In
 from shuiqiao.ledger.store.lock import FolderLock
 from shuiqiao.ledger.store.recovery import Recovery, recover
 from shuiqiao.ledger.store.segments import SegmentFiles, StoredFrame
-from shuiqiao.ledger.store.state_view import SnapshotState, ValueCache, replay_id
+from shuiqiao.ledger.store.state_view import CurrentState, SnapshotState, ValueCache, replay_id
 
 SEGMENTS_FOLDER: Final = "segments"
 INDEX_FOLDER: Final = "index.lmdb"
@@ -75,6 +75,7 @@ class Replica:
             (folder / name).mkdir(parents=True, exist_ok=True)
         self._lock = FolderLock(folder)
         self._cache = ValueCache()
+        self._current = CurrentState()
         self._view_lock = threading.Lock()
         self._index: Index | None = None
         self._files = SegmentFiles(
@@ -183,7 +184,12 @@ class Replica:
 
     def overlay(self) -> OverlayState:
         """Return a fresh overlay over the last committed state, for one block."""
-        return OverlayState(self._view)
+        return OverlayState(self._current)
+
+    @property
+    def current(self) -> StateView:
+        """The last committed state, for the thread that executes and commits only."""
+        return self._current
 
     def execute(self, candidates: Iterable[Candidate], *, overlay: OverlayState, time_ms: int) -> Execution:
         """Execute the next block on an overlay over the last committed state; nothing is stored."""
@@ -193,7 +199,7 @@ class Replica:
             overlay,
             BlockContext(height=head.height + 1, time_ms=time_ms),
             previous_time_ms=head.time_ms,
-            replay=self._view,
+            replay=self._current,
         )
         frontier = self._frontier.copy()
         nodes: list[bytes] = []
@@ -252,13 +258,14 @@ class Replica:
             )
         )
         self._frontier = execution.frontier
-        self._adopt(head)
+        self._adopt(head, written=execution.writes)
 
-    def _adopt(self, head: Head) -> None:
+    def _adopt(self, head: Head, *, written: Iterable[str] = ()) -> None:
         view = SnapshotState(self._open().snapshot(), cache=self._cache)
         with self._view_lock:
             self.head = head
             self._view = view
+        self._current.changed(written, view)
 
     def _open(self) -> Index:
         if self._index is None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from typing import Any, Final
 
 from shuiqiao.base.encoding import decode_cbor
@@ -11,6 +12,9 @@ from shuiqiao.ledger.store.index import Snapshot
 MAX_CACHED_VALUES: Final = 32_768
 MAX_CACHED_VALUE_BYTES: Final = 2_048
 """Together they bound the cache to about 64 MiB of encoded values."""
+
+MAX_HOT_VALUES: Final = 4_096
+"""Values remembered across blocks: members, gates and what is used right now."""
 
 
 class ValueCache:
@@ -53,6 +57,40 @@ class SnapshotState:
     def expiry_hour(self, author: MemberId, transaction_id: bytes) -> int | None:
         """Return the hour in which an accepted (author, id) expires, None if it is not remembered."""
         return self.snapshot.replay_hour(replay_id(author, transaction_id))
+
+
+class CurrentState:
+    """The state of the last committed block for the one thread that executes and commits.
+
+    Remembers values, and that keys are absent, across blocks: every change passes through ``changed``. What each
+    transaction asks for again (gates, members) then costs a dictionary look-up.
+    """
+
+    def __init__(self) -> None:
+        self._values: dict[str, Any] = {}
+        self._view: SnapshotState | None = None
+
+    def get(self, key: str) -> Any:
+        """Return the value of a key, None if absent. The value is shared: never change it in place."""
+        if key in self._values:
+            return self._values[key]
+        assert self._view is not None
+        value = self._view.get(key)
+        if len(self._values) >= MAX_HOT_VALUES:
+            self._values.clear()
+        self._values[key] = value
+        return value
+
+    def expiry_hour(self, author: MemberId, transaction_id: bytes) -> int | None:
+        """Return the hour in which an accepted (author, id) expires, None if it is not remembered."""
+        assert self._view is not None
+        return self._view.expiry_hour(author, transaction_id)
+
+    def changed(self, keys: Iterable[str], view: SnapshotState) -> None:
+        """Go on to the next committed block, which wrote these keys."""
+        self._view = view
+        for key in keys:
+            self._values.pop(key, None)
 
 
 def replay_id(author: MemberId, transaction_id: bytes) -> bytes:
