@@ -10,6 +10,7 @@ It does not know who may sign what: each room names the public keys it expects, 
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Generic, TypeVar
 
@@ -36,6 +37,8 @@ _DOMAIN = "shuiqiao/document/"
 _PAYLOAD_FIELDS = {"network", "body"}
 _MESSAGE_PARTS = 4
 _SIGNATURE_PARTS = 3
+_Array = (list, tuple)
+"""Below a tag the decoder gives arrays as tuples."""
 
 Body = TypeVar("Body", bound=msgspec.Struct)
 
@@ -130,16 +133,20 @@ def _signed_message(payload: bytes, *, name: str, protected: bytes) -> bytes:
     return encode_cbor(["Signature", _NO_HEADERS, protected, f"{_DOMAIN}{name}".encode(), payload])
 
 
-def _message_parts(message: Any) -> tuple[bytes, list[Any]]:
+def _is_empty_map(value: Any) -> bool:
+    return isinstance(value, Mapping) and not value
+
+
+def _message_parts(message: Any) -> tuple[bytes, Sequence[Any]]:
     if not isinstance(message, cbor2.CBORTag) or message.tag != _COSE_SIGN_TAG:
         raise _malformed("not a tagged COSE_Sign message")
     value = message.value
-    if not isinstance(value, list) or len(value) != _MESSAGE_PARTS:
+    if not isinstance(value, _Array) or len(value) != _MESSAGE_PARTS:
         raise _malformed(f"a COSE_Sign message has {_MESSAGE_PARTS} parts")
     protected, unprotected, payload, signatures = value
-    if protected != _NO_HEADERS or unprotected != {}:
+    if protected != _NO_HEADERS or not _is_empty_map(unprotected):
         raise _malformed("the message carries headers of its own")
-    if not isinstance(payload, bytes) or not isinstance(signatures, list):
+    if not isinstance(payload, bytes) or not isinstance(signatures, _Array):
         raise _malformed("payload or signatures are of a wrong type")
     if not 1 <= len(signatures) <= MAX_DOCUMENT_SIGNATURES:
         raise _malformed(f"{len(signatures)} signatures where 1 to {MAX_DOCUMENT_SIGNATURES} are allowed")
@@ -147,11 +154,13 @@ def _message_parts(message: Any) -> tuple[bytes, list[Any]]:
 
 
 def _signature(part: Any, suite: CipherSuite) -> Signature:
-    if not isinstance(part, list) or len(part) != _SIGNATURE_PARTS:
+    if not isinstance(part, _Array) or len(part) != _SIGNATURE_PARTS:
         raise _malformed(f"a signature has {_SIGNATURE_PARTS} parts")
     protected, unprotected, signature = part
-    if not isinstance(protected, bytes) or not isinstance(signature, bytes) or unprotected != {}:
+    if not isinstance(protected, bytes) or not isinstance(signature, bytes):
         raise _malformed("a signature's parts are of a wrong type")
+    if not _is_empty_map(unprotected):
+        raise _malformed("a signature carries unprotected headers")
     headers = decode_cbor_strict(protected, max_bytes=64)
     if not isinstance(headers, dict) or set(headers) != {_ALGORITHM, _KEY_ID}:
         raise _malformed("a signature's protected headers are not exactly alg and kid")
