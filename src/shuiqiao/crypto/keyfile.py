@@ -1,0 +1,322 @@
+"""Encrypted key files: one 32-byte seed each, opened by a passphrase.
+
+The file is canonical JSON (RFC 8785 form) and a line feed:
+
+    {"argon2id":{"lanes","memory_kib","passes","salt"},"checksum","cipher","ciphertext","format":"shuiqiao-key",
+     "nonce","purpose","suite","version":1}
+
+Argon2id (RFC 9106) turns the passphrase into the cipher's key; AES-256-GCM (``intl``) or SM4-GCM (``gm``) encrypts the
+seed and authenticates every other field but the checksum. The checksum, a digest of all other fields, tells a damaged
+file from a wrong passphrase without knowing the passphrase; whoever rewrites the file can rewrite it too, and is then
+caught by the cipher, as a wrong passphrase. LIMIT: there is no national passphrase hash, so ``gm`` files rest on
+Argon2id (BLAKE2b) as well.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import os
+import re
+import stat
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Final
+
+import msgspec
+from argon2.low_level import Type, hash_secret_raw
+from cryptography.exceptions import InvalidTag
+
+from shuiqiao.base.encoding import decode_json, encode_json
+from shuiqiao.base.errors import Conflict, Denied, IntegrityError, InvalidInput, Unavailable
+from shuiqiao.crypto.aead import AES_256_GCM, NONCE_BYTES, SM4_GCM, TAG_BYTES, AuthenticatedCipher
+from shuiqiao.crypto.kdf import verify_hash_present
+from shuiqiao.crypto.model import SEED_BYTES, SuiteName
+from shuiqiao.crypto.seeds import verify_seed
+
+if TYPE_CHECKING:
+    from shuiqiao.base.ids import Entropy
+
+MAX_FILE_BYTES = 4096
+"""In bytes: a key file takes about 500."""
+
+MAX_PASSPHRASE_BYTES = 1024
+"""In bytes: a passphrase is typed or generated, not a document."""
+
+SALT_BYTES = 16
+
+MAX_MEMORY_KIB = 1024 * 1024
+MAX_PASSES = 16
+MAX_LANES = 16
+"""A hostile file may not take more than 1 GiB and a few seconds before it is refused."""
+
+_MIN_MEMORY_KIB_PER_LANE = 8
+_FORMAT = "shuiqiao-key"
+_VERSION = 1
+_PURPOSE = re.compile(r"[a-z][a-z0-9-]{0,31}")
+_HEX = re.compile(r"[0-9a-f]*")
+_CIPHERS: Final = {SuiteName.INTL: AES_256_GCM, SuiteName.GM: SM4_GCM}
+_HASH_NAMES: Final = {SuiteName.INTL: "sha256", SuiteName.GM: "sm3"}
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class PassphraseCost:
+    """What one guess at a passphrase costs (Argon2id): memory in KiB, passes over it, parallel lanes."""
+
+    memory_kib: int
+    passes: int
+    lanes: int
+
+
+STRONG_COST: Final = PassphraseCost(memory_kib=64 * 1024, passes=3, lanes=4)
+"""RFC 9106 section 4, second recommended option: 64 MiB, 3 passes, 4 lanes; about a fifth of a second."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class KeyFile:
+    """What an opened key file holds."""
+
+    seed: bytes
+    """32 bytes. Left out of the printed form, so that it reaches no log."""
+    suite: SuiteName
+    purpose: str
+
+    def __repr__(self) -> str:
+        return f"KeyFile(suite={self.suite.value!r}, purpose={self.purpose!r})"
+
+
+class _Argon2idFields(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
+    lanes: int
+    memory_kib: int
+    passes: int
+    salt: str
+
+
+class _Fields(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
+    argon2id: _Argon2idFields
+    checksum: str
+    cipher: str
+    ciphertext: str
+    format: str
+    nonce: str
+    purpose: str
+    suite: SuiteName
+    version: int
+
+
+def save_key_file(
+    path: Path,
+    *,
+    seed: bytes,
+    suite: SuiteName,
+    purpose: str,
+    passphrase: bytes,
+    entropy: Entropy,
+    cost: PassphraseCost = STRONG_COST,
+) -> None:
+    """Encrypt a seed under a passphrase into a new file of mode 0600, durably and all at once.
+
+    An existing file is never replaced. Raises InvalidInput (``crypto.seed_length``, ``crypto.passphrase_length``,
+    ``crypto.key_purpose``, ``crypto.key_file_cost``), Conflict (``crypto.key_file_exists``), Unavailable
+    (``crypto.key_file_unwritable``).
+    """
+    verify_seed(seed)
+    _verify_passphrase(passphrase)
+    if not _PURPOSE.fullmatch(purpose):
+        raise InvalidInput("crypto.key_purpose", f"{purpose[:40]!r} does not match {_PURPOSE.pattern}")
+    _verify_cost(cost)
+    data = _encrypt(seed, suite=SuiteName(suite), purpose=purpose, passphrase=passphrase, entropy=entropy, cost=cost)
+    _write_new(path, data, suffix=entropy(8).hex())
+
+
+def load_key_file(path: Path, *, passphrase: bytes) -> KeyFile:
+    """Open a key file.
+
+    Raises Unavailable (``crypto.key_file_unreadable``), IntegrityError (``crypto.key_file_damaged``), InvalidInput
+    (``crypto.key_file_version``, ``crypto.key_file_cost``, ``crypto.passphrase_length``), Denied
+    (``crypto.passphrase_wrong``).
+    """
+    _verify_passphrase(passphrase)
+    fields, sealed_fields = _parse(_read(path), path=path)
+    cost = PassphraseCost(
+        memory_kib=fields.argon2id.memory_kib, passes=fields.argon2id.passes, lanes=fields.argon2id.lanes
+    )
+    _verify_cost(cost)
+    cipher = _CIPHERS[fields.suite]
+    key = _passphrase_key(passphrase, salt=bytes.fromhex(fields.argon2id.salt), cost=cost, cipher=cipher)
+    try:
+        seed = cipher.decrypt(
+            bytes.fromhex(fields.ciphertext),
+            key=key,
+            nonce=bytes.fromhex(fields.nonce),
+            associated_data=encode_json(sealed_fields),
+        )
+    except InvalidTag as error:
+        raise Denied(
+            "crypto.passphrase_wrong",
+            f"the passphrase does not open {path.name}",
+            next_step="try the passphrase again; a file that somebody rewrote looks the same, so compare with a backup",
+        ) from error
+    return KeyFile(seed=seed, suite=fields.suite, purpose=fields.purpose)
+
+
+def _encrypt(
+    seed: bytes, *, suite: SuiteName, purpose: str, passphrase: bytes, entropy: Entropy, cost: PassphraseCost
+) -> bytes:
+    cipher = _CIPHERS[suite]
+    salt, nonce = entropy(SALT_BYTES), entropy(NONCE_BYTES)
+    fields: dict[str, Any] = {
+        "argon2id": {
+            "lanes": cost.lanes,
+            "memory_kib": cost.memory_kib,
+            "passes": cost.passes,
+            "salt": salt.hex(),
+        },
+        "cipher": cipher.name,
+        "format": _FORMAT,
+        "nonce": nonce.hex(),
+        "purpose": purpose,
+        "suite": suite.value,
+        "version": _VERSION,
+    }
+    key = _passphrase_key(passphrase, salt=salt, cost=cost, cipher=cipher)
+    ciphertext = cipher.encrypt(seed, key=key, nonce=nonce, associated_data=encode_json(fields))
+    fields["ciphertext"] = ciphertext.hex()
+    fields["checksum"] = _checksum(fields, suite=suite)
+    return encode_json(fields) + b"\n"
+
+
+def _passphrase_key(passphrase: bytes, *, salt: bytes, cost: PassphraseCost, cipher: AuthenticatedCipher) -> bytes:
+    return hash_secret_raw(
+        passphrase,
+        salt,
+        time_cost=cost.passes,
+        memory_cost=cost.memory_kib,
+        parallelism=cost.lanes,
+        hash_len=cipher.key_bytes,
+        type=Type.ID,
+    )
+
+
+def _checksum(fields: dict[str, Any], *, suite: SuiteName) -> str:
+    hash_name = _HASH_NAMES[suite]
+    verify_hash_present(hash_name)
+    return hashlib.new(hash_name, encode_json(fields)).hexdigest()
+
+
+def _parse(data: bytes, *, path: Path) -> tuple[_Fields, dict[str, Any]]:
+    # Returns the typed fields, and what the cipher authenticates: all fields but ciphertext and checksum.
+    try:
+        raw = decode_json(data, max_bytes=MAX_FILE_BYTES)
+    except InvalidInput as error:
+        raise _damaged(path, error.message) from error
+    if not isinstance(raw, dict) or encode_json(raw) + b"\n" != data:
+        raise _damaged(path, "it is not in the canonical form in which it was written")
+    rest = {name: value for name, value in raw.items() if name != "checksum"}
+    _verify_checksum(rest, checksum=raw.get("checksum"), path=path)
+    try:
+        fields = msgspec.convert(raw, _Fields, strict=True)
+    except msgspec.ValidationError as error:
+        raise _damaged(path, str(error)) from error
+    _verify_fields(fields, path=path)
+    del rest["ciphertext"]
+    return fields, rest
+
+
+def _verify_checksum(rest: dict[str, Any], *, checksum: object, path: Path) -> None:
+    # Every version names its suite and carries this checksum, so that damage is told from a newer version.
+    if rest.get("format") != _FORMAT or rest.get("suite") not in tuple(SuiteName):
+        raise _damaged(path, "it does not name its format and suite")
+    if _checksum(rest, suite=SuiteName(rest["suite"])) != checksum:
+        raise _damaged(path, "its checksum does not fit its content")
+    version = rest.get("version")
+    if isinstance(version, int) and version > _VERSION:
+        raise InvalidInput(
+            "crypto.key_file_version",
+            f"{path.name} has version {version}, this program reads version {_VERSION}",
+            next_step="open it with the newer program that wrote it",
+        )
+
+
+def _verify_fields(fields: _Fields, *, path: Path) -> None:
+    lengths = (
+        (fields.argon2id.salt, SALT_BYTES),
+        (fields.nonce, NONCE_BYTES),
+        (fields.ciphertext, SEED_BYTES + TAG_BYTES),
+    )
+    if not all(len(text) == 2 * size and _HEX.fullmatch(text) for text, size in lengths):
+        raise _damaged(path, "salt, nonce or ciphertext has another length")
+    if fields.version != _VERSION or fields.cipher != _CIPHERS[fields.suite].name:
+        raise _damaged(path, f"version {fields.version} of suite {fields.suite} has no cipher {fields.cipher[:20]!r}")
+    if not _PURPOSE.fullmatch(fields.purpose):
+        raise _damaged(path, f"its purpose does not match {_PURPOSE.pattern}")
+
+
+def _verify_passphrase(passphrase: bytes) -> None:
+    if not 0 < len(passphrase) <= MAX_PASSPHRASE_BYTES:
+        raise InvalidInput(
+            "crypto.passphrase_length", f"a passphrase has 1 to {MAX_PASSPHRASE_BYTES} bytes, not {len(passphrase)}"
+        )
+
+
+def _verify_cost(cost: PassphraseCost) -> None:
+    fits = (
+        1 <= cost.passes <= MAX_PASSES
+        and 1 <= cost.lanes <= MAX_LANES
+        and _MIN_MEMORY_KIB_PER_LANE * cost.lanes <= cost.memory_kib <= MAX_MEMORY_KIB
+    )
+    if not fits:
+        raise InvalidInput(
+            "crypto.key_file_cost",
+            f"Argon2id with {cost.memory_kib} KiB, {cost.passes} passes, {cost.lanes} lanes is outside the limits of"
+            f" {MAX_MEMORY_KIB} KiB, {MAX_PASSES} passes, {MAX_LANES} lanes (and 8 KiB a lane at least)",
+        )
+
+
+def _read(path: Path) -> bytes:
+    try:
+        with path.open("rb") as file:
+            if not stat.S_ISREG(os.fstat(file.fileno()).st_mode):
+                raise _damaged(path, "it is not a plain file")
+            return file.read(MAX_FILE_BYTES + 1)
+    except OSError as error:
+        raise Unavailable(
+            "crypto.key_file_unreadable",
+            f"the key file {path} cannot be read: {error.strerror}",
+            next_step="restore it from a backup, or point to the folder that has it",
+        ) from error
+
+
+def _write_new(path: Path, data: bytes, *, suffix: str) -> None:
+    # A complete file appears under its name or none does: written and synced beside it, then linked, which fails if
+    # the name is taken.
+    draft = path.with_name(f".{path.name}.{suffix}")
+    try:
+        descriptor = os.open(draft, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW, 0o600)
+        try:
+            with os.fdopen(descriptor, "wb") as file:
+                os.fchmod(file.fileno(), 0o600)
+                file.write(data)
+                file.flush()
+                os.fsync(file.fileno())
+            os.link(draft, path)
+        finally:
+            draft.unlink()
+        _sync_folder(path.parent)
+    except FileExistsError as error:
+        raise Conflict("crypto.key_file_exists", f"{path} exists already and is not replaced") from error
+    except OSError as error:
+        raise Unavailable("crypto.key_file_unwritable", f"{path} cannot be written: {error.strerror}") from error
+
+
+def _sync_folder(folder: Path) -> None:
+    descriptor = os.open(folder, os.O_RDONLY | os.O_DIRECTORY)
+    try:
+        os.fsync(descriptor)
+    finally:
+        os.close(descriptor)
+
+
+def _damaged(path: Path, reason: str) -> IntegrityError:
+    return IntegrityError(
+        "crypto.key_file_damaged", f"the key file {path.name} is damaged: {reason}", next_step="restore a backup of it"
+    )
