@@ -9,11 +9,11 @@ LIMIT: a quoted cell cannot hold a line break (RFC 4180 allows one); such a row 
 from __future__ import annotations
 
 import csv
-import io
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from typing import IO
 
+import numpy as np
 import pyarrow as pa
 import pyarrow.csv
 
@@ -71,7 +71,7 @@ def _cut_overlong(block: bytes) -> bytes:
 
 
 def detect_encoding(stream: IO[bytes]) -> str:
-    """Return ``utf-8`` or ``gb18030``, by the first block that holds more than ASCII; rewinds the stream.
+    """Return ``utf-8`` or ``gb18030``: by the header, or else by the first block with more than ASCII; rewinds.
 
     Raises InvalidInput ``standards.encoding_unknown`` for UTF-16 and UTF-32, which begin with a mark.
     """
@@ -85,7 +85,11 @@ def detect_encoding(stream: IO[bytes]) -> str:
 
 
 def _first_foreign_block(stream: IO[bytes]) -> str:
+    header: bytes | None = None
     for block in line_blocks(stream):
+        header = header or block.partition(b"\n")[0]
+        if not header.isascii():
+            return _UTF8 if _decodes(header, _UTF8) else _GB18030
         if not block.isascii():
             foreign = [line for line in block.split(b"\n") if not line.isascii()]
             as_utf8 = sum(_decodes(line, _UTF8) for line in foreign)
@@ -126,7 +130,7 @@ def cut_block(block: bytes, *, encoding: str, columns: int) -> pa.RecordBatch:
 
 def _cut_regular(block: bytes, *, encoding: str, columns: int) -> pa.RecordBatch | None:
     """Return the rows of a block in which every line is a plain row, or None."""
-    if b"\x00" in block:
+    if b"\x00" in block or block.count(b"\r") != block.count(b"\r\n") or not _is_quoting_regular(block):
         return None
     try:
         text = block if block.isascii() else block.decode(encoding).encode()
@@ -141,11 +145,23 @@ def _cut_regular(block: bytes, *, encoding: str, columns: int) -> pa.RecordBatch
         )
     except (UnicodeDecodeError, pa.ArrowInvalid):
         return None
-    # A blank line, a stray quote or a lone carriage return makes rows and lines differ: such a block is cut by line.
+    # A blank line or a line break within quotes makes rows and lines differ: such a block is cut by line.
     if table.num_rows != block.count(b"\n"):
         return None
     batches = table.combine_chunks().to_batches()
     return batches[0] if batches else None
+
+
+def _is_quoting_regular(block: bytes) -> bool:
+    """Whether every quote opens a cell at its start or closes it at its end; Arrow forgives what is not so."""
+    quotes = np.flatnonzero(np.frombuffer(block, dtype=np.uint8) == ord('"'))
+    if not quotes.size:
+        return True
+    if quotes.size % 2:
+        return False
+    framed = np.frombuffer(b"\n" + block + b"\n", dtype=np.uint8)
+    before, after = framed[quotes[0::2]], framed[quotes[1::2] + 2]
+    return bool(np.isin(before, list(b",\n")).all() and np.isin(after, list(b",\r\n")).all())
 
 
 def _cut_by_line(block: bytes, *, encoding: str, columns: int) -> pa.RecordBatch:
@@ -169,7 +185,7 @@ def _cut_line(line: bytes, encoding: str, *, columns: int | None) -> _Row | None
         long = line.startswith(_OVERLONG)
         return _faulted("line_too_long" if long else "line_has_nul", line.removeprefix(_OVERLONG))
     try:
-        found = next(csv.reader(io.StringIO(line.decode(encoding), newline=""), strict=True))
+        found = next(csv.reader([line.decode(encoding)], strict=True))
     except UnicodeDecodeError:
         return _faulted("line_not_in_encoding", line)
     except (csv.Error, StopIteration):

@@ -26,16 +26,26 @@ from shuiqiao.standards import cells
     ],
 )
 def test_an_amount_in_yuan_is_plain_decimal_with_two_places(text, expected):
-    # [STD-17]
+    # Holds [STD-17].
     assert cells.read_yuan(text) == expected
 
 
 @pytest.mark.parametrize(
     ("text", "expected"),
-    [("0.13", "0.13"), ("13%", "0.13"), ("0.060", "0.06"), ("6%", "0.06"), ("-0", "0"), ("100", "100"), ("0.5%", "0.005"), ("免税", None), ("1.2.3", None)],
+    [
+        ("0.13", "0.13"),
+        ("13%", "0.13"),
+        ("0.060", "0.06"),
+        ("6%", "0.06"),
+        ("-0", "0"),
+        ("100", "100"),
+        ("0.5%", "0.005"),
+        ("免税", None),
+        ("1.2.3", None),
+    ],
 )
 def test_a_rate_has_one_shortest_form(text, expected):
-    # [STD-19]
+    # Holds [STD-19].
     assert cells.read_rate(text) == expected
 
 
@@ -57,32 +67,42 @@ def test_a_rate_has_one_shortest_form(text, expected):
     ],
 )
 def test_a_date_is_read_in_the_four_usual_forms(text, expected):
-    # [STD-20]
+    # Holds [STD-20].
     assert cells.read_date(text) == expected
 
 
 @pytest.mark.parametrize(("text", "expected"), [("2024", 2024), ("2024年", 2024), ("24", None), ("2024-01", None)])
 def test_a_year(text, expected):
-    # [STD-21]
+    # Holds [STD-21].
     assert cells.read_year(text) == expected
 
 
 @pytest.mark.parametrize(
     ("text", "expected"),
-    [("2024-01", "2024-01"), ("202412", "2024-12"), ("2024年3月", "2024-03"), ("2024-13", None), ("2024-00", None), ("1800-01", None)],
+    [
+        ("2024-01", "2024-01"),
+        ("202412", "2024-12"),
+        ("2024年3月", "2024-03"),
+        ("2024-13", None),
+        ("2024-00", None),
+        ("1800-01", None),
+    ],
 )
 def test_a_month_has_one_form(text, expected):
-    # [STD-21]
+    # Holds [STD-21].
     assert cells.read_month(text) == expected
 
 
-@pytest.mark.parametrize(("text", "expected"), [("是", True), ("Y", True), ("1", True), ("否", False), ("false", False), ("yes", None), ("", None)])
+@pytest.mark.parametrize(
+    ("text", "expected"),
+    [("是", True), ("Y", True), ("1", True), ("否", False), ("false", False), ("yes", None), ("", None)],
+)
 def test_a_boolean(text, expected):
-    # [STD-22]
+    # Holds [STD-22].
     assert cells.read_boolean(text) is expected
 
 
 @pytest.mark.parametrize(("text", "expected"), [("12", 12), ("-3.00", -3), ("1.5", None), ("1" * 19, None)])
 def test_a_whole_number(text, expected):
-    # [STD-22]
+    # Holds [STD-22].
     assert cells.read_whole(text) == expected

@@ -121,11 +121,13 @@ reason = "Provenance."
 
 
 def publish(text=TYPE, codes=CODES, profile=PROFILE):
-    return parse_catalogue(types={"sample.toml": text}, codes={"colour.toml": codes}, profiles={"foreign.toml": profile})
+    return parse_catalogue(
+        types={"sample.toml": text}, codes={"colour.toml": codes}, profiles={"foreign.toml": profile}
+    )
 
 
 def test_a_complete_file_becomes_a_record_type():
-    # [STD-1]
+    # Holds [STD-1].
     sample = publish().get("sample")
     assert sample.standard_id == "sample@2"
     assert sample.group_ids == ("core", "amounts")
@@ -138,7 +140,7 @@ def test_a_complete_file_becomes_a_record_type():
 
 
 def test_all_as_natural_key_means_every_field():
-    # [STD-8]
+    # Holds [STD-8].
     sample = publish(TYPE.replace('natural_key = ["uscc", "day"]', 'natural_key = "all"')).get("sample@2")
     assert sample.natural_key == ("uscc", "day", "is_red", "colour", "sum_fen")
     assert sample.natural_key_is_all is True
@@ -180,7 +182,11 @@ GROUPS = "".join(f'\n[[group]]\nid = "g{n}"\nname = "G"\nname_zh = "组"\n' for 
         ('group = "amounts"', 'group = "core"', "groups without a field: amounts"),
         ('id = "amounts"', 'id = "core"', "group more than once: core"),
         ('\n[[group]]\nid = "core"', GROUPS + '\n[[group]]\nid = "core"', "length <= 4"),
-        ('\n[[group]]\nid = "core"', '\n[[group]]\nid = "a"\nname = "A"\nname_zh = "组"\n\n[[group]]\nid = "core"', "the first group is 'a'"),
+        (
+            '\n[[group]]\nid = "core"',
+            '\n[[group]]\nid = "a"\nname = "A"\nname_zh = "组"\n\n[[group]]\nid = "core"',
+            "the first group is 'a'",
+        ),
         # [STD-8] the natural key
         ('["uscc", "day"]', '["day"]', "must hold 'uscc'"),
         ('["uscc", "day"]', '["uscc", "colour"]', "not ['colour']"),
@@ -219,7 +225,7 @@ def test_a_faulty_type_file_is_refused_by_name_and_reason(old, new, reason):
     ],
 )
 def test_a_faulty_profile_is_refused_by_name_and_reason(old, new, reason):
-    # [STD-33]
+    # Holds [STD-33].
     with pytest.raises(InvalidInput) as refused:
         publish(profile=PROFILE.replace(old, new, 1))
     assert refused.value.code == "standards.catalogue_invalid"
@@ -228,14 +234,14 @@ def test_a_faulty_profile_is_refused_by_name_and_reason(old, new, reason):
 
 
 def test_a_code_list_with_one_spelling_for_two_codes_is_refused():
-    # [STD-16]
+    # Holds [STD-16].
     twice = CODES + '\n[[value]]\ncode = "crimson"\nname = "Crimson"\nname_zh = "红"\n'
     with pytest.raises(InvalidInput, match="spelling more than once: 红"):
         publish(codes=twice)
 
 
 def test_the_same_type_or_code_list_in_two_files_is_refused():
-    # [STD-1]
+    # Holds [STD-1].
     with pytest.raises(InvalidInput, match="two files publish the same record type"):
         parse_catalogue(types={"a.toml": TYPE, "b.toml": TYPE}, codes={"c.toml": CODES})
     with pytest.raises(InvalidInput, match="two files publish the code list 'colour'"):
@@ -259,13 +265,13 @@ def test_the_published_catalogue_has_the_types_of_the_main_job(catalogue):
         "violation",
     ]
     assert load_catalogue() is catalogue
-    assert sorted(path.name for path in files("shuiqiao.standards").joinpath("catalogue").iterdir() if path.is_file()) == [
-        f"{type_id}.toml" for type_id in sorted(catalogue.types)
-    ]
+    assert sorted(
+        path.name for path in files("shuiqiao.standards").joinpath("catalogue").iterdir() if path.is_file()
+    ) == [f"{type_id}.toml" for type_id in sorted(catalogue.types)]
 
 
 def test_invoices_have_three_groups_and_are_known_by_all_their_fields(catalogue):
-    # [STD-6], [STD-7], [STD-51]
+    # Holds [STD-6], [STD-7], [STD-51].
     for type_id in ("invoice_issued", "invoice_received"):
         invoice = catalogue.get(type_id)
         assert invoice.group_ids == ("core", "amounts", "counterparty")
@@ -277,7 +283,7 @@ def test_invoices_have_three_groups_and_are_known_by_all_their_fields(catalogue)
 
 
 def test_identity_data_of_the_legal_representative_stands_apart_and_is_classed(catalogue):
-    # [STD-10]
+    # Holds [STD-10].
     registration = catalogue.get("registration@1")
     person = [registration.field(name) for name in registration.group("person").fields]
     assert {entry.personal.value for entry in person} == {"C2"}
@@ -298,7 +304,20 @@ def test_unknown_names_are_refused_with_what_there_is(catalogue):
 
 def test_every_published_pattern_means_the_same_to_both_engines(catalogue):
     # [STD-15]: patterns run in RE2 over columns and are published for readers with other engines.
-    samples = ["", "A", "24442000000012345678", "12345678", "1234567", "C2", "C26", "44", "320106", "a-b", "91440300MA5EXAMPL1", "ABC\n"]
+    samples = [
+        "",
+        "A",
+        "24442000000012345678",
+        "12345678",
+        "1234567",
+        "C2",
+        "C26",
+        "44",
+        "320106",
+        "a-b",
+        "91440300MA5EXAMPL1",
+        "ABC\n",
+    ]
     for record_type in catalogue:
         for entry in record_type.fields:
             if entry.pattern is not None:

@@ -11,13 +11,13 @@ ROOT = Path(__file__).resolve().parents[3]
 
 
 def test_the_committed_reference_is_what_the_catalogue_says(catalogue):
-    # [STD-61]
+    # Holds [STD-61].
     committed = (ROOT / "docs" / "reference" / "record-types.md").read_text(encoding="utf-8")
     assert committed == render_reference(catalogue)
 
 
 def test_the_reference_shows_every_field_with_its_chinese_name_and_source_code(catalogue):
-    # [STD-3]
+    # Holds [STD-3].
     page = render_reference(catalogue)
     for record_type in catalogue:
         for entry in record_type.fields:
@@ -25,7 +25,7 @@ def test_the_reference_shows_every_field_with_its_chinese_name_and_source_code(c
 
 
 def test_a_record_schema_carries_types_bounds_and_sensitivity(catalogue):
-    # [STD-60]
+    # Holds [STD-60].
     schema = record_schema(catalogue.get("invoice_issued"))
     assert schema["additionalProperties"] is False
     assert schema["x-standard"] == "invoice_issued@1"
@@ -39,7 +39,7 @@ def test_a_record_schema_carries_types_bounds_and_sensitivity(catalogue):
 
 @pytest.mark.parametrize("group_id", ["core", "amounts", "counterparty"])
 def test_a_group_schema_requires_every_member(catalogue, group_id):
-    # [STD-52], [STD-60]
+    # Holds [STD-52], [STD-60].
     record_type = catalogue.get("invoice_received")
     schema = group_schema(record_type, group_id)
     assert schema["required"] == sorted(["group", "type", *record_type.group(group_id).fields])
