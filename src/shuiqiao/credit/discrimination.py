@@ -119,7 +119,7 @@ def curve(bad: Flags, *, risk: Floats) -> tuple[CurvePoint, ...]:
     """
     order = np.argsort(-risk, kind="stable")
     ordered_risk, ordered_bad = risk[order], bad[order]
-    last_of_tie = np.append(ordered_risk[1:] != ordered_risk[:-1], True)
+    last_of_tie = np.append(ordered_risk[1:] != ordered_risk[:-1], [True])
     bad_share = (np.cumsum(ordered_bad) / max(int(bad.sum()), 1))[last_of_tie]
     good_share = (np.cumsum(~ordered_bad) / max(int((~bad).sum()), 1))[last_of_tie]
     points = zip(ordered_risk[last_of_tie], good_share, bad_share, strict=True)

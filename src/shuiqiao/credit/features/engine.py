@@ -28,6 +28,7 @@ import pyarrow as pa
 from shuiqiao.base.errors import InvalidInput
 from shuiqiao.credit.features.definitions import FEATURES
 from shuiqiao.credit.features.facts import facts_table
+from shuiqiao.credit.features.frames import Frame
 from shuiqiao.credit.features.inputs import INPUTS, granted_needs, input_table
 from shuiqiao.credit.model import Need
 
@@ -128,7 +129,7 @@ class FeatureEngine:
 def compiled_statements() -> tuple[str, str]:
     """Return the DuckDB statements of facts and of features; compiling takes seconds, so it is done once a process."""
     wide = facts_table()
-    facts = ibis.table(wide.schema(), name="facts")
+    facts: Frame = ibis.table(wide.schema(), name="facts")
     columns = {feature.name: feature.expression.cast("float64") for feature in FEATURES}
     amounts = {
         column: facts[fact].clip(-_MAX_FACT_FEN, _MAX_FACT_FEN).cast("int64") for column, (fact, _) in FACTS.items()

@@ -10,6 +10,8 @@ as_of, its later values stand in for the ones of that day.
 
 from __future__ import annotations
 
+from typing import Any
+
 import ibis
 
 from shuiqiao.credit.features.frames import THREE_YEARS, TWO_YEARS, YEAR, Frame, before, record_frame
@@ -61,7 +63,7 @@ def arrears_facts() -> Frame:
     arrears = before(dated, dated="known_on")
     open_still = arrears.cleared_on.isnull()
     cleared_later = arrears.cleared_on > arrears.as_of
-    owed = ibis.cases(
+    owed: Any = ibis.cases(
         (open_still, arrears.owed_fen),
         (cleared_later, ibis.coalesce(arrears.due_fen, arrears.owed_fen)),
         else_=0,
@@ -76,7 +78,7 @@ def arrears_facts() -> Frame:
 def violation_facts() -> Frame:
     """Return per taxpayer: violations of 36 months, void ones and first offences without penalty left out."""
     violations = before(record_frame("violation"), dated="registered_on")
-    ignored = violations.is_void.fill_null(_NO) | violations.first_offence_no_penalty.fill_null(_NO)
+    ignored: Any = violations.is_void.fill_null(_NO) | violations.first_offence_no_penalty.fill_null(_NO)
     counted = violations.filter(~ignored, violations.age < THREE_YEARS)
     return counted.group_by("uscc").aggregate(
         violations_36m=counted.count(),

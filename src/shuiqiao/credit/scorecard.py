@@ -1,0 +1,127 @@
+"""The scorecard: a fitted model in whole points, and scoring with them.
+
+Scaling: ``BASE_SCORE`` points stand for good-to-bad odds of ``BASE_ODDS`` to 1, and ``POINTS_TO_DOUBLE`` more points
+double the odds. Each bin's points are rounded once, when the card is made; from then on there are only integers, so a
+score, its reasons and its digest are the same on every machine. The probability of default is computed from the
+points in decimal arithmetic (correctly rounded), not in floating point.
+
+`LIMIT:` features with a logarithm pass through the machine's own ``ln``; a value that stands within one part in 10^15
+of a cut point could fall on either side of it on another machine.
+"""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+from decimal import ROUND_HALF_EVEN, Context, Decimal
+from functools import lru_cache
+
+import numpy as np
+import numpy.typing as npt
+
+from shuiqiao.credit.binning import UNKNOWN
+from shuiqiao.credit.training import FittedModel
+
+Floats = npt.NDArray[np.float64]
+Integers = npt.NDArray[np.int64]
+
+BASE_SCORE = 600
+BASE_ODDS = 20
+POINTS_TO_DOUBLE = 40
+_FACTOR = POINTS_TO_DOUBLE / math.log(2)
+_DECIMAL = Context(prec=28, rounding=ROUND_HALF_EVEN)
+_PROBABILITY_STEP = Decimal("0.000001")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ScorecardFeature:
+    """One feature of a card: bin i holds values v with cuts[i-1] <= v < cuts[i], in millionths.
+
+    points: one per bin; unknown_points where the value is not known. counts, bad: training firms per bin, unknown last.
+    """
+
+    name: str
+    cuts: tuple[int, ...]
+    points: tuple[int, ...]
+    unknown_points: int
+    counts: tuple[int, ...]
+    bad: tuple[int, ...]
+
+    @property
+    def best_points(self) -> int:
+        """The most points that a known value can earn."""
+        return max(self.points)
+
+    def points_of(self, values: Integers) -> Integers:
+        """Return the points of each value."""
+        table = np.array((*self.points, self.unknown_points), dtype=np.int64)
+        places = np.searchsorted(np.array(self.cuts, dtype=np.int64), values, side="right")
+        earned: Integers = table[np.where(values == UNKNOWN, len(self.points), places)]
+        return earned
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Scorecard:
+    """A complete model. base_points: the score of a firm with neutral evidence. n, bad: the training firms."""
+
+    name: str
+    base_points: int
+    features: tuple[ScorecardFeature, ...]
+    n: int
+    bad: int
+
+    @property
+    def feature_names(self) -> tuple[str, ...]:
+        """The features that the card reads, in its order: the columns of what is scored."""
+        return tuple(feature.name for feature in self.features)
+
+    def feature_points(self, values: Integers) -> Integers:
+        """Return points per firm and feature. values: n x (the card's features), in millionths, UNKNOWN where null."""
+        columns = [feature.points_of(values[:, place]) for place, feature in enumerate(self.features)]
+        return np.column_stack(columns) if columns else np.zeros((len(values), 0), dtype=np.int64)
+
+    def points(self, values: Integers) -> Integers:
+        """Return the score of each firm."""
+        return self.base_points + self.feature_points(values).sum(axis=1, dtype=np.int64)
+
+
+def make_scorecard(model: FittedModel, *, name: str, n: int, bad: int) -> Scorecard:
+    """Return the card of a fitted model. Positive evidence earns points, negative evidence loses them."""
+    features = tuple(
+        ScorecardFeature(
+            name=bins.feature,
+            cuts=bins.cuts,
+            points=tuple(_rounded(-coefficient * woe) for woe in bins.woe),
+            unknown_points=_rounded(-coefficient * bins.unknown_woe),
+            counts=bins.counts,
+            bad=bins.bad,
+        )
+        for bins, coefficient in zip(model.bins, model.coefficients, strict=True)
+    )
+    base = round(BASE_SCORE + _FACTOR * (-model.intercept - math.log(BASE_ODDS)))
+    return Scorecard(name=name, base_points=base, features=features, n=n, bad=bad)
+
+
+@lru_cache(maxsize=4096)
+def default_probability(points: int) -> Decimal:
+    """Return the probability of default of a score, in steps of 0.000001, never 0 or 1."""
+    doublings = _DECIMAL.divide(Decimal(points - BASE_SCORE), Decimal(POINTS_TO_DOUBLE))
+    odds = _DECIMAL.multiply(Decimal(BASE_ODDS), _DECIMAL.power(Decimal(2), doublings))
+    probability = _DECIMAL.divide(Decimal(1), _DECIMAL.add(Decimal(1), odds))
+    held = max(_PROBABILITY_STEP, min(1 - _PROBABILITY_STEP, probability))
+    return held.quantize(_PROBABILITY_STEP, rounding=ROUND_HALF_EVEN)
+
+
+def points_from_probability(probability: Floats) -> Integers:
+    """Return the scores that stand for probabilities of default: the scaling, backwards."""
+    odds = np.log((1 - probability) / probability)
+    return np.rint(BASE_SCORE + _FACTOR * (odds - math.log(BASE_ODDS))).astype(np.int64)
+
+
+def best_score(card: Scorecard) -> int:
+    """Return the highest score that known values can reach."""
+    return card.base_points + sum(feature.best_points for feature in card.features)
+
+
+def _rounded(log_odds: float) -> int:
+    return round(_FACTOR * log_odds)
