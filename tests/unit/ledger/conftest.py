@@ -109,7 +109,7 @@ def thaw(_tx: Transaction, state: State, _ctx: BlockContext) -> Sequence[Event]:
 
 
 def suspend_second_bank(_tx: Transaction, state: State, _ctx: BlockContext) -> Sequence[Event]:
-    state.put("gate/member/second-bank", True)  # noqa: FBT003
+    state.put("gate/member/second-bank", True)
     return ()
 
 
@@ -197,13 +197,17 @@ class Network:
         self.made += 1
         return self.made.to_bytes(16, "big")
 
-    def draft(self, name: str = "note.write", *, author: str = "bureau", body: Any = None, **more: Any) -> TransactionDraft:
+    def draft(
+        self, name: str = "note.write", *, author: str = "bureau", body: Any = None, **more: Any
+    ) -> TransactionDraft:
         fields = {"version": 1, "valid_until_ms": self.time_ms + HOUR_MS, "id": self.new_id(), **more}
         return TransactionDraft(
             kind=name, body=NoteBody(id=self.new_id()) if body is None else body, author=MemberId(author), **fields
         )
 
-    def sign(self, draft: TransactionDraft, *names: str, keys: Sequence[SigningKey] = (), network: bytes = NETWORK) -> bytes:
+    def sign(
+        self, draft: TransactionDraft, *names: str, keys: Sequence[SigningKey] = (), network: bytes = NETWORK
+    ) -> bytes:
         signers = [self.keys[name] for name in names] + list(keys) or [self.keys[draft.author]]
         return sign_transaction(draft, network=network, suite=self.suite, keys=signers)
 
@@ -223,9 +227,7 @@ class Network:
         candidates = [self.candidate(raw, prove=prove) for raw in raws]
         overlay = OverlayState(self.state)
         ctx = BlockContext(height=self.height + 1, time_ms=self.time_ms + 1 if time_ms is None else time_ms)
-        result = self.machine.execute_block(
-            candidates, overlay, ctx, previous_time_ms=self.time_ms, replay=self.replay
-        )
+        result = self.machine.execute_block(candidates, overlay, ctx, previous_time_ms=self.time_ms, replay=self.replay)
         self.state.write(overlay.writes)
         if result.entry is not None:
             self.height, self.time_ms = ctx.height, ctx.time_ms

@@ -47,16 +47,16 @@ class Endless(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
 
 
 def test_get_returns_the_kind_of_that_name_and_version_only():
-    # [LEDGER-KIND-1]
+    """[LEDGER-KIND-1]"""
     one, two = kind(body_with(Number)), kind(body_with(Number), version=2)
     table = KindTable([one, two])
     assert [one, two] == list(table)
-    assert 2 == len(table)
+    assert len(table) == 2
     assert two is table.get("note.write", 2)
     for name, version in (("note.write", 3), ("note.writ", 1)):
         with pytest.raises(InvalidInput) as caught:
             table.get(name, version)
-        assert "ledger.kind_unknown" == caught.value.code
+        assert caught.value.code == "ledger.kind_unknown"
 
 
 @pytest.mark.parametrize(
@@ -76,7 +76,7 @@ def test_get_returns_the_kind_of_that_name_and_version_only():
     ],
 )
 def test_bounded_bodies_are_taken(annotation):
-    assert 1 == len(KindTable([kind(body_with(annotation))]))
+    assert len(KindTable([kind(body_with(annotation))])) == 1
 
 
 @pytest.mark.parametrize(
@@ -100,7 +100,7 @@ def test_bounded_bodies_are_taken(annotation):
     ],
 )
 def test_unbounded_or_untyped_bodies_are_refused_when_the_table_is_built(annotation):
-    # [LEDGER-KIND-2]
+    """[LEDGER-KIND-2]"""
     with pytest.raises(ValueError):
         KindTable([kind(body_with(annotation))])
 
@@ -133,4 +133,4 @@ def test_kinds_that_are_ill_named_repeated_or_write_in_the_ledgers_own_room_are_
 
 def test_text_keys_rank_by_their_encoded_bytes():
     keys = ["b", "aa", "a", "税", "zz", ""]
-    assert ["", "a", "b", "aa", "zz", "税"] == sorted(keys, key=cbor_key_rank)
+    assert sorted(keys, key=cbor_key_rank) == ["", "a", "b", "aa", "zz", "税"]

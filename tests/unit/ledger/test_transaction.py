@@ -28,7 +28,13 @@ def refusal(network, raw):
 def message(network, raw, **changes):
     """Return transaction bytes built by the CBOR library from the parts of good ones, some of them changed."""
     protected, unprotected, payload, signatures = cbor2.loads(raw).value
-    parts = {"protected": protected, "unprotected": unprotected, "payload": payload, "signatures": signatures, **changes}
+    parts = {
+        "protected": protected,
+        "unprotected": unprotected,
+        "payload": payload,
+        "signatures": signatures,
+        **changes,
+    }
     return cbor2.dumps(CBORTag(parts.pop("tag", 98), [*parts.values()][:4]), canonical=True)
 
 
@@ -56,7 +62,7 @@ def test_decoding_gives_back_what_was_drafted(network):
 
 
 def test_the_bytes_are_exactly_tagged_cose_sign_in_deterministic_cbor(network):
-    # [LEDGER-TX-1]: built a second time by the CBOR library from the text of RFC 9052 sections 2 and 4.1.
+    """[LEDGER-TX-1]: built a second time by the CBOR library from the text of RFC 9052 sections 2 and 4.1."""
     draft = network.draft()
     key = network.keys["bureau"]
     protected = encode_cbor({1: network.suite.cose_algorithm, 4: key.key_id})
@@ -78,7 +84,7 @@ def test_the_bytes_are_exactly_tagged_cose_sign_in_deterministic_cbor(network):
 
 
 def test_the_signed_message_is_the_sig_structure_of_rfc_9052(network):
-    # [LEDGER-TX-3]
+    """[LEDGER-TX-3]"""
     tx = network.machine.decode(network.write())
     signature = tx.signatures[0]
     expected = cbor2.dumps(["Signature", b"", signature.protected, b"", tx.payload_bytes], canonical=True)
@@ -89,7 +95,7 @@ def test_the_signed_message_is_the_sig_structure_of_rfc_9052(network):
 
 
 def test_the_payload_bytes_are_those_received(network):
-    # [LEDGER-TX-2]
+    """[LEDGER-TX-2]"""
     draft = network.draft()
     tx = network.machine.decode(network.sign(draft))
     assert encode_payload(draft, network=network.parameters.network) == tx.payload_bytes
@@ -121,15 +127,15 @@ def test_signers_in_different_houses_make_the_same_transaction(intl):
 
 
 def test_oversize_is_refused_before_anything_is_read(network):
-    # [LEDGER-TX-4]
-    assert "ledger.tx_too_large" == refusal(network, bytes(MAX_TRANSACTION_BYTES + 1))
-    assert "ledger.tx_malformed" == refusal(network, bytes(MAX_TRANSACTION_BYTES))
+    """[LEDGER-TX-4]"""
+    assert refusal(network, bytes(MAX_TRANSACTION_BYTES + 1)) == "ledger.tx_too_large"
+    assert refusal(network, bytes(MAX_TRANSACTION_BYTES)) == "ledger.tx_malformed"
 
 
 def test_an_oversize_draft_is_refused_when_it_is_signed(network, note_body):
     with pytest.raises(InvalidInput) as caught:
         network.write(body=note_body(id=bytes(16), text="x" * 60_000))
-    assert "ledger.tx_too_large" == caught.value.code
+    assert caught.value.code == "ledger.tx_too_large"
 
 
 def test_no_and_repeated_signers_are_refused_when_signing(network):
@@ -138,7 +144,7 @@ def test_no_and_repeated_signers_are_refused_when_signing(network):
     for signatures in ([], [one, one]):
         with pytest.raises(InvalidInput) as caught:
             assemble_transaction(payload, signatures=signatures)
-        assert "ledger.tx_malformed" == caught.value.code
+        assert caught.value.code == "ledger.tx_malformed"
 
 
 def test_the_other_suites_signature_is_named_as_such(network):
@@ -146,17 +152,17 @@ def test_the_other_suites_signature_is_named_as_such(network):
     key = other.signing_key_from_seed(bytes(32))
     payload = encode_payload(network.draft(), network=network.parameters.network)
     raw = assemble_transaction(payload, signatures=[sign_payload(payload, suite=other, key=key)])
-    assert "ledger.tx_wrong_suite" == refusal(network, raw)
+    assert refusal(network, raw) == "ledger.tx_wrong_suite"
 
 
 def test_a_foreign_network_is_refused(network):
     raw = network.sign(network.draft(), network=bytes(32))
-    assert "ledger.tx_foreign_network" == refusal(network, raw)
+    assert refusal(network, raw) == "ledger.tx_foreign_network"
 
 
 def test_an_unknown_kind_or_version_is_refused(network):
-    assert "ledger.kind_unknown" == refusal(network, network.write("note.mint"))
-    assert "ledger.kind_unknown" == refusal(network, network.write(version=2))
+    assert refusal(network, network.write("note.mint")) == "ledger.kind_unknown"
+    assert refusal(network, network.write(version=2)) == "ledger.kind_unknown"
 
 
 @pytest.mark.parametrize(
@@ -178,7 +184,7 @@ def test_an_unknown_kind_or_version_is_refused(network):
 )
 def test_a_body_outside_its_schema_is_refused(network, body):
     raw = with_payload(network, network.write(), lambda fields: fields.update(body=body))
-    assert "ledger.body_invalid" == refusal(network, raw)
+    assert refusal(network, raw) == "ledger.body_invalid"
 
 
 @pytest.mark.parametrize(
@@ -207,7 +213,7 @@ def test_a_body_outside_its_schema_is_refused(network, body):
     ],
 )
 def test_a_payload_of_the_wrong_shape_is_refused(network, change):
-    assert "ledger.tx_malformed" == refusal(network, with_payload(network, network.write(), change))
+    assert refusal(network, with_payload(network, network.write(), change)) == "ledger.tx_malformed"
 
 
 @pytest.mark.parametrize(
@@ -227,7 +233,7 @@ def test_a_payload_of_the_wrong_shape_is_refused(network, change):
     ],
 )
 def test_an_envelope_of_the_wrong_shape_is_refused(network, part, value):
-    assert "ledger.tx_malformed" == refusal(network, message(network, network.write(), **{part: value}))
+    assert refusal(network, message(network, network.write(), **{part: value})) == "ledger.tx_malformed"
 
 
 def test_signature_headers_other_than_alg_and_kid_are_refused(network):
@@ -243,35 +249,35 @@ def test_signature_headers_other_than_alg_and_kid_are_refused(network):
         [protected, {}, signature[:63]],
         [protected, {}, signature, b""],
     ):
-        assert "ledger.tx_malformed" == refusal(network, message(network, raw, signatures=[entry]))
+        assert refusal(network, message(network, raw, signatures=[entry])) == "ledger.tx_malformed"
 
 
 def test_repeated_and_unordered_signatures_are_refused(network):
     raw = network.sign(network.draft(), "bureau", "first-bank")
     first, second = cbor2.loads(raw).value[3]
     for signatures in ([second, first], [first, first], [first, second, second]):
-        assert "ledger.tx_malformed" == refusal(network, message(network, raw, signatures=signatures))
+        assert refusal(network, message(network, raw, signatures=signatures)) == "ledger.tx_malformed"
 
 
 def test_more_than_sixty_four_signatures_are_refused(intl):
     keys = [intl.suite.signing_key_from_seed(number.to_bytes(32, "big")) for number in range(65)]
     draft = intl.draft()
-    assert 64 == len(intl.machine.decode(intl.sign(draft, keys=keys[:64])).signatures)
+    assert len(intl.machine.decode(intl.sign(draft, keys=keys[:64])).signatures) == 64
     parts = intl.machine.decode(intl.sign(draft, keys=keys[:64])).signatures
     last = intl.machine.decode(intl.sign(draft, keys=keys[64:])).signatures
     with pytest.raises(InvalidInput):
         assemble_transaction(b"", signatures=parts + last)
     entries = sorted([part.protected, {}, part.signature] for part in parts + last)
     raw = message(intl, intl.write(), signatures=entries)
-    assert "ledger.tx_malformed" == refusal(intl, raw)
+    assert refusal(intl, raw) == "ledger.tx_malformed"
 
 
 def test_every_truncation_and_every_appended_byte_is_refused(intl):
     raw = intl.write()
     for end in range(len(raw)):
-        assert "ledger.tx_malformed" == refusal(intl, raw[:end])
+        assert refusal(intl, raw[:end]) == "ledger.tx_malformed"
     for byte in (b"\x00", b"\xf6", b"\xff"):
-        assert "ledger.tx_malformed" == refusal(intl, raw + byte)
+        assert refusal(intl, raw + byte) == "ledger.tx_malformed"
 
 
 def replace_payload(raw, old, new):
@@ -287,7 +293,7 @@ def nest(depth):
 
 
 def test_other_encodings_of_the_same_payload_are_refused(intl):
-    # [LEDGER-TX-5]
+    """[LEDGER-TX-5]"""
     raw = intl.write()
     cases = {
         "longer head of an integer": (b"gversion\x01", b"gversion\x18\x01"),
@@ -301,7 +307,7 @@ def test_other_encodings_of_the_same_payload_are_refused(intl):
         "keys out of order": (b"fauthorfbureaugnetwork", b"gnetworkfauthorfbureau"),
     }
     for name, (old, new) in cases.items():
-        assert "ledger.tx_malformed" == refusal(intl, replace_payload(raw, old, new)), name
+        assert refusal(intl, replace_payload(raw, old, new)) == "ledger.tx_malformed", name
 
 
 def test_a_payload_in_another_order_or_with_a_key_twice_is_refused(intl):
@@ -312,19 +318,17 @@ def test_a_payload_in_another_order_or_with_a_key_twice_is_refused(intl):
     twice = b"\xa8" + payload[1:] + encode_cbor("valid_until") + encode_cbor(fields["valid_until"])
     unsorted_body = cbor2.dumps({**fields, "body": dict(reversed(fields["body"].items()))})
     for changed in (unsorted_payload, twice, unsorted_body, payload + b"\x00"):
-        assert "ledger.tx_malformed" == refusal(intl, message(intl, raw, payload=changed))
+        assert refusal(intl, message(intl, raw, payload=changed)) == "ledger.tx_malformed"
 
 
 def test_deep_nesting_is_refused(intl):
     raw = with_payload(intl, intl.write(), lambda fields: fields.update(body=nest(20)))
-    assert "ledger.tx_malformed" == refusal(intl, raw)
+    assert refusal(intl, raw) == "ledger.tx_malformed"
     bomb = message(intl, intl.write(), payload=b"\x81" * 50_000)
-    assert "ledger.tx_malformed" == refusal(intl, bomb)
+    assert refusal(intl, bomb) == "ledger.tx_malformed"
 
 
 def test_decoding_takes_its_rules_as_arguments(intl):
     raw = intl.write()
-    tx = decode_transaction(
-        raw, kinds=intl.machine.kinds, network=intl.parameters.network, suite=intl.suite
-    )
+    tx = decode_transaction(raw, kinds=intl.machine.kinds, network=intl.parameters.network, suite=intl.suite)
     assert intl.machine.decode(raw) == tx
