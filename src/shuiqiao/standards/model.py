@@ -129,7 +129,6 @@ class RowRuleKind(StrEnum):
     sum_equals: the sum of ``terms`` (sign, field) equals ``total`` within ``tolerance``.
     negative_exactly_when: ``field`` is negative where the boolean ``flag`` is true, and only there.
     not_after: the date ``field`` is not after the date ``other``.
-    present_exactly_when: ``field`` is filled where the boolean ``flag`` is true, and only there.
     absent_unless: ``field`` is empty unless the boolean ``flag`` is true.
     nonzero_unless: ``field`` is not zero unless the code ``other`` has the value ``value``.
     """
@@ -137,7 +136,6 @@ class RowRuleKind(StrEnum):
     SUM_EQUALS = "sum_equals"
     NEGATIVE_EXACTLY_WHEN = "negative_exactly_when"
     NOT_AFTER = "not_after"
-    PRESENT_EXACTLY_WHEN = "present_exactly_when"
     ABSENT_UNLESS = "absent_unless"
     NONZERO_UNLESS = "nonzero_unless"
 

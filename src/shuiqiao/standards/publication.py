@@ -48,7 +48,6 @@ _RULE_PARAMETERS: Mapping[RowRuleKind, Mapping[str, frozenset[FieldType]]] = {
     RowRuleKind.SUM_EQUALS: {"total": _AMOUNTS},
     RowRuleKind.NEGATIVE_EXACTLY_WHEN: {"field": _AMOUNTS, "flag": _FLAG},
     RowRuleKind.NOT_AFTER: {"field": _DATE, "other": _DATE},
-    RowRuleKind.PRESENT_EXACTLY_WHEN: {"field": _ANY, "flag": _FLAG},
     RowRuleKind.ABSENT_UNLESS: {"field": _ANY, "flag": _FLAG},
     RowRuleKind.NONZERO_UNLESS: {"field": _AMOUNTS, "other": frozenset({FieldType.CODE})},
 }

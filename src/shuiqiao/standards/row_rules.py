@@ -26,8 +26,6 @@ def breaking_rows(rule: RowRule, columns: Mapping[str, Any]) -> Mask:
             return true_mask(pc.not_equal(negative, columns[rule.flag]))
         case RowRuleKind.NOT_AFTER:
             return true_mask(pc.greater(columns[rule.field], columns[rule.other]))
-        case RowRuleKind.PRESENT_EXACTLY_WHEN:
-            return true_mask(pc.not_equal(pc.is_valid(columns[rule.field]), columns[rule.flag]))
         case RowRuleKind.ABSENT_UNLESS:
             return valid_mask(columns[rule.field]) & ~true_mask(columns[rule.flag])
         case RowRuleKind.NONZERO_UNLESS:

@@ -372,3 +372,13 @@ def test_a_source_can_be_read_twice(write, catalogue):
     source = open_source(write(text(ROW, ROW)), record_type=None, catalogue=catalogue)
     assert [batch.num_rows for batch in source.batches(1)] == [1, 1]
     assert [batch.num_rows for batch in source.batches(10)] == [2]
+
+
+def test_a_batch_that_unpacks_beyond_its_limit_is_refused(tmp_path, catalogue):
+    # Holds [STD-35].
+    columns = foreign(700) | {"buyer_id": ["B" * 400_000] * 700}
+    path = parquet(tmp_path / "bomb", columns)
+    assert path.stat().st_size < 1_000_000
+    with pytest.raises(InvalidInput) as refused:
+        list(open_source(path, record_type=None, catalogue=catalogue).batches(700))
+    assert refused.value.code == "standards.batch_too_large"
