@@ -22,10 +22,10 @@ from shuiqiao.members.contract import require_role
 from shuiqiao.members.model import Role
 
 ROOM = "lending"
-NO_GRADE = "none"
 NO_INDUSTRY = "none"
 NO_PROVINCE = "00"
 
+RecordedGrade = Literal["A", "B", "M", "C", "D", "none"]
 Id = Annotated[bytes, Meta(min_length=16, max_length=16)]
 Digest = Annotated[bytes, Meta(min_length=32, max_length=32)]
 
@@ -45,7 +45,7 @@ class DecisionRecordBody(msgspec.Struct, frozen=True, forbid_unknown_fields=True
     application: Id
     request: Id
     outcome: Outcome
-    grade: Literal["A", "B", "M", "C", "D", "none"]
+    grade: RecordedGrade
     industry: Annotated[str, Meta(max_length=4, pattern=r"^([A-T]|none)$")]
     province: Annotated[str, Meta(max_length=2, pattern=r"^[0-9]{2}$")]
     model_digest: Digest

@@ -13,17 +13,18 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from shuiqiao.base.encoding import encode_json
+from shuiqiao.base.errors import ShuiqiaoError, Unavailable
 from shuiqiao.base.ids import Entropy, MemberId, new_id
 from shuiqiao.crypto.model import CipherSuite
 from shuiqiao.ledger.model import Committed
 from shuiqiao.ledger.submitter import LedgerSubmitter
 from shuiqiao.lending.amounts import SALT_BYTES, AmountOpening
 from shuiqiao.lending.contract import (
-    NO_GRADE,
     NO_INDUSTRY,
     NO_PROVINCE,
     ApplicationSubmitBody,
     DecisionRecordBody,
+    RecordedGrade,
 )
 from shuiqiao.lending.model import Application, Decision, Outcome, Product
 from shuiqiao.lending.rules import ApplicantFacts, Offer, broken_rules, outcome_of
@@ -135,13 +136,24 @@ class LendingDesk:
             model_digest=assessment.model_digest,
         )
 
-    def _body(self, decision: Decision, *, request: bytes, opening: AmountOpening, sealed: bytes) -> DecisionRecordBody:
-        reasons = self._entropy(SALT_BYTES) + encode_json(decision.explanation())
+    def _record(self, body: DecisionRecordBody) -> Committed:
+        try:
+            return self._submitter.submit("decision.record", body)
+        except Unavailable:
+            # The record may still be committed: the decision stays on file for it.
+            raise
+        except ShuiqiaoError:
+            self._store.withdraw_decision(body.application)
+            raise
+
+    def _body(
+        self, decision: Decision, *, request: bytes, opening: AmountOpening, sealed: bytes, reasons_salt: bytes
+    ) -> DecisionRecordBody:
         return DecisionRecordBody(
             application=decision.application,
             request=request,
             outcome=decision.outcome,
-            grade=NO_GRADE if decision.grade is None else decision.grade.value,
+            grade=_recorded_grade(decision),
             industry=decision.industry,
             province=decision.province,
             model_digest=decision.model_digest,
@@ -149,3 +161,7 @@ class LendingDesk:
             amount_commitment=opening.commitment(self._suite),
             opening_digest=self._suite.digest(sealed),
         )
+
+
+def _recorded_grade(decision: Decision) -> RecordedGrade:
+    return "none" if decision.grade is None else decision.grade.value

@@ -138,6 +138,11 @@ class Institution:
         self.engine.close()
         self.database.dispose()
 
+    def sync(self) -> None:
+        """Make sure this member's own copy has everything the writer has committed by now."""
+        if isinstance(self.engine, FollowerLedger):
+            self.engine.sync()
+
     @cached_property
     def vault(self) -> Vault:
         """The private records of a tax bureau."""
