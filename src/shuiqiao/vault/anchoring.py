@@ -1,0 +1,117 @@
+"""Tells the ledger what the vault has made durable, and finishes what a crash interrupted.
+
+The life of a batch; there are no other steps [VAULT-STORE-3]::
+
+    (absent) --files durable, index committed--> pending --ledger has its root--> anchored --destroyed--> erased
+
+A pending batch is shown to nobody. Whatever is pending is told again, with the same batch id and root: if the ledger
+has it already, by its state, that counts as told; nothing is anchored twice [VAULT-ANCHOR-5].
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from dataclasses import replace
+
+from shuiqiao.base.errors import Conflict, IntegrityError
+from shuiqiao.ledger.model import StateView
+from shuiqiao.vault.contract import (
+    AMEND,
+    COMMIT,
+    ERASE,
+    MAX_ERASED_INDEXES,
+    MAX_REPLACEMENTS,
+    AnchorAmendBody,
+    AnchorCommitBody,
+    AnchorEraseBody,
+    Replacement,
+    batch_fact,
+    erased_key,
+    superseded_key,
+    tree_depth,
+)
+from shuiqiao.vault.index import BatchRow, IndexView
+from shuiqiao.vault.model import Anchor, ErasureReason
+
+KNOWN_COMMITTED = -1
+"""Stands for the log index of a batch that the ledger was found to have: its state does not say where."""
+
+Place = tuple[int, int]
+"""Batch number and leaf index."""
+
+
+def anchor_batch(anchor: Anchor, row: BatchRow) -> BatchRow:
+    """Return the batch's row after its root is on the ledger.
+
+    Raises IntegrityError ``vault.anchor_differs`` where the ledger has another root under its id, else what refused it.
+    """
+    if _is_anchored(anchor.state(), row):
+        return replace(row, committed=KNOWN_COMMITTED)
+    body = AnchorCommitBody(
+        batch=row.id,
+        standard=row.standard,
+        period_from=row.period_from,
+        period_to=row.period_to,
+        count=row.count,
+        depth=tree_depth(row.count),
+        root=row.root,
+    )
+    try:
+        committed = anchor.submit(COMMIT, body)
+    except Conflict:
+        # An earlier attempt reached the ledger and its answer was lost.
+        if not _is_anchored(anchor.state(), row):
+            raise
+        return replace(row, committed=KNOWN_COMMITTED)
+    return replace(row, committed=committed.index)
+
+
+def _is_anchored(state: StateView, row: BatchRow) -> bool:
+    fact = batch_fact(state, row.id)
+    if fact is None:
+        return False
+    if fact.root != row.root or fact.count != row.count:
+        raise IntegrityError(
+            "vault.anchor_differs",
+            f"batch {row.id.hex()} has root {row.root.hex()[:16]}… here and {fact.root.hex()[:16]}… on the ledger",
+        )
+    return True
+
+
+def amend_leaves(anchor: Anchor, view: IndexView, steps: Sequence[tuple[Place, Place]]) -> None:
+    """Tell the ledger of (old place, new place) in order, leaving out those that it has."""
+    told = anchor.state()
+    waiting = [
+        step
+        for step in (_replacement(view, old, new) for old, new in steps)
+        if told.get(superseded_key(step.old_batch, step.old_index)) is None
+    ]
+    for start in range(0, len(waiting), MAX_REPLACEMENTS):
+        anchor.submit(AMEND, AnchorAmendBody(replacements=waiting[start : start + MAX_REPLACEMENTS]))
+
+
+def _replacement(view: IndexView, old: Place, new: Place) -> Replacement:
+    return Replacement(
+        old_batch=view.batch(old[0]).id,
+        old_index=old[1],
+        new_batch=view.batch(new[0]).id,
+        new_index=new[1],
+    )
+
+
+def tell_erased(anchor: Anchor, batch: bytes, indexes: Sequence[int], reason: ErasureReason) -> None:
+    """Tell the ledger that leaves of a batch (all, where none is listed) were destroyed, leaving out what it knows."""
+    state = anchor.state()
+    fact = batch_fact(state, batch)
+    if fact is not None and fact.erased:
+        return
+    if not indexes:
+        anchor.submit(ERASE, AnchorEraseBody(batch=batch, indexes=[], reason=reason))
+        return
+    untold = [index for index in sorted(indexes) if state.get(erased_key(batch, index)) is None]
+    for part in _parts(untold, MAX_ERASED_INDEXES):
+        anchor.submit(ERASE, AnchorEraseBody(batch=batch, indexes=part, reason=reason))
+
+
+def _parts(items: list[int], size: int) -> Iterable[list[int]]:
+    return (items[start : start + size] for start in range(0, len(items), size))

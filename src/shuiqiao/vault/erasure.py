@@ -1,0 +1,140 @@
+"""Destroys records: their bytes, their salts and what the index knows of them; their leaves stay [VAULT-ERASE-1].
+
+Steps, each of which may be repeated after a crash:
+
+1. the intent and the removal of the identities become durable together: from here on nobody is shown the records;
+2. both files are written anew without bytes and salts, and renamed over the old ones;
+3. the ledger is told, so that its statement was true when it was made;
+4. the intent is forgotten.
+
+An erased record that is ingested again is a new record: its identity was erased too.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import replace
+from pathlib import Path
+
+import msgspec
+import numpy as np
+import pyarrow as pa
+
+from shuiqiao.base.errors import InvalidInput
+from shuiqiao.crypto.model import CipherSuite
+from shuiqiao.standards.columns import canonical_schema
+from shuiqiao.standards.model import Catalogue
+from shuiqiao.vault.anchoring import tell_erased
+from shuiqiao.vault.batch_file import (
+    LEAVES_SUFFIX,
+    PARQUET_SUFFIX,
+    GroupBytes,
+    LeavesFile,
+    encode_leaves,
+    sync_folder,
+    write_durably,
+)
+from shuiqiao.vault.batch_writer import encode_parquet
+from shuiqiao.vault.identity import identify
+from shuiqiao.vault.index import BatchRow, IndexView, RecordIndex
+from shuiqiao.vault.model import Anchor, ErasureReason
+from shuiqiao.vault.opening import read_rows
+
+NEW_SUFFIX = ".new"
+
+
+class Eraser:
+    """Erases leaves of one vault; the caller holds the vault's writing lock."""
+
+    def __init__(self, *, folder: Path, index: RecordIndex, suite: CipherSuite, catalogue: Catalogue) -> None:
+        self._folder = folder
+        self._index = index
+        self._suite = suite
+        self._catalogue = catalogue
+
+    def erase(self, batch: bytes, indexes: Sequence[int], *, reason: ErasureReason, anchor: Anchor) -> None:
+        """Destroy leaves of a batch, or all of it where none is listed.
+
+        Raises InvalidInput ``vault.batch_unknown`` and ``vault.leaf_unknown``, also for what is erased already.
+        """
+        with self._index.write() as writer:
+            row = writer.batch_by_id(batch)
+            if row is None:
+                raise InvalidInput("vault.batch_unknown", f"batch {batch.hex()} is not in this vault")
+            gone = self._gone(row)
+            chosen = sorted(set(indexes)) if indexes else [at for at in range(row.count) if at not in gone]
+            for index in chosen:
+                if not 0 <= index < row.count or index in gone:
+                    raise InvalidInput("vault.leaf_unknown", f"leaf {index} of batch {batch.hex()} is not there")
+            if not chosen:
+                raise InvalidInput("vault.leaf_unknown", f"batch {batch.hex()} is erased already")
+            places = {(row.number, index) for index in chosen}
+            writer.drop_versions(self._keys(writer, row, chosen), places)
+            writer.begin_erasure(row.number, indexes=list(indexes) and chosen, reason=reason)
+        self.finish_pending(anchor)
+
+    def finish_pending(self, anchor: Anchor) -> None:
+        """Carry out what was begun, be it by this run or by one that was interrupted."""
+        with self._index.read() as view:
+            waiting = [(view.batch(number), fields) for number, fields in view.pending_erasures()]
+        for row, fields in waiting:
+            indexes = fields["indexes"]
+            parquet = self._destroy(row, indexes or list(range(row.count)))
+            tell_erased(anchor, row.id, indexes, ErasureReason(fields["reason"]))
+            with self._index.write() as writer:
+                writer.put_batch(replace(row, parquet=parquet, erased=row.erased or not indexes))
+                writer.finish_erasure(row.number)
+
+    def _gone(self, row: BatchRow) -> set[int]:
+        with LeavesFile(self._folder / (row.id.hex() + LEAVES_SUFFIX)) as file:
+            return set(file.header.erased)
+
+    def _keys(self, view: IndexView, row: BatchRow, indexes: list[int]) -> list[bytes]:
+        """Return the index keys of records, made again from their bytes."""
+        record_type = self._catalogue.get(row.standard)
+        number = view.type_number(record_type.id)
+        assert number is not None
+        with LeavesFile(self._folder / (row.id.hex() + LEAVES_SUFFIX)) as file:
+            groups = [file.group(position).records(indexes) for position in range(len(record_type.groups))]
+        table = read_rows(self._folder, row.id, record_type.field_names, indexes)
+        rows = table.combine_chunks().to_batches()[0]
+        return identify(record_type, rows, groups, type_number=number, hash_name=self._suite.hash_name).keys
+
+    def _destroy(self, row: BatchRow, indexes: Sequence[int]) -> bytes:
+        """Write both files without the records; return the digest of the new Parquet file."""
+        leaves, parquet = (self._folder / (row.id.hex() + suffix) for suffix in (LEAVES_SUFFIX, PARQUET_SUFFIX))
+        with LeavesFile(leaves) as file:
+            header = file.header
+            gone = np.zeros(row.count, dtype=np.bool_)
+            gone[[*header.erased, *indexes]] = True
+            salts = file.salts().copy()
+            salts[gone] = 0
+            groups = [_without(file.group(position), gone) for position in range(len(header.groups))]
+            columns = self._without_rows(row, gone)
+            header = msgspec.structs.replace(
+                header,
+                erased=np.flatnonzero(gone).tolist(),
+                parquet=self._suite.digest(columns),
+                sizes=[len(group.data) for group in groups],
+            )
+            parts = encode_leaves(header, tree=file.tree(), salts=salts.tobytes(), groups=groups)
+        for path, content in ((parquet, [columns]), (leaves, parts)):
+            write_durably(path.with_name(path.name + NEW_SUFFIX), content)
+        for path in (parquet, leaves):
+            path.with_name(path.name + NEW_SUFFIX).replace(path)
+        sync_folder(self._folder)
+        return header.parquet
+
+    def _without_rows(self, row: BatchRow, gone: np.ndarray[tuple[int], np.dtype[np.bool_]]) -> bytes:
+        """Return the Parquet file with empty rows in the place of erased records, so that the others keep theirs."""
+        record_type = self._catalogue.get(row.standard)
+        table = read_rows(self._folder, row.id, record_type.field_names, range(row.count))
+        places = pa.array(np.arange(row.count), mask=gone)
+        return encode_parquet(table.take(places).cast(canonical_schema(record_type)))
+
+
+def _without(group: GroupBytes, gone: np.ndarray[tuple[int], np.dtype[np.bool_]]) -> GroupBytes:
+    lengths = np.diff(group.ends.astype(np.int64), prepend=0)
+    lengths[gone] = 0
+    data = b"".join(group.records(np.flatnonzero(~gone).tolist()))
+    return GroupBytes(ends=np.cumsum(lengths).astype(np.uint32), data=data)

@@ -1,0 +1,115 @@
+"""Who a record is: (type, taxpayer, natural key), as a key that keeps a taxpayer's records together.
+
+[VAULT-IDENTITY-1] key = type number (2 bytes) || taxpayer || 0x00 || day (4 bytes) || first 16 bytes of
+H(natural key). The day is the record's period where the natural key contains it, else zero: two versions of one record
+must meet under one key, whatever day each names. So one taxpayer's records of a type lie side by side in time order,
+and an ingest of sorted rows writes the index nearly in sequence.
+
+Where all fields are the natural key, H is taken over the groups' canonical JSON; else over the JSON list of the key
+fields. Provenance (file, row) is no part of it.
+
+LIMIT: two records whose 128-bit hashes collide would be taken for one; making such a pair costs 2^64 hashes, and the
+second is reported, not dropped in silence.
+"""
+
+from __future__ import annotations
+
+import struct
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import msgspec
+import numpy as np
+import numpy.typing as npt
+
+from shuiqiao.base.errors import InvalidInput
+from shuiqiao.standards.columns import pc
+from shuiqiao.standards.model import FieldType, RecordType
+from shuiqiao.vault.leaves import hash_function
+
+DIGEST_BYTES = 16
+
+_TYPE = struct.Struct(">H")
+_DAY_OFFSET = 1 << 31
+"""Added to days since 1970, so that days before it sort first."""
+
+_MAX_TAXPAYER_BYTES = 128
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Identities:
+    """Per row: the index key, the digest of all values, and the day of its period (days since 1970)."""
+
+    keys: list[bytes]
+    digests: list[bytes]
+    days: npt.NDArray[np.int32]
+
+
+def taxpayer_prefix(type_number: int, uscc: str) -> bytes:
+    """Return what all keys of one taxpayer and type begin with. Raises InvalidInput ``vault.taxpayer_invalid``."""
+    encoded = uscc.encode()
+    if not 0 < len(encoded) <= _MAX_TAXPAYER_BYTES or b"\x00" in encoded:
+        raise InvalidInput("vault.taxpayer_invalid", f"{uscc[:60]!r} is not a taxpayer number")
+    return _TYPE.pack(type_number) + encoded + b"\x00"
+
+
+def day_bytes(days: npt.NDArray[np.int32]) -> bytes:
+    """Return days as they stand in keys, four bytes each."""
+    return (days.astype(np.int64) + _DAY_OFFSET).astype(">u4").tobytes()
+
+
+def keys_hold_days(record_type: RecordType) -> bool:
+    """Whether keys of this type are ordered by period: only where the natural key contains it."""
+    return record_type.period_field in record_type.natural_key
+
+
+def period_days(record_type: RecordType, rows: Any) -> npt.NDArray[np.int32]:
+    """Return the day that places each row in time: its date, or the last day of its month or year."""
+    column = rows.column(record_type.period_field)
+    match record_type.field(record_type.period_field).type:
+        case FieldType.YEAR:
+            ends = (column.to_numpy() - 1970 + 1).astype("datetime64[Y]").astype("datetime64[D]")
+            return np.asarray(ends.astype(np.int64) - 1, dtype=np.int32)
+        case FieldType.MONTH:
+            months = np.array(column.to_pylist(), dtype="datetime64[M]") + np.timedelta64(1, "M")
+            return np.asarray(months.astype("datetime64[D]").astype(np.int64) - 1, dtype=np.int32)
+        case _:
+            return np.asarray(column.cast("int32").to_numpy(), dtype=np.int32)
+
+
+def taxpayer_order(record_type: RecordType, rows: Any) -> npt.NDArray[np.int64] | None:
+    """Return the order of rows by taxpayer, then period, then source; None where they stand so already."""
+    encoded = rows.column(record_type.taxpayer_field).dictionary_encode()
+    ranks = np.empty(len(encoded.dictionary), dtype=np.int64)
+    ranks[pc.sort_indices(encoded.dictionary).to_numpy()] = np.arange(len(ranks))
+    combined = ranks[encoded.indices.to_numpy()] * (1 << 32) + period_days(record_type, rows)
+    if not len(combined) or np.all(combined[:-1] <= combined[1:]):
+        return None
+    return np.argsort(combined, kind="stable")
+
+
+def identify(
+    record_type: RecordType, rows: Any, groups: Sequence[Sequence[bytes]], *, type_number: int, hash_name: str
+) -> Identities:
+    """Return the identities of canonical rows. groups: per disclosure group, its bytes of every row."""
+    digest = hash_function(hash_name)
+    join = b"".join
+    digests = [digest(join(parts))[:DIGEST_BYTES] for parts in zip(*groups, strict=True)]
+    natural = digests if record_type.natural_key_is_all else _natural_digests(record_type, rows, hash_name)
+    days = period_days(record_type, rows)
+    placed = day_bytes(days if keys_hold_days(record_type) else np.zeros_like(days))
+    encoded = rows.column(record_type.taxpayer_field).dictionary_encode()
+    prefixes = [taxpayer_prefix(type_number, uscc) for uscc in encoded.dictionary.to_pylist()]
+    keys = [
+        prefixes[taxpayer] + placed[4 * row : 4 * row + 4] + natural[row]
+        for row, taxpayer in enumerate(encoded.indices.to_pylist())
+    ]
+    return Identities(keys=keys, digests=digests, days=days)
+
+
+def _natural_digests(record_type: RecordType, rows: Any, hash_name: str) -> list[bytes]:
+    digest = hash_function(hash_name)
+    columns = [rows.column(name).to_pylist() for name in record_type.natural_key]
+    encode = msgspec.json.Encoder().encode
+    return [digest(encode(values))[:DIGEST_BYTES] for values in zip(*columns, strict=True)]

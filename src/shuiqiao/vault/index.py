@@ -1,0 +1,281 @@
+"""The record index of a vault: which record is where, which batches exist, what is still to be told to the ledger.
+
+One LMDB environment with a write transaction per batch: the identities of a batch, the batch's own row and what is
+pending because of it become durable together or not at all [VAULT-STORE-2]. Keys and values are documented beside each
+table. Readers see the last committed state and never wait for the writer.
+"""
+
+from __future__ import annotations
+
+import struct
+from collections.abc import Generator, Iterable, Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import lmdb
+
+from shuiqiao.base.encoding import decode_cbor, encode_cbor
+from shuiqiao.base.errors import IntegrityError, Unavailable
+
+MAP_BYTES = 1 << 38
+"""Address space set aside for the index (sparse): room for two thousand million records."""
+
+ENTRY = struct.Struct(">IIiII16s")
+"""One version of a record: batch number, leaf index, day, source number, source row, digest of all values."""
+
+_NUMBER = struct.Struct(">I")
+_PLACE = struct.Struct(">II")
+
+_TABLES = (
+    "types",
+    "sources",
+    "source_names",
+    "records",
+    "batches",
+    "batch_ids",
+    "pending",
+    "replaced",
+    "replacing",
+    "erasing",
+)
+
+
+@dataclass(frozen=True, slots=True)
+class Entry:
+    """One version of a record as the index holds it."""
+
+    batch: int
+    index: int
+    day: int
+    source: int
+    row: int
+    digest: bytes
+
+    def pack(self) -> bytes:
+        """Return the 36 bytes of the entry."""
+        return ENTRY.pack(self.batch, self.index, self.day, self.source, self.row, self.digest)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class BatchRow:
+    """A batch as the vault knows it. parquet: suite hash of the Parquet file. committed: log index, None if pending.
+
+    erased: True after the whole batch was destroyed.
+    """
+
+    number: int
+    id: bytes
+    standard: str
+    count: int
+    period_from: str
+    period_to: str
+    root: bytes
+    parquet: bytes
+    committed: int | None = None
+    erased: bool = False
+
+
+def unpack_entries(value: bytes) -> list[Entry]:
+    """Return the versions under one key, oldest first."""
+    return [Entry(*fields) for fields in ENTRY.iter_unpack(value)]
+
+
+class IndexView:
+    """What can be asked within one transaction."""
+
+    def __init__(self, txn: Any, tables: Mapping[str, Any]) -> None:
+        self._txn = txn
+        self._tables = tables
+
+    def _get(self, table: str, key: bytes) -> bytes | None:
+        found: bytes | None = self._txn.get(key, db=self._tables[table])
+        return found
+
+    def _items(self, table: str, prefix: bytes = b"") -> Iterator[tuple[bytes, bytes]]:
+        with self._txn.cursor(db=self._tables[table]) as cursor:
+            if cursor.set_range(prefix):
+                for key, value in cursor:
+                    if not key.startswith(prefix):
+                        return
+                    yield key, value
+
+    def type_number(self, type_id: str) -> int | None:
+        """Return the number of a record type in keys, or None if no record of it was ever ingested."""
+        found = self._get("types", type_id.encode())
+        return None if found is None else _NUMBER.unpack(found)[0]
+
+    def source(self, number: int) -> str:
+        """Return the name under which a source file was first read."""
+        found = self._get("source_names", _NUMBER.pack(number))
+        if found is None:
+            raise IntegrityError("vault.index_damaged", f"the index has no source {number}")
+        return found.decode()
+
+    def find(self, keys: list[bytes]) -> dict[bytes, bytes]:
+        """Return the packed entries of those keys that are known."""
+        with self._txn.cursor(db=self._tables["records"]) as cursor:
+            return dict(cursor.getmulti(keys))
+
+    def records(self, prefix: bytes, *, start: bytes = b"", stop: bytes | None = None) -> Iterator[bytes]:
+        """Yield the packed entries under a prefix, from prefix || start up to, but without, prefix || stop."""
+        with self._txn.cursor(db=self._tables["records"]) as cursor:
+            if not cursor.set_range(prefix + start):
+                return
+            end = None if stop is None else prefix + stop
+            for key, value in cursor:
+                if not key.startswith(prefix) or (end is not None and key >= end):
+                    return
+                yield value
+
+    def batch(self, number: int) -> BatchRow:
+        """Return a batch by its number. Raises IntegrityError ``vault.index_damaged``."""
+        found = self._get("batches", _NUMBER.pack(number))
+        if found is None:
+            raise IntegrityError("vault.index_damaged", f"the index has no batch {number}")
+        return BatchRow(number=number, **decode_cbor(found))
+
+    def batch_by_id(self, batch: bytes) -> BatchRow | None:
+        """Return a batch by its id, or None."""
+        found = self._get("batch_ids", batch)
+        return None if found is None else self.batch(_NUMBER.unpack(found)[0])
+
+    def batches(self) -> Iterator[BatchRow]:
+        """Yield all batches in the order in which they were made."""
+        for key, value in self._items("batches"):
+            yield BatchRow(number=_NUMBER.unpack(key)[0], **decode_cbor(value))
+
+    def next_batch_number(self) -> int:
+        """Return the number that the next batch gets."""
+        with self._txn.cursor(db=self._tables["batches"]) as cursor:
+            return _NUMBER.unpack(cursor.key())[0] + 1 if cursor.last() else 1
+
+    def pending_batches(self) -> list[int]:
+        """Return the numbers of batches written but not known to be anchored, in order."""
+        return [_NUMBER.unpack(key)[0] for key, _ in self._items("pending")]
+
+    def replacement(self, place: tuple[int, int]) -> tuple[int, int] | None:
+        """Return the place that superseded one, once the ledger has said so; None for a live one."""
+        found = self._get("replaced", _PLACE.pack(*place))
+        return None if found is None else _PLACE.unpack(found)
+
+    def pending_replacements(self) -> list[tuple[tuple[int, int], tuple[int, int]]]:
+        """Return (old place, new place) that the ledger was not told yet, in the order of the new places."""
+        return [(_PLACE.unpack(value), _PLACE.unpack(key)) for key, value in self._items("replacing")]
+
+    def pending_erasures(self) -> list[tuple[int, dict[str, Any]]]:
+        """Return (batch number, {indexes, reason}) of erasures begun and not finished."""
+        return [(_NUMBER.unpack(key)[0], decode_cbor(value)) for key, value in self._items("erasing")]
+
+
+class IndexWriter(IndexView):
+    """A write transaction: everything below becomes durable together at ``commit``."""
+
+    def _put(self, table: str, key: bytes, value: bytes) -> None:
+        self._txn.put(key, value, db=self._tables[table])
+
+    def commit(self) -> None:
+        """Make it durable."""
+        self._txn.commit()
+
+    def abort(self) -> None:
+        """Forget it all."""
+        self._txn.abort()
+
+    def number_type(self, type_id: str) -> int:
+        """Return the number of a record type, giving it the next one if it has none."""
+        known = self.type_number(type_id)
+        if known is not None:
+            return known
+        number = sum(1 for _ in self._items("types")) + 1
+        self._put("types", type_id.encode(), _NUMBER.pack(number))
+        return number
+
+    def number_source(self, *, name: str, digest: bytes) -> int:
+        """Return the number of a source file, known by the digest of its content."""
+        found = self._get("sources", digest)
+        if found is not None:
+            return int(_NUMBER.unpack(found)[0])
+        number = sum(1 for _ in self._items("sources")) + 1
+        self._put("sources", digest, _NUMBER.pack(number))
+        self._put("source_names", _NUMBER.pack(number), name.encode())
+        return number
+
+    def put_records(self, items: Iterable[tuple[bytes, bytes]]) -> None:
+        """Write packed entries under their keys, in place of what is there."""
+        with self._txn.cursor(db=self._tables["records"]) as cursor:
+            cursor.putmulti(items)
+
+    def drop_versions(self, keys: Iterable[bytes], places: set[tuple[int, int]]) -> None:
+        """Remove the entries at some places from under some keys, and keys that have none left."""
+        for key, value in self.find(list(keys)).items():
+            kept = [entry.pack() for entry in unpack_entries(value) if (entry.batch, entry.index) not in places]
+            if kept:
+                self._put("records", key, b"".join(kept))
+            else:
+                self._txn.delete(key, db=self._tables["records"])
+
+    def put_batch(self, row: BatchRow) -> None:
+        """Write a batch's row; a batch without a log index is pending."""
+        fields = {name: getattr(row, name) for name in BatchRow.__slots__ if name != "number"}
+        key = _NUMBER.pack(row.number)
+        self._put("batches", key, encode_cbor(fields))
+        self._put("batch_ids", row.id, key)
+        if row.committed is None:
+            self._put("pending", key, b"")
+        else:
+            self._txn.delete(key, db=self._tables["pending"])
+
+    def begin_replacement(self, *, old: tuple[int, int], new: tuple[int, int]) -> None:
+        """Note that a leaf supersedes another, to be told to the ledger."""
+        self._put("replacing", _PLACE.pack(*new), _PLACE.pack(*old))
+
+    def finish_replacement(self, *, old: tuple[int, int], new: tuple[int, int]) -> None:
+        """Note that the ledger has it: from here on the newer version is the live one."""
+        self._put("replaced", _PLACE.pack(*old), _PLACE.pack(*new))
+        self._txn.delete(_PLACE.pack(*new), db=self._tables["replacing"])
+
+    def begin_erasure(self, number: int, *, indexes: list[int], reason: str) -> None:
+        """Note that leaves of a batch (all, where none is listed) are to be destroyed."""
+        self._put("erasing", _NUMBER.pack(number), encode_cbor({"indexes": indexes, "reason": reason}))
+
+    def finish_erasure(self, number: int) -> None:
+        """Note that an erasure is done and told."""
+        self._txn.delete(_NUMBER.pack(number), db=self._tables["erasing"])
+
+
+class RecordIndex:
+    """The opened index of one vault folder."""
+
+    def __init__(self, folder: Path) -> None:
+        try:
+            self._env = lmdb.open(str(folder), map_size=MAP_BYTES, max_dbs=len(_TABLES), subdir=True, max_readers=126)
+            self._tables = {name: self._env.open_db(name.encode()) for name in _TABLES}
+        except lmdb.Error as error:
+            raise Unavailable("vault.index_unreadable", f"{folder.name} cannot be opened: {error}") from error
+
+    @contextmanager
+    def read(self) -> Generator[IndexView]:
+        """A consistent view of the last committed state."""
+        with self._env.begin() as txn:
+            yield IndexView(txn, self._tables)
+
+    def begin(self) -> IndexWriter:
+        """Begin the one write transaction; the caller commits or aborts it on the same thread."""
+        return IndexWriter(self._env.begin(write=True), self._tables)
+
+    @contextmanager
+    def write(self) -> Generator[IndexWriter]:
+        """A write transaction, committed at the end and aborted by an error."""
+        writer = self.begin()
+        try:
+            yield writer
+        except BaseException:
+            writer.abort()
+            raise
+        writer.commit()
+
+    def close(self) -> None:
+        """Release the files."""
+        self._env.close()

@@ -1,0 +1,267 @@
+"""The ingest: from source files to anchored batches, every row accounted for.
+
+For every chunk of rows, in the order of the sources:
+
+1. prepare it: validate, order, hash, identify (in worker processes for large sources);
+2. sift it against the index: what is known is kept out and reported;
+3. gather what is new into the open batch, its identities into the open index transaction;
+4. when the batch is full: files durable, then the index transaction, then the ledger [VAULT-STORE-2].
+
+A crash loses at most what was not yet acknowledged: before the index transaction there is nothing but two unnamed
+files, after it the batch is pending and the next ingest tells the ledger first.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from shuiqiao.base.ids import Entropy, new_id
+from shuiqiao.crypto.model import CipherSuite
+from shuiqiao.standards.readers import Source
+from shuiqiao.vault.anchoring import amend_leaves, anchor_batch
+from shuiqiao.vault.batch_writer import BatchBuilder, Part, part_of, slice_part
+from shuiqiao.vault.index import BatchRow, IndexWriter, RecordIndex
+from shuiqiao.vault.model import SALT_BYTES, Anchor, IngestReport, Progress, VaultSettings
+from shuiqiao.vault.preparation import Chunk, PreparedRows
+from shuiqiao.vault.quarantine import IDENTITY_CONFLICT, Report
+from shuiqiao.vault.sieve import KnownRow, Placement, Sifted, sift
+from shuiqiao.vault.workers import open_preparers
+
+Place = tuple[int, int]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class NumberedSource:
+    """An opened source file with its number in the index and the name it is reported by."""
+
+    source: Source
+    number: int
+    name: str
+
+
+@dataclass(slots=True, kw_only=True)
+class _Counts:
+    read: int = 0
+    ingested: int = 0
+    quarantined: int = 0
+    duplicates: int = 0
+    superseding: int = 0
+    anchors: int = 0
+
+
+class Ingest:
+    """One run of the ingest over opened sources; the caller holds the vault's writing lock."""
+
+    def __init__(
+        self,
+        *,
+        folder: Path,
+        index: RecordIndex,
+        suite: CipherSuite,
+        settings: VaultSettings,
+        entropy: Entropy,
+        anchor: Anchor,
+        report: Report,
+        progress: Progress | None,
+    ) -> None:
+        self._folder = folder
+        self._index = index
+        self._suite = suite
+        self._settings = settings
+        self._entropy = entropy
+        self._anchor = anchor
+        self._report = report
+        self._progress = progress
+        self._counts = _Counts()
+        self._writer: IndexWriter | None = None
+        self._builder: BatchBuilder | None = None
+        self._replacing: list[tuple[Place, Place]] = []
+        self._anchored: list[BatchRow] = []
+
+    def run(self, sources: Sequence[NumberedSource], *, type_numbers: dict[str, int], anchors: int) -> IngestReport:
+        """Ingest sources type by type. anchors: batches that were finished for an interrupted run before."""
+        self._counts.anchors = anchors
+        rows = [entry.source.row_count for entry in sources]
+        total = None if None in rows else sum(count or 0 for count in rows)
+        is_large = total is None or total >= self._settings.parallel_from_rows
+        types = {entry.source.record_type.id: entry.source.record_type for entry in sources}
+        try:
+            with open_preparers(
+                hash_name=self._suite.hash_name,
+                workers=self._settings.workers if is_large else 0,
+                record_types=types,
+            ) as preparers:
+                for record_type in types.values():
+                    own = [entry for entry in sources if entry.source.record_type.id == record_type.id]
+                    names = {entry.number: entry.name for entry in own}
+                    chunks = self._chunks(own, type_numbers[record_type.id])
+                    for chunk, prepared in preparers.prepare_all(chunks):
+                        self._take(chunk, prepared, name=names[chunk.source])
+                        self._tell_progress(total)
+                    self._seal()
+            self._settle()
+        except BaseException:
+            if self._writer is not None:
+                self._writer.abort()
+            raise
+        return self._finished()
+
+    def _chunks(self, sources: Iterable[NumberedSource], type_number: int) -> Iterator[Chunk]:
+        size = self._settings.batch_records
+        for entry in sources:
+            record_type = entry.source.record_type
+            first_row = 1
+            for rows in entry.source.batches(size):
+                yield Chunk(
+                    record_type=record_type,
+                    type_number=type_number,
+                    source=entry.number,
+                    first_row=first_row,
+                    rows=rows,
+                    salts=self._entropy(rows.num_rows * len(record_type.groups) * SALT_BYTES),
+                    batch=new_id(self._entropy),
+                )
+                first_row += rows.num_rows
+
+    def _tell_progress(self, total: int | None) -> None:
+        if self._progress is not None:
+            self._progress(self._counts.read, total)
+
+    def _take(self, chunk: Chunk, prepared: PreparedRows, *, name: str) -> None:
+        writer = self._open_writer()
+        if self._builder is None:
+            self._begin_batch(chunk)
+        placement = self._placement()
+        sifted = sift(writer, chunk.record_type, prepared, source=chunk.source, placement=placement)
+        self._report.add_issues(name, prepared.issues)
+        self._report_known(writer, name, chunk.source, prepared, sifted.known)
+        self._counts.read += prepared.read
+        self._counts.quarantined += prepared.quarantined
+        self._counts.superseding += len(sifted.superseding)
+        self._gather(chunk, part_of(prepared, sifted.kept), sifted, placement)
+
+    def _open_writer(self) -> IndexWriter:
+        if self._writer is None:
+            self._writer = self._index.begin()
+        return self._writer
+
+    def _begin_batch(self, chunk: Chunk) -> None:
+        number = self._open_writer().next_batch_number()
+        self._builder = BatchBuilder(chunk.record_type, number=number, batch=chunk.batch)
+
+    def _placement(self) -> Placement:
+        builder = self._builder
+        assert builder is not None
+        return Placement(batch=builder.number, count=builder.count, batch_records=self._settings.batch_records)
+
+    def _report_known(
+        self, writer: IndexWriter, name: str, source: int, prepared: PreparedRows, known: list[KnownRow]
+    ) -> None:
+        for entry in known:
+            is_conflict = entry.rule == IDENTITY_CONFLICT
+            self._counts.quarantined += is_conflict
+            self._counts.duplicates += not is_conflict
+            first = name if entry.first.source == source else writer.source(entry.first.source)
+            self._report.add_known(
+                name,
+                row=int(prepared.source_rows[entry.position]),
+                rule=entry.rule,
+                value=prepared.keys[entry.position][2:].partition(b"\x00")[0].decode(),
+                first=(first, entry.first.row),
+            )
+
+    def _gather(self, chunk: Chunk, part: Part, sifted: Sifted, placement: Placement) -> None:
+        """Put new rows into the open batch, closing it and opening the next where it is full."""
+        superseding = dict(sifted.superseding)
+        start, total = 0, len(sifted.items)
+        self._counts.ingested += total
+        while start < total:
+            if self._builder is None:
+                self._begin_batch(chunk)
+            builder, writer = self._builder, self._open_writer()
+            assert builder is not None
+            stop = min(total, start + self._settings.batch_records - builder.count)
+            builder.add(slice_part(part, start, stop))
+            writer.put_records(sifted.items[start:stop])
+            for number in range(start, stop) if superseding else ():
+                if number in superseding:
+                    self._replace(writer, old=superseding[number], new=placement.of(number))
+            if builder.count == self._settings.batch_records:
+                self._seal()
+            start = stop
+
+    def _replace(self, writer: IndexWriter, *, old: Place, new: Place) -> None:
+        writer.begin_replacement(old=old, new=new)
+        self._replacing.append((old, new))
+
+    def _seal(self) -> None:
+        """Make the open batch durable, then pending in the index, then anchored on the ledger."""
+        builder, self._builder = self._builder, None
+        if builder is None or not builder.count:
+            return
+        row = builder.write(self._folder, suite=self._suite)
+        writer = self._open_writer()
+        self._settle_in(writer)
+        writer.put_batch(row)
+        writer.commit()
+        self._writer = None
+        self._anchored.append(anchor_batch(self._anchor, row))
+        self._counts.anchors += 1
+        self._amend()
+
+    def _amend(self) -> None:
+        if not self._replacing:
+            return
+        with self._index.read() as view:
+            amend_leaves(self._anchor, view, self._replacing)
+        # What the ledger has said is live from now on: not something to leave for the next batch.
+        with self._index.write() as writer:
+            self._settle_in(writer)
+            for old, new in self._replacing:
+                writer.finish_replacement(old=old, new=new)
+        self._replacing = []
+
+    def _settle_in(self, writer: IndexWriter) -> None:
+        """Note in a transaction which batches the ledger has; it rides with the next batch and saves a disk wait."""
+        for row in self._anchored:
+            writer.put_batch(row)
+        self._anchored = []
+
+    def _settle(self) -> None:
+        if self._writer is not None:
+            self._writer.abort()
+            self._writer = None
+        with self._index.write() as writer:
+            self._settle_in(writer)
+
+    def _finished(self) -> IngestReport:
+        counts = self._counts
+        return IngestReport(
+            records_read=counts.read,
+            records_ingested=counts.ingested,
+            records_quarantined=counts.quarantined,
+            duplicates_reported=counts.duplicates,
+            records_superseding=counts.superseding,
+            anchors=counts.anchors,
+            report=self._report.path,
+        )
+
+
+def finish_pending(index: RecordIndex, anchor: Anchor) -> int:
+    """Tell the ledger what an interrupted run left pending; return how many batches that were [VAULT-STORE-3]."""
+    with index.read() as view:
+        numbers, steps = view.pending_batches(), view.pending_replacements()
+        rows = [view.batch(number) for number in numbers]
+    anchored = [anchor_batch(anchor, row) for row in rows]
+    if steps:
+        with index.read() as view:
+            amend_leaves(anchor, view, steps)
+    if anchored or steps:
+        with index.write() as writer:
+            for row in anchored:
+                writer.put_batch(row)
+            for old, new in steps:
+                writer.finish_replacement(old=old, new=new)
+    return len(anchored)

@@ -1,0 +1,191 @@
+"""The provider's side of a disclosure: finds a taxpayer's live records and opens their leaves.
+
+Live is what is anchored, not superseded by an anchored newer version, and not erased [VAULT-LIVE-1]. A type whose
+records stand until superseded belongs to every data period after its date; all others belong to the period that their
+day is in [VAULT-LIVE-2].
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from datetime import date, timedelta
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.parquet as pq
+
+from shuiqiao.base.errors import InvalidInput, Unavailable
+from shuiqiao.base.ids import Uscc
+from shuiqiao.standards.model import RecordType
+from shuiqiao.vault.batch_file import LEAVES_SUFFIX, PARQUET_SUFFIX, LeavesFile
+from shuiqiao.vault.disclosure import Opening, TypeDisclosure, granted_fields, granted_schema
+from shuiqiao.vault.evidence import OpenedGroup, RecordProof, WithheldGroup
+from shuiqiao.vault.identity import day_bytes, keys_hold_days, taxpayer_prefix
+from shuiqiao.vault.index import ENTRY, BatchRow, Entry, IndexView, unpack_entries
+from shuiqiao.vault.leaves import group_hash, group_hashes, split_hashes
+from shuiqiao.vault.tree import multiproof
+
+_EPOCH = date(1970, 1, 1)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Period:
+    """A data period, both days included. Raises InvalidInput ``vault.period_invalid`` if it runs backwards."""
+
+    first: date
+    last: date
+
+    def __post_init__(self) -> None:
+        if self.first > self.last:
+            raise InvalidInput("vault.period_invalid", f"the period {self.first} to {self.last} runs backwards")
+
+    @property
+    def first_day(self) -> int:
+        """Days since 1970 of the first day."""
+        return (self.first - _EPOCH).days
+
+    @property
+    def last_day(self) -> int:
+        """Days since 1970 of the last day."""
+        return (self.last - _EPOCH).days
+
+
+def live_entries(view: IndexView, record_type: RecordType, *, uscc: Uscc, period: Period) -> list[Entry]:
+    """Return the live records of one taxpayer and type in a period, in index order."""
+    number = view.type_number(record_type.id)
+    if number is None:
+        return []
+    first, last = (-(1 << 31) if record_type.standing else period.first_day), period.last_day
+    start, stop = b"", None
+    if keys_hold_days(record_type):
+        start, stop = (day_bytes(np.array([day], dtype=np.int32)) for day in (first, last + 1))
+    hidden = set(view.pending_batches())
+    found: list[Entry] = []
+    for value in view.records(taxpayer_prefix(number, uscc), start=start, stop=stop):
+        entry = _newest_live(view, value)
+        if entry is not None and entry.batch not in hidden and first <= entry.day <= last:
+            found.append(entry)
+    return found
+
+
+def _newest_live(view: IndexView, value: bytes) -> Entry | None:
+    """Return the version that counts: the first that nothing anchored has superseded."""
+    if len(value) == ENTRY.size:
+        entry = Entry(*ENTRY.unpack(value))
+        return None if view.replacement((entry.batch, entry.index)) else entry
+    versions = unpack_entries(value)
+    return next((entry for entry in versions if view.replacement((entry.batch, entry.index)) is None), None)
+
+
+def month_of(entry: Entry) -> str:
+    """Return the month that a record counts in, e.g. ``2019-07``."""
+    return (_EPOCH + timedelta(days=entry.day)).isoformat()[:7]
+
+
+def open_records(
+    view: IndexView,
+    entries: Sequence[Entry],
+    *,
+    folder: Path,
+    record_type: RecordType,
+    groups: tuple[str, ...],
+    hash_name: str,
+) -> TypeDisclosure:
+    """Return records of one type with what proves them. groups: granted, in catalogue order."""
+    schema = granted_schema(record_type, groups)
+    parts: list[Any] = []
+    openings: list[Opening] = []
+    for number, indexes in _by_batch(entries):
+        row = view.batch(number)
+        openings.append(_open_batch(folder, row, record_type, groups, indexes, hash_name=hash_name))
+        parts.append(read_rows(folder, row.id, granted_fields(record_type, groups), indexes))
+    table = pa.Table.from_batches([], schema=schema)
+    if parts:
+        table = pa.concat_tables(parts).cast(schema).combine_chunks()
+    batches = table.to_batches()
+    empty = pa.RecordBatch.from_arrays([pa.array([], type=entry.type) for entry in schema], schema=schema)
+    return TypeDisclosure(
+        standard=record_type.standard_id,
+        groups=groups,
+        rows=batches[0] if batches else empty,
+        openings=tuple(openings),
+    )
+
+
+def _by_batch(entries: Sequence[Entry]) -> Iterator[tuple[int, list[int]]]:
+    """Yield (batch number, rising leaf indexes)."""
+    by_number: dict[int, list[int]] = {}
+    for entry in entries:
+        by_number.setdefault(entry.batch, []).append(entry.index)
+    for number in sorted(by_number):
+        yield number, sorted(by_number[number])
+
+
+def _open_batch(
+    folder: Path,
+    row: BatchRow,
+    record_type: RecordType,
+    groups: tuple[str, ...],
+    indexes: list[int],
+    *,
+    hash_name: str,
+) -> Opening:
+    granted = [position for position, group in enumerate(record_type.group_ids) if group in groups]
+    withheld = [position for position in range(len(record_type.groups)) if position not in granted]
+    with LeavesFile(folder / (row.id.hex() + LEAVES_SUFFIX)) as file:
+        salts = file.salts()[indexes]
+        hashes = [
+            group_hashes(
+                [salt.tobytes() for salt in salts[:, position]],
+                file.group(position).records(indexes),
+                hash_name=hash_name,
+            )
+            for position in withheld
+        ]
+        return Opening(
+            batch=row.id,
+            indexes=np.array(indexes, dtype=np.uint32),
+            salts=salts[:, granted].tobytes(),
+            withheld=b"".join(part for parts in zip(*hashes, strict=True) for part in parts),
+            proof=multiproof(file.tree(), indexes, count=row.count),
+        )
+
+
+def read_rows(folder: Path, batch: bytes, columns: Sequence[str], indexes: Sequence[int]) -> Any:
+    """Return some columns of some records of a batch as a table. Raises Unavailable ``vault.file_missing``."""
+    path = folder / (batch.hex() + PARQUET_SUFFIX)
+    try:
+        file = pq.ParquetFile(path, memory_map=True)
+    except FileNotFoundError as error:
+        raise Unavailable("vault.file_missing", f"{path.name} is not there") from error
+    with file:
+        sizes = [file.metadata.row_group(number).num_rows for number in range(file.num_row_groups)]
+        starts = np.concatenate(([0], np.cumsum(sizes)))
+        wanted = np.asarray(indexes, dtype=np.int64)
+        owners = np.searchsorted(starts, wanted, side="right") - 1
+        needed = np.unique(owners)
+        table = file.read_row_groups(needed.tolist(), columns=list(columns), use_threads=False)
+        # A record's row in the table: what of the read groups lies before its own group, and its place in that.
+        before = np.concatenate(([0], np.cumsum([sizes[number] for number in needed])))
+        rows = before[np.searchsorted(needed, owners)] + wanted - starts[owners]
+        return table.take(rows)
+
+
+def prove_record(folder: Path, row: BatchRow, *, index: int, groups: tuple[str, ...], hash_name: str) -> RecordProof:
+    """Return the proof of one record with some groups opened. Raises InvalidInput ``vault.leaf_unknown``."""
+    with LeavesFile(folder / (row.id.hex() + LEAVES_SUFFIX)) as file:
+        if not 0 <= index < row.count or index in file.header.erased:
+            raise InvalidInput("vault.leaf_unknown", f"leaf {index} of batch {row.id.hex()} is not there or erased")
+        salts = file.salts()[index]
+        parts: list[OpenedGroup | WithheldGroup] = []
+        for position, group in enumerate(file.header.groups):
+            salt, content = salts[position].tobytes(), file.group(position).record(index)
+            if group in groups:
+                parts.append(OpenedGroup(group=group, salt=salt, content=content))
+            else:
+                parts.append(WithheldGroup(group=group, hash=group_hash(salt, content, hash_name=hash_name)))
+        path = split_hashes(multiproof(file.tree(), [index], count=row.count))
+        return RecordProof(standard=row.standard, batch=row.id, index=index, groups=parts, path=path)

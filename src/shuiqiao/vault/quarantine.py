@@ -1,0 +1,72 @@
+"""The report of an ingest: every row that was kept out, one JSON object a line, and why [VAULT-INGEST-2].
+
+``{"file", "row", "field", "rule", "value"}``, with ``"first_seen": {"file", "row"}`` for rows that repeat or
+contradict one that is there. Rules beside those of the standard:
+
+    duplicate           the same values under the same identity were ingested before
+    already_ingested    this very row of this very file was: the file was read again
+    identity_conflict   other values under the identity of a record whose type allows no newer version
+
+The file holds taxpayers' data: it stays in the vault's folder, readable by its owner alone.
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterable
+from pathlib import Path
+from typing import Any
+
+import msgspec
+
+from shuiqiao.standards.validation import Issue
+from shuiqiao.vault.batch_file import sync_folder
+
+DUPLICATE = "duplicate"
+ALREADY_INGESTED = "already_ingested"
+IDENTITY_CONFLICT = "identity_conflict"
+
+_BUFFER_BYTES = 1 << 20
+
+
+class Report:
+    """An open report file; ``close`` makes it durable."""
+
+    def __init__(self, folder: Path, *, name: str) -> None:
+        self.path = folder / name
+        self._encode = msgspec.json.Encoder().encode
+        descriptor = os.open(self.path, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
+        self._file = os.fdopen(descriptor, "wb", buffering=_BUFFER_BYTES)
+
+    def add_issues(self, file: str, issues: Iterable[Issue]) -> None:
+        """List rows that broke a rule of the standard."""
+        for issue in issues:
+            line = {"file": file, "row": issue.row, "field": issue.field, "rule": issue.rule, "value": issue.value}
+            self._write(line)
+
+    def add_known(self, file: str, *, row: int, rule: str, value: str, first: tuple[str, int]) -> None:
+        """List a row whose identity is known. value: its taxpayer. first: file and row it was first seen at."""
+        self._write(
+            {
+                "file": file,
+                "row": row,
+                "field": "",
+                "rule": rule,
+                "value": value,
+                "first_seen": {"file": first[0], "row": first[1]},
+            }
+        )
+
+    def _write(self, line: dict[str, Any]) -> None:
+        self._file.write(self._encode(line) + b"\n")
+
+    def close(self) -> None:
+        """Make the report and its name durable."""
+        self._file.flush()
+        os.fsync(self._file.fileno())
+        self._file.close()
+        sync_folder(self.path.parent)
+
+    def abandon(self) -> None:
+        """Close without waiting for the disk: the ingest failed, its next run reports again."""
+        self._file.close()

@@ -1,0 +1,289 @@
+"""The vault of one institution: takes records in, proves them, amends and erases them.
+
+One writer at a time holds a lock file; any number of readers go on beside it. Nothing is shown before the ledger has
+its root. The ledger is reached through an ``Anchor`` only, which the ledger's submitter is.
+"""
+
+from __future__ import annotations
+
+import fcntl
+import os
+from collections.abc import Generator, Mapping, Sequence
+from contextlib import contextmanager
+from datetime import date
+from pathlib import Path
+
+from shuiqiao.base.clock import Clock, iso_from_ms
+from shuiqiao.base.errors import IntegrityError, InvalidInput, Unavailable
+from shuiqiao.base.ids import Entropy, Uscc
+from shuiqiao.crypto.model import CipherSuite
+from shuiqiao.standards.model import Catalogue, RecordType
+from shuiqiao.standards.readers import open_source
+from shuiqiao.vault.disclosure import Disclosure, granted_groups
+from shuiqiao.vault.erasure import Eraser
+from shuiqiao.vault.evidence import RecordProof
+from shuiqiao.vault.index import RecordIndex
+from shuiqiao.vault.ingest import Ingest, NumberedSource, finish_pending
+from shuiqiao.vault.inspection import FileCheck, Inspector, unknown_files
+from shuiqiao.vault.model import (
+    Anchor,
+    BatchLookup,
+    ErasureReason,
+    IngestReport,
+    LeafLookup,
+    LeafRef,
+    Problem,
+    Progress,
+    VaultSettings,
+)
+from shuiqiao.vault.opening import Period, live_entries, month_of, open_records, prove_record
+from shuiqiao.vault.quarantine import Report
+
+MAX_UNNAMED_FILES = 8
+"""Files of no batch that an ingest clears away: a crash leaves two. More mean that the index is not this vault's."""
+
+MAX_SOURCES = 10_000
+"""Source files of one ingest: bounds the file handles and the report."""
+
+_READ_BYTES = 1 << 20
+
+
+class Vault:
+    """The records of one institution under one folder; ``Vault.open`` makes one."""
+
+    def __init__(
+        self,
+        folder: Path,
+        *,
+        suite: CipherSuite,
+        catalogue: Catalogue,
+        clock: Clock,
+        entropy: Entropy,
+        settings: VaultSettings,
+    ) -> None:
+        self._folder = folder
+        self._suite = suite
+        self._catalogue = catalogue
+        self._clock = clock
+        self._entropy = entropy
+        self._settings = settings
+        self._batches = folder / "batches"
+        self._quarantine = folder / "quarantine"
+        for path in (self._batches, self._quarantine, folder / "index.lmdb"):
+            path.mkdir(mode=0o700, parents=True, exist_ok=True)
+        self._index = RecordIndex(folder / "index.lmdb")
+        self._eraser = Eraser(folder=self._batches, index=self._index, suite=suite, catalogue=catalogue)
+
+    @classmethod
+    def open(
+        cls,
+        folder: Path,
+        *,
+        suite: CipherSuite,
+        catalogue: Catalogue,
+        clock: Clock,
+        entropy: Entropy,
+        settings: VaultSettings | None = None,
+    ) -> Vault:
+        """Open a vault folder, making it where it is not there. One process opens a folder once."""
+        return cls(
+            folder,
+            suite=suite,
+            catalogue=catalogue,
+            clock=clock,
+            entropy=entropy,
+            settings=settings or VaultSettings(),
+        )
+
+    def close(self) -> None:
+        """Release the files."""
+        self._index.close()
+
+    def ingest(
+        self,
+        paths: Sequence[Path],
+        *,
+        anchor: Anchor,
+        record_type: RecordType | None = None,
+        progress: Progress | None = None,
+    ) -> IngestReport:
+        """Take source files in: every row is anchored, or listed in the report with the reason [VAULT-INGEST-1].
+
+        record_type: of all files; None sees it from each file's columns. What an interrupted run left is finished
+        first; reading the same files again changes nothing. Raises what ``standards.readers.open_source`` refuses,
+        before anything is taken in; Unavailable ``vault.busy``; what the anchor raises, after which the next ingest
+        takes up where this one ended.
+        """
+        if not 0 < len(paths) <= MAX_SOURCES:
+            raise InvalidInput("vault.sources_count", f"{len(paths)} source files where 1 to {MAX_SOURCES} are allowed")
+        opened = [open_source(path, record_type=record_type, catalogue=self._catalogue) for path in paths]
+        with self._writing():
+            anchors = self._finish_interrupted(anchor)
+            with self._index.write() as writer:
+                numbers = {entry.record_type.id: writer.number_type(entry.record_type.id) for entry in opened}
+                sources = [
+                    NumberedSource(
+                        source=source,
+                        number=writer.number_source(name=path.name, digest=self._file_digest(path)),
+                        name=path.name,
+                    )
+                    for path, source in zip(paths, opened, strict=True)
+                ]
+            report = Report(self._quarantine, name=self._report_name())
+            try:
+                run = Ingest(
+                    folder=self._batches,
+                    index=self._index,
+                    suite=self._suite,
+                    settings=self._settings,
+                    entropy=self._entropy,
+                    anchor=anchor,
+                    report=report,
+                    progress=progress,
+                )
+                result = run.run(sources, type_numbers=numbers, anchors=anchors)
+            except BaseException:
+                report.abandon()
+                raise
+            report.close()
+            return result
+
+    def recover(self, anchor: Anchor) -> int:
+        """Finish what an interrupted ingest or erasure left; return how many batches were anchored. Safe to repeat."""
+        with self._writing():
+            return self._finish_interrupted(anchor)
+
+    def disclose(
+        self, *, uscc: Uscc, groups: Mapping[str, Sequence[str]], period_from: date, period_to: date
+    ) -> Disclosure:
+        """Return a taxpayer's live records of some types, with the granted groups opened and all of it provable.
+
+        groups: type id or standard id -> disclosure group ids. Both days are included. A type without records is
+        there with no rows. Raises InvalidInput ``vault.period_invalid``, ``vault.taxpayer_invalid``,
+        ``vault.groups_empty``, ``standards.type_unknown``, ``standards.group_unknown``.
+        """
+        period = Period(first=period_from, last=period_to)
+        types = [self._catalogue.get(type_id) for type_id in groups]
+        wanted = [granted_groups(kind, tuple(ids)) for kind, ids in zip(types, groups.values(), strict=True)]
+        with self._index.read() as view:
+            found = tuple(
+                open_records(
+                    view,
+                    live_entries(view, record_type, uscc=uscc, period=period),
+                    folder=self._batches,
+                    record_type=record_type,
+                    groups=granted,
+                    hash_name=self._suite.hash_name,
+                )
+                for record_type, granted in zip(types, wanted, strict=True)
+            )
+        return Disclosure(uscc=uscc, period_from=period_from, period_to=period_to, types=found)
+
+    def count_live(self, *, uscc: Uscc, type_id: str, period_from: date, period_to: date) -> dict[str, int]:
+        """Return the number of live records of one taxpayer and type by month, e.g. ``{"2019-07": 12}``.
+
+        A record counts in the month of its day, a year in its December; months without records are left out.
+        """
+        period = Period(first=period_from, last=period_to)
+        counts: dict[str, int] = {}
+        with self._index.read() as view:
+            for entry in live_entries(view, self._catalogue.get(type_id), uscc=uscc, period=period):
+                month = month_of(entry)
+                counts[month] = counts.get(month, 0) + 1
+        return dict(sorted(counts.items()))
+
+    def live_leaves(self, *, uscc: Uscc, type_id: str, period_from: date, period_to: date) -> list[LeafRef]:
+        """Return the places of the live records of one taxpayer and type, in the order of the index."""
+        period = Period(first=period_from, last=period_to)
+        with self._index.read() as view:
+            entries = live_entries(view, self._catalogue.get(type_id), uscc=uscc, period=period)
+            ids = {number: view.batch(number).id for number in {entry.batch for entry in entries}}
+        return [LeafRef(batch=ids[entry.batch], index=entry.index) for entry in entries]
+
+    def prove_record(self, leaf: LeafRef, *, groups: Sequence[str]) -> RecordProof:
+        """Return a proof of one record that stands alone, with some groups opened [VAULT-EVIDENCE-1].
+
+        Superseded records are provable as well. Raises InvalidInput ``vault.batch_unknown``, ``vault.leaf_unknown``.
+        """
+        with self._index.read() as view:
+            row = view.batch_by_id(leaf.batch)
+        if row is None or row.committed is None:
+            raise InvalidInput("vault.batch_unknown", f"batch {leaf.batch.hex()} is not anchored by this vault")
+        return prove_record(self._batches, row, index=leaf.index, groups=tuple(groups), hash_name=self._suite.hash_name)
+
+    def erase(self, batch: bytes, indexes: Sequence[int], *, reason: ErasureReason, anchor: Anchor) -> None:
+        """Destroy records of a batch, or all of it where none is listed, and tell the ledger [VAULT-ERASE-1].
+
+        Raises InvalidInput ``vault.batch_unknown``, ``vault.leaf_unknown``; Unavailable ``vault.busy``.
+        """
+        with self._writing():
+            self._finish_interrupted(anchor)
+            self._eraser.erase(batch, indexes, reason=reason, anchor=anchor)
+
+    def verify_files(self, *, batch_of: BatchLookup, status_of: LeafLookup | None = None) -> FileCheck:
+        """Recompute every leaf and root from the stored bytes and compare with the ledger [VAULT-CHECK-1]."""
+        inspector = Inspector(
+            folder=self._batches,
+            suite=self._suite,
+            catalogue=self._catalogue,
+            batch_of=batch_of,
+            status_of=status_of,
+        )
+        batches = records = 0
+        problems: list[Problem] = []
+        with self._index.read() as view:
+            rows = list(view.batches())
+        for row in rows:
+            if row.committed is None:
+                continue
+            found = inspector.inspect(row)
+            problems += found
+            batches += not found
+            records += 0 if found else row.count
+        for name in unknown_files(self._batches, {row.id.hex() for row in rows}):
+            problems.append(Problem(code="vault.file_unknown", place=name, message="it belongs to no batch"))
+        return FileCheck(batches=batches, records=records, problems=tuple(problems))
+
+    @contextmanager
+    def _writing(self) -> Generator[None]:
+        """Hold the lock of the one writer; the system releases it if the process dies."""
+        with (self._folder / "lock").open("ab") as file:
+            try:
+                fcntl.flock(file.fileno(), fcntl.LOCK_EX | fcntl.LOCK_NB)
+            except BlockingIOError as error:
+                raise Unavailable(
+                    "vault.busy", f"another ingest or erasure is at work in {self._folder}", retry_after_s=5.0
+                ) from error
+            yield
+
+    def _finish_interrupted(self, anchor: Anchor) -> int:
+        self._clear_unnamed()
+        anchors = finish_pending(self._index, anchor)
+        self._eraser.finish_pending(anchor)
+        return anchors
+
+    def _clear_unnamed(self) -> None:
+        """Remove files that a crash left before the index knew of them."""
+        with self._index.read() as view:
+            known = {row.id.hex() for row in view.batches()}
+        unnamed = unknown_files(self._batches, known)
+        if len(unnamed) > MAX_UNNAMED_FILES:
+            raise IntegrityError(
+                "vault.index_incomplete",
+                f"{len(unnamed)} files in {self._batches} belong to no batch of the index",
+                next_step="The index is not the one of these batches; restore it from the backup of the same moment.",
+            )
+        for name in unnamed:
+            (self._batches / name).unlink()
+
+    def _report_name(self) -> str:
+        moment = iso_from_ms(self._clock.now_ms()).replace(":", "").replace("-", "")
+        return f"{moment}-{os.getpid()}-{len(list(self._quarantine.iterdir()))}.ndjson"
+
+    def _file_digest(self, path: Path) -> bytes:
+        state = self._suite.new_hash()
+        with path.open("rb") as file:
+            while block := file.read(_READ_BYTES):
+                state.update(block)
+        digest: bytes = state.digest()
+        return digest

@@ -1,0 +1,248 @@
+"""Prepares chunks one after the other, in this process or in worker processes beside it; results keep their order.
+
+Workers are spawned, not forked: a fork of a process with threads and an open LMDB environment is not safe. Each holds
+one pipe to this process and ends when the pipe does, so a killed ingest leaves none behind. Memory is bounded: at most
+``IN_FLIGHT_PER_WORKER`` chunks per worker are on their way at any time.
+"""
+
+from __future__ import annotations
+
+import multiprocessing
+import signal
+import threading
+from collections.abc import Generator, Iterable, Iterator
+from contextlib import contextmanager, suppress
+from dataclasses import dataclass
+from multiprocessing.connection import Connection
+from queue import Queue
+from typing import Any, Self
+
+import pyarrow as pa
+
+from shuiqiao.base.errors import ShuiqiaoError, Unavailable
+from shuiqiao.standards.model import RecordType
+from shuiqiao.vault.preparation import Chunk, PreparedRows, prepare
+
+IN_FLIGHT_PER_WORKER = 2
+"""One chunk in work and one waiting keeps a worker busy; more would only cost memory."""
+
+_JOIN_TIMEOUT_S = 10.0
+
+
+class Preparers:
+    """A source of prepared chunks; ``open_preparers`` makes one."""
+
+    def __init__(self, hash_name: str, workers: list[_Worker]) -> None:
+        self._hash_name = hash_name
+        self._workers = workers
+
+    def prepare_all(self, chunks: Iterable[Chunk]) -> Iterator[tuple[Chunk, PreparedRows]]:
+        """Yield every chunk with its prepared rows, in order.
+
+        Raises what reading or preparing raised, and Unavailable ``vault.worker_lost`` if a worker process died.
+        """
+        if not self._workers:
+            for chunk in chunks:
+                yield chunk, prepare(chunk, hash_name=self._hash_name)
+            return
+        yield from self._prepare_in_workers(chunks)
+
+    def _prepare_in_workers(self, chunks: Iterable[Chunk]) -> Iterator[tuple[Chunk, PreparedRows]]:
+        # A thread of its own reads the source and feeds the pipes, so that this one never waits to send while a
+        # worker waits to be read.
+        feed = _Feed(chunks, self._workers)
+        feeder = threading.Thread(target=feed.run, name="vault-feed", daemon=True)
+        feeder.start()
+        try:
+            while (fed := feed.next()) is not None:
+                chunk, worker = fed
+                prepared = worker.receive()
+                feed.done()
+                yield chunk, prepared
+        finally:
+            feed.stop()
+            feeder.join(timeout=_JOIN_TIMEOUT_S)
+
+
+class _Feed:
+    """Hands chunks to workers in turn, never more on their way than the bound."""
+
+    def __init__(self, chunks: Iterable[Chunk], workers: list[_Worker]) -> None:
+        self._chunks = chunks
+        self._workers = workers
+        self._room = threading.Semaphore(IN_FLIGHT_PER_WORKER * len(workers))
+        self._fed: Queue[tuple[Chunk, _Worker] | BaseException | None] = Queue()
+        self._stopped = False
+
+    def run(self) -> None:
+        """Read and send until the chunks end, something fails or ``stop`` is called; runs on the feeding thread."""
+        try:
+            for number, chunk in enumerate(self._chunks):
+                self._room.acquire()
+                if self._stopped:
+                    return
+                worker = self._workers[number % len(self._workers)]
+                worker.send(chunk)
+                self._fed.put((_without_rows(chunk), worker))
+        except BaseException as error:  # noqa: BLE001 - it is raised again on the thread that waits
+            self._fed.put(error)
+        else:
+            self._fed.put(None)
+
+    def next(self) -> tuple[Chunk, _Worker] | None:
+        """Return the next chunk on its way, or None after the last; raises what the feeding thread met."""
+        fed = self._fed.get()
+        if isinstance(fed, BaseException):
+            raise fed
+        return fed
+
+    def done(self) -> None:
+        """Tell that a chunk's result was taken."""
+        self._room.release()
+
+    def stop(self) -> None:
+        """Let the feeding thread end early."""
+        self._stopped = True
+        self._room.release()
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class _Failure:
+    """What a worker met, in a form that passes a pipe."""
+
+    kind: type[ShuiqiaoError] | None
+    code: str
+    message: str
+    next_step: str
+
+    @classmethod
+    def of(cls, error: Exception) -> Self:
+        if isinstance(error, ShuiqiaoError):
+            return cls(kind=type(error), code=error.code, message=error.message, next_step=error.next_step)
+        return cls(kind=None, code="", message=f"{type(error).__name__}: {error}", next_step="")
+
+    def as_error(self) -> Exception:
+        if self.kind is None:
+            return RuntimeError(f"a worker of the ingest failed: {self.message}")
+        return self.kind(self.code, self.message, next_step=self.next_step)
+
+
+def _without_rows(chunk: Chunk) -> Chunk:
+    return Chunk(
+        record_type=chunk.record_type,
+        type_number=chunk.type_number,
+        source=chunk.source,
+        first_row=chunk.first_row,
+        rows=None,
+        salts=b"",
+        batch=chunk.batch,
+    )
+
+
+class _Worker:
+    """This process's end of one worker."""
+
+    def __init__(self, hash_name: str, record_types: dict[str, RecordType]) -> None:
+        context = multiprocessing.get_context("spawn")
+        self._pipe, theirs = context.Pipe()
+        self._process = context.Process(
+            target=run_worker, args=(theirs, hash_name, record_types), name="vault-worker", daemon=True
+        )
+        self._process.start()
+        theirs.close()
+
+    def send(self, chunk: Chunk) -> None:
+        """Hand over a chunk; waits while the worker's pipe is full."""
+        plain = (chunk.record_type.id, chunk.type_number, chunk.source, chunk.first_row, chunk.salts, chunk.batch)
+        with self._lost_is_unavailable():
+            self._pipe.send(plain)
+            self._pipe.send_bytes(_ipc(chunk.rows))
+
+    def receive(self) -> PreparedRows:
+        """Return the oldest result that is due; raises what preparing raised."""
+        with self._lost_is_unavailable():
+            answer = self._pipe.recv()
+            if isinstance(answer, _Failure):
+                raise answer.as_error()
+            rows, groups = _from_ipc(self._pipe.recv_bytes()), _from_ipc(self._pipe.recv_bytes())
+        return PreparedRows(rows=rows, groups=tuple(groups.columns), **answer)
+
+    @contextmanager
+    def _lost_is_unavailable(self) -> Generator[None]:
+        try:
+            yield
+        except (EOFError, BrokenPipeError, ConnectionResetError) as error:
+            raise Unavailable(
+                "vault.worker_lost",
+                f"a worker process of the ingest ended (exit code {self._process.exitcode})",
+                next_step="Run the ingest again: what was anchored stays, the rest is taken up.",
+            ) from error
+
+    def close(self) -> None:
+        """End the worker and wait for it."""
+        self._pipe.close()
+        self._process.join(timeout=_JOIN_TIMEOUT_S)
+        if self._process.is_alive():
+            self._process.terminate()
+            self._process.join(timeout=_JOIN_TIMEOUT_S)
+        self._process.close()
+
+
+@contextmanager
+def open_preparers(*, hash_name: str, workers: int, record_types: dict[str, RecordType]) -> Generator[Preparers]:
+    """Preparers with a number of worker processes (0: none), ended when the context ends. record_types: by id."""
+    started: list[_Worker] = []
+    try:
+        # One by one, so that those that did start are ended where another does not.
+        started.extend(_Worker(hash_name, record_types) for _ in range(workers))
+        yield Preparers(hash_name, started)
+    finally:
+        for worker in started:
+            worker.close()
+
+
+def run_worker(pipe: Connection[Any, Any], hash_name: str, record_types: dict[str, RecordType]) -> None:
+    """Prepare chunks from a pipe until it closes: the main function of a worker process."""
+    # An interrupt at the terminal reaches every process; the one that writes decides, this one ends with its pipe.
+    signal.signal(signal.SIGINT, signal.SIG_IGN)
+    pa.set_cpu_count(1)
+    with suppress(EOFError, BrokenPipeError, ConnectionResetError):
+        while True:
+            type_id, type_number, source, first_row, salts, batch = pipe.recv()
+            chunk = Chunk(
+                record_type=record_types[type_id],
+                type_number=type_number,
+                source=source,
+                first_row=first_row,
+                rows=_from_ipc(pipe.recv_bytes()),
+                salts=salts,
+                batch=batch,
+            )
+            _answer(pipe, chunk, hash_name)
+
+
+def _answer(pipe: Connection[Any, Any], chunk: Chunk, hash_name: str) -> None:
+    try:
+        prepared = prepare(chunk, hash_name=hash_name)
+    except Exception as error:  # noqa: BLE001 - every error is for the process that ingests
+        pipe.send(_Failure.of(error))
+        return
+    names = [f"group_{position}" for position in range(len(prepared.groups))]
+    plain = {name: getattr(prepared, name) for name in PreparedRows.__slots__ if name not in {"rows", "groups"}}
+    pipe.send(plain)
+    pipe.send_bytes(_ipc(prepared.rows))
+    pipe.send_bytes(_ipc(pa.RecordBatch.from_arrays(list(prepared.groups), names=names)))
+
+
+def _ipc(batch: Any) -> Any:
+    """Return a record batch as Arrow stream bytes; only the rows in use are written, even of a slice."""
+    sink = pa.BufferOutputStream()
+    with pa.ipc.new_stream(sink, batch.schema) as writer:
+        writer.write_batch(batch)
+    return sink.getvalue()
+
+
+def _from_ipc(data: bytes) -> Any:
+    """Return the record batch of stream bytes that a process of this ingest wrote."""
+    with pa.ipc.open_stream(data) as reader:
+        return reader.read_next_batch()
