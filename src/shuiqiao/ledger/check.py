@@ -135,10 +135,12 @@ class _Replay:
             time_ms=machine.parameters.genesis_time_ms,
         )
         self._checkpoint: Checkpoint | None = None
+        self._is_checkpoint_reached = False
 
     def run_folder(self, folder: Path) -> ReplayResult:
         """Replay the segment files, and compare with the stored checkpoint."""
         self._checkpoint = self._stored_checkpoint(folder)
+        self._compare_root()
         files = SegmentFiles(
             folder / SEGMENTS_FOLDER,
             network=self._machine.parameters.network,
@@ -147,12 +149,12 @@ class _Replay:
             max_segment_bytes=DEFAULT_SEGMENT_BYTES,
         )
         self._replay_all(self._stored_blocks(files))
-        if self._checkpoint is not None and self._checkpoint.size > self._done.frontier.size:
+        if self._checkpoint is not None and not self._is_checkpoint_reached:
             self._done.report(
                 str(folder / CHECKPOINTS_FOLDER),
-                "the blocks reach the signed checkpoint",
+                "a block ends at the signed checkpoint",
                 expected=f"{self._checkpoint.size} leaves",
-                found=f"{self._done.frontier.size} leaves",
+                found=f"{self._done.frontier.size} leaves at the end",
             )
         return self._result()
 
@@ -291,7 +293,10 @@ class _Replay:
 
     def _compare_root(self) -> None:
         checkpoint, frontier = self._checkpoint, self._done.frontier
-        if checkpoint is not None and checkpoint.size == frontier.size and checkpoint.root != frontier.root():
+        if checkpoint is None or checkpoint.size != frontier.size:
+            return
+        self._is_checkpoint_reached = True
+        if checkpoint.root != frontier.root():
             self._done.report(
                 f"block {self._done.height}",
                 "the recomputed root is the signed one",

@@ -99,8 +99,9 @@ class Intake:
     def refuse_all(self, reason: Unavailable) -> None:
         """Answer every later submission with a reason; the first reason given stays."""
         with self._lock:
-            self._refusal = self._refusal or reason
-            self.wake()
+            if self._refusal is None:
+                self._refusal = reason
+                self.wake()
 
     @property
     def is_refusing(self) -> bool:

@@ -91,7 +91,7 @@ class Catcher:
         except IntegrityError as error:
             raise HistoryBroken(
                 ForkKind.NOT_AN_EXTENSION,
-                f"the signed log of {checkpoint.size} leaves does not begin with our {size} leaves of root {root.hex()}",
+                f"the signed log of {checkpoint.size} leaves does not begin with our {size} of root {root.hex()}",
             ) from error
 
     def _take_blocks(self, checkpoint: Checkpoint) -> list[Block]:

@@ -65,6 +65,8 @@ class EmbeddedLedger:
         self._verifier = open_verifier(self._suite, processes=settings.verifier_processes)
         self._intake = Intake(max_waiting=settings.max_waiting)
         self._admission = Admission(machine=replica.machine, verifier=self._verifier, intake=self._intake)
+        self._closing = threading.Lock()
+        self._is_closed = False
         self._block_since: float | None = None
         self._commit_s = 0.0
         self._thread = threading.Thread(target=self._run, name="ledger-writer", daemon=True)
@@ -174,7 +176,10 @@ class EmbeddedLedger:
     def close(self) -> None:
         """Finish what was accepted, sign the last checkpoint, then release files and processes."""
         self._intake.refuse_all(_closed())
-        if self._thread.is_alive():
+        with self._closing:
+            if self._is_closed:
+                return
+            self._is_closed = True
             self._thread.join()
             self._verifier.close()
             self._store_last_checkpoint()

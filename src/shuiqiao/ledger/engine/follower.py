@@ -45,7 +45,9 @@ class _Awaited:
 class FollowerLedger:
     """A LedgerEngine that copies the writer's log and believes nothing."""
 
-    def __init__(self, replica: Replica, *, folder: Path, clock: Clock, writer: LedgerPeer, settings: FollowerSettings):
+    def __init__(
+        self, replica: Replica, *, folder: Path, clock: Clock, writer: LedgerPeer, settings: FollowerSettings
+    ) -> None:
         """Start following on an open replica; use ``open``."""
         self._replica = replica
         self._clock = clock
@@ -182,7 +184,9 @@ class FollowerLedger:
     def close(self) -> None:
         """Stop following and release files and processes."""
         with self._awaited_lock:
-            self._is_closing = True
+            is_first, self._is_closing = not self._is_closing, True
+        if not is_first:
+            return
         self._news.set()
         self._thread.join()
         self._fail_awaited(_closed())

@@ -1,0 +1,542 @@
+"""The embedded writer: group commit, refusals that touch no neighbour, durability, recovery and failing disks."""
+
+from __future__ import annotations
+
+import errno
+import shutil
+import threading
+from collections.abc import Callable, Iterator
+from concurrent.futures import Future
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from shuiqiao.base.clock import ManualClock
+from shuiqiao.base.errors import IntegrityError, InvalidInput, ShuiqiaoError, Unavailable
+from shuiqiao.ledger.check import replay_ledger
+from shuiqiao.ledger.engine.embedded import EmbeddedLedger
+from shuiqiao.ledger.engine.port import EmbeddedSettings
+from shuiqiao.ledger.log import LeafHashes, leaf_hash, root_from_leaf_hashes, verify_consistency
+from shuiqiao.ledger.model import MAX_TRANSACTION_BYTES, Block, Committed
+from shuiqiao.ledger.note import sign_checkpoint, verify_checkpoint
+from shuiqiao.ledger.receipt import verify_receipt
+from shuiqiao.ledger.store.disk import PosixDisk
+
+WAIT_S = 30
+MAP_BYTES = 1 << 28
+
+
+class FailingDisk(PosixDisk):
+    """A real disk on which the named acts fail from a moment on; a failed flush may have reached the medium."""
+
+    def __init__(self) -> None:
+        self.failing: dict[str, int] = {}
+        self.is_append_kept = False
+
+    def append(self, descriptor: int, data: bytes) -> None:
+        if "append" in self.failing:
+            super().append(descriptor, data[: len(data) // 2])
+            raise OSError(self.failing["append"], "injected")
+        super().append(descriptor, data)
+
+    def sync(self, descriptor: int) -> None:
+        if "sync" in self.failing:
+            raise OSError(self.failing["sync"], "injected")
+        super().sync(descriptor)
+
+    def truncate(self, descriptor: int, length: int) -> None:
+        if "truncate" in self.failing:
+            raise OSError(self.failing["truncate"], "injected")
+        super().truncate(descriptor, length)
+
+
+def open_ledger(network: Any, folder: Path, *, clock: ManualClock | None = None, **settings: Any) -> EmbeddedLedger:
+    folder.mkdir(exist_ok=True)
+    return EmbeddedLedger.open(
+        folder,
+        parameters=network.parameters,
+        kinds=network.machine.kinds,
+        key_ring=network.machine._key_ring,
+        clock=clock or ManualClock(network.time_ms + 1000),
+        operator_key=network.keys["bureau"],
+        settings=EmbeddedSettings(**{"map_bytes": MAP_BYTES, **settings}),
+    )
+
+
+@pytest.fixture
+def ledger(intl: Any, tmp_path: Path) -> Iterator[EmbeddedLedger]:
+    opened = open_ledger(intl, tmp_path / "ledger")
+    yield opened
+    opened.close()
+
+
+def code_of(future: Future[Committed]) -> str:
+    """Return the code of the refusal, or an empty string when committed."""
+    error = future.exception(timeout=WAIT_S)
+    assert error is None or isinstance(error, ShuiqiaoError)
+    return "" if error is None else error.code
+
+
+def recomputed_root(blocks: Iterator[Block], hash_name: str = "sha256") -> bytes:
+    leaves = [leaf for block in blocks for leaf in (*block.transactions, block.entry)]
+    return root_from_leaf_hashes([leaf_hash(leaf, hash_name=hash_name) for leaf in leaves], hash_name=hash_name)
+
+
+def replayed(network: Any, source: Any, **more: Any) -> Any:
+    return replay_ledger(
+        source,
+        parameters=network.parameters,
+        kinds=network.machine.kinds,
+        key_ring=network.machine._key_ring,
+        **more,
+    )
+
+
+@pytest.mark.parametrize("processes", [0, 2])
+def test_what_is_committed_is_in_state_log_and_checkpoint(network: Any, tmp_path: Path, processes: int) -> None:
+    ledger = open_ledger(network, tmp_path / "ledger", verifier_processes=processes)
+    raws = [network.write(author=author) for author in ("bureau", "first-bank", "second-bank") for _ in range(20)]
+    done = [future.result(timeout=WAIT_S) for future in [ledger.submit(raw) for raw in raws]]
+    stored = {
+        block.first_index + position: raw
+        for block in ledger.blocks(from_height=1)
+        for position, raw in enumerate(block.transactions)
+    }
+    assert raws == [stored[one.index] for one in done]
+    assert done == sorted(done, key=lambda one: one.index)
+    checkpoint = ledger.checkpoint()
+    height, time_ms = ledger.last_block()
+    assert (done[-1].height, done[-1].time_ms) == (height, time_ms)
+    assert (len(raws) + height, recomputed_root(ledger.blocks(from_height=1), network.suite.hash_name)) == (
+        checkpoint.size,
+        checkpoint.root,
+    )
+    body = network.machine.decode(raws[7]).body
+    assert {"author": "bureau", "height": done[7].height} == ledger.state().get(f"note/entry/{body.id.hex()}")
+    result = replayed(network, ledger.blocks(from_height=1), verifier_processes=processes)
+    assert (len(raws), height, checkpoint.root, len(raws), ()) == (
+        result.transactions,
+        result.height,
+        result.root,
+        result.signatures_verified,
+        result.problems,
+    )
+    ledger.close()
+
+
+def test_receipts_verify_with_the_genesis_alone(network: Any, tmp_path: Path) -> None:
+    ledger = open_ledger(network, tmp_path / "ledger")
+    done = [ledger.submit(network.write()).result(timeout=WAIT_S) for _ in range(9)]
+    for one in done:
+        receipt = ledger.receipt(one.index)
+        verified = verify_receipt(
+            receipt,
+            parameters=network.parameters,
+            kinds=network.machine.kinds,
+            key_ring=network.machine._key_ring,
+            suite=network.suite,
+        )
+        assert (one.index, one.height, one.time_ms) == (verified.index, verified.height, verified.time_ms)
+    ledger.close()
+
+
+def test_a_receipt_of_what_is_no_transaction_is_refused(ledger: EmbeddedLedger, intl: Any) -> None:
+    assert Committed(index=0, height=1, time_ms=intl.time_ms + 1000) == ledger.submit(intl.write()).result(WAIT_S)
+    for index in (-1, 1, 2, 2**60):
+        with pytest.raises(InvalidInput) as caught:
+            ledger.receipt(index)
+        assert "ledger.index_unknown" == caught.value.code
+
+
+def test_one_bad_transaction_never_refuses_its_neighbours(intl: Any, tmp_path: Path) -> None:
+    """Everything is submitted before the writer can answer, so good and bad share blocks."""
+    gm_key = intl.keys["bureau"]
+    good = [intl.write() for _ in range(24)]
+    repeated_id = intl.sign(intl.draft(id=intl.machine.decode(good[0]).id))
+    forged = bytearray(intl.write())
+    forged[-1] ^= 1
+    wrong_suite = intl.write().replace(b"\x01\x32\x04\x50", b"\x01\x3a\x00\x01\x00\x00\x04\x50")
+    bad = {
+        b"": "ledger.tx_malformed",
+        b"\xd8\x62": "ledger.tx_malformed",
+        intl.write()[:-1]: "ledger.tx_malformed",
+        intl.write() + b"\x00": "ledger.tx_malformed",
+        bytes(MAX_TRANSACTION_BYTES + 1): "ledger.tx_too_large",
+        bytes(forged): "ledger.signature_invalid",
+        intl.sign(intl.draft(), network=bytes(32)): "ledger.tx_foreign_network",
+        intl.sign(intl.draft(valid_until_ms=intl.time_ms + 10)): "ledger.tx_expired",
+        intl.sign(intl.draft(valid_until_ms=intl.time_ms + 48 * 3_600_000)): "ledger.tx_valid_too_long",
+        repeated_id: "ledger.tx_replayed",
+        intl.sign(intl.draft(author="stranger"), keys=[gm_key]): "members.unknown",
+        intl.write("note.break"): "ledger.contract_failed",
+        intl.write("note.deny"): "note.denied",
+        intl.sign(intl.draft(), "first-bank"): "ledger.signature_missing",
+    }
+    assert wrong_suite not in good
+    ledger = open_ledger(intl, tmp_path / "ledger", verifier_processes=1)
+    raws: list[tuple[bytes, str]] = [(good[0], "")]
+    for number, (raw, code) in enumerate(bad.items()):
+        raws += [(raw, code), (good[number + 1], "")]
+    futures = [ledger.submit(raw) for raw, _ in raws]
+    assert [code for _, code in raws] == [code_of(future) for future in futures]
+    assert "" == code_of(ledger.submit(intl.write()))
+    assert () == replayed(intl, ledger.blocks(from_height=1)).problems
+    ledger.close()
+
+
+def test_a_wrong_suite_is_refused_by_name(network: Any, intl: Any, tmp_path: Path) -> None:
+    ledger = open_ledger(intl, tmp_path / "ledger")
+    raw = network.sign(network.draft())
+    expected = "" if network.suite.name == "intl" else "ledger.tx_wrong_suite"
+    assert expected == code_of(ledger.submit(raw))
+    ledger.close()
+
+
+def test_the_same_bytes_again_are_refused_now_and_after_reopening(intl: Any, tmp_path: Path) -> None:
+    ledger = open_ledger(intl, tmp_path / "ledger")
+    raw = intl.write()
+    assert ["", "ledger.tx_replayed"] == [code_of(ledger.submit(raw)) for _ in range(2)]
+    ledger.close()
+    ledger = open_ledger(intl, tmp_path / "ledger", clock=ManualClock(intl.time_ms + 9000))
+    assert "ledger.tx_replayed" == code_of(ledger.submit(raw))
+    ledger.close()
+
+
+def test_ids_are_forgotten_after_they_expired(intl: Any, tmp_path: Path) -> None:
+    clock = ManualClock(intl.time_ms + 1000)
+    ledger = open_ledger(intl, tmp_path / "ledger", clock=clock)
+    draft = intl.draft()
+    assert "" == code_of(ledger.submit(intl.sign(draft)))
+    clock.advance(5 * 3_600_000)
+    intl.time_ms = clock.now_ms()
+    assert "" == code_of(ledger.submit(intl.write()))
+    # The id may be used again, by a new transaction, once it expired.
+    assert "" == code_of(ledger.submit(intl.sign(intl.draft(id=draft.id))))
+    assert "ledger.tx_replayed" == code_of(ledger.submit(intl.sign(intl.draft(id=draft.id))))
+    assert () == replayed(intl, ledger.blocks(from_height=1)).problems
+    ledger.close()
+
+
+def test_a_transaction_may_rest_on_the_one_before_it(intl: Any, key_body: Any, tmp_path: Path) -> None:
+    ledger = open_ledger(intl, tmp_path / "ledger", verifier_processes=2)
+    keys = [intl.suite.signing_key_from_seed(bytes([number]) * 32) for number in range(10)]
+    futures: list[Future[Committed]] = []
+    for key in keys:
+        body = key_body(id=intl.new_id(), key=key.public_key)
+        futures.append(ledger.submit(intl.sign(intl.draft("note.pair", body=body), "bureau", keys=[key])))
+        futures.append(ledger.submit(intl.sign(intl.draft("note.later", body=body), keys=[key])))
+    assert [""] * 20 == [code_of(future) for future in futures]
+    ledger.close()
+
+
+def test_a_state_view_stays_as_it_was(ledger: EmbeddedLedger, intl: Any) -> None:
+    raw = intl.write()
+    key = f"note/entry/{intl.machine.decode(raw).body.id.hex()}"
+    before = ledger.state()
+    ledger.submit(raw).result(timeout=WAIT_S)
+    assert (None, {"author": "bureau", "height": 1}) == (before.get(key), ledger.state().get(key))
+
+
+def test_subscribers_hear_of_every_block_and_a_broken_one_is_dropped(ledger: EmbeddedLedger, intl: Any) -> None:
+    heard: list[tuple[int, list[str]]] = []
+
+    def break_down(_block: Block, _events: object) -> None:
+        raise ValueError("a listener's defect")
+
+    ledger.subscribe(break_down)
+    ledger.subscribe(lambda block, events: heard.append((block.height, [event.name for event in events])))
+    for _ in range(3):
+        ledger.submit(intl.write()).result(timeout=WAIT_S)
+    ledger.close()
+    assert [(height, ["note.written"]) for height in (1, 2, 3)] == heard
+    assert ["a listener's defect"] == [str(fault) for fault in ledger.listener_faults]
+
+
+def test_a_full_intake_says_busy_and_recovers(intl: Any, tmp_path: Path) -> None:
+    held, entered = threading.Event(), threading.Event()
+
+    def hold(_block: Block, _events: object) -> None:
+        entered.set()
+        held.wait(WAIT_S)
+
+    ledger = open_ledger(intl, tmp_path / "ledger", max_waiting=4)
+    ledger.subscribe(hold)
+    assert "" == code_of(ledger.submit(intl.write()))
+    entered.wait(WAIT_S)
+    waiting = [ledger.submit(intl.write()) for _ in range(4)]
+    refused = ledger.submit(intl.write()).exception(timeout=WAIT_S)
+    assert isinstance(refused, Unavailable)
+    assert ("ledger.busy", 0.5) == (refused.code, refused.retry_after_s)
+    held.set()
+    assert [""] * 4 == [code_of(future) for future in waiting]
+    assert "" == code_of(ledger.submit(intl.write()))
+    ledger.close()
+
+
+def test_close_finishes_what_was_accepted_and_then_refuses(intl: Any, tmp_path: Path) -> None:
+    ledger = open_ledger(intl, tmp_path / "ledger", verifier_processes=1)
+    futures = [ledger.submit(intl.write()) for _ in range(200)]
+    ledger.close()
+    assert [""] * 200 == [code_of(future) for future in futures]
+    assert "ledger.closed" == code_of(ledger.submit(intl.write()))
+    assert 200 == replayed(intl, tmp_path / "ledger").transactions
+
+
+def test_many_threads_may_submit(intl: Any, tmp_path: Path) -> None:
+    ledger = open_ledger(intl, tmp_path / "ledger")
+    raws = [[intl.write() for _ in range(30)] for _ in range(4)]
+    codes: list[str] = []
+    threads = [
+        threading.Thread(target=lambda part=part: codes.extend(code_of(ledger.submit(raw)) for raw in part))
+        for part in raws
+    ]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    assert [""] * 120 == codes
+    ledger.close()
+    assert (120, ()) == (replayed(intl, tmp_path / "ledger").transactions, replayed(intl, tmp_path / "ledger").problems)
+
+
+def test_blocks_respect_their_limits(intl: Any, note_body: Any, tmp_path: Path) -> None:
+    ledger = open_ledger(intl, tmp_path / "ledger", max_block_transactions=7, max_block_bytes=20_000)
+    bodies = [note_body(id=intl.new_id(), text="x" * (9_000 if number % 5 == 0 else 10)) for number in range(40)]
+    futures = [ledger.submit(intl.sign(intl.draft(body=body))) for body in bodies]
+    assert [""] * 40 == [code_of(future) for future in futures]
+    for block in ledger.blocks(from_height=1):
+        assert 1 <= len(block.transactions) <= 7
+        assert sum(map(len, block.transactions)) <= 20_000
+    ledger.close()
+
+
+def test_a_second_writer_is_locked_out(ledger: EmbeddedLedger, intl: Any, tmp_path: Path) -> None:
+    with pytest.raises(Unavailable) as caught:
+        open_ledger(intl, tmp_path / "ledger")
+    assert "ledger.locked" == caught.value.code
+    assert "" == code_of(ledger.submit(intl.write()))
+
+
+def test_another_operator_key_is_refused(intl: Any, tmp_path: Path) -> None:
+    with pytest.raises(ValueError, match="not the one of bureau"):
+        EmbeddedLedger.open(
+            tmp_path,
+            parameters=intl.parameters,
+            kinds=intl.machine.kinds,
+            key_ring=intl.machine._key_ring,
+            clock=ManualClock(intl.time_ms),
+            operator_key=intl.keys["first-bank"],
+            settings=EmbeddedSettings(),
+        )
+
+
+def written(network: Any, folder: Path, *, blocks: int = 6, **settings: Any) -> tuple[bytes, list[bytes]]:
+    """Write a ledger of some blocks and close it; return its root and transactions."""
+    ledger = open_ledger(network, folder, **settings)
+    raws = [network.write() for _ in range(blocks)]
+    for raw in raws:
+        ledger.submit(raw).result(timeout=WAIT_S)
+    root = ledger.checkpoint().root
+    ledger.close()
+    return root, raws
+
+
+@pytest.mark.parametrize("max_segment_bytes", [1, 1 << 20])
+def test_reopening_finds_everything_again(intl: Any, tmp_path: Path, max_segment_bytes: int) -> None:
+    root, raws = written(intl, tmp_path / "ledger", max_segment_bytes=max_segment_bytes)
+    ledger = open_ledger(intl, tmp_path / "ledger", max_segment_bytes=max_segment_bytes)
+    assert (root, 6, 0) == (ledger.checkpoint().root, ledger.last_block()[0], ledger.recovery.replayed)
+    assert raws == [raw for block in ledger.blocks(from_height=1) for raw in block.transactions]
+    assert "" == code_of(ledger.submit(intl.write()))
+    ledger.close()
+
+
+def damage_head(index: Path) -> None:
+    data = bytearray((index / "data.mdb").read_bytes())
+    data[16:64] = bytes(48)
+    data[4096 + 16 : 4096 + 64] = bytes(48)
+    (index / "data.mdb").write_bytes(data)
+
+
+@pytest.mark.parametrize(
+    "ruin",
+    [
+        shutil.rmtree,
+        damage_head,
+        lambda index: (index / "data.mdb").write_bytes(b"not a database"),
+        lambda index: (index / "data.mdb").write_bytes(b""),
+    ],
+    ids=["missing", "meta pages", "garbage", "empty"],
+)
+def test_an_index_that_cannot_be_used_is_made_again(intl: Any, tmp_path: Path, ruin: Callable[[Path], None]) -> None:
+    root, _ = written(intl, tmp_path / "ledger")
+    ruin(tmp_path / "ledger" / "index.lmdb")
+    ledger = open_ledger(intl, tmp_path / "ledger")
+    assert (root, 6) == (ledger.checkpoint().root, ledger.recovery.replayed)
+    assert "" == code_of(ledger.submit(intl.write()))
+    ledger.close()
+
+
+def test_an_index_of_an_older_moment_is_brought_up(intl: Any, tmp_path: Path) -> None:
+    written(intl, tmp_path / "ledger", blocks=3)
+    shutil.copytree(tmp_path / "ledger" / "index.lmdb", tmp_path / "old")
+    root, _ = written(intl, tmp_path / "ledger", blocks=4)
+    shutil.rmtree(tmp_path / "ledger" / "index.lmdb")
+    shutil.copytree(tmp_path / "old", tmp_path / "ledger" / "index.lmdb")
+    ledger = open_ledger(intl, tmp_path / "ledger")
+    assert (root, 4, 7) == (ledger.checkpoint().root, ledger.recovery.replayed, ledger.last_block()[0])
+    ledger.close()
+
+
+def segment_of(folder: Path) -> Path:
+    return next((folder / "segments").glob("*.segment"))
+
+
+def test_lost_acknowledged_blocks_are_an_error_and_nothing_is_cut(intl: Any, tmp_path: Path) -> None:
+    written(intl, tmp_path / "ledger")
+    segment = segment_of(tmp_path / "ledger")
+    whole = segment.read_bytes()
+    for kept in (len(whole) - 1, len(whole) - 200, 200, 0):
+        segment.write_bytes(whole[:kept])
+        with pytest.raises(IntegrityError) as caught:
+            open_ledger(intl, tmp_path / "ledger")
+        assert "ledger.segments_behind" == caught.value.code
+        assert str(segment) in caught.value.message
+        assert kept == segment.stat().st_size
+
+
+def test_an_altered_history_is_caught_when_opening(intl: Any, tmp_path: Path) -> None:
+    """The operator's files are swapped for a whole, consistent, other history; its own checkpoint speaks against it."""
+    written(intl, tmp_path / "ledger")
+    written(intl, tmp_path / "other")
+    shutil.copy(segment_of(tmp_path / "other"), segment_of(tmp_path / "ledger"))
+    with pytest.raises(IntegrityError) as caught:
+        open_ledger(intl, tmp_path / "ledger")
+    assert "ledger.segment_damaged" == caught.value.code
+    shutil.rmtree(tmp_path / "ledger" / "index.lmdb")
+    with pytest.raises(IntegrityError) as caught:
+        open_ledger(intl, tmp_path / "ledger")
+    assert "ledger.checkpoint_contradicted" == caught.value.code
+
+
+def test_a_foreign_checkpoint_file_is_refused(intl: Any, tmp_path: Path) -> None:
+    written(intl, tmp_path / "ledger")
+    forged = sign_checkpoint(
+        origin=intl.parameters.origin, size=1, root=bytes(32), key=intl.keys["first-bank"], suite=intl.suite
+    )
+    (tmp_path / "ledger" / "checkpoints" / "latest").write_bytes(forged.note)
+    with pytest.raises(IntegrityError) as caught:
+        open_ledger(intl, tmp_path / "ledger")
+    assert "ledger.checkpoint_foreign" == caught.value.code
+
+
+def test_a_checkpoint_is_stored_before_it_is_told(network: Any, tmp_path: Path) -> None:
+    ledger = open_ledger(network, tmp_path / "ledger")
+    for _ in range(3):
+        ledger.submit(network.write()).result(timeout=WAIT_S)
+        told = ledger.checkpoint()
+        note = (tmp_path / "ledger" / "checkpoints" / "latest").read_bytes()
+        stored = verify_checkpoint(
+            note, origin=told.origin, operator_key=network.keys["bureau"].public_key, suite=network.suite
+        )
+        assert told == stored
+        assert told is ledger.checkpoint()
+    ledger.close()
+
+
+def test_consistency_proofs_hold_between_all_sizes(ledger: EmbeddedLedger, intl: Any) -> None:
+    for _ in range(6):
+        ledger.submit(intl.write()).result(timeout=WAIT_S)
+    leaves = [leaf for block in ledger.blocks(from_height=1) for leaf in (*block.transactions, block.entry)]
+    hashes = [leaf_hash(leaf, hash_name="sha256") for leaf in leaves]
+    roots = [root_from_leaf_hashes(hashes[:size], hash_name="sha256") for size in range(len(hashes) + 1)]
+    assert hashes[3] == LeafHashes(hashes, hash_name="sha256").node(0, 3)
+    for new_size in range(len(hashes) + 1):
+        for old_size in range(new_size + 1):
+            verify_consistency(
+                old_size=old_size,
+                old_root=roots[old_size],
+                new_size=new_size,
+                new_root=roots[new_size],
+                path=ledger.consistency_proof(old_size=old_size, new_size=new_size),
+                hash_name="sha256",
+            )
+    with pytest.raises(InvalidInput) as caught:
+        ledger.consistency_proof(old_size=3, new_size=99)
+    assert "ledger.size_unknown" == caught.value.code
+
+
+def test_a_full_disk_refuses_clearly_and_the_ledger_goes_on(intl: Any, tmp_path: Path) -> None:
+    disk = FailingDisk()
+    ledger = open_ledger(intl, tmp_path / "ledger", disk=disk)
+    raws = [intl.write() for _ in range(3)]
+    assert "" == code_of(ledger.submit(raws[0]))
+    disk.failing = {"append": errno.ENOSPC}
+    refused = ledger.submit(raws[1]).exception(timeout=WAIT_S)
+    assert isinstance(refused, Unavailable)
+    assert ("ledger.disk_full", 10.0) == (refused.code, refused.retry_after_s)
+    disk.failing = {}
+    assert ["", ""] == [code_of(ledger.submit(raw)) for raw in raws[1:]]
+    ledger.close()
+    assert (3, ()) == (replayed(intl, tmp_path / "ledger").transactions, replayed(intl, tmp_path / "ledger").problems)
+
+
+@pytest.mark.parametrize("failing", [{"sync": errno.EIO}, {"append": errno.EIO, "truncate": errno.EIO}])
+def test_after_a_failed_flush_nothing_is_accepted_until_reopened(
+    intl: Any, tmp_path: Path, failing: dict[str, int]
+) -> None:
+    disk = FailingDisk()
+    ledger = open_ledger(intl, tmp_path / "ledger", disk=disk)
+    raws = [intl.write() for _ in range(3)]
+    assert "" == code_of(ledger.submit(raws[0]))
+    disk.failing = failing
+    assert "ledger.store_failed" == code_of(ledger.submit(raws[1]))
+    disk.failing = {}
+    assert "ledger.store_failed" == code_of(ledger.submit(raws[2]))
+    assert 1 == ledger.last_block()[0]
+    ledger.close()
+    ledger = open_ledger(intl, tmp_path / "ledger", clock=ManualClock(intl.time_ms + 9000))
+    # Nobody was told: the block may have been kept whole or not at all, and the sender resends the same bytes.
+    assert ("ledger.tx_replayed", "ledger.tx_replayed") >= (code_of(ledger.submit(raws[0])), code_of(ledger.submit(raws[1])))
+    assert "" == code_of(ledger.submit(raws[2]))
+    assert raws == [raw for block in ledger.blocks(from_height=1) for raw in block.transactions]
+    ledger.close()
+
+
+def test_an_index_that_is_full_stops_the_engine_and_loses_nothing(intl: Any, note_body: Any, tmp_path: Path) -> None:
+    ledger = open_ledger(intl, tmp_path / "ledger", map_bytes=1 << 18)
+    codes: list[str] = []
+    while not codes or codes[-1] == "":
+        codes.append(code_of(ledger.submit(intl.write())))
+        assert len(codes) < 5_000
+    assert "ledger.index_failed" == codes[-1]
+    ledger.close()
+    ledger = open_ledger(intl, tmp_path / "ledger", clock=ManualClock(intl.time_ms + 9000))
+    # The block was durable before the index failed, so it is there, though its sender was told to look again.
+    assert len(codes) == sum(len(block.transactions) for block in ledger.blocks(from_height=1))
+    ledger.close()
+
+
+def test_a_flipped_byte_is_found_by_replay_and_by_receipt(intl: Any, tmp_path: Path) -> None:
+    written(intl, tmp_path / "ledger", blocks=3)
+    segment = segment_of(tmp_path / "ledger")
+    whole = segment.read_bytes()
+    for at in range(0, len(whole), 5):
+        segment.write_bytes(whole[:at] + bytes([whole[at] ^ 1]) + whole[at + 1 :])
+        problems = replayed(intl, tmp_path / "ledger").problems
+        assert str(segment) in problems[0].place, at
+    segment.write_bytes(whole)
+    assert () == replayed(intl, tmp_path / "ledger").problems
+    ledger = open_ledger(intl, tmp_path / "ledger")
+    at = whole.index(b"note.write")
+    segment.write_bytes(whole[:at] + b"N" + whole[at + 1 :])
+    with pytest.raises(IntegrityError) as caught:
+        ledger.receipt(0)
+    assert "ledger.leaf_damaged" == caught.value.code
+    with pytest.raises(IntegrityError) as caught:
+        list(ledger.blocks(from_height=1))
+    assert "ledger.segment_damaged" == caught.value.code
+    problems = replayed(intl, ledger.blocks(from_height=1)).problems
+    assert ["block 1"] == [problem.place for problem in problems]
+    ledger.close()
