@@ -1,0 +1,196 @@
+from __future__ import annotations
+
+from dataclasses import replace
+from datetime import date
+
+import pytest
+
+from shuiqiao.base.clock import MS_PER_DAY
+from shuiqiao.base.errors import Conflict, Denied, IntegrityError, InvalidInput, ShuiqiaoError
+from shuiqiao.base.ids import MemberId, Uscc
+from shuiqiao.consent.contract import REVOKE, ConsentRevokeBody
+from shuiqiao.consent.model import FieldCode, Frequency, FrequencyUnit, Mode, Purpose, RevokeReason, field_code
+from shuiqiao.consent.service import IDENTITY_CHECK_MAX_AGE_MS
+
+BUREAU, BANK_A, BANK_B = (MemberId(name) for name in ("bureau", "bank-a", "bank-b"))
+
+
+def refusal_of(world, submission) -> ShuiqiaoError:
+    with pytest.raises(ShuiqiaoError) as refusal:
+        world.desk.receive(submission)
+    return refusal.value
+
+
+def submission_with(world, enterprise, **changes):
+    return enterprise.submission(world.terms(**changes), now_ms=world.clock.now_ms())
+
+
+@pytest.fixture
+def enterprise(world):
+    holder = world.enterprise()
+    world.enrol(holder)
+    return holder
+
+
+def test_a_sound_consent_is_kept_and_granted(world, enterprise):
+    """[CONSENT-15]"""
+    submission = submission_with(world, enterprise)
+    granted = world.desk.receive(submission)
+    assert world.terms().taxpayer == granted.artefact.taxpayer
+    assert granted.artefact == world.desk.artefact(granted.artefact.consent)
+    assert granted.artefact in world.desk.artefacts_of(world.terms().taxpayer)
+    assert granted.committed.index >= 0
+
+
+def test_a_taxpayer_nobody_enrolled_is_code_02(world, enterprise):
+    error = refusal_of(world, submission_with(world, enterprise, taxpayer=Uscc("91440300MA5STRANGR")))
+    assert (error.code, field_code(error)) == ("consent.enrolment_unknown", FieldCode.TAXPAYER_MISMATCH)
+
+
+def test_an_artefact_for_another_taxpayer_is_refused(world, enterprise):
+    """[CONSENT-15]: B cannot grant A's data, though both are enrolled."""
+    other = world.enterprise(7)
+    world.enrol(other, Uscc("91440300MA5OTHERS0"))
+    error = refusal_of(world, submission_with(world, other))
+    assert error.code == "ledger.document_signers_wrong"
+
+
+def test_an_endorsement_of_another_artefact_is_code_02(world, enterprise):
+    first, second = (submission_with(world, enterprise) for _ in range(2))
+    error = refusal_of(world, replace(first, endorsement=second.endorsement))
+    assert (error.code, field_code(error)) == ("consent.taxpayer_mismatch", FieldCode.TAXPAYER_MISMATCH)
+
+
+def test_a_grant_that_does_not_follow_from_the_artefact_is_refused(world, enterprise):
+    first, second = (submission_with(world, enterprise) for _ in range(2))
+    error = refusal_of(world, replace(first, grant=second.grant))
+    assert error.code == "consent.grant_mismatch"
+
+
+def test_another_kind_cannot_be_slipped_in_as_the_grant(world, enterprise):
+    submission = submission_with(world, enterprise)
+    body = ConsentRevokeBody(consent=bytes(16), reason=RevokeReason.KEY_LOST)
+    slipped = world.signed(REVOKE, body, author=BUREAU, keys=[world.signing[BANK_A]])
+    assert refusal_of(world, replace(submission, grant=slipped)).code == "consent.grant_mismatch"
+
+
+def test_an_artefact_for_another_bureau_is_refused(world, enterprise):
+    assert refusal_of(world, submission_with(world, enterprise, provider=BANK_B)).code == "consent.provider_wrong"
+
+
+@pytest.mark.parametrize("change", [{"reference": "check-000018"}, {"checked_ms": 1}])
+def test_the_identity_check_must_be_the_one_on_record(world, enterprise, change):
+    error = refusal_of(world, submission_with(world, enterprise, identity_check=world.identity_check(**change)))
+    assert (error.code, field_code(error)) == ("consent.identity_unchecked", FieldCode.FAILED)
+
+
+def test_an_old_identity_check_is_renewed_at_the_counter_first(world):
+    holder = world.enterprise(9)
+    old = world.identity_check(checked_ms=world.clock.now_ms() - IDENTITY_CHECK_MAX_AGE_MS - 1)
+    world.desk.enrol(Uscc("9OLD"), enrolment_key=holder.enrolment_key(BUREAU), identity_check=old)
+    error = refusal_of(world, submission_with(world, holder, taxpayer=Uscc("9OLD"), identity_check=old))
+    assert error.code == "consent.identity_unchecked"
+
+
+@pytest.mark.parametrize(
+    "greedy",
+    [
+        {"purpose": Purpose.MODEL_DEVELOPMENT, "items": {"invoice_issued@1": ["core", "counterparty"]}},
+        {"items": {"invoice_issued@1": ["core"]}, "modes": (Mode.TRAIN,)},
+        {"period_from": date(2019, 1, 1)},
+        {"frequency": Frequency(count=1, unit=FrequencyUnit.DAY)},
+        {"data_life_days": 366},
+        {"valid_to_ms": 1_775_000_000_000 + 200 * MS_PER_DAY},
+    ],
+    ids=["group", "mode", "period", "frequency", "life", "validity"],
+)
+def test_a_greedy_consent_is_code_412(world, enterprise, greedy):
+    """[CONSENT-8]"""
+    error = refusal_of(world, submission_with(world, enterprise, **greedy))
+    assert (Denied, "consent.ceiling_exceeded") == (type(error), error.code)
+    assert field_code(error) == FieldCode.CEILING_EXCEEDED
+
+
+@pytest.mark.parametrize(
+    "items", [{"tea_leaves@1": ["core"]}, {"filing@9": ["core"]}, {"filing@1": ["core", "gossip"]}]
+)
+def test_what_the_standard_does_not_know_cannot_be_granted(world, enterprise, items):
+    error = refusal_of(world, submission_with(world, enterprise, items=items))
+    assert error.code in {"standards.type_unknown", "standards.group_unknown"}
+
+
+def test_the_same_consent_again_is_code_11(world, enterprise):
+    """[CONSENT-17]"""
+    submission = submission_with(world, enterprise)
+    world.desk.receive(submission)
+    error = refusal_of(world, submission)
+    assert (Conflict, "consent.already_granted", FieldCode.ALREADY_AUTHORISED) == (
+        type(error),
+        error.code,
+        field_code(error),
+    )
+
+
+def test_a_grant_the_ledger_refuses_leaves_no_artefact_behind(world, enterprise):
+    submission = submission_with(
+        world,
+        enterprise,
+        valid_from_ms=world.clock.now_ms() + 100 * MS_PER_DAY,
+        valid_to_ms=world.clock.now_ms() + 120 * MS_PER_DAY,
+    )
+    assert refusal_of(world, submission).code == "consent.window_too_early"
+    consent = world.submitters[BUREAU].decode(submission.grant).body.consent
+    assert world.desk._store.artefact(consent) is None
+
+
+@pytest.mark.parametrize("part", ["artefact", "endorsement"])
+def test_any_changed_byte_is_refused(world, enterprise, part):
+    submission = submission_with(world, enterprise)
+    good = getattr(submission, part)
+    for position in range(0, len(good), 7):
+        bad = bytearray(good)
+        bad[position] ^= 0x20
+        with pytest.raises((InvalidInput, IntegrityError, Denied)):
+            world.desk.receive(replace(submission, **{part: bytes(bad)}))
+
+
+def test_the_bank_files_what_the_ledger_commits_to(world, enterprise):
+    """[CONSENT-16]"""
+    submission = submission_with(world, enterprise)
+    artefact = world.desk.receive(submission).artefact
+    assert artefact == world.files[BANK_A].receive(submission.artefact)
+    assert artefact == world.files[BANK_A].receive(submission.artefact)
+    assert artefact == world.files[BANK_A].artefact(artefact.consent)
+
+
+def test_the_bank_refuses_an_artefact_that_is_not_granted_or_not_for_it(world, enterprise):
+    """[CONSENT-16]"""
+    submission = submission_with(world, enterprise)
+    with pytest.raises(Denied, match=r"^consent\.unknown"):
+        world.files[BANK_A].receive(submission.artefact)
+    world.desk.receive(submission)
+    with pytest.raises(Denied, match=r"^consent\.recipient_wrong"):
+        world.files[BANK_B].receive(submission.artefact)
+
+
+def test_the_bank_refuses_other_bytes_than_those_committed_to(world, enterprise):
+    """[CONSENT-16]: a second artefact under the same id and key, wider than the granted one."""
+    from shuiqiao.consent.artefact import decode_artefact, encode_artefact
+    from shuiqiao.consent.enterprise import EnterpriseKeys
+
+    submission = submission_with(world, enterprise)
+    artefact = world.desk.receive(submission).artefact
+    wider = type(artefact)(
+        **{field: getattr(artefact, field) for field in artefact.__struct_fields__} | {"data_life_days": 365}
+    )
+    key = EnterpriseKeys(bytes([1]) * 32, suite=world.suite).consent_key(artefact.consent, network=world.network)
+    raw = encode_artefact(wider, network=world.network, suite=world.suite, key=key)
+    assert wider == decode_artefact(raw, network=world.network, suite=world.suite)
+    with pytest.raises(IntegrityError, match=r"^consent\.commitment_mismatch"):
+        world.files[BANK_A].receive(raw)
+
+
+def test_an_artefact_that_is_not_on_file_is_said_to_be_missing(world, enterprise):
+    artefact = world.desk.receive(submission_with(world, enterprise)).artefact
+    with pytest.raises(Denied, match=r"^consent\.artefact_missing"):
+        world.files[BANK_A].artefact(artefact.consent)

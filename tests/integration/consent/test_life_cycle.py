@@ -1,0 +1,245 @@
+from __future__ import annotations
+
+import pytest
+
+from shuiqiao.base.clock import MS_PER_DAY
+from shuiqiao.base.errors import Conflict, Denied, IntegrityError, InvalidInput
+from shuiqiao.base.ids import MemberId
+from shuiqiao.consent.artefact import commitment_of
+from shuiqiao.consent.contract import (
+    GRANT,
+    MAX_LEAD_MS,
+    PAUSE,
+    RESUME,
+    REVOKE,
+    ConsentPauseBody,
+    ConsentResumeBody,
+    ConsentRevokeBody,
+    grant_body,
+)
+from shuiqiao.consent.enterprise import EnterpriseKeys
+from shuiqiao.consent.model import Purpose, RevokeReason, Status
+
+BUREAU, BANK_A, BANK_B, REGULATOR = (MemberId(name) for name in ("bureau", "bank-a", "bank-b", "regulator"))
+
+
+def consent_key(world, consent, number=1):
+    return EnterpriseKeys(bytes([number]) * 32, suite=world.suite).consent_key(consent, network=world.network)
+
+
+def test_a_consent_lives_through_every_valid_step(world):
+    """[CONSENT-6] [CONSENT-9]"""
+    enterprise = world.enterprise()
+    consent = world.granted(enterprise)
+    assert world.grant(consent).status is Status.ACTIVE
+    pause = enterprise.pause(consent, relay=BUREAU, now_ms=world.clock.now_ms())
+    world.desk.relay(pause.raw)
+    assert world.grant(consent).status is Status.PAUSED
+    world.desk.relay(enterprise.resume(consent, pause=pause.id, relay=BUREAU, now_ms=world.clock.now_ms()).raw)
+    assert world.grant(consent).status is Status.ACTIVE
+    world.desk.relay(enterprise.revoke(consent, relay=BUREAU, now_ms=world.clock.now_ms()).raw)
+    assert world.grant(consent).status is Status.REVOKED
+
+
+@pytest.mark.parametrize("relay", ["bank-a", "bank-b", "regulator", "bureau"])
+def test_any_member_may_relay_what_the_consent_key_says(world, relay):
+    """[CONSENT-10]"""
+    enterprise = world.enterprise()
+    consent = world.granted(enterprise)
+    statement = enterprise.revoke(consent, relay=MemberId(relay), now_ms=world.clock.now_ms())
+    world.submitters[MemberId(relay)].relay(statement.raw)
+    assert world.grant(consent).status is Status.REVOKED
+
+
+def test_a_member_that_is_not_named_cannot_relay_at_its_desk(world):
+    enterprise = world.enterprise()
+    consent = world.granted(enterprise)
+    statement = enterprise.revoke(consent, relay=BANK_B, now_ms=world.clock.now_ms())
+    with pytest.raises(InvalidInput, match=r"^consent\.statement_wrong"):
+        world.desk.relay(statement.raw)
+
+
+def test_a_desk_relays_control_statements_and_nothing_else(world):
+    enterprise = world.enterprise()
+    world.enrol(enterprise)
+    submission = enterprise.submission(world.terms(), now_ms=world.clock.now_ms())
+    with pytest.raises(InvalidInput, match=r"^consent\.statement_wrong"):
+        world.desk.relay(submission.grant)
+
+
+@pytest.mark.parametrize(
+    ("kind", "body"),
+    [
+        (PAUSE, lambda consent: ConsentPauseBody(consent=consent)),
+        (RESUME, lambda consent: ConsentResumeBody(consent=consent, pause=bytes(16))),
+        (REVOKE, lambda consent: ConsentRevokeBody(consent=consent, reason=RevokeReason.WITHDRAWN)),
+    ],
+)
+@pytest.mark.parametrize("author", ["bureau", "bank-a"])
+def test_no_member_can_speak_for_the_consent_key(world, kind, body, author):
+    """[CONSENT-10] [CONSENT-11]: not the recipient, and not the provider either."""
+    consent = world.granted()
+    member = MemberId(author)
+    raw = world.signed(kind, body(consent), author=member, keys=[world.signing[member]])
+    with pytest.raises(Denied, match=r"^ledger\.signature_missing"):
+        world.submitters[member].relay(raw)
+    assert world.grant(consent).status is Status.ACTIVE
+
+
+def test_another_enterprise_cannot_revoke(world):
+    consent = world.granted()
+    body = ConsentRevokeBody(consent=consent, reason=RevokeReason.WITHDRAWN)
+    raw = world.signed(REVOKE, body, author=BANK_A, keys=[consent_key(world, consent, number=2)])
+    with pytest.raises(Denied, match=r"^ledger\.signature_missing"):
+        world.submitters[BANK_A].relay(raw)
+
+
+def test_the_provider_revokes_for_a_lost_key_and_no_other_member_does(world):
+    """[CONSENT-11]"""
+    consent = world.granted()
+    with pytest.raises(Denied, match=r"^consent\.provider_wrong"):
+        world.submitters[BANK_A].submit(REVOKE, ConsentRevokeBody(consent=consent, reason=RevokeReason.KEY_LOST))
+    world.desk.revoke_for_lost_key(consent)
+    assert world.grant(consent).status is Status.REVOKED
+
+
+def test_a_resume_that_was_kept_back_cannot_lift_a_later_pause(world):
+    """[CONSENT-10]"""
+    enterprise = world.enterprise()
+    consent = world.granted(enterprise)
+    now_ms = world.clock.now_ms()
+    first, second = (enterprise.pause(consent, relay=BUREAU, now_ms=now_ms) for _ in range(2))
+    kept_back = enterprise.resume(consent, pause=first.id, relay=BANK_B, now_ms=now_ms)
+    world.desk.relay(first.raw)
+    world.desk.relay(enterprise.resume(consent, pause=first.id, relay=BUREAU, now_ms=now_ms).raw)
+    world.desk.relay(second.raw)
+    with pytest.raises(Conflict, match=r"^consent\.pause_superseded"):
+        world.files[BANK_B].relay(kept_back.raw)
+    assert world.grant(consent).status is Status.PAUSED
+
+
+def test_revoked_is_final(world):
+    """[CONSENT-9]"""
+    enterprise = world.enterprise()
+    consent = world.granted(enterprise)
+    world.desk.relay(enterprise.revoke(consent, relay=BUREAU, now_ms=world.clock.now_ms()).raw)
+    for statement in (
+        enterprise.pause(consent, relay=BUREAU, now_ms=world.clock.now_ms()),
+        enterprise.resume(consent, pause=bytes(16), relay=BUREAU, now_ms=world.clock.now_ms()),
+        enterprise.revoke(consent, relay=BUREAU, now_ms=world.clock.now_ms()),
+    ):
+        with pytest.raises(Conflict, match=r"^consent\.step_invalid"):
+            world.desk.relay(statement.raw)
+
+
+def test_a_consent_ends_by_block_time_alone(world):
+    """[CONSENT-9] [CONSENT-12]: expired is derived, and final."""
+    enterprise = world.enterprise()
+    consent = world.granted(enterprise, valid_to_ms=world.clock.now_ms() + MS_PER_DAY)
+    assert world.grant(consent).status_at(world.clock.now_ms() + MS_PER_DAY) is Status.ACTIVE
+    world.clock.advance(MS_PER_DAY + 1)
+    assert world.grant(consent).status is Status.ACTIVE
+    assert world.grant(consent).status_at(world.clock.now_ms()) is Status.EXPIRED
+    with pytest.raises(Conflict, match=r"^consent\.step_invalid.*expired"):
+        world.desk.relay(enterprise.pause(consent, relay=BUREAU, now_ms=world.clock.now_ms()).raw)
+
+
+def test_the_provider_cannot_grant_alone(world):
+    """[CONSENT-6] [CONSENT-11]: it can make a key of its own, but then no enterprise endorsed it; with one it needs both."""
+    enterprise = world.enterprise()
+    world.enrol(enterprise)
+    submission = enterprise.submission(world.terms(), now_ms=world.clock.now_ms())
+    body = world.submitters[BUREAU].decode(submission.grant).body
+    with pytest.raises(Denied, match=r"^ledger\.signature_missing"):
+        world.submitters[BUREAU].submit(GRANT, body)
+
+
+def test_the_enterprise_cannot_grant_alone(world):
+    """[CONSENT-6]"""
+    enterprise = world.enterprise()
+    submission = enterprise.submission(world.terms(), now_ms=world.clock.now_ms())
+    with pytest.raises(Denied, match=r"^ledger\.signature_missing"):
+        world.submitters[BUREAU].relay(submission.grant)
+
+
+def test_a_bank_cannot_be_provider_nor_a_regulator_recipient(world):
+    """[CONSENT-6]"""
+    enterprise = world.enterprise()
+    now_ms = world.clock.now_ms()
+    by_bank = enterprise.submission(world.terms(provider=BANK_B), now_ms=now_ms)
+    with pytest.raises(Denied, match=r"^members\.role_wrong"):
+        world.submitters[BANK_B].countersign(by_bank.grant)
+    to_regulator = enterprise.submission(world.terms(recipient=REGULATOR), now_ms=now_ms)
+    with pytest.raises(Denied, match=r"^members\.role_wrong"):
+        world.submitters[BUREAU].countersign(to_regulator.grant)
+    to_stranger = enterprise.submission(world.terms(recipient=MemberId("bank-z")), now_ms=now_ms)
+    with pytest.raises(Denied, match=r"^members\.unknown"):
+        world.submitters[BUREAU].countersign(to_stranger.grant)
+
+
+def test_another_provider_cannot_countersign_a_grant_that_names_the_bureau(world):
+    submission = world.enterprise().submission(world.terms(), now_ms=world.clock.now_ms())
+    tx = world.submitters[BANK_A].decode(submission.grant)
+    raw = world.signed(GRANT, tx.body, author=BANK_A, keys=[world.signing[BANK_A], consent_key(world, tx.body.consent)])
+    with pytest.raises(Denied, match=r"^consent\.provider_wrong"):
+        world.submitters[BANK_A].relay(raw)
+
+
+def test_consent_id_and_consent_key_are_used_once(world):
+    """[CONSENT-13]"""
+    enterprise = world.enterprise()
+    consent = world.granted(enterprise)
+    tx = next(tx for tx in map(world.submitters[BUREAU].decode, world.raw_transactions()) if tx.body.consent == consent)
+    keys = [world.signing[BUREAU], consent_key(world, consent)]
+    with pytest.raises(Conflict, match=r"^consent\.already_granted"):
+        world.submitters[BUREAU].relay(world.signed(GRANT, tx.body, author=BUREAU, keys=keys))
+    other = type(tx.body)(
+        **{field: getattr(tx.body, field) for field in tx.body.__struct_fields__} | {"consent": bytes(16)}
+    )
+    with pytest.raises(Conflict, match=r"^consent\.key_reused"):
+        world.submitters[BUREAU].relay(world.signed(GRANT, other, author=BUREAU, keys=keys))
+
+
+@pytest.mark.parametrize(
+    ("window", "code"),
+    [
+        (lambda now: (now - 10 * MS_PER_DAY, now), "consent.window_invalid"),
+        (lambda now: (now + MAX_LEAD_MS + MS_PER_DAY, now + MAX_LEAD_MS + 2 * MS_PER_DAY), "consent.window_too_early"),
+        (lambda now: (now, now + 180 * MS_PER_DAY + 1), "consent.ceiling_exceeded"),
+    ],
+)
+def test_the_ledger_bounds_the_window(world, window, code):
+    """[CONSENT-7]: whatever enterprise and bureau agree on."""
+    valid_from_ms, valid_to_ms = window(world.clock.now_ms())
+    terms = world.terms(valid_from_ms=valid_from_ms, valid_to_ms=valid_to_ms)
+    submission = world.enterprise().submission(terms, now_ms=world.clock.now_ms())
+    with pytest.raises((Denied, InvalidInput)) as refusal:
+        world.submitters[BUREAU].countersign(submission.grant)
+    assert refusal.value.code == code
+
+
+def test_a_statement_for_a_consent_nobody_granted_is_refused(world):
+    statement = world.enterprise().revoke(bytes(16), relay=BUREAU, now_ms=world.clock.now_ms())
+    with pytest.raises(Denied, match=r"^consent\.unknown"):
+        world.desk.relay(statement.raw)
+
+
+def test_a_broken_signature_of_the_consent_key_is_refused(world):
+    enterprise = world.enterprise()
+    consent = world.granted(enterprise)
+    raw = bytearray(enterprise.revoke(consent, relay=BUREAU, now_ms=world.clock.now_ms()).raw)
+    raw[-1] ^= 1
+    with pytest.raises(IntegrityError, match=r"^ledger\.signature_invalid"):
+        world.submitters[BUREAU].relay(bytes(raw))
+
+
+def test_the_commitment_on_the_ledger_is_the_salted_hash_of_the_artefact(world):
+    """[CONSENT-4]"""
+    enterprise = world.enterprise()
+    consent = world.granted(enterprise)
+    artefact = world.desk.artefact(consent)
+    stored = world.desk._store.artefact(consent).raw
+    expected = world.suite.digest(b"shuiqiao/consent/commitment/1\x00" + artefact.salt + stored)
+    assert expected == world.grant(consent).commitment
+    assert expected == commitment_of(stored, salt=artefact.salt, suite=world.suite)
+    assert grant_body(artefact, commitment=expected).purpose is Purpose.UNDERWRITING

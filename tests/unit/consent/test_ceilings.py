@@ -1,0 +1,125 @@
+from __future__ import annotations
+
+import re
+from datetime import date
+from pathlib import Path
+
+import pytest
+
+from shuiqiao.base.clock import MS_PER_DAY
+from shuiqiao.base.errors import Denied, InvalidInput
+from shuiqiao.consent.ceilings import CEILINGS, period_months, verify_items_within, verify_within_ceiling
+from shuiqiao.consent.model import (
+    ConsentArtefact,
+    Frequency,
+    FrequencyUnit,
+    IdentityCheck,
+    Mode,
+    Purpose,
+)
+from shuiqiao.standards.publication import load_catalogue
+
+SPEC = Path(__file__).resolve().parents[3] / "docs" / "spec" / "consent-exchange.md"
+
+
+def widest(purpose, **changes):
+    """The artefact that asks exactly what the ceiling allows."""
+    ceiling = CEILINGS[purpose]
+    years, months = divmod(ceiling.max_period_months - 1, 12)
+    fields = {
+        "consent": bytes(16),
+        "taxpayer": "E1",
+        "provider": "bureau",
+        "recipient": "bank-a",
+        "purpose": purpose,
+        "items": {f"{type_id}@1": sorted(groups) for type_id, groups in ceiling.groups.items()},
+        "period_from": date(2020, 1, 1),
+        "period_to": date(2020 + years, 1 + months, 28),
+        "modes": sorted(ceiling.modes),
+        "frequency": Frequency(count=ceiling.max_answers_per_year, unit=FrequencyUnit.YEAR),
+        "data_life_days": ceiling.max_data_life_days,
+        "valid_from_ms": 0,
+        "valid_to_ms": ceiling.max_validity_days * MS_PER_DAY,
+        "product": "p",
+        "identity_check": IdentityCheck(reference="r", checked_ms=0),
+        "key": bytes(32),
+        "salt": bytes(32),
+    }
+    return ConsentArtefact(**(fields | changes))
+
+
+@pytest.mark.parametrize("purpose", list(Purpose))
+def test_exactly_the_ceiling_is_allowed(purpose):
+    """[CONSENT-8]"""
+    assert verify_within_ceiling(widest(purpose)) is None
+
+
+@pytest.mark.parametrize("purpose", list(Purpose))
+@pytest.mark.parametrize("field", ["items", "modes", "period_to", "frequency", "data_life_days", "valid_to_ms"])
+def test_one_step_above_the_ceiling_is_refused(purpose, field):
+    """[CONSENT-8]"""
+    top = widest(purpose)
+    modes = [Mode.TRAIN] if Mode.TRAIN not in CEILINGS[purpose].modes else [Mode.SCORE]
+    last = top.period_to
+    above = {
+        "items": top.items | {"shareholder@1": ["core", "gossip"]},
+        "modes": modes,
+        "period_to": date(last.year + last.month // 12, last.month % 12 + 1, 1),
+        "frequency": Frequency(count=top.frequency.count + 1, unit=FrequencyUnit.YEAR),
+        "data_life_days": top.data_life_days + 1,
+        "valid_to_ms": top.valid_to_ms + 1,
+    }
+    with pytest.raises(Denied, match=r"^consent\.ceiling_exceeded"):
+        verify_within_ceiling(widest(purpose, **{field: above[field]}))
+
+
+def test_a_type_the_table_does_not_name_is_refused():
+    """[CONSENT-8]"""
+    with pytest.raises(Denied, match=r"^consent\.ceiling_exceeded.*core of tea_leaves@1"):
+        verify_items_within({"tea_leaves@1": ["core"]}, purpose=Purpose.UNDERWRITING)
+
+
+def test_every_published_type_may_be_asked_for_underwriting_in_full():
+    for record_type in load_catalogue():
+        verify_items_within({record_type.standard_id: list(record_type.group_ids)}, purpose=Purpose.UNDERWRITING)
+
+
+def test_who_the_partners_are_is_for_underwriting_alone():
+    for purpose in set(Purpose) - {Purpose.UNDERWRITING}:
+        with pytest.raises(Denied, match=r"^consent\.ceiling_exceeded"):
+            verify_items_within({"invoice_issued@1": ["core", "counterparty"]}, purpose=purpose)
+
+
+@pytest.mark.parametrize(
+    ("first", "last", "months"),
+    [
+        (date(2024, 1, 31), date(2024, 1, 31), 1),
+        (date(2024, 1, 31), date(2024, 2, 1), 2),
+        (date(2023, 12, 1), date(2024, 12, 1), 13),
+    ],
+)
+def test_a_period_is_as_long_as_the_months_it_touches(first, last, months):
+    assert months == period_months(first, last)
+
+
+def test_a_reversed_period_is_refused():
+    with pytest.raises(InvalidInput, match=r"^consent\.period_reversed"):
+        period_months(date(2024, 1, 2), date(2024, 1, 1))
+
+
+def test_the_specification_shows_the_table_as_it_is():
+    rows = re.findall(
+        r"^\| (\w+) \| ([\w, ]+) \| (\d+) \| (\d+) \| (\d+) \| (\d+) \|", SPEC.read_text("utf-8"), re.MULTILINE
+    )
+    shown = {Purpose(row[0]): (set(row[1].split(", ")), *map(int, row[2:])) for row in rows}
+    table = {
+        purpose: (
+            {str(mode) for mode in ceiling.modes},
+            ceiling.max_period_months,
+            ceiling.max_answers_per_year,
+            ceiling.max_data_life_days,
+            ceiling.max_validity_days,
+        )
+        for purpose, ceiling in CEILINGS.items()
+    }
+    assert table == shown

@@ -1,0 +1,87 @@
+from __future__ import annotations
+
+import re
+from pathlib import Path
+
+import pytest
+
+from shuiqiao.base.errors import Conflict, Denied, IntegrityError, InvalidInput, Unavailable
+from shuiqiao.consent.model import (
+    FIELD_CODES,
+    FieldCode,
+    Grant,
+    Purpose,
+    Status,
+    field_code,
+    grant_from_state,
+    verify_usable,
+)
+
+SPEC = Path(__file__).resolve().parents[3] / "docs" / "spec" / "consent-exchange.md"
+
+
+def grant(status):
+    return Grant(
+        consent=bytes(16),
+        provider="bureau",
+        recipient="bank-a",
+        purpose=Purpose.ONE_TIME,
+        valid_from_ms=100,
+        valid_to_ms=200,
+        status=status,
+        key=bytes(32),
+        commitment=bytes(32),
+    )
+
+
+@pytest.mark.parametrize(
+    ("status", "now_ms", "code"),
+    [
+        (Status.ACTIVE, 99, "consent.not_yet_valid"),
+        (Status.ACTIVE, 201, "consent.expired"),
+        (Status.PAUSED, 150, "consent.paused"),
+        (Status.PAUSED, 201, "consent.expired"),
+        (Status.REVOKED, 150, "consent.revoked"),
+        (Status.REVOKED, 201, "consent.revoked"),
+    ],
+)
+def test_data_flows_only_while_active_and_in_the_window(status, now_ms, code):
+    """[CONSENT-12]"""
+    with pytest.raises(Denied) as refusal:
+        verify_usable(grant(status), now_ms=now_ms)
+    assert code == refusal.value.code
+
+
+@pytest.mark.parametrize("now_ms", [100, 200])
+def test_both_ends_of_the_window_belong_to_it(now_ms):
+    """[CONSENT-12]"""
+    assert verify_usable(grant(Status.ACTIVE), now_ms=now_ms) is None
+
+
+def test_an_absent_consent_is_unknown():
+    with pytest.raises(Denied, match=r"^consent\.unknown"):
+        grant_from_state(bytes(16), None)
+
+
+@pytest.mark.parametrize(
+    ("error", "code"),
+    [
+        (Denied("consent.expired", ""), FieldCode.EXPIRED),
+        (Denied("lending.whatever", ""), FieldCode.FAILED),
+        (Conflict("lending.whatever", ""), FieldCode.FAILED),
+        (InvalidInput("lending.whatever", ""), FieldCode.BAD_PARAMETER),
+        (Unavailable("lending.whatever", ""), FieldCode.SYSTEM_ERROR),
+        (IntegrityError("lending.whatever", ""), FieldCode.SYSTEM_ERROR),
+    ],
+)
+def test_every_error_has_a_return_code_of_the_field(error, code):
+    """[CONSENT-17]"""
+    assert code == field_code(error)
+
+
+def test_the_specification_lists_the_codes_as_they_are():
+    """[CONSENT-17]"""
+    text = SPEC.read_text("utf-8")
+    rows = re.findall(r"^\| (\d+) \| (.+) \|$", text, re.MULTILINE)
+    shown = {code: FieldCode(number) for number, cell in rows for code in re.findall(r"`([a-z_.]+)`", cell)}
+    assert dict(FIELD_CODES) == shown
