@@ -110,17 +110,18 @@ def grade_years(
     was_checked = generator.random(window.months) < _AUDITS_PER_MONTH
     for year in range(year_of(window.first_month), window.as_of.year):
         evaluated_on = date(year + 1, _PUBLICATION_MONTH, _PUBLICATION_DAY)
-        months_operating = (year + 1) * MONTHS_PER_YEAR - 1970 * MONTHS_PER_YEAR - month_of(taxpayer.registered_on)
+        months_operating = _months_operating(taxpayer.registered_on, year)
         if evaluated_on > window.as_of or months_operating <= 0:
             continue
         active = is_active[_months_of(year, window)]
+        operating = active[-months_operating:]
         facts = GradeFacts(
             months_operating=months_operating,
             has_income=bool(active.any()),
             has_non_regular_indicators=bool(was_checked[: _months_of(year, window).stop].any()),
             is_fee_information_complete=fees_complete,
-            zero_vat_in_a_row=_longest_gap(active[-months_operating:]),
-            zero_vat_in_total=int((~active[-months_operating:]).sum()),
+            zero_vat_in_a_row=_longest_gap(operating),
+            zero_vat_in_total=int((~operating).sum()),
             events=tuple(_events(year, evaluated_on, returns, violations)),
             direct_d=tuple(_direct(year, taxpayer, violations, is_last=year == window.as_of.year - 1)),
             previous=previous,
@@ -129,6 +130,12 @@ def grade_years(
         previous = assessment.as_previous()
         grades.append(Grade(year=year, evaluated_on=evaluated_on, assessment=assessment))
     return tuple(grades)
+
+
+def _months_operating(registered_on: date, year: int) -> int:
+    """Return the whole months from registration to the end of a year."""
+    begun = 0 if registered_on.day == 1 else 1
+    return month_of(date(year + 1, 1, 1)) - month_of(registered_on) - begun
 
 
 def _months_of(year: int, window: Window) -> slice:

@@ -13,7 +13,6 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from contextlib import ExitStack
 from dataclasses import dataclass
 from pathlib import Path
-from types import TracebackType
 from typing import Any, Self
 
 import pyarrow as pa
@@ -55,9 +54,7 @@ class _Writer:
     def __enter__(self) -> Self:
         return self
 
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
+    def __exit__(self, *_: object) -> None:
         self._file.close()
 
     def append(self, seed: int, cases: Sequence[Case]) -> None:
@@ -83,8 +80,8 @@ def write_economy(economy: Economy, folder: Path) -> EconomyFiles:
 
     Raises Conflict (``sandbox.folder_not_empty``): files of two economies must not mix.
     """
-    if folder.exists() and any(folder.iterdir()):
-        raise Conflict("sandbox.folder_not_empty", f"{folder} already holds files; name a new or empty folder")
+    if folder.exists() and (not folder.is_dir() or any(folder.iterdir())):
+        raise Conflict("sandbox.folder_not_empty", f"{folder} is not a new or empty folder")
     tables = _tables(folder)
     applicants: list[Applicant] = []
     with ExitStack() as stack:

@@ -1,9 +1,9 @@
 """Returns and payments that follow from the invoices: VAT and corporate income tax, on time or late, and arrears.
 
-VAT: general taxpayers monthly, output tax less the input tax of special invoices, credit carried forward; small-scale taxpayers quarterly
-at the levied rate, exempt up to 300,000 yuan a quarter. Corporate income tax: quarterly prepayment and a yearly return
-due on 31 May, small low-profit firms at an effective 5 %. Nothing dated after ``as_of`` exists: a return not yet filed
-or a payment not yet made is missing, as it would be in the bureau's books.
+VAT: general taxpayers monthly, output tax less the input tax of special invoices, credit carried forward; small-scale
+taxpayers quarterly at the levied rate, exempt up to 300,000 yuan a quarter. Corporate income tax: quarterly prepayment
+and a yearly return due on 31 May, small low-profit firms at an effective 5 %. Nothing dated after ``as_of`` exists: a
+return not yet filed or a payment not yet made is missing, as it would be in the bureau's books.
 """
 
 from __future__ import annotations
