@@ -1,23 +1,28 @@
-"""Products are data: TOML files beside this module, read and checked once."""
+"""Products are data: TOML files beside this module, read and checked once, over the limit rules of credit."""
 
 from __future__ import annotations
 
-import tomllib
 from collections.abc import Mapping
 from decimal import Decimal, InvalidOperation
 from functools import lru_cache
 from importlib import resources
-from typing import Any
+from typing import Annotated
+
+import msgspec
+from msgspec import Meta
 
 from shuiqiao.base.errors import InvalidInput
-from shuiqiao.base.money import fen_from_yuan
-from shuiqiao.credit.model import Grade
+from shuiqiao.credit.limit import INVOICE_LOAN, TAX_CREDIT_LOAN
 from shuiqiao.lending.model import Product
 
-_FIELDS = {
-    "id", "name", "name_zh", "min_age_months", "min_annual_tax_yuan", "needs_recent_sales", "min_limit_yuan",
-    "max_limit_yuan", "refer_above", "refuse_above",
-}  # fmt: skip
+_LIMIT_RULES = {rules.id: rules for rules in (TAX_CREDIT_LOAN, INVOICE_LOAN)}
+
+
+class _ProductFile(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
+    limit_rules: str
+    min_age_months: Annotated[int, Meta(ge=0, le=1200)]
+    needs_recent_sales: bool
+    refer_above: str
 
 
 @lru_cache(maxsize=1)
@@ -30,40 +35,21 @@ def load_products() -> Mapping[str, Product]:
 
 
 def product_from_toml(text: str, *, where: str) -> Product:
-    """Return the product a TOML text describes."""
+    """Return the product a TOML text describes; raises InvalidInput ``lending.product_invalid``."""
     try:
-        fields = tomllib.loads(text)
-        _require_fields(fields, where=where)
-        product = _product(fields)
-    except (tomllib.TOMLDecodeError, ValueError, TypeError, InvalidOperation) as error:
+        found = msgspec.toml.decode(text, type=_ProductFile, strict=True)
+        limit = _LIMIT_RULES[found.limit_rules]
+        refer_above = Decimal(found.refer_above)
+    except (msgspec.MsgspecError, KeyError, InvalidOperation) as error:
         raise InvalidInput("lending.product_invalid", f"{where}: {error}") from error
-    if not 0 < product.min_limit_fen <= product.max_limit_fen:
-        raise InvalidInput("lending.product_invalid", f"{where}: limits do not rise from {product.min_limit_fen} fen")
-    if not 0 <= product.refer_above <= product.refuse_above <= 1:
-        raise InvalidInput("lending.product_invalid", f"{where}: refer_above {product.refer_above} and refuse_above")
-    return product
-
-
-def _require_fields(fields: Mapping[str, Any], *, where: str) -> None:
-    found = set(fields) - {"grades"}
-    if found != _FIELDS:
+    if not 0 <= refer_above <= limit.bands[-1].to_probability:
         raise InvalidInput(
-            "lending.product_invalid", f"{where}: fields {sorted(found ^ _FIELDS)} are missing or not known"
+            "lending.product_invalid",
+            f"{where}: refer_above is {refer_above} where 0 to {limit.bands[-1].to_probability} is allowed",
         )
-
-
-def _product(fields: Mapping[str, Any]) -> Product:
-    grades = fields.get("grades")
     return Product(
-        id=fields["id"],
-        name=fields["name"],
-        name_zh=fields["name_zh"],
-        grades=None if grades is None else frozenset(Grade(grade) for grade in grades),
-        min_age_months=int(fields["min_age_months"]),
-        min_annual_tax_fen=fen_from_yuan(fields["min_annual_tax_yuan"]),
-        needs_recent_sales=bool(fields["needs_recent_sales"]),
-        min_limit_fen=fen_from_yuan(fields["min_limit_yuan"]),
-        max_limit_fen=fen_from_yuan(fields["max_limit_yuan"]),
-        refer_above=Decimal(fields["refer_above"]),
-        refuse_above=Decimal(fields["refuse_above"]),
+        limit=limit,
+        min_age_months=found.min_age_months,
+        needs_recent_sales=found.needs_recent_sales,
+        refer_above=refer_above,
     )

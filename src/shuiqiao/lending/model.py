@@ -7,6 +7,7 @@ from decimal import Decimal
 from enum import StrEnum
 from typing import Any
 
+from shuiqiao.credit.limit import LimitProduct
 from shuiqiao.credit.model import Grade, Reason, Words
 
 
@@ -61,23 +62,21 @@ RULE_WORDS: dict[RuleCode, Words] = {
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Product:
-    """A loan product's rules as data.
+    """A loan product: the limit rules of credit, and what the bank asks beside them.
 
-    grades: eligible tax credit grades, or None where the product has no grade gate. refuse_above, refer_above:
-    probabilities of default. A bank names the product in the consent, so the enterprise knows which rules apply.
+    refer_above: probability of default from which a person decides; beyond the last risk band of ``limit`` the product
+    refuses. A bank names the product in the consent, so the enterprise knows which rules apply.
     """
 
-    id: str
-    name: str
-    name_zh: str
-    grades: frozenset[Grade] | None
+    limit: LimitProduct
     min_age_months: int
-    min_annual_tax_fen: int
     needs_recent_sales: bool
-    min_limit_fen: int
-    max_limit_fen: int
     refer_above: Decimal
-    refuse_above: Decimal
+
+    @property
+    def id(self) -> str:
+        """The product's id."""
+        return self.limit.id
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

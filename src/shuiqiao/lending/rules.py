@@ -1,7 +1,8 @@
 """Straight-through rules: what a product asks beside the model, applied in one order, every broken rule named.
 
-A broken hard rule refuses; a probability of default between the thresholds refers to a person; a limit or price that
-cannot be offered refuses. Rules see facts that were proven against the ledger and the model's score, nothing else.
+A broken hard rule refuses; a probability of default above the product's threshold refers to a person; a limit or price
+that cannot be offered refuses. Rules see facts that were proven against the ledger, the score and the offer, nothing
+else.
 """
 
 from __future__ import annotations
@@ -10,8 +11,25 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from decimal import Decimal
 
+from shuiqiao.credit.limit import Limit, LimitRefusal
 from shuiqiao.credit.model import Grade
+from shuiqiao.credit.pricing import Price
 from shuiqiao.lending.model import Outcome, Product, RuleCode
+
+RECENT_SALES_DAYS = 92
+"""Tax loans of the trade tolerate three months without invoices."""
+
+_REVIEW = frozenset({RuleCode.RISK_NEEDS_REVIEW})
+
+_LIMIT_RULES = {
+    LimitRefusal.GRADE_UNKNOWN: RuleCode.GRADE_NOT_ELIGIBLE,
+    LimitRefusal.GRADE_EXCLUDED: RuleCode.GRADE_NOT_ELIGIBLE,
+    LimitRefusal.RISK_TOO_HIGH: RuleCode.RISK_TOO_HIGH,
+    LimitRefusal.TAX_UNKNOWN: RuleCode.TAX_TOO_LOW,
+    LimitRefusal.TAX_TOO_LOW: RuleCode.TAX_TOO_LOW,
+    LimitRefusal.SALES_UNKNOWN: RuleCode.NO_RECENT_SALES,
+    LimitRefusal.BELOW_FLOOR: RuleCode.LIMIT_TOO_SMALL,
+}
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -20,7 +38,6 @@ class ApplicantFacts:
 
     grade: Grade | None
     age_months: int | None
-    annual_tax_fen: int | None
     has_open_arrears: bool
     days_since_last_sale: int | None
     has_forged_paper: bool
@@ -28,27 +45,22 @@ class ApplicantFacts:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Offer:
-    """What credit would offer: the limit in fen, and the yearly rate, None where no allowed rate is profitable."""
+    """What credit would offer: the limit with its parts, and the price with its reasoning (None without a limit)."""
 
-    limit_fen: int
-    annual_rate: Decimal | None
-
-
-RECENT_SALES_DAYS = 92
-"""Tax loans of the trade tolerate three months without invoices."""
-
-_REVIEW = frozenset({RuleCode.RISK_NEEDS_REVIEW})
+    limit: Limit
+    price: Price | None
 
 
 def broken_rules(
     product: Product, *, facts: ApplicantFacts, default_probability: Decimal, offer: Offer
 ) -> tuple[RuleCode, ...]:
-    """Return every rule of the product that the applicant breaks, hard ones first."""
-    return (
+    """Return every rule of the product that the applicant breaks, each once, hard ones first."""
+    found = (
         *_eligibility(product, facts),
-        *_risk(product, default_probability),
-        *_offer(product, offer),
+        *_offer(offer),
+        *((RuleCode.RISK_NEEDS_REVIEW,) if default_probability > product.refer_above else ()),
     )
+    return tuple(dict.fromkeys(found))
 
 
 def outcome_of(rules: tuple[RuleCode, ...]) -> Outcome:
@@ -61,8 +73,6 @@ def outcome_of(rules: tuple[RuleCode, ...]) -> Outcome:
 def _eligibility(product: Product, facts: ApplicantFacts) -> Iterator[RuleCode]:
     if facts.has_forged_paper:
         yield RuleCode.DOCUMENT_FORGED
-    if product.grades is not None and facts.grade not in product.grades:
-        yield RuleCode.GRADE_NOT_ELIGIBLE
     if product.min_age_months and (facts.age_months is None or facts.age_months < product.min_age_months):
         yield RuleCode.TOO_YOUNG
     if facts.has_open_arrears:
@@ -71,19 +81,10 @@ def _eligibility(product: Product, facts: ApplicantFacts) -> Iterator[RuleCode]:
         facts.days_since_last_sale is None or facts.days_since_last_sale > RECENT_SALES_DAYS
     ):
         yield RuleCode.NO_RECENT_SALES
-    if product.min_annual_tax_fen and (facts.annual_tax_fen or 0) < product.min_annual_tax_fen:
-        yield RuleCode.TAX_TOO_LOW
 
 
-def _risk(product: Product, default_probability: Decimal) -> Iterator[RuleCode]:
-    if default_probability > product.refuse_above:
-        yield RuleCode.RISK_TOO_HIGH
-    elif default_probability > product.refer_above:
-        yield RuleCode.RISK_NEEDS_REVIEW
-
-
-def _offer(product: Product, offer: Offer) -> Iterator[RuleCode]:
-    if offer.limit_fen < product.min_limit_fen:
-        yield RuleCode.LIMIT_TOO_SMALL
-    if offer.annual_rate is None:
+def _offer(offer: Offer) -> Iterator[RuleCode]:
+    if offer.limit.refusal is not None:
+        yield _LIMIT_RULES[offer.limit.refusal]
+    elif offer.price is None or offer.price.rate is None:
         yield RuleCode.NO_PROFITABLE_PRICE

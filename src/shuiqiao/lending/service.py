@@ -120,14 +120,14 @@ class LendingDesk:
         )
         outcome = outcome_of(rules)
         is_offered = outcome is Outcome.APPROVED
-        limit_fen = min(assessment.offer.limit_fen, application.amount_fen, product.max_limit_fen)
+        price = assessment.offer.price
         return Decision(
             application=application.id,
             outcome=outcome,
             points=assessment.score.points,
             default_probability=assessment.score.default_probability,
-            limit_fen=limit_fen if is_offered else 0,
-            annual_rate=assessment.offer.annual_rate if is_offered else None,
+            limit_fen=assessment.offer.limit.limit_fen if is_offered else 0,
+            annual_rate=price.rate if is_offered and price is not None else None,
             rules=rules,
             reasons=assessment.score.reasons,
             grade=assessment.facts.grade,
