@@ -7,6 +7,7 @@ on record. Numbers are text with four decimals, so that the card can be hashed l
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from itertools import pairwise
 from typing import Any
 
 from shuiqiao.credit.features.definitions import FEATURE_BY_NAME
@@ -122,7 +123,7 @@ def _spans(cuts: Sequence[int]) -> list[str]:
     edges = [_text(cut / MICRO) for cut in cuts]
     if not edges:
         return ["any"]
-    between = [f"{low} to under {high}" for low, high in zip(edges[:-1], edges[1:], strict=True)]
+    between = [f"{low} to under {high}" for low, high in pairwise(edges)]
     return [f"under {edges[0]}", *between, f"{edges[-1]} and over"]
 
 

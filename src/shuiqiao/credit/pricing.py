@@ -56,7 +56,7 @@ class ChurnCurve:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class PricingTerms:
-    """What the bank puts in. rate_from, rate_to, rate_step: the grid. lgd: loss given default. The rest: yearly rates."""
+    """What the bank puts in. rate_from, rate_to, rate_step: the grid. lgd: loss given default. Others: yearly rates."""
 
     rate_from: Decimal = Decimal("0.0315")
     rate_to: Decimal = Decimal("0.1500")

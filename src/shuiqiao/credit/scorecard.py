@@ -56,7 +56,7 @@ class ScorecardFeature:
         """Return the points of each value."""
         table = np.array((*self.points, self.unknown_points), dtype=np.int64)
         places = np.searchsorted(np.array(self.cuts, dtype=np.int64), values, side="right")
-        earned: Integers = table[np.where(values == UNKNOWN, len(self.points), places)]
+        earned: Integers = table.take(np.where(values == UNKNOWN, len(self.points), places))
         return earned
 
 
@@ -82,7 +82,8 @@ class Scorecard:
 
     def points(self, values: Integers) -> Integers:
         """Return the score of each firm."""
-        return self.base_points + self.feature_points(values).sum(axis=1, dtype=np.int64)
+        totals: Integers = self.base_points + self.feature_points(values).sum(axis=1, dtype=np.int64)
+        return totals
 
 
 def make_scorecard(model: FittedModel, *, name: str, n: int, bad: int) -> Scorecard:
