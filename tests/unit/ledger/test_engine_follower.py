@@ -1,0 +1,377 @@
+"""Followers: the same log by their own execution, and an alarm with evidence when the operator has two histories."""
+
+from __future__ import annotations
+
+import shutil
+from collections.abc import Callable, Iterator, Sequence
+from concurrent.futures import Future
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from shuiqiao.base.clock import ManualClock
+from shuiqiao.base.errors import IntegrityError, ShuiqiaoError, Unavailable
+from shuiqiao.ledger.check import replay_ledger
+from shuiqiao.ledger.engine.embedded import EmbeddedLedger
+from shuiqiao.ledger.engine.follower import FollowerLedger
+from shuiqiao.ledger.engine.port import EmbeddedSettings, FollowerSettings
+from shuiqiao.ledger.entry import BlockEntry, encode_entry
+from shuiqiao.ledger.log import Frontier, leaf_hash
+from shuiqiao.ledger.model import Block, Checkpoint, Committed
+from shuiqiao.ledger.note import sign_checkpoint, verify_checkpoint
+from shuiqiao.ledger.receipt import verify_receipt
+from shuiqiao.ledger.store.alarm_file import ForkKind
+
+WAIT_S = 30
+MAP_BYTES = 1 << 28
+
+
+class Peer:
+    """The writer as followers reach it, whose engine can be exchanged behind their backs."""
+
+    def __init__(self, engine: EmbeddedLedger) -> None:
+        self.engine = engine
+        self.listeners: list[Callable[..., None]] = []
+
+    def submit(self, raw: bytes) -> Future[Committed]:
+        return self.engine.submit(raw)
+
+    def blocks(self, *, from_height: int) -> Iterator[Block]:
+        return self.engine.blocks(from_height=from_height)
+
+    def checkpoint(self) -> Checkpoint:
+        return self.engine.checkpoint()
+
+    def consistency_proof(self, *, old_size: int, new_size: int) -> tuple[bytes, ...]:
+        return self.engine.consistency_proof(old_size=old_size, new_size=new_size)
+
+    def subscribe(self, listener: Callable[..., None]) -> None:
+        self.listeners.append(listener)
+        self.engine.subscribe(listener)
+
+
+class House:
+    """A writer, its peer for followers, and what is open, to be closed at the end."""
+
+    def __init__(self, network: Any, folder: Path) -> None:
+        self.network = network
+        self.folder = folder
+        self.open: list[Any] = []
+        self.writer = self.open_writer("writer")
+        self.peer = Peer(self.writer)
+
+    def open_writer(self, name: str) -> EmbeddedLedger:
+        (self.folder / name).mkdir(exist_ok=True)
+        machine = self.network.machine
+        writer = EmbeddedLedger.open(
+            self.folder / name,
+            parameters=machine.parameters,
+            kinds=machine.kinds,
+            key_ring=machine._key_ring,
+            clock=ManualClock(self.network.time_ms + 1000),
+            operator_key=self.network.keys["bureau"],
+            settings=EmbeddedSettings(map_bytes=MAP_BYTES),
+        )
+        self.open.append(writer)
+        return writer
+
+    def open_follower(self, name: str = "follower", peer: Any = None, **settings: Any) -> FollowerLedger:
+        (self.folder / name).mkdir(exist_ok=True)
+        machine = self.network.machine
+        follower = FollowerLedger.open(
+            self.folder / name,
+            parameters=machine.parameters,
+            kinds=machine.kinds,
+            key_ring=machine._key_ring,
+            clock=ManualClock(self.network.time_ms),
+            writer=peer or self.peer,
+            # An hour: these tests say themselves when there is news.
+            settings=FollowerSettings(**{"map_bytes": MAP_BYTES, "poll_interval_s": 3600.0, **settings}),
+        )
+        self.open.append(follower)
+        return follower
+
+    def write(self, count: int = 1, *, writer: EmbeddedLedger | None = None) -> None:
+        for _ in range(count):
+            (writer or self.writer).submit(self.network.write()).result(timeout=WAIT_S)
+
+    def fork(self, *, shared: int, own: int) -> EmbeddedLedger:
+        """Return the same operator's writer on a history that shares its first blocks with the present one."""
+        other = self.open_writer("fork")
+        for block in list(self.writer.blocks(from_height=1))[:shared]:
+            for raw in block.transactions:
+                other.submit(raw).result(timeout=WAIT_S)
+        self.write(own, writer=other)
+        return other
+
+    def close(self) -> None:
+        for one in reversed(self.open):
+            one.close()
+
+
+@pytest.fixture
+def house(intl: Any, tmp_path: Path) -> Iterator[House]:
+    opened = House(intl, tmp_path)
+    yield opened
+    opened.close()
+
+
+def code_of(act: Callable[[], Any]) -> str:
+    with pytest.raises(ShuiqiaoError) as caught:
+        act()
+    return caught.value.code
+
+
+@pytest.mark.parametrize(("processes", "batch"), [(0, 1), (0, 4), (2, 4096)])
+def test_a_follower_comes_to_the_same_root_state_and_receipts(
+    network: Any, tmp_path: Path, processes: int, batch: int
+) -> None:
+    house = House(network, tmp_path)
+    house.write(11)
+    follower = house.open_follower(verifier_processes=processes, max_batch_transactions=batch)
+    follower.sync()
+    assert house.writer.checkpoint() == follower.checkpoint()
+    assert list(house.writer.blocks(from_height=1)) == list(follower.blocks(from_height=1))
+    assert house.writer.last_block() == follower.last_block()
+    receipt = follower.receipt(0)
+    assert house.writer.receipt(0) == receipt
+    machine = network.machine
+    verify_receipt(
+        receipt, parameters=machine.parameters, kinds=machine.kinds, key_ring=machine._key_ring, suite=network.suite
+    )
+    house.close()
+
+
+def test_what_a_follower_submits_is_in_its_own_copy_when_acknowledged(house: House) -> None:
+    follower = house.open_follower()
+    heard: list[int] = []
+    follower.subscribe(lambda block, _events: heard.append(block.height))
+    for number in range(5):
+        raw = house.network.write(author="first-bank")
+        done = follower.submit(raw).result(timeout=WAIT_S)
+        body = house.network.machine.decode(raw).body
+        assert {"author": "first-bank", "height": done.height} == follower.state().get(f"note/entry/{body.id.hex()}")
+        assert number + 1 == follower.last_block()[0]
+    assert [1, 2, 3, 4, 5] == heard
+
+
+def test_refusals_of_the_writer_reach_the_submitter(house: House) -> None:
+    follower = house.open_follower()
+    raw = house.network.write()
+    follower.submit(raw).result(timeout=WAIT_S)
+    again = follower.submit(raw).exception(timeout=WAIT_S)
+    assert isinstance(again, ShuiqiaoError)
+    assert "ledger.tx_replayed" == again.code
+
+
+def test_a_follower_goes_on_after_reopening_and_with_a_lost_index(house: House, tmp_path: Path) -> None:
+    follower = house.open_follower()
+    house.write(3)
+    follower.sync()
+    follower.close()
+    house.write(3)
+    shutil.rmtree(tmp_path / "follower" / "index.lmdb")
+    follower = house.open_follower()
+    assert 3 == follower.recovery.replayed
+    follower.sync()
+    assert house.writer.checkpoint() == follower.checkpoint()
+    house.write()
+    follower.sync()
+    assert house.writer.checkpoint() == follower.checkpoint()
+
+
+def fork_same_size(house: House) -> EmbeddedLedger:
+    return house.fork(shared=3, own=2)
+
+
+def fork_longer(house: House) -> EmbeddedLedger:
+    return house.fork(shared=3, own=6)
+
+
+def fork_shorter(house: House) -> EmbeddedLedger:
+    return house.fork(shared=4, own=0)
+
+
+def fork_shorter_and_other(house: House) -> EmbeddedLedger:
+    return house.fork(shared=2, own=1)
+
+
+@pytest.mark.parametrize(
+    ("fork", "kind"),
+    [
+        (fork_same_size, ForkKind.ROOT_DIFFERS),
+        (fork_longer, ForkKind.NOT_AN_EXTENSION),
+        (fork_shorter, ForkKind.SHRUNK),
+        (fork_shorter_and_other, ForkKind.SHRUNK),
+    ],
+)
+def test_a_rewritten_history_raises_an_alarm_with_both_notes(
+    house: House, fork: Callable[[House], EmbeddedLedger], kind: ForkKind
+) -> None:
+    follower = house.open_follower()
+    house.write(5)
+    follower.sync()
+    before = follower.checkpoint()
+    house.peer.engine = fork(house)
+    assert "ledger.fork_detected" == code_of(follower.sync)
+    alarm = follower.alarm
+    assert alarm is not None
+    assert (kind, before.size, before.root, before.note) == (
+        alarm.kind,
+        alarm.own_size,
+        alarm.own_root,
+        alarm.own_note,
+    )
+    # The evidence stands by itself: two notes, both signed by the operator.
+    for note in (alarm.own_note, alarm.new_note):
+        verify_checkpoint(
+            note,
+            origin=before.origin,
+            operator_key=house.network.parameters.operator_key,
+            suite=house.network.suite,
+        )
+    assert house.peer.engine.checkpoint().note == alarm.new_note
+    # It refuses to go on, also with the old history and after reopening; what was copied stays readable.
+    house.peer.engine = house.writer
+    assert "ledger.fork_detected" == code_of(follower.sync)
+    assert "ledger.fork_detected" == code_of(follower.checkpoint)
+    assert "ledger.fork_detected" == code_of(lambda: follower.submit(house.network.write()).result(timeout=WAIT_S))
+    follower.close()
+    reopened = house.open_follower()
+    assert alarm == reopened.alarm
+    assert "ledger.fork_detected" == code_of(reopened.sync)
+    assert 5 == len(list(reopened.blocks(from_height=1)))
+
+
+class ForgingPeer(Peer):
+    """A writer whose operator signs whatever the forge makes of its last block."""
+
+    def __init__(self, engine: EmbeddedLedger, network: Any, forge: Callable[[Block], Block]) -> None:
+        super().__init__(engine)
+        self.network = network
+        self.forge = forge
+
+    def _forged(self) -> list[Block]:
+        *blocks, last = self.engine.blocks(from_height=1)
+        return [*blocks, self.forge(last)]
+
+    def blocks(self, *, from_height: int) -> Iterator[Block]:
+        return iter(self._forged()[from_height - 1 :])
+
+    def checkpoint(self) -> Checkpoint:
+        frontier = Frontier(hash_name="sha256")
+        for block in self._forged():
+            frontier.append([leaf_hash(leaf, hash_name="sha256") for leaf in (*block.transactions, block.entry)])
+        return sign_checkpoint(
+            origin=self.network.parameters.origin,
+            size=frontier.size,
+            root=frontier.root(),
+            key=self.network.keys["bureau"],
+            suite=self.network.suite,
+        )
+
+
+def with_transactions(block: Block, transactions: Sequence[bytes]) -> Block:
+    entry = encode_entry(BlockEntry(height=block.height, time_ms=block.time_ms, count=len(transactions)))
+    return replace(block, transactions=tuple(transactions), entry=entry)
+
+
+def test_a_signed_block_that_breaks_the_rules_raises_an_alarm(house: House, tmp_path: Path) -> None:
+    house.write(2)
+    network = house.network
+    raw = next(iter(house.writer.blocks(from_height=2))).transactions[0]
+    forged_signature = raw[:-1] + bytes([raw[-1] ^ 1])
+    forges: list[Callable[[Block], Block]] = [
+        lambda block: with_transactions(block, [*block.transactions, forged_signature]),
+        lambda block: with_transactions(block, [*block.transactions, raw]),
+        lambda block: with_transactions(block, [*block.transactions, b"no transaction"]),
+        lambda block: with_transactions(block, [*block.transactions, network.sign(network.draft(), "first-bank")]),
+        lambda block: replace(block, entry=encode_entry(BlockEntry(height=9, time_ms=block.time_ms, count=1))),
+        lambda block: replace(block, entry=encode_entry(BlockEntry(height=2, time_ms=1, count=1))),
+    ]
+    for number, forge in enumerate(forges):
+        follower = house.open_follower(f"follower-{number}", ForgingPeer(house.writer, network, forge))
+        assert "ledger.fork_detected" == code_of(follower.sync)
+        assert follower.alarm is not None
+        assert ForkKind.BLOCK_INVALID == follower.alarm.kind, number
+        # Nothing of the bad block was taken over.
+        result = replay_ledger(
+            follower.blocks(from_height=1),
+            parameters=network.parameters,
+            kinds=network.machine.kinds,
+            key_ring=network.machine._key_ring,
+        )
+        assert () == result.problems
+        follower.close()
+
+
+class LyingPeer(Peer):
+    """A writer that acknowledges at a place where something else stands."""
+
+    def submit(self, raw: bytes) -> Future[Committed]:
+        self.engine.submit(raw).result(timeout=WAIT_S)
+        lie: Future[Committed] = Future()
+        lie.set_result(Committed(index=0, height=1, time_ms=0))
+        return lie
+
+
+def test_a_false_acknowledgement_is_noticed(house: House) -> None:
+    house.write()
+    follower = house.open_follower(peer=LyingPeer(house.writer))
+    error = follower.submit(house.network.write()).exception(timeout=WAIT_S)
+    assert isinstance(error, IntegrityError)
+    assert "ledger.acknowledgement_false" == error.code
+
+
+class ForeignPeer(Peer):
+    """Not the operator: its notes are signed by another key."""
+
+    def checkpoint(self) -> Checkpoint:
+        own = self.engine.checkpoint()
+        network = self.network
+        return sign_checkpoint(
+            origin=own.origin, size=own.size, root=own.root, key=network.keys["first-bank"], suite=network.suite
+        )
+
+    network: Any
+
+
+def test_a_note_of_another_key_is_refused_and_is_no_alarm(house: House) -> None:
+    peer = ForeignPeer(house.writer)
+    peer.network = house.network
+    follower = house.open_follower(peer=peer)
+    assert "ledger.checkpoint_foreign" == code_of(follower.sync)
+    assert follower.alarm is None
+
+
+class SilentPeer(Peer):
+    """A writer that signs more than it hands out, or cannot be reached."""
+
+    is_reachable = True
+
+    def blocks(self, *, from_height: int) -> Iterator[Block]:
+        return iter(())
+
+    def checkpoint(self) -> Checkpoint:
+        if not self.is_reachable:
+            raise Unavailable("test.unreachable", "no way to the writer")
+        return self.engine.checkpoint()
+
+
+def test_a_writer_that_does_not_answer_is_trouble_and_no_alarm(house: House) -> None:
+    house.write()
+    peer = SilentPeer(house.writer)
+    follower = house.open_follower(peer=peer)
+    assert "ledger.blocks_missing" == code_of(follower.sync)
+    peer.is_reachable = False
+    assert "test.unreachable" == code_of(follower.checkpoint)
+    assert follower.alarm is None
+
+
+def test_a_damaged_alarm_file_is_not_taken_for_none(house: House, tmp_path: Path) -> None:
+    follower = house.open_follower()
+    follower.close()
+    (tmp_path / "follower" / "alarms" / "fork").write_bytes(b"\xa1\x61a\x01")
+    assert "ledger.alarm_damaged" == code_of(house.open_follower)
