@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING, Any
 import gmssl_pyx
 import tongsuopy
 from cryptography.exceptions import InvalidTag
+from tongsuopy.backends.tongsuo import backend
 from tongsuopy.crypto import hashes
 from tongsuopy.crypto.asymciphers import ec
 from tongsuopy.crypto.exceptions import InternalError, InvalidSignature
@@ -97,7 +98,8 @@ class GmSuite:
     name = SuiteName.GM
     cose_algorithm = -65537
     hash_name = "sm3"
-    verifying_provider = f"Tongsuo of tongsuopy {tongsuopy.__version__}"
+    verifying_provider = f"Tongsuo ({backend.openssl_version_text()}) of tongsuopy {tongsuopy.__version__}"
+    # Naming the version loads the compiled library with this module, while suites.py keeps it apart from others.
 
     def digest(self, data: bytes) -> bytes:
         """Return the SM3 digest, 32 bytes."""

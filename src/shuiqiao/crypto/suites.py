@@ -10,6 +10,7 @@ from functools import lru_cache
 from typing import TYPE_CHECKING, assert_never
 
 from shuiqiao.base.errors import InvalidInput, Unavailable
+from shuiqiao.crypto.isolation import own_symbols
 from shuiqiao.crypto.kdf import verify_hash_present
 from shuiqiao.crypto.model import SuiteName
 
@@ -77,7 +78,8 @@ def _load_suite(name: SuiteName) -> CipherSuite:
 
             return IntlSuite()
         case SuiteName.GM:
-            from shuiqiao.crypto.gm import GmSuite
+            with own_symbols():
+                from shuiqiao.crypto.gm import GmSuite
 
             return GmSuite()
         case _:

@@ -1,0 +1,4 @@
+class Backend:
+    def openssl_version_text(self) -> str: ...
+
+backend: Backend
