@@ -282,12 +282,13 @@ def test_a_signed_block_that_breaks_the_rules_raises_an_alarm(house: House, tmp_
     house.write(2)
     network = house.network
     raw = next(iter(house.writer.blocks(from_height=2))).transactions[0]
+    unsigned = network.sign(network.draft(), "first-bank")
     forged_signature = raw[:-1] + bytes([raw[-1] ^ 1])
     forges: list[Callable[[Block], Block]] = [
         lambda block: with_transactions(block, [*block.transactions, forged_signature]),
         lambda block: with_transactions(block, [*block.transactions, raw]),
         lambda block: with_transactions(block, [*block.transactions, b"no transaction"]),
-        lambda block: with_transactions(block, [*block.transactions, network.sign(network.draft(), "first-bank")]),
+        lambda block: with_transactions(block, [*block.transactions, unsigned]),
         lambda block: replace(block, entry=encode_entry(BlockEntry(height=9, time_ms=block.time_ms, count=1))),
         lambda block: replace(block, entry=encode_entry(BlockEntry(height=2, time_ms=1, count=1))),
     ]

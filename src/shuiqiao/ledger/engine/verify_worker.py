@@ -7,6 +7,7 @@ parent process: lengths are trusted, keys, messages and signatures are not.
 
 from __future__ import annotations
 
+import os
 import signal
 import struct
 import sys
@@ -59,7 +60,11 @@ def main() -> None:
     """Serve the suite named on the command line."""
     # Ctrl-C reaches the whole process group; the engine decides when its workers end, by closing their input.
     signal.signal(signal.SIGINT, signal.SIG_IGN)
-    serve(get_suite(sys.argv[1]), sys.stdin.buffer, sys.stdout.buffer)
+    try:
+        serve(get_suite(sys.argv[1]), sys.stdin.buffer, sys.stdout.buffer)
+    except BrokenPipeError:
+        # The engine is gone and nobody reads the verdicts; what Python still holds for them goes nowhere.
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
 
 
 if __name__ == "__main__":

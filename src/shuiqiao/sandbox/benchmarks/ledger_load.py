@@ -15,6 +15,7 @@ from typing import Annotated, Any
 import msgspec
 from msgspec import Meta
 
+from shuiqiao.base.clock import MS_PER_DAY
 from shuiqiao.base.errors import Conflict, Denied
 from shuiqiao.base.ids import MemberId
 from shuiqiao.crypto.model import CipherSuite, SigningKey, SuiteName
@@ -38,6 +39,7 @@ CONSENTS = 500
 
 _PERIOD = (202_401, 202_612)
 _DELIVERED_FRACTION = 3
+_CONSENT_DAYS = 3_650
 
 Id = Annotated[bytes, Meta(min_length=16, max_length=16)]
 Digest = Annotated[bytes, Meta(min_length=32, max_length=32)]
@@ -113,7 +115,7 @@ def load_network(suite_name: str, *, genesis_time_ms: int) -> LoadNetwork:
         state[_consent_key(_consent_id(number))] = {
             "provider": "bureau",
             "status": "active",
-            "valid_to_ms": genesis_time_ms + MAX_VALIDITY_MS,
+            "valid_to_ms": genesis_time_ms + _CONSENT_DAYS * MS_PER_DAY,
             "commitment": suite.digest(_consent_id(number)),
         }
     parameters = NetworkParameters(
