@@ -24,6 +24,7 @@ INVOICES_PER_TAXPAYER = 500
 _FIRST_DAY, _DAYS = 19_358, 912
 _COUNTERPARTIES = 20_000
 _RATE_PERCENT = 13
+_VOID_SHARE = 0.05
 
 
 def write_invoice_files(folder: Path, *, record_type: RecordType, records: int, seed: int) -> list[Path]:
@@ -56,7 +57,7 @@ def _invoices(record_type: RecordType, *, start: int, count: int, seed: int, par
         "uscc": pa.array([f"91320100MA1{number:07d}" for number in taxpayers.tolist()]),
         "invoice_no": pa.array([f"2532{number:016d}" for number in serials.tolist()]),
         "issue_date": pa.array(days.astype(np.int32)).cast(pa.date32()),
-        "status": pa.array(np.where(random.random(count) < 0.05, "void", "valid")),
+        "status": pa.array(np.where(random.random(count) < _VOID_SHARE, "void", "valid")),
         "is_red_letter": pa.array(np.zeros(count, dtype=np.bool_)),
         "amount_fen": pa.array(amounts),
         "tax_fen": pa.array(taxes),
