@@ -4,10 +4,10 @@ Rule: docs/spec/consent-exchange.md [EXCHANGE-16]. What it rests on, in order:
 
 1. the provider's signature on the manifest;
 2. a record of the manifest's taxpayer, shown and proven to be a leaf of a batch on the ledger;
-3. the record is of a type and period the manifest speaks for;
+3. the record is of a type the manifest speaks for, and in scope of its period;
 4. that batch was anchored by the provider before the manifest's checkpoint, by a verified receipt;
 5. the leaf is live today, hence was live then: a superseded or erased leaf never becomes live again;
-6. the names of the records delivered for the cell are those the manifest fixes, and the record is not among them.
+6. the names of the records delivered of the type are those the manifest fixes, and the record is not among them.
 
 Pure: takes bytes and lookups, returns the accusation or raises. LIMIT: a record that was superseded or erased between
 the manifest and today accuses nobody, since the ledger's state of today no longer shows that it was live then.
@@ -17,14 +17,18 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from datetime import date
 from typing import TYPE_CHECKING, Any
+
+import pyarrow as pa
 
 from shuiqiao.base.encoding import decode_json
 from shuiqiao.base.errors import IntegrityError
 from shuiqiao.base.ids import MemberId
-from shuiqiao.exchange.manifest import decode_manifest, is_within, leaf_name, names_digest, period_name
+from shuiqiao.exchange.manifest import decode_manifest, first_out_of_scope, months_of, names_digest
 from shuiqiao.exchange.model import Accusation, Manifest
-from shuiqiao.standards.model import CORE_GROUP, TAXPAYER_FIELD
+from shuiqiao.standards.columns import arrow_type
+from shuiqiao.standards.model import CORE_GROUP, TAXPAYER_FIELD, FieldType
 from shuiqiao.vault.contract import COMMIT
 from shuiqiao.vault.evidence import OpenedGroup, RecordProof, verify_record_proof
 from shuiqiao.vault.model import BatchLookup, LeafLookup, LeafRef, LeafStatus
@@ -32,7 +36,7 @@ from shuiqiao.vault.model import BatchLookup, LeafLookup, LeafRef, LeafStatus
 if TYPE_CHECKING:
     from shuiqiao.crypto.model import CipherSuite
     from shuiqiao.ledger.receipt import VerifiedReceipt
-    from shuiqiao.standards.model import Catalogue
+    from shuiqiao.standards.model import Catalogue, RecordType
 
 _MAX_GROUP_BYTES = 1 << 16
 
@@ -44,7 +48,7 @@ class WithheldEvidence:
     manifest: bytes
     """Signed by the provider, as received."""
     delivered: Sequence[LeafRef]
-    """Every record received for the type and period in question."""
+    """Every record received of the record's type."""
     record: RecordProof
     """The record left out, its group ``core`` shown."""
     anchor: VerifiedReceipt
@@ -70,19 +74,19 @@ def prove_withheld(
     manifest = decode_manifest(evidence.manifest, network=network, suite=suite, provider_key=provider_key)
     record = evidence.record
     verify_record_proof(record, batch_of=batch_of, suite=suite)
-    period = _period_in_scope(record, manifest, catalogue)
+    month = _month_in_scope(record, manifest, catalogue)
     _expect_anchored(evidence.anchor, record, manifest, network)
     if status_of(record.batch, record.index) is not LeafStatus.LIVE:
         raise _unproven("the record is superseded or erased today, so the ledger does not show that it was live then")
-    counted = _expect_missing(evidence, manifest, period, suite)
+    _expect_missing(evidence, manifest, suite)
     return Accusation(
         provider=MemberId(manifest.provider),
         request=manifest.request,
         consent=manifest.consent,
         manifest_digest=suite.digest(evidence.manifest),
         type_id=record.standard,
-        period=period,
-        counted=counted,
+        month=month,
+        counted=_counted(manifest, record.standard, month),
         batch=record.batch,
         index=record.index,
         anchored_index=evidence.anchor.index,
@@ -90,8 +94,8 @@ def prove_withheld(
     )
 
 
-def _period_in_scope(record: RecordProof, manifest: Manifest, catalogue: Catalogue) -> str:
-    """Steps 2 and 3; returns the period of the record."""
+def _month_in_scope(record: RecordProof, manifest: Manifest, catalogue: Catalogue) -> str:
+    """Steps 2 and 3; returns the month in which the record counts."""
     core = _core(record)
     if core.get("type") != record.standard or core.get("group") != CORE_GROUP:
         raise _unproven(f"the group shown is not the {CORE_GROUP} of {record.standard}")
@@ -100,17 +104,22 @@ def _period_in_scope(record: RecordProof, manifest: Manifest, catalogue: Catalog
     if record.standard not in manifest.items:
         raise _unproven(f"the manifest does not speak for {record.standard}")
     record_type = catalogue.get(record.standard)
+    row = _dated_row(core, record_type)
+    outside = first_out_of_scope(row, record_type, period_from=manifest.period_from, period_to=manifest.period_to)
+    if outside is not None:
+        raise _unproven(f"the record is of {outside}, the manifest of {manifest.period_from} to {manifest.period_to}")
+    return months_of(row, record_type)[0]
+
+
+def _dated_row(core: dict[str, Any], record_type: RecordType) -> Any:
+    """Return one row that holds the record's period field as a canonical column."""
     field = record_type.field(record_type.period_field)
     value = core.get(field.name)
-    period = period_name(value, field, record_type)
-    # A day outside the period asked for may lie in a month that touches it.
-    is_asked = is_within(period, period_from=manifest.period_from, period_to=manifest.period_to)
-    is_day = isinstance(value, str) and len(value) > len(period)
-    if not is_asked or (
-        is_day and not manifest.period_from.isoformat() <= str(value) <= manifest.period_to.isoformat()
-    ):
-        raise _unproven(f"the record is of {value}, the manifest of {manifest.period_from} to {manifest.period_to}")
-    return period
+    try:
+        typed = date.fromisoformat(value) if field.type is FieldType.DATE and isinstance(value, str) else value
+        return pa.RecordBatch.from_arrays([pa.array([typed], type=arrow_type(field))], names=[field.name])
+    except (ValueError, pa.ArrowException) as error:
+        raise _unproven(f"the record's {field.name} is {value!r}") from error
 
 
 def _core(record: RecordProof) -> dict[str, Any]:
@@ -137,17 +146,18 @@ def _expect_anchored(anchor: VerifiedReceipt, record: RecordProof, manifest: Man
         )
 
 
-def _expect_missing(evidence: WithheldEvidence, manifest: Manifest, period: str, suite: CipherSuite) -> int:
-    """Step 6; returns the manifest's count."""
+def _expect_missing(evidence: WithheldEvidence, manifest: Manifest, suite: CipherSuite) -> None:
+    """Step 6."""
     record = evidence.record
-    names = [leaf_name(leaf.batch, leaf.index) for leaf in evidence.delivered]
-    cell = next((cell for cell in manifest.cells if (cell.type, cell.period) == (record.standard, period)), None)
-    fixed = names_digest([], suite=suite) if cell is None else cell.leaves
-    if names_digest(names, suite=suite) != fixed:
-        raise _unproven(f"the {len(names)} records named are not those the manifest fixes for {period}")
-    if leaf_name(record.batch, record.index) in names:
+    fixed = {entry.type: entry.names for entry in manifest.types}.get(record.standard)
+    if names_digest(evidence.delivered, suite=suite) != fixed:
+        raise _unproven(f"the {len(evidence.delivered)} records of {record.standard} are not those the manifest fixes")
+    if LeafRef(batch=record.batch, index=record.index) in evidence.delivered:
         raise _unproven("the record was delivered")
-    return 0 if cell is None else cell.count
+
+
+def _counted(manifest: Manifest, type_id: str, month: str) -> int:
+    return sum(cell.count for cell in manifest.cells if (cell.type, cell.month) == (type_id, month))
 
 
 def _unproven(reason: str) -> IntegrityError:

@@ -32,12 +32,12 @@ if TYPE_CHECKING:
 MAX_REQUEST_BYTES = 16_384
 """A request names at most 32 types with 4 groups each: under 6 kB."""
 
-MAX_PERIODS = 128
-"""Calendar months per type in one answer: ten years and a margin; the ceilings allow five."""
+MAX_CELLS = MAX_TYPES * 256
+"""Months with records per type in one answer. The ceilings allow 60 of data; a type whose records stand until
+superseded is counted in the months since its oldest standing record."""
 
-MAX_CELLS = MAX_TYPES * MAX_PERIODS
 MAX_MANIFEST_BYTES = 1 << 20
-"""4,096 cells of some 120 bytes are under half of it."""
+"""8,192 cells of at most 90 bytes are under it."""
 
 MAX_DISCLOSURE_BYTES = 62 << 20
 """With manifest and framing it fits one sealed message (64 MiB); a taxpayer with more is asked period by period."""
@@ -48,8 +48,8 @@ MAX_ANSWER_BYTES = MAX_DISCLOSURE_BYTES + MAX_MANIFEST_BYTES + 4096
 MAX_RECORDS = 1_000_000
 """Records one manifest cell can count."""
 
-PeriodName = Annotated[str, Meta(pattern=r"^[0-9]{4}(-[0-9]{2})?$", max_length=7)]
-"""A calendar month, ``2024-03``; or a year, ``2024``, for types that are dated by year."""
+Month = Annotated[str, Meta(pattern=r"^[0-9]{4}-[0-9]{2}$", max_length=7)]
+"""A calendar month, ``2024-03``."""
 
 RequestId = Annotated[bytes, Meta(min_length=16, max_length=16)]
 
@@ -92,19 +92,25 @@ class RequestMessage(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw
 
 
 class ManifestCell(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
-    """How many live records of one type fall into one period, and which.
+    """How many live records of one type fall into one month; a year counts in its December."""
 
-    leaves: digest of their names on the ledger, each batch id and leaf index (4 bytes, big-endian), sorted.
+    type: TypeId
+    month: Month
+    count: Annotated[int, Meta(ge=1, le=MAX_RECORDS)]
+
+
+class ManifestType(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
+    """Which live records of one type there are.
+
+    names: digest of their sorted names on the ledger, each batch id and leaf index (4 bytes, big-endian).
     """
 
     type: TypeId
-    period: PeriodName
-    count: Annotated[int, Meta(ge=1, le=MAX_RECORDS)]
-    leaves: Digest
+    names: Digest
 
 
 class Manifest(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
-    """The provider's signed word for how much there is: a type and period without a cell has no live record."""
+    """The provider's signed word for how much there is: a type and month without a cell has no live record."""
 
     request: RequestId
     consent: ConsentId
@@ -114,8 +120,10 @@ class Manifest(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=
     items: Items
     period_from: date
     period_to: date
+    types: Annotated[list[ManifestType], Meta(max_length=MAX_TYPES)]
+    """One for each type asked for, in order."""
     cells: Annotated[list[ManifestCell], Meta(max_length=MAX_CELLS)]
-    """In order of type, then period."""
+    """In order of type, then month."""
     as_of_size: Annotated[int, Meta(ge=0, le=2**53)]
     as_of_root: Annotated[bytes, Meta(max_length=32)]
     """The checkpoint at which the provider looked: what was anchored before it is counted."""
@@ -155,8 +163,8 @@ class DataRequest:
 class Accusation:
     """A verified statement that a provider left a record out of what it signed was everything.
 
-    Anybody can be shown the three things it rests on: the signed manifest, the names of the leaves delivered for the
-    cell, and the proof that another live record was anchored before the manifest's checkpoint.
+    Anybody can be shown the three things it rests on: the signed manifest, the names of the records delivered of the
+    type, and the proof that another live record was anchored before the manifest's checkpoint.
     """
 
     provider: MemberId
@@ -165,9 +173,9 @@ class Accusation:
     consent: bytes
     manifest_digest: bytes
     type_id: str
-    period: str
+    month: str
     counted: int
-    """What the manifest says."""
+    """What the manifest says of type and month."""
     batch: bytes
     index: int
     """The record left out, by its name on the ledger."""

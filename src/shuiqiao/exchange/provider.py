@@ -26,7 +26,7 @@ from shuiqiao.consent.model import FIELD_CODES, FieldCode, Mode, field_code, ver
 from shuiqiao.consent.service import find_grant
 from shuiqiao.exchange.ceilings import verify_covered, verify_request_within_ceiling
 from shuiqiao.exchange.contract import DELIVER, REFUSE, AccessDeliverBody, AccessRefuseBody
-from shuiqiao.exchange.manifest import build_manifest, cells_of, count_cells, encode_manifest
+from shuiqiao.exchange.manifest import Inventory, build_manifest, encode_manifest
 from shuiqiao.exchange.messages import REQUEST, decode_request, seal_answer
 from shuiqiao.exchange.model import (
     MAX_DISCLOSURE_BYTES,
@@ -55,8 +55,10 @@ if TYPE_CHECKING:
     from shuiqiao.ledger.submitter import LedgerSubmitter
     from shuiqiao.standards.model import Catalogue
     from shuiqiao.vault.disclosure import Disclosure
+    from shuiqiao.vault.model import LeafRef
 
 _SALT_BYTES = 32
+_READ_ATTEMPTS = 3
 
 
 class RecordSource(Protocol):
@@ -66,6 +68,14 @@ class RecordSource(Protocol):
         self, *, uscc: Uscc, groups: Mapping[str, Sequence[str]], period_from: date, period_to: date
     ) -> Disclosure:
         """Return a taxpayer's live records of some types, only the groups named, with their proofs."""
+        ...
+
+    def count_live(self, *, uscc: Uscc, type_id: str, period_from: date, period_to: date) -> Mapping[str, int]:
+        """Return the number of a taxpayer's live records of one type by month."""
+        ...
+
+    def live_leaves(self, *, uscc: Uscc, type_id: str, period_from: date, period_to: date) -> Sequence[LeafRef]:
+        """Return the places of a taxpayer's live records of one type."""
         ...
 
 
@@ -201,17 +211,11 @@ class Provider:
     def _read_and_seal(self, message: RequestMessage, row: AskedRow, artefact: ConsentArtefact) -> AskedRow:
         """Steps 11 and 12: the checkpoint comes first, so that all that was anchored before it is counted."""
         as_of = self._submitter.checkpoint()
-        disclosure = self._vault.disclose(
-            uscc=Uscc(artefact.taxpayer),
-            groups=message.items,
-            period_from=message.period_from,
-            period_to=message.period_to,
-        )
-        cells = cells_of(disclosure, catalogue=self._catalogue)
+        disclosure, inventories = self._read_steadily(message, Uscc(artefact.taxpayer))
         manifest = build_manifest(
             message,
             taxpayer=artefact.taxpayer,
-            cells=cells,
+            inventories=inventories,
             as_of=as_of,
             suite=self._suite,
             made_ms=row.answered_ms,
@@ -222,11 +226,39 @@ class Provider:
         answer, digest = self._seal(content, message)
         return replace(
             row,
-            counts=count_cells(cells),
+            counts={entry.standard: entry.rows.num_rows for entry in disclosure.types},
             answer=answer,
             answer_digest=digest,
             manifest_digest=self._suite.digest(signed_manifest),
         )
+
+    def _read_steadily(self, message: RequestMessage, uscc: Uscc) -> tuple[Disclosure, dict[str, Inventory]]:
+        """Return records and inventory of one moment: read again if an ingest or erasure came in between.
+
+        Raises Unavailable ``exchange.vault_moving``.
+        """
+        for _ in range(_READ_ATTEMPTS):
+            before = self._inventories(message, uscc)
+            disclosure = self._vault.disclose(
+                uscc=uscc, groups=message.items, period_from=message.period_from, period_to=message.period_to
+            )
+            if before == self._inventories(message, uscc):
+                return disclosure, before
+        raise Unavailable(
+            "exchange.vault_moving", f"the vault changed during each of {_READ_ATTEMPTS} readings", retry_after_s=5.0
+        )
+
+    def _inventories(self, message: RequestMessage, uscc: Uscc) -> dict[str, Inventory]:
+        period_from, period_to = message.period_from, message.period_to
+        return {
+            type_id: Inventory(
+                counts=self._vault.count_live(uscc=uscc, type_id=type_id, period_from=period_from, period_to=period_to),
+                leaves=self._vault.live_leaves(
+                    uscc=uscc, type_id=type_id, period_from=period_from, period_to=period_to
+                ),
+            )
+            for type_id in message.items
+        }
 
     def _seal(self, content: AnswerContent, message: RequestMessage) -> tuple[bytes, bytes]:
         bank = member_record(self._submitter.state(), MemberId(message.sender))

@@ -23,10 +23,9 @@ from shuiqiao.base.ids import MemberId, new_id
 from shuiqiao.exchange.ceilings import data_life_days, verify_covered, verify_request_within_ceiling
 from shuiqiao.exchange.contract import ACKNOWLEDGE, REQUEST, AccessAcknowledgeBody, AccessRequestBody
 from shuiqiao.exchange.manifest import (
-    cells_of,
     decode_manifest,
-    is_within,
-    periods_of,
+    first_out_of_scope,
+    inventories_of,
     verify_complete,
     verify_manifest_fits,
 )
@@ -34,7 +33,6 @@ from shuiqiao.exchange.messages import decode_request, encode_request, open_answ
 from shuiqiao.exchange.model import AnswerContent, DataRequest, RequestMessage, RequestStatus, request_key
 from shuiqiao.exchange.store import ReceivedRow
 from shuiqiao.members.contract import member_record
-from shuiqiao.standards.model import FieldType
 from shuiqiao.vault.contract import batch_lookup, leaf_lookup
 from shuiqiao.vault.disclosure import decode_disclosure
 from shuiqiao.vault.proofs import verify_disclosure
@@ -47,7 +45,7 @@ if TYPE_CHECKING:
     from shuiqiao.exchange.model import Manifest
     from shuiqiao.exchange.store import ErasureRow, RecipientStore, RequestRow
     from shuiqiao.ledger.submitter import LedgerSubmitter
-    from shuiqiao.standards.model import Catalogue, RecordType
+    from shuiqiao.standards.model import Catalogue
     from shuiqiao.vault.disclosure import Disclosure
     from shuiqiao.vault.proofs import DisclosedRecords
 
@@ -249,7 +247,7 @@ class Recipient:
         _expect_groups(disclosure, message)
         records = self._prove(disclosure, message, artefact, is_kept=is_kept)
         _expect_period(disclosure, message, self._catalogue)
-        verify_complete(manifest, cells_of(disclosure, catalogue=self._catalogue), suite=self._suite)
+        verify_complete(manifest, inventories_of(disclosure, catalogue=self._catalogue), suite=self._suite)
         return ReceivedData(
             request=message.request,
             artefact=artefact,
@@ -309,22 +307,12 @@ def _expect_period(disclosure: Disclosure, message: RequestMessage, catalogue: C
     """[EXCHANGE-14]: nothing from outside the period asked for."""
     for entry in disclosure.types:
         record_type = catalogue.get(entry.standard)
-        outside = _first_outside(entry.rows, record_type, message)
+        outside = first_out_of_scope(
+            entry.rows, record_type, period_from=message.period_from, period_to=message.period_to
+        )
         if outside is not None:
             raise IntegrityError(
                 "exchange.period_not_granted",
                 f"a record of {entry.standard} is of {outside}; "
                 f"{message.period_from} to {message.period_to} was asked for",
             )
-
-
-def _first_outside(rows: Any, record_type: RecordType, message: RequestMessage) -> str | None:
-    period_from, period_to = message.period_from, message.period_to
-    field = record_type.field(record_type.period_field)
-    if field.type is FieldType.DATE:
-        days = rows.column(field.name).to_pylist()
-        return next((str(day) for day in days if day is None or not period_from <= day <= period_to), None)
-    periods = periods_of(rows, record_type)
-    return next(
-        (period for period in periods if not is_within(period, period_from=period_from, period_to=period_to)), None
-    )
