@@ -23,7 +23,7 @@ EXIT_UNAVAILABLE = 3
 class Progress(Protocol):
     """Told by a long act how far it is."""
 
-    def __call__(self, step: str, done: int, total: int | None) -> None:
+    def __call__(self, step: str, done: int, total: int | None, /) -> None:
         """Show that ``done`` of ``total`` (None if unknown) is reached in a step named for a person."""
         ...
 
@@ -65,7 +65,7 @@ class _StepLines:
     def __init__(self) -> None:
         self._seen: set[str] = set()
 
-    def __call__(self, step: str, _done: int, _total: int | None) -> None:
+    def __call__(self, step: str, _done: int, _total: int | None, /) -> None:
         if step not in self._seen:
             self._seen.add(step)
             sys.stderr.write(f"{step} ...\n")
@@ -82,7 +82,7 @@ def _bars() -> Iterator[Progress]:
     with RichProgress(*columns, console=Console(stderr=True)) as display:
         tasks: dict[str, Any] = {}
 
-        def show(step: str, done: int, total: int | None) -> None:
+        def show(step: str, done: int, total: int | None, /) -> None:
             if step not in tasks:
                 tasks[step] = display.add_task(step, total=total)
             display.update(tasks[step], completed=done, total=total)

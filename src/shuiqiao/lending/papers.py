@@ -1,7 +1,7 @@
 """Papers handed in beside the application, held against records that were proven on the ledger.
 
 A copy of an issued invoice is believed only if the proven records hold an invoice of the same number, day and total
-that is still valid. A copy that nothing proves is a contradiction: an altered amount and an invented invoice look alike.
+that is still valid. What nothing proves is a contradiction: an altered amount and an invented invoice look alike.
 """
 
 from __future__ import annotations

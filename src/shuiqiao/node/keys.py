@@ -11,6 +11,7 @@ import getpass
 import os
 import sys
 from dataclasses import dataclass
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 from shuiqiao.base.errors import InvalidInput, Unavailable
@@ -20,8 +21,6 @@ from shuiqiao.crypto.suites import get_suite
 from shuiqiao.node.settings import PASSPHRASE_FILE_VARIABLE, Home
 
 if TYPE_CHECKING:
-    from pathlib import Path
-
     from shuiqiao.base.ids import Entropy
 
 SIGNING_FILE = "signing.key.json"
@@ -75,11 +74,17 @@ def load_keys(home: Home, *, passphrase: bytes) -> MemberKeys:
     return MemberSeeds(signing=signing[0], sealing=sealing[0]).keys(suite)
 
 
+def named_passphrase() -> bytes | None:
+    """Return the passphrase in the file that SHUIQIAO_PASSPHRASE_FILE names, or None where it names none."""
+    named = os.environ.get(PASSPHRASE_FILE_VARIABLE)
+    return read_passphrase(Path(named)) if named else None
+
+
 def find_passphrase(home: Home) -> bytes:
     """Return the passphrase of a home's keys; raises Unavailable ``node.passphrase_missing`` when there is none."""
-    named = os.environ.get(PASSPHRASE_FILE_VARIABLE)
-    if named:
-        return read_passphrase(home.folder.__class__(named))
+    named = named_passphrase()
+    if named is not None:
+        return named
     beside = home.keys / PASSPHRASE_FILE
     if beside.is_file():
         return read_passphrase(beside)

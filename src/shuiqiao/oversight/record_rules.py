@@ -91,14 +91,14 @@ def check_record_rules(
     suite: CipherSuite,
     member: MemberId,
     key: SigningKey,
-    now_ms: int,
+    valid_until_ms: int,
     entropy: Entropy,
 ) -> RecordRulesReport:
     """Walk every kind and try a mint, a transfer and a smuggled fee on the engine, signed by a real member."""
     table = list(kinds)
     walked = [field for kind in table for field in _fields_of(kind)]
     attempt = _Attempts(
-        engine=engine, suite=suite, member=member, key=key, valid_until_ms=now_ms + 60_000, entropy=entropy
+        engine=engine, suite=suite, member=member, key=key, valid_until_ms=valid_until_ms, entropy=entropy
     )
     refusals = {
         "mint": attempt.foreign("asset.mint", _MintBody(to=member, amount=1)),

@@ -1,0 +1,49 @@
+"""An institution audits itself, or a regulator audits the network on its own copy."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from shuiqiao.base.clock import MS_PER_HOUR
+from shuiqiao.members.contract import MemberKeyRing
+from shuiqiao.members.model import Role
+from shuiqiao.oversight.audit import AuditReport, audit_ledger
+from shuiqiao.oversight.record_rules import RecordRulesReport, check_record_rules
+
+if TYPE_CHECKING:
+    from shuiqiao.ledger.model import LedgerEngine
+    from shuiqiao.node.institution import Institution
+    from shuiqiao.vault.service import Vault
+
+
+def walk_record_rules(institution: Institution) -> RecordRulesReport:
+    """Walk every kind, and try a mint, a transfer and a fee in this member's name on its own engine."""
+    return check_record_rules(
+        institution.engine,
+        kinds=institution.kinds,
+        suite=institution.suite,
+        member=institution.member,
+        key=institution.keys.signing,
+        valid_until_ms=institution.surroundings.clock.now_ms() + MS_PER_HOUR,
+        entropy=institution.surroundings.entropy,
+    )
+
+
+def audit_institution(
+    institution: Institution,
+    *,
+    vault: Vault | None = None,
+    live: LedgerEngine | None = None,
+    verifier_processes: int = 0,
+) -> AuditReport:
+    """Audit on this member's copy of the ledger; a bureau's own vault is checked unless another one is handed over."""
+    own = institution.vault if vault is None and institution.settings.role is Role.TAX_BUREAU else vault
+    return audit_ledger(
+        institution.engine,
+        kinds=institution.kinds,
+        key_ring=MemberKeyRing(),
+        vault=own,
+        record_rules=walk_record_rules(institution),
+        verifier_processes=verifier_processes,
+        live=live,
+    )

@@ -1,0 +1,138 @@
+"""The audit: replay a member's ledger from genesis, compare with the live node, and check the records behind it.
+
+1. every block is executed again on an empty state: signatures, contract rules, roots;
+2. size and root are compared with the live node's checkpoint;
+3. every anchored batch that the vault holds is recomputed from its stored bytes and compared with the replayed root;
+4. the record-management-only rules are walked, and a mint, a transfer and a fee are tried on the live engine.
+
+Nothing is believed and nothing is repaired: what does not hold becomes a problem that names the place and both values.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+from shuiqiao.ledger.check import ReplayResult, replay_ledger
+from shuiqiao.oversight.record_rules import RecordRulesReport
+from shuiqiao.vault.contract import batch_lookup, leaf_lookup
+
+if TYPE_CHECKING:
+    from shuiqiao.ledger.kinds import KindTable
+    from shuiqiao.ledger.model import KeyRing, LedgerEngine
+    from shuiqiao.vault.service import Vault
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class AuditReport:
+    """What the audit found. anchors_verified, records_anchored: batches and records recomputed and found to hold."""
+
+    replayed: int
+    height: int
+    root: str
+    root_matches: bool
+    signatures_verified: int
+    anchors_verified: int
+    records_anchored: int
+    record_rules: RecordRulesReport
+    problems: tuple[str, ...]
+
+    @property
+    def holds(self) -> bool:
+        """Whether nothing is wrong."""
+        return not self.problems
+
+    def as_json(self) -> dict[str, Any]:
+        """Return the JSON contract of ``shuiqiao audit``."""
+        return {
+            "replayed": self.replayed,
+            "root_matches": self.root_matches,
+            "signatures_verified": self.signatures_verified,
+            "anchors_verified": self.anchors_verified,
+            "records_anchored": self.records_anchored,
+            "record_management_only": {
+                "kinds_walked": self.record_rules.kinds_walked,
+                "fields_walked": self.record_rules.fields_walked,
+                "violations": list(self.record_rules.violations),
+                "mint_refused": self.record_rules.mint_refused,
+                "transfer_refused": self.record_rules.transfer_refused,
+                "fee_refused": self.record_rules.fee_refused,
+            },
+            "problems": list(self.problems),
+        }
+
+
+def audit_ledger(
+    engine: LedgerEngine,
+    *,
+    kinds: KindTable,
+    key_ring: KeyRing,
+    vault: Vault | None,
+    record_rules: RecordRulesReport,
+    verifier_processes: int = 0,
+    live: LedgerEngine | None = None,
+) -> AuditReport:
+    """Replay an engine's blocks and compare with the live node (itself, or another member's engine).
+
+    vault: the records behind the anchors, where the auditor may see them (the bureau itself, or on its premises).
+    """
+    # The live checkpoint comes first: what is committed during the replay is then not taken for a difference.
+    compared = (live or engine).checkpoint()
+    blocks = [block for block in engine.blocks(from_height=1) if block.first_index < compared.size]
+    replay = replay_ledger(
+        blocks,
+        parameters=engine.parameters,
+        kinds=kinds,
+        key_ring=key_ring,
+        verifier_processes=verifier_processes,
+    )
+    problems = [_sentence(problem) for problem in replay.problems]
+    root_matches = (replay.size, replay.root) == (compared.size, compared.root) or not (replay.size or compared.size)
+    if not root_matches:
+        problems.append(_root_differs(replay, size=compared.size, root=compared.root))
+    anchors, records = _check_vault(engine, vault, problems)
+    problems += _rule_problems(record_rules)
+    return AuditReport(
+        replayed=replay.transactions,
+        height=replay.height,
+        root=replay.root.hex(),
+        root_matches=root_matches and not replay.problems,
+        signatures_verified=replay.signatures_verified,
+        anchors_verified=anchors,
+        records_anchored=records,
+        record_rules=record_rules,
+        problems=tuple(problems),
+    )
+
+
+def _check_vault(engine: LedgerEngine, vault: Vault | None, problems: list[str]) -> tuple[int, int]:
+    if vault is None:
+        return 0, 0
+    state = engine.state()
+    check = vault.verify_files(batch_of=batch_lookup(state), status_of=leaf_lookup(state))
+    problems += [f"{problem.code} at {problem.place}: {problem.message}" for problem in check.problems]
+    return check.batches, check.records
+
+
+def _rule_problems(rules: RecordRulesReport) -> Sequence[str]:
+    attempts: Mapping[str, bool] = {
+        "mint": rules.mint_refused,
+        "transfer": rules.transfer_refused,
+        "fee": rules.fee_refused,
+    }
+    accepted = [
+        f"a {name} was not refused as unknown: {rules.refusals[name]}" for name, ok in attempts.items() if not ok
+    ]
+    return [*rules.violations, *accepted]
+
+
+def _sentence(problem: Any) -> str:
+    return f"{problem.place}: {problem.rule}: expected {problem.expected}, found {problem.found}"
+
+
+def _root_differs(replay: ReplayResult, *, size: int, root: bytes) -> str:
+    return (
+        f"the replay ends at size {replay.size} with root {replay.root.hex()}, "
+        f"the live checkpoint says size {size} with root {root.hex()}"
+    )
