@@ -1,4 +1,4 @@
-"""Replaying a ledger from its genesis: every byte, every signature, every rule, every root, by nobody's word.
+"""Replaying a ledger from its genesis [STORE-23]: every byte, signature, rule and root, by nobody's word.
 
 ``replay_ledger`` takes a ledger folder or the blocks of an engine and executes them on a fresh state in memory. It
 believes neither index nor checkpoint; what does not hold becomes a Problem that names the place and both values.

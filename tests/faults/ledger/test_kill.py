@@ -68,6 +68,7 @@ def require_sound(network: LoadNetwork, folder: Path, acknowledged: set[tuple[in
 
 @pytest.mark.parametrize("suite", ["intl", "gm"])
 def test_kill_at_random_points_of_commit(tmp_path: Path, suite: str) -> None:
+    """[STORE-8]."""
     network = load_network(suite, genesis_time_ms=GENESIS_MS)
     source = random.Random(2026)
     folder = tmp_path / "ledger"
@@ -76,9 +77,7 @@ def test_kill_at_random_points_of_commit(tmp_path: Path, suite: str) -> None:
     for number in range(KILLS[suite]):
         processes = 1 if number % 10 == 0 else 0
         acknowledged |= set(
-            kill_while_writing(
-                folder, suite=suite, seed=number, delay_s=source.uniform(0.0, 0.15), processes=processes
-            )
+            kill_while_writing(folder, suite=suite, seed=number, delay_s=source.uniform(0.0, 0.15), processes=processes)
         )
         if number % 7 == 3:
             # The index is derived: losing it as well must change nothing.

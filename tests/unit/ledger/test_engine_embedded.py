@@ -95,6 +95,7 @@ def replayed(network: Any, source: Any, **more: Any) -> Any:
 
 @pytest.mark.parametrize("processes", [0, 2])
 def test_what_is_committed_is_in_state_log_and_checkpoint(network: Any, tmp_path: Path, processes: int) -> None:
+    """[STORE-19]."""
     ledger = open_ledger(network, tmp_path / "ledger", verifier_processes=processes)
     raws = [network.write(author=author) for author in ("bureau", "first-bank", "second-bank") for _ in range(20)]
     done = [future.result(timeout=WAIT_S) for future in [ledger.submit(raw) for raw in raws]]
@@ -204,6 +205,7 @@ def test_the_same_bytes_again_are_refused_now_and_after_reopening(intl: Any, tmp
 
 
 def test_ids_are_forgotten_after_they_expired(intl: Any, tmp_path: Path) -> None:
+    """[STORE-17]."""
     clock = ManualClock(intl.time_ms + 1000)
     ledger = open_ledger(intl, tmp_path / "ledger", clock=clock)
     draft = intl.draft()
@@ -231,6 +233,7 @@ def test_a_transaction_may_rest_on_the_one_before_it(intl: Any, key_body: Any, t
 
 
 def test_a_state_view_stays_as_it_was(ledger: EmbeddedLedger, intl: Any) -> None:
+    """[STORE-16]."""
     raw = intl.write()
     key = f"note/entry/{intl.machine.decode(raw).body.id.hex()}"
     before = ledger.state()
@@ -312,6 +315,7 @@ def test_blocks_respect_their_limits(intl: Any, note_body: Any, tmp_path: Path) 
 
 
 def test_a_second_writer_is_locked_out(ledger: EmbeddedLedger, intl: Any, tmp_path: Path) -> None:
+    """[STORE-3]."""
     with pytest.raises(Unavailable) as caught:
         open_ledger(intl, tmp_path / "ledger")
     assert "ledger.locked" == caught.value.code
@@ -370,6 +374,7 @@ def damage_head(index: Path) -> None:
     ids=["missing", "meta pages", "garbage", "empty"],
 )
 def test_an_index_that_cannot_be_used_is_made_again(intl: Any, tmp_path: Path, ruin: Callable[[Path], None]) -> None:
+    """[STORE-1], [STORE-14]."""
     root, _ = written(intl, tmp_path / "ledger")
     ruin(tmp_path / "ledger" / "index.lmdb")
     ledger = open_ledger(intl, tmp_path / "ledger")
@@ -394,6 +399,7 @@ def segment_of(folder: Path) -> Path:
 
 
 def test_lost_acknowledged_blocks_are_an_error_and_nothing_is_cut(intl: Any, tmp_path: Path) -> None:
+    """[STORE-13]."""
     written(intl, tmp_path / "ledger")
     segment = segment_of(tmp_path / "ledger")
     whole = segment.read_bytes()
@@ -432,6 +438,7 @@ def test_a_foreign_checkpoint_file_is_refused(intl: Any, tmp_path: Path) -> None
 
 
 def test_a_checkpoint_is_stored_before_it_is_told(network: Any, tmp_path: Path) -> None:
+    """[STORE-18]."""
     ledger = open_ledger(network, tmp_path / "ledger")
     for _ in range(3):
         ledger.submit(network.write()).result(timeout=WAIT_S)
@@ -446,6 +453,7 @@ def test_a_checkpoint_is_stored_before_it_is_told(network: Any, tmp_path: Path) 
 
 
 def test_consistency_proofs_hold_between_all_sizes(ledger: EmbeddedLedger, intl: Any) -> None:
+    """[STORE-15]."""
     for _ in range(6):
         ledger.submit(intl.write()).result(timeout=WAIT_S)
     leaves = [leaf for block in ledger.blocks(from_height=1) for leaf in (*block.transactions, block.entry)]
@@ -498,7 +506,10 @@ def test_after_a_failed_flush_nothing_is_accepted_until_reopened(
     ledger.close()
     ledger = open_ledger(intl, tmp_path / "ledger", clock=ManualClock(intl.time_ms + 9000))
     # Nobody was told: the block may have been kept whole or not at all, and the sender resends the same bytes.
-    assert ("ledger.tx_replayed", "ledger.tx_replayed") >= (code_of(ledger.submit(raws[0])), code_of(ledger.submit(raws[1])))
+    assert ("ledger.tx_replayed", "ledger.tx_replayed") >= (
+        code_of(ledger.submit(raws[0])),
+        code_of(ledger.submit(raws[1])),
+    )
     assert "" == code_of(ledger.submit(raws[2]))
     assert raws == [raw for block in ledger.blocks(from_height=1) for raw in block.transactions]
     ledger.close()
@@ -519,6 +530,7 @@ def test_an_index_that_is_full_stops_the_engine_and_loses_nothing(intl: Any, not
 
 
 def test_a_flipped_byte_is_found_by_replay_and_by_receipt(intl: Any, tmp_path: Path) -> None:
+    """[STORE-23]."""
     written(intl, tmp_path / "ledger", blocks=3)
     segment = segment_of(tmp_path / "ledger")
     whole = segment.read_bytes()

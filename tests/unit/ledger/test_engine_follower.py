@@ -128,6 +128,7 @@ def code_of(act: Callable[[], Any]) -> str:
 def test_a_follower_comes_to_the_same_root_state_and_receipts(
     network: Any, tmp_path: Path, processes: int, batch: int
 ) -> None:
+    """[STORE-21]."""
     house = House(network, tmp_path)
     house.write(11)
     follower = house.open_follower(verifier_processes=processes, max_batch_transactions=batch)
@@ -210,6 +211,7 @@ def fork_shorter_and_other(house: House) -> EmbeddedLedger:
 def test_a_rewritten_history_raises_an_alarm_with_both_notes(
     house: House, fork: Callable[[House], EmbeddedLedger], kind: ForkKind
 ) -> None:
+    """[STORE-22]."""
     follower = house.open_follower()
     house.write(5)
     follower.sync()

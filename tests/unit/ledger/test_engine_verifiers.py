@@ -43,7 +43,11 @@ def test_every_signature_gets_its_own_verdict(network: Any, processes: int) -> N
 @pytest.mark.parametrize("processes", [0, 1])
 def test_keys_and_signatures_of_any_length_do_no_harm(intl: Any, processes: int) -> None:
     verifier = open_verifier(intl.suite, processes=processes)
-    strange = [SignatureJob(b"", b"", b""), SignatureJob(bytes(65), b"m", bytes(64)), SignatureJob(bytes(32), b"m", b"")]
+    strange = [
+        SignatureJob(b"", b"", b""),
+        SignatureJob(bytes(65), b"m", bytes(64)),
+        SignatureJob(bytes(32), b"m", b""),
+    ]
     jobs, expected = jobs_of(intl, 6)
     assert [False, *expected, False, False] == verify_all(verifier, [strange[0], *jobs, *strange[1:]])
     verifier.close()
@@ -57,6 +61,7 @@ def test_large_messages_pass_through_the_pipes(intl: Any) -> None:
 
 
 def test_a_killed_worker_loses_nothing(intl: Any) -> None:
+    """[STORE-20]."""
     verifier = ProcessVerifier(intl.suite, processes=2)
     jobs, expected = jobs_of(intl, 1000)
     pids = verifier.worker_pids()

@@ -69,9 +69,7 @@ def reopen(folder: Path, *, acknowledged_size: int = 0) -> tuple[SegmentFiles, l
     """Recover without an index; return the files, the frames found and how many bytes were cut."""
     files = open_files(folder)
     frames: list[StoredFrame] = []
-    found = recover(
-        files, head=None, acknowledged_size=acknowledged_size, hash_name="sha256", replay=frames.append
-    )
+    found = recover(files, head=None, acknowledged_size=acknowledged_size, hash_name="sha256", replay=frames.append)
     return files, frames, found.cut.removed_bytes if found.cut else 0
 
 
@@ -88,6 +86,7 @@ def items(frames: list[StoredFrame]) -> list[tuple[list[bytes], bytes]]:
 
 @pytest.mark.parametrize("hash_name", ["sha256", "sm3"])
 def test_header_and_frame_round_trip(hash_name: str) -> None:
+    """Sections 2 and 3 [STORE-5]."""
     header = encode_segment_header(
         network=NETWORK, first_height=7, first_index=90, previous=PREVIOUS, hash_name=hash_name
     )
@@ -108,6 +107,7 @@ def test_header_and_frame_round_trip(hash_name: str) -> None:
 
 
 def test_every_flipped_bit_of_header_and_frame_is_seen() -> None:
+    """[STORE-6]."""
     header = encode_segment_header(
         network=NETWORK, first_height=1, first_index=0, previous=PREVIOUS, hash_name="sha256"
     )
@@ -125,6 +125,7 @@ def flip(data: bytes, bit: int) -> bytes:
 
 
 def test_a_head_beyond_the_limits_is_refused_before_anything_is_read() -> None:
+    """[STORE-7]."""
     data, _ = encode_frame([b"abc"], entry=b"e", height=1, first_index=0, previous=PREVIOUS, hash_name="sha256")
     huge = data[:28] + (MAX_FRAME_BODY_BYTES + 1).to_bytes(4, "big") + data[32:]
     assert isinstance(decode_frame_head(huge), Damage)
@@ -141,6 +142,7 @@ def test_one_item_is_found_without_the_others() -> None:
 
 
 def test_appended_blocks_are_read_again_across_segments(tmp_path: Path) -> None:
+    """[STORE-2], [STORE-9]."""
     stored = write_blocks(tmp_path / "s", max_segment_bytes=400)
     files, frames, removed = reopen(tmp_path / "s")
     assert ([1, 3], 0) == (files.segments(), removed)
@@ -154,6 +156,7 @@ def test_appended_blocks_are_read_again_across_segments(tmp_path: Path) -> None:
 
 
 def test_a_tail_torn_at_any_byte_of_the_last_frame_is_cut(tmp_path: Path) -> None:
+    """[STORE-11], [STORE-12]."""
     stored = write_blocks(tmp_path / "s")
     last = stored[-1].place
     for kept in range(1, last.frame_bytes):
@@ -242,10 +245,9 @@ def test_a_new_segment_without_a_frame_is_gone_on_with(tmp_path: Path) -> None:
 
 
 def test_a_swapped_or_foreign_segment_is_refused(tmp_path: Path) -> None:
+    """[STORE-4]."""
     write_blocks(tmp_path / "s", max_segment_bytes=400)
-    other = SegmentFiles(
-        tmp_path / "o", network=bytes(32), hash_name="sha256", disk=PosixDisk(), max_segment_bytes=400
-    )
+    other = SegmentFiles(tmp_path / "o", network=bytes(32), hash_name="sha256", disk=PosixDisk(), max_segment_bytes=400)
     (tmp_path / "o").mkdir()
     for transactions, entry in BLOCKS:
         other.append(transactions, entry=entry)
@@ -286,6 +288,7 @@ def test_a_full_disk_while_a_segment_is_started_leaves_no_file(tmp_path: Path) -
 
 @pytest.mark.parametrize("failing", [{"sync": errno.EIO}, {"append": errno.EIO, "truncate": errno.EIO}])
 def test_a_failed_flush_is_not_taken_for_success(tmp_path: Path, failing: dict[str, int]) -> None:
+    """[STORE-10]."""
     disk = FailingDisk()
     files = open_files(tmp_path / "s", disk=disk)
     files.append(BLOCKS[0][0], entry=BLOCKS[0][1])

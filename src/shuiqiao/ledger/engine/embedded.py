@@ -249,7 +249,7 @@ class EmbeddedLedger:
         return self._admission.ready_count(limit=limit) >= limit
 
     def _write_block(self) -> None:
-        """Execute, store, answer: the numbered steps of [STORE-19]."""
+        """Execute, store, answer, tell: steps 1 to 6 of [STORE-19]."""
         taken = self._admission.take_block(
             max_transactions=self._settings.max_block_transactions, max_bytes=self._settings.max_block_bytes
         )

@@ -312,5 +312,3 @@ def _acknowledgement_false(index: int) -> IntegrityError:
 
 def _closed() -> Unavailable:
     return Unavailable("ledger.closed", "the ledger was closed", next_step="open it again")
-
-

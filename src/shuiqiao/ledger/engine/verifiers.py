@@ -1,4 +1,4 @@
-"""Signature checking for an engine: inline, or by a pool of worker processes that may die without losing a job.
+"""Signature checking for an engine: inline, or by worker processes that may die without losing a job [STORE-20].
 
 A verifier takes chunks of jobs and later gives back one verdict per job; it judges single signatures only, which keys
 must have signed is the state machine's business. Chunks are bounded in jobs and bytes, and so is what is in flight:

@@ -1,8 +1,8 @@
 """The index: an LMDB environment derived from the segments, so that any answer is a few key look-ups.
 
 Holds, by docs/spec/ledger-store.md section 5: the head, block places, Merkle node hashes, the state and the replay ids.
-It may be deleted at any time and is made again from the segments. One write transaction per block: a reader sees all
-of a block or nothing of it. What the values of the state mean is not known here.
+It may be deleted at any time and is made again from the segments. One write transaction per block [STORE-16]: a reader
+sees all of a block or nothing of it. What the values of the state mean is not known here.
 """
 
 from __future__ import annotations

@@ -127,9 +127,7 @@ def _cut_torn_tail(files: SegmentFiles, tail: Tail, broken: Broken, hash_name: H
 
 def _is_torn_header(rest: bytes, _tail: Tail, hash_name: HashName) -> bool:
     """A segment that holds no frame yet and whose header was not finished."""
-    return len(rest) <= SEGMENT_HEADER_BYTES and isinstance(
-        decode_segment_header(rest, hash_name=hash_name), Damage
-    )
+    return len(rest) <= SEGMENT_HEADER_BYTES and isinstance(decode_segment_header(rest, hash_name=hash_name), Damage)
 
 
 def _is_torn_frame(rest: bytes, tail: Tail, hash_name: HashName) -> bool:

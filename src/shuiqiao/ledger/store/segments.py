@@ -1,4 +1,4 @@
-"""Append-only segment files: the truth of the ledger, from which everything else on disk can be made again.
+"""Append-only segment files: the truth of the ledger [STORE-1], from which all else on disk can be made again.
 
 Follows docs/spec/ledger-store.md sections 1 to 4. One SegmentFiles object writes; any number of threads may read frames
 that were appended before. It knows neither transactions' meaning nor Merkle trees; it guarantees that what ``append``
@@ -294,9 +294,7 @@ class SegmentFiles:
         except OSError as error:
             raise self._abandon_segment(segment, error) from error
         digest = header[-len(before.digest) :]
-        self._tail = Tail(
-            segment=segment, offset=len(header), height=before.height, size=before.size, digest=digest
-        )
+        self._tail = Tail(segment=segment, offset=len(header), height=before.height, size=before.size, digest=digest)
         return self._tail
 
     def _create_segment(self, segment: int, header: bytes) -> None:
@@ -326,7 +324,7 @@ class SegmentFiles:
         try:
             self._disk.sync(self._writer)
         except OSError as error:
-            # After a failed flush the kernel may drop the dirty pages and report success next time: never retried.
+            # [STORE-10]: after a failed flush the kernel may drop the pages and report success next time; never retried.
             raise store_failed(error) from error
 
     def _undo(self, descriptor: int, offset: int) -> None:

@@ -127,9 +127,7 @@ def load_network(suite_name: str, *, genesis_time_ms: int) -> LoadNetwork:
         genesis_time_ms=genesis_time_ms,
         initial_state=state,
     )
-    return LoadNetwork(
-        parameters=parameters, kinds=KindTable(KINDS), key_ring=LoadKeyRing(), suite=suite, keys=keys
-    )
+    return LoadNetwork(parameters=parameters, kinds=KindTable(KINDS), key_ring=LoadKeyRing(), suite=suite, keys=keys)
 
 
 def signed_transactions(network: LoadNetwork, count: int, *, seed: int, now_ms: int) -> Iterator[bytes]:
