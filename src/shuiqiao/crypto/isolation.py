@@ -14,11 +14,11 @@ from contextlib import contextmanager
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Generator
 
 
 @contextmanager
-def own_symbols() -> Iterator[None]:
+def own_symbols() -> Generator[None]:
     """Let compiled modules that are imported inside the block prefer their own symbols, where the system can."""
     before = sys.getdlopenflags()
     sys.setdlopenflags(before | getattr(os, "RTLD_DEEPBIND", 0))
