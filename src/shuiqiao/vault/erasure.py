@@ -130,7 +130,7 @@ class Eraser:
         record_type = self._catalogue.get(row.standard)
         table = read_rows(self._folder, row.id, record_type.field_names, range(row.count))
         places = pa.array(np.arange(row.count), mask=gone)
-        return encode_parquet(table.take(places).cast(canonical_schema(record_type)))
+        return encode_parquet(record_type, table.take(places).cast(canonical_schema(record_type)))
 
 
 def _without(group: GroupBytes, gone: np.ndarray[tuple[int], np.dtype[np.bool_]]) -> GroupBytes:

@@ -15,7 +15,7 @@ second is reported, not dropped in silence.
 from __future__ import annotations
 
 import struct
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -26,7 +26,7 @@ import numpy.typing as npt
 from shuiqiao.base.errors import InvalidInput
 from shuiqiao.standards.columns import pc
 from shuiqiao.standards.model import FieldType, RecordType
-from shuiqiao.vault.leaves import hash_function
+from shuiqiao.vault.leaves import hash_all
 
 DIGEST_BYTES = 16
 
@@ -93,9 +93,7 @@ def identify(
     record_type: RecordType, rows: Any, groups: Sequence[Sequence[bytes]], *, type_number: int, hash_name: str
 ) -> Identities:
     """Return the identities of canonical rows. groups: per disclosure group, its bytes of every row."""
-    digest = hash_function(hash_name)
-    join = b"".join
-    digests = [digest(join(parts))[:DIGEST_BYTES] for parts in zip(*groups, strict=True)]
+    digests = _short_hashes(map(b"".join, zip(*groups, strict=True)), hash_name)
     natural = digests if record_type.natural_key_is_all else _natural_digests(record_type, rows, hash_name)
     days = period_days(record_type, rows)
     placed = day_bytes(days if keys_hold_days(record_type) else np.zeros_like(days))
@@ -109,7 +107,10 @@ def identify(
 
 
 def _natural_digests(record_type: RecordType, rows: Any, hash_name: str) -> list[bytes]:
-    digest = hash_function(hash_name)
     columns = [rows.column(name).to_pylist() for name in record_type.natural_key]
     encode = msgspec.json.Encoder().encode
-    return [digest(encode(values))[:DIGEST_BYTES] for values in zip(*columns, strict=True)]
+    return _short_hashes(map(encode, zip(*columns, strict=True)), hash_name)
+
+
+def _short_hashes(messages: Iterable[bytes], hash_name: str) -> list[bytes]:
+    return [full[:DIGEST_BYTES] for full in hash_all(messages, hash_name=hash_name)]

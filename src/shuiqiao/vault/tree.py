@@ -15,7 +15,7 @@ from collections.abc import Callable, Iterator, Sequence
 from itertools import pairwise
 
 from shuiqiao.base.errors import IntegrityError
-from shuiqiao.vault.leaves import hash_function
+from shuiqiao.vault.leaves import hash_all, hash_function
 from shuiqiao.vault.model import HASH_BYTES
 
 _NODE_PREFIX = b"\x01"
@@ -31,11 +31,11 @@ def level_sizes(count: int) -> list[int]:
 
 def tree_levels(leaves: Sequence[bytes], *, hash_name: str) -> list[list[bytes]]:
     """Return every level of the tree over at least one leaf; the last level is the root alone."""
-    digest = hash_function(hash_name)
     levels = [list(leaves)]
     while len(levels[-1]) > 1:
         below = levels[-1]
-        level = [digest(_NODE_PREFIX + left + right) for left, right in zip(below[::2], below[1::2], strict=False)]
+        pairs = zip(below[::2], below[1::2], strict=False)
+        level = hash_all((_NODE_PREFIX + left + right for left, right in pairs), hash_name=hash_name)
         levels.append([*level, below[-1]] if len(below) % 2 else level)
     return levels
 
