@@ -29,7 +29,7 @@ def kill_while_writing(folder: Path, *, suite: str, seed: int, delay_s: float, p
     command = [sys.executable, str(WRITER), str(folder), suite, str(seed), str(processes)]
     process = subprocess.Popen(command, stdout=subprocess.PIPE, text=True)
     assert process.stdout is not None
-    assert "open\n" == process.stdout.readline()
+    assert process.stdout.readline() == "open\n"
     time.sleep(delay_s)
     process.kill()
     lines = process.stdout.read().splitlines(keepends=True)
@@ -85,6 +85,6 @@ def test_kill_at_random_points_of_commit(tmp_path: Path, suite: str) -> None:
         require_sound(network, folder, acknowledged)
     assert len(acknowledged) > KILLS[suite]
     result = replay_ledger(folder, parameters=network.parameters, kinds=network.kinds, key_ring=network.key_ring)
-    assert () == result.problems
+    assert result.problems == ()
     assert result.transactions == result.signatures_verified
     assert result.transactions >= len(acknowledged)

@@ -73,7 +73,7 @@ def test_a_block_cut_anywhere_is_not_there_at_all(torn: Torn) -> None:
         ledger = torn.open_with(torn.whole[:kept])
         assert (torn.root, 3) == (ledger.checkpoint().root, ledger.last_block()[0])
         # The sender was never answered and sends the same bytes again.
-        assert 4 == ledger.submit(torn.raws[3]).result(timeout=30).height
+        assert ledger.submit(torn.raws[3]).result(timeout=30).height == 4
         ledger.close()
 
 
@@ -104,5 +104,5 @@ def test_a_flip_before_the_tail_is_named_and_never_cut(torn: Torn) -> None:
         segment.write_bytes(flipped)
         with pytest.raises(IntegrityError) as caught:
             open_ledger(torn.network, torn.folder / "flipped")
-        assert "ledger.segment_damaged" == caught.value.code
+        assert caught.value.code == "ledger.segment_damaged"
         assert flipped == segment.read_bytes()

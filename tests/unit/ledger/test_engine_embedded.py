@@ -147,7 +147,7 @@ def test_a_receipt_of_what_is_no_transaction_is_refused(ledger: EmbeddedLedger, 
     for index in (-1, 1, 2, 2**60):
         with pytest.raises(InvalidInput) as caught:
             ledger.receipt(index)
-        assert "ledger.index_unknown" == caught.value.code
+        assert caught.value.code == "ledger.index_unknown"
 
 
 def test_one_bad_transaction_never_refuses_its_neighbours(intl: Any, tmp_path: Path) -> None:
@@ -181,8 +181,8 @@ def test_one_bad_transaction_never_refuses_its_neighbours(intl: Any, tmp_path: P
         raws += [(raw, code), (good[number + 1], "")]
     futures = [ledger.submit(raw) for raw, _ in raws]
     assert [code for _, code in raws] == [code_of(future) for future in futures]
-    assert "" == code_of(ledger.submit(intl.write()))
-    assert () == replayed(intl, ledger.blocks(from_height=1)).problems
+    assert code_of(ledger.submit(intl.write())) == ""
+    assert replayed(intl, ledger.blocks(from_height=1)).problems == ()
     ledger.close()
 
 
@@ -197,10 +197,10 @@ def test_a_wrong_suite_is_refused_by_name(network: Any, intl: Any, tmp_path: Pat
 def test_the_same_bytes_again_are_refused_now_and_after_reopening(intl: Any, tmp_path: Path) -> None:
     ledger = open_ledger(intl, tmp_path / "ledger")
     raw = intl.write()
-    assert ["", "ledger.tx_replayed"] == [code_of(ledger.submit(raw)) for _ in range(2)]
+    assert [code_of(ledger.submit(raw)) for _ in range(2)] == ["", "ledger.tx_replayed"]
     ledger.close()
     ledger = open_ledger(intl, tmp_path / "ledger", clock=ManualClock(intl.time_ms + 9000))
-    assert "ledger.tx_replayed" == code_of(ledger.submit(raw))
+    assert code_of(ledger.submit(raw)) == "ledger.tx_replayed"
     ledger.close()
 
 
@@ -209,14 +209,14 @@ def test_ids_are_forgotten_after_they_expired(intl: Any, tmp_path: Path) -> None
     clock = ManualClock(intl.time_ms + 1000)
     ledger = open_ledger(intl, tmp_path / "ledger", clock=clock)
     draft = intl.draft()
-    assert "" == code_of(ledger.submit(intl.sign(draft)))
+    assert code_of(ledger.submit(intl.sign(draft))) == ""
     clock.advance(5 * 3_600_000)
     intl.time_ms = clock.now_ms()
-    assert "" == code_of(ledger.submit(intl.write()))
+    assert code_of(ledger.submit(intl.write())) == ""
     # The id may be used again, by a new transaction, once it expired.
-    assert "" == code_of(ledger.submit(intl.sign(intl.draft(id=draft.id))))
-    assert "ledger.tx_replayed" == code_of(ledger.submit(intl.sign(intl.draft(id=draft.id))))
-    assert () == replayed(intl, ledger.blocks(from_height=1)).problems
+    assert code_of(ledger.submit(intl.sign(intl.draft(id=draft.id)))) == ""
+    assert code_of(ledger.submit(intl.sign(intl.draft(id=draft.id)))) == "ledger.tx_replayed"
+    assert replayed(intl, ledger.blocks(from_height=1)).problems == ()
     ledger.close()
 
 
@@ -228,7 +228,7 @@ def test_a_transaction_may_rest_on_the_one_before_it(intl: Any, key_body: Any, t
         body = key_body(id=intl.new_id(), key=key.public_key)
         futures.append(ledger.submit(intl.sign(intl.draft("note.pair", body=body), "bureau", keys=[key])))
         futures.append(ledger.submit(intl.sign(intl.draft("note.later", body=body), keys=[key])))
-    assert [""] * 20 == [code_of(future) for future in futures]
+    assert [code_of(future) for future in futures] == [""] * 20
     ledger.close()
 
 
@@ -238,7 +238,7 @@ def test_a_state_view_stays_as_it_was(ledger: EmbeddedLedger, intl: Any) -> None
     key = f"note/entry/{intl.machine.decode(raw).body.id.hex()}"
     before = ledger.state()
     ledger.submit(raw).result(timeout=WAIT_S)
-    assert (None, {"author": "bureau", "height": 1}) == (before.get(key), ledger.state().get(key))
+    assert (before.get(key), ledger.state().get(key)) == (None, {"author": "bureau", "height": 1})
 
 
 def test_subscribers_hear_of_every_block_and_a_broken_one_is_dropped(ledger: EmbeddedLedger, intl: Any) -> None:
@@ -253,7 +253,7 @@ def test_subscribers_hear_of_every_block_and_a_broken_one_is_dropped(ledger: Emb
         ledger.submit(intl.write()).result(timeout=WAIT_S)
     ledger.close()
     assert [(height, ["note.written"]) for height in (1, 2, 3)] == heard
-    assert ["a listener's defect"] == [str(fault) for fault in ledger.listener_faults]
+    assert [str(fault) for fault in ledger.listener_faults] == ["a listener's defect"]
 
 
 def test_a_full_intake_says_busy_and_recovers(intl: Any, tmp_path: Path) -> None:
@@ -265,15 +265,15 @@ def test_a_full_intake_says_busy_and_recovers(intl: Any, tmp_path: Path) -> None
 
     ledger = open_ledger(intl, tmp_path / "ledger", max_waiting=4)
     ledger.subscribe(hold)
-    assert "" == code_of(ledger.submit(intl.write()))
+    assert code_of(ledger.submit(intl.write())) == ""
     entered.wait(WAIT_S)
     waiting = [ledger.submit(intl.write()) for _ in range(4)]
     refused = ledger.submit(intl.write()).exception(timeout=WAIT_S)
     assert isinstance(refused, Unavailable)
-    assert ("ledger.busy", 0.5) == (refused.code, refused.retry_after_s)
+    assert (refused.code, refused.retry_after_s) == ("ledger.busy", 0.5)
     held.set()
-    assert [""] * 4 == [code_of(future) for future in waiting]
-    assert "" == code_of(ledger.submit(intl.write()))
+    assert [code_of(future) for future in waiting] == [""] * 4
+    assert code_of(ledger.submit(intl.write())) == ""
     ledger.close()
 
 
@@ -281,9 +281,9 @@ def test_close_finishes_what_was_accepted_and_then_refuses(intl: Any, tmp_path: 
     ledger = open_ledger(intl, tmp_path / "ledger", verifier_processes=1)
     futures = [ledger.submit(intl.write()) for _ in range(200)]
     ledger.close()
-    assert [""] * 200 == [code_of(future) for future in futures]
-    assert "ledger.closed" == code_of(ledger.submit(intl.write()))
-    assert 200 == replayed(intl, tmp_path / "ledger").transactions
+    assert [code_of(future) for future in futures] == [""] * 200
+    assert code_of(ledger.submit(intl.write())) == "ledger.closed"
+    assert replayed(intl, tmp_path / "ledger").transactions == 200
 
 
 def test_many_threads_may_submit(intl: Any, tmp_path: Path) -> None:
@@ -298,16 +298,16 @@ def test_many_threads_may_submit(intl: Any, tmp_path: Path) -> None:
         thread.start()
     for thread in threads:
         thread.join()
-    assert [""] * 120 == codes
+    assert codes == [""] * 120
     ledger.close()
-    assert (120, ()) == (replayed(intl, tmp_path / "ledger").transactions, replayed(intl, tmp_path / "ledger").problems)
+    assert (replayed(intl, tmp_path / "ledger").transactions, replayed(intl, tmp_path / "ledger").problems) == (120, ())
 
 
 def test_blocks_respect_their_limits(intl: Any, note_body: Any, tmp_path: Path) -> None:
     ledger = open_ledger(intl, tmp_path / "ledger", max_block_transactions=7, max_block_bytes=20_000)
     bodies = [note_body(id=intl.new_id(), text="x" * (9_000 if number % 5 == 0 else 10)) for number in range(40)]
     futures = [ledger.submit(intl.sign(intl.draft(body=body))) for body in bodies]
-    assert [""] * 40 == [code_of(future) for future in futures]
+    assert [code_of(future) for future in futures] == [""] * 40
     for block in ledger.blocks(from_height=1):
         assert 1 <= len(block.transactions) <= 7
         assert sum(map(len, block.transactions)) <= 20_000
@@ -318,8 +318,8 @@ def test_a_second_writer_is_locked_out(ledger: EmbeddedLedger, intl: Any, tmp_pa
     """[STORE-3]."""
     with pytest.raises(Unavailable) as caught:
         open_ledger(intl, tmp_path / "ledger")
-    assert "ledger.locked" == caught.value.code
-    assert "" == code_of(ledger.submit(intl.write()))
+    assert caught.value.code == "ledger.locked"
+    assert code_of(ledger.submit(intl.write())) == ""
 
 
 def test_another_operator_key_is_refused(intl: Any, tmp_path: Path) -> None:
@@ -352,7 +352,7 @@ def test_reopening_finds_everything_again(intl: Any, tmp_path: Path, max_segment
     ledger = open_ledger(intl, tmp_path / "ledger", max_segment_bytes=max_segment_bytes)
     assert (root, 6, 0) == (ledger.checkpoint().root, ledger.last_block()[0], ledger.recovery.replayed)
     assert raws == [raw for block in ledger.blocks(from_height=1) for raw in block.transactions]
-    assert "" == code_of(ledger.submit(intl.write()))
+    assert code_of(ledger.submit(intl.write())) == ""
     ledger.close()
 
 
@@ -379,7 +379,7 @@ def test_an_index_that_cannot_be_used_is_made_again(intl: Any, tmp_path: Path, r
     ruin(tmp_path / "ledger" / "index.lmdb")
     ledger = open_ledger(intl, tmp_path / "ledger")
     assert (root, 6) == (ledger.checkpoint().root, ledger.recovery.replayed)
-    assert "" == code_of(ledger.submit(intl.write()))
+    assert code_of(ledger.submit(intl.write())) == ""
     ledger.close()
 
 
@@ -407,7 +407,7 @@ def test_lost_acknowledged_blocks_are_an_error_and_nothing_is_cut(intl: Any, tmp
         segment.write_bytes(whole[:kept])
         with pytest.raises(IntegrityError) as caught:
             open_ledger(intl, tmp_path / "ledger")
-        assert "ledger.segments_behind" == caught.value.code
+        assert caught.value.code == "ledger.segments_behind"
         assert str(segment) in caught.value.message
         assert kept == segment.stat().st_size
 
@@ -419,11 +419,11 @@ def test_an_altered_history_is_caught_when_opening(intl: Any, tmp_path: Path) ->
     shutil.copy(segment_of(tmp_path / "other"), segment_of(tmp_path / "ledger"))
     with pytest.raises(IntegrityError) as caught:
         open_ledger(intl, tmp_path / "ledger")
-    assert "ledger.segment_damaged" == caught.value.code
+    assert caught.value.code == "ledger.segment_damaged"
     shutil.rmtree(tmp_path / "ledger" / "index.lmdb")
     with pytest.raises(IntegrityError) as caught:
         open_ledger(intl, tmp_path / "ledger")
-    assert "ledger.checkpoint_contradicted" == caught.value.code
+    assert caught.value.code == "ledger.checkpoint_contradicted"
 
 
 def test_a_foreign_checkpoint_file_is_refused(intl: Any, tmp_path: Path) -> None:
@@ -434,7 +434,7 @@ def test_a_foreign_checkpoint_file_is_refused(intl: Any, tmp_path: Path) -> None
     (tmp_path / "ledger" / "checkpoints" / "latest").write_bytes(forged.note)
     with pytest.raises(IntegrityError) as caught:
         open_ledger(intl, tmp_path / "ledger")
-    assert "ledger.checkpoint_foreign" == caught.value.code
+    assert caught.value.code == "ledger.checkpoint_foreign"
 
 
 def test_a_checkpoint_is_stored_before_it_is_told(network: Any, tmp_path: Path) -> None:
@@ -472,22 +472,22 @@ def test_consistency_proofs_hold_between_all_sizes(ledger: EmbeddedLedger, intl:
             )
     with pytest.raises(InvalidInput) as caught:
         ledger.consistency_proof(old_size=3, new_size=99)
-    assert "ledger.size_unknown" == caught.value.code
+    assert caught.value.code == "ledger.size_unknown"
 
 
 def test_a_full_disk_refuses_clearly_and_the_ledger_goes_on(intl: Any, tmp_path: Path) -> None:
     disk = FailingDisk()
     ledger = open_ledger(intl, tmp_path / "ledger", disk=disk)
     raws = [intl.write() for _ in range(3)]
-    assert "" == code_of(ledger.submit(raws[0]))
+    assert code_of(ledger.submit(raws[0])) == ""
     disk.failing = {"append": errno.ENOSPC}
     refused = ledger.submit(raws[1]).exception(timeout=WAIT_S)
     assert isinstance(refused, Unavailable)
-    assert ("ledger.disk_full", 10.0) == (refused.code, refused.retry_after_s)
+    assert (refused.code, refused.retry_after_s) == ("ledger.disk_full", 10.0)
     disk.failing = {}
-    assert ["", ""] == [code_of(ledger.submit(raw)) for raw in raws[1:]]
+    assert [code_of(ledger.submit(raw)) for raw in raws[1:]] == ["", ""]
     ledger.close()
-    assert (3, ()) == (replayed(intl, tmp_path / "ledger").transactions, replayed(intl, tmp_path / "ledger").problems)
+    assert (replayed(intl, tmp_path / "ledger").transactions, replayed(intl, tmp_path / "ledger").problems) == (3, ())
 
 
 @pytest.mark.parametrize("failing", [{"sync": errno.EIO}, {"append": errno.EIO, "truncate": errno.EIO}])
@@ -497,20 +497,20 @@ def test_after_a_failed_flush_nothing_is_accepted_until_reopened(
     disk = FailingDisk()
     ledger = open_ledger(intl, tmp_path / "ledger", disk=disk)
     raws = [intl.write() for _ in range(3)]
-    assert "" == code_of(ledger.submit(raws[0]))
+    assert code_of(ledger.submit(raws[0])) == ""
     disk.failing = failing
-    assert "ledger.store_failed" == code_of(ledger.submit(raws[1]))
+    assert code_of(ledger.submit(raws[1])) == "ledger.store_failed"
     disk.failing = {}
-    assert "ledger.store_failed" == code_of(ledger.submit(raws[2]))
-    assert 1 == ledger.last_block()[0]
+    assert code_of(ledger.submit(raws[2])) == "ledger.store_failed"
+    assert ledger.last_block()[0] == 1
     ledger.close()
     ledger = open_ledger(intl, tmp_path / "ledger", clock=ManualClock(intl.time_ms + 9000))
     # Nobody was told: the block may have been kept whole or not at all, and the sender resends the same bytes.
-    assert ("ledger.tx_replayed", "ledger.tx_replayed") >= (
+    assert (
         code_of(ledger.submit(raws[0])),
         code_of(ledger.submit(raws[1])),
-    )
-    assert "" == code_of(ledger.submit(raws[2]))
+    ) <= ("ledger.tx_replayed", "ledger.tx_replayed")
+    assert code_of(ledger.submit(raws[2])) == ""
     assert raws == [raw for block in ledger.blocks(from_height=1) for raw in block.transactions]
     ledger.close()
 
@@ -521,7 +521,7 @@ def test_an_index_that_is_full_stops_the_engine_and_loses_nothing(intl: Any, not
     while not codes or codes[-1] == "":
         codes.append(code_of(ledger.submit(intl.write())))
         assert len(codes) < 5_000
-    assert "ledger.index_failed" == codes[-1]
+    assert codes[-1] == "ledger.index_failed"
     ledger.close()
     ledger = open_ledger(intl, tmp_path / "ledger", clock=ManualClock(intl.time_ms + 9000))
     # The block was durable before the index failed, so it is there, though its sender was told to look again.
@@ -539,16 +539,16 @@ def test_a_flipped_byte_is_found_by_replay_and_by_receipt(intl: Any, tmp_path: P
         problems = replayed(intl, tmp_path / "ledger").problems
         assert str(segment) in problems[0].place, at
     segment.write_bytes(whole)
-    assert () == replayed(intl, tmp_path / "ledger").problems
+    assert replayed(intl, tmp_path / "ledger").problems == ()
     ledger = open_ledger(intl, tmp_path / "ledger")
     at = whole.index(b"note.write")
     segment.write_bytes(whole[:at] + b"N" + whole[at + 1 :])
     with pytest.raises(IntegrityError) as caught:
         ledger.receipt(0)
-    assert "ledger.leaf_damaged" == caught.value.code
+    assert caught.value.code == "ledger.leaf_damaged"
     with pytest.raises(IntegrityError) as caught:
         list(ledger.blocks(from_height=1))
-    assert "ledger.segment_damaged" == caught.value.code
+    assert caught.value.code == "ledger.segment_damaged"
     problems = replayed(intl, ledger.blocks(from_height=1)).problems
-    assert ["block 1"] == [problem.place for problem in problems]
+    assert [problem.place for problem in problems] == ["block 1"]
     ledger.close()

@@ -155,7 +155,7 @@ def test_what_a_follower_submits_is_in_its_own_copy_when_acknowledged(house: Hou
         body = house.network.machine.decode(raw).body
         assert {"author": "first-bank", "height": done.height} == follower.state().get(f"note/entry/{body.id.hex()}")
         assert number + 1 == follower.last_block()[0]
-    assert [1, 2, 3, 4, 5] == heard
+    assert heard == [1, 2, 3, 4, 5]
 
 
 def test_refusals_of_the_writer_reach_the_submitter(house: House) -> None:
@@ -164,7 +164,7 @@ def test_refusals_of_the_writer_reach_the_submitter(house: House) -> None:
     follower.submit(raw).result(timeout=WAIT_S)
     again = follower.submit(raw).exception(timeout=WAIT_S)
     assert isinstance(again, ShuiqiaoError)
-    assert "ledger.tx_replayed" == again.code
+    assert again.code == "ledger.tx_replayed"
 
 
 def test_a_follower_goes_on_after_reopening_and_with_a_lost_index(house: House, tmp_path: Path) -> None:
@@ -175,7 +175,7 @@ def test_a_follower_goes_on_after_reopening_and_with_a_lost_index(house: House, 
     house.write(3)
     shutil.rmtree(tmp_path / "follower" / "index.lmdb")
     follower = house.open_follower()
-    assert 3 == follower.recovery.replayed
+    assert follower.recovery.replayed == 3
     follower.sync()
     assert house.writer.checkpoint() == follower.checkpoint()
     house.write()
@@ -217,7 +217,7 @@ def test_a_rewritten_history_raises_an_alarm_with_both_notes(
     follower.sync()
     before = follower.checkpoint()
     house.peer.engine = fork(house)
-    assert "ledger.fork_detected" == code_of(follower.sync)
+    assert code_of(follower.sync) == "ledger.fork_detected"
     alarm = follower.alarm
     assert alarm is not None
     assert (kind, before.size, before.root, before.note) == (
@@ -237,14 +237,14 @@ def test_a_rewritten_history_raises_an_alarm_with_both_notes(
     assert house.peer.engine.checkpoint().note == alarm.new_note
     # It refuses to go on, also with the old history and after reopening; what was copied stays readable.
     house.peer.engine = house.writer
-    assert "ledger.fork_detected" == code_of(follower.sync)
-    assert "ledger.fork_detected" == code_of(follower.checkpoint)
-    assert "ledger.fork_detected" == code_of(lambda: follower.submit(house.network.write()).result(timeout=WAIT_S))
+    assert code_of(follower.sync) == "ledger.fork_detected"
+    assert code_of(follower.checkpoint) == "ledger.fork_detected"
+    assert code_of(lambda: follower.submit(house.network.write()).result(timeout=WAIT_S)) == "ledger.fork_detected"
     follower.close()
     reopened = house.open_follower()
     assert alarm == reopened.alarm
-    assert "ledger.fork_detected" == code_of(reopened.sync)
-    assert 5 == len(list(reopened.blocks(from_height=1)))
+    assert code_of(reopened.sync) == "ledger.fork_detected"
+    assert len(list(reopened.blocks(from_height=1))) == 5
 
 
 class ForgingPeer(Peer):
@@ -296,9 +296,9 @@ def test_a_signed_block_that_breaks_the_rules_raises_an_alarm(house: House, tmp_
     ]
     for number, forge in enumerate(forges):
         follower = house.open_follower(f"follower-{number}", ForgingPeer(house.writer, network, forge))
-        assert "ledger.fork_detected" == code_of(follower.sync)
+        assert code_of(follower.sync) == "ledger.fork_detected"
         assert follower.alarm is not None
-        assert ForkKind.BLOCK_INVALID == follower.alarm.kind, number
+        assert follower.alarm.kind == ForkKind.BLOCK_INVALID, number
         # Nothing of the bad block was taken over.
         result = replay_ledger(
             follower.blocks(from_height=1),
@@ -306,7 +306,7 @@ def test_a_signed_block_that_breaks_the_rules_raises_an_alarm(house: House, tmp_
             kinds=network.machine.kinds,
             key_ring=network.machine._key_ring,
         )
-        assert () == result.problems
+        assert result.problems == ()
         follower.close()
 
 
@@ -325,7 +325,7 @@ def test_a_false_acknowledgement_is_noticed(house: House) -> None:
     follower = house.open_follower(peer=LyingPeer(house.writer))
     error = follower.submit(house.network.write()).exception(timeout=WAIT_S)
     assert isinstance(error, IntegrityError)
-    assert "ledger.acknowledgement_false" == error.code
+    assert error.code == "ledger.acknowledgement_false"
 
 
 class ForeignPeer(Peer):
@@ -345,7 +345,7 @@ def test_a_note_of_another_key_is_refused_and_is_no_alarm(house: House) -> None:
     peer = ForeignPeer(house.writer)
     peer.network = house.network
     follower = house.open_follower(peer=peer)
-    assert "ledger.checkpoint_foreign" == code_of(follower.sync)
+    assert code_of(follower.sync) == "ledger.checkpoint_foreign"
     assert follower.alarm is None
 
 
@@ -367,9 +367,9 @@ def test_a_writer_that_does_not_answer_is_trouble_and_no_alarm(house: House) -> 
     house.write()
     peer = SilentPeer(house.writer)
     follower = house.open_follower(peer=peer)
-    assert "ledger.blocks_missing" == code_of(follower.sync)
+    assert code_of(follower.sync) == "ledger.blocks_missing"
     peer.is_reachable = False
-    assert "test.unreachable" == code_of(follower.checkpoint)
+    assert code_of(follower.checkpoint) == "test.unreachable"
     assert follower.alarm is None
 
 
@@ -377,4 +377,4 @@ def test_a_damaged_alarm_file_is_not_taken_for_none(house: House, tmp_path: Path
     follower = house.open_follower()
     follower.close()
     (tmp_path / "follower" / "alarms" / "fork").write_bytes(b"\xa1\x61a\x01")
-    assert "ledger.alarm_damaged" == code_of(house.open_follower)
+    assert code_of(house.open_follower) == "ledger.alarm_damaged"

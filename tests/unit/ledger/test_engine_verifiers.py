@@ -36,7 +36,7 @@ def test_every_signature_gets_its_own_verdict(network: Any, processes: int) -> N
     verifier = open_verifier(network.suite, processes=processes)
     jobs, expected = jobs_of(network, 3 * MAX_CHUNK_JOBS + 5)
     assert expected == verify_all(verifier, jobs)
-    assert [] == verify_all(verifier, [])
+    assert verify_all(verifier, []) == []
     verifier.close()
 
 
@@ -91,6 +91,6 @@ def test_workers_that_keep_dying_are_given_up(intl: Any, monkeypatch: pytest.Mon
     jobs, _ = jobs_of(intl, 3 * MAX_CHUNK_JOBS)
     with pytest.raises(Unavailable) as caught:
         verify_all(verifier, jobs)
-    assert ("ledger.verifier_failed", 1.0) == (caught.value.code, caught.value.retry_after_s)
+    assert (caught.value.code, caught.value.retry_after_s) == ("ledger.verifier_failed", 1.0)
     assert MAX_BARREN_DEATHS > 0
     verifier.close()

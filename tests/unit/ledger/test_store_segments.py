@@ -92,7 +92,7 @@ def test_header_and_frame_round_trip(hash_name: str) -> None:
     )
     decoded = decode_segment_header(header, hash_name=hash_name)
     assert isinstance(decoded, SegmentHeader)
-    assert (NETWORK, 7, 90, PREVIOUS) == (decoded.network, decoded.first_height, decoded.first_index, decoded.previous)
+    assert (decoded.network, decoded.first_height, decoded.first_index, decoded.previous) == (NETWORK, 7, 90, PREVIOUS)
     data, digest = encode_frame(
         [b"a", b"", b"ccc"], entry=b"e", height=7, first_index=90, previous=PREVIOUS, hash_name=hash_name
     )
@@ -138,20 +138,20 @@ def test_one_item_is_found_without_the_others() -> None:
         [b"abc", b"defgh"], entry=b"entry", height=1, first_index=0, previous=PREVIOUS, hash_name="sha256"
     )
     spans = [locate_item(data, position=position) for position in range(3)]
-    assert [b"abc", b"defgh", b"entry"] == [data[start : start + length] for start, length in spans]
+    assert [data[start : start + length] for start, length in spans] == [b"abc", b"defgh", b"entry"]
 
 
 def test_appended_blocks_are_read_again_across_segments(tmp_path: Path) -> None:
     """[STORE-2], [STORE-9]."""
     stored = write_blocks(tmp_path / "s", max_segment_bytes=400)
     files, frames, removed = reopen(tmp_path / "s")
-    assert ([1, 3], 0) == (files.segments(), removed)
-    assert BLOCKS == items(frames)
+    assert (files.segments(), removed) == ([1, 3], 0)
+    assert items(frames) == BLOCKS
     assert stored[-1].frame.digest == files.tail.digest
-    assert b"yy" == files.read_item(stored[-1].place, 1)
-    assert b"entry-3" == files.read_item(stored[-1].place, 2)
+    assert files.read_item(stored[-1].place, 1) == b"yy"
+    assert files.read_item(stored[-1].place, 2) == b"entry-3"
     again = files.append([b"more"], entry=b"entry-4")
-    assert (4, 8) == (again.frame.height, again.frame.first_index)
+    assert (again.frame.height, again.frame.first_index) == (4, 8)
     assert [*BLOCKS, ([b"more"], b"entry-4")] == items(reopen(tmp_path / "s")[1])
 
 
@@ -195,7 +195,7 @@ def test_damage_before_the_last_frame_is_named_and_never_cut(tmp_path: Path) -> 
         segment.write_bytes(damaged)
         with pytest.raises(IntegrityError) as caught:
             reopen(copy)
-        assert "ledger.segment_damaged" == caught.value.code
+        assert caught.value.code == "ledger.segment_damaged"
         assert str(segment) in caught.value.message
         assert damaged == segment.read_bytes()
 
@@ -207,7 +207,7 @@ def test_a_tail_under_a_signed_checkpoint_is_never_cut(tmp_path: Path) -> None:
         file.truncate(stored[-1].place.end - 1)
     with pytest.raises(IntegrityError) as caught:
         reopen(tmp_path / "s", acknowledged_size=8)
-    assert "ledger.segment_damaged" == caught.value.code
+    assert caught.value.code == "ledger.segment_damaged"
     assert stored[-1].place.end - 1 == segment.stat().st_size
     assert BLOCKS[:2] == items(reopen(tmp_path / "s", acknowledged_size=5)[1])
 
@@ -218,7 +218,7 @@ def test_missing_blocks_under_a_signed_checkpoint_are_named(tmp_path: Path) -> N
         file.truncate(stored[-1].place.offset)
     with pytest.raises(IntegrityError) as caught:
         reopen(tmp_path / "s", acknowledged_size=8)
-    assert "ledger.segments_behind" == caught.value.code
+    assert caught.value.code == "ledger.segments_behind"
 
 
 def test_a_segment_torn_inside_its_header_is_removed(tmp_path: Path) -> None:
@@ -231,7 +231,7 @@ def test_a_segment_torn_inside_its_header_is_removed(tmp_path: Path) -> None:
         files, frames, _ = reopen(copy)
         assert ([1], BLOCKS[:2]) == (files.segments(), items(frames))
         files.append(*[BLOCKS[2][0]], entry=BLOCKS[2][1])
-        assert BLOCKS == items(reopen(copy)[1])
+        assert items(reopen(copy)[1]) == BLOCKS
 
 
 def test_a_new_segment_without_a_frame_is_gone_on_with(tmp_path: Path) -> None:
@@ -241,7 +241,7 @@ def test_a_new_segment_without_a_frame_is_gone_on_with(tmp_path: Path) -> None:
     files, frames, _ = reopen(tmp_path / "s")
     assert BLOCKS[:2] == items(frames)
     files.append(BLOCKS[2][0], entry=BLOCKS[2][1])
-    assert ([1, 3], BLOCKS) == (files.segments(), items(reopen(tmp_path / "s")[1]))
+    assert (files.segments(), items(reopen(tmp_path / "s")[1])) == ([1, 3], BLOCKS)
 
 
 def test_a_swapped_or_foreign_segment_is_refused(tmp_path: Path) -> None:
@@ -280,7 +280,7 @@ def test_a_full_disk_while_a_segment_is_started_leaves_no_file(tmp_path: Path) -
     disk.failing, disk.kept = {"append": errno.ENOSPC}, 40
     with pytest.raises(Unavailable) as caught:
         files.append(BLOCKS[0][0], entry=BLOCKS[0][1])
-    assert ("ledger.disk_full", []) == (caught.value.code, files.segments())
+    assert (caught.value.code, files.segments()) == ("ledger.disk_full", [])
     disk.failing = {}
     files.append(BLOCKS[0][0], entry=BLOCKS[0][1])
     assert BLOCKS[:1] == items(reopen(tmp_path / "s")[1])
@@ -295,6 +295,6 @@ def test_a_failed_flush_is_not_taken_for_success(tmp_path: Path, failing: dict[s
     disk.failing, disk.kept = failing, 10
     with pytest.raises(Unavailable) as caught:
         files.append(BLOCKS[1][0], entry=BLOCKS[1][1])
-    assert "ledger.store_failed" == caught.value.code
+    assert caught.value.code == "ledger.store_failed"
     files.close()
     assert BLOCKS[:1] == items(reopen(tmp_path / "s")[1])[:1]

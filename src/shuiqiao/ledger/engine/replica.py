@@ -68,7 +68,7 @@ class Replica:
         """
         self.machine = machine
         self.parameters: NetworkParameters = machine.parameters
-        self._hash_name = cast("HashName", machine.suite.hash_name)
+        self._hash_name: HashName = cast("HashName", machine.suite.hash_name)
         self._folder = folder
         self._settings = settings
         for name in (SEGMENTS_FOLDER, CHECKPOINTS_FOLDER):
