@@ -1,0 +1,203 @@
+"""Ed25519 at its edges: what libsodium accepts is compared with plain arithmetic on the curve, written here."""
+
+from __future__ import annotations
+
+import hashlib
+
+import pytest
+from cryptography.exceptions import InvalidSignature
+from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PublicKey
+
+from shuiqiao.base.errors import IntegrityError, InvalidInput
+from shuiqiao.crypto.intl import _SMALL_ORDER_Y
+from shuiqiao.crypto.suites import get_suite
+
+SUITE = get_suite("intl")
+SEED = bytes(range(32))
+MESSAGE = b"tax facts"
+P = 2**255 - 19
+L = 2**252 + 27742317777372353535851937790883648493
+D = -121665 * pow(121666, -1, P) % P
+IDENTITY = (0, 1)
+
+
+def add(one, two):
+    (x1, y1), (x2, y2) = one, two
+    product = D * x1 * x2 * y1 * y2
+    return (x1 * y2 + x2 * y1) * pow(1 + product, -1, P) % P, (y1 * y2 + x1 * x2) * pow(1 - product, -1, P) % P
+
+
+def multiply(factor, point):
+    result = IDENTITY
+    while factor:
+        result = add(result, point) if factor & 1 else result
+        point = add(point, point)
+        factor >>= 1
+    return result
+
+
+def encode(point):
+    return (point[1] | (point[0] & 1) << 255).to_bytes(32, "little")
+
+
+def from_y(y):
+    square = (y * y - 1) * pow(D * y * y + 1, -1, P) % P
+    x = pow(square, (P + 3) // 8, P)
+    x = x if x * x % P == square else x * pow(2, (P - 1) // 4, P) % P
+    return (x, y) if x * x % P == square else None
+
+
+def small_order_points():
+    points = [from_y(y) for y in sorted(_SMALL_ORDER_Y)]
+    return points + [(P - x, y) for x, y in points if x]
+
+
+def challenge(r, key, message):
+    return int.from_bytes(hashlib.sha512(r + key + message).digest(), "little") % L
+
+
+def secret_scalar():
+    half = int.from_bytes(hashlib.sha512(SEED).digest()[:32], "little")
+    return (half & ((1 << 254) - 8)) | (1 << 254)
+
+
+BASE = from_y(4 * pow(5, -1, P) % P)
+BASE = BASE if BASE[0] % 2 == 0 else (P - BASE[0], BASE[1])
+
+
+def sign_with(scalar, *, key, nonce, torsion=IDENTITY):
+    """Sign by the equation, with a point added to R."""
+    r = encode(add(multiply(nonce, BASE), torsion))
+    return r + ((nonce + challenge(r, key, MESSAGE) * scalar) % L).to_bytes(32, "little")
+
+
+def refused(*, public_key, signature, message=MESSAGE):
+    with pytest.raises(IntegrityError, match=r"crypto.signature_invalid"):
+        SUITE.verify_signature(public_key=public_key, message=message, signature=signature)
+
+
+@pytest.fixture(scope="module")
+def key():
+    return SUITE.signing_key_from_seed(SEED)
+
+
+@pytest.fixture(scope="module")
+def signature(key):
+    return key.sign(MESSAGE)
+
+
+def test_the_arithmetic_here_is_sound(key):
+    assert key.public_key == encode(multiply(secret_scalar(), BASE))
+    SUITE.verify_signature(
+        public_key=key.public_key,
+        message=MESSAGE,
+        signature=sign_with(secret_scalar(), key=key.public_key, nonce=12345),
+    )
+
+
+def test_there_are_eight_points_of_small_order():
+    points = set(small_order_points())
+    assert len(points) == 8
+    assert {IDENTITY} == {multiply(8, point) for point in points}
+
+
+def test_s_beyond_the_group_order_is_refused(key, signature):
+    s = int.from_bytes(signature[32:], "little")
+    for value in (L, s + L, 2**256 - 1):
+        refused(public_key=key.public_key, signature=signature[:32] + value.to_bytes(32, "little"))
+
+
+def test_s_zero_and_all_zero_are_refused(key, signature):
+    for bad in (bytes(64), signature[:32] + bytes(32), bytes(32) + signature[32:]):
+        refused(public_key=key.public_key, signature=bad)
+
+
+@pytest.mark.parametrize("point", small_order_points())
+def test_a_key_of_small_order_is_refused(point):
+    # Under the identity as key, (R = s*B, s) fits every message; under the other seven, some messages.
+    public_key = encode(point)
+    with pytest.raises(InvalidInput, match=r"crypto.public_key_invalid"):
+        SUITE.verify_signing_key(public_key)
+    refused(public_key=public_key, signature=encode(multiply(7, BASE)) + (7).to_bytes(32, "little"))
+
+
+@pytest.mark.parametrize("point", small_order_points())
+def test_an_r_of_small_order_is_refused(point, key):
+    # s is chosen so that the equation holds for R = identity; for the others it holds up to the cofactor.
+    r = encode(point)
+    s = challenge(r, key.public_key, MESSAGE) * secret_scalar() % L
+    refused(public_key=key.public_key, signature=r + s.to_bytes(32, "little"))
+
+
+@pytest.mark.parametrize("y", [0, 1, 2, 3, 18])
+def test_a_key_or_r_that_is_not_canonical_is_refused(y, key, signature):
+    for sign_bit in (0, 1 << 255):
+        encoded = (y + P | sign_bit).to_bytes(32, "little")
+        with pytest.raises(InvalidInput, match=r"not canonically encoded"):
+            SUITE.verify_signing_key(encoded)
+        refused(public_key=encoded, signature=signature)
+        refused(public_key=key.public_key, signature=encoded + signature[32:])
+
+
+def test_a_signature_that_holds_only_up_to_the_cofactor_is_refused(key):
+    # Verifiers that multiply by eight accept these; between the two kinds of verifiers a network would part.
+    for torsion in small_order_points():
+        signature = sign_with(secret_scalar(), key=key.public_key, nonce=99, torsion=torsion)
+        if torsion == IDENTITY:
+            SUITE.verify_signature(public_key=key.public_key, message=MESSAGE, signature=signature)
+        else:
+            refused(public_key=key.public_key, signature=signature)
+
+
+def test_a_key_that_is_not_on_the_curve_is_refused():
+    y = next(y for y in range(2, 100) if from_y(y) is None)
+    refused(public_key=y.to_bytes(32, "little"), signature=encode(BASE) + (1).to_bytes(32, "little"))
+
+
+@pytest.mark.parametrize("length", [0, 31, 33, 65])
+def test_a_key_of_another_length_is_refused(length, signature):
+    with pytest.raises(InvalidInput, match=r"crypto.public_key_invalid"):
+        SUITE.verify_signing_key(b"\x02" * length)
+    refused(public_key=b"\x02" * length, signature=signature)
+
+
+@pytest.mark.parametrize("length", [0, 1, 63, 65, 128])
+def test_a_signature_of_another_length_is_refused(length, key, signature):
+    refused(public_key=key.public_key, signature=(signature * 2)[:length])
+
+
+@pytest.mark.parametrize("position", range(64))
+def test_a_flipped_bit_anywhere_in_the_signature_is_refused(position, key, signature):
+    flipped = bytearray(signature)
+    flipped[position] ^= 1 << (position % 8)
+    refused(public_key=key.public_key, signature=bytes(flipped))
+    with pytest.raises(InvalidSignature):
+        Ed25519PublicKey.from_public_bytes(key.public_key).verify(bytes(flipped), MESSAGE)
+
+
+def test_a_flipped_bit_in_key_or_message_is_refused(key, signature):
+    for position in range(32):
+        changed = bytearray(key.public_key)
+        changed[position] ^= 1
+        refused(public_key=bytes(changed), signature=signature)
+    for position in range(len(MESSAGE)):
+        message = bytearray(MESSAGE)
+        message[position] ^= 0x80
+        refused(public_key=key.public_key, signature=signature, message=bytes(message))
+
+
+def test_a_sealing_key_of_small_order_is_refused():
+    # u = 0, 1, -1 and their other encodings give a shared secret of zeros, known to everybody.
+    for u in (0, 1, P - 1, P, P + 1):
+        with pytest.raises(InvalidInput, match=r"crypto.public_key_invalid"):
+            SUITE.seal(b"secret", recipient=u.to_bytes(32, "little"), associated_data=b"")
+        with pytest.raises(InvalidInput, match=r"crypto.public_key_invalid"):
+            SUITE.verify_sealing_key(u.to_bytes(32, "little"))
+
+
+def test_a_real_sealing_key_is_accepted():
+    public_key = SUITE.sealing_key_from_seed(SEED).public_key
+    SUITE.verify_sealing_key(public_key)
+    SUITE.verify_signing_key(SUITE.signing_key_from_seed(SEED).public_key)
+    with pytest.raises(InvalidInput, match=r"crypto.public_key_invalid"):
+        SUITE.verify_sealing_key(public_key[:-1])
