@@ -23,7 +23,7 @@ from types import MappingProxyType
 
 from shuiqiao.base.errors import InvalidInput
 from shuiqiao.base.money import MAX_FEN, format_yuan
-from shuiqiao.credit.model import Grade, Words
+from shuiqiao.credit.model import Grade, Words, require_probability
 
 _FEN_PER_WAN_YUAN = 1_000_000
 
@@ -223,10 +223,10 @@ def _require_possible(request: LimitRequest) -> None:
     """Sums of records may be negative (returns), what a party states may not; nothing is beyond the national total."""
     stated = (request.requested_fen, request.arrears_owed_fen, request.other_debt_fen)
     summed = (request.annual_tax_fen or 0, request.annual_sales_fen or 0)
-    for amount_fen in (*stated, *summed):
-        if abs(amount_fen) > MAX_FEN or (amount_fen < 0 and amount_fen in stated):
-            raise InvalidInput("credit.limit_amount_invalid", f"{amount_fen} fen is no possible amount here")
-    if not 0 <= request.default_probability <= 1:
-        raise InvalidInput(
-            "credit.probability_invalid", f"probability {request.default_probability} is not between 0 and 1"
-        )
+    for least, amounts in ((0, stated), (-MAX_FEN, summed)):
+        for amount_fen in amounts:
+            if not least <= amount_fen <= MAX_FEN:
+                raise InvalidInput(
+                    "credit.limit_amount_invalid", f"{amount_fen} fen is not between {least} and {MAX_FEN}"
+                )
+    require_probability(request.default_probability)

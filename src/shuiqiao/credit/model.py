@@ -1,6 +1,6 @@
 """The frozen types of the credit room: features, models, scores, limits and prices.
 
-Nothing here computes. Money is int fen, rates and probabilities that leave the room are Decimal, points are int.
+Money is int fen, rates and probabilities that leave the room are Decimal, points are int.
 """
 
 from __future__ import annotations
@@ -8,6 +8,8 @@ from __future__ import annotations
 from dataclasses import dataclass
 from decimal import Decimal
 from enum import StrEnum
+
+from shuiqiao.base.errors import InvalidInput
 
 MICRO = 1_000_000
 """Feature values enter a scorecard as whole millionths, so that comparing them with cut points is exact."""
@@ -85,3 +87,9 @@ class Score:
     points: int
     default_probability: Decimal
     reasons: tuple[Reason, ...]
+
+
+def require_probability(probability: Decimal) -> None:
+    """Return if a number is a probability, else raise InvalidInput ``credit.probability_invalid``."""
+    if not probability.is_finite() or not 0 <= probability <= 1:
+        raise InvalidInput("credit.probability_invalid", f"probability {probability} is not between 0 and 1")

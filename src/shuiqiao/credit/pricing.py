@@ -19,7 +19,7 @@ from types import MappingProxyType
 
 from shuiqiao.base.errors import InvalidInput
 from shuiqiao.base.money import round_fen
-from shuiqiao.credit.model import Grade
+from shuiqiao.credit.model import Grade, require_probability
 
 MAX_GRID_RATES = 1_000
 """Most rates that are tried: a grid of 0.01 % over 10 % needs as many."""
@@ -93,14 +93,14 @@ class RatePoint:
 class Price:
     """The price and the record of how it came about. rate is None where no rate is profitable.
 
-    break_even_rate: the rate at which a loan that is taken up earns nothing. expected_profit_fen: of the whole limit,
+    break_even_rate: the rate at which a loan that is taken up earns nothing, None at certain default. expected_profit_fen: of the whole limit,
     a year, churn included. tried: every rate of the grid.
     """
 
     rate: Decimal | None
     churn: Decimal
     expected_profit_fen: int
-    break_even_rate: Decimal
+    break_even_rate: Decimal | None
     default_probability: Decimal
     limit_fen: int
     terms: PricingTerms
@@ -135,8 +135,7 @@ def compute_price(*, default_probability: Decimal, limit_fen: int, curve: ChurnC
 
     Raises InvalidInput ``credit.probability_invalid``, ``credit.rate_grid_invalid``.
     """
-    if not 0 <= default_probability < 1:
-        raise InvalidInput("credit.probability_invalid", f"probability {default_probability} is not in 0..1")
+    require_probability(default_probability)
     with localcontext(_CONTEXT):
         tried = tuple(
             _rate_point(rate, default_probability=default_probability, curve=curve, terms=terms)
@@ -149,7 +148,9 @@ def compute_price(*, default_probability: Decimal, limit_fen: int, curve: ChurnC
             rate=best.rate if profitable else None,
             churn=best.churn,
             expected_profit_fen=round_fen(best.profit * limit_fen) if profitable else 0,
-            break_even_rate=(cost / (1 - default_probability)).quantize(_SHARE_STEP),
+            break_even_rate=(cost / (1 - default_probability)).quantize(_SHARE_STEP)
+            if default_probability < 1
+            else None,
             default_probability=default_probability,
             limit_fen=limit_fen,
             terms=terms,

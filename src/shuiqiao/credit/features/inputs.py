@@ -10,8 +10,10 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 
 import pyarrow as pa
+import pyarrow.compute as pc
 
 from shuiqiao.base.errors import InvalidInput
+from shuiqiao.base.money import MAX_FEN
 from shuiqiao.credit.model import Need
 
 MAX_ROWS = 50_000_000
@@ -106,8 +108,9 @@ def granted_needs(tables: Mapping[str, pa.Table]) -> frozenset[Need]:
 def input_table(record_type: str, table: pa.Table | None) -> pa.Table:
     """Return exactly the declared columns of a record type, nulls for what is absent.
 
-    Raises InvalidInput ``credit.records_too_many`` beyond MAX_ROWS rows, ``credit.column_type_wrong`` where a column
-    cannot be read as its canonical type, ``credit.core_group_missing`` where the taxpayer column is absent.
+    Raises InvalidInput ``credit.records_too_many`` beyond MAX_ROWS rows, ``credit.core_group_missing`` where the taxpayer
+    column is absent, ``credit.column_type_wrong`` where a column cannot be read as its canonical type, and
+    ``credit.amount_out_of_range`` for integers beyond ±MAX_FEN.
     """
     schema = input_schema(record_type)
     if table is None:
@@ -118,7 +121,21 @@ def input_table(record_type: str, table: pa.Table | None) -> pa.Table:
         )
     if "uscc" not in table.column_names:
         raise InvalidInput("credit.core_group_missing", f"the table of {record_type} has no column uscc")
-    return pa.table([_column(record_type, table, field) for field in schema], schema=schema)
+    return pa.table(
+        [_bounded(record_type, _column(record_type, table, field), field) for field in schema], schema=schema
+    )
+
+
+def _bounded(record_type: str, column: pa.ChunkedArray | pa.Array, field: pa.Field) -> pa.ChunkedArray | pa.Array:
+    """Refuse amounts beyond any national total: sums and squares of the rest cannot overflow."""
+    if field.type == pa.int64():
+        extremes = pc.min_max(column).as_py()
+        if extremes["min"] is not None and max(-extremes["min"], extremes["max"]) > MAX_FEN:
+            raise InvalidInput(
+                "credit.amount_out_of_range",
+                f"{record_type}.{field.name} reaches from {extremes['min']} to {extremes['max']}, beyond ±{MAX_FEN}",
+            )
+    return column
 
 
 def _column(record_type: str, table: pa.Table, field: pa.Field) -> pa.ChunkedArray | pa.Array:
