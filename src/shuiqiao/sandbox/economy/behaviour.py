@@ -19,7 +19,7 @@ from shuiqiao.sandbox.economy.seeds import BoolArray, FloatArray, IntArray
 MEDIAN_INVOICES_PER_MONTH = 3.4
 """About a quarter of the real median, so that a demo stays short; tickets are larger instead."""
 _VOLUME_SPREAD = 1.15
-_SIZE_FROM_HEALTH = 0.45
+_SIZE_FROM_HEALTH = 0.40
 """Correlation of a firm's volume with the lasting part of its health."""
 _SMALL_SCALE_YUAN_PER_YEAR = 5_000_000
 _MAX_INVOICES_PER_MONTH = 400
@@ -86,13 +86,13 @@ def form_character(
         ticket_spread=float(np.clip(0.95 + 0.2 * draws[2], 0.4, 1.6)),
         customers=_count(volume * 36, 2.3, 0.55, draws[3]),
         suppliers=_count(volume * 36, 2.0, 0.50, draws[4]),
-        concentration=float(np.clip(0.95 - 0.26 * firm + 0.30 * draws[5], 0.2, 2.4)),
+        concentration=float(np.clip(0.95 - 0.34 * firm + 0.25 * draws[5], 0.2, 2.4)),
         loyalty_spread=float(np.exp(-0.5 - 0.35 * firm)),
         inside_share=0.12,
         buying=float(np.exp(0.6 * generator.standard_normal() - 0.1)),
         cost_ratio=float(trade.cost_ratio * np.exp(0.10 * draws[6] - 0.08 * firm)),
-        void_rate=float(_sigmoid(np.array(-2.50 - 0.50 * firm + 0.70 * draws[7]))),
-        red_rate=float(_sigmoid(np.array(-4.45 - 0.60 * firm + 0.9 * generator.standard_normal()))),
+        void_rate=float(_sigmoid(np.array(-2.55 - 0.60 * firm + 0.65 * draws[7]))),
+        red_rate=float(_sigmoid(np.array(-4.5 - 0.75 * firm + 0.9 * generator.standard_normal()))),
         kind=TaxpayerKind.SMALL_SCALE if small else TaxpayerKind.GENERAL,
     )
 
@@ -106,19 +106,19 @@ def make_plan(generator: np.random.Generator, *, character: Character, life: Hid
     months = np.arange(window.months)
     health = life.monthly
     season = INDUSTRIES[character.industry].swing * SEASON[(window.first_month + months) % MONTHS_PER_YEAR]
-    noise = float(generator.uniform(0.30, 0.60) * np.exp(-0.25 * life.firm)) * generator.standard_normal(window.months)
+    noise = float(generator.uniform(0.30, 0.60) * np.exp(-0.32 * life.firm)) * generator.standard_normal(window.months)
     # Health moves sales twice: at once by its level, and over time by its recent change.
     trend = 0.75 * (health - LASTING_SHARE**0.5 * life.firm) + 0.15 * health
     level = np.exp(season + noise + trend - 0.20)
-    quiet = _sigmoid(-3.0 - 1.05 * health)
+    quiet = _sigmoid(-3.1 - 1.15 * health)
     is_active = (months >= character.first_month) & (generator.random(window.months) >= quiet)
     habits = 0.5 * generator.standard_normal(3)
     return Plan(
         is_active=is_active,
         level=np.minimum(level, _MAX_INVOICES_PER_MONTH / character.volume),
-        late_filing=_sigmoid(-3.3 - 1.35 * health + habits[0]),
-        late_payment=_sigmoid(-3.4 - 1.35 * health + habits[1]),
-        violation=_sigmoid(-4.6 - 1.15 * health + habits[2]),
+        late_filing=_sigmoid(-3.2 - 1.55 * health + habits[0]),
+        late_payment=_sigmoid(-3.4 - 1.55 * health + habits[1]),
+        violation=_sigmoid(-4.6 - 1.30 * health + habits[2]),
     )
 
 

@@ -14,7 +14,7 @@ import numpy as np
 from shuiqiao.sandbox.economy.model import NEIGHBOURHOOD, HiddenLife
 from shuiqiao.sandbox.economy.seeds import FloatArray, Purpose, stream
 
-LASTING_SHARE = 0.60
+LASTING_SHARE = 0.70
 """w: share of the variance that does not change."""
 PERSISTENCE = 0.93
 """r: what remains of the drift after a month; half of a shock is gone after about ten months."""
