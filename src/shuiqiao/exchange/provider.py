@@ -287,7 +287,7 @@ class Provider:
                 "exchange.answer_lost", f"the ledger holds another answer to {message.request.hex()} than the one kept"
             )
         if row.outcome is not Outcome.DELIVERED:
-            self._store.save(replace(row, outcome=Outcome.DELIVERED, field_code=str(FieldCode.OK)))
+            self._store.mark_delivered(message.request)
         return row.answer
 
     def _submit_delivery(self, body: AccessDeliverBody, row: AskedRow) -> None:

@@ -171,6 +171,12 @@ class ProviderStore:
         with self._engine.begin() as connection:
             _replace(connection, row)
 
+    def mark_delivered(self, request: bytes) -> None:
+        """Note that the ledger holds the delivery of a kept answer."""
+        with self._engine.begin() as connection:
+            delivered = update(_asked).where(_asked.c.request == request).values(outcome=str(Outcome.DELIVERED))
+            connection.execute(delivered)
+
     def release(self, request: bytes) -> None:
         """Give back the place that a request took, because no answer was made."""
         with self._engine.begin() as connection:

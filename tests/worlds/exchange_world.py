@@ -1,0 +1,197 @@
+"""The consent world with a vault of tax records at the bureau and both banks ready to ask."""
+
+from __future__ import annotations
+
+import csv
+import random
+import sys
+from collections.abc import Iterable, Mapping
+from datetime import date, timedelta
+from pathlib import Path
+from typing import Any
+
+from shuiqiao.base.ids import MemberId, Uscc
+from shuiqiao.exchange.model import DataRequest
+from shuiqiao.exchange.provider import Provider
+from shuiqiao.exchange.recipient import Recipient, SentRequest
+from shuiqiao.exchange.store import ProviderStore, RecipientStore
+from shuiqiao.ledger.receipt import VerifiedReceipt, verify_receipt
+from shuiqiao.members.contract import MemberKeyRing
+from shuiqiao.vault.contract import batch_lookup, leaf_lookup
+from shuiqiao.vault.model import VaultSettings
+from shuiqiao.vault.service import Vault
+
+consent_world = sys.modules["consent_world"]
+BUREAU, BANK_A, BANK_B = consent_world.BUREAU, consent_world.BANK_A, consent_world.BANK_B
+TAXPAYER: Uscc = consent_world.TAXPAYER
+NEIGHBOUR = Uscc("91440300MA5NEIGHB1")
+INVOICES = 60
+NAME = "鹏城样例科技有限公司"
+
+
+def invoices(taxpayer: Uscc, *, first_number: int) -> Iterable[Mapping[str, Any]]:
+    """Sixty invoices over 2024 and 2025, about one every twelve days."""
+    draw = random.Random(taxpayer)
+    for number in range(INVOICES):
+        amount = draw.randrange(10_000, 9_000_000)
+        yield {
+            "uscc": taxpayer,
+            "invoice_no": f"{24_442_000_000_000_000_000 + first_number + number:020d}",
+            "issue_date": (date(2024, 1, 3) + timedelta(days=12 * number)).isoformat(),
+            "status": "valid",
+            "is_red_letter": "false",
+            "amount_fen": amount,
+            "tax_fen": amount * 13 // 100,
+            "total_fen": amount + amount * 13 // 100,
+            "counterparty_id": f"9144030000000{draw.randrange(10_000):05d}",
+        }
+
+
+def write_csv(path: Path, rows: Iterable[Mapping[str, Any]]) -> Path:
+    """Rows as a CSV file under canonical names."""
+    rows = list(rows)
+    with path.open("w", encoding="utf-8", newline="") as file:
+        writer = csv.DictWriter(file, list(rows[0]))
+        writer.writeheader()
+        writer.writerows(rows)
+    return path
+
+
+class ExchangeWorld(consent_world.ConsentWorld):
+    """A bureau with records, two banks with questions."""
+
+    def __init__(self, folder: Path, suite_name: str) -> None:
+        super().__init__(folder, suite_name)
+        self.folder = folder
+        self.vault = self.open_vault(folder / "vault")
+        self.ingest(
+            {
+                "invoice_issued": self._invoices(),
+                "tax_credit_grade": self._grades(),
+                "registration": self._registrations(),
+            }
+        )
+        self.provider_store = ProviderStore(self.databases[BUREAU])
+        self.provider = self.provider_with(self.vault)
+        self.recipient_stores = {name: RecipientStore(self.databases[name]) for name in (BANK_A, BANK_B)}
+        self.banks = {name: self.recipient(name) for name in (BANK_A, BANK_B)}
+
+    def open_vault(self, folder: Path) -> Vault:
+        """A vault of small batches in one process."""
+        return Vault.open(
+            folder,
+            suite=self.suite,
+            catalogue=self.catalogue,
+            clock=self.clock,
+            entropy=self.entropy,
+            settings=VaultSettings(batch_depth=5, workers=0),
+        )
+
+    def ingest(self, rows_of: Mapping[str, Iterable[Mapping[str, Any]]], *, vault: Vault | None = None) -> None:
+        """Take records in through files, as a bureau does."""
+        for type_id, rows in rows_of.items():
+            path = write_csv(self.folder / f"{type_id}-{len(list(self.folder.iterdir()))}.csv", rows)
+            report = (vault or self.vault).ingest(
+                [path], anchor=self.submitters[BUREAU], record_type=self.catalogue.get(type_id)
+            )
+            assert report.records_quarantined == 0, report.report.read_text()
+
+    def _invoices(self) -> list[Mapping[str, Any]]:
+        return [*invoices(TAXPAYER, first_number=0), *invoices(NEIGHBOUR, first_number=1000)]
+
+    def _grades(self) -> list[Mapping[str, Any]]:
+        return [
+            {"uscc": taxpayer, "year": year, "grade": grade}
+            for taxpayer, grade in ((TAXPAYER, "A"), (NEIGHBOUR, "C"))
+            for year in (2023, 2024, 2025)
+        ]
+
+    def _registrations(self) -> list[Mapping[str, Any]]:
+        return [
+            {
+                "uscc": taxpayer,
+                "taxpayer_name": NAME,
+                "status": "normal",
+                "industry_code": "C3911",
+                "province_code": "44",
+                "registered_on": "2015-06-01",
+            }
+            for taxpayer in (TAXPAYER, NEIGHBOUR)
+        ]
+
+    def provider_with(self, vault: Any) -> Provider:
+        """The bureau's answering service over a vault."""
+        return Provider(
+            submitter=self.submitters[BUREAU],
+            store=self.provider_store,
+            desk=self.desk,
+            vault=vault,
+            key=self.signing[BUREAU],
+            suite=self.suite,
+            catalogue=self.catalogue,
+            entropy=self.entropy,
+        )
+
+    def recipient(self, member: MemberId) -> Recipient:
+        """A bank's asking service."""
+        return Recipient(
+            submitter=self.submitters[member],
+            store=self.recipient_stores[member],
+            consents=self.files[member],
+            key=self.signing[member],
+            sealing_key=self.sealing[member],
+            suite=self.suite,
+            catalogue=self.catalogue,
+            entropy=self.entropy,
+        )
+
+    def wanted(self, consent: bytes, **changes: Any) -> DataRequest:
+        """All that the usual consent grants, with changes."""
+        fields: dict[str, Any] = {
+            "consent": consent,
+            "items": {"invoice_issued@1": ["core", "amounts"], "tax_credit_grade@1": ["core"]},
+            "period_from": date(2024, 1, 1),
+            "period_to": date(2025, 12, 31),
+        }
+        return DataRequest(**(fields | changes))
+
+    def asked(self, consent: bytes, *, bank: MemberId = BANK_A, **changes: Any) -> SentRequest:
+        """A request on the ledger."""
+        return self.banks[bank].request(self.wanted(consent, **changes))
+
+    def entry(self, request: bytes) -> dict[str, Any]:
+        """A request as the ledger knows it."""
+        return self.ledger.state().get(f"exchange/request/{request.hex()}")
+
+    def receipt_of_anchor(self, batch: bytes) -> VerifiedReceipt:
+        """The verified receipt of a batch's anchor.commit."""
+        index = 0
+        for block in self.ledger.blocks(from_height=1):
+            for offset, raw in enumerate(block.transactions):
+                tx = self.submitters[BUREAU].decode(raw)
+                if tx.kind == "anchor.commit" and tx.body.batch == batch:
+                    index = block.first_index + offset
+        return verify_receipt(
+            self.ledger.receipt(index),
+            parameters=self.parameters,
+            kinds=self.kinds,
+            key_ring=MemberKeyRing(),
+            suite=self.suite,
+        )
+
+    def facts(self) -> dict[str, Any]:
+        """What an accusation is judged by."""
+        state = self.ledger.state()
+        return {
+            "provider_key": self.signing[BUREAU].public_key,
+            "network": self.network,
+            "batch_of": batch_lookup(state),
+            "status_of": leaf_lookup(state),
+            "suite": self.suite,
+            "catalogue": self.catalogue,
+        }
+
+    def close(self) -> None:
+        """Release files and threads."""
+        self.vault.close()
+        super().close()
