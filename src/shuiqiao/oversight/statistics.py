@@ -52,13 +52,14 @@ class AmountTotals:
     problems: tuple[str, ...]
 
 
-def transactions(engine: LedgerEngine, *, kinds: KindTable) -> Iterator[Transaction]:
-    """Iterate over every accepted transaction in order, decoded."""
+def indexed_transactions(engine: LedgerEngine, *, kinds: KindTable) -> Iterator[tuple[int, Transaction]]:
+    """Iterate over (leaf index, transaction) of everything accepted, in order, decoded."""
     parameters = engine.parameters
     suite = get_suite(parameters.suite)
     for block in engine.blocks(from_height=1):
-        for raw in block.transactions:
-            yield decode_transaction(raw, kinds=kinds, network=parameters.network, suite=suite)
+        for place, raw in enumerate(block.transactions):
+            tx = decode_transaction(raw, kinds=kinds, network=parameters.network, suite=suite)
+            yield block.first_index + place, tx
 
 
 def outcome_statistics(engine: LedgerEngine, *, kinds: KindTable) -> OutcomeStatistics:
@@ -70,7 +71,7 @@ def outcome_statistics(engine: LedgerEngine, *, kinds: KindTable) -> OutcomeStat
         "bank": Counter(),
     }
     by_kind: Counter[str] = Counter()
-    for tx in transactions(engine, kinds=kinds):
+    for _, tx in indexed_transactions(engine, kinds=kinds):
         by_kind[tx.kind] += 1
         if isinstance(tx.body, DecisionRecordBody):
             body = tx.body
@@ -95,7 +96,7 @@ def check_amounts(
     """
     network = engine.parameters.network
     total, checked, problems = 0, 0, []
-    for tx in transactions(engine, kinds=kinds):
+    for _, tx in indexed_transactions(engine, kinds=kinds):
         body = tx.body
         if not isinstance(body, DecisionRecordBody):
             continue

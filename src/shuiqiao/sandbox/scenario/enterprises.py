@@ -58,16 +58,18 @@ class EnterpriseOwner:
 
         Raises what bureau and ledger refuse with.
         """
-        granted, artefact = self._grant(wish)
+        artefact, granted = self.signed(wish)
         if bank is not None:
             bank.sync()
             bank.consent_file.receive(artefact)
         return granted
 
-    def _grant(self, wish: Wish) -> tuple[GrantedConsent, bytes]:
+    def signed(self, wish: Wish) -> tuple[bytes, GrantedConsent]:
+        """Sign a consent, hand it to the bureau, and return the artefact's bytes with the grant."""
         now_ms = self._bureau.surroundings.clock.now_ms()
         submission = self.enterprise.submission(self._terms(wish, now_ms=now_ms), now_ms=now_ms)
-        return self._bureau.consent_desk.receive(submission), submission.artefact
+        granted = self._bureau.consent_desk.receive(submission)
+        return submission.artefact, granted
 
     def _terms(self, wish: Wish, *, now_ms: int) -> ConsentTerms:
         is_development = wish.purpose is Purpose.MODEL_DEVELOPMENT
