@@ -17,7 +17,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from functools import lru_cache
-from typing import TYPE_CHECKING, Protocol
+from typing import TYPE_CHECKING, NamedTuple, Protocol
 
 from shuiqiao.base.clock import MS_PER_HOUR
 from shuiqiao.base.errors import Conflict, Denied, IntegrityError, InvalidInput, ShuiqiaoError
@@ -82,8 +82,7 @@ class Outcome:
     """The contract's own error behind a ``ledger.contract_failed``: a defect somebody must look at."""
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class ReplayRecord:
+class ReplayRecord(NamedTuple):
     """An accepted (author, id) that the replay index must now remember."""
 
     author: MemberId
@@ -216,8 +215,10 @@ class StateMachine:
         if not kind.relayable and author_key not in keys:
             raise Denied("ledger.author_unsigned", f"{tx.author} must be among the signers of {tx.kind}")
         by_key_id = {self._key_id(key): key for key in keys}
-        _require_same_key_ids(tx, required=by_key_id.keys())
-        return tuple(by_key_id[signature.key_id] for signature in tx.signatures)
+        present = [signature.key_id for signature in tx.signatures]
+        if len(present) != len(by_key_id) or not by_key_id.keys() >= set(present):
+            raise _wrong_signers(tx, required=set(by_key_id), present=set(present))
+        return tuple([by_key_id[key_id] for key_id in present])
 
     def _require_signatures(self, candidate: Candidate, state: StateView) -> None:
         """Require every required key's signature, verifying those that were not proven ahead [LEDGER-SIGN-2]."""
@@ -284,15 +285,11 @@ def _require_open_gates(tx: Transaction, kind: Kind, state: StateView) -> None:
         raise Denied("ledger.member_suspended", f"{tx.author} is suspended; {tx.kind} is not accepted from it")
 
 
-def _require_same_key_ids(tx: Transaction, *, required: Iterable[bytes]) -> None:
-    present = {signature.key_id for signature in tx.signatures}
-    wanted = set(required)
-    if present == wanted:
-        return
-    if missing := sorted(wanted - present):
-        raise Denied("ledger.signature_missing", f"{tx.kind} must also be signed by key {missing[0].hex()}")
-    extra = min(present - wanted)
-    raise InvalidInput("ledger.signature_unexpected", f"{tx.kind} must not be signed by key {extra.hex()}")
+def _wrong_signers(tx: Transaction, *, required: set[bytes], present: set[bytes]) -> ShuiqiaoError:
+    if missing := sorted(required - present):
+        return Denied("ledger.signature_missing", f"{tx.kind} must also be signed by key {missing[0].hex()}")
+    extra = min(present - required)
+    return InvalidInput("ledger.signature_unexpected", f"{tx.kind} must not be signed by key {extra.hex()}")
 
 
 def _contract_failed(tx: Transaction, error: Exception) -> InvalidInput:

@@ -74,10 +74,9 @@ class OverlayState:
 
     def get(self, key: str) -> Any:
         """Return the value of a key, or None if absent; raises ValueError for what cannot be a key."""
-        for layer in (self._pending, self._writes):
-            if key in layer:
-                data = layer[key]
-                return None if data is None else decode_cbor(data)
+        if key in self._pending or key in self._writes:
+            data = self._pending[key] if key in self._pending else self._writes[key]
+            return None if data is None else decode_cbor(data)
         _require_key(key)
         try:
             return self._base.get(key)

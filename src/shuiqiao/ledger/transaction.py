@@ -14,14 +14,14 @@ transaction is timely and allowed, is decided by ``machine``; signatures are che
 
 from __future__ import annotations
 
-import re
 from collections.abc import Collection, Sequence
 from dataclasses import dataclass
 from functools import lru_cache
-from typing import Any
+from typing import Annotated, Any
 
 import cbor2
 import msgspec
+from msgspec import Meta
 
 from shuiqiao.base.encoding import decode_cbor, encode_cbor
 from shuiqiao.base.errors import InvalidInput
@@ -40,11 +40,24 @@ MAX_TIME_MS = 2**53 - 1
 
 _ENVELOPE_HEAD = b"\xd8\x62\x84\x40\xa0"
 _SIG_STRUCTURE_HEAD = b"\x85\x69Signature\x40"
-_MEMBER = re.compile(r"[a-z][a-z0-9-]{1,31}")
-_PAYLOAD_KEYS = ("id", "body", "kind", "author", "network", "version", "valid_until")
 _SCALARS = frozenset({int, str, bytes, bool, type(None)})
 _INLINE_LENGTH = 24
 _MIN_TWO_BYTE_LENGTH = 256
+
+
+class _Payload(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    """The payload's fields in the order of deterministic CBOR; the body is judged by its kind."""
+
+    id: Annotated[bytes, Meta(min_length=ID_BYTES, max_length=ID_BYTES)]
+    body: dict[str, Any]
+    kind: str
+    author: Annotated[str, Meta(pattern=r"^[a-z][a-z0-9-]{1,31}\Z")]
+    network: Annotated[bytes, Meta(min_length=NETWORK_BYTES, max_length=NETWORK_BYTES)]
+    version: int
+    valid_until: Annotated[int, Meta(ge=0, le=MAX_TIME_MS)]
+
+
+_PAYLOAD_KEYS = _Payload.__struct_fields__
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -122,23 +135,23 @@ def decode_transaction(raw: bytes, *, kinds: KindTable, network: bytes, suite: C
     payload_bytes, position = _split_payload(raw)
     signatures = _split_signatures(raw, position=position, algorithm=suite.cose_algorithm)
     payload = _decode_payload(payload_bytes)
-    if payload["network"] != network:
+    if payload.network != network:
         raise InvalidInput(
             "ledger.tx_foreign_network",
-            f"the transaction is for network {payload['network'].hex()[:16]}, this is {network.hex()[:16]}",
+            f"the transaction is for network {payload.network.hex()[:16]}, this is {network.hex()[:16]}",
         )
-    kind = kinds.get(payload["kind"], payload["version"])
+    kind = kinds.get(payload.kind, payload.version)
     return Transaction(
         raw=raw,
         payload_bytes=payload_bytes,
         body_protected=b"",
-        network=payload["network"],
+        network=payload.network,
         kind=kind.name,
         version=kind.version,
-        id=payload["id"],
-        author=MemberId(payload["author"]),
-        valid_until_ms=payload["valid_until"],
-        body=kinds.decode_body(kind, payload["body"]),
+        id=payload.id,
+        author=MemberId(payload.author),
+        valid_until_ms=payload.valid_until,
+        body=kinds.decode_body(kind, payload.body),
         signatures=signatures,
     )
 
@@ -176,7 +189,7 @@ def _split_payload(raw: bytes) -> tuple[bytes, int]:
 def _split_signatures(raw: bytes, *, position: int, algorithm: int) -> tuple[Signature, ...]:
     """Return the signatures, comparing every byte around kid and signature with the suite's one form [LEDGER-TX-1]."""
     first, count = _read_head(raw, position, major=0x80)
-    before, after = _signer_template(algorithm)
+    before, head, after = _signer_template(algorithm)
     size = len(before) + KEY_ID_BYTES + len(after) + SIGNATURE_BYTES
     if not 1 <= count <= MAX_SIGNATURES or first + count * size != len(raw):
         raise _signature_fault(raw, algorithm=algorithm)
@@ -185,15 +198,14 @@ def _split_signatures(raw: bytes, *, position: int, algorithm: int) -> tuple[Sig
     for start in range(first, len(raw), size):
         key_start = start + len(before)
         key_end = key_start + KEY_ID_BYTES
-        key_id = raw[key_start:key_end]
-        if raw[start:key_start] != before or raw[key_end : key_end + len(after)] != after:
+        if not raw.startswith(before, start) or not raw.startswith(after, key_end):
             raise _signature_fault(raw, algorithm=algorithm)
+        key_id = raw[key_start:key_end]
         if key_id <= previous:
             raise _malformed("its signatures are not in strictly ascending order of kid")
         previous = key_id
-        protected = _protected_head(algorithm) + key_id
         signature = raw[key_end + len(after) : start + size]
-        signatures.append(Signature(key_id=key_id, signature=signature, protected=protected))
+        signatures.append(Signature(key_id=key_id, signature=signature, protected=head + key_id))
     return tuple(signatures)
 
 
@@ -204,10 +216,11 @@ def _protected_head(algorithm: int) -> bytes:
 
 
 @lru_cache(maxsize=8)
-def _signer_template(algorithm: int) -> tuple[bytes, bytes]:
-    """Return the fixed bytes of one signer before its kid, and those between its kid and its signature."""
+def _signer_template(algorithm: int) -> tuple[bytes, bytes, bytes]:
+    """Return one signer's fixed bytes before its kid, the end of these that is protected, and those after its kid."""
     head = _protected_head(algorithm)
-    return b"\x83" + _bytes_head(len(head) + KEY_ID_BYTES) + head, b"\xa0" + _bytes_head(SIGNATURE_BYTES)
+    before = b"\x83" + _bytes_head(len(head) + KEY_ID_BYTES) + head
+    return before, head, b"\xa0" + _bytes_head(SIGNATURE_BYTES)
 
 
 def _signature_fault(raw: bytes, *, algorithm: int) -> InvalidInput:
@@ -228,54 +241,35 @@ def _first_algorithm(raw: bytes) -> int | None:
     return algorithm if type(algorithm) is int else None
 
 
-def _decode_payload(data: bytes) -> dict[str, Any]:
-    payload = _decode_deterministic(data)
-    if type(payload) is not dict or tuple(payload) != _PAYLOAD_KEYS:
-        raise _malformed(f"its payload is not a map of exactly {', '.join(_PAYLOAD_KEYS)}")
-    is_typed = (
-        type(payload["id"]) is bytes
-        and len(payload["id"]) == ID_BYTES
-        and type(payload["network"]) is bytes
-        and len(payload["network"]) == NETWORK_BYTES
-        and type(payload["kind"]) is str
-        and type(payload["version"]) is int
-        and type(payload["body"]) is dict
-        and type(payload["valid_until"]) is int
-        and 0 <= payload["valid_until"] <= MAX_TIME_MS
-        and type(payload["author"]) is str
-        and _MEMBER.fullmatch(payload["author"]) is not None
-    )
-    if not is_typed:
-        raise _malformed("a field of its payload has the wrong type or length")
-    return payload
-
-
-def _decode_deterministic(data: bytes) -> Any:
-    """Decode bytes, refusing every form but the deterministic one [LEDGER-TX-5].
+def _decode_payload(data: bytes) -> _Payload:
+    """Return the payload, refusing every encoding but the deterministic one [LEDGER-TX-5].
 
     Encoding again without sorting proves shortest heads, definite lengths, no repeated key, no tag and no trailing
-    byte; the walk proves the order of keys and that only ledger types occur. Together they are exactly the comparison
-    with the sorted form, at half its cost.
+    byte; the names in their order and the walk over the body prove the order of keys and that only ledger types occur.
+    Together they are exactly the comparison with the sorted form, at half its cost.
     """
     try:
-        value = cbor2.loads(
+        payload = cbor2.loads(
             data, max_depth=MAX_NESTING, allow_indefinite=False, allow_duplicate_keys=False, strict_hashable_types=True
         )
-        is_deterministic = _is_plain(value) and cbor2.dumps(value) == data
     except Exception as error:  # the decoder raises a dozen kinds on hostile input
         raise _malformed(f"its payload is not well-formed CBOR: {error}") from error
-    if not is_deterministic:
+    if type(payload) is not dict or tuple(payload) != _PAYLOAD_KEYS:
+        raise _malformed(f"its payload is not a map of exactly {', '.join(_PAYLOAD_KEYS)}, in this order")
+    if not _is_plain(payload["body"]) or cbor2.dumps(payload) != data:
         raise _malformed("its payload is not deterministic CBOR of maps, lists, text, bytes and integers")
-    return value
+    try:
+        return msgspec.convert(payload, _Payload, strict=True, builtin_types=(bytes,))
+    except msgspec.ValidationError as error:
+        raise _malformed(f"a field of its payload is not allowed: {error}") from error
 
 
 def _is_plain(value: Any) -> bool:
     """Return whether a decoded value holds ledger types only, its map keys being text in deterministic order."""
-    if type(value) is dict:
+    kind = type(value)
+    if kind is dict:
         return _is_sorted(tuple(value)) and _are_plain(value.values())
-    if type(value) is list:
-        return _are_plain(value)
-    return type(value) in _SCALARS
+    return kind in _SCALARS or (kind is list and _are_plain(value))
 
 
 def _are_plain(values: Collection[Any]) -> bool:
