@@ -81,7 +81,7 @@ def seal_answer(
 
     recipient_key: the bank's raw sealing key. key: the provider's signing key.
     """
-    bound = _bound(message, network)
+    bound = associated_data(message, network=network)
     sealed = suite.seal(encode_cbor(to_plain(content)), recipient=recipient_key, associated_data=bound)
     body = SealedAnswer(
         request=message.request,
@@ -120,7 +120,7 @@ def open_answer(
             f"an answer by {body.sender} to {body.receiver} on request {body.request.hex()} came for "
             f"request {message.request.hex()} of {message.sender}",
         )
-    plaintext = sealing_key.open_sealed(body.sealed, associated_data=_bound(message, network))
+    plaintext = sealing_key.open_sealed(body.sealed, associated_data=associated_data(message, network=network))
     return _content(plaintext), suite.digest(body.sealed)
 
 
@@ -132,8 +132,8 @@ def _content(plaintext: bytes) -> AnswerContent:
         raise InvalidInput("exchange.answer_malformed", f"the content of the answer: {error}") from error
 
 
-def _bound(message: RequestMessage, network: bytes) -> bytes:
-    """Return the associated data of the answer to a request."""
+def associated_data(message: RequestMessage, *, network: bytes) -> bytes:
+    """Return what the seal of the answer to a request is bound to [EXCHANGE-10]."""
     return encode_cbor(
         {
             "network": network,

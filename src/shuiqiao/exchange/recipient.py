@@ -131,16 +131,18 @@ class Recipient:
         return received
 
     def load(self, request: bytes) -> ReceivedData:
-        """Return kept data, its proofs verified again; raises Denied ``exchange.data_absent`` once it is erased.
+        """Return kept data, its proofs verified again.
 
-        Raises Conflict ``vault.batch_erased`` where its batch was erased since. A record superseded since is still
-        returned: it is what the bank knew then.
+        Raises Denied ``exchange.data_life_over`` once it is erased, ``exchange.data_absent`` if it never came; Conflict
+        ``vault.batch_erased`` where its batch was erased since. A record superseded since is still returned: it is
+        what the bank knew then.
         """
+        asked = self._asked(request)
         kept = self._store.received(request)
         if kept is None:
             raise Denied("exchange.data_absent", f"nothing is kept for request {request.hex()}")
         content = AnswerContent(manifest=kept.manifest, disclosure=kept.disclosure)
-        return self._verify(content, self._own_message(self._asked(request)), entry_index=None, is_kept=True)
+        return self._verify(content, self._own_message(asked), entry_index=None, is_kept=True)
 
     def erase_expired(self) -> list[ErasureRow]:
         """Destroy every answer whose data life has ended; the local log keeps that it was there [EXCHANGE-15]."""

@@ -1,0 +1,86 @@
+"""[EXCHANGE-15]: what a bank received is gone at the end of its data life, and the bank can say when."""
+
+from __future__ import annotations
+
+import pytest
+from sqlalchemy import text
+
+from shuiqiao.base.clock import MS_PER_DAY
+from shuiqiao.base.errors import Denied
+from shuiqiao.base.ids import MemberId
+
+BANK_A = MemberId("bank-a")
+MARK = b"91440300MA5EXAMPL1"
+
+
+@pytest.fixture
+def bank(world):
+    return world.banks[BANK_A]
+
+
+def received(world, **changes):
+    sent = world.asked(world.granted(**changes))
+    answer = world.provider.answer(sent.message)
+    world.banks[BANK_A].receive(sent.request, answer)
+    return sent.request, answer
+
+
+def rows_with_mark(world):
+    """How often the taxpayer's number stands in the file of received data, free pages and all."""
+    world.databases[BANK_A].dispose()
+    return (world.folder / "bank-a.db").read_bytes().count(MARK)
+
+
+def test_kept_data_is_proven_again_each_time_it_is_read(world, bank):
+    request, _ = received(world)
+    assert bank.load(request).records.record_count == 62
+
+
+def test_data_is_erased_when_its_life_ends_and_not_a_moment_before(world, bank):
+    request, _ = received(world, data_life_days=3)
+    world.clock.advance(3 * MS_PER_DAY - 1)
+    assert request not in {row.request for row in bank.erase_expired()}
+    assert bank.load(request).records.record_count == 62
+    world.clock.advance(1)
+    (erased,) = [row for row in bank.erase_expired() if row.request == request]
+    assert erased.erased_ms - erased.received_ms == 3 * MS_PER_DAY
+    assert erased.bytes > 1_000
+    with pytest.raises(Denied, match=r"^exchange\.data_life_over"):
+        bank.load(request)
+    assert erased in world.recipient_stores[BANK_A].erasures()
+
+
+def test_erased_data_does_not_come_back_with_an_old_answer(world, bank):
+    request, answer = received(world, data_life_days=1)
+    world.clock.advance(MS_PER_DAY)
+    bank.erase_expired()
+    with pytest.raises(Denied, match=r"^exchange\.data_life_over"):
+        bank.receive(request, answer)
+
+
+def test_receiving_again_does_not_prolong_the_life(world, bank):
+    request, answer = received(world, data_life_days=2)
+    world.clock.advance(MS_PER_DAY)
+    bank.receive(request, answer)
+    world.clock.advance(MS_PER_DAY)
+    assert request in {row.request for row in bank.erase_expired()}
+
+
+def forget_artefacts(world):
+    """The bank's file of artefacts holds the number too; it is not what this test is about."""
+    with world.databases[BANK_A].begin() as connection:
+        connection.execute(text("PRAGMA secure_delete=ON"))
+        connection.execute(text("DELETE FROM consent_artefact"))
+
+
+def test_the_bytes_are_gone_from_the_database_file(world, bank):
+    world.clock.advance(400 * MS_PER_DAY)
+    bank.erase_expired()
+    forget_artefacts(world)
+    before = rows_with_mark(world)
+    received(world, data_life_days=1)
+    forget_artefacts(world)
+    assert rows_with_mark(world) > before
+    world.clock.advance(MS_PER_DAY)
+    bank.erase_expired()
+    assert rows_with_mark(world) == before

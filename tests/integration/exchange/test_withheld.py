@@ -1,0 +1,209 @@
+"""[EXCHANGE-12] [EXCHANGE-16]: a record left out is seen at once, or proven afterwards."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from datetime import date
+
+import msgspec
+import pytest
+
+from shuiqiao.base.clock import MS_PER_DAY
+from shuiqiao.base.errors import IntegrityError, InvalidInput
+from shuiqiao.base.ids import MemberId, Uscc
+from shuiqiao.exchange.accusation import WithheldEvidence, prove_withheld
+from shuiqiao.exchange.manifest import encode_manifest
+from shuiqiao.vault import service
+from shuiqiao.vault.model import ErasureReason, LeafRef
+
+BUREAU, BANK_A = MemberId("bureau"), MemberId("bank-a")
+TAXPAYER, NEIGHBOUR = Uscc("91440300MA5EXAMPL1"), Uscc("91440300MA5NEIGHB1")
+ISSUED = "invoice_issued@1"
+
+
+class Withholds:
+    """A vault whose keeper leaves one invoice out of what is sent; ``lies`` also of what is counted."""
+
+    def __init__(self, world, leaf, *, lies):
+        self._world, self._leaf, self._lies = world, leaf, lies
+
+    def disclose(self, *, uscc, groups, period_from, period_to):
+        return self._honest_without_leaf(uscc, groups, period_from, period_to)
+
+    def count_live(self, **scope):
+        counts = dict(self._world.vault.count_live(**scope))
+        if self._lies and scope["type_id"] == ISSUED:
+            counts["2024-01"] -= 1
+        return counts
+
+    def live_leaves(self, **scope):
+        leaves = self._world.vault.live_leaves(**scope)
+        return [leaf for leaf in leaves if leaf != self._leaf] if self._lies else leaves
+
+    def _honest_without_leaf(self, uscc, groups, period_from, period_to):
+        """Run the vault's own code over an index with the record hidden: whoever keeps a vault can do that."""
+        honest = service.live_entries
+
+        def hiding(view, record_type, **scope):
+            return [
+                entry
+                for entry in honest(view, record_type, **scope)
+                if LeafRef(batch=view.batch(entry.batch).id, index=entry.index) != self._leaf
+            ]
+
+        service.live_entries = hiding
+        try:
+            return self._world.vault.disclose(uscc=uscc, groups=groups, period_from=period_from, period_to=period_to)
+        finally:
+            service.live_entries = honest
+
+
+def january_invoice(world):
+    wanted = world.wanted(bytes(16))
+    leaves = world.vault.live_leaves(
+        uscc=TAXPAYER, type_id=ISSUED, period_from=wanted.period_from, period_to=wanted.period_to
+    )
+    return leaves[0]
+
+
+def answered_without(world, leaf, *, lies):
+    sent = world.asked(world.granted())
+    return sent, world.provider_with(Withholds(world, leaf, lies=lies)).answer(sent.message)
+
+
+@pytest.fixture
+def lied(world):
+    """A consistent lie: the bank accepted an answer and a manifest that both lack one invoice."""
+    leaf = january_invoice(world)
+    sent, answer = answered_without(world, leaf, lies=True)
+    return leaf, world.banks[BANK_A].receive(sent.request, answer)
+
+
+def evidence_of(world, received, leaf, *, groups=("core",)):
+    opened = next(entry for entry in received.disclosure.types if entry.standard == ISSUED)
+    delivered = [LeafRef(batch=part.batch, index=index) for part in opened.openings for index in part.indexes.tolist()]
+    return WithheldEvidence(
+        manifest=received.manifest_bytes,
+        delivered=delivered,
+        record=world.vault.prove_record(leaf, groups=groups),
+        anchor=world.receipt_of_anchor(leaf.batch),
+    )
+
+
+def test_a_record_missing_from_the_answer_is_seen_at_once(world):
+    """[EXCHANGE-12]"""
+    sent, answer = answered_without(world, january_invoice(world), lies=False)
+    with pytest.raises(IntegrityError) as refusal:
+        world.banks[BANK_A].receive(sent.request, answer)
+    assert refusal.value.code == "exchange.record_withheld"
+    assert "invoice_issued@1 in 2024-01: the signed manifest counts 3 records, 2 were received" in refusal.value.message
+    assert world.entry(sent.request)["status"] == "delivered"
+    assert world.recipient_stores[BANK_A].received(sent.request) is None
+
+
+def test_a_consistent_lie_is_proven_afterwards(world, lied):
+    """[EXCHANGE-16]"""
+    leaf, received = lied
+    accusation = prove_withheld(evidence_of(world, received, leaf), **world.facts())
+    assert (accusation.provider, accusation.type_id, accusation.month) == (BUREAU, ISSUED, "2024-01")
+    assert (accusation.counted, accusation.batch, accusation.index) == (2, leaf.batch, leaf.index)
+    assert (accusation.request, accusation.consent) == (received.request, received.artefact.consent)
+    assert accusation.anchored_index < accusation.as_of_size
+
+
+def unproven(world, evidence, reason, **changes):
+    with pytest.raises(IntegrityError, match=rf"^exchange\.accusation_unproven.*{reason}"):
+        prove_withheld(evidence, **(world.facts() | changes))
+
+
+def test_an_honest_provider_is_not_accused(world):
+    leaf = january_invoice(world)
+    sent = world.asked(world.granted())
+    received = world.banks[BANK_A].receive(sent.request, world.provider.answer(sent.message))
+    unproven(world, evidence_of(world, received, leaf), "was delivered")
+
+
+def test_an_accuser_cannot_hide_what_was_delivered(world, lied):
+    leaf, received = lied
+    evidence = evidence_of(world, received, leaf)
+    for delivered in (evidence.delivered[1:], [], [*evidence.delivered, leaf]):
+        unproven(world, replace(evidence, delivered=delivered), "not those the manifest fixes")
+
+
+def test_a_record_of_another_taxpayer_accuses_nobody(world, lied):
+    _, received = lied
+    wanted = world.wanted(bytes(16))
+    other = world.vault.live_leaves(
+        uscc=NEIGHBOUR, type_id=ISSUED, period_from=wanted.period_from, period_to=wanted.period_to
+    )[0]
+    unproven(world, evidence_of(world, received, other), "another taxpayer")
+
+
+def test_a_record_outside_type_or_period_accuses_nobody(world):
+    leaf = january_invoice(world)
+    sent = world.asked(world.granted(), period_from=date(2024, 2, 1))
+    received = world.banks[BANK_A].receive(sent.request, world.provider.answer(sent.message))
+    unproven(world, evidence_of(world, received, leaf), "the record is of 2024-01-")
+    items = {"tax_credit_grade@1": ["core"]}
+    sent = world.asked(world.granted(items=items), items=items)
+    only_grades = world.banks[BANK_A].receive(sent.request, world.provider.answer(sent.message))
+    evidence = replace(evidence_of(world, received, leaf), manifest=only_grades.manifest_bytes)
+    unproven(world, evidence, "does not speak for invoice_issued@1")
+
+
+def test_a_record_that_does_not_show_whose_it_is_accuses_nobody(world, lied):
+    leaf, received = lied
+    unproven(world, evidence_of(world, received, leaf, groups=("amounts",)), "does not show its group core")
+
+
+def test_a_record_anchored_after_the_manifest_accuses_nobody(world, lied):
+    _, received = lied
+    late = {
+        "uscc": TAXPAYER, "invoice_no": "24442000000000099999", "issue_date": "2024-01-30", "status": "valid",
+        "is_red_letter": "false", "amount_fen": 100, "tax_fen": 13, "total_fen": 113, "counterparty_id": "9144",
+    }  # fmt: skip
+    before = set(world.vault.live_leaves(uscc=TAXPAYER, type_id=ISSUED, **january()))
+    world.ingest({"invoice_issued": [late]})
+    (leaf,) = set(world.vault.live_leaves(uscc=TAXPAYER, type_id=ISSUED, **january())) - before
+    unproven(world, evidence_of(world, received, leaf), "as of size")
+    world.vault.erase(leaf.batch, [leaf.index], reason=ErasureReason.LEGAL_ORDER, anchor=world.submitters[BUREAU])
+
+
+def january():
+    return {"period_from": date(2024, 1, 1), "period_to": date(2024, 1, 31)}
+
+
+def test_a_receipt_of_another_batch_accuses_nobody(world, lied):
+    leaf, received = lied
+    evidence = evidence_of(world, received, leaf)
+    other = next(found for found in evidence.delivered if found.batch != leaf.batch)
+    unproven(world, replace(evidence, anchor=world.receipt_of_anchor(other.batch)), "not of the anchor")
+
+
+def test_a_manifest_by_anybody_else_accuses_nobody(world, lied):
+    """[EXCHANGE-9]: only the provider's own signature binds it."""
+    leaf, received = lied
+    forged = encode_manifest(received.manifest, network=world.network, suite=world.suite, key=world.signing[BANK_A])
+    with pytest.raises(IntegrityError, match=r"^ledger\.document_signers_wrong"):
+        prove_withheld(replace(evidence_of(world, received, leaf), manifest=forged), **world.facts())
+
+
+def test_a_record_whose_bytes_were_changed_accuses_nobody(world, lied):
+    leaf, received = lied
+    evidence = evidence_of(world, received, leaf)
+    core = evidence.record.groups[0]
+    bent = msgspec.structs.replace(core, content=core.content.replace(b"2024-01", b"2024-02"))
+    record = msgspec.structs.replace(evidence.record, groups=[bent, *evidence.record.groups[1:]])
+    with pytest.raises((IntegrityError, InvalidInput), match=r"^ledger\.inclusion"):
+        prove_withheld(replace(evidence, record=record), **world.facts())
+
+
+def test_a_record_erased_since_accuses_nobody(world):
+    """LIMIT of [EXCHANGE-16]: the state of today no longer shows that it was live."""
+    leaf = january_invoice(world)
+    sent, answer = answered_without(world, leaf, lies=True)
+    received = world.banks[BANK_A].receive(sent.request, answer)
+    evidence = evidence_of(world, received, leaf)
+    world.clock.advance(MS_PER_DAY)
+    world.vault.erase(leaf.batch, [leaf.index], reason=ErasureReason.TAXPAYER_REQUEST, anchor=world.submitters[BUREAU])
+    unproven(world, evidence, "superseded or erased today")
