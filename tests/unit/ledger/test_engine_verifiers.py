@@ -13,21 +13,21 @@ from shuiqiao.ledger.engine.verifiers import (
     MAX_BARREN_DEATHS,
     MAX_CHUNK_JOBS,
     ProcessVerifier,
-    SignatureJob,
     open_verifier,
     split_chunks,
     verify_all,
 )
+from shuiqiao.ledger.machine import SignatureClaim
 
 
-def jobs_of(network: Any, count: int, *, size: int = 100) -> tuple[list[SignatureJob], list[bool]]:
+def jobs_of(network: Any, count: int, *, size: int = 100) -> tuple[list[SignatureClaim], list[bool]]:
     """Return signature jobs, every third of which does not hold."""
     key = network.keys["bureau"]
-    jobs: list[SignatureJob] = []
+    jobs: list[SignatureClaim] = []
     for number in range(count):
         message = number.to_bytes(4, "big") * (size // 4)
         signature = key.sign(message)
-        jobs.append(SignatureJob(key.public_key, message if number % 3 else message + b"!", signature))
+        jobs.append((key.public_key, message if number % 3 else message + b"!", signature))
     return jobs, [number % 3 != 0 for number in range(count)]
 
 
@@ -44,9 +44,9 @@ def test_every_signature_gets_its_own_verdict(network: Any, processes: int) -> N
 def test_keys_and_signatures_of_any_length_do_no_harm(intl: Any, processes: int) -> None:
     verifier = open_verifier(intl.suite, processes=processes)
     strange = [
-        SignatureJob(b"", b"", b""),
-        SignatureJob(bytes(65), b"m", bytes(64)),
-        SignatureJob(bytes(32), b"m", b""),
+        (b"", b"", b""),
+        (bytes(65), b"m", bytes(64)),
+        (bytes(32), b"m", b""),
     ]
     jobs, expected = jobs_of(intl, 6)
     assert [False, *expected, False, False] == verify_all(verifier, [strange[0], *jobs, *strange[1:]])

@@ -17,12 +17,11 @@ from shuiqiao.base.errors import IntegrityError, InvalidInput, ShuiqiaoError, Un
 from shuiqiao.ledger.engine.verifiers import (
     MAX_CHUNK_BYTES,
     MAX_CHUNK_JOBS,
-    SignatureJob,
     Verdicts,
     Verifier,
     verifier_failed,
 )
-from shuiqiao.ledger.machine import StateMachine
+from shuiqiao.ledger.machine import SignatureClaim, StateMachine
 from shuiqiao.ledger.model import Committed, StateView, Transaction
 
 MAX_DECODED_AHEAD: Final = 512
@@ -140,7 +139,7 @@ class Admission:
         self._verifier = verifier
         self._intake = intake
         self._queue: deque[Submission] = deque()
-        self._jobs: deque[tuple[Submission, SignatureJob]] = deque()
+        self._jobs: deque[tuple[Submission, SignatureClaim]] = deque()
         self._in_work: dict[int, list[Submission]] = {}
         self._next_ticket = 0
 
@@ -184,7 +183,7 @@ class Admission:
             return
         submission.keys = tuple(claim[0] for claim in claims)
         submission.open_claims = len(claims)
-        self._jobs.extend((submission, SignatureJob(*claim)) for claim in claims)
+        self._jobs.extend((submission, claim) for claim in claims)
 
     def start_checks(self) -> None:
         """Give planned signatures to the verifier while it has room."""
@@ -195,15 +194,15 @@ class Admission:
             self._in_work[ticket] = owners
             self._verifier.start(ticket, jobs)
 
-    def _next_chunk(self) -> tuple[list[Submission], list[SignatureJob]]:
+    def _next_chunk(self) -> tuple[list[Submission], list[SignatureClaim]]:
         owners: list[Submission] = []
-        jobs: list[SignatureJob] = []
+        jobs: list[SignatureClaim] = []
         room = MAX_CHUNK_BYTES
         while self._jobs and len(jobs) < MAX_CHUNK_JOBS and (room > 0 or not jobs):
             owner, job = self._jobs.popleft()
             owners.append(owner)
             jobs.append(job)
-            room -= len(job.message)
+            room -= len(job[1])
         return owners, jobs
 
     def receive(self, answers: Sequence[Verdicts]) -> None:

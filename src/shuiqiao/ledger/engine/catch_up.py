@@ -10,10 +10,10 @@ from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING
 
 from shuiqiao.base.errors import IntegrityError, ShuiqiaoError, Unavailable
-from shuiqiao.ledger.engine.verifiers import SignatureJob, Verifier, verify_all
+from shuiqiao.ledger.engine.verifiers import Verifier, verify_all
 from shuiqiao.ledger.entry import decode_entry
 from shuiqiao.ledger.log import leaf_hash, verify_consistency
-from shuiqiao.ledger.machine import Candidate
+from shuiqiao.ledger.machine import Candidate, SignatureClaim
 from shuiqiao.ledger.model import Block, Checkpoint, Event, StateView, Transaction
 from shuiqiao.ledger.store.alarm_file import ForkKind
 
@@ -175,17 +175,17 @@ def prove_signatures(
     A transaction whose signers are not known yet, or of which a signature does not hold, gets none: the machine
     verifies it when its turn comes, and refuses it there if it must be.
     """
-    planned: list[tuple[SignatureJob, ...]] = []
+    planned: list[tuple[SignatureClaim, ...]] = []
     for tx in transactions:
         try:
-            planned.append(tuple(SignatureJob(*claim) for claim in machine.plan_verification(tx, state)))
+            planned.append(machine.plan_verification(tx, state))
         except ShuiqiaoError:
             planned.append(())
     verdicts = iter(verify_all(verifier, [job for jobs in planned for job in jobs]))
     proven: list[tuple[bytes, ...]] = []
     for jobs in planned:
         held = [next(verdicts) for _ in jobs]
-        proven.append(tuple(job.public_key for job in jobs) if all(held) else ())
+        proven.append(tuple(job[0] for job in jobs) if all(held) else ())
     return proven
 
 

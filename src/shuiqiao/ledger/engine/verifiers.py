@@ -22,6 +22,7 @@ import shuiqiao
 from shuiqiao.base.errors import Unavailable
 from shuiqiao.crypto.model import CipherSuite
 from shuiqiao.ledger.engine.verify_worker import HEAD, JOB, VERDICT_HEAD, verdict_bytes
+from shuiqiao.ledger.machine import SignatureClaim
 
 MAX_CHUNK_JOBS: Final = 64
 """Jobs sent to a worker at once: about 5 ms of Ed25519 work, so that pipes cost little and no worker is a straggler."""
@@ -42,14 +43,6 @@ _PIPE_BYTES = 1024 * 1024
 _READ_BYTES = 65_536
 
 
-class SignatureJob(NamedTuple):
-    """One signature to check."""
-
-    public_key: bytes
-    message: bytes
-    signature: bytes
-
-
 class Verdicts(NamedTuple):
     """The answer to a chunk: one byte per job, 1 where the signature holds, or None when its workers kept dying."""
 
@@ -64,7 +57,7 @@ class Verifier(Protocol):
         """Tell whether another chunk may be started now."""
         ...
 
-    def start(self, ticket: int, jobs: Sequence[SignatureJob]) -> None:
+    def start(self, ticket: int, jobs: Sequence[SignatureClaim]) -> None:
         """Begin to check a chunk; ticket is the caller's own number for it, below 2^32."""
         ...
 
@@ -88,7 +81,7 @@ class InlineVerifier:
         """Tell whether the last chunk was fetched."""
         return not self._done
 
-    def start(self, ticket: int, jobs: Sequence[SignatureJob]) -> None:
+    def start(self, ticket: int, jobs: Sequence[SignatureClaim]) -> None:
         """Check the chunk now."""
         self._done.append(Verdicts(ticket, verdict_bytes(self._suite.verify_signatures(jobs))))
 
@@ -150,7 +143,7 @@ class ProcessVerifier:
         """Tell whether some worker has less than MAX_SENT_BYTES waiting."""
         return any(worker.sent_bytes < MAX_SENT_BYTES for worker in self._workers)
 
-    def start(self, ticket: int, jobs: Sequence[SignatureJob]) -> None:
+    def start(self, ticket: int, jobs: Sequence[SignatureClaim]) -> None:
         """Send a chunk to the least loaded worker."""
         self._send(_Chunk(ticket=ticket, data=_encode_chunk(ticket, jobs)))
 
@@ -224,7 +217,7 @@ def open_verifier(suite: CipherSuite, *, processes: int) -> Verifier:
     return ProcessVerifier(suite, processes=processes) if processes else InlineVerifier(suite)
 
 
-def verify_all(verifier: Verifier, jobs: Sequence[SignatureJob]) -> list[bool]:
+def verify_all(verifier: Verifier, jobs: Sequence[SignatureClaim]) -> list[bool]:
     """Check many signatures and wait for all; return one verdict per job.
 
     Raises Unavailable ``ledger.verifier_failed`` if worker processes keep dying over them.
@@ -263,12 +256,12 @@ def verifier_failed() -> Unavailable:
     )
 
 
-def split_chunks(jobs: Sequence[SignatureJob]) -> list[list[SignatureJob]]:
+def split_chunks(jobs: Sequence[SignatureClaim]) -> list[list[SignatureClaim]]:
     """Cut jobs into chunks of at most MAX_CHUNK_JOBS and, where a job is not larger itself, MAX_CHUNK_BYTES."""
-    chunks: list[list[SignatureJob]] = []
+    chunks: list[list[SignatureClaim]] = []
     room = 0
     for job in jobs:
-        size = len(job.message)
+        size = len(job[1])
         if not chunks or len(chunks[-1]) >= MAX_CHUNK_JOBS or size > room:
             chunks.append([])
             room = MAX_CHUNK_BYTES
@@ -285,9 +278,9 @@ def wait_readable(descriptors: Sequence[int], *, timeout_s: float | None) -> set
     return {descriptor for descriptor, _ in poller.poll(None if timeout_s is None else timeout_s * 1000)}
 
 
-def _encode_chunk(ticket: int, jobs: Sequence[SignatureJob]) -> bytes:
-    table = [JOB.pack(len(job.public_key), len(job.signature), len(job.message)) for job in jobs]
-    parts = [part for job in jobs for part in (job.public_key, job.signature, job.message)]
+def _encode_chunk(ticket: int, jobs: Sequence[SignatureClaim]) -> bytes:
+    table = [JOB.pack(len(key), len(signature), len(message)) for key, message, signature in jobs]
+    parts = [part for key, message, signature in jobs for part in (key, signature, message)]
     body = b"".join((*table, *parts))
     return HEAD.pack(len(body), ticket, len(jobs)) + body
 

@@ -256,10 +256,6 @@ class Snapshot:
             )
         return node
 
-    def node_at(self, position: int) -> bytes | None:
-        """Return the stored Merkle hash at a position of the storing order, None beyond the last."""
-        return self._get(_NUMBER.pack(position), self._nodes)
-
     def block(self, height: int) -> BlockPlace | None:
         """Return where a block stands, None above the last or below 1."""
         data = self._get(_NUMBER.pack(height), self._blocks) if height > 0 else None
@@ -285,29 +281,10 @@ class Snapshot:
         encoded = key.encode()
         return self._get(encoded, self._state) if 0 < len(encoded) <= MAX_KEY_BYTES else None
 
-    def state_items(self, *, prefix: str) -> Iterable[tuple[str, bytes]]:
-        """Yield all state keys with a prefix and their encoded values, in byte order."""
-        start = prefix.encode()
-        with self._lock:
-            cursor = self._reader.cursor(db=self._state)
-            found = cursor.set_range(start) if start else cursor.first()
-        while found:
-            with self._lock:
-                key, value = cursor.item()
-                found = cursor.next()
-            if not key.startswith(start):
-                return
-            yield key.decode(), value
-
     def replay_hour(self, key: bytes) -> int | None:
         """Return the hour (since 1970) in which a used id expires, None if it was not used or is forgotten."""
         value = self._get(key, self._replay)
         return None if value is None else int(_HOUR.unpack(value)[0])
-
-    def close(self) -> None:
-        """Let the index reuse what only this view kept."""
-        with self._lock:
-            self._reader.abort()
 
 
 def _split_keys(listed: bytes) -> Iterable[bytes]:

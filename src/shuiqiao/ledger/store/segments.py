@@ -324,7 +324,7 @@ class SegmentFiles:
         try:
             self._disk.sync(self._writer)
         except OSError as error:
-            # [STORE-10]: after a failed flush the kernel may drop the pages and report success next time; never retried.
+            # [STORE-10]: after a failed flush the kernel may drop the pages and report success next time: no retry.
             raise store_failed(error) from error
 
     def _undo(self, descriptor: int, offset: int) -> None:

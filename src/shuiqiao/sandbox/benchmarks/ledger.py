@@ -15,13 +15,14 @@ import tempfile
 import time
 from collections.abc import Sequence
 from concurrent.futures import Future, ProcessPoolExecutor
-from itertools import cycle, islice
+from functools import partial
 from multiprocessing import get_context
 from pathlib import Path
 from typing import Final
 
 from shuiqiao.base.clock import SystemClock
 from shuiqiao.crypto.suites import get_suite
+from shuiqiao.ledger.engine.collector import calm_collector
 from shuiqiao.ledger.engine.embedded import EmbeddedLedger
 from shuiqiao.ledger.engine.port import EmbeddedSettings
 from shuiqiao.ledger.model import Committed
@@ -30,7 +31,7 @@ from shuiqiao.sandbox.benchmarks.ledger_load import LoadNetwork, load_network, s
 
 DEFAULT_TRANSACTIONS: Final = 20_000
 RUNS: Final = 3
-IN_FLIGHT: Final = 2_000
+IN_FLIGHT: Final = 1_500
 """Submissions without an answer at any moment: what keeps the writer busy, and no more than it holds."""
 
 RAW_SECONDS: Final = 1.5
@@ -58,6 +59,8 @@ def run_ledger_bench(
     """
     cores = cores or len(os.sched_getaffinity(0))
     now_ms = SystemClock().now_ms()
+    # As a node does that serves.
+    calm_collector()
     network = load_network(suite, genesis_time_ms=now_ms)
     tx_rates: list[float] = []
     raw_rates: list[float] = []
@@ -100,13 +103,9 @@ def _claims(network: LoadNetwork, raws: Sequence[bytes]) -> list[Claim]:
     """Return the (public key, message, signature) of transactions, as the ledger checks them."""
     claims: list[Claim] = []
     for raw in raws:
-        tx = decode_transaction(
-            raw, kinds=network.kinds, network=network.parameters.network, suite=network.suite
-        )
-        for signature in tx.signatures:
-            claims.append(
-                (network.keys[tx.author].public_key, signature_message(tx, signature), signature.signature)
-            )
+        tx = decode_transaction(raw, kinds=network.kinds, network=network.parameters.network, suite=network.suite)
+        key = network.keys[tx.author].public_key
+        claims += [(key, signature_message(tx, signature), signature.signature) for signature in tx.signatures]
     return claims
 
 
@@ -152,9 +151,8 @@ def _ledger_rate(
 
 def _warm_up(ledger: EmbeddedLedger) -> None:
     """Let the processes start: a node does that once, not with every transaction."""
-    # What is no transaction is refused without them, so an empty ledger stays empty while they load.
-    for raw in islice(cycle([b""]), 3):
-        ledger.submit(raw).exception()
+    # What is no transaction is refused without them, so the ledger stays empty while they load.
+    ledger.submit(b"").exception()
     time.sleep(_START_DELAY_S)
 
 
@@ -165,10 +163,13 @@ def _submit_all(ledger: EmbeddedLedger, raws: Sequence[bytes]) -> tuple[float, l
     for number, raw in enumerate(raws):
         if number >= IN_FLIGHT:
             futures[number - IN_FLIGHT].result()
-        submitted = time.monotonic()
         future = ledger.submit(raw)
-        future.add_done_callback(lambda _, submitted=submitted: waits.append(time.monotonic() - submitted))
+        future.add_done_callback(partial(_note_wait, waits, time.monotonic()))
         futures.append(future)
     for future in futures:
         future.result()
     return len(raws) / (time.monotonic() - began), waits
+
+
+def _note_wait(waits: list[float], submitted: float, _done: Future[Committed]) -> None:
+    waits.append(time.monotonic() - submitted)
