@@ -23,7 +23,7 @@ import cbor2
 import msgspec
 from msgspec import Meta
 
-from shuiqiao.base.encoding import decode_cbor, encode_cbor
+from shuiqiao.base.encoding import REFUSED_TAGS, encode_cbor
 from shuiqiao.base.errors import InvalidInput
 from shuiqiao.base.ids import ID_BYTES, MemberId
 from shuiqiao.crypto.model import KEY_ID_BYTES, CipherSuite, SigningKey
@@ -235,7 +235,8 @@ def _signature_fault(raw: bytes, *, algorithm: int) -> InvalidInput:
 
 def _first_algorithm(raw: bytes) -> int | None:
     try:
-        algorithm = decode_cbor(decode_cbor(raw).value[3][0][0])[1]
+        message = cbor2.loads(raw, semantic_decoders=REFUSED_TAGS, max_depth=MAX_NESTING)
+        algorithm = cbor2.loads(message.value[3][0][0], semantic_decoders=REFUSED_TAGS, max_depth=MAX_NESTING)[1]
     except Exception:  # noqa: BLE001 - any failure to read hostile bytes means the same: nothing readable there
         return None
     return algorithm if type(algorithm) is int else None
@@ -250,7 +251,12 @@ def _decode_payload(data: bytes) -> _Payload:
     """
     try:
         payload = cbor2.loads(
-            data, max_depth=MAX_NESTING, allow_indefinite=False, allow_duplicate_keys=False, strict_hashable_types=True
+            data,
+            semantic_decoders=REFUSED_TAGS,
+            max_depth=MAX_NESTING,
+            allow_indefinite=False,
+            allow_duplicate_keys=False,
+            strict_hashable_types=True,
         )
     except Exception as error:  # the decoder raises a dozen kinds on hostile input
         raise _malformed(f"its payload is not well-formed CBOR: {error}") from error
@@ -276,7 +282,7 @@ def _are_plain(values: Collection[Any]) -> bool:
     return _SCALARS.issuperset(map(type, values)) or all(map(_is_plain, values))
 
 
-@lru_cache(maxsize=1024)
+@lru_cache(maxsize=128)
 def _is_sorted(keys: tuple[Any, ...]) -> bool:
     """Return whether map keys are text in deterministic order; remembered, as the maps of a kind share their keys."""
     return all(type(key) is str for key in keys) and list(keys) == sorted(keys, key=cbor_key_rank)

@@ -332,3 +332,26 @@ def test_decoding_takes_its_rules_as_arguments(intl):
     raw = intl.write()
     tx = decode_transaction(raw, kinds=intl.machine.kinds, network=intl.parameters.network, suite=intl.suite)
     assert intl.machine.decode(raw) == tx
+
+
+ACTIVE_TAGS = {
+    "regular expression": b"\xd8\x23" + b"\x79\xd6\xd8" + b"(a|b)*" * 9166 + b"aaaa",
+    "decimal with a huge exponent": b"\xc4\x82\x1a\x3b\x9a\xc9\xff\xc2\x59\x9c\x40" + b"\xff" * 40_000,
+    "mail message": b"\xd8\x24\x79\xd6\xd8" + b"A: b\n" * 11_000,
+    "date": b"\xc0\x74" + b"2013-03-21T20:04:00Z",
+    "set": b"\xd9\x01\x02\x81\x61\x61",
+}
+
+
+@pytest.mark.parametrize("name", ACTIVE_TAGS)
+def test_tags_that_would_keep_the_decoder_busy_are_refused_unread(intl, name):
+    """[LEDGER-TX-5]"""
+    raw = intl.write()
+    payload = cbor2.loads(raw).value[2].replace(b"gversion\x01", b"gversion" + ACTIVE_TAGS[name])
+    protected, unprotected, _, signatures = cbor2.loads(raw).value
+    changed = cbor2.dumps(CBORTag(98, [protected, unprotected, payload, signatures]), canonical=True)
+    with pytest.raises(InvalidInput, match="semantic tag") as caught:
+        intl.machine.decode(changed)
+    assert caught.value.code == "ledger.tx_malformed"
+    # The same behind a broken signature list, where the refusal looks for the algorithm that was used.
+    assert refusal(intl, b"\xd8\x62\x84\x40\xa0\x40" + ACTIVE_TAGS[name]) == "ledger.tx_malformed"
