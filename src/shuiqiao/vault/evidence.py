@@ -11,10 +11,11 @@ from typing import Annotated
 import msgspec
 from msgspec import Meta
 
-from shuiqiao.base.encoding import decode_cbor_strict, encode_cbor
+from shuiqiao.base.encoding import decode_cbor_strict, decode_json, encode_cbor
 from shuiqiao.base.errors import IntegrityError, InvalidInput
 from shuiqiao.crypto.model import CipherSuite
 from shuiqiao.ledger.log import verify_inclusion
+from shuiqiao.standards.encoding import MAX_GROUP_BYTES
 from shuiqiao.vault.contract import BatchId, LeafIndex, StandardId
 from shuiqiao.vault.leaves import group_hash, leaf_from_group_hashes
 from shuiqiao.vault.model import MAX_BATCH_DEPTH, BatchFact, BatchLookup
@@ -33,13 +34,12 @@ class OpenedGroup(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_on
 
     group: _GroupId
     salt: Annotated[bytes, Meta(min_length=16, max_length=16)]
-    content: Annotated[bytes, Meta(max_length=1 << 16)]
+    content: Annotated[bytes, Meta(max_length=MAX_GROUP_BYTES)]
 
 
 class WithheldGroup(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True, tag="withheld"):
-    """A group of which only the salted hash is shown."""
+    """A group of which only the salted hash is shown; which one it is follows from its position."""
 
-    group: _GroupId
     hash: _Hash
 
 
@@ -80,7 +80,8 @@ def record_leaf(proof: RecordProof, *, suite: CipherSuite) -> bytes:
 def verify_record_proof(proof: RecordProof, *, batch_of: BatchLookup, suite: CipherSuite) -> BatchFact:
     """Return the anchored batch that a record is proven to be in; erased batches prove what they held as well.
 
-    Raises IntegrityError ``vault.batch_unanchored``, ``vault.leaf_mismatch``, ``ledger.inclusion_broken``.
+    Raises IntegrityError ``vault.batch_unanchored``, ``vault.leaf_mismatch``, ``ledger.inclusion_broken``; InvalidInput
+    ``base.json_malformed`` where an opened group is no JSON.
     """
     fact = batch_of(proof.batch)
     if fact is None:
@@ -90,6 +91,9 @@ def verify_record_proof(proof: RecordProof, *, batch_of: BatchLookup, suite: Cip
             "vault.leaf_mismatch",
             f"batch {proof.batch.hex()} holds {fact.standard} on the ledger, {proof.standard} in the proof",
         )
+    for part in proof.groups:
+        if isinstance(part, OpenedGroup):
+            _require_own(part, proof.standard)
     verify_inclusion(
         leaf_hash=record_leaf(proof, suite=suite),
         index=proof.index,
@@ -99,3 +103,14 @@ def verify_record_proof(proof: RecordProof, *, batch_of: BatchLookup, suite: Cip
         hash_name=suite.hash_name,
     )
     return fact
+
+
+def _require_own(part: OpenedGroup, standard: str) -> None:
+    """Refuse a group shown under another name than the one that was hashed with it."""
+    content = decode_json(part.content, max_bytes=MAX_GROUP_BYTES)
+    said = (content.get("type"), content.get("group")) if isinstance(content, dict) else (None, None)
+    if said != (standard, part.group):
+        raise IntegrityError(
+            "vault.leaf_mismatch",
+            f"a group is shown as {part.group!r} of {standard} and says {said[1]!r} of {said[0]!r}",
+        )

@@ -251,7 +251,8 @@ class RecordIndex:
     def __init__(self, folder: Path) -> None:
         try:
             self._env = lmdb.open(str(folder), map_size=MAP_BYTES, max_dbs=len(_TABLES), subdir=True, max_readers=126)
-            self._tables = {name: self._env.open_db(name.encode()) for name in _TABLES}
+            with self._env.begin(write=True) as txn:
+                self._tables = {name: self._env.open_db(name.encode(), txn=txn) for name in _TABLES}
         except lmdb.Error as error:
             raise Unavailable("vault.index_unreadable", f"{folder.name} cannot be opened: {error}") from error
 

@@ -186,6 +186,6 @@ def prove_record(folder: Path, row: BatchRow, *, index: int, groups: tuple[str, 
             if group in groups:
                 parts.append(OpenedGroup(group=group, salt=salt, content=content))
             else:
-                parts.append(WithheldGroup(group=group, hash=group_hash(salt, content, hash_name=hash_name)))
+                parts.append(WithheldGroup(hash=group_hash(salt, content, hash_name=hash_name)))
         path = split_hashes(multiproof(file.tree(), [index], count=row.count))
         return RecordProof(standard=row.standard, batch=row.id, index=index, groups=parts, path=path)
