@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+from collections import Counter
+from concurrent.futures import ThreadPoolExecutor
 from datetime import date
 
 import pytest
 
 from shuiqiao.base.clock import MS_PER_DAY
-from shuiqiao.base.errors import Conflict, Denied, IntegrityError, InvalidInput, ShuiqiaoError
+from shuiqiao.base.errors import Conflict, Denied, IntegrityError, InvalidInput, ShuiqiaoError, Unavailable
 from shuiqiao.base.ids import MemberId
 from shuiqiao.consent.model import FieldCode, Frequency, FrequencyUnit, Mode, Purpose, field_code
 from shuiqiao.exchange.contract import REQUEST, AccessRequestBody
@@ -234,3 +236,64 @@ def test_a_message_without_core_or_with_a_reversed_period_is_malformed(world):
 def test_junk_is_refused_with_a_code(world, junk):
     with pytest.raises(InvalidInput, match=r"^(base|ledger)\."):
         world.provider.answer(junk)
+
+
+def test_banks_in_a_hurry_get_no_more_answers_than_allowed(world):
+    """[EXCHANGE-7]: eight requests at once for three places."""
+    consent = world.granted(frequency=Frequency(count=3, unit=FrequencyUnit.MONTH))
+    messages = [world.asked(consent).message for _ in range(8)]
+    with ThreadPoolExecutor(max_workers=8) as pool:
+        outcomes = [pool.submit(world.provider.answer, message) for message in messages]
+    codes = Counter(outcome.exception().code if outcome.exception() else "ok" for outcome in outcomes)
+    assert codes == {"ok": 3, "exchange.frequency_exceeded": 5}
+
+
+def test_one_request_sent_many_times_at_once_has_one_answer(world):
+    """[EXCHANGE-18]"""
+    sent = world.asked(world.granted())
+    with ThreadPoolExecutor(max_workers=6) as pool:
+        outcomes = [pool.submit(world.provider.answer, sent.message) for _ in range(6)]
+    hasty = {outcome.exception().code for outcome in outcomes if outcome.exception()}
+    assert hasty <= {"exchange.request_in_progress"}
+    assert len({outcome.result() for outcome in outcomes if not outcome.exception()}) == 1
+
+
+@pytest.mark.parametrize("failure", [IntegrityError("vault.file_damaged", "x"), OSError("disk")])
+def test_a_vault_that_fails_is_no_refusal_and_takes_no_place(world, failure):
+    """[EXCHANGE-8]: the request stays open and is answered once the vault is well again."""
+    consent = world.granted(frequency=Frequency(count=1, unit=FrequencyUnit.YEAR))
+    message = message_with(world, consent)
+    raw = on_ledger(world, message)
+
+    class Broken:
+        def __getattr__(self, name):
+            raise failure
+
+    with pytest.raises(type(failure)):
+        world.provider_with(Broken()).answer(raw)
+    assert untouched(world, message)
+    assert len(world.provider.answer(raw)) > 0
+
+
+def test_a_vault_that_moves_under_the_reader_is_read_again(world):
+    """[EXCHANGE-9]: counts, names and records are of one moment, or nothing is answered."""
+    message = message_with(world, world.granted())
+    raw = on_ledger(world, message)
+
+    class Moving:
+        def __init__(self, readings):
+            self.readings = readings
+
+        def __getattr__(self, name):
+            return getattr(world.vault, name)
+
+        def live_leaves(self, **scope):
+            self.readings -= 1
+            leaves = world.vault.live_leaves(**scope)
+            return leaves[:-1] if self.readings >= 0 and self.readings % 2 == 0 else leaves
+
+    with pytest.raises(Unavailable, match=r"^exchange\.vault_moving"):
+        world.provider_with(Moving(1_000)).answer(raw)
+    assert untouched(world, message)
+    answer = world.provider_with(Moving(1)).answer(raw)
+    assert len(answer) > 0
