@@ -10,7 +10,7 @@
 
 The key name is the origin, as tlog-checkpoint recommends for a log. The key hash is
 ``H(name || 0x0A || type || public key)[:4]``: in an ``intl`` network H is SHA-256 and the type is 0x01 (Ed25519); in a
-``gm`` network H is SM3 and the type is 0xFF followed by the ASCII text ``shuiqiao.cn/sm2-sm3-v1``, the public key is
+``gm`` network H is SM3 and the type is 0xFF followed by the ASCII text ``shuiqiao/sm2-sm3-v1``, the public key is
 0x04 || x || y, and the signature is raw r || s with user id 1234567812345678 [LEDGER-NOTE-3].
 
 Stricter than C2SP on purpose: a receipt must fail when any byte of it changes, so unknown signatures, extension lines
@@ -35,7 +35,7 @@ _SIGNATURE_BYTES = 64
 _MAX_SIZE_DIGITS = len(str(MAX_TREE_SIZE))
 _SIGNATURE_LINE = "— "
 _TEXT_LINES = 3
-_KEY_TYPES = {SuiteName.INTL: b"\x01", SuiteName.GM: b"\xffshuiqiao.cn/sm2-sm3-v1"}
+_KEY_TYPES = {SuiteName.INTL: b"\x01", SuiteName.GM: b"\xffshuiqiao/sm2-sm3-v1"}
 
 
 def sign_checkpoint(*, origin: str, size: int, root: bytes, key: SigningKey, suite: CipherSuite) -> Checkpoint:

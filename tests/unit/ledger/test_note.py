@@ -55,7 +55,7 @@ def test_key_hashes_follow_the_signed_note_rule(network):
     key = network.parameters.operator_key
     sequences = {
         "intl": b"name\n\x01" + key,
-        "gm": b"name\n\xffshuiqiao.cn/sm2-sm3-v1" + key,
+        "gm": b"name\n\xffshuiqiao/sm2-sm3-v1" + key,
     }
     expected = hashlib.new(network.suite.hash_name, sequences[str(network.suite.name)]).digest()[:4]
     assert expected == note_key_hash("name", public_key=key, suite=network.suite)
