@@ -110,6 +110,7 @@ def _check_grant(tx: Transaction, state: StateView, ctx: BlockContext) -> None:
     require_role(state, tx.author, Role.TAX_BUREAU)
     require_role(state, MemberId(body.recipient), Role.BANK)
     _check_window(body, ctx)
+    # [CONSENT-13]: an id and a key each serve one consent.
     if state.get(grant_key(body.consent)) is not None:
         raise Conflict("consent.already_granted", f"consent {body.consent.hex()} is on the ledger already")
     if state.get(consent_key_entry(body.key)) is not None:

@@ -248,7 +248,8 @@ FIELD_CODES: Mapping[str, FieldCode] = {
     "consent.ceiling_exceeded": FieldCode.CEILING_EXCEEDED,
     "exchange.frequency_exceeded": FieldCode.CEILING_EXCEEDED,
 }
-"""Our stable error code to the field's return code; what is not listed is mapped by the class of the error."""
+"""Our stable error code to the field's return code; what is not listed is mapped by the class of the error
+[CONSENT-17]."""
 
 
 def field_code(error: ShuiqiaoError) -> FieldCode:

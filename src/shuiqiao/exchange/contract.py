@@ -1,6 +1,6 @@
 """The ledger's rules for requests and answers: they come in pairs, under a live consent, between its two parties.
 
-Rule: docs/spec/consent-exchange.md [EXCHANGE-1] to [EXCHANGE-5]. Valid steps, and no others::
+Rule: docs/spec/consent-exchange.md, exchange, 1 to 5. Valid steps, and no others::
 
     (absent) --request--> requested --deliver--> delivered --acknowledge--> acknowledged
                           requested --refuse---> refused
@@ -72,6 +72,7 @@ class AccessRefuseBody(msgspec.Struct, frozen=True, forbid_unknown_fields=True, 
 
 
 def _check_request(tx: Transaction, state: StateView, ctx: BlockContext) -> None:
+    """[EXCHANGE-1]: the recipient asks, for the purpose, while data may flow."""
     body: AccessRequestBody = tx.body
     require_role(state, tx.author, Role.BANK)
     grant = _grant(body.consent, state)
@@ -105,6 +106,7 @@ def _apply_request(tx: Transaction, state: State, _ctx: BlockContext) -> Sequenc
 
 
 def _check_deliver(tx: Transaction, state: StateView, ctx: BlockContext) -> None:
+    """[EXCHANGE-2]: the provider answers an open request, while data may flow still."""
     entry = _entry(tx, state)
     _expect_party(tx, MemberId(entry["provider"]))
     _expect_status(tx, entry, RequestStatus.REQUESTED)
@@ -124,6 +126,7 @@ def _apply_deliver(tx: Transaction, state: State, _ctx: BlockContext) -> Sequenc
 
 
 def _check_acknowledge(tx: Transaction, state: StateView, _ctx: BlockContext) -> None:
+    """[EXCHANGE-3]: the bank repeats the digest of what was delivered."""
     entry = _entry(tx, state)
     _expect_party(tx, MemberId(entry["author"]))
     _expect_status(tx, entry, RequestStatus.DELIVERED)
@@ -140,6 +143,7 @@ def _apply_acknowledge(tx: Transaction, state: State, _ctx: BlockContext) -> Seq
 
 
 def _check_refuse(tx: Transaction, state: StateView, _ctx: BlockContext) -> None:
+    """[EXCHANGE-4]: the provider closes an open request with a code that is not ok."""
     entry = _entry(tx, state)
     _expect_party(tx, MemberId(entry["provider"]))
     _expect_status(tx, entry, RequestStatus.REQUESTED)

@@ -194,3 +194,27 @@ def test_an_artefact_that_is_not_on_file_is_said_to_be_missing(world, enterprise
     artefact = world.desk.receive(submission_with(world, enterprise)).artefact
     with pytest.raises(Denied, match=r"^consent\.artefact_missing"):
         world.files[BANK_A].artefact(artefact.consent)
+
+
+def test_a_desk_does_not_take_a_second_artefact_under_one_id(world, enterprise):
+    """[CONSENT-1]: what is on file is never replaced by other bytes."""
+    submission = submission_with(world, enterprise)
+    artefact = world.desk.receive(submission).artefact
+    stored = world.desk._store.artefact(artefact.consent)
+    world.desk._store.save_artefact(stored)
+    with pytest.raises(Conflict, match=r"^consent\.artefact_differs"):
+        world.desk._store.save_artefact(replace(stored, raw=stored.raw + b"\x00"))
+
+
+def test_an_artefact_that_was_damaged_on_file_is_not_used(world, enterprise):
+    """[CONSENT-16]"""
+    from sqlalchemy import text
+
+    artefact = world.desk.receive(submission_with(world, enterprise)).artefact
+    with world.databases[BUREAU].begin() as connection:
+        connection.execute(
+            text("UPDATE consent_artefact SET raw = :raw WHERE consent = :consent"),
+            {"raw": b"\x00", "consent": artefact.consent},
+        )
+    with pytest.raises(IntegrityError, match=r"^consent\.artefact_damaged"):
+        world.desk.artefact(artefact.consent)

@@ -243,3 +243,23 @@ def test_the_commitment_on_the_ledger_is_the_salted_hash_of_the_artefact(world):
     assert expected == world.grant(consent).commitment
     assert expected == commitment_of(stored, salt=artefact.salt, suite=world.suite)
     assert grant_body(artefact, commitment=expected).purpose is Purpose.UNDERWRITING
+
+
+def test_subscribers_are_told_of_every_step(world):
+    told = []
+    world.ledger.subscribe(
+        lambda _block, events: told.extend((event.name, event.attributes["consent"]) for event in events)
+    )
+    enterprise = world.enterprise()
+    consent = world.granted(enterprise)
+    pause = enterprise.pause(consent, relay=BUREAU, now_ms=world.clock.now_ms())
+    for statement in (
+        pause,
+        enterprise.resume(consent, pause=pause.id, relay=BUREAU, now_ms=world.clock.now_ms()),
+        enterprise.revoke(consent, relay=BUREAU, now_ms=world.clock.now_ms()),
+    ):
+        world.desk.relay(statement.raw)
+    # The listener is called after the caller is answered: one more block makes sure that all before it was told.
+    world.granted(enterprise)
+    expected = ["consent.granted", "consent.paused", "consent.resumed", "consent.revoked"]
+    assert [name for name, named in told if named == consent.hex()] == expected

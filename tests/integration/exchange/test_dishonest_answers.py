@@ -8,7 +8,7 @@ from datetime import date
 import pyarrow as pa
 import pytest
 
-from shuiqiao.base.errors import Conflict, IntegrityError, InvalidInput, ShuiqiaoError
+from shuiqiao.base.errors import Conflict, Denied, IntegrityError, InvalidInput, ShuiqiaoError
 from shuiqiao.base.ids import MemberId, Uscc
 from shuiqiao.exchange.contract import DELIVER, AccessDeliverBody
 from shuiqiao.exchange.manifest import Inventory, build_manifest, encode_manifest, inventories_of
@@ -253,3 +253,39 @@ def test_a_superseded_grade_passed_off_as_live_is_caught(world):
     raw = bureau.answer(before, taxpayer=taxpayer)
     with pytest.raises(Conflict, match=r"^vault\.superseded"):
         world.banks[BANK_A].receive(bureau.message.request, raw)
+
+
+def test_a_content_of_another_form_is_refused(world, bureau, monkeypatch):
+    """The seal opens and the signature holds; what is inside is not an answer."""
+    from shuiqiao.exchange import messages
+
+    monkeypatch.setattr(messages, "to_plain", lambda body: {"gossip": 1} if isinstance(body, AnswerContent) else body)
+    raw = bureau.answer(bureau.disclosure())
+    monkeypatch.undo()
+    assert bureau.refusal(raw).code == "exchange.answer_malformed"
+
+
+def test_a_kept_answer_that_is_not_the_delivered_one_is_never_sent(world, bureau):
+    """[EXCHANGE-18]: the provider's database was restored from an older copy, say."""
+    world.provider.answer(bureau.sent.message)
+    kept = world.provider_store.asked(bureau.message.request)
+    world.provider_store.save(replace(kept, answer_digest=bytes(32)))
+    with pytest.raises(IntegrityError, match=r"^exchange\.answer_lost"):
+        world.provider.answer(bureau.sent.message)
+
+
+def test_an_answer_too_large_for_one_message_is_refused_and_says_what_to_do(world, bureau, monkeypatch):
+    """[EXCHANGE-8]"""
+    from shuiqiao.exchange import provider
+
+    monkeypatch.setattr(provider, "MAX_DISCLOSURE_BYTES", 1_000)
+    with pytest.raises(InvalidInput, match=r"^exchange\.answer_too_large") as refusal:
+        world.provider.answer(bureau.sent.message)
+    assert refusal.value.next_step == "Ask for a shorter period."
+    assert world.entry(bureau.message.request)["status"] == "refused"
+    assert world.provider_store.asked(bureau.message.request).field_code == "08"
+
+
+def test_what_never_came_cannot_be_loaded(world, bureau):
+    with pytest.raises(Denied, match=r"^exchange\.data_absent"):
+        world.banks[BANK_A].load(bureau.message.request)
