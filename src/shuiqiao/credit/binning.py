@@ -124,14 +124,31 @@ def _woe(rate: float, *, base: float) -> float:
 
 
 def _quantile_cuts(values: Integers, *, settings: BinningSettings) -> Integers:
-    """Return increasing cuts halfway between neighbouring distinct values, bins being about equal in size."""
+    """Return increasing cuts halfway between neighbouring distinct values, bins being about equal in size.
+
+    Equal values stay together: a cut that would fall among them moves to the nearer end of their run.
+    """
     ordered = np.sort(values)
-    bins = min(settings.bins, int(1 / settings.min_share), max(ordered.size, 1))
-    places = (np.arange(1, bins) * ordered.size) // bins
+    runs = np.flatnonzero(ordered[1:] != ordered[:-1]) + 1
+    if not runs.size:
+        return np.empty(0, dtype=np.int64)
+    wished = np.arange(1, settings.bins) * ordered.size / settings.bins
+    right = np.searchsorted(runs, wished).clip(max=runs.size - 1)
+    left = (right - 1).clip(min=0)
+    nearest = np.where(wished - runs[left] <= runs[right] - wished, left, right)
+    places = _spaced(np.unique(runs[nearest]), size=ordered.size, least=settings.min_share * ordered.size)
     lower, upper = ordered[places - 1], ordered[places]
-    split = lower < upper
     # Written so that the middle of two large values does not overflow.
-    return np.unique(lower[split] + (upper[split] // 2 - lower[split] // 2).clip(min=1))
+    return lower + (upper // 2 - lower // 2).clip(min=1)
+
+
+def _spaced(places: Integers, *, size: int, least: float) -> Integers:
+    """Return the places that leave at least ``least`` firms between one and the next, and at either end."""
+    kept: list[int] = []
+    for place in places.tolist():
+        if place - (kept[-1] if kept else 0) >= least and size - place >= least:
+            kept.append(place)
+    return np.array(kept, dtype=np.int64)
 
 
 def _monotone_rates(counts: Integers, bad: Integers, *, base: float, direction: Direction, smoothing: float) -> Floats:

@@ -93,8 +93,8 @@ class RatePoint:
 class Price:
     """The price and the record of how it came about. rate is None where no rate is profitable.
 
-    break_even_rate: the rate at which a loan that is taken up earns nothing, None at certain default. expected_profit_fen: of the whole limit,
-    a year, churn included. tried: every rate of the grid.
+    break_even_rate: the rate at which a loan that is taken up earns nothing, None at certain default.
+    expected_profit_fen: of the whole limit, a year, churn included. tried: every rate of the grid.
     """
 
     rate: Decimal | None

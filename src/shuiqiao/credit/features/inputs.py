@@ -108,8 +108,8 @@ def granted_needs(tables: Mapping[str, pa.Table]) -> frozenset[Need]:
 def input_table(record_type: str, table: pa.Table | None) -> pa.Table:
     """Return exactly the declared columns of a record type, nulls for what is absent.
 
-    Raises InvalidInput ``credit.records_too_many`` beyond MAX_ROWS rows, ``credit.core_group_missing`` where the taxpayer
-    column is absent, ``credit.column_type_wrong`` where a column cannot be read as its canonical type, and
+    Raises InvalidInput ``credit.records_too_many`` beyond MAX_ROWS rows, ``credit.core_group_missing`` where the
+    taxpayer column is absent, ``credit.column_type_wrong`` where a column cannot be read as its canonical type, and
     ``credit.amount_out_of_range`` for integers beyond ±MAX_FEN.
     """
     schema = input_schema(record_type)
@@ -129,7 +129,7 @@ def input_table(record_type: str, table: pa.Table | None) -> pa.Table:
 def _bounded(record_type: str, column: pa.ChunkedArray | pa.Array, field: pa.Field) -> pa.ChunkedArray | pa.Array:
     """Refuse amounts beyond any national total: sums and squares of the rest cannot overflow."""
     if field.type == pa.int64():
-        extremes = pc.min_max(column).as_py()
+        extremes = pc.call_function("min_max", [column]).as_py()
         if extremes["min"] is not None and max(-extremes["min"], extremes["max"]) > MAX_FEN:
             raise InvalidInput(
                 "credit.amount_out_of_range",
