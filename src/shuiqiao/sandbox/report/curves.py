@@ -1,0 +1,179 @@
+"""The model's curves: ROC with the baseline, KS, calibration with counts, and the areas with their intervals.
+
+Curves carry their names beside them; line patterns differ as well as colours.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from math import sqrt
+
+from shuiqiao.sandbox.report.drawing import Drawing
+from shuiqiao.sandbox.report.markup import Html, Language
+from shuiqiao.sandbox.report.words import say_in
+from shuiqiao.sandbox.scenario.result import ModelDetails, ModelFigures
+
+WIDTH, HEIGHT = 360.0, 330.0
+_LEFT, _TOP, _SIDE = 44.0, 26.0, 300.0
+_DEPTH = 250.0
+_TICKS = (0.0, 0.25, 0.5, 0.75, 1.0)
+_Z95 = 1.959964
+_MOST_POINTS = 400
+"""Points of a curve that are drawn: more than the eye resolves at this size."""
+
+Points = Sequence[tuple[float, float]]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Axes:
+    """A square of 0..top on both axes, placed in a drawing."""
+
+    top: float = 1.0
+
+    def at(self, x: float, y: float) -> tuple[float, float]:
+        """Return where a point lies in the drawing."""
+        return _LEFT + _SIDE * min(x / self.top, 1), _TOP + _DEPTH * (1 - min(y / self.top, 1))
+
+
+def draw_roc(model: ModelDetails, figures: ModelFigures, *, language: Language) -> Html:
+    """Draw the ROC of the model and of the baseline on the same folds."""
+    drawing, axes = _frame(language, title="model.roc", x="model.roc_x", y="model.roc_y")
+    drawing.path([axes.at(0, 0), axes.at(1, 1)], style="curve chance")
+    drawing.path(_placed(model.baseline_roc.points, axes), style="curve second")
+    drawing.path(_placed(model.roc.points, axes), style="curve first")
+    names = (("first", "model.this_model", figures.auc), ("second", "model.revenue_only", figures.baseline_auc))
+    for row, (style, key, area) in enumerate(names):
+        y = _TOP + _DEPTH - 52 + row * 22
+        drawing.line((_LEFT + 138, y), (_LEFT + 166, y), style=f"curve {style}")
+        drawing.text((_LEFT + 172, y + 4.5), f"{say_in(language, key)} {area:.3f}", style="strong" if row == 0 else "")
+    return drawing.finish()
+
+
+def draw_ks(model: ModelDetails, figures: ModelFigures, *, language: Language) -> Html:
+    """Draw the cumulative shares of good and bad by score, and the largest distance between them."""
+    drawing, axes = _frame(language, title="model.ks_title", x="model.ks_x", y="model.ks_y")
+    drawing.path(_placed(model.ks_good.points, axes), style="curve second")
+    drawing.path(_placed(model.ks_bad.points, axes), style="curve first")
+    x, low, high = widest_gap(model.ks_good.points, model.ks_bad.points)
+    drawing.line(axes.at(x, low), axes.at(x, high), style="gap")
+    middle = axes.at(x, (low + high) / 2)
+    drawing.text((middle[0] + 7, middle[1] + 4), f"KS {figures.ks:.3f}", style="strong")
+    _name_curve(drawing, axes, model.ks_bad.points, say_in(language, "model.bad_label"), share=0.93, above=True)
+    _name_curve(drawing, axes, model.ks_good.points, say_in(language, "model.good_label"), share=0.55, above=False)
+    return drawing.finish()
+
+
+def draw_calibration(model: ModelDetails, *, language: Language) -> Html:
+    """Draw predicted against observed default rates with the number of firms and a 95 % interval of each band."""
+    top = _round_up(max((value for band in model.calibration for value in band[:2]), default=1.0))
+    drawing, axes = _frame(
+        language, title="model.calibration", x="model.calibration_x", y="model.calibration_y", top=top
+    )
+    drawing.path([axes.at(0, 0), axes.at(top, top)], style="curve chance")
+    for predicted, observed, firms in model.calibration:
+        low, high = wilson_interval(observed, firms)
+        drawing.line(axes.at(predicted, low), axes.at(predicted, high), style="whisker")
+        drawing.circle(axes.at(predicted, observed), 4.5, style="mark accent")
+    for predicted, observed, firms in model.calibration:
+        x, y = axes.at(predicted, observed)
+        drawing.text((x + 7, y - 5), f"{firms:,}", style="num")
+    return drawing.finish()
+
+
+def draw_intervals(model: ModelDetails, figures: ModelFigures, *, language: Language) -> Html:
+    """Draw both areas with their 95 % intervals on one scale from a half to one."""
+    drawing = Drawing(width=WIDTH, height=150, language=language, label=say_in(language, "model.intervals"))
+    rows = (
+        ("model.this_model", figures.auc, figures.auc_ci, "first"),
+        ("model.revenue_only", figures.baseline_auc, model.baseline_auc_ci, "second"),
+    )
+    for row, (key, area, interval, style) in enumerate(rows):
+        top = row * 50.0
+        drawing.text((0, top + 14), say_in(language, key))
+        drawing.text((WIDTH, top + 14), _interval_text(area, interval, language=language), style="num", anchor="end")
+        if interval is not None:
+            drawing.line((_area_at(interval[0]), top + 30), (_area_at(interval[1]), top + 30), style=f"range {style}")
+        drawing.circle((_area_at(area), top + 30), 5.5, style=f"mark {style}")
+    drawing.line((0, 112), (WIDTH, 112), style="axis")
+    for tick in (0.5, 0.6, 0.7, 0.8, 0.9, 1.0):
+        anchor = "start" if tick == 0.5 else "end" if tick == 1 else "middle"  # noqa: PLR2004
+        drawing.line((_area_at(tick), 112), (_area_at(tick), 117), style="axis")
+        drawing.text((_area_at(tick), 132), f"{tick:.1f}", style="soft num", anchor=anchor)
+    return drawing.finish()
+
+
+def widest_gap(good: Points, bad: Points) -> tuple[float, float, float]:
+    """Return (x, low y, high y) where two cumulative curves lie furthest apart."""
+    places = sorted({x for x, _ in (*good, *bad)})
+    gaps = [(x, *sorted((_height(good, x), _height(bad, x)))) for x in places]
+    return max(gaps, key=lambda gap: gap[2] - gap[1], default=(0.0, 0.0, 0.0))
+
+
+def wilson_interval(share: float, count: int) -> tuple[float, float]:
+    """Return the 95 % Wilson interval of an observed share among so many; all of 0..1 where there are none."""
+    if count <= 0:
+        return 0.0, 1.0
+    spread = _Z95**2 / count
+    centre = (share + spread / 2) / (1 + spread)
+    half = _Z95 / (1 + spread) * sqrt(share * (1 - share) / count + spread / (4 * count))
+    return max(0.0, centre - half), min(1.0, centre + half)
+
+
+def _frame(language: Language, *, title: str, x: str, y: str, top: float = 1.0) -> tuple[Drawing, Axes]:
+    drawing = Drawing(width=WIDTH, height=HEIGHT, language=language, label=say_in(language, title))
+    axes = Axes(top=top)
+    for tick in _TICKS:
+        across, along = axes.at(0, tick * top), axes.at(tick * top, 0)
+        drawing.line(across, axes.at(top, tick * top), style="grid")
+        drawing.text((_LEFT - 7, across[1] + 4), _tick(tick * top), style="soft num", anchor="end")
+        anchor = "end" if tick == 1 else "middle"
+        drawing.text((along[0], _TOP + _DEPTH + 18), _tick(tick * top), style="soft num", anchor=anchor)
+    drawing.text((0, 12), say_in(language, y), style="soft")
+    drawing.text((_LEFT + _SIDE / 2, HEIGHT - 14), say_in(language, x), style="soft", anchor="middle")
+    return drawing, axes
+
+
+def _placed(points: Points, axes: Axes) -> list[tuple[float, float]]:
+    stride = -(-len(points) // _MOST_POINTS) or 1
+    chosen = [*points[::stride], *points[-1:]]
+    return [axes.at(x, y) for x, y in chosen] or [axes.at(0, 0)]
+
+
+def _name_curve(drawing: Drawing, axes: Axes, points: Points, name: str, *, share: float, above: bool) -> None:
+    """Write a curve's name where it first reaches a height, above to the left or below to the right."""
+    x, y = next(((x, y) for x, y in points if y >= share), (1.0, 1.0))
+    place = axes.at(x, y)
+    shift, anchor = ((-8, "end") if above else (10, "start")) if x > 0.2 or not above else (8, "start")  # noqa: PLR2004
+    drawing.text(
+        (place[0] + shift, place[1] + (-6 if above else 14)), name, anchor="end" if anchor == "end" else "start"
+    )
+
+
+def _height(points: Points, x: float) -> float:
+    """Return a curve's height at x: straight between points, the last point's where there are several at x."""
+    before = (0.0, 0.0)
+    for point in points:
+        if point[0] > x:
+            width = point[0] - before[0]
+            return before[1] + (point[1] - before[1]) * (x - before[0]) / width
+        before = point
+    return before[1]
+
+
+def _round_up(value: float) -> float:
+    return next((top for top in (0.1, 0.2, 0.4, 0.6, 0.8) if value <= top), 1.0)
+
+
+def _tick(value: float) -> str:
+    return f"{value:.0%}" if round(value * 100, 6) == round(value * 100) else f"{value:.1%}"
+
+
+def _area_at(area: float) -> float:
+    return WIDTH * min(1.0, max(0.0, (area - 0.5) * 2))
+
+
+def _interval_text(area: float, interval: tuple[float, float] | None, *, language: Language) -> str:
+    if interval is None:
+        return f"{area:.3f} · {say_in(language, 'page.not_measured')}"
+    return f"{area:.3f} [{interval[0]:.3f}, {interval[1]:.3f}]"

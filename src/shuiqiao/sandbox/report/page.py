@@ -1,0 +1,90 @@
+"""Writes the report page: one HTML file with everything inside it, readable from disk without a network or a script.
+
+The page may load nothing: its content security policy forbids every source and allows its own style sheet and script
+by their hashes alone, so that a hostile name in the data could not run even if it were not escaped. The script only
+switches the language and sorts and filters the table of decisions.
+"""
+
+from __future__ import annotations
+
+import base64
+import hashlib
+from collections.abc import Mapping
+from functools import cache, partial
+from importlib.resources import files
+from pathlib import Path
+from typing import Any
+
+from jinja2 import Environment, PackageLoader, StrictUndefined
+
+from shuiqiao.sandbox.report import amounts, charts, contents
+from shuiqiao.sandbox.report.flow import decisions_in
+from shuiqiao.sandbox.report.markup import Html, data, pair
+from shuiqiao.sandbox.report.strip import MOST_MARKS
+from shuiqiao.sandbox.report.words import say, show_name
+from shuiqiao.sandbox.scenario.result import ScenarioResult
+
+MOST_ROWS = 1000
+"""Decisions that the table lists; beyond it a page grows too heavy for a phone, and says how many there are."""
+
+SECTIONS = ("flow", "paper", "sight", "decide", "model", "ledger", "tamper", "kept", "limits", "verify")
+
+
+def write_report(result: ScenarioResult, path: Path) -> Path:
+    """Write the report page of a run to a file, replacing an older one, and return its path."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    path.write_text(render_report(result), encoding="utf-8")
+    return path
+
+
+def render_report(result: ScenarioResult) -> str:
+    """Return the report page of a run as HTML."""
+    return _environment().get_template("page.html").render(_context(result))
+
+
+@cache
+def _environment() -> Environment:
+    environment = Environment(
+        loader=PackageLoader("shuiqiao.sandbox.report"),
+        autoescape=True,
+        undefined=StrictUndefined,
+        trim_blocks=True,
+        lstrip_blocks=True,
+    )
+    environment.globals.update(t=say, name=show_name, data=data, pair=pair, amounts=amounts, contents=contents)
+    return environment
+
+
+def _context(result: ScenarioResult) -> Mapping[str, Any]:
+    style, script = _asset("page.css"), _asset("page.js")
+    banks = sum(party.role == "bank" for party in result.details.parties)
+    return {
+        "result": result,
+        "figures": result.figures,
+        "details": result.details,
+        "sections": SECTIONS,
+        "banks": banks,
+        "decisions": decisions_in(result),
+        "checks": contents.checks_of(result.figures),
+        "failures": contents.failures_of(result),
+        "chart": partial(_chart, result),
+        "most_rows": MOST_ROWS,
+        "most_marks": MOST_MARKS,
+        "style": Html(style),
+        "script": Html(script),
+        "style_hash": _hash(style),
+        "script_hash": _hash(script),
+    }
+
+
+def _chart(result: ScenarioResult, name: str) -> Html:
+    return charts.draw(name, result)
+
+
+def _asset(name: str) -> str:
+    return files("shuiqiao.sandbox.report").joinpath("templates", name).read_text(encoding="utf-8")
+
+
+def _hash(content: str) -> str:
+    """Return the source expression by which a content security policy names an inline block."""
+    return f"sha256-{base64.b64encode(hashlib.sha256(content.encode()).digest()).decode()}"

@@ -1,0 +1,257 @@
+"""A seeded run's result as the report page receives it, in the shapes of the real one."""
+
+from __future__ import annotations
+
+import random
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+from shuiqiao.sandbox.scenario.result import (
+    AuditFigures,
+    Curve,
+    DecisionCounts,
+    DecisionRow,
+    KeptOut,
+    LedgerFigures,
+    ModelDetails,
+    ModelFigures,
+    Party,
+    Percentiles,
+    RecordManagement,
+    ScenarioDetails,
+    ScenarioFigures,
+    ScenarioResult,
+    Sighting,
+    TamperChecks,
+    TamperStory,
+)
+
+BANKS = ("bank-east", "bank-north", "bank-south")
+REASONS = (
+    ("monthly revenue is low for this product", "月均收入偏低"),
+    ("few buyers carry most of the sales", "客户集中度偏高"),
+    ("many red-letter invoices", "红字发票占比偏高"),
+    ("a long time without invoices", "开票间隔过长"),
+)
+KINDS = (
+    ("core fields of invoices", "发票核心字段"),
+    ("invoice amounts", "发票金额"),
+    ("counterparties of invoices", "发票对方名称"),
+    ("taxpayer number", "纳税人识别号"),
+    ("filings and payments", "申报与缴款"),
+    ("the bank's model weights", "银行模型权重"),
+    ("loan amounts", "贷款金额"),
+)
+CHECKS = (
+    ("vault_byte_flip_caught", "vault.leaf_mismatch"),
+    ("ledger_byte_flip_caught", "ledger.entry_damaged"),
+    ("forged_invoice_caught", "lending.paper_unproven"),
+    ("revoked_consent_refused", "consent.revoked"),
+    ("expired_consent_refused", "consent.expired"),
+    ("withheld_record_caught", "exchange.record_withheld"),
+    ("operator_rewrite_caught_by_follower", "ledger.root_differs"),
+)
+
+
+def sample_result(*, folder: Path = Path("demo-out"), seed: int = 7, firms: int = 123) -> ScenarioResult:
+    """Return a result of a run that went well."""
+    draws = random.Random(seed)
+    decisions = tuple(_decision(draws, number) for number in range(firms))
+    count = {
+        outcome: sum(row.outcome == outcome for row in decisions) for outcome in ("approved", "refused", "referred")
+    }
+    return ScenarioResult(figures=_figures(count, firms), details=_details(draws, decisions), folder=folder)
+
+
+def with_details(result: ScenarioResult, **changes: Any) -> ScenarioResult:
+    """Return a result with some of its details replaced."""
+    return replace(result, details=replace(result.details, **changes))
+
+
+def with_figures(result: ScenarioResult, **changes: Any) -> ScenarioResult:
+    """Return a result with some of its figures replaced."""
+    return replace(result, figures=replace(result.figures, **changes))
+
+
+def _decision(draws: random.Random, number: int) -> DecisionRow:
+    points = int(draws.gauss(590, 42))
+    risk = 1 / (1 + 2.718 ** ((points - 535) / 18))
+    outcome = "approved" if points > 575 else "refused" if points < 540 else "referred"
+    amount = draws.choice((30, 50, 80, 120, 200, 300)) * 1_000_000
+    limit = min(amount, draws.randrange(8_0000, 300_0000) * 100) if outcome == "approved" else 0
+    reasons = draws.sample(REASONS, draws.randrange(1, 4)) if outcome != "approved" else draws.sample(REASONS, 1)
+    return DecisionRow(
+        applicant=f"企-{draws.getrandbits(24):06x}",
+        bank=BANKS[number % 3],
+        outcome=outcome,
+        amount_fen=amount,
+        limit_fen=limit,
+        annual_rate=f"{draws.uniform(0.0365, 0.0585):.4f}" if outcome == "approved" else None,
+        points=points,
+        default_probability=f"{risk:.4f}",
+        reasons_en=tuple(en for en, _ in reasons),
+        reasons_zh=tuple(zh for _, zh in reasons),
+        grade=draws.choice("AABBBMMCD"),
+        industry=draws.choice("ACEFFGIL"),
+        defaulted=draws.random() < risk if number % 20 else None,
+        milliseconds=draws.uniform(38, 95),
+    )
+
+
+def _figures(count: dict[str, int], firms: int) -> ScenarioFigures:
+    return ScenarioFigures(
+        network="9f2c4d7be1a05386c4b1d2f09a7e6c5b3d8f1e2a4c6b8d0f1a3c5e7b9d2f4a6c",
+        suite="gm",
+        taxpayers=firms,
+        records_read=373_431,
+        records_ingested=371_904,
+        records_quarantined=5,
+        duplicates_reported=1_522,
+        anchors=137,
+        ingest_records_per_s=41_872,
+        consents=369,
+        requests=258,
+        refusals=12,
+        decisions=DecisionCounts(**count),
+        decision_ms=Percentiles(p50=58.412, p99=131.97),
+        model=ModelFigures(
+            auc=0.8874, auc_ci=(0.8012, 0.9431), baseline_auc=0.8721, ks=0.6413, brier=0.1084, n=123, bad=27
+        ),
+        ledger=LedgerFigures(transactions=1_873, height=412, root="ab" * 32),
+        audit=AuditFigures(replayed=1_873, root_matches=True, signatures_verified=2_611, anchors_verified=136),
+        record_management_only=RecordManagement(kinds_walked=21, mint_refused=True, transfer_refused=True),
+        tamper_checks=TamperChecks(**{check: True for check, _ in CHECKS}),
+        receipts_dir="demo-out/receipts",
+        report="demo-out/report.html",
+    )
+
+
+def _details(draws: random.Random, decisions: tuple[DecisionRow, ...]) -> ScenarioDetails:
+    return ScenarioDetails(
+        started="2026-11-21T08:30:00.000Z",
+        data_source_en="invoices of 123 real enterprises (research data)",
+        data_source_zh="123 家真实企业的发票（研究数据）",
+        is_synthetic=False,
+        parties=_parties(),
+        step_seconds={
+            "found": 1.31,
+            "ingest": 8.918,
+            "consent": 4.27,
+            "development": 6.05,
+            "applications": 9.44,
+            "tamper": 3.83,
+            "audit": 2.16,
+            "receipts": 0.37,
+        },
+        transactions_by_kind={
+            "anchor.commit": 137,
+            "consent.grant": 369,
+            "consent.revoke": 1,
+            "access.request": 258,
+            "access.deliver": 246,
+            "access.refuse": 12,
+            "access.acknowledge": 246,
+            "application.submit": 123,
+            "decision.record": 123,
+        },
+        kept_out=(
+            KeptOut(rule="duplicate", records=1_522),
+            KeptOut(rule="amount_plus_tax_is_total", records=5),
+        ),
+        refusals_by_code={"consent.revoked": 5, "consent.expired": 4, "exchange.frequency_exceeded": 3},
+        decisions=decisions,
+        model=_model(draws),
+        tamper=_stories(),
+        sightings=_sightings(),
+        records_disclosed=746_862,
+        bytes_disclosed=412_331_008,
+        receipts=9,
+        receipt_example="shuiqiao verify demo-out/receipts/decision-001.receipt --genesis demo-out/receipts/genesis.json",
+        checkpoint_note="shuiqiao/9f2c4d7be1a05386\n2285\nq6urq6urq6urq6urq6urq6urq6urq6urq6urq6urq6s=\n\n— bureau Zm9vYmFyYmF6\n",
+        statistics=(("A", 21, 2, 4), ("B", 25, 5, 8), ("M", 12, 6, 7), ("C", 4, 7, 3), ("D", 0, 19, 0)),
+        followers={"bank-east": 412, "bank-north": 412, "bank-south": 411, "regulator": 412},
+        assumptions_en=("All institutions run on one machine.", "Pseudonyms are drawn anew in each run."),
+        assumptions_zh=("所有机构运行在同一台机器上。", "每次运行重新生成化名。"),
+        audit_problems=(),
+        machine="2 cores, 8 GB, Linux",
+    )
+
+
+def _parties() -> tuple[Party, ...]:
+    parts = (
+        ("bureau", "tax_bureau", "Example Tax Bureau", "示例税务局"),
+        ("bank-east", "bank", "Example East Bank", "示例东方银行"),
+        ("bank-north", "bank", "Example North Bank", "示例北方银行"),
+        ("bank-south", "bank", "Example South Bank", "示例南方银行"),
+        ("regulator", "regulator", "Example Financial Regulator", "示例金融监管局"),
+    )
+    return tuple(
+        Party(
+            member=member,
+            role=role,
+            name=name,
+            name_zh=name_zh,
+            is_writer=member == "bureau",
+            fingerprint=f"{number * 7:x}c04be19f2d7a381"[:16],
+        )
+        for number, (member, role, name, name_zh) in enumerate(parts, 1)
+    )
+
+
+def _model(draws: random.Random) -> ModelDetails:
+    steps = [step / 60 for step in range(61)]
+    return ModelDetails(
+        roc=Curve(name="roc", points=tuple((x, x**0.14) for x in steps)),
+        baseline_roc=Curve(name="baseline", points=tuple((x, x**0.17) for x in steps)),
+        ks_good=Curve(name="good", points=tuple((x, x**2.1) for x in steps)),
+        ks_bad=Curve(name="bad", points=tuple((x, x**0.28) for x in steps)),
+        calibration=((0.03, 0.0, 25), (0.08, 0.08, 25), (0.17, 0.2, 25), (0.29, 0.24, 24), (0.58, 0.63, 24)),
+        paired_p_value=0.318,
+        features=(
+            ("log_monthly_revenue", "月均收入对数", "ln(1 + revenue of valid sales invoices / months)"),
+            ("red_share", "红字占比", "red-letter invoices / all invoices, last 12 months"),
+            ("days_since_last_sale", "距最近开票天数", "as_of - last issue_date"),
+        ),
+        candidate_features=24,
+        baseline_auc_ci=(0.7751, 0.9523),
+        digest=f"{draws.getrandbits(256):064x}",
+    )
+
+
+def _stories() -> tuple[TamperStory, ...]:
+    return tuple(
+        TamperStory(
+            check=check,
+            act_en=f"Did it to a copy of the real file ({check.replace('_', ' ')}).",
+            act_zh="在真实文件的副本上改动一个字节，然后照常使用。",
+            caught_by_en="The proof did not lead to the anchored root.",
+            caught_by_zh="证明路径算不出账本上的锚定根。",
+            code=code,
+            caught=True,
+        )
+        for check, code in CHECKS
+    )
+
+
+def _sightings() -> tuple[Sighting, ...]:
+    seen = {
+        "bureau": (0, 1, 2, 3, 4),
+        "bank-east": (0, 1, 4, 6),
+        "bank-north": (0, 1, 4, 6),
+        "regulator": (6,),
+        "ledger": (),
+        "outsider": (),
+    }
+    records = {"bureau": 371_904, "bank-east": 402_110, "bank-north": 190_220}
+    return tuple(
+        Sighting(
+            party=party,
+            seen_en=tuple(KINDS[place][0] for place in places),
+            seen_zh=tuple(KINDS[place][1] for place in places),
+            hidden_en=tuple(en for place, (en, _) in enumerate(KINDS) if place not in places),
+            hidden_zh=tuple(zh for place, (_, zh) in enumerate(KINDS) if place not in places),
+            records=records.get(party, 0),
+        )
+        for party, places in seen.items()
+    )
