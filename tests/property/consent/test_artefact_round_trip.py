@@ -53,7 +53,7 @@ artefacts = st.builds(
 )
 
 
-@settings(max_examples=100, deadline=None)
+@settings(max_examples=60, deadline=None)
 @given(artefact=artefacts)
 def test_every_sound_artefact_survives_its_bytes_and_has_one_form(artefact):
     """[CONSENT-1]"""
@@ -63,7 +63,7 @@ def test_every_sound_artefact_survives_its_bytes_and_has_one_form(artefact):
     assert raw == encode_artefact(read, network=NETWORK, suite=SUITE, key=KEY)
 
 
-@settings(max_examples=200, deadline=None)
+@settings(max_examples=120, deadline=None)
 @given(data=st.binary(max_size=400))
 def test_noise_is_refused_with_a_code(data):
     with pytest.raises((InvalidInput, IntegrityError)) as refusal:
@@ -71,7 +71,7 @@ def test_noise_is_refused_with_a_code(data):
     assert refusal.value.code.partition(".")[0] in {"base", "ledger", "consent"}
 
 
-@settings(max_examples=150, deadline=None)
+@settings(max_examples=80, deadline=None)
 @given(artefact=artefacts, data=st.data())
 def test_a_cut_or_changed_artefact_is_refused(artefact, data):
     raw = encode_artefact(artefact, network=NETWORK, suite=SUITE, key=KEY)

@@ -54,7 +54,7 @@ def inventory(found):
     return {TYPE: Inventory(counts=Counter(found.values()), leaves=list(found))}
 
 
-@settings(max_examples=150, deadline=None)
+@settings(max_examples=80, deadline=None)
 @given(message=messages, there=records, data=st.data())
 def test_a_subset_is_accepted_only_if_it_is_the_whole(message, there, data):
     manifest = build_manifest(
@@ -75,7 +75,7 @@ def test_a_subset_is_accepted_only_if_it_is_the_whole(message, there, data):
             verify_complete(manifest, inventory(arrived), suite=SUITE)
 
 
-@settings(max_examples=100, deadline=None)
+@settings(max_examples=60, deadline=None)
 @given(message=messages)
 def test_a_request_survives_its_bytes(message):
     """[EXCHANGE-6]"""
@@ -87,7 +87,7 @@ def test_a_request_survives_its_bytes(message):
     assert verify_request_rules(read.body) is None
 
 
-@settings(max_examples=100, deadline=None)
+@settings(max_examples=60, deadline=None)
 @given(first=messages, second=messages)
 def test_no_two_exchanges_share_the_data_their_seals_are_bound_to(first, second):
     """[EXCHANGE-10]"""
@@ -97,7 +97,7 @@ def test_no_two_exchanges_share_the_data_their_seals_are_bound_to(first, second)
     assert associated_data(first, network=bytes(32)) != bound[0]
 
 
-@settings(max_examples=100, deadline=None)
+@settings(max_examples=60, deadline=None)
 @given(noise=st.binary(max_size=300))
 def test_noise_is_no_request(noise):
     with pytest.raises(InvalidInput):
