@@ -10,6 +10,9 @@
 6. every record is a live leaf of a batch that the provider anchored, of this taxpayer, in this period [EXCHANGE-14];
 7. the records are exactly those that the manifest counts [EXCHANGE-12];
 8. keep the data with its data life, then acknowledge.
+
+LIMIT: where the bank never learned at which entry its request was committed (a crash in that moment), step 4 cannot
+compare the manifest's checkpoint with it; every other check holds.
 """
 
 from __future__ import annotations
