@@ -14,7 +14,7 @@ from datetime import date, timedelta
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from shuiqiao.base.clock import MS_PER_SECOND
+from shuiqiao.base.clock import MS_PER_SECOND, ManualClock
 from shuiqiao.base.errors import ShuiqiaoError
 from shuiqiao.base.ids import Uscc
 from shuiqiao.exchange.accusation import WithheldEvidence, prove_withheld
@@ -24,6 +24,7 @@ from shuiqiao.ledger.check import replay_ledger
 from shuiqiao.ledger.engine.embedded import EmbeddedLedger
 from shuiqiao.ledger.engine.follower import FollowerLedger
 from shuiqiao.ledger.engine.port import EmbeddedSettings, FollowerSettings
+from shuiqiao.ledger.submitter import DirectSubmitter
 from shuiqiao.lending.papers import PaperInvoice, unproven_papers
 from shuiqiao.members.contract import MemberKeyRing
 from shuiqiao.node.verification import ReceiptVerifier
@@ -34,7 +35,7 @@ from shuiqiao.sandbox.scenario.journey import Underwriting
 from shuiqiao.sandbox.scenario.refusals import wish_of
 from shuiqiao.sandbox.scenario.result import TamperStory
 from shuiqiao.sandbox.scenario.words import TAMPER_WORDS
-from shuiqiao.vault.contract import batch_lookup, leaf_lookup
+from shuiqiao.vault.contract import AnchorCommitBody, batch_lookup, leaf_lookup
 from shuiqiao.vault.model import LeafRef
 from shuiqiao.vault.proofs import verify_disclosure
 from shuiqiao.vault.service import Vault
@@ -162,27 +163,63 @@ def withhold_record(scene: TamperScene) -> str:
 
 
 def rewrite_history(scene: TamperScene) -> str:
-    """Let the operator write its log again without its last transaction; a bank's follower holds the first one."""
+    """Let the operator write its log again without one decision, longer than before; a follower holds the first one."""
     bureau = scene.consortium.bureau
     scene.bank.sync()
-    raws = [raw for block in bureau.engine.blocks(from_height=1) for raw in block.transactions]
-    settings = EmbeddedSettings(linger_ms=0)
+    clock = ManualClock(bureau.parameters.genesis_time_ms)
     rewritten = EmbeddedLedger.open(
         scene.scratch / "rewritten",
         parameters=bureau.parameters,
         kinds=bureau.kinds,
         key_ring=MemberKeyRing(),
-        clock=bureau.surroundings.clock,
+        clock=clock,
         operator_key=bureau.keys.signing,
-        settings=settings,
+        settings=EmbeddedSettings(linger_ms=0),
     )
     try:
-        for future in [rewritten.submit(raw) for raw in raws[:-1]]:
-            future.result()
+        _write_again(bureau, rewritten, clock=clock)
         copy = _copy_ledger(scene.bank, scene.scratch / "follower")
         return _follow(scene.bank, copy, writer=rewritten)
     finally:
         rewritten.close()
+
+
+def _write_again(bureau: Institution, rewritten: EmbeddedLedger, *, clock: ManualClock) -> None:
+    """Submit every block at its own time but for one decision, then as many anchors of nothing as hide the gap."""
+    is_left_out = False
+    for block in bureau.engine.blocks(from_height=1):
+        clock.advance(max(0, block.time_ms - clock.now_ms()))
+        kept = list(block.transactions)
+        if not is_left_out:
+            decisions = [raw for raw in kept if bureau.outbox.decode(raw).kind == "decision.record"]
+            is_left_out = bool(decisions)
+            kept = [raw for raw in kept if raw not in decisions[:1]]
+        for future in [rewritten.submit(raw) for raw in kept]:
+            future.result()
+    forger = DirectSubmitter(
+        rewritten,
+        member=bureau.member,
+        key=bureau.keys.signing,
+        kinds=bureau.kinds,
+        suite=bureau.suite,
+        clock=clock,
+        entropy=bureau.surroundings.entropy,
+    )
+    while rewritten.checkpoint().size <= bureau.engine.checkpoint().size:
+        forger.submit("anchor.commit", _anchor_of_nothing(bureau))
+
+
+def _anchor_of_nothing(bureau: Institution) -> AnchorCommitBody:
+    entropy = bureau.surroundings.entropy
+    return AnchorCommitBody(
+        batch=entropy(16),
+        standard=_ISSUED,
+        period_from="2020-01-01",
+        period_to="2020-01-31",
+        count=1,
+        depth=0,
+        root=entropy(32),
+    )
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

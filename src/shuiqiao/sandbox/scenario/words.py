@@ -63,8 +63,8 @@ TAMPER_WORDS: Mapping[str, TamperWords] = MappingProxyType(
             code_begins="exchange.record_withheld",
         ),
         "operator_rewrite_caught_by_follower": TamperWords(
-            act_en="The operator wrote its log again without its last transaction and signed it.",
-            act_zh="写入节点重写日志，去掉最后一笔交易并重新签名。",
+            act_en="The operator wrote its log again without one decision, a little longer, and signed it.",
+            act_zh="写入节点重写日志，抹去一笔审批并补足长度后重新签名。",
             caught_by_en="A bank's follower compared the signed roots, raised an alarm with both notes, and stopped.",
             caught_by_zh="银行的跟随节点比对签名的根，保留两份检查点作为证据并告警停机。",
             code_begins="ledger.fork_detected",
