@@ -3,7 +3,8 @@
 Measured: an EmbeddedLedger on a real folder, signature-checking processes as many as cores, the load of ``ledger_load``
 signed beforehand, a bounded window of submissions in flight, every future resolved (so: on the medium). Beside it, in
 turn and on as many cores, the suite's verifying provider checks the very same signatures and does nothing else. Both
-figures are medians over the runs. Latency is from ``submit`` to the resolved future, under this full load.
+figures are medians over the runs. Latency is from ``submit`` to the resolved future, of every eighth submission
+under this full load.
 """
 
 from __future__ import annotations
@@ -36,6 +37,7 @@ IN_FLIGHT: Final = 1_500
 
 RAW_SECONDS: Final = 1.5
 _SEED = 3
+_TIMED_EVERY = 8
 _RAW_SAMPLE = 512
 _SIGNING_BATCHES = 4
 _START_DELAY_S = 1.0
@@ -164,7 +166,8 @@ def _submit_all(ledger: EmbeddedLedger, raws: Sequence[bytes]) -> tuple[float, l
         if number >= IN_FLIGHT:
             futures[number - IN_FLIGHT].result()
         future = ledger.submit(raw)
-        future.add_done_callback(partial(_note_wait, waits, time.monotonic()))
+        if number % _TIMED_EVERY == 0:
+            future.add_done_callback(partial(_note_wait, waits, time.monotonic()))
         futures.append(future)
     for future in futures:
         future.result()
