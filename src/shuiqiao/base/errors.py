@@ -7,6 +7,9 @@ HTTP) map the five classes once; no room below a door formats errors or logs and
 
 from __future__ import annotations
 
+from functools import partial
+from typing import Any
+
 
 class ShuiqiaoError(Exception):
     """Root of every error the product raises on purpose.
@@ -23,6 +26,11 @@ class ShuiqiaoError(Exception):
         self.code = code
         self.message = message
         self.next_step = next_step
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        # Exceptions are rebuilt from their one text by default; ours have two parts and keywords. Worker processes
+        # hand errors to their parent in this form.
+        return partial(type(self), next_step=self.next_step), (self.code, self.message)
 
     def as_dict(self) -> dict[str, str]:
         """Return the one shape in which every door shows an error."""
@@ -55,6 +63,10 @@ class Unavailable(ShuiqiaoError):
     def __init__(self, code: str, message: str, *, next_step: str = "", retry_after_s: float | None = None) -> None:
         super().__init__(code, message, next_step=next_step)
         self.retry_after_s = retry_after_s
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        make = partial(type(self), next_step=self.next_step, retry_after_s=self.retry_after_s)
+        return make, (self.code, self.message)
 
 
 class IntegrityError(ShuiqiaoError):
