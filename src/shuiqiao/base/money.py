@@ -5,13 +5,16 @@ Yuan amounts that arrive as text or as the doubles of a spreadsheet become fen h
 
 from __future__ import annotations
 
-from decimal import ROUND_HALF_EVEN, Decimal, InvalidOperation
+from decimal import ROUND_HALF_EVEN, Context, Decimal, Inexact, InvalidOperation, Overflow
 
 from shuiqiao.base.errors import InvalidInput
 
 FEN_PER_YUAN = 100
 MAX_FEN = 10**17
 """Largest absolute amount accepted, in fen (10^15 yuan): beyond any national total, below 2^63."""
+
+_MAX_DIGITS = 40
+"""An amount with more significant digits than this is not exact in fen or beyond MAX_FEN."""
 
 _WAN = 10_000
 _YI = 100_000_000
@@ -24,8 +27,10 @@ def fen_from_yuan(amount: str | float | Decimal) -> int:
     (``base.amount_invalid``) for what is not a finite number, has a part of a fen, or is beyond MAX_FEN.
     """
     try:
-        fen = Decimal(repr(amount) if isinstance(amount, float) else amount) * FEN_PER_YUAN
-    except (InvalidOperation, TypeError, ValueError) as error:
+        # The default context would round a thirtieth digit away before anyone can see that it is part of a fen.
+        exact = Context(prec=_MAX_DIGITS, traps=[InvalidOperation, Inexact, Overflow])
+        fen = exact.multiply(Decimal(repr(amount) if isinstance(amount, float) else amount), FEN_PER_YUAN)
+    except (ArithmeticError, TypeError, ValueError) as error:
         raise _invalid(amount) from error
     if not fen.is_finite() or abs(fen) > MAX_FEN or fen != fen.to_integral_value():
         raise _invalid(amount)
