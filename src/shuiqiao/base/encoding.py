@@ -61,18 +61,23 @@ def encode_json(value: object) -> bytes:
 
 
 def decode_json(data: bytes, *, max_bytes: int) -> Any:
-    """Decode outside JSON up to a size, refusing duplicate keys and floats.
+    """Decode outside JSON up to a size, refusing duplicate keys, floats and what is not UTF-8.
 
     Raises InvalidInput (``base.json_too_large``, ``base.json_malformed``).
     """
     if len(data) > max_bytes:
         raise InvalidInput("base.json_too_large", f"{len(data)} bytes where at most {max_bytes} are allowed")
     try:
-        return json.loads(
-            data, object_pairs_hook=_unique_pairs, parse_float=_refuse_float, parse_constant=_refuse_float
+        # json.loads would guess UTF-16 and UTF-32 from bytes; outside JSON is UTF-8 (RFC 8259 section 8.1).
+        value = json.loads(
+            data.decode(), object_pairs_hook=_unique_pairs, parse_float=_refuse_float, parse_constant=_refuse_float
         )
+        if b"\\u" in data:
+            # Half of a surrogate pair can be escaped into a string that no bytes stand for.
+            encode_json(value)
     except (ValueError, RecursionError) as error:
         raise InvalidInput("base.json_malformed", f"not acceptable JSON: {error}") from error
+    return value
 
 
 def _unique_pairs(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
