@@ -1,0 +1,100 @@
+"""Encodings go there and back, and no other bytes go there; money keeps every fen."""
+
+from __future__ import annotations
+
+import pickle
+from datetime import date
+from decimal import Decimal
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from shuiqiao.base.clock import date_from_ms, ms_from_date
+from shuiqiao.base.encoding import decode_cbor_strict, decode_json, encode_cbor, encode_json
+from shuiqiao.base.errors import InvalidInput, Unavailable
+from shuiqiao.base.money import MAX_FEN, fen_from_yuan, format_yuan, round_fen
+
+TEXT = st.text(st.characters(exclude_categories=["Cs"]), max_size=12)
+JSON_LEAVES = st.none() | st.booleans() | st.integers(-(2**63), 2**63) | TEXT
+JSON_VALUES = st.recursive(
+    JSON_LEAVES, lambda inner: st.lists(inner, max_size=4) | st.dictionaries(TEXT, inner, max_size=4), max_leaves=12
+)
+CBOR_VALUES = st.recursive(
+    JSON_LEAVES | st.binary(max_size=12),
+    lambda inner: st.lists(inner, max_size=4) | st.dictionaries(TEXT, inner, max_size=4),
+    max_leaves=12,
+)
+
+
+@given(CBOR_VALUES)
+def test_cbor_goes_there_and_back(value):
+    assert decode_cbor_strict(encode_cbor(value), max_bytes=10_000) == value
+
+
+@given(st.dictionaries(TEXT, st.integers(0, 100), min_size=2, max_size=6))
+def test_the_order_in_which_a_map_was_made_does_not_show(value):
+    backwards = dict(reversed(value.items()))
+    assert encode_cbor(backwards) == encode_cbor(value)
+    assert encode_json(backwards) == encode_json(value)
+
+
+@given(CBOR_VALUES, st.data())
+def test_changed_cbor_bytes_are_refused_or_mean_something_else(value, data):
+    encoded = bytearray(encode_cbor(value))
+    place = data.draw(st.integers(0, len(encoded) - 1))
+    encoded[place] ^= data.draw(st.integers(1, 255))
+    try:
+        other = decode_cbor_strict(bytes(encoded), max_bytes=10_000)
+    except InvalidInput as error:
+        assert error.code in {"base.cbor_malformed", "base.cbor_not_deterministic"}
+    else:
+        assert encode_cbor(other) == bytes(encoded)
+
+
+@given(st.binary(max_size=60))
+def test_any_bytes_are_decoded_or_refused_with_a_code(data):
+    for decode in (decode_cbor_strict, decode_json):
+        try:
+            decode(data, max_bytes=50)
+        except InvalidInput as error:
+            assert error.code.startswith("base.")
+
+
+@given(JSON_VALUES)
+def test_json_goes_there_and_back(value):
+    assert decode_json(encode_json(value), max_bytes=10_000) == value
+
+
+@given(st.integers(-MAX_FEN, MAX_FEN))
+def test_every_fen_survives_being_written_as_yuan(fen):
+    assert fen_from_yuan(format_yuan(fen).replace(",", "")) == fen
+    assert fen_from_yuan(Decimal(fen) / 100) == fen
+    assert round_fen(Decimal(fen)) == fen
+
+
+@given(st.integers(-(10**13), 10**13))
+def test_every_fen_survives_a_spreadsheets_double(fen):
+    assert fen_from_yuan(fen / 100) == fen
+
+
+@given(st.decimals(allow_nan=False, allow_infinity=False, places=5, min_value=-(10**10), max_value=10**10))
+def test_an_amount_is_exact_or_refused(amount):
+    if amount * 100 == int(amount * 100):
+        assert Decimal(fen_from_yuan(amount)) == amount * 100
+    else:
+        with pytest.raises(InvalidInput):
+            fen_from_yuan(amount)
+
+
+@given(st.dates(date(1900, 1, 1), date(9999, 12, 30)))
+def test_days_go_there_and_back(day):
+    assert date_from_ms(ms_from_date(day)) == day
+
+
+@settings(max_examples=30)
+@given(st.text(max_size=20), st.text(max_size=20), st.text(max_size=20), st.none() | st.floats(0, 1e6))
+def test_errors_go_there_and_back(code, message, next_step, seconds):
+    sent = Unavailable(code, message, next_step=next_step, retry_after_s=seconds)
+    received = pickle.loads(pickle.dumps(sent))
+    assert (received.as_dict(), received.retry_after_s) == (sent.as_dict(), seconds)
