@@ -152,7 +152,8 @@ def encode_parquet(record_type: RecordType, rows: Any) -> bytes:
         entry.name for entry in record_type.fields if entry.name == TAXPAYER_FIELD or entry.type in _REPEATING_TYPES
     ]
     sink = io.BytesIO()
-    pq.write_table(rows, sink, row_group_size=ROW_GROUP_RECORDS, compression="lz4", use_dictionary=repeating)
+    options: dict[str, Any] = {"row_group_size": ROW_GROUP_RECORDS, "compression": "lz4", "use_dictionary": repeating}
+    pq.write_table(rows, sink, **options)
     return sink.getvalue()
 
 

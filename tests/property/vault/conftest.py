@@ -16,7 +16,8 @@ _PLACE = Path(__file__).resolve().parents[2] / "worlds" / "vault_world.py"
 def _load() -> Any:
     if "vault_world" not in sys.modules:
         spec = importlib.util.spec_from_file_location("vault_world", _PLACE)
-        assert spec is not None and spec.loader is not None
+        assert spec is not None
+        assert spec.loader is not None
         module = importlib.util.module_from_spec(spec)
         sys.modules["vault_world"] = module
         spec.loader.exec_module(module)

@@ -18,7 +18,7 @@ def lines_of(report):
 
 
 def assert_every_row_is_accounted_for(report):
-    # [VAULT-INGEST-1]
+    # Holds [VAULT-INGEST-1].
     kept_out = report.records_quarantined + report.duplicates_reported
     assert report.records_read == report.records_ingested + kept_out
 
@@ -74,7 +74,7 @@ def test_a_repeated_row_is_reported_with_the_place_it_was_first_seen_and_kept_ou
 
 
 def test_rows_that_break_a_rule_are_listed_by_row_field_rule_and_value(open_world, tmp_path):
-    # [VAULT-INGEST-2]
+    # Holds [VAULT-INGEST-2].
     world = open_world()
     bad = invoice(2, total_fen=1)
     report = world.ingest(write_rows(tmp_path / "a.parquet", "invoice_issued", [invoice(1), bad, invoice(3)]))
@@ -86,7 +86,7 @@ def test_rows_that_break_a_rule_are_listed_by_row_field_rule_and_value(open_worl
 
 
 def test_reading_the_same_file_again_changes_nothing(open_world, tmp_path):
-    # [VAULT-INGEST-3]
+    # Holds [VAULT-INGEST-3].
     world = open_world()
     path = write_rows(tmp_path / "a.parquet", "invoice_issued", map(invoice, range(20)))
     world.ingest(path)
@@ -99,7 +99,7 @@ def test_reading_the_same_file_again_changes_nothing(open_world, tmp_path):
 
 
 def test_other_values_under_a_natural_key_supersede_where_the_type_allows_it(open_world, tmp_path):
-    # [VAULT-IDENTITY-2]
+    # Holds [VAULT-IDENTITY-2].
     world = open_world()
     uscc = "91320100MA1000000A"
     first = write_rows(tmp_path / "a.parquet", "tax_credit_grade", [grade(2023, "B"), grade(2024, "C")])
@@ -128,7 +128,7 @@ def test_versions_in_one_file_supersede_in_the_order_of_its_rows_and_a_rerun_cha
     wanted = {"tax_credit_grade": ["core"]}
     for _ in range(2):
         rows = world.disclose("91320100MA1000000A", wanted).types[0].rows.to_pylist()
-        assert ["C"] == [row["grade"] for row in rows]
+        assert [row["grade"] for row in rows] == ["C"]
         assert world.ingest(path).duplicates_reported == 4
 
 
@@ -214,7 +214,7 @@ class BrokenAnchor:
 def test_a_batch_written_but_not_anchored_is_shown_to_nobody_and_finished_by_the_next_run(
     open_world, tmp_path, fail_at, after
 ):
-    # [VAULT-STORE-3] [VAULT-ANCHOR-5]
+    # Holds [VAULT-STORE-3] [VAULT-ANCHOR-5].
     world = open_world()
     path = write_rows(tmp_path / "a.parquet", "invoice_issued", map(invoice, range(20)))
     with pytest.raises(Interrupted):
@@ -240,14 +240,12 @@ def test_an_amendment_not_told_is_told_by_the_next_run(open_world, tmp_path, aft
         # The first submission anchors the batch, the second amends.
         world.ingest(path, anchor=BrokenAnchor(world.anchor, fail_at=2, after=after))
     shown = world.disclose("91320100MA1000000A", wanted).types[0].rows.to_pylist()
-    assert ["C"] == [row["grade"] for row in shown]
+    assert [row["grade"] for row in shown] == ["C"]
     world.vault.recover(world.anchor)
     shown = world.verify(world.disclose("91320100MA1000000A", wanted), status_of=world.status_of)
-    assert ["B"] == [row["grade"] for row in shown.types["tax_credit_grade@1"].rows.to_pylist()]
+    assert [row["grade"] for row in shown.types["tax_credit_grade@1"].rows.to_pylist()] == ["B"]
     kinds = [
-        world.anchor.decode(raw).kind
-        for block in world.ledger.blocks(from_height=1)
-        for raw in block.transactions
+        world.anchor.decode(raw).kind for block in world.ledger.blocks(from_height=1) for raw in block.transactions
     ]
     assert Counter(kinds) == {COMMIT: 2, AMEND: 1}
 

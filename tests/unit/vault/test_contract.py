@@ -1,0 +1,178 @@
+from __future__ import annotations
+
+import dataclasses
+
+import pytest
+from vault_world import BANK, OTHER_BUREAU
+
+from shuiqiao.base.errors import ShuiqiaoError
+from shuiqiao.vault.contract import (
+    AMEND,
+    COMMIT,
+    ERASE,
+    AnchorAmendBody,
+    AnchorCommitBody,
+    AnchorEraseBody,
+    Replacement,
+    leaf_lookup,
+    tree_depth,
+)
+from shuiqiao.vault.model import BatchFact, ErasureReason, LeafStatus, VaultSettings
+
+FIRST, SECOND, THIRD = (bytes([number]) * 16 for number in (1, 2, 3))
+
+
+def commit_body(batch=FIRST, **changes):
+    values = {
+        "batch": batch,
+        "standard": "filing@1",
+        "period_from": "2024-01-01",
+        "period_to": "2024-12-31",
+        "count": 5,
+        "depth": 3,
+        "root": bytes(32),
+    }
+    return AnchorCommitBody(**{**values, **changes})
+
+
+def amend_body(*steps):
+    return AnchorAmendBody(
+        replacements=[
+            Replacement(old_batch=old[0], old_index=old[1], new_batch=new[0], new_index=new[1]) for old, new in steps
+        ]
+    )
+
+
+def erase_body(batch=FIRST, indexes=()):
+    return AnchorEraseBody(batch=batch, indexes=list(indexes), reason=ErasureReason.DATA_LIFE_OVER)
+
+
+@pytest.fixture
+def world(open_world):
+    world = open_world()
+    world.anchor.submit(COMMIT, commit_body(FIRST))
+    world.anchor.submit(COMMIT, commit_body(SECOND))
+    world.submitter(OTHER_BUREAU).submit(COMMIT, commit_body(THIRD))
+    return world
+
+
+def refusal(submitter, kind, body):
+    with pytest.raises(ShuiqiaoError) as refused:
+        submitter.submit(kind, body)
+    return refused.value.code
+
+
+def test_a_committed_batch_stands_in_the_state(world):
+    expected = BatchFact(
+        author="bureau",
+        standard="filing@1",
+        period_from="2024-01-01",
+        period_to="2024-12-31",
+        count=5,
+        depth=3,
+        root=bytes(32),
+        erased=False,
+    )
+    assert expected == world.batch_of(FIRST)
+    assert world.batch_of(bytes(16)) is None
+
+
+def test_only_a_tax_bureau_anchors(world):
+    # Holds [VAULT-ANCHOR-1].
+    assert refusal(world.submitter(BANK), COMMIT, commit_body(bytes(16))) == "members.role_wrong"
+
+
+@pytest.mark.parametrize(
+    ("changes", "code"),
+    [
+        ({"batch": FIRST}, "vault.batch_exists"),
+        ({"depth": 4}, "vault.depth_wrong"),
+        ({"count": 1, "depth": 1}, "vault.depth_wrong"),
+        ({"period_from": "2025-01-01"}, "vault.period_invalid"),
+        ({"period_from": "2024-02-30"}, "vault.period_invalid"),
+        ({"standard": "Filing"}, "ledger.body_invalid"),
+        ({"count": 0}, "ledger.body_invalid"),
+        ({"root": b""}, "ledger.body_invalid"),
+    ],
+)
+def test_a_batch_is_anchored_once_and_with_figures_that_agree(world, changes, code):
+    # Holds [VAULT-ANCHOR-2].
+    assert refusal(world.anchor, COMMIT, commit_body(**{"batch": bytes(16), **changes})) == code
+
+
+def test_depth_is_the_height_of_the_tree():
+    assert [tree_depth(count) for count in (1, 2, 3, 4, 5, 8, 16_384, 16_385)] == [0, 1, 2, 2, 3, 3, 14, 15]
+
+
+def test_an_amended_leaf_is_superseded_and_the_newer_is_live(world):
+    world.anchor.submit(AMEND, amend_body(((FIRST, 0), (SECOND, 1)), ((SECOND, 1), (SECOND, 2))))
+    status = leaf_lookup(world.ledger.state())
+    assert [
+        status(FIRST, 0),
+        status(SECOND, 1),
+        status(SECOND, 2),
+    ] == [LeafStatus.SUPERSEDED, LeafStatus.SUPERSEDED, LeafStatus.LIVE]
+
+
+@pytest.mark.parametrize(
+    ("steps", "code"),
+    [
+        ([((FIRST, 0), (FIRST, 0))], "vault.replaces_itself"),
+        ([((FIRST, 5), (FIRST, 0))], "vault.leaf_unknown"),
+        ([((FIRST, 0), (bytes(16), 0))], "vault.batch_unknown"),
+        ([((FIRST, 0), (THIRD, 0))], "vault.batch_foreign"),
+        ([((FIRST, 4), (SECOND, 0))], "vault.already_superseded"),
+        ([((FIRST, 0), (FIRST, 4))], "vault.already_superseded"),
+        ([((FIRST, 0), (FIRST, 1)), ((FIRST, 0), (FIRST, 2))], "vault.already_superseded"),
+        ([((FIRST, 0), (FIRST, 1)), ((FIRST, 1), (FIRST, 0))], "vault.already_superseded"),
+    ],
+)
+def test_a_leaf_is_superseded_once_by_a_live_leaf_of_the_same_author(world, steps, code):
+    # Holds [VAULT-ANCHOR-3].
+    world.anchor.submit(AMEND, amend_body(((FIRST, 4), (SECOND, 4))))
+    assert refusal(world.anchor, AMEND, amend_body(*steps)) == code
+
+
+def test_a_record_of_another_type_supersedes_nothing(world):
+    other = bytes([9]) * 16
+    world.anchor.submit(COMMIT, commit_body(other, standard="payment@1"))
+    assert refusal(world.anchor, AMEND, amend_body(((FIRST, 0), (other, 0)))) == "vault.type_differs"
+    newer = bytes([8]) * 16
+    world.anchor.submit(COMMIT, commit_body(newer, standard="filing@2"))
+    world.anchor.submit(AMEND, amend_body(((FIRST, 0), (newer, 0))))
+    assert leaf_lookup(world.ledger.state())(FIRST, 0) is LeafStatus.SUPERSEDED
+
+
+@pytest.mark.parametrize(
+    ("body", "code"),
+    [
+        (erase_body(bytes(16)), "vault.batch_unknown"),
+        (erase_body(THIRD), "vault.batch_foreign"),
+        (erase_body(FIRST, [5]), "vault.leaf_unknown"),
+        (erase_body(FIRST, [2, 1]), "vault.indexes_unsorted"),
+        (erase_body(FIRST, [1, 1]), "vault.indexes_unsorted"),
+        (erase_body(FIRST, [3, 4]), "vault.already_erased"),
+        (erase_body(SECOND, [1]), "vault.already_erased"),
+        (erase_body(SECOND), "vault.already_erased"),
+    ],
+)
+def test_only_the_author_says_that_leaves_were_erased_once(world, body, code):
+    # Holds [VAULT-ANCHOR-4].
+    world.anchor.submit(ERASE, erase_body(FIRST, [4]))
+    world.anchor.submit(ERASE, erase_body(SECOND))
+    assert leaf_lookup(world.ledger.state())(FIRST, 4) is LeafStatus.ERASED
+    assert leaf_lookup(world.ledger.state())(SECOND, 0) is LeafStatus.ERASED
+    assert leaf_lookup(world.ledger.state())(FIRST, 0) is LeafStatus.LIVE
+    assert refusal(world.anchor, ERASE, body) == code
+
+
+def test_the_ledger_learns_nothing_that_names_a_taxpayer_or_a_value():
+    # Holds [VAULT-ANCHOR-6].
+    assert {field.name for field in dataclasses.fields(BatchFact)} - {"author", "erased"} == set(
+        AnchorCommitBody.__struct_fields__
+    ) - {"batch"}
+
+
+def test_a_batch_deeper_than_the_ledger_allows_is_no_setting():
+    with pytest.raises(ShuiqiaoError, match=r"vault\.setting_invalid"):
+        VaultSettings(batch_depth=17)

@@ -1,0 +1,290 @@
+from __future__ import annotations
+
+import dataclasses
+from datetime import date
+
+import numpy as np
+import pyarrow as pa
+import pytest
+from vault_world import BUREAU, CATALOGUE, EVER, OTHER_BUREAU, VaultWorld, grade, invoice, write_rows
+
+from shuiqiao.base.encoding import decode_cbor, encode_cbor
+from shuiqiao.base.errors import Conflict, IntegrityError, InvalidInput
+from shuiqiao.vault.disclosure import MAX_WIRE_BYTES, decode_disclosure, encode_disclosure
+from shuiqiao.vault.model import ErasureReason
+
+FIRM, OTHER = "91320101", "91320102"
+GRANTED = {"invoice_issued": ["core", "amounts"]}
+
+
+def filled(world, folder):
+    rows = [invoice(number, uscc=(FIRM, OTHER)[number % 2]) for number in range(40)]
+    world.ingest(write_rows(folder / "a.parquet", "invoice_issued", rows))
+    return world
+
+
+@pytest.fixture(scope="module", params=["intl", "gm"])
+def world(tmp_path_factory, request):
+    """A world that tests only read."""
+    folder = tmp_path_factory.mktemp("world")
+    world = filled(VaultWorld(folder / "home", request.param), folder)
+    yield world
+    world.close()
+
+
+def changed_type(disclosure, **changes):
+    (entry,) = disclosure.types
+    return dataclasses.replace(disclosure, types=(dataclasses.replace(entry, **changes),))
+
+
+def changed_opening(disclosure, **changes):
+    first, *rest = disclosure.types[0].openings
+    return changed_type(disclosure, openings=(dataclasses.replace(first, **changes), *rest))
+
+
+def flipped(data, at=0):
+    return data[:at] + bytes([data[at] ^ 1]) + data[at + 1 :]
+
+
+def test_a_disclosure_travels_as_bytes_and_verifies_on_the_other_side(world):
+    # Holds [VAULT-WIRE-1] [VAULT-VERIFY-1].
+    sent = world.disclose(FIRM, GRANTED)
+    data = encode_disclosure(sent)
+    received = decode_disclosure(data, catalogue=CATALOGUE)
+    assert data == encode_disclosure(received)
+    verified = world.verify(received, author=BUREAU, status_of=world.status_of)
+    assert verified.record_count == 20
+    table = verified.types["invoice_issued@1"]
+    assert table.groups == ("core", "amounts")
+    assert len(table.batch_numbers) == len(table.indexes) == 20
+    assert {FIRM} == set(table.rows.column("uscc").to_pylist())
+
+
+def test_withheld_groups_do_not_travel(world):
+    # [VAULT-LEAF-2]: the withheld names are there to be leaked, and are not.
+    data = encode_disclosure(world.disclose(FIRM, GRANTED))
+    everything = encode_disclosure(world.disclose(FIRM))
+    for secret in ("商贸".encode(), b"91440300MA5"):
+        assert secret in everything
+        assert secret not in data
+
+
+def test_only_the_asked_taxpayer_and_period_are_disclosed(world):
+    # Holds [VAULT-LIVE-2].
+    period = {"period_from": date(2024, 3, 1), "period_to": date(2024, 5, 31)}
+    rows = world.disclose(OTHER, GRANTED, **period).types[0].rows
+    days = rows.column("issue_date").to_pylist()
+    assert days
+    assert all(period["period_from"] <= day <= period["period_to"] for day in days)
+    assert {OTHER} == set(rows.column("uscc").to_pylist())
+    counts = world.vault.count_live(uscc=OTHER, type_id="invoice_issued@1", **period)
+    assert sum(counts.values()) == len(days)
+    assert counts == {month: sum(day.isoformat()[:7] == month for day in days) for month in counts}
+
+
+def test_a_taxpayer_without_records_is_disclosed_as_such(world):
+    empty = world.disclose("91329999", GRANTED)
+    received = decode_disclosure(encode_disclosure(empty), catalogue=CATALOGUE)
+    assert world.verify(received).record_count == 0
+    assert world.verify(world.disclose(FIRM, {"filing": ["core"]})).record_count == 0
+
+
+def test_a_taxpayer_whose_number_begins_like_another_is_another(open_world, tmp_path):
+    world = filled(open_world(), tmp_path)
+    world.ingest(write_rows(tmp_path / "b.parquet", "invoice_issued", [invoice(99, uscc=FIRM + "0")]))
+    assert world.disclose(FIRM, GRANTED).record_count == 20
+    assert world.disclose(FIRM + "0", GRANTED).record_count == 1
+
+
+def test_standing_records_belong_to_every_period_after_their_date(open_world, tmp_path):
+    world = open_world()
+    record_type = CATALOGUE.get("registration")
+    assert record_type.standing
+    values = {
+        "uscc": FIRM,
+        "taxpayer_name": "某某公司",
+        "status": record_type.field("status").code_list.codes[0],
+        "industry_code": "C13",
+        "province_code": "32",
+        "registered_on": date(2010, 5, 1),
+    }
+    report = world.ingest(write_rows(tmp_path / "r.parquet", "registration", [values]))
+    assert report.records_ingested == 1
+    wanted = {"registration": ["core"]}
+    later = {"period_from": date(2024, 1, 1), "period_to": date(2024, 12, 31)}
+    before = {"period_from": date(2009, 1, 1), "period_to": date(2010, 4, 30)}
+    assert world.verify(world.disclose(FIRM, wanted, **later)).record_count == 1
+    assert world.disclose(FIRM, wanted, **before).record_count == 0
+
+
+def test_years_are_placed_at_their_end(open_world, tmp_path):
+    world = open_world()
+    world.ingest(write_rows(tmp_path / "g.parquet", "tax_credit_grade", [grade(2023, "B", uscc=FIRM)]))
+    wanted = {"tax_credit_grade": ["core"]}
+    for last, count in ((date(2023, 12, 30), 0), (date(2023, 12, 31), 1)):
+        found = world.disclose(FIRM, wanted, period_from=date(2023, 7, 1), period_to=last)
+        assert found.record_count == count
+
+
+@pytest.mark.parametrize("part", ["salts", "withheld", "proof"])
+def test_a_changed_salt_hash_or_proof_is_caught(world, part):
+    sent = world.disclose(FIRM, GRANTED)
+    opening = sent.types[0].openings[0]
+    value = getattr(opening, part)
+    assert value
+    for at in (0, len(value) - 1):
+        with pytest.raises(IntegrityError, match=r"vault\.leaf_mismatch"):
+            world.verify(changed_opening(sent, **{part: flipped(value, at)}))
+
+
+def test_a_changed_value_is_caught(world):
+    sent = world.disclose(FIRM, GRANTED)
+    rows = sent.types[0].rows
+    position = rows.schema.get_field_index("amount_fen")
+    amounts = rows.column(position).to_pylist()
+    amounts[7] += 1
+    forged = rows.set_column(position, "amount_fen", pa.array(amounts))
+    with pytest.raises(IntegrityError, match=r"vault\.leaf_mismatch"):
+        world.verify(changed_type(sent, rows=forged))
+
+
+def test_records_exchanged_between_leaves_are_caught(world):
+    sent = world.disclose(FIRM, GRANTED)
+    indexes = sent.types[0].openings[0].indexes.copy()
+    indexes[-1] += 1
+    with pytest.raises(IntegrityError):
+        world.verify(changed_opening(sent, indexes=indexes))
+
+
+def test_a_leaf_shown_twice_is_caught(world):
+    # Holds [VAULT-VERIFY-1].
+    sent = world.disclose(FIRM, GRANTED)
+    entry = sent.types[0]
+    twice = changed_type(
+        sent,
+        rows=pa.concat_batches([entry.rows, entry.rows]),
+        openings=(*entry.openings, *entry.openings),
+    )
+    with pytest.raises(IntegrityError, match=r"vault\.leaf_repeated"):
+        world.verify(twice)
+    opening = entry.openings[0]
+    repeated = opening.indexes.copy()
+    repeated[1] = repeated[0]
+    with pytest.raises(IntegrityError, match=r"vault\.proof_malformed"):
+        world.verify(changed_opening(sent, indexes=repeated))
+
+
+def test_another_taxpayer_name_on_the_cover_is_caught(world):
+    with pytest.raises(IntegrityError, match=r"vault\.taxpayer_mismatch"):
+        world.verify(dataclasses.replace(world.disclose(FIRM, GRANTED), uscc=OTHER))
+
+
+def test_a_batch_that_the_ledger_does_not_have_is_refused(world):
+    sent = world.disclose(FIRM, GRANTED)
+    with pytest.raises(IntegrityError, match=r"vault\.batch_unanchored"):
+        world.verify(sent, batch_of=lambda _: None)
+
+
+def test_a_batch_of_another_author_or_standard_is_refused(world):
+    sent = world.disclose(FIRM, GRANTED)
+    with pytest.raises(IntegrityError, match=r"vault\.author_wrong"):
+        world.verify(sent, author=OTHER_BUREAU)
+
+    def other_standard(batch):
+        return dataclasses.replace(world.batch_of(batch), standard="invoice_received@1")
+
+    with pytest.raises(IntegrityError, match=r"vault\.leaf_mismatch"):
+        world.verify(sent, batch_of=other_standard)
+
+
+def test_an_erased_batch_is_refused(open_world, tmp_path):
+    world = filled(open_world(), tmp_path)
+    sent = world.disclose(FIRM, GRANTED)
+    world.vault.erase(sent.types[0].openings[0].batch, [], reason=ErasureReason.LEGAL_ORDER, anchor=world.anchor)
+    with pytest.raises(Conflict, match=r"vault\.batch_erased"):
+        world.verify(sent)
+
+
+@pytest.mark.parametrize(
+    ("change", "code"),
+    [
+        (lambda wire: wire.update(version=2), "vault.disclosure_malformed"),
+        (lambda wire: wire.update(period_from="2024-13-01"), "vault.disclosure_malformed"),
+        (lambda wire: wire.update(extra=1), "vault.disclosure_malformed"),
+        (lambda wire: wire.update(uscc="A\x00B"), "vault.disclosure_malformed"),
+        (lambda wire: wire["types"].append(wire["types"][0]), "vault.disclosure_malformed"),
+        (lambda wire: wire["types"][0].update(groups=["amounts", "core"]), "vault.disclosure_malformed"),
+        (lambda wire: wire["types"][0].update(groups=["core", "nothing"]), "standards.group_unknown"),
+        (lambda wire: wire["types"][0].update(groups=["core"]), "vault.disclosure_malformed"),
+        (lambda wire: wire["types"][0].update(standard="invoice_issued@2"), "standards.type_unknown"),
+        (lambda wire: wire["types"][0]["columns"].pop("uscc"), "vault.disclosure_malformed"),
+        (lambda wire: wire["types"][0]["openings"][0].update(salts=b""), "vault.disclosure_malformed"),
+        (lambda wire: wire["types"][0]["openings"][0].update(indexes=b"abc"), "vault.disclosure_malformed"),
+        (lambda wire: wire["types"][0]["openings"][0].update(proof=bytes(32 * 500)), "vault.disclosure_malformed"),
+        (lambda wire: wire["types"][0]["columns"]["uscc"].update(ends=b"abcd"), "vault.column_malformed"),
+        (lambda wire: wire["types"][0]["columns"]["uscc"].update(valid=b"\xff" * 9), "vault.column_malformed"),
+        (lambda wire: wire["types"][0]["columns"]["amount_fen"].update(data=b"abcd"), "vault.column_malformed"),
+        (lambda wire: wire["types"][0]["columns"]["amount_fen"].update(ends=b"abcd"), "vault.column_malformed"),
+        (
+            lambda wire: wire["types"][0]["columns"]["is_red_letter"].update(data=b"\xff\xff\xff"),
+            "vault.column_malformed",
+        ),
+        (lambda wire: _spoil_text(wire["types"][0]["columns"]["uscc"]), "vault.column_malformed"),
+    ],
+)
+def test_malformed_bytes_are_refused_with_a_code(world, change, code):
+    # Holds [VAULT-WIRE-2].
+    wire = decode_cbor(encode_disclosure(world.disclose(FIRM, GRANTED)))
+    change(wire)
+    with pytest.raises(InvalidInput) as refused:
+        decode_disclosure(encode_cbor(wire), catalogue=CATALOGUE)
+    assert refused.value.code == code
+
+
+def _spoil_text(column):
+    column["data"] = b"\xff" + column["data"][1:]
+
+
+def test_trailing_and_oversized_bytes_are_refused(world):
+    data = encode_disclosure(world.disclose(FIRM, GRANTED))
+    with pytest.raises(InvalidInput, match=r"base\.cbor"):
+        decode_disclosure(data + b"\x00", catalogue=CATALOGUE)
+    with pytest.raises(InvalidInput, match=r"base\.cbor_too_large"):
+        decode_disclosure(bytes(MAX_WIRE_BYTES + 1), catalogue=CATALOGUE)
+
+
+def test_columns_that_do_not_fit_their_leaves_are_refused(world):
+    sent = world.disclose(FIRM, GRANTED)
+    with pytest.raises(InvalidInput, match=r"vault\.disclosure_malformed"):
+        world.verify(changed_type(sent, rows=sent.types[0].rows.slice(1)))
+    with pytest.raises(InvalidInput, match=r"vault\.disclosure_malformed"):
+        world.verify(changed_opening(sent, salts=b""))
+    renamed = sent.types[0].rows.rename_columns(["x", *sent.types[0].rows.schema.names[1:]])
+    with pytest.raises(InvalidInput, match=r"vault\.disclosure_malformed"):
+        world.verify(changed_type(sent, rows=renamed))
+
+
+def test_a_date_beyond_every_calendar_is_a_mismatch_not_a_crash(world):
+    sent = world.disclose(FIRM, GRANTED)
+    rows = sent.types[0].rows
+    position = rows.schema.get_field_index("issue_date")
+    days = pa.array(np.full(rows.num_rows, 2**31 - 1, dtype=np.int32)).cast(pa.date32())
+    with pytest.raises(IntegrityError, match=r"vault\.leaf_mismatch"):
+        world.verify(changed_type(sent, rows=rows.set_column(position, "issue_date", days)))
+
+
+@pytest.mark.parametrize(
+    ("options", "code"),
+    [
+        ({"groups": {"invoice_issued": []}}, "vault.groups_empty"),
+        ({"groups": {"invoice_issued": ["all"]}}, "standards.group_unknown"),
+        ({"groups": {"secrets": ["core"]}}, "standards.type_unknown"),
+        ({"period_from": date(2030, 1, 1), "period_to": date(2029, 1, 1)}, "vault.period_invalid"),
+        ({"uscc": "9132\x000101"}, "vault.taxpayer_invalid"),
+        ({"uscc": ""}, "vault.taxpayer_invalid"),
+    ],
+)
+def test_a_disclosure_that_makes_no_sense_is_refused(world, options, code):
+    with pytest.raises(InvalidInput) as refused:
+        world.vault.disclose(**{"uscc": FIRM, "groups": GRANTED, **EVER, **options})
+    assert refused.value.code == code

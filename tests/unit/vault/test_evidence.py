@@ -1,0 +1,80 @@
+from __future__ import annotations
+
+import msgspec
+import pytest
+from vault_world import CATALOGUE, EVER, VaultWorld, grade, invoice, write_rows
+
+from shuiqiao.base.encoding import decode_json, encode_cbor
+from shuiqiao.base.errors import IntegrityError, InvalidInput
+from shuiqiao.vault.evidence import (
+    OpenedGroup,
+    WithheldGroup,
+    decode_record_proof,
+    encode_record_proof,
+    verify_record_proof,
+)
+
+FIRM = "91320101"
+
+
+@pytest.fixture(scope="module", params=["intl", "gm"])
+def world(tmp_path_factory, request):
+    """A world that tests only read."""
+    folder = tmp_path_factory.mktemp("world")
+    world = VaultWorld(folder / "home", request.param)
+    world.ingest(write_rows(folder / "a.parquet", "invoice_issued", (invoice(n, uscc=FIRM) for n in range(11))))
+    yield world
+    world.close()
+
+
+def proof_of(world, number=9, groups=("core",)):
+    leaf = world.vault.live_leaves(uscc=FIRM, type_id="invoice_issued", **EVER)[number]
+    return world.vault.prove_record(leaf, groups=groups)
+
+
+def test_one_record_is_proven_by_itself_with_what_is_granted_readable(world):
+    # Holds [VAULT-EVIDENCE-1].
+    proof = decode_record_proof(encode_record_proof(proof_of(world)))
+    fact = verify_record_proof(proof, batch_of=world.batch_of, suite=world.suite)
+    assert fact == world.batch_of(proof.batch)
+    opened, *withheld = proof.groups
+    assert isinstance(opened, OpenedGroup)
+    assert all(isinstance(part, WithheldGroup) for part in withheld)
+    content = decode_json(opened.content, max_bytes=1 << 16)
+    assert (content["type"], content["group"], content["uscc"]) == ("invoice_issued@1", "core", FIRM)
+    assert len(proof.groups) == len(CATALOGUE.get("invoice_issued").groups)
+
+
+def test_every_changed_byte_of_a_proof_is_caught(world):
+    data = encode_record_proof(proof_of(world))
+    for place in range(len(data)):
+        spoiled = data[:place] + bytes([data[place] ^ 0x10]) + data[place + 1 :]
+        with pytest.raises((IntegrityError, InvalidInput)):
+            verify_record_proof(decode_record_proof(spoiled), batch_of=world.batch_of, suite=world.suite)
+
+
+def test_a_proof_of_another_place_or_batch_is_caught(world):
+    proof = proof_of(world)
+    moved = msgspec.structs.replace(proof, index=proof.index ^ 1)
+    with pytest.raises(IntegrityError, match=r"ledger\.inclusion_broken"):
+        verify_record_proof(moved, batch_of=world.batch_of, suite=world.suite)
+    with pytest.raises(IntegrityError, match=r"vault\.batch_unanchored"):
+        verify_record_proof(proof, batch_of=lambda _: None, suite=world.suite)
+    renamed = msgspec.structs.replace(proof, standard="invoice_received@1")
+    with pytest.raises(IntegrityError, match=r"vault\.leaf_mismatch"):
+        verify_record_proof(renamed, batch_of=world.batch_of, suite=world.suite)
+
+
+@pytest.mark.parametrize("fields", [[], {"version": 1}, {"version": 1, "path": [b"short"]}])
+def test_what_is_no_proof_is_refused(fields):
+    with pytest.raises(InvalidInput, match=r"vault\.evidence_malformed"):
+        decode_record_proof(encode_cbor(fields))
+
+
+def test_superseded_records_stay_provable(open_world, tmp_path):
+    world = open_world(folder=tmp_path / "grades")
+    world.ingest(write_rows(tmp_path / "g.parquet", "tax_credit_grade", [grade(2024, "C", uscc=FIRM)]))
+    (old,) = world.vault.live_leaves(uscc=FIRM, type_id="tax_credit_grade", **EVER)
+    world.ingest(write_rows(tmp_path / "h.parquet", "tax_credit_grade", [grade(2024, "B", uscc=FIRM)]))
+    assert old not in world.vault.live_leaves(uscc=FIRM, type_id="tax_credit_grade", **EVER)
+    verify_record_proof(world.vault.prove_record(old, groups=["core"]), batch_of=world.batch_of, suite=world.suite)
