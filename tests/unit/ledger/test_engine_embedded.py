@@ -437,9 +437,9 @@ def test_a_foreign_checkpoint_file_is_refused(intl: Any, tmp_path: Path) -> None
     assert caught.value.code == "ledger.checkpoint_foreign"
 
 
-def test_a_checkpoint_is_stored_before_it_is_told(network: Any, tmp_path: Path) -> None:
+def test_without_an_interval_a_checkpoint_is_stored_before_it_is_told(network: Any, tmp_path: Path) -> None:
     """[STORE-18]."""
-    ledger = open_ledger(network, tmp_path / "ledger")
+    ledger = open_ledger(network, tmp_path / "ledger", checkpoint_interval_s=0.0)
     for _ in range(3):
         ledger.submit(network.write()).result(timeout=WAIT_S)
         told = ledger.checkpoint()
@@ -450,6 +450,34 @@ def test_a_checkpoint_is_stored_before_it_is_told(network: Any, tmp_path: Path) 
         assert told == stored
         assert told is ledger.checkpoint()
     ledger.close()
+
+
+def test_the_last_checkpoint_told_is_stored_when_the_ledger_is_closed(intl: Any, tmp_path: Path) -> None:
+    """[STORE-18]."""
+    ledger = open_ledger(intl, tmp_path / "ledger", checkpoint_interval_s=3600.0)
+    for _ in range(3):
+        ledger.submit(intl.write()).result(timeout=WAIT_S)
+        told = ledger.checkpoint()
+    stored = tmp_path / "ledger" / "checkpoints" / "latest"
+    assert stored.read_bytes() != told.note
+    ledger.close()
+    assert stored.read_bytes() == told.note
+
+
+def test_an_index_open_when_the_machine_stopped_is_made_again(intl: Any, tmp_path: Path) -> None:
+    """[STORE-16]."""
+    folder = tmp_path / "ledger"
+    ledger = open_ledger(intl, folder)
+    ledger.submit(intl.write()).result(timeout=WAIT_S)
+    before = ledger.checkpoint()
+    assert (folder / "index.lmdb" / "open").is_file()
+    ledger.close()
+    assert not (folder / "index.lmdb" / "open").exists()
+    (folder / "index.lmdb" / "open").write_bytes(b"another start of the system")
+    (folder / "index.lmdb" / "data.mdb").write_bytes(b"what the medium kept of it")
+    again = open_ledger(intl, folder)
+    assert again.checkpoint().root == before.root
+    again.close()
 
 
 def test_consistency_proofs_hold_between_all_sizes(ledger: EmbeddedLedger, intl: Any) -> None:

@@ -133,7 +133,7 @@ class EmbeddedLedger:
         return head.height, head.time_ms
 
     def checkpoint(self) -> Checkpoint:
-        """Return the checkpoint of the last committed block, signed when first asked for and stored before it is told.
+        """Return the checkpoint of the last committed block, signed when first asked for and stored soon ([STORE-18]).
 
         Raises Unavailable ``ledger.checkpoint_not_stored`` when the disk refuses it.
         """
@@ -148,7 +148,7 @@ class EmbeddedLedger:
             origin=self.parameters.origin, size=size, root=root, key=self._operator_key, suite=self._suite
         )
         try:
-            self._replica.checkpoint_file.save(checkpoint)
+            self._replica.checkpoint_file.keep(checkpoint)
         except OSError as error:
             raise Unavailable(
                 "ledger.checkpoint_not_stored",
@@ -189,7 +189,8 @@ class EmbeddedLedger:
     def _store_last_checkpoint(self) -> None:
         try:
             self.checkpoint()
-        except Unavailable:
+            self._replica.checkpoint_file.flush()
+        except (Unavailable, OSError):
             # It is signed again when next asked for; closing must release the files whatever the disk does.
             return
 

@@ -192,7 +192,15 @@ class FollowerLedger:
         self._fail_awaited(_closed())
         with self._sync_lock:
             self._verifier.close()
+            self._store_last_checkpoint()
             self._replica.close()
+
+    def _store_last_checkpoint(self) -> None:
+        try:
+            self._replica.checkpoint_file.flush()
+        except OSError:
+            # The writer's next checkpoint takes its place; closing must release the files whatever the disk does.
+            return
 
     # Following
 
@@ -210,7 +218,7 @@ class FollowerLedger:
             except HistoryBroken as broken:
                 raise self._raise_alarm(broken, checkpoint) from broken
             if checkpoint != self._accepted:
-                self._replica.checkpoint_file.save(checkpoint)
+                self._replica.checkpoint_file.keep(checkpoint)
                 self._accepted = checkpoint
         self._resolve_awaited()
 

@@ -13,6 +13,8 @@ from shuiqiao.ledger.store.disk import Disk, PosixDisk
 from shuiqiao.ledger.store.index import DEFAULT_MAP_BYTES
 from shuiqiao.ledger.store.segments import DEFAULT_SEGMENT_BYTES
 
+DEFAULT_CHECKPOINT_INTERVAL_S = 1.0
+
 
 class LedgerPeer(Protocol):
     """The writer as its followers reach it; the engine itself in one process, a client over HTTP elsewhere.
@@ -49,7 +51,7 @@ class EmbeddedSettings:
     max_block_transactions, max_block_bytes: a block is closed when it reaches one of them.
     linger_ms: how long a block waits for transactions whose signatures are being checked.
     max_waiting: transactions accepted and not yet committed; beyond it ``ledger.busy``.
-    max_segment_bytes, map_bytes: see ReplicaSettings.
+    max_segment_bytes, map_bytes, checkpoint_interval_s: see ReplicaSettings.
     """
 
     verifier_processes: int = 0
@@ -59,12 +61,18 @@ class EmbeddedSettings:
     max_waiting: int = 16_384
     max_segment_bytes: int = DEFAULT_SEGMENT_BYTES
     map_bytes: int = DEFAULT_MAP_BYTES
+    checkpoint_interval_s: float = DEFAULT_CHECKPOINT_INTERVAL_S
     disk: Disk = field(default_factory=PosixDisk)
 
     @property
     def replica(self) -> ReplicaSettings:
         """The part that concerns the files."""
-        return ReplicaSettings(max_segment_bytes=self.max_segment_bytes, map_bytes=self.map_bytes, disk=self.disk)
+        return ReplicaSettings(
+            max_segment_bytes=self.max_segment_bytes,
+            map_bytes=self.map_bytes,
+            disk=self.disk,
+            checkpoint_interval_s=self.checkpoint_interval_s,
+        )
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -80,9 +88,15 @@ class FollowerSettings:
     max_batch_transactions: int = 4_096
     max_segment_bytes: int = DEFAULT_SEGMENT_BYTES
     map_bytes: int = DEFAULT_MAP_BYTES
+    checkpoint_interval_s: float = DEFAULT_CHECKPOINT_INTERVAL_S
     disk: Disk = field(default_factory=PosixDisk)
 
     @property
     def replica(self) -> ReplicaSettings:
         """The part that concerns the files."""
-        return ReplicaSettings(max_segment_bytes=self.max_segment_bytes, map_bytes=self.map_bytes, disk=self.disk)
+        return ReplicaSettings(
+            max_segment_bytes=self.max_segment_bytes,
+            map_bytes=self.map_bytes,
+            disk=self.disk,
+            checkpoint_interval_s=self.checkpoint_interval_s,
+        )

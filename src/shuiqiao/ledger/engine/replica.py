@@ -39,11 +39,13 @@ class ReplicaSettings:
     """How a copy of the ledger is kept.
 
     max_segment_bytes: a segment is closed once it is this long. map_bytes: largest size of the index.
+    checkpoint_interval_s: how long a checkpoint may wait to be stored, in seconds.
     """
 
     max_segment_bytes: int
     map_bytes: int
     disk: Disk
+    checkpoint_interval_s: float
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -86,7 +88,11 @@ class Replica:
             max_segment_bytes=settings.max_segment_bytes,
         )
         self.checkpoint_file = CheckpointFile(
-            folder / CHECKPOINTS_FOLDER, parameters=self.parameters, suite=machine.suite, disk=settings.disk
+            folder / CHECKPOINTS_FOLDER,
+            parameters=self.parameters,
+            suite=machine.suite,
+            disk=settings.disk,
+            interval_s=settings.checkpoint_interval_s,
         )
         try:
             self.recovery = self._recover()
@@ -114,12 +120,12 @@ class Replica:
         """Open the index, or make it anew where it cannot be used: it is derived ([STORE-14])."""
         path = self._folder / INDEX_FOLDER
         try:
-            self._load_index(Index(path, map_bytes=self._settings.map_bytes))
+            self._load_index(Index(path, map_bytes=self._settings.map_bytes, disk=self._settings.disk))
         except IndexUnreadable:
             if self._index is not None:
                 self._index.close()
             shutil.rmtree(path)
-            self._load_index(Index(path, map_bytes=self._settings.map_bytes))
+            self._load_index(Index(path, map_bytes=self._settings.map_bytes, disk=self._settings.disk))
 
     def _load_index(self, index: Index) -> None:
         self._index = index

@@ -20,6 +20,8 @@ import lmdb
 from shuiqiao.base.clock import MS_PER_HOUR
 from shuiqiao.base.encoding import decode_cbor, encode_cbor
 from shuiqiao.base.errors import IntegrityError, Unavailable
+from shuiqiao.ledger.store.boot_mark import BootMark
+from shuiqiao.ledger.store.disk import Disk
 from shuiqiao.ledger.store.frame import HashName
 from shuiqiao.ledger.store.segments import Place, Tail
 
@@ -111,14 +113,23 @@ class IndexUnreadable(Exception):
 class Index:
     """One open index. One thread writes; snapshots may be taken by any thread."""
 
-    def __init__(self, folder: Path, *, map_bytes: int) -> None:
-        """Open or create; raises IndexUnreadable when LMDB refuses the files."""
+    def __init__(self, folder: Path, *, map_bytes: int, disk: Disk) -> None:
+        """Open or create; raises IndexUnreadable when LMDB refuses the files or the machine stopped meanwhile."""
         folder.mkdir(parents=True, exist_ok=True)
+        self._mark = BootMark(folder, disk=disk)
+        if self._mark.is_stale():
+            raise IndexUnreadable("the machine stopped while it was open")
+        self._mark.put()
         try:
-            # A block costs one flush here. The meta page is flushed with the next one: a power cut may undo the last
-            # block in the index, which the segments then give back, and never damages it.
+            # No flush here: what a killed process wrote stays, and after a stopped machine the mark is stale.
             self._env = lmdb.open(
-                str(folder), map_size=map_bytes, max_dbs=8, max_readers=MAX_READERS, metasync=False, subdir=True
+                str(folder),
+                map_size=map_bytes,
+                max_dbs=8,
+                max_readers=MAX_READERS,
+                sync=not self._mark.is_kept,
+                metasync=False,
+                subdir=True,
             )
             self._meta = self._env.open_db(b"meta")
             self._blocks = self._env.open_db(b"blocks")
@@ -222,7 +233,13 @@ class Index:
         return Snapshot(self._env, dbs=(self._meta, self._blocks, self._starts, self._nodes, self._state, self._replay))
 
     def close(self) -> None:
-        """Release the files; open snapshots become unusable."""
+        """Flush and release the files; open snapshots become unusable."""
+        try:
+            self._env.sync(True)  # noqa: FBT003 - LMDB names its own argument
+            self._mark.clear()
+        except (lmdb.Error, OSError):
+            # The mark stays, so that an index which may not be on the medium is not trusted after a stop.
+            pass
         self._env.close()
 
 
