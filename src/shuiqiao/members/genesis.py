@@ -40,13 +40,14 @@ def genesis_from_members_toml(text: str, *, created_ms: int) -> Genesis:
     """Return the genesis that a members.toml describes.
 
     The file has ``[network]`` (name, suite, writer) and one ``[[member]]`` table an institution (id, role, name,
-    name_zh, signing_key and sealing_key in hex). Raises InvalidInput ``members.toml_unreadable`` or ``members.genesis_invalid``.
+    name_zh, signing_key and sealing_key in hex). Raises InvalidInput ``members.toml_unreadable`` or
+    ``members.genesis_invalid``.
     """
     if len(text) > MAX_GENESIS_BYTES:
         raise InvalidInput("members.toml_unreadable", f"members.toml has {len(text)} of {MAX_GENESIS_BYTES} characters")
     try:
         document = tomllib.loads(text)
-    except tomllib.TOMLDecodeError as error:
+    except (tomllib.TOMLDecodeError, RecursionError) as error:
         raise InvalidInput("members.toml_unreadable", f"members.toml is not TOML: {error}") from error
     _expect_fields(document, {"network", "member"}, "members.toml")
     network = document["network"]
@@ -132,7 +133,7 @@ def _genesis(fields: Any) -> Genesis:
     if type(created_ms) is not int or not 0 <= created_ms <= MAX_TIME_MS:
         raise _invalid(f"created_ms {created_ms!r} is not a time in milliseconds")
     writer = fields["writer"]
-    if writer not in {member.id for member in members}:
+    if writer not in [member.id for member in members]:
         raise _invalid(f"the writer {writer!r} is not among the members")
     return Genesis(
         name=_text(fields["name"], "name"), suite=suite, writer=writer, created_ms=created_ms, members=members
@@ -157,7 +158,18 @@ def _key(row: Mapping[str, Any], field: str, suite: SuiteName) -> bytes:
     text, expected = row[field], _KEY_HEX_CHARACTERS[suite][field]
     if not isinstance(text, str) or len(text) != expected or not re.fullmatch(r"[0-9a-f]+", text):
         raise _invalid(f"{field} of {row['id']} is not {expected} lower-case hex characters, as suite {suite} needs")
-    return bytes.fromhex(text)
+    return _verified_key(bytes.fromhex(text), field, member=row["id"], suite=suite)
+
+
+def _verified_key(key: bytes, field: str, *, member: str, suite: SuiteName) -> bytes:
+    """Return a key that the suite accepts: nobody joins with a key off the curve or of small order."""
+    cipher_suite = get_suite(suite)
+    verify = cipher_suite.verify_signing_key if field == "signing_key" else cipher_suite.verify_sealing_key
+    try:
+        verify(key)
+    except InvalidInput as error:
+        raise _invalid(f"{field} of {member} is no key of suite {suite}: {error.message}") from error
+    return key
 
 
 def _expect_distinct(members: tuple[Member, ...]) -> None:

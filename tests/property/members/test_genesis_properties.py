@@ -1,0 +1,71 @@
+"""Whatever a genesis is made of, it has one encoding, and no changed byte leaves the network the same."""
+
+from __future__ import annotations
+
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from shuiqiao.base.errors import InvalidInput
+from shuiqiao.base.ids import MemberId
+from shuiqiao.crypto.suites import get_suite
+from shuiqiao.members.genesis import decode_genesis, encode_genesis, network_id
+from shuiqiao.members.model import Genesis, Member, Role
+
+NAMES = st.text(min_size=1, max_size=80).filter(str.isprintable)
+IDS = st.from_regex(r"[a-z][a-z0-9-]{1,31}", fullmatch=True)
+
+
+def member(member_id, role, name, suite):
+    seed = suite.digest(member_id.encode())
+    return Member(
+        id=MemberId(member_id),
+        role=role,
+        name=name,
+        name_zh=name,
+        signing_key=suite.signing_key_from_seed(seed).public_key,
+        sealing_key=suite.sealing_key_from_seed(seed).public_key,
+    )
+
+
+@st.composite
+def geneses(draw):
+    suite = get_suite(draw(st.sampled_from(["intl", "gm"])))
+    ids = sorted(draw(st.sets(IDS, min_size=1, max_size=4)))
+    members = tuple(member(each, draw(st.sampled_from(Role)), draw(NAMES), suite) for each in ids)
+    return Genesis(
+        name=draw(NAMES),
+        suite=suite.name,
+        writer=MemberId(draw(st.sampled_from(ids))),
+        created_ms=draw(st.integers(0, 2**46)),
+        members=members,
+    )
+
+
+@settings(max_examples=60, deadline=None)
+@given(geneses())
+def test_a_genesis_goes_there_and_back(genesis):
+    assert decode_genesis(encode_genesis(genesis)) == genesis
+
+
+@settings(max_examples=150, deadline=None)
+@given(geneses(), st.data())
+def test_a_changed_byte_is_refused_or_makes_another_network(genesis, data):
+    encoded = encode_genesis(genesis)
+    place = data.draw(st.integers(0, len(encoded) - 1))
+    changed = bytearray(encoded)
+    changed[place] ^= data.draw(st.integers(1, 255))
+    assert outcome(bytes(changed)) != network_id(encoded)
+
+
+@settings(max_examples=60, deadline=None)
+@given(st.binary(max_size=200))
+def test_any_bytes_are_refused_with_a_code(data):
+    assert isinstance(outcome(data), str)
+
+
+def outcome(data):
+    """The network id of genesis bytes, or the code that refused them."""
+    try:
+        return network_id(data)
+    except InvalidInput as error:
+        return error.code

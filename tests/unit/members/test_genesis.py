@@ -1,0 +1,190 @@
+"""The genesis: one agreement, one encoding, one network id; anything else is refused with a code."""
+
+from __future__ import annotations
+
+import pytest
+
+from shuiqiao.base.encoding import decode_json, encode_json
+from shuiqiao.base.errors import InvalidInput
+from shuiqiao.members.genesis import (
+    decode_genesis,
+    encode_genesis,
+    genesis_from_members_toml,
+    network_id,
+    network_parameters,
+)
+from shuiqiao.members.model import MAX_GENESIS_BYTES, MAX_MEMBERS
+
+
+def fields_of(genesis):
+    return decode_json(encode_genesis(genesis), max_bytes=MAX_GENESIS_BYTES)
+
+
+def refusal(fields):
+    with pytest.raises(InvalidInput) as caught:
+        decode_genesis(encode_json(fields))
+    return caught.value
+
+
+def toml_of(genesis, *, network=""):
+    lines = ["[network]", 'name = "trial"', f'suite = "{genesis.suite}"', 'writer = "bureau"', network]
+    for row in fields_of(genesis)["members"]:
+        lines += ["[[member]]", *(f'{name} = "{value}"' for name, value in row.items())]
+    return "\n".join(lines)
+
+
+def test_a_genesis_goes_there_and_back(genesis):
+    assert decode_genesis(encode_genesis(genesis)) == genesis
+
+
+def test_the_network_id_is_the_suite_hash_of_the_bytes(genesis, suite):
+    data = encode_genesis(genesis)
+    parameters = network_parameters(data)
+    assert network_id(data) == suite.digest(data) == parameters.network
+    assert parameters.origin == f"shuiqiao/{suite.digest(data).hex()}"
+    assert (parameters.suite, parameters.operator, parameters.genesis_time_ms) == (
+        suite.name,
+        "bureau",
+        genesis.created_ms,
+    )
+    assert parameters.operator_key == next(m.signing_key for m in genesis.members if m.id == "bureau")
+
+
+def test_the_state_before_block_one_holds_every_member(genesis):
+    state = network_parameters(encode_genesis(genesis)).initial_state
+    assert sorted(state) == [f"members/member/{m.id}" for m in genesis.members]
+    bank = next(m for m in genesis.members if m.id == "bank-east")
+    assert state["members/member/bank-east"] == {
+        "role": "bank",
+        "sign": bank.signing_key,
+        "seal": bank.sealing_key,
+        "name": bank.name,
+        "name_zh": bank.name_zh,
+    }
+
+
+def test_a_hand_written_members_toml_gives_the_same_genesis_in_any_order(genesis):
+    text = toml_of(genesis)
+    head, *tables = text.split("[[member]]")
+    backwards = "[[member]]".join([head + "\n", *reversed([table + "\n" for table in tables])])
+    assert genesis_from_members_toml(text, created_ms=genesis.created_ms) == genesis
+    assert genesis_from_members_toml(backwards, created_ms=genesis.created_ms) == genesis
+
+
+@pytest.mark.parametrize(
+    "text", ["", "[network", "[network]\n[[member]]\n", "a = " + "[" * 5000, "x" * (MAX_GENESIS_BYTES + 1)]
+)
+def test_a_members_toml_that_cannot_be_read_is_refused(text):
+    with pytest.raises(InvalidInput) as caught:
+        genesis_from_members_toml(text, created_ms=0)
+    assert caught.value.code in {"members.toml_unreadable", "members.genesis_invalid"}
+    assert len(caught.value.message) < 500
+
+
+def test_an_unknown_entry_of_the_network_table_is_refused(genesis):
+    with pytest.raises(InvalidInput, match=r"members.genesis_invalid: \[network\] has"):
+        genesis_from_members_toml(toml_of(genesis, network='witness = "x"'), created_ms=0)
+
+
+CHANGES = {
+    "an unknown field": {"fee": 1},
+    "a version that is not known": {"version": 2},
+    "a suite that does not exist": {"suite": "rsa"},
+    "a writer that is no member": {"writer": "stranger"},
+    "a writer that is a list": {"writer": []},
+    "no name": {"name": ""},
+    "a long name": {"name": "x" * 81},
+    "a name with a line end": {"name": "a\nb"},
+    "a name that is a number": {"name": 5},
+    "no members": {"members": []},
+    "members that are no list": {"members": {}},
+    "a member that is no table": {"members": [7]},
+    "a time before 1970": {"created_ms": -1},
+    "a time after 9999": {"created_ms": 253_402_300_800_000},
+    "a time that is a truth": {"created_ms": True},
+    "a time that is text": {"created_ms": "0"},
+}
+
+
+@pytest.mark.parametrize("what", CHANGES)
+def test_a_genesis_with(genesis, what):
+    assert refusal({**fields_of(genesis), **CHANGES[what]}).code == "members.genesis_invalid"
+
+
+@pytest.mark.parametrize("missing", ["version", "name", "suite", "writer", "created_ms", "members"])
+def test_a_genesis_without(genesis, missing):
+    fields = fields_of(genesis)
+    del fields[missing]
+    assert refusal(fields).code == "members.genesis_invalid"
+
+
+@pytest.mark.parametrize("data", [b"[]", b"null", b"7", b'"x"'])
+def test_a_genesis_that_is_no_object_is_refused(data):
+    with pytest.raises(InvalidInput, match=r"members.genesis_invalid"):
+        decode_genesis(data)
+
+
+MEMBER_CHANGES = {
+    "an id in capitals": {"id": "Bank"},
+    "an id of one letter": {"id": "b"},
+    "an id that is too long": {"id": "b" * 33},
+    "an id with a line end": {"id": "bank\n"},
+    "an id that begins with a digit": {"id": "1bank"},
+    "an id that is a number": {"id": 1},
+    "an unknown role": {"role": "miner"},
+    "a role that is a list": {"role": []},
+    "a key that is short": {"signing_key": "00"},
+    "a key in capitals": {"signing_key": "A" * 64},
+    "a key that is no text": {"sealing_key": 7},
+    "an unknown field": {"weight": 1},
+}
+
+
+@pytest.mark.parametrize("what", MEMBER_CHANGES)
+def test_a_member_with(genesis, what):
+    fields = fields_of(genesis)
+    fields["members"][0] |= MEMBER_CHANGES[what]
+    assert refusal(fields).code == "members.genesis_invalid"
+
+
+@pytest.mark.parametrize("key", ["signing_key", "sealing_key"])
+def test_a_key_that_the_suite_does_not_accept_is_refused_and_named(genesis, suite, key):
+    """Of small order in intl, off the curve in gm: nobody joins with a key that proves or hides nothing."""
+    fields = fields_of(genesis)
+    fields["members"][0][key] = "00" * 32 if suite.name == "intl" else "04" + "11" * 64
+    error = refusal(fields)
+    assert error.code == "members.genesis_invalid"
+    assert f"{key} of bank-east" in error.message
+    with pytest.raises(InvalidInput, match=r"members.genesis_invalid"):
+        genesis_from_members_toml(
+            toml_of(genesis).replace(fields_of(genesis)["members"][0][key], fields["members"][0][key]), created_ms=0
+        )
+
+
+def test_two_members_do_not_share_an_id_or_a_signing_key(genesis):
+    for field in ("id", "signing_key"):
+        fields = fields_of(genesis)
+        fields["members"][1][field] = fields["members"][0][field]
+        error = refusal(fields)
+        assert error.code == "members.genesis_invalid"
+        assert "share" in error.message
+
+
+def test_more_members_than_allowed_are_refused(genesis):
+    fields = fields_of(genesis)
+    fields["members"] = fields["members"][:1] * (MAX_MEMBERS + 1)
+    assert "1 to 256" in refusal(fields).message
+
+
+def test_another_encoding_of_the_same_agreement_is_refused(genesis):
+    data = encode_genesis(genesis)
+    unsorted = fields_of(genesis)
+    unsorted["members"].reverse()
+    for other in (data + b"\n", b" " + data, data.replace(b":", b": ", 1), encode_json(unsorted)):
+        with pytest.raises(InvalidInput, match=r"members.genesis_not_canonical"):
+            decode_genesis(other)
+
+
+def test_an_oversize_genesis_is_refused_before_it_is_read():
+    with pytest.raises(InvalidInput, match=r"base.json_too_large"):
+        decode_genesis(b"x" * (MAX_GENESIS_BYTES + 1))
