@@ -110,7 +110,7 @@ class Vault:
         """Take source files in: every row is anchored, or listed in the report with the reason [VAULT-INGEST-1].
 
         record_type: of all files; None sees it from each file's columns. What an interrupted run left is finished
-        first; reading the same files again changes nothing. Raises what ``standards.readers.open_source`` refuses,
+        first; reading the same files again changes nothing [VAULT-INGEST-3]. Raises what ``standards.readers.open_source`` refuses,
         before anything is taken in; Unavailable ``vault.busy``; what the anchor raises, after which the next ingest
         takes up where this one ended.
         """
@@ -263,7 +263,7 @@ class Vault:
         return anchors
 
     def _clear_unnamed(self) -> None:
-        """Remove files that a crash left before the index knew of them."""
+        """Remove files that a crash left before the index knew of them [VAULT-STORE-4]."""
         with self._index.read() as view:
             known = {row.id.hex() for row in view.batches()}
         unnamed = unknown_files(self._batches, known)

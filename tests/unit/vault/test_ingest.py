@@ -214,7 +214,7 @@ class BrokenAnchor:
 def test_a_batch_written_but_not_anchored_is_shown_to_nobody_and_finished_by_the_next_run(
     open_world, tmp_path, fail_at, after
 ):
-    # Holds [VAULT-STORE-3] [VAULT-ANCHOR-5].
+    # Holds [VAULT-STORE-3] [VAULT-ANCHOR-5] [VAULT-LIVE-1].
     world = open_world()
     path = write_rows(tmp_path / "a.parquet", "invoice_issued", map(invoice, range(20)))
     with pytest.raises(Interrupted):

@@ -22,7 +22,7 @@ def files(world, suffix):
 
 @pytest.mark.parametrize("suffix", [LEAVES_SUFFIX, PARQUET_SUFFIX])
 def test_any_flipped_byte_is_found_and_the_batch_named(world, suffix):
-    # Holds [VAULT-CHECK-1].
+    # Holds [VAULT-CHECK-1] [VAULT-STORE-1].
     path = files(world, suffix)[1]
     whole = path.read_bytes()
     places = random.Random(7).sample(range(len(whole)), 120)
