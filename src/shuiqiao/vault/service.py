@@ -110,9 +110,9 @@ class Vault:
         """Take source files in: every row is anchored, or listed in the report with the reason [VAULT-INGEST-1].
 
         record_type: of all files; None sees it from each file's columns. What an interrupted run left is finished
-        first; reading the same files again changes nothing [VAULT-INGEST-3]. Raises what ``standards.readers.open_source`` refuses,
-        before anything is taken in; Unavailable ``vault.busy``; what the anchor raises, after which the next ingest
-        takes up where this one ended.
+        first; reading the same files again changes nothing [VAULT-INGEST-3]. Raises what
+        ``standards.readers.open_source`` refuses, before anything is taken in; Unavailable ``vault.busy``; what the
+        anchor raises, after which the next ingest takes up where this one ended.
         """
         if not 0 < len(paths) <= MAX_SOURCES:
             raise InvalidInput("vault.sources_count", f"{len(paths)} source files where 1 to {MAX_SOURCES} are allowed")
