@@ -66,12 +66,13 @@ def _speak(result: ScenarioResult, *, failed: list[str]) -> None:
     say(f"data            {details.data_source_en} {details.data_source_zh}")
     say(
         f"records         {figures.records_read:,} read, {figures.records_ingested:,} ingested in {figures.anchors} "
-        f"anchors, {figures.duplicates_reported:,} duplicates and {figures.records_quarantined:,} quarantined (reported)"
+        f"anchors; reported: {figures.duplicates_reported:,} duplicates, {figures.records_quarantined:,} quarantined"
     )
     say(f"consent         {figures.consents:,} consents, {figures.requests:,} requests, {figures.refusals} refusals")
     say(
         f"decisions       {decisions.approved} approved 通过, {decisions.refused} refused 拒绝, "
-        f"{decisions.referred} referred 转人工; p50 {figures.decision_ms.p50:.0f} ms, p99 {figures.decision_ms.p99:.0f} ms"
+        f"{decisions.referred} referred 转人工; "
+        f"p50 {figures.decision_ms.p50:.0f} ms, p99 {figures.decision_ms.p99:.0f} ms"
     )
     say(
         f"model           AUC {figures.model.auc:.3f} ({low:.3f} to {high:.3f}), log revenue alone "
@@ -80,7 +81,8 @@ def _speak(result: ScenarioResult, *, failed: list[str]) -> None:
     say(f"ledger          {figures.ledger.transactions:,} transactions, {figures.ledger.height:,} blocks")
     say(
         f"audit           {figures.audit.replayed:,} replayed, {figures.audit.signatures_verified:,} signatures and "
-        f"{figures.audit.anchors_verified} anchors verified, root {'matches' if figures.audit.root_matches else 'DIFFERS'}"
+        f"{figures.audit.anchors_verified} anchors verified, "
+        f"root {'matches' if figures.audit.root_matches else 'DIFFERS'}"
     )
     for story in details.tamper:
         say(f"tampering       {'caught 已发现' if story.caught else 'NOT CAUGHT 未发现'}  {story.act_en}")

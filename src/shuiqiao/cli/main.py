@@ -52,7 +52,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
     """Run the command line and exit with its code."""
     as_json = "--json" in (sys.argv[1:] if arguments is None else arguments)
     try:
-        result = app(args=arguments, standalone_mode=False, prog_name="shuiqiao")
+        result: object = app(args=arguments, standalone_mode=False, prog_name="shuiqiao")
         code = result if isinstance(result, int) else 0
     except ShuiqiaoError as error:
         code = show_error(error, as_json=as_json)

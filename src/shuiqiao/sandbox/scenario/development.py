@@ -27,6 +27,9 @@ from shuiqiao.credit.validation import Validation, ValidationSettings, validate
 CARD_NAME = "tax-record-scorecard"
 DECISION_FOLDS = 5
 
+REPEATS = 4
+"""Repeats of the nested cross-validation: the interval is of the firms, more repeats only steady its middle."""
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class DevelopedModel:
@@ -71,7 +74,7 @@ def develop_model(
         bad=np.array([outcomes[taxpayer] for taxpayer in taxpayers], dtype=np.bool_),
     )
     rng = np.random.Generator(np.random.PCG64(seed))
-    validation = validate(data, settings=ValidationSettings(), rng=rng)
+    validation = validate(data, settings=ValidationSettings(repeats=REPEATS), rng=rng)
     folds = cross_fit(data, name=CARD_NAME, settings=TrainingSettings(), folds=DECISION_FOLDS, rng=rng)
     return DevelopedModel(
         card=train_scorecard(data, name=CARD_NAME, settings=TrainingSettings(), rng=rng),

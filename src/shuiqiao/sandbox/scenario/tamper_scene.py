@@ -1,0 +1,46 @@
+"""What tampering acts play with, and how the code that caught one is read."""
+
+from __future__ import annotations
+
+import shutil
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+
+from shuiqiao.base.errors import ShuiqiaoError
+from shuiqiao.node.institution import Institution
+from shuiqiao.sandbox.scenario.cast import Consortium
+from shuiqiao.sandbox.scenario.enterprises import EnterpriseOwner
+from shuiqiao.sandbox.scenario.evidence import Evidence
+from shuiqiao.sandbox.scenario.journey import Underwriting
+
+NOT_CAUGHT = "not_caught"
+ISSUED = "invoice_issued@1"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class TamperScene:
+    """What the acts play with: the open consortium, one enterprise with proven evidence, and a folder for copies."""
+
+    consortium: Consortium
+    owner: EnterpriseOwner
+    bank: Institution
+    terms: Underwriting
+    evidence: Evidence
+    scratch: Path
+
+
+def code_of(act: Callable[[], object]) -> str:
+    """Return the stable code that refused an act."""
+    try:
+        act()
+    except ShuiqiaoError as error:
+        return error.code
+    return NOT_CAUGHT
+
+
+def copy_ledger(member: Institution, folder: Path) -> Path:
+    """Copy a member's ledger folder while it rests: the engine has no block under way."""
+    member.sync()
+    shutil.copytree(member.home.ledger, folder, ignore=shutil.ignore_patterns("*.lock", "lock"))
+    return folder
