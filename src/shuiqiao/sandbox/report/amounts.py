@@ -49,8 +49,8 @@ def share(part: int, whole: int) -> str:
 
 
 def milliseconds(value: float) -> str:
-    """Return milliseconds: one decimal below ten, whole with separators above."""
-    return f"{value:.1f}" if value < _SHORT_SECONDS else f"{value:,.0f}"
+    """Return milliseconds with one decimal."""
+    return f"{value:,.1f}"
 
 
 def seconds(value: float) -> str:

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from itertools import pairwise
 
 from shuiqiao.base.money import FEN_PER_YUAN
-from shuiqiao.sandbox.report.drawing import Drawing, clipped, mark, text_width
+from shuiqiao.sandbox.report.drawing import Anchor, Drawing, clipped, mark, text_width
 from shuiqiao.sandbox.report.markup import Html, Language
 from shuiqiao.sandbox.report.words import say_in
 
@@ -105,7 +105,7 @@ def draw_limits(limits_fen: Sequence[int], *, language: Language, label: str) ->
 
 def _limit_ticks(drawing: Drawing, edges: Sequence[float], *, step: float) -> None:
     for place, edge in enumerate(edges):
-        anchor = "start" if place == 0 else "end" if place == len(edges) - 1 else "middle"
+        anchor: Anchor = "start" if place == 0 else "end" if place == len(edges) - 1 else "middle"
         drawing.text((place * step, 175), f"{edge:,g}", style="soft num", anchor=anchor)
 
 

@@ -1,15 +1,17 @@
 """What the sections of the page say of a run: rows and cards, ready for the templates.
 
-Nothing is invented here: a number comes from the result or is counted from it, and one that is missing stays None, which
-the page shows as not measured.
+Nothing is invented here: a number comes from the result or is counted from it, and one that is missing stays None,
+which the page shows as not measured.
 """
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, fields
 from statistics import median
 
+from shuiqiao.credit.model import Words
 from shuiqiao.sandbox.report import amounts
 from shuiqiao.sandbox.report.markup import Html, Value, pair
 from shuiqiao.sandbox.report.words import say, show_name, words_of
@@ -24,6 +26,9 @@ from shuiqiao.sandbox.scenario.result import (
 )
 
 _SIGNIFICANT = 0.05
+_MOST_REASONS = 6
+_CONSENT_STEP, _AUDIT_STEP = "consent", "audit"
+"""How the names of the run's steps begin whose time the comparison shows."""
 _SHARED_KINDS = 1.5
 """Mean number of parties that a kind of data concerns, from which one table of all says more than a card each."""
 
@@ -91,13 +96,17 @@ def paper_steps(result: ScenarioResult) -> tuple[PaperStep, ...]:
     read = {"read": figures.records_read}
     return (
         _paper_step("gather", _ingest_time(figures), **read),
-        _paper_step("authorise", _step_time(details.step_seconds, "consent"), consents=figures.consents),
+        _paper_step(
+            "authorise",
+            _time_of(details.step_seconds, _CONSENT_STEP, "paper.time_authorise"),
+            consents=figures.consents,
+        ),
         _paper_step("check", say("paper.time_within"), records=details.records_disclosed),
         _paper_step("judge", _decision_time(figures)),
         _paper_step("explain", say("paper.time_with")),
         _paper_step(
             "supervise",
-            _step_time(details.step_seconds, "audit"),
+            _time_of(details.step_seconds, _AUDIT_STEP, "paper.time_step"),
             replayed=figures.audit.replayed,
             signatures=figures.audit.signatures_verified,
             anchors=figures.audit.anchors_verified,
@@ -117,8 +126,10 @@ def _ingest_time(figures: ScenarioFigures) -> Html | None:
     return say("paper.time_ingest", seconds=amounts.seconds(seconds), read=figures.records_read)
 
 
-def _step_time(steps: Mapping[str, float], name: str) -> Html | None:
-    return say("paper.time_step", seconds=amounts.seconds(steps[name])) if name in steps else None
+def _time_of(steps: Mapping[str, float], begins: str, key: str) -> Html | None:
+    """Return the seconds of the step whose name begins so, None where the run had no such step."""
+    found = next((seconds for name, seconds in steps.items() if name.startswith(begins)), None)
+    return None if found is None else say(key, seconds=amounts.seconds(found))
 
 
 def _decision_time(figures: ScenarioFigures) -> Html:
@@ -205,10 +216,24 @@ def verdict_on_baseline(figures: ModelFigures, paired_p_value: float | None) -> 
 
 def missing_figures(result: ScenarioResult) -> tuple[Html, ...]:
     """Return the names of figures that the page wanted and this run did not measure."""
-    model = result.details.model
-    absent = {"model.paired": model.paired_p_value is None, "model.intervals": model.baseline_auc_ci is None}
-    absent |= {f"step.{name}": name not in result.details.step_seconds for name in ("consent", "audit")}
+    details = result.details
+    absent = {
+        "model.paired": details.model.paired_p_value is None,
+        "model.baseline_interval": details.model.baseline_auc_ci is None,
+        "limits.audit_time": not any(name.startswith(_AUDIT_STEP) for name in details.step_seconds),
+    }
     return tuple(say("limits.missing_figure", name=words_of(key)) for key, is_absent in absent.items() if is_absent)
+
+
+def common_reasons(result: ScenarioResult) -> list[tuple[Words, int]]:
+    """Return the reasons that refusals and referrals gave most often, with their counts."""
+    counts = Counter(
+        (en, zh)
+        for row in result.details.decisions
+        if row.outcome != "approved"
+        for en, zh in zip(row.reasons_en, row.reasons_zh, strict=True)
+    )
+    return [(Words(en=en, zh=zh), count) for (en, zh), count in counts.most_common(_MOST_REASONS)]
 
 
 def assumptions(result: ScenarioResult) -> tuple[tuple[str, str], ...]:

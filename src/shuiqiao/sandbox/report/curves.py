@@ -9,7 +9,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from math import sqrt
 
-from shuiqiao.sandbox.report.drawing import Drawing
+from shuiqiao.sandbox.report.drawing import Anchor, Drawing
 from shuiqiao.sandbox.report.markup import Html, Language
 from shuiqiao.sandbox.report.words import say_in
 from shuiqiao.sandbox.scenario.result import ModelDetails, ModelFigures
@@ -18,6 +18,9 @@ WIDTH, HEIGHT = 360.0, 330.0
 _LEFT, _TOP, _SIDE = 44.0, 26.0, 300.0
 _DEPTH = 250.0
 _TICKS = (0.0, 0.25, 0.5, 0.75, 1.0)
+_AREA_TICKS = (0.5, 0.6, 0.7, 0.8, 0.9, 1.0)
+_ROOM_FOR_NAME = 60.0
+"""Pixels that a curve's name needs to its left."""
 _Z95 = 1.959964
 _MOST_POINTS = 400
 """Points of a curve that are drawn: more than the eye resolves at this size."""
@@ -96,8 +99,8 @@ def draw_intervals(model: ModelDetails, figures: ModelFigures, *, language: Lang
             drawing.line((_area_at(interval[0]), top + 30), (_area_at(interval[1]), top + 30), style=f"range {style}")
         drawing.circle((_area_at(area), top + 30), 5.5, style=f"mark {style}")
     drawing.line((0, 112), (WIDTH, 112), style="axis")
-    for tick in (0.5, 0.6, 0.7, 0.8, 0.9, 1.0):
-        anchor = "start" if tick == 0.5 else "end" if tick == 1 else "middle"  # noqa: PLR2004
+    for tick in _AREA_TICKS:
+        anchor: Anchor = "start" if tick == _AREA_TICKS[0] else "end" if tick == _AREA_TICKS[-1] else "middle"
         drawing.line((_area_at(tick), 112), (_area_at(tick), 117), style="axis")
         drawing.text((_area_at(tick), 132), f"{tick:.1f}", style="soft num", anchor=anchor)
     return drawing.finish()
@@ -106,8 +109,12 @@ def draw_intervals(model: ModelDetails, figures: ModelFigures, *, language: Lang
 def widest_gap(good: Points, bad: Points) -> tuple[float, float, float]:
     """Return (x, low y, high y) where two cumulative curves lie furthest apart."""
     places = sorted({x for x, _ in (*good, *bad)})
-    gaps = [(x, *sorted((_height(good, x), _height(bad, x)))) for x in places]
-    return max(gaps, key=lambda gap: gap[2] - gap[1], default=(0.0, 0.0, 0.0))
+    return max((_gap(good, bad, x) for x in places), key=lambda gap: gap[2] - gap[1], default=(0.0, 0.0, 0.0))
+
+
+def _gap(good: Points, bad: Points, x: float) -> tuple[float, float, float]:
+    one, other = _height(good, x), _height(bad, x)
+    return x, min(one, other), max(one, other)
 
 
 def wilson_interval(share: float, count: int) -> tuple[float, float]:
@@ -127,7 +134,7 @@ def _frame(language: Language, *, title: str, x: str, y: str, top: float = 1.0) 
         across, along = axes.at(0, tick * top), axes.at(tick * top, 0)
         drawing.line(across, axes.at(top, tick * top), style="grid")
         drawing.text((_LEFT - 7, across[1] + 4), _tick(tick * top), style="soft num", anchor="end")
-        anchor = "end" if tick == 1 else "middle"
+        anchor: Anchor = "end" if tick == 1 else "middle"
         drawing.text((along[0], _TOP + _DEPTH + 18), _tick(tick * top), style="soft num", anchor=anchor)
     drawing.text((0, 12), say_in(language, y), style="soft")
     drawing.text((_LEFT + _SIDE / 2, HEIGHT - 14), say_in(language, x), style="soft", anchor="middle")
@@ -144,10 +151,16 @@ def _name_curve(drawing: Drawing, axes: Axes, points: Points, name: str, *, shar
     """Write a curve's name where it first reaches a height, above to the left or below to the right."""
     x, y = next(((x, y) for x, y in points if y >= share), (1.0, 1.0))
     place = axes.at(x, y)
-    shift, anchor = ((-8, "end") if above else (10, "start")) if x > 0.2 or not above else (8, "start")  # noqa: PLR2004
-    drawing.text(
-        (place[0] + shift, place[1] + (-6 if above else 14)), name, anchor="end" if anchor == "end" else "start"
-    )
+    at, anchor = _beside(place, above=above)
+    drawing.text(at, name, anchor=anchor)
+
+
+def _beside(place: tuple[float, float], *, above: bool) -> tuple[tuple[float, float], Anchor]:
+    if not above:
+        return (place[0] + 10, place[1] + 14), "start"
+    if place[0] < _LEFT + _ROOM_FOR_NAME:
+        return (place[0] + 8, place[1] - 6), "start"
+    return (place[0] - 8, place[1] - 6), "end"
 
 
 def _height(points: Points, x: float) -> float:

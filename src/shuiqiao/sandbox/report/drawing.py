@@ -9,7 +9,7 @@ from __future__ import annotations
 from html import escape
 from typing import Literal
 
-from shuiqiao.sandbox.report.markup import Html, Language
+from shuiqiao.sandbox.report.markup import FIRST_CJK, Html, Language
 
 Anchor = Literal["start", "middle", "end"]
 CJK_WIDTH, LATIN_WIDTH = 1.0, 0.56
@@ -62,7 +62,7 @@ class Drawing:
 
 def text_width(content: str, *, size: float) -> float:
     """Return the estimated width of a line of text set in a type size."""
-    return size * sum(CJK_WIDTH if ord(character) > 0x2E7F else LATIN_WIDTH for character in content)
+    return size * sum(CJK_WIDTH if ord(character) >= FIRST_CJK else LATIN_WIDTH for character in content)
 
 
 def clipped(content: str, *, most: int) -> str:

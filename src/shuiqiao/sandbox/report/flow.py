@@ -1,4 +1,4 @@
-"""The picture of the data flow with the numbers of a run: parties and arrows on wide pages, a sequence on narrow ones."""
+"""The picture of the data flow with a run's numbers: parties and arrows on wide pages, a sequence on narrow ones."""
 
 from __future__ import annotations
 

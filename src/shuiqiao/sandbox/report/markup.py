@@ -13,6 +13,9 @@ from html import escape
 
 from shuiqiao.credit.model import Words
 
+FIRST_CJK = 0x2E80
+"""Code points from here on are, for our purposes, Chinese: full width, and no English text holds them."""
+
 
 class Language(StrEnum):
     """The languages of the page, by their HTML tag."""

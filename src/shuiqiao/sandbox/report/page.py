@@ -51,7 +51,9 @@ def _environment() -> Environment:
         trim_blocks=True,
         lstrip_blocks=True,
     )
-    environment.globals.update(t=say, name=show_name, data=data, pair=pair, amounts=amounts, contents=contents)
+    speaking: dict[str, Any] = {"t": say, "name": show_name, "data": data, "pair": pair}
+    speaking |= {"amounts": amounts, "contents": contents}
+    environment.globals.update(speaking)
     return environment
 
 

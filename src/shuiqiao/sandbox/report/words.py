@@ -12,7 +12,7 @@ from functools import cache
 from importlib.resources import files
 
 from shuiqiao.credit.model import Words
-from shuiqiao.sandbox.report.markup import Html, Language, Value, data, plain_sentence, sentence
+from shuiqiao.sandbox.report.markup import FIRST_CJK, Html, Language, Value, data, plain_sentence, sentence
 
 
 @cache
@@ -50,3 +50,9 @@ def show_name(section: str, value: str) -> Html:
     """Return a name that came from the run: in both languages if the table knows it, else as it is."""
     known = load_words().get(f"{section}.{value}")
     return data(value) if known is None else sentence(known, {})
+
+
+def split_name(name: str) -> Words:
+    """Return both halves of a name that carries its Chinese behind its English; one without Chinese serves as both."""
+    english = name[: next((place for place, letter in enumerate(name) if ord(letter) >= FIRST_CJK), len(name))]
+    return Words(zh=name.removeprefix(english).strip() or name, en=english.strip() or name)
