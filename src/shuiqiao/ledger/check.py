@@ -27,7 +27,7 @@ from shuiqiao.ledger.model import Block, BlockContext, Checkpoint, KeyRing, Netw
 from shuiqiao.ledger.state import MemoryState, OverlayState, genesis_writes
 from shuiqiao.ledger.store.checkpoint_file import CheckpointFile
 from shuiqiao.ledger.store.disk import PosixDisk
-from shuiqiao.ledger.store.frame import HashName
+from shuiqiao.ledger.store.frame import SEGMENT_HEADER_BYTES, Damage, HashName, decode_segment_header
 from shuiqiao.ledger.store.segments import DEFAULT_SEGMENT_BYTES, EMPTY_TAIL, Broken, SegmentFiles
 
 MAX_PROBLEMS: Final = 100
@@ -120,6 +120,40 @@ def replay_ledger(
         return replay.run(source)
     finally:
         verifier.close()
+
+
+def check_segment_headers(folder: Path, *, parameters: NetworkParameters) -> tuple[Problem, ...]:
+    """Return what does not hold in the segment headers of a ledger folder [STORE-4].
+
+    An engine reads blocks by their place and so passes the headers over; with both, every byte is looked at [STORE-23].
+    """
+    files = SegmentFiles(
+        folder / SEGMENTS_FOLDER,
+        network=parameters.network,
+        hash_name=cast("HashName", get_suite(parameters.suite).hash_name),
+        disk=PosixDisk(),
+        max_segment_bytes=DEFAULT_SEGMENT_BYTES,
+    )
+    return tuple(problem for segment in files.segments() for problem in _header_problems(files, segment, parameters))
+
+
+def _header_problems(files: SegmentFiles, segment: int, parameters: NetworkParameters) -> Iterator[Problem]:
+    path, rule = files.path(segment), "every byte of a segment header is as it was written"
+    with path.open("rb") as file:
+        data = file.read(SEGMENT_HEADER_BYTES)
+    hash_name = cast("HashName", get_suite(parameters.suite).hash_name)
+    header = decode_segment_header(data, hash_name=hash_name)
+    if isinstance(header, Damage):
+        yield Problem(place=f"{path} byte {header.at}", rule=rule, expected="a whole header", found=header.reason)
+        return
+    if (header.network, header.first_height) != (parameters.network, segment):
+        expected = f"network {parameters.network.hex()} from height {segment}"
+        found = f"network {header.network.hex()} from height {header.first_height}"
+        yield Problem(place=str(path), rule=rule, expected=expected, found=found)
+    frame = files.frame_at(segment, SEGMENT_HEADER_BYTES)
+    if not isinstance(frame, Damage) and frame.previous != header.digest:
+        chained = "the first block of a segment is chained to its header"
+        yield Problem(place=str(path), rule=chained, expected=frame.previous.hex(), found=header.digest.hex())
 
 
 class _Replay:

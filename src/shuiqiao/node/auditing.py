@@ -46,4 +46,5 @@ def audit_institution(
         record_rules=walk_record_rules(institution),
         verifier_processes=verifier_processes,
         live=live,
+        folder=institution.home.ledger,
     )

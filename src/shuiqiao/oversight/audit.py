@@ -12,9 +12,10 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from shuiqiao.ledger.check import ReplayResult, replay_ledger
+from shuiqiao.ledger.check import ReplayResult, check_segment_headers, replay_ledger
 from shuiqiao.oversight.record_rules import RecordRulesReport
 from shuiqiao.vault.contract import batch_lookup, leaf_lookup
 
@@ -72,14 +73,16 @@ def audit_ledger(
     record_rules: RecordRulesReport,
     verifier_processes: int = 0,
     live: LedgerEngine | None = None,
+    folder: Path | None = None,
 ) -> AuditReport:
     """Replay an engine's blocks and compare with the live node (itself, or another member's engine).
 
+    folder: the engine's files, whose segment headers are then checked too: no block is read from them.
     vault: the records behind the anchors, where the auditor may see them (the bureau itself, or on its premises).
     """
     # The live checkpoint comes first: what is committed during the replay is then not taken for a difference.
     compared = (live or engine).checkpoint()
-    blocks = [block for block in engine.blocks(from_height=1) if block.first_index < compared.size]
+    blocks = (block for block in engine.blocks(from_height=1) if block.first_index < compared.size)
     replay = replay_ledger(
         blocks,
         parameters=engine.parameters,
@@ -87,7 +90,8 @@ def audit_ledger(
         key_ring=key_ring,
         verifier_processes=verifier_processes,
     )
-    problems = [_sentence(problem) for problem in replay.problems]
+    headers = () if folder is None else check_segment_headers(folder, parameters=engine.parameters)
+    problems = [_sentence(problem) for problem in (*headers, *replay.problems)]
     root_matches = (replay.size, replay.root) == (compared.size, compared.root) or not (replay.size or compared.size)
     if not root_matches:
         problems.append(_root_differs(replay, size=compared.size, root=compared.root))
