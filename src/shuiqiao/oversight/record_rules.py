@@ -47,9 +47,21 @@ ALLOWED_NAMES = frozenset({"amount_commitment"})
 """Names that contain a word above and carry no quantity: a 32-byte commitment."""
 
 INTEGER_MEANINGS = re.compile(
-    r"(.*_ms|count|depth|version|index|leaf|leaf_index|.*_index|.*_count|.*_days|size|height)"
+    r"(.*_ms|count|depth|version|index|indexes|leaf|leaf_index|.*_index|.*_count|.*_days|size|height)"
 )
 """What an integer in a body may mean: a moment, a number of records, a position. Nothing that adds up to wealth."""
+
+_CLOSED_TYPES = (
+    inspect.IntType,
+    inspect.StrType,
+    inspect.BytesType,
+    inspect.BoolType,
+    inspect.NoneType,
+    inspect.EnumType,
+    inspect.LiteralType,
+    inspect.StructType,
+)
+"""What a body may be made of. Anything else (a float, a decimal, a map, anything at all) could carry a quantity."""
 
 REFUSAL_TIMEOUT_S = 30.0
 
@@ -123,22 +135,39 @@ def _violations(kinds: Iterable[Kind]) -> Iterator[str]:
         for name, field_type in _fields_of(kind):
             if _is_transfer_word(name):
                 yield f"{kind.name} has a field {name}"
-            if _is_integer(field_type) and not INTEGER_MEANINGS.fullmatch(name):
+            leaves = tuple(_leaf_types(field_type))
+            if any(isinstance(leaf, inspect.IntType) for leaf in leaves) and not INTEGER_MEANINGS.fullmatch(name):
                 yield f"{kind.name} has a number {name} that is neither a moment nor a count nor a position"
-            if isinstance(field_type, inspect.FloatType | inspect.DecimalType | inspect.AnyType):
+            if not all(isinstance(leaf, _CLOSED_TYPES) for leaf in leaves):
                 yield f"{kind.name} has a field {name} that could hold any quantity"
+        if any(not schema.cls.__struct_config__.forbid_unknown_fields for schema in _structs_of(kind)):
+            yield f"{kind.name} has a body that lets in fields nobody walked"
 
 
 def _is_transfer_word(name: str) -> bool:
-    return name not in ALLOWED_NAMES and any(word in TRANSFER_WORDS for word in re.split(r"[._]", name))
+    words = re.split(r"[._]", name)
+    return name not in ALLOWED_NAMES and any(
+        word in TRANSFER_WORDS or word.removesuffix("s") in TRANSFER_WORDS for word in words
+    )
 
 
-def _is_integer(field_type: inspect.Type) -> bool:
+def _leaf_types(field_type: inspect.Type) -> Iterator[inspect.Type]:
+    """Iterate over the scalars a field may hold, however deep in lists and alternatives they stand."""
     if isinstance(field_type, inspect.Metadata):
-        return _is_integer(field_type.type)
-    if isinstance(field_type, inspect.UnionType):
-        return any(_is_integer(member) for member in field_type.types)
-    return isinstance(field_type, inspect.IntType)
+        yield from _leaf_types(field_type.type)
+    elif isinstance(field_type, inspect.ListType | inspect.VarTupleType):
+        yield from _leaf_types(field_type.item_type)
+    elif isinstance(field_type, inspect.UnionType):
+        for member in field_type.types:
+            yield from _leaf_types(member)
+    else:
+        yield field_type
+
+
+def _structs_of(kind: Kind) -> Iterator[inspect.StructType]:
+    body = inspect.type_info(kind.body)
+    leaves = [body, *(leaf for _, field_type in _fields_of(kind) for leaf in _leaf_types(field_type))]
+    yield from (leaf for leaf in leaves if isinstance(leaf, inspect.StructType))
 
 
 def _fields_of(kind: Kind) -> Iterator[tuple[str, inspect.Type]]:
