@@ -1,6 +1,7 @@
 """A bank's lending desk: take an application, decide it on proven facts, put one decision on the ledger.
 
-``apply``: 1. commit to the amount wanted; 2. keep the application; 3. put application.submit on the ledger.
+``apply``: 1. commit to the amount wanted; 2. keep the application; 3. put application.submit on the ledger, and
+withdraw what was kept if the ledger refuses it.
 ``decide``: 1. apply the product's rules to proven facts, score and offer; 2. commit to the amount approved and seal its
 opening to the regulator; 3. keep the decision with its explanation; 4. put decision.record on the ledger, and withdraw
 what was kept if the ledger refuses it.
@@ -9,12 +10,14 @@ It computes no score and no limit: credit does. It trusts no document: facts com
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from shuiqiao.base.encoding import encode_json
-from shuiqiao.base.errors import ShuiqiaoError, Unavailable
+from shuiqiao.base.errors import InvalidInput, ShuiqiaoError, Unavailable
 from shuiqiao.base.ids import Entropy, MemberId, new_id
+from shuiqiao.base.money import MAX_FEN
 from shuiqiao.crypto.model import CipherSuite
 from shuiqiao.ledger.model import Committed
 from shuiqiao.ledger.submitter import LedgerSubmitter
@@ -71,8 +74,11 @@ class LendingDesk:
     def apply(self, product: Product, *, taxpayer: str, consent: bytes, amount_fen: int) -> Application:
         """Take an enterprise's application under a consent it gave to this bank.
 
-        Raises what the ledger refuses with: ``lending.consent_not_ours``, ``consent.revoked``, ...
+        Raises InvalidInput ``lending.amount_invalid``, and what the ledger refuses with:
+        ``lending.consent_not_ours``, ``consent.revoked``, ...
         """
+        if not 0 < amount_fen <= MAX_FEN:
+            raise InvalidInput("lending.amount_invalid", f"{amount_fen} fen is not an amount from 1 to {MAX_FEN} fen")
         application = Application(
             id=new_id(self._entropy),
             product=product.id,
@@ -82,22 +88,23 @@ class LendingDesk:
             submitted_ms=self._submitter.now_ms(),
         )
         wanted = AmountOpening.fresh(application=application.id, amount_fen=amount_fen, entropy=self._entropy)
-        self._store.add_application(application)
-        self._submitter.submit(
-            "application.submit",
-            ApplicationSubmitBody(
-                application=application.id,
-                product=product.id,
-                consent=consent,
-                amount_commitment=wanted.commitment(self._suite),
-            ),
+        body = ApplicationSubmitBody(
+            application=application.id,
+            product=product.id,
+            consent=consent,
+            amount_commitment=wanted.commitment(self._suite),
         )
+        self._store.add_application(application, amount_salt=wanted.salt)
+        self._put("application.submit", body, undo=self._store.withdraw_application)
         return application
 
     def decide(
         self, application: Application, *, product: Product, assessment: Assessment, regulator: MemberId
     ) -> RecordedDecision:
-        """Decide an application and record it; raises what the ledger refuses with (``lending.evidence_missing``)."""
+        """Decide an application and record it.
+
+        Raises Conflict ``lending.decision_on_file``, and what the ledger refuses with (``lending.evidence_missing``).
+        """
         decision = self._decision(application, product=product, assessment=assessment)
         opening = AmountOpening.fresh(application=application.id, amount_fen=decision.limit_fen, entropy=self._entropy)
         sealed = opening.seal(
@@ -108,7 +115,7 @@ class LendingDesk:
         salt = self._entropy(SALT_BYTES)
         body = self._body(decision, request=assessment.request, opening=opening, sealed=sealed, reasons_salt=salt)
         self._store.add_decision(decision, sealed_opening=sealed, reasons_salt=salt)
-        committed = self._record(body)
+        committed = self._put("decision.record", body, undo=self._store.withdraw_decision)
         return RecordedDecision(decision=decision, committed=committed, sealed_opening=sealed)
 
     def _decision(self, application: Application, *, product: Product, assessment: Assessment) -> Decision:
@@ -136,14 +143,16 @@ class LendingDesk:
             model_digest=assessment.model_digest,
         )
 
-    def _record(self, body: DecisionRecordBody) -> Committed:
+    def _put(
+        self, kind: str, body: ApplicationSubmitBody | DecisionRecordBody, *, undo: Callable[[bytes], None]
+    ) -> Committed:
         try:
-            return self._submitter.submit("decision.record", body)
+            return self._submitter.submit(kind, body)
         except Unavailable:
-            # The record may still be committed: the decision stays on file for it.
+            # It may still be committed: what was kept stays on file for it.
             raise
         except ShuiqiaoError:
-            self._store.withdraw_decision(body.application)
+            undo(body.application)
             raise
 
     def _body(

@@ -18,6 +18,7 @@ from sqlalchemy import (
 )
 
 from shuiqiao.base.encoding import encode_json
+from shuiqiao.base.errors import Conflict
 from shuiqiao.lending.model import Application, Decision
 
 metadata = MetaData()
@@ -30,6 +31,7 @@ _applications = Table(
     Column("taxpayer", String(32), nullable=False),
     Column("consent", LargeBinary(16), nullable=False),
     Column("amount_fen", BigInteger, nullable=False),
+    Column("amount_salt", LargeBinary(32), nullable=False),
     Column("submitted_ms", BigInteger, nullable=False),
     Column("status", String(16), nullable=False),
 )
@@ -61,8 +63,8 @@ class LendingStore:
     def __init__(self, engine: Engine) -> None:
         self._engine = engine
 
-    def add_application(self, application: Application) -> None:
-        """Keep an application; durable when this returns."""
+    def add_application(self, application: Application, *, amount_salt: bytes) -> None:
+        """Keep an application and the salt that opens the amount it commits to; durable when this returns."""
         with self._engine.begin() as connection:
             connection.execute(
                 insert(_applications).values(
@@ -71,14 +73,37 @@ class LendingStore:
                     taxpayer=application.taxpayer,
                     consent=application.consent,
                     amount_fen=application.amount_fen,
+                    amount_salt=amount_salt,
                     submitted_ms=application.submitted_ms,
                     status="submitted",
                 )
             )
 
-    def add_decision(self, decision: Decision, *, sealed_opening: bytes, reasons_salt: bytes) -> None:
-        """Keep a decision with its explanation (the ledger has its salted digest), and close its application."""
+    def withdraw_application(self, application: bytes) -> None:
+        """Forget an application that the ledger refused."""
         with self._engine.begin() as connection:
+            connection.execute(delete(_applications).where(_applications.c.application == application))
+
+    def applications(self) -> list[tuple[bytes, str]]:
+        """Return (application, status) of every application."""
+        with self._engine.connect() as connection:
+            rows = connection.execute(select(_applications.c.application, _applications.c.status)).all()
+        return [(row.application, row.status) for row in rows]
+
+    def add_decision(self, decision: Decision, *, sealed_opening: bytes, reasons_salt: bytes) -> None:
+        """Keep a decision with its explanation (the ledger has its salted digest), and close its application.
+
+        Raises Conflict ``lending.decision_on_file`` if there is one for the application.
+        """
+        with self._engine.begin() as connection:
+            query = select(_decisions.c.outcome).where(_decisions.c.application == decision.application)
+            found = connection.execute(query).first()
+            if found is not None:
+                raise Conflict(
+                    "lending.decision_on_file",
+                    f"application {decision.application.hex()} is {found.outcome} already, and cannot be "
+                    f"{decision.outcome}",
+                )
             connection.execute(
                 insert(_decisions).values(
                     application=decision.application,
@@ -118,9 +143,21 @@ class OpeningStore:
         self._engine = engine
 
     def add(self, application: bytes, *, bank: str, sealed: bytes) -> None:
-        """Keep what a bank sealed for an application."""
+        """Keep what a bank sealed for an application; the same again changes nothing.
+
+        Raises Conflict ``lending.opening_differs`` for another opening of the same application.
+        """
         with self._engine.begin() as connection:
-            connection.execute(insert(_openings).values(application=application, bank=bank, sealed=sealed))
+            query = select(_openings.c.bank, _openings.c.sealed).where(_openings.c.application == application)
+            found = connection.execute(query).first()
+            if found is None:
+                connection.execute(insert(_openings).values(application=application, bank=bank, sealed=sealed))
+            elif (found.bank, found.sealed) != (bank, sealed):
+                raise Conflict(
+                    "lending.opening_differs",
+                    f"{bank} hands in an opening of application {application.hex()} that differs from the one on file, "
+                    f"which {found.bank} handed in",
+                )
 
     def all(self) -> dict[bytes, bytes]:
         """Return application id to sealed opening."""
