@@ -12,11 +12,11 @@ from enum import StrEnum
 from pathlib import Path
 from typing import Annotated
 
-import click
 import typer
+from typer.exceptions import TyperException
 
 from shuiqiao import __version__
-from shuiqiao.base.errors import ShuiqiaoError
+from shuiqiao.base.errors import InvalidInput, ShuiqiaoError, Unavailable
 from shuiqiao.cli.output import EXIT_REFUSED, EXIT_USAGE, print_json, progress_on_stderr, say, show_error
 
 HOME_VARIABLE = "SHUIQIAO_HOME"
@@ -54,18 +54,31 @@ def main(arguments: Sequence[str] | None = None) -> None:
     try:
         result: object = app(args=arguments, standalone_mode=False, prog_name="shuiqiao")
         code = result if isinstance(result, int) else 0
+        sys.stdout.flush()
     except ShuiqiaoError as error:
         code = show_error(error, as_json=as_json)
-    except click.ClickException as error:
-        error.show()
-        code = EXIT_USAGE
-    except click.Abort:
+    except TyperException as error:
+        code = _show_usage(error.format_message(), as_json=as_json)
+    except typer.Abort:
         code = EXIT_REFUSED
     except BrokenPipeError:
         # The reader closed the pipe, e.g. `| head`; what it read was complete, and the rest goes nowhere.
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         code = 0
+    except OSError as error:
+        # A full disk or a file that may not be read can meet any command; rooms map what they can say more about.
+        unavailable = Unavailable("cli.system_refused", f"{error.filename or 'the system'}: {error.strerror or error}")
+        code = show_error(unavailable, as_json=as_json)
     sys.exit(code)
+
+
+def _show_usage(message: str, *, as_json: bool) -> int:
+    if message.startswith("Usage:") and not as_json:
+        sys.stderr.write(message + "\n")
+    else:
+        error = InvalidInput("cli.usage_wrong", message, next_step="shuiqiao --help, or --help after a command")
+        show_error(error, as_json=as_json)
+    return EXIT_USAGE
 
 
 def _print_version(value: bool) -> None:  # noqa: FBT001 - the callback's form is typer's

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import json
 import sys
-from collections.abc import Iterator, Mapping
+from collections.abc import Generator, Mapping
 from contextlib import contextmanager
 from typing import Any, Protocol
 
@@ -50,7 +50,7 @@ def show_error(error: ShuiqiaoError, *, as_json: bool) -> int:
 
 
 @contextmanager
-def progress_on_stderr() -> Iterator[Progress]:
+def progress_on_stderr() -> Generator[Progress]:
     """Show progress bars on a terminal, and one line a step elsewhere."""
     if sys.stderr.isatty():
         with _bars() as bars:
@@ -73,7 +73,7 @@ class _StepLines:
 
 
 @contextmanager
-def _bars() -> Iterator[Progress]:
+def _bars() -> Generator[Progress]:
     from rich.console import Console
     from rich.progress import BarColumn, MofNCompleteColumn, TextColumn, TimeElapsedColumn
     from rich.progress import Progress as RichProgress

@@ -12,7 +12,7 @@ from shuiqiao.cli.output import EXIT_DONE, EXIT_REFUSED, EXIT_UNAVAILABLE, print
 
 
 def run_verify(*, files: Sequence[Path], genesis: Path | None, home: Path | None, as_json: bool) -> int:
-    """Verify each file; exit 0 if all hold, 1 if one fails, 3 if one could not be read."""
+    """Verify each file; exit 0 if all hold, 1 if one fails, 3 if none fails and one could not be read."""
     from shuiqiao.node.verification import ReceiptVerifier
 
     verifier = ReceiptVerifier.from_genesis(genesis=genesis, home=home)
@@ -24,7 +24,8 @@ def run_verify(*, files: Sequence[Path], genesis: Path | None, home: Path | None
         _speak(results, genesis=verifier.fingerprint)
     if is_valid:
         return EXIT_DONE
-    return EXIT_UNAVAILABLE if any(result.get("unavailable") for result in results) else EXIT_REFUSED
+    is_failed = any(not result["valid"] and not result.get("unavailable") for result in results)
+    return EXIT_REFUSED if is_failed else EXIT_UNAVAILABLE
 
 
 def _shape(results: list[dict[str, Any]], *, is_valid: bool, genesis: str) -> dict[str, Any]:
