@@ -7,25 +7,63 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
-from sqlalchemy import MetaData, create_engine, event
+from sqlalchemy import MetaData, create_engine, event, make_url
+from sqlalchemy.exc import ArgumentError, OperationalError
+
+from shuiqiao.base.errors import InvalidInput, Unavailable
+from shuiqiao.node.settings import DATABASE_URL_VARIABLE
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
 
     from sqlalchemy import Engine
 
+BACKENDS = ("sqlite", "postgresql")
+
 BUSY_TIMEOUT_MS = 30_000
 """How long a SQLite writer waits for another before it gives up, in milliseconds."""
 
 
 def open_database(url: str, *, metadatas: Iterable[MetaData]) -> Engine:
-    """Open the database and create the tables that are missing."""
-    engine = create_engine(url, pool_size=8, max_overflow=8) if not url.startswith("sqlite") else create_engine(url)
+    """Open the database and create the tables that are missing.
+
+    Raises InvalidInput ``node.database_url_invalid``; Unavailable ``node.database_driver_missing`` or
+    ``node.database_unavailable``. No message shows the password in the URL.
+    """
+    engine = _engine(url)
     if engine.dialect.name == "sqlite":
         event.listen(engine, "connect", _prepare_sqlite)
-    for metadata in metadatas:
-        metadata.create_all(engine)
+    try:
+        for metadata in metadatas:
+            metadata.create_all(engine)
+    except OperationalError as error:
+        engine.dispose()
+        raise Unavailable(
+            "node.database_unavailable",
+            f"the database {engine.url.render_as_string(hide_password=True)} cannot be used: {error.orig}",
+            next_step=f"start it, or correct {DATABASE_URL_VARIABLE}",
+        ) from error
     return engine
+
+
+def _engine(url: str) -> Engine:
+    try:
+        parsed = make_url(url)
+        if parsed.get_backend_name() not in BACKENDS:
+            raise InvalidInput(
+                "node.database_url_invalid",
+                f"the database is a {parsed.get_backend_name()[:40]!r} where {' or '.join(BACKENDS)} is needed",
+            )
+        pool = {} if parsed.get_backend_name() == "sqlite" else {"pool_size": 8, "max_overflow": 8}
+        return create_engine(parsed, **pool)
+    except ArgumentError as error:
+        raise InvalidInput("node.database_url_invalid", f"{DATABASE_URL_VARIABLE} is not a database URL") from error
+    except ModuleNotFoundError as error:
+        raise Unavailable(
+            "node.database_driver_missing",
+            f"the driver {error.name} of the database in {DATABASE_URL_VARIABLE} is not installed",
+            next_step="uv pip install --python .venv/bin/python 'psycopg[binary]>=3.2'",
+        ) from error
 
 
 def _prepare_sqlite(connection: Any, _record: object) -> None:

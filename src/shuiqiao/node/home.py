@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 
 from shuiqiao.base.errors import Conflict, Unavailable
 from shuiqiao.base.ids import Entropy, MemberId
+from shuiqiao.crypto.keyfile import STRONG_COST, PassphraseCost
 from shuiqiao.crypto.suites import get_suite
 from shuiqiao.members.genesis import decode_genesis, encode_genesis
 from shuiqiao.members.model import MAX_GENESIS_BYTES, Genesis, Member, Role
@@ -51,7 +52,13 @@ def member_from_seeds(
 
 
 def create_solo_home(
-    home: Home, *, suite_name: SuiteName, passphrase: bytes | None, clock: Clock, entropy: Entropy
+    home: Home,
+    *,
+    suite_name: SuiteName,
+    passphrase: bytes | None,
+    clock: Clock,
+    entropy: Entropy,
+    cost: PassphraseCost = STRONG_COST,
 ) -> NewHome:
     """Make the home of a network with one institution, a tax bureau that is its own writer.
 
@@ -66,7 +73,9 @@ def create_solo_home(
         Genesis(name="trial", suite=suite_name, writer=member.id, created_ms=clock.now_ms(), members=(member,))
     )
     settings = NodeSettings(member=member.id, role=member.role, suite=suite_name)
-    return create_home(home, settings=settings, genesis=genesis, seeds=seeds, passphrase=passphrase, entropy=entropy)
+    return create_home(
+        home, settings=settings, genesis=genesis, seeds=seeds, passphrase=passphrase, entropy=entropy, cost=cost
+    )
 
 
 def create_home(
@@ -77,15 +86,23 @@ def create_home(
     seeds: MemberSeeds,
     passphrase: bytes | None,
     entropy: Entropy,
+    cost: PassphraseCost = STRONG_COST,
 ) -> NewHome:
-    """Make one member's home; node.toml is written last, so a folder without it is not a home yet."""
+    """Make one member's home; node.toml is written last, so a folder without it is not a home yet.
+
+    Raises Conflict ``node.home_exists``, Unavailable ``node.home_unwritable``, or, where an earlier attempt was
+    interrupted, Conflict ``node.home_unfinished`` or ``crypto.key_file_exists``.
+    """
     if home.settings.exists():
         raise Conflict("node.home_exists", f"{home.folder} is a home already", next_step="choose another --home")
     suite = get_suite(decode_genesis(genesis).suite)
-    home.folder.mkdir(parents=True, exist_ok=True)
+    try:
+        home.folder.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise Unavailable("node.home_unwritable", f"{home.folder} cannot be made a folder: {error.strerror}") from error
     written = passphrase is None
     secret = write_random_passphrase(home, entropy=entropy) if passphrase is None else passphrase
-    save_keys(home, seeds, suite=suite, passphrase=secret, entropy=entropy)
+    save_keys(home, seeds, suite=suite, passphrase=secret, entropy=entropy, cost=cost)
     write_durably(home.genesis, genesis)
     write_durably(home.settings, encode_settings(settings).encode())
     return NewHome(home=home, network=suite.digest(genesis), genesis=genesis, passphrase_written=written)

@@ -88,8 +88,12 @@ class Institution:
         self.surroundings = surroundings
         self.catalogue = load_catalogue()
         self.kinds = network_kinds()
-        self.engine = self._open_engine()
         self.database: Engine = open_database(database_url(home), metadatas=_TABLES)
+        try:
+            self.engine = self._open_engine()
+        except BaseException:
+            self.database.dispose()
+            raise
         self.outbox = Outbox(
             self.engine,
             store=OutboxStore(self.database),
@@ -108,12 +112,13 @@ class Institution:
         """Open a home: settings, genesis, keys, ledger, database; then send what the outbox still holds.
 
         Raises Unavailable ``node.home_missing``, Denied ``crypto.passphrase_wrong``, InvalidInput
-        ``node.member_foreign``, and what the ledger raises for damaged files.
+        ``node.member_foreign``, ``node.keys_foreign``, and what database and ledger raise where they cannot be used.
         """
         settings = load_settings(home)
         genesis = load_genesis(home.genesis)
         _require_member(settings, genesis)
         keys = load_keys(home, passphrase=find_passphrase(home) if passphrase is None else passphrase)
+        _require_keys(settings, genesis, keys)
         found = cls(
             home,
             settings=settings,
@@ -121,7 +126,11 @@ class Institution:
             genesis=genesis,
             surroundings=surroundings or Surroundings.of_this_machine(),
         )
-        found.outbox.resend()
+        try:
+            found.outbox.resend()
+        except BaseException:
+            found.close()
+            raise
         return found
 
     def __enter__(self) -> Self:
@@ -250,10 +259,23 @@ class Institution:
 
 
 def _require_member(settings: NodeSettings, genesis: bytes) -> None:
-    members = {member.id: member for member in decode_genesis(genesis).members}
+    agreed = decode_genesis(genesis)
+    members = {member.id: member for member in agreed.members}
     member = members.get(MemberId(settings.member))
-    if member is None or member.role is not settings.role:
+    if member is None or member.role is not settings.role or agreed.suite is not settings.suite:
         raise InvalidInput(
             "node.member_foreign",
-            f"node.toml names {settings.member} ({settings.role}), which the genesis does not: {', '.join(members)}",
+            f"node.toml names {settings.member} ({settings.role}, {settings.suite}), which the genesis "
+            f"({agreed.suite}) does not: {', '.join(members)}",
+        )
+
+
+def _require_keys(settings: NodeSettings, genesis: bytes, keys: MemberKeys) -> None:
+    member = next(member for member in decode_genesis(genesis).members if member.id == settings.member)
+    held = (keys.signing.public_key, keys.sealing.public_key)
+    if held != (member.signing_key, member.sealing_key):
+        raise InvalidInput(
+            "node.keys_foreign",
+            f"the key files hold keys of another member or network: signing key {held[0].hex()} where the genesis "
+            f"says {member.signing_key.hex()} for {settings.member}",
         )

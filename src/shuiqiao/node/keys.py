@@ -14,8 +14,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from shuiqiao.base.errors import InvalidInput, Unavailable
-from shuiqiao.crypto.keyfile import load_key_file, save_key_file
+from shuiqiao.base.errors import Conflict, InvalidInput, Unavailable
+from shuiqiao.crypto.keyfile import STRONG_COST, PassphraseCost, load_key_file, save_key_file
 from shuiqiao.crypto.model import SEED_BYTES, CipherSuite, SealingKey, SigningKey
 from shuiqiao.crypto.suites import get_suite
 from shuiqiao.node.settings import PASSPHRASE_FILE_VARIABLE, Home
@@ -57,19 +57,42 @@ class MemberSeeds:
         )
 
 
-def save_keys(home: Home, seeds: MemberSeeds, *, suite: CipherSuite, passphrase: bytes, entropy: Entropy) -> None:
+def save_keys(
+    home: Home,
+    seeds: MemberSeeds,
+    *,
+    suite: CipherSuite,
+    passphrase: bytes,
+    entropy: Entropy,
+    cost: PassphraseCost = STRONG_COST,
+) -> None:
     """Write both key files, encrypted."""
     home.keys.mkdir(mode=0o700, parents=True, exist_ok=True)
     for name, seed, purpose in ((SIGNING_FILE, seeds.signing, "signing"), (SEALING_FILE, seeds.sealing, "sealing")):
         save_key_file(
-            home.keys / name, seed=seed, suite=suite.name, purpose=purpose, passphrase=passphrase, entropy=entropy
+            home.keys / name,
+            seed=seed,
+            suite=suite.name,
+            purpose=purpose,
+            passphrase=passphrase,
+            entropy=entropy,
+            cost=cost,
         )
 
 
 def load_keys(home: Home, *, passphrase: bytes) -> MemberKeys:
-    """Open both key files; raises Denied ``crypto.passphrase_wrong`` or IntegrityError for a damaged file."""
+    """Open both key files.
+
+    Raises Unavailable ``node.key_missing``, InvalidInput ``node.key_misplaced``, Denied ``crypto.passphrase_wrong``, or
+    what a damaged file is refused with.
+    """
     signing = _load(home.keys / SIGNING_FILE, purpose="signing", passphrase=passphrase)
     sealing = _load(home.keys / SEALING_FILE, purpose="sealing", passphrase=passphrase)
+    if signing[1] != sealing[1]:
+        raise InvalidInput(
+            "node.key_misplaced",
+            f"the signing key in {home.keys} is of suite {signing[1]}, the sealing key {sealing[1]}",
+        )
     suite = get_suite(signing[1])
     return MemberSeeds(signing=signing[0], sealing=sealing[0]).keys(suite)
 
@@ -98,11 +121,19 @@ def find_passphrase(home: Home) -> bytes:
 
 
 def read_passphrase(path: Path) -> bytes:
-    """Return the passphrase in a file, without its last line end; raises InvalidInput ``node.passphrase_unusable``."""
+    """Return the passphrase in a file, without its last line end.
+
+    Raises Unavailable ``node.passphrase_missing`` or InvalidInput ``node.passphrase_unusable``.
+    """
     try:
-        text = path.read_bytes()[: MAX_PASSPHRASE_BYTES + 1]
+        with path.open("rb") as file:
+            text = file.read(MAX_PASSPHRASE_BYTES + 1)
     except OSError as error:
-        raise Unavailable("node.passphrase_missing", f"the passphrase file {path} cannot be read: {error}") from error
+        raise Unavailable(
+            "node.passphrase_missing",
+            f"the passphrase file {path} cannot be read: {error.strerror}",
+            next_step=f"name a file that holds it in {PASSPHRASE_FILE_VARIABLE}",
+        ) from error
     passphrase = text.rstrip(b"\r\n")
     if not passphrase or len(passphrase) > MAX_PASSPHRASE_BYTES:
         raise InvalidInput(
@@ -112,12 +143,25 @@ def read_passphrase(path: Path) -> bytes:
 
 
 def write_random_passphrase(home: Home, *, entropy: Entropy) -> bytes:
-    """Make a passphrase and keep it beside the keys, readable by the owner only."""
+    """Make a passphrase and keep it beside the keys, durably, readable by the owner only.
+
+    Raises Conflict ``node.home_unfinished`` if there is one: what it opens would be lost with it.
+    """
     home.keys.mkdir(mode=0o700, parents=True, exist_ok=True)
     passphrase = base64.urlsafe_b64encode(entropy(PASSPHRASE_ENTROPY_BYTES))
-    descriptor = os.open(home.keys / PASSPHRASE_FILE, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
+    path = home.keys / PASSPHRASE_FILE
+    try:
+        descriptor = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
+    except FileExistsError as error:
+        raise Conflict(
+            "node.home_unfinished",
+            f"{path} is there already, from an init that was interrupted",
+            next_step=f"remove {home.folder}, which was never a home, and run init again",
+        ) from error
     with os.fdopen(descriptor, "wb") as file:
         file.write(passphrase + b"\n")
+        file.flush()
+        os.fsync(file.fileno())
     return passphrase
 
 

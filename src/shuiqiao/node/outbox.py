@@ -98,8 +98,15 @@ class Outbox(DirectSubmitter):
 
     def _sign_anew(self, row: OutboxRow) -> bool:
         tx = self.decode(row.raw)
-        self._forget(row.transaction_id)
         if [signature.key_id for signature in tx.signatures] != [self._own_key_id]:
+            self._forget(row.transaction_id)
             return False
-        self.submit(tx.kind, tx.body)
+        # The new one is kept before the old one is forgotten: a crash in between leaves both, and the ledger refuses
+        # the second by its business key.
+        try:
+            self.submit(tx.kind, tx.body)
+        except ShuiqiaoError:
+            self._forget(row.transaction_id)
+            raise
+        self._forget(row.transaction_id)
         return True

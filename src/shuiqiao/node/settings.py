@@ -88,7 +88,10 @@ def encode_settings(settings: NodeSettings) -> str:
 
 
 def load_settings(home: Home) -> NodeSettings:
-    """Read node.toml; raises Unavailable ``node.home_missing`` or InvalidInput ``node.settings_invalid``."""
+    """Read node.toml; raises Unavailable ``node.home_missing`` or InvalidInput ``node.settings_invalid``.
+
+    A file beyond MAX_SETTINGS_BYTES is refused whole: half of it might be valid and mean something else.
+    """
     if not home.settings.is_file():
         raise Unavailable(
             "node.home_missing",
@@ -96,9 +99,12 @@ def load_settings(home: Home) -> NodeSettings:
             next_step=f"shuiqiao init --home {home.folder}",
         )
     try:
-        text = home.settings.read_bytes()[:MAX_SETTINGS_BYTES].decode()
-        return msgspec.convert(tomllib.loads(text), NodeSettings, strict=True)
-    except (UnicodeDecodeError, tomllib.TOMLDecodeError, msgspec.ValidationError) as error:
+        with home.settings.open("rb") as file:
+            data = file.read(MAX_SETTINGS_BYTES + 1)
+        if len(data) > MAX_SETTINGS_BYTES:
+            raise InvalidInput("node.settings_invalid", f"{home.settings} is larger than {MAX_SETTINGS_BYTES} bytes")
+        return msgspec.convert(tomllib.loads(data.decode()), NodeSettings, strict=True)
+    except (UnicodeDecodeError, tomllib.TOMLDecodeError, msgspec.ValidationError, RecursionError) as error:
         raise InvalidInput("node.settings_invalid", f"{home.settings}: {error}") from error
 
 

@@ -6,13 +6,14 @@ each other by the genesis alone. Homes get a random passphrase each, kept beside
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Generator
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
 from shuiqiao.base.clock import Clock
 from shuiqiao.base.ids import Entropy, MemberId
+from shuiqiao.crypto.keyfile import STRONG_COST, PassphraseCost
 from shuiqiao.crypto.model import SuiteName
 from shuiqiao.crypto.suites import get_suite
 from shuiqiao.ledger.engine.embedded import EmbeddedLedger
@@ -69,7 +70,9 @@ class Consortium:
         return (*self.banks.values(), self.regulator)
 
 
-def create_consortium(folder: Path, *, suite_name: SuiteName, clock: Clock, entropy: Entropy) -> bytes:
+def create_consortium(
+    folder: Path, *, suite_name: SuiteName, clock: Clock, entropy: Entropy, cost: PassphraseCost = STRONG_COST
+) -> bytes:
     """Make every home under ``folder/homes`` and return the genesis they share."""
     suite = get_suite(suite_name)
     seeds = {part.member: MemberSeeds.generate(entropy) for part in CAST}
@@ -96,6 +99,7 @@ def create_consortium(folder: Path, *, suite_name: SuiteName, clock: Clock, entr
             seeds=seeds[part.member],
             passphrase=None,
             entropy=entropy,
+            cost=cost,
         )
     return genesis
 
@@ -106,7 +110,7 @@ def home_of(folder: Path, member: MemberId) -> Home:
 
 
 @contextmanager
-def open_consortium(folder: Path, *, genesis: bytes, clock: Clock, entropy: Entropy) -> Iterator[Consortium]:
+def open_consortium(folder: Path, *, genesis: bytes, clock: Clock, entropy: Entropy) -> Generator[Consortium]:
     """Open every home, the writer first, and close all at the end, the writer last."""
     with ExitStack() as stack:
         bureau = stack.enter_context(
