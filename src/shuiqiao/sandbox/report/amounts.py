@@ -9,6 +9,8 @@ from shuiqiao.credit.model import Words
 
 _MILLION = 1_000_000
 _BILLION = 1_000_000_000
+_SHORTENED = 100_000
+"""Yuan from which English amounts are given in millions."""
 _KIB = 1024
 _SHORT_SECONDS = 10
 
@@ -28,7 +30,7 @@ def yuan_short(fen: int) -> Words:
 def _short_english(amount: Decimal) -> str:
     if abs(amount) >= _BILLION:
         return f"¥{amount / _BILLION:,.2f} bn"
-    if abs(amount) >= _MILLION:
+    if abs(amount) >= _SHORTENED:
         return f"¥{amount / _MILLION:,.2f} m"
     return f"¥{amount:,.0f}"
 

@@ -14,10 +14,9 @@ from shuiqiao.sandbox.report.words import say_in
 WIDTH = 360.0
 OUTCOMES = ("approved", "referred", "refused")
 _ROW = 40.0
-_LABEL_SIZE = 13.0
+_LABEL_SIZE = 13.5
 _FEN_PER_WAN = 10_000 * FEN_PER_YUAN
 _MOST_BINS = 10
-_LONGEST_LABEL = 34
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -40,12 +39,17 @@ def draw_bars(bars: Sequence[Bar], *, language: Language, label: str) -> Html:
         indent = 16.0 if bar.outcome else 0.0
         if bar.outcome:
             mark(drawing, (6, top + 11), outcome=bar.outcome)
-        drawing.text((indent, top + 15), clipped(bar.label, most=_LONGEST_LABEL))
+        drawing.text((indent, top + 15), clipped(bar.label, width=_room(bar.value) - indent, size=_LABEL_SIZE))
         drawing.text((WIDTH, top + 15), bar.value, style="num", anchor="end")
         drawing.rect((0, top + 21), (WIDTH, 10), style="track", radius=2)
         length = max(2.0, WIDTH * bar.amount / most) if bar.amount else 0
         drawing.rect((0, top + 21), (length, 10), style=f"fill {bar.style}", radius=2)
     return drawing.finish()
+
+
+def _room(value: str) -> float:
+    """Return the width that a bar's number leaves to its name."""
+    return WIDTH - text_width(value, size=_LABEL_SIZE) - 12
 
 
 def draw_stacks(rows: Sequence[tuple[str, tuple[int, int, int]]], *, language: Language, label: str) -> Html:
@@ -55,7 +59,7 @@ def draw_stacks(rows: Sequence[tuple[str, tuple[int, int, int]]], *, language: L
     most = max((sum(counts) for _, counts in rows), default=0) or 1
     for row, (name, counts) in enumerate(rows):
         top = 30 + row * 46
-        drawing.text((0, top + 14), clipped(name, most=_LONGEST_LABEL))
+        drawing.text((0, top + 14), clipped(name, width=_room(str(sum(counts))), size=_LABEL_SIZE))
         drawing.text((WIDTH, top + 14), say_in(language, "decide.firms", count=sum(counts)), style="num", anchor="end")
         _stack(drawing, top + 20, counts, scale=WIDTH / most)
     return drawing.finish()

@@ -65,9 +65,14 @@ def text_width(content: str, *, size: float) -> float:
     return size * sum(CJK_WIDTH if ord(character) >= FIRST_CJK else LATIN_WIDTH for character in content)
 
 
-def clipped(content: str, *, most: int) -> str:
-    """Return a text cut to a number of characters, with an ellipsis where something was cut."""
-    return content if len(content) <= most else content[: most - 1] + "…"
+def clipped(content: str, *, width: float, size: float) -> str:
+    """Return a text that fits a width, with an ellipsis where something was cut."""
+    if text_width(content, size=size) <= width:
+        return content
+    fitting = len(content) - 1
+    while fitting > 1 and text_width(content[:fitting] + "…", size=size) > width:
+        fitting -= 1
+    return content[:fitting] + "…"
 
 
 def mark(drawing: Drawing, at: tuple[float, float], *, outcome: str, size: float = 4.2) -> None:
