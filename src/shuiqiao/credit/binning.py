@@ -35,7 +35,7 @@ UNKNOWN = np.iinfo(np.int64).min
 _LARGEST = 9 * 10**18
 _NORMAL = NormalDist()
 _TREND_STEPS = 30
-_TREND_TOLERANCE = 1e-9
+_TREND_TOLERANCE = 1e-6
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -139,7 +139,8 @@ def _quantile_cuts(values: Integers, *, settings: BinningSettings) -> Integers:
     places = _spaced(np.unique(runs[nearest]), size=ordered.size, least=settings.min_share * ordered.size)
     lower, upper = ordered[places - 1], ordered[places]
     # Written so that the middle of two large values does not overflow.
-    return lower + (upper // 2 - lower // 2).clip(min=1)
+    cuts: Integers = lower + (upper // 2 - lower // 2).clip(min=1)
+    return cuts
 
 
 def _spaced(places: Integers, *, size: int, least: float) -> Integers:

@@ -138,9 +138,13 @@ def calibration_table(bad: Flags, *, probability: Floats, bands: int = 5) -> tup
 
 def midranks(values: Floats) -> Floats:
     """Return ranks from 1, ties sharing the mean of their places."""
-    _, inverse, counts = np.unique(values, return_inverse=True, return_counts=True)
-    ends = np.cumsum(counts)
-    return (ends - (counts - 1) / 2)[inverse]
+    order = np.argsort(values, kind="stable")
+    ordered = values[order]
+    first = np.searchsorted(ordered, ordered, side="left")
+    last = np.searchsorted(ordered, ordered, side="right")
+    ranks = np.empty(values.size)
+    ranks[order] = (first + last + 1) / 2
+    return ranks
 
 
 def _components(bad: Flags, *, risk: Floats) -> tuple[Floats, Floats]:

@@ -17,7 +17,7 @@ Floats = npt.NDArray[np.float64]
 Flags = npt.NDArray[np.bool_]
 
 _MAX_STEPS = 100
-_TOLERANCE = 1e-9
+_TOLERANCE = 1e-7
 _MAX_HALVINGS = 30
 
 
@@ -50,9 +50,10 @@ def fit_logistic(features: Floats, *, bad: Flags, penalty: float) -> LogisticFit
     rate = target.mean()
     weights = np.zeros(design.shape[1])
     weights[0] = np.log(rate / (1 - rate))
+    loss = _objective(design, target=target, ridge=ridge, weights=weights)
     for _ in range(_MAX_STEPS):
         step = _newton_step(design, target=target, ridge=ridge, weights=weights)
-        weights = _descend(design, target=target, ridge=ridge, weights=weights, step=step)
+        weights, loss = _descend(design, target=target, ridge=ridge, weights=weights, step=step, loss=loss)
         if np.abs(step).max() < _TOLERANCE:
             break
     return LogisticFit(intercept=float(weights[0]), coefficients=weights[1:])
@@ -78,16 +79,18 @@ def _newton_step(design: Floats, *, target: Floats, ridge: Floats, weights: Floa
     return step
 
 
-def _descend(design: Floats, *, target: Floats, ridge: Floats, weights: Floats, step: Floats) -> Floats:
+def _descend(
+    design: Floats, *, target: Floats, ridge: Floats, weights: Floats, step: Floats, loss: float
+) -> tuple[Floats, float]:
     """Take the step, halved until the objective does not rise (a full step does nearly always)."""
-    before = _objective(design, target=target, ridge=ridge, weights=weights)
     size = 1.0
     for _ in range(_MAX_HALVINGS):
         moved = weights + size * step
-        if _objective(design, target=target, ridge=ridge, weights=moved) <= before + 1e-12 * abs(before):
-            return moved
+        moved_loss = _objective(design, target=target, ridge=ridge, weights=moved)
+        if moved_loss <= loss + 1e-12 * abs(loss):
+            return moved, moved_loss
         size /= 2
-    return weights
+    return weights, loss
 
 
 def _objective(design: Floats, *, target: Floats, ridge: Floats, weights: Floats) -> float:

@@ -15,7 +15,7 @@ FIRMS = ("F1", "F2", "F3")
 
 # Each example runs the compiled statement a few times (about 60 ms), so examples are few and records many.
 BOUNDED = settings(
-    max_examples=15, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture, HealthCheck.too_slow]
+    max_examples=10, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture, HealthCheck.too_slow]
 )
 
 # The column that dates a record: when the bureau could first know it.
