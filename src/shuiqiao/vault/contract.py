@@ -41,8 +41,8 @@ _MAX_COUNT = 1 << MAX_BATCH_DEPTH
 
 BatchId = Annotated[bytes, Meta(min_length=16, max_length=16)]
 LeafIndex = Annotated[int, Meta(ge=0, lt=_MAX_COUNT)]
-IsoDate = Annotated[str, Meta(pattern=r"^[0-9]{4}-[0-9]{2}-[0-9]{2}$", max_length=10)]
-StandardId = Annotated[str, Meta(pattern=r"^[a-z][a-z0-9_]{1,47}@[1-9][0-9]{0,3}$", max_length=53)]
+IsoDate = Annotated[str, Meta(pattern=r"^[0-9]{4}-[0-9]{2}-[0-9]{2}\Z", max_length=10)]
+StandardId = Annotated[str, Meta(pattern=r"^[a-z][a-z0-9_]{1,47}@[1-9][0-9]{0,3}\Z", max_length=53)]
 
 
 class AnchorCommitBody(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):

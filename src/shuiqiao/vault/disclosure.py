@@ -95,7 +95,7 @@ class _WireType(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only
 
 class _WireDisclosure(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
     version: Annotated[int, Meta(ge=WIRE_VERSION, le=WIRE_VERSION)]
-    uscc: Annotated[str, Meta(pattern=r"^[0-9A-Za-z_-]{1,32}$", max_length=32)]
+    uscc: Annotated[str, Meta(pattern=r"^[0-9A-Za-z_-]{1,32}\Z", max_length=32)]
     period_from: IsoDate
     period_to: IsoDate
     types: Annotated[list[_WireType], Meta(max_length=MAX_TYPES)]

@@ -14,6 +14,7 @@ files, after it the batch is pending and the next ingest tells the ledger first.
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Sequence
+from contextlib import closing
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -31,14 +32,24 @@ from shuiqiao.vault.workers import open_preparers
 
 Place = tuple[int, int]
 
+_BYTES_PER_TEXT_ROW = 100
+"""Length of a typical row of CSV; it only decides whether workers are worth their start."""
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class NumberedSource:
-    """An opened source file with its number in the index and the name it is reported by."""
+    """An opened source file with its number in the index, the name it is reported by and its length."""
 
     source: Source
     number: int
     name: str
+    size_bytes: int
+
+    @property
+    def expected_rows(self) -> int:
+        """Its rows, or a guess from its length where the format does not say."""
+        known = self.source.row_count
+        return self.size_bytes // _BYTES_PER_TEXT_ROW if known is None else known
 
 
 @dataclass(slots=True, kw_only=True)
@@ -85,7 +96,8 @@ class Ingest:
         self._counts.anchors = anchors
         rows = [entry.source.row_count for entry in sources]
         total = None if None in rows else sum(count or 0 for count in rows)
-        is_large = total is None or total >= self._settings.parallel_from_rows
+        expected = sum(entry.expected_rows for entry in sources)
+        is_large = expected >= self._settings.parallel_from_rows
         types = {entry.source.record_type.id: entry.source.record_type for entry in sources}
         try:
             with open_preparers(
@@ -97,9 +109,10 @@ class Ingest:
                     own = [entry for entry in sources if entry.source.record_type.id == record_type.id]
                     names = {entry.number: entry.name for entry in own}
                     chunks = self._chunks(own, type_numbers[record_type.id])
-                    for chunk, prepared in preparers.prepare_all(chunks):
-                        self._take(chunk, prepared, name=names[chunk.source])
-                        self._tell_progress(total)
+                    with closing(preparers.prepare_all(chunks)) as prepared_chunks:
+                        for chunk, prepared in prepared_chunks:
+                            self._take(chunk, prepared, name=names[chunk.source])
+                            self._tell_progress(total)
                     self._seal()
             self._settle()
         except BaseException:

@@ -126,6 +126,7 @@ class Vault:
                         source=source,
                         number=writer.number_source(name=path.name, digest=self._file_digest(path)),
                         name=path.name,
+                        size_bytes=path.stat().st_size,
                     )
                     for path, source in zip(paths, opened, strict=True)
                 ]

@@ -11,7 +11,7 @@ import multiprocessing
 import signal
 import sys
 import threading
-from collections.abc import Generator, Iterable, Iterator
+from collections.abc import Generator, Iterable
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from importlib.abc import MetaPathFinder
@@ -38,7 +38,7 @@ class Preparers:
         self._hash_name = hash_name
         self._workers = workers
 
-    def prepare_all(self, chunks: Iterable[Chunk]) -> Iterator[tuple[Chunk, PreparedRows]]:
+    def prepare_all(self, chunks: Iterable[Chunk]) -> Generator[tuple[Chunk, PreparedRows]]:
         """Yield every chunk with its prepared rows, in order.
 
         Raises what reading or preparing raised, and Unavailable ``vault.worker_lost`` if a worker process died.
@@ -49,7 +49,7 @@ class Preparers:
             return
         yield from self._prepare_in_workers(chunks)
 
-    def _prepare_in_workers(self, chunks: Iterable[Chunk]) -> Iterator[tuple[Chunk, PreparedRows]]:
+    def _prepare_in_workers(self, chunks: Iterable[Chunk]) -> Generator[tuple[Chunk, PreparedRows]]:
         # A thread of its own reads the source and feeds the pipes, so that this one never waits to send while a
         # worker waits to be read.
         feed = _Feed(chunks, self._workers)
@@ -63,6 +63,10 @@ class Preparers:
                 yield chunk, prepared
         finally:
             feed.stop()
+            if feeder.is_alive():
+                # The one who takes results gave up: nobody empties the pipes any more, so the workers are ended first.
+                for worker in self._workers:
+                    worker.terminate()
             feeder.join(timeout=_JOIN_TIMEOUT_S)
 
 
@@ -179,6 +183,10 @@ class _Worker:
                 f"a worker process of the ingest ended (exit code {self._process.exitcode})",
                 next_step="Run the ingest again: what was anchored stays, the rest is taken up.",
             ) from error
+
+    def terminate(self) -> None:
+        """End the worker in the midst of its work."""
+        self._process.terminate()
 
     def close(self) -> None:
         """End the worker and wait for it."""

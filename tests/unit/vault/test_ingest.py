@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import json
+import multiprocessing
 from collections import Counter
 from datetime import date
 
@@ -279,3 +280,39 @@ def test_a_report_tells_nobody_else_what_it_holds(open_world, tmp_path):
     report = world.ingest(write_rows(tmp_path / "a.parquet", "invoice_issued", [invoice(1), invoice(1)]))
     assert report.report.stat().st_mode & 0o077 == 0
     assert world.folder.joinpath("vault", "batches").stat().st_mode & 0o077 == 0
+
+
+@pytest.mark.parametrize("workers", [1, 2])
+def test_an_anchor_that_fails_ends_an_ingest_with_workers_and_the_next_takes_it_up(open_world, tmp_path, workers):
+    world = open_world(workers=workers)
+    path = write_rows(tmp_path / "a.parquet", "invoice_issued", map(invoice, range(400)))
+    with pytest.raises(Interrupted):
+        world.ingest(path, anchor=BrokenAnchor(world.anchor, fail_at=2, after=False))
+    assert multiprocessing.active_children() == []
+    assert world.ingest(path).anchors == 49
+    assert world.verify(world.disclose("91320100MA1000000A")).record_count == 400
+
+
+def test_a_worker_process_that_dies_is_told_and_the_next_run_takes_it_up(open_world, tmp_path):
+    world = open_world(workers=1)
+    path = write_rows(tmp_path / "a.parquet", "invoice_issued", map(invoice, range(400)))
+
+    def kill_workers(*_):
+        for child in multiprocessing.active_children():
+            child.kill()
+
+    with pytest.raises(Unavailable, match=r"vault\.worker_lost"):
+        world.vault.ingest([path], anchor=world.anchor, progress=kill_workers)
+    assert world.ingest(path).records_read == 400
+    assert world.verify(world.disclose("91320100MA1000000A")).record_count == 400
+
+
+def test_text_files_say_nothing_of_their_rows_and_are_ingested_alike(open_world, tmp_path):
+    world = open_world()
+    names = CATALOGUE.get("tax_credit_grade").field_names
+    lines = [",".join(names), *(f"91320101,{year},B" + "," * (len(names) - 3) for year in (2022, 2023))]
+    assert names[:3] == ("uscc", "year", "grade")
+    path = tmp_path / "grades.csv"
+    path.write_text("\n".join(lines) + "\n", encoding="utf-8")
+    report = world.ingest(path)
+    assert (report.records_read, report.records_ingested) == (2, 2)
