@@ -8,11 +8,22 @@ from shuiqiao.base.clock import ManualClock
 from shuiqiao.ledger.engine.embedded import EmbeddedLedger
 from shuiqiao.ledger.engine.follower import FollowerLedger
 from shuiqiao.ledger.engine.port import EmbeddedSettings, FollowerSettings
+from shuiqiao.ledger.store.disk import PosixDisk
 from shuiqiao.ledger.submitter import DirectSubmitter
 from shuiqiao.members.contract import MemberKeyRing
 from shuiqiao.node.institution import Institution
 from shuiqiao.sandbox.scenario.tamper_scene import ISSUED, TamperScene, code_of, copy_ledger
 from shuiqiao.vault.contract import AnchorCommitBody
+
+
+class _UnflushedDisk(PosixDisk):
+    """A disk that does not wait: a forged history need not survive a power cut."""
+
+    def sync(self, descriptor: int) -> None:
+        """Leave the bytes to the system."""
+
+    def sync_folder(self, folder: Path) -> None:
+        """Leave the names to the system."""
 
 
 def rewrite_history(scene: TamperScene) -> str:
@@ -27,7 +38,7 @@ def rewrite_history(scene: TamperScene) -> str:
         key_ring=MemberKeyRing(),
         clock=clock,
         operator_key=bureau.keys.signing,
-        settings=EmbeddedSettings(linger_ms=0),
+        settings=EmbeddedSettings(linger_ms=0, disk=_UnflushedDisk()),
     )
     try:
         _write_again(bureau, rewritten, clock=clock)
