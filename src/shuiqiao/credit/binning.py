@@ -67,16 +67,6 @@ class FeatureBins:
     counts: tuple[int, ...]
     bad: tuple[int, ...]
 
-    @property
-    def information_value(self) -> float:
-        """Information value over the smoothed shares that the WOE was taken from."""
-        total, bad_total = sum(self.counts), sum(self.bad)
-        shares = (
-            ((count - bad) / max(total - bad_total, 1) - bad / max(bad_total, 1))
-            for count, bad in zip(self.counts, self.bad, strict=True)
-        )
-        return sum(share * woe for share, woe in zip(shares, (*self.woe, self.unknown_woe), strict=True))
-
     def bin_of(self, values: Integers) -> Integers:
         """Return the bin number of each value, ``len(woe)`` for unknown."""
         places = np.searchsorted(np.asarray(self.cuts, dtype=np.int64), values, side="right")

@@ -43,7 +43,9 @@ CHOICES = {
 
 
 def days(*, first: int, last: int) -> st.SearchStrategy[date]:
-    return st.integers(first, last).map(lambda offset: AS_OF + timedelta(days=offset))
+    return (st.sampled_from((first, last)) | st.integers(first, last)).map(
+        lambda offset: AS_OF + timedelta(days=offset)
+    )
 
 
 @st.composite
