@@ -30,17 +30,17 @@ MAX_TYPES = 32
 MAX_TIME_MS = 253_402_300_799_999
 """The last millisecond of the year 9999."""
 
-MemberName = Annotated[str, Meta(pattern=r"^[a-z][a-z0-9-]{1,31}$", max_length=32)]
+MemberName = Annotated[str, Meta(pattern=r"^[a-z][a-z0-9-]{1,31}\Z", max_length=32)]
 ConsentId = Annotated[bytes, Meta(min_length=16, max_length=16)]
 Digest = Annotated[bytes, Meta(min_length=32, max_length=32)]
 Salt = Annotated[bytes, Meta(min_length=32, max_length=32)]
 PublicKey = Annotated[bytes, Meta(min_length=32, max_length=65)]
 TimeMs = Annotated[int, Meta(ge=0, le=MAX_TIME_MS)]
-TypeId = Annotated[str, Meta(pattern=r"^[a-z][a-z0-9_]{1,47}@[1-9][0-9]{0,3}$", max_length=53)]
-GroupId = Annotated[str, Meta(pattern=r"^[a-z][a-z0-9_]{0,31}$", max_length=32)]
+TypeId = Annotated[str, Meta(pattern=r"^[a-z][a-z0-9_]{1,47}@[1-9][0-9]{0,3}\Z", max_length=53)]
+GroupId = Annotated[str, Meta(pattern=r"^[a-z][a-z0-9_]{0,31}\Z", max_length=32)]
 Groups = Annotated[list[GroupId], Meta(min_length=1, max_length=MAX_GROUPS)]
 Items = Annotated[dict[TypeId, Groups], Meta(min_length=1, max_length=MAX_TYPES)]
-TaxpayerNumber = Annotated[str, Meta(pattern=r"^[0-9A-Za-z_-]{1,32}$", max_length=32)]
+TaxpayerNumber = Annotated[str, Meta(pattern=r"^[0-9A-Za-z_-]{1,32}\Z", max_length=32)]
 ShortText = Annotated[str, Meta(min_length=1, max_length=64)]
 
 

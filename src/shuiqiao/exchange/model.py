@@ -48,7 +48,7 @@ MAX_ANSWER_BYTES = MAX_DISCLOSURE_BYTES + MAX_MANIFEST_BYTES + 4096
 MAX_RECORDS = 1_000_000
 """Records one manifest cell can count."""
 
-Month = Annotated[str, Meta(pattern=r"^[0-9]{4}-[0-9]{2}$", max_length=7)]
+Month = Annotated[str, Meta(pattern=r"^[0-9]{4}-[0-9]{2}\Z", max_length=7)]
 """A calendar month, ``2024-03``."""
 
 RequestId = Annotated[bytes, Meta(min_length=16, max_length=16)]

@@ -42,7 +42,7 @@ def product_from_toml(text: str, *, where: str) -> Product:
         refer_above = Decimal(found.refer_above)
     except (msgspec.MsgspecError, KeyError, InvalidOperation) as error:
         raise InvalidInput("lending.product_invalid", f"{where}: {error}") from error
-    if not 0 <= refer_above <= limit.bands[-1].to_probability:
+    if not refer_above.is_finite() or not 0 <= refer_above <= limit.bands[-1].to_probability:
         raise InvalidInput(
             "lending.product_invalid",
             f"{where}: refer_above is {refer_above} where 0 to {limit.bands[-1].to_probability} is allowed",

@@ -34,7 +34,7 @@ class ApplicationSubmitBody(msgspec.Struct, frozen=True, forbid_unknown_fields=T
     """An enterprise applied at this bank under this consent; the amount wanted is committed to, not shown."""
 
     application: Id
-    product: Annotated[str, Meta(max_length=32, pattern=r"^[a-z][a-z0-9-]{1,31}$")]
+    product: Annotated[str, Meta(max_length=32, pattern=r"^[a-z][a-z0-9-]{1,31}\Z")]
     consent: Id
     amount_commitment: Digest
 
@@ -46,8 +46,8 @@ class DecisionRecordBody(msgspec.Struct, frozen=True, forbid_unknown_fields=True
     request: Id
     outcome: Outcome
     grade: RecordedGrade
-    industry: Annotated[str, Meta(max_length=4, pattern=r"^([A-T]|none)$")]
-    province: Annotated[str, Meta(max_length=2, pattern=r"^[0-9]{2}$")]
+    industry: Annotated[str, Meta(max_length=4, pattern=r"^([A-T]|none)\Z")]
+    province: Annotated[str, Meta(max_length=2, pattern=r"^[0-9]{2}\Z")]
     model_digest: Digest
     reasons_digest: Digest
     amount_commitment: Digest

@@ -1,0 +1,185 @@
+"""The ledger's rules of applications and decisions, on a state in memory."""
+
+from __future__ import annotations
+
+from types import SimpleNamespace
+
+import msgspec
+import pytest
+
+from shuiqiao.base.errors import Conflict, Denied
+from shuiqiao.ledger.kinds import KindTable
+from shuiqiao.ledger.model import BlockContext
+from shuiqiao.lending.contract import KINDS, ApplicationSubmitBody, DecisionRecordBody, application_key, decision_key
+from shuiqiao.lending.model import Outcome
+
+NOW_MS = 1_000_000
+CTX = BlockContext(height=1, time_ms=NOW_MS)
+APPLICATION, CONSENT, REQUEST = b"a" * 16, b"c" * 16, b"r" * 16
+KIND_OF = {kind.name: kind for kind in KINDS}
+
+
+class DictState(dict):
+    """A state that is a dictionary."""
+
+    def put(self, key, value):
+        assert key.startswith("lending/")
+        self[key] = value
+
+
+@pytest.fixture
+def state():
+    members = {"bureau": "tax_bureau", "bank": "bank", "other-bank": "bank"}
+    grant = {
+        "provider": "bureau",
+        "recipient": "bank",
+        "purpose": "underwriting",
+        "valid_from_ms": 0,
+        "valid_to_ms": NOW_MS,
+        "status": "active",
+        "key": b"k" * 32,
+        "commitment": b"m" * 32,
+    }
+    request = {"consent": CONSENT, "author": "bank", "status": "acknowledged"}
+    return DictState(
+        {f"members/member/{name}": {"role": role} for name, role in members.items()}
+        | {f"consent/grant/{CONSENT.hex()}": grant, f"exchange/request/{REQUEST.hex()}": request}
+    )
+
+
+def application(**changes):
+    fields = {
+        "application": APPLICATION,
+        "product": "tax-credit-loan",
+        "consent": CONSENT,
+        "amount_commitment": bytes(32),
+    }
+    return ApplicationSubmitBody(**(fields | changes))
+
+
+def decision(**changes):
+    fields = {
+        "application": APPLICATION,
+        "request": REQUEST,
+        "outcome": Outcome.APPROVED,
+        "grade": "A",
+        "industry": "C",
+        "province": "44",
+        "model_digest": bytes(32),
+        "reasons_digest": bytes(32),
+        "amount_commitment": b"x" * 32,
+        "opening_digest": b"y" * 32,
+    }
+    return DecisionRecordBody(**(fields | changes))
+
+
+def run(state, kind, body, *, author="bank", ctx=CTX):
+    tx = SimpleNamespace(author=author, body=body)
+    KIND_OF[kind].check(tx, state, ctx)
+    return KIND_OF[kind].apply(tx, state, ctx)
+
+
+def refused(expected, state, kind, body, *, author="bank", ctx=CTX):
+    before = dict(state)
+    with pytest.raises((Denied, Conflict)) as caught:
+        run(state, kind, body, author=author, ctx=ctx)
+    assert caught.value.code == expected
+    assert dict(state) == before
+
+
+def test_an_application_and_its_decision_leave_what_statistics_need_and_no_amount(state):
+    (submitted,) = run(state, "application.submit", application())
+    assert (submitted.name, submitted.attributes["bank"]) == ("application.submitted", "bank")
+    (recorded,) = run(state, "decision.record", decision())
+    assert recorded.name == "decision.recorded"
+    assert state[application_key(APPLICATION)] == {
+        "bank": "bank",
+        "product": "tax-credit-loan",
+        "consent": CONSENT,
+        "status": "decided",
+    }
+    assert state[decision_key(APPLICATION)] == {
+        "bank": "bank",
+        "outcome": "approved",
+        "grade": "A",
+        "industry": "C",
+        "province": "44",
+        "amount_commitment": b"x" * 32,
+        "opening_digest": b"y" * 32,
+    }
+
+
+def test_an_application_is_a_banks_alone(state):
+    refused("members.role_wrong", state, "application.submit", application(), author="bureau")
+    refused("members.unknown", state, "application.submit", application(), author="stranger")
+
+
+def test_an_application_needs_a_consent_given_to_this_bank(state):
+    refused("lending.consent_not_ours", state, "application.submit", application(), author="other-bank")
+    refused("consent.unknown", state, "application.submit", application(consent=bytes(16)))
+
+
+@pytest.mark.parametrize("status", ["paused", "revoked"])
+def test_an_application_needs_a_consent_that_is_active(state, status):
+    state[f"consent/grant/{CONSENT.hex()}"]["status"] = status
+    refused(f"consent.{status}", state, "application.submit", application())
+
+
+def test_an_application_needs_a_consent_that_has_begun_and_not_ended(state):
+    late = BlockContext(height=1, time_ms=NOW_MS + 1)
+    refused("consent.expired", state, "application.submit", application(), ctx=late)
+    state[f"consent/grant/{CONSENT.hex()}"]["valid_from_ms"] = NOW_MS + 1
+    refused("consent.not_yet_valid", state, "application.submit", application())
+
+
+def test_an_application_is_made_once(state):
+    run(state, "application.submit", application())
+    refused("lending.application_repeated", state, "application.submit", application())
+
+
+def test_a_decision_closes_an_application_of_this_bank_once(state):
+    refused("lending.application_unknown", state, "decision.record", decision())
+    run(state, "application.submit", application())
+    refused("lending.application_unknown", state, "decision.record", decision(), author="other-bank")
+    run(state, "decision.record", decision())
+    refused("lending.decision_repeated", state, "decision.record", decision(outcome=Outcome.REFUSED))
+
+
+@pytest.mark.parametrize("status", ["requested", "delivered", "refused"])
+def test_a_decision_rests_on_an_acknowledged_answer(state, status):
+    run(state, "application.submit", application())
+    state[f"exchange/request/{REQUEST.hex()}"]["status"] = status
+    refused("lending.evidence_missing", state, "decision.record", decision())
+
+
+def test_a_decision_rests_on_an_answer_of_this_bank_under_this_consent(state):
+    run(state, "application.submit", application())
+    refused("lending.evidence_missing", state, "decision.record", decision(request=bytes(16)))
+    state[f"exchange/request/{REQUEST.hex()}"]["author"] = "other-bank"
+    refused("lending.evidence_missing", state, "decision.record", decision())
+    state[f"exchange/request/{REQUEST.hex()}"] |= {"author": "bank", "consent": bytes(16)}
+    refused("lending.evidence_foreign", state, "decision.record", decision())
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        {"outcome": "granted"},
+        {"grade": "E"},
+        {"industry": "U"},
+        {"industry": "C\n"},
+        {"province": "4"},
+        {"province": "ab"},
+        {"application": b"short"},
+        {"reasons_digest": bytes(33)},
+        {"amount_fen": 100},
+    ],
+)
+def test_a_body_is_closed_and_bounded(change):
+    fields = msgspec.to_builtins(decision(), builtin_types=(bytes,)) | change
+    with pytest.raises(msgspec.ValidationError):
+        msgspec.convert(fields, DecisionRecordBody, strict=True, builtin_types=(bytes,))
+
+
+def test_the_kinds_are_fit_for_a_network():
+    assert [kind.name for kind in KindTable(KINDS)] == ["application.submit", "decision.record"]

@@ -1,0 +1,98 @@
+"""Every rule of a product breaks on its own fact, at its own edge, and only review refers."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from decimal import Decimal
+
+import pytest
+
+from shuiqiao.credit.limit import Limit, LimitRefusal
+from shuiqiao.credit.model import Grade
+from shuiqiao.credit.pricing import Price, PricingTerms
+from shuiqiao.lending.catalogue import load_products
+from shuiqiao.lending.model import RULE_WORDS, Outcome, RuleCode
+from shuiqiao.lending.rules import RECENT_SALES_DAYS, ApplicantFacts, Offer, broken_rules, outcome_of
+
+PRODUCT = load_products()["tax-credit-loan"]
+INVOICE_PRODUCT = load_products()["invoice-loan"]
+GOOD = ApplicantFacts(
+    grade=Grade.A, age_months=24, has_open_arrears=False, days_since_last_sale=RECENT_SALES_DAYS, has_forged_paper=False
+)
+PRICE = Price(
+    rate=Decimal("0.0465"),
+    churn=Decimal("0.5"),
+    expected_profit_fen=1_000,
+    break_even_rate=Decimal("0.03"),
+    default_probability=Decimal("0.01"),
+    limit_fen=10_000_000,
+    terms=PricingTerms(),
+    tried=(),
+)
+OFFER = Offer(limit=Limit(limit_fen=10_000_000, parts=(), bound_by="cap", refusal=None), price=PRICE)
+
+
+def rules_for(facts=GOOD, *, probability="0.01", offer=OFFER, product=PRODUCT):
+    return broken_rules(product, facts=facts, default_probability=Decimal(probability), offer=offer)
+
+
+def refused_limit(refusal):
+    return Offer(limit=Limit(limit_fen=0, parts=(), bound_by="", refusal=refusal), price=None)
+
+
+def test_a_good_applicant_at_every_edge_breaks_nothing_and_is_approved():
+    assert rules_for(probability=str(PRODUCT.refer_above)) == ()
+    assert outcome_of(()) is Outcome.APPROVED
+
+
+@pytest.mark.parametrize(
+    ("change", "rule"),
+    [
+        ({"has_forged_paper": True}, RuleCode.DOCUMENT_FORGED),
+        ({"age_months": 23}, RuleCode.TOO_YOUNG),
+        ({"age_months": None}, RuleCode.TOO_YOUNG),
+        ({"has_open_arrears": True}, RuleCode.ARREARS_OPEN),
+        ({"days_since_last_sale": RECENT_SALES_DAYS + 1}, RuleCode.NO_RECENT_SALES),
+        ({"days_since_last_sale": None}, RuleCode.NO_RECENT_SALES),
+    ],
+)
+def test_one_fact_breaks_one_rule_and_refuses(change, rule):
+    rules = rules_for(replace(GOOD, **change))
+    assert rules == (rule,)
+    assert outcome_of(rules) is Outcome.REFUSED
+
+
+@pytest.mark.parametrize("refusal", list(LimitRefusal))
+def test_every_reason_for_no_limit_is_a_rule_that_refuses(refusal):
+    rules = rules_for(offer=refused_limit(refusal))
+    assert len(rules) == 1
+    assert outcome_of(rules) is Outcome.REFUSED
+
+
+def test_an_offer_without_a_rate_that_pays_is_refused():
+    for price in (None, replace(PRICE, rate=None)):
+        assert rules_for(offer=replace(OFFER, price=price)) == (RuleCode.NO_PROFITABLE_PRICE,)
+
+
+def test_doubt_alone_refers_to_a_person_and_never_overrides_a_refusal():
+    doubtful = str(PRODUCT.refer_above + Decimal("0.0001"))
+    assert rules_for(probability=doubtful) == (RuleCode.RISK_NEEDS_REVIEW,)
+    assert outcome_of((RuleCode.RISK_NEEDS_REVIEW,)) is Outcome.REFERRED
+    both = rules_for(replace(GOOD, has_open_arrears=True), probability=doubtful)
+    assert both == (RuleCode.ARREARS_OPEN, RuleCode.RISK_NEEDS_REVIEW)
+    assert outcome_of(both) is Outcome.REFUSED
+
+
+def test_a_rule_that_breaks_twice_is_named_once():
+    facts = replace(GOOD, days_since_last_sale=None)
+    assert rules_for(facts, offer=refused_limit(LimitRefusal.SALES_UNKNOWN)) == (RuleCode.NO_RECENT_SALES,)
+
+
+def test_a_product_on_invoices_alone_asks_neither_grade_nor_age():
+    facts = replace(GOOD, grade=None, age_months=None)
+    assert rules_for(facts, product=INVOICE_PRODUCT) == ()
+
+
+def test_every_rule_has_its_words_in_both_languages():
+    assert set(RULE_WORDS) == set(RuleCode)
+    assert all(words.en and words.zh for words in RULE_WORDS.values())

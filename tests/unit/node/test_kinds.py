@@ -1,0 +1,49 @@
+"""The one table of kinds: what every node of a network shares, and that no text in it lets in more than it says."""
+
+from __future__ import annotations
+
+import pytest
+from msgspec import inspect
+
+from shuiqiao.node.kinds import network_kinds
+
+KINDS = {
+    "anchor.commit": "vault",
+    "anchor.amend": "vault",
+    "anchor.erase": "vault",
+    "consent.grant": "consent",
+    "consent.pause": "consent",
+    "consent.resume": "consent",
+    "consent.revoke": "consent",
+    "access.request": "exchange",
+    "access.deliver": "exchange",
+    "access.acknowledge": "exchange",
+    "access.refuse": "exchange",
+    "application.submit": "lending",
+    "decision.record": "lending",
+}
+
+
+def patterns(schema, where):
+    """Every (place, pattern) in a schema."""
+    if isinstance(schema, inspect.StructType):
+        return [found for field in schema.fields for found in patterns(field.type, f"{where}.{field.encode_name}")]
+    if isinstance(schema, inspect.ListType):
+        return patterns(schema.item_type, where)
+    if isinstance(schema, inspect.UnionType):
+        return [found for member in schema.types for found in patterns(member, where)]
+    return [(where, schema.pattern)] if isinstance(schema, inspect.StrType) and schema.pattern else []
+
+
+def test_the_table_holds_every_room_once():
+    assert {kind.name: kind.room for kind in network_kinds()} == KINDS
+    assert all(kind.version == 1 for kind in network_kinds())
+    assert network_kinds() is network_kinds()
+
+
+@pytest.mark.parametrize("kind", list(network_kinds()), ids=lambda kind: kind.name)
+def test_no_text_pattern_lets_a_line_end_through(kind):
+    """``$`` also matches before a last line end; two texts that look alike would be two members, types or products."""
+    for where, pattern in patterns(inspect.type_info(kind.body), kind.name):
+        assert pattern.startswith("^"), where
+        assert pattern.endswith(r"\Z"), where
