@@ -18,7 +18,6 @@ WIDTH, HEIGHT = 360.0, 330.0
 _LEFT, _TOP, _SIDE = 44.0, 26.0, 300.0
 _DEPTH = 250.0
 _TICKS = (0.0, 0.25, 0.5, 0.75, 1.0)
-_AREA_TICKS = (0.5, 0.6, 0.7, 0.8, 0.9, 1.0)
 _ROOM_FOR_NAME = 60.0
 """Pixels that a curve's name needs to its left."""
 _Z95 = 1.959964
@@ -43,6 +42,7 @@ def draw_roc(model: ModelDetails, figures: ModelFigures, *, language: Language) 
     """Draw the ROC of the model and of the baseline on the same folds."""
     drawing, axes = _frame(language, title="model.roc", x="model.roc_x", y="model.roc_y")
     drawing.path([axes.at(0, 0), axes.at(1, 1)], style="curve chance")
+    drawing.text(axes.at(0.7, 0.63), say_in(language, "model.chance"), style="soft")
     drawing.path(_placed(model.baseline_roc.points, axes), style="curve second")
     drawing.path(_placed(model.roc.points, axes), style="curve first")
     names = (("first", "model.this_model", figures.auc), ("second", "model.revenue_only", figures.baseline_auc))
@@ -69,7 +69,8 @@ def draw_ks(model: ModelDetails, figures: ModelFigures, *, language: Language) -
 
 def draw_calibration(model: ModelDetails, *, language: Language) -> Html:
     """Draw predicted against observed default rates with the number of firms and a 95 % interval of each band."""
-    top = _round_up(max((value for band in model.calibration for value in band[:2]), default=1.0))
+    ends = [max(predicted, wilson_interval(observed, firms)[1]) for predicted, observed, firms in model.calibration]
+    top = _round_up(max(ends, default=1.0))
     drawing, axes = _frame(
         language, title="model.calibration", x="model.calibration_x", y="model.calibration_y", top=top
     )
@@ -85,25 +86,36 @@ def draw_calibration(model: ModelDetails, *, language: Language) -> Html:
 
 
 def draw_intervals(model: ModelDetails, figures: ModelFigures, *, language: Language) -> Html:
-    """Draw both areas with their 95 % intervals on one scale from a half to one."""
+    """Draw both areas with their 95 % intervals on one scale, from a half or below, where an interval goes there."""
     drawing = Drawing(width=WIDTH, height=150, language=language, label=say_in(language, "model.intervals"))
     rows = (
         ("model.this_model", figures.auc, figures.auc_ci, "first"),
         ("model.revenue_only", figures.baseline_auc, model.baseline_auc_ci, "second"),
     )
+    lowest = min(value for _, area, interval, _ in rows for value in (area, *(interval or ())))
+    ticks = [tick / 10 for tick in range(min(5, int(lowest * 10)), 11)]
     for row, (key, area, interval, style) in enumerate(rows):
         top = row * 50.0
         drawing.text((0, top + 14), say_in(language, key))
         drawing.text((WIDTH, top + 14), _interval_text(area, interval, language=language), style="num", anchor="end")
         if interval is not None:
-            drawing.line((_area_at(interval[0]), top + 30), (_area_at(interval[1]), top + 30), style=f"range {style}")
-        drawing.circle((_area_at(area), top + 30), 5.5, style=f"mark {style}")
-    drawing.line((0, 112), (WIDTH, 112), style="axis")
-    for tick in _AREA_TICKS:
-        anchor: Anchor = "start" if tick == _AREA_TICKS[0] else "end" if tick == _AREA_TICKS[-1] else "middle"
-        drawing.line((_area_at(tick), 112), (_area_at(tick), 117), style="axis")
-        drawing.text((_area_at(tick), 132), f"{tick:.1f}", style="soft num", anchor=anchor)
+            ends = [(_area_at(end, ticks), top + 30) for end in interval]
+            drawing.line(ends[0], ends[1], style=f"range {style}")
+        drawing.circle((_area_at(area, ticks), top + 30), 5.5, style=f"mark {style}")
+    _area_axis(drawing, ticks)
     return drawing.finish()
+
+
+def _area_axis(drawing: Drawing, ticks: Sequence[float]) -> None:
+    drawing.line((0, 112), (WIDTH, 112), style="axis")
+    for tick in ticks:
+        anchor: Anchor = "start" if tick == ticks[0] else "end" if tick == ticks[-1] else "middle"
+        drawing.line((_area_at(tick, ticks), 112), (_area_at(tick, ticks), 117), style="axis")
+        drawing.text((_area_at(tick, ticks), 132), f"{tick:.1f}", style="soft num", anchor=anchor)
+
+
+def _area_at(area: float, ticks: Sequence[float]) -> float:
+    return WIDTH * (area - ticks[0]) / (ticks[-1] - ticks[0])
 
 
 def widest_gap(good: Points, bad: Points) -> tuple[float, float, float]:
@@ -180,10 +192,6 @@ def _round_up(value: float) -> float:
 
 def _tick(value: float) -> str:
     return f"{value:.0%}" if round(value * 100, 6) == round(value * 100) else f"{value:.1%}"
-
-
-def _area_at(area: float) -> float:
-    return WIDTH * min(1.0, max(0.0, (area - 0.5) * 2))
 
 
 def _interval_text(area: float, interval: tuple[float, float] | None, *, language: Language) -> str:
