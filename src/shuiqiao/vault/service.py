@@ -18,7 +18,7 @@ from shuiqiao.base.errors import IntegrityError, InvalidInput, Unavailable
 from shuiqiao.base.ids import Entropy, Uscc
 from shuiqiao.crypto.model import CipherSuite
 from shuiqiao.standards.model import Catalogue, RecordType
-from shuiqiao.standards.readers import open_source
+from shuiqiao.standards.readers import Source, open_source
 from shuiqiao.vault.disclosure import Disclosure, granted_groups
 from shuiqiao.vault.erasure import Eraser
 from shuiqiao.vault.evidence import RecordProof
@@ -119,17 +119,7 @@ class Vault:
         opened = [open_source(path, record_type=record_type, catalogue=self._catalogue) for path in paths]
         with self._writing():
             anchors = self._finish_interrupted(anchor)
-            with self._index.write() as writer:
-                numbers = {entry.record_type.id: writer.number_type(entry.record_type.id) for entry in opened}
-                sources = [
-                    NumberedSource(
-                        source=source,
-                        number=writer.number_source(name=path.name, digest=self._file_digest(path)),
-                        name=path.name,
-                        size_bytes=path.stat().st_size,
-                    )
-                    for path, source in zip(paths, opened, strict=True)
-                ]
+            sources, numbers = self._number(paths, opened)
             report = Report(self._quarantine, name=self._report_name())
             try:
                 run = Ingest(
@@ -148,6 +138,21 @@ class Vault:
                 raise
             report.close()
             return result
+
+    def _number(self, paths: Sequence[Path], opened: Sequence[Source]) -> tuple[list[NumberedSource], dict[str, int]]:
+        """Give source files and record types their numbers in the index, those that they have if it knows them."""
+        with self._index.write() as writer:
+            types = {source.record_type.id: writer.number_type(source.record_type.id) for source in opened}
+            sources = [
+                NumberedSource(
+                    source=source,
+                    number=writer.number_source(name=path.name, digest=self._file_digest(path)),
+                    name=path.name,
+                    size_bytes=path.stat().st_size,
+                )
+                for path, source in zip(paths, opened, strict=True)
+            ]
+        return sources, types
 
     def recover(self, anchor: Anchor) -> int:
         """Finish what an interrupted ingest or erasure left; return how many batches were anchored. Safe to repeat."""
