@@ -1,0 +1,178 @@
+"""What is signed once reaches the ledger once, whatever gets lost on the way."""
+
+from __future__ import annotations
+
+import sys
+
+import pytest
+
+from shuiqiao.base.clock import ManualClock
+from shuiqiao.base.errors import Conflict, Denied, Unavailable
+from shuiqiao.base.ids import system_entropy
+from shuiqiao.ledger.submitter import DRAFT_VALIDITY_MS
+from shuiqiao.lending.contract import ApplicationSubmitBody
+from shuiqiao.node.outbox import FORGET_BATCH, Outbox
+from shuiqiao.node.store import OutboxStore
+
+worlds = sys.modules["consortium_world"]
+
+
+@pytest.fixture
+def clock():
+    return ManualClock(worlds.NOW_MS)
+
+
+@pytest.fixture
+def node(home, clock):
+    with worlds.open_solo(home, clock) as institution:
+        yield institution
+
+
+def outbox_over(node, engine):
+    return Outbox(
+        engine,
+        store=OutboxStore(node.database),
+        member=node.member,
+        key=node.keys.signing,
+        kinds=node.kinds,
+        suite=node.suite,
+        clock=node.surroundings.clock,
+        entropy=system_entropy,
+    )
+
+
+def lose(node, *, reaches_the_ledger, batch=b"b" * 16):
+    """Submit an anchor over a lossy way and return the row that waits."""
+    lossy = outbox_over(node, worlds.LossyEngine(node.engine, reaches_the_ledger=reaches_the_ledger))
+    with pytest.raises(Unavailable):
+        lossy.submit("anchor.commit", worlds.anchor_body(batch))
+    (row,) = waiting(node)
+    return row
+
+
+def waiting(node):
+    return OutboxStore(node.database).waiting()
+
+
+def on_ledger(node):
+    return [raw for block in node.engine.blocks(from_height=1) for raw in block.transactions]
+
+
+def test_what_is_acknowledged_is_forgotten(node):
+    node.outbox.submit("anchor.commit", worlds.anchor_body(b"b" * 16))
+    assert len(waiting(node)) == 1
+    node.outbox.flush()
+    assert waiting(node) == []
+    assert len(on_ledger(node)) == 1
+
+
+def test_many_are_forgotten_a_batch_at_a_time(node):
+    for number in range(FORGET_BATCH):
+        node.outbox.submit("anchor.commit", worlds.anchor_body(number.to_bytes(16, "big")))
+    assert waiting(node) == []
+
+
+def test_a_lost_acknowledgement_is_made_good_without_a_second_transaction(node):
+    row = lose(node, reaches_the_ledger=True)
+    assert on_ledger(node) == [row.raw]
+    assert node.outbox.resend() == 1
+    node.outbox.flush()
+    assert waiting(node) == []
+    assert on_ledger(node) == [row.raw]
+
+
+def test_a_lost_transaction_is_sent_again_unchanged(node):
+    row = lose(node, reaches_the_ledger=False)
+    assert on_ledger(node) == []
+    assert node.outbox.resend() == 1
+    assert on_ledger(node) == [row.raw]
+
+
+def test_opening_a_home_sends_what_waited(home, clock):
+    with worlds.open_solo(home, clock) as node:
+        row = lose(node, reaches_the_ledger=False)
+    with worlds.open_solo(home, clock) as node:
+        assert on_ledger(node) == [row.raw]
+    with worlds.open_solo(home, clock) as node:
+        assert waiting(node) == []
+
+
+def test_an_expired_transaction_is_signed_anew_with_the_same_body(node, clock):
+    row = lose(node, reaches_the_ledger=False)
+    clock.advance(DRAFT_VALIDITY_MS)
+    assert node.outbox.resend() == 1
+    node.outbox.flush()
+    (raw,) = on_ledger(node)
+    old, new = node.outbox.decode(row.raw), node.outbox.decode(raw)
+    assert new.body == old.body
+    assert new.id != old.id
+    assert new.valid_until_ms == clock.now_ms() + DRAFT_VALIDITY_MS
+    assert waiting(node) == []
+
+
+def test_an_expired_transaction_that_the_ledger_has_is_not_committed_twice(node, clock):
+    row = lose(node, reaches_the_ledger=True)
+    clock.advance(DRAFT_VALIDITY_MS * 3)
+    assert node.outbox.resend() == 1
+    node.outbox.flush()
+    assert waiting(node) == []
+    assert on_ledger(node) == [row.raw]
+
+
+def test_the_new_signature_is_kept_before_the_old_one_is_forgotten(node, clock):
+    row = lose(node, reaches_the_ledger=False)
+    clock.advance(DRAFT_VALIDITY_MS)
+    lossy = outbox_over(node, worlds.LossyEngine(node.engine, reaches_the_ledger=False))
+    with pytest.raises(Unavailable):
+        lossy.resend()
+    lossy.flush()
+    (kept,) = waiting(node)
+    assert kept.transaction_id != row.transaction_id
+    assert node.outbox.resend() == 1
+    assert on_ledger(node) == [kept.raw]
+
+
+def test_what_others_signed_too_is_not_signed_anew(node, clock):
+    """A consent that expired on the way is the enterprise's to sign again."""
+    other = node.suite.signing_key_from_seed(b"o" * 32)
+    lossy = outbox_over(node, worlds.LossyEngine(node.engine, reaches_the_ledger=False))
+    with pytest.raises(Unavailable):
+        lossy.submit("anchor.commit", worlds.anchor_body(b"b" * 16), extra_keys=[other])
+    clock.advance(DRAFT_VALIDITY_MS)
+    assert node.outbox.resend() == 0
+    node.outbox.flush()
+    assert waiting(node) == []
+    assert on_ledger(node) == []
+
+
+def test_what_the_ledger_refuses_for_good_does_not_wait(node):
+    body = ApplicationSubmitBody(application=bytes(16), product="loan", consent=bytes(16), amount_commitment=bytes(32))
+    with pytest.raises(Denied) as caught:
+        node.outbox.submit("application.submit", body)
+    assert caught.value.code == "members.role_wrong"
+    node.outbox.submit("anchor.commit", worlds.anchor_body(b"b" * 16))
+    with pytest.raises(Conflict):
+        node.outbox.submit("anchor.commit", worlds.anchor_body(b"b" * 16))
+    node.outbox.flush()
+    assert waiting(node) == []
+
+
+def test_what_is_refused_when_sent_again_is_forgotten_and_not_counted(node):
+    lossy = outbox_over(node, worlds.LossyEngine(node.engine, reaches_the_ledger=False))
+    body = ApplicationSubmitBody(application=bytes(16), product="loan", consent=bytes(16), amount_commitment=bytes(32))
+    with pytest.raises(Unavailable):
+        lossy.submit("application.submit", body)
+    assert node.outbox.resend() == 0
+    node.outbox.flush()
+    assert waiting(node) == []
+    assert on_ledger(node) == []
+
+
+def test_rows_are_sent_in_the_order_of_their_deadlines(node, clock):
+    lossy = outbox_over(node, worlds.LossyEngine(node.engine, reaches_the_ledger=False))
+    for number in (3, 1, 2):
+        with pytest.raises(Unavailable):
+            lossy.submit("anchor.commit", worlds.anchor_body(bytes([number]) * 16))
+        clock.advance(1000)
+    assert node.outbox.resend() == 3
+    assert [node.outbox.decode(raw).body.batch[0] for raw in on_ledger(node)] == [3, 1, 2]

@@ -1,0 +1,269 @@
+"""The institutions of the scenario on real homes in a temporary folder, with one enterprise and its records.
+
+Everything is real but time, which is a ManualClock, and the cost of a passphrase, which is next to nothing.
+"""
+
+from __future__ import annotations
+
+import csv
+from collections.abc import Iterable, Mapping, Sequence
+from contextlib import ExitStack
+from datetime import date
+from decimal import Decimal
+from pathlib import Path
+from typing import Any
+
+from shuiqiao.base.clock import MS_PER_DAY, ManualClock
+from shuiqiao.base.errors import Unavailable
+from shuiqiao.base.ids import Uscc, system_entropy
+from shuiqiao.consent.enterprise import ConsentTerms, Enterprise, EnterpriseKeys
+from shuiqiao.consent.model import Frequency, FrequencyUnit, IdentityCheck, Mode, Purpose
+from shuiqiao.credit.limit import Limit
+from shuiqiao.credit.model import Grade, Score
+from shuiqiao.credit.pricing import Price, PricingTerms
+from shuiqiao.crypto.keyfile import PassphraseCost
+from shuiqiao.crypto.model import SuiteName
+from shuiqiao.lending.catalogue import load_products
+from shuiqiao.lending.model import Application
+from shuiqiao.lending.rules import ApplicantFacts, Offer
+from shuiqiao.lending.service import Assessment, RecordedDecision
+from shuiqiao.node.home import create_solo_home
+from shuiqiao.node.institution import Institution, Surroundings
+from shuiqiao.node.settings import Home
+from shuiqiao.sandbox.scenario.cast import BANKS, BUREAU, REGULATOR, create_consortium, open_consortium
+from shuiqiao.sandbox.scenario.evidence import gather
+from shuiqiao.vault.contract import AnchorCommitBody
+
+CHEAP = PassphraseCost(memory_kib=64, passes=1, lanes=1)
+NOW_MS = 1_775_000_000_000
+TAXPAYER = Uscc("91440300MA5LEAKME7")
+NAME = "鹏城样例泄密检验有限公司"
+PARTNER, PARTNER_NAME = "91310000MA1PARTNR9", "沪上交易对方样例公司"
+INVOICES = 24
+AMOUNTS_FEN = [700_000_019 + 1_000_003 * number for number in range(INVOICES)]
+"""Amounts that no other bytes are likely to spell, written as text or as a number."""
+ITEMS = {"invoice_issued@1": ["core", "amounts"], "tax_credit_grade@1": ["core"]}
+PERIOD = (date(2024, 1, 1), date(2025, 12, 31))
+PRODUCT = load_products()["tax-credit-loan"]
+
+
+def invoice_rows() -> Iterable[Mapping[str, Any]]:
+    """One invoice a month over two years, to one partner."""
+    for number, amount in enumerate(AMOUNTS_FEN):
+        yield {
+            "uscc": TAXPAYER,
+            "invoice_no": f"{24_990_000_000_000_000_000 + number:020d}",
+            "issue_date": date(2024 + number // 12, 1 + number % 12, 15).isoformat(),
+            "status": "valid",
+            "is_red_letter": "false",
+            "amount_fen": amount,
+            "tax_fen": amount * 13 // 100,
+            "total_fen": amount + amount * 13 // 100,
+            "counterparty_id": PARTNER,
+            "counterparty_name": PARTNER_NAME,
+        }
+
+
+def grade_rows() -> Iterable[Mapping[str, Any]]:
+    """The grade of three years."""
+    return [{"uscc": TAXPAYER, "year": year, "grade": "A"} for year in (2023, 2024, 2025)]
+
+
+def registration_rows() -> Iterable[Mapping[str, Any]]:
+    """Who the taxpayer is."""
+    return [
+        {
+            "uscc": TAXPAYER,
+            "taxpayer_name": NAME,
+            "status": "normal",
+            "industry_code": "C3911",
+            "province_code": "44",
+            "registered_on": "2015-06-01",
+        }
+    ]
+
+
+def write_csv(path: Path, rows: Iterable[Mapping[str, Any]]) -> Path:
+    """Rows as a CSV file under canonical names."""
+    rows = list(rows)
+    with path.open("w", encoding="utf-8", newline="") as file:
+        writer = csv.DictWriter(file, list(rows[0]))
+        writer.writeheader()
+        writer.writerows(rows)
+    return path
+
+
+def record_files(folder: Path) -> dict[str, Path]:
+    """The taxpayer's records as files, by record type."""
+    folder.mkdir(parents=True, exist_ok=True)
+    rows_of = {
+        "invoice_issued": invoice_rows(),
+        "tax_credit_grade": grade_rows(),
+        "registration": registration_rows(),
+    }
+    return {name: write_csv(folder / f"{name}.csv", rows) for name, rows in rows_of.items()}
+
+
+def solo_home(folder: Path, suite_name: str = "intl", *, clock: ManualClock | None = None) -> Home:
+    """The home of a one-institution network."""
+    home = Home(folder)
+    create_solo_home(
+        home,
+        suite_name=SuiteName(suite_name),
+        passphrase=None,
+        clock=clock or ManualClock(NOW_MS),
+        entropy=system_entropy,
+        cost=CHEAP,
+    )
+    return home
+
+
+def open_solo(home: Home, clock: ManualClock) -> Institution:
+    """A one-institution network at work."""
+    return Institution.open(home, surroundings=Surroundings(clock=clock, entropy=system_entropy))
+
+
+def anchor_body(batch: bytes) -> AnchorCommitBody:
+    """An anchor of a batch that nobody has: something harmless to put on a ledger."""
+    return AnchorCommitBody(
+        batch=batch,
+        standard="invoice_issued@1",
+        period_from="2024-01-01",
+        period_to="2024-12-31",
+        count=1,
+        depth=0,
+        root=bytes(32),
+    )
+
+
+class ConsortiumWorld:
+    """Bureau, three banks and a regulator in their homes; ``close`` when done."""
+
+    def __init__(self, folder: Path, suite_name: str) -> None:
+        self.folder = folder
+        self.clock = ManualClock(NOW_MS)
+        self.genesis = create_consortium(
+            folder, suite_name=SuiteName(suite_name), clock=self.clock, entropy=system_entropy, cost=CHEAP
+        )
+        self.clock.advance(MS_PER_DAY)
+        self._stack = ExitStack()
+        self.consortium = self._stack.enter_context(
+            open_consortium(folder, genesis=self.genesis, clock=self.clock, entropy=system_entropy)
+        )
+        self.bureau = self.consortium.bureau
+        self.bank, self.other_bank = (self.consortium.banks[name] for name in BANKS[:2])
+        self.regulator = self.consortium.regulator
+        self.suite = self.bureau.suite
+        for record_type, path in record_files(folder / "records").items():
+            report = self.bureau.vault.ingest(
+                [path], anchor=self.bureau.outbox, record_type=self.bureau.catalogue.get(record_type)
+            )
+            assert report.records_quarantined == 0, report.report.read_text()
+        keys = EnterpriseKeys(bytes(range(32)), suite=self.suite)
+        self.enterprise = Enterprise(keys, network=self.bureau.parameters.network, entropy=system_entropy)
+        self._identity = IdentityCheck(reference="check-000017", checked_ms=self.clock.now_ms() - 1000)
+        self.bureau.consent_desk.enrol(
+            TAXPAYER, enrolment_key=self.enterprise.enrolment_key(BUREAU), identity_check=self._identity
+        )
+
+    def close(self) -> None:
+        """Close every institution, the writer last."""
+        self._stack.close()
+
+    def consent(self, bank: Institution | None = None, *, validity_ms: int = 30 * MS_PER_DAY) -> bytes:
+        """A fresh consent of the enterprise, granted to a bank and on its file."""
+        bank = bank or self.bank
+        now_ms = self.clock.now_ms()
+        terms = ConsentTerms(
+            taxpayer=TAXPAYER,
+            provider=BUREAU,
+            recipient=bank.member,
+            purpose=Purpose.UNDERWRITING,
+            items=dict(ITEMS),
+            period_from=PERIOD[0],
+            period_to=PERIOD[1],
+            modes=(Mode.DISCLOSE,),
+            frequency=Frequency(count=4, unit=FrequencyUnit.YEAR),
+            data_life_days=90,
+            valid_from_ms=now_ms,
+            valid_to_ms=now_ms + validity_ms,
+            product=PRODUCT.id,
+            identity_check=self._identity,
+        )
+        submission = self.enterprise.submission(terms, now_ms=now_ms)
+        granted = self.bureau.consent_desk.receive(submission)
+        bank.sync()
+        bank.consent_file.receive(submission.artefact)
+        return granted.artefact.consent
+
+    def applied(self, consent: bytes, *, bank: Institution | None = None, amount_fen: int = 50_000_000) -> Application:
+        """An application at a bank under a consent."""
+        desk = (bank or self.bank).lending_desk
+        return desk.apply(PRODUCT, taxpayer=TAXPAYER, consent=consent, amount_fen=amount_fen)
+
+    def evidence(self, consent: bytes) -> bytes:
+        """The id of a request that was answered, proven and acknowledged."""
+        gathered = gather(self.bank, bureau=self.bureau, consent=consent, items=ITEMS, period=PERIOD)
+        return gathered.received.request
+
+    def assessment(self, request: bytes, *, limit_fen: int = 20_000_000, arrears: bool = False) -> Assessment:
+        """A judgement that approves, or refuses for arrears."""
+        price = Price(
+            rate=Decimal("0.0465"),
+            churn=Decimal("0.1"),
+            expected_profit_fen=1,
+            break_even_rate=Decimal("0.03"),
+            default_probability=Decimal("0.01"),
+            limit_fen=limit_fen,
+            terms=PricingTerms(),
+            tried=(),
+        )
+        facts = ApplicantFacts(
+            grade=Grade.A, age_months=100, has_open_arrears=arrears, days_since_last_sale=10, has_forged_paper=False
+        )
+        limit = Limit(limit_fen=limit_fen, parts=(), bound_by="tax", refusal=None)
+        return Assessment(
+            request=request,
+            facts=facts,
+            score=Score(points=650, default_probability=Decimal("0.01"), reasons=()),
+            offer=Offer(limit=limit, price=price),
+            industry="C",
+            province="44",
+            model_digest=bytes(32),
+        )
+
+    def decided(self, *, limit_fen: int = 20_000_000, arrears: bool = False, hand_in: bool = True) -> RecordedDecision:
+        """One whole journey from consent to decision; the opening is handed to the regulator unless told not to."""
+        consent = self.consent()
+        application = self.applied(consent)
+        assessment = self.assessment(self.evidence(consent), limit_fen=limit_fen, arrears=arrears)
+        recorded = self.bank.lending_desk.decide(
+            application, product=PRODUCT, assessment=assessment, regulator=REGULATOR
+        )
+        if hand_in:
+            self.regulator.openings.add(application.id, bank=self.bank.member, sealed=recorded.sealed_opening)
+        self.regulator.sync()
+        return recorded
+
+    def transactions(self) -> Sequence[bytes]:
+        """Every transaction of the writer's ledger, as its bytes."""
+        return [raw for block in self.bureau.engine.blocks(from_height=1) for raw in block.transactions]
+
+
+class LossyEngine:
+    """The way to a real engine that loses what it is told to lose: the transaction itself, or its acknowledgement."""
+
+    def __init__(self, engine: Any, *, reaches_the_ledger: bool) -> None:
+        self._engine = engine
+        self._reaches = reaches_the_ledger
+
+    @property
+    def parameters(self) -> Any:
+        """The real engine's."""
+        return self._engine.parameters
+
+    def submit(self, raw: bytes) -> Any:
+        """Commit, or not, and in either case say that nobody answered."""
+        if self._reaches:
+            self._engine.submit(raw).result()
+        raise Unavailable("ledger.commit_late", "no answer came")
