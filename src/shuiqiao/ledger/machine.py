@@ -19,6 +19,8 @@ from dataclasses import dataclass
 from functools import lru_cache
 from typing import TYPE_CHECKING, NamedTuple, Protocol
 
+import msgspec
+
 from shuiqiao.base.clock import MS_PER_HOUR
 from shuiqiao.base.errors import Conflict, Denied, IntegrityError, InvalidInput, ShuiqiaoError
 from shuiqiao.ledger.entry import BlockEntry, encode_entry
@@ -62,8 +64,7 @@ class ReplayIndex(Protocol):
         ...
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Candidate:
+class Candidate(msgspec.Struct, frozen=True, kw_only=True):
     """A decoded transaction that waits for its block."""
 
     transaction: Transaction
@@ -71,8 +72,7 @@ class Candidate:
     """Public keys whose signature over this very transaction was already verified."""
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Outcome:
+class Outcome(msgspec.Struct, frozen=True, kw_only=True):
     """What became of one transaction of a block."""
 
     transaction: Transaction

@@ -1,7 +1,8 @@
 """The ledger's types and ports: what a transaction, a kind, a state, a block and an engine are.
 
 Rooms above the ledger write a ``contract.py`` that declares Kinds; ``node`` collects them into a KindTable. What the
-ledger must know of members it asks through KeyRing.
+ledger must know of members it asks through KeyRing. What is made for every transaction is a msgspec Struct: building
+one costs a tenth of a frozen dataclass.
 """
 
 from __future__ import annotations
@@ -10,10 +11,10 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Protocol
 
+import msgspec
+
 if TYPE_CHECKING:
     from concurrent.futures import Future
-
-    import msgspec
 
     from shuiqiao.base.ids import MemberId
     from shuiqiao.crypto.model import SuiteName
@@ -26,8 +27,7 @@ MAX_GOVERNANCE_VALIDITY_MS = 30 * 24 * 3_600_000
 MAX_SIGNATURES = 64
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Signature:
+class Signature(msgspec.Struct, frozen=True, kw_only=True, gc=False):
     """One signer's part of a COSE_Sign message."""
 
     key_id: bytes
@@ -36,8 +36,7 @@ class Signature:
     """The protected header bytes exactly as received: they are part of what was signed."""
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Transaction:
+class Transaction(msgspec.Struct, frozen=True, kw_only=True, gc=False):
     """A decoded transaction together with the bytes it was decoded from."""
 
     raw: bytes
@@ -86,8 +85,7 @@ class BlockContext:
     time_ms: int
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Event:
+class Event(msgspec.Struct, frozen=True, kw_only=True):
     """What subscribers are told after a transaction took effect."""
 
     name: str
@@ -160,8 +158,7 @@ class NetworkParameters:
     """State written before block 1: members and parameters."""
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Committed:
+class Committed(msgspec.Struct, frozen=True, kw_only=True, gc=False):
     """Where a transaction ended up, told only after it is durable."""
 
     index: int

@@ -2,9 +2,8 @@
 
 from __future__ import annotations
 
-import dataclasses
-
 import cbor2
+import msgspec
 import pytest
 from cbor2 import CBORTag
 
@@ -322,7 +321,7 @@ def test_a_machine_refuses_a_suite_that_is_not_its_networks(intl):
 
 
 def test_a_kind_removed_between_decoding_and_execution_is_refused(intl):
-    tx = dataclasses.replace(intl.machine.decode(intl.write()), kind="note.gone")
+    tx = msgspec.structs.replace(intl.machine.decode(intl.write()), kind="note.gone")
     result = intl.machine.execute_block(
         [Candidate(transaction=tx)],
         OverlayState(intl.state),
