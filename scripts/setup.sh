@@ -19,8 +19,9 @@ fi
 
 [ -x .venv/bin/python ] || "$uv" venv -q --python "$("$python" -c 'import sys; print(sys.executable)')" .venv
 echo "Installing the $what packages into .venv/ (the first time takes a minute) ..." >&2
-"$uv" pip install -q --python .venv/bin/python --require-hashes -r "locks/$what.txt"
+"$uv" pip install -q --compile-bytecode --python .venv/bin/python --require-hashes -r "locks/$what.txt"
 "$uv" pip install -q --python .venv/bin/python --no-deps --no-build-isolation -e .
+.venv/bin/python -m compileall -q src
 if [ "$what" = dev ]; then
     scripts/setup_system.sh
     touch .venv/.base
