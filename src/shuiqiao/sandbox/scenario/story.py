@@ -37,7 +37,8 @@ from shuiqiao.sandbox.scenario.journey import Journey, Underwriting, travel
 from shuiqiao.sandbox.scenario.population import RunData
 from shuiqiao.sandbox.scenario.refusals import RefusalScene, try_refusals
 from shuiqiao.sandbox.scenario.result import TamperStory
-from shuiqiao.sandbox.scenario.tampering import TamperScene, play_tampering
+from shuiqiao.sandbox.scenario.tamper_scene import TamperScene
+from shuiqiao.sandbox.scenario.tampering import play_tampering
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
