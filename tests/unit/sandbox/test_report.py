@@ -15,7 +15,9 @@ from typing import Any
 import pytest
 
 from shuiqiao.sandbox.report import amounts
+from shuiqiao.sandbox.report.contents import common_reasons
 from shuiqiao.sandbox.report.curves import widest_gap, wilson_interval
+from shuiqiao.sandbox.report.drawing import wrapped
 from shuiqiao.sandbox.report.page import MOST_ROWS, SECTIONS, render_report, write_report
 from shuiqiao.sandbox.report.words import load_words, split_name
 from shuiqiao.sandbox.scenario.result import ScenarioFigures, ScenarioResult, TamperChecks
@@ -429,3 +431,23 @@ def test_the_interval_of_a_share_is_wilsons():
     low, high = wilson_interval(0.5, 10)
     assert (round(low, 4), round(high, 4)) == (0.2366, 0.7634)
     assert wilson_interval(0.0, 0) == (0.0, 1.0)
+
+
+def test_a_reason_given_twice_in_one_decision_counts_once(world, result):
+    row = replace(result.details.decisions[0], outcome="refused", reasons_en=("low", "low"), reasons_zh=("低", "低"))
+    twice = world.with_details(result, decisions=(row, row))
+    assert [(words.en, count) for words, count in common_reasons(twice)] == [("low", 2)]
+    assert render_report(twice).count('<li><span class="zh" lang="zh-CN">低</span>') == 2
+
+
+@pytest.mark.parametrize(
+    ("text", "lines"),
+    [
+        ("short", ["short"]),
+        ("a name that needs two", ["a name that", "needs two"]),
+        ("一二三四五六七八九", ["一二三四五六", "七八九"]),
+        ("a name so long that no two lines of this hold it", ["a name so", "long that…"]),
+    ],
+)
+def test_a_long_name_takes_two_lines_and_no_more(text, lines):
+    assert lines == wrapped(text, width=66, size=10)

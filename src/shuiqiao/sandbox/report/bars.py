@@ -7,13 +7,13 @@ from dataclasses import dataclass
 from itertools import pairwise
 
 from shuiqiao.base.money import FEN_PER_YUAN
-from shuiqiao.sandbox.report.drawing import Anchor, Drawing, clipped, mark, text_width
+from shuiqiao.sandbox.report.drawing import Anchor, Drawing, clipped, mark, text_width, wrapped
 from shuiqiao.sandbox.report.markup import Html, Language
 from shuiqiao.sandbox.report.words import say_in
 
 WIDTH = 360.0
 OUTCOMES = ("approved", "referred", "refused")
-_ROW = 40.0
+_ROW, _LINE = 40.0, 16.0
 _LABEL_SIZE = 13.5
 _FEN_PER_WAN = 10_000 * FEN_PER_YUAN
 _MOST_BINS = 10
@@ -31,20 +31,32 @@ class Bar:
 
 
 def draw_bars(bars: Sequence[Bar], *, language: Language, label: str) -> Html:
-    """Draw horizontal bars, name above and number at the end of each."""
-    drawing = Drawing(width=WIDTH, height=_ROW * max(1, len(bars)) + 4, language=language, label=label)
+    """Draw horizontal bars, name above on one line or two, and the number at the end of the first."""
+    names = [wrapped(bar.label, width=_room(bar.value) - _indent(bar), size=_LABEL_SIZE) for bar in bars]
+    height = sum(_ROW + _LINE * (len(lines) - 1) for lines in names) + 4
+    drawing = Drawing(width=WIDTH, height=max(height, _ROW), language=language, label=label)
     most = max((bar.amount for bar in bars), default=0) or 1
-    for row, bar in enumerate(bars):
-        top = row * _ROW
-        indent = 16.0 if bar.outcome else 0.0
-        if bar.outcome:
-            mark(drawing, (6, top + 11), outcome=bar.outcome)
-        drawing.text((indent, top + 15), clipped(bar.label, width=_room(bar.value) - indent, size=_LABEL_SIZE))
-        drawing.text((WIDTH, top + 15), bar.value, style="num", anchor="end")
-        drawing.rect((0, top + 21), (WIDTH, 10), style="track", radius=2)
-        length = max(2.0, WIDTH * bar.amount / most) if bar.amount else 0
-        drawing.rect((0, top + 21), (length, 10), style=f"fill {bar.style}", radius=2)
+    top = 0.0
+    for bar, lines in zip(bars, names, strict=True):
+        _draw_bar(drawing, bar, lines=lines, top=top, most=most)
+        top += _ROW + _LINE * (len(lines) - 1)
     return drawing.finish()
+
+
+def _draw_bar(drawing: Drawing, bar: Bar, *, lines: Sequence[str], top: float, most: float) -> None:
+    if bar.outcome:
+        mark(drawing, (6, top + 11), outcome=bar.outcome)
+    for number, line in enumerate(lines):
+        drawing.text((_indent(bar), top + 15 + number * _LINE), line)
+    drawing.text((WIDTH, top + 15), bar.value, style="num", anchor="end")
+    base = top + 21 + _LINE * (len(lines) - 1)
+    drawing.rect((0, base), (WIDTH, 10), style="track", radius=2)
+    length = max(2.0, WIDTH * bar.amount / most) if bar.amount else 0
+    drawing.rect((0, base), (length, 10), style=f"fill {bar.style}", radius=2)
+
+
+def _indent(bar: Bar) -> float:
+    return 16.0 if bar.outcome else 0.0
 
 
 def _room(value: str) -> float:

@@ -6,7 +6,7 @@ from collections.abc import Callable, Mapping
 
 from shuiqiao.sandbox.report import amounts
 from shuiqiao.sandbox.report.bars import OUTCOMES, Bar, draw_bars, draw_limits, draw_stacks
-from shuiqiao.sandbox.report.contents import approved_limits, common_reasons
+from shuiqiao.sandbox.report.contents import approved_limits, common_reasons, outcomes_by_bank
 from shuiqiao.sandbox.report.curves import draw_calibration, draw_intervals, draw_ks, draw_roc
 from shuiqiao.sandbox.report.flow import decisions_in, draw_flow_narrow, draw_flow_wide
 from shuiqiao.sandbox.report.markup import Html, Language, in_both
@@ -60,6 +60,11 @@ def _grades(result: ScenarioResult, language: Language) -> Html:
         for grade, approved, refused, referred in result.details.statistics
     ]
     return draw_stacks(rows, language=language, label=say_in(language, "decide.by_grade"))
+
+
+def _banks(result: ScenarioResult, language: Language) -> Html:
+    rows = [(language.of(words), counts) for words, counts in outcomes_by_bank(result)]
+    return draw_stacks(rows, language=language, label=say_in(language, "decide.by_bank"))
 
 
 def _steps(result: ScenarioResult, language: Language) -> Html:
@@ -124,6 +129,7 @@ _PAINTERS: Mapping[str, Callable[[ScenarioResult, Language], Html]] = {
     "limits": _limits,
     "outcomes": _outcomes,
     "grades": _grades,
+    "banks": _banks,
     "steps": _steps,
     "reasons": _reasons,
     "kinds": _kinds,

@@ -145,6 +145,19 @@ def party_name(result: ScenarioResult, party: str) -> Html:
     return show_name("party", party)
 
 
+def outcomes_by_bank(result: ScenarioResult) -> list[tuple[Words, tuple[int, int, int]]]:
+    """Return each bank's name with its decisions: (approved, referred, refused)."""
+    names = {party.member: Words(zh=party.name_zh, en=party.name) for party in result.details.parties}
+    counts = Counter((row.bank, row.outcome) for row in result.details.decisions)
+    return [
+        (
+            names.get(bank, Words(zh=bank, en=bank)),
+            (counts[bank, "approved"], counts[bank, "referred"], counts[bank, "refused"]),
+        )
+        for bank in sorted({bank for bank, _ in counts})
+    ]
+
+
 def has_shared_kinds(sightings: Sequence[Sighting]) -> bool:
     """Return whether kinds of data concern several parties, so that one table of all of them says most."""
     mentions = [kind for sighting in sightings for kind in (*sighting.seen_en, *sighting.hidden_en)]
@@ -195,8 +208,14 @@ def tamper_cards(result: ScenarioResult) -> tuple[TamperCard, ...]:
 
 
 def reasons_of(row: DecisionRow) -> tuple[Html, ...]:
-    """Return the reasons of a decision in both languages."""
-    return tuple(pair(zh, en) for zh, en in zip(row.reasons_zh, row.reasons_en, strict=True))
+    """Return the reasons of a decision in both languages, each once."""
+    return tuple(pair(words.zh, words.en) for words in _distinct_reasons(row))
+
+
+def _distinct_reasons(row: DecisionRow) -> tuple[Words, ...]:
+    """Return reasons in order, each once: several features may give the same words."""
+    pairs = dict.fromkeys(zip(row.reasons_zh, row.reasons_en, strict=True))
+    return tuple(Words(zh=zh, en=en) for zh, en in pairs)
 
 
 def adds_up(figures: ScenarioFigures) -> bool:
@@ -207,7 +226,7 @@ def adds_up(figures: ScenarioFigures) -> bool:
 
 def verdict_on_baseline(figures: ModelFigures, paired_p_value: float | None) -> Html:
     """Return the sentence that says whether the model was shown to be better than revenue alone."""
-    gap = f"{figures.auc - figures.baseline_auc:+.3f}"
+    gap = f"{figures.auc - figures.baseline_auc:+.3f}".replace("-", "−")
     if paired_p_value is None:
         return say("model.honest_untested", gap=gap)
     is_better = paired_p_value < _SIGNIFICANT and figures.auc > figures.baseline_auc
@@ -226,14 +245,11 @@ def missing_figures(result: ScenarioResult) -> tuple[Html, ...]:
 
 
 def common_reasons(result: ScenarioResult) -> list[tuple[Words, int]]:
-    """Return the reasons that refusals and referrals gave most often, with their counts."""
+    """Return the reasons of refusals and referrals, the most frequent first, with the number of decisions each."""
     counts = Counter(
-        (en, zh)
-        for row in result.details.decisions
-        if row.outcome != "approved"
-        for en, zh in zip(row.reasons_en, row.reasons_zh, strict=True)
+        words for row in result.details.decisions if row.outcome != "approved" for words in _distinct_reasons(row)
     )
-    return [(Words(en=en, zh=zh), count) for (en, zh), count in counts.most_common(_MOST_REASONS)]
+    return counts.most_common(_MOST_REASONS)
 
 
 def assumptions(result: ScenarioResult) -> tuple[tuple[str, str], ...]:

@@ -20,6 +20,7 @@ _DEPTH = 250.0
 _TICKS = (0.0, 0.25, 0.5, 0.75, 1.0)
 _ROOM_FOR_NAME = 60.0
 """Pixels that a curve's name needs to its left."""
+_WIDTH_OF_COUNT, _HEIGHT_OF_COUNT = 24.0, 14.0
 _Z95 = 1.959964
 _MOST_POINTS = 400
 """Points of a curve that are drawn: more than the eye resolves at this size."""
@@ -79,10 +80,20 @@ def draw_calibration(model: ModelDetails, *, language: Language) -> Html:
         low, high = wilson_interval(observed, firms)
         drawing.line(axes.at(predicted, low), axes.at(predicted, high), style="whisker")
         drawing.circle(axes.at(predicted, observed), 4.5, style="mark accent")
-    for predicted, observed, firms in model.calibration:
-        x, y = axes.at(predicted, observed)
-        drawing.text((x + 7, y - 5), f"{firms:,}", style="num")
+    _name_bands(drawing, axes, model.calibration)
     return drawing.finish()
+
+
+def _name_bands(drawing: Drawing, axes: Axes, bands: Sequence[tuple[float, float, int]]) -> None:
+    """Write each band's number of firms above its interval, lifted where it would run into its neighbour's."""
+    before = (-_WIDTH_OF_COUNT, 0.0)
+    for predicted, observed, firms in sorted(bands):
+        x, y = axes.at(predicted, wilson_interval(observed, firms)[1])
+        y -= 6
+        if x - before[0] < _WIDTH_OF_COUNT and abs(y - before[1]) < _HEIGHT_OF_COUNT:
+            y = before[1] - _HEIGHT_OF_COUNT
+        drawing.text((x, y), f"{firms:,}", style="num", anchor="middle")
+        before = (x, y)
 
 
 def draw_intervals(model: ModelDetails, figures: ModelFigures, *, language: Language) -> Html:

@@ -72,7 +72,17 @@ def clipped(content: str, *, width: float, size: float) -> str:
     fitting = len(content) - 1
     while fitting > 1 and text_width(content[:fitting] + "…", size=size) > width:
         fitting -= 1
-    return content[:fitting] + "…"
+    return content[:fitting].rstrip() + "…"
+
+
+def wrapped(content: str, *, width: float, size: float) -> list[str]:
+    """Return a text on one line, or on two if it does not fit, the second clipped if it still does not."""
+    if text_width(content, size=size) <= width:
+        return [content]
+    fitting = next(place for place in range(len(content), 0, -1) if text_width(content[:place], size=size) <= width)
+    space = content.rfind(" ", 0, fitting + 1)
+    cut = space if space > 0 else fitting
+    return [content[:cut].rstrip(), clipped(content[cut:].lstrip(), width=width, size=size)]
 
 
 def mark(drawing: Drawing, at: tuple[float, float], *, outcome: str, size: float = 4.2) -> None:
