@@ -80,7 +80,8 @@ def audit_ledger(
     folder: the engine's files, whose segment headers are then checked too: no block is read from them.
     vault: the records behind the anchors, where the auditor may see them (the bureau itself, or on its premises).
     """
-    # The live checkpoint comes first: what is committed during the replay is then not taken for a difference.
+    # The live checkpoint comes before the replay: what is committed meanwhile is then not taken for a difference.
+    own_size = engine.checkpoint().size
     compared = (live or engine).checkpoint()
     blocks = (block for block in engine.blocks(from_height=1) if block.first_index < compared.size)
     replay = replay_ledger(
@@ -95,6 +96,8 @@ def audit_ledger(
     root_matches = (replay.size, replay.root) == (compared.size, compared.root) or not (replay.size or compared.size)
     if not root_matches:
         problems.append(_root_differs(replay, size=compared.size, root=compared.root))
+    if own_size > compared.size:
+        problems.append(f"the live checkpoint says size {compared.size}, and this copy has seen {own_size}")
     anchors, records = _check_vault(engine, vault, problems)
     problems += _rule_problems(record_rules)
     return AuditReport(
