@@ -17,7 +17,6 @@ import threading
 from collections.abc import Mapping
 from datetime import date
 from functools import cache
-from types import TracebackType
 from typing import Any, Self
 
 import duckdb
@@ -71,9 +70,7 @@ class FeatureEngine:
     def __enter__(self) -> Self:
         return self
 
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
+    def __exit__(self, *_exception: object) -> None:
         self.close()
 
     def close(self) -> None:

@@ -41,7 +41,7 @@ from shuiqiao.sandbox.scenario.tamper_scene import TamperScene
 from shuiqiao.sandbox.scenario.tampering import play_tampering
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Generator
 
     from shuiqiao.vault.model import IngestReport
 
@@ -81,7 +81,7 @@ class Run:
     refusals: Counter[str] = field(default_factory=Counter[str])
 
     @contextmanager
-    def step(self, name: str) -> Iterator[None]:
+    def step(self, name: str) -> Generator[None]:
         """Time a step and tell its name."""
         self.settings.progress(name, 0, None)
         started = time.perf_counter()
