@@ -65,14 +65,15 @@ def _room(value: str) -> float:
 
 
 def draw_stacks(rows: Sequence[tuple[str, tuple[int, int, int]]], *, language: Language, label: str) -> Html:
-    """Draw one stacked bar a row: (name, (approved, referred, refused)), with a key above."""
+    """Draw one stacked bar a row: (name, (approved, referred, refused)), with a key above and the sum beside."""
     drawing = Drawing(width=WIDTH, height=28 + 46 * max(1, len(rows)), language=language, label=label)
     _key(drawing, language=language)
     most = max((sum(counts) for _, counts in rows), default=0) or 1
     for row, (name, counts) in enumerate(rows):
         top = 30 + row * 46
-        drawing.text((0, top + 14), clipped(name, width=_room(str(sum(counts))), size=_LABEL_SIZE))
-        drawing.text((WIDTH, top + 14), say_in(language, "decide.firms", count=sum(counts)), style="num", anchor="end")
+        total = f"{' + '.join(f'{count:,}' for count in counts)} = {sum(counts):,}"
+        drawing.text((0, top + 14), clipped(name, width=_room(total), size=_LABEL_SIZE))
+        drawing.text((WIDTH, top + 14), total, style="num", anchor="end")
         _stack(drawing, top + 20, counts, scale=WIDTH / most)
     return drawing.finish()
 
