@@ -232,18 +232,22 @@ class ConsortiumWorld:
             model_digest=bytes(32),
         )
 
-    def decided(self, *, limit_fen: int = 20_000_000, arrears: bool = False, hand_in: bool = True) -> RecordedDecision:
-        """One whole journey from consent to decision; the opening is handed to the regulator unless told not to."""
+    def decided(self, *, limit_fen: int = 20_000_000, arrears: bool = False) -> RecordedDecision:
+        """One whole journey from consent to decision, its opening handed to the regulator."""
         consent = self.consent()
         application = self.applied(consent)
         assessment = self.assessment(self.evidence(consent), limit_fen=limit_fen, arrears=arrears)
         recorded = self.bank.lending_desk.decide(
             application, product=PRODUCT, assessment=assessment, regulator=REGULATOR
         )
-        if hand_in:
-            self.regulator.openings.add(application.id, bank=self.bank.member, sealed=recorded.sealed_opening)
-        self.regulator.sync()
+        self.hand_in(recorded)
         return recorded
+
+    def hand_in(self, recorded: RecordedDecision) -> None:
+        """Give the regulator the opening of a decision."""
+        application = recorded.decision.application
+        self.regulator.openings.add(application, bank=self.bank.member, sealed=recorded.sealed_opening)
+        self.regulator.sync()
 
     def transactions(self) -> Sequence[bytes]:
         """Every transaction of the writer's ledger, as its bytes."""

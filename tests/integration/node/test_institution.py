@@ -1,0 +1,157 @@
+"""An institution opens only with what is its own, and offers what its role gives it."""
+
+from __future__ import annotations
+
+import shutil
+import sys
+
+import pytest
+
+from shuiqiao.base.clock import ManualClock
+from shuiqiao.base.errors import Denied, InvalidInput, ShuiqiaoError, Unavailable
+from shuiqiao.base.ids import system_entropy
+from shuiqiao.node.home import load_genesis
+from shuiqiao.node.institution import Institution, Surroundings
+from shuiqiao.node.keys import SEALING_FILE, SIGNING_FILE
+from shuiqiao.node.settings import Home, load_settings
+from shuiqiao.sandbox.scenario.cast import BANKS, BUREAU, REGULATOR, home_of
+
+worlds = sys.modules["consortium_world"]
+
+
+def open_home(home, *, writer=None):
+    surroundings = Surroundings(clock=ManualClock(worlds.NOW_MS), entropy=system_entropy, writer=writer)
+    return Institution.open(home, surroundings=surroundings)
+
+
+def code_of(home, *errors, writer=None):
+    with pytest.raises(errors or ShuiqiaoError) as caught:
+        open_home(home, writer=writer)
+    return caught.value.code
+
+
+def test_every_home_shares_one_genesis_and_names_its_own_member(world):
+    homes = {member: home_of(world.folder, member) for member in (BUREAU, *BANKS, REGULATOR)}
+    assert {load_genesis(home.genesis) for home in homes.values()} == {world.genesis}
+    assert {member: load_settings(home).member for member, home in homes.items()} == {name: name for name in homes}
+
+
+def test_every_member_has_the_same_ledger(world):
+    world.consent()
+    roots = set()
+    for member in world.consortium.members:
+        member.sync()
+        checkpoint = member.engine.checkpoint()
+        roots.add((checkpoint.size, checkpoint.root))
+    assert len(roots) == 1
+
+
+@pytest.mark.parametrize(
+    ("desk", "member"),
+    [
+        ("vault", "bank"),
+        ("consent_desk", "bank"),
+        ("provider", "regulator"),
+        ("consent_file", "bureau"),
+        ("recipient", "regulator"),
+        ("lending_desk", "bureau"),
+        ("openings", "bank"),
+    ],
+)
+def test_a_desk_is_for_its_role(world, desk, member):
+    with pytest.raises(Denied) as caught:
+        getattr(getattr(world, member), desk)
+    assert caught.value.code == "node.role_wrong"
+
+
+def test_a_folder_that_is_no_home_is_unavailable(tmp_path):
+    assert code_of(Home(tmp_path), Unavailable) == "node.home_missing"
+
+
+def test_a_follower_needs_a_link_to_its_writer(world, tmp_path):
+    shutil.copytree(world.bank.home.folder, tmp_path / "bank", ignore=shutil.ignore_patterns("ledger"))
+    assert code_of(Home(tmp_path / "bank"), InvalidInput) == "node.writer_unnamed"
+
+
+@pytest.mark.parametrize(
+    ("old", "new"),
+    [('"bureau"', '"somebody"'), ('"tax_bureau"', '"bank"'), ('"intl"', '"gm"')],
+    ids=["member", "role", "suite"],
+)
+def test_settings_that_the_genesis_does_not_know_are_refused(home, old, new):
+    text = home.settings.read_text()
+    assert old in text
+    home.settings.write_text(text.replace(old, new))
+    assert code_of(home, InvalidInput) == "node.member_foreign"
+
+
+def test_keys_of_another_home_are_refused_before_the_ledger_is_touched(home, tmp_path):
+    other = worlds.solo_home(tmp_path / "other")
+    for folder in (home.keys, other.keys):
+        assert sorted(path.name for path in folder.iterdir()) == ["passphrase", SEALING_FILE, SIGNING_FILE]
+    for one_of in ([SEALING_FILE], [SIGNING_FILE, SEALING_FILE]):
+        mixed = Home(tmp_path / f"mixed{len(one_of)}")
+        shutil.copytree(home.folder, mixed.folder)
+        passphrase = (other.keys / "passphrase").read_bytes()
+        keys = {name: (other if name in one_of else home).keys / name for name in (SIGNING_FILE, SEALING_FILE)}
+        for name, path in keys.items():
+            shutil.copy(path, mixed.keys / name)
+        (mixed.keys / "passphrase").write_bytes(passphrase)
+        expected = "node.keys_foreign" if len(one_of) == 2 else "crypto.passphrase_wrong"
+        assert code_of(mixed) == expected
+        assert not mixed.ledger.exists()
+
+
+def test_a_missing_genesis_or_key_is_unavailable(home):
+    home.genesis.rename(home.folder / "kept")
+    assert code_of(home, Unavailable) == "node.genesis_missing"
+    (home.folder / "kept").rename(home.genesis)
+    (home.keys / SIGNING_FILE).unlink()
+    assert code_of(home, Unavailable) == "node.key_missing"
+
+
+def test_swapped_key_files_are_misplaced(home):
+    signing, sealing = home.keys / SIGNING_FILE, home.keys / SEALING_FILE
+    signing.rename(home.keys / "kept")
+    sealing.rename(signing)
+    (home.keys / "kept").rename(sealing)
+    assert code_of(home, InvalidInput) == "node.key_misplaced"
+
+
+def test_a_home_that_failed_to_open_can_be_opened_afterwards(home):
+    """Nothing stays locked behind a failure: neither ledger nor database."""
+    note = home.ledger / "checkpoints" / "latest"
+    with open_home(home) as node:
+        node.outbox.submit("anchor.commit", worlds.anchor_body(bytes(16)))
+    good = note.read_bytes()
+    note.write_bytes(good[:-9] + b"AAAAAAAA\n")
+    assert code_of(home).startswith("ledger.")
+    note.write_bytes(good)
+    with open_home(home) as node:
+        assert node.engine.checkpoint().size == 2
+
+
+def test_the_passphrase_file_of_the_environment_comes_first(home, tmp_path, monkeypatch):
+    named = tmp_path / "secret"
+    named.write_bytes((home.keys / "passphrase").read_bytes())
+    (home.keys / "passphrase").unlink()
+    assert code_of(home, Unavailable) == "node.passphrase_missing"
+    monkeypatch.setenv("SHUIQIAO_PASSPHRASE_FILE", str(named))
+    open_home(home).close()
+    named.write_bytes(b"wrong\n")
+    assert code_of(home, Denied) == "crypto.passphrase_wrong"
+    monkeypatch.setenv("SHUIQIAO_PASSPHRASE_FILE", str(tmp_path / "absent"))
+    assert code_of(home, Unavailable) == "node.passphrase_missing"
+
+
+def test_a_database_that_cannot_be_used_is_unavailable_and_names_no_password(home, monkeypatch):
+    monkeypatch.setenv("SHUIQIAO_DATABASE_URL", "sqlite:////nowhere/at/all.db")
+    assert code_of(home, Unavailable) == "node.database_unavailable"
+    for url in ("mysql://user:secret@host/x", "not a url"):
+        monkeypatch.setenv("SHUIQIAO_DATABASE_URL", url)
+        with pytest.raises(InvalidInput) as caught:
+            open_home(home)
+        assert caught.value.code == "node.database_url_invalid"
+        assert "secret" not in str(caught.value)
+    monkeypatch.delenv("SHUIQIAO_DATABASE_URL")
+    open_home(home).close()
