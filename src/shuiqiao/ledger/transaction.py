@@ -14,6 +14,7 @@ transaction is timely and allowed, is decided by ``machine``; signatures are che
 
 from __future__ import annotations
 
+import re
 from collections.abc import Collection, Sequence
 from dataclasses import dataclass
 from functools import lru_cache
@@ -46,18 +47,20 @@ _MIN_TWO_BYTE_LENGTH = 256
 
 
 class _Payload(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
-    """The payload's fields in the order of deterministic CBOR; the body is judged by its kind."""
+    """The payload's fields in the order of deterministic CBOR; the author is judged by ``_is_member_id``."""
 
     id: Annotated[bytes, Meta(min_length=ID_BYTES, max_length=ID_BYTES)]
-    body: dict[str, Any]
+    body: Any
+    """A map, as ``_decode_payload`` has seen; what is in it is judged by its kind."""
     kind: str
-    author: Annotated[str, Meta(pattern=r"^[a-z][a-z0-9-]{1,31}\Z")]
+    author: str
     network: Annotated[bytes, Meta(min_length=NETWORK_BYTES, max_length=NETWORK_BYTES)]
     version: int
     valid_until: Annotated[int, Meta(ge=0, le=MAX_TIME_MS)]
 
 
 _PAYLOAD_KEYS = _Payload.__struct_fields__
+_MEMBER_ID = re.compile(r"[a-z][a-z0-9-]{1,31}")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -262,12 +265,22 @@ def _decode_payload(data: bytes) -> _Payload:
         raise _malformed(f"its payload is not well-formed CBOR: {error}") from error
     if type(payload) is not dict or tuple(payload) != _PAYLOAD_KEYS:
         raise _malformed(f"its payload is not a map of exactly {', '.join(_PAYLOAD_KEYS)}, in this order")
-    if not _is_plain(payload["body"]) or cbor2.dumps(payload) != data:
+    body = payload["body"]
+    if not _is_plain(body) or cbor2.dumps(payload) != data:
         raise _malformed("its payload is not deterministic CBOR of maps, lists, text, bytes and integers")
     try:
-        return msgspec.convert(payload, _Payload, strict=True, builtin_types=(bytes,))
+        fields = msgspec.convert(payload, _Payload, strict=True, builtin_types=(bytes,))
     except msgspec.ValidationError as error:
         raise _malformed(f"a field of its payload is not allowed: {error}") from error
+    if type(body) is not dict or not _is_member_id(fields.author):
+        raise _malformed("a field of its payload is not allowed: body is a map, author a member id")
+    return fields
+
+
+@lru_cache(maxsize=1024)
+def _is_member_id(author: str) -> bool:
+    """Return whether text can be a member id; remembered, as the members of a network are few."""
+    return _MEMBER_ID.fullmatch(author) is not None
 
 
 def _is_plain(value: Any) -> bool:
