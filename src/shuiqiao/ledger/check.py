@@ -21,7 +21,7 @@ from shuiqiao.ledger.engine.replica import CHECKPOINTS_FOLDER, SEGMENTS_FOLDER
 from shuiqiao.ledger.engine.verifiers import Verifier, open_verifier
 from shuiqiao.ledger.entry import decode_entry
 from shuiqiao.ledger.kinds import KindTable
-from shuiqiao.ledger.log import Frontier, leaf_hash
+from shuiqiao.ledger.log import Frontier, leaf_hashes
 from shuiqiao.ledger.machine import Candidate, StateMachine
 from shuiqiao.ledger.model import Block, BlockContext, Checkpoint, KeyRing, NetworkParameters, Transaction
 from shuiqiao.ledger.state import MemoryState, OverlayState, genesis_writes
@@ -306,7 +306,7 @@ class _Replay:
     def _advance(self, block: Block, *, time_ms: int) -> None:
         done = self._done
         leaves = (*block.transactions, block.entry)
-        done.frontier.append([leaf_hash(leaf, hash_name=self._hash_name) for leaf in leaves])
+        done.frontier.append(leaf_hashes(leaves, hash_name=self._hash_name))
         done.height += 1
         done.time_ms = time_ms
         done.transactions += len(block.transactions)

@@ -43,6 +43,12 @@ def leaf_hash(data: bytes, *, hash_name: str) -> bytes:
     return _hash_function(hash_name)(b"\x00" + data)
 
 
+def leaf_hashes(leaves: Iterable[bytes], *, hash_name: str) -> list[bytes]:
+    """Return the hashes of many leaves."""
+    digest = _hash_function(hash_name)
+    return [digest(b"\x00" + data) for data in leaves]
+
+
 def node_hash(left: bytes, right: bytes, *, hash_name: str) -> bytes:
     """Return the hash of an inner node: ``H(0x01 || left || right)``."""
     return _hash_function(hash_name)(b"\x01" + left + right)

@@ -11,6 +11,7 @@ import threading
 from collections import deque
 from collections.abc import Sequence
 from concurrent.futures import Future
+from itertools import islice
 from typing import Final
 
 from shuiqiao.base.errors import IntegrityError, InvalidInput, ShuiqiaoError, Unavailable
@@ -229,14 +230,11 @@ class Admission:
         while self._queue and self._queue[0].refused:
             self._queue.popleft()
 
-    def ready_count(self, *, limit: int) -> int:
-        """Return how many transactions are ready in a row, up to a limit."""
-        count = 0
-        for submission in self._queue:
-            if submission.open_claims or count == limit:
-                break
-            count += 1
-        return count
+    def is_block_full(self, *, max_transactions: int) -> bool:
+        """Tell whether as many transactions are ready in a row as a block may hold."""
+        return len(self._queue) >= max_transactions and not any(
+            submission.open_claims for submission in islice(self._queue, max_transactions)
+        )
 
     def take_block(self, *, max_transactions: int, max_bytes: int) -> list[Submission]:
         """Take the transactions of the next block: those that are ready in a row, in order of arrival."""

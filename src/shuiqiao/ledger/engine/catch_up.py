@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING
 from shuiqiao.base.errors import IntegrityError, ShuiqiaoError, Unavailable
 from shuiqiao.ledger.engine.verifiers import Verifier, verify_all
 from shuiqiao.ledger.entry import decode_entry
-from shuiqiao.ledger.log import leaf_hash, verify_consistency
+from shuiqiao.ledger.log import leaf_hashes, verify_consistency
 from shuiqiao.ledger.machine import Candidate, SignatureClaim
 from shuiqiao.ledger.model import Block, Checkpoint, Event, StateView, Transaction
 from shuiqiao.ledger.store.alarm_file import ForkKind
@@ -140,7 +140,7 @@ class Catcher:
         frontier = self._replica.frontier
         for block in blocks:
             leaves = (*block.transactions, block.entry)
-            frontier.append([leaf_hash(leaf, hash_name=self._hash_name) for leaf in leaves])
+            frontier.append(leaf_hashes(leaves, hash_name=self._hash_name))
         if frontier.size == checkpoint.size:
             self._require_root(checkpoint, size=frontier.size, root=frontier.root())
         else:

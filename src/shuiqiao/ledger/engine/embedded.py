@@ -246,8 +246,7 @@ class EmbeddedLedger:
             return False
         if not self._is_worth_waiting() or time.monotonic() >= self._linger_end():
             return True
-        limit = self._settings.max_block_transactions
-        return self._admission.ready_count(limit=limit) >= limit
+        return self._admission.is_block_full(max_transactions=self._settings.max_block_transactions)
 
     def _write_block(self) -> None:
         """Execute, store, answer, tell: steps 1 to 6 of [STORE-19]."""

@@ -16,7 +16,7 @@ from typing import Final, cast
 
 from shuiqiao.base.errors import IntegrityError, InvalidInput, ShuiqiaoError
 from shuiqiao.ledger.entry import decode_entry
-from shuiqiao.ledger.log import Frontier, consistency_path, leaf_hash, root_from_reader
+from shuiqiao.ledger.log import Frontier, consistency_path, leaf_hash, leaf_hashes, root_from_reader
 from shuiqiao.ledger.machine import BlockResult, Candidate, StateMachine
 from shuiqiao.ledger.model import Block, BlockContext, Checkpoint, NetworkParameters, StateView, Transaction
 from shuiqiao.ledger.state import OverlayState, genesis_writes
@@ -212,8 +212,7 @@ class Replica:
         if result.entry is not None:
             leaves = [tx.raw for tx in result.accepted]
             leaves.append(result.entry)
-            hash_name = self._hash_name
-            nodes = [node for _, _, node in frontier.append([leaf_hash(leaf, hash_name=hash_name) for leaf in leaves])]
+            nodes = [node for _, _, node in frontier.append(leaf_hashes(leaves, hash_name=self._hash_name))]
         return Execution(result=result, writes=overlay.writes, frontier=frontier, nodes=nodes)
 
     def commit(self, execution: Execution) -> Block:
