@@ -1,0 +1,319 @@
+"""Every table of a node on a real PostgreSQL, started here in a temporary folder, beside SQLite: the same answers.
+
+Skipped with the reason where PostgreSQL is not installed or cannot be started as an unprivileged user; in CI that is a
+failure.
+"""
+
+from __future__ import annotations
+
+import os
+import pwd
+import shutil
+import subprocess
+import sys
+import tempfile
+from decimal import Decimal
+from pathlib import Path
+
+import pytest
+from sqlalchemy import inspect
+
+from shuiqiao.base.clock import MS_PER_DAY, ManualClock
+from shuiqiao.base.errors import Conflict, Denied, Unavailable
+from shuiqiao.base.ids import system_entropy
+from shuiqiao.consent import store as consent_store
+from shuiqiao.consent.model import Frequency, FrequencyUnit, IdentityCheck
+from shuiqiao.consent.store import ConsentStore, Enrolment, StoredArtefact
+from shuiqiao.exchange import store as exchange_store
+from shuiqiao.exchange.model import Outcome as Answer
+from shuiqiao.exchange.store import AskedRow, ProviderStore, ReceivedRow, RecipientStore
+from shuiqiao.lending import store as lending_store
+from shuiqiao.lending.model import Application, Decision, Outcome
+from shuiqiao.lending.store import LendingStore, OpeningStore
+from shuiqiao.node import store as node_store
+from shuiqiao.node.auditing import audit_institution
+from shuiqiao.node.database import open_database
+from shuiqiao.node.institution import Institution, Surroundings
+from shuiqiao.node.store import OutboxRow, OutboxStore
+
+worlds = sys.modules["consortium_world"]
+METADATAS = (node_store.metadata, consent_store.metadata, exchange_store.metadata, lending_store.metadata)
+USER = "postgres"
+LATE_MS = 253_402_300_799_999
+ID, OTHER = b"\x00" * 15 + b"\xff", b"\x01" * 16
+RAW = bytes(range(256)) * 300
+
+
+def absent(reason):
+    """Skip with the reason; a failure in CI, where what is claimed must be run."""
+    if os.environ.get("CI") == "true":
+        pytest.fail(reason)
+    pytest.skip(reason)
+
+
+def programs():
+    found = sorted(Path("/usr/lib/postgresql").glob("*/bin/initdb"), key=lambda path: int(path.parts[-3]))
+    if found:
+        return found[-1].parent
+    on_path = shutil.which("initdb")
+    return Path(on_path).resolve().parent if on_path else absent("PostgreSQL is not installed (no initdb)")
+
+
+class Server:
+    """A PostgreSQL of our own in a folder of its own, reached by a socket in that folder only."""
+
+    def __init__(self, folder, binaries):
+        self._folder = folder
+        self._binaries = binaries
+        self._as = self._unprivileged()
+        self._run("initdb", "-D", str(folder / "data"), "-A", "trust", "-U", USER, "-E", "UTF8", "--no-sync")
+        options = f"-c listen_addresses='' -c unix_socket_directories='{folder}' -c fsync=off"
+        self._run("pg_ctl", "-D", str(folder / "data"), "-l", str(folder / "log"), "-w", "-o", options, "start")
+
+    def _unprivileged(self):
+        """How to become somebody who may run a server: PostgreSQL refuses to run as root."""
+        if os.geteuid() != 0:
+            return {}
+        try:
+            user = pwd.getpwnam(USER)
+        except KeyError:
+            absent(f"there is no user {USER} to run PostgreSQL as, and root may not")
+        os.chown(self._folder, user.pw_uid, user.pw_gid)
+        return {"user": user.pw_uid, "group": user.pw_gid, "extra_groups": []}
+
+    def _run(self, program, *arguments):
+        with (self._folder / "out").open("ab") as out:
+            done = subprocess.run(
+                [str(self._binaries / program), *arguments],
+                cwd=self._folder,
+                env={"PATH": "/usr/bin:/bin", "LC_ALL": "C"},
+                stdin=subprocess.DEVNULL,
+                stdout=out,
+                stderr=subprocess.STDOUT,
+                timeout=60,
+                check=False,
+                **self._as,
+            )
+        assert done.returncode == 0, (self._folder / "out").read_text(errors="replace")[-2000:]
+
+    def create(self, name):
+        """Make a database and return its URL."""
+        self._run("createdb", "-h", str(self._folder), "-U", USER, name)
+        return self.url(name)
+
+    def url(self, name):
+        return f"postgresql+psycopg://{USER}@/{name}?host={self._folder}"
+
+    def stop(self):
+        self._run("pg_ctl", "-D", str(self._folder / "data"), "-m", "immediate", "-w", "stop")
+
+
+@pytest.fixture(scope="module")
+def server():
+    # A socket's path has at most 107 bytes, and pytest's own folders are closed to other users.
+    folder = Path(tempfile.mkdtemp(prefix="sq-pg-"))
+    try:
+        running = Server(folder, programs())
+        yield running
+        running.stop()
+    finally:
+        shutil.rmtree(folder, ignore_errors=True)
+
+
+@pytest.fixture(params=["sqlite", "postgresql"])
+def database(request, tmp_path):
+    if request.param == "sqlite":
+        url = f"sqlite:///{tmp_path / 'node.db'}"
+    else:
+        url = request.getfixturevalue("server").create(f"db{os.urandom(4).hex()}")
+    engine = open_database(url, metadatas=METADATAS)
+    assert engine.dialect.name == request.param
+    yield engine
+    engine.dispose()
+
+
+def test_every_table_is_there_and_opening_again_changes_nothing(database):
+    names = set(inspect(database).get_table_names())
+    assert {"node_outbox", "consent_artefact", "exchange_asked", "lending_decision"} <= names
+    url = database.url.render_as_string(hide_password=False)
+    again = open_database(url, metadatas=METADATAS)
+    assert set(inspect(again).get_table_names()) == names
+    again.dispose()
+
+
+def test_the_outbox(database):
+    store = OutboxStore(database)
+    rows = [
+        OutboxRow(transaction_id=bytes([number]) * 16, kind="anchor.commit", valid_until_ms=LATE_MS - number, raw=RAW)
+        for number in range(3)
+    ]
+    for row in rows:
+        store.add(row)
+    assert store.waiting() == rows[::-1]
+    store.remove([rows[0].transaction_id, rows[2].transaction_id])
+    assert store.waiting() == [rows[1]]
+
+
+def test_consents(database):
+    store = ConsentStore(database)
+    enrolment = Enrolment(
+        taxpayer="91440300MA5EXAMPL1",
+        enrolment_key=RAW[:65],
+        identity_check=IdentityCheck(reference="核验-17", checked_ms=LATE_MS),
+    )
+    store.save_enrolment(enrolment)
+    store.save_enrolment(enrolment)
+    assert store.enrolment(enrolment.taxpayer) == enrolment
+    assert store.enrolment("nobody") is None
+    artefact = StoredArtefact(
+        consent=ID, taxpayer=enrolment.taxpayer, raw=RAW, endorsement=None, received_ms=LATE_MS, granted_index=None
+    )
+    store.save_artefact(artefact)
+    store.save_artefact(artefact)
+    assert store.artefact(ID) == artefact
+    with pytest.raises(Conflict) as caught:
+        store.save_artefact(StoredArtefact(**{**as_fields(artefact), "raw": RAW[1:]}))
+    assert caught.value.code == "consent.artefact_differs"
+    store.mark_granted(ID, index=2**40)
+    store.remove_ungranted(ID)
+    assert store.artefact(ID).granted_index == 2**40
+    assert [kept.consent for kept in store.artefacts_of(enrolment.taxpayer)] == [ID]
+
+
+def as_fields(record):
+    return {name: getattr(record, name) for name in record.__slots__}
+
+
+def asked(request, *, answered_ms=LATE_MS - 5, outcome=Answer.ANSWERING):
+    return AskedRow(
+        request=request,
+        consent=ID,
+        taxpayer=None if outcome is Answer.REFUSED else "91440300MA5EXAMPL1",
+        message=RAW,
+        asked_ms=answered_ms,
+        outcome=outcome,
+        field_code="00",
+        answered_ms=answered_ms,
+        counts={"invoice_issued@1": 2**33},
+        answer=RAW,
+        answer_digest=bytes(32),
+    )
+
+
+def test_what_a_provider_was_asked(database):
+    store = ProviderStore(database)
+    twice = Frequency(count=2, unit=FrequencyUnit.DAY)
+    for number in (1, 2):
+        store.reserve(asked(bytes([number]) * 16), frequency=twice)
+    with pytest.raises(Denied) as caught:
+        store.reserve(asked(bytes([3]) * 16), frequency=twice)
+    assert caught.value.code == "exchange.frequency_exceeded"
+    store.release(bytes([1]) * 16)
+    store.reserve(asked(bytes([3]) * 16), frequency=twice)
+    store.mark_delivered(bytes([2]) * 16)
+    kept = store.asked(bytes([2]) * 16)
+    assert (kept.outcome, kept.counts, kept.answer, kept.message) == (
+        Answer.DELIVERED,
+        {"invoice_issued@1": 2**33},
+        RAW,
+        RAW,
+    )
+    assert {row.request[0] for row in store.asked_of("91440300MA5EXAMPL1")} == {2, 3}
+    store.save(asked(OTHER, outcome=Answer.REFUSED))
+    assert store.asked(OTHER).taxpayer is None
+    store.drop_answer(bytes([2]) * 16)
+    assert bytes([2]) * 16 not in store.kept_answers()
+
+
+def test_what_a_bank_asked_received_and_destroyed(database):
+    store = RecipientStore(database)
+    store.save_request(ID, consent=OTHER, message=RAW, made_ms=LATE_MS)
+    store.mark_committed(ID, index=7)
+    assert (store.request(ID).message, store.request(ID).index) == (RAW, 7)
+    row = ReceivedRow(
+        request=ID, consent=OTHER, manifest=RAW, disclosure=RAW * 2, received_ms=1, erase_after_ms=MS_PER_DAY
+    )
+    store.save_received(row)
+    store.save_received(row)
+    assert store.received(ID) == row
+    assert store.erase_due(now_ms=MS_PER_DAY - 1) == []
+    (erased,) = store.erase_due(now_ms=MS_PER_DAY)
+    assert erased.bytes == len(RAW) * 3
+    assert store.received(ID) is None
+    assert store.is_erased(ID)
+    assert store.erasures() == [erased]
+    store.remove_request(ID)
+    assert store.request(ID) is None
+
+
+def decision(**changes):
+    fields = {
+        "application": ID,
+        "outcome": Outcome.APPROVED,
+        "points": 650,
+        "default_probability": Decimal("0.010000"),
+        "limit_fen": 10**17,
+        "annual_rate": Decimal("0.0465"),
+        "rules": (),
+        "reasons": (),
+        "grade": None,
+        "industry": "C",
+        "province": "44",
+        "model_digest": bytes(32),
+    }
+    return Decision(**(fields | changes))
+
+
+def test_applications_decisions_and_openings(database):
+    store = LendingStore(database)
+    application = Application(
+        id=ID, product="税信贷", taxpayer="91440300MA5EXAMPL1", consent=OTHER, amount_fen=10**17, submitted_ms=LATE_MS
+    )
+    store.add_application(application, amount_salt=bytes(32))
+    assert store.applications() == [(ID, "submitted")]
+    store.add_decision(decision(), sealed_opening=RAW, reasons_salt=bytes(32))
+    assert store.decisions() == [(ID, "approved")]
+    with pytest.raises(Conflict) as caught:
+        store.add_decision(decision(outcome=Outcome.REFUSED), sealed_opening=RAW, reasons_salt=bytes(32))
+    assert caught.value.code == "lending.decision_on_file"
+    assert store.applications() == [(ID, "approved")]
+    store.withdraw_decision(ID)
+    assert (store.decisions(), store.applications()) == ([], [(ID, "submitted")])
+    store.withdraw_application(ID)
+    assert store.applications() == []
+    openings = OpeningStore(database)
+    openings.add(ID, bank="bank-east", sealed=RAW)
+    openings.add(ID, bank="bank-east", sealed=RAW)
+    assert openings.all() == {ID: RAW}
+
+
+def test_a_whole_home_lives_on_postgresql(server, home, monkeypatch):
+    monkeypatch.setenv("SHUIQIAO_DATABASE_URL", server.create("whole"))
+    clock = ManualClock(worlds.NOW_MS)
+    surroundings = Surroundings(clock=clock, entropy=system_entropy)
+    with Institution.open(home, surroundings=surroundings) as node:
+        assert node.database.dialect.name == "postgresql"
+        lossy = type(node.outbox)(
+            worlds.LossyEngine(node.engine, reaches_the_ledger=False),
+            store=OutboxStore(node.database),
+            member=node.member,
+            key=node.keys.signing,
+            kinds=node.kinds,
+            suite=node.suite,
+            clock=clock,
+            entropy=system_entropy,
+        )
+        with pytest.raises(Unavailable):
+            lossy.submit("anchor.commit", worlds.anchor_body(ID))
+    with Institution.open(home, surroundings=surroundings) as node:
+        node.outbox.flush()
+        assert OutboxStore(node.database).waiting() == []
+        assert audit_institution(node, vault=None).replayed == 1
+    assert not home.database.exists()
+
+
+def test_a_server_that_is_not_there_is_unavailable(tmp_path):
+    with pytest.raises(Unavailable) as caught:
+        open_database(f"postgresql+psycopg://user:secret@/none?host={tmp_path}", metadatas=METADATAS)
+    assert caught.value.code == "node.database_unavailable"
+    assert "secret" not in str(caught.value)
