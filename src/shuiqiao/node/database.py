@@ -8,7 +8,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 from sqlalchemy import MetaData, create_engine, event, make_url
-from sqlalchemy.exc import ArgumentError, OperationalError
+from sqlalchemy.exc import ArgumentError, DatabaseError
 
 from shuiqiao.base.errors import InvalidInput, Unavailable
 from shuiqiao.node.settings import DATABASE_URL_VARIABLE
@@ -36,7 +36,7 @@ def open_database(url: str, *, metadatas: Iterable[MetaData]) -> Engine:
     try:
         for metadata in metadatas:
             metadata.create_all(engine)
-    except OperationalError as error:
+    except DatabaseError as error:
         engine.dispose()
         raise Unavailable(
             "node.database_unavailable",

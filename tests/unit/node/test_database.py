@@ -1,0 +1,58 @@
+"""The node's database: durable SQLite by default, other backends by their name, and no password in a message."""
+
+from __future__ import annotations
+
+import pytest
+from sqlalchemy import Column, Integer, MetaData, Table, insert, select
+
+from shuiqiao.base.errors import InvalidInput, Unavailable
+from shuiqiao.node.database import BUSY_TIMEOUT_MS, open_database
+
+METADATA = MetaData()
+TABLE = Table("thing", METADATA, Column("number", Integer, primary_key=True))
+
+
+def test_sqlite_keeps_what_was_acknowledged(tmp_path):
+    engine = open_database(f"sqlite:///{tmp_path}/a.db", metadatas=[METADATA])
+    with engine.connect() as connection:
+        pragmas = {
+            name: connection.exec_driver_sql(f"PRAGMA {name}").scalar() for name in ("journal_mode", "synchronous")
+        }
+        pragmas["busy_timeout"] = connection.exec_driver_sql("PRAGMA busy_timeout").scalar()
+    assert pragmas == {"journal_mode": "wal", "synchronous": 2, "busy_timeout": BUSY_TIMEOUT_MS}
+    with engine.begin() as connection:
+        connection.execute(insert(TABLE).values(number=7))
+    engine.dispose()
+    again = open_database(f"sqlite:///{tmp_path}/a.db", metadatas=[METADATA])
+    with again.connect() as connection:
+        assert connection.execute(select(TABLE.c.number)).scalars().all() == [7]
+    again.dispose()
+
+
+@pytest.mark.parametrize("url", ["", "nothing", "mysql://u:hidden@h/d", "oracle://u:hidden@h/d", "sqlite"])
+def test_what_is_no_database_of_ours_is_refused(url):
+    with pytest.raises(InvalidInput) as caught:
+        open_database(url, metadatas=[METADATA])
+    assert caught.value.code == "node.database_url_invalid"
+    assert "hidden" not in str(caught.value)
+
+
+def test_a_driver_that_is_not_installed_is_named():
+    with pytest.raises(Unavailable) as caught:
+        open_database("postgresql+psycopg2://u:hidden@h/d", metadatas=[METADATA])
+    assert caught.value.code == "node.database_driver_missing"
+    assert "psycopg2" in caught.value.message
+    assert "hidden" not in str(caught.value)
+
+
+def test_a_file_that_cannot_be_made_is_unavailable(tmp_path):
+    with pytest.raises(Unavailable) as caught:
+        open_database(f"sqlite:///{tmp_path}/no/such/folder/a.db", metadatas=[METADATA])
+    assert caught.value.code == "node.database_unavailable"
+
+
+def test_a_file_that_is_no_database_is_unavailable(tmp_path):
+    (tmp_path / "a.db").write_bytes(b"not a database at all, but long enough to be read as one" * 20)
+    with pytest.raises(Unavailable) as caught:
+        open_database(f"sqlite:///{tmp_path}/a.db", metadatas=[METADATA])
+    assert caught.value.code == "node.database_unavailable"
