@@ -7,6 +7,7 @@ import shutil
 import threading
 from collections.abc import Callable, Iterator
 from concurrent.futures import Future
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
@@ -49,6 +50,11 @@ class FailingDisk(PosixDisk):
         if "truncate" in self.failing:
             raise OSError(self.failing["truncate"], "injected")
         super().truncate(descriptor, length)
+
+    def sync_folder(self, folder: Path) -> None:
+        if "sync_folder" in self.failing:
+            raise OSError(self.failing["sync_folder"], "injected")
+        super().sync_folder(folder)
 
 
 def open_ledger(network: Any, folder: Path, *, clock: ManualClock | None = None, **settings: Any) -> EmbeddedLedger:
@@ -462,6 +468,36 @@ def test_the_last_checkpoint_told_is_stored_when_the_ledger_is_closed(intl: Any,
     assert stored.read_bytes() != told.note
     ledger.close()
     assert stored.read_bytes() == told.note
+
+
+def holds(path: Path, data: bytes) -> bool:
+    """Wait for a file to have these bytes; False if it does not come to have them."""
+    patience = threading.Event()
+    return any(path.read_bytes() == data or patience.wait(WAIT_S / 1000) for _ in range(1000))
+
+
+def test_a_checkpoint_that_waits_is_stored_though_nothing_else_happens(intl: Any, tmp_path: Path) -> None:
+    """[STORE-18]."""
+    disk = FailingDisk()
+    ledger = open_ledger(intl, tmp_path / "ledger", checkpoint_interval_s=0.2, disk=disk)
+    stored = tmp_path / "ledger" / "checkpoints" / "latest"
+    for _ in range(3):
+        ledger.submit(intl.write()).result(timeout=WAIT_S)
+        told = ledger.checkpoint()
+    assert holds(stored, told.note)
+    ledger.submit(intl.write()).result(timeout=WAIT_S)
+    first = ledger.checkpoint()
+    disk.failing["sync_folder"] = errno.EIO
+    ledger.submit(intl.write()).result(timeout=WAIT_S)
+    with suppress(Unavailable):
+        ledger.checkpoint()
+    # The writer goes on, and tries the checkpoint again until the disk takes it.
+    ledger.submit(intl.write()).result(timeout=WAIT_S)
+    disk.failing.clear()
+    second = ledger.checkpoint()
+    assert first.size < second.size
+    assert holds(stored, second.note)
+    ledger.close()
 
 
 def test_an_index_open_when_the_machine_stopped_is_made_again(intl: Any, tmp_path: Path) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import shutil
+import threading
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import Future
 from dataclasses import replace
@@ -371,6 +372,18 @@ def test_a_writer_that_does_not_answer_is_trouble_and_no_alarm(house: House) -> 
     peer.is_reachable = False
     assert code_of(follower.checkpoint) == "test.unreachable"
     assert follower.alarm is None
+
+
+def test_a_checkpoint_that_waits_is_stored_though_there_is_no_news(house: House) -> None:
+    """[STORE-18]."""
+    follower = house.open_follower(checkpoint_interval_s=0.2)
+    for _ in range(3):
+        house.write()
+        follower.sync()
+    told = follower.checkpoint()
+    stored = house.folder / "follower" / "checkpoints" / "latest"
+    patience = threading.Event()
+    assert any(stored.read_bytes() == told.note or patience.wait(WAIT_S / 1000) for _ in range(1000))
 
 
 def test_a_damaged_alarm_file_is_not_taken_for_none(house: House, tmp_path: Path) -> None:

@@ -56,6 +56,7 @@ class Intake:
         self._waiting = 0
         self._refusal: Unavailable | None = None
         self._is_sleeping = False
+        self._is_released = False
         self.wake_descriptor = os.eventfd(0, os.EFD_NONBLOCK | os.EFD_CLOEXEC)
 
     def put(self, raw: bytes) -> Future[Committed]:
@@ -127,9 +128,17 @@ class Intake:
         self._is_sleeping = False
         os.eventfd_write(self.wake_descriptor, 1)
 
+    def rouse(self) -> None:
+        """Wake the writer's thread for something else than a submission, unless the door was released."""
+        with self._lock:
+            if not self._is_released:
+                self.wake()
+
     def close(self) -> None:
         """Release the wake descriptor."""
-        os.close(self.wake_descriptor)
+        with self._lock:
+            self._is_released = True
+            os.close(self.wake_descriptor)
 
 
 class Admission:

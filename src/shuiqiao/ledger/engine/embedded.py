@@ -155,6 +155,9 @@ class EmbeddedLedger:
                 f"{self._replica.checkpoint_file.path} could not be written: {error.strerror or error}",
                 next_step="free disk space or check the disk, then ask again",
             ) from error
+        if self._replica.checkpoint_file.due_in_s() is not None:
+            # It waits to be stored, and the writer may be asleep for longer than it may wait ([STORE-18]).
+            self._intake.rouse()
         return checkpoint
 
     def blocks(self, *, from_height: int) -> Iterator[Block]:
@@ -214,8 +217,10 @@ class EmbeddedLedger:
         if self._admission.has_room() and len(self._intake):
             self._admission.admit(self._intake.take(_TAKEN_AT_ONCE), self._replica.current)
         self._admission.start_checks()
-        answers = self._verifier.finished(wake=self._intake.wake_descriptor, timeout_s=self._wait_s())
+        timeout_s = _shorter(self._wait_s(), self._replica.checkpoint_file.due_in_s())
+        answers = self._verifier.finished(wake=self._intake.wake_descriptor, timeout_s=timeout_s)
         self._intake.woken()
+        self._replica.checkpoint_file.flush_due()
         self._admission.receive(answers)
         if self._is_block_due():
             self._write_block()
@@ -309,6 +314,12 @@ class EmbeddedLedger:
             except Exception as error:  # noqa: BLE001 - a listener's fault is its own, the block is committed
                 self._listeners.remove(listener)
                 self._listener_faults.append(error)
+
+
+def _shorter(first_s: float | None, second_s: float | None) -> float | None:
+    """Return the shorter of two waits, of which None is endless."""
+    waits = [wait_s for wait_s in (first_s, second_s) if wait_s is not None]
+    return min(waits, default=None)
 
 
 def receipt_from(replica: Replica, index: int, *, checkpoint: Checkpoint) -> bytes:

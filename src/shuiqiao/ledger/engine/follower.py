@@ -8,7 +8,9 @@ evidence (ForkAlarm), and refuses to go on: what was copied before stays readabl
 
 from __future__ import annotations
 
+import math
 import threading
+import time
 from collections.abc import Iterator, Sequence
 from concurrent.futures import Future
 from dataclasses import dataclass
@@ -263,8 +265,23 @@ class FollowerLedger:
                 self._trouble = error
             except Exception as error:  # noqa: BLE001 - a peer may break in any way; it is shown, and tried again
                 self._trouble = Unavailable("ledger.follow_failed", f"following the writer broke down: {error!r}")
-            self._news.wait(timeout=self._settings.poll_interval_s)
-            self._news.clear()
+            self._await_news()
+        self._store_last_checkpoint()
+
+    def _await_news(self) -> None:
+        """Wait for news or the time to ask, and let no checkpoint wait longer than its interval ([STORE-18])."""
+        asking_at = time.monotonic() + self._settings.poll_interval_s
+        while (left_s := asking_at - time.monotonic()) > 0:
+            if self._news.wait(timeout=min(left_s, self._turn_s())):
+                break
+            self._replica.checkpoint_file.flush_due()
+        self._replica.checkpoint_file.flush_due()
+        self._news.clear()
+
+    def _turn_s(self) -> float:
+        """Return when to look again for a checkpoint that waits: any thread may sync, and so leave one."""
+        due_s = self._replica.checkpoint_file.due_in_s()
+        return (self._settings.checkpoint_interval_s or math.inf) if due_s is None else due_s
 
     def _tell(self, block: Block, events: Sequence[Event]) -> None:
         for listener in list(self._listeners):

@@ -1,22 +1,28 @@
 """The newest signed checkpoint on disk: what this node told others, and so may never contradict ([STORE-18]).
 
 It is stored at most once in a while, because it need not come first: every block under a checkpoint was on the medium
-before the checkpoint was made, and the blocks give its root again.
+before the checkpoint was made, and the blocks give its root again. What waits is stored by the engine's own thread,
+which asks ``due_in_s`` how long that may take.
 """
 
 from __future__ import annotations
 
+import threading
 import time
 from pathlib import Path
+from typing import Final
 
 from shuiqiao.crypto.model import CipherSuite
 from shuiqiao.ledger.model import Checkpoint, NetworkParameters
 from shuiqiao.ledger.note import verify_checkpoint
 from shuiqiao.ledger.store.disk import Disk, replace_file
 
+RETRY_S: Final = 1.0
+"""Time from an attempt that the disk refused to the engine's next one, in seconds; ``keep`` tries at once."""
+
 
 class CheckpointFile:
-    """``checkpoints/latest`` of a ledger folder."""
+    """``checkpoints/latest`` of a ledger folder; safe between threads."""
 
     def __init__(
         self, folder: Path, *, parameters: NetworkParameters, suite: CipherSuite, disk: Disk, interval_s: float = 0.0
@@ -27,7 +33,9 @@ class CheckpointFile:
         self._suite = suite
         self._disk = disk
         self._interval_s = interval_s
-        self._stored_at = -interval_s
+        self._next_at = 0.0
+        self._retry_at = 0.0
+        self._lock = threading.Lock()
         self._waiting: Checkpoint | None = None
 
     def load(self) -> Checkpoint | None:
@@ -45,14 +53,37 @@ class CheckpointFile:
         )
 
     def keep(self, checkpoint: Checkpoint) -> None:
-        """Replace the stored checkpoint now, or with one of the next if one was stored just before. Raises OSError."""
-        self._waiting = checkpoint
-        if time.monotonic() - self._stored_at >= self._interval_s:
-            self.flush()
+        """Replace the stored checkpoint now, or let it wait if one was stored just before. Raises OSError."""
+        with self._lock:
+            self._waiting = checkpoint
+            if time.monotonic() >= self._next_at:
+                self._store()
+
+    def due_in_s(self) -> float | None:
+        """Return after how many seconds the checkpoint that waits is to be stored, None if none waits."""
+        if self._waiting is None:
+            return None
+        return max(0.0, max(self._next_at, self._retry_at) - time.monotonic())
+
+    def flush_due(self) -> None:
+        """Store what has waited long enough; what the disk refuses waits on and is tried again."""
+        if self.due_in_s() == 0.0:
+            try:
+                self.flush()
+            except OSError:
+                # Whoever was told this checkpoint has it, and the blocks under it are stored: nothing stops for it.
+                return
 
     def flush(self) -> None:
-        """Store what waits; it is on the medium when this returns. Raises OSError."""
-        waiting, self._waiting = self._waiting, None
-        if waiting is not None:
-            replace_file(self.path, waiting.note, disk=self._disk)
-            self._stored_at = time.monotonic()
+        """Store what waits; it is on the medium when this returns. Raises OSError, and what waits then waits on."""
+        with self._lock:
+            self._store()
+
+    def _store(self) -> None:
+        if self._waiting is None:
+            return
+        self._retry_at = time.monotonic() + RETRY_S
+        replace_file(self.path, self._waiting.note, disk=self._disk)
+        self._waiting = None
+        self._next_at = time.monotonic() + self._interval_s
+        self._retry_at = 0.0
