@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import linecache
 import re
 import shlex
 from dataclasses import dataclass
@@ -42,9 +43,7 @@ class Block:
 def _pages() -> list[Path]:
     found = (path.relative_to(ROOT) for path in ROOT.rglob("*.md"))
     return sorted(
-        page
-        for page in found
-        if not any(part.startswith(".") or part in SKIPPED_FOLDERS for part in page.parts)
+        page for page in found if not any(part.startswith(".") or part in SKIPPED_FOLDERS for part in page.parts)
     )
 
 
@@ -84,7 +83,9 @@ RUN_PAGES = sorted({block.page for block in PYTHON if block.body.startswith(RUN_
 
 
 def test_the_pages_of_every_reader_are_there() -> None:
-    expected = {Path("docs/tutorials") / f"{role}.md" for role in ("tax-bureau", "bank", "regulator", "enterprise", "outsider")}
+    expected = {
+        Path("docs/tutorials") / f"{role}.md" for role in ("tax-bureau", "bank", "regulator", "enterprise", "outsider")
+    }
     assert expected <= set(PAGES)
 
 
@@ -147,6 +148,13 @@ def test_snippets_marked_run_do_run(page: Path, tmp_path: Path, monkeypatch: pyt
     monkeypatch.chdir(tmp_path)
     names: dict[str, Any] = {"__name__": "__docs__"}
     snippets = [block for block in PYTHON if block.page == page and block.body.startswith(RUN_MARK)]
-    for block in snippets:
-        exec(compile(block.body, block.name, "exec"), names)  # noqa: S102 - our own pages
-    assert names["stack"]._exit_callbacks == type(names["stack"]._exit_callbacks)(), "a page closes what it opened"
+    try:
+        for block in snippets:
+            # With its source in the line cache a failing snippet is shown with the line that failed.
+            linecache.cache[block.name] = (len(block.body), None, block.body.splitlines(keepends=True), block.name)
+            exec(compile(block.body, block.name, "exec"), names)
+        assert 0 == len(names["stack"]._exit_callbacks), "a page closes what it opened"
+    finally:
+        # A snippet that failed halfway leaves institutions open, whose threads would keep the process alive.
+        if "stack" in names:
+            names["stack"].close()
