@@ -8,7 +8,7 @@ HTTP) map the five classes once; no room below a door formats errors or logs and
 from __future__ import annotations
 
 from functools import partial
-from typing import Any
+from typing import Any, Self
 
 
 class ShuiqiaoError(Exception):
@@ -31,6 +31,12 @@ class ShuiqiaoError(Exception):
         # Exceptions are rebuilt from their one text by default; ours have two parts and keywords. Worker processes
         # hand errors to their parent in this form.
         return partial(type(self), next_step=self.next_step), (self.code, self.message)
+
+    def within(self, place: str) -> Self:
+        """Return the same error, its message led by the place (a file, a line) that its maker did not know."""
+        make, (code, message) = self.__reduce__()
+        error: Self = make(code, f"{place}: {message}")
+        return error
 
     def as_dict(self) -> dict[str, str]:
         """Return the one shape in which every door shows an error."""

@@ -72,12 +72,14 @@ def open_source(path: Path, *, record_type: RecordType | None, catalogue: Catalo
 
     Raises Unavailable ``standards.file_missing``; InvalidInput ``standards.file_empty``,
     ``standards.file_unreadable``, ``standards.column_type_unfit``, ``standards.encoding_unknown`` and those of
-    ``recognition.recognise_columns``.
+    ``recognition.recognise_columns``. Every message names the file.
     """
-    start = _first_bytes(path)
-    if start == _PARQUET_MAGIC:
-        return _ParquetSource(path, record_type=record_type, catalogue=catalogue)
-    return _CsvSource(path, record_type=record_type, catalogue=catalogue)
+    make = _ParquetSource if _first_bytes(path) == _PARQUET_MAGIC else _CsvSource
+    try:
+        return make(path, record_type=record_type, catalogue=catalogue)
+    except InvalidInput as error:
+        name = repr(path.name[:100])
+        raise (error if name in error.message else error.within(name)) from error
 
 
 def _first_bytes(path: Path) -> bytes:

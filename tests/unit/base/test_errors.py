@@ -28,6 +28,18 @@ def test_a_next_step_is_part_of_the_shape():
 
 
 @pytest.mark.parametrize("kind", CLASSES)
+def test_an_error_can_be_told_of_its_place_and_stays_what_it_is(kind):
+    error = kind("room.what_happened", "a row is bad", next_step="mend it").within("'a.csv'")
+    assert type(error) is kind
+    assert error.as_dict() == {
+        "code": "room.what_happened",
+        "message": "'a.csv': a row is bad",
+        "next_step": "mend it",
+    }
+    assert str(error) == "room.what_happened: 'a.csv': a row is bad"
+
+
+@pytest.mark.parametrize("kind", CLASSES)
 @pytest.mark.parametrize("travel", [lambda error: pickle.loads(pickle.dumps(error)), copy.copy], ids=["pickle", "copy"])
 def test_an_error_survives_being_rebuilt(kind, travel):
     sent = kind("room.what_happened", "the message", next_step="do this")
