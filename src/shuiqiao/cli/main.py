@@ -5,7 +5,6 @@ Each command imports what it needs when it runs, so that ``--help`` starts at on
 
 from __future__ import annotations
 
-import os
 import sys
 from collections.abc import Sequence
 from enum import StrEnum
@@ -54,17 +53,12 @@ def main(arguments: Sequence[str] | None = None) -> None:
     try:
         result: object = app(args=arguments, standalone_mode=False, prog_name="shuiqiao")
         code = result if isinstance(result, int) else 0
-        sys.stdout.flush()
     except ShuiqiaoError as error:
         code = show_error(error, as_json=as_json)
     except TyperException as error:
         code = _show_usage(error.format_message(), as_json=as_json)
     except typer.Abort:
         code = EXIT_REFUSED
-    except BrokenPipeError:
-        # The reader closed the pipe, e.g. `| head`; what it read was complete, and the rest goes nowhere.
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
-        code = 0
     except OSError as error:
         # A full disk or a file that may not be read can meet any command; rooms map what they can say more about.
         unavailable = Unavailable("cli.system_refused", f"{error.filename or 'the system'}: {error.strerror or error}")

@@ -7,6 +7,7 @@ One JSON object or plain sentences on standard output, progress and errors on st
 from __future__ import annotations
 
 import json
+import os
 import sys
 from collections.abc import Generator, Mapping
 from contextlib import contextmanager
@@ -30,12 +31,21 @@ class Progress(Protocol):
 
 def print_json(value: Mapping[str, Any]) -> None:
     """Write one JSON object to standard output."""
-    sys.stdout.write(json.dumps(value, ensure_ascii=False, indent=2, default=str) + "\n")
+    _put(json.dumps(value, ensure_ascii=False, indent=2, default=str) + "\n")
 
 
 def say(line: str = "") -> None:
     """Write a line for a person to standard output."""
-    sys.stdout.write(line + "\n")
+    _put(line + "\n")
+
+
+def _put(text: str) -> None:
+    """Write at once; a reader that closed the pipe, e.g. ``| head``, has all it wanted, and the rest goes nowhere."""
+    try:
+        sys.stdout.write(text)
+        sys.stdout.flush()
+    except BrokenPipeError:
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
 
 
 def show_error(error: ShuiqiaoError, *, as_json: bool) -> int:

@@ -1,0 +1,84 @@
+from __future__ import annotations
+
+import importlib.util
+import json
+import os
+import subprocess
+import sys
+from pathlib import Path
+from types import SimpleNamespace
+
+import pytest
+
+from shuiqiao.base.clock import SystemClock
+
+_WORLDS = Path(__file__).resolve().parents[2] / "worlds"
+COMMAND = Path(sys.executable).with_name("shuiqiao")
+SETTINGS = ("SHUIQIAO_HOME", "SHUIQIAO_PASSPHRASE_FILE", "SHUIQIAO_DATABASE_URL")
+
+
+def _load(name):
+    if name not in sys.modules:
+        spec = importlib.util.spec_from_file_location(name, _WORLDS / f"{name}.py")
+        module = importlib.util.module_from_spec(spec)
+        sys.modules[name] = module
+        spec.loader.exec_module(module)
+    return sys.modules[name]
+
+
+worlds = _load("consortium_world")
+
+
+def shuiqiao(*arguments, **environment):
+    """The installed command in a process of its own: its exit code, its JSON (if it printed any), what it said."""
+    env = {name: value for name, value in os.environ.items() if name not in SETTINGS} | environment
+    done = subprocess.run(
+        [COMMAND, *map(str, arguments)],
+        capture_output=True,
+        text=True,
+        env=env,
+        stdin=subprocess.DEVNULL,
+        timeout=60,
+        check=False,
+    )
+    shown = json.loads(done.stdout) if "--json" in arguments and done.stdout else None
+    return SimpleNamespace(code=done.returncode, json=shown, out=done.stdout, err=done.stderr)
+
+
+@pytest.fixture(scope="session", name="shuiqiao")
+def _shuiqiao():
+    return shuiqiao
+
+
+@pytest.fixture(autouse=True)
+def _no_settings_from_outside(monkeypatch):
+    for name in SETTINGS:
+        monkeypatch.delenv(name, raising=False)
+
+
+@pytest.fixture
+def here(capsys):
+    """The same command in this process: its exit code, its JSON, what it said."""
+    from shuiqiao.cli.main import main
+
+    def call(*arguments):
+        capsys.readouterr()
+        with pytest.raises(SystemExit) as ended:
+            main([str(argument) for argument in arguments])
+        said = capsys.readouterr()
+        shown = json.loads(said.out) if "--json" in arguments and said.out else None
+        return SimpleNamespace(code=ended.value.code, json=shown, out=said.out, err=said.err)
+
+    return call
+
+
+@pytest.fixture
+def home(tmp_path):
+    """A home of now whose keys open fast."""
+    return worlds.solo_home(tmp_path / "home", clock=SystemClock()).folder
+
+
+@pytest.fixture(scope="session")
+def files(tmp_path_factory):
+    """The records of one taxpayer, as files by type."""
+    return worlds.record_files(tmp_path_factory.mktemp("records"))

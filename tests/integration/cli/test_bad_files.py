@@ -1,0 +1,160 @@
+"""What people hand to ``ingest``: each wrong file gets a stable code, each wrong row a line in the report."""
+
+from __future__ import annotations
+
+import csv
+import io
+import json
+import sys
+from pathlib import Path
+
+import pyarrow.csv as arrow_csv
+import pyarrow.parquet as pq
+import pytest
+
+worlds = sys.modules["consortium_world"]
+ROWS = list(worlds.invoice_rows())
+
+
+def text_of(rows, *, names=None):
+    out = io.StringIO()
+    writer = csv.DictWriter(out, names or list(rows[0]), extrasaction="ignore")
+    writer.writeheader()
+    writer.writerows(rows)
+    return out.getvalue()
+
+
+def refused(here, home, path, *options):
+    said = here("ingest", path, "--home", home, *options, "--json")
+    assert list(said.json) == ["error"]
+    assert "Traceback" not in said.err
+    return said.code, said.json["error"]["code"], said.json["error"]["message"]
+
+
+def taken(here, home, path):
+    said = here("ingest", path, "--home", home, "--type", "invoice_issued", "--json")
+    assert said.code == 0, said.json
+    lines = [json.loads(line) for line in Path(said.json["report"]).read_text().splitlines()]
+    return said.json, lines
+
+
+@pytest.fixture
+def good(tmp_path):
+    """The invoices as Parquet."""
+    path = tmp_path / "good.parquet"
+    (tmp_path / "good.csv").write_text(text_of(ROWS), encoding="utf-8")
+    options = arrow_csv.ConvertOptions(column_types={"invoice_no": "string", "tax_fen": "int64"})
+    pq.write_table(arrow_csv.read_csv(tmp_path / "good.csv", convert_options=options), path)
+    return path
+
+
+def test_files_that_cannot_be_read_at_all(here, home, tmp_path, good):
+    half = tmp_path / "half.parquet"
+    half.write_bytes(good.read_bytes()[: good.stat().st_size // 2])
+    (tmp_path / "empty.csv").write_bytes(b"")
+    (tmp_path / "noise.csv").write_bytes(bytes(range(256)) * 20)
+    (tmp_path / "noise.parquet").write_bytes(b"PAR1" + bytes(500) + b"PAR1")
+    (tmp_path / "folder.csv").mkdir()
+    (tmp_path / "notes.docx").write_bytes(b"PK")
+    shown = {}
+    for name in ("half.parquet", "empty.csv", "noise.csv", "noise.parquet", "folder.csv", "notes.docx", "absent.csv"):
+        code, error, message = refused(here, home, tmp_path / name)
+        shown[name] = (code, error.partition(".")[0])
+        assert name in message
+    assert shown.pop("absent.csv") == (3, "standards")
+    assert shown.pop("folder.csv")[0] in {1, 3}
+    assert set(shown.values()) == {(1, "standards")}
+
+
+def test_columns_that_are_no_record_type(here, home, tmp_path):
+    (tmp_path / "a.csv").write_text("a,b\n1,2\n")
+    code, error, message = refused(here, home, tmp_path / "a.csv")
+    assert (code, error) == (1, "standards.type_unrecognised")
+    assert message.startswith("'a.csv': ")
+    assert here("ingest", tmp_path / "a.csv", "--home", home, "--type", "invoice_issued", "--json").code == 1
+
+
+def test_a_required_column_that_is_missing_or_twice(here, home, tmp_path):
+    path = tmp_path / "a.csv"
+    path.write_text(text_of(ROWS, names=[name for name in ROWS[0] if name != "amount_fen"]))
+    code, _, message = refused(here, home, path, "--type", "invoice_issued")
+    assert (code, "amount_fen" in message) == (1, True)
+    head, _, rest = text_of(ROWS).partition("\n")
+    path.write_text(head.replace("tax_fen", "amount_fen") + "\n" + rest)
+    assert refused(here, home, path, "--type", "invoice_issued")[0] == 1
+
+
+def test_a_type_that_does_not_exist(here, home, good):
+    code, error, message = refused(here, home, good, "--type", "lottery")
+    assert (code, error) == (1, "standards.type_unknown")
+    assert "lottery" in message
+
+
+def test_other_encodings_are_read_or_refused_never_garbled(here, home, tmp_path):
+    path = tmp_path / "gb.csv"
+    path.write_bytes(text_of(ROWS).encode("gb18030"))
+    said = here("ingest", path, "--home", home, "--type", "invoice_issued", "--json")
+    if said.code == 0:
+        assert said.json["records_ingested"] == len(ROWS)
+        assert worlds.PARTNER_NAME.encode() in b"".join(
+            file.read_bytes() for file in (home / "vault" / "batches").iterdir()
+        )
+    else:
+        assert said.json["error"]["code"].startswith("standards.")
+    path.write_bytes(text_of(ROWS).encode("utf-16"))
+    assert here("ingest", path, "--home", home, "--type", "invoice_issued", "--json").code in {0, 1}
+
+
+BAD_CELLS = [
+    ("issue_date", "2024-02-30"),
+    ("issue_date", "30/12/2024"),
+    ("issue_date", ""),
+    ("amount_fen", "12.5"),
+    ("amount_fen", "a lot"),
+    ("amount_fen", "1e30"),
+    ("amount_fen", str(10**18)),
+    ("total_fen", "1"),
+    ("status", "maybe"),
+    ("is_red_letter", "perhaps"),
+    ("uscc", ""),
+    ("uscc", "9144 030"),
+    ("invoice_no", "x" * 500),
+]
+
+
+def test_every_bad_cell_is_quarantined_with_row_field_rule_and_value_and_the_rest_goes_on(here, home, tmp_path):
+    rows = [dict(row) for row in ROWS]
+    for row, (field, value) in zip(rows, BAD_CELLS, strict=False):
+        row[field] = value
+    path = tmp_path / "bad.csv"
+    path.write_text(text_of(rows), encoding="utf-8")
+    figures, lines = taken(here, home, path)
+    assert figures["records_read"] == len(ROWS)
+    assert figures["records_quarantined"] == len(BAD_CELLS)
+    assert figures["records_ingested"] == len(ROWS) - len(BAD_CELLS)
+    first = min(line["row"] for line in lines)
+    for number, (field, value) in enumerate(BAD_CELLS):
+        found = [line for line in lines if line["row"] == first + number]
+        assert found, (field, value)
+        assert all({"file", "row", "field", "rule", "value"} <= set(line) for line in found)
+        assert any(field in line["field"] or line["field"] in {"", "amount_fen"} for line in found), found
+        assert max(len(str(line["value"])) for line in found) < 400
+    said = here("audit", "--home", home, "--json")
+    assert (said.code, said.json["records_anchored"]) == (0, len(ROWS) - len(BAD_CELLS))
+
+
+def test_the_same_records_from_another_file_are_duplicates(here, home, tmp_path, good):
+    (tmp_path / "a.csv").write_text(text_of(ROWS), encoding="utf-8")
+    assert taken(here, home, good)[0]["records_ingested"] == len(ROWS)
+    figures, lines = taken(here, home, tmp_path / "a.csv")
+    assert (figures["records_ingested"], figures["duplicates_reported"]) == (0, len(ROWS))
+    assert {line["rule"] for line in lines} == {"duplicate"}
+    assert {line["first_seen"]["file"] for line in lines} == {"good.parquet"}
+
+
+def test_one_bad_file_among_good_ones_takes_nothing_in(here, home, tmp_path, files):
+    (tmp_path / "bad.csv").write_text("a,b\n1,2\n")
+    said = here("ingest", files["registration"], tmp_path / "bad.csv", "--home", home, "--json")
+    assert said.code == 1
+    said = here("audit", "--home", home, "--json")
+    assert (said.json["replayed"], said.json["records_anchored"]) == (0, 0)

@@ -1,0 +1,115 @@
+"""The parts as a newcomer tries them, each in a process of its own: exact JSON keys, exit codes, and words."""
+
+from __future__ import annotations
+
+import json
+import stat
+import sys
+from pathlib import Path
+
+import pytest
+
+GRADES = 3
+INGEST_KEYS = ["records_read", "records_ingested", "records_quarantined", "duplicates_reported", "anchors", "report"]
+AUDIT_KEYS = [
+    "replayed",
+    "root_matches",
+    "signatures_verified",
+    "anchors_verified",
+    "records_anchored",
+    "record_management_only",
+    "problems",
+]
+
+
+@pytest.fixture(scope="module", params=["intl", "gm"])
+def made(request, shuiqiao, tmp_path_factory):
+    """What init said, and the home it made."""
+    home = tmp_path_factory.mktemp("by-hand") / "home"
+    return shuiqiao("init", "--home", home, "--suite", request.param, "--json"), home, request.param
+
+
+@pytest.fixture(scope="module")
+def taken(made, shuiqiao, files):
+    """What ingest said of the grades of three years, and the home."""
+    return shuiqiao("ingest", files["tax_credit_grade"], "--home", made[1], "--json"), made[1]
+
+
+def test_init_makes_a_home_and_says_its_network(made):
+    said, home, suite = made
+    assert said.code == 0
+    assert list(said.json) == ["home", "network", "suite"]
+    assert (said.json["home"], said.json["suite"], len(said.json["network"])) == (str(home), suite, 64)
+    assert "warning: no passphrase was given" in said.err
+    assert stat.S_IMODE((home / "keys" / "passphrase").stat().st_mode) == 0o600
+
+
+def test_ingest_sees_the_type_and_says_what_became_of_every_record(taken):
+    said, _ = taken
+    assert said.code == 0
+    assert list(said.json) == INGEST_KEYS
+    report = Path(said.json.pop("report"))
+    assert list(said.json.values()) == [GRADES, GRADES, 0, 0, 1]
+    assert report.read_text() == ""
+
+
+def test_ingest_again_changes_nothing_and_reports_every_row(taken, shuiqiao, files):
+    _, home = taken
+    said = shuiqiao("ingest", files["tax_credit_grade"], "--home", home, "--json")
+    report = Path(said.json.pop("report"))
+    assert list(said.json.values()) == [GRADES, 0, 0, GRADES, 0]
+    lines = [json.loads(line) for line in report.read_text().splitlines()]
+    assert [line["rule"] for line in lines] == ["already_ingested"] * GRADES
+
+
+def test_audit_finds_no_problem_and_its_report_has_every_key(taken, shuiqiao):
+    _, home = taken
+    said = shuiqiao("audit", "--home", home, "--json")
+    assert said.code == 0
+    assert list(said.json) == AUDIT_KEYS
+    assert said.json["problems"] == []
+    assert said.json["root_matches"] is True
+    assert (said.json["replayed"], said.json["anchors_verified"]) == (1, 1)
+    assert (said.json["signatures_verified"], said.json["records_anchored"]) == (1, GRADES)
+    rules = said.json["record_management_only"]
+    assert (rules["mint_refused"], rules["transfer_refused"], rules["fee_refused"]) == (True, True, True)
+    assert (rules["kinds_walked"], rules["violations"]) == (13, [])
+
+
+def test_the_home_may_be_named_by_the_environment(taken, shuiqiao):
+    _, home = taken
+    said = shuiqiao("keys", "show", "--json", SHUIQIAO_HOME=str(home))
+    assert said.code == 0
+    assert list(said.json) == ["member", "role", "suite", "signing_key", "signing_key_id", "sealing_key"]
+    assert (said.json["member"], said.json["role"]) == ("bureau", "tax_bureau")
+
+
+def test_a_passphrase_file_keeps_the_passphrase_elsewhere(shuiqiao, tmp_path):
+    secret, wrong, home = tmp_path / "secret", tmp_path / "wrong", tmp_path / "home"
+    secret.write_text("a passphrase of one's own\n")
+    wrong.write_text("another passphrase\n")
+    said = shuiqiao("init", "--home", home, "--json", SHUIQIAO_PASSPHRASE_FILE=str(secret))
+    assert (said.code, said.err) == (0, "")
+    assert not (home / "keys" / "passphrase").exists()
+    assert shuiqiao("keys", "show", "--home", home, "--json", SHUIQIAO_PASSPHRASE_FILE=str(secret)).code == 0
+    refused = shuiqiao("audit", "--home", home, "--json", SHUIQIAO_PASSPHRASE_FILE=str(wrong))
+    assert (refused.code, refused.json["error"]["code"]) == (1, "crypto.passphrase_wrong")
+    missing = shuiqiao("audit", "--home", home, "--json")
+    assert (missing.code, missing.json["error"]["code"]) == (3, "node.passphrase_missing")
+    assert "SHUIQIAO_PASSPHRASE_FILE" in missing.json["error"]["next_step"]
+
+
+def test_bad_usage_exits_2_and_no_traceback_is_shown(shuiqiao):
+    said = shuiqiao("init", "--suite", "rsa", "--home", "x")
+    assert (said.code, said.out) == (2, "")
+    assert said.err.startswith("error cli.usage_wrong: ")
+    assert "Traceback" not in said.err
+
+
+def test_a_closed_pipe_is_no_error(taken):
+    import subprocess
+
+    command = Path(sys.executable).with_name("shuiqiao")
+    line = f"{command} keys show --home {taken[1]} | true; exit ${{PIPESTATUS[0]}}"
+    done = subprocess.run(["bash", "-c", line], capture_output=True, text=True, timeout=60, check=False)
+    assert (done.returncode, done.stderr) == (0, "")

@@ -1,0 +1,134 @@
+"""The same acts for a person: plain sentences, problems named, and one shape of error."""
+
+from __future__ import annotations
+
+import sys
+
+import pytest
+
+worlds = sys.modules["consortium_world"]
+
+
+def refusal(said, code):
+    """The error that was shown, having the one shape, exit code and nothing else on standard output."""
+    assert said.code == code
+    assert list(said.json) == ["error"]
+    assert set(said.json["error"]) <= {"code", "message", "next_step"}
+    assert "Traceback" not in said.err
+    return said.json["error"]
+
+
+def test_init_speaks(here, tmp_path):
+    said = here("init", "--home", tmp_path / "new")
+    assert said.code == 0
+    assert f"next      shuiqiao ingest FILE... --home {tmp_path / 'new'}" in said.out
+    error = refusal(here("init", "--home", tmp_path / "new", "--json"), 1)
+    assert error == {
+        "code": "node.home_exists",
+        "message": f"{tmp_path / 'new'} is a home already",
+        "next_step": "choose another --home",
+    }
+
+
+def test_ingest_and_audit_speak(here, home, files):
+    said = here("ingest", files["registration"], files["tax_credit_grade"], "--home", home)
+    assert (said.code, "records_ingested     4" in said.out) == (0, True)
+    said = here("audit", "--home", home)
+    assert said.code == 0
+    assert "no problem found 未发现问题" in said.out
+    assert "anchors verified        2 (4 records)" in said.out
+
+
+def test_an_audit_with_a_problem_exits_1_and_names_it(here, home, files):
+    here("ingest", files["registration"], "--home", home, "--json")
+    (victim,) = (home / "vault" / "batches").glob("*.parquet")
+    data = bytearray(victim.read_bytes())
+    data[len(data) // 2] ^= 1
+    victim.write_bytes(bytes(data))
+    said = here("audit", "--home", home, "--json")
+    assert said.code == 1
+    assert any(victim.name in problem for problem in said.json["problems"])
+    said = here("audit", "--home", home)
+    assert said.code == 1
+    assert f"PROBLEM 问题            vault.file_damaged at {victim.name}" in said.out
+
+
+def test_an_audit_of_a_damaged_ledger_exits_1_and_names_the_place(here, home, files):
+    here("ingest", files["registration"], files["tax_credit_grade"], "--home", home, "--json")
+    (segment,) = (home / "ledger" / "segments").iterdir()
+    good = segment.read_bytes()
+    shown = []
+    for offset in (10, 300, len(good) - 40):
+        segment.write_bytes(good[:offset] + bytes([good[offset] ^ 1]) + good[offset + 1 :])
+        said = here("audit", "--home", home, "--json")
+        assert said.code == 1
+        shown.append(said.json["error"]["message"] if "error" in said.json else " ".join(said.json["problems"]))
+    assert [segment.name in text for text in shown] == [True, True, True]
+    segment.write_bytes(good)
+    assert here("audit", "--home", home, "--json").code == 0
+
+
+@pytest.mark.parametrize("command", [("audit",), ("ingest", "x.csv"), ("keys", "show")])
+def test_what_is_no_home_is_unavailable(here, tmp_path, command):
+    error = refusal(here(*command, "--home", tmp_path / "absent", "--json"), 3)
+    assert error["code"] == "node.home_missing"
+    assert error["next_step"] == f"shuiqiao init --home {tmp_path / 'absent'}"
+
+
+def test_an_error_for_a_person_goes_to_standard_error(here, tmp_path):
+    said = here("audit", "--home", tmp_path)
+    assert (said.code, said.out) == (3, "")
+    assert f"error node.home_missing: {tmp_path} is not a home" in said.err
+    assert f"  next: shuiqiao init --home {tmp_path}" in said.err
+
+
+def test_a_home_in_use_is_unavailable(here, home):
+    from shuiqiao.node.institution import Institution
+    from shuiqiao.node.settings import Home
+
+    with Institution.open(Home(home)):
+        assert refusal(here("audit", "--home", home, "--json"), 3)["code"] == "ledger.locked"
+    assert here("audit", "--home", home, "--json").code == 0
+
+
+def test_a_file_where_a_folder_belongs_is_unavailable(here, tmp_path):
+    (tmp_path / "file").write_text("")
+    error = refusal(here("init", "--home", tmp_path / "file", "--json"), 3)
+    assert error["code"] == "node.home_unwritable"
+
+
+@pytest.mark.parametrize(
+    "arguments",
+    [
+        ("nothing",),
+        ("audit",),
+        ("audit", "--hom", "x"),
+        ("ingest", "--home", "x"),
+        ("init", "--home", "x", "--suite", "rsa"),
+        ("init", "--home", "x", "surplus"),
+        ("verify",),
+        ("demo", "--taxpayers", "29"),
+        ("demo", "--seed", "-1"),
+        ("bench", "anchor", "--records", "many"),
+        ("keys", "forge"),
+    ],
+)
+def test_bad_usage_exits_2_in_the_one_shape(here, arguments):
+    error = refusal(here(*arguments, "--json"), 2)
+    assert error["code"] == "cli.usage_wrong"
+    assert error["message"]
+
+
+@pytest.mark.parametrize("arguments", [(), ("bench",), ("keys",)])
+def test_without_a_command_the_help_is_shown(here, arguments):
+    said = here(*arguments)
+    assert (said.code, said.out) == (2, "")
+    assert said.err.startswith("Usage: shuiqiao")
+
+
+def test_help_and_version_exit_0(here):
+    assert here("--version").out.startswith("shuiqiao ")
+    for arguments in (("--help",), ("ingest", "--help"), ("bench", "anchor", "--help")):
+        said = here(*arguments)
+        assert said.code == 0
+        assert "Usage: shuiqiao" in said.out
