@@ -143,14 +143,16 @@ class StateMachine:
         the transaction with no proven keys.
         """
         try:
-            keys = self._required_keys(tx, state)
+            keys = self._required_keys(tx, self.kinds.get(tx.kind, tx.version), state)
         except ShuiqiaoError:
             raise
         except Exception as error:
             raise _contract_failed(tx, error) from error
         return tuple(
-            (key, signature_message(tx, signature), signature.signature)
-            for key, signature in zip(keys, tx.signatures, strict=True)
+            [
+                (key, signature_message(tx, signature), signature.signature)
+                for key, signature in zip(keys, tx.signatures, strict=True)
+            ]
         )
 
     def execute_block(
@@ -191,7 +193,7 @@ class StateMachine:
             require_timely(tx, kind, time_ms=ctx.time_ms)
             _require_new(tx, is_new=is_new)
             _require_open_gates(tx, kind, overlay)
-            self._require_signatures(candidate, overlay)
+            self._require_signatures(candidate, kind, overlay)
             kind.check(tx, overlay, ctx)
             overlay.open_room(kind.room)
             events = tuple(kind.apply(tx, overlay, ctx))
@@ -207,9 +209,8 @@ class StateMachine:
             return Outcome(transaction=tx, refusal=_contract_failed(tx, error), fault=error)
         return Outcome(transaction=tx, events=events)
 
-    def _required_keys(self, tx: Transaction, state: StateView) -> tuple[bytes, ...]:
+    def _required_keys(self, tx: Transaction, kind: Kind, state: StateView) -> tuple[bytes, ...]:
         """Return the keys that must sign, in order of kid, after matching them to the kids present [LEDGER-SIGN-1]."""
-        kind = self.kinds.get(tx.kind, tx.version)
         author_key = self._key_ring.signing_key(state, tx.author)
         signatures = tx.signatures
         if kind.signers is None and len(signatures) == 1 and signatures[0].key_id == self._key_id(author_key):
@@ -224,10 +225,10 @@ class StateMachine:
             raise _wrong_signers(tx, required=set(by_key_id), present=set(present))
         return tuple([by_key_id[key_id] for key_id in present])
 
-    def _require_signatures(self, candidate: Candidate, state: StateView) -> None:
+    def _require_signatures(self, candidate: Candidate, kind: Kind, state: StateView) -> None:
         """Require every required key's signature, verifying those that were not proven ahead [LEDGER-SIGN-2]."""
         tx = candidate.transaction
-        keys = self._required_keys(tx, state)
+        keys = self._required_keys(tx, kind, state)
         if keys == candidate.proven_keys:
             return
         claims = [

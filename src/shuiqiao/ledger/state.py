@@ -91,6 +91,7 @@ class OverlayState:
         self._base = base
         self._writes: Writes = {}
         self._pending: Writes = {}
+        self._read: dict[str, Any] = {}
         self._room = ""
         self._fault: Exception | None = None
 
@@ -104,14 +105,18 @@ class OverlayState:
         if key in self._pending or key in self._writes:
             data = self._pending[key] if key in self._pending else self._writes[key]
             return None if data is None else decode_cbor(data)
+        if key in self._read:
+            return self._read[key]
         _require_key(key)
         try:
-            return self._base.get(key)
+            # The base is of one block and does not change: gates and members are asked for by every transaction.
+            value = self._read[key] = self._base.get(key)
         except Exception as error:
             # A store that cannot be read is this machine's trouble, not the transaction's: it must never turn into
             # a refusal, or nodes would part. The machine asks for it after each transaction.
             self._fault = error
             raise
+        return value
 
     def put(self, key: str, value: Any) -> None:
         """Set a key of the open room; raises ValueError for any other key."""

@@ -324,6 +324,7 @@ def _array_head(length: int) -> bytes:
     return _head(0x80, length)
 
 
+@lru_cache(maxsize=4096)
 def _head(major: int, length: int) -> bytes:
     """Return the shortest CBOR head of a byte string or array below 2^32."""
     if length < _INLINE_LENGTH:
