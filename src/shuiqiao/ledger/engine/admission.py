@@ -191,9 +191,10 @@ class Admission:
         except ShuiqiaoError:
             # A transaction that waits before it may give it its signers: the block asks again.
             return
-        submission.keys = tuple(claim[0] for claim in claims)
+        submission.keys = tuple([claim[0] for claim in claims])
         submission.open_claims = len(claims)
-        self._jobs.extend((submission, claim) for claim in claims)
+        for claim in claims:
+            self._jobs.append((submission, claim))
 
     def start_checks(self) -> None:
         """Give planned signatures to the verifier while it has room."""
@@ -247,13 +248,17 @@ class Admission:
 
     def take_block(self, *, max_transactions: int, max_bytes: int) -> list[Submission]:
         """Take the transactions of the next block: those that are ready in a row, in order of arrival."""
+        queue = self._queue
         taken: list[Submission] = []
         size = 0
-        while self.is_ready() and len(taken) < max_transactions:
-            size += len(self._queue[0].raw)
-            if taken and size > max_bytes:
-                break
-            taken.append(self._queue.popleft())
+        while queue and len(taken) < max_transactions:
+            first = queue[0]
+            if not first.refused:
+                size += len(first.raw)
+                if first.open_claims or (taken and size > max_bytes):
+                    break
+                taken.append(first)
+            queue.popleft()
         return taken
 
     def fail_all(self, error: Exception) -> None:

@@ -193,12 +193,12 @@ class Index:
 
     def _put_state(self, writer: lmdb.Transaction, state: Mapping[str, bytes | None]) -> None:
         # Sorted keys touch each page once.
-        for key in sorted(state):
-            value = state[key]
+        items = [(key.encode(), value) for key, value in sorted(state.items())]
+        with writer.cursor(db=self._state) as cursor:
+            cursor.putmulti([(key, value) for key, value in items if value is not None])
+        for key, value in items:
             if value is None:
-                writer.delete(key.encode(), db=self._state)
-            else:
-                writer.put(key.encode(), value, db=self._state)
+                writer.delete(key, db=self._state)
 
     def _put_replay(self, writer: lmdb.Transaction, record: BlockRecord) -> None:
         by_hour: dict[int, list[bytes]] = {}
