@@ -5,6 +5,7 @@ from __future__ import annotations
 import linecache
 import re
 import shlex
+from contextlib import ExitStack
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -153,8 +154,7 @@ def test_snippets_marked_run_do_run(page: Path, tmp_path: Path, monkeypatch: pyt
             # With its source in the line cache a failing snippet is shown with the line that failed.
             linecache.cache[block.name] = (len(block.body), None, block.body.splitlines(keepends=True), block.name)
             exec(compile(block.body, block.name, "exec"), names)
-        assert 0 == len(names["stack"]._exit_callbacks), "a page closes what it opened"
+        assert not names.get("stack", ExitStack())._exit_callbacks, "a page closes what it opened"
     finally:
         # A snippet that failed halfway leaves institutions open, whose threads would keep the process alive.
-        if "stack" in names:
-            names["stack"].close()
+        names.get("stack", ExitStack()).close()
