@@ -34,10 +34,13 @@ class NodeSettings(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_o
     """What node.toml may hold."""
 
     member: str
-    """This institution's member id."""
+    """This institution's member id, as the genesis has it."""
     role: Role
+    """What this institution is, as the genesis has it."""
     suite: SuiteName
+    """The network's cipher suite, as the genesis has it."""
     engine: Literal["embedded"] = "embedded"
+    """How transactions are ordered: by the one writer that the genesis names."""
     verifier_processes: Annotated[int, msgspec.Meta(ge=0, le=64)] = 0
     """Worker processes that verify signatures; 0 verifies in the writer's own thread."""
     block_linger_ms: Annotated[int, msgspec.Meta(ge=0, le=1000)] = 2

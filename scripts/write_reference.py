@@ -1,0 +1,338 @@
+"""Write the reference pages that are generated from the code: errors, settings, command line, record types.
+
+``write_reference.py`` writes docs/reference/; a test holds that the committed pages are what this returns.
+"""
+
+from __future__ import annotations
+
+import ast
+import inspect
+import re
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from itertools import pairwise
+from pathlib import Path
+from typing import Any
+
+ROOT = Path(__file__).resolve().parent.parent
+SOURCE = ROOT / "src" / "shuiqiao"
+PAGES = ROOT / "docs" / "reference"
+
+ERROR_CLASSES = {
+    "InvalidInput": (
+        "what came from outside is malformed, too large or breaks a rule",
+        "输入有误:由提交方更正后重试",
+        "1, or 2 for bad usage",
+    ),
+    "Denied": (
+        "the act is well formed but not allowed to this party, now",
+        "不被允许:授权、角色、等级或上限不满足",
+        "1",
+    ),
+    "Conflict": ("the act contradicts what already happened", "冲突:与已发生的事实矛盾,例如重复提交", "1"),
+    "Unavailable": (
+        "a needed party, file or component is not there now",
+        "暂不可用:所需的一方、文件或组件当前不可用,可稍后重试",
+        "3",
+    ),
+    "IntegrityError": (
+        "evidence does not hold: somebody must investigate",
+        "完整性错误:签名、证明、摘要或存储字节不符,须调查",
+        "1",
+    ),
+}
+"""Class to its meaning in English and Chinese, and the command line's exit code."""
+
+_MAX_TEMPLATE_CHARACTERS = 220
+
+
+@dataclass(frozen=True, slots=True, kw_only=True, order=True)
+class ErrorSite:
+    """One place that raises a code. template: its message, what is filled in standing in braces."""
+
+    code: str
+    kind: str
+    file: str
+    template: str
+
+
+def main() -> None:
+    """Write every page."""
+    PAGES.mkdir(parents=True, exist_ok=True)
+    for name, text in pages().items():
+        (PAGES / name).write_text(text, encoding="utf-8")
+        print(f"docs/reference/{name}")
+
+
+def pages() -> dict[str, str]:
+    """Return file name to Markdown of every generated page."""
+    from shuiqiao.standards.publication import load_catalogue
+    from shuiqiao.standards.reference import render_reference
+
+    return {
+        "errors.md": errors_page(),
+        "settings.md": settings_page(),
+        "cli.md": command_line_page(),
+        "record-types.md": render_reference(load_catalogue()),
+    }
+
+
+def errors_page() -> str:
+    """Return the page of every error code, and of the codes by which an audit names a problem."""
+    sites = sorted(set(error_sites(ERROR_CLASSES, code=_first_argument)))
+    problems = sorted(set(error_sites({"Problem"}, code=_keyword_code)))
+    rooms = sorted({site.code.partition(".")[0] for site in sites})
+    parts = [_ERRORS_INTRODUCTION, _classes_table()]
+    for room in rooms:
+        parts.append(f"## {room}\n")
+        parts.append(_sites_table([site for site in sites if site.code.startswith(f"{room}.")]))
+    parts.append(_PROBLEMS_INTRODUCTION)
+    parts.append(_table(("code", "message"), [(f"`{site.code}`", site.template) for site in _merged(problems)]))
+    return "\n".join(parts)
+
+
+def error_sites(names: Iterable[str], *, code: Any) -> Iterator[ErrorSite]:
+    """Find every call of a class by name whose code is a literal."""
+    wanted = set(names)
+    for path in sorted(SOURCE.rglob("*.py")):
+        tree = ast.parse(path.read_text(encoding="utf-8"))
+        file = path.relative_to(SOURCE).as_posix()
+        for node in _calls(tree):
+            if node.func.id not in wanted:
+                continue
+            found, message = code(node)
+            if isinstance(found, ast.Constant) and isinstance(found.value, str):
+                for template in _templates(tree, message):
+                    yield ErrorSite(code=found.value, kind=node.func.id, file=file, template=template)
+
+
+def _calls(tree: ast.AST) -> Iterator[Any]:
+    """Iterate over the calls of something by its plain name."""
+    return (node for node in ast.walk(tree) if isinstance(node, ast.Call) and isinstance(node.func, ast.Name))
+
+
+def _templates(tree: ast.AST, message: ast.expr | None) -> Iterator[str]:
+    """Iterate over the messages of a site: its own, or those that are handed to the small function it stands in."""
+    if not isinstance(message, ast.Name):
+        yield _template(message)
+        return
+    makers = [
+        node
+        for node in ast.walk(tree)
+        if isinstance(node, ast.FunctionDef) and any(found is message for found in ast.walk(node))
+    ]
+    handed = [
+        argument
+        for maker in makers
+        for position, parameter in enumerate(maker.args.args)
+        if parameter.arg == message.id
+        for call in _calls(tree)
+        if call.func.id == maker.name
+        for argument in call.args[position : position + 1]
+    ]
+    yield from (_template(argument) for argument in handed or [message])
+
+
+def _first_argument(call: ast.Call) -> tuple[ast.expr | None, ast.expr | None]:
+    return (call.args[0] if call.args else None), (call.args[1] if len(call.args) > 1 else None)
+
+
+def _keyword_code(call: ast.Call) -> tuple[ast.expr | None, ast.expr | None]:
+    keywords = {keyword.arg: keyword.value for keyword in call.keywords}
+    return keywords.get("code"), keywords.get("message")
+
+
+def _template(message: ast.expr | None) -> str:
+    """Return the message as it stands in the code, with each value it fills in as {name}."""
+    if isinstance(message, ast.Constant) and isinstance(message.value, str):
+        text = message.value
+    elif isinstance(message, ast.JoinedStr):
+        text = "".join(_piece(value) for value in message.values)
+    else:
+        text = "(made where it is found)"
+    return text if len(text) <= _MAX_TEMPLATE_CHARACTERS else text[:_MAX_TEMPLATE_CHARACTERS] + " ..."
+
+
+def _piece(value: ast.expr) -> str:
+    if isinstance(value, ast.Constant):
+        return str(value.value)
+    inner = value.value if isinstance(value, ast.FormattedValue) else value
+    names = [node.attr if isinstance(node, ast.Attribute) else node.id for node in ast.walk(inner) if _is_named(node)]
+    return f"{{{names[0] if names else '...'}}}"
+
+
+def _is_named(node: ast.AST) -> bool:
+    return isinstance(node, ast.Attribute | ast.Name) and getattr(node, "id", "") not in {
+        "str",
+        "len",
+        "sorted",
+        "repr",
+    }
+
+
+def _classes_table() -> str:
+    rows = [(f"`{name}`", english, chinese, exits) for name, (english, chinese, exits) in ERROR_CLASSES.items()]
+    return _table(("class", "meaning", "含义", "exit code"), rows)
+
+
+def _sites_table(sites: Sequence[ErrorSite]) -> str:
+    rows = [(f"`{site.code}`", site.kind, site.template, f"`{site.file}`") for site in _merged(sites)]
+    return _table(("code", "class", "message", "raised in"), rows)
+
+
+def _merged(sites: Sequence[ErrorSite]) -> list[ErrorSite]:
+    """Return one site a code and class: its messages one after another, its files likewise."""
+    merged: dict[tuple[str, str], list[ErrorSite]] = {}
+    for site in sites:
+        merged.setdefault((site.code, site.kind), []).append(site)
+    return [
+        ErrorSite(
+            code=code,
+            kind=kind,
+            file="`, `".join(dict.fromkeys(site.file for site in group)),
+            template=" · ".join(dict.fromkeys(site.template for site in group)),
+        )
+        for (code, kind), group in merged.items()
+    ]
+
+
+def settings_page() -> str:
+    """Return the page of node.toml and the environment, from node/settings.py."""
+    tree = ast.parse((SOURCE / "node" / "settings.py").read_text(encoding="utf-8"))
+    (settings,) = [node for node in tree.body if isinstance(node, ast.ClassDef) and node.name == "NodeSettings"]
+    words = dict(_documented(settings.body))
+    rows = [(f"`{name}`", kind, default, words.get(name, "")) for name, kind, default in _fields()]
+    variables = [(f"`{value}`", words) for name, words, value in _constants(tree.body) if name.endswith("_VARIABLE")]
+    return "\n".join(
+        (
+            _SETTINGS_INTRODUCTION,
+            _table(("setting", "type", "default", "meaning"), rows),
+            "## Environment 环境变量\n",
+            _table(("variable", "meaning"), sorted(variables)),
+        )
+    )
+
+
+def _fields() -> Iterator[tuple[str, str, str]]:
+    import msgspec
+
+    from shuiqiao.node.settings import NodeSettings
+
+    for field in msgspec.inspect.type_info(NodeSettings).fields:  # type: ignore[union-attr]
+        default = "needed" if field.required else f"`{field.default}`"
+        yield field.encode_name, _type_words(field.type), default
+
+
+def _type_words(kind: Any) -> str:
+    name = type(kind).__name__
+    if name == "EnumType":
+        return " or ".join(f"`{member.value}`" for member in kind.cls)
+    if name == "LiteralType":
+        return " or ".join(f"`{value}`" for value in kind.values)
+    if name == "IntType":
+        return f"whole number, {kind.ge} to {kind.le}"
+    return {"StrType": "text"}[name]
+
+
+def _documented(body: Sequence[ast.stmt]) -> Iterator[tuple[str, str]]:
+    """Iterate over (name, docstring) of the assignments that have one after them."""
+    for statement, after in pairwise(body):
+        target = statement.target if isinstance(statement, ast.AnnAssign) else None
+        if isinstance(statement, ast.Assign):
+            target = statement.targets[0]
+        if isinstance(target, ast.Name) and isinstance(after, ast.Expr) and isinstance(after.value, ast.Constant):
+            yield target.id, inspect.cleandoc(str(after.value.value)).replace("\n", " ")
+
+
+def _constants(body: Sequence[ast.stmt]) -> Iterator[tuple[str, str, str]]:
+    words = dict(_documented(body))
+    for statement in body:
+        if isinstance(statement, ast.Assign) and isinstance(statement.value, ast.Constant):
+            (target,) = statement.targets
+            if isinstance(target, ast.Name) and target.id in words:
+                yield target.id, words[target.id], str(statement.value.value)
+
+
+def command_line_page() -> str:
+    """Return the page of every command with its arguments and options, from the command's own help."""
+    import typer.main
+
+    from shuiqiao.cli.main import app
+
+    root: Any = typer.main.get_command(app)
+    return "\n".join((_CLI_INTRODUCTION, *_commands(root.commands, path=("shuiqiao",))))
+
+
+def _commands(commands: Mapping[str, Any], *, path: tuple[str, ...]) -> Iterator[str]:
+    for name, command in commands.items():
+        inner = getattr(command, "commands", None)
+        if inner:
+            yield from _commands(inner, path=(*path, name))
+        else:
+            yield _command(command, path=(*path, name))
+
+
+def _command(command: Any, *, path: tuple[str, ...]) -> str:
+    context = command.make_context(" ".join(path), [], resilient_parsing=True)
+    rows = [
+        (f"`{declared}`", _escaped(words))
+        for declared, words in (parameter.get_help_record(context) for parameter in command.params)
+    ]
+    return f"## {' '.join(path)}\n\n{inspect.cleandoc(command.help or '')}\n\n" + _table(("argument", "meaning"), rows)
+
+
+def _escaped(text: str) -> str:
+    """Return help text whose brackets and angles are not taken for Markdown."""
+    return re.sub(r"([<>\[\]])", r"\\\1", text)
+
+
+def _table(header: Sequence[str], rows: Iterable[Sequence[str]]) -> str:
+    lines = [tuple(header), tuple("---" for _ in header), *map(tuple, rows)]
+    cells = ([cell.replace("\\|", "|").replace("|", "\\|").replace("\n", " ") for cell in line] for line in lines)
+    return "".join(f"| {' | '.join(line)} |\n" for line in cells)
+
+
+_GENERATED = "Generated by `make docs`; do not edit by hand."
+
+_ERRORS_INTRODUCTION = f"""# Errors 错误码
+
+{_GENERATED}
+
+Every error has one shape everywhere: a stable `code`, a `message` that names the thing and, where two values disagree,
+both of them, and often a `next_step`. The part of the code before the dot is the room whose rule it is. Codes do not
+change; messages may. In a message, `{{name}}` stands for a value that is filled in.
+"""
+
+_PROBLEMS_INTRODUCTION = """## Problems that an audit names 审计问题
+
+They are told in a report and not raised, so that one does not hide the next. 审计以报告列出问题,不中断。
+"""
+
+_SETTINGS_INTRODUCTION = f"""# Settings 设置
+
+{_GENERATED}
+
+A home's `node.toml` holds the settings below; a setting that is unknown is refused, so that a misspelt one is not
+ignored in silence. 未知设置将被拒绝。
+
+## node.toml
+"""
+
+_CLI_INTRODUCTION = f"""# Command line 命令行
+
+{_GENERATED}
+
+Every command takes `--json`: one JSON object on standard output, progress and warnings on standard error; an error is
+then `{{"error": {{"code", "message", "next_step"}}}}` with a code of [the list](errors.md).
+
+| exit code | meaning | 含义 |
+| --- | --- | --- |
+| 0 | done | 完成 |
+| 1 | refused, or a check failed | 被拒绝或检查未通过 |
+| 2 | bad usage | 用法错误 |
+| 3 | something needed is unavailable | 所需资源暂不可用 |
+"""
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,61 @@
+"""The committed reference pages are what the code says: run ``make docs`` after changing an error, setting or option."""
+
+from __future__ import annotations
+
+import importlib.util
+import re
+import sys
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).resolve().parents[3]
+
+
+@pytest.fixture(scope="module")
+def script():
+    spec = importlib.util.spec_from_file_location("write_reference", ROOT / "scripts" / "write_reference.py")
+    module = importlib.util.module_from_spec(spec)
+    sys.modules["write_reference"] = module
+    spec.loader.exec_module(module)
+    return module
+
+
+@pytest.mark.parametrize("name", ["errors.md", "settings.md", "cli.md", "record-types.md"])
+def test_the_committed_page_is_what_is_generated(script, name):
+    committed = (ROOT / "docs" / "reference" / name).read_text(encoding="utf-8")
+    assert committed == script.pages()[name]
+
+
+def test_every_error_class_has_its_meaning_in_both_languages(script):
+    page = script.errors_page()
+    for name, (english, chinese, _) in script.ERROR_CLASSES.items():
+        assert f"| `{name}` | {english} | {chinese} |" in page
+        assert re.search(r"[\u4e00-\u9fff]", chinese)
+
+
+def test_a_message_shows_what_is_filled_in(script):
+    page = script.errors_page()
+    row = next(line for line in page.splitlines() if "`node.home_missing`" in line)
+    assert (
+        row
+        == "| `node.home_missing` | Unavailable | {folder} is not a home: it has no node.toml | `node/settings.py` |"
+    )
+
+
+def test_messages_that_are_handed_to_a_maker_are_found(script):
+    row = next(line for line in script.errors_page().splitlines() if "`members.genesis_invalid`" in line)
+    assert "two members share one {what}" in row
+    assert "a network has 1 to {MAX_MEMBERS} members" in row
+
+
+def test_every_command_option_and_setting_has_words(script):
+    for page in (script.command_line_page(), script.settings_page()):
+        rows = [line.split(" | ") for line in page.splitlines() if line.startswith("| `")]
+        assert len(rows) > 5
+        assert [row for row in rows if not row[-1].strip(" |")] == []
+
+
+def test_every_command_is_there(script):
+    commands = re.findall(r"^## shuiqiao (.+)$", script.command_line_page(), flags=re.MULTILINE)
+    assert {"demo", "init", "ingest", "verify", "audit", "doctor", "keys show", "bench anchor"} <= set(commands)
