@@ -328,12 +328,12 @@ class _ReplayLedger:
 
     def record(self, tx: Transaction) -> None:
         """Extend the chain of the hour in which the transaction expires [LEDGER-REPLAY-3]."""
-        hour = tx.valid_until_ms // MS_PER_HOUR
+        author, identifier, hour = tx.author, tx.id, tx.valid_until_ms // MS_PER_HOUR
         chain = self._chains.get(hour) or self._overlay.get(replay_key(hour)) or bytes(32)
-        author = tx.author.encode()
-        self._chains[hour] = self._digest(chain + bytes((len(author),)) + author + tx.id)
-        self._taken.add((tx.author, tx.id))
-        self.records.append(ReplayRecord(author=tx.author, id=tx.id, expiry_hour=hour))
+        name = author.encode()
+        self._chains[hour] = self._digest(b"%b%c%b%b" % (chain, len(name), name, identifier))
+        self._taken.add((author, identifier))
+        self.records.append(ReplayRecord(author, identifier, hour))
 
     def close(self, *, previous_time_ms: int) -> None:
         """Write the chains, and drop those whose hour has passed since the previous block [LEDGER-REPLAY-4]."""
