@@ -41,13 +41,13 @@ def geneses(draw):
     )
 
 
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=40, deadline=None)
 @given(geneses())
 def test_a_genesis_goes_there_and_back(genesis):
     assert decode_genesis(encode_genesis(genesis)) == genesis
 
 
-@settings(max_examples=150, deadline=None)
+@settings(max_examples=80, deadline=None)
 @given(geneses(), st.data())
 def test_a_changed_byte_is_refused_or_makes_another_network(genesis, data):
     encoded = encode_genesis(genesis)
@@ -57,7 +57,7 @@ def test_a_changed_byte_is_refused_or_makes_another_network(genesis, data):
     assert outcome(bytes(changed)) != network_id(encoded)
 
 
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=40, deadline=None)
 @given(st.binary(max_size=200))
 def test_any_bytes_are_refused_with_a_code(data):
     assert isinstance(outcome(data), str)

@@ -21,21 +21,26 @@ def script():
     return module
 
 
+@pytest.fixture(scope="module")
+def generated(script):
+    return script.pages()
+
+
 @pytest.mark.parametrize("name", ["errors.md", "settings.md", "cli.md", "record-types.md"])
-def test_the_committed_page_is_what_is_generated(script, name):
+def test_the_committed_page_is_what_is_generated(generated, name):
     committed = (ROOT / "docs" / "reference" / name).read_text(encoding="utf-8")
-    assert committed == script.pages()[name]
+    assert committed == generated[name]
 
 
-def test_every_error_class_has_its_meaning_in_both_languages(script):
-    page = script.errors_page()
+def test_every_error_class_has_its_meaning_in_both_languages(script, generated):
+    page = generated["errors.md"]
     for name, (english, chinese, _) in script.ERROR_CLASSES.items():
         assert f"| `{name}` | {english} | {chinese} |" in page
         assert re.search(r"[\u4e00-\u9fff]", chinese)
 
 
-def test_a_message_shows_what_is_filled_in(script):
-    page = script.errors_page()
+def test_a_message_shows_what_is_filled_in(generated):
+    page = generated["errors.md"]
     row = next(line for line in page.splitlines() if "`node.home_missing`" in line)
     assert (
         row
@@ -43,19 +48,19 @@ def test_a_message_shows_what_is_filled_in(script):
     )
 
 
-def test_messages_that_are_handed_to_a_maker_are_found(script):
-    row = next(line for line in script.errors_page().splitlines() if "`members.genesis_invalid`" in line)
+def test_messages_that_are_handed_to_a_maker_are_found(generated):
+    row = next(line for line in generated["errors.md"].splitlines() if "`members.genesis_invalid`" in line)
     assert "two members share one {what}" in row
     assert "a network has 1 to {MAX_MEMBERS} members" in row
 
 
-def test_every_command_option_and_setting_has_words(script):
-    for page in (script.command_line_page(), script.settings_page()):
+def test_every_command_option_and_setting_has_words(generated):
+    for page in (generated["cli.md"], generated["settings.md"]):
         rows = [line.split(" | ") for line in page.splitlines() if line.startswith("| `")]
         assert len(rows) > 5
         assert [row for row in rows if not row[-1].strip(" |")] == []
 
 
-def test_every_command_is_there(script):
-    commands = re.findall(r"^## shuiqiao (.+)$", script.command_line_page(), flags=re.MULTILINE)
+def test_every_command_is_there(generated):
+    commands = re.findall(r"^## shuiqiao (.+)$", generated["cli.md"], flags=re.MULTILINE)
     assert {"demo", "init", "ingest", "verify", "audit", "doctor", "keys show", "bench anchor"} <= set(commands)
