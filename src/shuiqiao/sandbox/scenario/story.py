@@ -45,8 +45,8 @@ if TYPE_CHECKING:
 
     from shuiqiao.vault.model import IngestReport
 
-CONCURRENT_APPLICANTS = 4
-"""Applicants under way at once: enough to share group commits, few enough for two cores."""
+CONCURRENT_APPLICANTS = 2
+"""Applicants under way at once: one decision computes while another waits for its commit."""
 
 PERIOD_YEARS = 5
 """Underwriting and model development may look back 60 months."""
