@@ -44,7 +44,7 @@ class SuiteChoice(StrEnum):
 Home = Annotated[Path, typer.Option("--home", envvar=HOME_VARIABLE, help="Home folder of the institution 机构主目录.")]
 Json = Annotated[bool, typer.Option("--json", help="One JSON object on standard output.")]
 Suite = Annotated[SuiteChoice, typer.Option("--suite", help="intl: Ed25519, SHA-256. gm: SM2, SM3, SM4 国密.")]
-Bounded = Annotated[int, typer.Option(min=30, max=100_000, help="How many synthetic taxpayers 模拟纳税人数.")]
+Bounded = Annotated[int, typer.Option(min=100, max=100_000, help="How many synthetic taxpayers 模拟纳税人数.")]
 
 
 def main(arguments: Sequence[str] | None = None) -> None:

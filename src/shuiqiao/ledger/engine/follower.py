@@ -68,6 +68,7 @@ class FollowerLedger:
         self._awaited: list[_Awaited] = []
         self._awaited_lock = threading.Lock()
         self._news = threading.Event()
+        self._hurry = threading.Event()
         self._is_closing = False
         writer.subscribe(self._on_news)
         self._thread = threading.Thread(target=self._run, name="ledger-follower", daemon=True)
@@ -145,6 +146,7 @@ class FollowerLedger:
                 self._awaited.append(_Awaited(raw=raw, committed=done.result(), future=future))
         if refusal is not None:
             future.set_exception(refusal)
+        self._hurry.set()
         self._news.set()
 
     def state(self) -> StateView:
@@ -189,6 +191,7 @@ class FollowerLedger:
             is_first, self._is_closing = not self._is_closing, True
         if not is_first:
             return
+        self._hurry.set()
         self._news.set()
         self._thread.join()
         self._fail_awaited(_closed())
@@ -273,9 +276,12 @@ class FollowerLedger:
         asking_at = time.monotonic() + self._settings.poll_interval_s
         while (left_s := asking_at - time.monotonic()) > 0:
             if self._news.wait(timeout=min(left_s, self._turn_s())):
+                # Blocks are cheaper by the dozen; only somebody who waits for one is worth a round of its own.
+                self._hurry.wait(timeout=self._settings.news_delay_s)
                 break
             self._replica.checkpoint_file.flush_due()
         self._replica.checkpoint_file.flush_due()
+        self._hurry.clear()
         self._news.clear()
 
     def _turn_s(self) -> float:
