@@ -70,6 +70,10 @@ class RecordSource(Protocol):
         """Return a taxpayer's live records of some types, only the groups named, with their proofs."""
         ...
 
+    def revision(self) -> int:
+        """Return a number that changes with every change of what is held."""
+        ...
+
     def count_live(self, *, uscc: Uscc, type_id: str, period_from: date, period_to: date) -> Mapping[str, int]:
         """Return the number of a taxpayer's live records of one type by month."""
         ...
@@ -238,11 +242,12 @@ class Provider:
         Raises Unavailable ``exchange.vault_moving``.
         """
         for _ in range(_READ_ATTEMPTS):
+            revision = self._vault.revision()
             before = self._inventories(message, uscc)
             disclosure = self._vault.disclose(
                 uscc=uscc, groups=message.items, period_from=message.period_from, period_to=message.period_to
             )
-            if before == self._inventories(message, uscc):
+            if revision == self._vault.revision() or before == self._inventories(message, uscc):
                 return disclosure, before
         raise Unavailable(
             "exchange.vault_moving", f"the vault changed during each of {_READ_ATTEMPTS} readings", retry_after_s=5.0

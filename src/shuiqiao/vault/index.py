@@ -15,6 +15,7 @@ from pathlib import Path
 from typing import Any
 
 import lmdb
+import msgspec
 
 from shuiqiao.base.encoding import decode_cbor, encode_cbor
 from shuiqiao.base.errors import IntegrityError, Unavailable
@@ -42,8 +43,7 @@ _TABLES = (
 )
 
 
-@dataclass(frozen=True, slots=True)
-class Entry:
+class Entry(msgspec.Struct, frozen=True, gc=False):
     """One version of a record as the index holds it."""
 
     batch: int
@@ -155,6 +155,11 @@ class IndexView:
         """Return the numbers of batches written but not known to be anchored, in order."""
         return [_NUMBER.unpack(key)[0] for key, _ in self._items("pending")]
 
+    def has_replacements(self) -> bool:
+        """Return whether anything at all was superseded, so that most vaults need not ask for each record."""
+        entries: int = self._txn.stat(db=self._tables["replaced"])["entries"]
+        return entries > 0
+
     def replacement(self, place: tuple[int, int]) -> tuple[int, int] | None:
         """Return the place that superseded one, once the ledger has said so; None for a live one."""
         found = self._get("replaced", _PLACE.pack(*place))
@@ -261,6 +266,11 @@ class RecordIndex:
         """A consistent view of the last committed state."""
         with self._env.begin() as txn:
             yield IndexView(txn, self._tables)
+
+    def revision(self) -> int:
+        """Return a number that changes with every committed change of the index."""
+        last: int = self._env.info()["last_txnid"]
+        return last
 
     def begin(self) -> IndexWriter:
         """Begin the one write transaction; the caller commits or aborts it on the same thread."""

@@ -7,9 +7,10 @@ day is in [VAULT-LIVE-2].
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from datetime import date, timedelta
+from functools import lru_cache
 from pathlib import Path
 from typing import Any
 
@@ -63,26 +64,32 @@ def live_entries(view: IndexView, record_type: RecordType, *, uscc: Uscc, period
     if keys_hold_days(record_type):
         start, stop = (day_bytes(np.array([day], dtype=np.int32)) for day in (first, last + 1))
     hidden = set(view.pending_batches())
+    replacement = view.replacement if view.has_replacements() else _nothing_replaced
     found: list[Entry] = []
     for value in view.records(taxpayer_prefix(number, uscc), start=start, stop=stop):
-        entry = _newest_live(view, value)
+        entry = _newest_live(value, replacement)
         if entry is not None and entry.batch not in hidden and first <= entry.day <= last:
             found.append(entry)
     return found
 
 
-def _newest_live(view: IndexView, value: bytes) -> Entry | None:
+def _nothing_replaced(_place: tuple[int, int]) -> tuple[int, int] | None:
+    return None
+
+
+def _newest_live(value: bytes, replacement: Callable[[tuple[int, int]], tuple[int, int] | None]) -> Entry | None:
     """Return the version that counts: the first that nothing anchored has superseded."""
     if len(value) == ENTRY.size:
         entry = Entry(*ENTRY.unpack(value))
-        return None if view.replacement((entry.batch, entry.index)) else entry
+        return None if replacement((entry.batch, entry.index)) else entry
     versions = unpack_entries(value)
-    return next((entry for entry in versions if view.replacement((entry.batch, entry.index)) is None), None)
+    return next((entry for entry in versions if replacement((entry.batch, entry.index)) is None), None)
 
 
-def month_of(entry: Entry) -> str:
-    """Return the month that a record counts in, e.g. ``2019-07``."""
-    return (_EPOCH + timedelta(days=entry.day)).isoformat()[:7]
+@lru_cache(maxsize=16_384)
+def month_of_day(day: int) -> str:
+    """Return the month of a day since 1970, e.g. ``2019-07``."""
+    return (_EPOCH + timedelta(days=day)).isoformat()[:7]
 
 
 def open_records(

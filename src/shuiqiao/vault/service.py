@@ -36,7 +36,7 @@ from shuiqiao.vault.model import (
     Progress,
     VaultSettings,
 )
-from shuiqiao.vault.opening import Period, live_entries, month_of, open_records, prove_record
+from shuiqiao.vault.opening import Period, live_entries, month_of_day, open_records, prove_record
 from shuiqiao.vault.quarantine import Report
 
 MAX_UNNAMED_FILES = 8
@@ -194,9 +194,13 @@ class Vault:
         counts: dict[str, int] = {}
         with self._index.read() as view:
             for entry in live_entries(view, self._catalogue.get(type_id), uscc=uscc, period=period):
-                month = month_of(entry)
+                month = month_of_day(entry.day)
                 counts[month] = counts.get(month, 0) + 1
         return dict(sorted(counts.items()))
+
+    def revision(self) -> int:
+        """Return a number that changes with every change of what the vault holds."""
+        return self._index.revision()
 
     def live_leaves(self, *, uscc: Uscc, type_id: str, period_from: date, period_to: date) -> list[LeafRef]:
         """Return the places of the live records of one taxpayer and type, in the order of the index."""

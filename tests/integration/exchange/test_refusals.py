@@ -287,6 +287,9 @@ def test_a_vault_that_moves_under_the_reader_is_read_again(world):
         def __getattr__(self, name):
             return getattr(world.vault, name)
 
+        def revision(self):
+            return self.readings
+
         def live_leaves(self, **scope):
             self.readings -= 1
             leaves = world.vault.live_leaves(**scope)

@@ -30,6 +30,9 @@ class Withholds:
     def disclose(self, *, uscc, groups, period_from, period_to):
         return self._honest_without_leaf(uscc, groups, period_from, period_to)
 
+    def revision(self):
+        return self._world.vault.revision()
+
     def count_live(self, **scope):
         counts = dict(self._world.vault.count_live(**scope))
         if self._lies and scope["type_id"] == ISSUED:

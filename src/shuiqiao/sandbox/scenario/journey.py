@@ -15,6 +15,7 @@ import time
 from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import date
+from queue import SimpleQueue
 from typing import TYPE_CHECKING, Any
 
 from shuiqiao.base.ids import MemberId
@@ -52,7 +53,8 @@ class Underwriting:
     items: Mapping[str, list[str]]
     period: tuple[date, date]
     as_of: date
-    engine: FeatureEngine
+    engines: SimpleQueue[FeatureEngine]
+    """One engine computes one applicant at a time; there are as many as applicants under way."""
     model: DevelopedModel
     churn: Mapping[str, ChurnCurve]
     papers: Mapping[str, tuple[PaperInvoice, ...]]
@@ -106,7 +108,7 @@ def assess(
     tables = evidence.tables
     taxpayer = owner.applicant.uscc
     card = terms.model.card_for(taxpayer)
-    features = terms.engine.compute(tables, population={taxpayer: terms.as_of})
+    features = _features(tables, taxpayer=taxpayer, terms=terms)
     row: dict[str, Any] = features.to_pylist()[0]
     (score,) = score_taxpayers(card, features=features)
     grade = _grade(tables, as_of=terms.as_of)
@@ -130,6 +132,14 @@ def assess(
         model_digest=scorecard_digest(card, digest=bank.suite.digest),
     )
     return assessment, unproven
+
+
+def _features(tables: Mapping[str, Any], *, taxpayer: str, terms: Underwriting) -> Any:
+    engine = terms.engines.get()
+    try:
+        return engine.compute(tables, population={taxpayer: terms.as_of})
+    finally:
+        terms.engines.put(engine)
 
 
 def _wish(bank: Institution, terms: Underwriting) -> Wish:

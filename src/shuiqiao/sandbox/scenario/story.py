@@ -12,10 +12,11 @@ import time
 from collections import Counter
 from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, field
 from datetime import date
 from pathlib import Path
+from queue import SimpleQueue
 from tempfile import TemporaryDirectory
 from typing import TYPE_CHECKING, TypeVar
 
@@ -112,12 +113,13 @@ def play(settings: RunSettings, *, tell: Callable[[Outcome], Found]) -> Found:
     write_durably(settings.folder / "genesis.json", genesis)
     with (
         open_consortium(settings.folder, genesis=genesis, clock=settings.clock, entropy=settings.entropy) as consortium,
-        FeatureEngine() as engine,
+        ExitStack() as stack,
     ):
-        return tell(_play(Run(settings=settings, consortium=consortium), engine))
+        engines = [stack.enter_context(FeatureEngine(threads=1)) for _ in range(CONCURRENT_APPLICANTS)]
+        return tell(_play(Run(settings=settings, consortium=consortium), engines))
 
 
-def _play(run: Run, engine: FeatureEngine) -> Outcome:
+def _play(run: Run, engines: Sequence[FeatureEngine]) -> Outcome:
     data = run.settings.data
     with run.step("ingest and anchor 入库锚定"):
         report = _ingest(run)
@@ -131,7 +133,7 @@ def _play(run: Run, engine: FeatureEngine) -> Outcome:
     with run.step("consent for model development 建模授权与取数"):
         development = _gather_loan_book(run, owners, items=items, period=period)
     with run.step("develop and validate the model 建模与验证"):
-        model = _develop(run, development, engine=engine)
+        model = _develop(run, development, engine=engines[0])
     terms = Underwriting(
         bureau=run.consortium.bureau,
         regulator=run.consortium.regulator,
@@ -139,7 +141,7 @@ def _play(run: Run, engine: FeatureEngine) -> Outcome:
         items=items,
         period=period,
         as_of=data.population.as_of,
-        engine=engine,
+        engines=_queue_of(engines),
         model=model,
         churn=data.churn,
         papers=data.papers,
@@ -274,6 +276,13 @@ def _concurrently(run: Run, name: str, act: Callable[[Item], Found], items: Sequ
             done.append(found)
             run.settings.progress(name, len(done), len(items))
     return tuple(done)
+
+
+def _queue_of(engines: Sequence[FeatureEngine]) -> SimpleQueue[FeatureEngine]:
+    queue: SimpleQueue[FeatureEngine] = SimpleQueue()
+    for engine in engines:
+        queue.put(engine)
+    return queue
 
 
 def _typical(journeys: Sequence[Journey]) -> Journey:

@@ -77,6 +77,10 @@ class _Withholding:
         )
         return replace(shorter, period_to=period_to)
 
+    def revision(self) -> int:
+        """Return the vault's own."""
+        return self._vault.revision()
+
     def count_live(self, *, uscc: Uscc, type_id: str, period_from: date, period_to: date) -> dict[str, int]:
         """Return counts that agree with what is disclosed, whatever end is asked for."""
         del period_to
