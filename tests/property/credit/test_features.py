@@ -5,9 +5,11 @@ from __future__ import annotations
 from datetime import date, timedelta
 
 import pyarrow as pa
+import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
+from shuiqiao.credit.features.engine import FeatureEngine
 from shuiqiao.credit.features.inputs import INPUTS, input_schema
 
 AS_OF = date(2026, 2, 28)
@@ -110,3 +112,20 @@ def test_shares_stay_shares(engine, world):
         assert all(0 <= value <= 1 for value in found[name] if value is not None)
     for name in ("sales_growth_6m", "sales_growth_12m", "purchase_growth_12m", "tax_growth_12m"):
         assert all(-1 <= value <= 1 for value in found[name] if value is not None)
+
+
+@pytest.fixture(scope="module")
+def partnerless():
+    with FeatureEngine(knows_partners=False) as found:
+        yield found
+
+
+@BOUNDED
+@given(world=worlds(first=-1200, last=0))
+def test_an_engine_without_partners_differs_in_nothing_where_partners_are_hidden(engine, partnerless, world):
+    hidden = {
+        name: table.drop_columns(["counterparty_id"]) if "counterparty_id" in table.column_names else table
+        for name, table in tables(world).items()
+    }
+    everything = engine.compute(hidden, population=everybody())
+    assert partnerless.compute(hidden, population=everybody()).equals(everything)

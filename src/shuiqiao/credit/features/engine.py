@@ -25,6 +25,7 @@ import numpy as np
 import pyarrow as pa
 
 from shuiqiao.base.errors import InvalidInput
+from shuiqiao.credit.features.definition import FeatureDefinition
 from shuiqiao.credit.features.definitions import FEATURES
 from shuiqiao.credit.features.facts import facts_table
 from shuiqiao.credit.features.frames import Frame
@@ -43,14 +44,21 @@ FACTS: Mapping[str, tuple[str, Need]] = {
 
 _MAX_FACT_FEN = 9 * 10**18
 
+PARTNER_GROUP = "counterparty"
+"""The disclosure group that names who an invoice was issued to or received from."""
+
 _SMALL_CALL_RECORDS = 50_000
 """Up to so many records the plan is not optimised: measured break-even on two cores."""
 
 
 class FeatureEngine:
-    """Computes every feature of the catalogue for one taxpayer or for many."""
+    """Computes every feature of the catalogue for one taxpayer or for many.
 
-    def __init__(self, *, threads: int = 2) -> None:
+    knows_partners: False for consents that keep counterparties hidden; what is counted over them is then null whatever
+    the tables hold, and a call costs less.
+    """
+
+    def __init__(self, *, threads: int = 2, knows_partners: bool = True) -> None:
         self._lock = threading.Lock()
         self._connection = duckdb.connect(
             ":memory:", config={"threads": threads, "autoinstall_known_extensions": False}
@@ -61,7 +69,7 @@ class FeatureEngine:
             self._connection.execute(f"CREATE TABLE {record_type} ({declared})")
         self._unoptimised = self._connection.cursor()
         self._unoptimised.execute("PRAGMA disable_optimizer")
-        facts_sql, features_sql = compiled_statements()
+        facts_sql, features_sql = compiled_statements(knows_partners=knows_partners)
         self._connection.execute(f"CREATE TABLE facts AS {facts_sql}")
         for connection in (self._connection, self._unoptimised):
             connection.execute(f"PREPARE facts AS INSERT INTO facts {facts_sql}")
@@ -123,16 +131,25 @@ class FeatureEngine:
 
 
 @cache
-def compiled_statements() -> tuple[str, str]:
+def compiled_statements(*, knows_partners: bool) -> tuple[str, str]:
     """Return the DuckDB statements of facts and of features; compiling takes seconds, so it is done once a process."""
-    wide = facts_table()
+    wide = facts_table(knows_partners=knows_partners)
     facts: Frame = ibis.table(wide.schema(), name="facts")
-    columns = {feature.name: feature.expression.cast("float64") for feature in FEATURES}
+    columns = {
+        feature.name: feature.expression.cast("float64")
+        if knows_partners or not _is_over_partners(feature)
+        else ibis.null("float64")
+        for feature in FEATURES
+    }
     amounts = {
         column: facts[fact].clip(-_MAX_FACT_FEN, _MAX_FACT_FEN).cast("int64") for column, (fact, _) in FACTS.items()
     }
     features = facts.select("uscc", "as_of", **columns, **amounts).order_by("uscc")
     return str(ibis.to_sql(wide, dialect="duckdb")), str(ibis.to_sql(features, dialect="duckdb"))
+
+
+def _is_over_partners(feature: FeatureDefinition) -> bool:
+    return any(need.group == PARTNER_GROUP for need in feature.needs)
 
 
 def _population_table(population: Mapping[str, date]) -> pa.Table:

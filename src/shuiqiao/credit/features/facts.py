@@ -26,11 +26,14 @@ _STAY_NULL = (
 """Endings of facts that have no value where there is no record; every other missing total is a true zero."""
 
 
-def facts_table() -> Frame:
-    """Return one row per taxpayer of the population with every fact, columns uscc, as_of and the facts."""
+def facts_table(*, knows_partners: bool) -> Frame:
+    """Return one row per taxpayer of the population with every fact, columns uscc, as_of and the facts.
+
+    knows_partners: False leaves out the facts over counterparties.
+    """
     parts = (
-        invoice_facts("invoice_issued", prefix="sales"),
-        invoice_facts("invoice_received", prefix="purchase"),
+        invoice_facts("invoice_issued", prefix="sales", knows_partners=knows_partners),
+        invoice_facts("invoice_received", prefix="purchase", knows_partners=knows_partners),
         self_trading_facts(),
         filing_facts(),
         payment_facts(),

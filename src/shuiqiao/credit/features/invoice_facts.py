@@ -32,10 +32,15 @@ _WINDOWS: Mapping[str, tuple[int, int]] = {
 }
 
 
-def invoice_facts(record_type: str, *, prefix: str) -> Frame:
-    """Return one row per taxpayer with the totals of one invoice direction, columns ``<prefix>_<fact>``."""
+def invoice_facts(record_type: str, *, prefix: str, knows_partners: bool) -> Frame:
+    """Return one row per taxpayer with the totals of one invoice direction, columns ``<prefix>_<fact>``.
+
+    knows_partners: False leaves out what is counted over counterparties, about half of the work.
+    """
     invoices = _invoices(record_type)
-    parts = (_totals(_monthly(invoices)), _gaps(invoices), _partners(invoices))
+    parts: tuple[Frame, ...] = (_totals(_monthly(invoices)), _gaps(invoices))
+    if knows_partners:
+        parts = (*parts, _partners(invoices))
     joined = join_all(parts[0], parts[1:])
     return joined.rename({f"{prefix}_{name}": name for name in joined.columns if name != "uscc"})
 

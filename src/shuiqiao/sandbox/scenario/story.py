@@ -115,7 +115,9 @@ def play(settings: RunSettings, *, tell: Callable[[Outcome], Found]) -> Found:
         open_consortium(settings.folder, genesis=genesis, clock=settings.clock, entropy=settings.entropy) as consortium,
         ExitStack() as stack,
     ):
-        engines = [stack.enter_context(FeatureEngine(threads=1)) for _ in range(CONCURRENT_APPLICANTS)]
+        engines = [
+            stack.enter_context(FeatureEngine(threads=1, knows_partners=False)) for _ in range(CONCURRENT_APPLICANTS)
+        ]
         return tell(_play(Run(settings=settings, consortium=consortium), engines))
 
 
