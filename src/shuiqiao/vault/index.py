@@ -19,6 +19,7 @@ import msgspec
 
 from shuiqiao.base.encoding import decode_cbor, encode_cbor
 from shuiqiao.base.errors import IntegrityError, Unavailable
+from shuiqiao.vault.memory import ReadingMemory
 
 MAP_BYTES = 1 << 38
 """Address space set aside for the index (sparse): room for two thousand million records."""
@@ -85,9 +86,16 @@ def unpack_entries(value: bytes) -> list[Entry]:
 class IndexView:
     """What can be asked within one transaction."""
 
-    def __init__(self, txn: Any, tables: Mapping[str, Any]) -> None:
+    def __init__(self, txn: Any, tables: Mapping[str, Any], *, memory: ReadingMemory[Entry] | None = None) -> None:
         self._txn = txn
         self._tables = tables
+        self.memory = memory
+        """What was read of committed revisions; None while a transaction writes."""
+
+    def revision(self) -> int:
+        """Return the number of the committed change that this view shows."""
+        number: int = self._txn.id()
+        return number
 
     def _get(self, table: str, key: bytes) -> bytes | None:
         found: bytes | None = self._txn.get(key, db=self._tables[table])
@@ -260,12 +268,13 @@ class RecordIndex:
                 self._tables = {name: self._env.open_db(name.encode(), txn=txn) for name in _TABLES}
         except lmdb.Error as error:
             raise Unavailable("vault.index_unreadable", f"{folder.name} cannot be opened: {error}") from error
+        self._memory: ReadingMemory[Entry] = ReadingMemory()
 
     @contextmanager
     def read(self) -> Generator[IndexView]:
         """A consistent view of the last committed state."""
         with self._env.begin() as txn:
-            yield IndexView(txn, self._tables)
+            yield IndexView(txn, self._tables, memory=self._memory)
 
     def revision(self) -> int:
         """Return a number that changes with every committed change of the index."""

@@ -54,23 +54,32 @@ class Period:
         return (self.last - _EPOCH).days
 
 
-def live_entries(view: IndexView, record_type: RecordType, *, uscc: Uscc, period: Period) -> list[Entry]:
+def live_entries(view: IndexView, record_type: RecordType, *, uscc: Uscc, period: Period) -> Sequence[Entry]:
     """Return the live records of one taxpayer and type in a period, in index order."""
     number = view.type_number(record_type.id)
     if number is None:
-        return []
+        return ()
+    key = (view.revision(), number, uscc, period)
+    known = None if view.memory is None else view.memory.get(key)
+    if known is not None:
+        return known
+    found = tuple(_read_live(view, record_type, number, uscc=uscc, period=period))
+    if view.memory is not None:
+        view.memory.put(key, found)
+    return found
+
+
+def _read_live(view: IndexView, record_type: RecordType, number: int, *, uscc: Uscc, period: Period) -> Iterator[Entry]:
     first, last = (-(1 << 31) if record_type.standing else period.first_day), period.last_day
     start, stop = b"", None
     if keys_hold_days(record_type):
         start, stop = (day_bytes(np.array([day], dtype=np.int32)) for day in (first, last + 1))
     hidden = set(view.pending_batches())
     replacement = view.replacement if view.has_replacements() else _nothing_replaced
-    found: list[Entry] = []
     for value in view.records(taxpayer_prefix(number, uscc), start=start, stop=stop):
         entry = _newest_live(value, replacement)
         if entry is not None and entry.batch not in hidden and first <= entry.day <= last:
-            found.append(entry)
-    return found
+            yield entry
 
 
 def _nothing_replaced(_place: tuple[int, int]) -> tuple[int, int] | None:
