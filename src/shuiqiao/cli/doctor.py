@@ -112,7 +112,7 @@ def _opened(folder: Path) -> str:
         says = f"height {height}, log size {institution.engine.checkpoint().size}"
         if institution.settings.role is Role.TAX_BUREAU:
             finished = institution.vault.recover(institution.outbox)
-            says += f", vault sound, {finished} unfinished batches anchored now" if finished else ", vault sound"
+            says += f", vault opens, {finished} unfinished batches anchored now" if finished else ", vault opens"
         return says
 
 

@@ -149,7 +149,7 @@ class DecisionRow:
     grade: str
     industry: str
     defaulted: bool | None
-    """Ground truth for the report only; no party of the run sees it before the decision."""
+    """The outcome in the lead bank's loan book. The card that scored this applicant was trained without it."""
     milliseconds: float
 
 
