@@ -19,9 +19,10 @@ fi
 
 [ -x .venv/bin/python ] || "$uv" venv -q --python "$("$python" -c 'import sys; print(sys.executable)')" .venv
 echo "Installing the $what packages into .venv/ (the first time takes a minute) ..." >&2
-"$uv" pip install -q --compile-bytecode --python .venv/bin/python --require-hashes -r "locks/$what.txt"
+"$uv" pip install -q --python .venv/bin/python --require-hashes -r "locks/$what.txt"
 "$uv" pip install -q --python .venv/bin/python --no-deps --no-build-isolation -e .
-.venv/bin/python -m compileall -q src
+# What runs is compiled once here; the tests inside packages would cost disk for nothing.
+.venv/bin/python -m compileall -q -x '/tests?/' .venv/lib src >/dev/null || true
 if [ "$what" = dev ]; then
     scripts/setup_system.sh
     touch .venv/.base
