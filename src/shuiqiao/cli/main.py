@@ -19,6 +19,7 @@ from shuiqiao.base.errors import InvalidInput, ShuiqiaoError, Unavailable
 from shuiqiao.cli.output import EXIT_REFUSED, EXIT_USAGE, print_json, progress_on_stderr, say, show_error
 
 HOME_VARIABLE = "SHUIQIAO_HOME"
+"""As in ``node.settings``, which the help text must not wait for; a test holds the two together."""
 
 app = typer.Typer(
     name="shuiqiao",

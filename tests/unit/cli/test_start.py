@@ -1,0 +1,10 @@
+"""What the command line knows before it loads a node."""
+
+from __future__ import annotations
+
+from shuiqiao.cli import main
+from shuiqiao.node import settings
+
+
+def test_the_home_variable_is_the_one_of_the_settings():
+    assert main.HOME_VARIABLE == settings.HOME_VARIABLE
