@@ -14,53 +14,29 @@ transaction is timely and allowed, is decided by ``machine``; signatures are che
 
 from __future__ import annotations
 
-import re
-from collections.abc import Collection, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import lru_cache
-from typing import Annotated, Any
+from typing import TYPE_CHECKING
 
 import cbor2
 import msgspec
-from msgspec import Meta
 
 from shuiqiao.base.encoding import REFUSED_TAGS, encode_cbor
 from shuiqiao.base.errors import InvalidInput
-from shuiqiao.base.ids import ID_BYTES, MemberId
 from shuiqiao.crypto.model import KEY_ID_BYTES, CipherSuite, SigningKey
-from shuiqiao.ledger.kinds import KindTable, cbor_key_rank
+from shuiqiao.ledger.kinds import KindTable
 from shuiqiao.ledger.model import MAX_SIGNATURES, MAX_TRANSACTION_BYTES, Signature, Transaction
+from shuiqiao.ledger.payload import MAX_NESTING, decode_payload, malformed
+
+if TYPE_CHECKING:
+    from shuiqiao.base.ids import MemberId
 
 SIGNATURE_BYTES = 64
-NETWORK_BYTES = 32
-MAX_NESTING = 16
-"""Deepest nesting of a payload, in containers: no body of the field needs more than four."""
-
-MAX_TIME_MS = 2**53 - 1
-"""Largest moment, in ms: what every JSON reader can hold exactly."""
-
 _ENVELOPE_HEAD = b"\xd8\x62\x84\x40\xa0"
 _SIG_STRUCTURE_HEAD = b"\x85\x69Signature\x40"
-_SCALARS = frozenset({int, str, bytes, bool, type(None)})
 _INLINE_LENGTH = 24
 _MIN_TWO_BYTE_LENGTH = 256
-
-
-class _Payload(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
-    """The payload's fields in the order of deterministic CBOR; the author is judged by ``_is_member_id``."""
-
-    id: Annotated[bytes, Meta(min_length=ID_BYTES, max_length=ID_BYTES)]
-    body: Any
-    """A map, as ``_decode_payload`` has seen; what is in it is judged by its kind."""
-    kind: str
-    author: str
-    network: Annotated[bytes, Meta(min_length=NETWORK_BYTES, max_length=NETWORK_BYTES)]
-    version: int
-    valid_until: Annotated[int, Meta(ge=0, le=MAX_TIME_MS)]
-
-
-_PAYLOAD_KEYS = _Payload.__struct_fields__
-_MEMBER_ID = re.compile(r"[a-z][a-z0-9-]{1,31}")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -106,7 +82,7 @@ def assemble_transaction(payload: bytes, *, signatures: Sequence[Signature]) -> 
     """
     ordered = sorted(signatures, key=lambda signature: signature.key_id)
     if not 1 <= len({signature.key_id for signature in ordered}) == len(ordered) <= MAX_SIGNATURES:
-        raise _malformed(f"{len(ordered)} signatures where 1 to {MAX_SIGNATURES} different signers are allowed")
+        raise malformed(f"{len(ordered)} signatures where 1 to {MAX_SIGNATURES} different signers are allowed")
     parts = [_ENVELOPE_HEAD, _bytes_head(len(payload)), payload, _array_head(len(ordered))]
     for signature in ordered:
         protected = _bytes_head(len(signature.protected)) + signature.protected
@@ -137,7 +113,7 @@ def decode_transaction(raw: bytes, *, kinds: KindTable, network: bytes, suite: C
     _require_size(raw)
     payload_bytes, position = _split_payload(raw)
     signatures = _split_signatures(raw, position=position, algorithm=suite.cose_algorithm)
-    payload = _decode_payload(payload_bytes)
+    payload = decode_payload(payload_bytes)
     if payload.network != network:
         raise InvalidInput(
             "ledger.tx_foreign_network",
@@ -152,7 +128,7 @@ def decode_transaction(raw: bytes, *, kinds: KindTable, network: bytes, suite: C
         kind=kind.name,
         version=kind.version,
         id=payload.id,
-        author=MemberId(payload.author),
+        author=payload.author,
         valid_until_ms=payload.valid_until,
         body=kinds.decode_body(kind, payload.body),
         signatures=signatures,
@@ -181,11 +157,11 @@ def _require_size(raw: bytes) -> None:
 def _split_payload(raw: bytes) -> tuple[bytes, int]:
     """Return the payload bytes and the position after them."""
     if not raw.startswith(_ENVELOPE_HEAD):
-        raise _malformed("it is not a COSE_Sign message with tag 98 and empty body headers")
+        raise malformed("it is not a COSE_Sign message with tag 98 and empty body headers")
     start, length = _read_head(raw, len(_ENVELOPE_HEAD), major=0x40)
     end = start + length
     if end >= len(raw):
-        raise _malformed("it ends inside its payload")
+        raise malformed("it ends inside its payload")
     return raw[start:end], end
 
 
@@ -205,7 +181,7 @@ def _split_signatures(raw: bytes, *, position: int, algorithm: int) -> tuple[Sig
             raise _signature_fault(raw, algorithm=algorithm)
         key_id = raw[key_start:key_end]
         if key_id <= previous:
-            raise _malformed("its signatures are not in strictly ascending order of kid")
+            raise malformed("its signatures are not in strictly ascending order of kid")
         previous = key_id
         signature = raw[key_end + len(after) : start + size]
         signatures.append(Signature(key_id=key_id, signature=signature, protected=head + key_id))
@@ -230,7 +206,7 @@ def _signature_fault(raw: bytes, *, algorithm: int) -> InvalidInput:
     """Say why the signatures are not of the one form: another suite's algorithm, or plain malformed."""
     found = _first_algorithm(raw)
     if found is None or found == algorithm:
-        return _malformed("its signatures are not of the form [{1: alg, 4: kid}, {}, 64 bytes]")
+        return malformed("its signatures are not of the form [{1: alg, 4: kid}, {}, 64 bytes]")
     return InvalidInput(
         "ledger.tx_wrong_suite", f"signed with COSE algorithm {found}, this network's suite signs with {algorithm}"
     )
@@ -245,62 +221,6 @@ def _first_algorithm(raw: bytes) -> int | None:
     return algorithm if type(algorithm) is int else None
 
 
-def _decode_payload(data: bytes) -> _Payload:
-    """Return the payload, refusing every encoding but the deterministic one [LEDGER-TX-5].
-
-    Encoding again without sorting proves shortest heads, definite lengths, no repeated key, no tag and no trailing
-    byte; the names in their order and the walk over the body prove the order of keys and that only ledger types occur.
-    Together they are exactly the comparison with the sorted form, at half its cost.
-    """
-    try:
-        payload = cbor2.loads(
-            data,
-            semantic_decoders=REFUSED_TAGS,
-            max_depth=MAX_NESTING,
-            allow_indefinite=False,
-            allow_duplicate_keys=False,
-            strict_hashable_types=True,
-        )
-    except Exception as error:  # the decoder raises a dozen kinds on hostile input
-        raise _malformed(f"its payload is not well-formed CBOR: {error}") from error
-    if type(payload) is not dict or tuple(payload) != _PAYLOAD_KEYS:
-        raise _malformed(f"its payload is not a map of exactly {', '.join(_PAYLOAD_KEYS)}, in this order")
-    body = payload["body"]
-    if not _is_plain(body) or cbor2.dumps(payload) != data:
-        raise _malformed("its payload is not deterministic CBOR of maps, lists, text, bytes and integers")
-    try:
-        fields = msgspec.convert(payload, _Payload, strict=True, builtin_types=(bytes,))
-    except msgspec.ValidationError as error:
-        raise _malformed(f"a field of its payload is not allowed: {error}") from error
-    if type(body) is not dict or not _is_member_id(fields.author):
-        raise _malformed("a field of its payload is not allowed: body is a map, author a member id")
-    return fields
-
-
-@lru_cache(maxsize=1024)
-def _is_member_id(author: str) -> bool:
-    """Return whether text can be a member id; remembered, as the members of a network are few."""
-    return _MEMBER_ID.fullmatch(author) is not None
-
-
-def _is_plain(value: Any) -> bool:
-    """Return whether a decoded value holds ledger types only, its map keys being text in deterministic order."""
-    kind = type(value)
-    if kind is dict:
-        return _is_sorted(tuple(value)) and _are_plain(value.values())
-    return kind in _SCALARS or (kind is list and _are_plain(value))
-
-
-def _are_plain(values: Collection[Any]) -> bool:
-    return _SCALARS.issuperset(map(type, values)) or all(map(_is_plain, values))
-
-
-@lru_cache(maxsize=128)
-def _is_sorted(keys: tuple[Any, ...]) -> bool:
-    """Return whether map keys are text in deterministic order; remembered, as the maps of a kind share their keys."""
-    return all(type(key) is str for key in keys) and list(keys) == sorted(keys, key=cbor_key_rank)
-
-
 def _read_head(raw: bytes, position: int, *, major: int) -> tuple[int, int]:
     """Return (position after the head, length) of a byte string (0x40) or array (0x80) in its shortest form."""
     head = raw[position : position + 3]
@@ -313,7 +233,7 @@ def _read_head(raw: bytes, position: int, *, major: int) -> tuple[int, int]:
         length = int.from_bytes(head[1:], "big")
         if length >= _MIN_TWO_BYTE_LENGTH:
             return position + 3, length
-    raise _malformed(f"byte {position} does not begin a shortest-form {'list' if major else 'byte string'}")
+    raise malformed(f"byte {position} does not begin a shortest-form {'list' if major else 'byte string'}")
 
 
 def _bytes_head(length: int) -> bytes:
@@ -334,7 +254,3 @@ def _head(major: int, length: int) -> bytes:
     if length < 1 << 16:
         return bytes((major + _INLINE_LENGTH + 1,)) + length.to_bytes(2, "big")
     return bytes((major + _INLINE_LENGTH + 2,)) + length.to_bytes(4, "big")
-
-
-def _malformed(reason: str) -> InvalidInput:
-    return InvalidInput("ledger.tx_malformed", f"the bytes are not a transaction: {reason}")

@@ -355,3 +355,28 @@ def test_tags_that_would_keep_the_decoder_busy_are_refused_unread(intl, name):
     assert caught.value.code == "ledger.tx_malformed"
     # The same behind a broken signature list, where the refusal looks for the algorithm that was used.
     assert refusal(intl, b"\xd8\x62\x84\x40\xa0\x40" + ACTIVE_TAGS[name]) == "ledger.tx_malformed"
+
+
+@pytest.mark.parametrize("author", ["dkind", "x-dkind-y", "bureau-dkindd"])
+def test_a_name_that_holds_the_bytes_of_a_field_is_read_like_any_other(network, author):
+    """The quick way to a payload's end searches for the bytes of ``kind``: they may stand in a name or a body."""
+    raw = network.sign(network.draft(author=author), "bureau")
+    assert network.machine.decode(raw).author == author
+
+
+def test_terms_are_remembered_only_where_they_are_deterministic(network):
+    """[LEDGER-TX-5]: what differs after the body by one longer head is refused also when its like was read before."""
+    raw = network.write()
+    payload = network.machine.decode(raw).payload_bytes
+    assert payload.count(b"\x67version\x01") == 1
+    for longer in (b"\x67version\x18\x01", b"\x78\x07version\x01", b"\x67version\xc2\x41\x01"):
+        changed = payload.replace(b"\x67version\x01", longer)
+        part = sign_payload(changed, suite=network.suite, key=network.keys["bureau"])
+        for _ in range(2):
+            assert refusal(network, assemble_transaction(changed, signatures=[part])) == "ledger.tx_malformed"
+
+
+@pytest.mark.parametrize("valid_until_ms", [0, 23, 2**32 - 1, 2**32, 2**53 - 1])
+def test_times_of_every_length_are_read(network, valid_until_ms):
+    raw = network.sign(network.draft(valid_until_ms=valid_until_ms), "bureau")
+    assert network.machine.decode(raw).valid_until_ms == valid_until_ms
