@@ -16,18 +16,21 @@ Values are whole millionths (``MICRO``), cuts too: comparing them is exact.
 from __future__ import annotations
 
 import math
+from collections.abc import Sequence
 from dataclasses import dataclass
+from itertools import accumulate, pairwise
 from statistics import NormalDist
 
 import numpy as np
 import numpy.typing as npt
 
-from shuiqiao.credit.logistic import sigmoid
 from shuiqiao.credit.model import MICRO, Direction
 
 Floats = npt.NDArray[np.float64]
 Integers = npt.NDArray[np.int64]
 Flags = npt.NDArray[np.bool_]
+Pools = list[tuple[float, int]]
+"""Adjacent bins that share one bad rate: the rate and how many bins they are."""
 
 UNKNOWN = np.iinfo(np.int64).min
 """Stands for a value that is not known."""
@@ -89,23 +92,30 @@ def fit_bins(
     feature: str, *, values: Integers, bad: Flags, direction: Direction, settings: BinningSettings
 ) -> FeatureBins:
     """Return the bins of one feature from training firms. values: int64 of length n; bad: bool of length n."""
-    known = values != UNKNOWN
-    cuts = _quantile_cuts(values[known], settings=settings)
-    places = np.searchsorted(cuts, values[known], side="right")
-    counts = np.bincount(places, minlength=cuts.size + 1)
-    bad_counts = np.bincount(places, weights=bad[known], minlength=cuts.size + 1).astype(np.int64)
-    base = (float(bad.sum()) + 0.5) / (bad.size + 1.0)
-    rates = _monotone_rates(counts, bad_counts, base=base, direction=direction, smoothing=settings.smoothing)
-    starts = np.flatnonzero(np.append([True], rates[1:] != rates[:-1]))
-    unknown_count, unknown_bad = int((~known).sum()), int(bad[~known].sum())
+    order = np.argsort(values)
+    ordered = values[order]
+    # UNKNOWN is the least of all values, so that firms of unknown value stand first.
+    unknown_count = int(ordered.searchsorted(UNKNOWN, side="right"))
+    bad_before = [0, *bad[order].cumsum().tolist()]
+    unknown_bad = bad_before[unknown_count]
+    known = ordered[unknown_count:]
+    starts = _bin_starts(known, settings=settings)
+    edges = [0, *starts, known.size]
+    counts = [end - start for start, end in pairwise(edges)]
+    bad_edges = [bad_before[unknown_count + edge] for edge in edges]
+    bad_counts = [end - start for start, end in pairwise(bad_edges)]
+    base = (bad_before[-1] + 0.5) / (bad.size + 1.0)
+    pools = _monotone_pools(counts, bad_counts, base=base, direction=direction, smoothing=settings.smoothing)
+    ends = list(accumulate(bins for _, bins in pools))
+    spans = [slice(end - bins, end) for (_, bins), end in zip(pools, ends, strict=True)]
     unknown_rate = (unknown_bad + settings.unknown_smoothing * base) / (unknown_count + settings.unknown_smoothing)
     return FeatureBins(
         feature=feature,
-        cuts=tuple(int(cut) for cut in cuts[starts[1:] - 1]),
-        woe=tuple(_woe(float(rate), base=base) for rate in rates[starts]),
+        cuts=tuple(_cut(known, starts[end - 1]) for end in ends[:-1]),
+        woe=tuple(_woe(rate, base=base) for rate, _ in pools),
         unknown_woe=_woe(unknown_rate, base=base),
-        counts=(*(int(count) for count in np.add.reduceat(counts, starts)), unknown_count),
-        bad=(*(int(count) for count in np.add.reduceat(bad_counts, starts)), unknown_bad),
+        counts=(*(sum(counts[span]) for span in spans), unknown_count),
+        bad=(*(sum(bad_counts[span]) for span in spans), unknown_bad),
     )
 
 
@@ -113,66 +123,77 @@ def _woe(rate: float, *, base: float) -> float:
     return math.log((1 - rate) / rate) - math.log((1 - base) / base)
 
 
-def _quantile_cuts(values: Integers, *, settings: BinningSettings) -> Integers:
-    """Return increasing cuts halfway between neighbouring distinct values, bins being about equal in size.
+def _bin_starts(ordered: Integers, *, settings: BinningSettings) -> list[int]:
+    """Return where the second and later bins start among ordered values, bins being about equal in size.
 
     Equal values stay together: a cut that would fall among them moves to the nearer end of their run.
     """
-    ordered = np.sort(values)
     runs = np.flatnonzero(ordered[1:] != ordered[:-1]) + 1
     if not runs.size:
-        return np.empty(0, dtype=np.int64)
+        return []
     wished = np.arange(1, settings.bins) * ordered.size / settings.bins
-    right = np.searchsorted(runs, wished).clip(max=runs.size - 1)
-    left = (right - 1).clip(min=0)
-    nearest = np.where(wished - runs[left] <= runs[right] - wished, left, right)
-    places = _spaced(np.unique(runs[nearest]), size=ordered.size, least=settings.min_share * ordered.size)
-    lower, upper = ordered[places - 1], ordered[places]
-    # Written so that the middle of two large values does not overflow.
-    cuts: Integers = lower + (upper // 2 - lower // 2).clip(min=1)
-    return cuts
-
-
-def _spaced(places: Integers, *, size: int, least: float) -> Integers:
-    """Return the places that leave at least ``least`` firms between one and the next, and at either end."""
-    kept: list[int] = []
-    for place in places.tolist():
-        if place - (kept[-1] if kept else 0) >= least and size - place >= least:
+    right = np.minimum(runs.searchsorted(wished), runs.size - 1)
+    left = np.maximum(right - 1, 0)
+    least, kept = settings.min_share * ordered.size, [0]
+    for wish, before, after in zip(wished.tolist(), runs[left].tolist(), runs[right].tolist(), strict=True):
+        place = before if wish - before <= after - wish else after
+        # At least so many firms stand between one start and the next, and at either end.
+        if place - kept[-1] >= least and ordered.size - place >= least and place != kept[-1]:
             kept.append(place)
-    return np.array(kept, dtype=np.int64)
+    return kept[1:]
 
 
-def _monotone_rates(counts: Integers, bad: Integers, *, base: float, direction: Direction, smoothing: float) -> Floats:
-    """Return one bad rate per bin, moving one way only; all equal to ``base`` where the trend contradicts it."""
+def _cut(ordered: Integers, place: int) -> int:
+    """Return the value halfway between the last value before a place and the one on it."""
+    lower, upper = int(ordered[place - 1]), int(ordered[place])
+    return lower + max(upper // 2 - lower // 2, 1)
+
+
+def _monotone_pools(
+    counts: Sequence[int], bad: Sequence[int], *, base: float, direction: Direction, smoothing: float
+) -> Pools:
+    """Return adjacent bins pooled until their bad rates move one way only, all in one where the trend contradicts it.
+
+    There are a dozen bins: plain numbers are several times faster than arrays at that length.
+    """
     scores = _normal_scores(counts)
     intercept, slope = _trend(scores, counts=counts, bad=bad, base=base)
     rising = slope > 0 if direction is Direction.OPEN else direction is Direction.HIGHER_RISK
     if slope == 0 or (slope > 0) != rising:
-        return np.full(counts.size, base)
-    weights = counts.astype(np.float64) + smoothing
-    rates = (bad + smoothing * sigmoid(intercept + slope * scores)) / weights
+        return [(base, len(counts))]
+    weights = [count + smoothing for count in counts]
+    rates = [
+        (of_bad + smoothing * 0.5 * (1.0 + math.tanh(0.5 * (intercept + slope * score)))) / weight
+        for score, of_bad, weight in zip(scores, bad, weights, strict=True)
+    ]
     return _pool(rates, weights, rising=rising)
 
 
-def _normal_scores(counts: Integers) -> Floats:
+def _normal_scores(counts: Sequence[int]) -> list[float]:
     """Return the standard normal quantile of each bin's middle rank."""
-    middle = (np.cumsum(counts) - counts / 2) / max(int(counts.sum()), 1)
-    return np.array([_NORMAL.inv_cdf(share) if 0 < share < 1 else 0.0 for share in middle.tolist()])
+    total = max(sum(counts), 1)
+    middle = [(end - count / 2) / total for count, end in zip(counts, accumulate(counts), strict=True)]
+    return [_NORMAL.inv_cdf(share) if 0 < share < 1 else 0.0 for share in middle]
 
 
-def _trend(scores: Floats, *, counts: Integers, bad: Integers, base: float) -> tuple[float, float]:
+def _trend(scores: Sequence[float], *, counts: Sequence[int], bad: Sequence[int], base: float) -> tuple[float, float]:
     """Return intercept and slope of the logistic regression of bad on score, by Newton steps on the bins' totals.
 
     The slope carries a ridge of one pseudo-observation, so that separated bins do not send it to infinity.
     """
     intercept, slope = math.log(base / (1 - base)), 0.0
     for _ in range(_TREND_STEPS):
-        rate = sigmoid(intercept + slope * scores)
-        residual, weight = counts * rate - bad, counts * rate * (1 - rate)
-        gradient = (float(residual.sum()), float(residual @ scores) + slope)
-        a, b, d = float(weight.sum()) + 1e-9, float(weight @ scores), float(weight @ scores**2) + 1.0
+        gradient, tilt, a, b, d = 0.0, slope, 1e-9, 0.0, 1.0
+        for score, count, of_bad in zip(scores, counts, bad, strict=True):
+            rate = 0.5 * (1.0 + math.tanh(0.5 * (intercept + slope * score)))
+            residual, weight = count * rate - of_bad, count * rate * (1 - rate)
+            gradient += residual
+            tilt += residual * score
+            a += weight
+            b += weight * score
+            d += weight * score * score
         determinant = a * d - b * b
-        steps = ((d * gradient[0] - b * gradient[1]) / determinant, (a * gradient[1] - b * gradient[0]) / determinant)
+        steps = ((d * gradient - b * tilt) / determinant, (a * tilt - b * gradient) / determinant)
         # A step is cut at 2 in log odds, which keeps Newton's method from overshooting on separated bins.
         intercept -= max(-2.0, min(2.0, steps[0]))
         slope -= max(-2.0, min(2.0, steps[1]))
@@ -181,14 +202,14 @@ def _trend(scores: Floats, *, counts: Integers, bad: Integers, base: float) -> t
     return intercept, slope if abs(slope) > _TREND_TOLERANCE else 0.0
 
 
-def _pool(rates: Floats, weights: Floats, *, rising: bool) -> Floats:
+def _pool(rates: Sequence[float], weights: Sequence[float], *, rising: bool) -> Pools:
     """Return the nearest rates that move one way only (weighted isotonic regression, pool adjacent violators)."""
     pools: list[tuple[float, float, int]] = []
-    for rate, weight in zip(rates.tolist(), weights.tolist(), strict=True):
+    for rate, weight in zip(rates, weights, strict=True):
         entry = (rate, weight, 1)
         while pools and ((pools[-1][0] >= entry[0]) if rising else (pools[-1][0] <= entry[0])):
             left = pools.pop()
             total = left[1] + entry[1]
             entry = ((left[0] * left[1] + entry[0] * entry[1]) / total, total, left[2] + entry[2])
         pools.append(entry)
-    return np.repeat([rate for rate, _, _ in pools], [size for _, _, size in pools])
+    return [(rate, bins) for rate, _, bins in pools]

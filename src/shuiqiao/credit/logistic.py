@@ -43,20 +43,21 @@ def fit_logistic(features: Floats, *, bad: Flags, penalty: float) -> LogisticFit
         raise InvalidInput("credit.penalty_not_positive", f"penalty {penalty} where more than 0 is needed")
     if bad.all() or not bad.any():
         raise InvalidInput("credit.labels_of_one_kind", f"all {bad.size} firms have the same outcome")
-    design = np.column_stack([np.ones(len(features)), features])
-    ridge = np.full(design.shape[1], penalty)
+    ridge = np.full(1 + features.shape[1], penalty)
     ridge[0] = 0.0
-    target = bad.astype(np.float64)
-    rate = target.mean()
-    weights = np.zeros(design.shape[1])
+    problem = _Problem(
+        design=np.column_stack([np.ones(len(features)), features]), target=bad.astype(np.float64), ridge=ridge
+    )
+    rate = problem.target.mean()
+    weights = np.zeros(ridge.size)
     weights[0] = np.log(rate / (1 - rate))
-    loss = _objective(design, target=target, ridge=ridge, weights=weights)
+    point = problem.at(weights)
     for _ in range(_MAX_STEPS):
-        step = _newton_step(design, target=target, ridge=ridge, weights=weights)
-        weights, loss = _descend(design, target=target, ridge=ridge, weights=weights, step=step, loss=loss)
+        step = _newton_step(problem, point)
+        point = _descend(problem, point, step=step)
         if np.abs(step).max() < _TOLERANCE:
             break
-    return LogisticFit(intercept=float(weights[0]), coefficients=weights[1:])
+    return LogisticFit(intercept=float(point.weights[0]), coefficients=point.weights[1:])
 
 
 def sigmoid(log_odds: Floats) -> Floats:
@@ -69,30 +70,48 @@ def log_loss(bad: Flags, *, log_odds: Floats) -> float:
     return float(np.mean(np.logaddexp(0.0, np.where(bad, -log_odds, log_odds))))
 
 
-def _newton_step(design: Floats, *, target: Floats, ridge: Floats, weights: Floats) -> Floats:
-    probability = sigmoid(design @ weights)
-    gradient = design.T @ (probability - target) + ridge * weights
-    curvature = (design * (probability * (1 - probability))[:, None]).T @ design + np.diag(ridge)
+@dataclass(frozen=True, slots=True, kw_only=True)
+class _Point:
+    """Weights with the log odds and the loss that they give."""
+
+    weights: Floats
+    odds: Floats
+    loss: float
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class _Problem:
+    """What is minimised. design: n x (1 + k), its first column ones; target: 1.0 for bad; ridge: 1 + k penalties."""
+
+    design: Floats
+    target: Floats
+    ridge: Floats
+
+    def at(self, weights: Floats) -> _Point:
+        odds = self.design @ weights
+        loss = (np.logaddexp(0.0, odds) - self.target * odds).sum() + 0.5 * (self.ridge * weights**2).sum()
+        return _Point(weights=weights, odds=odds, loss=float(loss))
+
+
+def _newton_step(problem: _Problem, point: _Point) -> Floats:
+    design, ridge = problem.design, problem.ridge
+    probability = sigmoid(point.odds)
+    gradient = design.T @ (probability - problem.target) + ridge * point.weights
+    curvature = (design * (probability * (1 - probability))[:, None]).T @ design
+    diagonal = np.einsum("ii->i", curvature)
+    diagonal += ridge
     # A tiny term keeps the intercept's curvature from vanishing when every probability saturates.
-    curvature[0, 0] += 1e-12
+    diagonal[0] += 1e-12
     step: Floats = -np.linalg.solve(curvature, gradient).astype(np.float64)
     return step
 
 
-def _descend(
-    design: Floats, *, target: Floats, ridge: Floats, weights: Floats, step: Floats, loss: float
-) -> tuple[Floats, float]:
+def _descend(problem: _Problem, point: _Point, *, step: Floats) -> _Point:
     """Take the step, halved until the objective does not rise (a full step does nearly always)."""
     size = 1.0
     for _ in range(_MAX_HALVINGS):
-        moved = weights + size * step
-        moved_loss = _objective(design, target=target, ridge=ridge, weights=moved)
-        if moved_loss <= loss + 1e-12 * abs(loss):
-            return moved, moved_loss
+        moved = problem.at(point.weights + size * step)
+        if moved.loss <= point.loss + 1e-12 * abs(point.loss):
+            return moved
         size /= 2
-    return weights, loss
-
-
-def _objective(design: Floats, *, target: Floats, ridge: Floats, weights: Floats) -> float:
-    odds = design @ weights
-    return float(np.sum(np.logaddexp(0.0, odds) - target * odds) + 0.5 * np.sum(ridge * weights**2))
+    return point

@@ -19,7 +19,7 @@ import numpy.typing as npt
 
 from shuiqiao.base.errors import InvalidInput
 from shuiqiao.credit.binning import BinningSettings, FeatureBins, fit_bins
-from shuiqiao.credit.discrimination import area
+from shuiqiao.credit.discrimination import area, grouped_area
 from shuiqiao.credit.logistic import LogisticFit, fit_logistic, sigmoid
 from shuiqiao.credit.model import Direction
 
@@ -168,8 +168,14 @@ def _prepare(data: TrainingData, *, settings: TrainingSettings) -> _Prepared:
         for place, (name, direction) in enumerate(zip(data.names, data.directions, strict=True))
     )
     woe = np.column_stack([entry.transform(data.values[:, place]) for place, entry in enumerate(bins)])
-    areas = np.array([area(data.bad, risk=-column) for column in woe.T])
+    areas = np.array([_area_of(entry) for entry in bins])
     return _Prepared(bins=bins, order=np.argsort(-areas, kind="stable"), woe=woe)
+
+
+def _area_of(bins: FeatureBins) -> float:
+    """Return the AUC of one binned feature over the firms it was fitted on."""
+    risks = [-woe for woe in (*bins.woe, bins.unknown_woe)]
+    return grouped_area(zip(risks, bins.counts, bins.bad, strict=True))
 
 
 def _fit(prepared: _Prepared, bad: Flags, *, candidate: Candidate) -> tuple[LogisticFit, list[int]]:

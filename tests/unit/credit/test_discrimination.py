@@ -14,6 +14,7 @@ from shuiqiao.credit.discrimination import (
     compare_areas,
     curve,
     estimate_area,
+    grouped_area,
     kolmogorov_smirnov,
 )
 
@@ -34,6 +35,15 @@ def test_area_is_that_of_scikit_learn_ties_included():
     bad, risk = sample()
     assert area(bad, risk=risk) == pytest.approx(roc_auc_score(bad, risk), abs=1e-12)
     assert estimate_area(bad, risk=risk).auc == pytest.approx(roc_auc_score(bad, risk), abs=1e-12)
+
+
+def test_the_area_of_groups_is_that_of_their_firms_to_the_last_bit():
+    bad, risk = sample()
+    groups = [(level, int((risk == level).sum()), int(bad[risk == level].sum())) for level in set(risk.tolist())]
+    split = [part for level, n, k in groups for part in ((level, n - 1, k), (level, 1, 0)) if 0 <= part[2] < n]
+    whole = [entry for entry in groups if entry[1] == entry[2]]
+    assert grouped_area(groups) == area(bad, risk=risk)
+    assert grouped_area([*split, *whole]) == area(bad, risk=risk)
 
 
 def test_the_standard_error_is_delongs_by_definition():
