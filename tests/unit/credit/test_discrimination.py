@@ -40,10 +40,9 @@ def test_area_is_that_of_scikit_learn_ties_included():
 def test_the_area_of_groups_is_that_of_their_firms_to_the_last_bit():
     bad, risk = sample()
     groups = [(level, int((risk == level).sum()), int(bad[risk == level].sum())) for level in set(risk.tolist())]
-    split = [part for level, n, k in groups for part in ((level, n - 1, k), (level, 1, 0)) if 0 <= part[2] < n]
-    whole = [entry for entry in groups if entry[1] == entry[2]]
+    apart = [(level, part, bad_part) for level, n, k in groups for part, bad_part in ((n - k, 0), (k, k))]
     assert grouped_area(groups) == area(bad, risk=risk)
-    assert grouped_area([*split, *whole]) == area(bad, risk=risk)
+    assert grouped_area(apart) == area(bad, risk=risk)
 
 
 def test_the_standard_error_is_delongs_by_definition():
