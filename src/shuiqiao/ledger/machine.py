@@ -317,28 +317,24 @@ class _ReplayLedger:
         self._digest = digest
         self._hour = time_ms // MS_PER_HOUR
         self._taken: set[tuple[str, bytes]] = set()
-        self._chains: dict[int, bytes] = {}
         self.records: list[ReplayRecord] = []
 
     def is_new(self, tx: Transaction) -> bool:
-        if (tx.author, tx.id) in self._taken:
+        author, identifier = tx.author, tx.id
+        if (author, identifier) in self._taken:
             return False
-        hour = self._index.expiry_hour(tx.author, tx.id)
+        hour = self._index.expiry_hour(author, identifier)
         return hour is None or hour < self._hour
 
     def record(self, tx: Transaction) -> None:
-        """Extend the chain of the hour in which the transaction expires [LEDGER-REPLAY-3]."""
-        author, identifier, hour = tx.author, tx.id, tx.valid_until_ms // MS_PER_HOUR
-        chain = self._chains.get(hour) or self._overlay.get(replay_key(hour)) or bytes(32)
-        name = author.encode()
-        self._chains[hour] = self._digest(b"%b%c%b%b" % (chain, len(name), name, identifier))
+        author, identifier = tx.author, tx.id
         self._taken.add((author, identifier))
-        self.records.append(ReplayRecord(author, identifier, hour))
+        self.records.append(ReplayRecord(author, identifier, tx.valid_until_ms // MS_PER_HOUR))
 
     def close(self, *, previous_time_ms: int) -> None:
         """Write the chains, and drop those whose hour has passed since the previous block [LEDGER-REPLAY-4]."""
         self._overlay.open_room(REPLAY_ROOM)
-        for hour, chain in self._chains.items():
+        for hour, chain in self._chains().items():
             self._overlay.put(replay_key(hour), chain)
         previous_hour = previous_time_ms // MS_PER_HOUR
         # No id outlives the longest validity, so a long silence does not mean a long search.
@@ -346,6 +342,23 @@ class _ReplayLedger:
             if self._overlay.get(replay_key(hour)) is not None:
                 self._overlay.delete(replay_key(hour))
         self._overlay.keep()
+
+    def _chains(self) -> dict[int, bytes]:
+        """Return the chains of the hours in which this block's transactions expire, extended [LEDGER-REPLAY-3]."""
+        digest = self._digest
+        chains: dict[int, bytes] = {}
+        for author, identifier, hour in self.records:
+            if hour not in chains:
+                chains[hour] = self._overlay.get(replay_key(hour)) or bytes(32)
+            chains[hour] = digest(chains[hour] + _counted_name(author) + identifier)
+        return chains
+
+
+@lru_cache(maxsize=1024)
+def _counted_name(author: MemberId) -> bytes:
+    """Return the length, in a byte, and the bytes of a member's name; remembered, as members are few."""
+    name = author.encode()
+    return bytes((len(name),)) + name
 
 
 def _finish_block(

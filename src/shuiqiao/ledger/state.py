@@ -30,6 +30,9 @@ Writes = dict[str, bytes | None]
 _SCALARS = frozenset({int, str, bytes, bool, type(None)})
 
 
+_UNREAD = object()
+
+
 def encode_value(value: Any) -> bytes:
     """Return the deterministic CBOR of a state value: what ``encode_cbor`` returns.
 
@@ -92,6 +95,7 @@ class OverlayState:
         self._writes: Writes = {}
         self._pending: Writes = {}
         self._read: dict[str, Any] = {}
+        """What was read of keys that the open transaction did not write."""
         self._room = ""
         self._fault: Exception | None = None
 
@@ -102,31 +106,38 @@ class OverlayState:
 
     def get(self, key: str) -> Any:
         """Return the value of a key, or None if absent; raises ValueError for what cannot be a key."""
-        if key in self._pending or key in self._writes:
-            data = self._pending[key] if key in self._pending else self._writes[key]
-            return None if data is None else decode_cbor(data)
-        if key in self._read:
-            return self._read[key]
+        value = self._read.get(key, _UNREAD)
+        if value is not _UNREAD:
+            # Gates and members are asked for by every transaction.
+            return value
+        if key in self._pending:
+            # Not remembered, for it may be dropped again.
+            return _decode_value(self._pending[key])
+        value = _decode_value(self._writes[key]) if key in self._writes else self._read_base(key)
+        self._read[key] = value
+        return value
+
+    def _read_base(self, key: str) -> Any:
         _require_key(key)
         try:
-            # The base is of one block and does not change: gates and members are asked for by every transaction.
-            value = self._read[key] = self._base.get(key)
+            return self._base.get(key)
         except Exception as error:
             # A store that cannot be read is this machine's trouble, not the transaction's: it must never turn into
             # a refusal, or nodes would part. The machine asks for it after each transaction.
             self._fault = error
             raise
-        return value
 
     def put(self, key: str, value: Any) -> None:
         """Set a key of the open room; raises ValueError for any other key."""
         self._require_writable(key)
         self._pending[key] = encode_value(value)
+        self._read.pop(key, None)
 
     def delete(self, key: str) -> None:
         """Remove a key of the open room; raises ValueError for any other key."""
         self._require_writable(key)
         self._pending[key] = None
+        self._read.pop(key, None)
 
     def open_room(self, room: str) -> None:
         """Begin a transaction that may write under a room."""
@@ -146,6 +157,7 @@ class OverlayState:
         """Forget everything written since the base."""
         self.drop()
         self._writes.clear()
+        self._read.clear()
 
     def require_readable(self) -> None:
         """Raise Unavailable ``ledger.state_unreadable`` if the base failed to answer, whoever swallowed its error."""
@@ -160,6 +172,10 @@ class OverlayState:
         if not self._room or not key.startswith(self._room):
             raise ValueError(f"a contract of room {self._room or 'none'} may not write {key[:MAX_KEY_BYTES]!r}")
         _require_key(key)
+
+
+def _decode_value(data: bytes | None) -> Any:
+    return None if data is None else decode_cbor(data)
 
 
 def _require_key(key: str) -> None:

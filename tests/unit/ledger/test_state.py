@@ -105,3 +105,29 @@ def test_the_genesis_state_is_encoded_for_the_store(network):
     assert dict(network.parameters.initial_state) == {key: state.get(key) for key in writes}
     state.write({"members/member/bureau": None, "note/a": encode_cbor(1)})
     assert set(state.encoded()) == (set(writes) | {"note/a"}) - {"members/member/bureau"}
+
+
+def test_what_a_dropped_transaction_wrote_and_read_is_read_anew():
+    """[LEDGER-MACHINE-1]: what is remembered of a block never comes from a transaction that left no trace."""
+    state = OverlayState(MemoryState({"note/1": encode_cbor("base")}))
+    assert state.get("note/1") == "base"
+    state.open_room("note")
+    state.put("note/1", "dropped")
+    assert state.get("note/1") == "dropped"
+    state.drop()
+    assert state.get("note/1") == "base"
+
+
+def test_a_kept_value_is_read_back_until_it_is_written_again():
+    state = OverlayState(MemoryState({}))
+    for value in ("first", "second", None):
+        state.open_room("note")
+        state.put("note/1", value)
+        state.keep()
+        assert [state.get("note/1"), state.get("note/1")] == [value, value]
+    state.open_room("note")
+    state.delete("note/1")
+    state.keep()
+    assert state.get("note/1") is None
+    state.drop_block()
+    assert state.get("note/1") is None
