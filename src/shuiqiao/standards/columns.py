@@ -7,8 +7,10 @@ its source (text from CSV, doubles in yuan from a spreadsheet export); ``validat
 from __future__ import annotations
 
 from functools import cache
+from itertools import pairwise
 from typing import Any
 
+import numpy as np
 import pyarrow as pa
 import pyarrow.compute
 
@@ -99,3 +101,15 @@ def _fits(wanted: FieldType, kind: Any) -> bool:
 def is_text(kind: Any) -> bool:
     """Whether an Arrow type holds text."""
     return bool(pa.types.is_string(kind) or pa.types.is_large_string(kind) or pa.types.is_string_view(kind))
+
+
+def binary_list(column: Any) -> list[bytes]:
+    """Return the values of an Arrow binary or text array as Python bytes; nulls are not expected."""
+    large = pa.types.is_large_binary(column.type) or pa.types.is_large_string(column.type)
+    _, offsets, data = column.buffers()
+    width = np.int64 if large else np.int32
+    ends = np.frombuffer(offsets, dtype=width)[column.offset : column.offset + len(column) + 1]
+    base = int(ends[0]) if len(ends) else 0
+    # One copy of the part in use; slicing bytes is then much cheaper than asking Arrow for each value.
+    blob = b"" if data is None or not len(column) else data.slice(base, int(ends[-1]) - base).to_pybytes()
+    return [blob[start:end] for start, end in pairwise((ends - base).tolist())]

@@ -8,7 +8,6 @@ is checked against the row count before an array is built over them, and text mu
 
 from __future__ import annotations
 
-from itertools import pairwise
 from typing import Annotated, Any
 
 import msgspec
@@ -17,7 +16,6 @@ import numpy.typing as npt
 import pyarrow as pa
 
 from shuiqiao.base.errors import InvalidInput
-from shuiqiao.standards.columns import pc
 
 MAX_WIRE_BYTES = 1 << 28
 """Largest disclosure, in bytes: about two million invoices, more than one taxpayer issues in a data period."""
@@ -33,34 +31,43 @@ class WireColumn(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_onl
     data: Blob
 
 
-def binary_list(column: Any) -> list[bytes]:
-    """Return the values of an Arrow binary or text array as Python bytes; nulls are not expected."""
-    large = pa.types.is_large_binary(column.type) or pa.types.is_large_string(column.type)
-    _, offsets, data = column.buffers()
-    width = np.int64 if large else np.int32
-    ends = np.frombuffer(offsets, dtype=width)[column.offset : column.offset + len(column) + 1]
-    base = int(ends[0]) if len(ends) else 0
-    # One copy of the part in use; slicing bytes is then much cheaper than asking Arrow for each value.
-    blob = b"" if data is None or not len(column) else data.slice(base, int(ends[-1]) - base).to_pybytes()
-    return [blob[start:end] for start, end in pairwise((ends - base).tolist())]
-
-
 def encode_column(column: Any) -> WireColumn:
     """Return a canonical column (text, int64, date32, bool) as bytes; equal columns give equal bytes."""
-    valid = b""
-    if column.null_count:
-        bits = column.is_valid().to_numpy(zero_copy_only=False)
-        valid = np.packbits(bits, bitorder="little").tobytes()
+    rows = len(column)
+    if not rows:
+        return WireColumn(valid=b"", ends=b"", data=b"")
+    validity, *values = column.buffers()
+    present = _bits(validity, column.offset, rows) if column.null_count else None
+    valid = b"" if present is None else np.packbits(present, bitorder="little").tobytes()
     if pa.types.is_string(column.type):
-        filled = binary_list(column.fill_null("") if column.null_count else column)
-        ends = np.cumsum([len(value) for value in filled], dtype=np.uint32)
-        return WireColumn(valid=valid, ends=ends.astype("<u4").tobytes(), data=b"".join(filled))
+        ends, data = _text_bytes(column, present)
+        return WireColumn(valid=valid, ends=ends, data=data)
     if pa.types.is_boolean(column.type):
-        bits = pc.fill_null(column, pa.scalar(value=False)).to_numpy(zero_copy_only=False).astype(np.bool_)
-        return WireColumn(valid=valid, ends=b"", data=np.packbits(bits, bitorder="little").tobytes())
-    width = "<i4" if pa.types.is_date32(column.type) else "<i8"
-    whole = column.cast(pa.int32()) if pa.types.is_date32(column.type) else column
-    return WireColumn(valid=valid, ends=b"", data=pc.fill_null(whole, 0).to_numpy().astype(width).tobytes())
+        bits = _bits(values[0], column.offset, rows)
+        data = np.packbits(bits if present is None else bits & present, bitorder="little").tobytes()
+        return WireColumn(valid=valid, ends=b"", data=data)
+    kind = np.dtype("<i4" if pa.types.is_date32(column.type) else "<i8")
+    whole = np.frombuffer(values[0], dtype=kind, count=rows, offset=column.offset * kind.itemsize)
+    # What stands in the place of a null is anything: on the wire it is zero.
+    data = (whole if present is None else whole * present).astype(kind, copy=False).tobytes()
+    return WireColumn(valid=valid, ends=b"", data=data)
+
+
+def _bits(buffer: Any, offset: int, rows: int) -> npt.NDArray[np.uint8]:
+    """Return a run of an Arrow bitmap as one 0 or 1 a row."""
+    return np.unpackbits(np.frombuffer(buffer, np.uint8), count=offset + rows, bitorder="little")[offset:]
+
+
+def _text_bytes(column: Any, present: npt.NDArray[np.uint8] | None) -> tuple[bytes, bytes]:
+    """Return (ends, data) of a text column with at least one row. present: 1 where there is a value, None for all."""
+    _, offsets, data = column.buffers()
+    bounds = np.frombuffer(offsets, np.int32, count=len(column) + 1, offset=column.offset * 4)
+    if present is not None and np.diff(bounds)[present == 0].any():
+        # The place of a null may hold bytes, which nobody is to see.
+        return _text_bytes(column.fill_null(""), None)
+    first, last = int(bounds[0]), int(bounds[-1])
+    text = b"" if first == last else data.slice(first, last - first).to_pybytes()
+    return (bounds[1:] - first).astype("<u4").tobytes(), text
 
 
 def decode_column(wire: WireColumn, *, kind: Any, rows: int) -> Any:
@@ -91,16 +98,23 @@ def _bitmap(bits: bytes, rows: int) -> Any:
 def _text_column(wire: WireColumn, valid: Any, rows: int) -> Any:
     if len(wire.ends) != rows * 4:
         raise _malformed(f"{len(wire.ends)} bytes of ends for {rows} texts")
-    ends: npt.NDArray[np.int64] = np.concatenate(([0], np.frombuffer(wire.ends, dtype="<u4"))).astype(np.int64)
-    if np.any(np.diff(ends) < 0) or int(ends[-1]) != len(wire.data):
+    ends = np.frombuffer(wire.ends, dtype="<u4")
+    if (ends[1:] < ends[:-1]).any() or (int(ends[-1]) if rows else 0) != len(wire.data):
         raise _malformed("text ends do not rise to the end of the data")
-    buffers = [valid, pa.py_buffer(ends.astype(np.int32).tobytes()), pa.py_buffer(wire.data)]
-    column = pa.Array.from_buffers(pa.string(), rows, buffers)
+    # They fit in 31 bits: none is beyond the data, whose size is bounded.
+    bounds = np.zeros(rows + 1, dtype=np.int32)
+    bounds[1:] = ends
+    column = pa.Array.from_buffers(pa.string(), rows, [valid, pa.py_buffer(bounds), pa.py_buffer(wire.data)])
+    if not wire.data.isascii():  # ASCII is UTF-8 wherever it is cut
+        _require_utf8(column)
+    return column
+
+
+def _require_utf8(column: Any) -> None:
     try:
         column.validate(full=True)
     except pa.ArrowInvalid as error:
         raise _malformed(f"text that is not UTF-8: {str(error)[:80]}") from error
-    return column
 
 
 def _malformed(what: str) -> InvalidInput:

@@ -10,6 +10,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from datetime import date
+from functools import lru_cache
 from typing import Annotated, Any
 
 import msgspec
@@ -117,8 +118,12 @@ def granted_fields(record_type: RecordType, groups: tuple[str, ...]) -> tuple[st
 
 def granted_schema(record_type: RecordType, groups: tuple[str, ...]) -> pa.Schema:
     """Return the Arrow schema of the fields in some groups."""
-    names = granted_fields(record_type, groups)
-    return pa.schema([pa.field(name, arrow_type(record_type.field(name))) for name in names])
+    return _schema(tuple((entry.name, arrow_type(entry)) for entry in record_type.fields if entry.group in groups))
+
+
+@lru_cache(maxsize=1024)
+def _schema(fields: tuple[tuple[str, Any], ...]) -> pa.Schema:
+    return pa.schema([pa.field(name, kind) for name, kind in fields])
 
 
 def encode_disclosure(disclosure: Disclosure) -> bytes:
@@ -140,7 +145,7 @@ def _encode_type(entry: TypeDisclosure) -> _WireType:
     return _WireType(
         standard=entry.standard,
         groups=list(entry.groups),
-        columns={name: encode_column(entry.rows.column(name)) for name in entry.rows.schema.names},
+        columns=dict(zip(entry.rows.schema.names, map(encode_column, entry.rows.columns), strict=True)),
         openings=[
             _WireOpening(
                 batch=opening.batch,

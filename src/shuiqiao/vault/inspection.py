@@ -17,10 +17,9 @@ import pyarrow as pa
 
 from shuiqiao.base.errors import ShuiqiaoError
 from shuiqiao.crypto.model import CipherSuite
-from shuiqiao.standards.encoding import encode_group
+from shuiqiao.standards.encoding import encode_group_list
 from shuiqiao.standards.model import Catalogue, RecordType
 from shuiqiao.vault.batch_file import LEAVES_SUFFIX, PARQUET_SUFFIX, LeavesFile
-from shuiqiao.vault.columns import binary_list
 from shuiqiao.vault.index import BatchRow
 from shuiqiao.vault.leaves import group_hashes, leaf_hashes
 from shuiqiao.vault.model import HASH_BYTES, BatchFact, BatchLookup, LeafLookup, LeafStatus, Problem
@@ -139,11 +138,11 @@ class Inspector:
             rows = read_rows(self.folder, row.id, record_type.field_names, kept).combine_chunks().to_batches()[0]
             rows.validate(full=True)
             for group, part in zip(record_type.group_ids, parts, strict=True):
-                written = binary_list(encode_group(record_type, group, rows))
+                written = encode_group_list(record_type, group, rows)
                 for index, content in zip(kept, written, strict=True):
                     if content != part[index]:
                         yield _problem(path.name, index, f"its group {group} is not the one that was hashed")
-        except (pa.ArrowException, OSError, ValueError, KeyError) as error:
+        except (pa.ArrowException, OSError, ValueError, OverflowError, KeyError) as error:
             yield Problem(code="vault.file_damaged", place=path.name, message=f"it cannot be read: {str(error)[:200]}")
 
 

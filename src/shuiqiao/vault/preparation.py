@@ -12,10 +12,10 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
+from shuiqiao.standards.columns import binary_list
 from shuiqiao.standards.encoding import encode_group
 from shuiqiao.standards.model import RecordType
 from shuiqiao.standards.validation import Issue, validate_batch
-from shuiqiao.vault.columns import binary_list
 from shuiqiao.vault.identity import identify, taxpayer_order
 from shuiqiao.vault.leaves import group_hashes, leaf_hashes, split_salts
 from shuiqiao.vault.model import SALT_BYTES

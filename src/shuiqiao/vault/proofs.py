@@ -27,9 +27,8 @@ from shuiqiao.base.errors import Conflict, IntegrityError, InvalidInput
 from shuiqiao.base.ids import MemberId, Uscc
 from shuiqiao.crypto.model import CipherSuite
 from shuiqiao.standards.columns import pc
-from shuiqiao.standards.encoding import encode_group
+from shuiqiao.standards.encoding import encode_group_list
 from shuiqiao.standards.model import CORE_GROUP, Catalogue, RecordType
-from shuiqiao.vault.columns import binary_list
 from shuiqiao.vault.disclosure import Disclosure, Opening, TypeDisclosure, granted_groups, granted_schema
 from shuiqiao.vault.leaves import group_hashes, leaf_hashes, split_hashes, split_salts
 from shuiqiao.vault.model import BatchFact, BatchLookup, LeafLookup, LeafStatus
@@ -156,7 +155,7 @@ def _leaves(entry: TypeDisclosure, record_type: RecordType, groups: tuple[str, .
 
 def _group_bytes(record_type: RecordType, group: str, rows: Any) -> list[bytes]:
     try:
-        return binary_list(encode_group(record_type, group, rows))
+        return encode_group_list(record_type, group, rows)
     except (pa.ArrowException, ValueError, OverflowError) as error:
         # Dates beyond every calendar and the like: no anchored record can hold them.
         raise IntegrityError(

@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 
 from shuiqiao.base.encoding import encode_json
 from shuiqiao.standards.columns import canonical_schema
-from shuiqiao.standards.encoding import decode_groups, encode_group, group_as_dict
+from shuiqiao.standards.encoding import MAX_ROWWISE, decode_groups, encode_group, encode_group_list, group_as_dict
 from shuiqiao.standards.model import Field, FieldType, RecordType
 from shuiqiao.standards.publication import load_catalogue
 
@@ -53,5 +53,20 @@ def test_columns_become_exactly_the_canonical_json_of_each_row_and_come_back(rec
     for group_id in record_type.group_ids:
         written = encode_group(record_type, group_id, rows).to_pylist()
         assert written == [encode_json(group_as_dict(record_type, group_id, record)) for record in records]
+        assert encode_group_list(record_type, group_id, rows) == written
         decoded = decode_groups(record_type, group_id, written)
         assert decoded.to_pylist() == rows.select(decoded.schema.names).to_pylist()
+
+
+@pytest.mark.parametrize("record_type", list(load_catalogue()), ids=lambda entry: entry.id)
+@settings(max_examples=5, deadline=None)
+@given(data=st.data())
+def test_many_rows_and_few_rows_are_written_alike(record_type, data):
+    # Holds [STD-50]: the rows of a list long enough for whole columns are those of its short parts.
+    records = data.draw(records_of(record_type))
+    times = MAX_ROWWISE // len(records) + 1
+    rows = pa.RecordBatch.from_pylist(records * times, schema=canonical_schema(record_type))
+    assert rows.num_rows > MAX_ROWWISE
+    for group_id in record_type.group_ids:
+        few = encode_group_list(record_type, group_id, rows.slice(1, len(records)))
+        assert encode_group_list(record_type, group_id, rows)[1 : len(records) + 1] == few

@@ -10,8 +10,8 @@ from vault_world import CATALOGUE, invoice
 
 from shuiqiao.base.encoding import encode_cbor
 from shuiqiao.base.errors import IntegrityError, InvalidInput, ShuiqiaoError
-from shuiqiao.standards.columns import canonical_schema
-from shuiqiao.vault.columns import binary_list, decode_column, encode_column
+from shuiqiao.standards.columns import binary_list, canonical_schema
+from shuiqiao.vault.columns import decode_column, encode_column
 from shuiqiao.vault.disclosure import Disclosure, TypeDisclosure, decode_disclosure, encode_disclosure, granted_schema
 from shuiqiao.vault.identity import identify, period_days, taxpayer_order
 from shuiqiao.vault.leaves import split_hashes
