@@ -1,0 +1,180 @@
+"""Publishes a log as static files that anybody can copy, serve and check (c2sp.org/tlog-tiles).
+
+Files are written from what the ledger holds already: leaves from its blocks, hashes from a HashReader; no tree is
+computed again. The checkpoint comes last, so whatever moment a process is killed at, the files prove the checkpoint
+that is there [TILE-4]. A file that exists is never replaced by other bytes. Reading and verifying is done in
+``ledger/tile_reader.py``, from the files alone.
+
+LIMIT: while a tile is not full every checkpoint leaves a partial copy of it, up to 255 of growing width; they are
+removed when it is full. A log that publishes each block of large transactions should publish less often.
+"""
+
+from __future__ import annotations
+
+import os
+import shutil
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from itertools import islice
+from pathlib import Path
+
+from shuiqiao.base.errors import IntegrityError, InvalidInput
+from shuiqiao.ledger.log import HashReader, leaf_hash, root_from_reader
+from shuiqiao.ledger.model import Block, Checkpoint
+from shuiqiao.ledger.signed_note import decode_signed_note
+from shuiqiao.ledger.store.disk import Disk, PosixDisk, replace_file
+from shuiqiao.ledger.tile_paths import (
+    CHECKPOINT_PATH,
+    ENTRIES,
+    LENGTH_BYTES,
+    MAX_ENTRY_BYTES,
+    TILE_HEIGHT,
+    TileId,
+    levels_of,
+    tiles_between,
+)
+
+Leaves = Callable[[int, int], Iterable[bytes]]
+"""Return the leaves of indices [start, end), in order."""
+
+
+class TileWriter:
+    """The folder of static files of one log; one at a time."""
+
+    def __init__(self, folder: Path, *, hash_name: str, disk: Disk | None = None) -> None:
+        """folder: exists; whatever a killed writer left in it is continued."""
+        self._folder = folder
+        self._hash_name = hash_name
+        self._disk = disk or PosixDisk()
+        self._changed: set[Path] = set()
+
+    def published(self) -> Checkpoint | None:
+        """Return the checkpoint that the files prove, None before the first; its signatures are not verified here.
+
+        Raises IntegrityError ``ledger.checkpoint_malformed`` for a file that is none.
+        """
+        path = self._folder / CHECKPOINT_PATH
+        if not path.exists():
+            return None
+        note = path.read_bytes()
+        head = decode_signed_note(note).head
+        return Checkpoint(origin=head.origin, size=head.size, root=head.root, note=note)
+
+    def publish(self, checkpoint: Checkpoint, *, reader: HashReader, leaves: Leaves) -> None:
+        """Write every tile that a checkpoint needs and is not there, then the checkpoint.
+
+        reader, leaves: of a log of at least this size. The same size may be published again with other cosignatures.
+        Raises IntegrityError ``ledger.tile_contradicted`` if log, files and checkpoint are not of one history;
+        InvalidInput ``ledger.tile_checkpoint_older``; OSError, after which calling again goes on.
+        """
+        old_size = self._require_extension(checkpoint, reader)
+        self._changed.clear()
+        for tile in tiles_between(old_size, checkpoint.size, level=ENTRIES):
+            self._write(tile, self._bundle(tile, reader=reader, leaves=leaves))
+        for level in levels_of(checkpoint.size):
+            for tile in tiles_between(old_size, checkpoint.size, level=level):
+                self._write(tile, b"".join(_hashes(tile, reader)))
+        for folder in sorted(self._changed):
+            self._disk.sync_folder(folder)
+        replace_file(self._folder / CHECKPOINT_PATH, checkpoint.note, disk=self._disk)
+        self._remove_partial(old_size, checkpoint.size)
+
+    def _require_extension(self, checkpoint: Checkpoint, reader: HashReader) -> int:
+        """Return the size published before, once it and the new checkpoint are of the log that the reader knows."""
+        before = self.published()
+        if before is not None and checkpoint.size < before.size:
+            raise InvalidInput(
+                "ledger.tile_checkpoint_older",
+                f"{before.size} leaves are published, the checkpoint has {checkpoint.size}",
+            )
+        for one in (before, checkpoint):
+            if one is not None and root_from_reader(reader, size=one.size, hash_name=self._hash_name) != one.root:
+                raise IntegrityError(
+                    "ledger.tile_contradicted",
+                    f"the checkpoint of {one.size} leaves and root {one.root.hex()} is not of this log",
+                )
+        return before.size if before is not None else 0
+
+    def _bundle(self, tile: TileId, *, reader: HashReader, leaves: Leaves) -> bytes:
+        parts: list[bytes] = []
+        for index, leaf in enumerate(leaves(tile.first, tile.first + tile.width), start=tile.first):
+            if leaf_hash(leaf, hash_name=self._hash_name) != reader.node(0, index):
+                raise IntegrityError("ledger.tile_contradicted", f"leaf {index} does not have the hash of the log")
+            if len(leaf) > MAX_ENTRY_BYTES:
+                raise InvalidInput(
+                    "ledger.tile_entry_too_large", f"leaf {index} has {len(leaf)} bytes, an entry {MAX_ENTRY_BYTES}"
+                )
+            parts.append(len(leaf).to_bytes(LENGTH_BYTES, "big") + leaf)
+        if len(parts) != tile.width:
+            raise IntegrityError(
+                "ledger.tile_contradicted", f"{len(parts)} leaves were given from {tile.first} on, not {tile.width}"
+            )
+        return b"".join(parts)
+
+    def _write(self, tile: TileId, data: bytes) -> None:
+        """Put a file in place, its bytes on the medium first; its name follows with the folder's flush."""
+        path = self._folder / tile.path
+        self._make_folder(path.parent)
+        if path.exists():
+            if path.read_bytes() != data:
+                raise IntegrityError("ledger.tile_contradicted", f"{path} holds other bytes than the log gives")
+            return
+        draft = path.with_name(path.name + ".draft")
+        descriptor = os.open(draft, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o644)
+        try:
+            self._disk.append(descriptor, data)
+            self._disk.sync(descriptor)
+        finally:
+            os.close(descriptor)
+        draft.replace(path)
+
+    def _make_folder(self, folder: Path) -> None:
+        """Make a folder and those above it; all are flushed later, for a killed writer may have left them unflushed."""
+        if folder not in self._changed and folder != self._folder:
+            self._make_folder(folder.parent)
+            folder.mkdir(exist_ok=True)
+        self._changed.add(folder)
+
+    def _remove_partial(self, old_size: int, new_size: int) -> None:
+        """Remove the partial copies of tiles that are full now; a reader falls back to the full one."""
+        for level in (ENTRIES, *levels_of(new_size)):
+            for tile in tiles_between(old_size, new_size, level=level):
+                partial = self._folder / f"{tile.full.path}.p"
+                if tile.is_full and partial.is_dir():
+                    shutil.rmtree(partial, ignore_errors=True)
+
+
+def _hashes(tile: TileId, reader: HashReader) -> Iterator[bytes]:
+    height = TILE_HEIGHT * tile.level
+    return (reader.node(height, tile.first + offset) for offset in range(tile.width))
+
+
+def leaves_of_blocks(blocks: Callable[[int], Iterator[Block]], *, last_height: int) -> Leaves:
+    """Return the leaves of a log as a function of their indices, read from its blocks.
+
+    blocks: iterates over committed blocks from a height, as every engine does. The block in which a stretch begins is
+    found by halving, so a stretch costs some twenty single blocks and those it covers.
+    """
+
+    def first_index(height: int) -> int:
+        return next(blocks(height)).first_index
+
+    def height_of(index: int) -> int:
+        low, high = 1, last_height
+        while low < high:
+            middle = (low + high + 1) // 2
+            low, high = (middle, high) if first_index(middle) <= index else (low, middle - 1)
+        return low
+
+    def leaves(start: int, end: int) -> Iterator[bytes]:
+        if start >= end:
+            return
+        height = height_of(start)
+        skipped = start - first_index(height)
+        flat = (leaf for block in blocks(height) for leaf in _leaves(block))
+        yield from islice(flat, skipped, skipped + end - start)
+
+    return leaves
+
+
+def _leaves(block: Block) -> Sequence[bytes]:
+    return (*block.transactions, block.entry)
