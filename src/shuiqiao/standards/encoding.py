@@ -2,8 +2,9 @@
 
 Rule: docs/spec/standard.md, [STD-50] to [STD-54]. Many rows are written whole columns at a time, few rows one by one:
 each way is the faster one where it is used, and both give the same bytes. The bytes of a group equal
-``base.encoding.encode_json`` of ``{"group": id, "type": standard id, field: value, ...}``; they are what the vault salts
-and hashes, so a difference of one byte would make a record unprovable. Only the group ``core`` names the taxpayer.
+``base.encoding.encode_json`` of ``{"group": id, "type": standard id, field: value, ...}``; they are what the vault
+salts and hashes, so a difference of one byte would make a record unprovable. Only the group ``core`` names the
+taxpayer.
 """
 
 from __future__ import annotations

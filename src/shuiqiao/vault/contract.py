@@ -1,7 +1,7 @@
 """The ledger's rules for anchors: a batch's root is fixed once; a leaf is superseded once; what was erased is said.
 
-Rule: docs/spec/vault.md, [VAULT-ANCHOR-1] to [VAULT-ANCHOR-6]. Pure. The ledger learns the standard, the period, the
-count and the root of a batch: no taxpayer, no value, nothing that could be guessed and hashed.
+Rule: docs/spec/vault.md, [VAULT-ANCHOR-1] to [VAULT-ANCHOR-7]. Pure. The ledger learns the standard, the period, the
+count and the root of a batch: no taxpayer, no value, nothing that could be guessed and hashed [VAULT-ANCHOR-6].
 """
 
 from __future__ import annotations
@@ -107,13 +107,19 @@ def batch_lookup(state: StateView) -> BatchLookup:
 
 
 def leaf_lookup(state: StateView) -> LeafLookup:
-    """Return (batch id, index) -> LeafStatus over a state. Erased comes before superseded."""
+    """Return (batch id, index) -> LeafStatus over a state that does not change. Erased comes before superseded."""
+    facts: dict[bytes, Mapping[str, Any] | None] = {}
 
     def status(batch: bytes, index: int) -> LeafStatus:
-        if state.get(erased_key(batch, index)) is not None:
-            return LeafStatus.ERASED
-        fact = state.get(batch_key(batch))
+        if batch not in facts:
+            facts[batch] = state.get(batch_key(batch))
+        fact = facts[batch]
         if fact is not None and fact["erased"]:
+            return LeafStatus.ERASED
+        # [VAULT-ANCHOR-7]: of most batches no leaf ever changes, and then no leaf need be asked for.
+        if fact is None or not fact["changed"]:
+            return LeafStatus.LIVE
+        if state.get(erased_key(batch, index)) is not None:
             return LeafStatus.ERASED
         superseded = state.get(superseded_key(batch, index)) is not None
         return LeafStatus.SUPERSEDED if superseded else LeafStatus.LIVE
@@ -158,6 +164,7 @@ def _apply_commit(tx: Transaction, state: State, _ctx: BlockContext) -> Sequence
         "depth": body.depth,
         "root": body.root,
         "erased": False,
+        "changed": 0,
     }
     state.put(batch_key(body.batch), value)
     return (Event(name="anchor.committed", attributes={"batch": body.batch, "count": body.count}),)
@@ -211,10 +218,17 @@ def _apply_amend(tx: Transaction, state: State, _ctx: BlockContext) -> Sequence[
     for step in body.replacements:
         newer = {"batch": step.new_batch, "index": step.new_index}
         state.put(superseded_key(step.old_batch, step.old_index), newer)
+        _count_changed(state, step.old_batch, 1)
     return tuple(
         Event(name="anchor.amended", attributes={"batch": step.old_batch, "index": step.old_index})
         for step in body.replacements
     )
+
+
+def _count_changed(state: State, batch: bytes, leaves: int) -> None:
+    """[VAULT-ANCHOR-7]: note in the batch's own row that leaves of it were superseded or erased."""
+    fact = state.get(batch_key(batch))
+    state.put(batch_key(batch), {**fact, "changed": fact["changed"] + leaves})
 
 
 def _check_erase(tx: Transaction, state: StateView, _ctx: BlockContext) -> None:
@@ -235,7 +249,9 @@ def _apply_erase(tx: Transaction, state: State, _ctx: BlockContext) -> Sequence[
     body: AnchorEraseBody = tx.body
     for index in body.indexes:
         state.put(erased_key(body.batch, index), {"reason": str(body.reason)})
-    if not body.indexes:
+    if body.indexes:
+        _count_changed(state, body.batch, len(body.indexes))
+    else:
         state.put(batch_key(body.batch), {**state.get(batch_key(body.batch)), "erased": True})
     return (Event(name="anchor.erased", attributes={"batch": body.batch, "leaves": len(body.indexes)}),)
 

@@ -61,7 +61,10 @@ class LeafRef:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class BatchFact:
-    """What the ledger holds of a batch. period_from, period_to: ISO dates. root: 32 bytes over ``count`` leaves."""
+    """What the ledger holds of a batch. period_from, period_to: ISO dates. root: 32 bytes over ``count`` leaves.
+
+    erased: the whole batch was. changed: how often one of its leaves was superseded or erased by itself.
+    """
 
     author: MemberId
     standard: str
@@ -71,6 +74,7 @@ class BatchFact:
     depth: int
     root: bytes
     erased: bool
+    changed: int
 
 
 BatchLookup = Callable[[bytes], BatchFact | None]

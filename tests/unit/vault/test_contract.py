@@ -72,6 +72,7 @@ def test_a_committed_batch_stands_in_the_state(world):
         depth=3,
         root=bytes(32),
         erased=False,
+        changed=0,
     )
     assert expected == world.batch_of(FIRST)
     assert world.batch_of(bytes(16)) is None
@@ -166,9 +167,28 @@ def test_only_the_author_says_that_leaves_were_erased_once(world, body, code):
     assert refusal(world.anchor, ERASE, body) == code
 
 
+def test_a_batch_counts_its_leaves_that_were_superseded_or_erased(world):
+    # Holds [VAULT-ANCHOR-7].
+    world.anchor.submit(AMEND, amend_body(((FIRST, 0), (SECOND, 1)), ((FIRST, 1), (SECOND, 2))))
+    world.anchor.submit(ERASE, erase_body(FIRST, [1, 4]))
+    world.anchor.submit(ERASE, erase_body(SECOND))
+    changed = {batch: world.batch_of(batch).changed for batch in (FIRST, SECOND, THIRD)}
+    assert changed == {FIRST: 4, SECOND: 0, THIRD: 0}
+    status = leaf_lookup(world.ledger.state())
+    assert [status(FIRST, index) for index in range(5)] == [
+        LeafStatus.SUPERSEDED,
+        LeafStatus.ERASED,
+        LeafStatus.LIVE,
+        LeafStatus.LIVE,
+        LeafStatus.ERASED,
+    ]
+    assert {status(SECOND, index) for index in range(5)} == {LeafStatus.ERASED}
+    assert {status(THIRD, index) for index in range(5)} == {LeafStatus.LIVE}
+
+
 def test_the_ledger_learns_nothing_that_names_a_taxpayer_or_a_value():
     # Holds [VAULT-ANCHOR-6].
-    assert {field.name for field in dataclasses.fields(BatchFact)} - {"author", "erased"} == set(
+    assert {field.name for field in dataclasses.fields(BatchFact)} - {"author", "erased", "changed"} == set(
         AnchorCommitBody.__struct_fields__
     ) - {"batch"}
 
