@@ -28,7 +28,8 @@ from shuiqiao.ledger.state import MemoryState, OverlayState, genesis_writes
 from shuiqiao.ledger.store.checkpoint_file import CheckpointFile
 from shuiqiao.ledger.store.disk import PosixDisk
 from shuiqiao.ledger.store.frame import SEGMENT_HEADER_BYTES, Damage, HashName, decode_segment_header
-from shuiqiao.ledger.store.segments import DEFAULT_SEGMENT_BYTES, EMPTY_TAIL, Broken, SegmentFiles
+from shuiqiao.ledger.store.place import EMPTY_TAIL, Broken
+from shuiqiao.ledger.store.segments import DEFAULT_SEGMENT_BYTES, SegmentFiles
 
 MAX_PROBLEMS: Final = 100
 """A replay stops after so many problems: the first ones tell, the rest follow from them."""

@@ -31,37 +31,40 @@ class HashReader(Protocol):
         ...
 
 
+HashFunction = Callable[[bytes | memoryview], bytes]
+
+
 @lru_cache(maxsize=8)
-def _hash_function(hash_name: str) -> Callable[[bytes], bytes]:
+def hash_function(hash_name: str) -> HashFunction:
     """Return data -> digest for a hash name, by the fastest constructor there is."""
     constructor = getattr(hashlib, hash_name, None) or partial(hashlib.new, hash_name)
-    return lambda data: bytes(constructor(data).digest())
+    return lambda data: constructor(data).digest()
 
 
 def leaf_hash(data: bytes, *, hash_name: str) -> bytes:
     """Return the hash of a leaf: ``H(0x00 || data)``."""
-    return _hash_function(hash_name)(b"\x00" + data)
+    return hash_function(hash_name)(b"\x00" + data)
 
 
 def leaf_hashes(leaves: Iterable[bytes], *, hash_name: str) -> list[bytes]:
     """Return the hashes of many leaves."""
-    digest = _hash_function(hash_name)
+    digest = hash_function(hash_name)
     return [digest(b"\x00" + data) for data in leaves]
 
 
 def node_hash(left: bytes, right: bytes, *, hash_name: str) -> bytes:
     """Return the hash of an inner node: ``H(0x01 || left || right)``."""
-    return _hash_function(hash_name)(b"\x01" + left + right)
+    return hash_function(hash_name)(b"\x01" + left + right)
 
 
 def empty_root(*, hash_name: str) -> bytes:
     """Return the root of a log without leaves: the hash of nothing."""
-    return _hash_function(hash_name)(b"")
+    return hash_function(hash_name)(b"")
 
 
 def root_from_leaf_hashes(hashes: Sequence[bytes], *, hash_name: str) -> bytes:
     """Return the Merkle tree hash (RFC 6962 section 2.1) of leaf hashes."""
-    digest = _hash_function(hash_name)
+    digest = hash_function(hash_name)
     if not hashes:
         return digest(b"")
     level = list(hashes)
@@ -72,7 +75,7 @@ def root_from_leaf_hashes(hashes: Sequence[bytes], *, hash_name: str) -> bytes:
     return level[0]
 
 
-def _parents(level: Sequence[bytes], digest: Callable[[bytes], bytes]) -> list[bytes]:
+def _parents(level: Sequence[bytes], digest: HashFunction) -> list[bytes]:
     return [digest(b"\x01" + level[i] + level[i + 1]) for i in range(0, len(level) - 1, 2)]
 
 
@@ -80,7 +83,7 @@ class LeafHashes:
     """A HashReader over leaf hashes held in memory, for trees small enough to be held: batches, blocks, tests."""
 
     def __init__(self, hashes: Sequence[bytes], *, hash_name: str) -> None:
-        digest = _hash_function(hash_name)
+        digest = hash_function(hash_name)
         self._levels = [list(hashes)]
         while len(self._levels[-1]) > 1:
             self._levels.append(_parents(self._levels[-1], digest))
@@ -98,7 +101,7 @@ class Frontier:
     """
 
     def __init__(self, *, hash_name: str, size: int = 0, hashes: Iterable[bytes] = ()) -> None:
-        self._digest = _hash_function(hash_name)
+        self._digest = hash_function(hash_name)
         self._hash_name = hash_name
         self._size = size
         self._hashes = list(hashes)
@@ -151,7 +154,7 @@ class Frontier:
         return _join(self._hashes, self._digest)
 
 
-def _join(hashes: Sequence[bytes], digest: Callable[[bytes], bytes]) -> bytes:
+def _join(hashes: Sequence[bytes], digest: HashFunction) -> bytes:
     """Return the root of adjoining complete subtrees, largest first: joined from the right, as the RFC splits."""
     return reduce(lambda right, left: digest(b"\x01" + left + right), reversed(hashes[:-1]), hashes[-1])
 
@@ -169,7 +172,7 @@ def complete_subtrees(start: int, end: int) -> list[tuple[int, int]]:
     return covers
 
 
-def _range_hash(reader: HashReader, start: int, end: int, digest: Callable[[bytes], bytes]) -> bytes:
+def _range_hash(reader: HashReader, start: int, end: int, digest: HashFunction) -> bytes:
     return _join([reader.node(level, index) for level, index in complete_subtrees(start, end)], digest)
 
 
@@ -177,7 +180,7 @@ def root_from_reader(reader: HashReader, *, size: int, hash_name: str) -> bytes:
     """Return the root of the first ``size`` leaves of a log."""
     if size == 0:
         return empty_root(hash_name=hash_name)
-    return _range_hash(reader, 0, size, _hash_function(hash_name))
+    return _range_hash(reader, 0, size, hash_function(hash_name))
 
 
 def _split(size: int) -> int:
@@ -192,7 +195,7 @@ def inclusion_path(reader: HashReader, *, index: int, size: int, hash_name: str)
     """
     if not 0 <= index < size:
         raise InvalidInput("ledger.index_unknown", f"leaf {index} is not in a log of {size} leaves")
-    digest = _hash_function(hash_name)
+    digest = hash_function(hash_name)
     path: list[bytes] = []
     start, end = 0, size
     while end - start > 1:
@@ -213,7 +216,7 @@ def consistency_path(reader: HashReader, *, old_size: int, new_size: int, hash_n
     """
     if not 0 < old_size <= new_size:
         raise InvalidInput("ledger.index_unknown", f"no proof leads from {old_size} leaves to {new_size}")
-    digest = _hash_function(hash_name)
+    digest = hash_function(hash_name)
     path: list[bytes] = []
     start, end = 0, new_size
     is_old_root = True
@@ -250,7 +253,7 @@ def _root_from_inclusion(leaf: bytes, *, index: int, size: int, path: Sequence[b
     """Return the root a path leads to, or None if it has the wrong length."""
     if not 0 <= index < size or len(path) > MAX_PATH:
         return None
-    digest = _hash_function(hash_name)
+    digest = hash_function(hash_name)
     node, last, current = index, size - 1, leaf
     for sibling in path:
         if last == 0:
@@ -281,7 +284,7 @@ def verify_consistency(
     elif old_size == new_size:
         is_prefix = not path and old_root == new_root
     else:
-        is_prefix = _is_prefix(old_size, old_root, new_size, new_root, path, _hash_function(hash_name))
+        is_prefix = _is_prefix(old_size, old_root, new_size, new_root, path, hash_function(hash_name))
     if not is_prefix:
         raise IntegrityError(
             "ledger.consistency_broken", f"the log of {new_size} leaves does not extend the log of {old_size} leaves"
@@ -294,7 +297,7 @@ def _is_prefix(
     new_size: int,
     new_root: bytes,
     path: Sequence[bytes],
-    digest: Callable[[bytes], bytes],
+    digest: HashFunction,
 ) -> bool:
     if not 0 < old_size < new_size or not path or len(path) > MAX_PATH + 1:
         return False

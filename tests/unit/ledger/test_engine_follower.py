@@ -311,6 +311,84 @@ def test_a_signed_block_that_breaks_the_rules_raises_an_alarm(house: House, tmp_
         follower.close()
 
 
+class LatePeer:
+    """A writer that cannot be reached until a test says so: the follower's own thread has tried and sleeps then."""
+
+    def __init__(self, behind: Peer) -> None:
+        self.behind = behind
+        self.is_reachable = False
+
+    def __getattr__(self, name: str) -> Any:
+        if not self.is_reachable and name != "subscribe":
+            raise Unavailable("test.unreachable", "no way to the writer")
+        return getattr(self.behind, name)
+
+
+def open_late(house: House, behind: Peer) -> FollowerLedger:
+    """Return a follower that has copied nothing yet and can reach its writer from now on."""
+    peer = LatePeer(behind)
+    follower = house.open_follower(peer=peer)
+    patience = threading.Event()
+    assert any(follower.trouble is not None or patience.wait(WAIT_S / 1000) for _ in range(1000))
+    peer.is_reachable = True
+    return follower
+
+
+def test_blocks_before_a_bad_one_are_kept_and_told(house: House) -> None:
+    """[STORE-16], [STORE-21], [STORE-22]."""
+    house.write(4)
+    network = house.network
+    unsigned = network.sign(network.draft(), "first-bank")
+    forge: Callable[[Block], Block] = lambda block: with_transactions(block, [*block.transactions, unsigned])  # noqa: E731
+    follower = open_late(house, ForgingPeer(house.writer, network, forge))
+    heard: list[tuple[int, int]] = []
+    follower.subscribe(lambda block, _events: heard.append((block.height, follower.last_block()[0])))
+    assert code_of(follower.sync) == "ledger.fork_detected"
+    # The three blocks were indexed together, so whoever heard of the first already saw the last.
+    assert heard == [(1, 3), (2, 3), (3, 3)]
+    assert list(house.writer.blocks(from_height=1))[:3] == list(follower.blocks(from_height=1))
+
+
+def test_a_crash_between_storing_and_indexing_loses_nothing(house: House, tmp_path: Path) -> None:
+    """[STORE-14], [STORE-16]."""
+    house.write(2)
+    follower = open_late(house, house.peer)
+    follower.sync()
+    follower.close()
+    shutil.copytree(tmp_path / "follower" / "index.lmdb", tmp_path / "before")
+    house.write(5)
+    follower = house.open_follower()
+    follower.sync()
+    follower.close()
+    # The frames of a batch are all on the medium before its index is written: this is what is there in between.
+    shutil.rmtree(tmp_path / "follower" / "index.lmdb")
+    shutil.copytree(tmp_path / "before", tmp_path / "follower" / "index.lmdb")
+    reopened = house.open_follower()
+    assert reopened.recovery.replayed == 5
+    assert list(house.writer.blocks(from_height=1)) == list(reopened.blocks(from_height=1))
+    assert house.writer.checkpoint() == reopened.checkpoint()
+
+
+def test_blocks_that_could_not_be_indexed_come_before_others_and_are_no_alarm(house: House) -> None:
+    """[STORE-16]."""
+    follower = open_late(house, house.peer)
+    follower.close()
+    house.write(400)
+    follower = house.open_follower(map_bytes=256 * 1024, max_batch_transactions=40)
+    assert code_of(follower.sync) == "ledger.index_failed"
+    seen, stored = follower.last_block()[0], follower._replica._files.tail.height
+    assert seen < stored < 400
+    assert code_of(follower.sync) == "ledger.index_failed"
+    assert (seen, stored) == (follower.last_block()[0], follower._replica._files.tail.height)
+    assert follower.alarm is None
+    follower.close()
+    reopened = house.open_follower()
+    assert stored - seen == reopened.recovery.replayed
+    reopened.sync()
+    assert house.writer.checkpoint() == reopened.checkpoint()
+    assert list(house.writer.blocks(from_height=1)) == list(reopened.blocks(from_height=1))
+
+
 class LyingPeer(Peer):
     """A writer that acknowledges at a place where something else stands."""
 

@@ -24,8 +24,9 @@ from shuiqiao.ledger.store.frame import (
     encode_segment_header,
     locate_item,
 )
+from shuiqiao.ledger.store.place import Broken, StoredFrame
 from shuiqiao.ledger.store.recovery import recover
-from shuiqiao.ledger.store.segments import Broken, SegmentFiles, StoredFrame
+from shuiqiao.ledger.store.segments import SegmentFiles
 
 NETWORK = bytes(range(32))
 PREVIOUS = b"p" * 32

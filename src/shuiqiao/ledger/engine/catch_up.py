@@ -10,9 +10,10 @@ from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING
 
 from shuiqiao.base.errors import IntegrityError, ShuiqiaoError, Unavailable
+from shuiqiao.ledger.engine.execution import Growth, grow
 from shuiqiao.ledger.engine.verifiers import Verifier, verify_all
 from shuiqiao.ledger.entry import decode_entry
-from shuiqiao.ledger.log import leaf_hashes, verify_consistency
+from shuiqiao.ledger.log import verify_consistency
 from shuiqiao.ledger.machine import Candidate, SignatureClaim
 from shuiqiao.ledger.model import Block, Checkpoint, Event, StateView, Transaction
 from shuiqiao.ledger.store.alarm_file import ForkKind
@@ -53,6 +54,8 @@ class Catcher:
 
     def follow(self, checkpoint: Checkpoint, *, accepted: Checkpoint | None) -> None:
         """Copy all blocks up to a verified checkpoint; raises HistoryBroken if it is not of the copied log."""
+        # Blocks that could not be indexed the last time are still to come.
+        self._replica.publish()
         # Step 1: a log never shrinks.
         if accepted is not None and checkpoint.size < accepted.size:
             raise HistoryBroken(
@@ -123,7 +126,7 @@ class Catcher:
 
     def _copy(self, blocks: Sequence[Block], checkpoint: Checkpoint) -> None:
         # Step 4: these very leaves are what the operator signed.
-        self._require_signed_leaves(blocks, checkpoint)
+        growths = self._require_signed_leaves(blocks, checkpoint)
         # Step 5: every signature of every transaction.
         decoded = [self._decode(block) for block in blocks]
         view = self._replica.current
@@ -132,19 +135,27 @@ class Catcher:
         candidates = iter(
             [Candidate(transaction=tx, proven_keys=keys) for tx, keys in zip(transactions, proven, strict=True)]
         )
-        # Step 6: every rule, block by block.
-        for block in blocks:
-            self._execute(block, [next(candidates) for _ in block.transactions])
+        # Step 6: every rule, block by block. What was stored before one that breaks a rule stays and is made visible.
+        committed: list[tuple[Block, Sequence[Event]]] = []
+        try:
+            for block, growth in zip(blocks, growths, strict=True):
+                committed.append(self._execute(block, [next(candidates) for _ in block.transactions], growth))
+        finally:
+            self._replica.publish()
+            for block, events in committed:
+                self._tell(block, events)
 
-    def _require_signed_leaves(self, blocks: Sequence[Block], checkpoint: Checkpoint) -> None:
+    def _require_signed_leaves(self, blocks: Sequence[Block], checkpoint: Checkpoint) -> list[Growth]:
         frontier = self._replica.frontier
+        growths: list[Growth] = []
         for block in blocks:
-            leaves = (*block.transactions, block.entry)
-            frontier.append(leaf_hashes(leaves, hash_name=self._hash_name))
+            growths.append(grow(frontier, (*block.transactions, block.entry), hash_name=self._hash_name))
+            frontier = growths[-1].frontier
         if frontier.size == checkpoint.size:
             self._require_root(checkpoint, size=frontier.size, root=frontier.root())
         else:
             self._require_consistent(checkpoint, size=frontier.size, root=frontier.root())
+        return growths
 
     def _decode(self, block: Block) -> list[Transaction]:
         try:
@@ -152,7 +163,7 @@ class Catcher:
         except ShuiqiaoError as error:
             raise _invalid(block, str(error)) from error
 
-    def _execute(self, block: Block, candidates: Sequence[Candidate]) -> None:
+    def _execute(self, block: Block, candidates: Sequence[Candidate], growth: Growth) -> tuple[Block, Sequence[Event]]:
         try:
             time_ms = decode_entry(block.entry).time_ms
             execution = self._replica.execute(candidates, overlay=self._replica.overlay(), time_ms=time_ms)
@@ -163,8 +174,9 @@ class Catcher:
                 raise _invalid(block, f"its transaction {position} is refused with {outcome.refusal}")
         if execution.result.entry != block.entry:
             raise _invalid(block, "its entry is not the one its transactions give")
-        committed = self._replica.commit(execution)
-        self._tell(committed, [event for outcome in execution.result.outcomes for event in outcome.events])
+        # All were accepted and the entry is the one that was signed: its leaves are those that ``growth`` was made of.
+        stored = self._replica.store(execution, growth=growth)
+        return stored, [event for outcome in execution.result.outcomes for event in outcome.events]
 
 
 def prove_signatures(

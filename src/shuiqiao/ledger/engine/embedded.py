@@ -20,8 +20,9 @@ from shuiqiao.base.errors import ShuiqiaoError, Unavailable
 from shuiqiao.crypto.model import CipherSuite, SigningKey
 from shuiqiao.crypto.suites import get_suite
 from shuiqiao.ledger.engine.admission import Admission, Intake, Submission
+from shuiqiao.ledger.engine.execution import Execution
 from shuiqiao.ledger.engine.port import EmbeddedSettings
-from shuiqiao.ledger.engine.replica import Execution, Replica
+from shuiqiao.ledger.engine.replica import Replica
 from shuiqiao.ledger.engine.verifiers import open_verifier
 from shuiqiao.ledger.entry import next_block_time
 from shuiqiao.ledger.kinds import KindTable

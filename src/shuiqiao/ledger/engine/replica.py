@@ -9,29 +9,38 @@ from __future__ import annotations
 
 import shutil
 import threading
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Final, cast
 
-from shuiqiao.base.errors import IntegrityError, InvalidInput, ShuiqiaoError
+from shuiqiao.base.errors import IntegrityError, InvalidInput
+from shuiqiao.ledger.engine.execution import Execution, Growth, grow, trusted_candidates
 from shuiqiao.ledger.entry import decode_entry
-from shuiqiao.ledger.log import Frontier, consistency_path, leaf_hash, leaf_hashes, root_from_reader
-from shuiqiao.ledger.machine import BlockResult, Candidate, StateMachine
-from shuiqiao.ledger.model import Block, BlockContext, Checkpoint, NetworkParameters, StateView, Transaction
+from shuiqiao.ledger.log import Frontier, consistency_path, leaf_hash, root_from_reader
+from shuiqiao.ledger.machine import Candidate, StateMachine
+from shuiqiao.ledger.model import Block, BlockContext, Checkpoint, NetworkParameters, StateView
 from shuiqiao.ledger.state import OverlayState, genesis_writes
 from shuiqiao.ledger.store.checkpoint_file import CheckpointFile
 from shuiqiao.ledger.store.disk import Disk
 from shuiqiao.ledger.store.frame import ZERO_DIGEST, Frame, HashName
-from shuiqiao.ledger.store.index import BlockPlace, BlockRecord, Head, Index, IndexUnreadable, Snapshot, stored_nodes
+from shuiqiao.ledger.store.index import BlockPlace, BlockRecord, Head, Index, IndexUnreadable, stored_nodes
 from shuiqiao.ledger.store.lock import FolderLock
+from shuiqiao.ledger.store.place import StoredFrame
 from shuiqiao.ledger.store.recovery import Recovery, recover
-from shuiqiao.ledger.store.segments import SegmentFiles, StoredFrame
+from shuiqiao.ledger.store.segments import SegmentFiles
 from shuiqiao.ledger.store.state_view import CurrentState, SnapshotState, ValueCache, replay_id
 
 SEGMENTS_FOLDER: Final = "segments"
 INDEX_FOLDER: Final = "index.lmdb"
 CHECKPOINTS_FOLDER: Final = "checkpoints"
+
+_REPLAYED_AT_ONCE: Final = 4096
+"""Leaves that are indexed together when the ledger is opened."""
+
+_FIRST_PLACES: Final = 8
+_MORE_PLACES: Final = 256
+"""How many places of blocks are looked up at once: few first, as most readers want the newest blocks only."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -46,17 +55,6 @@ class ReplicaSettings:
     map_bytes: int
     disk: Disk
     checkpoint_interval_s: float
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Execution:
-    """A block executed on the last committed state, not yet committed."""
-
-    result: BlockResult
-    writes: Mapping[str, bytes | None]
-    frontier: Frontier
-    """The tree with this block."""
-    nodes: Sequence[bytes]
 
 
 class Replica:
@@ -80,6 +78,8 @@ class Replica:
         self._current = CurrentState()
         self._view_lock = threading.Lock()
         self._index: Index | None = None
+        self._stored: list[BlockRecord] = []
+        self._digest = ZERO_DIGEST
         self._files = SegmentFiles(
             folder / SEGMENTS_FOLDER,
             network=self.parameters.network,
@@ -112,6 +112,7 @@ class Replica:
             hash_name=self._hash_name,
             replay=self._replay,
         )
+        self.publish()
         if stored is not None:
             self.require_root(stored)
         return found
@@ -179,7 +180,9 @@ class Replica:
                 "does not follow from the blocks before it by the rules of this network",
                 next_step="open it with the version and the kinds that wrote it, or restore it from another member",
             )
-        self._index_block(execution, stored)
+        self._advance(execution, stored, self._grow(frame))
+        if self._frontier.size - self.head.size >= _REPLAYED_AT_ONCE:
+            self.publish()
 
     # Executing and committing
 
@@ -189,88 +192,98 @@ class Replica:
         return self._frontier.copy()
 
     def overlay(self) -> OverlayState:
-        """Return a fresh overlay over the last committed state, for one block."""
+        """Return a fresh overlay over the state after the last stored block, for the next one."""
         return OverlayState(self._current)
 
     @property
     def current(self) -> StateView:
-        """The last committed state, for the thread that executes and commits only."""
+        """The state after the last stored block, for the thread that executes and commits only."""
         return self._current
 
     def execute(self, candidates: Iterable[Candidate], *, overlay: OverlayState, time_ms: int) -> Execution:
-        """Execute the next block on an overlay over the last committed state; nothing is stored."""
-        head = self.head
+        """Execute the next block on an overlay over the state after the last stored block; nothing is stored."""
+        height, previous_time_ms = self._last
         result = self.machine.execute_block(
             candidates,
             overlay,
-            BlockContext(height=head.height + 1, time_ms=time_ms),
-            previous_time_ms=head.time_ms,
+            BlockContext(height=height + 1, time_ms=time_ms),
+            previous_time_ms=previous_time_ms,
             replay=self._current,
         )
-        frontier = self._frontier.copy()
-        nodes: list[bytes] = []
-        if result.entry is not None:
-            leaves = [tx.raw for tx in result.accepted]
-            leaves.append(result.entry)
-            nodes = [node for _, _, node in frontier.append(leaf_hashes(leaves, hash_name=self._hash_name))]
-        return Execution(result=result, writes=overlay.writes, frontier=frontier, nodes=nodes)
+        return Execution(result=result, writes=overlay.writes)
 
     def commit(self, execution: Execution) -> Block:
-        """Make an executed block durable; the only way a block becomes visible.
+        """Make an executed block durable and visible; raises what ``store`` and ``publish`` raise."""
+        block = self.store(execution)
+        self.publish()
+        return block
 
-        Raises Unavailable ``ledger.disk_full`` (nothing happened), ``ledger.store_failed`` or ``ledger.index_failed``
-        (open the ledger again).
+    def store(self, execution: Execution, *, growth: Growth | None = None) -> Block:
+        """Make an executed block durable; ``publish`` then makes it visible, with all others stored before.
+
+        growth: what its leaves make of the tree, where that is known already.
+        Raises Unavailable ``ledger.disk_full`` (nothing happened) or ``ledger.store_failed`` (open the ledger again).
         """
         entry = execution.result.entry
         if entry is None:
             raise ValueError("a block without an accepted transaction is not committed")
-        stored = self._files.append([tx.raw for tx in execution.result.accepted], entry=entry)
-        self._index_block(execution, stored)
+        transactions = [tx.raw for tx in execution.result.accepted]
+        stored = self._files.append(transactions, entry=entry)
+        self._advance(execution, stored, growth or self._grow(stored.frame))
         return _block(stored.frame, time_ms=execution.result.context.time_ms)
 
-    def _index_block(self, execution: Execution, stored: StoredFrame) -> None:
-        before = self.head
-        frame, place = stored.frame, stored.place
-        result = execution.result
+    def _grow(self, frame: Frame) -> Growth:
+        return grow(self._frontier, (*frame.transactions, frame.entry), hash_name=self._hash_name)
+
+    def _advance(self, execution: Execution, stored: StoredFrame, growth: Growth) -> None:
+        """Go on behind a stored block: the next one is executed on it, and readers see it when it is published."""
+        frame, result = stored.frame, execution.result
         time_ms = result.context.time_ms
-        head = Head(
-            network=before.network,
-            hash_name=before.hash_name,
-            height=frame.height,
-            time_ms=time_ms,
-            size=execution.frontier.size,
-            root=execution.frontier.root(),
-            segment=place.segment,
-            offset=place.offset,
-            frame_bytes=place.frame_bytes,
-            digest=frame.digest,
-        )
         block = BlockPlace(
             height=frame.height,
             first_index=frame.first_index,
             count=len(frame.transactions),
             time_ms=time_ms,
-            place=place,
+            place=stored.place,
         )
-        self._open().commit(
-            BlockRecord(
-                head=head,
-                block=block,
-                first_node=stored_nodes(before.size),
-                nodes=execution.nodes,
-                state=execution.writes,
-                replay=[(replay_id(record.author, record.id), record.expiry_hour) for record in result.replay_records],
-            )
-        )
-        self._frontier = execution.frontier
-        self._adopt(head, written=execution.writes)
+        used = [(replay_id(record.author, record.id), record.expiry_hour) for record in result.replay_records]
+        self._stored.append(BlockRecord(block=block, nodes=growth.nodes, state=execution.writes, replay=used))
+        self._digest = frame.digest
+        self._frontier = growth.frontier
+        self._last = (frame.height, time_ms)
+        self._current.advance(execution.writes, used)
 
-    def _adopt(self, head: Head, *, written: Iterable[str] = ()) -> None:
+    def publish(self) -> None:
+        """Write the index of all stored blocks and make them visible, all at once ([STORE-16]).
+
+        Raises Unavailable ``ledger.index_failed``: nothing was written, and they wait for the next ``publish``.
+        """
+        if not self._stored:
+            return
+        block = self._stored[-1].block
+        head = Head(
+            network=self.head.network,
+            hash_name=self.head.hash_name,
+            height=block.height,
+            time_ms=block.time_ms,
+            size=self._frontier.size,
+            root=self._frontier.root(),
+            segment=block.place.segment,
+            offset=block.place.offset,
+            frame_bytes=block.place.frame_bytes,
+            digest=self._digest,
+        )
+        self._open().commit(self._stored, first_node=stored_nodes(self.head.size), head=head)
+        self._stored = []
+        self._adopt(head)
+
+    def _adopt(self, head: Head) -> None:
         view = SnapshotState(self._open().snapshot(), cache=self._cache)
         with self._view_lock:
             self.head = head
             self._view = view
-        self._current.changed(written, view)
+        self._last = (head.height, head.time_ms)
+        self._current.settle(view)
 
     def _open(self) -> Index:
         if self._index is None:
@@ -287,9 +300,12 @@ class Replica:
     def blocks(self, *, from_height: int) -> Iterator[Block]:
         """Iterate over the blocks that are committed when it starts, each read and verified as it is reached."""
         head, view = self.view()
-        for height in range(max(1, from_height), head.height + 1):
-            place = _require_block(view.snapshot, height)
-            yield _block(self._files.read_frame(place.place), time_ms=place.time_ms)
+        start, count = max(1, from_height), _FIRST_PLACES
+        while start <= head.height:
+            places = view.snapshot.blocks(range(start, min(start + count, head.height + 1)))
+            for place, frame in zip(places, self._files.read_frames([one.place for one in places]), strict=True):
+                yield _block(frame, time_ms=place.time_ms)
+            start, count = start + count, _MORE_PLACES
 
     def block_place(self, index: int) -> BlockPlace:
         """Return the block of a transaction's leaf; InvalidInput ``ledger.index_unknown`` for any other index."""
@@ -347,22 +363,6 @@ class Replica:
         self._lock.release()
 
 
-def trusted_candidates(
-    transactions: Iterable[Transaction], overlay: OverlayState, *, machine: StateMachine
-) -> Iterator[Candidate]:
-    """Yield candidates whose signatures count as proven: for blocks this very node verified before it stored them.
-
-    Lazy on purpose: the required keys are asked for on the state that the transactions before have left.
-    """
-    for tx in transactions:
-        try:
-            claims = machine.plan_verification(tx, overlay)
-        except ShuiqiaoError:
-            # The machine refuses it for the same reason, and the block is then seen to be contradicted.
-            claims = ()
-        yield Candidate(transaction=tx, proven_keys=tuple(claim[0] for claim in claims))
-
-
 def _block(frame: Frame, *, time_ms: int) -> Block:
     return Block(
         height=frame.height,
@@ -371,14 +371,3 @@ def _block(frame: Frame, *, time_ms: int) -> Block:
         transactions=frame.transactions,
         entry=frame.entry,
     )
-
-
-def _require_block(snapshot: Snapshot, height: int) -> BlockPlace:
-    place = snapshot.block(height)
-    if place is None:
-        raise IntegrityError(
-            "ledger.block_missing",
-            f"the index holds no place for block {height}",
-            next_step="delete the ledger's index folder: it is made again from the segments",
-        )
-    return place

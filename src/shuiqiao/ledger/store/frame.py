@@ -7,11 +7,13 @@ is decided by ``recovery`` (a torn tail is cut) and ``check`` (everything is rep
 
 from __future__ import annotations
 
-import hashlib
 import struct
 from collections.abc import Sequence
-from dataclasses import dataclass
 from typing import Final, Literal
+
+import msgspec
+
+from shuiqiao.ledger.log import hash_function
 
 HashName = Literal["sha256", "sm3"]
 
@@ -37,8 +39,7 @@ _HASH_IDS: Final[dict[str, int]] = {"sha256": 1, "sm3": 2}
 _LENGTH_BYTES = 4
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Damage:
+class Damage(msgspec.Struct, frozen=True, kw_only=True, gc=False):
     """Bytes that are not what the format demands.
 
     at: offset of the wrong bytes from the start of the header or frame that was being read.
@@ -48,8 +49,7 @@ class Damage:
     at: int
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class SegmentHeader:
+class SegmentHeader(msgspec.Struct, frozen=True, kw_only=True, gc=False):
     """What the first 128 bytes of a segment file say.
 
     previous: digest of the last frame of the segment before, 32 zero bytes in the first segment.
@@ -63,8 +63,7 @@ class SegmentHeader:
     digest: bytes
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class FrameHead:
+class FrameHead(msgspec.Struct, frozen=True, kw_only=True, gc=False):
     """The fixed 64 bytes before a frame's body, not yet verified."""
 
     height: int
@@ -79,8 +78,7 @@ class FrameHead:
         return FRAME_HEAD_BYTES + self.body_bytes + DIGEST_BYTES
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Frame:
+class Frame(msgspec.Struct, frozen=True, kw_only=True):
     """One block as stored, its digest verified."""
 
     height: int
@@ -99,7 +97,7 @@ def encode_segment_header(
     head = _SEGMENT_HEADER.pack(
         SEGMENT_MAGIC, FORMAT_VERSION, _HASH_IDS[hash_name], 0, network, first_height, first_index, previous
     )
-    return head + hashlib.new(hash_name, head).digest()
+    return head + hash_function(hash_name)(head)
 
 
 def decode_segment_header(data: bytes, *, hash_name: HashName) -> SegmentHeader | Damage:
@@ -110,7 +108,7 @@ def decode_segment_header(data: bytes, *, hash_name: HashName) -> SegmentHeader 
     magic, version, hash_id, zero, network, first_height, first_index, previous = _SEGMENT_HEADER.unpack(head)
     if magic != SEGMENT_MAGIC:
         return Damage(reason=f"starts with {magic!r}, not {SEGMENT_MAGIC!r}", at=0)
-    if hashlib.new(hash_name, head).digest() != digest:
+    if hash_function(hash_name)(head) != digest:
         return Damage(reason="header digest does not match its bytes", at=_SEGMENT_HEADER.size)
     if (version, hash_id, zero) != (FORMAT_VERSION, _HASH_IDS[hash_name], 0):
         expected = f"format {FORMAT_VERSION} with hash {_HASH_IDS[hash_name]}"
@@ -142,10 +140,9 @@ def encode_frame(
     head = _FRAME_HEAD.pack(
         FRAME_MAGIC, BLOCK_FRAME, FORMAT_VERSION, 0, height, first_index, count, len(body), previous
     )
-    hasher = hashlib.new(hash_name, head)
-    hasher.update(body)
-    digest = hasher.digest()
-    return b"".join((head, body, digest)), digest
+    data = head + body
+    digest = hash_function(hash_name)(data)
+    return data + digest, digest
 
 
 def decode_frame_head(data: bytes) -> FrameHead | Damage:
@@ -171,7 +168,7 @@ def decode_frame(data: bytes, *, hash_name: HashName) -> Frame | Damage:
         return Damage(reason=f"frame has {len(data)} of {head.frame_bytes} bytes", at=min(len(data), head.frame_bytes))
     digest_at = len(data) - DIGEST_BYTES
     digest = data[digest_at:]
-    if hashlib.new(hash_name, memoryview(data)[:digest_at]).digest() != digest:
+    if hash_function(hash_name)(memoryview(data)[:digest_at]) != digest:
         return Damage(reason="frame digest does not match its bytes", at=digest_at)
     items = _split_body(data, count=head.count + 1, end=digest_at)
     if items is None:

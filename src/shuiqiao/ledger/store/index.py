@@ -1,29 +1,30 @@
 """The index: an LMDB environment derived from the segments, so that any answer is a few key look-ups.
 
 Holds, by docs/spec/ledger-store.md section 5: the head, block places, Merkle node hashes, the state and the replay ids.
-It may be deleted at any time and is made again from the segments. One write transaction per block [STORE-16]: a reader
-sees all of a block or nothing of it. What the values of the state mean is not known here.
+It may be deleted at any time and is made again from the segments. One write transaction holds one or more whole blocks
+[STORE-16]: a reader sees all of a block or nothing of it. What the values of the state mean is not known here.
 """
 
 from __future__ import annotations
 
-import hashlib
 import struct
 import threading
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import asdict, dataclass
+from itertools import chain
 from pathlib import Path
 from typing import Any, Final
 
 import lmdb
+import msgspec
 
 from shuiqiao.base.clock import MS_PER_HOUR
 from shuiqiao.base.encoding import decode_cbor, encode_cbor
 from shuiqiao.base.errors import IntegrityError, Unavailable
+from shuiqiao.ledger.log import hash_function
 from shuiqiao.ledger.store.boot_mark import BootMark
 from shuiqiao.ledger.store.disk import Disk
 from shuiqiao.ledger.store.frame import HashName
-from shuiqiao.ledger.store.segments import Place, Tail
+from shuiqiao.ledger.store.place import Place, Tail
 
 INDEX_VERSION: Final = 1
 DEFAULT_MAP_BYTES: Final = 64 * 1024**3
@@ -56,8 +57,7 @@ def node_position(level: int, index: int) -> int:
     return stored_nodes(last_leaf) + level
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Head:
+class Head(msgspec.Struct, frozen=True, kw_only=True, gc=False):
     """What the index covers: the last block in it, the tree's size and root, and where the segments stood."""
 
     network: bytes
@@ -79,8 +79,7 @@ class Head:
         return Tail(segment=self.segment, offset=end, height=self.height, size=self.size, digest=self.digest)
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class BlockPlace:
+class BlockPlace(msgspec.Struct, frozen=True, kw_only=True, gc=False):
     """Where a block stands, and its shape."""
 
     height: int
@@ -90,17 +89,14 @@ class BlockPlace:
     place: Place
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class BlockRecord:
+class BlockRecord(msgspec.Struct, frozen=True, kw_only=True):
     """All that one block changes in the index.
 
-    nodes: Merkle hashes to store from position first_node on. state: encoded new values, None for a removed key.
+    nodes: Merkle hashes to store, behind those of the block before. state: encoded new values, None for a removed key.
     replay: ids used by the block with the hour (since 1970) in which they expire.
     """
 
-    head: Head
     block: BlockPlace
-    first_node: int
     nodes: Sequence[bytes]
     state: Mapping[str, bytes | None]
     replay: Sequence[tuple[bytes, int]]
@@ -156,40 +152,45 @@ class Index:
             self._put_state(writer, state)
             writer.put(_HEAD_KEY, _encode_head(head), db=self._meta)
 
-    def commit(self, record: BlockRecord) -> None:
-        """Write one block, all of it or nothing.
+    def commit(self, records: Sequence[BlockRecord], *, first_node: int, head: Head) -> None:
+        """Write the next blocks, all of all of them or nothing ([STORE-16]).
 
+        first_node: position of the first of their Merkle hashes. head: what the index covers with them.
         Raises Unavailable ``ledger.index_failed``: the block is in the segments all the same, and the index is brought
         up to them when the ledger is opened again.
         """
         try:
             with self._env.begin(write=True) as writer:
-                self._put_block(writer, record.block)
-                self._put_nodes(writer, record)
-                self._put_state(writer, record.state)
-                self._put_replay(writer, record)
-                writer.put(_HEAD_KEY, _encode_head(record.head), db=self._meta)
+                self._put_blocks(writer, records)
+                self._put_nodes(writer, records, first_node=first_node)
+                self._put_state(writer, _last_writes(records))
+                self._put_replay(writer, records)
+                writer.put(_HEAD_KEY, _encode_head(head), db=self._meta)
         except lmdb.Error as error:
             raise Unavailable(
                 "ledger.index_failed",
-                f"block {record.head.height} is stored, but its index could not be written: {error}",
+                f"block {head.height} is stored, but its index could not be written: {error}",
                 next_step="check disk space and the index size limit, then open the ledger again",
             ) from error
 
-    def _put_block(self, writer: lmdb.Transaction, block: BlockPlace) -> None:
-        place = block.place
-        key = _NUMBER.pack(block.height)
-        value = _BLOCK.pack(
-            place.segment, place.offset, place.frame_bytes, block.first_index, block.count, block.time_ms
-        )
-        writer.put(key, value, db=self._blocks, append=True)
-        writer.put(_NUMBER.pack(block.first_index), key, db=self._starts, append=True)
+    def _put_blocks(self, writer: lmdb.Transaction, records: Sequence[BlockRecord]) -> None:
+        heights: list[tuple[bytes, bytes]] = []
+        starts: list[tuple[bytes, bytes]] = []
+        for record in records:
+            block, place = record.block, record.block.place
+            key = _NUMBER.pack(block.height)
+            shape = (place.segment, place.offset, place.frame_bytes, block.first_index, block.count, block.time_ms)
+            heights.append((key, _BLOCK.pack(*shape)))
+            starts.append((_NUMBER.pack(block.first_index), key))
+        for items, db in ((heights, self._blocks), (starts, self._starts)):
+            with writer.cursor(db=db) as cursor:
+                cursor.putmulti(items, append=True)
 
-    def _put_nodes(self, writer: lmdb.Transaction, record: BlockRecord) -> None:
+    def _put_nodes(self, writer: lmdb.Transaction, records: Sequence[BlockRecord], *, first_node: int) -> None:
         pack = _NUMBER.pack
-        items = [(pack(position), node) for position, node in enumerate(record.nodes, record.first_node)]
+        nodes = chain.from_iterable(record.nodes for record in records)
         with writer.cursor(db=self._nodes) as cursor:
-            cursor.putmulti(items, append=True)
+            cursor.putmulti([(pack(position), node) for position, node in enumerate(nodes, first_node)], append=True)
 
     def _put_state(self, writer: lmdb.Transaction, state: Mapping[str, bytes | None]) -> None:
         # Sorted keys touch each page once.
@@ -200,27 +201,30 @@ class Index:
             if value is None:
                 writer.delete(key, db=self._state)
 
-    def _put_replay(self, writer: lmdb.Transaction, record: BlockRecord) -> None:
-        by_hour: dict[int, list[bytes]] = {}
-        for key, hour in record.replay:
-            by_hour.setdefault(hour, []).append(key)
-        for hour, keys in by_hour.items():
-            value = _HOUR.pack(hour)
-            with writer.cursor(db=self._replay) as cursor:
-                cursor.putmulti([(key, value) for key in sorted(keys)])
-            listed = b"".join(bytes((len(key),)) + key for key in keys)
-            writer.put(value + _NUMBER.pack(record.block.height), listed, db=self._expiry)
-        self._prune_replay(writer, before_hour=record.block.time_ms // MS_PER_HOUR)
-
-    def _prune_replay(self, writer: lmdb.Transaction, *, before_hour: int) -> None:
-        """Forget ids that expired, those of a few blocks at a time so that no block waits long ([STORE-17])."""
+    def _put_replay(self, writer: lmdb.Transaction, records: Sequence[BlockRecord]) -> None:
+        used: dict[bytes, bytes] = {}
+        expiring: dict[bytes, list[bytes]] = {}
+        for record in records:
+            height = _NUMBER.pack(record.block.height)
+            for key, hour in record.replay:
+                packed = _HOUR.pack(hour)
+                used[key] = packed
+                expiring.setdefault(packed + height, []).append(bytes((len(key),)) + key)
+        with writer.cursor(db=self._replay) as cursor:
+            cursor.putmulti(sorted(used.items()))
         with writer.cursor(db=self._expiry) as cursor:
-            for _ in range(_PRUNED_BLOCKS):
-                if not cursor.first() or _HOUR.unpack_from(cursor.key())[0] >= before_hour:
-                    return
-                for key in _split_keys(bytes(cursor.value())):
-                    self._forget(writer, key, before_hour=before_hour)
-                cursor.delete()
+            cursor.putmulti([(key, b"".join(listed)) for key, listed in sorted(expiring.items())])
+            hour = records[-1].block.time_ms // MS_PER_HOUR
+            self._prune_replay(writer, cursor, before_hour=hour, blocks=_PRUNED_BLOCKS * len(records))
+
+    def _prune_replay(self, writer: lmdb.Transaction, cursor: lmdb.Cursor, *, before_hour: int, blocks: int) -> None:
+        """Forget ids that expired, those of a few blocks for each new one so that none waits long ([STORE-17])."""
+        for _ in range(blocks):
+            if not cursor.first() or _HOUR.unpack_from(cursor.key())[0] >= before_hour:
+                return
+            for key in _split_keys(bytes(cursor.value())):
+                self._forget(writer, key, before_hour=before_hour)
+            cursor.delete()
 
     def _forget(self, writer: lmdb.Transaction, key: bytes, *, before_hour: int) -> None:
         # An id may have been used again after it expired, and is then remembered for its new hour.
@@ -276,11 +280,16 @@ class Snapshot:
     def block(self, height: int) -> BlockPlace | None:
         """Return where a block stands, None above the last or below 1."""
         data = self._get(_NUMBER.pack(height), self._blocks) if height > 0 else None
-        if data is None:
-            return None
-        segment, offset, frame_bytes, first_index, count, time_ms = _BLOCK.unpack(data)
-        place = Place(segment=segment, offset=offset, frame_bytes=frame_bytes)
-        return BlockPlace(height=height, first_index=first_index, count=count, time_ms=time_ms, place=place)
+        return None if data is None else _decode_block(height, data)
+
+    def blocks(self, heights: range) -> list[BlockPlace]:
+        """Return where blocks stand; raises IntegrityError ``ledger.block_missing`` at a gap."""
+        with self._lock, self._reader.cursor(db=self._blocks) as cursor:
+            found = cursor.getmulti([_NUMBER.pack(height) for height in heights])
+        if len(found) != len(heights):
+            known = {_NUMBER.unpack(key)[0] for key, _ in found}
+            raise _block_missing(next(height for height in heights if height not in known))
+        return [_decode_block(height, data) for height, (_, data) in zip(heights, found, strict=True)]
 
     def block_of_index(self, index: int) -> BlockPlace | None:
         """Return the block that holds a leaf (a transaction or its block entry), None beyond the log."""
@@ -304,6 +313,20 @@ class Snapshot:
         return None if value is None else int(_HOUR.unpack(value)[0])
 
 
+def _decode_block(height: int, data: bytes) -> BlockPlace:
+    segment, offset, frame_bytes, first_index, count, time_ms = _BLOCK.unpack(data)
+    place = Place(segment=segment, offset=offset, frame_bytes=frame_bytes)
+    return BlockPlace(height=height, first_index=first_index, count=count, time_ms=time_ms, place=place)
+
+
+def _block_missing(height: int) -> IntegrityError:
+    return IntegrityError(
+        "ledger.block_missing",
+        f"the index holds no place for block {height}",
+        next_step="delete the ledger's index folder: it is made again from the segments",
+    )
+
+
 def _split_keys(listed: bytes) -> Iterable[bytes]:
     at = 0
     while at < len(listed):
@@ -312,16 +335,23 @@ def _split_keys(listed: bytes) -> Iterable[bytes]:
         at = end
 
 
+def _last_writes(records: Sequence[BlockRecord]) -> Mapping[str, bytes | None]:
+    """Return what is left of the writes of blocks in order: the last one of each key."""
+    if len(records) == 1:
+        return records[0].state
+    return {key: value for record in records for key, value in record.state.items()}
+
+
 def _encode_head(head: Head) -> bytes:
-    data = encode_cbor(asdict(head))
-    return hashlib.new(head.hash_name, data).digest() + data
+    data = encode_cbor(msgspec.structs.asdict(head))
+    return hash_function(head.hash_name)(data) + data
 
 
 def _decode_head(data: bytes) -> Head:
     try:
         fields = decode_cbor(data[_HEAD_DIGEST_BYTES:])
         head = Head(**fields)
-        digest = hashlib.new(head.hash_name, data[_HEAD_DIGEST_BYTES:]).digest()
+        digest = hash_function(head.hash_name)(data[_HEAD_DIGEST_BYTES:])
     except Exception as error:  # a damaged record may be any bytes
         raise IndexUnreadable(f"the head record cannot be read: {error}") from error
     if digest != data[:_HEAD_DIGEST_BYTES] or head.version != INDEX_VERSION:

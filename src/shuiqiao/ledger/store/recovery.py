@@ -24,7 +24,8 @@ from shuiqiao.ledger.store.frame import (
     decode_segment_header,
 )
 from shuiqiao.ledger.store.index import Head
-from shuiqiao.ledger.store.segments import EMPTY_TAIL, Broken, SegmentFiles, StoredFrame, Tail, tail_after
+from shuiqiao.ledger.store.place import EMPTY_TAIL, Broken, StoredFrame, Tail, tail_after
+from shuiqiao.ledger.store.segments import SegmentFiles
 
 _SEARCH_FACTOR: Final = 8
 """How many times over the bytes of a tail may be hashed in search of a later frame: hostile content cannot stall."""

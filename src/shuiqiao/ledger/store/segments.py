@@ -9,16 +9,16 @@ from __future__ import annotations
 
 import os
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
 
 from shuiqiao.base.errors import IntegrityError, Unavailable
 from shuiqiao.ledger.store.disk import Disk
 from shuiqiao.ledger.store.frame import (
+    DIGEST_BYTES,
     FRAME_HEAD_BYTES,
+    MAX_FRAME_BODY_BYTES,
     SEGMENT_HEADER_BYTES,
-    ZERO_DIGEST,
     Damage,
     Frame,
     HashName,
@@ -30,64 +30,20 @@ from shuiqiao.ledger.store.frame import (
     encode_segment_header,
     locate_item,
 )
+from shuiqiao.ledger.store.place import EMPTY_TAIL, Broken, Place, StoredFrame, Tail, frame_mismatch, tail_after
 
 SEGMENT_SUFFIX: Final = ".segment"
 DEFAULT_SEGMENT_BYTES: Final = 256 * 1024 * 1024
 _FILE_MODE = 0o644
 _LENGTH_BYTES = 4
 _DISK_RETRY_S = 10.0
+_FIRST_READ_BYTES = 4096
+"""Read at once of a frame whose length is not known yet: nearly all are shorter."""
 
+_READ_AHEAD_BYTES = 256 * 1024
+"""Read at once of frames that follow each other, unless a single one is longer."""
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Place:
-    """Where a frame stands.
-
-    segment: first height of the segment file, which is its name; offset: of the frame in the file, in bytes.
-    """
-
-    segment: int
-    offset: int
-    frame_bytes: int
-
-    @property
-    def end(self) -> int:
-        """Offset of the byte after the frame."""
-        return self.offset + self.frame_bytes
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Tail:
-    """The end of the written ledger: where and to what the next frame is chained."""
-
-    segment: int
-    offset: int
-    height: int
-    """Height of the last block, 0 before the first."""
-    size: int
-    """Leaves so far: transactions and block entries."""
-    digest: bytes
-    """Digest of the last frame, or of the segment header where no frame follows it yet."""
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Broken:
-    """The place at which a scan could not go on, and why."""
-
-    segment: int
-    offset: int
-    reason: str
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class StoredFrame:
-    """A verified frame and its place."""
-
-    place: Place
-    frame: Frame
-
-
-EMPTY_TAIL: Final = Tail(segment=0, offset=0, height=0, size=0, digest=ZERO_DIGEST)
-"""The tail of a ledger that has no segment yet."""
+_LARGEST_READ_BYTES = FRAME_HEAD_BYTES + MAX_FRAME_BODY_BYTES + DIGEST_BYTES
 
 
 class SegmentFiles:
@@ -175,7 +131,7 @@ class SegmentFiles:
         frame = self.frame_at(tail.segment, tail.offset)
         if isinstance(frame, Damage):
             return Broken(segment=tail.segment, offset=tail.offset + frame.at, reason=frame.reason)
-        reason = _frame_mismatch(frame, tail)
+        reason = frame_mismatch(frame, tail)
         if reason:
             return Broken(segment=tail.segment, offset=tail.offset, reason=reason)
         place = Place(segment=tail.segment, offset=tail.offset, frame_bytes=frame.frame_bytes)
@@ -183,17 +139,27 @@ class SegmentFiles:
 
     def frame_at(self, segment: int, offset: int) -> Frame | Damage:
         """Return the frame at an offset, its digest verified, or what is wrong with it."""
-        head = decode_frame_head(self._read(segment, offset, FRAME_HEAD_BYTES))
+        data = self._read(segment, offset, _FIRST_READ_BYTES)
+        head = decode_frame_head(data)
         if isinstance(head, Damage):
             return head
-        return decode_frame(self._read(segment, offset, head.frame_bytes), hash_name=self._hash_name)
+        if head.frame_bytes > len(data) == _FIRST_READ_BYTES:
+            data = self._read(segment, offset, head.frame_bytes)
+        return decode_frame(data[: head.frame_bytes], hash_name=self._hash_name)
 
-    def read_frame(self, place: Place) -> Frame:
-        """Return the frame at a place; raises IntegrityError ``ledger.frame_damaged`` if it no longer holds."""
-        frame = self.frame_at(place.segment, place.offset)
-        if isinstance(frame, Damage):
-            raise self.damaged(Broken(segment=place.segment, offset=place.offset + frame.at, reason=frame.reason))
-        return frame
+    def read_frames(self, places: Sequence[Place]) -> Iterator[Frame]:
+        """Yield the frames at places that follow each other, each verified when it is reached.
+
+        Raises IntegrityError ``ledger.segment_damaged`` at one that no longer holds.
+        """
+        for group in _adjoining(places):
+            segment, start = group[0].segment, group[0].offset
+            data = self._read(segment, start, min(group[-1].end - start, _LARGEST_READ_BYTES))
+            for place in group:
+                frame = decode_frame(data[place.offset - start : place.end - start], hash_name=self._hash_name)
+                if isinstance(frame, Damage):
+                    raise self.damaged(Broken(segment=segment, offset=place.offset + frame.at, reason=frame.reason))
+                yield frame
 
     def read_item(self, place: Place, position: int) -> bytes:
         """Return one transaction (or, at position count, the block entry) without reading its whole frame.
@@ -221,8 +187,12 @@ class SegmentFiles:
         )
 
     def _read(self, segment: int, offset: int, length: int) -> bytes:
-        with self.path(segment).open("rb", buffering=0) as file:
-            return os.pread(file.fileno(), length, offset)
+        # A plain name: joining paths takes longer than reading.
+        descriptor = os.open(f"{self._folder}/{segment:020d}{SEGMENT_SUFFIX}", os.O_RDONLY)
+        try:
+            return os.pread(descriptor, length, offset)
+        finally:
+            os.close(descriptor)
 
     # Writing
 
@@ -345,25 +315,17 @@ class SegmentFiles:
             self._writer = None
 
 
-def tail_after(stored: StoredFrame) -> Tail:
-    """Return the tail that a frame leaves: its block entry takes one more leaf after its transactions."""
-    frame = stored.frame
-    return Tail(
-        segment=stored.place.segment,
-        offset=stored.place.end,
-        height=frame.height,
-        size=frame.first_index + len(frame.transactions) + 1,
-        digest=frame.digest,
-    )
-
-
-def _frame_mismatch(frame: Frame, tail: Tail) -> str:
-    if (frame.height, frame.first_index) != (tail.height + 1, tail.size):
-        found = f"block {frame.height} at index {frame.first_index}"
-        return f"{found}, where block {tail.height + 1} at index {tail.size} follows"
-    if frame.previous != tail.digest:
-        return f"block {frame.height} is chained to {frame.previous.hex()}, not to {tail.digest.hex()}"
-    return ""
+def _adjoining(places: Sequence[Place]) -> Iterator[list[Place]]:
+    """Group places that one read covers."""
+    group: list[Place] = []
+    for place in places:
+        is_next = bool(group) and (place.segment, place.offset) == (group[-1].segment, group[-1].end)
+        if group and not (is_next and place.end - group[0].offset <= _READ_AHEAD_BYTES):
+            yield group
+            group = []
+        group.append(place)
+    if group:
+        yield group
 
 
 def disk_full(error: OSError, *, height: int) -> Unavailable:

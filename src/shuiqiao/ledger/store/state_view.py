@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from typing import Any, Final
 
 from shuiqiao.base.encoding import decode_cbor
@@ -60,37 +60,56 @@ class SnapshotState:
 
 
 class CurrentState:
-    """The state of the last committed block for the one thread that executes and commits.
+    """The state after the last executed block, for the one thread that executes and commits.
 
-    Remembers values, and that keys are absent, across blocks: every change passes through ``changed``. What each
+    Blocks that are stored and not yet in the index stand before the view as the bytes that will be ([STORE-16]).
+    Remembers values, and that keys are absent, across blocks: every change passes through ``advance``. What each
     transaction asks for again (gates, members) then costs a dictionary look-up.
     """
 
     def __init__(self) -> None:
         self._values: dict[str, Any] = {}
+        self._written: dict[str, bytes | None] = {}
+        self._used: dict[bytes, int] = {}
         self._view: SnapshotState | None = None
 
     def get(self, key: str) -> Any:
         """Return the value of a key, None if absent. The value is shared: never change it in place."""
         if key in self._values:
             return self._values[key]
-        assert self._view is not None
-        value = self._view.get(key)
+        value = self._find(key)
         if len(self._values) >= MAX_HOT_VALUES:
             self._values.clear()
         self._values[key] = value
         return value
 
+    def _find(self, key: str) -> Any:
+        if key in self._written:
+            data = self._written[key]
+            return None if data is None else decode_cbor(data)
+        assert self._view is not None
+        return self._view.get(key)
+
     def expiry_hour(self, author: MemberId, transaction_id: bytes) -> int | None:
         """Return the hour in which an accepted (author, id) expires, None if it is not remembered."""
+        key = replay_id(author, transaction_id)
+        if key in self._used:
+            return self._used[key]
         assert self._view is not None
-        return self._view.expiry_hour(author, transaction_id)
+        return self._view.snapshot.replay_hour(key)
 
-    def changed(self, keys: Iterable[str], view: SnapshotState) -> None:
-        """Go on to the next committed block, which wrote these keys."""
-        self._view = view
-        for key in keys:
+    def advance(self, written: Mapping[str, bytes | None], used: Iterable[tuple[bytes, int]]) -> None:
+        """Go on to the next executed block, which wrote these keys and used these ids."""
+        self._written.update(written)
+        self._used.update(used)
+        for key in written:
             self._values.pop(key, None)
+
+    def settle(self, view: SnapshotState) -> None:
+        """Read on from a view that holds all blocks so far."""
+        self._view = view
+        self._written.clear()
+        self._used.clear()
 
 
 def replay_id(author: MemberId, transaction_id: bytes) -> bytes:

@@ -1,0 +1,53 @@
+"""An executed block between the machine and the store: what it writes, and what its leaves make of the tree."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from typing import NamedTuple
+
+from shuiqiao.base.errors import ShuiqiaoError
+from shuiqiao.ledger.log import Frontier, leaf_hashes
+from shuiqiao.ledger.machine import BlockResult, Candidate, StateMachine
+from shuiqiao.ledger.model import Transaction
+from shuiqiao.ledger.state import OverlayState
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Execution:
+    """A block executed on the state after the block before it, not yet stored."""
+
+    result: BlockResult
+    writes: Mapping[str, bytes | None]
+
+
+class Growth(NamedTuple):
+    """What a block makes of the tree."""
+
+    frontier: Frontier
+    """The tree with this block."""
+    nodes: Sequence[bytes]
+    """The complete nodes that came into being, in the order in which they are stored ([STORE-15])."""
+
+
+def grow(frontier: Frontier, leaves: Iterable[bytes], *, hash_name: str) -> Growth:
+    """Return what the leaves of a block make of a tree; the frontier given stays as it is."""
+    grown = frontier.copy()
+    made = grown.append(leaf_hashes(leaves, hash_name=hash_name))
+    return Growth(frontier=grown, nodes=[node for _, _, node in made])
+
+
+def trusted_candidates(
+    transactions: Iterable[Transaction], overlay: OverlayState, *, machine: StateMachine
+) -> Iterator[Candidate]:
+    """Yield candidates whose signatures count as proven: for blocks this very node verified before it stored them.
+
+    Lazy on purpose: the required keys are asked for on the state that the transactions before have left.
+    """
+    for tx in transactions:
+        try:
+            claims = machine.plan_verification(tx, overlay)
+        except ShuiqiaoError:
+            # The machine refuses it for the same reason, and the block is then seen to be contradicted.
+            claims = ()
+        yield Candidate(transaction=tx, proven_keys=tuple(claim[0] for claim in claims))
