@@ -1,45 +1,244 @@
-"""Who may do what on the ledger, read from the state that the genesis wrote.
+"""The ledger's rules for members: propose, vote, rotate one's keys, offer to witness.
 
-Admission, rotation and suspension by vote arrive with governance; until then members are those of the genesis.
+Rule: docs/spec/members.md. What may be proposed is ``action``, how votes are counted ``proposal``, who signs for the
+network ``epoch``, suspension ``suspension``, and who is a member ``roster``. Pure: block time is the only time.
 """
 
 from __future__ import annotations
 
-from typing import Any
+from collections.abc import Sequence
+from dataclasses import replace
+from typing import Annotated, Any
 
-from shuiqiao.base.errors import Denied
-from shuiqiao.base.ids import MemberId
-from shuiqiao.ledger.model import Kind, StateView
-from shuiqiao.members.model import Role
+import msgspec
+from msgspec import Meta
 
-KINDS: tuple[Kind, ...] = ()
+from shuiqiao.base.errors import Conflict, Denied, InvalidInput
+from shuiqiao.ledger.model import BlockContext, Event, Kind, State, StateView, Transaction
+from shuiqiao.members import suspension
+from shuiqiao.members.action import Action, verify_action
+from shuiqiao.members.epoch import put_epoch, read_epoch, with_signing_key
+from shuiqiao.members.model import MAX_PROPOSAL_MS, Id, KeyPurpose, PublicKey, TimeMs
+from shuiqiao.members.proposal import (
+    Proposal,
+    ProposalStatus,
+    decide,
+    proposal_key,
+    read_proposal,
+    require_open,
+)
+from shuiqiao.members.roster import (
+    MemberKeyRing,
+    member_key,
+    member_record,
+    put_key,
+    require_role,
+    validator_of,
+    verify_new_key,
+)
+
+__all__ = [
+    "KINDS",
+    "PROPOSE",
+    "REGISTER_WITNESS",
+    "ROTATE_KEY",
+    "VOTE",
+    "MemberKeyRing",
+    "MemberProposeBody",
+    "MemberRotateKeyBody",
+    "MemberVoteBody",
+    "WitnessRegisterBody",
+    "member_key",
+    "member_record",
+    "require_role",
+    "witness_key",
+]
+"""What other rooms ask of members stands here with the kinds, whichever file of this room it is made in."""
+
+PROPOSE = "member.propose"
+VOTE = "member.vote"
+ROTATE_KEY = "member.rotate_key"
+REGISTER_WITNESS = "witness.register"
+
+_KEY_RING = MemberKeyRing()
 
 
-def member_key(member: MemberId) -> str:
-    """Return the state key of a member."""
-    return f"members/member/{member}"
+class MemberProposeBody(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
+    """Put one action to the vote; the proposer approves it by this."""
+
+    proposal: Id
+    action: Action
+    deadline_ms: TimeMs
 
 
-def member_record(state: StateView, member: MemberId) -> dict[str, Any]:
-    """Return a member's state (role, sign, seal, name, name_zh); raises Denied ``members.unknown``."""
-    record = state.get(member_key(member))
-    if record is None:
-        raise Denied("members.unknown", f"{member} is not a member of this network")
-    found: dict[str, Any] = record
-    return found
+class MemberVoteBody(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
+    """Approve or reject a proposal, once."""
+
+    proposal: Id
+    approve: bool
 
 
-def require_role(state: StateView, member: MemberId, *roles: Role) -> None:
-    """Return if the member has one of the roles; raises Denied ``members.role_wrong`` or ``members.unknown``."""
-    role = member_record(state, member)["role"]
-    if role not in roles:
-        raise Denied("members.role_wrong", f"{member} is a {role}; this act is for {' or '.join(roles)}")
+class MemberRotateKeyBody(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
+    """Replace the author's own key of one purpose."""
+
+    purpose: KeyPurpose
+    new_key: PublicKey
 
 
-class MemberKeyRing:
-    """The ledger's KeyRing over the members in the state."""
+class WitnessRegisterBody(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
+    """Offer to witness at an endpoint; an empty one takes the offer back."""
 
-    def signing_key(self, state: StateView, member: MemberId) -> bytes:
-        """Return the member's raw signing key; raises Denied ``members.unknown``."""
-        key: bytes = member_record(state, member)["sign"]
-        return key
+    endpoint: Annotated[str, Meta(pattern=r"^(https?://[!-~]{1,190})?\Z", max_length=198)]
+
+
+def witness_key(member: str) -> str:
+    """Return the state key of a member's offer to witness."""
+    return f"members/witness/{member}"
+
+
+def _check_propose(tx: Transaction, state: StateView, ctx: BlockContext) -> None:
+    """[MEMBER-3]: a governing member proposes what is allowed now, with a deadline not far off."""
+    body: MemberProposeBody = tx.body
+    _require_governing(tx, state)
+    if state.get(proposal_key(body.proposal)) is not None:
+        raise Conflict("members.proposal_repeated", f"proposal {body.proposal.hex()} is on the ledger already")
+    remaining_ms = body.deadline_ms - ctx.time_ms
+    if not 0 < remaining_ms <= MAX_PROPOSAL_MS:
+        raise InvalidInput(
+            "members.deadline_invalid",
+            f"a deadline {remaining_ms} ms after block time where 1 to {MAX_PROPOSAL_MS} ms are allowed",
+        )
+    verify_action(body.action, state, ctx)
+
+
+def _apply_propose(tx: Transaction, state: State, ctx: BlockContext) -> Sequence[Event]:
+    body: MemberProposeBody = tx.body
+    proposal = Proposal(
+        id=body.proposal,
+        action=body.action,
+        proposer=tx.author,
+        deadline_ms=body.deadline_ms,
+        votes={tx.author: True},
+        status=ProposalStatus.OPEN,
+        reason="",
+        closed_ms=0,
+    )
+    return _outcome("member.proposed", decide(proposal, state, ctx), author=tx.author)
+
+
+def _check_vote(tx: Transaction, state: StateView, ctx: BlockContext) -> None:
+    """[MEMBER-4] [MEMBER-5]: a governing member, once, while the proposal is open."""
+    body: MemberVoteBody = tx.body
+    proposal = read_proposal(state, body.proposal)
+    require_open(proposal, now_ms=ctx.time_ms)
+    _require_governing(tx, state)
+    if tx.author in proposal.votes:
+        raise Conflict("members.vote_repeated", f"{tx.author} voted on proposal {body.proposal.hex()} already")
+
+
+def _apply_vote(tx: Transaction, state: State, ctx: BlockContext) -> Sequence[Event]:
+    body: MemberVoteBody = tx.body
+    proposal = read_proposal(state, body.proposal)
+    voted = replace(proposal, votes={**proposal.votes, tx.author: body.approve})
+    return _outcome("member.voted", decide(voted, state, ctx), author=tx.author)
+
+
+def _outcome(name: str, proposal: Proposal, *, author: str) -> Sequence[Event]:
+    attributes: dict[str, Any] = {"proposal": proposal.id.hex()}
+    events = (Event(name=name, attributes={**attributes, "author": author}),)
+    if proposal.status is ProposalStatus.OPEN:
+        return events
+    closed = Event(
+        name="member.proposal_closed",
+        attributes={**attributes, "status": str(proposal.status), "reason": proposal.reason},
+    )
+    return (*events, closed)
+
+
+def _require_governing(tx: Transaction, state: StateView) -> None:
+    if tx.author not in read_epoch(state).governing:
+        raise Denied("members.not_governing", f"{tx.author} is not one of the governing members")
+
+
+def _rotation_signers(tx: Transaction, state: StateView) -> Sequence[bytes]:
+    """[MEMBER-9]: the old signing key, and the new one where it can sign."""
+    body: MemberRotateKeyBody = tx.body
+    old = _KEY_RING.signing_key(state, tx.author)
+    return (old, body.new_key) if body.purpose is KeyPurpose.SIGNING else (old,)
+
+
+def _check_rotate(tx: Transaction, state: StateView, _ctx: BlockContext) -> None:
+    body: MemberRotateKeyBody = tx.body
+    if body.purpose is KeyPurpose.VALIDATOR and validator_of(state, tx.author) is None:
+        raise Denied("members.not_validator", f"{tx.author} is no validator; it becomes one by vote")
+    verify_new_key(state, body.new_key, purpose=body.purpose)
+
+
+def _apply_rotate(tx: Transaction, state: State, _ctx: BlockContext) -> Sequence[Event]:
+    """[EPOCH-2]: a signing key that stands in the epoch makes the next one."""
+    body: MemberRotateKeyBody = tx.body
+    put_key(state, tx.author, body.new_key, purpose=body.purpose)
+    if body.purpose is KeyPurpose.SIGNING:
+        put_epoch(state, with_signing_key(read_epoch(state), tx.author, body.new_key))
+    attributes = {"member": tx.author, "purpose": str(body.purpose)}
+    return (Event(name="member.key_rotated", attributes=attributes),)
+
+
+def _check_register(tx: Transaction, state: StateView, _ctx: BlockContext) -> None:
+    """[MEMBER-18]: any member may offer, and take back only what it offered."""
+    body: WitnessRegisterBody = tx.body
+    member_record(state, tx.author)
+    if not body.endpoint and state.get(witness_key(tx.author)) is None:
+        raise Conflict("members.witness_not_registered", f"{tx.author} never offered to witness")
+
+
+def _apply_register(tx: Transaction, state: State, ctx: BlockContext) -> Sequence[Event]:
+    body: WitnessRegisterBody = tx.body
+    if body.endpoint:
+        state.put(witness_key(tx.author), {"endpoint": body.endpoint, "height": ctx.height})
+    else:
+        state.delete(witness_key(tx.author))
+    return (Event(name="witness.registered", attributes={"member": tx.author, "endpoint": body.endpoint}),)
+
+
+KINDS: tuple[Kind, ...] = (
+    Kind(
+        name=PROPOSE,
+        room="members",
+        version=1,
+        body=MemberProposeBody,
+        check=_check_propose,
+        apply=_apply_propose,
+        governance=True,
+    ),
+    Kind(
+        name=VOTE,
+        room="members",
+        version=1,
+        body=MemberVoteBody,
+        check=_check_vote,
+        apply=_apply_vote,
+        governance=True,
+    ),
+    Kind(
+        name=ROTATE_KEY,
+        room="members",
+        version=1,
+        body=MemberRotateKeyBody,
+        check=_check_rotate,
+        apply=_apply_rotate,
+        signers=_rotation_signers,
+        governance=True,
+    ),
+    Kind(
+        name=REGISTER_WITNESS,
+        room="members",
+        version=1,
+        body=WitnessRegisterBody,
+        check=_check_register,
+        apply=_apply_register,
+        governance=True,
+    ),
+    *suspension.KINDS,
+)
+"""member.propose, member.vote, member.rotate_key, witness.register, member.suspend, member.reinstate."""

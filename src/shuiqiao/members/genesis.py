@@ -12,24 +12,35 @@ from collections.abc import Mapping
 from typing import Any, TypeVar
 
 from shuiqiao.base.encoding import decode_json, encode_json
-from shuiqiao.base.errors import InvalidInput
+from shuiqiao.base.errors import Denied, InvalidInput
 from shuiqiao.base.ids import MemberId
 from shuiqiao.crypto.model import SuiteName
 from shuiqiao.crypto.suites import get_suite
 from shuiqiao.ledger.model import NetworkParameters
-from shuiqiao.members.contract import member_key
-from shuiqiao.members.model import MAX_GENESIS_BYTES, MAX_MEMBERS, Genesis, Member, Role
+from shuiqiao.members.epoch import EPOCH_KEY, epoch_document, genesis_epoch, verify_epoch
+from shuiqiao.members.model import (
+    MAX_GENESIS_BYTES,
+    MAX_MEMBERS,
+    MAX_NAME_CHARACTERS,
+    MEMBER_ID,
+    VALIDATOR_KEY_BYTES,
+    EngineName,
+    Genesis,
+    Member,
+    Role,
+)
+from shuiqiao.members.roster import genesis_roster, keys_of
 
-_Choice = TypeVar("_Choice", SuiteName, Role)
+_Choice = TypeVar("_Choice", SuiteName, Role, EngineName)
 
-GENESIS_VERSION = 1
-MAX_NAME_CHARACTERS = 80
+GENESIS_VERSION = 2
 MAX_TIME_MS = 253_402_300_799_999
 """The last millisecond of the year 9999."""
 
-_MEMBER_ID = re.compile(r"[a-z][a-z0-9-]{1,31}\Z")
-_GENESIS_FIELDS = {"version", "name", "suite", "writer", "created_ms", "members"}
+_AGREED_FIELDS = {"engine", "quorum", "witnesses", "governing"}
+_GENESIS_FIELDS = {"version", "name", "suite", "writer", "created_ms", "members"} | _AGREED_FIELDS
 _MEMBER_FIELDS = {"id", "role", "name", "name_zh", "signing_key", "sealing_key"}
+_VALIDATOR_FIELDS = _MEMBER_FIELDS | {"validator_key"}
 _KEY_HEX_CHARACTERS = {
     SuiteName.INTL: {"signing_key": 64, "sealing_key": 64},
     SuiteName.GM: {"signing_key": 130, "sealing_key": 130},
@@ -39,9 +50,11 @@ _KEY_HEX_CHARACTERS = {
 def genesis_from_members_toml(text: str, *, created_ms: int) -> Genesis:
     """Return the genesis that a members.toml describes.
 
-    The file has ``[network]`` (name, suite, writer) and one ``[[member]]`` table an institution (id, role, name,
-    name_zh, signing_key and sealing_key in hex). Raises InvalidInput ``members.toml_unreadable`` or
-    ``members.genesis_invalid``.
+    The file has ``[network]`` (name, suite; writer unless the engine is cometbft; where they differ from the defaults
+    engine, quorum, witnesses, governing) and one ``[[member]]`` table an institution (id, role, name, name_zh,
+    signing_key and sealing_key in hex, for a validator validator_key). Defaults [MEMBER-1]: engine embedded, quorum 0,
+    no witnesses, every member governing; with engine cometbft the validators are the witnesses and more than two thirds
+    of them the quorum. Raises InvalidInput ``members.toml_unreadable`` or ``members.genesis_invalid``.
     """
     if len(text) > MAX_GENESIS_BYTES:
         raise InvalidInput("members.toml_unreadable", f"members.toml has {len(text)} of {MAX_GENESIS_BYTES} characters")
@@ -50,9 +63,26 @@ def genesis_from_members_toml(text: str, *, created_ms: int) -> Genesis:
     except (tomllib.TOMLDecodeError, RecursionError) as error:
         raise InvalidInput("members.toml_unreadable", f"members.toml is not TOML: {error}") from error
     _expect_fields(document, {"network", "member"}, "members.toml")
-    network = document["network"]
-    _expect_fields(network, {"name", "suite", "writer"}, "[network]")
-    return _genesis({**network, "version": GENESIS_VERSION, "created_ms": created_ms, "members": document["member"]})
+    fields = _with_defaults(document["network"], document["member"])
+    return _genesis({**fields, "version": GENESIS_VERSION, "created_ms": created_ms, "members": document["member"]})
+
+
+def _with_defaults(network: Any, members: Any) -> dict[str, Any]:
+    """Return the network table with everything spelled that a hand-written one may leave out [MEMBER-1]."""
+    if not isinstance(network, dict):
+        raise _invalid("[network] is not a table")
+    is_cometbft = network.get("engine") == EngineName.COMETBFT
+    optional = _AGREED_FIELDS | ({"writer"} if is_cometbft else set[str]())
+    _expect_fields(network, ({"name", "suite", "writer"} - optional) | (set(network) & optional), "[network]")
+    rows = [row for row in members if isinstance(row, dict)] if isinstance(members, list) else []
+    validators = [row.get("id") for row in rows if "validator_key" in row]
+    defaults = {
+        "engine": str(EngineName.EMBEDDED),
+        "quorum": 2 * len(validators) // 3 + 1 if is_cometbft else 0,
+        "witnesses": validators if is_cometbft else [],
+        "governing": [row.get("id") for row in rows],
+    }
+    return ({"writer": ""} if is_cometbft else {}) | defaults | network
 
 
 def encode_genesis(genesis: Genesis) -> bytes:
@@ -62,7 +92,11 @@ def encode_genesis(genesis: Genesis) -> bytes:
             "version": GENESIS_VERSION,
             "name": genesis.name,
             "suite": str(genesis.suite),
+            "engine": str(genesis.engine),
             "writer": genesis.writer,
+            "quorum": genesis.quorum,
+            "witnesses": list(genesis.witnesses),
+            "governing": list(genesis.governing),
             "created_ms": genesis.created_ms,
             "members": [_member_fields(member) for member in genesis.members],
         }
@@ -86,30 +120,24 @@ def network_parameters(data: bytes) -> NetworkParameters:
     """Return what the ledger takes from genesis bytes."""
     genesis = decode_genesis(data)
     network = get_suite(genesis.suite).digest(data)
-    writer = next(member for member in genesis.members if member.id == genesis.writer)
+    epoch = genesis_epoch(genesis)
     return NetworkParameters(
         network=network,
         suite=genesis.suite,
         origin=f"shuiqiao/{network.hex()}",
-        operator=writer.id,
-        operator_key=writer.signing_key,
+        operator=genesis.writer,
+        operator_key=epoch.operator_key or b"",
         genesis_time_ms=genesis.created_ms,
-        initial_state={member_key(member.id): _member_state(member) for member in genesis.members},
+        initial_state={
+            **genesis_roster(genesis.members, suite=genesis.suite, engine=genesis.engine),
+            EPOCH_KEY: epoch_document(epoch),
+        },
     )
 
 
-def _member_state(member: Member) -> dict[str, Any]:
-    return {
-        "role": str(member.role),
-        "sign": member.signing_key,
-        "seal": member.sealing_key,
-        "name": member.name,
-        "name_zh": member.name_zh,
-    }
-
-
 def _member_fields(member: Member) -> dict[str, str]:
-    return {
+    validator = {} if member.validator_key is None else {"validator_key": member.validator_key.hex()}
+    return validator | {
         "id": member.id,
         "role": str(member.role),
         "name": member.name,
@@ -124,25 +152,69 @@ def _genesis(fields: Any) -> Genesis:
     if fields["version"] != GENESIS_VERSION:
         raise _invalid(f"genesis version {fields['version']!r} where {GENESIS_VERSION} is known")
     suite = _choice(SuiteName, fields["suite"], "suite")
+    engine = _choice(EngineName, fields["engine"], "engine")
     rows = fields["members"]
     if not isinstance(rows, list) or not 1 <= len(rows) <= MAX_MEMBERS:
         raise _invalid(f"a network has 1 to {MAX_MEMBERS} members")
     members = tuple(sorted((_member(row, suite) for row in rows), key=lambda member: member.id))
     _expect_distinct(members)
-    created_ms = fields["created_ms"]
-    if type(created_ms) is not int or not 0 <= created_ms <= MAX_TIME_MS:
-        raise _invalid(f"created_ms {created_ms!r} is not a time in milliseconds")
-    writer = fields["writer"]
-    if writer not in [member.id for member in members]:
-        raise _invalid(f"the writer {writer!r} is not among the members")
-    return Genesis(
-        name=_text(fields["name"], "name"), suite=suite, writer=writer, created_ms=created_ms, members=members
+    ids = {member.id for member in members}
+    genesis = Genesis(
+        name=_text(fields["name"], "name"),
+        suite=suite,
+        engine=engine,
+        writer=_writer(fields["writer"], engine=engine, ids=ids),
+        created_ms=_whole(fields["created_ms"], "created_ms", most=MAX_TIME_MS),
+        quorum=_whole(fields["quorum"], "quorum", most=MAX_MEMBERS),
+        witnesses=_ids(fields["witnesses"], "witnesses", ids=ids),
+        governing=_ids(fields["governing"], "governing", ids=ids),
+        members=members,
     )
+    if not fields["governing"]:
+        raise _invalid("governing names nobody: such a network could never change")
+    _expect_workable(genesis)
+    return genesis
+
+
+def _writer(value: Any, *, engine: EngineName, ids: set[MemberId]) -> MemberId:
+    """Return the operator of an embedded network, nobody where validators order by consensus."""
+    if engine is EngineName.COMETBFT:
+        if value != "":
+            raise _invalid(f"the writer is {value!r}; in a cometbft network there is none")
+        return MemberId("")
+    if value not in list(ids):
+        raise _invalid(f"the writer {value!r} is not among the members")
+    return MemberId(value)
+
+
+def _ids(value: Any, field: str, *, ids: set[MemberId]) -> tuple[MemberId, ...]:
+    if not isinstance(value, list) or not all(isinstance(each, str) and each in ids for each in value):
+        raise _invalid(f"{field} is not a list of members of this network")
+    if len(set(value)) != len(value):
+        raise _invalid(f"{field} names a member twice")
+    return tuple(sorted(MemberId(each) for each in value))
+
+
+def _expect_workable(genesis: Genesis) -> None:
+    """[MEMBER-2]: witnesses are validators where there are validators; the sets and the quorum can work."""
+    validators = tuple(member.id for member in genesis.members if member.validator_key is not None)
+    if genesis.engine is EngineName.EMBEDDED and validators:
+        raise _invalid(f"{validators[0]} has a validator_key; an embedded network has no validators")
+    if genesis.engine is EngineName.COMETBFT and validators != genesis.witnesses:
+        raise _invalid(
+            f"the witnesses of a cometbft network are its validators: {', '.join(genesis.witnesses) or 'nobody'} is "
+            f"named, {', '.join(validators) or 'nobody'} has a validator_key"
+        )
+    try:
+        verify_epoch(genesis_epoch(genesis))
+    except (Denied, InvalidInput) as error:
+        raise _invalid(error.message) from error
 
 
 def _member(row: Any, suite: SuiteName) -> Member:
-    _expect_fields(row, _MEMBER_FIELDS, "a member")
-    if not isinstance(row["id"], str) or not _MEMBER_ID.match(row["id"]):
+    has_validator = isinstance(row, dict) and "validator_key" in row
+    _expect_fields(row, _VALIDATOR_FIELDS if has_validator else _MEMBER_FIELDS, "a member")
+    if not isinstance(row["id"], str) or not MEMBER_ID.match(row["id"]):
         raise _invalid(f"member id {row['id']!r} is not 2 to 32 of a-z, 0-9 and -, beginning with a letter")
     return Member(
         id=MemberId(row["id"]),
@@ -151,11 +223,17 @@ def _member(row: Any, suite: SuiteName) -> Member:
         name_zh=_text(row["name_zh"], "name_zh"),
         signing_key=_key(row, "signing_key", suite),
         sealing_key=_key(row, "sealing_key", suite),
+        validator_key=_validator_key(row) if has_validator else None,
     )
 
 
+def _validator_key(row: Mapping[str, Any]) -> bytes:
+    # CometBFT's keys are Ed25519 in every suite: what the intl suite signs with.
+    return _key(row, "validator_key", SuiteName.INTL)
+
+
 def _key(row: Mapping[str, Any], field: str, suite: SuiteName) -> bytes:
-    text, expected = row[field], _KEY_HEX_CHARACTERS[suite][field]
+    text, expected = row[field], _KEY_HEX_CHARACTERS[suite].get(field, 2 * VALIDATOR_KEY_BYTES)
     if not isinstance(text, str) or len(text) != expected or not re.fullmatch(r"[0-9a-f]+", text):
         raise _invalid(f"{field} of {row['id']} is not {expected} lower-case hex characters, as suite {suite} needs")
     return _verified_key(bytes.fromhex(text), field, member=row["id"], suite=suite)
@@ -164,7 +242,7 @@ def _key(row: Mapping[str, Any], field: str, suite: SuiteName) -> bytes:
 def _verified_key(key: bytes, field: str, *, member: str, suite: SuiteName) -> bytes:
     """Return a key that the suite accepts: nobody joins with a key off the curve or of small order."""
     cipher_suite = get_suite(suite)
-    verify = cipher_suite.verify_signing_key if field == "signing_key" else cipher_suite.verify_sealing_key
+    verify = cipher_suite.verify_sealing_key if field == "sealing_key" else cipher_suite.verify_signing_key
     try:
         verify(key)
     except InvalidInput as error:
@@ -173,9 +251,11 @@ def _verified_key(key: bytes, field: str, *, member: str, suite: SuiteName) -> b
 
 
 def _expect_distinct(members: tuple[Member, ...]) -> None:
-    for values, what in (([m.id for m in members], "id"), ([m.signing_key for m in members], "signing key")):
+    """[MEMBER-8]: an id is of one member, and a key is of one member and one purpose."""
+    keys = [key for member in members for key in keys_of(member)]
+    for values, what in (([member.id for member in members], "two members share one id"), (keys, "one key is shared")):
         if len(set(values)) != len(values):
-            raise _invalid(f"two members share one {what}")
+            raise _invalid(what)
 
 
 def _expect_fields(fields: Any, expected: set[str], where: str) -> None:
@@ -187,6 +267,12 @@ def _expect_fields(fields: Any, expected: set[str], where: str) -> None:
 def _text(value: Any, field: str) -> str:
     if not isinstance(value, str) or not 1 <= len(value) <= MAX_NAME_CHARACTERS or not value.isprintable():
         raise _invalid(f"{field} {str(value)[:MAX_NAME_CHARACTERS]!r} is not 1 to {MAX_NAME_CHARACTERS} characters")
+    return value
+
+
+def _whole(value: Any, field: str, *, most: int) -> int:
+    if type(value) is not int or not 0 <= value <= most:
+        raise _invalid(f"{field} {str(value)[:MAX_NAME_CHARACTERS]} is not a whole number from 0 to {most}")
     return value
 
 

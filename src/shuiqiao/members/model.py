@@ -1,20 +1,77 @@
-"""Members, their roles, and the genesis that names the first of them.
+"""Members, their roles, and the genesis that names the first of them; the limits and field types of the room.
 
 A member is an institution that keeps the ledger. Taxpayers are not members: a bureau knows them off the ledger.
 """
 
 from __future__ import annotations
 
+import re
 from dataclasses import dataclass
 from enum import StrEnum
+from typing import Annotated
 
+from msgspec import Meta
+
+from shuiqiao.base.clock import MS_PER_DAY
 from shuiqiao.base.ids import MemberId
 from shuiqiao.crypto.model import SuiteName
 
 MAX_MEMBERS = 256
-"""Members in a genesis; later ones are admitted by vote."""
+"""Members of a network, those of the genesis and those admitted later, suspended ones included."""
+
+MAX_WITNESSES = 64
+"""Witnesses (validators) of an epoch: their keys stand in every receipt's epoch chain."""
+
+MAX_GOVERNING = 64
+"""Governing members of an epoch, for the same reason."""
 
 MAX_GENESIS_BYTES = 1 << 20
+
+MAX_NAME_CHARACTERS = 80
+
+MAX_PROPOSAL_MS = 30 * MS_PER_DAY
+"""Longest time from a proposal to its deadline: what was not decided by then is proposed again."""
+
+MAX_EXECUTION_MS = 7 * MS_PER_DAY
+"""How long after its approval a suspension or reinstatement may still be carried out."""
+
+MAX_EMERGENCY_MS = 7 * MS_PER_DAY
+"""Longest suspension by a regulator alone."""
+
+EMERGENCY_PAUSE_MS = 30 * MS_PER_DAY
+"""A member suspended in an emergency is not so suspended again until this long after that suspension began."""
+
+MAX_FREEZE_MS = 30 * MS_PER_DAY
+"""Longest freeze of the network by a regulator; after it any member lifts it."""
+
+VALIDATOR_KEY_BYTES = 32
+"""CometBFT's own Ed25519 key, whatever the suite of the network."""
+
+VALIDATOR_POWER = 1
+"""Every validator counts the same: no weight by holdings, on any ledger of ours."""
+
+MEMBER_ID = re.compile(r"[a-z][a-z0-9-]{1,31}\Z")
+
+_MAX_TIME_MS = 2**53 - 1
+
+Id = Annotated[bytes, Meta(min_length=16, max_length=16)]
+Digest = Annotated[bytes, Meta(min_length=32, max_length=32)]
+TimeMs = Annotated[int, Meta(ge=0, le=_MAX_TIME_MS)]
+MemberName = Annotated[str, Meta(pattern=r"^[a-z][a-z0-9-]{1,31}\Z", max_length=32)]
+PublicKey = Annotated[bytes, Meta(min_length=32, max_length=65)]
+"""A raw key of the network's suite; the contract asks the suite whether it is one."""
+ValidatorKey = Annotated[bytes, Meta(max_length=VALIDATOR_KEY_BYTES)]
+"""32 bytes, or none for a member that is no validator."""
+DisplayName = Annotated[
+    str,
+    Meta(
+        # Ranges, not character classes: every node must draw the line at the same place, whatever its Unicode version.
+        pattern=r"^[^\x00-\x1f\x7f-\x9f\u200b-\u200f\u2028-\u202e\u2060-\u206f\ufeff]+\Z",
+        min_length=1,
+        max_length=MAX_NAME_CHARACTERS,
+    ),
+]
+"""A name people read: no line ends, no invisible or direction-changing characters."""
 
 
 class Role(StrEnum):
@@ -23,6 +80,21 @@ class Role(StrEnum):
     TAX_BUREAU = "tax_bureau"
     BANK = "bank"
     REGULATOR = "regulator"
+
+
+class EngineName(StrEnum):
+    """Who orders transactions: one operator, or validators by consensus."""
+
+    EMBEDDED = "embedded"
+    COMETBFT = "cometbft"
+
+
+class KeyPurpose(StrEnum):
+    """What a member's key is for; each purpose has one key at a time."""
+
+    SIGNING = "signing"
+    SEALING = "sealing"
+    VALIDATOR = "validator"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -35,6 +107,8 @@ class Member:
     name_zh: str
     signing_key: bytes
     sealing_key: bytes
+    validator_key: bytes | None = None
+    """CometBFT's Ed25519 key, 32 bytes; None unless the member is a validator."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -44,7 +118,18 @@ class Genesis:
     name: str
     suite: SuiteName
     writer: MemberId
-    """The member that runs the embedded writer and signs checkpoints."""
+    """The member that runs the embedded writer and signs checkpoints; empty in a cometbft network."""
     created_ms: int
     members: tuple[Member, ...]
     """Sorted by id."""
+    engine: EngineName = EngineName.EMBEDDED
+    quorum: int = 0
+    """Cosignatures that a checkpoint needs."""
+    witnesses: tuple[MemberId, ...] = ()
+    """Sorted; in a cometbft network the validators."""
+    governing: tuple[MemberId, ...] = ()
+    """Sorted, never empty: left out, every member governs."""
+
+    def __post_init__(self) -> None:
+        if not self.governing:
+            object.__setattr__(self, "governing", tuple(member.id for member in self.members))

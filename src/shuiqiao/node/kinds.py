@@ -9,11 +9,12 @@ from shuiqiao.exchange import contract as exchange
 from shuiqiao.ledger.kinds import KindTable
 from shuiqiao.lending import contract as lending
 from shuiqiao.members import contract as members
+from shuiqiao.oversight import contract as oversight
 from shuiqiao.vault import contract as vault
 
 
 @lru_cache(maxsize=1)
 def network_kinds() -> KindTable:
     """Return the table that every node of a network shares."""
-    rooms = (members.KINDS, vault.KINDS, consent.KINDS, exchange.KINDS, lending.KINDS)
+    rooms = (members.KINDS, vault.KINDS, consent.KINDS, exchange.KINDS, lending.KINDS, oversight.KINDS)
     return KindTable(kind for kinds in rooms for kind in kinds)

@@ -73,7 +73,7 @@ def test_audit_finds_no_problem_and_its_report_has_every_key(taken, shuiqiao):
     assert (said.json["signatures_verified"], said.json["records_anchored"]) == (1, GRADES)
     rules = said.json["record_management_only"]
     assert (rules["mint_refused"], rules["transfer_refused"], rules["fee_refused"]) == (True, True, True)
-    assert (rules["kinds_walked"], rules["violations"]) == (13, [])
+    assert (rules["kinds_walked"], rules["violations"]) == (22, [])
 
 
 def test_the_home_may_be_named_by_the_environment(taken, shuiqiao):

@@ -52,7 +52,12 @@ def test_the_network_id_is_the_suite_hash_of_the_bytes(genesis, suite):
 
 def test_the_state_before_block_one_holds_every_member(genesis):
     state = network_parameters(encode_genesis(genesis)).initial_state
-    assert sorted(state) == [f"members/member/{m.id}" for m in genesis.members]
+    keys = {f"members/key/{key.hex()}": m.id for m in genesis.members for key in (m.signing_key, m.sealing_key)}
+    records = {f"members/member/{m.id}" for m in genesis.members}
+    assert set(state) == keys.keys() | records | {"members/network", "members/roster", "members/epoch"}
+    assert keys.items() <= state.items()
+    assert state["members/network"] == {"suite": genesis.suite, "engine": "embedded"}
+    assert state["members/roster"] == {m.id: m.role for m in genesis.members}
     bank = next(m for m in genesis.members if m.id == "bank-east")
     assert state["members/member/bank-east"] == {
         "role": "bank",
@@ -88,7 +93,7 @@ def test_an_unknown_entry_of_the_network_table_is_refused(genesis):
 
 CHANGES = {
     "an unknown field": {"fee": 1},
-    "a version that is not known": {"version": 2},
+    "a version that is not known": {"version": 1},
     "a suite that does not exist": {"suite": "rsa"},
     "a writer that is no member": {"writer": "stranger"},
     "a writer that is a list": {"writer": []},

@@ -8,6 +8,15 @@ from msgspec import inspect
 from shuiqiao.node.kinds import network_kinds
 
 KINDS = {
+    "member.propose": "members",
+    "member.vote": "members",
+    "member.rotate_key": "members",
+    "witness.register": "members",
+    "member.suspend": "gate",
+    "member.reinstate": "gate",
+    "oversight.freeze": "gate",
+    "oversight.unfreeze": "gate",
+    "oversight.alarm": "oversight",
     "anchor.commit": "vault",
     "anchor.amend": "vault",
     "anchor.erase": "vault",

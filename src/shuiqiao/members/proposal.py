@@ -1,0 +1,156 @@
+"""A proposal and its votes: when it passes, when it is lost, when it is over.
+
+Rule: docs/spec/members.md, [MEMBER-3] to [MEMBER-6]. Valid steps, and no others::
+
+    (absent) --propose--> open --votes of more than 2/3--> approved
+                          open --can no longer pass------> rejected
+                          open --passed, not allowed now-> void
+                          open --time--------------------> expired        (derived: block time > deadline_ms)
+
+Pure. What an approved action does is ``action``.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, replace
+from enum import StrEnum
+from typing import Any
+
+from shuiqiao.base.errors import Conflict, InvalidInput, ShuiqiaoError
+from shuiqiao.base.ids import MemberId
+from shuiqiao.ledger.model import BlockContext, State, StateView
+from shuiqiao.members.action import (
+    Action,
+    action_from_state,
+    action_state,
+    perform_action,
+    verify_action,
+)
+from shuiqiao.members.epoch import is_majority, read_epoch
+from shuiqiao.members.roster import is_suspended
+
+
+class ProposalStatus(StrEnum):
+    """What has become of a proposal."""
+
+    OPEN = "open"
+    APPROVED = "approved"
+    REJECTED = "rejected"
+    VOID = "void"
+    """It passed when its action was no longer allowed; the reason says by which rule."""
+    EXPIRED = "expired"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Proposal:
+    """One action put to the vote."""
+
+    id: bytes
+    action: Action
+    proposer: MemberId
+    deadline_ms: int
+    votes: Mapping[MemberId, bool]
+    status: ProposalStatus
+    reason: str
+    """The code of the rule that made it void, else empty."""
+    closed_ms: int
+    """When it was decided, 0 while it is open."""
+
+    def status_at(self, now_ms: int) -> ProposalStatus:
+        """Return the status, expired included: block time passed the deadline of an open one."""
+        is_over = self.status is ProposalStatus.OPEN and now_ms > self.deadline_ms
+        return ProposalStatus.EXPIRED if is_over else self.status
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Tally:
+    """How the governing members of the moment stand to a proposal."""
+
+    governing: int
+    approvals: int
+    rejections: int
+
+    @property
+    def is_passed(self) -> bool:
+        """Whether more than two thirds approve."""
+        return is_majority(self.approvals, governing=self.governing)
+
+    @property
+    def is_lost(self) -> bool:
+        """Whether it could not pass even if all others approved."""
+        return not is_majority(self.governing - self.rejections, governing=self.governing)
+
+
+def proposal_key(proposal: bytes) -> str:
+    """Return the state key of a proposal."""
+    return f"members/proposal/{proposal.hex()}"
+
+
+def read_proposal(state: StateView, proposal: bytes) -> Proposal:
+    """Return a proposal; raises InvalidInput ``members.proposal_unknown``."""
+    value = state.get(proposal_key(proposal))
+    if value is None:
+        raise InvalidInput("members.proposal_unknown", f"proposal {proposal.hex()} is not on the ledger")
+    return Proposal(
+        id=proposal,
+        action=action_from_state(value["action"]),
+        proposer=MemberId(value["proposer"]),
+        deadline_ms=value["deadline_ms"],
+        votes={MemberId(member): approve for member, approve in value["votes"].items()},
+        status=ProposalStatus(value["status"]),
+        reason=value["reason"],
+        closed_ms=value["closed_ms"],
+    )
+
+
+def proposal_state(proposal: Proposal) -> dict[str, Any]:
+    """Return the state value of a proposal."""
+    return {
+        "action": action_state(proposal.action),
+        "proposer": str(proposal.proposer),
+        "deadline_ms": proposal.deadline_ms,
+        "votes": {str(member): approve for member, approve in proposal.votes.items()},
+        "status": str(proposal.status),
+        "reason": proposal.reason,
+        "closed_ms": proposal.closed_ms,
+    }
+
+
+def require_open(proposal: Proposal, *, now_ms: int) -> None:
+    """Return if a proposal may still be voted on; raises Conflict ``members.proposal_closed`` [MEMBER-5]."""
+    status = proposal.status_at(now_ms)
+    if status is not ProposalStatus.OPEN:
+        raise Conflict("members.proposal_closed", f"proposal {proposal.id.hex()} is {status}; it is not voted on")
+
+
+def tally(proposal: Proposal, state: StateView) -> Tally:
+    """Count the votes of those who govern now and are not suspended; a suspended seat still counts [MEMBER-4]."""
+    governing = read_epoch(state).governing
+    votes = [
+        proposal.votes[member] for member in governing if member in proposal.votes and not is_suspended(state, member)
+    ]
+    approvals = sum(votes)
+    return Tally(governing=len(governing), approvals=approvals, rejections=len(votes) - approvals)
+
+
+def decide(proposal: Proposal, state: State, ctx: BlockContext) -> Proposal:
+    """Count, carry out the action if it passed and is allowed, write the proposal and return it [MEMBER-3]."""
+    counted = tally(proposal, state)
+    decided = proposal
+    if counted.is_passed:
+        decided = _carry_out(proposal, state, ctx)
+    elif counted.is_lost:
+        decided = replace(proposal, status=ProposalStatus.REJECTED, closed_ms=ctx.time_ms)
+    state.put(proposal_key(proposal.id), proposal_state(decided))
+    return decided
+
+
+def _carry_out(proposal: Proposal, state: State, ctx: BlockContext) -> Proposal:
+    """[MEMBER-6]: the vote counts either way; what is no longer allowed is void, and says why."""
+    try:
+        verify_action(proposal.action, state, ctx)
+    except ShuiqiaoError as error:
+        return replace(proposal, status=ProposalStatus.VOID, reason=error.code, closed_ms=ctx.time_ms)
+    perform_action(proposal.action, state, ctx)
+    return replace(proposal, status=ProposalStatus.APPROVED, closed_ms=ctx.time_ms)

@@ -1,0 +1,194 @@
+"""Who is a member, with which keys, and which keys were ever used: the state of this room, read and written.
+
+::
+
+    members/network          {"suite", "engine"}                    fixed by the genesis
+    members/roster           {member id: role}                      every member there ever was
+    members/member/<id>      {"role", "sign", "seal", "name", "name_zh"}
+    members/key/<key hex>    member id                              a key once used, for whatever purpose [MEMBER-8]
+    members/validator/<id>   {"key", "power"}                       while the member is a validator [MEMBER-10]
+
+It judges single members and keys. Sets of them, with witnesses and governing members, are ``epoch``.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from typing import Any
+
+from shuiqiao.base.errors import Conflict, Denied, InvalidInput
+from shuiqiao.base.ids import MemberId
+from shuiqiao.crypto.model import CipherSuite, SuiteName
+from shuiqiao.crypto.suites import get_suite
+from shuiqiao.ledger.machine import MEMBER_GATE
+from shuiqiao.ledger.model import State, StateView
+from shuiqiao.members.model import (
+    VALIDATOR_KEY_BYTES,
+    VALIDATOR_POWER,
+    EngineName,
+    KeyPurpose,
+    Member,
+    Role,
+)
+
+NETWORK_KEY = "members/network"
+ROSTER_KEY = "members/roster"
+
+
+class MemberKeyRing:
+    """The ledger's KeyRing over the members in the state."""
+
+    def signing_key(self, state: StateView, member: MemberId) -> bytes:
+        """Return the member's raw signing key; raises Denied ``members.unknown``."""
+        key: bytes = member_record(state, member)["sign"]
+        return key
+
+
+def member_key(member: MemberId) -> str:
+    """Return the state key of a member."""
+    return f"members/member/{member}"
+
+
+def used_key(key: bytes) -> str:
+    """Return the state key under which a used key is remembered for ever."""
+    return f"members/key/{key.hex()}"
+
+
+def validator_key(member: MemberId) -> str:
+    """Return the state key of a validator."""
+    return f"members/validator/{member}"
+
+
+def member_record(state: StateView, member: MemberId) -> dict[str, Any]:
+    """Return a member's state (role, sign, seal, name, name_zh); raises Denied ``members.unknown``."""
+    record = state.get(member_key(member))
+    if record is None:
+        raise Denied("members.unknown", f"{member} is not a member of this network")
+    found: dict[str, Any] = record
+    return found
+
+
+def require_role(state: StateView, member: MemberId, *roles: Role) -> None:
+    """Return if the member has one of the roles; raises Denied ``members.role_wrong`` or ``members.unknown``."""
+    role = member_record(state, member)["role"]
+    if role not in roles:
+        raise Denied("members.role_wrong", f"{member} is a {role}; this act is for {' or '.join(roles)}")
+
+
+def is_suspended(state: StateView, member: MemberId) -> bool:
+    """Return whether the gate of a member is closed."""
+    return state.get(MEMBER_GATE + member) is not None
+
+
+def roster(state: StateView) -> Mapping[str, str]:
+    """Return the role of every member, suspended ones included."""
+    found: Mapping[str, str] = state.get(ROSTER_KEY)
+    return found
+
+
+def network_engine(state: StateView) -> EngineName:
+    """Return the engine that the genesis chose."""
+    return EngineName(state.get(NETWORK_KEY)["engine"])
+
+
+def network_suite(state: StateView) -> CipherSuite:
+    """Return the suite that the genesis chose."""
+    return get_suite(state.get(NETWORK_KEY)["suite"])
+
+
+def validator_of(state: StateView, member: MemberId) -> bytes | None:
+    """Return a member's CometBFT key, or None if it is no validator."""
+    value = state.get(validator_key(member))
+    return None if value is None else value["key"]
+
+
+def member_state(member: Member) -> dict[str, Any]:
+    """Return the state value of a member."""
+    return {
+        "role": str(member.role),
+        "sign": member.signing_key,
+        "seal": member.sealing_key,
+        "name": member.name,
+        "name_zh": member.name_zh,
+    }
+
+
+def validator_state(key: bytes) -> dict[str, Any]:
+    """Return the state value of a validator: all have the same power."""
+    return {"key": key, "power": VALIDATOR_POWER}
+
+
+def genesis_roster(members: Iterable[Member], *, suite: SuiteName, engine: EngineName) -> dict[str, Any]:
+    """Return the state of this file before block 1."""
+    known = tuple(members)
+    state: dict[str, Any] = {
+        NETWORK_KEY: {"suite": str(suite), "engine": str(engine)},
+        ROSTER_KEY: {str(member.id): str(member.role) for member in known},
+    }
+    for member in known:
+        state[member_key(member.id)] = member_state(member)
+        state |= {used_key(key): str(member.id) for key in keys_of(member)}
+        if member.validator_key is not None:
+            state[validator_key(member.id)] = validator_state(member.validator_key)
+    return state
+
+
+def keys_of(member: Member) -> tuple[bytes, ...]:
+    """Return every key of a member."""
+    keys = (member.signing_key, member.sealing_key)
+    return keys if member.validator_key is None else (*keys, member.validator_key)
+
+
+def verify_new_key(state: StateView, key: bytes, *, purpose: KeyPurpose) -> None:
+    """Return if a key is acceptable for its purpose and was never used [MEMBER-8].
+
+    Raises InvalidInput ``members.key_invalid``, Conflict ``members.key_used``.
+    """
+    _verify_key_form(state, key, purpose=purpose)
+    if (user := state.get(used_key(key))) is not None:
+        raise Conflict("members.key_used", f"key {key.hex()[:32]} was used by {user} already; no key comes back")
+
+
+def _verify_key_form(state: StateView, key: bytes, *, purpose: KeyPurpose) -> None:
+    if purpose is KeyPurpose.VALIDATOR:
+        # CometBFT's keys are Ed25519 in every suite.
+        suite, verify = "ed25519", get_suite(SuiteName.INTL).verify_signing_key
+    else:
+        chosen = network_suite(state)
+        suite = str(chosen.name)
+        verify = chosen.verify_signing_key if purpose is KeyPurpose.SIGNING else chosen.verify_sealing_key
+    try:
+        verify(key)
+    except InvalidInput as error:
+        # The provider's own wording stays out: a refusal reads the same on every node.
+        raise InvalidInput(
+            "members.key_invalid", f"{len(key)} bytes that are no {purpose} key of suite {suite}: {key.hex()[:32]}"
+        ) from error
+
+
+def put_key(state: State, member: MemberId, key: bytes, *, purpose: KeyPurpose) -> None:
+    """Write a member's new key of one purpose, and that it was used."""
+    state.put(used_key(key), str(member))
+    if purpose is KeyPurpose.VALIDATOR:
+        state.put(validator_key(member), validator_state(key))
+        return
+    field = "sign" if purpose is KeyPurpose.SIGNING else "seal"
+    state.put(member_key(member), {**member_record(state, member), field: key})
+
+
+def put_member(state: State, member: Member) -> None:
+    """Write a new member with all its keys."""
+    state.put(member_key(member.id), member_state(member))
+    state.put(ROSTER_KEY, {**roster(state), str(member.id): str(member.role)})
+    for key in keys_of(member):
+        state.put(used_key(key), str(member.id))
+    if member.validator_key is not None:
+        state.put(validator_key(member.id), validator_state(member.validator_key))
+
+
+def verify_validator_key_length(key: bytes) -> None:
+    """Return if a field holds a whole validator key or none; raises InvalidInput ``members.key_invalid``."""
+    if len(key) not in {0, VALIDATOR_KEY_BYTES}:
+        raise InvalidInput(
+            "members.key_invalid", f"a validator key of {len(key)} bytes where 0 or {VALIDATOR_KEY_BYTES} are needed"
+        )

@@ -1,0 +1,222 @@
+"""A network of members governed on the real state machine: signed transactions, one block each, gates and replay on.
+
+``World`` signs with the keys that the members hold at the time, so a rotation must be told to it (``keys``).
+"""
+
+from __future__ import annotations
+
+from types import SimpleNamespace
+
+from shuiqiao.base.errors import ShuiqiaoError
+from shuiqiao.base.ids import MemberId
+from shuiqiao.crypto.suites import get_suite
+from shuiqiao.ledger.kinds import KindTable
+from shuiqiao.ledger.machine import Candidate, StateMachine
+from shuiqiao.ledger.model import BlockContext
+from shuiqiao.ledger.state import MemoryState, OverlayState, genesis_writes
+from shuiqiao.ledger.transaction import TransactionDraft, sign_transaction
+from shuiqiao.members import action as actions
+from shuiqiao.members import contract, suspension
+from shuiqiao.members.genesis import encode_genesis, network_parameters
+from shuiqiao.members.model import EngineName, Genesis, Member, Role
+from shuiqiao.members.roster import MemberKeyRing
+from shuiqiao.oversight import contract as oversight
+
+START_MS = 1_775_000_000_000
+DAY_MS = 86_400_000
+ROLES = {
+    "bureau": Role.TAX_BUREAU,
+    "bank-east": Role.BANK,
+    "bank-north": Role.BANK,
+    "bank-west": Role.BANK,
+    "regulator": Role.REGULATOR,
+}
+KINDS = KindTable([*contract.KINDS, *oversight.KINDS])
+DIGEST = b"e" * 32
+
+
+def signing(name, suite):
+    return suite.signing_key_from_seed(suite.digest(b"sign " + name.encode()))
+
+
+def sealing(name, suite):
+    return suite.sealing_key_from_seed(suite.digest(b"seal " + name.encode()))
+
+
+def validating(name):
+    """A CometBFT key: Ed25519 in either suite."""
+    suite = get_suite("intl")
+    return suite.signing_key_from_seed(suite.digest(b"validate " + name.encode()))
+
+
+def member(name, suite, *, role=None, validator=False):
+    return Member(
+        id=MemberId(name),
+        role=role or ROLES[name],
+        name=f"Example {name}",
+        name_zh="示例机构",
+        signing_key=signing(name, suite).public_key,
+        sealing_key=sealing(name, suite).public_key,
+        validator_key=validating(name).public_key if validator else None,
+    )
+
+
+class Replay:
+    def __init__(self):
+        self.hours = {}
+
+    def expiry_hour(self, author, transaction_id):
+        return self.hours.get((author, transaction_id))
+
+
+class World:
+    """One network. engine cometbft: ``validators`` order it and are its witnesses; else the bureau is its operator."""
+
+    def __init__(self, suite_name, *, engine="embedded", witnesses=(), quorum=0, governing=(), names=tuple(ROLES)):
+        self.suite = get_suite(suite_name)
+        self.is_cometbft = engine == "cometbft"
+        self.genesis = Genesis(
+            name="trial",
+            suite=self.suite.name,
+            engine=EngineName(engine),
+            writer=MemberId("" if self.is_cometbft else "bureau"),
+            created_ms=START_MS,
+            quorum=quorum,
+            witnesses=tuple(sorted(witnesses)),
+            governing=tuple(sorted(governing)),
+            members=tuple(
+                member(name, self.suite, validator=self.is_cometbft and name in witnesses) for name in sorted(names)
+            ),
+        )
+        self.parameters = network_parameters(encode_genesis(self.genesis))
+        self.machine = StateMachine(self.parameters, kinds=KINDS, key_ring=MemberKeyRing(), suite=self.suite)
+        self.state = MemoryState(genesis_writes(self.parameters))
+        self.keys = {name: signing(name, self.suite) for name in names}
+        self.replay, self.height, self.time_ms, self.count = Replay(), 0, START_MS, 0
+        self.blocks = []
+
+    # ---- blocks
+
+    def sign(self, kind, body, *, author, keys=None, valid_ms=60_000):
+        self.count += 1
+        draft = TransactionDraft(
+            kind=kind,
+            version=1,
+            body=body,
+            author=MemberId(author),
+            valid_until_ms=self.time_ms + valid_ms,
+            id=self.count.to_bytes(16, "big"),
+        )
+        signers = [self.keys[author]] if keys is None else keys
+        return sign_transaction(draft, network=self.parameters.network, suite=self.suite, keys=signers)
+
+    def block(self, *raws):
+        """Execute one block and return an outcome a transaction: None, or the code that refused it."""
+        self.time_ms += 1
+        overlay = OverlayState(self.state)
+        result = self.machine.execute_block(
+            [Candidate(transaction=self.machine.decode(raw)) for raw in raws],
+            overlay,
+            BlockContext(height=self.height + 1, time_ms=self.time_ms),
+            previous_time_ms=self.time_ms - 1,
+            replay=self.replay,
+        )
+        self.state.write(overlay.writes)
+        self.events = [event for outcome in result.outcomes for event in outcome.events]
+        if result.entry is not None:
+            self.height += 1
+            self.blocks.append((self.time_ms, raws))
+        self.replay.hours |= {(record.author, record.id): record.expiry_hour for record in result.replay_records}
+        faults = [outcome.fault for outcome in result.outcomes if outcome.fault is not None]
+        assert faults == []
+        return [None if outcome.refusal is None else outcome.refusal.code for outcome in result.outcomes]
+
+    def submit(self, kind, body, *, author, keys=None):
+        """Commit one transaction in a block of its own; return None or the code that refused it."""
+        try:
+            (outcome,) = self.block(self.sign(kind, body, author=author, keys=keys))
+        except ShuiqiaoError as error:
+            return error.code
+        return outcome
+
+    def wait(self, milliseconds):
+        self.time_ms += milliseconds
+
+    # ---- acts
+
+    def propose(self, action, *, author="bureau", number=None, days=1):
+        """Propose; return (code or None, proposal id)."""
+        proposal = (self.count + 1 if number is None else number).to_bytes(16, "little")
+        body = contract.MemberProposeBody(
+            proposal=proposal, action=action, deadline_ms=self.time_ms + int(days * DAY_MS)
+        )
+        return self.submit(contract.PROPOSE, body, author=author), proposal
+
+    def vote(self, proposal, *, author, approve=True):
+        return self.submit(
+            contract.VOTE, contract.MemberVoteBody(proposal=proposal, approve=approve), author=author
+        )
+
+    def pass_action(self, action, *, voters=("bureau", "bank-east", "bank-north", "bank-west")):
+        """Propose by the first voter and approve by the others; return the proposal id, or the code that refused."""
+        code, proposal = self.propose(action, author=voters[0])
+        if code is not None:
+            return code
+        for voter in voters[1:]:
+            assert self.vote(proposal, author=voter) is None
+        return proposal
+
+    def rotate(self, author, key, *, purpose="signing", keys=None):
+        body = contract.MemberRotateKeyBody(
+            purpose=contract.KeyPurpose(purpose), new_key=getattr(key, "public_key", key)
+        )
+        signers = [self.keys[author], *([key] if purpose == "signing" else [])] if keys is None else keys
+        code = self.submit(contract.ROTATE_KEY, body, author=author, keys=signers)
+        if code is None and purpose == "signing":
+            self.keys[author] = key
+        return code
+
+    def suspend_by_vote(self, name, proposal, *, author="bureau"):
+        ground = suspension.ByVote(proposal=proposal)
+        return self.submit(
+            suspension.SUSPEND, suspension.MemberSuspendBody(member=name, ground=ground), author=author
+        )
+
+    def suspend_now(self, name, *, days=7, author="regulator"):
+        ground = suspension.Emergency(until_ms=self.time_ms + int(days * DAY_MS), evidence_digest=DIGEST)
+        return self.submit(
+            suspension.SUSPEND, suspension.MemberSuspendBody(member=name, ground=ground), author=author
+        )
+
+    def reinstate(self, name, *, proposal=None, suspension_id=None, author="bureau"):
+        ground = suspension.EmergencyOver() if proposal is None else suspension.ByVote(proposal=proposal)
+        found = self.gate(name)
+        lifted = suspension_id or (found["suspension"] if found else bytes(16))
+        body = suspension.MemberReinstateBody(member=name, suspension=lifted, ground=ground)
+        return self.submit(suspension.REINSTATE, body, author=author)
+
+    # ---- what the state says
+
+    def gate(self, name):
+        return self.state.get(f"gate/member/{name}")
+
+    @property
+    def epoch(self):
+        return self.state.get("members/epoch")
+
+    def proposal(self, proposal):
+        return SimpleNamespace(**self.state.get(f"members/proposal/{proposal.hex()}"))
+
+    def admission(self, name, *, role=Role.BANK, witness=False, governing=False, validator=False, **changes):
+        fields = {
+            "member": name,
+            "role": role,
+            "name": f"Example {name}",
+            "name_zh": "示例机构",
+            "signing_key": signing(name, self.suite).public_key,
+            "sealing_key": sealing(name, self.suite).public_key,
+            "validator_key": validating(name).public_key if validator else b"",
+            "witness": witness,
+            "governing": governing,
+        }
+        return actions.Admit(**(fields | changes))
