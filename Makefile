@@ -7,7 +7,7 @@ PYTHON ?= python3
 BIN := .venv/bin
 COMPILE := pip compile --universal --python-version 3.11 --generate-hashes --no-emit-index-url --no-emit-find-links --no-header -q
 
-.PHONY: help demo test lint bench docs clean lock setup setup-dev
+.PHONY: help demo test lint bench docs clean lock setup setup-dev test-engines
 
 help:  ## list what can be made
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 12
@@ -17,6 +17,12 @@ demo: setup  ## run the whole Bank-Tax Interaction on 200 synthetic taxpayers
 
 test: setup-dev lint  ## set up everything and pass all checks and tests
 	$(BIN)/pytest -n 2 --dist worksteal
+
+test-engines: setup-dev  ## run the consensus tests against every CometBFT version that is supported
+	scripts/install_cometbft.sh v0.38.25 v0.39.4 v0.40.0
+	for version in v0.38.25 v0.39.4 v0.40.0; do \
+		SHUIQIAO_COMETBFT_VERSION=$$version $(BIN)/pytest tests/integration/ledger/cometbft tests/faults/ledger/cometbft; \
+	done
 
 lint: setup-dev  ## style, types, import layers, dead code, dependencies
 	$(BIN)/ruff check .
@@ -40,7 +46,10 @@ clean:  ## remove everything that was set up or made
 	rm -rf .venv .tools build dist demo-out .pytest_cache .hypothesis .mypy_cache .ruff_cache .import_linter_cache
 
 setup: .venv/.base
-setup-dev: .venv/.dev
+setup-dev: .venv/.dev .tools/cometbft/v0.39.4/cometbft
+
+.tools/cometbft/v0.39.4/cometbft:
+	@scripts/install_cometbft.sh v0.39.4
 
 .venv/.base: locks/base.txt pyproject.toml scripts/setup.sh
 	@PYTHON=$(PYTHON) scripts/setup.sh base

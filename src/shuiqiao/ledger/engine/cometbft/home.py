@@ -1,0 +1,251 @@
+"""The folder of one CometBFT node: its configuration, the network's genesis, and its two keys.
+
+Layout and file formats are CometBFT's own (``config/`` and ``data/``), so that its program and its tools work on them.
+Only settings that differ from CometBFT's defaults are written. The validator key signs votes and is an Ed25519 key in
+networks of either suite; what others verify are the cosignatures of the suite's own key.
+"""
+
+from __future__ import annotations
+
+import base64
+import hashlib
+import json
+import os
+import tempfile
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any, Final
+
+from shuiqiao.crypto.model import SuiteName
+from shuiqiao.crypto.suites import get_suite
+
+ADDRESS_BYTES: Final = 20
+MAX_CHAIN_ID: Final = 50
+"""CometBFT's own limit, in characters."""
+
+MAX_BLOCK_BYTES: Final = 4 * 1024 * 1024
+"""Largest block, in bytes: some ten thousand usual transactions, and 70 of the longest."""
+
+MAX_SOCKET_PATH: Final = 100
+"""Unix socket paths end at 107 bytes on Linux."""
+
+Setting = str | int | bool
+
+_SECRET_MODE: Final = 0o600
+_PUBLIC_MODE: Final = 0o644
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class NodeKeys:
+    """The two seeds of a CometBFT node, 32 bytes each: who it is among peers, and what it votes with."""
+
+    node_seed: bytes
+    validator_seed: bytes
+
+    @property
+    def node_id(self) -> str:
+        """The id by which peers know the node: hex of the key's address."""
+        return address_of(public_key_of(self.node_seed)).hex()
+
+    @property
+    def validator_key(self) -> bytes:
+        """The raw public key it votes with, 32 bytes."""
+        return public_key_of(self.validator_seed)
+
+
+def public_key_of(seed: bytes) -> bytes:
+    """Return the Ed25519 public key of a seed."""
+    return get_suite(SuiteName.INTL).signing_key_from_seed(seed).public_key
+
+
+def address_of(validator_key: bytes) -> bytes:
+    """Return the 20 bytes by which CometBFT names an Ed25519 key."""
+    return hashlib.sha256(validator_key).digest()[:ADDRESS_BYTES]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class GenesisValidator:
+    """A validator from the first block on."""
+
+    name: str
+    key: bytes
+    power: int = 10
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Pace:
+    """How fast a network goes, in milliseconds; the same on all its nodes.
+
+    commit_ms: pause after a block for late votes, and so the shortest time between two blocks.
+    """
+
+    propose_ms: int = 3_000
+    vote_ms: int = 1_000
+    commit_ms: int = 200
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class HomeSettings:
+    """What one node's configuration says.
+
+    peers: ``node id@host:port`` of those it dials. app: the ABCI socket (``unix://`` or ``tcp://``), or the name of an
+    application built into CometBFT. sync: state-sync settings, empty for none (see ``state_sync_settings``).
+    """
+
+    moniker: str
+    app: str
+    p2p: str
+    rpc: str
+    peers: Sequence[str] = ()
+    pace: Pace = field(default_factory=Pace)
+    mempool: str = "flood"
+    mempool_transactions: int = 50_000
+    sync: Mapping[str, Setting] = field(default_factory=dict[str, "Setting"])
+
+
+def chain_id_of(network: bytes) -> str:
+    """Return the CometBFT chain id of a network id: votes of one network count in no other [ABCI-10]."""
+    return f"shuiqiao-{network.hex()}"[:MAX_CHAIN_ID]
+
+
+def write_home(home: Path, *, settings: HomeSettings, keys: NodeKeys, genesis: Mapping[str, Any]) -> None:
+    """Write a node's folder; a sign state that is there is kept, or the validator could sign twice [ABCI-11]."""
+    (home / "config").mkdir(parents=True, exist_ok=True)
+    (home / "data").mkdir(exist_ok=True)
+    _write(home / "config" / "config.toml", _config_text(settings), mode=_PUBLIC_MODE)
+    _write(home / "config" / "genesis.json", json.dumps(genesis, indent=2) + "\n", mode=_PUBLIC_MODE)
+    _write(home / "config" / "node_key.json", json.dumps({"priv_key": _private(keys.node_seed)}), mode=_SECRET_MODE)
+    _write(home / "config" / "priv_validator_key.json", json.dumps(_validator_file(keys)), mode=_SECRET_MODE)
+    state = home / "data" / "priv_validator_state.json"
+    if not state.exists():
+        _write(state, json.dumps({"height": "0", "round": 0, "step": 0}), mode=_SECRET_MODE)
+
+
+def comet_genesis(
+    *, chain_id: str, time_ms: int, validators: Sequence[GenesisValidator], max_block_bytes: int = MAX_BLOCK_BYTES
+) -> dict[str, Any]:
+    """Return the CometBFT genesis document of a network: identical on all its nodes.
+
+    Vote extensions are on from the first block; evidence of misbehaviour is kept for two days.
+    """
+    return {
+        "genesis_time": _rfc3339(time_ms),
+        "chain_id": chain_id,
+        "initial_height": "1",
+        "consensus_params": {
+            "block": {"max_bytes": str(max_block_bytes), "max_gas": "-1"},
+            "evidence": {"max_age_num_blocks": "100000", "max_age_duration": "172800000000000", "max_bytes": "65536"},
+            "validator": {"pub_key_types": ["ed25519"]},
+            "version": {"app": "0"},
+            "abci": {"vote_extensions_enable_height": "1"},
+        },
+        "validators": [
+            {
+                "address": address_of(each.key).hex().upper(),
+                "pub_key": {"type": "tendermint/PubKeyEd25519", "value": _base64(each.key)},
+                "power": str(each.power),
+                "name": each.name,
+            }
+            for each in validators
+        ],
+        "app_hash": "",
+    }
+
+
+def state_sync_settings(*, rpc_servers: Sequence[str], height: int, block_hash: str) -> dict[str, Setting]:
+    """Return the settings by which a new node joins from a snapshot, trusting one block it was told of."""
+    return {
+        "enable": True,
+        "rpc_servers": ",".join(rpc_servers),
+        "trust_height": height,
+        "trust_hash": block_hash,
+        "trust_period": "168h0m0s",
+        "discovery_time": "5s",
+        "chunk_request_timeout": "10s",
+        "chunk_fetchers": "4",
+    }
+
+
+def socket_address(home: Path) -> str:
+    """Return where a node's application listens: in its home, or in /tmp where that path is too long."""
+    path = home / "abci.sock"
+    if len(os.fsencode(path)) > MAX_SOCKET_PATH:
+        name = hashlib.sha256(os.fsencode(home.absolute())).hexdigest()[:16]
+        path = Path(tempfile.gettempdir()) / f"shuiqiao-{name}" / "abci.sock"
+    return f"unix://{path}"
+
+
+def _config_text(settings: HomeSettings) -> str:
+    pace = settings.pace
+    sections: dict[str, Mapping[str, Setting]] = {
+        "rpc": {"laddr": settings.rpc, "max_request_batch_size": 0, "max_body_bytes": 16 * 1024 * 1024},
+        "p2p": {
+            "laddr": settings.p2p,
+            "persistent_peers": ",".join(settings.peers),
+            "persistent_peers_max_dial_period": "1s",
+            "pex": False,
+            "addr_book_strict": False,
+            "allow_duplicate_ip": True,
+            "send_rate": 51_200_000,
+            "recv_rate": 51_200_000,
+            "max_packet_msg_payload_size": 65_536,
+        },
+        "mempool": {
+            "type": settings.mempool,
+            "size": settings.mempool_transactions,
+            "cache_size": 2 * settings.mempool_transactions,
+            "max_tx_bytes": 65_536,
+            "max_txs_bytes": 256 * 1024 * 1024,
+        },
+        "consensus": {
+            "timeout_propose": f"{pace.propose_ms}ms",
+            "timeout_propose_delta": "500ms",
+            "timeout_prevote": f"{pace.vote_ms}ms",
+            "timeout_prevote_delta": "500ms",
+            "timeout_precommit": f"{pace.vote_ms}ms",
+            "timeout_precommit_delta": "500ms",
+            "timeout_commit": f"{pace.commit_ms}ms",
+            "create_empty_blocks": False,
+        },
+        "tx_index": {"indexer": "null"},
+        "statesync": settings.sync,
+    }
+    top = {"proxy_app": settings.app, "moniker": settings.moniker, "log_level": "info"}
+    lines = [_setting(name, value) for name, value in top.items()]
+    for section, values in sections.items():
+        lines += ["", f"[{section}]", *(_setting(name, value) for name, value in values.items())]
+    return "\n".join(lines) + "\n"
+
+
+def _setting(name: str, value: Setting) -> str:
+    # A JSON string is a TOML basic string as long as it is ASCII, which json.dumps sees to.
+    return f"{name} = {json.dumps(value)}"
+
+
+def _validator_file(keys: NodeKeys) -> dict[str, Any]:
+    return {
+        "address": address_of(keys.validator_key).hex().upper(),
+        "pub_key": {"type": "tendermint/PubKeyEd25519", "value": _base64(keys.validator_key)},
+        "priv_key": _private(keys.validator_seed),
+    }
+
+
+def _private(seed: bytes) -> dict[str, str]:
+    return {"type": "tendermint/PrivKeyEd25519", "value": _base64(seed + public_key_of(seed))}
+
+
+def _base64(data: bytes) -> str:
+    return base64.b64encode(data).decode()
+
+
+def _rfc3339(time_ms: int) -> str:
+    moment = datetime.fromtimestamp(time_ms // 1000, tz=UTC)
+    return f"{moment:%Y-%m-%dT%H:%M:%S}.{time_ms % 1000:03d}Z"
+
+
+def _write(path: Path, text: str, *, mode: int) -> None:
+    descriptor = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, mode)
+    with os.fdopen(descriptor, "w", encoding="utf-8") as file:
+        file.write(text)

@@ -1,0 +1,115 @@
+"""A CometBFT node as a process: start, stop, kill, wait for a height. Its output goes to ``comet.log`` in its home."""
+
+from __future__ import annotations
+
+import os
+import signal
+import subprocess
+import time
+from pathlib import Path
+from typing import Final
+
+from shuiqiao.base.errors import ShuiqiaoError, Unavailable
+from shuiqiao.ledger.engine.cometbft.rpc import NodeStatus, RpcClient
+
+DEFAULT_VERSION: Final = "v0.39.4"
+TOOLS: Final = Path(".tools") / "cometbft"
+STOP_TIMEOUT_S: Final = 10.0
+LOG_NAME: Final = "comet.log"
+_POLL_S: Final = 0.05
+_TAIL_BYTES: Final = 2_000
+
+
+def find_program(*, version: str = DEFAULT_VERSION, tools: Path = TOOLS) -> Path:
+    """Return the cometbft program of a version, or the one that SHUIQIAO_COMETBFT names.
+
+    Raises Unavailable ``ledger.cometbft_absent``.
+    """
+    named = os.environ.get("SHUIQIAO_COMETBFT")
+    program = Path(named) if named else tools / version / "cometbft"
+    if not os.access(program, os.X_OK):
+        raise Unavailable(
+            "ledger.cometbft_absent",
+            f"there is no cometbft program at {program}",
+            next_step=f"run scripts/install_cometbft.sh {version}, or name the program in SHUIQIAO_COMETBFT",
+        )
+    return program.absolute()
+
+
+class NodeProcess:
+    """One CometBFT node over a home that ``write_home`` wrote."""
+
+    def __init__(self, home: Path, *, program: Path, rpc_url: str) -> None:
+        self.home = home
+        self.rpc = RpcClient(rpc_url)
+        self._program = program
+        self._process: subprocess.Popen[bytes] | None = None
+
+    @property
+    def pid(self) -> int | None:
+        """The process id, None while it does not run."""
+        return self._process.pid if self._process is not None and self._process.poll() is None else None
+
+    def start(self) -> None:
+        """Start the node; it waits by itself until its application listens. Does nothing while it runs."""
+        if self.pid is not None:
+            return
+        with (self.home / LOG_NAME).open("ab") as log:
+            # The command is the configured program over a folder of ours: nothing from outside.
+            self._process = subprocess.Popen(  # noqa: S603
+                [str(self._program), "start", "--home", str(self.home)],
+                stdin=subprocess.DEVNULL,
+                stdout=log,
+                stderr=log,
+                start_new_session=True,
+            )
+
+    def stop(self) -> None:
+        """Ask the node to end, and end it if it does not within ten seconds."""
+        if self._process is None:
+            return
+        self._process.send_signal(signal.SIGTERM)
+        try:
+            self._process.wait(timeout=STOP_TIMEOUT_S)
+        except subprocess.TimeoutExpired:
+            self.kill()
+        self.rpc.close()
+
+    def kill(self) -> None:
+        """End the node at once, as a crash would (SIGKILL)."""
+        if self._process is not None:
+            self._process.kill()
+            self._process.wait()
+        self.rpc.close()
+
+    def status(self) -> NodeStatus:
+        """Return how far the node is; raises Unavailable ``ledger.rpc_unreachable`` while it does not answer."""
+        return self.rpc.status()
+
+    def wait_for_height(self, height: int, *, timeout_s: float) -> NodeStatus:
+        """Return once the node has a height; raises Unavailable ``ledger.node_too_slow`` with the end of its log."""
+        end = time.monotonic() + timeout_s
+        reached = "it never answered"
+        while time.monotonic() < end:
+            try:
+                status = self.status()
+            except ShuiqiaoError as error:
+                reached = error.message
+            else:
+                if status.height >= height:
+                    return status
+                reached = f"it is at height {status.height}"
+            time.sleep(_POLL_S)
+        raise Unavailable(
+            "ledger.node_too_slow",
+            f"{self.home} did not reach height {height} within {timeout_s:g} s: {reached}; log: {self.log_tail()}",
+        )
+
+    def log_tail(self) -> str:
+        """Return the end of the node's log."""
+        path = self.home / LOG_NAME
+        if not path.exists():
+            return ""
+        with path.open("rb") as log:
+            log.seek(max(0, path.stat().st_size - _TAIL_BYTES))
+            return log.read().decode(errors="replace")

@@ -1,0 +1,219 @@
+"""A client for CometBFT's JSON-RPC, with the standard library: bounded answers, timeouts, one connection kept open.
+
+Only what the engine needs: hand in transactions, ask for status, blocks, results and commits. What a node says here is
+used to find things, never believed: blocks reach the ledger through consensus alone.
+"""
+
+from __future__ import annotations
+
+import base64
+import http.client
+import json
+import threading
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any, Final
+from urllib.parse import urlsplit
+
+from shuiqiao.base.errors import IntegrityError, InvalidInput, Unavailable
+
+MAX_ANSWER_BYTES: Final = 64 * 1024 * 1024
+"""Longest answer read, in bytes: a full block in base64 with its results."""
+
+DEFAULT_TIMEOUT_S: Final = 10.0
+_RETRY_S: Final = 0.5
+_OK: Final = 200
+_INTERNAL_ERROR: Final = 500
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Broadcast:
+    """What a node's mempool said of one transaction; code 0 means it waits for a block."""
+
+    code: int
+    codespace: str
+    log: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class NodeStatus:
+    """How far a node is."""
+
+    node_id: str
+    moniker: str
+    version: str
+    height: int
+    app_hash: bytes
+    is_catching_up: bool
+    voting_power: int
+
+
+class RpcClient:
+    """JSON-RPC to one node; safe between threads, one call at a time."""
+
+    def __init__(self, url: str, *, timeout_s: float = DEFAULT_TIMEOUT_S) -> None:
+        """url: ``http://HOST:PORT``. Nothing is sent before the first call."""
+        parts = urlsplit(url)
+        if parts.scheme != "http" or not parts.hostname or not parts.port:
+            raise ValueError(f"{url!r} is not http://HOST:PORT")
+        self.url = url
+        self._place = (parts.hostname, parts.port)
+        self._timeout_s = timeout_s
+        self._lock = threading.Lock()
+        self._connection: http.client.HTTPConnection | None = None
+
+    def call(self, method: str, **parameters: Any) -> Any:
+        """Return the result of one call.
+
+        Raises Unavailable ``ledger.rpc_unreachable``, InvalidInput ``ledger.rpc_refused``, IntegrityError
+        ``ledger.rpc_malformed``.
+        """
+        return _result(self._exchange({"jsonrpc": "2.0", "id": 0, "method": method, "params": parameters}), method)
+
+    def call_many(self, method: str, parameters: Sequence[Mapping[str, Any]]) -> list[Any]:
+        """Return one result or the error (as an exception object) for each call of a batch, in order."""
+        calls = [
+            {"jsonrpc": "2.0", "id": number, "method": method, "params": each} for number, each in enumerate(parameters)
+        ]
+        answers = self._exchange(calls)
+        if not isinstance(answers, list):
+            # The node answers a batch of one, or a batch it refuses as a whole, with a single object.
+            answers = [answers] * len(calls)
+        by_id = {each.get("id"): each for each in answers if isinstance(each, dict)}
+        if len(calls) > 1 and set(by_id) != set(range(len(calls))):
+            _result(answers[0] if answers else {}, method)
+            raise _malformed(f"a batch of {len(calls)} calls has {len(by_id)} answers")
+        return [_outcome(by_id.get(number, answers[0]), method) for number in range(len(calls))]
+
+    def broadcast(self, raw: bytes) -> Broadcast:
+        """Hand a transaction to the mempool and wait for what CheckTx says (``broadcast_tx_sync``)."""
+        found = self.call("broadcast_tx_sync", tx=base64.b64encode(raw).decode())
+        return Broadcast(code=int(found["code"]), codespace=found.get("codespace", ""), log=found.get("log", ""))
+
+    def broadcast_many(self, raws: Sequence[bytes]) -> list[Exception | None]:
+        """Hand in transactions without waiting for CheckTx (``broadcast_tx_async``); None where one was taken in."""
+        calls = [{"tx": base64.b64encode(raw).decode()} for raw in raws]
+        answers = self.call_many("broadcast_tx_async", calls)
+        return [each if isinstance(each, Exception) else None for each in answers]
+
+    def status(self) -> NodeStatus:
+        """Return how far the node is."""
+        found = self.call("status")
+        try:
+            node, sync, validator = found["node_info"], found["sync_info"], found["validator_info"]
+            return NodeStatus(
+                node_id=node["id"],
+                moniker=node["moniker"],
+                version=node["version"],
+                height=int(sync["latest_block_height"]),
+                app_hash=bytes.fromhex(sync["latest_app_hash"]),
+                is_catching_up=bool(sync["catching_up"]),
+                voting_power=int(validator["voting_power"]),
+            )
+        except (KeyError, TypeError, ValueError) as error:
+            raise _malformed(f"status lacks or misspells {error}") from error
+
+    def peer_count(self) -> int:
+        """Return to how many peers the node is connected."""
+        return int(self.call("net_info")["n_peers"])
+
+    def block(self, height: int) -> Mapping[str, Any]:
+        """Return a block with its id, as JSON."""
+        found: Mapping[str, Any] = self.call("block", height=str(height))
+        return found
+
+    def block_transactions(self, height: int) -> tuple[bytes, ...]:
+        """Return the transactions of a block, refused ones included."""
+        return tuple(base64.b64decode(each) for each in self.block(height)["block"]["data"]["txs"] or ())
+
+    def block_results(self, height: int) -> Mapping[str, Any]:
+        """Return what a block did, as JSON."""
+        found: Mapping[str, Any] = self.call("block_results", height=str(height))
+        return found
+
+    def commit(self, height: int) -> Mapping[str, Any]:
+        """Return the signed header of a height, as JSON."""
+        found: Mapping[str, Any] = self.call("commit", height=str(height))
+        return found
+
+    def abci_query(self, path: str, data: bytes = b"") -> Mapping[str, Any]:
+        """Ask the node's application."""
+        found: Mapping[str, Any] = self.call("abci_query", path=path, data=data.hex())["response"]
+        return found
+
+    def close(self) -> None:
+        """Close the connection."""
+        with self._lock:
+            self._drop()
+
+    def _drop(self) -> None:
+        if self._connection is not None:
+            self._connection.close()
+            self._connection = None
+
+    def _exchange(self, message: Any) -> Any:
+        body = json.dumps(message).encode()
+        with self._lock:
+            try:
+                status, data = self._post(body)
+            except (OSError, http.client.HTTPException) as error:
+                self._drop()
+                raise self._unreachable(error) from error
+        if status not in {_OK, _INTERNAL_ERROR} or len(data) > MAX_ANSWER_BYTES:
+            raise _malformed(f"HTTP status {status} with {len(data)} bytes")
+        try:
+            return json.loads(data)
+        except ValueError as error:
+            raise _malformed("the answer is not JSON") from error
+
+    def _post(self, body: bytes) -> tuple[int, bytes]:
+        """Send on the connection that is open; once more on a new one if the node had closed it meanwhile."""
+        is_fresh = self._connection is None
+        try:
+            return self._post_once(body)
+        except (ConnectionError, http.client.RemoteDisconnected):
+            self._drop()
+            if is_fresh:
+                raise
+            return self._post_once(body)
+
+    def _post_once(self, body: bytes) -> tuple[int, bytes]:
+        if self._connection is None:
+            host, port = self._place
+            self._connection = http.client.HTTPConnection(host, port, timeout=self._timeout_s)
+        self._connection.request("POST", "/", body=body, headers={"Content-Type": "application/json"})
+        response = self._connection.getresponse()
+        data = response.read(MAX_ANSWER_BYTES + 1)
+        if len(data) > MAX_ANSWER_BYTES:
+            self._drop()
+        return response.status, data
+
+    def _unreachable(self, error: Exception) -> Unavailable:
+        return Unavailable(
+            "ledger.rpc_unreachable",
+            f"the CometBFT node at {self.url} does not answer: {error}",
+            next_step="start the node, or look into its log for the reason it stopped",
+            retry_after_s=_RETRY_S,
+        )
+
+
+def _outcome(answer: Any, method: str) -> Any:
+    try:
+        return _result(answer, method)
+    except InvalidInput as error:
+        return error
+
+
+def _result(answer: Any, method: str) -> Any:
+    if not isinstance(answer, dict):
+        raise _malformed(f"the answer to {method} is no JSON object")
+    if (error := answer.get("error")) is not None:
+        text = f"{error.get('message')}: {error.get('data')}" if isinstance(error, dict) else str(error)
+        raise InvalidInput("ledger.rpc_refused", f"the node refused {method}: {text[:500]}")
+    if "result" not in answer:
+        raise _malformed(f"the answer to {method} has neither result nor error")
+    return answer["result"]
+
+
+def _malformed(reason: str) -> IntegrityError:
+    return IntegrityError("ledger.rpc_malformed", f"not an answer of a CometBFT node: {reason}")

@@ -1,0 +1,334 @@
+"""The ABCI socket server: CometBFT connects four times (consensus, mempool, query, snapshot) and asks.
+
+One thread per connection reads what has arrived, answers in order, and sends the answers at once: a Flush is answered
+with everything before it already on the way [ABCI-5]. CheckTx requests that arrive in a row are handed over as one run,
+because signatures are cheaper to verify together. Connections run at the same time: the application keeps its own
+order. Bytes that are no ABCI message end their connection with a fault and touch nothing else [ABCI-4];
+an application that cannot go on answers with an exception, on which CometBFT stops, as ABCI demands [ABCI-6].
+"""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import socket
+import stat
+import threading
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Final, Protocol
+
+from shuiqiao.base.errors import ShuiqiaoError, Unavailable
+from shuiqiao.ledger.engine.cometbft import requests as ask
+from shuiqiao.ledger.engine.cometbft import responses as answer
+from shuiqiao.ledger.engine.cometbft.codec import decode_request, encode_response
+from shuiqiao.ledger.engine.cometbft.wire import MAX_FRAME_BYTES, Message, split_frames
+
+MAX_CONNECTIONS: Final = 16
+"""CometBFT opens four; a second node that starts while the first one's sockets linger needs four more."""
+
+MAX_RUN: Final = 256
+"""CheckTx requests handed over together: about 25 ms of work, so that answers do not wait for a long queue."""
+
+_RECEIVE_BYTES: Final = 256 * 1024
+_BACKLOG: Final = 16
+
+
+class Application(Protocol):
+    """What CometBFT asks of an application, one method per call; Echo and Flush are the server's own.
+
+    Methods are called from several threads at a time, those of the consensus connection from one. A ShuiqiaoError that
+    leaves a method becomes an exception answer, on which CometBFT stops.
+    """
+
+    def info(self, request: ask.RequestInfo) -> answer.ResponseInfo:
+        """Return the last committed height and application hash."""
+        ...
+
+    def init_chain(self, request: ask.RequestInitChain) -> answer.ResponseInitChain:
+        """Begin a network."""
+        ...
+
+    def query(self, request: ask.RequestQuery) -> answer.ResponseQuery:
+        """Answer a question from CometBFT's RPC."""
+        ...
+
+    def check_txs(self, requests: Sequence[ask.RequestCheckTx]) -> Sequence[answer.ResponseCheckTx]:
+        """Tell of transactions that arrived in a row whether each may wait in the mempool."""
+        ...
+
+    def insert_tx(self, request: ask.RequestInsertTx) -> answer.ResponseInsertTx:
+        """Keep a transaction in the application's own mempool."""
+        ...
+
+    def reap_txs(self, request: ask.RequestReapTxs) -> answer.ResponseReapTxs:
+        """Return new transactions for CometBFT's peers."""
+        ...
+
+    def prepare_proposal(self, request: ask.RequestPrepareProposal) -> answer.ResponsePrepareProposal:
+        """Make a block of the given transactions."""
+        ...
+
+    def process_proposal(self, request: ask.RequestProcessProposal) -> answer.ResponseProcessProposal:
+        """Tell whether a proposed block may be voted for."""
+        ...
+
+    def extend_vote(self, request: ask.RequestExtendVote) -> answer.ResponseExtendVote:
+        """Return what this validator's precommit carries."""
+        ...
+
+    def verify_vote_extension(self, request: ask.RequestVerifyVoteExtension) -> answer.ResponseVerifyVoteExtension:
+        """Tell whether another validator's precommit counts."""
+        ...
+
+    def finalize_block(self, request: ask.RequestFinalizeBlock) -> answer.ResponseFinalizeBlock:
+        """Execute a decided block, without keeping it yet."""
+        ...
+
+    def commit(self, request: ask.RequestCommit) -> answer.ResponseCommit:
+        """Make the finalized block durable."""
+        ...
+
+    def list_snapshots(self, request: ask.RequestListSnapshots) -> answer.ResponseListSnapshots:
+        """Return the snapshots there are."""
+        ...
+
+    def offer_snapshot(self, request: ask.RequestOfferSnapshot) -> answer.ResponseOfferSnapshot:
+        """Tell whether to restore from a peer's snapshot."""
+        ...
+
+    def load_snapshot_chunk(self, request: ask.RequestLoadSnapshotChunk) -> answer.ResponseLoadSnapshotChunk:
+        """Return a part of a snapshot."""
+        ...
+
+    def apply_snapshot_chunk(self, request: ask.RequestApplySnapshotChunk) -> answer.ResponseApplySnapshotChunk:
+        """Take a part of the offered snapshot."""
+        ...
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ConnectionFault:
+    """Why a connection was ended, for the log: the error's code, its words, and the connection's number."""
+
+    connection: int
+    code: str
+    message: str
+
+
+def parse_address(address: str) -> Path | tuple[str, int]:
+    """Return the path of ``unix:///run/app.sock`` or host and port of ``tcp://127.0.0.1:26658``; raises ValueError."""
+    scheme, separator, rest = address.partition("://")
+    if separator and scheme == "unix" and rest:
+        return Path(rest)
+    host, colon, port = rest.rpartition(":")
+    if scheme == "tcp" and colon and host and port.isdigit():
+        return host, int(port)
+    raise ValueError(f"{address!r} is neither unix://PATH nor tcp://HOST:PORT")
+
+
+class AbciServer:
+    """A listening ABCI socket over one application."""
+
+    def __init__(
+        self,
+        application: Application,
+        *,
+        address: str,
+        on_fault: Callable[[ConnectionFault], None],
+        max_frame_bytes: int = MAX_FRAME_BYTES,
+    ) -> None:
+        """Listen at ``unix://PATH`` (for the owner only) or ``tcp://HOST:PORT`` and serve in threads of their own.
+
+        on_fault is told of every connection that was ended for a reason. Raises Unavailable
+        ``ledger.abci_address_taken`` where the address cannot be had.
+        """
+        self._calls = _calls_of(application)
+        self._check_txs = application.check_txs
+        self._on_fault = on_fault
+        self._max_frame_bytes = max_frame_bytes
+        self._connections: dict[int, socket.socket] = {}
+        self._lock = threading.Lock()
+        self._is_closed = False
+        self._listener = _listen(address)
+        self._threads: list[threading.Thread] = []
+        self._acceptor = threading.Thread(target=self._accept, name="abci-accept", daemon=True)
+        self._acceptor.start()
+
+    @property
+    def address(self) -> str:
+        """Where it listens, with the real port where 0 was asked for."""
+        name = self._listener.getsockname()
+        return f"unix://{name}" if isinstance(name, str) else f"tcp://{name[0]}:{name[1]}"
+
+    def _accept(self) -> None:
+        number = 0
+        while True:
+            try:
+                connection, _ = self._listener.accept()
+            except OSError:
+                # Closing the listener is how the acceptor is told to end.
+                return
+            number += 1
+            self._admit(connection, number)
+
+    def _admit(self, connection: socket.socket, number: int) -> None:
+        with self._lock:
+            is_admitted = len(self._connections) < MAX_CONNECTIONS and not self._is_closed
+            if is_admitted:
+                self._connections[number] = connection
+        if not is_admitted:
+            connection.close()
+            self._fault(number, "ledger.abci_connections_full", f"{MAX_CONNECTIONS} connections are open already")
+            return
+        thread = threading.Thread(target=self._serve, args=(connection, number), name=f"abci-{number}", daemon=True)
+        self._threads = [each for each in self._threads if each.is_alive()] + [thread]
+        thread.start()
+
+    def _serve(self, connection: socket.socket, number: int) -> None:
+        try:
+            self._converse(connection)
+        except ShuiqiaoError as error:
+            self._fault(number, error.code, error.message)
+        except OSError:
+            # The other side went away: CometBFT was stopped or killed.
+            pass
+        except Exception as error:  # noqa: BLE001 - whatever a call broke on ends its connection, never the process
+            self._fault(number, "ledger.abci_call_failed", f"a call broke down with {type(error).__name__}: {error}")
+        finally:
+            with self._lock:
+                self._connections.pop(number, None)
+            connection.close()
+
+    def _fault(self, connection: int, code: str, message: str) -> None:
+        self._on_fault(ConnectionFault(connection=connection, code=code, message=message))
+
+    def _converse(self, connection: socket.socket) -> None:
+        """Read, answer, send, until the other side ends; raises for bytes that are no requests."""
+        data = b""
+        wanted = 0
+        while True:
+            data = _receive(connection, data, wanted)
+            if not data:
+                return
+            places, at, wanted = split_frames(data, max_bytes=self._max_frame_bytes)
+            requests = [decode_request(data, start, end) for start, end in places]
+            data = data[at:]
+            for run in _runs(requests):
+                connection.sendall(self._answer(connection, run))
+
+    def _answer(self, connection: socket.socket, run: Sequence[Message]) -> bytes:
+        """Return the answers to a run of requests; an error is answered as an exception and raised [ABCI-6]."""
+        try:
+            return b"".join([encode_response(each) for each in self._dispatch(run)])
+        except Exception as error:
+            text = str(error) if isinstance(error, ShuiqiaoError) else f"{type(error).__name__}: {error}"
+            with contextlib.suppress(OSError):
+                connection.sendall(encode_response(answer.ResponseException(error=text)))
+            raise
+
+    def _dispatch(self, run: Sequence[Message]) -> Sequence[Message]:
+        first = run[0]
+        if isinstance(first, ask.RequestCheckTx):
+            return self._check_txs(run)  # type: ignore[arg-type] # a run holds one sort of request
+        return [self._calls[type(first)](first)]
+
+    def close(self) -> None:
+        """Stop listening, end all connections, and wait for their threads."""
+        with self._lock:
+            self._is_closed = True
+            open_now = list(self._connections.values())
+        address = parse_address(self.address)
+        # On Linux only a shutdown wakes the thread that waits in accept.
+        with contextlib.suppress(OSError):
+            self._listener.shutdown(socket.SHUT_RDWR)
+        self._listener.close()
+        for connection in open_now:
+            with contextlib.suppress(OSError):
+                connection.shutdown(socket.SHUT_RDWR)
+        for thread in (self._acceptor, *self._threads):
+            if thread is not threading.current_thread():
+                thread.join(timeout=10)
+        if isinstance(address, Path):
+            address.unlink(missing_ok=True)
+
+
+def _calls_of(application: Application) -> dict[type[Message], Callable[[Any], Message]]:
+    return {
+        ask.RequestEcho: lambda request: answer.ResponseEcho(message=request.message),
+        ask.RequestFlush: lambda _request: answer.ResponseFlush(),
+        ask.RequestInfo: application.info,
+        ask.RequestInitChain: application.init_chain,
+        ask.RequestQuery: application.query,
+        ask.RequestInsertTx: application.insert_tx,
+        ask.RequestReapTxs: application.reap_txs,
+        ask.RequestPrepareProposal: application.prepare_proposal,
+        ask.RequestProcessProposal: application.process_proposal,
+        ask.RequestExtendVote: application.extend_vote,
+        ask.RequestVerifyVoteExtension: application.verify_vote_extension,
+        ask.RequestFinalizeBlock: application.finalize_block,
+        ask.RequestCommit: application.commit,
+        ask.RequestListSnapshots: application.list_snapshots,
+        ask.RequestOfferSnapshot: application.offer_snapshot,
+        ask.RequestLoadSnapshotChunk: application.load_snapshot_chunk,
+        ask.RequestApplySnapshotChunk: application.apply_snapshot_chunk,
+    }
+
+
+def _runs(requests: Sequence[Message]) -> list[list[Message]]:
+    """Group CheckTx requests that follow one another, at most MAX_RUN; any other request stands alone."""
+    runs: list[list[Message]] = []
+    for request in requests:
+        is_check = type(request) is ask.RequestCheckTx
+        if is_check and runs and type(runs[-1][0]) is ask.RequestCheckTx and len(runs[-1]) < MAX_RUN:
+            runs[-1].append(request)
+        else:
+            runs.append([request])
+    return runs
+
+
+def _receive(connection: socket.socket, data: bytes, wanted: int) -> bytes:
+    """Return the bytes at hand with what arrived, at least wanted bytes; nothing if the other side ended."""
+    parts = [data]
+    size = len(data)
+    while True:
+        part = connection.recv(_RECEIVE_BYTES)
+        if not part:
+            return b""
+        parts.append(part)
+        size += len(part)
+        if size >= wanted:
+            return b"".join(parts)
+
+
+def _listen(address: str) -> socket.socket:
+    place = parse_address(address)
+    family = socket.AF_UNIX if isinstance(place, Path) else socket.AF_INET
+    listener = socket.socket(family, socket.SOCK_STREAM)
+    try:
+        if isinstance(place, Path):
+            _bind_path(listener, place)
+        else:
+            listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+            listener.bind(place)
+        listener.listen(_BACKLOG)
+    except OSError as error:
+        listener.close()
+        raise Unavailable(
+            "ledger.abci_address_taken",
+            f"{address} cannot be listened at: {error.strerror or error}",
+            next_step="stop the process that holds it, or name another address",
+        ) from error
+    return listener
+
+
+def _bind_path(listener: socket.socket, path: Path) -> None:
+    """Bind for the owner only; a socket that a killed process left behind is removed first."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    if path.exists() and stat.S_ISSOCK(path.stat().st_mode):
+        path.unlink()
+    mask = os.umask(0o177)
+    try:
+        listener.bind(str(path))
+    finally:
+        os.umask(mask)

@@ -1,0 +1,81 @@
+"""Four real CometBFT validators on loopback over a small application of ours."""
+
+from __future__ import annotations
+
+import time
+
+import pytest
+from tests.worlds.cometbft_world import Tally, comet_program, node_keys
+
+from shuiqiao.base.errors import InvalidInput
+from shuiqiao.ledger.engine.cometbft.home import Pace
+from shuiqiao.ledger.engine.cometbft.localnet import LocalNetwork, LocalNode, LocalSettings
+from shuiqiao.ledger.engine.cometbft.server import AbciServer
+
+VALIDATORS = 4
+
+
+@pytest.fixture
+def world(tmp_path):
+    nodes = [LocalNode(name=f"node{number}", keys=node_keys(number)) for number in range(VALIDATORS)]
+    settings = LocalSettings(
+        chain_id="tally", genesis_time_ms=time.time_ns() // 1_000_000 - 1000, pace=Pace(commit_ms=50)
+    )
+    network = LocalNetwork(tmp_path, nodes, program=comet_program(), settings=settings)
+    tallies = {name: Tally() for name in network.names}
+    servers = [
+        AbciServer(tally, address=network.app_address(name), on_fault=tally.faults.append)
+        for name, tally in tallies.items()
+    ]
+    yield network, tallies
+    network.stop()
+    for server in servers:
+        server.close()
+
+
+def wait_until(condition, *, timeout_s: float = 20.0) -> None:
+    end = time.monotonic() + timeout_s
+    while not condition():
+        assert time.monotonic() < end, "it did not come to be in time"
+        time.sleep(0.02)
+
+
+def test_four_validators_agree_survive_a_kill_and_a_partition(world):
+    network, tallies = world
+    network.start()
+    network.wait_for_height(1, timeout_s=30)
+    first, last = network.nodes["node0"], network.nodes["node3"]
+
+    # Transactions handed to one node reach all in one order; what CheckTx refuses reaches none.
+    assert first.rpc.broadcast(b"alpha").code == 0
+    assert (first.rpc.broadcast(b"bad").code, first.rpc.broadcast(b"bad2").codespace) == (7, "tally")
+    assert first.rpc.broadcast_many([b"batch %d" % n for n in range(20)]) == [None] * 20
+    wait_until(lambda: all(len(tally.transactions) == 21 for tally in tallies.values()))
+    assert len({tuple(tally.transactions) for tally in tallies.values()}) == 1
+
+    # Votes carry extensions: each validator is asked about those of at least two others before it decides.
+    assert [len(set(tally.extensions)) >= 2 for tally in tallies.values()] == [True] * VALIDATORS
+
+    # What RPC says of a block is what the applications were given.
+    heights = range(1, first.status().height + 1)
+    assert [tx for height in heights for tx in first.rpc.block_transactions(height)] == tallies["node0"].transactions
+    assert first.rpc.abci_query("/", b"abc")["value"] == "Y2Jh"
+    with pytest.raises(InvalidInput) as raised:
+        first.rpc.block(10**6)
+    assert raised.value.code == "ledger.rpc_refused"
+
+    # One of four may be partitioned away; the others go on, and it catches up once it is back.
+    network.partition(["node3"])
+    assert first.rpc.broadcast(b"without node3").code == 0
+    wait_until(lambda: all(b"without node3" in tallies[f"node{n}"].transactions for n in range(3)))
+    assert b"without node3" not in tallies["node3"].transactions
+    network.heal()
+    wait_until(lambda: b"without node3" in tallies["node3"].transactions)
+
+    # One of four may be killed; it is back at the height of the others after a restart.
+    last.kill()
+    assert first.rpc.broadcast(b"while node3 is dead").code == 0
+    wait_until(lambda: b"while node3 is dead" in tallies["node0"].transactions)
+    last.start()
+    wait_until(lambda: tallies["node3"].transactions == tallies["node0"].transactions)
+    assert [fault for tally in tallies.values() for fault in tally.faults] == []

@@ -1,0 +1,165 @@
+"""The socket server against a real client: order, runs, hostile bytes, exceptions, many connections."""
+
+from __future__ import annotations
+
+import socket
+
+import pytest
+from tests.worlds.cometbft_world import AbciClient, Tally
+
+from shuiqiao.base.errors import IntegrityError, Unavailable
+from shuiqiao.ledger.engine.cometbft import requests as ask
+from shuiqiao.ledger.engine.cometbft import responses as answer
+from shuiqiao.ledger.engine.cometbft.codec import encode_request
+from shuiqiao.ledger.engine.cometbft.server import MAX_CONNECTIONS, AbciServer, parse_address
+from shuiqiao.ledger.engine.cometbft.wire import encode_uvarint
+
+
+@pytest.fixture
+def tally():
+    return Tally()
+
+
+@pytest.fixture
+def server(tally, tmp_path):
+    server = AbciServer(tally, address=f"unix://{tmp_path}/app.sock", on_fault=tally.faults.append)
+    yield server
+    server.close()
+
+
+@pytest.fixture
+def client(server):
+    client = AbciClient(server.address)
+    yield client
+    client.close()
+
+
+def wait_for_faults(tally, client) -> list[str]:
+    assert client.is_closed()
+    return [fault.code for fault in tally.faults]
+
+
+def test_pipelined_calls_are_answered_in_order(client):  # [ABCI-5]
+    found = client.ask(
+        ask.RequestEcho(message="a"),
+        ask.RequestCheckTx(tx=b"good"),
+        ask.RequestCheckTx(tx=b"bad"),
+        ask.RequestFlush(),
+        ask.RequestQuery(data=b"abc"),
+        ask.RequestReapTxs(max_bytes=1),
+        ask.RequestInsertTx(tx=b"x"),
+        ask.RequestLoadSnapshotChunk(chunk=3),
+    )
+    assert found == [
+        answer.ResponseEcho(message="a"),
+        answer.ResponseCheckTx(),
+        answer.ResponseCheckTx(code=7, log="bad", codespace="tally"),
+        answer.ResponseFlush(),
+        answer.ResponseQuery(value=b"cba"),
+        answer.ResponseReapTxs(txs=[b"one", b"two"]),
+        answer.ResponseInsertTx(),
+        answer.ResponseLoadSnapshotChunk(chunk=b"chunk 3"),
+    ]
+
+
+def test_a_long_run_of_checks_is_answered_one_by_one(client):
+    found = client.ask(*[ask.RequestCheckTx(tx=b"bad" if n % 3 else b"good %d" % n) for n in range(1000)])
+    assert [each.code for each in found] == [7 if n % 3 else 0 for n in range(1000)]
+
+
+def test_a_request_may_arrive_byte_by_byte(client):
+    for byte in encode_request(ask.RequestEcho(message="slow")):
+        client.socket.sendall(bytes((byte,)))
+    assert client.receive(1) == [answer.ResponseEcho(message="slow")]
+
+
+def test_a_large_block_arrives_whole(client, tally):
+    txs = [bytes([n % 251]) * 60_000 for n in range(60)]
+    [found] = client.ask(ask.RequestFinalizeBlock(txs=txs, height=1))
+    assert len(found.tx_results) == 60
+    assert tally.pending == txs
+
+
+@pytest.mark.parametrize(
+    ("data", "code"),
+    [
+        (b"GET / HTTP/1.1\r\nHost: localhost\r\n\r\n" * 10, "ledger.abci_malformed"),
+        (encode_uvarint(1 << 40), "ledger.abci_frame_too_long"),
+        (b"\xff" * 64, "ledger.abci_malformed"),
+        (b"\x02\x22\x00", "ledger.abci_call_unknown"),
+        (b"\x00", "ledger.abci_malformed"),
+        (b"\x04\x42\x02\x08\x01", "ledger.abci_malformed"),
+    ],
+)
+def test_hostile_bytes_end_their_connection_and_no_other(data, code, tally, server, client):  # [ABCI-4]
+    hostile = AbciClient(server.address)
+    hostile.socket.sendall(data)
+    assert wait_for_faults(tally, hostile) == [code]
+    assert client.ask(ask.RequestEcho(message="still here")) == [answer.ResponseEcho(message="still here")]
+
+
+def test_a_request_cut_short_ends_quietly(tally, server, client):
+    hostile = AbciClient(server.address)
+    hostile.socket.sendall(encode_request(ask.RequestEcho(message="cut"))[:-1])
+    hostile.socket.shutdown(socket.SHUT_WR)
+    assert wait_for_faults(tally, hostile) == []
+    assert client.ask(ask.RequestFlush()) == [answer.ResponseFlush()]
+
+
+class Broken(Tally):
+    def commit(self, request):
+        raise IntegrityError("ledger.state_diverged", "it does not follow")
+
+    def info(self, request):
+        raise KeyError("oops")
+
+
+@pytest.mark.parametrize(
+    ("request_", "text", "code"),
+    [
+        (ask.RequestCommit(), "ledger.state_diverged: it does not follow", "ledger.state_diverged"),
+        (ask.RequestInfo(), "KeyError: 'oops'", "ledger.abci_call_failed"),
+    ],
+)
+def test_an_application_that_cannot_go_on_answers_an_exception(request_, text, code, tmp_path):  # [ABCI-6]
+    broken = Broken()
+    server = AbciServer(broken, address=f"unix://{tmp_path}/app.sock", on_fault=broken.faults.append)
+    client = AbciClient(server.address)
+    assert client.ask(request_) == [answer.ResponseException(error=text)]
+    assert wait_for_faults(broken, client) == [code]
+    server.close()
+
+
+def test_connections_are_bounded(tally, server):
+    clients = [AbciClient(server.address) for _ in range(MAX_CONNECTIONS)]
+    for each in clients:
+        each.ask(ask.RequestFlush())
+    assert wait_for_faults(tally, AbciClient(server.address)) == ["ledger.abci_connections_full"]
+    assert clients[0].ask(ask.RequestFlush()) == [answer.ResponseFlush()]
+    for each in clients:
+        each.close()
+
+
+def test_the_socket_is_the_owners_and_a_left_over_one_is_replaced(tally, tmp_path):
+    path = tmp_path / "app.sock"
+    holder = socket.socket(socket.AF_UNIX)
+    holder.bind(str(path))
+    holder.close()
+    server = AbciServer(tally, address=f"unix://{path}", on_fault=tally.faults.append)
+    assert path.stat().st_mode & 0o777 == 0o600
+    server.close()
+    assert not path.exists()
+
+
+def test_an_address_that_is_held_is_told_so(tally):
+    holder = socket.create_server(("127.0.0.1", 0))
+    with pytest.raises(Unavailable) as raised:
+        AbciServer(tally, address=f"tcp://127.0.0.1:{holder.getsockname()[1]}", on_fault=tally.faults.append)
+    holder.close()
+    assert raised.value.code == "ledger.abci_address_taken"
+
+
+@pytest.mark.parametrize("address", ["", "app.sock", "unix://", "tcp://127.0.0.1", "tcp://:x", "http://127.0.0.1:1"])
+def test_an_address_has_one_of_two_forms(address):
+    with pytest.raises(ValueError, match="neither"):
+        parse_address(address)

@@ -1,0 +1,174 @@
+"""A small application without a ledger, and what tests need to run CometBFT over it."""
+
+from __future__ import annotations
+
+import hashlib
+import os
+import socket
+import threading
+from collections.abc import Sequence
+from pathlib import Path
+
+import pytest
+
+from shuiqiao.base.errors import Unavailable
+from shuiqiao.ledger.engine.cometbft import requests as ask
+from shuiqiao.ledger.engine.cometbft import responses as answer
+from shuiqiao.ledger.engine.cometbft.codec import decode_response, encode_request
+from shuiqiao.ledger.engine.cometbft.home import NodeKeys
+from shuiqiao.ledger.engine.cometbft.parts import TxResult
+from shuiqiao.ledger.engine.cometbft.process import DEFAULT_VERSION, find_program
+from shuiqiao.ledger.engine.cometbft.server import ConnectionFault
+from shuiqiao.ledger.engine.cometbft.wire import Message, split_frames
+
+ROOT = Path(__file__).resolve().parent.parent.parent
+REFUSED = 7
+
+
+def comet_program() -> Path:
+    """The cometbft program to test with; absent it skips, but in CI absence is a failure."""
+    version = os.environ.get("SHUIQIAO_COMETBFT_VERSION", DEFAULT_VERSION)
+    try:
+        return find_program(version=version, tools=ROOT / ".tools" / "cometbft")
+    except Unavailable as error:
+        if os.environ.get("CI") == "true":
+            pytest.fail(error.message)
+        pytest.skip(f"{error.message}: {error.next_step}")
+
+
+def node_keys(number: int) -> NodeKeys:
+    return NodeKeys(
+        node_seed=hashlib.sha256(b"node %d" % number).digest(),
+        validator_seed=hashlib.sha256(b"validator %d" % number).digest(),
+    )
+
+
+class Tally:
+    """An application that counts what it was given; its hash covers all of it. Refuses what begins with ``bad``."""
+
+    def __init__(self) -> None:
+        self.height = 0
+        self.lock = threading.Lock()
+        self.transactions: list[bytes] = []
+        self.pending: list[bytes] = []
+        self.calls: list[str] = []
+        self.extensions: list[bytes] = []
+        self.faults: list[ConnectionFault] = []
+
+    def app_hash(self, transactions: Sequence[bytes]) -> bytes:
+        digest = hashlib.sha256()
+        for each in transactions:
+            digest.update(hashlib.sha256(each).digest())
+        return digest.digest()
+
+    def info(self, request: ask.RequestInfo) -> answer.ResponseInfo:
+        self.calls.append("info")
+        return answer.ResponseInfo(
+            data="tally",
+            last_block_height=self.height,
+            last_block_app_hash=self.app_hash(self.transactions) if self.height else b"",
+        )
+
+    def init_chain(self, request: ask.RequestInitChain) -> answer.ResponseInitChain:
+        self.calls.append(f"init_chain {request.chain_id} {len(request.validators)}")
+        return answer.ResponseInitChain(app_hash=self.app_hash(()))
+
+    def query(self, request: ask.RequestQuery) -> answer.ResponseQuery:
+        return answer.ResponseQuery(value=request.data[::-1], height=self.height)
+
+    def check_txs(self, requests: Sequence[ask.RequestCheckTx]) -> Sequence[answer.ResponseCheckTx]:
+        return [
+            answer.ResponseCheckTx(code=REFUSED, log="bad", codespace="tally")
+            if each.tx.startswith(b"bad")
+            else answer.ResponseCheckTx()
+            for each in requests
+        ]
+
+    def insert_tx(self, request: ask.RequestInsertTx) -> answer.ResponseInsertTx:
+        return answer.ResponseInsertTx()
+
+    def reap_txs(self, request: ask.RequestReapTxs) -> answer.ResponseReapTxs:
+        return answer.ResponseReapTxs(txs=(b"one", b"two"))
+
+    def prepare_proposal(self, request: ask.RequestPrepareProposal) -> answer.ResponsePrepareProposal:
+        return answer.ResponsePrepareProposal(txs=request.txs)
+
+    def process_proposal(self, request: ask.RequestProcessProposal) -> answer.ResponseProcessProposal:
+        return answer.ResponseProcessProposal(status=answer.Verdict.ACCEPT)
+
+    def extend_vote(self, request: ask.RequestExtendVote) -> answer.ResponseExtendVote:
+        return answer.ResponseExtendVote(vote_extension=b"at %d" % request.height)
+
+    def verify_vote_extension(self, request: ask.RequestVerifyVoteExtension) -> answer.ResponseVerifyVoteExtension:
+        is_right = request.vote_extension == b"at %d" % request.height
+        self.extensions.append(request.validator_address)
+        return answer.ResponseVerifyVoteExtension(status=answer.Verdict.ACCEPT if is_right else answer.Verdict.REJECT)
+
+    def finalize_block(self, request: ask.RequestFinalizeBlock) -> answer.ResponseFinalizeBlock:
+        self.pending = list(request.txs)
+        return answer.ResponseFinalizeBlock(
+            tx_results=[TxResult(code=0, data=hashlib.sha256(tx).digest()) for tx in request.txs],
+            app_hash=self.app_hash([*self.transactions, *self.pending]),
+        )
+
+    def commit(self, request: ask.RequestCommit) -> answer.ResponseCommit:
+        with self.lock:
+            self.transactions += self.pending
+            self.pending = []
+            self.height += 1
+        return answer.ResponseCommit()
+
+    def list_snapshots(self, request: ask.RequestListSnapshots) -> answer.ResponseListSnapshots:
+        return answer.ResponseListSnapshots()
+
+    def offer_snapshot(self, request: ask.RequestOfferSnapshot) -> answer.ResponseOfferSnapshot:
+        return answer.ResponseOfferSnapshot(result=answer.OfferResult.REJECT)
+
+    def load_snapshot_chunk(self, request: ask.RequestLoadSnapshotChunk) -> answer.ResponseLoadSnapshotChunk:
+        return answer.ResponseLoadSnapshotChunk(chunk=b"chunk %d" % request.chunk)
+
+    def apply_snapshot_chunk(self, request: ask.RequestApplySnapshotChunk) -> answer.ResponseApplySnapshotChunk:
+        return answer.ResponseApplySnapshotChunk(result=answer.ChunkResult.ABORT)
+
+
+class AbciClient:
+    """The other end of the socket, as CometBFT would speak."""
+
+    def __init__(self, address: str) -> None:
+        self.socket = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
+        self.socket.settimeout(10)
+        self.socket.connect(address.removeprefix("unix://"))
+        self._data = b""
+
+    def send(self, *requests: Message) -> None:
+        self.socket.sendall(b"".join(encode_request(each) for each in requests))
+
+    def receive(self, count: int) -> list[Message]:
+        found: list[Message] = []
+        while len(found) < count:
+            places, at, _ = split_frames(self._data)
+            found += [decode_response(self._data, start, end) for start, end in places]
+            self._data = self._data[at:]
+            if len(found) < count:
+                part = self.socket.recv(65536)
+                if not part:
+                    raise ConnectionError(f"closed after {len(found)} of {count} answers")
+                self._data += part
+        return found
+
+    def ask(self, *requests: Message) -> list[Message]:
+        self.send(*requests)
+        return self.receive(len(requests))
+
+    def is_closed(self) -> bool:
+        """Wait until the server has closed this connection; a timeout fails the test."""
+        try:
+            while self.socket.recv(65536):
+                pass
+        except ConnectionError:
+            pass
+        self.close()
+        return True
+
+    def close(self) -> None:
+        self.socket.close()
