@@ -248,6 +248,64 @@ def test_a_rewritten_history_raises_an_alarm_with_both_notes(
     assert len(list(reopened.blocks(from_height=1))) == 5
 
 
+class WithholdingPeer(Peer):
+    """A writer on another history that hands out no block of it."""
+
+    def blocks(self, *, from_height: int) -> Iterator[Block]:
+        return iter(())
+
+
+def test_a_rewritten_history_is_found_though_its_blocks_are_withheld(house: House) -> None:
+    """[STORE-21] step 2 comes before whatever is wrong with the blocks."""
+    peer = WithholdingPeer(house.writer)
+    follower = house.open_follower(peer=house.peer)
+    house.write(5)
+    follower.sync()
+    follower.close()
+    peer.engine = fork_longer(house)
+    reopened = house.open_follower(peer=peer)
+    assert code_of(reopened.sync) == "ledger.fork_detected"
+    assert reopened.alarm is not None
+    assert ForkKind.NOT_AN_EXTENSION == reopened.alarm.kind
+
+
+class CountingPeer(Peer):
+    """Counts what a follower asks for."""
+
+    def __init__(self, engine: EmbeddedLedger) -> None:
+        super().__init__(engine)
+        self.asked: list[str] = []
+
+    def blocks(self, *, from_height: int) -> Iterator[Block]:
+        self.asked.append("blocks")
+        return super().blocks(from_height=from_height)
+
+    def consistency_proof(self, *, old_size: int, new_size: int) -> tuple[bytes, ...]:
+        self.asked.append("proof")
+        return super().consistency_proof(old_size=old_size, new_size=new_size)
+
+
+def test_a_follower_asks_no_more_than_it_needs(house: House) -> None:
+    """[STORE-21]."""
+    peer = CountingPeer(house.writer)
+    follower = open_late(house, peer)
+    house.write(3)
+    follower.sync()
+    house.write(3)
+    follower.sync()
+    follower.sync()
+    # Blocks that lead from the copy to the signed root are proof enough, and of a known note nothing is asked.
+    assert ["blocks", "blocks"] == peer.asked
+    follower.close()
+    peer.asked.clear()
+    house.write(6)
+    follower = house.open_follower(peer=peer, max_batch_transactions=4)
+    follower.sync()
+    # A stretch that ends before the checkpoint needs proofs: that the copy lies under it, and so does the stretch.
+    assert ["blocks", "proof", "proof", "blocks"] == peer.asked
+    assert house.writer.checkpoint() == follower.checkpoint()
+
+
 class ForgingPeer(Peer):
     """A writer whose operator signs whatever the forge makes of its last block."""
 

@@ -13,7 +13,7 @@ from shuiqiao.base.errors import IntegrityError, ShuiqiaoError, Unavailable
 from shuiqiao.ledger.engine.execution import Growth, grow
 from shuiqiao.ledger.engine.verifiers import Verifier, verify_all
 from shuiqiao.ledger.entry import decode_entry
-from shuiqiao.ledger.log import verify_consistency
+from shuiqiao.ledger.log import Frontier, verify_consistency
 from shuiqiao.ledger.machine import Candidate, SignatureClaim
 from shuiqiao.ledger.model import Block, Checkpoint, Event, StateView, Transaction
 from shuiqiao.ledger.store.alarm_file import ForkKind
@@ -61,18 +61,43 @@ class Catcher:
             raise HistoryBroken(
                 ForkKind.SHRUNK, f"{accepted.size} leaves were signed before, the new checkpoint says {checkpoint.size}"
             )
-        # Step 2: what was copied lies under the checkpoint.
-        self._require_extension(checkpoint)
-        # Steps 3 to 6, a bounded number of transactions at a time.
-        while self._replica.head.size < checkpoint.size:
-            self._copy(self._take_blocks(checkpoint), checkpoint)
-
-    def _require_extension(self, checkpoint: Checkpoint) -> None:
         head = self._replica.head
         if checkpoint.size <= head.size:
+            # Step 2: what was copied lies under the checkpoint.
             self._require_root(checkpoint, size=checkpoint.size, root=self._replica.root_at(checkpoint.size))
-        else:
+            return
+        # Steps 2 to 4 for the next blocks, then 5 to 7; and so on, a bounded number of transactions at a time.
+        self._copy(*self._take_first(checkpoint), checkpoint)
+        while self._replica.head.size < checkpoint.size:
+            blocks = self._take_blocks(checkpoint)
+            self._copy(blocks, self._grow(blocks), checkpoint)
+
+    def _take_first(self, checkpoint: Checkpoint) -> tuple[list[Block], list[Growth]]:
+        """Take the next blocks, and require that what was copied before them lies under the checkpoint.
+
+        Blocks that lead from the copy to the very root that was signed prove that (step 2); in all other cases, and
+        whatever is wrong with the blocks, it is proven or refuted first.
+        """
+        head = self._replica.head
+        try:
+            blocks = self._take_blocks(checkpoint)
+            growths = self._grow(blocks)
+        except Exception:
             self._require_consistent(checkpoint, size=head.size, root=head.root)
+            raise
+        last = growths[-1].frontier
+        if (last.size, last.root()) != (checkpoint.size, checkpoint.root):
+            self._require_consistent(checkpoint, size=head.size, root=head.root)
+        return blocks, growths
+
+    def _grow(self, blocks: Sequence[Block]) -> list[Growth]:
+        """Return what each block makes of the tree."""
+        frontier = self._replica.frontier
+        growths: list[Growth] = []
+        for block in blocks:
+            growths.append(grow(frontier, (*block.transactions, block.entry), hash_name=self._hash_name))
+            frontier = growths[-1].frontier
+        return growths
 
     def _require_root(self, checkpoint: Checkpoint, *, size: int, root: bytes) -> None:
         if root != checkpoint.root:
@@ -124,9 +149,9 @@ class Catcher:
             retry_after_s=1.0,
         )
 
-    def _copy(self, blocks: Sequence[Block], checkpoint: Checkpoint) -> None:
+    def _copy(self, blocks: Sequence[Block], growths: Sequence[Growth], checkpoint: Checkpoint) -> None:
         # Step 4: these very leaves are what the operator signed.
-        growths = self._require_signed_leaves(blocks, checkpoint)
+        self._require_signed(growths[-1].frontier, checkpoint)
         # Step 5: every signature of every transaction.
         decoded = [self._decode(block) for block in blocks]
         view = self._replica.current
@@ -135,7 +160,7 @@ class Catcher:
         candidates = iter(
             [Candidate(transaction=tx, proven_keys=keys) for tx, keys in zip(transactions, proven, strict=True)]
         )
-        # Step 6: every rule, block by block. What was stored before one that breaks a rule stays and is made visible.
+        # Steps 6 and 7: every rule, block by block. What was stored before one that breaks a rule is indexed too.
         committed: list[tuple[Block, Sequence[Event]]] = []
         try:
             for block, growth in zip(blocks, growths, strict=True):
@@ -145,17 +170,11 @@ class Catcher:
             for block, events in committed:
                 self._tell(block, events)
 
-    def _require_signed_leaves(self, blocks: Sequence[Block], checkpoint: Checkpoint) -> list[Growth]:
-        frontier = self._replica.frontier
-        growths: list[Growth] = []
-        for block in blocks:
-            growths.append(grow(frontier, (*block.transactions, block.entry), hash_name=self._hash_name))
-            frontier = growths[-1].frontier
+    def _require_signed(self, frontier: Frontier, checkpoint: Checkpoint) -> None:
         if frontier.size == checkpoint.size:
             self._require_root(checkpoint, size=frontier.size, root=frontier.root())
         else:
             self._require_consistent(checkpoint, size=frontier.size, root=frontier.root())
-        return growths
 
     def _decode(self, block: Block) -> list[Transaction]:
         try:

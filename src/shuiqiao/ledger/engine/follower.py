@@ -146,8 +146,7 @@ class FollowerLedger:
                 self._awaited.append(_Awaited(raw=raw, committed=done.result(), future=future))
         if refusal is not None:
             future.set_exception(refusal)
-        self._hurry.set()
-        self._news.set()
+        self._wake(self._hurry, self._news)
 
     def state(self) -> StateView:
         """Return a view of the state after the last copied block."""
@@ -217,24 +216,22 @@ class FollowerLedger:
         """
         with self._sync_lock:
             self._require_sound()
-            checkpoint = self._fetch_checkpoint()
-            try:
-                self._catcher.follow(checkpoint, accepted=self._accepted)
-            except HistoryBroken as broken:
-                raise self._raise_alarm(broken, checkpoint) from broken
-            if checkpoint != self._accepted:
-                self._replica.checkpoint_file.keep(checkpoint)
-                self._accepted = checkpoint
+            note = self._writer.checkpoint().note
+            if self._accepted is None or note != self._accepted.note:
+                self._follow(note)
         self._resolve_awaited()
 
-    def _fetch_checkpoint(self) -> Checkpoint:
+    def _follow(self, note: bytes) -> None:
         parameters = self.parameters
-        return verify_checkpoint(
-            self._writer.checkpoint().note,
-            origin=parameters.origin,
-            operator_key=parameters.operator_key,
-            suite=self._replica.machine.suite,
+        checkpoint = verify_checkpoint(
+            note, origin=parameters.origin, operator_key=parameters.operator_key, suite=self._replica.machine.suite
         )
+        try:
+            self._catcher.follow(checkpoint, accepted=self._accepted)
+        except HistoryBroken as broken:
+            raise self._raise_alarm(broken, checkpoint) from broken
+        self._replica.checkpoint_file.keep(checkpoint)
+        self._accepted = checkpoint
 
     def _raise_alarm(self, broken: HistoryBroken, checkpoint: Checkpoint) -> IntegrityError:
         head, _ = self._replica.view()
@@ -257,7 +254,17 @@ class FollowerLedger:
             raise _fork_detected(self._alarm)
 
     def _on_news(self, _block: Block, _events: Sequence[Event]) -> None:
-        self._news.set()
+        self._wake(self._news)
+
+    @staticmethod
+    def _wake(*signals: threading.Event) -> None:
+        """Set what is not set yet: telling waiters costs more than asking, and blocks come faster than followers go.
+
+        What is set is cleared before the follower asks the writer, and so before it misses anything.
+        """
+        for signal in signals:
+            if not signal.is_set():
+                signal.set()
 
     def _run(self) -> None:
         while not self._is_closing and self._alarm is None:
