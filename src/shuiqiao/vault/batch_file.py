@@ -33,7 +33,7 @@ from msgspec import Meta
 from shuiqiao.base.encoding import decode_cbor_strict, encode_cbor
 from shuiqiao.base.errors import IntegrityError, InvalidInput, Unavailable
 from shuiqiao.vault.model import BATCH_ID_BYTES, HASH_BYTES, MAX_BATCH_DEPTH, SALT_BYTES
-from shuiqiao.vault.tree import level_sizes
+from shuiqiao.vault.tree import level_sizes, multiproof
 
 MAGIC = b"SQLEAF1\n"
 LEAVES_SUFFIX = ".leaves"
@@ -139,6 +139,30 @@ class LeavesFile:
             at += 4 * count + size
         if groups != len(self.header.sizes) or at != len(self._map):
             raise self._damaged(f"has {len(self._map)} bytes where its header announces {at}")
+
+    def salts_of(self, indexes: Sequence[int]) -> npt.NDArray[np.uint8]:
+        """Return the salts of some records as an array of (record, group, 16)."""
+        count, groups = self.header.count, len(self.header.groups)
+        # The view of the file ends with this line: a closed map may have none.
+        raw = np.frombuffer(self._map, np.uint8, count=count * groups * SALT_BYTES, offset=self._salts)
+        return raw.reshape(count, groups, SALT_BYTES)[list(indexes)]
+
+    def group_records(self, position: int, indexes: Sequence[int]) -> list[bytes]:
+        """Return the bytes of a group of some records; raises IntegrityError ``vault.file_damaged``."""
+        ends_at, data_at, size = self._groups[position]
+        ends = np.frombuffer(self._map, "<u4", count=self.header.count, offset=ends_at)
+        wanted = np.asarray(indexes)
+        stops = ends[wanted].astype(np.int64)
+        starts = np.where(wanted == 0, 0, ends[wanted - 1].astype(np.int64))
+        if (starts > stops).any() or (stops > size).any():
+            raise self._damaged(f"has group {self.header.groups[position]!r} with ends that do not rise to its size")
+        bounds = zip((starts + data_at).tolist(), (stops + data_at).tolist(), strict=True)
+        return [self._map[start:stop] for start, stop in bounds]
+
+    def multiproof(self, indexes: Sequence[int]) -> bytes:
+        """Return the multiproof of some leaves [VAULT-TREE-2]."""
+        with memoryview(self._map) as whole, whole[self._tree : self._salts] as tree:
+            return multiproof(tree, indexes, count=self.header.count)
 
     def tree(self) -> bytes:
         """Return all levels of the tree, leaves first."""

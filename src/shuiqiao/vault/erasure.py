@@ -38,7 +38,7 @@ from shuiqiao.vault.batch_writer import encode_parquet
 from shuiqiao.vault.identity import identify
 from shuiqiao.vault.index import BatchRow, IndexView, RecordIndex
 from shuiqiao.vault.model import Anchor, ErasureReason
-from shuiqiao.vault.opening import read_rows
+from shuiqiao.vault.reading import BatchReader, read_rows
 
 NEW_SUFFIX = ".new"
 
@@ -46,9 +46,12 @@ NEW_SUFFIX = ".new"
 class Eraser:
     """Erases leaves of one vault; the caller holds the vault's writing lock."""
 
-    def __init__(self, *, folder: Path, index: RecordIndex, suite: CipherSuite, catalogue: Catalogue) -> None:
+    def __init__(
+        self, *, folder: Path, index: RecordIndex, reader: BatchReader, suite: CipherSuite, catalogue: Catalogue
+    ) -> None:
         self._folder = folder
         self._index = index
+        self._reader = reader
         self._suite = suite
         self._catalogue = catalogue
 
@@ -122,6 +125,8 @@ class Eraser:
             write_durably(path.with_name(path.name + NEW_SUFFIX), content)
         for path in (parquet, leaves):
             path.with_name(path.name + NEW_SUFFIX).replace(path)
+        # What is kept open would keep the old files' blocks, and what is decoded the records.
+        self._reader.forget(row.id)
         sync_folder(self._folder)
         return header.parquet
 

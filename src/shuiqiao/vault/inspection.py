@@ -23,7 +23,7 @@ from shuiqiao.vault.batch_file import LEAVES_SUFFIX, PARQUET_SUFFIX, LeavesFile
 from shuiqiao.vault.index import BatchRow
 from shuiqiao.vault.leaves import group_hashes, leaf_hashes
 from shuiqiao.vault.model import HASH_BYTES, BatchFact, BatchLookup, LeafLookup, LeafStatus, Problem
-from shuiqiao.vault.opening import read_rows
+from shuiqiao.vault.reading import read_rows
 from shuiqiao.vault.tree import tree_levels
 
 MAX_PROBLEMS_PER_BATCH = 8

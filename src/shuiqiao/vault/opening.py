@@ -11,23 +11,19 @@ from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from datetime import date, timedelta
 from functools import lru_cache
-from pathlib import Path
-from typing import Any
 
 import numpy as np
 import pyarrow as pa
-import pyarrow.parquet as pq
 
-from shuiqiao.base.errors import InvalidInput, Unavailable
+from shuiqiao.base.errors import InvalidInput
 from shuiqiao.base.ids import Uscc
 from shuiqiao.standards.model import RecordType
-from shuiqiao.vault.batch_file import LEAVES_SUFFIX, PARQUET_SUFFIX, LeavesFile
-from shuiqiao.vault.disclosure import Opening, TypeDisclosure, granted_fields, granted_schema
+from shuiqiao.vault.disclosure import Opening, TypeDisclosure, granted_schema
 from shuiqiao.vault.evidence import OpenedGroup, RecordProof, WithheldGroup
 from shuiqiao.vault.identity import day_bytes, keys_hold_days, taxpayer_prefix
 from shuiqiao.vault.index import ENTRY, BatchRow, Entry, IndexView, unpack_entries
-from shuiqiao.vault.leaves import group_hash, group_hashes, split_hashes
-from shuiqiao.vault.tree import multiproof
+from shuiqiao.vault.leaves import group_hash, group_hashes, split_hashes, split_salts
+from shuiqiao.vault.reading import BatchReader
 
 _EPOCH = date(1970, 1, 1)
 
@@ -105,30 +101,36 @@ def open_records(
     view: IndexView,
     entries: Sequence[Entry],
     *,
-    folder: Path,
+    reader: BatchReader,
     record_type: RecordType,
     groups: tuple[str, ...],
     hash_name: str,
 ) -> TypeDisclosure:
     """Return records of one type with what proves them. groups: granted, in catalogue order."""
     schema = granted_schema(record_type, groups)
-    parts: list[Any] = []
+    parts: list[pa.RecordBatch] = []
     openings: list[Opening] = []
     for number, indexes in _by_batch(entries):
         row = view.batch(number)
-        openings.append(_open_batch(folder, row, record_type, groups, indexes, hash_name=hash_name))
-        parts.append(read_rows(folder, row.id, granted_fields(record_type, groups), indexes))
-    table = pa.Table.from_batches([], schema=schema)
-    if parts:
-        table = pa.concat_tables(parts).cast(schema).combine_chunks()
-    batches = table.to_batches()
-    empty = pa.RecordBatch.from_arrays([pa.array([], type=entry.type) for entry in schema], schema=schema)
+        openings.append(_open_batch(reader, row, record_type, groups, indexes, hash_name=hash_name))
+        parts.append(reader.rows(row.id, schema=schema, indexes=indexes))
     return TypeDisclosure(
         standard=record_type.standard_id,
         groups=groups,
-        rows=batches[0] if batches else empty,
+        rows=_joined(parts, schema),
         openings=tuple(openings),
     )
+
+
+def _joined(parts: list[pa.RecordBatch], schema: pa.Schema) -> pa.RecordBatch:
+    if len(parts) == 1:
+        return parts[0]
+    return pa.concat_batches(parts) if parts else _no_rows(schema)
+
+
+@lru_cache(maxsize=256)
+def _no_rows(schema: pa.Schema) -> pa.RecordBatch:
+    return pa.RecordBatch.from_pylist([], schema=schema)
 
 
 def _by_batch(entries: Sequence[Entry]) -> Iterator[tuple[int, list[int]]]:
@@ -141,7 +143,7 @@ def _by_batch(entries: Sequence[Entry]) -> Iterator[tuple[int, list[int]]]:
 
 
 def _open_batch(
-    folder: Path,
+    reader: BatchReader,
     row: BatchRow,
     record_type: RecordType,
     groups: tuple[str, ...],
@@ -151,57 +153,39 @@ def _open_batch(
 ) -> Opening:
     granted = [position for position, group in enumerate(record_type.group_ids) if group in groups]
     withheld = [position for position in range(len(record_type.groups)) if position not in granted]
-    with LeavesFile(folder / (row.id.hex() + LEAVES_SUFFIX)) as file:
-        salts = file.salts()[indexes]
-        hashes = [
-            group_hashes(
-                [salt.tobytes() for salt in salts[:, position]],
-                file.group(position).records(indexes),
-                hash_name=hash_name,
-            )
-            for position in withheld
-        ]
-        return Opening(
-            batch=row.id,
-            indexes=np.array(indexes, dtype=np.uint32),
-            salts=salts[:, granted].tobytes(),
-            withheld=b"".join(part for parts in zip(*hashes, strict=True) for part in parts),
-            proof=multiproof(file.tree(), indexes, count=row.count),
+    file = reader.leaves(row.id)
+    salts = file.salts_of(indexes)
+    hashes = [
+        group_hashes(
+            split_salts(salts[:, position].tobytes(), groups=1)[0],
+            file.group_records(position, indexes),
+            hash_name=hash_name,
         )
+        for position in withheld
+    ]
+    return Opening(
+        batch=row.id,
+        indexes=np.array(indexes, dtype=np.uint32),
+        salts=salts[:, granted].tobytes(),
+        withheld=b"".join(part for parts in zip(*hashes, strict=True) for part in parts),
+        proof=file.multiproof(indexes),
+    )
 
 
-def read_rows(folder: Path, batch: bytes, columns: Sequence[str], indexes: Sequence[int]) -> Any:
-    """Return some columns of some records of a batch as a table. Raises Unavailable ``vault.file_missing``."""
-    path = folder / (batch.hex() + PARQUET_SUFFIX)
-    try:
-        file = pq.ParquetFile(path, memory_map=True)
-    except FileNotFoundError as error:
-        raise Unavailable("vault.file_missing", f"{path.name} is not there") from error
-    with file:
-        sizes = [file.metadata.row_group(number).num_rows for number in range(file.num_row_groups)]
-        starts = np.concatenate(([0], np.cumsum(sizes)))
-        wanted = np.asarray(indexes, dtype=np.int64)
-        owners = np.searchsorted(starts, wanted, side="right") - 1
-        needed = np.unique(owners)
-        table = file.read_row_groups(needed.tolist(), columns=list(columns), use_threads=False)
-        # A record's row in the table: what of the read groups lies before its own group, and its place in that.
-        before = np.concatenate(([0], np.cumsum([sizes[number] for number in needed])))
-        rows = before[np.searchsorted(needed, owners)] + wanted - starts[owners]
-        return table.take(rows)
-
-
-def prove_record(folder: Path, row: BatchRow, *, index: int, groups: tuple[str, ...], hash_name: str) -> RecordProof:
+def prove_record(
+    reader: BatchReader, row: BatchRow, *, index: int, groups: tuple[str, ...], hash_name: str
+) -> RecordProof:
     """Return the proof of one record with some groups opened. Raises InvalidInput ``vault.leaf_unknown``."""
-    with LeavesFile(folder / (row.id.hex() + LEAVES_SUFFIX)) as file:
-        if not 0 <= index < row.count or index in file.header.erased:
-            raise InvalidInput("vault.leaf_unknown", f"leaf {index} of batch {row.id.hex()} is not there or erased")
-        salts = file.salts()[index]
-        parts: list[OpenedGroup | WithheldGroup] = []
-        for position, group in enumerate(file.header.groups):
-            salt, content = salts[position].tobytes(), file.group(position).record(index)
-            if group in groups:
-                parts.append(OpenedGroup(group=group, salt=salt, content=content))
-            else:
-                parts.append(WithheldGroup(hash=group_hash(salt, content, hash_name=hash_name)))
-        path = split_hashes(multiproof(file.tree(), [index], count=row.count))
-        return RecordProof(standard=row.standard, batch=row.id, index=index, groups=parts, path=path)
+    file = reader.leaves(row.id)
+    if not 0 <= index < row.count or index in file.header.erased:
+        raise InvalidInput("vault.leaf_unknown", f"leaf {index} of batch {row.id.hex()} is not there or erased")
+    salts = file.salts_of([index])[0]
+    parts: list[OpenedGroup | WithheldGroup] = []
+    for position, group in enumerate(file.header.groups):
+        salt, content = salts[position].tobytes(), file.group_records(position, [index])[0]
+        if group in groups:
+            parts.append(OpenedGroup(group=group, salt=salt, content=content))
+        else:
+            parts.append(WithheldGroup(hash=group_hash(salt, content, hash_name=hash_name)))
+    path = split_hashes(file.multiproof([index]))
+    return RecordProof(standard=row.standard, batch=row.id, index=index, groups=parts, path=path)

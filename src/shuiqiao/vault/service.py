@@ -38,6 +38,7 @@ from shuiqiao.vault.model import (
 )
 from shuiqiao.vault.opening import Period, live_entries, month_of_day, open_records, prove_record
 from shuiqiao.vault.quarantine import Report
+from shuiqiao.vault.reading import BatchReader
 
 MAX_UNNAMED_FILES = 8
 """Files of no batch that an ingest clears away: a crash leaves two. More mean that the index is not this vault's."""
@@ -72,7 +73,10 @@ class Vault:
         for path in (self._batches, self._quarantine, folder / "index.lmdb"):
             path.mkdir(mode=0o700, parents=True, exist_ok=True)
         self._index = RecordIndex(folder / "index.lmdb")
-        self._eraser = Eraser(folder=self._batches, index=self._index, suite=suite, catalogue=catalogue)
+        self._reader = BatchReader(self._batches)
+        self._eraser = Eraser(
+            folder=self._batches, index=self._index, reader=self._reader, suite=suite, catalogue=catalogue
+        )
 
     @classmethod
     def open(
@@ -97,6 +101,7 @@ class Vault:
 
     def close(self) -> None:
         """Release the files."""
+        self._reader.close()
         self._index.close()
 
     def ingest(
@@ -176,7 +181,7 @@ class Vault:
                 open_records(
                     view,
                     live_entries(view, record_type, uscc=uscc, period=period),
-                    folder=self._batches,
+                    reader=self._reader,
                     record_type=record_type,
                     groups=granted,
                     hash_name=self._suite.hash_name,
@@ -219,7 +224,7 @@ class Vault:
             row = view.batch_by_id(leaf.batch)
         if row is None or row.committed is None:
             raise InvalidInput("vault.batch_unknown", f"batch {leaf.batch.hex()} is not anchored by this vault")
-        return prove_record(self._batches, row, index=leaf.index, groups=tuple(groups), hash_name=self._suite.hash_name)
+        return prove_record(self._reader, row, index=leaf.index, groups=tuple(groups), hash_name=self._suite.hash_name)
 
     def erase(self, batch: bytes, indexes: Sequence[int], *, reason: ErasureReason, anchor: Anchor) -> None:
         """Destroy records of a batch, or all of it where none is listed, and tell the ledger [VAULT-ERASE-1].

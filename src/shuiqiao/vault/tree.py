@@ -11,11 +11,11 @@ those siblings that cannot be computed from the set: no hash too few, none too m
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from itertools import pairwise
 
 from shuiqiao.base.errors import IntegrityError
-from shuiqiao.vault.leaves import hash_all, hash_function
+from shuiqiao.vault.leaves import hash_all
 from shuiqiao.vault.model import HASH_BYTES
 
 _NODE_PREFIX = b"\x01"
@@ -40,19 +40,41 @@ def tree_levels(leaves: Sequence[bytes], *, hash_name: str) -> list[list[bytes]]
     return levels
 
 
-def _sibling_places(indexes: Sequence[int], count: int) -> list[tuple[int, int]]:
-    """Return (level, index) of the siblings that a proof for sorted indexes must give, in its order."""
-    places: list[tuple[int, int]] = []
-    known = list(indexes)
+Run = tuple[int, int]
+"""Neighbouring nodes of a level: the first, and the one after the last."""
+
+
+def _runs(indexes: Sequence[int]) -> list[Run]:
+    """Return strictly rising indexes as runs with gaps between them; a taxpayer's records are mostly one run."""
+    cuts = [at for at, (left, right) in enumerate(pairwise(indexes), start=1) if left + 1 != right]
+    return [(indexes[start], indexes[stop - 1] + 1) for start, stop in pairwise([0, *cuts, len(indexes)])]
+
+
+def _parent_runs(runs: Sequence[Run]) -> list[Run]:
+    parents: list[Run] = []
+    for start, stop in runs:
+        first, last = start >> 1, (stop + 1) >> 1
+        if parents and parents[-1][1] == first:
+            first = parents.pop()[0]
+        parents.append((first, last))
+    return parents
+
+
+def _sibling_places(indexes: Sequence[int], count: int) -> Iterator[tuple[int, int]]:
+    """Yield (level, index) of the siblings that a proof for rising indexes must give, in its order."""
+    runs = _runs(indexes)
     for level, size in enumerate(level_sizes(count)[:-1]):
-        members = set(known)
-        places.extend((level, index ^ 1) for index in known if (index ^ 1) not in members and (index ^ 1) < size)
-        known = list(dict.fromkeys(index >> 1 for index in known))
-    return places
+        for start, stop in runs:
+            # Within a run everything is known; what is missing stands beside a left or a right half at its ends.
+            if start & 1:
+                yield level, start - 1
+            if stop & 1 and stop < size:
+                yield level, stop
+        runs = _parent_runs(runs)
 
 
-def multiproof(stored: bytes, indexes: Sequence[int], *, count: int) -> bytes:
-    """Return the multiproof for strictly rising leaf indexes as a run of hashes.
+def multiproof(stored: bytes | memoryview, indexes: Sequence[int], *, count: int) -> bytes:
+    """Return the multiproof for strictly rising leaf indexes, at least one, as a run of hashes.
 
     stored: all levels of the tree, leaves first, as one run of 32-byte hashes.
     """
@@ -60,7 +82,7 @@ def multiproof(stored: bytes, indexes: Sequence[int], *, count: int) -> bytes:
     for size in level_sizes(count):
         starts.append(starts[-1] + size)
     offsets = ((starts[level] + index) * HASH_BYTES for level, index in _sibling_places(indexes, count))
-    return b"".join(stored[at : at + HASH_BYTES] for at in offsets)
+    return b"".join([stored[at : at + HASH_BYTES] for at in offsets])
 
 
 def root_from_multiproof(
@@ -72,11 +94,12 @@ def root_from_multiproof(
     proof with a hash too many or too few.
     """
     _check_places(leaves, indexes, count)
-    digest, siblings = hash_function(hash_name), iter(proof)
-    known, hashes = list(indexes), list(leaves)
+    siblings = iter(proof)
+    runs, hashes = _runs(indexes), leaves
     try:
         for size in level_sizes(count)[:-1]:
-            known, hashes = _climb(known, hashes, siblings=siblings, size=size, digest=digest)
+            hashes = _climb(runs, hashes, siblings=siblings, size=size, hash_name=hash_name)
+            runs = _parent_runs(runs)
     except StopIteration:
         raise IntegrityError("vault.proof_malformed", f"the proof of {len(leaves)} leaves is too short") from None
     if next(siblings, None) is not None:
@@ -93,20 +116,21 @@ def _check_places(leaves: Sequence[bytes], indexes: Sequence[int], count: int) -
 
 
 def _climb(
-    known: list[int], hashes: list[bytes], *, siblings: Iterator[bytes], size: int, digest: Callable[[bytes], bytes]
-) -> tuple[list[int], list[bytes]]:
+    runs: Sequence[Run], hashes: Sequence[bytes], *, siblings: Iterator[bytes], size: int, hash_name: str
+) -> list[bytes]:
     """Return the parents of the known nodes of one level, taking unknown siblings from the proof."""
     parents: list[bytes] = []
-    at, last = 0, len(known)
-    while at < last:
-        index, node = known[at], hashes[at]
-        at += 1
-        if index & 1:
-            parents.append(digest(_NODE_PREFIX + next(siblings) + node))
-        elif at < last and known[at] == index + 1:
-            parents.append(digest(_NODE_PREFIX + node + hashes[at]))
-            at += 1
-        else:
+    at = 0
+    for start, stop in runs:
+        nodes = list(hashes[at : at + stop - start])
+        at += stop - start
+        if start & 1:
+            nodes.insert(0, next(siblings))
+        if stop & 1 and stop < size:
+            nodes.append(next(siblings))
+        pairs = zip(nodes[::2], nodes[1::2], strict=False)
+        parents += hash_all([_NODE_PREFIX + left + right for left, right in pairs], hash_name=hash_name)
+        if len(nodes) & 1:
             # The last node of an odd level has no sibling: it rises unchanged.
-            parents.append(digest(_NODE_PREFIX + node + next(siblings)) if index + 1 < size else node)
-    return list(dict.fromkeys(index >> 1 for index in known)), parents
+            parents.append(nodes[-1])
+    return parents
