@@ -96,9 +96,9 @@ def verify_note(note: bytes, *, policy: CheckpointPolicy, suite: CipherSuite) ->
             parts.lines[0], text=parts.text, origin=policy.origin, operator_key=policy.operator_key, suite=suite
         )
         cosignatures = parts.lines[1:]
-    # Step 4: cosignatures in order of the members, each known, none twice, all holding.
-    _require_ascending(cosignatures)
+    # Step 4: cosignatures of known witnesses, all holding, in order of the members, none twice.
     cosigners = [verify_cosignature(line, text=parts.text, policy=policy, suite=suite).member for line in cosignatures]
+    _require_ascending(cosignatures)
     # Step 5: enough of them.
     _require_quorum(cosigners, policy)
     return _checkpoint(parts, note)

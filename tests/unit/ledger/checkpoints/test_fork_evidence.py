@@ -1,0 +1,99 @@
+"""[WITNESS-6]: evidence convicts only where two signed notes cannot both be true."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+import pytest
+
+from shuiqiao.base.encoding import encode_cbor
+from shuiqiao.base.errors import IntegrityError
+from shuiqiao.ledger.fork_evidence import (
+    MAX_EVIDENCE_BYTES,
+    ForkEvidence,
+    decode_evidence,
+    encode_evidence,
+    verify_fork_evidence,
+)
+
+
+def refusal(log, evidence, **more):
+    data = evidence if isinstance(evidence, bytes) else encode_evidence(evidence)
+    with pytest.raises(IntegrityError) as caught:
+        verify_fork_evidence(data, **{"policies": [log.policy()], "suite": log.suite, **more})
+    return caught.value.code
+
+
+def evidence_of(log, other, old, new):
+    return ForkEvidence(
+        old_note=log.checkpoint(old).note, new_note=other.checkpoint(new).note, proof=other.proof(old, new)
+    )
+
+
+@pytest.mark.parametrize(("old", "new"), [(3, 4), (3, 300), (100, 300), (255, 300), (299, 300), (257, 700)])
+def test_another_past_is_proven(log, old, new):
+    other = log.forked(old - 1)
+    assert "not_an_extension" == verify_fork_evidence(
+        encode_evidence(evidence_of(log, other, old, new)), policies=[log.policy()], suite=log.suite
+    )
+    # One history against itself is no fork, whatever the proof.
+    assert refusal(log, evidence_of(log, log, old, new)) == "ledger.fork_unproven"
+    assert refusal(log, replace(evidence_of(log, other, old, new), proof=log.proof(old, new))) == "ledger.fork_unproven"
+
+
+def test_what_is_not_of_this_log_convicts_nobody(log):
+    other = log.forked(99)
+    evidence = evidence_of(log, other, 100, 300)
+    forged = replace(evidence, new_note=evidence.new_note.replace(b"\n300\n", b"\n301\n"))
+    assert refusal(log, forged) == "ledger.checkpoint_signature_invalid"
+    assert refusal(log, replace(evidence, old_note=b"x")) == "ledger.checkpoint_malformed"
+    assert refusal(log, evidence, policies=[]) == "ledger.fork_unproven"
+    stranger = replace(log.policy(), operator_key=log.key("stranger").public_key)
+    assert refusal(log, evidence, policies=[stranger]) == "ledger.checkpoint_foreign"
+
+
+def test_notes_of_two_epochs_convict_too(log):
+    """The operator's key changed between the notes."""
+    later = replace(log.policy(), operator_key=log.key("new").public_key)
+    key = log.key
+    other = log.forked(99)
+    other.key = lambda name: key("new" if name == "bureau" else name)  # type: ignore[method-assign]
+    evidence = encode_evidence(evidence_of(log, other, 100, 300))
+    assert "not_an_extension" == verify_fork_evidence(evidence, policies=[log.policy(), later], suite=log.suite)
+    assert refusal(log, evidence) == "ledger.checkpoint_foreign"
+
+
+def test_older_against_newer_only(log):
+    other = log.forked(99)
+    turned = ForkEvidence(
+        old_note=other.checkpoint(300).note, new_note=log.checkpoint(100).note, proof=other.proof(100, 300)
+    )
+    assert refusal(log, turned) == "ledger.fork_unproven"
+    same = ForkEvidence(old_note=log.checkpoint(300).note, new_note=other.checkpoint(300).note, proof=(bytes(32),))
+    assert refusal(log, same) == "ledger.fork_unproven"
+
+
+def test_other_bytes_are_no_evidence(intl_log):
+    evidence = evidence_of(intl_log, intl_log.forked(99), 100, 300)
+    good = encode_evidence(evidence)
+    assert evidence == decode_evidence(good)
+    fields = {"version": 1, "old_note": b"a", "new_note": b"b", "proof": []}
+    others = [
+        b"",
+        good[:-1],
+        good + b"\x00",
+        encode_cbor([]),
+        encode_cbor({}),
+        encode_cbor({**fields, "version": 2}),
+        encode_cbor({**fields, "more": 1}),
+        encode_cbor({**fields, "old_note": b""}),
+        encode_cbor({**fields, "old_note": "text"}),
+        encode_cbor({**fields, "new_note": bytes(16_385)}),
+        encode_cbor({**fields, "proof": None}),
+        encode_cbor({**fields, "proof": [bytes(31)]}),
+        encode_cbor({**fields, "proof": ["x" * 32]}),
+        encode_cbor({**fields, "proof": [bytes(32)] * 56}),
+        bytes(MAX_EVIDENCE_BYTES + 1),
+    ]
+    for data in others:
+        assert refusal(intl_log, data) == "ledger.evidence_malformed"
