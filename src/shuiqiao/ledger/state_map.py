@@ -45,6 +45,10 @@ _VALUE: Final = b"\x05"
 _MASK_BYTES: Final = 2
 _MAX_STEP_BYTES: Final = _MASK_BYTES + (WAYS - 1) * HASH_BYTES
 _EMPTY_PLACES: Final = WAYS * EMPTY
+_EMPTY_NODE: Final = _NODE + _EMPTY_PLACES
+
+PLACES: Final = tuple(slice(1 + HASH_BYTES * slot, 1 + HASH_BYTES * (slot + 1)) for slot in range(WAYS))
+"""Where the hash of each place stands in what is hashed for a node."""
 
 
 class Digested(Protocol):
@@ -55,7 +59,7 @@ class Digested(Protocol):
         ...
 
 
-NewHash = Callable[[bytes], Digested]
+NewHash = Callable[[bytes | bytearray], Digested]
 """Called as ``new(data).digest()``: for SHA-256 that is ``hashlib``'s own constructor with nothing around it."""
 
 
@@ -67,7 +71,7 @@ def hash_constructor(hash_name: str) -> NewHash:
         return constructor  # type: ignore[no-any-return]  # hashlib's constructors by name
     fresh = hashlib.new(hash_name)
 
-    def copied(data: bytes) -> Digested:
+    def copied(data: bytes | bytearray) -> Digested:
         # Looking an algorithm up by name takes longer than hashing a node; a copy of a fresh one does not look it up.
         started = fresh.copy()
         started.update(data)
@@ -95,9 +99,14 @@ def nibble(path: bytes, depth: int) -> int:
 
 def by_nibble(records: Iterable[bytes], depth: int) -> dict[int, list[bytes]]:
     """Return records by their nibble at a depth, in the order they came in."""
+    byte, low = depth >> 1, depth & 1
     groups: dict[int, list[bytes]] = {}
     for record in records:
-        groups.setdefault(nibble(record, depth), []).append(record)
+        slot = record[byte] & 15 if low else record[byte] >> 4
+        if slot in groups:
+            groups[slot].append(record)
+        else:
+            groups[slot] = [record]
     return groups
 
 
@@ -110,19 +119,33 @@ def subtree_hash(records: Sequence[bytes], depth: int, *, new: NewHash) -> bytes
         return EMPTY
     if len(records) == 1:
         return new(_LEAF + records[0]).digest()
-    return new(_NODE + subtree_places(records, depth, new=new)).digest()
+    return new(_node_bytes(records, depth, new)).digest()
 
 
 def subtree_places(records: Sequence[bytes], depth: int, *, new: NewHash) -> bytes:
-    """Return the 16 hashes of the node over these records, 512 bytes.
+    """Return the 16 hashes of the node over these records, 512 bytes."""
+    return bytes(_node_bytes(records, depth, new)[1:])
+
+
+def _node_bytes(records: Sequence[bytes], depth: int, new: NewHash) -> bytearray:
+    """Return what is hashed for the node over these records.
 
     It calls itself once a level and ends at the last nibble: two different paths differ by then.
     """
-    places = bytearray(_EMPTY_PLACES)
+    byte, low = depth >> 1, depth & 1
+    node, seen = bytearray(_EMPTY_NODE), 0
+    for record in records:
+        slot = record[byte] & 15 if low else record[byte] >> 4
+        if seen >> slot & 1:
+            break
+        seen |= 1 << slot
+        node[PLACES[slot]] = new(_LEAF + record).digest()
+    else:
+        # Each leaf has a place of its own: so it nearly always is.
+        return node
     for slot, group in by_nibble(records, depth).items():
-        at = slot * HASH_BYTES
-        places[at : at + HASH_BYTES] = subtree_hash(group, depth + 1, new=new)
-    return bytes(places)
+        node[PLACES[slot]] = subtree_hash(group, depth + 1, new=new)
+    return node
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -14,7 +14,7 @@ page apart, and what is hashed for the node is its beginning [MAP-10]. Nothing h
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 from typing import Final
 
 from shuiqiao.ledger.log import HASH_BYTES
@@ -32,11 +32,13 @@ MAX_RECORDS: Final = 4
 """Most leaves of one place that stand in its page; where there are more, the place has a page of its own."""
 
 CHILD: Final = 128
-"""Mark of a place with a page of its own. The other marks of a page add up to less, so a sum modulo 128 counts records."""
+"""Mark of a place with a page of its own. All other marks of a page add up to less: a sum modulo 128 counts records."""
 
 _RECORDS_AT: Final = NODE_BYTES + WAYS
+LOW_BYTES: Final = _RECORDS_AT + MAX_RECORDS * RECORD_BYTES
 EMPTY_PAGE: Final = b"\x03" + WAYS * EMPTY + bytes(WAYS)
 _DIGITS: Final = b"0123456789abcdef"
+_MARKS: Final = [bytes((mark,)) for mark in range(CHILD + 1)]
 
 
 def page_hash(page: bytes, *, new: NewHash) -> bytes:
@@ -65,7 +67,7 @@ def has_child(page: bytes, slot: int) -> bool:
 
 def is_low(page: bytes) -> bool:
     """Return whether so few leaves stand under a page that it has to go: they belong into the page above it."""
-    return len(page) <= _RECORDS_AT + MAX_RECORDS * RECORD_BYTES and CHILD not in page[NODE_BYTES:_RECORDS_AT]
+    return len(page) <= LOW_BYTES and CHILD not in page[NODE_BYTES:_RECORDS_AT]
 
 
 def records_of(page: bytes) -> list[bytes]:
@@ -87,28 +89,48 @@ def _record_range(page: bytes, slot: int) -> tuple[int, int]:
 
 def with_place(page: bytes, slot: int, *, place: bytes, mark: int, records: Sequence[bytes]) -> bytes:
     """Return a page with one place replaced: its hash, its mark, and its records."""
-    at, start, end = 1 + HASH_BYTES * slot, *_record_range(page, slot)
+    start, end = _record_range(page, slot)
+    at, mark_at = HASH_BYTES * slot, NODE_BYTES + slot
+    head = page[: at + 1] + place + page[at + 1 + HASH_BYTES : mark_at] + _MARKS[mark] + page[mark_at + 1 : start]
+    return head + b"".join(records) + page[end:]
+
+
+def with_leaf(page: bytes, slot: int, record: bytes, *, depth: int, new: NewHash) -> bytes | None:
+    """Return a page with one leaf put at a place; None where that place gets too many for a page.
+
+    What ``with_place`` would give, in one go, for what nearly every change of a large map is.
+    """
     mark_at = NODE_BYTES + slot
+    count = page[mark_at]
+    start = _RECORDS_AT + RECORD_BYTES * (sum(page[NODE_BYTES:mark_at]) & (CHILD - 1))
+    end = start + RECORD_BYTES * count
+    path = record[:HASH_BYTES]
+    at = start
+    while at < end and page[at : at + HASH_BYTES] < path:
+        at += RECORD_BYTES
+    # A record of the same path is replaced, any other stays behind the new one.
+    behind = at + RECORD_BYTES if at < end and page[at : at + HASH_BYTES] == path else at
+    standing = page[start:at] + record + page[behind:end]
+    count = len(standing) // RECORD_BYTES
+    if count == 1:
+        place = new(b"\x02" + record).digest()
+    elif count <= MAX_RECORDS:
+        records = [standing[at : at + RECORD_BYTES] for at in range(0, len(standing), RECORD_BYTES)]
+        place = subtree_hash(records, depth + 1, new=new)
+    else:
+        return None
+    at = 1 + HASH_BYTES * slot
     return b"".join(
         (
             page[:at],
             place,
             page[at + HASH_BYTES : mark_at],
-            mark.to_bytes(1, "big"),
+            _MARKS[count],
             page[mark_at + 1 : start],
-            *records,
+            standing,
             page[end:],
         )
     )
-
-
-def with_child_hashes(page: bytes, hashes: Iterable[tuple[int, bytes]]) -> bytes:
-    """Return a page with new hashes of places that have, before and after, pages of their own."""
-    changed = bytearray(page)
-    for slot, place in hashes:
-        at = 1 + HASH_BYTES * slot
-        changed[at : at + HASH_BYTES] = place
-    return bytes(changed)
 
 
 def grow(prefix: bytes, records: Sequence[bytes], *, new: NewHash, pages: dict[bytes, bytes | None]) -> bytes:
