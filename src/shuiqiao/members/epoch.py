@@ -224,8 +224,8 @@ def _from_document(value: Mapping[str, Any]) -> Epoch:
         operator=None if operator == _NO_OPERATOR else operator,
         operator_key=value["operator_key"] or None,
         quorum=value["quorum"],
-        witnesses={MemberId(member): key for member, key in value["witnesses"].items()},
-        governing={MemberId(member): key for member, key in value["governing"].items()},
+        witnesses={MemberId(member): key for member, key in sorted(value["witnesses"].items())},
+        governing={MemberId(member): key for member, key in sorted(value["governing"].items())},
     )
 
 

@@ -252,10 +252,10 @@ def _verified_key(key: bytes, field: str, *, member: str, suite: SuiteName) -> b
 
 def _expect_distinct(members: tuple[Member, ...]) -> None:
     """[MEMBER-8]: an id is of one member, and a key is of one member and one purpose."""
-    keys = [key for member in members for key in keys_of(member)]
-    for values, what in (([member.id for member in members], "two members share one id"), (keys, "one key is shared")):
+    ids, keys = [member.id for member in members], [key for member in members for key in keys_of(member)]
+    for values, what in ((ids, "id"), (keys, "key, or one uses a key for two purposes")):
         if len(set(values)) != len(values):
-            raise _invalid(what)
+            raise _invalid(f"two members share one {what}")
 
 
 def _expect_fields(fields: Any, expected: set[str], where: str) -> None:

@@ -6,6 +6,7 @@ import pytest
 
 from shuiqiao.base.encoding import decode_json, encode_json
 from shuiqiao.base.errors import InvalidInput
+from shuiqiao.crypto.suites import get_suite
 from shuiqiao.members.genesis import (
     decode_genesis,
     encode_genesis,
@@ -193,3 +194,123 @@ def test_another_encoding_of_the_same_agreement_is_refused(genesis):
 def test_an_oversize_genesis_is_refused_before_it_is_read():
     with pytest.raises(InvalidInput, match=r"base.json_too_large"):
         decode_genesis(b"x" * (MAX_GENESIS_BYTES + 1))
+
+
+# ---- version 2: engine, quorum, witnesses, governing members, validators
+
+
+def toml_with(genesis, *lines):
+    return toml_of(genesis, network="\n".join(lines))
+
+
+def validator(name):
+    return get_suite("intl").signing_key_from_seed(name.encode().ljust(32, b".")).public_key
+
+
+def consortium_toml(genesis, *lines, validators=("bank-east", "bureau", "regulator"), head="engine = 'cometbft'"):
+    tables = toml_of(genesis, network="\n".join([head, *lines])).replace('writer = "bureau"\n', "").split("[[member]]")
+    for place, table in enumerate(tables):
+        for name in validators:
+            if f'id = "{name}"' in table:
+                tables[place] = table.rstrip() + f'\nvalidator_key = "{validator(name).hex()}"\n'
+    return "[[member]]".join(tables)
+
+
+def read(text):
+    return genesis_from_members_toml(text, created_ms=1)
+
+
+def test_what_a_members_toml_leaves_out_is_spelled_in_the_genesis(genesis):
+    # Holds [MEMBER-1].
+    made = read(toml_of(genesis))
+    everyone = ("bank-east", "bureau", "regulator")
+    assert (made.engine, made.quorum, made.witnesses, made.governing) == ("embedded", 0, (), everyone)
+    fields = fields_of(made)
+    assert (fields["version"], fields["engine"], fields["quorum"]) == (2, "embedded", 0)
+    assert (fields["witnesses"], fields["governing"]) == ([], list(everyone))
+    assert all("validator_key" not in row for row in fields["members"])
+
+
+def test_what_a_members_toml_says_is_taken(genesis):
+    text = toml_with(
+        genesis, 'engine = "embedded"', "quorum = 1", 'witnesses = ["regulator", "bank-east"]', 'governing = ["bureau"]'
+    )
+    made = read(text)
+    assert (made.quorum, made.witnesses, made.governing) == (1, ("bank-east", "regulator"), ("bureau",))
+    assert decode_genesis(encode_genesis(made)) == made
+
+
+def test_a_consortium_has_validators_for_witnesses_and_more_than_two_thirds_for_a_quorum(genesis):
+    # Holds [MEMBER-2].
+    made = read(consortium_toml(genesis))
+    assert (made.engine, made.writer, made.quorum) == ("cometbft", "", 3)
+    assert made.witnesses == ("bank-east", "bureau", "regulator")
+    assert fields_of(made)["members"][1]["validator_key"] == validator("bureau").hex()
+    assert decode_genesis(encode_genesis(made)) == made
+    parameters = network_parameters(encode_genesis(made))
+    assert (parameters.operator, parameters.operator_key) == ("", b"")
+    assert parameters.initial_state["members/validator/bureau"] == {"key": validator("bureau"), "power": 1}
+    assert parameters.initial_state[f"members/key/{validator('bureau').hex()}"] == "bureau"
+    assert parameters.initial_state["members/network"]["engine"] == "cometbft"
+
+
+@pytest.mark.parametrize(
+    "lines",
+    [
+        ['engine = "raft"'],
+        ["engine = []"],
+        ["quorum = 1"],
+        ["quorum = -1"],
+        ["quorum = true"],
+        ['quorum = "1"'],
+        ['witnesses = ["stranger"]'],
+        ['witnesses = ["regulator", "regulator"]'],
+        ['witnesses = ["bureau"]'],
+        ['witnesses = "regulator"'],
+        ["witnesses = [1]"],
+        ["governing = []"],
+        ['governing = ["stranger"]'],
+        ["fee = 1"],
+    ],
+)
+def test_an_agreement_that_cannot_work_is_refused(genesis, lines):
+    with pytest.raises(InvalidInput) as caught:
+        read(toml_with(genesis, *lines))
+    assert caught.value.code == "members.genesis_invalid"
+
+
+@pytest.mark.parametrize(
+    ("lines", "options"),
+    [
+        (["writer = 'bureau'"], {}),
+        (["quorum = 4"], {}),
+        (["quorum = 1"], {}),
+        (['witnesses = ["bureau"]'], {}),
+        ([], {"validators": ()}),
+        ([], {"head": 'engine = "embedded"'}),
+        ([], {"head": 'engine = "embedded"\nwriter = "bureau"'}),
+    ],
+)
+def test_a_consortium_that_cannot_work_is_refused(genesis, lines, options):
+    with pytest.raises(InvalidInput) as caught:
+        read(consortium_toml(genesis, *lines, **options))
+    assert caught.value.code == "members.genesis_invalid"
+
+
+@pytest.mark.parametrize("key", ["00", "A" * 64, "00" * 32, 7])
+def test_a_validator_key_is_one_of_cometbft_in_either_suite(genesis, key):
+    fields = fields_of(read(consortium_toml(genesis)))
+    fields["members"][0]["validator_key"] = key
+    assert refusal(fields).code == "members.genesis_invalid"
+
+
+def test_no_key_stands_twice_in_a_genesis(genesis):
+    # Holds [MEMBER-8].
+    for first, second in (("signing_key", "sealing_key"), ("sealing_key", "sealing_key")):
+        fields = fields_of(genesis)
+        fields["members"][0][first] = fields["members"][1][second]
+        assert refusal(fields).code == "members.genesis_invalid"
+
+
+def test_a_genesis_built_without_governing_members_means_everybody(genesis):
+    assert genesis.governing == ("bank-east", "bureau", "regulator")

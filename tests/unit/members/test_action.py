@@ -1,0 +1,306 @@
+"""What may be decided, what it writes, and by which rule it is refused."""
+
+from __future__ import annotations
+
+import pytest
+from members_world import ROLES, World, sealing, signing, validating
+
+from shuiqiao.base.encoding import encode_cbor
+from shuiqiao.members.action import (
+    ActivateContract,
+    ChangeFlags,
+    HandOperator,
+    PublishStandard,
+    Reinstate,
+    SetGoverning,
+    SetQuorum,
+    SetWitnesses,
+    Suspend,
+)
+from shuiqiao.members.contract_version import active_version
+from shuiqiao.members.epoch import read_epoch, validator_updates
+from shuiqiao.members.model import MAX_MEMBERS, Role
+from shuiqiao.members.roster import MemberKeyRing, member_record
+
+ALL = tuple(sorted(ROLES))
+VALIDATORS = ("bank-east", "bank-north", "bank-west", "bureau")
+
+
+@pytest.fixture(params=["intl", "gm"])
+def world(request):
+    return World(request.param)
+
+
+@pytest.fixture(params=["intl", "gm"])
+def consortium(request):
+    return World(request.param, engine="cometbft", witnesses=VALIDATORS, quorum=3, governing=VALIDATORS)
+
+
+def flags(member, *, witness=False, governing=False, validator_key=b""):
+    return ChangeFlags(member=member, witness=witness, governing=governing, validator_key=validator_key)
+
+
+# ---- admission
+
+
+def test_an_admitted_member_acts_at_once(world):
+    # Holds [MEMBER-7].
+    world.pass_action(world.admission("bank-south"))
+    world.keys["bank-south"] = signing("bank-south", world.suite)
+    key = world.keys["bank-south"].public_key
+    assert member_record(world.state, "bank-south") == {
+        "role": "bank",
+        "sign": key,
+        "seal": sealing("bank-south", world.suite).public_key,
+        "name": "Example bank-south",
+        "name_zh": "示例机构",
+    }
+    assert MemberKeyRing().signing_key(world.state, "bank-south") == key
+    assert world.state.get("members/roster")["bank-south"] == "bank"
+    assert world.epoch["number"] == 0
+    assert world.suspend_now("bank-south") is None
+
+
+def test_an_admitted_witness_that_governs_is_in_the_next_epoch(world):
+    world.pass_action(world.admission("bank-south", witness=True, governing=True))
+    key = signing("bank-south", world.suite).public_key
+    assert world.epoch["number"] == 1
+    assert (world.epoch["witnesses"], world.epoch["governing"]["bank-south"]) == ({"bank-south": key}, key)
+
+
+@pytest.mark.parametrize(
+    ("changes", "code"),
+    [
+        ({"member": "bank-east"}, "members.member_exists"),
+        ({"signing_key": b"\x01" + bytes(31)}, "members.key_invalid"),
+        ({"sealing_key": bytes(32)}, "members.key_invalid"),
+        ({"signing_key": b"k" * 40}, "members.key_invalid"),
+        ({"validator_key": validating("x").public_key}, "members.engine_wrong"),
+        ({"validator_key": b"short"}, "members.key_invalid"),
+        ({"name": "two\nlines"}, "ledger.body_invalid"),
+        ({"name": "left\u202eright"}, "ledger.body_invalid"),
+        ({"name": ""}, "ledger.body_invalid"),
+        ({"member": "Bank"}, "ledger.body_invalid"),
+    ],
+)
+def test_an_admission_is_refused(world, changes, code):
+    assert world.propose(world.admission("bank-south", **changes))[0] == code
+
+
+@pytest.mark.parametrize("purpose", ["signing", "sealing"])
+def test_nobody_is_admitted_with_a_key_that_was_ever_used(world, purpose):
+    # Holds [MEMBER-8].
+    make = signing if purpose == "signing" else sealing
+    used = world.admission("bank-south", **{f"{purpose}_key": make("bank-east", world.suite).public_key})
+    assert world.propose(used)[0] == "members.key_used"
+    assert world.rotate("bank-east", signing("bank-east 2", world.suite)) is None
+    assert world.propose(used)[0] == "members.key_used"
+
+
+def test_one_key_does_not_serve_two_purposes(world):
+    key = signing("bank-south", world.suite).public_key
+    code = world.propose(world.admission("bank-south", signing_key=key, sealing_key=key))[0]
+    assert code == "members.key_repeated"
+
+
+def test_there_is_a_most_of_members(world):
+    crowd = {**world.state.get("members/roster"), **{f"bank-{number}": "bank" for number in range(MAX_MEMBERS)}}
+    world.state.write({"members/roster": encode_cbor(crowd)})
+    assert world.propose(world.admission("bank-south"))[0] == "members.roster_full"
+
+
+# ---- sets and quorum
+
+
+def test_witnesses_quorum_and_governing_members_are_named_anew(world):
+    world.pass_action(SetWitnesses(witnesses=["bank-east", "regulator"]))
+    world.pass_action(SetQuorum(quorum_count=2))
+    world.pass_action(SetGoverning(governing=["bank-east", "bureau"]))
+    epoch = read_epoch(world.state)
+    assert (epoch.number, epoch.quorum, list(epoch.witnesses)) == (3, 2, ["bank-east", "regulator"])
+    assert epoch.governing == {name: signing(name, world.suite).public_key for name in ("bank-east", "bureau")}
+
+
+@pytest.mark.parametrize(
+    ("action", "code"),
+    [
+        (SetQuorum(quorum_count=1), "members.quorum_too_high"),
+        (SetQuorum(quorum_count=0), "members.nothing_changes"),
+        (SetWitnesses(witnesses=["bureau"]), "members.witness_is_operator"),
+        (SetWitnesses(witnesses=["regulator", "bank-east"]), "members.list_unsorted"),
+        (SetWitnesses(witnesses=["regulator", "regulator"]), "members.list_unsorted"),
+        (SetWitnesses(witnesses=["stranger"]), "members.unknown"),
+        (SetWitnesses(witnesses=[]), "members.nothing_changes"),
+        (SetGoverning(governing=[]), "members.governing_empty"),
+        (SetGoverning(governing=["stranger"]), "members.unknown"),
+        (HandOperator(member="bureau"), "members.nothing_changes"),
+        (HandOperator(member="stranger"), "members.unknown"),
+        (flags("stranger"), "members.unknown"),
+        (flags("bureau", witness=True, governing=True), "members.witness_is_operator"),
+        (flags("bank-east", governing=True), "members.nothing_changes"),
+        (flags("bank-east", witness=True, validator_key=validating("x").public_key), "members.engine_wrong"),
+        (Suspend(member="stranger"), "members.unknown"),
+        (Reinstate(member="bank-east", suspension=bytes(16)), "members.not_suspended"),
+    ],
+)
+def test_a_change_is_refused(world, action, code):
+    # Holds [EPOCH-3].
+    assert world.propose(action)[0] == code
+    assert world.epoch["number"] == 0
+
+
+def test_more_than_sixty_four_are_refused_by_the_schema(world):
+    many = [f"bank-{number:02}" for number in range(65)]
+    for action in (SetWitnesses(witnesses=many), SetGoverning(governing=many)):
+        assert world.propose(action)[0] == "ledger.body_invalid"
+
+
+def test_flags_change_the_sets(world):
+    world.pass_action(flags("regulator", witness=True))
+    assert (list(world.epoch["witnesses"]), "regulator" in world.epoch["governing"]) == (["regulator"], False)
+    world.pass_action(SetQuorum(quorum_count=1))
+    assert world.propose(flags("regulator", governing=True))[0] == "members.quorum_too_high"
+
+
+def test_the_last_governing_member_stays():
+    world = World("intl", governing=["bureau"])
+    assert world.propose(flags("bureau"))[0] == "members.governing_empty"
+
+
+def test_the_governing_members_are_able_to_decide(world):
+    # Holds [MEMBER-12].
+    assert world.suspend_now("bank-east") is None
+    action = SetGoverning(governing=["bank-east", "bank-north", "bureau"])
+    assert world.propose(action)[0] == "members.governing_deadlock"
+
+
+# ---- the operator
+
+
+def test_the_operator_is_handed_on_and_stops_to_witness(world):
+    # Holds [MEMBER-11].
+    world.pass_action(SetWitnesses(witnesses=["bank-east", "regulator"]))
+    world.pass_action(HandOperator(member="bank-east"))
+    assert (world.epoch["operator"], list(world.epoch["witnesses"])) == ("bank-east", ["regulator"])
+    assert world.epoch["operator_key"] == signing("bank-east", world.suite).public_key
+    world.pass_action(SetWitnesses(witnesses=["bureau", "regulator"]))
+    world.pass_action(SetQuorum(quorum_count=2))
+    assert world.propose(HandOperator(member="bureau"))[0] == "members.quorum_too_high"
+
+
+def test_a_suspended_member_does_not_become_the_operator(world):
+    assert world.suspend_now("bank-east") is None
+    assert world.propose(HandOperator(member="bank-east"))[0] == "members.operator_suspended"
+
+
+# ---- validators
+
+
+def test_validators_come_rotate_and_go_with_their_state(consortium):
+    # Holds [MEMBER-10].
+    world = consortium
+    assert world.state.get("members/validator/bureau") == {"key": validating("bureau").public_key, "power": 1}
+    assert world.state.get("members/validator/regulator") is None
+    assert (world.epoch["operator"], world.epoch["operator_key"]) == ("", b"")
+    world.keys["bank-south"] = signing("bank-south", world.suite)
+    steps = [
+        lambda: world.pass_action(world.admission("bank-south", witness=True, validator=True)),
+        lambda: world.rotate("bank-south", validating("bank-south 2"), purpose="validator"),
+        lambda: world.pass_action(flags("bank-south")),
+    ]
+    first, second = (validating(name).public_key for name in ("bank-south", "bank-south 2"))
+    expected = [((first, 1),), tuple(sorted(((first, 0), (second, 1)))), ((second, 0),)]
+    told = []
+    for step in steps:
+        before = type(world.state)(world.state.encoded())
+        step()
+        told.append(validator_updates(before, world.state))
+        assert validator_updates(world.state, world.state) == ()
+    assert told == expected
+    assert world.state.get("members/validator/bank-south") is None
+    assert sorted(world.epoch["witnesses"]) == list(VALIDATORS)
+
+
+@pytest.mark.parametrize(
+    ("action", "code"),
+    [
+        (flags("regulator", witness=True), "members.validator_flag_wrong"),
+        (
+            flags("bureau", governing=True, validator_key=validating("bureau").public_key),
+            "members.validator_flag_wrong",
+        ),
+        (flags("regulator", witness=True, validator_key=validating("bureau").public_key), "members.key_used"),
+        (flags("regulator", witness=True, validator_key=bytes(31)), "members.key_invalid"),
+        (flags("regulator", witness=True, validator_key=b"\x01" + bytes(31)), "members.key_invalid"),
+        (SetWitnesses(witnesses=["bureau"]), "members.engine_wrong"),
+        (HandOperator(member="bureau"), "members.engine_wrong"),
+        (SetQuorum(quorum_count=1), "members.quorum_too_low"),
+        (SetQuorum(quorum_count=5), "members.quorum_too_high"),
+    ],
+)
+def test_a_change_of_a_consortium_is_refused(consortium, action, code):
+    assert consortium.propose(action)[0] == code
+
+
+def test_a_validator_may_keep_its_key_and_stop_to_govern(consortium):
+    key = validating("bank-west").public_key
+    consortium.pass_action(flags("bank-west", witness=True, validator_key=key))
+    assert consortium.state.get("members/validator/bank-west") == {"key": key, "power": 1}
+    assert "bank-west" not in consortium.epoch["governing"]
+    consortium.pass_action(flags("bank-west"), voters=(*VALIDATORS[:2], "bureau"))
+    assert consortium.propose(flags("bank-west", witness=True, validator_key=key))[0] == "members.key_used"
+
+
+def test_a_vote_may_give_a_validator_another_key(consortium):
+    key = validating("bureau 2").public_key
+    consortium.pass_action(flags("bureau", witness=True, governing=True, validator_key=key))
+    assert consortium.state.get("members/validator/bureau")["key"] == key
+    assert consortium.epoch["number"] == 0
+
+
+# ---- standards and contract versions
+
+
+def test_a_standard_version_is_published_once(world):
+    # Holds [MEMBER-13].
+    action = PublishStandard(standard="filing@2", digest=b"d" * 32)
+    world.pass_action(action)
+    assert world.state.get("members/standard/filing@2") == {"digest": b"d" * 32, "height": world.height}
+    assert world.propose(action)[0] == "members.standard_published"
+
+
+def test_a_contract_version_begins_at_its_height(world):
+    def versions(*heights):
+        return [active_version(world.state, "anchor.commit", height=height) for height in heights]
+
+    assert versions(1, 10**9) == [1, 1]
+    world.pass_action(ActivateContract(kind="anchor.commit", version=2, height=100))
+    assert versions(99, 100, 101) == [1, 2, 2]
+    # What has not begun yet may be put off or replaced.
+    world.pass_action(ActivateContract(kind="anchor.commit", version=3, height=20))
+    assert versions(19, 20, 100) == [1, 3, 3]
+    while world.height < 20:
+        assert world.propose(SetWitnesses(witnesses=["bank-east"]))[0] is None
+    assert (
+        world.propose(ActivateContract(kind="anchor.commit", version=3, height=50))[0] == "members.version_not_higher"
+    )
+    world.pass_action(ActivateContract(kind="anchor.commit", version=4, height=50))
+    assert versions(25, 49, 50) == [3, 3, 4]
+
+
+@pytest.mark.parametrize(
+    ("action", "code"),
+    [
+        (ActivateContract(kind="anchor.commit", version=2, height=1), "members.activation_past"),
+        (ActivateContract(kind="anchor.commit", version=1, height=9), "ledger.body_invalid"),
+        (ActivateContract(kind="anchor", version=2, height=9), "ledger.body_invalid"),
+        (PublishStandard(standard="filing", digest=b"d" * 32), "ledger.body_invalid"),
+    ],
+)
+def test_a_version_is_refused(world, action, code):
+    assert world.propose(action)[0] == code
+
+
+def test_a_role_is_kept_with_the_member(world):
+    world.pass_action(world.admission("bureau-two", role=Role.TAX_BUREAU))
+    assert member_record(world.state, "bureau-two")["role"] == "tax_bureau"
