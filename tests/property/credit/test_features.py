@@ -9,7 +9,9 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from shuiqiao.credit.features.engine import FeatureEngine
+from shuiqiao.base.errors import InvalidInput
+from shuiqiao.credit.features.definitions import FEATURES
+from shuiqiao.credit.features.engine import FACTS, FeatureEngine
 from shuiqiao.credit.features.inputs import INPUTS, input_schema
 
 AS_OF = date(2026, 2, 28)
@@ -114,18 +116,36 @@ def test_shares_stay_shares(engine, world):
         assert all(-1 <= value <= 1 for value in found[name] if value is not None)
 
 
-@pytest.fixture(scope="module")
-def partnerless():
-    with FeatureEngine(knows_partners=False) as found:
+SOME_FEATURES = (
+    ("days_since_last_sale",),
+    ("sales_variation_12m", "largest_sale_share_24m", "red_rate_received_24m", "longest_purchase_gap_24m"),
+    ("tax_credit_grade_rank", "late_filings_24m", "violations_36m", "log_registered_capital", "tax_burden_12m"),
+    ("customer_stability_12m", "self_trading_share_24m", "top5_supplier_share_12m"),
+    tuple(feature.name for feature in FEATURES if all(need.group != "counterparty" for need in feature.needs)),
+)
+
+
+@pytest.fixture(scope="module", params=SOME_FEATURES, ids=lambda names: names[0])
+def partial_engine(request):
+    with FeatureEngine(features=request.param) as found:
         yield found
 
 
 @BOUNDED
 @given(world=worlds(first=-1200, last=0))
-def test_an_engine_without_partners_differs_in_nothing_where_partners_are_hidden(engine, partnerless, world):
-    hidden = {
-        name: table.drop_columns(["counterparty_id"]) if "counterparty_id" in table.column_names else table
-        for name, table in tables(world).items()
-    }
-    everything = engine.compute(hidden, population=everybody())
-    assert partnerless.compute(hidden, population=everybody()).equals(everything)
+def test_an_engine_for_some_features_gives_the_same_bits_as_one_for_all(engine, partial_engine, world):
+    everything = engine.compute(tables(world), population=everybody())
+    found = partial_engine.compute(tables(world), population=everybody())
+    assert found.equals(everything.select(found.column_names))
+
+
+def test_an_engine_gives_the_features_asked_for_in_the_order_of_the_catalogue():
+    with FeatureEngine(features={"violations_36m", "sales_months_12m"}) as found:
+        columns = found.compute({}, population={"F1": AS_OF}).column_names
+    assert columns == ["uscc", "as_of", "sales_months_12m", "violations_36m", *FACTS]
+
+
+def test_an_unknown_feature_is_refused():
+    with pytest.raises(InvalidInput) as refused:
+        FeatureEngine(features=["luck"])
+    assert refused.value.code == "credit.feature_unknown"

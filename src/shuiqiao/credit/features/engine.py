@@ -1,12 +1,13 @@
 """The one place that computes features: Ibis expressions compiled once, run by DuckDB over Arrow tables.
 
 One statement serves a whole portfolio and a single applicant, so both get the same numbers. An engine keeps its own
-in-memory connection with empty tables of the declared columns and a prepared statement over them; each call fills the
-tables, runs the statement and empties them again, so nothing of one call is left for the next.
+in-memory connection with empty tables of the declared columns and prepared statements over them; each call fills the
+tables and runs the statements in a transaction that is rolled back, so nothing of one call is left for the next.
 
-DuckDB plans a prepared statement again at each run. For a single applicant planning would take longer than the work
-itself, so it runs in two steps (facts, then formulas), and small calls go through a second connection to the same
-tables with the optimiser off.
+For a single applicant the work is in setting up the statement's hundred operators, not in the records. So it holds
+nothing that the engine's features do not need, and runs in two steps (facts, then formulas); small calls go through a
+second connection to the same tables with the optimiser off, because with it DuckDB plans a prepared statement again at
+each run.
 
 Threads: one engine serves one thread at a time, which a lock enforces.
 """
@@ -14,9 +15,9 @@ Threads: one engine serves one thread at a time, which a lock enforces.
 from __future__ import annotations
 
 import threading
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from datetime import date
-from functools import cache
+from functools import cache, lru_cache
 from typing import Any, Self
 
 import duckdb
@@ -26,9 +27,9 @@ import pyarrow as pa
 
 from shuiqiao.base.errors import InvalidInput
 from shuiqiao.credit.features.definition import FeatureDefinition
-from shuiqiao.credit.features.definitions import FEATURES
+from shuiqiao.credit.features.definitions import FEATURE_BY_NAME, FEATURES
 from shuiqiao.credit.features.facts import facts_table
-from shuiqiao.credit.features.frames import Frame
+from shuiqiao.credit.features.frames import Frame, columns_read
 from shuiqiao.credit.features.inputs import INPUTS, granted_needs, input_table
 from shuiqiao.credit.model import Need
 
@@ -44,21 +45,21 @@ FACTS: Mapping[str, tuple[str, Need]] = {
 
 _MAX_FACT_FEN = 9 * 10**18
 
-PARTNER_GROUP = "counterparty"
-"""The disclosure group that names who an invoice was issued to or received from."""
-
 _SMALL_CALL_RECORDS = 50_000
 """Up to so many records the plan is not optimised: measured break-even on two cores."""
 
 
 class FeatureEngine:
-    """Computes every feature of the catalogue for one taxpayer or for many.
+    """Computes features for one taxpayer or for many.
 
-    knows_partners: False for consents that keep counterparties hidden; what is counted over them is then null whatever
-    the tables hold, and a call costs less.
+    features: names of those to compute, every one of the catalogue by default. A call for one taxpayer costs as much
+    as the statement is long, so that an engine for the features of a few scorecards is several times faster.
+
+    Raises InvalidInput ``credit.feature_unknown`` for a name that is not in the catalogue.
     """
 
-    def __init__(self, *, threads: int = 2, knows_partners: bool = True) -> None:
+    def __init__(self, *, threads: int = 2, features: Collection[str] = tuple(FEATURE_BY_NAME)) -> None:
+        facts_sql, features_sql = compiled_statements(feature_definitions(features))
         self._lock = threading.Lock()
         self._connection = duckdb.connect(
             ":memory:", config={"threads": threads, "autoinstall_known_extensions": False}
@@ -69,7 +70,6 @@ class FeatureEngine:
             self._connection.execute(f"CREATE TABLE {record_type} ({declared})")
         self._unoptimised = self._connection.cursor()
         self._unoptimised.execute("PRAGMA disable_optimizer")
-        facts_sql, features_sql = compiled_statements(knows_partners=knows_partners)
         self._connection.execute(f"CREATE TABLE facts AS {facts_sql}")
         for connection in (self._connection, self._unoptimised):
             connection.execute(f"PREPARE facts AS INSERT INTO facts {facts_sql}")
@@ -100,56 +100,63 @@ class FeatureEngine:
                 "credit.population_too_large", f"{len(population)} taxpayers where at most {MAX_TAXPAYERS} are allowed"
             )
         ready = {record_type: input_table(record_type, tables.get(record_type)) for record_type in INPUTS}
+        is_small = sum(table.num_rows for table in ready.values()) <= _SMALL_CALL_RECORDS
         with self._lock:
             try:
-                self._fill("population", _population_table(population))
-                for record_type, table in ready.items():
-                    self._fill(record_type, table)
-                result = _arrow_table(self._run(records=sum(table.num_rows for table in ready.values())))
+                result = self._run(
+                    {"population": _population_table(population), **ready},
+                    connection=self._unoptimised if is_small else self._connection,
+                )
             except duckdb.Error as error:
                 raise InvalidInput(
                     "credit.records_not_computable", f"the records hold a value beyond all bounds: {str(error)[:200]}"
                 ) from error
-            finally:
-                self._clear()
-        return _hide_unknown(result, granted=granted_needs(tables))
+        return _hide_unknown(_arrow_table(result), granted=granted_needs(tables))
 
-    def _run(self, *, records: int) -> dict[str, Any]:
-        connection = self._unoptimised if records <= _SMALL_CALL_RECORDS else self._connection
-        connection.execute("EXECUTE facts")
-        return connection.execute("EXECUTE features").fetchnumpy()
+    def _run(self, tables: Mapping[str, pa.Table], *, connection: duckdb.DuckDBPyConnection) -> dict[str, Any]:
+        """Fill the tables and run the statements in a transaction that is never committed."""
+        connection.execute("BEGIN")
+        try:
+            for name, table in tables.items():
+                if table.num_rows:
+                    connection.register("incoming", table)
+                    connection.execute(f"INSERT INTO {name} FROM incoming")
+            connection.execute("EXECUTE facts")
+            return connection.execute("EXECUTE features").fetchnumpy()
+        finally:
+            connection.execute("ROLLBACK")
+            connection.unregister("incoming")
 
-    def _fill(self, name: str, table: pa.Table) -> None:
-        if table.num_rows:
-            self._connection.register("incoming", table)
-            self._connection.table("incoming").insert_into(name)
-            self._connection.unregister("incoming")
 
-    def _clear(self) -> None:
-        for name in ("population", "facts", *INPUTS):
-            self._connection.execute(f"TRUNCATE {name}")
+def feature_definitions(names: Collection[str]) -> tuple[FeatureDefinition, ...]:
+    """Return the definitions of features, in the order of the catalogue; raises InvalidInput as ``FeatureEngine``."""
+    for name in names:
+        if name not in FEATURE_BY_NAME:
+            raise InvalidInput("credit.feature_unknown", f"no feature {name[:80]!r} in the catalogue of features")
+    return tuple(feature for feature in FEATURES if feature.name in names)
+
+
+@lru_cache(maxsize=8)
+def compiled_statements(features: tuple[FeatureDefinition, ...]) -> tuple[str, str]:
+    """Return the DuckDB statements of the facts that features need and of the features; compiling takes a second."""
+    every_fact: Frame = ibis.table(_fact_schema(), name="facts")
+    wanted = columns_read(_features_table(every_fact, features=features))
+    wide = facts_table(wanted=wanted)
+    table = _features_table(ibis.table(wide.schema(), name="facts"), features=features)
+    return str(ibis.to_sql(wide, dialect="duckdb")), str(ibis.to_sql(table, dialect="duckdb"))
 
 
 @cache
-def compiled_statements(*, knows_partners: bool) -> tuple[str, str]:
-    """Return the DuckDB statements of facts and of features; compiling takes seconds, so it is done once a process."""
-    wide = facts_table(knows_partners=knows_partners)
-    facts: Frame = ibis.table(wide.schema(), name="facts")
-    columns = {
-        feature.name: feature.expression.cast("float64")
-        if knows_partners or not _is_over_partners(feature)
-        else ibis.null("float64")
-        for feature in FEATURES
-    }
+def _fact_schema() -> Any:
+    return facts_table().schema()
+
+
+def _features_table(facts: Frame, *, features: tuple[FeatureDefinition, ...]) -> Frame:
+    columns = {feature.name: feature.expression.cast("float64") for feature in features}
     amounts = {
         column: facts[fact].clip(-_MAX_FACT_FEN, _MAX_FACT_FEN).cast("int64") for column, (fact, _) in FACTS.items()
     }
-    features = facts.select("uscc", "as_of", **columns, **amounts).order_by("uscc")
-    return str(ibis.to_sql(wide, dialect="duckdb")), str(ibis.to_sql(features, dialect="duckdb"))
-
-
-def _is_over_partners(feature: FeatureDefinition) -> bool:
-    return any(need.group == PARTNER_GROUP for need in feature.needs)
+    return facts.select("uscc", "as_of", **columns, **amounts).order_by("uscc")
 
 
 def _population_table(population: Mapping[str, date]) -> pa.Table:

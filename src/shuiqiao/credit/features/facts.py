@@ -26,14 +26,14 @@ _STAY_NULL = (
 """Endings of facts that have no value where there is no record; every other missing total is a true zero."""
 
 
-def facts_table(*, knows_partners: bool) -> Frame:
-    """Return one row per taxpayer of the population with every fact, columns uscc, as_of and the facts.
+def facts_table(*, wanted: frozenset[str] | None = None) -> Frame:
+    """Return one row per taxpayer of the population, columns uscc, as_of and the facts wanted (None: every fact).
 
-    knows_partners: False leaves out the facts over counterparties.
+    What only other facts need is not in the expression at all: no join, no aggregation.
     """
-    parts = (
-        invoice_facts("invoice_issued", prefix="sales", knows_partners=knows_partners),
-        invoice_facts("invoice_received", prefix="purchase", knows_partners=knows_partners),
+    groups = (
+        *invoice_facts("invoice_issued", prefix="sales", wanted=wanted),
+        *invoice_facts("invoice_received", prefix="purchase", wanted=wanted),
         self_trading_facts(),
         filing_facts(),
         payment_facts(),
@@ -42,6 +42,7 @@ def facts_table(*, knows_partners: bool) -> Frame:
         grade_facts(),
         registration_facts(),
     )
-    wide = join_all(POPULATION, parts)
+    needed = [group.only(wanted) for group in groups]
+    wide = join_all(POPULATION, [group.rows() for group in needed if group.facts])
     totals = [name for name in wide.columns if name not in ("uscc", "as_of") and not name.endswith(_STAY_NULL)]
     return wide.mutate(**{name: wide[name].fill_null(0) for name in totals})

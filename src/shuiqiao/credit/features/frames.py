@@ -10,10 +10,12 @@ whatever the order in which threads add them.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from typing import Any, TypeAlias
 
 import ibis
+import ibis.expr.operations as ops
 
 from shuiqiao.credit.features.inputs import INPUTS
 
@@ -29,6 +31,35 @@ POPULATION: Frame = ibis.table({"uscc": "string", "as_of": "date"}, name="popula
 """Who is judged, and on which day: one row per taxpayer."""
 
 _IBIS_TYPES = {"VARCHAR": "string", "BIGINT": "int64", "DATE": "date", "BOOLEAN": "boolean"}
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class FactGroup:
+    """Facts that one aggregation per taxpayer gives: what is aggregated, and fact name to aggregate over it."""
+
+    records: Frame
+    facts: Mapping[str, Any]
+
+    def rows(self) -> Frame:
+        """Return one row per taxpayer: uscc and the facts."""
+        return self.records.group_by("uscc").aggregate(**self.facts)
+
+    def prefixed(self, prefix: str) -> FactGroup:
+        """Return the group with ``<prefix>_`` before every fact's name."""
+        return FactGroup(records=self.records, facts={f"{prefix}_{name}": fact for name, fact in self.facts.items()})
+
+    def only(self, wanted: frozenset[str] | None) -> FactGroup:
+        """Return the group without the facts that are not wanted (None: all are); there may be none left."""
+        if wanted is None:
+            return self
+        return FactGroup(
+            records=self.records, facts={name: fact for name, fact in self.facts.items() if name in wanted}
+        )
+
+
+def columns_read(expression: Frame) -> frozenset[str]:
+    """Return the names of all columns that a table expression reads, at whatever depth."""
+    return frozenset(field.name for field in expression.op().find(ops.Field))
 
 
 def record_frame(record_type: str) -> Frame:

@@ -14,7 +14,7 @@ from typing import Any
 
 import ibis
 
-from shuiqiao.credit.features.frames import THREE_YEARS, TWO_YEARS, YEAR, Frame, before, record_frame
+from shuiqiao.credit.features.frames import THREE_YEARS, TWO_YEARS, YEAR, FactGroup, before, record_frame
 
 SERIOUS_VIOLATIONS = ("evasion", "arrears_evasion", "refund_fraud", "false_invoice")
 """Kinds that lead straight to grade D."""
@@ -25,38 +25,44 @@ GRADE_RANKS = (("D", 1), ("C", 2), ("M", 3), ("B", 4), ("A", 5))
 _NO = ibis.literal(value=False)
 
 
-def filing_facts() -> Frame:
+def filing_facts() -> FactGroup:
     """Return per taxpayer: filings, late and nil ones, and the revenue declared for VAT, by day of filing."""
     filings = before(record_frame("filing"), dated="filed_on")
     voided = filings.is_void.fill_null(_NO) & (filings.void_on.isnull() | (filings.void_on <= filings.as_of))
     live = filings.filter(~voided)
     year = live.age < YEAR
     vat = live.tax_code == "vat"
-    return live.group_by("uscc").aggregate(
-        filings_24m=live.count(where=live.age < TWO_YEARS),
-        late_filings_24m=live.count(where=(live.age < TWO_YEARS) & (live.filed_on > live.due_on)),
-        vat_filings_12m=live.count(where=year & vat),
-        nil_vat_filings_12m=live.count(where=year & vat & (live.tax_payable_fen == 0)),
-        declared_revenue_12m=live.revenue_fen.sum(where=year & vat),
+    return FactGroup(
+        records=live,
+        facts={
+            "filings_24m": live.count(where=live.age < TWO_YEARS),
+            "late_filings_24m": live.count(where=(live.age < TWO_YEARS) & (live.filed_on > live.due_on)),
+            "vat_filings_12m": live.count(where=year & vat),
+            "nil_vat_filings_12m": live.count(where=year & vat & (live.tax_payable_fen == 0)),
+            "declared_revenue_12m": live.revenue_fen.sum(where=year & vat),
+        },
     )
 
 
-def payment_facts() -> Frame:
+def payment_facts() -> FactGroup:
     """Return per taxpayer: tax paid, late payments, late fees and fines, by day of receipt."""
     payments = before(record_frame("payment"), dated="paid_on")
     tax = payments.payment_kind == "tax"
     age, paid = payments.age, payments.paid_fen
-    return payments.group_by("uscc").aggregate(
-        tax_paid_12m=paid.sum(where=tax & (age < YEAR)),
-        tax_paid_prior_12m=paid.sum(where=tax & (age >= YEAR) & (age < TWO_YEARS)),
-        tax_paid_24m=paid.sum(where=tax & (age < TWO_YEARS)),
-        tax_months_12m=age.nunique(where=tax & (age < YEAR)),
-        late_payments_24m=payments.count(where=tax & (age < TWO_YEARS) & (payments.paid_on > payments.due_on)),
-        late_fees_24m=paid.sum(where=payments.payment_kind.isin(("late_fee", "fine")) & (age < TWO_YEARS)),
+    return FactGroup(
+        records=payments,
+        facts={
+            "tax_paid_12m": paid.sum(where=tax & (age < YEAR)),
+            "tax_paid_prior_12m": paid.sum(where=tax & (age >= YEAR) & (age < TWO_YEARS)),
+            "tax_paid_24m": paid.sum(where=tax & (age < TWO_YEARS)),
+            "tax_months_12m": age.nunique(where=tax & (age < YEAR)),
+            "late_payments_24m": payments.count(where=tax & (age < TWO_YEARS) & (payments.paid_on > payments.due_on)),
+            "late_fees_24m": paid.sum(where=payments.payment_kind.isin(("late_fee", "fine")) & (age < TWO_YEARS)),
+        },
     )
 
 
-def arrears_facts() -> Frame:
+def arrears_facts() -> FactGroup:
     """Return per taxpayer: cases of arrears that arose, and what was still owed on the day."""
     records = record_frame("arrears")
     dated = records.mutate(known_on=ibis.coalesce(records.arose_on, records.due_on))
@@ -68,25 +74,31 @@ def arrears_facts() -> Frame:
         (cleared_later, ibis.coalesce(arrears.due_fen, arrears.owed_fen)),
         else_=0,
     )
-    return arrears.group_by("uscc").aggregate(
-        arrears_cases_24m=arrears.count(where=arrears.age < TWO_YEARS),
-        arrears_open=arrears.count(where=open_still | cleared_later),
-        arrears_owed=owed.sum(),
+    return FactGroup(
+        records=arrears,
+        facts={
+            "arrears_cases_24m": arrears.count(where=arrears.age < TWO_YEARS),
+            "arrears_open": arrears.count(where=open_still | cleared_later),
+            "arrears_owed": owed.sum(),
+        },
     )
 
 
-def violation_facts() -> Frame:
+def violation_facts() -> FactGroup:
     """Return per taxpayer: violations of 36 months, void ones and first offences without penalty left out."""
     violations = before(record_frame("violation"), dated="registered_on")
     ignored: Any = violations.is_void.fill_null(_NO) | violations.first_offence_no_penalty.fill_null(_NO)
     counted = violations.filter(~ignored, violations.age < THREE_YEARS)
-    return counted.group_by("uscc").aggregate(
-        violations_36m=counted.count(),
-        serious_violations_36m=counted.count(where=counted.violation_kind.isin(SERIOUS_VIOLATIONS)),
+    return FactGroup(
+        records=counted,
+        facts={
+            "violations_36m": counted.count(),
+            "serious_violations_36m": counted.count(where=counted.violation_kind.isin(SERIOUS_VIOLATIONS)),
+        },
     )
 
 
-def grade_facts() -> Frame:
+def grade_facts() -> FactGroup:
     """Return per taxpayer: the latest grade known on the day and the one before it, as ranks (``GRADE_RANKS``)."""
     records = record_frame("tax_credit_grade")
     published = ibis.date(records.year + 1, 4, 30)
@@ -95,16 +107,22 @@ def grade_facts() -> Frame:
     ranked = grades.mutate(rank=grades.grade.cases(*GRADE_RANKS))
     window = ibis.window(group_by="uscc", order_by=[ibis.desc("year"), ibis.desc("known_on"), "grade"])
     ordered = ranked.mutate(place=ibis.row_number().over(window))
-    return ordered.group_by("uscc").aggregate(
-        grade_rank=ordered["rank"].max(where=ordered.place == 0),
-        grade_rank_before=ordered["rank"].max(where=ordered.place == 1),
+    return FactGroup(
+        records=ordered,
+        facts={
+            "grade_rank": ordered["rank"].max(where=ordered.place == 0),
+            "grade_rank_before": ordered["rank"].max(where=ordered.place == 1),
+        },
     )
 
 
-def registration_facts() -> Frame:
+def registration_facts() -> FactGroup:
     """Return per taxpayer: months since registration and registered capital."""
     registrations = before(record_frame("registration"), dated="registered_on")
-    return registrations.group_by("uscc").aggregate(
-        registered_months=registrations.age.max(),
-        registered_capital=registrations.registered_capital_fen.max(),
+    return FactGroup(
+        records=registrations,
+        facts={
+            "registered_months": registrations.age.max(),
+            "registered_capital": registrations.registered_capital_fen.max(),
+        },
     )

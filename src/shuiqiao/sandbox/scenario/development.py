@@ -48,13 +48,17 @@ class DevelopedModel:
         """Return the card to score a taxpayer with: never one that learned from its outcome."""
         return self.unseeing.get(taxpayer, self.card)
 
+    @property
+    def feature_names(self) -> frozenset[str]:
+        """Every feature that any of the cards reads."""
+        return frozenset(name for card in (self.card, *self.unseeing.values()) for name in card.feature_names)
+
 
 def develop_model(
     tables: Sequence[Mapping[str, Any]],
     *,
     outcomes: Mapping[str, bool],
     as_of: date,
-    engine: FeatureEngine,
     seed: int,
 ) -> DevelopedModel:
     """Compute features of everyone in the loan book, validate the procedure, fit the card on all of them.
@@ -63,9 +67,10 @@ def develop_model(
     InvalidInput ``credit.too_few_firms`` where there is too little to learn from.
     """
     pooled = _pool(tables)
-    features = engine.compute(pooled, population=dict.fromkeys(outcomes, as_of))
     usable = _usable_features(pooled)
     names = tuple(feature.name for feature in usable)
+    with FeatureEngine(features=names) as engine:
+        features = engine.compute(pooled, population=dict.fromkeys(outcomes, as_of))
     taxpayers: list[str] = features.column("uscc").to_pylist()
     data = TrainingData(
         names=names,

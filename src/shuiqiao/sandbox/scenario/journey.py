@@ -38,6 +38,9 @@ from shuiqiao.sandbox.scenario.evidence import Evidence, gather
 if TYPE_CHECKING:
     from shuiqiao.credit.features.engine import FeatureEngine
 
+RULE_FEATURES = frozenset({"days_since_last_sale"})
+"""Features that the product's rules read beside those of the scorecards."""
+
 _DAYS_PER_MONTH = 30.4375
 _CHURN_BANDS = {Grade.A: "A", Grade.B: "B"}
 _WORST_BAND = "C"

@@ -34,7 +34,7 @@ from shuiqiao.sandbox.scenario.cast import BANKS, LEAD_BANK, Consortium, create_
 from shuiqiao.sandbox.scenario.development import DevelopedModel, develop_model
 from shuiqiao.sandbox.scenario.enterprises import EnterpriseOwner, Wish
 from shuiqiao.sandbox.scenario.evidence import Evidence, gather, minimum_items
-from shuiqiao.sandbox.scenario.journey import Journey, Underwriting, travel
+from shuiqiao.sandbox.scenario.journey import RULE_FEATURES, Journey, Underwriting, travel
 from shuiqiao.sandbox.scenario.population import RunData
 from shuiqiao.sandbox.scenario.refusals import RefusalScene, try_refusals
 from shuiqiao.sandbox.scenario.result import TamperStory
@@ -115,13 +115,11 @@ def play(settings: RunSettings, *, tell: Callable[[Outcome], Found]) -> Found:
         open_consortium(settings.folder, genesis=genesis, clock=settings.clock, entropy=settings.entropy) as consortium,
         ExitStack() as stack,
     ):
-        engines = [
-            stack.enter_context(FeatureEngine(threads=1, knows_partners=False)) for _ in range(CONCURRENT_APPLICANTS)
-        ]
-        return tell(_play(Run(settings=settings, consortium=consortium), engines))
+        return tell(_play(Run(settings=settings, consortium=consortium), stack))
 
 
-def _play(run: Run, engines: Sequence[FeatureEngine]) -> Outcome:
+def _play(run: Run, stack: ExitStack) -> Outcome:
+    """Play every step; what is opened on the way is closed with the stack."""
     data = run.settings.data
     with run.step("ingest and anchor 入库锚定"):
         report = _ingest(run)
@@ -135,7 +133,7 @@ def _play(run: Run, engines: Sequence[FeatureEngine]) -> Outcome:
     with run.step("consent for model development 建模授权与取数"):
         development = _gather_loan_book(run, owners, items=items, period=period)
     with run.step("develop and validate the model 建模与验证"):
-        model = _develop(run, development, engine=engines[0])
+        model = _develop(run, development)
     terms = Underwriting(
         bureau=run.consortium.bureau,
         regulator=run.consortium.regulator,
@@ -143,7 +141,7 @@ def _play(run: Run, engines: Sequence[FeatureEngine]) -> Outcome:
         items=items,
         period=period,
         as_of=data.population.as_of,
-        engines=_queue_of(engines),
+        engines=_underwriting_engines(model, stack),
         model=model,
         churn=data.churn,
         papers=data.papers,
@@ -245,7 +243,7 @@ def _gather_loan_book(
     return _concurrently(run, "enterprises in the loan book", gather_one, borrowers)
 
 
-def _develop(run: Run, development: Sequence[Evidence], *, engine: FeatureEngine) -> DevelopedModel:
+def _develop(run: Run, development: Sequence[Evidence]) -> DevelopedModel:
     population = run.settings.data.population
     outcomes = {
         str(applicant.uscc): applicant.defaulted
@@ -256,7 +254,6 @@ def _develop(run: Run, development: Sequence[Evidence], *, engine: FeatureEngine
         [evidence.tables for evidence in development],
         outcomes=outcomes,
         as_of=population.as_of,
-        engine=engine,
         seed=run.settings.seed,
     )
 
@@ -280,10 +277,12 @@ def _concurrently(run: Run, name: str, act: Callable[[Item], Found], items: Sequ
     return tuple(done)
 
 
-def _queue_of(engines: Sequence[FeatureEngine]) -> SimpleQueue[FeatureEngine]:
+def _underwriting_engines(model: DevelopedModel, stack: ExitStack) -> SimpleQueue[FeatureEngine]:
+    """Open an engine for each applicant under way, for the features that scorecards and rules read and no others."""
+    names = model.feature_names | RULE_FEATURES
     queue: SimpleQueue[FeatureEngine] = SimpleQueue()
-    for engine in engines:
-        queue.put(engine)
+    for _ in range(CONCURRENT_APPLICANTS):
+        queue.put(stack.enter_context(FeatureEngine(threads=1, features=names)))
     return queue
 
 
