@@ -41,11 +41,10 @@ def encode_value(value: Any) -> bytes:
     """
     if type(value) is not dict or not _SCALARS.issuperset(map(type, value.values())):
         return encode_cbor(value)
-    names = tuple(value)
-    order = _deterministic_order(names)
+    order = _deterministic_order(tuple(value))
     if order is None:
         return encode_cbor(value)
-    return cbor2.dumps(value if order == names else {name: value[name] for name in order})
+    return cbor2.dumps(dict(zip(order, map(value.__getitem__, order), strict=True)))
 
 
 @lru_cache(maxsize=256)

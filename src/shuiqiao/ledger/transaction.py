@@ -14,10 +14,11 @@ transaction is timely and allowed, is decided by ``machine``; signatures are che
 
 from __future__ import annotations
 
+import struct
 from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import lru_cache
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, NamedTuple
 
 import cbor2
 import msgspec
@@ -168,23 +169,18 @@ def _split_payload(raw: bytes) -> tuple[bytes, int]:
 def _split_signatures(raw: bytes, *, position: int, algorithm: int) -> tuple[Signature, ...]:
     """Return the signatures, comparing every byte around kid and signature with the suite's one form [LEDGER-TX-1]."""
     first, count = _read_head(raw, position, major=0x80)
-    before, head, after = _signer_template(algorithm)
-    size = len(before) + KEY_ID_BYTES + len(after) + SIGNATURE_BYTES
-    if not 1 <= count <= MAX_SIGNATURES or first + count * size != len(raw):
+    form = _signer_form(algorithm)
+    if not 1 <= count <= MAX_SIGNATURES or first + count * form.layout.size != len(raw):
         raise _signature_fault(raw, algorithm=algorithm)
     signatures: list[Signature] = []
     previous = b""
-    for start in range(first, len(raw), size):
-        key_start = start + len(before)
-        key_end = key_start + KEY_ID_BYTES
-        if not raw.startswith(before, start) or not raw.startswith(after, key_end):
+    for before, key_id, after, signature in form.layout.iter_unpack(raw[first:]):
+        if before != form.before or after != form.after:
             raise _signature_fault(raw, algorithm=algorithm)
-        key_id = raw[key_start:key_end]
         if key_id <= previous:
             raise malformed("its signatures are not in strictly ascending order of kid")
         previous = key_id
-        signature = raw[key_end + len(after) : start + size]
-        signatures.append(Signature(key_id=key_id, signature=signature, protected=head + key_id))
+        signatures.append(Signature(key_id=key_id, signature=signature, protected=form.protected_head + key_id))
     return tuple(signatures)
 
 
@@ -194,12 +190,24 @@ def _protected_head(algorithm: int) -> bytes:
     return encode_cbor({1: algorithm, 4: bytes(KEY_ID_BYTES)})[:-KEY_ID_BYTES]
 
 
+class _SignerForm(NamedTuple):
+    """The bytes of one signer, all of which but kid and signature are fixed by the suite."""
+
+    layout: struct.Struct
+    """What stands before the kid, the kid, what stands between, the signature."""
+    before: bytes
+    protected_head: bytes
+    """The end of ``before`` that is part of the protected header."""
+    after: bytes
+
+
 @lru_cache(maxsize=8)
-def _signer_template(algorithm: int) -> tuple[bytes, bytes, bytes]:
-    """Return one signer's fixed bytes before its kid, the end of these that is protected, and those after its kid."""
+def _signer_form(algorithm: int) -> _SignerForm:
     head = _protected_head(algorithm)
     before = b"\x83" + _bytes_head(len(head) + KEY_ID_BYTES) + head
-    return before, head, b"\xa0" + _bytes_head(SIGNATURE_BYTES)
+    after = b"\xa0" + _bytes_head(SIGNATURE_BYTES)
+    layout = struct.Struct(f"{len(before)}s{KEY_ID_BYTES}s{len(after)}s{SIGNATURE_BYTES}s")
+    return _SignerForm(layout, before, head, after)
 
 
 def _signature_fault(raw: bytes, *, algorithm: int) -> InvalidInput:

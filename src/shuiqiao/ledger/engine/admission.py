@@ -28,6 +28,9 @@ from shuiqiao.ledger.model import Committed, StateView, Transaction
 MAX_DECODED_AHEAD: Final = 512
 """Signatures planned and not yet sent to be checked: more would only go stale."""
 
+MIN_CHECKED_AHEAD: Final = 1_024
+"""Signatures that should be in work when a block is begun: what the verifiers do while the engine makes a block."""
+
 _BUSY_RETRY_S = 0.5
 _TICKETS = 1 << 32
 
@@ -151,11 +154,16 @@ class Admission:
         self._queue: deque[Submission] = deque()
         self._jobs: deque[tuple[Submission, SignatureClaim]] = deque()
         self._in_work: dict[int, list[Submission]] = {}
+        self._claims_in_work = 0
         self._next_ticket = 0
 
     def has_room(self) -> bool:
         """Tell whether more should be taken from the intake now."""
         return len(self._jobs) < MAX_DECODED_AHEAD
+
+    def is_hungry(self) -> bool:
+        """Tell whether the verifier would take more, and should have more before the engine turns to a block."""
+        return self._claims_in_work < MIN_CHECKED_AHEAD and not self._jobs and self._verifier.has_room()
 
     def is_checking(self) -> bool:
         """Tell whether a signature is still to be checked, so that more will be ready soon."""
@@ -203,6 +211,7 @@ class Admission:
             ticket = self._next_ticket
             self._next_ticket = (ticket + 1) % _TICKETS
             self._in_work[ticket] = owners
+            self._claims_in_work += len(owners)
             self._verifier.start(ticket, jobs)
 
     def _next_chunk(self) -> tuple[list[Submission], list[SignatureClaim]]:
@@ -220,6 +229,7 @@ class Admission:
         """Take verdicts: a signature that does not hold refuses its transaction, whatever the state will be."""
         for ticket, holds in answers:
             owners = self._in_work.pop(ticket)
+            self._claims_in_work -= len(owners)
             if holds is None:
                 for owner in owners:
                     self.refuse(owner, verifier_failed())

@@ -223,7 +223,7 @@ class EmbeddedLedger:
         self._intake.woken()
         self._replica.checkpoint_file.flush_due()
         self._admission.receive(answers)
-        if self._is_block_due():
+        if self._is_block_due() and not self._is_verifier_hungry():
             self._write_block()
 
     def _wait_s(self) -> float | None:
@@ -253,6 +253,10 @@ class EmbeddedLedger:
         if not self._is_worth_waiting() or time.monotonic() >= self._linger_end():
             return True
         return self._admission.is_block_full(max_transactions=self._settings.max_block_transactions)
+
+    def _is_verifier_hungry(self) -> bool:
+        """Tell whether submissions should first be taken in, so that signatures are checked while a block is made."""
+        return bool(len(self._intake)) and self._admission.is_hungry()
 
     def _write_block(self) -> None:
         """Execute, store, answer, tell: steps 1 to 6 of [STORE-19]."""

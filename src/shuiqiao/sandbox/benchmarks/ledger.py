@@ -14,6 +14,7 @@ import os
 import statistics
 import tempfile
 import time
+from collections import deque
 from collections.abc import Sequence
 from concurrent.futures import Future, ProcessPoolExecutor
 from functools import partial
@@ -160,11 +161,11 @@ def _warm_up(ledger: EmbeddedLedger) -> None:
 
 def _submit_all(ledger: EmbeddedLedger, raws: Sequence[bytes]) -> tuple[float, list[float]]:
     waits: list[float] = []
-    futures: list[Future[Committed]] = []
+    futures: deque[Future[Committed]] = deque()
     began = time.monotonic()
     for number, raw in enumerate(raws):
         if number >= IN_FLIGHT:
-            futures[number - IN_FLIGHT].result()
+            futures.popleft().result()
         future = ledger.submit(raw)
         if number % _TIMED_EVERY == 0:
             future.add_done_callback(partial(_note_wait, waits, time.monotonic()))
