@@ -158,11 +158,13 @@ def _apply_reinstate(tx: Transaction, state: State, _ctx: BlockContext) -> Seque
 def _require_approved(state: StateView, proposal: bytes, action: Action, ctx: BlockContext) -> None:
     """[MEMBER-14]: this very act was approved, not long ago, and not carried out yet."""
     found = read_proposal(state, proposal)
-    if found.status is not ProposalStatus.APPROVED or found.action != action:
+    if found.status is not ProposalStatus.APPROVED:
+        status = found.status_at(ctx.time_ms)
         raise Denied(
-            "members.not_approved",
-            f"proposal {proposal.hex()} is {found.status_at(ctx.time_ms)} and of another act, or not approved",
+            "members.not_approved", f"proposal {proposal.hex()} is {status}; only an approved one is carried out"
         )
+    if found.action != action:
+        raise Denied("members.act_differs", f"proposal {proposal.hex()} approved another act than this one")
     if state.get(executed_key(proposal)) is not None:
         raise Conflict("members.already_executed", f"proposal {proposal.hex()} was carried out already")
     if ctx.time_ms > found.closed_ms + MAX_EXECUTION_MS:
