@@ -41,10 +41,11 @@ def encode_value(value: Any) -> bytes:
     """
     if type(value) is not dict or not _SCALARS.issuperset(map(type, value.values())):
         return encode_cbor(value)
-    order = _deterministic_order(tuple(value))
+    names = tuple(value)
+    order = _deterministic_order(names)
     if order is None:
         return encode_cbor(value)
-    return cbor2.dumps(dict(zip(order, map(value.__getitem__, order), strict=True)))
+    return cbor2.dumps(value if order == names else {name: value[name] for name in order})
 
 
 @lru_cache(maxsize=256)

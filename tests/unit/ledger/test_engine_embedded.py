@@ -309,6 +309,28 @@ def test_many_threads_may_submit(intl: Any, tmp_path: Path) -> None:
     assert (replayed(intl, tmp_path / "ledger").transactions, replayed(intl, tmp_path / "ledger").problems) == (120, ())
 
 
+def test_a_flood_of_what_is_no_transaction_does_not_keep_blocks_from_being_made(intl: Any, tmp_path: Path) -> None:
+    """[STORE-19]: what waits is taken in before a block is made, but not for ever."""
+    ledger = open_ledger(intl, tmp_path / "ledger", verifier_processes=1)
+    is_over = threading.Event()
+
+    def flood() -> None:
+        while not is_over.is_set():
+            ledger.submit(b"")
+
+    thread = threading.Thread(target=flood)
+    thread.start()
+    try:
+        code = "ledger.busy"
+        while code == "ledger.busy":
+            code = code_of(ledger.submit(intl.write()))
+    finally:
+        is_over.set()
+        thread.join()
+        ledger.close()
+    assert code == ""
+
+
 def test_blocks_respect_their_limits(intl: Any, note_body: Any, tmp_path: Path) -> None:
     ledger = open_ledger(intl, tmp_path / "ledger", max_block_transactions=7, max_block_bytes=20_000)
     bodies = [note_body(id=intl.new_id(), text="x" * (9_000 if number % 5 == 0 else 10)) for number in range(40)]

@@ -255,8 +255,12 @@ class EmbeddedLedger:
         return self._admission.is_block_full(max_transactions=self._settings.max_block_transactions)
 
     def _is_verifier_hungry(self) -> bool:
-        """Tell whether submissions should first be taken in, so that signatures are checked while a block is made."""
-        return bool(len(self._intake)) and self._admission.is_hungry()
+        """Tell whether submissions should first be taken in, so that signatures are checked while a block is made.
+
+        Not for long: what is refused when it is taken in feeds nobody, and blocks must not wait for a flood of it.
+        """
+        is_hungry = bool(len(self._intake)) and self._admission.is_hungry()
+        return is_hungry and time.monotonic() < self._linger_end() + _MAX_LINGER_S
 
     def _write_block(self) -> None:
         """Execute, store, answer, tell: steps 1 to 6 of [STORE-19]."""
