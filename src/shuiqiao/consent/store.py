@@ -17,6 +17,7 @@ from sqlalchemy import (
     Row,
     String,
     Table,
+    bindparam,
     delete,
     insert,
     select,
@@ -46,6 +47,23 @@ _artefact = Table(
     Column("endorsement", LargeBinary),
     Column("received_ms", BigInteger, nullable=False),
     Column("granted_index", BigInteger),
+)
+
+# Statements are built once: SQLAlchemy then finds each one's compiled text without walking it again.
+_ENROLMENT = select(_enrolment).where(_enrolment.c.taxpayer == bindparam("of_taxpayer"))
+_ADD_ENROLMENT = insert(_enrolment)
+_REMOVE_ENROLMENT = delete(_enrolment).where(_enrolment.c.taxpayer == bindparam("of_taxpayer"))
+_ARTEFACT = select(_artefact).where(_artefact.c.consent == bindparam("of_consent"))
+_ARTEFACT_BYTES = select(_artefact.c.raw).where(_artefact.c.consent == bindparam("of_consent"))
+_ARTEFACTS_OF = (
+    select(_artefact).where(_artefact.c.taxpayer == bindparam("of_taxpayer")).order_by(_artefact.c.received_ms)
+)
+_ADD_ARTEFACT = insert(_artefact)
+_MARK_GRANTED = (
+    update(_artefact).where(_artefact.c.consent == bindparam("of_consent")).values(granted_index=bindparam("index"))
+)
+_REMOVE_UNGRANTED = delete(_artefact).where(
+    _artefact.c.consent == bindparam("of_consent"), _artefact.c.granted_index.is_(None)
 )
 
 
@@ -81,20 +99,21 @@ class ConsentStore:
     def save_enrolment(self, enrolment: Enrolment) -> None:
         """Keep a taxpayer's enrolment, replacing the one before."""
         with self._engine.begin() as connection:
-            connection.execute(delete(_enrolment).where(_enrolment.c.taxpayer == enrolment.taxpayer))
+            connection.execute(_REMOVE_ENROLMENT, {"of_taxpayer": enrolment.taxpayer})
             connection.execute(
-                insert(_enrolment).values(
-                    taxpayer=enrolment.taxpayer,
-                    enrolment_key=enrolment.enrolment_key,
-                    identity_reference=enrolment.identity_check.reference,
-                    identity_checked_ms=enrolment.identity_check.checked_ms,
-                )
+                _ADD_ENROLMENT,
+                {
+                    "taxpayer": enrolment.taxpayer,
+                    "enrolment_key": enrolment.enrolment_key,
+                    "identity_reference": enrolment.identity_check.reference,
+                    "identity_checked_ms": enrolment.identity_check.checked_ms,
+                },
             )
 
     def enrolment(self, taxpayer: str) -> Enrolment | None:
         """Return a taxpayer's enrolment, or None."""
         with self._engine.connect() as connection:
-            row = connection.execute(select(_enrolment).where(_enrolment.c.taxpayer == taxpayer)).first()
+            row = connection.execute(_ENROLMENT, {"of_taxpayer": taxpayer}).first()
         if row is None:
             return None
         check = IdentityCheck(reference=row.identity_reference, checked_ms=row.identity_checked_ms)
@@ -106,17 +125,18 @@ class ConsentStore:
         Raises Conflict ``consent.artefact_differs`` for other bytes under the same consent id.
         """
         with self._engine.begin() as connection:
-            found = connection.execute(select(_artefact.c.raw).where(_artefact.c.consent == artefact.consent)).first()
+            found = connection.execute(_ARTEFACT_BYTES, {"of_consent": artefact.consent}).first()
             if found is None:
                 connection.execute(
-                    insert(_artefact).values(
-                        consent=artefact.consent,
-                        taxpayer=artefact.taxpayer,
-                        raw=artefact.raw,
-                        endorsement=artefact.endorsement,
-                        received_ms=artefact.received_ms,
-                        granted_index=artefact.granted_index,
-                    )
+                    _ADD_ARTEFACT,
+                    {
+                        "consent": artefact.consent,
+                        "taxpayer": artefact.taxpayer,
+                        "raw": artefact.raw,
+                        "endorsement": artefact.endorsement,
+                        "received_ms": artefact.received_ms,
+                        "granted_index": artefact.granted_index,
+                    },
                 )
             elif found.raw != artefact.raw:
                 raise Conflict(
@@ -127,26 +147,23 @@ class ConsentStore:
     def mark_granted(self, consent: bytes, *, index: int) -> None:
         """Note the leaf index at which the ledger took the grant."""
         with self._engine.begin() as connection:
-            connection.execute(update(_artefact).where(_artefact.c.consent == consent).values(granted_index=index))
+            connection.execute(_MARK_GRANTED, {"of_consent": consent, "index": index})
 
     def remove_ungranted(self, consent: bytes) -> None:
         """Forget an artefact whose grant the ledger refused."""
         with self._engine.begin() as connection:
-            connection.execute(
-                delete(_artefact).where(_artefact.c.consent == consent, _artefact.c.granted_index.is_(None))
-            )
+            connection.execute(_REMOVE_UNGRANTED, {"of_consent": consent})
 
     def artefact(self, consent: bytes) -> StoredArtefact | None:
         """Return the artefact of a consent, or None."""
         with self._engine.connect() as connection:
-            row = connection.execute(select(_artefact).where(_artefact.c.consent == consent)).first()
+            row = connection.execute(_ARTEFACT, {"of_consent": consent}).first()
         return None if row is None else _stored(row)
 
     def artefacts_of(self, taxpayer: str) -> list[StoredArtefact]:
         """Return a taxpayer's artefacts, oldest first."""
-        query = select(_artefact).where(_artefact.c.taxpayer == taxpayer).order_by(_artefact.c.received_ms)
         with self._engine.connect() as connection:
-            return [_stored(row) for row in connection.execute(query)]
+            return [_stored(row) for row in connection.execute(_ARTEFACTS_OF, {"of_taxpayer": taxpayer})]
 
 
 def _stored(row: Row[tuple[object, ...]]) -> StoredArtefact:

@@ -10,7 +10,20 @@ import threading
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
-from sqlalchemy import BigInteger, Column, LargeBinary, MetaData, String, Table, delete, func, insert, select, update
+from sqlalchemy import (
+    BigInteger,
+    Column,
+    LargeBinary,
+    MetaData,
+    String,
+    Table,
+    bindparam,
+    delete,
+    func,
+    insert,
+    select,
+    update,
+)
 
 from shuiqiao.base.encoding import decode_json, encode_json
 from shuiqiao.base.errors import Denied
@@ -74,6 +87,43 @@ _erasure = Table(
     Column("erased_ms", BigInteger, nullable=False),
     Column("bytes", BigInteger, nullable=False),
 )
+
+# Statements are built once: SQLAlchemy then finds each one's compiled text without walking it again.
+_IS_ASKED = _asked.c.request == bindparam("of_request")
+_ASKED = select(_asked).where(_IS_ASKED)
+_ASKED_OF = (
+    select(_asked).where(_asked.c.taxpayer == bindparam("of_taxpayer")).order_by(_asked.c.asked_ms, _asked.c.request)
+)
+_ADD_ASKED = insert(_asked)
+_REMOVE_ASKED = delete(_asked).where(_IS_ASKED)
+_RELEASE_ASKED = delete(_asked).where(_IS_ASKED, _asked.c.outcome == str(Outcome.ANSWERING))
+_MARK_DELIVERED = update(_asked).where(_IS_ASKED).values(outcome=str(Outcome.DELIVERED))
+_DROP_ANSWER = update(_asked).where(_IS_ASKED).values(answer=None)
+_KEPT_ANSWERS = select(_asked.c.request).where(_asked.c.answer.is_not(None))
+_ANSWERS_SINCE = (
+    select(func.count())
+    .select_from(_asked)
+    .where(
+        _asked.c.consent == bindparam("of_consent"),
+        _asked.c.request != bindparam("but_request"),
+        _asked.c.outcome != str(Outcome.REFUSED),
+        _asked.c.answered_ms > bindparam("since_ms"),
+    )
+)
+_IS_REQUEST = _request.c.request == bindparam("of_request")
+_REQUEST = select(_request).where(_IS_REQUEST)
+_ADD_REQUEST = insert(_request)
+_MARK_COMMITTED = update(_request).where(_IS_REQUEST).values(entry_index=bindparam("index"))
+_REMOVE_REQUEST = delete(_request).where(_IS_REQUEST)
+_IS_RECEIVED = _received.c.request == bindparam("of_request")
+_RECEIVED = select(_received).where(_IS_RECEIVED)
+_RECEIVED_ID = select(_received.c.request).where(_IS_RECEIVED)
+_ADD_RECEIVED = insert(_received)
+_REMOVE_RECEIVED = delete(_received).where(_IS_RECEIVED)
+_RECEIVED_DUE = select(_received).where(_received.c.erase_after_ms <= bindparam("now_ms"))
+_ERASED_ID = select(_erasure.c.request).where(_erasure.c.request == bindparam("of_request"))
+_ERASURES = select(_erasure).order_by(_erasure.c.erased_ms, _erasure.c.request)
+_ADD_ERASURE = insert(_erasure)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -140,14 +190,13 @@ class ProviderStore:
     def asked(self, request: bytes) -> AskedRow | None:
         """Return a request, or None."""
         with self._engine.connect() as connection:
-            row = connection.execute(select(_asked).where(_asked.c.request == request)).first()
+            row = connection.execute(_ASKED, {"of_request": request}).first()
         return None if row is None else _asked_row(row)
 
     def asked_of(self, taxpayer: str) -> list[AskedRow]:
         """Return every request on a taxpayer's data, oldest first."""
-        query = select(_asked).where(_asked.c.taxpayer == taxpayer).order_by(_asked.c.asked_ms, _asked.c.request)
         with self._engine.connect() as connection:
-            return [_asked_row(row) for row in connection.execute(query)]
+            return [_asked_row(row) for row in connection.execute(_ASKED_OF, {"of_taxpayer": taxpayer})]
 
     def reserve(self, row: AskedRow, *, frequency: Frequency) -> None:
         """Take a place in the consent's frequency for a request, counted and inserted as one act.
@@ -174,25 +223,22 @@ class ProviderStore:
     def mark_delivered(self, request: bytes) -> None:
         """Note that the ledger holds the delivery of a kept answer."""
         with self._engine.begin() as connection:
-            delivered = update(_asked).where(_asked.c.request == request).values(outcome=str(Outcome.DELIVERED))
-            connection.execute(delivered)
+            connection.execute(_MARK_DELIVERED, {"of_request": request})
 
     def release(self, request: bytes) -> None:
         """Give back the place that a request took, because no answer was made."""
         with self._engine.begin() as connection:
-            connection.execute(
-                delete(_asked).where(_asked.c.request == request, _asked.c.outcome == str(Outcome.ANSWERING))
-            )
+            connection.execute(_RELEASE_ASKED, {"of_request": request})
 
     def kept_answers(self) -> list[bytes]:
         """Return the requests whose sealed answers are still kept for a retry."""
         with self._engine.connect() as connection:
-            return list(connection.scalars(select(_asked.c.request).where(_asked.c.answer.is_not(None))))
+            return list(connection.scalars(_KEPT_ANSWERS))
 
     def drop_answer(self, request: bytes) -> None:
         """Destroy the kept bytes of a sealed answer."""
         with self._engine.begin() as connection:
-            connection.execute(update(_asked).where(_asked.c.request == request).values(answer=None))
+            connection.execute(_DROP_ANSWER, {"of_request": request})
 
 
 class RecipientStore:
@@ -205,23 +251,23 @@ class RecipientStore:
         """Keep a request before it is sent."""
         with self._engine.begin() as connection:
             connection.execute(
-                insert(_request).values(request=request, consent=consent, message=message, made_ms=made_ms)
+                _ADD_REQUEST, {"request": request, "consent": consent, "message": message, "made_ms": made_ms}
             )
 
     def mark_committed(self, request: bytes, *, index: int) -> None:
         """Note the leaf index of the request's ledger entry."""
         with self._engine.begin() as connection:
-            connection.execute(update(_request).where(_request.c.request == request).values(entry_index=index))
+            connection.execute(_MARK_COMMITTED, {"of_request": request, "index": index})
 
     def remove_request(self, request: bytes) -> None:
         """Forget a request that the ledger refused."""
         with self._engine.begin() as connection:
-            connection.execute(delete(_request).where(_request.c.request == request))
+            connection.execute(_REMOVE_REQUEST, {"of_request": request})
 
     def request(self, request: bytes) -> RequestRow | None:
         """Return a request, or None."""
         with self._engine.connect() as connection:
-            row = connection.execute(select(_request).where(_request.c.request == request)).first()
+            row = connection.execute(_REQUEST, {"of_request": request}).first()
         if row is None:
             return None
         return RequestRow(request=row.request, consent=row.consent, message=row.message, index=row.entry_index)
@@ -229,23 +275,14 @@ class RecipientStore:
     def save_received(self, row: ReceivedRow) -> None:
         """Keep an answer; one that is kept already stays as it is, its data life with it."""
         with self._engine.begin() as connection:
-            if connection.scalar(select(_received.c.request).where(_received.c.request == row.request)) is not None:
+            if connection.scalar(_RECEIVED_ID, {"of_request": row.request}) is not None:
                 return
-            connection.execute(
-                insert(_received).values(
-                    request=row.request,
-                    consent=row.consent,
-                    manifest=row.manifest,
-                    disclosure=row.disclosure,
-                    received_ms=row.received_ms,
-                    erase_after_ms=row.erase_after_ms,
-                )
-            )
+            connection.execute(_ADD_RECEIVED, {name: getattr(row, name) for name in ReceivedRow.__slots__})
 
     def received(self, request: bytes) -> ReceivedRow | None:
         """Return an answer, or None when it never came or was erased."""
         with self._engine.connect() as connection:
-            row = connection.execute(select(_received).where(_received.c.request == request)).first()
+            row = connection.execute(_RECEIVED, {"of_request": request}).first()
         return None if row is None else _received_row(row)
 
     def erase_due(self, *, now_ms: int) -> list[ErasureRow]:
@@ -254,7 +291,7 @@ class RecipientStore:
             if connection.dialect.name == "sqlite":
                 # Else deleted pages keep their bytes until they are used again.
                 connection.exec_driver_sql("PRAGMA secure_delete=ON")
-            due = connection.execute(select(_received).where(_received.c.erase_after_ms <= now_ms)).all()
+            due = connection.execute(_RECEIVED_DUE, {"now_ms": now_ms}).all()
             erased = [_erase(connection, _received_row(row), now_ms=now_ms) for row in due]
         if erased:
             self._flush_erased_pages()
@@ -263,13 +300,12 @@ class RecipientStore:
     def is_erased(self, request: bytes) -> bool:
         """Return whether the answer to a request was destroyed."""
         with self._engine.connect() as connection:
-            return connection.scalar(select(_erasure.c.request).where(_erasure.c.request == request)) is not None
+            return connection.scalar(_ERASED_ID, {"of_request": request}) is not None
 
     def erasures(self) -> list[ErasureRow]:
         """Return the local log of erasures, oldest first."""
-        query = select(_erasure).order_by(_erasure.c.erased_ms, _erasure.c.request)
         with self._engine.connect() as connection:
-            return [_erasure_row(row) for row in connection.execute(query)]
+            return [_erasure_row(row) for row in connection.execute(_ERASURES)]
 
     def _flush_erased_pages(self) -> None:
         """Move SQLite's write-ahead log, which still holds the old pages, into the file and empty it."""
@@ -279,36 +315,28 @@ class RecipientStore:
 
 
 def _answers_since(connection: Connection, row: AskedRow, *, since_ms: int) -> int:
-    query = (
-        select(func.count())
-        .select_from(_asked)
-        .where(
-            _asked.c.consent == row.consent,
-            _asked.c.request != row.request,
-            _asked.c.outcome != str(Outcome.REFUSED),
-            _asked.c.answered_ms > since_ms,
-        )
-    )
-    return connection.scalar(query) or 0
+    wanted = {"of_consent": row.consent, "but_request": row.request, "since_ms": since_ms}
+    return connection.scalar(_ANSWERS_SINCE, wanted) or 0
 
 
 def _replace(connection: Connection, row: AskedRow) -> None:
-    connection.execute(delete(_asked).where(_asked.c.request == row.request))
+    connection.execute(_REMOVE_ASKED, {"of_request": row.request})
     connection.execute(
-        insert(_asked).values(
-            request=row.request,
-            consent=row.consent,
-            taxpayer=row.taxpayer,
-            message=row.message,
-            asked_ms=row.asked_ms,
-            outcome=str(row.outcome),
-            field_code=row.field_code,
-            answered_ms=row.answered_ms,
-            counts=encode_json(dict(row.counts)),
-            answer=row.answer,
-            answer_digest=row.answer_digest,
-            manifest_digest=row.manifest_digest,
-        )
+        _ADD_ASKED,
+        {
+            "request": row.request,
+            "consent": row.consent,
+            "taxpayer": row.taxpayer,
+            "message": row.message,
+            "asked_ms": row.asked_ms,
+            "outcome": str(row.outcome),
+            "field_code": row.field_code,
+            "answered_ms": row.answered_ms,
+            "counts": encode_json(dict(row.counts)),
+            "answer": row.answer,
+            "answer_digest": row.answer_digest,
+            "manifest_digest": row.manifest_digest,
+        },
     )
 
 
@@ -320,16 +348,8 @@ def _erase(connection: Connection, row: ReceivedRow, *, now_ms: int) -> ErasureR
         erased_ms=now_ms,
         bytes=len(row.manifest) + len(row.disclosure),
     )
-    connection.execute(delete(_received).where(_received.c.request == row.request))
-    connection.execute(
-        insert(_erasure).values(
-            request=erasure.request,
-            consent=erasure.consent,
-            received_ms=erasure.received_ms,
-            erased_ms=erasure.erased_ms,
-            bytes=erasure.bytes,
-        )
-    )
+    connection.execute(_REMOVE_RECEIVED, {"of_request": row.request})
+    connection.execute(_ADD_ERASURE, {name: getattr(erasure, name) for name in ErasureRow.__slots__})
     return erasure
 
 

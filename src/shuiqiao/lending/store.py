@@ -11,6 +11,7 @@ from sqlalchemy import (
     String,
     Table,
     Text,
+    bindparam,
     delete,
     insert,
     select,
@@ -56,6 +57,20 @@ _openings = Table(
     Column("sealed", LargeBinary, nullable=False),
 )
 
+# Statements are built once: SQLAlchemy then finds each one's compiled text without walking it again.
+_ADD_APPLICATION = insert(_applications)
+_REMOVE_APPLICATION = delete(_applications).where(_applications.c.application == bindparam("of_application"))
+_SET_STATUS = (
+    update(_applications)
+    .where(_applications.c.application == bindparam("of_application"))
+    .values(status=bindparam("new_status"))
+)
+_ADD_DECISION = insert(_decisions)
+_OUTCOME = select(_decisions.c.outcome).where(_decisions.c.application == bindparam("of_application"))
+_REMOVE_DECISION = delete(_decisions).where(_decisions.c.application == bindparam("of_application"))
+_ADD_OPENING = insert(_openings)
+_OPENING = select(_openings.c.bank, _openings.c.sealed).where(_openings.c.application == bindparam("of_application"))
+
 
 class LendingStore:
     """One bank's applications and decisions."""
@@ -67,22 +82,23 @@ class LendingStore:
         """Keep an application and the salt that opens the amount it commits to; durable when this returns."""
         with self._engine.begin() as connection:
             connection.execute(
-                insert(_applications).values(
-                    application=application.id,
-                    product=application.product,
-                    taxpayer=application.taxpayer,
-                    consent=application.consent,
-                    amount_fen=application.amount_fen,
-                    amount_salt=amount_salt,
-                    submitted_ms=application.submitted_ms,
-                    status="submitted",
-                )
+                _ADD_APPLICATION,
+                {
+                    "application": application.id,
+                    "product": application.product,
+                    "taxpayer": application.taxpayer,
+                    "consent": application.consent,
+                    "amount_fen": application.amount_fen,
+                    "amount_salt": amount_salt,
+                    "submitted_ms": application.submitted_ms,
+                    "status": "submitted",
+                },
             )
 
     def withdraw_application(self, application: bytes) -> None:
         """Forget an application that the ledger refused."""
         with self._engine.begin() as connection:
-            connection.execute(delete(_applications).where(_applications.c.application == application))
+            connection.execute(_REMOVE_APPLICATION, {"of_application": application})
 
     def applications(self) -> list[tuple[bytes, str]]:
         """Return (application, status) of every application."""
@@ -96,8 +112,7 @@ class LendingStore:
         Raises Conflict ``lending.decision_on_file`` if there is one for the application.
         """
         with self._engine.begin() as connection:
-            query = select(_decisions.c.outcome).where(_decisions.c.application == decision.application)
-            found = connection.execute(query).first()
+            found = connection.execute(_OUTCOME, {"of_application": decision.application}).first()
             if found is not None:
                 raise Conflict(
                     "lending.decision_on_file",
@@ -105,29 +120,26 @@ class LendingStore:
                     f"{decision.outcome}",
                 )
             connection.execute(
-                insert(_decisions).values(
-                    application=decision.application,
-                    outcome=str(decision.outcome),
-                    limit_fen=decision.limit_fen,
-                    annual_rate=None if decision.annual_rate is None else str(decision.annual_rate),
-                    explanation=encode_json(decision.explanation()).decode(),
-                    reasons_salt=reasons_salt,
-                    sealed_opening=sealed_opening,
-                )
+                _ADD_DECISION,
+                {
+                    "application": decision.application,
+                    "outcome": str(decision.outcome),
+                    "limit_fen": decision.limit_fen,
+                    "annual_rate": None if decision.annual_rate is None else str(decision.annual_rate),
+                    "explanation": encode_json(decision.explanation()).decode(),
+                    "reasons_salt": reasons_salt,
+                    "sealed_opening": sealed_opening,
+                },
             )
             connection.execute(
-                update(_applications)
-                .where(_applications.c.application == decision.application)
-                .values(status=str(decision.outcome))
+                _SET_STATUS, {"of_application": decision.application, "new_status": str(decision.outcome)}
             )
 
     def withdraw_decision(self, application: bytes) -> None:
         """Forget a decision that the ledger refused, and open its application again."""
         with self._engine.begin() as connection:
-            connection.execute(delete(_decisions).where(_decisions.c.application == application))
-            connection.execute(
-                update(_applications).where(_applications.c.application == application).values(status="submitted")
-            )
+            connection.execute(_REMOVE_DECISION, {"of_application": application})
+            connection.execute(_SET_STATUS, {"of_application": application, "new_status": "submitted"})
 
     def decisions(self) -> list[tuple[bytes, str]]:
         """Return (application, outcome) of every decision."""
@@ -148,10 +160,9 @@ class OpeningStore:
         Raises Conflict ``lending.opening_differs`` for another opening of the same application.
         """
         with self._engine.begin() as connection:
-            query = select(_openings.c.bank, _openings.c.sealed).where(_openings.c.application == application)
-            found = connection.execute(query).first()
+            found = connection.execute(_OPENING, {"of_application": application}).first()
             if found is None:
-                connection.execute(insert(_openings).values(application=application, bank=bank, sealed=sealed))
+                connection.execute(_ADD_OPENING, {"application": application, "bank": bank, "sealed": sealed})
             elif (found.bank, found.sealed) != (bank, sealed):
                 raise Conflict(
                     "lending.opening_differs",

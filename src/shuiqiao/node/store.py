@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from sqlalchemy import BigInteger, Column, LargeBinary, MetaData, String, Table, delete, insert, select
+from sqlalchemy import BigInteger, Column, LargeBinary, MetaData, String, Table, bindparam, delete, insert, select
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -22,6 +22,11 @@ _outbox = Table(
     Column("valid_until_ms", BigInteger, nullable=False),
     Column("raw", LargeBinary, nullable=False),
 )
+
+# Statements are built once: SQLAlchemy then finds each one's compiled text without walking it again.
+_ADD = insert(_outbox)
+_WAITING = select(_outbox).order_by(_outbox.c.valid_until_ms)
+_REMOVE = delete(_outbox).where(_outbox.c.transaction_id.in_(bindparam("transaction_ids", expanding=True)))
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -44,15 +49,19 @@ class OutboxStore:
         """Keep a transaction; durable when this returns."""
         with self._engine.begin() as connection:
             connection.execute(
-                insert(_outbox).values(
-                    transaction_id=row.transaction_id, kind=row.kind, valid_until_ms=row.valid_until_ms, raw=row.raw
-                )
+                _ADD,
+                {
+                    "transaction_id": row.transaction_id,
+                    "kind": row.kind,
+                    "valid_until_ms": row.valid_until_ms,
+                    "raw": row.raw,
+                },
             )
 
     def waiting(self) -> list[OutboxRow]:
         """Return what was not acknowledged, oldest deadline first."""
         with self._engine.connect() as connection:
-            rows = connection.execute(select(_outbox).order_by(_outbox.c.valid_until_ms)).all()
+            rows = connection.execute(_WAITING).all()
         return [
             OutboxRow(transaction_id=row.transaction_id, kind=row.kind, valid_until_ms=row.valid_until_ms, raw=row.raw)
             for row in rows
@@ -61,4 +70,4 @@ class OutboxStore:
     def remove(self, transaction_ids: Sequence[bytes]) -> None:
         """Forget transactions that the ledger acknowledged or refused for good."""
         with self._engine.begin() as connection:
-            connection.execute(delete(_outbox).where(_outbox.c.transaction_id.in_(transaction_ids)))
+            connection.execute(_REMOVE, {"transaction_ids": list(transaction_ids)})
