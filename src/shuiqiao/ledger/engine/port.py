@@ -80,13 +80,14 @@ class FollowerSettings:
     """Settings of a follower.
 
     poll_interval_s: how often it asks the writer for news when it was not told of any.
-    news_delay_s: how long it lets news gather while nobody here waits for a transaction of theirs.
+    news_delay_s: how long it lets news gather while nobody here waits for a transaction of theirs; below the poll
+    interval, so that being told of news is never slower than asking for it.
     max_batch_transactions: transactions executed between two comparisons with the writer's checkpoint.
     """
 
     verifier_processes: int = 0
     poll_interval_s: float = 1.0
-    news_delay_s: float = 0.2
+    news_delay_s: float = 0.5
     max_batch_transactions: int = 4_096
     max_segment_bytes: int = DEFAULT_SEGMENT_BYTES
     map_bytes: int = DEFAULT_MAP_BYTES

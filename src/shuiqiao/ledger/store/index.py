@@ -14,11 +14,12 @@ from itertools import chain
 from pathlib import Path
 from typing import Any, Final
 
+import cbor2
 import lmdb
 import msgspec
 
 from shuiqiao.base.clock import MS_PER_HOUR
-from shuiqiao.base.encoding import decode_cbor, encode_cbor
+from shuiqiao.base.encoding import decode_cbor
 from shuiqiao.base.errors import IntegrityError, Unavailable
 from shuiqiao.ledger.log import hash_function
 from shuiqiao.ledger.store.boot_mark import BootMark
@@ -112,6 +113,7 @@ class Index:
     def __init__(self, folder: Path, *, map_bytes: int, disk: Disk) -> None:
         """Open or create; raises IndexUnreadable when LMDB refuses the files or the machine stopped meanwhile."""
         folder.mkdir(parents=True, exist_ok=True)
+        self._pruned_hour = -1
         self._mark = BootMark(folder, disk=disk)
         if self._mark.is_stale():
             raise IndexUnreadable("the machine stopped while it was open")
@@ -215,12 +217,15 @@ class Index:
         with writer.cursor(db=self._expiry) as cursor:
             cursor.putmulti([(key, b"".join(listed)) for key, listed in sorted(expiring.items())])
             hour = records[-1].block.time_ms // MS_PER_HOUR
-            self._prune_replay(writer, cursor, before_hour=hour, blocks=_PRUNED_BLOCKS * len(records))
+            if hour > self._pruned_hour:
+                self._prune_replay(writer, cursor, before_hour=hour, blocks=_PRUNED_BLOCKS * len(records))
 
     def _prune_replay(self, writer: lmdb.Transaction, cursor: lmdb.Cursor, *, before_hour: int, blocks: int) -> None:
         """Forget ids that expired, those of a few blocks for each new one so that none waits long ([STORE-17])."""
         for _ in range(blocks):
             if not cursor.first() or _HOUR.unpack_from(cursor.key())[0] >= before_hour:
+                # Nothing more expires in this hour: no block accepts an id whose hour is over.
+                self._pruned_hour = before_hour
                 return
             for key in _split_keys(bytes(cursor.value())):
                 self._forget(writer, key, before_hour=before_hour)
@@ -343,7 +348,8 @@ def _last_writes(records: Sequence[BlockRecord]) -> Mapping[str, bytes | None]:
 
 
 def _encode_head(head: Head) -> bytes:
-    data = encode_cbor(msgspec.structs.asdict(head))
+    # Its bytes are compared with nothing but their digest, so the fields need not be sorted.
+    data = cbor2.dumps(msgspec.structs.asdict(head))
     return hash_function(head.hash_name)(data) + data
 
 
