@@ -266,16 +266,15 @@ def test_a_proof_from_altered_tiles_is_not_handed_out(log, tmp_path):
         saved = (folder / name).read_bytes()
         (folder / name).write_bytes((other / name).read_bytes())
         # A proof that passes the altered file is refused, one that does not need it is the true one.
-        refused = 0
+        refused: list[str] = []
         for at in (0, 256, 399, 699):
             try:
                 path = opened(log, folder).inclusion_proof(at)
             except IntegrityError as error:
-                assert error.code == "ledger.inclusion_broken"
-                refused += 1
+                refused.append(error.code)
             else:
                 assert inclusion_path(log.reader, index=at, size=700, hash_name=log.suite.hash_name) == path
-        assert refused, name
+        assert {"ledger.inclusion_broken"} == set(refused), name
         (folder / name).write_bytes(saved)
     name = "tile/entries/001"
     (folder / name).write_bytes((other / name).read_bytes())
