@@ -83,7 +83,7 @@ def build_manifest(
 
 def names_digest(leaves: Iterable[LeafRef], *, suite: CipherSuite) -> bytes:
     """Return the digest of the names of records, given in any order."""
-    return suite.digest(b"".join(sorted(leaf.batch + leaf.index.to_bytes(_INDEX_BYTES, "big") for leaf in leaves)))
+    return suite.digest(b"".join(sorted([leaf.batch + leaf.index.to_bytes(_INDEX_BYTES, "big") for leaf in leaves])))
 
 
 def encode_manifest(manifest: Manifest, *, network: bytes, suite: CipherSuite, key: SigningKey) -> bytes:
@@ -157,12 +157,8 @@ def inventories_of(disclosure: Disclosure, *, catalogue: Catalogue) -> dict[str,
     """Return what a disclosure holds, by type."""
     return {
         entry.standard: Inventory(
-            counts=Counter(months_of(entry.rows, catalogue.get(entry.standard))),
-            leaves=[
-                LeafRef(batch=opening.batch, index=index)
-                for opening in entry.openings
-                for index in opening.indexes.tolist()
-            ],
+            counts=counts_by_month(entry.rows, catalogue.get(entry.standard)),
+            leaves=[LeafRef(opening.batch, index) for opening in entry.openings for index in opening.indexes.tolist()],
         )
         for entry in disclosure.types
     }
@@ -170,7 +166,17 @@ def inventories_of(disclosure: Disclosure, *, catalogue: Catalogue) -> dict[str,
 
 def months_of(rows: Any, record_type: RecordType) -> list[str]:
     """Return the month in which each row counts."""
-    return [str(month) for month in np.datetime_as_string(_days(rows, record_type).astype("datetime64[M]"))]
+    return [str(month) for month in _months(rows, record_type)]
+
+
+def counts_by_month(rows: Any, record_type: RecordType) -> dict[str, int]:
+    """Return how many rows count in each month that has any."""
+    counts = Counter(_months(rows, record_type).astype(np.int64).tolist())
+    return {str(np.datetime64(month, "M")): counts[month] for month in sorted(counts)}
+
+
+def _months(rows: Any, record_type: RecordType) -> Any:
+    return _days(rows, record_type).astype("datetime64[M]")
 
 
 def first_out_of_scope(rows: Any, record_type: RecordType, *, period_from: date, period_to: date) -> str | None:

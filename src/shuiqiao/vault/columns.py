@@ -62,7 +62,7 @@ def _text_bytes(column: Any, present: npt.NDArray[np.uint8] | None) -> tuple[byt
     """Return (ends, data) of a text column with at least one row. present: 1 where there is a value, None for all."""
     _, offsets, data = column.buffers()
     bounds = np.frombuffer(offsets, np.int32, count=len(column) + 1, offset=column.offset * 4)
-    if present is not None and np.diff(bounds)[present == 0].any():
+    if present is not None and np.count_nonzero((bounds[1:] != bounds[:-1]) & (present == 0)):
         # The place of a null may hold bytes, which nobody is to see.
         return _text_bytes(column.fill_null(""), None)
     first, last = int(bounds[0]), int(bounds[-1])
@@ -99,7 +99,7 @@ def _text_column(wire: WireColumn, valid: Any, rows: int) -> Any:
     if len(wire.ends) != rows * 4:
         raise _malformed(f"{len(wire.ends)} bytes of ends for {rows} texts")
     ends = np.frombuffer(wire.ends, dtype="<u4")
-    if (ends[1:] < ends[:-1]).any() or (int(ends[-1]) if rows else 0) != len(wire.data):
+    if np.count_nonzero(ends[1:] < ends[:-1]) or (int(ends[-1]) if rows else 0) != len(wire.data):
         raise _malformed("text ends do not rise to the end of the data")
     # They fit in 31 bits: none is beyond the data, whose size is bounded.
     bounds = np.zeros(rows + 1, dtype=np.int32)

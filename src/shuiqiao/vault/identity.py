@@ -22,6 +22,7 @@ from typing import Any
 import msgspec
 import numpy as np
 import numpy.typing as npt
+import pyarrow as pa
 
 from shuiqiao.base.errors import InvalidInput
 from shuiqiao.standards.columns import pc
@@ -75,7 +76,7 @@ def period_days(record_type: RecordType, rows: Any) -> npt.NDArray[np.int32]:
             months = np.array(column.to_pylist(), dtype="datetime64[M]") + np.timedelta64(1, "M")
             return np.asarray(months.astype("datetime64[D]").astype(np.int64) - 1, dtype=np.int32)
         case _:
-            return np.asarray(column.cast("int32").to_numpy(), dtype=np.int32)
+            return np.asarray(column.view(pa.int32()).to_numpy(), dtype=np.int32)
 
 
 def taxpayer_order(record_type: RecordType, rows: Any) -> npt.NDArray[np.int64] | None:

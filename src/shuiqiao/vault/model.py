@@ -12,12 +12,12 @@ from enum import StrEnum
 from pathlib import Path
 from typing import TYPE_CHECKING, Protocol
 
+import msgspec
+
 from shuiqiao.base.errors import InvalidInput
 from shuiqiao.base.ids import MemberId
 
 if TYPE_CHECKING:
-    import msgspec
-
     from shuiqiao.ledger.model import Committed, StateView
 
 BATCH_ID_BYTES = 16
@@ -51,9 +51,8 @@ class LeafStatus(StrEnum):
     ERASED = "erased"
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class LeafRef:
-    """One record's place: its batch and its index in the batch's tree."""
+class LeafRef(msgspec.Struct, frozen=True, gc=False):
+    """One record's place: its batch and its index in the batch's tree. An answer makes one for every record."""
 
     batch: bytes
     index: int

@@ -11,6 +11,7 @@ from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from datetime import date, timedelta
 from functools import lru_cache
+from itertools import chain
 
 import numpy as np
 import pyarrow as pa
@@ -167,7 +168,7 @@ def _open_batch(
         batch=row.id,
         indexes=np.array(indexes, dtype=np.uint32),
         salts=salts[:, granted].tobytes(),
-        withheld=b"".join(part for parts in zip(*hashes, strict=True) for part in parts),
+        withheld=b"".join(chain.from_iterable(zip(*hashes, strict=True))),
         proof=file.multiproof(indexes),
     )
 

@@ -26,7 +26,6 @@ import pyarrow as pa
 from shuiqiao.base.errors import Conflict, IntegrityError, InvalidInput
 from shuiqiao.base.ids import MemberId, Uscc
 from shuiqiao.crypto.model import CipherSuite
-from shuiqiao.standards.columns import pc
 from shuiqiao.standards.encoding import encode_group_list
 from shuiqiao.standards.model import CORE_GROUP, Catalogue, RecordType
 from shuiqiao.vault.disclosure import Disclosure, Opening, TypeDisclosure, granted_groups, granted_schema
@@ -194,7 +193,7 @@ def _verify_opening(opening: Opening, leaves: list[bytes], fact: BatchFact, *, h
 
 
 def _require_taxpayer(entry: TypeDisclosure, record_type: RecordType, uscc: Uscc) -> None:
-    if not pc.all(pc.equal(entry.rows.column(record_type.taxpayer_field), uscc)).as_py():
+    if entry.rows.column(record_type.taxpayer_field).unique().to_pylist() != [uscc]:
         raise IntegrityError("vault.taxpayer_mismatch", f"a record of {entry.standard} names another taxpayer")
 
 

@@ -10,13 +10,14 @@ from __future__ import annotations
 
 import os
 import threading
+from bisect import bisect_left, bisect_right
 from collections import OrderedDict
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
+from itertools import accumulate
 from pathlib import Path
 from typing import Any
 
 import numpy as np
-import numpy.typing as npt
 import pyarrow as pa
 import pyarrow.parquet as pq
 
@@ -124,39 +125,52 @@ class BatchReader:
             self._kept.put(batch, _LEAVES, state, file, size=_OPENED_BYTES)
         return file
 
-    def rows(self, batch: bytes, *, schema: pa.Schema, indexes: Sequence[int]) -> pa.RecordBatch:
+    def rows(self, batch: bytes, *, schema: pa.Schema, indexes: list[int]) -> pa.RecordBatch:
         """Return some columns of the records at rising indexes. Raises Unavailable ``vault.file_missing``."""
-        wanted = np.asarray(indexes, dtype=np.int64)
-        starts, groups = self._row_groups(batch, schema, wanted)
-        owners = _owners(starts, wanted)
-        parts = [_picked(group, wanted[owners == number] - starts[number]) for number, group in groups.items()]
-        return parts[0] if len(parts) == 1 else pa.concat_batches(parts)
-
-    def _row_groups(
-        self, batch: bytes, schema: pa.Schema, wanted: npt.NDArray[np.int64]
-    ) -> tuple[npt.NDArray[np.int64], dict[int, pa.RecordBatch]]:
-        """Return (first record of every row group, the row groups that hold the wanted records)."""
         path = self._folder / (batch.hex() + PARQUET_SUFFIX)
         # Looked at before reading: what is read may be newer than its state, and is then read again, never older.
         state = file_state(path)
-        names = tuple(schema.names)
         starts = self._kept.get(batch, _STARTS, state)
         if starts is not None:
-            numbers = np.unique(_owners(starts, wanted)).tolist()
-            kept = {number: self._kept.get(batch, (number, names), state) for number in numbers}
-            if None not in kept.values():
-                return starts, kept
+            names, wanted = tuple(schema.names), _by_row_group(starts, indexes)
+            groups = [self._kept.get(batch, (number, names), state) for number in wanted]
+            if None not in groups:
+                return _joined(map(_picked, groups, wanted.values()))
+        return self._read(batch, path, state, schema=schema, indexes=indexes)
+
+    def _read(
+        self, batch: bytes, path: Path, state: FileState, *, schema: pa.Schema, indexes: list[int]
+    ) -> pa.RecordBatch:
+        """Return the same from the file, and keep the row groups that hold the records."""
+        names = tuple(schema.names)
+        parts: list[pa.RecordBatch] = []
         with _opened(path) as file:
             starts = row_group_starts(file)
             self._kept.put(batch, _STARTS, state, starts, size=_OPENED_BYTES)
-            groups: dict[int, pa.RecordBatch] = {}
-            for number in np.unique(_owners(starts, wanted)).tolist():
+            for number, rows in _by_row_group(starts, indexes).items():
                 group = self._kept.get(batch, (number, names), state)
                 if group is None:
                     group = _decoded(file, number, schema)
                     self._kept.put(batch, (number, names), state, group, size=group.nbytes)
-                groups[number] = group
-        return starts, groups
+                parts.append(_picked(group, rows))
+        return _joined(parts)
+
+
+def _by_row_group(starts: list[int], indexes: list[int]) -> dict[int, list[int]]:
+    """Return, by row group, the rows in it that stand at rising indexes. starts: see ``row_group_starts``."""
+    found: dict[int, list[int]] = {}
+    at = 0
+    while at < len(indexes):
+        number = bisect_right(starts, indexes[at]) - 1
+        end = bisect_left(indexes, starts[number + 1], lo=at)
+        found[number] = [index - starts[number] for index in indexes[at:end]]
+        at = end
+    return found
+
+
+def _joined(parts: Iterable[pa.RecordBatch]) -> pa.RecordBatch:
+    listed = list(parts)
+    return listed[0] if len(listed) == 1 else pa.concat_batches(listed)
 
 
 def _decoded(file: pq.ParquetFile, number: int, schema: pa.Schema) -> pa.RecordBatch:
@@ -164,20 +178,15 @@ def _decoded(file: pq.ParquetFile, number: int, schema: pa.Schema) -> pa.RecordB
     return table.cast(schema).combine_chunks().to_batches()[0]
 
 
-def _owners(starts: npt.NDArray[np.int64], wanted: npt.NDArray[np.int64]) -> npt.NDArray[np.int64]:
-    """Return the row group of each record."""
-    return np.searchsorted(starts, wanted, side="right") - 1
-
-
-def _picked(group: pa.RecordBatch, rows: npt.NDArray[np.int64]) -> pa.RecordBatch:
-    first, last = int(rows[0]), int(rows[-1])
+def _picked(group: pa.RecordBatch, rows: list[int]) -> pa.RecordBatch:
+    first, last = rows[0], rows[-1]
     return group.slice(first, len(rows)) if last - first + 1 == len(rows) else group.take(pa.array(rows))
 
 
-def row_group_starts(file: pq.ParquetFile) -> npt.NDArray[np.int64]:
+def row_group_starts(file: pq.ParquetFile) -> list[int]:
     """Return the first record of each row group, and at the end the number of records in all."""
-    sizes = [file.metadata.row_group(number).num_rows for number in range(file.num_row_groups)]
-    return np.concatenate(([0], np.cumsum(sizes, dtype=np.int64)))
+    sizes = (file.metadata.row_group(number).num_rows for number in range(file.num_row_groups))
+    return [0, *accumulate(sizes)]
 
 
 def _opened(path: Path) -> pq.ParquetFile:
@@ -193,9 +202,9 @@ def read_rows(folder: Path, batch: bytes, columns: Sequence[str], indexes: Seque
     Raises Unavailable ``vault.file_missing``.
     """
     with _opened(folder / (batch.hex() + PARQUET_SUFFIX)) as file:
-        starts = row_group_starts(file)
+        starts = np.array(row_group_starts(file), dtype=np.int64)
         wanted = np.asarray(indexes, dtype=np.int64)
-        owners = _owners(starts, wanted)
+        owners = np.searchsorted(starts, wanted, side="right") - 1
         needed = np.unique(owners)
         table = file.read_row_groups(needed.tolist(), columns=list(columns), use_threads=False)
         # A record's row in the table: what of the read groups lies before its own group, and its place in that.

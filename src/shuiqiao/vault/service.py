@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import fcntl
 import os
+from collections import Counter
 from collections.abc import Generator, Mapping, Sequence
 from contextlib import contextmanager
 from datetime import date
@@ -196,11 +197,9 @@ class Vault:
         A record counts in the month of its day, a year in its December; months without records are left out.
         """
         period = Period(first=period_from, last=period_to)
-        counts: dict[str, int] = {}
         with self._index.read() as view:
-            for entry in live_entries(view, self._catalogue.get(type_id), uscc=uscc, period=period):
-                month = month_of_day(entry.day)
-                counts[month] = counts.get(month, 0) + 1
+            entries = live_entries(view, self._catalogue.get(type_id), uscc=uscc, period=period)
+        counts = Counter([month_of_day(entry.day) for entry in entries])
         return dict(sorted(counts.items()))
 
     def revision(self) -> int:
@@ -213,7 +212,7 @@ class Vault:
         with self._index.read() as view:
             entries = live_entries(view, self._catalogue.get(type_id), uscc=uscc, period=period)
             ids = {number: view.batch(number).id for number in {entry.batch for entry in entries}}
-        return [LeafRef(batch=ids[entry.batch], index=entry.index) for entry in entries]
+        return [LeafRef(ids[entry.batch], entry.index) for entry in entries]
 
     def prove_record(self, leaf: LeafRef, *, groups: Sequence[str]) -> RecordProof:
         """Return a proof of one record that stands alone, with some groups opened [VAULT-EVIDENCE-1].

@@ -45,7 +45,9 @@ Run = tuple[int, int]
 
 
 def _runs(indexes: Sequence[int]) -> list[Run]:
-    """Return strictly rising indexes as runs with gaps between them; a taxpayer's records are mostly one run."""
+    """Return strictly rising indexes, at least one, as runs with gaps between them: a taxpayer's are mostly one run."""
+    if indexes[-1] - indexes[0] + 1 == len(indexes):
+        return [(indexes[0], indexes[-1] + 1)]
     cuts = [at for at, (left, right) in enumerate(pairwise(indexes), start=1) if left + 1 != right]
     return [(indexes[start], indexes[stop - 1] + 1) for start, stop in pairwise([0, *cuts, len(indexes)])]
 
