@@ -311,7 +311,7 @@ def test_many_threads_may_submit(intl: Any, tmp_path: Path) -> None:
 
 def test_a_flood_of_what_is_no_transaction_does_not_keep_blocks_from_being_made(intl: Any, tmp_path: Path) -> None:
     """[STORE-19]: what waits is taken in before a block is made, but not for ever."""
-    ledger = open_ledger(intl, tmp_path / "ledger", verifier_processes=1)
+    ledger = open_ledger(intl, tmp_path / "ledger")
     is_over = threading.Event()
 
     def flood() -> None:

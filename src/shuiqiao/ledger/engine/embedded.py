@@ -280,7 +280,7 @@ class EmbeddedLedger:
             self._refuse_block(taken, _stopped(error))
             raise
         self._answer(taken, execution, block)
-        if block is not None:
+        if block is not None and self._listeners:
             self._tell(block, [event for outcome in execution.result.outcomes for event in outcome.events])
 
     def _execute(self, taken: Sequence[Submission]) -> Execution:
