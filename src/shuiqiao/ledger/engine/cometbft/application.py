@@ -1,0 +1,391 @@
+"""The ledger as CometBFT's application: every call of ABCI 2.0 over one copy of the ledger.
+
+Follows CometBFT's application requirements (spec/abci), numbered there; the ones that shape the code: a correct
+proposal is always accepted (3) and judged by its bytes and the last committed state alone (4, 5); so are extensions
+(6 to 8); nothing but FinalizeBlock leads to a new state (9, 10), which follows from the block alone (11, 12). What a
+contract refuses is no reason against a proposal: it becomes a result with a code, and the block stands [ABCI-12].
+"""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Final
+
+from shuiqiao.base.clock import MS_PER_HOUR, Clock
+from shuiqiao.base.encoding import encode_cbor
+from shuiqiao.base.errors import Conflict, IntegrityError, InvalidInput, ShuiqiaoError
+from shuiqiao.base.ids import MemberId
+from shuiqiao.ledger.engine.cometbft import requests as ask
+from shuiqiao.ledger.engine.cometbft import responses as answer
+from shuiqiao.ledger.engine.cometbft.checking import TransactionChecker
+from shuiqiao.ledger.engine.cometbft.extensions import CosignatureDesk, Cosigner, PolicyOf, Tip, tip_of
+from shuiqiao.ledger.engine.cometbft.joining import Joining
+from shuiqiao.ledger.engine.cometbft.keeper import CONSENSUS_FOLDER, Keeper, Pending
+from shuiqiao.ledger.engine.cometbft.parts import TxResult, ValidatorUpdate
+from shuiqiao.ledger.engine.cometbft.pool import Pool, within
+from shuiqiao.ledger.engine.cometbft.results import RETRY_LATER, check_of, number_of, result_of
+from shuiqiao.ledger.engine.cometbft.validators import WrittenState, member_by_address, updates_between, validators_of
+from shuiqiao.ledger.engine.replica import ReplicaSettings
+from shuiqiao.ledger.engine.verifiers import Verifier
+from shuiqiao.ledger.machine import Candidate, Outcome, StateMachine
+from shuiqiao.ledger.model import Block, Checkpoint, Transaction
+from shuiqiao.ledger.store.state_view import SnapshotState
+
+APP_VERSION: Final = 1
+MAX_NAMED: Final = 64
+"""Validators whose extension did not hold are remembered, the newest of them."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ApplicationSettings:
+    """How a node of the consortium keeps its copy.
+
+    snapshot_interval: CometBFT heights between two snapshots, 0 for none. retain_heights: CometBFT blocks kept for
+    nodes that catch up, 0 for all; our own blocks are always kept. has_pool: CometBFT's mempool type is ``app``.
+    """
+
+    replica: ReplicaSettings
+    snapshot_interval: int = 1_000
+    retain_heights: int = 0
+    has_pool: bool = False
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Decided:
+    """What listeners are told of a committed CometBFT block. block is ours, None if it accepted nothing."""
+
+    height: int
+    time_ms: int
+    block: Block | None
+    outcomes: Sequence[tuple[bytes, Outcome | ShuiqiaoError]]
+    """Each transaction as it stood in the block, with what became of it."""
+
+
+@dataclass(slots=True)
+class _Round:
+    """The finalized block that waits for Commit."""
+
+    pending: Pending
+    outcomes: Sequence[tuple[bytes, Outcome | ShuiqiaoError]] = field(default_factory=tuple)
+
+
+class LedgerApplication:
+    """Implements ``server.Application`` over a ledger folder."""
+
+    def __init__(
+        self,
+        folder: Path,
+        *,
+        machine: StateMachine,
+        verifier: Verifier,
+        clock: Clock,
+        policy_of: PolicyOf,
+        cosigner: Cosigner | None,
+        settings: ApplicationSettings,
+    ) -> None:
+        """Open or create the folder; raises what ``Keeper`` raises.
+
+        policy_of: whose cosignatures count by a state, for validators those of the validators. cosigner: this
+        validator's own key, None for a node without a vote.
+        """
+        self._machine = machine
+        self._clock = clock
+        self._policy_of = policy_of
+        self._settings = settings
+        self.keeper = Keeper(folder, machine=machine, settings=settings.replica)
+        self.checker = TransactionChecker(machine, verifier=verifier)
+        self.pool = Pool()
+        self.desk = CosignatureDesk(
+            folder / CONSENSUS_FOLDER,
+            suite=machine.suite,
+            clock=clock,
+            cosigner=cosigner,
+            disk=settings.replica.disk,
+        )
+        self._lock = threading.RLock()
+        self._round: _Round | None = None
+        self._listeners: list[Callable[[Decided], None]] = []
+        self._check_listeners: list[Callable[[bytes, ShuiqiaoError], None]] = []
+        self.named: dict[str, str] = {}
+        self._by_address: dict[bytes, MemberId] = {}
+        self._joining = Joining(self.keeper, digest=machine.suite.digest, on_joined=self._begin)
+        self._begin()
+
+    # For the engine
+
+    def on_decided(self, listener: Callable[[Decided], None]) -> None:
+        """Call a listener after each commit, on the consensus thread: it must be quick and must not raise."""
+        self._listeners.append(listener)
+
+    def on_refused(self, listener: Callable[[bytes, ShuiqiaoError], None]) -> None:
+        """Call a listener for each transaction that CheckTx refuses."""
+        self._check_listeners.append(listener)
+
+    def view(self) -> SnapshotState:
+        """Return the last committed state."""
+        return self.keeper.replica.view()[1]
+
+    def checkpoint(self) -> Checkpoint | None:
+        """Return the newest checkpoint with its quorum of cosignatures, None before there is one."""
+        return self.desk.note()
+
+    def _tip(self) -> Tip:
+        head, view = self.keeper.replica.view()
+        return tip_of(size=head.size, root=head.root, policy=self._policy_of(view))
+
+    def _learn_validators(self) -> None:
+        view = self.view()
+        self._by_address = member_by_address(view, self._policy_of(view).witnesses)
+
+    # Query connection
+
+    def info(self, request: ask.RequestInfo) -> answer.ResponseInfo:
+        """Return the last committed height: CometBFT replays what is missing above it [ABCI-14]."""
+        with self._lock:
+            keeper = self.keeper
+            return answer.ResponseInfo(
+                data="shuiqiao",
+                version=request.version,
+                app_version=APP_VERSION,
+                last_block_height=keeper.height,
+                last_block_app_hash=keeper.app_hash if keeper.height else b"",
+            )
+
+    def query(self, request: ask.RequestQuery) -> answer.ResponseQuery:
+        """Answer ``/checkpoint`` with the newest note and ``/state`` with the encoded value of the key in data."""
+        height = self.keeper.height
+        if request.path == "/checkpoint":
+            note = self.desk.note()
+            return answer.ResponseQuery(value=note.note if note is not None else b"", height=height)
+        if request.path == "/state":
+            value = self.view().get(request.data.decode(errors="replace"))
+            return answer.ResponseQuery(key=request.data, value=encode_cbor(value), height=height)
+        error = InvalidInput("ledger.query_unknown", f"there is no query {request.path[:100]!r}")
+        return answer.ResponseQuery(code=number_of(error), log=error.message, codespace=error.code, height=height)
+
+    # Mempool connection
+
+    def check_txs(self, requests: Sequence[ask.RequestCheckTx]) -> Sequence[answer.ResponseCheckTx]:
+        """Check transactions on the last committed state, new ones and those that still wait alike [ABCI-15]."""
+        refusals = self._admit([request.tx for request in requests])
+        for request, refusal in zip(requests, refusals, strict=True):
+            if refusal is not None:
+                for listener in self._check_listeners:
+                    listener(request.tx, refusal)
+        return [check_of(refusal) for refusal in refusals]
+
+    def recheck(self, raws: Sequence[bytes]) -> list[ShuiqiaoError | None]:
+        """Return what refuses transactions now, None where they may still wait; nobody is told."""
+        return self._admit(raws)
+
+    def _admit(self, raws: Sequence[bytes]) -> list[ShuiqiaoError | None]:
+        view = self.view()
+        # After a silence the last block's time is old: a validity is then measured by this node's clock.
+        time_ms = max(self.keeper.time_ms, self._clock.now_ms())
+
+        def precheck(tx: Transaction) -> None:
+            self._machine.precheck(tx, view, time_ms=time_ms)
+            _require_unused(tx, view, time_ms=time_ms)
+
+        refusals = self.checker.admit(raws, view, precheck=precheck)
+        if self._settings.has_pool:
+            return [self._pooled(raw, refusal) for raw, refusal in zip(raws, refusals, strict=True)]
+        return refusals
+
+    def _pooled(self, raw: bytes, refusal: ShuiqiaoError | None) -> ShuiqiaoError | None:
+        if refusal is None and not self.pool.add(raw):
+            return Conflict("ledger.pool_full", f"{len(self.pool)} transactions wait for a block already")
+        return refusal
+
+    def insert_tx(self, request: ask.RequestInsertTx) -> answer.ResponseInsertTx:
+        """Take a transaction into the application's own mempool."""
+        [refusal] = self._admit([request.tx])
+        if refusal is None:
+            return answer.ResponseInsertTx()
+        is_full = refusal.code == "ledger.pool_full"
+        return answer.ResponseInsertTx(code=RETRY_LATER if is_full else number_of(refusal))
+
+    def reap_txs(self, request: ask.RequestReapTxs) -> answer.ResponseReapTxs:
+        """Return what is new in the application's own mempool."""
+        return answer.ResponseReapTxs(txs=self.pool.untold(max_bytes=request.max_bytes))
+
+    # Consensus connection
+
+    def init_chain(self, request: ask.RequestInitChain) -> answer.ResponseInitChain:
+        """Begin: the validators are those of our genesis, where it names any; raises ``ledger.validators_differ``."""
+        with self._lock:
+            view = self.view()
+            own = validators_of(view, self._policy_of(view).witnesses)
+            given = {each.pub_key.ed25519: each.power for each in request.validators if each.pub_key is not None}
+            if own and own != given:
+                raise IntegrityError(
+                    "ledger.validators_differ",
+                    f"the network's genesis names {len(own)} validators, CometBFT's genesis {len(given)} others",
+                    next_step="write CometBFT's home again from this network's genesis",
+                )
+            return answer.ResponseInitChain(app_hash=self.keeper.app_hash)
+
+    def prepare_proposal(self, request: ask.RequestPrepareProposal) -> answer.ResponsePrepareProposal:
+        """Propose what waits, up to the size asked for; what cannot be decoded or stands twice is left out [ABCI-16].
+
+        What a contract may refuse stays in: the block gives it its refusal, and only so it leaves every mempool.
+        """
+        raws = self.pool.waiting(max_bytes=request.max_tx_bytes) if self._settings.has_pool else request.txs
+        chosen = [raw for raw in dict.fromkeys(raws) if self.checker.is_decodable(raw)]
+        return answer.ResponsePrepareProposal(txs=within(chosen, max_bytes=request.max_tx_bytes))
+
+    def process_proposal(self, request: ask.RequestProcessProposal) -> answer.ResponseProcessProposal:
+        """Accept unless a transaction is none at all or stands twice: no correct proposer does that [ABCI-16]."""
+        is_proper = len(set(request.txs)) == len(request.txs) and all(map(self.checker.is_decodable, request.txs))
+        if is_proper:
+            # Signatures not met in CheckTx are verified now, while votes travel, and remembered.
+            self.checker.candidates(request.txs, self.view())
+        return answer.ResponseProcessProposal(status=answer.Verdict.ACCEPT if is_proper else answer.Verdict.REJECT)
+
+    def extend_vote(
+        self,
+        request: ask.RequestExtendVote,  # noqa: ARG002 - the last committed state decides
+    ) -> answer.ResponseExtendVote:
+        """Return our cosignature over the last committed checkpoint [ABCI-17]."""
+        with self._lock:
+            return answer.ResponseExtendVote(vote_extension=self.desk.own_extension())
+
+    def verify_vote_extension(self, request: ask.RequestVerifyVoteExtension) -> answer.ResponseVerifyVoteExtension:
+        """Accept a vote without an extension or with a cosignature that holds; name who sent another [ABCI-17]."""
+        with self._lock:
+            member = self._by_address.get(request.validator_address)
+            try:
+                self.desk.judge(request.vote_extension, member=member)
+            except ShuiqiaoError as error:
+                self._name(member or request.validator_address.hex(), f"at height {request.height}: {error}")
+                return answer.ResponseVerifyVoteExtension(status=answer.Verdict.REJECT)
+        return answer.ResponseVerifyVoteExtension(status=answer.Verdict.ACCEPT)
+
+    def _name(self, validator: str, reason: str) -> None:
+        self.named.pop(validator, None)
+        self.named[validator] = reason
+        while len(self.named) > MAX_NAMED:
+            del self.named[next(iter(self.named))]
+
+    def finalize_block(self, request: ask.RequestFinalizeBlock) -> answer.ResponseFinalizeBlock:
+        """Execute a decided block on a copy of the state; nothing is stored before Commit [ABCI-13]."""
+        if request.time is None:
+            raise InvalidInput("ledger.abci_malformed", f"the block of height {request.height} has no time")
+        with self._lock:
+            found = self.checker.candidates(request.txs, self.view())
+            candidates = [each for each in found if isinstance(each, Candidate)]
+            pending = self.keeper.execute(candidates, height=request.height, time_ms=request.time.ms)
+            executed = iter(pending.execution.result.outcomes)
+            outcomes = [next(executed) if isinstance(each, Candidate) else each for each in found]
+            self._round = _Round(pending=pending, outcomes=list(zip(request.txs, outcomes, strict=True)))
+            return answer.ResponseFinalizeBlock(
+                tx_results=[_result(outcome) for outcome in outcomes],
+                validator_updates=self._updates(pending),
+                app_hash=pending.app_hash,
+            )
+
+    def _updates(self, pending: Pending) -> list[ValidatorUpdate]:
+        """Return how the validator set changes by a block, looking only where the block wrote something of members."""
+        writes = pending.execution.writes
+        if not any(key.startswith("members/") for key in writes):
+            return []
+        before = self.view()
+        after = WrittenState(before, writes)
+        old = validators_of(before, self._policy_of(before).witnesses)
+        # A network whose genesis names no validators keeps those of CometBFT's genesis.
+        return updates_between(old, validators_of(after, self._policy_of(after).witnesses)) if old else []
+
+    def commit(
+        self,
+        request: ask.RequestCommit,  # noqa: ARG002 - it is empty
+    ) -> answer.ResponseCommit:
+        """Make the finalized block durable, tell who waits, and say which CometBFT blocks may go."""
+        with self._lock:
+            decided = self._round
+            if decided is None:
+                raise IntegrityError("ledger.commit_unexpected", "Commit came without a FinalizeBlock before it")
+            block = self.keeper.commit(decided.pending)
+            self._round = None
+            raws = [raw for raw, _ in decided.outcomes]
+            self.checker.remembered.forget(raws)
+            self.pool.remove(raws)
+            self._move(block, decided.pending)
+            self._tell(decided, block)
+            return answer.ResponseCommit(retain_height=self._retain_height())
+
+    def _move(self, block: Block | None, pending: Pending) -> None:
+        # The votes for this block completed the note of the block before: kept now, or within a second under load.
+        self.desk.store(is_urgent=block is None)
+        if block is not None:
+            self.desk.move(self._tip())
+            if any(key.startswith("members/") for key in pending.execution.writes):
+                self._learn_validators()
+        interval = self._settings.snapshot_interval
+        if interval and pending.height % interval == 0 and self.keeper.position is not None:
+            self.keeper.shelf.take(self.keeper.position)
+
+    def _tell(self, decided: _Round, block: Block | None) -> None:
+        pending = decided.pending
+        told = Decided(height=pending.height, time_ms=pending.time_ms, block=block, outcomes=decided.outcomes)
+        for listener in self._listeners:
+            listener(told)
+
+    def _retain_height(self) -> int:
+        """Return from which height on CometBFT must keep blocks: enough for the oldest snapshot on offer [ABCI-20]."""
+        if not self._settings.retain_heights:
+            return 0
+        oldest = min((offer.height for offer in self.keeper.shelf.offers()), default=self.keeper.height)
+        return max(0, min(self.keeper.height - self._settings.retain_heights, oldest))
+
+    # Snapshot connection
+
+    def list_snapshots(
+        self,
+        request: ask.RequestListSnapshots,  # noqa: ARG002 - it is empty
+    ) -> answer.ResponseListSnapshots:
+        """Return the snapshots on offer."""
+        with self._lock:
+            return answer.ResponseListSnapshots(snapshots=self.keeper.shelf.offers())
+
+    def load_snapshot_chunk(self, request: ask.RequestLoadSnapshotChunk) -> answer.ResponseLoadSnapshotChunk:
+        """Return a part of a snapshot."""
+        return answer.ResponseLoadSnapshotChunk(
+            chunk=self.keeper.shelf.chunk(height=request.height, chunk=request.chunk)
+        )
+
+    def offer_snapshot(self, request: ask.RequestOfferSnapshot) -> answer.ResponseOfferSnapshot:
+        """Tell whether to join by a peer's snapshot."""
+        with self._lock:
+            return self._joining.offer(request)
+
+    def apply_snapshot_chunk(self, request: ask.RequestApplySnapshotChunk) -> answer.ResponseApplySnapshotChunk:
+        """Take a part of the snapshot."""
+        with self._lock:
+            return self._joining.apply(request)
+
+    def _begin(self) -> None:
+        """Begin at what is committed: after opening, and after joining by a snapshot."""
+        self.desk.load(self._tip())
+        self._learn_validators()
+        if self._settings.snapshot_interval and self.keeper.position is not None:
+            self.keeper.shelf.take(self.keeper.position)
+
+    def close(self) -> None:
+        """Keep the newest note, and release files and processes."""
+        with self._lock:
+            self.desk.store(is_urgent=True)
+            self.keeper.close()
+            self.checker.close()
+
+
+def _require_unused(tx: Transaction, view: SnapshotState, *, time_ms: int) -> None:
+    hour = view.expiry_hour(tx.author, tx.id)
+    if hour is not None and hour >= time_ms // MS_PER_HOUR:
+        raise Conflict("ledger.tx_replayed", f"{tx.author} already had a transaction with id {tx.id.hex()} accepted")
+
+
+def _result(outcome: Outcome | ShuiqiaoError) -> TxResult:
+    return result_of(outcome.refusal if isinstance(outcome, Outcome) else outcome)

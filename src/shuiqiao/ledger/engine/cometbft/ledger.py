@@ -1,0 +1,350 @@
+"""The consortium engine: the LedgerEngine port over our application and the CometBFT node beside it.
+
+``submit`` hands transactions to the node's mempool in batches and answers when a block decided them, or when CheckTx
+refused them here. The node is reached over its RPC, the decisions come over the ABCI socket: what RPC says is used for
+nothing but the hand-over. A receipt needs the note of its block, which the votes for the next block complete; it waits
+for it. LIMIT: a transaction that this node's mempool lost (a crash before it was told to peers) is answered by a
+timeout; the outbox resends its bytes unchanged.
+"""
+
+from __future__ import annotations
+
+import threading
+import time
+from collections.abc import Callable, Iterator, Sequence
+from concurrent.futures import Future
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Final
+
+from shuiqiao.base.clock import Clock
+from shuiqiao.base.errors import Conflict, ShuiqiaoError, Unavailable
+from shuiqiao.crypto.suites import get_suite
+from shuiqiao.ledger.engine.cometbft.application import ApplicationSettings, Decided, LedgerApplication
+from shuiqiao.ledger.engine.cometbft.extensions import Cosigner, PolicyOf
+from shuiqiao.ledger.engine.cometbft.rpc import RpcClient
+from shuiqiao.ledger.engine.cometbft.server import AbciServer, ConnectionFault
+from shuiqiao.ledger.engine.embedded import receipt_from
+from shuiqiao.ledger.engine.verifiers import open_verifier
+from shuiqiao.ledger.kinds import KindTable
+from shuiqiao.ledger.machine import Outcome, StateMachine
+from shuiqiao.ledger.model import Block, Checkpoint, Committed, Event, KeyRing, NetworkParameters, StateView
+
+MAX_FAULTS: Final = 100
+_BATCH: Final = 128
+_TICK_S: Final = 0.5
+_BUSY_RETRY_S: Final = 0.5
+_IN_CACHE: Final = "already exists in cache"
+_FULL: Final = "mempool is full"
+
+Listener = Callable[[Block, Sequence[Event]], None]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class CometbftSettings:
+    """How a node of the consortium is reached and bounded.
+
+    abci: where our application listens. rpc: the CometBFT node's RPC. max_waiting: transactions handed in and not
+    answered. answer_timeout_s: how long one may wait for its block. receipt_timeout_s: how long a receipt waits for its
+    note. verifier_processes: 0 checks signatures in the application's threads.
+    """
+
+    abci: str
+    rpc: str
+    application: ApplicationSettings
+    verifier_processes: int = 0
+    max_waiting: int = 16_384
+    answer_timeout_s: float = 30.0
+    receipt_timeout_s: float = 10.0
+
+
+@dataclass(slots=True)
+class _Waiting:
+    """A transaction that was handed in, and all who wait for it."""
+
+    deadline: float
+    futures: list[Future[Committed]] = field(default_factory=list[Future[Committed]])
+
+
+class CometbftLedger:
+    """A LedgerEngine whose blocks a quorum of validators decides."""
+
+    def __init__(self, application: LedgerApplication, *, settings: CometbftSettings) -> None:
+        """Listen for the node and begin to hand over; use ``open``."""
+        self._application = application
+        self._settings = settings
+        self._rpc = RpcClient(settings.rpc)
+        self._waiting: dict[bytes, _Waiting] = {}
+        self._queue: list[bytes] = []
+        self._wake = threading.Condition()
+        self._is_closed = False
+        self._listeners: list[Listener] = []
+        self._listener_faults: list[Exception] = []
+        self._faults: list[ConnectionFault] = []
+        application.on_decided(self._decided)
+        application.on_refused(self._refused)
+        self._server = AbciServer(application, address=settings.abci, on_fault=self._note_fault)
+        self._sender = threading.Thread(target=self._send_all, name="ledger-sender", daemon=True)
+        self._sender.start()
+
+    @classmethod
+    def open(
+        cls,
+        folder: Path,
+        *,
+        parameters: NetworkParameters,
+        kinds: KindTable,
+        key_ring: KeyRing,
+        clock: Clock,
+        policy_of: PolicyOf,
+        cosigner: Cosigner | None,
+        settings: CometbftSettings,
+    ) -> CometbftLedger:
+        """Open or create the ledger in a folder and wait for the CometBFT node to connect.
+
+        policy_of: the checkpoint policy of a state. cosigner: this validator's member id and suite key, None for a node
+        without a vote. Raises what ``LedgerApplication`` and ``AbciServer`` raise.
+        """
+        suite = get_suite(parameters.suite)
+        machine = StateMachine(parameters, kinds=kinds, key_ring=key_ring, suite=suite)
+        verifier = open_verifier(suite, processes=settings.verifier_processes)
+        try:
+            application = LedgerApplication(
+                folder,
+                machine=machine,
+                verifier=verifier,
+                clock=clock,
+                policy_of=policy_of,
+                cosigner=cosigner,
+                settings=settings.application,
+            )
+        except BaseException:
+            verifier.close()
+            raise
+        try:
+            return cls(application, settings=settings)
+        except BaseException:
+            application.close()
+            raise
+
+    # The port: from any thread
+
+    @property
+    def parameters(self) -> NetworkParameters:
+        """The network this engine serves."""
+        return self._application.keeper.replica.parameters
+
+    @property
+    def application(self) -> LedgerApplication:
+        """What CometBFT talks to: its position, its notes, whom it named."""
+        return self._application
+
+    @property
+    def faults(self) -> tuple[ConnectionFault, ...]:
+        """Connections that were ended for a reason, the newest of them."""
+        return tuple(self._faults)
+
+    @property
+    def listener_faults(self) -> tuple[Exception, ...]:
+        """Errors of listeners, each of which was dropped after its first."""
+        return tuple(self._listener_faults)
+
+    def submit(self, raw: bytes) -> Future[Committed]:
+        """Hand in a signed transaction; the future resolves once a block holds it durably, or fails with the refusal.
+
+        Never raises: ``ledger.busy``, ``ledger.closed``, ``ledger.rpc_unreachable`` and ``ledger.answer_late`` are in
+        the future too.
+        """
+        future: Future[Committed] = Future()
+        future.set_running_or_notify_cancel()
+        with self._wake:
+            refusal = self._refusal()
+            if refusal is None:
+                self._enqueue(raw, future)
+        if refusal is not None:
+            future.set_exception(refusal)
+        return future
+
+    def _refusal(self) -> Unavailable | None:
+        if self._is_closed:
+            return _closed()
+        return _busy(len(self._waiting)) if len(self._waiting) >= self._settings.max_waiting else None
+
+    def _enqueue(self, raw: bytes, future: Future[Committed]) -> None:
+        waiting = self._waiting.get(raw)
+        if waiting is None:
+            waiting = self._waiting[raw] = _Waiting(deadline=time.monotonic() + self._settings.answer_timeout_s)
+            self._queue.append(raw)
+            self._wake.notify()
+        waiting.futures.append(future)
+
+    def state(self) -> StateView:
+        """Return a view of the state after the last committed block, unaffected by later ones."""
+        return self._application.view()
+
+    def last_block(self) -> tuple[int, int]:
+        """Return height and time (ms) of the last committed block of ours; (0, genesis time) before the first."""
+        head, _ = self._application.keeper.replica.view()
+        return head.height, head.time_ms
+
+    def checkpoint(self) -> Checkpoint:
+        """Return the newest checkpoint with its quorum of cosignatures; it may lie a block behind ``last_block``.
+
+        Raises Unavailable ``ledger.note_pending`` before the first votes.
+        """
+        found = self._application.desk.wait_for(0, timeout_s=self._settings.receipt_timeout_s)
+        if found is None:
+            raise self._note_pending(0)
+        return found
+
+    def blocks(self, *, from_height: int) -> Iterator[Block]:
+        """Iterate over the blocks committed when iteration starts, in order from a height (1 is the first)."""
+        return self._application.keeper.replica.blocks(from_height=from_height)
+
+    def consistency_proof(self, *, old_size: int, new_size: int) -> tuple[bytes, ...]:
+        """Return the RFC 6962 consistency proof between two sizes; InvalidInput ``ledger.size_unknown`` beyond."""
+        return self._application.keeper.replica.consistency_proof(old_size=old_size, new_size=new_size)
+
+    def receipt(self, index: int) -> bytes:
+        """Return the encoded receipt of the transaction at a leaf, under a note of its quorum.
+
+        Waits for the votes that complete the note. Raises InvalidInput ``ledger.index_unknown``, Unavailable
+        ``ledger.note_pending``.
+        """
+        replica = self._application.keeper.replica
+        place = replica.block_place(index)
+        size = place.first_index + place.count + 1
+        checkpoint = self._application.desk.wait_for(size, timeout_s=self._settings.receipt_timeout_s)
+        if checkpoint is None:
+            raise self._note_pending(size)
+        return receipt_from(replica, index, checkpoint=checkpoint)
+
+    def _note_pending(self, size: int) -> Unavailable:
+        timeout_s = self._settings.receipt_timeout_s
+        return Unavailable(
+            "ledger.note_pending",
+            f"no checkpoint of {size} leaves or more has the validators' quorum after {timeout_s:g} s",
+            next_step="check that more than two thirds of the validators are up, then ask again",
+            retry_after_s=1.0,
+        )
+
+    def subscribe(self, listener: Listener) -> None:
+        """Call a listener after each block of ours, on the consensus thread; one that raises is dropped."""
+        self._listeners.append(listener)
+
+    def close(self) -> None:
+        """Answer who waits, stop listening, and release files and processes; stop the CometBFT node before."""
+        with self._wake:
+            if self._is_closed:
+                return
+            self._is_closed = True
+            self._wake.notify()
+        self._sender.join()
+        self._server.close()
+        self._fail(list(self._waiting), _closed())
+        self._rpc.close()
+        self._application.close()
+
+    # Handing over
+
+    def _send_all(self) -> None:
+        while True:
+            with self._wake:
+                if not self._queue and not self._is_closed:
+                    self._wake.wait(timeout=_TICK_S)
+                if self._is_closed:
+                    return
+                batch, self._queue = self._queue[:_BATCH], self._queue[_BATCH:]
+            self._give_up_late()
+            if batch:
+                self._send(batch)
+
+    def _send(self, batch: Sequence[bytes]) -> None:
+        try:
+            answers = self._rpc.broadcast_many(batch)
+        except ShuiqiaoError as error:
+            self._fail(batch, error)
+            return
+        for raw, reason in zip(batch, answers, strict=True):
+            if reason is not None:
+                self._not_taken(raw, str(reason))
+
+    def _not_taken(self, raw: bytes, reason: str) -> None:
+        if _IN_CACHE not in reason:
+            is_full = _FULL in reason
+            self._fail([raw], _busy(len(self._waiting)) if is_full else Unavailable("ledger.not_taken", reason))
+            return
+        # The node met these bytes before: they wait in its mempool still, or a block has them already.
+        [refusal] = self._application.recheck([raw])
+        if isinstance(refusal, Conflict):
+            self._fail([raw], refusal)
+
+    def _give_up_late(self) -> None:
+        now = time.monotonic()
+        with self._wake:
+            late = [raw for raw, waiting in self._waiting.items() if waiting.deadline < now]
+        if late:
+            timeout_s = self._settings.answer_timeout_s
+            error = Unavailable(
+                "ledger.answer_late",
+                f"no block decided the transaction within {timeout_s:g} s; one still may",
+                next_step="submit the same bytes again: they are accepted once at most",
+                retry_after_s=_BUSY_RETRY_S,
+            )
+            self._fail(late, error)
+
+    # Answers, on the application's threads
+
+    def _take(self, raw: bytes) -> list[Future[Committed]]:
+        with self._wake:
+            waiting = self._waiting.pop(raw, None)
+        return waiting.futures if waiting is not None else []
+
+    def _fail(self, raws: Sequence[bytes], error: Exception) -> None:
+        for raw in raws:
+            for future in self._take(raw):
+                future.set_exception(error)
+
+    def _refused(self, raw: bytes, error: ShuiqiaoError) -> None:
+        if self._waiting:
+            self._fail([raw], error)
+
+    def _decided(self, decided: Decided) -> None:
+        index = decided.block.first_index if decided.block is not None else 0
+        for raw, outcome in decided.outcomes:
+            refusal = outcome.refusal if isinstance(outcome, Outcome) else outcome
+            if refusal is not None:
+                self._fail([raw], refusal)
+                continue
+            assert decided.block is not None
+            found = Committed(index=index, height=decided.block.height, time_ms=decided.block.time_ms)
+            index += 1
+            for future in self._take(raw):
+                future.set_result(found)
+        if decided.block is not None:
+            self._tell(decided.block, decided.outcomes)
+
+    def _tell(self, block: Block, outcomes: Sequence[tuple[bytes, Outcome | ShuiqiaoError]]) -> None:
+        events = [event for _, outcome in outcomes if isinstance(outcome, Outcome) for event in outcome.events]
+        for listener in list(self._listeners):
+            try:
+                listener(block, events)
+            except Exception as error:  # noqa: BLE001 - a listener's fault is its own, the block is committed
+                self._listeners.remove(listener)
+                self._listener_faults.append(error)
+
+    def _note_fault(self, fault: ConnectionFault) -> None:
+        self._faults = [*self._faults, fault][-MAX_FAULTS:]
+
+
+def _busy(waiting: int) -> Unavailable:
+    return Unavailable(
+        "ledger.busy",
+        f"{waiting} transactions wait for a block, as many as may",
+        next_step="submit the same bytes again later",
+        retry_after_s=_BUSY_RETRY_S,
+    )
+
+
+def _closed() -> Unavailable:
+    return Unavailable("ledger.closed", "the ledger was closed", next_step="open it again")

@@ -1,0 +1,115 @@
+"""Where this copy of the ledger stands in CometBFT's count: its heights are not ours, for empty blocks append nothing.
+
+A record says which CometBFT height leads to which of our blocks. It is written before the block is stored [ABCI-14], so
+after a crash between the two the blocks themselves decide whether the height was reached: if our block is there it was,
+else the height before it was. The file has two slots written in turn; a torn write leaves the other one.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import os
+from pathlib import Path
+from typing import Final
+
+import msgspec
+
+from shuiqiao.base.encoding import decode_cbor_strict, encode_cbor
+from shuiqiao.base.errors import IntegrityError, ShuiqiaoError
+from shuiqiao.ledger.store.disk import Disk
+
+SLOT_BYTES: Final = 4096
+"""One slot, in bytes: a sector that the medium writes whole on usual disks, and far more than a record."""
+
+_DIGEST_BYTES: Final = 32
+_LENGTH_BYTES: Final = 2
+_SLOTS: Final = 2
+
+
+class Position(msgspec.Struct, frozen=True, kw_only=True):
+    """A CometBFT height and what it leads to.
+
+    height: CometBFT's height. time_ms: time of its block. block: our height after it. previous and previous_time_ms:
+    the height before it, which holds as long as our block is not stored. app_hash: hash after it.
+    """
+
+    height: int
+    time_ms: int
+    block: int
+    app_hash: bytes
+    previous: int
+    previous_time_ms: int
+
+
+class PositionFile:
+    """``consensus/position`` of a ledger folder; used by one thread."""
+
+    def __init__(self, path: Path, *, disk: Disk) -> None:
+        """Open or create; raises OSError."""
+        path.parent.mkdir(parents=True, exist_ok=True)
+        self.path = path
+        self._disk = disk
+        self._descriptor = os.open(path, os.O_RDWR | os.O_CREAT, 0o644)
+
+    def load(self, *, block: int) -> Position | None:
+        """Return where a ledger of this many blocks stands, None before the first height.
+
+        Raises IntegrityError ``ledger.position_damaged`` if no record leads to that block.
+        """
+        records = [record for slot in range(_SLOTS) if (record := self._read(slot)) is not None]
+        if not records:
+            if block == 0 and os.fstat(self._descriptor).st_size == 0:
+                return None
+            raise self._damaged(f"it has no record that can be read, the ledger has {block} blocks")
+        newest = max(records, key=lambda record: record.height)
+        if newest.block == block:
+            return newest
+        if newest.block == block + 1:
+            # The block was announced and never stored: the height before it is where we stand [ABCI-14].
+            return self._before(newest, records, block=block)
+        raise self._damaged(f"its newest record leads to block {newest.block}, the ledger has {block}")
+
+    def _before(self, newest: Position, records: list[Position], *, block: int) -> Position | None:
+        if newest.previous == 0:
+            return None
+        older = [record for record in records if record.height == newest.previous and record.block == block]
+        if older:
+            return older[0]
+        raise self._damaged(f"block {newest.block} was announced and not stored, and height {newest.previous} is gone")
+
+    def save(self, position: Position, *, is_durable: bool) -> None:
+        """Write a record into the older slot; durable ones are on the medium when this returns. Raises OSError."""
+        data = encode_cbor(msgspec.to_builtins(position, builtin_types=(bytes,)))
+        body = len(data).to_bytes(_LENGTH_BYTES, "big") + data
+        slot = hashlib.sha256(body).digest() + body
+        os.pwrite(self._descriptor, slot.ljust(SLOT_BYTES, b"\x00"), self._older_slot(position) * SLOT_BYTES)
+        if is_durable:
+            self._disk.sync(self._descriptor)
+
+    def _older_slot(self, position: Position) -> int:
+        """Return the slot that may go: not the one of the height before, which a crash may need again."""
+        first = self._read(0)
+        return 1 if first is not None and first.height == position.previous else 0
+
+    def _read(self, slot: int) -> Position | None:
+        data = os.pread(self._descriptor, SLOT_BYTES, slot * SLOT_BYTES)
+        length = int.from_bytes(data[_DIGEST_BYTES : _DIGEST_BYTES + _LENGTH_BYTES], "big")
+        body = data[_DIGEST_BYTES : _DIGEST_BYTES + _LENGTH_BYTES + length]
+        if len(data) < _DIGEST_BYTES or hashlib.sha256(body).digest() != data[:_DIGEST_BYTES]:
+            return None
+        try:
+            fields = decode_cbor_strict(body[_LENGTH_BYTES:], max_bytes=SLOT_BYTES)
+            return msgspec.convert(fields, Position, strict=True, builtin_types=(bytes,))
+        except (ShuiqiaoError, msgspec.ValidationError):
+            return None
+
+    def close(self) -> None:
+        """Release the file."""
+        os.close(self._descriptor)
+
+    def _damaged(self, reason: str) -> IntegrityError:
+        return IntegrityError(
+            "ledger.position_damaged",
+            f"{self.path}: {reason}",
+            next_step="restore the ledger folder as a whole from a backup, or join again by state sync",
+        )

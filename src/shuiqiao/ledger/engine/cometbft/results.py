@@ -1,0 +1,56 @@
+"""How errors of ours read in CometBFT's terms: a number by who must act, and our own code beside it.
+
+The number is part of the header's results hash, so it follows from the error's class alone [ABCI-12]; the code stands
+in ``codespace`` and the words in ``log``, which are not part of any hash.
+"""
+
+from __future__ import annotations
+
+from typing import Final
+
+from shuiqiao.base.errors import Conflict, Denied, IntegrityError, InvalidInput, ShuiqiaoError, Unavailable
+from shuiqiao.ledger.engine.cometbft.parts import CODE_OK, TxResult
+from shuiqiao.ledger.engine.cometbft.responses import ResponseCheckTx
+
+RETRY_LATER: Final = 32_000
+"""CometBFT tries transactions with this code and above again."""
+
+MAX_LOG: Final = 500
+"""Characters of an error's words that are passed on."""
+
+_NUMBERS: Final[dict[type[ShuiqiaoError], int]] = {
+    InvalidInput: 1,
+    Denied: 2,
+    Conflict: 3,
+    IntegrityError: 4,
+    Unavailable: RETRY_LATER,
+}
+
+
+def number_of(error: ShuiqiaoError) -> int:
+    """Return CometBFT's number for an error."""
+    return next(number for sort, number in _NUMBERS.items() if isinstance(error, sort))
+
+
+def result_of(refusal: ShuiqiaoError | None) -> TxResult:
+    """Return what a block says of a transaction, None for an accepted one."""
+    if refusal is None:
+        return TxResult(code=CODE_OK)
+    return TxResult(code=number_of(refusal), log=refusal.message[:MAX_LOG], codespace=refusal.code)
+
+
+def check_of(refusal: ShuiqiaoError | None) -> ResponseCheckTx:
+    """Return what CheckTx says of a transaction, None for one that may wait."""
+    if refusal is None:
+        return ResponseCheckTx(code=CODE_OK)
+    return ResponseCheckTx(code=number_of(refusal), log=refusal.message[:MAX_LOG], codespace=refusal.code)
+
+
+def error_of(*, number: int, code: str, message: str) -> ShuiqiaoError:
+    """Return the error that a result stands for, as the node that refused it would raise it."""
+    for sort, own in _NUMBERS.items():
+        if own == number:
+            return sort(code, message)
+    return InvalidInput(
+        "ledger.refused_elsewhere", f"the transaction was refused with number {number}, {code}: {message}"
+    )

@@ -1,0 +1,204 @@
+"""A consortium of validators with a small ledger: one kind that writes notes, one that changes validators."""
+
+from __future__ import annotations
+
+import hashlib
+import os
+import time
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import Annotated
+
+import msgspec
+from msgspec import Meta
+
+from shuiqiao.base.clock import SystemClock
+from shuiqiao.base.errors import Conflict, Denied
+from shuiqiao.base.ids import MemberId
+from shuiqiao.crypto.model import SuiteName
+from shuiqiao.crypto.suites import get_suite
+from shuiqiao.ledger.engine.cometbft.application import ApplicationSettings
+from shuiqiao.ledger.engine.cometbft.extensions import Cosigner
+from shuiqiao.ledger.engine.cometbft.home import Pace, chain_id_of
+from shuiqiao.ledger.engine.cometbft.ledger import CometbftLedger, CometbftSettings
+from shuiqiao.ledger.engine.cometbft.localnet import LocalNetwork, LocalNode, LocalSettings
+from shuiqiao.ledger.engine.port import EmbeddedSettings
+from shuiqiao.ledger.kinds import KindTable
+from shuiqiao.ledger.model import Kind, NetworkParameters
+from shuiqiao.ledger.policy import CheckpointPolicy
+from shuiqiao.ledger.transaction import TransactionDraft, sign_transaction
+
+try:
+    from tests.worlds.cometbft_world import comet_program, node_keys
+except ImportError:
+    from cometbft_world import comet_program, node_keys
+
+HOUR_MS = 3_600_000
+NETWORK = hashlib.sha256(b"consensus world").digest()
+Id16 = Annotated[bytes, Meta(min_length=16, max_length=16)]
+
+
+class NoteBody(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
+    id: Id16
+    text: Annotated[str, Meta(max_length=50_000)] = ""
+
+
+class PowerBody(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
+    member: Annotated[str, Meta(max_length=32)]
+    key: Annotated[bytes, Meta(min_length=32, max_length=32)]
+    power: Annotated[int, Meta(ge=0, le=1000)]
+
+
+def check_note(tx, state, _ctx):
+    if state.get(f"note/entry/{tx.body.id.hex()}") is not None:
+        raise Conflict("note.repeated", f"note {tx.body.id.hex()} exists")
+
+
+def write_note(tx, state, ctx):
+    state.put(f"note/entry/{tx.body.id.hex()}", {"author": tx.author, "height": ctx.height})
+    return ()
+
+
+def check_nothing(_tx, _state, _ctx):
+    return
+
+
+def set_power(tx, state, _ctx):
+    state.put(f"members/validator/{tx.body.member}", {"key": tx.body.key, "power": tx.body.power})
+    return ()
+
+
+KINDS = KindTable(
+    (
+        Kind(name="note.write", room="note", version=1, body=NoteBody, check=check_note, apply=write_note),
+        Kind(name="members.power", room="members", version=1, body=PowerBody, check=check_nothing, apply=set_power),
+    )
+)
+
+
+class StateKeys:
+    def signing_key(self, state, member):
+        record = state.get(f"members/member/{member}")
+        if record is None:
+            raise Denied("members.unknown", f"{member} is not a member")
+        return record["sign"]
+
+
+class Roster:
+    """The institutions of a network, all of whose keys follow from their numbers."""
+
+    def __init__(
+        self, validators: int = 4, *, suite: SuiteName = SuiteName.INTL, genesis_ms: int | None = None
+    ) -> None:
+        self.suite = get_suite(suite)
+        self.members = [MemberId(f"node{number}") for number in range(validators)]
+        self.keys = {
+            member: self.suite.signing_key_from_seed(hashlib.sha256(member.encode()).digest())
+            for member in self.members
+        }
+        self.comet_keys = {member: node_keys(number) for number, member in enumerate(self.members)}
+        self.genesis_ms = genesis_ms if genesis_ms is not None else time.time_ns() // 1_000_000 - 1000
+        state = {
+            **{f"members/member/{member}": {"sign": key.public_key} for member, key in self.keys.items()},
+            **{
+                f"members/validator/{member}": {"key": keys.validator_key, "power": 10}
+                for member, keys in self.comet_keys.items()
+            },
+        }
+        self.parameters = NetworkParameters(
+            network=NETWORK,
+            suite=suite,
+            origin=f"shuiqiao/{NETWORK.hex()}",
+            operator=self.members[0],
+            operator_key=self.keys[self.members[0]].public_key,
+            genesis_time_ms=self.genesis_ms,
+            initial_state=state,
+        )
+        self.policy = CheckpointPolicy(
+            origin=self.parameters.origin,
+            operator=None,
+            operator_key=None,
+            witnesses={member: key.public_key for member, key in self.keys.items()},
+            quorum=2 * validators // 3 + 1,
+        )
+
+    def note(self, number: int, *, author: str = "node0", text: str = "", tx_id: bytes | None = None) -> bytes:
+        body = NoteBody(id=number.to_bytes(16, "big"), text=text)
+        return self.sign("note.write", body, author=author, tx_id=tx_id)
+
+    def power(self, member: str, power: int, *, key: bytes | None = None) -> bytes:
+        own = key if key is not None else self.comet_keys[MemberId(member)].validator_key
+        return self.sign("members.power", PowerBody(member=member, key=own, power=power))
+
+    def sign(self, kind: str, body: msgspec.Struct, *, author: str = "node0", tx_id: bytes | None = None) -> bytes:
+        draft = TransactionDraft(
+            kind=kind,
+            version=1,
+            body=body,
+            author=MemberId(author),
+            valid_until_ms=time.time_ns() // 1_000_000 + HOUR_MS,
+            id=tx_id if tx_id is not None else os.urandom(16),
+        )
+        return sign_transaction(draft, network=NETWORK, suite=self.suite, keys=[self.keys[MemberId(author)]])
+
+    def application_settings(self, **more) -> ApplicationSettings:
+        return ApplicationSettings(replica=EmbeddedSettings(map_bytes=1 << 30).replica, **more)
+
+    def open_ledger(self, folder: Path, member: str, *, abci: str, rpc: str, **more) -> CometbftLedger:
+        return CometbftLedger.open(
+            folder,
+            parameters=self.parameters,
+            kinds=KINDS,
+            key_ring=StateKeys(),
+            clock=SystemClock(),
+            policy_of=lambda _state: self.policy,
+            cosigner=Cosigner(member=MemberId(member), key=self.keys[MemberId(member)]),
+            settings=CometbftSettings(abci=abci, rpc=rpc, application=self.application_settings(**more)),
+        )
+
+
+class Consortium:
+    """Validators on loopback, each with its ledger in this very process."""
+
+    def __init__(self, folder: Path, roster: Roster, *, commit_ms: int = 50, **more) -> None:
+        self.roster = roster
+        self.folder = folder
+        self.more = more
+        self.network = LocalNetwork(
+            folder / "comet",
+            [LocalNode(name=member, keys=roster.comet_keys[member]) for member in roster.members],
+            program=comet_program(),
+            settings=LocalSettings(
+                chain_id=chain_id_of(NETWORK), genesis_time_ms=roster.genesis_ms, pace=Pace(commit_ms=commit_ms)
+            ),
+        )
+        self.ledgers: dict[str, CometbftLedger] = {}
+        for member in roster.members:
+            self.open(member)
+
+    def open(self, member: str) -> CometbftLedger:
+        ledger = self.roster.open_ledger(
+            self.folder / "ledger" / member,
+            member,
+            abci=self.network.app_address(member),
+            rpc=self.network.rpc_url(member),
+            **self.more,
+        )
+        self.ledgers[member] = ledger
+        return ledger
+
+    def start(self, names: Sequence[str] | None = None) -> None:
+        self.network.start(names)
+        self.network.wait_for_height(1, timeout_s=30, names=names)
+
+    def close(self) -> None:
+        self.network.stop()
+        for ledger in self.ledgers.values():
+            ledger.close()
+
+
+def wait_until(condition: Callable[[], bool], *, timeout_s: float = 20.0) -> None:
+    end = time.monotonic() + timeout_s
+    while not condition():
+        assert time.monotonic() < end, "it did not come to be in time"
+        time.sleep(0.02)
