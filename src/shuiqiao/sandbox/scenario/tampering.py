@@ -10,6 +10,7 @@ import shutil
 import time
 from collections.abc import Callable
 from dataclasses import replace
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -29,21 +30,27 @@ from shuiqiao.vault.proofs import verify_disclosure
 from shuiqiao.vault.service import Vault
 
 if TYPE_CHECKING:
+    from shuiqiao.consent.model import ConsentArtefact
     from shuiqiao.node.institution import Institution
     from shuiqiao.vault.disclosure import Disclosure
     from shuiqiao.vault.inspection import FileCheck
 
 SHORT_VALIDITY_MS = 1_500
 
+_CLEARLY_LATER_MS = 50
+"""How long after the last moment of a consent it is used."""
+
 
 def play_tampering(scene: TamperScene) -> tuple[TamperStory, ...]:
     """Commit every act and return what caught it."""
+    # Given first: it runs out while the other acts are played.
+    short_lived = give_short_consent(scene)
     acts: dict[str, Callable[[TamperScene], str]] = {
         "vault_byte_flip_caught": flip_vault_byte,
         "ledger_byte_flip_caught": flip_ledger_byte,
         "forged_invoice_caught": forge_invoice,
         "revoked_consent_refused": use_revoked_consent,
-        "expired_consent_refused": use_expired_consent,
+        "expired_consent_refused": partial(use_expired_consent, consent=short_lived),
         "withheld_record_caught": withhold_record,
         "operator_rewrite_caught_by_follower": rewrite_history,
     }
@@ -99,12 +106,17 @@ def use_revoked_consent(scene: TamperScene) -> str:
     return code_of(lambda: _ask(scene, consent))
 
 
-def use_expired_consent(scene: TamperScene) -> str:
-    """Ask under a consent after its last moment."""
+def give_short_consent(scene: TamperScene) -> ConsentArtefact:
+    """Return a consent that the enterprise gave the bank for a second and a half."""
     wish = replace(wish_of(scene), validity_ms=SHORT_VALIDITY_MS)
-    consent = scene.owner.consent(wish, bank=scene.bank).artefact.consent
-    time.sleep((SHORT_VALIDITY_MS + 50) / MS_PER_SECOND)
-    return code_of(lambda: _ask(scene, consent))
+    return scene.owner.consent(wish, bank=scene.bank).artefact
+
+
+def use_expired_consent(scene: TamperScene, *, consent: ConsentArtefact) -> str:
+    """Ask under a consent after its last moment."""
+    left_ms = consent.valid_to_ms + _CLEARLY_LATER_MS - scene.bank.surroundings.clock.now_ms()
+    time.sleep(max(left_ms, 0) / MS_PER_SECOND)
+    return code_of(lambda: _ask(scene, consent.consent))
 
 
 def _story(check: str, code: str) -> TamperStory:
