@@ -72,7 +72,7 @@ class TileId:
 
 
 def hashes_at(level: int, *, size: int) -> int:
-    """Return how many hashes the tiles of a level hold in a log of a size."""
+    """Return how many hashes the tiles of a level hold in a log of a size [TILE-2]."""
     return size >> (TILE_HEIGHT * max(level, 0))
 
 

@@ -34,6 +34,7 @@ from shuiqiao.ledger.tile_paths import (
     ENTRIES,
     LENGTH_BYTES,
     MAX_BUNDLE_BYTES,
+    MAX_TILE_BYTES,
     TILE_HEIGHT,
     TILE_WIDTH,
     TileId,
@@ -196,7 +197,7 @@ class PublishedLog:
         if kept is not None:
             self._kept.move_to_end(tile)
             return kept
-        path, data, width = self._read(tile, max_bytes=HASH_BYTES * TILE_WIDTH)
+        path, data, width = self._read(tile, max_bytes=MAX_TILE_BYTES)
         if len(data) != width * HASH_BYTES:
             raise _malformed(path, f"it has {len(data)} bytes where {width} hashes have {width * HASH_BYTES}")
         hashes = tuple(data[at : at + HASH_BYTES] for at in range(0, tile.width * HASH_BYTES, HASH_BYTES))

@@ -111,7 +111,7 @@ class TileWriter:
         return b"".join(parts)
 
     def _write(self, tile: TileId, data: bytes) -> None:
-        """Put a file in place, its bytes on the medium first; its name follows with the folder's flush."""
+        """Put a file in place for good [TILE-3], its bytes on the medium first; its name follows with its folder."""
         path = self._folder / tile.path
         self._make_folder(path.parent)
         if path.exists():

@@ -168,7 +168,7 @@ class _WatchedLog:
             _require_size(checkpoint, record, old_size=old_size, proof=proof)
             # Step 6: nothing of it was taken back.
             self._require_extension(checkpoint, record, proof=proof)
-            # Step 7: on record, and time does not run backwards.
+            # Step 7: on record, and time does not run backwards [WITNESS-4].
             time_s = max(self._clock.now_ms() // MS_PER_SECOND, record.time_s, 1)
             self._store(checkpoint, time_s=time_s)
             return checkpoint, time_s
@@ -279,6 +279,7 @@ class _WatchedLog:
 
 
 def _require_size(checkpoint: Checkpoint, record: WitnessRecord, *, old_size: int, proof: Sequence[bytes]) -> None:
+    """Return if the request starts from what was cosigned last [WITNESS-5]."""
     if not 0 <= old_size <= checkpoint.size or len(proof) > MAX_PROOF:
         raise InvalidInput(
             "ledger.witness_request_invalid",

@@ -20,7 +20,7 @@ _DIGEST_BYTES = 32
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class WitnessRecord:
-    """The last checkpoint cosigned; size 0 and an empty note before the first."""
+    """The last checkpoint cosigned; size 0 and an empty note before the first [WITNESS-1]."""
 
     origin: str
     size: int
