@@ -3,7 +3,7 @@
 A sparse Merkle map of 16 ways (docs/spec/state-map.md). A key stands at a path of 64 nibbles, its hash. A place under
 which nothing stands is 32 zero bytes, a place with one leaf is that leaf's hash however deep the leaf's path goes on,
 and any other place is a node over 16 places. So the map has about log16(n) levels, and its root depends on nothing but
-the keys and values in it.
+the keys and values in it [MAP-5].
 
 Pure functions, and ``StateMap``, the whole map in memory, for replaying a ledger from its genesis. ``ledger/store``
 keeps the same map on disk. A proof speaks for a root only: who vouches for the root is the checkpoint's matter.
@@ -30,7 +30,7 @@ NODE_BYTES: Final = 1 + WAYS * HASH_BYTES
 """What is hashed for a node: its prefix and 16 hashes."""
 
 RECORD_BYTES: Final = 2 * HASH_BYTES
-"""A leaf without its prefix: path and value hash."""
+"""A leaf without its prefix: path and value hash [MAP-3]."""
 
 EMPTY: Final = bytes(HASH_BYTES)
 """[MAP-4]: the hash of a place under which nothing stands, and the root of the empty map."""
@@ -86,7 +86,7 @@ def state_path(key: str, *, hash_name: str) -> bytes:
 
 
 def state_record(key: str, value: bytes, *, hash_name: str) -> bytes:
-    """Return path and value hash of an entry, 64 bytes; value is the encoded state value."""
+    """Return path and value hash [MAP-2] of an entry, 64 bytes; value is the encoded state value."""
     new = hash_constructor(hash_name)
     return new(_PATH + key.encode()).digest() + new(_VALUE + value).digest()
 
@@ -162,7 +162,7 @@ class StateProof:
 
 
 def proof_step(places: bytes, slot: int) -> bytes:
-    """Return the step of a proof through one place of a node, from its 16 hashes."""
+    """Return the step of a proof through one place of a node, from its 16 hashes [MAP-6]."""
     mask, hashes = 0, []
     for other in range(WAYS):
         at = other * HASH_BYTES

@@ -4,7 +4,7 @@
 offset  bytes
      0      1  0x03
      1    512  the hashes of the 16 places
-   513     16  for each place: how many records of it stand here (0 to 4), or 128: it has a page of its own
+   513     16  for each place: how many records of it stand here (0 to 3), or 128: it has a page of its own
    529   64 n  the records (path, value hash), in order of path
 ```
 
@@ -28,7 +28,7 @@ from shuiqiao.ledger.state_map import (
     subtree_hash,
 )
 
-MAX_RECORDS: Final = 4
+MAX_RECORDS: Final = 3
 """Most leaves of one place that stand in its page; where there are more, the place has a page of its own."""
 
 CHILD: Final = 128

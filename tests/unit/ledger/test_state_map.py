@@ -1,0 +1,204 @@
+"""The state map by its definition, and proofs by somebody who means harm."""
+
+from __future__ import annotations
+
+import hashlib
+from dataclasses import replace
+
+import pytest
+
+from shuiqiao.base.encoding import encode_cbor
+from shuiqiao.base.errors import IntegrityError
+from shuiqiao.ledger.state_map import (
+    EMPTY,
+    MAX_STATE_PROOF_BYTES,
+    StateMap,
+    StateProof,
+    decode_state_proof,
+    encode_state_proof,
+    hash_constructor,
+    prove_among,
+    state_path,
+    state_proof_from_value,
+    state_proof_value,
+    state_record,
+    subtree_hash,
+    verify_state_proof,
+)
+
+KEYS = [f"consent/grant/{number}" for number in range(60)]
+CONTENT = {key: key.encode() for key in KEYS}
+ABSENT_EMPTY, ABSENT_OTHER = "consent/grant/73", "consent/grant/61"
+
+
+def sha256(data: bytes) -> bytes:
+    return hashlib.sha256(data).digest()
+
+
+@pytest.fixture
+def memory():
+    return StateMap(CONTENT, hash_name="sha256")
+
+
+def require_refused(code, proof, *, key, value, root):
+    with pytest.raises(IntegrityError) as caught:
+        verify_state_proof(proof, key=key, value=value, root=root, hash_name="sha256")
+    assert code == caught.value.code
+
+
+def test_the_empty_map_and_the_map_of_one():
+    """[MAP-2], [MAP-3], [MAP-5]"""
+    memory = StateMap(hash_name="sha256")
+    assert bytes(32) == memory.root()
+    memory.update({"a/b": b"\x01"})
+    path = sha256(b"\x04a/b")
+    assert sha256(b"\x02" + path + sha256(b"\x05\x01")) == memory.root()
+    memory.update({"a/b": None, "a/c": None})
+    assert EMPTY == memory.root()
+
+
+def test_nothing_is_proven_of_the_empty_map_but_absence():
+    proof = StateMap(hash_name="sha256").prove("a/b")
+    assert StateProof(steps=(), other=None) == proof
+    verify_state_proof(proof, key="a/b", value=None, root=EMPTY, hash_name="sha256")
+    require_refused("ledger.state_proof_broken", proof, key="a/b", value=b"\x01", root=EMPTY)
+
+
+def test_a_map_does_not_remember_what_was_in_it(memory):
+    memory.update({f"other/{number}": b"x" for number in range(100)})
+    memory.update({f"other/{number}": None for number in range(100)})
+    assert StateMap(CONTENT, hash_name="sha256").root() == memory.root()
+
+
+def test_the_keys_of_this_file_stand_where_the_tests_need_them(memory):
+    assert memory.prove(ABSENT_EMPTY).other is None
+    assert memory.prove(ABSENT_OTHER).other is not None
+
+
+def test_two_leaves_that_share_nearly_all_their_path_part_where_they_differ():
+    new = hash_constructor("sha256")
+    first, second = bytes(32) + b"v" * 32, bytes(31) + b"\x01" + b"w" * 32
+    expected = sha256(b"\x03" + sha256(b"\x02" + first) + sha256(b"\x02" + second) + bytes(14 * 32))
+    for _ in range(63):
+        expected = sha256(b"\x03" + expected + bytes(15 * 32))
+    assert expected == subtree_hash([first, second], 0, new=new)
+    assert 64 == len(prove_among([first, second], bytes(32), 0, new=new).steps)
+
+
+@pytest.mark.parametrize("key", [ABSENT_EMPTY, ABSENT_OTHER])
+def test_an_absent_key_is_proven_absent_and_nothing_else(memory, key):
+    """[MAP-7]"""
+    proof = memory.prove(key)
+    verify_state_proof(proof, key=key, value=None, root=memory.root(), hash_name="sha256")
+    require_refused("ledger.state_proof_broken", proof, key=key, value=b"", root=memory.root())
+
+
+def test_a_proof_of_one_key_is_none_of_another(memory):
+    for key in KEYS[1:]:
+        with pytest.raises(IntegrityError):
+            verify_state_proof(
+                memory.prove(KEYS[0]), key=key, value=CONTENT[key], root=memory.root(), hash_name="sha256"
+            )
+
+
+def test_a_present_key_cannot_be_passed_off_as_absent(memory):
+    """Neither as an empty place, nor behind its own leaf, nor behind one that stands elsewhere. [MAP-8]"""
+    key, root = KEYS[0], memory.root()
+    proof = memory.prove(key)
+    own = state_record(key, CONTENT[key], hash_name="sha256")
+    require_refused("ledger.state_proof_broken", proof, key=key, value=None, root=root)
+    require_refused("ledger.state_proof_broken", replace(proof, other=own), key=key, value=None, root=root)
+    far = state_record(KEYS[1], CONTENT[KEYS[1]], hash_name="sha256")
+    elsewhere = replace(memory.prove(KEYS[1]), other=far)
+    require_refused("ledger.state_proof_broken", elsewhere, key=key, value=None, root=root)
+    require_refused("ledger.state_proof_broken", replace(proof, other=far), key=key, value=CONTENT[key], root=root)
+
+
+def test_a_node_cannot_be_passed_off_as_a_leaf(memory):
+    """A shortened way ends at a node's hash, which is no leaf's and not empty."""
+    proof = memory.prove(ABSENT_OTHER)
+    short = replace(proof, steps=proof.steps[:-1])
+    require_refused("ledger.state_proof_broken", short, key=ABSENT_OTHER, value=None, root=memory.root())
+
+
+def test_steps_that_are_not_steps(memory):
+    """[MAP-8]"""
+    key, root = KEYS[0], memory.root()
+    proof = memory.prove(key)
+    own_bit = (1 << int(state_path(key, hash_name="sha256").hex()[0], 16)).to_bytes(2, "big")
+    first = proof.steps[0]
+    for step in (b"", b"\x00", first[:-1], first + b"\x00", own_bit + bytes([1]) * 32, b"\xff\xff" + bytes(16 * 32)):
+        hostile = replace(proof, steps=(step, *proof.steps[1:]))
+        require_refused("ledger.state_proof_malformed", hostile, key=key, value=CONTENT[key], root=root)
+
+
+def test_a_step_may_not_spell_out_an_empty_place():
+    """[MAP-9]: else one proof would have many forms."""
+    memory = StateMap({"a/1": b"1", "a/2": b"2"}, hash_name="sha256")
+    proof = memory.prove("a/1")
+    mask = int.from_bytes(proof.steps[0][:2], "big")
+    own = int(state_path("a/1", hash_name="sha256").hex()[0], 16)
+    free = next(slot for slot in range(16) if slot != own and not mask >> slot & 1 and mask >> slot == 0)
+    padded = replace(
+        proof, steps=((mask | 1 << free).to_bytes(2, "big") + proof.steps[0][2:] + EMPTY, *proof.steps[1:])
+    )
+    require_refused("ledger.state_proof_malformed", padded, key="a/1", value=b"1", root=memory.root())
+
+
+@pytest.mark.parametrize("key", ["", "ü", "a" * 256])
+def test_what_cannot_be_a_key(memory, key):
+    require_refused(
+        "ledger.state_proof_malformed", StateProof(steps=(), other=None), key=key, value=None, root=memory.root()
+    )
+
+
+@pytest.mark.parametrize(
+    "value",
+    [
+        None,
+        [],
+        {},
+        {"other": None},
+        {"other": None, "steps": None},
+        {"other": None, "steps": [1]},
+        {"other": None, "steps": ["text"]},
+        {"other": "text", "steps": []},
+        {"other": bytes(63), "steps": []},
+        {"other": None, "steps": [], "more": 1},
+        {"other": None, "steps": [b"\x00\x00"] * 65},
+        {"other": None, "steps": [bytes(483)]},
+    ],
+)
+def test_values_that_are_no_proof(value):
+    with pytest.raises(IntegrityError) as caught:
+        state_proof_from_value(value)
+    assert "ledger.state_proof_malformed" == caught.value.code
+    with pytest.raises(IntegrityError) as caught:
+        decode_state_proof(encode_cbor(value))
+    assert "ledger.state_proof_malformed" == caught.value.code
+
+
+def test_bytes_that_are_no_proof(memory):
+    encoded = encode_state_proof(memory.prove(KEYS[0]))
+    long_form = b"\xb8\x02" + encoded[1:]
+    for data in (b"", encoded[:-1], encoded + b"\x00", long_form, bytes(MAX_STATE_PROOF_BYTES + 1)):
+        with pytest.raises(IntegrityError) as caught:
+            decode_state_proof(data)
+        assert "ledger.state_proof_malformed" == caught.value.code
+
+
+def test_every_changed_byte_of_a_proof_is_found(memory):
+    """[MAP-9]"""
+    for key, value in ((KEYS[0], CONTENT[KEYS[0]]), (ABSENT_OTHER, None)):
+        encoded = encode_state_proof(memory.prove(key))
+        for at in range(len(encoded)):
+            changed = encoded[:at] + bytes([encoded[at] ^ 1]) + encoded[at + 1 :]
+            with pytest.raises(IntegrityError):
+                verify_state_proof(
+                    decode_state_proof(changed), key=key, value=value, root=memory.root(), hash_name="sha256"
+                )
+
+
+def test_the_value_form_is_that_of_the_specification(memory):
+    proof = memory.prove(ABSENT_OTHER)
+    assert {"other": proof.other, "steps": list(proof.steps)} == state_proof_value(proof)
