@@ -1,0 +1,127 @@
+"""Keeps the newest checkpoint that its witnesses confirmed, while the writer goes on signing newer ones.
+
+One thread asks the witnesses for the newest checkpoint that was offered; what was offered meanwhile and is older is
+left out, since a larger log covers it. What it got is handed out once it has the quorum. Short of it, it is tried again
+[WITNESS-7]. It neither signs nor stores: the engine does.
+"""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Callable
+from typing import Final
+
+from shuiqiao.base.errors import Unavailable
+from shuiqiao.ledger.cosigning import CosignatureCollector, CosignedCheckpoint
+from shuiqiao.ledger.model import Checkpoint
+
+DEFAULT_RETRY_S: Final = 1.0
+
+Published = Callable[[CosignedCheckpoint], None]
+"""Told each checkpoint that reached its quorum before it is handed out, on the desk's own thread: to store it."""
+
+
+class CosigningDesk:
+    """Asks for cosignatures in the background; any thread may offer, read and wait."""
+
+    def __init__(
+        self, collector: CosignatureCollector, *, published: Published | None = None, retry_s: float = DEFAULT_RETRY_S
+    ) -> None:
+        """retry_s: seconds until witnesses that were away are asked again."""
+        self._collector = collector
+        self._published = published
+        self._retry_s = retry_s
+        self._condition = threading.Condition()
+        self._offered: Checkpoint | None = None
+        self._newest: CosignedCheckpoint | None = None
+        self._last: CosignedCheckpoint | None = None
+        self._trouble: Exception | None = None
+        self._is_closing = False
+        self._thread = threading.Thread(target=self._run, name="ledger-cosigning", daemon=True)
+        self._thread.start()
+
+    @property
+    def last(self) -> CosignedCheckpoint | None:
+        """What came of asking last, with those who are missing: for ``doctor`` and the pages."""
+        return self._last
+
+    @property
+    def trouble(self) -> Exception | None:
+        """Why the last attempt broke down, None after one that did not."""
+        return self._trouble
+
+    def offer(self, checkpoint: Checkpoint) -> None:
+        """Have a checkpoint of the log's own signature cosigned; one that is older than another offered is left out."""
+        with self._condition:
+            if not self._covers(checkpoint.size) and (self._offered is None or checkpoint.size > self._offered.size):
+                self._offered = checkpoint
+                self._condition.notify_all()
+
+    def newest(self) -> Checkpoint | None:
+        """Return the largest checkpoint that has its quorum, None before the first."""
+        with self._condition:
+            return None if self._newest is None else self._newest.checkpoint
+
+    def wait_for(self, size: int, *, timeout_s: float) -> Checkpoint:
+        """Return a checkpoint with its quorum that covers a number of leaves.
+
+        Raises Unavailable ``ledger.quorum_not_reached`` after the time, naming who is missing.
+        """
+        with self._condition:
+            self._condition.wait_for(lambda: self._covers(size) or self._is_closing, timeout=timeout_s)
+            if self._newest is not None and self._covers(size):
+                return self._newest.checkpoint
+        missing = ", ".join(self._last.missing) if self._last is not None else "all"
+        raise Unavailable(
+            "ledger.quorum_not_reached",
+            f"no checkpoint of {size} leaves has its quorum of cosignatures yet; missing: {missing}",
+            next_step="wait, or look why these witnesses do not answer",
+            retry_after_s=self._retry_s,
+        )
+
+    def close(self) -> None:
+        """Stop asking; what is being asked now is waited for, at most for the collector's time."""
+        with self._condition:
+            self._is_closing = True
+            self._condition.notify_all()
+        self._thread.join()
+
+    def _covers(self, size: int) -> bool:
+        return self._newest is not None and self._newest.checkpoint.size >= size
+
+    def _run(self) -> None:
+        while True:
+            with self._condition:
+                self._condition.wait_for(lambda: self._offered is not None or self._is_closing)
+                checkpoint = self._offered
+                if self._is_closing or checkpoint is None:
+                    return
+            result = self._ask(checkpoint)
+            if result is not None and not result.still_needed:
+                self._hand_out(result, checkpoint)
+            else:
+                self._await_retry()
+
+    def _ask(self, checkpoint: Checkpoint) -> CosignedCheckpoint | None:
+        try:
+            self._last, self._trouble = self._collector.collect(checkpoint), None
+        except Exception as error:  # noqa: BLE001 - whatever breaks one round, the next one may succeed
+            self._trouble = error
+            return None
+        return self._last
+
+    def _hand_out(self, result: CosignedCheckpoint, checkpoint: Checkpoint) -> None:
+        try:
+            if self._published is not None:
+                self._published(result)
+        except Exception as error:  # noqa: BLE001 - a listener's fault is its own, the checkpoint is cosigned
+            self._trouble = error
+        with self._condition:
+            self._newest = result
+            if self._offered is checkpoint:
+                self._offered = None
+            self._condition.notify_all()
+
+    def _await_retry(self) -> None:
+        with self._condition:
+            self._condition.wait_for(lambda: self._is_closing, timeout=self._retry_s)

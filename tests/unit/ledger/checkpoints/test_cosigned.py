@@ -1,0 +1,109 @@
+"""[WITNESS-7]: the newest confirmed checkpoint is at hand while newer ones are signed, whoever is away for a while."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import Any
+
+import pytest
+
+from shuiqiao.base.errors import Unavailable
+from shuiqiao.ledger.cosigning import CosignatureCollector
+from shuiqiao.ledger.engine.cosigned import CosigningDesk
+from shuiqiao.ledger.note import verify_note
+
+WAIT_S = 30.0
+
+
+class Switched:
+    """A witness that can be away."""
+
+    def __init__(self, witness: Any) -> None:
+        self.member = witness.member
+        self.witness = witness
+        self.is_away = False
+
+    def witnessed_size(self, origin: str) -> int:
+        if self.is_away:
+            raise Unavailable("ledger.witness_away", "away for a while")
+        size: int = self.witness.witnessed_size(origin)
+        return size
+
+    def cosign(self, note: bytes, *, old_size: int, proof: Any) -> bytes:
+        line: bytes = self.witness.cosign(note, old_size=old_size, proof=proof)
+        return line
+
+
+@contextmanager
+def desk(log: Any, peers: Any, **more: Any) -> Iterator[CosigningDesk]:
+    asks = CosignatureCollector(
+        log.policy(), suite=log.suite, peers=peers, proofs=log.proof, timeout_s=WAIT_S, linger_s=0.0
+    )
+    opened = CosigningDesk(asks, retry_s=0.02, **more)
+    try:
+        yield opened
+    finally:
+        opened.close()
+
+
+def test_offers_are_confirmed_and_handed_out(log):
+    peers = [Switched(log.witness(member)) for member in ("first-bank", "regulator", "second-bank")]
+    told: list[int] = []
+    with desk(log, peers, published=lambda result: told.append(result.checkpoint.size)) as opened:
+        assert opened.newest() is None
+        for size in (0, 5, 300):
+            opened.offer(log.checkpoint(size))
+            checkpoint = opened.wait_for(size, timeout_s=WAIT_S)
+            assert size == checkpoint.size
+            assert checkpoint == opened.newest() == verify_note(checkpoint.note, policy=log.policy(), suite=log.suite)
+        # What is covered already is not asked for again.
+        opened.offer(log.checkpoint(100))
+        assert 300 == opened.wait_for(100, timeout_s=WAIT_S).size
+    assert [0, 5, 300] == told
+
+
+def test_it_waits_for_a_quorum_and_says_who_is_missing(intl_log):
+    peers = [Switched(intl_log.witness(member)) for member in ("first-bank", "regulator", "second-bank")]
+    with desk(intl_log, peers) as opened:
+        opened.offer(intl_log.checkpoint(100))
+        opened.wait_for(100, timeout_s=WAIT_S)
+        peers[0].is_away = peers[1].is_away = True
+        opened.offer(intl_log.checkpoint(200))
+        with pytest.raises(Unavailable) as caught:
+            opened.wait_for(200, timeout_s=0.2)
+        assert caught.value.code == "ledger.quorum_not_reached"
+        assert 100 == opened.wait_for(100, timeout_s=0.0).size
+        # The writer does not wait for anybody.
+        opened.offer(intl_log.checkpoint(300))
+        peers[1].is_away = False
+        assert 300 == opened.wait_for(250, timeout_s=WAIT_S).size
+        assert opened.last is not None
+        assert 0 == opened.last.still_needed
+
+
+def test_a_listener_that_breaks_and_a_note_that_is_none_stop_nothing(intl_log):
+    peers = [Switched(intl_log.witness(member)) for member in ("first-bank", "regulator")]
+
+    def broken(_result: Any) -> None:
+        raise ZeroDivisionError
+
+    with desk(intl_log, peers, published=broken) as opened:
+        opened.offer(intl_log.checkpoint(100))
+        assert 100 == opened.wait_for(100, timeout_s=WAIT_S).size
+        assert isinstance(opened.trouble, ZeroDivisionError)
+        forged = intl_log.checkpoint(150)
+        object.__setattr__(forged, "note", forged.note[:-1])
+        opened.offer(forged)
+        with pytest.raises(Unavailable):
+            opened.wait_for(150, timeout_s=0.1)
+        opened.offer(intl_log.checkpoint(200))
+        assert 200 == opened.wait_for(200, timeout_s=WAIT_S).size
+
+
+def test_closing_ends_the_waiting(intl_log):
+    with desk(intl_log, []) as opened:
+        opened.offer(intl_log.checkpoint(100))
+        opened.close()
+        with pytest.raises(Unavailable, match="quorum_not_reached"):
+            opened.wait_for(100, timeout_s=WAIT_S)
