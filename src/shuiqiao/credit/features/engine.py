@@ -192,5 +192,12 @@ def _hide_unknown(result: pa.Table, *, granted: frozenset[Need]) -> pa.Table:
 
 def feature_matrix(table: pa.Table, *, names: tuple[str, ...]) -> np.ndarray[tuple[int, int], np.dtype[np.float64]]:
     """Return features as a matrix, taxpayers by names, NaN where unknown."""
-    columns = [table.column(name).cast(pa.float64()).to_numpy() for name in names]
+    columns = [_floats(table.column(name)) for name in names]
     return np.column_stack(columns) if columns else np.empty((table.num_rows, 0))
+
+
+def _floats(column: pa.ChunkedArray) -> np.ndarray[tuple[int], np.dtype[np.float64]]:
+    if column.type != pa.float64():
+        column = column.cast(pa.float64())
+    values: np.ndarray[tuple[int], np.dtype[np.float64]] = column.to_numpy()
+    return values

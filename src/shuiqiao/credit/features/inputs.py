@@ -89,19 +89,29 @@ INPUTS: Mapping[str, tuple[InputColumn, ...]] = {
 }
 
 
+_SCHEMAS: Mapping[str, pa.Schema] = {
+    record_type: pa.schema([(column.name, _TYPES[column.sql_type]) for column in columns])
+    for record_type, columns in INPUTS.items()
+}
+
+
 def input_schema(record_type: str) -> pa.Schema:
     """Return the pyarrow schema of the columns read from a record type."""
-    return pa.schema([(column.name, _TYPES[column.sql_type]) for column in INPUTS[record_type]])
+    return _SCHEMAS[record_type]
+
+
+_GROUP_COLUMNS: Mapping[Need, frozenset[str]] = {
+    Need(record_type=record_type, group=group): frozenset(column.name for column in columns if column.group == group)
+    for record_type, columns in INPUTS.items()
+    for group in {column.group for column in columns}
+}
 
 
 def granted_needs(tables: Mapping[str, pa.Table]) -> frozenset[Need]:
     """Return which (record type, group) pairs are fully there, judged by the columns that were handed over."""
+    present = {record_type: frozenset(table.column_names) for record_type, table in tables.items()}
     return frozenset(
-        Need(record_type=record_type, group=group)
-        for record_type, columns in INPUTS.items()
-        if record_type in tables
-        for group in {column.group for column in columns}
-        if all(column.name in tables[record_type].column_names for column in columns if column.group == group)
+        need for need, columns in _GROUP_COLUMNS.items() if columns <= present.get(need.record_type, frozenset())
     )
 
 
@@ -139,7 +149,8 @@ def _bounded(record_type: str, column: pa.ChunkedArray | pa.Array, field: pa.Fie
 
 
 def _column(record_type: str, table: pa.Table, field: pa.Field) -> pa.ChunkedArray | pa.Array:
-    if field.name not in table.column_names:
+    # The index is below zero for a name that stands there twice, too, which must not pass for an absent one.
+    if table.schema.get_field_index(field.name) < 0 and field.name not in table.column_names:
         return pa.nulls(table.num_rows, field.type)
     column = table.column(field.name)
     if column.type == field.type:
