@@ -9,7 +9,7 @@ from dataclasses import replace
 import pytest
 
 from shuiqiao.base.errors import IntegrityError
-from shuiqiao.ledger.cosignature import MAX_TIME_S, cosigner_key_hash, verify_cosignature
+from shuiqiao.ledger.cosignature import MAX_TIME_S, cosigned_message, cosigner_key_hash, verify_cosignature
 from shuiqiao.ledger.note import (
     add_cosignatures,
     cosignatures_of,
@@ -292,3 +292,14 @@ def split(note):
     """Return the text and the signature lines of a note."""
     text, lines = note.split(b"\n\n")
     return text + b"\n", *(line + b"\n" for line in lines.split(b"\n")[:-1])
+
+
+@pytest.mark.parametrize("time_s", [0, MAX_TIME_S + 1, 2**63, 2**64 - 1])
+def test_a_time_out_of_range_is_refused_even_if_it_was_signed(log, time_s):
+    """[NOTE-4]"""
+    checkpoint = log.checkpoint(300)
+    text = decode_signed_note(checkpoint.note).text
+    signature = log.key("regulator").sign(cosigned_message(text, time_s=time_s))
+    honest = decode_line(log.line(checkpoint, "regulator"))
+    line = encode_line(replace(honest, signature=time_s.to_bytes(8, "big") + signature))
+    assert refusal(log, checkpoint.note + line, quorum=1) == "ledger.checkpoint_malformed"

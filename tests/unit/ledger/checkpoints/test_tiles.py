@@ -356,3 +356,11 @@ def test_a_source_may_be_anything_with_get(log, tmp_path):
     assert 300 == PublishedLog.open(Held(), policy=log.policy(quorum=0), suite=log.suite).verify_all().size
     folders: list[Path] = [tmp_path / "log" / "tile"]
     assert FolderTiles(tmp_path).get(folders[0].name, max_bytes=1) is None
+
+
+def test_files_of_another_history_do_not_prove_this_checkpoint(log, tmp_path):
+    """[TILE-5]: entries and tiles agree with each other, and not with what was signed."""
+    publish(log, tmp_path / "log", 300)
+    publish(log.forked(299), tmp_path / "other", 300)
+    (tmp_path / "other" / "checkpoint").write_bytes((tmp_path / "log" / "checkpoint").read_bytes())
+    assert code_of(lambda: opened(log, tmp_path / "other").verify_all()) == "ledger.tile_contradicted"

@@ -366,3 +366,21 @@ def test_a_quorum_of_validators_is_witnessed_too(log):
     evidence = witness.evidence(ORIGIN)
     assert evidence is not None
     assert ForkKind.NOT_AN_EXTENSION == verify_fork_evidence(evidence, policies=[policy], suite=log.suite)
+
+
+def test_a_record_of_another_log_or_version_stops_the_witness(intl_log):
+    """[WITNESS-1]"""
+    import hashlib
+
+    from shuiqiao.base.encoding import decode_cbor, encode_cbor
+
+    witness = intl_log.witness()
+    intl_log.cosign(witness, 100)
+    path = log_folder(witness) / "last"
+    intl_log.open.pop().close()
+    fields = decode_cbor(path.read_bytes()[32:])
+    for change in ({"origin": "shuiqiao/other"}, {"version": 2}, {"more": 1}):
+        body = encode_cbor({**fields, **change})
+        path.write_bytes(hashlib.sha256(body).digest() + body)
+        assert code_of(intl_log.witness) == "ledger.witness_record_damaged"
+        intl_log.open.pop().close()
