@@ -17,7 +17,7 @@ from __future__ import annotations
 import threading
 from collections.abc import Collection, Mapping
 from datetime import date
-from functools import cache, lru_cache
+from functools import lru_cache
 from typing import Any, Self
 
 import duckdb
@@ -28,7 +28,7 @@ import pyarrow as pa
 from shuiqiao.base.errors import InvalidInput
 from shuiqiao.credit.features.definition import FeatureDefinition
 from shuiqiao.credit.features.definitions import FEATURE_BY_NAME, FEATURES
-from shuiqiao.credit.features.facts import facts_table
+from shuiqiao.credit.features.facts import every_fact, facts_table
 from shuiqiao.credit.features.frames import Frame, columns_read
 from shuiqiao.credit.features.inputs import INPUTS, granted_needs, input_table
 from shuiqiao.credit.model import Need
@@ -139,16 +139,10 @@ def feature_definitions(names: Collection[str]) -> tuple[FeatureDefinition, ...]
 @lru_cache(maxsize=8)
 def compiled_statements(features: tuple[FeatureDefinition, ...]) -> tuple[str, str]:
     """Return the DuckDB statements of the facts that features need and of the features; compiling takes a second."""
-    every_fact: Frame = ibis.table(_fact_schema(), name="facts")
-    wanted = columns_read(_features_table(every_fact, features=features))
+    wanted = columns_read(_features_table(every_fact(), features=features))
     wide = facts_table(wanted=wanted)
     table = _features_table(ibis.table(wide.schema(), name="facts"), features=features)
     return str(ibis.to_sql(wide, dialect="duckdb")), str(ibis.to_sql(table, dialect="duckdb"))
-
-
-@cache
-def _fact_schema() -> Any:
-    return facts_table().schema()
 
 
 def _features_table(facts: Frame, *, features: tuple[FeatureDefinition, ...]) -> Frame:

@@ -2,7 +2,11 @@
 
 from __future__ import annotations
 
-from shuiqiao.credit.features.frames import POPULATION, Frame, join_all
+from functools import cache
+
+import ibis
+
+from shuiqiao.credit.features.frames import POPULATION, FactGroup, Frame, join_all
 from shuiqiao.credit.features.invoice_facts import invoice_facts, self_trading_facts
 from shuiqiao.credit.features.tax_facts import (
     arrears_facts,
@@ -26,12 +30,27 @@ _STAY_NULL = (
 """Endings of facts that have no value where there is no record; every other missing total is a true zero."""
 
 
-def facts_table(*, wanted: frozenset[str] | None = None) -> Frame:
-    """Return one row per taxpayer of the population, columns uscc, as_of and the facts wanted (None: every fact).
+def facts_table(*, wanted: frozenset[str]) -> Frame:
+    """Return one row per taxpayer of the population, columns uscc, as_of and the facts wanted.
 
     What only other facts need is not in the expression at all: no join, no aggregation.
     """
-    groups = (
+    needed = [group.only(wanted) for group in _groups(wanted)]
+    wide = join_all(POPULATION, [group.rows() for group in needed if group.facts])
+    totals = [name for name in wide.columns if name not in ("uscc", "as_of") and not name.endswith(_STAY_NULL)]
+    return wide.mutate(**{name: wide[name].fill_null(0) for name in totals})
+
+
+@cache
+def every_fact() -> Frame:
+    """Return an unbound table ``facts`` with every fact there is, to see which ones an expression reads."""
+    rows = [group.rows() for group in _groups(None)]
+    columns = {name: fact_type for row in rows for name, fact_type in row.schema().items()}
+    return ibis.table({"uscc": "string", "as_of": "date"} | columns, name="facts")
+
+
+def _groups(wanted: frozenset[str] | None) -> tuple[FactGroup, ...]:
+    return (
         *invoice_facts("invoice_issued", prefix="sales", wanted=wanted),
         *invoice_facts("invoice_received", prefix="purchase", wanted=wanted),
         self_trading_facts(),
@@ -42,7 +61,3 @@ def facts_table(*, wanted: frozenset[str] | None = None) -> Frame:
         grade_facts(),
         registration_facts(),
     )
-    needed = [group.only(wanted) for group in groups]
-    wide = join_all(POPULATION, [group.rows() for group in needed if group.facts])
-    totals = [name for name in wide.columns if name not in ("uscc", "as_of") and not name.endswith(_STAY_NULL)]
-    return wide.mutate(**{name: wide[name].fill_null(0) for name in totals})
