@@ -1,9 +1,9 @@
 """The state map: one hash over everything live in the state, and short proofs that a key has a value or has none.
 
 A sparse Merkle map of 16 ways (docs/spec/state-map.md). A key stands at a path of 64 nibbles, its hash. A place under
-which nothing stands is 32 zero bytes, a place with one leaf is that leaf's hash however deep the leaf's path goes on,
-and any other place is a node over 16 places. So the map has about log16(n) levels, and its root depends on nothing but
-the keys and values in it [MAP-5].
+which nothing stands is 32 zero bytes, a place with up to six leaves is one hash over them however deep their paths go
+on, and any other place is a node over 16 places. So the map has about log16(n) levels, and its root depends on nothing
+but the keys and values in it [MAP-5].
 
 Pure functions, and ``StateMap``, the whole map in memory, for replaying a ledger from its genesis. ``ledger/store``
 keeps the same map on disk. A proof speaks for a root only: who vouches for the root is the checkpoint's matter.
@@ -15,6 +15,7 @@ import hashlib
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import lru_cache
+from itertools import pairwise
 from typing import Any, Final, Protocol
 
 from shuiqiao.base.encoding import decode_cbor_strict, encode_cbor
@@ -23,14 +24,17 @@ from shuiqiao.ledger.log import HASH_BYTES
 from shuiqiao.ledger.state import MAX_KEY_BYTES
 
 WAYS: Final = 16
-"""Places of a node. Eight hashes of two ways cost four times the processor time of two of 16 over the same leaves."""
+"""Places of a node. One hash of 16 places takes about as long as two of two places, and stands for 15 of those."""
+
+MAX_LEAVES: Final = 6
+"""Most leaves that are hashed as one. Small subtrees, which nearly every update touches, so cost one hash."""
 
 PATH_NIBBLES: Final = 2 * HASH_BYTES
 NODE_BYTES: Final = 1 + WAYS * HASH_BYTES
 """What is hashed for a node: its prefix and 16 hashes."""
 
 RECORD_BYTES: Final = 2 * HASH_BYTES
-"""A leaf without its prefix: path and value hash [MAP-3]."""
+"""A leaf: its path and its value hash [MAP-3]."""
 
 EMPTY: Final = bytes(HASH_BYTES)
 """[MAP-4]: the hash of a place under which nothing stands, and the root of the empty map."""
@@ -38,14 +42,13 @@ EMPTY: Final = bytes(HASH_BYTES)
 MAX_STATE_PROOF_BYTES: Final = 16_384
 """Longest encoded proof, in bytes: the map of 2^53 keys stays below it."""
 
-_LEAF: Final = b"\x02"
+_LEAVES: Final = b"\x02"
 _NODE: Final = b"\x03"
 _PATH: Final = b"\x04"
 _VALUE: Final = b"\x05"
 _MASK_BYTES: Final = 2
 _MAX_STEP_BYTES: Final = _MASK_BYTES + (WAYS - 1) * HASH_BYTES
 _EMPTY_PLACES: Final = WAYS * EMPTY
-_EMPTY_NODE: Final = _NODE + _EMPTY_PLACES
 
 PLACES: Final = tuple(slice(1 + HASH_BYTES * slot, 1 + HASH_BYTES * (slot + 1)) for slot in range(WAYS))
 """Where the hash of each place stands in what is hashed for a node."""
@@ -110,42 +113,28 @@ def by_nibble(records: Iterable[bytes], depth: int) -> dict[int, list[bytes]]:
     return groups
 
 
+def leaves_hash(records: bytes, *, new: NewHash) -> bytes:
+    """Return the hash of a place with these records, at most six, in order of path."""
+    return new(_LEAVES + records).digest() if records else EMPTY
+
+
 def subtree_hash(records: Sequence[bytes], depth: int, *, new: NewHash) -> bytes:
-    """Return the hash of the place at a depth under which exactly these records stand [MAP-4].
+    """Return the hash of the place at a depth under which exactly these records stand, in order of path [MAP-4].
 
     With all records and depth 0 it is the root: this is the definition of the map.
     """
-    if not records:
-        return EMPTY
-    if len(records) == 1:
-        return new(_LEAF + records[0]).digest()
-    return new(_node_bytes(records, depth, new)).digest()
+    if len(records) <= MAX_LEAVES:
+        return leaves_hash(b"".join(records), new=new)
+    return new(_NODE + subtree_places(records, depth, new=new)).digest()
 
 
 def subtree_places(records: Sequence[bytes], depth: int, *, new: NewHash) -> bytes:
-    """Return the 16 hashes of the node over these records, 512 bytes."""
-    return bytes(_node_bytes(records, depth, new)[1:])
-
-
-def _node_bytes(records: Sequence[bytes], depth: int, new: NewHash) -> bytearray:
-    """Return what is hashed for the node over these records.
+    """Return the 16 hashes of the node over these records, 512 bytes.
 
     It calls itself once a level and ends at the last nibble: two different paths differ by then.
     """
-    byte, low = depth >> 1, depth & 1
-    node, seen = bytearray(_EMPTY_NODE), 0
-    for record in records:
-        slot = record[byte] & 15 if low else record[byte] >> 4
-        if seen >> slot & 1:
-            break
-        seen |= 1 << slot
-        node[PLACES[slot]] = new(_LEAF + record).digest()
-    else:
-        # Each leaf has a place of its own: so it nearly always is.
-        return node
-    for slot, group in by_nibble(records, depth).items():
-        node[PLACES[slot]] = subtree_hash(group, depth + 1, new=new)
-    return node
+    groups = by_nibble(records, depth)
+    return b"".join([subtree_hash(groups.get(slot, ()), depth + 1, new=new) for slot in range(WAYS)])
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -153,12 +142,12 @@ class StateProof:
     """Why a key has its value, or none, under a root.
 
     steps: for each node on the key's way, from the root down: 16 bits that name the other places which are not empty
-    (the highest is place 15), then their hashes in order of place. other: where another leaf stands at the key's
-    place, its record (path and value hash, 64 bytes); None for a present key and for an empty place.
+    (the highest is place 15), then their hashes in order of place. others: the records of the other leaves at the place
+    where the way ends, in order of path, 64 bytes each.
     """
 
     steps: tuple[bytes, ...]
-    other: bytes | None
+    others: bytes
 
 
 def proof_step(places: bytes, slot: int) -> bytes:
@@ -173,16 +162,20 @@ def proof_step(places: bytes, slot: int) -> bytes:
     return mask.to_bytes(_MASK_BYTES, "big") + b"".join(hashes)
 
 
-def prove_among(records: Sequence[bytes], path: bytes, depth: int, *, new: NewHash) -> StateProof:
-    """Return the part of a proof below a place, from all the records that stand under it."""
+def others_of(records: Iterable[bytes], path: bytes) -> bytes:
+    """Return the records, in the order given, without that of a path."""
+    return b"".join([record for record in records if not record.startswith(path)])
+
+
+def prove_among(records: Sequence[bytes], path: bytes, *, new: NewHash) -> StateProof:
+    """Return the proof of what stands at a path, from all records of a map in order of path."""
     steps: list[bytes] = []
-    while len(records) > 1:
+    while len(records) > MAX_LEAVES:
+        depth = len(steps)
         slot = nibble(path, depth)
         steps.append(proof_step(subtree_places(records, depth, new=new), slot))
-        records = by_nibble(records, depth).get(slot, [])
-        depth += 1
-    is_other = bool(records) and not records[0].startswith(path)
-    return StateProof(steps=tuple(steps), other=records[0] if is_other else None)
+        records = by_nibble(records, depth).get(slot, ())
+    return StateProof(steps=tuple(steps), others=others_of(records, path))
 
 
 def verify_state_proof(proof: StateProof, *, key: str, value: bytes | None, root: bytes, hash_name: str) -> None:
@@ -205,16 +198,16 @@ def verify_state_proof(proof: StateProof, *, key: str, value: bytes | None, root
 
 def _place_hash(proof: StateProof, *, path: bytes, value: bytes | None, new: NewHash) -> bytes:
     """Return the hash of the place where the proof ends, by what it says stands there [MAP-7]."""
-    if value is not None:
-        if proof.other is not None:
-            raise _broken("a proof that another leaf stands at a place is no proof of a value")
-        return new(_LEAF + path + new(_VALUE + value).digest()).digest()
-    if proof.other is None:
-        return EMPTY
-    depth = len(proof.steps)
-    if proof.other.startswith(path) or proof.other.hex()[:depth] != path.hex()[:depth]:
-        raise _broken("the other leaf is the key's own, or would not stand on the key's way")
-    return new(_LEAF + proof.other).digest()
+    others = [proof.others[at : at + RECORD_BYTES] for at in range(0, len(proof.others), RECORD_BYTES)]
+    way = path.hex()[: len(proof.steps)]
+    if any(other.startswith(path) or not other.hex().startswith(way) for other in others):
+        raise _broken("another leaf is the key's own, or would not stand on the key's way")
+    if value is None:
+        return leaves_hash(proof.others, new=new)
+    own = path + new(_VALUE + value).digest()
+    if len(others) == MAX_LEAVES:
+        raise _broken(f"a place with more than {MAX_LEAVES} leaves is a node")
+    return leaves_hash(b"".join(sorted([*others, own])), new=new)
 
 
 def _places_of_step(step: bytes, *, slot: int, own: bytes) -> bytes:
@@ -242,25 +235,31 @@ def _require_form(proof: StateProof) -> None:
         raise _malformed(f"{len(proof.steps)} steps where a path has {PATH_NIBBLES} nibbles")
     if any(not _MASK_BYTES <= len(step) <= _MAX_STEP_BYTES for step in proof.steps):
         raise _malformed(f"a step has {_MASK_BYTES} to {_MAX_STEP_BYTES} bytes")
-    if proof.other is not None and len(proof.other) != RECORD_BYTES:
-        raise _malformed(f"the other leaf has {len(proof.other)} bytes, not {RECORD_BYTES}")
+    count, rest = divmod(len(proof.others), RECORD_BYTES)
+    if rest or count > MAX_LEAVES:
+        raise _malformed(
+            f"the other leaves have {len(proof.others)} bytes, not up to {MAX_LEAVES} times {RECORD_BYTES}"
+        )
+    paths = [proof.others[at : at + HASH_BYTES] for at in range(0, len(proof.others), RECORD_BYTES)]
+    if any(first >= second for first, second in pairwise(paths)):
+        raise _malformed("the other leaves do not stand in order of path")
 
 
 def state_proof_value(proof: StateProof) -> dict[str, Any]:
     """Return a proof as the CBOR map that receipts hold [MAP-9]."""
-    return {"other": proof.other, "steps": list(proof.steps)}
+    return {"steps": list(proof.steps), "others": proof.others}
 
 
 def state_proof_from_value(value: object) -> StateProof:
     """Return the proof in a decoded CBOR value from outside; IntegrityError ``ledger.state_proof_malformed``."""
-    if not isinstance(value, dict) or value.keys() != {"other", "steps"}:
-        raise _malformed("a proof is a map of other and steps")
-    other, steps = value["other"], value["steps"]
+    if not isinstance(value, dict) or value.keys() != {"others", "steps"}:
+        raise _malformed("a proof is a map of others and steps")
+    others, steps = value["others"], value["steps"]
     if not isinstance(steps, list) or not all(isinstance(step, bytes) for step in steps):
         raise _malformed("steps is a list of byte strings")
-    if other is not None and not isinstance(other, bytes):
-        raise _malformed("other is null or a byte string")
-    proof = StateProof(steps=tuple(steps), other=other)
+    if not isinstance(others, bytes):
+        raise _malformed("others is a byte string")
+    proof = StateProof(steps=tuple(steps), others=others)
     _require_form(proof)
     return proof
 
@@ -288,18 +287,22 @@ def _broken(reason: str) -> IntegrityError:
 
 
 class _Node:
-    """Two leaves or more: 16 places, each empty, one leaf's record, or a node; its hash while nothing changed."""
+    """Seven leaves or more: 16 places, each a list of up to six records or a node; its hash while nothing changed."""
 
     __slots__ = ("digest", "places")
 
     def __init__(self) -> None:
-        self.places: list[bytes | _Node | None] = [None] * WAYS
+        self.places: list[list[bytes] | _Node] = [[] for _ in range(WAYS)]
         self.digest: bytes | None = None
 
-    def only_leaf(self) -> bytes | None:
-        """Return the record if it is all there is."""
-        filled = [place for place in self.places if place is not None]
-        return filled[0] if len(filled) == 1 and isinstance(filled[0], bytes) else None
+    def few(self) -> list[bytes] | None:
+        """Return all records, in order of path, if they are too few for a node."""
+        found: list[bytes] = []
+        for place in self.places:
+            if isinstance(place, _Node):
+                return None
+            found += place
+        return found if len(found) <= MAX_LEAVES else None
 
 
 class StateMap:
@@ -321,22 +324,20 @@ class StateMap:
 
     def root(self) -> bytes:
         """Return the root over all that is in the map."""
-        if all(place is None for place in self._top.places):
-            return EMPTY
-        leaf = self._top.only_leaf()
-        return self._hash(self._top if leaf is None else leaf)
+        few = self._top.few()
+        return self._hash(self._top if few is None else few)
 
     def prove(self, key: str) -> StateProof:
         """Return the proof of what the map holds at a key, which may be nothing."""
         path = state_path(key, hash_name=self._hash_name)
         steps: list[bytes] = []
-        place: bytes | _Node | None = self._top.only_leaf() or self._top
-        while isinstance(place, _Node) and (steps or self.root() != EMPTY):
+        few = self._top.few()
+        place: list[bytes] | _Node = self._top if few is None else few
+        while isinstance(place, _Node):
             slot = nibble(path, len(steps))
             steps.append(proof_step(self._places(place), slot))
             place = place.places[slot]
-        is_other = isinstance(place, bytes) and not place.startswith(path)
-        return StateProof(steps=tuple(steps), other=place if isinstance(place, bytes) and is_other else None)
+        return StateProof(steps=tuple(steps), others=others_of(place, path))
 
     def _insert(self, record: bytes) -> None:
         node, depth = self._top, 0
@@ -344,15 +345,18 @@ class StateMap:
             node.digest = None
             slot = nibble(record, depth)
             place = node.places[slot]
-            if place is None or (isinstance(place, bytes) and place[:HASH_BYTES] == record[:HASH_BYTES]):
-                node.places[slot] = record
-                return
             depth += 1
-            if isinstance(place, bytes):
-                # Two leaves cannot share a place: the one that stood here goes one nibble further down.
-                below = _Node()
-                below.places[nibble(place, depth)] = place
-                node.places[slot] = place = below
+            if not isinstance(place, _Node):
+                standing = [other for other in place if other[:HASH_BYTES] != record[:HASH_BYTES]]
+                if len(standing) < MAX_LEAVES:
+                    node.places[slot] = sorted([*standing, record])
+                    return
+                # Seven leaves cannot be hashed as one: those that stood here go one nibble further down.
+                node.places[slot] = place = _Node()
+                for other in standing:
+                    below = place.places[nibble(other, depth)]
+                    assert isinstance(below, list)
+                    below.append(other)
             node = place
 
     def _remove(self, path: bytes) -> None:
@@ -361,23 +365,22 @@ class StateMap:
         while isinstance(place, _Node):
             way.append(place)
             place = place.places[nibble(path, len(way) - 1)]
-        if place is None or not place.startswith(path):
+        left = [record for record in place if not record.startswith(path)]
+        if len(left) == len(place):
             return
-        way[-1].places[nibble(path, len(way) - 1)] = None
+        way[-1].places[nibble(path, len(way) - 1)] = left
         for depth in range(len(way) - 1, -1, -1):
             way[depth].digest = None
-            leaf = way[depth].only_leaf()
-            if leaf is not None and depth > 0:
-                way[depth - 1].places[nibble(path, depth - 1)] = leaf
+            few = way[depth].few()
+            if few is not None and depth > 0:
+                way[depth - 1].places[nibble(path, depth - 1)] = few
 
     def _places(self, node: _Node) -> bytes:
         return b"".join([self._hash(place) for place in node.places])
 
-    def _hash(self, place: bytes | _Node | None) -> bytes:
-        if place is None:
-            return EMPTY
-        if isinstance(place, bytes):
-            return self._new(_LEAF + place).digest()
+    def _hash(self, place: list[bytes] | _Node) -> bytes:
+        if not isinstance(place, _Node):
+            return leaves_hash(b"".join(place), new=self._new)
         if place.digest is None:
             place.digest = self._new(_NODE + self._places(place)).digest()
         return place.digest

@@ -28,7 +28,7 @@ from shuiqiao.ledger.state_map import (
 
 KEYS = [f"consent/grant/{number}" for number in range(60)]
 CONTENT = {key: key.encode() for key in KEYS}
-ABSENT_EMPTY, ABSENT_OTHER = "consent/grant/73", "consent/grant/61"
+ABSENT_EMPTY, ABSENT_OTHER = "consent/grant/74", "consent/grant/67"
 
 
 def sha256(data: bytes) -> bytes:
@@ -46,20 +46,23 @@ def require_refused(code, proof, *, key, value, root):
     assert code == caught.value.code
 
 
-def test_the_empty_map_and_the_map_of_one():
+def test_the_empty_map_and_small_ones():
     """[MAP-2], [MAP-3], [MAP-5]"""
     memory = StateMap(hash_name="sha256")
     assert bytes(32) == memory.root()
     memory.update({"a/b": b"\x01"})
-    path = sha256(b"\x04a/b")
-    assert sha256(b"\x02" + path + sha256(b"\x05\x01")) == memory.root()
+    first = sha256(b"\x04a/b") + sha256(b"\x05\x01")
+    assert sha256(b"\x02" + first) == memory.root()
+    memory.update({"a/c": b"\x02"})
+    second = sha256(b"\x04a/c") + sha256(b"\x05\x02")
+    assert sha256(b"\x02" + b"".join(sorted([first, second]))) == memory.root()
     memory.update({"a/b": None, "a/c": None})
     assert EMPTY == memory.root()
 
 
 def test_nothing_is_proven_of_the_empty_map_but_absence():
     proof = StateMap(hash_name="sha256").prove("a/b")
-    assert StateProof(steps=(), other=None) == proof
+    assert StateProof(steps=(), others=b"") == proof
     verify_state_proof(proof, key="a/b", value=None, root=EMPTY, hash_name="sha256")
     require_refused("ledger.state_proof_broken", proof, key="a/b", value=b"\x01", root=EMPTY)
 
@@ -71,18 +74,20 @@ def test_a_map_does_not_remember_what_was_in_it(memory):
 
 
 def test_the_keys_of_this_file_stand_where_the_tests_need_them(memory):
-    assert memory.prove(ABSENT_EMPTY).other is None
-    assert memory.prove(ABSENT_OTHER).other is not None
+    assert b"" == memory.prove(ABSENT_EMPTY).others
+    assert b"" != memory.prove(ABSENT_OTHER).others
+    assert memory.prove(ABSENT_EMPTY).steps
+    assert memory.prove(ABSENT_OTHER).steps
 
 
-def test_two_leaves_that_share_nearly_all_their_path_part_where_they_differ():
+def test_leaves_that_share_nearly_all_their_path_part_where_they_differ():
     new = hash_constructor("sha256")
-    first, second = bytes(32) + b"v" * 32, bytes(31) + b"\x01" + b"w" * 32
-    expected = sha256(b"\x03" + sha256(b"\x02" + first) + sha256(b"\x02" + second) + bytes(14 * 32))
+    records = [bytes(31) + bytes([last]) + b"v" * 32 for last in range(7)]
+    expected = sha256(b"\x03" + b"".join(sha256(b"\x02" + record) for record in records) + bytes(9 * 32))
     for _ in range(63):
         expected = sha256(b"\x03" + expected + bytes(15 * 32))
-    assert expected == subtree_hash([first, second], 0, new=new)
-    assert 64 == len(prove_among([first, second], bytes(32), 0, new=new).steps)
+    assert expected == subtree_hash(records, 0, new=new)
+    assert 64 == len(prove_among(records, bytes(32), new=new).steps)
 
 
 @pytest.mark.parametrize("key", [ABSENT_EMPTY, ABSENT_OTHER])
@@ -102,20 +107,48 @@ def test_a_proof_of_one_key_is_none_of_another(memory):
 
 
 def test_a_present_key_cannot_be_passed_off_as_absent(memory):
-    """Neither as an empty place, nor behind its own leaf, nor behind one that stands elsewhere. [MAP-8]"""
+    """Neither as missing among others, nor behind its own record, nor at a place that is not its own. [MAP-8]"""
     key, root = KEYS[0], memory.root()
     proof = memory.prove(key)
     own = state_record(key, CONTENT[key], hash_name="sha256")
     require_refused("ledger.state_proof_broken", proof, key=key, value=None, root=root)
-    require_refused("ledger.state_proof_broken", replace(proof, other=own), key=key, value=None, root=root)
-    far = state_record(KEYS[1], CONTENT[KEYS[1]], hash_name="sha256")
-    elsewhere = replace(memory.prove(KEYS[1]), other=far)
+    every = b"".join(sorted([own, *records_in(proof.others)]))
+    require_refused("ledger.state_proof_broken", replace(proof, others=every), key=key, value=None, root=root)
+    elsewhere = memory.prove(ABSENT_OTHER)
     require_refused("ledger.state_proof_broken", elsewhere, key=key, value=None, root=root)
-    require_refused("ledger.state_proof_broken", replace(proof, other=far), key=key, value=CONTENT[key], root=root)
+    require_refused("ledger.state_proof_broken", replace(proof, others=b""), key=key, value=None, root=root)
 
 
-def test_a_node_cannot_be_passed_off_as_a_leaf(memory):
-    """A shortened way ends at a node's hash, which is no leaf's and not empty."""
+def records_in(others):
+    return [others[at : at + 64] for at in range(0, len(others), 64)]
+
+
+def test_others_that_are_not_others(memory):
+    """[MAP-8]"""
+    key = ABSENT_OTHER
+    proof, root = memory.prove(key), memory.root()
+    first = records_in(proof.others)[0]
+    later = bytes([255]) * 64
+    for others in (first[:-1], first + b"\x00", first + first, later + first, first * 7):
+        hostile = replace(proof, others=others)
+        require_refused("ledger.state_proof_malformed", hostile, key=key, value=None, root=root)
+    for value in (None, b"x"):
+        hostile = replace(proof, others=first + later)
+        require_refused("ledger.state_proof_broken", hostile, key=key, value=value, root=root)
+
+
+def test_no_seventh_leaf_can_be_put_beside_six():
+    six = {f"a/{number}": b"v" for number in range(6)}
+    memory = StateMap(six, hash_name="sha256")
+    proof = memory.prove("a/6")
+    assert 6 * 64 == len(proof.others)
+    records = sorted([*records_in(proof.others), state_record("a/6", b"v", hash_name="sha256")])
+    forged = sha256(b"\x02" + b"".join(records))
+    require_refused("ledger.state_proof_broken", proof, key="a/6", value=b"v", root=forged)
+
+
+def test_a_node_cannot_be_passed_off_as_leaves(memory):
+    """A shortened way ends at a node's hash, which is no leaves' and not empty."""
     proof = memory.prove(ABSENT_OTHER)
     short = replace(proof, steps=proof.steps[:-1])
     require_refused("ledger.state_proof_broken", short, key=ABSENT_OTHER, value=None, root=memory.root())
@@ -134,21 +167,22 @@ def test_steps_that_are_not_steps(memory):
 
 def test_a_step_may_not_spell_out_an_empty_place():
     """[MAP-9]: else one proof would have many forms."""
-    memory = StateMap({"a/1": b"1", "a/2": b"2"}, hash_name="sha256")
+    content = {f"a/{number}": b"v" for number in range(7)}
+    memory = StateMap(content, hash_name="sha256")
     proof = memory.prove("a/1")
     mask = int.from_bytes(proof.steps[0][:2], "big")
     own = int(state_path("a/1", hash_name="sha256").hex()[0], 16)
-    free = next(slot for slot in range(16) if slot != own and not mask >> slot & 1 and mask >> slot == 0)
-    padded = replace(
-        proof, steps=((mask | 1 << free).to_bytes(2, "big") + proof.steps[0][2:] + EMPTY, *proof.steps[1:])
-    )
-    require_refused("ledger.state_proof_malformed", padded, key="a/1", value=b"1", root=memory.root())
+    free = next(slot for slot in range(16) if slot != own and not mask >> slot & 1)
+    at = 2 + 32 * (mask & (1 << free) - 1).bit_count()
+    first = (mask | 1 << free).to_bytes(2, "big") + proof.steps[0][2:at] + EMPTY + proof.steps[0][at:]
+    padded = replace(proof, steps=(first, *proof.steps[1:]))
+    require_refused("ledger.state_proof_malformed", padded, key="a/1", value=b"v", root=memory.root())
 
 
 @pytest.mark.parametrize("key", ["", "ü", "a" * 256])
 def test_what_cannot_be_a_key(memory, key):
     require_refused(
-        "ledger.state_proof_malformed", StateProof(steps=(), other=None), key=key, value=None, root=memory.root()
+        "ledger.state_proof_malformed", StateProof(steps=(), others=b""), key=key, value=None, root=memory.root()
     )
 
 
@@ -158,15 +192,16 @@ def test_what_cannot_be_a_key(memory, key):
         None,
         [],
         {},
-        {"other": None},
-        {"other": None, "steps": None},
-        {"other": None, "steps": [1]},
-        {"other": None, "steps": ["text"]},
-        {"other": "text", "steps": []},
-        {"other": bytes(63), "steps": []},
-        {"other": None, "steps": [], "more": 1},
-        {"other": None, "steps": [b"\x00\x00"] * 65},
-        {"other": None, "steps": [bytes(483)]},
+        {"others": b""},
+        {"others": b"", "steps": None},
+        {"others": b"", "steps": [1]},
+        {"others": b"", "steps": ["text"]},
+        {"others": "text", "steps": []},
+        {"others": None, "steps": []},
+        {"others": bytes(63), "steps": []},
+        {"others": b"", "steps": [], "more": 1},
+        {"others": b"", "steps": [b"\x00\x00"] * 65},
+        {"others": b"", "steps": [bytes(483)]},
     ],
 )
 def test_values_that_are_no_proof(value):
@@ -201,4 +236,4 @@ def test_every_changed_byte_of_a_proof_is_found(memory):
 
 def test_the_value_form_is_that_of_the_specification(memory):
     proof = memory.prove(ABSENT_OTHER)
-    assert {"other": proof.other, "steps": list(proof.steps)} == state_proof_value(proof)
+    assert {"others": proof.others, "steps": list(proof.steps)} == state_proof_value(proof)

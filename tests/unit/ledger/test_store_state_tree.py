@@ -144,12 +144,12 @@ def test_removing_everything_leaves_no_page(store, tree):
 
 
 def test_keys_on_one_long_way_get_pages_down_to_where_they_part_and_lose_them_again(store, tree):
-    """[MAP-11]: a place of more than three leaves has a page, however lonely its way."""
-    keys = keys_under_one_way(4, 5)
-    five = dict.fromkeys(keys, b"v")
-    plan = tree.plan(store.reader(), five)
+    """[MAP-11]: a place of more than six leaves has a page, however lonely its way."""
+    keys = keys_under_one_way(4, 8)
+    many = dict.fromkeys(keys, b"v")
+    plan = tree.plan(store.reader(), many)
     store.write(plan)
-    assert root_of(five) == plan.root
+    assert root_of(many) == plan.root
     assert 5 == len(plan.writes)
     fewer = tree.plan(store.reader(), dict.fromkeys(keys[:2]))
     store.write(fewer)

@@ -13,8 +13,8 @@ import sys
 from gmssl import func, sm3
 
 DIGITS = "0123456789abcdef"
-ENTRIES = {f"consent/grant/{number:032x}": b"value %d" % number for number in range(40)}
-SIZES = (0, 1, 2, 3, 17, 40)
+ENTRIES = {f"consent/grant/{number:032x}": b"value %d" % number for number in range(90)}
+SIZES = (0, 1, 6, 7, 24, 90)
 ABSENT = [f"consent/grant/{number:032x}" for number in range(1000, 1006)]
 
 
@@ -33,8 +33,8 @@ def place(leaves: dict[str, bytes], way: str, name: str) -> bytes:
     under = [path for path in leaves if path.startswith(way)]
     if not under:
         return bytes(32)
-    if len(under) == 1:
-        return digest(b"\x02" + bytes.fromhex(under[0]) + leaves[under[0]], name)
+    if len(under) <= 6:
+        return digest(b"\x02" + b"".join(bytes.fromhex(path) + leaves[path] for path in sorted(under)), name)
     return digest(b"\x03" + b"".join(place(leaves, way + digit, name) for digit in DIGITS), name)
 
 
@@ -51,11 +51,11 @@ def step(leaves: dict[str, bytes], way: str, own: str, name: str) -> bytes:
 def proof(leaves: dict[str, bytes], key: str, name: str) -> dict[str, object]:
     path = digest(b"\x04" + key.encode(), name).hex()
     way, steps = "", []
-    while len([other for other in leaves if other.startswith(way)]) > 1:
+    while len([other for other in leaves if other.startswith(way)]) > 6:
         steps.append(step(leaves, way, path[len(way)], name).hex())
         way = path[: len(way) + 1]
-    others = [other for other in leaves if other.startswith(way) and other != path]
-    return {"other": others[0] + leaves[others[0]].hex() if others else None, "steps": steps}
+    others = sorted(other for other in leaves if other.startswith(way) and other != path)
+    return {"others": "".join(other + leaves[other].hex() for other in others), "steps": steps}
 
 
 def one_map(size: int, name: str) -> dict[str, object]:

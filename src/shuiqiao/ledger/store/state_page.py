@@ -4,7 +4,7 @@
 offset  bytes
      0      1  0x03
      1    512  the hashes of the 16 places
-   513     16  for each place: how many records of it stand here (0 to 3), or 128: it has a page of its own
+   513     16  for each place: how many records of it stand here (0 to 6), or 128: it has a page of its own
    529   64 n  the records (path, value hash), in order of path
 ```
 
@@ -20,22 +20,20 @@ from typing import Final
 from shuiqiao.ledger.log import HASH_BYTES
 from shuiqiao.ledger.state_map import (
     EMPTY,
+    MAX_LEAVES,
     NODE_BYTES,
     RECORD_BYTES,
     WAYS,
     NewHash,
     by_nibble,
-    subtree_hash,
+    leaves_hash,
 )
-
-MAX_RECORDS: Final = 3
-"""Most leaves of one place that stand in its page; where there are more, the place has a page of its own."""
 
 CHILD: Final = 128
 """Mark of a place with a page of its own. All other marks of a page add up to less: a sum modulo 128 counts records."""
 
 _RECORDS_AT: Final = NODE_BYTES + WAYS
-LOW_BYTES: Final = _RECORDS_AT + MAX_RECORDS * RECORD_BYTES
+LOW_BYTES: Final = _RECORDS_AT + MAX_LEAVES * RECORD_BYTES
 EMPTY_PAGE: Final = b"\x03" + WAYS * EMPTY + bytes(WAYS)
 _DIGITS: Final = b"0123456789abcdef"
 _MARKS: Final = [bytes((mark,)) for mark in range(CHILD + 1)]
@@ -47,12 +45,10 @@ def page_hash(page: bytes, *, new: NewHash) -> bytes:
 
 
 def root_of(page: bytes | None, *, new: NewHash) -> bytes:
-    """Return the root of the map with this top page: with fewer than two leaves there is no node to hash."""
+    """Return the root of the map with this top page: with fewer than seven leaves there is no node to hash."""
     if page is None:
         return EMPTY
-    if len(page) == _RECORDS_AT + RECORD_BYTES and is_low(page):
-        return subtree_hash([page[_RECORDS_AT:]], 0, new=new)
-    return page_hash(page, new=new)
+    return leaves_hash(page[_RECORDS_AT:], new=new) if is_low(page) else page_hash(page, new=new)
 
 
 def places_of(page: bytes) -> bytes:
@@ -95,7 +91,7 @@ def with_place(page: bytes, slot: int, *, place: bytes, mark: int, records: Sequ
     return head + b"".join(records) + page[end:]
 
 
-def with_leaf(page: bytes, slot: int, record: bytes, *, depth: int, new: NewHash) -> bytes | None:
+def with_leaf(page: bytes, slot: int, record: bytes, *, new: NewHash) -> bytes | None:
     """Return a page with one leaf put at a place; None where that place gets too many for a page.
 
     What ``with_place`` would give, in one go, for what nearly every change of a large map is.
@@ -112,13 +108,9 @@ def with_leaf(page: bytes, slot: int, record: bytes, *, depth: int, new: NewHash
     behind = at + RECORD_BYTES if at < end and page[at : at + HASH_BYTES] == path else at
     standing = page[start:at] + record + page[behind:end]
     count = len(standing) // RECORD_BYTES
-    if count == 1:
-        place = new(b"\x02" + record).digest()
-    elif count <= MAX_RECORDS:
-        records = [standing[at : at + RECORD_BYTES] for at in range(0, len(standing), RECORD_BYTES)]
-        place = subtree_hash(records, depth + 1, new=new)
-    else:
+    if count > MAX_LEAVES:
         return None
+    place = new(b"\x02" + standing).digest()
     at = 1 + HASH_BYTES * slot
     return b"".join(
         (
@@ -141,11 +133,11 @@ def grow(prefix: bytes, records: Sequence[bytes], *, new: NewHash, pages: dict[b
     depth = len(prefix)
     places, marks, standing = bytearray(WAYS * EMPTY), bytearray(WAYS), list[bytes]()
     for slot, group in by_nibble(records, depth).items():
-        if len(group) > MAX_RECORDS:
+        if len(group) > MAX_LEAVES:
             place = grow(prefix + _DIGITS[slot : slot + 1], group, new=new, pages=pages)
             marks[slot] = CHILD
         else:
-            place = subtree_hash(group, depth + 1, new=new)
+            place = leaves_hash(b"".join(group), new=new)
             marks[slot] = len(group)
             standing += group
         places[HASH_BYTES * slot : HASH_BYTES * (slot + 1)] = place

@@ -18,17 +18,18 @@ import lmdb
 
 from shuiqiao.ledger.log import HASH_BYTES
 from shuiqiao.ledger.state_map import (
+    MAX_LEAVES,
     NODE_BYTES,
     PATH_NIBBLES,
     PLACES,
     NewHash,
     StateProof,
     hash_constructor,
+    leaves_hash,
     nibble,
+    others_of,
     proof_step,
-    prove_among,
     state_path,
-    subtree_hash,
 )
 from shuiqiao.ledger.store.page_source import (
     TOP,
@@ -45,7 +46,6 @@ from shuiqiao.ledger.store.state_page import (
     CHILD,
     EMPTY_PAGE,
     LOW_BYTES,
-    MAX_RECORDS,
     grow,
     has_child,
     is_low,
@@ -61,7 +61,7 @@ DATABASE: Final = b"state_map"
 """Name of the LMDB database that holds the pages."""
 
 MAX_CACHED_PAGES: Final = 16_384
-"""Pages remembered between plans: about 25 MiB of them, never over 75 MiB, and what one plan itself touches."""
+"""Pages remembered between plans: about 25 MiB of them, never over 105 MiB, and what one plan itself touches."""
 
 _SLOTS: Final = {digit: slot for slot, digit in enumerate(b"0123456789abcdef")}
 _PLACES: Final = {digit: PLACES[slot] for digit, slot in _SLOTS.items()}
@@ -221,7 +221,7 @@ class _Pass:
         for at, (digits, _, record) in enumerate(changes):
             changed = None
             if record is not None:
-                changed = with_leaf(page, _SLOTS[digits[depth]], record, depth=depth, new=self._new)
+                changed = with_leaf(page, _SLOTS[digits[depth]], record, new=self._new)
             if changed is None:
                 return self._with_leaves(prefix, page, changes[at:])
             page = changed
@@ -243,7 +243,7 @@ class _Pass:
         for prefix, rows in low.items():
             page = bytes(self._nodes.pop(prefix, b"")) or self._source.require(prefix)
             for slot, records in rows:
-                place = subtree_hash(records, len(prefix) + 1, new=self._new)
+                place = leaves_hash(b"".join(records), new=self._new)
                 page = with_place(page, slot, place=place, mark=len(records), records=records)
             self._finish(prefix, self._with_leaves(prefix, page, here.pop(prefix, [])))
 
@@ -257,11 +257,11 @@ class _Pass:
             if records == before:
                 continue
             mark = len(records)
-            if mark > MAX_RECORDS:
+            if mark > MAX_LEAVES:
                 place = grow(prefix + group[0][0][depth : depth + 1], records, new=self._new, pages=self.pages)
                 mark, records = CHILD, []
             else:
-                place = subtree_hash(records, depth + 1, new=self._new)
+                place = leaves_hash(b"".join(records), new=self._new)
             page = with_place(page, slot, place=place, mark=mark, records=records)
         return page
 
@@ -305,21 +305,18 @@ def prove(reader: PageReader, key: str, *, hash_name: str) -> StateProof:
     Takes no part in any plan: any thread may ask with its own snapshot. Raises IntegrityError
     ``ledger.state_page_missing``.
     """
-    new = hash_constructor(hash_name)
     path = state_path(key, hash_name=hash_name)
     digits = path.hex().encode()
     page = reader.page(page_key(TOP))
     if page is None:
-        return StateProof(steps=(), other=None)
+        return StateProof(steps=(), others=b"")
     if is_low(page):
-        return prove_among(records_of(page), path, 0, new=new)
+        return StateProof(steps=(), others=others_of(records_of(page), path))
     steps: list[bytes] = []
     while True:
-        depth = len(steps)
-        slot = nibble(path, depth)
+        slot = nibble(path, len(steps))
         steps.append(proof_step(places_of(page), slot))
         if not has_child(page, slot):
-            break
-        page = reader.page(page_key(digits[: depth + 1])) or missing_page(digits[: depth + 1])
-    below = prove_among(records_at(page, slot), path, depth + 1, new=new)
-    return StateProof(steps=(*steps, *below.steps), other=below.other)
+            return StateProof(steps=tuple(steps), others=others_of(records_at(page, slot), path))
+        way = digits[: len(steps)]
+        page = reader.page(page_key(way)) or missing_page(way)
