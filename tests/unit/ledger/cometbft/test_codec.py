@@ -92,6 +92,7 @@ def test_frames_are_cut_where_they_end():
     assert ([(2, 208)], 208, 0) == split_frames(one)
     assert ([], 0, 208) == split_frames(one[:100])
     assert ([], 0, 0) == split_frames(one[:1])
+    assert ([(1, 3)], 3, 208) == split_frames(two + one[:100])
     with pytest.raises(InvalidInput):
         split_frames(b"\xff" * 10)
 

@@ -73,6 +73,15 @@ def test_a_request_may_arrive_byte_by_byte(client):
     assert client.receive(1) == [answer.ResponseEcho(message="slow")]
 
 
+def test_a_request_may_arrive_in_two_parts_behind_others(client):
+    data = b"".join(encode_request(ask.RequestCheckTx(tx=b"t" * 300)) for _ in range(300))
+    for cut in (50_000, 90_000):
+        client.socket.sendall(data[:cut])
+        found = client.receive(cut // 308)
+        client.socket.sendall(data[cut:])
+        assert len(found) + len(client.receive(300 - len(found))) == 300
+
+
 def test_a_large_block_arrives_whole(client, tally):
     txs = [bytes([n % 251]) * 60_000 for n in range(60)]
     [found] = client.ask(ask.RequestFinalizeBlock(txs=txs, height=1))

@@ -194,6 +194,8 @@ def _config_text(settings: HomeSettings) -> str:
         },
         "mempool": {
             "type": settings.mempool,
+            # What another block made refusable is refused by its own block, which answers whoever waits for it.
+            "recheck": False,
             "size": settings.mempool_transactions,
             "cache_size": 2 * settings.mempool_transactions,
             "max_tx_bytes": 65_536,

@@ -2,8 +2,8 @@
 
 One thread per connection reads what has arrived, answers in order, and sends the answers at once: a Flush is answered
 with everything before it already on the way [ABCI-5]. CheckTx requests that arrive in a row are handed over as one run,
-because signatures are cheaper to verify together. Connections run at the same time: the application keeps its own
-order. Bytes that are no ABCI message end their connection with a fault and touch nothing else [ABCI-4];
+because signatures are cheaper to verify together (``inbox``). Connections run at the same time: the application keeps its
+own order. Bytes that are no ABCI message end their connection with a fault and touch nothing else [ABCI-4];
 an application that cannot go on answers with an exception, on which CometBFT stops, as ABCI demands [ABCI-6].
 """
 
@@ -22,16 +22,13 @@ from typing import Any, Final, Protocol
 from shuiqiao.base.errors import ShuiqiaoError, Unavailable
 from shuiqiao.ledger.engine.cometbft import requests as ask
 from shuiqiao.ledger.engine.cometbft import responses as answer
-from shuiqiao.ledger.engine.cometbft.codec import decode_request, encode_response
-from shuiqiao.ledger.engine.cometbft.wire import MAX_FRAME_BYTES, Message, split_frames
+from shuiqiao.ledger.engine.cometbft.codec import encode_response
+from shuiqiao.ledger.engine.cometbft.inbox import Inbox
+from shuiqiao.ledger.engine.cometbft.wire import MAX_FRAME_BYTES, Message
 
 MAX_CONNECTIONS: Final = 16
 """CometBFT opens four; a second node that starts while the first one's sockets linger needs four more."""
 
-MAX_RUN: Final = 256
-"""CheckTx requests handed over together: about 25 ms of work, so that answers do not wait for a long queue."""
-
-_RECEIVE_BYTES: Final = 256 * 1024
 _BACKLOG: Final = 16
 
 
@@ -205,33 +202,29 @@ class AbciServer:
 
     def _converse(self, connection: socket.socket) -> None:
         """Read, answer, send, until the other side ends; raises for bytes that are no requests."""
-        data = b""
-        wanted = 0
-        while True:
-            data = _receive(connection, data, wanted)
-            if not data:
-                return
-            places, at, wanted = split_frames(data, max_bytes=self._max_frame_bytes)
-            requests = [decode_request(data, start, end) for start, end in places]
-            data = data[at:]
-            for run in _runs(requests):
+        inbox = Inbox(connection, max_frame_bytes=self._max_frame_bytes)
+        while inbox.fill():
+            if run := inbox.take_run():
                 connection.sendall(self._answer(connection, run))
 
     def _answer(self, connection: socket.socket, run: Sequence[Message]) -> bytes:
         """Return the answers to a run of requests; an error is answered as an exception and raised [ABCI-6]."""
         try:
-            return b"".join([encode_response(each) for each in self._dispatch(run)])
+            if len(run) == 1 and not isinstance(run[0], ask.RequestCheckTx):
+                return encode_response(self._calls[type(run[0])](run[0]))
+            return self._answer_checks(run)
         except Exception as error:
             text = str(error) if isinstance(error, ShuiqiaoError) else f"{type(error).__name__}: {error}"
             with contextlib.suppress(OSError):
                 connection.sendall(encode_response(answer.ResponseException(error=text)))
             raise
 
-    def _dispatch(self, run: Sequence[Message]) -> Sequence[Message]:
-        first = run[0]
-        if isinstance(first, ask.RequestCheckTx):
-            return self._check_txs(run)  # type: ignore[arg-type] # a run holds one sort of request
-        return [self._calls[type(first)](first)]
+    def _answer_checks(self, run: Sequence[Message]) -> bytes:
+        """Return the answers to CheckTx requests and the flushes between them, each in its place."""
+        answers = iter(self._check_txs([each for each in run if isinstance(each, ask.RequestCheckTx)]))
+        return b"".join(
+            [_encode_check(next(answers)) if isinstance(each, ask.RequestCheckTx) else _FLUSHED for each in run]
+        )
 
     def close(self) -> None:
         """Stop listening, end all connections, and wait for their threads."""
@@ -275,30 +268,12 @@ def _calls_of(application: Application) -> dict[type[Message], Callable[[Any], M
     }
 
 
-def _runs(requests: Sequence[Message]) -> list[list[Message]]:
-    """Group CheckTx requests that follow one another, at most MAX_RUN; any other request stands alone."""
-    runs: list[list[Message]] = []
-    for request in requests:
-        is_check = type(request) is ask.RequestCheckTx
-        if is_check and runs and type(runs[-1][0]) is ask.RequestCheckTx and len(runs[-1]) < MAX_RUN:
-            runs[-1].append(request)
-        else:
-            runs.append([request])
-    return runs
+def _encode_check(verdict: answer.ResponseCheckTx) -> bytes:
+    return _ADMITTED if verdict == answer.ResponseCheckTx() else encode_response(verdict)
 
 
-def _receive(connection: socket.socket, data: bytes, wanted: int) -> bytes:
-    """Return the bytes at hand with what arrived, at least wanted bytes; nothing if the other side ended."""
-    parts = [data]
-    size = len(data)
-    while True:
-        part = connection.recv(_RECEIVE_BYTES)
-        if not part:
-            return b""
-        parts.append(part)
-        size += len(part)
-        if size >= wanted:
-            return b"".join(parts)
+_ADMITTED: Final = encode_response(answer.ResponseCheckTx())
+_FLUSHED: Final = encode_response(answer.ResponseFlush())
 
 
 def _listen(address: str) -> socket.socket:

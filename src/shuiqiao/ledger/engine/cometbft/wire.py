@@ -313,8 +313,8 @@ def frame(message: bytes) -> bytes:
 def split_frames(data: bytes, *, max_bytes: int = MAX_FRAME_BYTES) -> tuple[list[tuple[int, int]], int, int]:
     """Find the complete frames at the start of received bytes.
 
-    Returns start and end of each message, the offset after the last of them, and how many bytes are wanted in all
-    before the next one can be complete (0 if its length is not known yet). Raises InvalidInput
+    Returns start and end of each message, the offset after the last of them, and how many bytes from there on the next
+    one takes (0 if its length is not known yet). Raises InvalidInput
     ``ledger.abci_frame_too_long`` as soon as a length says so [ABCI-4], or ``ledger.abci_malformed``.
     """
     found: list[tuple[int, int]] = []
@@ -327,7 +327,7 @@ def split_frames(data: bytes, *, max_bytes: int = MAX_FRAME_BYTES) -> tuple[list
         if length > max_bytes:
             raise InvalidInput("ledger.abci_frame_too_long", f"a frame of {length} bytes where {max_bytes} are allowed")
         if start + length > size:
-            return found, at, start + length
+            return found, at, start + length - at
         at = start + length
         found.append((start, at))
     return found, at, 0
