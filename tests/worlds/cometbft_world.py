@@ -18,7 +18,7 @@ from shuiqiao.ledger.engine.cometbft.codec import decode_response, encode_reques
 from shuiqiao.ledger.engine.cometbft.home import NodeKeys
 from shuiqiao.ledger.engine.cometbft.parts import TxResult
 from shuiqiao.ledger.engine.cometbft.process import DEFAULT_VERSION, find_program
-from shuiqiao.ledger.engine.cometbft.server import ConnectionFault
+from shuiqiao.ledger.engine.cometbft.server import ConnectionFault, parse_address
 from shuiqiao.ledger.engine.cometbft.wire import Message, split_frames
 
 ROOT = Path(__file__).resolve().parent.parent.parent
@@ -135,9 +135,10 @@ class AbciClient:
     """The other end of the socket, as CometBFT would speak."""
 
     def __init__(self, address: str) -> None:
-        self.socket = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
+        place = parse_address(address)
+        self.socket = socket.socket(socket.AF_UNIX if isinstance(place, Path) else socket.AF_INET, socket.SOCK_STREAM)
         self.socket.settimeout(10)
-        self.socket.connect(address.removeprefix("unix://"))
+        self.socket.connect(str(place) if isinstance(place, Path) else place)
         self._data = b""
 
     def send(self, *requests: Message) -> None:

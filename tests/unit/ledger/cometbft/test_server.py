@@ -11,7 +11,7 @@ from shuiqiao.base.errors import IntegrityError, Unavailable
 from shuiqiao.ledger.engine.cometbft import requests as ask
 from shuiqiao.ledger.engine.cometbft import responses as answer
 from shuiqiao.ledger.engine.cometbft.codec import encode_request
-from shuiqiao.ledger.engine.cometbft.server import MAX_CONNECTIONS, AbciServer, parse_address
+from shuiqiao.ledger.engine.cometbft.server import MAX_CONNECTIONS, AbciServer, is_own_peer, parse_address
 from shuiqiao.ledger.engine.cometbft.wire import encode_uvarint
 
 
@@ -20,9 +20,10 @@ def tally():
     return Tally()
 
 
-@pytest.fixture
-def server(tally, tmp_path):
-    server = AbciServer(tally, address=f"unix://{tmp_path}/app.sock", on_fault=tally.faults.append)
+@pytest.fixture(params=["unix", "tcp"])
+def server(request, tally, tmp_path):
+    address = f"unix://{tmp_path}/app.sock" if request.param == "unix" else "tcp://127.0.0.1:0"
+    server = AbciServer(tally, address=address, on_fault=tally.faults.append)
     yield server
     server.close()
 
@@ -147,6 +148,20 @@ def test_connections_are_bounded(tally, server):
     assert clients[0].ask(ask.RequestFlush()) == [answer.ResponseFlush()]
     for each in clients:
         each.close()
+
+
+def test_the_kernel_says_whose_process_connects(tally, tmp_path):
+    for address in (f"unix://{tmp_path}/app.sock", "tcp://127.0.0.1:0"):
+        server = AbciServer(tally, address=address, on_fault=tally.faults.append)
+        near = AbciClient(server.address)
+        assert near.ask(ask.RequestFlush()) == [answer.ResponseFlush()]
+        [end] = server._connections.values()
+        assert is_own_peer(end)
+        near.close()
+        server.close()
+    unconnected = socket.create_server(("127.0.0.1", 0))
+    assert not is_own_peer(unconnected)
+    unconnected.close()
 
 
 def test_the_socket_is_the_owners_and_a_left_over_one_is_replaced(tally, tmp_path):

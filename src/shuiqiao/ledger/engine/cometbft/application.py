@@ -20,7 +20,7 @@ from shuiqiao.base.errors import Conflict, IntegrityError, InvalidInput, Shuiqia
 from shuiqiao.base.ids import MemberId
 from shuiqiao.ledger.engine.cometbft import requests as ask
 from shuiqiao.ledger.engine.cometbft import responses as answer
-from shuiqiao.ledger.engine.cometbft.checking import TransactionChecker
+from shuiqiao.ledger.engine.cometbft.checking import RunState, TransactionChecker
 from shuiqiao.ledger.engine.cometbft.extensions import CosignatureDesk, Cosigner, PolicyOf, Tip, tip_of
 from shuiqiao.ledger.engine.cometbft.joining import Joining
 from shuiqiao.ledger.engine.cometbft.keeper import CONSENSUS_FOLDER, Keeper, Pending
@@ -183,14 +183,15 @@ class LedgerApplication:
 
     def _admit(self, raws: Sequence[bytes]) -> list[ShuiqiaoError | None]:
         view = self.view()
+        state = RunState(view)
         # After a silence the last block's time is old: a validity is then measured by this node's clock.
         time_ms = max(self.keeper.time_ms, self._clock.now_ms())
 
         def precheck(tx: Transaction) -> None:
-            self._machine.precheck(tx, view, time_ms=time_ms)
+            self._machine.precheck(tx, state, time_ms=time_ms)
             _require_unused(tx, view, time_ms=time_ms)
 
-        refusals = self.checker.admit(raws, view, precheck=precheck)
+        refusals = self.checker.admit(raws, state, precheck=precheck)
         if self._settings.has_pool:
             return [self._pooled(raw, refusal) for raw, refusal in zip(raws, refusals, strict=True)]
         return refusals

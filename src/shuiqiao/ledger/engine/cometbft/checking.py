@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import threading
 from collections.abc import Callable, Iterable, Sequence
-from typing import Final
+from typing import Any, Final
 
 from shuiqiao.base.errors import IntegrityError, InvalidInput, ShuiqiaoError, Unavailable
 from shuiqiao.ledger.engine.verifiers import Verifier, verify_all
@@ -20,6 +20,20 @@ from shuiqiao.ledger.model import StateView, Transaction
 MAX_REMEMBERED: Final = 65_536
 MAX_REMEMBERED_BYTES: Final = 128 * 1024 * 1024
 """Together they bound what a flooded mempool can take of memory: oldest go first, and are only checked again."""
+
+
+class RunState:
+    """A state for one run of checks: what each of them asks again (gates, member keys) is looked up once."""
+
+    def __init__(self, state: StateView) -> None:
+        self._state = state
+        self._values: dict[str, Any] = {}
+
+    def get(self, key: str) -> Any:
+        """Return the value of a key, None if absent."""
+        if key not in self._values:
+            self._values[key] = self._state.get(key)
+        return self._values[key]
 
 
 class Remembered:

@@ -22,7 +22,6 @@ from shuiqiao.ledger.engine.cometbft.home import (
     Pace,
     Setting,
     comet_genesis,
-    socket_address,
     write_home,
 )
 from shuiqiao.ledger.engine.cometbft.process import NodeProcess
@@ -67,8 +66,10 @@ class LocalNetwork:
         self.names = tuple(node.name for node in nodes)
         self._settings = settings
         self._local = nodes
-        ports = free_ports(2 * len(nodes))
-        self._p2p_ports, self._rpc_ports = ports[: len(nodes)], ports[len(nodes) :]
+        count = len(nodes)
+        ports = free_ports(3 * count)
+        self._p2p_ports, self._rpc_ports = ports[:count], ports[count : 2 * count]
+        self._abci_ports = ports[2 * count :]
         self._relays: dict[tuple[int, int], Relay] = {}
         if settings.is_relayed:
             pairs = [(near, far) for far in range(len(nodes)) for near in range(far)]
@@ -92,7 +93,7 @@ class LocalNetwork:
 
     def app_address(self, name: str) -> str:
         """Return where a node's application is to listen."""
-        return socket_address(self.home(name))
+        return f"tcp://127.0.0.1:{self._abci_ports[self.names.index(name)]}"
 
     def rpc_url(self, name: str) -> str:
         """Return the address of a node's RPC."""
