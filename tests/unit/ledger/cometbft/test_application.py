@@ -1,0 +1,423 @@
+"""The application without CometBFT: proposals, refusals, extensions, crash points, snapshots."""
+
+from __future__ import annotations
+
+import time
+
+import pytest
+from tests.worlds.consensus_world import KINDS, Roster, StateKeys
+
+from shuiqiao.base.clock import SystemClock
+from shuiqiao.base.errors import IntegrityError, InvalidInput, Unavailable
+from shuiqiao.base.ids import MemberId
+from shuiqiao.ledger.cosignature import sign_cosignature
+from shuiqiao.ledger.engine.cometbft import requests as ask
+from shuiqiao.ledger.engine.cometbft import responses as answer
+from shuiqiao.ledger.engine.cometbft.application import LedgerApplication
+from shuiqiao.ledger.engine.cometbft.extensions import Cosigner
+from shuiqiao.ledger.engine.cometbft.home import address_of
+from shuiqiao.ledger.engine.cometbft.parts import PublicKey, Snapshot, Timestamp, ValidatorUpdate
+from shuiqiao.ledger.engine.verifiers import InlineVerifier
+from shuiqiao.ledger.machine import StateMachine
+from shuiqiao.ledger.note import verify_note
+from shuiqiao.ledger.signed_note import encode_text
+
+START_S = int(time.time())
+
+
+@pytest.fixture
+def roster():
+    return Roster()
+
+
+@pytest.fixture
+def opened():
+    found = []
+    yield found
+    for application in found:
+        application.close()
+
+
+@pytest.fixture
+def open_app(roster, tmp_path, opened):
+    def open_one(name="a", *, member="node0", **more):
+        machine = StateMachine(roster.parameters, kinds=KINDS, key_ring=StateKeys(), suite=roster.suite)
+        application = LedgerApplication(
+            tmp_path / name,
+            machine=machine,
+            verifier=InlineVerifier(roster.suite),
+            clock=SystemClock(),
+            policy_of=lambda _state: roster.policy,
+            cosigner=Cosigner(member=MemberId(member), key=roster.keys[MemberId(member)]),
+            settings=roster.application_settings(**more),
+        )
+        opened.append(application)
+        return application
+
+    return open_one
+
+
+def close(application, opened) -> None:
+    application.close()
+    opened.remove(application)
+
+
+def finalize(application, height: int, *raws: bytes) -> answer.ResponseFinalizeBlock:
+    return application.finalize_block(
+        ask.RequestFinalizeBlock(txs=raws, height=height, time=Timestamp(seconds=START_S + height))
+    )
+
+
+def decide(application, height: int, *raws: bytes) -> answer.ResponseFinalizeBlock:
+    found = finalize(application, height, *raws)
+    application.commit(ask.RequestCommit())
+    return found
+
+
+def position(application) -> tuple[int, bytes]:
+    found = application.info(ask.RequestInfo())
+    return found.last_block_height, found.last_block_app_hash
+
+
+def test_the_genesis_of_both_must_name_the_same_validators(roster, open_app):
+    application = open_app()
+    given = [
+        ValidatorUpdate(pub_key=PublicKey(ed25519=keys.validator_key), power=10) for keys in roster.comet_keys.values()
+    ]
+    assert position(application) == (0, b"")
+    found = application.init_chain(ask.RequestInitChain(validators=given))
+    assert found.app_hash == application.keeper.app_hash
+    with pytest.raises(IntegrityError) as raised:
+        application.init_chain(ask.RequestInitChain(validators=given[:3]))
+    assert raised.value.code == "ledger.validators_differ"
+
+
+def test_the_application_hash_is_that_of_the_checkpoint_and_empty_blocks_keep_it(roster, open_app):  # [ABCI-13]
+    application = open_app()
+    first = decide(application, 1).app_hash
+    second = decide(application, 2, roster.note(1)).app_hash
+    head = application.keeper.replica.head
+    text = encode_text(origin=roster.parameters.origin, size=head.size, root=head.root)
+    assert (head.height, head.size, second) == (1, 2, roster.suite.digest(text))
+    assert second != first
+    # A block of refused transactions, and one of none, change nothing but CometBFT's height.
+    again = decide(application, 3, roster.note(1), b"garbage")
+    assert [(each.code, each.codespace) for each in again.tx_results] == [
+        (3, "note.repeated"),
+        (1, "ledger.tx_malformed"),
+    ]
+    assert [again.app_hash, decide(application, 4).app_hash] == [second, second]
+    assert position(application) == (4, second)
+
+
+def test_a_time_that_is_not_after_the_last_block_is_moved(roster, open_app):
+    application = open_app()
+    for height in (1, 2):
+        raw = roster.note(height)
+        application.finalize_block(ask.RequestFinalizeBlock(txs=[raw], height=height, time=Timestamp(seconds=START_S)))
+        application.commit(ask.RequestCommit())
+    times = [block.time_ms for block in application.keeper.replica.blocks(from_height=1)]
+    assert times == [START_S * 1000, START_S * 1000 + 1]
+
+
+def test_heights_that_do_not_follow_and_commits_out_of_turn_are_refused(roster, open_app):
+    application = open_app()
+    with pytest.raises(IntegrityError) as unexpected:
+        application.commit(ask.RequestCommit())
+    decide(application, 1, roster.note(1))
+    with pytest.raises(IntegrityError) as repeated:
+        finalize(application, 1)
+    with pytest.raises(IntegrityError) as skipped:
+        finalize(application, 3)
+    with pytest.raises(InvalidInput) as timeless:
+        application.finalize_block(ask.RequestFinalizeBlock(height=2))
+    codes = [each.value.code for each in (unexpected, repeated, skipped, timeless)]
+    assert codes == ["ledger.commit_unexpected", "ledger.height_wrong", "ledger.height_wrong", "ledger.abci_malformed"]
+
+
+def test_a_crash_between_finalize_and_commit_is_replayed(roster, open_app, opened):  # [ABCI-14]
+    application = open_app()
+    decide(application, 1, roster.note(1))
+    before = position(application)
+    raws = [roster.note(2), roster.note(1)]
+    first = finalize(application, 2, *raws)
+    close(application, opened)
+
+    application = open_app()
+    assert position(application) == before
+    assert decide(application, 2, *raws) == first
+    after = position(application)
+    close(application, opened)
+    assert position(open_app()) == after == (2, first.app_hash)
+
+
+def test_a_block_that_was_announced_and_not_stored_is_decided_again(roster, open_app, opened, monkeypatch):  # [ABCI-14]
+    application = open_app()
+    decide(application, 1, roster.note(1))
+    decide(application, 2)
+    before = position(application)
+    raw = roster.note(2)
+    finalize(application, 3, raw)
+    monkeypatch.setattr(application.keeper.replica, "store", full_disk)
+    with pytest.raises(Unavailable):
+        application.commit(ask.RequestCommit())
+    close(application, opened)
+
+    application = open_app()
+    assert position(application) == before
+    decide(application, 3, raw)
+    assert position(application)[0] == 3
+
+
+def full_disk(*_args, **_kwargs):
+    raise Unavailable("ledger.disk_full", "no space left")
+
+
+def test_altered_blocks_are_not_served(roster, open_app, opened, tmp_path):
+    application = open_app()
+    decide(application, 1, roster.note(1))
+    decide(application, 2, roster.note(2))
+    close(application, opened)
+    path = tmp_path / "a" / "consensus" / "position"
+    data = bytearray(path.read_bytes())
+    path.write_bytes(bytes(len(data)))
+    with pytest.raises(IntegrityError) as raised:
+        open_app()
+    assert raised.value.code == "ledger.position_damaged"
+
+
+def test_proposals_of_correct_nodes_are_accepted_whatever_contracts_say(roster, open_app):  # [ABCI-16]
+    one, other = open_app("one"), open_app("other", member="node1")
+    first, fresh, rival, third = roster.note(1), roster.note(2), roster.note(2, author="node1"), roster.note(3)
+    decide(one, 1, first)
+    decide(other, 1, first)
+    forged = third[:-1] + bytes((third[-1] ^ 1,))
+    pool = [fresh, rival, roster.note(1), forged, b"garbage", fresh]
+    made = one.prepare_proposal(ask.RequestPrepareProposal(txs=pool, max_tx_bytes=10**6, height=2))
+    assert list(made.txs) == [fresh, rival, pool[2], forged]
+    assert other.process_proposal(ask.RequestProcessProposal(txs=made.txs, height=2)).status == answer.Verdict.ACCEPT
+    results = decide(one, 2, *made.txs)
+    assert results == decide(other, 2, *made.txs)
+    assert [each.codespace for each in results.tx_results] == [
+        "",
+        "note.repeated",
+        "note.repeated",
+        "ledger.signature_invalid",
+    ]
+
+
+def test_a_proposal_keeps_to_its_size(roster, open_app):  # [ABCI-16]
+    application = open_app()
+    raws = [roster.note(number, text="x" * 1000) for number in range(10)]
+    limit = sum(map(len, raws[:4])) + 4 * 6
+    made = application.prepare_proposal(ask.RequestPrepareProposal(txs=raws, max_tx_bytes=limit, height=1))
+    assert list(made.txs) == raws[:4]
+
+
+@pytest.mark.parametrize("bad", [[b"garbage"], [b""], ["twice"], [b"\xd8\x62" + bytes(70_000)]])
+def test_what_no_correct_proposer_makes_is_rejected(bad, roster, open_app):  # [ABCI-16]
+    application = open_app()
+    raw = roster.note(1)
+    txs = [raw, raw] if bad == ["twice"] else [raw, *bad]
+    status = application.process_proposal(ask.RequestProcessProposal(txs=txs, height=1)).status
+    assert status == answer.Verdict.REJECT
+    # Even such a block, once decided, is executed and never a halt.
+    results = decide(application, 1, *txs).tx_results
+    assert (len(results), results[0].code, results[1].code > 0) == (2, 0, True)
+
+
+def test_checks_tell_the_code_and_are_remembered(roster, open_app):  # [ABCI-12] [ABCI-15]
+    application = open_app()
+    good, stranger = roster.note(1), roster.note(2)
+    forged = stranger[:-1] + bytes((stranger[-1] ^ 1,))
+    told = []
+    application.on_refused(lambda raw, error: told.append((raw, error.code)))
+    found = application.check_txs([ask.RequestCheckTx(tx=raw) for raw in (good, forged, b"junk")])
+    assert [(each.code, each.codespace) for each in found] == [
+        (0, ""),
+        (4, "ledger.signature_invalid"),
+        (1, "ledger.tx_malformed"),
+    ]
+    assert told == [(forged, "ledger.signature_invalid"), (b"junk", "ledger.tx_malformed")]
+    known = application.checker.remembered.get(good)
+    assert known is not None
+    assert known.proven_keys == (roster.keys[MemberId("node0")].public_key,)
+    decide(application, 1, good)
+    assert application.checker.remembered.get(good) is None
+    [again] = application.check_txs([ask.RequestCheckTx(tx=good)])
+    assert (again.code, again.codespace) == (3, "ledger.tx_replayed")
+
+
+def line_of(roster, application, member: str, *, seed_of: str | None = None, size: int | None = None) -> bytes:
+    head = application.keeper.replica.head
+    text = encode_text(origin=roster.parameters.origin, size=head.size if size is None else size, root=head.root)
+    key = roster.keys[MemberId(seed_of or member)]
+    name = roster.policy.witness_name(MemberId(member))
+    return sign_cosignature(text, name=name, key=key, suite=roster.suite, time_s=START_S)
+
+
+def judge(roster, application, voter: str, extension: bytes) -> int:
+    address = address_of(roster.comet_keys[MemberId(voter)].validator_key)
+    request = ask.RequestVerifyVoteExtension(validator_address=address, height=9, vote_extension=extension)
+    return application.verify_vote_extension(request).status
+
+
+def test_votes_make_the_note_and_the_log_stays_as_it_is(roster, open_app, opened):  # [ABCI-17] [ABCI-18]
+    application = open_app()
+    decide(application, 1, roster.note(1))
+    head = application.keeper.replica.head
+    own = application.extend_vote(ask.RequestExtendVote(height=2)).vote_extension
+    assert application.checkpoint() is None
+    assert judge(roster, application, "node0", own) == answer.Verdict.ACCEPT
+    assert judge(roster, application, "node1", line_of(roster, application, "node1")) == answer.Verdict.ACCEPT
+    assert application.checkpoint() is None
+    assert judge(roster, application, "node2", line_of(roster, application, "node2")) == answer.Verdict.ACCEPT
+    note = application.checkpoint()
+    assert verify_note(note.note, policy=roster.policy, suite=roster.suite) == note
+    assert (note.size, note.root, application.keeper.replica.head) == (head.size, head.root, head)
+    # It outlives the node, and a damaged one is only made again.
+    decide(application, 2)
+    close(application, opened)
+    application = open_app()
+    assert application.checkpoint() == note
+    path = application.keeper.folder / "consensus" / "note"
+    close(application, opened)
+    path.write_bytes(b"damaged")
+    assert open_app().checkpoint() is None
+
+
+def test_extensions_that_do_not_hold_are_rejected_and_their_validator_is_named(roster, open_app):  # [ABCI-17]
+    application = open_app()
+    decide(application, 1, roster.note(1))
+    cases = {
+        "another log size": line_of(roster, application, "node1", size=77),
+        "another's cosignature": line_of(roster, application, "node2"),
+        "another's key": line_of(roster, application, "node1", seed_of="node2"),
+        "no line": b"\xff" * 100,
+        "too long": b"x" * 10_000,
+    }
+    for why, extension in cases.items():
+        assert judge(roster, application, "node1", extension) == answer.Verdict.REJECT, why
+        assert list(application.named) == ["node1"]
+    assert judge(roster, application, "node1", b"") == answer.Verdict.ACCEPT
+    # A key that the state does not know, of a validator on its way in or out, may carry any member's that holds.
+    stranger = ask.RequestVerifyVoteExtension(
+        validator_address=b"s" * 20, height=9, vote_extension=line_of(roster, application, "node3")
+    )
+    assert application.verify_vote_extension(stranger).status == answer.Verdict.ACCEPT
+    assert set(application.desk.collected()) == {"node3"}
+
+
+def test_validator_updates_are_such_that_cometbft_takes_them(roster, open_app):  # [ABCI-19]
+    application = open_app()
+    gone = decide(application, 1, roster.power("node3", 0)).validator_updates
+    own = roster.comet_keys[MemberId("node3")].validator_key
+    assert gone == [ValidatorUpdate(pub_key=PublicKey(ed25519=own), power=0)]
+    assert decide(application, 2, roster.power("node3", 0)).validator_updates == []
+    # Another member's key would stand twice: the first member by id keeps it, so nothing changes.
+    double = roster.power("node3", 5, key=roster.comet_keys[MemberId("node0")].validator_key)
+    assert list(decide(application, 3, double).validator_updates) == []
+    # The last validator stays whatever the state says.
+    counts = [
+        len(decide(application, height, roster.power(member, 0)).validator_updates)
+        for height, member in enumerate(("node3", "node0", "node1", "node2"), 4)
+    ]
+    assert counts == [0, 1, 1, 0]
+
+
+def snapshot_of(roster, open_app):
+    source = open_app("source", snapshot_interval=2)
+    for height in range(1, 6):
+        decide(source, height, *[roster.note(1000 * height + n, text="x" * 40_000) for n in range(40)])
+    [*_, offer] = source.list_snapshots(ask.RequestListSnapshots()).snapshots
+    chunks = [
+        source.load_snapshot_chunk(ask.RequestLoadSnapshotChunk(height=offer.height, format=1, chunk=index)).chunk
+        for index in range(offer.chunks)
+    ]
+    return source, offer, chunks
+
+
+def app_hash_in(offer: Snapshot, source) -> bytes:
+    return next(each.position.app_hash for each in source.keeper.shelf._shelf if each.position.height == offer.height)
+
+
+def test_an_empty_node_joins_by_snapshot_and_goes_on(roster, open_app, opened):  # [ABCI-21]
+    source, offer, chunks = snapshot_of(roster, open_app)
+    assert (offer.height, len(chunks)) == (4, 2)
+    joining = open_app("joining", snapshot_interval=2)
+    app_hash = app_hash_in(offer, source)
+    offered = joining.offer_snapshot(ask.RequestOfferSnapshot(snapshot=offer, app_hash=app_hash))
+    assert offered.result == answer.OfferResult.ACCEPT
+    # A chunk that is not the manifest's is fetched again, from another peer.
+    wrong = joining.apply_snapshot_chunk(ask.RequestApplySnapshotChunk(index=0, chunk=b"x", sender="liar"))
+    assert wrong == answer.ResponseApplySnapshotChunk(result=3, refetch_chunks=(0,), reject_senders=("liar",))
+    for index, chunk in enumerate(chunks):
+        found = joining.apply_snapshot_chunk(ask.RequestApplySnapshotChunk(index=index, chunk=chunk, sender="peer"))
+        assert found.result == answer.ChunkResult.ACCEPT
+    assert position(joining) == (4, app_hash)
+    assert joining.view().get(f"note/entry/{1001:032x}") == {"author": "node0", "height": 1}
+    blocks = [block.transactions for block in source.keeper.replica.blocks(from_height=5)]
+    decide(joining, 5, *blocks[0])
+    assert position(joining) == position(source)
+    again = joining.offer_snapshot(ask.RequestOfferSnapshot(snapshot=offer, app_hash=app_hash))
+    assert again.result == answer.OfferResult.ABORT
+    close(joining, opened)
+    assert position(open_app("joining")) == position(source)
+
+
+def test_a_snapshot_that_is_not_what_was_verified_leaves_the_node_empty(roster, open_app, opened):  # [ABCI-21]
+    source, offer, chunks = snapshot_of(roster, open_app)
+    joining = open_app("joining")
+    bad_offers = [
+        (offer, b"h" * 32),
+        (Snapshot(height=offer.height, format=2, chunks=offer.chunks, hash=offer.hash, metadata=offer.metadata), b""),
+        (Snapshot(height=9, format=1, chunks=2, hash=offer.hash, metadata=offer.metadata), app_hash_in(offer, source)),
+        (Snapshot(height=9, format=1, chunks=2, hash=roster.suite.digest(b"x"), metadata=b"x"), b""),
+    ]
+    for bad, app_hash in bad_offers:
+        found = joining.offer_snapshot(ask.RequestOfferSnapshot(snapshot=bad, app_hash=app_hash))
+        assert found.result == answer.OfferResult.REJECT
+    assert joining.apply_snapshot_chunk(ask.RequestApplySnapshotChunk(index=0)).result == answer.ChunkResult.ABORT
+    # A node that stops half way begins anew.
+    app_hash = app_hash_in(offer, source)
+    joining.offer_snapshot(ask.RequestOfferSnapshot(snapshot=offer, app_hash=app_hash))
+    joining.apply_snapshot_chunk(ask.RequestApplySnapshotChunk(index=0, chunk=chunks[0]))
+    close(joining, opened)
+    joining = open_app("joining")
+    assert position(joining) == (0, b"")
+    assert not (joining.keeper.folder / "incoming").exists()
+
+
+def test_cometbft_may_drop_blocks_that_no_snapshot_needs(roster, open_app):  # [ABCI-20]
+    application = open_app(retain_heights=3, snapshot_interval=4)
+    retained = []
+    for height in range(1, 13):
+        finalize(application, height, roster.note(height))
+        retained.append(application.commit(ask.RequestCommit()).retain_height)
+    assert retained == [0, 0, 0, 1, 2, 3, 4, 4, 4, 4, 4, 4]
+    keeper_of_all = open_app("all")
+    finalize(keeper_of_all, 1, roster.note(1))
+    assert keeper_of_all.commit(ask.RequestCommit()) == answer.ResponseCommit(retain_height=0)
+
+
+def test_the_own_mempool_hands_out_proposes_and_forgets(roster, open_app):
+    application = open_app(has_pool=True)
+    first, second = roster.note(1), roster.note(2)
+    assert application.insert_tx(ask.RequestInsertTx(tx=first)).code == 0
+    assert application.insert_tx(ask.RequestInsertTx(tx=b"junk")).code == 1
+    assert [each.code for each in application.check_txs([ask.RequestCheckTx(tx=second)])] == [0]
+    assert list(application.reap_txs(ask.RequestReapTxs()).txs) == [first, second]
+    assert list(application.reap_txs(ask.RequestReapTxs()).txs) == []
+    made = application.prepare_proposal(ask.RequestPrepareProposal(max_tx_bytes=10**6, height=1))
+    assert list(made.txs) == [first, second]
+    decide(application, 1, *made.txs)
+    assert list(application.prepare_proposal(ask.RequestPrepareProposal(max_tx_bytes=10**6)).txs) == []
+
+
+def test_queries_answer_or_say_what_they_are_not(roster, open_app):
+    application = open_app()
+    decide(application, 1, roster.note(1))
+    found = application.query(ask.RequestQuery(path="/state", data=f"note/entry/{1:032x}".encode()))
+    assert (found.code, found.height, found.value[:1]) == (0, 1, b"\xa2")
+    assert application.query(ask.RequestQuery(path="/checkpoint")).value == b""
+    assert application.query(ask.RequestQuery(path="/nothing")).codespace == "ledger.query_unknown"
