@@ -1,0 +1,135 @@
+"""The folder of a CometBFT node: formats, secrets, and what is never overwritten."""
+
+from __future__ import annotations
+
+import base64
+import hashlib
+import json
+import tomllib
+
+import pytest
+from tests.worlds.cometbft_world import node_keys
+
+from shuiqiao.base.errors import Unavailable
+from shuiqiao.ledger.engine.cometbft.home import (
+    GenesisValidator,
+    HomeSettings,
+    Pace,
+    chain_id_of,
+    comet_genesis,
+    socket_address,
+    state_sync_settings,
+    write_home,
+)
+from shuiqiao.ledger.engine.cometbft.localnet import free_ports
+from shuiqiao.ledger.engine.cometbft.process import find_program
+from shuiqiao.ledger.engine.cometbft.relay import Relay
+
+NETWORK = bytes(range(32))
+
+
+def written(home, **more):
+    keys = node_keys(1)
+    settings = HomeSettings(
+        moniker="first-bank",
+        app="tcp://127.0.0.1:1",
+        p2p="tcp://127.0.0.1:2",
+        rpc="tcp://127.0.0.1:3",
+        peers=["aa@127.0.0.1:4", "bb@127.0.0.1:5"],
+        pace=Pace(commit_ms=70),
+        **more,
+    )
+    genesis = comet_genesis(
+        chain_id=chain_id_of(NETWORK),
+        time_ms=1_790_000_000_045,
+        validators=[GenesisValidator(name="first-bank", key=keys.validator_key, power=7)],
+    )
+    write_home(home, settings=settings, keys=keys, genesis=genesis)
+    return keys
+
+
+def test_a_home_says_what_cometbft_reads(tmp_path):  # [ABCI-10]
+    keys = written(
+        tmp_path, sync=state_sync_settings(rpc_servers=["http://a:1", "http://b:2"], height=9, block_hash="AB")
+    )
+    config = tomllib.loads((tmp_path / "config/config.toml").read_text())
+    assert (config["moniker"], config["proxy_app"]) == ("first-bank", "tcp://127.0.0.1:1")
+    assert config["p2p"]["persistent_peers"] == "aa@127.0.0.1:4,bb@127.0.0.1:5"
+    assert (config["consensus"]["timeout_commit"], config["consensus"]["create_empty_blocks"]) == ("70ms", False)
+    assert (config["statesync"]["enable"], config["statesync"]["rpc_servers"]) == (True, "http://a:1,http://b:2")
+    genesis = json.loads((tmp_path / "config/genesis.json").read_text())
+    assert genesis["chain_id"] == f"shuiqiao-{NETWORK.hex()}"[:50]
+    assert genesis["genesis_time"] == "2026-09-21T14:13:20.045Z"
+    assert genesis["consensus_params"]["abci"] == {"vote_extensions_enable_height": "1"}
+    [validator] = genesis["validators"]
+    assert (validator["power"], base64.b64decode(validator["pub_key"]["value"])) == ("7", keys.validator_key)
+    assert validator["address"] == hashlib.sha256(keys.validator_key).hexdigest()[:40].upper()
+    secret = json.loads((tmp_path / "config/priv_validator_key.json").read_text())
+    assert base64.b64decode(secret["priv_key"]["value"]) == keys.validator_seed + keys.validator_key
+    modes = {path.name: path.stat().st_mode & 0o777 for path in (tmp_path / "config").iterdir()}
+    assert modes["priv_validator_key.json"] == modes["node_key.json"] == 0o600
+
+
+def test_a_sign_state_is_never_written_twice(tmp_path):  # [ABCI-11]
+    written(tmp_path)
+    state = tmp_path / "data" / "priv_validator_state.json"
+    assert json.loads(state.read_text()) == {"height": "0", "round": 0, "step": 0}
+    state.write_text('{"height": "77", "round": 1, "step": 3}')
+    written(tmp_path)
+    assert json.loads(state.read_text())["height"] == "77"
+
+
+def test_a_socket_path_stays_within_the_systems_bound(tmp_path):
+    assert socket_address(tmp_path / "a") == f"unix://{tmp_path}/a/abci.sock"
+    long = socket_address(tmp_path / ("x" * 200))
+    assert len(long.removeprefix("unix://")) <= 100
+    assert long != socket_address(tmp_path / ("y" * 200))
+
+
+def test_a_program_that_is_not_there_is_told_with_what_to_do(tmp_path, monkeypatch):
+    monkeypatch.delenv("SHUIQIAO_COMETBFT", raising=False)
+    with pytest.raises(Unavailable) as raised:
+        find_program(version="v9.9.9", tools=tmp_path)
+    assert (raised.value.code, "install_cometbft.sh v9.9.9" in raised.value.next_step) == (
+        "ledger.cometbft_absent",
+        True,
+    )
+
+
+def test_ports_are_free_and_distinct():
+    ports = free_ports(30)
+    assert len(set(ports)) == 30
+
+
+def test_a_relay_lets_through_until_it_is_cut_and_again_once_healed():
+    import socket
+
+    target = socket.create_server(("127.0.0.1", 0))
+    relay = Relay(target_port=target.getsockname()[1])
+
+    def joined():
+        near = socket.create_connection(("127.0.0.1", relay.port), timeout=5)
+        far, _ = target.accept()
+        far.settimeout(5)
+        return near, far
+
+    near, far = joined()
+    near.sendall(b"there")
+    assert far.recv(100) == b"there"
+    far.sendall(b"back")
+    assert near.recv(100) == b"back"
+    relay.cut()
+    assert (near.recv(100), far.recv(100)) == (b"", b"")
+    near.close()
+    far.close()
+    refused = socket.create_connection(("127.0.0.1", relay.port), timeout=5)
+    assert refused.recv(100) == b""
+    refused.close()
+    target.accept()[0].close()
+    relay.heal()
+    near, far = joined()
+    near.sendall(b"again")
+    assert far.recv(100) == b"again"
+    relay.close()
+    for each in (near, far, target):
+        each.close()

@@ -1,0 +1,111 @@
+"""The RPC client against answers that are right, wrong, endless and absent."""
+
+from __future__ import annotations
+
+import http.server
+import json
+import threading
+from typing import ClassVar
+
+import pytest
+
+from shuiqiao.base.errors import IntegrityError, InvalidInput, Unavailable
+from shuiqiao.ledger.engine.cometbft import rpc as rpc_module
+from shuiqiao.ledger.engine.cometbft.rpc import Broadcast, RpcClient
+
+
+@pytest.fixture
+def node():
+    """A node that answers with what a test puts into ``answers``, and keeps what it was asked."""
+
+    class Node(http.server.BaseHTTPRequestHandler):
+        protocol_version = "HTTP/1.1"
+        answers: ClassVar[list] = []
+        asked: ClassVar[list] = []
+
+        def do_POST(self):
+            Node.asked.append(json.loads(self.rfile.read(int(self.headers["Content-Length"]))))
+            found = Node.answers.pop(0)
+            status, body = found if isinstance(found, tuple) else (200, json.dumps(found).encode())
+            self.send_response(status)
+            self.send_header("Content-Length", str(len(body)))
+            self.end_headers()
+            self.wfile.write(body)
+
+        def log_message(self, *_args):
+            return
+
+    server = http.server.ThreadingHTTPServer(("127.0.0.1", 0), Node)
+    server.daemon_threads = True
+    threading.Thread(target=server.serve_forever, daemon=True).start()
+    client = RpcClient(f"http://127.0.0.1:{server.server_port}", timeout_s=5)
+    yield Node, client
+    client.close()
+    server.shutdown()
+    server.server_close()
+
+
+def test_a_transaction_is_handed_in_as_base64(node):
+    handler, client = node
+    handler.answers = [{"id": 0, "result": {"code": 3, "codespace": "note.repeated", "log": "no"}}]
+    assert client.broadcast(b"\x00\x01") == Broadcast(code=3, codespace="note.repeated", log="no")
+    assert handler.asked[-1]["params"] == {"tx": "AAE="}
+
+
+def test_a_batch_gives_each_its_answer_in_whatever_order_they_come(node):
+    handler, client = node
+    handler.answers = [
+        [{"id": 1, "error": {"message": "Internal error", "data": "mempool is full"}}, {"id": 0, "result": {}}]
+    ]
+    taken, refused = client.broadcast_many([b"a", b"b"])
+    assert taken is None
+    assert "mempool is full" in str(refused)
+
+
+@pytest.mark.parametrize(
+    ("found", "error", "code"),
+    [
+        ({"id": 0, "error": {"code": -1, "message": "no", "data": "height"}}, InvalidInput, "ledger.rpc_refused"),
+        ({"id": 0}, IntegrityError, "ledger.rpc_malformed"),
+        ([], IntegrityError, "ledger.rpc_malformed"),
+        ((200, b"<html>"), IntegrityError, "ledger.rpc_malformed"),
+        ((404, b"{}"), IntegrityError, "ledger.rpc_malformed"),
+        ({"id": 0, "result": {"node_info": {}}}, IntegrityError, "ledger.rpc_malformed"),
+    ],
+)
+def test_answers_that_are_none_are_refused(found, error, code, node):
+    handler, client = node
+    handler.answers = [found]
+    with pytest.raises(error) as raised:
+        client.status()
+    assert raised.value.code == code
+
+
+def test_an_answer_is_bounded(node, monkeypatch):
+    handler, client = node
+    monkeypatch.setattr(rpc_module, "MAX_ANSWER_BYTES", 1000)
+    handler.answers = [(200, b" " * 2000)]
+    with pytest.raises(IntegrityError) as raised:
+        client.status()
+    assert raised.value.code == "ledger.rpc_malformed"
+
+
+def test_a_batch_with_missing_answers_is_refused(node):
+    handler, client = node
+    handler.answers = [[{"id": 0, "result": {}}]]
+    with pytest.raises(IntegrityError) as raised:
+        client.broadcast_many([b"a", b"b"])
+    assert raised.value.code == "ledger.rpc_malformed"
+
+
+def test_a_node_that_is_not_there_is_unavailable():
+    client = RpcClient("http://127.0.0.1:1", timeout_s=1)
+    with pytest.raises(Unavailable) as raised:
+        client.status()
+    assert raised.value.code == "ledger.rpc_unreachable"
+
+
+@pytest.mark.parametrize("url", ["", "127.0.0.1:1", "https://a:1", "http://a"])
+def test_an_address_is_http_host_port(url):
+    with pytest.raises(ValueError, match="http"):
+        RpcClient(url)
