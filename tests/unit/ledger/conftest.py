@@ -16,6 +16,7 @@ from shuiqiao.crypto.model import CipherSuite, SigningKey, SuiteName
 from shuiqiao.crypto.suites import get_suite
 from shuiqiao.ledger.kinds import KindTable
 from shuiqiao.ledger.machine import BlockResult, Candidate, StateMachine, verify_claims
+from shuiqiao.ledger.memory_state import MemoryState
 from shuiqiao.ledger.model import (
     BlockContext,
     Event,
@@ -26,7 +27,7 @@ from shuiqiao.ledger.model import (
     Transaction,
     no_events,
 )
-from shuiqiao.ledger.state import MemoryState, OverlayState, genesis_writes
+from shuiqiao.ledger.state import OverlayState, genesis_writes
 from shuiqiao.ledger.transaction import TransactionDraft, sign_transaction
 
 GENESIS_MS = 1_775_000_000_000

@@ -14,6 +14,7 @@ from shuiqiao.ledger.entry import BlockEntry, encode_entry
 from shuiqiao.ledger.machine import Candidate, StateMachine, verify_claims
 from shuiqiao.ledger.model import BlockContext
 from shuiqiao.ledger.state import OverlayState
+from shuiqiao.ledger.state_map import StateMap
 
 
 def codes(result):
@@ -35,7 +36,9 @@ def test_an_accepted_transaction_writes_tells_and_is_counted(network):
     tx = result.accepted[0]
     assert network.state.get(f"note/entry/{tx.body.id.hex()}") == {"author": "bureau", "height": 1}
     assert [{"id": tx.body.id}] == [event.attributes for event in result.outcomes[0].events]
-    assert encode_entry(BlockEntry(height=1, time_ms=result.context.time_ms, count=1)) == result.entry
+    root = StateMap(network.state.encoded(), hash_name=network.suite.hash_name).root()
+    expected = BlockEntry(height=1, time_ms=result.context.time_ms, count=1, state_root=root)
+    assert encode_entry(expected) == result.entry
 
 
 def test_refused_transactions_leave_no_trace_among_accepted_ones(network, note_body):

@@ -172,14 +172,14 @@ def test_the_entry_must_be_the_one_that_closes_the_transactions_block(network, l
     ("lead_ms", "code"), [(3_600_000, "ledger.tx_expired"), (-48 * 3_600_000, "ledger.tx_valid_too_long")]
 )
 def test_an_operator_that_logs_an_untimely_transaction_is_found_out(network, log, lead_ms, code):
-    entry = encode_entry(BlockEntry(height=3, time_ms=network.time_ms + lead_ms, count=1))
+    entry = encode_entry(BlockEntry(height=3, time_ms=network.time_ms + lead_ms, count=1, state_root=bytes(32)))
     log.add_leaves(network.write(), entry)
     assert refusal(network, log.receipt(6, entry_index=7)) == code
 
 
 def test_an_operator_that_logs_what_nobody_signed_is_found_out(network, log):
     """[LEDGER-RECEIPT-2] step 6"""
-    entry = encode_entry(BlockEntry(height=3, time_ms=network.time_ms + 1, count=1))
+    entry = encode_entry(BlockEntry(height=3, time_ms=network.time_ms + 1, count=1, state_root=bytes(32)))
     draft = network.draft(author="first-bank")
     signed = network.sign(draft)
     broken = signed[:-1] + bytes([signed[-1] ^ 1])
