@@ -23,7 +23,9 @@ BANNED_FILE_NAMES = {"utils", "util", "common", "helpers", "helper", "manager", 
 BANNED_WORDS = re.compile(r"\b(TODO|FIXME|XXX|HACK|NotImplementedError|wallet[_ ]balance|coin|airdrop|mining reward)\b")
 # The rules about what the ledger must never carry have to name it; nobody else may.
 MAY_NAME_WHAT_IS_REFUSED = {"record_rules.py"}
-LABEL = re.compile(r"\[((?:ABCI|LEDGER|STORE|STD|VAULT|CONSENT|EXCHANGE|NOTE|WITNESS|TILE|MEMBER|EPOCH|MAP)-(?:[A-Z]+-)?\d+)\]")
+LABEL = re.compile(
+    r"\[((?:ABCI|LEDGER|STORE|STD|VAULT|CONSENT|EXCHANGE|NOTE|WITNESS|TILE|MEMBER|EPOCH|MAP)-(?:[A-Z]+-)?\d+)\]"
+)
 HEAVY = {"numpy", "pyarrow", "duckdb", "ibis", "pandas", "sklearn", "scipy", "sqlalchemy", "jinja2", "lmdb", "nacl"}
 ERROR_CLASSES = {"InvalidInput", "Denied", "Conflict", "Unavailable", "IntegrityError"}
 
