@@ -28,7 +28,8 @@ START_S = int(time.time()) + 60
 
 @pytest.fixture
 def roster():
-    return Roster()
+    # Everything here is told from one moment, however long after it a test is run.
+    return Roster(genesis_ms=(START_S - 61) * 1000)
 
 
 @pytest.fixture
