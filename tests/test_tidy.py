@@ -24,7 +24,7 @@ BANNED_WORDS = re.compile(r"\b(TODO|FIXME|XXX|HACK|NotImplementedError|wallet[_ 
 # The rules about what the ledger must never carry have to name it; nobody else may.
 MAY_NAME_WHAT_IS_REFUSED = {"record_rules.py"}
 LABEL = re.compile(
-    r"\[((?:LEDGER|STORE|STD|VAULT|CONSENT|EXCHANGE|NOTE|WITNESS|TILE|MEMBER|EPOCH|MAP)-(?:[A-Z]+-)?\d+)\]"
+    r"\[((?:ABCI|LEDGER|STORE|STD|VAULT|CONSENT|EXCHANGE|NOTE|WITNESS|TILE|MEMBER|EPOCH|MAP)-(?:[A-Z]+-)?\d+)\]"
 )
 HEAVY = {"numpy", "pyarrow", "duckdb", "ibis", "pandas", "sklearn", "scipy", "sqlalchemy", "jinja2", "lmdb", "nacl"}
 ERROR_CLASSES = {"InvalidInput", "Denied", "Conflict", "Unavailable", "IntegrityError"}

@@ -169,7 +169,9 @@ class Consortium:
             [LocalNode(name=member, keys=roster.comet_keys[member]) for member in roster.members],
             program=comet_program(),
             settings=LocalSettings(
-                chain_id=chain_id_of(NETWORK), genesis_time_ms=roster.genesis_ms, pace=Pace(commit_ms=commit_ms)
+                chain_id=chain_id_of(NETWORK),
+                genesis_time_ms=roster.genesis_ms,
+                pace=Pace(commit_ms=commit_ms, propose_ms=600, vote_ms=300),
             ),
         )
         self.ledgers: dict[str, CometbftLedger] = {}

@@ -35,6 +35,14 @@ _BUSY_RETRY_S = 0.5
 _TICKETS = 1 << 32
 
 
+class Answer(Future[Committed]):
+    """The answer to a submission: the engine's alone to give, so nobody has to claim it before it is given."""
+
+    def cancel(self) -> bool:
+        """Return False: what was submitted may be in a block already."""
+        return False
+
+
 class Submission:
     """One transaction on its way; used by the writer's thread once it has left the intake."""
 
@@ -42,7 +50,7 @@ class Submission:
 
     def __init__(self, raw: bytes) -> None:
         self.raw = raw
-        self.future: Future[Committed] = Future()
+        self.future = Answer()
         self.transaction: Transaction | None = None
         self.keys: tuple[bytes, ...] = ()
         self.open_claims = 0
@@ -69,8 +77,6 @@ class Intake:
         with self._lock:
             refusal = self._refusal or (self._busy() if self._waiting >= self._max_waiting else None)
             if refusal is None:
-                # From here on the answer is the engine's: a caller can no longer cancel.
-                future.set_running_or_notify_cancel()
                 self._waiting += 1
                 self._queue.append(submission)
                 if self._is_sleeping:

@@ -11,7 +11,7 @@ from __future__ import annotations
 import threading
 import time
 from collections.abc import Callable, Iterator, Sequence
-from concurrent.futures import Future
+from concurrent.futures import Future, ThreadPoolExecutor
 from pathlib import Path
 from typing import Final
 
@@ -30,6 +30,7 @@ from shuiqiao.ledger.machine import Candidate, StateMachine
 from shuiqiao.ledger.model import Block, Checkpoint, Committed, Event, KeyRing, NetworkParameters, StateView
 from shuiqiao.ledger.note import sign_checkpoint
 from shuiqiao.ledger.receipt import build_receipt
+from shuiqiao.ledger.store.place import StoredFrame
 from shuiqiao.ledger.store.recovery import Recovery
 
 _TAKEN_AT_ONCE: Final = 128
@@ -66,6 +67,7 @@ class EmbeddedLedger:
         self._verifier = open_verifier(self._suite, processes=settings.verifier_processes)
         self._intake = Intake(max_waiting=settings.max_waiting)
         self._admission = Admission(machine=replica.machine, verifier=self._verifier, intake=self._intake)
+        self._disk_thread = ThreadPoolExecutor(max_workers=1, thread_name_prefix="ledger-disk")
         self._closing = threading.Lock()
         self._is_closed = False
         self._block_since: float | None = None
@@ -185,6 +187,7 @@ class EmbeddedLedger:
                 return
             self._is_closed = True
             self._thread.join()
+            self._disk_thread.shutdown()
             self._verifier.close()
             self._store_last_checkpoint()
             self._replica.close()
@@ -215,16 +218,24 @@ class EmbeddedLedger:
 
     def _step(self) -> None:
         """Take in, check, and write a block when one is due."""
+        self._take_in()
+        timeout_s = _shorter(self._wait_s(), self._replica.checkpoint_file.due_in_s())
+        self._receive(timeout_s=timeout_s)
+        self._replica.checkpoint_file.flush_due()
+        if self._is_block_due() and not self._is_verifier_hungry():
+            self._write_block()
+
+    def _take_in(self) -> None:
+        """Take some submissions in, and give their signatures to the verifier."""
         if self._admission.has_room() and len(self._intake):
             self._admission.admit(self._intake.take(_TAKEN_AT_ONCE), self._replica.current)
         self._admission.start_checks()
-        timeout_s = _shorter(self._wait_s(), self._replica.checkpoint_file.due_in_s())
+
+    def _receive(self, *, timeout_s: float | None) -> None:
+        """Take verdicts; wait for them, or to be woken, no longer than a time."""
         answers = self._verifier.finished(wake=self._intake.wake_descriptor, timeout_s=timeout_s)
         self._intake.woken()
-        self._replica.checkpoint_file.flush_due()
         self._admission.receive(answers)
-        if self._is_block_due() and not self._is_verifier_hungry():
-            self._write_block()
 
     def _wait_s(self) -> float | None:
         """Return how long there is nothing to do but wait; None until woken."""
@@ -297,9 +308,29 @@ class EmbeddedLedger:
         if execution.result.entry is None:
             return None
         started = time.monotonic()
-        block = self._replica.commit(execution)
+        block = self._replica.follow(execution, self._write_meanwhile(execution))
+        self._replica.publish()
         self._commit_s = time.monotonic() - started
         return block
+
+    def _write_meanwhile(self, execution: Execution) -> StoredFrame:
+        """Put a block on the medium, and take submissions in while the disk is waited for ([STORE-19])."""
+        if not self._is_worth_waiting():
+            # Nothing else to do: another thread would only come between.
+            return self._replica.write(execution)
+        written = self._disk_thread.submit(self._replica.write, execution)
+        written.add_done_callback(lambda _: self._intake.rouse())
+        while not written.done():
+            self._take_in()
+            is_more = len(self._intake) and self._admission.has_room()
+            # What ends the wait: the disk, a verdict, or a submission that there is room for.
+            may_sleep = not is_more and (
+                not self._admission.has_room() or self._intake.sleep() or self._intake.is_refusing
+            )
+            if written.done():
+                break
+            self._receive(timeout_s=None if may_sleep else 0.0)
+        return written.result()
 
     def _answer(self, taken: Sequence[Submission], execution: Execution, block: Block | None) -> None:
         self._intake.answered(len(taken))

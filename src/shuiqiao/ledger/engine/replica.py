@@ -228,11 +228,21 @@ class Replica:
         growth: what its leaves make of the tree, where that is known already.
         Raises Unavailable ``ledger.disk_full`` (nothing happened) or ``ledger.store_failed`` (open the ledger again).
         """
+        return self.follow(execution, self.write(execution), growth=growth)
+
+    def write(self, execution: Execution) -> StoredFrame:
+        """Put the frame of an executed block on the medium; ``follow`` then goes on behind it.
+
+        The one step that waits for the disk: another thread may do it while the executing one does anything but
+        execute, store and publish. Raises as ``store``.
+        """
         entry = execution.result.entry
         if entry is None or execution.plan is None:
             raise ValueError("a block without an accepted transaction is not committed")
-        transactions = [tx.raw for tx in execution.result.accepted]
-        stored = self._files.append(transactions, entry=entry)
+        return self._files.append([tx.raw for tx in execution.result.accepted], entry=entry)
+
+    def follow(self, execution: Execution, stored: StoredFrame, *, growth: Growth | None = None) -> Block:
+        """Go on behind a block that ``write`` has put on the medium; ``publish`` then makes it visible."""
         self._advance(execution, stored, growth or self._grow(stored.frame))
         return _block(stored.frame, time_ms=execution.result.context.time_ms)
 

@@ -23,6 +23,9 @@ HEAD: Final = struct.Struct(">III")
 JOB: Final = struct.Struct(">HHI")
 """Lengths of public key, signature and message."""
 
+NICENESS: Final = 10
+"""How far these processes step back behind the engine, by the measure of ``nice``."""
+
 VERDICT_HEAD: Final = struct.Struct(">II")
 """Ticket, number of jobs; one byte per job follows, 1 where the signature holds."""
 
@@ -58,6 +61,8 @@ def serve(suite: CipherSuite, source: BinaryIO, sink: BinaryIO) -> None:
 
 def main() -> None:
     """Serve the suite named on the command line."""
+    # Everything waits for the one thread that writes blocks: where cores are short, it goes first.
+    os.nice(NICENESS)
     # Ctrl-C reaches the whole process group; the engine decides when its workers end, by closing their input.
     signal.signal(signal.SIGINT, signal.SIG_IGN)
     try:

@@ -33,8 +33,8 @@ from shuiqiao.sandbox.benchmarks.ledger_load import LoadNetwork, load_network, s
 
 DEFAULT_TRANSACTIONS: Final = 20_000
 RUNS: Final = 3
-IN_FLIGHT: Final = 1_500
-"""Submissions without an answer at any moment: what keeps the writer busy, and no more than it holds."""
+IN_FLIGHT: Final = 3_000
+"""Submissions without an answer at any moment: enough that signatures are checked while a block is made and flushed."""
 
 RAW_SECONDS: Final = 1.5
 _SEED = 3

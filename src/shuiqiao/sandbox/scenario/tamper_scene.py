@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from shuiqiao.base.errors import ShuiqiaoError
+from shuiqiao.ledger.engine.replica import CHECKPOINTS_FOLDER, SEGMENTS_FOLDER
 from shuiqiao.node.institution import Institution
 from shuiqiao.sandbox.scenario.cast import Consortium
 from shuiqiao.sandbox.scenario.enterprises import EnterpriseOwner
@@ -40,7 +41,11 @@ def code_of(act: Callable[[], object]) -> str:
 
 
 def copy_ledger(member: Institution, folder: Path) -> Path:
-    """Copy a member's ledger folder while it rests: the engine has no block under way."""
+    """Copy a member's ledger while it is open and no block is under way: what is not derived ([STORE-1])."""
     member.sync()
-    shutil.copytree(member.home.ledger, folder, ignore=shutil.ignore_patterns("*.lock", "lock"))
+    source = member.home.ledger
+    # The checkpoint first: it may be replaced at any moment, and the segments then hold at least what it says.
+    (folder / CHECKPOINTS_FOLDER).mkdir(parents=True)
+    shutil.copyfile(source / CHECKPOINTS_FOLDER / "latest", folder / CHECKPOINTS_FOLDER / "latest")
+    shutil.copytree(source / SEGMENTS_FOLDER, folder / SEGMENTS_FOLDER)
     return folder

@@ -69,6 +69,9 @@ def test_validators_agree_refuse_and_cosign(consortium, tmp_path):
         first.submit(fresh[:-1] + bytes([fresh[-1] ^ 1])).result(timeout=20)
     with pytest.raises(InvalidInput) as garbage:
         ledgers[2].submit(b"\x00" * 100).result(timeout=20)
+    with pytest.raises(InvalidInput) as giant:
+        ledgers[3].submit(b"\xd8\x62" + bytes(100_000)).result(timeout=20)
+    assert giant.value.code == "ledger.tx_too_large"
     assert (again.value.code, same_id.value.code) == ("ledger.tx_replayed", "ledger.tx_replayed")
     assert (broken.value.code, garbage.value.code) == ("ledger.signature_invalid", "ledger.tx_malformed")
 

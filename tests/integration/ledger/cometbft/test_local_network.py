@@ -19,7 +19,9 @@ VALIDATORS = 4
 def world(tmp_path):
     nodes = [LocalNode(name=f"node{number}", keys=node_keys(number)) for number in range(VALIDATORS)]
     settings = LocalSettings(
-        chain_id="tally", genesis_time_ms=time.time_ns() // 1_000_000 - 1000, pace=Pace(commit_ms=50)
+        chain_id="tally",
+        genesis_time_ms=time.time_ns() // 1_000_000 - 1000,
+        pace=Pace(commit_ms=50, propose_ms=600, vote_ms=300),
     )
     network = LocalNetwork(tmp_path, nodes, program=comet_program(), settings=settings)
     tallies = {name: Tally() for name in network.names}

@@ -22,12 +22,14 @@ from shuiqiao.ledger.machine import StateMachine
 from shuiqiao.ledger.note import verify_note
 from shuiqiao.ledger.signed_note import encode_text
 
-START_S = int(time.time())
+# After the genesis of every roster that a test of this file makes.
+START_S = int(time.time()) + 60
 
 
 @pytest.fixture
 def roster():
-    return Roster()
+    # Everything here is told from one moment, however long after it a test is run.
+    return Roster(genesis_ms=(START_S - 61) * 1000)
 
 
 @pytest.fixture
@@ -167,6 +169,25 @@ def test_a_block_that_was_announced_and_not_stored_is_decided_again(roster, open
     assert position(application) == before
     decide(application, 3, raw)
     assert position(application)[0] == 3
+
+
+def test_a_node_that_does_not_know_what_its_disk_holds_stops(roster, open_app, opened, monkeypatch):
+    application = open_app()
+    raw = roster.note(1)
+    finalize(application, 1, raw)
+    monkeypatch.setattr(application.keeper.replica, "publish", failed_index)
+    with pytest.raises(Unavailable):
+        application.commit(ask.RequestCommit())
+    with pytest.raises(Unavailable) as raised:
+        finalize(application, 1, raw)
+    assert raised.value.code == "ledger.index_failed"
+    close(application, opened)
+    # The block was stored: opened again, the node has it.
+    assert position(open_app())[0] == 1
+
+
+def failed_index():
+    raise Unavailable("ledger.index_failed", "the index could not be written")
 
 
 def full_disk(*_args, **_kwargs):

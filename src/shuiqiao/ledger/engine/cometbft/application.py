@@ -14,13 +14,13 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Final
 
-from shuiqiao.base.clock import MS_PER_HOUR, Clock
+from shuiqiao.base.clock import Clock
 from shuiqiao.base.encoding import encode_cbor
-from shuiqiao.base.errors import Conflict, IntegrityError, InvalidInput, ShuiqiaoError
+from shuiqiao.base.errors import Conflict, IntegrityError, InvalidInput, ShuiqiaoError, Unavailable
 from shuiqiao.base.ids import MemberId
 from shuiqiao.ledger.engine.cometbft import requests as ask
 from shuiqiao.ledger.engine.cometbft import responses as answer
-from shuiqiao.ledger.engine.cometbft.checking import RunState, TransactionChecker
+from shuiqiao.ledger.engine.cometbft.checking import RunState, TransactionChecker, require_unused
 from shuiqiao.ledger.engine.cometbft.extensions import CosignatureDesk, Cosigner, PolicyOf, Tip, tip_of
 from shuiqiao.ledger.engine.cometbft.joining import Joining
 from shuiqiao.ledger.engine.cometbft.keeper import CONSENSUS_FOLDER, Keeper, Pending
@@ -107,6 +107,7 @@ class LedgerApplication:
         )
         self._lock = threading.RLock()
         self._round: _Round | None = None
+        self._stopped: Unavailable | None = None
         self._listeners: list[Callable[[Decided], None]] = []
         self._check_listeners: list[Callable[[bytes, ShuiqiaoError], None]] = []
         self.named: dict[str, str] = {}
@@ -189,7 +190,7 @@ class LedgerApplication:
 
         def precheck(tx: Transaction) -> None:
             self._machine.precheck(tx, state, time_ms=time_ms)
-            _require_unused(tx, view, time_ms=time_ms)
+            require_unused(tx, view, time_ms=time_ms)
 
         refusals = self.checker.admit(raws, state, precheck=precheck)
         if self._settings.has_pool:
@@ -276,6 +277,8 @@ class LedgerApplication:
         if request.time is None:
             raise InvalidInput("ledger.abci_malformed", f"the block of height {request.height} has no time")
         with self._lock:
+            if self._stopped is not None:
+                raise self._stopped
             found = self.checker.candidates(request.txs, self.view())
             candidates = [each for each in found if isinstance(each, Candidate)]
             pending = self.keeper.execute(candidates, height=request.height, time_ms=request.time.ms)
@@ -308,7 +311,7 @@ class LedgerApplication:
             decided = self._round
             if decided is None:
                 raise IntegrityError("ledger.commit_unexpected", "Commit came without a FinalizeBlock before it")
-            block = self.keeper.commit(decided.pending)
+            block = self._store(decided.pending)
             self._round = None
             raws = [raw for raw, _ in decided.outcomes]
             self.checker.remembered.forget(raws)
@@ -316,6 +319,15 @@ class LedgerApplication:
             self._move(block, decided.pending)
             self._tell(decided, block)
             return answer.ResponseCommit(retain_height=self._retain_height())
+
+    def _store(self, pending: Pending) -> Block | None:
+        """Commit, and refuse to go on where it is unknown what the disk holds: the node must be opened again."""
+        try:
+            return self.keeper.commit(pending)
+        except Unavailable as error:
+            if error.code != "ledger.disk_full":
+                self._stopped = error
+            raise
 
     def _move(self, block: Block | None, pending: Pending) -> None:
         # The votes for this block completed the note of the block before: kept now, or within a second under load.
@@ -380,12 +392,6 @@ class LedgerApplication:
             self.desk.store(is_urgent=True)
             self.keeper.close()
             self.checker.close()
-
-
-def _require_unused(tx: Transaction, view: SnapshotState, *, time_ms: int) -> None:
-    hour = view.expiry_hour(tx.author, tx.id)
-    if hour is not None and hour >= time_ms // MS_PER_HOUR:
-        raise Conflict("ledger.tx_replayed", f"{tx.author} already had a transaction with id {tx.id.hex()} accepted")
 
 
 def _result(outcome: Outcome | ShuiqiaoError) -> TxResult:

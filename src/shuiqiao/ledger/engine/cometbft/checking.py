@@ -12,9 +12,10 @@ import threading
 from collections.abc import Callable, Iterable, Sequence
 from typing import Any, Final
 
-from shuiqiao.base.errors import IntegrityError, InvalidInput, ShuiqiaoError, Unavailable
+from shuiqiao.base.clock import MS_PER_HOUR
+from shuiqiao.base.errors import Conflict, IntegrityError, InvalidInput, ShuiqiaoError, Unavailable
 from shuiqiao.ledger.engine.verifiers import Verifier, verify_all
-from shuiqiao.ledger.machine import Candidate, SignatureClaim, StateMachine
+from shuiqiao.ledger.machine import Candidate, ReplayIndex, SignatureClaim, StateMachine
 from shuiqiao.ledger.model import StateView, Transaction
 
 MAX_REMEMBERED: Final = 65_536
@@ -177,6 +178,13 @@ class TransactionChecker:
     def close(self) -> None:
         """End the worker processes."""
         self._verifier.close()
+
+
+def require_unused(tx: Transaction, index: ReplayIndex, *, time_ms: int) -> None:
+    """Return if an (author, id) was not accepted before; raises Conflict ``ledger.tx_replayed``."""
+    hour = index.expiry_hour(tx.author, tx.id)
+    if hour is not None and hour >= time_ms // MS_PER_HOUR:
+        raise Conflict("ledger.tx_replayed", f"{tx.author} already had a transaction with id {tx.id.hex()} accepted")
 
 
 def _signature_invalid(tx: Transaction) -> IntegrityError:

@@ -18,7 +18,7 @@ from pathlib import Path
 from typing import Final
 
 from shuiqiao.base.clock import Clock
-from shuiqiao.base.errors import Conflict, ShuiqiaoError, Unavailable
+from shuiqiao.base.errors import ShuiqiaoError, Unavailable
 from shuiqiao.crypto.suites import get_suite
 from shuiqiao.ledger.engine.cometbft.application import ApplicationSettings, Decided, LedgerApplication
 from shuiqiao.ledger.engine.cometbft.extensions import Cosigner, PolicyOf
@@ -270,14 +270,14 @@ class CometbftLedger:
                 self._not_taken(raw, str(reason))
 
     def _not_taken(self, raw: bytes, reason: str) -> None:
-        if _IN_CACHE not in reason:
-            is_full = _FULL in reason
-            self._fail([raw], _busy(len(self._waiting)) if is_full else Unavailable("ledger.not_taken", reason))
-            return
-        # The node met these bytes before: they wait in its mempool still, or a block has them already.
+        """Answer for a transaction that the mempool did not take, unless it is there already and will be decided."""
         [refusal] = self._application.recheck([raw])
-        if isinstance(refusal, Conflict):
+        if refusal is not None:
             self._fail([raw], refusal)
+        elif _FULL in reason:
+            self._fail([raw], _busy(len(self._waiting)))
+        elif _IN_CACHE not in reason:
+            self._fail([raw], Unavailable("ledger.not_taken", reason, retry_after_s=_BUSY_RETRY_S))
 
     def _give_up_late(self) -> None:
         now = time.monotonic()

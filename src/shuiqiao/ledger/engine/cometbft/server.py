@@ -176,8 +176,8 @@ class AbciServer:
 
     def _admit(self, connection: socket.socket, number: int) -> None:
         if not is_own_peer(connection):
-            connection.close()
             self._fault(number, "ledger.abci_peer_foreign", "a process of another user connected")
+            connection.close()
             return
         if connection.family == socket.AF_INET:
             # Answers are small and awaited: none may wait for the acknowledgement of the one before.
@@ -187,8 +187,8 @@ class AbciServer:
             if is_admitted:
                 self._connections[number] = connection
         if not is_admitted:
-            connection.close()
             self._fault(number, "ledger.abci_connections_full", f"{MAX_CONNECTIONS} connections are open already")
+            connection.close()
             return
         thread = threading.Thread(target=self._serve, args=(connection, number), name=f"abci-{number}", daemon=True)
         self._threads = [each for each in self._threads if each.is_alive()] + [thread]
