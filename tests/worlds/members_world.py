@@ -19,8 +19,8 @@ from shuiqiao.ledger.transaction import TransactionDraft, sign_transaction
 from shuiqiao.members import action as actions
 from shuiqiao.members import contract, suspension
 from shuiqiao.members.genesis import encode_genesis, network_parameters
+from shuiqiao.members.key_ring import MemberKeyRing
 from shuiqiao.members.model import EngineName, Genesis, Member, Role
-from shuiqiao.members.roster import MemberKeyRing
 from shuiqiao.oversight import contract as oversight
 
 START_MS = 1_775_000_000_000

@@ -142,6 +142,10 @@ class KeyRing(Protocol):
         """
         ...
 
+
+class EpochReader(Protocol):
+    """What a verifier asks about epochs; implemented by ``members``."""
+
     @property
     def epoch_key(self) -> str:
         """The state key of the epoch document: whose signatures a checkpoint needs."""
@@ -170,7 +174,7 @@ class NetworkParameters:
     genesis_time_ms: int
     initial_state: Mapping[str, Any]
     """State written before block 1: members and parameters."""
-    witnesses: Mapping[MemberId, bytes] = field(default_factory=dict[MemberId, bytes])
+    witnesses: Mapping[MemberId, bytes] = field(default_factory=dict["MemberId", bytes])
     """Raw keys, by member, of those whose cosignatures count on a checkpoint from the start."""
     quorum: int = 0
     """Least number of cosignatures on a checkpoint."""

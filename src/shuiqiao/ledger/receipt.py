@@ -182,9 +182,7 @@ def build_receipt(
 
 def last_entry(entry: bytes, *, reader: HashReader, size: int, hash_name: str) -> LastEntry:
     """Return the entry that is the last of a log of some leaves, with its path."""
-    return LastEntry(
-        entry=entry, path=inclusion_path(reader, index=size - 1, size=size, hash_name=hash_name)
-    )
+    return LastEntry(entry=entry, path=inclusion_path(reader, index=size - 1, size=size, hash_name=hash_name))
 
 
 def decode_receipt(data: bytes) -> Receipt:

@@ -38,7 +38,7 @@ if TYPE_CHECKING:
     from shuiqiao.base.ids import MemberId
     from shuiqiao.crypto.model import CipherSuite, SuiteName
     from shuiqiao.ledger.kinds import KindTable
-    from shuiqiao.ledger.model import Checkpoint, KeyRing, NetworkParameters, Transaction
+    from shuiqiao.ledger.model import Checkpoint, EpochReader, KeyRing, NetworkParameters, Transaction
     from shuiqiao.ledger.policy import CheckpointPolicy
 
 _SHOWN_HEX = 16
@@ -106,7 +106,8 @@ class VerifiedReceipt:
         signed += list(self.cosigners)
         return (
             (
-                f"{'、'.join(signed)} 签署了网络 {self.network.hex()[:_SHOWN_HEX]} 的账本，共 {self.checkpoint.size} 条记录；"
+                f"{'、'.join(signed)} 签署了网络 {self.network.hex()[:_SHOWN_HEX]} 的账本，"
+                f"共 {self.checkpoint.size} 条记录；"
                 f"其中第 {self.index} 条即为 {self.author} 的这笔 {self.kind}，位于第 {self.height} 个区块，"
                 f"时间 {iso_from_ms(self.time_ms)}。"
             ),
@@ -140,8 +141,8 @@ class VerifiedReceipt:
 
 
 _ALONE = (
-    "It proves the operator's word: no witness has cosigned this checkpoint, so it does not show that the operator gave "
-    "everybody the same log."
+    "It proves the operator's word: no witness has cosigned this checkpoint, so it does not show that the operator "
+    "gave everybody the same log."
 )
 _ALONE_ZH = "它只证明运营方的陈述：该检查点没有见证方联署，不能说明运营方向所有人出示的是同一账本。"
 _SIGNER_SENTENCES = {
@@ -168,7 +169,13 @@ def _state_sentence_zh(claim: StateClaim) -> str:
 
 
 def verify_receipt(
-    data: bytes, *, parameters: NetworkParameters, kinds: KindTable, key_ring: KeyRing, suite: CipherSuite
+    data: bytes,
+    *,
+    parameters: NetworkParameters,
+    kinds: KindTable,
+    key_ring: KeyRing,
+    epochs: EpochReader,
+    suite: CipherSuite,
 ) -> VerifiedReceipt:
     """Return what receipt bytes prove to somebody who trusts a genesis and nothing else.
 
@@ -178,7 +185,7 @@ def verify_receipt(
     # Step 1: one encoding, a known version.
     receipt = decode_receipt(data)
     # Steps 2 and 3: whose signatures count by now, and that the checkpoint has them.
-    policy, checkpoint = _verify_checkpoints(receipt, parameters, key_ring=key_ring, suite=suite)
+    policy, checkpoint = _verify_checkpoints(receipt, parameters, epochs=epochs, suite=suite)
     # Step 4: a transaction of this network.
     machine = StateMachine(parameters, kinds=kinds, key_ring=key_ring, suite=suite)
     tx = machine.decode(receipt.transaction)
@@ -208,14 +215,14 @@ def verify_receipt(
 
 
 def _verify_checkpoints(
-    receipt: Receipt, parameters: NetworkParameters, *, key_ring: KeyRing, suite: CipherSuite
+    receipt: Receipt, parameters: NetworkParameters, *, epochs: EpochReader, suite: CipherSuite
 ) -> tuple[CheckpointPolicy, Checkpoint]:
     """Walk from the genesis to the policy in force, and return it with the receipt's checkpoint [LEDGER-RECEIPT-5]."""
     policy, size = parameters.policy, 0
-    epoch = encode_cbor(parameters.initial_state.get(key_ring.epoch_key))
+    epoch = encode_cbor(parameters.initial_state.get(epochs.epoch_key))
     for step in receipt.epochs:
-        size = _verify_step(step, key_ring.epoch_key, policy=policy, after_size=size, suite=suite)
-        policy = key_ring.next_policy(step.epoch, previous=epoch, origin=parameters.origin)
+        size = _verify_step(step, epochs.epoch_key, policy=policy, after_size=size, suite=suite)
+        policy = epochs.next_policy(step.epoch, previous=epoch, origin=parameters.origin)
         epoch = step.epoch
     checkpoint = verify_note(receipt.checkpoint, policy=policy, suite=suite)
     _require_later(checkpoint, after_size=size)
@@ -229,9 +236,7 @@ def _verify_step(
     checkpoint = verify_note(step.checkpoint, policy=policy, suite=suite)
     _require_later(checkpoint, after_size=after_size)
     entry = _verify_last(step.last, checkpoint, hash_name=suite.hash_name)
-    verify_state_proof(
-        step.proof, key=epoch_key, value=step.epoch, root=entry.state_root, hash_name=suite.hash_name
-    )
+    verify_state_proof(step.proof, key=epoch_key, value=step.epoch, root=entry.state_root, hash_name=suite.hash_name)
     return checkpoint.size
 
 
@@ -262,9 +267,7 @@ def _verify_state(receipt: Receipt, checkpoint: Checkpoint, *, hash_name: str) -
         return
     entry = _verify_last(receipt.state.last, checkpoint, hash_name=hash_name)
     for claim in receipt.state.claims:
-        verify_state_proof(
-            claim.proof, key=claim.key, value=claim.value, root=entry.state_root, hash_name=hash_name
-        )
+        verify_state_proof(claim.proof, key=claim.key, value=claim.value, root=entry.state_root, hash_name=hash_name)
 
 
 def _verify_leaves(receipt: Receipt, checkpoint: Checkpoint, *, hash_name: str) -> None:

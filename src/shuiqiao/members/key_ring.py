@@ -10,7 +10,7 @@ from shuiqiao.members.roster import member_record
 
 
 class MemberKeyRing:
-    """The ledger's KeyRing over the members in the state."""
+    """The ledger's KeyRing over the members in the state, and its EpochReader."""
 
     epoch_key = EPOCH_KEY
 
@@ -22,7 +22,8 @@ class MemberKeyRing:
     def next_policy(self, epoch: bytes, *, previous: bytes, origin: str) -> CheckpointPolicy:
         """Return what a checkpoint needs under an epoch that comes after another one [EPOCH-4], [EPOCH-5].
 
-        Raises IntegrityError ``members.epoch_malformed``, ``members.epoch_not_later``, ``members.epoch_engine_changed``.
+        Raises IntegrityError ``members.epoch_malformed``, ``members.epoch_not_later`` or
+        ``members.epoch_engine_changed``.
         """
         following = decode_epoch(epoch)
         verify_follows(following, previous=decode_epoch(previous))

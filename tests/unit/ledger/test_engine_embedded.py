@@ -22,7 +22,7 @@ from shuiqiao.ledger.engine.port import EmbeddedSettings
 from shuiqiao.ledger.log import LeafHashes, leaf_hash, root_from_leaf_hashes, verify_consistency
 from shuiqiao.ledger.model import MAX_TRANSACTION_BYTES, Block, Committed
 from shuiqiao.ledger.note import sign_checkpoint, verify_checkpoint
-from shuiqiao.ledger.receipt import verify_receipt
+from shuiqiao.ledger.receipt_verification import verify_receipt
 from shuiqiao.ledger.store.disk import PosixDisk
 
 WAIT_S = 30
@@ -143,6 +143,7 @@ def test_receipts_verify_with_the_genesis_alone(network: Any, tmp_path: Path) ->
             parameters=network.parameters,
             kinds=network.machine.kinds,
             key_ring=network.machine._key_ring,
+            epochs=network.machine._key_ring,
             suite=network.suite,
         )
         assert (one.index, one.height, one.time_ms) == (verified.index, verified.height, verified.time_ms)

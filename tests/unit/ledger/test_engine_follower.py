@@ -23,7 +23,7 @@ from shuiqiao.ledger.entry import decode_entry, encode_entry
 from shuiqiao.ledger.log import Frontier, leaf_hash
 from shuiqiao.ledger.model import Block, Checkpoint, Committed
 from shuiqiao.ledger.note import sign_checkpoint, verify_checkpoint
-from shuiqiao.ledger.receipt import verify_receipt
+from shuiqiao.ledger.receipt_verification import verify_receipt
 from shuiqiao.ledger.store.alarm_file import ForkKind
 
 WAIT_S = 30
@@ -142,7 +142,12 @@ def test_a_follower_comes_to_the_same_root_state_and_receipts(
     assert house.writer.receipt(0) == receipt
     machine = network.machine
     verify_receipt(
-        receipt, parameters=machine.parameters, kinds=machine.kinds, key_ring=machine._key_ring, suite=network.suite
+        receipt,
+        parameters=machine.parameters,
+        kinds=machine.kinds,
+        key_ring=machine._key_ring,
+        epochs=machine._key_ring,
+        suite=network.suite,
     )
     house.close()
 

@@ -12,15 +12,8 @@ from shuiqiao.ledger.entry import BlockEntry, encode_entry
 from shuiqiao.ledger.kinds import KindTable
 from shuiqiao.ledger.log import Frontier, LeafHashes, leaf_hash
 from shuiqiao.ledger.note import sign_checkpoint
-from shuiqiao.ledger.receipt import (
-    MAX_RECEIPT_BYTES,
-    Receipt,
-    SignerEvidence,
-    build_receipt,
-    decode_receipt,
-    encode_receipt,
-    verify_receipt,
-)
+from shuiqiao.ledger.receipt import MAX_RECEIPT_BYTES, Receipt, build_receipt, decode_receipt, encode_receipt
+from shuiqiao.ledger.receipt_verification import SignerEvidence, verify_receipt
 
 
 class Log:
@@ -69,6 +62,7 @@ def verify(network, data, **changes):
         "parameters": network.parameters,
         "kinds": network.machine.kinds,
         "key_ring": ring,
+        "epochs": ring,
         "suite": network.suite,
     }
     return verify_receipt(data, **{**fields, **changes})
@@ -105,7 +99,7 @@ def test_the_form_is_one_deterministic_map_and_round_trips(network, log):
     data = log.receipt(1, entry_index=3)
     receipt = decode_receipt(data)
     assert data == encode_receipt(receipt)
-    expected = {**dataclasses.asdict(receipt), "version": 1, "epochs": []}
+    expected = {**dataclasses.asdict(receipt), "version": 2, "epochs": []}
     fields = decode_cbor(data)
     assert expected == {**fields, "path": tuple(fields["path"]), "entry_path": tuple(fields["entry_path"])}
 
