@@ -301,6 +301,7 @@ class EmbeddedLedger:
             for submission in taken
             if submission.transaction is not None
         ]
+        self._replica.look_up(candidate.transaction for candidate in candidates)
         time_ms = next_block_time(clock_ms=self._clock.now_ms(), previous_ms=last_ms)
         return self._replica.execute(candidates, overlay=self._replica.overlay(), time_ms=time_ms)
 

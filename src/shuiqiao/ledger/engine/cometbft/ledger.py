@@ -263,7 +263,9 @@ class CometbftLedger:
         try:
             answers = self._rpc.broadcast_many(batch)
         except ShuiqiaoError as error:
-            self._fail(batch, error)
+            # What no block would accept is told with its own code, whether or not the node is there.
+            for raw, refusal in zip(batch, self._application.recheck(batch), strict=True):
+                self._fail([raw], refusal or error)
             return
         for raw, reason in zip(batch, answers, strict=True):
             if reason is not None:
