@@ -128,12 +128,14 @@ def test_a_process_lives_on_until_it_is_asked_to_end(folder):
     process = RecordedProcess(folder.run, name="aa.ledger")
     assert (process.pid, process.is_expected) == (None, False)
     process.start(SLEEP)
-    first = process.pid
-    assert first is not None
-    process.start(SLEEP)
-    assert RecordedProcess(folder.run, name="aa.ledger").pid == first
-    process.ask_to_end()
-    process.wait_ended()
+    try:
+        first = process.pid
+        assert first is not None
+        process.start(SLEEP)
+        assert RecordedProcess(folder.run, name="aa.ledger").pid == first
+    finally:
+        process.ask_to_end()
+        process.wait_ended()
     assert (process.pid, process.is_expected) == (None, False)
 
 
@@ -222,11 +224,13 @@ def test_two_commands_do_not_start_and_end_at_once(folder):
 def test_a_home_that_cannot_be_opened_is_told_with_its_code(folder):
     put(folder, plan_of("aa"))
     network = Network(folder)
-    assert code_of(Unavailable, lambda: network.start((), program=folder.folder)) == "node.process_ended"
-    [node] = network.status().nodes
+    try:
+        assert code_of(Unavailable, lambda: network.start((), program=folder.folder)) == "node.process_ended"
+        [node] = network.status().nodes
+    finally:
+        network.stop()
     assert [each.code for each in node.trouble] == ["node.ledger_down"]
     assert "node.passphrase_missing" in node.trouble[0].message
-    network.stop()
     assert network.status().nodes[0].trouble == ()
 
 
