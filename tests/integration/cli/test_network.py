@@ -12,20 +12,15 @@ from pathlib import Path
 
 import pytest
 
+from cometbft_world import comet_program
 from shuiqiao.base.ids import MemberId, new_id
+from shuiqiao.crypto.suites import get_suite
 from shuiqiao.ledger.engine.cometbft.rpc import RpcClient
 from shuiqiao.ledger.transaction import TransactionDraft, sign_transaction
 from shuiqiao.members.genesis import network_parameters
 from shuiqiao.node.keys import find_passphrase, load_keys
 from shuiqiao.node.network_plan import NetworkFolder, load_plan
 from shuiqiao.oversight.contract import OversightAlarmBody
-
-try:
-    from tests.worlds.cometbft_world import comet_program
-except ImportError:
-    from cometbft_world import comet_program
-
-from shuiqiao.crypto.suites import get_suite
 
 PATIENCE_S = 30.0
 VALIDATORS = ["bureau", "bank-1", "regulator", "bank-2"]
