@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import importlib.util
 import itertools
 import os
 from collections.abc import Iterator
@@ -12,6 +11,7 @@ from types import ModuleType
 import pytest
 from playwright.sync_api import Browser, BrowserContext, Page, sync_playwright
 
+import report_world
 from shuiqiao.sandbox.report.page import write_report
 
 CHROMIUM = Path("/usr/bin/chromium")
@@ -55,11 +55,7 @@ CONTRAST_SCRIPT = """() => {
 
 @pytest.fixture(scope="module")
 def world() -> ModuleType:
-    place = Path(__file__).resolve().parents[1] / "worlds" / "report_world.py"
-    spec = importlib.util.spec_from_file_location("report_world", place)
-    module = importlib.util.module_from_spec(spec)
-    spec.loader.exec_module(module)
-    return module
+    return report_world
 
 
 @pytest.fixture(scope="module")

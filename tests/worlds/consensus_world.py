@@ -12,6 +12,7 @@ from typing import Annotated
 import msgspec
 from msgspec import Meta
 
+from cometbft_world import comet_program, node_keys
 from shuiqiao.base.clock import SystemClock
 from shuiqiao.base.errors import Conflict, Denied
 from shuiqiao.base.ids import MemberId
@@ -27,11 +28,6 @@ from shuiqiao.ledger.kinds import KindTable
 from shuiqiao.ledger.model import Kind, NetworkParameters
 from shuiqiao.ledger.policy import CheckpointPolicy
 from shuiqiao.ledger.transaction import TransactionDraft, sign_transaction
-
-try:
-    from tests.worlds.cometbft_world import comet_program, node_keys
-except ImportError:
-    from cometbft_world import comet_program, node_keys
 
 HOUR_MS = 3_600_000
 NETWORK = hashlib.sha256(b"consensus world").digest()

@@ -4,12 +4,12 @@ from __future__ import annotations
 
 import csv
 import random
-import sys
 from collections.abc import Iterable, Mapping
 from datetime import date, timedelta
 from pathlib import Path
 from typing import Any
 
+import consent_world
 from shuiqiao.base.ids import MemberId, Uscc
 from shuiqiao.exchange.model import DataRequest
 from shuiqiao.exchange.provider import Provider
@@ -21,7 +21,6 @@ from shuiqiao.vault.contract import batch_lookup, leaf_lookup
 from shuiqiao.vault.model import VaultSettings
 from shuiqiao.vault.service import Vault
 
-consent_world = sys.modules["consent_world"]
 BUREAU, BANK_A, BANK_B = consent_world.BUREAU, consent_world.BANK_A, consent_world.BANK_B
 TAXPAYER: Uscc = consent_world.TAXPAYER
 NEIGHBOUR = Uscc("91440300MA5NEIGHB1")

@@ -16,6 +16,7 @@ from typer.exceptions import TyperException
 
 from shuiqiao import __version__
 from shuiqiao.base.errors import InvalidInput, ShuiqiaoError, Unavailable
+from shuiqiao.cli.network import network_app
 from shuiqiao.cli.output import EXIT_REFUSED, EXIT_USAGE, print_json, progress_on_stderr, say, show_error
 
 HOME_VARIABLE = "SHUIQIAO_HOME"
@@ -33,6 +34,7 @@ bench_app = typer.Typer(help="Measure speed and memory 性能测试.", no_args_i
 keys_app = typer.Typer(help="Show and check a home's keys 密钥.", no_args_is_help=True, rich_markup_mode=None)
 app.add_typer(bench_app, name="bench")
 app.add_typer(keys_app, name="keys")
+app.add_typer(network_app, name="network")
 
 
 class SuiteChoice(StrEnum):

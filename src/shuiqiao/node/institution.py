@@ -28,10 +28,11 @@ from shuiqiao.ledger.engine.port import EmbeddedSettings, FollowerSettings
 from shuiqiao.lending import store as lending_store
 from shuiqiao.lending.service import LendingDesk
 from shuiqiao.lending.store import LendingStore, OpeningStore
-from shuiqiao.members.genesis import decode_genesis, network_parameters
+from shuiqiao.members.genesis import network_parameters
 from shuiqiao.members.key_ring import MemberKeyRing
 from shuiqiao.members.model import Role
 from shuiqiao.node import store as node_store
+from shuiqiao.node.agreement import require_keys, require_member
 from shuiqiao.node.database import open_database
 from shuiqiao.node.home import load_genesis
 from shuiqiao.node.keys import MemberKeys, find_passphrase, load_keys
@@ -112,13 +113,14 @@ class Institution:
         """Open a home: settings, genesis, keys, ledger, database; then send what the outbox still holds.
 
         Raises Unavailable ``node.home_missing``, Denied ``crypto.passphrase_wrong``, InvalidInput
-        ``node.member_foreign``, ``node.keys_foreign``, and what database and ledger raise where they cannot be used.
+        ``node.member_foreign``, ``node.engine_foreign``, ``node.keys_foreign``, and what database and ledger raise
+        where they cannot be used.
         """
         settings = load_settings(home)
         genesis = load_genesis(home.genesis)
-        _require_member(settings, genesis)
+        require_member(settings, genesis)
         keys = load_keys(home, passphrase=find_passphrase(home) if passphrase is None else passphrase)
-        _require_keys(settings, genesis, keys)
+        require_keys(settings, genesis, keys)
         found = cls(
             home,
             settings=settings,
@@ -224,6 +226,16 @@ class Institution:
         return OpeningStore(self.database)
 
     def _open_engine(self) -> LedgerEngine:
+        if self.settings.engine == "cometbft":
+            from shuiqiao.node.network_ledger import open_validator_ledger
+
+            return open_validator_ledger(
+                self.home,
+                settings=self.settings,
+                keys=self.keys,
+                parameters=self.parameters,
+                clock=self.surroundings.clock,
+            )
         key_ring = MemberKeyRing()
         if self.member == self.parameters.operator:
             return EmbeddedLedger.open(
@@ -256,26 +268,3 @@ class Institution:
     def _require(self, role: Role) -> None:
         if self.settings.role is not role:
             raise Denied("node.role_wrong", f"{self.member} is a {self.settings.role}; this is for a {role}")
-
-
-def _require_member(settings: NodeSettings, genesis: bytes) -> None:
-    agreed = decode_genesis(genesis)
-    members = {member.id: member for member in agreed.members}
-    member = members.get(MemberId(settings.member))
-    if member is None or member.role is not settings.role or agreed.suite is not settings.suite:
-        raise InvalidInput(
-            "node.member_foreign",
-            f"node.toml names {settings.member} ({settings.role}, {settings.suite}), which the genesis "
-            f"({agreed.suite}) does not: {', '.join(members)}",
-        )
-
-
-def _require_keys(settings: NodeSettings, genesis: bytes, keys: MemberKeys) -> None:
-    member = next(member for member in decode_genesis(genesis).members if member.id == settings.member)
-    held = (keys.signing.public_key, keys.sealing.public_key)
-    if held != (member.signing_key, member.sealing_key):
-        raise InvalidInput(
-            "node.keys_foreign",
-            f"the key files hold keys of another member or network: signing key {held[0].hex()} where the genesis "
-            f"says {member.signing_key.hex()} for {settings.member}",
-        )

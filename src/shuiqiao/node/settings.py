@@ -1,7 +1,7 @@
 """Every setting of a node, typed, with its unit: node.toml says what differs from the defaults, the environment where.
 
-Only ``member``, ``role`` and ``suite`` are needed; ``engine`` is ``embedded``. Unknown settings are refused, so that a
-misspelt one is not ignored in silence.
+Only ``member``, ``role`` and ``suite`` are needed; ``engine`` is ``embedded`` where none is named. Unknown settings are
+refused, so that a misspelt one is not ignored in silence.
 """
 
 from __future__ import annotations
@@ -29,6 +29,8 @@ DATABASE_URL_VARIABLE = "SHUIQIAO_DATABASE_URL"
 
 MAX_SETTINGS_BYTES = 65_536
 
+Port = Annotated[int, msgspec.Meta(ge=0, le=65_535)]
+
 
 class NodeSettings(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
     """What node.toml may hold."""
@@ -39,12 +41,23 @@ class NodeSettings(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_o
     """What this institution is, as the genesis has it."""
     suite: SuiteName
     """The network's cipher suite, as the genesis has it."""
-    engine: Literal["embedded"] = "embedded"
-    """How transactions are ordered: by the one writer that the genesis names."""
+    engine: Literal["embedded", "cometbft"] = "embedded"
+    """How transactions are ordered: by the one writer that the genesis names, or by validators through CometBFT."""
     verifier_processes: Annotated[int, msgspec.Meta(ge=0, le=64)] = 0
     """Worker processes that verify signatures; 0 verifies in the writer's own thread."""
     block_linger_ms: Annotated[int, msgspec.Meta(ge=0, le=1000)] = 2
     """How long the writer waits for company before it closes a block, in milliseconds."""
+    abci_port: Port = 0
+    """Loopback port on which a validator's ledger listens for its CometBFT node; 0 where this member is none."""
+    rpc_port: Port = 0
+    """Loopback port of a validator's CometBFT RPC, where transactions are handed in; 0 where this member is none."""
+    p2p_port: Port = 0
+    """Loopback port on which a validator's CometBFT node meets its peers; 0 where this member is none."""
+
+    @property
+    def is_validator(self) -> bool:
+        """Whether this home runs a validator of a CometBFT network."""
+        return self.rpc_port != 0
 
 
 @dataclass(frozen=True, slots=True)
@@ -74,6 +87,11 @@ class Home:
         return self.folder / "ledger"
 
     @property
+    def cometbft(self) -> Path:
+        """A validator's CometBFT folder: its configuration, its two keys, its blocks."""
+        return self.folder / "cometbft"
+
+    @property
     def vault(self) -> Path:
         """Private records."""
         return self.folder / "vault"
@@ -85,8 +103,9 @@ class Home:
 
 
 def encode_settings(settings: NodeSettings) -> str:
-    """Return node.toml text for settings."""
-    lines = [f"{name} = {_toml(getattr(settings, name))}" for name in settings.__struct_fields__]
+    """Return node.toml text for settings; the ports of a validator only where there is one."""
+    names = [name for name in settings.__struct_fields__ if settings.is_validator or not name.endswith("_port")]
+    lines = [f"{name} = {_toml(getattr(settings, name))}" for name in names]
     return "\n".join(lines) + "\n"
 
 

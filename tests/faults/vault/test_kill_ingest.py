@@ -14,9 +14,9 @@ from contextlib import suppress
 from pathlib import Path
 
 import pytest
-from vault_world import VaultWorld, invoice, write_rows
 
 from shuiqiao.base.ids import system_entropy
+from vault_world import VaultWorld, invoice, write_rows
 
 PROGRAM = Path(__file__).resolve().parents[2] / "worlds" / "vault_world.py"
 KILLS = 50

@@ -1,6 +1,5 @@
 from __future__ import annotations
 
-import importlib.util
 import json
 import os
 import subprocess
@@ -10,23 +9,11 @@ from types import SimpleNamespace
 
 import pytest
 
+import consortium_world as worlds
 from shuiqiao.base.clock import SystemClock
 
-_WORLDS = Path(__file__).resolve().parents[2] / "worlds"
 COMMAND = Path(sys.executable).with_name("shuiqiao")
 SETTINGS = ("SHUIQIAO_HOME", "SHUIQIAO_PASSPHRASE_FILE", "SHUIQIAO_DATABASE_URL")
-
-
-def _load(name):
-    if name not in sys.modules:
-        spec = importlib.util.spec_from_file_location(name, _WORLDS / f"{name}.py")
-        module = importlib.util.module_from_spec(spec)
-        sys.modules[name] = module
-        spec.loader.exec_module(module)
-    return sys.modules[name]
-
-
-worlds = _load("consortium_world")
 
 
 def shuiqiao(*arguments, **environment):

@@ -5,14 +5,14 @@ from __future__ import annotations
 import csv
 import io
 import json
-import sys
 from pathlib import Path
 
 import pyarrow.csv as arrow_csv
 import pyarrow.parquet as pq
 import pytest
 
-worlds = sys.modules["consortium_world"]
+import consortium_world as worlds
+
 ROWS = list(worlds.invoice_rows())
 
 

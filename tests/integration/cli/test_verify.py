@@ -3,18 +3,17 @@
 from __future__ import annotations
 
 import json
-import sys
 from types import SimpleNamespace
 
 import pytest
 
+import consortium_world as worlds
 from shuiqiao.base.clock import ManualClock
 from shuiqiao.base.errors import ShuiqiaoError
 from shuiqiao.ledger.receipt import MAX_RECEIPT_BYTES
 from shuiqiao.node.verification import ReceiptVerifier
 from shuiqiao.vault.contract import COMMIT
 
-worlds = sys.modules["consortium_world"]
 KEYS = [
     "valid",
     "file",

@@ -2,11 +2,7 @@
 
 from __future__ import annotations
 
-import sys
-
 import pytest
-
-worlds = sys.modules["consortium_world"]
 
 
 def refusal(said, code):

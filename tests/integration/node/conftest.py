@@ -1,24 +1,8 @@
 from __future__ import annotations
 
-import importlib.util
-import sys
-from pathlib import Path
-
 import pytest
 
-_PLACE = Path(__file__).resolve().parents[2] / "worlds" / "consortium_world.py"
-
-
-def _load():
-    if "consortium_world" not in sys.modules:
-        spec = importlib.util.spec_from_file_location("consortium_world", _PLACE)
-        module = importlib.util.module_from_spec(spec)
-        sys.modules["consortium_world"] = module
-        spec.loader.exec_module(module)
-    return sys.modules["consortium_world"]
-
-
-worlds = _load()
+import consortium_world as worlds
 
 
 @pytest.fixture(autouse=True)

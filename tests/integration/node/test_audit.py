@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 import shutil
-import sys
 
 import pytest
 
+import consortium_world as worlds
 from shuiqiao.base.clock import ManualClock
 from shuiqiao.base.errors import IntegrityError
 from shuiqiao.base.ids import system_entropy
@@ -17,7 +17,6 @@ from shuiqiao.node.auditing import audit_institution
 from shuiqiao.node.settings import Home
 from shuiqiao.oversight.audit import audit_ledger
 
-worlds = sys.modules["consortium_world"]
 RULES = {"kinds_walked", "fields_walked", "violations", "mint_refused", "transfer_refused", "fee_refused"}
 KEYS = {
     "replayed",

@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 import shutil
-import sys
 
 import pytest
 
+import consortium_world as worlds
 from shuiqiao.base.clock import ManualClock
 from shuiqiao.base.errors import Denied, InvalidInput, ShuiqiaoError, Unavailable
 from shuiqiao.base.ids import system_entropy
@@ -15,8 +15,6 @@ from shuiqiao.node.institution import Institution, Surroundings
 from shuiqiao.node.keys import SEALING_FILE, SIGNING_FILE
 from shuiqiao.node.settings import Home, load_settings
 from shuiqiao.sandbox.scenario.cast import BANKS, BUREAU, REGULATOR, home_of
-
-worlds = sys.modules["consortium_world"]
 
 
 def open_home(home, *, writer=None):

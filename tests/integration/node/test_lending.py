@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-import sys
 from dataclasses import replace
 
 import pytest
 
+import consortium_world as worlds
 from shuiqiao.base.clock import MS_PER_DAY
 from shuiqiao.base.encoding import encode_json
 from shuiqiao.base.errors import Conflict, Denied, InvalidInput
@@ -18,7 +18,6 @@ from shuiqiao.lending.model import Outcome
 from shuiqiao.lending.store import LendingStore
 from shuiqiao.oversight.statistics import OutcomeRow, check_amounts, indexed_transactions, outcome_statistics
 
-worlds = sys.modules["consortium_world"]
 REGULATOR = MemberId("regulator")
 
 

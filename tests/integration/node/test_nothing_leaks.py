@@ -2,13 +2,10 @@
 
 from __future__ import annotations
 
-import sys
-
 import pytest
 
+import consortium_world as worlds
 from shuiqiao.base.encoding import encode_cbor
-
-worlds = sys.modules["consortium_world"]
 
 
 def forms_of(number):

@@ -2,10 +2,9 @@
 
 from __future__ import annotations
 
-import sys
-
 import pytest
 
+import consortium_world as worlds
 from shuiqiao.base.clock import ManualClock
 from shuiqiao.base.errors import Conflict, Denied, Unavailable
 from shuiqiao.base.ids import system_entropy
@@ -13,8 +12,6 @@ from shuiqiao.ledger.submitter import DRAFT_VALIDITY_MS
 from shuiqiao.lending.contract import ApplicationSubmitBody
 from shuiqiao.node.outbox import FORGET_BATCH, Outbox
 from shuiqiao.node.store import OutboxStore
-
-worlds = sys.modules["consortium_world"]
 
 
 @pytest.fixture

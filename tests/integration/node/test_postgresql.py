@@ -10,7 +10,6 @@ import os
 import pwd
 import shutil
 import subprocess
-import sys
 import tempfile
 from decimal import Decimal
 from pathlib import Path
@@ -18,6 +17,7 @@ from pathlib import Path
 import pytest
 from sqlalchemy import inspect
 
+import consortium_world as worlds
 from shuiqiao.base.clock import MS_PER_DAY, ManualClock
 from shuiqiao.base.errors import Conflict, Denied, Unavailable
 from shuiqiao.base.ids import system_entropy
@@ -36,7 +36,6 @@ from shuiqiao.node.database import open_database
 from shuiqiao.node.institution import Institution, Surroundings
 from shuiqiao.node.store import OutboxRow, OutboxStore
 
-worlds = sys.modules["consortium_world"]
 METADATAS = (node_store.metadata, consent_store.metadata, exchange_store.metadata, lending_store.metadata)
 USER = "postgres"
 LATE_MS = 253_402_300_799_999

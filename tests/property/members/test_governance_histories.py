@@ -10,8 +10,8 @@ from dataclasses import dataclass, field
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from members_world import KINDS, START_MS, World, signing
 
+from members_world import KINDS, START_MS, World, signing
 from shuiqiao.ledger.machine import Candidate
 from shuiqiao.ledger.memory_state import MemoryState
 from shuiqiao.ledger.model import BlockContext

@@ -6,7 +6,6 @@ from contextlib import suppress
 import pyarrow as pa
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from vault_world import CATALOGUE, invoice
 
 from shuiqiao.base.encoding import encode_cbor
 from shuiqiao.base.errors import IntegrityError, InvalidInput, ShuiqiaoError
@@ -17,6 +16,7 @@ from shuiqiao.vault.identity import identify, period_days, taxpayer_order
 from shuiqiao.vault.leaves import split_hashes
 from shuiqiao.vault.preparation import encode_and_hash
 from shuiqiao.vault.tree import multiproof, root_from_multiproof, tree_levels
+from vault_world import CATALOGUE, invoice
 
 TREES = st.integers(1, 70).flatmap(
     lambda count: st.tuples(st.just(count), st.sets(st.integers(0, count - 1), min_size=1).map(sorted))

@@ -1,33 +1,12 @@
-"""Makes the shared members world importable as ``members_world``."""
+"""Small geneses of three members."""
 
 from __future__ import annotations
-
-import importlib.util
-import sys
-from pathlib import Path
-from typing import Any
 
 import pytest
 
 from shuiqiao.base.ids import MemberId
 from shuiqiao.crypto.suites import get_suite
 from shuiqiao.members.model import Genesis, Member, Role
-
-_PLACE = Path(__file__).resolve().parents[2] / "worlds" / "members_world.py"
-
-
-def _load() -> Any:
-    if "members_world" not in sys.modules:
-        spec = importlib.util.spec_from_file_location("members_world", _PLACE)
-        assert spec is not None
-        assert spec.loader is not None
-        module = importlib.util.module_from_spec(spec)
-        sys.modules["members_world"] = module
-        spec.loader.exec_module(module)
-    return sys.modules["members_world"]
-
-
-_load()
 
 GENESIS_MS = 1_775_000_000_000
 ROLES = {"bureau": Role.TAX_BUREAU, "bank-east": Role.BANK, "regulator": Role.REGULATOR}

@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import pytest
-from members_world import ROLES, World, sealing, signing, validating
 
+from members_world import ROLES, World, sealing, signing, validating
 from shuiqiao.base.encoding import encode_cbor
 from shuiqiao.members.action import (
     ActivateContract,

@@ -5,8 +5,8 @@ from __future__ import annotations
 import dataclasses
 
 import pytest
-from members_world import World, signing
 
+from members_world import World, signing
 from shuiqiao.base.encoding import encode_cbor
 from shuiqiao.base.errors import Denied, IntegrityError
 from shuiqiao.ledger.policy import CheckpointPolicy

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import msgspec
 import pytest
-from members_world import DAY_MS, World
 
+from members_world import DAY_MS, World
 from shuiqiao.members.action import SetGoverning, SetQuorum, SetWitnesses, Suspend, action_from_state
 from shuiqiao.members.contract import PROPOSE, MemberProposeBody, MemberVoteBody
 from shuiqiao.members.epoch import is_majority

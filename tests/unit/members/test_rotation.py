@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import pytest
-from members_world import World, sealing, signing, validating
 
+from members_world import World, sealing, signing, validating
 from shuiqiao.members.action import SetWitnesses
 from shuiqiao.members.contract import REGISTER_WITNESS, WitnessRegisterBody
 from shuiqiao.members.roster import member_record

@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import pytest
-from members_world import DAY_MS, DIGEST, World
 
+from members_world import DAY_MS, DIGEST, World
 from shuiqiao.members.action import Reinstate, Suspend
 from shuiqiao.members.model import MAX_EXECUTION_MS, Role
 from shuiqiao.oversight.contract import FREEZE, OversightFreezeBody

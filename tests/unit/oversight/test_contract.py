@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import pytest
-from members_world import DAY_MS, DIGEST, World
 
+from members_world import DAY_MS, DIGEST, World
 from shuiqiao.members.contract import REGISTER_WITNESS, WitnessRegisterBody
 from shuiqiao.oversight.contract import (
     ALARM,

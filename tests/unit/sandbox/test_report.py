@@ -14,6 +14,7 @@ from typing import Any
 
 import pytest
 
+import report_world
 from shuiqiao.sandbox.report import amounts
 from shuiqiao.sandbox.report.contents import common_reasons
 from shuiqiao.sandbox.report.curves import widest_gap, wilson_interval
@@ -34,11 +35,7 @@ NAMES_OF_THE_TRADE = {"model.auc", "model.ks"}
 
 @pytest.fixture(scope="module")
 def world() -> ModuleType:
-    place = Path(__file__).resolve().parents[2] / "worlds" / "report_world.py"
-    spec = importlib.util.spec_from_file_location("report_world", place)
-    module = importlib.util.module_from_spec(spec)
-    spec.loader.exec_module(module)
-    return module
+    return report_world
 
 
 @pytest.fixture(scope="module")

@@ -3,7 +3,6 @@ from __future__ import annotations
 import dataclasses
 
 import pytest
-from vault_world import BANK, OTHER_BUREAU
 
 from shuiqiao.base.errors import ShuiqiaoError
 from shuiqiao.vault.contract import (
@@ -18,6 +17,7 @@ from shuiqiao.vault.contract import (
     tree_depth,
 )
 from shuiqiao.vault.model import BatchFact, ErasureReason, LeafStatus, VaultSettings
+from vault_world import BANK, OTHER_BUREAU
 
 FIRST, SECOND, THIRD = (bytes([number]) * 16 for number in (1, 2, 3))
 

@@ -6,12 +6,12 @@ from datetime import date
 import numpy as np
 import pyarrow as pa
 import pytest
-from vault_world import BUREAU, CATALOGUE, EVER, OTHER_BUREAU, VaultWorld, grade, invoice, write_rows
 
 from shuiqiao.base.encoding import decode_cbor, encode_cbor
 from shuiqiao.base.errors import Conflict, IntegrityError, InvalidInput
 from shuiqiao.vault.disclosure import MAX_WIRE_BYTES, decode_disclosure, encode_disclosure
 from shuiqiao.vault.model import ErasureReason
+from vault_world import BUREAU, CATALOGUE, EVER, OTHER_BUREAU, VaultWorld, grade, invoice, write_rows
 
 FIRM, OTHER = "91320101", "91320102"
 GRANTED = {"invoice_issued": ["core", "amounts"]}

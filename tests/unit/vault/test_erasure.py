@@ -1,11 +1,11 @@
 from __future__ import annotations
 
 import pytest
-from vault_world import EVER, grade, invoice, write_rows
 
 from shuiqiao.base.errors import InvalidInput
 from shuiqiao.vault.contract import ERASE
 from shuiqiao.vault.model import ErasureReason, LeafRef, LeafStatus
+from vault_world import EVER, grade, invoice, write_rows
 
 FIRM, OTHER = "91320101", "91320102"
 REASON = ErasureReason.TAXPAYER_REQUEST

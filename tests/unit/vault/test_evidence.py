@@ -2,7 +2,6 @@ from __future__ import annotations
 
 import msgspec
 import pytest
-from vault_world import CATALOGUE, EVER, VaultWorld, grade, invoice, write_rows
 
 from shuiqiao.base.encoding import decode_json, encode_cbor
 from shuiqiao.base.errors import IntegrityError, InvalidInput
@@ -13,6 +12,7 @@ from shuiqiao.vault.evidence import (
     encode_record_proof,
     verify_record_proof,
 )
+from vault_world import CATALOGUE, EVER, VaultWorld, grade, invoice, write_rows
 
 FIRM = "91320101"
 

@@ -6,10 +6,10 @@ from collections import Counter
 from datetime import date
 
 import pytest
-from vault_world import CATALOGUE, EVER, grade, invoice, payment, write_rows
 
 from shuiqiao.base.errors import Conflict, InvalidInput, Unavailable
 from shuiqiao.vault.contract import AMEND, COMMIT
+from vault_world import CATALOGUE, EVER, grade, invoice, payment, write_rows
 
 SUITES = ("intl", "gm")
 

@@ -3,10 +3,10 @@ from __future__ import annotations
 import random
 
 import pytest
-from vault_world import invoice, write_rows
 
 from shuiqiao.base.errors import IntegrityError
 from shuiqiao.vault.batch_file import LEAVES_SUFFIX, PARQUET_SUFFIX
+from vault_world import invoice, write_rows
 
 
 @pytest.fixture

@@ -6,13 +6,13 @@ from pathlib import Path
 import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
-from vault_world import EVER, invoice, write_rows
 
 from shuiqiao.base.errors import IntegrityError, Unavailable
 from shuiqiao.vault.batch_file import LEAVES_SUFFIX, PARQUET_SUFFIX, LeavesFile
 from shuiqiao.vault.model import ErasureReason
 from shuiqiao.vault.reading import BatchReader, KeptReadings, file_state, read_rows
 from shuiqiao.vault.tree import multiproof
+from vault_world import EVER, invoice, write_rows
 
 FIRM, OTHER = "91320101", "91320102"
 BATCH = bytes(16)

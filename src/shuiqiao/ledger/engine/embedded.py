@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import threading
 import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from pathlib import Path
 from typing import Final
@@ -21,13 +21,14 @@ from shuiqiao.crypto.model import CipherSuite, SigningKey
 from shuiqiao.crypto.suites import get_suite
 from shuiqiao.ledger.engine.admission import Admission, Intake, Submission
 from shuiqiao.ledger.engine.execution import Execution
+from shuiqiao.ledger.engine.listeners import Listener, Listeners
 from shuiqiao.ledger.engine.port import EmbeddedSettings
 from shuiqiao.ledger.engine.replica import Replica
 from shuiqiao.ledger.engine.verifiers import open_verifier
 from shuiqiao.ledger.entry import next_block_time
 from shuiqiao.ledger.kinds import KindTable
 from shuiqiao.ledger.machine import Candidate, StateMachine
-from shuiqiao.ledger.model import Block, Checkpoint, Committed, Event, KeyRing, NetworkParameters, StateView
+from shuiqiao.ledger.model import Block, Checkpoint, Committed, KeyRing, NetworkParameters, StateView
 from shuiqiao.ledger.note import sign_checkpoint
 from shuiqiao.ledger.receipt import build_receipt
 from shuiqiao.ledger.store.place import StoredFrame
@@ -39,8 +40,6 @@ _LINGER_PER_COMMIT: Final = 4.0
 
 _MAX_LINGER_S: Final = 0.05
 _RECOVERABLE: Final = frozenset({"ledger.disk_full"})
-
-Listener = Callable[[Block, Sequence[Event]], None]
 
 
 class EmbeddedLedger:
@@ -60,8 +59,7 @@ class EmbeddedLedger:
         self._operator_key = operator_key
         self._settings = settings
         self._suite: CipherSuite = replica.machine.suite
-        self._listeners: list[Listener] = []
-        self._listener_faults: list[Exception] = []
+        self._listeners = Listeners()
         self._checkpoint_lock = threading.Lock()
         self._checkpoint = replica.checkpoint_file.load()
         self._verifier = open_verifier(self._suite, processes=settings.verifier_processes)
@@ -116,7 +114,7 @@ class EmbeddedLedger:
     @property
     def listener_faults(self) -> tuple[Exception, ...]:
         """Errors of listeners, each of which was dropped after its first."""
-        return tuple(self._listener_faults)
+        return self._listeners.faults
 
     def submit(self, raw: bytes) -> Future[Committed]:
         """Hand in a signed transaction; the future resolves once it is durable, or fails with what refused it.
@@ -177,7 +175,7 @@ class EmbeddedLedger:
 
     def subscribe(self, listener: Listener) -> None:
         """Call a listener after each block, on the writer's thread; one that raises is dropped (listener_faults)."""
-        self._listeners.append(listener)
+        self._listeners.add(listener)
 
     def close(self) -> None:
         """Finish what was accepted, sign the last checkpoint, then release files and processes."""
@@ -292,7 +290,7 @@ class EmbeddedLedger:
             raise
         self._answer(taken, execution, block)
         if block is not None and self._listeners:
-            self._tell(block, [event for outcome in execution.result.outcomes for event in outcome.events])
+            self._listeners.tell(block, [event for outcome in execution.result.outcomes for event in outcome.events])
 
     def _execute(self, taken: Sequence[Submission]) -> Execution:
         _, last_ms = self.last_block()
@@ -301,6 +299,7 @@ class EmbeddedLedger:
             for submission in taken
             if submission.transaction is not None
         ]
+        self._replica.look_up(candidate.transaction for candidate in candidates)
         time_ms = next_block_time(clock_ms=self._clock.now_ms(), previous_ms=last_ms)
         return self._replica.execute(candidates, overlay=self._replica.overlay(), time_ms=time_ms)
 
@@ -346,14 +345,6 @@ class EmbeddedLedger:
     def _refuse_block(self, taken: Sequence[Submission], error: Unavailable) -> None:
         for submission in taken:
             self._admission.refuse(submission, error)
-
-    def _tell(self, block: Block, events: Sequence[Event]) -> None:
-        for listener in list(self._listeners):
-            try:
-                listener(block, events)
-            except Exception as error:  # noqa: BLE001 - a listener's fault is its own, the block is committed
-                self._listeners.remove(listener)
-                self._listener_faults.append(error)
 
 
 def _shorter(first_s: float | None, second_s: float | None) -> float | None:

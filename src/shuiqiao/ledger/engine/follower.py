@@ -21,7 +21,8 @@ from shuiqiao.base.clock import Clock
 from shuiqiao.base.errors import IntegrityError, ShuiqiaoError, Unavailable
 from shuiqiao.crypto.suites import get_suite
 from shuiqiao.ledger.engine.catch_up import Catcher, HistoryBroken
-from shuiqiao.ledger.engine.embedded import Listener, receipt_from
+from shuiqiao.ledger.engine.embedded import receipt_from
+from shuiqiao.ledger.engine.listeners import Listener, Listeners
 from shuiqiao.ledger.engine.port import FollowerSettings, LedgerPeer
 from shuiqiao.ledger.engine.replica import Replica
 from shuiqiao.ledger.engine.verifiers import open_verifier
@@ -55,15 +56,16 @@ class FollowerLedger:
         self._clock = clock
         self._writer = writer
         self._settings = settings
-        self._listeners: list[Listener] = []
-        self._listener_faults: list[Exception] = []
+        self._listeners = Listeners()
         (folder / ALARMS_FOLDER).mkdir(exist_ok=True)
         self._alarm_file = AlarmFile(folder / ALARMS_FOLDER, disk=settings.disk)
         self._alarm = self._alarm_file.load()
         self._accepted = replica.checkpoint_file.load()
         self._trouble: ShuiqiaoError | None = None
         self._verifier = open_verifier(replica.machine.suite, processes=settings.verifier_processes)
-        self._catcher = Catcher(replica, writer=writer, verifier=self._verifier, settings=settings, tell=self._tell)
+        self._catcher = Catcher(
+            replica, writer=writer, verifier=self._verifier, settings=settings, tell=self._listeners.tell
+        )
         self._sync_lock = threading.Lock()
         self._awaited: list[_Awaited] = []
         self._awaited_lock = threading.Lock()
@@ -120,7 +122,7 @@ class FollowerLedger:
     @property
     def listener_faults(self) -> tuple[Exception, ...]:
         """Errors of listeners, each of which was dropped after its first."""
-        return tuple(self._listener_faults)
+        return self._listeners.faults
 
     def submit(self, raw: bytes) -> Future[Committed]:
         """Forward a signed transaction; the future resolves once it is durable at the writer *and* in this copy."""
@@ -182,7 +184,7 @@ class FollowerLedger:
 
     def subscribe(self, listener: Listener) -> None:
         """Call a listener after each copied block, on the follower's thread; one that raises is dropped."""
-        self._listeners.append(listener)
+        self._listeners.add(listener)
 
     def close(self) -> None:
         """Stop following and release files and processes."""
@@ -295,14 +297,6 @@ class FollowerLedger:
         """Return when to look again for a checkpoint that waits: any thread may sync, and so leave one."""
         due_s = self._replica.checkpoint_file.due_in_s()
         return (self._settings.checkpoint_interval_s or math.inf) if due_s is None else due_s
-
-    def _tell(self, block: Block, events: Sequence[Event]) -> None:
-        for listener in list(self._listeners):
-            try:
-                listener(block, events)
-            except Exception as error:  # noqa: BLE001 - a listener's fault is its own, the block is committed
-                self._listeners.remove(listener)
-                self._listener_faults.append(error)
 
     def _resolve_awaited(self) -> None:
         height, _ = self.last_block()

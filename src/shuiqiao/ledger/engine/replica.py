@@ -19,7 +19,7 @@ from shuiqiao.ledger.engine.execution import Execution, Growth, grow, trusted_ca
 from shuiqiao.ledger.entry import decode_entry
 from shuiqiao.ledger.log import Frontier, consistency_path, leaf_hash, root_from_reader
 from shuiqiao.ledger.machine import Candidate, StateMachine
-from shuiqiao.ledger.model import Block, BlockContext, Checkpoint, NetworkParameters, StateView
+from shuiqiao.ledger.model import Block, BlockContext, Checkpoint, NetworkParameters, StateView, Transaction
 from shuiqiao.ledger.state import OverlayState, genesis_writes
 from shuiqiao.ledger.state_map import EMPTY
 from shuiqiao.ledger.store.checkpoint_file import CheckpointFile
@@ -197,6 +197,10 @@ class Replica:
     def overlay(self) -> OverlayState:
         """Return a fresh overlay over the state after the last stored block, for the next one."""
         return OverlayState(self._current)
+
+    def look_up(self, transactions: Iterable[Transaction]) -> None:
+        """Look up together what the index knows of the next block's transactions, before it is executed."""
+        self._current.look_up(transactions)
 
     @property
     def current(self) -> StateView:

@@ -7,6 +7,7 @@ from typing import Any, Final
 
 from shuiqiao.base.encoding import decode_cbor
 from shuiqiao.base.ids import MemberId
+from shuiqiao.ledger.model import Transaction
 from shuiqiao.ledger.store.index import Snapshot
 from shuiqiao.ledger.store.state_tree import PlannedUpdate, StateTree
 
@@ -73,6 +74,7 @@ class CurrentState:
         self._values: dict[str, Any] = {}
         self._written: dict[str, bytes | None] = {}
         self._used: dict[bytes, int] = {}
+        self._hours: dict[bytes, int | None] = {}
         self._view: SnapshotState | None = None
         self._tree = StateTree(hash_name=hash_name)
         self._base: PlannedUpdate | None = None
@@ -100,8 +102,16 @@ class CurrentState:
         key = replay_id(author, transaction_id)
         if key in self._used:
             return self._used[key]
+        if key in self._hours:
+            return self._hours[key]
         assert self._view is not None
         return self._view.snapshot.replay_hour(key)
+
+    def look_up(self, transactions: Iterable[Transaction]) -> None:
+        """Look the ids of the next block up together; ``expiry_hour`` then answers without asking the index."""
+        assert self._view is not None
+        keys = [replay_id(transaction.author, transaction.id) for transaction in transactions]
+        self._hours = {**dict.fromkeys(keys), **self._view.snapshot.replay_hours(keys)}
 
     def root_after(self, writes: Mapping[str, bytes | None], *, hash_name: str) -> bytes:
         """Return the root of the state map with these writes taken over; ``planned`` says what that changes in it."""
@@ -136,6 +146,7 @@ class CurrentState:
         self._base = None
         self._written.clear()
         self._used.clear()
+        self._hours.clear()
 
 
 def replay_id(author: MemberId, transaction_id: bytes) -> bytes:

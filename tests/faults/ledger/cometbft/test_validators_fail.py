@@ -5,8 +5,8 @@ from __future__ import annotations
 import concurrent.futures
 
 import pytest
-from tests.worlds.consensus_world import Consortium, Roster, wait_until
 
+from consensus_world import Consortium, Roster, wait_until
 from shuiqiao.ledger.engine.cometbft.home import state_sync_settings
 
 

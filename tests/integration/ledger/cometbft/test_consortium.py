@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import pytest
-from tests.worlds.consensus_world import KINDS, Consortium, Roster, StateKeys, wait_until
 
+from consensus_world import KINDS, Consortium, Roster, StateKeys, wait_until
 from shuiqiao.base.errors import Conflict, IntegrityError, InvalidInput
 from shuiqiao.ledger.engine.execution import trusted_candidates
 from shuiqiao.ledger.engine.port import EmbeddedSettings

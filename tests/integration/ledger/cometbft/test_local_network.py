@@ -5,8 +5,8 @@ from __future__ import annotations
 import time
 
 import pytest
-from tests.worlds.cometbft_world import Tally, comet_program, node_keys
 
+from cometbft_world import Tally, comet_program, node_keys
 from shuiqiao.base.errors import InvalidInput
 from shuiqiao.ledger.engine.cometbft.home import Pace
 from shuiqiao.ledger.engine.cometbft.localnet import LocalNetwork, LocalNode, LocalSettings

@@ -5,8 +5,8 @@ from __future__ import annotations
 import time
 
 import pytest
-from tests.worlds.consensus_world import KINDS, Roster, StateKeys
 
+from consensus_world import KINDS, Roster, StateKeys
 from shuiqiao.base.clock import SystemClock
 from shuiqiao.base.errors import IntegrityError, InvalidInput, Unavailable
 from shuiqiao.base.ids import MemberId

@@ -8,8 +8,8 @@ import json
 import tomllib
 
 import pytest
-from tests.worlds.cometbft_world import node_keys
 
+from cometbft_world import node_keys
 from shuiqiao.base.errors import Unavailable
 from shuiqiao.ledger.engine.cometbft.home import (
     GenesisValidator,

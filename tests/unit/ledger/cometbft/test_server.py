@@ -5,8 +5,8 @@ from __future__ import annotations
 import socket
 
 import pytest
-from tests.worlds.cometbft_world import AbciClient, Tally
 
+from cometbft_world import AbciClient, Tally
 from shuiqiao.base.errors import IntegrityError, Unavailable
 from shuiqiao.ledger.engine.cometbft import requests as ask
 from shuiqiao.ledger.engine.cometbft import responses as answer

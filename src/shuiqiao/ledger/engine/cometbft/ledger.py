@@ -11,7 +11,7 @@ from __future__ import annotations
 
 import threading
 import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from concurrent.futures import Future
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -25,10 +25,11 @@ from shuiqiao.ledger.engine.cometbft.extensions import Cosigner, PolicyOf
 from shuiqiao.ledger.engine.cometbft.rpc import RpcClient
 from shuiqiao.ledger.engine.cometbft.server import AbciServer, ConnectionFault
 from shuiqiao.ledger.engine.embedded import receipt_from
+from shuiqiao.ledger.engine.listeners import Listener, Listeners
 from shuiqiao.ledger.engine.verifiers import open_verifier
 from shuiqiao.ledger.kinds import KindTable
 from shuiqiao.ledger.machine import Outcome, StateMachine
-from shuiqiao.ledger.model import Block, Checkpoint, Committed, Event, KeyRing, NetworkParameters, StateView
+from shuiqiao.ledger.model import Block, Checkpoint, Committed, KeyRing, NetworkParameters, StateView
 
 MAX_FAULTS: Final = 100
 _BATCH: Final = 128
@@ -36,8 +37,6 @@ _TICK_S: Final = 0.5
 _BUSY_RETRY_S: Final = 0.5
 _IN_CACHE: Final = "already exists in cache"
 _FULL: Final = "mempool is full"
-
-Listener = Callable[[Block, Sequence[Event]], None]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -78,8 +77,7 @@ class CometbftLedger:
         self._queue: list[bytes] = []
         self._wake = threading.Condition()
         self._is_closed = False
-        self._listeners: list[Listener] = []
-        self._listener_faults: list[Exception] = []
+        self._listeners = Listeners()
         self._faults: list[ConnectionFault] = []
         application.on_decided(self._decided)
         application.on_refused(self._refused)
@@ -147,7 +145,7 @@ class CometbftLedger:
     @property
     def listener_faults(self) -> tuple[Exception, ...]:
         """Errors of listeners, each of which was dropped after its first."""
-        return tuple(self._listener_faults)
+        return self._listeners.faults
 
     def submit(self, raw: bytes) -> Future[Committed]:
         """Hand in a signed transaction; the future resolves once a block holds it durably, or fails with the refusal.
@@ -230,7 +228,7 @@ class CometbftLedger:
 
     def subscribe(self, listener: Listener) -> None:
         """Call a listener after each block of ours, on the consensus thread; one that raises is dropped."""
-        self._listeners.append(listener)
+        self._listeners.add(listener)
 
     def close(self) -> None:
         """Answer who waits, stop listening, and release files and processes; stop the CometBFT node before."""
@@ -263,7 +261,9 @@ class CometbftLedger:
         try:
             answers = self._rpc.broadcast_many(batch)
         except ShuiqiaoError as error:
-            self._fail(batch, error)
+            # What no block would accept is told with its own code, whether or not the node is there.
+            for raw, refusal in zip(batch, self._application.recheck(batch), strict=True):
+                self._fail([raw], refusal or error)
             return
         for raw, reason in zip(batch, answers, strict=True):
             if reason is not None:
@@ -326,12 +326,7 @@ class CometbftLedger:
 
     def _tell(self, block: Block, outcomes: Sequence[tuple[bytes, Outcome | ShuiqiaoError]]) -> None:
         events = [event for _, outcome in outcomes if isinstance(outcome, Outcome) for event in outcome.events]
-        for listener in list(self._listeners):
-            try:
-                listener(block, events)
-            except Exception as error:  # noqa: BLE001 - a listener's fault is its own, the block is committed
-                self._listeners.remove(listener)
-                self._listener_faults.append(error)
+        self._listeners.tell(block, events)
 
     def _note_fault(self, fault: ConnectionFault) -> None:
         self._faults = [*self._faults, fault][-MAX_FAULTS:]

@@ -18,9 +18,10 @@ _CONNECT_TIMEOUT_S: Final = 3.0
 class Relay:
     """Copies between connections to its own loopback port and one target port."""
 
-    def __init__(self, *, target_port: int) -> None:
+    def __init__(self, *, target_port: int, port: int = 0) -> None:
+        """port: where to listen, 0 for any that is free."""
         self._target = ("127.0.0.1", target_port)
-        self._listener = socket.create_server(("127.0.0.1", 0))
+        self._listener = socket.create_server(("127.0.0.1", port))
         self.port: int = self._listener.getsockname()[1]
         self._lock = threading.Lock()
         self._open: set[socket.socket] = set()

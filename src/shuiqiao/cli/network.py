@@ -1,0 +1,237 @@
+"""``shuiqiao network``: a consortium on this machine, one home per institution, all on loopback."""
+
+from __future__ import annotations
+
+import sys
+from enum import StrEnum
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from shuiqiao.cli.output import EXIT_DONE, EXIT_REFUSED, print_json, progress_on_stderr, say
+
+if TYPE_CHECKING:
+    from shuiqiao.node.network import Network, NetworkStatus
+    from shuiqiao.node.network_init import NewNetwork
+    from shuiqiao.node.network_status import NodeStanding
+
+network_app = typer.Typer(
+    help="Run a consortium of validators on this machine 本机联盟网络.", no_args_is_help=True, rich_markup_mode=None
+)
+
+ROOT_PREFIX = 16
+"""Hex characters of a root that a person is shown."""
+
+
+class SuiteName(StrEnum):
+    """The cipher suites."""
+
+    INTL = "intl"
+    GM = "gm"
+
+
+class EngineName(StrEnum):
+    """The engines."""
+
+    EMBEDDED = "embedded"
+    COMETBFT = "cometbft"
+
+
+Folder = Annotated[Path, typer.Option("--folder", help="Folder of the network 网络目录.")]
+Json = Annotated[bool, typer.Option("--json", help="One JSON object on standard output.")]
+Nodes = Annotated[list[str] | None, typer.Argument(help="Validators by member id; all if none is named.")]
+DEFAULT_FOLDER = Path("network")
+
+
+@network_app.command("init")
+def network_init(
+    folder: Folder = DEFAULT_FOLDER,
+    members: Annotated[
+        Path | None,
+        typer.Option(help="members.toml without keys; left out, an example of a bureau, banks and a regulator."),
+    ] = None,
+    engine: Annotated[
+        EngineName | None, typer.Option(help="Who orders transactions; left out, what members.toml says, or cometbft.")
+    ] = None,
+    validators: Annotated[
+        int, typer.Option(min=1, max=16, help="The first members of members.toml become validators 验证节点数.")
+    ] = 4,
+    suite: Annotated[
+        SuiteName | None, typer.Option(help="Cipher suite; left out, what members.toml says, or intl 密码套件.")
+    ] = None,
+    json: Json = False,  # noqa: FBT002 - a flag
+) -> None:
+    """Make the genesis and one home per institution, with fresh keys 建立网络."""
+    from shuiqiao.base.clock import SystemClock
+    from shuiqiao.base.ids import system_entropy
+    from shuiqiao.crypto import model as crypto
+    from shuiqiao.members import model
+    from shuiqiao.node.keys import named_passphrase
+    from shuiqiao.node.network_init import NetworkOrder, create_network
+    from shuiqiao.node.network_plan import NetworkFolder
+
+    order = NetworkOrder(
+        members=members,
+        suite=None if suite is None else crypto.SuiteName(suite.value),
+        engine=None if engine is None else model.EngineName(engine.value),
+        validators=validators,
+    )
+    with progress_on_stderr() as progress:
+        made = create_network(
+            NetworkFolder(folder),
+            order=order,
+            passphrase=named_passphrase(),
+            clock=SystemClock(),
+            entropy=system_entropy,
+            on_home=lambda done, total: progress("make homes 建立主目录", done, total),
+        )
+    _speak_made(made, folder=folder, as_json=json)
+
+
+@network_app.command("start")
+def network_start(
+    nodes: Nodes = None,
+    folder: Folder = DEFAULT_FOLDER,
+    json: Json = False,  # noqa: FBT002 - a flag
+) -> None:
+    """Start what does not run, and return once it answers 启动."""
+    from shuiqiao.ledger.engine.cometbft.process import find_program
+
+    network = _network(folder)
+    with progress_on_stderr() as progress:
+        started = network.start(nodes or (), program=find_program(), on_step=lambda step: progress(step, 0, None))
+    waiting = [node.node for node in started if node.catching_up]
+    _show({"running": [node.node for node in started], "catching_up": waiting}, as_json=json)
+
+
+@network_app.command("status")
+def network_status(
+    folder: Folder = DEFAULT_FOLDER,
+    json: Json = False,  # noqa: FBT002 - a flag
+) -> int:
+    """Say how each validator is, and what is wrong; exit 1 where two disagree 状态."""
+    status = _network(folder).status()
+    if json:
+        print_json(_status_json(status))
+    else:
+        _speak(status)
+    return EXIT_DONE if status.agrees else EXIT_REFUSED
+
+
+@network_app.command("stop")
+def network_stop(
+    folder: Folder = DEFAULT_FOLDER,
+    json: Json = False,  # noqa: FBT002 - a flag
+) -> None:
+    """End all processes of the network, in order 停止."""
+    network = _network(folder)
+    network.stop()
+    _show({"stopped": list(network.plan.names)}, as_json=json)
+
+
+@network_app.command("kill")
+def network_kill(
+    node: Annotated[str, typer.Argument(help="A validator by member id.")],
+    folder: Folder = DEFAULT_FOLDER,
+    json: Json = False,  # noqa: FBT002 - a flag
+) -> None:
+    """End both processes of a validator at once, as a crash would 强制终止."""
+    _network(folder).kill(node)
+    _show({"killed": [node]}, as_json=json)
+
+
+@network_app.command("partition")
+def network_partition(
+    nodes: Annotated[str, typer.Argument(help="Validators by member id, with commas between.")],
+    folder: Folder = DEFAULT_FOLDER,
+    json: Json = False,  # noqa: FBT002 - a flag
+) -> None:
+    """Cut validators off from all others; they still reach each other 网络分割."""
+    cut = _network(folder).partition([name for name in nodes.split(",") if name])
+    _show({"cut": [f"{near} | {far}" for near, far in cut]}, as_json=json)
+
+
+@network_app.command("heal")
+def network_heal(
+    folder: Folder = DEFAULT_FOLDER,
+    json: Json = False,  # noqa: FBT002 - a flag
+) -> None:
+    """End all partitions 恢复连通."""
+    _network(folder).heal()
+    _show({"cut": []}, as_json=json)
+
+
+def _speak_made(made: NewNetwork, *, folder: Path, as_json: bool) -> None:
+    if made.passphrases_written:
+        sys.stderr.write(
+            f"warning: no passphrase was given, so a random one lies beside the keys of each home in {folder}/homes "
+            "(owner only); name a file in SHUIQIAO_PASSPHRASE_FILE to keep it elsewhere\n"
+        )
+    result = {
+        "folder": str(folder),
+        "network": made.plan.network,
+        "engine": made.plan.engine,
+        "suite": made.plan.suite,
+        "members": list(made.members),
+        "validators": list(made.plan.names),
+    }
+    if as_json:
+        print_json(result)
+        return
+    for name, value in result.items():
+        say(f"{name:12} {(', '.join(value) or 'none') if isinstance(value, list) else value}")
+    if made.plan.validators:
+        say(f"{'next':12} shuiqiao network start --folder {folder}")
+
+
+def _network(folder: Path) -> Network:
+    from shuiqiao.node.network import Network
+    from shuiqiao.node.network_plan import NetworkFolder
+
+    return Network(NetworkFolder(folder))
+
+
+def _show(result: dict[str, list[str]], *, as_json: bool) -> None:
+    if as_json:
+        print_json(result)
+        return
+    for name, values in result.items():
+        say(f"{name:12} {', '.join(values) or 'nothing'}")
+
+
+def _status_json(status: NetworkStatus) -> dict[str, object]:
+    return {
+        "network": status.plan.network,
+        "engine": status.plan.engine,
+        "suite": status.plan.suite,
+        "agrees": status.agrees,
+        "has_relays": status.has_relays,
+        "cut": [f"{near} | {far}" for near, far in status.cut],
+        "nodes": [node.as_json() for node in status.nodes],
+    }
+
+
+def _runs(node: NodeStanding) -> str:
+    if not node.running:
+        return "NO"
+    return "joins" if node.catching_up else "yes"
+
+
+def _speak(status: NetworkStatus) -> None:
+    say(f"{'node':16} {'runs':5} {'height':>8} {'size':>10} {'root':{ROOT_PREFIX}} {'peers':>5}  note")
+    for node in status.nodes:
+        note = f"{node.note_size} by {', '.join(node.cosigners)}" if node.cosigners else "none yet"
+        say(
+            f"{node.node:16} {_runs(node):5} {node.height:8,} {node.size:10,} "
+            f"{node.root[:ROOT_PREFIX] or '-':{ROOT_PREFIX}} {node.peers:5}  {note}"
+        )
+    if any(node.running for node in status.nodes) and not status.has_relays:
+        say("TROUBLE 问题  the relays between the validators do not answer: shuiqiao network start")
+    for near, far in status.cut:
+        say(f"cut 已分割    {near} | {far}")
+    for node in status.nodes:
+        for trouble in node.trouble:
+            say(f"TROUBLE 问题  {node.node}: {trouble.code}: {trouble.message}")
+    if not status.agrees:
+        say("DISAGREE 不一致: two validators have one size and different roots")

@@ -1,0 +1,114 @@
+"""How a running process of a network is asked: one line of JSON each way over a Unix socket in NET/run, owner only."""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import os
+import socket
+import socketserver
+import threading
+from collections.abc import Callable, Generator, Mapping
+from pathlib import Path
+from typing import Any, Self
+
+from shuiqiao.base.errors import InvalidInput, ShuiqiaoError, Unavailable
+
+MAX_LINE_BYTES = 1 << 20
+"""Longest question or answer."""
+
+TIMEOUT_S = 5.0
+
+MAX_SOCKET_PATH = 100
+"""Unix socket paths end at 107 bytes on Linux, at 103 elsewhere."""
+
+Answer = Callable[[Mapping[str, Any]], Mapping[str, Any]]
+
+
+class ControlServer:
+    """Answers one question at a time in a thread of its own."""
+
+    def __init__(self, path: Path, *, answer: Answer) -> None:
+        """Listen at a path; what a process that ended left there is replaced."""
+
+        class Handler(socketserver.StreamRequestHandler):
+            timeout = TIMEOUT_S
+
+            def handle(self) -> None:
+                with contextlib.suppress(OSError):
+                    self.wfile.write(_reply(self.rfile.readline(MAX_LINE_BYTES), answer))
+
+        path.unlink(missing_ok=True)
+        self._path = path
+        with _address(path) as address:
+            self._server = socketserver.UnixStreamServer(address, Handler)
+        self._thread = threading.Thread(target=self._server.serve_forever, name="network-control", daemon=True)
+        self._thread.start()
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *_exception: object) -> None:
+        self._server.shutdown()
+        self._thread.join()
+        self._server.server_close()
+        self._path.unlink(missing_ok=True)
+
+
+def _reply(line: bytes, answer: Answer) -> bytes:
+    try:
+        question = json.loads(line)
+        found = answer(question) if isinstance(question, dict) else {"error": {"message": "not a JSON object"}}
+    except ShuiqiaoError as error:
+        found = {"error": error.as_dict()}
+    except (TypeError, ValueError, RecursionError) as error:
+        found = {"error": {"message": str(error)}}
+    return json.dumps(found).encode() + b"\n"
+
+
+def ask_process(path: Path, question: Mapping[str, Any], *, timeout_s: float = TIMEOUT_S) -> dict[str, Any]:
+    """Ask the process that listens at a path.
+
+    Raises Unavailable ``node.control_unreachable`` or ``node.control_refused``, InvalidInput
+    ``node.network_path_long``.
+    """
+    try:
+        with _address(path) as address, socket.socket(socket.AF_UNIX, socket.SOCK_STREAM) as link:
+            link.settimeout(timeout_s)
+            link.connect(address)
+            link.sendall(json.dumps(question).encode() + b"\n")
+            with link.makefile("rb") as file:
+                found = json.loads(file.readline(MAX_LINE_BYTES))
+    except (OSError, ValueError) as error:
+        raise Unavailable(
+            "node.control_unreachable",
+            f"no process of the network answers at {path}: {error}",
+            next_step="shuiqiao network status, then start",
+            retry_after_s=1.0,
+        ) from error
+    if not isinstance(found, dict) or "error" in found:
+        raise Unavailable("node.control_refused", f"the process at {path} refused: {found!r}")
+    return found
+
+
+@contextlib.contextmanager
+def _address(path: Path) -> Generator[str]:
+    """Give an address of a socket that is short enough: where the path is not, it goes over the open folder.
+
+    Raises InvalidInput ``node.network_path_long`` where the system has no such way.
+    """
+    if len(os.fsencode(path)) <= MAX_SOCKET_PATH:
+        yield str(path)
+        return
+    descriptors = Path("/proc/self/fd")
+    if not descriptors.is_dir():
+        raise InvalidInput(
+            "node.network_path_long",
+            f"{path} has {len(os.fsencode(path))} bytes where a socket's path may have {MAX_SOCKET_PATH}",
+            next_step="move the network to a folder nearer to the root",
+        )
+    descriptor = os.open(path.parent, os.O_RDONLY | os.O_DIRECTORY)
+    try:
+        yield str(descriptors / str(descriptor) / path.name)
+    finally:
+        os.close(descriptor)

@@ -1,0 +1,70 @@
+"""A validator's own copy of the ledger, opened over its home for the CometBFT node beside it."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from shuiqiao.base.errors import InvalidInput
+from shuiqiao.base.ids import MemberId
+from shuiqiao.ledger.engine.cometbft.application import ApplicationSettings
+from shuiqiao.ledger.engine.cometbft.extensions import Cosigner
+from shuiqiao.ledger.engine.cometbft.ledger import CometbftLedger, CometbftSettings
+from shuiqiao.ledger.engine.port import EmbeddedSettings
+from shuiqiao.members.epoch import checkpoint_policy, read_epoch
+from shuiqiao.members.genesis import network_parameters
+from shuiqiao.members.key_ring import MemberKeyRing
+from shuiqiao.node.agreement import require_keys, require_member
+from shuiqiao.node.home import load_genesis
+from shuiqiao.node.keys import MemberKeys, load_keys
+from shuiqiao.node.kinds import network_kinds
+from shuiqiao.node.settings import Home, NodeSettings, load_settings
+
+if TYPE_CHECKING:
+    from shuiqiao.base.clock import Clock
+    from shuiqiao.ledger.model import NetworkParameters
+
+LOOPBACK = "127.0.0.1"
+
+
+def open_home_ledger(home: Home, *, passphrase: bytes, clock: Clock) -> CometbftLedger:
+    """Open the ledger of a validator's home, and nothing else of the institution.
+
+    Raises what ``load_settings``, ``load_keys``, ``require_member``, ``require_keys`` and ``open_validator_ledger`` do.
+    """
+    settings = load_settings(home)
+    genesis = load_genesis(home.genesis)
+    require_member(settings, genesis)
+    keys = load_keys(home, passphrase=passphrase)
+    require_keys(settings, genesis, keys)
+    parameters = network_parameters(genesis)
+    return open_validator_ledger(home, settings=settings, keys=keys, parameters=parameters, clock=clock)
+
+
+def open_validator_ledger(
+    home: Home, *, settings: NodeSettings, keys: MemberKeys, parameters: NetworkParameters, clock: Clock
+) -> CometbftLedger:
+    """Open the ledger folder and listen for CometBFT on the home's ports; the member cosigns with its signing key.
+
+    Raises InvalidInput ``node.not_validator`` where the home has no ports, and what ``CometbftLedger.open`` raises.
+    """
+    if not settings.is_validator:
+        raise InvalidInput(
+            "node.not_validator",
+            f"{settings.member} runs no validator: {home.settings} names no ports",
+            next_step="open the home of a validator of this network",
+        )
+    return CometbftLedger.open(
+        home.ledger,
+        parameters=parameters,
+        kinds=network_kinds(),
+        key_ring=MemberKeyRing(),
+        clock=clock,
+        policy_of=lambda state: checkpoint_policy(read_epoch(state), origin=parameters.origin),
+        cosigner=Cosigner(member=MemberId(settings.member), key=keys.signing),
+        settings=CometbftSettings(
+            abci=f"tcp://{LOOPBACK}:{settings.abci_port}",
+            rpc=f"http://{LOOPBACK}:{settings.rpc_port}",
+            application=ApplicationSettings(replica=EmbeddedSettings().replica),
+            verifier_processes=settings.verifier_processes,
+        ),
+    )

@@ -1,0 +1,129 @@
+"""Processes that live on after the command that started them: recorded by id in NET/run, with their output beside.
+
+A record holds the id and when the process began, so that another process that was given the same id later is never
+taken for it. A process that ended and waits for its parent counts as ended.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import os
+import signal
+import time
+from collections.abc import Sequence
+from pathlib import Path
+
+from shuiqiao.base.errors import Unavailable
+
+STOP_TIMEOUT_S = 15.0
+"""How long a process may take to end when it is asked to, in seconds."""
+
+_POLL_S = 0.05
+_TAIL_BYTES = 2_000
+_STATE_FIELD = 0
+_BEGAN_FIELD = 19
+
+
+class RecordedProcess:
+    """One process of a network, running or not."""
+
+    def __init__(self, folder: Path, *, name: str) -> None:
+        """folder: where ``<name>.pid`` and ``<name>.log`` lie."""
+        self.name = name
+        self.log = folder / f"{name}.log"
+        self._record = folder / f"{name}.pid"
+
+    @property
+    def is_expected(self) -> bool:
+        """Whether it was started and not stopped since: one that is expected and does not run ended by itself."""
+        return self._record.exists()
+
+    @property
+    def pid(self) -> int | None:
+        """The process id, None while it does not run."""
+        try:
+            record = json.loads(self._record.read_bytes())
+            pid, began = int(record["pid"]), str(record["began"])
+        except (OSError, ValueError, KeyError, TypeError):
+            return None
+        return pid if began and _began(pid) == began else None
+
+    def start(self, command: Sequence[str]) -> None:
+        """Start a command detached from this process and its terminal, unless it runs."""
+        if self.pid is not None:
+            return
+        actions = [
+            (os.POSIX_SPAWN_OPEN, 0, os.devnull, os.O_RDONLY, 0),
+            (os.POSIX_SPAWN_OPEN, 1, str(self.log), os.O_WRONLY | os.O_CREAT | os.O_APPEND, 0o600),
+            (os.POSIX_SPAWN_DUP2, 1, 2),
+        ]
+        pid = os.posix_spawn(command[0], list(command), dict(os.environ), file_actions=actions, setsid=True)
+        self._record.write_text(json.dumps({"pid": pid, "began": _began(pid)}), encoding="utf-8")
+
+    def ask_to_end(self) -> None:
+        """Send SIGTERM if it runs."""
+        self._send(signal.SIGTERM)
+
+    def wait_ended(self, *, timeout_s: float = STOP_TIMEOUT_S) -> None:
+        """Return once it has ended; one that does not within the time is killed."""
+        end = time.monotonic() + timeout_s
+        while self.pid is not None and time.monotonic() < end:
+            time.sleep(_POLL_S)
+        if self.pid is not None:
+            self.kill()
+        self._record.unlink(missing_ok=True)
+
+    def kill(self) -> None:
+        """End it at once, as a crash would (SIGKILL), and return once it is gone.
+
+        Raises Unavailable ``node.process_unkillable``.
+        """
+        pid = self.pid
+        self._send(signal.SIGKILL)
+        end = time.monotonic() + STOP_TIMEOUT_S
+        while self.pid is not None:
+            if time.monotonic() > end:
+                raise Unavailable("node.process_unkillable", f"{self.name} (process {pid}) is still there")
+            time.sleep(_POLL_S)
+
+    def _send(self, number: signal.Signals) -> None:
+        pid = self.pid
+        if pid is not None:
+            with contextlib.suppress(ProcessLookupError):
+                os.kill(pid, number)
+
+    def last_words(self) -> str:
+        """Return the last line of its output with single spaces, empty if there is none."""
+        try:
+            with self.log.open("rb") as file:
+                file.seek(max(0, self.log.stat().st_size - _TAIL_BYTES))
+                lines = file.read().decode(errors="replace").splitlines()
+        except OSError:
+            return ""
+        return " ".join(lines[-1].split()) if lines else ""
+
+
+def _began(pid: int) -> str:
+    """Return when a process began, in the system's own measure, empty if it has ended.
+
+    LIMIT: without /proc (not Linux) any process of this id counts, whichever began it.
+    """
+    proc = Path("/proc")
+    if not (proc / "self" / "stat").exists():
+        return "unknown" if _is_there(pid) else ""
+    try:
+        fields = (proc / str(pid) / "stat").read_text(encoding="utf-8", errors="replace").rpartition(")")[2].split()
+    except OSError:
+        return ""
+    return "" if fields[_STATE_FIELD] in {"Z", "X"} else fields[_BEGAN_FIELD]
+
+
+def _is_there(pid: int) -> bool:
+    try:
+        os.kill(pid, 0)
+    except ProcessLookupError:
+        return False
+    except PermissionError:
+        return True
+    return True

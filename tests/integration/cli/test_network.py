@@ -1,0 +1,141 @@
+"""A consortium by the command line: four validators from nothing, one killed and back, one cut off and healed, stopped.
+
+Bounded in time; absent CometBFT it is skipped with the reason.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import time
+from pathlib import Path
+
+import pytest
+
+from cometbft_world import comet_program
+from shuiqiao.base.ids import MemberId, new_id
+from shuiqiao.crypto.suites import get_suite
+from shuiqiao.ledger.engine.cometbft.rpc import RpcClient
+from shuiqiao.ledger.transaction import TransactionDraft, sign_transaction
+from shuiqiao.members.genesis import network_parameters
+from shuiqiao.node.keys import find_passphrase, load_keys
+from shuiqiao.node.network_plan import NetworkFolder, load_plan
+from shuiqiao.oversight.contract import OversightAlarmBody
+
+PATIENCE_S = 30.0
+VALIDATORS = ["bureau", "bank-1", "regulator", "bank-2"]
+
+
+class Consortium:
+    """A network's folder, and the command over it."""
+
+    def __init__(self, folder, *, shuiqiao, program):
+        self.folder = NetworkFolder(folder)
+        self._shuiqiao = shuiqiao
+        self._program = program
+
+    def call(self, command, *arguments):
+        done = self._shuiqiao(
+            "network", command, *arguments, "--folder", self.folder.folder, "--json", SHUIQIAO_COMETBFT=self._program
+        )
+        assert done.code == 0, (done.out, done.err)
+        return done.json
+
+    def submit(self, member, *, through):
+        """Sign an alarm with the key in a member's home and hand it in at one node's RPC."""
+        home = self.folder.home(member)
+        parameters = network_parameters(home.genesis.read_bytes())
+        draft = TransactionDraft(
+            kind="oversight.alarm",
+            version=1,
+            body=OversightAlarmBody(alarm=new_id(), subject="fault", accused=None, evidence_digest=os.urandom(32)),
+            author=MemberId(member),
+            valid_until_ms=time.time_ns() // 1_000_000 + 3_600_000,
+            id=new_id(),
+        )
+        key = load_keys(home, passphrase=find_passphrase(home)).signing
+        raw = sign_transaction(draft, network=parameters.network, suite=get_suite(parameters.suite), keys=[key])
+        [port] = [place.rpc_port for place in load_plan(self.folder).validators if place.member == through]
+        rpc = RpcClient(f"http://127.0.0.1:{port}")
+        assert rpc.broadcast(raw).code == 0
+        rpc.close()
+
+    def until(self, condition):
+        end = time.monotonic() + PATIENCE_S
+        while not condition(status := self.call("status")):
+            assert time.monotonic() < end, status
+            time.sleep(0.3)
+        return status
+
+    def until_blocks(self, blocks, *, on=VALIDATORS):
+        """Wait until the named validators have a number of our blocks under one root, and their notes with them."""
+
+        def is_there(status):
+            nodes = [node for node in status["nodes"] if node["node"] in on]
+            standing = {(node["blocks"], node["note_size"] == node["size"], node["root"]) for node in nodes}
+            return {(count, noted) for count, noted, _ in standing} == {(blocks, True)} and len(standing) == 1
+
+        return self.until(is_there)
+
+
+@pytest.fixture
+def consortium(shuiqiao, tmp_path):
+    made = Consortium(tmp_path / "net", shuiqiao=shuiqiao, program=str(comet_program()))
+    yield made
+    if made.folder.plan.exists():
+        made.call("stop")
+
+
+def running(status):
+    return [node["node"] for node in status["nodes"] if node["running"]]
+
+
+def process_ids(folder):
+    return [json.loads(path.read_text())["pid"] for path in folder.run.glob("*.pid")]
+
+
+def test_four_institutions_from_nothing_to_a_consortium_that_survives(consortium, shuiqiao):
+    made = consortium.call("init", "--validators", "4")
+    assert made["validators"] == VALIDATORS
+    assert consortium.call("start")["running"] == VALIDATORS
+
+    consortium.submit("bank-1", through="bank-1")
+    status = consortium.until_blocks(1)
+    assert status["agrees"]
+    assert running(status) == VALIDATORS
+    assert [node["size"] for node in status["nodes"]] == [2, 2, 2, 2]
+    assert all(len(node["cosigners"]) >= 3 for node in status["nodes"])
+    assert [node["trouble"] for node in status["nodes"]] == [[], [], [], []]
+
+    consortium.call("kill", "bank-2")
+    others = [name for name in VALIDATORS if name != "bank-2"]
+    consortium.submit("regulator", through="bureau")
+    status = consortium.until_blocks(2, on=others)
+    assert running(status) == others
+    [killed] = [node for node in status["nodes"] if node["node"] == "bank-2"]
+    assert [each["code"] for each in killed["trouble"]] == ["node.ledger_down", "node.cometbft_down"]
+
+    consortium.call("start", "bank-2")
+    assert running(consortium.until_blocks(2)) == VALIDATORS
+
+    assert len(consortium.call("partition", "regulator")["cut"]) == 3
+    consortium.submit("bureau", through="bureau")
+    behind = consortium.until_blocks(3, on=["bureau", "bank-1", "bank-2"])
+    assert [node["blocks"] for node in behind["nodes"] if node["node"] == "regulator"] == [2]
+    assert consortium.call("heal") == {"cut": []}
+    consortium.until_blocks(3)
+
+    ids = process_ids(consortium.folder)
+    assert len(ids) == 9
+    assert consortium.call("stop")["stopped"] == VALIDATORS
+    assert running(consortium.call("status")) == []
+    assert list(consortium.folder.run.glob("*.pid")) == []
+    for member in VALIDATORS:
+        audited = shuiqiao("audit", "--home", consortium.folder.home(member).folder, "--json")
+        assert (audited.code, audited.json["replayed"], audited.json["problems"]) == (0, 3, [])
+    assert [each for each in ids if Path(f"/proc/{each}/cmdline").is_file() and command_of(each)] == []
+
+
+def command_of(process_id):
+    """The command line of a process, empty for one that ended and waits for its parent."""
+    return Path(f"/proc/{process_id}/cmdline").read_bytes()
