@@ -2,27 +2,30 @@
 
 ::
 
-    receipt (version 2) = {version, transaction, index, path, entry, entry_index, entry_path, checkpoint, epochs, state}
+    receipt (version 2) = {version, transaction, index, path, entry, entry_index, entry_path, checkpoint, epochs, state,
+                           digest}
     epoch step          = {epoch, proof, entry, path, checkpoint}
     state               = null, or {entry, path, claims}, and a claim {key, value, proof}
 
 in deterministic CBOR. An epoch step shows the epoch document that was in force behind the last leaf of a checkpoint,
 signed as the epoch before asks for. ``state`` shows values, and their absence, behind the last leaf of the receipt's
-own checkpoint. Both entries are that last leaf, so their index is the checkpoint's size less one.
+own checkpoint. Both entries are that last leaf, so their index is the checkpoint's size less one. ``digest`` is the
+suite hash of the receipt without it: a proof of absence holds for more than one key, and a receipt in which any byte
+was changed must not verify, even where what it then says is true.
 
 This file is about the form and about making receipts; ``receipt_verification`` judges them.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from shuiqiao.base.encoding import decode_cbor_strict, encode_cbor
 from shuiqiao.base.errors import IntegrityError
 from shuiqiao.ledger.entry import MAX_ENTRY_BYTES
-from shuiqiao.ledger.log import HASH_BYTES, MAX_PATH, MAX_TREE_SIZE, inclusion_path
+from shuiqiao.ledger.log import HASH_BYTES, MAX_PATH, MAX_TREE_SIZE, hash_function, inclusion_path
 from shuiqiao.ledger.model import MAX_TRANSACTION_BYTES
 from shuiqiao.ledger.signed_note import MAX_SIGNED_NOTE_BYTES
 from shuiqiao.ledger.state import MAX_KEY_BYTES
@@ -55,6 +58,7 @@ _FIELDS = {
     "checkpoint",
     "epochs",
     "state",
+    "digest",
 }
 
 
@@ -111,22 +115,26 @@ class Receipt:
     state: StateEvidence | None = None
 
 
-def encode_receipt(receipt: Receipt) -> bytes:
-    """Return the bytes of a receipt [LEDGER-RECEIPT-1]."""
-    return encode_cbor(
-        {
-            "version": RECEIPT_VERSION,
-            "transaction": receipt.transaction,
-            "index": receipt.index,
-            "path": list(receipt.path),
-            "entry": receipt.entry,
-            "entry_index": receipt.entry_index,
-            "entry_path": list(receipt.entry_path),
-            "checkpoint": receipt.checkpoint,
-            "epochs": [_step_fields(step) for step in receipt.epochs],
-            "state": None if receipt.state is None else _state_fields(receipt.state),
-        }
-    )
+def encode_receipt(receipt: Receipt, *, hash_name: str) -> bytes:
+    """Return the bytes of a receipt [LEDGER-RECEIPT-1]; hash_name: that of the network's suite."""
+    fields = {
+        "version": RECEIPT_VERSION,
+        "transaction": receipt.transaction,
+        "index": receipt.index,
+        "path": list(receipt.path),
+        "entry": receipt.entry,
+        "entry_index": receipt.entry_index,
+        "entry_path": list(receipt.entry_path),
+        "checkpoint": receipt.checkpoint,
+        "epochs": [_step_fields(step) for step in receipt.epochs],
+        "state": None if receipt.state is None else _state_fields(receipt.state),
+    }
+    return encode_cbor({**fields, "digest": _digest(fields, hash_name=hash_name)})
+
+
+def _digest(fields: Mapping[str, Any], *, hash_name: str) -> bytes:
+    """Return the hash of all fields but the digest, in their one encoding."""
+    return hash_function(hash_name)(encode_cbor({name: fields[name] for name in fields if name != "digest"}))
 
 
 def _step_fields(step: EpochStep) -> dict[str, Any]:
@@ -176,7 +184,8 @@ def build_receipt(
             checkpoint=checkpoint.note,
             epochs=tuple(epochs),
             state=state,
-        )
+        ),
+        hash_name=hash_name,
     )
 
 
@@ -185,11 +194,12 @@ def last_entry(entry: bytes, *, reader: HashReader, size: int, hash_name: str) -
     return LastEntry(entry=entry, path=inclusion_path(reader, index=size - 1, size=size, hash_name=hash_name))
 
 
-def decode_receipt(data: bytes) -> Receipt:
-    """Return the parts of receipt bytes, strictly; verifies none of them.
+def decode_receipt(data: bytes, *, hash_name: str) -> Receipt:
+    """Return the parts of receipt bytes, strictly; verifies nothing but their digest.
 
     Raises InvalidInput ``base.cbor_too_large``, ``base.cbor_malformed``, ``base.cbor_not_deterministic``, or
-    IntegrityError ``ledger.receipt_malformed``, ``ledger.receipt_version_unknown``, ``ledger.state_proof_malformed``.
+    IntegrityError ``ledger.receipt_malformed``, ``ledger.receipt_version_unknown``, ``ledger.receipt_altered``,
+    ``ledger.state_proof_malformed``.
     """
     fields = decode_cbor_strict(data, max_bytes=MAX_RECEIPT_BYTES)
     if type(fields) is not dict or type(fields.get("version")) is not int:
@@ -200,7 +210,7 @@ def decode_receipt(data: bytes) -> Receipt:
             f"the receipt has version {fields['version']}, this program knows {RECEIPT_VERSION}",
         )
     _require_fields(fields, _FIELDS, f"a receipt of version {RECEIPT_VERSION}")
-    return Receipt(
+    receipt = Receipt(
         transaction=_bytes(fields, "transaction", limit=MAX_TRANSACTION_BYTES),
         index=_index(fields, "index"),
         path=_path(fields, "path"),
@@ -211,6 +221,18 @@ def decode_receipt(data: bytes) -> Receipt:
         epochs=_list(fields, "epochs", limit=MAX_EPOCH_STEPS, decode=_step),
         state=None if fields["state"] is None else _state(fields["state"]),
     )
+    _require_digest(fields, hash_name=hash_name)
+    return receipt
+
+
+def _require_digest(fields: dict[str, Any], *, hash_name: str) -> None:
+    named, digest = _bytes(fields, "digest", limit=HASH_BYTES), _digest(fields, hash_name=hash_name)
+    if named != digest:
+        raise IntegrityError(
+            "ledger.receipt_altered",
+            f"the receipt was altered or damaged: its digest is {digest.hex()}, and it says {named.hex()}",
+            next_step="ask a member of the network for the receipt again",
+        )
 
 
 def _step(fields: Any) -> EpochStep:

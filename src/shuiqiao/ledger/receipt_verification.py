@@ -2,7 +2,7 @@
 
 In this order [LEDGER-RECEIPT-2]:
 
-1. the receipt is the one encoding of its content, and of a known version;
+1. the receipt is the one encoding of its content, of a known version, with the digest of its content;
 2. from the policy of the genesis, epoch by epoch, to the policy in force: each step's checkpoint carries the signatures
    that the epoch before asks for, and the new epoch stands in the state behind that checkpoint;
 3. the receipt's checkpoint is this network's and carries the signatures that the policy in force asks for;
@@ -183,7 +183,7 @@ def verify_receipt(
     with the code of the first step that failed; any changed byte fails [LEDGER-RECEIPT-4].
     """
     # Step 1: one encoding, a known version.
-    receipt = decode_receipt(data)
+    receipt = decode_receipt(data, hash_name=suite.hash_name)
     # Steps 2 and 3: whose signatures count by now, and that the checkpoint has them.
     policy, checkpoint = _verify_checkpoints(receipt, parameters, epochs=epochs, suite=suite)
     # Step 4: a transaction of this network.

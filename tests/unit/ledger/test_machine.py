@@ -68,7 +68,7 @@ def test_refused_transactions_leave_no_trace_among_accepted_ones(network, note_b
     ]
     assert good == [tx.raw for tx in result.accepted]
     assert len(result.replay_records) == 2
-    notes = [key for key in network.state.encoded() if key.startswith("note/")]
+    notes = [key for key in network.state.encoded() if key.startswith("note/entry/")]
     assert sorted(f"note/entry/{tx.body.id.hex()}" for tx in result.accepted) == sorted(notes)
     assert set(network.parameters.initial_state) <= set(network.state.encoded())
 
