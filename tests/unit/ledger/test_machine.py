@@ -31,6 +31,7 @@ def with_broken_signature(raw, which=0):
 
 
 def test_an_accepted_transaction_writes_tells_and_is_counted(network):
+    """[LEDGER-BLOCK-1], [LEDGER-BLOCK-5]"""
     raw = network.write()
     result = network.run(raw)
     tx = result.accepted[0]
