@@ -31,8 +31,8 @@ from shuiqiao.ledger.engine.port import EmbeddedSettings
 from shuiqiao.ledger.kinds import KindTable
 from shuiqiao.ledger.submitter import DirectSubmitter
 from shuiqiao.ledger.transaction import TransactionDraft, sign_transaction
-from shuiqiao.members.contract import MemberKeyRing
 from shuiqiao.members.genesis import encode_genesis, network_parameters
+from shuiqiao.members.key_ring import MemberKeyRing
 from shuiqiao.members.model import Genesis, Member, Role
 from shuiqiao.standards.publication import load_catalogue
 from shuiqiao.vault import contract as vault_contract

@@ -15,8 +15,8 @@ from shuiqiao.exchange.model import DataRequest
 from shuiqiao.exchange.provider import Provider
 from shuiqiao.exchange.recipient import Recipient, SentRequest
 from shuiqiao.exchange.store import ProviderStore, RecipientStore
-from shuiqiao.ledger.receipt import VerifiedReceipt, verify_receipt
-from shuiqiao.members.contract import MemberKeyRing
+from shuiqiao.ledger.receipt_verification import VerifiedReceipt, verify_receipt
+from shuiqiao.members.key_ring import MemberKeyRing
 from shuiqiao.vault.contract import batch_lookup, leaf_lookup
 from shuiqiao.vault.model import VaultSettings
 from shuiqiao.vault.service import Vault
@@ -175,6 +175,7 @@ class ExchangeWorld(consent_world.ConsentWorld):
             parameters=self.parameters,
             kinds=self.kinds,
             key_ring=MemberKeyRing(),
+            epochs=MemberKeyRing(),
             suite=self.suite,
         )
 

@@ -12,14 +12,15 @@ from shuiqiao.base.ids import MemberId
 from shuiqiao.crypto.suites import get_suite
 from shuiqiao.ledger.kinds import KindTable
 from shuiqiao.ledger.machine import Candidate, StateMachine
+from shuiqiao.ledger.memory_state import MemoryState
 from shuiqiao.ledger.model import BlockContext
-from shuiqiao.ledger.state import MemoryState, OverlayState, genesis_writes
+from shuiqiao.ledger.state import OverlayState, genesis_writes
 from shuiqiao.ledger.transaction import TransactionDraft, sign_transaction
 from shuiqiao.members import action as actions
 from shuiqiao.members import contract, suspension
 from shuiqiao.members.genesis import encode_genesis, network_parameters
+from shuiqiao.members.key_ring import MemberKeyRing
 from shuiqiao.members.model import EngineName, Genesis, Member, Role
-from shuiqiao.members.roster import MemberKeyRing
 from shuiqiao.oversight import contract as oversight
 
 START_MS = 1_775_000_000_000

@@ -53,10 +53,18 @@ def _verify_one(verifier: Any, path: Path) -> dict[str, Any]:
         "time": iso_from_ms(verified.time_ms),
         "checkpoint_size": verified.checkpoint.size,
         "checkpoint_root": verified.checkpoint.root.hex(),
+        "cosigners": list(verified.cosigners),
+        "epochs": verified.epochs,
         "signers": str(verified.signers),
+        "state": [_claim(claim) for claim in verified.state],
         "proves": list(verified.proves),
         "does_not_prove": list(verified.does_not_prove),
     }
+
+
+def _claim(claim: Any) -> dict[str, Any]:
+    """A value of the state as hex of its CBOR; null where the state holds nothing."""
+    return {"key": claim.key, "value": None if claim.value is None else claim.value.hex()}
 
 
 def _speak(results: list[dict[str, Any]], *, genesis: str) -> None:

@@ -34,7 +34,8 @@ from shuiqiao.consent.model import (
     grant_key,
 )
 from shuiqiao.ledger.model import BlockContext, Event, Kind, State, StateView, Transaction
-from shuiqiao.members.contract import MemberKeyRing, require_role
+from shuiqiao.members.contract import require_role
+from shuiqiao.members.key_ring import MemberKeyRing
 from shuiqiao.members.model import Role
 
 if TYPE_CHECKING:

@@ -35,7 +35,7 @@ from shuiqiao.vault.model import BatchLookup, LeafLookup, LeafRef, LeafStatus
 
 if TYPE_CHECKING:
     from shuiqiao.crypto.model import CipherSuite
-    from shuiqiao.ledger.receipt import VerifiedReceipt
+    from shuiqiao.ledger.receipt_verification import VerifiedReceipt
     from shuiqiao.standards.model import Catalogue, RecordType
 
 _MAX_GROUP_BYTES = 1 << 16

@@ -23,8 +23,9 @@ from shuiqiao.ledger.entry import decode_entry
 from shuiqiao.ledger.kinds import KindTable
 from shuiqiao.ledger.log import Frontier, leaf_hashes
 from shuiqiao.ledger.machine import Candidate, StateMachine
+from shuiqiao.ledger.memory_state import MemoryState
 from shuiqiao.ledger.model import Block, BlockContext, Checkpoint, KeyRing, NetworkParameters, Transaction
-from shuiqiao.ledger.state import MemoryState, OverlayState, genesis_writes
+from shuiqiao.ledger.state import OverlayState, genesis_writes
 from shuiqiao.ledger.store.checkpoint_file import CheckpointFile
 from shuiqiao.ledger.store.disk import PosixDisk
 from shuiqiao.ledger.store.frame import SEGMENT_HEADER_BYTES, Damage, HashName, decode_segment_header

@@ -2,10 +2,11 @@
 
 ::
 
-    entry (version 1) = {count, height, time_ms, version}      deterministic CBOR
+    entry (version 2) = {count, height, time_ms, version, state_root}      deterministic CBOR
 
-No leaf can be taken for the other sort [LEDGER-BLOCK-2]: a transaction begins with D8 62 (CBOR tag 98), an entry with
-A4 (a map of four), and neither form has another encoding. Version 2 adds the state root and so begins with A5.
+The state root is the root of the state map after the block [LEDGER-BLOCK-5]. No leaf can be taken for the other sort
+[LEDGER-BLOCK-2]: a transaction begins with D8 62 (CBOR tag 98), an entry with A5 (a map of five), and neither form has
+another encoding.
 """
 
 from __future__ import annotations
@@ -17,14 +18,15 @@ import msgspec
 
 from shuiqiao.base.encoding import REFUSED_TAGS
 from shuiqiao.base.errors import IntegrityError
-from shuiqiao.ledger.log import MAX_TREE_SIZE
+from shuiqiao.ledger.log import HASH_BYTES, MAX_TREE_SIZE
 
-ENTRY_VERSION = 1
+ENTRY_VERSION = 2
 MAX_ENTRY_BYTES = 256
-"""Far above the 55 bytes of a version 1 entry, far below a transaction."""
+"""Far above the 100 bytes of an entry, far below a transaction."""
 
-_FIELDS = {"version", "height", "time_ms", "count"}
-_MAP_OF_FOUR = 0xA4
+_NUMBERS = ("version", "height", "time_ms", "count")
+_FIELDS = {*_NUMBERS, "state_root"}
+_MAP_OF_FIVE = 0xA5
 
 
 class BlockEntry(msgspec.Struct, frozen=True, kw_only=True, gc=False):
@@ -35,13 +37,21 @@ class BlockEntry(msgspec.Struct, frozen=True, kw_only=True, gc=False):
     time_ms: int
     count: int
     """Number of transactions, the leaves right before this one."""
+    state_root: bytes
+    """Root of the state map after the block, 32 bytes."""
 
 
 def encode_entry(entry: BlockEntry) -> bytes:
     """Return the leaf bytes of a block entry [LEDGER-BLOCK-1]."""
     # Shorter names stand first, which is the deterministic order: the encoder need not sort them.
     return cbor2.dumps(
-        {"count": entry.count, "height": entry.height, "time_ms": entry.time_ms, "version": ENTRY_VERSION}
+        {
+            "count": entry.count,
+            "height": entry.height,
+            "time_ms": entry.time_ms,
+            "version": ENTRY_VERSION,
+            "state_root": entry.state_root,
+        }
     )
 
 
@@ -55,7 +65,9 @@ def decode_entry(data: bytes) -> BlockEntry:
         raise _malformed(f"it is not one well-formed CBOR item: {error}") from error
     if not _has_entry_fields(fields):
         raise _malformed(f"it has not the fields of version {ENTRY_VERSION}")
-    entry = BlockEntry(height=fields["height"], time_ms=fields["time_ms"], count=fields["count"])
+    entry = BlockEntry(
+        height=fields["height"], time_ms=fields["time_ms"], count=fields["count"], state_root=fields["state_root"]
+    )
     # Another order of the fields, longer forms of the numbers and trailing bytes end here.
     if encode_entry(entry) != data:
         raise _malformed("it is not the deterministic CBOR of its content")
@@ -66,7 +78,9 @@ def _has_entry_fields(fields: Any) -> bool:
     return (
         type(fields) is dict
         and fields.keys() == _FIELDS
-        and {*map(type, fields.values())} == {int}
+        and all(type(fields[name]) is int for name in _NUMBERS)
+        and type(fields["state_root"]) is bytes
+        and len(fields["state_root"]) == HASH_BYTES
         and fields["version"] == ENTRY_VERSION
         and 1 <= fields["count"] <= MAX_TREE_SIZE
         and 1 <= fields["height"] <= MAX_TREE_SIZE
@@ -80,7 +94,7 @@ def _malformed(reason: str) -> IntegrityError:
 
 def is_entry(leaf: bytes) -> bool:
     """Return whether leaf bytes are a block entry rather than a transaction [LEDGER-BLOCK-2]."""
-    return leaf[:1] == bytes((_MAP_OF_FOUR,))
+    return leaf[:1] == bytes((_MAP_OF_FIVE,))
 
 
 def next_block_time(*, clock_ms: int, previous_ms: int) -> int:

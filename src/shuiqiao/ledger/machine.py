@@ -184,7 +184,35 @@ class StateMachine:
             if outcome.refusal is None:
                 ledger.record(candidate.transaction)
             outcomes.append(outcome)
-        return _finish_block(outcomes, overlay, ctx, ledger, previous_time_ms=previous_time_ms)
+        return self._finish_block(outcomes, overlay, ctx, ledger, previous_time_ms=previous_time_ms)
+
+    def _finish_block(
+        self,
+        outcomes: Sequence[Outcome],
+        overlay: OverlayState,
+        ctx: BlockContext,
+        ledger: _ReplayLedger,
+        *,
+        previous_time_ms: int,
+    ) -> BlockResult:
+        accepted = tuple(outcome.transaction for outcome in outcomes if outcome.refusal is None)
+        entry: bytes | None = None
+        if accepted:
+            ledger.close(previous_time_ms=previous_time_ms)
+            root = overlay.root(hash_name=self.suite.hash_name)
+            count = len(accepted)
+            entry = encode_entry(BlockEntry(height=ctx.height, time_ms=ctx.time_ms, count=count, state_root=root))
+        else:
+            # [LEDGER-BLOCK-4]: a block that accepts nothing changes nothing.
+            overlay.drop_block()
+        overlay.require_readable()
+        return BlockResult(
+            context=ctx,
+            outcomes=tuple(outcomes),
+            accepted=accepted,
+            entry=entry,
+            replay_records=tuple(ledger.records),
+        )
 
     def _execute(self, candidate: Candidate, overlay: OverlayState, ctx: BlockContext, *, is_new: bool) -> Outcome:
         tx = candidate.transaction
@@ -359,29 +387,3 @@ def _counted_name(author: MemberId) -> bytes:
     """Return the length, in a byte, and the bytes of a member's name; remembered, as members are few."""
     name = author.encode()
     return bytes((len(name),)) + name
-
-
-def _finish_block(
-    outcomes: Sequence[Outcome],
-    overlay: OverlayState,
-    ctx: BlockContext,
-    ledger: _ReplayLedger,
-    *,
-    previous_time_ms: int,
-) -> BlockResult:
-    accepted = tuple(outcome.transaction for outcome in outcomes if outcome.refusal is None)
-    if accepted:
-        ledger.close(previous_time_ms=previous_time_ms)
-        entry = encode_entry(BlockEntry(height=ctx.height, time_ms=ctx.time_ms, count=len(accepted)))
-    else:
-        # [LEDGER-BLOCK-4]: a block that accepts nothing changes nothing.
-        overlay.drop_block()
-        entry = None
-    overlay.require_readable()
-    return BlockResult(
-        context=ctx,
-        outcomes=tuple(outcomes),
-        accepted=accepted,
-        entry=entry,
-        replay_records=tuple(ledger.records),
-    )

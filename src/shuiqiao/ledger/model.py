@@ -8,10 +8,12 @@ one costs a tenth of a frozen dataclass.
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, Protocol
 
 import msgspec
+
+from shuiqiao.ledger.policy import CheckpointPolicy
 
 if TYPE_CHECKING:
     from concurrent.futures import Future
@@ -141,6 +143,22 @@ class KeyRing(Protocol):
         ...
 
 
+class EpochReader(Protocol):
+    """What a verifier asks about epochs; implemented by ``members``."""
+
+    @property
+    def epoch_key(self) -> str:
+        """The state key of the epoch document: whose signatures a checkpoint needs."""
+        ...
+
+    def next_policy(self, epoch: bytes, *, previous: bytes, origin: str) -> CheckpointPolicy:
+        """Return what a checkpoint needs under an epoch document that comes after another one.
+
+        Both are encoded state values from outside. Raises IntegrityError if either is none, or they do not follow.
+        """
+        ...
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class NetworkParameters:
     """What the ledger takes from the genesis."""
@@ -156,6 +174,21 @@ class NetworkParameters:
     genesis_time_ms: int
     initial_state: Mapping[str, Any]
     """State written before block 1: members and parameters."""
+    witnesses: Mapping[MemberId, bytes] = field(default_factory=dict["MemberId", bytes])
+    """Raw keys, by member, of those whose cosignatures count on a checkpoint from the start."""
+    quorum: int = 0
+    """Least number of cosignatures on a checkpoint."""
+
+    @property
+    def policy(self) -> CheckpointPolicy:
+        """What a checkpoint must carry until the first change of epoch."""
+        return CheckpointPolicy(
+            origin=self.origin,
+            operator=self.operator or None,
+            operator_key=self.operator_key or None,
+            witnesses=self.witnesses,
+            quorum=self.quorum,
+        )
 
 
 class Committed(msgspec.Struct, frozen=True, kw_only=True, gc=False):

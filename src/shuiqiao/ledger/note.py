@@ -159,6 +159,13 @@ def cosignatures_of(note: bytes, *, policy: CheckpointPolicy, suite: CipherSuite
     return tuple(verify_cosignature(line, text=parts.text, policy=policy, suite=suite) for line in lines)
 
 
+def cosigners_of(note: bytes, *, policy: CheckpointPolicy) -> tuple[MemberId, ...]:
+    """Return who cosigned a note that ``verify_note`` has accepted, in order of the members."""
+    lines = decode_signed_note(note).lines
+    members = [policy.member_of(line.name) for line in lines]
+    return tuple(member for member in members if member is not None)
+
+
 def note_key_hash(name: str, *, public_key: bytes, suite: CipherSuite) -> bytes:
     """Return the four bytes by which a note names a log's key [LEDGER-NOTE-3]."""
     return key_hash(name, key_type=_KEY_TYPES[suite.name], public_key=public_key, suite=suite)

@@ -2,56 +2,101 @@
 
 ::
 
-    receipt (version 1) = {version, transaction, index, path, entry, entry_index, entry_path, checkpoint, epochs}
+    receipt (version 2) = {version, transaction, index, path, entry, entry_index, entry_path, checkpoint, epochs, state,
+                           digest}
+    epoch step          = {epoch, proof, entry, path, checkpoint}
+    state               = null, or {entry, path, claims}, and a claim {key, value, proof}
 
-in deterministic CBOR; ``epochs`` is an empty list until there are changes of keys to walk through, which is also what
-a higher version will add a state proof to. What is verified, in this order [LEDGER-RECEIPT-2]:
+in deterministic CBOR. An epoch step shows the epoch document that was in force behind the last leaf of a checkpoint,
+signed as the epoch before asks for. ``state`` shows values, and their absence, behind the last leaf of the receipt's
+own checkpoint. Both entries are that last leaf, so their index is the checkpoint's size less one. ``digest`` is the
+suite hash of the receipt without it: a proof of absence holds for more than one key, and a receipt in which any byte
+was changed must not verify, even where what it then says is true.
 
-1. the receipt is the one encoding of its content, and of a known version;
-2. the checkpoint is this network's, signed by the operator that the genesis names;
-3. the transaction is well formed, for this network, of a known kind;
-4. transaction and block entry are leaves of the tree of the checkpoint;
-5. the entry closes the block that holds the transaction, which was timely at the entry's time;
-6. the author is a member of the genesis, and exactly the required keys signed, as far as genesis and transaction say.
-
-*Not* verified, because the receipt does not carry the state: that the contract's rules held, that no gate was closed,
-that the id was new; and, for a kind whose signers stand in ledger state (a consent key that pauses), those signatures:
-``SignerEvidence.LEDGER`` says so [LEDGER-RECEIPT-3]. For all of these there is the operator's word.
-
-LIMIT: members and keys are those of the genesis. A member admitted or a key rotated later is refused until epochs and
-state proofs exist, which is the safe side.
+This file is about the form and about making receipts; ``receipt_verification`` judges them.
 """
 
 from __future__ import annotations
 
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
-from enum import StrEnum
 from typing import TYPE_CHECKING, Any
 
-from shuiqiao.base.clock import iso_from_ms
 from shuiqiao.base.encoding import decode_cbor_strict, encode_cbor
-from shuiqiao.base.errors import IntegrityError, ShuiqiaoError
-from shuiqiao.ledger.entry import MAX_ENTRY_BYTES, BlockEntry, decode_entry
-from shuiqiao.ledger.log import HASH_BYTES, MAX_PATH, MAX_TREE_SIZE, inclusion_path, leaf_hash, verify_inclusion
-from shuiqiao.ledger.machine import StateMachine, require_timely, verify_claims
+from shuiqiao.base.errors import IntegrityError
+from shuiqiao.ledger.entry import MAX_ENTRY_BYTES
+from shuiqiao.ledger.log import HASH_BYTES, MAX_PATH, MAX_TREE_SIZE, hash_function, inclusion_path
 from shuiqiao.ledger.model import MAX_TRANSACTION_BYTES
-from shuiqiao.ledger.note import MAX_NOTE_BYTES, verify_checkpoint
+from shuiqiao.ledger.signed_note import MAX_SIGNED_NOTE_BYTES
+from shuiqiao.ledger.state import MAX_KEY_BYTES
+from shuiqiao.ledger.state_map import StateProof, state_proof_from_value, state_proof_value
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
-
-    from shuiqiao.base.ids import MemberId
-    from shuiqiao.crypto.model import CipherSuite, SuiteName
-    from shuiqiao.ledger.kinds import KindTable
     from shuiqiao.ledger.log import HashReader
-    from shuiqiao.ledger.model import Checkpoint, KeyRing, NetworkParameters, Transaction
+    from shuiqiao.ledger.model import Checkpoint
 
-RECEIPT_VERSION = 1
-MAX_RECEIPT_BYTES = 72_000
-"""A transaction of 60,000 bytes, two paths of 53 hashes, an entry and a note of 4,096, with their framing."""
+RECEIPT_VERSION = 2
+MAX_RECEIPT_BYTES = 1 << 20
+"""Most receipts have 1 to 4 kB; a megabyte holds the largest transaction, 16 values of the state and 16 epochs."""
 
-_FIELDS = {"version", "transaction", "index", "path", "entry", "entry_index", "entry_path", "checkpoint", "epochs"}
-_SHOWN_HEX = 16
+MAX_EPOCH_STEPS = 64
+MAX_STATE_CLAIMS = 16
+MAX_EPOCH_BYTES = 16_384
+"""Two sets of 64 members with their keys take 13 kB."""
+
+MAX_STATE_VALUE_BYTES = 65_536
+
+_PLACED = {"entry", "path"}
+_FIELDS = {
+    "version",
+    "transaction",
+    "index",
+    "path",
+    "entry",
+    "entry_index",
+    "entry_path",
+    "checkpoint",
+    "epochs",
+    "state",
+    "digest",
+}
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class LastEntry:
+    """The block entry that is the last leaf under a checkpoint, with its inclusion path."""
+
+    entry: bytes
+    path: tuple[bytes, ...]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class EpochStep:
+    """One step of the walk from the genesis to today."""
+
+    epoch: bytes
+    """The epoch document: an encoded state value."""
+    proof: StateProof
+    last: LastEntry
+    checkpoint: bytes
+    """A note that is valid under the epoch before."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class StateClaim:
+    """What the state holds at a key: an encoded value, or None for nothing."""
+
+    key: str
+    value: bytes | None
+    proof: StateProof
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class StateEvidence:
+    """What the state holds behind the last leaf of the receipt's checkpoint."""
+
+    last: LastEntry
+    claims: tuple[StateClaim, ...]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -66,95 +111,50 @@ class Receipt:
     entry_path: tuple[bytes, ...]
     checkpoint: bytes
     """The signed note."""
+    epochs: tuple[EpochStep, ...] = ()
+    state: StateEvidence | None = None
 
 
-class SignerEvidence(StrEnum):
-    """Where the keys came from that the transaction's signatures were checked with."""
-
-    GENESIS = "genesis"
-    """Every required key stands in the genesis or in the transaction itself: every signature was verified."""
-    LEDGER = "ledger"
-    """A required key stands in ledger state, which the receipt does not carry: no signature was verified."""
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class VerifiedReceipt:
-    """What a receipt proves; exists only if everything in it held."""
-
-    network: bytes
-    suite: SuiteName
-    operator: MemberId
-    transaction: Transaction
-    index: int
-    height: int
-    time_ms: int
-    checkpoint: Checkpoint
-    signers: SignerEvidence
-
-    @property
-    def kind(self) -> str:
-        """The transaction's kind."""
-        return self.transaction.kind
-
-    @property
-    def author(self) -> MemberId:
-        """The transaction's author."""
-        return self.transaction.author
-
-    @property
-    def proves(self) -> tuple[str, ...]:
-        """What follows from the receipt, in sentences."""
-        return (
-            (
-                f"{self.operator}, the operator of network {self.network.hex()[:_SHOWN_HEX]}, signed a log of "
-                f"{self.checkpoint.size} entries in which entry {self.index} is this {self.kind} of {self.author}, "
-                f"in block {self.height} of {iso_from_ms(self.time_ms)}."
-            ),
-            _SIGNER_SENTENCES[self.signers],
-        )
-
-    @property
-    def does_not_prove(self) -> tuple[str, ...]:
-        """What a reader must not conclude, in sentences."""
-        return (
-            (
-                "It proves the operator's word: no witness has cosigned this checkpoint, so it does not show that the "
-                "operator gave everybody the same log."
-            ),
-            (
-                "It does not show by itself that the rules of the network held when the transaction was accepted, nor "
-                "what happened after it: for that, ask a member that replays the ledger."
-            ),
-        )
-
-    @property
-    def sentence(self) -> str:
-        """What the receipt proves and what it does not, for a person."""
-        return " ".join((*self.proves, *self.does_not_prove))
+def encode_receipt(receipt: Receipt, *, hash_name: str) -> bytes:
+    """Return the bytes of a receipt [LEDGER-RECEIPT-1]; hash_name: that of the network's suite."""
+    fields = {
+        "version": RECEIPT_VERSION,
+        "transaction": receipt.transaction,
+        "index": receipt.index,
+        "path": list(receipt.path),
+        "entry": receipt.entry,
+        "entry_index": receipt.entry_index,
+        "entry_path": list(receipt.entry_path),
+        "checkpoint": receipt.checkpoint,
+        "epochs": [_step_fields(step) for step in receipt.epochs],
+        "state": None if receipt.state is None else _state_fields(receipt.state),
+    }
+    return encode_cbor({**fields, "digest": _digest(fields, hash_name=hash_name)})
 
 
-_SIGNER_SENTENCES = {
-    SignerEvidence.GENESIS: "Everybody who had to sign it did, by keys from the genesis or the transaction itself.",
-    SignerEvidence.LEDGER: "Who had to sign it stands in the ledger's state, which is not in this receipt: that they "
-    "did is the operator's word too.",
-}
+def _digest(fields: Mapping[str, Any], *, hash_name: str) -> bytes:
+    """Return the hash of all fields but the digest, in their one encoding."""
+    return hash_function(hash_name)(encode_cbor({name: fields[name] for name in fields if name != "digest"}))
 
 
-def encode_receipt(receipt: Receipt) -> bytes:
-    """Return the bytes of a receipt [LEDGER-RECEIPT-1]."""
-    return encode_cbor(
-        {
-            "version": RECEIPT_VERSION,
-            "transaction": receipt.transaction,
-            "index": receipt.index,
-            "path": list(receipt.path),
-            "entry": receipt.entry,
-            "entry_index": receipt.entry_index,
-            "entry_path": list(receipt.entry_path),
-            "checkpoint": receipt.checkpoint,
-            "epochs": [],
-        }
-    )
+def _step_fields(step: EpochStep) -> dict[str, Any]:
+    return {
+        "epoch": step.epoch,
+        "proof": state_proof_value(step.proof),
+        "entry": step.last.entry,
+        "path": list(step.last.path),
+        "checkpoint": step.checkpoint,
+    }
+
+
+def _state_fields(state: StateEvidence) -> dict[str, Any]:
+    return {
+        "entry": state.last.entry,
+        "path": list(state.last.path),
+        "claims": [
+            {"key": claim.key, "value": claim.value, "proof": state_proof_value(claim.proof)} for claim in state.claims
+        ],
+    }
 
 
 def build_receipt(
@@ -166,6 +166,8 @@ def build_receipt(
     reader: HashReader,
     checkpoint: Checkpoint,
     hash_name: str,
+    epochs: Sequence[EpochStep] = (),
+    state: StateEvidence | None = None,
 ) -> bytes:
     """Return the receipt bytes of a transaction, its two paths leading to the root of a checkpoint.
 
@@ -180,160 +182,129 @@ def build_receipt(
             entry_index=entry_index,
             entry_path=inclusion_path(reader, index=entry_index, size=checkpoint.size, hash_name=hash_name),
             checkpoint=checkpoint.note,
-        )
+            epochs=tuple(epochs),
+            state=state,
+        ),
+        hash_name=hash_name,
     )
 
 
-def decode_receipt(data: bytes) -> Receipt:
-    """Return the parts of receipt bytes, strictly; verifies none of them.
+def last_entry(entry: bytes, *, reader: HashReader, size: int, hash_name: str) -> LastEntry:
+    """Return the entry that is the last of a log of some leaves, with its path."""
+    return LastEntry(entry=entry, path=inclusion_path(reader, index=size - 1, size=size, hash_name=hash_name))
+
+
+def decode_receipt(data: bytes, *, hash_name: str) -> Receipt:
+    """Return the parts of receipt bytes, strictly; verifies nothing but their digest.
 
     Raises InvalidInput ``base.cbor_too_large``, ``base.cbor_malformed``, ``base.cbor_not_deterministic``, or
-    IntegrityError ``ledger.receipt_malformed``, ``ledger.receipt_version_unknown``.
+    IntegrityError ``ledger.receipt_malformed``, ``ledger.receipt_version_unknown``, ``ledger.receipt_altered``,
+    ``ledger.state_proof_malformed``.
     """
     fields = decode_cbor_strict(data, max_bytes=MAX_RECEIPT_BYTES)
     if type(fields) is not dict or type(fields.get("version")) is not int:
-        raise _malformed("it is not a map with a version")
+        raise malformed("it is not a map with a version")
     if fields["version"] != RECEIPT_VERSION:
         raise IntegrityError(
             "ledger.receipt_version_unknown",
             f"the receipt has version {fields['version']}, this program knows {RECEIPT_VERSION}",
         )
-    if set(fields) != _FIELDS or fields["epochs"] != []:
-        raise _malformed(f"a receipt of version {RECEIPT_VERSION} has exactly the fields {', '.join(sorted(_FIELDS))}")
-    return Receipt(
+    _require_fields(fields, _FIELDS, f"a receipt of version {RECEIPT_VERSION}")
+    receipt = Receipt(
         transaction=_bytes(fields, "transaction", limit=MAX_TRANSACTION_BYTES),
         index=_index(fields, "index"),
         path=_path(fields, "path"),
         entry=_bytes(fields, "entry", limit=MAX_ENTRY_BYTES),
         entry_index=_index(fields, "entry_index"),
         entry_path=_path(fields, "entry_path"),
-        checkpoint=_bytes(fields, "checkpoint", limit=MAX_NOTE_BYTES),
+        checkpoint=_bytes(fields, "checkpoint", limit=MAX_SIGNED_NOTE_BYTES),
+        epochs=_list(fields, "epochs", limit=MAX_EPOCH_STEPS, decode=_step),
+        state=None if fields["state"] is None else _state(fields["state"]),
     )
+    _require_digest(fields, hash_name=hash_name)
+    return receipt
 
 
-def verify_receipt(
-    data: bytes, *, parameters: NetworkParameters, kinds: KindTable, key_ring: KeyRing, suite: CipherSuite
-) -> VerifiedReceipt:
-    """Return what receipt bytes prove to somebody who trusts a genesis and nothing else.
-
-    parameters: from the genesis the verifier was given, never from the receipt. Raises IntegrityError or InvalidInput
-    with the code of the first step that failed; any changed byte fails [LEDGER-RECEIPT-4].
-    """
-    # Step 1: one encoding, a known version.
-    receipt = decode_receipt(data)
-    # Step 2: the operator's checkpoint of this network.
-    checkpoint = verify_checkpoint(
-        receipt.checkpoint, origin=parameters.origin, operator_key=parameters.operator_key, suite=suite
-    )
-    # Step 3: a transaction of this network.
-    machine = StateMachine(parameters, kinds=kinds, key_ring=key_ring, suite=suite)
-    tx = machine.decode(receipt.transaction)
-    # Step 4: both leaves are in the tree.
-    _verify_leaves(receipt, checkpoint, hash_name=suite.hash_name)
-    # Step 5: the entry closes the transaction's block.
-    entry = _verify_block(receipt)
-    require_timely(tx, kinds.get(tx.kind, tx.version), time_ms=entry.time_ms)
-    # Step 6: author and signers.
-    signers = _verify_signers(tx, machine=machine, key_ring=key_ring)
-    return VerifiedReceipt(
-        network=parameters.network,
-        suite=parameters.suite,
-        operator=parameters.operator,
-        transaction=tx,
-        index=receipt.index,
-        height=entry.height,
-        time_ms=entry.time_ms,
-        checkpoint=checkpoint,
-        signers=signers,
-    )
-
-
-def _verify_leaves(receipt: Receipt, checkpoint: Checkpoint, *, hash_name: str) -> None:
-    leaves = (
-        (receipt.transaction, receipt.index, receipt.path),
-        (receipt.entry, receipt.entry_index, receipt.entry_path),
-    )
-    for data, index, path in leaves:
-        verify_inclusion(
-            leaf_hash=leaf_hash(data, hash_name=hash_name),
-            index=index,
-            size=checkpoint.size,
-            path=path,
-            root=checkpoint.root,
-            hash_name=hash_name,
+def _require_digest(fields: dict[str, Any], *, hash_name: str) -> None:
+    named, digest = _bytes(fields, "digest", limit=HASH_BYTES), _digest(fields, hash_name=hash_name)
+    if named != digest:
+        raise IntegrityError(
+            "ledger.receipt_altered",
+            f"the receipt was altered or damaged: its digest is {digest.hex()}, and it says {named.hex()}",
+            next_step="ask a member of the network for the receipt again",
         )
 
 
-def _verify_block(receipt: Receipt) -> BlockEntry:
-    """Return the entry, once the transaction is among the leaves it closes."""
-    entry = decode_entry(receipt.entry)
-    first = receipt.entry_index - entry.count
-    if not first <= receipt.index < receipt.entry_index:
-        raise IntegrityError(
-            "ledger.receipt_block_wrong",
-            f"the block entry closes entries {first} to {receipt.entry_index - 1}, the transaction is {receipt.index}",
-        )
-    return entry
+def _step(fields: Any) -> EpochStep:
+    _require_fields(fields, {"epoch", "proof", "checkpoint", *_PLACED}, "an epoch step")
+    return EpochStep(
+        epoch=_bytes(fields, "epoch", limit=MAX_EPOCH_BYTES),
+        proof=state_proof_from_value(fields["proof"]),
+        last=_last(fields),
+        checkpoint=_bytes(fields, "checkpoint", limit=MAX_SIGNED_NOTE_BYTES),
+    )
 
 
-class _GenesisView:
-    """The state of the genesis, remembering whether anything beyond it was asked for."""
-
-    def __init__(self, state: Mapping[str, Any]) -> None:
-        self._state = state
-        self.is_beyond = False
-
-    def get(self, key: str) -> Any:
-        """Return a value of the genesis; what is not there may exist by now, so absence is no answer."""
-        if key not in self._state:
-            self.is_beyond = True
-            raise KeyError(key)
-        return self._state[key]
+def _state(fields: Any) -> StateEvidence:
+    _require_fields(fields, {"claims", *_PLACED}, "state")
+    claims = _list(fields, "claims", limit=MAX_STATE_CLAIMS, decode=_claim)
+    keys = [claim.key for claim in claims]
+    if not keys or keys != sorted(set(keys)):
+        raise malformed("claims are one or more, in order of key, none twice")
+    return StateEvidence(last=_last(fields), claims=claims)
 
 
-def _verify_signers(tx: Transaction, *, machine: StateMachine, key_ring: KeyRing) -> SignerEvidence:
-    """Verify the signatures whose keys the genesis or the transaction tells, and say which case it was."""
-    view = _GenesisView(machine.parameters.initial_state)
-    try:
-        key_ring.signing_key(view, tx.author)
-    except (KeyError, ShuiqiaoError) as error:
-        raise IntegrityError(
-            "ledger.receipt_author_unknown", f"{tx.author} is not a member in the genesis of this network"
-        ) from error
-    try:
-        claims = machine.plan_verification(tx, view)
-    except ShuiqiaoError:
-        if not view.is_beyond:
-            raise
-        claims = ()
-    if view.is_beyond:
-        return SignerEvidence.LEDGER
-    verify_claims(claims, suite=machine.suite)
-    return SignerEvidence.GENESIS
+def _claim(fields: Any) -> StateClaim:
+    _require_fields(fields, {"key", "value", "proof"}, "a claim")
+    key, value = fields["key"], fields["value"]
+    if type(key) is not str or not key or not key.isascii() or len(key) > MAX_KEY_BYTES:
+        raise malformed(f"a key is not 1 to {MAX_KEY_BYTES} ASCII characters")
+    return StateClaim(
+        key=key,
+        value=None if value is None else _bytes(fields, "value", limit=MAX_STATE_VALUE_BYTES),
+        proof=state_proof_from_value(fields["proof"]),
+    )
 
 
-def _bytes(fields: Mapping[str, Any], name: str, *, limit: int) -> bytes:
+def _last(fields: dict[str, Any]) -> LastEntry:
+    return LastEntry(entry=_bytes(fields, "entry", limit=MAX_ENTRY_BYTES), path=_path(fields, "path"))
+
+
+def _require_fields(fields: Any, expected: set[str], what: str) -> None:
+    if type(fields) is not dict or fields.keys() != expected:
+        raise malformed(f"{what} has exactly the fields {', '.join(sorted(expected))}")
+
+
+def _list(fields: dict[str, Any], name: str, *, limit: int, decode: Callable[[Any], Any]) -> tuple[Any, ...]:
+    value = fields[name]
+    if type(value) is not list or len(value) > limit:
+        raise malformed(f"{name} is not a list of at most {limit}")
+    return tuple(decode(item) for item in value)
+
+
+def _bytes(fields: dict[str, Any], name: str, *, limit: int) -> bytes:
     value = fields[name]
     if type(value) is not bytes or not 0 < len(value) <= limit:
-        raise _malformed(f"{name} is not 1 to {limit} bytes")
+        raise malformed(f"{name} is not 1 to {limit} bytes")
     return value
 
 
-def _index(fields: Mapping[str, Any], name: str) -> int:
+def _index(fields: dict[str, Any], name: str) -> int:
     value = fields[name]
     if type(value) is not int or not 0 <= value < MAX_TREE_SIZE:
-        raise _malformed(f"{name} is not the index of an entry")
+        raise malformed(f"{name} is not the index of an entry")
     return value
 
 
-def _path(fields: Mapping[str, Any], name: str) -> tuple[bytes, ...]:
+def _path(fields: dict[str, Any], name: str) -> tuple[bytes, ...]:
     value = fields[name]
     if type(value) is not list or len(value) > MAX_PATH:
-        raise _malformed(f"{name} is not a list of at most {MAX_PATH} hashes")
+        raise malformed(f"{name} is not a list of at most {MAX_PATH} hashes")
     if any(type(item) is not bytes or len(item) != HASH_BYTES for item in value):
-        raise _malformed(f"{name} holds something other than {HASH_BYTES}-byte hashes")
+        raise malformed(f"{name} holds something other than {HASH_BYTES}-byte hashes")
     return tuple(value)
 
 
-def _malformed(reason: str) -> IntegrityError:
+def malformed(reason: str) -> IntegrityError:
+    """Return the error for bytes that are not a receipt."""
     return IntegrityError("ledger.receipt_malformed", f"the bytes are not a receipt: {reason}")

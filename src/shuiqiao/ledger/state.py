@@ -10,16 +10,17 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from functools import lru_cache
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Protocol
 
 import cbor2
 
 from shuiqiao.base.encoding import decode_cbor, encode_cbor
 from shuiqiao.base.errors import Unavailable
 from shuiqiao.ledger.kinds import cbor_key_rank
+from shuiqiao.ledger.model import StateView
 
 if TYPE_CHECKING:
-    from shuiqiao.ledger.model import NetworkParameters, StateView
+    from shuiqiao.ledger.model import NetworkParameters
 
 MAX_KEY_BYTES = 255
 """Longest state key, in bytes: below the key limit of the store (LMDB: 511)."""
@@ -59,28 +60,12 @@ def genesis_writes(parameters: NetworkParameters) -> dict[str, bytes]:
     return {key: encode_cbor(value) for key, value in parameters.initial_state.items()}
 
 
-class MemoryState:
-    """A whole state in memory, for replaying a ledger from its genesis."""
+class BaseState(StateView, Protocol):
+    """The state after one block, on which the next is executed."""
 
-    def __init__(self, encoded: Mapping[str, bytes]) -> None:
-        self._encoded = dict(encoded)
-
-    def get(self, key: str) -> Any:
-        """Return the value of a key, or None if absent."""
-        data = self._encoded.get(key)
-        return None if data is None else decode_cbor(data)
-
-    def write(self, writes: Mapping[str, bytes | None]) -> None:
-        """Take over the writes of an executed block."""
-        for key, data in writes.items():
-            if data is None:
-                self._encoded.pop(key, None)
-            else:
-                self._encoded[key] = data
-
-    def encoded(self) -> dict[str, bytes]:
-        """Return every key with its encoded value."""
-        return dict(self._encoded)
+    def root_after(self, writes: Mapping[str, bytes | None], *, hash_name: str) -> bytes:
+        """Return the root of the state map with these encoded writes taken over (None removes a key)."""
+        ...
 
 
 class OverlayState:
@@ -90,7 +75,7 @@ class OverlayState:
     and ``delete`` are refused, so that a check cannot write.
     """
 
-    def __init__(self, base: StateView) -> None:
+    def __init__(self, base: BaseState) -> None:
         self._base = base
         self._writes: Writes = {}
         self._pending: Writes = {}
@@ -103,6 +88,15 @@ class OverlayState:
     def writes(self) -> Mapping[str, bytes | None]:
         """The encoded writes kept so far."""
         return self._writes
+
+    def root(self, *, hash_name: str) -> bytes:
+        """Return the root of the state map after the writes kept so far."""
+        try:
+            return self._base.root_after(self._writes, hash_name=hash_name)
+        except Exception as error:
+            self._fault = error
+            self.require_readable()
+            raise
 
     def get(self, key: str) -> Any:
         """Return the value of a key, or None if absent; raises ValueError for what cannot be a key."""

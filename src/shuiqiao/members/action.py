@@ -22,6 +22,7 @@ from shuiqiao.ledger.model import BlockContext, State, StateView
 from shuiqiao.members.contract_version import plan_activation, put_activation
 from shuiqiao.members.epoch import Epoch, is_majority, pick, put_epoch, read_epoch, verify_epoch
 from shuiqiao.members.gate import verify_reinstatement, verify_suspension
+from shuiqiao.members.key_ring import MemberKeyRing
 from shuiqiao.members.model import (
     MAX_GOVERNING,
     MAX_MEMBERS,
@@ -38,7 +39,6 @@ from shuiqiao.members.model import (
     ValidatorKey,
 )
 from shuiqiao.members.roster import (
-    MemberKeyRing,
     is_suspended,
     keys_of,
     member_key,

@@ -18,6 +18,7 @@ from shuiqiao.ledger.model import BlockContext, Event, Kind, State, StateView, T
 from shuiqiao.members import suspension
 from shuiqiao.members.action import Action, verify_action
 from shuiqiao.members.epoch import put_epoch, read_epoch, with_signing_key
+from shuiqiao.members.key_ring import MemberKeyRing
 from shuiqiao.members.model import MAX_PROPOSAL_MS, Id, KeyPurpose, PublicKey, TimeMs
 from shuiqiao.members.proposal import (
     Proposal,
@@ -28,7 +29,6 @@ from shuiqiao.members.proposal import (
     require_open,
 )
 from shuiqiao.members.roster import (
-    MemberKeyRing,
     member_key,
     member_record,
     put_key,
@@ -43,7 +43,6 @@ __all__ = [
     "REGISTER_WITNESS",
     "ROTATE_KEY",
     "VOTE",
-    "MemberKeyRing",
     "MemberProposeBody",
     "MemberRotateKeyBody",
     "MemberVoteBody",

@@ -132,6 +132,8 @@ def network_parameters(data: bytes) -> NetworkParameters:
             **genesis_roster(genesis.members, suite=genesis.suite, engine=genesis.engine),
             EPOCH_KEY: epoch_document(epoch),
         },
+        witnesses=epoch.witnesses,
+        quorum=epoch.quorum,
     )
 
 

@@ -35,15 +35,6 @@ NETWORK_KEY = "members/network"
 ROSTER_KEY = "members/roster"
 
 
-class MemberKeyRing:
-    """The ledger's KeyRing over the members in the state."""
-
-    def signing_key(self, state: StateView, member: MemberId) -> bytes:
-        """Return the member's raw signing key; raises Denied ``members.unknown``."""
-        key: bytes = member_record(state, member)["sign"]
-        return key
-
-
 def member_key(member: MemberId) -> str:
     """Return the state key of a member."""
     return f"members/member/{member}"

@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from shuiqiao.base.clock import MS_PER_HOUR
-from shuiqiao.members.contract import MemberKeyRing
+from shuiqiao.members.key_ring import MemberKeyRing
 from shuiqiao.members.model import Role
 from shuiqiao.oversight.audit import AuditReport, audit_ledger
 from shuiqiao.oversight.record_rules import RecordRulesReport, check_record_rules

@@ -28,8 +28,8 @@ from shuiqiao.ledger.engine.port import EmbeddedSettings, FollowerSettings
 from shuiqiao.lending import store as lending_store
 from shuiqiao.lending.service import LendingDesk
 from shuiqiao.lending.store import LendingStore, OpeningStore
-from shuiqiao.members.contract import MemberKeyRing
 from shuiqiao.members.genesis import network_parameters
+from shuiqiao.members.key_ring import MemberKeyRing
 from shuiqiao.members.model import Role
 from shuiqiao.node import store as node_store
 from shuiqiao.node.agreement import require_keys, require_member

@@ -10,9 +10,9 @@ from shuiqiao.ledger.engine.cometbft.application import ApplicationSettings
 from shuiqiao.ledger.engine.cometbft.extensions import Cosigner
 from shuiqiao.ledger.engine.cometbft.ledger import CometbftLedger, CometbftSettings
 from shuiqiao.ledger.engine.port import EmbeddedSettings
-from shuiqiao.members.contract import MemberKeyRing
 from shuiqiao.members.epoch import checkpoint_policy, read_epoch
 from shuiqiao.members.genesis import network_parameters
+from shuiqiao.members.key_ring import MemberKeyRing
 from shuiqiao.node.agreement import require_keys, require_member
 from shuiqiao.node.home import load_genesis
 from shuiqiao.node.keys import MemberKeys, load_keys

@@ -9,9 +9,10 @@ from shuiqiao.base.errors import InvalidInput, Unavailable
 from shuiqiao.crypto.model import CipherSuite
 from shuiqiao.crypto.suites import get_suite
 from shuiqiao.ledger.model import NetworkParameters
-from shuiqiao.ledger.receipt import MAX_RECEIPT_BYTES, VerifiedReceipt, verify_receipt
-from shuiqiao.members.contract import MemberKeyRing
+from shuiqiao.ledger.receipt import MAX_RECEIPT_BYTES
+from shuiqiao.ledger.receipt_verification import VerifiedReceipt, verify_receipt
 from shuiqiao.members.genesis import network_parameters
+from shuiqiao.members.key_ring import MemberKeyRing
 from shuiqiao.node.home import load_genesis
 from shuiqiao.node.kinds import network_kinds
 from shuiqiao.node.settings import Home
@@ -53,6 +54,12 @@ class ReceiptVerifier:
 
     def verify(self, data: bytes) -> VerifiedReceipt:
         """Verify receipt bytes; raises the code of what failed."""
+        members = MemberKeyRing()
         return verify_receipt(
-            data, parameters=self.parameters, kinds=network_kinds(), key_ring=MemberKeyRing(), suite=self.suite
+            data,
+            parameters=self.parameters,
+            kinds=network_kinds(),
+            key_ring=members,
+            epochs=members,
+            suite=self.suite,
         )

@@ -12,7 +12,7 @@ from shuiqiao.base.errors import IntegrityError
 from shuiqiao.base.ids import system_entropy
 from shuiqiao.ledger.engine.embedded import EmbeddedLedger
 from shuiqiao.ledger.engine.port import EmbeddedSettings
-from shuiqiao.members.contract import MemberKeyRing
+from shuiqiao.members.key_ring import MemberKeyRing
 from shuiqiao.node.auditing import audit_institution
 from shuiqiao.node.settings import Home
 from shuiqiao.oversight.audit import audit_ledger

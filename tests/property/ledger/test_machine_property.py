@@ -15,8 +15,9 @@ from shuiqiao.crypto.model import SuiteName
 from shuiqiao.crypto.suites import get_suite
 from shuiqiao.ledger.kinds import KindTable
 from shuiqiao.ledger.machine import Candidate, StateMachine
+from shuiqiao.ledger.memory_state import MemoryState
 from shuiqiao.ledger.model import BlockContext, Kind, NetworkParameters
-from shuiqiao.ledger.state import MemoryState, OverlayState, genesis_writes
+from shuiqiao.ledger.state import OverlayState, genesis_writes
 from shuiqiao.ledger.transaction import TransactionDraft, sign_transaction
 
 HOUR_MS = 3_600_000

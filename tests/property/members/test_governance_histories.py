@@ -13,8 +13,9 @@ from hypothesis import strategies as st
 
 from members_world import KINDS, START_MS, World, signing
 from shuiqiao.ledger.machine import Candidate
+from shuiqiao.ledger.memory_state import MemoryState
 from shuiqiao.ledger.model import BlockContext
-from shuiqiao.ledger.state import MemoryState, OverlayState, genesis_writes
+from shuiqiao.ledger.state import OverlayState, genesis_writes
 from shuiqiao.members.action import HandOperator, SetGoverning, SetQuorum, SetWitnesses
 
 NAMES = ("bank-east", "bank-north", "bank-west", "bureau", "regulator")

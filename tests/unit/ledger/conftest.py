@@ -10,12 +10,14 @@ import msgspec
 import pytest
 from msgspec import Meta
 
-from shuiqiao.base.errors import Conflict, Denied
+from shuiqiao.base.encoding import decode_cbor
+from shuiqiao.base.errors import Conflict, Denied, IntegrityError
 from shuiqiao.base.ids import MemberId
 from shuiqiao.crypto.model import CipherSuite, SigningKey, SuiteName
 from shuiqiao.crypto.suites import get_suite
 from shuiqiao.ledger.kinds import KindTable
 from shuiqiao.ledger.machine import BlockResult, Candidate, StateMachine, verify_claims
+from shuiqiao.ledger.memory_state import MemoryState
 from shuiqiao.ledger.model import (
     BlockContext,
     Event,
@@ -26,7 +28,8 @@ from shuiqiao.ledger.model import (
     Transaction,
     no_events,
 )
-from shuiqiao.ledger.state import MemoryState, OverlayState, genesis_writes
+from shuiqiao.ledger.policy import CheckpointPolicy
+from shuiqiao.ledger.state import OverlayState, genesis_writes
 from shuiqiao.ledger.transaction import TransactionDraft, sign_transaction
 
 GENESIS_MS = 1_775_000_000_000
@@ -47,6 +50,29 @@ class NoteBody(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=
 class KeyBody(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
     id: Id16
     key: PublicKey
+
+
+class EpochBody(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
+    number: Annotated[int, Meta(ge=0, le=2**53)]
+    operator_key: PublicKey
+    witness_key: PublicKey
+    quorum: Annotated[int, Meta(ge=0, le=1)]
+
+
+def change_epoch(tx: Transaction, state: State, _ctx: BlockContext) -> Sequence[Event]:
+    body = tx.body
+    state.put("note/epoch", epoch_value(body.number, body.operator_key, {"first-bank": body.witness_key}, body.quorum))
+    return ()
+
+
+def epoch_value(number: int, operator_key: bytes, witnesses: dict[str, bytes], quorum: int) -> dict[str, Any]:
+    return {
+        "number": number,
+        "operator": "bureau",
+        "operator_key": operator_key,
+        "quorum": quorum,
+        "witnesses": witnesses,
+    }
 
 
 def note_key(body: Any) -> str:
@@ -121,6 +147,21 @@ class SimpleKeyRing:
         key: bytes = record["sign"]
         return key
 
+    # Epochs as plainly as they can be told: a number, the operator, and witnesses of whom a quorum must cosign.
+    epoch_key = "note/epoch"
+
+    def next_policy(self, epoch: bytes, *, previous: bytes, origin: str) -> CheckpointPolicy:
+        later, earlier = decode_cbor(epoch), decode_cbor(previous)
+        if later["number"] <= earlier["number"]:
+            raise IntegrityError("members.epoch_not_later", "not later")
+        return CheckpointPolicy(
+            origin=origin,
+            operator=MemberId(later["operator"]),
+            operator_key=later["operator_key"],
+            witnesses={MemberId(member): key for member, key in later["witnesses"].items()},
+            quorum=later["quorum"],
+        )
+
 
 def body_key(tx: Transaction, _state: StateView) -> Sequence[bytes]:
     return (tx.body.key,)
@@ -160,6 +201,7 @@ KINDS = (
     kind("note.alone", KeyBody, signers=body_key),
     kind("note.later", KeyBody, signers=remembered_key, relayable=True),
     kind("note.dizzy", signers=broken_signers),
+    kind("note.epoch", EpochBody, apply=change_epoch),
     kind("watch.freeze", room="gate", apply=freeze),
     kind("watch.thaw", room="gate", apply=thaw),
     kind("watch.suspend", room="gate", apply=suspend_second_bank),
@@ -251,7 +293,10 @@ def build_network(suite_name: str) -> Network:
         operator=MemberId("bureau"),
         operator_key=keys["bureau"].public_key,
         genesis_time_ms=GENESIS_MS,
-        initial_state={f"members/member/{name}": {"sign": key.public_key} for name, key in keys.items()},
+        initial_state={
+            **{f"members/member/{name}": {"sign": key.public_key} for name, key in keys.items()},
+            "note/epoch": epoch_value(0, keys["bureau"].public_key, {}, 0),
+        },
     )
     machine = StateMachine(parameters, kinds=KindTable(KINDS), key_ring=SimpleKeyRing(), suite=suite)
     return Network(suite=suite, machine=machine, keys=keys, state=MemoryState(genesis_writes(parameters)))
@@ -275,3 +320,8 @@ def note_body() -> type[NoteBody]:
 @pytest.fixture
 def key_body() -> type[KeyBody]:
     return KeyBody
+
+
+@pytest.fixture
+def epoch_body() -> type[EpochBody]:
+    return EpochBody

@@ -11,6 +11,7 @@ from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
+import lmdb
 import pytest
 
 from shuiqiao.base.clock import ManualClock
@@ -21,7 +22,7 @@ from shuiqiao.ledger.engine.port import EmbeddedSettings
 from shuiqiao.ledger.log import LeafHashes, leaf_hash, root_from_leaf_hashes, verify_consistency
 from shuiqiao.ledger.model import MAX_TRANSACTION_BYTES, Block, Committed
 from shuiqiao.ledger.note import sign_checkpoint, verify_checkpoint
-from shuiqiao.ledger.receipt import verify_receipt
+from shuiqiao.ledger.receipt_verification import verify_receipt
 from shuiqiao.ledger.store.disk import PosixDisk
 
 WAIT_S = 30
@@ -142,6 +143,7 @@ def test_receipts_verify_with_the_genesis_alone(network: Any, tmp_path: Path) ->
             parameters=network.parameters,
             kinds=network.machine.kinds,
             key_ring=network.machine._key_ring,
+            epochs=network.machine._key_ring,
             suite=network.suite,
         )
         assert (one.index, one.height, one.time_ms) == (verified.index, verified.height, verified.time_ms)
@@ -391,15 +393,29 @@ def damage_head(index: Path) -> None:
     (index / "data.mdb").write_bytes(data)
 
 
+def alter_state_map(index: Path) -> None:
+    with lmdb.open(str(index), max_dbs=16) as env, env.begin(write=True) as writer:
+        pages = env.open_db(b"state_map", txn=writer)
+        top = writer.get(b"\x00", db=pages)
+        writer.put(b"\x00", top[:1] + bytes(32) + top[33:], db=pages)
+
+
+def drop_state_map(index: Path) -> None:
+    with lmdb.open(str(index), max_dbs=16) as env, env.begin(write=True) as writer:
+        writer.drop(env.open_db(b"state_map", txn=writer))
+
+
 @pytest.mark.parametrize(
     "ruin",
     [
         shutil.rmtree,
         damage_head,
+        alter_state_map,
+        drop_state_map,
         lambda index: (index / "data.mdb").write_bytes(b"not a database"),
         lambda index: (index / "data.mdb").write_bytes(b""),
     ],
-    ids=["missing", "meta pages", "garbage", "empty"],
+    ids=["missing", "meta pages", "state map altered", "state map gone", "garbage", "empty"],
 )
 def test_an_index_that_cannot_be_used_is_made_again(intl: Any, tmp_path: Path, ruin: Callable[[Path], None]) -> None:
     """[STORE-1], [STORE-14]."""

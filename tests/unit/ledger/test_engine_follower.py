@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from msgspec import structs
 
 from shuiqiao.base.clock import ManualClock
 from shuiqiao.base.errors import IntegrityError, ShuiqiaoError, Unavailable
@@ -18,11 +19,11 @@ from shuiqiao.ledger.check import replay_ledger
 from shuiqiao.ledger.engine.embedded import EmbeddedLedger
 from shuiqiao.ledger.engine.follower import FollowerLedger
 from shuiqiao.ledger.engine.port import EmbeddedSettings, FollowerSettings
-from shuiqiao.ledger.entry import BlockEntry, encode_entry
+from shuiqiao.ledger.entry import decode_entry, encode_entry
 from shuiqiao.ledger.log import Frontier, leaf_hash
 from shuiqiao.ledger.model import Block, Checkpoint, Committed
 from shuiqiao.ledger.note import sign_checkpoint, verify_checkpoint
-from shuiqiao.ledger.receipt import verify_receipt
+from shuiqiao.ledger.receipt_verification import verify_receipt
 from shuiqiao.ledger.store.alarm_file import ForkKind
 
 WAIT_S = 30
@@ -141,7 +142,12 @@ def test_a_follower_comes_to_the_same_root_state_and_receipts(
     assert house.writer.receipt(0) == receipt
     machine = network.machine
     verify_receipt(
-        receipt, parameters=machine.parameters, kinds=machine.kinds, key_ring=machine._key_ring, suite=network.suite
+        receipt,
+        parameters=machine.parameters,
+        kinds=machine.kinds,
+        key_ring=machine._key_ring,
+        epochs=machine._key_ring,
+        suite=network.suite,
     )
     house.close()
 
@@ -334,9 +340,13 @@ class ForgingPeer(Peer):
         )
 
 
+def with_entry(block: Block, **changes: object) -> Block:
+    entry = structs.replace(decode_entry(block.entry), **changes)
+    return replace(block, entry=encode_entry(entry))
+
+
 def with_transactions(block: Block, transactions: Sequence[bytes]) -> Block:
-    entry = encode_entry(BlockEntry(height=block.height, time_ms=block.time_ms, count=len(transactions)))
-    return replace(block, transactions=tuple(transactions), entry=entry)
+    return replace(with_entry(block, count=len(transactions)), transactions=tuple(transactions))
 
 
 def test_a_signed_block_that_breaks_the_rules_raises_an_alarm(house: House, tmp_path: Path) -> None:
@@ -350,8 +360,9 @@ def test_a_signed_block_that_breaks_the_rules_raises_an_alarm(house: House, tmp_
         lambda block: with_transactions(block, [*block.transactions, raw]),
         lambda block: with_transactions(block, [*block.transactions, b"no transaction"]),
         lambda block: with_transactions(block, [*block.transactions, unsigned]),
-        lambda block: replace(block, entry=encode_entry(BlockEntry(height=9, time_ms=block.time_ms, count=1))),
-        lambda block: replace(block, entry=encode_entry(BlockEntry(height=2, time_ms=1, count=1))),
+        lambda block: with_entry(block, height=9),
+        lambda block: with_entry(block, time_ms=1),
+        lambda block: with_entry(block, state_root=bytes(32)),
     ]
     for number, forge in enumerate(forges):
         follower = house.open_follower(f"follower-{number}", ForgingPeer(house.writer, network, forge))

@@ -8,11 +8,11 @@ from shuiqiao.base.encoding import encode_cbor
 from shuiqiao.base.errors import IntegrityError, InvalidInput
 from shuiqiao.ledger.entry import BlockEntry, decode_entry, encode_entry, is_entry, next_block_time
 
-ENTRY = BlockEntry(height=7, time_ms=1_775_000_000_001, count=3)
-FIELDS = {"version": 1, "height": 7, "time_ms": 1_775_000_000_001, "count": 3}
+ENTRY = BlockEntry(height=7, time_ms=1_775_000_000_001, count=3, state_root=bytes(range(32)))
+FIELDS = {"version": 2, "state_root": bytes(range(32)), "height": 7, "time_ms": 1_775_000_000_001, "count": 3}
 
 
-def test_the_form_is_the_deterministic_map_of_four():
+def test_the_form_is_the_deterministic_map_of_five():
     """[LEDGER-BLOCK-1]"""
     assert encode_cbor(FIELDS) == encode_entry(ENTRY)
     assert decode_entry(encode_entry(ENTRY)) == ENTRY
@@ -26,8 +26,11 @@ def test_the_form_is_the_deterministic_map_of_four():
         encode_cbor([]),
         encode_entry(ENTRY) + b"\x00",
         encode_entry(ENTRY)[:-1],
-        encode_cbor({**FIELDS, "version": 2}),
-        encode_cbor({**FIELDS, "state_root": bytes(32)}),
+        encode_cbor({**FIELDS, "version": 1}),
+        encode_cbor({**FIELDS, "version": 3}),
+        encode_cbor({**FIELDS, "state_root": bytes(31)}),
+        encode_cbor({**FIELDS, "state_root": "0" * 32}),
+        encode_cbor({key: value for key, value in FIELDS.items() if key != "state_root"} | {"version": 1}),
         encode_cbor({**FIELDS, "count": 0}),
         encode_cbor({**FIELDS, "count": True}),
         encode_cbor({**FIELDS, "height": 0}),

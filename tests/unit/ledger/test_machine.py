@@ -14,6 +14,7 @@ from shuiqiao.ledger.entry import BlockEntry, encode_entry
 from shuiqiao.ledger.machine import Candidate, StateMachine, verify_claims
 from shuiqiao.ledger.model import BlockContext
 from shuiqiao.ledger.state import OverlayState
+from shuiqiao.ledger.state_map import StateMap
 
 
 def codes(result):
@@ -30,12 +31,15 @@ def with_broken_signature(raw, which=0):
 
 
 def test_an_accepted_transaction_writes_tells_and_is_counted(network):
+    """[LEDGER-BLOCK-1], [LEDGER-BLOCK-5]"""
     raw = network.write()
     result = network.run(raw)
     tx = result.accepted[0]
     assert network.state.get(f"note/entry/{tx.body.id.hex()}") == {"author": "bureau", "height": 1}
     assert [{"id": tx.body.id}] == [event.attributes for event in result.outcomes[0].events]
-    assert encode_entry(BlockEntry(height=1, time_ms=result.context.time_ms, count=1)) == result.entry
+    root = StateMap(network.state.encoded(), hash_name=network.suite.hash_name).root()
+    expected = BlockEntry(height=1, time_ms=result.context.time_ms, count=1, state_root=root)
+    assert encode_entry(expected) == result.entry
 
 
 def test_refused_transactions_leave_no_trace_among_accepted_ones(network, note_body):
@@ -65,7 +69,7 @@ def test_refused_transactions_leave_no_trace_among_accepted_ones(network, note_b
     ]
     assert good == [tx.raw for tx in result.accepted]
     assert len(result.replay_records) == 2
-    notes = [key for key in network.state.encoded() if key.startswith("note/")]
+    notes = [key for key in network.state.encoded() if key.startswith("note/entry/")]
     assert sorted(f"note/entry/{tx.body.id.hex()}" for tx in result.accepted) == sorted(notes)
     assert set(network.parameters.initial_state) <= set(network.state.encoded())
 

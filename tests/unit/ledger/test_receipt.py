@@ -10,17 +10,11 @@ from shuiqiao.base.encoding import decode_cbor, encode_cbor
 from shuiqiao.base.errors import IntegrityError, ShuiqiaoError
 from shuiqiao.ledger.entry import BlockEntry, encode_entry
 from shuiqiao.ledger.kinds import KindTable
-from shuiqiao.ledger.log import Frontier, LeafHashes, leaf_hash
+from shuiqiao.ledger.log import Frontier, LeafHashes, hash_function, leaf_hash
 from shuiqiao.ledger.note import sign_checkpoint
-from shuiqiao.ledger.receipt import (
-    MAX_RECEIPT_BYTES,
-    Receipt,
-    SignerEvidence,
-    build_receipt,
-    decode_receipt,
-    encode_receipt,
-    verify_receipt,
-)
+from shuiqiao.ledger.receipt import MAX_RECEIPT_BYTES, Receipt, build_receipt, decode_receipt, encode_receipt
+from shuiqiao.ledger.receipt_verification import SignerEvidence, verify_receipt
+from shuiqiao.ledger.signed_note import MAX_SIGNED_NOTE_BYTES
 
 
 class Log:
@@ -69,6 +63,7 @@ def verify(network, data, **changes):
         "parameters": network.parameters,
         "kinds": network.machine.kinds,
         "key_ring": ring,
+        "epochs": ring,
         "suite": network.suite,
     }
     return verify_receipt(data, **{**fields, **changes})
@@ -103,10 +98,12 @@ def test_a_receipt_says_what_stands_where_in_the_log(network, log):
 def test_the_form_is_one_deterministic_map_and_round_trips(network, log):
     """[LEDGER-RECEIPT-1]"""
     data = log.receipt(1, entry_index=3)
-    receipt = decode_receipt(data)
-    assert data == encode_receipt(receipt)
-    expected = {**dataclasses.asdict(receipt), "version": 1, "epochs": []}
+    name = network.suite.hash_name
+    receipt = decode_receipt(data, hash_name=name)
+    assert data == encode_receipt(receipt, hash_name=name)
     fields = decode_cbor(data)
+    digest = hash_function(name)(encode_cbor({key: value for key, value in fields.items() if key != "digest"}))
+    expected = {**dataclasses.asdict(receipt), "version": 2, "epochs": [], "digest": digest}
     assert expected == {**fields, "path": tuple(fields["path"]), "entry_path": tuple(fields["entry_path"])}
 
 
@@ -143,7 +140,7 @@ def test_the_genesis_decides_which_network_and_operator_are_believed(network, lo
     assert refusal(network, data, kinds=KindTable([])) == "ledger.kind_unknown"
     stranger = {"members/member/bureau": parameters.initial_state["members/member/bureau"]}
     unknown_author = dataclasses.replace(parameters, initial_state=stranger)
-    assert refusal(network, data, parameters=unknown_author) == "ledger.receipt_author_unknown"
+    assert verify(network, data, parameters=unknown_author).signers is SignerEvidence.LEDGER
 
 
 def test_a_checkpoint_of_somebody_else_is_not_the_operators(network, log):
@@ -152,13 +149,14 @@ def test_a_checkpoint_of_somebody_else_is_not_the_operators(network, log):
 
 
 def test_a_transaction_that_is_not_in_the_log_fails(network, log):
-    receipt = decode_receipt(log.receipt(1, entry_index=3))
+    name = network.suite.hash_name
+    receipt = decode_receipt(log.receipt(1, entry_index=3), hash_name=name)
     forged = dataclasses.replace(receipt, transaction=network.write(author="first-bank"))
-    assert refusal(network, encode_receipt(forged)) == "ledger.inclusion_broken"
+    assert refusal(network, encode_receipt(forged, hash_name=name)) == "ledger.inclusion_broken"
     moved = dataclasses.replace(receipt, index=2)
-    assert refusal(network, encode_receipt(moved)) == "ledger.inclusion_broken"
+    assert refusal(network, encode_receipt(moved, hash_name=name)) == "ledger.inclusion_broken"
     root_only = dataclasses.replace(receipt, path=receipt.path[:-1])
-    assert refusal(network, encode_receipt(root_only)) == "ledger.inclusion_broken"
+    assert refusal(network, encode_receipt(root_only, hash_name=name)) == "ledger.inclusion_broken"
 
 
 def test_the_entry_must_be_the_one_that_closes_the_transactions_block(network, log):
@@ -172,14 +170,14 @@ def test_the_entry_must_be_the_one_that_closes_the_transactions_block(network, l
     ("lead_ms", "code"), [(3_600_000, "ledger.tx_expired"), (-48 * 3_600_000, "ledger.tx_valid_too_long")]
 )
 def test_an_operator_that_logs_an_untimely_transaction_is_found_out(network, log, lead_ms, code):
-    entry = encode_entry(BlockEntry(height=3, time_ms=network.time_ms + lead_ms, count=1))
+    entry = encode_entry(BlockEntry(height=3, time_ms=network.time_ms + lead_ms, count=1, state_root=bytes(32)))
     log.add_leaves(network.write(), entry)
     assert refusal(network, log.receipt(6, entry_index=7)) == code
 
 
 def test_an_operator_that_logs_what_nobody_signed_is_found_out(network, log):
     """[LEDGER-RECEIPT-2] step 6"""
-    entry = encode_entry(BlockEntry(height=3, time_ms=network.time_ms + 1, count=1))
+    entry = encode_entry(BlockEntry(height=3, time_ms=network.time_ms + 1, count=1, state_root=bytes(32)))
     draft = network.draft(author="first-bank")
     signed = network.sign(draft)
     broken = signed[:-1] + bytes([signed[-1] ^ 1])
@@ -205,7 +203,7 @@ def test_where_the_signers_stand_in_the_state_the_result_says_so(network, log, k
     )
     found = [verify(network, log.receipt(index, entry_index=9)) for index in (6, 7, 8)]
     assert [item.signers for item in found] == [SignerEvidence.GENESIS, SignerEvidence.GENESIS, SignerEvidence.LEDGER]
-    assert "is the operator's word too" in found[2].sentence
+    assert "is the word of those who signed the checkpoint" in found[2].sentence
     assert "Everybody who had to sign it did" in found[1].sentence
 
 
@@ -213,7 +211,8 @@ def test_where_the_signers_stand_in_the_state_the_result_says_so(network, log, k
     "change",
     [
         {"version": 0},
-        {"version": 2},
+        {"version": 1},
+        {"version": 3},
         {"version": True},
         {"version": "1"},
         {"epochs": [1]},
@@ -231,15 +230,19 @@ def test_where_the_signers_stand_in_the_state_the_result_says_so(network, log, k
         {"transaction": "text"},
         {"transaction": bytes(60_001)},
         {"entry": bytes(257)},
-        {"checkpoint": bytes(4097)},
+        {"checkpoint": bytes(MAX_SIGNED_NOTE_BYTES + 1)},
         {"checkpoint": "text"},
+        {"state": {}},
+        {"digest": None},
+        {"digest": bytes(33)},
     ],
 )
-def test_parts_of_the_wrong_shape_are_refused(intl, change):
+def test_parts_of_the_wrong_shape_are_refused(change):
     empty = Receipt(transaction=b"t", index=0, path=(), entry=b"e", entry_index=1, entry_path=(), checkpoint=b"c")
-    assert empty == decode_receipt(encode_receipt(empty))
+    data = encode_receipt(empty, hash_name="sha256")
+    assert empty == decode_receipt(data, hash_name="sha256")
     with pytest.raises(IntegrityError) as caught:
-        decode_receipt(encode_cbor({**decode_cbor(encode_receipt(empty)), **change}))
+        decode_receipt(encode_cbor({**decode_cbor(data), **change}), hash_name="sha256")
     assert caught.value.code in {"ledger.receipt_malformed", "ledger.receipt_version_unknown"}
 
 
@@ -260,6 +263,6 @@ def test_the_largest_receipt_fits():
         entry=bytes(256),
         entry_index=2**53 - 2,
         entry_path=(bytes(32),) * 53,
-        checkpoint=bytes(4096),
+        checkpoint=bytes(MAX_SIGNED_NOTE_BYTES),
     )
-    assert largest == decode_receipt(encode_receipt(largest))
+    assert largest == decode_receipt(encode_receipt(largest, hash_name="sha256"), hash_name="sha256")

@@ -19,8 +19,9 @@ from shuiqiao.members.action import (
 )
 from shuiqiao.members.contract_version import active_version
 from shuiqiao.members.epoch import read_epoch, validator_updates
+from shuiqiao.members.key_ring import MemberKeyRing
 from shuiqiao.members.model import MAX_MEMBERS, Role
-from shuiqiao.members.roster import MemberKeyRing, member_record
+from shuiqiao.members.roster import member_record
 
 ALL = tuple(sorted(ROLES))
 VALIDATORS = ("bank-east", "bank-north", "bank-west", "bureau")

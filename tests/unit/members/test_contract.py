@@ -6,9 +6,11 @@ import pytest
 
 from shuiqiao.base.errors import Denied
 from shuiqiao.base.ids import MemberId
-from shuiqiao.ledger.state import MemoryState, genesis_writes
-from shuiqiao.members.contract import KINDS, MemberKeyRing, member_record, require_role
+from shuiqiao.ledger.memory_state import MemoryState
+from shuiqiao.ledger.state import genesis_writes
+from shuiqiao.members.contract import KINDS, member_record, require_role
 from shuiqiao.members.genesis import encode_genesis, network_parameters
+from shuiqiao.members.key_ring import MemberKeyRing
 from shuiqiao.members.model import Role
 
 STRANGER = MemberId("stranger")

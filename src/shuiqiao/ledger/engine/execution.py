@@ -11,6 +11,7 @@ from shuiqiao.ledger.log import Frontier, leaf_hashes
 from shuiqiao.ledger.machine import BlockResult, Candidate, StateMachine
 from shuiqiao.ledger.model import Transaction
 from shuiqiao.ledger.state import OverlayState
+from shuiqiao.ledger.store.state_tree import PlannedUpdate
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -19,6 +20,8 @@ class Execution:
 
     result: BlockResult
     writes: Mapping[str, bytes | None]
+    plan: PlannedUpdate | None
+    """The state map after the block; None where nothing was accepted."""
 
 
 class Growth(NamedTuple):

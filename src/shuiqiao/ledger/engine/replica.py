@@ -21,6 +21,7 @@ from shuiqiao.ledger.log import Frontier, consistency_path, leaf_hash, root_from
 from shuiqiao.ledger.machine import Candidate, StateMachine
 from shuiqiao.ledger.model import Block, BlockContext, Checkpoint, NetworkParameters, StateView, Transaction
 from shuiqiao.ledger.state import OverlayState, genesis_writes
+from shuiqiao.ledger.state_map import EMPTY
 from shuiqiao.ledger.store.checkpoint_file import CheckpointFile
 from shuiqiao.ledger.store.disk import Disk
 from shuiqiao.ledger.store.frame import ZERO_DIGEST, Frame, HashName
@@ -75,7 +76,7 @@ class Replica:
             (folder / name).mkdir(parents=True, exist_ok=True)
         self._lock = FolderLock(folder)
         self._cache = ValueCache()
-        self._current = CurrentState()
+        self._current = CurrentState(hash_name=self._hash_name)
         self._view_lock = threading.Lock()
         self._index: Index | None = None
         self._stored: list[BlockRecord] = []
@@ -132,12 +133,13 @@ class Replica:
         self._index = index
         head = index.head()
         if head is None:
-            head = self._genesis_head()
-            index.start(genesis_writes(self.parameters), head=head)
+            head = index.start(genesis_writes(self.parameters), head=self._genesis_head())
         if (head.network, head.hash_name) != (self.parameters.network, self._hash_name):
             raise IndexUnreadable("it belongs to another network")
         self._adopt(head)
         self._frontier = self._load_frontier(head)
+        if self._current.root_after({}, hash_name=self._hash_name) != head.state_root:
+            raise IndexUnreadable("its state map does not give the state root of its head")
 
     def _load_frontier(self, head: Head) -> Frontier:
         try:
@@ -156,6 +158,7 @@ class Replica:
             time_ms=self.parameters.genesis_time_ms,
             size=0,
             root=Frontier(hash_name=self._hash_name).root(),
+            state_root=EMPTY,
             segment=0,
             offset=0,
             frame_bytes=0,
@@ -214,7 +217,8 @@ class Replica:
             previous_time_ms=previous_time_ms,
             replay=self._current,
         )
-        return Execution(result=result, writes=overlay.writes)
+        plan = None if result.entry is None else self._current.planned
+        return Execution(result=result, writes=overlay.writes, plan=plan)
 
     def commit(self, execution: Execution) -> Block:
         """Make an executed block durable and visible; raises what ``store`` and ``publish`` raise."""
@@ -237,7 +241,7 @@ class Replica:
         execute, store and publish. Raises as ``store``.
         """
         entry = execution.result.entry
-        if entry is None:
+        if entry is None or execution.plan is None:
             raise ValueError("a block without an accepted transaction is not committed")
         return self._files.append([tx.raw for tx in execution.result.accepted], entry=entry)
 
@@ -251,7 +255,8 @@ class Replica:
 
     def _advance(self, execution: Execution, stored: StoredFrame, growth: Growth) -> None:
         """Go on behind a stored block: the next one is executed on it, and readers see it when it is published."""
-        frame, result = stored.frame, execution.result
+        frame, result, plan = stored.frame, execution.result, execution.plan
+        assert plan is not None
         time_ms = result.context.time_ms
         block = BlockPlace(
             height=frame.height,
@@ -261,11 +266,14 @@ class Replica:
             place=stored.place,
         )
         used = [(replay_id(record.author, record.id), record.expiry_hour) for record in result.replay_records]
-        self._stored.append(BlockRecord(block=block, nodes=growth.nodes, state=execution.writes, replay=used))
+        self._stored.append(
+            BlockRecord(block=block, nodes=growth.nodes, state=execution.writes, pages=plan.writes, replay=used)
+        )
         self._digest = frame.digest
         self._frontier = growth.frontier
+        self._state_root = plan.root
         self._last = (frame.height, time_ms)
-        self._current.advance(execution.writes, used)
+        self._current.advance(execution.writes, used, plan=plan)
 
     def publish(self) -> None:
         """Write the index of all stored blocks and make them visible, all at once ([STORE-16]).
@@ -282,6 +290,7 @@ class Replica:
             time_ms=block.time_ms,
             size=self._frontier.size,
             root=self._frontier.root(),
+            state_root=self._state_root,
             segment=block.place.segment,
             offset=block.place.offset,
             frame_bytes=block.place.frame_bytes,
@@ -297,6 +306,7 @@ class Replica:
             self.head = head
             self._view = view
         self._last = (head.height, head.time_ms)
+        self._state_root = head.state_root
         self._current.settle(view)
 
     def _open(self) -> Index:

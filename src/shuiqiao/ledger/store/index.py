@@ -12,7 +12,7 @@ import threading
 from collections.abc import Iterable, Mapping, Sequence
 from itertools import chain
 from pathlib import Path
-from typing import Any, Final
+from typing import Any, Final, TypeVar
 
 import cbor2
 import lmdb
@@ -25,9 +25,11 @@ from shuiqiao.ledger.log import hash_function
 from shuiqiao.ledger.store.boot_mark import BootMark
 from shuiqiao.ledger.store.disk import Disk
 from shuiqiao.ledger.store.frame import HashName
+from shuiqiao.ledger.store.page_source import TransactionPages
 from shuiqiao.ledger.store.place import Place, Tail
+from shuiqiao.ledger.store.state_tree import DATABASE, StateTree, write_pages
 
-INDEX_VERSION: Final = 1
+INDEX_VERSION: Final = 2
 DEFAULT_MAP_BYTES: Final = 64 * 1024**3
 """Address space reserved for the index, in bytes; the file grows only as it is used."""
 
@@ -35,12 +37,15 @@ MAX_READERS: Final = 1024
 MAX_KEY_BYTES: Final = 500
 """Longest state key in UTF-8 bytes (LMDB's own limit is 511)."""
 
+_Key = TypeVar("_Key", str, bytes)
+
 _HEAD_KEY: Final = b"head"
 _NUMBER = struct.Struct(">Q")
 _HOUR = struct.Struct(">I")
 _BLOCK = struct.Struct(">QQIQIQ")
 _HEAD_DIGEST_BYTES = 32
 _PRUNED_BLOCKS = 4
+_DATABASES = 16
 
 
 def stored_nodes(size: int) -> int:
@@ -59,7 +64,7 @@ def node_position(level: int, index: int) -> int:
 
 
 class Head(msgspec.Struct, frozen=True, kw_only=True, gc=False):
-    """What the index covers: the last block in it, the tree's size and root, and where the segments stood."""
+    """What the index covers: the last block in it, the roots of log and state, and where the segments stood."""
 
     network: bytes
     hash_name: HashName
@@ -67,6 +72,7 @@ class Head(msgspec.Struct, frozen=True, kw_only=True, gc=False):
     time_ms: int
     size: int
     root: bytes
+    state_root: bytes
     segment: int
     offset: int
     frame_bytes: int
@@ -94,12 +100,14 @@ class BlockRecord(msgspec.Struct, frozen=True, kw_only=True):
     """All that one block changes in the index.
 
     nodes: Merkle hashes to store, behind those of the block before. state: encoded new values, None for a removed key.
-    replay: ids used by the block with the hour (since 1970) in which they expire.
+    pages: pages of the state map, None for one that is no more. replay: ids used by the block with the hour
+    (since 1970) in which they expire.
     """
 
     block: BlockPlace
     nodes: Sequence[bytes]
     state: Mapping[str, bytes | None]
+    pages: Mapping[bytes, bytes | None]
     replay: Sequence[tuple[bytes, int]]
 
 
@@ -123,7 +131,7 @@ class Index:
             self._env = lmdb.open(
                 str(folder),
                 map_size=map_bytes,
-                max_dbs=8,
+                max_dbs=_DATABASES,
                 max_readers=MAX_READERS,
                 sync=not self._mark.is_kept,
                 metasync=False,
@@ -136,6 +144,7 @@ class Index:
             self._state = self._env.open_db(b"state")
             self._replay = self._env.open_db(b"replay")
             self._expiry = self._env.open_db(b"expiry")
+            self._pages = self._env.open_db(DATABASE)
         except lmdb.Error as error:
             raise IndexUnreadable(f"{folder}: {error}") from error
 
@@ -148,11 +157,15 @@ class Index:
             raise IndexUnreadable(str(error)) from error
         return None if data is None else _decode_head(bytes(data))
 
-    def start(self, state: Mapping[str, bytes], *, head: Head) -> None:
-        """Write the state before the first block."""
+    def start(self, state: Mapping[str, bytes], *, head: Head) -> Head:
+        """Write the state before the first block, and its map; return the head with the map's root."""
         with self._env.begin(write=True) as writer:
             self._put_state(writer, state)
-            writer.put(_HEAD_KEY, _encode_head(head), db=self._meta)
+            plan = StateTree(hash_name=head.hash_name).plan(TransactionPages(writer, db=self._pages), state)
+            write_pages(writer, plan.writes, db=self._pages)
+            started = msgspec.structs.replace(head, state_root=plan.root)
+            writer.put(_HEAD_KEY, _encode_head(started), db=self._meta)
+        return started
 
     def commit(self, records: Sequence[BlockRecord], *, first_node: int, head: Head) -> None:
         """Write the next blocks, all of all of them or nothing ([STORE-16]).
@@ -165,7 +178,8 @@ class Index:
             with self._env.begin(write=True) as writer:
                 self._put_blocks(writer, records)
                 self._put_nodes(writer, records, first_node=first_node)
-                self._put_state(writer, _last_writes(records))
+                self._put_state(writer, _last_writes([record.state for record in records]))
+                write_pages(writer, _last_writes([record.pages for record in records]), db=self._pages)
                 self._put_replay(writer, records)
                 writer.put(_HEAD_KEY, _encode_head(head), db=self._meta)
         except lmdb.Error as error:
@@ -239,7 +253,8 @@ class Index:
 
     def snapshot(self) -> Snapshot:
         """Return a consistent view of the last committed block."""
-        return Snapshot(self._env, dbs=(self._meta, self._blocks, self._starts, self._nodes, self._state, self._replay))
+        dbs = (self._meta, self._blocks, self._starts, self._nodes, self._state, self._replay, self._pages)
+        return Snapshot(self._env, dbs=dbs)
 
     def close(self) -> None:
         """Flush and release the files; open snapshots become unusable."""
@@ -258,7 +273,7 @@ class Snapshot:
     def __init__(self, env: lmdb.Environment, *, dbs: tuple[Any, ...]) -> None:
         self._reader = env.begin()
         self._lock = threading.Lock()
-        self._meta, self._blocks, self._starts, self._nodes, self._state, self._replay = dbs
+        self._meta, self._blocks, self._starts, self._nodes, self._state, self._replay, self._pages = dbs
 
     def _get(self, key: bytes, db: Any) -> bytes | None:
         with self._lock:
@@ -312,6 +327,15 @@ class Snapshot:
         encoded = key.encode()
         return self._get(encoded, self._state) if 0 < len(encoded) <= MAX_KEY_BYTES else None
 
+    def page(self, key: bytes) -> bytes | None:
+        """Return a page of the state map (``page_source.PageReader``)."""
+        return self._get(key, self._pages)
+
+    def pages(self, keys: Sequence[bytes]) -> list[tuple[bytes, bytes]]:
+        """Return those of some pages that there are, with their keys."""
+        with self._lock, self._reader.cursor(db=self._pages) as cursor:
+            return cursor.getmulti(keys)
+
     def replay_hour(self, key: bytes) -> int | None:
         """Return the hour (since 1970) in which a used id expires, None if it was not used or is forgotten."""
         value = self._get(key, self._replay)
@@ -345,11 +369,11 @@ def _split_keys(listed: bytes) -> Iterable[bytes]:
         at = end
 
 
-def _last_writes(records: Sequence[BlockRecord]) -> Mapping[str, bytes | None]:
+def _last_writes(writes: Sequence[Mapping[_Key, bytes | None]]) -> Mapping[_Key, bytes | None]:
     """Return what is left of the writes of blocks in order: the last one of each key."""
-    if len(records) == 1:
-        return records[0].state
-    return {key: value for record in records for key, value in record.state.items()}
+    if len(writes) == 1:
+        return writes[0]
+    return {key: value for written in writes for key, value in written.items()}
 
 
 def _encode_head(head: Head) -> bytes:

@@ -9,6 +9,7 @@ from shuiqiao.base.encoding import decode_cbor
 from shuiqiao.base.ids import MemberId
 from shuiqiao.ledger.model import Transaction
 from shuiqiao.ledger.store.index import Snapshot
+from shuiqiao.ledger.store.state_tree import PlannedUpdate, StateTree
 
 MAX_CACHED_VALUES: Final = 32_768
 MAX_CACHED_VALUE_BYTES: Final = 2_048
@@ -68,12 +69,16 @@ class CurrentState:
     transaction asks for again (gates, members) then costs a dictionary look-up.
     """
 
-    def __init__(self) -> None:
+    def __init__(self, *, hash_name: str) -> None:
+        self._hash_name = hash_name
         self._values: dict[str, Any] = {}
         self._written: dict[str, bytes | None] = {}
         self._used: dict[bytes, int] = {}
         self._hours: dict[bytes, int | None] = {}
         self._view: SnapshotState | None = None
+        self._tree = StateTree(hash_name=hash_name)
+        self._base: PlannedUpdate | None = None
+        self._plan: PlannedUpdate | None = None
 
     def get(self, key: str) -> Any:
         """Return the value of a key, None if absent. The value is shared: never change it in place."""
@@ -108,8 +113,28 @@ class CurrentState:
         keys = [replay_id(transaction.author, transaction.id) for transaction in transactions]
         self._hours = {**dict.fromkeys(keys), **self._view.snapshot.replay_hours(keys)}
 
-    def advance(self, written: Mapping[str, bytes | None], used: Iterable[tuple[bytes, int]]) -> None:
+    def root_after(self, writes: Mapping[str, bytes | None], *, hash_name: str) -> bytes:
+        """Return the root of the state map with these writes taken over; ``planned`` says what that changes in it."""
+        assert self._view is not None
+        if hash_name != self._hash_name:
+            raise ValueError(f"a root by {hash_name} asked of a map by {self._hash_name}")
+        self._plan = self._tree.plan(self._view.snapshot, writes, base=self._base)
+        return self._plan.root
+
+    @property
+    def planned(self) -> PlannedUpdate | None:
+        """What the map becomes by the block whose root was asked for last."""
+        return self._plan
+
+    def advance(
+        self,
+        written: Mapping[str, bytes | None],
+        used: Iterable[tuple[bytes, int]],
+        *,
+        plan: PlannedUpdate,
+    ) -> None:
         """Go on to the next executed block, which wrote these keys and used these ids."""
+        self._base = plan
         self._written.update(written)
         self._used.update(used)
         for key in written:
@@ -118,6 +143,7 @@ class CurrentState:
     def settle(self, view: SnapshotState) -> None:
         """Read on from a view that holds all blocks so far."""
         self._view = view
+        self._base = None
         self._written.clear()
         self._used.clear()
         self._hours.clear()

@@ -26,8 +26,8 @@ from shuiqiao.ledger.engine.embedded import EmbeddedLedger
 from shuiqiao.ledger.engine.port import EmbeddedSettings
 from shuiqiao.ledger.kinds import KindTable
 from shuiqiao.ledger.submitter import DirectSubmitter
-from shuiqiao.members.contract import MemberKeyRing
 from shuiqiao.members.genesis import encode_genesis, network_parameters
+from shuiqiao.members.key_ring import MemberKeyRing
 from shuiqiao.members.model import Genesis, Member, Role
 from shuiqiao.sandbox.benchmarks.invoice_files import write_invoice_files
 from shuiqiao.sandbox.benchmarks.process_memory import memory_peak

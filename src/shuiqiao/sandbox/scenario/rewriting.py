@@ -10,7 +10,7 @@ from shuiqiao.ledger.engine.follower import FollowerLedger
 from shuiqiao.ledger.engine.port import EmbeddedSettings, FollowerSettings
 from shuiqiao.ledger.store.disk import PosixDisk
 from shuiqiao.ledger.submitter import DirectSubmitter
-from shuiqiao.members.contract import MemberKeyRing
+from shuiqiao.members.key_ring import MemberKeyRing
 from shuiqiao.node.institution import Institution
 from shuiqiao.sandbox.scenario.tamper_scene import ISSUED, TamperScene, code_of, copy_ledger
 from shuiqiao.vault.contract import AnchorCommitBody

@@ -17,7 +17,7 @@ from typing import TYPE_CHECKING, Any
 from shuiqiao.base.clock import MS_PER_SECOND
 from shuiqiao.ledger.check import replay_ledger
 from shuiqiao.lending.papers import PaperInvoice, unproven_papers
-from shuiqiao.members.contract import MemberKeyRing
+from shuiqiao.members.key_ring import MemberKeyRing
 from shuiqiao.sandbox.scenario.evidence import gather, tables_of
 from shuiqiao.sandbox.scenario.refusals import wish_of
 from shuiqiao.sandbox.scenario.result import TamperStory
