@@ -175,7 +175,6 @@ class ExchangeWorld(consent_world.ConsentWorld):
             parameters=self.parameters,
             kinds=self.kinds,
             key_ring=MemberKeyRing(),
-            epochs=MemberKeyRing(),
             suite=self.suite,
         )
 

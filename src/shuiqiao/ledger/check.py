@@ -20,11 +20,12 @@ from shuiqiao.ledger.engine.catch_up import prove_signatures
 from shuiqiao.ledger.engine.replica import CHECKPOINTS_FOLDER, SEGMENTS_FOLDER
 from shuiqiao.ledger.engine.verifiers import Verifier, open_verifier
 from shuiqiao.ledger.entry import decode_entry
+from shuiqiao.ledger.epoch_trail import EpochChange, EpochTrail
 from shuiqiao.ledger.kinds import KindTable
 from shuiqiao.ledger.log import Frontier, leaf_hashes
 from shuiqiao.ledger.machine import Candidate, StateMachine
 from shuiqiao.ledger.memory_state import MemoryState
-from shuiqiao.ledger.model import Block, BlockContext, Checkpoint, KeyRing, NetworkParameters, Transaction
+from shuiqiao.ledger.model import Block, BlockContext, KeyRing, NetworkParameters, Transaction
 from shuiqiao.ledger.state import OverlayState, genesis_writes
 from shuiqiao.ledger.store.checkpoint_file import CheckpointFile
 from shuiqiao.ledger.store.disk import PosixDisk
@@ -170,12 +171,15 @@ class _Replay:
             frontier=Frontier(hash_name=self._hash_name),
             time_ms=machine.parameters.genesis_time_ms,
         )
-        self._checkpoint: Checkpoint | None = None
+        self._trail = EpochTrail(machine.parameters, key_ring=machine.key_ring)
+        self._file: CheckpointFile | None = None
+        self._claimed_size = 0
         self._is_checkpoint_reached = False
 
     def run_folder(self, folder: Path) -> ReplayResult:
         """Replay the segment files, and compare with the stored checkpoint."""
-        self._checkpoint = self._stored_checkpoint(folder)
+        self._file = CheckpointFile(folder / CHECKPOINTS_FOLDER, suite=self._machine.suite, disk=PosixDisk())
+        self._claimed_size = self._claim()
         self._compare_root()
         files = SegmentFiles(
             folder / SEGMENTS_FOLDER,
@@ -185,11 +189,11 @@ class _Replay:
             max_segment_bytes=DEFAULT_SEGMENT_BYTES,
         )
         self._replay_all(self._stored_blocks(files))
-        if self._checkpoint is not None and not self._is_checkpoint_reached:
+        if self._claimed_size and not self._is_checkpoint_reached:
             self._done.report(
                 str(folder / CHECKPOINTS_FOLDER),
                 "a block ends at the signed checkpoint",
-                expected=f"{self._checkpoint.size} leaves",
+                expected=f"{self._claimed_size} leaves",
                 found=f"{self._done.frontier.size} leaves at the end",
             )
         return self._result()
@@ -198,21 +202,6 @@ class _Replay:
         """Replay blocks."""
         self._replay_all(self._readable(blocks))
         return self._result()
-
-    def _stored_checkpoint(self, folder: Path) -> Checkpoint | None:
-        file = CheckpointFile(
-            folder / CHECKPOINTS_FOLDER,
-            parameters=self._machine.parameters,
-            suite=self._machine.suite,
-            disk=PosixDisk(),
-        )
-        try:
-            return file.load()
-        except ShuiqiaoError as error:
-            self._done.report(
-                str(file.path), "the stored checkpoint is signed by the operator", expected="a note", found=str(error)
-            )
-            return None
 
     def _stored_blocks(self, files: SegmentFiles) -> Iterator[Block]:
         for found in files.scan(EMPTY_TAIL):
@@ -315,6 +304,7 @@ class _Replay:
         if done.height % _PRUNE_EVERY_BLOCKS == 0:
             done.replay.prune(before_hour=time_ms // MS_PER_HOUR)
         self._compare_root()
+        self._walk()
 
     def _compare_position(self, block: Block) -> None:
         done = self._done
@@ -327,18 +317,46 @@ class _Replay:
                 found=f"block {block.height} at leaf {block.first_index}",
             )
 
+    def _claim(self) -> int:
+        assert self._file is not None
+        try:
+            return self._file.claimed_size()
+        except ShuiqiaoError as error:
+            self._report_note(error)
+            return 0
+
     def _compare_root(self) -> None:
-        checkpoint, frontier = self._checkpoint, self._done.frontier
-        if checkpoint is None or checkpoint.size != frontier.size:
+        """Compare with the stored checkpoint where it stands, under the policy that is in force there."""
+        frontier = self._done.frontier
+        if self._file is None or self._claimed_size != frontier.size:
             return
         self._is_checkpoint_reached = True
-        if checkpoint.root != frontier.root():
+        try:
+            checkpoint = self._file.load(self._trail.policy_at)
+        except ShuiqiaoError as error:
+            self._report_note(error)
+            return
+        if checkpoint is not None and checkpoint.root != frontier.root():
             self._done.report(
                 f"block {self._done.height}",
                 "the recomputed root is the signed one",
                 expected=checkpoint.root.hex(),
                 found=frontier.root().hex(),
             )
+
+    def _report_note(self, error: ShuiqiaoError) -> None:
+        assert self._file is not None
+        self._done.report(
+            str(self._file.path), "the stored checkpoint is signed by the operator", expected="a note", found=str(error)
+        )
+
+    def _walk(self) -> None:
+        """Go on to the epoch that the last block began, if it did."""
+        key, done = self._machine.key_ring.epoch_key, self._done
+        epoch = done.state.encoded_value(key)
+        if epoch is not None and epoch != self._trail.newest_epoch:
+            proof = done.state.prove(key, hash_name=self._hash_name)
+            self._trail.add(EpochChange(size=done.frontier.size, epoch=epoch, proof=proof))
 
     def _report_transaction(self, block: Block, position: int, error: ShuiqiaoError) -> None:
         self._done.report(

@@ -117,7 +117,7 @@ class StateMachine:
         self.parameters = parameters
         self.kinds = kinds
         self.suite = suite
-        self._key_ring = key_ring
+        self.key_ring = key_ring
         self._key_id: Callable[[bytes], bytes] = lru_cache(maxsize=_KEY_ID_CACHE)(suite.key_id)
 
     def decode(self, raw: bytes) -> Transaction:
@@ -239,7 +239,7 @@ class StateMachine:
 
     def _required_keys(self, tx: Transaction, kind: Kind, state: StateView) -> tuple[bytes, ...]:
         """Return the keys that must sign, in order of kid, after matching them to the kids present [LEDGER-SIGN-1]."""
-        author_key = self._key_ring.signing_key(state, tx.author)
+        author_key = self.key_ring.signing_key(state, tx.author)
         signatures = tx.signatures
         if kind.signers is None and len(signatures) == 1 and signatures[0].key_id == self._key_id(author_key):
             # The author alone must sign and did: what nearly every transaction is, and what the rest would find too.

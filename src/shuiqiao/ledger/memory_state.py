@@ -23,6 +23,10 @@ class MemoryState:
         data = self._encoded.get(key)
         return None if data is None else decode_cbor(data)
 
+    def encoded_value(self, key: str) -> bytes | None:
+        """Return the encoded value of a key, or None if absent."""
+        return self._encoded.get(key)
+
     def root_after(self, writes: Mapping[str, bytes | None], *, hash_name: str) -> bytes:
         """Return the root of the state map with these writes taken over; ``write`` then takes them over."""
         state_map = self._map or StateMap(self._encoded, hash_name=hash_name)

@@ -133,7 +133,10 @@ class Kind:
 
 
 class KeyRing(Protocol):
-    """What the ledger asks about members; implemented by ``members`` over the state."""
+    """What the ledger asks about members: their keys, and whose signatures a checkpoint needs.
+
+    Implemented by ``members`` over the state.
+    """
 
     def signing_key(self, state: StateView, member: MemberId) -> bytes:
         """Return the member's current raw signing key; raises Denied ``members.unknown`` for a stranger.
@@ -141,10 +144,6 @@ class KeyRing(Protocol):
         Suspension is not asked here: the ledger checks ``gate/`` keys itself.
         """
         ...
-
-
-class EpochReader(Protocol):
-    """What a verifier asks about epochs; implemented by ``members``."""
 
     @property
     def epoch_key(self) -> str:
@@ -255,8 +254,11 @@ class LedgerEngine(Protocol):
         """Iterate over committed blocks in order, starting at a height (1 is the first)."""
         ...
 
-    def receipt(self, index: int) -> bytes:
-        """Return the encoded receipt of the transaction at a leaf; InvalidInput ``ledger.index_unknown`` if absent."""
+    def receipt(self, index: int, *, state_keys: Sequence[str] = ()) -> bytes:
+        """Return the encoded receipt of the transaction at a leaf, with what the state holds at some keys.
+
+        Raises InvalidInput ``ledger.index_unknown``, Unavailable while signatures that it needs are missing.
+        """
         ...
 
     def subscribe(self, listener: Callable[[Block, Sequence[Event]], None]) -> None:

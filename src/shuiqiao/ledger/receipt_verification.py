@@ -38,7 +38,7 @@ if TYPE_CHECKING:
     from shuiqiao.base.ids import MemberId
     from shuiqiao.crypto.model import CipherSuite, SuiteName
     from shuiqiao.ledger.kinds import KindTable
-    from shuiqiao.ledger.model import Checkpoint, EpochReader, KeyRing, NetworkParameters, Transaction
+    from shuiqiao.ledger.model import Checkpoint, KeyRing, NetworkParameters, Transaction
     from shuiqiao.ledger.policy import CheckpointPolicy
 
 _SHOWN_HEX = 16
@@ -174,7 +174,6 @@ def verify_receipt(
     parameters: NetworkParameters,
     kinds: KindTable,
     key_ring: KeyRing,
-    epochs: EpochReader,
     suite: CipherSuite,
 ) -> VerifiedReceipt:
     """Return what receipt bytes prove to somebody who trusts a genesis and nothing else.
@@ -185,7 +184,7 @@ def verify_receipt(
     # Step 1: one encoding, a known version.
     receipt = decode_receipt(data, hash_name=suite.hash_name)
     # Steps 2 and 3: whose signatures count by now, and that the checkpoint has them.
-    policy, checkpoint = _verify_checkpoints(receipt, parameters, epochs=epochs, suite=suite)
+    policy, checkpoint = _verify_checkpoints(receipt, parameters, key_ring=key_ring, suite=suite)
     # Step 4: a transaction of this network.
     machine = StateMachine(parameters, kinds=kinds, key_ring=key_ring, suite=suite)
     tx = machine.decode(receipt.transaction)
@@ -215,14 +214,14 @@ def verify_receipt(
 
 
 def _verify_checkpoints(
-    receipt: Receipt, parameters: NetworkParameters, *, epochs: EpochReader, suite: CipherSuite
+    receipt: Receipt, parameters: NetworkParameters, *, key_ring: KeyRing, suite: CipherSuite
 ) -> tuple[CheckpointPolicy, Checkpoint]:
     """Walk from the genesis to the policy in force, and return it with the receipt's checkpoint [LEDGER-RECEIPT-5]."""
     policy, size = parameters.policy, 0
-    epoch = encode_cbor(parameters.initial_state.get(epochs.epoch_key))
+    epoch = encode_cbor(parameters.initial_state.get(key_ring.epoch_key))
     for step in receipt.epochs:
-        size = _verify_step(step, epochs.epoch_key, policy=policy, after_size=size, suite=suite)
-        policy = epochs.next_policy(step.epoch, previous=epoch, origin=parameters.origin)
+        size = _verify_step(step, key_ring.epoch_key, policy=policy, after_size=size, suite=suite)
+        policy = key_ring.next_policy(step.epoch, previous=epoch, origin=parameters.origin)
         epoch = step.epoch
     checkpoint = verify_note(receipt.checkpoint, policy=policy, suite=suite)
     _require_later(checkpoint, after_size=size)

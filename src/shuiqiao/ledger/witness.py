@@ -12,7 +12,7 @@ from __future__ import annotations
 
 import contextlib
 import threading
-from collections.abc import Sequence
+from collections.abc import Callable, Iterable, Sequence
 from pathlib import Path
 from typing import Final
 
@@ -41,6 +41,9 @@ from shuiqiao.ledger.store.witness_file import WitnessFile, WitnessRecord
 MAX_PROOF: Final = MAX_PATH + 2
 """Longest consistency path, in hashes, with the root that one from a power of two may leave out; C2SP allows 63."""
 
+PolicyAt = Callable[[int], CheckpointPolicy]
+"""Return the policy that judges the checkpoint of a size [EPOCH-4]."""
+
 _FOLDER_BYTES = 16
 
 
@@ -56,11 +59,16 @@ class Witness:
         suite: CipherSuite,
         clock: Clock,
         disk: Disk | None = None,
+        former_keys: Iterable[SigningKey] = (),
     ) -> None:
-        """Open or create the witness's folder, in an existing one; raises Unavailable ``ledger.locked``."""
+        """Open or create the witness's folder, in an existing one; raises Unavailable ``ledger.locked``.
+
+        former_keys: of epochs whose last checkpoint may still be cosigned.
+        """
         self.member = member
         self._folder = folder
         self._key = key
+        self._keys = {each.public_key: each for each in (*former_keys, key)}
         self._suite = suite
         self._clock = clock
         self._disk = disk or PosixDisk()
@@ -68,19 +76,25 @@ class Witness:
         self._lock = FolderLock(folder)
         self._logs: dict[str, _WatchedLog] = {}
 
-    def watch(self, policy: CheckpointPolicy) -> None:
+    def watch(self, policy: CheckpointPolicy, *, policy_at: PolicyAt | None = None) -> None:
         """Cosign the log of a policy from now on; a later policy of the same log takes the place of the former.
 
-        Raises IntegrityError ``ledger.witness_record_damaged``, ``ledger.alarm_damaged``,
+        policy_at: the policy that judges a checkpoint of a size, for a log whose epochs are known as it grows; None
+        where one policy judges all. Raises IntegrityError ``ledger.witness_record_damaged``, ``ledger.alarm_damaged``,
         ``ledger.evidence_malformed``.
         """
         known = self._logs.get(policy.origin)
         if known is not None:
-            known.adopt(policy)
+            known.adopt(policy_at or (lambda _size: policy))
             return
         name = self._suite.digest(policy.origin.encode())[:_FOLDER_BYTES].hex()
         self._logs[policy.origin] = _WatchedLog(
-            self._folder / name, policy=policy, suite=self._suite, clock=self._clock, disk=self._disk
+            self._folder / name,
+            origin=policy.origin,
+            policy_at=policy_at or (lambda _size: policy),
+            suite=self._suite,
+            clock=self._clock,
+            disk=self._disk,
         )
 
     def witnessed_size(self, origin: str) -> int:
@@ -111,10 +125,14 @@ class Witness:
         return sign_cosignature(
             encode_text(origin=checkpoint.origin, size=checkpoint.size, root=checkpoint.root),
             name=f"{checkpoint.origin}/{self.member}",
-            key=self._key,
+            key=self._key_at(log.policy_at(checkpoint.size)),
             suite=self._suite,
             time_s=time_s,
         )
+
+    def _key_at(self, policy: CheckpointPolicy) -> SigningKey:
+        """Return the key that a policy names for this member; the newest where it names none of ours."""
+        return self._keys.get(policy.witnesses.get(self.member, b""), self._key)
 
     def close(self) -> None:
         """Release the folder."""
@@ -130,24 +148,27 @@ class Witness:
 class _WatchedLog:
     """What a witness knows of one log, and the decision whether a checkpoint may be cosigned."""
 
-    def __init__(self, folder: Path, *, policy: CheckpointPolicy, suite: CipherSuite, clock: Clock, disk: Disk) -> None:
-        self._policy = policy
+    def __init__(
+        self, folder: Path, *, origin: str, policy_at: PolicyAt, suite: CipherSuite, clock: Clock, disk: Disk
+    ) -> None:
+        self._origin = origin
+        self.policy_at = policy_at
         self._suite = suite
         self._clock = clock
         self._disk = disk
         self._lock = threading.Lock()
         _make_folder(folder, disk=disk)
-        self._file = WitnessFile(folder, origin=policy.origin, disk=disk)
+        self._file = WitnessFile(folder, origin=origin, disk=disk)
         self._alarm_file = AlarmFile(folder, disk=disk)
         self._evidence_path = folder / "evidence"
         self._record: WitnessRecord | None = self._load()
         self.evidence = self._load_evidence()
         self.alarm = self._load_alarm()
 
-    def adopt(self, policy: CheckpointPolicy) -> None:
-        """Judge by another policy of the same log from now on."""
+    def adopt(self, policy_at: PolicyAt) -> None:
+        """Judge by other policies of the same log from now on."""
         with self._lock:
-            self._policy = policy
+            self.policy_at = policy_at
 
     def size(self) -> int:
         """Return the size cosigned last."""
@@ -160,7 +181,8 @@ class _WatchedLog:
             # Step 2: no word more on a log that was caught.
             self._require_sound()
             # Step 3: the log itself signed it.
-            checkpoint = verify_log_signature(note, policy=self._policy, suite=self._suite)
+            policy = self.policy_at(decode_signed_note(note).head.size)
+            checkpoint = verify_log_signature(note, policy=policy, suite=self._suite)
             record = self._current()
             # Step 4: two roots of one size are a fork, whatever else the request says.
             self._require_one_root(checkpoint, record)
@@ -219,7 +241,7 @@ class _WatchedLog:
 
     def _load(self) -> WitnessRecord:
         empty = WitnessRecord(
-            origin=self._policy.origin,
+            origin=self._origin,
             size=0,
             root=empty_root(hash_name=self._suite.hash_name),
             time_s=0,

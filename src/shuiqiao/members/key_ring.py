@@ -10,7 +10,7 @@ from shuiqiao.members.roster import member_record
 
 
 class MemberKeyRing:
-    """The ledger's KeyRing over the members in the state, and its EpochReader."""
+    """The ledger's KeyRing over the members in the state."""
 
     epoch_key = EPOCH_KEY
 

@@ -54,12 +54,6 @@ class ReceiptVerifier:
 
     def verify(self, data: bytes) -> VerifiedReceipt:
         """Verify receipt bytes; raises the code of what failed."""
-        members = MemberKeyRing()
         return verify_receipt(
-            data,
-            parameters=self.parameters,
-            kinds=network_kinds(),
-            key_ring=members,
-            epochs=members,
-            suite=self.suite,
+            data, parameters=self.parameters, kinds=network_kinds(), key_ring=MemberKeyRing(), suite=self.suite
         )

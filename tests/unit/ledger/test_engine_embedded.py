@@ -64,7 +64,7 @@ def open_ledger(network: Any, folder: Path, *, clock: ManualClock | None = None,
         folder,
         parameters=network.parameters,
         kinds=network.machine.kinds,
-        key_ring=network.machine._key_ring,
+        key_ring=network.machine.key_ring,
         clock=clock or ManualClock(network.time_ms + 1000),
         operator_key=network.keys["bureau"],
         settings=EmbeddedSettings(**{"map_bytes": MAP_BYTES, **settings}),
@@ -95,7 +95,7 @@ def replayed(network: Any, source: Any, **more: Any) -> Any:
         source,
         parameters=network.parameters,
         kinds=network.machine.kinds,
-        key_ring=network.machine._key_ring,
+        key_ring=network.machine.key_ring,
         **more,
     )
 
@@ -142,8 +142,7 @@ def test_receipts_verify_with_the_genesis_alone(network: Any, tmp_path: Path) ->
             receipt,
             parameters=network.parameters,
             kinds=network.machine.kinds,
-            key_ring=network.machine._key_ring,
-            epochs=network.machine._key_ring,
+            key_ring=network.machine.key_ring,
             suite=network.suite,
         )
         assert (one.index, one.height, one.time_ms) == (verified.index, verified.height, verified.time_ms)
@@ -353,12 +352,12 @@ def test_a_second_writer_is_locked_out(ledger: EmbeddedLedger, intl: Any, tmp_pa
 
 
 def test_another_operator_key_is_refused(intl: Any, tmp_path: Path) -> None:
-    with pytest.raises(ValueError, match="not the one of bureau"):
+    with pytest.raises(Unavailable, match=r"ledger\.operator_key_missing"):
         EmbeddedLedger.open(
             tmp_path,
             parameters=intl.parameters,
             kinds=intl.machine.kinds,
-            key_ring=intl.machine._key_ring,
+            key_ring=intl.machine.key_ring,
             clock=ManualClock(intl.time_ms),
             operator_key=intl.keys["first-bank"],
             settings=EmbeddedSettings(),

@@ -46,6 +46,18 @@ class Peer:
     def checkpoint(self) -> Checkpoint:
         return self.engine.checkpoint()
 
+    def confirmed(self) -> Checkpoint:
+        return self.engine.confirmed()
+
+    def epoch_sizes(self) -> tuple[int, ...]:
+        return self.engine.epoch_sizes()
+
+    def epoch_note(self, size: int) -> bytes:
+        return self.engine.epoch_note(size)
+
+    def add_witness(self, peer: Any) -> None:
+        self.engine.add_witness(peer)
+
     def consistency_proof(self, *, old_size: int, new_size: int) -> tuple[bytes, ...]:
         return self.engine.consistency_proof(old_size=old_size, new_size=new_size)
 
@@ -71,7 +83,7 @@ class House:
             self.folder / name,
             parameters=machine.parameters,
             kinds=machine.kinds,
-            key_ring=machine._key_ring,
+            key_ring=machine.key_ring,
             clock=ManualClock(self.network.time_ms + 1000),
             operator_key=self.network.keys["bureau"],
             settings=EmbeddedSettings(map_bytes=MAP_BYTES),
@@ -86,7 +98,7 @@ class House:
             self.folder / name,
             parameters=machine.parameters,
             kinds=machine.kinds,
-            key_ring=machine._key_ring,
+            key_ring=machine.key_ring,
             clock=ManualClock(self.network.time_ms),
             writer=peer or self.peer,
             # An hour: these tests say themselves when there is news.
@@ -145,8 +157,7 @@ def test_a_follower_comes_to_the_same_root_state_and_receipts(
         receipt,
         parameters=machine.parameters,
         kinds=machine.kinds,
-        key_ring=machine._key_ring,
-        epochs=machine._key_ring,
+        key_ring=machine.key_ring,
         suite=network.suite,
     )
     house.close()
@@ -374,7 +385,7 @@ def test_a_signed_block_that_breaks_the_rules_raises_an_alarm(house: House, tmp_
             follower.blocks(from_height=1),
             parameters=network.parameters,
             kinds=network.machine.kinds,
-            key_ring=network.machine._key_ring,
+            key_ring=network.machine.key_ring,
         )
         assert result.problems == ()
         follower.close()

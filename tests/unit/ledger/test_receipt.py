@@ -58,12 +58,11 @@ class Log:
 
 
 def verify(network, data, **changes):
-    ring = network.machine._key_ring
+    ring = network.machine.key_ring
     fields = {
         "parameters": network.parameters,
         "kinds": network.machine.kinds,
         "key_ring": ring,
-        "epochs": ring,
         "suite": network.suite,
     }
     return verify_receipt(data, **{**fields, **changes})

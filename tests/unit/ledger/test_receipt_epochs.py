@@ -109,13 +109,12 @@ class History:
         )
 
     def verify(self, data):
-        ring = self.network.machine._key_ring
+        ring = self.network.machine.key_ring
         return verify_receipt(
             data,
             parameters=self.network.parameters,
             kinds=self.network.machine.kinds,
             key_ring=ring,
-            epochs=ring,
             suite=self.suite,
         )
 

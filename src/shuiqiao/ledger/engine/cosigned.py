@@ -1,21 +1,29 @@
 """Keeps the newest checkpoint that its witnesses confirmed, while the writer goes on signing newer ones.
 
 One thread asks the witnesses for the newest checkpoint that was offered; what was offered meanwhile and is older is
-left out, since a larger log covers it. What it got is handed out once it has the quorum. Short of it, it is tried again
-[WITNESS-7]. It neither signs nor stores: the engine does.
+left out, since a larger log covers it, except what is required: that comes first, in order. What it got is handed out
+once it has the quorum. Short of it, it is tried again [WITNESS-7]. It neither signs nor stores: the engine does.
 """
 
 from __future__ import annotations
 
 import threading
+from collections import deque
 from collections.abc import Callable
-from typing import Final
+from typing import TYPE_CHECKING, Final, NamedTuple
 
 from shuiqiao.base.errors import Unavailable
-from shuiqiao.ledger.cosigning import CosignatureCollector, CosignedCheckpoint
+from shuiqiao.ledger.cosigning import CosignedCheckpoint
+from shuiqiao.ledger.engine.receipts import Confirmed
 from shuiqiao.ledger.model import Checkpoint
 
+if TYPE_CHECKING:
+    from shuiqiao.ledger.store.state_view import SnapshotState
+
 DEFAULT_RETRY_S: Final = 1.0
+
+Collect = Callable[[Checkpoint], CosignedCheckpoint]
+"""Ask the witnesses once (``CosignatureCollector.collect``)."""
 
 Published = Callable[[CosignedCheckpoint], None]
 """Told each checkpoint that reached its quorum before it is handed out, on the desk's own thread: to store it."""
@@ -25,15 +33,16 @@ class CosigningDesk:
     """Asks for cosignatures in the background; any thread may offer, read and wait."""
 
     def __init__(
-        self, collector: CosignatureCollector, *, published: Published | None = None, retry_s: float = DEFAULT_RETRY_S
+        self, collect: Collect, *, published: Published | None = None, retry_s: float = DEFAULT_RETRY_S
     ) -> None:
         """retry_s: seconds until witnesses that were away are asked again."""
-        self._collector = collector
+        self._collect = collect
         self._published = published
         self._retry_s = retry_s
         self._condition = threading.Condition()
-        self._offered: Checkpoint | None = None
-        self._newest: CosignedCheckpoint | None = None
+        self._offered: _Offer | None = None
+        self._required: deque[_Offer] = deque()
+        self._newest: Confirmed | None = None
         self._last: CosignedCheckpoint | None = None
         self._trouble: Exception | None = None
         self._is_closing = False
@@ -50,19 +59,33 @@ class CosigningDesk:
         """Why the last attempt broke down, None after one that did not."""
         return self._trouble
 
-    def offer(self, checkpoint: Checkpoint) -> None:
-        """Have a checkpoint of the log's own signature cosigned; one that is older than another offered is left out."""
+    def offer(self, checkpoint: Checkpoint, *, view: SnapshotState) -> None:
+        """Have a checkpoint of the log's own signature cosigned; one that is older than another offered is left out.
+
+        view: the state behind it, which is handed out with it.
+        """
         with self._condition:
-            if not self._covers(checkpoint.size) and (self._offered is None or checkpoint.size > self._offered.size):
-                self._offered = checkpoint
+            offered = self._offered
+            if not self._covers(checkpoint.size) and (offered is None or checkpoint.size > offered.checkpoint.size):
+                self._offered = _Offer(checkpoint, view)
                 self._condition.notify_all()
 
-    def newest(self) -> Checkpoint | None:
+    def require(self, checkpoint: Checkpoint, *, view: SnapshotState | None) -> None:
+        """Have a checkpoint cosigned and published before any larger one, because it closes an epoch.
+
+        view: the state behind it, None where that is no longer known: then it is published, and not handed out.
+        """
+        with self._condition:
+            if all(checkpoint.size != offer.checkpoint.size for offer in self._required):
+                self._required.append(_Offer(checkpoint, view))
+                self._condition.notify_all()
+
+    def newest(self) -> Confirmed | None:
         """Return the largest checkpoint that has its quorum, None before the first."""
         with self._condition:
-            return None if self._newest is None else self._newest.checkpoint
+            return self._newest
 
-    def wait_for(self, size: int, *, timeout_s: float) -> Checkpoint:
+    def wait_for(self, size: int, *, timeout_s: float) -> Confirmed:
         """Return a checkpoint with its quorum that covers a number of leaves.
 
         Raises Unavailable ``ledger.quorum_not_reached`` after the time, naming who is missing.
@@ -70,7 +93,7 @@ class CosigningDesk:
         with self._condition:
             self._condition.wait_for(lambda: self._covers(size) or self._is_closing, timeout=timeout_s)
             if self._newest is not None and self._covers(size):
-                return self._newest.checkpoint
+                return self._newest
         missing = ", ".join(self._last.missing) if self._last is not None else "all"
         raise Unavailable(
             "ledger.quorum_not_reached",
@@ -89,39 +112,61 @@ class CosigningDesk:
     def _covers(self, size: int) -> bool:
         return self._newest is not None and self._newest.checkpoint.size >= size
 
+    def _next(self) -> _Offer | None:
+        return self._required[0] if self._required else self._offered
+
     def _run(self) -> None:
         while True:
             with self._condition:
-                self._condition.wait_for(lambda: self._offered is not None or self._is_closing)
-                checkpoint = self._offered
-                if self._is_closing or checkpoint is None:
+                self._condition.wait_for(lambda: self._next() is not None or self._is_closing)
+                offer = self._next()
+                if self._is_closing or offer is None:
                     return
-            result = self._ask(checkpoint)
+            result = self._ask(offer.checkpoint)
             if result is not None and not result.still_needed:
-                self._hand_out(result, checkpoint)
+                self._hand_out(result, offer)
             else:
                 self._await_retry()
 
     def _ask(self, checkpoint: Checkpoint) -> CosignedCheckpoint | None:
         try:
-            self._last, self._trouble = self._collector.collect(checkpoint), None
+            self._last, self._trouble = self._collect(checkpoint), None
         except Exception as error:  # noqa: BLE001 - whatever breaks one round, the next one may succeed
             self._trouble = error
             return None
         return self._last
 
-    def _hand_out(self, result: CosignedCheckpoint, checkpoint: Checkpoint) -> None:
+    def _hand_out(self, result: CosignedCheckpoint, offer: _Offer) -> None:
+        is_published = self._publish(result)
+        with self._condition:
+            is_required = bool(self._required) and self._required[0] is offer
+            if is_required and is_published:
+                self._required.popleft()
+            if offer.view is not None:
+                self._newest = Confirmed(checkpoint=result.checkpoint, view=offer.view)
+            if self._offered is not None and self._offered.checkpoint.size <= offer.checkpoint.size:
+                # Witnesses do not go back, and this one covers it.
+                self._offered = None
+            self._condition.notify_all()
+        if is_required and not is_published:
+            self._await_retry()
+
+    def _publish(self, result: CosignedCheckpoint) -> bool:
         try:
             if self._published is not None:
                 self._published(result)
         except Exception as error:  # noqa: BLE001 - a listener's fault is its own, the checkpoint is cosigned
             self._trouble = error
-        with self._condition:
-            self._newest = result
-            if self._offered is checkpoint:
-                self._offered = None
-            self._condition.notify_all()
+            return False
+        return True
 
     def _await_retry(self) -> None:
         with self._condition:
             self._condition.wait_for(lambda: self._is_closing, timeout=self._retry_s)
+
+
+class _Offer(NamedTuple):
+    """A checkpoint to be cosigned, and the state behind it."""
+
+    checkpoint: Checkpoint
+    view: SnapshotState | None

@@ -10,27 +10,28 @@ from __future__ import annotations
 
 import threading
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from pathlib import Path
 from typing import Final
 
 from shuiqiao.base.clock import Clock
 from shuiqiao.base.errors import ShuiqiaoError, Unavailable
-from shuiqiao.crypto.model import CipherSuite, SigningKey
+from shuiqiao.crypto.model import SigningKey
 from shuiqiao.crypto.suites import get_suite
+from shuiqiao.ledger.cosigning import WitnessPeer
 from shuiqiao.ledger.engine.admission import Admission, Intake, Submission
 from shuiqiao.ledger.engine.execution import Execution
 from shuiqiao.ledger.engine.listeners import Listener, Listeners
 from shuiqiao.ledger.engine.port import EmbeddedSettings
+from shuiqiao.ledger.engine.receipts import make_receipt
 from shuiqiao.ledger.engine.replica import Replica
+from shuiqiao.ledger.engine.signing import CheckpointSigner
 from shuiqiao.ledger.engine.verifiers import open_verifier
 from shuiqiao.ledger.entry import next_block_time
 from shuiqiao.ledger.kinds import KindTable
 from shuiqiao.ledger.machine import Candidate, StateMachine
 from shuiqiao.ledger.model import Block, Checkpoint, Committed, KeyRing, NetworkParameters, StateView
-from shuiqiao.ledger.note import sign_checkpoint
-from shuiqiao.ledger.receipt import build_receipt
 from shuiqiao.ledger.store.place import StoredFrame
 from shuiqiao.ledger.store.recovery import Recovery
 
@@ -50,20 +51,17 @@ class EmbeddedLedger:
         replica: Replica,
         *,
         clock: Clock,
-        operator_key: SigningKey,
+        operator_keys: Iterable[SigningKey],
         settings: EmbeddedSettings,
     ) -> None:
         """Start the writer on an open replica; use ``open``."""
         self._replica = replica
         self._clock = clock
-        self._operator_key = operator_key
         self._settings = settings
-        self._suite: CipherSuite = replica.machine.suite
         self._listeners = Listeners()
-        self._checkpoint_lock = threading.Lock()
-        self._checkpoint = replica.checkpoint_file.load()
-        self._verifier = open_verifier(self._suite, processes=settings.verifier_processes)
         self._intake = Intake(max_waiting=settings.max_waiting)
+        self._signer = CheckpointSigner(replica, operator_keys=operator_keys, rouse=self._intake.rouse)
+        self._verifier = open_verifier(replica.machine.suite, processes=settings.verifier_processes)
         self._admission = Admission(machine=replica.machine, verifier=self._verifier, intake=self._intake)
         self._disk_thread = ThreadPoolExecutor(max_workers=1, thread_name_prefix="ledger-disk")
         self._closing = threading.Lock()
@@ -84,17 +82,17 @@ class EmbeddedLedger:
         clock: Clock,
         operator_key: SigningKey,
         settings: EmbeddedSettings,
+        former_keys: Iterable[SigningKey] = (),
     ) -> EmbeddedLedger:
         """Open or create the ledger in a folder, recovering to the last acknowledged block.
 
-        Raises what ``Replica`` raises, and ValueError for an operator key that is not the one of the genesis.
+        operator_key: of the epoch in force. former_keys: of epochs whose last checkpoint may not be signed yet. Raises
+        what ``Replica`` raises, and Unavailable ``ledger.operator_key_missing``.
         """
-        if operator_key.public_key != parameters.operator_key:
-            raise ValueError(f"the key given is not the one of {parameters.operator}, the operator in the genesis")
         machine = StateMachine(parameters, kinds=kinds, key_ring=key_ring, suite=get_suite(parameters.suite))
         replica = Replica(folder, machine=machine, settings=settings.replica)
         try:
-            return cls(replica, clock=clock, operator_key=operator_key, settings=settings)
+            return cls(replica, clock=clock, operator_keys=(operator_key, *former_keys), settings=settings)
         except BaseException:
             replica.close()
             raise
@@ -133,33 +131,37 @@ class EmbeddedLedger:
         head, _ = self._replica.view()
         return head.height, head.time_ms
 
+    @property
+    def signer(self) -> CheckpointSigner:
+        """The operator's keys, and the witnesses it asks."""
+        return self._signer
+
     def checkpoint(self) -> Checkpoint:
         """Return the checkpoint of the last committed block, signed when first asked for and stored soon ([STORE-18]).
 
-        Raises Unavailable ``ledger.checkpoint_not_stored`` when the disk refuses it.
+        It carries the operator's signature alone. Raises Unavailable ``ledger.checkpoint_not_stored`` when the disk
+        refuses it, ``ledger.operator_key_missing``.
         """
-        with self._checkpoint_lock:
-            head, _ = self._replica.view()
-            if self._checkpoint is None or self._checkpoint.size != head.size:
-                self._checkpoint = self._sign_checkpoint(size=head.size, root=head.root)
-            return self._checkpoint
+        return self._signer.current()
 
-    def _sign_checkpoint(self, *, size: int, root: bytes) -> Checkpoint:
-        checkpoint = sign_checkpoint(
-            origin=self.parameters.origin, size=size, root=root, key=self._operator_key, suite=self._suite
-        )
-        try:
-            self._replica.checkpoint_file.keep(checkpoint)
-        except OSError as error:
-            raise Unavailable(
-                "ledger.checkpoint_not_stored",
-                f"{self._replica.checkpoint_file.path} could not be written: {error.strerror or error}",
-                next_step="free disk space or check the disk, then ask again",
-            ) from error
-        if self._replica.checkpoint_file.due_in_s() is not None:
-            # It waits to be stored, and the writer may be asleep for longer than it may wait ([STORE-18]).
-            self._intake.rouse()
-        return checkpoint
+    def confirmed(self) -> Checkpoint:
+        """Return a checkpoint that covers the last committed block and has all signatures that its policy asks for.
+
+        Raises Unavailable ``ledger.quorum_not_reached``.
+        """
+        return self._signer.confirmed().checkpoint
+
+    def add_witness(self, peer: WitnessPeer) -> None:
+        """Ask a witness for its cosignatures from now on."""
+        self._signer.add_witness(peer)
+
+    def epoch_sizes(self) -> tuple[int, ...]:
+        """Return the sizes of the checkpoints that closed an epoch."""
+        return tuple(change.size for change in self._replica.epochs.trail.changes)
+
+    def epoch_note(self, size: int) -> bytes:
+        """Return the note that closed an epoch; raises Unavailable ``ledger.epoch_pending``."""
+        return self._replica.epochs.note(size)
 
     def blocks(self, *, from_height: int) -> Iterator[Block]:
         """Iterate over the blocks committed when iteration starts, in order from a height (1 is the first)."""
@@ -169,9 +171,16 @@ class EmbeddedLedger:
         """Return the RFC 6962 consistency proof between two sizes; InvalidInput ``ledger.size_unknown`` beyond."""
         return self._replica.consistency_proof(old_size=old_size, new_size=new_size)
 
-    def receipt(self, index: int) -> bytes:
-        """Return the encoded receipt of the transaction at a leaf; InvalidInput ``ledger.index_unknown`` if absent."""
-        return receipt_from(self._replica, index, checkpoint=self.checkpoint())
+    def receipt(self, index: int, *, state_keys: Sequence[str] = ()) -> bytes:
+        """Return the encoded receipt of the transaction at a leaf, with what the state holds at some keys.
+
+        Raises InvalidInput ``ledger.index_unknown``, ``ledger.state_keys_too_many``; Unavailable
+        ``ledger.quorum_not_reached``, ``ledger.epoch_pending``.
+        """
+        confirmed = self._signer.confirmed()
+        return make_receipt(
+            self._replica, index, checkpoint=confirmed.checkpoint, view=confirmed.view, state_keys=state_keys
+        )
 
     def subscribe(self, listener: Listener) -> None:
         """Call a listener after each block, on the writer's thread; one that raises is dropped (listener_faults)."""
@@ -187,17 +196,9 @@ class EmbeddedLedger:
             self._thread.join()
             self._disk_thread.shutdown()
             self._verifier.close()
-            self._store_last_checkpoint()
+            self._signer.close()
             self._replica.close()
             self._intake.close()
-
-    def _store_last_checkpoint(self) -> None:
-        try:
-            self.checkpoint()
-            self._replica.checkpoint_file.flush()
-        except (Unavailable, OSError):
-            # It is signed again when next asked for; closing must release the files whatever the disk does.
-            return
 
     # The writer's thread
 
@@ -217,9 +218,11 @@ class EmbeddedLedger:
     def _step(self) -> None:
         """Take in, check, and write a block when one is due."""
         self._take_in()
-        timeout_s = _shorter(self._wait_s(), self._replica.checkpoint_file.due_in_s())
-        self._receive(timeout_s=timeout_s)
+        self._receive(
+            timeout_s=_shortest(self._wait_s(), self._replica.checkpoint_file.due_in_s(), self._signer.offer_in_s())
+        )
         self._replica.checkpoint_file.flush_due()
+        self._signer.offer_due()
         if self._is_block_due() and not self._is_verifier_hungry():
             self._write_block()
 
@@ -309,6 +312,8 @@ class EmbeddedLedger:
         started = time.monotonic()
         block = self._replica.follow(execution, self._write_meanwhile(execution))
         self._replica.publish()
+        if self._replica.epochs.key in execution.writes:
+            self._signer.close_epochs()
         self._commit_s = time.monotonic() - started
         return block
 
@@ -347,25 +352,9 @@ class EmbeddedLedger:
             self._admission.refuse(submission, error)
 
 
-def _shorter(first_s: float | None, second_s: float | None) -> float | None:
-    """Return the shorter of two waits, of which None is endless."""
-    waits = [wait_s for wait_s in (first_s, second_s) if wait_s is not None]
-    return min(waits, default=None)
-
-
-def receipt_from(replica: Replica, index: int, *, checkpoint: Checkpoint) -> bytes:
-    """Return the receipt of a transaction under a checkpoint of the same log; InvalidInput ``ledger.index_unknown``."""
-    place = replica.block_place(index)
-    entry_index = place.first_index + place.count
-    return build_receipt(
-        transaction=replica.leaf(place, index),
-        index=index,
-        entry=replica.leaf(place, entry_index),
-        entry_index=entry_index,
-        reader=replica.view()[1].snapshot,
-        checkpoint=checkpoint,
-        hash_name=replica.machine.suite.hash_name,
-    )
+def _shortest(*waits_s: float | None) -> float | None:
+    """Return the shortest of some waits, of which None is endless."""
+    return min((wait_s for wait_s in waits_s if wait_s is not None), default=None)
 
 
 def _closed() -> Unavailable:

@@ -21,16 +21,18 @@ from shuiqiao.base.clock import Clock
 from shuiqiao.base.errors import IntegrityError, ShuiqiaoError, Unavailable
 from shuiqiao.crypto.suites import get_suite
 from shuiqiao.ledger.engine.catch_up import Catcher, HistoryBroken
-from shuiqiao.ledger.engine.embedded import receipt_from
 from shuiqiao.ledger.engine.listeners import Listener, Listeners
 from shuiqiao.ledger.engine.port import FollowerSettings, LedgerPeer
+from shuiqiao.ledger.engine.receipts import make_receipt
 from shuiqiao.ledger.engine.replica import Replica
 from shuiqiao.ledger.engine.verifiers import open_verifier
 from shuiqiao.ledger.kinds import KindTable
 from shuiqiao.ledger.machine import StateMachine
 from shuiqiao.ledger.model import Block, Checkpoint, Committed, Event, KeyRing, NetworkParameters, StateView
-from shuiqiao.ledger.note import verify_checkpoint
-from shuiqiao.ledger.store.alarm_file import AlarmFile, ForkAlarm
+from shuiqiao.ledger.note import verify_log_signature, verify_note
+from shuiqiao.ledger.policy import CheckpointPolicy
+from shuiqiao.ledger.signed_note import decode_signed_note
+from shuiqiao.ledger.store.alarm_file import AlarmFile, ForkAlarm, ForkKind
 from shuiqiao.ledger.store.recovery import Recovery
 
 ALARMS_FOLDER: Final = "alarms"
@@ -60,7 +62,7 @@ class FollowerLedger:
         (folder / ALARMS_FOLDER).mkdir(exist_ok=True)
         self._alarm_file = AlarmFile(folder / ALARMS_FOLDER, disk=settings.disk)
         self._alarm = self._alarm_file.load()
-        self._accepted = replica.checkpoint_file.load()
+        self._accepted = replica.stored_checkpoint()
         self._trouble: ShuiqiaoError | None = None
         self._verifier = open_verifier(replica.machine.suite, processes=settings.verifier_processes)
         self._catcher = Catcher(
@@ -178,9 +180,30 @@ class FollowerLedger:
         """Return the RFC 6962 consistency proof between two sizes of the copy."""
         return self._replica.consistency_proof(old_size=old_size, new_size=new_size)
 
-    def receipt(self, index: int) -> bytes:
-        """Return the receipt of a transaction under the operator's checkpoint; ``ledger.index_unknown`` if absent."""
-        return receipt_from(self._replica, index, checkpoint=self.checkpoint())
+    def receipt(self, index: int, *, state_keys: Sequence[str] = ()) -> bytes:
+        """Return the receipt of a transaction under a checkpoint that counts, made and checked from this copy.
+
+        Raises InvalidInput ``ledger.index_unknown``, ``ledger.state_keys_too_many``; Unavailable
+        ``ledger.quorum_not_reached``, ``ledger.epoch_pending``; what ``sync`` raises.
+        """
+        with self._sync_lock:
+            self._require_sound()
+            checkpoint = self._confirmed()
+            self._fetch_epoch_notes(below_size=checkpoint.size)
+            view = self._replica.view()[1]
+        return make_receipt(self._replica, index, checkpoint=checkpoint, view=view, state_keys=state_keys)
+
+    def _confirmed(self) -> Checkpoint:
+        """Return a checkpoint with its quorum that this copy ends at."""
+        self._follow(self._writer.checkpoint().note)
+        note = self._writer.confirmed().note
+        self._follow(note)
+        size = self._replica.head.size
+        return verify_note(note, policy=self.policy_at(size), suite=self._replica.machine.suite)
+
+    def policy_at(self, size: int) -> CheckpointPolicy:
+        """Return the policy that judges the checkpoint of a size, of the epochs copied so far."""
+        return self._replica.epochs.trail.policy_at(size)
 
     def subscribe(self, listener: Listener) -> None:
         """Call a listener after each copied block, on the follower's thread; one that raises is dropped."""
@@ -213,27 +236,55 @@ class FollowerLedger:
     def sync(self) -> None:
         """Copy everything up to the writer's newest checkpoint, now.
 
-        Raises IntegrityError ``ledger.fork_detected`` (then and ever after), what ``verify_checkpoint`` raises for a
-        note that is not the operator's, and Unavailable for a writer that cannot be reached.
+        Raises IntegrityError ``ledger.fork_detected`` (then and ever after), what ``verify_log_signature`` raises for
+        a note that is not the operator's, and Unavailable for a writer that cannot be reached.
         """
         with self._sync_lock:
             self._require_sound()
-            note = self._writer.checkpoint().note
-            if self._accepted is None or note != self._accepted.note:
-                self._follow(note)
+            self._follow(self._writer.checkpoint().note)
         self._resolve_awaited()
 
     def _follow(self, note: bytes) -> None:
-        parameters = self.parameters
-        checkpoint = verify_checkpoint(
-            note, origin=parameters.origin, operator_key=parameters.operator_key, suite=self._replica.machine.suite
-        )
+        if self._accepted is not None and note == self._accepted.note:
+            return
+        try:
+            checkpoint = self._signed(note)
+        except IntegrityError:
+            # Keys that are not known here yet: go through the epochs that were closed since, one after the other.
+            for size in self._writer.epoch_sizes():
+                if size > self._replica.head.size:
+                    self._accept(self._signed(self._writer.epoch_note(size)))
+            checkpoint = self._signed(note)
+        self._accept(checkpoint)
+
+    def _signed(self, note: bytes) -> Checkpoint:
+        size = decode_signed_note(note).head.size
+        return verify_log_signature(note, policy=self.policy_at(size), suite=self._replica.machine.suite)
+
+    def _accept(self, checkpoint: Checkpoint) -> None:
         try:
             self._catcher.follow(checkpoint, accepted=self._accepted)
         except HistoryBroken as broken:
             raise self._raise_alarm(broken, checkpoint) from broken
         self._replica.checkpoint_file.keep(checkpoint)
         self._accepted = checkpoint
+
+    def _fetch_epoch_notes(self, *, below_size: int) -> None:
+        """Take the notes that closed epochs from the writer, each only if it counts and is of this very log."""
+        epochs = self._replica.epochs
+        for size in epochs.missing_notes():
+            if size >= below_size:
+                return
+            note = self._writer.epoch_note(size)
+            found = verify_note(note, policy=self.policy_at(size), suite=self._replica.machine.suite)
+            if (found.size, found.root) != (size, self._replica.root_at(size)):
+                raise self._raise_alarm(
+                    HistoryBroken(
+                        ForkKind.ROOT_DIFFERS, f"the note that closed the epoch at {size} leaves has another root"
+                    ),
+                    found,
+                )
+            epochs.keep_note(found)
 
     def _raise_alarm(self, broken: HistoryBroken, checkpoint: Checkpoint) -> IntegrityError:
         head, _ = self._replica.view()

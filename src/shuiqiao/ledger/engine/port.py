@@ -7,7 +7,7 @@ from concurrent.futures import Future
 from dataclasses import dataclass, field
 from typing import Protocol
 
-from shuiqiao.ledger.engine.replica import ReplicaSettings
+from shuiqiao.ledger.cosigning import WitnessPeer
 from shuiqiao.ledger.model import Block, Checkpoint, Committed, Event
 from shuiqiao.ledger.store.disk import Disk, PosixDisk
 from shuiqiao.ledger.store.index import DEFAULT_MAP_BYTES
@@ -31,7 +31,23 @@ class LedgerPeer(Protocol):
         ...
 
     def checkpoint(self) -> Checkpoint:
-        """Return the newest signed checkpoint."""
+        """Return the newest checkpoint under the operator's signature."""
+        ...
+
+    def confirmed(self) -> Checkpoint:
+        """Return a checkpoint of the last committed block or a later one, with all signatures that it needs."""
+        ...
+
+    def epoch_sizes(self) -> Sequence[int]:
+        """Return the sizes of the checkpoints that closed an epoch, in order."""
+        ...
+
+    def epoch_note(self, size: int) -> bytes:
+        """Return the note that closed an epoch, with all signatures that it needs."""
+        ...
+
+    def add_witness(self, peer: WitnessPeer) -> None:
+        """Ask a witness for its cosignatures from now on."""
         ...
 
     def consistency_proof(self, *, old_size: int, new_size: int) -> tuple[bytes, ...]:
@@ -41,6 +57,20 @@ class LedgerPeer(Protocol):
     def subscribe(self, listener: Callable[[Block, Sequence[Event]], None]) -> None:
         """Call a listener after each block; a peer that cannot push may ignore this, followers also ask by time."""
         ...
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ReplicaSettings:
+    """How a copy of the ledger is kept.
+
+    max_segment_bytes: a segment is closed once it is this long. map_bytes: largest size of the index.
+    checkpoint_interval_s: how long a checkpoint may wait to be stored, in seconds.
+    """
+
+    max_segment_bytes: int
+    map_bytes: int
+    disk: Disk
+    checkpoint_interval_s: float
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -10,22 +10,30 @@ from __future__ import annotations
 import shutil
 import threading
 from collections.abc import Iterable, Iterator
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Final, cast
 
 from shuiqiao.base.errors import IntegrityError, InvalidInput
+from shuiqiao.ledger.engine.epoch_keeping import EpochKeeping
 from shuiqiao.ledger.engine.execution import Execution, Growth, grow, trusted_candidates
+from shuiqiao.ledger.engine.port import ReplicaSettings
 from shuiqiao.ledger.entry import decode_entry
 from shuiqiao.ledger.log import Frontier, consistency_path, leaf_hash, root_from_reader
 from shuiqiao.ledger.machine import Candidate, StateMachine
 from shuiqiao.ledger.model import Block, BlockContext, Checkpoint, NetworkParameters, StateView, Transaction
+from shuiqiao.ledger.receipt import LastEntry, last_entry
 from shuiqiao.ledger.state import OverlayState, genesis_writes
-from shuiqiao.ledger.state_map import EMPTY
 from shuiqiao.ledger.store.checkpoint_file import CheckpointFile
-from shuiqiao.ledger.store.disk import Disk
 from shuiqiao.ledger.store.frame import ZERO_DIGEST, Frame, HashName
-from shuiqiao.ledger.store.index import BlockPlace, BlockRecord, Head, Index, IndexUnreadable, stored_nodes
+from shuiqiao.ledger.store.index import Index
+from shuiqiao.ledger.store.index_record import (
+    BlockPlace,
+    BlockRecord,
+    Head,
+    IndexUnreadable,
+    genesis_head,
+    stored_nodes,
+)
 from shuiqiao.ledger.store.lock import FolderLock
 from shuiqiao.ledger.store.place import StoredFrame
 from shuiqiao.ledger.store.recovery import Recovery, recover
@@ -44,20 +52,6 @@ _MORE_PLACES: Final = 256
 """How many places of blocks are looked up at once: few first, as most readers want the newest blocks only."""
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class ReplicaSettings:
-    """How a copy of the ledger is kept.
-
-    max_segment_bytes: a segment is closed once it is this long. map_bytes: largest size of the index.
-    checkpoint_interval_s: how long a checkpoint may wait to be stored, in seconds.
-    """
-
-    max_segment_bytes: int
-    map_bytes: int
-    disk: Disk
-    checkpoint_interval_s: float
-
-
 class Replica:
     """An open ledger folder."""
 
@@ -65,7 +59,7 @@ class Replica:
         """Open or create, and recover.
 
         Raises Unavailable ``ledger.locked``; IntegrityError ``ledger.segment_damaged``, ``ledger.segments_behind``,
-        ``ledger.checkpoint_contradicted``, or what ``verify_checkpoint`` raises for the stored checkpoint.
+        ``ledger.checkpoint_contradicted``, or what ``verify_log_signature`` raises for the stored checkpoint.
         """
         self.machine = machine
         self.parameters: NetworkParameters = machine.parameters
@@ -90,11 +84,11 @@ class Replica:
         )
         self.checkpoint_file = CheckpointFile(
             folder / CHECKPOINTS_FOLDER,
-            parameters=self.parameters,
             suite=machine.suite,
             disk=settings.disk,
             interval_s=settings.checkpoint_interval_s,
         )
+        self.epochs = EpochKeeping(folder / CHECKPOINTS_FOLDER, machine=machine, disk=settings.disk)
         try:
             self.recovery = self._recover()
         except BaseException:
@@ -104,19 +98,32 @@ class Replica:
     # Opening
 
     def _recover(self) -> Recovery:
-        stored = self.checkpoint_file.load()
+        acknowledged_size = self.checkpoint_file.claimed_size()
         self._open_index()
         found = recover(
             self._files,
             head=self.head,
-            acknowledged_size=stored.size if stored else 0,
+            acknowledged_size=acknowledged_size,
             hash_name=self._hash_name,
             replay=self._replay,
         )
         self.publish()
-        if stored is not None:
-            self.require_root(stored)
+        self._require_root(self.stored_checkpoint())
         return found
+
+    def _require_root(self, stored: Checkpoint | None) -> None:
+        root = self.root_at(stored.size) if stored is not None else b""
+        if stored is not None and root != stored.root:
+            raise IntegrityError(
+                "ledger.checkpoint_contradicted",
+                f"{self.checkpoint_file.path} says root {stored.root.hex()} at {stored.size} leaves, "
+                f"the blocks give {root.hex()}",
+                next_step="the blocks or the checkpoint were altered: restore both from another member's copy",
+            )
+
+    def stored_checkpoint(self) -> Checkpoint | None:
+        """Return the checkpoint on disk, its own signature verified under the policy of its epoch."""
+        return self.checkpoint_file.load(self.epochs.trail.policy_at)
 
     def _open_index(self) -> None:
         """Open the index, or make it anew where it cannot be used: it is derived ([STORE-14])."""
@@ -133,13 +140,16 @@ class Replica:
         self._index = index
         head = index.head()
         if head is None:
-            head = index.start(genesis_writes(self.parameters), head=self._genesis_head())
+            head = index.start(
+                genesis_writes(self.parameters), head=genesis_head(self.parameters, hash_name=self._hash_name)
+            )
         if (head.network, head.hash_name) != (self.parameters.network, self._hash_name):
             raise IndexUnreadable("it belongs to another network")
         self._adopt(head)
         self._frontier = self._load_frontier(head)
         if self._current.root_after({}, hash_name=self._hash_name) != head.state_root:
             raise IndexUnreadable("its state map does not give the state root of its head")
+        self.epochs.load(index, self._view.snapshot, head=head)
 
     def _load_frontier(self, head: Head) -> Frontier:
         try:
@@ -149,21 +159,6 @@ class Replica:
         if frontier.root() != head.root:
             raise IndexUnreadable("its Merkle hashes do not give the root of its head")
         return frontier
-
-    def _genesis_head(self) -> Head:
-        return Head(
-            network=self.parameters.network,
-            hash_name=self._hash_name,
-            height=0,
-            time_ms=self.parameters.genesis_time_ms,
-            size=0,
-            root=Frontier(hash_name=self._hash_name).root(),
-            state_root=EMPTY,
-            segment=0,
-            offset=0,
-            frame_bytes=0,
-            digest=ZERO_DIGEST,
-        )
 
     def _replay(self, stored: StoredFrame) -> None:
         """Index a block that the segments have and the index has not.
@@ -274,6 +269,9 @@ class Replica:
         self._state_root = plan.root
         self._last = (frame.height, time_ms)
         self._current.advance(execution.writes, used, plan=plan)
+        if self.epochs.key in execution.writes:
+            # The proof of an epoch is made from the state of this very block, so none may follow it unseen.
+            self.publish()
 
     def publish(self) -> None:
         """Write the index of all stored blocks and make them visible, all at once ([STORE-16]).
@@ -297,8 +295,11 @@ class Replica:
             digest=self._digest,
         )
         self._open().commit(self._stored, first_node=stored_nodes(self.head.size), head=head)
+        is_new_epoch = self.epochs.key in self._stored[-1].state
         self._stored = []
         self._adopt(head)
+        if is_new_epoch:
+            self.epochs.record(self._open(), self._view.snapshot, head=head)
 
     def _adopt(self, head: Head) -> None:
         view = SnapshotState(self._open().snapshot(), cache=self._cache)
@@ -341,6 +342,15 @@ class Replica:
             )
         return place
 
+    def last_entry(self, size: int) -> LastEntry:
+        """Return the block entry that was the last leaf when the log had a size, with its path."""
+        _, view = self.view()
+        place = view.snapshot.block_of_index(size - 1)
+        if place is None or place.first_index + place.count != size - 1:
+            raise InvalidInput("ledger.size_unknown", f"no block of this log ends at {size} leaves")
+        entry = self.leaf(place, size - 1)
+        return last_entry(entry, reader=view.snapshot, size=size, hash_name=self._hash_name)
+
     def leaf(self, place: BlockPlace, index: int) -> bytes:
         """Return a leaf's bytes, compared with its stored leaf hash; raises IntegrityError ``ledger.leaf_damaged``."""
         data = self._files.read_item(place.place, index - place.first_index)
@@ -366,17 +376,6 @@ class Replica:
     def root_at(self, size: int) -> bytes:
         """Return the root this log had at a size not above its present one."""
         return root_from_reader(self.view()[1].snapshot, size=size, hash_name=self._hash_name)
-
-    def require_root(self, checkpoint: Checkpoint) -> None:
-        """Return if this log is as a signed checkpoint says, else raise ``ledger.checkpoint_contradicted``."""
-        root = self.root_at(checkpoint.size)
-        if root != checkpoint.root:
-            raise IntegrityError(
-                "ledger.checkpoint_contradicted",
-                f"{self.checkpoint_file.path} says root {checkpoint.root.hex()} at {checkpoint.size} leaves, "
-                f"the blocks give {root.hex()}",
-                next_step="the blocks or the checkpoint were altered: restore both from another member's copy",
-            )
 
     def close(self) -> None:
         """Release the files and the lock."""

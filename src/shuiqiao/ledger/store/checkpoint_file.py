@@ -9,12 +9,15 @@ from __future__ import annotations
 
 import threading
 import time
+from collections.abc import Callable
 from pathlib import Path
 from typing import Final
 
 from shuiqiao.crypto.model import CipherSuite
-from shuiqiao.ledger.model import Checkpoint, NetworkParameters
-from shuiqiao.ledger.note import verify_checkpoint
+from shuiqiao.ledger.model import Checkpoint
+from shuiqiao.ledger.note import verify_log_signature
+from shuiqiao.ledger.policy import CheckpointPolicy
+from shuiqiao.ledger.signed_note import decode_signed_note
 from shuiqiao.ledger.store.disk import Disk, replace_file
 
 RETRY_S: Final = 1.0
@@ -24,12 +27,9 @@ RETRY_S: Final = 1.0
 class CheckpointFile:
     """``checkpoints/latest`` of a ledger folder; safe between threads."""
 
-    def __init__(
-        self, folder: Path, *, parameters: NetworkParameters, suite: CipherSuite, disk: Disk, interval_s: float = 0.0
-    ) -> None:
+    def __init__(self, folder: Path, *, suite: CipherSuite, disk: Disk, interval_s: float = 0.0) -> None:
         """interval_s: how long, in seconds, a checkpoint handed to ``keep`` may wait to be stored."""
         self.path = folder / "latest"
-        self._parameters = parameters
         self._suite = suite
         self._disk = disk
         self._interval_s = interval_s
@@ -38,19 +38,23 @@ class CheckpointFile:
         self._lock = threading.Lock()
         self._waiting: Checkpoint | None = None
 
-    def load(self) -> Checkpoint | None:
-        """Return the stored checkpoint, its signature verified; None before the first.
+    def claimed_size(self) -> int:
+        """Return how many leaves the stored checkpoint says that were acknowledged, 0 before the first.
 
-        Raises what ``verify_checkpoint`` raises for a file that is not the operator's note.
+        Its signature is not verified: whose it must be is known only once the blocks below it were read. Raises
+        IntegrityError ``ledger.checkpoint_malformed``.
         """
+        return decode_signed_note(self.path.read_bytes()).head.size if self.path.exists() else 0
+
+    def load(self, policy_at: Callable[[int], CheckpointPolicy]) -> Checkpoint | None:
+        """Return the stored checkpoint, the log's own signature verified; None before the first.
+
+        policy_at: the policy that judges a checkpoint of a size. Raises what ``verify_log_signature`` raises.
+        """
+        size = self.claimed_size()
         if not self.path.exists():
             return None
-        return verify_checkpoint(
-            self.path.read_bytes(),
-            origin=self._parameters.origin,
-            operator_key=self._parameters.operator_key,
-            suite=self._suite,
-        )
+        return verify_log_signature(self.path.read_bytes(), policy=policy_at(size), suite=self._suite)
 
     def keep(self, checkpoint: Checkpoint) -> None:
         """Replace the stored checkpoint now, or let it wait if one was stored just before. Raises OSError."""

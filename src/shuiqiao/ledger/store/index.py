@@ -14,22 +14,30 @@ from itertools import chain
 from pathlib import Path
 from typing import Any, Final, TypeVar
 
-import cbor2
 import lmdb
 import msgspec
 
 from shuiqiao.base.clock import MS_PER_HOUR
-from shuiqiao.base.encoding import decode_cbor
 from shuiqiao.base.errors import IntegrityError, Unavailable
-from shuiqiao.ledger.log import hash_function
+from shuiqiao.ledger.epoch_trail import EpochChange
 from shuiqiao.ledger.store.boot_mark import BootMark
 from shuiqiao.ledger.store.disk import Disk
-from shuiqiao.ledger.store.frame import HashName
+from shuiqiao.ledger.store.index_record import (
+    BlockPlace,
+    BlockRecord,
+    Head,
+    IndexUnreadable,
+    decode_block,
+    decode_epoch,
+    decode_head,
+    encode_block,
+    encode_epoch,
+    encode_head,
+    node_position,
+)
 from shuiqiao.ledger.store.page_source import TransactionPages
-from shuiqiao.ledger.store.place import Place, Tail
 from shuiqiao.ledger.store.state_tree import DATABASE, StateTree, write_pages
 
-INDEX_VERSION: Final = 2
 DEFAULT_MAP_BYTES: Final = 64 * 1024**3
 """Address space reserved for the index, in bytes; the file grows only as it is used."""
 
@@ -42,77 +50,8 @@ _Key = TypeVar("_Key", str, bytes)
 _HEAD_KEY: Final = b"head"
 _NUMBER = struct.Struct(">Q")
 _HOUR = struct.Struct(">I")
-_BLOCK = struct.Struct(">QQIQIQ")
-_HEAD_DIGEST_BYTES = 32
 _PRUNED_BLOCKS = 4
 _DATABASES = 16
-
-
-def stored_nodes(size: int) -> int:
-    """Return how many Merkle hashes are stored for a log of this many leaves: every complete subtree once."""
-    return 2 * size - size.bit_count()
-
-
-def node_position(level: int, index: int) -> int:
-    """Return where the hash over leaves [index * 2^level, (index + 1) * 2^level) stands in storing order ([STORE-15]).
-
-    Appending a leaf completes subtrees of rising level that end at it: that order never changes, so hashes are only
-    ever appended.
-    """
-    last_leaf = ((index + 1) << level) - 1
-    return stored_nodes(last_leaf) + level
-
-
-class Head(msgspec.Struct, frozen=True, kw_only=True, gc=False):
-    """What the index covers: the last block in it, the roots of log and state, and where the segments stood."""
-
-    network: bytes
-    hash_name: HashName
-    height: int
-    time_ms: int
-    size: int
-    root: bytes
-    state_root: bytes
-    segment: int
-    offset: int
-    frame_bytes: int
-    digest: bytes
-    version: int = INDEX_VERSION
-
-    @property
-    def tail(self) -> Tail:
-        """The end of the segments as the index knows it."""
-        end = self.offset + self.frame_bytes
-        return Tail(segment=self.segment, offset=end, height=self.height, size=self.size, digest=self.digest)
-
-
-class BlockPlace(msgspec.Struct, frozen=True, kw_only=True, gc=False):
-    """Where a block stands, and its shape."""
-
-    height: int
-    first_index: int
-    count: int
-    time_ms: int
-    place: Place
-
-
-class BlockRecord(msgspec.Struct, frozen=True, kw_only=True):
-    """All that one block changes in the index.
-
-    nodes: Merkle hashes to store, behind those of the block before. state: encoded new values, None for a removed key.
-    pages: pages of the state map, None for one that is no more. replay: ids used by the block with the hour
-    (since 1970) in which they expire.
-    """
-
-    block: BlockPlace
-    nodes: Sequence[bytes]
-    state: Mapping[str, bytes | None]
-    pages: Mapping[bytes, bytes | None]
-    replay: Sequence[tuple[bytes, int]]
-
-
-class IndexUnreadable(Exception):
-    """The index cannot be used and must be made again from the segments."""
 
 
 class Index:
@@ -145,6 +84,7 @@ class Index:
             self._replay = self._env.open_db(b"replay")
             self._expiry = self._env.open_db(b"expiry")
             self._pages = self._env.open_db(DATABASE)
+            self._epochs = self._env.open_db(b"epochs")
         except lmdb.Error as error:
             raise IndexUnreadable(f"{folder}: {error}") from error
 
@@ -155,7 +95,7 @@ class Index:
                 data = reader.get(_HEAD_KEY)
         except lmdb.Error as error:
             raise IndexUnreadable(str(error)) from error
-        return None if data is None else _decode_head(bytes(data))
+        return None if data is None else decode_head(bytes(data))
 
     def start(self, state: Mapping[str, bytes], *, head: Head) -> Head:
         """Write the state before the first block, and its map; return the head with the map's root."""
@@ -164,7 +104,7 @@ class Index:
             plan = StateTree(hash_name=head.hash_name).plan(TransactionPages(writer, db=self._pages), state)
             write_pages(writer, plan.writes, db=self._pages)
             started = msgspec.structs.replace(head, state_root=plan.root)
-            writer.put(_HEAD_KEY, _encode_head(started), db=self._meta)
+            writer.put(_HEAD_KEY, encode_head(started), db=self._meta)
         return started
 
     def commit(self, records: Sequence[BlockRecord], *, first_node: int, head: Head) -> None:
@@ -181,22 +121,25 @@ class Index:
                 self._put_state(writer, _last_writes([record.state for record in records]))
                 write_pages(writer, _last_writes([record.pages for record in records]), db=self._pages)
                 self._put_replay(writer, records)
-                writer.put(_HEAD_KEY, _encode_head(head), db=self._meta)
+                writer.put(_HEAD_KEY, encode_head(head), db=self._meta)
         except lmdb.Error as error:
-            raise Unavailable(
-                "ledger.index_failed",
-                f"block {head.height} is stored, but its index could not be written: {error}",
-                next_step="check disk space and the index size limit, then open the ledger again",
-            ) from error
+            raise _failed(f"block {head.height}", error) from error
+
+    def put_epoch(self, change: EpochChange) -> None:
+        """Note an epoch that the last block began; raises Unavailable ``ledger.index_failed``."""
+        try:
+            with self._env.begin(write=True) as writer:
+                writer.put(_NUMBER.pack(change.size), encode_epoch(change), db=self._epochs)
+        except lmdb.Error as error:
+            raise _failed(f"the epoch behind leaf {change.size}", error) from error
 
     def _put_blocks(self, writer: lmdb.Transaction, records: Sequence[BlockRecord]) -> None:
         heights: list[tuple[bytes, bytes]] = []
         starts: list[tuple[bytes, bytes]] = []
         for record in records:
-            block, place = record.block, record.block.place
+            block = record.block
             key = _NUMBER.pack(block.height)
-            shape = (place.segment, place.offset, place.frame_bytes, block.first_index, block.count, block.time_ms)
-            heights.append((key, _BLOCK.pack(*shape)))
+            heights.append((key, encode_block(block)))
             starts.append((_NUMBER.pack(block.first_index), key))
         for items, db in ((heights, self._blocks), (starts, self._starts)):
             with writer.cursor(db=db) as cursor:
@@ -253,7 +196,16 @@ class Index:
 
     def snapshot(self) -> Snapshot:
         """Return a consistent view of the last committed block."""
-        dbs = (self._meta, self._blocks, self._starts, self._nodes, self._state, self._replay, self._pages)
+        dbs = (
+            self._meta,
+            self._blocks,
+            self._starts,
+            self._nodes,
+            self._state,
+            self._replay,
+            self._pages,
+            self._epochs,
+        )
         return Snapshot(self._env, dbs=dbs)
 
     def close(self) -> None:
@@ -273,7 +225,7 @@ class Snapshot:
     def __init__(self, env: lmdb.Environment, *, dbs: tuple[Any, ...]) -> None:
         self._reader = env.begin()
         self._lock = threading.Lock()
-        self._meta, self._blocks, self._starts, self._nodes, self._state, self._replay, self._pages = dbs
+        self._meta, self._blocks, self._starts, self._nodes, self._state, self._replay, self._pages, self._epochs = dbs
 
     def _get(self, key: bytes, db: Any) -> bytes | None:
         with self._lock:
@@ -284,7 +236,7 @@ class Snapshot:
         data = self._get(_HEAD_KEY, self._meta)
         if data is None:
             raise IntegrityError("ledger.index_empty", "the index holds no head record, where one is always written")
-        return _decode_head(data)
+        return decode_head(data)
 
     def node(self, level: int, index: int) -> bytes:
         """Return the hash of a complete subtree (``log.HashReader``); raises IntegrityError ``ledger.node_missing``."""
@@ -300,7 +252,7 @@ class Snapshot:
     def block(self, height: int) -> BlockPlace | None:
         """Return where a block stands, None above the last or below 1."""
         data = self._get(_NUMBER.pack(height), self._blocks) if height > 0 else None
-        return None if data is None else _decode_block(height, data)
+        return None if data is None else decode_block(height, data)
 
     def blocks(self, heights: range) -> list[BlockPlace]:
         """Return where blocks stand; raises IntegrityError ``ledger.block_missing`` at a gap."""
@@ -309,7 +261,7 @@ class Snapshot:
         if len(found) != len(heights):
             known = {_NUMBER.unpack(key)[0] for key, _ in found}
             raise _block_missing(next(height for height in heights if height not in known))
-        return [_decode_block(height, data) for height, (_, data) in zip(heights, found, strict=True)]
+        return [decode_block(height, data) for height, (_, data) in zip(heights, found, strict=True)]
 
     def block_of_index(self, index: int) -> BlockPlace | None:
         """Return the block that holds a leaf (a transaction or its block entry), None beyond the log."""
@@ -336,6 +288,11 @@ class Snapshot:
         with self._lock, self._reader.cursor(db=self._pages) as cursor:
             return cursor.getmulti(keys)
 
+    def epochs(self) -> list[EpochChange]:
+        """Return the changes of epoch, in order."""
+        with self._lock, self._reader.cursor(db=self._epochs) as cursor:
+            return [decode_epoch(_NUMBER.unpack(key)[0], data) for key, data in cursor.iternext()]
+
     def replay_hour(self, key: bytes) -> int | None:
         """Return the hour (since 1970) in which a used id expires, None if it was not used or is forgotten."""
         value = self._get(key, self._replay)
@@ -347,10 +304,12 @@ class Snapshot:
             return {key: _HOUR.unpack(value)[0] for key, value in cursor.getmulti(keys)}
 
 
-def _decode_block(height: int, data: bytes) -> BlockPlace:
-    segment, offset, frame_bytes, first_index, count, time_ms = _BLOCK.unpack(data)
-    place = Place(segment=segment, offset=offset, frame_bytes=frame_bytes)
-    return BlockPlace(height=height, first_index=first_index, count=count, time_ms=time_ms, place=place)
+def _failed(what: str, error: lmdb.Error) -> Unavailable:
+    return Unavailable(
+        "ledger.index_failed",
+        f"{what} is stored, but its index could not be written: {error}",
+        next_step="check disk space and the index size limit, then open the ledger again",
+    )
 
 
 def _block_missing(height: int) -> IntegrityError:
@@ -374,21 +333,3 @@ def _last_writes(writes: Sequence[Mapping[_Key, bytes | None]]) -> Mapping[_Key,
     if len(writes) == 1:
         return writes[0]
     return {key: value for written in writes for key, value in written.items()}
-
-
-def _encode_head(head: Head) -> bytes:
-    # Its bytes are compared with nothing but their digest, so the fields need not be sorted.
-    data = cbor2.dumps(msgspec.structs.asdict(head))
-    return hash_function(head.hash_name)(data) + data
-
-
-def _decode_head(data: bytes) -> Head:
-    try:
-        fields = decode_cbor(data[_HEAD_DIGEST_BYTES:])
-        head = Head(**fields)
-        digest = hash_function(head.hash_name)(data[_HEAD_DIGEST_BYTES:])
-    except Exception as error:  # a damaged record may be any bytes
-        raise IndexUnreadable(f"the head record cannot be read: {error}") from error
-    if digest != data[:_HEAD_DIGEST_BYTES] or head.version != INDEX_VERSION:
-        raise IndexUnreadable(f"the head record (version {head.version}) does not hold")
-    return head

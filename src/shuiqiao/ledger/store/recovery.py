@@ -23,7 +23,7 @@ from shuiqiao.ledger.store.frame import (
     decode_frame_head,
     decode_segment_header,
 )
-from shuiqiao.ledger.store.index import Head
+from shuiqiao.ledger.store.index_record import Head
 from shuiqiao.ledger.store.place import EMPTY_TAIL, Broken, StoredFrame, Tail, tail_after
 from shuiqiao.ledger.store.segments import SegmentFiles
 

@@ -16,7 +16,7 @@ import msgspec
 from msgspec import Meta
 
 from shuiqiao.base.clock import MS_PER_DAY
-from shuiqiao.base.errors import Conflict, Denied
+from shuiqiao.base.errors import Conflict, Denied, IntegrityError
 from shuiqiao.base.ids import MemberId
 from shuiqiao.crypto.model import CipherSuite, SigningKey, SuiteName
 from shuiqiao.crypto.suites import get_suite
@@ -31,6 +31,7 @@ from shuiqiao.ledger.model import (
     StateView,
     Transaction,
 )
+from shuiqiao.ledger.policy import CheckpointPolicy
 from shuiqiao.ledger.transaction import TransactionDraft, sign_transaction
 
 MEMBERS = ("bureau", "first-bank", "second-bank", "third-bank")
@@ -87,6 +88,13 @@ class LoadKeyRing:
             raise Denied("sandbox.load_stranger", f"{member} is not a member of the load network")
         key: bytes = record["sign"]
         return key
+
+    # Nobody governs the load network: no kind writes this key, and its first epoch never ends.
+    epoch_key = "load/epoch"
+
+    def next_policy(self, epoch: bytes, *, previous: bytes, origin: str) -> CheckpointPolicy:  # noqa: ARG002
+        """Refuse: there is one epoch."""
+        raise IntegrityError("sandbox.load_epoch", f"{origin} has one epoch, and {len(epoch)} bytes claim another")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -12,7 +12,6 @@ from shuiqiao.base.clock import SystemClock
 from shuiqiao.ledger.engine.embedded import EmbeddedLedger
 from shuiqiao.ledger.engine.port import EmbeddedSettings
 from shuiqiao.ledger.receipt_verification import verify_receipt
-from shuiqiao.members.key_ring import MemberKeyRing
 from shuiqiao.sandbox.benchmarks.ledger_load import LoadNetwork, load_network, signed_transactions
 
 TRANSACTIONS: Final = 2_000
@@ -65,7 +64,6 @@ def _verify(network: LoadNetwork, receipt: bytes) -> float:
         parameters=network.parameters,
         kinds=network.kinds,
         key_ring=network.key_ring,
-        epochs=MemberKeyRing(),
         suite=network.suite,
     )
     return (time.perf_counter() - began) * 1000

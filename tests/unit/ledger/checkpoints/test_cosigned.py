@@ -14,6 +14,8 @@ from shuiqiao.ledger.engine.cosigned import CosigningDesk
 from shuiqiao.ledger.note import verify_note
 
 WAIT_S = 30.0
+VIEW: Any = object()
+"""What stands for the state behind a checkpoint: the desk hands it on and never looks into it."""
 
 
 class Switched:
@@ -40,7 +42,7 @@ def desk(log: Any, peers: Any, **more: Any) -> Iterator[CosigningDesk]:
     asks = CosignatureCollector(
         log.policy(), suite=log.suite, peers=peers, proofs=log.proof, timeout_s=WAIT_S, linger_s=0.0
     )
-    opened = CosigningDesk(asks, retry_s=0.02, **more)
+    opened = CosigningDesk(asks.collect, retry_s=0.02, **more)
     try:
         yield opened
     finally:
@@ -53,31 +55,33 @@ def test_offers_are_confirmed_and_handed_out(log):
     with desk(log, peers, published=lambda result: told.append(result.checkpoint.size)) as opened:
         assert opened.newest() is None
         for size in (0, 5, 300):
-            opened.offer(log.checkpoint(size))
-            checkpoint = opened.wait_for(size, timeout_s=WAIT_S)
+            opened.offer(log.checkpoint(size), view=VIEW)
+            confirmed = opened.wait_for(size, timeout_s=WAIT_S)
+            checkpoint = confirmed.checkpoint
             assert size == checkpoint.size
-            assert checkpoint == opened.newest() == verify_note(checkpoint.note, policy=log.policy(), suite=log.suite)
+            assert (confirmed, VIEW) == (opened.newest(), confirmed.view)
+            assert checkpoint == verify_note(checkpoint.note, policy=log.policy(), suite=log.suite)
         # What is covered already is not asked for again.
-        opened.offer(log.checkpoint(100))
-        assert 300 == opened.wait_for(100, timeout_s=WAIT_S).size
+        opened.offer(log.checkpoint(100), view=VIEW)
+        assert 300 == opened.wait_for(100, timeout_s=WAIT_S).checkpoint.size
     assert [0, 5, 300] == told
 
 
 def test_it_waits_for_a_quorum_and_says_who_is_missing(intl_log):
     peers = [Switched(intl_log.witness(member)) for member in ("first-bank", "regulator", "second-bank")]
     with desk(intl_log, peers) as opened:
-        opened.offer(intl_log.checkpoint(100))
+        opened.offer(intl_log.checkpoint(100), view=VIEW)
         opened.wait_for(100, timeout_s=WAIT_S)
         peers[0].is_away = peers[1].is_away = True
-        opened.offer(intl_log.checkpoint(200))
+        opened.offer(intl_log.checkpoint(200), view=VIEW)
         with pytest.raises(Unavailable) as caught:
             opened.wait_for(200, timeout_s=0.2)
         assert caught.value.code == "ledger.quorum_not_reached"
-        assert 100 == opened.wait_for(100, timeout_s=0.0).size
+        assert 100 == opened.wait_for(100, timeout_s=0.0).checkpoint.size
         # The writer does not wait for anybody.
-        opened.offer(intl_log.checkpoint(300))
+        opened.offer(intl_log.checkpoint(300), view=VIEW)
         peers[1].is_away = False
-        assert 300 == opened.wait_for(250, timeout_s=WAIT_S).size
+        assert 300 == opened.wait_for(250, timeout_s=WAIT_S).checkpoint.size
         assert opened.last is not None
         assert 0 == opened.last.still_needed
 
@@ -89,21 +93,21 @@ def test_a_listener_that_breaks_and_a_note_that_is_none_stop_nothing(intl_log):
         raise ZeroDivisionError
 
     with desk(intl_log, peers, published=broken) as opened:
-        opened.offer(intl_log.checkpoint(100))
-        assert 100 == opened.wait_for(100, timeout_s=WAIT_S).size
+        opened.offer(intl_log.checkpoint(100), view=VIEW)
+        assert 100 == opened.wait_for(100, timeout_s=WAIT_S).checkpoint.size
         assert isinstance(opened.trouble, ZeroDivisionError)
         forged = intl_log.checkpoint(150)
         object.__setattr__(forged, "note", forged.note[:-1])
-        opened.offer(forged)
+        opened.offer(forged, view=VIEW)
         with pytest.raises(Unavailable):
             opened.wait_for(150, timeout_s=0.1)
-        opened.offer(intl_log.checkpoint(200))
-        assert 200 == opened.wait_for(200, timeout_s=WAIT_S).size
+        opened.offer(intl_log.checkpoint(200), view=VIEW)
+        assert 200 == opened.wait_for(200, timeout_s=WAIT_S).checkpoint.size
 
 
 def test_closing_ends_the_waiting(intl_log):
     with desk(intl_log, []) as opened:
-        opened.offer(intl_log.checkpoint(100))
+        opened.offer(intl_log.checkpoint(100), view=VIEW)
         opened.close()
         with pytest.raises(Unavailable, match="quorum_not_reached"):
             opened.wait_for(100, timeout_s=WAIT_S)

@@ -28,7 +28,7 @@ from shuiqiao.ledger.engine.cometbft.parts import TxResult, ValidatorUpdate
 from shuiqiao.ledger.engine.cometbft.pool import Pool, within
 from shuiqiao.ledger.engine.cometbft.results import RETRY_LATER, check_of, number_of, result_of
 from shuiqiao.ledger.engine.cometbft.validators import WrittenState, member_by_address, updates_between, validators_of
-from shuiqiao.ledger.engine.replica import ReplicaSettings
+from shuiqiao.ledger.engine.port import ReplicaSettings
 from shuiqiao.ledger.engine.verifiers import Verifier
 from shuiqiao.ledger.machine import Candidate, Outcome, StateMachine
 from shuiqiao.ledger.model import Block, Checkpoint, Transaction
@@ -104,6 +104,7 @@ class LedgerApplication:
             clock=clock,
             cosigner=cosigner,
             disk=settings.replica.disk,
+            epochs=self.keeper.replica.epochs,
         )
         self._lock = threading.RLock()
         self._round: _Round | None = None
@@ -135,7 +136,8 @@ class LedgerApplication:
 
     def _tip(self) -> Tip:
         head, view = self.keeper.replica.view()
-        return tip_of(size=head.size, root=head.root, policy=self._policy_of(view))
+        policy = self.keeper.replica.epochs.trail.policy_at(head.size)
+        return tip_of(size=head.size, root=head.root, policy=policy, view=view)
 
     def _learn_validators(self) -> None:
         view = self.view()

@@ -16,15 +16,24 @@ from pathlib import Path
 from typing import Final
 
 from shuiqiao.base.clock import MS_PER_SECOND, Clock
-from shuiqiao.base.errors import IntegrityError, ShuiqiaoError
+from shuiqiao.base.errors import IntegrityError, ShuiqiaoError, Unavailable
 from shuiqiao.base.ids import MemberId
 from shuiqiao.crypto.model import CipherSuite, SigningKey
 from shuiqiao.ledger.cosignature import sign_cosignature, verify_cosignature
+from shuiqiao.ledger.engine.epoch_keeping import EpochKeeping
+from shuiqiao.ledger.engine.receipts import Confirmed
 from shuiqiao.ledger.model import Checkpoint, StateView
 from shuiqiao.ledger.note import join_note, verify_note
 from shuiqiao.ledger.policy import CheckpointPolicy
-from shuiqiao.ledger.signed_note import MAX_LINE_BYTES, MAX_SIGNED_NOTE_BYTES, decode_line, encode_text
+from shuiqiao.ledger.signed_note import (
+    MAX_LINE_BYTES,
+    MAX_SIGNED_NOTE_BYTES,
+    decode_line,
+    decode_signed_note,
+    encode_text,
+)
 from shuiqiao.ledger.store.disk import Disk, replace_file
+from shuiqiao.ledger.store.state_view import SnapshotState
 
 _STORE_INTERVAL_S: Final = 1.0
 
@@ -42,27 +51,37 @@ class Cosigner:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Tip:
-    """The last committed checkpoint, unsigned, and the policy of its state."""
+    """The last committed checkpoint, unsigned, the policy that judges it, and the state behind it."""
 
     size: int
     root: bytes
     text: bytes
     policy: CheckpointPolicy
+    view: SnapshotState
 
 
-def tip_of(*, size: int, root: bytes, policy: CheckpointPolicy) -> Tip:
+def tip_of(*, size: int, root: bytes, policy: CheckpointPolicy, view: SnapshotState) -> Tip:
     """Return a tip with the text that is cosigned."""
-    return Tip(size=size, root=root, text=encode_text(origin=policy.origin, size=size, root=root), policy=policy)
+    text = encode_text(origin=policy.origin, size=size, root=root)
+    return Tip(size=size, root=root, text=text, policy=policy, view=view)
 
 
 class CosignatureDesk:
     """Gives this validator's cosignature, judges those of others, and keeps the newest note that has its quorum."""
 
     def __init__(
-        self, folder: Path, *, suite: CipherSuite, clock: Clock, cosigner: Cosigner | None, disk: Disk
+        self,
+        folder: Path,
+        *,
+        suite: CipherSuite,
+        clock: Clock,
+        cosigner: Cosigner | None,
+        disk: Disk,
+        epochs: EpochKeeping,
     ) -> None:
         """cosigner: None for a node that only follows. The note is kept in the folder's file ``note``."""
         self._path = folder / "note"
+        self._epochs = epochs
         self._suite = suite
         self._clock = clock
         self._cosigner = cosigner
@@ -73,22 +92,25 @@ class CosignatureDesk:
         self._tip: Tip | None = None
         self._lines: dict[MemberId, bytes] = {}
         self._note: Checkpoint | None = None
+        self._note_view: SnapshotState | None = None
         self._is_stored = True
 
     def load(self, tip: Tip) -> None:
         """Begin at the last committed checkpoint, with the stored note if it is one of this log.
 
-        A note that cannot be read or verified under the present policy is left out: it is made again by the next votes.
+        A note that cannot be read or verified under its policy is left out: it is made again by the next votes.
         """
         with self._lock:
             self._tip = tip
             if self._path.exists():
-                self._note = self._verified(self._path.read_bytes(), tip.policy)
+                self._note = self._verified(self._path.read_bytes())
+            self._note_view = tip.view if self._note is not None and self._note.size == tip.size else None
 
-    def _verified(self, note: bytes, policy: CheckpointPolicy) -> Checkpoint | None:
+    def _verified(self, note: bytes) -> Checkpoint | None:
         if len(note) > MAX_SIGNED_NOTE_BYTES:
             return None
         try:
+            policy = self._epochs.trail.policy_at(decode_signed_note(note).head.size)
             return verify_note(note, policy=policy, suite=self._suite)
         except ShuiqiaoError:
             return None
@@ -146,23 +168,40 @@ class CosignatureDesk:
         self._lines[member] = line
         if len(self._lines) >= tip.policy.quorum:
             note = join_note(tip.text, self._lines.values(), policy=tip.policy, suite=self._suite)
-            self._note = Checkpoint(origin=tip.policy.origin, size=tip.size, root=tip.root, note=note)
-            self._is_stored = False
-            self._changed.notify_all()
+            self._hand_out(Checkpoint(origin=tip.policy.origin, size=tip.size, root=tip.root, note=note), tip)
+
+    def _hand_out(self, note: Checkpoint, tip: Tip) -> None:
+        self._note, self._note_view, self._is_stored = note, tip.view, False
+        if self._epochs.trail.closes_epoch(note.size):
+            # A disk that refuses it: another node's note of the same checkpoint can be adopted later.
+            with contextlib.suppress(Unavailable):
+                self._epochs.keep_note(note)
+        self._changed.notify_all()
 
     def adopt(self, note: bytes, tip: Tip) -> bool:
         """Take a note of the last committed checkpoint from elsewhere; tell whether it counts."""
-        found = self._verified(note, tip.policy)
+        found = self._verified(note)
         if found is None or (found.size, found.root) != (tip.size, tip.root):
             return False
         with self._lock:
-            self._note, self._is_stored = found, False
-            self._changed.notify_all()
+            self._hand_out(found, tip)
         return True
 
     def note(self) -> Checkpoint | None:
         """Return the newest checkpoint with its quorum, None before there is one."""
         return self._note
+
+    def confirmed(self, size: int, *, timeout_s: float) -> Confirmed | None:
+        """Return a checkpoint of at least a size with its quorum and the state behind it, None within the time."""
+
+        def is_there() -> bool:
+            return self._note is not None and self._note_view is not None and self._note.size >= size
+
+        with self._changed:
+            self._changed.wait_for(is_there, timeout=timeout_s)
+            if self._note is None or self._note_view is None or self._note.size < size:
+                return None
+            return Confirmed(checkpoint=self._note, view=self._note_view)
 
     def wait_for(self, size: int, *, timeout_s: float) -> Checkpoint | None:
         """Return a checkpoint of at least a size with its quorum, None if there is none within the time."""

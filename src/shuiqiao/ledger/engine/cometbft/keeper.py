@@ -16,7 +16,8 @@ from shuiqiao.base.errors import IntegrityError, ShuiqiaoError
 from shuiqiao.ledger.engine.cometbft.position import Position, PositionFile
 from shuiqiao.ledger.engine.cometbft.snapshots import Incoming, SnapshotShelf
 from shuiqiao.ledger.engine.execution import Execution, Growth, grow
-from shuiqiao.ledger.engine.replica import INDEX_FOLDER, SEGMENTS_FOLDER, Replica, ReplicaSettings
+from shuiqiao.ledger.engine.port import ReplicaSettings
+from shuiqiao.ledger.engine.replica import INDEX_FOLDER, SEGMENTS_FOLDER, Replica
 from shuiqiao.ledger.entry import next_block_time
 from shuiqiao.ledger.machine import Candidate, StateMachine
 from shuiqiao.ledger.model import Block

@@ -24,8 +24,8 @@ from shuiqiao.ledger.engine.cometbft.application import ApplicationSettings, Dec
 from shuiqiao.ledger.engine.cometbft.extensions import Cosigner, PolicyOf
 from shuiqiao.ledger.engine.cometbft.rpc import RpcClient
 from shuiqiao.ledger.engine.cometbft.server import AbciServer, ConnectionFault
-from shuiqiao.ledger.engine.embedded import receipt_from
 from shuiqiao.ledger.engine.listeners import Listener, Listeners
+from shuiqiao.ledger.engine.receipts import make_receipt
 from shuiqiao.ledger.engine.verifiers import open_verifier
 from shuiqiao.ledger.kinds import KindTable
 from shuiqiao.ledger.machine import Outcome, StateMachine
@@ -203,19 +203,19 @@ class CometbftLedger:
         """Return the RFC 6962 consistency proof between two sizes; InvalidInput ``ledger.size_unknown`` beyond."""
         return self._application.keeper.replica.consistency_proof(old_size=old_size, new_size=new_size)
 
-    def receipt(self, index: int) -> bytes:
+    def receipt(self, index: int, *, state_keys: Sequence[str] = ()) -> bytes:
         """Return the encoded receipt of the transaction at a leaf, under a note of its quorum.
 
-        Waits for the votes that complete the note. Raises InvalidInput ``ledger.index_unknown``, Unavailable
-        ``ledger.note_pending``.
+        Waits for the votes that complete the note. Raises InvalidInput ``ledger.index_unknown``,
+        ``ledger.state_keys_too_many``; Unavailable ``ledger.note_pending``, ``ledger.epoch_pending``.
         """
         replica = self._application.keeper.replica
         place = replica.block_place(index)
         size = place.first_index + place.count + 1
-        checkpoint = self._application.desk.wait_for(size, timeout_s=self._settings.receipt_timeout_s)
-        if checkpoint is None:
+        confirmed = self._application.desk.confirmed(size, timeout_s=self._settings.receipt_timeout_s)
+        if confirmed is None:
             raise self._note_pending(size)
-        return receipt_from(replica, index, checkpoint=checkpoint)
+        return make_receipt(replica, index, checkpoint=confirmed.checkpoint, view=confirmed.view, state_keys=state_keys)
 
     def _note_pending(self, size: int) -> Unavailable:
         timeout_s = self._settings.receipt_timeout_s

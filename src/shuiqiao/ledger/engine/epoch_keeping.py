@@ -1,0 +1,135 @@
+"""What a copy of the ledger keeps of its epochs: each change, with the checkpoint that closed the epoch before.
+
+A change is derived from the blocks and stands in the index. The note that closed an epoch cannot be derived, for it
+carries the signatures of keys that may be gone: it is kept in ``checkpoints/epochs``, one file for each, named by its
+size ([STORE-24]). Receipts lead over both from the genesis to today.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+from typing import TYPE_CHECKING, Final
+
+from shuiqiao.base.errors import IntegrityError, ShuiqiaoError, Unavailable
+from shuiqiao.ledger.epoch_trail import EpochChange, EpochTrail
+from shuiqiao.ledger.note import verify_note
+from shuiqiao.ledger.receipt import EpochStep, LastEntry
+from shuiqiao.ledger.signed_note import MAX_SIGNED_NOTE_BYTES
+from shuiqiao.ledger.store.disk import Disk, replace_file
+from shuiqiao.ledger.store.state_tree import prove
+
+if TYPE_CHECKING:
+    from shuiqiao.ledger.machine import StateMachine
+    from shuiqiao.ledger.model import Checkpoint
+    from shuiqiao.ledger.store.index import Index, Snapshot
+    from shuiqiao.ledger.store.index_record import Head
+
+EPOCHS_FOLDER: Final = "epochs"
+
+LastEntryAt = Callable[[int], LastEntry]
+"""Return the last entry of the log when it had a number of leaves, with its path."""
+
+
+class EpochKeeping:
+    """The trail of an open ledger folder, and the notes that closed its epochs."""
+
+    def __init__(self, folder: Path, *, machine: StateMachine, disk: Disk) -> None:
+        """folder: that of the checkpoints."""
+        self._folder = folder / EPOCHS_FOLDER
+        self._folder.mkdir(exist_ok=True)
+        self._parameters = machine.parameters
+        self._key_ring = machine.key_ring
+        self.key = machine.key_ring.epoch_key
+        self._suite = machine.suite
+        self._disk = disk
+        self.trail = EpochTrail(self._parameters, key_ring=self._key_ring)
+
+    # What the index holds
+
+    def load(self, index: Index, snapshot: Snapshot, *, head: Head) -> None:
+        """Take over what the index knows, and what it was not told before it was closed."""
+        self.trail = EpochTrail(self._parameters, key_ring=self._key_ring)
+        for change in snapshot.epochs():
+            self.trail.add(change)
+        if head.height:
+            self.record(index, snapshot, head=head)
+
+    def record(self, index: Index, snapshot: Snapshot, *, head: Head) -> None:
+        """Note the epoch that the last indexed block began, if it did; nothing lies between that block and this."""
+        epoch = snapshot.state_value(self.key)
+        if epoch is None or epoch == self.trail.newest_epoch:
+            return
+        proof = prove(snapshot, self.key, hash_name=self._suite.hash_name)
+        change = EpochChange(size=head.size, epoch=epoch, proof=proof)
+        self.trail.add(change)
+        index.put_epoch(change)
+
+    # What closed each epoch
+
+    def missing_notes(self) -> tuple[int, ...]:
+        """Return the sizes of checkpoints that closed an epoch and whose notes are not kept yet, in order."""
+        return tuple(change.size for change in self.trail.changes if not self._path(change.size).exists())
+
+    def keep_note(self, checkpoint: Checkpoint) -> None:
+        """Keep the note that closed an epoch, verified before; raises Unavailable ``ledger.checkpoint_not_stored``."""
+        path = self._path(checkpoint.size)
+        try:
+            replace_file(path, checkpoint.note, disk=self._disk)
+        except OSError as error:
+            raise Unavailable(
+                "ledger.checkpoint_not_stored",
+                f"{path} could not be written: {error.strerror or error}",
+                next_step="free disk space or check the disk, then ask again",
+            ) from error
+
+    def note(self, size: int) -> bytes:
+        """Return the note that closed the epoch at a size, verified.
+
+        Raises Unavailable ``ledger.epoch_pending`` while its signatures are missing, IntegrityError
+        ``ledger.epoch_note_damaged`` for a file that is not that note.
+        """
+        path = self._path(size)
+        if not self.trail.closes_epoch(size) or not path.exists():
+            raise Unavailable(
+                "ledger.epoch_pending",
+                f"the checkpoint of {size} leaves, which closes an epoch, has not all signatures that it needs",
+                next_step="wait until enough witnesses or validators of that epoch answer",
+                retry_after_s=1.0,
+            )
+        with path.open("rb") as file:
+            note = file.read(MAX_SIGNED_NOTE_BYTES + 1)
+        try:
+            found = verify_note(note, policy=self.trail.policy_at(size), suite=self._suite)
+        except ShuiqiaoError as error:
+            raise _damaged(path, str(error)) from error
+        if found.size != size:
+            raise _damaged(path, f"it is of {found.size} leaves")
+        return note
+
+    def steps(self, *, below_size: int, last_entry_at: LastEntryAt) -> tuple[EpochStep, ...]:
+        """Return the steps that a receipt under a checkpoint of a size needs [LEDGER-RECEIPT-5].
+
+        Raises what ``note`` and ``last_entry_at`` raise.
+        """
+        return tuple(
+            EpochStep(
+                epoch=change.epoch,
+                proof=change.proof,
+                last=last_entry_at(change.size),
+                checkpoint=self.note(change.size),
+            )
+            for change in self.trail.changes
+            if change.size < below_size
+        )
+
+    def _path(self, size: int) -> Path:
+        return self._folder / f"{size:020}"
+
+
+def _damaged(path: Path, reason: str) -> IntegrityError:
+    return IntegrityError(
+        "ledger.epoch_note_damaged",
+        f"{path} is not the note that closed its epoch: {reason}",
+        next_step="restore the file from another member's copy",
+    )

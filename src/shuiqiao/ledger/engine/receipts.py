@@ -1,0 +1,63 @@
+"""Making receipts from an open copy of the ledger: what every engine does once it has a checkpoint that counts."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+from shuiqiao.base.errors import InvalidInput
+from shuiqiao.ledger.receipt import MAX_STATE_CLAIMS, StateClaim, StateEvidence, build_receipt
+from shuiqiao.ledger.store.state_tree import prove
+
+if TYPE_CHECKING:
+    from shuiqiao.ledger.engine.replica import Replica
+    from shuiqiao.ledger.model import Checkpoint
+    from shuiqiao.ledger.store.state_view import SnapshotState
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Confirmed:
+    """A checkpoint with all signatures that its policy asks for, and the state behind its last entry."""
+
+    checkpoint: Checkpoint
+    view: SnapshotState
+
+
+def make_receipt(
+    replica: Replica, index: int, *, checkpoint: Checkpoint, view: SnapshotState, state_keys: Sequence[str] = ()
+) -> bytes:
+    """Return the receipt of a transaction under a checkpoint, with what the state holds at some keys.
+
+    view: the state at the checkpoint; asked only where keys are named. Raises InvalidInput ``ledger.index_unknown``,
+    ``ledger.state_keys_too_many``, Unavailable ``ledger.epoch_pending``.
+    """
+    place = replica.block_place(index)
+    entry_index = place.first_index + place.count
+    return build_receipt(
+        transaction=replica.leaf(place, index),
+        index=index,
+        entry=replica.leaf(place, entry_index),
+        entry_index=entry_index,
+        reader=replica.view()[1].snapshot,
+        checkpoint=checkpoint,
+        hash_name=replica.machine.suite.hash_name,
+        epochs=replica.epochs.steps(below_size=checkpoint.size, last_entry_at=replica.last_entry),
+        state=_evidence(replica, checkpoint=checkpoint, view=view, keys=state_keys) if state_keys else None,
+    )
+
+
+def _evidence(replica: Replica, *, checkpoint: Checkpoint, view: SnapshotState, keys: Sequence[str]) -> StateEvidence:
+    wanted = sorted(set(keys))
+    if len(wanted) > MAX_STATE_CLAIMS:
+        raise InvalidInput(
+            "ledger.state_keys_too_many", f"a receipt carries {MAX_STATE_CLAIMS} values of the state, not {len(wanted)}"
+        )
+    snapshot, hash_name = view.snapshot, replica.machine.suite.hash_name
+    return StateEvidence(
+        last=replica.last_entry(checkpoint.size),
+        claims=tuple(
+            StateClaim(key=key, value=snapshot.state_value(key), proof=prove(snapshot, key, hash_name=hash_name))
+            for key in wanted
+        ),
+    )
