@@ -10,31 +10,37 @@ In this order [LEDGER-RECEIPT-2]:
 5. transaction and block entry are leaves of the tree of the checkpoint;
 6. the entry closes the block that holds the transaction, which was timely at the entry's time;
 7. values of the state that the receipt carries are proven behind the checkpoint's last entry;
-8. exactly the required keys signed, as far as genesis and transaction say.
+8. exactly the required keys signed, as far as genesis, transaction and the proven values say.
 
-*Not* verified: that the contract's rules held, that no gate was closed, that the id was new; and, where the author or a
-signer stands in ledger state only, those signatures: ``SignerEvidence.LEDGER`` says so [LEDGER-RECEIPT-3].
+*Not* verified: that the contract's rules held, that no gate was closed, that the id was new; and, where a signer's key
+is not shown, those signatures: ``receipt_signers`` judges them, and says so [LEDGER-RECEIPT-3].
 """
 
 from __future__ import annotations
 
 from dataclasses import dataclass
-from enum import StrEnum
 from typing import TYPE_CHECKING, Any
 
 from shuiqiao.base.clock import iso_from_ms
-from shuiqiao.base.encoding import encode_cbor
-from shuiqiao.base.errors import IntegrityError, ShuiqiaoError
+from shuiqiao.base.encoding import decode_cbor_strict, encode_cbor
+from shuiqiao.base.errors import IntegrityError, InvalidInput
 from shuiqiao.ledger.entry import BlockEntry, decode_entry
 from shuiqiao.ledger.log import leaf_hash, verify_inclusion
-from shuiqiao.ledger.machine import StateMachine, require_timely, verify_claims
+from shuiqiao.ledger.machine import StateMachine, require_timely
 from shuiqiao.ledger.note import cosigners_of, verify_note
-from shuiqiao.ledger.receipt import EpochStep, LastEntry, Receipt, StateClaim, decode_receipt
+from shuiqiao.ledger.receipt import (
+    MAX_STATE_VALUE_BYTES,
+    EpochStep,
+    LastEntry,
+    Receipt,
+    StateClaim,
+    decode_receipt,
+    malformed,
+)
+from shuiqiao.ledger.receipt_signers import SignerEvidence, judge_signers
 from shuiqiao.ledger.state_map import verify_state_proof
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
-
     from shuiqiao.base.ids import MemberId
     from shuiqiao.crypto.model import CipherSuite, SuiteName
     from shuiqiao.ledger.kinds import KindTable
@@ -42,15 +48,6 @@ if TYPE_CHECKING:
     from shuiqiao.ledger.policy import CheckpointPolicy
 
 _SHOWN_HEX = 16
-
-
-class SignerEvidence(StrEnum):
-    """Where the keys came from that the transaction's signatures were checked with."""
-
-    GENESIS = "genesis"
-    """Every required key stands in the genesis or in the transaction itself: every signature was verified."""
-    LEDGER = "ledger"
-    """A required key stands in ledger state, which the receipt does not carry: no signature was verified."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -146,13 +143,15 @@ _ALONE = (
 )
 _ALONE_ZH = "它只证明运营方的陈述：该检查点没有见证方联署，不能说明运营方向所有人出示的是同一账本。"
 _SIGNER_SENTENCES = {
+    SignerEvidence.STATE: "Everybody who had to sign it did, by keys that the ledger's state holds at this checkpoint.",
     SignerEvidence.GENESIS: "Everybody who had to sign it did, by keys from the genesis or the transaction itself.",
-    SignerEvidence.LEDGER: "Who had to sign it stands in the ledger's state, which is not in this receipt: that they "
-    "did is the word of those who signed the checkpoint.",
+    SignerEvidence.LEDGER: "Who had to sign it is not shown by this receipt: that they did is the word of those who "
+    "signed the checkpoint.",
 }
 _SIGNER_SENTENCES_ZH = {
+    SignerEvidence.STATE: "所有须签名者均已签名，公钥取自该检查点的账本状态。",
     SignerEvidence.GENESIS: "所有须签名者均已签名，公钥取自创世文件或交易本身。",
-    SignerEvidence.LEDGER: "须签名者记载于账本状态，不在本回执中：其已签名一事以检查点签署方的陈述为准。",
+    SignerEvidence.LEDGER: "须签名者未在本回执中示明：其已签名一事以检查点签署方的陈述为准。",
 }
 
 
@@ -196,7 +195,7 @@ def verify_receipt(
     # Step 7: what the receipt says of the state.
     _verify_state(receipt, checkpoint, hash_name=suite.hash_name)
     # Step 8: author and signers.
-    signers = _verify_signers(tx, machine=machine, key_ring=key_ring)
+    signers = judge_signers(tx, machine=machine, proven=_proven(receipt))
     return VerifiedReceipt(
         network=parameters.network,
         suite=parameters.suite,
@@ -269,6 +268,19 @@ def _verify_state(receipt: Receipt, checkpoint: Checkpoint, *, hash_name: str) -
         verify_state_proof(claim.proof, key=claim.key, value=claim.value, root=entry.state_root, hash_name=hash_name)
 
 
+def _proven(receipt: Receipt) -> dict[str, Any]:
+    claims = () if receipt.state is None else receipt.state.claims
+    return {claim.key: None if claim.value is None else _decode_value(claim) for claim in claims}
+
+
+def _decode_value(claim: StateClaim) -> Any:
+    assert claim.value is not None
+    try:
+        return decode_cbor_strict(claim.value, max_bytes=MAX_STATE_VALUE_BYTES)
+    except InvalidInput as error:
+        raise malformed(f"the value of {claim.key} is no state value: {error.message}") from error
+
+
 def _verify_leaves(receipt: Receipt, checkpoint: Checkpoint, *, hash_name: str) -> None:
     leaves = (
         (receipt.transaction, receipt.index, receipt.path),
@@ -295,38 +307,3 @@ def _verify_block(receipt: Receipt) -> BlockEntry:
             f"the block entry closes entries {first} to {receipt.entry_index - 1}, the transaction is {receipt.index}",
         )
     return entry
-
-
-class _GenesisView:
-    """The state of the genesis, remembering whether anything beyond it was asked for."""
-
-    def __init__(self, state: Mapping[str, Any]) -> None:
-        self._state = state
-        self.is_beyond = False
-
-    def get(self, key: str) -> Any:
-        """Return a value of the genesis; what is not there may exist by now, so absence is no answer."""
-        if key not in self._state:
-            self.is_beyond = True
-            raise KeyError(key)
-        return self._state[key]
-
-
-def _verify_signers(tx: Transaction, *, machine: StateMachine, key_ring: KeyRing) -> SignerEvidence:
-    """Verify the signatures whose keys the genesis or the transaction tells, and say which case it was."""
-    view = _GenesisView(machine.parameters.initial_state)
-    try:
-        key_ring.signing_key(view, tx.author)
-    except (KeyError, ShuiqiaoError):
-        # A member that was admitted later: the ledger knows it, the genesis does not.
-        return SignerEvidence.LEDGER
-    try:
-        claims = machine.plan_verification(tx, view)
-    except ShuiqiaoError:
-        if not view.is_beyond:
-            raise
-        claims = ()
-    if view.is_beyond:
-        return SignerEvidence.LEDGER
-    verify_claims(claims, suite=machine.suite)
-    return SignerEvidence.GENESIS

@@ -13,7 +13,8 @@ from shuiqiao.ledger.kinds import KindTable
 from shuiqiao.ledger.log import Frontier, LeafHashes, hash_function, leaf_hash
 from shuiqiao.ledger.note import sign_checkpoint
 from shuiqiao.ledger.receipt import MAX_RECEIPT_BYTES, Receipt, build_receipt, decode_receipt, encode_receipt
-from shuiqiao.ledger.receipt_verification import SignerEvidence, verify_receipt
+from shuiqiao.ledger.receipt_signers import SignerEvidence
+from shuiqiao.ledger.receipt_verification import verify_receipt
 from shuiqiao.ledger.signed_note import MAX_SIGNED_NOTE_BYTES
 
 

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 
 from shuiqiao.base.errors import InvalidInput
 from shuiqiao.ledger.receipt import MAX_STATE_CLAIMS, StateClaim, StateEvidence, build_receipt
+from shuiqiao.ledger.receipt_signers import keys_to_prove
 from shuiqiao.ledger.store.state_tree import prove
 
 if TYPE_CHECKING:
@@ -29,13 +30,17 @@ def make_receipt(
 ) -> bytes:
     """Return the receipt of a transaction under a checkpoint, with what the state holds at some keys.
 
-    view: the state at the checkpoint; asked only where keys are named. Raises InvalidInput ``ledger.index_unknown``,
+    The values that show who had to sign the transaction are put in by themselves. view: the state at the checkpoint.
+    Raises InvalidInput ``ledger.index_unknown``,
     ``ledger.state_keys_too_many``, Unavailable ``ledger.epoch_pending``.
     """
     place = replica.block_place(index)
     entry_index = place.first_index + place.count
+    transaction = replica.leaf(place, index)
+    shown = keys_to_prove(replica.machine.decode(transaction), machine=replica.machine, state=view)
+    keys = sorted({*state_keys, *shown})
     return build_receipt(
-        transaction=replica.leaf(place, index),
+        transaction=transaction,
         index=index,
         entry=replica.leaf(place, entry_index),
         entry_index=entry_index,
@@ -43,21 +48,20 @@ def make_receipt(
         checkpoint=checkpoint,
         hash_name=replica.machine.suite.hash_name,
         epochs=replica.epochs.steps(below_size=checkpoint.size, last_entry_at=replica.last_entry),
-        state=_evidence(replica, checkpoint=checkpoint, view=view, keys=state_keys) if state_keys else None,
+        state=_evidence(replica, checkpoint=checkpoint, view=view, keys=keys) if keys else None,
     )
 
 
 def _evidence(replica: Replica, *, checkpoint: Checkpoint, view: SnapshotState, keys: Sequence[str]) -> StateEvidence:
-    wanted = sorted(set(keys))
-    if len(wanted) > MAX_STATE_CLAIMS:
+    if len(keys) > MAX_STATE_CLAIMS:
         raise InvalidInput(
-            "ledger.state_keys_too_many", f"a receipt carries {MAX_STATE_CLAIMS} values of the state, not {len(wanted)}"
+            "ledger.state_keys_too_many", f"a receipt carries {MAX_STATE_CLAIMS} values of the state, not {len(keys)}"
         )
     snapshot, hash_name = view.snapshot, replica.machine.suite.hash_name
     return StateEvidence(
         last=replica.last_entry(checkpoint.size),
         claims=tuple(
             StateClaim(key=key, value=snapshot.state_value(key), proof=prove(snapshot, key, hash_name=hash_name))
-            for key in wanted
+            for key in keys
         ),
     )
