@@ -140,12 +140,19 @@ def verify(
     files: Annotated[list[Path], typer.Argument(help="Receipt files.")],
     genesis: Annotated[Path | None, typer.Option(help="The network's public genesis.json; or the home's.")] = None,
     home: Annotated[Path | None, typer.Option("--home", envvar=HOME_VARIABLE, help="Home folder.")] = None,
+    since: Annotated[
+        Path | None,
+        typer.Option(help="A checkpoint known to be true; every receipt must be of one history with it 已知检查点."),
+    ] = None,
+    tiles: Annotated[
+        Path | None, typer.Option(help="Folder of the log's static files, to compare with --since 静态文件目录.")
+    ] = None,
     json: Json = False,  # noqa: FBT002 - a flag
 ) -> int:
     """Verify receipts offline, trusting the genesis alone 离线验证回执."""
     from shuiqiao.cli.receipts import run_verify
 
-    return run_verify(files=files, genesis=genesis, home=home, as_json=json)
+    return run_verify(files=files, genesis=genesis, home=home, since=since, tiles=tiles, as_json=json)
 
 
 @app.command()

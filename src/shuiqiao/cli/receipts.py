@@ -11,11 +11,19 @@ from shuiqiao.base.errors import ShuiqiaoError, Unavailable
 from shuiqiao.cli.output import EXIT_DONE, EXIT_REFUSED, EXIT_UNAVAILABLE, print_json, say
 
 
-def run_verify(*, files: Sequence[Path], genesis: Path | None, home: Path | None, as_json: bool) -> int:
+def run_verify(
+    *,
+    files: Sequence[Path],
+    genesis: Path | None,
+    home: Path | None,
+    since: Path | None,
+    tiles: Path | None,
+    as_json: bool,
+) -> int:
     """Verify each file; exit 0 if all hold, 1 if one fails, 3 if none fails and one could not be read."""
     from shuiqiao.node.verification import ReceiptVerifier
 
-    verifier = ReceiptVerifier.from_genesis(genesis=genesis, home=home)
+    verifier = ReceiptVerifier.from_genesis(genesis=genesis, home=home, since=since, tiles=tiles)
     results = [_verify_one(verifier, path) for path in files]
     is_valid = all(result["valid"] for result in results)
     if as_json:

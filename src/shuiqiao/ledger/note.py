@@ -44,9 +44,6 @@ from shuiqiao.ledger.signed_note import (
     malformed,
 )
 
-MAX_NOTE_BYTES = 4096
-"""Largest note of one signature; one with witnesses may have MAX_SIGNED_NOTE_BYTES."""
-
 _KEY_TYPES = {SuiteName.INTL: b"\x01", SuiteName.GM: b"\xffshuiqiao/sm2-sm3-v1"}
 
 
@@ -62,20 +59,6 @@ def sign_checkpoint(*, origin: str, size: int, root: bytes, key: SigningKey, sui
         signature=key.sign(text),
     )
     return Checkpoint(origin=origin, size=size, root=root, note=text + b"\n" + encode_line(line))
-
-
-def verify_checkpoint(note: bytes, *, origin: str, operator_key: bytes, suite: CipherSuite) -> Checkpoint:
-    """Return what a note says that carries the operator's signature and no other.
-
-    Raises IntegrityError ``ledger.checkpoint_malformed``, ``ledger.checkpoint_foreign`` (another origin or key) or
-    ``ledger.checkpoint_signature_invalid``.
-    """
-    parts = decode_signed_note(note)
-    if len(parts.lines) != 1:
-        raise malformed(f"it has {len(parts.lines)} signatures where one is allowed")
-    _require_origin(parts, origin)
-    _verify_operator(parts.lines[0], text=parts.text, origin=origin, operator_key=operator_key, suite=suite)
-    return _checkpoint(parts, note)
 
 
 def verify_note(note: bytes, *, policy: CheckpointPolicy, suite: CipherSuite) -> Checkpoint:

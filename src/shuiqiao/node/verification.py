@@ -8,9 +8,12 @@ from pathlib import Path
 from shuiqiao.base.errors import InvalidInput, Unavailable
 from shuiqiao.crypto.model import CipherSuite
 from shuiqiao.crypto.suites import get_suite
-from shuiqiao.ledger.model import NetworkParameters
+from shuiqiao.ledger.model import Checkpoint, NetworkParameters
+from shuiqiao.ledger.pinning import decode_pinned, verify_pinned
 from shuiqiao.ledger.receipt import MAX_RECEIPT_BYTES
 from shuiqiao.ledger.receipt_verification import VerifiedReceipt, verify_receipt
+from shuiqiao.ledger.signed_note import MAX_SIGNED_NOTE_BYTES
+from shuiqiao.ledger.tile_reader import FolderTiles, TileSource
 from shuiqiao.members.genesis import network_parameters
 from shuiqiao.members.key_ring import MemberKeyRing
 from shuiqiao.node.home import load_genesis
@@ -24,10 +27,18 @@ class ReceiptVerifier:
 
     parameters: NetworkParameters
     suite: CipherSuite
+    pinned: Checkpoint | None = None
+    """A checkpoint that every receipt must be of one history with."""
+    tiles: TileSource | None = None
 
     @classmethod
-    def from_genesis(cls, *, genesis: Path | None, home: Path | None) -> ReceiptVerifier:
-        """Take the genesis from a file or from a home; never from a receipt."""
+    def from_genesis(
+        cls, *, genesis: Path | None, home: Path | None, since: Path | None = None, tiles: Path | None = None
+    ) -> ReceiptVerifier:
+        """Take the genesis from a file or from a home; never from a receipt.
+
+        since: a checkpoint that is known to be true. tiles: a folder of the log's static files, to compare with it.
+        """
         if genesis is None and home is None:
             raise InvalidInput(
                 "node.genesis_unnamed",
@@ -36,7 +47,12 @@ class ReceiptVerifier:
             )
         path = genesis if genesis is not None else Home(home or Path()).genesis
         parameters = network_parameters(load_genesis(path))
-        return cls(parameters=parameters, suite=get_suite(parameters.suite))
+        return cls(
+            parameters=parameters,
+            suite=get_suite(parameters.suite),
+            pinned=None if since is None else decode_pinned(_read(since, limit=MAX_SIGNED_NOTE_BYTES)),
+            tiles=None if tiles is None else FolderTiles(tiles),
+        )
 
     @property
     def fingerprint(self) -> str:
@@ -45,15 +61,21 @@ class ReceiptVerifier:
 
     def verify_file(self, path: Path) -> VerifiedReceipt:
         """Verify a receipt file; raises the code of what failed, or Unavailable ``node.receipt_unreadable``."""
-        try:
-            with path.open("rb") as file:
-                data = file.read(MAX_RECEIPT_BYTES + 1)
-        except OSError as error:
-            raise Unavailable("node.receipt_unreadable", f"{path} cannot be read: {error.strerror}") from error
-        return self.verify(data)
+        return self.verify(_read(path, limit=MAX_RECEIPT_BYTES))
 
     def verify(self, data: bytes) -> VerifiedReceipt:
         """Verify receipt bytes; raises the code of what failed."""
-        return verify_receipt(
+        found = verify_receipt(
             data, parameters=self.parameters, kinds=network_kinds(), key_ring=MemberKeyRing(), suite=self.suite
         )
+        if self.pinned is not None:
+            verify_pinned(found.checkpoint, pinned=self.pinned, tiles=self.tiles, suite=self.suite)
+        return found
+
+
+def _read(path: Path, *, limit: int) -> bytes:
+    try:
+        with path.open("rb") as file:
+            return file.read(limit + 1)
+    except OSError as error:
+        raise Unavailable("node.receipt_unreadable", f"{path} cannot be read: {error.strerror}") from error

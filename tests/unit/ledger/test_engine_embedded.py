@@ -21,7 +21,7 @@ from shuiqiao.ledger.engine.embedded import EmbeddedLedger
 from shuiqiao.ledger.engine.port import EmbeddedSettings
 from shuiqiao.ledger.log import LeafHashes, leaf_hash, root_from_leaf_hashes, verify_consistency
 from shuiqiao.ledger.model import MAX_TRANSACTION_BYTES, Block, Committed
-from shuiqiao.ledger.note import sign_checkpoint, verify_checkpoint
+from shuiqiao.ledger.note import sign_checkpoint, verify_note
 from shuiqiao.ledger.receipt_verification import verify_receipt
 from shuiqiao.ledger.store.disk import PosixDisk
 
@@ -487,9 +487,7 @@ def test_without_an_interval_a_checkpoint_is_stored_before_it_is_told(network: A
         ledger.submit(network.write()).result(timeout=WAIT_S)
         told = ledger.checkpoint()
         note = (tmp_path / "ledger" / "checkpoints" / "latest").read_bytes()
-        stored = verify_checkpoint(
-            note, origin=told.origin, operator_key=network.keys["bureau"].public_key, suite=network.suite
-        )
+        stored = verify_note(note, policy=network.parameters.policy, suite=network.suite)
         assert told == stored
         assert told is ledger.checkpoint()
     ledger.close()

@@ -22,7 +22,7 @@ from shuiqiao.ledger.engine.port import EmbeddedSettings, FollowerSettings
 from shuiqiao.ledger.entry import decode_entry, encode_entry
 from shuiqiao.ledger.log import Frontier, leaf_hash
 from shuiqiao.ledger.model import Block, Checkpoint, Committed
-from shuiqiao.ledger.note import sign_checkpoint, verify_checkpoint
+from shuiqiao.ledger.note import sign_checkpoint, verify_note
 from shuiqiao.ledger.receipt_verification import verify_receipt
 from shuiqiao.ledger.store.alarm_file import ForkKind
 
@@ -246,12 +246,7 @@ def test_a_rewritten_history_raises_an_alarm_with_both_notes(
     )
     # The evidence stands by itself: two notes, both signed by the operator.
     for note in (alarm.own_note, alarm.new_note):
-        verify_checkpoint(
-            note,
-            origin=before.origin,
-            operator_key=house.network.parameters.operator_key,
-            suite=house.network.suite,
-        )
+        verify_note(note, policy=house.network.parameters.policy, suite=house.network.suite)
     assert house.peer.engine.checkpoint().note == alarm.new_note
     # It refuses to go on, also with the old history and after reopening; what was copied stays readable.
     house.peer.engine = house.writer
