@@ -34,8 +34,8 @@ def verify_pinned(checkpoint: Checkpoint, *, pinned: Checkpoint, tiles: TileSour
     """Return if a checkpoint and the pinned one are of one history.
 
     tiles: the log's static files, needed unless both are of one size. Raises IntegrityError
-    ``ledger.pin_contradicted``, ``ledger.tile_malformed``; InvalidInput ``ledger.pin_foreign``, ``ledger.pin_unproven``; Unavailable
-    ``ledger.tile_missing``.
+    ``ledger.pin_contradicted``, ``ledger.tile_malformed``; InvalidInput ``ledger.pin_foreign``,
+    ``ledger.pin_unproven``; Unavailable ``ledger.tile_missing``.
     """
     if pinned.origin != checkpoint.origin:
         raise InvalidInput(
