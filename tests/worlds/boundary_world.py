@@ -138,6 +138,10 @@ class FullDisk(ActDisk):
             half()
         raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
 
+    def fill(self) -> None:
+        """Leave no room."""
+        self._left, self._is_freed = 0, False
+
     def free(self) -> None:
         """Make room."""
         self._is_freed = True

@@ -78,8 +78,8 @@ class Disagreement:
         if len(parts.lines) != 1 or parts.head.origin != tip.policy.origin:
             raise IntegrityError(
                 "ledger.statement_malformed",
-                f"a statement on {parts.head.origin[:100]!r} with {len(parts.lines)} signatures is not one validator's on "
-                f"{tip.policy.origin}",
+                f"a statement on {parts.head.origin[:100]!r} with {len(parts.lines)} signatures is not one validator's "
+                f"on {tip.policy.origin}",
             )
         signer = verify_cosignature(parts.lines[0], text=parts.text, policy=tip.policy, suite=self._suite).member
         if parts.head.size > tip.size:
