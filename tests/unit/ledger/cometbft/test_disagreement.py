@@ -11,8 +11,10 @@ from consensus_world import Roster
 from shuiqiao.base.errors import IntegrityError, ShuiqiaoError, Unavailable
 from shuiqiao.base.ids import MemberId
 from shuiqiao.ledger.cosignature import sign_cosignature
-from shuiqiao.ledger.engine.cometbft.disagreement import MAX_NAMED, Disagreement, own_statement
+from shuiqiao.ledger.engine.cometbft.disagreement import MAX_NAMED, Disagreement, own_statement, proof_beyond
 from shuiqiao.ledger.engine.cometbft.extensions import CosignatureDesk, Cosigner, tip_of
+from shuiqiao.ledger.log import LeafHashes, consistency_path, leaf_hashes, root_from_reader
+from shuiqiao.ledger.model import Checkpoint
 from shuiqiao.ledger.store.disk import PosixDisk
 
 INVALID = IntegrityError("ledger.cosignature_invalid", "it does not hold")
@@ -80,36 +82,79 @@ def statement(roster, *, signer="node5", size=9, root=ROOT):
     return at.text + b"\n" + sign_cosignature(at.text, name=name, key=key, suite=roster.suite, time_s=1_775_000_000)
 
 
+def judge(court, roster, data, *, roots=None):
+    return court.hear_note(data, proof=(), tip=tip(roster), root_at=(roots or {9: ROOT, 4: b"f" * 32}).__getitem__)
+
+
 def test_a_statement_on_another_root_names_its_signer(court, roster):
-    roots = {9: ROOT, 4: b"f" * 32}
-
-    def judge(data):
-        return court.hear_statement(data, tip=tip(roster), root_at=roots.__getitem__)
-
-    assert judge(statement(roster))
-    assert judge(statement(roster, size=4, root=roots[4]))
+    assert judge(court, roster, statement(roster)) is None
+    assert judge(court, roster, statement(roster, size=4, root=b"f" * 32)) is None
     # Of a log that is longer than ours nothing can be said.
-    assert not judge(statement(roster, size=10, root=OTHER))
+    assert judge(court, roster, statement(roster, size=10, root=OTHER)) is None
     assert court.named == {}
-    assert judge(statement(roster, size=4, root=OTHER))
+    assert judge(court, roster, statement(roster, size=4, root=OTHER)) is None
     assert list(court.named) == ["node5"]
     assert OTHER.hex() in court.named["node5"]
 
 
+def test_a_note_of_the_quorum_on_another_root_stops_us(court, roster):
+    def joined(signers):
+        lines = [statement(roster, signer=signer, size=4, root=OTHER).split(b"\n\n")[1] for signer in signers]
+        return statement(roster, size=4, root=OTHER).split(b"\n\n")[0] + b"\n\n" + b"".join(lines)
+
+    four, five = joined([f"node{number}" for number in range(4)]), joined([f"node{number}" for number in range(5)])
+    assert judge(court, roster, four) is None
+    assert len(court.named) == 4
+    stopped = judge(court, roster, five)
+    assert stopped is not None
+    assert (stopped.code, court.named) == ("ledger.state_diverged", {})
+    # The same lines five times are one validator's word.
+    assert judge(court, roster, joined(["node1"]) + 4 * joined(["node1"]).split(b"\n\n")[1]) is None
+
+
+@pytest.mark.parametrize("size", [1, 3, 4, 8, 9, 15])
+def test_a_larger_note_of_the_quorum_shows_by_a_proof_that_ours_is_another(court, roster, size):
+    name = roster.suite.hash_name
+    hashes = LeafHashes(leaf_hashes([b"leaf %d" % number for number in range(20)], hash_name=name), hash_name=name)
+    root = root_from_reader(hashes, size=20, hash_name=name)
+    lines = [statement(roster, signer=f"node{n}", size=20, root=root).split(b"\n\n") for n in range(5)]
+    note = lines[0][0] + b"\n\n" + b"".join(line for _, line in lines)
+
+    class Log:
+        """The part of a replica that proofs are made of."""
+
+        def consistency_proof(self, *, old_size, new_size):
+            return consistency_path(hashes, old_size=old_size, new_size=new_size, hash_name=name)
+
+        def root_at(self, at):
+            return root_from_reader(hashes, size=at, hash_name=name)
+
+    proof = proof_beyond(Log(), size=size, note=Checkpoint(origin="", size=20, root=root, note=note))
+
+    def hear_with(own, given):
+        at = tip(roster, size=size, root=own)
+        return court.hear_note(note, proof=given, tip=at, root_at=lambda _size: own)
+
+    # The log's own beginning is no contradiction, and neither is a proof that leads elsewhere.
+    assert hear_with(Log().root_at(size), proof) is None
+    assert hear_with(OTHER, ()) is None
+    assert hear_with(OTHER, (*proof[:-1], OTHER)) is None
+    stopped = hear_with(OTHER, proof)
+    assert stopped is not None
+    assert stopped.code == "ledger.state_diverged"
+
+
 def test_what_is_no_statement_names_nobody(court, roster):
     good = statement(roster, root=OTHER)
-    other_line = statement(roster, signer="node4", root=OTHER).split(b"\n\n")[1]
-    stranger = Roster(validators=8)
     cases = {
         b"": "ledger.checkpoint_malformed",
-        good + other_line: "ledger.statement_malformed",
-        good.replace(b"shuiqiao/", b"shuiqiaa/", 1): "ledger.statement_malformed",
+        good.replace(b"shuiqiao/", b"shuiqiaa/", 1): "ledger.checkpoint_foreign",
         good.replace(b"\n9\n", b"\n8\n"): "ledger.cosignature_invalid",
-        statement(stranger, signer="node7", root=OTHER): "ledger.cosigner_unknown",
+        statement(Roster(validators=8), signer="node7", root=OTHER): "ledger.cosigner_unknown",
     }
     for data, code in cases.items():
         with pytest.raises(ShuiqiaoError) as raised:
-            court.hear_statement(data, tip=tip(roster), root_at=lambda _size: ROOT)
+            judge(court, roster, data)
         assert raised.value.code == code
     assert court.named == {}
 
@@ -128,7 +173,10 @@ def test_a_statement_is_signed_only_of_a_checkpoint_that_the_quorum_confirmed(ro
     for voter in ("node1", "node2", "node3", "node4", "node5"):
         desk.judge(statement(roster, signer=voter).split(b"\n\n")[1], member=MemberId(voter))
     court = Disagreement(roster.suite)
-    assert court.hear_statement(own_statement(desk, tip=at), tip=at, root_at=lambda _size: ROOT)
+    own = own_statement(desk, tip=at)
+    assert judge(court, roster, own) is None
+    assert judge(court, roster, own, roots={9: OTHER}) is None
+    assert list(court.named) == ["node0"]
     # It is another's checkpoint that was confirmed: of ours there is no word.
     with pytest.raises(Unavailable):
         own_statement(desk, tip=tip(roster, root=OTHER))

@@ -266,25 +266,24 @@ class LedgerApplication:
                 self.desk.judge(request.vote_extension, member=member)
             except ShuiqiaoError as error:
                 words = f"{request.validator_address.hex()} at height {request.height}"
-                stopped = self._disagreement.hear_vote(error, voter=member, words=words, tip=self._tip())
-                self._stopped = self._stopped or stopped
-                self._require_going()
+                self._require_going(self._disagreement.hear_vote(error, voter=member, words=words, tip=self._tip()))
                 return answer.ResponseVerifyVoteExtension(status=answer.Verdict.REJECT)
         return answer.ResponseVerifyVoteExtension(status=answer.Verdict.ACCEPT)
 
-    def hear(self, statement: bytes) -> bool:
-        """Compare another validator's statement with this log; see ``Disagreement.hear_statement`` [ABCI-23]."""
+    def hear(self, note: bytes, *, proof: Sequence[bytes] = ()) -> None:
+        """Compare what validators signed elsewhere with this log; raises as ``hear_note``, and why we stopped."""
         with self._lock:
-            root_at = self.keeper.replica.root_at
-            return self._disagreement.hear_statement(statement, tip=self._tip(), root_at=root_at)
+            tip, root_at = self._tip(), self.keeper.replica.root_at
+            self._require_going(self._disagreement.hear_note(note, proof=proof, tip=tip, root_at=root_at))
 
     def statement(self) -> bytes:
-        """Return our signed word on the last committed checkpoint; raises why we stopped, and ``own_statement``."""
+        """Return our word on the last committed checkpoint; raises as ``own_statement``, and why we stopped."""
         with self._lock:
             self._require_going()
             return own_statement(self.desk, tip=self._tip())
 
-    def _require_going(self) -> None:
+    def _require_going(self, why: ShuiqiaoError | None = None) -> None:
+        self._stopped = self._stopped or why
         if self._stopped is not None:
             raise self._stopped
 

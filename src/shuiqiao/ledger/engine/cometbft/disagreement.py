@@ -5,12 +5,12 @@ checkpoint can no longer reach its quorum, it is this node that came to another 
 
 CometBFT itself keeps a validator with another application hash from voting, so what that one believes reaches nobody by
 votes. It is asked for: a *statement* is its signed word on its last committed checkpoint, and whoever has the log
-compares [ABCI-23].
+compares. The same way a node that only catches up, and so meets no votes, learns that it is the one [ABCI-23].
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Collection, Sequence
 from typing import Final
 
 from shuiqiao.base.errors import IntegrityError, ShuiqiaoError, Unavailable
@@ -18,10 +18,16 @@ from shuiqiao.base.ids import MemberId
 from shuiqiao.crypto.model import CipherSuite
 from shuiqiao.ledger.cosignature import verify_cosignature
 from shuiqiao.ledger.engine.cometbft.extensions import CosignatureDesk, Tip
+from shuiqiao.ledger.engine.replica import Replica
+from shuiqiao.ledger.fork_evidence import fork_kind
+from shuiqiao.ledger.model import Checkpoint
 from shuiqiao.ledger.signed_note import decode_signed_note
 
 MAX_NAMED: Final = 64
 """Validators that contradicted this log are remembered, the newest of them."""
+
+RootAt = Callable[[int], bytes]
+"""The root of this log at a size not above its present one."""
 
 _RETRY_S: Final = 1.0
 
@@ -55,42 +61,54 @@ class Disagreement:
         self._against.add(voter)
         if len(tip.policy.witnesses) - len(self._against) >= tip.policy.quorum:
             return None
-        return self._diverged(tip)
+        return self._diverged(tip, self._against)
 
-    def _diverged(self, tip: Tip) -> IntegrityError:
-        against = ", ".join(sorted(self._against))
-        for member in self._against:
+    def _diverged(self, tip: Tip, against: Collection[MemberId]) -> IntegrityError:
+        for member in against:
             self.named.pop(member, None)
         return IntegrityError(
             "ledger.state_diverged",
-            f"{against} cosigned another checkpoint than this node's, which has {tip.size} leaves and root "
-            f"{tip.root.hex()}: its ledger or its state is not theirs, so it signs nothing more",
+            f"{', '.join(sorted(against))} cosigned another checkpoint than this node's, which has {tip.size} leaves "
+            f"and root {tip.root.hex()}: its ledger or its state is not theirs, so it signs nothing more",
             next_step="stop the node, look at its home with `shuiqiao doctor`, and restore its ledger from a backup "
             "or join again by state sync",
         )
 
-    def hear_statement(self, statement: bytes, *, tip: Tip, root_at: Callable[[int], bytes]) -> bool:
-        """Compare a validator's statement with this log, and name who signed another root; False if ours is shorter.
+    def hear_note(self, note: bytes, *, proof: Sequence[bytes], tip: Tip, root_at: RootAt) -> IntegrityError | None:
+        """Compare what validators signed elsewhere with this log. Return why this node must stop, None if it need not.
 
-        Raises IntegrityError for bytes that are not one validator's statement on this log [ABCI-23].
+        Who signed another root is named; where the quorum did, it is this node that is wrong. proof: for a note of more
+        leaves than ours, what ``proof_beyond`` of its log gives. Without it nothing can be said of that, nor by a proof
+        that does not lead to the note's root. Raises IntegrityError for what is not validators' word on this log.
         """
-        parts = decode_signed_note(statement)
-        if len(parts.lines) != 1 or parts.head.origin != tip.policy.origin:
+        parts = decode_signed_note(note)
+        if parts.head.origin != tip.policy.origin:
             raise IntegrityError(
-                "ledger.statement_malformed",
-                f"a statement on {parts.head.origin[:100]!r} with {len(parts.lines)} signatures is not one validator's "
-                f"on {tip.policy.origin}",
+                "ledger.checkpoint_foreign", f"a note of {parts.head.origin[:100]!r}, not of {tip.policy.origin!r}"
             )
-        signer = verify_cosignature(parts.lines[0], text=parts.text, policy=tip.policy, suite=self._suite).member
-        if parts.head.size > tip.size:
-            return False
-        root = root_at(parts.head.size)
-        if root != parts.head.root:
-            self.name(
-                signer,
-                f"signed root {parts.head.root.hex()} at {parts.head.size} leaves, where the log has {root.hex()}",
-            )
-        return True
+        signers = {
+            verify_cosignature(line, text=parts.text, policy=tip.policy, suite=self._suite).member
+            for line in parts.lines
+        }
+        own_size = min(parts.head.size, tip.size)
+        own = Checkpoint(origin=tip.policy.origin, size=own_size, root=root_at(own_size), note=b"")
+        heard = Checkpoint(origin=tip.policy.origin, size=parts.head.size, root=parts.head.root, note=note)
+        if fork_kind(own, heard, proof=proof, hash_name=self._suite.hash_name) is None:
+            return None
+        if len(signers) >= tip.policy.quorum:
+            return self._diverged(tip, signers)
+        for signer in sorted(signers):
+            self.name(signer, f"signed root {heard.root.hex()} at {heard.size} leaves, which is not this log's")
+        return None
+
+
+def proof_beyond(replica: Replica, *, size: int, note: Checkpoint) -> tuple[bytes, ...]:
+    """Return what shows, with a larger note of this log, which root its first leaves have (``fork_evidence``).
+
+    Raises InvalidInput ``ledger.size_unknown`` beyond this log.
+    """
+    path = replica.consistency_proof(old_size=size, new_size=note.size)
+    return (replica.root_at(size), *path) if path and size.bit_count() == 1 else path
 
 
 def own_statement(desk: CosignatureDesk, *, tip: Tip) -> bytes:
