@@ -128,21 +128,29 @@ class Roster:
         )
         self.policy = self.parameters.policy
 
-    def note(self, number: int, *, author: str = "node0", text: str = "", tx_id: bytes | None = None) -> bytes:
-        body = NoteBody(id=number.to_bytes(16, "big"), text=text)
-        return self.sign("note.write", body, author=author, tx_id=tx_id)
+    def note(self, number: int, *, text: str = "", **more) -> bytes:
+        return self.sign("note.write", NoteBody(id=number.to_bytes(16, "big"), text=text), **more)
 
     def power(self, member: str, power: int, *, key: bytes | None = None) -> bytes:
         own = key if key is not None else self.comet_keys[MemberId(member)].validator_key
         return self.sign("members.power", PowerBody(member=member, key=own, power=power))
 
-    def sign(self, kind: str, body: msgspec.Struct, *, author: str = "node0", tx_id: bytes | None = None) -> bytes:
+    def sign(
+        self,
+        kind: str,
+        body: msgspec.Struct,
+        *,
+        author: str = "node0",
+        tx_id: bytes | None = None,
+        valid_ms: int = HOUR_MS,
+    ) -> bytes:
+        """valid_ms: for how long from now, in milliseconds."""
         draft = TransactionDraft(
             kind=kind,
             version=1,
             body=body,
             author=MemberId(author),
-            valid_until_ms=time.time_ns() // 1_000_000 + HOUR_MS,
+            valid_until_ms=time.time_ns() // 1_000_000 + valid_ms,
             id=tx_id if tx_id is not None else os.urandom(16),
         )
         return sign_transaction(draft, network=NETWORK, suite=self.suite, keys=[self.keys[MemberId(author)]])
