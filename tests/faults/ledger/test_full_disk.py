@@ -1,6 +1,6 @@
 """A disk that is full from any act on: told with a code, nothing half, nothing lost, and once there is room it goes on.
 
-[STORE-10] [STORE-24] [ABCI-6]
+[STORE-10] [STORE-26] [ABCI-6]
 """
 
 from __future__ import annotations

@@ -16,7 +16,7 @@ from shuiqiao.ledger.store.index_record import IndexUnreadable
 def opening(folder: Path) -> Iterator[None]:
     """Open files of a ledger folder inside; raises Unavailable ``ledger.open_failed`` for what the system refused.
 
-    [STORE-24]: only an index that cannot be made anew comes here as unreadable: a full disk, or one that fails.
+    [STORE-26]: only an index that cannot be made anew comes here as unreadable: a full disk, or one that fails.
     """
     try:
         yield

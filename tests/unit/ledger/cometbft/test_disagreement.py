@@ -5,15 +5,20 @@
 
 from __future__ import annotations
 
+from types import SimpleNamespace
+
 import pytest
 
-from consensus_world import Roster
+from consensus_world import KINDS, Roster, StateKeys
 from shuiqiao.base.errors import IntegrityError, ShuiqiaoError, Unavailable
 from shuiqiao.base.ids import MemberId
 from shuiqiao.ledger.cosignature import sign_cosignature
 from shuiqiao.ledger.engine.cometbft.disagreement import MAX_NAMED, Disagreement, own_statement, proof_beyond
 from shuiqiao.ledger.engine.cometbft.extensions import CosignatureDesk, Cosigner, tip_of
+from shuiqiao.ledger.engine.epoch_keeping import EpochKeeping
+from shuiqiao.ledger.epoch_trail import EpochTrail
 from shuiqiao.ledger.log import LeafHashes, consistency_path, leaf_hashes, root_from_reader
+from shuiqiao.ledger.machine import StateMachine
 from shuiqiao.ledger.model import Checkpoint
 from shuiqiao.ledger.store.disk import PosixDisk
 
@@ -38,7 +43,7 @@ def court(roster):
 
 
 def tip(roster, *, size=9, root=ROOT):
-    return tip_of(size=size, root=root, policy=roster.policy)
+    return tip_of(size=size, root=root, policy=roster.policy, view=None)
 
 
 def hear(court, roster, voter, *, error=INVALID, at=None):
@@ -82,8 +87,17 @@ def statement(roster, *, signer="node5", size=9, root=ROOT):
     return at.text + b"\n" + sign_cosignature(at.text, name=name, key=key, suite=roster.suite, time_s=1_775_000_000)
 
 
+class KnownRoots:
+    """The part of a replica that is asked when a note is heard, over a few sizes."""
+
+    def __init__(self, roster, roots):
+        self.epochs = SimpleNamespace(trail=EpochTrail(roster.parameters, key_ring=StateKeys()))
+        self.root_at = roots.__getitem__
+
+
 def judge(court, roster, data, *, roots=None):
-    return court.hear_note(data, proof=(), tip=tip(roster), root_at=(roots or {9: ROOT, 4: b"f" * 32}).__getitem__)
+    replica = KnownRoots(roster, roots or {9: ROOT, 4: b"f" * 32})
+    return court.hear_note(data, proof=(), tip=tip(roster), replica=replica)
 
 
 def test_a_statement_on_another_root_names_its_signer(court, roster):
@@ -133,7 +147,7 @@ def test_a_larger_note_of_the_quorum_shows_by_a_proof_that_ours_is_another(court
 
     def hear_with(own, given):
         at = tip(roster, size=size, root=own)
-        return court.hear_note(note, proof=given, tip=at, root_at=lambda _size: own)
+        return court.hear_note(note, proof=given, tip=at, replica=KnownRoots(roster, {size: own}))
 
     # The log's own beginning is no contradiction, and neither is a proof that leads elsewhere.
     assert hear_with(Log().root_at(size), proof) is None
@@ -162,8 +176,14 @@ def test_what_is_no_statement_names_nobody(court, roster):
 def test_a_statement_is_signed_only_of_a_checkpoint_that_the_quorum_confirmed(roster, tmp_path):
     (tmp_path / "desk").mkdir()
     cosigner = Cosigner(member=MemberId("node0"), key=roster.keys[MemberId("node0")])
+    machine = StateMachine(roster.parameters, kinds=KINDS, key_ring=StateKeys(), suite=roster.suite)
     desk = CosignatureDesk(
-        tmp_path / "desk", suite=roster.suite, clock=FixedClock(), cosigner=cosigner, disk=PosixDisk()
+        tmp_path / "desk",
+        suite=roster.suite,
+        clock=FixedClock(),
+        cosigner=cosigner,
+        disk=PosixDisk(),
+        epochs=EpochKeeping(tmp_path, machine=machine, disk=PosixDisk()),
     )
     at = tip(roster)
     desk.load(at)

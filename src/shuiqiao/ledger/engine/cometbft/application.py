@@ -85,10 +85,9 @@ class LedgerApplication:
         cosigner: Cosigner | None,
         settings: ApplicationSettings,
     ) -> None:
-        """Open or create the folder; raises what ``Keeper`` raises.
+        """Open or create the folder; raises what ``Keeper`` raises. cosigner: None for a node without a vote.
 
-        policy_of: whose cosignatures count by a state, for validators those of the validators. cosigner: this
-        validator's own key, None for a node without a vote.
+        policy_of: whose cosignatures count by a state, for validators those of the validators.
         """
         self._machine = machine
         self._clock = clock
@@ -110,9 +109,9 @@ class LedgerApplication:
         self._stopped: ShuiqiaoError | None = None
         self._listeners: list[Callable[[Decided], None]] = []
         self._check_listeners: list[Callable[[bytes, ShuiqiaoError], None]] = []
+        self._by_address: dict[bytes, MemberId] = {}
         self._disagreement = Disagreement(machine.suite)
         self.named = self._disagreement.named
-        self._by_address: dict[bytes, MemberId] = {}
         self._joining = Joining(self.keeper, digest=machine.suite.digest, on_joined=self._begin)
         self._begin()
 
@@ -273,8 +272,8 @@ class LedgerApplication:
     def hear(self, note: bytes, *, proof: Sequence[bytes] = ()) -> None:
         """Compare what validators signed elsewhere with this log; raises as ``hear_note``, and why we stopped."""
         with self._lock:
-            tip, root_at = self._tip(), self.keeper.replica.root_at
-            self._require_going(self._disagreement.hear_note(note, proof=proof, tip=tip, root_at=root_at))
+            hear = self._disagreement.hear_note
+            self._require_going(hear(note, proof=proof, tip=self._tip(), replica=self.keeper.replica))
 
     def statement(self) -> bytes:
         """Return our word on the last committed checkpoint; raises as ``own_statement``, and why we stopped."""

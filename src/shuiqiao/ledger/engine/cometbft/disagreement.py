@@ -10,7 +10,7 @@ compares. The same way a node that only catches up, and so meets no votes, learn
 
 from __future__ import annotations
 
-from collections.abc import Callable, Collection, Sequence
+from collections.abc import Collection, Sequence
 from typing import Final
 
 from shuiqiao.base.errors import IntegrityError, ShuiqiaoError, Unavailable
@@ -25,9 +25,6 @@ from shuiqiao.ledger.signed_note import decode_signed_note
 
 MAX_NAMED: Final = 64
 """Validators that contradicted this log are remembered, the newest of them."""
-
-RootAt = Callable[[int], bytes]
-"""The root of this log at a size not above its present one."""
 
 _RETRY_S: Final = 1.0
 
@@ -74,7 +71,7 @@ class Disagreement:
             "or join again by state sync",
         )
 
-    def hear_note(self, note: bytes, *, proof: Sequence[bytes], tip: Tip, root_at: RootAt) -> IntegrityError | None:
+    def hear_note(self, note: bytes, *, proof: Sequence[bytes], tip: Tip, replica: Replica) -> IntegrityError | None:
         """Compare what validators signed elsewhere with this log. Return why this node must stop, None if it need not.
 
         Who signed another root is named; where the quorum did, it is this node that is wrong. proof: for a note of more
@@ -82,20 +79,20 @@ class Disagreement:
         that does not lead to the note's root. Raises IntegrityError for what is not validators' word on this log.
         """
         parts = decode_signed_note(note)
-        if parts.head.origin != tip.policy.origin:
+        policy = replica.epochs.trail.policy_at(parts.head.size)
+        if parts.head.origin != policy.origin:
             raise IntegrityError(
-                "ledger.checkpoint_foreign", f"a note of {parts.head.origin[:100]!r}, not of {tip.policy.origin!r}"
+                "ledger.checkpoint_foreign", f"a note of {parts.head.origin[:100]!r}, not of {policy.origin!r}"
             )
         signers = {
-            verify_cosignature(line, text=parts.text, policy=tip.policy, suite=self._suite).member
-            for line in parts.lines
+            verify_cosignature(line, text=parts.text, policy=policy, suite=self._suite).member for line in parts.lines
         }
         own_size = min(parts.head.size, tip.size)
-        own = Checkpoint(origin=tip.policy.origin, size=own_size, root=root_at(own_size), note=b"")
-        heard = Checkpoint(origin=tip.policy.origin, size=parts.head.size, root=parts.head.root, note=note)
+        own = Checkpoint(origin=policy.origin, size=own_size, root=replica.root_at(own_size), note=b"")
+        heard = Checkpoint(origin=policy.origin, size=parts.head.size, root=parts.head.root, note=note)
         if fork_kind(own, heard, proof=proof, hash_name=self._suite.hash_name) is None:
             return None
-        if len(signers) >= tip.policy.quorum:
+        if len(signers) >= policy.quorum:
             return self._diverged(tip, signers)
         for signer in sorted(signers):
             self.name(signer, f"signed root {heard.root.hex()} at {heard.size} leaves, which is not this log's")
