@@ -137,8 +137,8 @@ class AbciClient:
     def __init__(self, address: str) -> None:
         place = parse_address(address)
         self.socket = socket.socket(socket.AF_UNIX if isinstance(place, Path) else socket.AF_INET, socket.SOCK_STREAM)
-        self.socket.settimeout(10)
         self.socket.connect(str(place) if isinstance(place, Path) else place)
+        self.socket.settimeout(10)
         self._data = b""
 
     def send(self, *requests: Message) -> None:

@@ -2,18 +2,26 @@
 
 from __future__ import annotations
 
+import contextlib
 import hashlib
+import json
 import os
+import subprocess
+import sys
+import threading
 import time
 from collections.abc import Callable, Sequence
+from concurrent.futures import Future
+from itertools import count
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Any
 
 import msgspec
 from msgspec import Meta
 
+import validator_process
 from cometbft_world import comet_program, node_keys
-from shuiqiao.base.clock import SystemClock
+from shuiqiao.base.clock import Clock, SystemClock
 from shuiqiao.base.errors import Conflict, Denied
 from shuiqiao.base.ids import MemberId
 from shuiqiao.crypto.model import SuiteName
@@ -25,7 +33,8 @@ from shuiqiao.ledger.engine.cometbft.ledger import CometbftLedger, CometbftSetti
 from shuiqiao.ledger.engine.cometbft.localnet import LocalNetwork, LocalNode, LocalSettings
 from shuiqiao.ledger.engine.port import EmbeddedSettings
 from shuiqiao.ledger.kinds import KindTable
-from shuiqiao.ledger.model import Kind, NetworkParameters
+from shuiqiao.ledger.model import Committed, Kind, NetworkParameters
+from shuiqiao.ledger.store.disk import Disk, PosixDisk
 from shuiqiao.ledger.transaction import TransactionDraft, sign_transaction
 
 HOUR_MS = 3_600_000
@@ -119,45 +128,67 @@ class Roster:
         )
         self.policy = self.parameters.policy
 
-    def note(self, number: int, *, author: str = "node0", text: str = "", tx_id: bytes | None = None) -> bytes:
-        body = NoteBody(id=number.to_bytes(16, "big"), text=text)
-        return self.sign("note.write", body, author=author, tx_id=tx_id)
+    def note(self, number: int, *, text: str = "", **more) -> bytes:
+        return self.sign("note.write", NoteBody(id=number.to_bytes(16, "big"), text=text), **more)
 
     def power(self, member: str, power: int, *, key: bytes | None = None) -> bytes:
         own = key if key is not None else self.comet_keys[MemberId(member)].validator_key
         return self.sign("members.power", PowerBody(member=member, key=own, power=power))
 
-    def sign(self, kind: str, body: msgspec.Struct, *, author: str = "node0", tx_id: bytes | None = None) -> bytes:
+    def sign(
+        self,
+        kind: str,
+        body: msgspec.Struct,
+        *,
+        author: str = "node0",
+        tx_id: bytes | None = None,
+        valid_ms: int = HOUR_MS,
+    ) -> bytes:
+        """valid_ms: for how long from now, in milliseconds."""
         draft = TransactionDraft(
             kind=kind,
             version=1,
             body=body,
             author=MemberId(author),
-            valid_until_ms=time.time_ns() // 1_000_000 + HOUR_MS,
+            valid_until_ms=time.time_ns() // 1_000_000 + valid_ms,
             id=tx_id if tx_id is not None else os.urandom(16),
         )
         return sign_transaction(draft, network=NETWORK, suite=self.suite, keys=[self.keys[MemberId(author)]])
 
-    def application_settings(self, **more) -> ApplicationSettings:
-        return ApplicationSettings(replica=EmbeddedSettings(map_bytes=1 << 30).replica, **more)
+    def application_settings(self, *, disk: Disk | None = None, **more) -> ApplicationSettings:
+        settings = EmbeddedSettings(map_bytes=1 << 30, disk=disk or PosixDisk())
+        return ApplicationSettings(replica=settings.replica, **more)
 
-    def open_ledger(self, folder: Path, member: str, *, abci: str, rpc: str, **more) -> CometbftLedger:
+    def open_ledger(
+        self,
+        folder: Path,
+        member: str,
+        *,
+        abci: str,
+        rpc: str,
+        clock: Clock | None = None,
+        kinds: KindTable = KINDS,
+        disk: Disk | None = None,
+        **more,
+    ) -> CometbftLedger:
         return CometbftLedger.open(
             folder,
             parameters=self.parameters,
-            kinds=KINDS,
+            kinds=kinds,
             key_ring=StateKeys(),
-            clock=SystemClock(),
+            clock=clock or SystemClock(),
             policy_of=lambda _state: self.policy,
             cosigner=Cosigner(member=MemberId(member), key=self.keys[MemberId(member)]),
-            settings=CometbftSettings(abci=abci, rpc=rpc, application=self.application_settings(**more)),
+            settings=CometbftSettings(abci=abci, rpc=rpc, application=self.application_settings(disk=disk, **more)),
         )
 
 
 class Consortium:
-    """Validators on loopback, each with its ledger in this very process."""
+    """Validators on loopback, each with its ledger in this very process, or in one of its own (``spawn``)."""
 
-    def __init__(self, folder: Path, roster: Roster, *, commit_ms: int = 50, **more) -> None:
+    def __init__(self, folder: Path, roster: Roster, *, commit_ms: int = 50, apart: Sequence[str] = (), **more) -> None:
+        """apart: validators that are not opened yet."""
+        self.processes: list[ValidatorProcess] = []
         self.roster = roster
         self.folder = folder
         self.more = more
@@ -173,18 +204,35 @@ class Consortium:
         )
         self.ledgers: dict[str, CometbftLedger] = {}
         for member in roster.members:
-            self.open(member)
+            if member not in apart:
+                self.open(member)
 
-    def open(self, member: str) -> CometbftLedger:
+    def ledger_folder(self, member: str) -> Path:
+        return self.folder / "ledger" / member
+
+    def open(self, member: str, **more) -> CometbftLedger:
         ledger = self.roster.open_ledger(
-            self.folder / "ledger" / member,
+            self.ledger_folder(member),
             member,
             abci=self.network.app_address(member),
             rpc=self.network.rpc_url(member),
-            **self.more,
+            **{**self.more, **more},
         )
         self.ledgers[member] = ledger
         return ledger
+
+    def spawn(self, member: str) -> ValidatorProcess:
+        """Open a validator's ledger in a process of its own."""
+        self.processes.append(
+            ValidatorProcess(
+                self.ledger_folder(member),
+                member,
+                abci=self.network.app_address(member),
+                rpc=self.network.rpc_url(member),
+                genesis_ms=self.roster.genesis_ms,
+            )
+        )
+        return self.processes[-1]
 
     def start(self, names: Sequence[str] | None = None) -> None:
         self.network.start(names)
@@ -192,8 +240,83 @@ class Consortium:
 
     def close(self) -> None:
         self.network.stop()
+        for process in self.processes:
+            process.kill()
         for ledger in self.ledgers.values():
             ledger.close()
+
+    def app_hashes(self, names: Sequence[str] | None = None) -> set[bytes]:
+        """The application hashes of the named validators, or of all that are open here."""
+        return {self.ledgers[name].application.keeper.app_hash for name in names or self.ledgers}
+
+
+class ValidatorProcess:
+    """A validator's ledger in a process that can be killed; it ends with this one."""
+
+    def __init__(self, folder: Path, member: str, *, abci: str, rpc: str, genesis_ms: int) -> None:
+        command = [sys.executable, validator_process.__file__, str(folder), member, abci, rpc, str(genesis_ms)]
+        self._process = subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True)
+        assert self._read() == {"open": member}
+
+    def _read(self) -> dict[str, Any]:
+        assert self._process.stdout is not None
+        line = self._process.stdout.readline()
+        assert line, "the validator's process ended"
+        return json.loads(line)
+
+    def standing(self) -> dict[str, Any]:
+        """Return its height, blocks and application hash."""
+        assert self._process.stdin is not None
+        self._process.stdin.write("standing\n")
+        self._process.stdin.flush()
+        return self._read()
+
+    def kill(self) -> None:
+        """SIGKILL."""
+        self._process.kill()
+        self._process.wait()
+        for pipe in (self._process.stdin, self._process.stdout):
+            if pipe is not None:
+                with contextlib.suppress(BrokenPipeError):
+                    pipe.close()
+
+
+class Load:
+    """A thread that keeps handing in notes at several ledgers, a bounded number of them unanswered."""
+
+    def __init__(self, roster: Roster, ledgers: Sequence[CometbftLedger], *, in_flight: int = 24) -> None:
+        self.answers: list[Future[Committed]] = []
+        self._roster = roster
+        self._ledgers = ledgers
+        self._room = threading.Semaphore(in_flight)
+        self._is_over = threading.Event()
+        self._thread = threading.Thread(target=self._run, daemon=True)
+        self._thread.start()
+
+    def _run(self) -> None:
+        for number in count(1_000_000):
+            self._room.acquire()
+            if self._is_over.is_set():
+                return
+            answer = self._ledgers[number % len(self._ledgers)].submit(self._roster.note(number))
+            answer.add_done_callback(lambda _answer: self._room.release())
+            self.answers.append(answer)
+
+    @property
+    def done(self) -> int:
+        return sum(1 for answer in list(self.answers) if answer.done())
+
+    def go_on(self, more: int, *, timeout_s: float = 40.0) -> None:
+        """Return once so many more were answered."""
+        goal = self.done + more
+        wait_until(lambda: self.done >= goal, timeout_s=timeout_s)
+
+    def stop(self) -> list[Committed]:
+        """End it and return what became of each note, none of which failed."""
+        self._is_over.set()
+        self._room.release()
+        self._thread.join()
+        return [answer.result(timeout=40) for answer in self.answers]
 
 
 def wait_until(condition: Callable[[], bool], *, timeout_s: float = 20.0) -> None:

@@ -92,6 +92,6 @@ def standing_of(
 
 def _told_trouble(told: Mapping[str, Any]) -> Iterator[Trouble]:
     for validator, reason in told.get("named", {}).items():
-        yield Trouble(code="node.validator_named", message=f"{validator} voted with a wrong cosignature: {reason}")
+        yield Trouble(code="node.validator_named", message=f"{validator} contradicts this log: {reason}")
     for fault in told.get("faults", ()):
         yield Trouble(code="node.connection_fault", message=fault)

@@ -235,6 +235,28 @@ def test_a_segment_torn_inside_its_header_is_removed(tmp_path: Path) -> None:
         assert items(reopen(copy)[1]) == BLOCKS
 
 
+@pytest.mark.parametrize("number", [0, 1])
+def test_a_first_frame_of_a_segment_torn_at_any_byte_is_cut(tmp_path: Path, number: int) -> None:
+    """[STORE-11]: of the very first segment, and of the second, which begins with the third block."""
+    write_blocks(tmp_path / "s", max_segment_bytes=400)
+    segments = sorted((tmp_path / "s").glob("*.segment"))
+    kept_blocks, last = (0, 2)[number], segments[number]
+    whole = last.read_bytes()
+    first = decode_frame_head(whole[SEGMENT_HEADER_BYTES:])
+    assert not isinstance(first, Damage)
+    for kept in range(1, first.frame_bytes):
+        (part := tmp_path / f"part-{kept}").mkdir()
+        for before in segments[:number]:
+            shutil.copy(before, part)
+        (part / last.name).write_bytes(whole[: SEGMENT_HEADER_BYTES + kept])
+        files, frames, removed = reopen(part)
+        assert (BLOCKS[:kept_blocks], kept) == (items(frames), removed)
+        for transactions, entry in BLOCKS[kept_blocks:]:
+            files.append(transactions, entry=entry)
+        files.close()
+        assert BLOCKS == items(reopen(part)[1])
+
+
 def test_a_new_segment_without_a_frame_is_gone_on_with(tmp_path: Path) -> None:
     write_blocks(tmp_path / "s", max_segment_bytes=400)
     with (tmp_path / "s" / f"{3:020d}.segment").open("r+b") as file:

@@ -35,6 +35,7 @@ from shuiqiao.ledger.store.index_record import (
     stored_nodes,
 )
 from shuiqiao.ledger.store.lock import FolderLock
+from shuiqiao.ledger.store.opening import opening
 from shuiqiao.ledger.store.place import StoredFrame
 from shuiqiao.ledger.store.recovery import Recovery, recover
 from shuiqiao.ledger.store.segments import SegmentFiles
@@ -58,17 +59,18 @@ class Replica:
     def __init__(self, folder: Path, *, machine: StateMachine, settings: ReplicaSettings) -> None:
         """Open or create, and recover.
 
-        Raises Unavailable ``ledger.locked``; IntegrityError ``ledger.segment_damaged``, ``ledger.segments_behind``,
-        ``ledger.checkpoint_contradicted``, or what ``verify_log_signature`` raises for the stored checkpoint.
+        Raises Unavailable ``ledger.locked``, ``ledger.open_failed``; IntegrityError ``ledger.segment_damaged``,
+        ``ledger.segments_behind``, ``ledger.checkpoint_contradicted``, or what ``verify_log_signature`` raises.
         """
         self.machine = machine
         self.parameters: NetworkParameters = machine.parameters
         self._hash_name: HashName = cast("HashName", machine.suite.hash_name)
         self._folder = folder
         self._settings = settings
-        for name in (SEGMENTS_FOLDER, CHECKPOINTS_FOLDER):
-            (folder / name).mkdir(parents=True, exist_ok=True)
-        self._lock = FolderLock(folder)
+        with opening(folder):
+            for name in (SEGMENTS_FOLDER, CHECKPOINTS_FOLDER):
+                (folder / name).mkdir(parents=True, exist_ok=True)
+            self._lock = FolderLock(folder)
         self._cache = ValueCache()
         self._current = CurrentState(hash_name=self._hash_name)
         self._view_lock = threading.Lock()
@@ -90,7 +92,8 @@ class Replica:
         )
         self.epochs = EpochKeeping(folder / CHECKPOINTS_FOLDER, machine=machine, disk=settings.disk)
         try:
-            self.recovery = self._recover()
+            with opening(folder):
+                self.recovery = self._recover()
         except BaseException:
             self.close()
             raise

@@ -1,4 +1,4 @@
-"""The four acts on a file that can fail in ways a ledger must survive, behind one port.
+"""The six acts on a file that can fail in ways a ledger must survive, behind one port.
 
 The port exists so that the fault tests can make a real store meet a full or a failing disk at an exact step.
 """
@@ -17,12 +17,20 @@ class Disk(Protocol):
         """Write all bytes at the end of the file."""
         ...
 
+    def write_at(self, descriptor: int, data: bytes, *, offset: int) -> None:
+        """Write all bytes at a place in the file."""
+        ...
+
     def sync(self, descriptor: int) -> None:
         """Return only when the file's bytes and length are on the medium."""
         ...
 
     def truncate(self, descriptor: int, length: int) -> None:
         """Cut the file to a length in bytes."""
+        ...
+
+    def replace(self, draft: Path, path: Path) -> None:
+        """Give a draft the name of the file that it replaces: whoever opens the name finds one of the two, whole."""
         ...
 
     def sync_folder(self, folder: Path) -> None:
@@ -39,6 +47,13 @@ class PosixDisk:
         while view:
             view = view[os.write(descriptor, view) :]
 
+    def write_at(self, descriptor: int, data: bytes, *, offset: int) -> None:
+        """Write all bytes, however many calls it takes."""
+        view = memoryview(data)
+        while view:
+            written = os.pwrite(descriptor, view, offset)
+            view, offset = view[written:], offset + written
+
     def sync(self, descriptor: int) -> None:
         """Flush with fdatasync: it covers the length, and skips the access times."""
         os.fdatasync(descriptor)
@@ -46,6 +61,10 @@ class PosixDisk:
     def truncate(self, descriptor: int, length: int) -> None:
         """Cut the file."""
         os.ftruncate(descriptor, length)
+
+    def replace(self, draft: Path, path: Path) -> None:
+        """Rename."""
+        draft.replace(path)
 
     def sync_folder(self, folder: Path) -> None:
         """Flush the folder."""
@@ -65,5 +84,5 @@ def replace_file(path: Path, data: bytes, *, disk: Disk) -> None:
         disk.sync(descriptor)
     finally:
         os.close(descriptor)
-    draft.replace(path)
+    disk.replace(draft, path)
     disk.sync_folder(path.parent)

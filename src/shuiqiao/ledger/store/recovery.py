@@ -77,7 +77,10 @@ def recover(
         replayed += 1
     if tail.size < acknowledged_size:
         raise _acknowledged_missing(files, tail, broken, acknowledged_size)
-    cut = _cut_torn_tail(files, tail, broken, hash_name) if broken else None
+    cut: Cut | None = None
+    if broken is not None:
+        tail = _behind_header(files, tail, broken.segment)
+        cut = _cut_torn_tail(files, tail, broken, hash_name)
     files.resume(_resume_tail(files, tail))
     return Recovery(replayed=replayed, cut=cut)
 
@@ -112,6 +115,17 @@ def _acknowledged_missing(
         f"the segments end at {tail.size} leaves, the signed checkpoint says {acknowledged_size}",
         next_step="restore the segment files from a backup or from another member's copy",
     )
+
+
+def _behind_header(files: SegmentFiles, tail: Tail, segment: int) -> Tail:
+    """Return the end of what holds: behind a segment's header where that follows the tail and its first frame is torn.
+
+    A crash may leave a new segment with a whole header and a part of its first frame [STORE-9].
+    """
+    if segment == tail.segment:
+        return tail
+    started = files.start_segment(segment, tail)
+    return tail if isinstance(started, Broken) else started
 
 
 def _cut_torn_tail(files: SegmentFiles, tail: Tail, broken: Broken, hash_name: HashName) -> Cut:

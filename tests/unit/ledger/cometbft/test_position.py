@@ -61,6 +61,15 @@ def test_the_very_first_block_may_be_announced_and_not_there(path):
     assert loaded(path, block=1) == position(1, 1)
 
 
+@pytest.mark.parametrize("cut", [1, 40, 100])
+def test_a_torn_very_first_record_is_none(cut, path):
+    saved(path, position(1, 0))
+    path.write_bytes(path.read_bytes()[:cut])
+    assert loaded(path, block=0) is None
+    with pytest.raises(IntegrityError):
+        loaded(path, block=1)
+
+
 @pytest.mark.parametrize("slot", [0, 1])
 @pytest.mark.parametrize("cut", [0, 10, 40, 100])
 def test_a_torn_slot_leaves_the_other(slot, cut, path):

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import socket
 
 import pytest
@@ -147,6 +148,22 @@ def test_connections_are_bounded(tally, server):
     assert wait_for_faults(tally, AbciClient(server.address)) == ["ledger.abci_connections_full"]
     assert clients[0].ask(ask.RequestFlush()) == [answer.ResponseFlush()]
     for each in clients:
+        each.close()
+
+
+def test_connections_that_never_ask_anything_make_room(tally, server):  # [ABCI-4]
+    """Some send nothing, some a part of a request: a node that starts finds room all the same."""
+    node = AbciClient(server.address)
+    assert node.ask(ask.RequestFlush()) == [answer.ResponseFlush()]
+    slow = [AbciClient(server.address) for _ in range(MAX_CONNECTIONS - 1)]
+    for each in slow[::2]:
+        with contextlib.suppress(ConnectionError):
+            each.socket.sendall(encode_request(ask.RequestEcho(message="x" * 100))[:50])
+    again = [AbciClient(server.address) for _ in range(4)]
+    for each in [node, *again]:
+        assert each.ask(ask.RequestFlush()) == [answer.ResponseFlush()]
+    assert tally.faults == []
+    for each in [node, *again, *slow]:
         each.close()
 
 

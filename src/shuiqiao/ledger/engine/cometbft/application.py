@@ -21,13 +21,14 @@ from shuiqiao.base.ids import MemberId
 from shuiqiao.ledger.engine.cometbft import requests as ask
 from shuiqiao.ledger.engine.cometbft import responses as answer
 from shuiqiao.ledger.engine.cometbft.checking import RunState, TransactionChecker, require_unused
+from shuiqiao.ledger.engine.cometbft.disagreement import Disagreement, own_statement
 from shuiqiao.ledger.engine.cometbft.extensions import CosignatureDesk, Cosigner, PolicyOf, Tip, tip_of
 from shuiqiao.ledger.engine.cometbft.joining import Joining
 from shuiqiao.ledger.engine.cometbft.keeper import CONSENSUS_FOLDER, Keeper, Pending
-from shuiqiao.ledger.engine.cometbft.parts import TxResult, ValidatorUpdate
+from shuiqiao.ledger.engine.cometbft.parts import TxResult
 from shuiqiao.ledger.engine.cometbft.pool import Pool, within
 from shuiqiao.ledger.engine.cometbft.results import RETRY_LATER, check_of, number_of, result_of
-from shuiqiao.ledger.engine.cometbft.validators import WrittenState, member_by_address, updates_between, validators_of
+from shuiqiao.ledger.engine.cometbft.validators import member_by_address, updates_of, validators_of
 from shuiqiao.ledger.engine.port import ReplicaSettings
 from shuiqiao.ledger.engine.verifiers import Verifier
 from shuiqiao.ledger.machine import Candidate, Outcome, StateMachine
@@ -35,8 +36,6 @@ from shuiqiao.ledger.model import Block, Checkpoint, Transaction
 from shuiqiao.ledger.store.state_view import SnapshotState
 
 APP_VERSION: Final = 1
-MAX_NAMED: Final = 64
-"""Validators whose extension did not hold are remembered, the newest of them."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -86,10 +85,9 @@ class LedgerApplication:
         cosigner: Cosigner | None,
         settings: ApplicationSettings,
     ) -> None:
-        """Open or create the folder; raises what ``Keeper`` raises.
+        """Open or create the folder; raises what ``Keeper`` raises. cosigner: None for a node without a vote.
 
-        policy_of: whose cosignatures count by a state, for validators those of the validators. cosigner: this
-        validator's own key, None for a node without a vote.
+        policy_of: whose cosignatures count by a state, for validators those of the validators.
         """
         self._machine = machine
         self._clock = clock
@@ -108,11 +106,12 @@ class LedgerApplication:
         )
         self._lock = threading.RLock()
         self._round: _Round | None = None
-        self._stopped: Unavailable | None = None
+        self._stopped: ShuiqiaoError | None = None
         self._listeners: list[Callable[[Decided], None]] = []
         self._check_listeners: list[Callable[[bytes, ShuiqiaoError], None]] = []
-        self.named: dict[str, str] = {}
         self._by_address: dict[bytes, MemberId] = {}
+        self._disagreement = Disagreement(machine.suite)
+        self.named = self._disagreement.named
         self._joining = Joining(self.keeper, digest=machine.suite.digest, on_joined=self._begin)
         self._begin()
 
@@ -255,6 +254,7 @@ class LedgerApplication:
     ) -> answer.ResponseExtendVote:
         """Return our cosignature over the last committed checkpoint [ABCI-17]."""
         with self._lock:
+            self._require_going()
             return answer.ResponseExtendVote(vote_extension=self.desk.own_extension())
 
     def verify_vote_extension(self, request: ask.RequestVerifyVoteExtension) -> answer.ResponseVerifyVoteExtension:
@@ -264,23 +264,34 @@ class LedgerApplication:
             try:
                 self.desk.judge(request.vote_extension, member=member)
             except ShuiqiaoError as error:
-                self._name(member or request.validator_address.hex(), f"at height {request.height}: {error}")
+                words = f"{request.validator_address.hex()} at height {request.height}"
+                self._require_going(self._disagreement.hear_vote(error, voter=member, words=words, tip=self._tip()))
                 return answer.ResponseVerifyVoteExtension(status=answer.Verdict.REJECT)
         return answer.ResponseVerifyVoteExtension(status=answer.Verdict.ACCEPT)
 
-    def _name(self, validator: str, reason: str) -> None:
-        self.named.pop(validator, None)
-        self.named[validator] = reason
-        while len(self.named) > MAX_NAMED:
-            del self.named[next(iter(self.named))]
+    def hear(self, note: bytes, *, proof: Sequence[bytes] = ()) -> None:
+        """Compare what validators signed elsewhere with this log; raises as ``hear_note``, and why we stopped."""
+        with self._lock:
+            hear = self._disagreement.hear_note
+            self._require_going(hear(note, proof=proof, tip=self._tip(), replica=self.keeper.replica))
+
+    def statement(self) -> bytes:
+        """Return our word on the last committed checkpoint; raises as ``own_statement``, and why we stopped."""
+        with self._lock:
+            self._require_going()
+            return own_statement(self.desk, tip=self._tip())
+
+    def _require_going(self, why: ShuiqiaoError | None = None) -> None:
+        self._stopped = self._stopped or why
+        if self._stopped is not None:
+            raise self._stopped
 
     def finalize_block(self, request: ask.RequestFinalizeBlock) -> answer.ResponseFinalizeBlock:
         """Execute a decided block on a copy of the state; nothing is stored before Commit [ABCI-13]."""
         if request.time is None:
             raise InvalidInput("ledger.abci_malformed", f"the block of height {request.height} has no time")
         with self._lock:
-            if self._stopped is not None:
-                raise self._stopped
+            self._require_going()
             found = self.checker.candidates(request.txs, self.view())
             candidates = [each for each in found if isinstance(each, Candidate)]
             pending = self.keeper.execute(candidates, height=request.height, time_ms=request.time.ms)
@@ -289,20 +300,9 @@ class LedgerApplication:
             self._round = _Round(pending=pending, outcomes=list(zip(request.txs, outcomes, strict=True)))
             return answer.ResponseFinalizeBlock(
                 tx_results=[_result(outcome) for outcome in outcomes],
-                validator_updates=self._updates(pending),
+                validator_updates=updates_of(self.view(), pending.execution.writes, policy_of=self._policy_of),
                 app_hash=pending.app_hash,
             )
-
-    def _updates(self, pending: Pending) -> list[ValidatorUpdate]:
-        """Return how the validator set changes by a block, looking only where the block wrote something of members."""
-        writes = pending.execution.writes
-        if not any(key.startswith("members/") for key in writes):
-            return []
-        before = self.view()
-        after = WrittenState(before, writes)
-        old = validators_of(before, self._policy_of(before).witnesses)
-        # A network whose genesis names no validators keeps those of CometBFT's genesis.
-        return updates_between(old, validators_of(after, self._policy_of(after).witnesses)) if old else []
 
     def commit(
         self,

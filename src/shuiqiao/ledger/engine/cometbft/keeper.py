@@ -22,6 +22,7 @@ from shuiqiao.ledger.entry import next_block_time
 from shuiqiao.ledger.machine import Candidate, StateMachine
 from shuiqiao.ledger.model import Block
 from shuiqiao.ledger.signed_note import encode_text
+from shuiqiao.ledger.store.opening import opening
 from shuiqiao.ledger.store.segments import SEGMENT_SUFFIX
 
 CONSENSUS_FOLDER: Final = "consensus"
@@ -51,7 +52,8 @@ class Keeper:
         self._drop_unfinished()
         self.replica = Replica(folder, machine=machine, settings=settings)
         try:
-            self._file = PositionFile(folder / CONSENSUS_FOLDER / "position", disk=settings.disk)
+            with opening(folder):
+                self._file = PositionFile(folder / CONSENSUS_FOLDER / "position", disk=settings.disk)
             self.position = self._file.load(block=self.replica.head.height)
             self._require_hash()
         except BaseException:

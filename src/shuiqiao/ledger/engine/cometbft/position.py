@@ -17,6 +17,7 @@ import msgspec
 from shuiqiao.base.encoding import decode_cbor_strict, encode_cbor
 from shuiqiao.base.errors import IntegrityError, ShuiqiaoError
 from shuiqiao.ledger.store.disk import Disk
+from shuiqiao.ledger.store.segments import disk_full, store_failed
 
 SLOT_BYTES: Final = 4096
 """One slot, in bytes: a sector that the medium writes whole on usual disks, and far more than a record."""
@@ -58,7 +59,9 @@ class PositionFile:
         """
         records = [record for slot in range(_SLOTS) if (record := self._read(slot)) is not None]
         if not records:
-            if block == 0 and os.fstat(self._descriptor).st_size == 0:
+            if block == 0:
+                # None was written, or a crash tore the very first: either way nothing is stored, and CometBFT decides
+                # again from its first height.
                 return None
             raise self._damaged(f"it has no record that can be read, the ledger has {block} blocks")
         newest = max(records, key=lambda record: record.height)
@@ -78,13 +81,24 @@ class PositionFile:
         raise self._damaged(f"block {newest.block} was announced and not stored, and height {newest.previous} is gone")
 
     def save(self, position: Position, *, is_durable: bool) -> None:
-        """Write a record into the older slot; durable ones are on the medium when this returns. Raises OSError."""
+        """Write a record into the older slot; durable ones are on the medium when this returns.
+
+        Raises Unavailable ``ledger.disk_full`` (the height was not reached) or ``ledger.store_failed`` (open again).
+        """
         data = encode_cbor(msgspec.to_builtins(position, builtin_types=(bytes,)))
         body = len(data).to_bytes(_LENGTH_BYTES, "big") + data
         slot = hashlib.sha256(body).digest() + body
-        os.pwrite(self._descriptor, slot.ljust(SLOT_BYTES, b"\x00"), self._older_slot(position) * SLOT_BYTES)
-        if is_durable:
-            self._disk.sync(self._descriptor)
+        offset = self._older_slot(position) * SLOT_BYTES
+        try:
+            self._disk.write_at(self._descriptor, slot.ljust(SLOT_BYTES, b"\x00"), offset=offset)
+        except OSError as error:
+            # Half a record does not hold, and the other slot has the height before: the same height may be tried again.
+            raise disk_full(error, height=position.height) from error
+        try:
+            if is_durable:
+                self._disk.sync(self._descriptor)
+        except OSError as error:
+            raise store_failed(error) from error
 
     def _older_slot(self, position: Position) -> int:
         """Return the slot that may go: not the one of the height before, which a crash may need again."""

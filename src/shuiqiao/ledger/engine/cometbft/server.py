@@ -150,6 +150,7 @@ class AbciServer:
         self._on_fault = on_fault
         self._max_frame_bytes = max_frame_bytes
         self._connections: dict[int, socket.socket] = {}
+        self._known: set[int] = set()
         self._lock = threading.Lock()
         self._is_closed = False
         self._listener = _listen(address)
@@ -183,7 +184,7 @@ class AbciServer:
             # Answers are small and awaited: none may wait for the acknowledgement of the one before.
             connection.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
         with self._lock:
-            is_admitted = len(self._connections) < MAX_CONNECTIONS and not self._is_closed
+            is_admitted = not self._is_closed and (len(self._connections) < MAX_CONNECTIONS or self._drop_silent())
             if is_admitted:
                 self._connections[number] = connection
         if not is_admitted:
@@ -194,9 +195,18 @@ class AbciServer:
         self._threads = [each for each in self._threads if each.is_alive()] + [thread]
         thread.start()
 
+    def _drop_silent(self) -> bool:
+        """End the oldest connection that never asked anything whole: a node finds room beside such [ABCI-4]."""
+        silent = next((number for number in self._connections if number not in self._known), None)
+        if silent is None:
+            return False
+        with contextlib.suppress(OSError):
+            self._connections.pop(silent).shutdown(socket.SHUT_RDWR)
+        return True
+
     def _serve(self, connection: socket.socket, number: int) -> None:
         try:
-            self._converse(connection)
+            self._converse(connection, number)
         except ShuiqiaoError as error:
             self._fault(number, error.code, error.message)
         except OSError:
@@ -207,16 +217,18 @@ class AbciServer:
         finally:
             with self._lock:
                 self._connections.pop(number, None)
+                self._known.discard(number)
             connection.close()
 
     def _fault(self, connection: int, code: str, message: str) -> None:
         self._on_fault(ConnectionFault(connection=connection, code=code, message=message))
 
-    def _converse(self, connection: socket.socket) -> None:
+    def _converse(self, connection: socket.socket, number: int) -> None:
         """Read, answer, send, until the other side ends; raises for bytes that are no requests."""
         inbox = Inbox(connection, max_frame_bytes=self._max_frame_bytes)
         while inbox.fill():
             if run := inbox.take_run():
+                self._known.add(number)
                 connection.sendall(self._answer(connection, run))
 
     def _answer(self, connection: socket.socket, run: Sequence[Message]) -> bytes:

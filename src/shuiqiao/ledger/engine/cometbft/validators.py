@@ -12,6 +12,7 @@ from typing import Any, Final
 
 from shuiqiao.base.encoding import decode_cbor
 from shuiqiao.base.ids import MemberId
+from shuiqiao.ledger.engine.cometbft.extensions import PolicyOf
 from shuiqiao.ledger.engine.cometbft.home import address_of
 from shuiqiao.ledger.engine.cometbft.parts import PublicKey, ValidatorUpdate
 from shuiqiao.ledger.model import StateView
@@ -80,3 +81,13 @@ def _entry(value: Any) -> tuple[bytes, int]:
     if not isinstance(key, bytes) or len(key) != _KEY_BYTES or type(power) is not int or power < 0:
         return b"", 0
     return key, power
+
+
+def updates_of(before: StateView, writes: Mapping[str, bytes | None], *, policy_of: PolicyOf) -> list[ValidatorUpdate]:
+    """Return how the validator set changes by a block, looking only where the block wrote something of members."""
+    if not any(key.startswith("members/") for key in writes):
+        return []
+    after = WrittenState(before, writes)
+    old = validators_of(before, policy_of(before).witnesses)
+    # A network whose genesis names no validators keeps those of CometBFT's genesis.
+    return updates_between(old, validators_of(after, policy_of(after).witnesses)) if old else []
