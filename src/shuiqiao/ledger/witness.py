@@ -74,6 +74,7 @@ class Witness:
         self._disk = disk or PosixDisk()
         _make_folder(folder, disk=self._disk)
         self._lock = FolderLock(folder)
+        self._is_closed = False
         self._logs: dict[str, _WatchedLog] = {}
 
     def watch(self, policy: CheckpointPolicy, *, policy_at: PolicyAt | None = None) -> None:
@@ -116,8 +117,11 @@ class Witness:
         old_size: the size this witness cosigned last, as the caller believes. proof: RFC 6962 consistency path from it.
         Raises InvalidInput ``ledger.witness_origin_unknown``, ``ledger.witness_request_invalid``; what
         ``verify_log_signature`` raises; Conflict ``ledger.witness_size_stale``; IntegrityError
-        ``ledger.consistency_broken``, ``ledger.fork_detected``; Unavailable ``ledger.witness_not_stored``.
+        ``ledger.consistency_broken``, ``ledger.fork_detected``; Unavailable ``ledger.witness_not_stored``,
+        ``ledger.witness_away`` once it was closed.
         """
+        if self._is_closed:
+            raise Unavailable("ledger.witness_away", f"the witness of {self.member} was closed")
         # Step 1: a log that is watched.
         log = self._log(decode_signed_note(note).head.origin)
         checkpoint, time_s = log.accept(note, old_size=old_size, proof=proof)
@@ -135,7 +139,8 @@ class Witness:
         return self._keys.get(policy.witnesses.get(self.member, b""), self._key)
 
     def close(self) -> None:
-        """Release the folder."""
+        """Release the folder; whoever asks from then on is told that this witness is away."""
+        self._is_closed = True
         self._lock.release()
 
     def _log(self, origin: str) -> _WatchedLog:

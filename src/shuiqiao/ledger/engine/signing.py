@@ -25,7 +25,7 @@ if TYPE_CHECKING:
     from shuiqiao.ledger.policy import CheckpointPolicy
     from shuiqiao.ledger.store.state_view import SnapshotState
 
-OFFER_INTERVAL_S = 0.25
+OFFER_INTERVAL_S = 1.0
 """How often witnesses are asked while blocks come fast, in seconds; a receipt asks at once."""
 
 CONFIRM_TIMEOUT_S = 10.0

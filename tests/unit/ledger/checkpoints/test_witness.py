@@ -384,3 +384,11 @@ def test_a_record_of_another_log_or_version_stops_the_witness(intl_log):
         path.write_bytes(hashlib.sha256(body).digest() + body)
         assert code_of(intl_log.witness) == "ledger.witness_record_damaged"
         intl_log.open.pop().close()
+
+
+def test_a_closed_witness_is_away(intl_log):
+    witness = intl_log.witness()
+    intl_log.cosign(witness, 10)
+    witness.close()
+    with pytest.raises(Unavailable, match="witness_away"):
+        intl_log.cosign(witness, 20, old_size=10)
