@@ -120,10 +120,10 @@ class Witness:
         ``ledger.consistency_broken``, ``ledger.fork_detected``; Unavailable ``ledger.witness_not_stored``,
         ``ledger.witness_away`` once it was closed.
         """
-        if self._is_closed:
-            raise Unavailable("ledger.witness_away", f"the witness of {self.member} was closed")
         # Step 1: a log that is watched.
         log = self._log(decode_signed_note(note).head.origin)
+        if self._is_closed and log.alarm is None:
+            raise Unavailable("ledger.witness_away", f"the witness of {self.member} was closed")
         checkpoint, time_s = log.accept(note, old_size=old_size, proof=proof)
         # Step 8: only now, with the record on the medium, there is a cosignature.
         return sign_cosignature(
@@ -140,8 +140,9 @@ class Witness:
 
     def close(self) -> None:
         """Release the folder; whoever asks from then on is told that this witness is away."""
-        self._is_closed = True
-        self._lock.release()
+        if not self._is_closed:
+            self._is_closed = True
+            self._lock.release()
 
     def _log(self, origin: str) -> _WatchedLog:
         log = self._logs.get(origin)
