@@ -25,10 +25,12 @@ from shuiqiao.base.errors import Conflict, IntegrityError, InvalidInput, Shuiqia
 from shuiqiao.crypto.suites import get_suite
 from shuiqiao.ledger.engine.cometbft.keeper import CONSENSUS_FOLDER
 from shuiqiao.ledger.engine.cometbft.position import newest_position
+from shuiqiao.ledger.engine.epoch_keeping import EPOCHS_FOLDER
+from shuiqiao.ledger.engine.replica import CHECKPOINTS_FOLDER
 from shuiqiao.ledger.entry import decode_entry
 from shuiqiao.ledger.store.disk import PosixDisk
-from shuiqiao.ledger.store.index import IndexUnreadable
 from shuiqiao.ledger.store.index_reader import IndexReader
+from shuiqiao.ledger.store.index_record import IndexUnreadable
 from shuiqiao.ledger.store.lock_holder import is_held
 from shuiqiao.ledger.store.log_check import LogCheck, check_log, look_at_opening
 from shuiqiao.node.agreement import require_keys, require_member
@@ -53,11 +55,11 @@ from shuiqiao.vault.copying import BATCHES_FOLDER, INDEX_FOLDER, QUARANTINE_FOLD
 
 if TYPE_CHECKING:
     from shuiqiao.base.clock import Clock
-    from shuiqiao.ledger.model import Checkpoint
-    from shuiqiao.ledger.store.index import Head
+    from shuiqiao.ledger.store.index_record import Head
 
 COMET_FILES: Final = ("config.toml", "genesis.json", "node_key.json", "priv_validator_key.json")
-LEDGER_EXTRAS: Final = ("checkpoints/latest", "alarms/fork")
+LEDGER_EXTRAS: Final = ("alarms/fork",)
+EPOCH_NOTES: Final = f"{CHECKPOINTS_FOLDER}/{EPOCHS_FOLDER}"
 MAX_SMALL_BYTES: Final = 1 << 20
 """Longest settings, key or note file that is taken, in bytes."""
 
@@ -227,15 +229,17 @@ def _add_vault(writer: ArchiveWriter, vault: Path, *, scratch: Path, progress: P
 
 def _add_ledger(writer: ArchiveWriter, place: LedgerPlace, *, progress: Progress) -> LedgerMoment:
     # What is told before the blocks comes before them: the segments then hold at least what it says.
-    extras = {name: data for name in LEDGER_EXTRAS if (data := _small(place.folder / name)) is not None}
+    note = place.read_note()
+    extras = {name: data for name in _extras(place.folder) if (data := _small(place.folder / name)) is not None}
     consensus = {
         name: data
         for name in (f"{CONSENSUS_FOLDER}/note", _POSITION)
         if (data := _small(place.folder / name)) is not None
     }
-    checkpoint = place.checkpoint_file().load()
     position = newest_position(consensus.get(_POSITION, b""))
-    log = _checked(place, checkpoint, most=None if position is None else position.block, progress=progress)
+    log = _checked(place, note, most=None if position is None else position.block, progress=progress)
+    if note is not None:
+        extras[f"{CHECKPOINTS_FOLDER}/latest"] = note
     for name, data in {**extras, **consensus}.items():
         writer.add(f"ledger/{name}", data)
     files = place.files()
@@ -254,7 +258,13 @@ def _add_ledger(writer: ArchiveWriter, place: LedgerPlace, *, progress: Progress
     )
 
 
-def _checked(place: LedgerPlace, checkpoint: Checkpoint | None, *, most: int | None, progress: Progress) -> LogCheck:
+def _extras(folder: Path) -> list[str]:
+    """Return what of a ledger folder is neither segments nor made of them, beside the newest checkpoint."""
+    notes = sorted(path.name for path in (folder / EPOCH_NOTES).glob("[0-9]*") if path.name.isdigit())
+    return [*LEDGER_EXTRAS, *(f"{EPOCH_NOTES}/{name}" for name in notes)]
+
+
+def _checked(place: LedgerPlace, note: bytes | None, *, most: int | None, progress: Progress) -> LogCheck:
     """Read every block up to the last one that was acknowledged; raises where the ledger would not open.
 
     most: height of the block that the consensus position leads to, None where there is no such position.
@@ -271,6 +281,7 @@ def _checked(place: LedgerPlace, checkpoint: Checkpoint | None, *, most: int | N
                 next_step="stop the node, or look into its disk, then try again",
             )
         head = None if index is None else index.head
+        checkpoint = place.checkpoint_of(note, index=index)
         if not is_running:
             look_at_opening(
                 place.files(),

@@ -17,8 +17,8 @@ import lmdb
 from shuiqiao.base.errors import ShuiqiaoError, Unavailable
 from shuiqiao.ledger.differences import LeafDifference, StateDifference, compare_states, first_leaf_difference
 from shuiqiao.ledger.state_map import verify_state_proof
-from shuiqiao.ledger.store.index import IndexUnreadable
 from shuiqiao.ledger.store.index_reader import IndexReader
+from shuiqiao.ledger.store.index_record import IndexUnreadable
 from shuiqiao.ledger.store.state_tree import prove
 from shuiqiao.node.finding import Finding, finding_of_error
 from shuiqiao.node.ledger_diagnosis import Progress, reexecute_log

@@ -24,8 +24,8 @@ from shuiqiao.ledger.entry import decode_entry
 from shuiqiao.ledger.store.alarm_file import AlarmFile, ForkKind
 from shuiqiao.ledger.store.disk import PosixDisk
 from shuiqiao.ledger.store.frame import Damage
-from shuiqiao.ledger.store.index import IndexUnreadable
 from shuiqiao.ledger.store.index_reader import IndexReader
+from shuiqiao.ledger.store.index_record import IndexUnreadable
 from shuiqiao.ledger.store.lock_holder import holder, is_held
 from shuiqiao.ledger.store.log_check import LogCheck, check_log, look_at_opening
 from shuiqiao.ledger.store.map_check import MapFault, check_state_map
@@ -77,10 +77,11 @@ class LedgerDoctor:
             return
         yield self._lock(is_running=is_running)
         # The checkpoint before the index: what is committed meanwhile then only makes the index longer.
-        checkpoint, found = self._checkpoint()
-        yield from found
+        note = place.read_note()
         with ExitStack() as stack:
             index, found = self._index(stack)
+            yield from found
+            checkpoint, found = self._checkpoint(note, index)
             yield from found
             if not is_running:
                 yield from self._opening(index, checkpoint)
@@ -127,14 +128,16 @@ class LedgerDoctor:
             says_zh=f"发现分叉,本节点已停止跟随:记账者{words_zh};证据在 alarms/fork,请保存并出示给其他成员与监管",
         )
 
-    def _checkpoint(self) -> tuple[Checkpoint | None, list[Finding]]:
+    def _checkpoint(self, note: bytes | None, index: IndexReader | None) -> tuple[Checkpoint | None, list[Finding]]:
         try:
-            found = self._place.checkpoint_file().load()
+            found = self._place.checkpoint_of(note, index=index)
         except ShuiqiaoError as error:
             return None, [finding_of_error("checkpoint", error)]
         if found is None:
             return None, []
         says = f"signed at {found.size} leaves, root {found.root.hex()}"
+        if index is None:
+            says += "; whose signature it must bear is known once there is an index"
         return found, [Finding(what="checkpoint", ok=True, says=says, says_zh=f"已签名检查点:{found.size} 个叶子")]
 
     def _index(self, stack: ExitStack) -> tuple[IndexReader | None, list[Finding]]:

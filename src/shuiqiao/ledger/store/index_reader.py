@@ -14,10 +14,11 @@ import lmdb
 
 from shuiqiao.ledger.store.boot_mark import BootMark
 from shuiqiao.ledger.store.disk import PosixDisk
-from shuiqiao.ledger.store.index import IndexUnreadable, Snapshot
+from shuiqiao.ledger.store.index import Snapshot
+from shuiqiao.ledger.store.index_record import IndexUnreadable
 from shuiqiao.ledger.store.state_tree import DATABASE
 
-_SNAPSHOT_TABLES: Final = (b"meta", b"blocks", b"starts", b"nodes", b"state", b"replay", DATABASE)
+_SNAPSHOT_TABLES: Final = (b"meta", b"blocks", b"starts", b"nodes", b"state", b"replay", DATABASE, b"epochs")
 """In the order in which a Snapshot takes them."""
 
 

@@ -19,7 +19,7 @@ if TYPE_CHECKING:
     from shuiqiao.ledger.log import HashReader
     from shuiqiao.ledger.model import Checkpoint
     from shuiqiao.ledger.store.frame import Frame, HashName
-    from shuiqiao.ledger.store.index import Head
+    from shuiqiao.ledger.store.index_record import Head
 
 _TELL_EVERY: Final = 500
 """Blocks between two calls of a progress listener."""
