@@ -88,6 +88,9 @@ def errors_page() -> str:
         parts.append(_sites_table([site for site in sites if site.code.startswith(f"{room}.")]))
     parts.append(_PROBLEMS_INTRODUCTION)
     parts.append(_table(("code", "message"), [(f"`{site.code}`", site.template) for site in _merged(problems)]))
+    findings = sorted(set(error_sites({"Finding"}, code=_keyword_code_of_finding)))
+    parts.append(_FINDINGS_INTRODUCTION)
+    parts.append(_table(("code", "says"), [(f"`{site.code}`", site.template) for site in _merged(findings)]))
     return "\n".join(parts)
 
 
@@ -140,6 +143,11 @@ def _first_argument(call: ast.Call) -> tuple[ast.expr | None, ast.expr | None]:
 def _keyword_code(call: ast.Call) -> tuple[ast.expr | None, ast.expr | None]:
     keywords = {keyword.arg: keyword.value for keyword in call.keywords}
     return keywords.get("code"), keywords.get("message")
+
+
+def _keyword_code_of_finding(call: ast.Call) -> tuple[ast.expr | None, ast.expr | None]:
+    keywords = {keyword.arg: keyword.value for keyword in call.keywords}
+    return keywords.get("code"), keywords.get("says")
 
 
 def _template(message: ast.expr | None) -> str:
@@ -306,6 +314,12 @@ change; messages may. In a message, `{{name}}` stands for a value that is filled
 _PROBLEMS_INTRODUCTION = """## Problems that an audit names 审计问题
 
 They are told in a report and not raised, so that one does not hide the next. 审计以报告列出问题,不中断。
+"""
+
+_FINDINGS_INTRODUCTION = """## What doctor finds 诊断结果
+
+Beside the errors above, which it tells as findings: nothing is raised, so that one does not hide the next.
+[When a node stops](../howto/when-a-node-stops.md) says what to do. 诊断结果只陈述、不中断。
 """
 
 _SETTINGS_INTRODUCTION = f"""# Settings 设置

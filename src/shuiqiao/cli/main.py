@@ -16,6 +16,7 @@ from typer.exceptions import TyperException
 
 from shuiqiao import __version__
 from shuiqiao.base.errors import InvalidInput, ShuiqiaoError, Unavailable
+from shuiqiao.cli.backup import backup_app
 from shuiqiao.cli.network import network_app
 from shuiqiao.cli.output import EXIT_REFUSED, EXIT_USAGE, print_json, progress_on_stderr, say, show_error
 
@@ -35,6 +36,7 @@ keys_app = typer.Typer(help="Show and check a home's keys 密钥.", no_args_is_h
 app.add_typer(bench_app, name="bench")
 app.add_typer(keys_app, name="keys")
 app.add_typer(network_app, name="network")
+app.add_typer(backup_app, name="backup")
 
 
 class SuiteChoice(StrEnum):
@@ -169,12 +171,18 @@ def audit(
 @app.command()
 def doctor(
     home: Annotated[Path | None, typer.Option("--home", envvar=HOME_VARIABLE, help="Home folder.")] = None,
+    against: Annotated[
+        Path | None, typer.Option(help="Another home, or a copy of a ledger folder, to compare with 与另一副本比较.")
+    ] = None,
+    replay: Annotated[  # noqa: FBT002 - a flag
+        bool, typer.Option("--replay", help="Execute the whole log again, even if nothing is found 重新执行日志.")
+    ] = False,
     json: Json = False,  # noqa: FBT002 - a flag
 ) -> int:
     """Say what this machine and this home have, and what is wrong 诊断."""
     from shuiqiao.cli.doctor import run_doctor
 
-    return run_doctor(home=home, as_json=json)
+    return run_doctor(home=home, against=against, is_replay_asked=replay, as_json=json)
 
 
 @keys_app.command("show")

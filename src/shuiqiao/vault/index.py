@@ -30,7 +30,7 @@ ENTRY = struct.Struct(">IIiII16s")
 _NUMBER = struct.Struct(">I")
 _PLACE = struct.Struct(">II")
 
-_TABLES = (
+TABLES = (
     "types",
     "sources",
     "source_names",
@@ -263,9 +263,9 @@ class RecordIndex:
 
     def __init__(self, folder: Path) -> None:
         try:
-            self._env = lmdb.open(str(folder), map_size=MAP_BYTES, max_dbs=len(_TABLES), subdir=True, max_readers=126)
+            self._env = lmdb.open(str(folder), map_size=MAP_BYTES, max_dbs=len(TABLES), subdir=True, max_readers=126)
             with self._env.begin(write=True) as txn:
-                self._tables = {name: self._env.open_db(name.encode(), txn=txn) for name in _TABLES}
+                self._tables = {name: self._env.open_db(name.encode(), txn=txn) for name in TABLES}
         except lmdb.Error as error:
             raise Unavailable("vault.index_unreadable", f"{folder.name} cannot be opened: {error}") from error
         self._memory: ReadingMemory[Entry] = ReadingMemory()

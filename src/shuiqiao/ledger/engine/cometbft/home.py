@@ -33,7 +33,12 @@ MAX_SOCKET_PATH: Final = 100
 
 Setting = str | int | bool
 
+NEVER_SIGNS: Final = (1 << 63) - 1
+"""A height that no network reaches: a validator that signed it last signs nothing more, and follows."""
+
 _SECRET_MODE: Final = 0o600
+_LAST_ROUND: Final = (1 << 31) - 1
+_PRECOMMIT: Final = 3
 _PUBLIC_MODE: Final = 0o644
 
 
@@ -121,6 +126,21 @@ def write_home(home: Path, *, settings: HomeSettings, keys: NodeKeys, genesis: M
     state = home / "data" / "priv_validator_state.json"
     if not state.exists():
         _write(state, json.dumps({"height": "0", "round": 0, "step": 0}), mode=_SECRET_MODE)
+
+
+def write_last_signed(home: Path, *, height: int) -> None:
+    """Make a node believe that it signed everything up to a height: CometBFT then signs above it only [ABCI-11]."""
+    (home / "data").mkdir(parents=True, exist_ok=True)
+    state = {"height": str(height), "round": _LAST_ROUND, "step": _PRECOMMIT}
+    _write(home / "data" / "priv_validator_state.json", json.dumps(state), mode=_SECRET_MODE)
+
+
+def read_last_signed(home: Path) -> int | None:
+    """Return the height that a node believes it signed last, None where its file cannot be read."""
+    try:
+        return int(json.loads((home / "data" / "priv_validator_state.json").read_bytes())["height"])
+    except (OSError, ValueError, KeyError, TypeError):
+        return None
 
 
 def comet_genesis(

@@ -106,16 +106,7 @@ class PositionFile:
         return 1 if first is not None and first.height == position.previous else 0
 
     def _read(self, slot: int) -> Position | None:
-        data = os.pread(self._descriptor, SLOT_BYTES, slot * SLOT_BYTES)
-        length = int.from_bytes(data[_DIGEST_BYTES : _DIGEST_BYTES + _LENGTH_BYTES], "big")
-        body = data[_DIGEST_BYTES : _DIGEST_BYTES + _LENGTH_BYTES + length]
-        if len(data) < _DIGEST_BYTES or hashlib.sha256(body).digest() != data[:_DIGEST_BYTES]:
-            return None
-        try:
-            fields = decode_cbor_strict(body[_LENGTH_BYTES:], max_bytes=SLOT_BYTES)
-            return msgspec.convert(fields, Position, strict=True, builtin_types=(bytes,))
-        except (ShuiqiaoError, msgspec.ValidationError):
-            return None
+        return _decode_slot(os.pread(self._descriptor, SLOT_BYTES, slot * SLOT_BYTES))
 
     def close(self) -> None:
         """Release the file."""
@@ -127,3 +118,21 @@ class PositionFile:
             f"{self.path}: {reason}",
             next_step="restore the ledger folder as a whole from a backup, or join again by state sync",
         )
+
+
+def newest_position(data: bytes) -> Position | None:
+    """Return the newest record in the bytes of a position file, None if there is none that can be read."""
+    slots = (data[at : at + SLOT_BYTES] for at in range(0, _SLOTS * SLOT_BYTES, SLOT_BYTES))
+    return max(filter(None, map(_decode_slot, slots)), key=lambda record: record.height, default=None)
+
+
+def _decode_slot(data: bytes) -> Position | None:
+    length = int.from_bytes(data[_DIGEST_BYTES : _DIGEST_BYTES + _LENGTH_BYTES], "big")
+    body = data[_DIGEST_BYTES : _DIGEST_BYTES + _LENGTH_BYTES + length]
+    if len(data) < _DIGEST_BYTES or hashlib.sha256(body).digest() != data[:_DIGEST_BYTES]:
+        return None
+    try:
+        fields = decode_cbor_strict(body[_LENGTH_BYTES:], max_bytes=SLOT_BYTES)
+        return msgspec.convert(fields, Position, strict=True, builtin_types=(bytes,))
+    except (ShuiqiaoError, msgspec.ValidationError):
+        return None

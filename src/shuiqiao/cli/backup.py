@@ -1,0 +1,157 @@
+"""``shuiqiao backup``: take a backup of a home, look whether one holds, make a home again from one."""
+
+from __future__ import annotations
+
+import sys
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from shuiqiao.cli.output import print_json, progress_on_stderr, say
+
+if TYPE_CHECKING:
+    from shuiqiao.node.backup_manifest import Manifest
+
+HOME_VARIABLE = "SHUIQIAO_HOME"
+
+backup_app = typer.Typer(
+    help="Back a home up and make it again 备份与恢复.", no_args_is_help=True, rich_markup_mode=None
+)
+
+Json = Annotated[bool, typer.Option("--json", help="One JSON object on standard output.")]
+From = Annotated[Path, typer.Option("--from", help="The backup file 备份文件.")]
+Genesis = Annotated[
+    Path | None, typer.Option(help="The network's public genesis.json: a backup of another network is refused.")
+]
+
+
+@backup_app.command("create")
+def backup_create(
+    home: Annotated[Path, typer.Option("--home", envvar=HOME_VARIABLE, help="Home folder of the institution.")],
+    to: Annotated[Path, typer.Option("--to", help="The file to write; it must not exist 备份文件.")],
+    include_passphrase: Annotated[  # noqa: FBT002 - a flag
+        bool, typer.Option("--include-passphrase", help="Also the passphrase file beside the keys 含口令文件.")
+    ] = False,
+    without_database: Annotated[  # noqa: FBT002 - a flag
+        bool, typer.Option("--without-database", help="Leave the database out: it is kept by other means.")
+    ] = False,
+    json: Json = False,  # noqa: FBT002 - a flag
+) -> None:
+    """Write a backup of a home into one file, while its node runs or not 备份."""
+    from shuiqiao.base.clock import SystemClock
+    from shuiqiao.node.backup import BackupOrder, create_backup
+    from shuiqiao.node.keys import PASSPHRASE_FILE, find_passphrase
+    from shuiqiao.node.settings import Home
+
+    place = Home(home)
+    with progress_on_stderr() as progress:
+        manifest = create_backup(
+            place,
+            to,
+            order=BackupOrder(with_passphrase=include_passphrase, without_database=without_database),
+            passphrase=find_passphrase(place),
+            clock=SystemClock(),
+            progress=progress,
+        )
+    if not manifest.passphrase and (place.keys / PASSPHRASE_FILE).is_file():
+        _warn(
+            f"the passphrase in {place.keys / PASSPHRASE_FILE} is not in the backup, and the keys cannot be opened "
+            "without it: keep it elsewhere"
+        )
+    _warn(f"{to} holds the vault's records in clear: keep it as safe as the home itself")
+    _show({**_summary(manifest), "file": str(to)}, as_json=json)
+
+
+@backup_app.command("verify")
+def backup_verify(
+    file: From,
+    genesis: Genesis = None,
+    json: Json = False,  # noqa: FBT002 - a flag
+) -> None:
+    """Read a backup to its end: every byte, and who made it 核验备份."""
+    from shuiqiao.node.backup_reading import verify_backup
+    from shuiqiao.node.home import load_genesis
+
+    with progress_on_stderr() as progress:
+        expected = None if genesis is None else load_genesis(genesis)
+        found = verify_backup(file, genesis=expected, progress=progress)
+    _show({**_summary(found.manifest), "bytes": found.bytes_read}, as_json=json)
+
+
+@backup_app.command("restore")
+def backup_restore(
+    file: From,
+    home: Annotated[Path, typer.Option("--home", help="The new home: a folder that is absent or empty.")],
+    genesis: Genesis = None,
+    as_validator: Annotated[
+        int | None,
+        typer.Option(
+            min=1,
+            help="The old node is gone for good: sign above this CometBFT height, not below the network's 恢复签名.",
+        ),
+    ] = None,
+    json: Json = False,  # noqa: FBT002 - a flag
+) -> None:
+    """Make a home again, and prove its ledger, vault and database before it gets its name 恢复."""
+    from shuiqiao.node.restore import restore_backup
+    from shuiqiao.node.settings import Home
+
+    with progress_on_stderr() as progress:
+        restored = restore_backup(file, Home(home), genesis=genesis, signs_above=as_validator, progress=progress)
+    manifest = restored.backup.manifest
+    if manifest.validator:
+        _warn_validator(restored.signs_above)
+    elif manifest.engine == "embedded":
+        _warn(
+            "if this member orders transactions, what it wrote after the backup is not in it: before it starts, hold "
+            f"it against a follower's copy (shuiqiao doctor --home {home} --against COPY)"
+        )
+    result = {
+        **_summary(manifest),
+        "home": str(home),
+        "batches": restored.batches,
+        "records": restored.records,
+        "signs": restored.signs_above is not None if manifest.validator else None,
+    }
+    _show(result, as_json=json)
+
+
+def _warn_validator(signs_above: int | None) -> None:
+    if signs_above is None:
+        _warn(
+            "this validator follows and signs nothing; restore with --as-validator once the old node is gone for good"
+        )
+    else:
+        _warn(f"this validator signs above height {signs_above}: if the old node still runs, it would sign twice")
+
+
+def _summary(manifest: Manifest) -> dict[str, object]:
+    from shuiqiao.base.clock import iso_from_ms
+
+    return {
+        "network": manifest.network,
+        "member": manifest.member,
+        "created": iso_from_ms(manifest.created_ms),
+        "height": manifest.ledger.height,
+        "size": manifest.ledger.size,
+        "root": manifest.ledger.root,
+        "files": len(manifest.files),
+        "signed_by": manifest.key,
+        "validator": manifest.validator,
+        "passphrase": manifest.passphrase,
+        "database": manifest.database,
+    }
+
+
+def _warn(text: str) -> None:
+    sys.stderr.write(f"warning: {text}\n")
+
+
+def _show(result: dict[str, object], *, as_json: bool) -> None:
+    if as_json:
+        print_json(result)
+        return
+    for name, value in result.items():
+        if value is not None:
+            say(f"{name:12} {value}")

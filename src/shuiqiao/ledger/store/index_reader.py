@@ -1,0 +1,76 @@
+"""The index of a ledger opened for reading alone: beside the process that writes it, or on a node that is down.
+
+Nothing is repaired and no record is written; LMDB's own ``lock.mdb`` is touched, as by any reader. What is seen is one
+committed block and stays it, however many the writer adds meanwhile.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Final, Self
+
+import lmdb
+
+from shuiqiao.ledger.store.boot_mark import BootMark
+from shuiqiao.ledger.store.disk import PosixDisk
+from shuiqiao.ledger.store.index import Snapshot
+from shuiqiao.ledger.store.index_record import IndexUnreadable
+from shuiqiao.ledger.store.state_tree import DATABASE
+
+_SNAPSHOT_TABLES: Final = (b"meta", b"blocks", b"starts", b"nodes", b"state", b"replay", DATABASE, b"epochs")
+"""In the order in which a Snapshot takes them."""
+
+
+class StateReader(Snapshot):
+    """A snapshot whose whole state can be walked, in order of its keys."""
+
+    def state_items(self) -> Iterator[tuple[bytes, bytes]]:
+        """Iterate over every key and its encoded value, in order of key; for one thread."""
+        with self._reader.cursor(db=self._state) as cursor:
+            yield from cursor
+
+    def state_count(self) -> int:
+        """Return the number of keys in the state."""
+        count: int = self._reader.stat(db=self._state)["entries"]
+        return count
+
+
+class IndexReader:
+    """One index opened for reading; ``close`` it, or use it as a context manager."""
+
+    def __init__(self, folder: Path) -> None:
+        """Open; raises IndexUnreadable where there is none, LMDB refuses it, or the machine stopped while it was open.
+
+        One process opens an index once: not for the folder of a ledger that this very process has open.
+        """
+        if not (folder / "data.mdb").is_file():
+            raise IndexUnreadable(f"there is no index in {folder}")
+        if BootMark(folder, disk=PosixDisk()).is_stale():
+            raise IndexUnreadable("the machine stopped while it was open")
+        try:
+            self._env = lmdb.open(
+                str(folder), readonly=True, create=False, max_dbs=len(_SNAPSHOT_TABLES) + 8, subdir=True
+            )
+        except lmdb.Error as error:
+            raise IndexUnreadable(f"{folder}: {error}") from error
+        try:
+            tables = tuple(self._env.open_db(name, create=False) for name in _SNAPSHOT_TABLES)
+            self.view = StateReader(self._env, dbs=tables)
+            self.head = self.view.head()
+        except lmdb.Error as error:
+            self._env.close()
+            raise IndexUnreadable(f"{folder}: {error}") from error
+        except BaseException:
+            self._env.close()
+            raise
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *_exception: object) -> None:
+        self.close()
+
+    def close(self) -> None:
+        """Release the files; the view becomes unusable."""
+        self._env.close()

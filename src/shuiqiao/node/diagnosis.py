@@ -1,0 +1,127 @@
+"""What ``doctor`` looks at in a home, in order: settings, genesis, keys, disk, ledger, validator, another copy.
+
+Nothing is changed while anything is wrong. Where all is well and no process has the ledger open, an institution that
+orders its own transactions is opened as a start would, which finishes what an interrupted run left.
+"""
+
+from __future__ import annotations
+
+import shutil
+import tempfile
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from pathlib import Path
+
+from shuiqiao.base.errors import ShuiqiaoError
+from shuiqiao.ledger.store.lock_holder import is_held
+from shuiqiao.members.genesis import network_id
+from shuiqiao.members.model import Role
+from shuiqiao.node.agreement import require_keys, require_member
+from shuiqiao.node.finding import Finding, finding_of_error
+from shuiqiao.node.home import load_genesis
+from shuiqiao.node.home_comparison import compare_copies
+from shuiqiao.node.institution import Institution
+from shuiqiao.node.keys import find_passphrase, load_keys
+from shuiqiao.node.ledger_diagnosis import LedgerDoctor, Progress
+from shuiqiao.node.ledger_place import LedgerPlace
+from shuiqiao.node.settings import Home, NodeSettings, load_settings
+from shuiqiao.node.validator_diagnosis import look_at_validator
+
+LEAST_FREE_MB = 500
+"""Free disk space below which a home is warned about, in megabytes."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class DoctorOrder:
+    """What is asked. against: another home, or a copy of a ledger folder. is_replay_asked: execute the log again."""
+
+    against: Path | None = None
+    is_replay_asked: bool = False
+
+
+def diagnose_home(
+    home: Home, *, order: DoctorOrder, progress: Progress = lambda _step, _done, _total: None
+) -> Iterator[Finding]:
+    """Look at a home and tell what was found."""
+    before = [*_papers(home)]
+    yield from before
+    if not all(finding.ok for finding in before if finding.what in {"settings", "genesis"}):
+        return
+    settings, place = load_settings(home), LedgerPlace.of_home(home)
+    with tempfile.TemporaryDirectory(prefix="shuiqiao-doctor-") as scratch:
+        doctor = LedgerDoctor(
+            place, scratch=Path(scratch) / "own", progress=progress, is_replay_asked=order.is_replay_asked
+        )
+        found = [*doctor.findings()]
+        yield from found
+        if settings.is_validator:
+            looked = [*look_at_validator(home, settings=settings)]
+            found += looked
+            yield from looked
+        if order.against is not None:
+            yield from compare_copies(place, order.against, scratch=Path(scratch), progress=progress)
+    if all(finding.ok for finding in (*before, *found)) and _is_opened_alone(settings, place):
+        yield _look("ledger and vault", lambda: _opened(home))
+
+
+def _papers(home: Home) -> Iterator[Finding]:
+    yield _look("settings", lambda: _settings(home))
+    yield _look("genesis", lambda: _genesis(home))
+    yield _look("keys", lambda: _keys(home))
+    if home.folder.is_dir():
+        yield _disk(home.folder)
+
+
+def _settings(home: Home) -> str:
+    settings = load_settings(home)
+    return f"{settings.member}, a {settings.role}, suite {settings.suite}, engine {settings.engine}"
+
+
+def _genesis(home: Home) -> str:
+    genesis = load_genesis(home.genesis)
+    require_member(load_settings(home), genesis)
+    return f"network {network_id(genesis).hex()}"
+
+
+def _keys(home: Home) -> str:
+    keys = load_keys(home, passphrase=find_passphrase(home))
+    require_keys(load_settings(home), load_genesis(home.genesis), keys)
+    return f"signing key {keys.signing.key_id.hex()[:16]} opens"
+
+
+def _disk(folder: Path) -> Finding:
+    free_mb = shutil.disk_usage(folder).free // 2**20
+    if free_mb >= LEAST_FREE_MB:
+        return Finding(what="disk", ok=True, says=f"{free_mb:,} MB free, {LEAST_FREE_MB} needed")
+    return Finding(
+        what="disk",
+        ok=False,
+        code="node.disk_nearly_full",
+        says=f"{free_mb:,} MB free, {LEAST_FREE_MB} needed",
+        next_step="free disk space before the next ingest",
+        says_zh=f"磁盘仅余 {free_mb:,} MB;请先清理空间",
+    )
+
+
+def _is_opened_alone(settings: NodeSettings, place: LedgerPlace) -> bool:
+    """Whether this home can be opened by itself: followers need their writer, validators their CometBFT node."""
+    is_writer = settings.engine == "embedded" and settings.member == place.parameters.operator
+    return is_writer and not is_held(place.folder)
+
+
+def _opened(home: Home) -> str:
+    """Open the node as a start would: recovery, index, unfinished work."""
+    with Institution.open(home) as institution:
+        height, _ = institution.engine.last_block()
+        says = f"height {height}, log size {institution.engine.checkpoint().size}"
+        if institution.settings.role is Role.TAX_BUREAU:
+            finished = institution.vault.recover(institution.outbox)
+            says += f", vault opens, {finished} unfinished batches anchored now" if finished else ", vault opens"
+        return says
+
+
+def _look(what: str, look: Callable[[], str]) -> Finding:
+    try:
+        return Finding(what=what, ok=True, says=look())
+    except ShuiqiaoError as error:
+        return finding_of_error(what, error)

@@ -1,0 +1,87 @@
+"""Copying a vault's index while its one writer may be at work, for a backup [VAULT-STORE-5].
+
+LMDB gives one committed moment, whoever writes meanwhile. Batch files are never changed but by an erasure, so they can
+be copied at leisure after it: what remains is to ask at the end whether one was erased in between.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Generator, Sequence
+from contextlib import contextmanager
+from pathlib import Path
+
+import lmdb
+
+from shuiqiao.base.errors import Conflict, Unavailable
+from shuiqiao.vault.index import MAP_BYTES, TABLES, BatchRow, IndexView
+
+INDEX_FOLDER = "index.lmdb"
+BATCHES_FOLDER = "batches"
+QUARANTINE_FOLDER = "quarantine"
+
+
+def copy_index(folder: Path, to: Path) -> tuple[BatchRow, ...]:
+    """Copy the index of a vault folder into an empty folder, compacted, and return the batches that the copy knows.
+
+    Raises Unavailable ``vault.index_unreadable``, Conflict ``vault.erasure_pending``.
+    """
+    try:
+        with _opened(folder / INDEX_FOLDER) as env:
+            env.copy(str(to), compact=True)
+    except lmdb.Error as error:
+        raise _unreadable(error) from error
+    with _view(to) as view:
+        _require_no_erasure(view, folder)
+        return tuple(view.batches())
+
+
+def require_unerased(folder: Path, rows: Sequence[BatchRow]) -> None:
+    """Return if no file of these batches was changed since they were read.
+
+    Raises Conflict ``vault.erasure_pending``, Unavailable ``vault.index_unreadable``.
+    """
+    with _view(folder / INDEX_FOLDER) as view:
+        _require_no_erasure(view, folder)
+        for row in rows:
+            now = view.batch(row.number)
+            if (now.parquet, now.erased) != (row.parquet, row.erased):
+                raise _erased(folder)
+
+
+def _require_no_erasure(view: IndexView, folder: Path) -> None:
+    if view.pending_erasures():
+        raise _erased(folder)
+
+
+def _erased(folder: Path) -> Conflict:
+    return Conflict(
+        "vault.erasure_pending",
+        f"records of {folder} are being erased, or were while its files were copied",
+        next_step="try again when the erasure is done; the next ingest finishes one that was interrupted",
+    )
+
+
+@contextmanager
+def _view(folder: Path) -> Generator[IndexView]:
+    try:
+        with _opened(folder) as env:
+            tables = {name: env.open_db(name.encode(), create=False) for name in TABLES}
+            with env.begin() as txn:
+                yield IndexView(txn, tables)
+    except lmdb.Error as error:
+        raise _unreadable(error) from error
+
+
+@contextmanager
+def _opened(folder: Path) -> Generator[lmdb.Environment]:
+    env = lmdb.open(
+        str(folder), readonly=True, create=False, map_size=MAP_BYTES, max_dbs=len(TABLES), subdir=True, max_readers=126
+    )
+    try:
+        yield env
+    finally:
+        env.close()
+
+
+def _unreadable(error: lmdb.Error) -> Unavailable:
+    return Unavailable("vault.index_unreadable", f"the vault's index cannot be read: {error}")

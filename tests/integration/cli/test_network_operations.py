@@ -1,0 +1,155 @@
+"""A validator that is lost, said in words, restored from a backup taken while it ran, and back without signing.
+
+The same four validators: two die and ``doctor`` says why nothing goes on; one loses its home and comes back from its
+backup; its ledger is compared with the one of the backup. Bounded in time; absent CometBFT it is skipped.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import shutil
+import time
+
+import pytest
+
+import consortium_world as worlds
+from cometbft_world import comet_program
+from shuiqiao.base.clock import SystemClock
+from shuiqiao.base.ids import MemberId, new_id, system_entropy
+from shuiqiao.crypto.suites import get_suite
+from shuiqiao.ledger.engine.cometbft.rpc import RpcClient
+from shuiqiao.ledger.transaction import TransactionDraft, sign_transaction
+from shuiqiao.members.genesis import network_parameters
+from shuiqiao.node.keys import find_passphrase, load_keys
+from shuiqiao.node.network import Network
+from shuiqiao.node.network_init import NetworkOrder, create_network
+from shuiqiao.node.network_plan import NetworkFolder, load_plan
+from shuiqiao.oversight.contract import OversightAlarmBody
+
+PATIENCE_S = 30.0
+LOST = "bank-2"
+
+
+class Consortium:
+    """A network's folder, its processes, and the command over its homes."""
+
+    def __init__(self, folder, *, here, program):
+        self.folder = NetworkFolder(folder)
+        self._here = here
+        self._program = program
+        create_network(
+            self.folder,
+            order=NetworkOrder(members=None, suite=None, engine=None, validators=4),
+            passphrase=None,
+            clock=SystemClock(),
+            entropy=system_entropy,
+            cost=worlds.CHEAP,
+        )
+        self.network = Network(self.folder)
+
+    def start(self, *members):
+        self.network.start(members, program=self._program)
+
+    def backup(self, command, *arguments):
+        done = self._here("backup", command, *arguments, "--json")
+        assert done.code == 0, (done.out, done.err)
+        return done.json
+
+    def doctor(self, member, *arguments):
+        done = self._here("doctor", "--home", self.folder.home(member).folder, *arguments, "--json")
+        assert done.code == (0 if done.json["ok"] else 1)
+        return done.json["findings"]
+
+    def submit(self, member):
+        """Sign an alarm with the key in a member's home and hand it in at its node's RPC."""
+        home = self.folder.home(member)
+        parameters = network_parameters(home.genesis.read_bytes())
+        draft = TransactionDraft(
+            kind="oversight.alarm",
+            version=1,
+            body=OversightAlarmBody(alarm=new_id(), subject="fault", accused=None, evidence_digest=os.urandom(32)),
+            author=MemberId(member),
+            valid_until_ms=time.time_ns() // 1_000_000 + 3_600_000,
+            id=new_id(),
+        )
+        key = load_keys(home, passphrase=find_passphrase(home)).signing
+        raw = sign_transaction(draft, network=parameters.network, suite=get_suite(parameters.suite), keys=[key])
+        [port] = [place.rpc_port for place in load_plan(self.folder).validators if place.member == member]
+        rpc = RpcClient(f"http://127.0.0.1:{port}")
+        assert rpc.broadcast(raw).code == 0
+        rpc.close()
+
+    def until_blocks(self, blocks):
+        """Wait until all validators that run have a number of our blocks, and the quorum of their note."""
+        end = time.monotonic() + PATIENCE_S
+        while True:
+            nodes = [node for node in self.network.status().nodes if node.running]
+            if {(node.blocks, node.note_size == node.size) for node in nodes} == {(blocks, True)}:
+                return [node.node for node in nodes]
+            assert time.monotonic() < end, nodes
+            time.sleep(0.3)
+
+
+@pytest.fixture
+def consortium(here, tmp_path):
+    made = Consortium(tmp_path / "net", here=here, program=comet_program())
+    yield made
+    made.network.stop()
+
+
+def codes(findings):
+    return [finding["code"] for finding in findings if not finding["ok"]]
+
+
+def says(findings, what):
+    return [finding["says"] for finding in findings if finding["what"] == what]
+
+
+def test_a_lost_validator_is_explained_restored_and_follows(consortium, tmp_path):
+    consortium.start()
+    for number in (1, 2):
+        consortium.submit("bureau")
+        consortium.until_blocks(number)
+
+    # While it runs: asked beside it, and backed up.
+    well = consortium.doctor(LOST)
+    assert codes(well) == []
+    assert "4 of 4 validators answer, 3 are needed" in says(well, "quorum")
+    made = consortium.backup(
+        "create", "--home", consortium.folder.home(LOST).folder, "--to", tmp_path / "b.tar", "--include-passphrase"
+    )
+    assert (made["height"], made["validator"]) == (2, True)
+
+    # Two of four die: nothing goes on, and the words say why.
+    consortium.network.kill(LOST)
+    consortium.network.kill("regulator")
+    halted = consortium.doctor("bureau")
+    assert codes(halted) == ["node.quorum_lost"]
+    [words] = says(halted, "quorum")
+    assert words.startswith("2 of 4 validators answer (bureau, bank-1) and 3 are needed")
+    assert "down: regulator, bank-2" in words
+    assert codes(consortium.doctor(LOST)) == ["node.ledger_down", "node.cometbft_down", "node.quorum_lost"]
+    consortium.start("regulator")
+    consortium.submit("bureau")
+    consortium.until_blocks(3)
+
+    # The home is gone. It is made again, takes every block from its peers, and signs nothing.
+    home = consortium.folder.home(LOST)
+    shutil.rmtree(home.folder)
+    restored = consortium.backup(
+        "restore", "--from", tmp_path / "b.tar", "--home", home.folder, "--genesis", consortium.folder.genesis
+    )
+    assert restored["signs"] is False
+    assert not home.ledger.exists()
+    consortium.start(LOST)
+    consortium.submit("bureau")
+    assert len(consortium.until_blocks(4)) == 4
+    back = consortium.doctor(LOST, "--against", home.folder / "ledger.restored")
+    assert codes(back) == []
+    assert len(says(back, "signing")) == 1
+    against = says(back, "against ledger.restored")
+    assert "this one is ahead by 2 blocks, 4 leaves" in against[0]
+    assert against[1].endswith("at height 2")
+    state = json.loads((home.cometbft / "data" / "priv_validator_state.json").read_text())
+    assert (state["height"], "signature" in state) == (str(2**63 - 1), False)
