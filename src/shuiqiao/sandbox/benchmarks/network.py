@@ -39,7 +39,7 @@ DEFAULT_SECONDS: Final = 8.0
 DEFAULT_MISSED: Final = 50_000
 DEFAULT_WINDOWS: Final = 3
 VERIFIER_PROCESSES: Final = 0
-SNAPSHOT_HEIGHTS: Final = 20
+SNAPSHOT_HEIGHTS: Final = 4
 EXPECTED_PER_S: Final = {"intl": 3_000, "gm": 1_500}
 """For how many transactions a second signed ones are at hand; a machine that does more shows so on its load."""
 
@@ -179,7 +179,7 @@ def _window(run: _Run, cluster: Cluster, load: Streams) -> float:
     rpc = cluster.comet.nodes[MEMBERS[0]].rpc
     before = rpc.status().height
     seconds = run.bench.seconds
-    report = _send(run, LoadPlan(streams=load.streams(cluster.rpc_urls()), seconds=seconds))
+    report = _send(run, LoadPlan(streams=load.streams(cluster.rpc_urls()), seconds=seconds, is_bundled=load.is_bundled))
     load.use(report.counts())
     began_s = report.began_unix_s
     after = cluster.wait_drained(timeout_s=_DRAIN_TIMEOUT_S)
@@ -194,7 +194,9 @@ def _half_load(run: _Run, rate: float) -> tuple[dict[str, float], dict[str, floa
     """Return the waits to the commit and to the note at a steady rate, each at the node that was handed to."""
     run.progress("half load", 0, None)
     height = int(run.ours.standing(MEMBERS[0])["blocks"])
-    plan = LoadPlan(streams=run.load.streams(run.ours.rpc_urls()), rate=rate, seconds=run.bench.seconds)
+    plan = LoadPlan(
+        streams=run.load.streams(run.ours.rpc_urls()), rate=rate, seconds=run.bench.seconds, is_bundled=True
+    )
     report = _send(run, plan)
     run.ours.wait_drained(timeout_s=_DRAIN_TIMEOUT_S)
     to_commit: list[float] = []
@@ -221,7 +223,7 @@ def _catch_up(run: _Run) -> float:
     size = int(run.ours.standing(absent)["size"])
     run.ours.kill(absent)
     urls = run.ours.rpc_urls(others)
-    plan = LoadPlan(streams=run.load.streams([*urls, urls[0]], total=run.bench.missed))
+    plan = LoadPlan(streams=run.load.streams([*urls, urls[0]], total=run.bench.missed), is_bundled=True)
     report = _send(run, plan)
     run.load.use(report.counts())
     run.ours.wait_drained(names=others, timeout_s=_DRAIN_TIMEOUT_S)

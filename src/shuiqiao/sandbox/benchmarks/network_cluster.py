@@ -5,7 +5,6 @@ The same program, homes and settings in both; ours has a process beside each nod
 
 from __future__ import annotations
 
-import os
 import signal
 import subprocess
 import sys
@@ -174,7 +173,7 @@ class LedgerCluster(Cluster):
     def ledger_bytes(self, name: str) -> int:
         """Return how much of the disk a validator's ledger folder takes, in bytes."""
         files = [path for path in self.spec.ledger_folder(name).rglob("*") if path.is_file()]
-        return sum(os.stat(path).st_blocks for path in files) * _BLOCK_BYTES
+        return sum(path.stat().st_blocks for path in files) * _BLOCK_BYTES
 
     def stop(self) -> None:
         """Stop everything."""

@@ -3,7 +3,7 @@
 Started as ``python -m shuiqiao.sandbox.benchmarks.network_load PLAN OUT``. One stream of transactions and one thread
 for each node that is loaded; batches of ``broadcast_tx_async`` over one kept connection, encoded before the first is
 sent. At full load a stream pauses while its node's mempool holds as much as it may; at a rate it keeps to the clock.
-It knows nothing of the application behind the nodes, so that every application is loaded alike.
+It knows nothing of the application behind the nodes but whether it takes bundles; every application is loaded alike.
 """
 
 from __future__ import annotations
@@ -21,11 +21,14 @@ from urllib.parse import urlsplit
 import msgspec
 
 from shuiqiao.base.errors import Unavailable
+from shuiqiao.ledger.engine.cometbft.bundle import encode_bundle
 
-MEMPOOL_FILL: Final = 4_000
-"""Transactions a node's mempool may hold before its stream pauses at full load: several blocks' worth."""
+MEMPOOL_BYTES: Final = 1_500_000
+"""Bytes a node's mempool may hold before its stream pauses at full load: some three thousand transactions."""
 
-_BATCH: Final = 64
+BATCH: Final = 64
+"""Transactions handed in with one request."""
+
 _ASK_EVERY: Final = 4
 _PAUSE_S: Final = 0.02
 _TIMEOUT_S: Final = 60.0
@@ -44,12 +47,14 @@ class Stream(msgspec.Struct, frozen=True, kw_only=True):
 class LoadPlan(msgspec.Struct, frozen=True, kw_only=True):
     """How to load. rate: transactions a second over all streams, 0 for as fast as the nodes take them.
 
-    seconds: stop after so long, 0 to send everything.
+    seconds: stop after so long, 0 to send everything. is_bundled: hand each batch in as one of the ledger's bundles, as
+    its members' nodes do, else as single transactions of CometBFT's.
     """
 
     streams: list[Stream]
     rate: float = 0.0
     seconds: float = 0.0
+    is_bundled: bool = False
 
 
 class Sent(msgspec.Struct, frozen=True, kw_only=True):
@@ -90,9 +95,9 @@ class _Node:
             raise Unavailable("sandbox.bench_not_taken", f"{self._url} did not take a batch: {answer[:500]!r}")
 
     def waiting(self) -> int:
-        """Return how many transactions its mempool holds."""
+        """Return how many bytes of transactions its mempool holds."""
         answer = msgspec.json.decode(self.post(_ASK_WAITING))
-        return int(answer["result"]["n_txs"])
+        return int(answer["result"]["total_bytes"])
 
 
 _ASK_WAITING: Final = b'{"jsonrpc":"2.0","id":0,"method":"num_unconfirmed_txs","params":{}}'
@@ -100,11 +105,8 @@ _ASK_WAITING: Final = b'{"jsonrpc":"2.0","id":0,"method":"num_unconfirmed_txs","
 
 def encode_batch(raws: Sequence[bytes]) -> bytes:
     """Return the JSON-RPC batch that hands transactions in."""
-    calls = [
-        b'{"jsonrpc":"2.0","id":%d,"method":"broadcast_tx_async","params":{"tx":"%b"}}' % (number, base64.b64encode(raw))
-        for number, raw in enumerate(raws)
-    ]
-    return b"[" + b",".join(calls) + b"]"
+    form = b'{"jsonrpc":"2.0","id":%d,"method":"broadcast_tx_async","params":{"tx":"%b"}}'
+    return b"[" + b",".join([form % (number, base64.b64encode(raw)) for number, raw in enumerate(raws)]) + b"]"
 
 
 class _Feeder:
@@ -114,10 +116,11 @@ class _Feeder:
         raws: list[bytes] = msgspec.msgpack.decode(Path(stream.path).read_bytes(), type=list[bytes])
         raws = raws[stream.first : stream.first + stream.count]
         self._rate = plan.rate / len(plan.streams)
-        size = max(1, min(_BATCH, round(self._rate / _ROUNDS_PER_S))) if self._rate else _BATCH
+        size = max(1, min(BATCH, round(self._rate / _ROUNDS_PER_S))) if self._rate else BATCH
         self._first = stream.first
+        groups = [raws[at : at + size] for at in range(0, len(raws), size)]
         self._batches = [
-            (encode_batch(raws[at : at + size]), len(raws[at : at + size])) for at in range(0, len(raws), size)
+            (encode_batch([encode_bundle(group)] if plan.is_bundled else group), len(group)) for group in groups
         ]
         self._node = _Node(stream.rpc)
         self._seconds = plan.seconds
@@ -147,7 +150,7 @@ class _Feeder:
             done += count
 
     def _wait_for_room(self) -> None:
-        while self._node.waiting() > MEMPOOL_FILL:
+        while self._node.waiting() > MEMPOOL_BYTES:
             time.sleep(_PAUSE_S)
 
 

@@ -1,4 +1,4 @@
-"""What the consortium bench takes from what nodes and validators noted: rates from block headers, waits from journals."""
+"""What the consortium bench takes from what nodes and validators noted: rates from blocks, waits from journals."""
 
 from __future__ import annotations
 
@@ -8,6 +8,7 @@ from collections.abc import Sequence
 from datetime import datetime
 from typing import Final
 
+from shuiqiao.ledger.engine.cometbft.bundle import transactions_in
 from shuiqiao.ledger.engine.cometbft.rpc import RpcClient
 from shuiqiao.sandbox.benchmarks.network_load import Sent
 from shuiqiao.sandbox.benchmarks.network_validator import Journal
@@ -19,12 +20,17 @@ _P50, _P95 = 0.50, 0.95
 
 
 def block_counts(rpc: RpcClient, *, after: int, up_to: int) -> list[tuple[float, int]]:
-    """Return time (s) and number of transactions of the blocks at heights after < height <= up_to, in order."""
+    """Return time (s) and number of transactions of the blocks at heights after < height <= up_to, in order.
+
+    Transactions in bundles are counted on their own.
+    """
     found: list[tuple[float, int]] = []
     for first in range(after + 1, up_to + 1, _METAS):
         last = min(up_to, first + _METAS - 1)
         metas = rpc.call("blockchain", minHeight=str(first), maxHeight=str(last))["block_metas"]
-        found += [(_seconds(meta["header"]["time"]), int(meta["num_txs"])) for meta in reversed(metas)]
+        for meta in reversed(metas):
+            wholes = rpc.block_transactions(int(meta["header"]["height"])) if int(meta["num_txs"]) else ()
+            found.append((_seconds(meta["header"]["time"]), sum(len(transactions_in(whole)) for whole in wholes)))
     return found
 
 

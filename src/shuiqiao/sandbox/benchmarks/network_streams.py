@@ -25,10 +25,11 @@ _SEED: Final = 40
 
 @dataclass(slots=True)
 class Streams:
-    """One stream for each node, in files, and how far each is used up."""
+    """One stream for each node, in files, and how far each is used up. is_bundled: see ``LoadPlan``."""
 
     paths: Sequence[Path]
     each: int
+    is_bundled: bool
     positions: list[int] = field(default_factory=lambda: [0] * len(MEMBERS))
 
     @property
@@ -71,7 +72,7 @@ def ledger_streams(folder: Path, *, suite: str, count: int, now_ms: int) -> Stre
         ]
         for part in parts:
             part.result()
-    return Streams(paths=paths, each=each)
+    return Streams(paths=paths, each=each, is_bundled=True)
 
 
 def _sign(path: Path, *, suite: str, count: int, seed: int, now_ms: int) -> None:
@@ -89,7 +90,7 @@ def kvstore_streams(folder: Path, *, count: int, like: Streams) -> Streams:
         lengths = [len(raw) for raw in load_stream(like.paths[number])]
         raws = [_pair(number, place, length=lengths[place % len(lengths)]) for place in range(each)]
         path.write_bytes(msgspec.msgpack.encode(raws))
-    return Streams(paths=paths, each=each)
+    return Streams(paths=paths, each=each, is_bundled=False)
 
 
 def _pair(stream: int, place: int, *, length: int) -> bytes:

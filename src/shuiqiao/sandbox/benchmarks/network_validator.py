@@ -20,10 +20,10 @@ import msgspec
 from shuiqiao.base.clock import SystemClock
 from shuiqiao.base.errors import InvalidInput
 from shuiqiao.base.ids import MemberId
+from shuiqiao.ledger.engine.collector import calm_collector
 from shuiqiao.ledger.engine.cometbft.application import ApplicationSettings
 from shuiqiao.ledger.engine.cometbft.extensions import Cosigner
 from shuiqiao.ledger.engine.cometbft.ledger import CometbftLedger, CometbftSettings
-from shuiqiao.ledger.engine.collector import calm_collector
 from shuiqiao.ledger.engine.port import EmbeddedSettings
 from shuiqiao.ledger.receipt import decode_receipt
 from shuiqiao.node.network_control import ControlServer
@@ -142,9 +142,7 @@ class Validator:
 def _transaction_indices(ledger: CometbftLedger) -> list[int]:
     """Return the leaves that are transactions."""
     return [
-        block.first_index + place
-        for block in ledger.blocks(from_height=1)
-        for place in range(len(block.transactions))
+        block.first_index + place for block in ledger.blocks(from_height=1) for place in range(len(block.transactions))
     ]
 
 
