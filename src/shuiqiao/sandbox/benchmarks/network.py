@@ -38,7 +38,9 @@ ENGINE: Final = "cometbft"
 DEFAULT_SECONDS: Final = 8.0
 DEFAULT_MISSED: Final = 50_000
 DEFAULT_WINDOWS: Final = 3
-VERIFIER_PROCESSES: Final = 0
+VERIFIER_PROCESSES: Final = 2
+"""As many as cores: they only work while a node catches up."""
+
 SNAPSHOT_HEIGHTS: Final = 4
 EXPECTED_PER_S: Final = {"intl": 3_000, "gm": 1_500}
 """For how many transactions a second signed ones are at hand; a machine that does more shows so on its load."""
