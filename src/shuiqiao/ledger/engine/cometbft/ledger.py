@@ -46,8 +46,8 @@ class CometbftSettings:
 
     abci: where our application listens. rpc: the CometBFT node's RPC. max_waiting: transactions handed in and not
     answered. answer_timeout_s: how long one may wait for its block. receipt_timeout_s: how long a receipt waits for its
-    note. verifier_processes: how many check the signatures of blocks when a node catches up; 0, as for all others, checks
-    them in the application's threads.
+    note. verifier_processes: how many check the signatures of blocks when a node catches up; 0: none, the application
+    does so in its own threads, as it does with all others.
     """
 
     abci: str
