@@ -75,16 +75,24 @@ def test_both_loads_have_the_same_lengths_and_are_all_different(tmp_path):
 def test_streams_go_on_where_they_were_left_and_end(tmp_path):
     load = ledger_streams(tmp_path / "a", suite="intl", count=40, now_ms=SystemClock().now_ms())
     urls = ["a", "b", "c", "d"]
-    load.use([3, 0, 10, 1])
+    load.use([3, 0, 9, 1])
+    assert [(each.rpc, each.first, each.count) for each in load.streams(urls, most=20)] == [
+        ("a", 3, 5),
+        ("b", 0, 5),
+        ("c", 9, 1),
+        ("d", 1, 5),
+    ]
+    load.use([0, 0, 1, 0])
     with pytest.raises(Unavailable) as raised:
-        load.streams(urls)
+        load.streams(urls, most=40)
     assert raised.value.code == "sandbox.bench_load_spent"
 
 
 def test_rates_count_what_was_decided_between_the_first_and_the_last_header_of_a_window():
     counts = [(0.0, 7), (1.0, 100), (2.0, 300), (3.0, 500), (9.0, 11)]
     assert sustained_rate(counts, began_s=0.5, ended_s=3.5) == 200.0
-    assert sustained_rate(counts, began_s=0.5, ended_s=1.5) == 0.0
+    # Blocks that take longer than the window: all of them, the last header ends the time.
+    assert sustained_rate(counts, began_s=-1.0, ended_s=-0.5) == 90.7
 
 
 def test_waits_reach_to_the_commit_and_to_the_note_that_covers_it():

@@ -46,6 +46,13 @@ EXPECTED_PER_S: Final = {"intl": 3_000, "gm": 1_500}
 """For how many transactions a second signed ones are at hand; a machine that does more shows so on its load."""
 
 KVSTORE_PER_S: Final = 8_000
+MEMPOOL_BYTES: Final = 800_000
+MEMPOOL_BYTES_PER_S: Final = 100_000
+"""How full a mempool is kept at full load, some 1,700 transactions, and less in windows of less than eight seconds."""
+
+_SHORTEST_BYTES: Final = 400
+"""No transaction of the load is much shorter."""
+
 _WARM_PART: Final = 0.15
 _QUERY_PART: Final = 0.5
 _DRAIN_TIMEOUT_S: Final = 300.0
@@ -63,6 +70,26 @@ class NetworkBench:
     windows: int = DEFAULT_WINDOWS
     missed: int = DEFAULT_MISSED
     folder: Path | None = None
+
+    @property
+    def mempool_bytes(self) -> int:
+        """Bytes a node's mempool may hold before its stream pauses at full load."""
+        return min(MEMPOOL_BYTES, round(self.seconds * MEMPOOL_BYTES_PER_S))
+
+    @property
+    def _margin(self) -> int:
+        """Transactions that a window may send beyond those that are decided in it: what all mempools may hold."""
+        return len(MEMBERS) * self.mempool_bytes // _SHORTEST_BYTES
+
+    @property
+    def window_transactions(self) -> int:
+        """How many signed transactions are at hand for each window."""
+        return round(self.seconds * EXPECTED_PER_S[self.suite]) + self._margin
+
+    @property
+    def peer_window_transactions(self) -> int:
+        """How many pairs are at hand for each window of the kvstore."""
+        return round(self.seconds * KVSTORE_PER_S) + self._margin
 
 
 @dataclass(slots=True)
@@ -122,9 +149,9 @@ def _networks(bench: NetworkBench, progress: Progress) -> Generator[_Run]:
         home = Path(temporary)
         genesis_ms = SystemClock().now_ms()
         progress("signing", 0, None)
-        wanted = round(bench.seconds * (bench.windows + 1) * EXPECTED_PER_S[bench.suite]) + bench.missed
+        wanted = (bench.windows + 1) * bench.window_transactions + bench.missed
         load = ledger_streams(home / "load", suite=bench.suite, count=wanted, now_ms=genesis_ms)
-        peer_wanted = round(bench.seconds * bench.windows * KVSTORE_PER_S)
+        peer_wanted = bench.windows * bench.peer_window_transactions
         peer_load = kvstore_streams(home / "kvstore-load", count=peer_wanted, like=load)
         progress("deploying", 0, None)
         began = time.monotonic()
@@ -171,17 +198,19 @@ def _full_load(run: _Run) -> tuple[list[float], list[float]]:
     peer_rates: list[float] = []
     for window in range(run.bench.windows):
         run.progress(f"full load {window + 1}", 0, None)
-        rates.append(_window(run, run.ours, run.load))
+        rates.append(_window(run, run.ours, run.load, most=run.bench.window_transactions))
         run.progress(f"full load of kvstore {window + 1}", 0, None)
-        peer_rates.append(_window(run, run.peer, run.peer_load))
+        peer_rates.append(_window(run, run.peer, run.peer_load, most=run.bench.peer_window_transactions))
     return rates, peer_rates
 
 
-def _window(run: _Run, cluster: Cluster, load: Streams) -> float:
+def _window(run: _Run, cluster: Cluster, load: Streams, *, most: int) -> float:
     rpc = cluster.comet.nodes[MEMBERS[0]].rpc
     before = rpc.status().height
     seconds = run.bench.seconds
-    report = _send(run, LoadPlan(streams=load.streams(cluster.rpc_urls()), seconds=seconds, is_bundled=load.is_bundled))
+    streams = load.streams(cluster.rpc_urls(), most=most)
+    plan = LoadPlan(streams=streams, seconds=seconds, is_bundled=load.is_bundled, mempool_bytes=run.bench.mempool_bytes)
+    report = _send(run, plan)
     load.use(report.counts())
     began_s = report.began_unix_s
     after = cluster.wait_drained(timeout_s=_DRAIN_TIMEOUT_S)
@@ -196,9 +225,8 @@ def _half_load(run: _Run, rate: float) -> tuple[dict[str, float], dict[str, floa
     """Return the waits to the commit and to the note at a steady rate, each at the node that was handed to."""
     run.progress("half load", 0, None)
     height = int(run.ours.standing(MEMBERS[0])["blocks"])
-    plan = LoadPlan(
-        streams=run.load.streams(run.ours.rpc_urls()), rate=rate, seconds=run.bench.seconds, is_bundled=True
-    )
+    streams = run.load.streams(run.ours.rpc_urls(), most=run.bench.window_transactions)
+    plan = LoadPlan(streams=streams, rate=rate, seconds=run.bench.seconds, is_bundled=True)
     report = _send(run, plan)
     run.ours.wait_drained(timeout_s=_DRAIN_TIMEOUT_S)
     to_commit: list[float] = []
@@ -225,7 +253,8 @@ def _catch_up(run: _Run) -> float:
     size = int(run.ours.standing(absent)["size"])
     run.ours.kill(absent)
     urls = run.ours.rpc_urls(others)
-    plan = LoadPlan(streams=run.load.streams([*urls, urls[0]], total=run.bench.missed), is_bundled=True)
+    streams = run.load.streams([*urls, urls[0]], most=run.bench.missed)
+    plan = LoadPlan(streams=streams, is_bundled=True, mempool_bytes=MEMPOOL_BYTES)
     report = _send(run, plan)
     run.load.use(report.counts())
     run.ours.wait_drained(names=others, timeout_s=_DRAIN_TIMEOUT_S)

@@ -23,9 +23,6 @@ import msgspec
 from shuiqiao.base.errors import Unavailable
 from shuiqiao.ledger.engine.cometbft.bundle import encode_bundle
 
-MEMPOOL_BYTES: Final = 1_500_000
-"""Bytes a node's mempool may hold before its stream pauses at full load: some three thousand transactions."""
-
 BATCH: Final = 64
 """Transactions handed in with one request."""
 
@@ -48,13 +45,15 @@ class LoadPlan(msgspec.Struct, frozen=True, kw_only=True):
     """How to load. rate: transactions a second over all streams, 0 for as fast as the nodes take them.
 
     seconds: stop after so long, 0 to send everything. is_bundled: hand each batch in as one of the ledger's bundles, as
-    its members' nodes do, else as single transactions of CometBFT's.
+    its members' nodes do, else as single transactions of CometBFT's. mempool_bytes: at full load a stream pauses while
+    its node's mempool holds more.
     """
 
     streams: list[Stream]
     rate: float = 0.0
     seconds: float = 0.0
     is_bundled: bool = False
+    mempool_bytes: int = 0
 
 
 class Sent(msgspec.Struct, frozen=True, kw_only=True):
@@ -124,6 +123,7 @@ class _Feeder:
         ]
         self._node = _Node(stream.rpc)
         self._seconds = plan.seconds
+        self._mempool_bytes = plan.mempool_bytes
         self.sent: list[Sent] = []
         self.error: Exception | None = None
 
@@ -150,7 +150,7 @@ class _Feeder:
             done += count
 
     def _wait_for_room(self) -> None:
-        while self._node.waiting() > MEMPOOL_BYTES:
+        while self._node.waiting() > self._mempool_bytes:
             time.sleep(_PAUSE_S)
 
 

@@ -44,11 +44,12 @@ def sustained_rate(counts: Sequence[tuple[float, int]], *, began_s: float, ended
     """Return transactions a second between the first and the last block whose time lies within a window.
 
     A header's time is that of the votes for the block before: the transactions of a block were decided between its own
-    time and the next one's.
+    time and the next one's. Where blocks take so long that the window has not two of them, all of them count, from the
+    beginning of the window to the last header.
     """
     inside = [place for place, (time_s, _) in enumerate(counts) if began_s <= time_s <= ended_s]
     if len(inside) < 2:  # noqa: PLR2004 - a rate needs two moments
-        return 0.0
+        return sum(count for _, count in counts[:-1]) / (counts[-1][0] - began_s)
     first, last = inside[0], inside[-1]
     decided = sum(count for _, count in counts[first:last])
     return decided / (counts[last][0] - counts[first][0])

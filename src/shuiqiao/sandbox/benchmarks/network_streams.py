@@ -37,14 +37,14 @@ class Streams:
         """How many transactions were sent."""
         return sum(self.positions)
 
-    def streams(self, urls: Sequence[str], *, total: int | None = None) -> list[Stream]:
-        """Return what is left of the streams for these nodes, or so many transactions of it altogether.
+    def streams(self, urls: Sequence[str], *, most: int) -> list[Stream]:
+        """Return the next transactions of the streams for these nodes, so many altogether.
 
-        Raises Unavailable ``sandbox.bench_load_spent`` where there is not enough left.
+        Raises Unavailable ``sandbox.bench_load_spent`` where a stream has nothing left.
         """
-        count = self.each if total is None else -(-total // len(self.paths))
+        count = most // len(self.paths)
         left = [self.each - position for position in self.positions]
-        if min(left) < (count if total is not None else 1):
+        if min(left) < 1:
             raise Unavailable(
                 "sandbox.bench_load_spent",
                 f"{min(left)} signed transactions are left in a stream of {self.each}",
