@@ -33,7 +33,6 @@ MAX_CONNECTIONS: Final = 16
 """CometBFT opens four; a second node that starts while the first one's sockets linger needs four more."""
 
 _BACKLOG: Final = 16
-_RECEIVE_BUFFER_BYTES: Final = 4 * 1024 * 1024
 _CREDENTIALS: Final = struct.Struct("3i")
 _SOCKET_TABLE: Final = Path("/proc/net/tcp")
 
@@ -333,8 +332,6 @@ def _listen(address: str) -> socket.socket:
             _bind_path(listener, place)
         else:
             listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-            # Connections inherit it. While a write of CometBFT's waits for room here, CometBFT burns a core.
-            listener.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, _RECEIVE_BUFFER_BYTES)
             listener.bind(place)
         listener.listen(_BACKLOG)
     except OSError as error:
