@@ -38,6 +38,8 @@ bench: setup-dev  ## measure speed and memory; figures as JSON on standard outpu
 	$(BIN)/shuiqiao bench ledger --suite intl --json
 	$(BIN)/shuiqiao bench ledger --suite gm --json
 	$(BIN)/shuiqiao bench receipt --json
+	$(BIN)/shuiqiao bench network --suite intl --json
+	$(BIN)/shuiqiao bench network --suite gm --json
 
 docs: setup  ## write the reference pages that are generated from the code
 	$(BIN)/python scripts/write_reference.py

@@ -235,6 +235,23 @@ def bench_receipt(
     _show_figures(run_receipt_bench(suite=suite.value), as_json=json)
 
 
+@bench_app.command("network")
+def bench_network(
+    suite: Suite = SuiteChoice.INTL,
+    seconds: Annotated[float, typer.Option(min=1, max=600, help="Length of each window of load, in seconds.")] = 8,
+    windows: Annotated[int, typer.Option(min=1, max=99, help="Windows of full load of each network.")] = 3,
+    missed: Annotated[int, typer.Option(min=100, max=10_000_000, help="Transactions that one node misses.")] = 50_000,
+    json: Json = False,  # noqa: FBT002 - a flag
+) -> None:
+    """Measure four validators on this machine beside CometBFT's own kvstore 联盟网络性能测试."""
+    from shuiqiao.sandbox.benchmarks.network import NetworkBench, run_network_bench
+
+    bench = NetworkBench(suite=suite.value, seconds=seconds, windows=windows, missed=missed)
+    with progress_on_stderr() as progress:
+        figures = run_network_bench(bench, progress=progress)
+    _show_figures(figures, as_json=json)
+
+
 def _show_figures(figures: dict[str, object], *, as_json: bool) -> None:
     if as_json:
         print_json(figures)

@@ -8,7 +8,7 @@ request). Contracts read one to three keys and write one, as the real ones do. E
 from __future__ import annotations
 
 import random
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Annotated, Any
 
@@ -37,6 +37,8 @@ from shuiqiao.ledger.transaction import TransactionDraft, sign_transaction
 MEMBERS = ("bureau", "first-bank", "second-bank", "third-bank")
 CONSENTS = 500
 """Consents that stand in the initial state, which requests name."""
+
+VALIDATOR_POWER = 10
 
 _PERIOD = (202_401, 202_612)
 _DELIVERED_FRACTION = 3
@@ -113,8 +115,13 @@ class LoadNetwork:
         return self.keys[self.parameters.operator]
 
 
-def load_network(suite_name: str, *, genesis_time_ms: int) -> LoadNetwork:
-    """Return the load network of a suite: the same for the same arguments."""
+def load_network(
+    suite_name: str, *, genesis_time_ms: int, validator_keys: Mapping[str, bytes] | None = None
+) -> LoadNetwork:
+    """Return the load network of a suite: the same for the same arguments.
+
+    validator_keys: the CometBFT keys of members that are validators, none on other engines.
+    """
     suite = get_suite(suite_name)
     keys = {MemberId(name): suite.signing_key_from_seed(name.encode().ljust(32, b".")) for name in MEMBERS}
     network = suite.digest(b"shuiqiao load network")
@@ -126,6 +133,8 @@ def load_network(suite_name: str, *, genesis_time_ms: int) -> LoadNetwork:
             "valid_to_ms": genesis_time_ms + _CONSENT_DAYS * MS_PER_DAY,
             "commitment": suite.digest(_consent_id(number)),
         }
+    for name, key in (validator_keys or {}).items():
+        state[f"members/validator/{name}"] = {"key": key, "power": VALIDATOR_POWER}
     parameters = NetworkParameters(
         network=network,
         suite=SuiteName(suite_name),
@@ -193,6 +202,13 @@ def _request(source: random.Random, request: bytes) -> RequestBody:
 
 def _delivery(source: random.Random, request: bytes) -> DeliverBody:
     return DeliverBody(request=request, answer_digest=source.randbytes(32), manifest_digest=source.randbytes(32))
+
+
+def written_key(tx: Transaction) -> str:
+    """Return the state key that a transaction of this load writes."""
+    if tx.kind == "anchor.commit":
+        return f"load/batch/{tx.body.batch.hex()}"
+    return f"load/request/{tx.body.request.hex()}"
 
 
 def _consent_id(number: int) -> bytes:

@@ -16,19 +16,20 @@ from typing import Final
 
 from shuiqiao.base.clock import Clock
 from shuiqiao.base.encoding import encode_cbor
-from shuiqiao.base.errors import Conflict, IntegrityError, InvalidInput, ShuiqiaoError, Unavailable
+from shuiqiao.base.errors import IntegrityError, InvalidInput, ShuiqiaoError, Unavailable
 from shuiqiao.base.ids import MemberId
 from shuiqiao.ledger.engine.cometbft import requests as ask
 from shuiqiao.ledger.engine.cometbft import responses as answer
+from shuiqiao.ledger.engine.cometbft.bundle import transactions_in
 from shuiqiao.ledger.engine.cometbft.checking import RunState, TransactionChecker, require_unused
 from shuiqiao.ledger.engine.cometbft.disagreement import Disagreement, own_statement
 from shuiqiao.ledger.engine.cometbft.extensions import CosignatureDesk, Cosigner, PolicyOf, Tip, tip_of
 from shuiqiao.ledger.engine.cometbft.joining import Joining
 from shuiqiao.ledger.engine.cometbft.keeper import CONSENSUS_FOLDER, Keeper, Pending
-from shuiqiao.ledger.engine.cometbft.parts import TxResult
 from shuiqiao.ledger.engine.cometbft.pool import Pool, within
-from shuiqiao.ledger.engine.cometbft.results import RETRY_LATER, check_of, number_of, result_of
+from shuiqiao.ledger.engine.cometbft.results import number_of, result_of
 from shuiqiao.ledger.engine.cometbft.validators import member_by_address, updates_of, validators_of
+from shuiqiao.ledger.engine.cometbft.waiting import RefusalListener, WaitingRoom
 from shuiqiao.ledger.engine.port import ReplicaSettings
 from shuiqiao.ledger.engine.verifiers import Verifier
 from shuiqiao.ledger.machine import Candidate, Outcome, StateMachine
@@ -60,7 +61,7 @@ class Decided:
     time_ms: int
     block: Block | None
     outcomes: Sequence[tuple[bytes, Outcome | ShuiqiaoError]]
-    """Each transaction as it stood in the block, with what became of it."""
+    """Each transaction, those of bundles on their own, with what became of it."""
 
 
 @dataclass(slots=True)
@@ -68,6 +69,7 @@ class _Round:
     """The finalized block that waits for Commit."""
 
     pending: Pending
+    wholes: Sequence[bytes] = ()
     outcomes: Sequence[tuple[bytes, Outcome | ShuiqiaoError]] = field(default_factory=tuple)
 
 
@@ -95,7 +97,7 @@ class LedgerApplication:
         self._settings = settings
         self.keeper = Keeper(folder, machine=machine, settings=settings.replica)
         self.checker = TransactionChecker(machine, verifier=verifier)
-        self.pool = Pool()
+        self._waiting = WaitingRoom(self.recheck, has_pool=settings.has_pool)
         self.desk = CosignatureDesk(
             folder / CONSENSUS_FOLDER,
             suite=machine.suite,
@@ -108,7 +110,6 @@ class LedgerApplication:
         self._round: _Round | None = None
         self._stopped: ShuiqiaoError | None = None
         self._listeners: list[Callable[[Decided], None]] = []
-        self._check_listeners: list[Callable[[bytes, ShuiqiaoError], None]] = []
         self._by_address: dict[bytes, MemberId] = {}
         self._disagreement = Disagreement(machine.suite)
         self.named = self._disagreement.named
@@ -121,9 +122,14 @@ class LedgerApplication:
         """Call a listener after each commit, on the consensus thread: it must be quick and must not raise."""
         self._listeners.append(listener)
 
-    def on_refused(self, listener: Callable[[bytes, ShuiqiaoError], None]) -> None:
-        """Call a listener for each transaction that CheckTx refuses."""
-        self._check_listeners.append(listener)
+    def on_refused(self, listener: RefusalListener) -> None:
+        """Call a listener for each transaction that CheckTx does not let in."""
+        self._waiting.on_refused(listener)
+
+    @property
+    def pool(self) -> Pool:
+        """The application's own mempool, empty unless CometBFT's is of type ``app``."""
+        return self._waiting.pool
 
     def view(self) -> SnapshotState:
         """Return the last committed state."""
@@ -172,18 +178,10 @@ class LedgerApplication:
 
     def check_txs(self, requests: Sequence[ask.RequestCheckTx]) -> Sequence[answer.ResponseCheckTx]:
         """Check transactions on the last committed state, new ones and those that still wait alike [ABCI-15]."""
-        refusals = self._admit([request.tx for request in requests])
-        for request, refusal in zip(requests, refusals, strict=True):
-            if refusal is not None:
-                for listener in self._check_listeners:
-                    listener(request.tx, refusal)
-        return [check_of(refusal) for refusal in refusals]
+        return self._waiting.check(requests)
 
     def recheck(self, raws: Sequence[bytes]) -> list[ShuiqiaoError | None]:
-        """Return what refuses transactions now, None where they may still wait; nobody is told."""
-        return self._admit(raws)
-
-    def _admit(self, raws: Sequence[bytes]) -> list[ShuiqiaoError | None]:
+        """Return what refuses transactions now, None where they may wait for a block; nobody is told."""
         view = self.view()
         state = RunState(view)
         # After a silence the last block's time is old: a validity is then measured by this node's clock.
@@ -193,27 +191,15 @@ class LedgerApplication:
             self._machine.precheck(tx, state, time_ms=time_ms)
             require_unused(tx, view, time_ms=time_ms)
 
-        refusals = self.checker.admit(raws, state, precheck=precheck)
-        if self._settings.has_pool:
-            return [self._pooled(raw, refusal) for raw, refusal in zip(raws, refusals, strict=True)]
-        return refusals
-
-    def _pooled(self, raw: bytes, refusal: ShuiqiaoError | None) -> ShuiqiaoError | None:
-        if refusal is None and not self.pool.add(raw):
-            return Conflict("ledger.pool_full", f"{len(self.pool)} transactions wait for a block already")
-        return refusal
+        return self.checker.admit(raws, state, precheck=precheck)
 
     def insert_tx(self, request: ask.RequestInsertTx) -> answer.ResponseInsertTx:
         """Take a transaction into the application's own mempool."""
-        [refusal] = self._admit([request.tx])
-        if refusal is None:
-            return answer.ResponseInsertTx()
-        is_full = refusal.code == "ledger.pool_full"
-        return answer.ResponseInsertTx(code=RETRY_LATER if is_full else number_of(refusal))
+        return self._waiting.insert(request)
 
     def reap_txs(self, request: ask.RequestReapTxs) -> answer.ResponseReapTxs:
         """Return what is new in the application's own mempool."""
-        return answer.ResponseReapTxs(txs=self.pool.untold(max_bytes=request.max_bytes))
+        return self._waiting.reap(request)
 
     # Consensus connection
 
@@ -237,15 +223,16 @@ class LedgerApplication:
         What a contract may refuse stays in: the block gives it its refusal, and only so it leaves every mempool.
         """
         raws = self.pool.waiting(max_bytes=request.max_tx_bytes) if self._settings.has_pool else request.txs
-        chosen = [raw for raw in dict.fromkeys(raws) if self.checker.is_decodable(raw)]
+        chosen = [raw for raw in dict.fromkeys(raws) if all(map(self.checker.is_decodable, transactions_in(raw)))]
         return answer.ResponsePrepareProposal(txs=within(chosen, max_bytes=request.max_tx_bytes))
 
     def process_proposal(self, request: ask.RequestProcessProposal) -> answer.ResponseProcessProposal:
         """Accept unless a transaction is none at all or stands twice: no correct proposer does that [ABCI-16]."""
-        is_proper = len(set(request.txs)) == len(request.txs) and all(map(self.checker.is_decodable, request.txs))
+        raws = [raw for whole in request.txs for raw in transactions_in(whole)]
+        is_proper = len(set(request.txs)) == len(request.txs) and all(map(self.checker.is_decodable, raws))
         if is_proper:
             # Signatures not met in CheckTx are verified now, while votes travel, and remembered.
-            self.checker.candidates(request.txs, self.view())
+            self.checker.candidates(raws, self.view())
         return answer.ResponseProcessProposal(status=answer.Verdict.ACCEPT if is_proper else answer.Verdict.REJECT)
 
     def extend_vote(
@@ -292,14 +279,17 @@ class LedgerApplication:
             raise InvalidInput("ledger.abci_malformed", f"the block of height {request.height} has no time")
         with self._lock:
             self._require_going()
-            found = self.checker.candidates(request.txs, self.view())
+            parts = [transactions_in(whole) for whole in request.txs]
+            raws = [raw for part in parts for raw in part]
+            found = self.checker.candidates(raws, self.view())
             candidates = [each for each in found if isinstance(each, Candidate)]
             pending = self.keeper.execute(candidates, height=request.height, time_ms=request.time.ms)
             executed = iter(pending.execution.result.outcomes)
             outcomes = [next(executed) if isinstance(each, Candidate) else each for each in found]
-            self._round = _Round(pending=pending, outcomes=list(zip(request.txs, outcomes, strict=True)))
+            self._round = _Round(pending=pending, wholes=request.txs, outcomes=list(zip(raws, outcomes, strict=True)))
+            refusals = iter([_refusal_in(outcome) for outcome in outcomes])
             return answer.ResponseFinalizeBlock(
-                tx_results=[_result(outcome) for outcome in outcomes],
+                tx_results=[result_of([next(refusals) for _ in part]) for part in parts],
                 validator_updates=updates_of(self.view(), pending.execution.writes, policy_of=self._policy_of),
                 app_hash=pending.app_hash,
             )
@@ -317,7 +307,7 @@ class LedgerApplication:
             self._round = None
             raws = [raw for raw, _ in decided.outcomes]
             self.checker.remembered.forget(raws)
-            self.pool.remove(raws)
+            self.pool.remove(decided.wholes)
             self._move(block, decided.pending)
             self._tell(decided, block)
             return answer.ResponseCommit(retain_height=self._retain_height())
@@ -396,5 +386,5 @@ class LedgerApplication:
             self.checker.close()
 
 
-def _result(outcome: Outcome | ShuiqiaoError) -> TxResult:
-    return result_of(outcome.refusal if isinstance(outcome, Outcome) else outcome)
+def _refusal_in(outcome: Outcome | ShuiqiaoError) -> ShuiqiaoError | None:
+    return outcome.refusal if isinstance(outcome, Outcome) else outcome

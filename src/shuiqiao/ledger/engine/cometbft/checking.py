@@ -14,13 +14,16 @@ from typing import Any, Final
 
 from shuiqiao.base.clock import MS_PER_HOUR
 from shuiqiao.base.errors import Conflict, IntegrityError, InvalidInput, ShuiqiaoError, Unavailable
-from shuiqiao.ledger.engine.verifiers import Verifier, verify_all
+from shuiqiao.ledger.engine.verifiers import InlineVerifier, Verifier, verify_all
 from shuiqiao.ledger.machine import Candidate, ReplayIndex, SignatureClaim, StateMachine
 from shuiqiao.ledger.model import StateView, Transaction
 
 MAX_REMEMBERED: Final = 65_536
 MAX_REMEMBERED_BYTES: Final = 128 * 1024 * 1024
 """Together they bound what a flooded mempool can take of memory: oldest go first, and are only checked again."""
+
+MIN_HANDED_ON: Final = 256
+"""Signatures worth other processes: those of a block that a node meets while it catches up. CheckTx meets fewer."""
 
 
 class RunState:
@@ -76,6 +79,7 @@ class TransactionChecker:
         self.remembered = Remembered()
         self._machine = machine
         self._verifier = verifier
+        self._inline = InlineVerifier(machine.suite)
         self._verifying = threading.Lock()
 
     def admit(
@@ -172,8 +176,9 @@ class TransactionChecker:
             ) from error
 
     def _verify(self, claims: Sequence[SignatureClaim]) -> list[bool]:
+        """Verify many by the verifier given, few right here: they are done before another process has begun."""
         with self._verifying:
-            return verify_all(self._verifier, claims)
+            return verify_all(self._verifier if len(claims) >= MIN_HANDED_ON else self._inline, claims)
 
     def close(self) -> None:
         """End the worker processes."""

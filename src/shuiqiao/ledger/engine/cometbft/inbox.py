@@ -18,6 +18,9 @@ from shuiqiao.ledger.engine.cometbft.wire import Message, split_frames
 MAX_RUN: Final = 64
 """CheckTx requests handed over together: some milliseconds of work, so that the socket is emptied often enough."""
 
+MAX_RUN_BYTES: Final = 32 * 1024
+"""Bytes of CheckTx requests handed over together, for bundles are as much work as many; the last may go beyond it."""
+
 MAX_BACKLOG_BYTES: Final = 32 * 1024 * 1024
 """Bytes of requests taken off the socket and not answered; more wait in the socket, and then in CometBFT."""
 
@@ -78,8 +81,8 @@ class Inbox:
     def take_run(self) -> list[Message]:
         """Return the next request, or as many CheckTx requests as follow one another, with the flushes among them."""
         run: list[Message] = []
-        checks = 0
-        while self._requests and checks < MAX_RUN:
+        checks = taken = 0
+        while self._requests and checks < MAX_RUN and taken < MAX_RUN_BYTES:
             request, size = self._requests[0]
             is_check = type(request) is RequestCheckTx
             if run and not is_check and not (checks and type(request) is RequestFlush):
@@ -87,6 +90,7 @@ class Inbox:
             self._requests.popleft()
             self._backlog = max(0, self._backlog - size)
             run.append(request)
+            taken += size
             checks += is_check
             if not checks:
                 break

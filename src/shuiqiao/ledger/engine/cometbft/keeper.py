@@ -100,6 +100,7 @@ class Keeper:
             )
         replica = self.replica
         block_ms = next_block_time(clock_ms=time_ms, previous_ms=replica.head.time_ms)
+        replica.look_up([candidate.transaction for candidate in candidates])
         execution = replica.execute(candidates, overlay=replica.overlay(), time_ms=block_ms)
         growth: Growth | None = None
         app_hash = self.app_hash

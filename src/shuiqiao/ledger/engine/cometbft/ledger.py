@@ -21,6 +21,7 @@ from shuiqiao.base.clock import Clock
 from shuiqiao.base.errors import ShuiqiaoError, Unavailable
 from shuiqiao.crypto.suites import get_suite
 from shuiqiao.ledger.engine.cometbft.application import ApplicationSettings, Decided, LedgerApplication
+from shuiqiao.ledger.engine.cometbft.bundle import encode_bundle, split_bundles
 from shuiqiao.ledger.engine.cometbft.extensions import Cosigner, PolicyOf
 from shuiqiao.ledger.engine.cometbft.rpc import RpcClient
 from shuiqiao.ledger.engine.cometbft.server import AbciServer, ConnectionFault
@@ -45,7 +46,8 @@ class CometbftSettings:
 
     abci: where our application listens. rpc: the CometBFT node's RPC. max_waiting: transactions handed in and not
     answered. answer_timeout_s: how long one may wait for its block. receipt_timeout_s: how long a receipt waits for its
-    note. verifier_processes: 0 checks signatures in the application's threads.
+    note. verifier_processes: how many check the signatures of blocks when a node catches up; 0: none, the application
+    does so in its own threads, as it does with all others.
     """
 
     abci: str
@@ -258,26 +260,33 @@ class CometbftLedger:
                 self._send(batch)
 
     def _send(self, batch: Sequence[bytes]) -> None:
-        try:
-            answers = self._rpc.broadcast_many(batch)
-        except ShuiqiaoError as error:
-            # What no block would accept is told with its own code, whether or not the node is there.
-            for raw, refusal in zip(batch, self._application.recheck(batch), strict=True):
-                self._fail([raw], refusal or error)
-            return
-        for raw, reason in zip(batch, answers, strict=True):
-            if reason is not None:
-                self._not_taken(raw, str(reason))
+        """Hand over what may wait for a block, bundled; the rest is answered at once, whether or not the node is there.
 
-    def _not_taken(self, raw: bytes, reason: str) -> None:
-        """Answer for a transaction that the mempool did not take, unless it is there already and will be decided."""
-        [refusal] = self._application.recheck([raw])
-        if refusal is not None:
-            self._fail([raw], refusal)
-        elif _FULL in reason:
-            self._fail([raw], _busy(len(self._waiting)))
+        Signatures checked here are remembered: CheckTx of this node does not check them again.
+        """
+        refusals = self._application.recheck(batch)
+        for raw, refusal in zip(batch, refusals, strict=True):
+            if refusal is not None:
+                self._fail([raw], refusal)
+        good = [raw for raw, refusal in zip(batch, refusals, strict=True) if refusal is None]
+        bundles = list(split_bundles(good))
+        if not bundles:
+            return
+        try:
+            answers = self._rpc.broadcast_many([encode_bundle(bundle) for bundle in bundles])
+        except ShuiqiaoError as error:
+            self._fail(good, error)
+            return
+        for bundle, reason in zip(bundles, answers, strict=True):
+            if reason is not None:
+                self._not_taken(bundle, str(reason))
+
+    def _not_taken(self, bundle: Sequence[bytes], reason: str) -> None:
+        """Answer for what the mempool did not take, unless it is there already and will be decided."""
+        if _FULL in reason:
+            self._fail(bundle, _busy(len(self._waiting)))
         elif _IN_CACHE not in reason:
-            self._fail([raw], Unavailable("ledger.not_taken", reason, retry_after_s=_BUSY_RETRY_S))
+            self._fail(bundle, Unavailable("ledger.not_taken", reason, retry_after_s=_BUSY_RETRY_S))
 
     def _give_up_late(self) -> None:
         now = time.monotonic()
@@ -305,9 +314,14 @@ class CometbftLedger:
             for future in self._take(raw):
                 future.set_exception(error)
 
-    def _refused(self, raw: bytes, error: ShuiqiaoError) -> None:
-        if self._waiting:
+    def _refused(self, raw: bytes, error: ShuiqiaoError | None) -> None:
+        if error is not None:
             self._fail([raw], error)
+            return
+        with self._wake:
+            if raw in self._waiting:
+                self._queue.append(raw)
+                self._wake.notify()
 
     def _decided(self, decided: Decided) -> None:
         index = decided.block.first_index if decided.block is not None else 0

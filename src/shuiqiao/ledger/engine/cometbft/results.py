@@ -6,6 +6,7 @@ in ``codespace`` and the words in ``log``, which are not part of any hash.
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Final
 
 from shuiqiao.base.errors import Conflict, Denied, IntegrityError, InvalidInput, ShuiqiaoError, Unavailable
@@ -32,8 +33,12 @@ def number_of(error: ShuiqiaoError) -> int:
     return next(number for sort, number in _NUMBERS.items() if isinstance(error, sort))
 
 
-def result_of(refusal: ShuiqiaoError | None) -> TxResult:
-    """Return what a block says of a transaction, None for an accepted one."""
+def result_of(refusals: Sequence[ShuiqiaoError | None]) -> TxResult:
+    """Return what a block says of a transaction, or of a bundle by those of its transactions [ABCI-12] [ABCI-23].
+
+    refusals: what refuses each of them, None for an accepted one. A bundle has the result of the first refused one.
+    """
+    refusal = next((each for each in refusals if each is not None), None)
     if refusal is None:
         return TxResult(code=CODE_OK)
     return TxResult(code=number_of(refusal), log=refusal.message[:MAX_LOG], codespace=refusal.code)

@@ -1,0 +1,319 @@
+"""How a consortium of four validators does on this machine, beside CometBFT's own kvstore under the same load.
+
+The five numbers of JR/T 0193 (transaction and query throughput, synchronisation, deployment, growth) and the waits of
+who hands in. Both networks have four validators on loopback with the same CometBFT settings; each of ours is two
+processes, the application and its node. Transactions are those of ``ledger_load``, signed beforehand: every validator
+checks every signature, executes, writes and flushes; the kvstore is given ``key=value`` of the same lengths by the same
+generator. Windows of full load alternate between the two; rates are medians over them, taken from block headers alike.
+"""
+
+from __future__ import annotations
+
+import shutil
+import statistics
+import subprocess
+import sys
+import tempfile
+import time
+from collections.abc import Callable, Generator
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any, Final
+
+import msgspec
+
+from shuiqiao.base.clock import SystemClock
+from shuiqiao.base.errors import IntegrityError
+from shuiqiao.ledger.engine.cometbft.home import state_sync_settings
+from shuiqiao.ledger.engine.cometbft.process import find_program
+from shuiqiao.sandbox.benchmarks.ledger_load import MEMBERS
+from shuiqiao.sandbox.benchmarks.network_cluster import KVSTORE, Cluster, LedgerCluster, wait_for
+from shuiqiao.sandbox.benchmarks.network_load import LoadPlan, LoadReport
+from shuiqiao.sandbox.benchmarks.network_measure import block_counts, quantiles_ms, sustained_rate, waits_s
+from shuiqiao.sandbox.benchmarks.network_streams import Streams, kvstore_streams, ledger_streams, marks_of
+from shuiqiao.sandbox.benchmarks.network_validator import Journal
+
+ENGINE: Final = "cometbft"
+DEFAULT_SECONDS: Final = 8.0
+DEFAULT_MISSED: Final = 50_000
+DEFAULT_WINDOWS: Final = 3
+VERIFIER_PROCESSES: Final = 2
+"""As many as cores: they only work while a node catches up."""
+
+SNAPSHOT_HEIGHTS: Final = 4
+EXPECTED_PER_S: Final = {"intl": 3_000, "gm": 1_500}
+"""For how many transactions a second signed ones are at hand; a machine that does more shows so on its load."""
+
+KVSTORE_PER_S: Final = 8_000
+MEMPOOL_BYTES: Final = 800_000
+MEMPOOL_BYTES_PER_S: Final = 100_000
+"""How full a mempool is kept at full load, some 1,700 transactions, and less in windows of less than eight seconds."""
+
+_SHORTEST_BYTES: Final = 400
+"""No transaction of the load is much shorter."""
+
+_WARM_PART: Final = 0.15
+_QUERY_PART: Final = 0.5
+_DRAIN_TIMEOUT_S: Final = 300.0
+_SYNC_TIMEOUT_S: Final = 600.0
+
+Progress = Callable[[str, int, int | None], None]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class NetworkBench:
+    """How much to measure: seconds of each window, windows of full load, transactions that a node misses."""
+
+    suite: str
+    seconds: float = DEFAULT_SECONDS
+    windows: int = DEFAULT_WINDOWS
+    missed: int = DEFAULT_MISSED
+    folder: Path | None = None
+
+    @property
+    def mempool_bytes(self) -> int:
+        """Bytes a node's mempool may hold before its stream pauses at full load."""
+        return min(MEMPOOL_BYTES, round(self.seconds * MEMPOOL_BYTES_PER_S))
+
+    @property
+    def _margin(self) -> int:
+        """Transactions that a window may send beyond those that are decided in it: what all mempools may hold."""
+        return len(MEMBERS) * self.mempool_bytes // _SHORTEST_BYTES
+
+    @property
+    def window_transactions(self) -> int:
+        """How many signed transactions are at hand for each window."""
+        return round(self.seconds * EXPECTED_PER_S[self.suite]) + self._margin
+
+    @property
+    def peer_window_transactions(self) -> int:
+        """How many pairs are at hand for each window of the kvstore."""
+        return round(self.seconds * KVSTORE_PER_S) + self._margin
+
+
+@dataclass(slots=True)
+class _Run:
+    """A run under way: both networks, their loads, and how far each stream is used."""
+
+    bench: NetworkBench
+    home: Path
+    ours: LedgerCluster
+    peer: Cluster
+    progress: Progress
+    load: Streams = field(init=False)
+    peer_load: Streams = field(init=False)
+    deploy_s: float = 0.0
+
+
+def run_network_bench(bench: NetworkBench, *, progress: Progress) -> dict[str, object]:
+    """Return the figures of ``shuiqiao bench network``.
+
+    Raises IntegrityError ``sandbox.bench_diverged`` if validators do not end with one root or the transactions do not
+    add up, Unavailable ``ledger.cometbft_absent``, ``sandbox.bench_too_slow`` or ``sandbox.bench_not_taken``.
+    """
+    with _networks(bench, progress) as run:
+        rates, peer_rates = _full_load(run)
+        finality, receipts = _half_load(run, statistics.median(rates) / 2)
+        progress("queries", 0, None)
+        asked = run.ours.ask(MEMBERS[0], act="query", seconds=bench.seconds * _QUERY_PART)
+        sync_rate = _catch_up(run)
+        state_sync_s = _join_by_snapshot(run)
+        growth = _agreed_growth(run)
+        version = run.ours.comet.nodes[MEMBERS[0]].status().version
+    rate, peer_rate = statistics.median(rates), statistics.median(peer_rates)
+    return {
+        "engine": ENGINE,
+        "engine_version": version,
+        "suite": bench.suite,
+        "validators": len(MEMBERS),
+        "tx_per_s": round(rate),
+        "kvstore_tx_per_s": round(peer_rate),
+        "ratio": round(statistics.median(a / b for a, b in zip(rates, peer_rates, strict=True)), 3),
+        "finality_ms": finality,
+        "receipt_ms": receipts,
+        "query_per_s": round(asked["queries"] / asked["seconds"]),
+        "sync_tx_per_s": round(sync_rate),
+        "catch_up_ratio": round(sync_rate / rate, 2),
+        "state_sync_s": round(state_sync_s, 1),
+        "deploy_s": round(run.deploy_s, 1),
+        "bytes_per_tx": round(growth),
+    }
+
+
+@contextmanager
+def _networks(bench: NetworkBench, progress: Progress) -> Generator[_Run]:
+    """Give both networks, running, with their loads signed."""
+    program = find_program()
+    with tempfile.TemporaryDirectory(dir=bench.folder, prefix="shuiqiao-bench-") as temporary:
+        home = Path(temporary)
+        genesis_ms = SystemClock().now_ms()
+        progress("signing", 0, None)
+        wanted = (bench.windows + 1) * bench.window_transactions + bench.missed
+        load = ledger_streams(home / "load", suite=bench.suite, count=wanted, now_ms=genesis_ms)
+        peer_wanted = bench.windows * bench.peer_window_transactions
+        peer_load = kvstore_streams(home / "kvstore-load", count=peer_wanted, like=load)
+        progress("deploying", 0, None)
+        began = time.monotonic()
+        ours = LedgerCluster(
+            home / "ours",
+            program=program,
+            suite=bench.suite,
+            genesis_ms=genesis_ms,
+            verifier_processes=VERIFIER_PROCESSES,
+            snapshot_interval=SNAPSHOT_HEIGHTS,
+        )
+        try:
+            ours.start()
+            deploy_s = time.monotonic() - began
+            peer = Cluster(home / "peer", program=program, suite=bench.suite, genesis_ms=genesis_ms, app=KVSTORE)
+            try:
+                peer.start()
+                run = _Run(bench=bench, home=home, ours=ours, peer=peer, progress=progress, deploy_s=deploy_s)
+                run.load, run.peer_load = load, peer_load
+                yield run
+            finally:
+                peer.stop()
+        finally:
+            ours.stop()
+
+
+def _send(run: _Run, plan: LoadPlan) -> LoadReport:
+    """Run the load generator in its own process."""
+    plan_path, report_path = run.home / "plan.json", run.home / "report.json"
+    plan_path.write_bytes(msgspec.json.encode(plan))
+    # The command is this interpreter, a module of this package and files of ours: nothing from outside.
+    subprocess.run(  # noqa: S603
+        [sys.executable, "-m", "shuiqiao.sandbox.benchmarks.network_load", str(plan_path), str(report_path)],
+        stdin=subprocess.DEVNULL,
+        stdout=sys.stderr,
+        check=True,
+    )
+    return msgspec.json.decode(report_path.read_bytes(), type=LoadReport)
+
+
+def _full_load(run: _Run) -> tuple[list[float], list[float]]:
+    """Return the rate of each window of full load, ours and the peer's in turn."""
+    rates: list[float] = []
+    peer_rates: list[float] = []
+    for window in range(run.bench.windows):
+        run.progress(f"full load {window + 1}", 0, None)
+        rates.append(_window(run, run.ours, run.load, most=run.bench.window_transactions))
+        run.progress(f"full load of kvstore {window + 1}", 0, None)
+        peer_rates.append(_window(run, run.peer, run.peer_load, most=run.bench.peer_window_transactions))
+    return rates, peer_rates
+
+
+def _window(run: _Run, cluster: Cluster, load: Streams, *, most: int) -> float:
+    rpc = cluster.comet.nodes[MEMBERS[0]].rpc
+    before = rpc.status().height
+    seconds = run.bench.seconds
+    streams = load.streams(cluster.rpc_urls(), most=most)
+    plan = LoadPlan(streams=streams, seconds=seconds, is_bundled=load.is_bundled, mempool_bytes=run.bench.mempool_bytes)
+    report = _send(run, plan)
+    load.use(report.counts())
+    began_s = report.began_unix_s
+    after = cluster.wait_drained(timeout_s=_DRAIN_TIMEOUT_S)
+    counts = block_counts(rpc, after=before, up_to=after)
+    sent = sum(report.counts())
+    if sum(count for _, count in counts) != sent:
+        raise _diverged(f"{sent} transactions were sent, {sum(count for _, count in counts)} stand in blocks")
+    return sustained_rate(counts, began_s=began_s + _WARM_PART * seconds, ended_s=report.ended_unix_s)
+
+
+def _half_load(run: _Run, rate: float) -> tuple[dict[str, float], dict[str, float]]:
+    """Return the waits to the commit and to the note at a steady rate, each at the node that was handed to."""
+    run.progress("half load", 0, None)
+    height = int(run.ours.standing(MEMBERS[0])["blocks"])
+    streams = run.load.streams(run.ours.rpc_urls(), most=run.bench.window_transactions)
+    plan = LoadPlan(streams=streams, rate=rate, seconds=run.bench.seconds, is_bundled=True)
+    report = _send(run, plan)
+    run.ours.wait_drained(timeout_s=_DRAIN_TIMEOUT_S)
+    to_commit: list[float] = []
+    to_note: list[float] = []
+    for number, name in enumerate(MEMBERS):
+        journal = _journal(run, name, from_height=height + 1)
+        commits, notes = waits_s(report.sent[number], marks_of(run.load.paths[number]), journal)
+        to_commit += commits
+        to_note += notes
+    run.load.use(report.counts())
+    return quantiles_ms(to_commit), quantiles_ms(to_note)
+
+
+def _journal(run: _Run, name: str, *, from_height: int) -> Journal:
+    path = run.home / "journal"
+    run.ours.ask(name, act="journal", path=str(path), from_height=from_height)
+    return msgspec.msgpack.decode(path.read_bytes(), type=Journal)
+
+
+def _catch_up(run: _Run) -> float:
+    """Return how many transactions a second a validator takes in that missed many, its start included."""
+    run.progress("missing blocks", 0, None)
+    absent, others = MEMBERS[-1], MEMBERS[:-1]
+    size = int(run.ours.standing(absent)["size"])
+    run.ours.kill(absent)
+    urls = run.ours.rpc_urls(others)
+    streams = run.load.streams([*urls, urls[0]], most=run.bench.missed)
+    plan = LoadPlan(streams=streams, is_bundled=True, mempool_bytes=MEMPOOL_BYTES)
+    report = _send(run, plan)
+    run.load.use(report.counts())
+    run.ours.wait_drained(names=others, timeout_s=_DRAIN_TIMEOUT_S)
+    run.progress("catching up", 0, None)
+    missed = int(run.ours.standing(others[0])["size"]) - size
+    run.ours.start_application(absent)
+    began = time.monotonic()
+    run.ours.comet.start([absent])
+    _wait_level(run, absent)
+    return missed / (time.monotonic() - began)
+
+
+def _wait_level(run: _Run, name: str) -> None:
+    """Return once a validator's ledger is where the first one's is."""
+    other = MEMBERS[0]
+
+    def is_level() -> bool:
+        return bool(run.ours.standing(name)["size"] == run.ours.standing(other)["size"])
+
+    wait_for(is_level, timeout_s=_SYNC_TIMEOUT_S, what=f"{name} did not reach the head")
+
+
+def _join_by_snapshot(run: _Run) -> float:
+    """Return how many seconds a validator that has nothing any more needs to join by snapshot and reach the head."""
+    run.progress("joining by snapshot", 0, None)
+    name, others = MEMBERS[-1], MEMBERS[:-1]
+    run.ours.kill(name)
+    shutil.rmtree(run.ours.spec.ledger_folder(name))
+    home = run.ours.comet.home(name)
+    for folder in (home / "data").glob("*.db"):
+        shutil.rmtree(folder)
+    shutil.rmtree(home / "data" / "cs.wal", ignore_errors=True)
+    block: Any = run.ours.comet.nodes[others[0]].rpc.block(_TRUSTED_HEIGHT)
+    sync = state_sync_settings(
+        rpc_servers=run.ours.rpc_urls(others[:2]), height=_TRUSTED_HEIGHT, block_hash=block["block_id"]["hash"]
+    )
+    run.ours.write_home(name, sync=sync)
+    began = time.monotonic()
+    run.ours.start_application(name)
+    run.ours.comet.start([name])
+    _wait_level(run, name)
+    return time.monotonic() - began
+
+
+_TRUSTED_HEIGHT: Final = 2
+
+
+def _agreed_growth(run: _Run) -> float:
+    """Return the bytes of a ledger folder for each transaction, having compared all validators."""
+    run.progress("comparing", 0, None)
+    standings = [run.ours.standing(name) for name in MEMBERS]
+    if len({(each["size"], each["root"]) for each in standings}) != 1:
+        raise _diverged(f"the validators stand at {[(each['size'], each['root'][:16]) for each in standings]}")
+    accepted = int(standings[0]["size"]) - int(standings[0]["blocks"])
+    if not 0 < accepted <= run.load.used:
+        raise _diverged(f"{run.load.used} transactions were sent, {accepted} are in the log")
+    run.progress(f"{accepted} of {run.load.used} transactions accepted", 0, None)
+    return run.ours.ledger_bytes(MEMBERS[0]) / accepted
+
+
+def _diverged(reason: str) -> IntegrityError:
+    return IntegrityError("sandbox.bench_diverged", f"the network did not do what it was given: {reason}")

@@ -1,0 +1,194 @@
+"""The two networks of the consortium bench: four validators over our application, and four over CometBFT's own kvstore.
+
+The same program, homes and settings in both; ours has a process beside each node that runs the application.
+"""
+
+from __future__ import annotations
+
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Callable, Mapping, Sequence
+from pathlib import Path
+from typing import Any, Final
+
+from shuiqiao.base.errors import ShuiqiaoError, Unavailable
+from shuiqiao.ledger.engine.cometbft.home import Setting, chain_id_of
+from shuiqiao.ledger.engine.cometbft.localnet import LocalNetwork, LocalNode, LocalSettings
+from shuiqiao.node.network_control import ask_process
+from shuiqiao.sandbox.benchmarks.ledger_load import MEMBERS, VALIDATOR_POWER, load_network
+from shuiqiao.sandbox.benchmarks.network_spec import NetworkSpec, comet_keys
+
+KVSTORE: Final = "kvstore"
+"""CometBFT's own application, inside its process: no socket, no signatures, a state in memory."""
+
+START_TIMEOUT_S: Final = 60.0
+STOP_TIMEOUT_S: Final = 30.0
+ANSWER_TIMEOUT_S: Final = 300.0
+_POLL_S: Final = 0.05
+
+
+class Cluster:
+    """Four CometBFT nodes, and what is measured at their RPC."""
+
+    def __init__(self, folder: Path, *, program: Path, suite: str, genesis_ms: int, app: str = "") -> None:
+        """Write the homes; nothing runs yet. app: a built-in application of CometBFT, else ours over sockets."""
+        network = load_network(suite, genesis_time_ms=genesis_ms).parameters.network
+        self.comet = LocalNetwork(
+            folder / "comet",
+            [LocalNode(name=name, keys=comet_keys(name), power=VALIDATOR_POWER) for name in MEMBERS],
+            program=program,
+            settings=LocalSettings(
+                chain_id=chain_id_of(network), genesis_time_ms=genesis_ms, is_relayed=False, app=app
+            ),
+        )
+
+    def start(self) -> None:
+        """Start all nodes and return once each has the first block."""
+        self.comet.start()
+        self.comet.wait_for_height(1, timeout_s=START_TIMEOUT_S)
+
+    def rpc_urls(self, names: Sequence[str] = MEMBERS) -> list[str]:
+        """Return the addresses of nodes."""
+        return [self.comet.rpc_url(name) for name in names]
+
+    def wait_drained(self, *, names: Sequence[str] = MEMBERS, timeout_s: float) -> int:
+        """Return the height at which the named nodes stand once no mempool of theirs holds anything."""
+        heights: list[int] = []
+
+        def is_drained() -> bool:
+            nodes = [self.comet.nodes[name] for name in names]
+            waiting = sum(int(node.rpc.call("num_unconfirmed_txs")["n_txs"]) for node in nodes)
+            heights[:] = [node.status().height for node in nodes]
+            return waiting == 0 and len(set(heights)) == 1
+
+        wait_for(is_drained, timeout_s=timeout_s, what="the mempools were not drained")
+        return heights[0]
+
+    def stop(self) -> None:
+        """Stop all nodes."""
+        self.comet.stop()
+
+
+class LedgerCluster(Cluster):
+    """The network of ours: beside each node a process with the application."""
+
+    def __init__(
+        self,
+        folder: Path,
+        *,
+        program: Path,
+        suite: str,
+        genesis_ms: int,
+        verifier_processes: int,
+        snapshot_interval: int,
+    ) -> None:
+        """Write homes and the specification; nothing runs yet."""
+        super().__init__(folder, program=program, suite=suite, genesis_ms=genesis_ms)
+        self._spec_path = folder / "spec.json"
+        self._folder = folder
+        self.spec = NetworkSpec(
+            suite=suite,
+            genesis_ms=genesis_ms,
+            folder=str(folder),
+            abci={name: self.comet.app_address(name) for name in MEMBERS},
+            rpc={name: self.comet.rpc_url(name) for name in MEMBERS},
+            verifier_processes=verifier_processes,
+            snapshot_interval=snapshot_interval,
+        )
+        self.spec.save(self._spec_path)
+        self._processes: dict[str, subprocess.Popen[bytes]] = {}
+
+    def start(self) -> None:
+        """Start all validators and return once each answers and has the first block."""
+        for name in MEMBERS:
+            self._spawn(name)
+        for name in MEMBERS:
+            self.wait_answering(name)
+        super().start()
+
+    def start_application(self, name: str) -> None:
+        """Start one validator's application and return once it answers."""
+        self._spawn(name)
+        self.wait_answering(name)
+
+    def _spawn(self, name: str) -> None:
+        # The command is this interpreter, a module of this package, a file of ours and a member: nothing from outside.
+        with (self._folder / f"{name}.log").open("ab") as log:
+            self._processes[name] = subprocess.Popen(  # noqa: S603
+                [sys.executable, "-m", "shuiqiao.sandbox.benchmarks.network_validator", str(self._spec_path), name],
+                stdin=subprocess.DEVNULL,
+                stdout=log,
+                stderr=log,
+                start_new_session=True,
+            )
+
+    def wait_answering(self, name: str) -> None:
+        """Return once a validator's application answers; raises Unavailable with the end of its log if it ended."""
+
+        def is_answering() -> bool:
+            process = self._processes[name]
+            if process.poll() is not None:
+                log = (self._folder / f"{name}.log").read_text(encoding="utf-8", errors="replace")
+                raise Unavailable("sandbox.bench_validator_ended", f"the validator {name} ended: {log[-1000:]}")
+            try:
+                self.standing(name)
+            except ShuiqiaoError:
+                return False
+            return True
+
+        wait_for(is_answering, timeout_s=START_TIMEOUT_S, what=f"the validator {name} did not answer")
+
+    def ask(self, name: str, **question: Any) -> dict[str, Any]:
+        """Ask a validator's application."""
+        return ask_process(self.spec.control(name), question, timeout_s=ANSWER_TIMEOUT_S)
+
+    def standing(self, name: str) -> dict[str, Any]:
+        """Return where a validator's ledger stands."""
+        return self.ask(name, act="standing")
+
+    def kill(self, name: str) -> None:
+        """End a validator at once, node and application, as a failing machine would."""
+        self.comet.nodes[name].kill()
+        self._processes[name].kill()
+        self._processes[name].wait()
+
+    def end_application(self, name: str) -> None:
+        """Ask a validator's application to end, and wait for it."""
+        process = self._processes.pop(name, None)
+        if process is None or process.poll() is not None:
+            return
+        process.send_signal(signal.SIGTERM)
+        try:
+            process.wait(timeout=STOP_TIMEOUT_S)
+        except subprocess.TimeoutExpired:
+            process.kill()
+            process.wait()
+
+    def write_home(self, name: str, *, sync: Mapping[str, Setting]) -> None:
+        """Write a node's home again with state-sync settings."""
+        self.comet.write_home(MEMBERS.index(name), sync=sync)
+
+    def ledger_bytes(self, name: str) -> int:
+        """Return how much of the disk a validator's ledger folder takes, in bytes."""
+        files = [path for path in self.spec.ledger_folder(name).rglob("*") if path.is_file()]
+        return sum(path.stat().st_blocks for path in files) * _BLOCK_BYTES
+
+    def stop(self) -> None:
+        """Stop everything."""
+        super().stop()
+        for name in list(self._processes):
+            self.end_application(name)
+
+
+_BLOCK_BYTES: Final = 512
+
+
+def wait_for(condition: Callable[[], bool], *, timeout_s: float, what: str) -> None:
+    """Return once a condition holds; raises Unavailable ``sandbox.bench_too_slow`` if it does not in time."""
+    end = time.monotonic() + timeout_s
+    while not condition():
+        if time.monotonic() > end:
+            raise Unavailable("sandbox.bench_too_slow", f"{what} within {timeout_s:g} s")
+        time.sleep(_POLL_S)

@@ -1,0 +1,182 @@
+"""The load generator of the consortium bench, a process of its own: hands signed transactions to the nodes' RPC.
+
+Started as ``python -m shuiqiao.sandbox.benchmarks.network_load PLAN OUT``. One stream of transactions and one thread
+for each node that is loaded; batches of ``broadcast_tx_async`` over one kept connection, encoded before the first is
+sent. At full load a stream pauses while its node's mempool holds as much as it may; at a rate it keeps to the clock.
+It knows nothing of the application behind the nodes but whether it takes bundles; every application is loaded alike.
+"""
+
+from __future__ import annotations
+
+import base64
+import http.client
+import sys
+import threading
+import time
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Final
+from urllib.parse import urlsplit
+
+import msgspec
+
+from shuiqiao.base.errors import Unavailable
+from shuiqiao.ledger.engine.cometbft.bundle import encode_bundle
+
+BATCH: Final = 64
+"""Transactions handed in with one request."""
+
+_ASK_EVERY: Final = 4
+_PAUSE_S: Final = 0.02
+_TIMEOUT_S: Final = 60.0
+_ROUNDS_PER_S: Final = 20
+
+
+class Stream(msgspec.Struct, frozen=True, kw_only=True):
+    """What one node is loaded with. transactions: in a file of msgpack, from first on, at most count of them."""
+
+    rpc: str
+    path: str
+    first: int
+    count: int
+
+
+class LoadPlan(msgspec.Struct, frozen=True, kw_only=True):
+    """How to load. rate: transactions a second over all streams, 0 for as fast as the nodes take them.
+
+    seconds: stop after so long, 0 to send everything. is_bundled: hand each batch in as one of the ledger's bundles, as
+    its members' nodes do, else as single transactions of CometBFT's. mempool_bytes: at full load a stream pauses while
+    its node's mempool holds more.
+    """
+
+    streams: list[Stream]
+    rate: float = 0.0
+    seconds: float = 0.0
+    is_bundled: bool = False
+    mempool_bytes: int = 0
+
+
+class Sent(msgspec.Struct, frozen=True, kw_only=True):
+    """A batch that was handed in: from which moment, which transactions of its stream."""
+
+    at_s: float
+    first: int
+    count: int
+
+
+class LoadReport(msgspec.Struct, frozen=True, kw_only=True):
+    """What was sent, stream by stream, and from when to when by the clock that block headers show."""
+
+    sent: list[list[Sent]]
+    began_unix_s: float
+    ended_unix_s: float
+
+    def counts(self) -> list[int]:
+        """Return how many transactions each stream sent."""
+        return [sum(batch.count for batch in stream) for stream in self.sent]
+
+
+class _Node:
+    """One kept connection to a node's RPC; answers are looked at as bytes, for the generator must stay cheap."""
+
+    def __init__(self, url: str) -> None:
+        parts = urlsplit(url)
+        self._url = url
+        self._connection = http.client.HTTPConnection(parts.hostname or "", parts.port, timeout=_TIMEOUT_S)
+
+    def post(self, body: bytes) -> bytes:
+        self._connection.request("POST", "/", body=body, headers={"Content-Type": "application/json"})
+        return self._connection.getresponse().read()
+
+    def hand_in(self, body: bytes) -> None:
+        answer = self.post(body)
+        if b'"error"' in answer:
+            raise Unavailable("sandbox.bench_not_taken", f"{self._url} did not take a batch: {answer[:500]!r}")
+
+    def waiting(self) -> int:
+        """Return how many bytes of transactions its mempool holds."""
+        answer = msgspec.json.decode(self.post(_ASK_WAITING))
+        return int(answer["result"]["total_bytes"])
+
+
+_ASK_WAITING: Final = b'{"jsonrpc":"2.0","id":0,"method":"num_unconfirmed_txs","params":{}}'
+
+
+def encode_batch(raws: Sequence[bytes]) -> bytes:
+    """Return the JSON-RPC batch that hands transactions in."""
+    form = b'{"jsonrpc":"2.0","id":%d,"method":"broadcast_tx_async","params":{"tx":"%b"}}'
+    return b"[" + b",".join([form % (number, base64.b64encode(raw)) for number, raw in enumerate(raws)]) + b"]"
+
+
+class _Feeder:
+    """One stream under way."""
+
+    def __init__(self, stream: Stream, plan: LoadPlan) -> None:
+        raws: list[bytes] = msgspec.msgpack.decode(Path(stream.path).read_bytes(), type=list[bytes])
+        raws = raws[stream.first : stream.first + stream.count]
+        self._rate = plan.rate / len(plan.streams)
+        size = max(1, min(BATCH, round(self._rate / _ROUNDS_PER_S))) if self._rate else BATCH
+        self._first = stream.first
+        groups = [raws[at : at + size] for at in range(0, len(raws), size)]
+        self._batches = [
+            (encode_batch([encode_bundle(group)] if plan.is_bundled else group), len(group)) for group in groups
+        ]
+        self._node = _Node(stream.rpc)
+        self._seconds = plan.seconds
+        self._mempool_bytes = plan.mempool_bytes
+        self.sent: list[Sent] = []
+        self.error: Exception | None = None
+
+    def run(self, start: threading.Barrier) -> None:
+        """Send until the time is over or there is nothing left."""
+        start.wait()
+        try:
+            self._run()
+        except Exception as error:  # noqa: BLE001 - told by the main thread, which ends with it
+            self.error = error
+
+    def _run(self) -> None:
+        began, done = time.monotonic(), 0
+        for number, (body, count) in enumerate(self._batches):
+            if self._rate:
+                time.sleep(max(0.0, began + done / self._rate - time.monotonic()))
+            elif number % _ASK_EVERY == 0:
+                self._wait_for_room()
+            now = time.monotonic()
+            if self._seconds and now - began >= self._seconds:
+                return
+            self._node.hand_in(body)
+            self.sent.append(Sent(at_s=now, first=self._first + done, count=count))
+            done += count
+
+    def _wait_for_room(self) -> None:
+        while self._node.waiting() > self._mempool_bytes:
+            time.sleep(_PAUSE_S)
+
+
+def run_load(plan: LoadPlan) -> LoadReport:
+    """Send what the plan says; raises Unavailable ``sandbox.bench_not_taken`` where a node refuses."""
+    feeders = [_Feeder(stream, plan) for stream in plan.streams]
+    began = time.time()
+    start = threading.Barrier(len(feeders))
+    threads = [threading.Thread(target=feeder.run, args=(start,)) for feeder in feeders]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    for feeder in feeders:
+        if feeder.error is not None:
+            raise feeder.error
+    sent = [feeder.sent for feeder in feeders]
+    return LoadReport(sent=sent, began_unix_s=began, ended_unix_s=time.time())
+
+
+def main(arguments: list[str]) -> int:
+    """Run one plan."""
+    plan = msgspec.json.decode(Path(arguments[0]).read_bytes(), type=LoadPlan)
+    Path(arguments[1]).write_bytes(msgspec.json.encode(run_load(plan)))
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main(sys.argv[1:]))

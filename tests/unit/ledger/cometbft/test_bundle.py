@@ -1,0 +1,238 @@
+"""Bundles: one form or none, refused as a whole before a block and one by one in it."""
+
+from __future__ import annotations
+
+import base64
+import http.server
+import json
+import threading
+import time
+
+import pytest
+
+from consensus_world import KINDS, Roster, StateKeys, wait_until
+from shuiqiao.base.clock import SystemClock
+from shuiqiao.base.encoding import encode_cbor
+from shuiqiao.base.ids import MemberId
+from shuiqiao.ledger.engine.cometbft import requests as ask
+from shuiqiao.ledger.engine.cometbft import responses as answer
+from shuiqiao.ledger.engine.cometbft.application import LedgerApplication
+from shuiqiao.ledger.engine.cometbft.bundle import (
+    MAX_BUNDLE_BYTES,
+    MAX_BUNDLED,
+    encode_bundle,
+    split_bundles,
+    transactions_in,
+)
+from shuiqiao.ledger.engine.cometbft.checking import MIN_HANDED_ON
+from shuiqiao.ledger.engine.cometbft.extensions import Cosigner
+from shuiqiao.ledger.engine.cometbft.parts import Timestamp
+from shuiqiao.ledger.engine.verifiers import InlineVerifier, ProcessVerifier
+from shuiqiao.ledger.machine import StateMachine
+
+START_S = int(time.time()) + 60
+
+
+@pytest.fixture
+def roster():
+    return Roster(genesis_ms=(START_S - 61) * 1000)
+
+
+@pytest.fixture
+def open_app(roster, tmp_path):
+    opened = []
+
+    def open_one(*, verifier=None, **more):
+        application = LedgerApplication(
+            tmp_path / f"{len(opened)}",
+            machine=StateMachine(roster.parameters, kinds=KINDS, key_ring=StateKeys(), suite=roster.suite),
+            verifier=verifier or InlineVerifier(roster.suite),
+            clock=SystemClock(),
+            policy_of=lambda _state: roster.policy,
+            cosigner=Cosigner(member=MemberId("node0"), key=roster.keys[MemberId("node0")]),
+            settings=roster.application_settings(**more),
+        )
+        opened.append(application)
+        return application
+
+    yield open_one
+    for application in opened:
+        application.close()
+
+
+def forged(raw: bytes) -> bytes:
+    return raw[:-1] + bytes((raw[-1] ^ 1,))
+
+
+def finalize(application, *raws: bytes) -> answer.ResponseFinalizeBlock:
+    height = application.keeper.height + 1
+    return application.finalize_block(
+        ask.RequestFinalizeBlock(txs=raws, height=height, time=Timestamp(seconds=START_S + height))
+    )
+
+
+def test_a_bundle_gives_back_what_was_put_in():  # [ABCI-22]
+    raws = [b"\xd8one", b"\xd8" + bytes(300), b"\xd8three"]
+    assert transactions_in(encode_bundle(raws)) == tuple(raws)
+    # One transaction is no bundle, and travels as it is.
+    assert (encode_bundle(raws[:1]), transactions_in(raws[0])) == (raws[0], (raws[0],))
+
+
+@pytest.mark.parametrize("raws", [[], [b"a", b"a"], [b"%d" % n for n in range(MAX_BUNDLED + 1)]])
+def test_what_is_no_bundle_is_not_made_one(raws):
+    with pytest.raises(ValueError, match="transactions"):
+        encode_bundle(raws)
+
+
+@pytest.mark.parametrize(
+    "data",
+    [
+        b"",
+        encode_cbor([]),
+        encode_cbor([b"alone"]),
+        encode_cbor([b"same", b"same"]),
+        encode_cbor([b"bytes", "text"]),
+        encode_cbor([b"bytes", [b"nested"]]),
+        encode_cbor([b"%d" % n for n in range(MAX_BUNDLED + 1)]),
+        encode_cbor([bytes(MAX_BUNDLE_BYTES // 2), bytes(MAX_BUNDLE_BYTES // 2 + 1)]),
+        encode_cbor([b"a", b"b"]) + b"\x00",
+        b"\x98\x02\x41a\x41b",
+        b"\x9f\x41a\x41b\xff",
+        b"\x82\x41a",
+        b"\x9b" + b"\xff" * 8,
+    ],
+    ids=range(13),
+)
+def test_what_is_no_bundle_in_its_one_form_is_taken_for_a_transaction(data, roster, open_app):  # [ABCI-22]
+    assert transactions_in(data) == (data,)
+    application = open_app()
+    assert application.process_proposal(ask.RequestProcessProposal(txs=[data])).status == answer.Verdict.REJECT
+    [check] = application.check_txs([ask.RequestCheckTx(tx=data)])
+    assert check.code == 1
+
+
+def test_transactions_are_bundled_in_order_as_far_as_a_bundle_reaches():
+    small = [b"%07d" % number for number in range(300)]
+    assert [len(group) for group in split_bundles(small)] == [128, 128, 44]
+    assert [raw for group in split_bundles([*small, small[0]]) for raw in group] == small
+    large = [bytes([number]) * 30_000 for number in range(5)]
+    assert [len(group) for group in split_bundles(large)] == [2, 2, 1]
+    assert all(len(encode_bundle(group)) <= MAX_BUNDLE_BYTES for group in split_bundles(large))
+    [alone] = split_bundles([bytes(70_000)])
+    assert alone == [bytes(70_000)]
+
+
+def test_a_bundle_waits_or_is_refused_as_a_whole_and_all_of_it_is_told(roster, open_app):  # [ABCI-23]
+    application = open_app()
+    good, other = roster.note(1), roster.note(2)
+    broken = forged(roster.note(3))
+    told = []
+    application.on_refused(lambda raw, error: told.append((raw, error and error.code)))
+    checks = application.check_txs(
+        [ask.RequestCheckTx(tx=encode_bundle(raws)) for raws in ([good, other], [roster.note(4), broken])]
+    )
+    assert [(check.code, check.codespace) for check in checks] == [(0, ""), (4, "ledger.signature_invalid")]
+    assert [(raw == broken, code) for raw, code in told] == [(False, None), (True, "ledger.signature_invalid")]
+
+
+def test_transactions_of_a_bundle_are_decided_one_by_one(roster, open_app):  # [ABCI-23]
+    application, plain = open_app(), open_app()
+    raws = [roster.note(1), roster.note(2), roster.note(1), roster.note(3)]
+    bundles = [encode_bundle(raws[:2]), encode_bundle(raws[2:])]
+    decided = []
+    application.on_decided(decided.append)
+    proposal = ask.RequestPrepareProposal(txs=[*bundles, bundles[0]], max_tx_bytes=10**6)
+    assert list(application.prepare_proposal(proposal).txs) == bundles
+    assert application.process_proposal(ask.RequestProcessProposal(txs=bundles)).status == answer.Verdict.ACCEPT
+    found = finalize(application, *bundles)
+    application.commit(ask.RequestCommit())
+    # A bundle has the result of the first of its transactions that is refused.
+    assert [(each.code, each.codespace) for each in found.tx_results] == [(0, ""), (3, "note.repeated")]
+    [told] = decided
+    assert [(raw, outcome.refusal and outcome.refusal.code) for raw, outcome in told.outcomes] == [
+        (raws[0], None),
+        (raws[1], None),
+        (raws[2], "note.repeated"),
+        (raws[3], None),
+    ]
+    # The log knows nothing of bundles: the same transactions on their own give the same root.
+    assert list(told.block.transactions) == [raws[0], raws[1], raws[3]]
+    assert finalize(plain, *raws).app_hash == found.app_hash
+    assert all(application.checker.remembered.get(raw) is None for raw in raws)
+
+
+def test_the_own_mempool_keeps_bundles_whole(roster, open_app):
+    application = open_app(has_pool=True)
+    raws = [roster.note(1), roster.note(2)]
+    whole = encode_bundle(raws)
+    assert application.recheck(raws) == [None, None]
+    assert len(application.pool) == 0
+    assert application.insert_tx(ask.RequestInsertTx(tx=whole)).code == 0
+    assert list(application.reap_txs(ask.RequestReapTxs()).txs) == [whole]
+    assert list(application.prepare_proposal(ask.RequestPrepareProposal(max_tx_bytes=10**6)).txs) == [whole]
+    finalize(application, whole)
+    application.commit(ask.RequestCommit())
+    assert len(application.pool) == 0
+
+
+def test_the_signatures_of_a_large_block_are_verified_elsewhere_with_the_same_result(roster, open_app):  # [ABCI-15]
+    raws = [roster.note(number) for number in range(MIN_HANDED_ON)]
+    raws[7] = forged(raws[7])
+    verifier = ProcessVerifier(roster.suite, processes=1)
+    inline, elsewhere = open_app(), open_app(verifier=verifier)
+    found = finalize(elsewhere, *raws)
+    assert found == finalize(inline, *raws)
+    assert [number for number, each in enumerate(found.tx_results) if each.code] == [7]
+    remembered = [elsewhere.checker.remembered.get(raw) is not None for raw in raws]
+    assert [number for number, is_known in enumerate(remembered) if not is_known] == [7]
+
+
+@pytest.fixture
+def node_rpc():
+    """A CometBFT node that takes every transaction in, and the transactions."""
+    taken: list[bytes] = []
+
+    class Node(http.server.BaseHTTPRequestHandler):
+        protocol_version = "HTTP/1.1"
+
+        def do_POST(self):
+            calls = json.loads(self.rfile.read(int(self.headers["Content-Length"])))
+            taken.extend(base64.b64decode(call["params"]["tx"]) for call in calls)
+            body = json.dumps([{"id": call["id"], "result": {}} for call in calls]).encode()
+            self.send_response(200)
+            self.send_header("Content-Length", str(len(body)))
+            self.end_headers()
+            self.wfile.write(body)
+
+        def log_message(self, *_args):
+            return
+
+    server = http.server.ThreadingHTTPServer(("127.0.0.1", 0), Node)
+    server.daemon_threads = True
+    threading.Thread(target=server.serve_forever, daemon=True).start()
+    yield f"http://127.0.0.1:{server.server_port}", taken
+    server.shutdown()
+    server.server_close()
+
+
+def test_what_only_its_bundle_kept_out_is_handed_in_again(roster, tmp_path, node_rpc):  # [ABCI-23]
+    url, taken = node_rpc
+    ledger = roster.open_ledger(tmp_path / "ledger", "node0", abci="tcp://127.0.0.1:0", rpc=url)
+    try:
+        good, bad = roster.note(1), forged(roster.note(2))
+        refused = ledger.submit(bad)
+        assert refused.exception(timeout=20).code == "ledger.signature_invalid"
+        waiting = ledger.submit(good)
+        wait_until(lambda: taken == [good])
+        [check] = ledger.application.check_txs([ask.RequestCheckTx(tx=encode_bundle([good, bad]))])
+        assert check.codespace == "ledger.signature_invalid"
+        wait_until(lambda: taken == [good, good])
+        assert not waiting.done()
+        # What nobody waits for here is not handed in again.
+        ledger.application.check_txs([ask.RequestCheckTx(tx=encode_bundle([roster.note(3), bad]))])
+        finalize(ledger.application, good)
+        ledger.application.commit(ask.RequestCommit())
+        assert waiting.result(timeout=20).height == 1
+        assert taken == [good, good]
+    finally:
+        ledger.close()
