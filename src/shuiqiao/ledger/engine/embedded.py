@@ -23,7 +23,7 @@ from shuiqiao.ledger.cosigning import WitnessPeer
 from shuiqiao.ledger.engine.admission import Admission, Intake, Submission
 from shuiqiao.ledger.engine.execution import Execution
 from shuiqiao.ledger.engine.listeners import Listener, Listeners
-from shuiqiao.ledger.engine.port import EmbeddedSettings
+from shuiqiao.ledger.engine.port import EmbeddedSettings, block_awaited
 from shuiqiao.ledger.engine.receipts import make_receipt
 from shuiqiao.ledger.engine.replica import Replica
 from shuiqiao.ledger.engine.signing import CheckpointSigner
@@ -136,7 +136,13 @@ class EmbeddedLedger:
         """The operator's keys, and the witnesses it asks."""
         return self._signer
 
-    def checkpoint(self) -> Checkpoint:
+    def wait_for_block(self, height: int) -> None:
+        """Return if the block is there: nobody else makes any. Raises Unavailable ``ledger.block_awaited``."""
+        reached, _ = self.last_block()
+        if reached < height:
+            raise block_awaited(height, reached=reached)
+
+    def checkpoint(self, *, at_least: int = 0) -> Checkpoint:  # noqa: ARG002 - it always covers every leaf
         """Return the checkpoint of the last committed block, signed when first asked for and stored soon ([STORE-18]).
 
         It carries the operator's signature alone. Raises Unavailable ``ledger.checkpoint_not_stored`` when the disk

@@ -22,7 +22,7 @@ from shuiqiao.base.errors import IntegrityError, ShuiqiaoError, Unavailable
 from shuiqiao.crypto.suites import get_suite
 from shuiqiao.ledger.engine.catch_up import Catcher, HistoryBroken
 from shuiqiao.ledger.engine.listeners import Listener, Listeners
-from shuiqiao.ledger.engine.port import FollowerSettings, LedgerPeer
+from shuiqiao.ledger.engine.port import FollowerSettings, LedgerPeer, block_awaited
 from shuiqiao.ledger.engine.receipts import make_receipt
 from shuiqiao.ledger.engine.replica import Replica
 from shuiqiao.ledger.engine.verifiers import open_verifier
@@ -161,10 +161,18 @@ class FollowerLedger:
         head, _ = self._replica.view()
         return head.height, head.time_ms
 
-    def checkpoint(self) -> Checkpoint:
+    def wait_for_block(self, height: int) -> None:
+        """Copy until this copy holds a block of the writer; raises what ``sync`` does, ``ledger.block_awaited``."""
+        if self.last_block()[0] < height:
+            self.sync()
+        reached, _ = self.last_block()
+        if reached < height:
+            raise block_awaited(height, reached=reached)
+
+    def checkpoint(self, *, at_least: int = 0) -> Checkpoint:
         """Return the operator's newest checkpoint that this copy has reached and agrees with."""
         self._require_sound()
-        if self._accepted is None:
+        if self._accepted is None or self._accepted.size < at_least:
             self.sync()
         if self._accepted is None:
             raise Unavailable(
