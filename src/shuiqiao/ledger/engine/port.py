@@ -31,6 +31,11 @@ def block_awaited(height: int, *, reached: int) -> Unavailable:
     )
 
 
+def ledger_closed() -> Unavailable:
+    """Return the error of an engine that was closed."""
+    return Unavailable("ledger.closed", "the ledger was closed", next_step="open it again")
+
+
 class LedgerPeer(Protocol):
     """The writer as its followers reach it; the engine itself in one process, a client over HTTP elsewhere.
 

@@ -25,7 +25,7 @@ from shuiqiao.ledger.engine.cometbft.extensions import Cosigner, PolicyOf
 from shuiqiao.ledger.engine.cometbft.rpc import RpcClient
 from shuiqiao.ledger.engine.cometbft.server import AbciServer, ConnectionFault
 from shuiqiao.ledger.engine.listeners import Listener, Listeners
-from shuiqiao.ledger.engine.port import BLOCK_TIMEOUT_S, block_awaited
+from shuiqiao.ledger.engine.port import BLOCK_TIMEOUT_S, block_awaited, ledger_closed
 from shuiqiao.ledger.engine.receipts import make_receipt
 from shuiqiao.ledger.engine.verifiers import open_verifier
 from shuiqiao.ledger.kinds import KindTable
@@ -167,7 +167,7 @@ class CometbftLedger:
 
     def _refusal(self) -> Unavailable | None:
         if self._is_closed:
-            return _closed()
+            return ledger_closed()
         return _busy(len(self._waiting)) if len(self._waiting) >= self._settings.max_waiting else None
 
     def _enqueue(self, raw: bytes, future: Future[Committed]) -> None:
@@ -248,7 +248,7 @@ class CometbftLedger:
             self._wake.notify()
         self._sender.join()
         self._server.close()
-        self._fail(list(self._waiting), _closed())
+        self._fail(list(self._waiting), ledger_closed())
         self._rpc.close()
         self._application.close()
 
@@ -350,7 +350,3 @@ def _busy(waiting: int) -> Unavailable:
         next_step="submit the same bytes again later",
         retry_after_s=_BUSY_RETRY_S,
     )
-
-
-def _closed() -> Unavailable:
-    return Unavailable("ledger.closed", "the ledger was closed", next_step="open it again")
