@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 import os
 import socket
+import subprocess
 import threading
 from collections.abc import Sequence
 from pathlib import Path
@@ -34,6 +35,12 @@ def comet_program() -> Path:
         if os.environ.get("CI") == "true":
             pytest.fail(error.message)
         pytest.skip(f"{error.message}: {error.next_step}")
+
+
+def nodes_in(folder: Path) -> list[str]:
+    """The command lines of CometBFT nodes that run over homes below a folder."""
+    listed = subprocess.run(["ps", "-ww", "-eo", "args"], check=True, capture_output=True, text=True).stdout
+    return [line for line in listed.splitlines() if str(folder) in line and " start --home " in line]
 
 
 def node_keys(number: int) -> NodeKeys:

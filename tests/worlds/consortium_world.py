@@ -13,7 +13,7 @@ from decimal import Decimal
 from pathlib import Path
 from typing import Any
 
-from shuiqiao.base.clock import MS_PER_DAY, ManualClock
+from shuiqiao.base.clock import MS_PER_DAY, ManualClock, SystemClock
 from shuiqiao.base.errors import Unavailable
 from shuiqiao.base.ids import Uscc, system_entropy
 from shuiqiao.consent.enterprise import ConsentTerms, Enterprise, EnterpriseKeys
@@ -32,6 +32,7 @@ from shuiqiao.node.institution import Institution, Surroundings
 from shuiqiao.node.settings import Home
 from shuiqiao.sandbox.scenario.cast import BANKS, BUREAU, REGULATOR, create_consortium, open_consortium
 from shuiqiao.sandbox.scenario.evidence import gather
+from shuiqiao.sandbox.scenario.validators import EMBEDDED, Order
 from shuiqiao.vault.contract import AnchorCommitBody
 
 CHEAP = PassphraseCost(memory_kib=64, passes=1, lanes=1)
@@ -139,17 +140,18 @@ def anchor_body(batch: bytes) -> AnchorCommitBody:
 class ConsortiumWorld:
     """Bureau, three banks and a regulator in their homes; ``close`` when done."""
 
-    def __init__(self, folder: Path, suite_name: str) -> None:
+    def __init__(self, folder: Path, suite_name: str, *, order: Order = EMBEDDED) -> None:
         self.folder = folder
-        self.clock = ManualClock(NOW_MS)
-        self.genesis = create_consortium(
-            folder, suite_name=SuiteName(suite_name), clock=self.clock, entropy=system_entropy, cost=CHEAP
+        # Validators agree on the time of their blocks, which is this machine's.
+        self.clock = ManualClock(NOW_MS if order is EMBEDDED else SystemClock().now_ms())
+        stage = create_consortium(
+            folder, suite_name=SuiteName(suite_name), clock=self.clock, entropy=system_entropy, cost=CHEAP, order=order
         )
-        self.clock.advance(MS_PER_DAY)
+        self.genesis = stage.genesis
+        if order is EMBEDDED:
+            self.clock.advance(MS_PER_DAY)
         self._stack = ExitStack()
-        self.consortium = self._stack.enter_context(
-            open_consortium(folder, genesis=self.genesis, clock=self.clock, entropy=system_entropy)
-        )
+        self.consortium = self._stack.enter_context(open_consortium(stage, clock=self.clock, entropy=system_entropy))
         self.bureau = self.consortium.bureau
         self.bank, self.other_bank = (self.consortium.banks[name] for name in BANKS[:2])
         self.regulator = self.consortium.regulator
@@ -192,7 +194,7 @@ class ConsortiumWorld:
         )
         submission = self.enterprise.submission(terms, now_ms=now_ms)
         granted = self.bureau.consent_desk.receive(submission)
-        bank.sync()
+        bank.catch_up_with(self.bureau)
         bank.consent_file.receive(submission.artefact)
         return granted.artefact.consent
 
@@ -201,9 +203,9 @@ class ConsortiumWorld:
         desk = (bank or self.bank).lending_desk
         return desk.apply(PRODUCT, taxpayer=TAXPAYER, consent=consent, amount_fen=amount_fen)
 
-    def evidence(self, consent: bytes) -> bytes:
+    def evidence(self, consent: bytes, *, bank: Institution | None = None) -> bytes:
         """The id of a request that was answered, proven and acknowledged."""
-        gathered = gather(self.bank, bureau=self.bureau, consent=consent, items=ITEMS, period=PERIOD)
+        gathered = gather(bank or self.bank, bureau=self.bureau, consent=consent, items=ITEMS, period=PERIOD)
         return gathered.received.request
 
     def assessment(self, request: bytes, *, limit_fen: int = 20_000_000, arrears: bool = False) -> Assessment:
@@ -232,22 +234,23 @@ class ConsortiumWorld:
             model_digest=bytes(32),
         )
 
-    def decided(self, *, limit_fen: int = 20_000_000, arrears: bool = False) -> RecordedDecision:
+    def decided(
+        self, *, bank: Institution | None = None, limit_fen: int = 20_000_000, arrears: bool = False
+    ) -> RecordedDecision:
         """One whole journey from consent to decision, its opening handed to the regulator."""
-        consent = self.consent()
-        application = self.applied(consent)
-        assessment = self.assessment(self.evidence(consent), limit_fen=limit_fen, arrears=arrears)
-        recorded = self.bank.lending_desk.decide(
-            application, product=PRODUCT, assessment=assessment, regulator=REGULATOR
-        )
-        self.hand_in(recorded)
+        bank = bank or self.bank
+        consent = self.consent(bank)
+        application = self.applied(consent, bank=bank)
+        assessment = self.assessment(self.evidence(consent, bank=bank), limit_fen=limit_fen, arrears=arrears)
+        recorded = bank.lending_desk.decide(application, product=PRODUCT, assessment=assessment, regulator=REGULATOR)
+        self.hand_in(recorded, bank=bank)
         return recorded
 
-    def hand_in(self, recorded: RecordedDecision) -> None:
+    def hand_in(self, recorded: RecordedDecision, *, bank: Institution | None = None) -> None:
         """Give the regulator the opening of a decision."""
         application = recorded.decision.application
-        self.regulator.openings.add(application, bank=self.bank.member, sealed=recorded.sealed_opening)
-        self.regulator.sync()
+        self.regulator.openings.add(application, bank=(bank or self.bank).member, sealed=recorded.sealed_opening)
+        self.regulator.catch_up_with(self.bureau)
 
     def transactions(self) -> Sequence[bytes]:
         """Every transaction of the writer's ledger, as its bytes."""

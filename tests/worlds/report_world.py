@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from shuiqiao.sandbox.scenario.result import (
+    Alteration,
     AuditFigures,
     Curve,
     DecisionCounts,
@@ -16,12 +17,15 @@ from shuiqiao.sandbox.scenario.result import (
     LedgerFigures,
     ModelDetails,
     ModelFigures,
+    NetworkChecks,
     Party,
     Percentiles,
     RecordManagement,
+    ReplayChecks,
     ScenarioDetails,
     ScenarioFigures,
     ScenarioResult,
+    Share,
     Sighting,
     TamperChecks,
     TamperStory,
@@ -74,6 +78,39 @@ def with_figures(result: ScenarioResult, **changes: Any) -> ScenarioResult:
     return replace(result, figures=replace(result.figures, **changes))
 
 
+def on_validators(result: ScenarioResult, **changes: Any) -> ScenarioResult:
+    """Return a result as a run on four validators gives it."""
+    shares = dict.fromkeys(("bureau", "bank-east", "bank-north", "regulator"), Share.VALIDATOR)
+    parties = tuple(replace(party, share=shares.get(party.member, Share.OBSERVER)) for party in result.details.parties)
+    checks = NetworkChecks(
+        engine="cometbft",
+        engine_version="0.39.4",
+        validators=4,
+        nodes=5,
+        agreed_roots=True,
+        replayed_through_embedded=ReplayChecks(
+            blocks=416,
+            transactions=2_027,
+            log_roots_equal=True,
+            log_root_equal=True,
+            state_root_equal=True,
+            state_equal=True,
+        ),
+        altered=Alteration(
+            member="bank-north", record_index=1_049, kind="decision.record", state_key="lending/decision/00ff"
+        ),
+        refused_code="ledger.app_hash_refused",
+        outvoted=True,
+        named=("bank-north",),
+        named_by=("bank-east", "bank-south", "bureau", "regulator"),
+        named_in_votes_by=(),
+        evidence_codes=("ledger.fork_detected",),
+        blocks_after_alteration=4,
+        honest_roots_equal=True,
+    )
+    return with_figures(with_details(result, parties=parties), network_checks=replace(checks, **changes))
+
+
 def _decision(draws: random.Random, number: int) -> DecisionRow:
     points = int(draws.gauss(590, 42))
     risk = 1 / (1 + 2.718 ** ((points - 535) / 18))
@@ -122,6 +159,7 @@ def _figures(count: dict[str, int], firms: int) -> ScenarioFigures:
         audit=AuditFigures(replayed=1_873, root_matches=True, signatures_verified=2_611, anchors_verified=136),
         record_management_only=RecordManagement(kinds_walked=21, mint_refused=True, transfer_refused=True),
         tamper_checks=TamperChecks(**{check: True for check, _ in CHECKS}),
+        network_checks=None,
         receipts_dir="demo-out/receipts",
         report="demo-out/report.html",
     )
@@ -192,7 +230,7 @@ def _parties() -> tuple[Party, ...]:
             role=role,
             name=name,
             name_zh=name_zh,
-            is_writer=member == "bureau",
+            share=Share.WRITER if member == "bureau" else Share.FOLLOWER,
             fingerprint=f"{number * 7:x}c04be19f2d7a381"[:16],
         )
         for number, (member, role, name, name_zh) in enumerate(parts, 1)

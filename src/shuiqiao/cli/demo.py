@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import shutil
+from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -11,19 +12,33 @@ from shuiqiao.cli.output import EXIT_DONE, EXIT_REFUSED, Progress, print_json, p
 from shuiqiao.crypto.model import SuiteName
 
 if TYPE_CHECKING:
-    from shuiqiao.sandbox.scenario.result import ScenarioResult
+    from shuiqiao.sandbox.scenario.result import NetworkChecks, ScenarioResult
+    from shuiqiao.sandbox.scenario.validators import Order
 
 MARK = ".shuiqiao-demo"
 """A file that says a folder is a demo's own, so that the next demo may replace it and nothing else."""
 
 
-def run_demo(*, taxpayers: int, seed: int, data: Path | None, suite: str, out: Path, as_json: bool) -> int:
+@dataclass(frozen=True, slots=True, kw_only=True)
+class DemoWish:
+    """What is to be played. data: a folder of real invoices, None for so many synthetic taxpayers."""
+
+    taxpayers: int
+    seed: int
+    data: Path | None
+    suite: str
+    engine: str
+    validators: int
+
+
+def run_demo(wish: DemoWish, *, out: Path, as_json: bool) -> int:
     """Play the scenario; exit 1 if a check did not hold."""
     from shuiqiao.sandbox.report.page import write_report
 
+    order = _order(wish)
     _claim(out)
     with progress_on_stderr() as progress:
-        result = _play(taxpayers=taxpayers, seed=seed, data=data, suite=SuiteName(suite), out=out, progress=progress)
+        result = _play(wish, order=order, out=out, progress=progress)
         write_report(result, Path(result.figures.report))
     failed = [*result.figures.failed_checks(), *result.details.audit_problems]
     if as_json:
@@ -33,16 +48,32 @@ def run_demo(*, taxpayers: int, seed: int, data: Path | None, suite: str, out: P
     return EXIT_REFUSED if failed else EXIT_DONE
 
 
-def _play(
-    *, taxpayers: int, seed: int, data: Path | None, suite: SuiteName, out: Path, progress: Progress
-) -> ScenarioResult:
+def _order(wish: DemoWish) -> Order:
+    """Return on what to play, the program found before anything is made; raises ``ledger.cometbft_absent``."""
+    from shuiqiao.ledger.engine.cometbft.process import find_program
+    from shuiqiao.members.model import EngineName
+    from shuiqiao.sandbox.scenario.validators import EMBEDDED, Order
+
+    if wish.engine == EngineName.EMBEDDED:
+        return EMBEDDED
+    return Order(engine=EngineName.COMETBFT, validators=wish.validators, program=find_program())
+
+
+def _play(wish: DemoWish, *, order: Order, out: Path, progress: Progress) -> ScenarioResult:
     from shuiqiao.sandbox.scenario.population import research_data, synthetic_data
     from shuiqiao.sandbox.scenario.story import RunSettings, play
     from shuiqiao.sandbox.scenario.telling import tell
 
     progress("prepare the data 准备数据", 0, None)
-    run_data = synthetic_data(out / "data", taxpayers=taxpayers, seed=seed) if data is None else research_data(data)
-    return play(RunSettings(suite=suite, folder=out.resolve(), seed=seed, data=run_data, progress=progress), tell=tell)
+    data = (
+        synthetic_data(out / "data", taxpayers=wish.taxpayers, seed=wish.seed)
+        if wish.data is None
+        else research_data(wish.data)
+    )
+    settings = RunSettings(
+        suite=SuiteName(wish.suite), folder=out.resolve(), seed=wish.seed, data=data, progress=progress, order=order
+    )
+    return play(settings, tell=tell)
 
 
 def _claim(out: Path) -> None:
@@ -86,7 +117,25 @@ def _speak(result: ScenarioResult, *, failed: list[str]) -> None:
     )
     for story in details.tamper:
         say(f"tampering       {'caught 已发现' if story.caught else 'NOT CAUGHT 未发现'}  {story.act_en}")
+    if figures.network_checks is not None:
+        _speak_network(figures.network_checks)
     for name in failed:
         say(f"FAILED 未通过    {name}")
     say(f"report          {figures.report}")
     say(f"verify it       {details.receipt_example}")
+
+
+def _speak_network(checks: NetworkChecks) -> None:
+    replay, altered = checks.replayed_through_embedded, checks.altered
+    say(
+        f"consortium 联盟   {checks.engine} {checks.engine_version}: {checks.validators} of {checks.nodes} nodes vote "
+        f"投票; {replay.blocks} blocks replayed through embedded 经嵌入式引擎重放"
+    )
+    say(
+        f"altered 被改动    {altered.member}: record {altered.record_index} ({altered.kind}), "
+        f"state {altered.state_key}; {checks.refused_code}"
+    )
+    say(
+        f"outvoted 否决     {checks.blocks_after_alteration} blocks without it 其后出块; named 点名 "
+        f"{', '.join(checks.named)} by {', '.join(checks.named_by)}"
+    )

@@ -46,6 +46,13 @@ class SuiteChoice(StrEnum):
     GM = "gm"
 
 
+class EngineChoice(StrEnum):
+    """Who orders transactions."""
+
+    EMBEDDED = "embedded"
+    COMETBFT = "cometbft"
+
+
 Home = Annotated[Path, typer.Option("--home", envvar=HOME_VARIABLE, help="Home folder of the institution 机构主目录.")]
 Json = Annotated[bool, typer.Option("--json", help="One JSON object on standard output.")]
 Suite = Annotated[SuiteChoice, typer.Option("--suite", help="intl: Ed25519, SHA-256. gm: SM2, SM3, SM4 国密.")]
@@ -101,13 +108,28 @@ def demo(
     seed: Annotated[int, typer.Option(min=0, max=2**31, help="Seed of the synthetic economy 随机种子.")] = 1,
     data: Annotated[Path | None, typer.Option(help="A folder of real invoices (cumcm2020c) 真实发票数据.")] = None,
     suite: Suite = SuiteChoice.INTL,
+    engine: Annotated[
+        EngineChoice, typer.Option(help="embedded: the bureau writes. cometbft: validators decide together 共识引擎.")
+    ] = EngineChoice.EMBEDDED,
+    validators: Annotated[
+        int,
+        typer.Option(min=4, max=5, help="With cometbft: how many of the five vote; the fifth follows 验证节点数."),
+    ] = 4,
     out: Annotated[Path, typer.Option(help="Where the run's homes, receipts and report go.")] = Path("demo-out"),
     json: Json = False,  # noqa: FBT002 - a flag
 ) -> int:
     """Play the whole Bank-Tax Interaction loop on real nodes 端到端演示."""
-    from shuiqiao.cli.demo import run_demo
+    from shuiqiao.cli.demo import DemoWish, run_demo
 
-    return run_demo(taxpayers=taxpayers, seed=seed, data=data, suite=suite.value, out=out, as_json=json)
+    wish = DemoWish(
+        taxpayers=taxpayers,
+        seed=seed,
+        data=data,
+        suite=suite.value,
+        engine=engine.value,
+        validators=validators,
+    )
+    return run_demo(wish, out=out, as_json=json)
 
 
 @app.command()

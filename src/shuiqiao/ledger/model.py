@@ -246,12 +246,27 @@ class LedgerEngine(Protocol):
         """Return height and time (ms) of the last committed block; (0, genesis time) before the first."""
         ...
 
-    def checkpoint(self) -> Checkpoint:
-        """Return the newest signed checkpoint (size 0 before the first block)."""
+    def wait_for_block(self, height: int) -> None:
+        """Return once this copy holds a block that somebody else has committed; Unavailable ``ledger.block_awaited``.
+
+        What one member did, another one acts upon: before it does, its own copy has to be as far.
+        """
+        ...
+
+    def checkpoint(self, *, at_least: int = 0) -> Checkpoint:
+        """Return the newest signed checkpoint (size 0 before the first block).
+
+        at_least: a number of leaves, not above those of this copy, that it covers: where others have to sign, theirs
+        may come a moment after the block, and are waited for.
+        """
         ...
 
     def blocks(self, *, from_height: int) -> Iterator[Block]:
         """Iterate over committed blocks in order, starting at a height (1 is the first)."""
+        ...
+
+    def consistency_proof(self, *, old_size: int, new_size: int) -> tuple[bytes, ...]:
+        """Return the RFC 6962 consistency proof between two sizes; InvalidInput ``ledger.size_unknown`` beyond."""
         ...
 
     def receipt(self, index: int, *, state_keys: Sequence[str] = ()) -> bytes:

@@ -47,6 +47,15 @@ class CheckpointPolicy:
         """Return the name under which a member cosigns: the origin, a slash, the member id [NOTE-4]."""
         return f"{self.origin}/{member}"
 
+    def word_of(self, member: MemberId) -> CheckpointPolicy:
+        """Return the policy under which one witness's word counts alone: to hold it against the witness itself.
+
+        A checkpoint is never trusted by it. Two notes that hold under it and contradict each other are evidence
+        against that member [WITNESS-6]. Raises KeyError for a member that is no witness.
+        """
+        own = {member: self.witnesses[member]}
+        return CheckpointPolicy(origin=self.origin, operator=None, operator_key=None, witnesses=own, quorum=1)
+
     def member_of(self, name: str) -> MemberId | None:
         """Return the witness that cosigns under a name, None if no witness of this policy does."""
         member = MemberId(name.removeprefix(self.origin + "/"))

@@ -47,6 +47,13 @@ COMMIT_TIMEOUT_S = 60.0
 """How long a caller waits for a durable block before it is told to look again later."""
 
 
+def log_size(engine: LedgerEngine) -> int:
+    """Return the number of leaves of an engine's own copy of the log, whether or not a checkpoint covers them yet."""
+    height, _ = engine.last_block()
+    last = next(engine.blocks(from_height=height), None) if height else None
+    return 0 if last is None else last.first_index + len(last.transactions) + 1
+
+
 class LedgerSubmitter(Protocol):
     """The ledger as one institution uses it. Thread-safe; every act returns after the transaction is durable."""
 
@@ -84,7 +91,7 @@ class LedgerSubmitter(Protocol):
         ...
 
     def checkpoint(self) -> Checkpoint:
-        """Return the newest signed checkpoint."""
+        """Return a signed checkpoint that covers all of the ledger as it is now."""
         ...
 
     def now_ms(self) -> int:
@@ -168,8 +175,8 @@ class DirectSubmitter:
         return self._engine.state()
 
     def checkpoint(self) -> Checkpoint:
-        """Return the newest signed checkpoint."""
-        return self._engine.checkpoint()
+        """Return a signed checkpoint that covers all of the ledger as it is now; raises what the engine raises."""
+        return self._engine.checkpoint(at_least=log_size(self._engine))
 
     def now_ms(self) -> int:
         """Return the institution's time, in milliseconds since 1970."""

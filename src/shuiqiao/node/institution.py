@@ -149,10 +149,13 @@ class Institution:
         self.engine.close()
         self.database.dispose()
 
-    def sync(self) -> None:
-        """Make sure this member's own copy has everything the writer has committed by now."""
-        if isinstance(self.engine, FollowerLedger):
-            self.engine.sync()
+    def catch_up_with(self, other: Institution) -> None:
+        """Make sure this member's own copy has every block that another member's has by now.
+
+        Raises what ``wait_for_block`` of the engine raises.
+        """
+        height, _ = other.engine.last_block()
+        self.engine.wait_for_block(height)
 
     @cached_property
     def vault(self) -> Vault:

@@ -105,6 +105,9 @@ def test_a_file_where_a_folder_belongs_is_unavailable(here, tmp_path):
         ("verify",),
         ("demo", "--taxpayers", "29"),
         ("demo", "--seed", "-1"),
+        ("demo", "--engine", "raft"),
+        ("demo", "--engine", "cometbft", "--validators", "3"),
+        ("demo", "--engine", "cometbft", "--validators", "6"),
         ("bench", "anchor", "--records", "many"),
         ("keys", "forge"),
     ],
@@ -128,3 +131,13 @@ def test_help_and_version_exit_0(here):
         said = here(*arguments)
         assert said.code == 0
         assert "Usage: shuiqiao" in said.out
+
+
+def test_a_demo_on_validators_without_their_program_says_what_to_do(here, tmp_path, monkeypatch):
+    monkeypatch.setenv("SHUIQIAO_COMETBFT", str(tmp_path / "cometbft"))
+    out = tmp_path / "out"
+    error = refusal(here("demo", "--engine", "cometbft", "--out", out, "--json"), 3)
+    assert error["code"] == "ledger.cometbft_absent"
+    assert "scripts/install_cometbft.sh" in error["next_step"]
+    # Nothing was made before it was known.
+    assert not out.exists()

@@ -101,13 +101,13 @@ def test_mint_transfer_and_fee_are_refused_by_the_live_engine(settled):
 
 def test_every_member_audits_its_own_copy_against_the_writer(settled):
     for member in settled.consortium.followers:
-        member.sync()
+        member.catch_up_with(settled.bureau)
         report = audit_institution(member, live=settled.bureau.engine)
         assert (report.problems, report.root_matches, report.anchors_verified) == ((), True, 0)
 
 
 def test_the_regulator_audits_the_vault_on_the_bureaus_premises(settled):
-    settled.regulator.sync()
+    settled.regulator.catch_up_with(settled.bureau)
     report = audit_institution(settled.regulator, vault=settled.bureau.vault, live=settled.bureau.engine)
     assert (report.problems, report.records_anchored) == ((), worlds.INVOICES + 3 + 1)
 

@@ -247,7 +247,7 @@ def record_dishonestly(world, *, sealed_of):
         ),
     )
     world.regulator.openings.add(application.id, bank=world.bank.member, sealed=sealed)
-    world.regulator.sync()
+    world.regulator.catch_up_with(world.bureau)
     return application.id
 
 

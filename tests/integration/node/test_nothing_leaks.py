@@ -39,7 +39,7 @@ def busy(world):
         application, product=worlds.PRODUCT, assessment=assessment, regulator=world.regulator.member
     )
     for member in world.consortium.followers:
-        member.sync()
+        member.catch_up_with(world.bureau)
     return world
 
 

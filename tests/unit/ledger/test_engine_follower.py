@@ -25,6 +25,7 @@ from shuiqiao.ledger.model import Block, Checkpoint, Committed
 from shuiqiao.ledger.note import sign_checkpoint, verify_note
 from shuiqiao.ledger.receipt_verification import verify_receipt
 from shuiqiao.ledger.store.alarm_file import ForkKind
+from shuiqiao.ledger.submitter import log_size
 
 WAIT_S = 30
 MAP_BYTES = 1 << 28
@@ -544,3 +545,20 @@ def test_a_damaged_alarm_file_is_not_taken_for_none(house: House, tmp_path: Path
     follower.close()
     (tmp_path / "follower" / "alarms" / "fork").write_bytes(b"\xa1\x61a\x01")
     assert code_of(house.open_follower) == "ledger.alarm_damaged"
+
+
+def test_a_copy_is_as_far_as_another_one_that_it_waits_for(house: House) -> None:
+    follower = house.open_follower()
+    house.write(5)
+    height, _ = house.writer.last_block()
+    follower.wait_for_block(height)
+    assert follower.last_block() == house.writer.last_block()
+    size = log_size(house.writer)
+    assert size == follower.checkpoint(at_least=size).size == house.writer.checkpoint(at_least=size).size
+    house.writer.wait_for_block(height)
+    for engine in (house.writer, follower):
+        assert code_of(lambda engine=engine: engine.wait_for_block(height + 1)) == "ledger.block_awaited"
+
+
+def test_an_empty_log_has_no_leaves(house: House) -> None:
+    assert log_size(house.writer) == 0

@@ -113,8 +113,10 @@ def numbers_of(value: Any) -> list[str]:
 
 
 @pytest.mark.parametrize("language", ["zh", "en"])
-def test_every_number_of_the_figures_is_on_the_page(page, result, language):
-    seen = joined(page, language)
+@pytest.mark.parametrize("is_consortium", [False, True])
+def test_every_number_of_the_figures_is_on_the_page(world, result, language, is_consortium):
+    result = world.on_validators(result) if is_consortium else result
+    seen = joined(render_report(result), language)
     figures = result.figures
     rounded = {
         "p50": amounts.milliseconds(figures.decision_ms.p50),
@@ -140,7 +142,8 @@ def test_the_figures_that_are_checked_here_are_all_figures():
     known = {
         "network", "suite", "taxpayers", "records_read", "records_ingested", "records_quarantined",
         "duplicates_reported", "anchors", "ingest_records_per_s", "consents", "requests", "refusals", "decisions",
-        "decision_ms", "model", "ledger", "audit", "record_management_only", "tamper_checks", "receipts_dir", "report",
+        "decision_ms", "model", "ledger", "audit", "record_management_only", "tamper_checks", "network_checks",
+        "receipts_dir", "report",
     }  # fmt: skip
     assert known == {field.name for field in fields(ScenarioFigures)}
 
@@ -246,7 +249,10 @@ def test_every_word_of_the_table_is_said_somewhere(world, result):
         sightings=(apart,),
         model=replace(model, paired_p_value=None),
     )
-    said = "".join(render_report(one) for one in (result, some, bare, world.sample_result(firms=MOST_ROWS + 30)))
+    said = "".join(
+        render_report(one)
+        for one in (result, some, bare, world.on_validators(result), world.sample_result(firms=MOST_ROWS + 30))
+    )
     fragments = {
         key: max((text for text, *_ in string.Formatter().parse(entry.zh)), key=len)
         for key, entry in load_words().items()
@@ -320,6 +326,34 @@ def test_a_check_that_failed_is_named_in_the_banner(world, result, check):
     assert load_words()[f"check.{check}"].en in banner
 
 
+@pytest.mark.parametrize(
+    ("check", "changes"),
+    [
+        ("outvoted", {"outvoted": False}),
+        ("named", {"named": ("bank-north", "bureau")}),
+        ("named_by_all_others", {"named_by": ("bureau",)}),
+        ("altered_refused", {"refused_code": "not_caught"}),
+        ("evidence_holds", {"evidence_codes": ("ledger.fork_detected", "not_caught")}),
+        ("went_on", {"blocks_after_alteration": 0}),
+    ],
+)
+def test_a_check_of_the_consortium_that_failed_is_named_in_the_banner(world, result, check, changes):
+    failed = world.on_validators(result, **changes)
+    assert failed.figures.failed_checks() == [check]
+    page = render_report(failed)
+    banner = page[page.index('class="banner') : page.index('class="figures"')]
+    assert load_words()[f"check.{check}"].zh in banner
+    assert load_words()[f"check.{check}"].en in banner
+
+
+def test_a_run_on_validators_says_who_votes_and_who_was_named(world, result):
+    said = joined(render_report(world.on_validators(result)), "en")
+    for words in ("network.title", "flow.validator", "flow.observer", "limits.validators_apart"):
+        assert load_words()[words].en in said
+    assert load_words()["limits.finality"].en not in said
+    assert "lending/decision/00ff" in said
+
+
 def test_a_problem_of_the_audit_turns_the_banner(world, result):
     page = render_report(world.with_details(result, audit_problems=("vault.leaf_mismatch: batch 00aa",)))
     assert 'class="banner bad"' in page
@@ -346,7 +380,7 @@ def test_a_model_is_called_better_only_by_its_test(world, result):
 def test_a_follower_that_is_behind_is_not_level(world, result):
     said = joined(render_report(world.with_details(result, followers={"bank-east": 400})), "en")
     assert re.search(r"12\s*blocks behind", said)
-    assert "level with the writer" not in said
+    assert "level with the live ledger" not in said
 
 
 def test_a_long_book_is_cut_and_says_so(world):

@@ -23,7 +23,7 @@ from shuiqiao.ledger.cosigning import WitnessPeer
 from shuiqiao.ledger.engine.admission import Admission, Intake, Submission
 from shuiqiao.ledger.engine.execution import Execution
 from shuiqiao.ledger.engine.listeners import Listener, Listeners
-from shuiqiao.ledger.engine.port import EmbeddedSettings
+from shuiqiao.ledger.engine.port import EmbeddedSettings, block_awaited, ledger_closed
 from shuiqiao.ledger.engine.receipts import make_receipt
 from shuiqiao.ledger.engine.replica import Replica
 from shuiqiao.ledger.engine.signing import CheckpointSigner
@@ -136,7 +136,13 @@ class EmbeddedLedger:
         """The operator's keys, and the witnesses it asks."""
         return self._signer
 
-    def checkpoint(self) -> Checkpoint:
+    def wait_for_block(self, height: int) -> None:
+        """Return if the block is there: nobody else makes any. Raises Unavailable ``ledger.block_awaited``."""
+        reached, _ = self.last_block()
+        if reached < height:
+            raise block_awaited(height, reached=reached)
+
+    def checkpoint(self, *, at_least: int = 0) -> Checkpoint:  # noqa: ARG002 - it always covers every leaf
         """Return the checkpoint of the last committed block, signed when first asked for and stored soon ([STORE-18]).
 
         It carries the operator's signature alone. Raises Unavailable ``ledger.checkpoint_not_stored`` when the disk
@@ -188,7 +194,7 @@ class EmbeddedLedger:
 
     def close(self) -> None:
         """Finish what was accepted, sign the last checkpoint, then release files and processes."""
-        self._intake.refuse_all(_closed())
+        self._intake.refuse_all(ledger_closed())
         with self._closing:
             if self._is_closed:
                 return
@@ -355,10 +361,6 @@ class EmbeddedLedger:
 def _shortest(*waits_s: float | None) -> float | None:
     """Return the shortest of some waits, of which None is endless."""
     return min((wait_s for wait_s in waits_s if wait_s is not None), default=None)
-
-
-def _closed() -> Unavailable:
-    return Unavailable("ledger.closed", "the ledger was closed", next_step="open it again")
 
 
 def _stopped(error: BaseException) -> Unavailable:

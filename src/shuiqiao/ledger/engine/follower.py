@@ -22,7 +22,7 @@ from shuiqiao.base.errors import IntegrityError, ShuiqiaoError, Unavailable
 from shuiqiao.crypto.suites import get_suite
 from shuiqiao.ledger.engine.catch_up import Catcher, HistoryBroken
 from shuiqiao.ledger.engine.listeners import Listener, Listeners
-from shuiqiao.ledger.engine.port import FollowerSettings, LedgerPeer
+from shuiqiao.ledger.engine.port import FollowerSettings, LedgerPeer, block_awaited, ledger_closed
 from shuiqiao.ledger.engine.receipts import make_receipt
 from shuiqiao.ledger.engine.replica import Replica
 from shuiqiao.ledger.engine.verifiers import open_verifier
@@ -145,7 +145,7 @@ class FollowerLedger:
             future.set_exception(error)
             return
         with self._awaited_lock:
-            refusal = _closed() if self._is_closing else None
+            refusal = ledger_closed() if self._is_closing else None
             if refusal is None:
                 self._awaited.append(_Awaited(raw=raw, committed=done.result(), future=future))
         if refusal is not None:
@@ -161,10 +161,17 @@ class FollowerLedger:
         head, _ = self._replica.view()
         return head.height, head.time_ms
 
-    def checkpoint(self) -> Checkpoint:
+    def wait_for_block(self, height: int) -> None:
+        """Copy until this copy holds a block of the writer; raises what ``sync`` does, ``ledger.block_awaited``."""
+        if self.last_block()[0] < height:
+            self.sync()
+        if (reached := self.last_block()[0]) < height:
+            raise block_awaited(height, reached=reached)
+
+    def checkpoint(self, *, at_least: int = 0) -> Checkpoint:
         """Return the operator's newest checkpoint that this copy has reached and agrees with."""
         self._require_sound()
-        if self._accepted is None:
+        if self._accepted is None or self._accepted.size < at_least:
             self.sync()
         if self._accepted is None:
             raise Unavailable(
@@ -218,7 +225,7 @@ class FollowerLedger:
         self._hurry.set()
         self._news.set()
         self._thread.join()
-        self._fail_awaited(_closed())
+        self._fail_awaited(ledger_closed())
         with self._sync_lock:
             self._verifier.close()
             self._store_last_checkpoint()
@@ -391,7 +398,3 @@ def _acknowledgement_false(index: int) -> IntegrityError:
         f"the writer said the transaction is leaf {index}, where the log holds another one",
         next_step="submit the same bytes again, and report the writer to the regulator",
     )
-
-
-def _closed() -> Unavailable:
-    return Unavailable("ledger.closed", "the ledger was closed", next_step="open it again")

@@ -7,6 +7,7 @@ from concurrent.futures import Future
 from dataclasses import dataclass, field
 from typing import Protocol
 
+from shuiqiao.base.errors import Unavailable
 from shuiqiao.ledger.cosigning import WitnessPeer
 from shuiqiao.ledger.model import Block, Checkpoint, Committed, Event
 from shuiqiao.ledger.store.disk import Disk, PosixDisk
@@ -14,6 +15,25 @@ from shuiqiao.ledger.store.index import DEFAULT_MAP_BYTES
 from shuiqiao.ledger.store.segments import DEFAULT_SEGMENT_BYTES
 
 DEFAULT_CHECKPOINT_INTERVAL_S = 1.0
+
+
+BLOCK_TIMEOUT_S = 30.0
+"""How long a copy may take to come to hold a block that another one holds, in seconds."""
+
+
+def block_awaited(height: int, *, reached: int) -> Unavailable:
+    """Return the error of a copy that does not hold a block in time."""
+    return Unavailable(
+        "ledger.block_awaited",
+        f"this copy holds {reached} blocks and did not come to hold block {height}",
+        next_step="check that this node reaches the others, then try again",
+        retry_after_s=1.0,
+    )
+
+
+def ledger_closed() -> Unavailable:
+    """Return the error of an engine that was closed."""
+    return Unavailable("ledger.closed", "the ledger was closed", next_step="open it again")
 
 
 class LedgerPeer(Protocol):

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import struct
 import threading
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from itertools import chain
 from pathlib import Path
 from typing import Any, Final, TypeVar
@@ -278,6 +278,11 @@ class Snapshot:
         """Return the encoded value of a state key."""
         encoded = key.encode()
         return self._get(encoded, self._state) if 0 < len(encoded) <= MAX_KEY_BYTES else None
+
+    def state_items(self) -> Iterator[tuple[bytes, bytes]]:
+        """Iterate over every key of the state with its encoded value, in order of key; for one thread."""
+        with self._reader.cursor(db=self._state) as cursor:
+            yield from cursor
 
     def page(self, key: bytes) -> bytes | None:
         """Return a page of the state map (``page_source.PageReader``)."""

@@ -62,12 +62,13 @@ class TamperCard:
 def checks_of(figures: ScenarioFigures) -> Mapping[str, bool]:
     """Return every check of a run by name."""
     groups = (figures.audit, figures.record_management_only, figures.tamper_checks)
-    return {
+    checks = {
         field.name: value
         for group in groups
         for field in fields(group)
         if isinstance(value := getattr(group, field.name), bool)
     }
+    return checks if figures.network_checks is None else {**checks, **figures.network_checks.checks()}
 
 
 def failures_of(result: ScenarioResult) -> list[str]:

@@ -30,6 +30,9 @@ MOST_ROWS = 1000
 SECTIONS = ("flow", "paper", "sight", "decide", "model", "ledger", "tamper", "kept", "limits", "verify")
 
 
+CONSORTIUM_SECTION = "network"
+
+
 def write_report(result: ScenarioResult, path: Path) -> Path:
     """Write the report page of a run to a file, replacing an older one, and return its path."""
     path.parent.mkdir(parents=True, exist_ok=True)
@@ -64,7 +67,7 @@ def _context(result: ScenarioResult) -> Mapping[str, Any]:
         "result": result,
         "figures": result.figures,
         "details": result.details,
-        "sections": SECTIONS,
+        "sections": _sections(result),
         "banks": banks,
         "decisions": decisions_in(result),
         "checks": contents.checks_of(result.figures),
@@ -77,6 +80,14 @@ def _context(result: ScenarioResult) -> Mapping[str, Any]:
         "style_hash": _hash(style),
         "script_hash": _hash(script),
     }
+
+
+def _sections(result: ScenarioResult) -> tuple[str, ...]:
+    """Return the sections of a run: with validators there is one more, behind the tamper checks."""
+    if result.figures.network_checks is None:
+        return SECTIONS
+    place = SECTIONS.index("tamper") + 1
+    return (*SECTIONS[:place], CONSORTIUM_SECTION, *SECTIONS[place:])
 
 
 def _chart(result: ScenarioResult, name: str) -> Html:

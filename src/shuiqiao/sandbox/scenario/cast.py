@@ -1,33 +1,44 @@
-"""The institutions of the scenario: one tax bureau that writes, three banks, one regulator, each in a home of its own.
+"""The institutions of the scenario: one tax bureau, three banks, one regulator, each in a home of its own.
 
-All are real nodes in one process: the writer and its followers run their own engines over their own files, and know
-each other by the genesis alone. Homes get a random passphrase each, kept beside the keys as ``init`` does.
+All are real nodes in one process: each runs its own engine over its own files, and they know each other by the genesis
+alone. With the embedded engine the bureau writes and the others follow; with CometBFT each has a node beside it, and
+those with a vote decide together (``validators``). Homes get a random passphrase each, kept beside the keys as ``init``
+does.
 """
 
 from __future__ import annotations
 
-from collections.abc import Generator
+from collections.abc import Generator, Mapping
 from contextlib import ExitStack, contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
+
+import msgspec
 
 from shuiqiao.base.clock import Clock
 from shuiqiao.base.ids import Entropy, MemberId
 from shuiqiao.crypto.keyfile import STRONG_COST, PassphraseCost
-from shuiqiao.crypto.model import SuiteName
+from shuiqiao.crypto.model import CipherSuite, SuiteName
 from shuiqiao.crypto.suites import get_suite
+from shuiqiao.ledger.engine.cometbft.home import NodeKeys
+from shuiqiao.ledger.engine.cometbft.localnet import LocalNetwork
 from shuiqiao.ledger.engine.embedded import EmbeddedLedger
-from shuiqiao.members.genesis import encode_genesis
-from shuiqiao.members.model import Genesis, Role
-from shuiqiao.node.home import create_home, member_from_seeds
+from shuiqiao.ledger.submitter import log_size
+from shuiqiao.members.genesis import decode_genesis, encode_genesis
+from shuiqiao.members.model import EngineName, Genesis, Member, Role
+from shuiqiao.node.home import create_home, load_genesis, member_from_seeds
 from shuiqiao.node.institution import Institution, Surroundings
 from shuiqiao.node.keys import MemberSeeds
 from shuiqiao.node.settings import Home, NodeSettings
+from shuiqiao.sandbox.scenario.validators import EMBEDDED, Order, local_network, node_keys, started
 
 BUREAU = MemberId("bureau")
 REGULATOR = MemberId("regulator")
 LEAD_BANK = MemberId("bank-east")
 BANKS = (LEAD_BANK, MemberId("bank-north"), MemberId("bank-south"))
+
+VOTING_ORDER = (BUREAU, LEAD_BANK, BANKS[1], REGULATOR, BANKS[2])
+"""Who votes where there are validators: the first of these, as many as are asked for. The others follow."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -50,58 +61,136 @@ CAST = (
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Consortium:
-    """The open institutions of a run."""
+class Stage:
+    """What was made for a run. network: the CometBFT nodes, not yet started; None with the embedded engine."""
 
     folder: Path
     genesis: bytes
+    engine: EngineName
+    validators: tuple[MemberId, ...]
+    network: LocalNetwork | None
+
+    @property
+    def applicants_at_once(self) -> int:
+        """How many applicants are best under way: some compute while others wait for their block."""
+        return _AT_ONCE[self.engine]
+
+
+_AT_ONCE: Mapping[EngineName, int] = {EngineName.EMBEDDED: 2, EngineName.COMETBFT: 12}
+"""A block of the writer takes milliseconds; one that validators agree on takes long enough for many to gather in it."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Consortium:
+    """The open institutions of a run."""
+
+    stage: Stage
     bureau: Institution
     banks: dict[MemberId, Institution]
     regulator: Institution
 
     @property
     def members(self) -> tuple[Institution, ...]:
-        """Everyone, the writer first."""
+        """Everyone, the bureau first."""
         return (self.bureau, *self.banks.values(), self.regulator)
 
     @property
     def followers(self) -> tuple[Institution, ...]:
-        """Everyone but the writer."""
+        """Everyone but the bureau."""
         return (*self.banks.values(), self.regulator)
+
+    def settle(self) -> None:
+        """Return once every member holds every block of all others, under a checkpoint that covers it.
+
+        Raises what ``wait_for_block`` and ``checkpoint`` of the engines raise.
+        """
+        settle(self.members)
+
+
+def settle(members: tuple[Institution, ...]) -> None:
+    """Return once these members hold every block of each other, under a checkpoint that covers it."""
+    height = max(member.engine.last_block()[0] for member in members)
+    for member in members:
+        member.engine.wait_for_block(height)
+        member.engine.checkpoint(at_least=log_size(member.engine))
 
 
 def create_consortium(
-    folder: Path, *, suite_name: SuiteName, clock: Clock, entropy: Entropy, cost: PassphraseCost = STRONG_COST
-) -> bytes:
-    """Make every home under ``folder/homes`` and return the genesis they share."""
+    folder: Path,
+    *,
+    suite_name: SuiteName,
+    clock: Clock,
+    entropy: Entropy,
+    order: Order = EMBEDDED,
+    cost: PassphraseCost = STRONG_COST,
+) -> Stage:
+    """Make every home under ``folder/homes``; nothing is started."""
     suite = get_suite(suite_name)
     seeds = {part.member: MemberSeeds.generate(entropy) for part in CAST}
-    members = tuple(
-        member_from_seeds(
-            seeds[part.member],
-            member=part.member,
-            role=part.role,
-            name=part.name,
-            name_zh=part.name_zh,
-            suite=suite,
-        )
-        for part in sorted(CAST, key=lambda part: part.member)
+    validators = VOTING_ORDER[: order.validators]
+    nodes = node_keys(VOTING_ORDER, entropy=entropy) if order.engine is EngineName.COMETBFT else {}
+    genesis = Genesis(
+        name="demo",
+        suite=suite_name,
+        engine=order.engine,
+        writer=MemberId("") if nodes else BUREAU,
+        created_ms=clock.now_ms(),
+        quorum=2 * len(validators) // 3 + 1 if nodes else 0,
+        witnesses=tuple(sorted(validators)),
+        members=tuple(
+            _member(part, seeds=seeds[part.member], node=nodes.get(part.member), suite=suite, validators=validators)
+            for part in sorted(CAST, key=lambda part: part.member)
+        ),
     )
-    genesis = encode_genesis(
-        Genesis(name="demo", suite=suite_name, writer=BUREAU, created_ms=clock.now_ms(), members=members)
+    encoded = encode_genesis(genesis)
+    network = local_network(
+        folder,
+        genesis=genesis,
+        network=suite.digest(encoded),
+        nodes=nodes,
+        program=order.program,
+        home_of=lambda member: home_of(folder, member).cometbft,
     )
     for part in CAST:
-        settings = NodeSettings(member=part.member, role=part.role, suite=suite_name)
         create_home(
             home_of(folder, part.member),
-            settings=settings,
-            genesis=genesis,
+            settings=_settings(part, suite=suite_name, network=network),
+            genesis=encoded,
             seeds=seeds[part.member],
             passphrase=None,
             entropy=entropy,
             cost=cost,
         )
-    return genesis
+    return Stage(folder=folder, genesis=encoded, engine=order.engine, validators=validators, network=network)
+
+
+def load_stage(folder: Path) -> Stage:
+    """Return the stage of an earlier run. CometBFT nodes, where it had any, stay down: ledgers are as they were.
+
+    Raises what ``load_genesis`` and ``decode_genesis`` raise.
+    """
+    data = load_genesis(folder / "genesis.json")
+    genesis = decode_genesis(data)
+    return Stage(folder=folder, genesis=data, engine=genesis.engine, validators=genesis.witnesses, network=None)
+
+
+def _member(
+    part: Part, *, seeds: MemberSeeds, node: NodeKeys | None, suite: CipherSuite, validators: tuple[MemberId, ...]
+) -> Member:
+    member = member_from_seeds(
+        seeds, member=part.member, role=part.role, name=part.name, name_zh=part.name_zh, suite=suite
+    )
+    return replace(member, validator_key=node.validator_key) if node and part.member in validators else member
+
+
+def _settings(part: Part, *, suite: SuiteName, network: LocalNetwork | None) -> NodeSettings:
+    settings = NodeSettings(member=part.member, role=part.role, suite=suite)
+    if network is None:
+        return settings
+    ports = network.ports(part.member)
+    return msgspec.structs.replace(
+        settings, engine="cometbft", abci_port=ports.abci, rpc_port=ports.rpc, p2p_port=ports.p2p
+    )
 
 
 def home_of(folder: Path, member: MemberId) -> Home:
@@ -110,22 +199,24 @@ def home_of(folder: Path, member: MemberId) -> Home:
 
 
 @contextmanager
-def open_consortium(folder: Path, *, genesis: bytes, clock: Clock, entropy: Entropy) -> Generator[Consortium]:
-    """Open every home, the writer first, and close all at the end, the writer last."""
+def open_consortium(stage: Stage, *, clock: Clock, entropy: Entropy) -> Generator[Consortium]:
+    """Open every home, the bureau first, and start the nodes beside them where there are any.
+
+    All is stopped and closed at the end, however it comes: nodes first, the bureau's home last.
+    """
     with ExitStack() as stack:
         bureau = stack.enter_context(
-            Institution.open(home_of(folder, BUREAU), surroundings=Surroundings(clock=clock, entropy=entropy))
+            Institution.open(home_of(stage.folder, BUREAU), surroundings=Surroundings(clock=clock, entropy=entropy))
         )
-        if not isinstance(bureau.engine, EmbeddedLedger):
-            raise TypeError(f"{BUREAU} is the writer, and its engine is a {type(bureau.engine).__name__}")
-        surroundings = Surroundings(clock=clock, entropy=entropy, writer=bureau.engine)
+        writer = bureau.engine if isinstance(bureau.engine, EmbeddedLedger) else None
+        surroundings = Surroundings(clock=clock, entropy=entropy, writer=writer)
         others = {
-            member: stack.enter_context(Institution.open(home_of(folder, member), surroundings=surroundings))
+            member: stack.enter_context(Institution.open(home_of(stage.folder, member), surroundings=surroundings))
             for member in (*BANKS, REGULATOR)
         }
+        stack.enter_context(started(stage.network))
         yield Consortium(
-            folder=folder,
-            genesis=genesis,
+            stage=stage,
             bureau=bureau,
             banks={bank: others[bank] for bank in BANKS},
             regulator=others[REGULATOR],

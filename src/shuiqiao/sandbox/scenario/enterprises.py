@@ -60,7 +60,7 @@ class EnterpriseOwner:
         """
         artefact, granted = self.signed(wish)
         if bank is not None:
-            bank.sync()
+            bank.catch_up_with(self._bureau)
             bank.consent_file.receive(artefact)
         return granted
 

@@ -58,8 +58,9 @@ def gather(
     """
     wanted = DataRequest(consent=consent, items=items, period_from=period[0], period_to=period[1])
     sent = bank.recipient.request(wanted)
+    bureau.catch_up_with(bank)
     answer = (provider or bureau.provider).answer(sent.message)
-    bank.sync()
+    bank.catch_up_with(bureau)
     return Evidence(received=bank.recipient.receive(sent.request, answer), answer_bytes=len(answer))
 
 

@@ -57,7 +57,7 @@ class Underwriting:
     period: tuple[date, date]
     as_of: date
     engines: SimpleQueue[FeatureEngine]
-    """One engine computes one applicant at a time; there are as many as applicants under way."""
+    """One engine computes one applicant at a time."""
     model: DevelopedModel
     churn: Mapping[str, ChurnCurve]
     papers: Mapping[str, tuple[PaperInvoice, ...]]

@@ -68,7 +68,7 @@ def ask_while_paused(scene: RefusalScene) -> object:
     bureau = scene.consortium.bureau
     statement = scene.owner.enterprise.pause(consent, relay=bureau.member, now_ms=bureau.surroundings.clock.now_ms())
     bureau.consent_desk.relay(statement.raw)
-    scene.bank.sync()
+    scene.bank.catch_up_with(bureau)
     return _gather(scene, scene.bank, consent)
 
 
@@ -87,7 +87,7 @@ def ask_beyond_consent(scene: RefusalScene) -> object:
 def ask_with_foreign_consent(scene: RefusalScene) -> object:
     """A request by a bank under a consent that was given to another one."""
     artefact, _ = scene.owner.signed(wish_of(scene))
-    scene.other_bank.sync()
+    scene.other_bank.catch_up_with(scene.consortium.bureau)
     return scene.other_bank.consent_file.receive(artefact)
 
 

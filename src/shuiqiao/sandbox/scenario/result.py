@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, fields
+from enum import StrEnum
 from pathlib import Path
 from typing import Any
 
@@ -84,6 +85,82 @@ class TamperChecks:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class ReplayChecks:
+    """What replaying the validators' blocks through the embedded engine's means came to."""
+
+    blocks: int
+    transactions: int
+    log_roots_equal: bool
+    """At every block: its leaves are the member's, and its root lies under the signed checkpoint."""
+    log_root_equal: bool
+    """At the end, beside the signed checkpoint itself."""
+    state_root_equal: bool
+    """In every block entry, and of the replay's own map at the end."""
+    state_equal: bool
+    """Every key of the replayed state has the member's value."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Alteration:
+    """What a member altered in its own copy: as another member found it, comparing record by record, key by key."""
+
+    member: str
+    record_index: int | None
+    kind: str | None
+    state_key: str | None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class NetworkChecks:
+    """The consortium of validators: what held, and what became of the member that altered its copy."""
+
+    engine: str
+    engine_version: str
+    validators: int
+    nodes: int
+    agreed_roots: bool
+    """Every member had the same size, log root and state root when the main job was done."""
+    replayed_through_embedded: ReplayChecks
+    altered: Alteration
+    refused_code: str
+    """How its own CometBFT node refused the altered ledger."""
+    outvoted: bool
+    """The others decided blocks without its vote, and the newest checkpoint does not carry its cosignature."""
+    named: tuple[str, ...]
+    """Who stands accused on the ledger, or was named for a vote."""
+    named_by: tuple[str, ...]
+    """Whose alarm stands on the ledger, after verifying evidence and finding another root in its own log."""
+    named_in_votes_by: tuple[str, ...]
+    """Who refused its vote for the cosignature in it before the block was decided without it: may be nobody."""
+    evidence_codes: tuple[str, ...]
+    """What holding its two words against each other came to, at every other member."""
+    blocks_after_alteration: int
+    honest_roots_equal: bool
+
+    def checks(self) -> dict[str, bool]:
+        """Return every check of the consortium by name."""
+        return {
+            "agreed_roots": self.agreed_roots,
+            "replay_log_roots_equal": self.replayed_through_embedded.log_roots_equal,
+            "replay_log_root_equal": self.replayed_through_embedded.log_root_equal,
+            "replay_state_root_equal": self.replayed_through_embedded.state_root_equal,
+            "replay_state_equal": self.replayed_through_embedded.state_equal,
+            "altered_found": None not in (self.altered.record_index, self.altered.state_key),
+            "altered_refused": self.refused_code == "ledger.app_hash_refused",
+            "outvoted": self.outvoted,
+            "named": self.named == (self.altered.member,),
+            "named_by_all_others": len(self.named_by) == self.nodes - 1,
+            "evidence_holds": self.evidence_codes == ("ledger.fork_detected",),
+            "went_on": self.blocks_after_alteration > 0,
+            "honest_roots_equal": self.honest_roots_equal,
+        }
+
+    def failed(self) -> list[str]:
+        """Return the names of checks that are not true."""
+        return [name for name, holds in self.checks().items() if not holds]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class ScenarioFigures:
     """The JSON contract of ``shuiqiao demo``."""
 
@@ -106,6 +183,8 @@ class ScenarioFigures:
     audit: AuditFigures
     record_management_only: RecordManagement
     tamper_checks: TamperChecks
+    network_checks: NetworkChecks | None
+    """None with the embedded engine, where nobody votes."""
     receipts_dir: str
     report: str
 
@@ -116,7 +195,18 @@ class ScenarioFigures:
     def failed_checks(self) -> list[str]:
         """Return the names of checks that are not true; an honest run returns none."""
         groups = (self.audit, self.record_management_only, self.tamper_checks)
-        return [field.name for group in groups for field in fields(group) if getattr(group, field.name) is False]
+        failed = [field.name for group in groups for field in fields(group) if getattr(group, field.name) is False]
+        return failed if self.network_checks is None else [*failed, *self.network_checks.failed()]
+
+
+class Share(StrEnum):
+    """What an institution has to do with the order of the ledger."""
+
+    WRITER = "writer"
+    FOLLOWER = "follower"
+    VALIDATOR = "validator"
+    OBSERVER = "observer"
+    """A node of the consortium without a vote."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -127,7 +217,7 @@ class Party:
     role: str
     name: str
     name_zh: str
-    is_writer: bool
+    share: Share
     fingerprint: str
     """First 16 hex characters of its key id."""
 

@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import time
 from collections import Counter
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, field
@@ -25,6 +25,7 @@ from shuiqiao.base.ids import Entropy, system_entropy
 from shuiqiao.consent.model import Purpose
 from shuiqiao.credit.features.engine import FeatureEngine
 from shuiqiao.crypto.model import SuiteName
+from shuiqiao.ledger.model import Checkpoint
 from shuiqiao.lending.catalogue import load_products
 from shuiqiao.node.auditing import audit_institution
 from shuiqiao.node.home import write_durably
@@ -35,19 +36,21 @@ from shuiqiao.sandbox.scenario.development import DevelopedModel, develop_model
 from shuiqiao.sandbox.scenario.enterprises import EnterpriseOwner, Wish
 from shuiqiao.sandbox.scenario.evidence import Evidence, gather, minimum_items
 from shuiqiao.sandbox.scenario.journey import RULE_FEATURES, Journey, Underwriting, travel
+from shuiqiao.sandbox.scenario.outvoting import play_outvoting
 from shuiqiao.sandbox.scenario.population import RunData
 from shuiqiao.sandbox.scenario.refusals import RefusalScene, try_refusals
-from shuiqiao.sandbox.scenario.result import TamperStory
+from shuiqiao.sandbox.scenario.result import NetworkChecks, TamperStory
 from shuiqiao.sandbox.scenario.tamper_scene import TamperScene
 from shuiqiao.sandbox.scenario.tampering import play_tampering
+from shuiqiao.sandbox.scenario.validators import EMBEDDED, Order
 
 if TYPE_CHECKING:
     from collections.abc import Generator
 
     from shuiqiao.vault.model import IngestReport
 
-CONCURRENT_APPLICANTS = 2
-"""Applicants under way at once: one decision computes while another waits for its commit."""
+FEATURE_ENGINES = 2
+"""Applicants whose features are computed at once; the others under way wait for a block, or for an engine."""
 
 PERIOD_YEARS = 5
 """Underwriting and model development may look back 60 months."""
@@ -68,6 +71,7 @@ class RunSettings:
     seed: int
     data: RunData
     progress: Progress
+    order: Order = EMBEDDED
     clock: Clock = field(default_factory=SystemClock)
     entropy: Entropy = system_entropy
 
@@ -103,16 +107,25 @@ class Outcome:
     audit: AuditReport
     statistics: OutcomeStatistics
     amounts: AmountTotals
+    checkpoint: Checkpoint
+    """The bureau's newest when the main job was done."""
+    heights: Mapping[str, int]
+    """Member -> blocks in its own copy then."""
+    network: NetworkChecks | None
 
 
 def play(settings: RunSettings, *, tell: Callable[[Outcome], Found]) -> Found:
     """Play the whole scenario and return what ``tell`` makes of it while the institutions are still open."""
-    genesis = create_consortium(
-        settings.folder, suite_name=settings.suite, clock=settings.clock, entropy=settings.entropy
+    stage = create_consortium(
+        settings.folder,
+        suite_name=settings.suite,
+        clock=settings.clock,
+        entropy=settings.entropy,
+        order=settings.order,
     )
-    write_durably(settings.folder / "genesis.json", genesis)
+    write_durably(settings.folder / "genesis.json", stage.genesis)
     with (
-        open_consortium(settings.folder, genesis=genesis, clock=settings.clock, entropy=settings.entropy) as consortium,
+        open_consortium(stage, clock=settings.clock, entropy=settings.entropy) as consortium,
         ExitStack() as stack,
     ):
         return tell(_play(Run(settings=settings, consortium=consortium), stack))
@@ -181,7 +194,7 @@ def _check(run: Run, terms: Underwriting, journeys: tuple[Journey, ...], before:
         )
     run.refusals.update(story.code for story in tamper if story.check.endswith("_refused") and story.caught)
     with run.step("audit from genesis 重放审计"):
-        consortium.regulator.sync()
+        consortium.settle()
         audit = audit_institution(consortium.regulator, vault=consortium.bureau.vault, live=consortium.bureau.engine)
     with run.step("statistics and receipts 统计与回执"):
         statistics = outcome_statistics(consortium.regulator.engine, kinds=consortium.regulator.kinds)
@@ -192,8 +205,9 @@ def _check(run: Run, terms: Underwriting, journeys: tuple[Journey, ...], before:
             key=consortium.regulator.keys.sealing,
             suite=consortium.regulator.suite,
         )
-        for follower in consortium.followers:
-            follower.sync()
+        checkpoint = consortium.bureau.engine.checkpoint()
+        heights = {str(member.member): member.engine.last_block()[0] for member in consortium.followers}
+    network = _outvote(run)
     return Outcome(
         run=run,
         ingest=before.ingest,
@@ -204,7 +218,19 @@ def _check(run: Run, terms: Underwriting, journeys: tuple[Journey, ...], before:
         audit=audit,
         statistics=statistics,
         amounts=amounts,
+        checkpoint=checkpoint,
+        heights=heights,
+        network=network,
     )
+
+
+def _outvote(run: Run) -> NetworkChecks | None:
+    """Let one validator alter its copy; with the embedded engine there is none."""
+    network = run.consortium.stage.network
+    if network is None:
+        return None
+    with run.step("one validator cheats 一个验证节点作弊"), TemporaryDirectory(prefix="shuiqiao-outvote-") as scratch:
+        return play_outvoting(run.consortium, network=network, scratch=Path(scratch))
 
 
 def _ingest(run: Run) -> IngestReport:
@@ -270,7 +296,7 @@ def _decide(run: Run, owners: Sequence[EnterpriseOwner], terms: Underwriting) ->
 def _concurrently(run: Run, name: str, act: Callable[[Item], Found], items: Sequence[Item]) -> tuple[Found, ...]:
     """Do an act for every item, a few at a time, in order; the first failure ends the run."""
     done: list[Found] = []
-    with ThreadPoolExecutor(max_workers=CONCURRENT_APPLICANTS) as pool:
+    with ThreadPoolExecutor(max_workers=run.consortium.stage.applicants_at_once) as pool:
         for found in pool.map(act, items):
             done.append(found)
             run.settings.progress(name, len(done), len(items))
@@ -278,10 +304,10 @@ def _concurrently(run: Run, name: str, act: Callable[[Item], Found], items: Sequ
 
 
 def _underwriting_engines(model: DevelopedModel, stack: ExitStack) -> SimpleQueue[FeatureEngine]:
-    """Open an engine for each applicant under way, for the features that scorecards and rules read and no others."""
+    """Open a few engines, for the features that scorecards and rules read and no others."""
     names = model.feature_names | RULE_FEATURES
     queue: SimpleQueue[FeatureEngine] = SimpleQueue()
-    for _ in range(CONCURRENT_APPLICANTS):
+    for _ in range(FEATURE_ENGINES):
         queue.put(stack.enter_context(FeatureEngine(threads=1, features=names)))
     return queue
 

@@ -42,10 +42,8 @@ def code_of(act: Callable[[], object]) -> str:
 
 def copy_ledger(member: Institution, folder: Path) -> Path:
     """Copy a member's ledger while it is open and no block is under way: what is not derived ([STORE-1])."""
-    member.sync()
     source = member.home.ledger
     # The checkpoint first: it may be replaced at any moment, and the segments then hold at least what it says.
-    (folder / CHECKPOINTS_FOLDER).mkdir(parents=True)
-    shutil.copyfile(source / CHECKPOINTS_FOLDER / "latest", folder / CHECKPOINTS_FOLDER / "latest")
+    shutil.copytree(source / CHECKPOINTS_FOLDER, folder / CHECKPOINTS_FOLDER)
     shutil.copytree(source / SEGMENTS_FOLDER, folder / SEGMENTS_FOLDER)
     return folder

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import shutil
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import replace
 from functools import partial
 from pathlib import Path
@@ -18,13 +18,14 @@ from shuiqiao.base.clock import MS_PER_SECOND
 from shuiqiao.ledger.check import replay_ledger
 from shuiqiao.lending.papers import PaperInvoice, unproven_papers
 from shuiqiao.members.key_ring import MemberKeyRing
+from shuiqiao.members.model import EngineName
 from shuiqiao.sandbox.scenario.evidence import gather, tables_of
 from shuiqiao.sandbox.scenario.refusals import wish_of
 from shuiqiao.sandbox.scenario.result import TamperStory
 from shuiqiao.sandbox.scenario.rewriting import rewrite_history
 from shuiqiao.sandbox.scenario.tamper_scene import ISSUED, NOT_CAUGHT, TamperScene, code_of, copy_ledger
 from shuiqiao.sandbox.scenario.withholding import withhold_record
-from shuiqiao.sandbox.scenario.words import TAMPER_WORDS
+from shuiqiao.sandbox.scenario.words import TAMPER_WORDS, VALIDATOR_WORDS, TamperWords
 from shuiqiao.vault.contract import batch_lookup, leaf_lookup
 from shuiqiao.vault.proofs import verify_disclosure
 from shuiqiao.vault.service import Vault
@@ -54,7 +55,8 @@ def play_tampering(scene: TamperScene) -> tuple[TamperStory, ...]:
         "withheld_record_caught": withhold_record,
         "operator_rewrite_caught_by_follower": rewrite_history,
     }
-    return tuple(_story(name, act(scene)) for name, act in acts.items())
+    words = _WORDS[scene.consortium.stage.engine]
+    return tuple(_story(name, act(scene), words=words[name]) for name, act in acts.items())
 
 
 def flip_vault_byte(scene: TamperScene) -> str:
@@ -75,6 +77,7 @@ def flip_vault_byte(scene: TamperScene) -> str:
 def flip_ledger_byte(scene: TamperScene) -> str:
     """Flip one bit in the middle of a segment of a copy of the regulator's ledger, then replay it."""
     regulator = scene.consortium.regulator
+    scene.consortium.settle()
     copy = copy_ledger(regulator, scene.scratch / "ledger")
     if _replay_problems(regulator, copy):
         return "the untouched copy does not pass"
@@ -102,7 +105,7 @@ def use_revoked_consent(scene: TamperScene) -> str:
     now_ms = bureau.surroundings.clock.now_ms()
     statement = scene.owner.enterprise.revoke(consent, relay=bureau.member, now_ms=now_ms)
     bureau.consent_desk.relay(statement.raw)
-    scene.bank.sync()
+    scene.bank.catch_up_with(bureau)
     return code_of(lambda: _ask(scene, consent))
 
 
@@ -119,8 +122,13 @@ def use_expired_consent(scene: TamperScene, *, consent: ConsentArtefact) -> str:
     return code_of(lambda: _ask(scene, consent.consent))
 
 
-def _story(check: str, code: str) -> TamperStory:
-    words = TAMPER_WORDS[check]
+_WORDS: Mapping[EngineName, Mapping[str, TamperWords]] = {
+    EngineName.EMBEDDED: TAMPER_WORDS,
+    EngineName.COMETBFT: VALIDATOR_WORDS,
+}
+
+
+def _story(check: str, code: str, *, words: TamperWords) -> TamperStory:
     return TamperStory(
         check=check,
         act_en=words.act_en,

@@ -34,6 +34,7 @@ from shuiqiao.sandbox.scenario.result import (
     ScenarioDetails,
     ScenarioFigures,
     ScenarioResult,
+    Share,
     TamperChecks,
 )
 from shuiqiao.sandbox.scenario.sightings import sightings
@@ -42,6 +43,7 @@ from shuiqiao.sandbox.scenario.story import Outcome as Told
 if TYPE_CHECKING:
     from shuiqiao.credit.discrimination import CurvePoint
     from shuiqiao.credit.validation import Validation
+    from shuiqiao.node.institution import Institution
 
 RECEIPT_KINDS = frozenset({GRANT, "anchor.commit", "access.deliver", "decision.record"})
 """Kinds of which every transaction gets a receipt file."""
@@ -76,8 +78,6 @@ def _write_receipts(consortium: Consortium, folder: Path) -> list[Path]:
 def _figures(told: Told, *, receipts: Path, report: Path) -> ScenarioFigures:
     run, ingest = told.run, told.ingest
     kinds = told.statistics.transactions_by_kind
-    engine = run.consortium.bureau.engine
-    height, _ = engine.last_block()
     ingest_s = run.step_seconds["ingest and anchor 入库锚定"]
     return ScenarioFigures(
         network=run.consortium.bureau.parameters.network.hex(),
@@ -95,7 +95,9 @@ def _figures(told: Told, *, receipts: Path, report: Path) -> ScenarioFigures:
         decisions=_decision_counts(told.journeys),
         decision_ms=_percentiles([journey.milliseconds for journey in told.journeys]),
         model=_model_figures(told.model.validation),
-        ledger=LedgerFigures(transactions=sum(kinds.values()), height=height, root=engine.checkpoint().root.hex()),
+        ledger=LedgerFigures(
+            transactions=sum(kinds.values()), height=told.audit.height, root=told.checkpoint.root.hex()
+        ),
         audit=AuditFigures(
             replayed=told.audit.replayed,
             root_matches=told.audit.root_matches,
@@ -108,6 +110,7 @@ def _figures(told: Told, *, receipts: Path, report: Path) -> ScenarioFigures:
             transfer_refused=told.audit.record_rules.transfer_refused,
         ),
         tamper_checks=TamperChecks(**{story.check: story.caught for story in told.tamper}),
+        network_checks=told.network,
         receipts_dir=str(receipts),
         report=str(report),
     )
@@ -135,9 +138,9 @@ def _details(told: Told, *, paths: Sequence[Path], example: Path) -> ScenarioDet
         bytes_disclosed=sum(entry.answer_bytes for entry in evidence),
         receipts=len(paths),
         receipt_example=f"shuiqiao verify {example} --genesis {run.settings.folder / 'genesis.json'}",
-        checkpoint_note=consortium.bureau.engine.checkpoint().note.decode(),
+        checkpoint_note=told.checkpoint.note.decode(),
         statistics=tuple((row.stratum, row.approved, row.refused, row.referred) for row in told.statistics.by_grade),
-        followers={str(member.member): member.engine.last_block()[0] for member in consortium.followers},
+        followers=told.heights,
         assumptions_en=data.assumptions_en,
         assumptions_zh=data.assumptions_zh,
         audit_problems=(*told.audit.problems, *told.amounts.problems),
@@ -162,9 +165,15 @@ def _parties(consortium: Consortium) -> Iterator[Party]:
             role=str(part.role),
             name=part.name,
             name_zh=part.name_zh,
-            is_writer=found.member == found.parameters.operator,
+            share=_share_of(found, consortium=consortium),
             fingerprint=found.keys.signing.key_id.hex()[:_HEX],
         )
+
+
+def _share_of(member: Institution, *, consortium: Consortium) -> Share:
+    if consortium.stage.network is not None:
+        return Share.VALIDATOR if member.member in consortium.stage.validators else Share.OBSERVER
+    return Share.WRITER if member.member == member.parameters.operator else Share.FOLLOWER
 
 
 def _decision_counts(journeys: Sequence[Journey]) -> DecisionCounts:

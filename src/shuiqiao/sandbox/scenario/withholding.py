@@ -117,7 +117,7 @@ def _delivered(received: ReceivedData) -> list[LeafRef]:
 def _accuse(scene: TamperScene, received: ReceivedData, leaf: LeafRef) -> Any:
     """On the bureau's premises the regulator finds the record; with the bank's manifest it proves the omission."""
     bureau, regulator = scene.consortium.bureau, scene.consortium.regulator
-    regulator.sync()
+    regulator.catch_up_with(bureau)
     verifier = ReceiptVerifier(parameters=regulator.parameters, suite=regulator.suite)
     state = regulator.engine.state()
     return prove_withheld(

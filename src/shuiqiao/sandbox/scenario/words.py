@@ -72,6 +72,20 @@ TAMPER_WORDS: Mapping[str, TamperWords] = MappingProxyType(
     }
 )
 
+VALIDATOR_WORDS: Mapping[str, TamperWords] = MappingProxyType(
+    {
+        **TAMPER_WORDS,
+        "operator_rewrite_caught_by_follower": TamperWords(
+            act_en="The bureau wrote the log again without one decision, longer, and cosigned it as a validator.",
+            act_zh="税务局重写日志，抹去一笔审批并补足长度，再以验证节点身份签名。",
+            caught_by_en="A bank held its two cosignatures against each other: evidence that anybody can check.",
+            caught_by_zh="银行比对其前后两次签名，得到任何人都可核验的分叉证据。",
+            code_begins="ledger.fork_detected",
+        ),
+    }
+)
+"""Where nobody signs alone, one validator's word is held against itself."""
+
 COMMON_ASSUMPTIONS_EN = (
     "The share of customers lost at a rate (churn), the loss given default and the cost of funds are assumptions.",
     "Decision times are of this machine with all institutions in one process; network delays are not measured.",

@@ -15,6 +15,8 @@ from shuiqiao.ledger.fork_evidence import (
     encode_evidence,
     verify_fork_evidence,
 )
+from shuiqiao.ledger.note import join_note
+from shuiqiao.ledger.signed_note import decode_signed_note
 
 
 def refusal(log, evidence, **more):
@@ -97,3 +99,29 @@ def test_other_bytes_are_no_evidence(intl_log):
     ]
     for data in others:
         assert refusal(intl_log, data) == "ledger.evidence_malformed"
+
+
+def word_of(log, member, size):
+    """The note in which one validator alone vouches for its log."""
+    checkpoint, policy = log.checkpoint(size), log.policy(operator=False)
+    text = decode_signed_note(checkpoint.note).text
+    return join_note(text, [log.line(checkpoint, member)], policy=policy.word_of(member), suite=log.suite)
+
+
+def test_one_validators_two_words_convict_it_and_nobody_else(log):
+    """Where a quorum signs, whoever cosigned two histories is proven to have, by its own two cosignatures."""
+    other, policy = log.forked(299), log.policy(operator=False)
+    same_size = ForkEvidence(old_note=word_of(log, "regulator", 300), new_note=word_of(other, "regulator", 300))
+    later = ForkEvidence(
+        old_note=same_size.old_note, new_note=word_of(other, "regulator", 700), proof=other.proof(300, 700)
+    )
+    for evidence, kind in ((same_size, "root_differs"), (later, "not_an_extension")):
+        data = encode_evidence(evidence)
+        assert kind == verify_fork_evidence(data, policies=[policy.word_of("regulator")], suite=log.suite)
+        # It says nothing of others, and is no word of the log itself.
+        assert refusal(log, data, policies=[policy.word_of("first-bank")]) == "ledger.cosigner_unknown"
+        assert refusal(log, data, policies=[policy]) == "ledger.quorum_missing"
+    mixed = replace(same_size, new_note=word_of(other, "first-bank", 300))
+    assert refusal(log, mixed, policies=[policy.word_of("regulator")]) == "ledger.cosigner_unknown"
+    with pytest.raises(KeyError):
+        policy.word_of("stranger")

@@ -26,6 +26,7 @@ from shuiqiao.ledger.engine.cometbft.extensions import Cosigner, PolicyOf
 from shuiqiao.ledger.engine.cometbft.rpc import RpcClient
 from shuiqiao.ledger.engine.cometbft.server import AbciServer, ConnectionFault
 from shuiqiao.ledger.engine.listeners import Listener, Listeners
+from shuiqiao.ledger.engine.port import BLOCK_TIMEOUT_S, block_awaited, ledger_closed
 from shuiqiao.ledger.engine.receipts import make_receipt
 from shuiqiao.ledger.engine.verifiers import open_verifier
 from shuiqiao.ledger.kinds import KindTable
@@ -80,6 +81,7 @@ class CometbftLedger:
         self._wake = threading.Condition()
         self._is_closed = False
         self._listeners = Listeners()
+        self._reached = threading.Condition()
         self._faults: list[ConnectionFault] = []
         application.on_decided(self._decided)
         application.on_refused(self._refused)
@@ -167,7 +169,7 @@ class CometbftLedger:
 
     def _refusal(self) -> Unavailable | None:
         if self._is_closed:
-            return _closed()
+            return ledger_closed()
         return _busy(len(self._waiting)) if len(self._waiting) >= self._settings.max_waiting else None
 
     def _enqueue(self, raw: bytes, future: Future[Committed]) -> None:
@@ -187,14 +189,21 @@ class CometbftLedger:
         head, _ = self._application.keeper.replica.view()
         return head.height, head.time_ms
 
-    def checkpoint(self) -> Checkpoint:
+    def wait_for_block(self, height: int) -> None:
+        """Return once this node has committed a block of ours; raises Unavailable ``ledger.block_awaited``."""
+        with self._reached:
+            if not self._reached.wait_for(lambda: self.last_block()[0] >= height, timeout=BLOCK_TIMEOUT_S):
+                raise block_awaited(height, reached=self.last_block()[0])
+
+    def checkpoint(self, *, at_least: int = 0) -> Checkpoint:
         """Return the newest checkpoint with its quorum of cosignatures; it may lie a block behind ``last_block``.
 
-        Raises Unavailable ``ledger.note_pending`` before the first votes.
+        at_least: leaves that it covers; the votes that complete it are waited for. Raises Unavailable
+        ``ledger.note_pending``.
         """
-        found = self._application.desk.wait_for(0, timeout_s=self._settings.receipt_timeout_s)
+        found = self._application.desk.wait_for(at_least, timeout_s=self._settings.receipt_timeout_s)
         if found is None:
-            raise self._note_pending(0)
+            raise self._note_pending(at_least)
         return found
 
     def blocks(self, *, from_height: int) -> Iterator[Block]:
@@ -241,7 +250,7 @@ class CometbftLedger:
             self._wake.notify()
         self._sender.join()
         self._server.close()
-        self._fail(list(self._waiting), _closed())
+        self._fail(list(self._waiting), ledger_closed())
         self._rpc.close()
         self._application.close()
 
@@ -336,6 +345,8 @@ class CometbftLedger:
             for future in self._take(raw):
                 future.set_result(found)
         if decided.block is not None:
+            with self._reached:
+                self._reached.notify_all()
             self._tell(decided.block, decided.outcomes)
 
     def _tell(self, block: Block, outcomes: Sequence[tuple[bytes, Outcome | ShuiqiaoError]]) -> None:
@@ -353,7 +364,3 @@ def _busy(waiting: int) -> Unavailable:
         next_step="submit the same bytes again later",
         retry_after_s=_BUSY_RETRY_S,
     )
-
-
-def _closed() -> Unavailable:
-    return Unavailable("ledger.closed", "the ledger was closed", next_step="open it again")

@@ -1,4 +1,4 @@
-"""A network of CometBFT validators on the loopback of one machine: for tests, the demo and ``network init``.
+"""A network of CometBFT nodes on the loopback of one machine: for tests, the demo and ``network init``.
 
 Every node has a home of its own below one folder. Node i dials the nodes after it, through relays that can be cut, so
 that a node can be partitioned away for real. The applications are started by the caller, at ``app_address`` of each.
@@ -34,11 +34,24 @@ _PORT_STEP: Final = 64
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class LocalNode:
-    """What is known of a validator before it starts: its name, which is also its folder's, its keys and power."""
+    """What is known of a node before it starts.
+
+    power: how much its vote counts, 0 for a node that follows without one. home: its folder, named as it is if None.
+    """
 
     name: str
     keys: NodeKeys
     power: int = 10
+    home: Path | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class LocalPorts:
+    """The loopback ports of one node."""
+
+    abci: int
+    rpc: int
+    p2p: int
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -78,7 +91,9 @@ class LocalNetwork:
             chain_id=settings.chain_id,
             time_ms=settings.genesis_time_ms,
             validators=[
-                GenesisValidator(name=each.name, key=each.keys.validator_key, power=each.power) for each in nodes
+                GenesisValidator(name=each.name, key=each.keys.validator_key, power=each.power)
+                for each in nodes
+                if each.power
             ],
         )
         for index in range(len(nodes)):
@@ -89,7 +104,12 @@ class LocalNetwork:
 
     def home(self, name: str) -> Path:
         """Return a node's CometBFT folder."""
-        return self.folder / name
+        return self._local[self.names.index(name)].home or self.folder / name
+
+    def ports(self, name: str) -> LocalPorts:
+        """Return a node's ports."""
+        index = self.names.index(name)
+        return LocalPorts(abci=self._abci_ports[index], rpc=self._rpc_ports[index], p2p=self._p2p_ports[index])
 
     def app_address(self, name: str) -> str:
         """Return where a node's application is to listen."""

@@ -9,7 +9,7 @@ import time
 from pathlib import Path
 from typing import Final
 
-from shuiqiao.base.errors import ShuiqiaoError, Unavailable
+from shuiqiao.base.errors import IntegrityError, ShuiqiaoError, Unavailable
 from shuiqiao.ledger.engine.cometbft.rpc import NodeStatus, RpcClient
 
 DEFAULT_VERSION: Final = "v0.39.4"
@@ -17,7 +17,9 @@ TOOLS: Final = Path(".tools") / "cometbft"
 STOP_TIMEOUT_S: Final = 10.0
 LOG_NAME: Final = "comet.log"
 _POLL_S: Final = 0.05
-_TAIL_BYTES: Final = 2_000
+_TAIL_BYTES: Final = 8_000
+_HASH_REFUSALS: Final = ("AppHash does not match", "wrong Block.Header.AppHash")
+"""What CometBFT says before it ends: at the handshake, and of a block that the others decided."""
 
 
 def find_program(*, version: str = DEFAULT_VERSION, tools: Path = TOOLS) -> Path:
@@ -87,10 +89,14 @@ class NodeProcess:
         return self.rpc.status()
 
     def wait_for_height(self, height: int, *, timeout_s: float) -> NodeStatus:
-        """Return once the node has a height; raises Unavailable ``ledger.node_too_slow`` with the end of its log."""
+        """Return once the node has a height.
+
+        Raises Unavailable ``ledger.node_too_slow`` with the end of its log, and what ``require_running`` raises.
+        """
         end = time.monotonic() + timeout_s
         reached = "it never answered"
         while time.monotonic() < end:
+            self.require_running()
             try:
                 status = self.status()
             except ShuiqiaoError as error:
@@ -103,6 +109,34 @@ class NodeProcess:
         raise Unavailable(
             "ledger.node_too_slow",
             f"{self.home} did not reach height {height} within {timeout_s:g} s: {reached}; log: {self.log_tail()}",
+        )
+
+    def wait_for_end(self, *, timeout_s: float) -> None:
+        """Return if the node still runs after a time; raises what ``require_running`` raises as soon as it ended."""
+        end = time.monotonic() + timeout_s
+        while time.monotonic() < end:
+            self.require_running()
+            time.sleep(_POLL_S)
+
+    def require_running(self) -> None:
+        """Return if the node was not started or still runs.
+
+        Raises IntegrityError ``ledger.app_hash_refused`` for one that ended because the ledger beside it is not the
+        one whose blocks it agreed to, Unavailable ``ledger.node_ended`` for one that ended otherwise.
+        """
+        if self._process is None or self._process.poll() is None:
+            return
+        tail = self.log_tail()
+        if any(words in tail for words in _HASH_REFUSALS):
+            raise IntegrityError(
+                "ledger.app_hash_refused",
+                f"the node over {self.home} refused the ledger beside it: its application hash is not the agreed one",
+                next_step="the ledger was altered: restore its folder, or join again by state sync",
+            )
+        raise Unavailable(
+            "ledger.node_ended",
+            f"the node over {self.home} ended with code {self._process.returncode}; log: {tail}",
+            next_step=f"read {self.home / LOG_NAME}",
         )
 
     def log_tail(self) -> str:

@@ -1,0 +1,113 @@
+"""A ledger folder made anew from blocks: the same transactions in the same blocks at the same times, executed again.
+
+By the embedded engine's own means, whoever decided the blocks: honest ones lead to the same roots again, and an altered
+one leads to a ledger that is whole and sound in itself and differs from that of all others. Signatures count as proven,
+for whoever keeps the blocks has verified them; the audit verifies them anew.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import dataclass
+from itertools import zip_longest
+from pathlib import Path
+
+from shuiqiao.base.encoding import decode_cbor
+from shuiqiao.crypto.suites import get_suite
+from shuiqiao.ledger.engine.execution import trusted_candidates
+from shuiqiao.ledger.engine.port import EmbeddedSettings
+from shuiqiao.ledger.engine.replica import Replica
+from shuiqiao.ledger.kinds import KindTable
+from shuiqiao.ledger.machine import StateMachine
+from shuiqiao.ledger.model import Block, LedgerEngine, NetworkParameters, StateView
+from shuiqiao.ledger.store.disk import PosixDisk
+from shuiqiao.members.key_ring import MemberKeyRing
+
+PUBLISHED_AT_ONCE = 256
+"""Blocks that are indexed together."""
+
+
+class UnflushedDisk(PosixDisk):
+    """A disk that does not wait: what is made again for a comparison need not survive a power cut."""
+
+    def sync(self, descriptor: int) -> None:
+        """Leave the bytes to the system."""
+
+    def sync_folder(self, folder: Path) -> None:
+        """Leave the names to the system."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class TimedBlock:
+    """What a block is made from."""
+
+    time_ms: int
+    transactions: Sequence[bytes]
+
+
+def machine_of(parameters: NetworkParameters, *, kinds: KindTable) -> StateMachine:
+    """Return the rules of a network, as every member runs them."""
+    return StateMachine(parameters, kinds=kinds, key_ring=MemberKeyRing(), suite=get_suite(parameters.suite))
+
+
+def open_unflushed(folder: Path, *, machine: StateMachine) -> Replica:
+    """Open or make a copy of the ledger that does not wait for the disk; raises what ``Replica`` raises."""
+    return Replica(folder, machine=machine, settings=EmbeddedSettings(disk=UnflushedDisk()).replica)
+
+
+def execute_blocks(replica: Replica, blocks: Iterable[TimedBlock]) -> Iterator[Block]:
+    """Execute blocks one after another and yield what each becomes; one that accepts nothing becomes none.
+
+    What was executed is visible to readers of the replica once the last one was yielded.
+    """
+    waiting = 0
+    for block in blocks:
+        overlay = replica.overlay()
+        transactions = [replica.machine.decode(raw) for raw in block.transactions]
+        candidates = trusted_candidates(transactions, overlay, machine=replica.machine)
+        execution = replica.execute(candidates, overlay=overlay, time_ms=block.time_ms)
+        if execution.result.entry is None:
+            continue
+        yield replica.store(execution)
+        waiting += 1
+        if waiting == PUBLISHED_AT_ONCE:
+            replica.publish()
+            waiting = 0
+    replica.publish()
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class FirstDifference:
+    """Where two ledgers first differ: a transaction of the log, a key of the state; each None if nowhere."""
+
+    index: int | None
+    kind: str | None
+    state_key: str | None
+
+
+def first_difference(shown: Replica, engine: LedgerEngine) -> FirstDifference:
+    """Compare a copy that somebody shows with an engine's own, record by record and state value by state value."""
+    index, kind = _first_record(shown, engine)
+    return FirstDifference(index=index, kind=kind, state_key=_first_key(shown, engine.state()))
+
+
+def _first_record(shown: Replica, engine: LedgerEngine) -> tuple[int | None, str | None]:
+    own = _records(engine.blocks(from_height=1))
+    for one, other in zip_longest(_records(shown.blocks(from_height=1)), own):
+        if one != other:
+            index, raw = one or other or (None, b"")
+            return index, shown.machine.decode(raw).kind
+    return None, None
+
+
+def _records(blocks: Iterable[Block]) -> Iterator[tuple[int, bytes]]:
+    for block in blocks:
+        yield from enumerate(block.transactions, block.first_index)
+
+
+def _first_key(shown: Replica, state: StateView) -> str | None:
+    for key, value in shown.view()[1].snapshot.state_items():
+        name = key.decode()
+        if state.get(name) != decode_cbor(value):
+            return name
+    return None

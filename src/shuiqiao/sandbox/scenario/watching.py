@@ -1,0 +1,120 @@
+"""Holding one member's signed words against each other: what it cosigned before, and what it cosigns now.
+
+A cosignature says that all heads cosigned before are extended (c2sp.org/tlog-cosignature). Whoever keeps the
+cosignatures of one validator can therefore prove against it alone that it signed two histories, whatever the quorum
+did.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from shuiqiao.base.clock import MS_PER_SECOND
+from shuiqiao.base.errors import IntegrityError, ShuiqiaoError
+from shuiqiao.base.ids import MemberId
+from shuiqiao.ledger.cosignature import sign_cosignature
+from shuiqiao.ledger.fork_evidence import verify_fork_evidence
+from shuiqiao.ledger.model import Checkpoint
+from shuiqiao.ledger.note import join_note
+from shuiqiao.ledger.policy import CheckpointPolicy
+from shuiqiao.ledger.signed_note import decode_signed_note, encode_line, encode_text
+from shuiqiao.ledger.witness import Witness
+from shuiqiao.members.epoch import checkpoint_policy, read_epoch
+from shuiqiao.node.institution import Institution
+from shuiqiao.sandbox.scenario.cast import Consortium
+from shuiqiao.sandbox.scenario.tamper_scene import NOT_CAUGHT
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Verdict:
+    """What a watching member says. code: what it refused the second word with. evidence: for anybody to check."""
+
+    code: str
+    evidence: bytes | None
+
+
+def policy_of(member: Institution) -> CheckpointPolicy:
+    """Return whose cosignatures count by a member's own copy of the state."""
+    return checkpoint_policy(read_epoch(member.engine.state()), origin=member.parameters.origin)
+
+
+def known_checkpoints(consortium: Consortium) -> list[Checkpoint]:
+    """Return the newest checkpoint as each member has it: they differ in who cosigned."""
+    return [member.engine.checkpoint() for member in consortium.members]
+
+
+def word_in(checkpoints: Iterable[Checkpoint], *, member: Institution) -> Checkpoint:
+    """Return the largest of some checkpoints with one member's cosignature alone.
+
+    Raises IntegrityError ``sandbox.word_missing`` where none carries it.
+    """
+    policy = policy_of(member)
+    name = policy.witness_name(member.member)
+    for checkpoint in sorted(checkpoints, key=lambda each: each.size, reverse=True):
+        parts = decode_signed_note(checkpoint.note)
+        for line in parts.lines:
+            if line.name == name:
+                note = join_note(
+                    parts.text, [encode_line(line)], policy=policy.word_of(member.member), suite=member.suite
+                )
+                return Checkpoint(origin=checkpoint.origin, size=checkpoint.size, root=checkpoint.root, note=note)
+    raise IntegrityError("sandbox.word_missing", f"no checkpoint at hand carries the cosignature of {member.member}")
+
+
+def sign_word(member: Institution, *, policy: CheckpointPolicy, size: int, root: bytes) -> Checkpoint:
+    """Return a checkpoint of whatever log a member chooses, with its own cosignature and nobody else's."""
+    text = encode_text(origin=policy.origin, size=size, root=root)
+    line = sign_cosignature(
+        text,
+        name=policy.witness_name(member.member),
+        key=member.keys.signing,
+        suite=member.suite,
+        time_s=member.surroundings.clock.now_ms() // MS_PER_SECOND,
+    )
+    note = join_note(text, [line], policy=policy.word_of(member.member), suite=member.suite)
+    return Checkpoint(origin=policy.origin, size=size, root=root, note=note)
+
+
+def watch(
+    watcher: Institution,
+    *,
+    first: Checkpoint,
+    second: Checkpoint,
+    proof: Sequence[bytes],
+    accused: MemberId,
+    folder: Path,
+) -> Verdict:
+    """Let a member witness another one's two words and return what it says to the second.
+
+    proof: consistency path between the two. folder: where the watcher keeps what it saw, in an existing one.
+    """
+    policy = policy_of(watcher).word_of(accused)
+    witness = Witness(
+        folder,
+        member=watcher.member,
+        key=watcher.keys.signing,
+        suite=watcher.suite,
+        clock=watcher.surroundings.clock,
+    )
+    try:
+        witness.watch(policy)
+        witness.cosign(first.note, old_size=0, proof=())
+        try:
+            witness.cosign(second.note, old_size=first.size, proof=proof)
+        except ShuiqiaoError as error:
+            return Verdict(code=error.code, evidence=witness.evidence(policy.origin))
+        return Verdict(code=NOT_CAUGHT, evidence=None)
+    finally:
+        witness.close()
+
+
+def is_convicted(evidence: bytes, *, judge: Institution, accused: MemberId) -> bool:
+    """Tell whether evidence proves to a member, by its own copy of the state, that another one signed two histories."""
+    policy = policy_of(judge).word_of(accused)
+    try:
+        verify_fork_evidence(evidence, policies=[policy], suite=judge.suite)
+    except IntegrityError:
+        return False
+    return True

@@ -1,0 +1,46 @@
+"""A demo on validators that is interrupted leaves nothing running behind."""
+
+from __future__ import annotations
+
+import os
+import signal
+import subprocess
+import sys
+import time
+
+import pytest
+
+from cometbft_world import comet_program, nodes_in
+
+COMMAND = "from shuiqiao.cli.main import main; main()"
+BEGINS_S = 90
+ENDS_S = 60
+
+
+def wait_until(condition, *, timeout_s):
+    end = time.monotonic() + timeout_s
+    while not condition():
+        assert time.monotonic() < end, "it did not come to be in time"
+        time.sleep(0.1)
+
+
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGKILL])
+def test_no_node_is_left_running(tmp_path, number):
+    """Interrupted, it ends its nodes; killed, they see their ledgers gone and end by themselves."""
+    arguments = ["demo", "--engine", "cometbft", "--taxpayers", "100", "--out", str(tmp_path / "out"), "--json"]
+    demo = subprocess.Popen(
+        [sys.executable, "-c", COMMAND, *arguments],
+        env=os.environ | {"SHUIQIAO_COMETBFT": str(comet_program())},
+        stdout=subprocess.PIPE,
+        stderr=subprocess.DEVNULL,
+        start_new_session=True,
+    )
+    try:
+        wait_until(lambda: len(nodes_in(tmp_path)) == 5, timeout_s=BEGINS_S)
+        time.sleep(1)
+        demo.send_signal(number)
+        assert demo.wait(timeout=ENDS_S) != 0
+        wait_until(lambda: not nodes_in(tmp_path), timeout_s=ENDS_S)
+    finally:
+        demo.kill()
+        demo.communicate()

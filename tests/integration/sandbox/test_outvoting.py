@@ -1,0 +1,45 @@
+"""The consortium's story on real validators, small: business as usual, a cheat, and the replay through embedded."""
+
+from __future__ import annotations
+
+import pytest
+
+import consortium_world as worlds
+from cometbft_world import comet_program
+from shuiqiao.members.model import EngineName
+from shuiqiao.sandbox.scenario.outvoting import CHEAT, play_outvoting
+from shuiqiao.sandbox.scenario.replaying import replay_through_embedded
+from shuiqiao.sandbox.scenario.validators import Order
+
+VALIDATORS = 4
+
+
+@pytest.fixture(scope="module")
+def world(tmp_path_factory):
+    order = Order(engine=EngineName.COMETBFT, validators=VALIDATORS, program=comet_program())
+    made = worlds.ConsortiumWorld(tmp_path_factory.mktemp("validators"), "intl", order=order)
+    yield made
+    made.close()
+
+
+def test_blocks_of_validators_replayed_through_embedded_give_the_same_roots_and_state(world, tmp_path):
+    world.decided()
+    world.decided(bank=world.consortium.banks[CHEAT], arrears=True)
+    world.consortium.settle()
+    found = replay_through_embedded(world.regulator, tmp_path / "replay")
+    assert (found.log_roots_equal, found.log_root_equal, found.state_root_equal, found.state_equal) == (True,) * 4
+    assert found.blocks == world.regulator.engine.last_block()[0] > 5
+
+
+def test_a_validator_that_altered_its_copy_is_outvoted_and_named(world, tmp_path):
+    network = world.consortium.stage.network
+    checks = play_outvoting(world.consortium, network=network, scratch=tmp_path)
+    others = {str(member.member) for member in world.consortium.members} - {CHEAT}
+
+    assert checks.failed() == []
+    assert (checks.altered.member, checks.altered.kind) == (CHEAT, "decision.record")
+    assert checks.altered.state_key.startswith("lending/decision/")
+    assert checks.refused_code == "ledger.app_hash_refused"
+    assert (checks.named, set(checks.named_by)) == ((CHEAT,), others)
+    assert set(checks.named_in_votes_by) <= others
+    assert checks.replayed_through_embedded.blocks == world.bureau.engine.last_block()[0]
