@@ -125,7 +125,7 @@ class Validator:
         indices = _transaction_indices(ledger)
         count, began = 0, time.monotonic()
         while time.monotonic() - began < seconds:
-            receipt = decode_receipt(ledger.receipt(source.choice(indices)))
+            receipt = decode_receipt(ledger.receipt(source.choice(indices)), hash_name=machine.suite.hash_name)
             tx = machine.decode(receipt.transaction)
             if ledger.state().get(written_key(tx)) is None:
                 raise InvalidInput("sandbox.bench_unwritten", f"{tx.kind} {tx.id.hex()} left nothing in the state")
