@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import contextlib
-from collections.abc import Iterator
+from collections.abc import Generator
 from pathlib import Path
 
 import lmdb
@@ -13,7 +13,7 @@ from shuiqiao.ledger.store.index_record import IndexUnreadable
 
 
 @contextlib.contextmanager
-def opening(folder: Path) -> Iterator[None]:
+def opening(folder: Path) -> Generator[None]:
     """Open files of a ledger folder inside; raises Unavailable ``ledger.open_failed`` for what the system refused.
 
     [STORE-26]: only an index that cannot be made anew comes here as unreadable: a full disk, or one that fails.
