@@ -1,4 +1,4 @@
-"""Write the reference pages that are generated from the code: errors, settings, command line, record types.
+"""Write the reference pages that are generated from the code: errors, settings, command line, record types, kinds.
 
 ``write_reference.py`` writes docs/reference/; a test holds that the committed pages are what this returns.
 """
@@ -66,6 +66,8 @@ def main() -> None:
 
 def pages() -> dict[str, str]:
     """Return file name to Markdown of every generated page."""
+    from shuiqiao.ledger.kind_reference import render_kinds
+    from shuiqiao.node.kinds import network_kinds
     from shuiqiao.standards.publication import load_catalogue
     from shuiqiao.standards.reference import render_reference
 
@@ -74,6 +76,7 @@ def pages() -> dict[str, str]:
         "settings.md": settings_page(),
         "cli.md": command_line_page(),
         "record-types.md": render_reference(load_catalogue()),
+        "kinds.md": render_kinds(network_kinds()),
     }
 
 
