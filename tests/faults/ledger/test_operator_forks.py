@@ -20,7 +20,7 @@ from shuiqiao.ledger.engine.embedded import EmbeddedLedger
 from shuiqiao.ledger.engine.follower import FollowerLedger
 from shuiqiao.ledger.engine.port import EmbeddedSettings, FollowerSettings
 from shuiqiao.ledger.fork_evidence import verify_fork_evidence
-from shuiqiao.ledger.note import verify_checkpoint
+from shuiqiao.ledger.note import verify_log_signature
 from shuiqiao.ledger.policy import CheckpointPolicy
 from shuiqiao.ledger.store.alarm_file import ForkKind
 from shuiqiao.ledger.witness import Witness
@@ -144,9 +144,7 @@ def test_a_fork_is_caught_by_a_follower_and_by_a_witness(operator: Operator, tmp
     assert alarm is not None
     assert (ForkKind.NOT_AN_EXTENSION, known.note) == (alarm.kind, alarm.own_note)
     for note in (alarm.own_note, alarm.new_note):
-        verify_checkpoint(
-            note, origin=policy.origin, operator_key=policy.operator_key or b"", suite=operator.network.suite
-        )
+        verify_log_signature(note, policy=policy, suite=operator.network.suite)
     evidence = witness.evidence(policy.origin)
     assert evidence is not None
     assert ForkKind.NOT_AN_EXTENSION == verify_fork_evidence(evidence, policies=[policy], suite=operator.network.suite)
