@@ -40,6 +40,7 @@ from shuiqiao.node.kinds import network_kinds
 from shuiqiao.node.outbox import Outbox
 from shuiqiao.node.settings import Home, NodeSettings, database_url, load_settings
 from shuiqiao.node.store import OutboxStore
+from shuiqiao.node.witnessing import open_witness
 from shuiqiao.standards.publication import load_catalogue
 from shuiqiao.vault.service import Vault
 
@@ -48,6 +49,7 @@ if TYPE_CHECKING:
 
     from shuiqiao.ledger.engine.port import LedgerPeer
     from shuiqiao.ledger.model import LedgerEngine, NetworkParameters
+    from shuiqiao.ledger.witness import Witness
 
 _TABLES = (node_store.metadata, consent_store.metadata, exchange_store.metadata, lending_store.metadata)
 
@@ -89,6 +91,8 @@ class Institution:
         self.surroundings = surroundings
         self.catalogue = load_catalogue()
         self.kinds = network_kinds()
+        self.witness: Witness | None = None
+        """Cosigns the writer's checkpoints, where this member follows one."""
         self.database: Engine = open_database(database_url(home), metadatas=_TABLES)
         try:
             self.engine = self._open_engine()
@@ -146,6 +150,8 @@ class Institution:
         self.outbox.flush()
         if "vault" in self.__dict__:
             self.vault.close()
+        if self.witness is not None:
+            self.witness.close()
         self.engine.close()
         self.database.dispose()
 
@@ -258,7 +264,7 @@ class Institution:
                 f"{self.member} follows the writer {self.parameters.operator}, and no link to it was given",
                 next_step="open this home together with the writer's, as `shuiqiao demo` does",
             )
-        return FollowerLedger.open(
+        follower = FollowerLedger.open(
             self.home.ledger,
             parameters=self.parameters,
             kinds=self.kinds,
@@ -267,6 +273,20 @@ class Institution:
             writer=self.surroundings.writer,
             settings=FollowerSettings(verifier_processes=self.settings.verifier_processes),
         )
+        try:
+            self.witness = open_witness(
+                self.home,
+                member=self.member,
+                keys=self.keys,
+                suite=self.suite,
+                clock=self.surroundings.clock,
+                follower=follower,
+                writer=self.surroundings.writer,
+            )
+        except BaseException:
+            follower.close()
+            raise
+        return follower
 
     def _require(self, role: Role) -> None:
         if self.settings.role is not role:

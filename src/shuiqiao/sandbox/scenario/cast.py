@@ -37,6 +37,10 @@ REGULATOR = MemberId("regulator")
 LEAD_BANK = MemberId("bank-east")
 BANKS = (LEAD_BANK, MemberId("bank-north"), MemberId("bank-south"))
 
+WITNESSES = (*BANKS, REGULATOR)
+WITNESS_QUORUM = 2
+"""With the embedded engine the others cosign the bureau's checkpoints, and two of them must have."""
+
 VOTING_ORDER = (BUREAU, LEAD_BANK, BANKS[1], REGULATOR, BANKS[2])
 """Who votes where there are validators: the first of these, as many as are asked for. The others follow."""
 
@@ -135,8 +139,8 @@ def create_consortium(
         engine=order.engine,
         writer=MemberId("") if nodes else BUREAU,
         created_ms=clock.now_ms(),
-        quorum=2 * len(validators) // 3 + 1 if nodes else 0,
-        witnesses=tuple(sorted(validators)),
+        quorum=2 * len(validators) // 3 + 1 if nodes else WITNESS_QUORUM,
+        witnesses=tuple(sorted(validators if nodes else WITNESSES)),
         members=tuple(
             _member(part, seeds=seeds[part.member], node=nodes.get(part.member), suite=suite, validators=validators)
             for part in sorted(CAST, key=lambda part: part.member)
