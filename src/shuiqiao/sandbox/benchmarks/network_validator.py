@@ -93,10 +93,12 @@ class Validator:
     def _standing(self) -> dict[str, Any]:
         application = self.ledger.application
         head, _ = application.keeper.replica.view()
+        note = application.checkpoint()
         return {
             "height": application.keeper.height,
             "blocks": head.height,
             "size": head.size,
+            "noted": note.size if note is not None else 0,
             "root": head.root.hex(),
             "named": dict(application.named),
             "faults": [fault.code for fault in self.ledger.faults],
