@@ -39,6 +39,8 @@ CONSENTS = 500
 """Consents that stand in the initial state, which requests name."""
 
 VALIDATOR_POWER = 10
+QUORUM = 2 * len(MEMBERS) // 3 + 1
+"""Validators whose cosignatures make a note: three of four."""
 
 _PERIOD = (202_401, 202_612)
 _DELIVERED_FRACTION = 3
@@ -120,7 +122,7 @@ def load_network(
 ) -> LoadNetwork:
     """Return the load network of a suite: the same for the same arguments.
 
-    validator_keys: the CometBFT keys of members that are validators, none on other engines.
+    validator_keys: the CometBFT keys of all members, whose quorum then signs checkpoints; without them the bureau does.
     """
     suite = get_suite(suite_name)
     keys = {MemberId(name): suite.signing_key_from_seed(name.encode().ljust(32, b".")) for name in MEMBERS}
@@ -135,14 +137,17 @@ def load_network(
         }
     for name, key in (validator_keys or {}).items():
         state[f"members/validator/{name}"] = {"key": key, "power": VALIDATOR_POWER}
+    operator = MemberId("") if validator_keys else MemberId("bureau")
     parameters = NetworkParameters(
         network=network,
         suite=SuiteName(suite_name),
         origin=f"shuiqiao/{network.hex()}",
-        operator=MemberId("bureau"),
-        operator_key=keys[MemberId("bureau")].public_key,
+        operator=operator,
+        operator_key=keys[operator].public_key if operator else b"",
         genesis_time_ms=genesis_time_ms,
         initial_state=state,
+        witnesses={name: key.public_key for name, key in keys.items()} if validator_keys else {},
+        quorum=QUORUM if validator_keys else 0,
     )
     return LoadNetwork(parameters=parameters, kinds=KindTable(KINDS), key_ring=LoadKeyRing(), suite=suite, keys=keys)
 

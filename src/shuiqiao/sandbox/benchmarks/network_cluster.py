@@ -140,6 +140,17 @@ class LedgerCluster(Cluster):
 
         wait_for(is_answering, timeout_s=START_TIMEOUT_S, what=f"the validator {name} did not answer")
 
+    def wait_drained(self, *, names: Sequence[str] = MEMBERS, timeout_s: float) -> int:
+        """Return as for any network, once the named validators also hold a note of all that they committed."""
+
+        def is_noted() -> bool:
+            standings = [self.standing(name) for name in names]
+            return all(each["noted"] == each["size"] for each in standings)
+
+        super().wait_drained(names=names, timeout_s=timeout_s)
+        wait_for(is_noted, timeout_s=timeout_s, what="the last checkpoint was not cosigned")
+        return super().wait_drained(names=names, timeout_s=timeout_s)
+
     def ask(self, name: str, **question: Any) -> dict[str, Any]:
         """Ask a validator's application."""
         return ask_process(self.spec.control(name), question, timeout_s=ANSWER_TIMEOUT_S)

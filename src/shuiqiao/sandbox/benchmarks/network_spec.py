@@ -8,12 +8,8 @@ from pathlib import Path
 
 import msgspec
 
-from shuiqiao.base.ids import MemberId
 from shuiqiao.ledger.engine.cometbft.home import NodeKeys
-from shuiqiao.ledger.policy import CheckpointPolicy
 from shuiqiao.sandbox.benchmarks.ledger_load import MEMBERS, LoadNetwork, load_network
-
-QUORUM = 2 * len(MEMBERS) // 3 + 1
 
 
 class NetworkSpec(msgspec.Struct, frozen=True, kw_only=True):
@@ -59,15 +55,4 @@ def comet_keys(member: str) -> NodeKeys:
     return NodeKeys(
         node_seed=hashlib.sha256(f"bench node {member}".encode()).digest(),
         validator_seed=hashlib.sha256(f"bench validator {member}".encode()).digest(),
-    )
-
-
-def quorum_policy(network: LoadNetwork) -> CheckpointPolicy:
-    """Return whose cosignatures make a note: those of three of the four validators."""
-    return CheckpointPolicy(
-        origin=network.parameters.origin,
-        operator=None,
-        operator_key=None,
-        witnesses={MemberId(name): key.public_key for name, key in network.keys.items()},
-        quorum=QUORUM,
     )

@@ -28,7 +28,7 @@ from shuiqiao.ledger.engine.port import EmbeddedSettings
 from shuiqiao.ledger.receipt import decode_receipt
 from shuiqiao.node.network_control import ControlServer
 from shuiqiao.sandbox.benchmarks.ledger_load import written_key
-from shuiqiao.sandbox.benchmarks.network_spec import NetworkSpec, load_spec, quorum_policy
+from shuiqiao.sandbox.benchmarks.network_spec import NetworkSpec, load_spec
 
 MARK_BYTES = 16
 """The end of a transaction is the end of a signature, and so tells it from all others."""
@@ -93,10 +93,12 @@ class Validator:
     def _standing(self) -> dict[str, Any]:
         application = self.ledger.application
         head, _ = application.keeper.replica.view()
+        note = application.checkpoint()
         return {
             "height": application.keeper.height,
             "blocks": head.height,
             "size": head.size,
+            "noted": note.size if note is not None else 0,
             "root": head.root.hex(),
             "named": dict(application.named),
             "faults": [fault.code for fault in self.ledger.faults],
@@ -148,7 +150,7 @@ def _transaction_indices(ledger: CometbftLedger) -> list[int]:
 
 def _open(spec: NetworkSpec, member: str) -> CometbftLedger:
     network = spec.network()
-    policy = quorum_policy(network)
+    policy = network.parameters.policy
     name = MemberId(member)
     return CometbftLedger.open(
         spec.ledger_folder(member),
