@@ -38,6 +38,7 @@ from shuiqiao.node.home import load_genesis
 from shuiqiao.node.keys import MemberKeys, find_passphrase, load_keys
 from shuiqiao.node.kinds import network_kinds
 from shuiqiao.node.outbox import Outbox
+from shuiqiao.node.remote_ledger import connect_ledger, require_running
 from shuiqiao.node.settings import Home, NodeSettings, database_url, load_settings
 from shuiqiao.node.store import OutboxStore
 from shuiqiao.standards.publication import load_catalogue
@@ -108,15 +109,25 @@ class Institution:
 
     @classmethod
     def open(
-        cls, home: Home, *, surroundings: Surroundings | None = None, passphrase: bytes | None = None
+        cls,
+        home: Home,
+        *,
+        surroundings: Surroundings | None = None,
+        passphrase: bytes | None = None,
+        needs_node: bool = False,
     ) -> Institution:
         """Open a home: settings, genesis, keys, ledger, database; then send what the outbox still holds.
+
+        needs_node: what is to be done puts transactions on the ledger, which a validator's own node orders; where it
+        does not run this raises Unavailable ``node.not_running``.
 
         Raises Unavailable ``node.home_missing``, Denied ``crypto.passphrase_wrong``, InvalidInput
         ``node.member_foreign``, ``node.engine_foreign``, ``node.keys_foreign``, and what database and ledger raise
         where they cannot be used.
         """
         settings = load_settings(home)
+        if needs_node:
+            require_running(home, settings=settings)
         genesis = load_genesis(home.genesis)
         require_member(settings, genesis)
         keys = load_keys(home, passphrase=find_passphrase(home) if passphrase is None else passphrase)
@@ -229,6 +240,10 @@ class Institution:
         return OpeningStore(self.database)
 
     def _open_engine(self) -> LedgerEngine:
+        """Open the ledger in this home, or, where this home's node runs and has it open, reach it through the node."""
+        running = connect_ledger(self.home.link, parameters=self.parameters)
+        if running is not None:
+            return running
         if self.settings.engine == "cometbft":
             from shuiqiao.node.network_ledger import open_validator_ledger
 

@@ -20,6 +20,7 @@ from shuiqiao.ledger.engine.cometbft.relay import Relay
 from shuiqiao.ledger.model import Checkpoint
 from shuiqiao.ledger.signed_note import decode_signed_note
 from shuiqiao.node.keys import find_passphrase
+from shuiqiao.node.link_server import LedgerLink
 from shuiqiao.node.network_control import ControlServer
 from shuiqiao.node.network_ledger import open_home_ledger
 from shuiqiao.node.network_plan import RELAYS, NetworkFolder, load_plan
@@ -51,7 +52,16 @@ def run_validator(folder: NetworkFolder, member: str, *, ended: threading.Event)
     home = folder.home(member)
     ledger = open_home_ledger(home, passphrase=find_passphrase(home), clock=SystemClock())
     try:
-        with ControlServer(folder.control(member), answer=lambda _question: standing(ledger)):
+        with (
+            LedgerLink(
+                home.link,
+                engine=ledger,
+                member=member,
+                consistency_proof=lambda old, new: ledger.consistency_proof(old_size=old, new_size=new),
+                reload_keys=lambda: None,
+            ),
+            ControlServer(folder.control(member), answer=lambda _question: standing(ledger)),
+        ):
             ended.wait()
     finally:
         ledger.close()

@@ -92,6 +92,11 @@ class Home:
         return self.folder / "cometbft"
 
     @property
+    def link(self) -> Path:
+        """Where this home's running node listens for commands; not there, or nobody behind it, while none runs."""
+        return self.folder / "node.sock"
+
+    @property
     def vault(self) -> Path:
         """Private records."""
         return self.folder / "vault"
