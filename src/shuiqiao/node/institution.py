@@ -32,13 +32,14 @@ from shuiqiao.members.genesis import network_parameters
 from shuiqiao.members.key_ring import MemberKeyRing
 from shuiqiao.members.model import Role
 from shuiqiao.node import store as node_store
-from shuiqiao.node.agreement import require_keys, require_member
+from shuiqiao.node.agreement import require_first_keys, require_keys, require_member
 from shuiqiao.node.database import open_database
 from shuiqiao.node.home import load_genesis
 from shuiqiao.node.keys import MemberKeys, find_passphrase, load_keys
 from shuiqiao.node.kinds import network_kinds
 from shuiqiao.node.outbox import Outbox
 from shuiqiao.node.remote_ledger import connect_ledger, require_running
+from shuiqiao.node.rotation import settle_keys
 from shuiqiao.node.settings import Home, NodeSettings, database_url, load_settings
 from shuiqiao.node.store import OutboxStore
 from shuiqiao.standards.publication import load_catalogue
@@ -130,21 +131,33 @@ class Institution:
             require_running(home, settings=settings)
         genesis = load_genesis(home.genesis)
         require_member(settings, genesis)
-        keys = load_keys(home, passphrase=find_passphrase(home) if passphrase is None else passphrase)
-        require_keys(settings, genesis, keys)
-        found = cls(
-            home,
-            settings=settings,
-            keys=keys,
-            genesis=genesis,
-            surroundings=surroundings or Surroundings.of_this_machine(),
-        )
-        try:
-            found.outbox.resend()
-        except BaseException:
+        secret = find_passphrase(home) if passphrase is None else passphrase
+        around = surroundings or Surroundings.of_this_machine()
+        found = cls._compose(home, settings=settings, genesis=genesis, surroundings=around, passphrase=secret)
+        while found._goes_on_with_new_keys(secret):  # noqa: SLF001 - it is one of ours
             found.close()
-            raise
+            found = cls._compose(home, settings=settings, genesis=genesis, surroundings=around, passphrase=secret)
         return found
+
+    @classmethod
+    def _compose(
+        cls, home: Home, *, settings: NodeSettings, genesis: bytes, surroundings: Surroundings, passphrase: bytes
+    ) -> Institution:
+        keys = load_keys(home, passphrase=passphrase)
+        require_first_keys(home, settings, genesis, keys)
+        return cls(home, settings=settings, keys=keys, genesis=genesis, surroundings=surroundings)
+
+    def _goes_on_with_new_keys(self, passphrase: bytes) -> bool:
+        """Send what waits, and tell whether the ledger names a key by now that an earlier command had made."""
+        try:
+            if settle_keys(self.home, member=self.member, state=self.engine.state(), passphrase=passphrase):
+                return True
+            require_keys(self.home, self.settings, self.engine.state(), keys=self.keys, passphrase=passphrase)
+            self.outbox.resend()
+            return settle_keys(self.home, member=self.member, state=self.engine.state(), passphrase=passphrase)
+        except BaseException:
+            self.close()
+            raise
 
     def __enter__(self) -> Self:
         return self

@@ -50,7 +50,8 @@ def main(arguments: list[str]) -> int:
 def run_validator(folder: NetworkFolder, member: str, *, ended: threading.Event) -> None:
     """Keep a validator's ledger open for its CometBFT node; raises what ``open_home_ledger`` raises."""
     home = folder.home(member)
-    ledger = open_home_ledger(home, passphrase=find_passphrase(home), clock=SystemClock())
+    opened = open_home_ledger(home, passphrase=find_passphrase(home), clock=SystemClock())
+    ledger = opened.ledger
     try:
         with (
             LedgerLink(
@@ -58,7 +59,7 @@ def run_validator(folder: NetworkFolder, member: str, *, ended: threading.Event)
                 engine=ledger,
                 member=member,
                 consistency_proof=lambda old, new: ledger.consistency_proof(old_size=old, new_size=new),
-                reload_keys=lambda: None,
+                reload_keys=opened.reload_keys,
             ),
             ControlServer(folder.control(member), answer=lambda _question: standing(ledger)),
         ):
@@ -104,25 +105,37 @@ class RelayBoard:
 
     def __init__(self, folder: NetworkFolder) -> None:
         """Listen on every relay's port."""
-        plan = load_plan(folder)
-        ports = {place.member: place.p2p_port for place in plan.validators}
-        self._relays = {
-            (relay.near, relay.far): Relay(target_port=ports[relay.far], port=relay.port) for relay in plan.relays
-        }
+        self._folder = folder
+        self._relays: dict[tuple[str, str], Relay] = {}
         self._cut: set[tuple[str, str]] = set()
+        self._load()
+
+    def _load(self) -> None:
+        """Listen for what is new in the plan."""
+        plan = load_plan(self._folder)
+        ports = {place.member: place.p2p_port for place in plan.validators}
+        for relay in plan.relays:
+            if (relay.near, relay.far) not in self._relays:
+                self._relays[relay.near, relay.far] = Relay(target_port=ports[relay.far], port=relay.port)
 
     def answer(self, question: Mapping[str, Any]) -> dict[str, Any]:
-        """Do what is asked (``cut`` members off from all others, ``heal`` all, or nothing) and tell what is cut."""
-        if question.get("act") == "cut":
-            inside = set(question.get("members", ()))
-            for pair, relay in self._relays.items():
-                if len(inside.intersection(pair)) == 1:
-                    relay.cut()
-                    self._cut.add(pair)
-        elif question.get("act") == "heal":
-            for relay in self._relays.values():
-                relay.heal()
-            self._cut.clear()
+        """Do what is asked and tell what is cut: ``cut`` members off, ``heal`` all, ``reload`` the plan, or nothing."""
+        match question.get("act"):
+            case "cut":
+                inside = set(question.get("members", ()))
+                for pair, relay in self._relays.items():
+                    if len(inside.intersection(pair)) == 1:
+                        relay.cut()
+                        self._cut.add(pair)
+            case "heal":
+                for relay in self._relays.values():
+                    relay.heal()
+                self._cut.clear()
+            case "reload":
+                self._load()
+            case _:
+                # Only the question what is cut.
+                pass
         return {"cut": sorted(self._cut)}
 
     def close(self) -> None:
