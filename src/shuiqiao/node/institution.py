@@ -35,6 +35,7 @@ from shuiqiao.node import store as node_store
 from shuiqiao.node.agreement import require_first_keys, require_keys, require_member
 from shuiqiao.node.database import open_database
 from shuiqiao.node.home import load_genesis
+from shuiqiao.node.key_files import other_signing_keys
 from shuiqiao.node.keys import MemberKeys, find_passphrase, load_keys
 from shuiqiao.node.kinds import network_kinds
 from shuiqiao.node.outbox import Outbox
@@ -48,6 +49,7 @@ from shuiqiao.vault.service import Vault
 if TYPE_CHECKING:
     from sqlalchemy import Engine
 
+    from shuiqiao.crypto.model import SigningKey
     from shuiqiao.ledger.engine.port import LedgerPeer
     from shuiqiao.ledger.model import LedgerEngine, NetworkParameters
 
@@ -79,8 +81,10 @@ class Institution:
         keys: MemberKeys,
         genesis: bytes,
         surroundings: Surroundings,
+        other_keys: tuple[SigningKey, ...] = (),
     ) -> None:
-        """Compose a member from what was read; use ``open``."""
+        """Compose a member from what was read; use ``open``. other_keys: signing keys that come next or were in use."""
+        self._other_keys = other_keys
         self.home = home
         self.settings = settings
         self.keys = keys
@@ -145,7 +149,8 @@ class Institution:
     ) -> Institution:
         keys = load_keys(home, passphrase=passphrase)
         require_first_keys(home, settings, genesis, keys)
-        return cls(home, settings=settings, keys=keys, genesis=genesis, surroundings=surroundings)
+        others = other_signing_keys(home, passphrase=passphrase)
+        return cls(home, settings=settings, keys=keys, genesis=genesis, surroundings=surroundings, other_keys=others)
 
     def _goes_on_with_new_keys(self, passphrase: bytes) -> bool:
         """Send what waits, and tell whether the ledger names a key by now that an earlier command had made."""
@@ -276,6 +281,7 @@ class Institution:
                 key_ring=key_ring,
                 clock=self.surroundings.clock,
                 operator_key=self.keys.signing,
+                former_keys=self._other_keys,
                 settings=EmbeddedSettings(
                     verifier_processes=self.settings.verifier_processes, linger_ms=self.settings.block_linger_ms
                 ),

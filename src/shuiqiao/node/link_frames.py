@@ -35,6 +35,9 @@ MAX_QUESTION_BYTES: Final = 128 * 1024
 MAX_ANSWER_BYTES: Final = 64 * 1024 * 1024
 """Longest answer: a page of blocks, of which a single one may be the largest that any engine makes."""
 
+MAX_STATE_KEYS: Final = 256
+"""Keys that one question may name; how many a receipt may carry is for the engine to say."""
+
 _HEADER_BYTES: Final = 4
 _PART_BYTES: Final = 1 << 20
 _MOST = 2**63 - 1
@@ -98,9 +101,10 @@ class AskProof(_Frame, frozen=True, tag="proof"):
 
 
 class AskReceipt(_Frame, frozen=True, tag="receipt"):
-    """Give the receipt of the transaction at a leaf."""
+    """Give the receipt of the transaction at a leaf, with what the state holds at some keys."""
 
     index: Number
+    state_keys: Annotated[tuple[Annotated[str, Meta(max_length=MAX_KEY_BYTES)], ...], Meta(max_length=MAX_STATE_KEYS)]
 
 
 class Subscribe(_Frame, frozen=True, tag="subscribe"):

@@ -148,8 +148,8 @@ class LedgerLink:
                 answer = link.BlockPage(number, self._page(first, last))
             case link.AskProof(old_size=old_size, new_size=new_size):
                 answer = link.Proof(number, self._proof(old_size, new_size))
-            case link.AskReceipt(index=index):
-                answer = link.Receipt(number, self._engine.receipt(index))
+            case link.AskReceipt(index=index, state_keys=keys):
+                answer = link.Receipt(number, self._engine.receipt(index, state_keys=keys))
             case link.ReloadKeys():
                 self._reload_keys()
                 answer = link.Done(number)

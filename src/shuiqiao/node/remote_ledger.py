@@ -148,9 +148,10 @@ class RemoteLedger:
         """Return the RFC 6962 consistency proof between two sizes; InvalidInput ``ledger.size_unknown`` beyond."""
         return self._ask(lambda number: link.AskProof(number, old_size, new_size), link.Proof).path
 
-    def receipt(self, index: int) -> bytes:
+    def receipt(self, index: int, *, state_keys: Sequence[str] = ()) -> bytes:
         """Return the encoded receipt of the transaction at a leaf; raises what the node's engine raises."""
-        return self._ask(lambda number: link.AskReceipt(number, index), link.Receipt).data
+        keys = tuple(state_keys[: link.MAX_STATE_KEYS])
+        return self._ask(lambda number: link.AskReceipt(number, index, keys), link.Receipt).data
 
     def subscribe(self, listener: Listener) -> None:
         """Call a listener after each block from now on, on a thread for that alone; one that raises is dropped."""

@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING
 from shuiqiao.base.errors import Conflict
 from shuiqiao.crypto.keyfile import STRONG_COST, PassphraseCost
 from shuiqiao.crypto.suites import get_suite
+from shuiqiao.ledger.engine.embedded import EmbeddedLedger
 from shuiqiao.members.contract import ROTATE_KEY, MemberRotateKeyBody
 from shuiqiao.members.model import KeyPurpose
 from shuiqiao.members.roster import member_key
@@ -56,12 +57,14 @@ def rotate_key(
     public_key = _public_key(seed, purpose=purpose, suite=suite)
     height, resumed = institution.engine.last_block()[0], True
     if _ledger_key(institution.engine.state(), institution.member, purpose) != public_key:
-        # A running validator must be able to sign with it in the block that names it.
-        _tell_node(institution)
         extra = (suite.signing_key_from_seed(seed),) if purpose is KeyPurpose.SIGNING else ()
+        # Who signs checkpoints must be able to do so with the new key as soon as a block names it.
+        for key in extra:
+            _prepare(institution, key)
         height, resumed = _submit(institution, public_key, purpose=purpose, extra=extra)
     files.switch()
-    _tell_node(institution)
+    if isinstance(institution.engine, RemoteLedger):
+        institution.engine.reload_keys()
     return Rotated(purpose=purpose, public_key=public_key, height=height, resumed=resumed)
 
 
@@ -93,9 +96,11 @@ def settle_keys(home: Home, *, member: MemberId, state: StateView, passphrase: b
     return changed
 
 
-def _tell_node(institution: Institution) -> None:
+def _prepare(institution: Institution, key: SigningKey) -> None:
     if isinstance(institution.engine, RemoteLedger):
         institution.engine.reload_keys()
+    elif isinstance(institution.engine, EmbeddedLedger):
+        institution.engine.signer.add_key(key)
 
 
 def _ledger_key(state: StateView, member: MemberId, purpose: KeyPurpose) -> bytes | None:
