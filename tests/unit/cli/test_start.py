@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from shuiqiao.cli import main
-from shuiqiao.node import settings
+from shuiqiao.cli import main, members_words
+from shuiqiao.node import governance, settings
 
 
 def test_the_home_variable_is_the_one_of_the_settings():
