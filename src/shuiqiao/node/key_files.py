@@ -101,6 +101,15 @@ class KeyFiles:
             os.close(descriptor)
 
 
+def all_key_files(home: Home) -> tuple[Path, ...]:
+    """Return every key file of a home: in use, next, retired."""
+    found: list[Path] = []
+    for purpose in (KeyPurpose.SIGNING, KeyPurpose.SEALING):
+        files = KeyFiles(home, purpose=purpose)
+        found += [files.current, *(path for path in (files.next,) if path.exists()), *files.retired]
+    return tuple(found)
+
+
 def other_signing_keys(home: Home, *, passphrase: bytes) -> tuple[SigningKey, ...]:
     """Return the signing keys a home holds beside the one in use: the next one, and the last that was retired."""
     files = KeyFiles(home, purpose=KeyPurpose.SIGNING)

@@ -57,17 +57,15 @@ class LedgerLink:
         *,
         engine: LedgerEngine,
         member: str,
-        consistency_proof: Callable[[int, int], tuple[bytes, ...]],
         reload_keys: Callable[[], None],
     ) -> None:
         """Listen at a path, for its owner only; what a node that ended left there is replaced.
 
-        consistency_proof: the engine's, of an old and a new size. reload_keys: read the home's key files again.
+        reload_keys: read the home's key files again.
         """
         self._path = path
         self._member = member
         self._engine = engine
-        self._proof = consistency_proof
         self._reload_keys = reload_keys
         self._lock = threading.Lock()
         self._connections: set[_Connection] = set()
@@ -147,7 +145,7 @@ class LedgerLink:
             case link.AskBlocks(from_height=first, to_height=last):
                 answer = link.BlockPage(number, self._page(first, last))
             case link.AskProof(old_size=old_size, new_size=new_size):
-                answer = link.Proof(number, self._proof(old_size, new_size))
+                answer = link.Proof(number, self._engine.consistency_proof(old_size=old_size, new_size=new_size))
             case link.AskReceipt(index=index, state_keys=keys):
                 answer = link.Receipt(number, self._engine.receipt(index, state_keys=keys))
             case link.ReloadKeys():

@@ -58,7 +58,6 @@ def run_validator(folder: NetworkFolder, member: str, *, ended: threading.Event)
                 home.link,
                 engine=ledger,
                 member=member,
-                consistency_proof=lambda old, new: ledger.consistency_proof(old_size=old, new_size=new),
                 reload_keys=opened.reload_keys,
             ),
             ControlServer(folder.control(member), answer=lambda _question: standing(ledger)),
