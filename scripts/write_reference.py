@@ -242,7 +242,7 @@ def _type_words(kind: Any) -> str:
         return " or ".join(f"`{value}`" for value in kind.values)
     if name == "IntType":
         return f"whole number, {kind.ge} to {kind.le}"
-    return {"StrType": "text"}[name]
+    return {"StrType": "text", "BoolType": "true or false"}[name]
 
 
 def _documented(body: Sequence[ast.stmt]) -> Iterator[tuple[str, str]]:

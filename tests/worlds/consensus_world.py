@@ -87,6 +87,9 @@ class StateKeys:
             raise Denied("members.unknown", f"{member} is not a member")
         return record["sign"]
 
+    def kind_versions(self, state, *, height):
+        return {name: 2 for name, begins in (state.get("note/versions") or {}).items() if height >= begins}
+
     # This ledger has one epoch: no kind of it writes another.
     epoch_key = "members/epoch"
 

@@ -269,6 +269,14 @@ class LossyEngine:
         """The real engine's."""
         return self._engine.parameters
 
+    def last_block(self) -> Any:
+        """The real engine's."""
+        return self._engine.last_block()
+
+    def state(self) -> Any:
+        """The real engine's."""
+        return self._engine.state()
+
     def submit(self, raw: bytes) -> Any:
         """Commit, or not, and in either case say that nobody answered."""
         if self._reaches:

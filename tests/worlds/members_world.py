@@ -73,7 +73,9 @@ class Replay:
 class World:
     """One network. engine cometbft: ``validators`` order it and are its witnesses; else the bureau is its operator."""
 
-    def __init__(self, suite_name, *, engine="embedded", witnesses=(), quorum=0, governing=(), names=tuple(ROLES)):
+    def __init__(
+        self, suite_name, *, engine="embedded", witnesses=(), quorum=0, governing=(), names=tuple(ROLES), kinds=KINDS
+    ):
         self.suite = get_suite(suite_name)
         self.is_cometbft = engine == "cometbft"
         self.genesis = Genesis(
@@ -90,7 +92,7 @@ class World:
             ),
         )
         self.parameters = network_parameters(encode_genesis(self.genesis))
-        self.machine = StateMachine(self.parameters, kinds=KINDS, key_ring=MemberKeyRing(), suite=self.suite)
+        self.machine = StateMachine(self.parameters, kinds=kinds, key_ring=MemberKeyRing(), suite=self.suite)
         self.state = MemoryState(genesis_writes(self.parameters))
         self.keys = {name: signing(name, self.suite) for name in names}
         self.replay, self.height, self.time_ms, self.count = Replay(), 0, START_MS, 0

@@ -43,7 +43,7 @@ def run_ingest(*, files: Sequence[Path], home: Path, record_type: str | None, as
     """Take files into the vault of a home."""
     from shuiqiao.node.institution import Institution
 
-    with Institution.open(Home(home)) as institution, progress_on_stderr() as progress:
+    with Institution.open(Home(home), needs_node=True) as institution, progress_on_stderr() as progress:
         known = None if record_type is None else institution.catalogue.get(record_type)
         report = institution.vault.ingest(
             files,

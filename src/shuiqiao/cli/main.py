@@ -17,6 +17,7 @@ from typer.exceptions import TyperException
 from shuiqiao import __version__
 from shuiqiao.base.errors import InvalidInput, ShuiqiaoError, Unavailable
 from shuiqiao.cli.backup import backup_app
+from shuiqiao.cli.members import members_app
 from shuiqiao.cli.network import network_app
 from shuiqiao.cli.output import EXIT_REFUSED, EXIT_USAGE, print_json, progress_on_stderr, say, show_error
 
@@ -37,6 +38,7 @@ app.add_typer(bench_app, name="bench")
 app.add_typer(keys_app, name="keys")
 app.add_typer(network_app, name="network")
 app.add_typer(backup_app, name="backup")
+app.add_typer(members_app, name="members")
 
 
 class SuiteChoice(StrEnum):

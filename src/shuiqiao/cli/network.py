@@ -89,6 +89,54 @@ def network_init(
     _speak_made(made, folder=folder, as_json=json)
 
 
+class RoleName(StrEnum):
+    """What an institution is."""
+
+    TAX_BUREAU = "tax_bureau"
+    BANK = "bank"
+    REGULATOR = "regulator"
+
+
+@network_app.command("add")
+def network_add(
+    member: Annotated[str, typer.Argument(help="Id of the institution to be admitted.")],
+    name: Annotated[str, typer.Option(help="Its name in English.")],
+    name_zh: Annotated[str, typer.Option(help="Its name in Chinese 中文名称.")],
+    role: Annotated[RoleName, typer.Option(help="What it is 角色.")] = RoleName.BANK,
+    folder: Folder = DEFAULT_FOLDER,
+    json: Json = False,  # noqa: FBT002 - a flag
+) -> None:
+    """Make the home and node of an institution to be admitted, and its member file 新增机构."""
+    from shuiqiao.base.ids import system_entropy
+    from shuiqiao.members import model
+    from shuiqiao.node.keys import named_passphrase
+    from shuiqiao.node.network_growth import NewMember, add_member
+    from shuiqiao.node.network_plan import NetworkFolder
+
+    added = add_member(
+        NetworkFolder(folder),
+        new=NewMember(member=member, role=model.Role(role.value), name=name, name_zh=name_zh),
+        passphrase=named_passphrase(),
+        entropy=system_entropy,
+    )
+    if added.passphrase_written:
+        _warn_of_passphrase(added.home)
+    result = {"member": member, "home": str(added.home), "member_file": str(added.member_file)}
+    if json:
+        print_json(result)
+        return
+    for what, value in result.items():
+        say(f"{what:12} {value}")
+    say(f"{'next':12} shuiqiao members propose admit {added.member_file} --home HOME of a governing member")
+
+
+def _warn_of_passphrase(homes: Path) -> None:
+    sys.stderr.write(
+        f"warning: no passphrase was given, so a random one lies beside the keys of each home in {homes} "
+        "(owner only); name a file in SHUIQIAO_PASSPHRASE_FILE to keep it elsewhere\n"
+    )
+
+
 @network_app.command("start")
 def network_start(
     nodes: Nodes = None,
@@ -164,10 +212,7 @@ def network_heal(
 
 def _speak_made(made: NewNetwork, *, folder: Path, as_json: bool) -> None:
     if made.passphrases_written:
-        sys.stderr.write(
-            f"warning: no passphrase was given, so a random one lies beside the keys of each home in {folder}/homes "
-            "(owner only); name a file in SHUIQIAO_PASSPHRASE_FILE to keep it elsewhere\n"
-        )
+        _warn_of_passphrase(folder / "homes")
     result = {
         "folder": str(folder),
         "network": made.plan.network,

@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import Final, cast
 
 from shuiqiao.base.clock import MS_PER_HOUR
-from shuiqiao.base.errors import ShuiqiaoError
+from shuiqiao.base.errors import IntegrityError, ShuiqiaoError
 from shuiqiao.base.ids import MemberId
 from shuiqiao.crypto.suites import get_suite
 from shuiqiao.ledger.engine.catch_up import prove_signatures
@@ -275,7 +275,7 @@ class _Replay:
                 previous_time_ms=done.time_ms,
                 replay=done.replay,
             )
-        except ShuiqiaoError as error:
+        except IntegrityError as error:
             done.report(f"block {block.height}", "block times rise", expected=f"after {done.time_ms}", found=str(error))
             return
         for position, outcome in enumerate(result.outcomes):

@@ -61,6 +61,10 @@ class KindTable:
             raise InvalidInput("ledger.kind_unknown", f"{name[:70]!r} version {version} is not a kind of this network")
         return kind
 
+    def has(self, name: str, version: int) -> bool:
+        """Tell whether a version of a kind is in the table."""
+        return (name, version) in self._kinds
+
     def __iter__(self) -> Iterator[Kind]:
         return iter(self._kinds.values())
 

@@ -1,9 +1,9 @@
 """The state machine: which transactions take effect, in which order of questions, on every node alike.
 
-For each transaction of a block: is it timely, is it new, are the gates open, did exactly the required keys sign, does
-the contract allow it; then the contract writes. A refused transaction leaves no trace [LEDGER-MACHINE-1]. Pure: time,
-state, replay index and keys come in as arguments, so the same blocks give the same state everywhere
-[LEDGER-MACHINE-2].
+For each transaction of a block: is it of the version that counts, is it timely, is it new, are the gates open, did
+exactly the required keys sign, does the contract allow it; then the contract writes. A refused transaction leaves no
+trace [LEDGER-MACHINE-1]. Pure: time, state, replay index and keys come in as arguments, so the same blocks give the
+same state everywhere [LEDGER-MACHINE-2].
 
 Verifying a signature costs more than everything else together, so it can be done ahead, in other processes:
 ``plan_verification`` says which (key, message, signature) to check, and ``execute_block`` takes the keys that were
@@ -14,7 +14,7 @@ commits and reports is the engine.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import lru_cache
 from typing import TYPE_CHECKING, NamedTuple, Protocol
@@ -24,6 +24,7 @@ import msgspec
 from shuiqiao.base.clock import MS_PER_HOUR
 from shuiqiao.base.errors import Conflict, Denied, IntegrityError, InvalidInput, ShuiqiaoError
 from shuiqiao.ledger.entry import BlockEntry, encode_entry
+from shuiqiao.ledger.kind_versions import block_versions, known_versions, refused_version
 from shuiqiao.ledger.kinds import GATE_ROOM, REPLAY_ROOM, KindTable
 from shuiqiao.ledger.model import (
     MAX_GOVERNANCE_VALIDITY_MS,
@@ -124,12 +125,17 @@ class StateMachine:
         """Return the transaction in bytes from outside; raises what ``decode_transaction`` raises."""
         return decode_transaction(raw, kinds=self.kinds, network=self.parameters.network, suite=self.suite)
 
-    def precheck(self, tx: Transaction, state: StateView, *, time_ms: int) -> None:
-        """Refuse early, before any signature is verified, what no later block would take.
+    def require_versions(self, state: StateView, *, height: int) -> Mapping[str, int]:
+        """Return the versions that count in a block, firsts left out; raises Unavailable ``ledger.version_missing``."""
+        return known_versions(self.key_ring, state, kinds=self.kinds, height=height)
 
-        Raises InvalidInput ``ledger.tx_expired``, ``ledger.tx_valid_too_long``; Denied ``ledger.network_frozen``,
-        ``ledger.member_suspended``.
+    def precheck(self, tx: Transaction, state: StateView, *, time_ms: int, height: int) -> None:
+        """Refuse early, before any signature is verified, what the next block, of this height, would not take.
+
+        Raises InvalidInput ``ledger.kind_version_inactive``, and what ``require_timely`` and closed gates raise.
         """
+        if inactive := refused_version(tx, self.key_ring.kind_versions(state, height=height)):
+            raise inactive
         kind = self.kinds.get(tx.kind, tx.version)
         require_timely(tx, kind, time_ms=time_ms)
         _require_open_gates(tx, kind, state)
@@ -167,17 +173,21 @@ class StateMachine:
         """Execute transactions in order on an overlay over the state of the previous block.
 
         previous_time_ms: time of the last committed block, or the genesis time. Raises IntegrityError
-        ``ledger.block_time_backwards``, and Unavailable ``ledger.state_unreadable`` when the store failed: then the
-        overlay is to be thrown away. A refusal is not raised; it is in the outcome.
+        ``ledger.block_time_backwards``, Unavailable ``ledger.version_missing`` or, where the store failed,
+        ``ledger.state_unreadable``: then throw the overlay away. A refusal is not raised; it is in the outcome.
         """
         if ctx.time_ms <= previous_time_ms:
             raise IntegrityError(
                 "ledger.block_time_backwards",
                 f"block {ctx.height} has time {ctx.time_ms}, its predecessor {previous_time_ms}",
             )
+        versions = block_versions(self.key_ring, overlay, kinds=self.kinds, height=ctx.height)
         ledger = _ReplayLedger(replay, overlay, digest=self.suite.digest, time_ms=ctx.time_ms)
         outcomes: list[Outcome] = []
         for candidate in candidates:
+            if inactive := refused_version(candidate.transaction, versions):
+                outcomes.append(Outcome(transaction=candidate.transaction, refusal=inactive))
+                continue
             is_new = ledger.is_new(candidate.transaction)
             outcome = self._execute(candidate, overlay, ctx, is_new=is_new)
             overlay.require_readable()

@@ -28,6 +28,9 @@ MAX_VALIDITY_MS = 24 * 3_600_000
 MAX_GOVERNANCE_VALIDITY_MS = 30 * 24 * 3_600_000
 MAX_SIGNATURES = 64
 
+FIRST_VERSION = 1
+"""The version of a kind that is accepted until another one is activated."""
+
 
 class Signature(msgspec.Struct, frozen=True, kw_only=True, gc=False):
     """One signer's part of a COSE_Sign message."""
@@ -133,7 +136,7 @@ class Kind:
 
 
 class KeyRing(Protocol):
-    """What the ledger asks about members: their keys, and whose signatures a checkpoint needs.
+    """What the ledger asks about members: their keys, whose signatures a checkpoint needs, which rules they agreed on.
 
     Implemented by ``members`` over the state.
     """
@@ -142,6 +145,13 @@ class KeyRing(Protocol):
         """Return the member's current raw signing key; raises Denied ``members.unknown`` for a stranger.
 
         Suspension is not asked here: the ledger checks ``gate/`` keys itself.
+        """
+        ...
+
+    def kind_versions(self, state: StateView, *, height: int) -> Mapping[str, int]:
+        """Return the version accepted in the block of a height of every kind of which it is not the first.
+
+        The block itself never changes the answer for its own height.
         """
         ...
 

@@ -12,9 +12,11 @@ from typing import TYPE_CHECKING, Protocol
 from shuiqiao.base.errors import Unavailable
 from shuiqiao.base.ids import Entropy, MemberId, new_id
 from shuiqiao.ledger.model import (
+    FIRST_VERSION,
     MAX_VALIDITY_MS,
     Checkpoint,
     Committed,
+    KeyRing,
     LedgerEngine,
     NetworkParameters,
     StateView,
@@ -36,9 +38,6 @@ if TYPE_CHECKING:
     from shuiqiao.base.clock import Clock
     from shuiqiao.crypto.model import CipherSuite, SigningKey
     from shuiqiao.ledger.kinds import KindTable
-
-KIND_VERSION = 1
-"""Version of a kind that ``submit`` writes; every kind of the field is at its first."""
 
 DRAFT_VALIDITY_MS = MAX_VALIDITY_MS // 2
 """A draft may be refused for its age after half of what the ledger allows: the rest is room for slow clocks."""
@@ -116,7 +115,10 @@ class DirectSubmitter:
         suite: CipherSuite,
         clock: Clock,
         entropy: Entropy,
+        key_ring: KeyRing | None = None,
     ) -> None:
+        """key_ring: who knows which version of a kind is accepted; None writes the first of every kind."""
+        self._key_ring = key_ring
         self._engine = engine
         self._member = member
         self._key = key
@@ -139,7 +141,7 @@ class DirectSubmitter:
         """Sign a body with the institution's key (and the extra keys) and commit it; raises what refused it."""
         draft = TransactionDraft(
             kind=kind,
-            version=KIND_VERSION,
+            version=self._version(kind),
             body=body,
             author=self._member,
             valid_until_ms=self.now_ms() + DRAFT_VALIDITY_MS,
@@ -147,6 +149,13 @@ class DirectSubmitter:
         )
         keys = (self._key, *extra_keys)
         return self.relay(sign_transaction(draft, network=self.parameters.network, suite=self._suite, keys=keys))
+
+    def _version(self, kind: str) -> int:
+        """Return the version of a kind that the next block accepts."""
+        if self._key_ring is None:
+            return FIRST_VERSION
+        height, _ = self._engine.last_block()
+        return self._key_ring.kind_versions(self._engine.state(), height=height + 1).get(kind, FIRST_VERSION)
 
     def countersign(self, raw: bytes) -> Committed:
         """Add the institution's signature to a transaction that others signed, and commit it."""

@@ -25,6 +25,7 @@ from shuiqiao.members.proposal import (
     ProposalStatus,
     decide,
     proposal_key,
+    put_listed,
     read_proposal,
     require_open,
 )
@@ -122,6 +123,7 @@ def _apply_propose(tx: Transaction, state: State, ctx: BlockContext) -> Sequence
         reason="",
         closed_ms=0,
     )
+    put_listed(state, proposal.id, ctx)
     return _outcome("member.proposed", decide(proposal, state, ctx), author=tx.author)
 
 

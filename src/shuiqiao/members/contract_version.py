@@ -2,40 +2,49 @@
 
 ::
 
-    members/contract/<kind>    {"version": now, "next_version": later, "height": from when}
+    members/contracts    {kind: {"version": now, "next_version": later, "height": from when}, ...}
 
-Version 1 of every kind is accepted until governing members decide otherwise. Whoever executes a block asks
-``active_version`` for its height; that a node's software has that version is the node's matter.
+Version 1 of every kind is accepted until governing members decide otherwise. One key holds all decisions, so that
+whoever executes a block reads it once; that a node's software has a version is the ledger's question to its kinds.
 """
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import Any
 
-from shuiqiao.base.errors import Conflict, InvalidInput
-from shuiqiao.ledger.model import BlockContext, State, StateView
+from shuiqiao.base.errors import Conflict, Denied, InvalidInput
+from shuiqiao.ledger.model import FIRST_VERSION, BlockContext, State, StateView
 
-FIRST_VERSION = 1
+CONTRACTS_KEY = "members/contracts"
+
+MAX_ACTIVATIONS = 256
+"""Kinds that may ever have another version than the first, so that the value of the key stays bounded."""
 
 
-def activation_key(kind: str) -> str:
-    """Return the state key of a kind's version."""
-    return f"members/contract/{kind}"
+def active_versions(state: StateView, *, height: int) -> Mapping[str, int]:
+    """Return the version accepted at a height of every kind of which it is not the first."""
+    decided: Mapping[str, Any] | None = state.get(CONTRACTS_KEY)
+    if decided is None:
+        return {}
+    accepted = {kind: _accepted(value, height=height) for kind, value in decided.items()}
+    return {kind: version for kind, version in accepted.items() if version != FIRST_VERSION}
 
 
 def active_version(state: StateView, kind: str, *, height: int) -> int:
     """Return the version of a kind that is accepted at a height."""
-    value = state.get(activation_key(kind))
-    if value is None:
-        return FIRST_VERSION
-    version: int = value["next_version"] if height >= value["height"] else value["version"]
-    return version
+    return active_versions(state, height=height).get(kind, FIRST_VERSION)
+
+
+def _accepted(value: Mapping[str, int], *, height: int) -> int:
+    return value["next_version"] if height >= value["height"] else value["version"]
 
 
 def plan_activation(state: StateView, kind: str, *, version: int, height: int, ctx: BlockContext) -> dict[str, Any]:
-    """Return the state value that activates a version from a height on; it replaces one that has not begun yet.
+    """Return the decision that activates a version from a height on; it replaces one that has not begun yet.
 
-    Raises InvalidInput ``members.activation_past``, Conflict ``members.version_not_higher``.
+    Raises InvalidInput ``members.activation_past``, Conflict ``members.version_not_higher``, Denied
+    ``members.activations_full``.
     """
     if height <= ctx.height:
         raise InvalidInput(
@@ -44,9 +53,16 @@ def plan_activation(state: StateView, kind: str, *, version: int, height: int, c
     current = active_version(state, kind, height=ctx.height)
     if version <= current:
         raise Conflict("members.version_not_higher", f"{kind} version {version} where version {current} is accepted")
+    decided: Mapping[str, Any] = state.get(CONTRACTS_KEY) or {}
+    if kind not in decided and len(decided) >= MAX_ACTIVATIONS:
+        raise Denied(
+            "members.activations_full", f"{MAX_ACTIVATIONS} kinds have other versions already, the most there may"
+        )
     return {"version": current, "next_version": version, "height": height}
 
 
 def put_activation(state: State, kind: str, *, version: int, height: int, ctx: BlockContext) -> None:
     """Write an allowed activation."""
-    state.put(activation_key(kind), plan_activation(state, kind, version=version, height=height, ctx=ctx))
+    decided: Mapping[str, Any] = state.get(CONTRACTS_KEY) or {}
+    planned = plan_activation(state, kind, version=version, height=height, ctx=ctx)
+    state.put(CONTRACTS_KEY, {**decided, kind: planned})

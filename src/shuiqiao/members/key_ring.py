@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+
 from shuiqiao.base.ids import MemberId
 from shuiqiao.ledger.model import StateView
 from shuiqiao.ledger.policy import CheckpointPolicy
+from shuiqiao.members.contract_version import active_versions
 from shuiqiao.members.epoch import EPOCH_KEY, checkpoint_policy, decode_epoch, verify_follows
 from shuiqiao.members.roster import member_record
 
@@ -18,6 +21,10 @@ class MemberKeyRing:
         """Return the member's raw signing key; raises Denied ``members.unknown``."""
         key: bytes = member_record(state, member)["sign"]
         return key
+
+    def kind_versions(self, state: StateView, *, height: int) -> Mapping[str, int]:
+        """Return the version accepted at a height of every kind of which it is not the first [MEMBER-13]."""
+        return active_versions(state, height=height)
 
     def next_policy(self, epoch: bytes, *, previous: bytes, origin: str) -> CheckpointPolicy:
         """Return what a checkpoint needs under an epoch that comes after another one [EPOCH-4], [EPOCH-5].

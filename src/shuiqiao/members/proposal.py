@@ -82,6 +82,13 @@ class Tally:
         return not is_majority(self.governing - self.rejections, governing=self.governing)
 
 
+PROPOSALS_KEY = "members/proposals"
+"""Where the ids of the newest proposals stand, oldest first [MEMBER-22]."""
+
+MAX_LISTED = 64
+"""Proposals in that list: enough for every open one of a network that decides, and a value that stays small."""
+
+
 def proposal_key(proposal: bytes) -> str:
     """Return the state key of a proposal."""
     return f"members/proposal/{proposal.hex()}"
@@ -102,6 +109,24 @@ def read_proposal(state: StateView, proposal: bytes) -> Proposal:
         reason=value["reason"],
         closed_ms=value["closed_ms"],
     )
+
+
+def listed_proposals(state: StateView) -> tuple[Proposal, ...]:
+    """Return the newest proposals, oldest first [MEMBER-22]."""
+    return tuple(read_proposal(state, proposal) for proposal in state.get(PROPOSALS_KEY) or ())
+
+
+def put_listed(state: State, proposal: bytes, ctx: BlockContext) -> None:
+    """List a new proposal; where the list is full the oldest that is over leaves it, else the oldest [MEMBER-22]."""
+    listed: list[bytes] = list(state.get(PROPOSALS_KEY) or ())
+    if len(listed) >= MAX_LISTED:
+        over = (each for each in listed if _is_over(state, each, ctx))
+        listed.remove(next(over, listed[0]))
+    state.put(PROPOSALS_KEY, [*listed, proposal])
+
+
+def _is_over(state: StateView, proposal: bytes, ctx: BlockContext) -> bool:
+    return read_proposal(state, proposal).status_at(ctx.time_ms) is not ProposalStatus.OPEN
 
 
 def proposal_state(proposal: Proposal) -> dict[str, Any]:

@@ -1,4 +1,4 @@
-"""Whether a home's settings and keys are those of the member that its genesis names; asked before a ledger opens."""
+"""Whether a home's settings and keys are those of its member: by the genesis, and by the ledger as it is now."""
 
 from __future__ import annotations
 
@@ -7,21 +7,28 @@ from typing import TYPE_CHECKING
 from shuiqiao.base.errors import InvalidInput
 from shuiqiao.base.ids import MemberId
 from shuiqiao.members.genesis import decode_genesis
+from shuiqiao.members.model import KeyPurpose
+from shuiqiao.members.roster import member_key
+from shuiqiao.node.key_files import KeyFiles, other_signing_keys
 
 if TYPE_CHECKING:
+    from shuiqiao.ledger.model import StateView
     from shuiqiao.node.keys import MemberKeys
-    from shuiqiao.node.settings import NodeSettings
+    from shuiqiao.node.settings import Home, NodeSettings
+
+_PURPOSES = (KeyPurpose.SIGNING, KeyPurpose.SEALING)
 
 
 def require_member(settings: NodeSettings, genesis: bytes) -> None:
-    """Return if the genesis names this member, role, suite and engine.
+    """Return if the genesis names this suite and engine, and this member in this role unless it was admitted later.
 
     Raises InvalidInput ``node.member_foreign`` or ``node.engine_foreign``.
     """
     agreed = decode_genesis(genesis)
     members = {member.id: member for member in agreed.members}
     member = members.get(MemberId(settings.member))
-    if member is None or member.role is not settings.role or agreed.suite is not settings.suite:
+    is_named = settings.admitted if member is None else member.role is settings.role
+    if not is_named or agreed.suite is not settings.suite:
         raise InvalidInput(
             "node.member_foreign",
             f"node.toml names {settings.member} ({settings.role}, {settings.suite}), which the genesis "
@@ -33,13 +40,36 @@ def require_member(settings: NodeSettings, genesis: bytes) -> None:
         )
 
 
-def require_keys(settings: NodeSettings, genesis: bytes, keys: MemberKeys) -> None:
-    """Return if the keys are those that the genesis has for this member; raises InvalidInput ``node.keys_foreign``."""
-    member = next(member for member in decode_genesis(genesis).members if member.id == settings.member)
-    held = (keys.signing.public_key, keys.sealing.public_key)
-    if held != (member.signing_key, member.sealing_key):
+def require_first_keys(home: Home, settings: NodeSettings, genesis: bytes, keys: MemberKeys) -> None:
+    """Return if a home whose keys were never replaced has those of the genesis; asked before a ledger opens.
+
+    Raises InvalidInput ``node.keys_foreign``.
+    """
+    member = next((member for member in decode_genesis(genesis).members if member.id == settings.member), None)
+    if member is not None and not any(KeyFiles(home, purpose=purpose).retired for purpose in _PURPOSES):
+        _require_same(settings, keys, signing={member.signing_key}, sealing={member.sealing_key})
+
+
+def require_keys(home: Home, settings: NodeSettings, state: StateView, *, keys: MemberKeys, passphrase: bytes) -> None:
+    """Return if the keys are those that the ledger has for this member now, or had when this copy of it ended.
+
+    A member that was admitted after the genesis is not known to a ledger that has not caught up: nothing is asked then.
+    Raises InvalidInput ``node.keys_foreign``.
+    """
+    record = state.get(member_key(MemberId(settings.member)))
+    if record is None or (keys.signing.public_key, keys.sealing.public_key) == (record["sign"], record["seal"]):
+        return
+    former = {key.public_key for key in other_signing_keys(home, passphrase=passphrase)}
+    signing = {record["sign"]} | ({keys.signing.public_key} if record["sign"] in former else set[bytes]())
+    was_replaced = bool(KeyFiles(home, purpose=KeyPurpose.SEALING).retired)
+    sealing = {record["seal"]} | ({keys.sealing.public_key} if was_replaced else set[bytes]())
+    _require_same(settings, keys, signing=signing, sealing=sealing)
+
+
+def _require_same(settings: NodeSettings, keys: MemberKeys, *, signing: set[bytes], sealing: set[bytes]) -> None:
+    if keys.signing.public_key not in signing or keys.sealing.public_key not in sealing:
         raise InvalidInput(
             "node.keys_foreign",
-            f"the key files hold keys of another member or network: signing key {held[0].hex()} where the genesis "
-            f"says {member.signing_key.hex()} for {settings.member}",
+            f"the key files hold keys of another member or network: signing key {keys.signing.public_key.hex()} where "
+            f"{min(signing).hex()} is known for {settings.member}",
         )

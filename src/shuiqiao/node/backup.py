@@ -33,7 +33,7 @@ from shuiqiao.ledger.store.index_reader import IndexReader
 from shuiqiao.ledger.store.index_record import IndexUnreadable
 from shuiqiao.ledger.store.lock_holder import is_held
 from shuiqiao.ledger.store.log_check import LogCheck, check_log, look_at_opening
-from shuiqiao.node.agreement import require_keys, require_member
+from shuiqiao.node.agreement import require_first_keys, require_member
 from shuiqiao.node.archive import ArchiveWriter
 from shuiqiao.node.backup_manifest import (
     GENESIS,
@@ -48,7 +48,8 @@ from shuiqiao.node.backup_manifest import (
     signed_message,
 )
 from shuiqiao.node.home import load_genesis
-from shuiqiao.node.keys import PASSPHRASE_FILE, SEALING_FILE, SIGNING_FILE, load_keys
+from shuiqiao.node.key_files import all_key_files
+from shuiqiao.node.keys import PASSPHRASE_FILE, load_keys
 from shuiqiao.node.ledger_place import LedgerPlace
 from shuiqiao.node.settings import DATABASE_URL_VARIABLE, Home, NodeSettings, load_settings
 from shuiqiao.vault.copying import BATCHES_FOLDER, INDEX_FOLDER, QUARANTINE_FOLDER, copy_index, require_unerased
@@ -91,12 +92,12 @@ def create_backup(
 
     Raises Conflict ``node.backup_exists``, ``vault.erasure_pending``; InvalidInput ``node.backup_database_foreign``;
     IntegrityError ``node.backup_source_changed``, ``ledger.segment_damaged`` and what opening the ledger would raise;
-    what ``load_settings``, ``load_keys``, ``require_member`` and ``require_keys`` raise; OSError of the disk.
+    what ``load_settings``, ``load_keys``, ``require_member`` and ``require_first_keys`` raise; OSError of the disk.
     """
     settings, genesis = load_settings(home), load_genesis(home.genesis)
     require_member(settings, genesis)
     keys = load_keys(home, passphrase=passphrase)
-    require_keys(settings, genesis, keys)
+    require_first_keys(home, settings, genesis, keys)
     is_database = _require_own_database(home, order)
     suite = get_suite(settings.suite)
     with _new_file(target) as (file, scratch):
@@ -165,7 +166,7 @@ def _new_file(target: Path) -> Generator[tuple[IO[bytes], Path]]:
 
 
 def _add_papers(writer: ArchiveWriter, home: Home, *, settings: NodeSettings, order: BackupOrder) -> None:
-    names = ["node.toml", f"keys/{SIGNING_FILE}", f"keys/{SEALING_FILE}"]
+    names = ["node.toml", *(f"keys/{path.name}" for path in all_key_files(home))]
     if order.with_passphrase:
         names.append(f"keys/{PASSPHRASE_FILE}")
     if settings.is_validator:

@@ -16,7 +16,7 @@ from shuiqiao.base.errors import ShuiqiaoError
 from shuiqiao.ledger.store.lock_holder import is_held
 from shuiqiao.members.genesis import network_id
 from shuiqiao.members.model import Role
-from shuiqiao.node.agreement import require_keys, require_member
+from shuiqiao.node.agreement import require_first_keys, require_member
 from shuiqiao.node.finding import Finding, finding_of_error
 from shuiqiao.node.home import load_genesis
 from shuiqiao.node.home_comparison import compare_copies
@@ -85,7 +85,7 @@ def _genesis(home: Home) -> str:
 
 def _keys(home: Home) -> str:
     keys = load_keys(home, passphrase=find_passphrase(home))
-    require_keys(load_settings(home), load_genesis(home.genesis), keys)
+    require_first_keys(home, load_settings(home), load_genesis(home.genesis), keys)
     return f"signing key {keys.signing.key_id.hex()[:16]} opens"
 
 

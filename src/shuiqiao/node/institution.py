@@ -32,12 +32,15 @@ from shuiqiao.members.genesis import network_parameters
 from shuiqiao.members.key_ring import MemberKeyRing
 from shuiqiao.members.model import Role
 from shuiqiao.node import store as node_store
-from shuiqiao.node.agreement import require_keys, require_member
+from shuiqiao.node.agreement import require_first_keys, require_keys, require_member
 from shuiqiao.node.database import open_database
 from shuiqiao.node.home import load_genesis
+from shuiqiao.node.key_files import other_signing_keys
 from shuiqiao.node.keys import MemberKeys, find_passphrase, load_keys
 from shuiqiao.node.kinds import network_kinds
 from shuiqiao.node.outbox import Outbox
+from shuiqiao.node.remote_ledger import connect_ledger, require_running
+from shuiqiao.node.rotation import settle_keys
 from shuiqiao.node.settings import Home, NodeSettings, database_url, load_settings
 from shuiqiao.node.store import OutboxStore
 from shuiqiao.node.witnessing import open_witness
@@ -47,6 +50,7 @@ from shuiqiao.vault.service import Vault
 if TYPE_CHECKING:
     from sqlalchemy import Engine
 
+    from shuiqiao.crypto.model import SigningKey
     from shuiqiao.ledger.engine.port import LedgerPeer
     from shuiqiao.ledger.model import LedgerEngine, NetworkParameters
     from shuiqiao.ledger.witness import Witness
@@ -79,8 +83,10 @@ class Institution:
         keys: MemberKeys,
         genesis: bytes,
         surroundings: Surroundings,
+        other_keys: tuple[SigningKey, ...] = (),
     ) -> None:
-        """Compose a member from what was read; use ``open``."""
+        """Compose a member from what was read; use ``open``. other_keys: signing keys that come next or were in use."""
+        self._other_keys = other_keys
         self.home = home
         self.settings = settings
         self.keys = keys
@@ -112,32 +118,55 @@ class Institution:
 
     @classmethod
     def open(
-        cls, home: Home, *, surroundings: Surroundings | None = None, passphrase: bytes | None = None
+        cls,
+        home: Home,
+        *,
+        surroundings: Surroundings | None = None,
+        passphrase: bytes | None = None,
+        needs_node: bool = False,
     ) -> Institution:
         """Open a home: settings, genesis, keys, ledger, database; then send what the outbox still holds.
+
+        needs_node: what is to be done puts transactions on the ledger, which a validator's own node orders; where it
+        does not run this raises Unavailable ``node.not_running``.
 
         Raises Unavailable ``node.home_missing``, Denied ``crypto.passphrase_wrong``, InvalidInput
         ``node.member_foreign``, ``node.engine_foreign``, ``node.keys_foreign``, and what database and ledger raise
         where they cannot be used.
         """
         settings = load_settings(home)
+        if needs_node:
+            require_running(home, settings=settings)
         genesis = load_genesis(home.genesis)
         require_member(settings, genesis)
-        keys = load_keys(home, passphrase=find_passphrase(home) if passphrase is None else passphrase)
-        require_keys(settings, genesis, keys)
-        found = cls(
-            home,
-            settings=settings,
-            keys=keys,
-            genesis=genesis,
-            surroundings=surroundings or Surroundings.of_this_machine(),
-        )
-        try:
-            found.outbox.resend()
-        except BaseException:
+        secret = find_passphrase(home) if passphrase is None else passphrase
+        around = surroundings or Surroundings.of_this_machine()
+        found = cls._compose(home, settings=settings, genesis=genesis, surroundings=around, passphrase=secret)
+        while found._goes_on_with_new_keys(secret):  # noqa: SLF001 - it is one of ours
             found.close()
-            raise
+            found = cls._compose(home, settings=settings, genesis=genesis, surroundings=around, passphrase=secret)
         return found
+
+    @classmethod
+    def _compose(
+        cls, home: Home, *, settings: NodeSettings, genesis: bytes, surroundings: Surroundings, passphrase: bytes
+    ) -> Institution:
+        keys = load_keys(home, passphrase=passphrase)
+        require_first_keys(home, settings, genesis, keys)
+        others = other_signing_keys(home, passphrase=passphrase)
+        return cls(home, settings=settings, keys=keys, genesis=genesis, surroundings=surroundings, other_keys=others)
+
+    def _goes_on_with_new_keys(self, passphrase: bytes) -> bool:
+        """Send what waits, and tell whether the ledger names a key by now that an earlier command had made."""
+        try:
+            if settle_keys(self.home, member=self.member, state=self.engine.state(), passphrase=passphrase):
+                return True
+            require_keys(self.home, self.settings, self.engine.state(), keys=self.keys, passphrase=passphrase)
+            self.outbox.resend()
+            return settle_keys(self.home, member=self.member, state=self.engine.state(), passphrase=passphrase)
+        except BaseException:
+            self.close()
+            raise
 
     def __enter__(self) -> Self:
         return self
@@ -235,6 +264,10 @@ class Institution:
         return OpeningStore(self.database)
 
     def _open_engine(self) -> LedgerEngine:
+        """Open the ledger in this home, or, where this home's node runs and has it open, reach it through the node."""
+        running = connect_ledger(self.home.link, parameters=self.parameters)
+        if running is not None:
+            return running
         if self.settings.engine == "cometbft":
             from shuiqiao.node.network_ledger import open_validator_ledger
 
@@ -254,6 +287,7 @@ class Institution:
                 key_ring=key_ring,
                 clock=self.surroundings.clock,
                 operator_key=self.keys.signing,
+                former_keys=self._other_keys,
                 settings=EmbeddedSettings(
                     verifier_processes=self.settings.verifier_processes, linger_ms=self.settings.block_linger_ms
                 ),

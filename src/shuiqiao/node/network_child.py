@@ -20,6 +20,7 @@ from shuiqiao.ledger.engine.cometbft.relay import Relay
 from shuiqiao.ledger.model import Checkpoint
 from shuiqiao.ledger.signed_note import decode_signed_note
 from shuiqiao.node.keys import find_passphrase
+from shuiqiao.node.link_server import LedgerLink
 from shuiqiao.node.network_control import ControlServer
 from shuiqiao.node.network_ledger import open_home_ledger
 from shuiqiao.node.network_plan import RELAYS, NetworkFolder, load_plan
@@ -49,9 +50,18 @@ def main(arguments: list[str]) -> int:
 def run_validator(folder: NetworkFolder, member: str, *, ended: threading.Event) -> None:
     """Keep a validator's ledger open for its CometBFT node; raises what ``open_home_ledger`` raises."""
     home = folder.home(member)
-    ledger = open_home_ledger(home, passphrase=find_passphrase(home), clock=SystemClock())
+    opened = open_home_ledger(home, passphrase=find_passphrase(home), clock=SystemClock())
+    ledger = opened.ledger
     try:
-        with ControlServer(folder.control(member), answer=lambda _question: standing(ledger)):
+        with (
+            LedgerLink(
+                home.link,
+                engine=ledger,
+                member=member,
+                reload_keys=opened.reload_keys,
+            ),
+            ControlServer(folder.control(member), answer=lambda _question: standing(ledger)),
+        ):
             ended.wait()
     finally:
         ledger.close()
@@ -94,25 +104,37 @@ class RelayBoard:
 
     def __init__(self, folder: NetworkFolder) -> None:
         """Listen on every relay's port."""
-        plan = load_plan(folder)
-        ports = {place.member: place.p2p_port for place in plan.validators}
-        self._relays = {
-            (relay.near, relay.far): Relay(target_port=ports[relay.far], port=relay.port) for relay in plan.relays
-        }
+        self._folder = folder
+        self._relays: dict[tuple[str, str], Relay] = {}
         self._cut: set[tuple[str, str]] = set()
+        self._load()
+
+    def _load(self) -> None:
+        """Listen for what is new in the plan."""
+        plan = load_plan(self._folder)
+        ports = {place.member: place.p2p_port for place in plan.validators}
+        for relay in plan.relays:
+            if (relay.near, relay.far) not in self._relays:
+                self._relays[relay.near, relay.far] = Relay(target_port=ports[relay.far], port=relay.port)
 
     def answer(self, question: Mapping[str, Any]) -> dict[str, Any]:
-        """Do what is asked (``cut`` members off from all others, ``heal`` all, or nothing) and tell what is cut."""
-        if question.get("act") == "cut":
-            inside = set(question.get("members", ()))
-            for pair, relay in self._relays.items():
-                if len(inside.intersection(pair)) == 1:
-                    relay.cut()
-                    self._cut.add(pair)
-        elif question.get("act") == "heal":
-            for relay in self._relays.values():
-                relay.heal()
-            self._cut.clear()
+        """Do what is asked and tell what is cut: ``cut`` members off, ``heal`` all, ``reload`` the plan, or nothing."""
+        match question.get("act"):
+            case "cut":
+                inside = set(question.get("members", ()))
+                for pair, relay in self._relays.items():
+                    if len(inside.intersection(pair)) == 1:
+                        relay.cut()
+                        self._cut.add(pair)
+            case "heal":
+                for relay in self._relays.values():
+                    relay.heal()
+                self._cut.clear()
+            case "reload":
+                self._load()
+            case _:
+                # Only the question what is cut.
+                pass
         return {"cut": sorted(self._cut)}
 
     def close(self) -> None:

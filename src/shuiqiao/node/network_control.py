@@ -4,23 +4,20 @@ from __future__ import annotations
 
 import contextlib
 import json
-import os
 import socket
 import socketserver
 import threading
-from collections.abc import Callable, Generator, Mapping
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any, Self
 
-from shuiqiao.base.errors import InvalidInput, ShuiqiaoError, Unavailable
+from shuiqiao.base.errors import ShuiqiaoError, Unavailable
+from shuiqiao.node.unix_socket import socket_address
 
 MAX_LINE_BYTES = 1 << 20
 """Longest question or answer."""
 
 TIMEOUT_S = 5.0
-
-MAX_SOCKET_PATH = 100
-"""Unix socket paths end at 107 bytes on Linux, at 103 elsewhere."""
 
 Answer = Callable[[Mapping[str, Any]], Mapping[str, Any]]
 
@@ -40,7 +37,7 @@ class ControlServer:
 
         path.unlink(missing_ok=True)
         self._path = path
-        with _address(path) as address:
+        with socket_address(path) as address:
             self._server = socketserver.UnixStreamServer(address, Handler)
         self._thread = threading.Thread(target=self._server.serve_forever, name="network-control", daemon=True)
         self._thread.start()
@@ -73,7 +70,7 @@ def ask_process(path: Path, question: Mapping[str, Any], *, timeout_s: float = T
     ``node.network_path_long``.
     """
     try:
-        with _address(path) as address, socket.socket(socket.AF_UNIX, socket.SOCK_STREAM) as link:
+        with socket_address(path) as address, socket.socket(socket.AF_UNIX, socket.SOCK_STREAM) as link:
             link.settimeout(timeout_s)
             link.connect(address)
             link.sendall(json.dumps(question).encode() + b"\n")
@@ -89,26 +86,3 @@ def ask_process(path: Path, question: Mapping[str, Any], *, timeout_s: float = T
     if not isinstance(found, dict) or "error" in found:
         raise Unavailable("node.control_refused", f"the process at {path} refused: {found!r}")
     return found
-
-
-@contextlib.contextmanager
-def _address(path: Path) -> Generator[str]:
-    """Give an address of a socket that is short enough: where the path is not, it goes over the open folder.
-
-    Raises InvalidInput ``node.network_path_long`` where the system has no such way.
-    """
-    if len(os.fsencode(path)) <= MAX_SOCKET_PATH:
-        yield str(path)
-        return
-    descriptors = Path("/proc/self/fd")
-    if not descriptors.is_dir():
-        raise InvalidInput(
-            "node.network_path_long",
-            f"{path} has {len(os.fsencode(path))} bytes where a socket's path may have {MAX_SOCKET_PATH}",
-            next_step="move the network to a folder nearer to the root",
-        )
-    descriptor = os.open(path.parent, os.O_RDONLY | os.O_DIRECTORY)
-    try:
-        yield str(descriptors / str(descriptor) / path.name)
-    finally:
-        os.close(descriptor)

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from shuiqiao.base.errors import InvalidInput
@@ -13,8 +15,9 @@ from shuiqiao.ledger.engine.port import EmbeddedSettings
 from shuiqiao.members.epoch import checkpoint_policy, read_epoch
 from shuiqiao.members.genesis import network_parameters
 from shuiqiao.members.key_ring import MemberKeyRing
-from shuiqiao.node.agreement import require_keys, require_member
+from shuiqiao.node.agreement import require_first_keys, require_keys, require_member
 from shuiqiao.node.home import load_genesis
+from shuiqiao.node.key_files import other_signing_keys
 from shuiqiao.node.keys import MemberKeys, load_keys
 from shuiqiao.node.kinds import network_kinds
 from shuiqiao.node.settings import Home, NodeSettings, load_settings
@@ -26,7 +29,15 @@ if TYPE_CHECKING:
 LOOPBACK = "127.0.0.1"
 
 
-def open_home_ledger(home: Home, *, passphrase: bytes, clock: Clock) -> CometbftLedger:
+@dataclass(frozen=True, slots=True, kw_only=True)
+class HomeLedger:
+    """The open ledger of a validator's home. reload_keys: read the key files again, since one is being replaced."""
+
+    ledger: CometbftLedger
+    reload_keys: Callable[[], None]
+
+
+def open_home_ledger(home: Home, *, passphrase: bytes, clock: Clock) -> HomeLedger:
     """Open the ledger of a validator's home, and nothing else of the institution.
 
     Raises what ``load_settings``, ``load_keys``, ``require_member``, ``require_keys`` and ``open_validator_ledger`` do.
@@ -35,9 +46,23 @@ def open_home_ledger(home: Home, *, passphrase: bytes, clock: Clock) -> Cometbft
     genesis = load_genesis(home.genesis)
     require_member(settings, genesis)
     keys = load_keys(home, passphrase=passphrase)
-    require_keys(settings, genesis, keys)
+    require_first_keys(home, settings, genesis, keys)
     parameters = network_parameters(genesis)
-    return open_validator_ledger(home, settings=settings, keys=keys, parameters=parameters, clock=clock)
+    ledger = open_validator_ledger(home, settings=settings, keys=keys, parameters=parameters, clock=clock)
+    desk = ledger.application.desk
+    member = MemberId(settings.member)
+
+    def sign_with(present: MemberKeys) -> None:
+        others = other_signing_keys(home, passphrase=passphrase)
+        desk.sign_as(Cosigner(member=member, key=present.signing, others=others))
+
+    try:
+        require_keys(home, settings, ledger.state(), keys=keys, passphrase=passphrase)
+        sign_with(keys)
+    except BaseException:
+        ledger.close()
+        raise
+    return HomeLedger(ledger=ledger, reload_keys=lambda: sign_with(load_keys(home, passphrase=passphrase)))
 
 
 def open_validator_ledger(

@@ -19,6 +19,7 @@ from shuiqiao.crypto.model import CipherSuite, SigningKey
 from shuiqiao.ledger.kinds import KindTable
 from shuiqiao.ledger.model import Committed, LedgerEngine
 from shuiqiao.ledger.submitter import DirectSubmitter
+from shuiqiao.members.key_ring import MemberKeyRing
 from shuiqiao.node.store import OutboxRow, OutboxStore
 
 FORGET_BATCH = 64
@@ -40,7 +41,16 @@ class Outbox(DirectSubmitter):
         clock: Clock,
         entropy: Entropy,
     ) -> None:
-        super().__init__(engine, member=member, key=key, kinds=kinds, suite=suite, clock=clock, entropy=entropy)
+        super().__init__(
+            engine,
+            member=member,
+            key=key,
+            kinds=kinds,
+            suite=suite,
+            clock=clock,
+            entropy=entropy,
+            key_ring=MemberKeyRing(),
+        )
         self._store = store
         self._own_key_id = key.key_id
         self._acknowledged: list[bytes] = []

@@ -43,6 +43,8 @@ class NodeSettings(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_o
     """The network's cipher suite, as the genesis has it."""
     engine: Literal["embedded", "cometbft"] = "embedded"
     """How transactions are ordered: by the one writer that the genesis names, or by validators through CometBFT."""
+    admitted: bool = False
+    """True for an institution that the genesis does not name, because it is or was admitted by vote."""
     verifier_processes: Annotated[int, msgspec.Meta(ge=0, le=64)] = 0
     """Worker processes that verify signatures; 0 verifies in the writer's own thread."""
     block_linger_ms: Annotated[int, msgspec.Meta(ge=0, le=1000)] = 2
@@ -92,6 +94,11 @@ class Home:
         return self.folder / "cometbft"
 
     @property
+    def link(self) -> Path:
+        """Where this home's running node listens for commands; not there, or nobody behind it, while none runs."""
+        return self.folder / "node.sock"
+
+    @property
     def vault(self) -> Path:
         """Private records."""
         return self.folder / "vault"
@@ -103,8 +110,12 @@ class Home:
 
 
 def encode_settings(settings: NodeSettings) -> str:
-    """Return node.toml text for settings; the ports of a validator only where there is one."""
-    names = [name for name in settings.__struct_fields__ if settings.is_validator or not name.endswith("_port")]
+    """Return node.toml text for settings; ports and admission only where there is something to say."""
+    names = [
+        name
+        for name in settings.__struct_fields__
+        if (settings.is_validator or not name.endswith("_port")) and (settings.admitted or name != "admitted")
+    ]
     lines = [f"{name} = {_toml(getattr(settings, name))}" for name in names]
     return "\n".join(lines) + "\n"
 
@@ -136,4 +147,6 @@ def database_url(home: Home) -> str:
 
 
 def _toml(value: object) -> str:
+    if isinstance(value, bool):
+        return str(value).lower()
     return str(value) if isinstance(value, int) else f'"{value}"'

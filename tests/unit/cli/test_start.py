@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-from shuiqiao.cli import main
-from shuiqiao.node import settings
+from shuiqiao.cli import main, members_words
+from shuiqiao.node import governance, settings
 
 
 def test_the_home_variable_is_the_one_of_the_settings():
-    assert main.HOME_VARIABLE == settings.HOME_VARIABLE
+    assert main.HOME_VARIABLE == members_words.HOME_VARIABLE == settings.HOME_VARIABLE
+    assert members_words.DEFAULT_VOTE_DAYS == governance.DEFAULT_VOTE_DAYS

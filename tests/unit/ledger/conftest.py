@@ -147,6 +147,10 @@ class SimpleKeyRing:
         key: bytes = record["sign"]
         return key
 
+    def kind_versions(self, state: StateView, *, height: int) -> dict[str, int]:
+        """Version 2 of a kind from the height that the state names."""
+        return {name: 2 for name, begins in (state.get("note/versions") or {}).items() if height >= begins}
+
     # Epochs as plainly as they can be told: a number, the operator, and witnesses of whom a quorum must cosign.
     epoch_key = "note/epoch"
 

@@ -313,10 +313,10 @@ def test_what_no_later_block_would_take_is_refused_before_signatures_are_checked
     for code, draft in cases.items():
         tx = network.machine.decode(with_broken_signature(network.sign(draft)))
         with pytest.raises(ShuiqiaoError) as caught:
-            network.machine.precheck(tx, network.state, time_ms=network.time_ms)
+            network.machine.precheck(tx, network.state, time_ms=network.time_ms, height=network.height + 1)
         assert caught.value.code == code
     tx = network.machine.decode(network.write("watch.thaw"))
-    network.machine.precheck(tx, network.state, time_ms=network.time_ms)
+    network.machine.precheck(tx, network.state, time_ms=network.time_ms, height=network.height + 1)
 
 
 def test_a_machine_refuses_a_suite_that_is_not_its_networks(intl):

@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import pytest
 
-from members_world import ROLES, World, sealing, signing, validating
+from members_world import KINDS, ROLES, World, sealing, signing, validating
 from shuiqiao.base.encoding import encode_cbor
+from shuiqiao.ledger.kinds import KindTable
 from shuiqiao.members.action import (
     ActivateContract,
     ChangeFlags,
@@ -270,7 +273,16 @@ def test_a_standard_version_is_published_once(world):
     assert world.propose(action)[0] == "members.standard_published"
 
 
-def test_a_contract_version_begins_at_its_height(world):
+def anchor_kind(version):
+    """A kind by that name in a version, whatever it does."""
+    [propose] = [kind for kind in KINDS if kind.name == "member.propose"]
+    return replace(propose, name="anchor.commit", room="vault", version=version)
+
+
+@pytest.mark.parametrize("suite", ["intl", "gm"])
+def test_a_contract_version_begins_at_its_height(suite):
+    world = World(suite, kinds=KindTable([*KINDS, *map(anchor_kind, (1, 2, 3, 4))]))
+
     def versions(*heights):
         return [active_version(world.state, "anchor.commit", height=height) for height in heights]
 

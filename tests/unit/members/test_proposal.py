@@ -9,7 +9,7 @@ from members_world import DAY_MS, World
 from shuiqiao.members.action import SetGoverning, SetQuorum, SetWitnesses, Suspend, action_from_state
 from shuiqiao.members.contract import PROPOSE, MemberProposeBody, MemberVoteBody
 from shuiqiao.members.epoch import is_majority
-from shuiqiao.members.proposal import ProposalStatus, read_proposal
+from shuiqiao.members.proposal import MAX_LISTED, PROPOSALS_KEY, ProposalStatus, listed_proposals, read_proposal
 
 FOUR = ("bank-east", "bank-north", "bank-west", "bureau")
 WITNESSES = SetWitnesses(witnesses=["bank-east", "regulator"])
@@ -178,3 +178,19 @@ def test_an_action_outside_the_closed_list_is_refused(world):
 def _with_action(fields):
     loose = msgspec.defstruct("Loose", [("proposal", bytes), ("action", dict), ("deadline_ms", int)], frozen=True)
     return loose(proposal=bytes(16), action=fields, deadline_ms=1)
+
+
+def test_the_newest_proposals_are_listed_and_those_that_are_over_leave_first(world):
+    # Holds [MEMBER-22].
+    made = [world.propose(WITNESSES)[1] for _ in range(MAX_LISTED)]
+    assert made == world.state.get(PROPOSALS_KEY)
+    for author in ("bank-east", "bank-north"):
+        assert world.vote(made[5], author=author, approve=False) is None
+    _, following = world.propose(WITNESSES)
+    listed = [*made[:5], *made[6:], following]
+    assert listed == world.state.get(PROPOSALS_KEY)
+    assert [(each.id, each.status) for each in listed_proposals(world.state)] == [(each, "open") for each in listed]
+    # All of them are open now: the oldest leaves, and can still be voted on.
+    _, last = world.propose(WITNESSES)
+    assert [*listed[1:], last] == world.state.get(PROPOSALS_KEY)
+    assert world.vote(made[0], author="bank-east") is None

@@ -16,7 +16,7 @@ from shuiqiao.crypto.model import SuiteName
 from shuiqiao.ledger.engine.cometbft.home import address_of, chain_id_of
 from shuiqiao.members.genesis import decode_genesis, network_id
 from shuiqiao.members.model import EngineName
-from shuiqiao.node.agreement import require_keys, require_member
+from shuiqiao.node.agreement import require_first_keys, require_member
 from shuiqiao.node.keys import load_keys
 from shuiqiao.node.network_init import NetworkOrder, create_network
 from shuiqiao.node.network_plan import NetworkFolder, load_plan
@@ -89,7 +89,7 @@ def test_every_home_agrees_with_the_genesis_and_holds_its_own_keys(tmp_path):
         settings = load_settings(home)
         assert home.genesis.read_bytes() == genesis
         require_member(settings, genesis)
-        require_keys(settings, genesis, load_keys(home, passphrase=PASSPHRASE))
+        require_first_keys(home, settings, genesis, load_keys(home, passphrase=PASSPHRASE))
 
 
 def test_the_ports_of_a_validator_are_the_same_in_plan_settings_and_cometbft(tmp_path):

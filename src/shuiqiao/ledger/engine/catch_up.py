@@ -153,7 +153,8 @@ class Catcher:
         # Step 4: these very leaves are what the operator signed.
         self._require_signed(growths[-1].frontier, checkpoint)
         # Step 5: every signature of every transaction.
-        decoded = [self._decode(block) for block in blocks]
+        decoded = self._decode_all(blocks)
+        blocks, growths = blocks[: len(decoded)], growths[: len(decoded)]
         view = self._replica.current
         transactions = [tx for txs in decoded for tx in txs]
         proven = prove_signatures(transactions, view, machine=self._replica.machine, verifier=self._verifier)
@@ -175,6 +176,22 @@ class Catcher:
             self._require_root(checkpoint, size=frontier.size, root=frontier.root())
         else:
             self._require_consistent(checkpoint, size=frontier.size, root=frontier.root())
+
+    def _decode_all(self, blocks: Sequence[Block]) -> list[list[Transaction]]:
+        """Decode blocks up to one that has a kind unknown here: those before it say whether it should be known.
+
+        Raises Unavailable ``ledger.version_missing`` if the first block needs what this program does not have.
+        """
+        self._replica.machine.require_versions(self._replica.current, height=blocks[0].height)
+        decoded: list[list[Transaction]] = []
+        for block in blocks:
+            try:
+                decoded.append(self._decode(block))
+            except HistoryBroken:
+                if not decoded:
+                    raise
+                break
+        return decoded
 
     def _decode(self, block: Block) -> list[Transaction]:
         try:

@@ -170,8 +170,9 @@ class Replica:
         """
         frame = stored.frame
         time_ms = decode_entry(frame.entry).time_ms
-        transactions = [self.machine.decode(raw) for raw in frame.transactions]
         overlay = self.overlay()
+        self.machine.require_versions(overlay, height=frame.height)
+        transactions = [self.machine.decode(raw) for raw in frame.transactions]
         candidates = trusted_candidates(transactions, overlay, machine=self.machine)
         execution = self.execute(candidates, overlay=overlay, time_ms=time_ms)
         if execution.result.entry != frame.entry:

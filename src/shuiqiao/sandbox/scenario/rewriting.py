@@ -15,7 +15,8 @@ from shuiqiao.ledger.engine.embedded import EmbeddedLedger
 from shuiqiao.ledger.engine.follower import FollowerLedger
 from shuiqiao.ledger.engine.port import EmbeddedSettings, FollowerSettings
 from shuiqiao.ledger.engine.replica import Replica
-from shuiqiao.ledger.submitter import DRAFT_VALIDITY_MS, KIND_VERSION, DirectSubmitter
+from shuiqiao.ledger.model import FIRST_VERSION
+from shuiqiao.ledger.submitter import DRAFT_VALIDITY_MS, DirectSubmitter
 from shuiqiao.ledger.transaction import TransactionDraft, sign_transaction
 from shuiqiao.members.key_ring import MemberKeyRing
 from shuiqiao.members.model import EngineName
@@ -150,7 +151,7 @@ def _grow_beyond(replica: Replica, *, bureau: Institution, size: int) -> None:
 def _signed(bureau: Institution, body: AnchorCommitBody) -> bytes:
     draft = TransactionDraft(
         kind="anchor.commit",
-        version=KIND_VERSION,
+        version=FIRST_VERSION,
         body=body,
         author=bureau.member,
         valid_until_ms=bureau.surroundings.clock.now_ms() + DRAFT_VALIDITY_MS,

@@ -185,10 +185,10 @@ class LedgerApplication:
         view = self.view()
         state = RunState(view)
         # After a silence the last block's time is old: a validity is then measured by this node's clock.
-        time_ms = max(self.keeper.time_ms, self._clock.now_ms())
+        time_ms, height = max(self.keeper.time_ms, self._clock.now_ms()), self.keeper.replica.head.height + 1
 
         def precheck(tx: Transaction) -> None:
-            self._machine.precheck(tx, state, time_ms=time_ms)
+            self._machine.precheck(tx, state, time_ms=time_ms, height=height)
             require_unused(tx, view, time_ms=time_ms)
 
         return self.checker.admit(raws, state, precheck=precheck)

@@ -43,10 +43,19 @@ PolicyOf = Callable[[StateView], CheckpointPolicy]
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Cosigner:
-    """Who this validator is in the policy, and the suite key it cosigns with."""
+    """Who this validator is in the policy, and the suite keys it can cosign with: a policy names one of them.
+
+    others: the key that comes next, and one that a policy still in force may name.
+    """
 
     member: MemberId
     key: SigningKey
+    others: tuple[SigningKey, ...] = ()
+
+    def key_under(self, policy: CheckpointPolicy) -> SigningKey | None:
+        """Return the key by which this validator is known under a policy, None if it is not."""
+        named = policy.witnesses.get(self.member)
+        return next((key for key in (self.key, *self.others) if key.public_key == named), None)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -123,18 +132,24 @@ class CosignatureDesk:
             self._tip = tip
             self._lines = {}
 
+    def sign_as(self, cosigner: Cosigner) -> None:
+        """Go on with other keys of the same validator."""
+        with self._lock:
+            self._cosigner = cosigner
+
     def own_extension(self) -> bytes:
         """Return our cosignature over the last committed checkpoint, empty if the policy does not ask for ours."""
         with self._lock:
             tip, cosigner = self._tip, self._cosigner
             if tip is None or cosigner is None:
                 return b""
-            if tip.policy.witnesses.get(cosigner.member) != cosigner.key.public_key:
+            key = cosigner.key_under(tip.policy)
+            if key is None:
                 return b""
             line = sign_cosignature(
                 tip.text,
                 name=tip.policy.witness_name(cosigner.member),
-                key=cosigner.key,
+                key=key,
                 suite=self._suite,
                 time_s=self._clock.now_ms() // MS_PER_SECOND,
             )

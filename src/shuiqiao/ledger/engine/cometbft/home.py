@@ -23,6 +23,7 @@ from shuiqiao.crypto.suites import get_suite
 
 ADDRESS_BYTES: Final = 20
 MAX_CHAIN_ID: Final = 50
+_KEY_BYTES: Final = 32
 """CometBFT's own limit, in characters."""
 
 MAX_BLOCK_BYTES: Final = 4 * 1024 * 1024
@@ -141,6 +142,12 @@ def read_last_signed(home: Path) -> int | None:
         return int(json.loads((home / "data" / "priv_validator_state.json").read_bytes())["height"])
     except (OSError, ValueError, KeyError, TypeError):
         return None
+
+
+def read_node_id(home: Path) -> str:
+    """Return the id by which peers know the node of a folder that ``write_home`` wrote."""
+    document = json.loads((home / "config" / "node_key.json").read_bytes())
+    return address_of(base64.b64decode(document["priv_key"]["value"])[-_KEY_BYTES:]).hex()
 
 
 def comet_genesis(

@@ -1,0 +1,360 @@
+"""What an institution does to govern its network: look who is a member, propose, vote, carry out, freeze.
+
+The rules are those of ``members`` and ``oversight``: the ledger judges every act. What stands here is what only a node
+can know: that its software has the version that is voted on, what a file holds, which proposal is meant.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from shuiqiao.base.clock import MS_PER_DAY, iso_from_ms
+from shuiqiao.base.encoding import encode_cbor, encode_json
+from shuiqiao.base.errors import Denied, InvalidInput, Unavailable
+from shuiqiao.base.ids import MemberId, new_id
+from shuiqiao.ledger.machine import NETWORK_GATE
+from shuiqiao.ledger.receipt import decode_receipt
+from shuiqiao.ledger.signed_note import decode_signed_note
+from shuiqiao.members.action import ActivateContract, ChangeFlags, PublishStandard, Reinstate, Suspend, action_state
+from shuiqiao.members.contract import PROPOSE, VOTE, MemberProposeBody, MemberVoteBody
+from shuiqiao.members.epoch import Epoch, decode_epoch, read_epoch
+from shuiqiao.members.gate import executed_key, member_gate_key, read_suspension
+from shuiqiao.members.model import VALIDATOR_KEY_BYTES
+from shuiqiao.members.proposal import Proposal, ProposalStatus, listed_proposals, read_proposal, tally
+from shuiqiao.members.roster import member_record, roster, validator_of
+from shuiqiao.members.suspension import (
+    REINSTATE,
+    SUSPEND,
+    ByVote,
+    Emergency,
+    EmergencyOver,
+    MemberReinstateBody,
+    MemberSuspendBody,
+)
+from shuiqiao.oversight.contract import FREEZE, UNFREEZE, OversightFreezeBody, OversightUnfreezeBody
+from shuiqiao.standards.schema import record_schema
+
+if TYPE_CHECKING:
+    from shuiqiao.ledger.model import StateView
+    from shuiqiao.members.action import Action
+    from shuiqiao.node.institution import Institution
+
+DEFAULT_VOTE_DAYS = 14
+"""How long a proposal is open where nobody says otherwise, in days."""
+
+MAX_EVIDENCE_BYTES = 64 * 1024 * 1024
+"""Largest file that an act may commit to."""
+
+CLOCK_MARGIN_MS = 60_000
+"""How much earlier than asked for a time ends, since the block's clock may be behind ours and the limit is strict."""
+
+_PROPOSAL_HEX = 32
+_SHORTEST_PREFIX = 4
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class MemberStanding:
+    """A member as the ledger has it. suspended_until: empty if it is not, ``vote`` if it is by vote, else a time."""
+
+    member: str
+    role: str
+    name: str
+    name_zh: str
+    is_governing: bool
+    is_witness: bool
+    is_operator: bool
+    validator_key: str
+    signing_key: str
+    suspended_until: str
+
+    def as_json(self) -> dict[str, Any]:
+        """Return it as a JSON object."""
+        return asdict(self)
+
+
+def member_standings(state: StateView) -> list[MemberStanding]:
+    """Return every member there ever was, by id."""
+    epoch = read_epoch(state)
+    return [_standing(state, MemberId(member), epoch) for member in sorted(roster(state))]
+
+
+def _standing(state: StateView, member: MemberId, epoch: Epoch) -> MemberStanding:
+    record = member_record(state, member)
+    gate = state.get(member_gate_key(member))
+    suspended = "" if gate is None else iso_from_ms(gate["until_ms"]) if gate["until_ms"] else "vote"
+    return MemberStanding(
+        member=member,
+        role=record["role"],
+        name=record["name"],
+        name_zh=record["name_zh"],
+        is_governing=member in epoch.governing,
+        is_witness=member in epoch.witnesses,
+        is_operator=member == epoch.operator,
+        validator_key=(validator_of(state, member) or b"").hex(),
+        signing_key=record["sign"].hex(),
+        suspended_until=suspended,
+    )
+
+
+def freeze_of(state: StateView) -> dict[str, Any] | None:
+    """Return who froze the network until when, None if it is open."""
+    gate = state.get(NETWORK_GATE)
+    return None if gate is None else {"author": gate["author"], "until": iso_from_ms(gate["until_ms"])}
+
+
+def epoch_rows(institution: Institution) -> list[dict[str, Any]]:
+    """Return the epochs of which a checkpoint was closed, and the one in force, as JSON objects in order.
+
+    closed_at: the size of the checkpoint that closed an epoch, None for the one in force. Raises what the engine's
+    ``receipt`` raises: the chain is taken from the newest receipt, where a verifier would find it.
+    """
+    engine = institution.engine
+    genesis = decode_epoch(encode_cbor(institution.parameters.initial_state["members/epoch"]))
+    known, closed = [genesis], list[int]()
+    height, _ = engine.last_block()
+    last = next(engine.blocks(from_height=height), None) if height else None
+    if last is not None:
+        receipt = decode_receipt(engine.receipt(last.first_index), hash_name=institution.suite.hash_name)
+        for step in receipt.epochs:
+            known.append(decode_epoch(step.epoch))
+            closed.append(decode_signed_note(step.checkpoint).head.size)
+    present = read_epoch(engine.state())
+    if present.number > known[-1].number:
+        known.append(present)
+    sizes = [*closed, *[None] * (len(known) - len(closed))]
+    return [_epoch_row(epoch, closed_at=size) for epoch, size in zip(known, sizes, strict=True)]
+
+
+def _epoch_row(epoch: Epoch, *, closed_at: int | None) -> dict[str, Any]:
+    return {
+        "number": epoch.number,
+        "operator": epoch.operator,
+        "quorum": epoch.quorum,
+        "witnesses": list(epoch.witnesses),
+        "governing": list(epoch.governing),
+        "closed_at": closed_at,
+    }
+
+
+# Proposals and votes
+
+
+def proposal_rows(institution: Institution) -> list[dict[str, Any]]:
+    """Return the listed proposals as JSON objects, oldest first."""
+    state, now_ms = institution.engine.state(), institution.outbox.now_ms()
+    return [proposal_row(proposal, state, now_ms=now_ms) for proposal in listed_proposals(state)]
+
+
+def proposal_row(proposal: Proposal, state: StateView, *, now_ms: int) -> dict[str, Any]:
+    """Return a proposal as a JSON object. is_executed: of a suspension or reinstatement, whether it was carried out."""
+    counted = tally(proposal, state)
+    return {
+        "proposal": proposal.id.hex(),
+        "action": _shown(action_state(proposal.action)),
+        "proposer": proposal.proposer,
+        "deadline": iso_from_ms(proposal.deadline_ms),
+        "status": str(proposal.status_at(now_ms)),
+        "reason": proposal.reason,
+        "votes": {member: "approve" if approve else "reject" for member, approve in proposal.votes.items()},
+        "approvals": counted.approvals,
+        "rejections": counted.rejections,
+        "governing": counted.governing,
+        "is_executed": state.get(executed_key(proposal.id)) is not None,
+    }
+
+
+def _shown(fields: Mapping[str, Any]) -> dict[str, Any]:
+    return {name: value.hex() if isinstance(value, bytes) else value for name, value in fields.items()}
+
+
+def propose(institution: Institution, action: Action, *, days: int = DEFAULT_VOTE_DAYS) -> dict[str, Any]:
+    """Put an action to the vote, which is the proposer's approval, and return the proposal as it stands then.
+
+    Raises Unavailable ``node.version_unknown``, and what the ledger refuses.
+    """
+    _require_known(institution, action)
+    outbox = institution.outbox
+    proposal = new_id(institution.surroundings.entropy)
+    body = MemberProposeBody(
+        proposal=proposal, action=action, deadline_ms=outbox.now_ms() + days * MS_PER_DAY - CLOCK_MARGIN_MS
+    )
+    committed = outbox.submit(PROPOSE, body)
+    return _after(institution, proposal, height=committed.height)
+
+
+def vote(institution: Institution, proposal: bytes, *, approve: bool) -> dict[str, Any]:
+    """Vote on a proposal and return it as it stands then.
+
+    Raises Unavailable ``node.version_unknown`` where this node could not go on if it passed, and what the ledger
+    refuses.
+    """
+    if approve:
+        _require_known(institution, read_proposal(institution.engine.state(), proposal).action)
+    committed = institution.outbox.submit(VOTE, MemberVoteBody(proposal=proposal, approve=approve))
+    return _after(institution, proposal, height=committed.height)
+
+
+def _after(institution: Institution, proposal: bytes, *, height: int) -> dict[str, Any]:
+    state = institution.engine.state()
+    row = proposal_row(read_proposal(state, proposal), state, now_ms=institution.outbox.now_ms())
+    return {**row, "height": height}
+
+
+def find_proposal(state: StateView, name: str) -> bytes:
+    """Return the id that a hex text names: whole, or the beginning of exactly one that is listed.
+
+    Raises InvalidInput ``node.proposal_unclear``.
+    """
+    text = name.lower()
+    if len(text) == _PROPOSAL_HEX and _is_hex(text):
+        return bytes.fromhex(text)
+    found = [each.id for each in listed_proposals(state) if each.id.hex().startswith(text)]
+    if len(text) < _SHORTEST_PREFIX or len(found) != 1:
+        raise InvalidInput(
+            "node.proposal_unclear",
+            f"{name[:_PROPOSAL_HEX]!r} begins the id of {len(found)} proposals; {_SHORTEST_PREFIX} or more of its hex "
+            "characters that begin no other are needed",
+            next_step="shuiqiao members proposals",
+        )
+    return found[0]
+
+
+def _is_hex(text: str) -> bool:
+    return all(character in "0123456789abcdef" for character in text)
+
+
+def _require_known(institution: Institution, action: Action) -> None:
+    """Return if this program could go on once an action has taken effect."""
+    if not isinstance(action, ActivateContract):
+        return
+    if not any((kind.name, kind.version) == (action.kind, action.version) for kind in institution.kinds):
+        raise Unavailable(
+            "node.version_unknown",
+            f"this program does not know version {action.version} of kind {action.kind}: it would stop at block "
+            f"{action.height}",
+            next_step="install the release that has it, then vote",
+        )
+
+
+def publication(institution: Institution, standard: str) -> PublishStandard:
+    """Return the action that publishes a record type as this program has it: the digest of its canonical JSON Schema.
+
+    Raises InvalidInput ``standards.type_unknown`` for another name or version.
+    """
+    record_type = institution.catalogue.get(standard)
+    digest = institution.suite.digest(encode_json(record_schema(record_type)))
+    return PublishStandard(standard=record_type.standard_id, digest=digest)
+
+
+def changed_flags(
+    state: StateView, member: str, *, governing: bool | None, witness: bool | None, validator_key: str | None
+) -> ChangeFlags:
+    """Return the action that changes what is given of a member's duties, and leaves the rest as it is.
+
+    validator_key: hex, empty for none. Raises InvalidInput ``node.key_invalid``.
+    """
+    name, epoch = MemberId(member), read_epoch(state)
+    key = validator_of(state, name) or b""
+    if validator_key is not None:
+        if not _is_hex(validator_key) or len(validator_key) not in {0, 2 * VALIDATOR_KEY_BYTES}:
+            raise InvalidInput(
+                "node.key_invalid", f"a validator key is {2 * VALIDATOR_KEY_BYTES} lower-case hex characters, or none"
+            )
+        key = bytes.fromhex(validator_key)
+    return ChangeFlags(
+        member=member,
+        governing=name in epoch.governing if governing is None else governing,
+        witness=name in epoch.witnesses if witness is None else witness,
+        validator_key=key,
+    )
+
+
+# Suspension and freeze
+
+
+def suspend(
+    institution: Institution, member: str, *, proposal: bytes | None, days: int, evidence: Path | None
+) -> dict[str, Any]:
+    """Close a member's gate: as a vote approved, or, with evidence, as a regulator for some days.
+
+    proposal: None takes the newest approved one of this act that was not carried out.
+    """
+    state, outbox = institution.engine.state(), institution.outbox
+    ground: ByVote | Emergency
+    if evidence is None:
+        ground = ByVote(proposal=proposal or _approved(state, Suspend(member=member)))
+    else:
+        until_ms = outbox.now_ms() + days * MS_PER_DAY - CLOCK_MARGIN_MS
+        ground = Emergency(until_ms=until_ms, evidence_digest=file_digest(institution, evidence))
+    committed = outbox.submit(SUSPEND, MemberSuspendBody(member=member, ground=ground))
+    return {"member": member, "suspended": True, "height": committed.height}
+
+
+def reinstate(institution: Institution, member: str, *, proposal: bytes | None) -> dict[str, Any]:
+    """Open a member's gate: as a vote approved, or where the time of a regulator's suspension is over.
+
+    Raises Conflict ``members.not_suspended``, Denied ``node.not_approved``, and what the ledger refuses.
+    """
+    state = institution.engine.state()
+    gate = read_suspension(state, MemberId(member))
+    ground: ByVote | EmergencyOver = EmergencyOver()
+    if proposal is not None or not gate["until_ms"]:
+        ground = ByVote(proposal=proposal or _approved(state, Reinstate(member=member, suspension=gate["suspension"])))
+    body = MemberReinstateBody(member=member, suspension=gate["suspension"], ground=ground)
+    committed = institution.outbox.submit(REINSTATE, body)
+    return {"member": member, "suspended": False, "height": committed.height}
+
+
+def reinstatement_of(state: StateView, member: str) -> Reinstate:
+    """Return the action that lifts the suspension in force; raises Conflict ``members.not_suspended``."""
+    return Reinstate(member=member, suspension=read_suspension(state, MemberId(member))["suspension"])
+
+
+def _approved(state: StateView, action: Action) -> bytes:
+    found = [
+        each.id
+        for each in listed_proposals(state)
+        if each.status is ProposalStatus.APPROVED and each.action == action and state.get(executed_key(each.id)) is None
+    ]
+    if not found:
+        raise Denied(
+            "node.not_approved",
+            f"no listed proposal to {_shown(action_state(action))} is approved and waits to be carried out",
+            next_step="put it to the vote: shuiqiao members propose; a regulator may act alone with --evidence",
+        )
+    return found[-1]
+
+
+def freeze(institution: Institution, *, days: int, reason: Path) -> dict[str, Any]:
+    """Freeze the network for some days, as a regulator, on the ground of a file that stays with it."""
+    until_ms = institution.outbox.now_ms() + days * MS_PER_DAY - CLOCK_MARGIN_MS
+    body = OversightFreezeBody(until_ms=until_ms, reason_digest=file_digest(institution, reason))
+    committed = institution.outbox.submit(FREEZE, body)
+    return {"frozen": True, "until": iso_from_ms(until_ms), "height": committed.height}
+
+
+def unfreeze(institution: Institution) -> dict[str, Any]:
+    """Lift the freeze in force; raises Denied ``node.not_frozen``, and what the ledger refuses."""
+    gate = institution.engine.state().get(NETWORK_GATE)
+    if gate is None:
+        raise Denied("node.not_frozen", "the network is not frozen")
+    committed = institution.outbox.submit(UNFREEZE, OversightUnfreezeBody(freeze=gate["freeze"]))
+    return {"frozen": False, "height": committed.height}
+
+
+def file_digest(institution: Institution, path: Path) -> bytes:
+    """Return the suite hash of a file.
+
+    Raises Unavailable ``node.file_unreadable``, InvalidInput ``node.file_large``.
+    """
+    try:
+        with path.open("rb") as file:
+            data = file.read(MAX_EVIDENCE_BYTES + 1)
+    except OSError as error:
+        raise Unavailable("node.file_unreadable", f"{path} cannot be read: {error.strerror}") from error
+    if len(data) > MAX_EVIDENCE_BYTES:
+        raise InvalidInput("node.file_large", f"{path} is larger than {MAX_EVIDENCE_BYTES} bytes")
+    return institution.suite.digest(data)

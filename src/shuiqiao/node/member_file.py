@@ -1,0 +1,87 @@
+"""The file by which an institution asks to be admitted: who it is and its public keys, in the words of members.toml.
+
+It is handed to a governing member, who proposes the admission. Nothing in it is secret, and nothing in it is believed:
+the vote decides, and the ledger judges the keys.
+"""
+
+from __future__ import annotations
+
+import json
+import tomllib
+from typing import TYPE_CHECKING, Annotated
+
+import msgspec
+from msgspec import Meta
+
+from shuiqiao.base.errors import InvalidInput, Unavailable
+from shuiqiao.members.action import Admit
+from shuiqiao.members.model import DisplayName, MemberName, Role
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+    from shuiqiao.members.model import Member
+
+MAX_FILE_BYTES = 16_384
+
+_Hex = Annotated[str, Meta(pattern=r"^([0-9a-f]{2}){32,65}\Z", max_length=130)]
+_OptionalHex = Annotated[str, Meta(pattern=r"^([0-9a-f]{64})?\Z", max_length=64)]
+
+
+class _MemberTable(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
+    id: MemberName
+    role: Role
+    name: DisplayName
+    name_zh: DisplayName
+    signing_key: _Hex
+    sealing_key: _Hex
+    validator_key: _OptionalHex = ""
+
+
+class _File(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
+    member: _MemberTable
+
+
+def encode_member_file(member: Member) -> str:
+    """Return the file's text."""
+    fields = {
+        "id": member.id,
+        "role": str(member.role),
+        "name": member.name,
+        "name_zh": member.name_zh,
+        "signing_key": member.signing_key.hex(),
+        "sealing_key": member.sealing_key.hex(),
+    }
+    if member.validator_key is not None:
+        fields["validator_key"] = member.validator_key.hex()
+    lines = [f"{name} = {json.dumps(value, ensure_ascii=False)}" for name, value in fields.items()]
+    return "\n".join(("[member]", *lines, ""))
+
+
+def load_admission(path: Path, *, governing: bool, witness: bool) -> Admit:
+    """Return the admission that a file asks for; a validator is a witness whatever is asked.
+
+    Raises Unavailable ``node.file_unreadable``, InvalidInput ``node.member_file_invalid``.
+    """
+    try:
+        with path.open("rb") as file:
+            data = file.read(MAX_FILE_BYTES + 1)
+    except OSError as error:
+        raise Unavailable("node.file_unreadable", f"{path} cannot be read: {error.strerror}") from error
+    if len(data) > MAX_FILE_BYTES:
+        raise InvalidInput("node.member_file_invalid", f"{path} is larger than {MAX_FILE_BYTES} bytes")
+    try:
+        found = msgspec.convert(tomllib.loads(data.decode()), _File, strict=True).member
+    except (UnicodeDecodeError, tomllib.TOMLDecodeError, msgspec.ValidationError, RecursionError) as error:
+        raise InvalidInput("node.member_file_invalid", f"{path} is no member file: {error}") from error
+    return Admit(
+        member=found.id,
+        role=found.role,
+        name=found.name,
+        name_zh=found.name_zh,
+        signing_key=bytes.fromhex(found.signing_key),
+        sealing_key=bytes.fromhex(found.sealing_key),
+        validator_key=bytes.fromhex(found.validator_key),
+        witness=witness or bool(found.validator_key),
+        governing=governing,
+    )

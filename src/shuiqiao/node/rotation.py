@@ -1,0 +1,114 @@
+"""A member replaces a key of its own: made beside the old one, put on the ledger, and only then taken into use.
+
+Each step finds what an earlier attempt left (``key_files``), so the same command, or opening the home, goes on after a
+crash. CometBFT's own key of a validator lies in CometBFT's home, and a node reads it when it starts.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+from shuiqiao.base.errors import Conflict
+from shuiqiao.crypto.keyfile import STRONG_COST, PassphraseCost
+from shuiqiao.crypto.suites import get_suite
+from shuiqiao.ledger.engine.embedded import EmbeddedLedger
+from shuiqiao.members.contract import ROTATE_KEY, MemberRotateKeyBody
+from shuiqiao.members.model import KeyPurpose
+from shuiqiao.members.roster import member_key
+from shuiqiao.node.key_files import KeyFiles
+from shuiqiao.node.remote_ledger import RemoteLedger
+
+if TYPE_CHECKING:
+    from shuiqiao.base.ids import Entropy, MemberId
+    from shuiqiao.crypto.model import CipherSuite, SigningKey
+    from shuiqiao.ledger.model import StateView
+    from shuiqiao.node.institution import Institution
+    from shuiqiao.node.settings import Home
+
+_FIELDS = {KeyPurpose.SIGNING: "sign", KeyPurpose.SEALING: "seal"}
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Rotated:
+    """A key that was replaced. resumed: an earlier attempt had put it on the ledger already."""
+
+    purpose: KeyPurpose
+    public_key: bytes
+    height: int
+    resumed: bool
+
+
+def rotate_key(
+    institution: Institution,
+    *,
+    purpose: KeyPurpose,
+    passphrase: bytes,
+    entropy: Entropy,
+    cost: PassphraseCost = STRONG_COST,
+) -> Rotated:
+    """Replace the signing or sealing key of an institution, whose keys are stale afterwards: open it again.
+
+    Raises what refuses the transaction (then the next key stays for another attempt), what the key files raise, and
+    Unavailable ``node.key_switch_failed``.
+    """
+    suite, files = institution.suite, KeyFiles(institution.home, purpose=purpose)
+    seed = files.make_next(suite=suite, passphrase=passphrase, entropy=entropy, cost=cost)
+    public_key = _public_key(seed, purpose=purpose, suite=suite)
+    height, resumed = institution.engine.last_block()[0], True
+    if _ledger_key(institution.engine.state(), institution.member, purpose) != public_key:
+        extra = (suite.signing_key_from_seed(seed),) if purpose is KeyPurpose.SIGNING else ()
+        # Who signs checkpoints must be able to do so with the new key as soon as a block names it.
+        for key in extra:
+            _prepare(institution, key)
+        height, resumed = _submit(institution, public_key, purpose=purpose, extra=extra)
+    files.switch()
+    if isinstance(institution.engine, RemoteLedger):
+        institution.engine.reload_keys()
+    return Rotated(purpose=purpose, public_key=public_key, height=height, resumed=resumed)
+
+
+def _submit(
+    institution: Institution, public_key: bytes, *, purpose: KeyPurpose, extra: tuple[SigningKey, ...]
+) -> tuple[int, bool]:
+    body = MemberRotateKeyBody(purpose=purpose, new_key=public_key)
+    try:
+        return institution.outbox.submit(ROTATE_KEY, body, extra_keys=extra).height, False
+    except Conflict:
+        # The bytes of an attempt before were committed in the meantime.
+        if _ledger_key(institution.engine.state(), institution.member, purpose) != public_key:
+            raise
+        return institution.engine.last_block()[0], True
+
+
+def settle_keys(home: Home, *, member: MemberId, state: StateView, passphrase: bytes) -> bool:
+    """Take into use what the ledger names already, after a crash; tell whether anything changed."""
+    changed = False
+    for purpose in _FIELDS:
+        files = KeyFiles(home, purpose=purpose)
+        named = _ledger_key(state, member, purpose)
+        if named is None or not files.next.exists():
+            continue
+        suite = get_suite(state.get("members/network")["suite"])
+        if _public_key(files.next_seed(passphrase=passphrase), purpose=purpose, suite=suite) == named:
+            files.switch()
+            changed = True
+    return changed
+
+
+def _prepare(institution: Institution, key: SigningKey) -> None:
+    if isinstance(institution.engine, RemoteLedger):
+        institution.engine.reload_keys()
+    elif isinstance(institution.engine, EmbeddedLedger):
+        institution.engine.signer.add_key(key)
+
+
+def _ledger_key(state: StateView, member: MemberId, purpose: KeyPurpose) -> bytes | None:
+    record = state.get(member_key(member))
+    return None if record is None else record[_FIELDS[purpose]]
+
+
+def _public_key(seed: bytes, *, purpose: KeyPurpose, suite: CipherSuite) -> bytes:
+    if purpose is KeyPurpose.SIGNING:
+        return suite.signing_key_from_seed(seed).public_key
+    return suite.sealing_key_from_seed(seed).public_key

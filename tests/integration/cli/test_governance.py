@@ -1,0 +1,186 @@
+"""A running consortium governs itself by the command line: it admits a validator, replaces a key, suspends, freezes.
+
+Bounded in time; absent CometBFT it is skipped with the reason.
+"""
+
+from __future__ import annotations
+
+import time
+from contextlib import closing
+
+import pytest
+
+from cometbft_world import comet_program
+from consortium_world import CHEAP
+from shuiqiao.base.clock import SystemClock
+from shuiqiao.base.ids import system_entropy
+from shuiqiao.ledger.engine.cometbft.rpc import RpcClient
+from shuiqiao.members.model import Role
+from shuiqiao.node.network_growth import NewMember, add_member
+from shuiqiao.node.network_init import NetworkOrder, create_network
+from shuiqiao.node.network_plan import NetworkFolder, load_plan
+
+PATIENCE_S = 40.0
+VALIDATORS = ["bureau", "bank-1", "regulator", "bank-2"]
+
+
+class Consortium:
+    """A running network, and the commands on its homes."""
+
+    def __init__(self, folder, *, shuiqiao, here):
+        self.folder = NetworkFolder(folder)
+        self._program = str(comet_program())
+        self._shuiqiao = shuiqiao
+        self._here = here
+        create_network(
+            self.folder,
+            order=NetworkOrder(members=None, suite=None, engine=None, validators=4),
+            passphrase=None,
+            clock=SystemClock(),
+            entropy=system_entropy,
+            cost=CHEAP,
+        )
+
+    def network(self, command, *arguments):
+        done = self._shuiqiao(
+            "network", command, *arguments, "--folder", self.folder.folder, "--json", SHUIQIAO_COMETBFT=self._program
+        )
+        assert done.code in {0, 1}, (done.out, done.err)
+        return done.json
+
+    def call(self, member, *arguments):
+        """Run a command on a member's home and return its JSON."""
+        done = self._here("members", *arguments, "--home", self.folder.home(member).folder, "--json")
+        assert done.code == 0, (done.out, done.err)
+        return done.json
+
+    def refusal(self, member, *arguments):
+        done = self._here("members", *arguments, "--home", self.folder.home(member).folder, "--json")
+        assert done.code != 0, done.out
+        return done.json["error"]["code"]
+
+    def decide(self, *action, by):
+        """Propose and vote; return the proposal as the last vote left it."""
+        proposer, *voters = by
+        row = self.call(proposer, "propose", *action)
+        for voter in voters:
+            row = self.call(voter, "vote", row["proposal"][:10], "--approve")
+        return row
+
+    def validators(self):
+        """The number of validators that consensus has."""
+        place = load_plan(self.folder).validators[0]
+        with closing(RpcClient(f"http://127.0.0.1:{place.rpc_port}")) as rpc:
+            return int(rpc.call("validators")["total"])
+
+    def until(self, condition):
+        end = time.monotonic() + PATIENCE_S
+        while not condition():
+            assert time.monotonic() < end, self.network("status")
+            time.sleep(0.3)
+
+    def cosigners(self, member="bureau"):
+        """Who cosigned the newest checkpoint, once it covers all."""
+        [node] = [each for each in self.network("status")["nodes"] if each["node"] == member]
+        return node["cosigners"] if node["note_size"] == node["size"] else []
+
+
+@pytest.fixture
+def consortium(shuiqiao, here, tmp_path):
+    made = Consortium(tmp_path / "net", shuiqiao=shuiqiao, here=here)
+    made.network("start")
+    yield made
+    made.network("stop")
+
+
+def test_a_consortium_admits_a_validator_and_lets_it_go(consortium):
+    added = add_member(
+        consortium.folder,
+        new=NewMember(member="bank-9", role=Role.BANK, name="Bank Nine", name_zh="第九银行"),
+        passphrase=None,
+        entropy=system_entropy,
+        cost=CHEAP,
+    )
+    # Two of four are not more than two thirds.
+    row = consortium.decide("admit", added.member_file, by=["bureau", "bank-1"])
+    assert (row["status"], row["approvals"], row["governing"]) == ("open", 2, 4)
+    assert consortium.validators() == 4
+    assert consortium.refusal("bank-1", "vote", row["proposal"], "--approve") == "members.vote_repeated"
+    # Its node may run before it is a member; nobody counts its vote.
+    assert consortium.network("start", "bank-9")["running"] == ["bank-9"]
+    row = consortium.call("regulator", "vote", row["proposal"], "--approve")
+    assert row["status"] == "approved"
+    consortium.until(lambda: consortium.validators() == 5)
+    found = consortium.call("bank-9", "list")
+    assert (found["epoch"], [each["member"] for each in found["members"] if each["validator_key"]]) == (
+        1,
+        ["bank-1", "bank-2", "bank-9", "bureau", "regulator"],
+    )
+
+    # It governs like the others: now four of five are needed.
+    row = consortium.decide("set-quorum", "4", by=["bank-9", "bureau", "bank-1"])
+    assert row["status"] == "open"
+    row = consortium.call("bank-2", "vote", row["proposal"], "--approve")
+    assert row["status"] == "approved"
+    consortium.until(lambda: len(consortium.cosigners()) >= 4)
+
+    # Two against of five: it cannot pass any more.
+    row = consortium.call("bank-9", "propose", "set-quorum", "3")
+    for voter in ("bureau", "regulator"):
+        row = consortium.call(voter, "vote", row["proposal"], "--reject")
+    assert (row["status"], row["rejections"]) == ("rejected", 2)
+    assert consortium.refusal("bank-1", "vote", row["proposal"], "--approve") == "members.proposal_closed"
+
+    flags = ("change-flags", "bank-9", "--no-governing", "--no-witness", "--validator-key", "")
+    row = consortium.decide(*flags, by=["bureau", "bank-1", "bank-2", "regulator"])
+    assert row["status"] == "approved"
+    consortium.until(lambda: consortium.validators() == 4)
+    epochs = consortium.call("bureau", "epochs")["epochs"]
+    assert [(each["number"], each["quorum"], len(each["witnesses"])) for each in epochs] == [
+        (0, 3, 4),
+        (1, 3, 5),
+        (2, 4, 5),
+        (3, 4, 4),
+    ]
+    statuses = [each["status"] for each in consortium.call("bank-2", "proposals")["proposals"]]
+    assert statuses == ["approved", "approved", "rejected", "approved"]
+
+
+def test_a_validator_replaces_its_key_while_it_runs_and_others_are_suspended_and_frozen(consortium, tmp_path):
+    rotated = consortium.call("bank-1", "rotate-key")
+    keys = sorted(path.name for path in consortium.folder.home("bank-1").keys.glob("*.json"))
+    assert keys == ["sealing.key.json", "signing.key.json", "signing.retired-0001.key.json"]
+    [bank] = [each for each in consortium.call("bureau", "list")["members"] if each["member"] == "bank-1"]
+    assert bank["signing_key"] == rotated["public_key"]
+    # Without one of four the other three must cosign: bank-1 does by its new key, and was not started anew.
+    consortium.network("kill", "bank-2")
+    row = consortium.decide("suspend", "bank-2", by=["bank-1", "bureau"])
+    consortium.until(lambda: "bank-1" in consortium.cosigners())
+    # The same once it was: the key files are all it goes by.
+    consortium.network("kill", "bank-1")
+    consortium.network("start")
+    consortium.until(lambda: len(consortium.network("status")["nodes"][1]["cosigners"]) >= 3)
+
+    row = consortium.call("regulator", "vote", row["proposal"], "--approve")
+    assert (row["status"], row["is_executed"]) == ("approved", False)
+    assert consortium.call("bank-1", "suspend", "bank-2")["suspended"]
+    assert consortium.refusal("bank-2", "propose", "set-quorum", "3") == "ledger.member_suspended"
+    row = consortium.decide("reinstate", "bank-2", by=["bank-1", "bureau", "regulator"])
+    assert row["status"] == "approved"
+    assert not consortium.call("bureau", "reinstate", "bank-2")["suspended"]
+    assert consortium.refusal("bank-1", "suspend", "bank-2") == "node.not_approved"
+
+    reason = tmp_path / "reason.txt"
+    reason.write_text("an exercise")
+    assert consortium.refusal("bank-1", "freeze", "--reason", reason) == "members.role_wrong"
+    assert consortium.call("regulator", "freeze", "--reason", reason, "--days", "1")["frozen"]
+    assert consortium.call("bank-1", "list")["frozen"]["author"] == "regulator"
+    assert consortium.refusal("bank-2", "propose", "set-quorum", "3") == "ledger.network_frozen"
+    assert consortium.refusal("bank-1", "unfreeze") == "oversight.freeze_lasts"
+    assert not consortium.call("regulator", "unfreeze")["frozen"]
+    assert consortium.refusal("regulator", "unfreeze") == "node.not_frozen"
+
+    assert consortium.refusal("bank-2", "propose", "activate-contract", "anchor.commit", "2", "999") == (
+        "node.version_unknown"
+    )
+    assert consortium.call("bank-2", "propose", "publish-standard", "filing@1")["status"] == "open"
