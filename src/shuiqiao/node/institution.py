@@ -316,6 +316,7 @@ class Institution:
                 clock=self.surroundings.clock,
                 follower=follower,
                 writer=self.surroundings.writer,
+                former_keys=self._other_keys,
             )
         except BaseException:
             follower.close()

@@ -11,13 +11,14 @@ import sys
 import time
 from collections.abc import Callable, Generator, Sequence
 from contextlib import closing, contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
 from typing import Any
 
 from shuiqiao.base.errors import Conflict, InvalidInput, ShuiqiaoError, Unavailable
 from shuiqiao.ledger.engine.cometbft.rpc import RpcClient
+from shuiqiao.node.network_comparison import compare
 from shuiqiao.node.network_control import ask_process
 from shuiqiao.node.network_plan import RELAYS, NetworkFolder, NetworkPlan, ValidatorPlace, load_plan
 from shuiqiao.node.network_process import RecordedProcess
@@ -99,14 +100,21 @@ class Network:
         return tuple(self._standing(place) for place in places)
 
     def status(self) -> NetworkStatus:
-        """Look at every validator; what does not answer is told, not raised."""
+        """Have validators compare what they signed, and look at every one; what does not answer is told, not raised."""
         try:
             cut = self._ask(RELAYS)["cut"]
         except ShuiqiaoError:
             cut = None
+        stopped = compare(
+            self.plan.names, ask=lambda member, question: ask_process(self.folder.control(member), question)
+        )
+        nodes = (self._standing(place) for place in self.plan.validators)
         return NetworkStatus(
             plan=self.plan,
-            nodes=tuple(self._standing(place) for place in self.plan.validators),
+            nodes=tuple(
+                replace(node, trouble=(*node.trouble, stopped[node.node])) if node.node in stopped else node
+                for node in nodes
+            ),
             has_relays=cut is not None,
             cut=tuple((near, far) for near, far in cut or ()),
         )

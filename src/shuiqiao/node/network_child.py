@@ -21,6 +21,7 @@ from shuiqiao.ledger.model import Checkpoint
 from shuiqiao.ledger.signed_note import decode_signed_note
 from shuiqiao.node.keys import find_passphrase
 from shuiqiao.node.link_server import LedgerLink
+from shuiqiao.node.network_comparison import answer_comparison
 from shuiqiao.node.network_control import ControlServer
 from shuiqiao.node.network_ledger import open_home_ledger
 from shuiqiao.node.network_plan import RELAYS, NetworkFolder, load_plan
@@ -60,7 +61,10 @@ def run_validator(folder: NetworkFolder, member: str, *, ended: threading.Event)
                 member=member,
                 reload_keys=opened.reload_keys,
             ),
-            ControlServer(folder.control(member), answer=lambda _question: standing(ledger)),
+            ControlServer(
+                folder.control(member),
+                answer=lambda question: answer_comparison(ledger.application, question) or standing(ledger),
+            ),
         ):
             ended.wait()
     finally:

@@ -12,9 +12,11 @@ from typing import TYPE_CHECKING
 from shuiqiao.ledger.witness import Witness
 
 if TYPE_CHECKING:
+    from collections.abc import Iterable
+
     from shuiqiao.base.clock import Clock
     from shuiqiao.base.ids import MemberId
-    from shuiqiao.crypto.model import CipherSuite
+    from shuiqiao.crypto.model import CipherSuite, SigningKey
     from shuiqiao.ledger.engine.follower import FollowerLedger
     from shuiqiao.ledger.engine.port import LedgerPeer
     from shuiqiao.node.keys import MemberKeys
@@ -30,12 +32,21 @@ def open_witness(
     clock: Clock,
     follower: FollowerLedger,
     writer: LedgerPeer,
+    former_keys: Iterable[SigningKey] = (),
 ) -> Witness:
     """Open a home's witness and tell the writer of it; close it before the follower.
 
-    It judges by the epochs that its own copy has seen. Raises what ``Witness`` raises.
+    former_keys: other signing keys of the member, of epochs before and to come. It judges by the epochs that its own
+    copy has seen. Raises what ``Witness`` raises.
     """
-    witness = Witness(home.ledger / "witness", member=member, key=keys.signing, suite=suite, clock=clock)
+    witness = Witness(
+        home.ledger / "witness",
+        member=member,
+        key=keys.signing,
+        suite=suite,
+        clock=clock,
+        former_keys=former_keys,
+    )
     policy = follower.parameters.policy
     try:
         witness.watch(policy, policy_at=follower.policy_at)

@@ -12,6 +12,7 @@ from pathlib import Path
 
 import pytest
 
+import state_vandal
 from cometbft_world import comet_program
 from shuiqiao.base.ids import MemberId, new_id
 from shuiqiao.crypto.suites import get_suite
@@ -35,20 +36,30 @@ class Consortium:
         self._program = program
 
     def call(self, command, *arguments):
-        done = self._shuiqiao(
-            "network", command, *arguments, "--folder", self.folder.folder, "--json", SHUIQIAO_COMETBFT=self._program
-        )
+        done = self.run(command, *arguments)
         assert done.code == 0, (done.out, done.err)
         return done.json
 
-    def submit(self, member, *, through):
-        """Sign an alarm with the key in a member's home and hand it in at one node's RPC."""
+    def run(self, command, *arguments):
+        return self._shuiqiao(
+            "network", command, *arguments, "--folder", self.folder.folder, "--json", SHUIQIAO_COMETBFT=self._program
+        )
+
+    def status(self):
+        """What the status says, also where it exits with 1 because validators disagree."""
+        done = self.run("status")
+        assert done.code == (0 if done.json["agrees"] else 1), (done.out, done.err)
+        return done.json
+
+    def submit(self, member, *, through, alarm=None):
+        """Sign an alarm with the key in a member's home, hand it in at one node's RPC, and return the alarm's id."""
+        alarm = alarm or new_id()
         home = self.folder.home(member)
         parameters = network_parameters(home.genesis.read_bytes())
         draft = TransactionDraft(
             kind="oversight.alarm",
             version=1,
-            body=OversightAlarmBody(alarm=new_id(), subject="fault", accused=None, evidence_digest=os.urandom(32)),
+            body=OversightAlarmBody(alarm=alarm, subject="fault", accused=None, evidence_digest=os.urandom(32)),
             author=MemberId(member),
             valid_until_ms=time.time_ns() // 1_000_000 + 3_600_000,
             id=new_id(),
@@ -59,10 +70,11 @@ class Consortium:
         rpc = RpcClient(f"http://127.0.0.1:{port}")
         assert rpc.broadcast(raw).code == 0
         rpc.close()
+        return alarm
 
     def until(self, condition):
         end = time.monotonic() + PATIENCE_S
-        while not condition(status := self.call("status")):
+        while not condition(status := self.status()):
             assert time.monotonic() < end, status
             time.sleep(0.3)
         return status
@@ -139,3 +151,30 @@ def test_four_institutions_from_nothing_to_a_consortium_that_survives(consortium
 def command_of(process_id):
     """The command line of a process, empty for one that ended and waits for its parent."""
     return Path(f"/proc/{process_id}/cmdline").read_bytes()
+
+
+def test_a_validator_whose_state_was_altered_is_told_by_the_status(consortium):
+    """[ABCI-22]: the others go on, it stops, and whoever asks learns which one it is and why."""
+    consortium.call("init", "--validators", "4")
+    consortium.call("start")
+    alarm = consortium.submit("bank-1", through="bank-1")
+    consortium.until_blocks(1)
+    index = consortium.folder.home("regulator").ledger / "index.lmdb"
+    state_vandal.remove(str(index), f"oversight/alarm/{alarm.hex()}")
+    # A ledger reads the state of its last block, and so sees the change behind the next one.
+    consortium.submit("bureau", through="bureau")
+    consortium.until_blocks(2)
+    # Everybody else refuses what is there already, and then goes on.
+    consortium.submit("bank-1", through="bank-1", alarm=alarm)
+    consortium.submit("bank-2", through="bank-2")
+    others = [name for name in VALIDATORS if name != "regulator"]
+    consortium.until_blocks(3, on=others)
+
+    def is_told(status):
+        [node] = [node for node in status["nodes"] if node["node"] == "regulator"]
+        return "ledger.state_diverged" in [each["code"] for each in node["trouble"]]
+
+    status = consortium.until(is_told)
+    sound = [node for node in status["nodes"] if node["node"] in others]
+    assert len({node["root"] for node in sound}) == 1
+    assert ["ledger.state_diverged" in str(node["trouble"]) for node in sound] == [False, False, False]

@@ -13,8 +13,8 @@ import pytest
 from cometbft_world import comet_program, nodes_in
 
 COMMAND = "from shuiqiao.cli.main import main; main()"
-BEGINS_S = 90
-ENDS_S = 60
+BEGINS_S = 180
+ENDS_S = 180
 
 
 def wait_until(condition, *, timeout_s):
