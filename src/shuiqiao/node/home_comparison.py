@@ -26,7 +26,7 @@ from shuiqiao.node.ledger_place import LedgerPlace
 from shuiqiao.node.settings import Home
 
 if TYPE_CHECKING:
-    from shuiqiao.ledger.store.index_reader import StateReader
+    from shuiqiao.ledger.store.index import Snapshot
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -136,7 +136,7 @@ def _other_network(what: str, own: LedgerPlace, other: LedgerPlace) -> Finding:
     )
 
 
-def _logs_differ(what: str, found: LeafDifference, here: StateReader, there: StateReader) -> Finding:
+def _logs_differ(what: str, found: LeafDifference, here: Snapshot, there: Snapshot) -> Finding:
     heights = [block.height if block else 0 for block in (view.block_of_index(found.index) for view in (here, there))]
     where = f"block {heights[0]}" if heights[0] == heights[1] else f"block {heights[0]} here, {heights[1]} there"
     return Finding(

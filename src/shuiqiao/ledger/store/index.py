@@ -284,6 +284,12 @@ class Snapshot:
         with self._reader.cursor(db=self._state) as cursor:
             yield from cursor
 
+    def state_count(self) -> int:
+        """Return the number of keys in the state."""
+        with self._lock:
+            count: int = self._reader.stat(db=self._state)["entries"]
+        return count
+
     def page(self, key: bytes) -> bytes | None:
         """Return a page of the state map (``page_source.PageReader``)."""
         return self._get(key, self._pages)

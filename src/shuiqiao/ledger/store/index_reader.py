@@ -6,7 +6,6 @@ committed block and stays it, however many the writer adds meanwhile.
 
 from __future__ import annotations
 
-from collections.abc import Iterator
 from pathlib import Path
 from typing import Final, Self
 
@@ -20,20 +19,6 @@ from shuiqiao.ledger.store.state_tree import DATABASE
 
 _SNAPSHOT_TABLES: Final = (b"meta", b"blocks", b"starts", b"nodes", b"state", b"replay", DATABASE, b"epochs")
 """In the order in which a Snapshot takes them."""
-
-
-class StateReader(Snapshot):
-    """A snapshot whose whole state can be walked, in order of its keys."""
-
-    def state_items(self) -> Iterator[tuple[bytes, bytes]]:
-        """Iterate over every key and its encoded value, in order of key; for one thread."""
-        with self._reader.cursor(db=self._state) as cursor:
-            yield from cursor
-
-    def state_count(self) -> int:
-        """Return the number of keys in the state."""
-        count: int = self._reader.stat(db=self._state)["entries"]
-        return count
 
 
 class IndexReader:
@@ -56,7 +41,7 @@ class IndexReader:
             raise IndexUnreadable(f"{folder}: {error}") from error
         try:
             tables = tuple(self._env.open_db(name, create=False) for name in _SNAPSHOT_TABLES)
-            self.view = StateReader(self._env, dbs=tables)
+            self.view = Snapshot(self._env, dbs=tables)
             self.head = self.view.head()
         except lmdb.Error as error:
             self._env.close()

@@ -16,7 +16,7 @@ from shuiqiao.ledger.store.page_source import TOP, page_key
 from shuiqiao.ledger.store.state_page import has_child, is_low, page_hash, records_at, records_of, root_of
 
 if TYPE_CHECKING:
-    from shuiqiao.ledger.store.index_reader import StateReader
+    from shuiqiao.ledger.store.index import Snapshot
 
 TELL_EVERY: Final = 10_000
 _DIGITS: Final = b"0123456789abcdef"
@@ -33,7 +33,7 @@ class MapFault:
 
 
 def check_state_map(
-    view: StateReader, *, root: bytes, hash_name: str, on_progress: Callable[[int], None] = lambda _done: None
+    view: Snapshot, *, root: bytes, hash_name: str, on_progress: Callable[[int], None] = lambda _done: None
 ) -> MapFault | None:
     """Return the first thing that does not hold, None for a map that is what its root says.
 
@@ -59,7 +59,7 @@ def check_state_map(
 class _Pages:
     """The pages of one stored map."""
 
-    def __init__(self, view: StateReader, *, new: NewHash) -> None:
+    def __init__(self, view: Snapshot, *, new: NewHash) -> None:
         self._view = view
         self._new = new
         self._kept: dict[bytes, bytes | None] = {}
