@@ -124,6 +124,7 @@ class TransactionChecker:
         One that cannot be decoded is an error in its place. One whose signature does not hold, or whose signers the
         block itself brings, has no proven keys: the machine decides.
         """
+        state = RunState(state)
         found: list[Candidate | InvalidInput] = []
         open_places: list[tuple[int, Transaction, tuple[SignatureClaim, ...]]] = []
         for position, raw in enumerate(raws):
