@@ -4,8 +4,8 @@ The five numbers of JR/T 0193 (transaction and query throughput, synchronisation
 who hands in. Both networks have four validators on loopback with the same CometBFT settings; each of ours is two
 processes, the application and its node. Transactions are those of ``ledger_load``, signed beforehand: every validator
 checks every signature, executes, writes and flushes; the kvstore is given ``key=value`` of the same lengths by the same
-generator. Windows of full load alternate between the two; rates are medians over them, taken from block headers alike, from the
-first transaction handed in until the last one is decided.
+generator. Windows of full load alternate between the two; rates are medians over them, taken from block headers alike,
+from the first transaction handed in until the last one is decided.
 """
 
 from __future__ import annotations
