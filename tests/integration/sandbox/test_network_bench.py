@@ -88,11 +88,8 @@ def test_streams_go_on_where_they_were_left_and_end(tmp_path):
     assert raised.value.code == "sandbox.bench_load_spent"
 
 
-def test_rates_count_what_was_decided_between_the_first_and_the_last_header_of_a_window():
-    counts = [(0.0, 7), (1.0, 100), (2.0, 300), (3.0, 500), (9.0, 11)]
-    assert sustained_rate(counts, began_s=0.5, ended_s=3.5) == 200.0
-    # Blocks that take longer than the window: all of them, the last header ends the time.
-    assert sustained_rate(counts, began_s=-1.0, ended_s=-0.5) == 90.7
+def test_a_rate_counts_all_from_the_first_that_was_handed_in_to_the_last_header():
+    assert sustained_rate([(2.0, 7), (3.0, 100), (5.0, 300), (6.0, 93), (6.5, 0)], began_s=1.5) == 100.0
 
 
 def test_waits_reach_to_the_commit_and_to_the_note_that_covers_it():

@@ -40,19 +40,13 @@ def _seconds(rfc3339: str) -> float:
     return datetime.fromisoformat(f"{whole}+00:00").timestamp() + float(f"0.{fraction or 0}")
 
 
-def sustained_rate(counts: Sequence[tuple[float, int]], *, began_s: float, ended_s: float) -> float:
-    """Return transactions a second between the first and the last block whose time lies within a window.
+def sustained_rate(counts: Sequence[tuple[float, int]], *, began_s: float) -> float:
+    """Return transactions a second from the first that was handed in until all of them were decided.
 
-    A header's time is that of the votes for the block before: the transactions of a block were decided between its own
-    time and the next one's. Where blocks take so long that the window has not two of them, all of them count, from the
-    beginning of the window to the last header.
+    From empty mempools to empty ones, as a part of it would count transactions whose signatures were checked before. A
+    header's time is that of the votes for the block before, and the last block is an empty one.
     """
-    inside = [place for place, (time_s, _) in enumerate(counts) if began_s <= time_s <= ended_s]
-    if len(inside) < 2:  # noqa: PLR2004 - a rate needs two moments
-        return sum(count for _, count in counts[:-1]) / (counts[-1][0] - began_s)
-    first, last = inside[0], inside[-1]
-    decided = sum(count for _, count in counts[first:last])
-    return decided / (counts[last][0] - counts[first][0])
+    return sum(count for _, count in counts) / (counts[-1][0] - began_s)
 
 
 def waits_s(sent: Sequence[Sent], marks: Sequence[bytes], journal: Journal) -> tuple[list[float], list[float]]:

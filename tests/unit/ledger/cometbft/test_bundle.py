@@ -16,11 +16,12 @@ from shuiqiao.base.encoding import encode_cbor
 from shuiqiao.base.ids import MemberId
 from shuiqiao.ledger.engine.cometbft import requests as ask
 from shuiqiao.ledger.engine.cometbft import responses as answer
-from shuiqiao.ledger.engine.cometbft.application import LedgerApplication
+from shuiqiao.ledger.engine.cometbft.application import MAX_PROPOSED, LedgerApplication
 from shuiqiao.ledger.engine.cometbft.bundle import (
     MAX_BUNDLE_BYTES,
     MAX_BUNDLED,
     encode_bundle,
+    first_of,
     split_bundles,
     transactions_in,
 )
@@ -120,6 +121,16 @@ def test_transactions_are_bundled_in_order_as_far_as_a_bundle_reaches():
     assert all(len(encode_bundle(group)) <= MAX_BUNDLE_BYTES for group in split_bundles(large))
     [alone] = split_bundles([bytes(70_000)])
     assert alone == [bytes(70_000)]
+
+
+def test_a_proposal_holds_what_a_second_decides_and_one_bundle_in_any_case(roster, open_app):  # [ABCI-16]
+    wholes = [encode_bundle([b"%d-%d" % (number, each) for each in range(100)]) for number in range(30)]
+    assert first_of(wholes, most=2_048) == wholes[:20]
+    assert first_of(wholes, most=1) == wholes[:1]
+    assert first_of([], most=1) == []
+    raws = [roster.note(number) for number in range(MAX_PROPOSED + 1)]
+    proposal = open_app().prepare_proposal(ask.RequestPrepareProposal(txs=raws, max_tx_bytes=10**7))
+    assert list(proposal.txs) == raws[:MAX_PROPOSED]
 
 
 def test_a_bundle_waits_or_is_refused_as_a_whole_and_all_of_it_is_told(roster, open_app):  # [ABCI-23]

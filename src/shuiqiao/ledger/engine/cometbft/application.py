@@ -20,7 +20,7 @@ from shuiqiao.base.errors import IntegrityError, InvalidInput, ShuiqiaoError, Un
 from shuiqiao.base.ids import MemberId
 from shuiqiao.ledger.engine.cometbft import requests as ask
 from shuiqiao.ledger.engine.cometbft import responses as answer
-from shuiqiao.ledger.engine.cometbft.bundle import transactions_in
+from shuiqiao.ledger.engine.cometbft.bundle import first_of, transactions_in
 from shuiqiao.ledger.engine.cometbft.checking import RunState, TransactionChecker, require_unused
 from shuiqiao.ledger.engine.cometbft.disagreement import Disagreement, own_statement
 from shuiqiao.ledger.engine.cometbft.extensions import CosignatureDesk, Cosigner, PolicyOf, Tip, tip_of
@@ -37,6 +37,8 @@ from shuiqiao.ledger.model import Block, Checkpoint, Transaction
 from shuiqiao.ledger.store.state_view import SnapshotState
 
 APP_VERSION: Final = 1
+MAX_PROPOSED: Final = 2_048
+"""Transactions of the ledger that we put into a block: about a second of work, in which CometBFT takes no new ones."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -224,7 +226,9 @@ class LedgerApplication:
         """
         raws = self.pool.waiting(max_bytes=request.max_tx_bytes) if self._settings.has_pool else request.txs
         chosen = [raw for raw in dict.fromkeys(raws) if all(map(self.checker.is_decodable, transactions_in(raw)))]
-        return answer.ResponsePrepareProposal(txs=within(chosen, max_bytes=request.max_tx_bytes))
+        return answer.ResponsePrepareProposal(
+            txs=within(first_of(chosen, most=MAX_PROPOSED), max_bytes=request.max_tx_bytes)
+        )
 
     def process_proposal(self, request: ask.RequestProcessProposal) -> answer.ResponseProcessProposal:
         """Accept unless a transaction is none at all or stands twice: no correct proposer does that [ABCI-16]."""

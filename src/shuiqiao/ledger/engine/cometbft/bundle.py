@@ -46,6 +46,18 @@ def transactions_in(data: bytes) -> tuple[bytes, ...]:
     return tuple(found) if is_bundle and len(set(found)) == len(found) else (data,)
 
 
+def first_of(wholes: Sequence[bytes], *, most: int) -> list[bytes]:
+    """Return the first of CometBFT's transactions that hold at most so many of the ledger's, and one in any case."""
+    taken: list[bytes] = []
+    left = most
+    for whole in wholes:
+        left -= len(transactions_in(whole))
+        if left < 0 and taken:
+            break
+        taken.append(whole)
+    return taken
+
+
 def split_bundles(raws: Sequence[bytes]) -> Iterator[list[bytes]]:
     """Yield different transactions in order, as many together as a bundle takes."""
     group: list[bytes] = []
