@@ -26,6 +26,8 @@ MAY_NAME_WHAT_IS_REFUSED = {"record_rules.py"}
 LABEL = re.compile(
     r"\[((?:ABCI|LEDGER|STORE|STD|VAULT|CONSENT|EXCHANGE|NOTE|WITNESS|TILE|MEMBER|EPOCH|MAP)-(?:[A-Z]+-)?\d+)\]"
 )
+DEFINED_LABEL = re.compile(r"^- \*\*\[([A-Z0-9-]+)\]\*\*", re.MULTILINE)
+"""Where a specification says what a requirement asks for."""
 HEAVY = {"numpy", "pyarrow", "duckdb", "ibis", "pandas", "sklearn", "scipy", "sqlalchemy", "jinja2", "lmdb", "nacl"}
 ERROR_CLASSES = {"InvalidInput", "Denied", "Conflict", "Unavailable", "IntegrityError"}
 
@@ -84,6 +86,12 @@ def test_every_requirement_is_cited_in_source_and_in_a_test_and_no_label_is_unkn
     assert sorted(specified - in_source) == []
     assert sorted(specified - in_tests) == []
     assert sorted((in_source | in_tests) - specified) == []
+
+
+def test_a_label_stands_for_one_requirement():
+    defined = [found for path in SPECS for found in DEFINED_LABEL.findall(path.read_text(encoding="utf-8"))]
+    assert defined
+    assert sorted({label for label in defined if defined.count(label) > 1}) == []
 
 
 def error_codes() -> dict[str, str]:

@@ -72,7 +72,7 @@ def finalize(application, *raws: bytes) -> answer.ResponseFinalizeBlock:
     )
 
 
-def test_a_bundle_gives_back_what_was_put_in():  # [ABCI-22]
+def test_a_bundle_gives_back_what_was_put_in():  # [ABCI-24]
     raws = [b"\xd8one", b"\xd8" + bytes(300), b"\xd8three"]
     assert transactions_in(encode_bundle(raws)) == tuple(raws)
     # One transaction is no bundle, and travels as it is.
@@ -104,7 +104,7 @@ def test_what_is_no_bundle_is_not_made_one(raws):
     ],
     ids=range(13),
 )
-def test_what_is_no_bundle_in_its_one_form_is_taken_for_a_transaction(data, roster, open_app):  # [ABCI-22]
+def test_what_is_no_bundle_in_its_one_form_is_taken_for_a_transaction(data, roster, open_app):  # [ABCI-24]
     assert transactions_in(data) == (data,)
     application = open_app()
     assert application.process_proposal(ask.RequestProcessProposal(txs=[data])).status == answer.Verdict.REJECT
@@ -133,7 +133,7 @@ def test_a_proposal_holds_what_a_second_decides_and_one_bundle_in_any_case(roste
     assert list(proposal.txs) == raws[:MAX_PROPOSED]
 
 
-def test_a_bundle_waits_or_is_refused_as_a_whole_and_all_of_it_is_told(roster, open_app):  # [ABCI-23]
+def test_a_bundle_waits_or_is_refused_as_a_whole_and_all_of_it_is_told(roster, open_app):  # [ABCI-25]
     application = open_app()
     good, other = roster.note(1), roster.note(2)
     broken = forged(roster.note(3))
@@ -146,7 +146,7 @@ def test_a_bundle_waits_or_is_refused_as_a_whole_and_all_of_it_is_told(roster, o
     assert [(raw == broken, code) for raw, code in told] == [(False, None), (True, "ledger.signature_invalid")]
 
 
-def test_transactions_of_a_bundle_are_decided_one_by_one(roster, open_app):  # [ABCI-23]
+def test_transactions_of_a_bundle_are_decided_one_by_one(roster, open_app):  # [ABCI-25]
     application, plain = open_app(), open_app()
     raws = [roster.note(1), roster.note(2), roster.note(1), roster.note(3)]
     bundles = [encode_bundle(raws[:2]), encode_bundle(raws[2:])]
@@ -226,7 +226,7 @@ def node_rpc():
     server.server_close()
 
 
-def test_what_only_its_bundle_kept_out_is_handed_in_again(roster, tmp_path, node_rpc):  # [ABCI-23]
+def test_what_only_its_bundle_kept_out_is_handed_in_again(roster, tmp_path, node_rpc):  # [ABCI-25]
     url, taken = node_rpc
     ledger = roster.open_ledger(tmp_path / "ledger", "node0", abci="tcp://127.0.0.1:0", rpc=url)
     try:

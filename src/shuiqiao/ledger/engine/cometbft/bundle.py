@@ -1,4 +1,4 @@
-"""Bundles: several signed transactions handed to CometBFT as one of its own, so that its cost is shared [ABCI-22].
+"""Bundles: several signed transactions handed to CometBFT as one of its own, so that its cost is shared [ABCI-24].
 
 CometBFT carries every transaction of its own over the ABCI socket one by one on each validator, which costs more than
 checking a signature. To the ledger a bundle is nothing: its transactions are checked, executed and refused one by one,

@@ -34,7 +34,7 @@ def number_of(error: ShuiqiaoError) -> int:
 
 
 def result_of(refusals: Sequence[ShuiqiaoError | None]) -> TxResult:
-    """Return what a block says of a transaction, or of a bundle by those of its transactions [ABCI-12] [ABCI-23].
+    """Return what a block says of a transaction, or of a bundle by those of its transactions [ABCI-12] [ABCI-25].
 
     refusals: what refuses each of them, None for an accepted one. A bundle has the result of the first refused one.
     """
