@@ -23,6 +23,8 @@ from shuiqiao.ledger.tile_reader import FolderTiles, PublishedLog
 
 PROCESS = Path(__file__).with_name("checkpoint_process.py")
 KILLS = 8
+MOST_KILLS = 80
+"""On a busy machine a process gets little done before it is killed: then it is killed more often, not judged less."""
 
 
 def load() -> ModuleType:
@@ -144,8 +146,9 @@ def test_a_witness_killed_at_random_times(tmp_path: Path, suite: str) -> None:
     """[WITNESS-3]"""
     source = random.Random(4)
     honest = CHILD.History(suite)
-    total = 0
-    for _ in range(KILLS):
+    total = kills = 0
+    while kills < KILLS or (total <= KILLS and kills < MOST_KILLS):
+        kills += 1
         lines = run_and_kill(tmp_path, suite, "cosign", delay_s=source.uniform(0.0, 0.1))
         given = sizes(lines)
         witness = honest.witness(tmp_path)
