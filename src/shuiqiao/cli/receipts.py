@@ -67,6 +67,8 @@ def _verify_one(verifier: Any, path: Path) -> dict[str, Any]:
         "state": [_claim(claim) for claim in verified.state],
         "proves": list(verified.proves),
         "does_not_prove": list(verified.does_not_prove),
+        "proves_zh": list(verified.proves_zh),
+        "does_not_prove_zh": list(verified.does_not_prove_zh),
     }
 
 
@@ -80,7 +82,9 @@ def _speak(results: list[dict[str, Any]], *, genesis: str) -> None:
     for result in results:
         if result["valid"]:
             say(f"valid 有效  {result['file']}: {' '.join(result['proves'])}")
+            say(f"  {''.join(result['proves_zh'])}")
         else:
             say(f"NOT VALID 无效  {result['file']}: {result['code']}: {result['message']}")
-    for caveat in next((result["does_not_prove"] for result in results if result["valid"]), ()):
-        say(f"  note 说明: {caveat}")
+    for names in ("does_not_prove", "does_not_prove_zh"):
+        for caveat in next((result[names] for result in results if result["valid"]), ()):
+            say(f"  note 说明: {caveat}")

@@ -30,6 +30,8 @@ KEYS = [
     "state",
     "proves",
     "does_not_prove",
+    "proves_zh",
+    "does_not_prove_zh",
     "genesis",
 ]
 
@@ -89,6 +91,8 @@ def test_a_person_is_told_what_it_proves_and_what_not(network, here):
     assert said.out.startswith(f"genesis {network.network} (compare this fingerprint")
     assert f"valid 有效  {network.receipts[0]}: bureau, the operator, signed a log of network" in said.out
     assert "note 说明: It proves the operator's word" in said.out
+    assert "运营方 bureau 签署了网络" in said.out
+    assert "note 说明: 它只证明运营方的陈述" in said.out
 
 
 def test_several_receipts_have_one_verdict(network, here):

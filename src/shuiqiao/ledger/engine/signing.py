@@ -68,11 +68,6 @@ class CheckpointSigner:
         self.close_epochs()
         self._next_offer = 0.0
 
-    @property
-    def last_asked(self) -> CosignedCheckpoint | None:
-        """What came of asking the witnesses last, with those who are missing: for ``doctor`` and the pages."""
-        return self._desk.last if self._desk is not None else None
-
     # Checkpoints
 
     def current(self) -> Checkpoint:

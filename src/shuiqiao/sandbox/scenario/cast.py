@@ -24,9 +24,9 @@ from shuiqiao.ledger.engine.cometbft.home import NodeKeys
 from shuiqiao.ledger.engine.cometbft.localnet import LocalNetwork
 from shuiqiao.ledger.engine.embedded import EmbeddedLedger
 from shuiqiao.ledger.submitter import log_size
-from shuiqiao.members.genesis import decode_genesis, encode_genesis
+from shuiqiao.members.genesis import encode_genesis
 from shuiqiao.members.model import EngineName, Genesis, Member, Role
-from shuiqiao.node.home import create_home, load_genesis, member_from_seeds
+from shuiqiao.node.home import create_home, member_from_seeds
 from shuiqiao.node.institution import Institution, Surroundings
 from shuiqiao.node.keys import MemberSeeds
 from shuiqiao.node.settings import Home, NodeSettings
@@ -166,16 +166,6 @@ def create_consortium(
             cost=cost,
         )
     return Stage(folder=folder, genesis=encoded, engine=order.engine, validators=validators, network=network)
-
-
-def load_stage(folder: Path) -> Stage:
-    """Return the stage of an earlier run. CometBFT nodes, where it had any, stay down: ledgers are as they were.
-
-    Raises what ``load_genesis`` and ``decode_genesis`` raise.
-    """
-    data = load_genesis(folder / "genesis.json")
-    genesis = decode_genesis(data)
-    return Stage(folder=folder, genesis=data, engine=genesis.engine, validators=genesis.witnesses, network=None)
 
 
 def _member(

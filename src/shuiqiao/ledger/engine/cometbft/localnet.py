@@ -13,7 +13,7 @@ import socket
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any, Final
+from typing import Final
 
 from shuiqiao.base.errors import Unavailable
 from shuiqiao.ledger.engine.cometbft.home import (
@@ -196,8 +196,3 @@ def free_ports(count: int) -> list[int]:
         with contextlib.suppress(OSError), socket.create_server(("127.0.0.1", port)):
             found.append(port)
     raise Unavailable("ledger.ports_taken", f"fewer than {count} loopback ports are free from {_FIRST_PORT} on")
-
-
-def validator_addresses(genesis: Mapping[str, Any]) -> dict[str, str]:
-    """Return the name of each genesis validator by its CometBFT address in upper-case hex."""
-    return {each["address"]: each["name"] for each in genesis["validators"]}

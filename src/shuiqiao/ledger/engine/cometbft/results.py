@@ -49,13 +49,3 @@ def check_of(refusal: ShuiqiaoError | None) -> ResponseCheckTx:
     if refusal is None:
         return ResponseCheckTx(code=CODE_OK)
     return ResponseCheckTx(code=number_of(refusal), log=refusal.message[:MAX_LOG], codespace=refusal.code)
-
-
-def error_of(*, number: int, code: str, message: str) -> ShuiqiaoError:
-    """Return the error that a result stands for, as the node that refused it would raise it."""
-    for sort, own in _NUMBERS.items():
-        if own == number:
-            return sort(code, message)
-    return InvalidInput(
-        "ledger.refused_elsewhere", f"the transaction was refused with number {number}, {code}: {message}"
-    )
