@@ -47,6 +47,10 @@ class NoteBody(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=
     text: Annotated[str, Meta(max_length=50_000)] = ""
 
 
+class AnswerBody(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
+    note: Id16
+
+
 class PowerBody(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
     member: Annotated[str, Meta(max_length=32)]
     key: Annotated[bytes, Meta(min_length=32, max_length=32)]
@@ -63,6 +67,19 @@ def write_note(tx, state, ctx):
     return ()
 
 
+def signers_of_answer(tx, state):
+    """Who may answer a note is known once there is one."""
+    note = state.get(f"note/entry/{tx.body.note.hex()}")
+    if note is None:
+        raise Denied("note.unknown", f"there is no note {tx.body.note.hex()}")
+    return {state.get(f"members/member/{note['author']}")["sign"]}
+
+
+def write_answer(tx, state, _ctx):
+    state.put(f"note/answer/{tx.body.note.hex()}", {"author": tx.author})
+    return ()
+
+
 def check_nothing(_tx, _state, _ctx):
     return
 
@@ -75,6 +92,15 @@ def set_power(tx, state, _ctx):
 KINDS = KindTable(
     (
         Kind(name="note.write", room="note", version=1, body=NoteBody, check=check_note, apply=write_note),
+        Kind(
+            name="note.answer",
+            room="note",
+            version=1,
+            body=AnswerBody,
+            check=check_nothing,
+            apply=write_answer,
+            signers=signers_of_answer,
+        ),
         Kind(name="members.power", room="members", version=1, body=PowerBody, check=check_nothing, apply=set_power),
     )
 )
@@ -133,6 +159,9 @@ class Roster:
 
     def note(self, number: int, *, text: str = "", **more) -> bytes:
         return self.sign("note.write", NoteBody(id=number.to_bytes(16, "big"), text=text), **more)
+
+    def answer(self, number: int) -> bytes:
+        return self.sign("note.answer", AnswerBody(note=number.to_bytes(16, "big")))
 
     def power(self, member: str, power: int, *, key: bytes | None = None) -> bytes:
         own = key if key is not None else self.comet_keys[MemberId(member)].validator_key

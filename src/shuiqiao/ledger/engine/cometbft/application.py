@@ -99,7 +99,7 @@ class LedgerApplication:
         self._settings = settings
         self.keeper = Keeper(folder, machine=machine, settings=settings.replica)
         self.checker = TransactionChecker(machine, verifier=verifier)
-        self._waiting = WaitingRoom(self.recheck, has_pool=settings.has_pool)
+        self._waiting = WaitingRoom(self.recheck, is_decodable=self.checker.is_decodable, has_pool=settings.has_pool)
         self.desk = CosignatureDesk(
             folder / CONSENSUS_FOLDER,
             suite=machine.suite,
@@ -127,6 +127,10 @@ class LedgerApplication:
     def on_refused(self, listener: RefusalListener) -> None:
         """Call a listener for each transaction that CheckTx does not let in."""
         self._waiting.on_refused(listener)
+
+    def second_look(self) -> list[bytes]:
+        """Return what peers sent and was refused, and is now to be handed to CometBFT's mempool again [ABCI-26]."""
+        return self._waiting.second_look() if len(self._waiting.parked) else []
 
     @property
     def pool(self) -> Pool:

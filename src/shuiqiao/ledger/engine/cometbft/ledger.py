@@ -9,6 +9,7 @@ timeout; the outbox resends its bytes unchanged.
 
 from __future__ import annotations
 
+import contextlib
 import threading
 import time
 from collections.abc import Iterator, Sequence
@@ -267,6 +268,15 @@ class CometbftLedger:
             self._give_up_late()
             if batch:
                 self._send(batch)
+            self._hand_in_again()
+
+    def _hand_in_again(self) -> None:
+        """Hand our node what peers sent before the block that makes it right was committed here [ABCI-26]."""
+        wholes = self._application.second_look()
+        # A node that cannot be reached has lost its mempool, and what others hold in theirs they hand on again.
+        with contextlib.suppress(ShuiqiaoError):
+            if wholes:
+                self._rpc.broadcast_many(wholes)
 
     def _send(self, batch: Sequence[bytes]) -> None:
         """Hand over what may wait for a block, bundled; the rest is answered at once, whether or not the node is there.
@@ -323,14 +333,19 @@ class CometbftLedger:
             for future in self._take(raw):
                 future.set_exception(error)
 
-    def _refused(self, raw: bytes, error: ShuiqiaoError | None) -> None:
+    def _refused(self, raw: bytes, error: ShuiqiaoError | None) -> bool:
+        """Answer who waits for what CheckTx refused; what only its bundle was refused for is handed in again."""
         if error is not None:
-            self._fail([raw], error)
-            return
+            futures = self._take(raw)
+            for future in futures:
+                future.set_exception(error)
+            return bool(futures)
         with self._wake:
-            if raw in self._waiting:
+            is_awaited = raw in self._waiting
+            if is_awaited:
                 self._queue.append(raw)
                 self._wake.notify()
+        return is_awaited
 
     def _decided(self, decided: Decided) -> None:
         index = decided.block.first_index if decided.block is not None else 0
@@ -345,6 +360,9 @@ class CometbftLedger:
             for future in self._take(raw):
                 future.set_result(found)
         if decided.block is not None:
+            with self._wake:
+                # What was refused may be right after this block.
+                self._wake.notify()
             with self._reached:
                 self._reached.notify_all()
             self._tell(decided.block, decided.outcomes)

@@ -1,0 +1,111 @@
+"""What peers sent too early is looked at again after the next blocks [ABCI-26]."""
+
+from __future__ import annotations
+
+import pytest
+
+from shuiqiao.base.errors import Conflict, Denied, InvalidInput
+from shuiqiao.ledger.engine.cometbft import parked as room
+from shuiqiao.ledger.engine.cometbft import requests as ask
+from shuiqiao.ledger.engine.cometbft.bundle import encode_bundle
+from shuiqiao.ledger.engine.cometbft.parked import MAX_PARKED, MAX_PARKED_BYTES, Parked
+from shuiqiao.ledger.engine.cometbft.waiting import WaitingRoom
+
+
+class Block:
+    """A state that refuses what the test names, and a mempool connection over it."""
+
+    def __init__(self, *, has_pool=False):
+        self.refusals = {}
+        self.room = WaitingRoom(
+            lambda raws: [self.refusals.get(raw) for raw in raws],
+            is_decodable=lambda raw: not raw.startswith(b"junk"),
+            has_pool=has_pool,
+        )
+
+    def check(self, whole):
+        [found] = self.room.check([ask.RequestCheckTx(tx=whole)])
+        return found.codespace
+
+
+@pytest.fixture
+def early():
+    return Denied("consent.unknown", "there is no such consent yet")
+
+
+def test_what_the_next_block_makes_right_is_handed_in_again_once(early):
+    block = Block()
+    block.refusals[b"revoke"] = early
+    assert block.check(b"revoke") == "consent.unknown"
+    assert block.room.second_look() == []
+    del block.refusals[b"revoke"]
+    assert block.room.second_look() == [b"revoke"]
+    assert block.room.second_look() == []
+
+
+def test_a_bundle_is_kept_whole(early):
+    block = Block()
+    whole = encode_bundle([b"good", b"early"])
+    block.refusals[b"early"] = early
+    assert block.check(whole) == "consent.unknown"
+    del block.refusals[b"early"]
+    assert block.room.second_look() == [whole]
+
+
+@pytest.mark.parametrize(
+    ("raw", "refusal"),
+    [
+        (b"junk", InvalidInput("ledger.tx_malformed", "it is none")),
+        (b"twice", Conflict("ledger.tx_replayed", "it was accepted")),
+        (b"forged", Denied("ledger.signature_invalid", "it does not hold")),
+    ],
+)
+def test_what_no_block_makes_right_is_not_kept(raw, refusal):
+    block = Block()
+    block.refusals[raw] = refusal
+    block.check(raw)
+    assert len(block.room.parked) == 0
+
+
+def test_what_became_a_replay_is_let_go(early):
+    block = Block()
+    block.refusals[b"early"] = early
+    block.check(b"early")
+    block.refusals[b"early"] = Conflict("ledger.tx_replayed", "another node's block held it")
+    assert block.room.second_look() == []
+    assert len(block.room.parked) == 0
+
+
+def test_who_was_told_of_the_refusal_here_is_not_surprised_later(early):
+    block = Block()
+    block.room.on_refused(lambda raw, _refusal: raw == b"ours")
+    block.refusals = {b"ours": early, b"theirs": early}
+    block.check(b"ours")
+    block.check(b"theirs")
+    block.refusals = {}
+    assert block.room.second_look() == [b"theirs"]
+
+
+def test_a_pool_of_the_application_takes_it_itself(early):
+    block = Block(has_pool=True)
+    block.refusals[b"early"] = early
+    assert block.room.insert(ask.RequestInsertTx(tx=b"early")).code > 0
+    block.refusals = {}
+    assert block.room.second_look() == []
+    assert list(block.room.reap(ask.RequestReapTxs()).txs) == [b"early"]
+
+
+def test_it_is_bounded_in_number_bytes_and_time(monkeypatch):
+    many = Parked()
+    for number in range(MAX_PARKED + 3):
+        many.put(b"%d" % number)
+    assert many.waiting() == [b"%d" % number for number in range(3, MAX_PARKED + 3)]
+    large = Parked()
+    for number in range(5):
+        large.put(bytes([number]) * (MAX_PARKED_BYTES // 3))
+    assert [whole[0] for whole in large.waiting()] == [2, 3, 4]
+    monkeypatch.setattr(room, "PARKED_S", -1.0)
+    many.put(b"late")
+    assert b"late" not in many.waiting()
+    # Put again, the others keep the time they had.
+    assert len(many) == MAX_PARKED - 1
