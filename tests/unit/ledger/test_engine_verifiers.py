@@ -12,6 +12,8 @@ from shuiqiao.base.errors import Unavailable
 from shuiqiao.ledger.engine.verifiers import (
     MAX_BARREN_DEATHS,
     MAX_CHUNK_JOBS,
+    Batches,
+    InlineVerifier,
     ProcessVerifier,
     open_verifier,
     split_chunks,
@@ -81,6 +83,17 @@ def test_a_killed_worker_loses_nothing(intl: Any) -> None:
     assert pids[1:] == verifier.worker_pids()[1:]
     assert pids[0] != verifier.worker_pids()[0]
     verifier.close()
+
+
+def test_verdicts_that_nobody_took_are_not_taken_for_others(intl: Any) -> None:
+    for verifier in (InlineVerifier(intl.suite), ProcessVerifier(intl.suite, processes=2)):
+        jobs, expected = jobs_of(intl, 200)
+        with Batches(verifier) as left:
+            left.give([(key, message + b"!", signature) for key, message, signature in jobs])
+        with Batches(verifier) as batches:
+            first, second = batches.give(jobs[:150]), batches.give(jobs[150:])
+            assert (batches.take(second), batches.take(first)) == (expected[150:], expected[:150])
+        verifier.close()
 
 
 def test_workers_that_keep_dying_are_given_up(intl: Any, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -15,8 +15,9 @@ import sys
 from collections import deque
 from collections.abc import Sequence
 from dataclasses import dataclass, field
+from itertools import count
 from pathlib import Path
-from typing import Final, NamedTuple, Protocol
+from typing import Final, NamedTuple, Protocol, Self
 
 import shuiqiao
 from shuiqiao.base.errors import Unavailable
@@ -40,6 +41,8 @@ MAX_CHUNK_DEATHS: Final = 3
 """Workers that may die over one chunk before its transactions are given up."""
 
 _PIPE_BYTES = 1024 * 1024
+_TICKETS = 1 << 32
+_tickets = count()
 _READ_BYTES = 65_536
 
 
@@ -217,27 +220,52 @@ def open_verifier(suite: CipherSuite, *, processes: int) -> Verifier:
     return ProcessVerifier(suite, processes=processes) if processes else InlineVerifier(suite)
 
 
+class Batches:
+    """Batches of signatures that a verifier checks while its owner does something else, and whose verdicts it takes."""
+
+    def __init__(self, verifier: Verifier) -> None:
+        """Use it in a ``with``, in which the verifier is its owner's alone."""
+        self._verifier = verifier
+        # Nobody writes to this pipe: it only fills the place of the engine's wake descriptor.
+        self._quiet, self._other_end = os.pipe()
+        self._waiting: deque[tuple[int, list[SignatureClaim]]] = deque()
+        self._answers: dict[int, bytes | None] = {}
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        os.close(self._quiet)
+        os.close(self._other_end)
+
+    def give(self, jobs: Sequence[SignatureClaim]) -> list[int]:
+        """Have signatures checked; return the tickets for their verdicts."""
+        chunks = split_chunks(jobs)
+        # No two batches of a process share a ticket: verdicts that nobody took are never taken for others.
+        tickets = [next(_tickets) % _TICKETS for _ in chunks]
+        self._waiting.extend(zip(tickets, chunks, strict=True))
+        self._start()
+        return tickets
+
+    def take(self, tickets: Sequence[int]) -> list[bool]:
+        """Wait for a batch; return one verdict per job. Raises Unavailable ``ledger.verifier_failed``."""
+        while not all(ticket in self._answers for ticket in tickets):
+            self._answers.update(self._verifier.finished(wake=self._quiet, timeout_s=None))
+            self._start()
+        return [bool(holds) for ticket in tickets for holds in _require_verdicts(self._answers.pop(ticket))]
+
+    def _start(self) -> None:
+        while self._waiting and self._verifier.has_room():
+            self._verifier.start(*self._waiting.popleft())
+
+
 def verify_all(verifier: Verifier, jobs: Sequence[SignatureClaim]) -> list[bool]:
     """Check many signatures and wait for all; return one verdict per job.
 
     Raises Unavailable ``ledger.verifier_failed`` if worker processes keep dying over them.
     """
-    chunks = split_chunks(jobs)
-    answers: dict[int, bytes] = {}
-    started = 0
-    # Nobody writes to this pipe: it only fills the place of the engine's wake descriptor.
-    quiet, other_end = os.pipe()
-    try:
-        while len(answers) < len(chunks):
-            while started < len(chunks) and verifier.has_room():
-                verifier.start(started, chunks[started])
-                started += 1
-            for ticket, holds in verifier.finished(wake=quiet, timeout_s=None):
-                answers[ticket] = _require_verdicts(holds)
-    finally:
-        os.close(quiet)
-        os.close(other_end)
-    return [bool(holds) for ticket in range(len(chunks)) for holds in answers[ticket]]
+    with Batches(verifier) as batches:
+        return batches.take(batches.give(jobs))
 
 
 def _require_verdicts(holds: bytes | None) -> bytes:

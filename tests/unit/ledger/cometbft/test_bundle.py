@@ -5,6 +5,8 @@ from __future__ import annotations
 import base64
 import http.server
 import json
+import os
+import signal
 import threading
 import time
 
@@ -25,7 +27,7 @@ from shuiqiao.ledger.engine.cometbft.bundle import (
     split_bundles,
     transactions_in,
 )
-from shuiqiao.ledger.engine.cometbft.checking import MIN_HANDED_ON
+from shuiqiao.ledger.engine.cometbft.checking import MIN_HANDED_ON, STREAMED, STREAMED_AHEAD
 from shuiqiao.ledger.engine.cometbft.extensions import Cosigner
 from shuiqiao.ledger.engine.cometbft.parts import Timestamp
 from shuiqiao.ledger.engine.verifiers import InlineVerifier, ProcessVerifier
@@ -196,6 +198,33 @@ def test_the_signatures_of_a_large_block_are_verified_elsewhere_with_the_same_re
     assert [number for number, each in enumerate(found.tx_results) if each.code] == [7]
     remembered = [elsewhere.checker.remembered.get(raw) is not None for raw in raws]
     assert [number for number, is_known in enumerate(remembered) if not is_known] == [7]
+
+
+def met_for_the_first_time(roster):
+    """A block of many groups: with a broken signature, junk, a repetition, and an answer to a note of its own."""
+    raws = [roster.note(number) for number in range((STREAMED_AHEAD + 2) * STREAMED)]
+    raws[7], raws[700], raws[800] = forged(raws[7]), b"junk", raws[3]
+    raws[-20] = roster.answer(len(raws) - 30)
+    return raws
+
+
+def test_a_block_is_executed_while_it_is_verified_with_the_same_result(roster, open_app):  # [ABCI-15]
+    raws = met_for_the_first_time(roster)
+    verifier = ProcessVerifier(roster.suite, processes=2)
+    streamed, known = open_app(verifier=verifier), open_app()
+    known.recheck(raws)
+    found = finalize(streamed, *raws)
+    assert found == finalize(known, *raws)
+    codes = {number: each.codespace for number, each in enumerate(found.tx_results) if each.code}
+    assert codes == {7: "ledger.signature_invalid", 700: "ledger.tx_malformed", 800: "ledger.tx_replayed"}
+
+
+def test_a_block_whose_verifiers_keep_dying_has_the_same_result(roster, open_app, monkeypatch):  # [ABCI-15]
+    raws = met_for_the_first_time(roster)[: STREAMED + 20]
+    verifier = ProcessVerifier(roster.suite, processes=1)
+    monkeypatch.setattr(verifier, "_suite_name", "unknown")
+    os.kill(verifier.worker_pids()[0], signal.SIGKILL)
+    assert finalize(open_app(verifier=verifier), *raws) == finalize(open_app(), *raws)
 
 
 @pytest.fixture

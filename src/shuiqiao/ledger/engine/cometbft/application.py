@@ -21,19 +21,19 @@ from shuiqiao.base.ids import MemberId
 from shuiqiao.ledger.engine.cometbft import requests as ask
 from shuiqiao.ledger.engine.cometbft import responses as answer
 from shuiqiao.ledger.engine.cometbft.bundle import first_of, transactions_in
-from shuiqiao.ledger.engine.cometbft.checking import RunState, TransactionChecker, require_unused
+from shuiqiao.ledger.engine.cometbft.checking import Entrance, TransactionChecker, executable
 from shuiqiao.ledger.engine.cometbft.disagreement import Disagreement, own_statement
 from shuiqiao.ledger.engine.cometbft.extensions import CosignatureDesk, Cosigner, PolicyOf, Tip, tip_of
 from shuiqiao.ledger.engine.cometbft.joining import Joining
 from shuiqiao.ledger.engine.cometbft.keeper import CONSENSUS_FOLDER, Keeper, Pending
 from shuiqiao.ledger.engine.cometbft.pool import Pool, within
-from shuiqiao.ledger.engine.cometbft.results import number_of, result_of
+from shuiqiao.ledger.engine.cometbft.results import number_of, refusal_in, result_of
 from shuiqiao.ledger.engine.cometbft.validators import member_by_address, updates_of, validators_of
 from shuiqiao.ledger.engine.cometbft.waiting import RefusalListener, WaitingRoom
 from shuiqiao.ledger.engine.port import ReplicaSettings
 from shuiqiao.ledger.engine.verifiers import Verifier
 from shuiqiao.ledger.machine import Candidate, Outcome, StateMachine
-from shuiqiao.ledger.model import Block, Checkpoint, Transaction
+from shuiqiao.ledger.model import Block, Checkpoint
 from shuiqiao.ledger.store.state_view import SnapshotState
 
 APP_VERSION: Final = 1
@@ -188,16 +188,11 @@ class LedgerApplication:
 
     def recheck(self, raws: Sequence[bytes]) -> list[ShuiqiaoError | None]:
         """Return what refuses transactions now, None where they may wait for a block; nobody is told."""
-        view = self.view()
-        state = RunState(view)
         # After a silence the last block's time is old: a validity is then measured by this node's clock.
-        time_ms, height = max(self.keeper.time_ms, self._clock.now_ms()), self.keeper.replica.head.height + 1
-
-        def precheck(tx: Transaction) -> None:
-            self._machine.precheck(tx, state, time_ms=time_ms, height=height)
-            require_unused(tx, view, time_ms=time_ms)
-
-        return self.checker.admit(raws, state, precheck=precheck)
+        time_ms = max(self.keeper.time_ms, self._clock.now_ms())
+        height = self.keeper.replica.head.height + 1
+        entrance = Entrance(self._machine, self.view(), time_ms=time_ms, height=height)
+        return self.checker.admit(raws, entrance=entrance)
 
     def insert_tx(self, request: ask.RequestInsertTx) -> answer.ResponseInsertTx:
         """Take a transaction into the application's own mempool."""
@@ -289,13 +284,13 @@ class LedgerApplication:
             self._require_going()
             parts = [transactions_in(whole) for whole in request.txs]
             raws = [raw for part in parts for raw in part]
-            found = self.checker.candidates(raws, self.view())
-            candidates = [each for each in found if isinstance(each, Candidate)]
+            found: list[Candidate | InvalidInput] = []
+            candidates = executable(self.checker.stream(raws, self.view()), found)
             pending = self.keeper.execute(candidates, height=request.height, time_ms=request.time.ms)
             executed = iter(pending.execution.result.outcomes)
             outcomes = [next(executed) if isinstance(each, Candidate) else each for each in found]
             self._round = _Round(pending=pending, wholes=request.txs, outcomes=list(zip(raws, outcomes, strict=True)))
-            refusals = iter([_refusal_in(outcome) for outcome in outcomes])
+            refusals = iter([refusal_in(outcome) for outcome in outcomes])
             return answer.ResponseFinalizeBlock(
                 tx_results=[result_of([next(refusals) for _ in part]) for part in parts],
                 validator_updates=updates_of(self.view(), pending.execution.writes, policy_of=self._policy_of),
@@ -392,7 +387,3 @@ class LedgerApplication:
             self.desk.store(is_urgent=True)
             self.keeper.close()
             self.checker.close()
-
-
-def _refusal_in(outcome: Outcome | ShuiqiaoError) -> ShuiqiaoError | None:
-    return outcome.refusal if isinstance(outcome, Outcome) else outcome

@@ -9,14 +9,16 @@ Safe between threads.
 from __future__ import annotations
 
 import threading
-from collections.abc import Callable, Iterable, Sequence
+from collections import deque
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import Any, Final
 
 from shuiqiao.base.clock import MS_PER_HOUR
 from shuiqiao.base.errors import Conflict, IntegrityError, InvalidInput, ShuiqiaoError, Unavailable
-from shuiqiao.ledger.engine.verifiers import InlineVerifier, Verifier, verify_all
-from shuiqiao.ledger.machine import Candidate, ReplayIndex, SignatureClaim, StateMachine
+from shuiqiao.ledger.engine.verifiers import Batches, InlineVerifier, Verifier, verify_all
+from shuiqiao.ledger.machine import Candidate, SignatureClaim, StateMachine
 from shuiqiao.ledger.model import StateView, Transaction
+from shuiqiao.ledger.store.state_view import SnapshotState, replay_id
 
 MAX_REMEMBERED: Final = 65_536
 MAX_REMEMBERED_BYTES: Final = 128 * 1024 * 1024
@@ -24,6 +26,42 @@ MAX_REMEMBERED_BYTES: Final = 128 * 1024 * 1024
 
 MIN_HANDED_ON: Final = 256
 """Signatures worth other processes: those of a block that a node meets while it catches up. CheckTx meets fewer."""
+
+
+STREAMED: Final = 256
+"""Transactions of a block that are decoded, and whose signatures are given away, at once."""
+
+STREAMED_AHEAD: Final = 4
+"""Groups of them that are in work while the first is executed."""
+
+_Planned = tuple[int, Transaction, tuple[SignatureClaim, ...]]
+"""A transaction, its place among those checked with it, and the signatures that its signers would have made."""
+
+
+class Entrance:
+    """What a transaction is asked before its signatures, on the last committed state, as the next block will ask."""
+
+    def __init__(self, machine: StateMachine, view: SnapshotState, *, time_ms: int, height: int) -> None:
+        """height, time_ms: of the next block."""
+        self.state = RunState(view)
+        self._machine = machine
+        self._view = view
+        self._time_ms = time_ms
+        self._height = height
+        self._used: Mapping[bytes, int] = {}
+
+    def look_up(self, transactions: Iterable[Transaction]) -> None:
+        """Ask the index which of their ids were used, once for all of them."""
+        self._used = self._view.snapshot.replay_hours([replay_id(tx.author, tx.id) for tx in transactions])
+
+    def require(self, tx: Transaction) -> None:
+        """Return if one that was looked up may enter; raises what ``precheck`` raises, and ``ledger.tx_replayed``."""
+        self._machine.precheck(tx, self.state, time_ms=self._time_ms, height=self._height)
+        hour = self._used.get(replay_id(tx.author, tx.id))
+        if hour is not None and hour >= self._time_ms // MS_PER_HOUR:
+            raise Conflict(
+                "ledger.tx_replayed", f"{tx.author} already had a transaction with id {tx.id.hex()} accepted"
+            )
 
 
 class RunState:
@@ -82,41 +120,52 @@ class TransactionChecker:
         self._inline = InlineVerifier(machine.suite)
         self._verifying = threading.Lock()
 
-    def admit(
-        self, raws: Sequence[bytes], state: StateView, *, precheck: Callable[[Transaction], None]
-    ) -> list[ShuiqiaoError | None]:
+    def admit(self, raws: Sequence[bytes], *, entrance: Entrance) -> list[ShuiqiaoError | None]:
         """Tell of transactions whether they may wait for a block; None for one that may, else what refuses it."""
         refusals: list[ShuiqiaoError | None] = [None] * len(raws)
-        planned: list[tuple[int, Transaction, tuple[SignatureClaim, ...]]] = []
+        decoded: list[tuple[int, Transaction, bool]] = []
         for position, raw in enumerate(raws):
             known = self.remembered.get(raw)
             try:
                 tx = self._decode(raw) if known is None else known.transaction
-                precheck(tx)
-                if known is None or not known.proven_keys:
-                    planned.append((position, tx, self._machine.plan_verification(tx, state)))
+            except InvalidInput as error:
+                refusals[position] = error
+                continue
+            decoded.append((position, tx, known is not None and bool(known.proven_keys)))
+        entrance.look_up([tx for _, tx, _ in decoded])
+        planned: list[_Planned] = []
+        for position, tx, is_proven in decoded:
+            try:
+                entrance.require(tx)
+                if not is_proven:
+                    planned.append((position, tx, self._machine.plan_verification(tx, entrance.state)))
             except ShuiqiaoError as error:
                 refusals[position] = error
+        self._verify_planned(planned, refusals)
+        return refusals
+
+    def _verify_planned(self, planned: Sequence[_Planned], refusals: list[ShuiqiaoError | None]) -> None:
         try:
-            self._remember_valid(planned, refusals)
+            verdicts = self._verify(_claims_of(planned))
         except Unavailable as error:
             for position, _, _ in planned:
                 refusals[position] = error
-        return refusals
+            return
+        for position, tx in self._remember_valid(planned, verdicts):
+            refusals[position] = _signature_invalid(tx)
 
-    def _remember_valid(
-        self,
-        planned: Sequence[tuple[int, Transaction, tuple[SignatureClaim, ...]]],
-        refusals: list[ShuiqiaoError | None],
-    ) -> None:
-        verdicts = iter(self._verify([claim for _, _, claims in planned for claim in claims]))
+    def _remember_valid(self, planned: Sequence[_Planned], verdicts: Sequence[bool]) -> list[tuple[int, Transaction]]:
+        """Remember those of which every signature holds; return the others."""
+        held = iter(verdicts)
+        broken: list[tuple[int, Transaction]] = []
         for position, tx, claims in planned:
-            held = [next(verdicts) for _ in claims]
-            if all(held):
+            holds = [next(held) for _ in claims]
+            if all(holds):
                 keys = tuple([claim[0] for claim in claims])
                 self.remembered.put(tx.raw, Candidate(transaction=tx, proven_keys=keys))
             else:
-                refusals[position] = _signature_invalid(tx)
+                broken.append((position, tx))
+        return broken
 
     def candidates(self, raws: Sequence[bytes], state: StateView) -> list[Candidate | InvalidInput]:
         """Return the transactions of a block as candidates, verified together as far as the state tells the signers.
@@ -124,9 +173,49 @@ class TransactionChecker:
         One that cannot be decoded is an error in its place. One whose signature does not hold, or whose signers the
         block itself brings, has no proven keys: the machine decides.
         """
-        state = RunState(state)
+        found, planned = self._prepare(raws, RunState(state))
+        try:
+            self._remember_valid(planned, self._verify(_claims_of(planned)))
+        except Unavailable:
+            # Workers keep dying: the machine verifies in this very thread, slowly.
+            return found
+        return self._settled(found, planned)
+
+    def stream(self, raws: Sequence[bytes], state: StateView) -> Iterator[Candidate | InvalidInput]:
+        """Yield what ``candidates`` returns, in order; of a block met for the first time, while it is being verified.
+
+        Whoever executes what it yields does so while other processes verify what comes later.
+        """
+        if sum(self.remembered.get(raw) is None for raw in raws) < MIN_HANDED_ON:
+            yield from self.candidates(raws, state)
+            return
+        run = RunState(state)
+        ahead: deque[tuple[list[Candidate | InvalidInput], list[_Planned], list[int]]] = deque()
+        with self._verifying, Batches(self._verifier) as batches:
+            for start in range(0, len(raws), STREAMED):
+                found, planned = self._prepare(raws[start : start + STREAMED], run)
+                ahead.append((found, planned, batches.give(_claims_of(planned))))
+                if len(ahead) > STREAMED_AHEAD:
+                    yield from self._taken(batches, *ahead.popleft())
+            while ahead:
+                yield from self._taken(batches, *ahead.popleft())
+
+    def _taken(
+        self, batches: Batches, found: list[Candidate | InvalidInput], planned: Sequence[_Planned], tickets: list[int]
+    ) -> list[Candidate | InvalidInput]:
+        try:
+            self._remember_valid(planned, batches.take(tickets))
+        except Unavailable:
+            # Workers keep dying: the machine verifies in this very thread, slowly.
+            return found
+        return self._settled(found, planned)
+
+    def _prepare(
+        self, raws: Sequence[bytes], state: StateView
+    ) -> tuple[list[Candidate | InvalidInput], list[_Planned]]:
+        """Return transactions without proven keys, or with those remembered, and what is to be verified of them."""
         found: list[Candidate | InvalidInput] = []
-        open_places: list[tuple[int, Transaction, tuple[SignatureClaim, ...]]] = []
+        planned: list[_Planned] = []
         for position, raw in enumerate(raws):
             known = self.remembered.get(raw)
             if known is not None:
@@ -138,14 +227,13 @@ class TransactionChecker:
                 found.append(error)
                 continue
             found.append(Candidate(transaction=tx))
-            open_places.append((position, tx, self._plan(tx, state)))
-        refusals: list[ShuiqiaoError | None] = [None] * len(raws)
-        try:
-            self._remember_valid(open_places, refusals)
-        except Unavailable:
-            # Workers keep dying: the machine verifies in this very thread, slowly.
-            return found
-        for position, tx, _ in open_places:
+            planned.append((position, tx, self._plan(tx, state)))
+        return found, planned
+
+    def _settled(
+        self, found: list[Candidate | InvalidInput], planned: Sequence[_Planned]
+    ) -> list[Candidate | InvalidInput]:
+        for position, tx, _ in planned:
             found[position] = self.remembered.get(tx.raw) or found[position]
         return found
 
@@ -186,11 +274,18 @@ class TransactionChecker:
         self._verifier.close()
 
 
-def require_unused(tx: Transaction, index: ReplayIndex, *, time_ms: int) -> None:
-    """Return if an (author, id) was not accepted before; raises Conflict ``ledger.tx_replayed``."""
-    hour = index.expiry_hour(tx.author, tx.id)
-    if hour is not None and hour >= time_ms // MS_PER_HOUR:
-        raise Conflict("ledger.tx_replayed", f"{tx.author} already had a transaction with id {tx.id.hex()} accepted")
+def executable(
+    checked: Iterable[Candidate | InvalidInput], found: list[Candidate | InvalidInput]
+) -> Iterator[Candidate]:
+    """Yield those that can be executed, keeping all of them in order."""
+    for each in checked:
+        found.append(each)
+        if isinstance(each, Candidate):
+            yield each
+
+
+def _claims_of(planned: Iterable[_Planned]) -> list[SignatureClaim]:
+    return [claim for _, _, claims in planned for claim in claims]
 
 
 def _signature_invalid(tx: Transaction) -> IntegrityError:

@@ -7,8 +7,9 @@ nothing and keeps the hash [ABCI-13]. It does not know ABCI; ``application`` doe
 from __future__ import annotations
 
 import shutil
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
+from itertools import islice
 from pathlib import Path
 from typing import Final
 
@@ -27,6 +28,8 @@ from shuiqiao.ledger.store.segments import SEGMENT_SUFFIX
 
 CONSENSUS_FOLDER: Final = "consensus"
 INCOMING_FOLDER: Final = "incoming"
+_LOOKED_UP: Final = 256
+"""Transactions whose ids are looked up together."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -92,16 +95,18 @@ class Keeper:
     def _hash_of(self, *, size: int, root: bytes) -> bytes:
         return self._digest(encode_text(origin=self._machine.parameters.origin, size=size, root=root))
 
-    def execute(self, candidates: Sequence[Candidate], *, height: int, time_ms: int) -> Pending:
-        """Execute the block of the next height; nothing is stored. Raises IntegrityError ``ledger.height_wrong``."""
+    def execute(self, candidates: Iterable[Candidate], *, height: int, time_ms: int) -> Pending:
+        """Execute the block of the next height; nothing is stored. Raises IntegrityError ``ledger.height_wrong``.
+
+        candidates: taken a few hundred at a time, so that whoever yields them can still be at work on later ones.
+        """
         if height != self.height + 1 and self.height:
             raise IntegrityError(
                 "ledger.height_wrong", f"height {height} was decided, and height {self.height} is the last one here"
             )
         replica = self.replica
         block_ms = next_block_time(clock_ms=time_ms, previous_ms=replica.head.time_ms)
-        replica.look_up([candidate.transaction for candidate in candidates])
-        execution = replica.execute(candidates, overlay=replica.overlay(), time_ms=block_ms)
+        execution = replica.execute(self._looked_up(candidates), overlay=replica.overlay(), time_ms=block_ms)
         growth: Growth | None = None
         app_hash = self.app_hash
         if execution.result.entry is not None:
@@ -109,6 +114,12 @@ class Keeper:
             growth = grow(replica.frontier, (*leaves, execution.result.entry), hash_name=self._machine.suite.hash_name)
             app_hash = self._hash_of(size=growth.frontier.size, root=growth.frontier.root())
         return Pending(height=height, time_ms=time_ms, execution=execution, growth=growth, app_hash=app_hash)
+
+    def _looked_up(self, candidates: Iterable[Candidate]) -> Iterator[Candidate]:
+        coming = iter(candidates)
+        while group := list(islice(coming, _LOOKED_UP)):
+            self.replica.look_up([candidate.transaction for candidate in group])
+            yield from group
 
     def commit(self, pending: Pending) -> Block | None:
         """Make a finalized block durable; return our block, None if it accepted nothing.

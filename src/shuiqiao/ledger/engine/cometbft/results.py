@@ -12,6 +12,7 @@ from typing import Final
 from shuiqiao.base.errors import Conflict, Denied, IntegrityError, InvalidInput, ShuiqiaoError, Unavailable
 from shuiqiao.ledger.engine.cometbft.parts import CODE_OK, TxResult
 from shuiqiao.ledger.engine.cometbft.responses import ResponseCheckTx
+from shuiqiao.ledger.machine import Outcome
 
 RETRY_LATER: Final = 32_000
 """CometBFT tries transactions with this code and above again."""
@@ -49,3 +50,8 @@ def check_of(refusal: ShuiqiaoError | None) -> ResponseCheckTx:
     if refusal is None:
         return ResponseCheckTx(code=CODE_OK)
     return ResponseCheckTx(code=number_of(refusal), log=refusal.message[:MAX_LOG], codespace=refusal.code)
+
+
+def refusal_in(outcome: Outcome | ShuiqiaoError) -> ShuiqiaoError | None:
+    """Return what refused a transaction of a block, None for one that was accepted."""
+    return outcome.refusal if isinstance(outcome, Outcome) else outcome
