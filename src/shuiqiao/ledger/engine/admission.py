@@ -15,6 +15,7 @@ from itertools import islice
 from typing import Final
 
 from shuiqiao.base.errors import IntegrityError, InvalidInput, ShuiqiaoError, Unavailable
+from shuiqiao.ledger.engine.answer import Answer
 from shuiqiao.ledger.engine.verifiers import (
     MAX_CHUNK_BYTES,
     MAX_CHUNK_JOBS,
@@ -33,14 +34,6 @@ MIN_CHECKED_AHEAD: Final = 1_024
 
 _BUSY_RETRY_S = 0.5
 _TICKETS = 1 << 32
-
-
-class Answer(Future[Committed]):
-    """The answer to a submission: the engine's alone to give, so nobody has to claim it before it is given."""
-
-    def cancel(self) -> bool:
-        """Return False: what was submitted may be in a block already."""
-        return False
 
 
 class Submission:
