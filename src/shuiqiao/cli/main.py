@@ -41,6 +41,10 @@ app.add_typer(backup_app, name="backup")
 app.add_typer(members_app, name="members")
 
 
+MAX_INDEX = 2**53 - 1
+"""As ``ledger.log``: what every JSON reader can hold exactly."""
+
+
 class SuiteChoice(StrEnum):
     """The cipher suites."""
 
@@ -179,6 +183,23 @@ def verify(
     from shuiqiao.cli.receipts import run_verify
 
     return run_verify(files=files, genesis=genesis, home=home, since=since, tiles=tiles, as_json=json)
+
+
+@app.command()
+def receipt(
+    home: Home,
+    index: Annotated[int, typer.Argument(min=0, max=MAX_INDEX, help="The transaction's place in the log 日志位置.")],
+    state: Annotated[
+        list[str] | None,
+        typer.Option("--state", help="A key of the state whose value, or absence, is proven too; repeatable 状态键."),
+    ] = None,
+    out: Annotated[Path | None, typer.Option(help="The file to write; by default KIND-INDEX.receipt here.")] = None,
+    json: Json = False,  # noqa: FBT002 - a flag
+) -> int:
+    """Write the receipt of a transaction for whoever shall verify it 开具回执."""
+    from shuiqiao.cli.receipts import run_receipt
+
+    return run_receipt(home=home, index=index, state_keys=state or (), out=out, as_json=json)
 
 
 @app.command()

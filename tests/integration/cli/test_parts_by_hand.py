@@ -53,6 +53,39 @@ def test_ingest_sees_the_type_and_says_what_became_of_every_record(taken):
     assert report.read_text() == ""
 
 
+def test_a_receipt_is_written_with_what_the_state_holds_and_does_not(taken, shuiqiao, tmp_path):
+    _, home = taken
+    path = tmp_path / "anchor.receipt"
+    absent = f"consent/grant/{bytes(16).hex()}"
+    said = shuiqiao(
+        "receipt", "0", "--home", home, "--state", "members/epoch", "--state", absent, "--out", path, "--json"
+    )
+    assert said.code == 0
+    claims = {claim["key"]: claim["value"] for claim in said.json["state"]}
+    assert claims[absent] is None
+    assert bytes.fromhex(claims["members/epoch"])
+    assert (said.json["kind"], said.json["index"], said.json["file"]) == ("anchor.commit", 0, str(path))
+    verified = shuiqiao("verify", path, "--genesis", home / "genesis.json", "--json")
+    assert (verified.code, verified.json) == (0, said.json)
+
+
+@pytest.mark.parametrize(
+    ("arguments", "code"),
+    [
+        (["99"], "ledger.index_unknown"),
+        (["0", "--state", "税"], "ledger.state_key_impossible"),
+        (
+            ["0", *[part for number in range(300) for part in ("--state", f"room/{number}")]],
+            "ledger.state_keys_too_many",
+        ),
+    ],
+)
+def test_a_receipt_that_cannot_be_is_refused_and_nothing_is_written(taken, here, tmp_path, arguments, code):
+    path = tmp_path / "none.receipt"
+    said = here("receipt", *arguments, "--home", taken[1], "--out", path, "--json")
+    assert (said.code, said.json["error"]["code"], path.exists()) == (1, code, False)
+
+
 def test_ingest_again_changes_nothing_and_reports_every_row(taken, shuiqiao, files):
     _, home = taken
     said = shuiqiao("ingest", files["tax_credit_grade"], "--home", home, "--json")

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 from shuiqiao.base.errors import InvalidInput
 from shuiqiao.ledger.receipt import MAX_STATE_CLAIMS, StateClaim, StateEvidence, build_receipt
 from shuiqiao.ledger.receipt_signers import keys_to_prove
+from shuiqiao.ledger.state import MAX_KEY_BYTES
 from shuiqiao.ledger.store.state_tree import prove
 
 if TYPE_CHECKING:
@@ -31,9 +32,10 @@ def make_receipt(
     """Return the receipt of a transaction under a checkpoint, with what the state holds at some keys.
 
     The values that show who had to sign the transaction are put in by themselves. view: the state at the checkpoint.
-    Raises InvalidInput ``ledger.index_unknown``,
-    ``ledger.state_keys_too_many``, Unavailable ``ledger.epoch_pending``.
+    Raises InvalidInput ``ledger.index_unknown``, ``ledger.state_keys_too_many``, ``ledger.state_key_impossible``,
+    Unavailable ``ledger.epoch_pending``.
     """
+    _require_keys(state_keys)
     place = replica.block_place(index)
     entry_index = place.first_index + place.count
     transaction = replica.leaf(place, index)
@@ -50,6 +52,15 @@ def make_receipt(
         epochs=replica.epochs.steps(below_size=checkpoint.size, last_entry_at=replica.last_entry),
         state=_evidence(replica, checkpoint=checkpoint, view=view, keys=keys) if keys else None,
     )
+
+
+def _require_keys(keys: Sequence[str]) -> None:
+    for key in keys:
+        if not key or not key.isascii() or len(key) > MAX_KEY_BYTES:
+            raise InvalidInput(
+                "ledger.state_key_impossible",
+                f"a state key is 1 to {MAX_KEY_BYTES} ASCII characters, not {key[:MAX_KEY_BYTES]!r}",
+            )
 
 
 def _evidence(replica: Replica, *, checkpoint: Checkpoint, view: SnapshotState, keys: Sequence[str]) -> StateEvidence:
