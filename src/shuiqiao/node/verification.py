@@ -50,7 +50,7 @@ class ReceiptVerifier:
         return cls(
             parameters=parameters,
             suite=get_suite(parameters.suite),
-            pinned=None if since is None else decode_pinned(_read(since, limit=MAX_SIGNED_NOTE_BYTES)),
+            pinned=None if since is None else load_known_checkpoint(since),
             tiles=None if tiles is None else FolderTiles(tiles),
         )
 
@@ -71,6 +71,14 @@ class ReceiptVerifier:
         if self.pinned is not None:
             verify_pinned(found.checkpoint, pinned=self.pinned, tiles=self.tiles, suite=self.suite)
         return found
+
+
+def load_known_checkpoint(path: Path) -> Checkpoint:
+    """Return the checkpoint in a file that the caller knows to be true.
+
+    Raises Unavailable ``node.receipt_unreadable``, IntegrityError ``ledger.checkpoint_malformed``.
+    """
+    return decode_pinned(_read(path, limit=MAX_SIGNED_NOTE_BYTES))
 
 
 def _read(path: Path, *, limit: int) -> bytes:
