@@ -11,13 +11,16 @@ removed when it is full. A log that publishes each block of large transactions s
 
 from __future__ import annotations
 
+import fcntl
 import os
 import shutil
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Generator, Iterable, Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
 from itertools import islice
 from pathlib import Path
 
-from shuiqiao.base.errors import IntegrityError, InvalidInput
+from shuiqiao.base.errors import IntegrityError, InvalidInput, Unavailable
 from shuiqiao.ledger.log import HashReader, leaf_hash, root_from_reader
 from shuiqiao.ledger.model import Block, Checkpoint
 from shuiqiao.ledger.signed_note import decode_signed_note
@@ -37,6 +40,15 @@ Leaves = Callable[[int, int], Iterable[bytes]]
 """Return the leaves of indices [start, end), in order."""
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class LogSource:
+    """A log to be published. checkpoint: with all signatures that its policy asks for. reader, leaves: of its log."""
+
+    checkpoint: Checkpoint
+    reader: HashReader
+    leaves: Leaves
+
+
 class TileWriter:
     """The folder of static files of one log; one at a time."""
 
@@ -46,6 +58,7 @@ class TileWriter:
         self._hash_name = hash_name
         self._disk = disk or PosixDisk()
         self._changed: set[Path] = set()
+        self._written = 0
 
     def published(self) -> Checkpoint | None:
         """Return the checkpoint that the files prove, None before the first; its signatures are not verified here.
@@ -59,15 +72,21 @@ class TileWriter:
         head = decode_signed_note(note).head
         return Checkpoint(origin=head.origin, size=head.size, root=head.root, note=note)
 
-    def publish(self, checkpoint: Checkpoint, *, reader: HashReader, leaves: Leaves) -> None:
-        """Write every tile that a checkpoint needs and is not there, then the checkpoint.
+    def publish(self, checkpoint: Checkpoint, *, reader: HashReader, leaves: Leaves) -> int:
+        """Write every tile that a checkpoint needs and is not there, then the checkpoint; return how many were written.
 
         reader, leaves: of a log of at least this size. The same size may be published again with other cosignatures.
         Raises IntegrityError ``ledger.tile_contradicted`` if log, files and checkpoint are not of one history;
-        InvalidInput ``ledger.tile_checkpoint_older``; OSError, after which calling again goes on.
+        InvalidInput ``ledger.tile_checkpoint_older``, ``ledger.tile_foreign``; Unavailable ``ledger.tile_busy``;
+        OSError, after which calling again goes on.
         """
-        old_size = self._require_extension(checkpoint, reader)
+        with _only_one(self._folder):
+            return self._publish(checkpoint, reader=reader, leaves=leaves)
+
+    def _publish(self, checkpoint: Checkpoint, *, reader: HashReader, leaves: Leaves) -> int:
+        old_size = self.require_extension(checkpoint, reader)
         self._changed.clear()
+        self._written = 0
         for tile in tiles_between(old_size, checkpoint.size, level=ENTRIES):
             self._write(tile, self._bundle(tile, reader=reader, leaves=leaves))
         for level in levels_of(checkpoint.size):
@@ -77,10 +96,20 @@ class TileWriter:
             self._disk.sync_folder(folder)
         replace_file(self._folder / CHECKPOINT_PATH, checkpoint.note, disk=self._disk)
         self._remove_partial(old_size, checkpoint.size)
+        return self._written
 
-    def _require_extension(self, checkpoint: Checkpoint, reader: HashReader) -> int:
-        """Return the size published before, once it and the new checkpoint are of the log that the reader knows."""
+    def require_extension(self, checkpoint: Checkpoint, reader: HashReader) -> int:
+        """Return the size published before, once it and the new checkpoint are of the log that the reader knows.
+
+        Raises what ``publish`` raises of another log or history.
+        """
         before = self.published()
+        if before is not None and before.origin != checkpoint.origin:
+            raise InvalidInput(
+                "ledger.tile_foreign",
+                f"{self._folder} holds the files of {before.origin[:100]!r}, the log is {checkpoint.origin!r}",
+                next_step="name another folder: each log has its own",
+            )
         if before is not None and checkpoint.size < before.size:
             raise InvalidInput(
                 "ledger.tile_checkpoint_older",
@@ -126,6 +155,7 @@ class TileWriter:
         finally:
             os.close(descriptor)
         draft.replace(path)
+        self._written += 1
 
     def _make_folder(self, folder: Path) -> None:
         """Make a folder and those above it; all are flushed later, for a killed writer may have left them unflushed."""
@@ -141,6 +171,22 @@ class TileWriter:
                 partial = self._folder / f"{tile.full.path}.p"
                 if tile.is_full and partial.is_dir():
                     shutil.rmtree(partial, ignore_errors=True)
+
+
+@contextmanager
+def _only_one(folder: Path) -> Generator[None]:
+    """Hold a lock on the folder itself, which the system gives back however this process ends: it leaves no file."""
+    descriptor = os.open(folder, os.O_RDONLY | os.O_DIRECTORY)
+    try:
+        try:
+            fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except OSError as error:
+            raise Unavailable(
+                "ledger.tile_busy", f"another process publishes to {folder}", next_step="wait for it", retry_after_s=1.0
+            ) from error
+        yield
+    finally:
+        os.close(descriptor)
 
 
 def _hashes(tile: TileId, reader: HashReader) -> Iterator[bytes]:

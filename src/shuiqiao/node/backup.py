@@ -35,7 +35,7 @@ from shuiqiao.ledger.store.log_check import LogCheck, check_log, look_at_opening
 from shuiqiao.node.agreement import require_first_keys, require_member
 from shuiqiao.node.archive import ArchiveWriter
 from shuiqiao.node.backup_keys import signing_key_in
-from shuiqiao.node.backup_ledger import LATEST_NOTE, follow_member, stored_notes
+from shuiqiao.node.backup_ledger import follow_member, stored_notes
 from shuiqiao.node.backup_manifest import (
     GENESIS,
     MANIFEST,
@@ -52,6 +52,7 @@ from shuiqiao.node.home import load_genesis
 from shuiqiao.node.key_files import all_key_files
 from shuiqiao.node.keys import PASSPHRASE_FILE, load_keys
 from shuiqiao.node.ledger_place import LedgerPlace
+from shuiqiao.node.ledger_walk import LATEST_NOTE
 from shuiqiao.node.settings import DATABASE_URL_VARIABLE, Home, NodeSettings, load_settings
 from shuiqiao.vault.copying import BATCHES_FOLDER, INDEX_FOLDER, QUARANTINE_FOLDER, copy_index, require_unerased
 

@@ -19,7 +19,7 @@ from shuiqiao.node.rotation import public_key_of
 if TYPE_CHECKING:
     from shuiqiao.crypto.model import CipherSuite, SigningKey
     from shuiqiao.node.archive import Entry
-    from shuiqiao.node.backup_ledger import LedgerMember
+    from shuiqiao.node.ledger_walk import LedgerMember
     from shuiqiao.node.settings import Home
 
 

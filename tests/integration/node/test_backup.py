@@ -154,8 +154,8 @@ def test_what_its_own_member_altered_and_signed_is_found_by_the_ledger(taken, tm
 
     own = tmp_path / "own.tar"
     resigned(archive, home, own, change=without_last_block)
-    assert refused(verify_backup, own) == "node.backup_contradicted"
-    assert refused(restore_backup, own, Home(tmp_path / "new")) == "node.backup_contradicted"
+    assert refused(verify_backup, own) == "node.history_contradicted"
+    assert refused(restore_backup, own, Home(tmp_path / "new")) == "node.history_contradicted"
     resigned(archive, home, own, change=with_other_salts)
     assert verify_backup(own).bytes_read > 0
     assert refused(restore_backup, own, Home(tmp_path / "new")) == "node.restore_contradicted"

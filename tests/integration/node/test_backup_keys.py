@@ -325,8 +325,8 @@ def test_a_ledger_in_which_a_key_was_replaced_by_somebody_else_is_refused(admitt
         forged.append(("ledger/checkpoints/latest", note))
     bad = tmp_path / "bad.tar"
     backups.pack(bad, forged, manifest=manifest, signer=thief, suite=suite, key=thief.public_key.hex(), ledger=moment)
-    assert refused(verify_backup, bad, genesis=genesis) == "node.backup_key_forged"
-    assert refused(restore_backup, bad, Home(tmp_path / "new"), genesis=home.genesis) == "node.backup_key_forged"
+    assert refused(verify_backup, bad, genesis=genesis) == "node.key_forged"
+    assert refused(restore_backup, bad, Home(tmp_path / "new"), genesis=home.genesis) == "node.key_forged"
     assert not (tmp_path / "new").exists()
 
 
@@ -347,11 +347,11 @@ def test_a_ledger_that_the_operator_did_not_sign_is_refused_beside_its_checkpoin
     # With the notes of the true ledger: they are of another one, or of none of its sizes.
     true = [each for each in backups.unpacked(folder / "after.tar")[0] if each[0].startswith("ledger/checkpoints/")]
     backups.pack(bad, [*without_notes(forged), *true], manifest=manifest, signer=thief, suite=suite, **fields)
-    assert refused(verify_backup, bad) == "node.backup_contradicted"
+    assert refused(verify_backup, bad) == "node.history_contradicted"
     # With none that is newer than the theft nothing in it tells: this is what a known checkpoint is for.
     backups.pack(bad, forged, manifest=manifest, signer=thief, suite=suite, **fields)
     assert verify_backup(bad, since=notes["before"]).manifest.key == thief.public_key.hex()
-    assert refused(verify_backup, bad, since=notes["after"]) == "node.backup_older"
+    assert refused(verify_backup, bad, since=notes["after"]) == "node.history_older"
     backed_up_at = decode_pinned(notes["after"].note)
     assert verify_backup(folder / "after.tar", since=backed_up_at).manifest.ledger.size == backed_up_at.size
 
@@ -368,7 +368,7 @@ def test_a_known_checkpoint_of_another_history_or_log_refuses(rotated):
             "ledger.pin_contradicted"
         )
     within = Checkpoint(origin=known.origin, size=known.size - 1, root=known.root, note=b"")
-    assert refused(verify_backup, folder / "after.tar", since=within) == "node.backup_contradicted"
+    assert refused(verify_backup, folder / "after.tar", since=within) == "node.history_contradicted"
 
 
 def test_a_checkpoint_by_another_key_or_over_another_log_is_refused(rotated, tmp_path):
@@ -379,7 +379,7 @@ def test_a_checkpoint_by_another_key_or_over_another_log_is_refused(rotated, tmp
     cases = (
         (suite.signing_key_from_seed(bytes(32)), known.root, "ledger.checkpoint_foreign"),
         (first, known.root, "ledger.checkpoint_foreign"),
-        (key_of(home), bytes(32), "node.backup_contradicted"),
+        (key_of(home), bytes(32), "node.history_contradicted"),
     )
     for key, root, code in cases:
         note = sign_checkpoint(origin=known.origin, size=known.size, root=root, key=key, suite=suite).note

@@ -364,3 +364,30 @@ def test_files_of_another_history_do_not_prove_this_checkpoint(log, tmp_path):
     publish(log.forked(299), tmp_path / "other", 300)
     (tmp_path / "other" / "checkpoint").write_bytes((tmp_path / "log" / "checkpoint").read_bytes())
     assert code_of(lambda: opened(log, tmp_path / "other").verify_all()) == "ledger.tile_contradicted"
+
+
+def test_files_of_another_log_are_left_alone(log, tmp_path):
+    """[TILE-4]"""
+    folder = tmp_path / "log"
+    publish(log, folder, 300)
+    before = {path: (folder / path).read_bytes() for path in files(folder)}
+    foreign = replace(log.checkpoint(300), origin="example.com/another")
+    act = lambda: writer(log, folder).publish(foreign, reader=log.reader, leaves=leaves_of(log))  # noqa: E731
+    assert code_of(act) == "ledger.tile_foreign"
+    assert before == {path: (folder / path).read_bytes() for path in files(folder)}
+
+
+def test_two_do_not_publish_at_once(log, tmp_path):
+    folder = tmp_path / "log"
+    one, other = writer(log, folder), writer(log, folder)
+    codes = []
+
+    def leaves(start, end):
+        codes.append(code_of(lambda: other.publish(log.checkpoint(300), reader=log.reader, leaves=leaves_of(log))))
+        return log.leaves[start:end]
+
+    # 300 leaves: two bundles, two tiles of level 0, one of level 1.
+    assert one.publish(log.checkpoint(300), reader=log.reader, leaves=leaves) == 5
+    assert codes == ["ledger.tile_busy"] * 2
+    assert other.publish(log.checkpoint(300), reader=log.reader, leaves=leaves_of(log)) == 0
+    assert {"checkpoint", *(path for path in files(folder) if path.startswith("tile/"))} == files(folder)
