@@ -79,10 +79,10 @@ def _speak_log(result: dict[str, Any]) -> None:
         if "next_step" in result:
             say(f"  next: {result['next_step']}")
         return
-    cosigners = ", ".join(result["cosigners"]) or "nobody but the operator"
+    signed = f"cosigned by {', '.join(result['cosigners'])}" if result["cosigners"] else "signed by the operator alone"
     say(
-        f"valid 有效  {result['folder']}: {result['size']} leaves in {result['height']} blocks up to {result['time']}, "
-        f"root {result['root']}, cosigned by {cosigners}"
+        f"valid 有效  {result['folder']}: {result['size']} leaves up to block {result['height']} of {result['time']}, "
+        f"root {result['root']}, {signed}"
     )
     if result["consistent"]:
         say(f"consistent 一致  it contains the known checkpoint of {result['since_size']} leaves, unchanged")

@@ -104,12 +104,8 @@ class TileWriter:
         Raises what ``publish`` raises of another log or history.
         """
         before = self.published()
-        if before is not None and before.origin != checkpoint.origin:
-            raise InvalidInput(
-                "ledger.tile_foreign",
-                f"{self._folder} holds the files of {before.origin[:100]!r}, the log is {checkpoint.origin!r}",
-                next_step="name another folder: each log has its own",
-            )
+        if before is not None:
+            require_same_log(before, origin=checkpoint.origin, folder=self._folder)
         if before is not None and checkpoint.size < before.size:
             raise InvalidInput(
                 "ledger.tile_checkpoint_older",
@@ -171,6 +167,16 @@ class TileWriter:
                 partial = self._folder / f"{tile.full.path}.p"
                 if tile.is_full and partial.is_dir():
                     shutil.rmtree(partial, ignore_errors=True)
+
+
+def require_same_log(published: Checkpoint, *, origin: str, folder: Path) -> None:
+    """Return if what was published is of a log; raises InvalidInput ``ledger.tile_foreign``."""
+    if published.origin != origin:
+        raise InvalidInput(
+            "ledger.tile_foreign",
+            f"{folder} holds the files of {published.origin[:100]!r}, the log is {origin!r}",
+            next_step="name another folder: each log has its own",
+        )
 
 
 @contextmanager

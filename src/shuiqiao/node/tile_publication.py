@@ -22,7 +22,7 @@ from shuiqiao.ledger.signed_note import decode_signed_note
 from shuiqiao.ledger.store.index_reader import IndexReader
 from shuiqiao.ledger.store.index_record import IndexUnreadable
 from shuiqiao.ledger.tile_reader import FolderTiles, PublishedLog
-from shuiqiao.ledger.tiles import LogSource, TileWriter
+from shuiqiao.ledger.tiles import LogSource, TileWriter, require_same_log
 from shuiqiao.node.backup_ledger import stored_notes
 from shuiqiao.node.settings import load_settings
 
@@ -72,6 +72,18 @@ def publish_log(
         files=files,
         cosigners=cosigners_of(source.checkpoint.note, policy=policy),
     )
+
+
+def published_words(place: LedgerPlace, folder: Path) -> str:
+    """Return in words how far a folder has been published to.
+
+    Raises InvalidInput ``ledger.tile_foreign``, IntegrityError ``ledger.checkpoint_malformed``.
+    """
+    found = TileWriter(folder, hash_name=place.hash_name).published()
+    if found is None:
+        return f"nothing was published to {folder} yet"
+    require_same_log(found, origin=place.parameters.origin, folder=folder)
+    return f"{found.size} leaves are published in {folder}"
 
 
 @contextmanager

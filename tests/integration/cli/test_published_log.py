@@ -164,6 +164,8 @@ def test_a_home_with_a_folder_in_its_settings_publishes_by_itself(home, here, ca
     assert verdict(here, tiles, home / "genesis.json") == "valid"
     before = decode_signed_note((tiles / "checkpoint").read_bytes()).head.size
     assert here("tiles", "publish", "--home", home, "--json").json["published_before"] == before
+    said = here("doctor", "--home", home)
+    assert f"{before} leaves are published in {tiles}" in said.out
     # What is wrong with the folder stops nothing, and is told.
     shutil.rmtree(tiles)
     tiles.write_text("in the way")
