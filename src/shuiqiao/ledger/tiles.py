@@ -17,7 +17,7 @@ import shutil
 from collections.abc import Callable, Generator, Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
-from itertools import islice
+from itertools import chain, islice
 from pathlib import Path
 
 from shuiqiao.base.errors import IntegrityError, InvalidInput, Unavailable
@@ -200,29 +200,19 @@ def _hashes(tile: TileId, reader: HashReader) -> Iterator[bytes]:
     return (reader.node(height, tile.first + offset) for offset in range(tile.width))
 
 
-def leaves_of_blocks(blocks: Callable[[int], Iterator[Block]], *, last_height: int) -> Leaves:
+def leaves_of_blocks(blocks: Callable[[int], Iterator[Block]], *, height_of: Callable[[int], int]) -> Leaves:
     """Return the leaves of a log as a function of their indices, read from its blocks.
 
-    blocks: iterates over committed blocks from a height, as every engine does. The block in which a stretch begins is
-    found by halving, so a stretch costs some twenty single blocks and those it covers.
+    blocks: iterates over committed blocks from a height, as every engine does. height_of: the block that holds a leaf.
     """
-
-    def first_index(height: int) -> int:
-        return next(blocks(height)).first_index
-
-    def height_of(index: int) -> int:
-        low, high = 1, last_height
-        while low < high:
-            middle = (low + high + 1) // 2
-            low, high = (middle, high) if first_index(middle) <= index else (low, middle - 1)
-        return low
 
     def leaves(start: int, end: int) -> Iterator[bytes]:
         if start >= end:
             return
-        height = height_of(start)
-        skipped = start - first_index(height)
-        flat = (leaf for block in blocks(height) for leaf in _leaves(block))
+        found = blocks(height_of(start))
+        first = next(found)
+        flat = (leaf for block in chain((first,), found) for leaf in _leaves(block))
+        skipped = start - first.first_index
         yield from islice(flat, skipped, skipped + end - start)
 
     return leaves

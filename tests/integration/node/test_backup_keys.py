@@ -386,3 +386,39 @@ def test_a_checkpoint_by_another_key_or_over_another_log_is_refused(rotated, tmp
         changed = [*((n, d) for n, d in files if n != "ledger/checkpoints/latest"), ("ledger/checkpoints/latest", note)]
         backups.pack(bad, changed, manifest=manifest, signer=key_of(home), suite=suite)
         assert refused(verify_backup, bad) == code
+
+
+def test_a_writer_with_witnesses_and_those_that_follow_it_back_up_over_its_epochs(tmp_path):
+    """The notes that closed an epoch, and the newest that witnesses confirmed, are each verified under their policy."""
+    world = worlds.ConsortiumWorld(tmp_path / "consortium", "intl")
+    members = [world.bureau, world.bank, world.regulator]
+    try:
+        rotate(world.bureau)
+        world.consortium.settle()
+        rotate(world.bank)
+        world.consortium.settle()
+        assert world.bureau.engine.confirmed().size == world.bureau.engine.checkpoint().size
+        notes = sorted(path.name for path in (world.bureau.home.ledger / "checkpoints" / "epochs").iterdir())
+        assert len(notes) == 2
+    finally:
+        world.close()
+    for institution in members:
+        archive = tmp_path / f"{institution.member}.tar"
+        manifest = backed_up(institution.home, archive)
+        assert manifest.key == key_of(institution.home).public_key.hex()
+        assert verify_backup(archive, genesis=world.genesis).manifest == manifest
+    files, manifest = backups.unpacked(tmp_path / "bureau.tar")
+    names = [name for name, _ in files if name.startswith("ledger/checkpoints/")]
+    assert names == ["ledger/checkpoints/latest", "ledger/checkpoints/cosigned"] + [
+        f"ledger/checkpoints/epochs/{name}" for name in notes
+    ]
+    # The operator alone signs what its witnesses have not seen.
+    place = dict(files)
+    for name in names[1:]:
+        note = place[name]
+        lines = note.split(b"\n")
+        bare = b"\n".join(lines[:5]) + b"\n"
+        changed = [(each, bare if each == name else data) for each, data in files]
+        bad = tmp_path / "bad.tar"
+        backups.pack(bad, changed, manifest=manifest, signer=key_of(world.bureau.home), suite=world.suite)
+        assert refused(verify_backup, bad) == "ledger.quorum_missing"

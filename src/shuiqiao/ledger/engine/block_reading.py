@@ -35,7 +35,13 @@ def log_source(checkpoint: Checkpoint, *, files: SegmentFiles, snapshot: Snapsho
     def blocks(from_height: int) -> Iterator[Block]:
         return read_blocks(files, snapshot, from_height=from_height, last_height=last_height)
 
-    return LogSource(checkpoint=checkpoint, reader=snapshot, leaves=leaves_of_blocks(blocks, last_height=last_height))
+    def height_of(index: int) -> int:
+        place = snapshot.block_of_index(index)
+        if place is None:
+            raise ValueError(f"leaf {index} is not in a log of {last_height} blocks")
+        return place.height
+
+    return LogSource(checkpoint=checkpoint, reader=snapshot, leaves=leaves_of_blocks(blocks, height_of=height_of))
 
 
 def block_of(frame: Frame, *, time_ms: int) -> Block:
