@@ -88,7 +88,13 @@ def restore_backup(
         backup = verify_backup(path, genesis=expected, since=since, into=made.folder, progress=progress)
         if signs_above is not None and not backup.manifest.validator:
             raise InvalidInput("node.backup_not_validator", f"{backup.manifest.member} is no validator in this backup")
-        require_member(load_settings(made), backup.genesis)
+        settings = load_settings(made)
+        require_member(settings, backup.genesis)
+        if settings.member != backup.manifest.member:
+            raise IntegrityError(
+                "node.restore_contradicted",
+                f"the backup is signed by {backup.manifest.member}, and the home in it is that of {settings.member}",
+            )
         batches, records = _verify_content(made, backup, progress=progress)
         if backup.manifest.validator:
             _make_follow(made, signs_above=signs_above)

@@ -251,6 +251,17 @@ def test_another_member_role_or_key_than_the_ledgers_is_refused(rotated, tmp_pat
         assert refused(verify_backup, bad) == "node.backup_key_foreign"
 
 
+def test_a_member_cannot_sign_a_backup_of_anothers_home(admitted, tmp_path):
+    home, folder, _, _ = admitted
+    files, manifest = backups.unpacked(folder / "rotated.tar")
+    settings = (folder / "bureau" / "node.toml").read_bytes()
+    changed = [(name, settings if name == "node.toml" else data) for name, data in files]
+    bad = tmp_path / "bad.tar"
+    backups.pack(bad, changed, manifest=manifest, signer=key_of(home), suite=suite_of(home))
+    assert refused(restore_backup, bad, Home(tmp_path / "new"), genesis=home.genesis) == "node.restore_contradicted"
+    assert not (tmp_path / "new").exists()
+
+
 class Impostor:
     """Signs with its own key and says that it is another's."""
 
