@@ -24,6 +24,9 @@ From = Annotated[Path, typer.Option("--from", help="The backup file 备份文件
 Genesis = Annotated[
     Path | None, typer.Option(help="The network's public genesis.json: a backup of another network is refused.")
 ]
+Since = Annotated[
+    Path | None, typer.Option(help="A checkpoint known to be true, which the ledger in it must contain 已知检查点.")
+]
 
 
 @backup_app.command("create")
@@ -67,15 +70,18 @@ def backup_create(
 def backup_verify(
     file: From,
     genesis: Genesis = None,
+    since: Since = None,
     json: Json = False,  # noqa: FBT002 - a flag
 ) -> None:
-    """Read a backup to its end: every byte, and who made it 核验备份."""
+    """Read a backup to its end: every byte, who made it, and that the ledger in it names that key 核验备份."""
     from shuiqiao.node.backup_reading import verify_backup
     from shuiqiao.node.home import load_genesis
+    from shuiqiao.node.verification import load_known_checkpoint
 
     with progress_on_stderr() as progress:
         expected = None if genesis is None else load_genesis(genesis)
-        found = verify_backup(file, genesis=expected, progress=progress)
+        known = None if since is None else load_known_checkpoint(since)
+        found = verify_backup(file, genesis=expected, since=known, progress=progress)
     _show({**_summary(found.manifest), "bytes": found.bytes_read}, as_json=json)
 
 
@@ -84,6 +90,7 @@ def backup_restore(
     file: From,
     home: Annotated[Path, typer.Option("--home", help="The new home: a folder that is absent or empty.")],
     genesis: Genesis = None,
+    since: Since = None,
     as_validator: Annotated[
         int | None,
         typer.Option(
@@ -96,9 +103,13 @@ def backup_restore(
     """Make a home again, and prove its ledger, vault and database before it gets its name 恢复."""
     from shuiqiao.node.restore import restore_backup
     from shuiqiao.node.settings import Home
+    from shuiqiao.node.verification import load_known_checkpoint
 
     with progress_on_stderr() as progress:
-        restored = restore_backup(file, Home(home), genesis=genesis, signs_above=as_validator, progress=progress)
+        known = None if since is None else load_known_checkpoint(since)
+        restored = restore_backup(
+            file, Home(home), genesis=genesis, since=known, signs_above=as_validator, progress=progress
+        )
     manifest = restored.backup.manifest
     if manifest.validator:
         _warn_validator(restored.signs_above)

@@ -20,6 +20,7 @@ from shuiqiao.cli.backup import backup_app
 from shuiqiao.cli.members import members_app
 from shuiqiao.cli.network import network_app
 from shuiqiao.cli.output import EXIT_REFUSED, EXIT_USAGE, print_json, progress_on_stderr, say, show_error
+from shuiqiao.cli.tiles import tiles_app
 
 HOME_VARIABLE = "SHUIQIAO_HOME"
 """As in ``node.settings``, which the help text must not wait for; a test holds the two together."""
@@ -39,6 +40,7 @@ app.add_typer(keys_app, name="keys")
 app.add_typer(network_app, name="network")
 app.add_typer(backup_app, name="backup")
 app.add_typer(members_app, name="members")
+app.add_typer(tiles_app, name="tiles")
 
 
 MAX_INDEX = 2**53 - 1
@@ -167,22 +169,26 @@ def ingest(
 
 @app.command()
 def verify(
-    files: Annotated[list[Path], typer.Argument(help="Receipt files.")],
+    files: Annotated[list[Path] | None, typer.Argument(help="Receipt files; none to verify --tiles itself.")] = None,
     genesis: Annotated[Path | None, typer.Option(help="The network's public genesis.json; or the home's.")] = None,
     home: Annotated[Path | None, typer.Option("--home", envvar=HOME_VARIABLE, help="Home folder.")] = None,
     since: Annotated[
         Path | None,
-        typer.Option(help="A checkpoint known to be true; every receipt must be of one history with it 已知检查点."),
+        typer.Option(help="A checkpoint known to be true; receipts or log must be of one history with it 已知检查点."),
     ] = None,
     tiles: Annotated[
-        Path | None, typer.Option(help="Folder of the log's static files, to compare with --since 静态文件目录.")
+        Path | None, typer.Option(help="Folder of the log's static files, to verify, or to compare with 静态文件目录.")
     ] = None,
     json: Json = False,  # noqa: FBT002 - a flag
 ) -> int:
-    """Verify receipts offline, trusting the genesis alone 离线验证回执."""
-    from shuiqiao.cli.receipts import run_verify
+    """Verify receipts, or a published log, offline, trusting the genesis alone 离线验证回执或日志."""
+    from shuiqiao.cli.receipts import run_verify, run_verify_log
 
-    return run_verify(files=files, genesis=genesis, home=home, since=since, tiles=tiles, as_json=json)
+    if not files and tiles is None:
+        raise typer.BadParameter("name receipt files, or --tiles FOLDER to verify a published log")
+    if not files and tiles is not None:
+        return run_verify_log(genesis=genesis, home=home, since=since, tiles=tiles, as_json=json)
+    return run_verify(files=files or [], genesis=genesis, home=home, since=since, tiles=tiles, as_json=json)
 
 
 @app.command()

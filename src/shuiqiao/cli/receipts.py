@@ -1,4 +1,4 @@
-"""``shuiqiao receipt`` writes one; ``shuiqiao verify`` asks for receipts, a genesis, and nothing else."""
+"""``shuiqiao receipt`` writes one; ``verify`` asks for receipts or a published log, a genesis, and nothing else."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 from shuiqiao.base.clock import iso_from_ms
 from shuiqiao.base.errors import ShuiqiaoError, Unavailable
-from shuiqiao.cli.output import EXIT_DONE, EXIT_REFUSED, EXIT_UNAVAILABLE, print_json, say
+from shuiqiao.cli.output import EXIT_DONE, EXIT_REFUSED, EXIT_UNAVAILABLE, print_json, progress_on_stderr, say
 
 if TYPE_CHECKING:
     from shuiqiao.ledger.receipt_verification import VerifiedReceipt
@@ -58,6 +58,60 @@ def run_receipt(*, home: Path, index: int, state_keys: Sequence[str], out: Path 
         say(f"written 已开具  {path} ({len(data)} bytes)")
         _speak([result], genesis=verifier.fingerprint)
     return EXIT_DONE
+
+
+def run_verify_log(*, genesis: Path | None, home: Path | None, since: Path | None, tiles: Path, as_json: bool) -> int:
+    """Verify a published log; exit 0 if it holds, 1 if it does not, 3 if files are missing."""
+    from shuiqiao.node.verification import ReceiptVerifier
+
+    verifier = ReceiptVerifier.from_genesis(genesis=genesis, home=home, since=since, tiles=tiles)
+    code = EXIT_DONE
+    result: dict[str, Any]
+    try:
+        with progress_on_stderr() as progress:
+            result = _log_shape(verifier.verify_published(progress=progress), tiles=tiles, known=verifier.pinned)
+    except ShuiqiaoError as error:
+        result = {"valid": False, "folder": str(tiles), **error.as_dict()}
+        code = EXIT_UNAVAILABLE if isinstance(error, Unavailable) else EXIT_REFUSED
+    result["genesis"] = verifier.fingerprint
+    if as_json:
+        print_json(result)
+    else:
+        _speak_log(result)
+    return code
+
+
+def _log_shape(log: Any, *, tiles: Path, known: Any) -> dict[str, Any]:
+    return {
+        "valid": True,
+        "folder": str(tiles),
+        "origin": log.checkpoint.origin,
+        "size": log.checkpoint.size,
+        "root": log.checkpoint.root.hex(),
+        "height": log.height,
+        "time": iso_from_ms(log.time_ms),
+        "cosigners": list(log.cosigners),
+        "since_size": None if known is None else known.size,
+        "consistent": None if known is None else True,
+    }
+
+
+def _speak_log(result: dict[str, Any]) -> None:
+    say(f"genesis {result['genesis']} (compare this fingerprint with what you were given 请核对创世指纹)")
+    if not result["valid"]:
+        say(f"NOT VALID 无效  {result['folder']}: {result['code']}: {result['message']}")
+        if "next_step" in result:
+            say(f"  next: {result['next_step']}")
+        return
+    signed = f"cosigned by {', '.join(result['cosigners'])}" if result["cosigners"] else "signed by the operator alone"
+    say(
+        f"valid 有效  {result['folder']}: {result['size']} leaves up to block {result['height']} of {result['time']}, "
+        f"root {result['root']}, {signed}"
+    )
+    if result["consistent"]:
+        say(f"consistent 一致  it contains the known checkpoint of {result['since_size']} leaves, unchanged")
+    else:
+        say("  note 说明: keep its checkpoint file, and name it next time with --since 请保存检查点供下次比对")
 
 
 def _shape(results: list[dict[str, Any]], *, is_valid: bool, genesis: str) -> dict[str, Any]:

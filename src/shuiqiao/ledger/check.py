@@ -65,7 +65,7 @@ class ReplayResult:
     problems: tuple[Problem, ...]
 
 
-class _ReplayMemory:
+class ReplayMemory:
     """The replay index of a ledger replayed in memory."""
 
     def __init__(self) -> None:
@@ -91,7 +91,7 @@ class _Replayed:
     state: MemoryState
     frontier: Frontier
     time_ms: int
-    replay: _ReplayMemory = field(default_factory=_ReplayMemory)
+    replay: ReplayMemory = field(default_factory=ReplayMemory)
     height: int = 0
     transactions: int = 0
     signatures: int = 0

@@ -11,13 +11,16 @@ removed when it is full. A log that publishes each block of large transactions s
 
 from __future__ import annotations
 
+import fcntl
 import os
 import shutil
-from collections.abc import Callable, Iterable, Iterator, Sequence
-from itertools import islice
+from collections.abc import Callable, Generator, Iterable, Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+from itertools import chain, islice
 from pathlib import Path
 
-from shuiqiao.base.errors import IntegrityError, InvalidInput
+from shuiqiao.base.errors import IntegrityError, InvalidInput, Unavailable
 from shuiqiao.ledger.log import HashReader, leaf_hash, root_from_reader
 from shuiqiao.ledger.model import Block, Checkpoint
 from shuiqiao.ledger.signed_note import decode_signed_note
@@ -37,6 +40,15 @@ Leaves = Callable[[int, int], Iterable[bytes]]
 """Return the leaves of indices [start, end), in order."""
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class LogSource:
+    """A log to be published. checkpoint: with all signatures that its policy asks for. reader, leaves: of its log."""
+
+    checkpoint: Checkpoint
+    reader: HashReader
+    leaves: Leaves
+
+
 class TileWriter:
     """The folder of static files of one log; one at a time."""
 
@@ -46,6 +58,7 @@ class TileWriter:
         self._hash_name = hash_name
         self._disk = disk or PosixDisk()
         self._changed: set[Path] = set()
+        self._written = 0
 
     def published(self) -> Checkpoint | None:
         """Return the checkpoint that the files prove, None before the first; its signatures are not verified here.
@@ -59,15 +72,21 @@ class TileWriter:
         head = decode_signed_note(note).head
         return Checkpoint(origin=head.origin, size=head.size, root=head.root, note=note)
 
-    def publish(self, checkpoint: Checkpoint, *, reader: HashReader, leaves: Leaves) -> None:
-        """Write every tile that a checkpoint needs and is not there, then the checkpoint.
+    def publish(self, checkpoint: Checkpoint, *, reader: HashReader, leaves: Leaves) -> int:
+        """Write every tile that a checkpoint needs and is not there, then the checkpoint; return how many were written.
 
         reader, leaves: of a log of at least this size. The same size may be published again with other cosignatures.
         Raises IntegrityError ``ledger.tile_contradicted`` if log, files and checkpoint are not of one history;
-        InvalidInput ``ledger.tile_checkpoint_older``; OSError, after which calling again goes on.
+        InvalidInput ``ledger.tile_checkpoint_older``, ``ledger.tile_foreign``; Unavailable ``ledger.tile_busy``;
+        OSError, after which calling again goes on.
         """
-        old_size = self._require_extension(checkpoint, reader)
+        with _only_one(self._folder):
+            return self._publish(checkpoint, reader=reader, leaves=leaves)
+
+    def _publish(self, checkpoint: Checkpoint, *, reader: HashReader, leaves: Leaves) -> int:
+        old_size = self.require_extension(checkpoint, reader)
         self._changed.clear()
+        self._written = 0
         for tile in tiles_between(old_size, checkpoint.size, level=ENTRIES):
             self._write(tile, self._bundle(tile, reader=reader, leaves=leaves))
         for level in levels_of(checkpoint.size):
@@ -77,10 +96,16 @@ class TileWriter:
             self._disk.sync_folder(folder)
         replace_file(self._folder / CHECKPOINT_PATH, checkpoint.note, disk=self._disk)
         self._remove_partial(old_size, checkpoint.size)
+        return self._written
 
-    def _require_extension(self, checkpoint: Checkpoint, reader: HashReader) -> int:
-        """Return the size published before, once it and the new checkpoint are of the log that the reader knows."""
+    def require_extension(self, checkpoint: Checkpoint, reader: HashReader) -> int:
+        """Return the size published before, once it and the new checkpoint are of the log that the reader knows.
+
+        Raises what ``publish`` raises of another log or history.
+        """
         before = self.published()
+        if before is not None:
+            require_same_log(before, origin=checkpoint.origin, folder=self._folder)
         if before is not None and checkpoint.size < before.size:
             raise InvalidInput(
                 "ledger.tile_checkpoint_older",
@@ -126,6 +151,7 @@ class TileWriter:
         finally:
             os.close(descriptor)
         draft.replace(path)
+        self._written += 1
 
     def _make_folder(self, folder: Path) -> None:
         """Make a folder and those above it; all are flushed later, for a killed writer may have left them unflushed."""
@@ -143,34 +169,50 @@ class TileWriter:
                     shutil.rmtree(partial, ignore_errors=True)
 
 
+def require_same_log(published: Checkpoint, *, origin: str, folder: Path) -> None:
+    """Return if what was published is of a log; raises InvalidInput ``ledger.tile_foreign``."""
+    if published.origin != origin:
+        raise InvalidInput(
+            "ledger.tile_foreign",
+            f"{folder} holds the files of {published.origin[:100]!r}, the log is {origin!r}",
+            next_step="name another folder: each log has its own",
+        )
+
+
+@contextmanager
+def _only_one(folder: Path) -> Generator[None]:
+    """Hold a lock on the folder itself, which the system gives back however this process ends: it leaves no file."""
+    descriptor = os.open(folder, os.O_RDONLY | os.O_DIRECTORY)
+    try:
+        try:
+            fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except OSError as error:
+            raise Unavailable(
+                "ledger.tile_busy", f"another process publishes to {folder}", next_step="wait for it", retry_after_s=1.0
+            ) from error
+        yield
+    finally:
+        os.close(descriptor)
+
+
 def _hashes(tile: TileId, reader: HashReader) -> Iterator[bytes]:
     height = TILE_HEIGHT * tile.level
     return (reader.node(height, tile.first + offset) for offset in range(tile.width))
 
 
-def leaves_of_blocks(blocks: Callable[[int], Iterator[Block]], *, last_height: int) -> Leaves:
+def leaves_of_blocks(blocks: Callable[[int], Iterator[Block]], *, height_of: Callable[[int], int]) -> Leaves:
     """Return the leaves of a log as a function of their indices, read from its blocks.
 
-    blocks: iterates over committed blocks from a height, as every engine does. The block in which a stretch begins is
-    found by halving, so a stretch costs some twenty single blocks and those it covers.
+    blocks: iterates over committed blocks from a height, as every engine does. height_of: the block that holds a leaf.
     """
-
-    def first_index(height: int) -> int:
-        return next(blocks(height)).first_index
-
-    def height_of(index: int) -> int:
-        low, high = 1, last_height
-        while low < high:
-            middle = (low + high + 1) // 2
-            low, high = (middle, high) if first_index(middle) <= index else (low, middle - 1)
-        return low
 
     def leaves(start: int, end: int) -> Iterator[bytes]:
         if start >= end:
             return
-        height = height_of(start)
-        skipped = start - first_index(height)
-        flat = (leaf for block in blocks(height) for leaf in _leaves(block))
+        found = blocks(height_of(start))
+        first = next(found)
+        flat = (leaf for block in chain((first,), found) for leaf in _leaves(block))
+        skipped = start - first.first_index
         yield from islice(flat, skipped, skipped + end - start)
 
     return leaves

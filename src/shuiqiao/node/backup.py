@@ -15,18 +15,17 @@ import os
 import shutil
 import sqlite3
 import tempfile
-from collections.abc import Callable, Generator
+from collections.abc import Callable, Generator, Mapping
 from contextlib import ExitStack, closing, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import IO, TYPE_CHECKING, Final
 
 from shuiqiao.base.errors import Conflict, IntegrityError, InvalidInput, ShuiqiaoError, Unavailable
+from shuiqiao.base.ids import MemberId
 from shuiqiao.crypto.suites import get_suite
 from shuiqiao.ledger.engine.cometbft.keeper import CONSENSUS_FOLDER
 from shuiqiao.ledger.engine.cometbft.position import newest_position
-from shuiqiao.ledger.engine.epoch_keeping import EPOCHS_FOLDER
-from shuiqiao.ledger.engine.replica import CHECKPOINTS_FOLDER
 from shuiqiao.ledger.entry import decode_entry
 from shuiqiao.ledger.store.disk import PosixDisk
 from shuiqiao.ledger.store.index_reader import IndexReader
@@ -35,6 +34,8 @@ from shuiqiao.ledger.store.lock_holder import is_held
 from shuiqiao.ledger.store.log_check import LogCheck, check_log, look_at_opening
 from shuiqiao.node.agreement import require_first_keys, require_member
 from shuiqiao.node.archive import ArchiveWriter
+from shuiqiao.node.backup_keys import signing_key_in
+from shuiqiao.node.backup_ledger import follow_member, stored_notes
 from shuiqiao.node.backup_manifest import (
     GENESIS,
     MANIFEST,
@@ -51,6 +52,7 @@ from shuiqiao.node.home import load_genesis
 from shuiqiao.node.key_files import all_key_files
 from shuiqiao.node.keys import PASSPHRASE_FILE, load_keys
 from shuiqiao.node.ledger_place import LedgerPlace
+from shuiqiao.node.ledger_walk import LATEST_NOTE
 from shuiqiao.node.settings import DATABASE_URL_VARIABLE, Home, NodeSettings, load_settings
 from shuiqiao.vault.copying import BATCHES_FOLDER, INDEX_FOLDER, QUARANTINE_FOLDER, copy_index, require_unerased
 
@@ -59,12 +61,13 @@ if TYPE_CHECKING:
     from shuiqiao.ledger.store.index_record import Head
 
 COMET_FILES: Final = ("config.toml", "genesis.json", "node_key.json", "priv_validator_key.json")
-LEDGER_EXTRAS: Final = ("alarms/fork",)
-EPOCH_NOTES: Final = f"{CHECKPOINTS_FOLDER}/{EPOCHS_FOLDER}"
 MAX_SMALL_BYTES: Final = 1 << 20
 """Longest settings, key or note file that is taken, in bytes."""
 
 _POSITION: Final = f"{CONSENSUS_FOLDER}/position"
+_LEDGER_EXTRAS: Final = ("alarms/fork",)
+"""What of a ledger folder is neither segments nor made of them, beside its notes and the position of consensus."""
+
 _OWNER_ONLY: Final = 0o600
 _BATCH_SUFFIXES: Final = (".leaves", ".parquet")
 
@@ -92,12 +95,12 @@ def create_backup(
 
     Raises Conflict ``node.backup_exists``, ``vault.erasure_pending``; InvalidInput ``node.backup_database_foreign``;
     IntegrityError ``node.backup_source_changed``, ``ledger.segment_damaged`` and what opening the ledger would raise;
-    what ``load_settings``, ``load_keys``, ``require_member`` and ``require_first_keys`` raise; OSError of the disk.
+    what ``load_settings``, ``load_keys``, ``require_member``, ``require_first_keys``, ``follow_member`` and
+    ``signing_key_in`` raise; OSError of the disk.
     """
     settings, genesis = load_settings(home), load_genesis(home.genesis)
     require_member(settings, genesis)
-    keys = load_keys(home, passphrase=passphrase)
-    require_first_keys(home, settings, genesis, keys)
+    require_first_keys(home, settings, genesis, load_keys(home, passphrase=passphrase))
     is_database = _require_own_database(home, order)
     suite = get_suite(settings.suite)
     with _new_file(target) as (file, scratch):
@@ -110,14 +113,16 @@ def create_backup(
         if home.vault.is_dir():
             _add_vault(writer, home.vault, scratch=scratch, progress=progress)
         place = LedgerPlace.of_home(home)
-        moment = _add_ledger(writer, place, progress=progress)
+        moment, notes = _add_ledger(writer, place, progress=progress)
+        found = follow_member(place, MemberId(settings.member), moment=moment, notes=notes, progress=progress)
+        key = signing_key_in(writer.entries, home, member=found, passphrase=passphrase, suite=suite)
         manifest = Manifest(
             network=place.parameters.network.hex(),
             suite=settings.suite.value,
             engine=settings.engine,
             member=settings.member,
             role=settings.role.value,
-            key=keys.signing.public_key.hex(),
+            key=key.public_key.hex(),
             created_ms=clock.now_ms(),
             validator=settings.is_validator,
             passphrase=order.with_passphrase and (home.keys / PASSPHRASE_FILE).is_file(),
@@ -127,7 +132,7 @@ def create_backup(
         )
         data = encode_manifest(manifest)
         writer.add(MANIFEST, data)
-        writer.add(SIGNATURE, keys.signing.sign(signed_message(data, suite=suite)))
+        writer.add(SIGNATURE, key.sign(signed_message(data, suite=suite)))
         writer.end()
     return manifest
 
@@ -228,20 +233,17 @@ def _add_vault(writer: ArchiveWriter, vault: Path, *, scratch: Path, progress: P
     require_unerased(vault, rows)
 
 
-def _add_ledger(writer: ArchiveWriter, place: LedgerPlace, *, progress: Progress) -> LedgerMoment:
+def _add_ledger(
+    writer: ArchiveWriter, place: LedgerPlace, *, progress: Progress
+) -> tuple[LedgerMoment, Mapping[str, bytes]]:
+    """Copy checkpoint, notes and blocks; return how far they go, and what of it is notes."""
     # What is told before the blocks comes before them: the segments then hold at least what it says.
-    note = place.read_note()
-    extras = {name: data for name in _extras(place.folder) if (data := _small(place.folder / name)) is not None}
-    consensus = {
-        name: data
-        for name in (f"{CONSENSUS_FOLDER}/note", _POSITION)
-        if (data := _small(place.folder / name)) is not None
-    }
-    position = newest_position(consensus.get(_POSITION, b""))
-    log = _checked(place, note, most=None if position is None else position.block, progress=progress)
-    if note is not None:
-        extras[f"{CHECKPOINTS_FOLDER}/latest"] = note
-    for name, data in {**extras, **consensus}.items():
+    notes = stored_notes(place)
+    extras = {name: data for name in (*_LEDGER_EXTRAS, _POSITION) if (data := _small(place.folder / name)) is not None}
+    position = newest_position(extras.get(_POSITION, b""))
+    most = None if position is None else position.block
+    log = _checked(place, notes.get(LATEST_NOTE), most=most, progress=progress)
+    for name, data in {**extras, **notes}.items():
         writer.add(f"ledger/{name}", data)
     files = place.files()
     for segment in files.segments():
@@ -251,18 +253,13 @@ def _add_ledger(writer: ArchiveWriter, place: LedgerPlace, *, progress: Progress
         size = log.tail.offset if segment == log.tail.segment else None
         with files.path(segment).open("rb") as file:
             writer.add_file(f"ledger/segments/{files.path(segment).name}", file, size=size)
-    return LedgerMoment(
+    moment = LedgerMoment(
         height=log.tail.height,
         size=log.tail.size,
         root=log.root.hex(),
         state_root=None if log.last is None else decode_entry(log.last.entry).state_root.hex(),
     )
-
-
-def _extras(folder: Path) -> list[str]:
-    """Return what of a ledger folder is neither segments nor made of them, beside the newest checkpoint."""
-    notes = sorted(path.name for path in (folder / EPOCH_NOTES).glob("[0-9]*") if path.name.isdigit())
-    return [*LEDGER_EXTRAS, *(f"{EPOCH_NOTES}/{name}" for name in notes)]
+    return moment, notes
 
 
 def _checked(place: LedgerPlace, note: bytes | None, *, most: int | None, progress: Progress) -> LogCheck:

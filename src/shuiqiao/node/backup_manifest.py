@@ -30,7 +30,7 @@ SIGNATURE_BYTES: Final = 64
 _NAMES: Final = re.compile(
     r"node\.toml|genesis\.json|shuiqiao\.db|keys/((signing|sealing)\.(next\.|retired-[0-9]{4}\.)?key\.json|passphrase)"
     r"|cometbft/config/(config\.toml|genesis\.json|node_key\.json|priv_validator_key\.json)"
-    r"|ledger/(checkpoints/(latest|epochs/[0-9]{20})|alarms/fork|consensus/(position|note)|segments/[0-9]{20}\.segment)"
+    r"|ledger/(checkpoints/(latest|cosigned|epochs/[0-9]{20})|alarms/fork|consensus/(position|note)|segments/[0-9]{20}\.segment)"
     r"|vault/(index\.lmdb/data\.mdb|batches/[0-9a-f]{32}\.(leaves|parquet)|quarantine/[0-9A-Za-z.-]{1,70}\.ndjson)"
 )
 """Every name that may stand in a backup beside the manifest and its signature: so none leads out of a home."""
@@ -69,7 +69,7 @@ class Manifest(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=
     engine: Literal["embedded", "cometbft"]
     member: MemberName
     role: Annotated[str, msgspec.Meta(max_length=32)]
-    key: Annotated[str, msgspec.Meta(max_length=130)]
+    key: Annotated[str, msgspec.Meta(pattern=r"^([0-9a-f]{2}){32,65}\Z")]
     created_ms: Whole
     validator: bool
     passphrase: bool
@@ -113,7 +113,7 @@ def verify_manifest(data: bytes, *, signature: bytes, key: bytes, suite: CipherS
     except ShuiqiaoError as error:
         raise IntegrityError(
             "node.backup_signature_invalid",
-            f"the manifest is not signed by key {suite.key_id(key).hex()}, which the genesis has for its member",
+            f"the manifest is not signed by key {suite.key_id(key).hex()}, by which it says that it is",
             next_step="do not use it: it was altered, or made by somebody else",
         ) from error
 

@@ -25,6 +25,7 @@ from shuiqiao.node.keys import find_passphrase, load_keys
 from shuiqiao.node.ledger_diagnosis import LedgerDoctor, Progress
 from shuiqiao.node.ledger_place import LedgerPlace
 from shuiqiao.node.settings import Home, NodeSettings, load_settings
+from shuiqiao.node.tile_publication import published_words
 from shuiqiao.node.validator_diagnosis import look_at_validator
 
 LEAST_FREE_MB = 500
@@ -54,6 +55,9 @@ def diagnose_home(
         )
         found = [*doctor.findings()]
         yield from found
+        if (tiles := home.tiles(settings)) is not None:
+            found.append(_look("tiles", lambda: published_words(place, tiles)))
+            yield found[-1]
         if settings.is_validator:
             looked = [*look_at_validator(home, settings=settings)]
             found += looked

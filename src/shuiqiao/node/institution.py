@@ -43,6 +43,7 @@ from shuiqiao.node.remote_ledger import connect_ledger, require_running
 from shuiqiao.node.rotation import settle_keys
 from shuiqiao.node.settings import Home, NodeSettings, database_url, load_settings
 from shuiqiao.node.store import OutboxStore
+from shuiqiao.node.tile_publication import open_publisher
 from shuiqiao.node.witnessing import open_witness
 from shuiqiao.standards.publication import load_catalogue
 from shuiqiao.vault.service import Vault
@@ -105,6 +106,7 @@ class Institution:
         except BaseException:
             self.database.dispose()
             raise
+        self._publisher = open_publisher(home, settings=settings, engine=self.engine)
         self.outbox = Outbox(
             self.engine,
             store=OutboxStore(self.database),
@@ -177,6 +179,8 @@ class Institution:
     def close(self) -> None:
         """Finish, and release files and threads."""
         self.outbox.flush()
+        if self._publisher is not None:
+            self._publisher.close()
         if "vault" in self.__dict__:
             self.vault.close()
         if self.witness is not None:

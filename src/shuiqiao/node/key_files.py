@@ -49,6 +49,11 @@ class KeyFiles:
         self.next = home.keys / f"{purpose}.next.key.json"
 
     @property
+    def held(self) -> tuple[Path, ...]:
+        """Every file that is there: the key in use, the next one, those retired, the last first."""
+        return tuple(path for path in (self.current, self.next, *reversed(self.retired)) if path.exists())
+
+    @property
     def retired(self) -> tuple[Path, ...]:
         """The files of keys that were in use, in order."""
         found = (path for path in self.folder.iterdir() if _RETIRED.fullmatch(path.name))

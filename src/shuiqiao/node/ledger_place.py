@@ -91,10 +91,10 @@ class LedgerPlace:
         head = decode_signed_note(note).head
         if index is None:
             return Checkpoint(origin=head.origin, size=head.size, root=head.root, note=note)
-        policy = self._trail(index).policy_at(head.size)
+        policy = self.trail(index).policy_at(head.size)
         return verify_log_signature(note, policy=policy, suite=get_suite(self.parameters.suite))
 
-    def _trail(self, index: IndexReader) -> EpochTrail:
+    def trail(self, index: IndexReader) -> EpochTrail:
         """Return the epochs that an index knows, with the one that its last block began."""
         members = MemberKeyRing()
         trail = EpochTrail(self.parameters, key_ring=members)

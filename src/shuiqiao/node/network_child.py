@@ -25,6 +25,8 @@ from shuiqiao.node.network_comparison import answer_comparison
 from shuiqiao.node.network_control import ControlServer
 from shuiqiao.node.network_ledger import open_home_ledger
 from shuiqiao.node.network_plan import RELAYS, NetworkFolder, load_plan
+from shuiqiao.node.settings import load_settings
+from shuiqiao.node.tile_publication import open_publisher
 
 MAX_FAULTS_TOLD = 5
 
@@ -53,6 +55,7 @@ def run_validator(folder: NetworkFolder, member: str, *, ended: threading.Event)
     home = folder.home(member)
     opened = open_home_ledger(home, passphrase=find_passphrase(home), clock=SystemClock())
     ledger = opened.ledger
+    publisher = open_publisher(home, settings=load_settings(home), engine=ledger)
     try:
         with (
             LedgerLink(
@@ -68,6 +71,8 @@ def run_validator(folder: NetworkFolder, member: str, *, ended: threading.Event)
         ):
             ended.wait()
     finally:
+        if publisher is not None:
+            publisher.close()
         ledger.close()
 
 

@@ -39,7 +39,7 @@ from shuiqiao.vault.contract import batch_lookup, leaf_lookup
 from shuiqiao.vault.service import Vault
 
 if TYPE_CHECKING:
-    from shuiqiao.ledger.model import StateView
+    from shuiqiao.ledger.model import Checkpoint, StateView
 
 NOTICE: Final = "UNFINISHED.txt"
 NOTICE_TEXT: Final = (
@@ -67,15 +67,17 @@ def restore_backup(
     home: Home,
     *,
     genesis: Path | None = None,
+    since: Checkpoint | None = None,
     signs_above: int | None = None,
     progress: Progress = lambda _step, _done, _total: None,
 ) -> Restored:
     """Restore a backup into a new or empty folder.
 
-    genesis: of the network it must be of. signs_above: for a validator whose old node is gone for good, the CometBFT
-    height up to which it signs nothing, at least as high as the network is now. Raises Conflict ``node.home_exists``,
-    ``node.restore_unfinished``; InvalidInput ``node.backup_not_validator``; Unavailable ``node.disk_short``;
-    IntegrityError ``node.restore_contradicted``; what ``verify_backup`` and opening the ledger raise.
+    genesis: of the network it must be of. since: a checkpoint that its ledger must contain. signs_above: for a
+    validator whose old node is gone for good, the CometBFT height up to which it signs nothing, at least as high as the
+    network is now. Raises Conflict ``node.home_exists``, ``node.restore_unfinished``; InvalidInput
+    ``node.backup_not_validator``; Unavailable ``node.disk_short``; IntegrityError ``node.restore_contradicted``; what
+    ``verify_backup`` and opening the ledger raise.
     """
     _require_room(path, home)
     expected = None if genesis is None else load_genesis(genesis)
@@ -83,10 +85,16 @@ def restore_backup(
     try:
         made = Home(work / "home")
         made.folder.mkdir(mode=0o700)
-        backup = verify_backup(path, genesis=expected, into=made.folder, progress=progress)
+        backup = verify_backup(path, genesis=expected, since=since, into=made.folder, progress=progress)
         if signs_above is not None and not backup.manifest.validator:
             raise InvalidInput("node.backup_not_validator", f"{backup.manifest.member} is no validator in this backup")
-        require_member(load_settings(made), backup.genesis)
+        settings = load_settings(made)
+        require_member(settings, backup.genesis)
+        if settings.member != backup.manifest.member:
+            raise IntegrityError(
+                "node.restore_contradicted",
+                f"the backup is signed by {backup.manifest.member}, and the home in it is that of {settings.member}",
+            )
         batches, records = _verify_content(made, backup, progress=progress)
         if backup.manifest.validator:
             _make_follow(made, signs_above=signs_above)

@@ -54,7 +54,7 @@ def rotate_key(
     """
     suite, files = institution.suite, KeyFiles(institution.home, purpose=purpose)
     seed = files.make_next(suite=suite, passphrase=passphrase, entropy=entropy, cost=cost)
-    public_key = _public_key(seed, purpose=purpose, suite=suite)
+    public_key = public_key_of(seed, purpose=purpose, suite=suite)
     height, resumed = institution.engine.last_block()[0], True
     if _ledger_key(institution.engine.state(), institution.member, purpose) != public_key:
         extra = (suite.signing_key_from_seed(seed),) if purpose is KeyPurpose.SIGNING else ()
@@ -90,7 +90,7 @@ def settle_keys(home: Home, *, member: MemberId, state: StateView, passphrase: b
         if named is None or not files.next.exists():
             continue
         suite = get_suite(state.get("members/network")["suite"])
-        if _public_key(files.next_seed(passphrase=passphrase), purpose=purpose, suite=suite) == named:
+        if public_key_of(files.next_seed(passphrase=passphrase), purpose=purpose, suite=suite) == named:
             files.switch()
             changed = True
     return changed
@@ -108,7 +108,8 @@ def _ledger_key(state: StateView, member: MemberId, purpose: KeyPurpose) -> byte
     return None if record is None else record[_FIELDS[purpose]]
 
 
-def _public_key(seed: bytes, *, purpose: KeyPurpose, suite: CipherSuite) -> bytes:
+def public_key_of(seed: bytes, *, purpose: KeyPurpose, suite: CipherSuite) -> bytes:
+    """Return the raw public key that a seed stands for; purpose: signing or sealing."""
     if purpose is KeyPurpose.SIGNING:
         return suite.signing_key_from_seed(seed).public_key
     return suite.sealing_key_from_seed(seed).public_key

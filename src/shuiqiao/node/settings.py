@@ -6,6 +6,7 @@ refused, so that a misspelt one is not ignored in silence.
 
 from __future__ import annotations
 
+import json
 import os
 import tomllib
 from dataclasses import dataclass
@@ -56,6 +57,11 @@ class NodeSettings(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_o
     p2p_port: Port = 0
     """Loopback port on which a validator's CometBFT node meets its peers; 0 where this member is none."""
 
+    tiles_folder: Annotated[str, msgspec.Meta(max_length=4096)] = ""
+    """Folder to which the log is published as static files, from the home if it is relative; empty: it is not."""
+    tiles_interval_s: Annotated[int, msgspec.Meta(ge=1, le=86_400)] = 60
+    """How often a running node publishes what is new, in seconds."""
+
     @property
     def is_validator(self) -> bool:
         """Whether this home runs a validator of a CometBFT network."""
@@ -98,6 +104,10 @@ class Home:
         """Where this home's running node listens for commands; not there, or nobody behind it, while none runs."""
         return self.folder / "node.sock"
 
+    def tiles(self, settings: NodeSettings) -> Path | None:
+        """Where the log is published to, None if it is not."""
+        return self.folder / settings.tiles_folder if settings.tiles_folder else None
+
     @property
     def vault(self) -> Path:
         """Private records."""
@@ -110,11 +120,13 @@ class Home:
 
 
 def encode_settings(settings: NodeSettings) -> str:
-    """Return node.toml text for settings; ports and admission only where there is something to say."""
+    """Return node.toml text for settings; ports, admission and tiles only where there is something to say."""
     names = [
         name
         for name in settings.__struct_fields__
-        if (settings.is_validator or not name.endswith("_port")) and (settings.admitted or name != "admitted")
+        if (settings.is_validator or not name.endswith("_port"))
+        and (settings.admitted or name != "admitted")
+        and (settings.tiles_folder or not name.startswith("tiles_"))
     ]
     lines = [f"{name} = {_toml(getattr(settings, name))}" for name in names]
     return "\n".join(lines) + "\n"
@@ -149,4 +161,4 @@ def database_url(home: Home) -> str:
 def _toml(value: object) -> str:
     if isinstance(value, bool):
         return str(value).lower()
-    return str(value) if isinstance(value, int) else f'"{value}"'
+    return str(value) if isinstance(value, int) else json.dumps(str(value), ensure_ascii=False)

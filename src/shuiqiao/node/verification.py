@@ -1,4 +1,4 @@
-"""Verifying a receipt with a genesis and nothing else: no home, no ledger, no network."""
+"""Verifying a receipt, or a published log, with a genesis and nothing else: no home, no ledger, no network."""
 
 from __future__ import annotations
 
@@ -19,6 +19,7 @@ from shuiqiao.members.key_ring import MemberKeyRing
 from shuiqiao.node.home import load_genesis
 from shuiqiao.node.kinds import network_kinds
 from shuiqiao.node.settings import Home
+from shuiqiao.node.tile_verification import Progress, VerifiedLog, verify_published
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -42,7 +43,7 @@ class ReceiptVerifier:
         if genesis is None and home is None:
             raise InvalidInput(
                 "node.genesis_unnamed",
-                "a receipt is verified against a genesis you trust, and none was named",
+                "verifying needs a genesis you trust, and none was named",
                 next_step="add --genesis genesis.json or --home FOLDER",
             )
         path = genesis if genesis is not None else Home(home or Path()).genesis
@@ -50,7 +51,7 @@ class ReceiptVerifier:
         return cls(
             parameters=parameters,
             suite=get_suite(parameters.suite),
-            pinned=None if since is None else decode_pinned(_read(since, limit=MAX_SIGNED_NOTE_BYTES)),
+            pinned=None if since is None else load_known_checkpoint(since),
             tiles=None if tiles is None else FolderTiles(tiles),
         )
 
@@ -63,6 +64,14 @@ class ReceiptVerifier:
         """Verify a receipt file; raises the code of what failed, or Unavailable ``node.receipt_unreadable``."""
         return self.verify(_read(path, limit=MAX_RECEIPT_BYTES))
 
+    def verify_published(self, *, progress: Progress) -> VerifiedLog:
+        """Verify the static files themselves; raises the code of what failed. Only where they were named."""
+        if self.tiles is None:
+            raise ValueError("no static files were named")
+        return verify_published(
+            self.tiles, parameters=self.parameters, suite=self.suite, since=self.pinned, progress=progress
+        )
+
     def verify(self, data: bytes) -> VerifiedReceipt:
         """Verify receipt bytes; raises the code of what failed."""
         found = verify_receipt(
@@ -71,6 +80,14 @@ class ReceiptVerifier:
         if self.pinned is not None:
             verify_pinned(found.checkpoint, pinned=self.pinned, tiles=self.tiles, suite=self.suite)
         return found
+
+
+def load_known_checkpoint(path: Path) -> Checkpoint:
+    """Return the checkpoint in a file that the caller knows to be true.
+
+    Raises Unavailable ``node.receipt_unreadable``, IntegrityError ``ledger.checkpoint_malformed``.
+    """
+    return decode_pinned(_read(path, limit=MAX_SIGNED_NOTE_BYTES))
 
 
 def _read(path: Path, *, limit: int) -> bytes:

@@ -22,7 +22,7 @@ from shuiqiao.ledger.note import verify_note
 from shuiqiao.ledger.policy import CheckpointPolicy
 from shuiqiao.ledger.store.alarm_file import ForkKind
 from shuiqiao.ledger.tile_reader import FolderTiles, PublishedLog
-from shuiqiao.ledger.tiles import TileWriter, leaves_of_blocks
+from shuiqiao.ledger.tiles import TileWriter
 from shuiqiao.ledger.witness import Witness
 from shuiqiao.sandbox.benchmarks.ledger_load import load_network, signed_transactions
 
@@ -110,12 +110,9 @@ def test_checkpoints_are_cosigned_and_published(consortium: Consortium, tmp_path
         consortium.write(ledger, 40 * number, seed=number)
         result = asks.collect(ledger.checkpoint())
         assert (WITNESSES, 0) == (result.cosigners, result.still_needed)
-        snapshot = ledger._replica.view()[1].snapshot
-        height, _ = ledger.last_block()
+        log = ledger._replica.log_at(result.checkpoint)
         TileWriter(folder, hash_name=consortium.suite.hash_name).publish(
-            result.checkpoint,
-            reader=snapshot,
-            leaves=leaves_of_blocks(lambda height: ledger.blocks(from_height=height), last_height=height),
+            result.checkpoint, reader=log.reader, leaves=log.leaves
         )
     published = PublishedLog.open(FolderTiles(folder), policy=consortium.policy, suite=consortium.suite)
     expected = [leaf for block in ledger.blocks(from_height=1) for leaf in (*block.transactions, block.entry)]

@@ -13,16 +13,16 @@ from pathlib import Path
 
 import pytest
 
+import backup_world as backups
 import consortium_world as worlds
 from shuiqiao.base.clock import ManualClock, SystemClock
 from shuiqiao.base.errors import ShuiqiaoError, Unavailable
 from shuiqiao.base.ids import system_entropy
 from shuiqiao.crypto.suites import get_suite
 from shuiqiao.members.genesis import network_parameters
-from shuiqiao.node.archive import ArchiveWriter, read_archive
+from shuiqiao.node.archive import read_archive
 from shuiqiao.node.auditing import audit_institution
 from shuiqiao.node.backup import BackupOrder, create_backup
-from shuiqiao.node.backup_manifest import MANIFEST, SIGNATURE, decode_manifest, encode_manifest, signed_message
 from shuiqiao.node.backup_reading import verify_backup
 from shuiqiao.node.institution import Institution, Surroundings
 from shuiqiao.node.keys import find_passphrase, load_keys
@@ -118,21 +118,9 @@ def test_a_flipped_byte_anywhere_is_refused(taken):
 def resigned(archive, home, target, *, change):
     """A backup whose files were changed and whose manifest was signed again, as its own member could."""
     suite = get_suite(network_parameters(home.genesis.read_bytes()).suite)
-    with archive.open("rb") as file:
-        files = [(found.name, b"".join(found.chunks())) for found in read_archive(file)]
-    manifest = decode_manifest(dict(files)[MANIFEST])
-    kept = change([(name, data) for name, data in files if name not in {MANIFEST, SIGNATURE}])
-    with target.open("wb") as out:
-        writer = ArchiveWriter(out, new_hash=suite.new_hash)
-        for name, data in kept:
-            writer.add(name, data)
-        entries = [{"name": e.name, "size": e.size, "digest": e.digest.hex()} for e in writer.entries]
-        fields = {**json.loads(encode_manifest(manifest)), "files": entries}
-        text = json.dumps(fields, ensure_ascii=False, sort_keys=True, separators=(",", ":")).encode()
-        writer.add(MANIFEST, text)
-        key = load_keys(home, passphrase=find_passphrase(home)).signing
-        writer.add(SIGNATURE, key.sign(signed_message(text, suite=suite)))
-        writer.end()
+    files, manifest = backups.unpacked(archive)
+    key = load_keys(home, passphrase=find_passphrase(home)).signing
+    backups.pack(target, change(files), manifest=manifest, signer=key, suite=suite)
 
 
 @pytest.mark.parametrize(
@@ -164,27 +152,24 @@ def test_what_its_own_member_altered_and_signed_is_found_by_the_ledger(taken, tm
     def with_other_salts(files):
         return [(n, d[:-200] + bytes(200)) if n.endswith(".leaves") else (n, d) for n, d in files]
 
-    for change in (without_last_block, with_other_salts):
-        resigned(archive, home, tmp_path / "own.tar", change=change)
-        assert verify_backup(tmp_path / "own.tar").bytes_read > 0
-        assert refused(restore_backup, tmp_path / "own.tar", Home(tmp_path / "new")) == "node.restore_contradicted"
-        assert [*tmp_path.iterdir()] == [tmp_path / "own.tar"]
+    own = tmp_path / "own.tar"
+    resigned(archive, home, own, change=without_last_block)
+    assert refused(verify_backup, own) == "node.history_contradicted"
+    assert refused(restore_backup, own, Home(tmp_path / "new")) == "node.history_contradicted"
+    resigned(archive, home, own, change=with_other_salts)
+    assert verify_backup(own).bytes_read > 0
+    assert refused(restore_backup, own, Home(tmp_path / "new")) == "node.restore_contradicted"
+    assert [*tmp_path.iterdir()] == [own]
 
 
 def test_another_key_and_another_network_are_refused(taken, tmp_path):
     home, archive, _, _ = taken
     stranger = worlds.solo_home(tmp_path / "stranger", network_parameters(home.genesis.read_bytes()).suite)
     assert refused(verify_backup, archive, genesis=stranger.genesis.read_bytes()) == "node.backup_network_foreign"
-    with archive.open("rb") as file:
-        files = [(found.name, b"".join(found.chunks())) for found in read_archive(file)]
     suite = get_suite(network_parameters(home.genesis.read_bytes()).suite)
-    with (tmp_path / "forged.tar").open("wb") as out:
-        writer = ArchiveWriter(out, new_hash=suite.new_hash)
-        for name, data in files[:-1]:
-            writer.add(name, data)
-        key = load_keys(stranger, passphrase=find_passphrase(stranger)).signing
-        writer.add(SIGNATURE, key.sign(signed_message(files[-2][1], suite=suite)))
-        writer.end()
+    files, manifest = backups.unpacked(archive)
+    key = load_keys(stranger, passphrase=find_passphrase(stranger)).signing
+    backups.pack(tmp_path / "forged.tar", files, manifest=manifest, signer=key, suite=suite)
     assert refused(verify_backup, tmp_path / "forged.tar") == "node.backup_signature_invalid"
 
 

@@ -28,10 +28,26 @@ def home(tmp_path):
 
 def test_settings_go_there_and_back(home):
     settings = NodeSettings(
-        member="bank-east", role=Role.BANK, suite=SuiteName.INTL, verifier_processes=2, block_linger_ms=10
+        member="bank-east",
+        role=Role.BANK,
+        suite=SuiteName.INTL,
+        verifier_processes=2,
+        block_linger_ms=10,
+        tiles_folder='a "public" folder\\log 公开',
+        tiles_interval_s=5,
     )
-    home.settings.write_text(encode_settings(settings))
+    home.settings.write_text(encode_settings(settings), encoding="utf-8")
     assert load_settings(home) == settings
+    assert home.tiles(settings) == home.folder / 'a "public" folder\\log 公开'
+
+
+def test_a_log_is_published_only_where_a_folder_is_named(home):
+    home.settings.write_text(GOOD)
+    settings = load_settings(home)
+    assert home.tiles(settings) is None
+    assert "tiles" not in encode_settings(settings)
+    home.settings.write_text(GOOD + 'tiles_folder = "/srv/log"\n')
+    assert home.tiles(load_settings(home)) == Path("/srv/log")
 
 
 def test_three_settings_are_enough(home):
@@ -55,6 +71,8 @@ def test_three_settings_are_enough(home):
         GOOD + 'verifier_processes = "2"\n',
         GOOD + "block_linger_ms = 1001\n",
         GOOD + "block_linger_ms = 2.5\n",
+        GOOD + "tiles_interval_s = 0\n",
+        GOOD + "tiles_folder = 1\n",
         GOOD + "fee = 1\n",
         GOOD + "x = " + "[" * 3000,
         GOOD + "#" * MAX_SETTINGS_BYTES,

@@ -34,6 +34,7 @@ from shuiqiao.ledger.machine import Candidate, StateMachine
 from shuiqiao.ledger.model import Block, Checkpoint, Committed, KeyRing, NetworkParameters, StateView
 from shuiqiao.ledger.store.place import StoredFrame
 from shuiqiao.ledger.store.recovery import Recovery
+from shuiqiao.ledger.tiles import LogSource
 
 _TAKEN_AT_ONCE: Final = 128
 _LINGER_PER_COMMIT: Final = 4.0
@@ -156,6 +157,14 @@ class EmbeddedLedger:
         Raises Unavailable ``ledger.quorum_not_reached``.
         """
         return self._signer.confirmed().checkpoint
+
+    def public_log(self) -> LogSource | None:
+        """Return the log at its newest checkpoint with all its signatures, to be published; None before the first.
+
+        Raises what ``checkpoint`` raises.
+        """
+        confirmed = self._signer.newest_confirmed()
+        return None if confirmed is None else self._replica.log_at(confirmed)
 
     def add_witness(self, peer: WitnessPeer) -> None:
         """Ask a witness for its cosignatures from now on."""

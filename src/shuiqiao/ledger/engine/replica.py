@@ -14,6 +14,7 @@ from pathlib import Path
 from typing import Final, cast
 
 from shuiqiao.base.errors import IntegrityError, InvalidInput
+from shuiqiao.ledger.engine.block_reading import block_of, log_source, read_blocks
 from shuiqiao.ledger.engine.epoch_keeping import EpochKeeping
 from shuiqiao.ledger.engine.execution import Execution, Growth, grow, trusted_candidates
 from shuiqiao.ledger.engine.port import ReplicaSettings
@@ -40,17 +41,18 @@ from shuiqiao.ledger.store.place import StoredFrame
 from shuiqiao.ledger.store.recovery import Recovery, recover
 from shuiqiao.ledger.store.segments import SegmentFiles
 from shuiqiao.ledger.store.state_view import CurrentState, SnapshotState, ValueCache, replay_id
+from shuiqiao.ledger.tiles import LogSource
 
 SEGMENTS_FOLDER: Final = "segments"
 INDEX_FOLDER: Final = "index.lmdb"
 CHECKPOINTS_FOLDER: Final = "checkpoints"
 
+COSIGNED_NAME: Final = "cosigned"
+COSIGNED_INTERVAL_S: Final = 1.0
+"""The newest checkpoint that witnesses confirmed, kept to be published; how long it may wait for that, in seconds."""
+
 _REPLAYED_AT_ONCE: Final = 4096
 """Leaves that are indexed together when the ledger is opened."""
-
-_FIRST_PLACES: Final = 8
-_MORE_PLACES: Final = 256
-"""How many places of blocks are looked up at once: few first, as most readers want the newest blocks only."""
 
 
 class Replica:
@@ -89,6 +91,13 @@ class Replica:
             suite=machine.suite,
             disk=settings.disk,
             interval_s=settings.checkpoint_interval_s,
+        )
+        self.cosigned_file = CheckpointFile(
+            folder / CHECKPOINTS_FOLDER,
+            suite=machine.suite,
+            disk=settings.disk,
+            interval_s=COSIGNED_INTERVAL_S,
+            name=COSIGNED_NAME,
         )
         self.epochs = EpochKeeping(folder / CHECKPOINTS_FOLDER, machine=machine, disk=settings.disk)
         try:
@@ -247,7 +256,7 @@ class Replica:
     def follow(self, execution: Execution, stored: StoredFrame, *, growth: Growth | None = None) -> Block:
         """Go on behind a block that ``write`` has put on the medium; ``publish`` then makes it visible."""
         self._advance(execution, stored, growth or self._grow(stored.frame))
-        return _block(stored.frame, time_ms=execution.result.context.time_ms)
+        return block_of(stored.frame, time_ms=execution.result.context.time_ms)
 
     def _grow(self, frame: Frame) -> Growth:
         return grow(self._frontier, (*frame.transactions, frame.entry), hash_name=self._hash_name)
@@ -329,12 +338,12 @@ class Replica:
     def blocks(self, *, from_height: int) -> Iterator[Block]:
         """Iterate over the blocks that are committed when it starts, each read and verified as it is reached."""
         head, view = self.view()
-        start, count = max(1, from_height), _FIRST_PLACES
-        while start <= head.height:
-            places = view.snapshot.blocks(range(start, min(start + count, head.height + 1)))
-            for place, frame in zip(places, self._files.read_frames([one.place for one in places]), strict=True):
-                yield _block(frame, time_ms=place.time_ms)
-            start, count = start + count, _MORE_PLACES
+        yield from read_blocks(self._files, view.snapshot, from_height=from_height, last_height=head.height)
+
+    def log_at(self, checkpoint: Checkpoint) -> LogSource:
+        """Return the log of a checkpoint that this copy has reached, to be published."""
+        head, view = self.view()
+        return log_source(checkpoint, files=self._files, snapshot=view.snapshot, last_height=head.height)
 
     def block_place(self, index: int) -> BlockPlace:
         """Return the block of a transaction's leaf; InvalidInput ``ledger.index_unknown`` for any other index."""
@@ -388,13 +397,3 @@ class Replica:
             self._index.close()
             self._index = None
         self._lock.release()
-
-
-def _block(frame: Frame, *, time_ms: int) -> Block:
-    return Block(
-        height=frame.height,
-        time_ms=time_ms,
-        first_index=frame.first_index,
-        transactions=frame.transactions,
-        entry=frame.entry,
-    )

@@ -10,6 +10,7 @@ from __future__ import annotations
 import threading
 import time
 from collections.abc import Callable, Iterable
+from contextlib import suppress
 from typing import TYPE_CHECKING
 
 from shuiqiao.base.errors import ShuiqiaoError, Unavailable
@@ -64,7 +65,7 @@ class CheckpointSigner:
             self._peers = {**self._peers, peer.member: peer}
             self._collector = None
             if self._desk is None:
-                self._desk = CosigningDesk(self._collect, published=self._keep_closing)
+                self._desk = CosigningDesk(self._collect, published=self._keep_cosigned)
         self.close_epochs()
         self._next_offer = 0.0
 
@@ -91,6 +92,17 @@ class CheckpointSigner:
         desk = self._require_desk(checkpoint)
         desk.offer(checkpoint, view=view)
         return desk.wait_for(checkpoint.size, timeout_s=timeout_s)
+
+    def newest_confirmed(self) -> Checkpoint | None:
+        """Return the newest checkpoint that counts under its policy, without waiting for any; None before the first.
+
+        Raises what ``current`` raises.
+        """
+        checkpoint = self.current()
+        if self._policy_at(checkpoint.size).quorum == 0:
+            return self.confirmed().checkpoint
+        newest = self._desk.newest() if self._desk is not None else None
+        return None if newest is None else newest.checkpoint
 
     def _require_desk(self, checkpoint: Checkpoint) -> CosigningDesk:
         if self._desk is None:
@@ -178,7 +190,10 @@ class CheckpointSigner:
                 # A key that is gone, or a full disk: receipts behind it say ``ledger.epoch_pending``.
                 return
 
-    def _keep_closing(self, result: CosignedCheckpoint) -> None:
+    def _keep_cosigned(self, result: CosignedCheckpoint) -> None:
+        with suppress(OSError):
+            # It can be asked of the witnesses again: nothing stops for it.
+            self._replica.cosigned_file.keep(result.checkpoint)
         if self._replica.epochs.trail.closes_epoch(result.checkpoint.size):
             self._replica.epochs.keep_note(result.checkpoint)
 
@@ -202,6 +217,8 @@ class CheckpointSigner:
         """Sign and store the last checkpoint, and stop asking; whatever the disk does, files can then be released."""
         if self._desk is not None:
             self._desk.close()
+        with suppress(OSError):
+            self._replica.cosigned_file.flush()
         try:
             self.current()
             self._replica.checkpoint_file.flush()

@@ -1,5 +1,7 @@
 """The newest signed checkpoint on disk: what this node told others, and so may never contradict ([STORE-18]).
 
+The one that witnesses confirmed is kept beside it, in the same way, under another name.
+
 It is stored at most once in a while, because it need not come first: every block under a checkpoint was on the medium
 before the checkpoint was made, and the blocks give its root again. What waits is stored by the engine's own thread,
 which asks ``due_in_s`` how long that may take.
@@ -20,16 +22,20 @@ from shuiqiao.ledger.policy import CheckpointPolicy
 from shuiqiao.ledger.signed_note import decode_signed_note
 from shuiqiao.ledger.store.disk import Disk, replace_file
 
+LATEST_NAME: Final = "latest"
+
 RETRY_S: Final = 1.0
 """Time from an attempt that the disk refused to the engine's next one, in seconds; ``keep`` tries at once."""
 
 
 class CheckpointFile:
-    """``checkpoints/latest`` of a ledger folder; safe between threads."""
+    """A file of a ledger folder's ``checkpoints``; safe between threads."""
 
-    def __init__(self, folder: Path, *, suite: CipherSuite, disk: Disk, interval_s: float = 0.0) -> None:
+    def __init__(
+        self, folder: Path, *, suite: CipherSuite, disk: Disk, interval_s: float = 0.0, name: str = LATEST_NAME
+    ) -> None:
         """interval_s: how long, in seconds, a checkpoint handed to ``keep`` may wait to be stored."""
-        self.path = folder / "latest"
+        self.path = folder / name
         self._suite = suite
         self._disk = disk
         self._interval_s = interval_s

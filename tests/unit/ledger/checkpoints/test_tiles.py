@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import shutil
+from bisect import bisect_right
 from dataclasses import replace
 from pathlib import Path
 
@@ -327,13 +328,14 @@ def test_leaves_are_read_from_blocks(counts):
             reads.append(block.height)
             yield block
 
-    leaves = leaves_of_blocks(read, last_height=len(blocks))
+    starts = [block.first_index for block in blocks]
+    leaves = leaves_of_blocks(read, height_of=lambda index: bisect_right(starts, index))
     for start in range(0, len(flat), 7):
         for end in (start, start + 1, len(flat)):
             assert flat[start:end] == list(leaves(start, end))
     reads.clear()
     list(leaves(0, 1))
-    assert len(reads) <= 5
+    assert reads == [1]
 
 
 def test_frontier_and_tiles_agree_on_the_root(log, tmp_path):
@@ -364,3 +366,30 @@ def test_files_of_another_history_do_not_prove_this_checkpoint(log, tmp_path):
     publish(log.forked(299), tmp_path / "other", 300)
     (tmp_path / "other" / "checkpoint").write_bytes((tmp_path / "log" / "checkpoint").read_bytes())
     assert code_of(lambda: opened(log, tmp_path / "other").verify_all()) == "ledger.tile_contradicted"
+
+
+def test_files_of_another_log_are_left_alone(log, tmp_path):
+    """[TILE-4]"""
+    folder = tmp_path / "log"
+    publish(log, folder, 300)
+    before = {path: (folder / path).read_bytes() for path in files(folder)}
+    foreign = replace(log.checkpoint(300), origin="example.com/another")
+    act = lambda: writer(log, folder).publish(foreign, reader=log.reader, leaves=leaves_of(log))  # noqa: E731
+    assert code_of(act) == "ledger.tile_foreign"
+    assert before == {path: (folder / path).read_bytes() for path in files(folder)}
+
+
+def test_two_do_not_publish_at_once(log, tmp_path):
+    folder = tmp_path / "log"
+    one, other = writer(log, folder), writer(log, folder)
+    codes = []
+
+    def leaves(start, end):
+        codes.append(code_of(lambda: other.publish(log.checkpoint(300), reader=log.reader, leaves=leaves_of(log))))
+        return log.leaves[start:end]
+
+    # 300 leaves: two bundles, two tiles of level 0, one of level 1.
+    assert one.publish(log.checkpoint(300), reader=log.reader, leaves=leaves) == 5
+    assert codes == ["ledger.tile_busy"] * 2
+    assert other.publish(log.checkpoint(300), reader=log.reader, leaves=leaves_of(log)) == 0
+    assert {"checkpoint", *(path for path in files(folder) if path.startswith("tile/"))} == files(folder)

@@ -33,6 +33,7 @@ from shuiqiao.ledger.engine.verifiers import open_verifier
 from shuiqiao.ledger.kinds import KindTable
 from shuiqiao.ledger.machine import Outcome, StateMachine
 from shuiqiao.ledger.model import Block, Checkpoint, Committed, KeyRing, NetworkParameters, StateView
+from shuiqiao.ledger.tiles import LogSource
 
 MAX_FAULTS: Final = 100
 _BATCH: Final = 128
@@ -228,6 +229,11 @@ class CometbftLedger:
         if confirmed is None:
             raise self._note_pending(size)
         return make_receipt(replica, index, checkpoint=confirmed.checkpoint, view=confirmed.view, state_keys=state_keys)
+
+    def public_log(self) -> LogSource | None:
+        """Return the log at its newest checkpoint with its quorum, to be published; None before the first."""
+        found = self._application.checkpoint()
+        return None if found is None else self._application.keeper.replica.log_at(found)
 
     def _note_pending(self, size: int) -> Unavailable:
         timeout_s = self._settings.receipt_timeout_s

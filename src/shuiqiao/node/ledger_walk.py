@@ -1,0 +1,209 @@
+"""A ledger followed from its genesis, by nobody's word: who its members are, with which keys, and who signed it.
+
+What leads to what:
+
+1. the genesis, which the caller pins or recognises by its fingerprint, names the first keys and the first policy;
+2. every leaf is hashed, in blocks that follow each other;
+3. every transaction that can change who is a member, with which keys, is executed on the members' state again, its
+   signatures verified by the keys of the state before it: so nobody but a member itself, or a vote, replaces its keys;
+4. each epoch follows from that state, and every note is verified under the policy of its epoch, its root against the
+   leaves: a quorum signed this log, and no other;
+5. the state so reached names the members' keys.
+
+What other rooms write does not lead to a key: it is hashed, and not executed. The audit does that.
+
+LIMIT: a ledger that was cut off before a key was replaced is a true ledger of that time, in which the old key counts.
+Who stole that key can show it, and go on from there. A checkpoint that is known from later (``since``) refuses it.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any, Final
+
+from shuiqiao.base.errors import IntegrityError, InvalidInput
+from shuiqiao.crypto.suites import get_suite
+from shuiqiao.ledger.check import ReplayMemory
+from shuiqiao.ledger.engine.replica import CHECKPOINTS_FOLDER
+from shuiqiao.ledger.entry import decode_entry
+from shuiqiao.ledger.kinds import GATE_ROOM
+from shuiqiao.ledger.log import Frontier, leaf_hashes
+from shuiqiao.ledger.machine import Candidate, StateMachine
+from shuiqiao.ledger.memory_state import MemoryState
+from shuiqiao.ledger.model import BlockContext, Checkpoint
+from shuiqiao.ledger.note import verify_log_signature, verify_note
+from shuiqiao.ledger.signed_note import decode_signed_note
+from shuiqiao.ledger.state import OverlayState, genesis_writes
+from shuiqiao.members.contract import member_key
+from shuiqiao.members.key_ring import MemberKeyRing
+from shuiqiao.node.kinds import network_kinds
+
+if TYPE_CHECKING:
+    from shuiqiao.base.ids import MemberId
+    from shuiqiao.ledger.model import NetworkParameters, Transaction
+
+LATEST_NOTE: Final = f"{CHECKPOINTS_FOLDER}/latest"
+"""Name of the one note that needs the log's own signature only."""
+
+_KEY_ROOMS: Final = frozenset({"members", GATE_ROOM})
+"""The rooms whose kinds decide on members, keys and who may act; a contract writes under its own room only."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class LedgerMember:
+    """A member as a ledger has it. role: as the ledger spells it. signing, sealing: its raw public keys."""
+
+    role: str
+    signing: bytes
+    sealing: bytes
+
+
+class LedgerWalk:
+    """A ledger followed as far as it was read: its leaves, the members' state, the policy of its notes."""
+
+    def __init__(
+        self, parameters: NetworkParameters, *, notes: Mapping[str, bytes], since: Checkpoint | None = None
+    ) -> None:
+        """notes: by name, of any sizes. since: a checkpoint that is known to be true, which the ledger must contain.
+
+        Raises what ``decode_signed_note``, and for notes of no leaves ``verify_note``, raise.
+        """
+        self._machine = StateMachine(
+            parameters, kinds=network_kinds(), key_ring=MemberKeyRing(), suite=get_suite(parameters.suite)
+        )
+        self._parameters = parameters
+        self._hash_name = self._machine.suite.hash_name
+        self._state = MemoryState(genesis_writes(parameters))
+        self._epoch = self._state.encoded_value(self._machine.key_ring.epoch_key) or b""
+        self._policy = parameters.policy
+        self._replay = ReplayMemory()
+        self._frontier = Frontier(hash_name=self._hash_name)
+        self.time_ms = parameters.genesis_time_ms
+        self.state_root: bytes | None = None
+        self._since = since
+        self._notes: dict[int, dict[str, bytes]] = {}
+        for name, note in notes.items():
+            self._notes.setdefault(decode_signed_note(note).head.size, {})[name] = note
+        self.height = 0
+        self._meet_notes()
+
+    @property
+    def size(self) -> int:
+        """Leaves so far."""
+        return self._frontier.size
+
+    @property
+    def root(self) -> bytes:
+        """Root over the leaves so far."""
+        return self._frontier.root()
+
+    def take(self, transactions: Sequence[bytes], entry: bytes) -> None:
+        """Go on behind the next block.
+
+        Raises IntegrityError ``node.history_contradicted``, ``node.key_forged``, ``ledger.pin_contradicted``,
+        ``ledger.entry_malformed``, and what ``decode_transaction``, ``execute_block`` and ``verify_note`` raise.
+        """
+        said = decode_entry(entry)
+        if (said.height, said.count) != (self.height + 1, len(transactions)):
+            raise contradicted(
+                f"block {self.height + 1} of {len(transactions)} transactions says that it is block {said.height} of "
+                f"{said.count}"
+            )
+        self.height, self.state_root = said.height, said.state_root
+        self._execute([self._machine.decode(raw) for raw in transactions], time_ms=said.time_ms)
+        self.time_ms = said.time_ms
+        self._frontier.append(leaf_hashes((*transactions, entry), hash_name=self._hash_name))
+        # A block is closed under the epoch before the one that it begins [EPOCH-4].
+        self._meet_notes()
+        self._begin_epoch()
+
+    def _execute(self, transactions: list[Transaction], *, time_ms: int) -> None:
+        """Execute what decides on keys, every signature verified; the other rooms never write there."""
+        kinds = self._machine.kinds
+        chosen = [Candidate(transaction=tx) for tx in transactions if kinds.get(tx.kind, tx.version).room in _KEY_ROOMS]
+        if not chosen:
+            return
+        overlay = OverlayState(self._state)
+        result = self._machine.execute_block(
+            chosen,
+            overlay,
+            BlockContext(height=self.height, time_ms=time_ms),
+            previous_time_ms=self.time_ms,
+            replay=self._replay,
+        )
+        for outcome in result.outcomes:
+            if outcome.refusal is not None:
+                raise IntegrityError(
+                    "node.key_forged",
+                    f"block {self.height} holds a {outcome.transaction.kind} by {outcome.transaction.author} that the "
+                    f"ledger before it does not allow: {outcome.refusal}",
+                    next_step="do not use it: the ledger in it was altered, or made by somebody else",
+                ) from outcome.refusal
+        self._state.write(overlay.writes)
+        for record in result.replay_records:
+            self._replay.remember(record.author, record.id, record.expiry_hour)
+
+    def _meet_notes(self) -> None:
+        """Verify the notes of this size under the policy of its epoch, and the known checkpoint."""
+        size = self._frontier.size
+        for name, note in self._notes.pop(size, {}).items():
+            # The writer stores this one before witnesses have seen it; every other note carries its quorum.
+            verify = verify_log_signature if name == LATEST_NOTE else verify_note
+            found = verify(note, policy=self._policy, suite=self._machine.suite)
+            if found.root != self.root:
+                raise contradicted(
+                    f"{name} says root {found.root.hex()} at {size} leaves, the blocks give {self.root.hex()}"
+                )
+        if self._since is not None and self._since.size == size:
+            self._meet_known(self._since)
+
+    def _meet_known(self, since: Checkpoint) -> None:
+        if (since.origin, since.root) != (self._parameters.origin, self.root):
+            raise IntegrityError(
+                "ledger.pin_contradicted",
+                f"the known checkpoint is of {since.origin[:100]!r}, {since.size} leaves, root {since.root.hex()}; "
+                f"this ledger is of {self._parameters.origin!r}, root {self.root.hex()}",
+                next_step="do not use it: its ledger is another one than that of the known checkpoint",
+            )
+        self._since = None
+
+    def _begin_epoch(self) -> None:
+        key_ring = self._machine.key_ring
+        epoch = self._state.encoded_value(key_ring.epoch_key)
+        if epoch is not None and epoch != self._epoch:
+            self._policy = key_ring.next_policy(epoch, previous=self._epoch, origin=self._parameters.origin)
+            self._epoch = epoch
+
+    def require_met(self) -> None:
+        """Return if the blocks met every note, and the known checkpoint.
+
+        Raises IntegrityError ``node.history_contradicted``, InvalidInput ``node.history_older``.
+        """
+        if self._notes:
+            size, names = min((size, [*names]) for size, names in self._notes.items())
+            raise contradicted(f"{names[0]} is of {size} leaves, and no block ends there")
+        if self._since is not None and self._since.size > self.size:
+            raise InvalidInput(
+                "node.history_older",
+                f"the ledger has {self.size} leaves, the known checkpoint {self._since.size}: it is of before",
+                next_step="take a newer one, or name an older checkpoint that you know",
+            )
+        if self._since is not None:
+            raise contradicted(f"no block ends at the {self._since.size} leaves of the known checkpoint")
+
+    def member(self, member: MemberId) -> LedgerMember | None:
+        """Return a member as the state has it now."""
+        record: dict[str, Any] | None = self._state.get(member_key(member))
+        if record is None:
+            return None
+        return LedgerMember(role=record["role"], signing=record["sign"], sealing=record["seal"])
+
+
+def contradicted(reason: str) -> IntegrityError:
+    """Return what is raised for a ledger that is not one history."""
+    return IntegrityError(
+        "node.history_contradicted",
+        f"the ledger does not hold together: {reason}",
+        next_step="take another copy of it; if that does not hold either, keep both and ask its members",
+    )

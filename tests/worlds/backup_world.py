@@ -1,0 +1,43 @@
+"""Backups taken apart and put together again, as somebody could who holds a key, or none."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from pathlib import Path
+from typing import Any
+
+import msgspec
+
+from shuiqiao.node.archive import ArchiveWriter, read_archive
+from shuiqiao.node.backup_manifest import (
+    MANIFEST,
+    SIGNATURE,
+    FileEntry,
+    Manifest,
+    decode_manifest,
+    encode_manifest,
+    signed_message,
+)
+
+
+def unpacked(archive: Path) -> tuple[list[tuple[str, bytes]], Manifest]:
+    """The files of a backup in order, and its manifest."""
+    with archive.open("rb") as file:
+        files = [(found.name, b"".join(found.chunks())) for found in read_archive(file)]
+    manifest = decode_manifest(dict(files)[MANIFEST])
+    return [(name, data) for name, data in files if name not in {MANIFEST, SIGNATURE}], manifest
+
+
+def pack(
+    target: Path, files: Iterable[tuple[str, bytes]], *, manifest: Manifest, signer: Any, suite: Any, **fields: Any
+) -> None:
+    """A backup of these files, its manifest changed in some fields and signed by a key."""
+    with target.open("wb") as out:
+        writer = ArchiveWriter(out, new_hash=suite.new_hash)
+        for name, data in files:
+            writer.add(name, data)
+        listed = tuple(FileEntry(name=e.name, size=e.size, digest=e.digest.hex()) for e in writer.entries)
+        text = encode_manifest(msgspec.structs.replace(manifest, files=listed, **fields))
+        writer.add(MANIFEST, text)
+        writer.add(SIGNATURE, signer.sign(signed_message(text, suite=suite)))
+        writer.end()
