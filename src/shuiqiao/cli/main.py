@@ -289,7 +289,7 @@ def bench_receipt(
 @bench_app.command("network")
 def bench_network(
     suite: Suite = SuiteChoice.INTL,
-    seconds: Annotated[float, typer.Option(min=1, max=600, help="Length of each window of load, in seconds.")] = 8,
+    seconds: Annotated[float, typer.Option(min=1, max=600, help="Length of each window of load, in seconds.")] = 15,
     windows: Annotated[int, typer.Option(min=1, max=99, help="Windows of full load of each network.")] = 3,
     missed: Annotated[int, typer.Option(min=100, max=10_000_000, help="Transactions that one node misses.")] = 50_000,
     json: Json = False,  # noqa: FBT002 - a flag

@@ -36,7 +36,7 @@ from shuiqiao.sandbox.benchmarks.network_streams import Streams, kvstore_streams
 from shuiqiao.sandbox.benchmarks.network_validator import Journal
 
 ENGINE: Final = "cometbft"
-DEFAULT_SECONDS: Final = 8.0
+DEFAULT_SECONDS: Final = 15.0
 DEFAULT_MISSED: Final = 50_000
 DEFAULT_WINDOWS: Final = 3
 VERIFIER_PROCESSES: Final = 2
