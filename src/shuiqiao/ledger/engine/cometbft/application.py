@@ -188,7 +188,7 @@ class LedgerApplication:
 
     def recheck(self, raws: Sequence[bytes]) -> list[ShuiqiaoError | None]:
         """Return what refuses transactions now, None where they may wait for a block; nobody is told."""
-        # After a silence the last block's time is old: a validity is then measured by this node's clock.
+        # After a silence the last block's time is old: validity is then measured by this node's clock [ABCI-27].
         time_ms = max(self.keeper.time_ms, self._clock.now_ms())
         height = self.keeper.replica.head.height + 1
         entrance = Entrance(self._machine, self.view(), time_ms=time_ms, height=height)
