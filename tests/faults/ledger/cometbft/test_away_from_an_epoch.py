@@ -1,4 +1,4 @@
-"""Who was away when an epoch closed comes to hold the note that closed it, by itself: [ABCI-26], [ABCI-21]."""
+"""Who was away when an epoch closed comes to hold the note that closed it, by itself: [ABCI-28], [ABCI-21]."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""[ABCI-26], [ABCI-21]: the notes that closed epochs travel in CometBFT's blocks and in snapshots."""
+"""[ABCI-28], [ABCI-21]: the notes that closed epochs travel in CometBFT's blocks and in snapshots."""
 
 from __future__ import annotations
 

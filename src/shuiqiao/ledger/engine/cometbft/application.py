@@ -219,13 +219,13 @@ class LedgerApplication:
             return answer.ResponseInitChain(app_hash=self.keeper.app_hash)
 
     def prepare_proposal(self, request: ask.RequestPrepareProposal) -> answer.ResponsePrepareProposal:
-        """Propose closing notes that are due and what waits, up to the size asked for [ABCI-16] [ABCI-26]."""
+        """Propose closing notes that are due and what waits, up to the size asked for [ABCI-16] [ABCI-28]."""
         waiting = self.pool.waiting(max_bytes=request.max_tx_bytes) if self._settings.has_pool else request.txs
         made = make_proposal(waiting, checker=self.checker, closing=self.keeper.closing, max_bytes=request.max_tx_bytes)
         return answer.ResponsePrepareProposal(txs=made)
 
     def process_proposal(self, request: ask.RequestProcessProposal) -> answer.ResponseProcessProposal:
-        """Accept whatever a correct proposer can have made, and nothing else [ABCI-16] [ABCI-26]."""
+        """Accept whatever a correct proposer can have made, and nothing else [ABCI-16] [ABCI-28]."""
         is_good = is_proper(request.txs, checker=self.checker, closing=self.keeper.closing, state=self.view())
         return answer.ResponseProcessProposal(status=answer.Verdict.ACCEPT if is_good else answer.Verdict.REJECT)
 

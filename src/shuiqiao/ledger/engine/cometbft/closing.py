@@ -1,4 +1,4 @@
-"""Closing notes in CometBFT's blocks: how a node that was away when an epoch closed comes to hold its note [ABCI-26].
+"""Closing notes in CometBFT's blocks: how a node that was away when an epoch closed comes to hold its note [ABCI-28].
 
 The note that closed an epoch is made of votes that only who was there met. A proposer that holds one which no block
 carried yet puts it before its transactions, as a byte string, which no transaction and no bundle is. Whoever executes
@@ -89,7 +89,7 @@ class ClosingNotes:
         return found
 
     def judge(self, note: bytes) -> Checkpoint:
-        """Return the closing checkpoint of an epoch of this log; raises IntegrityError for any other bytes [ABCI-26].
+        """Return the closing checkpoint of an epoch of this log; raises IntegrityError for any other bytes [ABCI-28].
 
         Nothing enters the judgement but the bytes and the last committed state, so all nodes judge alike.
         """

@@ -192,7 +192,7 @@ class CosignatureDesk:
         self._note, self._note_view, self._is_stored = note, tip.view, False
         epochs = self._epochs()
         if epochs.trail.closes_epoch(note.size):
-            # A disk that refuses it: a block will carry it [ABCI-26].
+            # A disk that refuses it: a block will carry it [ABCI-28].
             with contextlib.suppress(Unavailable):
                 epochs.keep_note(note)
         self._changed.notify_all()

@@ -1,4 +1,4 @@
-"""What a block may hold: made by PrepareProposal, judged by ProcessProposal [ABCI-16] [ABCI-26].
+"""What a block may hold: made by PrepareProposal, judged by ProcessProposal [ABCI-16] [ABCI-28].
 
 Everything a correct proposer makes is accepted, by the block's bytes and the last committed state alone. What a
 contract may refuse stays in: the block gives it its refusal, and only so it leaves every mempool.
