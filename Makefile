@@ -7,7 +7,7 @@ PYTHON ?= python3
 BIN := .venv/bin
 COMPILE := pip compile --universal --python-version 3.11 --generate-hashes --no-emit-index-url --no-emit-find-links --no-header -q
 
-.PHONY: help demo test lint bench docs clean lock setup setup-dev test-engines
+.PHONY: help demo test lint bench docs clean lock setup setup-dev skewed-cometbft test-engines
 
 help:  ## list what can be made
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 12
@@ -15,11 +15,12 @@ help:  ## list what can be made
 demo: setup  ## run the whole Bank-Tax Interaction on 200 synthetic taxpayers
 	$(BIN)/shuiqiao demo
 
-test: setup-dev lint  ## set up everything and pass all checks and tests
+test: setup-dev lint skewed-cometbft  ## set up everything and pass all checks and tests
 	$(BIN)/pytest -n 2 --dist worksteal
 
 test-engines: setup-dev  ## run the consensus tests against every CometBFT version that is supported
 	scripts/install_cometbft.sh v0.38.25 v0.39.4 v0.40.0
+	scripts/build_skewed_cometbft.sh v0.38.25 v0.39.4 v0.40.0
 	for version in v0.38.25 v0.39.4 v0.40.0; do \
 		SHUIQIAO_COMETBFT_VERSION=$$version $(BIN)/pytest tests/integration/ledger/cometbft tests/faults/ledger/cometbft; \
 	done
@@ -52,6 +53,10 @@ setup-dev: .venv/.dev .tools/cometbft/v0.39.4/cometbft
 
 .tools/cometbft/v0.39.4/cometbft:
 	@scripts/install_cometbft.sh v0.39.4
+
+# Looks by itself whether there is anything to build: without Go there is not, and the tests that need it are left out.
+skewed-cometbft: .tools/cometbft/v0.39.4/cometbft
+	@scripts/build_skewed_cometbft.sh v0.39.4
 
 .venv/.base: locks/base.txt pyproject.toml scripts/setup.sh
 	@PYTHON=$(PYTHON) scripts/setup.sh base

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import os
+import shlex
 import socket
 import subprocess
 import threading
@@ -28,9 +29,22 @@ REFUSED = 7
 
 def comet_program() -> Path:
     """The cometbft program to test with; absent it skips, but in CI absence is a failure."""
+    return _program("")
+
+
+def skewed_program(folder: Path, *, skew: str) -> Path:
+    """A program in a folder that is cometbft with a clock that is wrong by a Go duration."""
+    real = _program("-skewed")
+    program = folder / f"cometbft{skew}"
+    program.write_text(f'#!/bin/sh\nSKEW={skew} exec {shlex.quote(str(real))} "$@"\n')
+    program.chmod(0o700)
+    return program
+
+
+def _program(sort: str) -> Path:
     version = os.environ.get("SHUIQIAO_COMETBFT_VERSION", DEFAULT_VERSION)
     try:
-        return find_program(version=version, tools=ROOT / ".tools" / "cometbft")
+        return find_program(version=version + sort, tools=ROOT / ".tools" / "cometbft")
     except Unavailable as error:
         if os.environ.get("CI") == "true":
             pytest.fail(error.message)

@@ -33,7 +33,8 @@ from shuiqiao.ledger.engine.cometbft.ledger import CometbftLedger, CometbftSetti
 from shuiqiao.ledger.engine.cometbft.localnet import LocalNetwork, LocalNode, LocalSettings
 from shuiqiao.ledger.engine.port import EmbeddedSettings
 from shuiqiao.ledger.kinds import KindTable
-from shuiqiao.ledger.model import Committed, Kind, NetworkParameters
+from shuiqiao.ledger.model import Committed, KeyRing, Kind, NetworkParameters, StateView
+from shuiqiao.ledger.policy import CheckpointPolicy
 from shuiqiao.ledger.store.disk import Disk, PosixDisk
 from shuiqiao.ledger.transaction import TransactionDraft, sign_transaction
 
@@ -140,7 +141,7 @@ class Roster:
         state = {
             **{f"members/member/{member}": {"sign": key.public_key} for member, key in self.keys.items()},
             **{
-                f"members/validator/{member}": {"key": keys.validator_key, "power": 10}
+                f"members/validator/{member}": {"key": keys.validator_key, "power": self.voting_power}
                 for member, keys in self.comet_keys.items()
             },
         }
@@ -156,6 +157,13 @@ class Roster:
             quorum=2 * validators // 3 + 1,
         )
         self.policy = self.parameters.policy
+
+    key_ring: KeyRing = StateKeys()
+    kinds = KINDS
+    voting_power = 10
+
+    def policy_of(self, _state: StateView) -> CheckpointPolicy:
+        return self.policy
 
     def note(self, number: int, *, text: str = "", **more) -> bytes:
         return self.sign("note.write", NoteBody(id=number.to_bytes(16, "big"), text=text), **more)
@@ -185,7 +193,9 @@ class Roster:
             valid_until_ms=time.time_ns() // 1_000_000 + valid_ms,
             id=tx_id if tx_id is not None else os.urandom(16),
         )
-        return sign_transaction(draft, network=NETWORK, suite=self.suite, keys=[self.keys[MemberId(author)]])
+        return sign_transaction(
+            draft, network=self.parameters.network, suite=self.suite, keys=[self.keys[MemberId(author)]]
+        )
 
     def application_settings(self, *, disk: Disk | None = None, **more) -> ApplicationSettings:
         settings = EmbeddedSettings(map_bytes=1 << 30, disk=disk or PosixDisk())
@@ -199,17 +209,17 @@ class Roster:
         abci: str,
         rpc: str,
         clock: Clock | None = None,
-        kinds: KindTable = KINDS,
+        kinds: KindTable | None = None,
         disk: Disk | None = None,
         **more,
     ) -> CometbftLedger:
         return CometbftLedger.open(
             folder,
             parameters=self.parameters,
-            kinds=kinds,
-            key_ring=StateKeys(),
+            kinds=kinds or self.kinds,
+            key_ring=self.key_ring,
             clock=clock or SystemClock(),
-            policy_of=lambda _state: self.policy,
+            policy_of=self.policy_of,
             cosigner=Cosigner(member=MemberId(member), key=self.keys[MemberId(member)]),
             settings=CometbftSettings(abci=abci, rpc=rpc, application=self.application_settings(disk=disk, **more)),
         )
@@ -226,10 +236,13 @@ class Consortium:
         self.more = more
         self.network = LocalNetwork(
             folder / "comet",
-            [LocalNode(name=member, keys=roster.comet_keys[member]) for member in roster.members],
+            [
+                LocalNode(name=member, keys=roster.comet_keys[member], power=roster.voting_power)
+                for member in roster.members
+            ],
             program=comet_program(),
             settings=LocalSettings(
-                chain_id=chain_id_of(NETWORK),
+                chain_id=chain_id_of(roster.parameters.network),
                 genesis_time_ms=roster.genesis_ms,
                 pace=Pace(commit_ms=commit_ms, propose_ms=600, vote_ms=300),
             ),

@@ -24,6 +24,7 @@ from typing import IO, TYPE_CHECKING, Final
 from shuiqiao.base.errors import Conflict, IntegrityError, InvalidInput, ShuiqiaoError, Unavailable
 from shuiqiao.base.ids import MemberId
 from shuiqiao.crypto.suites import get_suite
+from shuiqiao.ledger.engine.cometbft.closing import CLOSING_FOLDER
 from shuiqiao.ledger.engine.cometbft.keeper import CONSENSUS_FOLDER
 from shuiqiao.ledger.engine.cometbft.position import newest_position
 from shuiqiao.ledger.entry import decode_entry
@@ -239,7 +240,7 @@ def _add_ledger(
     """Copy checkpoint, notes and blocks; return how far they go, and what of it is notes."""
     # What is told before the blocks comes before them: the segments then hold at least what it says.
     notes = stored_notes(place)
-    extras = {name: data for name in (*_LEDGER_EXTRAS, _POSITION) if (data := _small(place.folder / name)) is not None}
+    extras = {name: data for name in _extras(place.folder) if (data := _small(place.folder / name)) is not None}
     position = newest_position(extras.get(_POSITION, b""))
     most = None if position is None else position.block
     log = _checked(place, notes.get(LATEST_NOTE), most=most, progress=progress)
@@ -260,6 +261,13 @@ def _add_ledger(
         state_root=None if log.last is None else decode_entry(log.last.entry).state_root.hex(),
     )
     return moment, notes
+
+
+def _extras(folder: Path) -> list[str]:
+    """Return what of a ledger folder is neither segments nor notes that the ledger is followed by."""
+    carried = sorted(path.name for path in (folder / CONSENSUS_FOLDER / CLOSING_FOLDER).glob("[0-9]*"))
+    closing = [f"{CONSENSUS_FOLDER}/{CLOSING_FOLDER}/{name}" for name in carried if name.isdigit()]
+    return [*_LEDGER_EXTRAS, _POSITION, *closing]
 
 
 def _checked(place: LedgerPlace, note: bytes | None, *, most: int | None, progress: Progress) -> LogCheck:

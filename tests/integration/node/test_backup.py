@@ -277,6 +277,19 @@ def test_a_restored_validator_signs_nothing_unless_it_is_told(tmp_path):
     assert code == "node.backup_not_validator"
 
 
+def test_closing_notes_that_blocks_carried_come_back(tmp_path):  # [ABCI-28]
+    solo = worlds.solo_home(tmp_path / "solo")
+    opened(solo).close()
+    closing = Path("consensus", "closing")
+    (solo.ledger / closing).mkdir(parents=True)
+    (solo.ledger / closing / f"{4:020}").write_bytes(b"a note")
+    (solo.ledger / closing / f"{4:020}.draft").write_bytes(b"half a note")
+    backed_up(solo, tmp_path / "s.tar")
+    restore_backup(tmp_path / "s.tar", Home(tmp_path / "restored"))
+    found = {path.name: path.read_bytes() for path in (Home(tmp_path / "restored").ledger / closing).iterdir()}
+    assert found == {f"{4:020}": b"a note"}
+
+
 class Process:
     """A child whose lines are read one by one."""
 

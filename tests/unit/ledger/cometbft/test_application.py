@@ -352,7 +352,7 @@ def snapshot_of(roster, open_app):
         decide(source, height, *[roster.note(1000 * height + n, text="x" * 40_000) for n in range(40)])
     [*_, offer] = source.list_snapshots(ask.RequestListSnapshots()).snapshots
     chunks = [
-        source.load_snapshot_chunk(ask.RequestLoadSnapshotChunk(height=offer.height, format=1, chunk=index)).chunk
+        source.load_snapshot_chunk(ask.RequestLoadSnapshotChunk(height=offer.height, format=2, chunk=index)).chunk
         for index in range(offer.chunks)
     ]
     return source, offer, chunks
@@ -391,9 +391,9 @@ def test_a_snapshot_that_is_not_what_was_verified_leaves_the_node_empty(roster, 
     joining = open_app("joining")
     bad_offers = [
         (offer, b"h" * 32),
-        (Snapshot(height=offer.height, format=2, chunks=offer.chunks, hash=offer.hash, metadata=offer.metadata), b""),
-        (Snapshot(height=9, format=1, chunks=2, hash=offer.hash, metadata=offer.metadata), app_hash_in(offer, source)),
-        (Snapshot(height=9, format=1, chunks=2, hash=roster.suite.digest(b"x"), metadata=b"x"), b""),
+        (Snapshot(height=offer.height, format=1, chunks=offer.chunks, hash=offer.hash, metadata=offer.metadata), b""),
+        (Snapshot(height=9, format=2, chunks=2, hash=offer.hash, metadata=offer.metadata), app_hash_in(offer, source)),
+        (Snapshot(height=9, format=2, chunks=2, hash=roster.suite.digest(b"x"), metadata=b"x"), b""),
     ]
     for bad, app_hash in bad_offers:
         found = joining.offer_snapshot(ask.RequestOfferSnapshot(snapshot=bad, app_hash=app_hash))

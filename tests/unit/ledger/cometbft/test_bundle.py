@@ -18,7 +18,7 @@ from shuiqiao.base.encoding import encode_cbor
 from shuiqiao.base.ids import MemberId
 from shuiqiao.ledger.engine.cometbft import requests as ask
 from shuiqiao.ledger.engine.cometbft import responses as answer
-from shuiqiao.ledger.engine.cometbft.application import MAX_PROPOSED, LedgerApplication
+from shuiqiao.ledger.engine.cometbft.application import LedgerApplication
 from shuiqiao.ledger.engine.cometbft.bundle import (
     MAX_BUNDLE_BYTES,
     MAX_BUNDLED,
@@ -30,6 +30,7 @@ from shuiqiao.ledger.engine.cometbft.bundle import (
 from shuiqiao.ledger.engine.cometbft.checking import MIN_HANDED_ON, STREAMED, STREAMED_AHEAD
 from shuiqiao.ledger.engine.cometbft.extensions import Cosigner
 from shuiqiao.ledger.engine.cometbft.parts import Timestamp
+from shuiqiao.ledger.engine.cometbft.proposing import MAX_PROPOSED
 from shuiqiao.ledger.engine.verifiers import InlineVerifier, ProcessVerifier
 from shuiqiao.ledger.machine import StateMachine
 

@@ -177,13 +177,14 @@ def test_a_statement_is_signed_only_of_a_checkpoint_that_the_quorum_confirmed(ro
     (tmp_path / "desk").mkdir()
     cosigner = Cosigner(member=MemberId("node0"), key=roster.keys[MemberId("node0")])
     machine = StateMachine(roster.parameters, kinds=KINDS, key_ring=StateKeys(), suite=roster.suite)
+    epochs = EpochKeeping(tmp_path, machine=machine, disk=PosixDisk())
     desk = CosignatureDesk(
         tmp_path / "desk",
         suite=roster.suite,
         clock=FixedClock(),
         cosigner=cosigner,
         disk=PosixDisk(),
-        epochs=EpochKeeping(tmp_path, machine=machine, disk=PosixDisk()),
+        epochs=lambda: epochs,
     )
     at = tip(roster)
     desk.load(at)

@@ -20,13 +20,14 @@ from shuiqiao.base.errors import IntegrityError, InvalidInput, ShuiqiaoError, Un
 from shuiqiao.base.ids import MemberId
 from shuiqiao.ledger.engine.cometbft import requests as ask
 from shuiqiao.ledger.engine.cometbft import responses as answer
-from shuiqiao.ledger.engine.cometbft.bundle import first_of, transactions_in
+from shuiqiao.ledger.engine.cometbft.bundle import transactions_in
 from shuiqiao.ledger.engine.cometbft.checking import Entrance, TransactionChecker, executable
 from shuiqiao.ledger.engine.cometbft.disagreement import Disagreement, own_statement
 from shuiqiao.ledger.engine.cometbft.extensions import CosignatureDesk, Cosigner, PolicyOf, Tip, tip_of
 from shuiqiao.ledger.engine.cometbft.joining import Joining
 from shuiqiao.ledger.engine.cometbft.keeper import CONSENSUS_FOLDER, Keeper, Pending
-from shuiqiao.ledger.engine.cometbft.pool import Pool, within
+from shuiqiao.ledger.engine.cometbft.pool import Pool
+from shuiqiao.ledger.engine.cometbft.proposing import is_proper, make_proposal
 from shuiqiao.ledger.engine.cometbft.results import number_of, refusal_in, result_of
 from shuiqiao.ledger.engine.cometbft.validators import member_by_address, updates_of, validators_of
 from shuiqiao.ledger.engine.cometbft.waiting import RefusalListener, WaitingRoom
@@ -37,8 +38,6 @@ from shuiqiao.ledger.model import Block, Checkpoint
 from shuiqiao.ledger.store.state_view import SnapshotState
 
 APP_VERSION: Final = 1
-MAX_PROPOSED: Final = 2_048
-"""Transactions of the ledger that we put into a block: about a second of work, in which CometBFT takes no new ones."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -72,6 +71,7 @@ class _Round:
 
     pending: Pending
     wholes: Sequence[bytes] = ()
+    carried: Sequence[Checkpoint] = ()
     outcomes: Sequence[tuple[bytes, Outcome | ShuiqiaoError]] = field(default_factory=tuple)
 
 
@@ -106,7 +106,7 @@ class LedgerApplication:
             clock=clock,
             cosigner=cosigner,
             disk=settings.replica.disk,
-            epochs=self.keeper.replica.epochs,
+            epochs=lambda: self.keeper.replica.epochs,
         )
         self._lock = threading.RLock()
         self._round: _Round | None = None
@@ -188,7 +188,7 @@ class LedgerApplication:
 
     def recheck(self, raws: Sequence[bytes]) -> list[ShuiqiaoError | None]:
         """Return what refuses transactions now, None where they may wait for a block; nobody is told."""
-        # After a silence the last block's time is old: a validity is then measured by this node's clock.
+        # After a silence the last block's time is old: validity is then measured by this node's clock [ABCI-27].
         time_ms = max(self.keeper.time_ms, self._clock.now_ms())
         height = self.keeper.replica.head.height + 1
         entrance = Entrance(self._machine, self.view(), time_ms=time_ms, height=height)
@@ -219,24 +219,15 @@ class LedgerApplication:
             return answer.ResponseInitChain(app_hash=self.keeper.app_hash)
 
     def prepare_proposal(self, request: ask.RequestPrepareProposal) -> answer.ResponsePrepareProposal:
-        """Propose what waits, up to the size asked for; what cannot be decoded or stands twice is left out [ABCI-16].
-
-        What a contract may refuse stays in: the block gives it its refusal, and only so it leaves every mempool.
-        """
-        raws = self.pool.waiting(max_bytes=request.max_tx_bytes) if self._settings.has_pool else request.txs
-        chosen = [raw for raw in dict.fromkeys(raws) if all(map(self.checker.is_decodable, transactions_in(raw)))]
-        return answer.ResponsePrepareProposal(
-            txs=within(first_of(chosen, most=MAX_PROPOSED), max_bytes=request.max_tx_bytes)
-        )
+        """Propose closing notes that are due and what waits, up to the size asked for [ABCI-16] [ABCI-28]."""
+        waiting = self.pool.waiting(max_bytes=request.max_tx_bytes) if self._settings.has_pool else request.txs
+        made = make_proposal(waiting, checker=self.checker, closing=self.keeper.closing, max_bytes=request.max_tx_bytes)
+        return answer.ResponsePrepareProposal(txs=made)
 
     def process_proposal(self, request: ask.RequestProcessProposal) -> answer.ResponseProcessProposal:
-        """Accept unless a transaction is none at all or stands twice: no correct proposer does that [ABCI-16]."""
-        raws = [raw for whole in request.txs for raw in transactions_in(whole)]
-        is_proper = len(set(request.txs)) == len(request.txs) and all(map(self.checker.is_decodable, raws))
-        if is_proper:
-            # Signatures not met in CheckTx are verified now, while votes travel, and remembered.
-            self.checker.candidates(raws, self.view())
-        return answer.ResponseProcessProposal(status=answer.Verdict.ACCEPT if is_proper else answer.Verdict.REJECT)
+        """Accept whatever a correct proposer can have made, and nothing else [ABCI-16] [ABCI-28]."""
+        is_good = is_proper(request.txs, checker=self.checker, closing=self.keeper.closing, state=self.view())
+        return answer.ResponseProcessProposal(status=answer.Verdict.ACCEPT if is_good else answer.Verdict.REJECT)
 
     def extend_vote(
         self,
@@ -282,14 +273,20 @@ class LedgerApplication:
             raise InvalidInput("ledger.abci_malformed", f"the block of height {request.height} has no time")
         with self._lock:
             self._require_going()
-            parts = [transactions_in(whole) for whole in request.txs]
+            carried = self.keeper.closing.found_in(request.txs)
+            parts = [() if whole in carried else transactions_in(whole) for whole in request.txs]
             raws = [raw for part in parts for raw in part]
             found: list[Candidate | InvalidInput] = []
             candidates = executable(self.checker.stream(raws, self.view()), found)
             pending = self.keeper.execute(candidates, height=request.height, time_ms=request.time.ms)
             executed = iter(pending.execution.result.outcomes)
             outcomes = [next(executed) if isinstance(each, Candidate) else each for each in found]
-            self._round = _Round(pending=pending, wholes=request.txs, outcomes=list(zip(raws, outcomes, strict=True)))
+            self._round = _Round(
+                pending=pending,
+                wholes=request.txs,
+                carried=list(carried.values()),
+                outcomes=list(zip(raws, outcomes, strict=True)),
+            )
             refusals = iter([refusal_in(outcome) for outcome in outcomes])
             return answer.ResponseFinalizeBlock(
                 tx_results=[result_of([next(refusals) for _ in part]) for part in parts],
@@ -306,6 +303,7 @@ class LedgerApplication:
             decided = self._round
             if decided is None:
                 raise IntegrityError("ledger.commit_unexpected", "Commit came without a FinalizeBlock before it")
+            self.keeper.closing.take(decided.carried)
             block = self._store(decided.pending)
             self._round = None
             raws = [raw for raw, _ in decided.outcomes]

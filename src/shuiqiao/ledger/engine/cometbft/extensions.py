@@ -86,9 +86,12 @@ class CosignatureDesk:
         clock: Clock,
         cosigner: Cosigner | None,
         disk: Disk,
-        epochs: EpochKeeping,
+        epochs: Callable[[], EpochKeeping],
     ) -> None:
-        """cosigner: None for a node that only follows. The note is kept in the folder's file ``note``."""
+        """cosigner: None for a node that only follows. The note is kept in the folder's file ``note``.
+
+        epochs: those of the copy of the ledger that is open now.
+        """
         self._path = folder / "note"
         self._epochs = epochs
         self._suite = suite
@@ -119,7 +122,7 @@ class CosignatureDesk:
         if len(note) > MAX_SIGNED_NOTE_BYTES:
             return None
         try:
-            policy = self._epochs.trail.policy_at(decode_signed_note(note).head.size)
+            policy = self._epochs().trail.policy_at(decode_signed_note(note).head.size)
             return verify_note(note, policy=policy, suite=self._suite)
         except ShuiqiaoError:
             return None
@@ -187,10 +190,11 @@ class CosignatureDesk:
 
     def _hand_out(self, note: Checkpoint, tip: Tip) -> None:
         self._note, self._note_view, self._is_stored = note, tip.view, False
-        if self._epochs.trail.closes_epoch(note.size):
-            # A disk that refuses it: another node's note of the same checkpoint can be adopted later.
+        epochs = self._epochs()
+        if epochs.trail.closes_epoch(note.size):
+            # A disk that refuses it: a block will carry it [ABCI-28].
             with contextlib.suppress(Unavailable):
-                self._epochs.keep_note(note)
+                epochs.keep_note(note)
         self._changed.notify_all()
 
     def adopt(self, note: bytes, tip: Tip) -> bool:

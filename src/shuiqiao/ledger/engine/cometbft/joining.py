@@ -14,6 +14,7 @@ from shuiqiao.ledger.engine.cometbft.responses import (
     ResponseOfferSnapshot,
 )
 from shuiqiao.ledger.engine.cometbft.snapshots import Incoming
+from shuiqiao.ledger.engine.replica import SEGMENTS_FOLDER
 from shuiqiao.ledger.store.segments import SEGMENT_SUFFIX
 
 
@@ -36,7 +37,7 @@ class Joining:
                 keeper.incoming_folder(),
                 offer=request.snapshot,
                 app_hash=request.app_hash,
-                suffix=SEGMENT_SUFFIX,
+                segments=SEGMENTS_FOLDER + "/{:020d}" + SEGMENT_SUFFIX,
                 digest=self._digest,
             )
         except InvalidInput:

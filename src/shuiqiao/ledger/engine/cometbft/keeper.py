@@ -14,6 +14,7 @@ from pathlib import Path
 from typing import Final
 
 from shuiqiao.base.errors import IntegrityError, ShuiqiaoError
+from shuiqiao.ledger.engine.cometbft.closing import CLOSING_FOLDER, ClosingNotes
 from shuiqiao.ledger.engine.cometbft.position import Position, PositionFile
 from shuiqiao.ledger.engine.cometbft.snapshots import Incoming, SnapshotShelf
 from shuiqiao.ledger.engine.execution import Execution, Growth, grow
@@ -57,6 +58,9 @@ class Keeper:
         try:
             with opening(folder):
                 self._file = PositionFile(folder / CONSENSUS_FOLDER / "position", disk=settings.disk)
+                self.closing = ClosingNotes(
+                    folder / CONSENSUS_FOLDER, replica=lambda: self.replica, suite=machine.suite, disk=settings.disk
+                )
             self.position = self._file.load(block=self.replica.head.height)
             self._require_hash()
         except BaseException:
@@ -65,7 +69,9 @@ class Keeper:
         self.shelf = self._new_shelf()
 
     def _new_shelf(self) -> SnapshotShelf:
-        return SnapshotShelf(self.folder / SEGMENTS_FOLDER, suffix=SEGMENT_SUFFIX, digest=self._digest)
+        return SnapshotShelf(
+            self.folder / SEGMENTS_FOLDER, suffix=SEGMENT_SUFFIX, notes=self.closing.folder, digest=self._digest
+        )
 
     def _require_hash(self) -> None:
         if self.position is not None and self.position.app_hash != self.app_hash:
@@ -153,15 +159,16 @@ class Keeper:
         """
         self.replica.close()
         self._drop(SEGMENTS_FOLDER, INDEX_FOLDER)
-        (self.folder / INCOMING_FOLDER / SEGMENTS_FOLDER).rename(self.folder / SEGMENTS_FOLDER)
+        (incoming.folder / SEGMENTS_FOLDER).rename(self.folder / SEGMENTS_FOLDER)
         try:
             self._adopt(incoming)
         except ShuiqiaoError as error:
             self.replica.close()
-            self._drop(SEGMENTS_FOLDER, INDEX_FOLDER, INCOMING_FOLDER)
+            self._drop(SEGMENTS_FOLDER, INDEX_FOLDER, INCOMING_FOLDER, f"{CONSENSUS_FOLDER}/{CLOSING_FOLDER}")
+            self.closing.load()
             self.replica = Replica(self.folder, machine=self._machine, settings=self._settings)
             raise IntegrityError(
-                "ledger.snapshot_contradicted", f"the snapshot's blocks are not what was verified: {error.message}"
+                "ledger.snapshot_contradicted", f"the snapshot is not what was verified: {error.message}"
             ) from error
         shutil.rmtree(self.folder / INCOMING_FOLDER)
         self.shelf = self._new_shelf()
@@ -175,13 +182,14 @@ class Keeper:
                 f"{self.replica.head.height} blocks give {self.app_hash.hex()}, where {position.block} and "
                 f"{incoming.app_hash.hex()} were verified",
             )
+        self.closing.receive(incoming.notes())
         self._file.save(position, is_durable=True)
         self.position = position
 
     def incoming_folder(self) -> Path:
-        """Return a fresh folder for the segments of a snapshot."""
+        """Return a fresh folder for a snapshot."""
         self._drop(INCOMING_FOLDER)
-        return self.folder / INCOMING_FOLDER / SEGMENTS_FOLDER
+        return self.folder / INCOMING_FOLDER
 
     def _drop_unfinished(self) -> None:
         """Empty a folder in which a snapshot was being put in place: it was empty before, and may be half of one."""

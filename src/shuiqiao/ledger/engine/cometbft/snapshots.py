@@ -1,9 +1,10 @@
 """State-sync snapshots: the segment files as one long stream of bytes, cut into chunks that are hashed one by one.
 
 Segments only ever grow at their end, so a snapshot of an earlier height is a prefix of the stream: it costs a manifest
-and no copy, and the digests of full chunks stay good for all later snapshots. A node that joins checks each chunk by
-its digest, opens the blocks by executing them, and compares the root that results with the application hash that a
-light client verified: nothing that a peer sends is believed [ABCI-21].
+and no copy, and the digests of full chunks stay good for all later snapshots. The closing notes that blocks carried,
+which no block of ours gives again, follow as a second stream with chunks of its own. A node that joins checks each
+chunk by its digest, opens the blocks by executing them, and compares the root that results with the application hash
+that a light client verified: nothing that a peer sends is believed [ABCI-21].
 """
 
 from __future__ import annotations
@@ -18,8 +19,9 @@ from shuiqiao.base.encoding import decode_cbor_strict, encode_cbor
 from shuiqiao.base.errors import IntegrityError, InvalidInput
 from shuiqiao.ledger.engine.cometbft.parts import Snapshot
 from shuiqiao.ledger.engine.cometbft.position import Position
+from shuiqiao.ledger.signed_note import MAX_SIGNED_NOTE_BYTES
 
-FORMAT: Final = 1
+FORMAT: Final = 2
 CHUNK_BYTES: Final = 4 * 1024 * 1024
 """Bytes of a chunk: a quarter of what CometBFT lets through in one message."""
 
@@ -29,25 +31,37 @@ MAX_MANIFEST_BYTES: Final = 3 * 1024 * 1024
 KEPT: Final = 3
 """Snapshots on offer: a joining node needs two heights above the one it takes, and time to fetch it."""
 
+NOTES_FOLDER: Final = "notes"
+
 Digest = Callable[[bytes], bytes]
+
+Files = Sequence[tuple[Path, int]]
+"""Files that form one stream, with the length in bytes that each has in it."""
 
 
 class Manifest(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     """What a snapshot consists of.
 
-    segments: first height and length in bytes of each segment file. chunks: suite digest of each chunk of the stream.
+    segments: first height and length in bytes of each segment file. notes: leaves and length in bytes of each closing
+    note that blocks carried. chunks: suite digest of each chunk of the segments' stream, then of the notes'.
     """
 
     version: int
     position: Position
     segments: list[tuple[int, int]]
+    notes: list[tuple[int, int]]
     chunk_bytes: int
     chunks: list[bytes]
 
     @property
-    def stream_bytes(self) -> int:
-        """Length of the whole stream."""
-        return sum(length for _, length in self.segments)
+    def segment_chunks(self) -> int:
+        """Chunks of the segments' stream."""
+        return -(-sum(length for _, length in self.segments) // CHUNK_BYTES)
+
+    @property
+    def note_chunks(self) -> int:
+        """Chunks of the notes' stream, which come after."""
+        return -(-sum(length for _, length in self.notes) // CHUNK_BYTES)
 
 
 def encode_manifest(manifest: Manifest) -> bytes:
@@ -62,14 +76,18 @@ def decode_manifest(data: bytes) -> Manifest:
         manifest = msgspec.convert(fields, Manifest, strict=True, builtin_types=(bytes,))
     except (InvalidInput, msgspec.ValidationError) as error:
         raise InvalidInput("ledger.snapshot_malformed", f"the offer's metadata is no manifest: {error}") from error
-    heights = [height for height, _ in manifest.segments]
-    needed = -(-manifest.stream_bytes // CHUNK_BYTES)
+    is_in_order = all(
+        all(number > 0 and length > 0 for number, length in files)
+        and [number for number, _ in files] == sorted({number for number, _ in files})
+        for files in (manifest.segments, manifest.notes)
+    )
     is_whole = (
         manifest.version == FORMAT
         and manifest.chunk_bytes == CHUNK_BYTES
-        and len(manifest.chunks) == needed > 0
-        and all(height > 0 and length > 0 for height, length in manifest.segments)
-        and heights == sorted(set(heights))
+        and is_in_order
+        and all(length <= MAX_SIGNED_NOTE_BYTES for _, length in manifest.notes)
+        and manifest.segment_chunks > 0
+        and len(manifest.chunks) == manifest.segment_chunks + manifest.note_chunks
         and manifest.position.height > 0
     )
     if not is_whole:
@@ -78,32 +96,37 @@ def decode_manifest(data: bytes) -> Manifest:
 
 
 class SnapshotShelf:
-    """The snapshots this node offers, made from the segment files as they are."""
+    """The snapshots this node offers, made from the segment files and the closing notes as they are."""
 
-    def __init__(self, segments: Path, *, suffix: str, digest: Digest) -> None:
+    def __init__(self, segments: Path, *, suffix: str, notes: Path, digest: Digest) -> None:
+        """notes: the folder of the closing notes that blocks carried, which never change."""
         self._segments = segments
         self._suffix = suffix
+        self._notes = notes
         self._digest = digest
         self._full: list[bytes] = []
         self._shelf: list[Manifest] = []
 
     def take(self, position: Position) -> None:
         """Add a snapshot of everything that is stored now; called right after a commit."""
-        files = sorted(self._segments.glob(f"*{self._suffix}"))
-        segments = [(int(path.stem), path.stat().st_size) for path in files]
-        total = sum(length for _, length in segments)
-        if not total:
-            return
-        while (len(self._full) + 1) * CHUNK_BYTES <= total:
-            self._full.append(self._digest(self._read(segments, len(self._full))))
-        chunks = list(self._full)
-        if total % CHUNK_BYTES:
-            chunks.append(self._digest(self._read(segments, len(chunks))))
-        manifest = Manifest(
-            version=FORMAT, position=position, segments=segments, chunk_bytes=CHUNK_BYTES, chunks=chunks
+        segments = [(int(path.stem), path.stat().st_size) for path in sorted(self._segments.glob(f"*{self._suffix}"))]
+        notes = [(int(path.name), path.stat().st_size) for path in sorted(self._notes.iterdir()) if path.name.isdigit()]
+        blank = Manifest(
+            version=FORMAT, position=position, segments=segments, notes=notes, chunk_bytes=CHUNK_BYTES, chunks=[]
         )
+        if not blank.segment_chunks:
+            return
+        manifest = msgspec.structs.replace(blank, chunks=self._digests(blank))
         if len(encode_manifest(manifest)) <= MAX_MANIFEST_BYTES:
             self._shelf = [*self._shelf, manifest][-KEPT:]
+
+    def _digests(self, manifest: Manifest) -> list[bytes]:
+        """Return the digest of each chunk; those of full chunks of segments are made once."""
+        total = sum(length for _, length in manifest.segments)
+        while (len(self._full) + 1) * CHUNK_BYTES <= total:
+            self._full.append(self._digest(self._read(manifest, len(self._full))))
+        others = range(len(self._full), manifest.segment_chunks + manifest.note_chunks)
+        return [*self._full, *(self._digest(self._read(manifest, chunk)) for chunk in others)]
 
     def offers(self) -> list[Snapshot]:
         """Return the snapshots there are, as CometBFT tells them to peers."""
@@ -123,28 +146,24 @@ class SnapshotShelf:
         """Return a part of a snapshot that is on offer, empty for any other."""
         for manifest in self._shelf:
             if manifest.position.height == height and chunk < len(manifest.chunks):
-                return self._read(manifest.segments, chunk)
+                return self._read(manifest, chunk)
         return b""
 
-    def _read(self, segments: Sequence[tuple[int, int]], chunk: int) -> bytes:
-        """Return the bytes of a chunk of the stream."""
-        at, left = chunk * CHUNK_BYTES, CHUNK_BYTES
-        parts: list[bytes] = []
-        for height, length in segments:
-            if at < length and left:
-                with (self._segments / f"{height:020d}{self._suffix}").open("rb") as file:
-                    file.seek(at)
-                    parts.append(file.read(min(left, length - at)))
-                left -= len(parts[-1])
-            at = max(0, at - length)
-        return b"".join(parts)
+    def _read(self, manifest: Manifest, chunk: int) -> bytes:
+        segments = [(self._segments / f"{height:020d}{self._suffix}", length) for height, length in manifest.segments]
+        notes = [(self._notes / f"{size:020d}", length) for size, length in manifest.notes]
+        before = manifest.segment_chunks
+        return _read(segments, chunk) if chunk < before else _read(notes, chunk - before)
 
 
 class Incoming:
     """A snapshot that is being taken in, in a folder of its own until it is whole."""
 
-    def __init__(self, folder: Path, *, offer: Snapshot, app_hash: bytes, suffix: str, digest: Digest) -> None:
-        """Raises InvalidInput ``ledger.snapshot_malformed`` for an offer that does not hold together."""
+    def __init__(self, folder: Path, *, offer: Snapshot, app_hash: bytes, segments: str, digest: Digest) -> None:
+        """segments: folder and suffix of segment files, as a pattern of a number.
+
+        Raises InvalidInput ``ledger.snapshot_malformed`` for an offer that does not hold together.
+        """
         if offer.format != FORMAT or digest(offer.metadata) != offer.hash:
             raise InvalidInput("ledger.snapshot_malformed", f"the offer is of format {offer.format} or not of its hash")
         self.manifest = decode_manifest(offer.metadata)
@@ -153,11 +172,13 @@ class Incoming:
         if self.manifest.position.app_hash != app_hash:
             raise InvalidInput("ledger.snapshot_malformed", "the offer's application hash is not the verified one")
         self.app_hash = app_hash
-        self._folder = folder
-        self._suffix = suffix
+        self.folder = folder
         self._digest = digest
         self._next = 0
-        folder.mkdir(parents=True, exist_ok=True)
+        self._segments = [(folder / segments.format(height), length) for height, length in self.manifest.segments]
+        self._notes = [(folder / NOTES_FOLDER / f"{size:020d}", length) for size, length in self.manifest.notes]
+        for path, _ in (*self._segments, *self._notes):
+            path.parent.mkdir(parents=True, exist_ok=True)
 
     def add(self, index: int, chunk: bytes) -> None:
         """Take the next chunk; raises IntegrityError ``ledger.snapshot_chunk_wrong`` for one that is not it."""
@@ -165,7 +186,11 @@ class Incoming:
             raise IntegrityError(
                 "ledger.snapshot_chunk_wrong", f"chunk {index} does not follow or does not have the manifest's digest"
             )
-        self._write(index * CHUNK_BYTES, chunk)
+        before = self.manifest.segment_chunks
+        if index < before:
+            _write(self._segments, index, chunk)
+        else:
+            _write(self._notes, index - before, chunk)
         self._next += 1
 
     @property
@@ -173,11 +198,32 @@ class Incoming:
         """Whether all chunks are there."""
         return self._next == len(self.manifest.chunks)
 
-    def _write(self, at: int, chunk: bytes) -> None:
-        for height, length in self.manifest.segments:
-            if at < length and chunk:
-                part, chunk = chunk[: length - at], chunk[length - at :]
-                with (self._folder / f"{height:020d}{self._suffix}").open("ab") as file:
-                    file.write(part)
-                at = length
-            at = max(0, at - length)
+    def notes(self) -> list[bytes]:
+        """Return the closing notes, once all chunks are there."""
+        return [path.read_bytes() for path, _ in self._notes]
+
+
+def _read(files: Files, chunk: int) -> bytes:
+    """Return the bytes of a chunk of a stream."""
+    at, left = chunk * CHUNK_BYTES, CHUNK_BYTES
+    parts: list[bytes] = []
+    for path, length in files:
+        if at < length and left:
+            with path.open("rb") as file:
+                file.seek(at)
+                parts.append(file.read(min(left, length - at)))
+            left -= len(parts[-1])
+        at = max(0, at - length)
+    return b"".join(parts)
+
+
+def _write(files: Files, index: int, chunk: bytes) -> None:
+    """Put a chunk of a stream where it belongs; chunks come in order."""
+    at = index * CHUNK_BYTES
+    for path, length in files:
+        if at < length and chunk:
+            part, chunk = chunk[: length - at], chunk[length - at :]
+            with path.open("ab") as file:
+                file.write(part)
+            at = length
+        at = max(0, at - length)

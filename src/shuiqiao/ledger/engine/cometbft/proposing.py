@@ -1,0 +1,43 @@
+"""What a block may hold: made by PrepareProposal, judged by ProcessProposal [ABCI-16] [ABCI-28].
+
+Everything a correct proposer makes is accepted, by the block's bytes and the last committed state alone. What a
+contract may refuse stays in: the block gives it its refusal, and only so it leaves every mempool.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Final
+
+from shuiqiao.ledger.engine.cometbft.bundle import first_of, transactions_in
+from shuiqiao.ledger.engine.cometbft.checking import TransactionChecker
+from shuiqiao.ledger.engine.cometbft.closing import MAX_CARRIED, ClosingNotes, carried_in
+from shuiqiao.ledger.engine.cometbft.pool import within
+from shuiqiao.ledger.model import StateView
+
+MAX_PROPOSED: Final = 2_048
+"""Transactions of the ledger that we put into a block: about a second of work, in which CometBFT takes no new ones."""
+
+
+def make_proposal(
+    waiting: Sequence[bytes], *, checker: TransactionChecker, closing: ClosingNotes, max_bytes: int
+) -> list[bytes]:
+    """Return a block: closing notes that are due, then what waits, but what cannot be decoded or stands twice."""
+    chosen = [raw for raw in dict.fromkeys(waiting) if all(map(checker.is_decodable, transactions_in(raw)))]
+    return within([*closing.waiting(), *first_of(chosen, most=MAX_PROPOSED)], max_bytes=max_bytes)
+
+
+def is_proper(wholes: Sequence[bytes], *, checker: TransactionChecker, closing: ClosingNotes, state: StateView) -> bool:
+    """Tell whether a correct proposer can have made a block.
+
+    Signatures not met in CheckTx are verified now, while votes travel, and remembered.
+    """
+    notes = [whole for whole in wholes if carried_in(whole) is not None]
+    if len(set(wholes)) < len(wholes) or len(notes) > MAX_CARRIED:
+        return False
+    carried = closing.found_in(notes)
+    raws = [raw for whole in wholes if whole not in carried for raw in transactions_in(whole)]
+    if len({each.size for each in carried.values()}) < len(notes) or not all(map(checker.is_decodable, raws)):
+        return False
+    checker.candidates(raws, state)
+    return True

@@ -1,0 +1,100 @@
+"""Who was away when an epoch closed comes to hold the note that closed it, by itself: [ABCI-28], [ABCI-21]."""
+
+from __future__ import annotations
+
+import pytest
+
+from consensus_world import Consortium, wait_until
+from governed_world import GovernedRoster
+from shuiqiao.ledger.engine.cometbft.home import state_sync_settings
+from shuiqiao.ledger.engine.cometbft.process import LOG_NAME
+
+HERE = ["node0", "node1", "node2"]
+
+
+@pytest.fixture
+def open_consortium(tmp_path):
+    found = []
+
+    def open_one(**more):
+        found.append(Consortium(tmp_path, GovernedRoster(), **more))
+        return found[-1]
+
+    yield open_one
+    for consortium in found:
+        consortium.close()
+
+
+def close_epochs(consortium, *, quorums):
+    """Close an epoch for each quorum, each with notes after it; return the leaf of the last note."""
+    roster, ledger = consortium.roster, consortium.ledgers["node0"]
+    for quorum in quorums:
+        ledger.submit(roster.new_quorum(quorum)).result(timeout=30)
+        for number in range(3):
+            place = ledger.submit(roster.note(1000 * roster.proposals + number)).result(timeout=30)
+    assert len(ledger.application.keeper.replica.epochs.trail.changes) == roster.proposals
+    return place.index
+
+
+def wait_for_receipt(consortium, member, index):
+    """Return a receipt of one node over all its epochs, verified from the genesis; another block may have to come."""
+    ledger = consortium.ledgers[member]
+    wait_until(lambda: ledger.last_block() == consortium.ledgers["node0"].last_block(), timeout_s=60)
+    consortium.ledgers["node0"].submit(consortium.roster.note(9)).result(timeout=30)
+    wait_until(lambda: ledger.last_block() == consortium.ledgers["node0"].last_block(), timeout_s=60)
+    return consortium.roster.verify(ledger.receipt(index))
+
+
+def test_a_validator_that_was_stopped_gives_receipts_across_the_epochs(open_consortium):
+    consortium = open_consortium()
+    roster, ledgers, nodes = consortium.roster, consortium.ledgers, consortium.network.nodes
+    consortium.start()
+    before = ledgers["node0"].submit(roster.note(1)).result(timeout=30)
+    nodes["node3"].stop()
+    ledgers["node3"].close()
+    index = close_epochs(consortium, quorums=[2, 3, 2])
+
+    back = consortium.open("node3")
+    epochs = back.application.keeper.replica.epochs
+    assert epochs.missing_notes() == ()
+    log = nodes["node3"].home / LOG_NAME
+    before_log = len(log.read_text(errors="replace"))
+    nodes["node3"].start()
+    wait_until(lambda: back.last_block() == ledgers["node0"].last_block(), timeout_s=60)
+    # It came back by the blocks, and met none of the votes for them.
+    told = log.read_text(errors="replace")[before_log:]
+    assert told.count("finalized block") - told.count("finalizing commit of block") > 4 * len(HERE)
+    found = wait_for_receipt(consortium, "node3", index)
+    assert found.transaction.kind == "note.write"
+    sizes = [change.size for change in back.application.keeper.replica.epochs.trail.changes]
+    assert len(sizes) == 3
+    assert roster.verify(back.receipt(before.index)).transaction.author == "node0"
+    # All hold the same bytes of what blocks carried.
+    carried = {
+        member: [(path.name, path.read_bytes()) for path in ledger.application.keeper.closing.files()]
+        for member, ledger in ledgers.items()
+    }
+    assert [int(name) for name, _ in carried["node3"]] == sizes
+    assert all(each == carried["node3"] for each in carried.values())
+    assert len(consortium.app_hashes()) == 1
+
+
+def test_a_newcomer_by_snapshot_gives_receipts_across_the_epochs(open_consortium):
+    consortium = open_consortium(snapshot_interval=4)
+    roster, ledgers, network = consortium.roster, consortium.ledgers, consortium.network
+    consortium.start(HERE)
+    index = close_epochs(consortium, quorums=[2, 3])
+    for number in range(10):
+        ledgers["node0"].submit(roster.note(number + 100)).result(timeout=30)
+    block_hash = network.nodes["node0"].rpc.block(2)["block_id"]["hash"]
+    servers = [network.rpc_url("node0"), network.rpc_url("node1")]
+    network.write_home(3, sync=state_sync_settings(rpc_servers=servers, height=2, block_hash=block_hash))
+    network.start(["node3"])
+    found = wait_for_receipt(consortium, "node3", index)
+    assert found.transaction.kind == "note.write"
+    joined = ledgers["node3"].application.keeper
+    assert [path.read_bytes() for path in joined.closing.files()] == [
+        path.read_bytes() for path in ledgers["node0"].application.keeper.closing.files()
+    ]
+    # It took a snapshot and not all blocks: CometBFT has none of the first heights there.
+    assert int(network.nodes["node3"].rpc.call("status")["sync_info"]["earliest_block_height"]) > 2
