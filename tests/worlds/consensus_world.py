@@ -37,6 +37,7 @@ from shuiqiao.ledger.model import Committed, KeyRing, Kind, NetworkParameters, S
 from shuiqiao.ledger.policy import CheckpointPolicy
 from shuiqiao.ledger.store.disk import Disk, PosixDisk
 from shuiqiao.ledger.transaction import TransactionDraft, sign_transaction
+from shuiqiao.members.model import VALIDATOR_POWER
 
 HOUR_MS = 3_600_000
 NETWORK = hashlib.sha256(b"consensus world").digest()
@@ -160,7 +161,7 @@ class Roster:
 
     key_ring: KeyRing = StateKeys()
     kinds = KINDS
-    voting_power = 10
+    voting_power = VALIDATOR_POWER
 
     def policy_of(self, _state: StateView) -> CheckpointPolicy:
         return self.policy

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import hashlib
-from dataclasses import replace
 
 from consensus_world import KINDS, Roster
 from shuiqiao.base.ids import MemberId
@@ -51,14 +50,7 @@ class GovernedRoster(Roster):
             governing=(self.members[0],),
             members=members,
         )
-        found = network_parameters(encode_genesis(genesis))
-        # With a power of one each, CometBFT takes a fourth of the votes for a third, and one that comes back goes the
-        # way of votes and not that of blocks, which is the one to be tried here.
-        powers = {
-            f"members/validator/{name}": {"key": keys.validator_key, "power": self.voting_power}
-            for name, keys in self.comet_keys.items()
-        }
-        self.parameters = replace(found, initial_state={**found.initial_state, **powers})
+        self.parameters = network_parameters(encode_genesis(genesis))
         self.policy = self.parameters.policy
         self.proposals = 0
 

@@ -47,8 +47,12 @@ MAX_FREEZE_MS = 30 * MS_PER_DAY
 VALIDATOR_KEY_BYTES = 32
 """CometBFT's own Ed25519 key, whatever the suite of the network."""
 
-VALIDATOR_POWER = 1
-"""Every validator counts the same: no weight by holdings, on any ledger of ours."""
+VALIDATOR_POWER = 10
+"""Every validator counts the same: no weight by holdings, on any ledger of ours.
+
+Not 1, for CometBFT divides powers as integers: of four or five validators with power 1 each would hold "a third"
+(4 // 3), be taken for one without which no block is made, and come back without fetching the blocks that it missed.
+"""
 
 MEMBER_ID = re.compile(r"[a-z][a-z0-9-]{1,31}\Z")
 

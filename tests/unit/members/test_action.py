@@ -203,7 +203,7 @@ def test_a_suspended_member_does_not_become_the_operator(world):
 def test_validators_come_rotate_and_go_with_their_state(consortium):
     # Holds [MEMBER-10].
     world = consortium
-    assert world.state.get("members/validator/bureau") == {"key": validating("bureau").public_key, "power": 1}
+    assert world.state.get("members/validator/bureau") == {"key": validating("bureau").public_key, "power": 10}
     assert world.state.get("members/validator/regulator") is None
     assert (world.epoch["operator"], world.epoch["operator_key"]) == ("", b"")
     world.keys["bank-south"] = signing("bank-south", world.suite)
@@ -213,7 +213,7 @@ def test_validators_come_rotate_and_go_with_their_state(consortium):
         lambda: world.pass_action(flags("bank-south")),
     ]
     first, second = (validating(name).public_key for name in ("bank-south", "bank-south 2"))
-    expected = [((first, 1),), tuple(sorted(((first, 0), (second, 1)))), ((second, 0),)]
+    expected = [((first, 10),), tuple(sorted(((first, 0), (second, 10)))), ((second, 0),)]
     told = []
     for step in steps:
         before = type(world.state)(world.state.encoded())
@@ -249,7 +249,7 @@ def test_a_change_of_a_consortium_is_refused(consortium, action, code):
 def test_a_validator_may_keep_its_key_and_stop_to_govern(consortium):
     key = validating("bank-west").public_key
     consortium.pass_action(flags("bank-west", witness=True, validator_key=key))
-    assert consortium.state.get("members/validator/bank-west") == {"key": key, "power": 1}
+    assert consortium.state.get("members/validator/bank-west") == {"key": key, "power": 10}
     assert "bank-west" not in consortium.epoch["governing"]
     consortium.pass_action(flags("bank-west"), voters=(*VALIDATORS[:2], "bureau"))
     assert consortium.propose(flags("bank-west", witness=True, validator_key=key))[0] == "members.key_used"

@@ -249,7 +249,7 @@ def test_a_consortium_has_validators_for_witnesses_and_more_than_two_thirds_for_
     assert decode_genesis(encode_genesis(made)) == made
     parameters = network_parameters(encode_genesis(made))
     assert (parameters.operator, parameters.operator_key) == ("", b"")
-    assert parameters.initial_state["members/validator/bureau"] == {"key": validator("bureau"), "power": 1}
+    assert parameters.initial_state["members/validator/bureau"] == {"key": validator("bureau"), "power": 10}
     assert parameters.initial_state[f"members/key/{validator('bureau').hex()}"] == "bureau"
     assert parameters.initial_state["members/network"]["engine"] == "cometbft"
 

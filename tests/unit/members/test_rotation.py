@@ -77,7 +77,7 @@ def test_a_validator_key_is_for_validators(world):
     assert consortium.rotate("bureau", validating("bank-east"), purpose="validator") == "members.key_used"
     assert consortium.rotate("bureau", b"\x01" + bytes(31), purpose="validator") == "members.key_invalid"
     assert consortium.rotate("bureau", validating("bureau 2"), purpose="validator") is None
-    assert consortium.state.get("members/validator/bureau") == {"key": validating("bureau 2").public_key, "power": 1}
+    assert consortium.state.get("members/validator/bureau") == {"key": validating("bureau 2").public_key, "power": 10}
     assert consortium.epoch["number"] == 0
 
 

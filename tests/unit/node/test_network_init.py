@@ -116,7 +116,7 @@ def test_the_ports_of_a_validator_are_the_same_in_plan_settings_and_cometbft(tmp
     assert len(texts) == 1
     document = json.loads(texts.pop())
     assert document["chain_id"] == chain_id_of(bytes.fromhex(made.plan.network))
-    assert [each["power"] for each in document["validators"]] == ["1"] * 4
+    assert [each["power"] for each in document["validators"]] == ["10"] * 4
 
 
 def test_a_file_names_members_and_suite_and_the_first_of_them_validate(tmp_path):

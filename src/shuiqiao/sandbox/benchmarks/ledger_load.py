@@ -33,12 +33,12 @@ from shuiqiao.ledger.model import (
 )
 from shuiqiao.ledger.policy import CheckpointPolicy
 from shuiqiao.ledger.transaction import TransactionDraft, sign_transaction
+from shuiqiao.members.model import VALIDATOR_POWER
 
 MEMBERS = ("bureau", "first-bank", "second-bank", "third-bank")
 CONSENTS = 500
 """Consents that stand in the initial state, which requests name."""
 
-VALIDATOR_POWER = 10
 QUORUM = 2 * len(MEMBERS) // 3 + 1
 """Validators whose cosignatures make a note: three of four."""
 
