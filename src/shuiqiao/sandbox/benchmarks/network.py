@@ -246,7 +246,10 @@ def _journal(run: _Run, name: str, *, from_height: int) -> Journal:
 
 
 def _catch_up(run: _Run) -> float:
-    """Return how many transactions a second a validator takes in that missed many, its start included."""
+    """Return how many transactions a second a validator takes in that missed many, from its first block to its last.
+
+    What comes before is no rate: processes start, and CometBFT waits three seconds for peers, whatever was missed.
+    """
     run.progress("missing blocks", 0, None)
     absent, others = MEMBERS[-1], MEMBERS[:-1]
     size = int(run.ours.standing(absent)["size"])
@@ -258,12 +261,25 @@ def _catch_up(run: _Run) -> float:
     run.load.use(report.counts())
     run.ours.wait_drained(names=others, timeout_s=_DRAIN_TIMEOUT_S)
     run.progress("catching up", 0, None)
-    missed = int(run.ours.standing(others[0])["size"]) - size
+    head = int(run.ours.standing(others[0])["size"])
     run.ours.start_application(absent)
-    began = time.monotonic()
     run.ours.comet.start([absent])
+    began, first = _first_block(run, absent, after=size)
     _wait_level(run, absent)
-    return missed / (time.monotonic() - began)
+    return (head - first) / (time.monotonic() - began)
+
+
+def _first_block(run: _Run, name: str, *, after: int) -> tuple[float, int]:
+    """Wait until a validator's ledger grows; return when it was seen to, and its size then."""
+    found: list[tuple[float, int]] = []
+
+    def is_growing() -> bool:
+        size = int(run.ours.standing(name)["size"])
+        found[:] = [(time.monotonic(), size)]
+        return size > after
+
+    wait_for(is_growing, timeout_s=_SYNC_TIMEOUT_S, what=f"{name} did not begin to catch up")
+    return found[0]
 
 
 def _wait_level(run: _Run, name: str) -> None:
