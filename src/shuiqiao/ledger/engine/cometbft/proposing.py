@@ -15,8 +15,8 @@ from shuiqiao.ledger.engine.cometbft.closing import MAX_CARRIED, ClosingNotes, c
 from shuiqiao.ledger.engine.cometbft.pool import within
 from shuiqiao.ledger.model import StateView
 
-MAX_PROPOSED: Final = 2_048
-"""Transactions of the ledger that we put into a block: about a second of work, in which CometBFT takes no new ones."""
+MAX_PROPOSED: Final = 4_096
+"""Transactions of the ledger that we put into a block: a second or two of work, in which CometBFT takes no new ones."""
 
 
 def make_proposal(
