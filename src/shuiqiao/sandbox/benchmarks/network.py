@@ -49,7 +49,7 @@ EXPECTED_PER_S: Final = {"intl": 3_000, "gm": 1_500}
 KVSTORE_PER_S: Final = 8_000
 MEMPOOL_BYTES: Final = 1_600_000
 MEMPOOL_BYTES_PER_S: Final = 100_000
-"""How full a mempool is kept at full load, some 3,400 transactions, and less in windows of less than sixteen seconds."""
+"""How full a mempool is kept at full load, some 3,400 transactions; less in windows of less than sixteen seconds."""
 
 _SHORTEST_BYTES: Final = 400
 """No transaction of the load is much shorter."""
