@@ -73,15 +73,7 @@ class EpochKeeping:
 
     def keep_note(self, checkpoint: Checkpoint) -> None:
         """Keep the note that closed an epoch, verified before; raises Unavailable ``ledger.checkpoint_not_stored``."""
-        path = self._path(checkpoint.size)
-        try:
-            replace_file(path, checkpoint.note, disk=self._disk)
-        except OSError as error:
-            raise Unavailable(
-                "ledger.checkpoint_not_stored",
-                f"{path} could not be written: {error.strerror or error}",
-                next_step="free disk space or check the disk, then ask again",
-            ) from error
+        store_note(self._path(checkpoint.size), checkpoint.note, disk=self._disk)
 
     def note(self, size: int) -> bytes:
         """Return the note that closed the epoch at a size, verified.
@@ -133,3 +125,15 @@ def _damaged(path: Path, reason: str) -> IntegrityError:
         f"{path} is not the note that closed its epoch: {reason}",
         next_step="restore the file from another member's copy",
     )
+
+
+def store_note(path: Path, note: bytes, *, disk: Disk) -> None:
+    """Put the note that closed an epoch in place; raises Unavailable ``ledger.checkpoint_not_stored``."""
+    try:
+        replace_file(path, note, disk=disk)
+    except OSError as error:
+        raise Unavailable(
+            "ledger.checkpoint_not_stored",
+            f"{path} could not be written: {error.strerror or error}",
+            next_step="free disk space or check the disk, then ask again; a validator is started again",
+        ) from error

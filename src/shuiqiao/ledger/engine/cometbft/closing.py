@@ -14,13 +14,14 @@ from pathlib import Path
 from typing import Final
 
 from shuiqiao.base.encoding import decode_cbor_strict, encode_cbor
-from shuiqiao.base.errors import IntegrityError, InvalidInput, ShuiqiaoError, Unavailable
+from shuiqiao.base.errors import IntegrityError, InvalidInput, ShuiqiaoError
 from shuiqiao.crypto.model import CipherSuite
+from shuiqiao.ledger.engine.epoch_keeping import store_note
 from shuiqiao.ledger.engine.replica import Replica
 from shuiqiao.ledger.model import Checkpoint
 from shuiqiao.ledger.note import verify_note
 from shuiqiao.ledger.signed_note import MAX_SIGNED_NOTE_BYTES, decode_signed_note
-from shuiqiao.ledger.store.disk import Disk, replace_file
+from shuiqiao.ledger.store.disk import Disk
 
 CLOSING_FOLDER: Final = "closing"
 MAX_CARRIED: Final = 4
@@ -133,15 +134,7 @@ class ClosingNotes:
             self._keep(checkpoint)
 
     def _keep(self, checkpoint: Checkpoint) -> None:
-        path = self.folder / f"{checkpoint.size:020}"
-        try:
-            replace_file(path, checkpoint.note, disk=self._disk)
-        except OSError as error:
-            raise Unavailable(
-                "ledger.checkpoint_not_stored",
-                f"{path} could not be written: {error.strerror or error}",
-                next_step="free disk space or check the disk, then start the node again",
-            ) from error
+        store_note(self.folder / f"{checkpoint.size:020}", checkpoint.note, disk=self._disk)
         self._carried.add(checkpoint.size)
 
     def receive(self, notes: Sequence[bytes]) -> None:
