@@ -54,6 +54,9 @@ COSIGNED_INTERVAL_S: Final = 1.0
 _REPLAYED_AT_ONCE: Final = 4096
 """Leaves that are indexed together when the ledger is opened."""
 
+_REPLAYED_BLOCKS: Final = 64
+"""Blocks that are: what was planned for each before it is looked through for the next."""
+
 
 class Replica:
     """An open ledger folder."""
@@ -192,7 +195,7 @@ class Replica:
                 next_step="open it with the version and the kinds that wrote it, or restore it from another member",
             )
         self._advance(execution, stored, self._grow(frame))
-        if self._frontier.size - self.head.size >= _REPLAYED_AT_ONCE:
+        if self._frontier.size - self.head.size >= _REPLAYED_AT_ONCE or len(self._stored) >= _REPLAYED_BLOCKS:
             self.publish()
 
     # Executing and committing

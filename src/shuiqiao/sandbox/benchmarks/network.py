@@ -47,12 +47,9 @@ EXPECTED_PER_S: Final = {"intl": 3_000, "gm": 1_500}
 """For how many transactions a second signed ones are at hand; a machine that does more shows so on its load."""
 
 KVSTORE_PER_S: Final = 8_000
-MEMPOOL_BYTES: Final = 1_600_000
-MEMPOOL_BYTES_PER_S: Final = 100_000
-"""How full a mempool is kept at full load, some 3,400 transactions; less in windows of less than sixteen seconds."""
-
-_SHORTEST_BYTES: Final = 400
-"""No transaction of the load is much shorter."""
+MEMPOOL_TRANSACTIONS: Final = 4_096
+MEMPOOL_TRANSACTIONS_PER_S: Final = 256
+"""How full a mempool is kept at full load: as many as we put into a block; less in windows of less than 16 seconds."""
 
 _QUERY_PART: Final = 0.5
 _DRAIN_TIMEOUT_S: Final = 300.0
@@ -72,14 +69,14 @@ class NetworkBench:
     folder: Path | None = None
 
     @property
-    def mempool_bytes(self) -> int:
-        """Bytes a node's mempool may hold before its stream pauses at full load."""
-        return min(MEMPOOL_BYTES, round(self.seconds * MEMPOOL_BYTES_PER_S))
+    def mempool_transactions(self) -> int:
+        """How many transactions a node's mempool may hold before its stream pauses at full load."""
+        return min(MEMPOOL_TRANSACTIONS, round(self.seconds * MEMPOOL_TRANSACTIONS_PER_S))
 
     @property
     def _margin(self) -> int:
         """Transactions that a window may send beyond those that are decided in it: what all mempools may hold."""
-        return len(MEMBERS) * self.mempool_bytes // _SHORTEST_BYTES
+        return len(MEMBERS) * self.mempool_transactions
 
     @property
     def window_transactions(self) -> int:
@@ -209,7 +206,10 @@ def _window(run: _Run, cluster: Cluster, load: Streams, *, most: int) -> float:
     before = rpc.status().height
     seconds = run.bench.seconds
     streams = load.streams(cluster.rpc_urls(), most=most)
-    plan = LoadPlan(streams=streams, seconds=seconds, is_bundled=load.is_bundled, mempool_bytes=run.bench.mempool_bytes)
+    most_waiting = run.bench.mempool_transactions
+    plan = LoadPlan(
+        streams=streams, seconds=seconds, is_bundled=load.is_bundled, mempool_transactions=most_waiting
+    )
     report = _send(run, plan)
     load.use(report.counts())
     after = cluster.wait_drained(timeout_s=_DRAIN_TIMEOUT_S)
@@ -256,7 +256,7 @@ def _catch_up(run: _Run) -> float:
     run.ours.kill(absent)
     urls = run.ours.rpc_urls(others)
     streams = run.load.streams([*urls, urls[0]], most=run.bench.missed)
-    plan = LoadPlan(streams=streams, is_bundled=True, mempool_bytes=MEMPOOL_BYTES)
+    plan = LoadPlan(streams=streams, is_bundled=True, mempool_transactions=MEMPOOL_TRANSACTIONS)
     report = _send(run, plan)
     run.load.use(report.counts())
     run.ours.wait_drained(names=others, timeout_s=_DRAIN_TIMEOUT_S)

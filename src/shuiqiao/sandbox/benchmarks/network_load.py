@@ -46,15 +46,15 @@ class LoadPlan(msgspec.Struct, frozen=True, kw_only=True):
     """How to load. rate: transactions a second over all streams, 0 for as fast as the nodes take them.
 
     seconds: stop after so long, 0 to send everything. is_bundled: hand each batch in as one of the ledger's bundles, as
-    its members' nodes do, else as single transactions of CometBFT's. mempool_bytes: at full load a stream pauses while
-    its node's mempool holds more.
+    its members' nodes do, else as single transactions of CometBFT's. mempool_transactions: at full load a stream pauses
+    while its node's mempool holds the bytes of more, as they are handed in.
     """
 
     streams: list[Stream]
     rate: float = 0.0
     seconds: float = 0.0
     is_bundled: bool = False
-    mempool_bytes: int = 0
+    mempool_transactions: int = 0
 
 
 class Sent(msgspec.Struct, frozen=True, kw_only=True):
@@ -127,13 +127,13 @@ class _Feeder:
         size = max(1, min(BATCH, round(self._rate / _ROUNDS_PER_S))) if self._rate else BATCH
         self._first = stream.first
         groups = [raws[at : at + size] for at in range(0, len(raws), size)]
-        self._batches = [
-            (encode_batch([encode_bundle(group)] if plan.is_bundled else group), len(group)) for group in groups
-        ]
+        wholes = [[encode_bundle(group)] if plan.is_bundled else group for group in groups]
+        self._batches = [(encode_batch(each), len(group)) for each, group in zip(wholes, groups, strict=True)]
         self._is_bundled = plan.is_bundled
         self._node = _Node(stream.rpc)
         self._seconds = plan.seconds
-        self._mempool_bytes = plan.mempool_bytes
+        handed_in = sum(len(whole) for each in wholes for whole in each)
+        self._mempool_bytes = plan.mempool_transactions * handed_in / max(1, len(raws))
         self.sent: list[Sent] = []
         self.error: Exception | None = None
 

@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import base64
+import hashlib
 import http.server
 import json
 import os
 import signal
 import threading
 import time
+import zlib
 
 import pytest
 
@@ -16,6 +18,7 @@ from consensus_world import KINDS, Roster, StateKeys, wait_until
 from shuiqiao.base.clock import SystemClock
 from shuiqiao.base.encoding import encode_cbor
 from shuiqiao.base.ids import MemberId
+from shuiqiao.ledger.engine.cometbft import proposing
 from shuiqiao.ledger.engine.cometbft import requests as ask
 from shuiqiao.ledger.engine.cometbft import responses as answer
 from shuiqiao.ledger.engine.cometbft.application import LedgerApplication
@@ -23,7 +26,6 @@ from shuiqiao.ledger.engine.cometbft.bundle import (
     MAX_BUNDLE_BYTES,
     MAX_BUNDLED,
     encode_bundle,
-    first_of,
     split_bundles,
     transactions_in,
 )
@@ -88,6 +90,57 @@ def test_what_is_no_bundle_is_not_made_one(raws):
         encode_bundle(raws)
 
 
+def packed(data: bytes, **how) -> bytes:
+    stream = zlib.compressobj(**how)
+    return stream.compress(data) + stream.flush()
+
+
+TWO = encode_cbor([b"a", b"b"])
+
+
+@pytest.mark.parametrize("how", [{"level": level} for level in (0, 1, 6, 9)])
+def test_however_a_bundle_is_packed_it_holds_the_same(how):  # [ABCI-24]
+    assert transactions_in(packed(TWO, **how)) == (b"a", b"b")
+
+
+@pytest.mark.parametrize(
+    "data",
+    [
+        TWO,
+        packed(TWO)[:-1],
+        packed(TWO)[:-1] + b"\x00",
+        packed(TWO) + b"\x00",
+        packed(TWO)[2:-4],
+        packed(TWO, wbits=9),
+        packed(TWO, wbits=-15),
+        packed(TWO, wbits=31),
+        packed(TWO, zdict=b"ab"),
+        packed(packed(TWO)),
+        packed(bytes(2 * MAX_BUNDLE_BYTES)),
+        packed(encode_cbor([bytes(MAX_BUNDLE_BYTES - 12), b"12345678"])),
+        b"\x78",
+        b"\x78\x9c" + b"\xff" * 60,
+    ],
+    ids=range(14),
+)
+def test_what_is_not_one_whole_stream_of_a_bundle_is_taken_for_a_transaction(data, roster, open_app):  # [ABCI-24]
+    assert transactions_in(data) == (data,)
+    assert open_app().process_proposal(ask.RequestProcessProposal(txs=[data])).status == answer.Verdict.REJECT
+
+
+def test_a_bundle_of_the_most_bytes_is_one():  # [ABCI-24]
+    raws = (bytes(MAX_BUNDLE_BYTES - 12), b"1234567")
+    assert len(encode_cbor(list(raws))) == MAX_BUNDLE_BYTES
+    assert transactions_in(encode_bundle(raws)) == raws
+
+
+def test_a_bundle_that_cannot_be_packed_smaller_still_fits_the_mempool():  # [ABCI-24]
+    raws = [hashlib.shake_256(bytes([number])).digest(504) for number in range(MAX_BUNDLED)]
+    whole = encode_bundle(raws)
+    assert 64_000 < sum(map(len, raws)) < len(whole) < 65_536
+    assert transactions_in(whole) == tuple(raws)
+
+
 @pytest.mark.parametrize(
     "data",
     [
@@ -108,11 +161,12 @@ def test_what_is_no_bundle_is_not_made_one(raws):
     ids=range(13),
 )
 def test_what_is_no_bundle_in_its_one_form_is_taken_for_a_transaction(data, roster, open_app):  # [ABCI-24]
-    assert transactions_in(data) == (data,)
     application = open_app()
-    assert application.process_proposal(ask.RequestProcessProposal(txs=[data])).status == answer.Verdict.REJECT
-    [check] = application.check_txs([ask.RequestCheckTx(tx=data)])
-    assert check.code == 1
+    for whole in (data, packed(data)):
+        assert transactions_in(whole) == (whole,)
+        assert application.process_proposal(ask.RequestProcessProposal(txs=[whole])).status == answer.Verdict.REJECT
+        [check] = application.check_txs([ask.RequestCheckTx(tx=whole)])
+        assert check.code == 1
 
 
 def test_transactions_are_bundled_in_order_as_far_as_a_bundle_reaches():
@@ -126,14 +180,28 @@ def test_transactions_are_bundled_in_order_as_far_as_a_bundle_reaches():
     assert alone == [bytes(70_000)]
 
 
-def test_a_proposal_holds_what_a_second_decides_and_one_bundle_in_any_case(roster, open_app):  # [ABCI-16]
-    wholes = [encode_bundle([b"%d-%d" % (number, each) for each in range(100)]) for number in range(30)]
-    assert first_of(wholes, most=2_048) == wholes[:20]
-    assert first_of(wholes, most=1) == wholes[:1]
-    assert first_of([], most=1) == []
+def test_a_proposal_holds_what_a_second_or_two_decide(roster, open_app):  # [ABCI-16]
     raws = [roster.note(number) for number in range(MAX_PROPOSED + 1)]
     proposal = open_app().prepare_proposal(ask.RequestPrepareProposal(txs=raws, max_tx_bytes=10**7))
     assert list(proposal.txs) == raws[:MAX_PROPOSED]
+    bundles = [encode_bundle(raws[at : at + 100]) for at in range(0, 4_100, 100)]
+    proposal = open_app().prepare_proposal(ask.RequestPrepareProposal(txs=bundles, max_tx_bytes=10**7))
+    assert list(proposal.txs) == bundles[:40]
+
+
+def test_packing_cannot_make_a_block_without_bounds(roster, open_app, monkeypatch):  # [ABCI-16]
+    bundles = [encode_bundle([roster.note(number), roster.note(number + 1)]) for number in range(0, 6, 2)]
+    unpacked = [sum(map(len, transactions_in(whole))) for whole in bundles]
+    application = open_app()
+    asked = ask.RequestPrepareProposal(txs=bundles, max_tx_bytes=10**7)
+    for most, taken in [(sum(unpacked), 3), (sum(unpacked) - 1, 2), (sum(unpacked[:2]), 2)]:
+        monkeypatch.setattr(proposing, "MAX_UNPACKED_BYTES", most)
+        assert list(application.prepare_proposal(asked).txs) == bundles[:taken]
+        status = application.process_proposal(ask.RequestProcessProposal(txs=bundles)).status
+        assert (status == answer.Verdict.ACCEPT) == (taken == 3)
+        # Whatever a correct proposer makes is accepted.
+        made = ask.RequestProcessProposal(txs=bundles[:taken])
+        assert application.process_proposal(made).status == answer.Verdict.ACCEPT
 
 
 def test_a_bundle_waits_or_is_refused_as_a_whole_and_all_of_it_is_told(roster, open_app):  # [ABCI-25]

@@ -1,13 +1,17 @@
 """Bundles: several signed transactions handed to CometBFT as one of its own, so that its cost is shared [ABCI-24].
 
 CometBFT carries every transaction of its own over the ABCI socket one by one on each validator, which costs more than
-checking a signature. To the ledger a bundle is nothing: its transactions are checked, executed and refused one by one,
-and the log holds them alone. What is no bundle in its one form is taken for a transaction, and refused as none.
+checking a signature; and it encrypts, hashes, copies and stores every byte several times on each, so bundles are packed:
+transactions beside each other have kinds, members and names of fields in common, and take two fifths of their bytes. To
+the ledger a bundle is nothing: its transactions are checked, executed and refused one by one, and the log holds them
+alone. What is no bundle is taken for a transaction, and refused as none.
 """
 
 from __future__ import annotations
 
+import zlib
 from collections.abc import Iterator, Sequence
+from functools import lru_cache
 from typing import Final
 
 from shuiqiao.base.encoding import decode_cbor_strict, encode_cbor
@@ -17,10 +21,17 @@ MAX_BUNDLED: Final = 128
 """Transactions in a bundle: some ten milliseconds of signature checking, so that a block is not kept waiting."""
 
 MAX_BUNDLE_BYTES: Final = 65_000
-"""Bytes of a bundle; CometBFT's mempool takes 65,536."""
+"""Bytes of a bundle before it is packed; at worst packing adds a hundred, and CometBFT's mempool takes 65,536."""
 
-_ARRAY: Final = 4
-_MAJOR_SHIFT: Final = 5
+_ZLIB_HEAD: Final = 0x78
+"""First byte of a zlib stream (RFC 1950) with the usual window. No transaction and no closing note begins with it."""
+
+_LEVEL: Final = 1
+"""Most of what can be saved is saved by the quickest."""
+
+_KEPT: Final = 256
+"""Bundles kept unpacked from CheckTx to the block: some 16 MiB, and of the longest 32."""
+
 _HEAD_BYTES: Final = 5
 """Longest CBOR head of a transaction in a bundle, and more than that of the bundle itself."""
 
@@ -31,31 +42,29 @@ def encode_bundle(raws: Sequence[bytes]) -> bytes:
         return raws[0]
     if not 0 < len(set(raws)) == len(raws) <= MAX_BUNDLED:
         raise ValueError(f"{len(raws)} transactions, not all of them different or more than {MAX_BUNDLED}")
-    return encode_cbor(list(raws))
+    return zlib.compress(encode_cbor(list(raws)), _LEVEL)
 
 
 def transactions_in(data: bytes) -> tuple[bytes, ...]:
     """Return the transactions of a bundle in order; of anything else, the bytes themselves."""
-    if not data or data[0] >> _MAJOR_SHIFT != _ARRAY:
-        return (data,)
+    return _bundled(data) if data and data[0] == _ZLIB_HEAD else (data,)
+
+
+@lru_cache(maxsize=_KEPT)
+def _bundled(data: bytes) -> tuple[bytes, ...]:
     try:
-        found = decode_cbor_strict(data, max_bytes=MAX_BUNDLE_BYTES)
-    except InvalidInput:
+        found = decode_cbor_strict(_unpacked(data), max_bytes=MAX_BUNDLE_BYTES)
+    except (InvalidInput, zlib.error):
         return (data,)
-    is_bundle = 1 < len(found) <= MAX_BUNDLED and all(type(each) is bytes for each in found)
+    is_bundle = type(found) is list and 1 < len(found) <= MAX_BUNDLED and all(type(each) is bytes for each in found)
     return tuple(found) if is_bundle and len(set(found)) == len(found) else (data,)
 
 
-def first_of(wholes: Sequence[bytes], *, most: int) -> list[bytes]:
-    """Return the first of CometBFT's transactions that hold at most so many of the ledger's, and one in any case."""
-    taken: list[bytes] = []
-    left = most
-    for whole in wholes:
-        left -= len(transactions_in(whole))
-        if left < 0 and taken:
-            break
-        taken.append(whole)
-    return taken
+def _unpacked(data: bytes) -> bytes:
+    """Return what one whole zlib stream holds, or one byte more than a bundle may, however much it is."""
+    stream = zlib.decompressobj()
+    found = stream.decompress(data, MAX_BUNDLE_BYTES + 1)
+    return found if stream.eof and not stream.unused_data else b""
 
 
 def split_bundles(raws: Sequence[bytes]) -> Iterator[list[bytes]]:

@@ -18,7 +18,7 @@ from shuiqiao.ledger.engine.cometbft.wire import Message, split_frames
 MAX_RUN: Final = 64
 """CheckTx requests handed over together: some milliseconds of work, so that the socket is emptied often enough."""
 
-MAX_RUN_BYTES: Final = 32 * 1024
+MAX_RUN_BYTES: Final = 16 * 1024
 """Bytes of CheckTx requests handed over together, for bundles are as much work as many; the last may go beyond it."""
 
 MAX_BACKLOG_BYTES: Final = 32 * 1024 * 1024

@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Final
 
-from shuiqiao.ledger.engine.cometbft.bundle import first_of, transactions_in
+from shuiqiao.ledger.engine.cometbft.bundle import transactions_in
 from shuiqiao.ledger.engine.cometbft.checking import TransactionChecker
 from shuiqiao.ledger.engine.cometbft.closing import MAX_CARRIED, ClosingNotes, carried_in
 from shuiqiao.ledger.engine.cometbft.pool import within
@@ -19,12 +19,26 @@ MAX_PROPOSED: Final = 4_096
 """Transactions of the ledger that we put into a block: a second or two of work, in which CometBFT takes no new ones."""
 
 
+MAX_UNPACKED_BYTES: Final = 32 * 1024 * 1024
+"""Bytes of the ledger's transactions in a block, those of bundles unpacked: packing cannot make a block without bounds."""
+
+
 def make_proposal(
     waiting: Sequence[bytes], *, checker: TransactionChecker, closing: ClosingNotes, max_bytes: int
 ) -> list[bytes]:
     """Return a block: closing notes that are due, then what waits, but what cannot be decoded or stands twice."""
-    chosen = [raw for raw in dict.fromkeys(waiting) if all(map(checker.is_decodable, transactions_in(raw)))]
-    return within([*closing.waiting(), *first_of(chosen, most=MAX_PROPOSED)], max_bytes=max_bytes)
+    chosen: list[bytes] = []
+    count = size = 0
+    for whole in dict.fromkeys(waiting):
+        raws = transactions_in(whole)
+        if not all(map(checker.is_decodable, raws)):
+            continue
+        count += len(raws)
+        size += sum(map(len, raws))
+        if count > MAX_PROPOSED or size > MAX_UNPACKED_BYTES:
+            break
+        chosen.append(whole)
+    return within([*closing.waiting(), *chosen], max_bytes=max_bytes)
 
 
 def is_proper(wholes: Sequence[bytes], *, checker: TransactionChecker, closing: ClosingNotes, state: StateView) -> bool:
@@ -36,8 +50,15 @@ def is_proper(wholes: Sequence[bytes], *, checker: TransactionChecker, closing: 
     if len(set(wholes)) < len(wholes) or len(notes) > MAX_CARRIED:
         return False
     carried = closing.found_in(notes)
-    raws = [raw for whole in wholes if whole not in carried for raw in transactions_in(whole)]
-    if len({each.size for each in carried.values()}) < len(notes) or not all(map(checker.is_decodable, raws)):
+    if len({each.size for each in carried.values()}) < len(notes):
         return False
+    raws: list[bytes] = []
+    size = 0
+    for whole in wholes:
+        found = () if whole in carried else transactions_in(whole)
+        size += sum(map(len, found))
+        if size > MAX_UNPACKED_BYTES or not all(map(checker.is_decodable, found)):
+            return False
+        raws += found
     checker.candidates(raws, state)
     return True
