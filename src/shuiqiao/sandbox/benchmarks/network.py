@@ -207,9 +207,7 @@ def _window(run: _Run, cluster: Cluster, load: Streams, *, most: int) -> float:
     seconds = run.bench.seconds
     streams = load.streams(cluster.rpc_urls(), most=most)
     most_waiting = run.bench.mempool_transactions
-    plan = LoadPlan(
-        streams=streams, seconds=seconds, is_bundled=load.is_bundled, mempool_transactions=most_waiting
-    )
+    plan = LoadPlan(streams=streams, seconds=seconds, is_bundled=load.is_bundled, mempool_transactions=most_waiting)
     report = _send(run, plan)
     load.use(report.counts())
     after = cluster.wait_drained(timeout_s=_DRAIN_TIMEOUT_S)

@@ -1,7 +1,7 @@
 """Bundles: several signed transactions handed to CometBFT as one of its own, so that its cost is shared [ABCI-24].
 
 CometBFT carries every transaction of its own over the ABCI socket one by one on each validator, which costs more than
-checking a signature; and it encrypts, hashes, copies and stores every byte several times on each, so bundles are packed:
+checking a signature. It encrypts, hashes, copies and stores every byte several times on each, so bundles are packed:
 transactions beside each other have kinds, members and names of fields in common, and take two fifths of their bytes. To
 the ledger a bundle is nothing: its transactions are checked, executed and refused one by one, and the log holds them
 alone. What is no bundle is taken for a transaction, and refused as none.

@@ -20,7 +20,7 @@ MAX_PROPOSED: Final = 4_096
 
 
 MAX_UNPACKED_BYTES: Final = 32 * 1024 * 1024
-"""Bytes of the ledger's transactions in a block, those of bundles unpacked: packing cannot make a block without bounds."""
+"""Bytes of the ledger's transactions in a block, bundles unpacked: packing makes no block without bounds."""
 
 
 def make_proposal(
