@@ -104,6 +104,9 @@ def test_waits_reach_to_the_commit_and_to_the_note_that_covers_it():
     sent = [Sent(at_s=9.0, first=0, count=1), Sent(at_s=9.5, first=1, count=3)]
     # The last transaction is in no block, and no note covers the block of the one before.
     assert waits_s(sent, marks, journal) == ([1.0, 0.5, 1.5], [2.5, 2.0])
+    # What came one after another while a bundle was gathered has waited for it.
+    gathered = [Sent(at_s=9.5, first=0, count=2, every_s=0.25)]
+    assert waits_s(gathered, marks, journal) == ([0.75, 0.5], [2.25, 2.0])
     assert quantiles_ms([0.001 * number for number in range(1, 101)]) == {"p50": 50.0, "p95": 95.0}
     assert quantiles_ms([]) == {"p50": 0.0, "p95": 0.0}
 

@@ -51,11 +51,9 @@ COSIGNED_NAME: Final = "cosigned"
 COSIGNED_INTERVAL_S: Final = 1.0
 """The newest checkpoint that witnesses confirmed, kept to be published; how long it may wait for that, in seconds."""
 
-_REPLAYED_AT_ONCE: Final = 4096
-"""Leaves that are indexed together when the ledger is opened."""
-
+_REPLAYED_LEAVES: Final = 4096
 _REPLAYED_BLOCKS: Final = 64
-"""Blocks that are: what was planned for each before it is looked through for the next."""
+"""What is indexed together at most when the ledger is opened: planning looks through all blocks that are not yet."""
 
 
 class Replica:
@@ -195,7 +193,7 @@ class Replica:
                 next_step="open it with the version and the kinds that wrote it, or restore it from another member",
             )
         self._advance(execution, stored, self._grow(frame))
-        if self._frontier.size - self.head.size >= _REPLAYED_AT_ONCE or len(self._stored) >= _REPLAYED_BLOCKS:
+        if self._frontier.size - self.head.size >= _REPLAYED_LEAVES or len(self._stored) >= _REPLAYED_BLOCKS:
             self.publish()
 
     # Executing and committing

@@ -22,7 +22,7 @@ from urllib.parse import urlsplit
 import msgspec
 
 from shuiqiao.base.errors import Unavailable
-from shuiqiao.ledger.engine.cometbft.bundle import encode_bundle
+from shuiqiao.ledger.engine.cometbft.bundle import GATHER_S, encode_bundle
 
 BATCH: Final = 128
 """Transactions handed in with one request."""
@@ -30,7 +30,6 @@ BATCH: Final = 128
 _ASK_EVERY: Final = 4
 _PAUSE_S: Final = 0.02
 _TIMEOUT_S: Final = 60.0
-_ROUNDS_PER_S: Final = 20
 
 
 class Stream(msgspec.Struct, frozen=True, kw_only=True):
@@ -58,11 +57,15 @@ class LoadPlan(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class Sent(msgspec.Struct, frozen=True, kw_only=True):
-    """A batch that was handed in: from which moment, which transactions of its stream."""
+    """A batch that was handed in: which transactions of its stream, and when the last of them was to be.
+
+    every_s: how long before each the one before it came, at a steady rate; 0 where all came at once.
+    """
 
     at_s: float
     first: int
     count: int
+    every_s: float = 0.0
 
 
 class LoadReport(msgspec.Struct, frozen=True, kw_only=True):
@@ -124,7 +127,7 @@ class _Feeder:
         raws: list[bytes] = msgspec.msgpack.decode(Path(stream.path).read_bytes(), type=list[bytes])
         raws = raws[stream.first : stream.first + stream.count]
         self._rate = plan.rate / len(plan.streams)
-        size = max(1, min(BATCH, round(self._rate / _ROUNDS_PER_S))) if self._rate else BATCH
+        size = max(1, min(BATCH, round(self._rate * GATHER_S))) if self._rate else BATCH
         self._first = stream.first
         groups = [raws[at : at + size] for at in range(0, len(raws), size)]
         wholes = [[encode_bundle(group)] if plan.is_bundled else group for group in groups]
@@ -148,15 +151,20 @@ class _Feeder:
     def _run(self) -> None:
         began, done = time.monotonic(), 0
         for number, (body, count) in enumerate(self._batches):
+            now = time.monotonic()
             if self._rate:
-                time.sleep(max(0.0, began + done / self._rate - time.monotonic()))
+                # Members' nodes gather them as long; what comes late here, waits from when it was to come.
+                due = began + (done + count) / self._rate
+                time.sleep(max(0.0, due - now))
+                now = due
             elif number % _ASK_EVERY == 0:
                 self._wait_for_room()
-            now = time.monotonic()
+                now = time.monotonic()
             if self._seconds and now - began >= self._seconds:
                 return
             self._node.hand_in(body, count=1 if self._is_bundled else count)
-            self.sent.append(Sent(at_s=now, first=self._first + done, count=count))
+            every_s = 1 / self._rate if self._rate else 0.0
+            self.sent.append(Sent(at_s=now, first=self._first + done, count=count, every_s=every_s))
             done += count
 
     def _wait_for_room(self) -> None:

@@ -50,7 +50,7 @@ def sustained_rate(counts: Sequence[tuple[float, int]], *, began_s: float) -> fl
 
 
 def waits_s(sent: Sequence[Sent], marks: Sequence[bytes], journal: Journal) -> tuple[list[float], list[float]]:
-    """Return the seconds from handing in to the commit, and to the note, of one stream's transactions at its node.
+    """Return the seconds to the commit, and to the note, of one stream's transactions at its node, from when each came.
 
     marks: those of the stream's transactions, from its beginning. Transactions that no block of the journal holds are
     left out; the caller compares the counts.
@@ -60,14 +60,16 @@ def waits_s(sent: Sequence[Sent], marks: Sequence[bytes], journal: Journal) -> t
     to_commit: list[float] = []
     to_note: list[float] = []
     for batch in sent:
+        came_s = batch.at_s - batch.count * batch.every_s
         for mark in marks[batch.first : batch.first + batch.count]:
+            came_s += batch.every_s
             block = committed.get(mark)
             if block is None:
                 continue
-            to_commit.append(block.committed_s - batch.at_s)
+            to_commit.append(block.committed_s - came_s)
             place = bisect.bisect_left(sizes, block.size)
             if place < len(sizes):
-                to_note.append(journal.notes[place][1] - batch.at_s)
+                to_note.append(journal.notes[place][1] - came_s)
     return to_commit, to_note
 
 

@@ -18,6 +18,7 @@ from consensus_world import KINDS, Roster, StateKeys, wait_until
 from shuiqiao.base.clock import SystemClock
 from shuiqiao.base.encoding import encode_cbor
 from shuiqiao.base.ids import MemberId
+from shuiqiao.ledger.engine.cometbft import ledger as ledger_module
 from shuiqiao.ledger.engine.cometbft import proposing
 from shuiqiao.ledger.engine.cometbft import requests as ask
 from shuiqiao.ledger.engine.cometbft import responses as answer
@@ -26,6 +27,7 @@ from shuiqiao.ledger.engine.cometbft.bundle import (
     MAX_BUNDLE_BYTES,
     MAX_BUNDLED,
     encode_bundle,
+    pause_after,
     split_bundles,
     transactions_in,
 )
@@ -345,3 +347,26 @@ def test_what_only_its_bundle_kept_out_is_handed_in_again(roster, tmp_path, node
         assert taken == [good, good]
     finally:
         ledger.close()
+
+
+def test_who_sends_much_gathers_and_who_sends_little_does_not_wait():
+    assert [pause_after(count) for count in (0, 1, 3, 10, 128)] == [0.0, 0.02, 0.06, 0.2, 0.2]
+
+
+def test_transactions_gather_into_a_bundle_until_it_is_full(roster, tmp_path, node_rpc, monkeypatch):
+    monkeypatch.setattr(ledger_module, "pause_after", lambda count: 600.0 * count)
+    url, taken = node_rpc
+    ledger = roster.open_ledger(tmp_path / "ledger", "node0", abci="tcp://127.0.0.1:0", rpc=url)
+    try:
+        raws = [roster.note(number) for number in range(MAX_BUNDLED + 2)]
+        futures = [ledger.submit(raws[0])]
+        wait_until(lambda: taken == raws[:1])
+        futures += [ledger.submit(raw) for raw in raws[1 : MAX_BUNDLED + 1]]
+        wait_until(lambda: len(taken) == 2)
+        assert transactions_in(taken[1]) == tuple(raws[1 : MAX_BUNDLED + 1])
+        futures.append(ledger.submit(raws[-1]))
+    finally:
+        # Whoever still gathers when the ledger is closed is answered.
+        ledger.close()
+    assert {future.exception(timeout=20).code for future in futures} == {"ledger.closed"}
+    assert len(taken) == 2

@@ -29,6 +29,12 @@ _ZLIB_HEAD: Final = 0x78
 _LEVEL: Final = 1
 """Most of what can be saved is saved by the quickest."""
 
+GATHER_S: Final = 0.2
+"""Longest that transactions gather for a bundle, in seconds."""
+
+_GATHER_EACH_S: Final = 0.02
+"""Who hands in less than fifty a second hardly waits; of more, each request of CometBFT's takes what many would."""
+
 _KEPT: Final = 256
 """Bundles kept unpacked from CheckTx to the block: some 16 MiB, and of the longest 32."""
 
@@ -80,3 +86,8 @@ def split_bundles(raws: Sequence[bytes]) -> Iterator[list[bytes]]:
         left -= size
     if group:
         yield group
+
+
+def pause_after(count: int) -> float:
+    """Return how many seconds transactions gather after so many were handed in; a full bundle goes at once."""
+    return min(GATHER_S, _GATHER_EACH_S * count)

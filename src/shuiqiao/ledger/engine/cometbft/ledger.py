@@ -22,7 +22,7 @@ from shuiqiao.base.clock import Clock
 from shuiqiao.base.errors import ShuiqiaoError, Unavailable
 from shuiqiao.crypto.suites import get_suite
 from shuiqiao.ledger.engine.cometbft.application import ApplicationSettings, Decided, LedgerApplication
-from shuiqiao.ledger.engine.cometbft.bundle import encode_bundle, split_bundles
+from shuiqiao.ledger.engine.cometbft.bundle import MAX_BUNDLED, encode_bundle, pause_after, split_bundles
 from shuiqiao.ledger.engine.cometbft.extensions import Cosigner, PolicyOf
 from shuiqiao.ledger.engine.cometbft.rpc import RpcClient
 from shuiqiao.ledger.engine.cometbft.server import AbciServer, ConnectionFault
@@ -36,7 +36,6 @@ from shuiqiao.ledger.model import Block, Checkpoint, Committed, KeyRing, Network
 from shuiqiao.ledger.tiles import LogSource
 
 MAX_FAULTS: Final = 100
-_BATCH: Final = 128
 _TICK_S: Final = 0.5
 _BUSY_RETRY_S: Final = 0.5
 _IN_CACHE: Final = "already exists in cache"
@@ -179,7 +178,8 @@ class CometbftLedger:
         if waiting is None:
             waiting = self._waiting[raw] = _Waiting(deadline=time.monotonic() + self._settings.answer_timeout_s)
             self._queue.append(raw)
-            self._wake.notify()
+            if len(self._queue) in (1, MAX_BUNDLED):
+                self._wake.notify()
         waiting.futures.append(future)
 
     def state(self) -> StateView:
@@ -264,17 +264,22 @@ class CometbftLedger:
     # Handing over
 
     def _send_all(self) -> None:
+        gathered = 0.0
         while True:
             with self._wake:
-                if not self._queue and not self._is_closed:
-                    self._wake.wait(timeout=_TICK_S)
+                self._wake.wait_for(lambda: self._queue or self._is_closed, timeout=_TICK_S)
+                self._wake.wait_for(self._is_pressing, timeout=max(0.0, gathered - time.monotonic()))
                 if self._is_closed:
                     return
-                batch, self._queue = self._queue[:_BATCH], self._queue[_BATCH:]
+                batch, self._queue = self._queue[:MAX_BUNDLED], self._queue[MAX_BUNDLED:]
+            gathered = time.monotonic() + pause_after(len(batch))
             self._give_up_late()
             if batch:
                 self._send(batch)
             self._hand_in_again()
+
+    def _is_pressing(self) -> bool:
+        return self._is_closed or len(self._queue) >= MAX_BUNDLED
 
     def _hand_in_again(self) -> None:
         """Hand our node what peers sent before the block that makes it right was committed here [ABCI-26]."""
