@@ -23,7 +23,7 @@ from shuiqiao.ledger.state_map import NODE_BYTES, encode_state_proof, hash_const
 from shuiqiao.ledger.store.page_source import TransactionPages
 from shuiqiao.ledger.store.state_tree import DATABASE, StateTree, prove, write_pages
 
-BATCHES = ((1, 2_000), (50, 200), (500, 60))
+BATCHES = ((1, 2_000), (50, 200), (500, 60), (4_096, 12))
 RAW_HASHES = 2_000
 PROOFS = 500
 VALUE = b"v" * 200
