@@ -150,20 +150,19 @@ class _Feeder:
 
     def _run(self) -> None:
         began, done = time.monotonic(), 0
+        every_s = 1 / self._rate if self._rate else 0.0
         for number, (body, count) in enumerate(self._batches):
-            now = time.monotonic()
             if self._rate:
                 # Members' nodes gather them as long; what comes late here, waits from when it was to come.
-                due = began + (done + count) / self._rate
-                time.sleep(max(0.0, due - now))
-                now = due
-            elif number % _ASK_EVERY == 0:
-                self._wait_for_room()
+                now = began + (done + count) * every_s
+                time.sleep(max(0.0, now - time.monotonic()))
+            else:
+                if number % _ASK_EVERY == 0:
+                    self._wait_for_room()
                 now = time.monotonic()
             if self._seconds and now - began >= self._seconds:
                 return
             self._node.hand_in(body, count=1 if self._is_bundled else count)
-            every_s = 1 / self._rate if self._rate else 0.0
             self.sent.append(Sent(at_s=now, first=self._first + done, count=count, every_s=every_s))
             done += count
 

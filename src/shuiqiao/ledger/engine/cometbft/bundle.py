@@ -67,7 +67,7 @@ def _bundled(data: bytes) -> tuple[bytes, ...]:
 
 
 def _unpacked(data: bytes) -> bytes:
-    """Return what one whole zlib stream holds, or one byte more than a bundle may, however much it is."""
+    """Return what one whole zlib stream holds; nothing if it is none, or holds over a byte more than a bundle may."""
     stream = zlib.decompressobj()
     found = stream.decompress(data, MAX_BUNDLE_BYTES + 1)
     return found if stream.eof and not stream.unused_data else b""

@@ -18,7 +18,6 @@ from shuiqiao.ledger.model import StateView
 MAX_PROPOSED: Final = 4_096
 """Transactions of the ledger that we put into a block: a second or two of work, in which CometBFT takes no new ones."""
 
-
 MAX_UNPACKED_BYTES: Final = 32 * 1024 * 1024
 """Bytes of the ledger's transactions in a block, bundles unpacked: packing makes no block without bounds."""
 
