@@ -24,6 +24,7 @@ from shuiqiao.ledger.model import MAX_TRANSACTION_BYTES, Block, Committed
 from shuiqiao.ledger.note import sign_checkpoint, verify_note
 from shuiqiao.ledger.receipt_verification import verify_receipt
 from shuiqiao.ledger.store.disk import PosixDisk
+from shuiqiao.ledger.store.index import Index
 
 WAIT_S = 30
 MAP_BYTES = 1 << 28
@@ -422,6 +423,25 @@ def test_an_index_that_cannot_be_used_is_made_again(intl: Any, tmp_path: Path, r
     ruin(tmp_path / "ledger" / "index.lmdb")
     ledger = open_ledger(intl, tmp_path / "ledger")
     assert (root, 6) == (ledger.checkpoint().root, ledger.recovery.replayed)
+    assert code_of(ledger.submit(intl.write())) == ""
+    ledger.close()
+
+
+def test_many_small_blocks_are_indexed_a_bounded_number_at_a_time(
+    intl: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    root, _ = written(intl, tmp_path / "ledger", blocks=130)
+    shutil.rmtree(tmp_path / "ledger" / "index.lmdb")
+    together: list[int] = []
+    commit = Index.commit
+
+    def watched(index: Index, blocks: Any, **more: Any) -> None:
+        together.append(len(blocks))
+        commit(index, blocks, **more)
+
+    monkeypatch.setattr(Index, "commit", watched)
+    ledger = open_ledger(intl, tmp_path / "ledger")
+    assert (root, 130, [64, 64, 2]) == (ledger.checkpoint().root, ledger.recovery.replayed, together)
     assert code_of(ledger.submit(intl.write())) == ""
     ledger.close()
 
