@@ -10,11 +10,12 @@ from __future__ import annotations
 import threading
 from collections import deque
 from collections.abc import Callable
-from typing import TYPE_CHECKING, Final, NamedTuple
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Final
 
 from shuiqiao.base.errors import Unavailable
 from shuiqiao.ledger.cosigning import CosignedCheckpoint
-from shuiqiao.ledger.engine.receipts import Confirmed
+from shuiqiao.ledger.engine.receipts import MAX_LEAVES_BEHIND, Confirmed
 from shuiqiao.ledger.model import Checkpoint
 
 if TYPE_CHECKING:
@@ -42,7 +43,8 @@ class CosigningDesk:
         self._condition = threading.Condition()
         self._offered: _Offer | None = None
         self._required: deque[_Offer] = deque()
-        self._newest: Confirmed | None = None
+        self._newest: Checkpoint | None = None
+        self._newest_view: SnapshotState | None = None
         self._last: CosignedCheckpoint | None = None
         self._trouble: Exception | None = None
         self._is_closing = False
@@ -62,9 +64,11 @@ class CosigningDesk:
     def offer(self, checkpoint: Checkpoint, *, view: SnapshotState) -> None:
         """Have a checkpoint of the log's own signature cosigned; one that is older than another offered is left out.
 
-        view: the state behind it, which is handed out with it.
+        view: the state behind it, which is handed out with it. States behind checkpoints that lie far behind this one
+        are let go [STORE-27]: whoever waits for one of them is given a larger one.
         """
         with self._condition:
+            self._let_go(below_size=checkpoint.size - MAX_LEAVES_BEHIND)
             offered = self._offered
             if not self._covers(checkpoint.size) and (offered is None or checkpoint.size > offered.checkpoint.size):
                 self._offered = _Offer(checkpoint, view)
@@ -80,7 +84,14 @@ class CosigningDesk:
                 self._required.append(_Offer(checkpoint, view))
                 self._condition.notify_all()
 
-    def newest(self) -> Confirmed | None:
+    def _let_go(self, *, below_size: int) -> None:
+        if self._newest is not None and self._newest.size < below_size:
+            self._newest_view = None
+        for offer in self._required:
+            if offer.checkpoint.size < below_size:
+                offer.view = None
+
+    def newest(self) -> Checkpoint | None:
         """Return the largest checkpoint that has its quorum, None before the first."""
         with self._condition:
             return self._newest
@@ -91,9 +102,10 @@ class CosigningDesk:
         Raises Unavailable ``ledger.quorum_not_reached`` after the time, naming who is missing.
         """
         with self._condition:
-            self._condition.wait_for(lambda: self._covers(size) or self._is_closing, timeout=timeout_s)
-            if self._newest is not None and self._covers(size):
-                return self._newest
+            self._condition.wait_for(lambda: self._at_hand(size) or self._is_closing, timeout=timeout_s)
+            found = self._at_hand(size)
+            if found is not None:
+                return found
         missing = ", ".join(self._last.missing) if self._last is not None else "all"
         raise Unavailable(
             "ledger.quorum_not_reached",
@@ -110,23 +122,34 @@ class CosigningDesk:
         self._thread.join()
 
     def _covers(self, size: int) -> bool:
-        return self._newest is not None and self._newest.checkpoint.size >= size
+        return self._newest is not None and self._newest.size >= size
+
+    def _at_hand(self, size: int) -> Confirmed | None:
+        """Return the newest one with the state behind it if it covers a size, None where that state was let go."""
+        if self._newest is None or self._newest_view is None or self._newest.size < size:
+            return None
+        return Confirmed(checkpoint=self._newest, view=self._newest_view)
 
     def _next(self) -> _Offer | None:
         return self._required[0] if self._required else self._offered
 
     def _run(self) -> None:
-        while True:
-            with self._condition:
-                self._condition.wait_for(lambda: self._next() is not None or self._is_closing)
-                offer = self._next()
-                if self._is_closing or offer is None:
-                    return
-            result = self._ask(offer.checkpoint)
-            if result is not None and not result.still_needed:
-                self._hand_out(result, offer)
-            else:
-                self._await_retry()
+        while self._serve_next():
+            pass
+
+    def _serve_next(self) -> bool:
+        """Wait for an offer and ask the witnesses once; tell whether to go on."""
+        with self._condition:
+            self._condition.wait_for(lambda: self._next() is not None or self._is_closing)
+            offer = self._next()
+            if self._is_closing or offer is None:
+                return False
+        result = self._ask(offer.checkpoint)
+        if result is not None and not result.still_needed:
+            self._hand_out(result, offer)
+        else:
+            self._await_retry()
+        return True
 
     def _ask(self, checkpoint: Checkpoint) -> CosignedCheckpoint | None:
         try:
@@ -143,7 +166,7 @@ class CosigningDesk:
             if is_required and is_published:
                 self._required.popleft()
             if offer.view is not None:
-                self._newest = Confirmed(checkpoint=result.checkpoint, view=offer.view)
+                self._newest, self._newest_view = result.checkpoint, offer.view
             if self._offered is not None and self._offered.checkpoint.size <= offer.checkpoint.size:
                 # Witnesses do not go back, and this one covers it.
                 self._offered = None
@@ -165,7 +188,8 @@ class CosigningDesk:
             self._condition.wait_for(lambda: self._is_closing, timeout=self._retry_s)
 
 
-class _Offer(NamedTuple):
+@dataclass(slots=True, eq=False)
+class _Offer:
     """A checkpoint to be cosigned, and the state behind it."""
 
     checkpoint: Checkpoint

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Final
 
 from shuiqiao.base.errors import InvalidInput
 from shuiqiao.ledger.receipt import MAX_STATE_CLAIMS, StateClaim, StateEvidence, build_receipt
@@ -16,6 +16,13 @@ if TYPE_CHECKING:
     from shuiqiao.ledger.engine.replica import Replica
     from shuiqiao.ledger.model import Checkpoint
     from shuiqiao.ledger.store.state_view import SnapshotState
+
+MAX_LEAVES_BEHIND: Final = 8_192
+"""How many leaves the log may grow while the state behind a confirmed checkpoint is kept: two full blocks.
+
+While it is, nothing that changes takes the place of what was before: the index would grow for as long as confirmations
+stay away, on a node that catches up or whose witnesses do not answer [STORE-27].
+"""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

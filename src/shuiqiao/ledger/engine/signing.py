@@ -47,7 +47,6 @@ class CheckpointSigner:
         self._rouse = rouse
         self._lock = threading.Lock()
         self._checkpoint = replica.stored_checkpoint()
-        self._view: SnapshotState | None = None
         self._peers: dict[str, WitnessPeer] = {}
         self._collector: tuple[CheckpointPolicy, CosignatureCollector] | None = None
         self._desk: CosigningDesk | None = None
@@ -86,9 +85,9 @@ class CheckpointSigner:
         checkpoint, view = self._signed()
         if self._policy_at(checkpoint.size).quorum == 0:
             cosigned = self._desk.newest() if self._desk is not None else None
-            if cosigned is None or cosigned.checkpoint.size != checkpoint.size:
+            if cosigned is None or cosigned.size != checkpoint.size:
                 return Confirmed(checkpoint=checkpoint, view=view)
-            return Confirmed(checkpoint=cosigned.checkpoint, view=view)
+            return Confirmed(checkpoint=cosigned, view=view)
         desk = self._require_desk(checkpoint)
         desk.offer(checkpoint, view=view)
         return desk.wait_for(checkpoint.size, timeout_s=timeout_s)
@@ -101,8 +100,7 @@ class CheckpointSigner:
         checkpoint = self.current()
         if self._policy_at(checkpoint.size).quorum == 0:
             return self.confirmed().checkpoint
-        newest = self._desk.newest() if self._desk is not None else None
-        return None if newest is None else newest.checkpoint
+        return self._desk.newest() if self._desk is not None else None
 
     def _require_desk(self, checkpoint: Checkpoint) -> CosigningDesk:
         if self._desk is None:

@@ -2,15 +2,19 @@
 
 from __future__ import annotations
 
+import weakref
 from collections.abc import Iterator
 from contextlib import contextmanager
+from dataclasses import replace
 from typing import Any
 
 import pytest
 
+from consensus_world import wait_until
 from shuiqiao.base.errors import Unavailable
 from shuiqiao.ledger.cosigning import CosignatureCollector
 from shuiqiao.ledger.engine.cosigned import CosigningDesk
+from shuiqiao.ledger.engine.receipts import MAX_LEAVES_BEHIND
 from shuiqiao.ledger.note import verify_note
 
 WAIT_S = 30.0
@@ -59,7 +63,7 @@ def test_offers_are_confirmed_and_handed_out(log):
             confirmed = opened.wait_for(size, timeout_s=WAIT_S)
             checkpoint = confirmed.checkpoint
             assert size == checkpoint.size
-            assert (confirmed, VIEW) == (opened.newest(), confirmed.view)
+            assert (checkpoint, VIEW) == (opened.newest(), confirmed.view)
             assert checkpoint == verify_note(checkpoint.note, policy=log.policy(), suite=log.suite)
         # What is covered already is not asked for again.
         opened.offer(log.checkpoint(100), view=VIEW)
@@ -84,6 +88,30 @@ def test_it_waits_for_a_quorum_and_says_who_is_missing(intl_log):
         assert 300 == opened.wait_for(250, timeout_s=WAIT_S).checkpoint.size
         assert opened.last is not None
         assert 0 == opened.last.still_needed
+
+
+class View:
+    """A state that can be seen to be gone."""
+
+
+def test_states_are_let_go_once_the_log_is_far_ahead_of_its_witnesses(intl_log):  # [STORE-27]
+    peers = [Switched(intl_log.witness(member)) for member in ("first-bank", "regulator", "second-bank")]
+    views = {size: View() for size in (5, 10, 10 + MAX_LEAVES_BEHIND, 11 + MAX_LEAVES_BEHIND)}
+    refs = {size: weakref.ref(view) for size, view in views.items()}
+    with desk(intl_log, peers) as opened:
+        opened.offer(intl_log.checkpoint(10), view=views.pop(10))
+        assert opened.wait_for(10, timeout_s=WAIT_S).view is refs[10]()
+        peers[0].is_away = peers[1].is_away = True
+        opened.require(intl_log.checkpoint(5), view=views.pop(5))
+        # No witness is asked for these: the checkpoint that closes an epoch comes first.
+        ahead = intl_log.checkpoint(20)
+        for size in (10 + MAX_LEAVES_BEHIND, 11 + MAX_LEAVES_BEHIND):
+            assert opened.wait_for(10, timeout_s=0).view is refs[10]()
+            opened.offer(replace(ahead, size=size), view=views.pop(size))
+        wait_until(lambda: [None, None, None] == [refs[size]() for size in sorted(refs)[:3]])
+        assert opened.newest().size == 10
+        with pytest.raises(Unavailable, match="quorum_not_reached"):
+            opened.wait_for(10, timeout_s=0)
 
 
 def test_a_listener_that_breaks_and_a_note_that_is_none_stop_nothing(intl_log):

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import time
+import weakref
 
 import pytest
 
@@ -11,6 +12,7 @@ from shuiqiao.base.clock import SystemClock
 from shuiqiao.base.errors import IntegrityError, InvalidInput, Unavailable
 from shuiqiao.base.ids import MemberId
 from shuiqiao.ledger.cosignature import sign_cosignature
+from shuiqiao.ledger.engine.cometbft import extensions
 from shuiqiao.ledger.engine.cometbft import requests as ask
 from shuiqiao.ledger.engine.cometbft import responses as answer
 from shuiqiao.ledger.engine.cometbft.application import LedgerApplication
@@ -305,6 +307,28 @@ def test_votes_make_the_note_and_the_log_stays_as_it_is(roster, open_app, opened
     close(application, opened)
     path.write_bytes(b"damaged")
     assert open_app().checkpoint() is None
+
+
+def test_the_state_behind_a_note_is_let_go_once_the_log_is_far_ahead(roster, open_app, monkeypatch):  # [STORE-27]
+    monkeypatch.setattr(extensions, "MAX_LEAVES_BEHIND", 4)
+    application = open_app()
+    decide(application, 1, roster.note(1))
+    judge(roster, application, "node0", application.extend_vote(ask.RequestExtendVote(height=2)).vote_extension)
+    for voter in ("node1", "node2"):
+        judge(roster, application, voter, line_of(roster, application, voter))
+    note = application.checkpoint()
+    kept = weakref.ref(application.view())
+    # Two leaves a block: as a node that catches up goes on, for whom nobody votes.
+    for height in (2, 3):
+        decide(application, height, roster.note(height))
+        assert application.desk.confirmed(note.size, timeout_s=0).view is kept()
+    decide(application, 4, roster.note(4))
+    assert kept() is None
+    assert application.desk.confirmed(note.size, timeout_s=0) is None
+    assert application.checkpoint() == note
+    for voter in ("node1", "node2", "node3"):
+        judge(roster, application, voter, line_of(roster, application, voter))
+    assert application.desk.confirmed(note.size, timeout_s=0).view is application.view()
 
 
 def test_extensions_that_do_not_hold_are_rejected_and_their_validator_is_named(roster, open_app):  # [ABCI-17]

@@ -21,7 +21,7 @@ from shuiqiao.base.ids import MemberId
 from shuiqiao.crypto.model import CipherSuite, SigningKey
 from shuiqiao.ledger.cosignature import sign_cosignature, verify_cosignature
 from shuiqiao.ledger.engine.epoch_keeping import EpochKeeping
-from shuiqiao.ledger.engine.receipts import Confirmed
+from shuiqiao.ledger.engine.receipts import MAX_LEAVES_BEHIND, Confirmed
 from shuiqiao.ledger.model import Checkpoint, StateView
 from shuiqiao.ledger.note import join_note, verify_note
 from shuiqiao.ledger.policy import CheckpointPolicy
@@ -128,12 +128,17 @@ class CosignatureDesk:
             return None
 
     def move(self, tip: Tip) -> None:
-        """Go on to the next committed checkpoint; cosignatures of the one before are no longer collected."""
+        """Go on to the next committed checkpoint; cosignatures of the one before are no longer collected.
+
+        The state behind a note that lies far behind is let go [STORE-27]: receipts then wait for the next note.
+        """
         with self._lock:
             if self._tip is not None and (self._tip.text, self._tip.policy) == (tip.text, tip.policy):
                 return
             self._tip = tip
             self._lines = {}
+            if self._note is not None and tip.size - self._note.size > MAX_LEAVES_BEHIND:
+                self._note_view = None
 
     def sign_as(self, cosigner: Cosigner) -> None:
         """Go on with other keys of the same validator."""
