@@ -21,7 +21,7 @@ from shuiqiao.base.ids import MemberId
 from shuiqiao.ledger.engine.cometbft import requests as ask
 from shuiqiao.ledger.engine.cometbft import responses as answer
 from shuiqiao.ledger.engine.cometbft.bundle import transactions_in
-from shuiqiao.ledger.engine.cometbft.checking import Entrance, TransactionChecker, executable
+from shuiqiao.ledger.engine.cometbft.checking import Entrance, TransactionChecker
 from shuiqiao.ledger.engine.cometbft.disagreement import Disagreement, own_statement
 from shuiqiao.ledger.engine.cometbft.extensions import CosignatureDesk, Cosigner, PolicyOf, Tip, tip_of
 from shuiqiao.ledger.engine.cometbft.joining import Joining
@@ -276,9 +276,11 @@ class LedgerApplication:
             carried = self.keeper.closing.found_in(request.txs)
             parts = [() if whole in carried else transactions_in(whole) for whole in request.txs]
             raws = [raw for part in parts for raw in part]
-            found: list[Candidate | InvalidInput] = []
-            candidates = executable(self.checker.stream(raws, self.view()), found)
-            pending = self.keeper.execute(candidates, height=request.height, time_ms=request.time.ms)
+            with self.checker.meet(raws, self.view()) as met:
+                pending = self.keeper.execute(met.assumed(), height=request.height, time_ms=request.time.ms)
+                if not met.holds():
+                    pending = self.keeper.execute(met.proven(), height=request.height, time_ms=request.time.ms)
+            found = met.found
             executed = iter(pending.execution.result.outcomes)
             outcomes = [next(executed) if isinstance(each, Candidate) else each for each in found]
             self._round = _Round(

@@ -9,8 +9,8 @@ Safe between threads.
 from __future__ import annotations
 
 import threading
-from collections import deque
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Generator, Iterable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from typing import Any, Final
 
 from shuiqiao.base.clock import MS_PER_HOUR
@@ -28,14 +28,17 @@ MIN_HANDED_ON: Final = 256
 """Signatures worth other processes: those of a block that a node meets while it catches up. CheckTx meets fewer."""
 
 
-STREAMED: Final = 256
+GROUP: Final = 256
 """Transactions of a block that are decoded, and whose signatures are given away, at once."""
-
-STREAMED_AHEAD: Final = 4
-"""Groups of them that are in work while the first is executed."""
 
 _Planned = tuple[int, Transaction, tuple[SignatureClaim, ...]]
 """A transaction, its place among those checked with it, and the signatures that its signers would have made."""
+
+_Found = Candidate | InvalidInput
+"""A transaction of a block, or why it cannot be decoded."""
+
+_Group = tuple[list[_Found], list[_Planned]]
+"""Transactions without proven keys, or with those remembered, and what is to be verified of them."""
 
 
 class Entrance:
@@ -161,13 +164,12 @@ class TransactionChecker:
         for position, tx, claims in planned:
             holds = [next(held) for _ in claims]
             if all(holds):
-                keys = tuple([claim[0] for claim in claims])
-                self.remembered.put(tx.raw, Candidate(transaction=tx, proven_keys=keys))
+                self.remembered.put(tx.raw, _proven(tx, claims))
             else:
                 broken.append((position, tx))
         return broken
 
-    def candidates(self, raws: Sequence[bytes], state: StateView) -> list[Candidate | InvalidInput]:
+    def candidates(self, raws: Sequence[bytes], state: StateView) -> list[_Found]:
         """Return the transactions of a block as candidates, verified together as far as the state tells the signers.
 
         One that cannot be decoded is an error in its place. One whose signature does not hold, or whose signers the
@@ -179,42 +181,26 @@ class TransactionChecker:
         except Unavailable:
             # Workers keep dying: the machine verifies in this very thread, slowly.
             return found
-        return self._settled(found, planned)
+        for position, tx, _ in planned:
+            found[position] = self.remembered.get(tx.raw) or found[position]
+        return found
 
-    def stream(self, raws: Sequence[bytes], state: StateView) -> Iterator[Candidate | InvalidInput]:
-        """Yield what ``candidates`` returns, in order; of a block met for the first time, while it is being verified.
+    @contextmanager
+    def meet(self, raws: Sequence[bytes], state: StateView) -> Generator[Meeting]:
+        """Give the transactions of a decided block, as ``candidates`` returns them or to be executed before that.
 
-        Whoever executes what it yields does so while other processes verify what comes later.
+        Of a block met for the first time, signatures are verified by other processes while whoever asks executes it.
         """
         if sum(self.remembered.get(raw) is None for raw in raws) < MIN_HANDED_ON:
-            yield from self.candidates(raws, state)
+            yield Meeting(self.candidates(raws, state))
             return
         run = RunState(state)
-        ahead: deque[tuple[list[Candidate | InvalidInput], list[_Planned], list[int]]] = deque()
+        groups = (self._prepare(raws[at : at + GROUP], run) for at in range(0, len(raws), GROUP))
         with self._verifying, Batches(self._verifier) as batches:
-            for start in range(0, len(raws), STREAMED):
-                found, planned = self._prepare(raws[start : start + STREAMED], run)
-                ahead.append((found, planned, batches.give(_claims_of(planned))))
-                if len(ahead) > STREAMED_AHEAD:
-                    yield from self._taken(batches, *ahead.popleft())
-            while ahead:
-                yield from self._taken(batches, *ahead.popleft())
+            yield Meeting((), groups=groups, batches=batches)
 
-    def _taken(
-        self, batches: Batches, found: list[Candidate | InvalidInput], planned: Sequence[_Planned], tickets: list[int]
-    ) -> list[Candidate | InvalidInput]:
-        try:
-            self._remember_valid(planned, batches.take(tickets))
-        except Unavailable:
-            # Workers keep dying: the machine verifies in this very thread, slowly.
-            return found
-        return self._settled(found, planned)
-
-    def _prepare(
-        self, raws: Sequence[bytes], state: StateView
-    ) -> tuple[list[Candidate | InvalidInput], list[_Planned]]:
-        """Return transactions without proven keys, or with those remembered, and what is to be verified of them."""
-        found: list[Candidate | InvalidInput] = []
+    def _prepare(self, raws: Sequence[bytes], state: StateView) -> _Group:
+        found: list[_Found] = []
         planned: list[_Planned] = []
         for position, raw in enumerate(raws):
             known = self.remembered.get(raw)
@@ -229,13 +215,6 @@ class TransactionChecker:
             found.append(Candidate(transaction=tx))
             planned.append((position, tx, self._plan(tx, state)))
         return found, planned
-
-    def _settled(
-        self, found: list[Candidate | InvalidInput], planned: Sequence[_Planned]
-    ) -> list[Candidate | InvalidInput]:
-        for position, tx, _ in planned:
-            found[position] = self.remembered.get(tx.raw) or found[position]
-        return found
 
     def _plan(self, tx: Transaction, state: StateView) -> tuple[SignatureClaim, ...]:
         try:
@@ -274,14 +253,66 @@ class TransactionChecker:
         self._verifier.close()
 
 
-def executable(
-    checked: Iterable[Candidate | InvalidInput], found: list[Candidate | InvalidInput]
-) -> Iterator[Candidate]:
-    """Yield those that can be executed, keeping all of them in order."""
-    for each in checked:
-        found.append(each)
-        if isinstance(each, Candidate):
-            yield each
+class Meeting:
+    """The transactions of a decided block: assumed to be signed, and in the end what is proven of that [ABCI-15]."""
+
+    def __init__(
+        self, found: Iterable[_Found], *, groups: Iterable[_Group] = (), batches: Batches | None = None
+    ) -> None:
+        """found: what is known already; groups: what comes after it, and is verified through batches."""
+        self.found = list(found)
+        """Transactions as candidates, in order, an error in the place of one that cannot be decoded."""
+        self._groups = groups
+        self._batches = batches
+        self._given: list[tuple[int, list[_Planned], list[int]]] = []
+
+    def assumed(self) -> Iterator[Candidate]:
+        """Yield candidates for execution; those met for the first time as if all their signatures held."""
+        yield from _executable(self.found)
+        for found, planned in self._groups:
+            assert self._batches is not None
+            self._given.append((len(self.found), planned, self._batches.give(_claims_of(planned))))
+            for position, tx, claims in planned:
+                found[position] = _proven(tx, claims)
+            self.found += found
+            yield from _executable(found)
+
+    def holds(self) -> bool:
+        """Wait for the verdicts; return whether all that was assumed is proven.
+
+        If not, ``proven`` has what is, and the block is to be executed again.
+        """
+        broken = [each for start, planned, tickets in self._given for each in self._broken(start, planned, tickets)]
+        for position, tx in broken:
+            # It has no proven keys: the machine decides.
+            self.found[position] = Candidate(transaction=tx)
+        return not broken
+
+    def _broken(self, start: int, planned: Sequence[_Planned], tickets: list[int]) -> list[tuple[int, Transaction]]:
+        assert self._batches is not None
+        try:
+            verdicts = iter(self._batches.take(tickets))
+        except Unavailable:
+            # Workers keep dying: the machine verifies in this very thread, slowly.
+            return [(start + position, tx) for position, tx, _ in planned]
+        broken: list[tuple[int, Transaction]] = []
+        for position, tx, claims in planned:
+            held = [next(verdicts) for _ in claims]
+            if not all(held):
+                broken.append((start + position, tx))
+        return broken
+
+    def proven(self) -> Iterator[Candidate]:
+        """Yield candidates for execution with the keys that were proven."""
+        return _executable(self.found)
+
+
+def _executable(found: Iterable[_Found]) -> Iterator[Candidate]:
+    return (each for each in found if isinstance(each, Candidate))
+
+
+def _proven(tx: Transaction, claims: Iterable[SignatureClaim]) -> Candidate:
+    return Candidate(transaction=tx, proven_keys=tuple([claim[0] for claim in claims]))
 
 
 def _claims_of(planned: Iterable[_Planned]) -> list[SignatureClaim]:

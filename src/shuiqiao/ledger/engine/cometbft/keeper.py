@@ -104,7 +104,8 @@ class Keeper:
     def execute(self, candidates: Iterable[Candidate], *, height: int, time_ms: int) -> Pending:
         """Execute the block of the next height; nothing is stored. Raises IntegrityError ``ledger.height_wrong``.
 
-        candidates: taken a few hundred at a time, so that whoever yields them can still be at work on later ones.
+        candidates: taken a few hundred at a time, so that their signatures can be on their way to be verified while the
+        first of them are executed. What was executed before at this height and not committed is thrown away.
         """
         if height != self.height + 1 and self.height:
             raise IntegrityError(
