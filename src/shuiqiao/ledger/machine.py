@@ -148,18 +148,17 @@ class StateMachine:
         the state may soon change (a grant that waits in the same queue), an engine ignores the error and executes
         the transaction with no proven keys.
         """
+        keys = zip(self.required_keys(tx, state), tx.signatures, strict=True)
+        return tuple([(key, signature_message(tx, signed), signed.signature) for key, signed in keys])
+
+    def required_keys(self, tx: Transaction, state: StateView) -> tuple[bytes, ...]:
+        """Return the public keys that must have signed, in order of kid; raises what ``plan_verification`` raises."""
         try:
-            keys = self._required_keys(tx, self.kinds.get(tx.kind, tx.version), state)
+            return self._required_keys(tx, self.kinds.get(tx.kind, tx.version), state)
         except ShuiqiaoError:
             raise
         except Exception as error:
             raise _contract_failed(tx, error) from error
-        return tuple(
-            [
-                (key, signature_message(tx, signature), signature.signature)
-                for key, signature in zip(keys, tx.signatures, strict=True)
-            ]
-        )
 
     def execute_block(
         self,

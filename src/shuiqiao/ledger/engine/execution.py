@@ -49,8 +49,8 @@ def trusted_candidates(
     """
     for tx in transactions:
         try:
-            claims = machine.plan_verification(tx, overlay)
+            keys = machine.required_keys(tx, overlay)
         except ShuiqiaoError:
             # The machine refuses it for the same reason, and the block is then seen to be contradicted.
-            claims = ()
-        yield Candidate(transaction=tx, proven_keys=tuple(claim[0] for claim in claims))
+            keys = ()
+        yield Candidate(transaction=tx, proven_keys=keys)

@@ -179,12 +179,12 @@ class Replica:
         Its signatures were verified before it was written; ``replay_ledger`` verifies them again on demand.
         """
         frame = stored.frame
-        time_ms = decode_entry(frame.entry).time_ms
         overlay = self.overlay()
         self.machine.require_versions(overlay, height=frame.height)
         transactions = [self.machine.decode(raw) for raw in frame.transactions]
+        self.look_up(transactions)
         candidates = trusted_candidates(transactions, overlay, machine=self.machine)
-        execution = self.execute(candidates, overlay=overlay, time_ms=time_ms)
+        execution = self.execute(candidates, overlay=overlay, time_ms=decode_entry(frame.entry).time_ms)
         if execution.result.entry != frame.entry:
             raise IntegrityError(
                 "ledger.block_contradicted",
