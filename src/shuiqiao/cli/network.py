@@ -5,13 +5,14 @@ from __future__ import annotations
 import sys
 from enum import StrEnum
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
 from shuiqiao.cli.output import EXIT_DONE, EXIT_REFUSED, print_json, progress_on_stderr, say
 
 if TYPE_CHECKING:
+    from shuiqiao.node.institution import Institution
     from shuiqiao.node.network import Network, NetworkStatus
     from shuiqiao.node.network_init import NewNetwork
     from shuiqiao.node.network_status import NodeStanding
@@ -187,6 +188,37 @@ def network_kill(
     """End both processes of a validator at once, as a crash would 强制终止."""
     _network(folder).kill(node)
     _show({"killed": [node]}, as_json=json)
+
+
+@network_app.command("rotate-key")
+def network_rotate_key(
+    node: Annotated[str, typer.Argument(help="A validator by member id, which runs.")],
+    folder: Folder = DEFAULT_FOLDER,
+    json: Json = False,  # noqa: FBT002 - a flag
+) -> None:
+    """Replace the key that a validator votes with, and start its CometBFT node again with it 轮换验证节点密钥."""
+    from shuiqiao.base.ids import system_entropy
+    from shuiqiao.cli.members_words import act, show, speak_rows
+    from shuiqiao.ledger.engine.cometbft.process import find_program
+    from shuiqiao.node.rotation import rotate_validator_key
+
+    def do(institution: Institution) -> dict[str, Any]:
+        rotated = rotate_validator_key(institution, entropy=system_entropy)
+        return {
+            "member": institution.member,
+            "purpose": str(rotated.purpose),
+            "public_key": rotated.public_key.hex(),
+            "height": rotated.height,
+            "resumed": rotated.resumed,
+        }
+
+    network, program = _network(folder), find_program()
+    with progress_on_stderr() as progress:
+        progress("make and record a new key 生成并登记新密钥", 0, None)
+        result = act(network.home(node), do)
+        key = bytes.fromhex(result["public_key"])
+        network.take_validator_key(node, key, program=program, on_step=lambda step: progress(step, 0, None))
+    show(result, as_json=json, speak=speak_rows)
 
 
 @network_app.command("partition")

@@ -18,6 +18,7 @@ from typing import Any
 
 from shuiqiao.base.errors import Conflict, InvalidInput, ShuiqiaoError, Unavailable
 from shuiqiao.ledger.engine.cometbft.rpc import RpcClient
+from shuiqiao.ledger.engine.cometbft.validator_key import ValidatorKeyFiles
 from shuiqiao.node.network_comparison import compare
 from shuiqiao.node.network_control import ask_process
 from shuiqiao.node.network_plan import RELAYS, NetworkFolder, NetworkPlan, ValidatorPlace, load_plan
@@ -89,6 +90,7 @@ class Network:
         for place in places:
             on_step(f"open the ledger of {place.member}")
             self._wait(self._ledger(place.member), partial(self._ask, place.member))
+            self._settle_validator_key(place.member)
             home = self.folder.home(place.member).cometbft.absolute()
             self._comet(place.member).start([str(program), "start", "--home", str(home)])
         for place in places:
@@ -98,6 +100,35 @@ class Network:
         while any(_is_catching_up(place.rpc_port) for place in places) and time.monotonic() < end:
             time.sleep(_POLL_S)
         return tuple(self._standing(place) for place in places)
+
+    def home(self, member: str) -> Path:
+        """Return the folder of a validator's home; raises InvalidInput ``node.validator_unknown``."""
+        [place] = self._places([member])
+        return self.folder.home(place.member).folder
+
+    def take_validator_key(
+        self, member: str, public_key: bytes, *, program: Path, on_step: Callable[[str], None] = lambda _step: None
+    ) -> NodeStanding:
+        """Start a validator's CometBFT node again with its new key, once the votes of that key count.
+
+        Raises Unavailable ``node.validator_key_awaited`` and what ``start`` raises; the same call then goes on.
+        """
+        [place] = self._places([member])
+        with self._alone():
+            on_step("wait until the new key counts")
+            _wait_until_it_counts(place.rpc_port, public_key)
+            node = self._comet(member)
+            node.ask_to_end()
+            node.wait_ended()
+            [standing] = self._start([place], program=program, on_step=on_step)
+        return standing
+
+    def _settle_validator_key(self, member: str) -> None:
+        """Put a validator's next key in use before its node starts, if its ledger names it."""
+        files = ValidatorKeyFiles(self.folder.home(member).cometbft)
+        made = files.next()
+        if self._comet(member).pid is None and made is not None and made.hex() == self._ask(member)["validator_key"]:
+            files.switch()
 
     def status(self) -> NetworkStatus:
         """Have validators compare what they signed, and look at every one; what does not answer is told, not raised."""
@@ -189,6 +220,7 @@ class Network:
             comet=self._comet(place.member),
             ask=lambda: self._ask(place.member),
             look=lambda: _comet_standing(place.rpc_port),
+            votes_with=ValidatorKeyFiles(self.folder.home(place.member).cometbft).current(),
         )
 
     def _wait(self, process: RecordedProcess, look: Callable[[], object]) -> None:
@@ -230,6 +262,20 @@ def _rpc(port: int) -> RpcClient:
 def _comet_standing(port: int) -> CometStanding:
     with closing(_rpc(port)) as rpc:
         return CometStanding(peers=rpc.peer_count(), is_catching_up=rpc.status().is_catching_up)
+
+
+def _wait_until_it_counts(port: int, public_key: bytes) -> None:
+    """Return once CometBFT counts votes by a key for the next height: two heights after the block that named it."""
+    end = time.monotonic() + START_TIMEOUT_S
+    with closing(_rpc(port)) as rpc:
+        while public_key not in rpc.validator_keys():
+            if time.monotonic() > end:
+                raise Unavailable(
+                    "node.validator_key_awaited",
+                    f"the ledger names the new validator key; after {START_TIMEOUT_S:g} s CometBFT does not count it",
+                    next_step="see that more than two thirds of the validators run, then give the same command again",
+                )
+            time.sleep(_POLL_S)
 
 
 def _is_catching_up(port: int) -> bool:

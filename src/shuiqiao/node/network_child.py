@@ -15,10 +15,12 @@ from typing import Any
 
 from shuiqiao.base.clock import SystemClock
 from shuiqiao.base.errors import InvalidInput, ShuiqiaoError
+from shuiqiao.base.ids import MemberId
 from shuiqiao.ledger.engine.cometbft.ledger import CometbftLedger
 from shuiqiao.ledger.engine.cometbft.relay import Relay
 from shuiqiao.ledger.model import Checkpoint
 from shuiqiao.ledger.signed_note import decode_signed_note
+from shuiqiao.members.roster import validator_of
 from shuiqiao.node.keys import find_passphrase
 from shuiqiao.node.link_server import LedgerLink
 from shuiqiao.node.network_comparison import answer_comparison
@@ -66,7 +68,9 @@ def run_validator(folder: NetworkFolder, member: str, *, ended: threading.Event)
             ),
             ControlServer(
                 folder.control(member),
-                answer=lambda question: answer_comparison(ledger.application, question) or standing(ledger),
+                answer=lambda question: (
+                    answer_comparison(ledger.application, question) or standing(ledger, member=member)
+                ),
             ),
         ):
             ended.wait()
@@ -76,8 +80,8 @@ def run_validator(folder: NetworkFolder, member: str, *, ended: threading.Event)
         ledger.close()
 
 
-def standing(ledger: CometbftLedger) -> dict[str, Any]:
-    """Return where a validator's ledger stands, and what it holds against others."""
+def standing(ledger: CometbftLedger, *, member: str) -> dict[str, Any]:
+    """Return where a validator's ledger stands, the validator key it names, and what it holds against others."""
     application = ledger.application
     head, _ = application.keeper.replica.view()
     return {
@@ -86,6 +90,7 @@ def standing(ledger: CometbftLedger) -> dict[str, Any]:
         "size": head.size,
         "root": head.root.hex(),
         "note": _note(application.checkpoint(), origin=ledger.parameters.origin),
+        "validator_key": (validator_of(application.view(), MemberId(member)) or b"").hex(),
         "named": dict(application.named),
         "faults": [f"{fault.code}: {fault.message}" for fault in ledger.faults[-MAX_FAULTS_TOLD:]],
     }

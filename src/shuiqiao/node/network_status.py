@@ -60,8 +60,12 @@ def standing_of(
     comet: RecordedProcess,
     ask: Callable[[], Mapping[str, Any]],
     look: Callable[[], CometStanding],
+    votes_with: bytes | None,
 ) -> NodeStanding:
-    """Look at a validator. ask: its ledger's control socket, look: at its CometBFT node; both may raise."""
+    """Look at a validator. ask: its ledger's control socket, look: at its CometBFT node; both may raise.
+
+    votes_with: the raw key in CometBFT's home, None where it cannot be read.
+    """
     trouble = [
         Trouble(code=code, message=f"{process.name} ended; last in its log: {process.last_words() or 'nothing'}")
         for process, code in ((ledger, "node.ledger_down"), (comet, "node.cometbft_down"))
@@ -86,11 +90,18 @@ def standing_of(
         note_size=note.get("size", 0),
         cosigners=tuple(note.get("cosigners", ())),
         peers=node.peers,
-        trouble=(*trouble, *_told_trouble(told)),
+        trouble=(*trouble, *_told_trouble(told, votes_with=votes_with)),
     )
 
 
-def _told_trouble(told: Mapping[str, Any]) -> Iterator[Trouble]:
+def _told_trouble(told: Mapping[str, Any], *, votes_with: bytes | None) -> Iterator[Trouble]:
+    named = told.get("validator_key")
+    if named and (votes_with or b"").hex() != named:
+        yield Trouble(
+            code="node.validator_key_differs",
+            message=f"the ledger names the validator key {named}, and this node votes with another: its votes do not "
+            "count; shuiqiao network rotate-key goes on where it was interrupted",
+        )
     for validator, reason in told.get("named", {}).items():
         yield Trouble(code="node.validator_named", message=f"{validator} contradicts this log: {reason}")
     for fault in told.get("faults", ()):

@@ -1,7 +1,8 @@
 """A member replaces a key of its own: made beside the old one, put on the ledger, and only then taken into use.
 
 Each step finds what an earlier attempt left (``key_files``), so the same command, or opening the home, goes on after a
-crash. CometBFT's own key of a validator lies in CometBFT's home, and a node reads it when it starts.
+crash. The key that a validator votes with lies in CometBFT's home (``validator_key``), and its node reads it when it
+starts: ``network`` starts it again.
 """
 
 from __future__ import annotations
@@ -9,13 +10,14 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from shuiqiao.base.errors import Conflict
+from shuiqiao.base.errors import Conflict, InvalidInput
 from shuiqiao.crypto.keyfile import STRONG_COST, PassphraseCost
 from shuiqiao.crypto.suites import get_suite
+from shuiqiao.ledger.engine.cometbft.validator_key import ValidatorKeyFiles
 from shuiqiao.ledger.engine.embedded import EmbeddedLedger
 from shuiqiao.members.contract import ROTATE_KEY, MemberRotateKeyBody
 from shuiqiao.members.model import KeyPurpose
-from shuiqiao.members.roster import member_key
+from shuiqiao.members.roster import member_key, validator_of
 from shuiqiao.node.key_files import KeyFiles
 from shuiqiao.node.remote_ledger import RemoteLedger
 
@@ -68,6 +70,21 @@ def rotate_key(
     return Rotated(purpose=purpose, public_key=public_key, height=height, resumed=resumed)
 
 
+def rotate_validator_key(institution: Institution, *, entropy: Entropy) -> Rotated:
+    """Put a new key to vote with on the ledger; the node takes it into use when it is started next.
+
+    Raises InvalidInput ``node.not_validator``, and what refuses the transaction: then the next key stays for another
+    attempt.
+    """
+    if not institution.settings.is_validator:
+        raise InvalidInput("node.not_validator", f"{institution.member} runs no validator: it has no key to vote with")
+    public_key = ValidatorKeyFiles(institution.home.cometbft).make_next(entropy)
+    height, resumed = institution.engine.last_block()[0], True
+    if validator_of(institution.engine.state(), institution.member) != public_key:
+        height, resumed = _submit(institution, public_key, purpose=KeyPurpose.VALIDATOR, extra=())
+    return Rotated(purpose=KeyPurpose.VALIDATOR, public_key=public_key, height=height, resumed=resumed)
+
+
 def _submit(
     institution: Institution, public_key: bytes, *, purpose: KeyPurpose, extra: tuple[SigningKey, ...]
 ) -> tuple[int, bool]:
@@ -104,6 +121,8 @@ def _prepare(institution: Institution, key: SigningKey) -> None:
 
 
 def _ledger_key(state: StateView, member: MemberId, purpose: KeyPurpose) -> bytes | None:
+    if purpose is KeyPurpose.VALIDATOR:
+        return validator_of(state, member)
     record = state.get(member_key(member))
     return None if record is None else record[_FIELDS[purpose]]
 

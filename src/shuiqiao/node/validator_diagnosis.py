@@ -84,6 +84,7 @@ def explain_own(own: NodeStanding) -> Iterator[Finding]:
         "node.cometbft_down": "CometBFT 进程已意外结束",
         "node.validator_named": "有验证节点投出错误的会签",
         "node.connection_fault": "与 CometBFT 的连接因故中断",
+        "node.validator_key_differs": "账本登记的验证节点密钥与本机所用不同,其投票不计入",
     }
     for trouble in own.trouble:
         yield Finding(

@@ -15,10 +15,13 @@ from consortium_world import CHEAP
 from shuiqiao.base.clock import SystemClock
 from shuiqiao.base.ids import system_entropy
 from shuiqiao.ledger.engine.cometbft.rpc import RpcClient
+from shuiqiao.ledger.engine.cometbft.validator_key import ValidatorKeyFiles
 from shuiqiao.members.model import Role
+from shuiqiao.node.institution import Institution
 from shuiqiao.node.network_growth import NewMember, add_member
 from shuiqiao.node.network_init import NetworkOrder, create_network
 from shuiqiao.node.network_plan import NetworkFolder, load_plan
+from shuiqiao.node.rotation import rotate_validator_key
 
 PATIENCE_S = 40.0
 VALIDATORS = ["bureau", "bank-1", "regulator", "bank-2"]
@@ -48,6 +51,13 @@ class Consortium:
         assert done.code in {0, 1}, (done.out, done.err)
         return done.json
 
+    def refused(self, command, *arguments):
+        done = self._shuiqiao(
+            "network", command, *arguments, "--folder", self.folder.folder, "--json", SHUIQIAO_COMETBFT=self._program
+        )
+        assert done.code != 0, done.out
+        return done.json
+
     def call(self, member, *arguments):
         """Run a command on a member's home and return its JSON."""
         done = self._here("members", *arguments, "--home", self.folder.home(member).folder, "--json")
@@ -72,6 +82,16 @@ class Consortium:
         place = load_plan(self.folder).validators[0]
         with closing(RpcClient(f"http://127.0.0.1:{place.rpc_port}")) as rpc:
             return int(rpc.call("validators")["total"])
+
+    def voting_keys(self):
+        """The keys whose votes count for the next height."""
+        place = load_plan(self.folder).validators[0]
+        with closing(RpcClient(f"http://127.0.0.1:{place.rpc_port}")) as rpc:
+            return rpc.validator_keys()
+
+    def trouble(self, member):
+        [node] = [each for each in self.network("status")["nodes"] if each["node"] == member]
+        return [each["code"] for each in node["trouble"]]
 
     def until(self, condition):
         end = time.monotonic() + PATIENCE_S
@@ -184,3 +204,37 @@ def test_a_validator_replaces_its_key_while_it_runs_and_others_are_suspended_and
         "node.version_unknown"
     )
     assert consortium.call("bank-2", "propose", "publish-standard", "filing@1")["status"] == "open"
+
+
+def test_a_validator_replaces_the_key_it_votes_with(consortium):
+    before = consortium.voting_keys()
+    files = {name: ValidatorKeyFiles(consortium.folder.home(name).cometbft) for name in VALIDATORS}
+    assert before == {each.current() for each in files.values()}
+    former = files["bank-1"].current()
+    rotated = consortium.network("rotate-key", "bank-1")
+    assert (rotated["purpose"], rotated["resumed"]) == ("validator", False)
+    new = bytes.fromhex(rotated["public_key"])
+    assert consortium.voting_keys() == before - {former} | {new}
+    assert (new, None) == (files["bank-1"].current(), files["bank-1"].next())
+    assert consortium.trouble("bank-1") == []
+
+    # Interrupted behind the block: the ledger names the next key, and starting takes it into use.
+    with Institution.open(consortium.folder.home("bank-2"), needs_node=True) as bank:
+        half = rotate_validator_key(bank, entropy=system_entropy)
+        # Given again, the same key goes on.
+        again = rotate_validator_key(bank, entropy=system_entropy)
+    assert (half.public_key, True) == (again.public_key, again.resumed)
+    assert consortium.trouble("bank-2") == ["node.validator_key_differs"]
+    consortium.network("kill", "bank-2")
+    consortium.network("start", "bank-2")
+    assert half.public_key == files["bank-2"].current()
+    assert consortium.trouble("bank-2") == []
+
+    # Without one of four all others must vote, these two by their new keys.
+    consortium.until(lambda: half.public_key in consortium.voting_keys())
+    consortium.network("kill", "regulator")
+    assert consortium.call("bank-1", "propose", "set-quorum", "4")["status"] == "open"
+    consortium.until(lambda: {"bank-1", "bank-2", "bureau"} <= set(consortium.cosigners()))
+
+    done = consortium.refused("rotate-key", "nobody")
+    assert done["error"]["code"] == "node.validator_unknown"

@@ -37,7 +37,10 @@ Setting = str | int | bool
 NEVER_SIGNS: Final = (1 << 63) - 1
 """A height that no network reaches: a validator that signed it last signs nothing more, and follows."""
 
-_SECRET_MODE: Final = 0o600
+VALIDATOR_KEY_FILE: Final = "priv_validator_key.json"
+SECRET_MODE: Final = 0o600
+"""Of files with a private key: for their owner alone."""
+
 _LAST_ROUND: Final = (1 << 31) - 1
 _PRECOMMIT: Final = 3
 _PUBLIC_MODE: Final = 0o644
@@ -122,18 +125,18 @@ def write_home(home: Path, *, settings: HomeSettings, keys: NodeKeys, genesis: M
     (home / "data").mkdir(exist_ok=True)
     _write(home / "config" / "config.toml", _config_text(settings), mode=_PUBLIC_MODE)
     _write(home / "config" / "genesis.json", json.dumps(genesis, indent=2) + "\n", mode=_PUBLIC_MODE)
-    _write(home / "config" / "node_key.json", json.dumps({"priv_key": _private(keys.node_seed)}), mode=_SECRET_MODE)
-    _write(home / "config" / "priv_validator_key.json", json.dumps(_validator_file(keys)), mode=_SECRET_MODE)
+    _write(home / "config" / "node_key.json", json.dumps({"priv_key": _private(keys.node_seed)}), mode=SECRET_MODE)
+    _write(home / "config" / VALIDATOR_KEY_FILE, validator_key_text(keys.validator_seed), mode=SECRET_MODE)
     state = home / "data" / "priv_validator_state.json"
     if not state.exists():
-        _write(state, json.dumps({"height": "0", "round": 0, "step": 0}), mode=_SECRET_MODE)
+        _write(state, json.dumps({"height": "0", "round": 0, "step": 0}), mode=SECRET_MODE)
 
 
 def write_last_signed(home: Path, *, height: int) -> None:
     """Make a node believe that it signed everything up to a height: CometBFT then signs above it only [ABCI-11]."""
     (home / "data").mkdir(parents=True, exist_ok=True)
     state = {"height": str(height), "round": _LAST_ROUND, "step": _PRECOMMIT}
-    _write(home / "data" / "priv_validator_state.json", json.dumps(state), mode=_SECRET_MODE)
+    _write(home / "data" / "priv_validator_state.json", json.dumps(state), mode=SECRET_MODE)
 
 
 def read_last_signed(home: Path) -> int | None:
@@ -253,12 +256,15 @@ def _setting(name: str, value: Setting) -> str:
     return f"{name} = {json.dumps(value)}"
 
 
-def _validator_file(keys: NodeKeys) -> dict[str, Any]:
-    return {
-        "address": address_of(keys.validator_key).hex().upper(),
-        "pub_key": {"type": "tendermint/PubKeyEd25519", "value": _base64(keys.validator_key)},
-        "priv_key": _private(keys.validator_seed),
+def validator_key_text(seed: bytes) -> str:
+    """Return the file of the key that a validator votes with, in CometBFT's form."""
+    key = public_key_of(seed)
+    document = {
+        "address": address_of(key).hex().upper(),
+        "pub_key": {"type": "tendermint/PubKeyEd25519", "value": _base64(key)},
+        "priv_key": _private(seed),
     }
+    return json.dumps(document)
 
 
 def _private(seed: bytes) -> dict[str, str]:

@@ -24,6 +24,7 @@ DEFAULT_TIMEOUT_S: Final = 10.0
 _RETRY_S: Final = 0.5
 _OK: Final = 200
 _INTERNAL_ERROR: Final = 500
+_MAX_PAGE: Final = 100
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -112,6 +113,14 @@ class RpcClient:
             )
         except (KeyError, TypeError, ValueError) as error:
             raise _malformed(f"status lacks or misspells {error}") from error
+
+    def validator_keys(self) -> frozenset[bytes]:
+        """Return the raw keys whose votes count for the next height; of more than 100 validators, of the first 100."""
+        found = self.call("validators", per_page=str(_MAX_PAGE))
+        try:
+            return frozenset(base64.b64decode(each["pub_key"]["value"]) for each in found["validators"])
+        except (KeyError, TypeError, ValueError) as error:
+            raise _malformed(f"validators lacks or misspells {error}") from error
 
     def peer_count(self) -> int:
         """Return to how many peers the node is connected."""

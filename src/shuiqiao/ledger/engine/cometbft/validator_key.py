@@ -1,0 +1,87 @@
+"""The key that a validator votes with, and the one that takes its place: two files in CometBFT's home.
+
+::
+
+    config/priv_validator_key.json         the key in use; CometBFT reads it when it starts
+    config/priv_validator_key.next.json    made, and not in use yet
+
+The next key is written whole before the ledger hears of it, and takes the other's place at once, while the node is
+down; a crash at any step leaves a home that can go on. The former key is gone then: no note was ever signed with it.
+What the node signed last stays as it is [ABCI-11].
+"""
+
+from __future__ import annotations
+
+import base64
+import json
+import os
+from pathlib import Path
+from typing import Final
+
+from shuiqiao.base.errors import Unavailable
+from shuiqiao.base.ids import Entropy
+from shuiqiao.crypto.model import SEED_BYTES
+from shuiqiao.ledger.engine.cometbft.home import SECRET_MODE, VALIDATOR_KEY_FILE, public_key_of, validator_key_text
+from shuiqiao.ledger.store.disk import PosixDisk
+
+NEXT_FILE: Final = "priv_validator_key.next.json"
+_SECRET_BYTES: Final = 64
+"""CometBFT writes the seed and the public key behind it."""
+
+
+class ValidatorKeyFiles:
+    """The two files in a home that ``write_home`` wrote."""
+
+    def __init__(self, home: Path) -> None:
+        self._folder = home / "config"
+        self._current = self._folder / VALIDATOR_KEY_FILE
+        self._next = self._folder / NEXT_FILE
+
+    def current(self) -> bytes | None:
+        """Return the raw public key in use, None where its file cannot be read."""
+        return _public_key(self._current)
+
+    def next(self) -> bytes | None:
+        """Return the raw public key that was made to take its place, None where there is none."""
+        return _public_key(self._next)
+
+    def make_next(self, entropy: Entropy) -> bytes:
+        """Write a fresh next key and return its public key, or return that of the one that is there already."""
+        found = self.next()
+        if found is not None:
+            return found
+        seed = entropy(SEED_BYTES)
+        draft = self._next.with_name(NEXT_FILE + ".draft")
+        descriptor = os.open(draft, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, SECRET_MODE)
+        with os.fdopen(descriptor, "w", encoding="utf-8") as file:
+            file.write(validator_key_text(seed))
+            file.flush()
+            os.fsync(descriptor)
+        self._replace(draft, self._next)
+        return public_key_of(seed)
+
+    def switch(self) -> None:
+        """Put the next key in the place of the one in use; raises Unavailable ``ledger.validator_key_kept``."""
+        try:
+            self._replace(self._next, self._current)
+        except OSError as error:
+            raise Unavailable(
+                "ledger.validator_key_kept",
+                f"the new validator key could not take the place of {self._current}: {error}",
+                next_step="free disk space or check the disk, then start the node: it goes on from here",
+            ) from error
+
+    def _replace(self, draft: Path, path: Path) -> None:
+        disk = PosixDisk()
+        disk.replace(draft, path)
+        disk.sync_folder(self._folder)
+
+
+def _public_key(path: Path) -> bytes | None:
+    try:
+        document = json.loads(path.read_bytes())
+        # The private part is what votes are signed with, whatever stands beside it.
+        secret = base64.b64decode(document["priv_key"]["value"], validate=True)
+    except (OSError, ValueError, KeyError, TypeError):
+        return None
+    return public_key_of(secret[:SEED_BYTES]) if len(secret) == _SECRET_BYTES else None
