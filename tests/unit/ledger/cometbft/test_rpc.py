@@ -81,6 +81,22 @@ def test_answers_that_are_none_are_refused(found, error, code, node):
     assert raised.value.code == code
 
 
+def test_the_keys_whose_votes_count_are_read_from_base64(node):
+    handler, client = node
+    rows = [{"pub_key": {"value": "AAE="}, "voting_power": "10"}, {"pub_key": {"value": "Ag=="}, "voting_power": "10"}]
+    handler.answers = [{"id": 0, "result": {"validators": rows}}]
+    assert client.validator_keys() == {b"\x00\x01", b"\x02"}
+
+
+@pytest.mark.parametrize("result", [{}, {"validators": None}, {"validators": [{"pub_key": {"value": "A"}}]}, []])
+def test_validators_that_cannot_be_read_are_refused(result, node):
+    handler, client = node
+    handler.answers = [{"id": 0, "result": result}]
+    with pytest.raises(IntegrityError) as raised:
+        client.validator_keys()
+    assert raised.value.code == "ledger.rpc_malformed"
+
+
 def test_an_answer_is_bounded(node, monkeypatch):
     handler, client = node
     monkeypatch.setattr(rpc_module, "MAX_ANSWER_BYTES", 1000)
