@@ -136,13 +136,7 @@ def _rotate(home: Path, purpose: Purpose) -> dict[str, Any]:
             passphrase=passphrase,
             entropy=institution.surroundings.entropy,
         )
-        return {
-            "member": institution.member,
-            "purpose": str(rotated.purpose),
-            "public_key": rotated.public_key.hex(),
-            "height": rotated.height,
-            "resumed": rotated.resumed,
-        }
+        return rotated.as_json()
 
     return act(home, do, passphrase=passphrase)
 

@@ -203,14 +203,7 @@ def network_rotate_key(
     from shuiqiao.node.rotation import rotate_validator_key
 
     def do(institution: Institution) -> dict[str, Any]:
-        rotated = rotate_validator_key(institution, entropy=system_entropy)
-        return {
-            "member": institution.member,
-            "purpose": str(rotated.purpose),
-            "public_key": rotated.public_key.hex(),
-            "height": rotated.height,
-            "resumed": rotated.resumed,
-        }
+        return rotate_validator_key(institution, entropy=system_entropy).as_json()
 
     network, program = _network(folder), find_program()
     with progress_on_stderr() as progress:

@@ -127,7 +127,11 @@ class Network:
         """Put a validator's next key in use before its node starts, if its ledger names it."""
         files = ValidatorKeyFiles(self.folder.home(member).cometbft)
         made = files.next()
-        if self._comet(member).pid is None and made is not None and made.hex() == self._ask(member)["validator_key"]:
+        if (
+            self._comet(member).pid is None
+            and made is not None
+            and made.hex() == self._ask(member).get("validator_key")
+        ):
             files.switch()
 
     def status(self) -> NetworkStatus:

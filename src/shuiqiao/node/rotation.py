@@ -7,8 +7,8 @@ starts: ``network`` starts it again.
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from dataclasses import asdict, dataclass
+from typing import TYPE_CHECKING, Any
 
 from shuiqiao.base.errors import Conflict, InvalidInput
 from shuiqiao.crypto.keyfile import STRONG_COST, PassphraseCost
@@ -35,10 +35,15 @@ _FIELDS = {KeyPurpose.SIGNING: "sign", KeyPurpose.SEALING: "seal"}
 class Rotated:
     """A key that was replaced. resumed: an earlier attempt had put it on the ledger already."""
 
+    member: MemberId
     purpose: KeyPurpose
     public_key: bytes
     height: int
     resumed: bool
+
+    def as_json(self) -> dict[str, Any]:
+        """Return it as a JSON object."""
+        return asdict(self) | {"purpose": str(self.purpose), "public_key": self.public_key.hex()}
 
 
 def rotate_key(
@@ -67,7 +72,7 @@ def rotate_key(
     files.switch()
     if isinstance(institution.engine, RemoteLedger):
         institution.engine.reload_keys()
-    return Rotated(purpose=purpose, public_key=public_key, height=height, resumed=resumed)
+    return Rotated(member=institution.member, purpose=purpose, public_key=public_key, height=height, resumed=resumed)
 
 
 def rotate_validator_key(institution: Institution, *, entropy: Entropy) -> Rotated:
@@ -82,7 +87,8 @@ def rotate_validator_key(institution: Institution, *, entropy: Entropy) -> Rotat
     height, resumed = institution.engine.last_block()[0], True
     if validator_of(institution.engine.state(), institution.member) != public_key:
         height, resumed = _submit(institution, public_key, purpose=KeyPurpose.VALIDATOR, extra=())
-    return Rotated(purpose=KeyPurpose.VALIDATOR, public_key=public_key, height=height, resumed=resumed)
+    purpose = KeyPurpose.VALIDATOR
+    return Rotated(member=institution.member, purpose=purpose, public_key=public_key, height=height, resumed=resumed)
 
 
 def _submit(

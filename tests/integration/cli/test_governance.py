@@ -230,6 +230,13 @@ def test_a_validator_replaces_the_key_it_votes_with(consortium):
     assert half.public_key == files["bank-2"].current()
     assert consortium.trouble("bank-2") == []
 
+    # The command goes on as well, with the key that was made before it was interrupted.
+    with Institution.open(consortium.folder.home("bank-1"), needs_node=True) as bank:
+        half_again = rotate_validator_key(bank, entropy=system_entropy).public_key
+    went_on = consortium.network("rotate-key", "bank-1")
+    assert (half_again.hex(), True) == (went_on["public_key"], went_on["resumed"])
+    assert half_again == files["bank-1"].current()
+
     # Without one of four all others must vote, these two by their new keys.
     consortium.until(lambda: half.public_key in consortium.voting_keys())
     consortium.network("kill", "regulator")

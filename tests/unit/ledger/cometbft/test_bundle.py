@@ -267,6 +267,8 @@ def test_the_signatures_of_a_large_block_are_verified_elsewhere_with_the_same_re
     found = finalize(elsewhere, *raws)
     assert found == finalize(inline, *raws)
     assert [number for number, each in enumerate(found.tx_results) if each.code] == [7]
+    # What was only assumed is never remembered as proven.
+    assert not any(elsewhere.checker.remembered.get(raw) for raw in raws)
 
 
 def met_for_the_first_time(roster):

@@ -4,6 +4,9 @@ CheckTx, ProcessProposal and FinalizeBlock meet the same bytes again and again. 
 themselves is what they decode to and which keys were proven to have signed them; whether these are the keys that must
 sign is asked anew by the state machine in the block. Nothing remembered can therefore change a result, only its cost.
 Safe between threads.
+
+A block that a node meets for the first time, catching up, is executed while other processes verify its signatures:
+``Meeting`` gives it as if they held, and then with what is proven.
 """
 
 from __future__ import annotations

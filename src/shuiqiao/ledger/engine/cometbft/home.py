@@ -23,8 +23,9 @@ from shuiqiao.crypto.suites import get_suite
 
 ADDRESS_BYTES: Final = 20
 MAX_CHAIN_ID: Final = 50
-_KEY_BYTES: Final = 32
 """CometBFT's own limit, in characters."""
+
+_KEY_BYTES: Final = 32
 
 MAX_BLOCK_BYTES: Final = 4 * 1024 * 1024
 """Largest block, in bytes: some ten thousand usual transactions, and 70 of the longest."""

@@ -14,7 +14,6 @@ from __future__ import annotations
 
 import base64
 import json
-import os
 from pathlib import Path
 from typing import Final
 
@@ -22,7 +21,7 @@ from shuiqiao.base.errors import Unavailable
 from shuiqiao.base.ids import Entropy
 from shuiqiao.crypto.model import SEED_BYTES
 from shuiqiao.ledger.engine.cometbft.home import SECRET_MODE, VALIDATOR_KEY_FILE, public_key_of, validator_key_text
-from shuiqiao.ledger.store.disk import PosixDisk
+from shuiqiao.ledger.store.disk import PosixDisk, replace_file
 
 NEXT_FILE: Final = "priv_validator_key.next.json"
 _SECRET_BYTES: Final = 64
@@ -51,30 +50,21 @@ class ValidatorKeyFiles:
         if found is not None:
             return found
         seed = entropy(SEED_BYTES)
-        draft = self._next.with_name(NEXT_FILE + ".draft")
-        descriptor = os.open(draft, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, SECRET_MODE)
-        with os.fdopen(descriptor, "w", encoding="utf-8") as file:
-            file.write(validator_key_text(seed))
-            file.flush()
-            os.fsync(descriptor)
-        self._replace(draft, self._next)
+        replace_file(self._next, validator_key_text(seed).encode(), disk=PosixDisk(), mode=SECRET_MODE)
         return public_key_of(seed)
 
     def switch(self) -> None:
         """Put the next key in the place of the one in use; raises Unavailable ``ledger.validator_key_kept``."""
+        disk = PosixDisk()
         try:
-            self._replace(self._next, self._current)
+            disk.replace(self._next, self._current)
+            disk.sync_folder(self._folder)
         except OSError as error:
             raise Unavailable(
                 "ledger.validator_key_kept",
                 f"the new validator key could not take the place of {self._current}: {error}",
                 next_step="free disk space or check the disk, then start the node: it goes on from here",
             ) from error
-
-    def _replace(self, draft: Path, path: Path) -> None:
-        disk = PosixDisk()
-        disk.replace(draft, path)
-        disk.sync_folder(self._folder)
 
 
 def _public_key(path: Path) -> bytes | None:
