@@ -5,27 +5,32 @@ SHELL := /bin/bash
 
 PYTHON ?= python3
 BIN := .venv/bin
-COMPILE := pip compile --universal --python-version 3.11 --generate-hashes --no-emit-index-url --no-emit-find-links --no-header -q
+UV := .tools/uv/bin/uv
+COMPILE := $(UV) pip compile --no-config --universal --python-version 3.11 --generate-hashes --no-emit-index-url \
+	--no-emit-find-links --no-header -q
 
-.PHONY: help demo test lint bench docs clean lock setup setup-dev skewed-cometbft test-engines
+.PHONY: help demo test lint bench docs clean lock setup setup-dev setup-tests skewed-cometbft test-engines
 
 help:  ## list what can be made
-	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 12
+	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 14
+	@echo
+	@echo "Every target sets up .venv/ and .tools/ in this folder and touches nothing outside it, but for the tests:"
+	@scripts/setup_system.sh --plan
 
 demo: setup  ## run the whole Bank-Tax Interaction on 200 synthetic taxpayers
 	$(BIN)/shuiqiao demo
 
-test: setup-dev lint skewed-cometbft  ## set up everything and pass all checks and tests
+test: setup-tests lint skewed-cometbft  ## set up everything and pass all checks and tests
 	$(BIN)/pytest -n 2 --dist worksteal
 
-test-engines: setup-dev  ## run the consensus tests against every CometBFT version that is supported
+test-engines: setup-tests  ## run the consensus tests against every CometBFT version that is supported
 	scripts/install_cometbft.sh v0.38.25 v0.39.4 v0.40.0
 	scripts/build_skewed_cometbft.sh v0.38.25 v0.39.4 v0.40.0
 	for version in v0.38.25 v0.39.4 v0.40.0; do \
 		SHUIQIAO_COMETBFT_VERSION=$$version $(BIN)/pytest tests/integration/ledger/cometbft tests/faults/ledger/cometbft; \
 	done
 
-lint: setup-dev  ## style, types, import layers, dead code, dependencies
+lint: setup-dev  ## style, types, import layers, dead code, dependencies; installs nothing from Debian
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy
@@ -34,7 +39,7 @@ lint: setup-dev  ## style, types, import layers, dead code, dependencies
 	$(BIN)/vulture
 	$(BIN)/deptry src
 
-bench: setup-dev  ## measure speed and memory; figures as JSON on standard output
+bench: setup-tests  ## measure speed and memory; figures as JSON on standard output
 	$(BIN)/shuiqiao bench anchor --records 1000000 --suite intl --json
 	$(BIN)/shuiqiao bench ledger --suite intl --json
 	$(BIN)/shuiqiao bench ledger --suite gm --json
@@ -49,7 +54,9 @@ clean:  ## remove everything that was set up or made
 	rm -rf .venv .tools build dist demo-out .pytest_cache .hypothesis .mypy_cache .ruff_cache .import_linter_cache
 
 setup: .venv/.base
-setup-dev: .venv/.dev .tools/cometbft/v0.39.4/cometbft
+setup-dev: .venv/.dev
+setup-tests: setup-dev .tools/cometbft/v0.39.4/cometbft
+	@scripts/setup_system.sh
 
 .tools/cometbft/v0.39.4/cometbft:
 	@scripts/install_cometbft.sh v0.39.4
@@ -58,12 +65,14 @@ setup-dev: .venv/.dev .tools/cometbft/v0.39.4/cometbft
 skewed-cometbft: .tools/cometbft/v0.39.4/cometbft
 	@scripts/build_skewed_cometbft.sh v0.39.4
 
-.venv/.base: locks/base.txt pyproject.toml scripts/setup.sh
+.venv/.base: locks/base.txt locks/installer.txt pyproject.toml scripts/setup.sh scripts/install_locked.sh
 	@PYTHON=$(PYTHON) scripts/setup.sh base
 
-.venv/.dev: locks/dev.txt locks/base.txt pyproject.toml scripts/setup.sh
+.venv/.dev: locks/dev.txt locks/base.txt locks/installer.txt pyproject.toml scripts/setup.sh scripts/install_locked.sh
 	@PYTHON=$(PYTHON) scripts/setup.sh dev
 
-lock:  ## resolve the dependencies anew into the hash-pinned lock files
-	uv $(COMPILE) pyproject.toml --group build -o locks/base.txt
-	uv $(COMPILE) pyproject.toml --group build --group test --group lint -c locks/base.txt -o locks/dev.txt
+lock: setup  ## resolve the dependencies anew into the hash-pinned lock files (UPGRADE=--upgrade for newer ones)
+	$(COMPILE) $(UPGRADE) locks/installer.in -o locks/installer.txt
+	$(COMPILE) $(UPGRADE) --override locks/overrides.in pyproject.toml --group build -o locks/base.txt
+	$(COMPILE) $(UPGRADE) --override locks/overrides.in pyproject.toml --group build --group test --group lint \
+		-c locks/base.txt -o locks/dev.txt

@@ -1,12 +1,17 @@
 #!/usr/bin/env bash
 # Install what the tests use from Debian's packages: a browser with Chinese fonts for the report page, and PostgreSQL,
 # whose programs a test starts in a folder of its own.
+# `setup_system.sh --plan` says what it would install and installs nothing.
 # Where that is impossible the tests that need it say so and are skipped (in CI they fail).
 set -uo pipefail
 missing=()
 command -v chromium >/dev/null || missing+=(chromium)
 fc-list 2>/dev/null | grep -qi 'noto.*cjk' || missing+=(fonts-noto-cjk fontconfig)
 command -v initdb >/dev/null || compgen -G '/usr/lib/postgresql/*/bin/initdb' >/dev/null || missing+=(postgresql)
+if [ "${1:-}" = --plan ]; then
+    echo "make test and make bench install from Debian, as root, where it is missing: ${missing[*]:-nothing, all is here}."
+    exit 0
+fi
 [ ${#missing[@]} -eq 0 ] && exit 0
 if [ "$(id -u)" -ne 0 ] || ! command -v apt-get >/dev/null; then
     echo "Not installed (needs root and apt-get): ${missing[*]}; the tests that need them will say so." >&2

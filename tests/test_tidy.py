@@ -17,7 +17,8 @@ TESTS = sorted((ROOT / "tests").rglob("*.py"))
 SPECS = sorted((ROOT / "docs" / "spec").glob("*.md"))
 
 MAX_FUNCTION_LINES = 60
-MAX_FILE_LINES = 400
+# A file is as long as its one idea: a tighter cap cuts ideas into fragments, which are harder to follow than length.
+MAX_FILE_LINES = 800
 MOST_FUNCTIONS_UNDER = 35
 BANNED_FILE_NAMES = {"utils", "util", "common", "helpers", "helper", "manager", "misc"}
 BANNED_WORDS = re.compile(r"\b(TODO|FIXME|XXX|HACK|NotImplementedError|wallet[_ ]balance|coin|airdrop|mining reward)\b")
@@ -52,7 +53,7 @@ def test_nearly_all_functions_are_short():
     assert share >= 0.95
 
 
-def test_no_file_is_longer_than_four_hundred_lines():
+def test_no_file_holds_more_than_one_idea_by_its_length():
     too_long = [
         (str(path.relative_to(ROOT)), lines)
         for path in SOURCES
