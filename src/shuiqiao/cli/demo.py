@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from shuiqiao.base.errors import Conflict
+from shuiqiao.base.file_modes import make_shared_folder
 from shuiqiao.cli.output import EXIT_DONE, EXIT_REFUSED, Progress, print_json, progress_on_stderr, say
 from shuiqiao.crypto.model import SuiteName
 
@@ -86,7 +87,7 @@ def _claim(out: Path) -> None:
             f"{out} holds files that are not an earlier demo's",
             next_step="name an empty folder with --out",
         )
-    out.mkdir(parents=True, exist_ok=True)
+    make_shared_folder(out)
     (out / MARK).touch()
 
 

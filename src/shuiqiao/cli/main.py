@@ -16,6 +16,7 @@ from typer.exceptions import TyperException
 
 from shuiqiao import __version__
 from shuiqiao.base.errors import InvalidInput, ShuiqiaoError, Unavailable
+from shuiqiao.base.file_modes import owner_only
 from shuiqiao.cli.backup import backup_app
 from shuiqiao.cli.members import members_app
 from shuiqiao.cli.network import network_app
@@ -67,6 +68,7 @@ Suite = Annotated[SuiteChoice, typer.Option("--suite", help="intl: Ed25519, SHA-
 Bounded = Annotated[int, typer.Option(min=100, max=100_000, help="How many synthetic taxpayers 模拟纳税人数.")]
 
 
+@owner_only()
 def main(arguments: Sequence[str] | None = None) -> None:
     """Run the command line and exit with its code."""
     as_json = "--json" in (sys.argv[1:] if arguments is None else arguments)

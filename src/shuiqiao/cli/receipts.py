@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 from shuiqiao.base.clock import iso_from_ms
 from shuiqiao.base.errors import ShuiqiaoError, Unavailable
+from shuiqiao.base.file_modes import share_file
 from shuiqiao.cli.output import EXIT_DONE, EXIT_REFUSED, EXIT_UNAVAILABLE, print_json, progress_on_stderr, say
 
 if TYPE_CHECKING:
@@ -51,6 +52,7 @@ def run_receipt(*, home: Path, index: int, state_keys: Sequence[str], out: Path 
     verified = verifier.verify(data)
     path = out or Path(f"{verified.kind}-{index}.receipt")
     path.write_bytes(data)
+    share_file(path)
     result = _told(path, verified)
     if as_json:
         print_json({**result, "genesis": verifier.fingerprint})

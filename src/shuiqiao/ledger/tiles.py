@@ -21,6 +21,7 @@ from itertools import chain, islice
 from pathlib import Path
 
 from shuiqiao.base.errors import IntegrityError, InvalidInput, Unavailable
+from shuiqiao.base.file_modes import SHARED_FILE, make_shared_folder
 from shuiqiao.ledger.log import HashReader, leaf_hash, root_from_reader
 from shuiqiao.ledger.model import Block, Checkpoint
 from shuiqiao.ledger.signed_note import decode_signed_note
@@ -94,7 +95,7 @@ class TileWriter:
                 self._write(tile, b"".join(_hashes(tile, reader)))
         for folder in sorted(self._changed):
             self._disk.sync_folder(folder)
-        replace_file(self._folder / CHECKPOINT_PATH, checkpoint.note, disk=self._disk)
+        replace_file(self._folder / CHECKPOINT_PATH, checkpoint.note, disk=self._disk, mode=SHARED_FILE)
         self._remove_partial(old_size, checkpoint.size)
         return self._written
 
@@ -144,8 +145,9 @@ class TileWriter:
                 raise IntegrityError("ledger.tile_contradicted", f"{path} holds other bytes than the log gives")
             return
         draft = path.with_name(path.name + ".draft")
-        descriptor = os.open(draft, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o644)
+        descriptor = os.open(draft, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, SHARED_FILE)
         try:
+            os.fchmod(descriptor, SHARED_FILE)
             self._disk.append(descriptor, data)
             self._disk.sync(descriptor)
         finally:
@@ -157,7 +159,7 @@ class TileWriter:
         """Make a folder and those above it; all are flushed later, for a killed writer may have left them unflushed."""
         if folder not in self._changed and folder != self._folder:
             self._make_folder(folder.parent)
-            folder.mkdir(exist_ok=True)
+            make_shared_folder(folder)
         self._changed.add(folder)
 
     def _remove_partial(self, old_size: int, new_size: int) -> None:

@@ -6,13 +6,17 @@ orders its own transactions is opened as a start would, which finishes what an i
 
 from __future__ import annotations
 
+import os
+import shlex
 import shutil
+import stat
 import tempfile
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
 from shuiqiao.base.errors import ShuiqiaoError
+from shuiqiao.base.file_modes import OTHERS
 from shuiqiao.ledger.store.lock_holder import is_held
 from shuiqiao.members.genesis import network_id
 from shuiqiao.members.model import Role
@@ -73,6 +77,7 @@ def _papers(home: Home) -> Iterator[Finding]:
     yield _look("genesis", lambda: _genesis(home))
     yield _look("keys", lambda: _keys(home))
     if home.folder.is_dir():
+        yield _modes(home)
         yield _disk(home.folder)
 
 
@@ -91,6 +96,41 @@ def _keys(home: Home) -> str:
     keys = load_keys(home, passphrase=find_passphrase(home))
     require_first_keys(home, load_settings(home), load_genesis(home.genesis), keys)
     return f"signing key {keys.signing.key_id.hex()[:16]} opens"
+
+
+def _modes(home: Home) -> Finding:
+    """Look whether anybody but the owner is let into the home; what is published in it is for others anyway."""
+    published = _published(home)
+    readable = [path for path in _inside(home.folder, beside=published) if path.lstat().st_mode & OTHERS]
+    if not readable:
+        return Finding(
+            what="privacy", ok=True, says="files and folders are their owner's alone", says_zh="仅所有者可读"
+        )
+    return Finding(
+        what="privacy",
+        ok=False,
+        code="node.home_readable",
+        says=f"{len(readable)} files and folders let in others than their owner, first {readable[0]} "
+        f"(mode {stat.S_IMODE(readable[0].lstat().st_mode):o})",
+        next_step=f"chmod -R go= {shlex.quote(str(home.folder))}",
+        says_zh=f"有 {len(readable)} 个文件或目录可被所有者以外的人访问",
+    )
+
+
+def _inside(folder: Path, *, beside: Path | None) -> Iterator[Path]:
+    yield folder
+    for where, folders, files in os.walk(folder):
+        folders[:] = sorted(name for name in folders if Path(where, name) != beside)
+        # A link has the mode of nobody: what it leads to is looked at where it lies.
+        found = (Path(where, name) for name in (*folders, *sorted(files)))
+        yield from (path for path in found if not path.is_symlink())
+
+
+def _published(home: Home) -> Path | None:
+    try:
+        return home.tiles(load_settings(home))
+    except ShuiqiaoError:
+        return None
 
 
 def _disk(folder: Path) -> Finding:

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from shuiqiao.base.errors import Conflict, Unavailable
+from shuiqiao.base.file_modes import OWNER_ONLY_FOLDER
 from shuiqiao.base.ids import Entropy, MemberId
 from shuiqiao.crypto.keyfile import STRONG_COST, PassphraseCost
 from shuiqiao.crypto.suites import get_suite
@@ -97,7 +98,9 @@ def create_home(
         raise Conflict("node.home_exists", f"{home.folder} is a home already", next_step="choose another --home")
     suite = get_suite(decode_genesis(genesis).suite)
     try:
-        home.folder.mkdir(parents=True, exist_ok=True)
+        home.folder.mkdir(mode=OWNER_ONLY_FOLDER, parents=True, exist_ok=True)
+        # Everything in a home is its owner's alone from the first byte, also in a folder that was there before.
+        home.folder.chmod(OWNER_ONLY_FOLDER)
     except OSError as error:
         raise Unavailable("node.home_unwritable", f"{home.folder} cannot be made a folder: {error.strerror}") from error
     written = passphrase is None

@@ -15,6 +15,7 @@ from typing import Any
 
 from shuiqiao.base.clock import SystemClock
 from shuiqiao.base.errors import InvalidInput, ShuiqiaoError
+from shuiqiao.base.file_modes import owner_only
 from shuiqiao.base.ids import MemberId
 from shuiqiao.ledger.engine.cometbft.ledger import CometbftLedger
 from shuiqiao.ledger.engine.cometbft.relay import Relay
@@ -33,6 +34,7 @@ from shuiqiao.node.tile_publication import open_publisher
 MAX_FAULTS_TOLD = 5
 
 
+@owner_only()
 def main(arguments: list[str]) -> int:
     """Run one process to its end and return its exit code."""
     ended = threading.Event()

@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING
 import msgspec
 
 from shuiqiao.base.errors import Conflict, InvalidInput, Unavailable
+from shuiqiao.base.file_modes import make_shared_folder, share_file
 from shuiqiao.base.ids import Entropy
 from shuiqiao.crypto.keyfile import STRONG_COST, PassphraseCost
 from shuiqiao.crypto.suites import get_suite
@@ -105,6 +106,8 @@ def create_network(
     write_durably(folder.genesis, encode_genesis(genesis))
     write_durably(folder.members, completed.text.encode())
     write_durably(folder.plan, encode_plan(plan))
+    for public in (folder.genesis, folder.members):
+        share_file(public)
     return NewNetwork(plan=plan, members=tuple(member.id for member in genesis.members), passphrases_written=written)
 
 
@@ -129,7 +132,7 @@ def _read(path: Path) -> str:
 
 def _make_folders(folder: NetworkFolder) -> None:
     try:
-        folder.folder.mkdir(parents=True, exist_ok=True)
+        make_shared_folder(folder.folder)
         folder.run.mkdir(mode=_OWNER_ONLY)
     except OSError as error:
         raise Unavailable("node.home_unwritable", f"{folder.run} cannot be made a folder: {error.strerror}") from error

@@ -15,6 +15,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Protocol, runtime_checkable
 
 from shuiqiao.base.errors import InvalidInput, ShuiqiaoError, Unavailable
+from shuiqiao.base.file_modes import make_shared_folder
 from shuiqiao.crypto.suites import get_suite
 from shuiqiao.ledger.engine.block_reading import log_source
 from shuiqiao.ledger.note import cosigners_of, verify_note
@@ -57,7 +58,7 @@ def publish_log(
     """
     suite = get_suite(place.parameters.suite)
     with _log_of(place) as (source, policy):
-        folder.mkdir(parents=True, exist_ok=True)
+        make_shared_folder(folder)
         writer = TileWriter(folder, hash_name=suite.hash_name)
         before = writer.published()
         if before is not None:
@@ -166,7 +167,7 @@ class TilePublisher:
         try:
             source = self._engine.public_log()
             if source is not None:
-                self._folder.mkdir(parents=True, exist_ok=True)
+                make_shared_folder(self._folder)
                 writer = TileWriter(self._folder, hash_name=self._hash_name)
                 before = writer.published()
                 if before is None or before.note != source.checkpoint.note:

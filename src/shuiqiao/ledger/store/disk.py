@@ -75,11 +75,12 @@ class PosixDisk:
             os.close(descriptor)
 
 
-def replace_file(path: Path, data: bytes, *, disk: Disk, mode: int = 0o644) -> None:
+def replace_file(path: Path, data: bytes, *, disk: Disk, mode: int = 0o600) -> None:
     """Put a small file in place durably and at once: a reader sees the old bytes or the new ones, never a part."""
     draft = path.with_name(path.name + ".draft")
     descriptor = os.open(draft, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, mode)
     try:
+        os.fchmod(descriptor, mode)
         disk.append(descriptor, data)
         disk.sync(descriptor)
     finally:

@@ -17,6 +17,7 @@ from typing import Any
 
 from jinja2 import Environment, PackageLoader, StrictUndefined
 
+from shuiqiao.base.file_modes import make_shared_folder, share_file
 from shuiqiao.sandbox.report import amounts, charts, contents
 from shuiqiao.sandbox.report.flow import decisions_in
 from shuiqiao.sandbox.report.markup import Html, data, pair
@@ -35,8 +36,9 @@ CONSORTIUM_SECTION = "network"
 
 def write_report(result: ScenarioResult, path: Path) -> Path:
     """Write the report page of a run to a file, replacing an older one, and return its path."""
-    path.parent.mkdir(parents=True, exist_ok=True)
+    make_shared_folder(path.parent)
     path.write_text(render_report(result), encoding="utf-8")
+    share_file(path)
     return path
 
 

@@ -21,6 +21,7 @@ from tempfile import TemporaryDirectory
 from typing import TYPE_CHECKING, TypeVar
 
 from shuiqiao.base.clock import Clock, SystemClock
+from shuiqiao.base.file_modes import share_file
 from shuiqiao.base.ids import Entropy, system_entropy
 from shuiqiao.consent.model import Purpose
 from shuiqiao.credit.features.engine import FeatureEngine
@@ -124,6 +125,7 @@ def play(settings: RunSettings, *, tell: Callable[[Outcome], Found]) -> Found:
         order=settings.order,
     )
     write_durably(settings.folder / "genesis.json", stage.genesis)
+    share_file(settings.folder / "genesis.json")
     with (
         open_consortium(stage, clock=settings.clock, entropy=settings.entropy) as consortium,
         ExitStack() as stack,

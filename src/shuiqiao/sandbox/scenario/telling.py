@@ -12,6 +12,7 @@ from statistics import quantiles
 from typing import TYPE_CHECKING
 
 from shuiqiao.base.clock import iso_from_ms
+from shuiqiao.base.file_modes import make_shared_folder, share_file
 from shuiqiao.consent.contract import GRANT
 from shuiqiao.credit.features.definitions import FEATURE_BY_NAME
 from shuiqiao.credit.scorecard_file import scorecard_digest
@@ -64,13 +65,14 @@ def tell(told: Told) -> ScenarioResult:
 
 def _write_receipts(consortium: Consortium, folder: Path) -> list[Path]:
     """Write a receipt for every transaction that somebody outside may want to verify."""
-    folder.mkdir(parents=True, exist_ok=True)
+    make_shared_folder(folder)
     engine = consortium.bureau.engine
     paths: list[Path] = []
     for index, tx in indexed_transactions(engine, kinds=consortium.bureau.kinds):
         if tx.kind in RECEIPT_KINDS:
             path = folder / f"{tx.kind.split('.', maxsplit=1)[0]}-{index:06d}.receipt"
             path.write_bytes(engine.receipt(index))
+            share_file(path)
             paths.append(path)
     return paths
 
