@@ -1,9 +1,9 @@
-"""Who may read the files that this product writes: their owner alone, unless a file is made to be handed out.
+"""Who may read the files that this product writes: their owner alone, unless one is made to be handed out.
 
 A process takes ``owner_only`` once, at its door: whatever is made behind it (databases and their journals, indexes,
-keys, logs, backups) belongs to its owner from the first byte, whatever the umask was. What is made for others (static
-files of the log, receipts, a genesis, a report) is opened to them by name: its mode is set, not taken from the umask.
-Who uses the rooms as a library has no door; ``create_home`` therefore makes the home folder itself owner-only.
+keys, logs, backups) belongs to its owner from the first byte, whatever the umask was [STORE-28]. What is made for
+others (static files of the log, receipts, a genesis, a report) is opened to them by name: its mode is set, not taken
+from the umask. Who uses the rooms as a library has no door; ``create_home`` therefore makes the home owner-only itself.
 """
 
 from __future__ import annotations

@@ -99,7 +99,7 @@ def _keys(home: Home) -> str:
 
 
 def _modes(home: Home) -> Finding:
-    """Look whether anybody but the owner is let into the home; what is published in it is for others anyway."""
+    """Look whether anybody but the owner is let into the home [STORE-28]; what is published is for others anyway."""
     published = _published(home)
     readable = [path for path in _inside(home.folder, beside=published) if path.lstat().st_mode & OTHERS]
     if not readable:

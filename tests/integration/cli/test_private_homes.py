@@ -1,4 +1,4 @@
-"""A member's home is its owner's alone from the first byte, whatever the umask; what is handed out stays readable."""
+"""A member's home is its owner's alone from the first byte, whatever the umask; what is handed out stays readable [STORE-28]."""
 
 from __future__ import annotations
 
