@@ -61,9 +61,7 @@ class GovernedRoster(Roster):
         """Return the act by which the epoch closes."""
         self.proposals += 1
         body = contract.MemberProposeBody(
-            proposal=self.proposals.to_bytes(16, "big"),
-            action=actions.SetQuorum(quorum_count=quorum),
-            deadline_ms=self.genesis_ms + 86_400_000,
+            action=actions.SetQuorum(quorum_count=quorum), deadline_ms=self.genesis_ms + 86_400_000 + self.proposals
         )
         return self.sign(contract.PROPOSE, body)
 

@@ -18,6 +18,7 @@ from shuiqiao.ledger.state import OverlayState, genesis_writes
 from shuiqiao.ledger.transaction import TransactionDraft, sign_transaction
 from shuiqiao.members import action as actions
 from shuiqiao.members import contract, suspension
+from shuiqiao.members.act import act_digest
 from shuiqiao.members.genesis import encode_genesis, network_parameters
 from shuiqiao.members.key_ring import MemberKeyRing
 from shuiqiao.members.model import EngineName, Genesis, Member, Role
@@ -147,13 +148,14 @@ class World:
 
     # ---- acts
 
-    def propose(self, action, *, author="bureau", number=None, days=1):
-        """Propose; return (code or None, proposal id)."""
-        proposal = (self.count + 1 if number is None else number).to_bytes(16, "little")
-        body = contract.MemberProposeBody(
-            proposal=proposal, action=action, deadline_ms=self.time_ms + int(days * DAY_MS)
-        )
-        return self.submit(contract.PROPOSE, body, author=author), proposal
+    def propose(self, action, *, author="bureau", days=1, deadline_ms=None):
+        """Propose; return (code or None, what names the proposal)."""
+        until_ms = self.time_ms + int(days * DAY_MS) if deadline_ms is None else deadline_ms
+        body = contract.MemberProposeBody(action=action, deadline_ms=until_ms)
+        return self.submit(contract.PROPOSE, body, author=author), self.digest(contract.PROPOSE, body, author=author)
+
+    def digest(self, kind, body, *, author):
+        return act_digest(body, kind=kind, author=MemberId(author), network=self.parameters.network, suite=self.suite)
 
     def vote(self, proposal, *, author, approve=True):
         return self.submit(contract.VOTE, contract.MemberVoteBody(proposal=proposal, approve=approve), author=author)
@@ -190,7 +192,7 @@ class World:
     def reinstate(self, name, *, proposal=None, suspension_id=None, author="bureau"):
         ground = suspension.EmergencyOver() if proposal is None else suspension.ByVote(proposal=proposal)
         found = self.gate(name)
-        lifted = suspension_id or (found["suspension"] if found else bytes(16))
+        lifted = suspension_id or (found["suspension"] if found else bytes(32))
         body = suspension.MemberReinstateBody(member=name, suspension=lifted, ground=ground)
         return self.submit(suspension.REINSTATE, body, author=author)
 

@@ -33,7 +33,7 @@ members_app = typer.Typer(
 )
 members_app.add_typer(propose_app, name="propose")
 
-ProposalId = Annotated[str, typer.Argument(help="Its id in hex, or enough of its beginning 提案编号.")]
+ProposalId = Annotated[str, typer.Argument(help="Its digest in hex, or enough of its beginning 提案摘要.")]
 Ground = Annotated[
     str | None, typer.Option("--proposal", help="The approved proposal; left out, the newest that fits 提案编号.")
 ]
@@ -183,7 +183,7 @@ def members_reinstate(
 def members_freeze(
     home: Home,
     reason: Annotated[Path, typer.Option(help="The file that says why; it stays with the regulator 理由.")],
-    days: Annotated[int, typer.Option(min=1, max=30, help="For how long, in days 天数.")] = 7,
+    days: Annotated[int, typer.Option(min=1, max=7, help="For how long, in days 天数.")] = 7,
     json: Json = False,  # noqa: FBT002 - a flag
 ) -> None:
     """Stop the network for a time, as a regulator 冻结网络."""
@@ -197,7 +197,7 @@ def members_unfreeze(
     home: Home,
     json: Json = False,  # noqa: FBT002 - a flag
 ) -> None:
-    """Lift the freeze: a regulator at any time, any member after its time 解除冻结."""
+    """Lift the freeze: a regulator at any time, any member after its time or as a vote approved 解除冻结."""
     from shuiqiao.node.governance import unfreeze
 
     show(act(home, unfreeze), as_json=json, speak=speak_rows)

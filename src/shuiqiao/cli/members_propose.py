@@ -91,6 +91,18 @@ def propose_reinstate(
     _propose(home, lambda institution: reinstatement_of(institution.engine.state(), member), days=days, as_json=json)
 
 
+@propose_app.command("unfreeze")
+def propose_unfreeze(
+    home: Home,
+    days: VoteDays = DEFAULT_VOTE_DAYS,
+    json: Json = False,  # noqa: FBT002 - a flag
+) -> None:
+    """Lift the freeze in force before its time; then: members unfreeze 解除冻结."""
+    from shuiqiao.node.governance import freeze_in_force
+
+    _propose(home, lambda institution: freeze_in_force(institution.engine.state()), days=days, as_json=json)
+
+
 @propose_app.command("set-quorum")
 def propose_set_quorum(
     quorum: Annotated[int, typer.Argument(min=0, max=64, help="Cosignatures that a checkpoint needs 见证数.")],

@@ -114,8 +114,8 @@ def speak_proposal(each: Mapping[str, Any]) -> None:
     )
     if each["reason"]:
         say(f"  void for 无效原因 {each['reason']}")
-    if each["status"] == "approved" and name in {"suspend", "reinstate"} and not each["is_executed"]:
-        say(f"  next: shuiqiao members {name} {action['member']}")
+    if each["status"] == "approved" and name in {"suspend", "reinstate", "unfreeze"} and not each["is_executed"]:
+        say(f"  next: shuiqiao members {name} {action.get('member', '')}".rstrip())
 
 
 def _short(value: object) -> str:

@@ -46,6 +46,8 @@ if TYPE_CHECKING:
 
 NETWORK_GATE = f"{GATE_ROOM}/network"
 MEMBER_GATE = f"{GATE_ROOM}/member/"
+NO_END_MS = 0
+"""What ``until_ms`` of a member's gate is where it has no end, so that not even votes pass it [LEDGER-GATE-1]."""
 
 SignatureClaim = tuple[bytes, bytes, bytes]
 """Public key, message, signature: what a worker is asked to verify. A bare tuple, because it crosses processes."""
@@ -320,10 +322,11 @@ def _require_new(tx: Transaction, *, is_new: bool) -> None:
 
 
 def _require_open_gates(tx: Transaction, kind: Kind, state: StateView) -> None:
-    """[LEDGER-GATE-1]: no contract is asked for a suspended author, or on a frozen network but to change a gate."""
-    if kind.room != GATE_ROOM and state.get(NETWORK_GATE) is not None:
+    """[LEDGER-GATE-1]: no contract is asked for a suspended author, or on a frozen network but to govern it."""
+    if not kind.governance and state.get(NETWORK_GATE) is not None:
         raise Denied("ledger.network_frozen", f"the network is frozen; {tx.kind} is not accepted until it is unfrozen")
-    if state.get(MEMBER_GATE + tx.author) is not None:
+    gate = state.get(MEMBER_GATE + tx.author)
+    if gate is not None and not (kind.is_vote and gate["until_ms"] != NO_END_MS):
         raise Denied("ledger.member_suspended", f"{tx.author} is suspended; {tx.kind} is not accepted from it")
 
 

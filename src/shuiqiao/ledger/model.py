@@ -120,7 +120,8 @@ class Kind:
     room: the room that owns it; state is written under ``<room>/`` only.
     body: a frozen msgspec Struct with forbid_unknown_fields and bounds on every field.
     signers: who must sign; None means the author's member key alone.
-    governance: True allows a validity of 30 days instead of 24 hours.
+    governance: True allows a validity of 30 days instead of 24 hours, and keeps it open while the network is frozen.
+    is_vote: True keeps it open to a suspended author whose suspension has an end, so no vote is lost to one.
     relayable: True lets a transaction name an author who did not sign (a consent key speaks, a member relays).
     """
 
@@ -132,6 +133,7 @@ class Kind:
     apply: Apply
     signers: Signers | None = None
     governance: bool = False
+    is_vote: bool = False
     relayable: bool = False
 
 

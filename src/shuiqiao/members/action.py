@@ -1,8 +1,8 @@
 """What governing members may decide: the closed list of actions, when each is allowed, and what it writes.
 
 Rule: docs/spec/members.md, [MEMBER-6] to [MEMBER-12]. An action is judged when it is proposed and again in the
-transaction that decides it, since others may have been decided in between. ``Suspend`` and ``Reinstate`` write nothing
-here: gates are another room, and ``suspension`` carries them out.
+transaction that decides it, since others may have been decided in between. ``Suspend``, ``Reinstate`` and ``Unfreeze``
+write nothing here: gates are another room, whose kinds carry them out.
 
 Pure. Who votes and when a proposal passes is ``proposal``.
 """
@@ -21,7 +21,7 @@ from shuiqiao.base.ids import MemberId
 from shuiqiao.ledger.model import BlockContext, State, StateView
 from shuiqiao.members.contract_version import plan_activation, put_activation
 from shuiqiao.members.epoch import Epoch, is_majority, pick, put_epoch, read_epoch, verify_epoch
-from shuiqiao.members.gate import verify_reinstatement, verify_suspension
+from shuiqiao.members.gate import verify_lifting, verify_reinstatement, verify_suspension
 from shuiqiao.members.key_ring import MemberKeyRing
 from shuiqiao.members.model import (
     MAX_GOVERNING,
@@ -30,7 +30,6 @@ from shuiqiao.members.model import (
     Digest,
     DisplayName,
     EngineName,
-    Id,
     KeyPurpose,
     Member,
     MemberName,
@@ -41,6 +40,7 @@ from shuiqiao.members.model import (
 from shuiqiao.members.roster import (
     is_suspended,
     keys_of,
+    may_vote,
     member_key,
     member_record,
     network_engine,
@@ -93,10 +93,16 @@ class Suspend(_Action, frozen=True, forbid_unknown_fields=True, kw_only=True, ta
 
 
 class Reinstate(_Action, frozen=True, forbid_unknown_fields=True, kw_only=True, tag="reinstate"):
-    """Open a member's gate after one suspension, named by its transaction's id; carried out by member.reinstate."""
+    """Open a member's gate after one suspension, named by the digest of its act; carried out by member.reinstate."""
 
     member: MemberName
-    suspension: Id
+    suspension: Digest
+
+
+class Unfreeze(_Action, frozen=True, forbid_unknown_fields=True, kw_only=True, tag="unfreeze"):
+    """Lift one freeze, named by the digest of its act; carried out by oversight.unfreeze."""
+
+    freeze: Digest
 
 
 class SetQuorum(_Action, frozen=True, forbid_unknown_fields=True, kw_only=True, tag="set_quorum"):
@@ -143,6 +149,7 @@ Action = (
     | ChangeFlags
     | Suspend
     | Reinstate
+    | Unfreeze
     | SetQuorum
     | SetWitnesses
     | SetGoverning
@@ -181,6 +188,8 @@ def verify_action(action: Action, state: StateView, ctx: BlockContext) -> None:
             verify_suspension(state, MemberId(action.member), by_vote=True)
         case Reinstate():
             verify_reinstatement(state, MemberId(action.member), suspension=action.suspension)
+        case Unfreeze():
+            verify_lifting(state, freeze=action.freeze)
         case SetQuorum() | SetWitnesses() | SetGoverning() | HandOperator():
             _verify_change(read_epoch(state), _next_epoch(action, state), state)
         case PublishStandard():
@@ -202,7 +211,7 @@ def perform_action(action: Action, state: State, ctx: BlockContext) -> None:
             epoch = _epoch_with_flags(action, state)
             _put_validator(action, state)
             put_epoch(state, epoch)
-        case Suspend() | Reinstate():
+        case Suspend() | Reinstate() | Unfreeze():
             return
         case SetQuorum() | SetWitnesses() | SetGoverning() | HandOperator():
             put_epoch(state, _next_epoch(action, state))
@@ -340,7 +349,7 @@ def _verify_change(before: Epoch, after: Epoch, state: StateView, *, other_chang
     if after == before and not other_change:
         raise Conflict("members.nothing_changes", "the network is as this proposal wants it already")
     verify_epoch(after)
-    active = sum(not is_suspended(state, member) for member in after.governing)
+    active = sum(may_vote(state, member) for member in after.governing)
     if after.governing != before.governing and not is_majority(active, governing=len(after.governing)):
         raise Denied(
             "members.governing_deadlock",

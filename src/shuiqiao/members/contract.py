@@ -16,10 +16,11 @@ from msgspec import Meta
 from shuiqiao.base.errors import Conflict, Denied, InvalidInput
 from shuiqiao.ledger.model import BlockContext, Event, Kind, State, StateView, Transaction
 from shuiqiao.members import suspension
+from shuiqiao.members.act import transaction_act
 from shuiqiao.members.action import Action, verify_action
 from shuiqiao.members.epoch import put_epoch, read_epoch, with_signing_key
 from shuiqiao.members.key_ring import MemberKeyRing
-from shuiqiao.members.model import MAX_PROPOSAL_MS, Id, KeyPurpose, PublicKey, TimeMs
+from shuiqiao.members.model import MAX_PROPOSAL_MS, Digest, KeyPurpose, PublicKey, TimeMs
 from shuiqiao.members.proposal import (
     Proposal,
     ProposalStatus,
@@ -66,15 +67,14 @@ _KEY_RING = MemberKeyRing()
 class MemberProposeBody(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
     """Put one action to the vote; the proposer approves it by this."""
 
-    proposal: Id
     action: Action
     deadline_ms: TimeMs
 
 
 class MemberVoteBody(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
-    """Approve or reject a proposal, once."""
+    """Approve or reject a proposal, named by the digest of its act, once."""
 
-    proposal: Id
+    proposal: Digest
     approve: bool
 
 
@@ -100,8 +100,9 @@ def _check_propose(tx: Transaction, state: StateView, ctx: BlockContext) -> None
     """[MEMBER-3]: a governing member proposes what is allowed now, with a deadline not far off."""
     body: MemberProposeBody = tx.body
     _require_governing(tx, state)
-    if state.get(proposal_key(body.proposal)) is not None:
-        raise Conflict("members.proposal_repeated", f"proposal {body.proposal.hex()} is on the ledger already")
+    proposal = transaction_act(tx, state)
+    if state.get(proposal_key(proposal)) is not None:
+        raise Conflict("members.proposal_repeated", f"proposal {proposal.hex()} is on the ledger already")
     remaining_ms = body.deadline_ms - ctx.time_ms
     if not 0 < remaining_ms <= MAX_PROPOSAL_MS:
         raise InvalidInput(
@@ -114,7 +115,7 @@ def _check_propose(tx: Transaction, state: StateView, ctx: BlockContext) -> None
 def _apply_propose(tx: Transaction, state: State, ctx: BlockContext) -> Sequence[Event]:
     body: MemberProposeBody = tx.body
     proposal = Proposal(
-        id=body.proposal,
+        id=transaction_act(tx, state),
         action=body.action,
         proposer=tx.author,
         deadline_ms=body.deadline_ms,
@@ -211,6 +212,7 @@ KINDS: tuple[Kind, ...] = (
         check=_check_propose,
         apply=_apply_propose,
         governance=True,
+        is_vote=True,
     ),
     Kind(
         name=VOTE,
@@ -220,6 +222,7 @@ KINDS: tuple[Kind, ...] = (
         check=_check_vote,
         apply=_apply_vote,
         governance=True,
+        is_vote=True,
     ),
     Kind(
         name=ROTATE_KEY,

@@ -1,10 +1,12 @@
-"""Who may be suspended, and what a suspension says: the rules behind a member's gate.
+"""Who may be suspended, and what a freeze or a suspension says: the rules behind the gates.
 
-Rule: docs/spec/members.md, [MEMBER-14] to [MEMBER-17]. The ledger asks for the presence of ``gate/member/<id>`` alone,
-so a suspension that ran out still stands until somebody lifts it; anybody may.
+Rule: docs/spec/members.md, [MEMBER-14] to [MEMBER-20]. The ledger asks for these keys and for no clock, so a freeze or
+suspension that ran out still stands until somebody lifts it; anybody may. ``suspension`` and ``freeze`` are the digests
+of the acts that closed the gates [MEMBER-23].
 
 ::
 
+    gate/network                  {"freeze", "author", "until_ms", "reason_digest"}
     gate/member/<id>              {"suspension", "proposal", "since_ms", "until_ms"}     until_ms 0: by vote, no end
     gate/executed/<proposal hex>  id of the transaction that carried an approved proposal out
     gate/emergency/<id>           when the last suspension by a regulator alone began, in ms
@@ -16,14 +18,11 @@ from typing import Any
 
 from shuiqiao.base.errors import Conflict, Denied
 from shuiqiao.base.ids import MemberId
-from shuiqiao.ledger.machine import MEMBER_GATE
+from shuiqiao.ledger.machine import MEMBER_GATE, NETWORK_GATE, NO_END_MS
 from shuiqiao.ledger.model import StateView
 from shuiqiao.members.epoch import is_majority, read_epoch
 from shuiqiao.members.model import Role
-from shuiqiao.members.roster import is_suspended, member_record, roster
-
-NO_END_MS = 0
-"""What until_ms is in a suspension by vote."""
+from shuiqiao.members.roster import is_suspended, may_vote, member_record, roster
 
 
 def member_gate_key(member: MemberId) -> str:
@@ -83,6 +82,23 @@ def verify_reinstatement(state: StateView, member: MemberId, *, suspension: byte
         )
 
 
+def verify_lifting(state: StateView, *, freeze: bytes) -> dict[str, Any]:
+    """Return the freeze in force if it is this very one, so that nothing lifts a later one.
+
+    Raises Conflict ``oversight.not_frozen``, ``oversight.freeze_superseded``.
+    """
+    current = state.get(NETWORK_GATE)
+    if current is None:
+        raise Conflict("oversight.not_frozen", "the network is not frozen")
+    if current["freeze"] != freeze:
+        raise Conflict(
+            "oversight.freeze_superseded",
+            f"freeze {freeze.hex()} is to be lifted, the one in force is {current['freeze'].hex()}",
+        )
+    found: dict[str, Any] = current
+    return found
+
+
 def _verify_emergency(member: MemberId, *, role: str) -> None:
     """[MEMBER-16]: regulators do not silence each other."""
     if role == Role.REGULATOR:
@@ -97,7 +113,7 @@ def _other_regulators(state: StateView, member: MemberId) -> bool:
 def _verify_voters(state: StateView, member: MemberId) -> None:
     """[MEMBER-15]: a vote that makes every later vote fail is refused, since a suspended seat still counts."""
     governing = read_epoch(state).governing
-    left = sum(not is_suspended(state, other) for other in governing if other != member)
+    left = sum(may_vote(state, other) for other in governing if other != member)
     if member in governing and not is_majority(left, governing=len(governing)):
         raise Denied(
             "members.governing_deadlock",

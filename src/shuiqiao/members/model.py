@@ -33,7 +33,7 @@ MAX_PROPOSAL_MS = 30 * MS_PER_DAY
 """Longest time from a proposal to its deadline: what was not decided by then is proposed again."""
 
 MAX_EXECUTION_MS = 7 * MS_PER_DAY
-"""How long after its approval a suspension or reinstatement may still be carried out."""
+"""How long after its approval a suspension, a reinstatement or the end of a freeze may still be carried out."""
 
 MAX_EMERGENCY_MS = 7 * MS_PER_DAY
 """Longest suspension by a regulator alone."""
@@ -41,8 +41,14 @@ MAX_EMERGENCY_MS = 7 * MS_PER_DAY
 EMERGENCY_PAUSE_MS = 30 * MS_PER_DAY
 """A member suspended in an emergency is not so suspended again until this long after that suspension began."""
 
-MAX_FREEZE_MS = 30 * MS_PER_DAY
-"""Longest freeze of the network by a regulator; after it any member lifts it."""
+EMERGENCY_SHARE = 3
+"""At most one in so many members that are no regulators, but always one, is suspended in an emergency at a time."""
+
+MAX_FREEZE_MS = 7 * MS_PER_DAY
+"""Longest freeze of the network by a regulator; after it any member lifts it. A week is enough for members to vote."""
+
+FREEZE_PAUSE_MS = 30 * MS_PER_DAY
+"""A regulator freezes the network again this long after its last freeze began: it stands still 7 of 30 days at most."""
 
 VALIDATOR_KEY_BYTES = 32
 """CometBFT's own Ed25519 key, whatever the suite of the network."""

@@ -28,7 +28,7 @@ from shuiqiao.members.action import (
     verify_action,
 )
 from shuiqiao.members.epoch import is_majority, read_epoch
-from shuiqiao.members.roster import is_suspended
+from shuiqiao.members.roster import may_vote
 
 
 class ProposalStatus(StrEnum):
@@ -47,6 +47,7 @@ class Proposal:
     """One action put to the vote."""
 
     id: bytes
+    """The digest of the act that proposed it [MEMBER-23]."""
     action: Action
     proposer: MemberId
     deadline_ms: int
@@ -150,11 +151,9 @@ def require_open(proposal: Proposal, *, now_ms: int) -> None:
 
 
 def tally(proposal: Proposal, state: StateView) -> Tally:
-    """Count the votes of those who govern now and are not suspended; a suspended seat still counts [MEMBER-4]."""
+    """Count the votes of those who govern now and are not suspended by vote; every seat counts [MEMBER-4]."""
     governing = read_epoch(state).governing
-    votes = [
-        proposal.votes[member] for member in governing if member in proposal.votes and not is_suspended(state, member)
-    ]
+    votes = [proposal.votes[member] for member in governing if member in proposal.votes and may_vote(state, member)]
     approvals = sum(votes)
     return Tally(governing=len(governing), approvals=approvals, rejections=len(votes) - approvals)
 

@@ -20,7 +20,7 @@ from shuiqiao.base.errors import Conflict, Denied, InvalidInput
 from shuiqiao.base.ids import MemberId
 from shuiqiao.crypto.model import CipherSuite, SuiteName
 from shuiqiao.crypto.suites import get_suite
-from shuiqiao.ledger.machine import MEMBER_GATE
+from shuiqiao.ledger.machine import MEMBER_GATE, NO_END_MS
 from shuiqiao.ledger.model import State, StateView
 from shuiqiao.members.model import (
     VALIDATOR_KEY_BYTES,
@@ -69,6 +69,12 @@ def require_role(state: StateView, member: MemberId, *roles: Role) -> None:
 def is_suspended(state: StateView, member: MemberId) -> bool:
     """Return whether the gate of a member is closed."""
     return state.get(MEMBER_GATE + member) is not None
+
+
+def may_vote(state: StateView, member: MemberId) -> bool:
+    """Return whether a governing member's vote counts: a regulator alone takes away nobody's vote [MEMBER-4]."""
+    gate = state.get(MEMBER_GATE + member)
+    return gate is None or gate["until_ms"] != NO_END_MS
 
 
 def roster(state: StateView) -> Mapping[str, str]:

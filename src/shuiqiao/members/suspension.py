@@ -14,10 +14,11 @@ import msgspec
 from shuiqiao.base.errors import Conflict, Denied, InvalidInput
 from shuiqiao.base.ids import MemberId
 from shuiqiao.ledger.kinds import GATE_ROOM
+from shuiqiao.ledger.machine import NO_END_MS
 from shuiqiao.ledger.model import BlockContext, Event, Kind, State, StateView, Transaction
+from shuiqiao.members.act import transaction_act
 from shuiqiao.members.action import Action, Reinstate, Suspend
 from shuiqiao.members.gate import (
-    NO_END_MS,
     emergency_key,
     executed_key,
     member_gate_key,
@@ -27,16 +28,16 @@ from shuiqiao.members.gate import (
 )
 from shuiqiao.members.model import (
     EMERGENCY_PAUSE_MS,
+    EMERGENCY_SHARE,
     MAX_EMERGENCY_MS,
     MAX_EXECUTION_MS,
     Digest,
-    Id,
     MemberName,
     Role,
     TimeMs,
 )
 from shuiqiao.members.proposal import ProposalStatus, read_proposal
-from shuiqiao.members.roster import member_record, require_role
+from shuiqiao.members.roster import is_suspended, may_vote, member_record, require_role, roster
 
 SUSPEND = "member.suspend"
 REINSTATE = "member.reinstate"
@@ -45,7 +46,7 @@ REINSTATE = "member.reinstate"
 class ByVote(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True, tag_field="ground", tag="vote"):
     """Governing members approved it in this proposal."""
 
-    proposal: Id
+    proposal: Digest
 
 
 class Emergency(
@@ -71,10 +72,10 @@ class MemberSuspendBody(msgspec.Struct, frozen=True, forbid_unknown_fields=True,
 
 
 class MemberReinstateBody(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
-    """Open a member's gate after one suspension, named by the id of its transaction."""
+    """Open a member's gate after one suspension, named by the digest of its act."""
 
     member: MemberName
-    suspension: Id
+    suspension: Digest
     ground: ByVote | EmergencyOver
 
 
@@ -83,11 +84,12 @@ def _check_suspend(tx: Transaction, state: StateView, ctx: BlockContext) -> None
     member_record(state, tx.author)
     match body.ground:
         case ByVote(proposal=proposal):
-            _require_approved(state, proposal, Suspend(member=body.member), ctx)
+            require_approved(state, proposal, Suspend(member=body.member), ctx)
             verify_suspension(state, MemberId(body.member), by_vote=True)
         case Emergency(until_ms=until_ms):
             require_role(state, tx.author, Role.REGULATOR)
             verify_suspension(state, MemberId(body.member), by_vote=False)
+            _verify_emergency_share(state)
             _verify_emergency_time(state, MemberId(body.member), until_ms=until_ms, ctx=ctx)
 
 
@@ -95,14 +97,14 @@ def _apply_suspend(tx: Transaction, state: State, ctx: BlockContext) -> Sequence
     body: MemberSuspendBody = tx.body
     member, is_vote = MemberId(body.member), isinstance(body.ground, ByVote)
     value = {
-        "suspension": tx.id,
+        "suspension": transaction_act(tx, state),
         "proposal": body.ground.proposal if isinstance(body.ground, ByVote) else b"",
         "since_ms": ctx.time_ms,
         "until_ms": NO_END_MS if isinstance(body.ground, ByVote) else body.ground.until_ms,
     }
     state.put(member_gate_key(member), value)
     if isinstance(body.ground, ByVote):
-        state.put(executed_key(body.ground.proposal), tx.id)
+        state.put(executed_key(body.ground.proposal), transaction_act(tx, state))
     else:
         state.put(emergency_key(member), ctx.time_ms)
     return (Event(name="member.suspended", attributes={"member": body.member, "by_vote": is_vote}),)
@@ -125,13 +127,26 @@ def _verify_emergency_time(state: StateView, member: MemberId, *, until_ms: int,
         )
 
 
+def _verify_emergency_share(state: StateView) -> None:
+    """[MEMBER-16]: never so many that the business of the network stands still, which is a freeze by another name."""
+    others = [MemberId(member) for member, role in roster(state).items() if role != Role.REGULATOR]
+    allowed = max(1, len(others) // EMERGENCY_SHARE)
+    closed = sum(is_suspended(state, member) and may_vote(state, member) for member in others)
+    if closed >= allowed:
+        raise Denied(
+            "members.emergency_too_many",
+            f"{closed} members are suspended in an emergency already, where {allowed} of {len(others)} may be",
+            next_step="lift one of these suspensions first, or put a suspension to the vote",
+        )
+
+
 def _check_reinstate(tx: Transaction, state: StateView, ctx: BlockContext) -> None:
     body: MemberReinstateBody = tx.body
     member, author = MemberId(body.member), member_record(state, tx.author)
     verify_reinstatement(state, member, suspension=body.suspension)
     match body.ground:
         case ByVote(proposal=proposal):
-            _require_approved(state, proposal, Reinstate(member=body.member, suspension=body.suspension), ctx)
+            require_approved(state, proposal, Reinstate(member=body.member, suspension=body.suspension), ctx)
         case EmergencyOver():
             until_ms = read_suspension(state, member)["until_ms"]
             _verify_emergency_over(member, until_ms=until_ms, role=author["role"], ctx=ctx)
@@ -151,12 +166,16 @@ def _apply_reinstate(tx: Transaction, state: State, _ctx: BlockContext) -> Seque
     body: MemberReinstateBody = tx.body
     state.delete(member_gate_key(MemberId(body.member)))
     if isinstance(body.ground, ByVote):
-        state.put(executed_key(body.ground.proposal), tx.id)
+        state.put(executed_key(body.ground.proposal), transaction_act(tx, state))
     return (Event(name="member.reinstated", attributes={"member": body.member}),)
 
 
-def _require_approved(state: StateView, proposal: bytes, action: Action, ctx: BlockContext) -> None:
-    """[MEMBER-14]: this very act was approved, not long ago, and not carried out yet."""
+def require_approved(state: StateView, proposal: bytes, action: Action, ctx: BlockContext) -> None:
+    """Return if this very act was approved, not long ago, and not carried out yet [MEMBER-14].
+
+    Raises InvalidInput ``members.proposal_unknown``, Denied ``members.not_approved``, ``members.act_differs``,
+    ``members.approval_stale``, Conflict ``members.already_executed``.
+    """
     found = read_proposal(state, proposal)
     if found.status is not ProposalStatus.APPROVED:
         status = found.status_at(ctx.time_ms)

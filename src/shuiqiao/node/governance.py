@@ -14,11 +14,20 @@ from typing import TYPE_CHECKING, Any
 from shuiqiao.base.clock import MS_PER_DAY, iso_from_ms
 from shuiqiao.base.encoding import encode_cbor, encode_json
 from shuiqiao.base.errors import Denied, InvalidInput, Unavailable
-from shuiqiao.base.ids import MemberId, new_id
+from shuiqiao.base.ids import MemberId
 from shuiqiao.ledger.machine import NETWORK_GATE
 from shuiqiao.ledger.receipt import decode_receipt
 from shuiqiao.ledger.signed_note import decode_signed_note
-from shuiqiao.members.action import ActivateContract, ChangeFlags, PublishStandard, Reinstate, Suspend, action_state
+from shuiqiao.members.act import act_digest
+from shuiqiao.members.action import (
+    ActivateContract,
+    ChangeFlags,
+    PublishStandard,
+    Reinstate,
+    Suspend,
+    Unfreeze,
+    action_state,
+)
 from shuiqiao.members.contract import PROPOSE, VOTE, MemberProposeBody, MemberVoteBody
 from shuiqiao.members.epoch import Epoch, decode_epoch, read_epoch
 from shuiqiao.members.gate import executed_key, member_gate_key, read_suspension
@@ -51,7 +60,7 @@ MAX_EVIDENCE_BYTES = 64 * 1024 * 1024
 CLOCK_MARGIN_MS = 60_000
 """How much earlier than asked for a time ends, since the block's clock may be behind ours and the limit is strict."""
 
-_PROPOSAL_HEX = 32
+_PROPOSAL_HEX = 64
 _SHORTEST_PREFIX = 4
 
 
@@ -177,11 +186,15 @@ def propose(institution: Institution, action: Action, *, days: int = DEFAULT_VOT
     """
     _require_known(institution, action)
     outbox = institution.outbox
-    proposal = new_id(institution.surroundings.entropy)
-    body = MemberProposeBody(
-        proposal=proposal, action=action, deadline_ms=outbox.now_ms() + days * MS_PER_DAY - CLOCK_MARGIN_MS
-    )
+    body = MemberProposeBody(action=action, deadline_ms=outbox.now_ms() + days * MS_PER_DAY - CLOCK_MARGIN_MS)
     committed = outbox.submit(PROPOSE, body)
+    proposal = act_digest(
+        body,
+        kind=PROPOSE,
+        author=institution.member,
+        network=institution.parameters.network,
+        suite=institution.suite,
+    )
     return _after(institution, proposal, height=committed.height)
 
 
@@ -204,7 +217,7 @@ def _after(institution: Institution, proposal: bytes, *, height: int) -> dict[st
 
 
 def find_proposal(state: StateView, name: str) -> bytes:
-    """Return the id that a hex text names: whole, or the beginning of exactly one that is listed.
+    """Return the proposal that a hex text names: whole, or the beginning of exactly one that is listed.
 
     Raises InvalidInput ``node.proposal_unclear``.
     """
@@ -215,8 +228,8 @@ def find_proposal(state: StateView, name: str) -> bytes:
     if len(text) < _SHORTEST_PREFIX or len(found) != 1:
         raise InvalidInput(
             "node.proposal_unclear",
-            f"{name[:_PROPOSAL_HEX]!r} begins the id of {len(found)} proposals; {_SHORTEST_PREFIX} or more of its hex "
-            "characters that begin no other are needed",
+            f"{name[:_PROPOSAL_HEX]!r} begins the digest of {len(found)} proposals; {_SHORTEST_PREFIX} or more of its "
+            "hex characters that begin no other are needed",
             next_step="shuiqiao members proposals",
         )
     return found[0]
@@ -313,12 +326,17 @@ def reinstatement_of(state: StateView, member: str) -> Reinstate:
     return Reinstate(member=member, suspension=read_suspension(state, MemberId(member))["suspension"])
 
 
-def _approved(state: StateView, action: Action) -> bytes:
-    found = [
+def _waiting(state: StateView, action: Action) -> list[bytes]:
+    """Return the listed proposals of an action that are approved and were not carried out, oldest first."""
+    return [
         each.id
         for each in listed_proposals(state)
         if each.status is ProposalStatus.APPROVED and each.action == action and state.get(executed_key(each.id)) is None
     ]
+
+
+def _approved(state: StateView, action: Action) -> bytes:
+    found = _waiting(state, action)
     if not found:
         raise Denied(
             "node.not_approved",
@@ -337,12 +355,23 @@ def freeze(institution: Institution, *, days: int, reason: Path) -> dict[str, An
 
 
 def unfreeze(institution: Institution) -> dict[str, Any]:
-    """Lift the freeze in force; raises Denied ``node.not_frozen``, and what the ledger refuses."""
-    gate = institution.engine.state().get(NETWORK_GATE)
+    """Lift the freeze in force: as a vote approved, else as a regulator or after its time.
+
+    Raises Denied ``node.not_frozen``, and what the ledger refuses.
+    """
+    state = institution.engine.state()
+    action = freeze_in_force(state)
+    proposal = next(reversed(_waiting(state, action)), None)
+    committed = institution.outbox.submit(UNFREEZE, OversightUnfreezeBody(freeze=action.freeze, proposal=proposal))
+    return {"frozen": False, "height": committed.height}
+
+
+def freeze_in_force(state: StateView) -> Unfreeze:
+    """Return the action that lifts the freeze in force; raises Denied ``node.not_frozen``."""
+    gate = state.get(NETWORK_GATE)
     if gate is None:
         raise Denied("node.not_frozen", "the network is not frozen")
-    committed = institution.outbox.submit(UNFREEZE, OversightUnfreezeBody(freeze=gate["freeze"]))
-    return {"frozen": False, "height": committed.height}
+    return Unfreeze(freeze=gate["freeze"])
 
 
 def file_digest(institution: Institution, path: Path) -> bytes:

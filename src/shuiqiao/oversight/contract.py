@@ -1,15 +1,15 @@
 """The regulator's brake and everybody's alarm bell, as ledger rules.
 
-Rule: docs/spec/members.md, [MEMBER-19] to [MEMBER-21]. A regulator freezes the network for a time; while it is frozen
-the ledger accepts only kinds of room ``gate``. Freezing moves nothing and decides nothing about anybody's records.
+Rule: docs/spec/members.md, [MEMBER-19] to [MEMBER-21]. A regulator freezes the network for a time, and not again and
+again; while it is frozen the ledger accepts governance kinds only, so that members can still vote, replace keys, raise
+alarms and lift the freeze. Freezing moves nothing and decides nothing about anybody's records.
 An alarm commits to evidence that lies with whoever raised it.
 
 ::
 
     gate/network                   {"freeze", "author", "until_ms", "reason_digest"}
+    gate/freeze/<id>               when the last freeze by a regulator began, in ms
     oversight/alarm/<alarm hex>    {"author", "subject", "accused", "evidence_digest", "height", "time_ms"}
-
-LIMIT: an alarm is not accepted on a frozen network, because it writes outside ``gate/``: it waits for the end.
 """
 
 from __future__ import annotations
@@ -24,8 +24,12 @@ from shuiqiao.base.ids import MemberId
 from shuiqiao.ledger.kinds import GATE_ROOM
 from shuiqiao.ledger.machine import NETWORK_GATE
 from shuiqiao.ledger.model import BlockContext, Event, Kind, State, StateView, Transaction
+from shuiqiao.members.act import transaction_act
+from shuiqiao.members.action import Unfreeze
 from shuiqiao.members.contract import member_record, require_role
-from shuiqiao.members.model import MAX_FREEZE_MS, Digest, Id, MemberName, Role, TimeMs
+from shuiqiao.members.gate import executed_key, verify_lifting
+from shuiqiao.members.model import FREEZE_PAUSE_MS, MAX_FREEZE_MS, Digest, Id, MemberName, Role, TimeMs
+from shuiqiao.members.suspension import require_approved
 
 FREEZE = "oversight.freeze"
 UNFREEZE = "oversight.unfreeze"
@@ -46,16 +50,20 @@ class AlarmSubject(StrEnum):
 
 
 class OversightFreezeBody(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
-    """Stop every kind but those that open gates, until a moment."""
+    """Stop every kind but those of governance, until a moment."""
 
     until_ms: TimeMs
     reason_digest: Digest
 
 
 class OversightUnfreezeBody(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
-    """Lift one freeze, named by the id of its transaction, so that it cannot lift a later one."""
+    """Lift one freeze, named by the digest of its act, so that it cannot lift a later one.
 
-    freeze: Id
+    proposal: the approved one that says so; null for a regulator, or once the time of the freeze has passed.
+    """
+
+    freeze: Digest
+    proposal: Digest | None
 
 
 class OversightAlarmBody(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
@@ -72,8 +80,13 @@ def alarm_key(alarm: bytes) -> str:
     return f"oversight/alarm/{alarm.hex()}"
 
 
+def freeze_key(regulator: str) -> str:
+    """Return the state key of the last freeze by a regulator."""
+    return f"gate/freeze/{regulator}"
+
+
 def _check_freeze(tx: Transaction, state: StateView, ctx: BlockContext) -> None:
-    """[MEMBER-19]: a regulator, for a time."""
+    """[MEMBER-19]: a regulator, for a time, and not again soon."""
     body: OversightFreezeBody = tx.body
     require_role(state, tx.author, Role.REGULATOR)
     if (current := state.get(NETWORK_GATE)) is not None:
@@ -83,33 +96,36 @@ def _check_freeze(tx: Transaction, state: StateView, ctx: BlockContext) -> None:
         raise InvalidInput(
             "oversight.freeze_too_long", f"a freeze of {length_ms} ms where 1 to {MAX_FREEZE_MS} ms are allowed"
         )
+    last_ms = state.get(freeze_key(tx.author))
+    if last_ms is not None and ctx.time_ms < last_ms + FREEZE_PAUSE_MS:
+        raise Denied(
+            "oversight.freeze_repeated",
+            f"{tx.author} froze the network at {last_ms} ms; again after {last_ms + FREEZE_PAUSE_MS} ms",
+            next_step="put suspensions of the members concerned to the vote",
+        )
 
 
-def _apply_freeze(tx: Transaction, state: State, _ctx: BlockContext) -> Sequence[Event]:
+def _apply_freeze(tx: Transaction, state: State, ctx: BlockContext) -> Sequence[Event]:
     body: OversightFreezeBody = tx.body
     value = {
-        "freeze": tx.id,
+        "freeze": transaction_act(tx, state),
         "author": str(tx.author),
         "until_ms": body.until_ms,
         "reason_digest": body.reason_digest,
     }
     state.put(NETWORK_GATE, value)
+    state.put(freeze_key(tx.author), ctx.time_ms)
     return (Event(name="network.frozen", attributes={"author": tx.author, "until_ms": body.until_ms}),)
 
 
 def _check_unfreeze(tx: Transaction, state: StateView, ctx: BlockContext) -> None:
-    """[MEMBER-20]: a regulator at any time, any member once the time has passed."""
+    """[MEMBER-20]: a regulator at any time, any member once the time has passed or members voted for it."""
     body: OversightUnfreezeBody = tx.body
     role = member_record(state, tx.author)["role"]
-    current = state.get(NETWORK_GATE)
-    if current is None:
-        raise Conflict("oversight.not_frozen", "the network is not frozen")
-    if current["freeze"] != body.freeze:
-        raise Conflict(
-            "oversight.freeze_superseded",
-            f"freeze {body.freeze.hex()} is to be lifted, the one in force is {current['freeze'].hex()}",
-        )
-    if role != Role.REGULATOR and ctx.time_ms <= current["until_ms"]:
+    current = verify_lifting(state, freeze=body.freeze)
+    if body.proposal is not None:
+        require_approved(state, body.proposal, Unfreeze(freeze=body.freeze), ctx)
+    elif role != Role.REGULATOR and ctx.time_ms <= current["until_ms"]:
         raise Denied(
             "oversight.freeze_lasts",
             f"the network is frozen until {current['until_ms']} ms, block time is {ctx.time_ms} ms",
@@ -117,7 +133,10 @@ def _check_unfreeze(tx: Transaction, state: StateView, ctx: BlockContext) -> Non
 
 
 def _apply_unfreeze(tx: Transaction, state: State, _ctx: BlockContext) -> Sequence[Event]:
+    body: OversightUnfreezeBody = tx.body
     state.delete(NETWORK_GATE)
+    if body.proposal is not None:
+        state.put(executed_key(body.proposal), transaction_act(tx, state))
     return (Event(name="network.unfrozen", attributes={"author": tx.author}),)
 
 

@@ -25,7 +25,6 @@ from shuiqiao.members.key_ring import MemberKeyRing
 
 DAY_MS = 86_400_000
 BEGINS = 8
-PROPOSAL = bytes(16)
 
 
 class TrialBody(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
@@ -122,9 +121,11 @@ class Network:
         """Four of five approve that version 2 counts from block BEGINS on: four blocks."""
         action = ActivateContract(kind="trial.note", version=2, height=BEGINS)
         deadline_ms = self.clock.now_ms() + DAY_MS
-        self.submit(PROPOSE, MemberProposeBody(proposal=PROPOSAL, action=action, deadline_ms=deadline_ms))
+        body = MemberProposeBody(action=action, deadline_ms=deadline_ms)
+        self.submit(PROPOSE, body)
+        proposal = self.world.digest(PROPOSE, body, author="bureau")
         for author in ("bank-east", "bank-north", "bank-west"):
-            self.submit(VOTE, MemberVoteBody(proposal=PROPOSAL, approve=True), author=author)
+            self.submit(VOTE, MemberVoteBody(proposal=proposal, approve=True), author=author)
 
     def replay(self, *, kinds):
         blocks = self.writer.blocks(from_height=1)

@@ -198,7 +198,7 @@ def admitted(request, tmp_path_factory):
             governing=False,
         )
         deadline = CLOCK.now_ms() + HOUR_MS
-        bureau.outbox.submit(PROPOSE, MemberProposeBody(proposal=new_id(), action=action, deadline_ms=deadline))
+        bureau.outbox.submit(PROPOSE, MemberProposeBody(action=action, deadline_ms=deadline))
         with at_work(home, writer=bureau.engine) as bank:
             bank.catch_up_with(bureau)
         backed_up(home, folder / "admitted.tar")

@@ -55,13 +55,12 @@ class Model:
                 operator, witnesses = action.member, witnesses - {action.member}
                 if operator in self.suspended:
                     return None
-        able = len(governing - self.suspended) * 3 > len(governing) * 2 or governing == self.governing
-        sound = quorum <= len(witnesses) and operator not in witnesses and governing and able
+        sound = quorum <= len(witnesses) and operator not in witnesses and governing
         changed = (operator, quorum, witnesses, governing)
         return changed if sound and changed != self.sets() else None
 
     def count(self, proposal):
-        votes = {name: vote for name, vote in proposal["votes"].items() if name in self.governing - self.suspended}
+        votes = {name: vote for name, vote in proposal["votes"].items() if name in self.governing}
         approve, reject, seats = sum(votes.values()), list(votes.values()).count(False), len(self.governing)
         if approve * 3 > seats * 2:
             after = self.after(proposal["action"])
@@ -73,7 +72,7 @@ class Model:
             proposal["status"] = "rejected"
 
     def propose(self, author, action):
-        allowed = author in self.governing - self.suspended and self.after(action) is not None
+        allowed = author in self.governing and self.after(action) is not None
         if allowed:
             self.proposals.append({"action": action, "votes": {author: True}, "status": "open"})
             self.count(self.proposals[-1])
@@ -81,7 +80,7 @@ class Model:
 
     def vote(self, author, place, approve):
         proposal = self.proposals[place]
-        may = author in self.governing - self.suspended and author not in proposal["votes"]
+        may = author in self.governing and author not in proposal["votes"]
         if not may or proposal["status"] != "open":
             return False
         proposal["votes"][author] = approve
@@ -98,7 +97,8 @@ class Model:
         return True
 
     def suspend(self, name):
-        if name in self.suspended | self.repeated | {self.operator, "regulator"} or "regulator" in self.suspended:
+        # One in three of the four that are no regulators.
+        if name in self.repeated | {self.operator, "regulator"} or self.suspended:
             return False
         self.suspended.add(name)
         self.repeated.add(name)
@@ -165,7 +165,7 @@ class History:
                 self.compare()
 
     def overtaken(self, author, action):
-        """The proposer is suspended while the others vote."""
+        """The proposer is suspended in an emergency while all vote, itself too."""
         known = len(self.ids)
         self.propose(author, action)
         self.suspend(author)

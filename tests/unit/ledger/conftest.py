@@ -135,7 +135,12 @@ def thaw(_tx: Transaction, state: State, _ctx: BlockContext) -> Sequence[Event]:
 
 
 def suspend_second_bank(_tx: Transaction, state: State, _ctx: BlockContext) -> Sequence[Event]:
-    state.put("gate/member/second-bank", True)
+    state.put("gate/member/second-bank", {"until_ms": 0})
+    return ()
+
+
+def pause_second_bank(_tx: Transaction, state: State, ctx: BlockContext) -> Sequence[Event]:
+    state.put("gate/member/second-bank", {"until_ms": ctx.time_ms})
     return ()
 
 
@@ -206,9 +211,11 @@ KINDS = (
     kind("note.later", KeyBody, signers=remembered_key, relayable=True),
     kind("note.dizzy", signers=broken_signers),
     kind("note.epoch", EpochBody, apply=change_epoch),
-    kind("watch.freeze", room="gate", apply=freeze),
-    kind("watch.thaw", room="gate", apply=thaw),
-    kind("watch.suspend", room="gate", apply=suspend_second_bank),
+    kind("note.vote", governance=True, is_vote=True),
+    kind("watch.freeze", room="gate", apply=freeze, governance=True),
+    kind("watch.thaw", room="gate", apply=thaw, governance=True),
+    kind("watch.suspend", room="gate", apply=suspend_second_bank, governance=True),
+    kind("watch.pause", room="gate", apply=pause_second_bank, governance=True),
 )
 
 

@@ -282,24 +282,33 @@ def test_signers_that_break_down_are_refused_when_planning_too(intl):
 # Gates
 
 
-def test_a_frozen_network_takes_only_what_changes_a_gate(network):
+def test_a_frozen_network_takes_only_what_governs_it(network):
     """[LEDGER-GATE-1]"""
     raws = [
         network.write(),
         network.write("watch.freeze"),
         network.write(),
+        network.write("note.govern"),
         network.write("watch.thaw"),
         network.write(),
     ]
-    assert codes(network.run(*raws)) == ["", "", "ledger.network_frozen", "", ""]
+    assert codes(network.run(*raws)) == ["", "", "ledger.network_frozen", "", "", ""]
 
 
 def test_a_suspended_member_is_refused_whatever_it_sends(network):
     """[LEDGER-GATE-1]"""
     network.run(network.write("watch.suspend"))
-    for name in ("note.write", "watch.thaw"):
+    for name in ("note.write", "note.vote", "watch.thaw"):
         assert network.refusal_of(network.write(name, author="second-bank")) == "ledger.member_suspended"
     assert network.refusal_of(network.write(author="first-bank")) == ""
+
+
+def test_a_suspension_with_an_end_leaves_the_vote(network):
+    """[LEDGER-GATE-1]"""
+    network.run(network.write("watch.pause"))
+    for name in ("note.write", "note.govern", "watch.thaw"):
+        assert network.refusal_of(network.write(name, author="second-bank")) == "ledger.member_suspended"
+    assert network.refusal_of(network.write("note.vote", author="second-bank")) == ""
 
 
 def test_what_no_later_block_would_take_is_refused_before_signatures_are_checked(network):

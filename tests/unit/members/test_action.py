@@ -144,7 +144,7 @@ def test_witnesses_quorum_and_governing_members_are_named_anew(world):
         (flags("bank-east", governing=True), "members.nothing_changes"),
         (flags("bank-east", witness=True, validator_key=validating("x").public_key), "members.engine_wrong"),
         (Suspend(member="stranger"), "members.unknown"),
-        (Reinstate(member="bank-east", suspension=bytes(16)), "members.not_suspended"),
+        (Reinstate(member="bank-east", suspension=bytes(32)), "members.not_suspended"),
     ],
 )
 def test_a_change_is_refused(world, action, code):
@@ -173,7 +173,9 @@ def test_the_last_governing_member_stays():
 
 def test_the_governing_members_are_able_to_decide(world):
     # Holds [MEMBER-12].
-    assert world.suspend_now("bank-east") is None
+    voters = ("bureau", "bank-north", "bank-west", "regulator")
+    approved = world.pass_action(Suspend(member="bank-east"), voters=voters)
+    assert world.suspend_by_vote("bank-east", approved) is None
     action = SetGoverning(governing=["bank-east", "bank-north", "bureau"])
     assert world.propose(action)[0] == "members.governing_deadlock"
 

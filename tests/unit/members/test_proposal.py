@@ -5,7 +5,7 @@ from __future__ import annotations
 import msgspec
 import pytest
 
-from members_world import DAY_MS, World
+from members_world import DAY_MS, World, signing
 from shuiqiao.members.action import SetGoverning, SetQuorum, SetWitnesses, Suspend, action_from_state
 from shuiqiao.members.contract import PROPOSE, MemberProposeBody, MemberVoteBody
 from shuiqiao.members.epoch import is_majority
@@ -95,9 +95,11 @@ def test_an_approved_proposal_takes_no_more_votes(world):
 
 
 def test_a_proposal_is_on_the_ledger_once_and_an_unknown_one_is_refused(world):
-    assert world.propose(WITNESSES, number=7)[0] is None
-    assert world.propose(WITNESSES, number=7)[0] == "members.proposal_repeated"
-    assert world.vote(bytes(16), author="bank-east") == "members.proposal_unknown"
+    deadline_ms = world.time_ms + DAY_MS
+    assert world.propose(WITNESSES, deadline_ms=deadline_ms)[0] is None
+    assert world.propose(WITNESSES, deadline_ms=deadline_ms)[0] == "members.proposal_repeated"
+    assert world.propose(WITNESSES, deadline_ms=deadline_ms, author="bank-east")[0] is None
+    assert world.vote(bytes(32), author="bank-east") == "members.proposal_unknown"
 
 
 @pytest.mark.parametrize(
@@ -119,10 +121,14 @@ def test_votes_of_those_who_no_longer_govern_do_not_count(world):
     assert (world.proposal(proposal).status, world.epoch["number"]) == ("approved", 2)
 
 
-def test_a_suspension_takes_away_the_vote_and_leaves_the_seat(world):
+def suspend_by_vote(world, name, *, voters):
+    assert world.suspend_by_vote(name, world.pass_action(Suspend(member=name), voters=voters)) is None
+
+
+def test_a_suspension_by_vote_takes_away_the_vote_and_leaves_the_seat(world):
     _, proposal = world.propose(WITNESSES, author="bank-west")
     assert world.vote(proposal, author="bank-north") is None
-    assert world.suspend_now("bank-west") is None
+    suspend_by_vote(world, "bank-west", voters=("bank-east", "bank-north", "bureau"))
     # Two of three that may vote approve, which is not more than two thirds of the four seats.
     assert world.vote(proposal, author="bank-east") is None
     assert world.proposal(proposal).status == "open"
@@ -130,11 +136,23 @@ def test_a_suspension_takes_away_the_vote_and_leaves_the_seat(world):
     assert world.proposal(proposal).status == "approved"
 
 
-def test_a_suspended_member_neither_proposes_nor_votes(world):
+def test_who_is_suspended_by_vote_neither_proposes_nor_votes(world):
     _, proposal = world.propose(WITNESSES)
-    assert world.suspend_now("bank-west") is None
+    suspend_by_vote(world, "bank-west", voters=("bank-east", "bank-north", "bureau"))
     assert world.vote(proposal, author="bank-west") == "ledger.member_suspended"
     assert world.propose(WITNESSES, author="bank-west")[0] == "ledger.member_suspended"
+
+
+def test_a_regulator_alone_takes_away_nobodys_vote(world):
+    # Holds [MEMBER-4] [LEDGER-GATE-1].
+    _, proposal = world.propose(WITNESSES, author="bank-east")
+    assert world.suspend_now("bank-west") is None
+    assert world.vote(proposal, author="bank-west") is None
+    assert world.vote(proposal, author="bureau") is None
+    assert world.proposal(proposal).status == "approved"
+    assert world.propose(SetWitnesses(witnesses=[]), author="bank-west")[0] is None
+    key = signing("bank-west later", world.suite)
+    assert world.rotate("bank-west", key) == "ledger.member_suspended"
 
 
 def test_what_is_no_longer_allowed_when_it_passes_is_void_and_says_why(world):
@@ -166,7 +184,7 @@ def test_a_suspension_that_cannot_be_is_refused_when_it_is_proposed(world):
 
 
 def test_an_action_outside_the_closed_list_is_refused(world):
-    body = MemberProposeBody(proposal=bytes(16), action=WITNESSES, deadline_ms=world.time_ms + 1000)
+    body = MemberProposeBody(action=WITNESSES, deadline_ms=world.time_ms + 1000)
     raw = world.sign(PROPOSE, body, author="bureau")
     assert world.machine.decode(raw).body == body
     assert world.submit(PROPOSE, _with_action({"action": "mint", "member": "bureau"}), author="bureau") == (
@@ -176,8 +194,8 @@ def test_an_action_outside_the_closed_list_is_refused(world):
 
 
 def _with_action(fields):
-    loose = msgspec.defstruct("Loose", [("proposal", bytes), ("action", dict), ("deadline_ms", int)], frozen=True)
-    return loose(proposal=bytes(16), action=fields, deadline_ms=1)
+    loose = msgspec.defstruct("Loose", [("action", dict), ("deadline_ms", int)], frozen=True)
+    return loose(action=fields, deadline_ms=1)
 
 
 def test_the_newest_proposals_are_listed_and_those_that_are_over_leave_first(world):

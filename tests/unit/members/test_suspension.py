@@ -4,11 +4,14 @@ from __future__ import annotations
 
 import pytest
 
-from members_world import DAY_MS, DIGEST, World
+from members_world import DAY_MS, DIGEST, ROLES, World
 from shuiqiao.members.action import Reinstate, Suspend
+from shuiqiao.members.contract import REGISTER_WITNESS, WitnessRegisterBody
 from shuiqiao.members.model import MAX_EXECUTION_MS, Role
+from shuiqiao.members.suspension import SUSPEND, ByVote, MemberSuspendBody
 from shuiqiao.oversight.contract import FREEZE, OversightFreezeBody
 
+OFFER = WitnessRegisterBody(endpoint="https://witness.example")
 FIVE = ("bank-east", "bank-north", "bank-west", "bureau", "regulator")
 
 
@@ -29,8 +32,9 @@ def test_an_approved_suspension_is_carried_out_by_a_second_transaction(world):
     proposal = world.pass_action(Suspend(member="bank-west"), voters=("bureau", "bank-east", "bank-north", "regulator"))
     assert world.gate("bank-west") is None
     assert world.suspend_by_vote("bank-west", proposal, author="bank-north") is None
+    body = MemberSuspendBody(member="bank-west", ground=ByVote(proposal=proposal))
     assert world.gate("bank-west") == {
-        "suspension": world.count.to_bytes(16, "big"),
+        "suspension": world.digest(SUSPEND, body, author="bank-north"),
         "proposal": proposal,
         "since_ms": world.time_ms,
         "until_ms": 0,
@@ -42,7 +46,7 @@ def test_an_approved_suspension_is_carried_out_by_a_second_transaction(world):
 def test_only_the_act_that_was_approved_is_carried_out_and_not_for_ever(world):
     _, still_open = world.propose(Suspend(member="bank-west"))
     assert world.suspend_by_vote("bank-west", still_open) == "members.not_approved"
-    assert world.suspend_by_vote("bank-west", bytes(16)) == "members.proposal_unknown"
+    assert world.suspend_by_vote("bank-west", bytes(32)) == "members.proposal_unknown"
     voters = ("bureau", "bank-east", "bank-north", "regulator")
     approved = world.pass_action(Suspend(member="bank-west"), voters=voters)
     assert world.suspend_by_vote("bank-east", approved) == "members.act_differs"
@@ -55,7 +59,7 @@ def test_a_reinstatement_lifts_the_suspension_it_names_and_no_later_one(world):
     voters = ("bureau", "bank-east", "bank-north", "regulator")
     approved = world.pass_action(Reinstate(member="bank-west", suspension=first), voters=voters)
     spare = world.pass_action(Reinstate(member="bank-west", suspension=first), voters=voters)
-    assert world.reinstate("bank-west", proposal=approved, suspension_id=bytes(16)) == "members.suspension_superseded"
+    assert world.reinstate("bank-west", proposal=approved, suspension_id=bytes(32)) == "members.suspension_superseded"
     assert world.reinstate("bank-west", proposal=approved) is None
     assert world.gate("bank-west") is None
     assert world.reinstate("bank-west", proposal=approved) == "members.not_suspended"
@@ -122,8 +126,8 @@ def test_an_emergency_ends_by_anybody_after_its_time_and_by_a_regulator_before(w
     assert world.reinstate("bank-west", author="bank-east") == "members.emergency_lasts"
     assert world.reinstate("bank-west", author="bank-west") == "ledger.member_suspended"
     world.wait(2 * DAY_MS)
-    # Nobody opened the gate yet, so it is closed: the ledger asks for its presence alone.
-    assert world.propose(Suspend(member="bank-east"), author="bank-west")[0] == "ledger.member_suspended"
+    # Nobody opened the gate yet, so it is closed: the ledger asks no clock.
+    assert world.submit(REGISTER_WITNESS, OFFER, author="bank-west") == "ledger.member_suspended"
     assert world.reinstate("bank-west", author="bank-east") is None
     assert world.suspend_now("bank-east", days=2) is None
     assert world.reinstate("bank-east", author="regulator") is None
@@ -139,10 +143,56 @@ def test_an_emergency_is_not_repeated_until_a_month_has_passed(world):
     assert world.suspend_now("bank-west", days=1) is None
 
 
-def test_gates_move_on_a_frozen_network_and_votes_do_not(world):
-    voters = ("bureau", "bank-east", "bank-north", "regulator")
-    approved = world.pass_action(Suspend(member="bank-west"), voters=voters)
+def test_votes_and_suspensions_go_on_while_the_network_is_frozen(world):
     freeze = OversightFreezeBody(until_ms=world.time_ms + DAY_MS, reason_digest=DIGEST)
     assert world.submit(FREEZE, freeze, author="regulator") is None
-    assert world.propose(Suspend(member="bank-north"))[0] == "ledger.network_frozen"
+    voters = ("bureau", "bank-east", "bank-north", "regulator")
+    approved = world.pass_action(Suspend(member="bank-west"), voters=voters)
     assert world.suspend_by_vote("bank-west", approved) is None
+
+
+def test_an_approval_of_an_earlier_suspension_lifts_no_later_one(world):
+    """Ids are unique per author only: two suspensions may have one id, and are two acts all the same [MEMBER-23]."""
+    number = world.count
+    assert world.suspend_now("bank-west", days=1) is None
+    first = world.gate("bank-west")["suspension"]
+    voters = ("bureau", "bank-east", "bank-north", "bank-west")
+    approved = world.pass_action(Reinstate(member="bank-west", suspension=first), voters=voters)
+    assert world.reinstate("bank-west", author="regulator") is None
+    later = world.pass_action(Suspend(member="bank-west"), voters=("bureau", "bank-east", "bank-north", "regulator"))
+    # The very id of the first suspension, by another author.
+    world.count = number
+    assert world.suspend_by_vote("bank-west", later, author="bank-north") is None
+    world.count += 1000
+    assert world.gate("bank-west")["suspension"] != first
+    assert world.reinstate("bank-west", proposal=approved) == "members.act_differs"
+    assert world.reinstate("bank-west", proposal=approved, suspension_id=first) == "members.suspension_superseded"
+
+
+def test_a_regulator_suspends_few_at_a_time_and_silences_none(world):
+    # Holds [MEMBER-16].
+    assert world.suspend_now("bank-east", days=1) is None
+    assert world.suspend_now("bank-north") == "members.emergency_too_many"
+    assert world.suspend_now("bank-west") == "members.emergency_too_many"
+    east = world.gate("bank-east")["suspension"]
+    # With the votes of those who are suspended, and against the regulator's.
+    lifted = world.pass_action(
+        Reinstate(member="bank-east", suspension=east), voters=("bank-east", "bank-north", "bank-west", "bureau")
+    )
+    assert world.reinstate("bank-east", proposal=lifted) is None
+    assert world.suspend_now("bank-north") is None
+
+
+@pytest.mark.parametrize(("banks", "allowed"), [(1, 1), (4, 1), (5, 2), (7, 2), (8, 3)])
+def test_one_in_three_may_be_suspended_in_an_emergency(banks, allowed):
+    """The bureau counts too: of 1 + banks members that are no regulators."""
+    names = [f"bank-{number}" for number in range(banks)]
+    ROLES.update(dict.fromkeys(names, Role.BANK))
+    try:
+        world = World("intl", names=("bureau", "regulator", *names))
+        outcomes = [world.suspend_now(name) for name in names]
+    finally:
+        for name in names:
+            del ROLES[name]
+    refused = ["members.emergency_too_many"] * (banks - allowed)
+    assert [None] * min(allowed, banks) + refused == outcomes

@@ -2,10 +2,15 @@
 
 from __future__ import annotations
 
+import msgspec
 import pytest
 
-from members_world import DAY_MS, DIGEST, World
-from shuiqiao.members.contract import REGISTER_WITNESS, WitnessRegisterBody
+from members_world import DAY_MS, DIGEST, World, signing
+from shuiqiao.ledger.kinds import KindTable
+from shuiqiao.ledger.model import Kind, no_events
+from shuiqiao.members import contract as members
+from shuiqiao.members.action import Unfreeze
+from shuiqiao.members.model import FREEZE_PAUSE_MS, Id
 from shuiqiao.oversight.contract import (
     ALARM,
     FREEZE,
@@ -18,12 +23,23 @@ from shuiqiao.oversight.contract import (
     alarm_key,
 )
 
-OFFER = WitnessRegisterBody(endpoint="https://witness.example")
+
+class NoteBody(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
+    note: Id
+
+
+def allow(_tx, _state, _ctx):
+    return None
+
+
+NOTE = NoteBody(note=bytes(16))
+BUSINESS = Kind(name="trial.note", room="trial", version=1, body=NoteBody, check=allow, apply=no_events)
+"""What members do when they do not govern."""
 
 
 @pytest.fixture(params=["intl", "gm"])
 def world(request):
-    return World(request.param)
+    return World(request.param, kinds=KindTable([*members.KINDS, *KINDS, BUSINESS]))
 
 
 def freeze(world, *, days=1.0, author="regulator"):
@@ -31,9 +47,9 @@ def freeze(world, *, days=1.0, author="regulator"):
     return world.submit(FREEZE, body, author=author)
 
 
-def unfreeze(world, *, author="regulator", which=None):
+def unfreeze(world, *, author="regulator", which=None, proposal=None):
     gate = world.state.get("gate/network")
-    body = OversightUnfreezeBody(freeze=which or (gate["freeze"] if gate else bytes(16)))
+    body = OversightUnfreezeBody(freeze=which or (gate["freeze"] if gate else bytes(32)), proposal=proposal)
     return world.submit(UNFREEZE, body, author=author)
 
 
@@ -46,21 +62,22 @@ def test_a_regulator_stops_the_network_and_lets_it_go_on(world):
     # Holds [MEMBER-19] [MEMBER-20].
     assert freeze(world, author="bank-east") == "members.role_wrong"
     assert freeze(world) is None
+    body = OversightFreezeBody(until_ms=world.time_ms - 1 + DAY_MS, reason_digest=DIGEST)
     assert world.state.get("gate/network") == {
-        "freeze": world.count.to_bytes(16, "big"),
+        "freeze": world.digest(FREEZE, body, author="regulator"),
         "author": "regulator",
         "until_ms": world.time_ms - 1 + DAY_MS,
         "reason_digest": DIGEST,
     }
-    assert world.submit(REGISTER_WITNESS, OFFER, author="bank-east") == "ledger.network_frozen"
+    assert world.submit("trial.note", NOTE, author="bank-east") == "ledger.network_frozen"
     assert freeze(world) == "oversight.already_frozen"
     assert unfreeze(world) is None
-    assert world.submit(REGISTER_WITNESS, OFFER, author="bank-east") is None
+    assert world.submit("trial.note", NOTE, author="bank-east") is None
     assert unfreeze(world) == "oversight.not_frozen"
 
 
 @pytest.mark.parametrize(
-    ("days", "code"), [(0, "oversight.freeze_too_long"), (30.1, "oversight.freeze_too_long"), (30, None)]
+    ("days", "code"), [(0, "oversight.freeze_too_long"), (7.01, "oversight.freeze_too_long"), (7, None)]
 )
 def test_a_freeze_has_an_end(world, days, code):
     assert freeze(world, days=days) == code
@@ -70,7 +87,7 @@ def test_after_its_time_any_member_lifts_a_freeze_so_that_a_lost_key_stops_nobod
     assert freeze(world, days=2) is None
     assert unfreeze(world, author="bank-east") == "oversight.freeze_lasts"
     world.wait(2 * DAY_MS)
-    assert world.submit(REGISTER_WITNESS, OFFER, author="bank-east") == "ledger.network_frozen"
+    assert world.submit("trial.note", NOTE, author="bank-east") == "ledger.network_frozen"
     assert unfreeze(world, author="bank-east") is None
 
 
@@ -78,8 +95,48 @@ def test_an_unfreeze_lifts_the_freeze_it_names_and_no_later_one(world):
     assert freeze(world) is None
     first = world.state.get("gate/network")["freeze"]
     assert unfreeze(world) is None
+    world.wait(FREEZE_PAUSE_MS)
     assert freeze(world) is None
     assert unfreeze(world, which=first) == "oversight.freeze_superseded"
+    # Nor does a vote on the earlier one.
+    assert world.propose(Unfreeze(freeze=first))[0] == "oversight.freeze_superseded"
+
+
+def test_a_regulator_does_not_freeze_again_and_again(world):
+    # Holds [MEMBER-19].
+    assert freeze(world) is None
+    began_ms = world.time_ms
+    assert unfreeze(world) is None
+    assert freeze(world) == "oversight.freeze_repeated"
+    world.wait(began_ms + FREEZE_PAUSE_MS - 2 - world.time_ms)
+    assert freeze(world) == "oversight.freeze_repeated"
+    assert freeze(world) is None
+
+
+def test_members_lift_a_freeze_by_vote_and_replace_keys_meanwhile(world):
+    # Holds [MEMBER-20] [LEDGER-GATE-1].
+    assert freeze(world, days=7) is None
+    gate = world.state.get("gate/network")
+    assert world.rotate("bank-west", signing("bank-west later", world.suite)) is None
+    _, proposal = world.propose(Unfreeze(freeze=gate["freeze"]))
+    assert unfreeze(world, author="bank-east", proposal=proposal) == "members.not_approved"
+    for voter in ("bank-east", "bank-north", "bank-west"):
+        assert world.vote(proposal, author=voter) is None
+    assert world.state.get("gate/network") == gate
+    assert unfreeze(world, author="bank-east", proposal=proposal) is None
+    assert world.state.get("gate/network") is None
+    world.wait(FREEZE_PAUSE_MS)
+    assert freeze(world) is None
+    assert unfreeze(world, author="bank-east", proposal=proposal) == "members.act_differs"
+
+
+def test_an_approval_to_lift_a_freeze_is_used_once(world):
+    assert freeze(world) is None
+    proposal = world.pass_action(Unfreeze(freeze=world.state.get("gate/network")["freeze"]))
+    assert unfreeze(world, author="bank-east", proposal=proposal) is None
+    assert world.state.get(f"gate/executed/{proposal.hex()}") is not None
+    assert unfreeze(world, author="bank-east", proposal=proposal, which=bytes(32)) == "oversight.not_frozen"
+    assert world.propose(Unfreeze(freeze=bytes(32)))[0] == "oversight.not_frozen"
 
 
 def test_any_member_raises_an_alarm_once(world):
@@ -100,9 +157,9 @@ def test_any_member_raises_an_alarm_once(world):
     assert world.state.get(alarm_key(b"b" * 16))["accused"] == ""
 
 
-def test_an_alarm_waits_for_the_end_of_a_freeze(world):
+def test_a_freeze_keeps_no_alarm_back(world):
     assert freeze(world) is None
-    assert raise_alarm(world) == "ledger.network_frozen"
+    assert raise_alarm(world) is None
 
 
 def test_every_kind_of_oversight_is_governance():

@@ -92,11 +92,9 @@ class Story:
         rotation = self.submit(ROTATE_KEY, body, author="bureau", keys=[old, new])
         self.world.keys["bureau"] = new
         found["the rotation itself, under the old key"] = self.ledger.receipt(rotation)
-        proposal = bytes(15) + b"\x01"
-        body = MemberProposeBody(
-            proposal=proposal, action=SetQuorum(quorum_count=2), deadline_ms=self.clock.now_ms() + DAY_MS
-        )
+        body = MemberProposeBody(action=SetQuorum(quorum_count=2), deadline_ms=self.clock.now_ms() + DAY_MS)
         self.submit(PROPOSE, body, author="bureau")
+        proposal = self.world.digest(PROPOSE, body, author="bureau")
         for voter in ("bank-east", "regulator"):
             self.submit(VOTE, MemberVoteBody(proposal=proposal, approve=True), author=voter)
         last = self.submit(
