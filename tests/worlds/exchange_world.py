@@ -86,12 +86,14 @@ class ExchangeWorld(consent_world.ConsentWorld):
             settings=VaultSettings(batch_depth=5, workers=0),
         )
 
-    def ingest(self, rows_of: Mapping[str, Iterable[Mapping[str, Any]]], *, vault: Vault | None = None) -> None:
+    def ingest(
+        self, rows_of: Mapping[str, Iterable[Mapping[str, Any]]], *, vault: Vault | None = None, anchor: Any = None
+    ) -> None:
         """Take records in through files, as a bureau does."""
         for type_id, rows in rows_of.items():
             path = write_csv(self.folder / f"{type_id}-{len(list(self.folder.iterdir()))}.csv", rows)
             report = (vault or self.vault).ingest(
-                [path], anchor=self.submitters[BUREAU], record_type=self.catalogue.get(type_id)
+                [path], anchor=anchor or self.submitters[BUREAU], record_type=self.catalogue.get(type_id)
             )
             assert report.records_quarantined == 0, report.report.read_text()
 
@@ -186,6 +188,7 @@ class ExchangeWorld(consent_world.ConsentWorld):
             "network": self.network,
             "batch_of": batch_lookup(state),
             "status_of": leaf_lookup(state),
+            "verify_root": self.submitters[BUREAU].verify_root,
             "suite": self.suite,
             "catalogue": self.catalogue,
         }

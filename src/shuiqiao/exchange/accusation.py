@@ -5,7 +5,7 @@ Rule: docs/spec/consent-exchange.md [EXCHANGE-16]. What it rests on, in order:
 1. the provider's signature on the manifest;
 2. a record of the manifest's taxpayer, shown and proven to be a leaf of a batch on the ledger;
 3. the record is of a type the manifest speaks for, and in scope of its period;
-4. that batch was anchored by the provider before the manifest's checkpoint, by a verified receipt;
+4. the manifest's checkpoint is one of this ledger, and before it the provider anchored that batch (a verified receipt);
 5. the leaf is live today, hence was live then: a superseded or erased leaf never becomes live again;
 6. the names of the records delivered of the type are those the manifest fixes, and the record is not among them.
 
@@ -18,7 +18,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import date
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Protocol
 
 import pyarrow as pa
 
@@ -39,6 +39,14 @@ if TYPE_CHECKING:
     from shuiqiao.standards.model import Catalogue, RecordType
 
 _MAX_GROUP_BYTES = 1 << 16
+
+
+class RootCheck(Protocol):
+    """What an accusation asks of the log; ``LedgerSubmitter.verify_root`` is one."""
+
+    def __call__(self, *, size: int, root: bytes) -> None:
+        """Return if the log had this root at this size, else raise."""
+        ...
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -62,12 +70,14 @@ def prove_withheld(
     network: bytes,
     batch_of: BatchLookup,
     status_of: LeafLookup,
+    verify_root: RootCheck,
     suite: CipherSuite,
     catalogue: Catalogue,
 ) -> Accusation:
     """Return the verified accusation; raises IntegrityError where the evidence does not carry it.
 
-    provider_key: raw signing key of the member that is accused. batch_of, status_of: the ledger's facts today. Raises
+    provider_key: raw signing key of the member that is accused. batch_of, status_of: the ledger's facts today.
+    verify_root: raises where the log never had a root at a size, as a LedgerSubmitter's does. Raises
     InvalidInput or IntegrityError for a signature or proof that does not hold, ``exchange.accusation_unproven`` with
     the reason where everything holds and yet nobody did wrong.
     """
@@ -75,6 +85,7 @@ def prove_withheld(
     record = evidence.record
     verify_record_proof(record, batch_of=batch_of, suite=suite)
     month = _month_in_scope(record, manifest, catalogue)
+    verify_root(size=manifest.as_of_size, root=manifest.as_of_root)
     _expect_anchored(evidence.anchor, record, manifest, network)
     if status_of(record.batch, record.index) is not LeafStatus.LIVE:
         raise _unproven("the record is superseded or erased today, so the ledger does not show that it was live then")

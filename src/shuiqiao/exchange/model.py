@@ -124,8 +124,8 @@ class Manifest(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=
     """One for each type asked for, in order."""
     cells: Annotated[list[ManifestCell], Meta(max_length=MAX_CELLS)]
     """In order of type, then month."""
-    as_of_size: Annotated[int, Meta(ge=0, le=2**53)]
-    as_of_root: Annotated[bytes, Meta(max_length=32)]
+    as_of_size: Annotated[int, Meta(ge=1, le=2**53)]
+    as_of_root: Digest
     """The checkpoint at which the provider looked: what was anchored before it is counted."""
     made_ms: TimeMs
     salt: Salt

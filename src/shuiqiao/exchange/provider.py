@@ -8,7 +8,7 @@
 4. - 8. recipient, purpose, items, period, mode lie within the artefact;
 9. the consent's frequency has a place left, which is taken;
 10. the purpose's ceilings allow it;
-11. take the checkpoint, then read the vault;
+11. take the checkpoint, let the vault note what the ledger has by then, and only then read it;
 12. sign the manifest, seal and sign the answer, keep it, put access.deliver on the ledger, and only then let it go.
 
 What fails from step 3 on is refused on the ledger with the field's code [EXCHANGE-8].
@@ -44,7 +44,7 @@ from shuiqiao.members.contract import member_record
 from shuiqiao.vault.disclosure import encode_disclosure
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping, Sequence
+    from collections.abc import Iterable, Mapping, Sequence
     from datetime import date
 
     from shuiqiao.base.ids import Entropy
@@ -55,10 +55,11 @@ if TYPE_CHECKING:
     from shuiqiao.ledger.submitter import LedgerSubmitter
     from shuiqiao.standards.model import Catalogue
     from shuiqiao.vault.disclosure import Disclosure
-    from shuiqiao.vault.model import LeafRef
+    from shuiqiao.vault.model import Anchor, LeafRef
 
 _SALT_BYTES = 32
 _READ_ATTEMPTS = 3
+_UNSETTLED_RETRY_S = 60.0
 
 
 class RecordSource(Protocol):
@@ -68,6 +69,10 @@ class RecordSource(Protocol):
         self, *, uscc: Uscc, groups: Mapping[str, Sequence[str]], period_from: date, period_to: date
     ) -> Disclosure:
         """Return a taxpayer's live records of some types, only the groups named, with their proofs."""
+        ...
+
+    def settle(self, *, uscc: Uscc, type_ids: Iterable[str], anchor: Anchor) -> None:
+        """Note what the ledger has of a taxpayer's records by now, so that a reading after this lacks none of it."""
         ...
 
     def revision(self) -> int:
@@ -213,7 +218,10 @@ class Provider:
         return artefact
 
     def _read_and_seal(self, message: RequestMessage, row: AskedRow, artefact: ConsentArtefact) -> AskedRow:
-        """Steps 11 and 12: the checkpoint comes first, so that all that was anchored before it is counted."""
+        """Steps 11 and 12: the checkpoint comes first, so that all that was anchored before it is counted.
+
+        [EXCHANGE-9]: else a batch that is anchored and not yet noted in the vault would make an honest count false.
+        """
         as_of = self._submitter.checkpoint()
         disclosure, inventories = self._read_steadily(message, Uscc(artefact.taxpayer))
         manifest = build_manifest(
@@ -239,19 +247,35 @@ class Provider:
     def _read_steadily(self, message: RequestMessage, uscc: Uscc) -> tuple[Disclosure, dict[str, Inventory]]:
         """Return records and inventory of one moment: read again if an ingest or erasure came in between.
 
-        Raises Unavailable ``exchange.vault_moving``.
+        The vault is settled before, so that no batch anchored by then is hidden, and after, so that a record which an
+        erasure took from the reading is erased on the ledger too. Raises Unavailable ``exchange.vault_moving``,
+        ``exchange.vault_unsettled``, ``vault.busy``.
         """
         for _ in range(_READ_ATTEMPTS):
+            self._settle(message, uscc)
             revision = self._vault.revision()
             before = self._inventories(message, uscc)
             disclosure = self._vault.disclose(
                 uscc=uscc, groups=message.items, period_from=message.period_from, period_to=message.period_to
             )
+            self._settle(message, uscc)
             if revision == self._vault.revision() or before == self._inventories(message, uscc):
                 return disclosure, before
         raise Unavailable(
             "exchange.vault_moving", f"the vault changed during each of {_READ_ATTEMPTS} readings", retry_after_s=5.0
         )
+
+    def _settle(self, message: RequestMessage, uscc: Uscc) -> None:
+        """Let the vault catch up with the ledger; that it cannot is no refusal of the bank."""
+        try:
+            self._vault.settle(uscc=uscc, type_ids=message.items, anchor=self._submitter)
+        except (Conflict, Denied, InvalidInput) as error:
+            raise Unavailable(
+                "exchange.vault_unsettled",
+                f"the vault of {message.receiver} cannot catch up with the ledger: {error.code}: {error.message}",
+                retry_after_s=_UNSETTLED_RETRY_S,
+                next_step="The provider's operator runs `shuiqiao ingest` again; then send the same request.",
+            ) from error
 
     def _inventories(self, message: RequestMessage, uscc: Uscc) -> dict[str, Inventory]:
         period_from, period_to = message.period_from, message.period_to

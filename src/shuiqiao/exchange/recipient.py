@@ -5,7 +5,8 @@
 1. the answer is signed by the provider and answers this request;
 2. the ledger's entry is delivered (or acknowledged by an earlier try) and holds the digest of this ciphertext;
 3. the seal opens, bound to network, request, consent, sender and receiver;
-4. the manifest is the one on the ledger, signed by the provider, about this request, as of a checkpoint after it;
+4. the manifest is the one on the ledger, signed by the provider, about this request, as of a checkpoint of this very
+   ledger after it;
 5. only groups that were asked for are there [EXCHANGE-13];
 6. every record is a live leaf of a batch that the provider anchored, of this taxpayer, in this period [EXCHANGE-14];
 7. the records are exactly those that the manifest counts [EXCHANGE-12];
@@ -248,6 +249,8 @@ class Recipient:
                 "exchange.manifest_stale",
                 f"the manifest is as of size {manifest.as_of_size}, before request entry {entry_index}",
             )
+        if not is_kept:
+            self._submitter.verify_root(size=manifest.as_of_size, root=manifest.as_of_root)
         disclosure = decode_disclosure(content.disclosure, catalogue=self._catalogue)
         _expect_groups(disclosure, message)
         records = self._prove(disclosure, message, artefact, is_kept=is_kept)

@@ -9,8 +9,9 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Protocol
 
-from shuiqiao.base.errors import Unavailable
+from shuiqiao.base.errors import IntegrityError, Unavailable
 from shuiqiao.base.ids import Entropy, MemberId, new_id
+from shuiqiao.ledger.log import verify_consistency
 from shuiqiao.ledger.model import (
     FIRST_VERSION,
     MAX_VALIDITY_MS,
@@ -91,6 +92,10 @@ class LedgerSubmitter(Protocol):
 
     def checkpoint(self) -> Checkpoint:
         """Return a signed checkpoint that covers all of the ledger as it is now."""
+        ...
+
+    def verify_root(self, *, size: int, root: bytes) -> None:
+        """Return if the log had this root at this size; raises IntegrityError ``ledger.checkpoint_unproven``."""
         ...
 
     def now_ms(self) -> int:
@@ -186,6 +191,33 @@ class DirectSubmitter:
     def checkpoint(self) -> Checkpoint:
         """Return a signed checkpoint that covers all of the ledger as it is now; raises what the engine raises."""
         return self._engine.checkpoint(at_least=log_size(self._engine))
+
+    def verify_root(self, *, size: int, root: bytes) -> None:
+        """Return if the log had this root at this size, by the institution's own copy [LEDGER-LOG-3].
+
+        A checkpoint that somebody names, and does not bring signed, is worth no more than this. Raises IntegrityError
+        ``ledger.checkpoint_unproven``; what ``checkpoint`` raises.
+        """
+        own = self.checkpoint()
+        if not 0 < size <= own.size:
+            raise IntegrityError(
+                "ledger.checkpoint_unproven", f"a log of {size} leaves is named where this ledger has {own.size}"
+            )
+        path = self._engine.consistency_proof(old_size=size, new_size=own.size)
+        try:
+            verify_consistency(
+                old_size=size,
+                old_root=root,
+                new_size=own.size,
+                new_root=own.root,
+                path=path,
+                hash_name=self._suite.hash_name,
+            )
+        except IntegrityError as error:
+            raise IntegrityError(
+                "ledger.checkpoint_unproven",
+                f"root {root.hex()[:16]}… at {size} leaves is named; this ledger had another root at that size",
+            ) from error
 
     def now_ms(self) -> int:
         """Return the institution's time, in milliseconds since 1970."""

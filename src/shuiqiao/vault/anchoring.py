@@ -45,7 +45,7 @@ def anchor_batch(anchor: Anchor, row: BatchRow) -> BatchRow:
 
     Raises IntegrityError ``vault.anchor_differs`` where the ledger has another root under its id, else what refused it.
     """
-    if _is_anchored(anchor.state(), row):
+    if is_anchored(anchor.state(), row):
         return replace(row, committed=KNOWN_COMMITTED)
     body = AnchorCommitBody(
         batch=row.id,
@@ -60,13 +60,14 @@ def anchor_batch(anchor: Anchor, row: BatchRow) -> BatchRow:
         committed = anchor.submit(COMMIT, body)
     except Conflict:
         # An earlier attempt reached the ledger and its answer was lost.
-        if not _is_anchored(anchor.state(), row):
+        if not is_anchored(anchor.state(), row):
             raise
         return replace(row, committed=KNOWN_COMMITTED)
     return replace(row, committed=committed.index)
 
 
-def _is_anchored(state: StateView, row: BatchRow) -> bool:
+def is_anchored(state: StateView, row: BatchRow) -> bool:
+    """Return whether the ledger has a batch; raises IntegrityError ``vault.anchor_differs`` for another root."""
     fact = batch_fact(state, row.id)
     if fact is None:
         return False

@@ -18,7 +18,9 @@ import pyarrow as pa
 
 from shuiqiao.base.errors import InvalidInput
 from shuiqiao.base.ids import Uscc
+from shuiqiao.ledger.model import StateView
 from shuiqiao.standards.model import RecordType
+from shuiqiao.vault.anchoring import is_anchored
 from shuiqiao.vault.disclosure import Opening, TypeDisclosure, granted_schema
 from shuiqiao.vault.evidence import OpenedGroup, RecordProof, WithheldGroup
 from shuiqiao.vault.identity import day_bytes, keys_hold_days, taxpayer_prefix
@@ -77,6 +79,28 @@ def _read_live(view: IndexView, record_type: RecordType, number: int, *, uscc: U
         entry = _newest_live(value, replacement)
         if entry is not None and entry.batch not in hidden and first <= entry.day <= last:
             yield entry
+
+
+def is_behind(view: IndexView, record_type: RecordType, *, uscc: Uscc, state: StateView) -> bool:
+    """Return whether the ledger knows more of a taxpayer's records of a type than the index shows [VAULT-LIVE-3].
+
+    A batch that holds one of them is anchored and not noted so yet: the batch is hidden, and what it supersedes is
+    shown, though the ledger may say otherwise by now. Or an erasure is begun and not told yet: who was erased is no
+    longer known, so it may be any record of the type.
+    """
+    if any(_is_of(view.batch(number), record_type) for number, _ in view.pending_erasures()):
+        return True
+    pending = [row for row in map(view.batch, view.pending_batches()) if _is_of(row, record_type)]
+    unnoted = {row.number for row in pending if is_anchored(state, row)}
+    number = view.type_number(record_type.id)
+    if not unnoted or number is None:
+        return False
+    values = view.records(taxpayer_prefix(number, uscc))
+    return any(entry.batch in unnoted for value in values for entry in unpack_entries(value))
+
+
+def _is_of(row: BatchRow, record_type: RecordType) -> bool:
+    return row.standard.partition("@")[0] == record_type.id
 
 
 def _nothing_replaced(_place: tuple[int, int]) -> tuple[int, int] | None:

@@ -9,7 +9,7 @@ from __future__ import annotations
 import fcntl
 import os
 from collections import Counter
-from collections.abc import Generator, Mapping, Sequence
+from collections.abc import Generator, Iterable, Mapping, Sequence
 from contextlib import contextmanager
 from datetime import date
 from pathlib import Path
@@ -37,7 +37,7 @@ from shuiqiao.vault.model import (
     Progress,
     VaultSettings,
 )
-from shuiqiao.vault.opening import Period, live_entries, month_of_day, open_records, prove_record
+from shuiqiao.vault.opening import Period, is_behind, live_entries, month_of_day, open_records, prove_record
 from shuiqiao.vault.quarantine import Report
 from shuiqiao.vault.reading import BatchReader
 
@@ -164,6 +164,19 @@ class Vault:
         """Finish what an interrupted ingest or erasure left; return how many batches were anchored. Safe to repeat."""
         with self._writing():
             return self._finish_interrupted(anchor)
+
+    def settle(self, *, uscc: Uscc, type_ids: Iterable[str], anchor: Anchor) -> None:
+        """Note what the ledger has of a taxpayer's records of some types by now [VAULT-LIVE-3].
+
+        What is read after this lacks no record that was anchored before it. Raises Unavailable ``vault.busy`` while an
+        ingest or erasure at work has those records in hand, and what the anchor raises.
+        """
+        types = [self._catalogue.get(type_id) for type_id in type_ids]
+        state = anchor.state()
+        with self._index.read() as view:
+            is_late = any(is_behind(view, record_type, uscc=uscc, state=state) for record_type in types)
+        if is_late:
+            self.recover(anchor)
 
     def disclose(
         self, *, uscc: Uscc, groups: Mapping[str, Sequence[str]], period_from: date, period_to: date

@@ -180,6 +180,34 @@ def test_a_manifest_from_before_the_request_is_caught(world):
     assert bureau.refusal(bureau.answer(bureau.disclosure())).code == "exchange.manifest_stale"
 
 
+@pytest.mark.parametrize(
+    "named",
+    [
+        lambda own: replace(own, size=2**50, root=bytes(32)),
+        lambda own: replace(own, size=own.size + 1),
+        lambda own: replace(own, root=bytes(32)),
+        lambda own: replace(own, size=own.size - 1),
+    ],
+    ids=["huge", "next", "root", "size"],
+)
+def test_a_checkpoint_that_this_ledger_never_had_is_caught(world, bureau, named):
+    """[EXCHANGE-11]: a manifest from the future would turn every later record into one that was withheld."""
+    bureau.answer(bureau.disclosure())
+    ahead = DishonestBureau(world, world.asked(bureau.message.consent))
+    ahead.as_of = named(ahead.as_of)
+    assert ahead.refusal(ahead.answer(ahead.disclosure())).code == "ledger.checkpoint_unproven"
+
+
+def test_an_older_checkpoint_than_the_newest_is_as_good(world, bureau):
+    """[EXCHANGE-9]: what it names is proven against the bank's own log of today."""
+    early = world.ledger.checkpoint()
+    world.asked(bureau.message.consent)
+    assert early.size < world.ledger.checkpoint().size
+    bureau.as_of = early
+    raw = bureau.answer(bureau.disclosure())
+    assert world.banks[BANK_A].receive(bureau.message.request, raw).manifest.as_of_size == early.size
+
+
 @pytest.mark.parametrize("signed", ["manifest_key", "key"])
 def test_a_signature_by_another_member_is_caught(bureau, signed):
     raw = bureau.answer(bureau.disclosure(), **{signed: BANK_B})

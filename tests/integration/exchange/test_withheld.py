@@ -30,6 +30,9 @@ class Withholds:
     def disclose(self, *, uscc, groups, period_from, period_to):
         return self._honest_without_leaf(uscc, groups, period_from, period_to)
 
+    def settle(self, **wanted):
+        self._world.vault.settle(**wanted)
+
     def revision(self):
         return self._world.vault.revision()
 
@@ -170,6 +173,16 @@ def test_a_record_anchored_after_the_manifest_accuses_nobody(world, lied):
     (leaf,) = set(world.vault.live_leaves(uscc=TAXPAYER, type_id=ISSUED, **january())) - before
     unproven(world, evidence_of(world, received, leaf), "as of size")
     world.vault.erase(leaf.batch, [leaf.index], reason=ErasureReason.LEGAL_ORDER, anchor=world.submitters[BUREAU])
+
+
+@pytest.mark.parametrize(("size", "root"), [(2**50, bytes(32)), (None, bytes(32))], ids=["huge", "root"])
+def test_a_manifest_of_a_ledger_that_never_was_accuses_nobody(world, lied, size, root):
+    """[EXCHANGE-16]: what was anchored before its checkpoint is not known, whoever signed it."""
+    leaf, received = lied
+    named = msgspec.structs.replace(received.manifest, as_of_size=size or received.manifest.as_of_size, as_of_root=root)
+    signed = encode_manifest(named, network=world.network, suite=world.suite, key=world.signing[BUREAU])
+    with pytest.raises(IntegrityError, match=r"^ledger\.checkpoint_unproven"):
+        prove_withheld(replace(evidence_of(world, received, leaf), manifest=signed), **world.facts())
 
 
 def january():

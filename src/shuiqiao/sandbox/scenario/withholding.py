@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from datetime import date, timedelta
 from typing import TYPE_CHECKING, Any
@@ -17,7 +17,7 @@ from shuiqiao.sandbox.scenario.evidence import gather
 from shuiqiao.sandbox.scenario.refusals import wish_of
 from shuiqiao.sandbox.scenario.tamper_scene import ISSUED, NOT_CAUGHT, TamperScene
 from shuiqiao.vault.contract import batch_lookup, leaf_lookup
-from shuiqiao.vault.model import LeafRef
+from shuiqiao.vault.model import Anchor, LeafRef
 from shuiqiao.vault.service import Vault
 
 if TYPE_CHECKING:
@@ -77,6 +77,10 @@ class _Withholding:
         )
         return replace(shorter, period_to=period_to)
 
+    def settle(self, *, uscc: Uscc, type_ids: Iterable[str], anchor: Anchor) -> None:
+        """Let the vault catch up with the ledger."""
+        self._vault.settle(uscc=uscc, type_ids=type_ids, anchor=anchor)
+
     def revision(self) -> int:
         """Return the vault's own."""
         return self._vault.revision()
@@ -131,6 +135,7 @@ def _accuse(scene: TamperScene, received: ReceivedData, leaf: LeafRef) -> Any:
         network=regulator.parameters.network,
         batch_of=batch_lookup(state),
         status_of=leaf_lookup(state),
+        verify_root=regulator.outbox.verify_root,
         suite=regulator.suite,
         catalogue=regulator.catalogue,
     )
