@@ -10,7 +10,6 @@ It does not know who may sign what: each room names the public keys it expects, 
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Generic, TypeVar
 
@@ -19,7 +18,9 @@ import msgspec
 
 from shuiqiao.base.encoding import decode_cbor_strict, encode_cbor
 from shuiqiao.base.errors import IntegrityError, InvalidInput
+from shuiqiao.crypto.model import KEY_ID_BYTES
 from shuiqiao.ledger.model import Signature
+from shuiqiao.ledger.transaction import TAG_HEAD, protected_head
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -30,16 +31,11 @@ MAX_DOCUMENT_SIGNATURES = 4
 """Two parties and a witness for each: no document of the field needs more."""
 
 _COSE_SIGN_TAG = 98
-_ALGORITHM = 1
-_KEY_ID = 4
 _NO_HEADERS = b""
 _DOMAIN = "shuiqiao/document/"
 _PAYLOAD_FIELDS = {"network", "body"}
 _MESSAGE_PARTS = 4
 _SIGNATURE_PARTS = 3
-_Array = (list, tuple)
-"""Below a tag the decoder gives arrays as tuples."""
-
 Body = TypeVar("Body", bound=msgspec.Struct)
 
 
@@ -75,8 +71,9 @@ def decode_document(
     Raises InvalidInput: ``base.cbor_*``, ``ledger.document_malformed``, ``ledger.document_network_wrong`` or
     ``ledger.document_body_invalid``.
     """
-    message = decode_cbor_strict(raw, max_bytes=max_bytes)
-    payload_bytes, parts = _message_parts(message)
+    if not raw.startswith(TAG_HEAD):
+        raise _malformed("not a tagged COSE_Sign message")
+    payload_bytes, parts = _message_parts(decode_cbor_strict(raw[len(TAG_HEAD) :], max_bytes=max_bytes - len(TAG_HEAD)))
     payload = decode_cbor_strict(payload_bytes, max_bytes=max_bytes)
     if not isinstance(payload, dict) or set(payload) != _PAYLOAD_FIELDS:
         raise _malformed(f"the payload of a {name} has other fields than network and body")
@@ -124,7 +121,7 @@ def _body_from_plain(value: Any, body: type[Body], *, name: str) -> Body:
 
 
 def _sign(payload: bytes, *, name: str, suite: CipherSuite, key: SigningKey) -> list[Any]:
-    protected = encode_cbor({_ALGORITHM: suite.cose_algorithm, _KEY_ID: key.key_id})
+    protected = protected_head(suite.cose_algorithm) + key.key_id
     return [protected, {}, key.sign(_signed_message(payload, name=name, protected=protected))]
 
 
@@ -133,20 +130,13 @@ def _signed_message(payload: bytes, *, name: str, protected: bytes) -> bytes:
     return encode_cbor(["Signature", _NO_HEADERS, protected, f"{_DOMAIN}{name}".encode(), payload])
 
 
-def _is_empty_map(value: Any) -> bool:
-    return isinstance(value, Mapping) and not value
-
-
 def _message_parts(message: Any) -> tuple[bytes, Sequence[Any]]:
-    if not isinstance(message, cbor2.CBORTag) or message.tag != _COSE_SIGN_TAG:
-        raise _malformed("not a tagged COSE_Sign message")
-    value = message.value
-    if not isinstance(value, _Array) or len(value) != _MESSAGE_PARTS:
+    if type(message) is not list or len(message) != _MESSAGE_PARTS:
         raise _malformed(f"a COSE_Sign message has {_MESSAGE_PARTS} parts")
-    protected, unprotected, payload, signatures = value
-    if protected != _NO_HEADERS or not _is_empty_map(unprotected):
+    protected, unprotected, payload, signatures = message
+    if protected != _NO_HEADERS or unprotected != {}:
         raise _malformed("the message carries headers of its own")
-    if not isinstance(payload, bytes) or not isinstance(signatures, _Array):
+    if type(payload) is not bytes or type(signatures) is not list:
         raise _malformed("payload or signatures are of a wrong type")
     if not 1 <= len(signatures) <= MAX_DOCUMENT_SIGNATURES:
         raise _malformed(f"{len(signatures)} signatures where 1 to {MAX_DOCUMENT_SIGNATURES} are allowed")
@@ -154,19 +144,20 @@ def _message_parts(message: Any) -> tuple[bytes, Sequence[Any]]:
 
 
 def _signature(part: Any, suite: CipherSuite) -> Signature:
-    if not isinstance(part, _Array) or len(part) != _SIGNATURE_PARTS:
+    """Return one signer's signature. Its protected header is compared with the one form it has, not decoded."""
+    if type(part) is not list or len(part) != _SIGNATURE_PARTS:
         raise _malformed(f"a signature has {_SIGNATURE_PARTS} parts")
     protected, unprotected, signature = part
-    if not isinstance(protected, bytes) or not isinstance(signature, bytes):
+    if type(protected) is not bytes or type(signature) is not bytes:
         raise _malformed("a signature's parts are of a wrong type")
-    if not _is_empty_map(unprotected):
+    if unprotected != {}:
         raise _malformed("a signature carries unprotected headers")
-    headers = decode_cbor_strict(protected, max_bytes=64)
-    if not isinstance(headers, dict) or set(headers) != {_ALGORITHM, _KEY_ID}:
-        raise _malformed("a signature's protected headers are not exactly alg and kid")
-    if headers[_ALGORITHM] != suite.cose_algorithm or not isinstance(headers[_KEY_ID], bytes):
-        raise _malformed(f"signature algorithm {headers[_ALGORITHM]!r} where {suite.cose_algorithm} is this network's")
-    return Signature(key_id=headers[_KEY_ID], signature=signature, protected=protected)
+    key_id = protected[-KEY_ID_BYTES:]
+    if protected != protected_head(suite.cose_algorithm) + key_id:
+        raise _malformed(
+            f"a signature's protected header is not exactly this network's algorithm {suite.cose_algorithm} and a kid"
+        )
+    return Signature(key_id=key_id, signature=signature, protected=protected)
 
 
 def _names(key_ids: Sequence[bytes]) -> str:

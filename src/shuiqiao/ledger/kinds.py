@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Any
 import msgspec
 from msgspec import inspect
 
+from shuiqiao.base.encoding import cbor_key_rank
 from shuiqiao.base.errors import InvalidInput
 
 if TYPE_CHECKING:
@@ -84,12 +85,6 @@ class KindTable:
             return msgspec.convert(fields, kind.body, strict=True, builtin_types=(bytes,))
         except msgspec.ValidationError as error:
             raise InvalidInput("ledger.body_invalid", f"the body of {kind.name} is not allowed: {error}") from error
-
-
-def cbor_key_rank(key: str) -> tuple[int, bytes]:
-    """Return what text keys sort by in deterministic CBOR (RFC 8949 section 4.2.1): the encoded bytes."""
-    encoded = key.encode()
-    return len(encoded), encoded
 
 
 def _field_order(body: type[msgspec.Struct]) -> tuple[str, ...]:

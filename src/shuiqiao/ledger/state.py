@@ -14,9 +14,8 @@ from typing import TYPE_CHECKING, Any, Protocol
 
 import cbor2
 
-from shuiqiao.base.encoding import decode_cbor, encode_cbor
+from shuiqiao.base.encoding import cbor_key_rank, decode_cbor, encode_cbor
 from shuiqiao.base.errors import Unavailable
-from shuiqiao.ledger.kinds import cbor_key_rank
 from shuiqiao.ledger.model import StateView
 
 if TYPE_CHECKING:

@@ -20,21 +20,28 @@ from dataclasses import dataclass
 from functools import lru_cache
 from typing import TYPE_CHECKING, NamedTuple
 
-import cbor2
 import msgspec
 
-from shuiqiao.base.encoding import REFUSED_TAGS, encode_cbor
+from shuiqiao.base.encoding import decode_cbor_strict, encode_cbor
 from shuiqiao.base.errors import InvalidInput
 from shuiqiao.crypto.model import KEY_ID_BYTES, CipherSuite, SigningKey
 from shuiqiao.ledger.kinds import KindTable
 from shuiqiao.ledger.model import MAX_SIGNATURES, MAX_TRANSACTION_BYTES, Signature, Transaction
-from shuiqiao.ledger.payload import MAX_NESTING, decode_payload, malformed
+from shuiqiao.ledger.payload import decode_payload, malformed
 
 if TYPE_CHECKING:
     from shuiqiao.base.ids import MemberId
 
 SIGNATURE_BYTES = 64
-_ENVELOPE_HEAD = b"\xd8\x62\x84\x40\xa0"
+TAG_HEAD = b"\xd8\x62"
+"""Tag 98: a COSE_Sign message follows."""
+
+_ENVELOPE_HEAD = TAG_HEAD + b"\x84\x40\xa0"
+_BEFORE_ALGORITHM = 2
+_AFTER_ALGORITHM = 2
+_MAX_ALGORITHM_BYTES = 9
+"""A protected header is a map's and a key's head, the algorithm, a key's and a byte string's head, the kid."""
+
 _SIG_STRUCTURE_HEAD = b"\x85\x69Signature\x40"
 _INLINE_LENGTH = 24
 _MIN_TWO_BYTE_LENGTH = 256
@@ -71,7 +78,7 @@ def encode_payload(draft: TransactionDraft, *, network: bytes) -> bytes:
 
 def sign_payload(payload: bytes, *, suite: CipherSuite, key: SigningKey) -> Signature:
     """Return one signer's signature over payload bytes; signers in different houses each make their own."""
-    protected = _protected_head(suite.cose_algorithm) + key.key_id
+    protected = protected_head(suite.cose_algorithm) + key.key_id
     signature = key.sign(_sig_structure(protected, payload))
     return Signature(key_id=key.key_id, signature=signature, protected=protected)
 
@@ -185,7 +192,7 @@ def _split_signatures(raw: bytes, *, position: int, algorithm: int) -> tuple[Sig
 
 
 @lru_cache(maxsize=8)
-def _protected_head(algorithm: int) -> bytes:
+def protected_head(algorithm: int) -> bytes:
     """Return the protected header {1: alg, 4: kid} up to the kid's own bytes."""
     return encode_cbor({1: algorithm, 4: bytes(KEY_ID_BYTES)})[:-KEY_ID_BYTES]
 
@@ -203,7 +210,7 @@ class _SignerForm(NamedTuple):
 
 @lru_cache(maxsize=8)
 def _signer_form(algorithm: int) -> _SignerForm:
-    head = _protected_head(algorithm)
+    head = protected_head(algorithm)
     before = b"\x83" + _bytes_head(len(head) + KEY_ID_BYTES) + head
     after = b"\xa0" + _bytes_head(SIGNATURE_BYTES)
     layout = struct.Struct(f"{len(before)}s{KEY_ID_BYTES}s{len(after)}s{SIGNATURE_BYTES}s")
@@ -221,12 +228,14 @@ def _signature_fault(raw: bytes, *, algorithm: int) -> InvalidInput:
 
 
 def _first_algorithm(raw: bytes) -> int | None:
+    """Return the algorithm of the first signer, None where its header is not {1: algorithm, 4: kid}."""
     try:
-        message = cbor2.loads(raw, semantic_decoders=REFUSED_TAGS, max_depth=MAX_NESTING)
-        algorithm = cbor2.loads(message.value[3][0][0], semantic_decoders=REFUSED_TAGS, max_depth=MAX_NESTING)[1]
-    except Exception:  # noqa: BLE001 - any failure to read hostile bytes means the same: nothing readable there
+        protected = decode_cbor_strict(raw[len(TAG_HEAD) :], max_bytes=MAX_TRANSACTION_BYTES)[3][0][0]
+        head = protected[:-KEY_ID_BYTES]
+        algorithm = decode_cbor_strict(head[_BEFORE_ALGORITHM:-_AFTER_ALGORITHM], max_bytes=_MAX_ALGORITHM_BYTES)
+    except (InvalidInput, TypeError, LookupError):
         return None
-    return algorithm if type(algorithm) is int else None
+    return algorithm if type(algorithm) is int and head == protected_head(algorithm) else None
 
 
 def _read_head(raw: bytes, position: int, *, major: int) -> tuple[int, int]:

@@ -25,6 +25,9 @@ MAX_FILES: Final = 200_000
 """Files of one backup: a vault of a thousand million records has some 120,000."""
 
 MAX_MANIFEST_BYTES: Final = 64 << 20
+_MAX_ITEMS: Final = 1 << 20
+"""JSON items of a manifest: four for each file, and its own."""
+
 SIGNATURE_BYTES: Final = 64
 
 _NAMES: Final = re.compile(
@@ -86,7 +89,7 @@ def encode_manifest(manifest: Manifest) -> bytes:
 def decode_manifest(data: bytes) -> Manifest:
     """Return the manifest in its JSON form; raises InvalidInput ``node.backup_manifest_invalid``."""
     try:
-        fields = decode_json(data, max_bytes=MAX_MANIFEST_BYTES)
+        fields = decode_json(data, max_bytes=MAX_MANIFEST_BYTES, max_items=_MAX_ITEMS)
         manifest = msgspec.convert(fields, Manifest, strict=True)
     except (ShuiqiaoError, msgspec.ValidationError) as error:
         raise _invalid(str(error)) from error

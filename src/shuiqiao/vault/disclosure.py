@@ -38,6 +38,9 @@ MAX_OPENINGS = 65_536
 
 MAX_TYPES = 32
 
+MAX_WIRE_ITEMS = 1 << 20
+"""CBOR items of a disclosure: eleven for each opening, so 95,000 batches; they decode to 75 MiB at worst."""
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Opening:
@@ -165,7 +168,7 @@ def decode_disclosure(data: bytes, *, catalogue: Catalogue) -> Disclosure:
     Raises InvalidInput ``vault.disclosure_malformed``, ``vault.column_malformed``, ``base.cbor_*`` and the
     ``standards`` codes for unknown types and groups.
     """
-    fields = decode_cbor_strict(data, max_bytes=MAX_WIRE_BYTES)
+    fields = decode_cbor_strict(data, max_bytes=MAX_WIRE_BYTES, max_items=MAX_WIRE_ITEMS)
     try:
         wire = msgspec.convert(fields, _WireDisclosure, strict=True, builtin_types=(bytes,))
         period = (date.fromisoformat(wire.period_from), date.fromisoformat(wire.period_to))

@@ -11,7 +11,7 @@ from typing import Annotated
 import msgspec
 from msgspec import Meta
 
-from shuiqiao.base.encoding import decode_cbor_strict, decode_json, encode_cbor
+from shuiqiao.base.encoding import decode_cbor_strict, decode_json, encode_cbor, encode_json
 from shuiqiao.base.errors import IntegrityError, InvalidInput
 from shuiqiao.crypto.model import CipherSuite
 from shuiqiao.ledger.log import verify_inclusion
@@ -106,8 +106,12 @@ def verify_record_proof(proof: RecordProof, *, batch_of: BatchLookup, suite: Cip
 
 
 def _require_own(part: OpenedGroup, standard: str) -> None:
-    """Refuse a group shown under another name than the one that was hashed with it."""
+    """Refuse a group shown under another name than the one that was hashed with it, or that has a second spelling."""
     content = decode_json(part.content, max_bytes=MAX_GROUP_BYTES)
+    if encode_json(content) != part.content:
+        raise IntegrityError(
+            "vault.leaf_mismatch", f"group {part.group!r} is not the canonical JSON that a record is hashed in"
+        )
     said = (content.get("type"), content.get("group")) if isinstance(content, dict) else (None, None)
     if said != (standard, part.group):
         raise IntegrityError(

@@ -83,9 +83,12 @@ def test_every_changed_byte_is_refused(suite):
 
 def test_trailing_and_missing_bytes_are_refused(suite):
     good = signed(suite, keys_of(suite, 1))
-    for bad in (good + b"\x00", good[:-1], b"", good[: len(good) // 2]):
+    for bad in (good + b"\x00", good[:-1], good[:2], good[: len(good) // 2]):
         with pytest.raises(InvalidInput, match=r"^base\.cbor_"):
             decoded(bad, suite)
+    for untagged in (b"", good[:1], good[2:]):
+        with pytest.raises(InvalidInput, match=r"^ledger\.document_malformed: not a tagged"):
+            decoded(untagged, suite)
 
 
 def test_a_document_of_another_network_is_refused(suite):
@@ -95,7 +98,7 @@ def test_a_document_of_another_network_is_refused(suite):
 
 def test_a_document_above_its_limit_is_refused_before_it_is_read(suite):
     good = signed(suite, keys_of(suite, 1))
-    with pytest.raises(InvalidInput, match=rf"^base\.cbor_too_large.*{len(good)} bytes"):
+    with pytest.raises(InvalidInput, match=rf"^base\.cbor_too_large.* at most {len(good) - 3} "):
         decoded(good, suite, max_bytes=len(good) - 1)
 
 
@@ -182,3 +185,14 @@ def test_what_is_signed_is_the_cose_structure_with_the_name_as_external_data():
     structure = cbor2.dumps(["Signature", b"", protected, b"shuiqiao/document/test.letter/1", payload], canonical=True)
     assert Ed25519PublicKey.from_public_bytes(key.public_key).verify(signature, structure) is None
     assert {1: -19, 4: key.key_id} == cbor2.loads(protected)
+
+
+def test_a_header_with_floats_for_integers_is_another_spelling(suite):
+    """[LEDGER-CBOR-1]: -19.0 equals -19, so one signer gave one content two documents, both of which verified."""
+    key = keys_of(suite, 1)[0]
+    good = signed(suite, [key])
+    payload = decoded(good, suite).payload_bytes
+    protected = cbor2.dumps({1.0: float(suite.cose_algorithm), 4.0: key.key_id}, canonical=True)
+    signature = key.sign(encode_cbor(["Signature", b"", protected, f"shuiqiao/document/{NAME}".encode(), payload]))
+    with pytest.raises(InvalidInput, match=r"^ledger\.document_malformed.*protected header"):
+        decoded(tampered(good, {"signatures": [[protected, {}, signature]]}), suite)

@@ -10,7 +10,7 @@ import pytest
 from msgspec import Meta
 
 from shuiqiao.base.errors import InvalidInput
-from shuiqiao.ledger.kinds import KindTable, cbor_key_rank
+from shuiqiao.ledger.kinds import KindTable
 from shuiqiao.ledger.model import Kind, no_events
 
 Number = Annotated[int, Meta(ge=0, le=9)]
@@ -129,8 +129,3 @@ def test_open_structs_are_refused(config):
 def test_kinds_that_are_ill_named_repeated_or_write_in_the_ledgers_own_room_are_refused(kinds):
     with pytest.raises(ValueError):
         KindTable(kinds)
-
-
-def test_text_keys_rank_by_their_encoded_bytes():
-    keys = ["b", "aa", "a", "税", "zz", ""]
-    assert sorted(keys, key=cbor_key_rank) == ["", "a", "b", "aa", "zz", "税"]

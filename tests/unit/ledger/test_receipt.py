@@ -220,7 +220,6 @@ def test_where_the_signers_stand_in_the_state_the_result_says_so(network, log, k
         {"more": 1},
         {"index": -1},
         {"index": 2**53},
-        {"index": 1.0},
         {"entry_index": None},
         {"path": [bytes(31)]},
         {"path": ["0" * 32]},

@@ -89,7 +89,6 @@ def test_an_opening_of_another_application_inside_the_right_seal_is_misplaced(su
         {"application": APPLICATION, "amount_fen": -1, "salt": SALT},
         {"application": APPLICATION, "amount_fen": MAX_FEN + 1, "salt": SALT},
         {"application": APPLICATION, "amount_fen": True, "salt": SALT},
-        {"application": APPLICATION, "amount_fen": 1.0, "salt": SALT},
         {"application": APPLICATION, "amount_fen": 1, "salt": SALT[:-1]},
         {"application": APPLICATION, "amount_fen": 1, "salt": "s" * 32},
     ],

@@ -65,6 +65,16 @@ def test_a_proof_of_another_place_or_batch_is_caught(world):
         verify_record_proof(renamed, batch_of=world.batch_of, suite=world.suite)
 
 
+def test_a_group_that_was_hashed_in_a_second_spelling_proves_nothing(world):
+    """[LEDGER-CBOR-4]: a bureau could have one fact twice, with spaces and without, under two leaves."""
+    proof = proof_of(world)
+    opened, *withheld = proof.groups
+    spaced = msgspec.structs.replace(opened, content=opened.content.replace(b":", b": ", 1))
+    other = msgspec.structs.replace(proof, groups=[spaced, *withheld])
+    with pytest.raises(IntegrityError, match=r"vault\.leaf_mismatch.*canonical"):
+        verify_record_proof(other, batch_of=world.batch_of, suite=world.suite)
+
+
 @pytest.mark.parametrize("fields", [[], {"version": 1}, {"version": 1, "path": [b"short"]}])
 def test_what_is_no_proof_is_refused(fields):
     with pytest.raises(InvalidInput, match=r"vault\.evidence_malformed"):

@@ -10,13 +10,15 @@ import os
 import signal
 import threading
 import time
+import tracemalloc
 import zlib
 
 import pytest
 
 from consensus_world import KINDS, Roster, StateKeys, wait_until
 from shuiqiao.base.clock import SystemClock
-from shuiqiao.base.encoding import encode_cbor
+from shuiqiao.base.encoding import decode_cbor_strict, encode_cbor
+from shuiqiao.base.errors import InvalidInput
 from shuiqiao.base.ids import MemberId
 from shuiqiao.ledger.engine.cometbft import ledger as ledger_module
 from shuiqiao.ledger.engine.cometbft import proposing
@@ -128,6 +130,27 @@ def test_however_a_bundle_is_packed_it_holds_the_same(how):  # [ABCI-24]
 def test_what_is_not_one_whole_stream_of_a_bundle_is_taken_for_a_transaction(data, roster, open_app):  # [ABCI-24]
     assert transactions_in(data) == (data,)
     assert open_app().process_proposal(ask.RequestProcessProposal(txs=[data])).status == answer.Verdict.REJECT
+
+
+NESTED_KEYS = bytes.fromhex("789c5bb8100b48c00a0012fe1576")
+"""43 bytes, packed into 14: 21 maps, each the key of the next. To compare them with their form took 3 s; each more doubles it."""
+
+
+def test_a_bundle_of_maps_as_keys_is_refused_by_its_shape():  # [ABCI-24]
+    with pytest.raises(InvalidInput) as caught:
+        decode_cbor_strict(zlib.decompress(NESTED_KEYS), max_bytes=MAX_BUNDLE_BYTES)
+    assert caught.value.code == "base.cbor_malformed"
+    assert transactions_in(NESTED_KEYS) == (NESTED_KEYS,)
+
+
+def test_a_stream_that_unpacks_to_a_thousand_times_its_bytes_is_unpacked_as_far_as_a_bundle_goes():  # [ABCI-24]
+    bomb = packed(bytes(60 << 20))
+    tracemalloc.start()
+    assert transactions_in(bomb) == (bomb,)
+    peak = tracemalloc.get_traced_memory()[1]
+    tracemalloc.stop()
+    assert len(bomb) < 65_536
+    assert peak < 4 * MAX_BUNDLE_BYTES
 
 
 def test_a_bundle_of_the_most_bytes_is_one():  # [ABCI-24]
