@@ -37,7 +37,7 @@ from shuiqiao.members.model import Genesis, Member, Role
 from shuiqiao.standards.publication import load_catalogue
 from shuiqiao.vault import contract as vault_contract
 
-GENESIS_MS = 1_775_000_000_000
+GENESIS_MS = 1_775_001_600_000
 NOW_MS = GENESIS_MS + 10 * MS_PER_DAY
 BUREAU, BANK_A, BANK_B, REGULATOR = (MemberId(name) for name in ("bureau", "bank-a", "bank-b", "regulator"))
 ROLES = {BUREAU: Role.TAX_BUREAU, BANK_A: Role.BANK, BANK_B: Role.BANK, REGULATOR: Role.REGULATOR}

@@ -36,7 +36,7 @@ from shuiqiao.sandbox.scenario.validators import EMBEDDED, Order
 from shuiqiao.vault.contract import AnchorCommitBody
 
 CHEAP = PassphraseCost(memory_kib=64, passes=1, lanes=1)
-NOW_MS = 1_775_000_000_000
+NOW_MS = 1_775_001_600_000
 TAXPAYER = Uscc("91440300MA5LEAKME7")
 NAME = "鹏城样例泄密检验有限公司"
 PARTNER, PARTNER_NAME = "91310000MA1PARTNR9", "沪上交易对方样例公司"

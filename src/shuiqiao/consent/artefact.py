@@ -9,17 +9,18 @@ from typing import TYPE_CHECKING
 
 from shuiqiao.base.errors import Denied, IntegrityError, InvalidInput
 from shuiqiao.consent.ceilings import period_months
-from shuiqiao.consent.model import MAX_ARTEFACT_BYTES, ConsentArtefact, Endorsement, Grant
+from shuiqiao.consent.model import MAX_ARTEFACT_BYTES, ConsentArtefact, Endorsement, Grant, is_whole_hours
 from shuiqiao.ledger.document import decode_document, sign_document, verify_document
 from shuiqiao.standards.model import CORE_GROUP
 
 if TYPE_CHECKING:
     from shuiqiao.crypto.model import CipherSuite, SigningKey
 
-ARTEFACT = "consent.artefact/1"
+ARTEFACT = "consent.artefact/2"
 ENDORSEMENT = "consent.endorsement/1"
 
 _COMMITMENT = b"shuiqiao/consent/commitment/1\x00"
+_FIRM = b"shuiqiao/consent/firm/1\x00"
 
 
 def encode_artefact(artefact: ConsentArtefact, *, network: bytes, suite: CipherSuite, key: SigningKey) -> bytes:
@@ -72,6 +73,14 @@ def verify_endorsement(
         )
 
 
+def firm_tag(enrolment_key: bytes, *, network: bytes, suite: CipherSuite) -> bytes:
+    """Return the tag under which an enterprise is counted as one firm without being named [CONSENT-18].
+
+    Only the bureau and the enterprise know the enrolment key, so nobody else can find the tag of a taxpayer number.
+    """
+    return suite.digest(_FIRM + network + enrolment_key)
+
+
 def commitment_of(artefact_bytes: bytes, *, salt: bytes, suite: CipherSuite) -> bytes:
     """Return the salted commitment to an artefact: all the ledger knows of its content [CONSENT-4]."""
     return suite.digest(_COMMITMENT + salt + artefact_bytes)
@@ -103,6 +112,8 @@ def verify_artefact_rules(artefact: ConsentArtefact) -> None:
         raise _invalid(f"{artefact.provider} is both provider and recipient")
     if artefact.valid_to_ms <= artefact.valid_from_ms:
         raise _invalid(f"it ends at {artefact.valid_to_ms} ms, not after it begins at {artefact.valid_from_ms} ms")
+    if not is_whole_hours(artefact.valid_from_ms, artefact.valid_to_ms):
+        raise _invalid(f"from {artefact.valid_from_ms} to {artefact.valid_to_ms} ms is not a window of whole hours")
     period_months(artefact.period_from, artefact.period_to)
     _expect_ordered([str(mode) for mode in artefact.modes], what="modes")
     for type_id, groups in artefact.items.items():

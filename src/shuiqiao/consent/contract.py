@@ -32,6 +32,7 @@ from shuiqiao.consent.model import (
     TimeMs,
     grant_from_state,
     grant_key,
+    is_whole_hours,
 )
 from shuiqiao.ledger.model import BlockContext, Event, Kind, State, StateView, Transaction
 from shuiqiao.members.contract import require_role
@@ -122,7 +123,13 @@ def _check_grant(tx: Transaction, state: StateView, ctx: BlockContext) -> None:
 
 
 def _check_window(body: ConsentGrantBody, ctx: BlockContext) -> None:
-    """[CONSENT-7]: the window is open or soon will be, and no longer than its purpose allows."""
+    """[CONSENT-7]: whole hours, open or soon to be, and no longer than its purpose allows."""
+    if not is_whole_hours(body.valid_from_ms, body.valid_to_ms):
+        raise InvalidInput(
+            "consent.window_uneven",
+            f"a window from {body.valid_from_ms} to {body.valid_to_ms} ms, whose ends are not both full hours",
+            next_step="Sign the consent again with a window of whole hours.",
+        )
     length_ms, most_ms = body.valid_to_ms - body.valid_from_ms, CEILINGS[body.purpose].max_validity_ms
     if length_ms <= 0 or body.valid_to_ms <= ctx.time_ms:
         raise InvalidInput(

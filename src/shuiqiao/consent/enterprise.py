@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING
 
 from shuiqiao.base.errors import InvalidInput
 from shuiqiao.base.ids import ID_BYTES, Entropy, MemberId, Uscc, new_id
-from shuiqiao.consent.artefact import commitment_of, encode_artefact, encode_endorsement
+from shuiqiao.consent.artefact import commitment_of, encode_artefact, encode_endorsement, firm_tag
 from shuiqiao.consent.contract import (
     GRANT,
     PAUSE,
@@ -31,6 +31,7 @@ from shuiqiao.consent.model import (
     Mode,
     Purpose,
     RevokeReason,
+    whole_hours,
 )
 from shuiqiao.crypto.model import SEED_BYTES, CipherSuite, SigningKey
 from shuiqiao.ledger.model import MAX_VALIDITY_MS
@@ -64,6 +65,7 @@ class ConsentTerms:
     data_life_days: int
     valid_from_ms: int
     valid_to_ms: int
+    """Both are brought to whole hours in the artefact (``whole_hours``)."""
     product: str
     identity_check: IdentityCheck
 
@@ -124,14 +126,16 @@ class Enterprise:
         """
         consent = new_id(self._entropy)
         key = self._keys.consent_key(consent, network=self._network)
-        artefact = self._artefact(terms, consent=consent, key=key.public_key)
+        enrolment = self._keys.enrolment_key(terms.provider, network=self._network)
+        firm = firm_tag(enrolment.public_key, network=self._network, suite=self._suite)
+        artefact = self._artefact(terms, consent=consent, key=key.public_key, firm=firm)
         raw = encode_artefact(artefact, network=self._network, suite=self._suite, key=key)
         endorsement = encode_endorsement(
             artefact,
             artefact_bytes=raw,
             network=self._network,
             suite=self._suite,
-            key=self._keys.enrolment_key(terms.provider, network=self._network),
+            key=enrolment,
         )
         body = grant_body(artefact, commitment=commitment_of(raw, salt=artefact.salt, suite=self._suite))
         grant = self._sign(GRANT, body, terms.provider, key=key, now_ms=now_ms).raw
@@ -150,7 +154,8 @@ class Enterprise:
         body = ConsentRevokeBody(consent=consent, reason=RevokeReason.WITHDRAWN)
         return self._control(REVOKE, body, relay, now_ms=now_ms)
 
-    def _artefact(self, terms: ConsentTerms, *, consent: bytes, key: bytes) -> ConsentArtefact:
+    def _artefact(self, terms: ConsentTerms, *, consent: bytes, key: bytes, firm: bytes) -> ConsentArtefact:
+        valid_from_ms, valid_to_ms = whole_hours(terms.valid_from_ms, terms.valid_to_ms)
         return ConsentArtefact(
             consent=consent,
             taxpayer=terms.taxpayer,
@@ -163,11 +168,12 @@ class Enterprise:
             modes=sorted(set(terms.modes)),
             frequency=terms.frequency,
             data_life_days=terms.data_life_days,
-            valid_from_ms=terms.valid_from_ms,
-            valid_to_ms=terms.valid_to_ms,
+            valid_from_ms=valid_from_ms,
+            valid_to_ms=valid_to_ms,
             product=terms.product,
             identity_check=terms.identity_check,
             key=key,
+            firm=firm,
             salt=self._entropy(SALT_BYTES),
         )
 

@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import msgspec
 from msgspec import Meta
 
-from shuiqiao.base.clock import MS_PER_DAY
+from shuiqiao.base.clock import MS_PER_DAY, MS_PER_HOUR
 from shuiqiao.base.errors import Conflict, Denied, InvalidInput, ShuiqiaoError
 from shuiqiao.standards.model import MAX_GROUPS
 
@@ -132,6 +132,8 @@ class ConsentArtefact(msgspec.Struct, frozen=True, forbid_unknown_fields=True, k
     identity_check: IdentityCheck
     key: PublicKey
     """The consent's own public key; its owner alone pauses, resumes and withdraws."""
+    firm: Digest
+    """The enterprise's firm tag: the same in all its consents at this bureau, and never on the ledger [CONSENT-18]."""
     salt: Salt
     """Random, so that the commitment on the ledger cannot be guessed."""
 
@@ -175,6 +177,22 @@ class Grant:
         if self.status is not Status.REVOKED and now_ms > self.valid_to_ms:
             return Status.EXPIRED
         return self.status
+
+
+def whole_hours(valid_from_ms: int, valid_to_ms: int) -> tuple[int, int]:
+    """Return the window of whole hours for a wish: from the full hour before, as long as was wished, rounded up.
+
+    A window to the millisecond would mark its consent on the ledger like a serial number [CONSENT-7]. The length is
+    rounded, not the end, so that a wish within a ceiling stays within it.
+    """
+    starts_ms = valid_from_ms - valid_from_ms % MS_PER_HOUR
+    hours = -((valid_from_ms - valid_to_ms) // MS_PER_HOUR)
+    return starts_ms, starts_ms + hours * MS_PER_HOUR
+
+
+def is_whole_hours(valid_from_ms: int, valid_to_ms: int) -> bool:
+    """Return whether a window begins and ends at full hours."""
+    return not (valid_from_ms % MS_PER_HOUR or valid_to_ms % MS_PER_HOUR)
 
 
 def grant_key(consent: bytes) -> str:

@@ -4,7 +4,7 @@ What the bureau's desk does, in this order [CONSENT-15]:
 
 1. read the artefact: form, signature of the consent key, its own rules;
 2. it names this bureau as provider;
-3. the taxpayer is enrolled here, and its enrolment key endorses these very bytes;
+3. the taxpayer is enrolled here, its enrolment key endorses these very bytes, and the firm tag follows from that key;
 4. the legal representative's identity check is the one on record, and recent;
 5. every type and group is one of the standard, and the whole is within the purpose's ceilings (412);
 6. the half-signed grant says exactly what follows from the artefact;
@@ -20,7 +20,7 @@ from typing import TYPE_CHECKING
 
 from shuiqiao.base.clock import MS_PER_DAY
 from shuiqiao.base.errors import Conflict, Denied, IntegrityError, InvalidInput, ShuiqiaoError, Unavailable
-from shuiqiao.consent.artefact import commitment_of, decode_artefact, verify_commitment, verify_endorsement
+from shuiqiao.consent.artefact import commitment_of, decode_artefact, firm_tag, verify_commitment, verify_endorsement
 from shuiqiao.consent.ceilings import verify_within_ceiling
 from shuiqiao.consent.contract import GRANT, PAUSE, RESUME, REVOKE, ConsentRevokeBody, grant_body
 from shuiqiao.consent.model import (
@@ -143,6 +143,11 @@ class ConsentDesk:
             network=self._network,
             suite=self._suite,
         )
+        if artefact.firm != firm_tag(enrolment.enrolment_key, network=self._network, suite=self._suite):
+            raise Denied(
+                "consent.taxpayer_mismatch",
+                f"the firm tag in artefact {artefact.consent.hex()} is not the one of this taxpayer's enrolment",
+            )
         age_ms = self._submitter.now_ms() - enrolment.identity_check.checked_ms
         if artefact.identity_check != enrolment.identity_check or age_ms > IDENTITY_CHECK_MAX_AGE_MS:
             raise Denied(

@@ -3,12 +3,15 @@ from __future__ import annotations
 from dataclasses import replace
 from datetime import date
 
+import msgspec
 import pytest
 
 from shuiqiao.base.clock import MS_PER_DAY
 from shuiqiao.base.errors import Conflict, Denied, IntegrityError, InvalidInput, ShuiqiaoError
 from shuiqiao.base.ids import MemberId, Uscc
+from shuiqiao.consent.artefact import decode_artefact, encode_artefact, encode_endorsement
 from shuiqiao.consent.contract import REVOKE, ConsentRevokeBody
+from shuiqiao.consent.enterprise import EnterpriseKeys
 from shuiqiao.consent.model import FieldCode, Frequency, FrequencyUnit, Mode, Purpose, RevokeReason, field_code
 from shuiqiao.consent.service import IDENTITY_CHECK_MAX_AGE_MS
 
@@ -100,7 +103,7 @@ def test_an_old_identity_check_is_renewed_at_the_counter_first(world):
         {"period_from": date(2019, 1, 1)},
         {"frequency": Frequency(count=1, unit=FrequencyUnit.DAY)},
         {"data_life_days": 366},
-        {"valid_to_ms": 1_775_000_000_000 + 200 * MS_PER_DAY},
+        {"valid_to_ms": 1_775_001_600_000 + 200 * MS_PER_DAY},
     ],
     ids=["group", "mode", "period", "frequency", "life", "validity"],
 )
@@ -141,6 +144,33 @@ def test_a_grant_the_ledger_refuses_leaves_no_artefact_behind(world, enterprise)
     assert refusal_of(world, submission).code == "consent.window_too_early"
     consent = world.submitters[BUREAU].decode(submission.grant).body.consent
     assert world.desk._store.artefact(consent) is None
+
+
+def test_one_enterprise_has_one_firm_tag_at_its_bureau_and_no_other(world, enterprise):
+    """[CONSENT-18]: the same in every consent, another one for another enterprise, and nowhere on the ledger."""
+    own, again = (world.desk.receive(submission_with(world, enterprise)).artefact for _ in range(2))
+    stranger = world.enterprise(2)
+    world.enrol(stranger, Uscc("9OTHER"))
+    other = world.desk.receive(submission_with(world, stranger, taxpayer=Uscc("9OTHER"))).artefact
+    assert own.firm == again.firm != other.firm
+    assert not any(own.firm in raw for raw in world.raw_transactions())
+
+
+def test_a_firm_tag_of_ones_own_making_is_refused(world, enterprise):
+    """[CONSENT-18]: else one firm could count as many."""
+    made = submission_with(world, enterprise)
+    artefact = msgspec.structs.replace(
+        decode_artefact(made.artefact, network=world.network, suite=world.suite), firm=bytes(32)
+    )
+    keys = EnterpriseKeys(bytes([1]) * 32, suite=world.suite)
+    key = keys.consent_key(artefact.consent, network=world.network)
+    raw = encode_artefact(artefact, network=world.network, suite=world.suite, key=key)
+    enrolment = keys.enrolment_key(BUREAU, network=world.network)
+    endorsement = encode_endorsement(
+        artefact, artefact_bytes=raw, network=world.network, suite=world.suite, key=enrolment
+    )
+    error = refusal_of(world, replace(made, artefact=raw, endorsement=endorsement))
+    assert (error.code, "firm tag" in error.message) == ("consent.taxpayer_mismatch", True)
 
 
 @pytest.mark.parametrize("part", ["artefact", "endorsement"])

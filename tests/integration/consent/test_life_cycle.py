@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import msgspec
 import pytest
 
 from shuiqiao.base.clock import MS_PER_DAY
@@ -216,6 +217,27 @@ def test_the_ledger_bounds_the_window(world, window, code):
     with pytest.raises((Denied, InvalidInput)) as refusal:
         world.submitters[BUREAU].countersign(submission.grant)
     assert refusal.value.code == code
+
+
+@pytest.mark.parametrize("field", ["valid_from_ms", "valid_to_ms"])
+def test_a_window_that_marks_its_consent_is_refused(world, field):
+    """[CONSENT-7]: an end that is no full hour would be as good as a serial number."""
+    submission = world.enterprise().submission(world.terms(), now_ms=world.clock.now_ms())
+    body = world.submitters[BUREAU].decode(submission.grant).body
+    uneven = msgspec.structs.replace(body, **{field: getattr(body, field) + 1})
+    keys = [world.signing[BUREAU], consent_key(world, body.consent)]
+    with pytest.raises(InvalidInput, match=r"^consent\.window_uneven"):
+        world.submitters[BUREAU].relay(world.signed(GRANT, uneven, author=BUREAU, keys=keys))
+
+
+def test_windows_of_one_hour_look_alike_on_the_ledger(world):
+    """[CONSENT-7]: who knows when an enterprise signed finds no consent by it."""
+    windows = set()
+    for _ in range(5):
+        world.clock.advance(61_003)
+        found = world.grant(world.granted())
+        windows.add((found.valid_from_ms, found.valid_to_ms))
+    assert len(windows) == 1
 
 
 def test_a_statement_for_a_consent_nobody_granted_is_refused(world):

@@ -2,6 +2,7 @@ from __future__ import annotations
 
 import pytest
 
+from shuiqiao.base.clock import MS_PER_HOUR
 from shuiqiao.base.errors import Conflict, Denied, InvalidInput, ShuiqiaoError
 from shuiqiao.base.ids import MemberId
 from shuiqiao.consent.model import FieldCode, Mode, Purpose
@@ -65,7 +66,7 @@ def test_only_the_recipient_asks_and_only_for_the_purpose(world):
 
 def test_a_consent_that_has_not_begun_is_refused(world):
     """[EXCHANGE-1] [CONSENT-12]"""
-    consent = world.granted(valid_from_ms=world.clock.now_ms() + 60_000)
+    consent = world.granted(valid_from_ms=world.clock.now_ms() + MS_PER_HOUR)
     assert code_of(lambda: request(world, consent)) == "consent.not_yet_valid"
 
 

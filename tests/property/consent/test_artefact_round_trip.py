@@ -6,6 +6,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from shuiqiao.base.clock import MS_PER_HOUR
 from shuiqiao.base.errors import IntegrityError, InvalidInput
 from shuiqiao.consent.artefact import decode_artefact, encode_artefact
 from shuiqiao.consent.model import (
@@ -15,6 +16,8 @@ from shuiqiao.consent.model import (
     IdentityCheck,
     Mode,
     Purpose,
+    is_whole_hours,
+    whole_hours,
 )
 from shuiqiao.crypto.suites import get_suite
 
@@ -26,6 +29,7 @@ types = st.from_regex(r"[a-z][a-z0-9_]{1,20}@[1-9][0-9]{0,3}", fullmatch=True)
 groups = st.sets(st.sampled_from(["amounts", "counterparty", "person"])).map(lambda more: sorted({"core", *more}))
 days = st.dates(date(1990, 1, 1), date(2090, 1, 1))
 moments = st.integers(0, 253_402_300_799_998)
+hours = st.integers(0, 253_402_300_799_998 // MS_PER_HOUR - 1)
 texts = st.text(min_size=1, max_size=64)
 artefacts = st.builds(
     lambda period, window, **fields: ConsentArtefact(
@@ -34,12 +38,12 @@ artefacts = st.builds(
         key=KEY.public_key,
         period_from=min(period),
         period_to=max(period),
-        valid_from_ms=min(window),
-        valid_to_ms=max(window) + 1,
+        valid_from_ms=min(window) * MS_PER_HOUR,
+        valid_to_ms=(max(window) + 1) * MS_PER_HOUR,
         **fields,
     ),
     period=st.tuples(days, days),
-    window=st.tuples(moments, moments),
+    window=st.tuples(hours, hours),
     consent=st.binary(min_size=16, max_size=16),
     taxpayer=st.from_regex(r"[0-9A-Za-z_-]{1,32}", fullmatch=True),
     purpose=st.sampled_from(Purpose),
@@ -49,6 +53,7 @@ artefacts = st.builds(
     data_life_days=st.integers(1, 3660),
     product=texts,
     identity_check=st.builds(IdentityCheck, reference=texts, checked_ms=moments),
+    firm=st.binary(min_size=32, max_size=32),
     salt=st.binary(min_size=32, max_size=32),
 )
 
@@ -61,6 +66,16 @@ def test_every_sound_artefact_survives_its_bytes_and_has_one_form(artefact):
     read = decode_artefact(raw, network=NETWORK, suite=SUITE)
     assert artefact == read
     assert raw == encode_artefact(read, network=NETWORK, suite=SUITE, key=KEY)
+
+
+@given(starts_ms=st.integers(0, 10**14), length_ms=st.integers(1, 10**12))
+def test_a_window_of_whole_hours_begins_in_time_and_lasts_no_hour_too_long(starts_ms, length_ms):
+    """[CONSENT-7]"""
+    valid_from_ms, valid_to_ms = whole_hours(starts_ms, starts_ms + length_ms)
+    assert is_whole_hours(valid_from_ms, valid_to_ms)
+    assert 0 <= starts_ms - valid_from_ms < MS_PER_HOUR
+    assert 0 <= valid_to_ms - valid_from_ms - length_ms < MS_PER_HOUR
+    assert valid_to_ms > starts_ms
 
 
 @settings(max_examples=120, deadline=None)

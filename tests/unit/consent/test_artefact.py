@@ -4,6 +4,7 @@ from datetime import date
 
 import pytest
 
+from shuiqiao.base.clock import MS_PER_HOUR
 from shuiqiao.base.errors import IntegrityError, InvalidInput
 from shuiqiao.consent.artefact import commitment_of, decode_artefact, encode_artefact, verify_commitment
 from shuiqiao.consent.model import (
@@ -19,7 +20,7 @@ from shuiqiao.consent.model import (
 from shuiqiao.crypto.suites import get_suite
 
 NETWORK = bytes(range(32))
-NOW_MS = 1_775_000_000_000
+NOW_MS = 1_775_001_600_000
 
 
 @pytest.fixture(scope="module", params=["intl", "gm"])
@@ -45,10 +46,11 @@ def artefact_with(suite, **changes):
         "frequency": Frequency(count=2, unit=FrequencyUnit.MONTH),
         "data_life_days": 90,
         "valid_from_ms": NOW_MS,
-        "valid_to_ms": NOW_MS + 1,
+        "valid_to_ms": NOW_MS + MS_PER_HOUR,
         "product": "云税贷",
         "identity_check": IdentityCheck(reference="r-1", checked_ms=NOW_MS),
         "key": key_of(suite).public_key,
+        "firm": b"f" * 32,
         "salt": bytes(32),
     }
     return ConsentArtefact(**(fields | changes))
@@ -86,6 +88,8 @@ def test_an_artefact_of_the_other_suite_is_refused():
     [
         {"recipient": "bureau"},
         {"valid_to_ms": NOW_MS},
+        {"valid_to_ms": NOW_MS + MS_PER_HOUR + 1},
+        {"valid_from_ms": NOW_MS - 1},
         {"modes": [Mode.SCORE, Mode.DISCLOSE]},
         {"modes": [Mode.DISCLOSE, Mode.DISCLOSE]},
         {"items": {"filing@1": ["core", "amounts"]}},

@@ -42,6 +42,7 @@ def widest(purpose, **changes):
         "valid_to_ms": ceiling.max_validity_days * MS_PER_DAY,
         "product": "p",
         "identity_check": IdentityCheck(reference="r", checked_ms=0),
+        "firm": bytes(32),
         "key": bytes(32),
         "salt": bytes(32),
     }

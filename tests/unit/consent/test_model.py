@@ -5,6 +5,7 @@ from pathlib import Path
 
 import pytest
 
+from shuiqiao.base.clock import MS_PER_DAY, MS_PER_HOUR
 from shuiqiao.base.errors import Conflict, Denied, IntegrityError, InvalidInput, Unavailable
 from shuiqiao.consent.model import (
     FIELD_CODES,
@@ -14,7 +15,9 @@ from shuiqiao.consent.model import (
     Status,
     field_code,
     grant_from_state,
+    is_whole_hours,
     verify_usable,
+    whole_hours,
 )
 
 SPEC = Path(__file__).resolve().parents[3] / "docs" / "spec" / "consent-exchange.md"
@@ -50,6 +53,29 @@ def test_data_flows_only_while_active_and_in_the_window(status, now_ms, code):
     with pytest.raises(Denied) as refusal:
         verify_usable(grant(status), now_ms=now_ms)
     assert code == refusal.value.code
+
+
+@pytest.mark.parametrize(
+    ("wish", "window"),
+    [
+        ((0, MS_PER_HOUR), (0, MS_PER_HOUR)),
+        ((1, MS_PER_HOUR + 1), (0, MS_PER_HOUR)),
+        ((MS_PER_HOUR - 1, MS_PER_HOUR), (0, MS_PER_HOUR)),
+        ((MS_PER_HOUR + 7, MS_PER_HOUR + 7 + 30 * MS_PER_DAY), (MS_PER_HOUR, MS_PER_HOUR + 30 * MS_PER_DAY)),
+        ((0, MS_PER_HOUR + 1), (0, 2 * MS_PER_HOUR)),
+        ((5, 5), (0, 0)),
+    ],
+)
+def test_a_wish_becomes_a_window_of_whole_hours_and_of_its_own_length(wish, window):
+    """[CONSENT-7]: a wish for as long as a ceiling allows stays within it; an empty one stays empty."""
+    assert whole_hours(*wish) == window
+
+
+def test_a_window_is_of_whole_hours_at_both_ends():
+    """[CONSENT-7]"""
+    assert is_whole_hours(MS_PER_HOUR, 3 * MS_PER_HOUR)
+    assert not is_whole_hours(MS_PER_HOUR + 1, 3 * MS_PER_HOUR)
+    assert not is_whole_hours(MS_PER_HOUR, 3 * MS_PER_HOUR - 1)
 
 
 @pytest.mark.parametrize("now_ms", [100, 200])

@@ -23,6 +23,8 @@ from shuiqiao.ledger.model import Block, LedgerEngine, NetworkParameters, StateV
 from shuiqiao.ledger.store.disk import PosixDisk
 from shuiqiao.members.key_ring import MemberKeyRing
 
+ACCEPTED = "accepted"
+
 PUBLISHED_AT_ONCE = 256
 """Blocks that are indexed together."""
 
@@ -74,6 +76,14 @@ def execute_blocks(replica: Replica, blocks: Iterable[TimedBlock]) -> Iterator[B
             replica.publish()
             waiting = 0
     replica.publish()
+
+
+def judge(replica: Replica, raw: bytes, *, time_ms: int) -> str:
+    """Return the code that would refuse a transaction in the next block at a time, ``accepted`` if none; not stored."""
+    overlay = replica.overlay()
+    candidates = trusted_candidates([replica.machine.decode(raw)], overlay, machine=replica.machine)
+    (outcome,) = replica.execute(candidates, overlay=overlay, time_ms=time_ms).result.outcomes
+    return ACCEPTED if outcome.refusal is None else outcome.refusal.code
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -7,19 +7,22 @@ caught an act is the code of the error or problem that was really raised.
 from __future__ import annotations
 
 import shutil
-import time
 from collections.abc import Callable, Mapping
 from dataclasses import replace
-from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from shuiqiao.base.clock import MS_PER_SECOND
+from shuiqiao.base.clock import MS_PER_HOUR
+from shuiqiao.base.ids import new_id
+from shuiqiao.exchange.contract import REQUEST, AccessRequestBody
 from shuiqiao.ledger.check import replay_ledger
+from shuiqiao.ledger.model import FIRST_VERSION
+from shuiqiao.ledger.transaction import TransactionDraft, sign_transaction
 from shuiqiao.lending.papers import PaperInvoice, unproven_papers
 from shuiqiao.members.key_ring import MemberKeyRing
 from shuiqiao.members.model import EngineName
 from shuiqiao.sandbox.scenario.evidence import gather, tables_of
+from shuiqiao.sandbox.scenario.rebuilding import TimedBlock, execute_blocks, judge, machine_of, open_unflushed
 from shuiqiao.sandbox.scenario.refusals import wish_of
 from shuiqiao.sandbox.scenario.result import TamperStory
 from shuiqiao.sandbox.scenario.rewriting import rewrite_history
@@ -36,22 +39,15 @@ if TYPE_CHECKING:
     from shuiqiao.vault.disclosure import Disclosure
     from shuiqiao.vault.inspection import FileCheck
 
-SHORT_VALIDITY_MS = 1_500
-
-_CLEARLY_LATER_MS = 50
-"""How long after the last moment of a consent it is used."""
-
 
 def play_tampering(scene: TamperScene) -> tuple[TamperStory, ...]:
     """Commit every act and return what caught it."""
-    # Given first: it runs out while the other acts are played.
-    short_lived = give_short_consent(scene)
     acts: dict[str, Callable[[TamperScene], str]] = {
         "vault_byte_flip_caught": flip_vault_byte,
         "ledger_byte_flip_caught": flip_ledger_byte,
         "forged_invoice_caught": forge_invoice,
         "revoked_consent_refused": use_revoked_consent,
-        "expired_consent_refused": partial(use_expired_consent, consent=short_lived),
+        "expired_consent_refused": use_expired_consent,
         "withheld_record_caught": withhold_record,
         "operator_rewrite_caught_by_follower": rewrite_history,
     }
@@ -109,17 +105,39 @@ def use_revoked_consent(scene: TamperScene) -> str:
     return code_of(lambda: _ask(scene, consent))
 
 
-def give_short_consent(scene: TamperScene) -> ConsentArtefact:
-    """Return a consent that the enterprise gave the bank for a second and a half."""
-    wish = replace(wish_of(scene), validity_ms=SHORT_VALIDITY_MS)
-    return scene.owner.consent(wish, bank=scene.bank).artefact
+def use_expired_consent(scene: TamperScene) -> str:
+    """Ask under a consent of one hour in a block after it, on a copy of the ledger: the run cannot wait that long."""
+    consent = scene.owner.consent(replace(wish_of(scene), validity_ms=MS_PER_HOUR), bank=scene.bank).artefact
+    bureau = scene.consortium.bureau
+    replica = open_unflushed(scene.scratch / "later", machine=machine_of(bureau.parameters, kinds=bureau.kinds))
+    try:
+        blocks = bureau.engine.blocks(from_height=1)
+        for _ in execute_blocks(replica, (TimedBlock(time_ms=b.time_ms, transactions=b.transactions) for b in blocks)):
+            pass
+        later_ms = consent.valid_to_ms + 1
+        return judge(replica, _signed_request(scene, consent, until_ms=later_ms + MS_PER_HOUR), time_ms=later_ms)
+    finally:
+        replica.close()
 
 
-def use_expired_consent(scene: TamperScene, *, consent: ConsentArtefact) -> str:
-    """Ask under a consent after its last moment."""
-    left_ms = consent.valid_to_ms + _CLEARLY_LATER_MS - scene.bank.surroundings.clock.now_ms()
-    time.sleep(max(left_ms, 0) / MS_PER_SECOND)
-    return code_of(lambda: _ask(scene, consent.consent))
+def _signed_request(scene: TamperScene, consent: ConsentArtefact, *, until_ms: int) -> bytes:
+    bank, entropy = scene.bank, scene.bank.surroundings.entropy
+    body = AccessRequestBody(
+        request=new_id(entropy),
+        consent=consent.consent,
+        purpose=consent.purpose,
+        mode=consent.modes[0],
+        request_digest=entropy(32),
+    )
+    draft = TransactionDraft(
+        kind=REQUEST,
+        version=FIRST_VERSION,
+        body=body,
+        author=bank.member,
+        valid_until_ms=until_ms,
+        id=new_id(entropy),
+    )
+    return sign_transaction(draft, network=bank.parameters.network, suite=bank.suite, keys=[bank.keys.signing])
 
 
 _WORDS: Mapping[EngineName, Mapping[str, TamperWords]] = {

@@ -49,9 +49,9 @@ TAMPER_WORDS: Mapping[str, TamperWords] = MappingProxyType(
             code_begins="consent.revoked",
         ),
         "expired_consent_refused": TamperWords(
-            act_en="A bank asked under a consent after its last moment.",
-            act_zh="授权到期之后，银行仍凭该授权请求数据。",
-            caught_by_en="The ledger refused the request: the consent has expired.",
+            act_en="A bank asked in the first block after a consent's last hour, on a copy of the ledger.",
+            act_zh="在账本副本上，授权到期后的第一个区块中，银行仍凭该授权请求数据。",
+            caught_by_en="The ledger's rules refused the request: the consent has expired.",
             caught_by_zh="账本拒绝请求：授权已过期。",
             code_begins="consent.expired",
         ),
