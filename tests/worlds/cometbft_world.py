@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import hashlib
+import http.server
 import os
 import shlex
-import socket
+import socketserver
 import subprocess
 import threading
 from collections.abc import Sequence
@@ -14,13 +15,14 @@ from pathlib import Path
 import pytest
 
 from shuiqiao.base.errors import Unavailable
+from shuiqiao.base.unix_socket import connect_to
 from shuiqiao.ledger.engine.cometbft import requests as ask
 from shuiqiao.ledger.engine.cometbft import responses as answer
 from shuiqiao.ledger.engine.cometbft.codec import decode_response, encode_request
 from shuiqiao.ledger.engine.cometbft.home import NodeKeys
 from shuiqiao.ledger.engine.cometbft.parts import TxResult
 from shuiqiao.ledger.engine.cometbft.process import DEFAULT_VERSION, find_program
-from shuiqiao.ledger.engine.cometbft.server import ConnectionFault, parse_address
+from shuiqiao.ledger.engine.cometbft.server import ConnectionFault
 from shuiqiao.ledger.engine.cometbft.wire import Message, split_frames
 
 ROOT = Path(__file__).resolve().parent.parent.parent
@@ -155,11 +157,8 @@ class Tally:
 class AbciClient:
     """The other end of the socket, as CometBFT would speak."""
 
-    def __init__(self, address: str) -> None:
-        place = parse_address(address)
-        self.socket = socket.socket(socket.AF_UNIX if isinstance(place, Path) else socket.AF_INET, socket.SOCK_STREAM)
-        self.socket.connect(str(place) if isinstance(place, Path) else place)
-        self.socket.settimeout(10)
+    def __init__(self, path: Path) -> None:
+        self.socket = connect_to(path, timeout_s=10)
         self._data = b""
 
     def send(self, *requests: Message) -> None:
@@ -194,3 +193,12 @@ class AbciClient:
 
     def close(self) -> None:
         self.socket.close()
+
+
+class UnixHttpServer(socketserver.ThreadingMixIn, socketserver.UnixStreamServer):
+    """An HTTP server at a Unix socket, as CometBFT's RPC is."""
+
+    daemon_threads = True
+
+    def __init__(self, path: Path, handler: type[http.server.BaseHTTPRequestHandler]) -> None:
+        super().__init__(str(path), handler)

@@ -207,8 +207,7 @@ class Roster:
         folder: Path,
         member: str,
         *,
-        abci: str,
-        rpc: str,
+        comet: Path,
         clock: Clock | None = None,
         kinds: KindTable | None = None,
         disk: Disk | None = None,
@@ -222,7 +221,7 @@ class Roster:
             clock=clock or SystemClock(),
             policy_of=self.policy_of,
             cosigner=Cosigner(member=MemberId(member), key=self.keys[MemberId(member)]),
-            settings=CometbftSettings(abci=abci, rpc=rpc, application=self.application_settings(disk=disk, **more)),
+            settings=CometbftSettings(comet=comet, application=self.application_settings(disk=disk, **more)),
         )
 
 
@@ -260,8 +259,7 @@ class Consortium:
         ledger = self.roster.open_ledger(
             self.ledger_folder(member),
             member,
-            abci=self.network.app_address(member),
-            rpc=self.network.rpc_url(member),
+            comet=self.network.home(member),
             **{**self.more, **more},
         )
         self.ledgers[member] = ledger
@@ -273,8 +271,7 @@ class Consortium:
             ValidatorProcess(
                 self.ledger_folder(member),
                 member,
-                abci=self.network.app_address(member),
-                rpc=self.network.rpc_url(member),
+                comet=self.network.home(member),
                 genesis_ms=self.roster.genesis_ms,
             )
         )
@@ -299,8 +296,8 @@ class Consortium:
 class ValidatorProcess:
     """A validator's ledger in a process that can be killed; it ends with this one."""
 
-    def __init__(self, folder: Path, member: str, *, abci: str, rpc: str, genesis_ms: int) -> None:
-        command = [sys.executable, validator_process.__file__, str(folder), member, abci, rpc, str(genesis_ms)]
+    def __init__(self, folder: Path, member: str, *, comet: Path, genesis_ms: int) -> None:
+        command = [sys.executable, validator_process.__file__, str(folder), member, str(comet), str(genesis_ms)]
         self._process = subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True)
         assert self._read() == {"open": member}
 

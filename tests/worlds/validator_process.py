@@ -11,11 +11,11 @@ import sys
 from pathlib import Path
 
 
-def main(folder: str, member: str, abci: str, rpc: str, genesis_ms: str) -> None:
+def main(folder: str, member: str, comet: str, genesis_ms: str) -> None:
     # Imported here, for the world imports this module too.
     from consensus_world import Roster
 
-    ledger = Roster(genesis_ms=int(genesis_ms)).open_ledger(Path(folder), member, abci=abci, rpc=rpc)
+    ledger = Roster(genesis_ms=int(genesis_ms)).open_ledger(Path(folder), member, comet=Path(comet))
     print(json.dumps({"open": member}), flush=True)  # noqa: T201 - this is the pipe to the test
     for _ in sys.stdin:
         keeper = ledger.application.keeper

@@ -8,9 +8,7 @@ not read its answers is ended, and never holds up the engine. Answers mean what 
 from __future__ import annotations
 
 import contextlib
-import os
 import socket
-import struct
 import threading
 from collections import OrderedDict
 from collections.abc import Callable, Sequence
@@ -18,12 +16,12 @@ from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
 from queue import SimpleQueue
-from typing import TYPE_CHECKING, Any, Final, Self
+from typing import TYPE_CHECKING, Final, Self
 
 from shuiqiao.base.encoding import encode_cbor
 from shuiqiao.base.errors import InvalidInput, ShuiqiaoError, Unavailable
+from shuiqiao.base.unix_socket import is_own_peer, listen_at
 from shuiqiao.node import link_frames as link
-from shuiqiao.node.unix_socket import socket_address
 
 if TYPE_CHECKING:
     from shuiqiao.ledger.model import Block, Committed, Event, LedgerEngine, StateView
@@ -45,7 +43,6 @@ PAGE_BLOCKS: Final = 256
 """A page of blocks ends at whichever comes first."""
 
 _WORKERS: Final = 4
-_CREDENTIALS: Final = struct.Struct("3i")
 
 
 class LedgerLink:
@@ -70,7 +67,7 @@ class LedgerLink:
         self._lock = threading.Lock()
         self._connections: set[_Connection] = set()
         self._workers = ThreadPoolExecutor(max_workers=_WORKERS, thread_name_prefix="ledger-link")
-        self._server = _listen(path)
+        self._server = listen_at(path, backlog=MAX_CONNECTIONS)
         engine.subscribe(self._tell)
         self._thread = threading.Thread(target=self._accept, name="ledger-link", daemon=True)
         self._thread.start()
@@ -96,7 +93,7 @@ class LedgerLink:
                 return
             with self._lock:
                 is_full = len(self._connections) >= MAX_CONNECTIONS
-            if is_full or not _is_own(found):
+            if is_full or not is_own_peer(found):
                 found.close()
                 continue
             connection = _Connection(found, desk=self)
@@ -324,27 +321,3 @@ def _refusal(number: int, error: BaseException) -> link.Refused:
         "node.link_failed", f"the node broke down over a question with {type(error).__name__}: {error}"
     )
     return link.Refused.of(number, failed)
-
-
-def _listen(path: Path) -> socket.socket:
-    """Return a socket that listens for its owner only: nobody can connect before its mode is set."""
-    path.unlink(missing_ok=True)
-    server = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
-    try:
-        with socket_address(path) as address:
-            server.bind(address)
-        os.chmod(path, 0o600)  # noqa: PTH101 - Path.chmod follows links as well, and this is the plain call
-        server.listen(MAX_CONNECTIONS)
-    except BaseException:
-        server.close()
-        raise
-    return server
-
-
-def _is_own(found: socket.socket) -> bool:
-    """Tell whether the other end runs as the same user; where the system does not say, the socket's mode decides."""
-    option: Any = getattr(socket, "SO_PEERCRED", None)
-    if option is None:
-        return True
-    _, user, _ = _CREDENTIALS.unpack(found.getsockopt(socket.SOL_SOCKET, option, _CREDENTIALS.size))
-    return bool(user == os.geteuid())

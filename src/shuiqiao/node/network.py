@@ -17,6 +17,8 @@ from pathlib import Path
 from typing import Any
 
 from shuiqiao.base.errors import Conflict, InvalidInput, ShuiqiaoError, Unavailable
+from shuiqiao.ledger.engine.cometbft.home import RPC_SOCKET
+from shuiqiao.ledger.engine.cometbft.process import start_command
 from shuiqiao.ledger.engine.cometbft.rpc import RpcClient
 from shuiqiao.ledger.engine.cometbft.validator_key import ValidatorKeyFiles
 from shuiqiao.node.network_comparison import compare
@@ -92,12 +94,12 @@ class Network:
             self._wait(self._ledger(place.member), partial(self._ask, place.member))
             self._settle_validator_key(place.member)
             home = self.folder.home(place.member).cometbft.absolute()
-            self._comet(place.member).start([str(program), "start", "--home", str(home)])
+            self._comet(place.member).start(start_command(program, home))
         for place in places:
             on_step(f"connect {place.member}")
-            self._wait(self._comet(place.member), partial(_comet_standing, place.rpc_port))
+            self._wait(self._comet(place.member), partial(_comet_standing, self._socket(place.member)))
         end = time.monotonic() + CATCH_UP_S
-        while any(_is_catching_up(place.rpc_port) for place in places) and time.monotonic() < end:
+        while any(_is_catching_up(self._socket(place.member)) for place in places) and time.monotonic() < end:
             time.sleep(_POLL_S)
         return tuple(self._standing(place) for place in places)
 
@@ -116,7 +118,7 @@ class Network:
         [place] = self._places([member])
         with self._alone():
             on_step("wait until the new key counts")
-            _wait_until_it_counts(place.rpc_port, public_key)
+            _wait_until_it_counts(self._socket(member), public_key)
             node = self._comet(member)
             node.ask_to_end()
             node.wait_ended()
@@ -214,6 +216,9 @@ class Network:
     def _comet(self, member: str) -> RecordedProcess:
         return RecordedProcess(self.folder.run, name=f"{member}.cometbft")
 
+    def _socket(self, member: str) -> Path:
+        return self.folder.home(member).cometbft / RPC_SOCKET
+
     def _ask(self, process: str) -> dict[str, Any]:
         return ask_process(self.folder.control(process), {"act": "status"})
 
@@ -223,7 +228,7 @@ class Network:
             ledger=self._ledger(place.member),
             comet=self._comet(place.member),
             ask=lambda: self._ask(place.member),
-            look=lambda: _comet_standing(place.rpc_port),
+            look=lambda: _comet_standing(self._socket(place.member)),
             votes_with=ValidatorKeyFiles(self.folder.home(place.member).cometbft).current(),
         )
 
@@ -259,19 +264,15 @@ def _own(*arguments: str) -> list[str]:
     return [sys.executable, "-P", "-m", "shuiqiao.node.network_child", *arguments]
 
 
-def _rpc(port: int) -> RpcClient:
-    return RpcClient(f"http://127.0.0.1:{port}", timeout_s=_RPC_TIMEOUT_S)
-
-
-def _comet_standing(port: int) -> CometStanding:
-    with closing(_rpc(port)) as rpc:
+def _comet_standing(rpc_socket: Path) -> CometStanding:
+    with closing(RpcClient(rpc_socket, timeout_s=_RPC_TIMEOUT_S)) as rpc:
         return CometStanding(peers=rpc.peer_count(), is_catching_up=rpc.status().is_catching_up)
 
 
-def _wait_until_it_counts(port: int, public_key: bytes) -> None:
+def _wait_until_it_counts(rpc_socket: Path, public_key: bytes) -> None:
     """Return once CometBFT counts votes by a key for the next height: two heights after the block that named it."""
     end = time.monotonic() + START_TIMEOUT_S
-    with closing(_rpc(port)) as rpc:
+    with closing(RpcClient(rpc_socket, timeout_s=_RPC_TIMEOUT_S)) as rpc:
         while public_key not in rpc.validator_keys():
             if time.monotonic() > end:
                 raise Unavailable(
@@ -282,8 +283,8 @@ def _wait_until_it_counts(port: int, public_key: bytes) -> None:
             time.sleep(_POLL_S)
 
 
-def _is_catching_up(port: int) -> bool:
+def _is_catching_up(rpc_socket: Path) -> bool:
     try:
-        return _comet_standing(port).is_catching_up
+        return _comet_standing(rpc_socket).is_catching_up
     except ShuiqiaoError:
         return True

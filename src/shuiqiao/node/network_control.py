@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import contextlib
 import json
-import socket
 import socketserver
 import threading
 from collections.abc import Callable, Mapping
@@ -12,12 +11,13 @@ from pathlib import Path
 from typing import Any, Self
 
 from shuiqiao.base.errors import ShuiqiaoError, Unavailable
-from shuiqiao.node.unix_socket import socket_address
+from shuiqiao.base.unix_socket import connect_to, is_own_peer, listen_at
 
 MAX_LINE_BYTES = 1 << 20
 """Longest question or answer."""
 
 TIMEOUT_S = 5.0
+_BACKLOG = 8
 
 Answer = Callable[[Mapping[str, Any]], Mapping[str, Any]]
 
@@ -35,10 +35,14 @@ class ControlServer:
                 with contextlib.suppress(OSError):
                     self.wfile.write(_reply(self.rfile.readline(MAX_LINE_BYTES), answer))
 
-        path.unlink(missing_ok=True)
+        class Server(socketserver.UnixStreamServer):
+            def verify_request(self, request: Any, client_address: Any) -> bool:  # noqa: ARG002 - the base class's name
+                return is_own_peer(request)
+
         self._path = path
-        with socket_address(path) as address:
-            self._server = socketserver.UnixStreamServer(address, Handler)
+        self._server = Server(str(path), Handler, bind_and_activate=False)
+        self._server.socket.close()
+        self._server.socket = listen_at(path, backlog=_BACKLOG)
         self._thread = threading.Thread(target=self._server.serve_forever, name="network-control", daemon=True)
         self._thread.start()
 
@@ -67,12 +71,10 @@ def ask_process(path: Path, question: Mapping[str, Any], *, timeout_s: float = T
     """Ask the process that listens at a path.
 
     Raises Unavailable ``node.control_unreachable`` or ``node.control_refused``, InvalidInput
-    ``node.network_path_long``.
+    ``base.socket_path_long``.
     """
     try:
-        with socket_address(path) as address, socket.socket(socket.AF_UNIX, socket.SOCK_STREAM) as link:
-            link.settimeout(timeout_s)
-            link.connect(address)
+        with connect_to(path, timeout_s=timeout_s) as link:
             link.sendall(json.dumps(question).encode() + b"\n")
             with link.makefile("rb") as file:
                 found = json.loads(file.readline(MAX_LINE_BYTES))

@@ -131,8 +131,8 @@ def _require_room(plan: NetworkPlan, new: NewMember) -> None:
 
 def _grown(plan: NetworkPlan, member: str) -> NetworkPlan:
     """Return the plan with one validator more, which dials all others."""
-    ports = iter(free_ports(3 + len(plan.validators)))
-    place = ValidatorPlace(member=member, abci_port=next(ports), rpc_port=next(ports), p2p_port=next(ports))
+    ports = iter(free_ports(1 + len(plan.validators)))
+    place = ValidatorPlace(member=member, p2p_port=next(ports))
     relays = [RelayPlace(near=member, far=far, port=next(ports)) for far in plan.names]
     return msgspec.structs.replace(plan, validators=(*plan.validators, place), relays=(*plan.relays, *relays))
 
@@ -144,8 +144,6 @@ def _settings(face: Member, *, genesis: Genesis, place: ValidatorPlace) -> NodeS
         suite=genesis.suite,
         engine=genesis.engine.value,
         admitted=True,
-        abci_port=place.abci_port,
-        rpc_port=place.rpc_port,
         p2p_port=place.p2p_port,
     )
 
@@ -155,9 +153,7 @@ def _write_comet_home(folder: NetworkFolder, plan: NetworkPlan, *, node: NodeKey
     place = plan.validators[-1]
     settings = HomeSettings(
         moniker=place.member,
-        app=f"tcp://{LOOPBACK}:{place.abci_port}",
         p2p=f"tcp://{LOOPBACK}:{place.p2p_port}",
-        rpc=f"tcp://{LOOPBACK}:{place.rpc_port}",
         peers=[
             f"{read_node_id(folder.home(relay.far).cometbft)}@{LOOPBACK}:{relay.port}"
             for relay in plan.relays

@@ -141,15 +141,12 @@ def _make_folders(folder: NetworkFolder) -> None:
 def _plan(genesis: Genesis, completed: CompletedMembers) -> NetworkPlan:
     names = [name for name, secrets in completed.secrets.items() if secrets.node is not None]
     pairs = list(combinations(names, 2))
-    ports = iter(free_ports(3 * len(names) + len(pairs)))
+    ports = iter(free_ports(len(names) + len(pairs)))
     return NetworkPlan(
         network=get_suite(genesis.suite).digest(encode_genesis(genesis)).hex(),
         suite=genesis.suite.value,
         engine=genesis.engine.value,
-        validators=tuple(
-            ValidatorPlace(member=name, abci_port=next(ports), rpc_port=next(ports), p2p_port=next(ports))
-            for name in names
-        ),
+        validators=tuple(ValidatorPlace(member=name, p2p_port=next(ports)) for name in names),
         relays=tuple(RelayPlace(near=near, far=far, port=next(ports)) for near, far in pairs),
     )
 
@@ -158,9 +155,7 @@ def _settings(member: Member, *, genesis: Genesis, plan: NetworkPlan) -> NodeSet
     settings = NodeSettings(member=member.id, role=member.role, suite=genesis.suite, engine=genesis.engine.value)
     for place in plan.validators:
         if place.member == member.id:
-            return msgspec.structs.replace(
-                settings, abci_port=place.abci_port, rpc_port=place.rpc_port, p2p_port=place.p2p_port
-            )
+            return msgspec.structs.replace(settings, p2p_port=place.p2p_port)
     return settings
 
 
@@ -178,9 +173,7 @@ def _write_comet_homes(
     for place in plan.validators:
         settings = HomeSettings(
             moniker=place.member,
-            app=f"tcp://{LOOPBACK}:{place.abci_port}",
             p2p=f"tcp://{LOOPBACK}:{place.p2p_port}",
-            rpc=f"tcp://{LOOPBACK}:{place.rpc_port}",
             peers=[
                 f"{nodes[relay.far].node_id}@{LOOPBACK}:{relay.port}"
                 for relay in plan.relays

@@ -68,14 +68,14 @@ def open_home_ledger(home: Home, *, passphrase: bytes, clock: Clock) -> HomeLedg
 def open_validator_ledger(
     home: Home, *, settings: NodeSettings, keys: MemberKeys, parameters: NetworkParameters, clock: Clock
 ) -> CometbftLedger:
-    """Open the ledger folder and listen for CometBFT on the home's ports; the member cosigns with its signing key.
+    """Open the ledger folder and listen for CometBFT in the home; the member cosigns with its signing key.
 
-    Raises InvalidInput ``node.not_validator`` where the home has no ports, and what ``CometbftLedger.open`` raises.
+    Raises InvalidInput ``node.not_validator`` where the home has no port, and what ``CometbftLedger.open`` raises.
     """
     if not settings.is_validator:
         raise InvalidInput(
             "node.not_validator",
-            f"{settings.member} runs no validator: {home.settings} names no ports",
+            f"{settings.member} runs no validator: {home.settings} names no port",
             next_step="open the home of a validator of this network",
         )
     return CometbftLedger.open(
@@ -87,8 +87,7 @@ def open_validator_ledger(
         policy_of=lambda state: checkpoint_policy(read_epoch(state), origin=parameters.origin),
         cosigner=Cosigner(member=MemberId(settings.member), key=keys.signing),
         settings=CometbftSettings(
-            abci=f"tcp://{LOOPBACK}:{settings.abci_port}",
-            rpc=f"http://{LOOPBACK}:{settings.rpc_port}",
+            comet=home.cometbft,
             application=ApplicationSettings(replica=EmbeddedSettings().replica),
             verifier_processes=settings.verifier_processes,
         ),

@@ -1,4 +1,4 @@
-"""A network on one machine as a folder: where things lie in it, and which loopback ports its validators use.
+"""A network on one machine as a folder: where things lie in it, and on which loopback ports its validators meet.
 
 ```
 NET/network.json    this plan            NET/homes/<member>/   one home per institution
@@ -30,11 +30,9 @@ BoundPort = Annotated[int, msgspec.Meta(ge=1, le=65_535)]
 
 
 class ValidatorPlace(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
-    """The ports of one validator."""
+    """The port on which one validator meets its peers."""
 
     member: MemberName
-    abci_port: BoundPort
-    rpc_port: BoundPort
     p2p_port: BoundPort
 
 
@@ -49,7 +47,7 @@ class RelayPlace(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_onl
 class NetworkPlan(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
     """What network.json holds. network: the network id in hex. Without validators the engine is embedded."""
 
-    version: Literal[1] = 1
+    version: Literal[2] = 2
     network: Annotated[str, msgspec.Meta(pattern=r"^[0-9a-f]{64}\Z")]
     suite: Literal["intl", "gm"]
     engine: Literal["embedded", "cometbft"]

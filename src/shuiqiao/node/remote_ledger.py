@@ -21,10 +21,10 @@ from typing import TYPE_CHECKING, Any, Final, TypeVar
 
 from shuiqiao.base.encoding import decode_cbor
 from shuiqiao.base.errors import InvalidInput, ShuiqiaoError, Unavailable
+from shuiqiao.base.unix_socket import connect_to
 from shuiqiao.ledger.engine.listeners import Listener, Listeners
 from shuiqiao.ledger.model import MAX_TRANSACTION_BYTES, Block, Checkpoint, Committed, Event, StateView
 from shuiqiao.node import link_frames as link
-from shuiqiao.node.unix_socket import socket_address
 
 if TYPE_CHECKING:
     from shuiqiao.ledger.model import NetworkParameters
@@ -279,15 +279,12 @@ class _RemoteState:
 def connect_ledger(path: Path, *, parameters: NetworkParameters) -> RemoteLedger | None:
     """Return the ledger of the node that listens at a path, None where none does.
 
-    Raises InvalidInput ``node.link_foreign``, and ``node.network_path_long``.
+    Raises InvalidInput ``node.link_foreign``, and ``base.socket_path_long``.
     """
-    found = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
     try:
-        with socket_address(path) as address:
-            found.connect(address)
+        found = connect_to(path)
     except OSError:
         # No file, or one that a node left behind when it ended.
-        found.close()
         return None
     ledger = RemoteLedger(found, parameters=parameters)
     try:
@@ -314,12 +311,10 @@ def require_running(home: Home, *, settings: NodeSettings) -> None:
 
 def is_answering(path: Path) -> bool:
     """Tell whether a node listens at a path."""
-    with contextlib.closing(socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)) as found:
-        try:
-            with socket_address(path) as address:
-                found.connect(address)
-        except OSError:
-            return False
+    try:
+        connect_to(path).close()
+    except OSError:
+        return False
     return True
 
 

@@ -50,10 +50,6 @@ class NodeSettings(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_o
     """Worker processes that verify signatures; 0 verifies in the writer's own thread."""
     block_linger_ms: Annotated[int, msgspec.Meta(ge=0, le=1000)] = 2
     """How long the writer waits for company before it closes a block, in milliseconds."""
-    abci_port: Port = 0
-    """Loopback port on which a validator's ledger listens for its CometBFT node; 0 where this member is none."""
-    rpc_port: Port = 0
-    """Loopback port of a validator's CometBFT RPC, where transactions are handed in; 0 where this member is none."""
     p2p_port: Port = 0
     """Loopback port on which a validator's CometBFT node meets its peers; 0 where this member is none."""
 
@@ -65,7 +61,7 @@ class NodeSettings(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_o
     @property
     def is_validator(self) -> bool:
         """Whether this home runs a validator of a CometBFT network."""
-        return self.rpc_port != 0
+        return self.p2p_port != 0
 
 
 @dataclass(frozen=True, slots=True)

@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Final
 
 from shuiqiao.base.errors import ShuiqiaoError
-from shuiqiao.ledger.engine.cometbft.home import NEVER_SIGNS, read_last_signed
+from shuiqiao.ledger.engine.cometbft.home import NEVER_SIGNS, RPC_SOCKET, read_last_signed
 from shuiqiao.ledger.engine.cometbft.rpc import RpcClient
 from shuiqiao.ledger.store.lock_holder import is_held
 from shuiqiao.node.finding import Finding, finding_of_error
@@ -36,7 +36,7 @@ def look_at_validator(home: Home, *, settings: NodeSettings) -> Iterator[Finding
     """Tell how a validator is and, where it stands still, why."""
     folder = network_of(home)
     if folder is None:
-        yield from _alone(home, settings=settings)
+        yield from _alone(home)
         return
     try:
         status = Network(folder).status()
@@ -62,8 +62,8 @@ def network_of(home: Home) -> NetworkFolder | None:
     return folder if homes.name == _HOMES and folder.plan.is_file() else None
 
 
-def _alone(home: Home, *, settings: NodeSettings) -> Iterator[Finding]:
-    with closing(RpcClient(f"http://127.0.0.1:{settings.rpc_port}", timeout_s=_RPC_TIMEOUT_S)) as rpc:
+def _alone(home: Home) -> Iterator[Finding]:
+    with closing(RpcClient(home.cometbft / RPC_SOCKET, timeout_s=_RPC_TIMEOUT_S)) as rpc:
         try:
             status, peers = rpc.status(), rpc.peer_count()
         except ShuiqiaoError as error:

@@ -14,6 +14,7 @@ from cometbft_world import comet_program
 from consortium_world import CHEAP
 from shuiqiao.base.clock import SystemClock
 from shuiqiao.base.ids import system_entropy
+from shuiqiao.ledger.engine.cometbft.home import RPC_SOCKET
 from shuiqiao.ledger.engine.cometbft.rpc import RpcClient
 from shuiqiao.ledger.engine.cometbft.validator_key import ValidatorKeyFiles
 from shuiqiao.members.model import Role
@@ -80,13 +81,13 @@ class Consortium:
     def validators(self):
         """The number of validators that consensus has."""
         place = load_plan(self.folder).validators[0]
-        with closing(RpcClient(f"http://127.0.0.1:{place.rpc_port}")) as rpc:
+        with closing(RpcClient(self.folder.home(place.member).cometbft / RPC_SOCKET)) as rpc:
             return int(rpc.call("validators")["total"])
 
     def voting_keys(self):
         """The keys whose votes count for the next height."""
         place = load_plan(self.folder).validators[0]
-        with closing(RpcClient(f"http://127.0.0.1:{place.rpc_port}")) as rpc:
+        with closing(RpcClient(self.folder.home(place.member).cometbft / RPC_SOCKET)) as rpc:
             return rpc.validator_keys()
 
     def trouble(self, member):

@@ -16,11 +16,12 @@ import state_vandal
 from cometbft_world import comet_program
 from shuiqiao.base.ids import MemberId, new_id
 from shuiqiao.crypto.suites import get_suite
+from shuiqiao.ledger.engine.cometbft.home import RPC_SOCKET
 from shuiqiao.ledger.engine.cometbft.rpc import RpcClient
 from shuiqiao.ledger.transaction import TransactionDraft, sign_transaction
 from shuiqiao.members.genesis import network_parameters
 from shuiqiao.node.keys import find_passphrase, load_keys
-from shuiqiao.node.network_plan import NetworkFolder, load_plan
+from shuiqiao.node.network_plan import NetworkFolder
 from shuiqiao.oversight.contract import OversightAlarmBody
 
 PATIENCE_S = 30.0
@@ -66,8 +67,7 @@ class Consortium:
         )
         key = load_keys(home, passphrase=find_passphrase(home)).signing
         raw = sign_transaction(draft, network=parameters.network, suite=get_suite(parameters.suite), keys=[key])
-        [port] = [place.rpc_port for place in load_plan(self.folder).validators if place.member == through]
-        rpc = RpcClient(f"http://127.0.0.1:{port}")
+        rpc = RpcClient(self.folder.home(through).cometbft / RPC_SOCKET)
         assert rpc.broadcast(raw).code == 0
         rpc.close()
         return alarm

@@ -5,7 +5,6 @@ Bounded in time; absent CometBFT it is skipped with the reason.
 
 from __future__ import annotations
 
-import socket
 import threading
 from contextlib import closing
 
@@ -16,6 +15,7 @@ from cometbft_world import comet_program
 from consortium_world import anchor_body
 from shuiqiao.base.errors import Conflict, InvalidInput, Unavailable
 from shuiqiao.base.ids import new_id
+from shuiqiao.base.unix_socket import connect_to
 from shuiqiao.ledger.log import verify_consistency
 from shuiqiao.ledger.model import MAX_TRANSACTION_BYTES
 from shuiqiao.ledger.submitter import DRAFT_VALIDITY_MS
@@ -24,7 +24,6 @@ from shuiqiao.node.institution import Institution
 from shuiqiao.node.link_server import MAX_VIEWS
 from shuiqiao.node.network_plan import NetworkFolder
 from shuiqiao.node.remote_ledger import RemoteLedger
-from shuiqiao.node.unix_socket import socket_address
 from shuiqiao.node.verification import ReceiptVerifier
 from shuiqiao.vault.contract import batch_lookup
 
@@ -147,10 +146,7 @@ def check_that_what_is_shown_stays(institution):
 def check_that_garbage_ends_one_connection(institution, home):
     """Hostile bytes end the connection they came on, and none other."""
     for garbage in (b"\xff\xff\xff\xff", b"\x00\x00\x00\x03abc", b"\x00\x00\x00\x01\xc1", frame_of_nothing_known()):
-        with closing(socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)) as other:
-            with socket_address(home.link) as address:
-                other.connect(address)
-            other.settimeout(PATIENCE_S)
+        with closing(connect_to(home.link, timeout_s=PATIENCE_S)) as other:
             other.sendall(garbage)
             assert other.recv(1) == b""
     assert institution.engine.last_block()[0] > 0

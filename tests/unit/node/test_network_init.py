@@ -92,7 +92,7 @@ def test_every_home_agrees_with_the_genesis_and_holds_its_own_keys(tmp_path):
         require_first_keys(home, settings, genesis, load_keys(home, passphrase=PASSPHRASE))
 
 
-def test_the_ports_of_a_validator_are_the_same_in_plan_settings_and_cometbft(tmp_path):
+def test_the_port_of_a_validator_is_the_same_in_plan_settings_and_cometbft(tmp_path):
     made = make(tmp_path / "net")
     folder = NetworkFolder(tmp_path / "net")
     members = {member.id: member for member in decode_genesis(folder.genesis.read_bytes()).members}
@@ -102,16 +102,12 @@ def test_the_ports_of_a_validator_are_the_same_in_plan_settings_and_cometbft(tmp
         settings = load_settings(home)
         config = tomllib.loads((home.cometbft / "config" / "config.toml").read_text())
         key = json.loads((home.cometbft / "config" / "priv_validator_key.json").read_text())
-        assert (settings.abci_port, settings.rpc_port, settings.p2p_port) == (
-            place.abci_port,
-            place.rpc_port,
-            place.p2p_port,
-        )
-        assert config["proxy_app"] == f"tcp://127.0.0.1:{place.abci_port}"
-        assert config["rpc"]["laddr"] == f"tcp://127.0.0.1:{place.rpc_port}"
+        assert settings.p2p_port == place.p2p_port
+        assert config["p2p"]["laddr"] == f"tcp://127.0.0.1:{place.p2p_port}"
+        assert (config["proxy_app"], config["rpc"]["laddr"]) == ("unix://abci.sock", "unix://rpc.sock")
         assert key["address"] == address_of(members[place.member].validator_key).hex().upper()
-        ports += [place.abci_port, place.rpc_port, place.p2p_port]
-    assert len(set(ports)) == 4 * 3 + 6
+        ports.append(place.p2p_port)
+    assert len(set(ports)) == 4 + 6
     texts = {(folder.home(name).cometbft / "config" / "genesis.json").read_text() for name in made.plan.names}
     assert len(texts) == 1
     document = json.loads(texts.pop())

@@ -37,10 +37,7 @@ def plan_of(*names, engine="cometbft"):
         network="ab" * 32,
         suite="intl",
         engine=engine,
-        validators=tuple(
-            ValidatorPlace(member=name, abci_port=next(ports), rpc_port=next(ports), p2p_port=next(ports))
-            for name in names
-        ),
+        validators=tuple(ValidatorPlace(member=name, p2p_port=next(ports)) for name in names),
         relays=tuple(
             RelayPlace(near=near, far=far, port=next(ports))
             for number, near in enumerate(names)
@@ -77,8 +74,8 @@ def test_a_plan_goes_there_and_back(folder):
         {"version": 2},
         {"network": "AB" * 32},
         {"engine": "paxos"},
-        {"validators": [{"member": "../x", "abci_port": 1, "rpc_port": 1, "p2p_port": 1}]},
-        {"validators": [{"member": "xx", "abci_port": 0, "rpc_port": 1, "p2p_port": 1}]},
+        {"validators": [{"member": "../x", "p2p_port": 1}]},
+        {"validators": [{"member": "xx", "p2p_port": 0}]},
         {"fee": 1},
     ],
 )

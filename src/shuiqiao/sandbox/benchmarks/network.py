@@ -205,7 +205,7 @@ def _window(run: _Run, cluster: Cluster, load: Streams, *, most: int) -> float:
     rpc = cluster.comet.nodes[MEMBERS[0]].rpc
     before = rpc.status().height
     seconds = run.bench.seconds
-    streams = load.streams(cluster.rpc_urls(), most=most)
+    streams = load.streams(cluster.rpc_sockets(), most=most)
     most_waiting = run.bench.mempool_transactions
     plan = LoadPlan(streams=streams, seconds=seconds, is_bundled=load.is_bundled, mempool_transactions=most_waiting)
     report = _send(run, plan)
@@ -222,7 +222,7 @@ def _half_load(run: _Run, rate: float) -> tuple[dict[str, float], dict[str, floa
     """Return the waits to the commit and to the note at a steady rate, each at the node that was handed to."""
     run.progress("half load", 0, None)
     height = int(run.ours.standing(MEMBERS[0])["blocks"])
-    streams = run.load.streams(run.ours.rpc_urls(), most=run.bench.window_transactions)
+    streams = run.load.streams(run.ours.rpc_sockets(), most=run.bench.window_transactions)
     plan = LoadPlan(streams=streams, rate=rate, seconds=run.bench.seconds, is_bundled=True)
     report = _send(run, plan)
     run.ours.wait_drained(timeout_s=_DRAIN_TIMEOUT_S)
@@ -252,8 +252,8 @@ def _catch_up(run: _Run) -> float:
     absent, others = MEMBERS[-1], MEMBERS[:-1]
     size = int(run.ours.standing(absent)["size"])
     run.ours.kill(absent)
-    urls = run.ours.rpc_urls(others)
-    streams = run.load.streams([*urls, urls[0]], most=run.bench.missed)
+    sockets = run.ours.rpc_sockets(others)
+    streams = run.load.streams([*sockets, sockets[0]], most=run.bench.missed)
     plan = LoadPlan(streams=streams, is_bundled=True, mempool_transactions=MEMPOOL_TRANSACTIONS)
     report = _send(run, plan)
     run.load.use(report.counts())
@@ -302,7 +302,9 @@ def _join_by_snapshot(run: _Run) -> float:
     shutil.rmtree(home / "data" / "cs.wal", ignore_errors=True)
     block: Any = run.ours.comet.nodes[others[0]].rpc.block(_TRUSTED_HEIGHT)
     sync = state_sync_settings(
-        rpc_servers=run.ours.rpc_urls(others[:2]), height=_TRUSTED_HEIGHT, block_hash=block["block_id"]["hash"]
+        rpc_servers=[run.ours.comet.rpc_address(each) for each in others[:2]],
+        height=_TRUSTED_HEIGHT,
+        block_hash=block["block_id"]["hash"],
     )
     run.ours.write_home(name, sync=sync)
     began = time.monotonic()

@@ -14,7 +14,7 @@ from pathlib import Path
 from typing import Any, Final
 
 from shuiqiao.base.errors import ShuiqiaoError, Unavailable
-from shuiqiao.ledger.engine.cometbft.home import Setting, chain_id_of
+from shuiqiao.ledger.engine.cometbft.home import OWN_APPLICATION, RPC_SOCKET, Setting, chain_id_of
 from shuiqiao.ledger.engine.cometbft.localnet import LocalNetwork, LocalNode, LocalSettings
 from shuiqiao.members.model import VALIDATOR_POWER
 from shuiqiao.node.network_control import ask_process
@@ -33,7 +33,7 @@ _POLL_S: Final = 0.05
 class Cluster:
     """Four CometBFT nodes, and what is measured at their RPC."""
 
-    def __init__(self, folder: Path, *, program: Path, suite: str, genesis_ms: int, app: str = "") -> None:
+    def __init__(self, folder: Path, *, program: Path, suite: str, genesis_ms: int, app: str = OWN_APPLICATION) -> None:
         """Write the homes; nothing runs yet. app: a built-in application of CometBFT, else ours over sockets."""
         network = load_network(suite, genesis_time_ms=genesis_ms).parameters.network
         self.comet = LocalNetwork(
@@ -50,9 +50,9 @@ class Cluster:
         self.comet.start()
         self.comet.wait_for_height(1, timeout_s=START_TIMEOUT_S)
 
-    def rpc_urls(self, names: Sequence[str] = MEMBERS) -> list[str]:
-        """Return the addresses of nodes."""
-        return [self.comet.rpc_url(name) for name in names]
+    def rpc_sockets(self, names: Sequence[str] = MEMBERS) -> list[str]:
+        """Return where the nodes' RPC listens."""
+        return [str(self.comet.home(name) / RPC_SOCKET) for name in names]
 
     def wait_drained(self, *, names: Sequence[str] = MEMBERS, timeout_s: float) -> int:
         """Return the height at which the named nodes stand once no mempool of theirs holds anything."""
@@ -93,8 +93,7 @@ class LedgerCluster(Cluster):
             suite=suite,
             genesis_ms=genesis_ms,
             folder=str(folder),
-            abci={name: self.comet.app_address(name) for name in MEMBERS},
-            rpc={name: self.comet.rpc_url(name) for name in MEMBERS},
+            comet={name: str(self.comet.home(name)) for name in MEMBERS},
             verifier_processes=verifier_processes,
             snapshot_interval=snapshot_interval,
         )

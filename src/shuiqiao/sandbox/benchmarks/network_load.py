@@ -17,12 +17,12 @@ import time
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Final
-from urllib.parse import urlsplit
 
 import msgspec
 
 from shuiqiao.base.errors import Unavailable
 from shuiqiao.ledger.engine.cometbft.bundle import GATHER_S, encode_bundle
+from shuiqiao.ledger.engine.cometbft.rpc import UnixConnection
 
 BATCH: Final = 128
 """Transactions handed in with one request."""
@@ -82,10 +82,9 @@ class LoadReport(msgspec.Struct, frozen=True, kw_only=True):
 class _Node:
     """One kept connection to a node's RPC; answers are looked at as bytes, for the generator must stay cheap."""
 
-    def __init__(self, url: str) -> None:
-        parts = urlsplit(url)
-        self._url = url
-        self._connection = http.client.HTTPConnection(parts.hostname or "", parts.port, timeout=_TIMEOUT_S)
+    def __init__(self, rpc_socket: str) -> None:
+        self._socket = rpc_socket
+        self._connection = UnixConnection(Path(rpc_socket), timeout_s=_TIMEOUT_S)
 
     def post(self, body: bytes) -> bytes:
         self._connection.request("POST", "/", body=body, headers={"Content-Type": "application/json"})
@@ -101,7 +100,7 @@ class _Node:
         # What it took in before it closed the connection is in its cache.
         taken = answer.count(_ADMITTED) + answer.count(_IN_CACHE)
         if taken != count:
-            raise Unavailable("sandbox.bench_not_taken", f"{self._url} did not take a batch: {answer[:500]!r}")
+            raise Unavailable("sandbox.bench_not_taken", f"{self._socket} did not take a batch: {answer[:500]!r}")
 
     def waiting(self) -> int:
         """Return how many bytes of transactions its mempool holds."""

@@ -15,15 +15,14 @@ from shuiqiao.sandbox.benchmarks.ledger_load import MEMBERS, LoadNetwork, load_n
 class NetworkSpec(msgspec.Struct, frozen=True, kw_only=True):
     """One network of the bench.
 
-    abci, rpc: address of each validator's application and of its CometBFT node. verifier_processes: see
-    ``CometbftSettings``. snapshot_interval: CometBFT heights between two snapshots.
+    comet: folder of each validator's CometBFT node. verifier_processes: see ``CometbftSettings``. snapshot_interval:
+    CometBFT heights between two snapshots.
     """
 
     suite: str
     genesis_ms: int
     folder: str
-    abci: Mapping[str, str]
-    rpc: Mapping[str, str]
+    comet: Mapping[str, str]
     verifier_processes: int
     snapshot_interval: int
 

@@ -37,7 +37,7 @@ class Streams:
         """How many transactions were sent."""
         return sum(self.positions)
 
-    def streams(self, urls: Sequence[str], *, most: int) -> list[Stream]:
+    def streams(self, sockets: Sequence[str], *, most: int) -> list[Stream]:
         """Return the next transactions of the streams for these nodes, so many altogether.
 
         Raises Unavailable ``sandbox.bench_load_spent`` where a stream has nothing left.
@@ -51,8 +51,8 @@ class Streams:
                 next_step="measure shorter windows",
             )
         return [
-            Stream(rpc=url, path=str(path), first=position, count=min(count, rest))
-            for url, path, position, rest in zip(urls, self.paths, self.positions, left, strict=True)
+            Stream(rpc=rpc_socket, path=str(path), first=position, count=min(count, rest))
+            for rpc_socket, path, position, rest in zip(sockets, self.paths, self.positions, left, strict=True)
         ]
 
     def use(self, counts: Sequence[int]) -> None:

@@ -161,8 +161,7 @@ def _open(spec: NetworkSpec, member: str) -> CometbftLedger:
         policy_of=lambda _state: policy,
         cosigner=Cosigner(member=name, key=network.keys[name]),
         settings=CometbftSettings(
-            abci=spec.abci[member],
-            rpc=spec.rpc[member],
+            comet=Path(spec.comet[member]),
             application=ApplicationSettings(
                 replica=EmbeddedSettings().replica, snapshot_interval=spec.snapshot_interval
             ),

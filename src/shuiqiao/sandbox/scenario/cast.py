@@ -181,10 +181,7 @@ def _settings(part: Part, *, suite: SuiteName, network: LocalNetwork | None) -> 
     settings = NodeSettings(member=part.member, role=part.role, suite=suite)
     if network is None:
         return settings
-    ports = network.ports(part.member)
-    return msgspec.structs.replace(
-        settings, engine="cometbft", abci_port=ports.abci, rpc_port=ports.rpc, p2p_port=ports.p2p
-    )
+    return msgspec.structs.replace(settings, engine="cometbft", p2p_port=network.p2p_port(part.member))
 
 
 def home_of(folder: Path, member: MemberId) -> Home:

@@ -18,13 +18,13 @@ from shuiqiao.ledger.engine.cometbft import requests as ask
 from shuiqiao.ledger.engine.cometbft import responses as answer
 from shuiqiao.ledger.engine.cometbft.application import ApplicationSettings, LedgerApplication
 from shuiqiao.ledger.engine.cometbft.extensions import Cosigner
+from shuiqiao.ledger.engine.cometbft.home import APP_SOCKET
 from shuiqiao.ledger.engine.cometbft.process import NodeProcess
 from shuiqiao.ledger.engine.cometbft.server import AbciServer
 from shuiqiao.ledger.engine.port import EmbeddedSettings
 from shuiqiao.ledger.engine.verifiers import open_verifier
 from shuiqiao.ledger.policy import CheckpointPolicy
 from shuiqiao.node.institution import Institution
-from shuiqiao.node.network_ledger import LOOPBACK
 from shuiqiao.sandbox.scenario.altering import AlteredCopy
 from shuiqiao.sandbox.scenario.rebuilding import machine_of
 
@@ -59,8 +59,7 @@ def lie_about_hash(member: Institution, altered: AlteredCopy, *, policy: Checkpo
     )
     application.shown_hash = altered.honest_app_hash
     try:
-        address = f"tcp://{LOOPBACK}:{member.settings.abci_port}"
-        server = AbciServer(application, address=address, on_fault=lambda _fault: None)
+        server = AbciServer(application, path=member.home.cometbft / APP_SOCKET, on_fault=lambda _fault: None)
         try:
             yield
         finally:

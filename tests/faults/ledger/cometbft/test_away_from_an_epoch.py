@@ -101,7 +101,7 @@ def test_a_newcomer_by_snapshot_gives_receipts_across_the_epochs(open_consortium
     for number in range(10):
         ledgers["node0"].submit(roster.note(number + 100)).result(timeout=30)
     block_hash = network.nodes["node0"].rpc.block(2)["block_id"]["hash"]
-    servers = [network.rpc_url("node0"), network.rpc_url("node1")]
+    servers = [network.rpc_address("node0"), network.rpc_address("node1")]
     network.write_home(3, sync=state_sync_settings(rpc_servers=servers, height=2, block_hash=block_hash))
     network.start(["node3"])
     found = wait_for_receipt(consortium, "node3", index)

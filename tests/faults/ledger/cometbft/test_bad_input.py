@@ -21,6 +21,8 @@ from shuiqiao.base.errors import InvalidInput, ShuiqiaoError
 from shuiqiao.ledger.engine.cometbft import requests as ask
 from shuiqiao.ledger.engine.cometbft import responses as answer
 from shuiqiao.ledger.engine.cometbft.codec import encode_request
+from shuiqiao.ledger.engine.cometbft.home import APP_SOCKET, RPC_SOCKET
+from shuiqiao.ledger.engine.cometbft.rpc import UnixConnection
 from shuiqiao.ledger.engine.cometbft.server import MAX_CONNECTIONS
 from shuiqiao.ledger.engine.cometbft.wire import MAX_FRAME_BYTES, encode_uvarint
 
@@ -62,7 +64,7 @@ def hostile_frames():
 def test_hostile_frames_on_the_socket_of_a_working_validator(consortium):
     ledger = consortium.ledgers["node1"]
     load = Load(consortium.roster, [consortium.ledgers[name] for name in NAMES if name != "node1"], in_flight=8)
-    address = consortium.network.app_address("node1")
+    address = consortium.network.home("node1") / APP_SOCKET
     codes = []
     for data, code in hostile_frames():
         known = len(ledger.faults)
@@ -102,9 +104,9 @@ def node_status(node):
     return node.wait_for_height(1, timeout_s=20)
 
 
-def post(url, body, *, headers=None):
+def post(path, body, *, headers=None):
     """Send a body to a node's RPC and return what it answers, an empty answer where it ends the connection."""
-    connection = http.client.HTTPConnection(url.removeprefix("http://"), timeout=10)
+    connection = UnixConnection(path, timeout_s=10)
     try:
         connection.request("POST", "/", body=body, headers=headers or {"Content-Type": "application/json"})
         return connection.getresponse().read()
@@ -116,7 +118,7 @@ def post(url, body, *, headers=None):
 
 def test_garbage_on_the_rpc(consortium):
     roster = consortium.roster
-    url = consortium.network.rpc_url("node2")
+    path = consortium.network.home("node2") / RPC_SOCKET
     rpc = consortium.network.nodes["node2"].rpc
     source = random.Random(8)
 
@@ -137,10 +139,10 @@ def test_garbage_on_the_rpc(consortium):
     assert giant.value.code == "ledger.rpc_refused"
     for size in (2 * 1024 * 1024, 20 * 1024 * 1024):
         body = json.dumps({"jsonrpc": "2.0", "id": 1, "method": "broadcast_tx_sync", "params": {"tx": "A" * size}})
-        assert b'"code":0' not in post(url, body).replace(b" ", b"")
+        assert b'"code":0' not in post(path, body).replace(b" ", b"")
     # What is no JSON-RPC.
     for body in (b"{", b"\xff" * 1000, b"[" * 100_000, b'{"jsonrpc":"2.0","method":"no_such","id":1}', b"[]"):
-        assert b'"result"' not in post(url, body)
+        assert b'"result"' not in post(path, body)
     # Questions to the application.
     assert rpc.abci_query("/nothing", b"\xff" * 100)["codespace"] == "ledger.query_unknown"
     for key in (b"", b"\xff\xfe", b"k" * 100_000, source.randbytes(600)):

@@ -47,7 +47,7 @@ class SkewedWorld:
         network = self.consortium.network
         for member, skew_ms in skews_ms.items():
             program = skewed_program(folder, skew=f"{skew_ms}ms")
-            network.nodes[member] = NodeProcess(network.home(member), program=program, rpc_url=network.rpc_url(member))
+            network.nodes[member] = NodeProcess(network.home(member), program=program)
         self.ledgers = self.consortium.ledgers
         self.skews_ms = skews_ms
 

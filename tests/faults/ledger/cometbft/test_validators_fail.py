@@ -74,7 +74,7 @@ def test_a_newcomer_joins_by_snapshot(open_consortium):  # [ABCI-21]
     first = network.nodes["node0"]
     block_hash = first.rpc.block(2)["block_id"]["hash"]
     sync = state_sync_settings(
-        rpc_servers=[network.rpc_url("node0"), network.rpc_url("node1")], height=2, block_hash=block_hash
+        rpc_servers=[network.rpc_address("node0"), network.rpc_address("node1")], height=2, block_hash=block_hash
     )
     network.write_home(3, sync=sync)
     network.start(["node3"])

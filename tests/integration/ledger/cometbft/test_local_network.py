@@ -8,7 +8,7 @@ import pytest
 
 from cometbft_world import Tally, comet_program, node_keys
 from shuiqiao.base.errors import InvalidInput
-from shuiqiao.ledger.engine.cometbft.home import Pace
+from shuiqiao.ledger.engine.cometbft.home import APP_SOCKET, Pace
 from shuiqiao.ledger.engine.cometbft.localnet import LocalNetwork, LocalNode, LocalSettings
 from shuiqiao.ledger.engine.cometbft.server import AbciServer
 
@@ -26,7 +26,7 @@ def world(tmp_path):
     network = LocalNetwork(tmp_path, nodes, program=comet_program(), settings=settings)
     tallies = {name: Tally() for name in network.names}
     servers = [
-        AbciServer(tally, address=network.app_address(name), on_fault=tally.faults.append)
+        AbciServer(tally, path=network.home(name) / APP_SOCKET, on_fault=tally.faults.append)
         for name, tally in tallies.items()
     ]
     yield network, tallies

@@ -15,6 +15,7 @@ import zlib
 
 import pytest
 
+from cometbft_world import UnixHttpServer
 from consensus_world import KINDS, Roster, StateKeys, wait_until
 from shuiqiao.base.clock import SystemClock
 from shuiqiao.base.encoding import decode_cbor_strict, encode_cbor
@@ -35,6 +36,7 @@ from shuiqiao.ledger.engine.cometbft.bundle import (
 )
 from shuiqiao.ledger.engine.cometbft.checking import GROUP, MIN_HANDED_ON
 from shuiqiao.ledger.engine.cometbft.extensions import Cosigner
+from shuiqiao.ledger.engine.cometbft.home import RPC_SOCKET
 from shuiqiao.ledger.engine.cometbft.parts import Timestamp
 from shuiqiao.ledger.engine.cometbft.proposing import MAX_PROPOSED
 from shuiqiao.ledger.engine.verifiers import InlineVerifier, ProcessVerifier
@@ -331,7 +333,7 @@ def test_a_block_whose_verifiers_keep_dying_has_the_same_result(roster, open_app
 
 
 @pytest.fixture
-def node_rpc():
+def node_rpc(tmp_path):
     """A CometBFT node that takes every transaction in, and the transactions."""
     taken: list[bytes] = []
 
@@ -350,17 +352,16 @@ def node_rpc():
         def log_message(self, *_args):
             return
 
-    server = http.server.ThreadingHTTPServer(("127.0.0.1", 0), Node)
-    server.daemon_threads = True
+    server = UnixHttpServer(tmp_path / RPC_SOCKET, Node)
     threading.Thread(target=server.serve_forever, daemon=True).start()
-    yield f"http://127.0.0.1:{server.server_port}", taken
+    yield tmp_path, taken
     server.shutdown()
     server.server_close()
 
 
 def test_what_only_its_bundle_kept_out_is_handed_in_again(roster, tmp_path, node_rpc):  # [ABCI-25]
-    url, taken = node_rpc
-    ledger = roster.open_ledger(tmp_path / "ledger", "node0", abci="tcp://127.0.0.1:0", rpc=url)
+    comet, taken = node_rpc
+    ledger = roster.open_ledger(tmp_path / "ledger", "node0", comet=comet)
     try:
         good, bad = roster.note(1), forged(roster.note(2))
         refused = ledger.submit(bad)
@@ -387,8 +388,8 @@ def test_who_sends_much_gathers_and_who_sends_little_does_not_wait():
 
 def test_transactions_gather_into_a_bundle_until_it_is_full(roster, tmp_path, node_rpc, monkeypatch):
     monkeypatch.setattr(ledger_module, "pause_after", lambda count: 600.0 * count)
-    url, taken = node_rpc
-    ledger = roster.open_ledger(tmp_path / "ledger", "node0", abci="tcp://127.0.0.1:0", rpc=url)
+    comet, taken = node_rpc
+    ledger = roster.open_ledger(tmp_path / "ledger", "node0", comet=comet)
     try:
         raws = [roster.note(number) for number in range(MAX_BUNDLED + 2)]
         futures = [ledger.submit(raws[0])]

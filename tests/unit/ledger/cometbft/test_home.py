@@ -17,7 +17,6 @@ from shuiqiao.ledger.engine.cometbft.home import (
     Pace,
     chain_id_of,
     comet_genesis,
-    socket_address,
     state_sync_settings,
     write_home,
 )
@@ -32,9 +31,7 @@ def written(home, **more):
     keys = node_keys(1)
     settings = HomeSettings(
         moniker="first-bank",
-        app="tcp://127.0.0.1:1",
         p2p="tcp://127.0.0.1:2",
-        rpc="tcp://127.0.0.1:3",
         peers=["aa@127.0.0.1:4", "bb@127.0.0.1:5"],
         pace=Pace(commit_ms=70),
         **more,
@@ -53,7 +50,8 @@ def test_a_home_says_what_cometbft_reads(tmp_path):  # [ABCI-10]
         tmp_path, sync=state_sync_settings(rpc_servers=["http://a:1", "http://b:2"], height=9, block_hash="AB")
     )
     config = tomllib.loads((tmp_path / "config/config.toml").read_text())
-    assert (config["moniker"], config["proxy_app"]) == ("first-bank", "tcp://127.0.0.1:1")
+    assert (config["moniker"], config["proxy_app"]) == ("first-bank", "unix://abci.sock")
+    assert config["rpc"]["laddr"] == "unix://rpc.sock"
     assert config["p2p"]["persistent_peers"] == "aa@127.0.0.1:4,bb@127.0.0.1:5"
     assert (config["consensus"]["timeout_commit"], config["consensus"]["create_empty_blocks"]) == ("70ms", False)
     assert (config["statesync"]["enable"], config["statesync"]["rpc_servers"]) == (True, "http://a:1,http://b:2")
@@ -79,11 +77,11 @@ def test_a_sign_state_is_never_written_twice(tmp_path):  # [ABCI-11]
     assert json.loads(state.read_text())["height"] == "77"
 
 
-def test_a_socket_path_stays_within_the_systems_bound(tmp_path):
-    assert socket_address(tmp_path / "a") == f"unix://{tmp_path}/a/abci.sock"
-    long = socket_address(tmp_path / ("x" * 200))
-    assert len(long.removeprefix("unix://")) <= 100
-    assert long != socket_address(tmp_path / ("y" * 200))
+def test_nobody_else_reaches_the_sockets_of_a_home(tmp_path):  # [ABCI-29]
+    home = tmp_path / "comet"
+    home.mkdir(mode=0o755)
+    written(home)
+    assert home.stat().st_mode & 0o777 == 0o700
 
 
 def test_a_program_that_is_not_there_is_told_with_what_to_do(tmp_path, monkeypatch):

@@ -4,18 +4,20 @@ from __future__ import annotations
 
 import http.server
 import json
+import os
 import threading
 from typing import ClassVar
 
 import pytest
 
+from cometbft_world import UnixHttpServer
 from shuiqiao.base.errors import IntegrityError, InvalidInput, Unavailable
 from shuiqiao.ledger.engine.cometbft import rpc as rpc_module
 from shuiqiao.ledger.engine.cometbft.rpc import Broadcast, RpcClient
 
 
 @pytest.fixture
-def node():
+def node(tmp_path):
     """A node that answers with what a test puts into ``answers``, and keeps what it was asked."""
 
     class Node(http.server.BaseHTTPRequestHandler):
@@ -35,10 +37,9 @@ def node():
         def log_message(self, *_args):
             return
 
-    server = http.server.ThreadingHTTPServer(("127.0.0.1", 0), Node)
-    server.daemon_threads = True
+    server = UnixHttpServer(tmp_path / "rpc.sock", Node)
     threading.Thread(target=server.serve_forever, daemon=True).start()
-    client = RpcClient(f"http://127.0.0.1:{server.server_port}", timeout_s=5)
+    client = RpcClient(tmp_path / "rpc.sock", timeout_s=5)
     yield Node, client
     client.close()
     server.shutdown()
@@ -114,14 +115,17 @@ def test_a_batch_with_missing_answers_is_refused(node):
     assert raised.value.code == "ledger.rpc_malformed"
 
 
-def test_a_node_that_is_not_there_is_unavailable():
-    client = RpcClient("http://127.0.0.1:1", timeout_s=1)
+def test_a_node_that_is_not_there_is_unavailable(tmp_path):
+    client = RpcClient(tmp_path / "rpc.sock", timeout_s=1)
     with pytest.raises(Unavailable) as raised:
         client.status()
     assert raised.value.code == "ledger.rpc_unreachable"
 
 
-@pytest.mark.parametrize("url", ["", "127.0.0.1:1", "https://a:1", "http://a"])
-def test_an_address_is_http_host_port(url):
-    with pytest.raises(ValueError, match="http"):
-        RpcClient(url)
+def test_another_users_process_is_no_node(node, monkeypatch):  # [ABCI-29]
+    handler, client = node
+    stranger = os.geteuid() + 1
+    monkeypatch.setattr(os, "geteuid", lambda: stranger)
+    with pytest.raises(Unavailable, match="another user") as raised:
+        client.status()
+    assert (raised.value.code, handler.asked) == ("ledger.rpc_unreachable", [])

@@ -3,16 +3,18 @@
 from __future__ import annotations
 
 import contextlib
+import os
 import socket
 
 import pytest
 
 from cometbft_world import AbciClient, Tally
+from consensus_world import wait_until
 from shuiqiao.base.errors import IntegrityError, Unavailable
 from shuiqiao.ledger.engine.cometbft import requests as ask
 from shuiqiao.ledger.engine.cometbft import responses as answer
 from shuiqiao.ledger.engine.cometbft.codec import encode_request
-from shuiqiao.ledger.engine.cometbft.server import MAX_CONNECTIONS, AbciServer, is_own_peer, parse_address
+from shuiqiao.ledger.engine.cometbft.server import MAX_CONNECTIONS, AbciServer
 from shuiqiao.ledger.engine.cometbft.wire import encode_uvarint
 
 
@@ -21,17 +23,16 @@ def tally():
     return Tally()
 
 
-@pytest.fixture(params=["unix", "tcp"])
-def server(request, tally, tmp_path):
-    address = f"unix://{tmp_path}/app.sock" if request.param == "unix" else "tcp://127.0.0.1:0"
-    server = AbciServer(tally, address=address, on_fault=tally.faults.append)
+@pytest.fixture
+def server(tally, tmp_path):
+    server = AbciServer(tally, path=tmp_path / "app.sock", on_fault=tally.faults.append)
     yield server
     server.close()
 
 
 @pytest.fixture
 def client(server):
-    client = AbciClient(server.address)
+    client = AbciClient(server.path)
     yield client
     client.close()
 
@@ -103,14 +104,14 @@ def test_a_large_block_arrives_whole(client, tally):
     ],
 )
 def test_hostile_bytes_end_their_connection_and_no_other(data, code, tally, server, client):  # [ABCI-4]
-    hostile = AbciClient(server.address)
+    hostile = AbciClient(server.path)
     hostile.socket.sendall(data)
     assert wait_for_faults(tally, hostile) == [code]
     assert client.ask(ask.RequestEcho(message="still here")) == [answer.ResponseEcho(message="still here")]
 
 
 def test_a_request_cut_short_ends_quietly(tally, server, client):
-    hostile = AbciClient(server.address)
+    hostile = AbciClient(server.path)
     hostile.socket.sendall(encode_request(ask.RequestEcho(message="cut"))[:-1])
     hostile.socket.shutdown(socket.SHUT_WR)
     assert wait_for_faults(tally, hostile) == []
@@ -134,18 +135,18 @@ class Broken(Tally):
 )
 def test_an_application_that_cannot_go_on_answers_an_exception(request_, text, code, tmp_path):  # [ABCI-6]
     broken = Broken()
-    server = AbciServer(broken, address=f"unix://{tmp_path}/app.sock", on_fault=broken.faults.append)
-    client = AbciClient(server.address)
+    server = AbciServer(broken, path=tmp_path / "app.sock", on_fault=broken.faults.append)
+    client = AbciClient(server.path)
     assert client.ask(request_) == [answer.ResponseException(error=text)]
     assert wait_for_faults(broken, client) == [code]
     server.close()
 
 
 def test_connections_are_bounded(tally, server):
-    clients = [AbciClient(server.address) for _ in range(MAX_CONNECTIONS)]
+    clients = [AbciClient(server.path) for _ in range(MAX_CONNECTIONS)]
     for each in clients:
         each.ask(ask.RequestFlush())
-    assert wait_for_faults(tally, AbciClient(server.address)) == ["ledger.abci_connections_full"]
+    assert wait_for_faults(tally, AbciClient(server.path)) == ["ledger.abci_connections_full"]
     assert clients[0].ask(ask.RequestFlush()) == [answer.ResponseFlush()]
     for each in clients:
         each.close()
@@ -153,13 +154,13 @@ def test_connections_are_bounded(tally, server):
 
 def test_connections_that_never_ask_anything_make_room(tally, server):  # [ABCI-4]
     """Some send nothing, some a part of a request: a node that starts finds room all the same."""
-    node = AbciClient(server.address)
+    node = AbciClient(server.path)
     assert node.ask(ask.RequestFlush()) == [answer.ResponseFlush()]
-    slow = [AbciClient(server.address) for _ in range(MAX_CONNECTIONS - 1)]
+    slow = [AbciClient(server.path) for _ in range(MAX_CONNECTIONS - 1)]
     for each in slow[::2]:
         with contextlib.suppress(ConnectionError):
             each.socket.sendall(encode_request(ask.RequestEcho(message="x" * 100))[:50])
-    again = [AbciClient(server.address) for _ in range(4)]
+    again = [AbciClient(server.path) for _ in range(4)]
     for each in [node, *again]:
         assert each.ask(ask.RequestFlush()) == [answer.ResponseFlush()]
     assert tally.faults == []
@@ -167,18 +168,30 @@ def test_connections_that_never_ask_anything_make_room(tally, server):  # [ABCI-
         each.close()
 
 
-def test_the_kernel_says_whose_process_connects(tally, tmp_path):
-    for address in (f"unix://{tmp_path}/app.sock", "tcp://127.0.0.1:0"):
-        server = AbciServer(tally, address=address, on_fault=tally.faults.append)
-        near = AbciClient(server.address)
-        assert near.ask(ask.RequestFlush()) == [answer.ResponseFlush()]
-        [end] = server._connections.values()
-        assert is_own_peer(end)
-        near.close()
-        server.close()
-    unconnected = socket.create_server(("127.0.0.1", 0))
-    assert not is_own_peer(unconnected)
-    unconnected.close()
+def test_a_stranger_decides_no_block(tally, server, client, monkeypatch):  # [ABCI-29]
+    assert client.ask(ask.RequestFlush()) == [answer.ResponseFlush()]
+    other = os.geteuid() + 1
+    monkeypatch.setattr(os, "geteuid", lambda: other)
+    block = encode_request(ask.RequestFinalizeBlock(txs=[b"mine"], height=1)) + encode_request(ask.RequestCommit())
+    for _ in range(MAX_CONNECTIONS):
+        with socket.socket(socket.AF_UNIX) as stranger, contextlib.suppress(ConnectionError):
+            stranger.connect(str(server.path))
+            stranger.sendall(block)
+    wait_until(lambda: len(tally.faults) == MAX_CONNECTIONS)
+    assert {fault.code for fault in tally.faults} == {"ledger.abci_peer_foreign"}
+    assert (tally.pending, tally.height) == ([], 0)
+    # Who was let in before goes on.
+    assert client.ask(ask.RequestFlush()) == [answer.ResponseFlush()]
+
+
+def test_a_socket_deeper_than_an_address_is_long(tally, tmp_path):  # [ABCI-29]
+    path = tmp_path / ("d" * 100) / ("e" * 100) / "abci.sock"
+    server = AbciServer(tally, path=path, on_fault=tally.faults.append)
+    client = AbciClient(path)
+    assert client.ask(ask.RequestFlush()) == [answer.ResponseFlush()]
+    assert path.parent.stat().st_mode & 0o777 == 0o700
+    client.close()
+    server.close()
 
 
 def test_the_socket_is_the_owners_and_a_left_over_one_is_replaced(tally, tmp_path):
@@ -186,21 +199,14 @@ def test_the_socket_is_the_owners_and_a_left_over_one_is_replaced(tally, tmp_pat
     holder = socket.socket(socket.AF_UNIX)
     holder.bind(str(path))
     holder.close()
-    server = AbciServer(tally, address=f"unix://{path}", on_fault=tally.faults.append)
+    server = AbciServer(tally, path=path, on_fault=tally.faults.append)
     assert path.stat().st_mode & 0o777 == 0o600
     server.close()
     assert not path.exists()
 
 
-def test_an_address_that_is_held_is_told_so(tally):
-    holder = socket.create_server(("127.0.0.1", 0))
+def test_a_socket_that_cannot_be_made_is_told_so(tally, tmp_path):
+    (tmp_path / "app.sock").mkdir()
     with pytest.raises(Unavailable) as raised:
-        AbciServer(tally, address=f"tcp://127.0.0.1:{holder.getsockname()[1]}", on_fault=tally.faults.append)
-    holder.close()
+        AbciServer(tally, path=tmp_path / "app.sock", on_fault=tally.faults.append)
     assert raised.value.code == "ledger.abci_address_taken"
-
-
-@pytest.mark.parametrize("address", ["", "app.sock", "unix://", "tcp://127.0.0.1", "tcp://:x", "http://127.0.0.1:1"])
-def test_an_address_has_one_of_two_forms(address):
-    with pytest.raises(ValueError, match="neither"):
-        parse_address(address)

@@ -31,7 +31,7 @@ def counted():
 
 @pytest.fixture
 def home(tmp_path):
-    settings = HomeSettings(moniker="a", app="tcp://127.0.0.1:1", p2p="tcp://127.0.0.1:2", rpc="tcp://127.0.0.1:3")
+    settings = HomeSettings(moniker="a", p2p="tcp://127.0.0.1:2")
     write_home(tmp_path, settings=settings, keys=SEEDS, genesis={})
     return tmp_path
 

@@ -11,7 +11,6 @@ import base64
 import hashlib
 import json
 import os
-import tempfile
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
@@ -30,10 +29,14 @@ _KEY_BYTES: Final = 32
 MAX_BLOCK_BYTES: Final = 4 * 1024 * 1024
 """Largest block, in bytes: some ten thousand usual transactions, and 70 of the longest."""
 
-MAX_SOCKET_PATH: Final = 100
-"""Unix socket paths end at 107 bytes on Linux."""
-
 Setting = str | int | bool
+
+APP_SOCKET: Final = "abci.sock"
+RPC_SOCKET: Final = "rpc.sock"
+"""Where the application and CometBFT's RPC listen, in the node's folder. CometBFT runs in that folder and is given the
+names alone, so that a home may lie deeper than a socket's address may be long [ABCI-29]."""
+
+OWN_APPLICATION: Final = f"unix://{APP_SOCKET}"
 
 NEVER_SIGNS: Final = (1 << 63) - 1
 """A height that no network reaches: a validator that signed it last signs nothing more, and follows."""
@@ -45,6 +48,7 @@ SECRET_MODE: Final = 0o600
 _LAST_ROUND: Final = (1 << 31) - 1
 _PRECOMMIT: Final = 3
 _PUBLIC_MODE: Final = 0o644
+OWNER_ONLY: Final = 0o700
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -100,14 +104,13 @@ class Pace:
 class HomeSettings:
     """What one node's configuration says.
 
-    peers: ``node id@host:port`` of those it dials. app: the ABCI socket (``unix://`` or ``tcp://``), or the name of an
-    application built into CometBFT. sync: state-sync settings, empty for none (see ``state_sync_settings``).
+    peers: ``node id@host:port`` of those it dials. app: our application's socket, or the name of an application that is
+    built into CometBFT. sync: state-sync settings, empty for none (see ``state_sync_settings``).
     """
 
     moniker: str
-    app: str
     p2p: str
-    rpc: str
+    app: str = OWN_APPLICATION
     peers: Sequence[str] = ()
     pace: Pace = field(default_factory=Pace)
     mempool: str = "flood"
@@ -124,6 +127,7 @@ def write_home(home: Path, *, settings: HomeSettings, keys: NodeKeys, genesis: M
     """Write a node's folder; a sign state that is there is kept, or the validator could sign twice [ABCI-11]."""
     (home / "config").mkdir(parents=True, exist_ok=True)
     (home / "data").mkdir(exist_ok=True)
+    home.chmod(OWNER_ONLY)
     _write(home / "config" / "config.toml", _config_text(settings), mode=_PUBLIC_MODE)
     _write(home / "config" / "genesis.json", json.dumps(genesis, indent=2) + "\n", mode=_PUBLIC_MODE)
     _write(home / "config" / "node_key.json", json.dumps({"priv_key": _private(keys.node_seed)}), mode=SECRET_MODE)
@@ -199,19 +203,10 @@ def state_sync_settings(*, rpc_servers: Sequence[str], height: int, block_hash: 
     }
 
 
-def socket_address(home: Path) -> str:
-    """Return where a node's application listens: in its home, or in /tmp where that path is too long."""
-    path = home / "abci.sock"
-    if len(os.fsencode(path)) > MAX_SOCKET_PATH:
-        name = hashlib.sha256(os.fsencode(home.absolute())).hexdigest()[:16]
-        path = Path(tempfile.gettempdir()) / f"shuiqiao-{name}" / "abci.sock"
-    return f"unix://{path}"
-
-
 def _config_text(settings: HomeSettings) -> str:
     pace = settings.pace
     sections: dict[str, Mapping[str, Setting]] = {
-        "rpc": {"laddr": settings.rpc, "max_request_batch_size": 0, "max_body_bytes": 16 * 1024 * 1024},
+        "rpc": {"laddr": f"unix://{RPC_SOCKET}", "max_request_batch_size": 0, "max_body_bytes": 16 * 1024 * 1024},
         "p2p": {
             "laddr": settings.p2p,
             "persistent_peers": ",".join(settings.peers),

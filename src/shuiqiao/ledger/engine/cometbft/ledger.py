@@ -24,6 +24,7 @@ from shuiqiao.crypto.suites import get_suite
 from shuiqiao.ledger.engine.cometbft.application import ApplicationSettings, Decided, LedgerApplication
 from shuiqiao.ledger.engine.cometbft.bundle import MAX_BUNDLED, encode_bundle, pause_after, split_bundles
 from shuiqiao.ledger.engine.cometbft.extensions import Cosigner, PolicyOf
+from shuiqiao.ledger.engine.cometbft.home import APP_SOCKET, RPC_SOCKET
 from shuiqiao.ledger.engine.cometbft.rpc import RpcClient
 from shuiqiao.ledger.engine.cometbft.server import AbciServer, ConnectionFault
 from shuiqiao.ledger.engine.listeners import Listener, Listeners
@@ -46,14 +47,13 @@ _FULL: Final = "mempool is full"
 class CometbftSettings:
     """How a node of the consortium is reached and bounded.
 
-    abci: where our application listens. rpc: the CometBFT node's RPC. max_waiting: transactions handed in and not
-    answered. answer_timeout_s: how long one may wait for its block. receipt_timeout_s: how long a receipt waits for its
-    note. verifier_processes: how many check the signatures of blocks when a node catches up; 0: none, the application
-    does so in its own threads, as it does with all others.
+    comet: the CometBFT node's folder, where both sockets lie. max_waiting: transactions handed in and not answered.
+    answer_timeout_s: how long one may wait for its block. receipt_timeout_s: how long a receipt waits for its note.
+    verifier_processes: how many check the signatures of blocks when a node catches up; 0: none, the application does so
+    in its own threads, as it does with all others.
     """
 
-    abci: str
-    rpc: str
+    comet: Path
     application: ApplicationSettings
     verifier_processes: int = 0
     max_waiting: int = 16_384
@@ -76,7 +76,7 @@ class CometbftLedger:
         """Listen for the node and begin to hand over; use ``open``."""
         self._application = application
         self._settings = settings
-        self._rpc = RpcClient(settings.rpc)
+        self._rpc = RpcClient(settings.comet / RPC_SOCKET)
         self._waiting: dict[bytes, _Waiting] = {}
         self._queue: list[bytes] = []
         self._wake = threading.Condition()
@@ -86,7 +86,7 @@ class CometbftLedger:
         self._faults: list[ConnectionFault] = []
         application.on_decided(self._decided)
         application.on_refused(self._refused)
-        self._server = AbciServer(application, address=settings.abci, on_fault=self._note_fault)
+        self._server = AbciServer(application, path=settings.comet / APP_SOCKET, on_fault=self._note_fault)
         self._sender = threading.Thread(target=self._send_all, name="ledger-sender", daemon=True)
         self._sender.start()
 

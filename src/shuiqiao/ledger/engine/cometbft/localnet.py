@@ -2,7 +2,7 @@
 
 Every node has a home of its own below one folder. Node i dials the nodes after it, through relays that can be cut, so
 that a node can be partitioned away for real; without relays every node dials all others. The applications are started
-by the caller, at ``app_address`` of each.
+by the caller, over the folder of each.
 """
 
 from __future__ import annotations
@@ -17,6 +17,8 @@ from typing import Final
 
 from shuiqiao.base.errors import Unavailable
 from shuiqiao.ledger.engine.cometbft.home import (
+    OWN_APPLICATION,
+    RPC_SOCKET,
     GenesisValidator,
     HomeSettings,
     NodeKeys,
@@ -47,15 +49,6 @@ class LocalNode:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class LocalPorts:
-    """The loopback ports of one node."""
-
-    abci: int
-    rpc: int
-    p2p: int
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
 class LocalSettings:
     """How a local network is set up.
 
@@ -67,7 +60,7 @@ class LocalSettings:
     genesis_time_ms: int
     pace: Pace = field(default_factory=Pace)
     is_relayed: bool = True
-    app: str = ""
+    app: str = OWN_APPLICATION
     mempool: str = "flood"
 
 
@@ -80,10 +73,7 @@ class LocalNetwork:
         self.names = tuple(node.name for node in nodes)
         self._settings = settings
         self._local = nodes
-        count = len(nodes)
-        ports = free_ports(3 * count)
-        self._p2p_ports, self._rpc_ports = ports[:count], ports[count : 2 * count]
-        self._abci_ports = ports[2 * count :]
+        self._p2p_ports = free_ports(len(nodes))
         self._relays: dict[tuple[int, int], Relay] = {}
         if settings.is_relayed:
             pairs = [(near, far) for far in range(len(nodes)) for near in range(far)]
@@ -99,35 +89,27 @@ class LocalNetwork:
         )
         for index in range(len(nodes)):
             self.write_home(index)
-        self.nodes = {
-            name: NodeProcess(self.home(name), program=program, rpc_url=self.rpc_url(name)) for name in self.names
-        }
+        self.nodes = {name: NodeProcess(self.home(name), program=program) for name in self.names}
 
     def home(self, name: str) -> Path:
         """Return a node's CometBFT folder."""
         return self._local[self.names.index(name)].home or self.folder / name
 
-    def ports(self, name: str) -> LocalPorts:
-        """Return a node's ports."""
-        index = self.names.index(name)
-        return LocalPorts(abci=self._abci_ports[index], rpc=self._rpc_ports[index], p2p=self._p2p_ports[index])
+    def p2p_port(self, name: str) -> int:
+        """Return the loopback port where a node meets its peers."""
+        return self._p2p_ports[self.names.index(name)]
 
-    def app_address(self, name: str) -> str:
-        """Return where a node's application is to listen."""
-        return f"tcp://127.0.0.1:{self._abci_ports[self.names.index(name)]}"
-
-    def rpc_url(self, name: str) -> str:
-        """Return the address of a node's RPC."""
-        return f"http://127.0.0.1:{self._rpc_ports[self.names.index(name)]}"
+    def rpc_address(self, name: str) -> str:
+        """Return the address of a node's RPC, as CometBFT writes it."""
+        return f"unix://{(self.home(name) / RPC_SOCKET).absolute()}"
 
     def write_home(self, index: int, *, sync: Mapping[str, Setting] | None = None) -> None:
         """Write a node's folder (again, with state-sync settings where given)."""
         node = self._local[index]
         settings = HomeSettings(
             moniker=node.name,
-            app=self._settings.app or self.app_address(node.name),
+            app=self._settings.app,
             p2p=f"tcp://127.0.0.1:{self._p2p_ports[index]}",
-            rpc=f"tcp://127.0.0.1:{self._rpc_ports[index]}",
             peers=self._peers(index),
             pace=self._settings.pace,
             mempool=self._settings.mempool,

@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Final
 
 from shuiqiao.base.errors import IntegrityError, ShuiqiaoError, Unavailable
+from shuiqiao.ledger.engine.cometbft.home import RPC_SOCKET
 from shuiqiao.ledger.engine.cometbft.rpc import NodeStatus, RpcClient
 
 DEFAULT_VERSION: Final = "v0.39.4"
@@ -38,12 +39,21 @@ def find_program(*, version: str = DEFAULT_VERSION, tools: Path = TOOLS) -> Path
     return program.absolute()
 
 
+def start_command(program: Path, home: Path) -> list[str]:
+    """Return the command that starts a node in its folder, where its sockets have short names.
+
+    CometBFT cannot replace the RPC socket that a killed node left behind, so that is removed first.
+    """
+    words = f'cd "$2" && rm -f {RPC_SOCKET} && exec "$1" start --home "$2"'
+    return ["/bin/sh", "-c", words, "start-cometbft", str(program), str(home)]
+
+
 class NodeProcess:
     """One CometBFT node over a home that ``write_home`` wrote."""
 
-    def __init__(self, home: Path, *, program: Path, rpc_url: str) -> None:
+    def __init__(self, home: Path, *, program: Path) -> None:
         self.home = home
-        self.rpc = RpcClient(rpc_url)
+        self.rpc = RpcClient(home / RPC_SOCKET)
         self._program = program
         self._process: subprocess.Popen[bytes] | None = None
 
@@ -59,7 +69,7 @@ class NodeProcess:
         with (self.home / LOG_NAME).open("ab") as log:
             # The command is the configured program over a folder of ours: nothing from outside.
             self._process = subprocess.Popen(  # noqa: S603
-                [str(self._program), "start", "--home", str(self.home)],
+                start_command(self._program, self.home.absolute()),
                 stdin=subprocess.DEVNULL,
                 stdout=log,
                 stderr=log,

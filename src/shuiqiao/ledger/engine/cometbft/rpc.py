@@ -1,4 +1,4 @@
-"""A client for CometBFT's JSON-RPC, with the standard library: bounded answers, timeouts, one connection kept open.
+"""A client for CometBFT's JSON-RPC over its Unix socket: bounded answers, timeouts, one connection kept open.
 
 Only what the engine needs: hand in transactions, ask for status, blocks, results and commits. What a node says here is
 used to find things, never believed: blocks reach the ledger through consensus alone.
@@ -12,10 +12,11 @@ import json
 import threading
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any, Final
-from urllib.parse import urlsplit
 
 from shuiqiao.base.errors import IntegrityError, InvalidInput, Unavailable
+from shuiqiao.base.unix_socket import connect_to
 
 MAX_ANSWER_BYTES: Final = 64 * 1024 * 1024
 """Longest answer read, in bytes: a full block in base64 with its results."""
@@ -49,16 +50,26 @@ class NodeStatus:
     voting_power: int
 
 
+class UnixConnection(http.client.HTTPConnection):
+    """HTTP to a process of this user that listens at a path [ABCI-29]."""
+
+    def __init__(self, path: Path, *, timeout_s: float) -> None:
+        """path: the node's socket."""
+        super().__init__("localhost")
+        self._path = path
+        self._timeout_s = timeout_s
+
+    def connect(self) -> None:
+        """Connect; raises OSError, PermissionError where another user's process listens."""
+        self.sock = connect_to(self._path, timeout_s=self._timeout_s)
+
+
 class RpcClient:
     """JSON-RPC to one node; safe between threads, one call at a time."""
 
-    def __init__(self, url: str, *, timeout_s: float = DEFAULT_TIMEOUT_S) -> None:
-        """url: ``http://HOST:PORT``. Nothing is sent before the first call."""
-        parts = urlsplit(url)
-        if parts.scheme != "http" or not parts.hostname or not parts.port:
-            raise ValueError(f"{url!r} is not http://HOST:PORT")
-        self.url = url
-        self._place = (parts.hostname, parts.port)
+    def __init__(self, path: Path, *, timeout_s: float = DEFAULT_TIMEOUT_S) -> None:
+        """path: the node's socket. Nothing is sent before the first call."""
+        self.path = path
         self._timeout_s = timeout_s
         self._lock = threading.Lock()
         self._connection: http.client.HTTPConnection | None = None
@@ -188,8 +199,7 @@ class RpcClient:
 
     def _post_once(self, body: bytes) -> tuple[int, bytes]:
         if self._connection is None:
-            host, port = self._place
-            self._connection = http.client.HTTPConnection(host, port, timeout=self._timeout_s)
+            self._connection = UnixConnection(self.path, timeout_s=self._timeout_s)
         self._connection.request("POST", "/", body=body, headers={"Content-Type": "application/json"})
         response = self._connection.getresponse()
         data = response.read(MAX_ANSWER_BYTES + 1)
@@ -200,7 +210,7 @@ class RpcClient:
     def _unreachable(self, error: Exception) -> Unavailable:
         return Unavailable(
             "ledger.rpc_unreachable",
-            f"the CometBFT node at {self.url} does not answer: {error}",
+            f"the CometBFT node at {self.path} does not answer: {error}",
             next_step="start the node, or look into its log for the reason it stopped",
             retry_after_s=_RETRY_S,
         )

@@ -3,19 +3,16 @@
 One thread per connection reads what has arrived, answers in order, and sends the answers at once: a Flush is answered
 with everything before it already on the way [ABCI-5]. CheckTx requests that arrive in a row are handed over as one run,
 because signatures are cheaper to verify together (``inbox``). Connections run at the same time: the application keeps
-its own order. Of the two kinds of address loopback TCP is the faster one under load, for its buffers are larger. Bytes
-that are no ABCI message end their connection with a fault and touch nothing else [ABCI-4]; an application that cannot
-go on answers with an exception, on which CometBFT stops, as ABCI demands [ABCI-6].
+its own order. Whoever may connect decides blocks, so the socket proves its peer: it lies in the node's home, and what
+does not run as this user is refused before a byte is read [ABCI-29]. Bytes that are no ABCI message end their
+connection with a fault and touch nothing else [ABCI-4]; an application that cannot go on answers with an exception, on
+which CometBFT stops, as ABCI demands [ABCI-6].
 """
 
 from __future__ import annotations
 
 import contextlib
-import os
 import socket
-import stat
-import struct
-import sys
 import threading
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
@@ -23,6 +20,7 @@ from pathlib import Path
 from typing import Any, Final, Protocol
 
 from shuiqiao.base.errors import ShuiqiaoError, Unavailable
+from shuiqiao.base.unix_socket import is_own_peer, listen_at
 from shuiqiao.ledger.engine.cometbft import requests as ask
 from shuiqiao.ledger.engine.cometbft import responses as answer
 from shuiqiao.ledger.engine.cometbft.codec import encode_response
@@ -33,8 +31,6 @@ MAX_CONNECTIONS: Final = 16
 """CometBFT opens four; a second node that starts while the first one's sockets linger needs four more."""
 
 _BACKLOG: Final = 16
-_CREDENTIALS: Final = struct.Struct("3i")
-_SOCKET_TABLE: Final = Path("/proc/net/tcp")
 
 
 class Application(Protocol):
@@ -118,17 +114,6 @@ class ConnectionFault:
     message: str
 
 
-def parse_address(address: str) -> Path | tuple[str, int]:
-    """Return the path of ``unix:///run/app.sock`` or host and port of ``tcp://127.0.0.1:26658``; raises ValueError."""
-    scheme, separator, rest = address.partition("://")
-    if separator and scheme == "unix" and rest:
-        return Path(rest)
-    host, colon, port = rest.rpartition(":")
-    if scheme == "tcp" and colon and host and port.isdigit():
-        return host, int(port)
-    raise ValueError(f"{address!r} is neither unix://PATH nor tcp://HOST:PORT")
-
-
 class AbciServer:
     """A listening ABCI socket over one application."""
 
@@ -136,14 +121,14 @@ class AbciServer:
         self,
         application: Application,
         *,
-        address: str,
+        path: Path,
         on_fault: Callable[[ConnectionFault], None],
         max_frame_bytes: int = MAX_FRAME_BYTES,
     ) -> None:
-        """Listen at ``unix://PATH`` (for the owner only) or ``tcp://HOST:PORT`` and serve in threads of their own.
+        """Listen at a Unix socket, for the owner only, and serve in threads of their own.
 
         on_fault is told of every connection that was ended for a reason. Raises Unavailable
-        ``ledger.abci_address_taken`` where the address cannot be had.
+        ``ledger.abci_address_taken`` where the socket cannot be made.
         """
         self._calls = _calls_of(application)
         self._check_txs = application.check_txs
@@ -153,16 +138,11 @@ class AbciServer:
         self._known: set[int] = set()
         self._lock = threading.Lock()
         self._is_closed = False
-        self._listener = _listen(address)
+        self.path = path
+        self._listener = _listen(path)
         self._threads: list[threading.Thread] = []
         self._acceptor = threading.Thread(target=self._accept, name="abci-accept", daemon=True)
         self._acceptor.start()
-
-    @property
-    def address(self) -> str:
-        """Where it listens, with the real port where 0 was asked for."""
-        name = self._listener.getsockname()
-        return f"unix://{name}" if isinstance(name, str) else f"tcp://{name[0]}:{name[1]}"
 
     def _accept(self) -> None:
         number = 0
@@ -180,9 +160,6 @@ class AbciServer:
             self._fault(number, "ledger.abci_peer_foreign", "a process of another user connected")
             connection.close()
             return
-        if connection.family == socket.AF_INET:
-            # Answers are small and awaited: none may wait for the acknowledgement of the one before.
-            connection.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
         with self._lock:
             is_admitted = not self._is_closed and (len(self._connections) < MAX_CONNECTIONS or self._drop_silent())
             if is_admitted:
@@ -255,7 +232,6 @@ class AbciServer:
         with self._lock:
             self._is_closed = True
             open_now = list(self._connections.values())
-        address = parse_address(self.address)
         # On Linux only a shutdown wakes the thread that waits in accept.
         with contextlib.suppress(OSError):
             self._listener.shutdown(socket.SHUT_RDWR)
@@ -266,31 +242,7 @@ class AbciServer:
         for thread in (self._acceptor, *self._threads):
             if thread is not threading.current_thread():
                 thread.join(timeout=10)
-        if isinstance(address, Path):
-            address.unlink(missing_ok=True)
-
-
-def is_own_peer(connection: socket.socket) -> bool:
-    """Tell whether the other end is a process of this user or of root: a loopback port is open to all users.
-
-    The kernel says it: for a Unix socket by its credentials, for loopback TCP by its table of sockets. Where it keeps
-    no such table, as outside Linux, loopback is trusted.
-    """
-    trusted = {0, os.getuid()}
-    if connection.family == socket.AF_UNIX:
-        credentials = connection.getsockopt(socket.SOL_SOCKET, socket.SO_PEERCRED, _CREDENTIALS.size)
-        return _CREDENTIALS.unpack(credentials)[1] in trusted
-    try:
-        rows = _SOCKET_TABLE.read_text(encoding="ascii").splitlines()[1:]
-        ends = _table_form(connection.getpeername()), _table_form(connection.getsockname())
-    except OSError:
-        return not _SOCKET_TABLE.exists()
-    return any(tuple(fields[1:3]) == ends and int(fields[7]) in trusted for fields in map(str.split, rows))
-
-
-def _table_form(name: tuple[str, int]) -> str:
-    """Return an IPv4 address and port as the kernel's table writes them: the address in the machine's byte order."""
-    return f"{int.from_bytes(socket.inet_aton(name[0]), sys.byteorder):08X}:{name[1]:04X}"
+        self.path.unlink(missing_ok=True)
 
 
 def _calls_of(application: Application) -> dict[type[Message], Callable[[Any], Message]]:
@@ -323,34 +275,13 @@ _ADMITTED: Final = encode_response(answer.ResponseCheckTx())
 _FLUSHED: Final = encode_response(answer.ResponseFlush())
 
 
-def _listen(address: str) -> socket.socket:
-    place = parse_address(address)
-    family = socket.AF_UNIX if isinstance(place, Path) else socket.AF_INET
-    listener = socket.socket(family, socket.SOCK_STREAM)
+def _listen(path: Path) -> socket.socket:
     try:
-        if isinstance(place, Path):
-            _bind_path(listener, place)
-        else:
-            listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-            listener.bind(place)
-        listener.listen(_BACKLOG)
+        path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
+        return listen_at(path, backlog=_BACKLOG)
     except OSError as error:
-        listener.close()
         raise Unavailable(
             "ledger.abci_address_taken",
-            f"{address} cannot be listened at: {error.strerror or error}",
-            next_step="stop the process that holds it, or name another address",
+            f"{path} cannot be listened at: {error.strerror or error}",
+            next_step="move away what lies there, and see that the folder can be written",
         ) from error
-    return listener
-
-
-def _bind_path(listener: socket.socket, path: Path) -> None:
-    """Bind for the owner only; a socket that a killed process left behind is removed first."""
-    path.parent.mkdir(parents=True, exist_ok=True)
-    if path.exists() and stat.S_ISSOCK(path.stat().st_mode):
-        path.unlink()
-    mask = os.umask(0o177)
-    try:
-        listener.bind(str(path))
-    finally:
-        os.umask(mask)
