@@ -75,7 +75,7 @@ def connect_to(path: Path, *, timeout_s: float | None = None) -> socket.socket:
     link = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
     try:
         if timeout_s is not None:
-            # The kernel waits so long for room in the backlog; a socket with Python's own timeout would not wait at all.
+            # The kernel waits so long for room in the backlog; with Python's own timeout nothing would wait for it.
             link.setsockopt(socket.SOL_SOCKET, socket.SO_SNDTIMEO, _TIMEVAL.pack(math.ceil(timeout_s), 0))
         with socket_address(path) as address:
             link.connect(address)

@@ -71,7 +71,7 @@ def test_a_plan_goes_there_and_back(folder):
 @pytest.mark.parametrize(
     "change",
     [
-        {"version": 2},
+        {"version": 1},
         {"network": "AB" * 32},
         {"engine": "paxos"},
         {"validators": [{"member": "../x", "p2p_port": 1}]},
