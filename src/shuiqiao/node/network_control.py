@@ -36,8 +36,13 @@ class ControlServer:
                     self.wfile.write(_reply(self.rfile.readline(MAX_LINE_BYTES), answer))
 
         class Server(socketserver.UnixStreamServer):
-            def verify_request(self, request: Any, client_address: Any) -> bool:  # noqa: ARG002 - the base class's name
-                return is_own_peer(request)
+            def get_request(self) -> tuple[Any, Any]:
+                found, address = super().get_request()
+                if not is_own_peer(found):
+                    # The server goes on with the next one.
+                    found.close()
+                    raise PermissionError(f"a process of another user connected to {path}")
+                return found, address
 
         self._path = path
         self._server = Server(str(path), Handler, bind_and_activate=False)

@@ -101,6 +101,20 @@ def test_a_control_socket_answers_and_tells_errors(folder):
     assert code_of(Unavailable, lambda: ask_process(path, {"act": "yes"})) == "node.control_unreachable"
 
 
+def test_a_control_socket_answers_no_stranger(folder, monkeypatch):
+    path = folder.control("aa")
+    heard = []
+    with ControlServer(path, answer=lambda question: heard.append(question) or {}):
+        with monkeypatch.context() as patch, socket.socket(socket.AF_UNIX) as link:
+            other = os.geteuid() + 1
+            patch.setattr(os, "geteuid", lambda: other)
+            link.settimeout(5)
+            link.connect(str(path))
+            assert link.recv(1) == b""
+        assert ask_process(path, {"act": "yes"}) == {}
+    assert heard == [{"act": "yes"}]
+
+
 @pytest.mark.parametrize("line", [b"\xff\n", b"[1]\n", b"\n", b"{}" * 10 + b"\n", b"[" * 100_000 + b"\n"])
 def test_a_control_socket_survives_garbage(folder, line):
     path = folder.control("aa")
