@@ -1,4 +1,8 @@
-"""A CometBFT node as a process: start, stop, kill, wait for a height. Its output goes to ``comet.log`` in its home."""
+"""A CometBFT node as a process: start, stop, kill, wait for a height. Its output goes to ``comet.log`` in its home.
+
+A node never outlives the process that started it: one whose application is gone before it was ever connected would
+look for it for ever. The kernel ends it (PR_SET_PDEATHSIG, set by ``setpriv``), whatever ended its starter.
+"""
 
 from __future__ import annotations
 
@@ -6,6 +10,7 @@ import os
 import signal
 import subprocess
 import time
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Final
 
@@ -17,6 +22,10 @@ DEFAULT_VERSION: Final = "v0.39.4"
 TOOLS: Final = Path(".tools") / "cometbft"
 STOP_TIMEOUT_S: Final = 10.0
 LOG_NAME: Final = "comet.log"
+_LEASH: Final = ("setpriv", "--pdeathsig", "KILL", "--")
+_STARTER: Final = ThreadPoolExecutor(max_workers=1, thread_name_prefix="cometbft-starter")
+"""The kernel's leash is tied to the thread that starts a process, so that one lives as long as we do."""
+
 _POLL_S: Final = 0.05
 _TAIL_BYTES: Final = 8_000
 _HASH_REFUSALS: Final = ("AppHash does not match", "wrong Block.Header.AppHash")
@@ -67,14 +76,14 @@ class NodeProcess:
         if self.pid is not None:
             return
         with (self.home / LOG_NAME).open("ab") as log:
-            # The command is the configured program over a folder of ours: nothing from outside.
-            self._process = subprocess.Popen(  # noqa: S603
-                start_command(self._program, self.home.absolute()),
+            self._process = _STARTER.submit(
+                subprocess.Popen,
+                [*_LEASH, *start_command(self._program, self.home.absolute())],
                 stdin=subprocess.DEVNULL,
                 stdout=log,
                 stderr=log,
                 start_new_session=True,
-            )
+            ).result()
 
     def stop(self) -> None:
         """Ask the node to end, and end it if it does not within ten seconds."""
