@@ -38,6 +38,12 @@ class ShuiqiaoError(Exception):
         error: Self = make(code, f"{place}: {message}")
         return error
 
+    def followed_by(self, words: str) -> Self:
+        """Return the same error, its message followed by what its maker did not know."""
+        make, (code, message) = self.__reduce__()
+        error: Self = make(code, message + words)
+        return error
+
     def as_dict(self) -> dict[str, str]:
         """Return the one shape in which every door shows an error."""
         shape = {"code": self.code, "message": self.message}

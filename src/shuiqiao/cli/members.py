@@ -100,12 +100,18 @@ def members_vote(
     json: Json = False,  # noqa: FBT002 - a flag
 ) -> None:
     """Vote on a proposal, once and for good 投票."""
-    from shuiqiao.node.governance import find_proposal, vote
+    from shuiqiao.node.governance import vote
 
     def do(institution: Institution) -> dict[str, Any]:
-        return vote(institution, find_proposal(institution.engine.state(), proposal), approve=approve)
+        return vote(institution, _found(institution, proposal), approve=approve)
 
     show(act(home, do), as_json=json, speak=speak_proposal)
+
+
+def _found(institution: Institution, proposal: str) -> bytes:
+    from shuiqiao.node.governance import find_proposal, look_up
+
+    return look_up(institution, lambda state: find_proposal(state, proposal))
 
 
 @members_app.command("rotate-key")
@@ -153,10 +159,10 @@ def members_suspend(
     json: Json = False,  # noqa: FBT002 - a flag
 ) -> None:
     """Close a member's gate, as a vote approved or as a regulator for some days 执行停权."""
-    from shuiqiao.node.governance import find_proposal, suspend
+    from shuiqiao.node.governance import suspend
 
     def do(institution: Institution) -> dict[str, Any]:
-        ground = None if proposal is None else find_proposal(institution.engine.state(), proposal)
+        ground = None if proposal is None else _found(institution, proposal)
         return suspend(institution, member, proposal=ground, days=days, evidence=evidence)
 
     show(act(home, do), as_json=json, speak=speak_rows)
@@ -170,10 +176,10 @@ def members_reinstate(
     json: Json = False,  # noqa: FBT002 - a flag
 ) -> None:
     """Open a member's gate: as a vote approved, or once a regulator's suspension is over 执行复权."""
-    from shuiqiao.node.governance import find_proposal, reinstate
+    from shuiqiao.node.governance import reinstate
 
     def do(institution: Institution) -> dict[str, Any]:
-        ground = None if proposal is None else find_proposal(institution.engine.state(), proposal)
+        ground = None if proposal is None else _found(institution, proposal)
         return reinstate(institution, member, proposal=ground)
 
     show(act(home, do), as_json=json, speak=speak_rows)

@@ -86,9 +86,12 @@ def propose_reinstate(
     json: Json = False,  # noqa: FBT002 - a flag
 ) -> None:
     """Open a member's gate again; then: members reinstate 复权."""
-    from shuiqiao.node.governance import reinstatement_of
+    from shuiqiao.node.governance import look_up, reinstatement_of
 
-    _propose(home, lambda institution: reinstatement_of(institution.engine.state(), member), days=days, as_json=json)
+    def wanted(institution: Institution) -> Action:
+        return look_up(institution, lambda state: reinstatement_of(state, member))
+
+    _propose(home, wanted, days=days, as_json=json)
 
 
 @propose_app.command("unfreeze")
@@ -98,9 +101,9 @@ def propose_unfreeze(
     json: Json = False,  # noqa: FBT002 - a flag
 ) -> None:
     """Lift the freeze in force before its time; then: members unfreeze 解除冻结."""
-    from shuiqiao.node.governance import freeze_in_force
+    from shuiqiao.node.governance import freeze_in_force, look_up
 
-    _propose(home, lambda institution: freeze_in_force(institution.engine.state()), days=days, as_json=json)
+    _propose(home, lambda institution: look_up(institution, freeze_in_force), days=days, as_json=json)
 
 
 @propose_app.command("set-quorum")

@@ -6,14 +6,15 @@ can know: that its software has the version that is voted on, what a file holds,
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+import time
+from collections.abc import Callable, Mapping
 from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Final, TypeVar
 
 from shuiqiao.base.clock import MS_PER_DAY, iso_from_ms
 from shuiqiao.base.encoding import encode_cbor, encode_json
-from shuiqiao.base.errors import Denied, InvalidInput, Unavailable
+from shuiqiao.base.errors import Denied, InvalidInput, ShuiqiaoError, Unavailable
 from shuiqiao.base.ids import MemberId
 from shuiqiao.ledger.machine import NETWORK_GATE
 from shuiqiao.ledger.receipt import decode_receipt
@@ -59,6 +60,24 @@ MAX_EVIDENCE_BYTES = 64 * 1024 * 1024
 
 CLOCK_MARGIN_MS = 60_000
 """How much earlier than asked for a time ends, since the block's clock may be behind ours and the limit is strict."""
+
+COPY_WAIT_S: Final = 10.0
+"""How long an act waits for this home's copy of the ledger to come to hold what it is about, in seconds."""
+
+_NOT_HERE_YET: Final = frozenset(
+    {
+        "members.not_suspended",
+        "members.proposal_unknown",
+        "node.not_approved",
+        "node.not_frozen",
+        "node.proposal_unclear",
+    }
+)
+"""What is said of something that another node may have put on the ledger a moment ago."""
+
+_COPY_POLL_S: Final = 0.1
+
+_Found = TypeVar("_Found")
 
 _PROPOSAL_HEX = 64
 _SHORTEST_PREFIX = 4
@@ -148,6 +167,30 @@ def _epoch_row(epoch: Epoch, *, closed_at: int | None) -> dict[str, Any]:
     }
 
 
+def look_up(institution: Institution, find: Callable[[StateView], _Found]) -> _Found:
+    """Return what an act is about, found in this home's copy of the ledger.
+
+    A copy that others fill may be a moment behind the node at which a proposal was made or a freeze was set: what is
+    not there is looked for again for ``COPY_WAIT_S`` seconds. Raises what ``find`` raises, with how far the copy is.
+    """
+    engine = institution.engine
+    is_own = institution.parameters.operator == institution.member
+    end = time.monotonic() + (0 if is_own else COPY_WAIT_S)
+    while True:
+        try:
+            return find(engine.state())
+        except ShuiqiaoError as error:
+            if error.code not in _NOT_HERE_YET or is_own:
+                raise
+            if time.monotonic() >= end:
+                height, time_ms = engine.last_block()
+                raise error.followed_by(
+                    f"; this home's copy of the ledger ends with block {height} of {iso_from_ms(time_ms)}, and in "
+                    f"{COPY_WAIT_S:g} s nothing came that says otherwise"
+                ) from error
+        time.sleep(_COPY_POLL_S)
+
+
 # Proposals and votes
 
 
@@ -204,8 +247,9 @@ def vote(institution: Institution, proposal: bytes, *, approve: bool) -> dict[st
     Raises Unavailable ``node.version_unknown`` where this node could not go on if it passed, and what the ledger
     refuses.
     """
+    action = look_up(institution, lambda state: read_proposal(state, proposal)).action
     if approve:
-        _require_known(institution, read_proposal(institution.engine.state(), proposal).action)
+        _require_known(institution, action)
     committed = institution.outbox.submit(VOTE, MemberVoteBody(proposal=proposal, approve=approve))
     return _after(institution, proposal, height=committed.height)
 
@@ -295,10 +339,11 @@ def suspend(
 
     proposal: None takes the newest approved one of this act that was not carried out.
     """
-    state, outbox = institution.engine.state(), institution.outbox
+    outbox = institution.outbox
     ground: ByVote | Emergency
     if evidence is None:
-        ground = ByVote(proposal=proposal or _approved(state, Suspend(member=member)))
+        wanted = Suspend(member=member)
+        ground = ByVote(proposal=proposal or look_up(institution, lambda state: _approved(state, wanted)))
     else:
         until_ms = outbox.now_ms() + days * MS_PER_DAY - CLOCK_MARGIN_MS
         ground = Emergency(until_ms=until_ms, evidence_digest=file_digest(institution, evidence))
@@ -311,11 +356,11 @@ def reinstate(institution: Institution, member: str, *, proposal: bytes | None) 
 
     Raises Conflict ``members.not_suspended``, Denied ``node.not_approved``, and what the ledger refuses.
     """
-    state = institution.engine.state()
-    gate = read_suspension(state, MemberId(member))
+    gate = look_up(institution, lambda state: read_suspension(state, MemberId(member)))
     ground: ByVote | EmergencyOver = EmergencyOver()
     if proposal is not None or not gate["until_ms"]:
-        ground = ByVote(proposal=proposal or _approved(state, Reinstate(member=member, suspension=gate["suspension"])))
+        wanted = Reinstate(member=member, suspension=gate["suspension"])
+        ground = ByVote(proposal=proposal or look_up(institution, lambda state: _approved(state, wanted)))
     body = MemberReinstateBody(member=member, suspension=gate["suspension"], ground=ground)
     committed = institution.outbox.submit(REINSTATE, body)
     return {"member": member, "suspended": False, "height": committed.height}
@@ -359,9 +404,8 @@ def unfreeze(institution: Institution) -> dict[str, Any]:
 
     Raises Denied ``node.not_frozen``, and what the ledger refuses.
     """
-    state = institution.engine.state()
-    action = freeze_in_force(state)
-    proposal = next(reversed(_waiting(state, action)), None)
+    action = look_up(institution, freeze_in_force)
+    proposal = next(reversed(_waiting(institution.engine.state(), action)), None)
     committed = institution.outbox.submit(UNFREEZE, OversightUnfreezeBody(freeze=action.freeze, proposal=proposal))
     return {"frozen": False, "height": committed.height}
 
