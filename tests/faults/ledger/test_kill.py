@@ -24,15 +24,18 @@ KILLS = {"intl": 40, "gm": 12}
 MAP_BYTES = 1 << 28
 
 
-def kill_while_writing(folder: Path, *, suite: str, seed: int, delay_s: float, processes: int) -> list[tuple[int, int]]:
-    """Run the writer, kill it some time after it began to write; return (index, height) of what it acknowledged."""
+def kill_while_writing(
+    folder: Path, *, suite: str, seed: int, said: int, delay_s: float, processes: int
+) -> list[tuple[int, int]]:
+    """Run the writer, kill it some time after it said so much; return (index, height) of all it acknowledged."""
     command = [sys.executable, str(WRITER), str(folder), suite, str(seed), str(processes)]
     process = subprocess.Popen(command, stdout=subprocess.PIPE, text=True)
     assert process.stdout is not None
     assert process.stdout.readline() == "open\n"
+    first = [process.stdout.readline() for _ in range(said)]
     time.sleep(delay_s)
     process.kill()
-    lines = process.stdout.read().splitlines(keepends=True)
+    lines = [*first, *process.stdout.read().splitlines(keepends=True)]
     process.stdout.close()
     process.wait()
     whole = [line.split() for line in lines if line.endswith("\n")]
@@ -76,8 +79,9 @@ def test_kill_at_random_points_of_commit(tmp_path: Path, suite: str) -> None:
     acknowledged: set[tuple[int, int]] = set()
     for number in range(KILLS[suite]):
         processes = 1 if number % 10 == 0 else 0
+        said, delay_s = source.randint(0, 40), source.uniform(0.0, 0.02)
         acknowledged |= set(
-            kill_while_writing(folder, suite=suite, seed=number, delay_s=source.uniform(0.0, 0.15), processes=processes)
+            kill_while_writing(folder, suite=suite, seed=number, said=said, delay_s=delay_s, processes=processes)
         )
         if number % 7 == 3:
             # The index is derived: losing it as well must change nothing.

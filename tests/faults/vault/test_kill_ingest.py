@@ -61,18 +61,21 @@ def kill_again_and_again(children, folder, paths):
     """Kill ingests of one file after the other at random moments until KILLS are reached; return the exit codes.
 
     Each file is tried a few times, so that kills fall on new records, on pending batches and on re-reading alike; a
-    child that was faster than its killer counts as ended.
+    child that was faster than its killer counts as ended, and the next one is given less time.
     """
     moments = random.Random(5)
     exits = Counter()
+    most_s = 0.15
     for attempt in range(MOST_ATTEMPTS):
         if exits[-signal.SIGKILL] == KILLS:
             break
         process = children.start(folder, paths[attempt // KILLS_PER_FILE % len(paths)])
-        time.sleep(moments.uniform(0.0, 0.15))
+        time.sleep(moments.uniform(0.0, most_s))
         with suppress(ProcessLookupError):
             os.kill(process, signal.SIGKILL)
-        exits[children.exit_code()] += 1
+        code = children.exit_code()
+        exits[code] += 1
+        most_s *= 1.2 if code == -signal.SIGKILL else 0.6
     return exits
 
 

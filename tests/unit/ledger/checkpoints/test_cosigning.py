@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import threading
-import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import replace
@@ -110,21 +109,22 @@ def held() -> Iterator[threading.Event]:
 
 
 def test_a_witness_that_hangs_holds_nobody_up(intl_log):
+    answered = []
     with held() as release:
 
         def hang(_note, _old, _proof):
-            release.wait(60)
+            release.wait(600)
+            answered.append(1)
             return b""
 
         slow = Peer(intl_log.witness("first-bank"), answer=hang)
         asks = collector(
             intl_log, [slow, intl_log.witness("regulator"), intl_log.witness("second-bank")], linger_s=0.01
         )
-        started = time.monotonic()
         for size in (100, 200, 300):
             result = asks.collect(intl_log.checkpoint(size))
             assert ({"first-bank"}, 0) == (set(result.missing), result.still_needed)
-        assert time.monotonic() - started < 15
+        assert [] == answered
         # One question waits there, not three.
         assert 1 == sum(thread.name == "cosign-first-bank" for thread in threading.enumerate())
 
