@@ -48,7 +48,7 @@ from shuiqiao.oversight.contract import FREEZE, UNFREEZE, OversightFreezeBody, O
 from shuiqiao.standards.schema import record_schema
 
 if TYPE_CHECKING:
-    from shuiqiao.ledger.model import StateView
+    from shuiqiao.ledger.model import Committed, StateView
     from shuiqiao.members.action import Action
     from shuiqiao.node.institution import Institution
 
@@ -71,6 +71,7 @@ _NOT_HERE_YET: Final = frozenset(
         "node.not_approved",
         "node.not_frozen",
         "node.proposal_unclear",
+        "oversight.freeze_lasts",
     }
 )
 """What is said of something that another node may have put on the ledger a moment ago."""
@@ -168,10 +169,11 @@ def _epoch_row(epoch: Epoch, *, closed_at: int | None) -> dict[str, Any]:
 
 
 def look_up(institution: Institution, find: Callable[[StateView], _Found]) -> _Found:
-    """Return what an act is about, found in this home's copy of the ledger.
+    """Return what an act finds, or does, by this home's copy of the ledger.
 
-    A copy that others fill may be a moment behind the node at which a proposal was made or a freeze was set: what is
-    not there is looked for again for ``COPY_WAIT_S`` seconds. Raises what ``find`` raises, with how far the copy is.
+    A copy that others fill may be a moment behind the node at which a proposal was made, a vote was given or a freeze
+    was set: what is not there is looked for again for ``COPY_WAIT_S`` seconds. Raises what ``find`` raises, with how
+    far the copy is.
     """
     engine = institution.engine
     is_own = institution.parameters.operator == institution.member
@@ -405,9 +407,12 @@ def unfreeze(institution: Institution) -> dict[str, Any]:
     Raises Denied ``node.not_frozen``, and what the ledger refuses.
     """
     action = look_up(institution, freeze_in_force)
-    proposal = next(reversed(_waiting(institution.engine.state(), action)), None)
-    committed = institution.outbox.submit(UNFREEZE, OversightUnfreezeBody(freeze=action.freeze, proposal=proposal))
-    return {"frozen": False, "height": committed.height}
+
+    def lift(state: StateView) -> Committed:
+        proposal = next(reversed(_waiting(state, action)), None)
+        return institution.outbox.submit(UNFREEZE, OversightUnfreezeBody(freeze=action.freeze, proposal=proposal))
+
+    return {"frozen": False, "height": look_up(institution, lift).height}
 
 
 def freeze_in_force(state: StateView) -> Unfreeze:
