@@ -13,7 +13,6 @@ grow with the size of the file. Readers name columns; whether the cells are any 
 from __future__ import annotations
 
 from collections.abc import Iterator
-from itertools import chain
 from pathlib import Path
 from typing import Any, Protocol
 
@@ -21,7 +20,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from shuiqiao.base.errors import InvalidInput, Unavailable
-from shuiqiao.standards import csv_lines
+from shuiqiao.standards import csv_rows
 from shuiqiao.standards.columns import (
     FAULT_COLUMN,
     FAULT_VALUE_COLUMN,
@@ -167,15 +166,15 @@ def _recognise_schema(schema: Any, *, record_type: RecordType | None, catalogue:
 
 
 class _CsvSource:
-    """A CSV file, read a block of lines at a time."""
+    """A CSV file, read a block at a time."""
 
     row_count: int | None = None
 
     def __init__(self, path: Path, *, record_type: RecordType | None, catalogue: Catalogue) -> None:
         self._path = path
         with path.open("rb") as stream:
-            self._encoding = csv_lines.detect_encoding(stream)
-            headers, _ = csv_lines.read_header(next(csv_lines.line_blocks(stream)), self._encoding)
+            self._encoding = csv_rows.detect_encoding(stream)
+            headers = csv_rows.read_header(stream, self._encoding)
         self._columns = len(headers)
         self.plan = recognise_columns(headers, catalogue=catalogue, record_type=record_type)
         self.record_type = self.plan.record_type
@@ -185,15 +184,11 @@ class _CsvSource:
         """See Source."""
         _check_max_rows(max_rows)
         with self._path.open("rb") as stream:
-            blocks = csv_lines.line_blocks(stream)
-            _, rest = csv_lines.read_header(next(blocks), self._encoding)
-            for block in chain((rest,), blocks):
-                yield from self._slices(block, max_rows)
+            csv_rows.read_header(stream, self._encoding)
+            for rows in csv_rows.read_rows(stream, encoding=self._encoding, columns=self._columns):
+                yield from self._slices(rows, max_rows)
 
-    def _slices(self, block: bytes, max_rows: int) -> Iterator[pa.RecordBatch]:
-        if not block:
-            return
-        cut = csv_lines.cut_block(block, encoding=self._encoding, columns=self._columns)
+    def _slices(self, cut: pa.RecordBatch, max_rows: int) -> Iterator[pa.RecordBatch]:
         arrays = [cut.column(column.position) for column in self.plan.columns]
         fields = list(self._fields)
         if FAULT_COLUMN in cut.schema.names:

@@ -9,7 +9,7 @@ import pyarrow.parquet as pq
 import pytest
 
 from shuiqiao.base.errors import InvalidInput, Unavailable
-from shuiqiao.standards import csv_lines
+from shuiqiao.standards import csv_rows
 from shuiqiao.standards.columns import STANDARD_KEY
 from shuiqiao.standards.readers import open_source
 from shuiqiao.standards.recognition import recognise_columns
@@ -65,10 +65,11 @@ def write(tmp_path):
         text(ROW).removesuffix("\n"),
         "\ufeff" + text(ROW),
         text(ROW).encode("gb18030"),
+        ("\ufeff" + text(ROW)).encode("gb18030"),
         text([f'"{cell}"' for cell in ROW]),
         text([" " + cell for cell in ROW]),
     ],
-    ids=["utf-8", "crlf", "no last line feed", "mark", "gb18030", "quoted", "spaces"],
+    ids=["utf-8", "crlf", "no last line feed", "mark", "gb18030", "gb18030 mark", "quoted", "spaces"],
 )
 def test_a_chinese_csv_in_yuan_is_read_in_its_usual_encodings(write, catalogue, content):
     # Holds [STD-31], [STD-40].
@@ -127,7 +128,7 @@ def test_canonical_names_are_in_fen_and_need_the_direction_of_the_invoice(write,
     ],
 )
 def test_columns_that_fit_no_type_are_refused_with_the_nearest(write, catalogue, header, code, shown):
-    # Holds [STD-30], [STD-32], [STD-43].
+    # Holds [STD-30], [STD-32], [STD-45].
     with pytest.raises(InvalidInput) as refused:
         open_source(write(text(header=header)), record_type=None, catalogue=catalogue)
     assert refused.value.code == code
@@ -146,11 +147,35 @@ def test_columns_that_do_not_fit_the_named_type_are_refused_with_the_difference(
 
 @pytest.mark.parametrize(
     "content",
-    ["\n" + text(ROW), "a\x00b\n", "\x00\n", b"\xff\n", "\ufeff", '"a\n', "x" * 70_000],
-    ids=["blank", "nul", "only nul", "no encoding", "only a mark", "open quote", "endless"],
+    [
+        "\n" + text(ROW),
+        "a\x00b\n",
+        text(ROW, end="\r"),
+        "a\rb\n",
+        'a"b\n',
+        "c" * 65_535 + "," + text(ROW),
+        "\x00\n",
+        b"\xff\n",
+        "\ufeff",
+        '"a\n',
+        "x" * 70_000,
+    ],
+    ids=[
+        "blank",
+        "nul",
+        "only CR",
+        "a CR",
+        "stray quote",
+        "overlong",
+        "only nul",
+        "no encoding",
+        "only a mark",
+        "open quote",
+        "endless",
+    ],
 )
 def test_a_first_line_that_is_no_header_is_refused(write, catalogue, content):
-    # Holds [STD-43].
+    # Holds [STD-45].
     with pytest.raises(InvalidInput) as refused:
         open_source(write(content), record_type=None, catalogue=catalogue)
     assert refused.value.code == "standards.header_invalid"
@@ -175,16 +200,28 @@ def line(*cells: str) -> bytes:
         (line(*ROW, "more"), "line_ragged"),
         (line("E\x001", *ROW[1:]), "line_has_nul"),
         (line("E1", *ROW[1:-1]).rstrip() + b",\xff\xff\n", "line_not_in_encoding"),
-        (line(*ROW[:-1], '"open'), "line_malformed"),
+        (line(*ROW[:-1], 'stray " quote'), "line_malformed"),
         (line(*ROW[:-1], '"closed" too early'), "line_malformed"),
+        (line(*ROW[:-1], '"closed" "twice"'), "line_malformed"),
         (line(*ROW[:-1], "a\rb"), "line_malformed"),
         (line(*ROW[:-1], "x" * 70_000), "line_too_long"),
         (line(*ROW[:-1], "x" * 3_000_000), "line_too_long"),
     ],
-    ids=["short", "long", "nul", "encoding", "open quote", "early quote", "carriage return", "overlong", "huge"],
+    ids=[
+        "short",
+        "long",
+        "nul",
+        "encoding",
+        "stray quote",
+        "early quote",
+        "quoted twice",
+        "carriage return",
+        "overlong",
+        "huge",
+    ],
 )
 def test_a_broken_line_costs_its_own_row_only(write, catalogue, broken, rule):
-    # Holds [STD-12], [STD-41].
+    # Holds [STD-12], [STD-43], [STD-44].
     content = text(ROW).encode() + broken + line(*ROW)
     rows, numbers, issues = read(write(content), catalogue)
     assert len(rows) == 2
@@ -200,13 +237,59 @@ def test_blank_lines_are_no_rows(write, catalogue):
     assert read(write(content), catalogue)[1] == [1, 2]
 
 
-def test_a_quoted_cell_may_hold_commas_and_quotes_but_no_line_break(write, catalogue):
+def test_a_quoted_cell_may_hold_commas_and_quotes(write, catalogue):
     # Holds [STD-41].
     good = [*ROW[:-1], '"甲,""乙""公司"']
-    torn = [*ROW[:-1], '"甲\n公司"']
-    rows, _, issues = read(write(text(good, torn, good)), catalogue)
+    rows, _, issues = read(write(text(good, good)), catalogue)
     assert [row["counterparty_name"] for row in rows] == ['甲,"乙"公司'] * 2
-    assert [(issue.row, issue.rule) for issue in issues] == [(2, "line_malformed"), (3, "line_ragged")]
+    assert issues == []
+
+
+@pytest.mark.parametrize("end", ["\n", "\r\n", "\r"])
+def test_text_after_a_line_break_in_a_quoted_cell_is_never_a_row(write, catalogue, end):
+    # Holds [STD-14], [STD-41]: the text is that of a row of another taxpayer.
+    torn = [*ROW[:-1], '"甲' + end + ",".join(["E9", *ROW[1:]]) + end + '公司"']
+    rows, numbers, issues = read(write(text(ROW, torn, ROW)), catalogue)
+    assert [row["uscc"] for row in rows] == ["E1", "E1"]
+    assert numbers == [1, 3]
+    assert [(issue.row, issue.field, issue.rule) for issue in issues] == [(2, "counterparty_name", "control_character")]
+
+
+def test_a_quote_that_is_closed_in_a_later_row_keeps_the_rows_between_out_and_counts_them(write, catalogue):
+    # Holds [STD-44].
+    rows, numbers, issues = read(write(text(ROW, [*ROW[:-1], '"open'], ROW, [*ROW[:-1], '"甲"'], ROW)), catalogue)
+    assert numbers == [1, 3]
+    assert len(rows) == 2
+    assert [(issue.row, issue.field, issue.rule) for issue in issues] == [(2, "", "line_malformed")]
+    assert issues[0].value.startswith("(3 lines) E1,12345678,")
+
+
+@pytest.mark.parametrize("rows_after", [3, 60_000])
+def test_a_quote_that_is_never_closed_keeps_the_rest_of_the_file_out_and_counts_it(write, catalogue, rows_after):
+    # Holds [STD-35], [STD-44].
+    _, numbers, issues = read(write(text(ROW, [*ROW[:-1], '"open'], *[ROW] * rows_after)), catalogue)
+    assert numbers == [1]
+    assert [(issue.row, issue.field, issue.rule) for issue in issues] == [(2, "", "quote_not_closed")]
+    # The line after the last line feed is empty, and is counted.
+    assert issues[0].value.startswith(f"({rows_after + 2} lines) E1,12345678,")
+
+
+def test_an_overlong_quoted_cell_is_skipped_to_its_end_and_no_text_of_it_is_a_row(write, catalogue):
+    # Holds [STD-35], [STD-41], [STD-43].
+    inside = "\n".join([",".join(["E9", *ROW[1:]])] * 50_000)
+    rows, numbers, issues = read(write(text(ROW, [*ROW[:-1], f'"{inside}\n""'], ['"', *ROW[1:]], ROW)), catalogue)
+    assert [row["uscc"] for row in rows] == ["E1", "E1"]
+    assert numbers == [1, 3]
+    assert [(issue.row, issue.rule) for issue in issues] == [(2, "line_too_long")]
+    assert issues[0].value.startswith("(50002 lines) E1,")
+
+
+def test_a_byte_order_mark_anywhere_but_at_the_start_is_kept_out(write, catalogue):
+    # Holds [STD-14], [STD-40].
+    rows, numbers, issues = read(write(text(ROW, [*ROW[:-1], "\ufeff甲公司"], ROW)), catalogue)
+    assert len(rows) == 2
+    assert numbers == [1, 3]
+    assert [(issue.row, issue.field, issue.rule) for issue in issues] == [(2, "counterparty_name", "control_character")]
 
 
 def test_bad_cells_of_a_csv_are_issues_under_their_row(write, catalogue):
@@ -239,7 +322,7 @@ def test_an_empty_and_a_missing_file_are_told_apart(write, catalogue, tmp_path):
 
 def test_rows_are_numbered_across_blocks_and_batches(write, catalogue):
     # Holds [STD-13], [STD-35].
-    count = 3 * csv_lines.BLOCK_BYTES // len(line(*ROW))
+    count = 3 * csv_rows.BLOCK_BYTES // len(line(*ROW))
     lines = [line(*ROW)] * count
     lines[count // 2] = line(*ROW[:-1])
     lines[-1] = line("bad id!", *ROW[1:])
@@ -272,12 +355,12 @@ class Endless(io.RawIOBase):
 
 
 def test_a_line_without_end_is_never_held_in_memory():
-    # Holds [STD-35], [STD-41].
-    stream = Endless(64 * csv_lines.BLOCK_BYTES)
-    blocks = list(csv_lines.line_blocks(stream))
-    assert stream.largest == csv_lines.BLOCK_BYTES
-    assert sum(map(len, blocks)) < 1000
-    assert len(blocks) == 1
+    # Holds [STD-35], [STD-43].
+    stream = Endless(64 * csv_rows.BLOCK_BYTES)
+    (batch,) = csv_rows.read_rows(stream, encoding="utf-8", columns=2)
+    assert stream.largest == csv_rows.BLOCK_BYTES
+    assert batch.column("_fault").to_pylist() == ["line_too_long"]
+    assert batch.nbytes < 1000
 
 
 def parquet(path: Path, columns, metadata=None) -> Path:
