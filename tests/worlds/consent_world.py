@@ -164,7 +164,7 @@ class ConsentWorld:
             "provider": BUREAU,
             "recipient": BANK_A,
             "purpose": Purpose.UNDERWRITING,
-            "items": {"invoice_issued@1": ["core", "amounts"], "tax_credit_grade@1": ["core"]},
+            "items": {"invoice_issued@2": ["core", "amounts"], "tax_credit_grade@1": ["core"]},
             "period_from": date(2024, 1, 1),
             "period_to": date(2025, 12, 31),
             "modes": (Mode.DISCLOSE,),

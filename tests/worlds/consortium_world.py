@@ -43,7 +43,7 @@ PARTNER, PARTNER_NAME = "91310000MA1PARTNR9", "沪上交易对方样例公司"
 INVOICES = 24
 AMOUNTS_FEN = [700_000_019 + 1_000_003 * number for number in range(INVOICES)]
 """Amounts that no other bytes are likely to spell, written as text or as a number."""
-ITEMS = {"invoice_issued@1": ["core", "amounts"], "tax_credit_grade@1": ["core"]}
+ITEMS = {"invoice_issued@2": ["core", "amounts"], "tax_credit_grade@1": ["core"]}
 PERIOD = (date(2024, 1, 1), date(2025, 12, 31))
 PRODUCT = load_products()["tax-credit-loan"]
 
@@ -128,7 +128,7 @@ def anchor_body(batch: bytes) -> AnchorCommitBody:
     """An anchor of a batch that nobody has: something harmless to put on a ledger."""
     return AnchorCommitBody(
         batch=batch,
-        standard="invoice_issued@1",
+        standard="invoice_issued@2",
         period_from="2024-01-01",
         period_to="2024-12-31",
         count=1,

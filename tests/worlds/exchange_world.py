@@ -150,7 +150,7 @@ class ExchangeWorld(consent_world.ConsentWorld):
         """All that the usual consent grants, with changes."""
         fields: dict[str, Any] = {
             "consent": consent,
-            "items": {"invoice_issued@1": ["core", "amounts"], "tax_credit_grade@1": ["core"]},
+            "items": {"invoice_issued@2": ["core", "amounts"], "tax_credit_grade@1": ["core"]},
             "period_from": date(2024, 1, 1),
             "period_to": date(2025, 12, 31),
         }

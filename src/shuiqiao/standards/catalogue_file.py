@@ -77,6 +77,14 @@ class RuleTable(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields
     tolerance: Annotated[int, msgspec.Meta(ge=0, le=100)] = 0
 
 
+class SeriesTable(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """``[series]``: where a number that may repeat belongs to a series; the keys are explained at ``model.Series``."""
+
+    number: _Id
+    unique_length: Annotated[int, msgspec.Meta(ge=1, le=4000)]
+    fields: Annotated[tuple[_Id, ...], msgspec.Meta(min_length=1, max_length=4)]
+
+
 class TypeFile(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     """``catalogue/<id>.toml``: one record type."""
 
@@ -85,9 +93,11 @@ class TypeFile(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=
     name: _Title
     name_zh: _Chinese
     source_code: _SourceCode
-    natural_key: Literal["all"] | tuple[_Id, ...]
+    natural_key: tuple[_Id, ...]
     period_field: _Id
     supersedable: bool
+    advances: tuple[_Id, ...] = ()
+    series: SeriesTable | None = None
     standing: bool = False
     group: Annotated[tuple[GroupTable, ...], msgspec.Meta(min_length=1, max_length=MAX_GROUPS)]
     field: Annotated[tuple[FieldTable, ...], msgspec.Meta(min_length=1, max_length=MAX_FIELDS)]
@@ -134,6 +144,7 @@ class ProfileFile(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fiel
     name: _Title
     name_zh: _Chinese
     record_type: _Id
+    natural_key: Literal["all"] | None = None
     column: Annotated[tuple[ColumnTable, ...], msgspec.Meta(min_length=1)]
     ignored: tuple[IgnoredTable, ...] = ()
 

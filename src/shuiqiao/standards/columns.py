@@ -33,7 +33,7 @@ UNIT_KEY = b"unit"
 """Key of the field metadata that says in which unit the amounts of a source column are written."""
 
 STANDARD_KEY = b"shuiqiao.standard"
-"""Key of the schema metadata of a Parquet file that names its record type, e.g. ``invoice_issued@1``."""
+"""Key of the schema metadata of a Parquet file that names its record type, e.g. ``invoice_issued@2``."""
 
 _ARROW_TYPES: dict[FieldType, Any] = {
     FieldType.TEXT: pa.string(),

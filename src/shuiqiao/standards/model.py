@@ -19,6 +19,9 @@ MAX_GROUPS = 4
 MAX_FIELDS = 64
 """Most fields of one record type: bounds the work per row."""
 
+MAX_RANKS = 256
+"""Most states that the advancing fields of a type may have together: a rank fits one byte of the vault's index."""
+
 TAXPAYER_FIELD = "uscc"
 """The field that names the taxpayer in every record type. It is disclosed in the group ``core`` and nowhere else."""
 
@@ -164,12 +167,26 @@ class RowRule:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class Series:
+    """A number that is unique by itself where it has ``unique_length`` characters, else within a series.
+
+    fields: what can name the series; the first of them that is filled does. number: a text field of the natural key.
+    """
+
+    number: str
+    unique_length: int
+    fields: tuple[str, ...]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class RecordType:
     """One kind of tax fact, closed and versioned.
 
-    natural_key: field names that identify a record, the taxpayer among them; all fields where
-    ``natural_key_is_all`` holds. period_field: the date, year or month that places a record in time.
+    natural_key: field names that identify a record, the taxpayer among them, and with it what ``series`` adds.
+    period_field: the date, year or month that places a record in time.
     supersedable: whether other values under the same key are a newer version (else they are a conflict).
+    advances: fields that may go forward under the same key where all others stay: a code along its code list, any
+    other from empty to filled. The earlier in this list decides first.
     standing: whether a record holds until it is superseded, so that it belongs to every data period after its date.
     """
 
@@ -181,9 +198,10 @@ class RecordType:
     fields: tuple[Field, ...]
     groups: tuple[DisclosureGroup, ...]
     natural_key: tuple[str, ...]
-    natural_key_is_all: bool
     period_field: str
     supersedable: bool
+    advances: tuple[str, ...] = ()
+    series: Series | None = None
     standing: bool = False
     rules: tuple[RowRule, ...] = ()
     taxpayer_field: str = TAXPAYER_FIELD
@@ -194,7 +212,7 @@ class RecordType:
 
     @property
     def standard_id(self) -> str:
-        """Type and version as they stand in anchors and disclosed groups, e.g. ``invoice_issued@1``."""
+        """Type and version as they stand in anchors and disclosed groups, e.g. ``invoice_issued@2``."""
         return f"{self.id}@{self.version}"
 
     @property
@@ -236,7 +254,10 @@ class ProfileColumn:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class SourceProfile:
-    """A foreign layout, as data: its columns, and those that are deliberately not taken (with the reason)."""
+    """A foreign layout, as data: its columns, and those that are deliberately not taken (with the reason).
+
+    natural_key_is_all: its rows are known by all their fields, because the numbers of this source repeat.
+    """
 
     id: str
     name: str
@@ -244,6 +265,7 @@ class SourceProfile:
     record_type: str
     columns: tuple[ProfileColumn, ...]
     ignored: Mapping[str, str]
+    natural_key_is_all: bool = False
 
     @property
     def sources(self) -> frozenset[str]:

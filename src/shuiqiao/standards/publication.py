@@ -6,6 +6,7 @@ is adding a TOML file under ``catalogue/``. Nothing here looks at records.
 
 from __future__ import annotations
 
+import math
 import re
 from collections.abc import Iterable, Mapping
 from functools import cache
@@ -24,6 +25,7 @@ from shuiqiao.standards.catalogue_file import (
 )
 from shuiqiao.standards.model import (
     CORE_GROUP,
+    MAX_RANKS,
     TAXPAYER_FIELD,
     AmountUnit,
     Catalogue,
@@ -36,6 +38,7 @@ from shuiqiao.standards.model import (
     RecordType,
     RowRule,
     RowRuleKind,
+    Series,
     SourceProfile,
 )
 
@@ -100,7 +103,6 @@ def parse_record_type(text: str, *, source: str, code_lists: Mapping[str, CodeLi
     """
     table = read_catalogue_file(text, TypeFile, source=source)
     fields = tuple(_field(entry, source=source, code_lists=code_lists) for entry in table.field)
-    names = [entry.name for entry in fields]
     _check_headers(fields, source=source)
     _check_taxpayer(fields, source=source)
     record_type = RecordType(
@@ -111,10 +113,11 @@ def parse_record_type(text: str, *, source: str, code_lists: Mapping[str, CodeLi
         source_code=table.source_code,
         fields=fields,
         groups=_groups(table, source=source),
-        natural_key=_natural_key(table, names, source=source),
-        natural_key_is_all=table.natural_key == "all",
+        natural_key=_natural_key(table, source=source),
         period_field=table.period_field,
         supersedable=table.supersedable,
+        advances=_advances(table, fields, source=source),
+        series=_series(table, fields, source=source),
         standing=table.standing,
         rules=tuple(_rule(entry, fields=fields, source=source) for entry in table.rule),
     )
@@ -146,6 +149,7 @@ def parse_profile(text: str, *, source: str, types: Mapping[str, RecordType]) ->
         record_type=table.record_type,
         columns=tuple(ProfileColumn(source=c.source, field=c.field, unit=c.unit) for c in table.column),
         ignored={entry.source: entry.reason for entry in table.ignored},
+        natural_key_is_all=table.natural_key == "all",
     )
 
 
@@ -253,17 +257,44 @@ def _groups(table: TypeFile, *, source: str) -> tuple[DisclosureGroup, ...]:
     return groups
 
 
-def _natural_key(table: TypeFile, names: list[str], *, source: str) -> tuple[str, ...]:
-    """[STD-8]: the key names the taxpayer and holds required fields only, or it is all fields."""
-    if table.natural_key == "all":
-        return tuple(names)
-    key = tuple(table.natural_key)
+def _natural_key(table: TypeFile, *, source: str) -> tuple[str, ...]:
+    """[STD-8]: the key names the taxpayer and holds required fields only."""
+    key = table.natural_key
     _refuse_repeats(list(key), source=source, what="natural key field")
     required = {entry.name for entry in table.field if entry.required}
     loose = [name for name in key if name not in required]
     if loose or TAXPAYER_FIELD not in key:
         _refuse(source, f"natural key {key}: must hold {TAXPAYER_FIELD!r} and required fields only, not {loose}")
     return key
+
+
+def _advances(table: TypeFile, fields: tuple[Field, ...], *, source: str) -> tuple[str, ...]:
+    """[STD-8]: what may go forward is no part of the key, and stands in a type whose values else stay."""
+    known = {entry.name for entry in fields}
+    wrong = [name for name in table.advances if name not in known or name in table.natural_key]
+    if wrong or (table.advances and (table.supersedable or table.period_field in table.advances)):
+        _refuse(source, f"advances {table.advances}: fields outside the natural key of a type that is not supersedable")
+    _refuse_repeats(list(table.advances), source=source, what="advancing field")
+    steps = [
+        1 if entry.code_list is None else len(entry.code_list.codes) for entry in fields if entry.name in table.advances
+    ]
+    if math.prod(count + 1 for count in steps) > MAX_RANKS:
+        _refuse(source, f"advances {table.advances}: more than {MAX_RANKS} states")
+    return table.advances
+
+
+def _series(table: TypeFile, fields: tuple[Field, ...], *, source: str) -> Series | None:
+    """[STD-8]: a series is named by fields outside the natural key, and its number is a text within it."""
+    if table.series is None:
+        return None
+    types = {entry.name: entry.type for entry in fields}
+    named = [types.get(name) for name in table.series.fields]
+    is_text = types.get(table.series.number) is FieldType.TEXT and table.series.number in table.natural_key
+    if not is_text or not set(named) <= {FieldType.TEXT, FieldType.CODE}:
+        _refuse(
+            source, f"series {table.series}: the number is a text of the natural key, the fields are texts or codes"
+        )
+    return Series(number=table.series.number, unique_length=table.series.unique_length, fields=table.series.fields)
 
 
 def _check_period(record_type: RecordType, *, source: str) -> None:

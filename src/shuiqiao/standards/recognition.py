@@ -37,6 +37,7 @@ class ColumnPlan:
     layout: str
     columns: tuple[PlannedColumn, ...]
     ignored: tuple[str, ...] = ()
+    natural_key_is_all: bool = False
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -135,7 +136,13 @@ def _profile_plan(names: Sequence[str], record_type: RecordType, profile: Source
         for column in profile.columns
     )
     ignored = tuple(name for name in names if name in profile.ignored)
-    return ColumnPlan(record_type=record_type, layout=profile.id, columns=columns, ignored=ignored)
+    return ColumnPlan(
+        record_type=record_type,
+        layout=profile.id,
+        columns=columns,
+        ignored=ignored,
+        natural_key_is_all=profile.natural_key_is_all,
+    )
 
 
 def _meanings(record_type: RecordType) -> dict[str, tuple[Field, AmountUnit]]:

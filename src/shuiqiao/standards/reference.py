@@ -48,8 +48,11 @@ def _overview(catalogue: Catalogue) -> str:
 
 
 def _record_type(record_type: RecordType) -> str:
-    key = "all fields" if record_type.natural_key_is_all else ", ".join(f"`{name}`" for name in record_type.natural_key)
+    key = ", ".join(f"`{name}`" for name in record_type.natural_key) + _series(record_type)
     other = "a newer version" if record_type.supersedable else "a conflict, kept out"
+    if record_type.advances:
+        forward = ", ".join(f"`{name}`" for name in record_type.advances)
+        other = f"a newer version where {forward} went forward and nothing else changed; else {other}"
     facts = [
         f"- Natural key: {key}",
         f"- Other values under the same key: {other}",
@@ -66,6 +69,14 @@ def _record_type(record_type: RecordType) -> str:
     if rules:
         body.append("Row rules:\n\n" + "\n".join(rules) + "\n")
     return "\n".join(body)
+
+
+def _series(record_type: RecordType) -> str:
+    series = record_type.series
+    if series is None:
+        return ""
+    named = " or ".join(f"`{name}`" for name in series.fields)
+    return f", and {named} where `{series.number}` is shorter than {series.unique_length} characters"
 
 
 def _field_row(field: Field) -> tuple[str, ...]:

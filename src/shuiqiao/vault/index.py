@@ -24,8 +24,8 @@ from shuiqiao.vault.memory import ReadingMemory
 MAP_BYTES = 1 << 38
 """Address space set aside for the index (sparse): room for two thousand million records."""
 
-ENTRY = struct.Struct(">IIiII16s")
-"""One version of a record: batch number, leaf index, day, source number, source row, digest of all values."""
+ENTRY = struct.Struct(">IIiII16s9s")
+"""One version of a record: batch number, leaf index, day, source number, source row, digest and state of its values."""
 
 _NUMBER = struct.Struct(">I")
 _PLACE = struct.Struct(">II")
@@ -53,10 +53,16 @@ class Entry(msgspec.Struct, frozen=True, gc=False):
     source: int
     row: int
     digest: bytes
+    state: bytes
 
     def pack(self) -> bytes:
-        """Return the 36 bytes of the entry."""
-        return ENTRY.pack(self.batch, self.index, self.day, self.source, self.row, self.digest)
+        """Return the 45 bytes of the entry."""
+        return ENTRY.pack(self.batch, self.index, self.day, self.source, self.row, self.digest, self.state)
+
+    @property
+    def rank(self) -> int:
+        """How far what may advance has come; 0 where nothing may."""
+        return self.state[0]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

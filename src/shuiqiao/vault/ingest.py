@@ -26,7 +26,7 @@ from shuiqiao.vault.batch_writer import BatchBuilder, Part, part_of, slice_part
 from shuiqiao.vault.index import BatchRow, IndexWriter, RecordIndex
 from shuiqiao.vault.model import SALT_BYTES, Anchor, IngestReport, Progress, VaultSettings
 from shuiqiao.vault.preparation import Chunk, PreparedRows
-from shuiqiao.vault.quarantine import IDENTITY_CONFLICT, Report
+from shuiqiao.vault.quarantine import KEPT_OUT, Report
 from shuiqiao.vault.sieve import KnownRow, Placement, Sifted, sift
 from shuiqiao.vault.workers import open_preparers
 
@@ -63,7 +63,10 @@ class _Counts:
 
 
 class Ingest:
-    """One run of the ingest over opened sources; the caller holds the vault's writing lock."""
+    """One run of the ingest over opened sources; the caller holds the vault's writing lock.
+
+    amending: every row is to supersede a record that is there.
+    """
 
     def __init__(
         self,
@@ -76,6 +79,7 @@ class Ingest:
         anchor: Anchor,
         report: Report,
         progress: Progress | None,
+        amending: bool = False,
     ) -> None:
         self._folder = folder
         self._index = index
@@ -85,6 +89,7 @@ class Ingest:
         self._anchor = anchor
         self._report = report
         self._progress = progress
+        self._amending = amending
         self._counts = _Counts()
         self._writer: IndexWriter | None = None
         self._builder: BatchBuilder | None = None
@@ -135,6 +140,7 @@ class Ingest:
                     rows=rows,
                     salts=self._entropy(rows.num_rows * len(record_type.groups) * SALT_BYTES),
                     batch=new_id(self._entropy),
+                    key_is_all=entry.source.plan.natural_key_is_all,
                 )
                 first_row += rows.num_rows
 
@@ -147,7 +153,14 @@ class Ingest:
         if self._builder is None:
             self._begin_batch(chunk)
         placement = self._placement()
-        sifted = sift(writer, chunk.record_type, prepared, source=chunk.source, placement=placement)
+        sifted = sift(
+            writer,
+            chunk.record_type,
+            prepared,
+            source=chunk.source,
+            placement=placement,
+            amending=self._amending,
+        )
         self._report.add_issues(name, prepared.issues)
         self._report_known(writer, name, chunk.source, prepared, sifted.known)
         self._counts.read += prepared.read
@@ -173,16 +186,19 @@ class Ingest:
         self, writer: IndexWriter, name: str, source: int, prepared: PreparedRows, known: list[KnownRow]
     ) -> None:
         for entry in known:
-            is_conflict = entry.rule == IDENTITY_CONFLICT
-            self._counts.quarantined += is_conflict
-            self._counts.duplicates += not is_conflict
-            first = name if entry.first.source == source else writer.source(entry.first.source)
+            is_kept_out = entry.rule in KEPT_OUT
+            self._counts.quarantined += is_kept_out
+            self._counts.duplicates += not is_kept_out
+            first = None
+            if entry.first is not None:
+                file = name if entry.first.source == source else writer.source(entry.first.source)
+                first = (file, entry.first.row)
             self._report.add_known(
                 name,
                 row=int(prepared.source_rows[entry.position]),
                 rule=entry.rule,
                 value=prepared.keys[entry.position][2:].partition(b"\x00")[0].decode(),
-                first=(first, entry.first.row),
+                first=first,
             )
 
     def _gather(self, chunk: Chunk, part: Part, sifted: Sifted, placement: Placement) -> None:

@@ -26,7 +26,8 @@ class Chunk:
     """Rows of one source as they were read.
 
     source: number of the source in the index. first_row: 1-based row of the first. salts: 16 bytes per row and group.
-    batch: id for the batch that the chunk may begin; drawn here so that a seeded run repeats itself.
+    batch: id for the batch that the chunk may begin; drawn here so that a seeded run repeats itself. key_is_all: the
+    source's profile says that its rows are known by all their fields.
     """
 
     record_type: RecordType
@@ -36,6 +37,7 @@ class Chunk:
     rows: Any
     salts: bytes
     batch: bytes
+    key_is_all: bool
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -43,7 +45,7 @@ class PreparedRows:
     """A chunk's good rows, ordered by taxpayer and period, with all that anchoring needs; and its issues.
 
     rows: canonical RecordBatch. groups: per disclosure group, an Arrow binary array. salts: 16 bytes per row and
-    group. leaves: one 32-byte hash a row. keys, digests, days: see ``identity``.
+    group. leaves: one 32-byte hash a row. keys, digests, states, days: see ``identity``.
     """
 
     rows: Any
@@ -52,6 +54,7 @@ class PreparedRows:
     leaves: list[bytes]
     keys: list[bytes]
     digests: list[bytes]
+    states: list[bytes]
     days: npt.NDArray[np.int32]
     source_rows: npt.NDArray[np.int64]
     issues: list[Issue]
@@ -69,7 +72,14 @@ def prepare(chunk: Chunk, *, hash_name: str) -> PreparedRows:
         rows, source_rows = rows.take(order), source_rows[order]
     salts = chunk.salts[: rows.num_rows * len(record_type.groups) * SALT_BYTES]
     encoded, parts, leaves = encode_and_hash(record_type, rows, salts, hash_name=hash_name)
-    found = identify(record_type, rows, parts, type_number=chunk.type_number, hash_name=hash_name)
+    found = identify(
+        record_type,
+        rows,
+        parts,
+        type_number=chunk.type_number,
+        hash_name=hash_name,
+        key_is_all=chunk.key_is_all,
+    )
     return PreparedRows(
         rows=rows,
         groups=encoded,
@@ -77,6 +87,7 @@ def prepare(chunk: Chunk, *, hash_name: str) -> PreparedRows:
         leaves=leaves,
         keys=found.keys,
         digests=found.digests,
+        states=found.states,
         days=found.days,
         source_rows=source_rows,
         issues=checked.issues,

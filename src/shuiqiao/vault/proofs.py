@@ -52,7 +52,7 @@ class VerifiedRecords:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class DisclosedRecords:
-    """A checked disclosure: one taxpayer's records by standard id, e.g. ``invoice_issued@1``."""
+    """A checked disclosure: one taxpayer's records by standard id, e.g. ``invoice_issued@2``."""
 
     uscc: Uscc
     types: Mapping[str, VerifiedRecords]

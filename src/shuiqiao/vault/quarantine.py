@@ -5,7 +5,10 @@ contradict one that is there. Rules beside those of the standard:
 
     duplicate           the same values under the same identity were ingested before
     already_ingested    this very row of this very file was: the file was read again
+    outdated            an earlier state of a record of which a later one was ingested before
     identity_conflict   other values under the identity of a record whose type allows no newer version
+    record_unknown      an amendment of a record that is not there
+    goes_back           an amendment that takes back a state which only advances
 
 The file holds taxpayers' data: it stays in the vault's folder, readable by its owner alone.
 """
@@ -24,7 +27,13 @@ from shuiqiao.vault.batch_file import sync_folder
 
 DUPLICATE = "duplicate"
 ALREADY_INGESTED = "already_ingested"
+OUTDATED = "outdated"
 IDENTITY_CONFLICT = "identity_conflict"
+RECORD_UNKNOWN = "record_unknown"
+GOES_BACK = "goes_back"
+
+KEPT_OUT = frozenset({IDENTITY_CONFLICT, RECORD_UNKNOWN, GOES_BACK})
+"""The rules that say that a row should have become a record and could not; the others say that nothing is missing."""
 
 _BUFFER_BYTES = 1 << 20
 
@@ -44,18 +53,12 @@ class Report:
             line = {"file": file, "row": issue.row, "field": issue.field, "rule": issue.rule, "value": issue.value}
             self._write(line)
 
-    def add_known(self, file: str, *, row: int, rule: str, value: str, first: tuple[str, int]) -> None:
-        """List a row whose identity is known. value: its taxpayer. first: file and row it was first seen at."""
-        self._write(
-            {
-                "file": file,
-                "row": row,
-                "field": "",
-                "rule": rule,
-                "value": value,
-                "first_seen": {"file": first[0], "row": first[1]},
-            }
-        )
+    def add_known(self, file: str, *, row: int, rule: str, value: str, first: tuple[str, int] | None) -> None:
+        """List a row by what is known of it. value: its taxpayer. first: file and row it was first seen at."""
+        line: dict[str, Any] = {"file": file, "row": row, "field": "", "rule": rule, "value": value}
+        if first is not None:
+            line["first_seen"] = {"file": first[0], "row": first[1]}
+        self._write(line)
 
     def _write(self, line: dict[str, Any]) -> None:
         self._file.write(self._encode(line) + b"\n")

@@ -120,6 +120,25 @@ class Vault:
         ``standards.readers.open_source`` refuses, before anything is taken in; Unavailable ``vault.busy``; what the
         anchor raises, after which the next ingest takes up where this one ended.
         """
+        return self._take_in(paths, anchor=anchor, record_type=record_type, progress=progress, amending=False)
+
+    def amend(self, path: Path, *, anchor: Anchor, record_type: RecordType | None = None) -> IngestReport:
+        """Supersede records by corrected ones from a file, found by their natural key [VAULT-IDENTITY-3].
+
+        For what an ingest keeps out as ``identity_conflict``: a person has found out which values are right. Both
+        versions stay provable. Rows that amend nothing are kept out and listed in the report. Raises as ``ingest``.
+        """
+        return self._take_in((path,), anchor=anchor, record_type=record_type, progress=None, amending=True)
+
+    def _take_in(
+        self,
+        paths: Sequence[Path],
+        *,
+        anchor: Anchor,
+        record_type: RecordType | None,
+        progress: Progress | None,
+        amending: bool,
+    ) -> IngestReport:
         if not 0 < len(paths) <= MAX_SOURCES:
             raise InvalidInput("vault.sources_count", f"{len(paths)} source files where 1 to {MAX_SOURCES} are allowed")
         opened = [open_source(path, record_type=record_type, catalogue=self._catalogue) for path in paths]
@@ -137,6 +156,7 @@ class Vault:
                     anchor=anchor,
                     report=report,
                     progress=progress,
+                    amending=amending,
                 )
                 result = run.run(sources, type_numbers=numbers, anchors=anchors)
             except BaseException:

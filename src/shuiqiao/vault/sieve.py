@@ -5,7 +5,11 @@ For a row whose identity is known:
 1. the same values as the newest version: a duplicate;
 2. an older version read again from the very place it was first read at: a duplicate, so that a re-run changes nothing;
 3. other values, and the type allows it: a newer version, which supersedes;
-4. other values otherwise: a conflict, kept out.
+4. the same values but for a state that went forward: a newer version; one that is behind: outdated, kept out, so that
+   the order in which files are read does not decide;
+5. other values otherwise: a conflict, kept out.
+
+A row that amends supersedes whatever its type allows, but needs a record, and takes no state back [VAULT-IDENTITY-3].
 
 Nearly every chunk has new rows only; that case is one look-up of all keys at once.
 """
@@ -14,18 +18,34 @@ from __future__ import annotations
 
 from dataclasses import dataclass, field
 
+import msgspec
 import numpy as np
 import numpy.typing as npt
 
 from shuiqiao.standards.model import RecordType
 from shuiqiao.vault.index import ENTRY, Entry, IndexView, unpack_entries
 from shuiqiao.vault.preparation import PreparedRows
-from shuiqiao.vault.quarantine import ALREADY_INGESTED, DUPLICATE, IDENTITY_CONFLICT
+from shuiqiao.vault.quarantine import (
+    ALREADY_INGESTED,
+    DUPLICATE,
+    GOES_BACK,
+    IDENTITY_CONFLICT,
+    OUTDATED,
+    RECORD_UNKNOWN,
+)
 
 Place = tuple[int, int]
 
 _ENTRY_FIELDS = np.dtype(
-    [("batch", ">u4"), ("index", ">u4"), ("day", ">i4"), ("source", ">u4"), ("row", ">u4"), ("digest", "V16")]
+    [
+        ("batch", ">u4"),
+        ("index", ">u4"),
+        ("day", ">i4"),
+        ("source", ">u4"),
+        ("row", ">u4"),
+        ("digest", "V16"),
+        ("state", "V9"),
+    ]
 )
 
 
@@ -45,11 +65,11 @@ class Placement:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class KnownRow:
-    """A row kept out because its identity is known. position: in the chunk. first: where the known one came from."""
+    """A row kept out for its identity. position: in the chunk. first: the known one, if there is one."""
 
     position: int
     rule: str
-    first: Entry
+    first: Entry | None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -73,13 +93,14 @@ def sift(
     *,
     source: int,
     placement: Placement,
+    amending: bool,
 ) -> Sifted:
-    """Sift the rows of a chunk from a numbered source."""
+    """Sift the rows of a chunk from a numbered source. amending: whether they are to supersede records."""
     found = view.find(prepared.keys)
-    if not found and len(set(prepared.keys)) == len(prepared.keys):
+    if not amending and not found and len(set(prepared.keys)) == len(prepared.keys):
         packed = _pack_all(prepared, source, placement)
         return Sifted(kept=None, items=list(zip(prepared.keys, packed, strict=True)))
-    return _Sieve(record_type, prepared, found, source=source, placement=placement).run()
+    return _Sieve(record_type, prepared, found, source=source, placement=placement, amending=amending).run()
 
 
 def _pack_all(prepared: PreparedRows, source: int, placement: Placement) -> list[bytes]:
@@ -92,6 +113,7 @@ def _pack_all(prepared: PreparedRows, source: int, placement: Placement) -> list
     entries["batch"], entries["index"] = placement.batch + further, indexes
     entries["day"], entries["source"], entries["row"] = prepared.days, source, prepared.source_rows
     entries["digest"] = np.frombuffer(b"".join(prepared.digests), dtype="V16")
+    entries["state"] = np.frombuffer(b"".join(prepared.states), dtype="V9")
     packed = entries.tobytes()
     return [packed[at : at + ENTRY.size] for at in range(0, len(packed), ENTRY.size)]
 
@@ -107,8 +129,10 @@ class _Sieve:
         *,
         source: int,
         placement: Placement,
+        amending: bool,
     ) -> None:
         self._supersedable = record_type.supersedable
+        self._amending = amending
         self._prepared = prepared
         self._versions = {key: unpack_entries(value) for key, value in found.items()}
         self._source = source
@@ -120,17 +144,19 @@ class _Sieve:
 
     def run(self) -> Sifted:
         days, rows = self._prepared.days.tolist(), self._prepared.source_rows.tolist()
-        for position, (key, digest) in enumerate(zip(self._prepared.keys, self._prepared.digests, strict=True)):
+        prepared = self._prepared
+        for position, (key, *values) in enumerate(zip(prepared.keys, prepared.digests, prepared.states, strict=True)):
             versions = self._versions.setdefault(key, [])
-            rule, first = self._judge(versions, digest, rows[position])
-            if first is not None:
+            row = Entry(0, 0, days[position], self._source, rows[position], *values)
+            rule, first = self._judge(versions, row)
+            if rule:
                 self._known.append(KnownRow(position=position, rule=rule, first=first))
                 continue
             number = len(self._kept)
             batch, index = self._placement.of(number)
             if versions:
                 self._superseding.append((number, (versions[-1].batch, versions[-1].index)))
-            versions.append(Entry(batch, index, days[position], self._source, rows[position], digest))
+            versions.append(msgspec.structs.replace(row, batch=batch, index=index))
             self._kept.append(position)
             self._items.append((key, b"".join(entry.pack() for entry in versions)))
         return Sifted(
@@ -140,13 +166,22 @@ class _Sieve:
             known=self._known,
         )
 
-    def _judge(self, versions: list[Entry], digest: bytes, row: int) -> tuple[str, Entry | None]:
-        """Return the rule that keeps a row out and the entry it meets, or no entry for a row to be ingested."""
+    def _judge(self, versions: list[Entry], row: Entry) -> tuple[str, Entry | None]:
+        """Return the rule that keeps a row out and the entry it meets; an empty rule for a row to be ingested."""
         for entry in versions:
-            if entry.digest == digest and (entry.source, entry.row) == (self._source, row):
+            if _same_values(entry, row) and (entry.source, entry.row) == (row.source, row.row):
                 return ALREADY_INGESTED, entry
         if not versions:
-            return "", None
-        if versions[-1].digest == digest:
-            return DUPLICATE, versions[-1]
-        return ("", None) if self._supersedable else (IDENTITY_CONFLICT, versions[0])
+            return (RECORD_UNKNOWN if self._amending else ""), None
+        newest = versions[-1]
+        if _same_values(newest, row):
+            return DUPLICATE, newest
+        if row.rank < newest.rank and (self._amending or row.digest == newest.digest):
+            return (GOES_BACK if self._amending else OUTDATED), newest
+        if self._amending or self._supersedable or (row.digest == newest.digest and row.rank > newest.rank):
+            return "", newest
+        return IDENTITY_CONFLICT, versions[0]
+
+
+def _same_values(one: Entry, other: Entry) -> bool:
+    return (one.digest, one.state) == (other.digest, other.state)

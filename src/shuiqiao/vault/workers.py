@@ -142,6 +142,7 @@ def _without_rows(chunk: Chunk) -> Chunk:
         rows=None,
         salts=b"",
         batch=chunk.batch,
+        key_is_all=chunk.key_is_all,
     )
 
 
@@ -159,7 +160,15 @@ class _Worker:
 
     def send(self, chunk: Chunk) -> None:
         """Hand over a chunk; waits while the worker's pipe is full."""
-        plain = (chunk.record_type.id, chunk.type_number, chunk.source, chunk.first_row, chunk.salts, chunk.batch)
+        plain = (
+            chunk.record_type.id,
+            chunk.type_number,
+            chunk.source,
+            chunk.first_row,
+            chunk.salts,
+            chunk.batch,
+            chunk.key_is_all,
+        )
         with self._lost_is_unavailable():
             self._pipe.send(plain)
             self._pipe.send_bytes(_ipc(chunk.rows))
@@ -232,7 +241,7 @@ def run_worker(pipe: Connection[Any, Any], hash_name: str, record_types: dict[st
     pa.set_cpu_count(1)
     with suppress(EOFError, BrokenPipeError, ConnectionResetError):
         while True:
-            type_id, type_number, source, first_row, salts, batch = pipe.recv()
+            type_id, type_number, source, first_row, salts, batch, key_is_all = pipe.recv()
             chunk = Chunk(
                 record_type=record_types[type_id],
                 type_number=type_number,
@@ -241,6 +250,7 @@ def run_worker(pipe: Connection[Any, Any], hash_name: str, record_types: dict[st
                 rows=_from_ipc(pipe.recv_bytes()),
                 salts=salts,
                 batch=batch,
+                key_is_all=key_is_all,
             )
             _answer(pipe, chunk, hash_name)
 

@@ -84,7 +84,7 @@ def records_of(world):
     found = []
     for firm in FIRMS:
         verified = world.verify(world.disclose(firm), status_of=world.status_of)
-        found += [tuple(row.values()) for row in verified.types["invoice_issued@1"].rows.to_pylist()]
+        found += [tuple(row.values()) for row in verified.types["invoice_issued@2"].rows.to_pylist()]
     return sorted(found, key=str)
 
 

@@ -98,8 +98,8 @@ def test_an_old_identity_check_is_renewed_at_the_counter_first(world):
 @pytest.mark.parametrize(
     "greedy",
     [
-        {"purpose": Purpose.MODEL_DEVELOPMENT, "items": {"invoice_issued@1": ["core", "counterparty"]}},
-        {"items": {"invoice_issued@1": ["core"]}, "modes": (Mode.TRAIN,)},
+        {"purpose": Purpose.MODEL_DEVELOPMENT, "items": {"invoice_issued@2": ["core", "counterparty"]}},
+        {"items": {"invoice_issued@2": ["core"]}, "modes": (Mode.TRAIN,)},
         {"period_from": date(2019, 1, 1)},
         {"frequency": Frequency(count=1, unit=FrequencyUnit.DAY)},
         {"data_life_days": 366},

@@ -22,7 +22,7 @@ def exchanged(world, consent, **changes):
 def test_the_bank_receives_exactly_the_granted_groups_of_the_taxpayer(world):
     """[EXCHANGE-11] [EXCHANGE-13] [EXCHANGE-14]"""
     _, received = exchanged(world, world.granted())
-    issued, grades = (received.records.types[name].rows for name in ("invoice_issued@1", "tax_credit_grade@1"))
+    issued, grades = (received.records.types[name].rows for name in ("invoice_issued@2", "tax_credit_grade@1"))
     assert issued.num_rows == 60
     assert {"counterparty_id", "counterparty_name"} & set(issued.schema.names) == set()
     assert {"issue_date", "amount_fen"} < set(issued.schema.names)
@@ -53,14 +53,14 @@ def test_the_manifest_counts_every_month_and_names_every_record(world):
     sent, received = exchanged(world, world.granted())
     manifest = received.manifest
     months = {(cell.type, cell.month): cell.count for cell in manifest.cells}
-    assert sum(count for (type_id, _), count in months.items() if type_id == "invoice_issued@1") == 60
-    assert months["invoice_issued@1", "2024-01"] == 3
+    assert sum(count for (type_id, _), count in months.items() if type_id == "invoice_issued@2") == 60
+    assert months["invoice_issued@2", "2024-01"] == 3
     assert {month: n for (kind, month), n in months.items() if kind == "tax_credit_grade@1"} == {
         "2024-12": 1,
         "2025-12": 1,
     }
     leaves = world.vault.live_leaves(
-        uscc=TAXPAYER, type_id="invoice_issued@1", period_from=date(2024, 1, 1), period_to=date(2025, 12, 31)
+        uscc=TAXPAYER, type_id="invoice_issued@2", period_from=date(2024, 1, 1), period_to=date(2025, 12, 31)
     )
     assert names_digest(leaves, suite=world.suite) == manifest.types[0].names
     assert (TAXPAYER, sent.request) == (manifest.taxpayer, manifest.request)
@@ -68,10 +68,10 @@ def test_the_manifest_counts_every_month_and_names_every_record(world):
 
 
 def test_a_narrower_request_gets_a_narrower_answer(world):
-    narrow = {"items": {"invoice_issued@1": ["core"]}, "period_from": date(2025, 3, 1), "period_to": date(2025, 4, 30)}
+    narrow = {"items": {"invoice_issued@2": ["core"]}, "period_from": date(2025, 3, 1), "period_to": date(2025, 4, 30)}
     _, received = exchanged(world, world.granted(), **narrow)
-    rows = received.records.types["invoice_issued@1"].rows
-    assert list(received.records.types) == ["invoice_issued@1"]
+    rows = received.records.types["invoice_issued@2"].rows
+    assert list(received.records.types) == ["invoice_issued@2"]
     assert "amount_fen" not in rows.schema.names
     assert all(date(2025, 3, 1) <= day <= date(2025, 4, 30) for day in rows.column("issue_date").to_pylist())
     assert rows.num_rows == sum(cell.count for cell in received.manifest.cells) == 5
@@ -158,7 +158,7 @@ def test_the_enterprise_reads_who_used_its_data_when_and_for_what(world):
     answered, refused = sorted(world.provider.usage_account(taxpayer), key=lambda use: use.outcome)
     assert (BANK_A, Purpose.UNDERWRITING, consent) == (answered.recipient, answered.purpose, answered.consent)
     assert (answered.outcome, answered.field_code) == (Outcome.DELIVERED, FieldCode.OK)
-    assert answered.records == {"invoice_issued@1": 0, "tax_credit_grade@1": 0}
+    assert answered.records == {"invoice_issued@2": 0, "tax_credit_grade@1": 0}
     assert (date(2024, 1, 1), date(2025, 12, 31)) == (answered.period_from, answered.period_to)
     assert (refused.outcome, refused.field_code, refused.records) == (Outcome.REFUSED, FieldCode.INVALID, {})
     assert world.clock.now_ms() == refused.asked_ms
@@ -168,7 +168,7 @@ def test_the_enterprise_reads_who_used_its_data_when_and_for_what(world):
 def test_nothing_of_request_or_answer_can_be_read_on_the_ledger(world):
     """[CONSENT-14] [EXCHANGE-6]: with data that could leak."""
     sent, received = exchanged(world, world.granted())
-    rows = received.records.types["invoice_issued@1"].rows
+    rows = received.records.types["invoice_issued@2"].rows
     words = {TAXPAYER, "invoice_issued", rows.column("invoice_no")[0].as_py()}
     ledger = b"".join(
         raw for raw in world.raw_transactions() if world.submitters[BANK_A].decode(raw).kind != "anchor.commit"

@@ -18,7 +18,7 @@ from shuiqiao.vault.disclosure import encode_disclosure
 
 BUREAU, BANK_A, BANK_B = (MemberId(name) for name in ("bureau", "bank-a", "bank-b"))
 TAXPAYER, NEIGHBOUR = Uscc("91440300MA5EXAMPL1"), Uscc("91440300MA5NEIGHB1")
-ISSUED = "invoice_issued@1"
+ISSUED = "invoice_issued@2"
 
 
 class DishonestBureau:
@@ -113,7 +113,7 @@ def test_a_group_that_was_not_asked_for_is_caught(bureau):
     groups = bureau.message.items | {ISSUED: ["core", "amounts", "counterparty"]}
     error = bureau.refusal(bureau.answer(bureau.disclosure(groups=groups)))
     assert error.code == "exchange.group_not_granted"
-    assert "counterparty of invoice_issued@1" in error.message
+    assert "counterparty of invoice_issued@2" in error.message
 
 
 def test_a_type_that_was_not_asked_for_is_caught(bureau):

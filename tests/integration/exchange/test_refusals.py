@@ -27,7 +27,7 @@ def message_with(world, consent, **changes):
         "receiver": BUREAU,
         "purpose": Purpose.UNDERWRITING,
         "mode": Mode.DISCLOSE,
-        "items": {"invoice_issued@1": ["amounts", "core"]},
+        "items": {"invoice_issued@2": ["amounts", "core"]},
         "period_from": date(2024, 1, 1),
         "period_to": date(2025, 12, 31),
         "made_ms": world.clock.now_ms(),
@@ -63,7 +63,7 @@ def refused(world, message, raw) -> ShuiqiaoError:
 @pytest.mark.parametrize(
     ("change", "code", "field"),
     [
-        ({"items": {"invoice_issued@1": ["core", "counterparty"]}}, "consent.not_covered", FieldCode.FAILED),
+        ({"items": {"invoice_issued@2": ["core", "counterparty"]}}, "consent.not_covered", FieldCode.FAILED),
         ({"items": {"filing@1": ["core"]}}, "consent.not_covered", FieldCode.FAILED),
         ({"period_from": date(2023, 12, 31)}, "consent.not_covered", FieldCode.FAILED),
         ({"period_to": date(2026, 1, 1)}, "consent.not_covered", FieldCode.FAILED),
@@ -81,7 +81,7 @@ def test_the_bank_refuses_itself_before_it_asks_too_much(world):
     before = len(world.raw_transactions())
     consent = world.granted()
     with pytest.raises(Denied, match=r"^consent\.not_covered.*counterparty"):
-        world.asked(consent, items={"invoice_issued@1": ["core", "counterparty"]})
+        world.asked(consent, items={"invoice_issued@2": ["core", "counterparty"]})
     assert before + 1 == len(world.raw_transactions())
 
 
@@ -223,8 +223,8 @@ def test_a_message_without_core_or_with_a_reversed_period_is_malformed(world):
     """[EXCHANGE-6]"""
     consent = world.granted()
     for change, code in (
-        ({"items": {"invoice_issued@1": ["amounts"]}}, "exchange.request_invalid"),
-        ({"items": {"invoice_issued@1": ["core", "amounts"]}}, "exchange.request_invalid"),
+        ({"items": {"invoice_issued@2": ["amounts"]}}, "exchange.request_invalid"),
+        ({"items": {"invoice_issued@2": ["core", "amounts"]}}, "exchange.request_invalid"),
         ({"period_to": date(2023, 1, 1)}, "consent.period_reversed"),
     ):
         with pytest.raises(InvalidInput) as refusal:

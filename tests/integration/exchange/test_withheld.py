@@ -18,7 +18,7 @@ from shuiqiao.vault.model import ErasureReason, LeafRef
 
 BUREAU, BANK_A = MemberId("bureau"), MemberId("bank-a")
 TAXPAYER, NEIGHBOUR = Uscc("91440300MA5EXAMPL1"), Uscc("91440300MA5NEIGHB1")
-ISSUED = "invoice_issued@1"
+ISSUED = "invoice_issued@2"
 
 
 class Withholds:
@@ -102,7 +102,7 @@ def test_a_record_missing_from_the_answer_is_seen_at_once(world):
     with pytest.raises(IntegrityError) as refusal:
         world.banks[BANK_A].receive(sent.request, answer)
     assert refusal.value.code == "exchange.record_withheld"
-    assert "invoice_issued@1 in 2024-01: the signed manifest counts 3 records, 2 were received" in refusal.value.message
+    assert "invoice_issued@2 in 2024-01: the signed manifest counts 3 records, 2 were received" in refusal.value.message
     assert world.entry(sent.request)["status"] == "delivered"
     assert world.recipient_stores[BANK_A].received(sent.request) is None
 
@@ -154,7 +154,7 @@ def test_a_record_outside_type_or_period_accuses_nobody(world):
     sent = world.asked(world.granted(items=items), items=items)
     only_grades = world.banks[BANK_A].receive(sent.request, world.provider.answer(sent.message))
     evidence = replace(evidence_of(world, received, leaf), manifest=only_grades.manifest_bytes)
-    unproven(world, evidence, "does not speak for invoice_issued@1")
+    unproven(world, evidence, "does not speak for invoice_issued@2")
 
 
 def test_a_record_that_does_not_show_whose_it_is_accuses_nobody(world, lied):

@@ -51,7 +51,7 @@ def test_the_data_was_there_to_leak(busy, secrets):
     vault = bytes_under(busy.bureau.home.vault)
     batch = busy.bureau.vault.disclose(
         uscc=worlds.TAXPAYER,
-        groups={"invoice_issued@1": ["core", "amounts", "counterparty"]},
+        groups={"invoice_issued@2": ["core", "amounts", "counterparty"]},
         period_from=worlds.PERIOD[0],
         period_to=worlds.PERIOD[1],
     )

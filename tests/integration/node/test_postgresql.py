@@ -193,7 +193,7 @@ def asked(request, *, answered_ms=LATE_MS - 5, outcome=Answer.ANSWERING):
         outcome=outcome,
         field_code="00",
         answered_ms=answered_ms,
-        counts={"invoice_issued@1": 2**33},
+        counts={"invoice_issued@2": 2**33},
         answer=RAW,
         answer_digest=bytes(32),
     )
@@ -213,7 +213,7 @@ def test_what_a_provider_was_asked(database):
     kept = store.asked(bytes([2]) * 16)
     assert (kept.outcome, kept.counts, kept.answer, kept.message) == (
         Answer.DELIVERED,
-        {"invoice_issued@1": 2**33},
+        {"invoice_issued@2": 2**33},
         RAW,
         RAW,
     )

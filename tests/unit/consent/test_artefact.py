@@ -39,7 +39,7 @@ def artefact_with(suite, **changes):
         "provider": "bureau",
         "recipient": "bank-a",
         "purpose": Purpose.UNDERWRITING,
-        "items": {"invoice_issued@1": ["amounts", "core"], "filing@1": ["core"]},
+        "items": {"invoice_issued@2": ["amounts", "core"], "filing@1": ["core"]},
         "period_from": date(2024, 1, 1),
         "period_to": date(2025, 12, 31),
         "modes": [Mode.DISCLOSE, Mode.SCORE],

@@ -88,7 +88,7 @@ def test_every_published_type_may_be_asked_for_underwriting_in_full():
 def test_who_the_partners_are_is_for_underwriting_alone():
     for purpose in set(Purpose) - {Purpose.UNDERWRITING}:
         with pytest.raises(Denied, match=r"^consent\.ceiling_exceeded"):
-            verify_items_within({"invoice_issued@1": ["core", "counterparty"]}, purpose=purpose)
+            verify_items_within({"invoice_issued@2": ["core", "counterparty"]}, purpose=purpose)
 
 
 @pytest.mark.parametrize(

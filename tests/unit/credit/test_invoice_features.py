@@ -63,6 +63,19 @@ def test_void_invoices_do_not_count_and_red_letters_reduce_sales(compute, invoic
     assert found["output_vat_rate_24m"] == pytest.approx(0.13)
 
 
+def test_a_red_lettered_invoice_and_its_red_letter_cancel_each_other(compute, invoices):
+    issued = invoices(
+        "invoice_issued",
+        (D(2026, 3, 1), 1000, {"status": "red_lettered"}),
+        (D(2026, 3, 2), -1000),
+        (D(2026, 3, 3), 500, {"status": "red_lettered_in_part"}),
+        (D(2026, 3, 4), -200),
+    )
+    found = compute(invoice_issued=issued)
+    assert found["sales_12m_fen"] == 30_000
+    assert found["void_rate_issued_24m"] == 0
+
+
 def test_growth_gaps_and_months(compute, invoices):
     issued = invoices(
         "invoice_issued",

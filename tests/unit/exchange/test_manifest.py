@@ -26,7 +26,7 @@ from shuiqiao.vault.model import LeafRef
 
 SUITE = get_suite("intl")
 NETWORK = bytes(range(32))
-ISSUED, GRADE = "invoice_issued@1", "tax_credit_grade@1"
+ISSUED, GRADE = "invoice_issued@2", "tax_credit_grade@1"
 LEAVES = [LeafRef(batch=bytes([batch]) * 16, index=index) for batch in (1, 2) for index in (0, 5)]
 INVENTORIES = {
     ISSUED: Inventory(counts={"2024-01": 3, "2024-03": 1}, leaves=LEAVES),
@@ -84,11 +84,11 @@ def test_what_is_complete_is_accepted():
 @pytest.mark.parametrize(
     ("counts", "words"),
     [
-        ({"2024-01": 2, "2024-03": 1}, "invoice_issued@1 in 2024-01: the signed manifest counts 3 records, 2 were"),
-        ({"2024-01": 3}, "invoice_issued@1 in 2024-03: the signed manifest counts 1 records, 0 were"),
+        ({"2024-01": 2, "2024-03": 1}, "invoice_issued@2 in 2024-01: the signed manifest counts 3 records, 2 were"),
+        ({"2024-01": 3}, "invoice_issued@2 in 2024-03: the signed manifest counts 1 records, 0 were"),
         (
             {"2024-01": 3, "2024-02": 1, "2024-03": 1},
-            "invoice_issued@1 in 2024-02: the signed manifest counts 0 records, 1",
+            "invoice_issued@2 in 2024-02: the signed manifest counts 0 records, 1",
         ),
     ],
 )

@@ -7,7 +7,7 @@ import pyarrow.compute as pc
 import pytest
 
 from shuiqiao.base.errors import InvalidInput
-from shuiqiao.standards.model import FieldType
+from shuiqiao.standards.model import FieldType, Series
 from shuiqiao.standards.publication import load_catalogue, parse_catalogue
 
 CODES = """
@@ -133,19 +133,21 @@ def test_a_complete_file_becomes_a_record_type():
     assert sample.group_ids == ("core", "amounts")
     assert sample.group("core").fields == ("uscc", "day", "is_red", "colour")
     assert sample.natural_key == ("uscc", "day")
-    assert sample.natural_key_is_all is False
+    assert (sample.advances, sample.series) == ((), None)
     assert sample.standing is False
     assert sample.rules[0].fields == ("sum_fen", "is_red")
     assert sample.field("colour").code_list.spellings() == {"red": "red", "红": "red"}
 
 
-def test_all_as_natural_key_means_every_field():
+def test_a_type_says_what_may_advance_and_what_names_the_series_of_a_number():
     # Holds [STD-8].
-    sample = publish(TYPE.replace('natural_key = ["uscc", "day"]', 'natural_key = "all"')).get("sample@2")
-    assert sample.natural_key == ("uscc", "day", "is_red", "colour", "sum_fen")
-    assert sample.natural_key_is_all is True
+    more = 'supersedable = false\nadvances = ["colour"]\n[series]\nnumber = "uscc"\nunique_length = 18\nfields = ["colour"]'
+    sample = publish(TYPE.replace("supersedable = true", more)).get("sample@2")
+    assert sample.advances == ("colour",)
+    assert sample.series == Series(number="uscc", unique_length=18, fields=("colour",))
 
 
+SERIES = 'supersedable = true\n[series]\nnumber = "{}"\nunique_length = 18\nfields = ["{}"]'
 GROUPS = "".join(f'\n[[group]]\nid = "g{n}"\nname = "G"\nname_zh = "组"\n' for n in range(3))
 
 
@@ -190,6 +192,17 @@ GROUPS = "".join(f'\n[[group]]\nid = "g{n}"\nname = "G"\nname_zh = "组"\n' for 
         # [STD-8] the natural key
         ('["uscc", "day"]', '["day"]', "must hold 'uscc'"),
         ('["uscc", "day"]', '["uscc", "colour"]', "not ['colour']"),
+        ('["uscc", "day"]', '"all"', "Expected `array`, got `str`"),
+        ("supersedable = true", 'supersedable = true\nadvances = ["colour"]', "of a type that is not supersedable"),
+        ("supersedable = true", 'supersedable = false\nadvances = ["uscc"]', "fields outside the natural key"),
+        ("supersedable = true", 'supersedable = false\nadvances = ["shape"]', "fields outside the natural key"),
+        (
+            "supersedable = true",
+            'supersedable = false\nadvances = ["colour", "colour"]',
+            "field more than once: colour",
+        ),
+        ("supersedable = true", SERIES.format("day", "colour"), "the number is a text of the natural key"),
+        ("supersedable = true", SERIES.format("uscc", "sum_fen"), "the fields are texts or codes"),
         # [STD-9] the period
         ('period_field = "day"', 'period_field = "colour"', "must be a required date"),
         ('period_field = "day"', 'period_field = "month"', "must be a required date"),
@@ -270,12 +283,17 @@ def test_the_published_catalogue_has_the_types_of_the_main_job(catalogue):
     ) == [f"{type_id}.toml" for type_id in sorted(catalogue.types)]
 
 
-def test_invoices_have_three_groups_and_are_known_by_all_their_fields(catalogue):
-    # Holds [STD-6], [STD-7], [STD-51].
-    for type_id in ("invoice_issued", "invoice_received"):
+def test_invoices_have_three_groups_and_are_known_by_issuer_and_number(catalogue):
+    # Holds [STD-6], [STD-7], [STD-8], [STD-51].
+    issuers = {"invoice_issued": ("uscc",), "invoice_received": ("uscc", "counterparty_id")}
+    for type_id, issuer in issuers.items():
         invoice = catalogue.get(type_id)
+        assert invoice.standard_id == f"{type_id}@2"
+        assert invoice.natural_key == (*issuer, "invoice_no")
+        assert invoice.series == Series(number="invoice_no", unique_length=20, fields=("invoice_code", "invoice_kind"))
+        assert invoice.advances[0] == "status"
+        assert invoice.field("status").code_list.codes == ("valid", "red_lettered_in_part", "red_lettered", "void")
         assert invoice.group_ids == ("core", "amounts", "counterparty")
-        assert invoice.natural_key == invoice.field_names
         assert invoice.supersedable is False
         assert invoice.period_field == "issue_date"
         assert "uscc" in invoice.group("core").fields

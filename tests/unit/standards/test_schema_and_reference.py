@@ -28,9 +28,9 @@ def test_a_record_schema_carries_types_bounds_and_sensitivity(catalogue):
     # Holds [STD-60].
     schema = record_schema(catalogue.get("invoice_issued"))
     assert schema["additionalProperties"] is False
-    assert schema["x-standard"] == "invoice_issued@1"
+    assert schema["x-standard"] == "invoice_issued@2"
     assert schema["properties"]["invoice_no"]["pattern"] == "^(?:[0-9]{8}|[0-9]{20})$"
-    assert schema["properties"]["status"]["enum"] == ["valid", "void"]
+    assert schema["properties"]["status"]["enum"] == ["valid", "red_lettered_in_part", "red_lettered", "void"]
     assert schema["properties"]["invoice_kind"]["enum"][-1] is None
     assert schema["properties"]["tax_rate"]["type"] == ["string", "null"]
     assert schema["properties"]["amount_fen"]["x-sensitivity-level"] == 3
@@ -44,4 +44,4 @@ def test_a_group_schema_requires_every_member(catalogue, group_id):
     schema = group_schema(record_type, group_id)
     assert schema["required"] == sorted(["group", "type", *record_type.group(group_id).fields])
     assert schema["properties"]["group"] == {"const": group_id}
-    assert schema["properties"]["type"] == {"const": "invoice_received@1"}
+    assert schema["properties"]["type"] == {"const": "invoice_received@2"}

@@ -53,6 +53,7 @@ def test_a_good_row_comes_out_canonical(issued, invoice):
         {
             "uscc": "91440300MA5EXAMPL1",
             "invoice_no": "24442000000012345678",
+            "invoice_code": None,
             "issue_date": date(2024, 3, 5),
             "status": "void",
             "is_red_letter": False,

@@ -54,7 +54,7 @@ def test_a_disclosure_travels_as_bytes_and_verifies_on_the_other_side(world):
     assert data == encode_disclosure(received)
     verified = world.verify(received, author=BUREAU, status_of=world.status_of)
     assert verified.record_count == 20
-    table = verified.types["invoice_issued@1"]
+    table = verified.types["invoice_issued@2"]
     assert table.groups == ("core", "amounts")
     assert len(table.batch_numbers) == len(table.indexes) == 20
     assert {FIRM} == set(table.rows.column("uscc").to_pylist())
@@ -77,7 +77,7 @@ def test_only_the_asked_taxpayer_and_period_are_disclosed(world):
     assert days
     assert all(period["period_from"] <= day <= period["period_to"] for day in days)
     assert {OTHER} == set(rows.column("uscc").to_pylist())
-    counts = world.vault.count_live(uscc=OTHER, type_id="invoice_issued@1", **period)
+    counts = world.vault.count_live(uscc=OTHER, type_id="invoice_issued@2", **period)
     assert sum(counts.values()) == len(days)
     assert counts == {month: sum(day.isoformat()[:7] == month for day in days) for month in counts}
 
@@ -191,7 +191,7 @@ def test_a_batch_of_another_author_or_standard_is_refused(world):
         world.verify(sent, author=OTHER_BUREAU)
 
     def other_standard(batch):
-        return dataclasses.replace(world.batch_of(batch), standard="invoice_received@1")
+        return dataclasses.replace(world.batch_of(batch), standard="invoice_received@2")
 
     with pytest.raises(IntegrityError, match=r"vault\.leaf_mismatch"):
         world.verify(sent, batch_of=other_standard)
@@ -216,7 +216,7 @@ def test_an_erased_batch_is_refused(open_world, tmp_path):
         (lambda wire: wire["types"][0].update(groups=["amounts", "core"]), "vault.disclosure_malformed"),
         (lambda wire: wire["types"][0].update(groups=["core", "nothing"]), "standards.group_unknown"),
         (lambda wire: wire["types"][0].update(groups=["core"]), "vault.disclosure_malformed"),
-        (lambda wire: wire["types"][0].update(standard="invoice_issued@2"), "standards.type_unknown"),
+        (lambda wire: wire["types"][0].update(standard="invoice_issued@1"), "standards.type_unknown"),
         (lambda wire: wire["types"][0]["columns"].pop("uscc"), "vault.disclosure_malformed"),
         (lambda wire: wire["types"][0]["openings"][0].update(salts=b""), "vault.disclosure_malformed"),
         (lambda wire: wire["types"][0]["openings"][0].update(indexes=b"abc"), "vault.disclosure_malformed"),

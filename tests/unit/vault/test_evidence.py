@@ -41,7 +41,7 @@ def test_one_record_is_proven_by_itself_with_what_is_granted_readable(world):
     assert isinstance(opened, OpenedGroup)
     assert all(isinstance(part, WithheldGroup) for part in withheld)
     content = decode_json(opened.content, max_bytes=1 << 16)
-    assert (content["type"], content["group"], content["uscc"]) == ("invoice_issued@1", "core", FIRM)
+    assert (content["type"], content["group"], content["uscc"]) == ("invoice_issued@2", "core", FIRM)
     assert len(proof.groups) == len(CATALOGUE.get("invoice_issued").groups)
 
 
@@ -60,7 +60,7 @@ def test_a_proof_of_another_place_or_batch_is_caught(world):
         verify_record_proof(moved, batch_of=world.batch_of, suite=world.suite)
     with pytest.raises(IntegrityError, match=r"vault\.batch_unanchored"):
         verify_record_proof(proof, batch_of=lambda _: None, suite=world.suite)
-    renamed = msgspec.structs.replace(proof, standard="invoice_received@1")
+    renamed = msgspec.structs.replace(proof, standard="invoice_received@2")
     with pytest.raises(IntegrityError, match=r"vault\.leaf_mismatch"):
         verify_record_proof(renamed, batch_of=world.batch_of, suite=world.suite)
 

@@ -1,8 +1,9 @@
 """Per-taxpayer totals over issued and received invoices, from which the invoice features are formed.
 
-Rules: a sale counts in its net effect, so red-letter invoices (negative) stay in and void ones stay out; amounts are
-without VAT (``amount_fen``), as turnover is counted. `LIMIT:` an invoice's status is the one in the record; on which
-day it was voided is not in it, so a void after as_of is seen as a void.
+Rules: a sale counts in its net effect, so red-letter invoices (negative) stay in, with the invoices that they reverse,
+and void ones stay out; an invoice that is not void is called valid here. Amounts are without VAT (``amount_fen``), as
+turnover is counted. `LIMIT:` an invoice's status is the one in the record; on which day it was voided is not in it, so
+a void after as_of is seen as a void.
 
 Dates and months as in ``frames``. Every total of a taxpayer without records is zero, every date is null.
 """
@@ -62,7 +63,7 @@ def self_trading_facts() -> FactGroup:
 def _invoices(record_type: str) -> Frame:
     invoices = before(record_frame(record_type), dated="issue_date")
     return invoices.mutate(
-        is_valid=invoices.status == "valid", is_red=invoices.is_red_letter & (invoices.status == "valid")
+        is_valid=invoices.status != "void", is_red=invoices.is_red_letter & (invoices.status != "void")
     )
 
 

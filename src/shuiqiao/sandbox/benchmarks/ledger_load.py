@@ -189,7 +189,7 @@ def _next_act(source: random.Random, open_requests: list[bytes]) -> tuple[Member
 def _anchor(source: random.Random) -> AnchorBody:
     return AnchorBody(
         batch=source.randbytes(16),
-        standard="invoice_issued@1",
+        standard="invoice_issued@2",
         period_from=_PERIOD[0],
         period_to=_PERIOD[1],
         count=16_384,

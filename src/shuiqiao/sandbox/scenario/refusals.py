@@ -48,7 +48,7 @@ def try_refusals(scene: RefusalScene) -> tuple[str, ...]:
 
 def ask_for_too_much(scene: RefusalScene) -> object:
     """A consent for model development that names counterparties: beyond the purpose's ceiling (412)."""
-    items = {"invoice_issued@1": ["core", "amounts", "counterparty"]}
+    items = {"invoice_issued@2": ["core", "amounts", "counterparty"]}
     return scene.owner.consent(replace(wish_of(scene), purpose=Purpose.MODEL_DEVELOPMENT, items=items))
 
 
@@ -74,7 +74,7 @@ def ask_while_paused(scene: RefusalScene) -> object:
 
 def ask_beyond_consent(scene: RefusalScene) -> object:
     """A request for counterparties under a consent that does not grant them."""
-    items = {"invoice_issued@1": ["core", "amounts", "counterparty"]}
+    items = {"invoice_issued@2": ["core", "amounts", "counterparty"]}
     return gather(
         scene.bank,
         bureau=scene.consortium.bureau,

@@ -16,7 +16,7 @@ from shuiqiao.sandbox.scenario.evidence import Evidence
 from shuiqiao.sandbox.scenario.journey import Underwriting
 
 NOT_CAUGHT = "not_caught"
-ISSUED = "invoice_issued@1"
+ISSUED = "invoice_issued@2"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
