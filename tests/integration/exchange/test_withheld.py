@@ -65,11 +65,7 @@ class Withholds:
 
 
 def january_invoice(world):
-    wanted = world.wanted(bytes(16))
-    leaves = world.vault.live_leaves(
-        uscc=TAXPAYER, type_id=ISSUED, period_from=wanted.period_from, period_to=wanted.period_to
-    )
-    return leaves[0]
+    return world.vault.live_leaves(uscc=TAXPAYER, type_id=ISSUED, **january())[0]
 
 
 def answered_without(world, leaf, *, lies):
