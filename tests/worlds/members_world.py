@@ -97,7 +97,7 @@ class World:
         self.state = MemoryState(genesis_writes(self.parameters))
         self.keys = {name: signing(name, self.suite) for name in names}
         self.replay, self.height, self.time_ms, self.count = Replay(), 0, START_MS, 0
-        self.blocks = []
+        self.blocks, self.entries = [], []
 
     # ---- blocks
 
@@ -130,6 +130,7 @@ class World:
         if result.entry is not None:
             self.height += 1
             self.blocks.append((self.time_ms, raws))
+            self.entries.append(result.entry)
         self.replay.hours |= {(record.author, record.id): record.expiry_hour for record in result.replay_records}
         faults = [outcome.fault for outcome in result.outcomes if outcome.fault is not None]
         assert faults == []

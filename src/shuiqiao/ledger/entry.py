@@ -2,11 +2,12 @@
 
 ::
 
-    entry (version 2) = {count, height, time_ms, version, state_root}      deterministic CBOR
+    entry (version 3) = {count, epoch, height, time_ms, version, state_root}      deterministic CBOR
 
-The state root is the root of the state map after the block [LEDGER-BLOCK-5]. No leaf can be taken for the other sort
-[LEDGER-BLOCK-2]: a transaction begins with D8 62 (CBOR tag 98), an entry with A5 (a map of five), and neither form has
-another encoding.
+The state root is the root of the state map after the block [LEDGER-BLOCK-5]; the epoch is the number of the one whose
+signatures the checkpoint that ends with this entry needs, so nobody can leave one out [LEDGER-BLOCK-6]. No leaf can be
+taken for the other sort [LEDGER-BLOCK-2]: a transaction begins with D8 62 (CBOR tag 98), an entry with A6 (a map of
+six), and neither form has another encoding.
 """
 
 from __future__ import annotations
@@ -20,13 +21,13 @@ from shuiqiao.base.encoding import decode_cbor_strict
 from shuiqiao.base.errors import IntegrityError, InvalidInput
 from shuiqiao.ledger.log import HASH_BYTES, MAX_TREE_SIZE
 
-ENTRY_VERSION = 2
+ENTRY_VERSION = 3
 MAX_ENTRY_BYTES = 256
 """Far above the 100 bytes of an entry, far below a transaction."""
 
-_NUMBERS = ("version", "height", "time_ms", "count")
+_NUMBERS = ("version", "epoch", "height", "time_ms", "count")
 _FIELDS = {*_NUMBERS, "state_root"}
-_MAP_OF_FIVE = 0xA5
+_MAP_OF_SIX = 0xA6
 
 
 class BlockEntry(msgspec.Struct, frozen=True, kw_only=True, gc=False):
@@ -37,6 +38,8 @@ class BlockEntry(msgspec.Struct, frozen=True, kw_only=True, gc=False):
     time_ms: int
     count: int
     """Number of transactions, the leaves right before this one."""
+    epoch: int
+    """Number of the epoch in force before the block."""
     state_root: bytes
     """Root of the state map after the block, 32 bytes."""
 
@@ -47,6 +50,7 @@ def encode_entry(entry: BlockEntry) -> bytes:
     return cbor2.dumps(
         {
             "count": entry.count,
+            "epoch": entry.epoch,
             "height": entry.height,
             "time_ms": entry.time_ms,
             "version": ENTRY_VERSION,
@@ -64,7 +68,11 @@ def decode_entry(data: bytes) -> BlockEntry:
     if not _has_entry_fields(fields):
         raise _malformed(f"it has not the fields of version {ENTRY_VERSION}")
     return BlockEntry(
-        height=fields["height"], time_ms=fields["time_ms"], count=fields["count"], state_root=fields["state_root"]
+        height=fields["height"],
+        time_ms=fields["time_ms"],
+        count=fields["count"],
+        epoch=fields["epoch"],
+        state_root=fields["state_root"],
     )
 
 
@@ -77,6 +85,7 @@ def _has_entry_fields(fields: Any) -> bool:
         and len(fields["state_root"]) == HASH_BYTES
         and fields["version"] == ENTRY_VERSION
         and 1 <= fields["count"] <= MAX_TREE_SIZE
+        and 0 <= fields["epoch"] <= MAX_TREE_SIZE
         and 1 <= fields["height"] <= MAX_TREE_SIZE
         and 0 <= fields["time_ms"] <= MAX_TREE_SIZE
     )
@@ -88,7 +97,7 @@ def _malformed(reason: str) -> IntegrityError:
 
 def is_entry(leaf: bytes) -> bool:
     """Return whether leaf bytes are a block entry rather than a transaction [LEDGER-BLOCK-2]."""
-    return leaf[:1] == bytes((_MAP_OF_FIVE,))
+    return leaf[:1] == bytes((_MAP_OF_SIX,))
 
 
 def next_block_time(*, clock_ms: int, previous_ms: int) -> int:

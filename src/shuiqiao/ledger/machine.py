@@ -183,6 +183,8 @@ class StateMachine:
                 f"block {ctx.height} has time {ctx.time_ms}, its predecessor {previous_time_ms}",
             )
         versions = block_versions(self.key_ring, overlay, kinds=self.kinds, height=ctx.height)
+        # [EPOCH-4]: the block is closed under the epoch before it, whatever it changes.
+        epoch = self.key_ring.epoch_number(overlay)
         ledger = _ReplayLedger(replay, overlay, digest=self.suite.digest, time_ms=ctx.time_ms)
         outcomes: list[Outcome] = []
         for candidate in candidates:
@@ -195,7 +197,7 @@ class StateMachine:
             if outcome.refusal is None:
                 ledger.record(candidate.transaction)
             outcomes.append(outcome)
-        return self._finish_block(outcomes, overlay, ctx, ledger, previous_time_ms=previous_time_ms)
+        return self._finish_block(outcomes, overlay, ctx, ledger, epoch=epoch, previous_time_ms=previous_time_ms)
 
     def _finish_block(
         self,
@@ -204,6 +206,7 @@ class StateMachine:
         ctx: BlockContext,
         ledger: _ReplayLedger,
         *,
+        epoch: int,
         previous_time_ms: int,
     ) -> BlockResult:
         accepted = tuple(outcome.transaction for outcome in outcomes if outcome.refusal is None)
@@ -211,8 +214,9 @@ class StateMachine:
         if accepted:
             ledger.close(previous_time_ms=previous_time_ms)
             root = overlay.root(hash_name=self.suite.hash_name)
-            count = len(accepted)
-            entry = encode_entry(BlockEntry(height=ctx.height, time_ms=ctx.time_ms, count=count, state_root=root))
+            entry = encode_entry(
+                BlockEntry(height=ctx.height, time_ms=ctx.time_ms, count=len(accepted), epoch=epoch, state_root=root)
+            )
         else:
             # [LEDGER-BLOCK-4]: a block that accepts nothing changes nothing.
             overlay.drop_block()

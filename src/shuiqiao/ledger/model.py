@@ -162,6 +162,10 @@ class KeyRing(Protocol):
         """The state key of the epoch document: whose signatures a checkpoint needs."""
         ...
 
+    def epoch_number(self, state: StateView) -> int:
+        """Return the number of the epoch in force in a state, 0 until the first change."""
+        ...
+
     def next_policy(self, epoch: bytes, *, previous: bytes, origin: str) -> CheckpointPolicy:
         """Return what a checkpoint needs under an epoch document that comes after another one.
 

@@ -37,6 +37,8 @@ class CheckpointPolicy:
     """Raw keys of those whose cosignatures count, by member; of the validators where there is no operator."""
     quorum: int
     """Least number of distinct cosignatures."""
+    epoch: int = 0
+    """Number of the epoch that it follows from; the last entry under a checkpoint that it judges says the same."""
 
     def __post_init__(self) -> None:
         object.__setattr__(self, "witnesses", dict(sorted(self.witnesses.items())))

@@ -2,16 +2,16 @@
 
 ::
 
-    receipt (version 2) = {version, transaction, index, path, entry, entry_index, entry_path, checkpoint, epochs, state,
+    receipt (version 3) = {version, transaction, index, path, entry, entry_index, entry_path, checkpoint, epochs, state,
                            digest}
     epoch step          = {epoch, proof, entry, path, checkpoint}
-    state               = null, or {entry, path, claims}, and a claim {key, value, proof}
+    state               = {entry, path, claims}, and a claim {key, value, proof}
 
 in deterministic CBOR. An epoch step shows the epoch document that was in force behind the last leaf of a checkpoint,
-signed as the epoch before asks for. ``state`` shows values, and their absence, behind the last leaf of the receipt's
-own checkpoint. Both entries are that last leaf, so their index is the checkpoint's size less one. ``digest`` is the
-suite hash of the receipt without it: a proof of absence holds for more than one key, and a receipt in which any byte
-was changed must not verify, even where what it then says is true.
+signed as the epoch before asks for. ``state`` shows the last leaf of the receipt's own checkpoint, which says of which
+epoch it is, and values of the state behind it, and their absence. Both entries are that last leaf, so their index is
+the checkpoint's size less one. ``digest`` is the suite hash of the receipt without it: a proof of absence holds for
+more than one key, and a receipt in which any byte was changed must not verify, even where what it then says is true.
 
 This file is about the form and about making receipts; ``receipt_verification`` judges them.
 """
@@ -35,7 +35,7 @@ if TYPE_CHECKING:
     from shuiqiao.ledger.log import HashReader
     from shuiqiao.ledger.model import Checkpoint
 
-RECEIPT_VERSION = 2
+RECEIPT_VERSION = 3
 MAX_RECEIPT_BYTES = 1 << 20
 """Most receipts have 1 to 4 kB; a megabyte holds the largest transaction, 16 values of the state and 16 epochs."""
 
@@ -93,10 +93,10 @@ class StateClaim:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class StateEvidence:
-    """What the state holds behind the last leaf of the receipt's checkpoint."""
+    """The last leaf of the receipt's checkpoint, and what the state behind it holds at some keys."""
 
     last: LastEntry
-    claims: tuple[StateClaim, ...]
+    claims: tuple[StateClaim, ...] = ()
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -111,8 +111,8 @@ class Receipt:
     entry_path: tuple[bytes, ...]
     checkpoint: bytes
     """The signed note."""
+    state: StateEvidence
     epochs: tuple[EpochStep, ...] = ()
-    state: StateEvidence | None = None
 
 
 def encode_receipt(receipt: Receipt, *, hash_name: str) -> bytes:
@@ -127,7 +127,7 @@ def encode_receipt(receipt: Receipt, *, hash_name: str) -> bytes:
         "entry_path": list(receipt.entry_path),
         "checkpoint": receipt.checkpoint,
         "epochs": [_step_fields(step) for step in receipt.epochs],
-        "state": None if receipt.state is None else _state_fields(receipt.state),
+        "state": _state_fields(receipt.state),
     }
     return encode_cbor({**fields, "digest": _digest(fields, hash_name=hash_name)})
 
@@ -166,8 +166,8 @@ def build_receipt(
     reader: HashReader,
     checkpoint: Checkpoint,
     hash_name: str,
+    state: StateEvidence,
     epochs: Sequence[EpochStep] = (),
-    state: StateEvidence | None = None,
 ) -> bytes:
     """Return the receipt bytes of a transaction, its two paths leading to the root of a checkpoint.
 
@@ -219,7 +219,7 @@ def decode_receipt(data: bytes, *, hash_name: str) -> Receipt:
         entry_path=_path(fields, "entry_path"),
         checkpoint=_bytes(fields, "checkpoint", limit=MAX_SIGNED_NOTE_BYTES),
         epochs=_list(fields, "epochs", limit=MAX_EPOCH_STEPS, decode=_step),
-        state=None if fields["state"] is None else _state(fields["state"]),
+        state=_state(fields["state"]),
     )
     _require_digest(fields, hash_name=hash_name)
     return receipt
@@ -249,8 +249,8 @@ def _state(fields: Any) -> StateEvidence:
     _require_fields(fields, {"claims", *_PLACED}, "state")
     claims = _list(fields, "claims", limit=MAX_STATE_CLAIMS, decode=_claim)
     keys = [claim.key for claim in claims]
-    if not keys or keys != sorted(set(keys)):
-        raise malformed("claims are one or more, in order of key, none twice")
+    if keys != sorted(set(keys)):
+        raise malformed("claims are in order of key, none twice")
     return StateEvidence(last=_last(fields), claims=claims)
 
 

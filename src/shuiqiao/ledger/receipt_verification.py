@@ -5,7 +5,8 @@ In this order [LEDGER-RECEIPT-2]:
 1. the receipt is the one encoding of its content, of a known version, with the digest of its content;
 2. from the policy of the genesis, epoch by epoch, to the policy in force: each step's checkpoint carries the signatures
    that the epoch before asks for, and the new epoch stands in the state behind that checkpoint;
-3. the receipt's checkpoint is this network's and carries the signatures that the policy in force asks for;
+3. the receipt's checkpoint is this network's and carries the signatures that the policy in force asks for; the last
+   entry under it, and under that of each step, says that no epoch was left out [LEDGER-RECEIPT-8];
 4. the transaction is well formed, for this network, of a known kind;
 5. transaction and block entry are leaves of the tree of the checkpoint;
 6. the entry closes the block that holds the transaction, which was timely at the entry's time;
@@ -183,7 +184,7 @@ def verify_receipt(
     # Step 1: one encoding, a known version.
     receipt = decode_receipt(data, hash_name=suite.hash_name)
     # Steps 2 and 3: whose signatures count by now, and that the checkpoint has them.
-    policy, checkpoint = _verify_checkpoints(receipt, parameters, key_ring=key_ring, suite=suite)
+    policy, checkpoint, last = _verify_checkpoints(receipt, parameters, key_ring=key_ring, suite=suite)
     # Step 4: a transaction of this network.
     machine = StateMachine(parameters, kinds=kinds, key_ring=key_ring, suite=suite)
     tx = machine.decode(receipt.transaction)
@@ -193,7 +194,7 @@ def verify_receipt(
     entry = _verify_block(receipt)
     require_timely(tx, kinds.get(tx.kind, tx.version), time_ms=entry.time_ms)
     # Step 7: what the receipt says of the state.
-    _verify_state(receipt, checkpoint, hash_name=suite.hash_name)
+    _verify_state(receipt, last, hash_name=suite.hash_name)
     # Step 8: author and signers.
     signers = judge_signers(tx, machine=machine, proven=_proven(receipt))
     return VerifiedReceipt(
@@ -208,14 +209,17 @@ def verify_receipt(
         time_ms=entry.time_ms,
         checkpoint=checkpoint,
         signers=signers,
-        state=() if receipt.state is None else receipt.state.claims,
+        state=receipt.state.claims,
     )
 
 
 def _verify_checkpoints(
     receipt: Receipt, parameters: NetworkParameters, *, key_ring: KeyRing, suite: CipherSuite
-) -> tuple[CheckpointPolicy, Checkpoint]:
-    """Walk from the genesis to the policy in force, and return it with the receipt's checkpoint [LEDGER-RECEIPT-5]."""
+) -> tuple[CheckpointPolicy, Checkpoint, BlockEntry]:
+    """Walk from the genesis to the policy in force [LEDGER-RECEIPT-5].
+
+    Returns it with the receipt's checkpoint and the last entry under that.
+    """
     policy, size = parameters.policy, 0
     epoch = encode_cbor(parameters.initial_state.get(key_ring.epoch_key))
     for step in receipt.epochs:
@@ -224,7 +228,7 @@ def _verify_checkpoints(
         epoch = step.epoch
     checkpoint = verify_note(receipt.checkpoint, policy=policy, suite=suite)
     _require_later(checkpoint, after_size=size)
-    return policy, checkpoint
+    return policy, checkpoint, _verify_last(receipt.state.last, checkpoint, policy=policy, hash_name=suite.hash_name)
 
 
 def _verify_step(
@@ -233,7 +237,7 @@ def _verify_step(
     """Return the size of the checkpoint behind which the step's epoch stands."""
     checkpoint = verify_note(step.checkpoint, policy=policy, suite=suite)
     _require_later(checkpoint, after_size=after_size)
-    entry = _verify_last(step.last, checkpoint, hash_name=suite.hash_name)
+    entry = _verify_last(step.last, checkpoint, policy=policy, hash_name=suite.hash_name)
     verify_state_proof(step.proof, key=epoch_key, value=step.epoch, root=entry.state_root, hash_name=suite.hash_name)
     return checkpoint.size
 
@@ -246,8 +250,8 @@ def _require_later(checkpoint: Checkpoint, *, after_size: int) -> None:
         )
 
 
-def _verify_last(last: LastEntry, checkpoint: Checkpoint, *, hash_name: str) -> BlockEntry:
-    """Return the entry, once it is the last leaf under a checkpoint."""
+def _verify_last(last: LastEntry, checkpoint: Checkpoint, *, policy: CheckpointPolicy, hash_name: str) -> BlockEntry:
+    """Return the entry, once it is the last leaf under a checkpoint, of the epoch that judged it [LEDGER-RECEIPT-8]."""
     verify_inclusion(
         leaf_hash=leaf_hash(last.entry, hash_name=hash_name),
         index=checkpoint.size - 1,
@@ -256,21 +260,25 @@ def _verify_last(last: LastEntry, checkpoint: Checkpoint, *, hash_name: str) -> 
         root=checkpoint.root,
         hash_name=hash_name,
     )
-    return decode_entry(last.entry)
+    entry = decode_entry(last.entry)
+    if entry.epoch != policy.epoch:
+        raise IntegrityError(
+            "ledger.receipt_epochs_incomplete",
+            f"the checkpoint of {checkpoint.size} entries belongs to epoch {entry.epoch}, and the receipt leads to "
+            f"epoch {policy.epoch}",
+            next_step="ask a member of the network for the receipt again: steps between epochs are missing in this one",
+        )
+    return entry
 
 
-def _verify_state(receipt: Receipt, checkpoint: Checkpoint, *, hash_name: str) -> None:
+def _verify_state(receipt: Receipt, last: BlockEntry, *, hash_name: str) -> None:
     """[LEDGER-RECEIPT-6]: each value is proven under the state root of the checkpoint's last entry."""
-    if receipt.state is None:
-        return
-    entry = _verify_last(receipt.state.last, checkpoint, hash_name=hash_name)
     for claim in receipt.state.claims:
-        verify_state_proof(claim.proof, key=claim.key, value=claim.value, root=entry.state_root, hash_name=hash_name)
+        verify_state_proof(claim.proof, key=claim.key, value=claim.value, root=last.state_root, hash_name=hash_name)
 
 
 def _proven(receipt: Receipt) -> dict[str, Any]:
-    claims = () if receipt.state is None else receipt.state.claims
-    return {claim.key: None if claim.value is None else _decode_value(claim) for claim in claims}
+    return {claim.key: None if claim.value is None else _decode_value(claim) for claim in receipt.state.claims}
 
 
 def _decode_value(claim: StateClaim) -> Any:

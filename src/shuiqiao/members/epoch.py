@@ -96,6 +96,7 @@ def checkpoint_policy(epoch: Epoch, *, origin: str) -> CheckpointPolicy:
         operator_key=epoch.operator_key,
         witnesses=epoch.witnesses,
         quorum=epoch.quorum,
+        epoch=epoch.number,
     )
 
 

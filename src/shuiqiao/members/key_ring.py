@@ -26,6 +26,11 @@ class MemberKeyRing:
         """Return the version accepted at a height of every kind of which it is not the first [MEMBER-13]."""
         return active_versions(state, height=height)
 
+    def epoch_number(self, state: StateView) -> int:
+        """Return the number of the epoch in force in a state."""
+        number: int = state.get(EPOCH_KEY)["number"]
+        return number
+
     def next_policy(self, epoch: bytes, *, previous: bytes, origin: str) -> CheckpointPolicy:
         """Return what a checkpoint needs under an epoch that comes after another one [EPOCH-4], [EPOCH-5].
 

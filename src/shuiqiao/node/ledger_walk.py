@@ -110,6 +110,11 @@ class LedgerWalk:
                 f"block {self.height + 1} of {len(transactions)} transactions says that it is block {said.height} of "
                 f"{said.count}"
             )
+        if said.epoch != self._policy.epoch:
+            raise contradicted(
+                f"block {said.height} says that epoch {said.epoch} is in force, the blocks before it lead to epoch "
+                f"{self._policy.epoch}"
+            )
         self.height, self.state_root = said.height, said.state_root
         self._execute([self._machine.decode(raw) for raw in transactions], time_ms=said.time_ms)
         self.time_ms = said.time_ms

@@ -159,6 +159,10 @@ class SimpleKeyRing:
     # Epochs as plainly as they can be told: a number, the operator, and witnesses of whom a quorum must cosign.
     epoch_key = "note/epoch"
 
+    def epoch_number(self, state: StateView) -> int:
+        number: int = state.get(self.epoch_key)["number"]
+        return number
+
     def next_policy(self, epoch: bytes, *, previous: bytes, origin: str) -> CheckpointPolicy:
         later, earlier = decode_cbor(epoch), decode_cbor(previous)
         if later["number"] <= earlier["number"]:
@@ -169,6 +173,7 @@ class SimpleKeyRing:
             operator_key=later["operator_key"],
             witnesses={MemberId(member): key for member, key in later["witnesses"].items()},
             quorum=later["quorum"],
+            epoch=later["number"],
         )
 
 

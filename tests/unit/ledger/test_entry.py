@@ -8,11 +8,18 @@ from shuiqiao.base.encoding import encode_cbor
 from shuiqiao.base.errors import IntegrityError, InvalidInput
 from shuiqiao.ledger.entry import BlockEntry, decode_entry, encode_entry, is_entry, next_block_time
 
-ENTRY = BlockEntry(height=7, time_ms=1_775_000_000_001, count=3, state_root=bytes(range(32)))
-FIELDS = {"version": 2, "state_root": bytes(range(32)), "height": 7, "time_ms": 1_775_000_000_001, "count": 3}
+ENTRY = BlockEntry(height=7, time_ms=1_775_000_000_001, count=3, epoch=2, state_root=bytes(range(32)))
+FIELDS = {
+    "version": 3,
+    "state_root": bytes(range(32)),
+    "height": 7,
+    "time_ms": 1_775_000_000_001,
+    "count": 3,
+    "epoch": 2,
+}
 
 
-def test_the_form_is_the_deterministic_map_of_five():
+def test_the_form_is_the_deterministic_map_of_six():
     """[LEDGER-BLOCK-1]"""
     assert encode_cbor(FIELDS) == encode_entry(ENTRY)
     assert decode_entry(encode_entry(ENTRY)) == ENTRY
@@ -26,8 +33,11 @@ def test_the_form_is_the_deterministic_map_of_five():
         encode_cbor([]),
         encode_entry(ENTRY) + b"\x00",
         encode_entry(ENTRY)[:-1],
-        encode_cbor({**FIELDS, "version": 1}),
-        encode_cbor({**FIELDS, "version": 3}),
+        encode_cbor({**FIELDS, "version": 2}),
+        encode_cbor({**FIELDS, "version": 4}),
+        encode_cbor({**FIELDS, "epoch": -1}),
+        encode_cbor({**FIELDS, "epoch": 2**53}),
+        encode_cbor({key: value for key, value in FIELDS.items() if key != "epoch"}),
         encode_cbor({**FIELDS, "state_root": bytes(31)}),
         encode_cbor({**FIELDS, "state_root": "0" * 32}),
         encode_cbor({key: value for key, value in FIELDS.items() if key != "state_root"} | {"version": 1}),

@@ -38,7 +38,7 @@ def test_an_accepted_transaction_writes_tells_and_is_counted(network):
     assert network.state.get(f"note/entry/{tx.body.id.hex()}") == {"author": "bureau", "height": 1}
     assert [{"id": tx.body.id}] == [event.attributes for event in result.outcomes[0].events]
     root = StateMap(network.state.encoded(), hash_name=network.suite.hash_name).root()
-    expected = BlockEntry(height=1, time_ms=result.context.time_ms, count=1, state_root=root)
+    expected = BlockEntry(height=1, time_ms=result.context.time_ms, count=1, epoch=0, state_root=root)
     assert encode_entry(expected) == result.entry
 
 

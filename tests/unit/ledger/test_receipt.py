@@ -12,7 +12,16 @@ from shuiqiao.ledger.entry import BlockEntry, encode_entry
 from shuiqiao.ledger.kinds import KindTable
 from shuiqiao.ledger.log import Frontier, LeafHashes, hash_function, leaf_hash
 from shuiqiao.ledger.note import sign_checkpoint
-from shuiqiao.ledger.receipt import MAX_RECEIPT_BYTES, Receipt, build_receipt, decode_receipt, encode_receipt
+from shuiqiao.ledger.receipt import (
+    MAX_RECEIPT_BYTES,
+    LastEntry,
+    Receipt,
+    StateEvidence,
+    build_receipt,
+    decode_receipt,
+    encode_receipt,
+    last_entry,
+)
 from shuiqiao.ledger.receipt_signers import SignerEvidence
 from shuiqiao.ledger.receipt_verification import verify_receipt
 from shuiqiao.ledger.signed_note import MAX_SIGNED_NOTE_BYTES
@@ -55,6 +64,11 @@ class Log:
             reader=LeafHashes(hashes, hash_name=name),
             checkpoint=sign_checkpoint(**fields, suite=self.network.suite),
             hash_name=name,
+            state=StateEvidence(
+                last=last_entry(
+                    self.leaves[-1], reader=LeafHashes(hashes, hash_name=name), size=len(hashes), hash_name=name
+                )
+            ),
         )
 
 
@@ -103,7 +117,8 @@ def test_the_form_is_one_deterministic_map_and_round_trips(network, log):
     assert data == encode_receipt(receipt, hash_name=name)
     fields = decode_cbor(data)
     digest = hash_function(name)(encode_cbor({key: value for key, value in fields.items() if key != "digest"}))
-    expected = {**dataclasses.asdict(receipt), "version": 2, "epochs": [], "digest": digest}
+    last = {"entry": receipt.state.last.entry, "path": list(receipt.state.last.path), "claims": []}
+    expected = {**dataclasses.asdict(receipt), "version": 3, "epochs": [], "digest": digest, "state": last}
     assert expected == {**fields, "path": tuple(fields["path"]), "entry_path": tuple(fields["entry_path"])}
 
 
@@ -170,14 +185,16 @@ def test_the_entry_must_be_the_one_that_closes_the_transactions_block(network, l
     ("lead_ms", "code"), [(3_600_000, "ledger.tx_expired"), (-48 * 3_600_000, "ledger.tx_valid_too_long")]
 )
 def test_an_operator_that_logs_an_untimely_transaction_is_found_out(network, log, lead_ms, code):
-    entry = encode_entry(BlockEntry(height=3, time_ms=network.time_ms + lead_ms, count=1, state_root=bytes(32)))
+    entry = encode_entry(
+        BlockEntry(height=3, time_ms=network.time_ms + lead_ms, count=1, epoch=0, state_root=bytes(32))
+    )
     log.add_leaves(network.write(), entry)
     assert refusal(network, log.receipt(6, entry_index=7)) == code
 
 
 def test_an_operator_that_logs_what_nobody_signed_is_found_out(network, log):
     """[LEDGER-RECEIPT-2] step 6"""
-    entry = encode_entry(BlockEntry(height=3, time_ms=network.time_ms + 1, count=1, state_root=bytes(32)))
+    entry = encode_entry(BlockEntry(height=3, time_ms=network.time_ms + 1, count=1, epoch=0, state_root=bytes(32)))
     draft = network.draft(author="first-bank")
     signed = network.sign(draft)
     broken = signed[:-1] + bytes([signed[-1] ^ 1])
@@ -212,7 +229,8 @@ def test_where_the_signers_stand_in_the_state_the_result_says_so(network, log, k
     [
         {"version": 0},
         {"version": 1},
-        {"version": 3},
+        {"version": 2},
+        {"version": 4},
         {"version": True},
         {"version": "1"},
         {"epochs": [1]},
@@ -232,12 +250,22 @@ def test_where_the_signers_stand_in_the_state_the_result_says_so(network, log, k
         {"checkpoint": bytes(MAX_SIGNED_NOTE_BYTES + 1)},
         {"checkpoint": "text"},
         {"state": {}},
+        {"state": None},
         {"digest": None},
         {"digest": bytes(33)},
     ],
 )
 def test_parts_of_the_wrong_shape_are_refused(change):
-    empty = Receipt(transaction=b"t", index=0, path=(), entry=b"e", entry_index=1, entry_path=(), checkpoint=b"c")
+    empty = Receipt(
+        transaction=b"t",
+        index=0,
+        path=(),
+        entry=b"e",
+        entry_index=1,
+        entry_path=(),
+        checkpoint=b"c",
+        state=StateEvidence(last=LastEntry(entry=b"e", path=())),
+    )
     data = encode_receipt(empty, hash_name="sha256")
     assert empty == decode_receipt(data, hash_name="sha256")
     with pytest.raises(IntegrityError) as caught:
@@ -263,5 +291,6 @@ def test_the_largest_receipt_fits():
         entry_index=2**53 - 2,
         entry_path=(bytes(32),) * 53,
         checkpoint=bytes(MAX_SIGNED_NOTE_BYTES),
+        state=StateEvidence(last=LastEntry(entry=bytes(256), path=(bytes(32),) * 53)),
     )
     assert largest == decode_receipt(encode_receipt(largest, hash_name="sha256"), hash_name="sha256")

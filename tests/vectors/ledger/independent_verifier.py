@@ -10,7 +10,7 @@ from typing import Any
 
 import cbor2
 from independent_parts import Suite, ascending, decode, fields, hashes, included, need, proven
-from independent_policy import MEMBER_ID, Network, check_epoch, read_checkpoint, read_genesis
+from independent_policy import MEMBER_ID, Checkpoint, Network, check_epoch, read_checkpoint, read_genesis
 
 DAY_MS = 86_400_000
 GOVERNANCE_ROOMS = ("member", "oversight", "witness")
@@ -23,8 +23,8 @@ FROM_STATE = ("consent.grant", "consent.pause", "consent.resume", "consent.revok
 def read_entry(network: Network, data: bytes) -> dict[str, Any]:
     """Ledger.md section 6."""
     entry = decode(data, "entry")
-    fields(entry, "entry", count=int, height=int, time_ms=int, version=int, state_root=bytes)
-    need(entry["version"] == 2 and len(entry["state_root"]) == 32, "entry: version or root")
+    fields(entry, "entry", count=int, epoch=int, height=int, time_ms=int, version=int, state_root=bytes)
+    need(entry["version"] == 3 and len(entry["state_root"]) == 32, "entry: version or root")
     need(entry["height"] >= 1 and entry["count"] >= 1 and entry["time_ms"] > network.created_ms, "entry: values")
     return entry
 
@@ -36,23 +36,30 @@ def read_receipt(suite: Suite, data: bytes) -> dict[str, Any]:
     evidence = dict.fromkeys(("entry", "checkpoint", "transaction", "digest"), bytes)
     numbers = dict.fromkeys(("index", "entry_index", "version"), int)
     paths = dict.fromkeys(("path", "entry_path", "epochs"), list)
-    fields(receipt, "receipt", state=dict | None, **evidence, **numbers, **paths)
-    need(receipt["version"] == 2 and len(receipt["epochs"]) <= 64, "receipt: version or steps")
+    fields(receipt, "receipt", state=dict, **evidence, **numbers, **paths)
+    need(receipt["version"] == 3 and len(receipt["epochs"]) <= 64, "receipt: version or steps")
     hashes(receipt["path"], "receipt")
     hashes(receipt["entry_path"], "receipt")
     for step in receipt["epochs"]:
         fields(step, "step", path=list, entry=bytes, epoch=bytes, proof=dict, checkpoint=bytes)
         hashes(step["path"], "step")
-    if receipt["state"] is not None:
-        fields(receipt["state"], "evidence", path=list, entry=bytes, claims=list)
-        hashes(receipt["state"]["path"], "evidence")
-        claims = receipt["state"]["claims"]
-        for claim in claims:
-            fields(claim, "claim", key=str, value=bytes | None, proof=dict)
-        need(1 <= len(claims) <= 16 and ascending([claim["key"] for claim in claims]), "receipt: claims")
+    fields(receipt["state"], "evidence", path=list, entry=bytes, claims=list)
+    hashes(receipt["state"]["path"], "evidence")
+    claims = receipt["state"]["claims"]
+    for claim in claims:
+        fields(claim, "claim", key=str, value=bytes | None, proof=dict)
+    need(len(claims) <= 16 and ascending([claim["key"] for claim in claims]), "receipt: claims")
     rest = {name: value for name, value in receipt.items() if name != "digest"}
     need(receipt["digest"] == suite.digest(cbor2.dumps(rest, canonical=True)), "receipt: altered")
     return receipt
+
+
+def read_last(network: Network, epoch: dict[str, Any], placed: dict[str, Any], note: Checkpoint) -> dict[str, Any]:
+    """[LEDGER-RECEIPT-5], [LEDGER-RECEIPT-6], [LEDGER-RECEIPT-8]: the last entry under a checkpoint of an epoch."""
+    included(network.suite, placed["entry"], note.size - 1, note.size, placed["path"], note.root)
+    entry = read_entry(network, placed["entry"])
+    need(entry["epoch"] == epoch["number"], "epochs: a step is missing")
+    return entry
 
 
 def walk(network: Network, steps: list[dict[str, Any]]) -> tuple[dict[str, Any], int]:
@@ -61,8 +68,7 @@ def walk(network: Network, steps: list[dict[str, Any]]) -> tuple[dict[str, Any],
     for step in steps:
         note = read_checkpoint(network, epoch, step["checkpoint"])
         need(note.size > size, "epochs: not in order")
-        included(suite, step["entry"], note.size - 1, note.size, step["path"], note.root)
-        entry = read_entry(network, step["entry"])
+        entry = read_last(network, epoch, step, note)
         proven(suite, step["proof"], "members/epoch", step["epoch"], entry["state_root"])
         need(len(step["epoch"]) <= 16_384, "epoch: too large")
         later = decode(step["epoch"], "epoch")
@@ -174,13 +180,10 @@ def verify(receipt: bytes, genesis: bytes) -> dict[str, Any]:
     days = 30 if payload["kind"].partition(".")[0] in GOVERNANCE_ROOMS else 1
     need(0 < payload["valid_until"] - entry["time_ms"] <= days * DAY_MS, "transaction: not timely")
     claims: dict[str, bytes | None] = {}
-    if value["state"] is not None:
-        evidence = value["state"]
-        included(suite, evidence["entry"], note.size - 1, note.size, evidence["path"], note.root)
-        root = read_entry(network, evidence["entry"])["state_root"]
-        for claim in evidence["claims"]:
-            proven(suite, claim["proof"], claim["key"], claim["value"], root)
-            claims[claim["key"]] = claim["value"]
+    root = read_last(network, epoch, value["state"], note)["state_root"]
+    for claim in value["state"]["claims"]:
+        proven(suite, claim["proof"], claim["key"], claim["value"], root)
+        claims[claim["key"]] = claim["value"]
     return {
         "kind": payload["kind"],
         "author": payload["author"],

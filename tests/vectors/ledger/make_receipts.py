@@ -110,7 +110,6 @@ class Story:
         name = self.suite.hash_name
         full = decode_receipt(receipts["values of the state"], hash_name=name)
         early = decode_receipt(receipts["epoch 0"], hash_name=name)
-        assert full.state is not None
         absent, present, author = full.state.claims
         assert [ABSENT, EPOCH, "members/member/bureau"] == [claim.key for claim in full.state.claims]
         one, two = full.epochs
@@ -142,9 +141,10 @@ class Story:
             "one byte changed": (raw.replace(b"consent/grant/00", b"consent/grant/10"), "ledger.receipt_altered"),
             "a byte follows": (raw + b"\x00", ""),
             "an unknown field": (encode_cbor({**fields, "more": 1}), "ledger.receipt_malformed"),
-            "version 1": (encode_cbor({**fields, "version": 1}), "ledger.receipt_version_unknown"),
+            "version 2": (encode_cbor({**fields, "version": 2}), "ledger.receipt_version_unknown"),
             "no epochs": (changed(epochs=()), ""),
             "an epoch left out": (changed(epochs=(two,)), ""),
+            "the last epoch left out": (changed(epochs=(one,)), "ledger.receipt_epochs_incomplete"),
             "epochs out of order": (changed(epochs=(two, one)), ""),
             "another epoch document": (
                 changed(epochs=(one, dataclasses.replace(two, epoch=one.epoch))),

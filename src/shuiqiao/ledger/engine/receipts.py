@@ -57,7 +57,7 @@ def make_receipt(
         checkpoint=checkpoint,
         hash_name=replica.machine.suite.hash_name,
         epochs=replica.epochs.steps(below_size=checkpoint.size, last_entry_at=replica.last_entry),
-        state=_evidence(replica, checkpoint=checkpoint, view=view, keys=keys) if keys else None,
+        state=_evidence(replica, checkpoint=checkpoint, view=view, keys=keys),
     )
 
 

@@ -100,6 +100,10 @@ class LoadKeyRing:
     # Nobody governs the load network: no kind writes this key, and its first epoch never ends.
     epoch_key = "load/epoch"
 
+    def epoch_number(self, state: StateView) -> int:  # noqa: ARG002
+        """Return the number of the one epoch."""
+        return 0
+
     def next_policy(self, epoch: bytes, *, previous: bytes, origin: str) -> CheckpointPolicy:  # noqa: ARG002
         """Refuse: there is one epoch."""
         raise IntegrityError("sandbox.load_epoch", f"{origin} has one epoch, and {len(epoch)} bytes claim another")
