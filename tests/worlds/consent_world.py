@@ -33,7 +33,8 @@ from shuiqiao.ledger.submitter import DirectSubmitter
 from shuiqiao.ledger.transaction import TransactionDraft, sign_transaction
 from shuiqiao.members.genesis import encode_genesis, network_parameters
 from shuiqiao.members.key_ring import MemberKeyRing
-from shuiqiao.members.model import Genesis, Member, Role
+from shuiqiao.members.model import Genesis, Role
+from shuiqiao.members.registration import Registration
 from shuiqiao.standards.publication import load_catalogue
 from shuiqiao.vault import contract as vault_contract
 
@@ -97,12 +98,11 @@ class ConsentWorld:
 
     def _genesis(self, suite_name: str) -> Genesis:
         members = tuple(
-            Member(
-                id=name,
+            Registration.in_genesis("test", name).register(
                 role=role,
                 name=name,
                 name_zh=name,
-                signing_key=self.signing[name].public_key,
+                signing=self.signing[name],
                 sealing_key=self.sealing[name].public_key,
             )
             for name, role in sorted(ROLES.items())

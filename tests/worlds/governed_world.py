@@ -16,7 +16,8 @@ from shuiqiao.members import contract
 from shuiqiao.members.epoch import checkpoint_policy, read_epoch
 from shuiqiao.members.genesis import encode_genesis, network_parameters
 from shuiqiao.members.key_ring import MemberKeyRing
-from shuiqiao.members.model import EngineName, Genesis, Member, Role
+from shuiqiao.members.model import EngineName, Genesis, Role
+from shuiqiao.members.registration import Registration
 
 
 class GovernedRoster(Roster):
@@ -28,14 +29,13 @@ class GovernedRoster(Roster):
     def __init__(self, validators: int = 4, **more) -> None:
         super().__init__(validators, **more)
         members = tuple(
-            Member(
-                id=name,
+            Registration.in_genesis("trial", name).register(
                 role=Role.TAX_BUREAU if name == "node0" else Role.BANK,
                 name=f"Example {name}",
                 name_zh="示例机构",
-                signing_key=key.public_key,
+                signing=key,
                 sealing_key=self.suite.sealing_key_from_seed(hashlib.sha256(name.encode()).digest()).public_key,
-                validator_key=self.comet_keys[name].validator_key,
+                validator=self.comet_keys[name].validator,
             )
             for name, key in self.keys.items()
         )

@@ -21,7 +21,8 @@ from shuiqiao.members import contract, suspension
 from shuiqiao.members.act import act_digest
 from shuiqiao.members.genesis import encode_genesis, network_parameters
 from shuiqiao.members.key_ring import MemberKeyRing
-from shuiqiao.members.model import EngineName, Genesis, Member, Role
+from shuiqiao.members.model import EngineName, Genesis, Role
+from shuiqiao.members.registration import Registration
 from shuiqiao.oversight import contract as oversight
 
 START_MS = 1_775_000_000_000
@@ -52,14 +53,18 @@ def validating(name):
 
 
 def member(name, suite, *, role=None, validator=False):
-    return Member(
-        id=MemberId(name),
+    return register(Registration.in_genesis("trial", MemberId(name)), suite, role=role, validator=validator)
+
+
+def register(registration, suite, *, role=None, validator=False):
+    name = registration.member
+    return registration.register(
         role=role or ROLES[name],
         name=f"Example {name}",
         name_zh="示例机构",
-        signing_key=signing(name, suite).public_key,
+        signing=signing(name, suite),
         sealing_key=sealing(name, suite).public_key,
-        validator_key=validating(name).public_key if validator else None,
+        validator=validating(name) if validator else None,
     )
 
 
@@ -172,9 +177,16 @@ class World:
         assert (told.status, told.reason) == ("approved", "")
         return proposal
 
-    def rotate(self, author, key, *, purpose="signing", keys=None):
+    def proof(self, member, key, *, purpose="validator", network=None):
+        """Return the signature by which a key is registered for a member."""
+        registration = Registration.on_network(network or self.parameters.network, MemberId(member))
+        return registration.prove(key.public_key, purpose=contract.KeyPurpose(purpose), by=key)
+
+    def rotate(self, author, key, *, purpose="signing", keys=None, proof=None):
+        if proof is None:
+            proof = self.proof(author, key) if purpose == "validator" and hasattr(key, "sign") else b""
         body = contract.MemberRotateKeyBody(
-            purpose=contract.KeyPurpose(purpose), new_key=getattr(key, "public_key", key)
+            purpose=contract.KeyPurpose(purpose), new_key=getattr(key, "public_key", key), proof=proof
         )
         signers = [self.keys[author], *([key] if purpose == "signing" else [])] if keys is None else keys
         code = self.submit(contract.ROTATE_KEY, body, author=author, keys=signers)
@@ -210,14 +222,19 @@ class World:
         return SimpleNamespace(**self.state.get(f"members/proposal/{proposal.hex()}"))
 
     def admission(self, name, /, *, role=Role.BANK, witness=False, governing=False, validator=False, **changes):
+        registration = Registration.on_network(self.parameters.network, MemberId(name))
+        face = register(registration, self.suite, role=role, validator=validator)
         fields = {
             "member": name,
             "role": role,
-            "name": f"Example {name}",
-            "name_zh": "示例机构",
-            "signing_key": signing(name, self.suite).public_key,
-            "sealing_key": sealing(name, self.suite).public_key,
-            "validator_key": validating(name).public_key if validator else b"",
+            "name": face.name,
+            "name_zh": face.name_zh,
+            "signing_key": face.signing_key,
+            "sealing_key": face.sealing_key,
+            "validator_key": face.validator_key or b"",
+            "signing_proof": face.signing_proof,
+            "sealing_proof": face.sealing_proof,
+            "validator_proof": face.validator_proof or b"",
             "witness": witness,
             "governing": governing,
         }

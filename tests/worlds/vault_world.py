@@ -27,7 +27,8 @@ from shuiqiao.ledger.kinds import KindTable
 from shuiqiao.ledger.submitter import DirectSubmitter
 from shuiqiao.members.genesis import encode_genesis, network_parameters
 from shuiqiao.members.key_ring import MemberKeyRing
-from shuiqiao.members.model import Genesis, Member, Role
+from shuiqiao.members.model import Genesis, Role
+from shuiqiao.members.registration import Registration
 from shuiqiao.standards.columns import canonical_schema
 from shuiqiao.standards.publication import load_catalogue
 from shuiqiao.vault import contract
@@ -73,12 +74,11 @@ class VaultWorld:
         self.kinds = KindTable(contract.KINDS)
         self._keys = {name: self.suite.signing_key_from_seed(self.suite.digest(name.encode())) for name in ROLES}
         members = tuple(
-            Member(
-                id=name,
+            Registration.in_genesis("test", name).register(
                 role=role,
                 name=name,
                 name_zh=name,
-                signing_key=self._keys[name].public_key,
+                signing=self._keys[name],
                 sealing_key=self.suite.sealing_key_from_seed(self.suite.digest(b"s" + name.encode())).public_key,
             )
             for name, role in sorted(ROLES.items())

@@ -81,6 +81,7 @@ def run_audit(*, home: Path, as_json: bool) -> int:
 def run_keys_show(*, home: Path, as_json: bool) -> None:
     """Open a home's key files and show the public keys."""
     from shuiqiao.node.keys import find_passphrase, load_keys
+    from shuiqiao.node.rotation import proven_validator_key
     from shuiqiao.node.settings import load_settings
 
     settings = load_settings(Home(home))
@@ -92,6 +93,7 @@ def run_keys_show(*, home: Path, as_json: bool) -> None:
         "signing_key": keys.signing.public_key.hex(),
         "signing_key_id": keys.signing.key_id.hex(),
         "sealing_key": keys.sealing.public_key.hex(),
+        **proven_validator_key(Home(home), settings=settings),
     }
     _show(result, as_json=as_json)
 

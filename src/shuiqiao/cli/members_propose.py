@@ -51,6 +51,9 @@ def propose_change_flags(
     validator_key: Annotated[
         str | None, typer.Option(help="CometBFT key in hex, or an empty text for no validator; left out, as it is.")
     ] = None,
+    validator_proof: Annotated[
+        str, typer.Option(help="Of a new validator key: its proof in hex, from keys show at its holder's 密钥证明.")
+    ] = "",
     days: VoteDays = DEFAULT_VOTE_DAYS,
     json: Json = False,  # noqa: FBT002 - a flag
 ) -> None:
@@ -59,7 +62,12 @@ def propose_change_flags(
 
     def action(institution: Institution) -> Action:
         return changed_flags(
-            institution.engine.state(), member, governing=governing, witness=witness, validator_key=validator_key
+            institution.engine.state(),
+            member,
+            governing=governing,
+            witness=witness,
+            validator_key=validator_key,
+            validator_proof=validator_proof,
         )
 
     _propose(home, action, days=days, as_json=json)

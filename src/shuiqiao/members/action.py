@@ -30,6 +30,7 @@ from shuiqiao.members.model import (
     Digest,
     DisplayName,
     EngineName,
+    KeyProof,
     KeyPurpose,
     Member,
     MemberName,
@@ -39,13 +40,14 @@ from shuiqiao.members.model import (
 )
 from shuiqiao.members.roster import (
     is_suspended,
-    keys_of,
     may_vote,
     member_key,
     member_record,
     network_engine,
+    network_suite,
     put_key,
     put_member,
+    registration_of,
     roster,
     validator_key,
     validator_of,
@@ -64,7 +66,7 @@ class _Action(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=T
 
 
 class Admit(_Action, frozen=True, forbid_unknown_fields=True, kw_only=True, tag="admit"):
-    """Take in a member, with all its keys and what it is to be."""
+    """Take in a member, with all its keys, the proof of each [MEMBER-24], and what it is to be."""
 
     member: MemberName
     role: Role
@@ -73,17 +75,21 @@ class Admit(_Action, frozen=True, forbid_unknown_fields=True, kw_only=True, tag=
     signing_key: PublicKey
     sealing_key: PublicKey
     validator_key: ValidatorKey
+    signing_proof: KeyProof
+    sealing_proof: KeyProof
+    validator_proof: KeyProof
     witness: bool
     governing: bool
 
 
 class ChangeFlags(_Action, frozen=True, forbid_unknown_fields=True, kw_only=True, tag="change_flags"):
-    """Say anew whether a member witnesses, governs and validates."""
+    """Say anew whether a member witnesses, governs and validates. validator_proof: of a new key, else empty."""
 
     member: MemberName
     witness: bool
     governing: bool
     validator_key: ValidatorKey
+    validator_proof: KeyProof
 
 
 class Suspend(_Action, frozen=True, forbid_unknown_fields=True, kw_only=True, tag="suspend"):
@@ -231,23 +237,28 @@ def _member(action: Admit) -> Member:
         name_zh=action.name_zh,
         signing_key=action.signing_key,
         sealing_key=action.sealing_key,
+        signing_proof=action.signing_proof,
+        sealing_proof=action.sealing_proof,
         validator_key=action.validator_key or None,
+        validator_proof=action.validator_proof or None,
     )
 
 
 def _verify_admission(action: Admit, state: StateView) -> None:
-    """[MEMBER-7]: a new id, new keys, room for one more, and sets that still work with it."""
+    """[MEMBER-7]: a new id, new keys that it holds, room for one more, and sets that still work with it."""
     if state.get(member_key(MemberId(action.member))) is not None:
         raise Conflict("members.member_exists", f"{action.member} is or was a member already; no id is given twice")
     if len(roster(state)) >= MAX_MEMBERS:
         raise Denied("members.roster_full", f"the network has {MAX_MEMBERS} members, the most there may be")
     _verify_validator_flag(action, state)
     member = _member(action)
-    keys = keys_of(member)
-    if len(set(keys)) != len(keys):
+    keys = dict(zip(KeyPurpose, (member.signing_key, member.sealing_key, member.validator_key), strict=True))
+    given = {purpose: key for purpose, key in keys.items() if key is not None}
+    if len(set(given.values())) != len(given):
         raise InvalidInput("members.key_repeated", f"{action.member} is given one key for two purposes")
-    for purpose, key in zip(KeyPurpose, keys, strict=False):
+    for purpose, key in given.items():
         verify_new_key(state, key, purpose=purpose)
+    registration_of(state, member.id).verify_member(member, suite=network_suite(state))
     verify_epoch(_epoch_with_admitted(action, read_epoch(state)))
 
 
@@ -265,8 +276,10 @@ def _verify_flags(action: ChangeFlags, state: StateView) -> None:
     member_record(state, member)
     _verify_validator_flag(action, state)
     current = validator_of(state, member) or b""
-    if action.validator_key not in {b"", current}:
+    is_new = action.validator_key not in {b"", current}
+    if is_new:
         verify_new_key(state, action.validator_key, purpose=KeyPurpose.VALIDATOR)
+    registration_of(state, member).verify_validator(action.validator_proof, action.validator_key if is_new else None)
     before, after = read_epoch(state), _epoch_with_flags(action, state)
     _verify_change(before, after, state, other_change=action.validator_key != current)
 

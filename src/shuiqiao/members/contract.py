@@ -20,7 +20,7 @@ from shuiqiao.members.act import transaction_act
 from shuiqiao.members.action import Action, verify_action
 from shuiqiao.members.epoch import put_epoch, read_epoch, with_signing_key
 from shuiqiao.members.key_ring import MemberKeyRing
-from shuiqiao.members.model import MAX_PROPOSAL_MS, Digest, KeyPurpose, PublicKey, TimeMs
+from shuiqiao.members.model import MAX_PROPOSAL_MS, Digest, KeyProof, KeyPurpose, PublicKey, TimeMs
 from shuiqiao.members.proposal import (
     Proposal,
     ProposalStatus,
@@ -34,6 +34,7 @@ from shuiqiao.members.roster import (
     member_key,
     member_record,
     put_key,
+    registration_of,
     require_role,
     validator_of,
     verify_new_key,
@@ -79,10 +80,14 @@ class MemberVoteBody(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw
 
 
 class MemberRotateKeyBody(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
-    """Replace the author's own key of one purpose."""
+    """Replace the author's own key of one purpose.
+
+    proof: of a validator key, which signs no transaction [MEMBER-24]; empty for the others, which this one proves.
+    """
 
     purpose: KeyPurpose
     new_key: PublicKey
+    proof: KeyProof
 
 
 class WitnessRegisterBody(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
@@ -174,6 +179,17 @@ def _check_rotate(tx: Transaction, state: StateView, _ctx: BlockContext) -> None
     if body.purpose is KeyPurpose.VALIDATOR and validator_of(state, tx.author) is None:
         raise Denied("members.not_validator", f"{tx.author} is no validator; it becomes one by vote")
     verify_new_key(state, body.new_key, purpose=body.purpose)
+    _verify_other_key(tx, state)
+    is_validator = body.purpose is KeyPurpose.VALIDATOR
+    registration_of(state, tx.author).verify_validator(body.proof, body.new_key if is_validator else None)
+
+
+def _verify_other_key(tx: Transaction, state: StateView) -> None:
+    """[MEMBER-8]: not the key that is replaced, nor one of another purpose."""
+    body: MemberRotateKeyBody = tx.body
+    record = member_record(state, tx.author)
+    if body.new_key in {record["sign"], record["seal"], validator_of(state, tx.author)}:
+        raise Conflict("members.key_used", f"key {body.new_key.hex()[:32]} is in use by {tx.author} already")
 
 
 def _apply_rotate(tx: Transaction, state: State, _ctx: BlockContext) -> Sequence[Event]:

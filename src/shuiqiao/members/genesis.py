@@ -23,24 +23,26 @@ from shuiqiao.members.model import (
     MAX_MEMBERS,
     MAX_NAME_CHARACTERS,
     MEMBER_ID,
+    PROOF_BYTES,
     VALIDATOR_KEY_BYTES,
     EngineName,
     Genesis,
     Member,
     Role,
 )
-from shuiqiao.members.roster import genesis_roster, keys_of
+from shuiqiao.members.registration import Registration
+from shuiqiao.members.roster import genesis_roster, signing_keys_of
 
 _Choice = TypeVar("_Choice", SuiteName, Role, EngineName)
 
-GENESIS_VERSION = 2
+GENESIS_VERSION = 3
 MAX_TIME_MS = 253_402_300_799_999
 """The last millisecond of the year 9999."""
 
 _AGREED_FIELDS = {"engine", "quorum", "witnesses", "governing"}
 _GENESIS_FIELDS = {"version", "name", "suite", "writer", "created_ms", "members"} | _AGREED_FIELDS
-_MEMBER_FIELDS = {"id", "role", "name", "name_zh", "signing_key", "sealing_key"}
-_VALIDATOR_FIELDS = _MEMBER_FIELDS | {"validator_key"}
+_MEMBER_FIELDS = {"id", "role", "name", "name_zh", "signing_key", "sealing_key", "signing_proof", "sealing_proof"}
+_VALIDATOR_FIELDS = _MEMBER_FIELDS | {"validator_key", "validator_proof"}
 _KEY_HEX_CHARACTERS = {
     SuiteName.INTL: {"signing_key": 64, "sealing_key": 64},
     SuiteName.GM: {"signing_key": 130, "sealing_key": 130},
@@ -52,9 +54,11 @@ def genesis_from_members_toml(text: str, *, created_ms: int) -> Genesis:
 
     The file has ``[network]`` (name, suite; writer unless the engine is cometbft; where they differ from the defaults
     engine, quorum, witnesses, governing) and one ``[[member]]`` table an institution (id, role, name, name_zh,
-    signing_key and sealing_key in hex, for a validator validator_key). Defaults [MEMBER-1]: engine embedded, quorum 0,
-    no witnesses, every member governing; with engine cometbft the validators are the witnesses and more than two thirds
-    of them the quorum. Raises InvalidInput ``members.toml_unreadable`` or ``members.genesis_invalid``.
+    signing_key and sealing_key in hex with signing_proof and sealing_proof [MEMBER-24], for a validator validator_key
+    and validator_proof). Defaults [MEMBER-1]: engine embedded, quorum 0, no witnesses, every member governing; with
+    engine cometbft the validators are the witnesses and more than two thirds of them the quorum.
+
+    Raises InvalidInput ``members.toml_unreadable`` or ``members.genesis_invalid``.
     """
     if len(text) > MAX_GENESIS_BYTES:
         raise InvalidInput("members.toml_unreadable", f"members.toml has {len(text)} of {MAX_GENESIS_BYTES} characters")
@@ -129,7 +133,7 @@ def network_parameters(data: bytes) -> NetworkParameters:
         operator_key=epoch.operator_key or b"",
         genesis_time_ms=genesis.created_ms,
         initial_state={
-            **genesis_roster(genesis.members, suite=genesis.suite, engine=genesis.engine),
+            **genesis_roster(genesis.members, network=network, suite=genesis.suite, engine=genesis.engine),
             EPOCH_KEY: epoch_document(epoch),
         },
         witnesses=epoch.witnesses,
@@ -138,14 +142,16 @@ def network_parameters(data: bytes) -> NetworkParameters:
 
 
 def _member_fields(member: Member) -> dict[str, str]:
-    validator = {} if member.validator_key is None else {"validator_key": member.validator_key.hex()}
-    return validator | {
+    keys = {"validator_key": member.validator_key, "validator_proof": member.validator_proof}
+    return {field: key.hex() for field, key in keys.items() if key is not None} | {
         "id": member.id,
         "role": str(member.role),
         "name": member.name,
         "name_zh": member.name_zh,
         "signing_key": member.signing_key.hex(),
         "sealing_key": member.sealing_key.hex(),
+        "signing_proof": member.signing_proof.hex(),
+        "sealing_proof": member.sealing_proof.hex(),
     }
 
 
@@ -158,11 +164,13 @@ def _genesis(fields: Any) -> Genesis:
     rows = fields["members"]
     if not isinstance(rows, list) or not 1 <= len(rows) <= MAX_MEMBERS:
         raise _invalid(f"a network has 1 to {MAX_MEMBERS} members")
+    name = _text(fields["name"], "name")
     members = tuple(sorted((_member(row, suite) for row in rows), key=lambda member: member.id))
     _expect_distinct(members)
+    _expect_proven(members, name=name, suite=suite)
     ids = {member.id for member in members}
     genesis = Genesis(
-        name=_text(fields["name"], "name"),
+        name=name,
         suite=suite,
         engine=engine,
         writer=_writer(fields["writer"], engine=engine, ids=ids),
@@ -225,7 +233,10 @@ def _member(row: Any, suite: SuiteName) -> Member:
         name_zh=_text(row["name_zh"], "name_zh"),
         signing_key=_key(row, "signing_key", suite),
         sealing_key=_key(row, "sealing_key", suite),
+        signing_proof=_hex(row, "signing_proof", characters=2 * PROOF_BYTES),
+        sealing_proof=_hex(row, "sealing_proof", characters=2 * PROOF_BYTES),
         validator_key=_validator_key(row) if has_validator else None,
+        validator_proof=_hex(row, "validator_proof", characters=2 * PROOF_BYTES) if has_validator else None,
     )
 
 
@@ -235,10 +246,15 @@ def _validator_key(row: Mapping[str, Any]) -> bytes:
 
 
 def _key(row: Mapping[str, Any], field: str, suite: SuiteName) -> bytes:
-    text, expected = row[field], _KEY_HEX_CHARACTERS[suite].get(field, 2 * VALIDATOR_KEY_BYTES)
-    if not isinstance(text, str) or len(text) != expected or not re.fullmatch(r"[0-9a-f]+", text):
-        raise _invalid(f"{field} of {row['id']} is not {expected} lower-case hex characters, as suite {suite} needs")
-    return _verified_key(bytes.fromhex(text), field, member=row["id"], suite=suite)
+    expected = _KEY_HEX_CHARACTERS[suite].get(field, 2 * VALIDATOR_KEY_BYTES)
+    return _verified_key(_hex(row, field, characters=expected), field, member=row["id"], suite=suite)
+
+
+def _hex(row: Mapping[str, Any], field: str, *, characters: int) -> bytes:
+    text = row[field]
+    if not isinstance(text, str) or len(text) != characters or not re.fullmatch(r"[0-9a-f]+", text):
+        raise _invalid(f"{field} of {row['id']} is not {characters} lower-case hex characters, as its suite needs")
+    return bytes.fromhex(text)
 
 
 def _verified_key(key: bytes, field: str, *, member: str, suite: SuiteName) -> bytes:
@@ -253,11 +269,23 @@ def _verified_key(key: bytes, field: str, *, member: str, suite: SuiteName) -> b
 
 
 def _expect_distinct(members: tuple[Member, ...]) -> None:
-    """[MEMBER-8]: an id is of one member, and a key is of one member and one purpose."""
-    ids, keys = [member.id for member in members], [key for member in members for key in keys_of(member)]
+    """[MEMBER-8]: an id is of one member; a key that signs is of one member, and each key of one purpose."""
+    ids, keys = [member.id for member in members], [key for member in members for key in signing_keys_of(member)]
     for values, what in ((ids, "id"), (keys, "key, or one uses a key for two purposes")):
         if len(set(values)) != len(values):
             raise _invalid(f"two members share one {what}")
+    for member in members:
+        if member.sealing_key in signing_keys_of(member):
+            raise _invalid(f"{member.id} uses one key to sign and to be sealed to")
+
+
+def _expect_proven(members: tuple[Member, ...], *, name: str, suite: SuiteName) -> None:
+    """[MEMBER-24]: every key was registered by who holds it."""
+    for member in members:
+        try:
+            Registration.in_genesis(name, member.id).verify_member(member, suite=get_suite(suite))
+        except InvalidInput as error:
+            raise _invalid(error.message) from error
 
 
 def _expect_fields(fields: Any, expected: set[str], where: str) -> None:

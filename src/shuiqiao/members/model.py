@@ -53,6 +53,9 @@ FREEZE_PAUSE_MS = 30 * MS_PER_DAY
 VALIDATOR_KEY_BYTES = 32
 """CometBFT's own Ed25519 key, whatever the suite of the network."""
 
+PROOF_BYTES = 64
+"""The signature by which a key is proven, of either suite."""
+
 VALIDATOR_POWER = 10
 """Every validator counts the same: no weight by holdings, on any ledger of ours.
 
@@ -72,6 +75,8 @@ PublicKey = Annotated[bytes, Meta(min_length=32, max_length=65)]
 """A raw key of the network's suite; the contract asks the suite whether it is one."""
 ValidatorKey = Annotated[bytes, Meta(max_length=VALIDATOR_KEY_BYTES)]
 """32 bytes, or none for a member that is no validator."""
+KeyProof = Annotated[bytes, Meta(max_length=PROOF_BYTES)]
+"""64 bytes, or none where no key is registered by it."""
 DisplayName = Annotated[
     str,
     Meta(
@@ -117,8 +122,14 @@ class Member:
     name_zh: str
     signing_key: bytes
     sealing_key: bytes
+    signing_proof: bytes
+    """Signature by the signing key over its own registration, 64 bytes [MEMBER-24]."""
+    sealing_proof: bytes
+    """Signature by the signing key over the registration of the sealing key."""
     validator_key: bytes | None = None
     """CometBFT's Ed25519 key, 32 bytes; None unless the member is a validator."""
+    validator_proof: bytes | None = None
+    """Signature by the validator key over its own registration."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -2,10 +2,10 @@
 
 ::
 
-    members/network          {"suite", "engine"}                    fixed by the genesis
+    members/network          {"id", "suite", "engine"}              fixed by the genesis
     members/roster           {member id: role}                      every member there ever was
     members/member/<id>      {"role", "sign", "seal", "name", "name_zh"}
-    members/key/<key hex>    member id                              a key once used, for whatever purpose [MEMBER-8]
+    members/key/<key hex>    member id                              a key that once signed or validated [MEMBER-8]
     members/validator/<id>   {"key", "power"}                       while the member is a validator [MEMBER-10]
 
 It judges single members and keys. Sets of them, with witnesses and governing members, are ``epoch``.
@@ -30,6 +30,7 @@ from shuiqiao.members.model import (
     Member,
     Role,
 )
+from shuiqiao.members.registration import VALIDATOR_SUITE, Registration
 
 NETWORK_KEY = "members/network"
 ROSTER_KEY = "members/roster"
@@ -115,41 +116,49 @@ def validator_state(key: bytes) -> dict[str, Any]:
     return {"key": key, "power": VALIDATOR_POWER}
 
 
-def genesis_roster(members: Iterable[Member], *, suite: SuiteName, engine: EngineName) -> dict[str, Any]:
+def genesis_roster(
+    members: Iterable[Member], *, network: bytes, suite: SuiteName, engine: EngineName
+) -> dict[str, Any]:
     """Return the state of this file before block 1."""
     known = tuple(members)
     state: dict[str, Any] = {
-        NETWORK_KEY: {"suite": str(suite), "engine": str(engine)},
+        NETWORK_KEY: {"id": network, "suite": str(suite), "engine": str(engine)},
         ROSTER_KEY: {str(member.id): str(member.role) for member in known},
     }
     for member in known:
         state[member_key(member.id)] = member_state(member)
-        state |= {used_key(key): str(member.id) for key in keys_of(member)}
+        state |= {used_key(key): str(member.id) for key in signing_keys_of(member)}
         if member.validator_key is not None:
             state[validator_key(member.id)] = validator_state(member.validator_key)
     return state
 
 
-def keys_of(member: Member) -> tuple[bytes, ...]:
-    """Return every key of a member."""
-    keys = (member.signing_key, member.sealing_key)
-    return keys if member.validator_key is None else (*keys, member.validator_key)
+def signing_keys_of(member: Member) -> tuple[bytes, ...]:
+    """Return the keys of a member that sign: no two members have one of them."""
+    return (member.signing_key,) if member.validator_key is None else (member.signing_key, member.validator_key)
+
+
+def registration_of(state: StateView, member: MemberId) -> Registration:
+    """Return under which a member registers keys on this network [MEMBER-24]."""
+    return Registration.on_network(state.get(NETWORK_KEY)["id"], member)
 
 
 def verify_new_key(state: StateView, key: bytes, *, purpose: KeyPurpose) -> None:
-    """Return if a key is acceptable for its purpose and was never used [MEMBER-8].
+    """Return if a key is acceptable for its purpose and, unless one is only sealed to it, was never used [MEMBER-8].
 
     Raises InvalidInput ``members.key_invalid``, Conflict ``members.key_used``.
     """
     _verify_key_form(state, key, purpose=purpose)
+    if purpose is KeyPurpose.SEALING:
+        # Anybody may name it, so that nobody keeps it from others by being first.
+        return
     if (user := state.get(used_key(key))) is not None:
         raise Conflict("members.key_used", f"key {key.hex()[:32]} was used by {user} already; no key comes back")
 
 
 def _verify_key_form(state: StateView, key: bytes, *, purpose: KeyPurpose) -> None:
     if purpose is KeyPurpose.VALIDATOR:
-        # CometBFT's keys are Ed25519 in every suite.
-        suite, verify = "ed25519", get_suite(SuiteName.INTL).verify_signing_key
+        suite, verify = "ed25519", VALIDATOR_SUITE.verify_signing_key
     else:
         chosen = network_suite(state)
         suite = str(chosen.name)
@@ -164,8 +173,9 @@ def _verify_key_form(state: StateView, key: bytes, *, purpose: KeyPurpose) -> No
 
 
 def put_key(state: State, member: MemberId, key: bytes, *, purpose: KeyPurpose) -> None:
-    """Write a member's new key of one purpose, and that it was used."""
-    state.put(used_key(key), str(member))
+    """Write a member's new key of one purpose, and that it was used where it signs."""
+    if purpose is not KeyPurpose.SEALING:
+        state.put(used_key(key), str(member))
     if purpose is KeyPurpose.VALIDATOR:
         state.put(validator_key(member), validator_state(key))
         return
@@ -177,7 +187,7 @@ def put_member(state: State, member: Member) -> None:
     """Write a new member with all its keys."""
     state.put(member_key(member.id), member_state(member))
     state.put(ROSTER_KEY, {**roster(state), str(member.id): str(member.role)})
-    for key in keys_of(member):
+    for key in signing_keys_of(member):
         state.put(used_key(key), str(member.id))
     if member.validator_key is not None:
         state.put(validator_key(member.id), validator_state(member.validator_key))

@@ -32,7 +32,7 @@ from shuiqiao.members.action import (
 from shuiqiao.members.contract import PROPOSE, VOTE, MemberProposeBody, MemberVoteBody
 from shuiqiao.members.epoch import Epoch, decode_epoch, read_epoch
 from shuiqiao.members.gate import executed_key, member_gate_key, read_suspension
-from shuiqiao.members.model import VALIDATOR_KEY_BYTES
+from shuiqiao.members.model import PROOF_BYTES, VALIDATOR_KEY_BYTES
 from shuiqiao.members.proposal import Proposal, ProposalStatus, listed_proposals, read_proposal, tally
 from shuiqiao.members.roster import member_record, roster, validator_of
 from shuiqiao.members.suspension import (
@@ -309,11 +309,18 @@ def publication(institution: Institution, standard: str) -> PublishStandard:
 
 
 def changed_flags(
-    state: StateView, member: str, *, governing: bool | None, witness: bool | None, validator_key: str | None
+    state: StateView,
+    member: str,
+    *,
+    governing: bool | None,
+    witness: bool | None,
+    validator_key: str | None,
+    validator_proof: str,
 ) -> ChangeFlags:
     """Return the action that changes what is given of a member's duties, and leaves the rest as it is.
 
-    validator_key: hex, empty for none. Raises InvalidInput ``node.key_invalid``.
+    validator_key: hex, empty for none. validator_proof: hex, of a new one, as ``keys show`` prints it at its holder's.
+    Raises InvalidInput ``node.key_invalid``.
     """
     name, epoch = MemberId(member), read_epoch(state)
     key = validator_of(state, name) or b""
@@ -323,11 +330,16 @@ def changed_flags(
                 "node.key_invalid", f"a validator key is {2 * VALIDATOR_KEY_BYTES} lower-case hex characters, or none"
             )
         key = bytes.fromhex(validator_key)
+    if not _is_hex(validator_proof) or len(validator_proof) not in {0, 2 * PROOF_BYTES}:
+        raise InvalidInput(
+            "node.key_invalid", f"the proof of a key is {2 * PROOF_BYTES} lower-case hex characters, or none"
+        )
     return ChangeFlags(
         member=member,
         governing=name in epoch.governing if governing is None else governing,
         witness=name in epoch.witnesses if witness is None else witness,
         validator_key=key,
+        validator_proof=bytes.fromhex(validator_proof),
     )
 
 

@@ -13,6 +13,7 @@ from shuiqiao.crypto.keyfile import STRONG_COST, PassphraseCost
 from shuiqiao.crypto.suites import get_suite
 from shuiqiao.members.genesis import decode_genesis, encode_genesis
 from shuiqiao.members.model import MAX_GENESIS_BYTES, Genesis, Member, Role
+from shuiqiao.members.registration import Registration
 from shuiqiao.node.keys import MemberSeeds, save_keys, write_random_passphrase
 from shuiqiao.node.settings import Home, NodeSettings, encode_settings
 
@@ -20,8 +21,9 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from shuiqiao.base.clock import Clock
-    from shuiqiao.crypto.model import CipherSuite, SuiteName
+    from shuiqiao.crypto.model import CipherSuite, SigningKey, SuiteName
 
+SOLO_NETWORK = "trial"
 SOLO_MEMBER = MemberId("bureau")
 """The one member of a network made to try things on."""
 
@@ -38,17 +40,24 @@ class NewHome:
 
 
 def member_from_seeds(
-    seeds: MemberSeeds, *, member: MemberId, role: Role, name: str, name_zh: str, suite: CipherSuite
+    seeds: MemberSeeds,
+    *,
+    registration: Registration,
+    role: Role,
+    name: str,
+    name_zh: str,
+    suite: CipherSuite,
+    validator: SigningKey | None = None,
 ) -> Member:
-    """Return the public face of a member that will hold these seeds."""
+    """Return the public face of a member that will hold these seeds, its keys proven. validator: CometBFT's key."""
     keys = seeds.keys(suite)
-    return Member(
-        id=member,
+    return registration.register(
         role=role,
         name=name,
         name_zh=name_zh,
-        signing_key=keys.signing.public_key,
+        signing=keys.signing,
         sealing_key=keys.sealing.public_key,
+        validator=validator,
     )
 
 
@@ -68,10 +77,15 @@ def create_solo_home(
     suite = get_suite(suite_name)
     seeds = MemberSeeds.generate(entropy)
     member = member_from_seeds(
-        seeds, member=SOLO_MEMBER, role=Role.TAX_BUREAU, name="Trial tax bureau", name_zh="试用税务局", suite=suite
+        seeds,
+        registration=Registration.in_genesis(SOLO_NETWORK, SOLO_MEMBER),
+        role=Role.TAX_BUREAU,
+        name="Trial tax bureau",
+        name_zh="试用税务局",
+        suite=suite,
     )
     genesis = encode_genesis(
-        Genesis(name="trial", suite=suite_name, writer=member.id, created_ms=clock.now_ms(), members=(member,))
+        Genesis(name=SOLO_NETWORK, suite=suite_name, writer=member.id, created_ms=clock.now_ms(), members=(member,))
     )
     settings = NodeSettings(member=member.id, role=member.role, suite=suite_name)
     return create_home(

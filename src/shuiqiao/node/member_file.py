@@ -1,4 +1,4 @@
-"""The file by which an institution asks to be admitted: who it is and its public keys, in the words of members.toml.
+"""The file by which an institution asks to be admitted: who it is and its keys with proofs, as in members.toml.
 
 It is handed to a governing member, who proposes the admission. Nothing in it is secret, and nothing in it is believed:
 the vote decides, and the ledger judges the keys.
@@ -25,7 +25,9 @@ if TYPE_CHECKING:
 MAX_FILE_BYTES = 16_384
 
 _Hex = Annotated[str, Meta(pattern=r"^([0-9a-f]{2}){32,65}\Z", max_length=130)]
+_Proof = Annotated[str, Meta(pattern=r"^[0-9a-f]{128}\Z", max_length=128)]
 _OptionalHex = Annotated[str, Meta(pattern=r"^([0-9a-f]{64})?\Z", max_length=64)]
+_OptionalProof = Annotated[str, Meta(pattern=r"^([0-9a-f]{128})?\Z", max_length=128)]
 
 
 class _MemberTable(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
@@ -35,7 +37,10 @@ class _MemberTable(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_o
     name_zh: DisplayName
     signing_key: _Hex
     sealing_key: _Hex
+    signing_proof: _Proof
+    sealing_proof: _Proof
     validator_key: _OptionalHex = ""
+    validator_proof: _OptionalProof = ""
 
 
 class _File(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
@@ -51,9 +56,12 @@ def encode_member_file(member: Member) -> str:
         "name_zh": member.name_zh,
         "signing_key": member.signing_key.hex(),
         "sealing_key": member.sealing_key.hex(),
+        "signing_proof": member.signing_proof.hex(),
+        "sealing_proof": member.sealing_proof.hex(),
     }
-    if member.validator_key is not None:
+    if member.validator_key is not None and member.validator_proof is not None:
         fields["validator_key"] = member.validator_key.hex()
+        fields["validator_proof"] = member.validator_proof.hex()
     lines = [f"{name} = {json.dumps(value, ensure_ascii=False)}" for name, value in fields.items()]
     return "\n".join(("[member]", *lines, ""))
 
@@ -82,6 +90,9 @@ def load_admission(path: Path, *, governing: bool, witness: bool) -> Admit:
         signing_key=bytes.fromhex(found.signing_key),
         sealing_key=bytes.fromhex(found.sealing_key),
         validator_key=bytes.fromhex(found.validator_key),
+        signing_proof=bytes.fromhex(found.signing_proof),
+        sealing_proof=bytes.fromhex(found.sealing_proof),
+        validator_proof=bytes.fromhex(found.validator_proof),
         witness=witness or bool(found.validator_key),
         governing=governing,
     )

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import contextlib
 import json
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 import msgspec
@@ -20,8 +20,9 @@ from shuiqiao.crypto.model import SEED_BYTES
 from shuiqiao.crypto.suites import get_suite
 from shuiqiao.ledger.engine.cometbft.home import HomeSettings, NodeKeys, read_node_id, write_home
 from shuiqiao.ledger.engine.cometbft.localnet import free_ports
-from shuiqiao.members.genesis import decode_genesis
+from shuiqiao.members.genesis import decode_genesis, network_id
 from shuiqiao.members.model import MEMBER_ID, Role
+from shuiqiao.members.registration import Registration
 from shuiqiao.node.home import create_home, member_from_seeds, write_durably
 from shuiqiao.node.keys import MemberSeeds
 from shuiqiao.node.member_file import encode_member_file
@@ -89,11 +90,12 @@ def add_member(
     seeds = MemberSeeds.generate(entropy)
     face = member_from_seeds(
         seeds,
-        member=MemberId(new.member),
+        registration=Registration.on_network(network_id(data), MemberId(new.member)),
         role=new.role,
         name=new.name,
         name_zh=new.name_zh,
         suite=get_suite(genesis.suite),
+        validator=node.validator,
     )
     grown = _grown(plan, new.member)
     home = folder.home(new.member)
@@ -108,7 +110,7 @@ def add_member(
     )
     _write_comet_home(folder, grown, node=node)
     path = home.folder / MEMBER_FILE
-    write_durably(path, encode_member_file(replace(face, validator_key=node.validator_key)).encode())
+    write_durably(path, encode_member_file(face).encode())
     write_durably(folder.plan, encode_plan(grown))
     with contextlib.suppress(ShuiqiaoError):
         # Where no relays run, they read the plan when they start.

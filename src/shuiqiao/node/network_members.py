@@ -13,14 +13,15 @@ from dataclasses import dataclass
 from typing import Any
 
 from shuiqiao.base.errors import InvalidInput
-from shuiqiao.base.ids import Entropy
-from shuiqiao.crypto.model import SEED_BYTES, SuiteName
+from shuiqiao.base.ids import Entropy, MemberId
+from shuiqiao.crypto.model import SEED_BYTES, SigningKey, SuiteName
 from shuiqiao.crypto.suites import get_suite
 from shuiqiao.ledger.engine.cometbft.home import NodeKeys
-from shuiqiao.members.model import MAX_GENESIS_BYTES, MAX_MEMBERS, EngineName
-from shuiqiao.node.keys import MemberSeeds
+from shuiqiao.members.model import MAX_GENESIS_BYTES, MAX_MEMBERS, EngineName, KeyPurpose
+from shuiqiao.members.registration import Registration
+from shuiqiao.node.keys import MemberKeys, MemberSeeds
 
-KEY_FIELDS = ("signing_key", "sealing_key", "validator_key")
+KEY_FIELDS = ("signing_key", "sealing_key", "validator_key", "signing_proof", "sealing_proof", "validator_proof")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -81,12 +82,25 @@ def complete_members(
         node = _node_keys(entropy) if is_cometbft and number < validators else None
         found = MemberSecrets(seeds=MemberSeeds.generate(entropy), node=node)
         keys = found.seeds.keys(cipher_suite)
-        row["signing_key"] = keys.signing.public_key.hex()
-        row["sealing_key"] = keys.sealing.public_key.hex()
-        if node is not None:
-            row["validator_key"] = node.validator_key.hex()
+        registration = Registration.in_genesis(str(network.get("name")), MemberId(str(row.get("id"))))
+        row.update(_proven_keys(registration, keys, validator=None if node is None else node.validator))
         secrets[str(row.get("id"))] = found
     return CompletedMembers(text=_toml(network, rows), secrets=secrets)
+
+
+def _proven_keys(registration: Registration, keys: MemberKeys, *, validator: SigningKey | None) -> dict[str, str]:
+    """Return the public keys and their proofs in the words of members.toml [MEMBER-24]."""
+    signing, sealing_key = keys.signing, keys.sealing.public_key
+    fields = {
+        "signing_key": signing.public_key,
+        "sealing_key": sealing_key,
+        "signing_proof": registration.prove(signing.public_key, purpose=KeyPurpose.SIGNING, by=signing),
+        "sealing_proof": registration.prove(sealing_key, purpose=KeyPurpose.SEALING, by=signing),
+    }
+    if validator is not None:
+        fields["validator_key"] = validator.public_key
+        fields["validator_proof"] = registration.prove(validator.public_key, purpose=KeyPurpose.VALIDATOR, by=validator)
+    return {name: value.hex() for name, value in fields.items()}
 
 
 def _node_keys(entropy: Entropy) -> NodeKeys:

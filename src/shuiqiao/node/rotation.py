@@ -11,22 +11,26 @@ from dataclasses import asdict, dataclass
 from typing import TYPE_CHECKING, Any
 
 from shuiqiao.base.errors import Conflict, InvalidInput
+from shuiqiao.base.ids import MemberId
 from shuiqiao.crypto.keyfile import STRONG_COST, PassphraseCost
 from shuiqiao.crypto.suites import get_suite
 from shuiqiao.ledger.engine.cometbft.validator_key import ValidatorKeyFiles
 from shuiqiao.ledger.engine.embedded import EmbeddedLedger
 from shuiqiao.members.contract import ROTATE_KEY, MemberRotateKeyBody
+from shuiqiao.members.genesis import network_id
 from shuiqiao.members.model import KeyPurpose
+from shuiqiao.members.registration import Registration
 from shuiqiao.members.roster import member_key, validator_of
+from shuiqiao.node.home import load_genesis
 from shuiqiao.node.key_files import KeyFiles
 from shuiqiao.node.remote_ledger import RemoteLedger
 
 if TYPE_CHECKING:
-    from shuiqiao.base.ids import Entropy, MemberId
+    from shuiqiao.base.ids import Entropy
     from shuiqiao.crypto.model import CipherSuite, SigningKey
     from shuiqiao.ledger.model import StateView
     from shuiqiao.node.institution import Institution
-    from shuiqiao.node.settings import Home
+    from shuiqiao.node.settings import Home, NodeSettings
 
 _FIELDS = {KeyPurpose.SIGNING: "sign", KeyPurpose.SEALING: "seal"}
 
@@ -68,7 +72,8 @@ def rotate_key(
         # Who signs checkpoints must be able to do so with the new key as soon as a block names it.
         for key in extra:
             _prepare(institution, key)
-        height, resumed = _submit(institution, public_key, purpose=purpose, extra=extra)
+        body = MemberRotateKeyBody(purpose=purpose, new_key=public_key, proof=b"")
+        height, resumed = _submit(institution, body, extra=extra)
     files.switch()
     if isinstance(institution.engine, RemoteLedger):
         institution.engine.reload_keys()
@@ -83,23 +88,36 @@ def rotate_validator_key(institution: Institution, *, entropy: Entropy) -> Rotat
     """
     if not institution.settings.is_validator:
         raise InvalidInput("node.not_validator", f"{institution.member} runs no validator: it has no key to vote with")
-    public_key = ValidatorKeyFiles(institution.home.cometbft).make_next(entropy)
+    key, purpose = ValidatorKeyFiles(institution.home.cometbft).make_next(entropy), KeyPurpose.VALIDATOR
+    public_key = key.public_key
     height, resumed = institution.engine.last_block()[0], True
     if validator_of(institution.engine.state(), institution.member) != public_key:
-        height, resumed = _submit(institution, public_key, purpose=KeyPurpose.VALIDATOR, extra=())
-    purpose = KeyPurpose.VALIDATOR
+        registration = Registration.on_network(institution.parameters.network, institution.member)
+        proof = registration.prove(public_key, purpose=purpose, by=key)
+        body = MemberRotateKeyBody(purpose=purpose, new_key=public_key, proof=proof)
+        height, resumed = _submit(institution, body, extra=())
     return Rotated(member=institution.member, purpose=purpose, public_key=public_key, height=height, resumed=resumed)
 
 
-def _submit(
-    institution: Institution, public_key: bytes, *, purpose: KeyPurpose, extra: tuple[SigningKey, ...]
-) -> tuple[int, bool]:
-    body = MemberRotateKeyBody(purpose=purpose, new_key=public_key)
+def proven_validator_key(home: Home, *, settings: NodeSettings) -> dict[str, str]:
+    """Return the key that a home's node votes with, and its proof for a vote that registers it [MEMBER-24], in hex.
+
+    Empty for a home without a node of CometBFT. Raises what ``load_genesis`` and ``network_id`` raise.
+    """
+    key = ValidatorKeyFiles(home.cometbft).current_key()
+    if key is None:
+        return {}
+    registration = Registration.on_network(network_id(load_genesis(home.genesis)), MemberId(settings.member))
+    proof = registration.prove(key.public_key, purpose=KeyPurpose.VALIDATOR, by=key)
+    return {"validator_key": key.public_key.hex(), "validator_proof": proof.hex()}
+
+
+def _submit(institution: Institution, body: MemberRotateKeyBody, *, extra: tuple[SigningKey, ...]) -> tuple[int, bool]:
     try:
         return institution.outbox.submit(ROTATE_KEY, body, extra_keys=extra).height, False
     except Conflict:
         # The bytes of an attempt before were committed in the meantime.
-        if _ledger_key(institution.engine.state(), institution.member, purpose) != public_key:
+        if _ledger_key(institution.engine.state(), institution.member, body.purpose) != body.new_key:
             raise
         return institution.engine.last_block()[0], True
 

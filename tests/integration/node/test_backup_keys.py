@@ -19,8 +19,9 @@ from shuiqiao.ledger.pinning import decode_pinned
 from shuiqiao.ledger.transaction import TransactionDraft, sign_transaction
 from shuiqiao.members.action import Admit
 from shuiqiao.members.contract import PROPOSE, ROTATE_KEY, MemberProposeBody, MemberRotateKeyBody
-from shuiqiao.members.genesis import network_parameters
+from shuiqiao.members.genesis import network_id, network_parameters
 from shuiqiao.members.model import KeyPurpose, Role
+from shuiqiao.members.registration import Registration
 from shuiqiao.node.backup import BackupOrder, create_backup
 from shuiqiao.node.backup_manifest import LedgerMoment
 from shuiqiao.node.backup_reading import verify_backup
@@ -140,7 +141,9 @@ def test_a_crash_between_ledger_and_files_leaves_a_home_that_can_be_backed_up(tm
         key = bureau.suite.signing_key_from_seed(seed)
         bureau.engine.signer.add_key(key)
         bureau.outbox.submit(
-            ROTATE_KEY, MemberRotateKeyBody(purpose=KeyPurpose.SIGNING, new_key=key.public_key), extra_keys=[key]
+            ROTATE_KEY,
+            MemberRotateKeyBody(purpose=KeyPurpose.SIGNING, new_key=key.public_key, proof=b""),
+            extra_keys=[key],
         )
     assert backed_up(home, tmp_path / "b.tar").key == key.public_key.hex()
     restore_backup(tmp_path / "b.tar", Home(tmp_path / "new"))
@@ -170,7 +173,10 @@ def admitted(request, tmp_path_factory):
     bureau_home, home = worlds.solo_home(folder / "bureau", request.param), Home(folder / "bank")
     suite = suite_of(bureau_home)
     seeds = MemberSeeds.generate(system_entropy)
-    face = member_from_seeds(seeds, member=NINTH, role=Role.BANK, name="Bank Nine", name_zh="第九银行", suite=suite)
+    registration = Registration.on_network(network_id(bureau_home.genesis.read_bytes()), NINTH)
+    face = member_from_seeds(
+        seeds, registration=registration, role=Role.BANK, name="Bank Nine", name_zh="第九银行", suite=suite
+    )
     settings = NodeSettings(member=NINTH, role=Role.BANK, suite=suite.name, admitted=True)
     create_home(
         home,
@@ -194,6 +200,9 @@ def admitted(request, tmp_path_factory):
             signing_key=face.signing_key,
             sealing_key=face.sealing_key,
             validator_key=b"",
+            signing_proof=face.signing_proof,
+            sealing_proof=face.sealing_proof,
+            validator_proof=b"",
             witness=False,
             governing=False,
         )
@@ -301,7 +310,7 @@ def rotation(machine, *, author, signers, new_key):
     draft = TransactionDraft(
         kind=ROTATE_KEY,
         version=1,
-        body=MemberRotateKeyBody(purpose=KeyPurpose.SIGNING, new_key=new_key),
+        body=MemberRotateKeyBody(purpose=KeyPurpose.SIGNING, new_key=new_key, proof=b""),
         author=author,
         valid_until_ms=CLOCK.now_ms() + HOUR_MS,
         id=new_id(),

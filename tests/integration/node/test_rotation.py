@@ -68,7 +68,7 @@ def recorded_next(institution):
     """The next signing key on the ledger, and the files as they were before."""
     key = made_next(institution)
     institution.engine.signer.add_key(key)
-    body = MemberRotateKeyBody(purpose=SIGNING, new_key=key.public_key)
+    body = MemberRotateKeyBody(purpose=SIGNING, new_key=key.public_key, proof=b"")
     institution.outbox.submit(ROTATE_KEY, body, extra_keys=[key])
     return key
 
@@ -144,7 +144,7 @@ def test_a_rotation_that_waits_in_the_outbox_is_sent_and_settled_when_the_home_i
         key = made_next(institution)
         engine = institution.outbox._engine
         institution.outbox._engine = Unreachable(engine)
-        body = MemberRotateKeyBody(purpose=SIGNING, new_key=key.public_key)
+        body = MemberRotateKeyBody(purpose=SIGNING, new_key=key.public_key, proof=b"")
         with pytest.raises(Unavailable):
             institution.outbox.submit(ROTATE_KEY, body, extra_keys=[key])
         institution.outbox._engine = engine
@@ -171,7 +171,7 @@ def test_a_rotation_that_the_ledger_refuses_leaves_the_old_key_in_use(bureau, cl
         # A next key that was used before: the very one in use, as after a backup was put back by hand.
         shutil.copy(files.current, files.next)
         passphrase, state = find_passphrase(bureau), institution.engine.state()
-        body = MemberRotateKeyBody(purpose=SIGNING, new_key=old.public_key)
+        body = MemberRotateKeyBody(purpose=SIGNING, new_key=old.public_key, proof=b"")
         with pytest.raises(Conflict, match=r"members\.key_used"):
             institution.outbox.submit(ROTATE_KEY, body)
         files.next.unlink()

@@ -6,7 +6,8 @@ import pytest
 
 from shuiqiao.base.ids import MemberId
 from shuiqiao.crypto.suites import get_suite
-from shuiqiao.members.model import Genesis, Member, Role
+from shuiqiao.members.model import Genesis, Role
+from shuiqiao.members.registration import Registration
 
 GENESIS_MS = 1_775_000_000_000
 ROLES = {"bureau": Role.TAX_BUREAU, "bank-east": Role.BANK, "regulator": Role.REGULATOR}
@@ -21,12 +22,11 @@ def keys_of(name, suite):
 
 def member(name, role, suite):
     signing, sealing = keys_of(name, suite)
-    return Member(
-        id=MemberId(name),
+    return Registration.in_genesis("trial", MemberId(name)).register(
         role=role,
         name=f"Example {name}",
         name_zh="示例机构",
-        signing_key=signing.public_key,
+        signing=signing,
         sealing_key=sealing.public_key,
     )
 

@@ -40,8 +40,14 @@ def consortium(request):
     return World(request.param, engine="cometbft", witnesses=VALIDATORS, quorum=3, governing=VALIDATORS)
 
 
-def flags(member, *, witness=False, governing=False, validator_key=b""):
-    return ChangeFlags(member=member, witness=witness, governing=governing, validator_key=validator_key)
+def flags(member, *, witness=False, governing=False, validator_key=b"", validator_proof=b""):
+    return ChangeFlags(
+        member=member,
+        witness=witness,
+        governing=governing,
+        validator_key=validator_key,
+        validator_proof=validator_proof,
+    )
 
 
 # ---- admission
@@ -91,11 +97,9 @@ def test_an_admission_is_refused(world, changes, code):
     assert world.propose(world.admission("bank-south", **changes))[0] == code
 
 
-@pytest.mark.parametrize("purpose", ["signing", "sealing"])
-def test_nobody_is_admitted_with_a_key_that_was_ever_used(world, purpose):
+def test_nobody_is_admitted_with_a_key_that_was_ever_used(world):
     # Holds [MEMBER-8].
-    make = signing if purpose == "signing" else sealing
-    used = world.admission("bank-south", **{f"{purpose}_key": make("bank-east", world.suite).public_key})
+    used = world.admission("bank-south", signing_key=signing("bank-east", world.suite).public_key)
     assert world.propose(used)[0] == "members.key_used"
     assert world.rotate("bank-east", signing("bank-east 2", world.suite)) is None
     assert world.propose(used)[0] == "members.key_used"
@@ -258,8 +262,8 @@ def test_a_validator_may_keep_its_key_and_stop_to_govern(consortium):
 
 
 def test_a_vote_may_give_a_validator_another_key(consortium):
-    key = validating("bureau 2").public_key
-    consortium.pass_action(flags("bureau", witness=True, governing=True, validator_key=key))
+    key, proof = validating("bureau 2").public_key, consortium.proof("bureau", validating("bureau 2"))
+    consortium.pass_action(flags("bureau", witness=True, governing=True, validator_key=key, validator_proof=proof))
     assert consortium.state.get("members/validator/bureau")["key"] == key
     assert consortium.epoch["number"] == 0
 

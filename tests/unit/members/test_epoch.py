@@ -8,7 +8,7 @@ import pytest
 
 from members_world import World, signing
 from shuiqiao.base.encoding import encode_cbor
-from shuiqiao.base.errors import Denied, IntegrityError
+from shuiqiao.base.errors import Denied, IntegrityError, InvalidInput
 from shuiqiao.ledger.policy import CheckpointPolicy
 from shuiqiao.members.epoch import (
     MAX_EPOCH_BYTES,
@@ -72,7 +72,9 @@ def test_an_epoch_is_the_policy_of_its_checkpoints(world, consortium):
             operator_key=epoch.operator_key,
             witnesses=epoch.witnesses,
             quorum=epoch.quorum,
+            epoch=7,
         )
+        epoch = dataclasses.replace(epoch, number=7)
         assert expected == checkpoint_policy(epoch, origin=each.parameters.origin)
 
 
@@ -86,6 +88,7 @@ def test_its_bytes_go_there_and_back(world, consortium):
 FAULTS = {
     "a field too many": {"fee": 1},
     "a number below zero": {"number": -1},
+    "a number that is too large": {"number": 2**53},
     "a number that is a truth": {"number": True},
     "a quorum that is text": {"quorum": "1"},
     "a quorum that is too high": {"quorum": 3},
@@ -94,6 +97,13 @@ FAULTS = {
     "a witness whose name is a number": {"witnesses": {1: b"k" * 32}},
     "a witness without a key": {"witnesses": {"bank-east": b""}},
     "a key of odd length": {"governing": {"bureau": b"k" * 33}},
+    "a key that is too short": {"governing": {"bureau": b"k" * 31}},
+    "a key of one byte less": {"governing": {"bureau": b"k" * 64}},
+    "a key of one byte more": {"governing": {"bureau": b"k" * 66}},
+    "a key that is text": {"governing": {"bureau": "k" * 32}},
+    "a quorum below zero": {"quorum": -1},
+    "governing members that are a list": {"governing": []},
+    "an operator with a key that is none": {"operator_key": b"k" * 33},
     "nobody that governs": {"governing": {}},
     "an operator without a key": {"operator_key": b""},
     "a key without an operator": {"operator": ""},
@@ -144,9 +154,46 @@ def test_among_validators_one_more_than_may_be_faulty_must_sign(validators, leas
     assert smallest_quorum(EngineName.EMBEDDED, witnesses=validators) == 0
 
 
-@pytest.mark.parametrize(("quorum", "code"), [(1, "members.quorum_too_low"), (5, "members.quorum_too_high")])
+def refusal(epoch):
+    """The code that refuses an epoch, or None."""
+    try:
+        verify_epoch(epoch)
+    except (Denied, InvalidInput) as error:
+        return error.code
+    return None
+
+
+@pytest.mark.parametrize(
+    ("quorum", "code"), [(1, "members.quorum_too_low"), (2, None), (4, None), (5, "members.quorum_too_high")]
+)
 def test_a_quorum_that_cannot_work_is_refused(consortium, quorum, code):
     # Holds [EPOCH-3].
-    with pytest.raises(Denied) as caught:
-        verify_epoch(dataclasses.replace(read_epoch(consortium.state), quorum=quorum))
-    assert caught.value.code == code
+    assert refusal(dataclasses.replace(read_epoch(consortium.state), quorum=quorum)) == code
+
+
+@pytest.mark.parametrize(("quorum", "code"), [(0, None), (2, None), (3, "members.quorum_too_high")])
+def test_an_operators_log_needs_no_cosignature_and_no_more_than_it_has_witnesses(world, quorum, code):
+    assert refusal(dataclasses.replace(read_epoch(world.state), quorum=quorum)) == code
+
+
+@pytest.mark.parametrize("which", ["witnesses", "governing"])
+@pytest.mark.parametrize(("count", "code"), [(63, None), (64, None), (65, "members.set_too_large")])
+def test_a_set_has_a_most(world, which, count, code):
+    # Holds [EPOCH-3].
+    members = {f"member-{number}": bytes([number]) * 32 for number in range(count)}
+    assert refusal(dataclasses.replace(read_epoch(world.state), **{which: members})) == code
+
+
+def test_an_epoch_that_cannot_govern_or_watches_itself_is_refused(world):
+    epoch = read_epoch(world.state)
+    assert refusal(dataclasses.replace(epoch, governing={})) == "members.governing_empty"
+    own = {epoch.operator: epoch.operator_key}
+    assert refusal(dataclasses.replace(epoch, witnesses=own)) == "members.witness_is_operator"
+    # In a consortium nobody is the operator, so anybody may be a witness.
+    assert refusal(dataclasses.replace(epoch, operator=None, operator_key=None, witnesses=own)) is None
+
+
+def test_the_numbers_of_a_document_reach_their_bounds(world):
+    largest = {**world.epoch, "number": 2**53 - 1, "quorum": 0}
+    found = decode_epoch(encode_cbor(largest))
+    assert (found.number, found.quorum) == (2**53 - 1, 0)

@@ -6,6 +6,7 @@ import pytest
 
 from shuiqiao.base.encoding import decode_json, encode_json
 from shuiqiao.base.errors import InvalidInput
+from shuiqiao.base.ids import MemberId
 from shuiqiao.crypto.suites import get_suite
 from shuiqiao.members.genesis import (
     decode_genesis,
@@ -14,7 +15,8 @@ from shuiqiao.members.genesis import (
     network_id,
     network_parameters,
 )
-from shuiqiao.members.model import MAX_GENESIS_BYTES, MAX_MEMBERS
+from shuiqiao.members.model import MAX_GENESIS_BYTES, MAX_MEMBERS, KeyPurpose
+from shuiqiao.members.registration import Registration
 
 
 def fields_of(genesis):
@@ -52,12 +54,17 @@ def test_the_network_id_is_the_suite_hash_of_the_bytes(genesis, suite):
 
 
 def test_the_state_before_block_one_holds_every_member(genesis):
-    state = network_parameters(encode_genesis(genesis)).initial_state
-    keys = {f"members/key/{key.hex()}": m.id for m in genesis.members for key in (m.signing_key, m.sealing_key)}
+    parameters = network_parameters(encode_genesis(genesis))
+    state = parameters.initial_state
+    keys = {f"members/key/{m.signing_key.hex()}": m.id for m in genesis.members}
     records = {f"members/member/{m.id}" for m in genesis.members}
     assert set(state) == keys.keys() | records | {"members/network", "members/roster", "members/epoch"}
     assert keys.items() <= state.items()
-    assert state["members/network"] == {"suite": genesis.suite, "engine": "embedded"}
+    assert state["members/network"] == {
+        "id": parameters.network,
+        "suite": genesis.suite,
+        "engine": "embedded",
+    }
     assert state["members/roster"] == {m.id: m.role for m in genesis.members}
     bank = next(m for m in genesis.members if m.id == "bank-east")
     assert state["members/member/bank-east"] == {
@@ -94,7 +101,7 @@ def test_an_unknown_entry_of_the_network_table_is_refused(genesis):
 
 CHANGES = {
     "an unknown field": {"fee": 1},
-    "a version that is not known": {"version": 1},
+    "a version that is not known": {"version": 2},
     "a suite that does not exist": {"suite": "rsa"},
     "a writer that is no member": {"writer": "stranger"},
     "a writer that is a list": {"writer": []},
@@ -196,15 +203,24 @@ def test_an_oversize_genesis_is_refused_before_it_is_read():
         decode_genesis(b"x" * (MAX_GENESIS_BYTES + 1))
 
 
-# ---- version 2: engine, quorum, witnesses, governing members, validators
+# ---- engine, quorum, witnesses, governing members, validators
 
 
 def toml_with(genesis, *lines):
     return toml_of(genesis, network="\n".join(lines))
 
 
+def validating(name):
+    return get_suite("intl").signing_key_from_seed(name.encode().ljust(32, b"."))
+
+
 def validator(name):
-    return get_suite("intl").signing_key_from_seed(name.encode().ljust(32, b".")).public_key
+    return validating(name).public_key
+
+
+def validator_proof(name, *, network="trial"):
+    registration = Registration.in_genesis(network, MemberId(name))
+    return registration.prove(validator(name), purpose=KeyPurpose.VALIDATOR, by=validating(name))
 
 
 def consortium_toml(genesis, *lines, validators=("bank-east", "bureau", "regulator"), head="engine = 'cometbft'"):
@@ -212,7 +228,8 @@ def consortium_toml(genesis, *lines, validators=("bank-east", "bureau", "regulat
     for place, table in enumerate(tables):
         for name in validators:
             if f'id = "{name}"' in table:
-                tables[place] = table.rstrip() + f'\nvalidator_key = "{validator(name).hex()}"\n'
+                proof = f'validator_proof = "{validator_proof(name).hex()}"'
+                tables[place] = table.rstrip() + f'\nvalidator_key = "{validator(name).hex()}"\n{proof}\n'
     return "[[member]]".join(tables)
 
 
@@ -226,7 +243,7 @@ def test_what_a_members_toml_leaves_out_is_spelled_in_the_genesis(genesis):
     everyone = ("bank-east", "bureau", "regulator")
     assert (made.engine, made.quorum, made.witnesses, made.governing) == ("embedded", 0, (), everyone)
     fields = fields_of(made)
-    assert (fields["version"], fields["engine"], fields["quorum"]) == (2, "embedded", 0)
+    assert (fields["version"], fields["engine"], fields["quorum"]) == (3, "embedded", 0)
     assert (fields["witnesses"], fields["governing"]) == ([], list(everyone))
     assert all("validator_key" not in row for row in fields["members"])
 
@@ -304,12 +321,50 @@ def test_a_validator_key_is_one_of_cometbft_in_either_suite(genesis, key):
     assert refusal(fields).code == "members.genesis_invalid"
 
 
-def test_no_key_stands_twice_in_a_genesis(genesis):
+def test_no_member_has_one_key_for_two_purposes(genesis):
     # Holds [MEMBER-8].
-    for first, second in (("signing_key", "sealing_key"), ("sealing_key", "sealing_key")):
-        fields = fields_of(genesis)
-        fields["members"][0][first] = fields["members"][1][second]
+    fields = fields_of(genesis)
+    fields["members"][0]["sealing_key"] = fields["members"][0]["signing_key"]
+    assert "to sign and to be sealed to" in refusal(fields).message
+
+
+@pytest.mark.parametrize("field", ["signing_proof", "sealing_proof", "validator_proof"])
+def test_every_key_of_a_genesis_is_proven_by_who_holds_it(genesis, field):
+    # Holds [MEMBER-24].
+    made = read(consortium_toml(genesis))
+    fields = fields_of(made)
+    own, other = (fields["members"][place][field] for place in (0, 1))
+    for wrong in (other, "00" * 64, own[:-2], own.upper(), own[:-1] + ("0" if own[-1] != "0" else "1")):
+        fields["members"][0][field] = wrong
         assert refusal(fields).code == "members.genesis_invalid"
+    del fields["members"][0][field]
+    assert refusal(fields).code == "members.genesis_invalid"
+
+
+def test_a_key_that_nobody_holds_makes_no_validator(genesis):
+    """Anybody can write down a public key: only its holder can sign that it is this member's."""
+    fields = fields_of(read(consortium_toml(genesis)))
+    fields["members"][0]["validator_key"] = validating("somebody else").public_key.hex()
+    assert "did not prove its validator key" in refusal(fields).message
+
+
+def test_a_proof_is_of_one_network(genesis):
+    fields = fields_of(read(consortium_toml(genesis)))
+    fields["members"][0]["validator_proof"] = validator_proof("bank-east", network="another").hex()
+    assert refusal(fields).code == "members.genesis_invalid"
+    renamed = fields_of(genesis) | {"name": "another"}
+    assert refusal(renamed).code == "members.genesis_invalid"
+
+
+def test_two_members_may_be_sealed_to_by_one_key(genesis, suite):
+    """It gives nobody anything, and being first must not keep it from its holder."""
+    fields = fields_of(genesis)
+    shared = bytes.fromhex(fields["members"][1]["sealing_key"])
+    name = MemberId(fields["members"][0]["id"])
+    signing = suite.signing_key_from_seed(suite.digest(name.encode()))
+    proof = Registration.in_genesis("trial", name).prove(shared, purpose=KeyPurpose.SEALING, by=signing)
+    fields["members"][0] |= {"sealing_key": shared.hex(), "sealing_proof": proof.hex()}
+    assert decode_genesis(encode_json(fields)).members[0].sealing_key == shared
 
 
 def test_a_genesis_built_without_governing_members_means_everybody(genesis):

@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import pytest
 
-from members_world import World, sealing, signing, validating
+from members_world import KINDS, World, sealing, signing, validating
+from shuiqiao.base.errors import Denied
+from shuiqiao.ledger.model import BlockContext
 from shuiqiao.members.action import SetWitnesses
 from shuiqiao.members.contract import REGISTER_WITNESS, WitnessRegisterBody
 from shuiqiao.members.roster import member_record
@@ -43,7 +45,8 @@ def test_a_sealing_key_is_replaced_by_the_signing_key(world):
     new, old = (sealing(name, world.suite) for name in ("bank-west 2", "bank-west"))
     assert world.rotate("bank-west", new, purpose="sealing") is None
     assert member_record(world.state, "bank-west")["seal"] == new.public_key
-    assert world.rotate("bank-west", old, purpose="sealing") == "members.key_used"
+    assert world.rotate("bank-west", new, purpose="sealing") == "members.key_used"
+    assert world.rotate("bank-west", old, purpose="sealing") is None
     assert world.rotate("bank-west", bytes(32), purpose="sealing") == "members.key_invalid"
     assert world.epoch["number"] == 0
 
@@ -99,6 +102,17 @@ def test_a_member_offers_to_witness_and_takes_it_back(world):
     assert register("") is None
     assert world.state.get("members/witness/bank-west") is None
     assert world.epoch["number"] == 0
+
+
+def test_a_stranger_does_not_offer_to_witness(world):
+    # Holds [MEMBER-18]: neither through the ledger, nor by the contract's own rule.
+    stranger = signing("stranger", world.suite)
+    body = WitnessRegisterBody(endpoint="https://witness.example")
+    raw = world.sign(REGISTER_WITNESS, body, author="stranger", keys=[stranger])
+    assert world.block(raw) == ["members.unknown"]
+    kind = KINDS.get(REGISTER_WITNESS, 1)
+    with pytest.raises(Denied, match=r"members\.unknown"):
+        kind.check(world.machine.decode(raw), world.state, BlockContext(height=1, time_ms=world.time_ms))
 
 
 @pytest.mark.parametrize(

@@ -11,15 +11,19 @@ import pytest
 
 from shuiqiao.base.clock import ManualClock
 from shuiqiao.base.errors import Conflict, InvalidInput, Unavailable
+from shuiqiao.base.ids import MemberId
 from shuiqiao.crypto.keyfile import PassphraseCost
 from shuiqiao.crypto.model import SuiteName
 from shuiqiao.ledger.engine.cometbft.home import address_of, chain_id_of
+from shuiqiao.ledger.engine.cometbft.validator_key import ValidatorKeyFiles
 from shuiqiao.members.genesis import decode_genesis, network_id
 from shuiqiao.members.model import EngineName
+from shuiqiao.members.registration import Registration
 from shuiqiao.node.agreement import require_first_keys, require_member
 from shuiqiao.node.keys import load_keys
 from shuiqiao.node.network_init import NetworkOrder, create_network
 from shuiqiao.node.network_plan import NetworkFolder, load_plan
+from shuiqiao.node.rotation import proven_validator_key
 from shuiqiao.node.settings import load_settings
 
 CHEAP = PassphraseCost(memory_kib=8, passes=1, lanes=1)
@@ -90,6 +94,19 @@ def test_every_home_agrees_with_the_genesis_and_holds_its_own_keys(tmp_path):
         assert home.genesis.read_bytes() == genesis
         require_member(settings, genesis)
         require_first_keys(home, settings, genesis, load_keys(home, passphrase=PASSPHRASE))
+
+
+def test_a_home_proves_the_key_that_its_validator_votes_with(tmp_path):
+    """[MEMBER-24]: what ``keys show`` prints is what a vote that registers the key asks for."""
+    made = make(tmp_path / "net", members=MEMBERS, validators=1)
+    folder = NetworkFolder(tmp_path / "net")
+    home = folder.home("bureau")
+    shown = proven_validator_key(home, settings=load_settings(home))
+    key = bytes.fromhex(shown["validator_key"])
+    assert key == ValidatorKeyFiles(home.cometbft).current()
+    registration = Registration.on_network(bytes.fromhex(made.plan.network), MemberId("bureau"))
+    registration.verify_validator(bytes.fromhex(shown["validator_proof"]), key)
+    assert proven_validator_key(folder.home("bank"), settings=load_settings(folder.home("bank"))) == {}
 
 
 def test_the_port_of_a_validator_is_the_same_in_plan_settings_and_cometbft(tmp_path):

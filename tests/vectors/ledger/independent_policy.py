@@ -46,13 +46,13 @@ def read_genesis(data: bytes) -> Network:
     texts = dict.fromkeys(("engine", "name", "suite", "writer"), str)
     lists = dict.fromkeys(("governing", "members", "witnesses"), list)
     fields(value, "genesis", created_ms=int, quorum=int, version=int, **texts, **lists)
-    need(value["version"] == 2 and value["suite"] in ("intl", "gm"), "genesis: version or suite")
+    need(value["version"] == 3 and value["suite"] in ("intl", "gm"), "genesis: version or suite")
     need(value["engine"] in ("embedded", "cometbft"), "genesis: engine")
     suite: Suite = Intl() if value["suite"] == "intl" else Gm()
     embedded = value["engine"] == "embedded"
     members, keys = {}, {}
     for member in value["members"]:
-        held = read_member(suite, member, embedded=embedded)
+        held = read_member(suite, member, embedded=embedded, network=value["name"])
         members[member["id"]] = cbor2.dumps(held, canonical=True)
         keys[member["id"]] = held["sign"]
     need(1 <= len(members) <= 256, "genesis: members")
@@ -69,18 +69,24 @@ def read_genesis(data: bytes) -> Network:
     return Network(suite, suite.digest(data), value["created_ms"], embedded, members, epoch)
 
 
-def read_member(suite: Suite, member: Any, *, embedded: bool) -> dict[str, Any]:
+def read_member(suite: Suite, member: Any, *, embedded: bool, network: str) -> dict[str, Any]:
     """What stands at ``members/member/<id>`` before block 1."""
-    names = ["id", "name", "name_zh", "role", "sealing_key", "signing_key"]
+    names = ["id", "name", "name_zh", "role", "sealing_key", "signing_key", "sealing_proof", "signing_proof"]
     if not embedded and isinstance(member, dict) and "validator_key" in member:
-        names.append("validator_key")
+        names += ["validator_key", "validator_proof"]
     fields(member, "genesis member", **dict.fromkeys(names, str))
     need(MEMBER_ID.fullmatch(member["id"]) and member["role"] in ROLES, "genesis member: id or role")
     raw = {}
     for name in names[4:]:
-        wanted = 32 if name == "validator_key" else suite.key_bytes
+        wanted = 64 if name.endswith("proof") else 32 if name == "validator_key" else suite.key_bytes
         need(re.fullmatch(r"[0-9a-f]*", member[name]) and len(member[name]) == 2 * wanted, f"genesis member: {name}")
         raw[name] = bytes.fromhex(member[name])
+    for purpose in [name.removesuffix("_key") for name in raw if name.endswith("_key")]:
+        # [MEMBER-24]: the key itself signs, for a sealing key the signing key.
+        by, judge = (raw["validator_key"], Intl()) if purpose == "validator" else (raw["signing_key"], suite)
+        lines = (f"network-name {network}", f"member {member['id']}", f"purpose {purpose}")
+        text = "".join(f"{line}\n" for line in ("key registration/v1", *lines, f"key {member[f'{purpose}_key']}"))
+        need(judge.holds(by, text.encode(), raw[f"{purpose}_proof"]), f"genesis member: {purpose} key not proven")
     same = {name: member[name] for name in ("role", "name", "name_zh")}
     return {**same, "sign": raw["signing_key"], "seal": raw["sealing_key"]}
 

@@ -124,7 +124,7 @@ def named_keys(network: Network, payload: dict[str, Any]) -> list[bytes]:
     if payload["kind"] != "member.rotate_key":
         return []
     body = payload["body"]
-    fields(body, "member.rotate_key", new_key=bytes, purpose=str)
+    fields(body, "member.rotate_key", new_key=bytes, proof=bytes, purpose=str)
     need(body["purpose"] in ("signing", "sealing", "validator"), "member.rotate_key: purpose")
     if body["purpose"] != "signing":
         return []

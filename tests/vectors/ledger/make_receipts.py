@@ -88,7 +88,7 @@ class Story:
         new = signing("bureau 2", self.suite)
         self.ledger.signer.add_key(new)
         old = self.world.keys["bureau"]
-        body = MemberRotateKeyBody(purpose=KeyPurpose.SIGNING, new_key=new.public_key)
+        body = MemberRotateKeyBody(purpose=KeyPurpose.SIGNING, new_key=new.public_key, proof=b"")
         rotation = self.submit(ROTATE_KEY, body, author="bureau", keys=[old, new])
         self.world.keys["bureau"] = new
         found["the rotation itself, under the old key"] = self.ledger.receipt(rotation)

@@ -28,7 +28,8 @@ from shuiqiao.ledger.kinds import KindTable
 from shuiqiao.ledger.submitter import DirectSubmitter
 from shuiqiao.members.genesis import encode_genesis, network_parameters
 from shuiqiao.members.key_ring import MemberKeyRing
-from shuiqiao.members.model import Genesis, Member, Role
+from shuiqiao.members.model import Genesis, Role
+from shuiqiao.members.registration import Registration
 from shuiqiao.sandbox.benchmarks.invoice_files import write_invoice_files
 from shuiqiao.sandbox.benchmarks.process_memory import memory_peak
 from shuiqiao.standards.model import RecordType
@@ -98,12 +99,11 @@ def _ingest_rate(
 def _open_ledger(folder: Path, suite: CipherSuite) -> tuple[EmbeddedLedger, DirectSubmitter]:
     """A network of one bureau with its embedded writer, and the bureau's way to it."""
     clock, key = SystemClock(), suite.generate_signing_key(system_entropy)
-    bureau = Member(
-        id=_BUREAU,
+    bureau = Registration.in_genesis("bench", _BUREAU).register(
         role=Role.TAX_BUREAU,
         name="Bureau",
         name_zh="税务局",
-        signing_key=key.public_key,
+        signing=key,
         sealing_key=suite.generate_sealing_key(system_entropy).public_key,
     )
     genesis = Genesis(name="bench", suite=suite.name, writer=_BUREAU, created_ms=clock.now_ms(), members=(bureau,))

@@ -10,7 +10,7 @@ from __future__ import annotations
 
 from collections.abc import Generator, Mapping
 from contextlib import ExitStack, contextmanager
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from pathlib import Path
 
 import msgspec
@@ -26,12 +26,14 @@ from shuiqiao.ledger.engine.embedded import EmbeddedLedger
 from shuiqiao.ledger.submitter import log_size
 from shuiqiao.members.genesis import encode_genesis
 from shuiqiao.members.model import EngineName, Genesis, Member, Role
+from shuiqiao.members.registration import Registration
 from shuiqiao.node.home import create_home, member_from_seeds
 from shuiqiao.node.institution import Institution, Surroundings
 from shuiqiao.node.keys import MemberSeeds
 from shuiqiao.node.settings import Home, NodeSettings
 from shuiqiao.sandbox.scenario.validators import EMBEDDED, Order, local_network, node_keys, started
 
+NETWORK_NAME = "demo"
 BUREAU = MemberId("bureau")
 REGULATOR = MemberId("regulator")
 LEAD_BANK = MemberId("bank-east")
@@ -134,7 +136,7 @@ def create_consortium(
     validators = VOTING_ORDER[: order.validators]
     nodes = node_keys(VOTING_ORDER, entropy=entropy) if order.engine is EngineName.COMETBFT else {}
     genesis = Genesis(
-        name="demo",
+        name=NETWORK_NAME,
         suite=suite_name,
         engine=order.engine,
         writer=MemberId("") if nodes else BUREAU,
@@ -171,10 +173,15 @@ def create_consortium(
 def _member(
     part: Part, *, seeds: MemberSeeds, node: NodeKeys | None, suite: CipherSuite, validators: tuple[MemberId, ...]
 ) -> Member:
-    member = member_from_seeds(
-        seeds, member=part.member, role=part.role, name=part.name, name_zh=part.name_zh, suite=suite
+    return member_from_seeds(
+        seeds,
+        registration=Registration.in_genesis(NETWORK_NAME, part.member),
+        role=part.role,
+        name=part.name,
+        name_zh=part.name_zh,
+        suite=suite,
+        validator=node.validator if node and part.member in validators else None,
     )
-    return replace(member, validator_key=node.validator_key) if node and part.member in validators else member
 
 
 def _settings(part: Part, *, suite: SuiteName, network: LocalNetwork | None) -> NodeSettings:

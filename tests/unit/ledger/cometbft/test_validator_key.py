@@ -39,9 +39,9 @@ def home(tmp_path):
 def test_the_next_key_is_made_once_and_takes_the_place_of_the_one_in_use(home):
     files, entropy = ValidatorKeyFiles(home), counted()
     assert (SEEDS.validator_key, None) == (files.current(), files.next())
-    made = files.make_next(entropy)
+    made = files.make_next(entropy).public_key
     # Asked again, as after a crash, it is the same key.
-    assert made == files.make_next(entropy) == files.next() != files.current()
+    assert made == files.make_next(entropy).public_key == files.next() != files.current()
     assert stat.S_IMODE((home / "config" / NEXT_FILE).stat().st_mode) == 0o600
     write_last_signed(home, height=41)
     state = (home / "data" / "priv_validator_state.json").read_bytes()
@@ -51,7 +51,7 @@ def test_the_next_key_is_made_once_and_takes_the_place_of_the_one_in_use(home):
     document = json.loads((home / "config" / "priv_validator_key.json").read_bytes())
     assert document["address"] == address_of(made).hex().upper()
     assert state == (home / "data" / "priv_validator_state.json").read_bytes()
-    assert files.make_next(entropy) != made
+    assert files.make_next(entropy).public_key != made
 
 
 @pytest.mark.parametrize("damage", [b"", b"{", b"[]", b'{"priv_key":{"value":5}}', b'{"priv_key":{"value":"YQ=="}}'])
@@ -59,7 +59,7 @@ def test_a_key_that_cannot_be_read_is_none(damage, home):
     files = ValidatorKeyFiles(home)
     (home / "config" / NEXT_FILE).write_bytes(damage)
     assert files.next() is None
-    made = files.make_next(counted())
+    made = files.make_next(counted()).public_key
     assert files.next() == made
     (home / "config" / "priv_validator_key.json").write_bytes(damage)
     assert files.current() is None
@@ -67,7 +67,7 @@ def test_a_key_that_cannot_be_read_is_none(damage, home):
 
 def test_a_disk_that_fails_leaves_both_keys(home, monkeypatch):
     files = ValidatorKeyFiles(home)
-    made = files.make_next(counted())
+    made = files.make_next(counted()).public_key
 
     def refuse(*_arguments):
         raise OSError(28, "no space left")

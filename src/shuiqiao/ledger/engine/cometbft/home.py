@@ -17,7 +17,7 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any, Final
 
-from shuiqiao.crypto.model import SuiteName
+from shuiqiao.crypto.model import SigningKey, SuiteName
 from shuiqiao.crypto.suites import get_suite
 
 ADDRESS_BYTES: Final = 20
@@ -64,14 +64,24 @@ class NodeKeys:
         return address_of(public_key_of(self.node_seed)).hex()
 
     @property
+    def validator(self) -> SigningKey:
+        """The key it votes with."""
+        return signing_key_of(self.validator_seed)
+
+    @property
     def validator_key(self) -> bytes:
         """The raw public key it votes with, 32 bytes."""
-        return public_key_of(self.validator_seed)
+        return self.validator.public_key
+
+
+def signing_key_of(seed: bytes) -> SigningKey:
+    """Return the Ed25519 key of a seed."""
+    return get_suite(SuiteName.INTL).signing_key_from_seed(seed)
 
 
 def public_key_of(seed: bytes) -> bytes:
     """Return the Ed25519 public key of a seed."""
-    return get_suite(SuiteName.INTL).signing_key_from_seed(seed).public_key
+    return signing_key_of(seed).public_key
 
 
 def address_of(validator_key: bytes) -> bytes:

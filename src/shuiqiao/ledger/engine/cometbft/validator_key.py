@@ -19,8 +19,8 @@ from typing import Final
 
 from shuiqiao.base.errors import Unavailable
 from shuiqiao.base.ids import Entropy
-from shuiqiao.crypto.model import SEED_BYTES
-from shuiqiao.ledger.engine.cometbft.home import SECRET_MODE, VALIDATOR_KEY_FILE, public_key_of, validator_key_text
+from shuiqiao.crypto.model import SEED_BYTES, SigningKey
+from shuiqiao.ledger.engine.cometbft.home import SECRET_MODE, VALIDATOR_KEY_FILE, signing_key_of, validator_key_text
 from shuiqiao.ledger.store.disk import PosixDisk, replace_file
 
 NEXT_FILE: Final = "priv_validator_key.next.json"
@@ -44,14 +44,18 @@ class ValidatorKeyFiles:
         """Return the raw public key that was made to take its place, None where there is none."""
         return _public_key(self._next)
 
-    def make_next(self, entropy: Entropy) -> bytes:
-        """Write a fresh next key and return its public key, or return that of the one that is there already."""
-        found = self.next()
+    def current_key(self) -> SigningKey | None:
+        """Return the key in use itself, to prove that its validator holds it [MEMBER-24]."""
+        return _key(self._current)
+
+    def make_next(self, entropy: Entropy) -> SigningKey:
+        """Write a fresh next key and return it, or return the one that is there already."""
+        found = _key(self._next)
         if found is not None:
             return found
         seed = entropy(SEED_BYTES)
         replace_file(self._next, validator_key_text(seed).encode(), disk=PosixDisk(), mode=SECRET_MODE)
-        return public_key_of(seed)
+        return signing_key_of(seed)
 
     def switch(self) -> None:
         """Put the next key in the place of the one in use; raises Unavailable ``ledger.validator_key_kept``."""
@@ -68,10 +72,15 @@ class ValidatorKeyFiles:
 
 
 def _public_key(path: Path) -> bytes | None:
+    key = _key(path)
+    return None if key is None else key.public_key
+
+
+def _key(path: Path) -> SigningKey | None:
     try:
         document = json.loads(path.read_bytes())
         # The private part is what votes are signed with, whatever stands beside it.
         secret = base64.b64decode(document["priv_key"]["value"], validate=True)
     except (OSError, ValueError, KeyError, TypeError):
         return None
-    return public_key_of(secret[:SEED_BYTES]) if len(secret) == _SECRET_BYTES else None
+    return signing_key_of(secret[:SEED_BYTES]) if len(secret) == _SECRET_BYTES else None
