@@ -250,7 +250,6 @@ class FieldCode(StrEnum):
 
 FIELD_CODES: Mapping[str, FieldCode] = {
     "consent.taxpayer_mismatch": FieldCode.TAXPAYER_MISMATCH,
-    "consent.enrolment_unknown": FieldCode.TAXPAYER_MISMATCH,
     "consent.expired": FieldCode.EXPIRED,
     "consent.unknown": FieldCode.INVALID,
     "consent.revoked": FieldCode.INVALID,
@@ -263,6 +262,7 @@ FIELD_CODES: Mapping[str, FieldCode] = {
     "consent.not_covered": FieldCode.FAILED,
     "consent.identity_unchecked": FieldCode.FAILED,
     "consent.already_granted": FieldCode.ALREADY_AUTHORISED,
+    "exchange.recipient_suspended": FieldCode.FAILED,
     "consent.ceiling_exceeded": FieldCode.CEILING_EXCEEDED,
     "exchange.frequency_exceeded": FieldCode.CEILING_EXCEEDED,
 }

@@ -77,9 +77,9 @@ class ConsentDesk:
     def receive(self, submission: ConsentSubmission) -> GrantedConsent:
         """Check an enterprise's consent and put its grant on the ledger.
 
-        Raises InvalidInput (form), IntegrityError (signatures), Denied (``consent.enrolment_unknown``,
-        ``consent.taxpayer_mismatch``, ``consent.identity_unchecked``, ``consent.ceiling_exceeded``), Conflict
-        ``consent.already_granted``, and whatever the ledger refuses with.
+        Raises InvalidInput (form), IntegrityError (signatures), Denied (``consent.taxpayer_mismatch``,
+        ``consent.identity_unchecked``, ``consent.ceiling_exceeded``), Conflict ``consent.already_granted``, and
+        whatever the ledger refuses with.
         """
         artefact = decode_artefact(submission.artefact, network=self._network, suite=self._suite)
         self._expect_provider(artefact)
@@ -128,21 +128,7 @@ class ConsentDesk:
 
     def _verify_taxpayer(self, artefact: ConsentArtefact, submission: ConsentSubmission) -> None:
         """Steps 3 and 4."""
-        enrolment = self._store.enrolment(artefact.taxpayer)
-        if enrolment is None:
-            raise Denied(
-                "consent.enrolment_unknown",
-                "the taxpayer of this artefact is not enrolled at this bureau",
-                next_step="Enrol with the legal representative at the bureau first.",
-            )
-        verify_endorsement(
-            submission.endorsement,
-            artefact_bytes=submission.artefact,
-            taxpayer=artefact.taxpayer,
-            enrolment_key=enrolment.enrolment_key,
-            network=self._network,
-            suite=self._suite,
-        )
+        enrolment = self._verify_enrolled(artefact, submission)
         if artefact.firm != firm_tag(enrolment.enrolment_key, network=self._network, suite=self._suite):
             raise Denied(
                 "consent.taxpayer_mismatch",
@@ -156,6 +142,30 @@ class ConsentDesk:
                 f"{IDENTITY_CHECK_MAX_AGE_MS // MS_PER_DAY} days",
                 next_step="Have the legal representative identified again.",
             )
+
+    def _verify_enrolled(self, artefact: ConsentArtefact, submission: ConsentSubmission) -> Enrolment:
+        """Step 3. A stranger gets one answer, after the same work, whether or not the taxpayer is enrolled here."""
+        enrolment = self._store.enrolment(artefact.taxpayer)
+        # Nobody can name the digest of the very bytes that name it: this key endorses nothing.
+        nobodys_key = self._suite.digest(submission.endorsement)
+        try:
+            verify_endorsement(
+                submission.endorsement,
+                artefact_bytes=submission.artefact,
+                taxpayer=artefact.taxpayer,
+                enrolment_key=nobodys_key if enrolment is None else enrolment.enrolment_key,
+                network=self._network,
+                suite=self._suite,
+            )
+        except (Denied, IntegrityError):
+            enrolment = None
+        if enrolment is None:
+            raise Denied(
+                "consent.taxpayer_mismatch",
+                f"artefact {artefact.consent.hex()} is not endorsed by a taxpayer enrolled at {artefact.provider}",
+                next_step="Enrol with the legal representative at the bureau, and endorse with the key enrolled there.",
+            )
+        return enrolment
 
     def _verify_items(self, artefact: ConsentArtefact) -> None:
         """Step 5."""

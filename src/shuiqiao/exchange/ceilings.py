@@ -1,16 +1,23 @@
-"""What one request may ask: no more than its consent's artefact grants, and no more than the purpose's ceilings allow.
+"""What a request may ask: no more than its consent's artefact grants, and no more than the purpose's ceilings allow.
 
-Rule: docs/spec/consent-exchange.md [EXCHANGE-7]. The ceilings themselves are ``consent.ceilings.CEILINGS``: an artefact
-was held against them when it was granted, and each request is again, because the table may be stricter by now.
+Rule: docs/spec/consent-exchange.md [EXCHANGE-7], [EXCHANGE-19]. The ceilings themselves are
+``consent.ceilings.CEILINGS``: an artefact was held against them when it was granted, and each request is again, because
+the table may be stricter by now. What adds up is counted over all consents of one taxpayer to one recipient for one
+purpose, so that several consents are worth no more than one.
 """
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+from dataclasses import dataclass
+from datetime import UTC, date, datetime
 from typing import TYPE_CHECKING
 
+from shuiqiao.base.clock import MS_PER_DAY
 from shuiqiao.base.errors import Denied
 from shuiqiao.consent.ceilings import (
     CEILINGS,
+    period_months,
     verify_items_within,
     verify_mode_within,
     verify_period_within,
@@ -19,6 +26,22 @@ from shuiqiao.consent.ceilings import (
 if TYPE_CHECKING:
     from shuiqiao.consent.model import ConsentArtefact
     from shuiqiao.exchange.model import RequestMessage
+
+
+YEAR_MS = 365 * MS_PER_DAY
+"""Answers are counted over a year of 365 days [EXCHANGE-19]."""
+
+_MONTHS_PER_YEAR = 12
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class PastAnswer:
+    """An answer about the same taxpayer to the same recipient for the same purpose, under this or another consent."""
+
+    consent: bytes
+    answered_ms: int
+    period_from: date
+    period_to: date
 
 
 def verify_covered(message: RequestMessage, artefact: ConsentArtefact) -> None:
@@ -50,6 +73,75 @@ def verify_request_within_ceiling(message: RequestMessage) -> None:
     verify_items_within(message.items, purpose=message.purpose)
     verify_mode_within(message.mode, purpose=message.purpose)
     verify_period_within(message.period_from, message.period_to, purpose=message.purpose)
+
+
+def counted_from_ms(artefact: ConsentArtefact, *, now_ms: int) -> int:
+    """Return the moment after which past answers count for a request now."""
+    life_ms = CEILINGS[artefact.purpose].max_data_life_days * MS_PER_DAY
+    return now_ms - max(artefact.frequency.window_ms, YEAR_MS, life_ms)
+
+
+def verify_answers_within(
+    message: RequestMessage, artefact: ConsentArtefact, *, now_ms: int, past: Sequence[PastAnswer]
+) -> None:
+    """Return if one answer more is within the consent's frequency and the purpose's ceilings [EXCHANGE-19].
+
+    past: what was answered after ``counted_from_ms``, this request left out. Raises Denied
+    ``exchange.frequency_exceeded`` or ``consent.ceiling_exceeded`` (both 412).
+    """
+    _verify_frequency(artefact, now_ms=now_ms, past=past)
+    ceiling = CEILINGS[artefact.purpose]
+    answers = 1 + sum(each.answered_ms > now_ms - YEAR_MS for each in past)
+    if answers > ceiling.max_answers_per_year:
+        raise Denied(
+            "consent.ceiling_exceeded",
+            f"{answers} answers a year over all consents of this taxpayer to {artefact.recipient}, where "
+            f"{artefact.purpose} allows {ceiling.max_answers_per_year}",
+        )
+    _verify_months(message, artefact, now_ms=now_ms, past=past)
+
+
+def _verify_frequency(artefact: ConsentArtefact, *, now_ms: int, past: Sequence[PastAnswer]) -> None:
+    frequency = artefact.frequency
+    since_ms = now_ms - frequency.window_ms
+    taken = sum(each.consent == artefact.consent and each.answered_ms > since_ms for each in past)
+    if taken >= frequency.count:
+        raise Denied(
+            "exchange.frequency_exceeded",
+            f"{taken} answers under consent {artefact.consent.hex()} within a {frequency.unit}; "
+            f"it allows {frequency.count}",
+        )
+
+
+def _verify_months(
+    message: RequestMessage, artefact: ConsentArtefact, *, now_ms: int, past: Sequence[PastAnswer]
+) -> None:
+    """Count the months that the recipient may hold with this answer.
+
+    The ceiling is a window that moves with the calendar: who looks at the last two years in January and again in March
+    holds two months more in March, so each month since the oldest of these answers adds one.
+    """
+    ceiling = CEILINGS[artefact.purpose]
+    held = [each for each in past if each.answered_ms > now_ms - ceiling.max_data_life_days * MS_PER_DAY]
+    months = set(_months(message.period_from, message.period_to))
+    months.update(*(_months(each.period_from, each.period_to) for each in held))
+    oldest_ms = min((each.answered_ms for each in held), default=now_ms)
+    allowed = ceiling.max_period_months + period_months(_day(oldest_ms), _day(max(oldest_ms, now_ms))) - 1
+    if len(months) > allowed:
+        raise Denied(
+            "consent.ceiling_exceeded",
+            f"{len(months)} months of data over all consents of this taxpayer to {artefact.recipient}, where "
+            f"{artefact.purpose} allows {allowed}",
+        )
+
+
+def _months(period_from: date, period_to: date) -> range:
+    first, last = (day.year * _MONTHS_PER_YEAR + day.month for day in (period_from, period_to))
+    return range(first, last + 1)
+
+
+def _day(moment_ms: int) -> date:
+    return datetime.fromtimestamp(moment_ms // 1000, tz=UTC).date()
 
 
 def data_life_days(artefact: ConsentArtefact) -> int:

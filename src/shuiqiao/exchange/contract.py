@@ -32,6 +32,7 @@ from shuiqiao.exchange.model import RequestId, RequestStatus, request_key
 from shuiqiao.ledger.model import BlockContext, Event, Kind, State, StateView, Transaction
 from shuiqiao.members.contract import require_role
 from shuiqiao.members.model import Role
+from shuiqiao.members.roster import is_suspended
 
 REQUEST = "access.request"
 DELIVER = "access.deliver"
@@ -106,11 +107,18 @@ def _apply_request(tx: Transaction, state: State, _ctx: BlockContext) -> Sequenc
 
 
 def _check_deliver(tx: Transaction, state: StateView, ctx: BlockContext) -> None:
-    """[EXCHANGE-2]: the provider answers an open request, while data may flow still."""
+    """[EXCHANGE-2]: the provider answers an open request, while data may flow still, to a bank that may act."""
     entry = _entry(tx, state)
     _expect_party(tx, MemberId(entry["provider"]))
     _expect_status(tx, entry, RequestStatus.REQUESTED)
     verify_usable(_grant(entry["consent"], state), now_ms=ctx.time_ms)
+    verify_recipient_active(state, MemberId(entry["author"]))
+
+
+def verify_recipient_active(state: StateView, recipient: MemberId) -> None:
+    """Return if data may go to a bank; raises Denied ``exchange.recipient_suspended``."""
+    if is_suspended(state, recipient):
+        raise Denied("exchange.recipient_suspended", f"{recipient} is suspended: no answer goes to it until that ends")
 
 
 def _apply_deliver(tx: Transaction, state: State, _ctx: BlockContext) -> Sequence[Event]:

@@ -4,14 +4,15 @@
 
 1. the message is signed by the bank it names;
 2. the ledger holds its entry, by that bank, for this provider, with this digest;
-3. the consent is active at the current checkpoint and the moment lies in its window;
+3. the consent is active at the current checkpoint, the moment lies in its window, and the bank is not suspended;
 4. - 8. recipient, purpose, items, period, mode lie within the artefact;
-9. the consent's frequency has a place left, which is taken;
-10. the purpose's ceilings allow it;
+9. the purpose's ceilings allow it;
+10. the consent's frequency, and over all consents to this bank the purpose's ceilings, have a place left: it is taken;
 11. take the checkpoint, let the vault note what the ledger has by then, and only then read it;
 12. sign the manifest, seal and sign the answer, keep it, put access.deliver on the ledger, and only then let it go.
 
-What fails from step 3 on is refused on the ledger with the field's code [EXCHANGE-8].
+What fails from step 3 on is refused on the ledger with the field's code [EXCHANGE-8]. An answer that was kept passes
+steps 1 to 9 again whenever it is sent [EXCHANGE-20].
 """
 
 from __future__ import annotations
@@ -24,8 +25,13 @@ from shuiqiao.base.errors import Conflict, Denied, IntegrityError, InvalidInput,
 from shuiqiao.base.ids import MemberId, Uscc
 from shuiqiao.consent.model import FIELD_CODES, FieldCode, Mode, field_code, verify_usable
 from shuiqiao.consent.service import find_grant
-from shuiqiao.exchange.ceilings import verify_covered, verify_request_within_ceiling
-from shuiqiao.exchange.contract import DELIVER, REFUSE, AccessDeliverBody, AccessRefuseBody
+from shuiqiao.exchange.ceilings import (
+    counted_from_ms,
+    verify_answers_within,
+    verify_covered,
+    verify_request_within_ceiling,
+)
+from shuiqiao.exchange.contract import DELIVER, REFUSE, AccessDeliverBody, AccessRefuseBody, verify_recipient_active
 from shuiqiao.exchange.manifest import Inventory, build_manifest, encode_manifest
 from shuiqiao.exchange.messages import REQUEST, decode_request, seal_answer
 from shuiqiao.exchange.model import (
@@ -40,7 +46,9 @@ from shuiqiao.exchange.model import (
 )
 from shuiqiao.exchange.store import AskedRow
 from shuiqiao.ledger.document import decode_document
+from shuiqiao.ledger.machine import NETWORK_GATE
 from shuiqiao.members.contract import member_record
+from shuiqiao.members.roster import is_suspended
 from shuiqiao.vault.disclosure import encode_disclosure
 
 if TYPE_CHECKING:
@@ -60,6 +68,7 @@ if TYPE_CHECKING:
 _SALT_BYTES = 32
 _READ_ATTEMPTS = 3
 _UNSETTLED_RETRY_S = 60.0
+_STOPPED_RETRY_S = 3600.0
 
 
 class RecordSource(Protocol):
@@ -119,9 +128,11 @@ class Provider:
 
         Raises InvalidInput or IntegrityError for the message itself, Denied ``exchange.request_unknown`` or
         ``exchange.request_unpaired``, Conflict ``exchange.request_closed`` for one that was refused or acknowledged,
-        Unavailable ``exchange.request_in_progress``; and, after writing the refusal to the ledger, Denied with a
-        ``consent`` code, ``exchange.frequency_exceeded`` or ``exchange.mode_unsupported``.
+        Unavailable ``exchange.request_in_progress`` or ``exchange.provider_stopped``; and, after writing the refusal
+        to the ledger where it is not delivered yet, Denied with a ``consent`` code, ``exchange.recipient_suspended``,
+        ``exchange.frequency_exceeded`` or ``exchange.mode_unsupported``.
         """
+        self.release_acknowledged()
         message = decode_request(raw, state=self._submitter.state(), network=self._network, suite=self._suite)
         self._begin(message.request)
         try:
@@ -140,14 +151,38 @@ class Provider:
 
     def _answer(self, message: RequestMessage, raw: bytes) -> bytes:
         entry = self._paired_entry(message, raw)
+        self._expect_open_gates()
         kept = self._store.asked(message.request)
         if kept is not None and kept.answer is not None:
-            return self._deliver(message, kept, entry)
+            return self._send_kept(message, kept, entry)
         if entry["status"] != RequestStatus.REQUESTED:
             raise Conflict(
                 "exchange.request_closed", f"request {message.request.hex()} is {entry['status']}; ask anew if needed"
             )
         return self._deliver(message, self._make_answer(message, raw), entry)
+
+    def _expect_open_gates(self) -> None:
+        """On a frozen network, or for a suspended provider, nothing leaves: no withdrawal could reach the ledger."""
+        state, member = self._submitter.state(), self._submitter.member
+        is_frozen = state.get(NETWORK_GATE) is not None
+        if is_frozen or is_suspended(state, member):
+            what = "the network is frozen" if is_frozen else f"{member} is suspended"
+            raise Unavailable(
+                "exchange.provider_stopped",
+                f"{what}: no answer leaves {member}",
+                retry_after_s=_STOPPED_RETRY_S,
+                next_step="Send the same request again once that is lifted.",
+            )
+
+    def _send_kept(self, message: RequestMessage, kept: AskedRow, entry: dict[str, Any]) -> bytes:
+        """[EXCHANGE-20]: what was allowed when the answer was made is asked again now that it leaves."""
+        try:
+            self._verify_allowed(message, now_ms=self._submitter.now_ms())
+        except (Denied, InvalidInput) as error:
+            if entry["status"] == RequestStatus.REQUESTED:
+                self._refuse(kept, error)
+            raise
+        return self._deliver(message, kept, entry)
 
     def usage_account(self, taxpayer: Uscc) -> list[UsageEntry]:
         """Return every request on a taxpayer's data, oldest first [EXCHANGE-17]."""
@@ -159,7 +194,7 @@ class Provider:
         done = [
             request
             for request in self._store.kept_answers()
-            if state.get(request_key(request))["status"] == RequestStatus.ACKNOWLEDGED
+            if (state.get(request_key(request)) or {}).get("status") == RequestStatus.ACKNOWLEDGED
         ]
         for request in done:
             self._store.drop_answer(request)
@@ -208,12 +243,24 @@ class Provider:
 
     def _authorise(self, message: RequestMessage, row: AskedRow) -> ConsentArtefact:
         """Steps 3 to 10."""
-        verify_usable(find_grant(self._submitter.state(), message.consent), now_ms=row.answered_ms)
+        now_ms = row.answered_ms
+        artefact = self._verify_allowed(message, now_ms=now_ms)
+        self._store.reserve(
+            replace(row, taxpayer=artefact.taxpayer),
+            since_ms=counted_from_ms(artefact, now_ms=now_ms),
+            verify=lambda past: verify_answers_within(message, artefact, now_ms=now_ms, past=past),
+        )
+        return artefact
+
+    def _verify_allowed(self, message: RequestMessage, *, now_ms: int) -> ConsentArtefact:
+        """Steps 3 to 9."""
+        state = self._submitter.state()
+        verify_usable(find_grant(state, message.consent), now_ms=now_ms)
+        verify_recipient_active(state, MemberId(message.sender))
         artefact = self._desk.artefact(message.consent)
         verify_covered(message, artefact)
         if message.mode is not Mode.DISCLOSE:
             raise Denied("exchange.mode_unsupported", f"this provider does not answer in the mode {message.mode} yet")
-        self._store.reserve(replace(row, taxpayer=artefact.taxpayer), frequency=artefact.frequency)
         verify_request_within_ceiling(message)
         return artefact
 
@@ -359,6 +406,10 @@ class Provider:
             request=message.request,
             consent=message.consent,
             taxpayer=None,
+            recipient=message.sender,
+            purpose=str(message.purpose),
+            period_from=message.period_from,
+            period_to=message.period_to,
             message=raw,
             asked_ms=now_ms,
             outcome=Outcome.ANSWERING,

@@ -105,9 +105,12 @@ class Recipient:
     def request(self, wanted: DataRequest) -> SentRequest:
         """Put a request on the ledger and return the message for its provider.
 
+        Each act of a recipient first destroys what has come to the end of its data life [EXCHANGE-15].
+
         Raises Denied where the consent on file does not cover it (``consent.not_covered``, ...), and what the ledger
         refuses with: ``consent.revoked``, ``consent.paused``, ``consent.expired``, ...
         """
+        self.erase_expired()
         artefact = self._consents.artefact(wanted.consent)
         message = self._message(wanted, artefact)
         verify_covered(message, artefact)
@@ -137,9 +140,9 @@ class Recipient:
     def load(self, request: bytes) -> ReceivedData:
         """Return kept data, its proofs verified again.
 
-        Raises Denied ``exchange.data_life_over`` once it is erased, ``exchange.data_absent`` if it never came; Conflict
-        ``vault.batch_erased`` where its batch was erased since. A record superseded since is still returned: it is
-        what the bank knew then.
+        Raises Denied ``exchange.data_life_over`` from the end of its data life on, ``exchange.data_absent`` if it never
+        came; Conflict ``vault.batch_erased`` where its batch was erased since. A record superseded since is still
+        returned: it is what the bank knew then.
         """
         asked = self._asked(request)
         kept = self._store.received(request)
@@ -190,6 +193,8 @@ class Recipient:
         self._store.mark_committed(message.request, index=committed.index)
 
     def _asked(self, request: bytes) -> RequestRow:
+        """Return a request of this bank's, after everything whose data life is over was destroyed [EXCHANGE-15]."""
+        self.erase_expired()
         asked = self._store.request(request)
         if asked is None:
             raise InvalidInput("exchange.request_not_ours", f"no request {request.hex()} was made here")

@@ -6,13 +6,14 @@ LIMIT: erasing overwrites the bytes in the database file; copies in backups are 
 
 from __future__ import annotations
 
-import threading
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from sqlalchemy import (
     BigInteger,
     Column,
+    Date,
+    Index,
     LargeBinary,
     MetaData,
     String,
@@ -22,19 +23,19 @@ from sqlalchemy import (
     func,
     insert,
     select,
+    text,
     update,
 )
 
 from shuiqiao.base.encoding import decode_json, encode_json
-from shuiqiao.base.errors import Denied
+from shuiqiao.exchange.ceilings import PastAnswer
 from shuiqiao.exchange.model import Outcome
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Callable, Mapping, Sequence
+    from datetime import date
 
     from sqlalchemy import Connection, Engine, Row
-
-    from shuiqiao.consent.model import Frequency
 
 metadata = MetaData()
 
@@ -46,6 +47,10 @@ _asked = Table(
     Column("request", LargeBinary(16), primary_key=True),
     Column("consent", LargeBinary(16), nullable=False, index=True),
     Column("taxpayer", String(32), index=True),
+    Column("recipient", String(32), nullable=False),
+    Column("purpose", String(32), nullable=False),
+    Column("period_from", Date, nullable=False),
+    Column("period_to", Date, nullable=False),
     Column("message", LargeBinary, nullable=False),
     Column("asked_ms", BigInteger, nullable=False),
     Column("outcome", String(16), nullable=False),
@@ -56,6 +61,8 @@ _asked = Table(
     Column("answer_digest", LargeBinary(32)),
     Column("manifest_digest", LargeBinary(32)),
 )
+_HAS_ANSWER = _asked.c.answer.is_not(None)
+Index("exchange_asked_kept", _asked.c.request, sqlite_where=_HAS_ANSWER, postgresql_where=_HAS_ANSWER)
 
 _request = Table(
     "exchange_request",
@@ -99,17 +106,16 @@ _REMOVE_ASKED = delete(_asked).where(_IS_ASKED)
 _RELEASE_ASKED = delete(_asked).where(_IS_ASKED, _asked.c.outcome == str(Outcome.ANSWERING))
 _MARK_DELIVERED = update(_asked).where(_IS_ASKED).values(outcome=str(Outcome.DELIVERED))
 _DROP_ANSWER = update(_asked).where(_IS_ASKED).values(answer=None)
-_KEPT_ANSWERS = select(_asked.c.request).where(_asked.c.answer.is_not(None))
-_ANSWERS_SINCE = (
-    select(func.count())
-    .select_from(_asked)
-    .where(
-        _asked.c.consent == bindparam("of_consent"),
-        _asked.c.request != bindparam("but_request"),
-        _asked.c.outcome != str(Outcome.REFUSED),
-        _asked.c.answered_ms > bindparam("since_ms"),
-    )
+_KEPT_ANSWERS = select(_asked.c.request).where(_HAS_ANSWER)
+_PAST_ANSWERS = select(_asked.c.consent, _asked.c.answered_ms, _asked.c.period_from, _asked.c.period_to).where(
+    _asked.c.taxpayer == bindparam("of_taxpayer"),
+    _asked.c.recipient == bindparam("of_recipient"),
+    _asked.c.purpose == bindparam("of_purpose"),
+    _asked.c.request != bindparam("but_request"),
+    _asked.c.outcome != str(Outcome.REFUSED),
+    _asked.c.answered_ms > bindparam("since_ms"),
 )
+_LOCK_ASKED = text("LOCK TABLE exchange_asked IN SHARE ROW EXCLUSIVE MODE")
 _IS_REQUEST = _request.c.request == bindparam("of_request")
 _REQUEST = select(_request).where(_IS_REQUEST)
 _ADD_REQUEST = insert(_request)
@@ -119,8 +125,18 @@ _IS_RECEIVED = _received.c.request == bindparam("of_request")
 _RECEIVED = select(_received).where(_IS_RECEIVED)
 _RECEIVED_ID = select(_received.c.request).where(_IS_RECEIVED)
 _ADD_RECEIVED = insert(_received)
-_REMOVE_RECEIVED = delete(_received).where(_IS_RECEIVED)
-_RECEIVED_DUE = select(_received).where(_received.c.erase_after_ms <= bindparam("now_ms"))
+_IS_DUE = _received.c.erase_after_ms <= bindparam("now_ms")
+_ANY_DUE = select(_received.c.request).where(_IS_DUE).limit(1)
+_REMOVE_DUE = (
+    delete(_received)
+    .where(_IS_DUE)
+    .returning(
+        _received.c.request,
+        _received.c.consent,
+        _received.c.received_ms,
+        (func.length(_received.c.manifest) + func.length(_received.c.disclosure)).label("bytes"),
+    )
+)
 _ERASED_ID = select(_erasure.c.request).where(_erasure.c.request == bindparam("of_request"))
 _ERASURES = select(_erasure).order_by(_erasure.c.erased_ms, _erasure.c.request)
 _ADD_ERASURE = insert(_erasure)
@@ -134,6 +150,10 @@ class AskedRow:
     consent: bytes
     taxpayer: str | None
     """None where no artefact was found to say whose data was asked for."""
+    recipient: str
+    purpose: str
+    period_from: date
+    period_to: date
     message: bytes
     asked_ms: int
     outcome: Outcome
@@ -185,7 +205,6 @@ class ProviderStore:
 
     def __init__(self, engine: Engine) -> None:
         self._engine = engine
-        self._reserving = threading.Lock()
 
     def asked(self, request: bytes) -> AskedRow | None:
         """Return a request, or None."""
@@ -198,22 +217,18 @@ class ProviderStore:
         with self._engine.connect() as connection:
             return [_asked_row(row) for row in connection.execute(_ASKED_OF, {"of_taxpayer": taxpayer})]
 
-    def reserve(self, row: AskedRow, *, frequency: Frequency) -> None:
-        """Take a place in the consent's frequency for a request, counted and inserted as one act.
+    def reserve(self, row: AskedRow, *, since_ms: int, verify: Callable[[Sequence[PastAnswer]], None]) -> None:
+        """Take a place for an answer, if what was answered before allows one more: judged and taken as one act.
 
-        Raises Denied ``exchange.frequency_exceeded``. LIMIT: two processes on one database may both count before
-        either inserts; one provider process serves a database.
+        verify: told the answers after ``since_ms`` about the same taxpayer to the same recipient for the same purpose,
+        raises where there may be no more. Any number of threads and processes may do this on one database.
         """
-        since_ms = row.answered_ms - frequency.window_ms
-        with self._reserving, self._engine.begin() as connection:
-            taken = _answers_since(connection, row, since_ms=since_ms)
-            if taken >= frequency.count:
-                raise Denied(
-                    "exchange.frequency_exceeded",
-                    f"{taken} answers under consent {row.consent.hex()} within a {frequency.unit}; "
-                    f"it allows {frequency.count}",
-                )
+        with self._engine.begin() as connection:
+            if connection.dialect.name == "postgresql":
+                connection.execute(_LOCK_ASKED)
+            # SQLite has one writer at a time, and this makes it this one, before anything is counted.
             _replace(connection, row)
+            verify(_past_answers(connection, row, since_ms=since_ms))
 
     def save(self, row: AskedRow) -> None:
         """Keep a request in its present state, replacing the one before."""
@@ -287,14 +302,17 @@ class RecipientStore:
 
     def erase_due(self, *, now_ms: int) -> list[ErasureRow]:
         """Destroy every answer whose data life has ended, and return what was destroyed."""
+        with self._engine.connect() as connection:
+            if connection.scalar(_ANY_DUE, {"now_ms": now_ms}) is None:
+                return []
         with self._engine.begin() as connection:
             if connection.dialect.name == "sqlite":
                 # Else deleted pages keep their bytes until they are used again.
                 connection.exec_driver_sql("PRAGMA secure_delete=ON")
-            due = connection.execute(_RECEIVED_DUE, {"now_ms": now_ms}).all()
-            erased = [_erase(connection, _received_row(row), now_ms=now_ms) for row in due]
-        if erased:
-            self._flush_erased_pages()
+            # One statement takes them, so that nobody who does this at the same moment erases one twice.
+            due = connection.execute(_REMOVE_DUE, {"now_ms": now_ms}).all()
+            erased = [_note_erasure(connection, row, now_ms=now_ms) for row in due]
+        self._flush_erased_pages()
         return erased
 
     def is_erased(self, request: bytes) -> bool:
@@ -314,9 +332,23 @@ class RecipientStore:
                 connection.exec_driver_sql("PRAGMA wal_checkpoint(TRUNCATE)")
 
 
-def _answers_since(connection: Connection, row: AskedRow, *, since_ms: int) -> int:
-    wanted = {"of_consent": row.consent, "but_request": row.request, "since_ms": since_ms}
-    return connection.scalar(_ANSWERS_SINCE, wanted) or 0
+def _past_answers(connection: Connection, row: AskedRow, *, since_ms: int) -> list[PastAnswer]:
+    wanted = {
+        "of_taxpayer": row.taxpayer,
+        "of_recipient": row.recipient,
+        "of_purpose": row.purpose,
+        "but_request": row.request,
+        "since_ms": since_ms,
+    }
+    return [
+        PastAnswer(
+            consent=found.consent,
+            answered_ms=found.answered_ms,
+            period_from=found.period_from,
+            period_to=found.period_to,
+        )
+        for found in connection.execute(_PAST_ANSWERS, wanted)
+    ]
 
 
 def _replace(connection: Connection, row: AskedRow) -> None:
@@ -327,6 +359,10 @@ def _replace(connection: Connection, row: AskedRow) -> None:
             "request": row.request,
             "consent": row.consent,
             "taxpayer": row.taxpayer,
+            "recipient": row.recipient,
+            "purpose": row.purpose,
+            "period_from": row.period_from,
+            "period_to": row.period_to,
             "message": row.message,
             "asked_ms": row.asked_ms,
             "outcome": str(row.outcome),
@@ -340,15 +376,10 @@ def _replace(connection: Connection, row: AskedRow) -> None:
     )
 
 
-def _erase(connection: Connection, row: ReceivedRow, *, now_ms: int) -> ErasureRow:
+def _note_erasure(connection: Connection, row: Any, *, now_ms: int) -> ErasureRow:
     erasure = ErasureRow(
-        request=row.request,
-        consent=row.consent,
-        received_ms=row.received_ms,
-        erased_ms=now_ms,
-        bytes=len(row.manifest) + len(row.disclosure),
+        request=row.request, consent=row.consent, received_ms=row.received_ms, erased_ms=now_ms, bytes=row.bytes
     )
-    connection.execute(_REMOVE_RECEIVED, {"of_request": row.request})
     connection.execute(_ADD_ERASURE, {name: getattr(erasure, name) for name in ErasureRow.__slots__})
     return erasure
 
@@ -358,6 +389,10 @@ def _asked_row(row: Row[Any]) -> AskedRow:
         request=row.request,
         consent=row.consent,
         taxpayer=row.taxpayer,
+        recipient=row.recipient,
+        purpose=row.purpose,
+        period_from=row.period_from,
+        period_to=row.period_to,
         message=row.message,
         asked_ms=row.asked_ms,
         outcome=Outcome(row.outcome),

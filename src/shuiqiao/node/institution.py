@@ -165,10 +165,16 @@ class Institution:
                 return True
             require_keys(self.home, self.settings, self.engine.state(), keys=self.keys, passphrase=passphrase)
             self.outbox.resend()
+            self._end_data_lives()
             return settle_keys(self.home, member=self.member, state=self.engine.state(), passphrase=passphrase)
         except BaseException:
             self.close()
             raise
+
+    def _end_data_lives(self) -> None:
+        """Destroy what a bank received and may keep no longer, whatever it is opened for [EXCHANGE-15]."""
+        if self.settings.role is Role.BANK:
+            RecipientStore(self.database).erase_due(now_ms=self.surroundings.clock.now_ms())
 
     def __enter__(self) -> Self:
         return self

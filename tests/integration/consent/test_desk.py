@@ -47,7 +47,7 @@ def test_a_sound_consent_is_kept_and_granted(world, enterprise):
 
 def test_a_taxpayer_nobody_enrolled_is_code_02(world, enterprise):
     error = refusal_of(world, submission_with(world, enterprise, taxpayer=Uscc("91440300MA5STRANGR")))
-    assert (error.code, field_code(error)) == ("consent.enrolment_unknown", FieldCode.TAXPAYER_MISMATCH)
+    assert (error.code, field_code(error)) == ("consent.taxpayer_mismatch", FieldCode.TAXPAYER_MISMATCH)
 
 
 def test_an_artefact_for_another_taxpayer_is_refused(world, enterprise):
@@ -55,7 +55,43 @@ def test_an_artefact_for_another_taxpayer_is_refused(world, enterprise):
     other = world.enterprise(7)
     world.enrol(other, Uscc("91440300MA5OTHERS0"))
     error = refusal_of(world, submission_with(world, other))
-    assert error.code == "ledger.document_signers_wrong"
+    assert error.code == "consent.taxpayer_mismatch"
+
+
+def said(error, submission, world):
+    """All that a stranger is told, but the id that it chose itself."""
+    artefact = decode_artefact(submission.artefact, network=world.network, suite=world.suite)
+    message = error.message.replace(artefact.consent.hex(), "it")
+    return type(error), error.code, message, error.next_step, type(error.__cause__)
+
+
+def forged_endorsements(world, stranger, submission):
+    """What somebody without the enrolled key can hand in: another's word, a broken one, one in the artefact's key."""
+    artefact = decode_artefact(submission.artefact, network=world.network, suite=world.suite)
+    flipped = bytearray(submission.endorsement)
+    flipped[-1] ^= 1
+    others = submission_with(world, stranger).endorsement
+    own = encode_endorsement(
+        artefact,
+        artefact_bytes=submission.artefact,
+        network=world.network,
+        suite=world.suite,
+        key=stranger._keys.consent_key(artefact.consent, network=world.network),
+    )
+    return [submission.endorsement, bytes(flipped), others, own, b"", b"\xd8\x62\x80", bytes(20_000)]
+
+
+def test_a_stranger_cannot_learn_who_is_enrolled(world, enterprise):
+    """[CONSENT-15]: the same answer, whatever is handed in, for a taxpayer that is known here and one that is not."""
+    stranger = world.enterprise(66)
+    told = []
+    for taxpayer in (world.terms().taxpayer, Uscc("91440300MA5NOBODY0")):
+        submission = submission_with(world, stranger, taxpayer=taxpayer)
+        tries = [replace(submission, endorsement=each) for each in forged_endorsements(world, stranger, submission)]
+        told.append([said(refusal_of(world, each), each, world) for each in tries])
+    assert told[0] == told[1]
+    assert {"consent.taxpayer_mismatch"} == {answer[1] for answer in told[0][:4]}
+    assert all(answer[1].startswith(("base.", "ledger.document_")) for answer in told[0][4:])
 
 
 def test_an_endorsement_of_another_artefact_is_code_02(world, enterprise):

@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+from concurrent.futures import ThreadPoolExecutor
+
 import pytest
 from sqlalchemy import text
 
 from shuiqiao.base.clock import MS_PER_DAY
 from shuiqiao.base.errors import Denied
 from shuiqiao.base.ids import MemberId
+from shuiqiao.exchange.store import RecipientStore
 
 BANK_A = MemberId("bank-a")
 MARK = b"91440300MA5EXAMPL1"
@@ -48,6 +51,49 @@ def test_data_is_erased_when_its_life_ends_and_not_a_moment_before(world, bank):
     with pytest.raises(Denied, match=r"^exchange\.data_life_over"):
         bank.load(request)
     assert erased in world.recipient_stores[BANK_A].erasures()
+
+
+def test_data_cannot_be_read_at_the_end_of_its_life_though_nobody_erased_it(world, bank):
+    """[EXCHANGE-15]: reading is what erases it then."""
+    request, _ = received(world, data_life_days=4)
+    world.clock.advance(4 * MS_PER_DAY - 1)
+    assert bank.load(request).records.record_count == 62
+    world.clock.advance(1)
+    assert world.recipient_stores[BANK_A].received(request) is not None
+    with pytest.raises(Denied, match=r"^exchange\.data_life_over"):
+        bank.load(request)
+    assert world.recipient_stores[BANK_A].received(request) is None
+
+
+@pytest.mark.parametrize("act", ["request", "receive", "load"])
+def test_each_act_of_a_bank_erases_what_is_due(world, bank, act):
+    """[EXCHANGE-15]"""
+    due, _ = received(world, data_life_days=1)
+    sent = world.asked(world.granted())
+    answer = world.provider.answer(sent.message)
+    bank.receive(sent.request, answer)
+    world.clock.advance(MS_PER_DAY)
+    acts = {
+        "request": lambda: world.asked(world.granted()),
+        "receive": lambda: bank.receive(sent.request, answer),
+        "load": lambda: bank.load(sent.request),
+    }
+    acts[act]()
+    store = world.recipient_stores[BANK_A]
+    assert store.received(due) is None
+    assert world.clock.now_ms() == next(row.erased_ms for row in store.erasures() if row.request == due)
+
+
+def test_what_is_due_is_erased_once_whoever_is_first(world, bank):
+    """Several threads and processes do this on one database."""
+    due = {received(world, data_life_days=1)[0] for _ in range(2)}
+    world.clock.advance(MS_PER_DAY)
+    stores = [world.recipient_stores[BANK_A], *(RecipientStore(world.databases[BANK_A]) for _ in range(3))]
+    with ThreadPoolExecutor(max_workers=4) as pool:
+        erased = list(pool.map(lambda store: store.erase_due(now_ms=world.clock.now_ms()), stores))
+    assert due <= {row.request for rows in erased for row in rows}
+    assert len(due) == sum(row.request in due for rows in erased for row in rows)
+    assert len(due) == sum(row.request in due for row in stores[0].erasures())
 
 
 def test_erased_data_does_not_come_back_with_an_old_answer(world, bank):

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import shutil
 
 import pytest
@@ -10,6 +11,7 @@ import consortium_world as worlds
 from shuiqiao.base.clock import ManualClock
 from shuiqiao.base.errors import Denied, InvalidInput, ShuiqiaoError, Unavailable
 from shuiqiao.base.ids import system_entropy
+from shuiqiao.exchange.store import ReceivedRow, RecipientStore
 from shuiqiao.node.home import load_genesis
 from shuiqiao.node.institution import Institution, Surroundings
 from shuiqiao.node.keys import SEALING_FILE, SIGNING_FILE
@@ -69,6 +71,34 @@ def test_a_folder_that_is_no_home_is_unavailable(tmp_path):
 def test_a_follower_needs_a_link_to_its_writer(world, tmp_path):
     shutil.copytree(world.bank.home.folder, tmp_path / "bank", ignore=shutil.ignore_patterns("ledger"))
     assert code_of(Home(tmp_path / "bank"), InvalidInput) == "node.writer_unnamed"
+
+
+def test_opening_a_bank_destroys_what_it_may_keep_no_longer(world, tmp_path):
+    """[EXCHANGE-15]"""
+    shutil.copytree(world.bank.home.folder, tmp_path / "bank", ignore=shutil.ignore_patterns("ledger"))
+    home = Home(tmp_path / "bank")
+    home.ledger.mkdir()
+    request, later = b"\x01" * 16, b"\x02" * 16
+    with contextlib.closing(open_home(home, writer=world.bureau.engine)) as bank:
+        for each, end_ms in ((request, worlds.NOW_MS + 1), (later, worlds.NOW_MS + 2)):
+            RecipientStore(bank.database).save_received(
+                ReceivedRow(
+                    request=each,
+                    consent=bytes(16),
+                    manifest=b"m",
+                    disclosure=b"d",
+                    received_ms=0,
+                    erase_after_ms=end_ms,
+                )
+            )
+    surroundings = Surroundings(
+        clock=ManualClock(worlds.NOW_MS + 1), entropy=system_entropy, writer=world.bureau.engine
+    )
+    with Institution.open(home, surroundings=surroundings) as bank:
+        store = RecipientStore(bank.database)
+        assert [row.request for row in store.erasures() if row.request in {request, later}] == [request]
+        assert store.received(request) is None
+        assert store.received(later) is not None
 
 
 @pytest.mark.parametrize(

@@ -11,8 +11,13 @@ import pwd
 import shutil
 import subprocess
 import tempfile
+from collections import Counter
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import replace
+from datetime import date
 from decimal import Decimal
 from pathlib import Path
+from threading import Barrier
 
 import pytest
 from sqlalchemy import inspect
@@ -22,7 +27,7 @@ from shuiqiao.base.clock import MS_PER_DAY, ManualClock
 from shuiqiao.base.errors import Conflict, Denied, Unavailable
 from shuiqiao.base.ids import system_entropy
 from shuiqiao.consent import store as consent_store
-from shuiqiao.consent.model import Frequency, FrequencyUnit, IdentityCheck
+from shuiqiao.consent.model import IdentityCheck
 from shuiqiao.consent.store import ConsentStore, Enrolment, StoredArtefact
 from shuiqiao.exchange import store as exchange_store
 from shuiqiao.exchange.model import Outcome as Answer
@@ -188,6 +193,10 @@ def asked(request, *, answered_ms=LATE_MS - 5, outcome=Answer.ANSWERING):
         request=request,
         consent=ID,
         taxpayer=None if outcome is Answer.REFUSED else "91440300MA5EXAMPL1",
+        recipient="bank-a",
+        purpose="underwriting",
+        period_from=date(1, 1, 1),
+        period_to=date(9999, 12, 31),
         message=RAW,
         asked_ms=answered_ms,
         outcome=outcome,
@@ -199,16 +208,52 @@ def asked(request, *, answered_ms=LATE_MS - 5, outcome=Answer.ANSWERING):
     )
 
 
+def at_most(allowed):
+    """Refuse one answer more than allowed; what was answered before has its days and consent."""
+
+    def verify(past):
+        days = {(each.consent, each.answered_ms, each.period_from, each.period_to) for each in past}
+        assert days <= {(ID, LATE_MS - 5, date(1, 1, 1), date(9999, 12, 31))}
+        if len(past) >= allowed:
+            raise Denied("exchange.frequency_exceeded", f"{len(past)} of {allowed}")
+
+    return verify
+
+
+def test_places_are_counted_and_taken_as_one_act(database):
+    """[EXCHANGE-19]: eight at once, over two stores as two processes have, for three places."""
+    stores = [ProviderStore(database), ProviderStore(database)]
+    barrier = Barrier(8)
+
+    def take(number):
+        barrier.wait()
+        try:
+            row = replace(asked(bytes([0x70 + number]) * 16), recipient="bank-hasty")
+            stores[number % 2].reserve(row, since_ms=0, verify=at_most(3))
+        except Denied as error:
+            return error.code
+        return "taken"
+
+    with ThreadPoolExecutor(max_workers=8) as pool:
+        outcomes = Counter(pool.map(take, range(8)))
+    assert outcomes == {"taken": 3, "exchange.frequency_exceeded": 5}
+    for number in range(8):
+        stores[0].release(bytes([0x70 + number]) * 16)
+
+
 def test_what_a_provider_was_asked(database):
     store = ProviderStore(database)
-    twice = Frequency(count=2, unit=FrequencyUnit.DAY)
+    places = {"since_ms": LATE_MS - 6, "verify": at_most(2)}
     for number in (1, 2):
-        store.reserve(asked(bytes([number]) * 16), frequency=twice)
-    with pytest.raises(Denied) as caught:
-        store.reserve(asked(bytes([3]) * 16), frequency=twice)
-    assert caught.value.code == "exchange.frequency_exceeded"
+        store.reserve(asked(bytes([number]) * 16), **places)
+    with pytest.raises(Denied, match=r"^exchange\.frequency_exceeded"):
+        store.reserve(asked(bytes([3]) * 16), **places)
+    assert store.asked(bytes([3]) * 16) is None
     store.release(bytes([1]) * 16)
-    store.reserve(asked(bytes([3]) * 16), frequency=twice)
+    store.reserve(asked(bytes([3]) * 16), **places)
+    store.reserve(asked(bytes([3]) * 16), **places)
+    store.reserve(asked(bytes([4]) * 16), since_ms=LATE_MS - 5, verify=at_most(1))
+    store.release(bytes([4]) * 16)
     store.mark_delivered(bytes([2]) * 16)
     kept = store.asked(bytes([2]) * 16)
     assert (kept.outcome, kept.counts, kept.answer, kept.message) == (
