@@ -3,16 +3,18 @@ from __future__ import annotations
 import msgspec
 import pytest
 
-from shuiqiao.base.clock import MS_PER_DAY
+from shuiqiao.base.clock import MS_PER_DAY, MS_PER_HOUR
 from shuiqiao.base.errors import Conflict, Denied, IntegrityError, InvalidInput
 from shuiqiao.base.ids import MemberId
 from shuiqiao.consent.artefact import commitment_of
 from shuiqiao.consent.contract import (
     GRANT,
+    KINDS,
     MAX_LEAD_MS,
     PAUSE,
     RESUME,
     REVOKE,
+    ConsentGrantBody,
     ConsentPauseBody,
     ConsentResumeBody,
     ConsentRevokeBody,
@@ -20,8 +22,10 @@ from shuiqiao.consent.contract import (
 )
 from shuiqiao.consent.enterprise import EnterpriseKeys
 from shuiqiao.consent.model import Purpose, RevokeReason, Status
+from shuiqiao.ledger.model import BlockContext
 
 BUREAU, BANK_A, BANK_B, REGULATOR = (MemberId(name) for name in ("bureau", "bank-a", "bank-b", "regulator"))
+NOW_MS = 1_800_000_000_000
 
 
 def consent_key(world, consent, number=1):
@@ -238,6 +242,51 @@ def test_windows_of_one_hour_look_alike_on_the_ledger(world):
         found = world.grant(world.granted())
         windows.add((found.valid_from_ms, found.valid_to_ms))
     assert len(windows) == 1
+
+
+LEAD_HOURS = MAX_LEAD_MS // MS_PER_HOUR
+LONGEST_HOURS = 180 * 24
+
+
+@pytest.mark.parametrize(
+    ("valid_from", "valid_to", "late_ms", "code"),
+    [
+        (0, 0, 0, "consent.window_invalid"),
+        (1, 0, 0, "consent.window_invalid"),
+        (0, 1, 0, None),
+        (-1, 0, 0, "consent.window_invalid"),
+        (-1, 0, -1, None),
+        (-2, -1, 0, "consent.window_invalid"),
+        (LEAD_HOURS, LEAD_HOURS + 1, 0, None),
+        (LEAD_HOURS, LEAD_HOURS + 1, -1, "consent.window_too_early"),
+        (LEAD_HOURS, LEAD_HOURS, 0, "consent.window_invalid"),
+        (LEAD_HOURS + 1, LEAD_HOURS + 2, 0, "consent.window_too_early"),
+        (1, 1 + LONGEST_HOURS, 0, None),
+        (0, 1 + LONGEST_HOURS, 0, "consent.ceiling_exceeded"),
+    ],
+)
+def test_the_edges_of_a_window_belong_where_the_rule_says(world, valid_from, valid_to, late_ms, code):
+    """[CONSENT-7]: in hours from a full one, at which the block is late_ms late; an empty window is none."""
+    body = ConsentGrantBody(
+        consent=world.entropy(16),
+        provider=BUREAU,
+        recipient=BANK_A,
+        purpose=Purpose.UNDERWRITING,
+        valid_from_ms=NOW_MS + valid_from * MS_PER_HOUR,
+        valid_to_ms=NOW_MS + valid_to * MS_PER_HOUR,
+        key=world.signing[BANK_A].public_key,
+        commitment=bytes(32),
+    )
+    raw = world.signed(GRANT, body, author=BUREAU, keys=[world.signing[BUREAU], world.signing[BANK_A]])
+    kind = next(kind for kind in KINDS if kind.name == GRANT)
+    now = BlockContext(height=1, time_ms=NOW_MS + late_ms)
+    acts = (world.submitters[BUREAU].decode(raw), world.ledger.state(), now)
+    if code is None:
+        assert kind.check(*acts) is None
+        return
+    with pytest.raises((Denied, InvalidInput)) as refusal:
+        kind.check(*acts)
+    assert refusal.value.code == code
 
 
 def test_a_statement_for_a_consent_nobody_granted_is_refused(world):

@@ -15,6 +15,7 @@ from shuiqiao.exchange.manifest import Inventory, build_manifest, encode_manifes
 from shuiqiao.exchange.messages import decode_request, seal_answer
 from shuiqiao.exchange.model import AnswerContent
 from shuiqiao.vault.disclosure import encode_disclosure
+from shuiqiao.vault.model import ErasureReason
 
 BUREAU, BANK_A, BANK_B = (MemberId(name) for name in ("bureau", "bank-a", "bank-b"))
 TAXPAYER, NEIGHBOUR = Uscc("91440300MA5EXAMPL1"), Uscc("91440300MA5NEIGHB1")
@@ -155,6 +156,15 @@ def test_records_from_outside_the_period_are_caught(world):
     assert "2024-01-03" in error.message
 
 
+def test_records_from_after_the_period_are_caught(world):
+    """[EXCHANGE-14]"""
+    bureau = DishonestBureau(world, world.asked(world.granted(), period_to=date(2025, 6, 30)))
+    raw = bureau.answer(bureau.disclosure(period_to=date(2025, 12, 31)))
+    error = bureau.refusal(raw)
+    assert error.code == "exchange.period_not_granted"
+    assert "is of 2025-07-" in error.message
+
+
 def test_a_manifest_that_counts_more_than_was_sent_is_caught(bureau):
     """[EXCHANGE-12]"""
     honest = inventories_of(bureau.disclosure(), catalogue=bureau.world.catalogue)
@@ -256,6 +266,35 @@ def test_an_answer_before_its_ledger_entry_is_refused(world, bureau):
         world.banks[BANK_A].receive(bureau.message.request, early)
 
 
+def test_an_answer_to_a_request_that_the_ledger_does_not_have_is_refused(world, bureau):
+    """[EXCHANGE-5]: the bank's own copy is older than what it is handed, or the request never arrived."""
+    raw = bureau.answer(bureau.disclosure())
+    bank = world.recipient(BANK_A)
+    bank._submitter = WithoutRequests(world.submitters[BANK_A])
+    with pytest.raises(IntegrityError, match=r"^exchange\.answer_unpaired.*absent"):
+        bank.receive(bureau.message.request, raw)
+    assert world.recipient_stores[BANK_A].received(bureau.message.request) is None
+
+
+class WithoutRequests:
+    """A bank's ledger before its request was committed."""
+
+    def __init__(self, inner):
+        self._inner = inner
+
+    def __getattr__(self, name):
+        return getattr(self._inner, name)
+
+    def state(self):
+        whole = self._inner.state()
+
+        class Earlier:
+            def get(self, key):
+                return None if key.startswith("exchange/") else whole.get(key)
+
+        return Earlier()
+
+
 def test_any_changed_byte_of_an_answer_is_refused(world):
     """[EXCHANGE-10]"""
     sent = world.asked(world.granted(items={"tax_credit_grade@1": ["core"]}), items={"tax_credit_grade@1": ["core"]})
@@ -281,6 +320,21 @@ def test_a_superseded_grade_passed_off_as_live_is_caught(world):
     raw = bureau.answer(before, taxpayer=taxpayer)
     with pytest.raises(Conflict, match=r"^vault\.superseded"):
         world.banks[BANK_A].receive(bureau.message.request, raw)
+
+
+def test_a_record_that_was_erased_and_passed_off_as_live_is_caught(world):
+    """[EXCHANGE-11]: the bureau kept what it says it destroyed."""
+    items = {"tax_credit_grade@1": ["core"]}
+    taxpayer = Uscc("91440300MA5ERASED0")
+    rows = [{"uscc": taxpayer, "year": year, "grade": "A"} for year in (2024, 2025)]
+    world.ingest({"tax_credit_grade": rows})
+    scope = {"uscc": taxpayer, "period_from": date(2024, 1, 1), "period_to": date(2025, 12, 31)}
+    before = world.vault.disclose(groups=items, **scope)
+    leaf = world.vault.live_leaves(type_id="tax_credit_grade@1", **scope)[0]
+    world.vault.erase(leaf.batch, [leaf.index], reason=ErasureReason.TAXPAYER_REQUEST, anchor=world.submitters[BUREAU])
+    consent = world.granted(world.enterprise(51), items=items, taxpayer=taxpayer)
+    bureau = DishonestBureau(world, world.asked(consent, items=items))
+    assert bureau.refusal(bureau.answer(before, taxpayer=taxpayer)).code == "vault.record_erased"
 
 
 def test_a_content_of_another_form_is_refused(world, bureau, monkeypatch):

@@ -2,6 +2,7 @@ from __future__ import annotations
 
 from datetime import date
 
+import msgspec
 import pyarrow as pa
 import pytest
 
@@ -146,6 +147,36 @@ def test_a_manifest_on_another_taxpayer_does_not_fit():
 def test_a_manifest_speaks_of_every_type_asked_for_and_no_other(inventories):
     with pytest.raises(IntegrityError, match=r"^exchange\.manifest_ambiguous"):
         verify_manifest_fits(manifest_with(inventories), message_with(), taxpayer="E1")
+
+
+@pytest.mark.parametrize(
+    "bend",
+    [
+        lambda cells: [cells[0], *cells],
+        lambda cells: [*cells, cells[-1]],
+        lambda cells: cells[::-1],
+        lambda cells: [msgspec.structs.replace(cells[0], count=1), *cells],
+        lambda cells: [*cells, msgspec.structs.replace(cells[0], type="vat_return@1")],
+        lambda cells: [msgspec.structs.replace(cells[0], type="filing@1"), *cells],
+    ],
+    ids=["twice", "twice at the end", "backwards", "another count", "a later type", "an earlier type"],
+)
+def test_cells_twice_out_of_order_or_of_a_type_not_asked_for_are_ambiguous(bend):
+    """[EXCHANGE-9]: one count for each type and month, and nothing that nobody asked for."""
+    manifest = manifest_with()
+    bent = msgspec.structs.replace(manifest, cells=bend(manifest.cells))
+    assert verify_manifest_fits(manifest, message_with(), taxpayer="E1") is None
+    with pytest.raises(IntegrityError, match=r"^exchange\.manifest_ambiguous"):
+        verify_manifest_fits(bent, message_with(), taxpayer="E1")
+
+
+@pytest.mark.parametrize("bend", [lambda types: types[::-1], lambda types: [types[0], *types]], ids=["order", "twice"])
+def test_types_out_of_order_or_twice_are_ambiguous(bend):
+    """[EXCHANGE-9]"""
+    manifest = manifest_with()
+    bent = msgspec.structs.replace(manifest, types=bend(manifest.types))
+    with pytest.raises(IntegrityError, match=r"^exchange\.manifest_ambiguous"):
+        verify_manifest_fits(bent, message_with(), taxpayer="E1")
 
 
 def column(name, values, kind):

@@ -9,8 +9,14 @@ import pytest
 
 from shuiqiao.base.encoding import decode_cbor, encode_cbor
 from shuiqiao.base.errors import Conflict, IntegrityError, InvalidInput
-from shuiqiao.vault.disclosure import MAX_WIRE_BYTES, decode_disclosure, encode_disclosure
-from shuiqiao.vault.model import ErasureReason
+from shuiqiao.vault.disclosure import (
+    MAX_WIRE_BYTES,
+    _decode_opening,
+    _WireOpening,
+    decode_disclosure,
+    encode_disclosure,
+)
+from shuiqiao.vault.model import MAX_BATCH_DEPTH, ErasureReason
 from vault_world import BUREAU, CATALOGUE, EVER, OTHER_BUREAU, VaultWorld, grade, invoice, write_rows
 
 FIRM, OTHER = "91320101", "91320102"
@@ -197,6 +203,17 @@ def test_a_batch_of_another_author_or_standard_is_refused(world):
         world.verify(sent, batch_of=other_standard)
 
 
+def test_an_erased_or_superseded_record_is_refused_where_that_is_asked(open_world, tmp_path):
+    """[VAULT-VERIFY-1]"""
+    world = filled(open_world(), tmp_path)
+    sent = world.disclose(FIRM, GRANTED)
+    opening = sent.types[0].openings[0]
+    world.vault.erase(opening.batch, [int(opening.indexes[0])], reason=ErasureReason.LEGAL_ORDER, anchor=world.anchor)
+    assert world.verify(sent).record_count == 20
+    with pytest.raises(Conflict, match=rf"^vault\.record_erased.*leaf {opening.indexes[0]} of"):
+        world.verify(sent, status_of=world.status_of)
+
+
 def test_an_erased_batch_is_refused(open_world, tmp_path):
     world = filled(open_world(), tmp_path)
     sent = world.disclose(FIRM, GRANTED)
@@ -220,6 +237,16 @@ def test_an_erased_batch_is_refused(open_world, tmp_path):
         (lambda wire: wire["types"][0]["columns"].pop("uscc"), "vault.disclosure_malformed"),
         (lambda wire: wire["types"][0]["openings"][0].update(salts=b""), "vault.disclosure_malformed"),
         (lambda wire: wire["types"][0]["openings"][0].update(indexes=b"abc"), "vault.disclosure_malformed"),
+        (lambda wire: _resize(wire, "indexes", 1), "vault.disclosure_malformed"),
+        (lambda wire: _resize(wire, "salts", 1), "vault.disclosure_malformed"),
+        (lambda wire: _resize(wire, "salts", -1), "vault.disclosure_malformed"),
+        (lambda wire: _resize(wire, "salts", 16), "vault.disclosure_malformed"),
+        (lambda wire: _resize(wire, "withheld", 1), "vault.disclosure_malformed"),
+        (lambda wire: _resize(wire, "withheld", -32), "vault.disclosure_malformed"),
+        (lambda wire: _resize(wire, "withheld", 32), "vault.disclosure_malformed"),
+        (lambda wire: _resize(wire, "proof", 1), "vault.disclosure_malformed"),
+        (lambda wire: _resize(wire, "proof", -1), "vault.disclosure_malformed"),
+        (lambda wire: _no_leaves(wire["types"][0]["openings"][0]), "vault.disclosure_malformed"),
         (lambda wire: wire["types"][0]["openings"][0].update(proof=bytes(32 * 500)), "vault.disclosure_malformed"),
         (lambda wire: wire["types"][0]["columns"]["uscc"].update(ends=b"abcd"), "vault.column_malformed"),
         (lambda wire: wire["types"][0]["columns"]["uscc"].update(valid=b"\xff" * 9), "vault.column_malformed"),
@@ -239,6 +266,57 @@ def test_malformed_bytes_are_refused_with_a_code(world, change, code):
     with pytest.raises(InvalidInput) as refused:
         decode_disclosure(encode_cbor(wire), catalogue=CATALOGUE)
     assert refused.value.code == code
+
+
+def _resize(wire, part, by):
+    """Cut a part of the first opening, or append to it."""
+    opening = wire["types"][0]["openings"][0]
+    opening[part] = opening[part] + bytes(by) if by > 0 else opening[part][:by]
+
+
+def _no_leaves(opening):
+    opening.update(indexes=b"", salts=b"", withheld=b"", proof=b"")
+
+
+@pytest.mark.parametrize(("leaves", "fits"), [(1 << MAX_BATCH_DEPTH, True), ((1 << MAX_BATCH_DEPTH) + 1, False)])
+def test_an_opening_shows_no_more_leaves_than_a_batch_can_have(leaves, fits):
+    """[VAULT-WIRE-2]: refused before anything is made of it."""
+    record_type = CATALOGUE.get("tax_credit_grade")
+    wire = _WireOpening(
+        batch=bytes(16),
+        indexes=np.arange(leaves, dtype="<u4").tobytes(),
+        salts=bytes(16 * leaves),
+        withheld=bytes(32 * leaves * (len(record_type.groups) - 1)),
+        proof=b"",
+    )
+    if fits:
+        assert len(_decode_opening(wire, record_type, granted=1).indexes) == leaves
+        return
+    with pytest.raises(InvalidInput, match=r"^vault\.disclosure_malformed"):
+        _decode_opening(wire, record_type, granted=1)
+
+
+def test_a_proof_is_no_longer_than_its_leaves_can_need():
+    """[VAULT-WIRE-2]: one sibling for each leaf and level at most."""
+    record_type = CATALOGUE.get("tax_credit_grade")
+    parts = {"batch": bytes(16), "indexes": bytes(4), "salts": bytes(16)}
+    parts["withheld"] = bytes(32 * (len(record_type.groups) - 1))
+    longest = _WireOpening(**parts, proof=bytes(32 * MAX_BATCH_DEPTH))
+    assert len(_decode_opening(longest, record_type, granted=1).proof) == 32 * MAX_BATCH_DEPTH
+    with pytest.raises(InvalidInput, match=r"^vault\.disclosure_malformed"):
+        _decode_opening(_WireOpening(**parts, proof=bytes(32 * (MAX_BATCH_DEPTH + 1))), record_type, granted=1)
+
+
+def test_a_disclosure_without_core_is_proven_and_does_not_say_whose_it_is(world):
+    """[VAULT-VERIFY-1]: the amounts of every record are those that were anchored; the cover says what it likes."""
+    sent = world.disclose(FIRM, {"invoice_issued": ["amounts"]})
+    for uscc in (FIRM, OTHER):
+        received = decode_disclosure(encode_disclosure(dataclasses.replace(sent, uscc=uscc)), catalogue=CATALOGUE)
+        verified = world.verify(received, author=BUREAU, status_of=world.status_of)
+        assert verified.record_count == 20
+        assert "uscc" not in verified.types["invoice_issued@1"].rows.schema.names
+    with pytest.raises(IntegrityError, match=r"^vault\.leaf_mismatch"):
+        world.verify(changed_opening(sent, withheld=flipped(sent.types[0].openings[0].withheld)))
 
 
 def _spoil_text(column):
