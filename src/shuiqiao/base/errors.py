@@ -1,8 +1,8 @@
 """The one family of errors of the product, split by who must act.
 
 Every error has a stable ``code`` (``room.what_happened``), a message that names the thing and, where two values
-disagree, both of them, and, where there is one, the next step for the person who reads it. Doors (command line, pages,
-HTTP) map the five classes once; no room below a door formats errors or logs and raises.
+disagree, both of them, and the next step for the person who reads it, in English and Chinese. Doors (command line,
+pages, HTTP) map the five classes once; no room below a door formats errors or logs and raises.
 """
 
 from __future__ import annotations
@@ -10,13 +10,15 @@ from __future__ import annotations
 from functools import partial
 from typing import Any, Self
 
+from shuiqiao.base.next_steps import next_step_of
+
 
 class ShuiqiaoError(Exception):
     """Root of every error the product raises on purpose.
 
     code: stable identifier, ``room.what_happened``, documented in ``docs/reference/errors.md``.
     message: one English sentence naming the thing and both values.
-    next_step: what the reader can do about it, or an empty string.
+    next_step: what the reader can do about it where this place knows more than the table of ``next_steps``, or empty.
     """
 
     __slots__ = ("code", "message", "next_step")
@@ -46,10 +48,13 @@ class ShuiqiaoError(Exception):
 
     def as_dict(self) -> dict[str, str]:
         """Return the one shape in which every door shows an error."""
-        shape = {"code": self.code, "message": self.message}
-        if self.next_step:
-            shape["next_step"] = self.next_step
-        return shape
+        known = next_step_of(self.code)
+        return {
+            "code": self.code,
+            "message": self.message,
+            "next_step": self.next_step or known.en,
+            "next_step_zh": known.zh,
+        }
 
 
 class InvalidInput(ShuiqiaoError):

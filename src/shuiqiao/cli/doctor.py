@@ -10,7 +10,8 @@ from pathlib import Path
 
 from shuiqiao import __version__
 from shuiqiao.base.errors import InvalidInput, ShuiqiaoError
-from shuiqiao.cli.output import EXIT_DONE, EXIT_REFUSED, print_json, progress_on_stderr, say
+from shuiqiao.base.next_steps import next_step_of
+from shuiqiao.cli.output import EXIT_DONE, EXIT_REFUSED, print_json, progress_on_stderr, say, say_next
 from shuiqiao.crypto.model import SuiteName
 from shuiqiao.node.finding import Finding, finding_of_error
 
@@ -24,7 +25,7 @@ def run_doctor(*, home: Path | None, against: Path | None, is_replay_asked: bool
         findings += _home(home, against=against, is_replay_asked=is_replay_asked)
     is_well = all(finding.ok for finding in findings)
     if as_json:
-        print_json({"ok": is_well, "version": __version__, "findings": [asdict(finding) for finding in findings]})
+        print_json({"ok": is_well, "version": __version__, "findings": [_shape(finding) for finding in findings]})
     else:
         for finding in findings:
             _speak(finding)
@@ -62,5 +63,14 @@ def _speak(finding: Finding) -> None:
     say(f"{'ok  ' if finding.ok else 'BAD '} {finding.what:22} {code}{finding.says}")
     if finding.says_zh:
         say(f"     {'':22} {finding.says_zh}")
-    if finding.next_step:
-        say(f"     {'':22} next: {finding.next_step}")
+    if finding.code:
+        say_next(_shape(finding), indent=" " * 28)
+
+
+def _shape(finding: Finding) -> dict[str, object]:
+    """Return a finding with its next step in both languages."""
+    shape = asdict(finding)
+    if finding.code:
+        known = next_step_of(finding.code)
+        shape |= {"next_step": finding.next_step or known.en, "next_step_zh": known.zh}
+    return shape

@@ -20,7 +20,16 @@ from shuiqiao.base.file_modes import owner_only
 from shuiqiao.cli.backup import backup_app
 from shuiqiao.cli.members import members_app
 from shuiqiao.cli.network import network_app
-from shuiqiao.cli.output import EXIT_REFUSED, EXIT_USAGE, print_json, progress_on_stderr, say, show_error
+from shuiqiao.cli.output import (
+    EXIT_REFUSED,
+    EXIT_USAGE,
+    Language,
+    choose_language,
+    print_json,
+    progress_on_stderr,
+    say,
+    show_error,
+)
 from shuiqiao.cli.tiles import tiles_app
 
 HOME_VARIABLE = "SHUIQIAO_HOME"
@@ -105,11 +114,15 @@ def _print_version(value: bool) -> None:  # noqa: FBT001 - the callback's form i
 
 @app.callback()
 def options(
-    version: Annotated[  # noqa: FBT002 - a flag
+    version: Annotated[  # noqa: ARG001, FBT002 - a flag, whose callback acts
         bool, typer.Option("--version", callback=_print_version, is_eager=True, help="Show the version.")
     ] = False,
+    lang: Annotated[
+        Language | None, typer.Option("--lang", help="Language of what to do next; left out, the locale's 语言.")
+    ] = None,
 ) -> None:
     """Shuiqiao 税桥: tax facts on a permissioned record ledger, lent on under consent."""
+    choose_language(lang)
 
 
 @app.command()

@@ -11,6 +11,7 @@ import os
 import sys
 from collections.abc import Generator, Mapping
 from contextlib import contextmanager
+from enum import StrEnum
 from typing import Any, Protocol
 
 from shuiqiao.base.errors import ShuiqiaoError, Unavailable
@@ -19,6 +20,16 @@ EXIT_DONE = 0
 EXIT_REFUSED = 1
 EXIT_USAGE = 2
 EXIT_UNAVAILABLE = 3
+
+
+class Language(StrEnum):
+    """The languages of the reader."""
+
+    EN = "en"
+    ZH = "zh"
+
+
+_chosen: Language | None = None
 
 
 class Progress(Protocol):
@@ -48,14 +59,39 @@ def _put(text: str) -> None:
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
 
 
+def choose_language(language: Language | None) -> None:
+    """Speak to a reader of a language where words are kept in two; None takes it from the locale."""
+    global _chosen  # noqa: PLW0603 - one reader a process
+    _chosen = language
+
+
+def reader_language() -> Language:
+    """Return the language that was asked for, or that of LC_ALL, LC_MESSAGES or LANG, in this order."""
+    if _chosen is not None:
+        return _chosen
+    locale = next((os.environ[name] for name in ("LC_ALL", "LC_MESSAGES", "LANG") if os.environ.get(name)), "")
+    return Language.ZH if locale.lower().startswith("zh") else Language.EN
+
+
+def next_words(shape: Mapping[str, Any], *, indent: str = "  ") -> str:
+    """Return the line that says what to do next, in the reader's language."""
+    if reader_language() is Language.ZH:
+        return f"{indent}下一步: {shape['next_step_zh']}"
+    return f"{indent}next: {shape['next_step']}"
+
+
+def say_next(shape: Mapping[str, Any], *, indent: str = "  ") -> None:
+    """Write what to do next to standard output."""
+    say(next_words(shape, indent=indent))
+
+
 def show_error(error: ShuiqiaoError, *, as_json: bool) -> int:
     """Show an error in the one shape and return the exit code that belongs to its class."""
     if as_json:
         print_json({"error": error.as_dict()})
     else:
         sys.stderr.write(f"error {error.code}: {error.message}\n")
-        if error.next_step:
-            sys.stderr.write(f"  next: {error.next_step}\n")
+        sys.stderr.write(next_words(error.as_dict()) + "\n")
     return EXIT_UNAVAILABLE if isinstance(error, Unavailable) else EXIT_REFUSED
 
 

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 from shuiqiao.base.clock import iso_from_ms
 from shuiqiao.base.errors import ShuiqiaoError, Unavailable
 from shuiqiao.base.file_modes import share_file
-from shuiqiao.cli.output import EXIT_DONE, EXIT_REFUSED, EXIT_UNAVAILABLE, print_json, progress_on_stderr, say
+from shuiqiao.cli.output import EXIT_DONE, EXIT_REFUSED, EXIT_UNAVAILABLE, print_json, progress_on_stderr, say, say_next
 
 if TYPE_CHECKING:
     from shuiqiao.ledger.receipt_verification import VerifiedReceipt
@@ -102,8 +102,7 @@ def _speak_log(result: dict[str, Any]) -> None:
     say(f"genesis {result['genesis']} (compare this fingerprint with what you were given 请核对创世指纹)")
     if not result["valid"]:
         say(f"NOT VALID 无效  {result['folder']}: {result['code']}: {result['message']}")
-        if "next_step" in result:
-            say(f"  next: {result['next_step']}")
+        say_next(result)
         return
     signed = f"cosigned by {', '.join(result['cosigners'])}" if result["cosigners"] else "signed by the operator alone"
     say(
@@ -169,6 +168,7 @@ def _speak(results: list[dict[str, Any]], *, genesis: str) -> None:
             say(f"  {''.join(result['proves_zh'])}")
         else:
             say(f"NOT VALID 无效  {result['file']}: {result['code']}: {result['message']}")
+            say_next(result)
     for names in ("does_not_prove", "does_not_prove_zh"):
         for caveat in next((result[names] for result in results if result["valid"]), ()):
             say(f"  note 说明: {caveat}")

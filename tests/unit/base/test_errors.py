@@ -10,6 +10,7 @@ import sys
 import pytest
 
 from shuiqiao.base.errors import Conflict, Denied, IntegrityError, InvalidInput, ShuiqiaoError, Unavailable
+from shuiqiao.base.next_steps import UNKNOWN
 
 CLASSES = [InvalidInput, Denied, Conflict, Unavailable, IntegrityError]
 
@@ -19,12 +20,22 @@ def test_every_class_is_of_the_family_and_has_one_shape(kind):
     error = kind("room.what_happened", "the thing is 3 where 4 is needed")
     assert isinstance(error, ShuiqiaoError)
     assert str(error) == "room.what_happened: the thing is 3 where 4 is needed"
-    assert error.as_dict() == {"code": "room.what_happened", "message": "the thing is 3 where 4 is needed"}
+    assert error.as_dict() == {
+        "code": "room.what_happened",
+        "message": "the thing is 3 where 4 is needed",
+        "next_step": UNKNOWN.en,
+        "next_step_zh": UNKNOWN.zh,
+    }
 
 
 def test_a_next_step_is_part_of_the_shape():
     error = Denied("room.no", "not allowed", next_step="ask the owner")
-    assert error.as_dict() == {"code": "room.no", "message": "not allowed", "next_step": "ask the owner"}
+    assert error.as_dict() == {
+        "code": "room.no",
+        "message": "not allowed",
+        "next_step": "ask the owner",
+        "next_step_zh": UNKNOWN.zh,
+    }
 
 
 @pytest.mark.parametrize("kind", CLASSES)
@@ -35,6 +46,7 @@ def test_an_error_can_be_told_of_its_place_and_stays_what_it_is(kind):
         "code": "room.what_happened",
         "message": "'a.csv': a row is bad",
         "next_step": "mend it",
+        "next_step_zh": UNKNOWN.zh,
     }
     assert str(error) == "room.what_happened: 'a.csv': a row is bad"
 
@@ -63,5 +75,5 @@ def test_an_error_that_another_process_raised_arrives_whole():
     )
     sent = subprocess.run([sys.executable, "-c", program], capture_output=True, check=True).stdout
     received = pickle.loads(sent)
-    assert received.as_dict() == {"code": "ledger.busy", "message": "full", "next_step": "wait"}
+    assert (received.code, received.message, received.next_step) == ("ledger.busy", "full", "wait")
     assert received.retry_after_s == 1.5

@@ -7,7 +7,15 @@ import json
 import pytest
 
 from shuiqiao.base.errors import Conflict, Denied, IntegrityError, InvalidInput, Unavailable
-from shuiqiao.cli.output import print_json, progress_on_stderr, say, show_error
+from shuiqiao.cli.output import (
+    Language,
+    choose_language,
+    print_json,
+    progress_on_stderr,
+    reader_language,
+    say,
+    show_error,
+)
 
 CODES = [(InvalidInput, 1), (Denied, 1), (Conflict, 1), (IntegrityError, 1), (Unavailable, 3)]
 
@@ -25,7 +33,39 @@ def test_as_json_an_error_is_one_object(kind, code, capsys):
     assert show_error(kind("room.what", "说明"), as_json=True) == code
     said = capsys.readouterr()
     assert said.err == ""
-    assert json.loads(said.out) == {"error": {"code": "room.what", "message": "说明"}}
+    assert json.loads(said.out) == {"error": kind("room.what", "说明").as_dict()}
+
+
+@pytest.mark.parametrize(
+    ("environment", "expected"),
+    [
+        ({}, Language.EN),
+        ({"LANG": "en_US.UTF-8"}, Language.EN),
+        ({"LANG": "zh_CN.UTF-8"}, Language.ZH),
+        ({"LANG": "zh_CN.UTF-8", "LC_ALL": "C"}, Language.EN),
+        ({"LANG": "en_US.UTF-8", "LC_MESSAGES": "zh_CN.GB18030"}, Language.ZH),
+    ],
+)
+def test_the_locale_says_in_which_language_the_next_step_is_told(environment, expected, capsys, monkeypatch):
+    for name in ("LC_ALL", "LC_MESSAGES", "LANG"):
+        monkeypatch.delenv(name, raising=False)
+    for name, value in environment.items():
+        monkeypatch.setenv(name, value)
+    error = Denied("consent.paused", "it is")
+    show_error(error, as_json=False)
+    shape = error.as_dict()
+    told = {Language.EN: f"  next: {shape['next_step']}", Language.ZH: f"  下一步: {shape['next_step_zh']}"}
+    assert capsys.readouterr().err.splitlines()[1] == told[expected]
+
+
+def test_the_language_that_was_asked_for_comes_before_the_locale(monkeypatch):
+    monkeypatch.setenv("LC_ALL", "en_US.UTF-8")
+    choose_language(Language.ZH)
+    try:
+        assert reader_language() is Language.ZH
+    finally:
+        choose_language(None)
+    assert reader_language() is Language.EN
 
 
 def test_json_keeps_the_order_of_its_keys_and_chinese_as_it_is(capsys):
