@@ -5,9 +5,11 @@ Each command imports what it needs when it runs, so that ``--help`` starts at on
 
 from __future__ import annotations
 
+import os
 import sys
 from collections.abc import Sequence
 from enum import StrEnum
+from itertools import pairwise
 from pathlib import Path
 from typing import Annotated
 
@@ -15,7 +17,7 @@ import typer
 from typer.exceptions import TyperException
 
 from shuiqiao import __version__
-from shuiqiao.base.errors import InvalidInput, ShuiqiaoError, Unavailable
+from shuiqiao.base.errors import InvalidInput, ShuiqiaoError
 from shuiqiao.base.file_modes import owner_only
 from shuiqiao.cli.backup import backup_app
 from shuiqiao.cli.members import members_app
@@ -29,7 +31,9 @@ from shuiqiao.cli.output import (
     progress_on_stderr,
     say,
     show_error,
+    speak_to_any_terminal,
 )
+from shuiqiao.cli.system import error_of_system
 from shuiqiao.cli.tiles import tiles_app
 
 HOME_VARIABLE = "SHUIQIAO_HOME"
@@ -80,7 +84,9 @@ Bounded = Annotated[int, typer.Option(min=100, max=100_000, help="How many synth
 @owner_only()
 def main(arguments: Sequence[str] | None = None) -> None:
     """Run the command line and exit with its code."""
-    as_json = "--json" in (sys.argv[1:] if arguments is None else arguments)
+    words = sys.argv[1:] if arguments is None else list(arguments)
+    as_json = "--json" in words
+    speak_to_any_terminal()
     try:
         result: object = app(args=arguments, standalone_mode=False, prog_name="shuiqiao")
         code = result if isinstance(result, int) else 0
@@ -90,11 +96,20 @@ def main(arguments: Sequence[str] | None = None) -> None:
         code = _show_usage(error.format_message(), as_json=as_json)
     except typer.Abort:
         code = EXIT_REFUSED
-    except OSError as error:
+    except Exception as error:
         # A full disk or a file that may not be read can meet any command; rooms map what they can say more about.
-        unavailable = Unavailable("cli.system_refused", f"{error.filename or 'the system'}: {error.strerror or error}")
-        code = show_error(unavailable, as_json=as_json)
+        refused = error_of_system(error, home=_named_home(words))
+        if refused is None:
+            raise
+        code = show_error(refused, as_json=as_json)
     sys.exit(code)
+
+
+def _named_home(words: Sequence[str]) -> str:
+    """Return the home that a command line names, in words for a person."""
+    following = [word.partition("=")[2] for word in words if word.startswith("--home=")]
+    following += [value for name, value in pairwise(words) if name == "--home"]
+    return next(iter(following), os.environ.get(HOME_VARIABLE, "the folder that was named"))
 
 
 def _show_usage(message: str, *, as_json: bool) -> int:

@@ -6,6 +6,7 @@ One JSON object or plain sentences on standard output, progress and errors on st
 
 from __future__ import annotations
 
+import io
 import json
 import os
 import sys
@@ -40,9 +41,21 @@ class Progress(Protocol):
         ...
 
 
+def speak_to_any_terminal() -> None:
+    """Show characters that a terminal's encoding does not have as escapes, on both streams, instead of failing."""
+    for stream in (sys.stdout, sys.stderr):
+        if isinstance(stream, io.TextIOWrapper):
+            stream.reconfigure(errors="backslashreplace")
+
+
 def print_json(value: Mapping[str, Any]) -> None:
-    """Write one JSON object to standard output."""
-    _put(json.dumps(value, ensure_ascii=False, indent=2, default=str) + "\n")
+    """Write one JSON object to standard output; what its encoding does not have is escaped as JSON does."""
+    text = json.dumps(value, ensure_ascii=False, indent=2, default=str)
+    try:
+        text.encode(sys.stdout.encoding or "utf-8")
+    except UnicodeEncodeError:
+        text = json.dumps(value, indent=2, default=str)
+    _put(text + "\n")
 
 
 def say(line: str = "") -> None:

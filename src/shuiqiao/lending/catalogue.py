@@ -30,7 +30,7 @@ def load_products() -> Mapping[str, Product]:
     """Return every product by id; raises InvalidInput ``lending.product_invalid`` for a file that breaks a rule."""
     folder = resources.files("shuiqiao.lending").joinpath("products")
     files = sorted((file for file in folder.iterdir() if file.name.endswith(".toml")), key=lambda file: file.name)
-    products = [product_from_toml(file.read_text(encoding="utf-8"), where=file.name) for file in files]
+    products = [product_from_toml(file.read_text(encoding="utf-8-sig"), where=file.name) for file in files]
     return {product.id: product for product in products}
 
 

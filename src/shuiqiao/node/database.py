@@ -5,9 +5,10 @@ SQLite runs in WAL mode with synchronous=FULL: what a service acknowledged survi
 
 from __future__ import annotations
 
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from sqlalchemy import MetaData, create_engine, event, make_url
+from sqlalchemy import URL, MetaData, create_engine, event, make_url
 from sqlalchemy.exc import ArgumentError, DatabaseError
 
 from shuiqiao.base.errors import InvalidInput, Unavailable
@@ -24,8 +25,8 @@ BUSY_TIMEOUT_MS = 30_000
 """How long a SQLite writer waits for another before it gives up, in milliseconds."""
 
 
-def open_database(url: str, *, metadatas: Iterable[MetaData]) -> Engine:
-    """Open the database and create the tables that are missing.
+def open_database(url: str | Path, *, metadatas: Iterable[MetaData]) -> Engine:
+    """Open the database and create the tables that are missing. url: or the path of a SQLite file.
 
     Raises InvalidInput ``node.database_url_invalid``; Unavailable ``node.database_driver_missing`` or
     ``node.database_unavailable``. No message shows the password in the URL.
@@ -46,9 +47,10 @@ def open_database(url: str, *, metadatas: Iterable[MetaData]) -> Engine:
     return engine
 
 
-def _engine(url: str) -> Engine:
+def _engine(url: str | Path) -> Engine:
     try:
-        parsed = make_url(url)
+        # A path may hold what means something in a URL.
+        parsed = URL.create("sqlite", database=str(url)) if isinstance(url, Path) else make_url(url)
         if parsed.get_backend_name() not in BACKENDS:
             raise InvalidInput(
                 "node.database_url_invalid",

@@ -6,7 +6,6 @@ orders its own transactions is opened as a start would, which finishes what an i
 
 from __future__ import annotations
 
-import os
 import shlex
 import shutil
 import stat
@@ -31,6 +30,8 @@ from shuiqiao.node.ledger_place import LedgerPlace
 from shuiqiao.node.settings import Home, NodeSettings, load_settings
 from shuiqiao.node.tile_publication import published_words
 from shuiqiao.node.validator_diagnosis import look_at_validator
+
+_SHOWN_PATHS = 3
 
 LEAST_FREE_MB = 500
 """Free disk space below which a home is warned about, in megabytes."""
@@ -99,7 +100,7 @@ def _keys(home: Home) -> str:
 
 
 def _modes(home: Home) -> Finding:
-    """Look whether anybody but the owner is let into the home [STORE-28]; what is published is for others anyway."""
+    """Look where others than the owner are let into the home [STORE-28]; what is published is for them anyway."""
     published = _published(home)
     readable = [path for path in _inside(home.folder, beside=published) if path.lstat().st_mode & OTHERS]
     if not readable:
@@ -110,20 +111,23 @@ def _modes(home: Home) -> Finding:
         what="privacy",
         ok=False,
         code="node.home_readable",
-        says=f"{len(readable)} files and folders let in others than their owner, first {readable[0]} "
-        f"(mode {stat.S_IMODE(readable[0].lstat().st_mode):o})",
+        says=f"{len(readable)} files and folders let in others than their owner, e.g. "
+        + ", ".join(f"{path} (mode {stat.S_IMODE(path.lstat().st_mode):o})" for path in readable[:_SHOWN_PATHS]),
         next_step=f"chmod -R go= {shlex.quote(str(home.folder))}",
         says_zh=f"有 {len(readable)} 个文件或目录可被所有者以外的人访问",
     )
 
 
 def _inside(folder: Path, *, beside: Path | None) -> Iterator[Path]:
+    """Iterate over what can be reached in a folder: into one that lets nobody in, nobody gets."""
     yield folder
-    for where, folders, files in os.walk(folder):
-        folders[:] = sorted(name for name in folders if Path(where, name) != beside)
-        # A link has the mode of nobody: what it leads to is looked at where it lies.
-        found = (Path(where, name) for name in (*folders, *sorted(files)))
-        yield from (path for path in found if not path.is_symlink())
+    if folder.stat().st_mode & OTHERS:
+        for path in sorted(folder.iterdir()):
+            # A link has the mode of nobody: what it leads to is looked at where it lies.
+            if path.is_dir() and not path.is_symlink() and path != beside:
+                yield from _inside(path, beside=beside)
+            elif path.is_file() and not path.is_symlink():
+                yield path
 
 
 def _published(home: Home) -> Path | None:

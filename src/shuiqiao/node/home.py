@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import codecs
 import os
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
@@ -129,7 +130,8 @@ def load_genesis(path: Path) -> bytes:
     """Return genesis bytes from a file; raises Unavailable ``node.genesis_missing``."""
     try:
         with path.open("rb") as file:
-            return file.read(MAX_GENESIS_BYTES + 1)
+            # An editor's byte order mark is none of the bytes whose hash is the network's id.
+            return file.read(MAX_GENESIS_BYTES + 1).removeprefix(codecs.BOM_UTF8)
     except OSError as error:
         raise Unavailable(
             "node.genesis_missing",

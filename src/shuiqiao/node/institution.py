@@ -41,7 +41,7 @@ from shuiqiao.node.kinds import network_kinds
 from shuiqiao.node.outbox import Outbox
 from shuiqiao.node.remote_ledger import connect_ledger, require_running
 from shuiqiao.node.rotation import settle_keys
-from shuiqiao.node.settings import Home, NodeSettings, database_url, load_settings
+from shuiqiao.node.settings import Home, NodeSettings, database_of, load_settings
 from shuiqiao.node.store import OutboxStore
 from shuiqiao.node.tile_publication import open_publisher
 from shuiqiao.node.witnessing import open_witness
@@ -100,7 +100,7 @@ class Institution:
         self.kinds = network_kinds()
         self.witness: Witness | None = None
         """Cosigns the writer's checkpoints, where this member follows one."""
-        self.database: Engine = open_database(database_url(home), metadatas=_TABLES)
+        self.database: Engine = open_database(database_of(home), metadatas=_TABLES)
         try:
             self.engine = self._open_engine()
         except BaseException:

@@ -7,6 +7,7 @@ nothing better (mode 0600: convenient, and said to be weaker), then a prompt on 
 from __future__ import annotations
 
 import base64
+import codecs
 import getpass
 import os
 import sys
@@ -134,7 +135,7 @@ def read_passphrase(path: Path) -> bytes:
             f"the passphrase file {path} cannot be read: {error.strerror}",
             next_step=f"name a file that holds it in {PASSPHRASE_FILE_VARIABLE}",
         ) from error
-    passphrase = text.rstrip(b"\r\n")
+    passphrase = text.removeprefix(codecs.BOM_UTF8).rstrip(b"\r\n")
     if not passphrase or len(passphrase) > MAX_PASSPHRASE_BYTES:
         raise InvalidInput(
             "node.passphrase_unusable", f"{path} holds {len(text)} bytes; a passphrase has 1 to {MAX_PASSPHRASE_BYTES}"

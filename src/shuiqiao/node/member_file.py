@@ -79,7 +79,7 @@ def load_admission(path: Path, *, governing: bool, witness: bool) -> Admit:
     if len(data) > MAX_FILE_BYTES:
         raise InvalidInput("node.member_file_invalid", f"{path} is larger than {MAX_FILE_BYTES} bytes")
     try:
-        found = msgspec.convert(tomllib.loads(data.decode()), _File, strict=True).member
+        found = msgspec.convert(tomllib.loads(data.decode("utf-8-sig")), _File, strict=True).member
     except (UnicodeDecodeError, tomllib.TOMLDecodeError, msgspec.ValidationError, RecursionError) as error:
         raise InvalidInput("node.member_file_invalid", f"{path} is no member file: {error}") from error
     return Admit(

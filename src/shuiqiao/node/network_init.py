@@ -123,7 +123,7 @@ def _require_new(folder: NetworkFolder) -> None:
 def _read(path: Path) -> str:
     try:
         with path.open("rb") as file:
-            return file.read(MAX_GENESIS_BYTES + 1).decode()
+            return file.read(MAX_GENESIS_BYTES + 1).decode("utf-8-sig")
     except OSError as error:
         raise Unavailable("node.members_missing", f"{path} cannot be read: {error.strerror}") from error
     except UnicodeDecodeError as error:

@@ -144,14 +144,14 @@ def load_settings(home: Home) -> NodeSettings:
             data = file.read(MAX_SETTINGS_BYTES + 1)
         if len(data) > MAX_SETTINGS_BYTES:
             raise InvalidInput("node.settings_invalid", f"{home.settings} is larger than {MAX_SETTINGS_BYTES} bytes")
-        return msgspec.convert(tomllib.loads(data.decode()), NodeSettings, strict=True)
+        return msgspec.convert(tomllib.loads(data.decode("utf-8-sig")), NodeSettings, strict=True)
     except (UnicodeDecodeError, tomllib.TOMLDecodeError, msgspec.ValidationError, RecursionError) as error:
         raise InvalidInput("node.settings_invalid", f"{home.settings}: {error}") from error
 
 
-def database_url(home: Home) -> str:
-    """Return the database this home uses: the environment's, or its own SQLite file."""
-    return os.environ.get(DATABASE_URL_VARIABLE) or f"sqlite:///{home.database}"
+def database_of(home: Home) -> str | Path:
+    """Return the database this home uses: the URL in the environment, or its own SQLite file."""
+    return os.environ.get(DATABASE_URL_VARIABLE) or home.database
 
 
 def _toml(value: object) -> str:

@@ -8,7 +8,8 @@ from __future__ import annotations
 
 from functools import cache
 from itertools import pairwise
-from typing import Any
+from pathlib import Path
+from typing import IO, Any
 
 import numpy as np
 import pyarrow as pa
@@ -113,3 +114,12 @@ def binary_list(column: Any) -> list[bytes]:
     # One copy of the part in use; slicing bytes is then much cheaper than asking Arrow for each value.
     blob = b"" if data is None or not len(column) else data.slice(base, int(ends[-1]) - base).to_pybytes()
     return [blob[start:end] for start, end in pairwise((ends - base).tolist())]
+
+
+def arrow_source(path: Path) -> Path | IO[bytes]:
+    """Return a path as Arrow can open it: one whose name is not UTF-8 is opened here."""
+    try:
+        str(path).encode()
+    except UnicodeEncodeError:
+        return path.open("rb")
+    return path

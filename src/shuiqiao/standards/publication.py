@@ -154,7 +154,9 @@ def parse_profile(text: str, *, source: str, types: Mapping[str, RecordType]) ->
 
 
 def _texts(folder: Any) -> dict[str, str]:
-    return {entry.name: entry.read_text(encoding="utf-8") for entry in folder.iterdir() if entry.name.endswith(".toml")}
+    return {
+        entry.name: entry.read_text(encoding="utf-8-sig") for entry in folder.iterdir() if entry.name.endswith(".toml")
+    }
 
 
 def _by_id(lists: Iterable[CodeList]) -> dict[str, CodeList]:

@@ -26,6 +26,7 @@ from shuiqiao.standards.columns import (
     FAULT_VALUE_COLUMN,
     MAX_BATCH_ROWS,
     STANDARD_KEY,
+    arrow_source,
     check_fits,
     source_field,
 )
@@ -122,7 +123,7 @@ class _ParquetSource:
         # [STD-35] pre_buffer would hold whole row groups; a buffered stream holds pages.
         try:
             return pq.ParquetFile(
-                self._path,
+                arrow_source(self._path),
                 pre_buffer=False,
                 buffer_size=_BUFFER_BYTES,
                 thrift_string_size_limit=_MAX_FOOTER_BYTES,

@@ -185,10 +185,15 @@ class LeavesFile:
 
 def write_durably(path: Path, parts: Sequence[Any]) -> None:
     """Write a file whole and make its content durable; the folder is for ``sync_folder``."""
-    with path.open("wb", buffering=0) as file:
-        for part in parts:
-            _write_all(file.fileno(), part)
-        os.fdatasync(file.fileno())
+    try:
+        with path.open("wb", buffering=0) as file:
+            for part in parts:
+                _write_all(file.fileno(), part)
+            os.fdatasync(file.fileno())
+    except OSError as error:
+        # The system names no file where it refuses a write to one that is open.
+        error.filename = str(path)
+        raise
 
 
 def _write_all(descriptor: int, part: Any) -> None:

@@ -6,6 +6,7 @@ be copied at leisure after it: what remains is to ask at the end whether one was
 
 from __future__ import annotations
 
+import os
 from collections.abc import Generator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
@@ -27,7 +28,7 @@ def copy_index(folder: Path, to: Path) -> tuple[BatchRow, ...]:
     """
     try:
         with _opened(folder / INDEX_FOLDER) as env:
-            env.copy(str(to), compact=True)
+            env.copy(os.fsencode(to), compact=True)
     except lmdb.Error as error:
         raise _unreadable(error) from error
     with _view(to) as view:
@@ -75,7 +76,13 @@ def _view(folder: Path) -> Generator[IndexView]:
 @contextmanager
 def _opened(folder: Path) -> Generator[lmdb.Environment]:
     env = lmdb.open(
-        str(folder), readonly=True, create=False, map_size=MAP_BYTES, max_dbs=len(TABLES), subdir=True, max_readers=126
+        os.fsencode(folder),
+        readonly=True,
+        create=False,
+        map_size=MAP_BYTES,
+        max_dbs=len(TABLES),
+        subdir=True,
+        max_readers=126,
     )
     try:
         yield env

@@ -7,6 +7,7 @@ table. Readers see the last committed state and never wait for the writer.
 
 from __future__ import annotations
 
+import os
 import struct
 from collections.abc import Generator, Iterable, Iterator, Mapping
 from contextlib import contextmanager
@@ -269,7 +270,9 @@ class RecordIndex:
 
     def __init__(self, folder: Path) -> None:
         try:
-            self._env = lmdb.open(str(folder), map_size=MAP_BYTES, max_dbs=len(TABLES), subdir=True, max_readers=126)
+            self._env = lmdb.open(
+                os.fsencode(folder), map_size=MAP_BYTES, max_dbs=len(TABLES), subdir=True, max_readers=126
+            )
             with self._env.begin(write=True) as txn:
                 self._tables = {name: self._env.open_db(name.encode(), txn=txn) for name in TABLES}
         except lmdb.Error as error:

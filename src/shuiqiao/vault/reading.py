@@ -22,6 +22,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from shuiqiao.base.errors import Unavailable
+from shuiqiao.standards.columns import arrow_source
 from shuiqiao.vault.batch_file import LEAVES_SUFFIX, PARQUET_SUFFIX, LeavesFile
 
 MAX_KEPT_BYTES = 1 << 25
@@ -191,7 +192,7 @@ def row_group_starts(file: pq.ParquetFile) -> list[int]:
 
 def _opened(path: Path) -> pq.ParquetFile:
     try:
-        return pq.ParquetFile(path, memory_map=True)
+        return pq.ParquetFile(arrow_source(path), memory_map=True)
     except FileNotFoundError as error:
         raise Unavailable("vault.file_missing", f"{path.name} is not there") from error
 

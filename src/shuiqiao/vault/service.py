@@ -10,7 +10,7 @@ import fcntl
 import os
 from collections import Counter
 from collections.abc import Generator, Iterable, Mapping, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from datetime import date
 from pathlib import Path
 
@@ -161,6 +161,9 @@ class Vault:
                 result = run.run(sources, type_numbers=numbers, anchors=anchors)
             except BaseException:
                 report.abandon()
+                with suppress(Exception):
+                    # What a full disk cut short belongs to no batch; where this fails too, the next run does it.
+                    self._clear_unnamed()
                 raise
             report.close()
             return result
@@ -172,8 +175,8 @@ class Vault:
             sources = [
                 NumberedSource(
                     source=source,
-                    number=writer.number_source(name=path.name, digest=self._file_digest(path)),
-                    name=path.name,
+                    number=writer.number_source(name=_shown_name(path), digest=self._file_digest(path)),
+                    name=_shown_name(path),
                     size_bytes=path.stat().st_size,
                 )
                 for path, source in zip(paths, opened, strict=True)
@@ -334,3 +337,8 @@ class Vault:
                 state.update(block)
         digest: bytes = state.digest()
         return digest
+
+
+def _shown_name(path: Path) -> str:
+    """Return a file's name as text that can be stored: bytes that are not UTF-8 are escaped."""
+    return path.name.encode(errors="backslashreplace").decode()

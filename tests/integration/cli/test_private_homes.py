@@ -77,10 +77,11 @@ def test_what_is_handed_out_is_readable_by_everybody(shuiqiao, home, tmp_path):
 
 def test_doctor_says_where_a_home_lets_others_in_and_what_to_do(shuiqiao, home):
     assert shuiqiao("doctor", "--home", home).code == 0
+    home.chmod(0o755)
     (home / "shuiqiao.db").chmod(0o644)
     said = shuiqiao("doctor", "--home", home, "--json")
     (found,) = [finding for finding in said.json["findings"] if finding["what"] == "privacy"]
     assert (said.code, found["code"], found["next_step"]) == (1, "node.home_readable", f"chmod -R go= {home}")
-    assert str(home / "shuiqiao.db") in found["says"]
+    assert f"{home} (mode 755), {home / 'shuiqiao.db'} (mode 644)" in found["says"]
     os.system(found["next_step"])
     assert shuiqiao("doctor", "--home", home).code == 0

@@ -13,7 +13,7 @@ from shuiqiao.node.settings import (
     MAX_SETTINGS_BYTES,
     Home,
     NodeSettings,
-    database_url,
+    database_of,
     encode_settings,
     load_settings,
 )
@@ -113,6 +113,6 @@ def test_the_places_in_a_home_are_those_of_the_design():
 
 
 def test_the_database_is_the_homes_unless_the_environment_names_another(home, monkeypatch):
-    assert database_url(home) == f"sqlite:///{home.folder}/shuiqiao.db"
+    assert database_of(home) == home.folder / "shuiqiao.db"
     monkeypatch.setenv("SHUIQIAO_DATABASE_URL", "postgresql://host/name")
-    assert database_url(home) == "postgresql://host/name"
+    assert database_of(home) == "postgresql://host/name"

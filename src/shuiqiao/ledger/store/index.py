@@ -7,6 +7,7 @@ It may be deleted at any time and is made again from the segments. One write tra
 
 from __future__ import annotations
 
+import os
 import struct
 import threading
 from collections.abc import Iterable, Iterator, Mapping, Sequence
@@ -68,7 +69,7 @@ class Index:
         try:
             # No flush here: what a killed process wrote stays, and after a stopped machine the mark is stale.
             self._env = lmdb.open(
-                str(folder),
+                os.fsencode(folder),
                 map_size=map_bytes,
                 max_dbs=_DATABASES,
                 max_readers=MAX_READERS,

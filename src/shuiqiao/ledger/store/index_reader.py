@@ -6,6 +6,7 @@ committed block and stays it, however many the writer adds meanwhile.
 
 from __future__ import annotations
 
+import os
 from pathlib import Path
 from typing import Final, Self
 
@@ -35,7 +36,7 @@ class IndexReader:
             raise IndexUnreadable("the machine stopped while it was open")
         try:
             self._env = lmdb.open(
-                str(folder), readonly=True, create=False, max_dbs=len(_SNAPSHOT_TABLES) + 8, subdir=True
+                os.fsencode(folder), readonly=True, create=False, max_dbs=len(_SNAPSHOT_TABLES) + 8, subdir=True
             )
         except lmdb.Error as error:
             raise IndexUnreadable(f"{folder}: {error}") from error
