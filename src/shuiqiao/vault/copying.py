@@ -27,8 +27,8 @@ def copy_index(folder: Path, to: Path) -> tuple[BatchRow, ...]:
     Raises Unavailable ``vault.index_unreadable``, Conflict ``vault.erasure_pending``.
     """
     try:
-        with _opened(folder / INDEX_FOLDER) as env:
-            env.copy(os.fsencode(to), compact=True)
+        with _opened(folder / INDEX_FOLDER) as env, (to / "data.mdb").open("xb") as file:
+            env.copyfd(file.fileno(), compact=True)
     except lmdb.Error as error:
         raise _unreadable(error) from error
     with _view(to) as view:
