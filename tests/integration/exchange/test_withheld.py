@@ -192,6 +192,50 @@ def test_a_receipt_of_another_batch_accuses_nobody(world, lied):
     unproven(world, replace(evidence, anchor=world.receipt_of_anchor(other.batch)), "not of the anchor")
 
 
+@pytest.mark.parametrize(
+    ("bend", "reason"),
+    [
+        (lambda anchor: replace(anchor, network=bytes(32)), "not of the anchor of the record's batch on this network"),
+        (lambda anchor: replace(anchor, transaction=of_another_kind(anchor)), "not of the anchor"),
+        (lambda anchor: replace(anchor, transaction=by(anchor, BANK_A)), "anchored by bank-a, the manifest is signed"),
+    ],
+    ids=["network", "kind", "author"],
+)
+def test_a_receipt_of_something_else_accuses_nobody(world, lied, bend, reason):
+    """[EXCHANGE-16]: only what the accused itself anchored, on this network, shows that it knew of the record."""
+    leaf, received = lied
+    evidence = evidence_of(world, received, leaf)
+    unproven(world, replace(evidence, anchor=bend(evidence.anchor)), reason)
+
+
+def of_another_kind(anchor):
+    return msgspec.structs.replace(anchor.transaction, kind="anchor.erase")
+
+
+def by(anchor, author):
+    return msgspec.structs.replace(anchor.transaction, author=author)
+
+
+def test_the_anchor_is_before_the_checkpoint_and_not_beside_it(world, lied):
+    """[EXCHANGE-16]: of a log of n leaves the last is leaf n - 1."""
+    leaf, received = lied
+    evidence = evidence_of(world, received, leaf)
+    size = received.manifest.as_of_size
+    assert prove_withheld(replace(evidence, anchor=replace(evidence.anchor, index=size - 1)), **world.facts())
+    unproven(world, replace(evidence, anchor=replace(evidence.anchor, index=size)), f"as of size {size}")
+
+
+def test_a_group_that_is_not_the_core_of_its_type_accuses_nobody(world, lied):
+    """The content's own words count, not the label it is shown under."""
+    leaf, received = lied
+    evidence = evidence_of(world, received, leaf, groups=("core", "amounts"))
+    first, second, *rest = evidence.record.groups
+    swapped = [msgspec.structs.replace(first, group="amounts"), msgspec.structs.replace(second, group="core"), *rest]
+    record = msgspec.structs.replace(evidence.record, groups=swapped)
+    with pytest.raises(IntegrityError, match=r"^vault\.leaf_mismatch.*is shown as"):
+        prove_withheld(replace(evidence, record=record), **world.facts())
+
+
 def test_a_manifest_by_anybody_else_accuses_nobody(world, lied):
     """[EXCHANGE-9]: only the provider's own signature binds it."""
     leaf, received = lied
