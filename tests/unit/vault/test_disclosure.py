@@ -314,7 +314,7 @@ def test_a_disclosure_without_core_is_proven_and_does_not_say_whose_it_is(world)
         received = decode_disclosure(encode_disclosure(dataclasses.replace(sent, uscc=uscc)), catalogue=CATALOGUE)
         verified = world.verify(received, author=BUREAU, status_of=world.status_of)
         assert verified.record_count == 20
-        assert "uscc" not in verified.types["invoice_issued@1"].rows.schema.names
+        assert "uscc" not in verified.types["invoice_issued@2"].rows.schema.names
     with pytest.raises(IntegrityError, match=r"^vault\.leaf_mismatch"):
         world.verify(changed_opening(sent, withheld=flipped(sent.types[0].openings[0].withheld)))
 
