@@ -331,6 +331,22 @@ def test_trailing_and_oversized_bytes_are_refused(world):
         decode_disclosure(bytes(MAX_WIRE_BYTES + 1), catalogue=CATALOGUE)
 
 
+def test_no_more_travels_than_the_limits_say(world, monkeypatch):
+    """[VAULT-WIRE-2]: sender and receiver refuse it with one code."""
+    sent = world.disclose(FIRM, GRANTED)
+    data = encode_disclosure(sent)
+    limits = {"MAX_WIRE_BYTES": len(data), "MAX_DISCLOSED_RECORDS": sent.record_count}
+    for name, most in limits.items():
+        monkeypatch.setattr(f"shuiqiao.vault.disclosure.{name}", most)
+    assert data == encode_disclosure(decode_disclosure(data, catalogue=CATALOGUE))
+    monkeypatch.setattr("shuiqiao.vault.disclosure.MAX_DISCLOSED_RECORDS", sent.record_count - 1)
+    with pytest.raises(InvalidInput, match=r"^vault\.disclosure_too_large.*20 records"):
+        decode_disclosure(data, catalogue=CATALOGUE)
+    monkeypatch.setattr("shuiqiao.vault.disclosure.MAX_WIRE_BYTES", len(data) - 1)
+    with pytest.raises(InvalidInput, match=r"^vault\.disclosure_too_large.*bytes"):
+        encode_disclosure(sent)
+
+
 def test_columns_that_do_not_fit_their_leaves_are_refused(world):
     sent = world.disclose(FIRM, GRANTED)
     with pytest.raises(InvalidInput, match=r"vault\.disclosure_malformed"):
