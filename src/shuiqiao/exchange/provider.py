@@ -8,7 +8,7 @@
 4. - 8. recipient, purpose, items, period, mode lie within the artefact;
 9. the purpose's ceilings allow it;
 10. the consent's frequency, and over all consents to this bank the purpose's ceilings, have a place left: it is taken;
-11. take the checkpoint, let the vault note what the ledger has by then, and only then read it;
+11. take the checkpoint, then read the vault, and again if it had not noted what the ledger has by then;
 12. sign the manifest, seal and sign the answer, keep it, put access.deliver on the ledger, and only then let it go.
 
 What fails from step 3 on is refused on the ledger with the field's code [EXCHANGE-8]. An answer that was kept passes
@@ -81,7 +81,7 @@ class RecordSource(Protocol):
         ...
 
     def settle(self, *, uscc: Uscc, type_ids: Iterable[str], anchor: Anchor) -> None:
-        """Note what the ledger has of a taxpayer's records by now, so that a reading after this lacks none of it."""
+        """Note what the ledger has of a taxpayer's records by now: a reading that is the same after this lacks none."""
         ...
 
     def revision(self) -> int:
@@ -294,12 +294,11 @@ class Provider:
     def _read_steadily(self, message: RequestMessage, uscc: Uscc) -> tuple[Disclosure, dict[str, Inventory]]:
         """Return records and inventory of one moment: read again if an ingest or erasure came in between.
 
-        The vault is settled before, so that no batch anchored by then is hidden, and after, so that a record which an
-        erasure took from the reading is erased on the ledger too. Raises Unavailable ``exchange.vault_moving``,
-        ``exchange.vault_unsettled``, ``vault.busy``.
+        A reading counts if the vault, settled after it, still holds the same: then it lacks no record whose batch was
+        anchored by then, and one that an erasure took from it is erased on the ledger too. Raises Unavailable
+        ``exchange.vault_moving``, ``exchange.vault_unsettled``, ``vault.busy``.
         """
         for _ in range(_READ_ATTEMPTS):
-            self._settle(message, uscc)
             revision = self._vault.revision()
             before = self._inventories(message, uscc)
             disclosure = self._vault.disclose(
