@@ -65,6 +65,15 @@ def test_a_proof_of_another_place_or_batch_is_caught(world):
         verify_record_proof(renamed, batch_of=world.batch_of, suite=world.suite)
 
 
+def test_a_proof_that_shows_nothing_still_says_of_what_type_its_record_is(world):
+    """[VAULT-EVIDENCE-1]: by the ledger's word on the batch, where no group is open to say it."""
+    closed = proof_of(world, groups=())
+    assert verify_record_proof(closed, batch_of=world.batch_of, suite=world.suite).standard == closed.standard
+    renamed = msgspec.structs.replace(closed, standard="filing@1")
+    with pytest.raises(IntegrityError, match=r"^vault\.leaf_mismatch.*filing@1 in the proof"):
+        verify_record_proof(renamed, batch_of=world.batch_of, suite=world.suite)
+
+
 def test_a_group_that_was_hashed_in_a_second_spelling_proves_nothing(world):
     """[LEDGER-CBOR-4]: a bureau could have one fact twice, with spaces and without, under two leaves."""
     proof = proof_of(world)
