@@ -5,7 +5,7 @@ from __future__ import annotations
 import sys
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from shuiqiao.base.clock import SystemClock
 from shuiqiao.base.ids import system_entropy
@@ -14,6 +14,9 @@ from shuiqiao.crypto.model import SuiteName
 from shuiqiao.node.home import create_solo_home
 from shuiqiao.node.keys import named_passphrase
 from shuiqiao.node.settings import Home
+
+if TYPE_CHECKING:
+    from shuiqiao.vault.model import IngestReport
 
 
 def run_init(*, home: Path, suite: str, as_json: bool) -> None:
@@ -51,15 +54,31 @@ def run_ingest(*, files: Sequence[Path], home: Path, record_type: str | None, as
             record_type=known,
             progress=lambda done, total: progress("records read 读取记录", done, total),
         )
-    result = {
+    show_ingest(report, as_json=as_json)
+
+
+def show_ingest(report: IngestReport, *, as_json: bool) -> None:
+    """Show what became of the rows of files, and each anchor with its place in the log."""
+    result: dict[str, Any] = {
         "records_read": report.records_read,
         "records_ingested": report.records_ingested,
+        "records_superseding": report.records_superseding,
         "records_quarantined": report.records_quarantined,
         "duplicates_reported": report.duplicates_reported,
         "anchors": report.anchors,
         "report": str(report.report),
     }
-    _show(result, as_json=as_json)
+    if as_json:
+        anchored = [
+            {"index": entry.index, "batch": entry.batch.hex(), "type": entry.standard, "records": entry.records}
+            for entry in report.anchored
+        ]
+        print_json({**result, "anchored": anchored})
+        return
+    _show(result, as_json=False)
+    for entry in report.anchored:
+        index = "earlier 此前" if entry.index is None else entry.index
+        say(f"anchor 锚定 {index}  {entry.standard}, {entry.records:,} records, batch {entry.batch.hex()}")
 
 
 def run_audit(*, home: Path, as_json: bool) -> int:

@@ -33,6 +33,7 @@ from shuiqiao.cli.output import (
     show_error,
     speak_to_any_terminal,
 )
+from shuiqiao.cli.records import record_app
 from shuiqiao.cli.system import error_of_system
 from shuiqiao.cli.tiles import tiles_app
 
@@ -55,6 +56,7 @@ app.add_typer(network_app, name="network")
 app.add_typer(backup_app, name="backup")
 app.add_typer(members_app, name="members")
 app.add_typer(tiles_app, name="tiles")
+app.add_typer(record_app, name="record")
 
 
 MAX_INDEX = 2**53 - 1
@@ -236,6 +238,23 @@ def receipt(
     from shuiqiao.cli.receipts import run_receipt
 
     return run_receipt(home=home, index=index, state_keys=state or (), out=out, as_json=json)
+
+
+@app.command()
+def log(
+    home: Home,
+    kind: Annotated[str | None, typer.Option(help="Transactions of this kind alone, e.g. anchor.commit 类型.")] = None,
+    author: Annotated[str | None, typer.Option(help="Transactions of this member alone 作者.")] = None,
+    first: Annotated[
+        int, typer.Option("--from", min=0, max=MAX_INDEX, help="The first place in the log 起始位置.")
+    ] = 0,
+    limit: Annotated[int, typer.Option(min=1, max=10_000, help="Most transactions to list 最多条数.")] = 100,
+    json: Json = False,  # noqa: FBT002 - a flag
+) -> int:
+    """List transactions of this home's copy of the ledger 列出账目."""
+    from shuiqiao.cli.records import run_log
+
+    return run_log(home=home, kind=kind, author=author, first_index=first, limit=limit, as_json=json)
 
 
 @app.command()

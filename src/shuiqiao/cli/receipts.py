@@ -13,6 +13,7 @@ from shuiqiao.cli.output import EXIT_DONE, EXIT_REFUSED, EXIT_UNAVAILABLE, print
 
 if TYPE_CHECKING:
     from shuiqiao.ledger.receipt_verification import VerifiedReceipt
+    from shuiqiao.vault.evidence import VerifiedRecord
 
 
 def run_verify(
@@ -130,7 +131,25 @@ def _verify_one(verifier: Any, path: Path) -> dict[str, Any]:
         if isinstance(error, Unavailable):
             failed["unavailable"] = True
         return failed
-    return _told(path, verified)
+    from shuiqiao.vault.evidence import VerifiedRecord
+
+    return _told_record(path, verified) if isinstance(verified, VerifiedRecord) else _told(path, verified)
+
+
+def _told_record(path: Path, verified: VerifiedRecord) -> dict[str, Any]:
+    """What the receipt of a record's anchor proves, and the record."""
+    return {
+        **_told(path, verified.receipt),
+        "proves": list(verified.proves),
+        "proves_zh": list(verified.proves_zh),
+        "record": {
+            "type": verified.standard,
+            "batch": verified.batch.hex(),
+            "leaf": verified.index,
+            "status": str(verified.status),
+            "groups": {group: dict(content) for group, content in verified.contents.items()},
+        },
+    }
 
 
 def _told(path: Path, verified: VerifiedReceipt) -> dict[str, Any]:
@@ -160,12 +179,19 @@ def _claim(claim: Any) -> dict[str, Any]:
     return {"key": claim.key, "value": None if claim.value is None else claim.value.hex()}
 
 
+def _speak_groups(record: dict[str, Any] | None) -> None:
+    for group, content in ({} if record is None else record["groups"]).items():
+        values = " ".join(f"{name}={value}" for name, value in content.items() if name not in {"group", "type"})
+        say(f"  {group}: {values}")
+
+
 def _speak(results: list[dict[str, Any]], *, genesis: str) -> None:
     say(f"genesis {genesis} (compare this fingerprint with what you were given 请核对创世指纹)")
     for result in results:
         if result["valid"]:
             say(f"valid 有效  {result['file']}: {' '.join(result['proves'])}")
             say(f"  {''.join(result['proves_zh'])}")
+            _speak_groups(result.get("record"))
         else:
             say(f"NOT VALID 无效  {result['file']}: {result['code']}: {result['message']}")
             say_next(result)

@@ -10,7 +10,6 @@ from shuiqiao.crypto.model import CipherSuite
 from shuiqiao.crypto.suites import get_suite
 from shuiqiao.ledger.model import Checkpoint, NetworkParameters
 from shuiqiao.ledger.pinning import decode_pinned, verify_pinned
-from shuiqiao.ledger.receipt import MAX_RECEIPT_BYTES
 from shuiqiao.ledger.receipt_verification import VerifiedReceipt, verify_receipt
 from shuiqiao.ledger.signed_note import MAX_SIGNED_NOTE_BYTES
 from shuiqiao.ledger.tile_reader import FolderTiles, TileSource
@@ -20,6 +19,14 @@ from shuiqiao.node.home import load_genesis
 from shuiqiao.node.kinds import network_kinds
 from shuiqiao.node.settings import Home
 from shuiqiao.node.tile_verification import Progress, VerifiedLog, verify_published
+from shuiqiao.vault.evidence import (
+    EVIDENCE_MAGIC,
+    MAX_EVIDENCE_FILE_BYTES,
+    VerifiedRecord,
+    decode_evidence,
+    is_evidence,
+    verify_evidence,
+)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -60,9 +67,18 @@ class ReceiptVerifier:
         """The network id in hex: what people compare."""
         return self.parameters.network.hex()
 
-    def verify_file(self, path: Path) -> VerifiedReceipt:
-        """Verify a receipt file; raises the code of what failed, or Unavailable ``node.receipt_unreadable``."""
-        return self.verify(_read(path, limit=MAX_RECEIPT_BYTES))
+    def verify_file(self, path: Path) -> VerifiedReceipt | VerifiedRecord:
+        """Verify a file that is a receipt or a record's evidence.
+
+        Raises the code of what failed, or Unavailable ``node.receipt_unreadable``.
+        """
+        data = _read(path, limit=MAX_EVIDENCE_FILE_BYTES + len(EVIDENCE_MAGIC))
+        return self.verify_record(data) if is_evidence(data) else self.verify(data)
+
+    def verify_record(self, data: bytes) -> VerifiedRecord:
+        """Verify the evidence of a record; raises the code of what failed."""
+        evidence = decode_evidence(data)
+        return verify_evidence(evidence, receipt=self.verify(evidence.receipt), suite=self.suite)
 
     def verify_published(self, *, progress: Progress) -> VerifiedLog:
         """Verify the static files themselves; raises the code of what failed. Only where they were named."""

@@ -10,11 +10,13 @@ has it already, by its state, that counts as told; nothing is anchored twice [VA
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import replace
 
 from shuiqiao.base.errors import Conflict, IntegrityError
-from shuiqiao.ledger.model import StateView
+from shuiqiao.base.ids import MemberId
+from shuiqiao.ledger.listing import find_transaction
+from shuiqiao.ledger.model import LedgerEngine, StateView, Transaction
 from shuiqiao.vault.contract import (
     AMEND,
     COMMIT,
@@ -64,6 +66,25 @@ def anchor_batch(anchor: Anchor, row: BatchRow) -> BatchRow:
             raise
         return replace(row, committed=KNOWN_COMMITTED)
     return replace(row, committed=committed.index)
+
+
+def anchor_index(
+    row: BatchRow, *, ledger: LedgerEngine, decode: Callable[[bytes], Transaction], author: MemberId
+) -> int:
+    """Return the log index of a batch's anchor, looked for in the log where the vault did not note it.
+
+    Raises IntegrityError ``vault.batch_unanchored``.
+    """
+    if row.committed is not None and row.committed != KNOWN_COMMITTED:
+        return row.committed
+    index = find_transaction(
+        ledger.blocks(from_height=1),
+        decode=decode,
+        fits=lambda tx: (tx.kind, tx.author) == (COMMIT, author) and tx.body.batch == row.id,
+    )
+    if index is None:
+        raise IntegrityError("vault.batch_unanchored", f"the log has no anchor of batch {row.id.hex()}")
+    return index
 
 
 def is_anchored(state: StateView, row: BatchRow) -> bool:

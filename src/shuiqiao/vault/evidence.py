@@ -1,29 +1,51 @@
 """A proof of one record as a small document that stands alone: for a dispute, a court, an auditor.
 
 Unlike a disclosure it carries the granted groups as the very bytes that were hashed, readable by a person, and one
-RFC 6962 inclusion path that any log tool can follow [VAULT-EVIDENCE-1].
+RFC 6962 inclusion path that any log tool can follow [VAULT-EVIDENCE-1]. With the receipt of its batch's anchor it is
+*evidence*, a file that a stranger verifies with the genesis alone [VAULT-EVIDENCE-2].
 """
 
 from __future__ import annotations
 
-from typing import Annotated
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Annotated, Any
 
 import msgspec
 from msgspec import Meta
 
-from shuiqiao.base.encoding import decode_cbor_strict, decode_json, encode_cbor, encode_json
+from shuiqiao.base.encoding import decode_cbor, decode_cbor_strict, decode_json, encode_cbor, encode_json
 from shuiqiao.base.errors import IntegrityError, InvalidInput
 from shuiqiao.crypto.model import CipherSuite
 from shuiqiao.ledger.log import verify_inclusion
+from shuiqiao.ledger.receipt import MAX_RECEIPT_BYTES
 from shuiqiao.standards.encoding import MAX_GROUP_BYTES
-from shuiqiao.vault.contract import BatchId, LeafIndex, StandardId
+from shuiqiao.vault.contract import (
+    COMMIT,
+    AnchorCommitBody,
+    BatchId,
+    LeafIndex,
+    StandardId,
+    batch_key,
+    erased_key,
+    superseded_key,
+)
 from shuiqiao.vault.leaves import group_hash, leaf_from_group_hashes
-from shuiqiao.vault.model import MAX_BATCH_DEPTH, BatchFact, BatchLookup
+from shuiqiao.vault.model import MAX_BATCH_DEPTH, BatchFact, BatchLookup, LeafStatus
+
+if TYPE_CHECKING:
+    from shuiqiao.base.ids import MemberId
+    from shuiqiao.ledger.receipt_verification import VerifiedReceipt
 
 MAX_EVIDENCE_BYTES = 1 << 20
 """Four groups of at most 64 KiB each, salts and a path fit several times."""
 
 EVIDENCE_VERSION = 1
+
+EVIDENCE_MAGIC = b"SQRECORD1\n"
+
+MAX_EVIDENCE_FILE_BYTES = MAX_EVIDENCE_BYTES + MAX_RECEIPT_BYTES
+"""A record's proof and a receipt."""
 
 _Hash = Annotated[bytes, Meta(min_length=32, max_length=32)]
 _GroupId = Annotated[str, Meta(max_length=32)]
@@ -118,3 +140,130 @@ def _require_own(part: OpenedGroup, standard: str) -> None:
             "vault.leaf_mismatch",
             f"a group is shown as {part.group!r} of {standard} and says {said[1]!r} of {said[0]!r}",
         )
+
+
+_STATUS_ZH = {LeafStatus.LIVE: "有效", LeafStatus.SUPERSEDED: "已被更新", LeafStatus.ERASED: "已销毁"}
+
+
+class RecordEvidence(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
+    """A record's proof with the receipt of its batch's anchor: what a stranger needs beside the genesis.
+
+    receipt: shows, behind its checkpoint, what the ledger holds at ``evidence_keys``.
+    """
+
+    proof: RecordProof
+    receipt: Annotated[bytes, Meta(max_length=MAX_RECEIPT_BYTES)]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class VerifiedRecord:
+    """What a file of evidence proves; exists only if everything in it held.
+
+    status: of the record behind the receipt's checkpoint. contents: the opened groups by id, as they were hashed.
+    """
+
+    receipt: VerifiedReceipt
+    standard: str
+    batch: bytes
+    index: int
+    status: LeafStatus
+    contents: Mapping[str, Mapping[str, Any]]
+
+    @property
+    def proves(self) -> tuple[str, ...]:
+        """What follows from the evidence, in sentences."""
+        return (
+            *self.receipt.proves,
+            (
+                f"Leaf {self.index} of batch {self.batch.hex()} is the record of {self.standard} shown here; "
+                f"behind that checkpoint it is {self.status}."
+            ),
+        )
+
+    @property
+    def proves_zh(self) -> tuple[str, ...]:
+        """What follows from the evidence, in Chinese sentences."""
+        return (
+            *self.receipt.proves_zh,
+            (
+                f"批次 {self.batch.hex()} 的第 {self.index} 片叶即为所示 {self.standard} 记录；在该检查点时其状态为"
+                f"{_STATUS_ZH[self.status]}。"
+            ),
+        )
+
+
+def evidence_keys(author: MemberId, batch: bytes, index: int) -> tuple[str, ...]:
+    """Return the state keys that say what became of a leaf of a member."""
+    del author
+    return batch_key(batch), superseded_key(batch, index), erased_key(batch, index)
+
+
+def is_evidence(data: bytes) -> bool:
+    """Return whether bytes claim to be a file of evidence."""
+    return data.startswith(EVIDENCE_MAGIC)
+
+
+def encode_evidence(evidence: RecordEvidence) -> bytes:
+    """Return the bytes of a file of evidence [VAULT-EVIDENCE-2]."""
+    return EVIDENCE_MAGIC + encode_cbor(msgspec.to_builtins(evidence, builtin_types=(bytes,)))
+
+
+def decode_evidence(data: bytes) -> RecordEvidence:
+    """Return evidence from outside bytes. Raises InvalidInput ``vault.evidence_malformed``, ``base.cbor_*``."""
+    if not is_evidence(data):
+        raise InvalidInput("vault.evidence_malformed", "this is no file of evidence of a record")
+    fields = decode_cbor_strict(data[len(EVIDENCE_MAGIC) :], max_bytes=MAX_EVIDENCE_FILE_BYTES)
+    try:
+        return msgspec.convert(fields, RecordEvidence, strict=True, builtin_types=(bytes,))
+    except msgspec.ValidationError as error:
+        raise InvalidInput("vault.evidence_malformed", f"not the evidence of a record: {error}") from error
+
+
+def verify_evidence(evidence: RecordEvidence, *, receipt: VerifiedReceipt, suite: CipherSuite) -> VerifiedRecord:
+    """Return what evidence proves. receipt: the one in it, verified against a genesis [VAULT-EVIDENCE-2].
+
+    Raises IntegrityError ``vault.evidence_unpaired`` where the receipt is about something else, and those of
+    ``verify_record_proof``.
+    """
+    proof, tx = evidence.proof, receipt.transaction
+    keys = evidence_keys(tx.author, proof.batch, proof.index)
+    shown = {claim.key: claim.value for claim in receipt.state}
+    if tx.kind != COMMIT or tx.body.batch != proof.batch or shown.keys() != set(keys):
+        raise IntegrityError(
+            "vault.evidence_unpaired",
+            f"the receipt is not that of the anchor of batch {proof.batch.hex()} with the state of leaf {proof.index}",
+        )
+    body: AnchorCommitBody = tx.body
+    fact = BatchFact(
+        author=tx.author,
+        standard=body.standard,
+        period_from=body.period_from,
+        period_to=body.period_to,
+        count=body.count,
+        depth=body.depth,
+        root=body.root,
+        erased=False,
+        changed=0,
+    )
+    verify_record_proof(proof, batch_of={proof.batch: fact}.get, suite=suite)
+    return VerifiedRecord(
+        receipt=receipt,
+        standard=proof.standard,
+        batch=proof.batch,
+        index=proof.index,
+        status=_status(*(shown[key] for key in keys)),
+        contents={part.group: decode_json(part.content, max_bytes=MAX_GROUP_BYTES) for part in _opened(proof)},
+    )
+
+
+def _opened(proof: RecordProof) -> list[OpenedGroup]:
+    return [part for part in proof.groups if isinstance(part, OpenedGroup)]
+
+
+def _status(batch: bytes | None, superseded: bytes | None, erased: bytes | None) -> LeafStatus:
+    """Return what proven values of the state say of a leaf, in the order of ``evidence_keys``."""
+    if batch is None:
+        raise IntegrityError("vault.batch_unanchored", "the ledger's state does not have the batch of this record")
+    if erased is not None or decode_cbor(batch)["erased"]:
+        return LeafStatus.ERASED
+    return LeafStatus.LIVE if superseded is None else LeafStatus.SUPERSEDED

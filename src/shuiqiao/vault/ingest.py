@@ -21,10 +21,10 @@ from pathlib import Path
 from shuiqiao.base.ids import Entropy, new_id
 from shuiqiao.crypto.model import CipherSuite
 from shuiqiao.standards.readers import Source
-from shuiqiao.vault.anchoring import amend_leaves, anchor_batch
+from shuiqiao.vault.anchoring import KNOWN_COMMITTED, amend_leaves, anchor_batch
 from shuiqiao.vault.batch_writer import BatchBuilder, Part, part_of, slice_part
 from shuiqiao.vault.index import BatchRow, IndexWriter, RecordIndex
-from shuiqiao.vault.model import SALT_BYTES, Anchor, IngestReport, Progress, VaultSettings
+from shuiqiao.vault.model import SALT_BYTES, Anchor, AnchoredBatch, IngestReport, Progress, VaultSettings
 from shuiqiao.vault.preparation import Chunk, PreparedRows
 from shuiqiao.vault.quarantine import KEPT_OUT, Report
 from shuiqiao.vault.sieve import KnownRow, Placement, Sifted, sift
@@ -59,7 +59,6 @@ class _Counts:
     quarantined: int = 0
     duplicates: int = 0
     superseding: int = 0
-    anchors: int = 0
 
 
 class Ingest:
@@ -95,10 +94,13 @@ class Ingest:
         self._builder: BatchBuilder | None = None
         self._replacing: list[tuple[Place, Place]] = []
         self._anchored: list[BatchRow] = []
+        self._told: list[BatchRow] = []
 
-    def run(self, sources: Sequence[NumberedSource], *, type_numbers: dict[str, int], anchors: int) -> IngestReport:
-        """Ingest sources type by type. anchors: batches that were finished for an interrupted run before."""
-        self._counts.anchors = anchors
+    def run(
+        self, sources: Sequence[NumberedSource], *, type_numbers: dict[str, int], finished: Sequence[BatchRow]
+    ) -> IngestReport:
+        """Ingest sources type by type. finished: batches that were anchored for an interrupted run before."""
+        self._told = list(finished)
         rows = [entry.source.row_count for entry in sources]
         total = None if None in rows else sum(count or 0 for count in rows)
         expected = sum(entry.expected_rows for entry in sources)
@@ -236,8 +238,9 @@ class Ingest:
         writer.put_batch(row)
         writer.commit()
         self._writer = None
-        self._anchored.append(anchor_batch(self._anchor, row))
-        self._counts.anchors += 1
+        anchored = anchor_batch(self._anchor, row)
+        self._anchored.append(anchored)
+        self._told.append(anchored)
         self._amend()
 
     def _amend(self) -> None:
@@ -273,13 +276,21 @@ class Ingest:
             records_quarantined=counts.quarantined,
             duplicates_reported=counts.duplicates,
             records_superseding=counts.superseding,
-            anchors=counts.anchors,
+            anchored=tuple(
+                AnchoredBatch(
+                    batch=row.id,
+                    standard=row.standard,
+                    records=row.count,
+                    index=None if row.committed == KNOWN_COMMITTED else row.committed,
+                )
+                for row in self._told
+            ),
             report=self._report.path,
         )
 
 
-def finish_pending(index: RecordIndex, anchor: Anchor) -> int:
-    """Tell the ledger what an interrupted run left pending; return how many batches that were [VAULT-STORE-3]."""
+def finish_pending(index: RecordIndex, anchor: Anchor) -> list[BatchRow]:
+    """Tell the ledger what an interrupted run left pending; return the batches that it has now [VAULT-STORE-3]."""
     with index.read() as view:
         numbers, steps = view.pending_batches(), view.pending_replacements()
         rows = [view.batch(number) for number in numbers]
@@ -293,4 +304,4 @@ def finish_pending(index: RecordIndex, anchor: Anchor) -> int:
                 writer.put_batch(row)
             for old, new in steps:
                 writer.finish_replacement(old=old, new=new)
-    return len(anchored)
+    return anchored

@@ -125,12 +125,22 @@ Progress = Callable[[int, int | None], None]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class AnchoredBatch:
+    """A batch that is on the ledger. index: of its anchor in the log, None where an earlier run had put it there."""
+
+    batch: bytes
+    standard: str
+    records: int
+    index: int | None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class IngestReport:
     """What became of every row of an ingest: read = ingested + quarantined + duplicates [VAULT-INGEST-1].
 
     records_superseding: how many of the ingested are newer versions of records that were there. anchors: batches
     anchored by this run, those finished for an interrupted run included. report: the NDJSON file that lists each row
-    kept out.
+    kept out. anchored: those batches, in the order of the ledger.
     """
 
     records_read: int
@@ -138,8 +148,13 @@ class IngestReport:
     records_quarantined: int
     duplicates_reported: int
     records_superseding: int
-    anchors: int
+    anchored: tuple[AnchoredBatch, ...]
     report: Path
+
+    @property
+    def anchors(self) -> int:
+        """How many batches were anchored."""
+        return len(self.anchored)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -9,21 +9,23 @@ from __future__ import annotations
 import fcntl
 import os
 from collections import Counter
-from collections.abc import Generator, Iterable, Mapping, Sequence
+from collections.abc import Callable, Generator, Iterable, Mapping, Sequence
 from contextlib import contextmanager, suppress
 from datetime import date
 from pathlib import Path
 
 from shuiqiao.base.clock import Clock, iso_from_ms
 from shuiqiao.base.errors import IntegrityError, InvalidInput, Unavailable
-from shuiqiao.base.ids import Entropy, Uscc
+from shuiqiao.base.ids import Entropy, MemberId, Uscc
 from shuiqiao.crypto.model import CipherSuite
+from shuiqiao.ledger.model import LedgerEngine, Transaction
 from shuiqiao.standards.model import Catalogue, RecordType
 from shuiqiao.standards.readers import Source, open_source
+from shuiqiao.vault.anchoring import anchor_index
 from shuiqiao.vault.disclosure import Disclosure, granted_groups
 from shuiqiao.vault.erasure import Eraser
-from shuiqiao.vault.evidence import RecordProof
-from shuiqiao.vault.index import RecordIndex
+from shuiqiao.vault.evidence import RecordEvidence, RecordProof, encode_evidence, evidence_keys
+from shuiqiao.vault.index import BatchRow, RecordIndex
 from shuiqiao.vault.ingest import Ingest, NumberedSource, finish_pending
 from shuiqiao.vault.inspection import FileCheck, Inspector, unknown_files
 from shuiqiao.vault.model import (
@@ -40,6 +42,7 @@ from shuiqiao.vault.model import (
 from shuiqiao.vault.opening import Period, is_behind, live_entries, month_of_day, open_records, prove_record
 from shuiqiao.vault.quarantine import Report
 from shuiqiao.vault.reading import BatchReader
+from shuiqiao.vault.search import FoundRecord, RecordQuery, find_records
 
 MAX_UNNAMED_FILES = 8
 """Files of no batch that an ingest clears away: a crash leaves two. More mean that the index is not this vault's."""
@@ -143,7 +146,7 @@ class Vault:
             raise InvalidInput("vault.sources_count", f"{len(paths)} source files where 1 to {MAX_SOURCES} are allowed")
         opened = [open_source(path, record_type=record_type, catalogue=self._catalogue) for path in paths]
         with self._writing():
-            anchors = self._finish_interrupted(anchor)
+            finished = self._finish_interrupted(anchor)
             sources, numbers = self._number(paths, opened)
             report = Report(self._quarantine, name=self._report_name())
             try:
@@ -158,7 +161,7 @@ class Vault:
                     progress=progress,
                     amending=amending,
                 )
-                result = run.run(sources, type_numbers=numbers, anchors=anchors)
+                result = run.run(sources, type_numbers=numbers, finished=finished)
             except BaseException:
                 report.abandon()
                 with suppress(Exception):
@@ -186,7 +189,7 @@ class Vault:
     def recover(self, anchor: Anchor) -> int:
         """Finish what an interrupted ingest or erasure left; return how many batches were anchored. Safe to repeat."""
         with self._writing():
-            return self._finish_interrupted(anchor)
+            return len(self._finish_interrupted(anchor))
 
     def settle(self, *, uscc: Uscc, type_ids: Iterable[str], anchor: Anchor) -> None:
         """Note what the ledger has of a taxpayer's records of some types by now [VAULT-LIVE-3].
@@ -255,11 +258,36 @@ class Vault:
 
         Superseded records are provable as well. Raises InvalidInput ``vault.batch_unknown``, ``vault.leaf_unknown``.
         """
-        with self._index.read() as view:
-            row = view.batch_by_id(leaf.batch)
-        if row is None or row.committed is None:
-            raise InvalidInput("vault.batch_unknown", f"batch {leaf.batch.hex()} is not anchored by this vault")
+        row = self._anchored_row(leaf.batch)
         return prove_record(self._reader, row, index=leaf.index, groups=tuple(groups), hash_name=self._suite.hash_name)
+
+    def prove_to_outsider(
+        self,
+        leaf: LeafRef,
+        *,
+        groups: Sequence[str],
+        ledger: LedgerEngine,
+        decode: Callable[[bytes], Transaction],
+        author: MemberId,
+    ) -> bytes:
+        """Return a file that proves one record to whoever has the genesis, with some groups opened [VAULT-EVIDENCE-2].
+
+        It has the receipt of the batch's anchor, which shows too whether the record is live. author: whose vault this
+        is. Raises as ``prove_record`` and ``LedgerEngine.receipt``; InvalidInput ``standards.group_unknown``.
+
+            vault.prove_to_outsider(leaf, groups=("core",), ledger=engine, decode=submitter.decode, author=bureau)
+        """
+        row = self._anchored_row(leaf.batch)
+        granted_groups(self._catalogue.get(row.standard), tuple(groups))
+        proof = self.prove_record(leaf, groups=groups)
+        index = anchor_index(row, ledger=ledger, decode=decode, author=author)
+        receipt = ledger.receipt(index, state_keys=evidence_keys(author, leaf.batch, leaf.index))
+        return encode_evidence(RecordEvidence(proof=proof, receipt=receipt))
+
+    def find(self, query: RecordQuery, *, status_of: LeafLookup) -> list[FoundRecord]:
+        """Return every version of the records that a query fits; raises as ``search.find_records``."""
+        with self._index.read() as view:
+            return find_records(view, query, folder=self._batches, catalogue=self._catalogue, status_of=status_of)
 
     def erase(self, batch: bytes, indexes: Sequence[int], *, reason: ErasureReason, anchor: Anchor) -> None:
         """Destroy records of a batch, or all of it where none is listed, and tell the ledger [VAULT-ERASE-1].
@@ -294,6 +322,13 @@ class Vault:
             problems.append(Problem(code="vault.file_unknown", place=name, message="it belongs to no batch"))
         return FileCheck(batches=batches, records=records, problems=tuple(problems))
 
+    def _anchored_row(self, batch: bytes) -> BatchRow:
+        with self._index.read() as view:
+            row = view.batch_by_id(batch)
+        if row is None or row.committed is None:
+            raise InvalidInput("vault.batch_unknown", f"batch {batch.hex()} is not anchored by this vault")
+        return row
+
     @contextmanager
     def _writing(self) -> Generator[None]:
         """Hold the lock of the one writer; the system releases it if the process dies."""
@@ -306,11 +341,11 @@ class Vault:
                 ) from error
             yield
 
-    def _finish_interrupted(self, anchor: Anchor) -> int:
+    def _finish_interrupted(self, anchor: Anchor) -> list[BatchRow]:
         self._clear_unnamed()
-        anchors = finish_pending(self._index, anchor)
+        finished = finish_pending(self._index, anchor)
         self._eraser.finish_pending(anchor)
-        return anchors
+        return finished
 
     def _clear_unnamed(self) -> None:
         """Remove files that a crash left before the index knew of them [VAULT-STORE-4]."""

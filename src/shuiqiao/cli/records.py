@@ -1,0 +1,237 @@
+"""``record`` and ``log``: find, prove, amend and erase records of a bureau's vault; look through its ledger."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from enum import StrEnum
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+from shuiqiao.base.clock import iso_from_ms
+from shuiqiao.base.errors import InvalidInput
+from shuiqiao.cli.output import EXIT_DONE, EXIT_REFUSED, print_json, say
+
+if TYPE_CHECKING:
+    from shuiqiao.node.institution import Institution
+    from shuiqiao.vault.search import FoundRecord
+
+record_app = typer.Typer(help="Find, prove, amend and erase records 记录.", no_args_is_help=True, rich_markup_mode=None)
+
+Home = Annotated[
+    Path, typer.Option("--home", envvar="SHUIQIAO_HOME", help="Home folder of the institution 机构主目录.")
+]
+Json = Annotated[bool, typer.Option("--json", help="One JSON object on standard output.")]
+Batch = Annotated[str, typer.Argument(help="The batch's id in hex, as `record find` shows it 批次.")]
+RecordTypeName = Annotated[str | None, typer.Option("--type", help="Record type, e.g. invoice_issued 记录类型.")]
+
+
+class ReasonChoice(StrEnum):
+    """Why records are destroyed; as ``vault.model.ErasureReason``, which the help text must not wait for."""
+
+    DATA_LIFE_OVER = "data_life_over"
+    RETENTION_OVER = "retention_over"
+    TAXPAYER_REQUEST = "taxpayer_request"
+    LEGAL_ORDER = "legal_order"
+
+
+@record_app.command("find")
+def record_find(
+    home: Home,
+    taxpayer: Annotated[str | None, typer.Option(help="Taxpayer number 纳税人识别号.")] = None,
+    record_type: RecordTypeName = None,
+    number: Annotated[str | None, typer.Option(help="A number in the natural key, e.g. of an invoice 号码.")] = None,
+    key: Annotated[
+        list[str] | None, typer.Option("--key", help="FIELD=VALUE that the record has; repeatable 字段=值.")
+    ] = None,
+    json: Json = False,  # noqa: FBT002 - a flag
+) -> int:
+    """List every version of the records that fit, with batch, leaf and status; exit 1 if none fits 查找记录."""
+    from shuiqiao.base.ids import Uscc
+    from shuiqiao.node.settings import Home as HomeFolder
+    from shuiqiao.vault.contract import leaf_lookup
+    from shuiqiao.vault.search import RecordQuery
+
+    with _open(HomeFolder(home)) as institution:
+        query = RecordQuery(
+            uscc=None if taxpayer is None else Uscc(taxpayer),
+            record_type=None if record_type is None else institution.catalogue.get(record_type),
+            number=number,
+            values=_values(key or ()),
+        )
+        found = institution.vault.find(query, status_of=leaf_lookup(institution.engine.state()))
+    records = [_record(entry) for entry in found]
+    if json:
+        print_json({"records": records})
+    else:
+        for record in records:
+            _speak_record(record)
+        say(f"{len(records)} found 共 {len(records)} 条")
+    return EXIT_DONE if records else EXIT_REFUSED
+
+
+@record_app.command("prove")
+def record_prove(
+    home: Home,
+    batch: Batch,
+    leaf: Annotated[int, typer.Argument(min=0, max=65_535, help="The record's leaf in the batch 叶序号.")],
+    group: Annotated[
+        list[str] | None,
+        typer.Option("--group", help="A disclosure group to show; repeatable; by default core alone 披露组."),
+    ] = None,
+    out: Annotated[Path | None, typer.Option(help="The file to write; by default BATCH-LEAF.record here.")] = None,
+    json: Json = False,  # noqa: FBT002 - a flag
+) -> int:
+    """Write a file that proves one record to whoever has the genesis; `verify` checks it offline 证明一条记录."""
+    from shuiqiao.base.file_modes import share_file
+    from shuiqiao.node.settings import Home as HomeFolder
+    from shuiqiao.node.verification import ReceiptVerifier
+    from shuiqiao.vault.model import LeafRef
+
+    with _open(HomeFolder(home)) as institution:
+        data = institution.vault.prove_to_outsider(
+            LeafRef(_hex(batch), leaf),
+            groups=group or ("core",),
+            ledger=institution.engine,
+            decode=institution.outbox.decode,
+            author=institution.member,
+        )
+    verified = ReceiptVerifier.from_genesis(genesis=None, home=home).verify_record(data)
+    path = out or Path(f"{batch[:16]}-{leaf}.record")
+    path.write_bytes(data)
+    share_file(path)
+    if json:
+        print_json({"file": str(path), "status": str(verified.status), "groups": sorted(verified.contents)})
+    else:
+        say(f"written 已开具  {path} ({len(data)} bytes): {verified.standard}, {verified.status}")
+        say(f"next            shuiqiao verify {path} --genesis {HomeFolder(home).genesis}")
+    return EXIT_DONE
+
+
+@record_app.command("amend")
+def record_amend(
+    home: Home,
+    file: Annotated[Path, typer.Argument(help="Parquet or CSV file of corrected records 更正后的记录文件.")],
+    record_type: RecordTypeName = None,
+    json: Json = False,  # noqa: FBT002 - a flag
+) -> int:
+    """Supersede records by corrected ones of the same natural key; exit 1 if a row amended nothing 更正记录."""
+    from shuiqiao.cli.institution import show_ingest
+    from shuiqiao.node.settings import Home as HomeFolder
+
+    with _open(HomeFolder(home), needs_node=True) as institution:
+        known = None if record_type is None else institution.catalogue.get(record_type)
+        report = institution.vault.amend(file, anchor=institution.outbox, record_type=known)
+    show_ingest(report, as_json=json)
+    return EXIT_DONE if report.records_ingested == report.records_read else EXIT_REFUSED
+
+
+@record_app.command("erase")
+def record_erase(
+    home: Home,
+    batch: Batch,
+    leaves: Annotated[list[int], typer.Argument(min=0, max=65_535, help="The records' leaves in the batch 叶序号.")],
+    reason: Annotated[ReasonChoice, typer.Option(help="Why; the ledger keeps it 销毁原因.")],
+    json: Json = False,  # noqa: FBT002 - a flag
+) -> int:
+    """Destroy records and say so on the ledger; nobody can bring them back 销毁记录."""
+    from shuiqiao.node.settings import Home as HomeFolder
+    from shuiqiao.vault.model import ErasureReason
+
+    with _open(HomeFolder(home), needs_node=True) as institution:
+        chosen = sorted(set(leaves))
+        institution.vault.erase(_hex(batch), chosen, reason=ErasureReason(reason.value), anchor=institution.outbox)
+    if json:
+        print_json({"batch": batch, "erased": chosen, "reason": reason.value})
+    else:
+        say(f"erased 已销毁  {len(chosen)} records of batch {batch}")
+    return EXIT_DONE
+
+
+def run_log(*, home: Path, kind: str | None, author: str | None, first_index: int, limit: int, as_json: bool) -> int:
+    """List transactions of a home's ledger."""
+    from shuiqiao.ledger.listing import list_transactions
+    from shuiqiao.node.settings import Home as HomeFolder
+
+    with _open(HomeFolder(home)) as institution:
+        page = list_transactions(
+            institution.engine.blocks(from_height=1),
+            decode=institution.outbox.decode,
+            limit=limit,
+            first_index=first_index,
+            kind=kind,
+            author=author,
+        )
+    entries = [
+        {
+            "index": entry.index,
+            "height": entry.height,
+            "time": iso_from_ms(entry.time_ms),
+            "kind": entry.kind,
+            "author": str(entry.author),
+            "id": entry.id.hex(),
+        }
+        for entry in page.transactions
+    ]
+    if as_json:
+        print_json({"entries": entries, "next": page.next_index})
+        return EXIT_DONE
+    for entry in entries:
+        say("{index:>8}  {time}  {kind:20} {author:20} {id}".format(**entry))
+    if page.next_index is not None:
+        say(f"more 未完  --from {page.next_index}")
+    return EXIT_DONE
+
+
+def _open(home: Any, *, needs_node: bool = False) -> Institution:
+    from shuiqiao.node.institution import Institution
+
+    return Institution.open(home, needs_node=needs_node)
+
+
+def _hex(text: str) -> bytes:
+    try:
+        return bytes.fromhex(text)
+    except ValueError as error:
+        raise InvalidInput(
+            "cli.batch_malformed",
+            f"{text[:60]!r} is no batch id, which has 32 hexadecimal digits",
+            next_step="shuiqiao record find shows the batch of each record",
+        ) from error
+
+
+def _values(pairs: Sequence[str]) -> dict[str, str]:
+    found: dict[str, str] = {}
+    for pair in pairs:
+        name, sign, value = pair.partition("=")
+        if not name or not sign:
+            raise InvalidInput(
+                "cli.key_malformed", f"{pair[:60]!r} is not FIELD=VALUE", next_step="e.g. --key year=2024"
+            )
+        found[name] = value
+    return found
+
+
+def _record(found: FoundRecord) -> dict[str, Any]:
+    return {
+        "type": found.standard,
+        "key": {name: value if isinstance(value, int | None) else str(value) for name, value in found.key.items()},
+        "day": found.day.isoformat(),
+        "status": found.status,
+        "version": found.version,
+        "versions": found.versions,
+        "batch": found.batch.hex(),
+        "leaf": found.index,
+        "anchor": found.anchored,
+        "file": found.file,
+        "row": found.row,
+    }
+
+
+def _speak_record(record: dict[str, Any]) -> None:
+    key = " ".join(f"{name}={value}" for name, value in record["key"].items() if value is not None)
+    anchor = "" if record["anchor"] is None else f", anchor {record['anchor']}"
+    say(f"{record['type']}  {record['status']}  {key}")
+    say(f"  batch {record['batch']} leaf {record['leaf']}, version {record['version']} of {record['versions']}{anchor}")
+    say(f"  from {record['file']} row {record['row']}")
