@@ -127,6 +127,39 @@ def record_amend(
     return EXIT_DONE if report.records_ingested == report.records_read else EXIT_REFUSED
 
 
+@record_app.command("changed")
+def record_changed(
+    home: Home,
+    json: Json = False,  # noqa: FBT002 - a flag
+) -> int:
+    """List records given to banks, or received by this bank, that were amended or erased since 已变更的记录."""
+    from shuiqiao.members.model import Role
+    from shuiqiao.node.settings import Home as HomeFolder
+
+    with _open(HomeFolder(home)) as institution:
+        is_bank = institution.settings.role is Role.BANK
+        side = institution.recipient if is_bank else institution.provider
+        records = [
+            {
+                "taxpayer": entry.taxpayer,
+                "provider" if is_bank else "recipient": str(entry.other),
+                "request": entry.request.hex(),
+                "type": entry.standard,
+                "batch": entry.leaf.batch.hex(),
+                "leaf": entry.leaf.index,
+                "status": str(entry.status),
+            }
+            for entry in side.changed_records()
+        ]
+    if json:
+        print_json({"records": records})
+        return EXIT_DONE
+    for record in records:
+        say("  ".join(str(value) for value in record.values()))
+    say(f"{len(records)} changed since they were delivered 交付后有变更 {len(records)} 条")
+    return EXIT_DONE
+
+
 @record_app.command("erase")
 def record_erase(
     home: Home,
@@ -197,7 +230,6 @@ def _hex(text: str) -> bytes:
         raise InvalidInput(
             "cli.batch_malformed",
             f"{text[:60]!r} is no batch id, which has 32 hexadecimal digits",
-            next_step="shuiqiao record find shows the batch of each record",
         ) from error
 
 

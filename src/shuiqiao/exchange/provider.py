@@ -31,6 +31,7 @@ from shuiqiao.exchange.ceilings import (
     verify_covered,
     verify_request_within_ceiling,
 )
+from shuiqiao.exchange.changes import ChangedRecord, changed_records, decode_leaves, encode_leaves, leaves_of
 from shuiqiao.exchange.contract import DELIVER, REFUSE, AccessDeliverBody, AccessRefuseBody, verify_recipient_active
 from shuiqiao.exchange.manifest import Inventory, build_manifest, encode_manifest
 from shuiqiao.exchange.messages import REQUEST, decode_request, seal_answer
@@ -49,10 +50,11 @@ from shuiqiao.ledger.document import decode_document
 from shuiqiao.ledger.machine import NETWORK_GATE
 from shuiqiao.members.contract import member_record
 from shuiqiao.members.roster import is_suspended
+from shuiqiao.vault.contract import leaf_lookup
 from shuiqiao.vault.disclosure import encode_disclosure
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Mapping, Sequence
+    from collections.abc import Iterable, Iterator, Mapping, Sequence
     from datetime import date
 
     from shuiqiao.base.ids import Entropy
@@ -188,6 +190,19 @@ class Provider:
         """Return every request on a taxpayer's data, oldest first [EXCHANGE-17]."""
         return [self._usage_entry(row) for row in self._store.asked_of(taxpayer)]
 
+    def changed_records(self) -> Iterator[ChangedRecord]:
+        """Yield the records of delivered answers that were amended or erased since, with the bank [EXCHANGE-21]."""
+        status_of = leaf_lookup(self._submitter.state())
+        for row in self._store.delivered():
+            if row.leaves is not None and row.taxpayer is not None:
+                yield from changed_records(
+                    decode_leaves(row.leaves),
+                    status_of=status_of,
+                    request=row.request,
+                    other=MemberId(row.recipient),
+                    taxpayer=row.taxpayer,
+                )
+
     def release_acknowledged(self) -> int:
         """Destroy kept answers that their banks acknowledged; return how many."""
         state = self._submitter.state()
@@ -286,6 +301,7 @@ class Provider:
         return replace(
             row,
             counts={entry.standard: entry.rows.num_rows for entry in disclosure.types},
+            leaves=encode_leaves(leaves_of(disclosure)),
             answer=answer,
             answer_digest=digest,
             manifest_digest=self._suite.digest(signed_manifest),

@@ -18,13 +18,14 @@ compare the manifest's checkpoint with it; every other check holds.
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
 
 from shuiqiao.base.clock import MS_PER_DAY
 from shuiqiao.base.errors import Denied, IntegrityError, InvalidInput, ShuiqiaoError, Unavailable
 from shuiqiao.base.ids import MemberId, new_id
 from shuiqiao.exchange.ceilings import data_life_days, verify_covered, verify_request_within_ceiling
+from shuiqiao.exchange.changes import ChangedRecord, changed_records, leaves_of
 from shuiqiao.exchange.contract import ACKNOWLEDGE, REQUEST, AccessAcknowledgeBody, AccessRequestBody
 from shuiqiao.exchange.manifest import (
     decode_manifest,
@@ -42,6 +43,8 @@ from shuiqiao.vault.disclosure import decode_disclosure
 from shuiqiao.vault.proofs import verify_disclosure
 
 if TYPE_CHECKING:
+    from collections.abc import Iterator
+
     from shuiqiao.base.ids import Entropy
     from shuiqiao.consent.model import ConsentArtefact
     from shuiqiao.consent.service import ConsentFile
@@ -76,6 +79,8 @@ class ReceivedData:
     """Signed by the provider: evidence if a record turns out to be missing."""
     disclosure: Disclosure
     records: DisclosedRecords
+    changed: tuple[ChangedRecord, ...] = ()
+    """Records that earlier answers on this taxpayer held and that were amended or erased since; told on receipt."""
 
 
 class Recipient:
@@ -132,10 +137,26 @@ class Recipient:
         content, digest = self._open(answer, message)
         self._expect_entry_holds(entry, content, digest, message)
         received = self._verify(content, message, entry_index=asked.index)
+        changed = tuple(self.changed_records(taxpayer=received.artefact.taxpayer))
         self._keep(content, message, received.artefact)
         if entry["status"] == RequestStatus.DELIVERED:
             self._submitter.submit(ACKNOWLEDGE, AccessAcknowledgeBody(request=request, answer_digest=digest))
-        return received
+        return replace(received, changed=changed)
+
+    def changed_records(self, *, taxpayer: str | None = None) -> Iterator[ChangedRecord]:
+        """Yield the records of kept answers, on one taxpayer or on all, that were amended or erased since.
+
+        Each comes with its provider [EXCHANGE-21].
+        """
+        for kept in self._store.all_received(taxpayer=taxpayer):
+            provider = MemberId(self._consents.artefact(kept.consent).provider)
+            yield from changed_records(
+                leaves_of(decode_disclosure(kept.disclosure, catalogue=self._catalogue)),
+                status_of=leaf_lookup(self._submitter.state()),
+                request=kept.request,
+                other=provider,
+                taxpayer=kept.taxpayer,
+            )
 
     def load(self, request: bytes) -> ReceivedData:
         """Return kept data, its proofs verified again.
@@ -292,6 +313,7 @@ class Recipient:
             ReceivedRow(
                 request=message.request,
                 consent=message.consent,
+                taxpayer=artefact.taxpayer,
                 manifest=content.manifest,
                 disclosure=content.disclosure,
                 received_ms=now_ms,

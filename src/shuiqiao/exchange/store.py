@@ -32,7 +32,7 @@ from shuiqiao.exchange.ceilings import PastAnswer
 from shuiqiao.exchange.model import Outcome
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Mapping, Sequence
+    from collections.abc import Callable, Iterator, Mapping, Sequence
     from datetime import date
 
     from sqlalchemy import Connection, Engine, Row
@@ -40,6 +40,7 @@ if TYPE_CHECKING:
 metadata = MetaData()
 
 _MAX_COUNTS_BYTES = 16_384
+_ROWS_AT_ONCE = 100
 
 _asked = Table(
     "exchange_asked",
@@ -57,6 +58,7 @@ _asked = Table(
     Column("field_code", String(3), nullable=False),
     Column("answered_ms", BigInteger, nullable=False),
     Column("counts", LargeBinary, nullable=False),
+    Column("leaves", LargeBinary),
     Column("answer", LargeBinary),
     Column("answer_digest", LargeBinary(32)),
     Column("manifest_digest", LargeBinary(32)),
@@ -79,6 +81,7 @@ _received = Table(
     metadata,
     Column("request", LargeBinary(16), primary_key=True),
     Column("consent", LargeBinary(16), nullable=False, index=True),
+    Column("taxpayer", String(32), nullable=False, index=True),
     Column("manifest", LargeBinary, nullable=False),
     Column("disclosure", LargeBinary, nullable=False),
     Column("received_ms", BigInteger, nullable=False),
@@ -106,6 +109,11 @@ _REMOVE_ASKED = delete(_asked).where(_IS_ASKED)
 _RELEASE_ASKED = delete(_asked).where(_IS_ASKED, _asked.c.outcome == str(Outcome.ANSWERING))
 _MARK_DELIVERED = update(_asked).where(_IS_ASKED).values(outcome=str(Outcome.DELIVERED))
 _DROP_ANSWER = update(_asked).where(_IS_ASKED).values(answer=None)
+_DELIVERED = (
+    select(_asked)
+    .where(_asked.c.outcome == str(Outcome.DELIVERED), _asked.c.leaves.is_not(None))
+    .order_by(_asked.c.asked_ms, _asked.c.request)
+)
 _KEPT_ANSWERS = select(_asked.c.request).where(_HAS_ANSWER)
 _PAST_ANSWERS = select(_asked.c.consent, _asked.c.answered_ms, _asked.c.period_from, _asked.c.period_to).where(
     _asked.c.taxpayer == bindparam("of_taxpayer"),
@@ -125,6 +133,8 @@ _IS_RECEIVED = _received.c.request == bindparam("of_request")
 _RECEIVED = select(_received).where(_IS_RECEIVED)
 _RECEIVED_ID = select(_received.c.request).where(_IS_RECEIVED)
 _ADD_RECEIVED = insert(_received)
+_RECEIVED_ALL = select(_received).order_by(_received.c.received_ms, _received.c.request)
+_RECEIVED_OF = _RECEIVED_ALL.where(_received.c.taxpayer == bindparam("of_taxpayer"))
 _IS_DUE = _received.c.erase_after_ms <= bindparam("now_ms")
 _ANY_DUE = select(_received.c.request).where(_IS_DUE).limit(1)
 _REMOVE_DUE = (
@@ -160,6 +170,8 @@ class AskedRow:
     field_code: str
     answered_ms: int
     counts: Mapping[str, int]
+    leaves: bytes | None = None
+    """Which records the answer holds; see ``changes``."""
     answer: bytes | None = None
     answer_digest: bytes | None = None
     manifest_digest: bytes | None = None
@@ -182,6 +194,7 @@ class ReceivedRow:
 
     request: bytes
     consent: bytes
+    taxpayer: str
     manifest: bytes
     disclosure: bytes
     received_ms: int
@@ -250,6 +263,12 @@ class ProviderStore:
         with self._engine.connect() as connection:
             return list(connection.scalars(_KEPT_ANSWERS))
 
+    def delivered(self) -> Iterator[AskedRow]:
+        """Yield every request whose answer was delivered, oldest first, a few at a time."""
+        with self._engine.connect() as connection:
+            for row in connection.execution_options(yield_per=_ROWS_AT_ONCE).execute(_DELIVERED):
+                yield _asked_row(row)
+
     def drop_answer(self, request: bytes) -> None:
         """Destroy the kept bytes of a sealed answer."""
         with self._engine.begin() as connection:
@@ -299,6 +318,13 @@ class RecipientStore:
         with self._engine.connect() as connection:
             row = connection.execute(_RECEIVED, {"of_request": request}).first()
         return None if row is None else _received_row(row)
+
+    def all_received(self, *, taxpayer: str | None = None) -> Iterator[ReceivedRow]:
+        """Yield every kept answer, of one taxpayer or of all, oldest first, one at a time: each may be large."""
+        wanted = (_RECEIVED_ALL, {}) if taxpayer is None else (_RECEIVED_OF, {"of_taxpayer": taxpayer})
+        with self._engine.connect() as connection:
+            for row in connection.execution_options(yield_per=1).execute(*wanted):
+                yield _received_row(row)
 
     def erase_due(self, *, now_ms: int) -> list[ErasureRow]:
         """Destroy every answer whose data life has ended, and return what was destroyed."""
@@ -369,6 +395,7 @@ def _replace(connection: Connection, row: AskedRow) -> None:
             "field_code": row.field_code,
             "answered_ms": row.answered_ms,
             "counts": encode_json(dict(row.counts)),
+            "leaves": row.leaves,
             "answer": row.answer,
             "answer_digest": row.answer_digest,
             "manifest_digest": row.manifest_digest,
@@ -399,6 +426,7 @@ def _asked_row(row: Row[Any]) -> AskedRow:
         field_code=row.field_code,
         answered_ms=row.answered_ms,
         counts=decode_json(row.counts, max_bytes=_MAX_COUNTS_BYTES),
+        leaves=row.leaves,
         answer=row.answer,
         answer_digest=row.answer_digest,
         manifest_digest=row.manifest_digest,
@@ -409,6 +437,7 @@ def _received_row(row: Row[Any]) -> ReceivedRow:
     return ReceivedRow(
         request=row.request,
         consent=row.consent,
+        taxpayer=row.taxpayer,
         manifest=row.manifest,
         disclosure=row.disclosure,
         received_ms=row.received_ms,

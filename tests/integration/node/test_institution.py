@@ -85,6 +85,7 @@ def test_opening_a_bank_destroys_what_it_may_keep_no_longer(world, tmp_path):
                 ReceivedRow(
                     request=each,
                     consent=bytes(16),
+                    taxpayer="E1",
                     manifest=b"m",
                     disclosure=b"d",
                     received_ms=0,

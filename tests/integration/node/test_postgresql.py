@@ -273,7 +273,13 @@ def test_what_a_bank_asked_received_and_destroyed(database):
     store.mark_committed(ID, index=7)
     assert (store.request(ID).message, store.request(ID).index) == (RAW, 7)
     row = ReceivedRow(
-        request=ID, consent=OTHER, manifest=RAW, disclosure=RAW * 2, received_ms=1, erase_after_ms=MS_PER_DAY
+        request=ID,
+        consent=OTHER,
+        taxpayer="E1",
+        manifest=RAW,
+        disclosure=RAW * 2,
+        received_ms=1,
+        erase_after_ms=MS_PER_DAY,
     )
     store.save_received(row)
     store.save_received(row)
