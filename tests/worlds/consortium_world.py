@@ -226,6 +226,7 @@ class ConsortiumWorld:
         limit = Limit(limit_fen=limit_fen, parts=(), bound_by="tax", refusal=None)
         return Assessment(
             request=request,
+            firm=b"f" * 32,
             facts=facts,
             score=Score(points=650, default_probability=Decimal("0.01"), reasons=()),
             offer=Offer(limit=limit, price=price),
@@ -248,9 +249,10 @@ class ConsortiumWorld:
 
     def hand_in(self, recorded: RecordedDecision, *, bank: Institution | None = None) -> None:
         """Give the regulator the opening of a decision."""
-        application = recorded.decision.application
-        self.regulator.openings.add(application, bank=(bank or self.bank).member, sealed=recorded.sealed_opening)
         self.regulator.catch_up_with(self.bureau)
+        self.regulator.openings.receive(
+            recorded.decision.application, bank=(bank or self.bank).member, sealed=recorded.sealed_opening
+        )
 
     def transactions(self) -> Sequence[bytes]:
         """Every transaction of the writer's ledger, as its bytes."""

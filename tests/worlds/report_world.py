@@ -7,6 +7,7 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
+from shuiqiao.oversight.model import OTHERS, Release, Table, TableRow
 from shuiqiao.sandbox.scenario.result import (
     Alteration,
     AuditFigures,
@@ -207,7 +208,29 @@ def _details(draws: random.Random, decisions: tuple[DecisionRow, ...]) -> Scenar
         receipts=9,
         receipt_example="shuiqiao verify demo-out/receipts/decision-001.receipt --genesis demo-out/receipts/genesis.json",
         checkpoint_note="shuiqiao/9f2c4d7be1a05386\n2285\nq6urq6urq6urq6urq6urq6urq6urq6urq6urq6urq6s=\n\n— bureau Zm9vYmFyYmF6\n",
-        statistics=(("A", 21, 2, 4), ("B", 25, 5, 8), ("M", 12, 6, 7), ("C", 4, 7, 3), ("D", 0, 19, 0)),
+        release=Release(
+            number=1,
+            published_ms=0,
+            decisions=123,
+            least_firms=5,
+            tables=(
+                Table(
+                    attribute="grade",
+                    columns=(("approved",), ("refused", "referred")),
+                    rows=(TableRow(category="A", counts=(21, 6)), TableRow(category=OTHERS, counts=(41, 55))),
+                ),
+                Table(
+                    attribute="industry",
+                    columns=(("approved",), ("refused", "referred")),
+                    rows=(TableRow(category="F", counts=(31, 30)), TableRow(category=OTHERS, counts=(31, 31))),
+                ),
+                Table(
+                    attribute="province",
+                    columns=(("approved", "refused", "referred"),),
+                    rows=(TableRow(category=OTHERS, counts=(123,)),),
+                ),
+            ),
+        ),
         followers={"bank-east": 412, "bank-north": 412, "bank-south": 411, "regulator": 412},
         assumptions_en=("All institutions run on one machine.", "Pseudonyms are drawn anew in each run."),
         assumptions_zh=("所有机构运行在同一台机器上。", "每次运行重新生成化名。"),

@@ -131,6 +131,8 @@ def _speak_audit(result: dict[str, Any]) -> None:
     say(f"root matches            {'yes 一致' if result['root_matches'] else 'NO 不一致'}")
     say(f"signatures verified     {result['signatures_verified']:,}")
     say(f"anchors verified        {result['anchors_verified']:,} ({result['records_anchored']:,} records)")
+    if result["openings_checked"]:
+        say(f"decisions opened        {result['openings_checked']:,}")
     say(
         f"record management only  {rules['kinds_walked']} kinds walked, "
         f"mint {'refused' if rules['mint_refused'] else 'ACCEPTED'}, "

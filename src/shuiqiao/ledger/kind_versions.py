@@ -11,7 +11,7 @@ from collections.abc import Mapping
 from typing import TYPE_CHECKING
 
 from shuiqiao.base.errors import InvalidInput, Unavailable
-from shuiqiao.ledger.model import FIRST_VERSION
+from shuiqiao.ledger.model import first_version
 
 if TYPE_CHECKING:
     from shuiqiao.ledger.kinds import KindTable
@@ -52,7 +52,7 @@ def refused_version(tx: Transaction, versions: Mapping[str, int]) -> InvalidInpu
     It comes before every other question: a program that does not know the version refuses in the same class, so that
     results agree [ABCI-12].
     """
-    active = versions.get(tx.kind, FIRST_VERSION)
+    active = versions.get(tx.kind, first_version(tx.kind))
     if tx.version == active:
         return None
     return InvalidInput(

@@ -29,7 +29,14 @@ MAX_GOVERNANCE_VALIDITY_MS = 30 * 24 * 3_600_000
 MAX_SIGNATURES = 64
 
 FIRST_VERSION = 1
-"""The version of a kind that is accepted until another one is activated."""
+
+FIRST_VERSIONS: Mapping[str, int] = {"application.submit": 2, "decision.record": 2}
+"""Kinds whose version 1 was withdrawn before any network began, so that a network begins with a later one."""
+
+
+def first_version(kind: str) -> int:
+    """Return the version of a kind that is accepted until another one is activated."""
+    return FIRST_VERSIONS.get(kind, FIRST_VERSION)
 
 
 class Signature(msgspec.Struct, frozen=True, kw_only=True, gc=False):

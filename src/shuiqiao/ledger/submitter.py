@@ -13,7 +13,6 @@ from shuiqiao.base.errors import IntegrityError, Unavailable
 from shuiqiao.base.ids import Entropy, MemberId, new_id
 from shuiqiao.ledger.log import verify_consistency
 from shuiqiao.ledger.model import (
-    FIRST_VERSION,
     MAX_VALIDITY_MS,
     Checkpoint,
     Committed,
@@ -22,6 +21,7 @@ from shuiqiao.ledger.model import (
     NetworkParameters,
     StateView,
     Transaction,
+    first_version,
 )
 from shuiqiao.ledger.transaction import (
     TransactionDraft,
@@ -158,9 +158,9 @@ class DirectSubmitter:
     def _version(self, kind: str) -> int:
         """Return the version of a kind that the next block accepts."""
         if self._key_ring is None:
-            return FIRST_VERSION
+            return first_version(kind)
         height, _ = self._engine.last_block()
-        return self._key_ring.kind_versions(self._engine.state(), height=height + 1).get(kind, FIRST_VERSION)
+        return self._key_ring.kind_versions(self._engine.state(), height=height + 1).get(kind, first_version(kind))
 
     def countersign(self, raw: bytes) -> Committed:
         """Add the institution's signature to a transaction that others signed, and commit it."""

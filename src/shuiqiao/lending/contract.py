@@ -1,57 +1,52 @@
 """Ledger rules of applications and decisions.
 
 An application names an active consent given to the bank that writes it; a decision closes one application once, by the
-same bank, and rests on an answer that this bank acknowledged. Outcome, grade, industry section and province stand in
-clear so that statistics need no private data; the amount is a salted commitment whose opening goes sealed to the
-regulator, and the ledger keeps the digest of that sealed opening. No rule here reads or writes an amount.
+same bank, and rests on an answer that this bank acknowledged. Rule: docs/spec/lending.md [LENDING-1] to [LENDING-4]:
+ids and salted commitments only. Product, outcome, grade, industry section, province and amounts stand in openings
+(``openings``), which no rule here reads.
 """
 
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Annotated, Any, Literal
+from typing import Any
 
 import msgspec
-from msgspec import Meta
 
 from shuiqiao.base.errors import Conflict, Denied
-from shuiqiao.consent.model import grant_from_state, grant_key, verify_usable
+from shuiqiao.base.ids import MemberId
+from shuiqiao.consent.model import Digest, MemberName, grant_from_state, grant_key, verify_usable
 from shuiqiao.ledger.model import BlockContext, Event, Kind, State, StateView, Transaction
-from shuiqiao.lending.model import Outcome
+from shuiqiao.lending.openings import Id
 from shuiqiao.members.contract import require_role
 from shuiqiao.members.model import Role
 
 ROOM = "lending"
-NO_INDUSTRY = "none"
-NO_PROVINCE = "00"
-
-RecordedGrade = Literal["A", "B", "M", "C", "D", "none"]
-Id = Annotated[bytes, Meta(min_length=16, max_length=16)]
-Digest = Annotated[bytes, Meta(min_length=32, max_length=32)]
+VERSION = 2
+"""Version 1 showed outcome, grade, industry section and province of every decision; it was withdrawn unused."""
 
 
 class ApplicationSubmitBody(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
-    """An enterprise applied at this bank under this consent; the amount wanted is committed to, not shown."""
+    """An enterprise applied at this bank under this consent; for what is committed to, not shown [LENDING-2]."""
 
     application: Id
-    product: Annotated[str, Meta(max_length=32, pattern=r"^[a-z][a-z0-9-]{1,31}\Z")]
     consent: Id
-    amount_commitment: Digest
+    commitment: Digest
 
 
 class DecisionRecordBody(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
-    """The bank decided. reasons_digest commits (salted) to the reasons that the enterprise was given."""
+    """The bank decided; what and on whom is committed to, not shown [LENDING-3].
+
+    commitment: to the opening that went sealed to the regulator, whose ciphertext opening_digest is of.
+    reasons_digest: commits (salted) to the reasons that the enterprise was given.
+    """
 
     application: Id
     request: Id
-    outcome: Outcome
-    grade: RecordedGrade
-    industry: Annotated[str, Meta(max_length=4, pattern=r"^([A-T]|none)\Z")]
-    province: Annotated[str, Meta(max_length=2, pattern=r"^[0-9]{2}\Z")]
-    model_digest: Digest
-    reasons_digest: Digest
-    amount_commitment: Digest
+    regulator: MemberName
+    commitment: Digest
     opening_digest: Digest
+    reasons_digest: Digest
 
 
 def application_key(application: bytes) -> str:
@@ -65,6 +60,7 @@ def decision_key(application: bytes) -> str:
 
 
 def _check_application(tx: Transaction, state: StateView, ctx: BlockContext) -> None:
+    """[LENDING-1]: under an active consent given to this bank."""
     body: ApplicationSubmitBody = tx.body
     require_role(state, tx.author, Role.BANK)
     if state.get(application_key(body.application)) is not None:
@@ -82,13 +78,15 @@ def _apply_application(tx: Transaction, state: State, _ctx: BlockContext) -> Seq
     body: ApplicationSubmitBody = tx.body
     state.put(
         application_key(body.application),
-        {"bank": tx.author, "product": body.product, "consent": body.consent, "status": "submitted"},
+        {"bank": tx.author, "consent": body.consent, "status": "submitted"},
     )
     return (Event(name="application.submitted", attributes={"application": body.application, "bank": tx.author}),)
 
 
 def _check_decision(tx: Transaction, state: StateView, _ctx: BlockContext) -> None:
+    """[LENDING-1]: one decision of an own application, on an own acknowledged answer; [LENDING-4]: for a regulator."""
     body: DecisionRecordBody = tx.body
+    require_role(state, MemberId(body.regulator), Role.REGULATOR)
     application = _own_application(state, body.application, bank=tx.author)
     if application["status"] != "submitted":
         raise Conflict("lending.decision_repeated", f"application {body.application.hex()} was decided already")
@@ -113,11 +111,8 @@ def _apply_decision(tx: Transaction, state: State, _ctx: BlockContext) -> Sequen
         decision_key(body.application),
         {
             "bank": tx.author,
-            "outcome": str(body.outcome),
-            "grade": body.grade,
-            "industry": body.industry,
-            "province": body.province,
-            "amount_commitment": body.amount_commitment,
+            "regulator": body.regulator,
+            "commitment": body.commitment,
             "opening_digest": body.opening_digest,
         },
     )
@@ -136,7 +131,7 @@ KINDS: tuple[Kind, ...] = (
     Kind(
         name="application.submit",
         room=ROOM,
-        version=1,
+        version=VERSION,
         body=ApplicationSubmitBody,
         check=_check_application,
         apply=_apply_application,
@@ -144,7 +139,7 @@ KINDS: tuple[Kind, ...] = (
     Kind(
         name="decision.record",
         room=ROOM,
-        version=1,
+        version=VERSION,
         body=DecisionRecordBody,
         check=_check_decision,
         apply=_apply_decision,

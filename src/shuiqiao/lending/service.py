@@ -1,10 +1,10 @@
-"""A bank's lending desk: take an application, decide it on proven facts, put one decision on the ledger.
+"""A bank's lending desk (an application, a decision on proven facts) and the regulator's desk for sealed openings.
 
-``apply``: 1. commit to the amount wanted; 2. keep the application; 3. put application.submit on the ledger, and
+``apply``: 1. commit to product and amount; 2. keep the application; 3. put application.submit on the ledger, and
 withdraw what was kept if the ledger refuses it.
-``decide``: 1. apply the product's rules to proven facts, score and offer; 2. commit to the amount approved and seal its
-opening to the regulator; 3. keep the decision with its explanation; 4. put decision.record on the ledger, and withdraw
-what was kept if the ledger refuses it.
+``decide``: 1. apply the product's rules to proven facts, score and offer; 2. commit to the decision, and seal what
+opens it to the regulator; 3. keep the decision, its explanation and the sealed opening; 4. put decision.record on the
+ledger, and withdraw what was kept if the ledger refuses it. The opening is then handed in at the regulator's desk.
 It computes no score and no limit: credit does. It trusts no document: facts come from records that were proven.
 """
 
@@ -15,23 +15,24 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from shuiqiao.base.encoding import encode_json
-from shuiqiao.base.errors import InvalidInput, ShuiqiaoError, Unavailable
+from shuiqiao.base.errors import Denied, IntegrityError, InvalidInput, ShuiqiaoError, Unavailable
 from shuiqiao.base.ids import Entropy, MemberId, new_id
 from shuiqiao.base.money import MAX_FEN
 from shuiqiao.crypto.model import CipherSuite
 from shuiqiao.ledger.model import Committed
 from shuiqiao.ledger.submitter import LedgerSubmitter
-from shuiqiao.lending.amounts import SALT_BYTES, AmountOpening
-from shuiqiao.lending.contract import (
+from shuiqiao.lending.contract import ApplicationSubmitBody, DecisionRecordBody, decision_key
+from shuiqiao.lending.model import Application, Decision, Outcome, Product
+from shuiqiao.lending.openings import (
     NO_INDUSTRY,
     NO_PROVINCE,
-    ApplicationSubmitBody,
-    DecisionRecordBody,
+    SALT_BYTES,
+    ApplicationOpening,
+    DecisionOpening,
     RecordedGrade,
 )
-from shuiqiao.lending.model import Application, Decision, Outcome, Product
 from shuiqiao.lending.rules import ApplicantFacts, Offer, broken_rules, outcome_of
-from shuiqiao.lending.store import LendingStore
+from shuiqiao.lending.store import LendingStore, OpeningStore
 from shuiqiao.members.contract import member_record
 
 if TYPE_CHECKING:
@@ -40,9 +41,13 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Assessment:
-    """Everything a decision rests on. request: the acknowledged answer; industry A-T or None; province two digits."""
+    """Everything a decision rests on.
+
+    request: the acknowledged answer. firm: the tag in the consent. industry: A-T or None. province: two digits or None.
+    """
 
     request: bytes
+    firm: bytes
     facts: ApplicantFacts
     score: Score
     offer: Offer
@@ -61,7 +66,7 @@ class RecordedDecision:
 
 
 class LendingDesk:
-    """Applications and decisions of one bank."""
+    """Applications and decisions of one bank [LENDING-1]."""
 
     def __init__(
         self, *, submitter: LedgerSubmitter, store: LendingStore, suite: CipherSuite, entropy: Entropy
@@ -87,14 +92,17 @@ class LendingDesk:
             amount_fen=amount_fen,
             submitted_ms=self._submitter.now_ms(),
         )
-        wanted = AmountOpening.fresh(application=application.id, amount_fen=amount_fen, entropy=self._entropy)
-        body = ApplicationSubmitBody(
+        wanted = ApplicationOpening(
+            bank=self._submitter.member,
             application=application.id,
             product=product.id,
-            consent=consent,
-            amount_commitment=wanted.commitment(self._suite),
+            amount_fen=amount_fen,
+            salt=self._entropy(SALT_BYTES),
         )
-        self._store.add_application(application, amount_salt=wanted.salt)
+        body = ApplicationSubmitBody(
+            application=application.id, consent=consent, commitment=wanted.commitment(self._suite)
+        )
+        self._store.add_application(application, salt=wanted.salt)
         self._put("application.submit", body, undo=self._store.withdraw_application)
         return application
 
@@ -106,17 +114,28 @@ class LendingDesk:
         Raises Conflict ``lending.decision_on_file``, and what the ledger refuses with (``lending.evidence_missing``).
         """
         decision = self._decision(application, product=product, assessment=assessment)
-        opening = AmountOpening.fresh(application=application.id, amount_fen=decision.limit_fen, entropy=self._entropy)
+        opening = self._opening(decision, product=product, firm=assessment.firm)
         sealed = opening.seal(
             self._suite,
             regulator_key=member_record(self._submitter.state(), regulator)["seal"],
             network=self._submitter.parameters.network,
         )
         salt = self._entropy(SALT_BYTES)
-        body = self._body(decision, request=assessment.request, opening=opening, sealed=sealed, reasons_salt=salt)
+        body = DecisionRecordBody(
+            application=decision.application,
+            request=assessment.request,
+            regulator=regulator,
+            commitment=opening.commitment(self._suite),
+            opening_digest=self._suite.digest(sealed),
+            reasons_digest=self._suite.digest(salt + encode_json(decision.explanation())),
+        )
         self._store.add_decision(decision, sealed_opening=sealed, reasons_salt=salt)
         committed = self._put("decision.record", body, undo=self._store.withdraw_decision)
         return RecordedDecision(decision=decision, committed=committed, sealed_opening=sealed)
+
+    def sealed_openings(self) -> dict[bytes, bytes]:
+        """Return application id to what is to be handed in at the regulator's desk; again changes nothing."""
+        return self._store.sealed_openings()
 
     def _decision(self, application: Application, *, product: Product, assessment: Assessment) -> Decision:
         rules = broken_rules(
@@ -155,21 +174,63 @@ class LendingDesk:
             undo(body.application)
             raise
 
-    def _body(
-        self, decision: Decision, *, request: bytes, opening: AmountOpening, sealed: bytes, reasons_salt: bytes
-    ) -> DecisionRecordBody:
-        return DecisionRecordBody(
+    def _opening(self, decision: Decision, *, product: Product, firm: bytes) -> DecisionOpening:
+        return DecisionOpening(
+            bank=self._submitter.member,
             application=decision.application,
-            request=request,
+            firm=firm,
+            product=product.id,
             outcome=decision.outcome,
+            amount_fen=decision.limit_fen,
             grade=_recorded_grade(decision),
             industry=decision.industry,
             province=decision.province,
             model_digest=decision.model_digest,
-            reasons_digest=self._suite.digest(reasons_salt + encode_json(decision.explanation())),
-            amount_commitment=opening.commitment(self._suite),
-            opening_digest=self._suite.digest(sealed),
+            salt=self._entropy(SALT_BYTES),
         )
+
+
+class OpeningDesk:
+    """Where a regulator takes in what banks sealed to it, and keeps it [LENDING-5]."""
+
+    def __init__(self, *, submitter: LedgerSubmitter, store: OpeningStore, suite: CipherSuite) -> None:
+        self._submitter = submitter
+        self._store = store
+        self._suite = suite
+
+    def receive(self, application: bytes, *, bank: MemberId, sealed: bytes) -> None:
+        """Keep what a bank sealed for a decision, if it is what the ledger names; again changes nothing.
+
+        Whether it opens to what was committed to is the audit's question: an opening that does not is evidence.
+
+        Raises Denied ``lending.decision_unknown`` or ``lending.opening_not_ours``, IntegrityError
+        ``lending.opening_differs``.
+        """
+        found = self._submitter.state().get(decision_key(application))
+        if found is None or found["bank"] != bank:
+            raise Denied(
+                "lending.decision_unknown",
+                f"the ledger has no decision of {bank} on application {application.hex()}",
+                next_step="Hand the opening in once this regulator's copy of the ledger has the decision.",
+            )
+        if found["regulator"] != self._submitter.member:
+            raise Denied(
+                "lending.opening_not_ours",
+                f"the decision on application {application.hex()} was sealed to {found['regulator']}, this is "
+                f"{self._submitter.member}",
+            )
+        digest = self._suite.digest(sealed)
+        if digest != found["opening_digest"]:
+            raise IntegrityError(
+                "lending.opening_differs",
+                f"{bank} recorded an opening with digest {found['opening_digest'].hex()[:16]} for application "
+                f"{application.hex()} and hands in one with {digest.hex()[:16]}",
+            )
+        self._store.add(application, bank=bank, sealed=sealed)
+
+    def all(self) -> dict[bytes, bytes]:
+        """Return application id to sealed opening."""
+        return self._store.all()
 
 
 def _recorded_grade(decision: Decision) -> RecordedGrade:

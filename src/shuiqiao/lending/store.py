@@ -32,7 +32,7 @@ _applications = Table(
     Column("taxpayer", String(32), nullable=False),
     Column("consent", LargeBinary(16), nullable=False),
     Column("amount_fen", BigInteger, nullable=False),
-    Column("amount_salt", LargeBinary(32), nullable=False),
+    Column("salt", LargeBinary(32), nullable=False),
     Column("submitted_ms", BigInteger, nullable=False),
     Column("status", String(16), nullable=False),
 )
@@ -69,7 +69,7 @@ _ADD_DECISION = insert(_decisions)
 _OUTCOME = select(_decisions.c.outcome).where(_decisions.c.application == bindparam("of_application"))
 _REMOVE_DECISION = delete(_decisions).where(_decisions.c.application == bindparam("of_application"))
 _ADD_OPENING = insert(_openings)
-_OPENING = select(_openings.c.bank, _openings.c.sealed).where(_openings.c.application == bindparam("of_application"))
+_OPENING = select(_openings.c.application).where(_openings.c.application == bindparam("of_application"))
 
 
 class LendingStore:
@@ -78,8 +78,8 @@ class LendingStore:
     def __init__(self, engine: Engine) -> None:
         self._engine = engine
 
-    def add_application(self, application: Application, *, amount_salt: bytes) -> None:
-        """Keep an application and the salt that opens the amount it commits to; durable when this returns."""
+    def add_application(self, application: Application, *, salt: bytes) -> None:
+        """Keep an application and the salt that opens what it commits to; durable when this returns."""
         with self._engine.begin() as connection:
             connection.execute(
                 _ADD_APPLICATION,
@@ -89,7 +89,7 @@ class LendingStore:
                     "taxpayer": application.taxpayer,
                     "consent": application.consent,
                     "amount_fen": application.amount_fen,
-                    "amount_salt": amount_salt,
+                    "salt": salt,
                     "submitted_ms": application.submitted_ms,
                     "status": "submitted",
                 },
@@ -141,6 +141,12 @@ class LendingStore:
             connection.execute(_REMOVE_DECISION, {"of_application": application})
             connection.execute(_SET_STATUS, {"of_application": application, "new_status": "submitted"})
 
+    def sealed_openings(self) -> dict[bytes, bytes]:
+        """Return application id to what was sealed to the regulator for its decision, to be handed in (again)."""
+        with self._engine.connect() as connection:
+            rows = connection.execute(select(_decisions.c.application, _decisions.c.sealed_opening)).all()
+        return {row.application: row.sealed_opening for row in rows}
+
     def decisions(self) -> list[tuple[bytes, str]]:
         """Return (application, outcome) of every decision."""
         with self._engine.connect() as connection:
@@ -155,20 +161,10 @@ class OpeningStore:
         self._engine = engine
 
     def add(self, application: bytes, *, bank: str, sealed: bytes) -> None:
-        """Keep what a bank sealed for an application; the same again changes nothing.
-
-        Raises Conflict ``lending.opening_differs`` for another opening of the same application.
-        """
+        """Keep what a bank sealed for an application, its digest checked; again changes nothing."""
         with self._engine.begin() as connection:
-            found = connection.execute(_OPENING, {"of_application": application}).first()
-            if found is None:
+            if connection.execute(_OPENING, {"of_application": application}).first() is None:
                 connection.execute(_ADD_OPENING, {"application": application, "bank": bank, "sealed": sealed})
-            elif (found.bank, found.sealed) != (bank, sealed):
-                raise Conflict(
-                    "lending.opening_differs",
-                    f"{bank} hands in an opening of application {application.hex()} that differs from the one on file, "
-                    f"which {found.bank} handed in",
-                )
 
     def all(self) -> dict[bytes, bytes]:
         """Return application id to sealed opening."""

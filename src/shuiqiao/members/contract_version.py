@@ -4,8 +4,9 @@
 
     members/contracts    {kind: {"version": now, "next_version": later, "height": from when}, ...}
 
-Version 1 of every kind is accepted until governing members decide otherwise. One key holds all decisions, so that
-whoever executes a block reads it once; that a node's software has a version is the ledger's question to its kinds.
+The first version of a kind (``first_version``) is accepted until governing members decide otherwise. One key holds all
+decisions, so that whoever executes a block reads it once; that a node's software has a version is the ledger's question
+to its kinds.
 """
 
 from __future__ import annotations
@@ -14,7 +15,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from shuiqiao.base.errors import Conflict, Denied, InvalidInput
-from shuiqiao.ledger.model import FIRST_VERSION, BlockContext, State, StateView
+from shuiqiao.ledger.model import BlockContext, State, StateView, first_version
 
 CONTRACTS_KEY = "members/contracts"
 
@@ -28,12 +29,12 @@ def active_versions(state: StateView, *, height: int) -> Mapping[str, int]:
     if decided is None:
         return {}
     accepted = {kind: _accepted(value, height=height) for kind, value in decided.items()}
-    return {kind: version for kind, version in accepted.items() if version != FIRST_VERSION}
+    return {kind: version for kind, version in accepted.items() if version != first_version(kind)}
 
 
 def active_version(state: StateView, kind: str, *, height: int) -> int:
     """Return the version of a kind that is accepted at a height."""
-    return active_versions(state, height=height).get(kind, FIRST_VERSION)
+    return active_versions(state, height=height).get(kind, first_version(kind))
 
 
 def _accepted(value: Mapping[str, int], *, height: int) -> int:

@@ -36,13 +36,17 @@ def audit_institution(
     live: LedgerEngine | None = None,
     verifier_processes: int = 0,
 ) -> AuditReport:
-    """Audit on this member's copy of the ledger; a bureau's own vault is checked unless another one is handed over."""
+    """Audit on this member's copy of the ledger, and what only this member has.
+
+    A bureau's own vault is checked unless another one is handed over; a regulator opens the decisions sealed to it.
+    """
     own = institution.vault if vault is None and institution.settings.role is Role.TAX_BUREAU else vault
     return audit_ledger(
         institution.engine,
         kinds=institution.kinds,
         key_ring=MemberKeyRing(),
         vault=own,
+        opened=institution.opened_decisions() if institution.settings.role is Role.REGULATOR else None,
         record_rules=walk_record_rules(institution),
         verifier_processes=verifier_processes,
         live=live,

@@ -1,7 +1,8 @@
 """One institution, composed: its home, keys, ledger engine, outbox, vault, and the desks its role gives it.
 
 The writer named in the genesis orders transactions; every other member follows it. A tax bureau has a vault, a consent
-desk and answers requests; a bank has a consent file, asks, and lends; a regulator has a file of sealed openings.
+desk and answers requests; a bank has a consent file, asks, and lends; a regulator takes in sealed openings
+and publishes statistics.
 Whoever opens an institution closes it.
 """
 
@@ -26,7 +27,7 @@ from shuiqiao.ledger.engine.embedded import EmbeddedLedger
 from shuiqiao.ledger.engine.follower import FollowerLedger
 from shuiqiao.ledger.engine.port import EmbeddedSettings, FollowerSettings
 from shuiqiao.lending import store as lending_store
-from shuiqiao.lending.service import LendingDesk
+from shuiqiao.lending.service import LendingDesk, OpeningDesk
 from shuiqiao.lending.store import LendingStore, OpeningStore
 from shuiqiao.members.genesis import network_parameters
 from shuiqiao.members.key_ring import MemberKeyRing
@@ -45,6 +46,10 @@ from shuiqiao.node.settings import Home, NodeSettings, database_of, load_setting
 from shuiqiao.node.store import OutboxStore
 from shuiqiao.node.tile_publication import open_publisher
 from shuiqiao.node.witnessing import open_witness
+from shuiqiao.oversight import store as oversight_store
+from shuiqiao.oversight.openings import OpenedDecisions, open_decisions
+from shuiqiao.oversight.service import StatisticsDesk
+from shuiqiao.oversight.store import ReleaseStore
 from shuiqiao.standards.publication import load_catalogue
 from shuiqiao.vault.service import Vault
 
@@ -56,7 +61,13 @@ if TYPE_CHECKING:
     from shuiqiao.ledger.model import LedgerEngine, NetworkParameters
     from shuiqiao.ledger.witness import Witness
 
-_TABLES = (node_store.metadata, consent_store.metadata, exchange_store.metadata, lending_store.metadata)
+_TABLES = (
+    node_store.metadata,
+    consent_store.metadata,
+    exchange_store.metadata,
+    lending_store.metadata,
+    oversight_store.metadata,
+)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -268,10 +279,26 @@ class Institution:
         )
 
     @cached_property
-    def openings(self) -> OpeningStore:
-        """A regulator's file of sealed openings."""
+    def openings(self) -> OpeningDesk:
+        """Where a regulator takes in sealed openings."""
         self._require(Role.REGULATOR)
-        return OpeningStore(self.database)
+        return OpeningDesk(submitter=self.outbox, store=OpeningStore(self.database), suite=self.suite)
+
+    @cached_property
+    def statistics(self) -> StatisticsDesk:
+        """Where a regulator publishes totals of decisions."""
+        self._require(Role.REGULATOR)
+        return StatisticsDesk(store=ReleaseStore(self.database), clock=self.surroundings.clock)
+
+    def opened_decisions(self) -> OpenedDecisions:
+        """Open every decision that was sealed to this regulator, and name what is missing or wrong."""
+        return open_decisions(
+            self.engine,
+            kinds=self.kinds,
+            regulator=self.member,
+            key=self.keys.sealing,
+            openings=self.openings.all(),
+        )
 
     def _open_engine(self) -> LedgerEngine:
         """Open the ledger in this home, or, where this home's node runs and has it open, reach it through the node."""

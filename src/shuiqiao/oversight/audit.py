@@ -3,7 +3,8 @@
 1. every block is executed again on an empty state: signatures, contract rules, roots;
 2. size and root are compared with the live node's checkpoint;
 3. every anchored batch that the vault holds is recomputed from its stored bytes and compared with the replayed root;
-4. the record-management-only rules are walked, and a mint, a transfer and a fee are tried on the live engine.
+4. every decision that was sealed to the auditing regulator is opened and compared with its commitment [LENDING-6];
+5. the record-management-only rules are walked, and a mint, a transfer and a fee are tried on the live engine.
 
 Nothing is believed and nothing is repaired: what does not hold becomes a problem that names the place and both values.
 """
@@ -22,6 +23,7 @@ from shuiqiao.vault.contract import batch_lookup, leaf_lookup
 if TYPE_CHECKING:
     from shuiqiao.ledger.kinds import KindTable
     from shuiqiao.ledger.model import KeyRing, LedgerEngine
+    from shuiqiao.oversight.openings import OpenedDecisions
     from shuiqiao.vault.service import Vault
 
 
@@ -36,6 +38,8 @@ class AuditReport:
     signatures_verified: int
     anchors_verified: int
     records_anchored: int
+    openings_checked: int
+    """Decisions that opened to what the bank committed to."""
     record_rules: RecordRulesReport
     problems: tuple[str, ...]
 
@@ -52,6 +56,7 @@ class AuditReport:
             "signatures_verified": self.signatures_verified,
             "anchors_verified": self.anchors_verified,
             "records_anchored": self.records_anchored,
+            "openings_checked": self.openings_checked,
             "record_management_only": {
                 "kinds_walked": self.record_rules.kinds_walked,
                 "fields_walked": self.record_rules.fields_walked,
@@ -71,6 +76,7 @@ def audit_ledger(
     key_ring: KeyRing,
     vault: Vault | None,
     record_rules: RecordRulesReport,
+    opened: OpenedDecisions | None = None,
     verifier_processes: int = 0,
     live: LedgerEngine | None = None,
     folder: Path | None = None,
@@ -79,6 +85,7 @@ def audit_ledger(
 
     folder: the engine's files, whose segment headers are then checked too: no block is read from them.
     vault: the records behind the anchors, where the auditor may see them (the bureau itself, or on its premises).
+    opened: the decisions sealed to the auditor, where it is a regulator.
     """
     # The live checkpoint comes before the replay: what is committed meanwhile is then not taken for a difference.
     own_size = engine.checkpoint().size
@@ -99,6 +106,7 @@ def audit_ledger(
     if own_size > compared.size:
         problems.append(f"the live checkpoint says size {compared.size}, and this copy has seen {own_size}")
     anchors, records = _check_vault(engine, vault, problems)
+    problems += () if opened is None else opened.problems
     problems += _rule_problems(record_rules)
     return AuditReport(
         replayed=replay.transactions,
@@ -108,6 +116,7 @@ def audit_ledger(
         signatures_verified=replay.signatures_verified,
         anchors_verified=anchors,
         records_anchored=records,
+        openings_checked=0 if opened is None else len(opened.decisions),
         record_rules=record_rules,
         problems=tuple(problems),
     )

@@ -1,134 +1,119 @@
-"""Outcome statistics by grade, industry section and province, from the ledger alone.
+"""Tables of decisions in which nobody can be found: by grade, industry section and province, each a full grid.
 
-No private data is needed: outcome, grade, industry and province stand in clear on decision.record. Amounts do not; with
-the openings that banks sealed to the regulator, totals are checked to the fen, and every opening that is missing or
-wrong is named.
+Rule: docs/spec/lending.md [LENDING-7] to [LENDING-9]. The rows of a table are groups of categories and its columns are
+groups of outcomes, and every cell of the grid holds at least k firms. Small categories are put together until that is
+so: no cell is left out, so there is none to be found by subtracting, even for one who knows how many firms of each
+category there are. And no row lies in one column alone, so that to know a firm's category is not to know its outcome.
+Where not even the whole can be split, the table is one cell.
+
+Which decisions a table counts is decided by releases (``service``), since two tables of nearly the same decisions could
+be subtracted from each other.
+
+LIMIT: a bank can subtract what it decided itself, and banks can do so together; and that a category was put with others
+says that one of its cells was small.
 """
 
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Iterator, Mapping
-from dataclasses import dataclass
+from collections.abc import Mapping, Sequence
 
-from shuiqiao.base.errors import ShuiqiaoError
-from shuiqiao.crypto.model import CipherSuite, SealingKey
-from shuiqiao.crypto.suites import get_suite
 from shuiqiao.ledger.kinds import KindTable
-from shuiqiao.ledger.model import LedgerEngine, Transaction
-from shuiqiao.ledger.transaction import decode_transaction
-from shuiqiao.lending.amounts import open_amount
-from shuiqiao.lending.contract import DecisionRecordBody
+from shuiqiao.ledger.model import LedgerEngine
 from shuiqiao.lending.model import Outcome
+from shuiqiao.lending.openings import DecisionOpening
+from shuiqiao.oversight.model import OTHERS, Table, TableRow
+from shuiqiao.oversight.openings import indexed_transactions
+
+LEAST_FIRMS = 5
+"""Firms in a cell where the regulator asks for no other number."""
+
+MIN_LEAST_FIRMS = 2
+
+ATTRIBUTES = ("grade", "industry", "province")
+
+_COLUMNS: tuple[tuple[tuple[Outcome, ...], ...], ...] = (
+    ((Outcome.APPROVED,), (Outcome.REFUSED,), (Outcome.REFERRED,)),
+    ((Outcome.APPROVED,), (Outcome.REFUSED, Outcome.REFERRED)),
+    ((Outcome.APPROVED, Outcome.REFUSED, Outcome.REFERRED),),
+)
+"""Ways to put outcomes together, the finest first; the last one holds as soon as there are enough firms at all."""
+
+_Cell = tuple[str, Outcome]
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class OutcomeRow:
-    """Decisions of one stratum by outcome."""
-
-    stratum: str
-    approved: int
-    refused: int
-    referred: int
+def tabulate(decisions: Sequence[DecisionOpening], *, least_firms: int) -> tuple[Table, ...]:
+    """Return a table for each attribute, every cell of at least so many firms; none where there are fewer in all."""
+    if len({decision.firm for decision in decisions}) < least_firms:
+        return ()
+    return tuple(_table(decisions, attribute, least_firms=least_firms) for attribute in ATTRIBUTES)
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class OutcomeStatistics:
-    """What the regulator publishes. transactions_by_kind: every accepted transaction, counted."""
-
-    by_grade: tuple[OutcomeRow, ...]
-    by_industry: tuple[OutcomeRow, ...]
-    by_province: tuple[OutcomeRow, ...]
-    by_bank: tuple[OutcomeRow, ...]
-    transactions_by_kind: Mapping[str, int]
+def transactions_by_kind(engine: LedgerEngine, *, kinds: KindTable) -> Mapping[str, int]:
+    """Count every accepted transaction by kind, from genesis: what anybody who has the ledger can count."""
+    return dict(sorted(Counter(tx.kind for _, tx in indexed_transactions(engine, kinds=kinds)).items()))
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class AmountTotals:
-    """Approved totals opened by the regulator. problems: one sentence an opening that is missing or wrong."""
-
-    approved_fen: int
-    openings_checked: int
-    problems: tuple[str, ...]
+def _table(decisions: Sequence[DecisionOpening], attribute: str, *, least_firms: int) -> Table:
+    """Return the grid with the most cells; of equals the one with more columns."""
+    grids = (_Grid(decisions, attribute, columns=columns, least_firms=least_firms) for columns in _COLUMNS)
+    return max((grid.table() for grid in grids if grid.holds), key=lambda table: len(table.rows) * len(table.columns))
 
 
-def indexed_transactions(engine: LedgerEngine, *, kinds: KindTable) -> Iterator[tuple[int, Transaction]]:
-    """Iterate over (leaf index, transaction) of everything accepted, in order, decoded."""
-    parameters = engine.parameters
-    suite = get_suite(parameters.suite)
-    for block in engine.blocks(from_height=1):
-        for place, raw in enumerate(block.transactions):
-            tx = decode_transaction(raw, kinds=kinds, network=parameters.network, suite=suite)
-            yield block.first_index + place, tx
+class _Grid:
+    """One attribute's decisions under one way to put outcomes together."""
 
+    def __init__(
+        self,
+        decisions: Sequence[DecisionOpening],
+        attribute: str,
+        *,
+        columns: tuple[tuple[Outcome, ...], ...],
+        least_firms: int,
+    ) -> None:
+        self._attribute = attribute
+        self._columns = columns
+        self._least_firms = least_firms
+        self._decisions: Counter[_Cell] = Counter()
+        self._firms: dict[_Cell, set[bytes]] = {}
+        for decision in decisions:
+            cell = (str(getattr(decision, attribute)), decision.outcome)
+            self._decisions[cell] += 1
+            self._firms.setdefault(cell, set()).add(decision.firm)
+        self._categories = sorted({category for category, _ in self._decisions})
 
-def outcome_statistics(engine: LedgerEngine, *, kinds: KindTable) -> OutcomeStatistics:
-    """Count decisions by stratum and transactions by kind, from genesis."""
-    strata: dict[str, Counter[tuple[str, Outcome]]] = {
-        "grade": Counter(),
-        "industry": Counter(),
-        "province": Counter(),
-        "bank": Counter(),
-    }
-    by_kind: Counter[str] = Counter()
-    for _, tx in indexed_transactions(engine, kinds=kinds):
-        by_kind[tx.kind] += 1
-        if isinstance(tx.body, DecisionRecordBody):
-            body = tx.body
-            for name, value in (("grade", body.grade), ("industry", body.industry), ("province", body.province)):
-                strata[name][value, body.outcome] += 1
-            strata["bank"][str(tx.author), body.outcome] += 1
-    return OutcomeStatistics(
-        by_grade=_rows(strata["grade"]),
-        by_industry=_rows(strata["industry"]),
-        by_province=_rows(strata["province"]),
-        by_bank=_rows(strata["bank"]),
-        transactions_by_kind=dict(sorted(by_kind.items())),
-    )
+    @property
+    def holds(self) -> bool:
+        """Whether there is any grid: all categories together have enough firms in each column."""
+        return self._is_large(self._categories)
 
-
-def check_amounts(
-    engine: LedgerEngine, *, kinds: KindTable, openings: Mapping[bytes, bytes], key: SealingKey, suite: CipherSuite
-) -> AmountTotals:
-    """Open every decision's amount and compare it with its commitment.
-
-    openings: application id to the opening the bank sealed to the regulator.
-    """
-    network = engine.parameters.network
-    total, checked, problems = 0, 0, []
-    for _, tx in indexed_transactions(engine, kinds=kinds):
-        body = tx.body
-        if not isinstance(body, DecisionRecordBody):
-            continue
-        name = body.application.hex()
-        sealed = openings.get(body.application)
-        if sealed is None:
-            problems.append(f"the opening of decision {name} by {tx.author} is missing")
-            continue
-        if suite.digest(sealed) != body.opening_digest:
-            problems.append(f"the opening of decision {name} is not the one whose digest {tx.author} recorded")
-            continue
-        try:
-            opening = open_amount(sealed, key=key, network=network, application=body.application)
-        except ShuiqiaoError as error:
-            problems.append(f"the opening of decision {name} cannot be read: {error.code}")
-            continue
-        if opening.commitment(suite) != body.amount_commitment:
-            problems.append(f"the opening of decision {name} does not open its commitment")
-            continue
-        checked += 1
-        total += opening.amount_fen if body.outcome is Outcome.APPROVED else 0
-    return AmountTotals(approved_fen=total, openings_checked=checked, problems=tuple(problems))
-
-
-def _rows(counts: Counter[tuple[str, Outcome]]) -> tuple[OutcomeRow, ...]:
-    strata = sorted({stratum for stratum, _ in counts})
-    return tuple(
-        OutcomeRow(
-            stratum=stratum,
-            approved=counts[stratum, Outcome.APPROVED],
-            refused=counts[stratum, Outcome.REFUSED],
-            referred=counts[stratum, Outcome.REFERRED],
+    def table(self) -> Table:
+        """Return the grid: large categories by themselves, the small ones with as many of the smallest as they need."""
+        alone = [category for category in self._categories if self._is_large([category])]
+        together = [category for category in self._categories if category not in alone]
+        alone.sort(key=lambda category: (self._size(category), category), reverse=True)
+        while together and not self._is_large(together):
+            together.append(alone.pop())
+        rows = [TableRow(category=category, counts=self._counts([category])) for category in sorted(alone)]
+        if together:
+            rows.append(TableRow(category=OTHERS, counts=self._counts(together)))
+        return Table(
+            attribute=self._attribute,
+            columns=tuple(tuple(str(outcome) for outcome in column) for column in self._columns),
+            rows=tuple(rows),
         )
-        for stratum in strata
-    )
+
+    def _is_large(self, categories: Sequence[str]) -> bool:
+        return all(len(self._firms_in(categories, column)) >= self._least_firms for column in self._columns)
+
+    def _firms_in(self, categories: Sequence[str], column: tuple[Outcome, ...]) -> set[bytes]:
+        return {firm for name in categories for outcome in column for firm in self._firms.get((name, outcome), ())}
+
+    def _size(self, category: str) -> int:
+        return sum(self._decisions[category, outcome] for outcome in Outcome)
+
+    def _counts(self, group: Sequence[str]) -> tuple[int, ...]:
+        return tuple(
+            sum(self._decisions[category, outcome] for category in group for outcome in column)
+            for column in self._columns
+        )

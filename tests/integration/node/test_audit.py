@@ -24,6 +24,7 @@ KEYS = {
     "signatures_verified",
     "anchors_verified",
     "records_anchored",
+    "openings_checked",
     "record_management_only",
     "problems",
 }

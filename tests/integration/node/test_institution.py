@@ -56,6 +56,7 @@ def test_every_member_has_the_same_ledger(world):
         ("recipient", "regulator"),
         ("lending_desk", "bureau"),
         ("openings", "bank"),
+        ("statistics", "bank"),
     ],
 )
 def test_a_desk_is_for_its_role(world, desk, member):

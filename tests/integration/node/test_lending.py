@@ -9,14 +9,16 @@ import pytest
 import consortium_world as worlds
 from shuiqiao.base.clock import MS_PER_DAY
 from shuiqiao.base.encoding import encode_json
-from shuiqiao.base.errors import Conflict, Denied, InvalidInput
+from shuiqiao.base.errors import Conflict, Denied, IntegrityError, InvalidInput
 from shuiqiao.base.ids import MemberId
 from shuiqiao.base.money import MAX_FEN
-from shuiqiao.lending.amounts import AmountOpening, open_amount
 from shuiqiao.lending.contract import DecisionRecordBody, decision_key
 from shuiqiao.lending.model import Outcome
+from shuiqiao.lending.openings import ApplicationOpening, DecisionOpening, open_decision
 from shuiqiao.lending.store import LendingStore
-from shuiqiao.oversight.statistics import OutcomeRow, check_amounts, indexed_transactions, outcome_statistics
+from shuiqiao.node.auditing import audit_institution
+from shuiqiao.oversight.openings import indexed_transactions, open_decisions
+from shuiqiao.oversight.statistics import transactions_by_kind
 
 REGULATOR = MemberId("regulator")
 
@@ -35,10 +37,14 @@ def decisions(world):
     return dict(LendingStore(world.bank.database).decisions())
 
 
-def totals(world, openings):
+def opened(world, openings=None):
     regulator = world.regulator
-    return check_amounts(
-        regulator.engine, kinds=regulator.kinds, openings=openings, key=regulator.keys.sealing, suite=world.suite
+    return open_decisions(
+        regulator.engine,
+        kinds=regulator.kinds,
+        regulator=regulator.member,
+        key=regulator.keys.sealing,
+        openings=regulator.openings.all() if openings is None else openings,
     )
 
 
@@ -52,18 +58,19 @@ def test_a_decision_is_on_the_ledger_on_file_and_with_the_regulator(world):
     decision = recorded.decision
     body = body_of(world, recorded)
     assert (decision.outcome, decision.limit_fen) == (Outcome.APPROVED, 12_300_000)
-    assert (body.outcome, body.grade, body.industry, body.province) == (Outcome.APPROVED, "A", "C", "44")
     assert decisions(world)[decision.application] == applications(world)[decision.application] == "approved"
-    opening = open_amount(
+    opening = open_decision(
         recorded.sealed_opening,
         key=world.regulator.keys.sealing,
         network=world.bureau.parameters.network,
+        bank=world.bank.member,
         application=decision.application,
     )
-    assert opening.amount_fen == 12_300_000
+    assert (opening.outcome, opening.amount_fen, opening.product) == (Outcome.APPROVED, 12_300_000, worlds.PRODUCT.id)
+    assert (opening.grade, opening.industry, opening.province, opening.firm) == ("A", "C", "44", b"f" * 32)
     state = world.regulator.engine.state().get(decision_key(decision.application))
-    assert state["amount_commitment"] == opening.commitment(world.suite)
-    assert state["opening_digest"] == world.suite.digest(recorded.sealed_opening)
+    assert state["commitment"] == body.commitment == opening.commitment(world.suite)
+    assert state["opening_digest"] == body.opening_digest == world.suite.digest(recorded.sealed_opening)
 
 
 def test_the_reasons_given_are_those_the_ledger_commits_to(world):
@@ -78,23 +85,29 @@ def test_the_reasons_given_are_those_the_ledger_commits_to(world):
     assert body_of(world, recorded).reasons_digest == digest
 
 
-def test_the_amount_wanted_can_be_opened_later(world):
+def test_what_was_wanted_can_be_opened_later(world):
     application = world.applied(world.consent(), amount_fen=77_000_000)
     with world.bank.database.connect() as connection:
         salt = connection.exec_driver_sql(
-            "SELECT amount_salt FROM lending_application WHERE application = ?", (application.id,)
+            "SELECT salt FROM lending_application WHERE application = ?", (application.id,)
         ).scalar_one()
-    opening = AmountOpening(application=application.id, amount_fen=77_000_000, salt=salt)
+    opening = ApplicationOpening(
+        bank=world.bank.member,
+        application=application.id,
+        product=worlds.PRODUCT.id,
+        amount_fen=77_000_000,
+        salt=salt,
+    )
     bodies = [tx.body for _, tx in indexed_transactions(world.bureau.engine, kinds=world.bureau.kinds)]
     (body,) = [body for body in bodies if getattr(body, "application", None) == application.id]
-    assert body.amount_commitment == opening.commitment(world.suite)
+    assert body.commitment == opening.commitment(world.suite)
 
 
 def test_a_refused_applicant_gets_nothing_and_no_rate(world):
     recorded = world.decided(arrears=True)
     decision = recorded.decision
     assert (decision.outcome, decision.limit_fen, decision.annual_rate) == (Outcome.REFUSED, 0, None)
-    assert body_of(world, recorded).outcome is Outcome.REFUSED
+    assert opened(world).decisions[-1].outcome is Outcome.REFUSED
 
 
 def test_no_decision_without_an_acknowledged_answer_and_the_application_stays_open(world):
@@ -172,56 +185,83 @@ def test_an_impossible_amount_is_refused_before_anything_is_kept(world, amount_f
     assert applications(world) == before
 
 
-def test_an_opening_is_handed_in_once_and_not_changed(world):
+def test_an_opening_is_handed_in_as_the_ledger_names_it(world):
+    """[LENDING-5]: no other bytes and no other bank take its place, before or after; the same again changes nothing."""
     recorded = world.decided()
     application = recorded.decision.application
     openings, bank = world.regulator.openings, world.bank.member
-    openings.add(application, bank=bank, sealed=recorded.sealed_opening)
-    for changed in ({"bank": bank, "sealed": b"other"}, {"bank": "bank-north", "sealed": recorded.sealed_opening}):
-        assert code_of(lambda changed=changed: openings.add(application, **changed)) == "lending.opening_differs"
+    before = openings.all()
+    openings.receive(application, bank=bank, sealed=recorded.sealed_opening)
+    refused = code_of(lambda: openings.receive(application, bank=bank, sealed=b"other"), IntegrityError)
+    assert refused == "lending.opening_differs"
+    for changed in ({"bank": MemberId("bank-north")}, {"application": bytes(16)}):
+        terms = {"application": application, "bank": bank, "sealed": recorded.sealed_opening} | changed
+        named = terms.pop("application")
+        assert code_of(lambda named=named, terms=terms: openings.receive(named, **terms)) == "lending.decision_unknown"
+    assert openings.all() == before
     assert openings.all()[application] == recorded.sealed_opening
 
 
-def test_statistics_come_from_the_ledger_alone(world):
-    before = outcome_statistics(world.regulator.engine, kinds=world.regulator.kinds)
+def test_a_bank_hands_in_again_what_it_sealed(world):
+    """[LENDING-5]: who crashed before handing an opening in has it on file."""
+    recorded = world.decided()
+    assert world.bank.lending_desk.sealed_openings()[recorded.decision.application] == recorded.sealed_opening
+
+
+def test_anybody_counts_transactions_by_kind(world):
+    before = transactions_by_kind(world.regulator.engine, kinds=world.regulator.kinds)
     world.decided()
-    world.decided(arrears=True)
-    after = outcome_statistics(world.regulator.engine, kinds=world.regulator.kinds)
-
-    def counts(rows):
-        return {row.stratum: (row.approved, row.refused, row.referred) for row in rows}
-
-    for name, stratum in (("by_grade", "A"), ("by_industry", "C"), ("by_province", "44"), ("by_bank", "bank-east")):
-        old = counts(getattr(before, name)).get(stratum, (0, 0, 0))
-        assert counts(getattr(after, name))[stratum] == (old[0] + 1, old[1] + 1, old[2])
-        assert all(isinstance(row, OutcomeRow) for row in getattr(after, name))
-    kinds = after.transactions_by_kind
-    assert kinds["decision.record"] == before.transactions_by_kind.get("decision.record", 0) + 2
+    kinds = transactions_by_kind(world.regulator.engine, kinds=world.regulator.kinds)
+    assert kinds["decision.record"] == before.get("decision.record", 0) + 1
     assert sum(kinds.values()) == len(world.transactions())
 
 
+def test_two_decisions_differ_on_the_ledger_in_random_bytes_alone(world):
+    """[LENDING-3]: approved or refused, on whom and for how much, nobody can tell."""
+    one, other = body_of(world, world.decided(limit_fen=90_000_000)), body_of(world, world.decided(arrears=True))
+    same = [name for name in one.__struct_fields__ if getattr(one, name) == getattr(other, name)]
+    assert same == ["regulator"]
+
+
 def test_totals_are_right_to_the_fen(world):
-    before = totals(world, world.regulator.openings.all())
+    """[LENDING-6]"""
+    before = opened(world)
     world.decided(limit_fen=10_000_001)
     world.decided(limit_fen=20_000_002)
     world.decided(limit_fen=40_000_000, arrears=True)
-    after = totals(world, world.regulator.openings.all())
+    after = opened(world)
     assert after.problems == before.problems == ()
     assert after.approved_fen - before.approved_fen == 30_000_003
-    assert after.openings_checked - before.openings_checked == 3
+    assert len(after.decisions) - len(before.decisions) == 3
 
 
 def test_a_missing_a_swapped_and_a_broken_opening_are_problems(world):
+    """[LENDING-6]"""
     one, other = (world.decided(limit_fen=limit).decision.application for limit in (10_000_000, 20_000_000))
     openings = world.regulator.openings.all()
     missing = {key: value for key, value in openings.items() if key != one}
-    assert totals(world, missing).problems == (f"the opening of decision {one.hex()} by bank-east is missing",)
+    assert opened(world, missing).problems == (f"the opening of decision {one.hex()} by bank-east is missing",)
     swapped = openings | {one: openings[other], other: openings[one]}
-    assert totals(world, swapped).problems == tuple(
-        f"the opening of decision {name.hex()} is not the one whose digest bank-east recorded" for name in (one, other)
+    assert opened(world, swapped).problems == tuple(
+        f"the opening of decision {name.hex()} by bank-east is not the one whose digest the bank recorded"
+        for name in (one, other)
     )
     broken = openings | {one: openings[one][:-1]}
-    assert len(totals(world, broken).problems) == 1
+    assert len(opened(world, broken).problems) == 1
+
+
+def test_another_regulators_openings_are_not_this_ones_to_miss(world):
+    """[LENDING-4]"""
+    world.decided()
+    regulator = world.regulator
+    found = open_decisions(
+        regulator.engine,
+        kinds=regulator.kinds,
+        regulator=MemberId("regulator-west"),
+        key=regulator.keys.sealing,
+        openings={},
+    )
+    assert (found.decisions, found.problems) == ((), ())
 
 
 def record_dishonestly(world, *, sealed_of):
@@ -229,49 +269,64 @@ def record_dishonestly(world, *, sealed_of):
     consent = world.consent()
     application = world.applied(consent)
     request = world.evidence(consent)
-    true = AmountOpening(application=application.id, amount_fen=10_000_000, salt=b"t" * 32)
     sealed = sealed_of(application.id)
     world.bank.outbox.submit(
         "decision.record",
         DecisionRecordBody(
             application=application.id,
             request=request,
-            outcome=Outcome.APPROVED,
-            grade="A",
-            industry="C",
-            province="44",
-            model_digest=bytes(32),
-            reasons_digest=bytes(32),
-            amount_commitment=true.commitment(world.suite),
+            regulator=world.regulator.member,
+            commitment=opening_of(application.id).commitment(world.suite),
             opening_digest=world.suite.digest(sealed),
+            reasons_digest=bytes(32),
         ),
     )
-    world.regulator.openings.add(application.id, bank=world.bank.member, sealed=sealed)
     world.regulator.catch_up_with(world.bureau)
+    world.regulator.openings.receive(application.id, bank=world.bank.member, sealed=sealed)
     return application.id
 
 
-def test_a_bank_that_seals_another_amount_or_rubbish_is_found(world_of_lies):
+def opening_of(application, **changes):
+    fields = {
+        "bank": "bank-east",
+        "application": application,
+        "firm": b"f" * 32,
+        "product": worlds.PRODUCT.id,
+        "outcome": Outcome.APPROVED,
+        "amount_fen": 10_000_000,
+        "grade": "A",
+        "industry": "C",
+        "province": "44",
+        "model_digest": bytes(32),
+        "salt": b"t" * 32,
+    }
+    return DecisionOpening(**(fields | changes))
+
+
+def test_a_bank_that_seals_something_else_or_rubbish_is_found_by_the_audit(world_of_lies):
+    """[LENDING-6]"""
     world = world_of_lies
     key = world.regulator.keys.sealing.public_key
     network = world.bureau.parameters.network
 
     def smaller(application):
-        lie = AmountOpening(application=application, amount_fen=1, salt=b"t" * 32)
-        return lie.seal(world.suite, regulator_key=key, network=network)
+        return opening_of(application, amount_fen=1).seal(world.suite, regulator_key=key, network=network)
+
+    def better_grade(application):
+        return opening_of(application, grade="B").seal(world.suite, regulator_key=key, network=network)
 
     def to_another_network(application):
-        true = AmountOpening(application=application, amount_fen=10_000_000, salt=b"t" * 32)
-        return true.seal(world.suite, regulator_key=key, network=bytes(32))
+        return opening_of(application).seal(world.suite, regulator_key=key, network=bytes(32))
 
-    lied = record_dishonestly(world, sealed_of=smaller)
-    unreadable = record_dishonestly(world, sealed_of=to_another_network)
-    found = totals(world, world.regulator.openings.all())
-    assert found.problems == (
-        f"the opening of decision {lied.hex()} does not open its commitment",
-        f"the opening of decision {unreadable.hex()} cannot be read: crypto.seal_broken",
+    lies = [record_dishonestly(world, sealed_of=lie) for lie in (smaller, better_grade, to_another_network)]
+    report = audit_institution(world.regulator)
+    assert report.problems == (
+        f"the opening of decision {lies[0].hex()} by bank-east does not open its commitment",
+        f"the opening of decision {lies[1].hex()} by bank-east does not open its commitment",
+        f"the opening of decision {lies[2].hex()} by bank-east cannot be read: crypto.seal_broken",
     )
-    assert (found.approved_fen, found.openings_checked) == (0, 0)
+    assert report.openings_checked == 0
+    assert audit_institution(world.bank).problems == ()
 
 
 @pytest.fixture

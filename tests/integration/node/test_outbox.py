@@ -143,7 +143,7 @@ def test_what_others_signed_too_is_not_signed_anew(node, clock):
 
 
 def test_what_the_ledger_refuses_for_good_does_not_wait(node):
-    body = ApplicationSubmitBody(application=bytes(16), product="loan", consent=bytes(16), amount_commitment=bytes(32))
+    body = ApplicationSubmitBody(application=bytes(16), consent=bytes(16), commitment=bytes(32))
     with pytest.raises(Denied) as caught:
         node.outbox.submit("application.submit", body)
     assert caught.value.code == "members.role_wrong"
@@ -156,7 +156,7 @@ def test_what_the_ledger_refuses_for_good_does_not_wait(node):
 
 def test_what_is_refused_when_sent_again_is_forgotten_and_not_counted(node):
     lossy = outbox_over(node, worlds.LossyEngine(node.engine, reaches_the_ledger=False))
-    body = ApplicationSubmitBody(application=bytes(16), product="loan", consent=bytes(16), amount_commitment=bytes(32))
+    body = ApplicationSubmitBody(application=bytes(16), consent=bytes(16), commitment=bytes(32))
     with pytest.raises(Unavailable):
         lossy.submit("application.submit", body)
     assert node.outbox.resend() == 0

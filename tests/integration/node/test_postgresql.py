@@ -317,7 +317,7 @@ def test_applications_decisions_and_openings(database):
     application = Application(
         id=ID, product="税信贷", taxpayer="91440300MA5EXAMPL1", consent=OTHER, amount_fen=10**17, submitted_ms=LATE_MS
     )
-    store.add_application(application, amount_salt=bytes(32))
+    store.add_application(application, salt=bytes(32))
     assert store.applications() == [(ID, "submitted")]
     store.add_decision(decision(), sealed_opening=RAW, reasons_salt=bytes(32))
     assert store.decisions() == [(ID, "approved")]
@@ -329,6 +329,8 @@ def test_applications_decisions_and_openings(database):
     assert (store.decisions(), store.applications()) == ([], [(ID, "submitted")])
     store.withdraw_application(ID)
     assert store.applications() == []
+    store.add_decision(decision(), sealed_opening=RAW, reasons_salt=bytes(32))
+    assert store.sealed_openings() == {ID: RAW}
     openings = OpeningStore(database)
     openings.add(ID, bank="bank-east", sealed=RAW)
     openings.add(ID, bank="bank-east", sealed=RAW)

@@ -1,4 +1,4 @@
-"""Amounts open to exactly what was committed, and no bad news ever betters an outcome."""
+"""Decisions open to exactly what was committed, and no bad news ever betters an outcome."""
 
 from __future__ import annotations
 
@@ -12,9 +12,9 @@ from shuiqiao.base.money import MAX_FEN
 from shuiqiao.credit.limit import Limit, LimitRefusal
 from shuiqiao.credit.pricing import Price, PricingTerms
 from shuiqiao.crypto.suites import get_suite
-from shuiqiao.lending.amounts import AmountOpening, open_amount
 from shuiqiao.lending.catalogue import load_products
 from shuiqiao.lending.model import Outcome
+from shuiqiao.lending.openings import DecisionOpening, open_decision
 from shuiqiao.lending.rules import ApplicantFacts, Offer, broken_rules, outcome_of
 
 SEVERITY = {Outcome.APPROVED: 0, Outcome.REFERRED: 1, Outcome.REFUSED: 2}
@@ -75,28 +75,41 @@ def test_only_an_offer_that_can_be_made_is_approved(product, facts, probability,
         assert not facts.has_forged_paper
 
 
-@settings(max_examples=40, deadline=None)
-@given(
-    st.sampled_from(["intl", "gm"]),
-    st.integers(0, MAX_FEN),
-    st.binary(min_size=16, max_size=16),
-    st.binary(min_size=32, max_size=32),
+OPENINGS = st.builds(
+    lambda outcome, amount_fen, **fields: DecisionOpening(
+        bank="bank-east",
+        outcome=outcome,
+        amount_fen=amount_fen if outcome is Outcome.APPROVED else 0,
+        product="tax-credit-loan",
+        model_digest=bytes(32),
+        **fields,
+    ),
+    outcome=st.sampled_from(Outcome),
+    amount_fen=st.integers(1, MAX_FEN),
+    application=st.binary(min_size=16, max_size=16),
+    firm=st.binary(min_size=32, max_size=32),
+    grade=st.sampled_from(["A", "B", "M", "C", "D", "none"]),
+    industry=st.sampled_from([*"ABCDEFGHIJKLMNOPQRST", "none"]),
+    province=st.from_regex(r"[0-9]{2}", fullmatch=True),
+    salt=st.binary(min_size=32, max_size=32),
 )
-def test_a_sealed_amount_opens_to_what_was_committed(suite_name, amount_fen, application, salt):
+
+
+@settings(max_examples=40, deadline=None)
+@given(st.sampled_from(["intl", "gm"]), OPENINGS)
+def test_a_sealed_decision_opens_to_what_was_committed(suite_name, made):
+    """[LENDING-3] [LENDING-4]"""
     suite = get_suite(suite_name)
     key = suite.sealing_key_from_seed(b"k" * 32)
-    made = AmountOpening(application=application, amount_fen=amount_fen, salt=salt)
     sealed = made.seal(suite, regulator_key=key.public_key, network=b"n" * 32)
-    opened = open_amount(sealed, key=key, network=b"n" * 32, application=application)
+    opened = open_decision(sealed, key=key, network=b"n" * 32, bank=made.bank, application=made.application)
     assert opened == made
     assert opened.commitment(suite) == made.commitment(suite)
 
 
 @settings(max_examples=60)
-@given(st.integers(0, MAX_FEN), st.integers(0, MAX_FEN))
-def test_two_amounts_under_one_salt_have_two_commitments(one, other):
+@given(OPENINGS, OPENINGS)
+def test_two_decisions_have_two_commitments(one, other):
+    """[LENDING-3]"""
     suite = get_suite("intl")
-    commitments = {
-        AmountOpening(application=b"a" * 16, amount_fen=fen, salt=b"s" * 32).commitment(suite) for fen in (one, other)
-    }
-    assert len(commitments) == len({one, other})
+    assert len({one.commitment(suite), other.commitment(suite)}) == len({one, other})

@@ -9,9 +9,8 @@ import pytest
 
 from shuiqiao.base.errors import Conflict, Denied
 from shuiqiao.ledger.kinds import KindTable
-from shuiqiao.ledger.model import BlockContext
+from shuiqiao.ledger.model import BlockContext, first_version
 from shuiqiao.lending.contract import KINDS, ApplicationSubmitBody, DecisionRecordBody, application_key, decision_key
-from shuiqiao.lending.model import Outcome
 
 NOW_MS = 1_000_000
 CTX = BlockContext(height=1, time_ms=NOW_MS)
@@ -29,7 +28,7 @@ class DictState(dict):
 
 @pytest.fixture
 def state():
-    members = {"bureau": "tax_bureau", "bank": "bank", "other-bank": "bank"}
+    members = {"bureau": "tax_bureau", "bank": "bank", "other-bank": "bank", "regulator": "regulator"}
     grant = {
         "provider": "bureau",
         "recipient": "bank",
@@ -50,9 +49,8 @@ def state():
 def application(**changes):
     fields = {
         "application": APPLICATION,
-        "product": "tax-credit-loan",
         "consent": CONSENT,
-        "amount_commitment": bytes(32),
+        "commitment": bytes(32),
     }
     return ApplicationSubmitBody(**(fields | changes))
 
@@ -61,14 +59,10 @@ def decision(**changes):
     fields = {
         "application": APPLICATION,
         "request": REQUEST,
-        "outcome": Outcome.APPROVED,
-        "grade": "A",
-        "industry": "C",
-        "province": "44",
-        "model_digest": bytes(32),
-        "reasons_digest": bytes(32),
-        "amount_commitment": b"x" * 32,
+        "regulator": "regulator",
+        "commitment": b"x" * 32,
         "opening_digest": b"y" * 32,
+        "reasons_digest": bytes(32),
     }
     return DecisionRecordBody(**(fields | changes))
 
@@ -87,26 +81,38 @@ def refused(expected, state, kind, body, *, author="bank", ctx=CTX):
     assert dict(state) == before
 
 
-def test_an_application_and_its_decision_leave_what_statistics_need_and_no_amount(state):
+def test_an_application_and_its_decision_leave_ids_and_commitments_alone(state):
+    """[LENDING-2] [LENDING-3]"""
     (submitted,) = run(state, "application.submit", application())
     assert (submitted.name, submitted.attributes["bank"]) == ("application.submitted", "bank")
     (recorded,) = run(state, "decision.record", decision())
     assert recorded.name == "decision.recorded"
     assert state[application_key(APPLICATION)] == {
         "bank": "bank",
-        "product": "tax-credit-loan",
         "consent": CONSENT,
         "status": "decided",
     }
     assert state[decision_key(APPLICATION)] == {
         "bank": "bank",
-        "outcome": "approved",
-        "grade": "A",
-        "industry": "C",
-        "province": "44",
-        "amount_commitment": b"x" * 32,
+        "regulator": "regulator",
+        "commitment": b"x" * 32,
         "opening_digest": b"y" * 32,
     }
+
+
+def test_no_body_has_room_for_what_is_known_of_a_firm():
+    """[LENDING-2] [LENDING-3]: every field is an id, a member, or 32 bytes that commit."""
+    names = {*ApplicationSubmitBody.__struct_fields__, *DecisionRecordBody.__struct_fields__}
+    commitments = {"commitment", "opening_digest", "reasons_digest"}
+    assert names == {"application", "consent", "request", "regulator"} | commitments
+
+
+@pytest.mark.parametrize("member", ["bureau", "bank", "other-bank"])
+def test_an_opening_goes_to_a_regulator(state, member):
+    """[LENDING-4]"""
+    run(state, "application.submit", application())
+    refused("members.role_wrong", state, "decision.record", decision(regulator=member))
+    refused("members.unknown", state, "decision.record", decision(regulator="stranger"))
 
 
 def test_an_application_is_a_banks_alone(state):
@@ -142,7 +148,7 @@ def test_a_decision_closes_an_application_of_this_bank_once(state):
     run(state, "application.submit", application())
     refused("lending.application_unknown", state, "decision.record", decision(), author="other-bank")
     run(state, "decision.record", decision())
-    refused("lending.decision_repeated", state, "decision.record", decision(outcome=Outcome.REFUSED))
+    refused("lending.decision_repeated", state, "decision.record", decision(commitment=bytes(32)))
 
 
 @pytest.mark.parametrize("status", ["requested", "delivered", "refused"])
@@ -164,15 +170,17 @@ def test_a_decision_rests_on_an_answer_of_this_bank_under_this_consent(state):
 @pytest.mark.parametrize(
     "change",
     [
-        {"outcome": "granted"},
-        {"grade": "E"},
-        {"industry": "U"},
-        {"industry": "C\n"},
-        {"province": "4"},
-        {"province": "ab"},
-        {"application": b"short"},
-        {"reasons_digest": bytes(33)},
+        {"outcome": "approved"},
+        {"grade": "A"},
+        {"industry": "C"},
+        {"province": "44"},
         {"amount_fen": 100},
+        {"application": b"short"},
+        {"request": bytes(17)},
+        {"regulator": "Regulator"},
+        {"commitment": bytes(31)},
+        {"opening_digest": b""},
+        {"reasons_digest": bytes(33)},
     ],
 )
 def test_a_body_is_closed_and_bounded(change):
@@ -182,4 +190,6 @@ def test_a_body_is_closed_and_bounded(change):
 
 
 def test_the_kinds_are_fit_for_a_network():
-    assert [kind.name for kind in KindTable(KINDS)] == ["application.submit", "decision.record"]
+    kinds = [(kind.name, kind.version) for kind in KindTable(KINDS)]
+    assert kinds == [("application.submit", 2), ("decision.record", 2)]
+    assert all(first_version(name) == version for name, version in kinds)

@@ -13,8 +13,10 @@ from types import ModuleType
 from typing import Any
 
 import pytest
+from msgspec.structs import replace as replace_struct
 
 import report_world
+from shuiqiao.oversight.model import Table, TableRow
 from shuiqiao.sandbox.report import amounts
 from shuiqiao.sandbox.report.contents import common_reasons
 from shuiqiao.sandbox.report.curves import widest_gap, wilson_interval
@@ -276,7 +278,10 @@ def test_hostile_names_stay_text(world, result):
         transactions_by_kind={HOSTILE: 3},
         kept_out=(replace(result.details.kept_out[0], rule=HOSTILE),),
         refusals_by_code={HOSTILE: 2},
-        statistics=((HOSTILE, 1, 1, 1),),
+        release=replace_struct(
+            result.details.release,
+            tables=(Table(attribute="grade", columns=(("refused",),), rows=(TableRow(category=HOSTILE, counts=(1,)),)),),
+        ),
         followers={HOSTILE: 4},
         tamper=(replace(result.details.tamper[0], act_en=HOSTILE, act_zh=HOSTILE, code=HOSTILE),),
         sightings=(replace(result.details.sightings[0], party=HOSTILE, seen_en=(HOSTILE,), seen_zh=(HOSTILE,)),),
@@ -392,7 +397,7 @@ def test_a_long_book_is_cut_and_says_so(world):
 def test_an_empty_run_still_reads(world, result):
     empty = world.with_details(
         result, decisions=(), parties=(), step_seconds={}, transactions_by_kind={}, kept_out=(), refusals_by_code={},
-        statistics=(), followers={}, tamper=(), sightings=(), assumptions_en=(), assumptions_zh=(),
+        release=replace_struct(result.details.release, tables=()), followers={}, tamper=(), sightings=(), assumptions_en=(), assumptions_zh=(),
         model=replace(result.details.model, calibration=(), features=()),
     )  # fmt: skip
     said = Reading(render_report(empty)).said("en")

@@ -54,14 +54,6 @@ def _outcomes(result: ScenarioResult, language: Language) -> Html:
     return draw_bars(_outcome_bars(result, language), language=language, label=say_in(language, "decide.outcomes"))
 
 
-def _grades(result: ScenarioResult, language: Language) -> Html:
-    rows = [
-        (language.of(name_of("grade", grade)), (approved, referred, refused))
-        for grade, approved, refused, referred in result.details.statistics
-    ]
-    return draw_stacks(rows, language=language, label=say_in(language, "decide.by_grade"))
-
-
 def _banks(result: ScenarioResult, language: Language) -> Html:
     rows = [(language.of(words), counts) for words, counts in outcomes_by_bank(result)]
     return draw_stacks(rows, language=language, label=say_in(language, "decide.by_bank"))
@@ -128,7 +120,6 @@ _PAINTERS: Mapping[str, Callable[[ScenarioResult, Language], Html]] = {
     "strip": _strip,
     "limits": _limits,
     "outcomes": _outcomes,
-    "grades": _grades,
     "banks": _banks,
     "steps": _steps,
     "reasons": _reasons,

@@ -21,7 +21,6 @@ from shuiqiao.ledger.engine.replica import INDEX_FOLDER, SEGMENTS_FOLDER
 from shuiqiao.ledger.model import Block, Transaction
 from shuiqiao.ledger.signed_note import encode_text
 from shuiqiao.ledger.transaction import TransactionDraft, sign_transaction
-from shuiqiao.lending.model import Outcome
 from shuiqiao.node.institution import Institution
 from shuiqiao.sandbox.scenario.rebuilding import TimedBlock, UnflushedDisk, execute_blocks, machine_of, open_unflushed
 
@@ -47,7 +46,7 @@ class AlteredCopy:
 
 
 def forge_decision(member: Institution) -> Forgery:
-    """Turn the first decision that a bank recorded around, under the bank's own signature.
+    """Put another commitment into the first decision that a bank recorded, under the bank's own signature.
 
     Raises InvalidInput ``sandbox.decision_missing`` for a bank that has decided nothing.
     """
@@ -60,11 +59,10 @@ def forge_decision(member: Institution) -> Forgery:
 
 
 def _turned(tx: Transaction, *, member: Institution) -> bytes:
-    outcome = Outcome.REFUSED if tx.body.outcome == Outcome.APPROVED else Outcome.APPROVED
     draft = TransactionDraft(
         kind=tx.kind,
         version=tx.version,
-        body=msgspec.structs.replace(tx.body, outcome=outcome),
+        body=msgspec.structs.replace(tx.body, commitment=bytes(32)),
         author=tx.author,
         valid_until_ms=tx.valid_until_ms,
         id=tx.id,

@@ -4,7 +4,7 @@
 2. the application goes on the ledger;
 3. the bank asks, the bureau answers, the bank proves every record;
 4. features, score by a card that never saw the applicant, papers held against proven invoices, limit, price;
-5. the decision goes on the ledger, its amount sealed to the regulator.
+5. the decision goes on the ledger, what it says sealed to the regulator.
 
 Timed from 2 to the end of 5, waiting for durable commits included; the enterprise's own time to sign is not.
 """
@@ -51,7 +51,6 @@ class Underwriting:
     """What every applicant of a run is judged with."""
 
     bureau: Institution
-    regulator: Institution
     product: Product
     items: Mapping[str, list[str]]
     period: tuple[date, date]
@@ -87,10 +86,9 @@ def travel(owner: EnterpriseOwner, *, bank: Institution, terms: Underwriting, am
         terms.product, taxpayer=owner.applicant.uscc, consent=consent, amount_fen=amount_fen
     )
     evidence = gather(bank, bureau=terms.bureau, consent=consent, items=terms.items, period=terms.period)
-    assessment, unproven = assess(owner, bank=bank, terms=terms, evidence=evidence, amount_fen=amount_fen)
+    assessment, unproven = assess(owner, bank=bank, terms=terms, evidence=evidence, application=application)
     recorded = bank.lending_desk.decide(application, product=terms.product, assessment=assessment, regulator=REGULATOR)
     milliseconds = (time.perf_counter() - started) * 1000
-    terms.regulator.openings.add(application.id, bank=bank.member, sealed=recorded.sealed_opening)
     return Journey(
         owner=owner,
         bank=bank.member,
@@ -105,7 +103,7 @@ def travel(owner: EnterpriseOwner, *, bank: Institution, terms: Underwriting, am
 
 
 def assess(
-    owner: EnterpriseOwner, *, bank: Institution, terms: Underwriting, evidence: Evidence, amount_fen: int
+    owner: EnterpriseOwner, *, bank: Institution, terms: Underwriting, evidence: Evidence, application: Application
 ) -> tuple[Assessment, tuple[str, ...]]:
     """Return everything the decision rests on, from proven records alone, and the papers that nothing proves."""
     tables = evidence.tables
@@ -124,9 +122,10 @@ def assess(
         days_since_last_sale=None if row["days_since_last_sale"] is None else int(row["days_since_last_sale"]),
         has_forged_paper=bool(unproven),
     )
-    offer = _offer(owner, terms=terms, row=row, score=score, grade=grade, amount_fen=amount_fen)
+    offer = _offer(owner, terms=terms, row=row, score=score, grade=grade, amount_fen=application.amount_fen)
     assessment = Assessment(
         request=evidence.received.request,
+        firm=bank.consent_file.artefact(application.consent).firm,
         facts=facts,
         score=score,
         offer=offer,

@@ -12,6 +12,8 @@ from enum import StrEnum
 from pathlib import Path
 from typing import Any
 
+from shuiqiao.oversight.model import Release
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class DecisionCounts:
@@ -331,8 +333,8 @@ class ScenarioDetails:
     receipt_example: str
     """A ready command line that verifies one receipt."""
     checkpoint_note: str
-    statistics: tuple[tuple[str, int, int, int], ...]
-    """(grade or stratum, approved, refused, referred) from the ledger alone."""
+    release: Release
+    """The regulator's statistics of the decisions."""
     followers: Mapping[str, int]
     """Member -> height its own copy of the ledger reached."""
     assumptions_en: tuple[str, ...]

@@ -25,18 +25,21 @@ def sightings(told: Outcome) -> tuple[Sighting, ...]:
         *(_bank(told, bank) for bank in BANKS),
         Sighting(
             party=REGULATOR,
-            seen_en=("outcome, grade, industry and province of every decision", "approved amounts, sealed to it"),
-            seen_zh=("每笔审批的结果、等级、行业与省份", "封装给监管的批准金额"),
+            seen_en=(
+                "outcome, grade, industry and province of every decision, sealed to it",
+                "approved amounts, sealed to it",
+            ),
+            seen_zh=("封装给监管的每笔审批结果、等级、行业与省份", "封装给监管的批准金额"),
             hidden_en=("names and numbers of taxpayers", "tax records and invoices"),
             hidden_zh=("纳税人名称与税号", "税务记录与发票"),
-            records=told.amounts.openings_checked,
+            records=len(told.opened.decisions),
         ),
         Sighting(
             party="outsider",
-            seen_en=("that a receipt's transaction stands in the signed log", "outcome counts"),
-            seen_zh=("回执所述交易确在签名日志中", "结果计数"),
-            hidden_en=("who the taxpayers are", "every amount", "which consents belong together"),
-            hidden_zh=("纳税人是谁", "任何金额", "哪些授权属于同一企业"),
+            seen_en=("that a receipt's transaction stands in the signed log", "the regulator's totals"),
+            seen_zh=("回执所述交易确在签名日志中", "监管发布的汇总"),
+            hidden_en=("who the taxpayers are", "every outcome, grade and amount", "which consents belong together"),
+            hidden_zh=("纳税人是谁", "任何结果、等级与金额", "哪些授权属于同一企业"),
             records=0,
         ),
     )

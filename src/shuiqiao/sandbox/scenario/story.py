@@ -31,7 +31,9 @@ from shuiqiao.lending.catalogue import load_products
 from shuiqiao.node.auditing import audit_institution
 from shuiqiao.node.home import write_durably
 from shuiqiao.oversight.audit import AuditReport
-from shuiqiao.oversight.statistics import AmountTotals, OutcomeStatistics, check_amounts, outcome_statistics
+from shuiqiao.oversight.model import Release
+from shuiqiao.oversight.openings import OpenedDecisions
+from shuiqiao.oversight.statistics import transactions_by_kind
 from shuiqiao.sandbox.scenario.cast import BANKS, LEAD_BANK, Consortium, create_consortium, open_consortium
 from shuiqiao.sandbox.scenario.development import DevelopedModel, develop_model
 from shuiqiao.sandbox.scenario.enterprises import EnterpriseOwner, Wish
@@ -106,8 +108,10 @@ class Outcome:
     journeys: tuple[Journey, ...]
     tamper: tuple[TamperStory, ...]
     audit: AuditReport
-    statistics: OutcomeStatistics
-    amounts: AmountTotals
+    opened: OpenedDecisions
+    release: Release
+    """What the regulator published of the decisions."""
+    transactions_by_kind: Mapping[str, int]
     checkpoint: Checkpoint
     """The bureau's newest when the main job was done."""
     heights: Mapping[str, int]
@@ -151,7 +155,6 @@ def _play(run: Run, stack: ExitStack) -> Outcome:
         model = _develop(run, development)
     terms = Underwriting(
         bureau=run.consortium.bureau,
-        regulator=run.consortium.regulator,
         product=load_products()[data.product],
         items=items,
         period=period,
@@ -197,16 +200,13 @@ def _check(run: Run, terms: Underwriting, journeys: tuple[Journey, ...], before:
     run.refusals.update(story.code for story in tamper if story.check.endswith("_refused") and story.caught)
     with run.step("audit from genesis 重放审计"):
         consortium.settle()
+        _hand_in_openings(consortium)
         audit = audit_institution(consortium.regulator, vault=consortium.bureau.vault, live=consortium.bureau.engine)
     with run.step("statistics and receipts 统计与回执"):
-        statistics = outcome_statistics(consortium.regulator.engine, kinds=consortium.regulator.kinds)
-        amounts = check_amounts(
-            consortium.regulator.engine,
-            kinds=consortium.regulator.kinds,
-            openings=consortium.regulator.openings.all(),
-            key=consortium.regulator.keys.sealing,
-            suite=consortium.regulator.suite,
-        )
+        regulator = consortium.regulator
+        opened = regulator.opened_decisions()
+        release = regulator.statistics.publish(opened.decisions)
+        by_kind = transactions_by_kind(regulator.engine, kinds=regulator.kinds)
         checkpoint = consortium.bureau.engine.checkpoint()
         heights = {str(member.member): member.engine.last_block()[0] for member in consortium.followers}
     network = _outvote(run)
@@ -218,12 +218,20 @@ def _check(run: Run, terms: Underwriting, journeys: tuple[Journey, ...], before:
         journeys=journeys,
         tamper=tamper,
         audit=audit,
-        statistics=statistics,
-        amounts=amounts,
+        opened=opened,
+        release=release,
+        transactions_by_kind=by_kind,
         checkpoint=checkpoint,
         heights=heights,
         network=network,
     )
+
+
+def _hand_in_openings(consortium: Consortium) -> None:
+    """Let every bank give the regulator what it sealed to it, once the regulator's copy has the decisions."""
+    for bank in consortium.banks.values():
+        for application, sealed in bank.lending_desk.sealed_openings().items():
+            consortium.regulator.openings.receive(application, bank=bank.member, sealed=sealed)
 
 
 def _outvote(run: Run) -> NetworkChecks | None:

@@ -17,7 +17,7 @@ from shuiqiao.consent.contract import GRANT
 from shuiqiao.credit.features.definitions import FEATURE_BY_NAME
 from shuiqiao.credit.scorecard_file import scorecard_digest
 from shuiqiao.lending.model import RULE_WORDS, Outcome
-from shuiqiao.oversight.statistics import indexed_transactions
+from shuiqiao.oversight.openings import indexed_transactions
 from shuiqiao.sandbox.scenario.cast import CAST, Consortium
 from shuiqiao.sandbox.scenario.journey import Journey
 from shuiqiao.sandbox.scenario.result import (
@@ -79,7 +79,7 @@ def _write_receipts(consortium: Consortium, folder: Path) -> list[Path]:
 
 def _figures(told: Told, *, receipts: Path, report: Path) -> ScenarioFigures:
     run, ingest = told.run, told.ingest
-    kinds = told.statistics.transactions_by_kind
+    kinds = told.transactions_by_kind
     ingest_s = run.step_seconds["ingest and anchor 入库锚定"]
     return ScenarioFigures(
         network=run.consortium.bureau.parameters.network.hex(),
@@ -129,7 +129,7 @@ def _details(told: Told, *, paths: Sequence[Path], example: Path) -> ScenarioDet
         is_synthetic=data.is_synthetic,
         parties=tuple(_parties(consortium)),
         step_seconds=dict(run.step_seconds),
-        transactions_by_kind=told.statistics.transactions_by_kind,
+        transactions_by_kind=told.transactions_by_kind,
         kept_out=_kept_out(told.ingest.report),
         refusals_by_code=dict(run.refusals),
         decisions=tuple(_decision_row(journey) for journey in told.journeys),
@@ -141,11 +141,11 @@ def _details(told: Told, *, paths: Sequence[Path], example: Path) -> ScenarioDet
         receipts=len(paths),
         receipt_example=f"shuiqiao verify {example} --genesis {run.settings.folder / 'genesis.json'}",
         checkpoint_note=told.checkpoint.note.decode(),
-        statistics=tuple((row.stratum, row.approved, row.refused, row.referred) for row in told.statistics.by_grade),
+        release=told.release,
         followers=told.heights,
         assumptions_en=data.assumptions_en,
         assumptions_zh=data.assumptions_zh,
-        audit_problems=(*told.audit.problems, *told.amounts.problems),
+        audit_problems=told.audit.problems,
         machine=f"{platform.system()} {platform.machine()}, {os.cpu_count()} cores, Python {platform.python_version()}",
     )
 

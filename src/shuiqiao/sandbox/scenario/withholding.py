@@ -12,7 +12,7 @@ from shuiqiao.exchange.accusation import WithheldEvidence, prove_withheld
 from shuiqiao.exchange.provider import Provider
 from shuiqiao.exchange.store import ProviderStore
 from shuiqiao.node.verification import ReceiptVerifier
-from shuiqiao.oversight.statistics import indexed_transactions
+from shuiqiao.oversight.openings import indexed_transactions
 from shuiqiao.sandbox.scenario.evidence import gather
 from shuiqiao.sandbox.scenario.refusals import wish_of
 from shuiqiao.sandbox.scenario.tamper_scene import ISSUED, NOT_CAUGHT, TamperScene

@@ -1,0 +1,81 @@
+"""What the regulator opens: every decision sealed to it, held against what the bank committed to on the ledger.
+
+Rule: docs/spec/lending.md [LENDING-6]. A missing or wrong opening is a problem that names bank and application; what
+opens is what statistics are made of and totals are checked with.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+
+from shuiqiao.base.errors import ShuiqiaoError
+from shuiqiao.base.ids import MemberId
+from shuiqiao.crypto.model import SealingKey
+from shuiqiao.crypto.suites import get_suite
+from shuiqiao.ledger.kinds import KindTable
+from shuiqiao.ledger.model import LedgerEngine, Transaction
+from shuiqiao.ledger.transaction import decode_transaction
+from shuiqiao.lending.contract import DecisionRecordBody
+from shuiqiao.lending.openings import DecisionOpening, open_decision
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class OpenedDecisions:
+    """The decisions that opened, in order of the ledger. problems: one sentence an opening that is missing or wrong."""
+
+    decisions: tuple[DecisionOpening, ...]
+    problems: tuple[str, ...]
+
+    @property
+    def approved_fen(self) -> int:
+        """The total of all limits approved, to the fen."""
+        return sum(decision.amount_fen for decision in self.decisions)
+
+
+def indexed_transactions(engine: LedgerEngine, *, kinds: KindTable) -> Iterator[tuple[int, Transaction]]:
+    """Iterate over (leaf index, transaction) of everything accepted, in order, decoded."""
+    parameters = engine.parameters
+    suite = get_suite(parameters.suite)
+    for block in engine.blocks(from_height=1):
+        for place, raw in enumerate(block.transactions):
+            tx = decode_transaction(raw, kinds=kinds, network=parameters.network, suite=suite)
+            yield block.first_index + place, tx
+
+
+def open_decisions(
+    engine: LedgerEngine, *, kinds: KindTable, regulator: MemberId, key: SealingKey, openings: Mapping[bytes, bytes]
+) -> OpenedDecisions:
+    """Open every decision that was sealed to a regulator and compare it with its commitment.
+
+    openings: application id to what the bank handed in.
+    """
+    decisions: list[DecisionOpening] = []
+    problems: list[str] = []
+    for _, tx in indexed_transactions(engine, kinds=kinds):
+        if not isinstance(tx.body, DecisionRecordBody) or tx.body.regulator != regulator:
+            continue
+        found = _open(tx, engine=engine, key=key, sealed=openings.get(tx.body.application))
+        if isinstance(found, DecisionOpening):
+            decisions.append(found)
+        else:
+            problems.append(f"the opening of decision {tx.body.application.hex()} by {tx.author} {found}")
+    return OpenedDecisions(decisions=tuple(decisions), problems=tuple(problems))
+
+
+def _open(tx: Transaction, *, engine: LedgerEngine, key: SealingKey, sealed: bytes | None) -> DecisionOpening | str:
+    """Return an opening that holds, or what is wrong with it."""
+    body: DecisionRecordBody = tx.body
+    parameters = engine.parameters
+    suite = get_suite(parameters.suite)
+    if sealed is None:
+        return "is missing"
+    if suite.digest(sealed) != body.opening_digest:
+        return "is not the one whose digest the bank recorded"
+    try:
+        opening = open_decision(
+            sealed, key=key, network=parameters.network, bank=tx.author, application=body.application
+        )
+    except ShuiqiaoError as error:
+        return f"cannot be read: {error.code}"
+    return opening if opening.commitment(suite) == body.commitment else "does not open its commitment"
