@@ -104,6 +104,7 @@ class _Grid:
         )
 
     def _is_large(self, categories: Sequence[str]) -> bool:
+        """[LENDING-8]: whether categories counted together hold enough firms in every column."""
         return all(len(self._firms_in(categories, column)) >= self._least_firms for column in self._columns)
 
     def _firms_in(self, categories: Sequence[str], column: tuple[Outcome, ...]) -> set[bytes]:
