@@ -144,6 +144,7 @@ def test_an_application_is_made_once(state):
 
 
 def test_a_decision_closes_an_application_of_this_bank_once(state):
+    """[LENDING-1]"""
     refused("lending.application_unknown", state, "decision.record", decision())
     run(state, "application.submit", application())
     refused("lending.application_unknown", state, "decision.record", decision(), author="other-bank")
