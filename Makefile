@@ -51,7 +51,7 @@ docs: setup  ## write the reference pages that are generated from the code
 	$(BIN)/python scripts/write_reference.py
 
 clean:  ## remove everything that was set up or made
-	rm -rf .venv .tools build dist demo-out .pytest_cache .hypothesis .mypy_cache .ruff_cache .import_linter_cache
+	rm -rf .venv .tools build dist demo-out demo-out-* .pytest_cache .hypothesis .mypy_cache .ruff_cache .import_linter_cache
 
 setup: .venv/.base
 setup-dev: .venv/.dev

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-import shutil
 from dataclasses import dataclass
+from itertools import chain, count
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -16,8 +16,7 @@ if TYPE_CHECKING:
     from shuiqiao.sandbox.scenario.result import NetworkChecks, ScenarioResult
     from shuiqiao.sandbox.scenario.validators import Order
 
-MARK = ".shuiqiao-demo"
-"""A file that says a folder is a demo's own, so that the next demo may replace it and nothing else."""
+DEFAULT_OUT = "demo-out"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -32,12 +31,15 @@ class DemoWish:
     validators: int
 
 
-def run_demo(wish: DemoWish, *, out: Path, as_json: bool) -> int:
-    """Play the scenario; exit 1 if a check did not hold."""
+def run_demo(wish: DemoWish, *, out: Path | None, as_json: bool) -> int:
+    """Play the scenario; exit 1 if a check did not hold.
+
+    out: where to; None for ``demo-out``, or ``demo-out-2`` and so on where that is taken.
+    """
     from shuiqiao.sandbox.report.page import write_report
 
     order = _order(wish)
-    _claim(out)
+    out = _claim(out or _free_folder(Path(DEFAULT_OUT)))
     with progress_on_stderr() as progress:
         result = _play(wish, order=order, out=out, progress=progress)
         write_report(result, Path(result.figures.report))
@@ -77,18 +79,26 @@ def _play(wish: DemoWish, *, order: Order, out: Path, progress: Progress) -> Sce
     return play(settings, tell=tell)
 
 
-def _claim(out: Path) -> None:
-    """Make the folder ours: new, empty, or an earlier demo's, which is replaced."""
-    if (out / MARK).is_file():
-        shutil.rmtree(out)
-    if out.exists() and any(out.iterdir()):
+def _free_folder(wanted: Path) -> Path:
+    """Return a folder that is new or empty: the one wanted, or with the first number behind its name that is free."""
+    names = chain((wanted,), (wanted.with_name(f"{wanted.name}-{number}") for number in count(2)))
+    return next(folder for folder in names if not _is_in_use(folder))
+
+
+def _claim(out: Path) -> Path:
+    """Make the folder and return it; raises Conflict ``cli.folder_in_use`` where there is anything in it already."""
+    if _is_in_use(out):
         raise Conflict(
             "cli.folder_in_use",
-            f"{out} holds files that are not an earlier demo's",
-            next_step="name an empty folder with --out",
+            f"{out} is in use already, by an earlier run or other files, and a demo replaces nothing",
+            next_step="leave --out away for a free folder, name another one, or remove this one",
         )
     make_shared_folder(out)
-    (out / MARK).touch()
+    return out
+
+
+def _is_in_use(folder: Path) -> bool:
+    return folder.exists() and (not folder.is_dir() or any(folder.iterdir()))
 
 
 def _speak(result: ScenarioResult, *, failed: list[str]) -> None:

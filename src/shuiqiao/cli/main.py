@@ -155,7 +155,12 @@ def demo(
         int,
         typer.Option(min=4, max=5, help="With cometbft: how many of the five vote; the fifth follows 验证节点数."),
     ] = 4,
-    out: Annotated[Path, typer.Option(help="Where the run's homes, receipts and report go.")] = Path("demo-out"),
+    out: Annotated[
+        Path | None,
+        typer.Option(
+            help="A new or empty folder for homes, receipts and report; demo-out, or demo-out-2, ... 输出目录."
+        ),
+    ] = None,
     json: Json = False,  # noqa: FBT002 - a flag
 ) -> int:
     """Play the whole Bank-Tax Interaction loop on real nodes 端到端演示."""

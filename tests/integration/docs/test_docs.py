@@ -16,7 +16,7 @@ import typer.main
 from shuiqiao.cli.main import app
 
 ROOT = Path(__file__).parents[3]
-SKIPPED_FOLDERS = {"demo-out", "node_modules", "build", "dist"}
+SKIPPED_FOLDERS = re.compile(r"\..*|demo-out(-[0-9]+)?|node_modules|build|dist")
 FENCE = re.compile(r"^```(?P<info>[^\n`]*)\n(?P<body>.*?)^```[ ]*$", re.MULTILINE | re.DOTALL)
 INLINE_CODE = re.compile(r"`[^`\n]*`")
 LINK = re.compile(r"\]\((?P<target>[^()\s]+)\)")
@@ -43,9 +43,7 @@ class Block:
 
 def _pages() -> list[Path]:
     found = (path.relative_to(ROOT) for path in ROOT.rglob("*.md"))
-    return sorted(
-        page for page in found if not any(part.startswith(".") or part in SKIPPED_FOLDERS for part in page.parts)
-    )
+    return sorted(page for page in found if not any(SKIPPED_FOLDERS.fullmatch(part) for part in page.parts))
 
 
 def _text(page: Path) -> str:

@@ -7,7 +7,9 @@ import json
 import pytest
 
 from cometbft_world import comet_program, nodes_in
+from shuiqiao.credit.scorecard_file import decode_scorecard, scorecard_digest
 from shuiqiao.crypto.model import SuiteName
+from shuiqiao.crypto.suites import get_suite
 from shuiqiao.members.model import EngineName
 from shuiqiao.node.verification import ReceiptVerifier
 from shuiqiao.sandbox.report.page import render_report
@@ -49,6 +51,30 @@ def test_every_check_of_the_story_holds_on_validators(result):
 
 def vars_of(decisions):
     return (decisions.approved, decisions.refused, decisions.referred)
+
+
+def test_what_was_kept_out_is_never_empty(result):
+    figures = result.figures
+    assert (figures.duplicates_reported, figures.records_quarantined) == (2, 3)
+    assert sum(entry.records for entry in result.details.kept_out) == 5
+    assert figures.records_read == figures.records_ingested + 5
+
+
+def test_the_regulator_opened_every_decision_and_published_no_small_cell(result):
+    """[LENDING-6] [LENDING-8]"""
+    release = result.details.release
+    assert (release.decisions, release.least_firms) == (TAXPAYERS, 5)
+    cells = [count for table in release.tables for row in table.rows for count in row.counts]
+    assert min(cells) >= 5
+    assert sum(cells) == 3 * TAXPAYERS
+
+
+def test_the_model_is_on_disk_as_it_was_used_and_as_people_read_it(result):
+    card = decode_scorecard((result.folder / "model" / "scorecard.json").read_bytes())
+    assert scorecard_digest(card, digest=get_suite(SuiteName.INTL).digest).hex() == result.details.model.digest
+    written = (result.folder / "model" / "model-card.md").read_text(encoding="utf-8")
+    assert written.startswith(f"# Model card: {card.name}\n")
+    assert f"| auc | {result.figures.model.auc:.4f} |" in written
 
 
 def test_receipts_of_validators_verify_against_the_genesis_alone(result):

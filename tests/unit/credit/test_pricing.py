@@ -9,7 +9,15 @@ import pytest
 
 from shuiqiao.base.errors import InvalidInput
 from shuiqiao.credit.model import Grade
-from shuiqiao.credit.pricing import DEFAULT_CHURN, ChurnCurve, PricingTerms, allocate_funding, compute_price
+from shuiqiao.credit.pricing import (
+    DEFAULT_CHURN,
+    MAX_GRID_RATES,
+    ChurnCurve,
+    PricingTerms,
+    allocate_funding,
+    compute_price,
+    exponential_churn,
+)
 
 D = Decimal
 CURVE = ChurnCurve(rates=(D("0.04"), D("0.08")), churn=(D("0"), D("0.80")))
@@ -84,12 +92,83 @@ def test_funding_goes_to_the_most_profitable_yuan_first():
     assert allocate_funding([fair, good], budget_fen=10**12) == (fair.limit_fen, good.limit_fen)
 
 
+def test_a_grid_has_both_its_ends_and_at_most_a_thousand_rates():
+    grid = TERMS.grid()
+    assert (grid[0], grid[-1], len(grid)) == (D("0.04"), D("0.08"), 5)
+    assert MAX_GRID_RATES == 1_000
+    longest = replace(TERMS, rate_from=D(0), rate_to=D("0.0999"), rate_step=D("0.0001"))
+    assert len(longest.grid()) == MAX_GRID_RATES
+    with pytest.raises(InvalidInput, match=r"credit\.rate_grid_invalid: 1001 rates"):
+        replace(longest, rate_to=D("0.1000")).grid()
+    assert replace(TERMS, rate_to=D("0.04")).grid() == (D("0.04"),)
+    assert replace(TERMS, rate_to=D("0.0499")).grid() == (D("0.04"),)
+
+
+def test_the_terms_of_a_bank_that_puts_nothing_in():
+    terms = PricingTerms()
+    assert (terms.rate_from, terms.rate_to, terms.rate_step) == (D("0.0315"), D("0.1500"), D("0.0005"))
+    assert (terms.lgd, terms.funding_rate, terms.operating_rate) == (D("0.50"), D("0.0180"), D("0.0050"))
+
+
+def test_a_rate_that_earns_nothing_is_no_price():
+    """(1 - 0) x 0.04 - 0.04 of funding: nothing, at every rate of the grid or below."""
+    terms = replace(FREE, rate_to=D("0.04"), funding_rate=D("0.04"))
+    assert (price("0", terms=terms).rate, price("0", terms=terms).expected_profit_fen) == (None, 0)
+    barely = price("0", terms=replace(terms, funding_rate=D("0.0399")))
+    assert (barely.rate, barely.expected_profit_fen) == (D("0.04"), 10_000)
+
+
+def test_an_exponential_curve_starts_at_nothing_and_never_goes_below():
+    curve = exponential_churn(start=D("0.05"), steepness=D(20), rates=[D("0.01"), D("0.05"), D("0.10")])
+    assert (curve.rates, curve.churn) == ((D("0.01"), D("0.05"), D("0.10")), (D(0), D(0), D("0.6321")))
+
+
+def test_the_built_in_curves_reach_from_4_to_15_percent_for_every_grade_that_is_priced():
+    assert {grade: curve.at(D("0.15")) for grade, curve in DEFAULT_CHURN.items()} == {
+        Grade.A: D("0.9203"),
+        Grade.B: D("0.8829"),
+        Grade.M: D("0.8829"),
+        Grade.C: D("0.8693"),
+    }
+    assert all(
+        (len(curve.rates), curve.rates[0], curve.rates[-1]) == (23, D("0.04"), D("0.15"))
+        for curve in DEFAULT_CHURN.values()
+    )
+    assert DEFAULT_CHURN[Grade.A].rates[1] == D("0.045")
+
+
+def test_a_certain_customer_and_a_lost_one_are_both_possible():
+    assert ChurnCurve(rates=(D("0.04"), D("0.05")), churn=(D(0), D(1))).at(D("0.05")) == 1
+    gone = price("0", terms=replace(FREE, rate_to=D("0.04")), curve=ChurnCurve(rates=(D("0.04"),), churn=(D(1),)))
+    assert gone.rate is None
+    assert allocate_funding([gone], budget_fen=10**9) == (0,)
+
+
+def test_funding_goes_by_profit_on_what_is_drawn_and_ties_to_the_earlier_offer():
+    """Half the limit is drawn of the one, all of the other: per yuan drawn the one earns more, in all it earns less."""
+    half = replace(price("0.02"), churn=D("0.5"), expected_profit_fen=600, limit_fen=100_000, rate=D("0.05"))
+    whole = replace(half, churn=D(0), expected_profit_fen=1_000)
+    assert allocate_funding([whole, half], budget_fen=50_000) == (0, 100_000)
+    assert allocate_funding([whole, whole], budget_fen=100_000) == (100_000, 0)
+    small = replace(whole, expected_profit_fen=500, limit_fen=10_000)
+    assert allocate_funding([whole, small], budget_fen=10_000) == (0, 10_000)
+    assert allocate_funding([whole], budget_fen=0) == (0,)
+    lost = replace(whole, churn=D(1))
+    assert allocate_funding([lost, whole], budget_fen=100_000) == (0, 100_000)
+
+
 @pytest.mark.parametrize(
     ("act", "code"),
     [
         (lambda: ChurnCurve(rates=(D("0.05"), D("0.04")), churn=(D(0), D(1))), "credit.churn_curve_invalid"),
         (lambda: ChurnCurve(rates=(D("0.04"),), churn=(D("1.2"),)), "credit.churn_curve_invalid"),
         (lambda: ChurnCurve(rates=(), churn=()), "credit.churn_curve_invalid"),
+        (lambda: ChurnCurve(rates=(D("0.04"), D("0.04")), churn=(D(0), D(1))), "credit.churn_curve_invalid"),
+        (lambda: ChurnCurve(rates=(D("0.04"),), churn=(D(0), D(1))), "credit.churn_curve_invalid"),
+        (lambda: ChurnCurve(rates=(D("0.04"),), churn=(D("-0.1"),)), "credit.churn_curve_invalid"),
+        (lambda: price("0.1", terms=replace(TERMS, rate_to=D("0.0399"))), "credit.rate_grid_invalid"),
+        (lambda: price("0.1", terms=replace(TERMS, rate_from=D("-0.01"))), "credit.rate_grid_invalid"),
+        (lambda: price("0.1", terms=replace(TERMS, rate_step=D("-0.01"))), "credit.rate_grid_invalid"),
         (lambda: price("1.5"), "credit.probability_invalid"),
         (lambda: price("0.1", terms=replace(TERMS, rate_step=D(0))), "credit.rate_grid_invalid"),
         (lambda: price("0.1", terms=replace(TERMS, rate_step=D("0.000001"))), "credit.rate_grid_invalid"),

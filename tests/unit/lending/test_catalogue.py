@@ -20,6 +20,17 @@ def test_both_products_are_published():
     assert products["invoice-loan"].limit.grade_multiples is None
 
 
+@pytest.mark.parametrize(("old", "new"), [("= 24", "= 0"), ("= 24", "= 1200"), ("0.12", "0"), ("0.12", "0.20")])
+def test_an_edge_is_allowed(old, new):
+    assert product_from_toml(GOOD.replace(old, new), where="a.toml").id == "tax-credit-loan"
+
+
+def test_the_products_ask_what_their_files_say():
+    tax, invoice = (load_products()[name] for name in ("tax-credit-loan", "invoice-loan"))
+    assert (tax.min_age_months, tax.needs_recent_sales, tax.refer_above) == (24, True, Decimal("0.12"))
+    assert (invoice.min_age_months, invoice.needs_recent_sales, invoice.refer_above) == (0, True, Decimal("0.12"))
+
+
 def test_a_product_is_what_its_file_says():
     product = product_from_toml(GOOD, where="a.toml")
     assert (product.id, product.min_age_months, product.needs_recent_sales, product.refer_above) == (

@@ -69,6 +69,37 @@ def test_every_reason_for_no_limit_is_a_rule_that_refuses(refusal):
     assert outcome_of(rules) is Outcome.REFUSED
 
 
+def test_three_months_without_sales_are_92_days():
+    assert RECENT_SALES_DAYS == 92
+
+
+@pytest.mark.parametrize(
+    ("refusal", "rule"),
+    [
+        (LimitRefusal.GRADE_UNKNOWN, RuleCode.GRADE_NOT_ELIGIBLE),
+        (LimitRefusal.GRADE_EXCLUDED, RuleCode.GRADE_NOT_ELIGIBLE),
+        (LimitRefusal.RISK_TOO_HIGH, RuleCode.RISK_TOO_HIGH),
+        (LimitRefusal.TAX_UNKNOWN, RuleCode.TAX_TOO_LOW),
+        (LimitRefusal.TAX_TOO_LOW, RuleCode.TAX_TOO_LOW),
+        (LimitRefusal.SALES_UNKNOWN, RuleCode.NO_RECENT_SALES),
+        (LimitRefusal.BELOW_FLOOR, RuleCode.LIMIT_TOO_SMALL),
+    ],
+)
+def test_each_reason_for_no_limit_is_its_own_rule(refusal, rule):
+    assert rules_for(offer=refused_limit(refusal)) == (rule,)
+
+
+def test_a_product_that_asks_for_no_sales_or_age_breaks_on_neither():
+    product = replace(PRODUCT, min_age_months=0, needs_recent_sales=False)
+    facts = replace(GOOD, age_months=None, days_since_last_sale=None)
+    assert rules_for(facts, product=product) == ()
+    assert rules_for(replace(facts, age_months=0), product=replace(product, min_age_months=1)) == (RuleCode.TOO_YOUNG,)
+
+
+def test_review_beside_any_other_rule_is_a_refusal():
+    assert outcome_of((RuleCode.RISK_NEEDS_REVIEW, RuleCode.LIMIT_TOO_SMALL)) is Outcome.REFUSED
+
+
 def test_an_offer_without_a_rate_that_pays_is_refused():
     for price in (None, replace(PRICE, rate=None)):
         assert rules_for(offer=replace(OFFER, price=price)) == (RuleCode.NO_PROFITABLE_PRICE,)

@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+import csv
 from collections import defaultdict
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import date
 from pathlib import Path
 from typing import Any
@@ -14,7 +15,7 @@ from shuiqiao.lending.papers import PaperInvoice
 from shuiqiao.sandbox.economy.cumcm2020c import load_cumcm2020c
 from shuiqiao.sandbox.economy.files import write_economy
 from shuiqiao.sandbox.economy.generation import generate_economy
-from shuiqiao.sandbox.economy.model import ChurnPoint, Population
+from shuiqiao.sandbox.economy.model import ChurnPoint, Population, RecordFile
 from shuiqiao.sandbox.scenario import words
 
 SYNTHETIC_AS_OF = date(2026, 9, 30)
@@ -22,6 +23,8 @@ SYNTHETIC_AS_OF = date(2026, 9, 30)
 
 RESEARCH_REQUEST_FEN = 100_000_000
 """One million yuan: what every firm of the research data is assumed to ask for."""
+
+_LATE_ROWS = 5
 
 _BANDS = ("A", "B", "C")
 
@@ -51,10 +54,11 @@ class RunData:
 
 
 def synthetic_data(folder: Path, *, taxpayers: int, seed: int) -> RunData:
-    """Generate an economy and write it into a folder."""
+    """Generate an economy and write it into a folder, with a late export that holds what must be kept out."""
     files = write_economy(generate_economy(taxpayers=taxpayers, seed=seed, as_of=SYNTHETIC_AS_OF), folder)
+    population = files.population
     return RunData(
-        population=files.population,
+        population=replace(population, record_files=(*population.record_files, _late_export(population))),
         product="tax-credit-loan",
         is_synthetic=True,
         papers=_papers(files.bank_files["invoice_copy"]),
@@ -79,6 +83,22 @@ def research_data(folder: Path) -> RunData:
         assumptions_en=(*words.RESEARCH_ASSUMPTIONS_EN, *words.COMMON_ASSUMPTIONS_EN),
         assumptions_zh=(*words.RESEARCH_ASSUMPTIONS_ZH, *words.COMMON_ASSUMPTIONS_ZH),
     )
+
+
+def _late_export(population: Population) -> RecordFile:
+    """Write a second export of grades as bureaus get them: two rows that are known already, three that break a rule."""
+    import pyarrow.parquet
+
+    parquet: Any = pyarrow.parquet
+    grades = next(file for file in population.record_files if file.record_type == "tax_credit_grade")
+    rows: list[dict[str, Any]] = parquet.read_table(grades.path).slice(0, _LATE_ROWS).to_pylist()
+    changes: tuple[dict[str, Any], ...] = ({}, {}, {"grade": "E"}, {"year": "next year"}, {"uscc": ""})
+    path = grades.path.with_name("tax_credit_grade_late.csv")
+    with path.open("w", encoding="utf-8", newline="") as file:
+        writer = csv.DictWriter(file, list(rows[0]))
+        writer.writeheader()
+        writer.writerows(row | change for row, change in zip(rows, changes, strict=True))
+    return RecordFile(record_type=grades.record_type, path=path)
 
 
 def _papers(path: Path) -> dict[str, tuple[PaperInvoice, ...]]:

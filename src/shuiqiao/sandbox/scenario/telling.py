@@ -1,4 +1,4 @@
-"""From what happened to what is told: receipts on disk, the figures of the JSON contract, the details of the report."""
+"""From what happened to what is told: receipts and model on disk, the JSON contract's figures, the report's details."""
 
 from __future__ import annotations
 
@@ -15,7 +15,8 @@ from shuiqiao.base.clock import iso_from_ms
 from shuiqiao.base.file_modes import make_shared_folder, share_file
 from shuiqiao.consent.contract import GRANT
 from shuiqiao.credit.features.definitions import FEATURE_BY_NAME
-from shuiqiao.credit.scorecard_file import scorecard_digest
+from shuiqiao.credit.model_card import model_card, model_card_markdown
+from shuiqiao.credit.scorecard_file import encode_scorecard, scorecard_digest
 from shuiqiao.lending.model import RULE_WORDS, Outcome
 from shuiqiao.oversight.openings import indexed_transactions
 from shuiqiao.sandbox.scenario.cast import CAST, Consortium
@@ -58,6 +59,7 @@ def tell(told: Told) -> ScenarioResult:
     settings = told.run.settings
     receipts = settings.folder / "receipts"
     paths = _write_receipts(told.run.consortium, receipts)
+    _write_model(told, settings.folder / "model")
     figures = _figures(told, receipts=receipts, report=settings.folder / "report.html")
     example = next(path for path in paths if path.name.startswith("decision"))
     return ScenarioResult(figures=figures, details=_details(told, paths=paths, example=example), folder=settings.folder)
@@ -75,6 +77,15 @@ def _write_receipts(consortium: Consortium, folder: Path) -> list[Path]:
             share_file(path)
             paths.append(path)
     return paths
+
+
+def _write_model(told: Told, folder: Path) -> None:
+    """Write the scorecard as it would be put into use, and its model card for people."""
+    folder.mkdir(parents=True, exist_ok=True)
+    model = told.model
+    (folder / "scorecard.json").write_bytes(encode_scorecard(model.card))
+    content = model_card(model.card, validation=model.validation, data=f"{told.run.settings.data.source_en}.")
+    (folder / "model-card.md").write_text(model_card_markdown(content), encoding="utf-8")
 
 
 def _figures(told: Told, *, receipts: Path, report: Path) -> ScenarioFigures:
