@@ -353,6 +353,10 @@ def test_columns_that_do_not_fit_their_leaves_are_refused(world):
         world.verify(changed_type(sent, rows=sent.types[0].rows.slice(1)))
     with pytest.raises(InvalidInput, match=r"vault\.disclosure_malformed"):
         world.verify(changed_opening(sent, salts=b""))
+    first = sent.types[0].openings[0]
+    shorter = changed_opening(sent, salts=first.salts[2 * 16 :], withheld=first.withheld[32:])
+    with pytest.raises(InvalidInput, match=r"vault\.disclosure_malformed.*more or fewer leaves than it has rows"):
+        world.verify(changed_type(shorter, rows=sent.types[0].rows.slice(1)))
     renamed = sent.types[0].rows.rename_columns(["x", *sent.types[0].rows.schema.names[1:]])
     with pytest.raises(InvalidInput, match=r"vault\.disclosure_malformed"):
         world.verify(changed_type(sent, rows=renamed))
