@@ -108,8 +108,6 @@ def prove_withheld(
 def _month_in_scope(record: RecordProof, manifest: Manifest, catalogue: Catalogue) -> str:
     """Steps 2 and 3; returns the month in which the record counts."""
     core = _core(record)
-    if core.get("type") != record.standard or core.get("group") != CORE_GROUP:
-        raise _unproven(f"the group shown is not the {CORE_GROUP} of {record.standard}")
     if core.get(TAXPAYER_FIELD) != manifest.taxpayer:
         raise _unproven("the record is of another taxpayer than the manifest")
     if record.standard not in manifest.items:
@@ -136,7 +134,7 @@ def _dated_row(core: dict[str, Any], record_type: RecordType) -> Any:
 def _core(record: RecordProof) -> dict[str, Any]:
     """Return the content of the one group that names the taxpayer.
 
-    The group's own name stands inside its content, so a proof cannot pass another group off as it.
+    Type and group stand inside its content, which ``verify_record_proof`` held against what it is shown as.
     """
     for part in record.groups:
         if isinstance(part, OpenedGroup) and part.group == CORE_GROUP:

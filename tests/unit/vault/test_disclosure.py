@@ -353,6 +353,9 @@ def test_columns_that_do_not_fit_their_leaves_are_refused(world):
         world.verify(changed_type(sent, rows=sent.types[0].rows.slice(1)))
     with pytest.raises(InvalidInput, match=r"vault\.disclosure_malformed"):
         world.verify(changed_opening(sent, salts=b""))
+    for groups in (("amounts", "core"), ("core", "core", "amounts")):
+        with pytest.raises(InvalidInput, match=r"vault\.disclosure_malformed.*not those of its groups"):
+            world.verify(changed_type(sent, groups=groups))
     first = sent.types[0].openings[0]
     shorter = changed_opening(sent, salts=first.salts[2 * 16 :], withheld=first.withheld[32:])
     with pytest.raises(InvalidInput, match=r"vault\.disclosure_malformed.*more or fewer leaves than it has rows"):
