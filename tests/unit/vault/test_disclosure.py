@@ -353,6 +353,10 @@ def test_columns_that_do_not_fit_their_leaves_are_refused(world):
         world.verify(changed_type(sent, rows=sent.types[0].rows.slice(1)))
     with pytest.raises(InvalidInput, match=r"vault\.disclosure_malformed"):
         world.verify(changed_opening(sent, salts=b""))
+    withheld = sent.types[0].openings[0].withheld
+    for hashes in (withheld[32:], withheld + bytes(32), b""):
+        with pytest.raises(InvalidInput, match=r"vault\.disclosure_malformed.*too few or too many"):
+            world.verify(changed_opening(sent, withheld=hashes))
     for groups in (("amounts", "core"), ("core", "core", "amounts")):
         with pytest.raises(InvalidInput, match=r"vault\.disclosure_malformed.*not those of its groups"):
             world.verify(changed_type(sent, groups=groups))
