@@ -148,6 +148,7 @@ class Recipient:
 
         Each comes with its provider [EXCHANGE-21].
         """
+        self.erase_expired()
         for kept in self._store.all_received(taxpayer=taxpayer):
             provider = MemberId(self._consents.artefact(kept.consent).provider)
             yield from changed_records(

@@ -65,7 +65,7 @@ def test_data_cannot_be_read_at_the_end_of_its_life_though_nobody_erased_it(worl
     assert world.recipient_stores[BANK_A].received(request) is None
 
 
-@pytest.mark.parametrize("act", ["request", "receive", "load"])
+@pytest.mark.parametrize("act", ["request", "receive", "load", "changes"])
 def test_each_act_of_a_bank_erases_what_is_due(world, bank, act):
     """[EXCHANGE-15]"""
     due, _ = received(world, data_life_days=1)
@@ -77,6 +77,7 @@ def test_each_act_of_a_bank_erases_what_is_due(world, bank, act):
         "request": lambda: world.asked(world.granted()),
         "receive": lambda: bank.receive(sent.request, answer),
         "load": lambda: bank.load(sent.request),
+        "changes": lambda: list(bank.changed_records()),
     }
     acts[act]()
     store = world.recipient_stores[BANK_A]
