@@ -22,7 +22,7 @@ from typing import TYPE_CHECKING, NamedTuple, Protocol
 import msgspec
 
 from shuiqiao.base.clock import MS_PER_HOUR
-from shuiqiao.base.errors import Conflict, Denied, IntegrityError, InvalidInput, ShuiqiaoError
+from shuiqiao.base.errors import Conflict, Denied, IntegrityError, InvalidInput, ShuiqiaoError, Unavailable
 from shuiqiao.ledger.entry import BlockEntry, encode_entry
 from shuiqiao.ledger.kind_versions import block_versions, known_versions, refused_version
 from shuiqiao.ledger.kinds import GATE_ROOM, REPLAY_ROOM, KindTable
@@ -38,6 +38,7 @@ from shuiqiao.ledger.model import (
     Transaction,
 )
 from shuiqiao.ledger.transaction import decode_transaction, signature_message
+from shuiqiao.ledger.work import MAX_BLOCK_WORK, expected_work
 
 if TYPE_CHECKING:
     from shuiqiao.base.ids import MemberId
@@ -54,6 +55,7 @@ SignatureClaim = tuple[bytes, bytes, bytes]
 
 _MAX_LIVE_HOURS = MAX_GOVERNANCE_VALIDITY_MS // MS_PER_HOUR + 1
 _KEY_ID_CACHE = 65_536
+_BLOCK_RETRY_S = 0.5
 
 
 class ReplayIndex(Protocol):
@@ -187,15 +189,19 @@ class StateMachine:
         epoch = self.key_ring.epoch_number(overlay)
         ledger = _ReplayLedger(replay, overlay, digest=self.suite.digest, time_ms=ctx.time_ms)
         outcomes: list[Outcome] = []
+        spent = 0
         for candidate in candidates:
-            if inactive := refused_version(candidate.transaction, versions):
-                outcomes.append(Outcome(transaction=candidate.transaction, refusal=inactive))
+            tx = candidate.transaction
+            expected = expected_work(tx)
+            refusal = refused_version(tx, versions) or _refused_work(tx, spent + expected)
+            if refusal is not None:
+                outcomes.append(Outcome(transaction=tx, refusal=refusal))
                 continue
-            is_new = ledger.is_new(candidate.transaction)
-            outcome = self._execute(candidate, overlay, ctx, is_new=is_new)
+            outcome = self._execute(candidate, overlay, ctx, is_new=ledger.is_new(tx))
             overlay.require_readable()
+            spent += max(expected, overlay.work)
             if outcome.refusal is None:
-                ledger.record(candidate.transaction)
+                ledger.record(tx)
             outcomes.append(outcome)
         return self._finish_block(outcomes, overlay, ctx, ledger, epoch=epoch, previous_time_ms=previous_time_ms)
 
@@ -231,6 +237,7 @@ class StateMachine:
 
     def _execute(self, candidate: Candidate, overlay: OverlayState, ctx: BlockContext, *, is_new: bool) -> Outcome:
         tx = candidate.transaction
+        overlay.begin()
         try:
             kind = self.kinds.get(tx.kind, tx.version)
             require_timely(tx, kind, time_ms=ctx.time_ms)
@@ -332,6 +339,18 @@ def _require_open_gates(tx: Transaction, kind: Kind, state: StateView) -> None:
     gate = state.get(MEMBER_GATE + tx.author)
     if gate is not None and not (kind.is_vote and gate["until_ms"] != NO_END_MS):
         raise Denied("ledger.member_suspended", f"{tx.author} is suspended; {tx.kind} is not accepted from it")
+
+
+def _refused_work(tx: Transaction, units: int) -> Unavailable | None:
+    """[LEDGER-WORK-1]: return what refuses a transaction that a full block has no room for, None if it has."""
+    if units <= MAX_BLOCK_WORK:
+        return None
+    return Unavailable(
+        "ledger.block_full",
+        f"{tx.kind} would bring its block to {units} units of work, and a block has {MAX_BLOCK_WORK}",
+        next_step="submit the same bytes again: a later block has room",
+        retry_after_s=_BLOCK_RETRY_S,
+    )
 
 
 def _wrong_signers(tx: Transaction, *, required: set[bytes], present: set[bytes]) -> ShuiqiaoError:

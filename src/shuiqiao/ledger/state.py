@@ -15,11 +15,15 @@ from typing import TYPE_CHECKING, Any, Protocol
 import cbor2
 
 from shuiqiao.base.encoding import cbor_key_rank, decode_cbor, encode_cbor
-from shuiqiao.base.errors import Unavailable
+from shuiqiao.base.errors import InvalidInput, Unavailable
 from shuiqiao.ledger.model import StateView
+from shuiqiao.ledger.work import MAX_BLOCK_WORK
 
 if TYPE_CHECKING:
     from shuiqiao.ledger.model import NetworkParameters
+
+VALUE_BYTES_A_UNIT = 1024
+"""A value so long that it is written counts as one key more."""
 
 MAX_KEY_BYTES = 255
 """Longest state key, in bytes: below the key limit of the store (LMDB: 511)."""
@@ -82,6 +86,9 @@ class OverlayState:
         """What was read of keys that the open transaction did not write."""
         self._room = ""
         self._fault: Exception | None = None
+        self._is_counted = False
+        self.work = 0
+        """Units of work that the last transaction made: keys read and written [LEDGER-WORK-2]."""
 
     @property
     def writes(self) -> Mapping[str, bytes | None]:
@@ -98,7 +105,11 @@ class OverlayState:
             raise
 
     def get(self, key: str) -> Any:
-        """Return the value of a key, or None if absent; raises ValueError for what cannot be a key."""
+        """Return the value of a key, or None if absent; raises ValueError for what cannot be a key.
+
+        Raises InvalidInput ``ledger.work_exceeded``, as ``put`` and ``delete`` do.
+        """
+        self._spend(1)
         value = self._read.get(key, _UNREAD)
         if value is not _UNREAD:
             # Gates and members are asked for by every transaction.
@@ -123,17 +134,25 @@ class OverlayState:
     def put(self, key: str, value: Any) -> None:
         """Set a key of the open room; raises ValueError for any other key."""
         self._require_writable(key)
-        self._pending[key] = encode_value(value)
+        data = encode_value(value)
+        self._spend(1 + len(data) // VALUE_BYTES_A_UNIT)
+        self._pending[key] = data
         self._read.pop(key, None)
 
     def delete(self, key: str) -> None:
         """Remove a key of the open room; raises ValueError for any other key."""
         self._require_writable(key)
+        self._spend(1)
         self._pending[key] = None
         self._read.pop(key, None)
 
+    def begin(self) -> None:
+        """Begin a transaction: its work is counted until it is kept or dropped."""
+        self.work = 0
+        self._is_counted = True
+
     def open_room(self, room: str) -> None:
-        """Begin a transaction that may write under a room."""
+        """Let the open transaction write under a room."""
         self._room = f"{room}/"
 
     def keep(self) -> None:
@@ -145,6 +164,7 @@ class OverlayState:
         """End the transaction and forget what it wrote."""
         self._pending.clear()
         self._room = ""
+        self._is_counted = False
 
     def drop_block(self) -> None:
         """Forget everything written since the base."""
@@ -160,6 +180,17 @@ class OverlayState:
                 f"the state store failed while a block was executed: {self._fault}",
                 next_step="check the disk, then restart the node; the block was not committed",
             ) from self._fault
+
+    def _spend(self, units: int) -> None:
+        if not self._is_counted:
+            return
+        self.work += units
+        if self.work > MAX_BLOCK_WORK:
+            raise InvalidInput(
+                "ledger.work_exceeded",
+                f"the transaction reads and writes more than the {MAX_BLOCK_WORK} state keys of a whole block",
+                next_step="do it in several transactions",
+            )
 
     def _require_writable(self, key: str) -> None:
         if not self._room or not key.startswith(self._room):

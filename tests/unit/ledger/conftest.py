@@ -47,6 +47,11 @@ class NoteBody(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=
     number: Annotated[int, Meta(ge=0, le=2**53)] = 0
 
 
+class ManyBody(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
+    id: Id16
+    numbers: Annotated[list[Annotated[int, Meta(ge=0, le=2**16)]], Meta(max_length=4096)]
+
+
 class KeyBody(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
     id: Id16
     key: PublicKey
@@ -117,6 +122,19 @@ def swallow_errors(tx: Transaction, state: StateView, _ctx: BlockContext) -> Non
         state.get(note_key(tx.body))
     except OSError:
         return
+
+
+def write_many(tx: Transaction, state: State, _ctx: BlockContext) -> Sequence[Event]:
+    for number in tx.body.numbers:
+        state.put(f"note/many/{tx.body.id.hex()}/{number}", {"number": number})
+    return ()
+
+
+def write_up_to_a_number(tx: Transaction, state: State, _ctx: BlockContext) -> Sequence[Event]:
+    """What a transaction of a few bytes may bring about, if its rules let it."""
+    for number in range(tx.body.number):
+        state.put(f"note/greedy/{number}", tx.body.text)
+    return ()
 
 
 def remember_key(tx: Transaction, state: State, _ctx: BlockContext) -> Sequence[Event]:
@@ -207,6 +225,8 @@ KINDS = (
     kind("note.govern", governance=True),
     kind("note.break", apply=write_then_break),
     kind("note.deny", apply=write_then_deny),
+    kind("note.many", ManyBody, apply=write_many),
+    kind("note.greedy", apply=write_up_to_a_number),
     kind("note.stray", apply=write_elsewhere),
     kind("note.peek", check=check_by_writing),
     kind("note.swallow", check=swallow_errors),

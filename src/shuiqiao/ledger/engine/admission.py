@@ -25,6 +25,7 @@ from shuiqiao.ledger.engine.verifiers import (
 )
 from shuiqiao.ledger.machine import SignatureClaim, StateMachine
 from shuiqiao.ledger.model import Committed, StateView, Transaction
+from shuiqiao.ledger.work import MAX_BLOCK_WORK, expected_work
 
 MAX_DECODED_AHEAD: Final = 512
 """Signatures planned and not yet sent to be checked: more would only go stale."""
@@ -39,7 +40,7 @@ _TICKETS = 1 << 32
 class Submission:
     """One transaction on its way; used by the writer's thread once it has left the intake."""
 
-    __slots__ = ("future", "keys", "open_claims", "raw", "refused", "transaction")
+    __slots__ = ("future", "keys", "open_claims", "raw", "refused", "transaction", "work")
 
     def __init__(self, raw: bytes) -> None:
         self.raw = raw
@@ -48,6 +49,7 @@ class Submission:
         self.keys: tuple[bytes, ...] = ()
         self.open_claims = 0
         self.refused = False
+        self.work = 0
 
 
 class Intake:
@@ -189,6 +191,7 @@ class Admission:
                 self.refuse(submission, _undecodable(error))
                 continue
             submission.transaction = transaction
+            submission.work = expected_work(transaction)
             self._plan(submission, transaction, state)
             self._queue.append(submission)
 
@@ -256,15 +259,16 @@ class Admission:
         )
 
     def take_block(self, *, max_transactions: int, max_bytes: int) -> list[Submission]:
-        """Take the transactions of the next block: those that are ready in a row, in order of arrival."""
+        """Take the transactions of the next block: those that are ready in a row and fit, in order of arrival."""
         queue = self._queue
         taken: list[Submission] = []
-        size = 0
+        size = work = 0
         while queue and len(taken) < max_transactions:
             first = queue[0]
             if not first.refused:
                 size += len(first.raw)
-                if first.open_claims or (taken and size > max_bytes):
+                work += first.work
+                if first.open_claims or (taken and (size > max_bytes or work > MAX_BLOCK_WORK)):
                     break
                 taken.append(first)
             queue.popleft()

@@ -231,6 +231,19 @@ def test_packing_cannot_make_a_block_without_bounds(roster, open_app, monkeypatc
         assert application.process_proposal(made).status == answer.Verdict.ACCEPT
 
 
+def test_a_block_has_room_for_so_much_work(roster, open_app, monkeypatch):  # [ABCI-16] [LEDGER-WORK-1]
+    raws = [roster.note(number) for number in range(4)]
+    bundles = [encode_bundle(raws[:2]), encode_bundle(raws[2:])]
+    application = open_app()
+    asked = ask.RequestPrepareProposal(txs=bundles, max_tx_bytes=10**7)
+    for most, proposed in [(4 * 64, bundles), (4 * 64 - 1, bundles[:1]), (2 * 64 - 1, [])]:
+        monkeypatch.setattr(proposing, "MAX_BLOCK_WORK", most)
+        assert list(application.prepare_proposal(asked).txs) == proposed
+        for txs in (bundles, proposed):
+            status = application.process_proposal(ask.RequestProcessProposal(txs=txs)).status
+            assert (status == answer.Verdict.ACCEPT) == (txs == proposed)
+
+
 def test_a_bundle_waits_or_is_refused_as_a_whole_and_all_of_it_is_told(roster, open_app):  # [ABCI-25]
     application = open_app()
     good, other = roster.note(1), roster.note(2)

@@ -22,6 +22,7 @@ from shuiqiao.ledger.engine.verifiers import Batches, InlineVerifier, Verifier, 
 from shuiqiao.ledger.machine import Candidate, SignatureClaim, StateMachine
 from shuiqiao.ledger.model import StateView, Transaction
 from shuiqiao.ledger.store.state_view import SnapshotState, replay_id
+from shuiqiao.ledger.work import expected_work
 
 MAX_REMEMBERED: Final = 65_536
 MAX_REMEMBERED_BYTES: Final = 128 * 1024 * 1024
@@ -133,7 +134,7 @@ class TransactionChecker:
         for position, raw in enumerate(raws):
             known = self.remembered.get(raw)
             try:
-                tx = self._decode(raw) if known is None else known.transaction
+                tx = self._transaction(raw)
             except InvalidInput as error:
                 refusals[position] = error
                 continue
@@ -227,13 +228,18 @@ class TransactionChecker:
 
     def is_decodable(self, raw: bytes) -> bool:
         """Tell whether bytes are a transaction of this network at all."""
-        if self.remembered.get(raw) is not None:
-            return True
+        return self.work_of([raw]) is not None
+
+    def work_of(self, raws: Iterable[bytes]) -> int | None:
+        """Return the work that transactions are charged at least, None if one is no transaction of this network."""
         try:
-            self._decode(raw)
+            return sum(expected_work(self._transaction(raw)) for raw in raws)
         except InvalidInput:
-            return False
-        return True
+            return None
+
+    def _transaction(self, raw: bytes) -> Transaction:
+        known = self.remembered.get(raw)
+        return self._decode(raw) if known is None else known.transaction
 
     def _decode(self, raw: bytes) -> Transaction:
         """Return the transaction in bytes; raises InvalidInput only, whatever the bytes do to the decoder."""

@@ -14,6 +14,7 @@ from shuiqiao.ledger.engine.cometbft.checking import TransactionChecker
 from shuiqiao.ledger.engine.cometbft.closing import MAX_CARRIED, ClosingNotes, carried_in
 from shuiqiao.ledger.engine.cometbft.pool import within
 from shuiqiao.ledger.model import StateView
+from shuiqiao.ledger.work import MAX_BLOCK_WORK
 
 MAX_PROPOSED: Final = 4_096
 """Transactions of the ledger that we put into a block: a second or two of work, in which CometBFT takes no new ones."""
@@ -25,16 +26,21 @@ MAX_UNPACKED_BYTES: Final = 32 * 1024 * 1024
 def make_proposal(
     waiting: Sequence[bytes], *, checker: TransactionChecker, closing: ClosingNotes, max_bytes: int
 ) -> list[bytes]:
-    """Return a block: closing notes that are due, then what waits, but what cannot be decoded or stands twice."""
+    """Return a block: closing notes that are due, then what waits, but what cannot be decoded or stands twice.
+
+    What does not fit into this block's work any more waits for the next one.
+    """
     chosen: list[bytes] = []
-    count = size = 0
+    count = size = work = 0
     for whole in dict.fromkeys(waiting):
         raws = transactions_in(whole)
-        if not all(map(checker.is_decodable, raws)):
+        units = checker.work_of(raws)
+        if units is None or units > MAX_BLOCK_WORK:
             continue
         count += len(raws)
         size += sum(map(len, raws))
-        if count > MAX_PROPOSED or size > MAX_UNPACKED_BYTES:
+        work += units
+        if count > MAX_PROPOSED or size > MAX_UNPACKED_BYTES or work > MAX_BLOCK_WORK:
             break
         chosen.append(whole)
     return within([*closing.waiting(), *chosen], max_bytes=max_bytes)
@@ -52,11 +58,14 @@ def is_proper(wholes: Sequence[bytes], *, checker: TransactionChecker, closing: 
     if len({each.size for each in carried.values()}) < len(notes):
         return False
     raws: list[bytes] = []
-    size = 0
+    size = work = 0
     for whole in wholes:
         found = () if whole in carried else transactions_in(whole)
         size += sum(map(len, found))
-        if size > MAX_UNPACKED_BYTES or not all(map(checker.is_decodable, found)):
+        if size > MAX_UNPACKED_BYTES or (units := checker.work_of(found)) is None:
+            return False
+        work += units
+        if work > MAX_BLOCK_WORK:
             return False
         raws += found
     checker.candidates(raws, state)
