@@ -13,8 +13,9 @@ from pathlib import Path
 
 import lmdb
 
-from shuiqiao.base.errors import Conflict, Unavailable
-from shuiqiao.vault.index import MAP_BYTES, TABLES, BatchRow, IndexView
+from shuiqiao.base.errors import Conflict
+from shuiqiao.ledger.store.lmdb_file import require_whole
+from shuiqiao.vault.index import MAP_BYTES, TABLES, BatchRow, IndexView, index_unreadable
 
 INDEX_FOLDER = "index.lmdb"
 BATCHES_FOLDER = "batches"
@@ -30,7 +31,7 @@ def copy_index(folder: Path, to: Path) -> tuple[BatchRow, ...]:
         with _opened(folder / INDEX_FOLDER) as env, (to / "data.mdb").open("xb") as file:
             env.copyfd(file.fileno(), compact=True)
     except lmdb.Error as error:
-        raise _unreadable(error) from error
+        raise index_unreadable(error) from error
     with _view(to) as view:
         _require_no_erasure(view, folder)
         return tuple(view.batches())
@@ -70,11 +71,12 @@ def _view(folder: Path) -> Generator[IndexView]:
             with env.begin() as txn:
                 yield IndexView(txn, tables)
     except lmdb.Error as error:
-        raise _unreadable(error) from error
+        raise index_unreadable(error) from error
 
 
 @contextmanager
 def _opened(folder: Path) -> Generator[lmdb.Environment]:
+    require_whole(folder)
     env = lmdb.open(
         os.fsencode(folder),
         readonly=True,
@@ -88,7 +90,3 @@ def _opened(folder: Path) -> Generator[lmdb.Environment]:
         yield env
     finally:
         env.close()
-
-
-def _unreadable(error: lmdb.Error) -> Unavailable:
-    return Unavailable("vault.index_unreadable", f"the vault's index cannot be read: {error}")

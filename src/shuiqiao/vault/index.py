@@ -19,7 +19,8 @@ import lmdb
 import msgspec
 
 from shuiqiao.base.encoding import decode_cbor, encode_cbor
-from shuiqiao.base.errors import IntegrityError, Unavailable
+from shuiqiao.base.errors import IntegrityError, ShuiqiaoError, Unavailable
+from shuiqiao.ledger.store.lmdb_file import require_whole
 from shuiqiao.vault.memory import ReadingMemory
 
 MAP_BYTES = 1 << 38
@@ -87,7 +88,41 @@ class BatchRow:
 
 def unpack_entries(value: bytes) -> list[Entry]:
     """Return the versions under one key, oldest first."""
-    return [Entry(*fields) for fields in ENTRY.iter_unpack(value)]
+    try:
+        return [Entry(*fields) for fields in ENTRY.iter_unpack(value)]
+    except struct.error as error:
+        raise _damaged(f"versions of a record have {len(value)} bytes") from error
+
+
+def _unpack(form: struct.Struct, data: bytes) -> tuple[Any, ...]:
+    try:
+        return form.unpack(data)
+    except struct.error as error:
+        raise _damaged(f"a record has {len(data)} bytes where {form.size} belong") from error
+
+
+def _decode_row(number: int, data: bytes) -> BatchRow:
+    try:
+        return BatchRow(number=number, **decode_cbor(data))
+    except (ShuiqiaoError, TypeError) as error:
+        raise _damaged(f"the row of batch {number} cannot be read: {error}") from error
+
+
+def _damaged(reason: str) -> IntegrityError:
+    return IntegrityError(
+        "vault.index_damaged",
+        f"the vault's index is damaged: {reason}",
+        next_step="restore the home from a backup",
+    )
+
+
+def index_unreadable(error: lmdb.Error) -> Unavailable:
+    """Return the error for an index that LMDB cannot read."""
+    return Unavailable(
+        "vault.index_unreadable",
+        f"the vault's index cannot be read: {error}",
+        next_step="check the disk; if the file is damaged, restore the home from a backup",
+    )
 
 
 class IndexView:
@@ -119,13 +154,13 @@ class IndexView:
     def type_number(self, type_id: str) -> int | None:
         """Return the number of a record type in keys, or None if no record of it was ever ingested."""
         found = self._get("types", type_id.encode())
-        return None if found is None else _NUMBER.unpack(found)[0]
+        return None if found is None else _unpack(_NUMBER, found)[0]
 
     def source(self, number: int) -> str:
         """Return the name under which a source file was first read."""
         found = self._get("source_names", _NUMBER.pack(number))
         if found is None:
-            raise IntegrityError("vault.index_damaged", f"the index has no source {number}")
+            raise _damaged(f"it has no source {number}")
         return found.decode()
 
     def find(self, keys: list[bytes]) -> dict[bytes, bytes]:
@@ -148,27 +183,27 @@ class IndexView:
         """Return a batch by its number. Raises IntegrityError ``vault.index_damaged``."""
         found = self._get("batches", _NUMBER.pack(number))
         if found is None:
-            raise IntegrityError("vault.index_damaged", f"the index has no batch {number}")
-        return BatchRow(number=number, **decode_cbor(found))
+            raise _damaged(f"it has no batch {number}")
+        return _decode_row(number, found)
 
     def batch_by_id(self, batch: bytes) -> BatchRow | None:
         """Return a batch by its id, or None."""
         found = self._get("batch_ids", batch)
-        return None if found is None else self.batch(_NUMBER.unpack(found)[0])
+        return None if found is None else self.batch(_unpack(_NUMBER, found)[0])
 
     def batches(self) -> Iterator[BatchRow]:
         """Yield all batches in the order in which they were made."""
         for key, value in self._items("batches"):
-            yield BatchRow(number=_NUMBER.unpack(key)[0], **decode_cbor(value))
+            yield _decode_row(_unpack(_NUMBER, key)[0], value)
 
     def next_batch_number(self) -> int:
         """Return the number that the next batch gets."""
         with self._txn.cursor(db=self._tables["batches"]) as cursor:
-            return _NUMBER.unpack(cursor.key())[0] + 1 if cursor.last() else 1
+            return _unpack(_NUMBER, cursor.key())[0] + 1 if cursor.last() else 1
 
     def pending_batches(self) -> list[int]:
         """Return the numbers of batches written but not known to be anchored, in order."""
-        return [_NUMBER.unpack(key)[0] for key, _ in self._items("pending")]
+        return [_unpack(_NUMBER, key)[0] for key, _ in self._items("pending")]
 
     def has_replacements(self) -> bool:
         """Return whether anything at all was superseded, so that most vaults need not ask for each record."""
@@ -178,15 +213,15 @@ class IndexView:
     def replacement(self, place: tuple[int, int]) -> tuple[int, int] | None:
         """Return the place that superseded one, once the ledger has said so; None for a live one."""
         found = self._get("replaced", _PLACE.pack(*place))
-        return None if found is None else _PLACE.unpack(found)
+        return None if found is None else _unpack(_PLACE, found)
 
     def pending_replacements(self) -> list[tuple[tuple[int, int], tuple[int, int]]]:
         """Return (old place, new place) that the ledger was not told yet, in the order of the new places."""
-        return [(_PLACE.unpack(value), _PLACE.unpack(key)) for key, value in self._items("replacing")]
+        return [(_unpack(_PLACE, value), _unpack(_PLACE, key)) for key, value in self._items("replacing")]
 
     def pending_erasures(self) -> list[tuple[int, dict[str, Any]]]:
         """Return (batch number, {indexes, reason}) of erasures begun and not finished."""
-        return [(_NUMBER.unpack(key)[0], decode_cbor(value)) for key, value in self._items("erasing")]
+        return [(_unpack(_NUMBER, key)[0], decode_cbor(value)) for key, value in self._items("erasing")]
 
 
 class IndexWriter(IndexView):
@@ -216,7 +251,7 @@ class IndexWriter(IndexView):
         """Return the number of a source file, known by the digest of its content."""
         found = self._get("sources", digest)
         if found is not None:
-            return int(_NUMBER.unpack(found)[0])
+            return int(_unpack(_NUMBER, found)[0])
         number = sum(1 for _ in self._items("sources")) + 1
         self._put("sources", digest, _NUMBER.pack(number))
         self._put("source_names", _NUMBER.pack(number), name.encode())
@@ -270,20 +305,24 @@ class RecordIndex:
 
     def __init__(self, folder: Path) -> None:
         try:
+            require_whole(folder)
             self._env = lmdb.open(
                 os.fsencode(folder), map_size=MAP_BYTES, max_dbs=len(TABLES), subdir=True, max_readers=126
             )
             with self._env.begin(write=True) as txn:
                 self._tables = {name: self._env.open_db(name.encode(), txn=txn) for name in TABLES}
         except lmdb.Error as error:
-            raise Unavailable("vault.index_unreadable", f"{folder.name} cannot be opened: {error}") from error
+            raise index_unreadable(error) from error
         self._memory: ReadingMemory[Entry] = ReadingMemory()
 
     @contextmanager
     def read(self) -> Generator[IndexView]:
         """A consistent view of the last committed state."""
-        with self._env.begin() as txn:
-            yield IndexView(txn, self._tables, memory=self._memory)
+        try:
+            with self._env.begin() as txn:
+                yield IndexView(txn, self._tables, memory=self._memory)
+        except lmdb.Error as error:
+            raise index_unreadable(error) from error
 
     def revision(self) -> int:
         """Return a number that changes with every committed change of the index."""

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import errno
+import os
 import shutil
 import threading
 from collections.abc import Callable, Iterator
@@ -393,6 +394,22 @@ def damage_head(index: Path) -> None:
     (index / "data.mdb").write_bytes(data)
 
 
+def cut_to(share: float) -> Callable[[Path], None]:
+    """Leave so much of the data file, as a copy that ended early does."""
+
+    def cut(index: Path) -> None:
+        path = index / "data.mdb"
+        os.truncate(path, int(path.stat().st_size * share))
+
+    return cut
+
+
+def damage_an_epoch(index: Path) -> None:
+    with lmdb.open(str(index), max_dbs=16) as env, env.begin(write=True) as writer:
+        epochs = env.open_db(b"epochs", txn=writer)
+        writer.put(bytes(8), b"\xa1", db=epochs)
+
+
 def alter_state_map(index: Path) -> None:
     with lmdb.open(str(index), max_dbs=16) as env, env.begin(write=True) as writer:
         pages = env.open_db(b"state_map", txn=writer)
@@ -414,8 +431,23 @@ def drop_state_map(index: Path) -> None:
         drop_state_map,
         lambda index: (index / "data.mdb").write_bytes(b"not a database"),
         lambda index: (index / "data.mdb").write_bytes(b""),
+        cut_to(0.9),
+        cut_to(0.3),
+        cut_to(0.001),
+        damage_an_epoch,
     ],
-    ids=["missing", "meta pages", "state map altered", "state map gone", "garbage", "empty"],
+    ids=[
+        "missing",
+        "meta pages",
+        "state map altered",
+        "state map gone",
+        "garbage",
+        "empty",
+        "cut",
+        "cut more",
+        "cut to a bit",
+        "damaged record",
+    ],
 )
 def test_an_index_that_cannot_be_used_is_made_again(intl: Any, tmp_path: Path, ruin: Callable[[Path], None]) -> None:
     """[STORE-1], [STORE-14]."""

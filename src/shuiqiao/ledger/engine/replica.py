@@ -13,6 +13,8 @@ from collections.abc import Iterable, Iterator
 from pathlib import Path
 from typing import Final, cast
 
+import lmdb
+
 from shuiqiao.base.errors import IntegrityError, InvalidInput
 from shuiqiao.ledger.engine.block_reading import block_of, log_source, read_blocks
 from shuiqiao.ledger.engine.epoch_keeping import EpochKeeping
@@ -143,7 +145,7 @@ class Replica:
         path = self._folder / INDEX_FOLDER
         try:
             self._load_index(Index(path, map_bytes=self._settings.map_bytes, disk=self._settings.disk))
-        except IndexUnreadable:
+        except (IndexUnreadable, IntegrityError, lmdb.Error):
             if self._index is not None:
                 self._index.close()
             shutil.rmtree(path)

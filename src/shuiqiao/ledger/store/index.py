@@ -10,7 +10,8 @@ from __future__ import annotations
 import os
 import struct
 import threading
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Generator, Iterable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from itertools import chain
 from pathlib import Path
 from typing import Any, Final, TypeVar
@@ -34,8 +35,11 @@ from shuiqiao.ledger.store.index_record import (
     encode_block,
     encode_epoch,
     encode_head,
+    index_damaged,
     node_position,
+    unpack_record,
 )
+from shuiqiao.ledger.store.lmdb_file import require_whole
 from shuiqiao.ledger.store.page_source import TransactionPages
 from shuiqiao.ledger.store.state_tree import DATABASE, StateTree, write_pages
 
@@ -67,6 +71,7 @@ class Index:
             raise IndexUnreadable("the machine stopped while it was open")
         self._mark.put()
         try:
+            require_whole(folder)
             # No flush here: what a killed process wrote stays, and after a stopped machine the mark is stale.
             self._env = lmdb.open(
                 os.fsencode(folder),
@@ -230,7 +235,18 @@ class Snapshot:
 
     def _get(self, key: bytes, db: Any) -> bytes | None:
         with self._lock:
-            return self._reader.get(key, db=db)
+            try:
+                return self._reader.get(key, db=db)
+            except lmdb.Error as error:
+                raise index_damaged(str(error)) from error
+
+    @contextmanager
+    def _cursor(self, db: Any) -> Generator[Any]:
+        try:
+            with self._lock, self._reader.cursor(db=db) as cursor:
+                yield cursor
+        except lmdb.Error as error:
+            raise index_damaged(str(error)) from error
 
     def head(self) -> Head:
         """Return what the snapshot covers."""
@@ -257,7 +273,7 @@ class Snapshot:
 
     def blocks(self, heights: range) -> list[BlockPlace]:
         """Return where blocks stand; raises IntegrityError ``ledger.block_missing`` at a gap."""
-        with self._lock, self._reader.cursor(db=self._blocks) as cursor:
+        with self._cursor(self._blocks) as cursor:
             found = cursor.getmulti([_NUMBER.pack(height) for height in heights])
         if len(found) != len(heights):
             known = {_NUMBER.unpack(key)[0] for key, _ in found}
@@ -268,10 +284,10 @@ class Snapshot:
         """Return the block that holds a leaf (a transaction or its block entry), None beyond the log."""
         if index < 0:
             return None
-        with self._lock, self._reader.cursor(db=self._starts) as cursor:
+        with self._cursor(self._starts) as cursor:
             # The block is the last one that starts at or before the leaf.
             found = cursor.prev() if cursor.set_range(_NUMBER.pack(index + 1)) else cursor.last()
-            height = _NUMBER.unpack(cursor.value())[0] if found else 0
+            height = unpack_record(_NUMBER, cursor.value())[0] if found else 0
         block = self.block(height)
         return block if block is not None and index <= block.first_index + block.count else None
 
@@ -282,8 +298,11 @@ class Snapshot:
 
     def state_items(self) -> Iterator[tuple[bytes, bytes]]:
         """Iterate over every key of the state with its encoded value, in order of key; for one thread."""
-        with self._reader.cursor(db=self._state) as cursor:
-            yield from cursor
+        try:
+            with self._reader.cursor(db=self._state) as cursor:
+                yield from cursor
+        except lmdb.Error as error:
+            raise index_damaged(str(error)) from error
 
     def state_count(self) -> int:
         """Return the number of keys in the state."""
@@ -297,23 +316,24 @@ class Snapshot:
 
     def pages(self, keys: Sequence[bytes]) -> list[tuple[bytes, bytes]]:
         """Return those of some pages that there are, with their keys."""
-        with self._lock, self._reader.cursor(db=self._pages) as cursor:
-            return cursor.getmulti(keys)
+        with self._cursor(self._pages) as cursor:
+            found: list[tuple[bytes, bytes]] = cursor.getmulti(keys)
+            return found
 
     def epochs(self) -> list[EpochChange]:
         """Return the changes of epoch, in order."""
-        with self._lock, self._reader.cursor(db=self._epochs) as cursor:
-            return [decode_epoch(_NUMBER.unpack(key)[0], data) for key, data in cursor.iternext()]
+        with self._cursor(self._epochs) as cursor:
+            return [decode_epoch(unpack_record(_NUMBER, key)[0], data) for key, data in cursor.iternext()]
 
     def replay_hour(self, key: bytes) -> int | None:
         """Return the hour (since 1970) in which a used id expires, None if it was not used or is forgotten."""
         value = self._get(key, self._replay)
-        return None if value is None else int(_HOUR.unpack(value)[0])
+        return None if value is None else int(unpack_record(_HOUR, value)[0])
 
     def replay_hours(self, keys: Sequence[bytes]) -> dict[bytes, int]:
         """Return that hour for those of many ids that were used: a third of the time of asking one by one."""
-        with self._lock, self._reader.cursor(db=self._replay) as cursor:
-            return {key: _HOUR.unpack(value)[0] for key, value in cursor.getmulti(keys)}
+        with self._cursor(self._replay) as cursor:
+            return {key: unpack_record(_HOUR, value)[0] for key, value in cursor.getmulti(keys)}
 
 
 def _failed(what: str, error: lmdb.Error) -> Unavailable:

@@ -16,6 +16,7 @@ from shuiqiao.ledger.store.boot_mark import BootMark
 from shuiqiao.ledger.store.disk import PosixDisk
 from shuiqiao.ledger.store.index import Snapshot
 from shuiqiao.ledger.store.index_record import IndexUnreadable
+from shuiqiao.ledger.store.lmdb_file import DATA_FILE, require_whole
 from shuiqiao.ledger.store.state_tree import DATABASE
 
 _SNAPSHOT_TABLES: Final = (b"meta", b"blocks", b"starts", b"nodes", b"state", b"replay", DATABASE, b"epochs")
@@ -30,11 +31,12 @@ class IndexReader:
 
         One process opens an index once: not for the folder of a ledger that this very process has open.
         """
-        if not (folder / "data.mdb").is_file():
+        if not (folder / DATA_FILE).is_file():
             raise IndexUnreadable(f"there is no index in {folder}")
         if BootMark(folder, disk=PosixDisk()).is_stale():
             raise IndexUnreadable("the machine stopped while it was open")
         try:
+            require_whole(folder)
             self._env = lmdb.open(
                 os.fsencode(folder), readonly=True, create=False, max_dbs=len(_SNAPSHOT_TABLES) + 8, subdir=True
             )

@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import struct
 from collections.abc import Mapping, Sequence
-from typing import Final
+from typing import Any, Final
 
 import cbor2
 import msgspec
 
 from shuiqiao.base.encoding import decode_cbor, encode_cbor
+from shuiqiao.base.errors import IntegrityError, ShuiqiaoError
 from shuiqiao.ledger.epoch_trail import EpochChange
 from shuiqiao.ledger.log import empty_root, hash_function
 from shuiqiao.ledger.model import NetworkParameters
@@ -107,6 +108,23 @@ def genesis_head(parameters: NetworkParameters, *, hash_name: HashName) -> Head:
     )
 
 
+def unpack_record(form: struct.Struct, data: bytes) -> tuple[Any, ...]:
+    """Return the numbers of a record; raises IntegrityError ``ledger.index_damaged`` for one of another length."""
+    try:
+        return form.unpack(data)
+    except struct.error as error:
+        raise index_damaged(f"a record has {len(data)} bytes where {form.size} belong") from error
+
+
+def index_damaged(reason: str) -> IntegrityError:
+    """Return the error for a record or page of the index that cannot be read."""
+    return IntegrityError(
+        "ledger.index_damaged",
+        f"the ledger's index is damaged: {reason}",
+        next_step="delete the ledger's index folder: it is made again from the segments",
+    )
+
+
 def encode_block(block: BlockPlace) -> bytes:
     """Return the bytes of a block's place; its height is the key."""
     place = block.place
@@ -120,14 +138,17 @@ def encode_epoch(change: EpochChange) -> bytes:
 
 
 def decode_epoch(size: int, data: bytes) -> EpochChange:
-    """Return a change of epoch."""
-    fields = decode_cbor(data)
-    return EpochChange(size=size, epoch=fields["epoch"], proof=decode_state_proof(fields["proof"]))
+    """Return a change of epoch; raises IntegrityError ``ledger.index_damaged``."""
+    try:
+        fields = decode_cbor(data)
+        return EpochChange(size=size, epoch=fields["epoch"], proof=decode_state_proof(fields["proof"]))
+    except (ShuiqiaoError, KeyError, TypeError) as error:
+        raise index_damaged(f"the epoch behind leaf {size} cannot be read: {error}") from error
 
 
 def decode_block(height: int, data: bytes) -> BlockPlace:
-    """Return a block's place."""
-    segment, offset, frame_bytes, first_index, count, time_ms = _BLOCK.unpack(data)
+    """Return a block's place; raises IntegrityError ``ledger.index_damaged``."""
+    segment, offset, frame_bytes, first_index, count, time_ms = unpack_record(_BLOCK, data)
     place = Place(segment=segment, offset=offset, frame_bytes=frame_bytes)
     return BlockPlace(height=height, first_index=first_index, count=count, time_ms=time_ms, place=place)
 
