@@ -18,14 +18,14 @@ from cryptography.exceptions import InvalidTag
 from tongsuopy.backends.tongsuo import backend
 from tongsuopy.crypto import hashes
 from tongsuopy.crypto.asymciphers import ec
-from tongsuopy.crypto.exceptions import InternalError, InvalidSignature
+from tongsuopy.crypto.exceptions import InvalidSignature
 
 from shuiqiao.base.errors import IntegrityError, InvalidInput, Unavailable
 from shuiqiao.base.ids import system_entropy
 from shuiqiao.crypto import sm2
 from shuiqiao.crypto.aead import NONCE_BYTES, SM4_GCM
 from shuiqiao.crypto.envelope import GM_ENVELOPE, decode_envelope, new_envelope, seal_broken, verify_sealable
-from shuiqiao.crypto.model import KEY_ID_BYTES, SEED_BYTES, SealingKey, SigningKey, SuiteName
+from shuiqiao.crypto.model import KEY_ID_BYTES, SEED_BYTES, SealingKey, SigningKey, SuiteName, provider_failed
 from shuiqiao.crypto.seeds import child_seed, verify_seed
 
 if TYPE_CHECKING:
@@ -146,23 +146,20 @@ class GmSuite:
     def verify_signature(self, *, public_key: bytes, message: bytes, signature: bytes) -> None:
         """Return if an SM2 signature holds.
 
-        Raises IntegrityError (``crypto.signature_invalid``), and Unavailable (``crypto.provider_failed``) if the
-        provider itself broke: that is no verdict on the signature.
+        Raises IntegrityError (``crypto.signature_invalid``), and Unavailable (``crypto.provider_failed``) for anything
+        else that the provider does: that is no verdict on the signature.
         """
         try:
             der = sm2.encode_signature_der(signature)
             _load_public_key(public_key).verify(der, message, _SM2_WITH_SM3)
-        except (InvalidSignature, InvalidInput) as error:
-            raise IntegrityError(
-                "crypto.signature_invalid",
-                f"the SM2 signature of {len(message)} bytes does not hold under key {public_key[:8].hex()}",
-            ) from error
-        except InternalError as error:
-            raise Unavailable(
-                "crypto.provider_failed",
-                f"{self.verifying_provider} failed while verifying: {error}",
-                next_step="restart the node; if it comes back, check memory and the installed packages",
-            ) from error
+        except InvalidInput as error:
+            raise _invalid(public_key, message) from error
+        except InvalidSignature as error:
+            # The provider says the same where it lacks memory: it must still accept a signature that is known to hold.
+            _require_verdicts()
+            raise _invalid(public_key, message) from error
+        except Exception as error:
+            raise _provider_failed(error) from error
 
     def verify_signatures(self, items: Sequence[tuple[bytes, bytes, bytes]]) -> list[str | None]:
         """Verify (public key, message, signature) one by one; None where it holds, else the error code."""
@@ -200,6 +197,26 @@ def public_key_of(scalar: int) -> bytes:
         raise InvalidInput("crypto.private_key_invalid", "an SM2 private key is a number from 1 to n-2")
     point = ec.derive_private_key(scalar, _CURVE).public_key().public_numbers()
     return b"\x04" + point.x.to_bytes(sm2.COORDINATE_BYTES, "big") + point.y.to_bytes(sm2.COORDINATE_BYTES, "big")
+
+
+def _require_verdicts() -> None:
+    """Return if the provider accepts the published signature; raises Unavailable ``crypto.provider_failed``."""
+    public_key, message, signature = (bytes.fromhex(part) for part in sm2.KNOWN_SIGNATURE)
+    try:
+        _load_public_key(public_key).verify(sm2.encode_signature_der(signature), message, _SM2_WITH_SM3)
+    except Exception as error:
+        raise _provider_failed(error) from error
+
+
+def _invalid(public_key: bytes, message: bytes) -> IntegrityError:
+    return IntegrityError(
+        "crypto.signature_invalid",
+        f"the SM2 signature of {len(message)} bytes does not hold under key {public_key[:8].hex()}",
+    )
+
+
+def _provider_failed(error: Exception) -> Unavailable:
+    return provider_failed(GmSuite.verifying_provider, error)
 
 
 @lru_cache(maxsize=4096)

@@ -24,7 +24,7 @@ from shuiqiao.base.ids import system_entropy
 from shuiqiao.crypto.aead import AES_256_GCM, NONCE_BYTES
 from shuiqiao.crypto.envelope import INTL_ENVELOPE, decode_envelope, new_envelope, seal_broken, verify_sealable
 from shuiqiao.crypto.kdf import hkdf
-from shuiqiao.crypto.model import KEY_ID_BYTES, SEED_BYTES, SealingKey, SigningKey, SuiteName
+from shuiqiao.crypto.model import KEY_ID_BYTES, SEED_BYTES, SealingKey, SigningKey, SuiteName, provider_failed
 from shuiqiao.crypto.seeds import child_seed, verify_seed
 
 if TYPE_CHECKING:
@@ -147,7 +147,11 @@ class IntlSuite:
         _agree(_PROBE, public_key)
 
     def verify_signature(self, *, public_key: bytes, message: bytes, signature: bytes) -> None:
-        """Return if an Ed25519 signature holds; raises IntegrityError (``crypto.signature_invalid``)."""
+        """Return if an Ed25519 signature holds.
+
+        Raises IntegrityError (``crypto.signature_invalid``), and Unavailable (``crypto.provider_failed``) for anything
+        else that the provider does: that is no verdict on the signature.
+        """
         try:
             _verify_public_key(public_key)
             _verify_signature_form(signature)
@@ -157,6 +161,8 @@ class IntlSuite:
                 "crypto.signature_invalid",
                 f"the Ed25519 signature of {len(message)} bytes does not hold under key {public_key[:8].hex()}",
             ) from error
+        except Exception as error:
+            raise provider_failed(self.verifying_provider, error) from error
 
     def verify_signatures(self, items: Sequence[tuple[bytes, bytes, bytes]]) -> list[str | None]:
         """Verify (public key, message, signature) one by one; None where it holds, else the error code."""

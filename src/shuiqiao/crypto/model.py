@@ -8,6 +8,8 @@ from __future__ import annotations
 from enum import StrEnum
 from typing import TYPE_CHECKING, Any, Protocol
 
+from shuiqiao.base.errors import Unavailable
+
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
@@ -17,6 +19,15 @@ KEY_ID_BYTES = 16
 """A key id (COSE kid) is the first 16 bytes of the suite hash of the raw public key."""
 
 SEED_BYTES = 32
+
+
+def provider_failed(provider: str, error: Exception) -> Unavailable:
+    """Return the error of a verifying provider that gave no verdict: it stops this node and refuses nothing."""
+    return Unavailable(
+        "crypto.provider_failed",
+        f"{provider} failed while verifying: {type(error).__name__}: {error}",
+        next_step="restart the node; if it comes back, check memory and the installed packages",
+    )
 
 
 class SuiteName(StrEnum):

@@ -22,6 +22,19 @@ USER_ID = b"1234567812345678"
 COORDINATE_BYTES = 32
 PUBLIC_KEY_BYTES = 65
 SIGNATURE_BYTES = 64
+KNOWN_SIGNATURE = (
+    (
+        "0409f9df311e5421a150dd7d161e4bc5c672179fad1833fc076bb08ff356f35020"
+        "ccea490ce26775a52dc6ea718cc1aa600aed05fbf35e084a6632f6072da9ad13"
+    ),
+    "6d65737361676520646967657374",
+    (
+        "f5a03b0648d2c4630eeac513e1bb81a15944da3827d5b74143ac7eaceee720b3"
+        "b1b6aa29df212fd8763182bc0d421ca1bb9038fd1f7f42d4840b69c485bbc1aa"
+    ),
+)
+"""Public key, message ("message digest") and signature of GM/T 0003.5 appendix A, in hex."""
+
 _UNCOMPRESSED = 4
 _HASH_BYTES = 32
 _MAX_CANDIDATES = 16

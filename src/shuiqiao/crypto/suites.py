@@ -10,6 +10,7 @@ from functools import lru_cache
 from typing import TYPE_CHECKING, assert_never
 
 from shuiqiao.base.errors import InvalidInput, Unavailable
+from shuiqiao.crypto import sm2
 from shuiqiao.crypto.isolation import own_symbols
 from shuiqiao.crypto.kdf import verify_hash_present
 from shuiqiao.crypto.model import SuiteName
@@ -27,18 +28,7 @@ _KNOWN_SIGNATURES: dict[SuiteName, tuple[str, str, str]] = {
             "085ac1e43e15996e458f3613d0f11d8c387b2eaeb4302aeeb00d291612bb0c00"
         ),
     ),
-    # GM/T 0003.5 appendix A: "message digest", user id 1234567812345678.
-    SuiteName.GM: (
-        (
-            "0409f9df311e5421a150dd7d161e4bc5c672179fad1833fc076bb08ff356f35020"
-            "ccea490ce26775a52dc6ea718cc1aa600aed05fbf35e084a6632f6072da9ad13"
-        ),
-        "6d65737361676520646967657374",
-        (
-            "f5a03b0648d2c4630eeac513e1bb81a15944da3827d5b74143ac7eaceee720b3"
-            "b1b6aa29df212fd8763182bc0d421ca1bb9038fd1f7f42d4840b69c485bbc1aa"
-        ),
-    ),
+    SuiteName.GM: sm2.KNOWN_SIGNATURE,
 }
 
 

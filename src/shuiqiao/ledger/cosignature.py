@@ -17,7 +17,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Final
 
-from shuiqiao.base.errors import IntegrityError, ShuiqiaoError
+from shuiqiao.base.errors import IntegrityError
 from shuiqiao.base.ids import MemberId
 from shuiqiao.crypto.model import CipherSuite, SigningKey, SuiteName
 from shuiqiao.ledger.policy import CheckpointPolicy
@@ -102,7 +102,7 @@ def verify_cosignature(
         suite.verify_signature(
             public_key=policy.witnesses[member], message=message, signature=line.signature[TIME_BYTES:]
         )
-    except ShuiqiaoError as error:
+    except IntegrityError as error:
         raise IntegrityError(
             "ledger.cosignature_invalid", f"the cosignature of {member} does not hold: {error.message}"
         ) from error

@@ -177,7 +177,8 @@ class StateMachine:
 
         previous_time_ms: time of the last committed block, or the genesis time. Raises IntegrityError
         ``ledger.block_time_backwards``, Unavailable ``ledger.version_missing`` or, where the store failed,
-        ``ledger.state_unreadable``: then throw the overlay away. A refusal is not raised; it is in the outcome.
+        ``ledger.state_unreadable``, where a provider failed, ``crypto.provider_failed`` [LEDGER-SIGN-4]: then throw the
+        overlay away. A refusal is not raised; it is in the outcome.
         """
         if ctx.time_ms <= previous_time_ms:
             raise IntegrityError(
@@ -248,12 +249,12 @@ class StateMachine:
             overlay.open_room(kind.room)
             events = tuple(kind.apply(tx, overlay, ctx))
             overlay.keep()
+        except (Unavailable, MemoryError):
+            # What this machine lacks (memory, a provider that gives verdicts), others have: stop rather than disagree.
+            raise
         except ShuiqiaoError as error:
             overlay.drop()
             return Outcome(transaction=tx, refusal=error)
-        except MemoryError:
-            # This machine is short of memory, others are not: stop rather than disagree.
-            raise
         except Exception as error:  # noqa: BLE001 - a contract's defect refuses its transaction, it never halts a node
             overlay.drop()
             return Outcome(transaction=tx, refusal=_contract_failed(tx, error), fault=error)
@@ -290,11 +291,14 @@ class StateMachine:
 
 
 def verify_claims(claims: Sequence[SignatureClaim], *, suite: CipherSuite) -> None:
-    """Return if every claimed signature holds; raises IntegrityError ``ledger.signature_invalid``."""
+    """Return if every claimed signature holds; raises IntegrityError ``ledger.signature_invalid``.
+
+    Raises Unavailable ``crypto.provider_failed`` where the provider gave no verdict.
+    """
     for public_key, message, signature in claims:
         try:
             suite.verify_signature(public_key=public_key, message=message, signature=signature)
-        except ShuiqiaoError as error:
+        except IntegrityError as error:
             raise IntegrityError(
                 "ledger.signature_invalid",
                 f"the signature of key {suite.key_id(public_key).hex()} does not hold: {error.message}",

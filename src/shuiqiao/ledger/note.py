@@ -25,7 +25,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Sequence
 from itertools import pairwise
 
-from shuiqiao.base.errors import IntegrityError, ShuiqiaoError
+from shuiqiao.base.errors import IntegrityError
 from shuiqiao.base.ids import MemberId
 from shuiqiao.crypto.model import CipherSuite, SigningKey, SuiteName
 from shuiqiao.ledger.cosignature import Cosignature, verify_cosignature
@@ -184,7 +184,7 @@ def _verify_operator(line: SignatureLine, *, text: bytes, origin: str, operator_
         raise malformed("the operator's signature has a time")
     try:
         suite.verify_signature(public_key=operator_key, message=text, signature=line.signature)
-    except ShuiqiaoError as error:
+    except IntegrityError as error:
         raise IntegrityError(
             "ledger.checkpoint_signature_invalid", f"the operator's signature does not hold: {error.message}"
         ) from error

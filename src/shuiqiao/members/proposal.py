@@ -17,7 +17,7 @@ from dataclasses import dataclass, replace
 from enum import StrEnum
 from typing import Any
 
-from shuiqiao.base.errors import Conflict, InvalidInput, ShuiqiaoError
+from shuiqiao.base.errors import Conflict, InvalidInput, ShuiqiaoError, Unavailable
 from shuiqiao.base.ids import MemberId
 from shuiqiao.ledger.model import BlockContext, State, StateView
 from shuiqiao.members.action import (
@@ -174,6 +174,9 @@ def _carry_out(proposal: Proposal, state: State, ctx: BlockContext) -> Proposal:
     """[MEMBER-6]: the vote counts either way; what is no longer allowed is void, and says why."""
     try:
         verify_action(proposal.action, state, ctx)
+    except Unavailable:
+        # No verdict of the rules, but something that this node lacks: the machine stops on it [LEDGER-SIGN-4].
+        raise
     except ShuiqiaoError as error:
         return replace(proposal, status=ProposalStatus.VOID, reason=error.code, closed_ms=ctx.time_ms)
     perform_action(proposal.action, state, ctx)

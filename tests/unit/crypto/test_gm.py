@@ -5,9 +5,10 @@ from __future__ import annotations
 import gmssl_pyx
 import pytest
 from gmssl import sm2 as gmssl_sm2
+from tongsuopy.crypto.exceptions import InternalError, InvalidSignature
 
-from shuiqiao.base.errors import IntegrityError, InvalidInput
-from shuiqiao.crypto import sm2
+from shuiqiao.base.errors import IntegrityError, InvalidInput, Unavailable
+from shuiqiao.crypto import gm, sm2
 from shuiqiao.crypto.gm import Sm2SealingKey, Sm2SigningKey, public_key_of
 from shuiqiao.crypto.suites import get_suite
 
@@ -257,3 +258,27 @@ def test_an_encapsulated_point_off_the_curve_never_reaches_the_private_key():
         key.open_sealed(bytes(sealed), associated_data=b"")
     assert isinstance(caught.value.__cause__, InvalidInput)
     assert "not on the SM2 curve" in str(caught.value.__cause__)
+
+
+@pytest.mark.parametrize("error", [InternalError("no", []), InvalidSignature(), ValueError("what"), MemoryError()])
+def test_a_provider_that_fails_gives_no_verdict(error, key, signature, monkeypatch):  # [LEDGER-SIGN-4]
+    """One that accepts nothing, not even what is known to hold, fails as well: it says no where it lacks memory."""
+
+    class FailedKey:
+        def verify(self, *_arguments):
+            raise error
+
+    monkeypatch.setattr(gm, "_load_public_key", lambda _key: FailedKey())
+    with pytest.raises(Unavailable) as raised:
+        SUITE.verify_signatures([(key.public_key, MESSAGE, signature)])
+    assert raised.value.code == "crypto.provider_failed"
+
+
+def test_a_key_that_the_provider_does_not_take_is_no_verdict(key, signature, monkeypatch):  # [LEDGER-SIGN-4]
+    def fail(*_arguments):
+        raise ValueError("invalid key")
+
+    monkeypatch.setattr(gm.ec.EllipticCurvePublicKey, "from_encoded_point", fail)
+    fresh = SUITE.signing_key_from_seed(bytes(32)).public_key
+    with pytest.raises(Unavailable, match=r"crypto\.provider_failed"):
+        SUITE.verify_signature(public_key=fresh, message=MESSAGE, signature=signature)

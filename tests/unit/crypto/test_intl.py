@@ -8,8 +8,9 @@ import pytest
 from cryptography.exceptions import InvalidSignature
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PublicKey
 
-from shuiqiao.base.errors import IntegrityError, InvalidInput
-from shuiqiao.crypto.intl import _SMALL_ORDER_Y
+from shuiqiao.base.errors import IntegrityError, InvalidInput, Unavailable
+from shuiqiao.crypto import intl
+from shuiqiao.crypto.intl import _SMALL_ORDER_Y, _verify_public_key, _verify_signature_form
 from shuiqiao.crypto.suites import get_suite
 
 SUITE = get_suite("intl")
@@ -201,3 +202,61 @@ def test_a_real_sealing_key_is_accepted():
     SUITE.verify_signing_key(SUITE.signing_key_from_seed(SEED).public_key)
     with pytest.raises(InvalidInput, match=r"crypto.public_key_invalid"):
         SUITE.verify_sealing_key(public_key[:-1])
+
+
+def test_a_byte_moved_between_signature_and_message_is_refused(key, signature):
+    """The provider takes both as one text: only their lengths tell where the signature ends."""
+    refused(public_key=key.public_key, signature=signature[:-1], message=signature[-1:] + MESSAGE)
+    refused(public_key=key.public_key, signature=signature + MESSAGE[:1], message=MESSAGE[1:])
+    refused(public_key=key.public_key, signature=b"", message=signature + MESSAGE)
+
+
+@pytest.mark.parametrize(
+    ("r", "s", "reason"),
+    [
+        (None, L, "s is not below the group order"),
+        (None, 2**256 - 1, "s is not below the group order"),
+        (P, None, "R is not canonically encoded"),
+        (2**255 - 1, None, "R is not canonically encoded"),
+        *[(y, None, "R is a point of small order") for y in sorted(_SMALL_ORDER_Y)],
+    ],
+)
+def test_what_the_provider_refuses_too_is_refused_before_it(r, s, reason, signature):
+    """Another version of the provider, or another provider, may judge these otherwise."""
+    r_bytes = signature[:32] if r is None else r.to_bytes(32, "little")
+    s_bytes = signature[32:] if s is None else s.to_bytes(32, "little")
+    with pytest.raises(InvalidInput, match=reason):
+        _verify_signature_form(r_bytes + s_bytes)
+
+
+@pytest.mark.parametrize("length", [0, 63, 65])
+def test_a_form_of_another_length_is_refused(length):
+    with pytest.raises(InvalidInput, match=f"it has {length} bytes"):
+        _verify_signature_form(bytes(length))
+
+
+@pytest.mark.parametrize(
+    ("encoded", "reason"),
+    [
+        (P.to_bytes(32, "little"), "not canonically encoded"),
+        ((P + 1).to_bytes(32, "little"), "not canonically encoded"),
+        *[(y.to_bytes(32, "little"), "small order") for y in sorted(_SMALL_ORDER_Y)],
+        *[((y | 1 << 255).to_bytes(32, "little"), "small order") for y in sorted(_SMALL_ORDER_Y)],
+        (bytes(31), "31 bytes"),
+        (bytes(33), "33 bytes"),
+    ],
+)
+def test_a_key_is_judged_before_the_provider_sees_it(encoded, reason):
+    with pytest.raises(InvalidInput, match=reason):
+        _verify_public_key(encoded)
+
+
+@pytest.mark.parametrize("error", [RuntimeError("no"), MemoryError(), OSError("gone"), TypeError("what")])
+def test_a_provider_that_fails_gives_no_verdict(error, key, signature, monkeypatch):  # [LEDGER-SIGN-4]
+    def fail(*_arguments):
+        raise error
+
+    monkeypatch.setattr(intl, "crypto_sign_open", fail)
+    with pytest.raises(Unavailable) as raised:
+        SUITE.verify_signatures([(key.public_key, MESSAGE, signature)])
+    assert raised.value.code == "crypto.provider_failed"

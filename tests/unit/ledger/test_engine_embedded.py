@@ -17,6 +17,7 @@ import pytest
 
 from shuiqiao.base.clock import ManualClock
 from shuiqiao.base.errors import IntegrityError, InvalidInput, ShuiqiaoError, Unavailable
+from shuiqiao.crypto import intl as intl_provider
 from shuiqiao.ledger.check import replay_ledger
 from shuiqiao.ledger.engine.embedded import EmbeddedLedger
 from shuiqiao.ledger.engine.port import EmbeddedSettings
@@ -702,4 +703,24 @@ def test_a_flipped_byte_is_found_by_replay_and_by_receipt(intl: Any, tmp_path: P
     assert caught.value.code == "ledger.segment_damaged"
     problems = replayed(intl, ledger.blocks(from_height=1)).problems
     assert [problem.place for problem in problems] == ["block 1"]
+    ledger.close()
+
+
+def test_a_provider_that_fails_stops_the_writer_and_refuses_nothing(
+    intl: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """[LEDGER-SIGN-4]"""
+    raw = intl.write()
+
+    def fail(*_arguments: Any) -> None:
+        raise RuntimeError("no")
+
+    ledger = open_ledger(intl, tmp_path / "ledger")
+    with monkeypatch.context() as patch:
+        patch.setattr(intl_provider, "crypto_sign_open", fail)
+        assert code_of(ledger.submit(raw)) == "crypto.provider_failed"
+    assert code_of(ledger.submit(raw)) == "crypto.provider_failed"
+    ledger.close()
+    ledger = open_ledger(intl, tmp_path / "ledger")
+    assert code_of(ledger.submit(raw)) == ""
     ledger.close()

@@ -8,7 +8,8 @@ import pytest
 from cbor2 import CBORTag
 
 from shuiqiao.base.encoding import encode_cbor
-from shuiqiao.base.errors import IntegrityError, ShuiqiaoError, Unavailable
+from shuiqiao.base.errors import IntegrityError, InvalidInput, ShuiqiaoError, Unavailable
+from shuiqiao.crypto import intl as intl_provider
 from shuiqiao.crypto.suites import get_suite
 from shuiqiao.ledger.entry import BlockEntry, encode_entry
 from shuiqiao.ledger.machine import Candidate, StateMachine, verify_claims
@@ -349,3 +350,38 @@ def test_state_values_are_deterministic_cbor(network):
     network.run(network.write())
     for data in network.state.encoded().values():
         assert data == encode_cbor(cbor2.loads(data))
+
+
+@pytest.mark.parametrize("comes", ["first", "last"])
+def test_an_extra_signer_is_refused_wherever_its_kid_stands(network, comes):
+    """[LEDGER-SIGN-1]"""
+    author = network.keys["bureau"]
+    strangers = (network.suite.signing_key_from_seed(bytes([number]) * 32) for number in range(256))
+    extra = next(key for key in strangers if (key.key_id > author.key_id) == (comes == "last"))
+    raw = network.sign(network.draft(), keys=[author, extra])
+    assert network.refusal_of(raw) == "ledger.signature_unexpected"
+    with pytest.raises(InvalidInput, match=f"must not be signed by key {extra.key_id.hex()}"):
+        network.machine.plan_verification(network.machine.decode(raw), network.state)
+
+
+def test_a_version_that_does_not_count_is_refused_before_signatures_are_checked(network):
+    """[LEDGER-KIND-3]"""
+    network.state.write({"note/versions": encode_cbor({"note.write": 5})})
+    tx = network.machine.decode(network.write())
+    network.machine.precheck(tx, network.state, time_ms=network.time_ms, height=4)
+    with pytest.raises(InvalidInput) as raised:
+        network.machine.precheck(tx, network.state, time_ms=network.time_ms, height=5)
+    assert raised.value.code == "ledger.kind_version_inactive"
+
+
+def test_a_provider_that_fails_stops_the_block_instead_of_refusing(intl, monkeypatch):  # [LEDGER-SIGN-4]
+    raw = intl.write()
+
+    def fail(*_arguments):
+        raise RuntimeError("no")
+
+    with monkeypatch.context() as patch:
+        patch.setattr(intl_provider, "crypto_sign_open", fail)
+        with pytest.raises(Unavailable, match=r"crypto\.provider_failed"):
+            intl.run(raw)
+    assert intl.refusal_of(raw) == ""

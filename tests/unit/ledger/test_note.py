@@ -4,12 +4,22 @@ from __future__ import annotations
 
 import base64
 import hashlib
+from dataclasses import replace
+from functools import partial
 
 import pytest
 
-from shuiqiao.base.errors import IntegrityError
+from shuiqiao.base.errors import IntegrityError, Unavailable
+from shuiqiao.crypto import intl as intl_provider
 from shuiqiao.ledger.log import MAX_TREE_SIZE
-from shuiqiao.ledger.note import note_key_hash, sign_checkpoint, verify_note
+from shuiqiao.ledger.note import (
+    add_cosignatures,
+    note_key_hash,
+    sign_checkpoint,
+    verify_log_signature,
+    verify_note,
+)
+from shuiqiao.ledger.signed_note import MAX_LINE_BYTES, SignatureLine, decode_line, encode_line, encode_text
 
 ROOT = bytes(range(100, 132))
 
@@ -145,3 +155,41 @@ def test_every_other_spelling_is_refused(network):
 def test_what_cannot_be_a_checkpoint_is_not_signed(intl, changes):
     with pytest.raises(ValueError):
         checkpoint_of(intl, **changes)
+
+
+def foreign_text_under_our_name(network):
+    """The operator's own signature, under this log's name, over the text of another log."""
+    text = encode_text(origin="shuiqiao/other", size=5, root=ROOT)
+    key = network.keys["bureau"]
+    key_hash = note_key_hash(network.parameters.origin, public_key=key.public_key, suite=network.suite)
+    line = SignatureLine(name=network.parameters.origin, key_hash=key_hash, signature=key.sign(text))
+    return text + b"\n" + encode_line(line)
+
+
+@pytest.mark.parametrize("verify_with", [verify_note, verify_log_signature, partial(add_cosignatures, lines=[])])
+def test_the_text_is_of_this_log_whoever_signed_it(network, verify_with):
+    """[LEDGER-NOTE-2]"""
+    with pytest.raises(IntegrityError, match="the checkpoint is of 'shuiqiao/other'") as raised:
+        verify_with(foreign_text_under_our_name(network), policy=network.parameters.policy, suite=network.suite)
+    assert raised.value.code == "ledger.checkpoint_foreign"
+
+
+def test_a_line_has_512_bytes_at_most():
+    """[LEDGER-NOTE-2]"""
+    line = SignatureLine(name="n", key_hash=bytes(4), signature=bytes(64))
+    room = MAX_LINE_BYTES - len(encode_line(line))
+    longest = replace(line, name="n" * (1 + room))
+    assert decode_line(encode_line(longest)) == longest
+    with pytest.raises(IntegrityError, match="a signature line has 513 bytes where 512 are allowed"):
+        decode_line(encode_line(replace(line, name="n" * (2 + room))))
+
+
+def test_a_provider_that_fails_judges_no_note(intl, monkeypatch):  # [LEDGER-SIGN-4]
+    note = checkpoint_of(intl).note
+
+    def fail(*_arguments):
+        raise RuntimeError("no")
+
+    monkeypatch.setattr(intl_provider, "crypto_sign_open", fail)
+    with pytest.raises(Unavailable, match=r"crypto\.provider_failed"):
+        verify(intl, note)

@@ -11,7 +11,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING, Final
 
-from shuiqiao.base.errors import IntegrityError, ShuiqiaoError, Unavailable
+from shuiqiao.base.errors import IntegrityError, Unavailable
 from shuiqiao.ledger.epoch_trail import EpochChange, EpochTrail
 from shuiqiao.ledger.note import verify_note
 from shuiqiao.ledger.receipt import EpochStep, LastEntry
@@ -93,7 +93,7 @@ class EpochKeeping:
             note = file.read(MAX_SIGNED_NOTE_BYTES + 1)
         try:
             found = verify_note(note, policy=self.trail.policy_at(size), suite=self._suite)
-        except ShuiqiaoError as error:
+        except IntegrityError as error:
             raise _damaged(path, str(error)) from error
         if found.size != size:
             raise _damaged(path, f"it is of {found.size} leaves")

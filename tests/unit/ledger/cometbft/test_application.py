@@ -11,6 +11,7 @@ from consensus_world import KINDS, Roster, StateKeys
 from shuiqiao.base.clock import SystemClock
 from shuiqiao.base.errors import IntegrityError, InvalidInput, Unavailable
 from shuiqiao.base.ids import MemberId
+from shuiqiao.crypto import intl as intl_provider
 from shuiqiao.ledger.cosignature import sign_cosignature
 from shuiqiao.ledger.engine.cometbft import extensions
 from shuiqiao.ledger.engine.cometbft import requests as ask
@@ -466,3 +467,27 @@ def test_queries_answer_or_say_what_they_are_not(roster, open_app):
     assert (found.code, found.height, found.value[:1]) == (0, 1, b"\xa2")
     assert application.query(ask.RequestQuery(path="/checkpoint")).value == b""
     assert application.query(ask.RequestQuery(path="/nothing")).codespace == "ledger.query_unknown"
+
+
+def test_a_provider_that_fails_decides_nothing(roster, open_app, monkeypatch):  # [LEDGER-SIGN-4] [ABCI-6]
+    """Every call that needs its verdict is answered by an exception, on which CometBFT stops; afterwards all goes on."""
+    application, raw = open_app(), roster.note(1)
+    extension = line_of(roster, application, "node1")
+
+    def fail(*_arguments):
+        raise RuntimeError("no")
+
+    calls = {
+        "check": lambda: application.check_txs([ask.RequestCheckTx(tx=raw)])[0].code,
+        "judge": lambda: application.process_proposal(ask.RequestProcessProposal(txs=[raw])).status,
+        "vote": lambda: judge(roster, application, "node1", extension),
+        "decide": lambda: decide(application, 1, raw).tx_results[0].code,
+    }
+    with monkeypatch.context() as patch:
+        patch.setattr(intl_provider, "crypto_sign_open", fail)
+        for call in calls.values():
+            with pytest.raises(Unavailable, match=r"crypto\.provider_failed"):
+                call()
+    assert (application.named, application.keeper.height) == ({}, 0)
+    found = {name: call() for name, call in calls.items()}
+    assert found == {"check": 0, "judge": answer.Verdict.ACCEPT, "vote": answer.Verdict.ACCEPT, "decide": 0}

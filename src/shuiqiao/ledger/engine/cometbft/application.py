@@ -244,7 +244,7 @@ class LedgerApplication:
             member = self._by_address.get(request.validator_address)
             try:
                 self.desk.judge(request.vote_extension, member=member)
-            except ShuiqiaoError as error:
+            except IntegrityError as error:
                 words = f"{request.validator_address.hex()} at height {request.height}"
                 self._require_going(self._disagreement.hear_vote(error, voter=member, words=words, tip=self._tip()))
                 return answer.ResponseVerifyVoteExtension(status=answer.Verdict.REJECT)

@@ -152,13 +152,7 @@ class TransactionChecker:
         return refusals
 
     def _verify_planned(self, planned: Sequence[_Planned], refusals: list[ShuiqiaoError | None]) -> None:
-        try:
-            verdicts = self._verify(_claims_of(planned))
-        except Unavailable as error:
-            for position, _, _ in planned:
-                refusals[position] = error
-            return
-        for position, tx in self._remember_valid(planned, verdicts):
+        for position, tx in self._remember_valid(planned, self._verify(_claims_of(planned))):
             refusals[position] = _signature_invalid(tx)
 
     def _remember_valid(self, planned: Sequence[_Planned], verdicts: Sequence[bool]) -> list[tuple[int, Transaction]]:
@@ -180,11 +174,7 @@ class TransactionChecker:
         block itself brings, has no proven keys: the machine decides.
         """
         found, planned = self._prepare(raws, RunState(state))
-        try:
-            self._remember_valid(planned, self._verify(_claims_of(planned)))
-        except Unavailable:
-            # Workers keep dying: the machine verifies in this very thread, slowly.
-            return found
+        self._remember_valid(planned, self._verify(_claims_of(planned)))
         for position, tx, _ in planned:
             found[position] = self.remembered.get(tx.raw) or found[position]
         return found
@@ -253,9 +243,18 @@ class TransactionChecker:
             ) from error
 
     def _verify(self, claims: Sequence[SignatureClaim]) -> list[bool]:
-        """Verify many by the verifier given, few right here: they are done before another process has begun."""
+        """Verify many by the verifier given, few right here: they are done before another process has begun.
+
+        Raises Unavailable ``crypto.provider_failed``: no verdict is no refusal [LEDGER-SIGN-4].
+        """
         with self._verifying:
-            return verify_all(self._verifier if len(claims) >= MIN_HANDED_ON else self._inline, claims)
+            if len(claims) >= MIN_HANDED_ON:
+                try:
+                    return verify_all(self._verifier, claims)
+                except Unavailable:
+                    # Workers keep dying: this very thread verifies, slowly.
+                    pass
+            return verify_all(self._inline, claims)
 
     def close(self) -> None:
         """End the worker processes."""

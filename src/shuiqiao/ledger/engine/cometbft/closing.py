@@ -116,7 +116,7 @@ class ClosingNotes:
                 continue
             try:
                 found[whole] = self.judge(note)
-            except ShuiqiaoError:
+            except IntegrityError:
                 continue
         return found
 

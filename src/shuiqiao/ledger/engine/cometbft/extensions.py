@@ -16,7 +16,7 @@ from pathlib import Path
 from typing import Final
 
 from shuiqiao.base.clock import MS_PER_SECOND, Clock
-from shuiqiao.base.errors import IntegrityError, ShuiqiaoError, Unavailable
+from shuiqiao.base.errors import IntegrityError, Unavailable
 from shuiqiao.base.ids import MemberId
 from shuiqiao.crypto.model import CipherSuite, SigningKey
 from shuiqiao.ledger.cosignature import sign_cosignature, verify_cosignature
@@ -124,7 +124,7 @@ class CosignatureDesk:
         try:
             policy = self._epochs().trail.policy_at(decode_signed_note(note).head.size)
             return verify_note(note, policy=policy, suite=self._suite)
-        except ShuiqiaoError:
+        except IntegrityError:
             return None
 
     def move(self, tip: Tip) -> None:
