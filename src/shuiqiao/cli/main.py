@@ -137,8 +137,15 @@ def options(
     lang: Annotated[
         Language | None, typer.Option("--lang", help="Language of what to do next; left out, the locale's 语言.")
     ] = None,
+    clock_is_right: Annotated[  # noqa: FBT002 - a flag
+        bool, typer.Option("--clock-is-right", help="Order though the newest block is over 30 days old 时钟无误.")
+    ] = False,
 ) -> None:
     """Shuiqiao 税桥: tax facts on a permissioned record ledger, lent on under consent."""
+    if clock_is_right:
+        from shuiqiao.node.settings import CLOCK_VARIABLE
+
+        os.environ[CLOCK_VARIABLE] = "1"
     choose_language(lang)
 
 

@@ -320,7 +320,7 @@ def require_timely(tx: Transaction, kind: Kind, *, time_ms: int) -> None:
         raise InvalidInput(
             "ledger.tx_expired",
             f"the transaction was valid until {tx.valid_until_ms}, block time is {time_ms}",
-            next_step="sign it anew with a later valid_until",
+            next_step="compare the clock of the machine that signed with block time; where it is right, sign anew",
         )
     allowed_ms = MAX_GOVERNANCE_VALIDITY_MS if kind.governance else MAX_VALIDITY_MS
     if remaining_ms > allowed_ms:

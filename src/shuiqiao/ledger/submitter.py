@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Protocol
 
 from shuiqiao.base.errors import IntegrityError, Unavailable
 from shuiqiao.base.ids import Entropy, MemberId, new_id
+from shuiqiao.ledger.clock_check import require_not_behind
 from shuiqiao.ledger.log import verify_consistency
 from shuiqiao.ledger.model import (
     MAX_VALIDITY_MS,
@@ -143,7 +144,11 @@ class DirectSubmitter:
         return self._engine.parameters
 
     def submit(self, kind: str, body: msgspec.Struct, *, extra_keys: Sequence[SigningKey] = ()) -> Committed:
-        """Sign a body with the institution's key (and the extra keys) and commit it; raises what refused it."""
+        """Sign a body with the institution's key (and the extra keys) and commit it; raises what refused it.
+
+        Raises Unavailable ``ledger.clock_behind`` before that: whose clock is behind the ledger signs what has expired.
+        """
+        require_not_behind(now_ms=self.now_ms(), block_ms=self._engine.last_block()[1])
         draft = TransactionDraft(
             kind=kind,
             version=self._version(kind),

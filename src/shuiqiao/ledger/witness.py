@@ -20,6 +20,7 @@ from shuiqiao.base.clock import MS_PER_SECOND, Clock
 from shuiqiao.base.errors import Conflict, IntegrityError, InvalidInput, Unavailable
 from shuiqiao.base.ids import MemberId
 from shuiqiao.crypto.model import CipherSuite, SigningKey
+from shuiqiao.ledger.clock_check import require_not_ahead
 from shuiqiao.ledger.cosignature import sign_cosignature
 from shuiqiao.ledger.fork_evidence import (
     MAX_EVIDENCE_BYTES,
@@ -40,6 +41,9 @@ from shuiqiao.ledger.store.witness_file import WitnessFile, WitnessRecord
 
 MAX_PROOF: Final = MAX_PATH + 2
 """Longest consistency path, in hashes, with the root that one from a power of two may leave out; C2SP allows 63."""
+
+TimeAt = Callable[[int], int]
+"""Return the time of the last block that a checkpoint of a size covers, in milliseconds."""
 
 PolicyAt = Callable[[int], CheckpointPolicy]
 """Return the policy that judges the checkpoint of a size [EPOCH-4]."""
@@ -77,11 +81,14 @@ class Witness:
         self._is_closed = False
         self._logs: dict[str, _WatchedLog] = {}
 
-    def watch(self, policy: CheckpointPolicy, *, policy_at: PolicyAt | None = None) -> None:
+    def watch(
+        self, policy: CheckpointPolicy, *, policy_at: PolicyAt | None = None, time_at: TimeAt | None = None
+    ) -> None:
         """Cosign the log of a policy from now on; a later policy of the same log takes the place of the former.
 
         policy_at: the policy that judges a checkpoint of a size, for a log whose epochs are known as it grows; None
-        where one policy judges all. Raises IntegrityError ``ledger.witness_record_damaged``, ``ledger.alarm_damaged``,
+        where one policy judges all. time_at: from this member's own copy of the log; without a copy block times are not
+        judged [LEDGER-TIME-2]. Raises IntegrityError ``ledger.witness_record_damaged``, ``ledger.alarm_damaged``,
         ``ledger.evidence_malformed``.
         """
         known = self._logs.get(policy.origin)
@@ -93,6 +100,7 @@ class Witness:
             self._folder / name,
             origin=policy.origin,
             policy_at=policy_at or (lambda _size: policy),
+            time_at=time_at,
             suite=self._suite,
             clock=self._clock,
             disk=self._disk,
@@ -117,15 +125,15 @@ class Witness:
         old_size: the size this witness cosigned last, as the caller believes. proof: RFC 6962 consistency path from it.
         Raises InvalidInput ``ledger.witness_origin_unknown``, ``ledger.witness_request_invalid``; what
         ``verify_log_signature`` raises; Conflict ``ledger.witness_size_stale``; IntegrityError
-        ``ledger.consistency_broken``, ``ledger.fork_detected``; Unavailable ``ledger.witness_not_stored``,
-        ``ledger.witness_away`` once it was closed.
+        ``ledger.consistency_broken``, ``ledger.fork_detected``; Unavailable ``ledger.block_time_ahead``,
+        ``ledger.witness_not_stored``, ``ledger.witness_away`` once it was closed.
         """
         # Step 1: a log that is watched.
         log = self._log(decode_signed_note(note).head.origin)
         if self._is_closed and log.alarm is None:
             raise Unavailable("ledger.witness_away", f"the witness of {self.member} was closed")
         checkpoint, time_s = log.accept(note, old_size=old_size, proof=proof)
-        # Step 8: only now, with the record on the medium, there is a cosignature.
+        # Step 9: only now, with the record on the medium, there is a cosignature.
         return sign_cosignature(
             encode_text(origin=checkpoint.origin, size=checkpoint.size, root=checkpoint.root),
             name=f"{checkpoint.origin}/{self.member}",
@@ -155,10 +163,19 @@ class _WatchedLog:
     """What a witness knows of one log, and the decision whether a checkpoint may be cosigned."""
 
     def __init__(
-        self, folder: Path, *, origin: str, policy_at: PolicyAt, suite: CipherSuite, clock: Clock, disk: Disk
+        self,
+        folder: Path,
+        *,
+        origin: str,
+        policy_at: PolicyAt,
+        time_at: TimeAt | None,
+        suite: CipherSuite,
+        clock: Clock,
+        disk: Disk,
     ) -> None:
         self._origin = origin
         self.policy_at = policy_at
+        self._time_at = time_at
         self._suite = suite
         self._clock = clock
         self._disk = disk
@@ -196,7 +213,10 @@ class _WatchedLog:
             _require_size(checkpoint, record, old_size=old_size, proof=proof)
             # Step 6: nothing of it was taken back.
             self._require_extension(checkpoint, record, proof=proof)
-            # Step 7: on record, and time does not run backwards [WITNESS-4].
+            # Step 7: no time that has not come yet [LEDGER-TIME-2].
+            if self._time_at is not None and checkpoint.size:
+                require_not_ahead(now_ms=self._clock.now_ms(), block_ms=self._time_at(checkpoint.size))
+            # Step 8: on record, and time does not run backwards [WITNESS-4].
             time_s = max(self._clock.now_ms() // MS_PER_SECOND, record.time_s, 1)
             self._store(checkpoint, time_s=time_s)
             return checkpoint, time_s

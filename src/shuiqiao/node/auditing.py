@@ -51,4 +51,5 @@ def audit_institution(
         verifier_processes=verifier_processes,
         live=live,
         folder=institution.home.ledger,
+        now_ms=institution.surroundings.clock.now_ms(),
     )

@@ -14,8 +14,10 @@ from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
+from shuiqiao.base.clock import SystemClock, iso_from_ms
 from shuiqiao.base.errors import ShuiqiaoError
 from shuiqiao.base.file_modes import OTHERS
+from shuiqiao.ledger.clock_check import require_not_behind
 from shuiqiao.ledger.store.lock_holder import is_held
 from shuiqiao.members.genesis import network_id
 from shuiqiao.members.model import Role
@@ -59,6 +61,7 @@ def diagnose_home(
             place, scratch=Path(scratch) / "own", progress=progress, is_replay_asked=order.is_replay_asked
         )
         found = [*doctor.findings()]
+        found += _clock(doctor)
         yield from found
         if (tiles := home.tiles(settings)) is not None:
             found.append(_look("tiles", lambda: published_words(place, tiles)))
@@ -71,6 +74,19 @@ def diagnose_home(
             yield from compare_copies(place, order.against, scratch=Path(scratch), progress=progress)
     if all(finding.ok for finding in (*before, *found)) and _is_opened_alone(settings, place):
         yield _look("ledger and vault", lambda: _opened(home))
+
+
+def _clock(doctor: LedgerDoctor) -> list[Finding]:
+    """Hold this machine's clock against the newest block [LEDGER-TIME-1]."""
+    if doctor.newest_block_ms is None:
+        return []
+    now_ms = SystemClock().now_ms()
+    try:
+        require_not_behind(now_ms=now_ms, block_ms=doctor.newest_block_ms)
+    except ShuiqiaoError as error:
+        return [finding_of_error("clock", error)]
+    says = f"shows {iso_from_ms(now_ms)}, not before the newest block of {iso_from_ms(doctor.newest_block_ms)}"
+    return [Finding(what="clock", ok=True, says=says, says_zh="本机时钟不早于最新区块")]
 
 
 def _papers(home: Home) -> Iterator[Finding]:

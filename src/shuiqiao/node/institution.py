@@ -8,6 +8,7 @@ Whoever opens an institution closes it.
 
 from __future__ import annotations
 
+import os
 from dataclasses import dataclass
 from functools import cached_property
 from typing import TYPE_CHECKING, Self
@@ -42,7 +43,7 @@ from shuiqiao.node.kinds import network_kinds
 from shuiqiao.node.outbox import Outbox
 from shuiqiao.node.remote_ledger import connect_ledger, require_running
 from shuiqiao.node.rotation import settle_keys
-from shuiqiao.node.settings import Home, NodeSettings, database_of, load_settings
+from shuiqiao.node.settings import CLOCK_VARIABLE, Home, NodeSettings, database_of, load_settings
 from shuiqiao.node.store import OutboxStore
 from shuiqiao.node.tile_publication import open_publisher
 from shuiqiao.node.witnessing import open_witness
@@ -77,11 +78,13 @@ class Surroundings:
     clock: Clock
     entropy: Entropy
     writer: LedgerPeer | None = None
+    is_clock_confirmed: bool = False
+    """Whether somebody said that the clock is right, however long ago the newest block was."""
 
     @classmethod
     def of_this_machine(cls) -> Surroundings:
         """The system's clock and randomness."""
-        return cls(clock=SystemClock(), entropy=system_entropy)
+        return cls(clock=SystemClock(), entropy=system_entropy, is_clock_confirmed=bool(os.environ.get(CLOCK_VARIABLE)))
 
 
 class Institution:
@@ -326,7 +329,9 @@ class Institution:
                 operator_key=self.keys.signing,
                 former_keys=self._other_keys,
                 settings=EmbeddedSettings(
-                    verifier_processes=self.settings.verifier_processes, linger_ms=self.settings.block_linger_ms
+                    verifier_processes=self.settings.verifier_processes,
+                    linger_ms=self.settings.block_linger_ms,
+                    is_clock_confirmed=self.surroundings.is_clock_confirmed,
                 ),
             )
         if self.surroundings.writer is None:

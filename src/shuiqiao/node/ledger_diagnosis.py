@@ -66,6 +66,8 @@ class LedgerDoctor:
         self._progress = progress
         self._is_replay_asked = is_replay_asked
         self._files: SegmentFiles = place.files()
+        self.newest_block_ms: int | None = None
+        """The time of the newest block that the index has, once ``findings`` looked."""
 
     def findings(self) -> Iterator[Finding]:
         """Look, and tell what was found, in the order in which it should be read."""
@@ -149,6 +151,7 @@ class LedgerDoctor:
         except (IndexUnreadable, ShuiqiaoError) as error:
             return None, [index_damaged(str(error))]
         head = index.head
+        self.newest_block_ms = head.time_ms
         says = f"covers height {head.height}, {head.size} leaves"
         return index, [Finding(what="index", ok=True, says=says, says_zh=f"索引到高度 {head.height}")]
 

@@ -28,6 +28,9 @@ PASSPHRASE_FILE_VARIABLE = "SHUIQIAO_PASSPHRASE_FILE"  # noqa: S105 - the name o
 DATABASE_URL_VARIABLE = "SHUIQIAO_DATABASE_URL"
 """Environment variable naming a PostgreSQL database instead of the home's SQLite file."""
 
+CLOCK_VARIABLE = "SHUIQIAO_CLOCK_IS_RIGHT"
+"""Environment variable that --clock-is-right sets: this machine's clock is right, though the newest block is old."""
+
 MAX_SETTINGS_BYTES = 65_536
 
 Port = Annotated[int, msgspec.Meta(ge=0, le=65_535)]

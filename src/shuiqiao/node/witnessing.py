@@ -49,7 +49,7 @@ def open_witness(
     )
     policy = follower.parameters.policy
     try:
-        witness.watch(policy, policy_at=follower.policy_at)
+        witness.watch(policy, policy_at=follower.policy_at, time_at=follower.time_at)
         writer.add_witness(witness)
     except BaseException:
         witness.close()

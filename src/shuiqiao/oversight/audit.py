@@ -16,7 +16,9 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from shuiqiao.base.errors import Unavailable
 from shuiqiao.ledger.check import ReplayResult, check_segment_headers, replay_ledger
+from shuiqiao.ledger.clock_check import require_not_behind
 from shuiqiao.oversight.record_rules import RecordRulesReport
 from shuiqiao.vault.contract import batch_lookup, leaf_lookup
 
@@ -80,10 +82,12 @@ def audit_ledger(
     verifier_processes: int = 0,
     live: LedgerEngine | None = None,
     folder: Path | None = None,
+    now_ms: int | None = None,
 ) -> AuditReport:
     """Replay an engine's blocks and compare with the live node (itself, or another member's engine).
 
     folder: the engine's files, whose segment headers are then checked too: no block is read from them.
+    now_ms: the auditor's clock, with which the time of the newest block is compared [LEDGER-TIME-1].
     vault: the records behind the anchors, where the auditor may see them (the bureau itself, or on its premises).
     opened: the decisions sealed to the auditor, where it is a regulator.
     """
@@ -108,6 +112,8 @@ def audit_ledger(
     anchors, records = _check_vault(engine, vault, problems)
     problems += () if opened is None else opened.problems
     problems += _rule_problems(record_rules)
+    if now_ms is not None:
+        problems += _clock_problems(engine, now_ms=now_ms)
     return AuditReport(
         replayed=replay.transactions,
         height=replay.height,
@@ -129,6 +135,16 @@ def _check_vault(engine: LedgerEngine, vault: Vault | None, problems: list[str])
     check = vault.verify_files(batch_of=batch_lookup(state), status_of=leaf_lookup(state))
     problems += [f"{problem.code} at {problem.place}: {problem.message}" for problem in check.problems]
     return check.batches, check.records
+
+
+def _clock_problems(engine: LedgerEngine, *, now_ms: int) -> list[str]:
+    """Say that the newest block is ahead of the auditor's clock: else every later error blames something else."""
+    _, block_ms = engine.last_block()
+    try:
+        require_not_behind(now_ms=now_ms, block_ms=block_ms)
+    except Unavailable as error:
+        return [str(error)]
+    return []
 
 
 def _rule_problems(rules: RecordRulesReport) -> Sequence[str]:

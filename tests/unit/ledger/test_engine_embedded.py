@@ -15,7 +15,7 @@ from typing import Any
 import lmdb
 import pytest
 
-from shuiqiao.base.clock import ManualClock
+from shuiqiao.base.clock import Clock, ManualClock, iso_from_ms
 from shuiqiao.base.errors import IntegrityError, InvalidInput, ShuiqiaoError, Unavailable
 from shuiqiao.crypto import intl as intl_provider
 from shuiqiao.ledger.check import replay_ledger
@@ -61,7 +61,7 @@ class FailingDisk(PosixDisk):
         super().sync_folder(folder)
 
 
-def open_ledger(network: Any, folder: Path, *, clock: ManualClock | None = None, **settings: Any) -> EmbeddedLedger:
+def open_ledger(network: Any, folder: Path, *, clock: Clock | None = None, **settings: Any) -> EmbeddedLedger:
     folder.mkdir(exist_ok=True)
     return EmbeddedLedger.open(
         folder,
@@ -723,4 +723,67 @@ def test_a_provider_that_fails_stops_the_writer_and_refuses_nothing(
     ledger.close()
     ledger = open_ledger(intl, tmp_path / "ledger")
     assert code_of(ledger.submit(raw)) == ""
+    ledger.close()
+
+
+class SetClock:
+    """A clock that shows what a test sets."""
+
+    def __init__(self, now_ms: int) -> None:
+        self.now = now_ms
+
+    def now_ms(self) -> int:
+        return self.now
+
+
+def refusal(ledger: EmbeddedLedger, raw: bytes) -> ShuiqiaoError:
+    error = ledger.submit(raw).exception(timeout=10)
+    assert isinstance(error, ShuiqiaoError)
+    return error
+
+
+def test_a_writer_whose_clock_is_behind_orders_nothing_and_says_so(intl: Any, tmp_path: Path) -> None:
+    """[LEDGER-TIME-1]"""
+    clock = SetClock(intl.time_ms + 60_000)
+    ledger = open_ledger(intl, tmp_path / "ledger", clock=clock)
+    assert code_of(ledger.submit(intl.write())) == ""
+    _, block_ms = ledger.last_block()
+    clock.now = block_ms - 10_001
+    error = refusal(ledger, intl.write())
+    assert error.code == "ledger.clock_behind"
+    assert iso_from_ms(block_ms) in error.message
+    assert iso_from_ms(clock.now) in error.message
+    clock.now += 1
+    assert code_of(ledger.submit(intl.write())) == ""
+    assert ledger.last_block() == (2, block_ms + 1)
+    ledger.close()
+
+
+def test_a_clock_that_is_years_ahead_once_closes_nothing(intl: Any, tmp_path: Path) -> None:
+    """[LEDGER-TIME-1]"""
+    right_ms = intl.time_ms + 30 * 86_400_000
+    clock = SetClock(right_ms + 1)
+    ledger = open_ledger(intl, tmp_path / "ledger", clock=clock)
+    years_ahead = intl.write(valid_until_ms=right_ms + 10 * 365 * 86_400_000)
+    assert refusal(ledger, years_ahead).code == "ledger.clock_unconfirmed"
+    clock.now = right_ms + 10 * 365 * 86_400_000 - 1
+    error = refusal(ledger, years_ahead)
+    assert (error.code, "3679 days" in error.message) == ("ledger.clock_unconfirmed", True)
+    clock.now = right_ms
+    assert code_of(ledger.submit(intl.write(valid_until_ms=right_ms + 3_600_000))) == ""
+    ledger.close()
+
+
+def test_an_operator_says_once_that_the_clock_is_right(intl: Any, tmp_path: Path) -> None:
+    """[LEDGER-TIME-1]"""
+    clock = SetClock(intl.time_ms + 90 * 86_400_000)
+    raws = [intl.write(valid_until_ms=clock.now + 3_600_000) for _ in range(2)]
+    ledger = open_ledger(intl, tmp_path / "ledger", clock=clock)
+    assert refusal(ledger, raws[0]).code == "ledger.clock_unconfirmed"
+    ledger.close()
+    ledger = open_ledger(intl, tmp_path / "ledger", clock=clock, is_clock_confirmed=True)
+    assert code_of(ledger.submit(raws[0])) == ""
+    ledger.close()
+    ledger = open_ledger(intl, tmp_path / "ledger", clock=clock)
+    assert code_of(ledger.submit(raws[1])) == ""
     ledger.close()

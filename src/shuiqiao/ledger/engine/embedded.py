@@ -19,6 +19,7 @@ from shuiqiao.base.clock import Clock
 from shuiqiao.base.errors import ShuiqiaoError, Unavailable
 from shuiqiao.crypto.model import SigningKey
 from shuiqiao.crypto.suites import get_suite
+from shuiqiao.ledger.clock_check import require_expected, require_not_behind
 from shuiqiao.ledger.cosigning import WitnessPeer
 from shuiqiao.ledger.engine.admission import Admission, Intake, Submission
 from shuiqiao.ledger.engine.execution import Execution
@@ -41,7 +42,8 @@ _LINGER_PER_COMMIT: Final = 4.0
 """A block waits up to this many times as long as the last commit took, so that flushing stays a small part."""
 
 _MAX_LINGER_S: Final = 0.05
-_RECOVERABLE: Final = frozenset({"ledger.disk_full"})
+_RECOVERABLE: Final = frozenset({"ledger.disk_full", "ledger.clock_behind", "ledger.clock_unconfirmed"})
+"""After these errors nothing was written, and the writer goes on."""
 
 
 class EmbeddedLedger:
@@ -312,13 +314,17 @@ class EmbeddedLedger:
 
     def _execute(self, taken: Sequence[Submission]) -> Execution:
         _, last_ms = self.last_block()
+        now_ms = self._clock.now_ms()
+        require_not_behind(now_ms=now_ms, block_ms=last_ms)
+        if not self._settings.is_clock_confirmed:
+            require_expected(now_ms=now_ms, block_ms=last_ms)
         candidates = [
             Candidate(transaction=submission.transaction, proven_keys=submission.keys)
             for submission in taken
             if submission.transaction is not None
         ]
         self._replica.look_up(candidate.transaction for candidate in candidates)
-        time_ms = next_block_time(clock_ms=self._clock.now_ms(), previous_ms=last_ms)
+        time_ms = next_block_time(clock_ms=now_ms, previous_ms=last_ms)
         return self._replica.execute(candidates, overlay=self._replica.overlay(), time_ms=time_ms)
 
     def _commit(self, execution: Execution) -> Block | None:

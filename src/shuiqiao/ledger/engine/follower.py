@@ -161,6 +161,15 @@ class FollowerLedger:
         head, _ = self._replica.view()
         return head.height, head.time_ms
 
+    def time_at(self, size: int) -> int:
+        """Return the time of the last block that a checkpoint of a size covers; raises ``ledger.not_followed``."""
+        block = self._replica.view()[1].snapshot.block_of_index(size - 1)
+        if block is None:
+            raise Unavailable(
+                "ledger.not_followed", f"this copy has not reached {size} leaves of the writer's yet", retry_after_s=1.0
+            )
+        return block.time_ms
+
     def wait_for_block(self, height: int) -> None:
         """Copy until this copy holds a block of the writer; raises what ``sync`` does, ``ledger.block_awaited``."""
         if self.last_block()[0] < height:

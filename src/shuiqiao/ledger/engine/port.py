@@ -99,6 +99,7 @@ class EmbeddedSettings:
 
     verifier_processes: 0 checks signatures in the writer's thread, else about one process per core.
     max_block_transactions, max_block_bytes: a block is closed when it reaches one of them.
+    is_clock_confirmed: the operator said that the clock is right, however long ago the newest block was.
     linger_ms: how long a block waits for transactions whose signatures are being checked.
     max_waiting: transactions accepted and not yet committed; beyond it ``ledger.busy``.
     max_segment_bytes, map_bytes, checkpoint_interval_s: see ReplicaSettings.
@@ -108,6 +109,7 @@ class EmbeddedSettings:
     max_block_transactions: int = 2_048
     max_block_bytes: int = 8 * 1024 * 1024
     linger_ms: int = 5
+    is_clock_confirmed: bool = False
     max_waiting: int = 16_384
     max_segment_bytes: int = DEFAULT_SEGMENT_BYTES
     map_bytes: int = DEFAULT_MAP_BYTES

@@ -7,14 +7,16 @@ from pathlib import Path
 
 import pytest
 
+from shuiqiao.base.clock import iso_from_ms
 from shuiqiao.base.errors import Conflict, IntegrityError, InvalidInput, ShuiqiaoError, Unavailable
+from shuiqiao.base.ids import MemberId
 from shuiqiao.ledger.cosignature import verify_cosignature
 from shuiqiao.ledger.fork_evidence import decode_evidence, verify_fork_evidence
 from shuiqiao.ledger.note import sign_checkpoint
 from shuiqiao.ledger.signed_note import decode_line, decode_signed_note
 from shuiqiao.ledger.store.alarm_file import ForkKind
 from shuiqiao.ledger.store.disk import PosixDisk
-from shuiqiao.ledger.witness import MAX_PROOF
+from shuiqiao.ledger.witness import MAX_PROOF, Witness
 
 from .conftest import NOW_MS, ORIGIN
 
@@ -392,3 +394,28 @@ def test_a_closed_witness_is_away(intl_log):
     witness.close()
     with pytest.raises(Unavailable, match="witness_away"):
         intl_log.cosign(witness, 20, old_size=10)
+
+
+def test_a_time_that_has_not_come_is_not_cosigned(log):
+    """[LEDGER-TIME-2]"""
+    times_ms = {100: NOW_MS + 300_000, 300: NOW_MS + 300_001}
+    (log.folder / "copy").mkdir()
+    witness = Witness(
+        log.folder / "copy",
+        member=MemberId("regulator"),
+        key=log.key("regulator"),
+        suite=log.suite,
+        clock=log.clock,
+    )
+    log.open.append(witness)
+    witness.watch(log.policy(), time_at=times_ms.__getitem__)
+    log.cosign(witness, 100)
+    with pytest.raises(Unavailable) as raised:
+        log.cosign(witness, 300)
+    assert raised.value.code == "ledger.block_time_ahead"
+    assert iso_from_ms(times_ms[300]) in raised.value.message
+    assert iso_from_ms(NOW_MS) in raised.value.message
+    # Nothing is on record of it: once its time is near, it is cosigned.
+    assert witness.witnessed_size(ORIGIN) == 100
+    log.clock.advance(1)
+    assert told(log, log.cosign(witness, 300), 300).member == "regulator"

@@ -8,7 +8,7 @@ import weakref
 import pytest
 
 from consensus_world import KINDS, Roster, StateKeys
-from shuiqiao.base.clock import SystemClock
+from shuiqiao.base.clock import ManualClock, SystemClock, iso_from_ms
 from shuiqiao.base.errors import IntegrityError, InvalidInput, Unavailable
 from shuiqiao.base.ids import MemberId
 from shuiqiao.crypto import intl as intl_provider
@@ -45,13 +45,13 @@ def opened():
 
 @pytest.fixture
 def open_app(roster, tmp_path, opened):
-    def open_one(name="a", *, member="node0", **more):
+    def open_one(name="a", *, member="node0", clock=None, **more):
         machine = StateMachine(roster.parameters, kinds=KINDS, key_ring=StateKeys(), suite=roster.suite)
         application = LedgerApplication(
             tmp_path / name,
             machine=machine,
             verifier=InlineVerifier(roster.suite),
-            clock=SystemClock(),
+            clock=clock or SystemClock(),
             policy_of=lambda _state: roster.policy,
             cosigner=Cosigner(member=MemberId(member), key=roster.keys[MemberId(member)]),
             settings=roster.application_settings(**more),
@@ -211,7 +211,8 @@ def test_altered_blocks_are_not_served(roster, open_app, opened, tmp_path):
 
 
 def test_proposals_of_correct_nodes_are_accepted_whatever_contracts_say(roster, open_app):  # [ABCI-16]
-    one, other = open_app("one"), open_app("other", member="node1")
+    clock = ManualClock((START_S + 30) * 1000)
+    one, other = open_app("one", clock=clock), open_app("other", member="node1", clock=clock)
     first, fresh, rival, third = roster.note(1), roster.note(2), roster.note(2, author="node1"), roster.note(3)
     decide(one, 1, first)
     decide(other, 1, first)
@@ -491,3 +492,46 @@ def test_a_provider_that_fails_decides_nothing(roster, open_app, monkeypatch):  
     assert (application.named, application.keeper.height) == ({}, 0)
     found = {name: call() for name, call in calls.items()}
     assert found == {"check": 0, "judge": answer.Verdict.ACCEPT, "vote": answer.Verdict.ACCEPT, "decide": 0}
+
+
+class SetClock:
+    """A clock that shows what a test sets."""
+
+    def __init__(self, now_ms):
+        self.now = now_ms
+
+    def now_ms(self):
+        return self.now
+
+
+def test_a_validator_whose_clock_is_behind_orders_nothing(roster, open_app):  # [LEDGER-TIME-1]
+    clock = SetClock(START_S * 1000)
+    application = open_app(clock=clock)
+    decide(application, 1, roster.note(1))
+    block_ms, raw = application.keeper.time_ms, roster.note(2)
+    asked = ask.RequestPrepareProposal(txs=[raw], max_tx_bytes=10**6, height=2)
+    clock.now = block_ms - 10_000
+    application.require_clock()
+    assert list(application.prepare_proposal(asked).txs) == [raw]
+    clock.now -= 1
+    with pytest.raises(Unavailable) as raised:
+        application.require_clock()
+    assert raised.value.code == "ledger.clock_behind"
+    assert iso_from_ms(block_ms) in raised.value.message
+    assert iso_from_ms(clock.now) in raised.value.message
+    assert list(application.prepare_proposal(asked).txs) == []
+    # What others propose it judges and executes as ever.
+    status = application.process_proposal(ask.RequestProcessProposal(txs=[raw], height=2)).status
+    assert status == answer.Verdict.ACCEPT
+
+
+def test_a_validator_cosigns_no_time_that_has_not_come(roster, open_app):  # [LEDGER-TIME-2]
+    clock = SetClock(START_S * 1000)
+    application = open_app(clock=clock)
+    decide(application, 1, roster.note(1))
+    clock.now = application.keeper.time_ms - 300_001
+    assert application.extend_vote(ask.RequestExtendVote(height=2)).vote_extension == b""
+    clock.now += 1
+    extension = application.extend_vote(ask.RequestExtendVote(height=2)).vote_extension
+    assert judge(roster, application, "node0", extension) == answer.Verdict.ACCEPT
+    assert extension

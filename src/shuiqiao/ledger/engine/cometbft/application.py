@@ -18,6 +18,7 @@ from shuiqiao.base.clock import Clock
 from shuiqiao.base.encoding import encode_cbor
 from shuiqiao.base.errors import IntegrityError, InvalidInput, ShuiqiaoError, Unavailable
 from shuiqiao.base.ids import MemberId
+from shuiqiao.ledger.clock_check import MAX_AHEAD_MS, MAX_BEHIND_MS, require_not_behind
 from shuiqiao.ledger.engine.cometbft import requests as ask
 from shuiqiao.ledger.engine.cometbft import responses as answer
 from shuiqiao.ledger.engine.cometbft.bundle import transactions_in
@@ -186,6 +187,10 @@ class LedgerApplication:
         """Check transactions on the last committed state, new ones and those that still wait alike [ABCI-15]."""
         return self._waiting.check(requests)
 
+    def require_clock(self) -> None:
+        """Return if this node may order; raises Unavailable ``ledger.clock_behind`` [LEDGER-TIME-1]."""
+        require_not_behind(now_ms=self._clock.now_ms(), block_ms=self.keeper.time_ms)
+
     def recheck(self, raws: Sequence[bytes]) -> list[ShuiqiaoError | None]:
         """Return what refuses transactions now, None where they may wait for a block; nobody is told."""
         # After a silence the last block's time is old: validity is then measured by this node's clock [ABCI-27].
@@ -221,6 +226,9 @@ class LedgerApplication:
     def prepare_proposal(self, request: ask.RequestPrepareProposal) -> answer.ResponsePrepareProposal:
         """Propose closing notes that are due and what waits, up to the size asked for [ABCI-16] [ABCI-28]."""
         waiting = self.pool.waiting(max_bytes=request.max_tx_bytes) if self._settings.has_pool else request.txs
+        if self._clock.now_ms() < self.keeper.time_ms - MAX_BEHIND_MS:
+            # [LEDGER-TIME-1]: the next proposer, whose clock may be right, finds it all in its mempool.
+            waiting = ()
         made = make_proposal(waiting, checker=self.checker, closing=self.keeper.closing, max_bytes=request.max_tx_bytes)
         return answer.ResponsePrepareProposal(txs=made)
 
@@ -236,6 +244,9 @@ class LedgerApplication:
         """Return our cosignature over the last committed checkpoint [ABCI-17]."""
         with self._lock:
             self._require_going()
+            if self.keeper.time_ms > self._clock.now_ms() + MAX_AHEAD_MS:
+                # [LEDGER-TIME-2]: the vote counts, and its cosignature is missing.
+                return answer.ResponseExtendVote()
             return answer.ResponseExtendVote(vote_extension=self.desk.own_extension())
 
     def verify_vote_extension(self, request: ask.RequestVerifyVoteExtension) -> answer.ResponseVerifyVoteExtension:

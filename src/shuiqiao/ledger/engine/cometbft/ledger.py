@@ -283,10 +283,9 @@ class CometbftLedger:
 
     def _hand_in_again(self) -> None:
         """Hand our node what peers sent before the block that makes it right was committed here [ABCI-26]."""
-        wholes = self._application.second_look()
         # A node that cannot be reached has lost its mempool, and what others hold in theirs they hand on again.
         with contextlib.suppress(ShuiqiaoError):
-            if wholes:
+            if wholes := self._application.second_look():
                 self._rpc.broadcast_many(wholes)
 
     def _send(self, batch: Sequence[bytes]) -> None:
@@ -294,7 +293,13 @@ class CometbftLedger:
 
         Signatures checked here are remembered: CheckTx of this node does not check them again.
         """
-        refusals = self._application.recheck(batch)
+        try:
+            self._application.require_clock()
+            refusals = self._application.recheck(batch)
+        except ShuiqiaoError as error:
+            # A wrong clock, or a provider without a verdict: this node cannot tell, and refuses no transaction for it.
+            self._fail(batch, error)
+            return
         for raw, refusal in zip(batch, refusals, strict=True):
             if refusal is not None:
                 self._fail([raw], refusal)

@@ -1,0 +1,53 @@
+"""Whether this machine's clock may order or vouch for blocks: one clock that is wrong must not close a network.
+
+Block times only rise, so a block that was once dated ahead forces every later one behind it: what is signed by a right
+clock is then refused as expired until that time has come. So a clock is held against the newest block before it orders
+and before it cosigns, and whoever is refused for a clock is told that it is the clock, with both times [LEDGER-TIME-1].
+Which clock is right nobody here can know.
+"""
+
+from __future__ import annotations
+
+from typing import Final
+
+from shuiqiao.base.clock import MS_PER_DAY, MS_PER_SECOND, iso_from_ms
+from shuiqiao.base.errors import Unavailable
+
+MAX_BEHIND_MS: Final = 10 * MS_PER_SECOND
+"""How far a clock that orders may lie behind the newest block: clocks that are kept differ by less."""
+
+MAX_AHEAD_MS: Final = 5 * 60 * MS_PER_SECOND
+"""How far a block that is cosigned may lie ahead of the witness's clock."""
+
+MAX_SILENCE_MS: Final = 30 * MS_PER_DAY
+"""How long after the newest block a writer orders without asking."""
+
+
+def require_not_behind(*, now_ms: int, block_ms: int) -> None:
+    """Return if a clock may order after a block; raises Unavailable ``ledger.clock_behind``."""
+    if block_ms - now_ms > MAX_BEHIND_MS:
+        raise Unavailable(
+            "ledger.clock_behind",
+            f"this machine's clock shows {iso_from_ms(now_ms)}, the newest block is of {iso_from_ms(block_ms)}: one of "
+            f"the two is wrong by {(block_ms - now_ms) // MS_PER_SECOND} s, and nothing is ordered",
+        )
+
+
+def require_not_ahead(*, now_ms: int, block_ms: int) -> None:
+    """Return if a block's time may be cosigned; raises Unavailable ``ledger.block_time_ahead``."""
+    if block_ms - now_ms > MAX_AHEAD_MS:
+        raise Unavailable(
+            "ledger.block_time_ahead",
+            f"the newest block is of {iso_from_ms(block_ms)}, this machine's clock shows {iso_from_ms(now_ms)}: a time "
+            f"more than {MAX_AHEAD_MS // MS_PER_SECOND} s ahead is not cosigned",
+        )
+
+
+def require_expected(*, now_ms: int, block_ms: int) -> None:
+    """Return if a writer need not ask whether its clock is right; raises Unavailable ``ledger.clock_unconfirmed``."""
+    if now_ms - block_ms > MAX_SILENCE_MS:
+        raise Unavailable(
+            "ledger.clock_unconfirmed",
+            f"this machine's clock shows {iso_from_ms(now_ms)}, the newest block is of {iso_from_ms(block_ms)}, "
+            f"{(now_ms - block_ms) // MS_PER_DAY} days earlier: a block dated ahead closes the network until its time",
+        )
