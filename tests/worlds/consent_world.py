@@ -84,7 +84,7 @@ class ConsentWorld:
             key_ring=MemberKeyRing(),
             clock=self.clock,
             operator_key=self.signing[BUREAU],
-            settings=EmbeddedSettings(),
+            settings=EmbeddedSettings(is_clock_confirmed=True),
         )
         self.submitters = {name: self._submitter(name) for name in ROLES}
         self.databases = {name: self._database(folder / f"{name}.db") for name in ROLES}

@@ -121,7 +121,9 @@ def solo_home(folder: Path, suite_name: str = "intl", *, clock: ManualClock | No
 
 def open_solo(home: Home, clock: ManualClock) -> Institution:
     """A one-institution network at work."""
-    return Institution.open(home, surroundings=Surroundings(clock=clock, entropy=system_entropy))
+    return Institution.open(
+        home, surroundings=Surroundings(clock=clock, entropy=system_entropy, is_clock_confirmed=True)
+    )
 
 
 def anchor_body(batch: bytes) -> AnchorCommitBody:

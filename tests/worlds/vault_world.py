@@ -91,7 +91,7 @@ class VaultWorld:
             key_ring=MemberKeyRing(),
             clock=self.clock,
             operator_key=self._keys[BUREAU],
-            settings=EmbeddedSettings(linger_ms=0),
+            settings=EmbeddedSettings(linger_ms=0, is_clock_confirmed=True),
         )
         self.anchor = self.submitter(BUREAU)
         self.vault = Vault.open(

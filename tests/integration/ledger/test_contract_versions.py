@@ -78,7 +78,7 @@ class Network:
             key_ring=MemberKeyRing(),
             clock=self.clock,
             operator_key=self.world.keys["bureau"],
-            settings=EmbeddedSettings(linger_ms=0),
+            settings=EmbeddedSettings(linger_ms=0, is_clock_confirmed=True),
         )
 
     def follower(self, name, *, kinds):

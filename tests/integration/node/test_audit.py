@@ -124,7 +124,7 @@ def other_writer(settled, tmp_path):
         key_ring=MemberKeyRing(),
         clock=bureau.surroundings.clock,
         operator_key=bureau.keys.signing,
-        settings=EmbeddedSettings(linger_ms=0),
+        settings=EmbeddedSettings(linger_ms=0, is_clock_confirmed=True),
     )
     yield ledger
     ledger.close()
