@@ -204,7 +204,11 @@ def open_consortium(stage: Stage, *, clock: Clock, entropy: Entropy) -> Generato
     """
     with ExitStack() as stack:
         bureau = stack.enter_context(
-            Institution.open(home_of(stage.folder, BUREAU), surroundings=Surroundings(clock=clock, entropy=entropy))
+            Institution.open(
+                home_of(stage.folder, BUREAU),
+                # The clock of a story may jump, and is right by what the story says.
+                surroundings=Surroundings(clock=clock, entropy=entropy, is_clock_confirmed=True),
+            )
         )
         writer = bureau.engine if isinstance(bureau.engine, EmbeddedLedger) else None
         surroundings = Surroundings(clock=clock, entropy=entropy, writer=writer)
