@@ -303,6 +303,13 @@ class Institution:
             openings=self.openings.all(),
         )
 
+    def _writer_settings(self) -> EmbeddedSettings:
+        return EmbeddedSettings(
+            verifier_processes=self.settings.verifier_processes,
+            linger_ms=self.settings.block_linger_ms,
+            is_clock_confirmed=self.surroundings.is_clock_confirmed,
+        )
+
     def _open_engine(self) -> LedgerEngine:
         """Open the ledger in this home, or, where this home's node runs and has it open, reach it through the node."""
         running = connect_ledger(self.home.link, parameters=self.parameters)
@@ -328,11 +335,7 @@ class Institution:
                 clock=self.surroundings.clock,
                 operator_key=self.keys.signing,
                 former_keys=self._other_keys,
-                settings=EmbeddedSettings(
-                    verifier_processes=self.settings.verifier_processes,
-                    linger_ms=self.settings.block_linger_ms,
-                    is_clock_confirmed=self.surroundings.is_clock_confirmed,
-                ),
+                settings=self._writer_settings(),
             )
         if self.surroundings.writer is None:
             raise InvalidInput(
