@@ -278,6 +278,7 @@ def test_a_key_that_the_provider_does_not_take_is_no_verdict(key, signature, mon
     def fail(*_arguments):
         raise ValueError("invalid key")
 
+    gm._load_public_key.cache_clear()
     monkeypatch.setattr(gm.ec.EllipticCurvePublicKey, "from_encoded_point", fail)
     fresh = SUITE.signing_key_from_seed(bytes(32)).public_key
     with pytest.raises(Unavailable, match=r"crypto\.provider_failed"):
