@@ -10,7 +10,7 @@ from typing import Any
 from sqlalchemy import create_engine, event
 
 from shuiqiao.base.clock import MS_PER_DAY, ManualClock
-from shuiqiao.base.ids import MemberId, Uscc
+from shuiqiao.base.ids import MemberId, OwnedId, Uscc
 from shuiqiao.consent import contract as consent_contract
 from shuiqiao.consent import store as consent_store
 from shuiqiao.consent.enterprise import ConsentTerms, Enterprise, EnterpriseKeys
@@ -41,7 +41,14 @@ from shuiqiao.vault import contract as vault_contract
 GENESIS_MS = 1_775_001_600_000
 NOW_MS = GENESIS_MS + 10 * MS_PER_DAY
 BUREAU, BANK_A, BANK_B, REGULATOR = (MemberId(name) for name in ("bureau", "bank-a", "bank-b", "regulator"))
-ROLES = {BUREAU: Role.TAX_BUREAU, BANK_A: Role.BANK, BANK_B: Role.BANK, REGULATOR: Role.REGULATOR}
+OTHER_BUREAU = MemberId("other-bureau")
+ROLES = {
+    OTHER_BUREAU: Role.TAX_BUREAU,
+    BUREAU: Role.TAX_BUREAU,
+    BANK_A: Role.BANK,
+    BANK_B: Role.BANK,
+    REGULATOR: Role.REGULATOR,
+}
 TAXPAYER = Uscc("91440300MA5EXAMPL1")
 PRODUCT = "SME tax loan 云税贷"
 KINDS = (*vault_contract.KINDS, *consent_contract.KINDS, *exchange_contract.KINDS)
@@ -177,21 +184,21 @@ class ConsentWorld:
         }
         return ConsentTerms(**(fields | changes))
 
-    def granted(self, enterprise: Enterprise | None = None, **changes: Any) -> bytes:
-        """Id of a consent that is enrolled, granted and on its bank's file."""
+    def granted(self, enterprise: Enterprise | None = None, **changes: Any) -> OwnedId:
+        """Name of a consent that is enrolled, granted and on its bank's file."""
         holder = enterprise or self.enterprise()
         terms = self.terms(**changes)
         self.enrol(holder, terms.taxpayer)
         submission = holder.submission(terms, now_ms=self.clock.now_ms())
         artefact = self.desk.receive(submission).artefact
         self.files[terms.recipient].receive(submission.artefact)
-        return artefact.consent
+        return artefact.name
 
-    def grant(self, consent: bytes) -> Grant:
+    def grant(self, consent: OwnedId) -> Grant:
         """A consent as the ledger knows it now."""
         return find_grant(self.ledger.state(), consent)
 
-    def signed(self, kind: str, body: Any, *, author: MemberId, keys: Any) -> bytes:
+    def signed(self, kind: str, body: Any, *, author: MemberId, keys: Any, id: bytes | None = None) -> bytes:  # noqa: A002
         """A transaction signed by any keys, for trying what must not be accepted."""
         draft = TransactionDraft(
             kind=kind,
@@ -199,7 +206,7 @@ class ConsentWorld:
             body=body,
             author=author,
             valid_until_ms=self.clock.now_ms() + 3_600_000,
-            id=self.entropy(16),
+            id=id or self.entropy(16),
         )
         return sign_transaction(draft, network=self.network, suite=self.suite, keys=keys)
 

@@ -15,7 +15,7 @@ from typing import Any
 
 from shuiqiao.base.clock import MS_PER_DAY, ManualClock, SystemClock
 from shuiqiao.base.errors import Unavailable
-from shuiqiao.base.ids import Uscc, system_entropy
+from shuiqiao.base.ids import OwnedId, Uscc, system_entropy
 from shuiqiao.consent.enterprise import ConsentTerms, Enterprise, EnterpriseKeys
 from shuiqiao.consent.model import Frequency, FrequencyUnit, IdentityCheck, Mode, Purpose
 from shuiqiao.credit.limit import Limit
@@ -174,7 +174,7 @@ class ConsortiumWorld:
         """Close every institution, the writer last."""
         self._stack.close()
 
-    def consent(self, bank: Institution | None = None, *, validity_ms: int = 30 * MS_PER_DAY) -> bytes:
+    def consent(self, bank: Institution | None = None, *, validity_ms: int = 30 * MS_PER_DAY) -> OwnedId:
         """A fresh consent of the enterprise, granted to a bank and on its file."""
         bank = bank or self.bank
         now_ms = self.clock.now_ms()
@@ -198,14 +198,16 @@ class ConsortiumWorld:
         granted = self.bureau.consent_desk.receive(submission)
         bank.catch_up_with(self.bureau)
         bank.consent_file.receive(submission.artefact)
-        return granted.artefact.consent
+        return granted.artefact.name
 
-    def applied(self, consent: bytes, *, bank: Institution | None = None, amount_fen: int = 50_000_000) -> Application:
+    def applied(
+        self, consent: OwnedId, *, bank: Institution | None = None, amount_fen: int = 50_000_000
+    ) -> Application:
         """An application at a bank under a consent."""
         desk = (bank or self.bank).lending_desk
         return desk.apply(PRODUCT, taxpayer=TAXPAYER, consent=consent, amount_fen=amount_fen)
 
-    def evidence(self, consent: bytes, *, bank: Institution | None = None) -> bytes:
+    def evidence(self, consent: OwnedId, *, bank: Institution | None = None) -> bytes:
         """The id of a request that was answered, proven and acknowledged."""
         gathered = gather(bank or self.bank, bureau=self.bureau, consent=consent, items=ITEMS, period=PERIOD)
         return gathered.received.request
@@ -261,6 +263,33 @@ class ConsortiumWorld:
         return [raw for block in self.bureau.engine.blocks(from_height=1) for raw in block.transactions]
 
 
+class StandingEngine:
+    """A real engine whose own copy stands still, its newest blocks hidden until somebody waits for one."""
+
+    def __init__(self, engine: Any, *, hidden: int = 0) -> None:
+        self._engine = engine
+        self._hidden = hidden
+        self.waited = 0
+        self.parameters, self.state, self.submit = engine.parameters, engine.state, engine.submit
+
+    def last_block(self) -> Any:
+        """The newest block that this copy shows."""
+        height, time_ms = self._engine.last_block()
+        return height - self._hidden, time_ms
+
+    def blocks(self, *, from_height: int) -> Any:
+        """The blocks that this copy shows."""
+        last, _ = self.last_block()
+        return (block for block in self._engine.blocks(from_height=from_height) if block.height <= last)
+
+    def wait_for_block(self, height: int) -> None:
+        """Show one hidden block more, or say that none came."""
+        self.waited += 1
+        if not self._hidden:
+            raise Unavailable("ledger.block_awaited", f"no block {height}")
+        self._hidden -= 1
+
+
 class LossyEngine:
     """The way to a real engine that loses what it is told to lose: the transaction itself, or its acknowledgement."""
 
@@ -280,6 +309,10 @@ class LossyEngine:
     def state(self) -> Any:
         """The real engine's."""
         return self._engine.state()
+
+    def blocks(self, *, from_height: int) -> Any:
+        """The real engine's."""
+        return self._engine.blocks(from_height=from_height)
 
     def submit(self, raw: bytes) -> Any:
         """Commit, or not, and in either case say that nobody answered."""

@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Any
 
 import consent_world
-from shuiqiao.base.ids import MemberId, Uscc
+from shuiqiao.base.ids import MemberId, OwnedId, Uscc
 from shuiqiao.exchange.model import DataRequest
 from shuiqiao.exchange.provider import Provider
 from shuiqiao.exchange.recipient import Recipient, SentRequest
@@ -146,7 +146,7 @@ class ExchangeWorld(consent_world.ConsentWorld):
             entropy=self.entropy,
         )
 
-    def wanted(self, consent: bytes, **changes: Any) -> DataRequest:
+    def wanted(self, consent: OwnedId, **changes: Any) -> DataRequest:
         """All that the usual consent grants, with changes."""
         fields: dict[str, Any] = {
             "consent": consent,
@@ -156,13 +156,13 @@ class ExchangeWorld(consent_world.ConsentWorld):
         }
         return DataRequest(**(fields | changes))
 
-    def asked(self, consent: bytes, *, bank: MemberId = BANK_A, **changes: Any) -> SentRequest:
+    def asked(self, consent: OwnedId, *, bank: MemberId = BANK_A, **changes: Any) -> SentRequest:
         """A request on the ledger."""
         return self.banks[bank].request(self.wanted(consent, **changes))
 
-    def entry(self, request: bytes) -> dict[str, Any]:
+    def entry(self, request: bytes, *, bank: MemberId = BANK_A) -> dict[str, Any]:
         """A request as the ledger knows it."""
-        return self.ledger.state().get(f"exchange/request/{request.hex()}")
+        return self.ledger.state().get(f"exchange/request/{bank}/{request.hex()}")
 
     def receipt_of_anchor(self, batch: bytes) -> VerifiedReceipt:
         """The verified receipt of a batch's anchor.commit."""
@@ -186,8 +186,8 @@ class ExchangeWorld(consent_world.ConsentWorld):
         return {
             "provider_key": self.signing[BUREAU].public_key,
             "network": self.network,
-            "batch_of": batch_lookup(state),
-            "status_of": leaf_lookup(state),
+            "batch_of": batch_lookup(state, BUREAU),
+            "status_of": leaf_lookup(state, BUREAU),
             "verify_root": self.submitters[BUREAU].verify_root,
             "suite": self.suite,
             "catalogue": self.catalogue,

@@ -124,10 +124,10 @@ class VaultWorld:
         return self.vault.ingest(paths, anchor=anchor or self.anchor)
 
     def batch_of(self, batch: bytes) -> Any:
-        return contract.batch_fact(self.ledger.state(), batch)
+        return contract.batch_fact(self.ledger.state(), BUREAU, batch)
 
     def status_of(self, batch: bytes, index: int) -> Any:
-        return contract.leaf_lookup(self.ledger.state())(batch, index)
+        return contract.leaf_lookup(self.ledger.state(), BUREAU)(batch, index)
 
     def disclose(self, uscc: str, groups: Mapping[str, Sequence[str]] | None = None, **period: date) -> Disclosure:
         groups = groups or {"invoice_issued": ["core", "amounts", "counterparty"]}

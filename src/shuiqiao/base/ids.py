@@ -1,4 +1,8 @@
-"""Typed ids, so that a taxpayer is never passed where a member is meant, and the random source that makes them."""
+"""Typed ids, so that a taxpayer is never passed where a member is meant, and the random source that makes them.
+
+A random id is unique for its author alone: anybody may use any bytes. What is referred to by others than its author is
+referred to by an ``OwnedId``.
+"""
 
 from __future__ import annotations
 
@@ -15,6 +19,13 @@ Uscc = NewType("Uscc", str)
 ID_BYTES = 16
 """Length of every random id (batch, consent, request, transaction), in bytes."""
 
+OwnedId = NewType("OwnedId", str)
+"""``<member>/<id in hex>``: an id together with the member it belongs to; the end of the state key of what it names."""
+
+OWNED_ID_PATTERN = r"^[a-z][a-z0-9-]{1,31}/[0-9a-f]{32}\Z"
+OWNED_ID_CHARS = 65
+"""Longest owned id: a member id of 32 characters, a stroke, 32 hex digits."""
+
 Entropy = Callable[[int], bytes]
 """A source of n unpredictable bytes; injected so that a seeded scenario can be repeated."""
 
@@ -24,3 +35,14 @@ system_entropy: Entropy = os.urandom
 def new_id(entropy: Entropy = system_entropy) -> bytes:
     """Return a fresh random id of 16 bytes."""
     return entropy(ID_BYTES)
+
+
+def owned_id(owner: str, identifier: bytes) -> OwnedId:
+    """Return the id of what a member made, with the member."""
+    return OwnedId(f"{owner}/{identifier.hex()}")
+
+
+def split_owned_id(name: OwnedId) -> tuple[MemberId, bytes]:
+    """Return the member and the id of a well-formed owned id."""
+    owner, _, identifier = name.partition("/")
+    return MemberId(owner), bytes.fromhex(identifier)

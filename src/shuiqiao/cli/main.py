@@ -33,6 +33,7 @@ from shuiqiao.cli.output import (
     show_error,
     speak_to_any_terminal,
 )
+from shuiqiao.cli.pending import pending_app
 from shuiqiao.cli.records import record_app
 from shuiqiao.cli.system import error_of_system
 from shuiqiao.cli.tiles import tiles_app
@@ -56,6 +57,7 @@ app.add_typer(network_app, name="network")
 app.add_typer(backup_app, name="backup")
 app.add_typer(members_app, name="members")
 app.add_typer(tiles_app, name="tiles")
+app.add_typer(pending_app, name="pending")
 app.add_typer(record_app, name="record")
 
 

@@ -60,7 +60,7 @@ def record_find(
             number=number,
             values=_values(key or ()),
         )
-        found = institution.vault.find(query, status_of=leaf_lookup(institution.engine.state()))
+        found = institution.vault.find(query, status_of=leaf_lookup(institution.engine.state(), institution.member))
     records = [_record(entry) for entry in found]
     if json:
         print_json({"records": records})

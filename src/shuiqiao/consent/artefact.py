@@ -92,7 +92,7 @@ def verify_commitment(artefact: ConsentArtefact, *, artefact_bytes: bytes, grant
     Raises IntegrityError ``consent.commitment_mismatch`` when commitment, key, parties, purpose or window differ.
     """
     expected = (
-        artefact.consent, artefact.provider, artefact.recipient, artefact.purpose, artefact.valid_from_ms,
+        artefact.name, artefact.provider, artefact.recipient, artefact.purpose, artefact.valid_from_ms,
         artefact.valid_to_ms, artefact.key, commitment_of(artefact_bytes, salt=artefact.salt, suite=suite),
     )  # fmt: skip
     found = (
@@ -102,7 +102,7 @@ def verify_commitment(artefact: ConsentArtefact, *, artefact_bytes: bytes, grant
     if expected != found:
         raise IntegrityError(
             "consent.commitment_mismatch",
-            f"consent {grant.consent.hex()} on the ledger was made for another artefact than this one",
+            f"consent {grant.consent} on the ledger was made for another artefact than this one",
         )
 
 

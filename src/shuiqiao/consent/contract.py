@@ -17,7 +17,7 @@ import msgspec
 
 from shuiqiao.base.clock import MS_PER_DAY
 from shuiqiao.base.errors import Conflict, Denied, InvalidInput
-from shuiqiao.base.ids import MemberId
+from shuiqiao.base.ids import MemberId, owned_id
 from shuiqiao.consent.ceilings import CEILINGS
 from shuiqiao.consent.model import (
     ConsentArtefact,
@@ -25,6 +25,7 @@ from shuiqiao.consent.model import (
     Digest,
     Grant,
     MemberName,
+    OwnedRef,
     PublicKey,
     Purpose,
     RevokeReason,
@@ -35,7 +36,7 @@ from shuiqiao.consent.model import (
     is_whole_hours,
 )
 from shuiqiao.ledger.model import BlockContext, Event, Kind, State, StateView, Transaction
-from shuiqiao.members.contract import require_role
+from shuiqiao.members.contract import key_owner, require_role
 from shuiqiao.members.key_ring import MemberKeyRing
 from shuiqiao.members.model import Role
 
@@ -69,20 +70,20 @@ class ConsentGrantBody(msgspec.Struct, frozen=True, forbid_unknown_fields=True, 
 class ConsentPauseBody(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
     """Stop the flow for now."""
 
-    consent: ConsentId
+    consent: OwnedRef
 
 
 class ConsentResumeBody(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
     """Lift one pause, named by the id of its transaction, so that a resume kept back cannot lift a later pause."""
 
-    consent: ConsentId
+    consent: OwnedRef
     pause: ConsentId
 
 
 class ConsentRevokeBody(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
     """End a consent for good."""
 
-    consent: ConsentId
+    consent: OwnedRef
     reason: RevokeReason
 
 
@@ -113,12 +114,19 @@ def _check_grant(tx: Transaction, state: StateView, ctx: BlockContext) -> None:
     require_role(state, MemberId(body.recipient), Role.BANK)
     _check_window(body, ctx)
     # [CONSENT-13]: an id and a key each serve one consent.
-    if state.get(grant_key(body.consent)) is not None:
-        raise Conflict("consent.already_granted", f"consent {body.consent.hex()} is on the ledger already")
+    name = owned_id(tx.author, body.consent)
+    if state.get(grant_key(name)) is not None:
+        raise Conflict("consent.already_granted", f"consent {name} is on the ledger already")
     if state.get(consent_key_entry(body.key)) is not None:
         raise Conflict(
             "consent.key_reused",
-            f"the key of consent {body.consent.hex()} belongs to another consent, which links them",
+            f"the key of consent {name} belongs to another consent, which links them",
+        )
+    if (owner := key_owner(state, body.key)) is not None:
+        raise Denied(
+            "consent.key_of_member",
+            f"the key of consent {name} is one of {owner}; a consent speaks by a key that no member has",
+            next_step="let the enterprise sign with a key of its own",
         )
 
 
@@ -148,7 +156,6 @@ def _check_window(body: ConsentGrantBody, ctx: BlockContext) -> None:
 def _apply_grant(tx: Transaction, state: State, _ctx: BlockContext) -> Sequence[Event]:
     body: ConsentGrantBody = tx.body
     value = {
-        "provider": body.provider,
         "recipient": body.recipient,
         "purpose": str(body.purpose),
         "valid_from_ms": body.valid_from_ms,
@@ -158,9 +165,10 @@ def _apply_grant(tx: Transaction, state: State, _ctx: BlockContext) -> Sequence[
         "commitment": body.commitment,
         "pause": b"",
     }
-    state.put(grant_key(body.consent), value)
-    state.put(consent_key_entry(body.key), body.consent)
-    return (_event("consent.granted", tx, provider=body.provider, recipient=body.recipient),)
+    name = owned_id(tx.author, body.consent)
+    state.put(grant_key(name), value)
+    state.put(consent_key_entry(body.key), name)
+    return (_event("consent.granted", name, recipient=body.recipient),)
 
 
 def _check_pause(tx: Transaction, state: StateView, ctx: BlockContext) -> None:
@@ -192,23 +200,23 @@ def _expect_status(grant: Grant, ctx: BlockContext, *allowed: Status) -> None:
     if status not in allowed:
         raise Conflict(
             "consent.step_invalid",
-            f"consent {grant.consent.hex()} is {status}; this step is for one that is {' or '.join(allowed)}",
+            f"consent {grant.consent} is {status}; this step is for one that is {' or '.join(allowed)}",
         )
 
 
 def _apply_pause(tx: Transaction, state: State, _ctx: BlockContext) -> Sequence[Event]:
     _put_status(tx, state, status=Status.PAUSED, pause=tx.id)
-    return (_event("consent.paused", tx),)
+    return (_event("consent.paused", tx.body.consent),)
 
 
 def _apply_resume(tx: Transaction, state: State, _ctx: BlockContext) -> Sequence[Event]:
     _put_status(tx, state, status=Status.ACTIVE, pause=b"")
-    return (_event("consent.resumed", tx),)
+    return (_event("consent.resumed", tx.body.consent),)
 
 
 def _apply_revoke(tx: Transaction, state: State, _ctx: BlockContext) -> Sequence[Event]:
     _put_status(tx, state, status=Status.REVOKED, pause=b"")
-    return (_event("consent.revoked", tx, reason=str(tx.body.reason)),)
+    return (_event("consent.revoked", tx.body.consent, reason=str(tx.body.reason)),)
 
 
 def _put_status(tx: Transaction, state: State, *, status: Status, pause: bytes) -> None:
@@ -220,8 +228,14 @@ def _grant(tx: Transaction, state: StateView) -> Grant:
     return grant_from_state(tx.body.consent, state.get(grant_key(tx.body.consent)))
 
 
-def _event(name: str, tx: Transaction, **attributes: Any) -> Event:
-    return Event(name=name, attributes={"consent": tx.body.consent.hex(), **attributes})
+def _event(name: str, consent: str, **attributes: Any) -> Event:
+    return Event(name=name, attributes={"consent": consent, **attributes})
+
+
+def _consent_author(tx: Transaction) -> str | None:
+    """[CONSENT-10]: the consent itself, named as in the body; for a lost key the provider."""
+    by_provider = tx.kind == REVOKE and tx.body.reason is RevokeReason.KEY_LOST
+    return None if by_provider else str(tx.body.consent)
 
 
 def _grant_signers(tx: Transaction, state: StateView) -> Sequence[bytes]:
@@ -230,7 +244,7 @@ def _grant_signers(tx: Transaction, state: StateView) -> Sequence[bytes]:
 
 
 def _consent_signer(tx: Transaction, state: StateView) -> Sequence[bytes]:
-    """[CONSENT-10]: the consent key alone; the author only relays."""
+    """[CONSENT-10]: the consent key alone."""
     return (_grant(tx, state).key,)
 
 
@@ -259,7 +273,7 @@ KINDS: tuple[Kind, ...] = (
         check=_check_pause,
         apply=_apply_pause,
         signers=_consent_signer,
-        relayable=True,
+        author=_consent_author,
     ),
     Kind(
         name=RESUME,
@@ -269,7 +283,7 @@ KINDS: tuple[Kind, ...] = (
         check=_check_resume,
         apply=_apply_resume,
         signers=_consent_signer,
-        relayable=True,
+        author=_consent_author,
     ),
     Kind(
         name=REVOKE,
@@ -279,7 +293,7 @@ KINDS: tuple[Kind, ...] = (
         check=_check_revoke,
         apply=_apply_revoke,
         signers=_revoke_signer,
-        relayable=True,
+        author=_consent_author,
     ),
 )
 """consent.grant, consent.pause, consent.resume, consent.revoke."""

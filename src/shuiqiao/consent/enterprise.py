@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from shuiqiao.base.errors import InvalidInput
-from shuiqiao.base.ids import ID_BYTES, Entropy, MemberId, Uscc, new_id
+from shuiqiao.base.ids import ID_BYTES, Entropy, MemberId, OwnedId, Uscc, new_id, split_owned_id
 from shuiqiao.consent.artefact import commitment_of, encode_artefact, encode_endorsement, firm_tag
 from shuiqiao.consent.contract import (
     GRANT,
@@ -72,7 +72,7 @@ class ConsentTerms:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ControlStatement:
-    """A pause, resume or revoke, signed by the consent key and ready for the member that relays it."""
+    """A pause, resume or revoke, signed by the consent key and ready for any member to relay."""
 
     id: bytes
     """Transaction id; a resume names the id of the pause it lifts."""
@@ -141,18 +141,18 @@ class Enterprise:
         grant = self._sign(GRANT, body, terms.provider, key=key, now_ms=now_ms).raw
         return ConsentSubmission(artefact=raw, endorsement=endorsement, grant=grant)
 
-    def pause(self, consent: bytes, *, relay: MemberId, now_ms: int) -> ControlStatement:
-        """Return a pause statement for a member to relay; keep its id, a resume names it."""
-        return self._control(PAUSE, ConsentPauseBody(consent=consent), relay, now_ms=now_ms)
+    def pause(self, consent: OwnedId, *, now_ms: int) -> ControlStatement:
+        """Return a pause statement for any member to relay; keep its id, a resume names it."""
+        return self._control(PAUSE, ConsentPauseBody(consent=consent), now_ms=now_ms)
 
-    def resume(self, consent: bytes, *, pause: bytes, relay: MemberId, now_ms: int) -> ControlStatement:
+    def resume(self, consent: OwnedId, *, pause: bytes, now_ms: int) -> ControlStatement:
         """Return a statement that lifts the pause whose transaction id is given."""
-        return self._control(RESUME, ConsentResumeBody(consent=consent, pause=pause), relay, now_ms=now_ms)
+        return self._control(RESUME, ConsentResumeBody(consent=consent, pause=pause), now_ms=now_ms)
 
-    def revoke(self, consent: bytes, *, relay: MemberId, now_ms: int) -> ControlStatement:
+    def revoke(self, consent: OwnedId, *, now_ms: int) -> ControlStatement:
         """Return a statement that ends a consent for good."""
         body = ConsentRevokeBody(consent=consent, reason=RevokeReason.WITHDRAWN)
-        return self._control(REVOKE, body, relay, now_ms=now_ms)
+        return self._control(REVOKE, body, now_ms=now_ms)
 
     def _artefact(self, terms: ConsentTerms, *, consent: bytes, key: bytes, firm: bytes) -> ConsentArtefact:
         valid_from_ms, valid_to_ms = whole_hours(terms.valid_from_ms, terms.valid_to_ms)
@@ -181,22 +181,20 @@ class Enterprise:
         self,
         kind: str,
         body: ConsentPauseBody | ConsentResumeBody | ConsentRevokeBody,
-        relay: MemberId,
         *,
         now_ms: int,
     ) -> ControlStatement:
-        key = self._keys.consent_key(body.consent, network=self._network)
-        return self._sign(kind, body, relay, key=key, now_ms=now_ms)
+        _, consent = split_owned_id(OwnedId(body.consent))
+        key = self._keys.consent_key(consent, network=self._network)
+        return self._sign(kind, body, body.consent, key=key, now_ms=now_ms)
 
-    def _sign(
-        self, kind: str, body: msgspec.Struct, author: MemberId, *, key: SigningKey, now_ms: int
-    ) -> ControlStatement:
+    def _sign(self, kind: str, body: msgspec.Struct, author: str, *, key: SigningKey, now_ms: int) -> ControlStatement:
         statement_id = self._entropy(ID_BYTES)
         draft = TransactionDraft(
             kind=kind,
             version=1,
             body=body,
-            author=author,
+            author=MemberId(author),
             valid_until_ms=now_ms + _STATEMENT_VALIDITY_MS,
             id=statement_id,
         )

@@ -16,6 +16,7 @@ from msgspec import Meta
 
 from shuiqiao.base.clock import MS_PER_DAY, MS_PER_HOUR
 from shuiqiao.base.errors import Conflict, Denied, InvalidInput, ShuiqiaoError
+from shuiqiao.base.ids import OWNED_ID_CHARS, OWNED_ID_PATTERN, OwnedId, owned_id
 from shuiqiao.standards.model import MAX_GROUPS
 
 if TYPE_CHECKING:
@@ -32,6 +33,8 @@ MAX_TIME_MS = 253_402_300_799_999
 
 MemberName = Annotated[str, Meta(pattern=r"^[a-z][a-z0-9-]{1,31}\Z", max_length=32)]
 ConsentId = Annotated[bytes, Meta(min_length=16, max_length=16)]
+OwnedRef = Annotated[str, Meta(pattern=OWNED_ID_PATTERN, max_length=OWNED_ID_CHARS)]
+"""An ``OwnedId`` in a body: of a consent ``<provider>/<id>``, of a request ``<bank>/<id>``."""
 Digest = Annotated[bytes, Meta(min_length=32, max_length=32)]
 Salt = Annotated[bytes, Meta(min_length=32, max_length=32)]
 PublicKey = Annotated[bytes, Meta(min_length=32, max_length=65)]
@@ -137,6 +140,11 @@ class ConsentArtefact(msgspec.Struct, frozen=True, forbid_unknown_fields=True, k
     salt: Salt
     """Random, so that the commitment on the ledger cannot be guessed."""
 
+    @property
+    def name(self) -> OwnedId:
+        """What the ledger knows the consent by: its id belongs to its provider."""
+        return owned_id(self.provider, self.consent)
+
 
 class Endorsement(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
     """The enrolment key's word for an artefact: for the bureau's eyes only, because that key links consents."""
@@ -162,7 +170,7 @@ class ConsentSubmission:
 class Grant:
     """A consent as the ledger knows it."""
 
-    consent: bytes
+    consent: OwnedId
     provider: str
     recipient: str
     purpose: Purpose
@@ -195,18 +203,18 @@ def is_whole_hours(valid_from_ms: int, valid_to_ms: int) -> bool:
     return not (valid_from_ms % MS_PER_HOUR or valid_to_ms % MS_PER_HOUR)
 
 
-def grant_key(consent: bytes) -> str:
-    """Return the state key of a consent."""
-    return f"consent/grant/{consent.hex()}"
+def grant_key(consent: str) -> str:
+    """Return the state key of a consent, by provider and id."""
+    return f"consent/grant/{consent}"
 
 
-def grant_from_state(consent: bytes, value: Any) -> Grant:
+def grant_from_state(consent: str, value: Any) -> Grant:
     """Return the grant that a state value describes; raises Denied ``consent.unknown`` for an absent one."""
     if value is None:
-        raise Denied("consent.unknown", f"the ledger has no consent {consent.hex()}")
+        raise Denied("consent.unknown", f"the ledger has no consent {consent}")
     return Grant(
-        consent=consent,
-        provider=value["provider"],
+        consent=OwnedId(consent),
+        provider=consent.partition("/")[0],
         recipient=value["recipient"],
         purpose=Purpose(value["purpose"]),
         valid_from_ms=value["valid_from_ms"],
@@ -222,7 +230,7 @@ def verify_usable(grant: Grant, *, now_ms: int) -> None:
 
     Raises Denied ``consent.revoked``, ``consent.paused``, ``consent.expired`` or ``consent.not_yet_valid``.
     """
-    name = grant.consent.hex()
+    name = grant.consent
     status = grant.status_at(now_ms)
     if status is Status.REVOKED:
         raise Denied("consent.revoked", f"consent {name} was revoked")

@@ -15,11 +15,15 @@ It decides nothing that the ledger decides (who signs, steps, windows): the cont
 
 from __future__ import annotations
 
+import threading
+from collections.abc import Generator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from shuiqiao.base.clock import MS_PER_DAY
 from shuiqiao.base.errors import Conflict, Denied, IntegrityError, InvalidInput, ShuiqiaoError, Unavailable
+from shuiqiao.base.ids import OwnedId
 from shuiqiao.consent.artefact import commitment_of, decode_artefact, firm_tag, verify_commitment, verify_endorsement
 from shuiqiao.consent.ceilings import verify_within_ceiling
 from shuiqiao.consent.contract import GRANT, PAUSE, RESUME, REVOKE, ConsentRevokeBody, grant_body
@@ -43,6 +47,8 @@ if TYPE_CHECKING:
 IDENTITY_CHECK_MAX_AGE_MS = 180 * MS_PER_DAY
 """A legal representative whose identity was checked longer ago is checked again before a new consent."""
 
+_TAKEN = frozenset({"ledger.tx_replayed", "consent.already_granted"})
+
 _CONTROL_KINDS = (PAUSE, RESUME, REVOKE)
 
 
@@ -64,6 +70,8 @@ class ConsentDesk:
         self._store = store
         self._suite = suite
         self._catalogue = catalogue
+        self._beginning = threading.Lock()
+        self._in_progress: set[OwnedId] = set()
 
     def enrol(self, taxpayer: str, *, enrolment_key: bytes, identity_check: IdentityCheck) -> None:
         """Register the key a taxpayer will be known by, its legal representative having been identified.
@@ -86,21 +94,24 @@ class ConsentDesk:
         self._verify_taxpayer(artefact, submission)
         self._verify_items(artefact)
         self._verify_grant(artefact, submission)
-        if self._state().get(grant_key(artefact.consent)) is not None:
-            raise Conflict("consent.already_granted", f"consent {artefact.consent.hex()} is on the ledger already")
-        self._keep(artefact, submission)
-        return GrantedConsent(artefact=artefact, committed=self._commit(artefact.consent, submission.grant))
+        if self._state().get(grant_key(artefact.name)) is not None:
+            raise Conflict("consent.already_granted", f"consent {artefact.name} is on the ledger already")
+        with self._one_at_a_time(artefact.name):
+            is_first = self._keep(artefact, submission)
+            return GrantedConsent(
+                artefact=artefact, committed=self._commit(artefact.name, submission, is_first=is_first)
+            )
 
     def relay(self, raw: bytes) -> Committed:
-        """Put an enterprise's pause, resume or revoke on the ledger; any member may do this for it."""
+        """Put an enterprise's pause, resume or revoke on the ledger; anybody may do this for it."""
         return relay_statement(raw, submitter=self._submitter)
 
-    def revoke_for_lost_key(self, consent: bytes) -> Committed:
+    def revoke_for_lost_key(self, consent: OwnedId) -> Committed:
         """End a consent whose key the enterprise lost, after identifying it at the counter [CONSENT-11]."""
         body = ConsentRevokeBody(consent=consent, reason=RevokeReason.KEY_LOST)
         return self._submitter.submit(REVOKE, body)
 
-    def artefact(self, consent: bytes) -> ConsentArtefact:
+    def artefact(self, consent: OwnedId) -> ConsentArtefact:
         """Return the artefact of a consent, checked against the ledger."""
         return filed_artefact(self._store, consent, state=self._state(), network=self._network, suite=self._suite)
 
@@ -184,10 +195,24 @@ class ConsentDesk:
                 f"the {tx.kind} handed in does not follow from artefact {artefact.consent.hex()}",
             )
 
-    def _keep(self, artefact: ConsentArtefact, submission: ConsentSubmission) -> None:
-        self._store.save_artefact(
+    @contextmanager
+    def _one_at_a_time(self, consent: OwnedId) -> Generator[None]:
+        """Take in a consent once at a time, so that no refusal of one submission undoes what another one kept."""
+        with self._beginning:
+            if consent in self._in_progress:
+                raise Unavailable(
+                    "consent.submission_in_progress", f"consent {consent} is being taken in", retry_after_s=1.0
+                )
+            self._in_progress.add(consent)
+        try:
+            yield
+        finally:
+            self._in_progress.discard(consent)
+
+    def _keep(self, artefact: ConsentArtefact, submission: ConsentSubmission) -> bool:
+        return self._store.save_artefact(
             StoredArtefact(
-                consent=artefact.consent,
+                consent=artefact.name,
                 taxpayer=artefact.taxpayer,
                 raw=submission.artefact,
                 endorsement=submission.endorsement,
@@ -196,14 +221,17 @@ class ConsentDesk:
             )
         )
 
-    def _commit(self, consent: bytes, grant: bytes) -> Committed:
+    def _commit(self, consent: OwnedId, submission: ConsentSubmission, *, is_first: bool) -> Committed:
+        """Step 7. is_first: no earlier submission kept this artefact, whose grant may still reach the ledger."""
         try:
-            committed = self._submitter.countersign(grant)
+            committed = self._submitter.countersign(submission.grant)
         except Unavailable:
             # The grant may still be committed: the artefact stays on file for it.
             raise
-        except ShuiqiaoError:
-            self._store.remove_ungranted(consent)
+        except ShuiqiaoError as error:
+            # What is in the way may be this very grant, committed a moment ago: the artefact is its own.
+            if is_first and error.code not in _TAKEN:
+                self._store.remove_ungranted(consent)
             raise
         self._store.mark_granted(consent, index=committed.index)
         return committed
@@ -229,11 +257,11 @@ class ConsentFile:
                 "consent.recipient_wrong",
                 f"the artefact is for the recipient {artefact.recipient}, this is {self._submitter.member}",
             )
-        grant = find_grant(self._submitter.state(), artefact.consent)
+        grant = find_grant(self._submitter.state(), artefact.name)
         verify_commitment(artefact, artefact_bytes=raw, grant=grant, suite=self._suite)
         self._store.save_artefact(
             StoredArtefact(
-                consent=artefact.consent,
+                consent=artefact.name,
                 taxpayer=artefact.taxpayer,
                 raw=raw,
                 endorsement=None,
@@ -243,7 +271,7 @@ class ConsentFile:
         )
         return artefact
 
-    def artefact(self, consent: bytes) -> ConsentArtefact:
+    def artefact(self, consent: OwnedId) -> ConsentArtefact:
         """Return the artefact of a consent, checked against the ledger; Denied ``consent.artefact_missing``."""
         return filed_artefact(
             self._store,
@@ -258,7 +286,7 @@ class ConsentFile:
         return relay_statement(raw, submitter=self._submitter)
 
 
-def find_grant(state: StateView, consent: bytes) -> Grant:
+def find_grant(state: StateView, consent: OwnedId) -> Grant:
     """Return a consent as the ledger knows it; raises Denied ``consent.unknown``."""
     return grant_from_state(consent, state.get(grant_key(consent)))
 
@@ -266,19 +294,19 @@ def find_grant(state: StateView, consent: bytes) -> Grant:
 def relay_statement(raw: bytes, *, submitter: LedgerSubmitter) -> Committed:
     """Commit an enterprise's control statement, and nothing else that somebody might slip in.
 
-    Raises InvalidInput ``consent.statement_wrong`` for another kind or one that names another member as its relay.
+    Raises InvalidInput ``consent.statement_wrong`` for anything but a pause, resume or revoke that the consent says.
     """
     tx = submitter.decode(raw)
-    if tx.kind not in _CONTROL_KINDS or tx.author != submitter.member:
+    if tx.kind not in _CONTROL_KINDS or tx.author != tx.body.consent:
         raise InvalidInput(
             "consent.statement_wrong",
-            f"a {tx.kind} by {tx.author} where {submitter.member} relays {', '.join(_CONTROL_KINDS)}",
+            f"a {tx.kind} by {tx.author} where only what a consent itself says is relayed: {', '.join(_CONTROL_KINDS)}",
         )
     return submitter.relay(raw)
 
 
 def filed_artefact(
-    store: ConsentStore, consent: bytes, *, state: StateView, network: bytes, suite: CipherSuite
+    store: ConsentStore, consent: OwnedId, *, state: StateView, network: bytes, suite: CipherSuite
 ) -> ConsentArtefact:
     """Return an artefact on file, its bytes checked against the ledger's commitment.
 
@@ -287,12 +315,12 @@ def filed_artefact(
     grant = find_grant(state, consent)
     stored = store.artefact(consent)
     if stored is None:
-        raise Denied("consent.artefact_missing", f"consent {consent.hex()} is granted, but its artefact is not on file")
+        raise Denied("consent.artefact_missing", f"consent {consent} is granted, but its artefact is not on file")
     try:
         artefact = decode_artefact(stored.raw, network=network, suite=suite)
     except InvalidInput as error:
         raise IntegrityError(
-            "consent.artefact_damaged", f"the filed artefact of {consent.hex()} is damaged: {error.message}"
+            "consent.artefact_damaged", f"the filed artefact of {consent} is damaged: {error.message}"
         ) from error
     verify_commitment(artefact, artefact_bytes=stored.raw, grant=grant, suite=suite)
     return artefact

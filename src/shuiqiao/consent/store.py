@@ -25,6 +25,7 @@ from sqlalchemy import (
 )
 
 from shuiqiao.base.errors import Conflict
+from shuiqiao.base.ids import OWNED_ID_CHARS, OwnedId
 from shuiqiao.consent.model import IdentityCheck
 
 metadata = MetaData()
@@ -41,7 +42,7 @@ _enrolment = Table(
 _artefact = Table(
     "consent_artefact",
     metadata,
-    Column("consent", LargeBinary(16), primary_key=True),
+    Column("consent", String(OWNED_ID_CHARS), primary_key=True),
     Column("taxpayer", String(32), nullable=False, index=True),
     Column("raw", LargeBinary, nullable=False),
     Column("endorsement", LargeBinary),
@@ -80,7 +81,7 @@ class Enrolment:
 class StoredArtefact:
     """An artefact in this institution's file."""
 
-    consent: bytes
+    consent: OwnedId
     taxpayer: str
     raw: bytes
     endorsement: bytes | None
@@ -119,8 +120,8 @@ class ConsentStore:
         check = IdentityCheck(reference=row.identity_reference, checked_ms=row.identity_checked_ms)
         return Enrolment(taxpayer=row.taxpayer, enrolment_key=row.enrolment_key, identity_check=check)
 
-    def save_artefact(self, artefact: StoredArtefact) -> None:
-        """Keep an artefact; the same bytes again change nothing.
+    def save_artefact(self, artefact: StoredArtefact) -> bool:
+        """Keep an artefact, and tell whether it was not there yet; the same bytes again change nothing.
 
         Raises Conflict ``consent.artefact_differs`` for other bytes under the same consent id.
         """
@@ -138,23 +139,25 @@ class ConsentStore:
                         "granted_index": artefact.granted_index,
                     },
                 )
-            elif found.raw != artefact.raw:
+                return True
+            if found.raw != artefact.raw:
                 raise Conflict(
                     "consent.artefact_differs",
-                    f"consent {artefact.consent.hex()} is on file with other bytes than those handed in",
+                    f"consent {artefact.consent} is on file with other bytes than those handed in",
                 )
+            return False
 
-    def mark_granted(self, consent: bytes, *, index: int) -> None:
+    def mark_granted(self, consent: OwnedId, *, index: int) -> None:
         """Note the leaf index at which the ledger took the grant."""
         with self._engine.begin() as connection:
             connection.execute(_MARK_GRANTED, {"of_consent": consent, "index": index})
 
-    def remove_ungranted(self, consent: bytes) -> None:
+    def remove_ungranted(self, consent: OwnedId) -> None:
         """Forget an artefact whose grant the ledger refused."""
         with self._engine.begin() as connection:
             connection.execute(_REMOVE_UNGRANTED, {"of_consent": consent})
 
-    def artefact(self, consent: bytes) -> StoredArtefact | None:
+    def artefact(self, consent: OwnedId) -> StoredArtefact | None:
         """Return the artefact of a consent, or None."""
         with self._engine.connect() as connection:
             row = connection.execute(_ARTEFACT, {"of_consent": consent}).first()
@@ -168,7 +171,7 @@ class ConsentStore:
 
 def _stored(row: Row[tuple[object, ...]]) -> StoredArtefact:
     return StoredArtefact(
-        consent=row.consent,
+        consent=OwnedId(row.consent),
         taxpayer=row.taxpayer,
         raw=row.raw,
         endorsement=row.endorsement,

@@ -24,6 +24,7 @@ from shuiqiao.consent.ceilings import (
 )
 
 if TYPE_CHECKING:
+    from shuiqiao.base.ids import OwnedId
     from shuiqiao.consent.model import ConsentArtefact
     from shuiqiao.exchange.model import RequestMessage
 
@@ -38,7 +39,7 @@ _MONTHS_PER_YEAR = 12
 class PastAnswer:
     """An answer about the same taxpayer to the same recipient for the same purpose, under this or another consent."""
 
-    consent: bytes
+    consent: OwnedId
     answered_ms: int
     period_from: date
     period_to: date
@@ -104,12 +105,11 @@ def verify_answers_within(
 def _verify_frequency(artefact: ConsentArtefact, *, now_ms: int, past: Sequence[PastAnswer]) -> None:
     frequency = artefact.frequency
     since_ms = now_ms - frequency.window_ms
-    taken = sum(each.consent == artefact.consent and each.answered_ms > since_ms for each in past)
+    taken = sum(each.consent == artefact.name and each.answered_ms > since_ms for each in past)
     if taken >= frequency.count:
         raise Denied(
             "exchange.frequency_exceeded",
-            f"{taken} answers under consent {artefact.consent.hex()} within a {frequency.unit}; "
-            f"it allows {frequency.count}",
+            f"{taken} answers under consent {artefact.name} within a {frequency.unit}; it allows {frequency.count}",
         )
 
 

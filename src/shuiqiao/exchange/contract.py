@@ -16,13 +16,13 @@ from typing import Any
 import msgspec
 
 from shuiqiao.base.errors import Conflict, Denied, InvalidInput
-from shuiqiao.base.ids import MemberId
+from shuiqiao.base.ids import MemberId, OwnedId, owned_id, split_owned_id
 from shuiqiao.consent.model import (
-    ConsentId,
     Digest,
     FieldCode,
     Grant,
     Mode,
+    OwnedRef,
     Purpose,
     grant_from_state,
     grant_key,
@@ -44,7 +44,7 @@ class AccessRequestBody(msgspec.Struct, frozen=True, forbid_unknown_fields=True,
     """A bank asks; what exactly it asks stands in the request message behind the digest."""
 
     request: RequestId
-    consent: ConsentId
+    consent: OwnedRef
     purpose: Purpose
     mode: Mode
     request_digest: Digest
@@ -53,13 +53,13 @@ class AccessRequestBody(msgspec.Struct, frozen=True, forbid_unknown_fields=True,
 class AccessDeliverBody(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
     """The provider answered; answer_digest is of the ciphertext, manifest_digest of the signed manifest inside."""
 
-    request: RequestId
+    request: OwnedRef
     answer_digest: Digest
     manifest_digest: Digest
 
 
 class AccessAcknowledgeBody(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
-    """The bank opened this very answer and every check held."""
+    """The bank opened this very answer and every check held; the request is its own."""
 
     request: RequestId
     answer_digest: Digest
@@ -68,7 +68,7 @@ class AccessAcknowledgeBody(msgspec.Struct, frozen=True, forbid_unknown_fields=T
 class AccessRefuseBody(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
     """The provider refused, with the field's return code."""
 
-    request: RequestId
+    request: OwnedRef
     field_code: FieldCode
 
 
@@ -84,8 +84,9 @@ def _check_request(tx: Transaction, state: StateView, ctx: BlockContext) -> None
     if body.purpose is not grant.purpose:
         raise Denied("consent.purpose_wrong", f"{body.purpose} is asked under a consent for {grant.purpose}")
     verify_usable(grant, now_ms=ctx.time_ms)
-    if state.get(request_key(body.request)) is not None:
-        raise Conflict("exchange.request_repeated", f"request {body.request.hex()} is on the ledger already")
+    name = owned_id(tx.author, body.request)
+    if state.get(request_key(name)) is not None:
+        raise Conflict("exchange.request_repeated", f"request {name} is on the ledger already")
 
 
 def _apply_request(tx: Transaction, state: State, _ctx: BlockContext) -> Sequence[Event]:
@@ -93,7 +94,6 @@ def _apply_request(tx: Transaction, state: State, _ctx: BlockContext) -> Sequenc
     provider = _grant(body.consent, state).provider
     value = {
         "consent": body.consent,
-        "author": tx.author,
         "provider": provider,
         "purpose": str(body.purpose),
         "mode": str(body.mode),
@@ -102,8 +102,8 @@ def _apply_request(tx: Transaction, state: State, _ctx: BlockContext) -> Sequenc
         "answer_digest": b"",
         "manifest_digest": b"",
     }
-    state.put(request_key(body.request), value)
-    return (_event("access.requested", tx, consent=body.consent.hex(), author=tx.author, provider=provider),)
+    state.put(request_key(owned_id(tx.author, body.request)), value)
+    return (_event("access.requested", tx, consent=body.consent, provider=provider),)
 
 
 def _check_deliver(tx: Transaction, state: StateView, ctx: BlockContext) -> None:
@@ -112,7 +112,7 @@ def _check_deliver(tx: Transaction, state: StateView, ctx: BlockContext) -> None
     _expect_party(tx, MemberId(entry["provider"]))
     _expect_status(tx, entry, RequestStatus.REQUESTED)
     verify_usable(_grant(entry["consent"], state), now_ms=ctx.time_ms)
-    verify_recipient_active(state, MemberId(entry["author"]))
+    verify_recipient_active(state, split_owned_id(OwnedId(tx.body.request))[0])
 
 
 def verify_recipient_active(state: StateView, recipient: MemberId) -> None:
@@ -134,9 +134,8 @@ def _apply_deliver(tx: Transaction, state: State, _ctx: BlockContext) -> Sequenc
 
 
 def _check_acknowledge(tx: Transaction, state: StateView, _ctx: BlockContext) -> None:
-    """[EXCHANGE-3]: the bank repeats the digest of what was delivered."""
+    """[EXCHANGE-3]: the bank that asked repeats the digest of what was delivered."""
     entry = _entry(tx, state)
-    _expect_party(tx, MemberId(entry["author"]))
     _expect_status(tx, entry, RequestStatus.DELIVERED)
     if tx.body.answer_digest != entry["answer_digest"]:
         raise InvalidInput(
@@ -166,10 +165,16 @@ def _apply_refuse(tx: Transaction, state: State, _ctx: BlockContext) -> Sequence
 
 def _entry(tx: Transaction, state: StateView) -> dict[str, Any]:
     """[EXCHANGE-5]: what is not paired with a request does not exist."""
-    entry: dict[str, Any] | None = state.get(request_key(tx.body.request))
+    entry: dict[str, Any] | None = state.get(request_key(_name(tx)))
     if entry is None:
-        raise Denied("exchange.request_unknown", f"the ledger has no request {tx.body.request.hex()}")
+        raise Denied("exchange.request_unknown", f"the ledger has no request {_name(tx)}")
     return entry
+
+
+def _name(tx: Transaction) -> str:
+    """Return the request that is meant: a bank names its own by the id alone, a provider names the bank too."""
+    request: str | bytes = tx.body.request
+    return owned_id(tx.author, request) if isinstance(request, bytes) else request
 
 
 def _expect_party(tx: Transaction, party: MemberId) -> None:
@@ -181,21 +186,21 @@ def _expect_status(tx: Transaction, entry: dict[str, Any], status: RequestStatus
     if entry["status"] != status:
         raise Conflict(
             "exchange.step_invalid",
-            f"request {tx.body.request.hex()} is {entry['status']}; {tx.kind} is for one that is {status}",
+            f"request {_name(tx)} is {entry['status']}; {tx.kind} is for one that is {status}",
         )
 
 
-def _grant(consent: bytes, state: StateView) -> Grant:
+def _grant(consent: str, state: StateView) -> Grant:
     return grant_from_state(consent, state.get(grant_key(consent)))
 
 
 def _update(tx: Transaction, state: State, **fields: Any) -> None:
-    key = request_key(tx.body.request)
+    key = request_key(_name(tx))
     state.put(key, {**state.get(key), **fields})
 
 
 def _event(name: str, tx: Transaction, **attributes: Any) -> Event:
-    return Event(name=name, attributes={"request": tx.body.request.hex(), **attributes})
+    return Event(name=name, attributes={"request": _name(tx), **attributes})
 
 
 KINDS: tuple[Kind, ...] = (

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Annotated
 import msgspec
 from msgspec import Meta
 
-from shuiqiao.base.ids import MemberId
+from shuiqiao.base.ids import MemberId, OwnedId, owned_id
 from shuiqiao.consent.model import (
     MAX_TYPES,
     ConsentId,
@@ -90,6 +90,16 @@ class RequestMessage(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw
     salt: Salt
     """Random, so that the digest on the ledger cannot be guessed."""
 
+    @property
+    def name(self) -> OwnedId:
+        """What the ledger knows the request by: its id belongs to the bank that asks."""
+        return owned_id(self.sender, self.request)
+
+    @property
+    def consent_name(self) -> OwnedId:
+        """What the ledger knows its consent by."""
+        return owned_id(self.receiver, self.consent)
+
 
 class ManifestCell(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
     """How many live records of one type fall into one month; a year counts in its December."""
@@ -152,7 +162,7 @@ class AnswerContent(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_
 class DataRequest:
     """What a bank's officer or process wants to know under a consent."""
 
-    consent: bytes
+    consent: OwnedId
     items: Mapping[str, list[str]]
     period_from: date
     period_to: date
@@ -187,8 +197,8 @@ class Accusation:
 class UsageEntry:
     """One use of a taxpayer's data, for the enterprise to read: who, what, when, for what, how much."""
 
-    request: bytes
-    consent: bytes
+    request: OwnedId
+    consent: OwnedId
     recipient: MemberId
     purpose: Purpose
     mode: Mode
@@ -204,6 +214,6 @@ class UsageEntry:
     """Record type id to how many records were disclosed."""
 
 
-def request_key(request: bytes) -> str:
-    """Return the state key of a request."""
-    return f"exchange/request/{request.hex()}"
+def request_key(request: str) -> str:
+    """Return the state key of a request, by the bank that asked and id."""
+    return f"exchange/request/{request}"

@@ -22,7 +22,7 @@ from dataclasses import replace
 from typing import TYPE_CHECKING, Any, Protocol
 
 from shuiqiao.base.errors import Conflict, Denied, IntegrityError, InvalidInput, ShuiqiaoError, Unavailable
-from shuiqiao.base.ids import MemberId, Uscc
+from shuiqiao.base.ids import MemberId, OwnedId, Uscc, split_owned_id
 from shuiqiao.consent.model import FIELD_CODES, FieldCode, Mode, field_code, verify_usable
 from shuiqiao.consent.service import find_grant
 from shuiqiao.exchange.ceilings import (
@@ -123,7 +123,7 @@ class Provider:
         self._catalogue = catalogue
         self._entropy = entropy
         self._beginning = threading.Lock()
-        self._in_progress: set[bytes] = set()
+        self._in_progress: set[OwnedId] = set()
 
     def answer(self, raw: bytes) -> bytes:
         """Return the sealed answer to a request message; the same bytes for a retry [EXCHANGE-18].
@@ -136,30 +136,30 @@ class Provider:
         """
         self.release_acknowledged()
         message = decode_request(raw, state=self._submitter.state(), network=self._network, suite=self._suite)
-        self._begin(message.request)
+        self._begin(message.name)
         try:
             return self._answer(message, raw)
         finally:
-            self._in_progress.discard(message.request)
+            self._in_progress.discard(message.name)
 
-    def _begin(self, request: bytes) -> None:
+    def _begin(self, request: OwnedId) -> None:
         """One answer at a time per request, so that a hasty retry cannot make a second one."""
         with self._beginning:
             if request in self._in_progress:
                 raise Unavailable(
-                    "exchange.request_in_progress", f"request {request.hex()} is being answered", retry_after_s=1.0
+                    "exchange.request_in_progress", f"request {request} is being answered", retry_after_s=1.0
                 )
             self._in_progress.add(request)
 
     def _answer(self, message: RequestMessage, raw: bytes) -> bytes:
         entry = self._paired_entry(message, raw)
         self._expect_open_gates()
-        kept = self._store.asked(message.request)
+        kept = self._store.asked(message.name)
         if kept is not None and kept.answer is not None:
             return self._send_kept(message, kept, entry)
         if entry["status"] != RequestStatus.REQUESTED:
             raise Conflict(
-                "exchange.request_closed", f"request {message.request.hex()} is {entry['status']}; ask anew if needed"
+                "exchange.request_closed", f"request {message.name} is {entry['status']}; ask anew if needed"
             )
         return self._deliver(message, self._make_answer(message, raw), entry)
 
@@ -192,13 +192,13 @@ class Provider:
 
     def changed_records(self) -> Iterator[ChangedRecord]:
         """Yield the records of delivered answers that were amended or erased since, with the bank [EXCHANGE-21]."""
-        status_of = leaf_lookup(self._submitter.state())
+        status_of = leaf_lookup(self._submitter.state(), self._submitter.member)
         for row in self._store.delivered():
             if row.leaves is not None and row.taxpayer is not None:
                 yield from changed_records(
                     decode_leaves(row.leaves),
                     status_of=status_of,
-                    request=row.request,
+                    request=split_owned_id(row.request)[1],
                     other=MemberId(row.recipient),
                     taxpayer=row.taxpayer,
                 )
@@ -221,12 +221,11 @@ class Provider:
 
     def _paired_entry(self, message: RequestMessage, raw: bytes) -> dict[str, Any]:
         """Step 2 [EXCHANGE-5]."""
-        entry: dict[str, Any] | None = self._submitter.state().get(request_key(message.request))
+        entry: dict[str, Any] | None = self._submitter.state().get(request_key(message.name))
         if entry is None:
-            raise Denied("exchange.request_unknown", f"the ledger has no request {message.request.hex()}")
+            raise Denied("exchange.request_unknown", f"the ledger has no request {message.name}")
         expected = {
-            "consent": message.consent,
-            "author": message.sender,
+            "consent": message.consent_name,
             "provider": message.receiver,
             "purpose": message.purpose,
             "mode": message.mode,
@@ -235,9 +234,7 @@ class Provider:
         differing = sorted(field for field, value in expected.items() if entry[field] != value)
         if differing or message.receiver != self._submitter.member:
             what = ", ".join(differing) or "provider"
-            raise Denied(
-                "exchange.request_unpaired", f"request {message.request.hex()} differs from its ledger entry in {what}"
-            )
+            raise Denied("exchange.request_unpaired", f"request {message.name} differs from its ledger entry in {what}")
         return entry
 
     def _make_answer(self, message: RequestMessage, raw: bytes) -> AskedRow:
@@ -251,7 +248,7 @@ class Provider:
             raise
         except BaseException:
             # Nobody was refused and nothing was answered: the place in the frequency is free again.
-            self._store.release(message.request)
+            self._store.release(message.name)
             raise
         self._store.save(answered)
         return answered
@@ -270,9 +267,9 @@ class Provider:
     def _verify_allowed(self, message: RequestMessage, *, now_ms: int) -> ConsentArtefact:
         """Steps 3 to 9."""
         state = self._submitter.state()
-        verify_usable(find_grant(state, message.consent), now_ms=now_ms)
+        verify_usable(find_grant(state, message.consent_name), now_ms=now_ms)
         verify_recipient_active(state, MemberId(message.sender))
-        artefact = self._desk.artefact(message.consent)
+        artefact = self._desk.artefact(message.consent_name)
         verify_covered(message, artefact)
         if message.mode is not Mode.DISCLOSE:
             raise Denied("exchange.mode_unsupported", f"this provider does not answer in the mode {message.mode} yet")
@@ -365,20 +362,20 @@ class Provider:
     def _deliver(self, message: RequestMessage, row: AskedRow, entry: dict[str, Any]) -> bytes:
         """Put access.deliver on the ledger unless it is there, then return the kept answer."""
         if row.answer is None or row.answer_digest is None or row.manifest_digest is None:
-            raise IntegrityError("exchange.answer_lost", f"the kept answer to {message.request.hex()} is incomplete")
+            raise IntegrityError("exchange.answer_lost", f"the kept answer to {message.name} is incomplete")
         if entry["status"] == RequestStatus.REQUESTED:
             self._submit_delivery(
                 AccessDeliverBody(
-                    request=message.request, answer_digest=row.answer_digest, manifest_digest=row.manifest_digest
+                    request=message.name, answer_digest=row.answer_digest, manifest_digest=row.manifest_digest
                 ),
                 row,
             )
         elif entry["answer_digest"] != row.answer_digest:
             raise IntegrityError(
-                "exchange.answer_lost", f"the ledger holds another answer to {message.request.hex()} than the one kept"
+                "exchange.answer_lost", f"the ledger holds another answer to {message.name} than the one kept"
             )
         if row.outcome is not Outcome.DELIVERED:
-            self._store.mark_delivered(message.request)
+            self._store.mark_delivered(message.name)
         return row.answer
 
     def _submit_delivery(self, body: AccessDeliverBody, row: AskedRow) -> None:
@@ -408,7 +405,7 @@ class Provider:
         )
         self._submitter.submit(REFUSE, AccessRefuseBody(request=row.request, field_code=code))
 
-    def _taxpayer(self, consent: bytes) -> str | None:
+    def _taxpayer(self, consent: OwnedId) -> str | None:
         """Return whose consent it is, or None where its artefact is not here or is damaged."""
         try:
             return self._desk.artefact(consent).taxpayer
@@ -418,8 +415,8 @@ class Provider:
     def _new_row(self, message: RequestMessage, raw: bytes) -> AskedRow:
         now_ms = self._submitter.now_ms()
         return AskedRow(
-            request=message.request,
-            consent=message.consent,
+            request=message.name,
+            consent=message.consent_name,
             taxpayer=None,
             recipient=message.sender,
             purpose=str(message.purpose),

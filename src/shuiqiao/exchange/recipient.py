@@ -121,7 +121,7 @@ class Recipient:
         verify_covered(message, artefact)
         verify_request_within_ceiling(message)
         raw = encode_request(message, network=self._network, suite=self._suite, key=self._key)
-        self._store.save_request(message.request, consent=message.consent, message=raw, made_ms=message.made_ms)
+        self._store.save_request(message.request, consent=message.consent_name, message=raw, made_ms=message.made_ms)
         self._commit(message, raw)
         return SentRequest(request=message.request, provider=MemberId(message.receiver), message=raw)
 
@@ -153,7 +153,7 @@ class Recipient:
             provider = MemberId(self._consents.artefact(kept.consent).provider)
             yield from changed_records(
                 leaves_of(decode_disclosure(kept.disclosure, catalogue=self._catalogue)),
-                status_of=leaf_lookup(self._submitter.state()),
+                status_of=leaf_lookup(self._submitter.state(), provider),
                 request=kept.request,
                 other=provider,
                 taxpayer=kept.taxpayer,
@@ -184,7 +184,7 @@ class Recipient:
     def _message(self, wanted: DataRequest, artefact: ConsentArtefact) -> RequestMessage:
         return RequestMessage(
             request=new_id(self._entropy),
-            consent=wanted.consent,
+            consent=artefact.consent,
             sender=self._submitter.member,
             receiver=artefact.provider,
             purpose=artefact.purpose,
@@ -199,7 +199,7 @@ class Recipient:
     def _commit(self, message: RequestMessage, raw: bytes) -> None:
         body = AccessRequestBody(
             request=message.request,
-            consent=message.consent,
+            consent=message.consent_name,
             purpose=message.purpose,
             mode=message.mode,
             request_digest=self._suite.digest(raw),
@@ -228,11 +228,11 @@ class Recipient:
         return decode_request(asked.message, state=self._submitter.state(), network=self._network, suite=self._suite)
 
     def _entry(self, message: RequestMessage) -> dict[str, Any]:
-        entry: dict[str, Any] | None = self._submitter.state().get(request_key(message.request))
+        entry: dict[str, Any] | None = self._submitter.state().get(request_key(message.name))
         if entry is None or entry["status"] not in {RequestStatus.DELIVERED, RequestStatus.ACKNOWLEDGED}:
             found = "absent" if entry is None else entry["status"]
             raise IntegrityError(
-                "exchange.answer_unpaired", f"an answer came for request {message.request.hex()}, which is {found}"
+                "exchange.answer_unpaired", f"an answer came for request {message.name}, which is {found}"
             )
         return entry
 
@@ -266,7 +266,7 @@ class Recipient:
         self, content: AnswerContent, message: RequestMessage, *, entry_index: int | None, is_kept: bool = False
     ) -> ReceivedData:
         """Steps 4 to 7."""
-        artefact = self._consents.artefact(message.consent)
+        artefact = self._consents.artefact(message.consent_name)
         manifest = decode_manifest(
             content.manifest, network=self._network, suite=self._suite, provider_key=self._provider_key(message)
         )
@@ -298,14 +298,13 @@ class Recipient:
         """Step 6: a record that is superseded or erased today is refused on receipt; on file it may have aged."""
         if disclosure.uscc != artefact.taxpayer:
             raise IntegrityError("exchange.taxpayer_wrong", "the answer is about another taxpayer than the consent")
-        state = self._submitter.state()
+        state, provider = self._submitter.state(), MemberId(message.receiver)
         return verify_disclosure(
             disclosure,
-            batch_of=batch_lookup(state),
+            batch_of=batch_lookup(state, provider),
             suite=self._suite,
             catalogue=self._catalogue,
-            author=MemberId(message.receiver),
-            status_of=None if is_kept else leaf_lookup(state),
+            status_of=None if is_kept else leaf_lookup(state, provider),
         )
 
     def _keep(self, content: AnswerContent, message: RequestMessage, artefact: ConsentArtefact) -> None:
@@ -313,7 +312,7 @@ class Recipient:
         self._store.save_received(
             ReceivedRow(
                 request=message.request,
-                consent=message.consent,
+                consent=message.consent_name,
                 taxpayer=artefact.taxpayer,
                 manifest=content.manifest,
                 disclosure=content.disclosure,

@@ -28,6 +28,7 @@ from sqlalchemy import (
 )
 
 from shuiqiao.base.encoding import decode_json, encode_json
+from shuiqiao.base.ids import OWNED_ID_CHARS, OwnedId
 from shuiqiao.exchange.ceilings import PastAnswer
 from shuiqiao.exchange.model import Outcome
 
@@ -45,8 +46,8 @@ _ROWS_AT_ONCE = 100
 _asked = Table(
     "exchange_asked",
     metadata,
-    Column("request", LargeBinary(16), primary_key=True),
-    Column("consent", LargeBinary(16), nullable=False, index=True),
+    Column("request", String(OWNED_ID_CHARS), primary_key=True),
+    Column("consent", String(OWNED_ID_CHARS), nullable=False, index=True),
     Column("taxpayer", String(32), index=True),
     Column("recipient", String(32), nullable=False),
     Column("purpose", String(32), nullable=False),
@@ -70,7 +71,7 @@ _request = Table(
     "exchange_request",
     metadata,
     Column("request", LargeBinary(16), primary_key=True),
-    Column("consent", LargeBinary(16), nullable=False, index=True),
+    Column("consent", String(OWNED_ID_CHARS), nullable=False, index=True),
     Column("message", LargeBinary, nullable=False),
     Column("made_ms", BigInteger, nullable=False),
     Column("entry_index", BigInteger),
@@ -80,7 +81,7 @@ _received = Table(
     "exchange_received",
     metadata,
     Column("request", LargeBinary(16), primary_key=True),
-    Column("consent", LargeBinary(16), nullable=False, index=True),
+    Column("consent", String(OWNED_ID_CHARS), nullable=False, index=True),
     Column("taxpayer", String(32), nullable=False, index=True),
     Column("manifest", LargeBinary, nullable=False),
     Column("disclosure", LargeBinary, nullable=False),
@@ -92,7 +93,7 @@ _erasure = Table(
     "exchange_erasure",
     metadata,
     Column("request", LargeBinary(16), primary_key=True),
-    Column("consent", LargeBinary(16), nullable=False),
+    Column("consent", String(OWNED_ID_CHARS), nullable=False),
     Column("received_ms", BigInteger, nullable=False),
     Column("erased_ms", BigInteger, nullable=False),
     Column("bytes", BigInteger, nullable=False),
@@ -156,8 +157,8 @@ _ADD_ERASURE = insert(_erasure)
 class AskedRow:
     """One request as its provider keeps it."""
 
-    request: bytes
-    consent: bytes
+    request: OwnedId
+    consent: OwnedId
     taxpayer: str | None
     """None where no artefact was found to say whose data was asked for."""
     recipient: str
@@ -182,7 +183,7 @@ class RequestRow:
     """One request as the bank keeps it."""
 
     request: bytes
-    consent: bytes
+    consent: OwnedId
     message: bytes
     index: int | None
     """Leaf index of its ledger entry, None where the commit was never confirmed."""
@@ -193,7 +194,7 @@ class ReceivedRow:
     """One answer as the bank keeps it until the end of its data life."""
 
     request: bytes
-    consent: bytes
+    consent: OwnedId
     taxpayer: str
     manifest: bytes
     disclosure: bytes
@@ -206,7 +207,7 @@ class ErasureRow:
     """The local record that received data was destroyed."""
 
     request: bytes
-    consent: bytes
+    consent: OwnedId
     received_ms: int
     erased_ms: int
     bytes: int
@@ -219,7 +220,7 @@ class ProviderStore:
     def __init__(self, engine: Engine) -> None:
         self._engine = engine
 
-    def asked(self, request: bytes) -> AskedRow | None:
+    def asked(self, request: OwnedId) -> AskedRow | None:
         """Return a request, or None."""
         with self._engine.connect() as connection:
             row = connection.execute(_ASKED, {"of_request": request}).first()
@@ -248,20 +249,20 @@ class ProviderStore:
         with self._engine.begin() as connection:
             _replace(connection, row)
 
-    def mark_delivered(self, request: bytes) -> None:
+    def mark_delivered(self, request: OwnedId) -> None:
         """Note that the ledger holds the delivery of a kept answer."""
         with self._engine.begin() as connection:
             connection.execute(_MARK_DELIVERED, {"of_request": request})
 
-    def release(self, request: bytes) -> None:
+    def release(self, request: OwnedId) -> None:
         """Give back the place that a request took, because no answer was made."""
         with self._engine.begin() as connection:
             connection.execute(_RELEASE_ASKED, {"of_request": request})
 
-    def kept_answers(self) -> list[bytes]:
+    def kept_answers(self) -> list[OwnedId]:
         """Return the requests whose sealed answers are still kept for a retry."""
         with self._engine.connect() as connection:
-            return list(connection.scalars(_KEPT_ANSWERS))
+            return [OwnedId(request) for request in connection.scalars(_KEPT_ANSWERS)]
 
     def delivered(self) -> Iterator[AskedRow]:
         """Yield every request whose answer was delivered, oldest first, a few at a time."""
@@ -269,7 +270,7 @@ class ProviderStore:
             for row in connection.execution_options(yield_per=_ROWS_AT_ONCE).execute(_DELIVERED):
                 yield _asked_row(row)
 
-    def drop_answer(self, request: bytes) -> None:
+    def drop_answer(self, request: OwnedId) -> None:
         """Destroy the kept bytes of a sealed answer."""
         with self._engine.begin() as connection:
             connection.execute(_DROP_ANSWER, {"of_request": request})
@@ -281,7 +282,7 @@ class RecipientStore:
     def __init__(self, engine: Engine) -> None:
         self._engine = engine
 
-    def save_request(self, request: bytes, *, consent: bytes, message: bytes, made_ms: int) -> None:
+    def save_request(self, request: bytes, *, consent: OwnedId, message: bytes, made_ms: int) -> None:
         """Keep a request before it is sent."""
         with self._engine.begin() as connection:
             connection.execute(
@@ -304,7 +305,7 @@ class RecipientStore:
             row = connection.execute(_REQUEST, {"of_request": request}).first()
         if row is None:
             return None
-        return RequestRow(request=row.request, consent=row.consent, message=row.message, index=row.entry_index)
+        return RequestRow(request=row.request, consent=OwnedId(row.consent), message=row.message, index=row.entry_index)
 
     def save_received(self, row: ReceivedRow) -> None:
         """Keep an answer; one that is kept already stays as it is, its data life with it."""
@@ -368,7 +369,7 @@ def _past_answers(connection: Connection, row: AskedRow, *, since_ms: int) -> li
     }
     return [
         PastAnswer(
-            consent=found.consent,
+            consent=OwnedId(found.consent),
             answered_ms=found.answered_ms,
             period_from=found.period_from,
             period_to=found.period_to,
@@ -405,7 +406,11 @@ def _replace(connection: Connection, row: AskedRow) -> None:
 
 def _note_erasure(connection: Connection, row: Any, *, now_ms: int) -> ErasureRow:
     erasure = ErasureRow(
-        request=row.request, consent=row.consent, received_ms=row.received_ms, erased_ms=now_ms, bytes=row.bytes
+        request=row.request,
+        consent=OwnedId(row.consent),
+        received_ms=row.received_ms,
+        erased_ms=now_ms,
+        bytes=row.bytes,
     )
     connection.execute(_ADD_ERASURE, {name: getattr(erasure, name) for name in ErasureRow.__slots__})
     return erasure
@@ -413,8 +418,8 @@ def _note_erasure(connection: Connection, row: Any, *, now_ms: int) -> ErasureRo
 
 def _asked_row(row: Row[Any]) -> AskedRow:
     return AskedRow(
-        request=row.request,
-        consent=row.consent,
+        request=OwnedId(row.request),
+        consent=OwnedId(row.consent),
         taxpayer=row.taxpayer,
         recipient=row.recipient,
         purpose=row.purpose,
@@ -436,7 +441,7 @@ def _asked_row(row: Row[Any]) -> AskedRow:
 def _received_row(row: Row[Any]) -> ReceivedRow:
     return ReceivedRow(
         request=row.request,
-        consent=row.consent,
+        consent=OwnedId(row.consent),
         taxpayer=row.taxpayer,
         manifest=row.manifest,
         disclosure=row.disclosure,
@@ -448,7 +453,7 @@ def _received_row(row: Row[Any]) -> ReceivedRow:
 def _erasure_row(row: Row[Any]) -> ErasureRow:
     return ErasureRow(
         request=row.request,
-        consent=row.consent,
+        consent=OwnedId(row.consent),
         received_ms=row.received_ms,
         erased_ms=row.erased_ms,
         bytes=row.bytes,

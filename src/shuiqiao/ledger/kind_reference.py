@@ -31,7 +31,7 @@ def render_kinds(table: KindTable) -> str:
 
 def _kind(kind: Kind) -> str:
     signers = _AUTHOR_ALONE if kind.signers is None else _sentence(kind.signers.__doc__ or "")
-    relayed = "; any member may relay it as its author" if kind.relayable else ""
+    relayed = "" if kind.author is None else f"; author: {_sentence(kind.author.__doc__ or '')}"
     valid = "30 days" if kind.governance else "24 hours"
     lines = [
         f"\n## `{kind.name}` version {kind.version}\n",

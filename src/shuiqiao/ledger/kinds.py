@@ -51,6 +51,8 @@ class KindTable:
             raise ValueError(f"{kind.name!r} version {kind.version} in room {kind.room!r} is not a well-formed kind")
         if kind.room == REPLAY_ROOM:
             raise ValueError(f"{kind.name} may not write under {REPLAY_ROOM}/: that room is the ledger's own")
+        if kind.author is not None and kind.signers is None:
+            raise ValueError(f"{kind.name} has an author that is no member, and does not say who signs for it")
         _require_bounded(inspect.type_info(kind.body), where=kind.name, seen=set())
         self._kinds[key] = kind
         self._field_orders[kind.body] = _field_order(kind.body)

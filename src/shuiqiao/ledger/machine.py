@@ -147,7 +147,7 @@ class StateMachine:
     def plan_verification(self, tx: Transaction, state: StateView) -> tuple[SignatureClaim, ...]:
         """Return the claims to verify ahead, in order of kid; ``verify_claims`` checks them.
 
-        Raises Denied ``ledger.signature_missing``, ``ledger.author_unsigned``, InvalidInput
+        Raises Denied ``ledger.signature_missing``, ``ledger.author_unsigned``, ``ledger.author_wrong``, InvalidInput
         ``ledger.signature_unexpected``, ``ledger.contract_failed``, or what the key ring raises for a stranger. Where
         the state may soon change (a grant that waits in the same queue), an engine ignores the error and executes
         the transaction with no proven keys.
@@ -262,16 +262,25 @@ class StateMachine:
 
     def _required_keys(self, tx: Transaction, kind: Kind, state: StateView) -> tuple[bytes, ...]:
         """Return the keys that must sign, in order of kid, after matching them to the kids present [LEDGER-SIGN-1]."""
+        named = None if kind.author is None else kind.author(tx)
+        if named is not None and kind.signers is not None:
+            if tx.author != named:
+                raise Denied("ledger.author_wrong", f"the author of this {tx.kind} is {named}, not {tx.author}")
+            return self._match_keys(tx, set(kind.signers(tx, state)))
         author_key = self.key_ring.signing_key(state, tx.author)
         signatures = tx.signatures
         if kind.signers is None and len(signatures) == 1 and signatures[0].key_id == self._key_id(author_key):
             # The author alone must sign and did: what nearly every transaction is, and what the rest would find too.
             return (author_key,)
         keys = {author_key} if kind.signers is None else set(kind.signers(tx, state))
-        if not kind.relayable and author_key not in keys:
+        if author_key not in keys:
             raise Denied("ledger.author_unsigned", f"{tx.author} must be among the signers of {tx.kind}")
+        return self._match_keys(tx, keys)
+
+    def _match_keys(self, tx: Transaction, keys: set[bytes]) -> tuple[bytes, ...]:
+        """Return keys in order of kid; refuses a transaction whose kids are not exactly theirs."""
         by_key_id = {self._key_id(key): key for key in keys}
-        present = [signature.key_id for signature in signatures]
+        present = [signature.key_id for signature in tx.signatures]
         if len(present) != len(by_key_id) or not by_key_id.keys() >= set(present):
             raise _wrong_signers(tx, required=set(by_key_id), present=set(present))
         return tuple([by_key_id[key_id] for key_id in present])

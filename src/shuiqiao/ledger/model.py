@@ -60,6 +60,7 @@ class Transaction(msgspec.Struct, frozen=True, kw_only=True, gc=False):
     version: int
     id: bytes
     author: MemberId
+    """The member that says it; of a kind that no member authors what ``Kind.author`` names."""
     valid_until_ms: int
     body: Any
     """An instance of the kind's body struct."""
@@ -110,6 +111,9 @@ Check = Callable[[Transaction, StateView, BlockContext], None]
 Apply = Callable[[Transaction, State, BlockContext], Sequence[Event]]
 """Write the transaction's effect after check passed; deterministic, no I/O, must not raise."""
 
+Author = Callable[[Transaction], str | None]
+"""Return who is the author of a transaction that no member authors; None where a member is."""
+
 Signers = Callable[[Transaction, StateView], Sequence[bytes]]
 """Return the raw public keys that must have signed, all of them and no others."""
 
@@ -129,7 +133,8 @@ class Kind:
     signers: who must sign; None means the author's member key alone.
     governance: True allows a validity of 30 days instead of 24 hours, and keeps it open while the network is frozen.
     is_vote: True keeps it open to a suspended author whose suspension has an end, so no vote is lost to one.
-    relayable: True lets a transaction name an author who did not sign (a consent key speaks, a member relays).
+    author: who must stand as author where no member is (a consent speaks by its key): ids are scoped to it, and who
+    hands the transaction in is stated nowhere. None: a member, who signs.
     """
 
     name: str
@@ -141,7 +146,7 @@ class Kind:
     signers: Signers | None = None
     governance: bool = False
     is_vote: bool = False
-    relayable: bool = False
+    author: Author | None = None
 
 
 class KeyRing(Protocol):

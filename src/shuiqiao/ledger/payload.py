@@ -19,7 +19,7 @@ from msgspec import Meta
 
 from shuiqiao.base.encoding import MAX_DEPTH, decode_cbor_strict
 from shuiqiao.base.errors import InvalidInput
-from shuiqiao.base.ids import ID_BYTES, MemberId
+from shuiqiao.base.ids import ID_BYTES, OWNED_ID_CHARS, MemberId
 from shuiqiao.ledger.model import MAX_TRANSACTION_BYTES
 
 NETWORK_BYTES = 32
@@ -28,7 +28,7 @@ MAX_TIME_MS = 2**53 - 1
 
 
 class Payload(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
-    """The payload's fields in the order of deterministic CBOR; the author is judged by ``_is_member_id``."""
+    """The payload's fields in the order of deterministic CBOR; the author is judged by ``_is_author``."""
 
     id: Annotated[bytes, Meta(min_length=ID_BYTES, max_length=ID_BYTES)]
     body: Any
@@ -63,8 +63,8 @@ _MIN_EIGHT_BYTE_TIME = 1 << 32
 _MAX_TERMS_BYTES = 192
 """Longest terms that are remembered, in bytes: room for the longest kind and author names there are."""
 
-_MEMBER_ID = re.compile(r"[a-z][a-z0-9-]{1,31}")
-_MAX_MEMBER_ID = 32
+_AUTHOR = re.compile(r"[a-z][a-z0-9-]{1,31}(/[0-9a-f]{32})?")
+"""A member id, or the name of what a member made (``base.ids.OwnedId``) and which speaks by a key of its own."""
 
 
 def decode_payload(data: bytes) -> Payload:
@@ -111,7 +111,7 @@ def _read_terms(data: bytes) -> _Terms | None:
         terms = msgspec.convert(fields, _Terms, strict=True, builtin_types=(bytes,))
     except (InvalidInput, msgspec.ValidationError):
         return None
-    return terms if tuple(fields) == _TERMS_KEYS and _is_member_id(terms.author) else None
+    return terms if tuple(fields) == _TERMS_KEYS and _is_author(terms.author) else None
 
 
 def _whole_payload(data: bytes) -> Payload:
@@ -126,19 +126,19 @@ def _whole_payload(data: bytes) -> Payload:
         fields = msgspec.convert(payload, Payload, strict=True, builtin_types=(bytes,))
     except msgspec.ValidationError as error:
         raise malformed(f"a field of its payload is not allowed: {error}") from error
-    if type(fields.body) is not dict or not _is_member_id(fields.author):
-        raise malformed("a field of its payload is not allowed: body is a map, author a member id")
+    if type(fields.body) is not dict or not _is_author(fields.author):
+        raise malformed("a field of its payload is not allowed: body is a map, author a member id or an owned id")
     return fields
 
 
-def _is_member_id(author: str) -> bool:
-    return len(author) <= _MAX_MEMBER_ID and _matches_member_id(author)
+def _is_author(author: str) -> bool:
+    return len(author) <= OWNED_ID_CHARS and _matches_author(author)
 
 
 @lru_cache(maxsize=1024)
-def _matches_member_id(author: str) -> bool:
-    """Return whether short text can be a member id; remembered, as the members of a network are few."""
-    return _MEMBER_ID.fullmatch(author) is not None
+def _matches_author(author: str) -> bool:
+    """Return whether short text can name an author; remembered, as the members of a network are few."""
+    return _AUTHOR.fullmatch(author) is not None
 
 
 def malformed(reason: str) -> InvalidInput:

@@ -149,6 +149,9 @@ class DirectSubmitter:
         Raises Unavailable ``ledger.clock_behind`` before that: whose clock is behind the ledger signs what has expired.
         """
         require_not_behind(now_ms=self.now_ms(), block_ms=self._engine.last_block()[1])
+        return self.relay(self._sign(kind, body, extra_keys=extra_keys))
+
+    def _sign(self, kind: str, body: msgspec.Struct, *, extra_keys: Sequence[SigningKey] = ()) -> bytes:
         draft = TransactionDraft(
             kind=kind,
             version=self._version(kind),
@@ -158,7 +161,7 @@ class DirectSubmitter:
             id=new_id(self._entropy),
         )
         keys = (self._key, *extra_keys)
-        return self.relay(sign_transaction(draft, network=self.parameters.network, suite=self._suite, keys=keys))
+        return sign_transaction(draft, network=self.parameters.network, suite=self._suite, keys=keys)
 
     def _version(self, kind: str) -> int:
         """Return the version of a kind that the next block accepts."""

@@ -7,6 +7,7 @@ from decimal import Decimal
 from enum import StrEnum
 from typing import Any
 
+from shuiqiao.base.ids import OwnedId
 from shuiqiao.credit.limit import LimitProduct
 from shuiqiao.credit.model import Grade, Reason, Words
 
@@ -86,7 +87,7 @@ class Application:
     id: bytes
     product: str
     taxpayer: str
-    consent: bytes
+    consent: OwnedId
     amount_fen: int
     submitted_ms: int
 

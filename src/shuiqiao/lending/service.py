@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING
 
 from shuiqiao.base.encoding import encode_json
 from shuiqiao.base.errors import Denied, IntegrityError, InvalidInput, ShuiqiaoError, Unavailable
-from shuiqiao.base.ids import Entropy, MemberId, new_id
+from shuiqiao.base.ids import Entropy, MemberId, OwnedId, new_id
 from shuiqiao.base.money import MAX_FEN
 from shuiqiao.crypto.model import CipherSuite
 from shuiqiao.ledger.model import Committed
@@ -76,7 +76,7 @@ class LendingDesk:
         self._suite = suite
         self._entropy = entropy
 
-    def apply(self, product: Product, *, taxpayer: str, consent: bytes, amount_fen: int) -> Application:
+    def apply(self, product: Product, *, taxpayer: str, consent: OwnedId, amount_fen: int) -> Application:
         """Take an enterprise's application under a consent it gave to this bank.
 
         Raises InvalidInput ``lending.amount_invalid``, and what the ledger refuses with:
@@ -206,8 +206,8 @@ class OpeningDesk:
         Raises Denied ``lending.decision_unknown`` or ``lending.opening_not_ours``, IntegrityError
         ``lending.opening_differs``.
         """
-        found = self._submitter.state().get(decision_key(application))
-        if found is None or found["bank"] != bank:
+        found = self._submitter.state().get(decision_key(bank, application))
+        if found is None:
             raise Denied(
                 "lending.decision_unknown",
                 f"the ledger has no decision of {bank} on application {application.hex()}",
@@ -228,8 +228,8 @@ class OpeningDesk:
             )
         self._store.add(application, bank=bank, sealed=sealed)
 
-    def all(self) -> dict[bytes, bytes]:
-        """Return application id to sealed opening."""
+    def all(self) -> dict[OwnedId, bytes]:
+        """Return sealed openings by bank and application id."""
         return self._store.all()
 
 

@@ -20,6 +20,7 @@ from sqlalchemy import (
 
 from shuiqiao.base.encoding import encode_json
 from shuiqiao.base.errors import Conflict
+from shuiqiao.base.ids import OWNED_ID_CHARS, OwnedId, owned_id
 from shuiqiao.lending.model import Application, Decision
 
 metadata = MetaData()
@@ -30,7 +31,7 @@ _applications = Table(
     Column("application", LargeBinary(16), primary_key=True),
     Column("product", String(32), nullable=False),
     Column("taxpayer", String(32), nullable=False),
-    Column("consent", LargeBinary(16), nullable=False),
+    Column("consent", String(OWNED_ID_CHARS), nullable=False),
     Column("amount_fen", BigInteger, nullable=False),
     Column("salt", LargeBinary(32), nullable=False),
     Column("submitted_ms", BigInteger, nullable=False),
@@ -52,8 +53,7 @@ _decisions = Table(
 _openings = Table(
     "lending_opening",
     metadata,
-    Column("application", LargeBinary(16), primary_key=True),
-    Column("bank", String(32), nullable=False),
+    Column("application", String(OWNED_ID_CHARS), primary_key=True),
     Column("sealed", LargeBinary, nullable=False),
 )
 
@@ -162,12 +162,13 @@ class OpeningStore:
 
     def add(self, application: bytes, *, bank: str, sealed: bytes) -> None:
         """Keep what a bank sealed for an application, its digest checked; again changes nothing."""
+        name = owned_id(bank, application)
         with self._engine.begin() as connection:
-            if connection.execute(_OPENING, {"of_application": application}).first() is None:
-                connection.execute(_ADD_OPENING, {"application": application, "bank": bank, "sealed": sealed})
+            if connection.execute(_OPENING, {"of_application": name}).first() is None:
+                connection.execute(_ADD_OPENING, {"application": name, "sealed": sealed})
 
-    def all(self) -> dict[bytes, bytes]:
-        """Return application id to sealed opening."""
+    def all(self) -> dict[OwnedId, bytes]:
+        """Return sealed openings by bank and application id."""
         with self._engine.connect() as connection:
             rows = connection.execute(select(_openings.c.application, _openings.c.sealed)).all()
-        return {row.application: row.sealed for row in rows}
+        return {OwnedId(row.application): row.sealed for row in rows}

@@ -31,6 +31,7 @@ from shuiqiao.members.proposal import (
     require_open,
 )
 from shuiqiao.members.roster import (
+    key_owner,
     member_key,
     member_record,
     put_key,
@@ -50,6 +51,7 @@ __all__ = [
     "MemberRotateKeyBody",
     "MemberVoteBody",
     "WitnessRegisterBody",
+    "key_owner",
     "member_key",
     "member_record",
     "require_role",

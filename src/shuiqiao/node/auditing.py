@@ -11,6 +11,7 @@ from shuiqiao.oversight.audit import AuditReport, audit_ledger
 from shuiqiao.oversight.record_rules import RecordRulesReport, check_record_rules
 
 if TYPE_CHECKING:
+    from shuiqiao.base.ids import MemberId
     from shuiqiao.ledger.model import LedgerEngine
     from shuiqiao.node.institution import Institution
     from shuiqiao.vault.service import Vault
@@ -33,12 +34,13 @@ def audit_institution(
     institution: Institution,
     *,
     vault: Vault | None = None,
+    vault_owner: MemberId | None = None,
     live: LedgerEngine | None = None,
     verifier_processes: int = 0,
 ) -> AuditReport:
     """Audit on this member's copy of the ledger, and what only this member has.
 
-    A bureau's own vault is checked unless another one is handed over; a regulator opens the decisions sealed to it.
+    A bureau's own vault is checked unless that of vault_owner is handed over; a regulator opens what was sealed to it.
     """
     own = institution.vault if vault is None and institution.settings.role is Role.TAX_BUREAU else vault
     return audit_ledger(
@@ -47,6 +49,7 @@ def audit_institution(
         key_ring=MemberKeyRing(),
         vault=own,
         opened=institution.opened_decisions() if institution.settings.role is Role.REGULATOR else None,
+        vault_owner=vault_owner or institution.member,
         record_rules=walk_record_rules(institution),
         verifier_processes=verifier_processes,
         live=live,

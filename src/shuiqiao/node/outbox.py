@@ -2,25 +2,34 @@
 
 1. keep the signed bytes in the outbox, durably;
 2. submit, wait until the ledger says they are durable there;
-3. forget them, a batch at a time: a crash in between sends bytes again that the ledger already has, which it refuses
-   as a replay, and that refusal counts as acknowledgement.
+3. forget them, a batch at a time.
 
-Only a transaction that expired unacknowledged is signed anew, and only where this node's key alone signed it.
+After a crash or a lost answer nothing is believed but the ledger: what was kept counts as done only if a block holds
+these very bytes. What is refused when it is sent again, with nobody waiting for the answer, stays with the reason until
+a person redoes or abandons it. Only a transaction that expired is signed anew, and only where this node's key alone
+signed it; the new bytes take the place of the old in one act.
 """
 
 from __future__ import annotations
 
 import threading
+from collections.abc import Sequence
 
 from shuiqiao.base.clock import Clock
-from shuiqiao.base.errors import Conflict, ShuiqiaoError, Unavailable
+from shuiqiao.base.errors import Denied, ShuiqiaoError, Unavailable
 from shuiqiao.base.ids import Entropy, MemberId
 from shuiqiao.crypto.model import CipherSuite, SigningKey
 from shuiqiao.ledger.kinds import KindTable
+from shuiqiao.ledger.log import leaf_hash
 from shuiqiao.ledger.model import Committed, LedgerEngine
 from shuiqiao.ledger.submitter import DirectSubmitter
 from shuiqiao.members.key_ring import MemberKeyRing
 from shuiqiao.node.store import OutboxRow, OutboxStore
+
+REPLAYED = "ledger.tx_replayed"
+
+_LOOKS = 64
+"""How often a copy that is behind is looked at, a block later each time, before bytes count as not being there."""
 
 FORGET_BATCH = 64
 """Acknowledged transactions are removed from the outbox this many at a time."""
@@ -58,14 +67,52 @@ class Outbox(DirectSubmitter):
 
     def relay(self, raw: bytes) -> Committed:
         """Keep signed bytes, commit them, and forget them once the ledger has answered for good."""
-        tx = self.decode(raw)
-        self._store.add(OutboxRow(transaction_id=tx.id, kind=tx.kind, valid_until_ms=tx.valid_until_ms, raw=raw))
-        return self._commit(raw, transaction_id=tx.id)
+        row = self._row(raw)
+        return self._commit(row, is_mine=self._store.add(row))
 
     def resend(self) -> int:
-        """Send again what was never acknowledged, e.g. after a restart; return how many are on the ledger now."""
-        now_ms = self.now_ms()
-        return sum(self._resend_one(row, now_ms=now_ms) for row in self._store.waiting())
+        """Send again what was never acknowledged, e.g. after a restart; return how many are on the ledger now.
+
+        What is refused stays, with the reason, until somebody calls ``redo`` or ``abandon``.
+        """
+        rows, now_ms = self._store.rows(), self.now_ms()
+        held = self._held(rows)
+        for row in rows:
+            if row.raw in held:
+                self._forget(row.leaf)
+        waiting = [row for row in rows if row.raw not in held and not row.refusal_code]
+        return len(held) + sum(self._resend_one(row, now_ms=now_ms) for row in waiting)
+
+    def rows(self) -> list[OutboxRow]:
+        """Return what was handed to the ledger and is not known to be there, oldest deadline first."""
+        self.flush()
+        return self._store.rows()
+
+    def redo(self, row: OutboxRow) -> Committed:
+        """Sign what the ledger refused anew and commit it; raises what refuses it again, and it stays.
+
+        Raises Denied ``node.outbox_foreign`` where others signed it too.
+        """
+        tx = self.decode(row.raw)
+        if [signature.key_id for signature in tx.signatures] != [self._own_key_id]:
+            raise Denied(
+                "node.outbox_foreign",
+                f"{tx.kind} {row.leaf.hex()[:16]} bears signatures of others, who would have to sign it again",
+                next_step="abandon it, and let whoever signed it hand it in again",
+            )
+        anew = self._row(self._sign(tx.kind, tx.body))
+        self._store.replace(row.leaf, anew)
+        try:
+            return self._commit(anew, is_mine=False)
+        except Unavailable:
+            raise
+        except ShuiqiaoError as error:
+            self._store.refuse(anew.leaf, error)
+            raise
+
+    def abandon(self, row: OutboxRow) -> None:
+        """Forget what the ledger refused."""
+        self._store.remove([row.leaf])
 
     def flush(self) -> None:
         """Forget everything acknowledged so far."""
@@ -74,20 +121,44 @@ class Outbox(DirectSubmitter):
         if done:
             self._store.remove(done)
 
-    def _commit(self, raw: bytes, *, transaction_id: bytes) -> Committed:
+    def _row(self, raw: bytes) -> OutboxRow:
+        tx = self.decode(raw)
+        return OutboxRow(
+            leaf=leaf_hash(raw, hash_name=self._suite.hash_name),
+            kind=tx.kind,
+            valid_until_ms=tx.valid_until_ms,
+            height=self._engine.last_block()[0],
+            raw=raw,
+        )
+
+    def _held(self, rows: Sequence[OutboxRow]) -> set[bytes]:
+        """Return the signed bytes among rows that stand in a block since the first of them was kept."""
+        if not rows:
+            return set()
+        wanted, held = {row.raw for row in rows}, set[bytes]()
+        latest_ms = max(row.valid_until_ms for row in rows)
+        for block in self._engine.blocks(from_height=min(row.height for row in rows) + 1):
+            if block.time_ms > latest_ms or held == wanted:
+                break
+            held |= wanted.intersection(block.transactions)
+        return held
+
+    def _commit(self, row: OutboxRow, *, is_mine: bool) -> Committed:
+        """Commit a kept row. is_mine: no earlier attempt may still reach the ledger, so a refusal is the end of it."""
         try:
-            committed = super().relay(raw)
+            committed = super().relay(row.raw)
         except Unavailable:
             raise
         except ShuiqiaoError:
-            self._forget(transaction_id)
+            if is_mine:
+                self._forget(row.leaf)
             raise
-        self._forget(transaction_id)
+        self._forget(row.leaf)
         return committed
 
-    def _forget(self, transaction_id: bytes) -> None:
+    def _forget(self, leaf: bytes) -> None:
         with self._lock:
-            self._acknowledged.append(transaction_id)
+            self._acknowledged.append(leaf)
             is_full = len(self._acknowledged) >= FORGET_BATCH
         if is_full:
             self.flush()
@@ -95,28 +166,26 @@ class Outbox(DirectSubmitter):
     def _resend_one(self, row: OutboxRow, *, now_ms: int) -> bool:
         try:
             if row.valid_until_ms <= now_ms:
-                return self._sign_anew(row)
-            self._commit(row.raw, transaction_id=row.transaction_id)
-        except Conflict:
-            # The ledger has it: only the acknowledgement was lost.
-            return True
+                self.redo(row)
+            else:
+                self._commit(row, is_mine=False)
         except Unavailable:
             raise
-        except ShuiqiaoError:
+        except ShuiqiaoError as error:
+            if error.code == REPLAYED and self._comes_to_hold(row):
+                self._forget(row.leaf)
+                return True
+            self._store.refuse(row.leaf, error)
             return False
         return True
 
-    def _sign_anew(self, row: OutboxRow) -> bool:
-        tx = self.decode(row.raw)
-        if [signature.key_id for signature in tx.signatures] != [self._own_key_id]:
-            self._forget(row.transaction_id)
-            return False
-        # The new one is kept before the old one is forgotten: a crash in between leaves both, and the ledger refuses
-        # the second by its business key.
-        try:
-            self.submit(tx.kind, tx.body)
-        except ShuiqiaoError:
-            self._forget(row.transaction_id)
-            raise
-        self._forget(row.transaction_id)
-        return True
+    def _comes_to_hold(self, row: OutboxRow) -> bool:
+        """Tell whether what the ledger calls a replay are these very bytes; this node's own copy may be behind."""
+        for _ in range(_LOOKS):
+            if self._held([row]):
+                return True
+            try:
+                self._engine.wait_for_block(self._engine.last_block()[0] + 1)
+            except Unavailable:
+                break
+        return False

@@ -161,15 +161,17 @@ def _verify_vault(home: Home, state: StateView, *, progress: Progress) -> tuple[
     if not home.vault.is_dir():
         return 0, 0
     progress("recompute the vault 重算保险库", 0, None)
+    settings = load_settings(home)
     vault = Vault.open(
         home.vault,
-        suite=get_suite(load_settings(home).suite),
+        suite=get_suite(settings.suite),
         catalogue=load_catalogue(),
         clock=SystemClock(),
         entropy=system_entropy,
     )
     try:
-        check = vault.verify_files(batch_of=batch_lookup(state), status_of=leaf_lookup(state))
+        owner = settings.member
+        check = vault.verify_files(batch_of=batch_lookup(state, owner), status_of=leaf_lookup(state, owner))
     finally:
         vault.close()
     if check.problems:

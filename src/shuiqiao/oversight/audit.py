@@ -23,6 +23,7 @@ from shuiqiao.oversight.record_rules import RecordRulesReport
 from shuiqiao.vault.contract import batch_lookup, leaf_lookup
 
 if TYPE_CHECKING:
+    from shuiqiao.base.ids import MemberId
     from shuiqiao.ledger.kinds import KindTable
     from shuiqiao.ledger.model import KeyRing, LedgerEngine
     from shuiqiao.oversight.openings import OpenedDecisions
@@ -77,6 +78,7 @@ def audit_ledger(
     kinds: KindTable,
     key_ring: KeyRing,
     vault: Vault | None,
+    vault_owner: MemberId,
     record_rules: RecordRulesReport,
     opened: OpenedDecisions | None = None,
     verifier_processes: int = 0,
@@ -88,7 +90,7 @@ def audit_ledger(
 
     folder: the engine's files, whose segment headers are then checked too: no block is read from them.
     now_ms: the auditor's clock, with which the time of the newest block is compared [LEDGER-TIME-1].
-    vault: the records behind the anchors, where the auditor may see them (the bureau itself, or on its premises).
+    vault: the records behind the anchors of vault_owner, where the auditor may see them (at the bureau).
     opened: the decisions sealed to the auditor, where it is a regulator.
     """
     # The live checkpoint comes before the replay: what is committed meanwhile is then not taken for a difference.
@@ -109,7 +111,7 @@ def audit_ledger(
         problems.append(_root_differs(replay, size=compared.size, root=compared.root))
     if own_size > compared.size:
         problems.append(f"the live checkpoint says size {compared.size}, and this copy has seen {own_size}")
-    anchors, records = _check_vault(engine, vault, problems)
+    anchors, records = _check_vault(engine, vault, vault_owner, problems)
     problems += () if opened is None else opened.problems
     problems += _rule_problems(record_rules)
     if now_ms is not None:
@@ -128,11 +130,11 @@ def audit_ledger(
     )
 
 
-def _check_vault(engine: LedgerEngine, vault: Vault | None, problems: list[str]) -> tuple[int, int]:
+def _check_vault(engine: LedgerEngine, vault: Vault | None, owner: MemberId, problems: list[str]) -> tuple[int, int]:
     if vault is None:
         return 0, 0
     state = engine.state()
-    check = vault.verify_files(batch_of=batch_lookup(state), status_of=leaf_lookup(state))
+    check = vault.verify_files(batch_of=batch_lookup(state, owner), status_of=leaf_lookup(state, owner))
     problems += [f"{problem.code} at {problem.place}: {problem.message}" for problem in check.problems]
     return check.batches, check.records
 

@@ -9,7 +9,7 @@ An alarm commits to evidence that lies with whoever raised it.
 
     gate/network                   {"freeze", "author", "until_ms", "reason_digest"}
     gate/freeze/<id>               when the last freeze by a regulator began, in ms
-    oversight/alarm/<alarm hex>    {"author", "subject", "accused", "evidence_digest", "height", "time_ms"}
+    oversight/alarm/<author>/<id>  {"subject", "accused", "evidence_digest", "height", "time_ms"}
 """
 
 from __future__ import annotations
@@ -20,7 +20,7 @@ from enum import StrEnum
 import msgspec
 
 from shuiqiao.base.errors import Conflict, Denied, InvalidInput
-from shuiqiao.base.ids import MemberId
+from shuiqiao.base.ids import MemberId, owned_id
 from shuiqiao.ledger.kinds import GATE_ROOM
 from shuiqiao.ledger.machine import NETWORK_GATE
 from shuiqiao.ledger.model import BlockContext, Event, Kind, State, StateView, Transaction
@@ -75,9 +75,9 @@ class OversightAlarmBody(msgspec.Struct, frozen=True, forbid_unknown_fields=True
     evidence_digest: Digest
 
 
-def alarm_key(alarm: bytes) -> str:
-    """Return the state key of an alarm."""
-    return f"oversight/alarm/{alarm.hex()}"
+def alarm_key(author: str, alarm: bytes) -> str:
+    """Return the state key of a member's alarm."""
+    return f"oversight/alarm/{owned_id(author, alarm)}"
 
 
 def freeze_key(regulator: str) -> str:
@@ -146,21 +146,20 @@ def _check_alarm(tx: Transaction, state: StateView, _ctx: BlockContext) -> None:
     member_record(state, tx.author)
     if body.accused is not None:
         member_record(state, MemberId(body.accused))
-    if state.get(alarm_key(body.alarm)) is not None:
+    if state.get(alarm_key(tx.author, body.alarm)) is not None:
         raise Conflict("oversight.alarm_repeated", f"alarm {body.alarm.hex()} is on the ledger already")
 
 
 def _apply_alarm(tx: Transaction, state: State, ctx: BlockContext) -> Sequence[Event]:
     body: OversightAlarmBody = tx.body
     value = {
-        "author": str(tx.author),
         "subject": str(body.subject),
         "accused": body.accused or "",
         "evidence_digest": body.evidence_digest,
         "height": ctx.height,
         "time_ms": ctx.time_ms,
     }
-    state.put(alarm_key(body.alarm), value)
+    state.put(alarm_key(tx.author, body.alarm), value)
     attributes = {"alarm": body.alarm.hex(), "author": tx.author, "subject": value["subject"]}
     return (Event(name="oversight.alarm_raised", attributes=attributes),)
 

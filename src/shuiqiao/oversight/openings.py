@@ -10,7 +10,7 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 
 from shuiqiao.base.errors import ShuiqiaoError
-from shuiqiao.base.ids import MemberId
+from shuiqiao.base.ids import MemberId, OwnedId, owned_id
 from shuiqiao.crypto.model import SealingKey
 from shuiqiao.crypto.suites import get_suite
 from shuiqiao.ledger.kinds import KindTable
@@ -44,18 +44,18 @@ def indexed_transactions(engine: LedgerEngine, *, kinds: KindTable) -> Iterator[
 
 
 def open_decisions(
-    engine: LedgerEngine, *, kinds: KindTable, regulator: MemberId, key: SealingKey, openings: Mapping[bytes, bytes]
+    engine: LedgerEngine, *, kinds: KindTable, regulator: MemberId, key: SealingKey, openings: Mapping[OwnedId, bytes]
 ) -> OpenedDecisions:
     """Open every decision that was sealed to a regulator and compare it with its commitment.
 
-    openings: application id to what the bank handed in.
+    openings: bank and application id to what the bank handed in.
     """
     decisions: list[DecisionOpening] = []
     problems: list[str] = []
     for _, tx in indexed_transactions(engine, kinds=kinds):
         if not isinstance(tx.body, DecisionRecordBody) or tx.body.regulator != regulator:
             continue
-        found = _open(tx, engine=engine, key=key, sealed=openings.get(tx.body.application))
+        found = _open(tx, engine=engine, key=key, sealed=openings.get(owned_id(tx.author, tx.body.application)))
         if isinstance(found, DecisionOpening):
             decisions.append(found)
         else:

@@ -47,7 +47,7 @@ def anchor_batch(anchor: Anchor, row: BatchRow) -> BatchRow:
 
     Raises IntegrityError ``vault.anchor_differs`` where the ledger has another root under its id, else what refused it.
     """
-    if is_anchored(anchor.state(), row):
+    if is_anchored(anchor.state(), anchor.member, row):
         return replace(row, committed=KNOWN_COMMITTED)
     body = AnchorCommitBody(
         batch=row.id,
@@ -62,7 +62,7 @@ def anchor_batch(anchor: Anchor, row: BatchRow) -> BatchRow:
         committed = anchor.submit(COMMIT, body)
     except Conflict:
         # An earlier attempt reached the ledger and its answer was lost.
-        if not is_anchored(anchor.state(), row):
+        if not is_anchored(anchor.state(), anchor.member, row):
             raise
         return replace(row, committed=KNOWN_COMMITTED)
     return replace(row, committed=committed.index)
@@ -87,9 +87,9 @@ def anchor_index(
     return index
 
 
-def is_anchored(state: StateView, row: BatchRow) -> bool:
-    """Return whether the ledger has a batch; raises IntegrityError ``vault.anchor_differs`` for another root."""
-    fact = batch_fact(state, row.id)
+def is_anchored(state: StateView, author: str, row: BatchRow) -> bool:
+    """Return whether an author anchored a batch; raises IntegrityError ``vault.anchor_differs`` for another root."""
+    fact = batch_fact(state, author, row.id)
     if fact is None:
         return False
     if fact.root != row.root or fact.count != row.count:
@@ -106,7 +106,7 @@ def amend_leaves(anchor: Anchor, view: IndexView, steps: Sequence[tuple[Place, P
     waiting = [
         step
         for step in (_replacement(view, old, new) for old, new in steps)
-        if told.get(superseded_key(step.old_batch, step.old_index)) is None
+        if told.get(superseded_key(anchor.member, step.old_batch, step.old_index)) is None
     ]
     for start in range(0, len(waiting), MAX_REPLACEMENTS):
         anchor.submit(AMEND, AnchorAmendBody(replacements=waiting[start : start + MAX_REPLACEMENTS]))
@@ -124,13 +124,13 @@ def _replacement(view: IndexView, old: Place, new: Place) -> Replacement:
 def tell_erased(anchor: Anchor, batch: bytes, indexes: Sequence[int], reason: ErasureReason) -> None:
     """Tell the ledger that leaves of a batch (all, where none is listed) were destroyed, leaving out what it knows."""
     state = anchor.state()
-    fact = batch_fact(state, batch)
+    fact = batch_fact(state, anchor.member, batch)
     if fact is not None and fact.erased:
         return
     if not indexes:
         anchor.submit(ERASE, AnchorEraseBody(batch=batch, indexes=[], reason=reason))
         return
-    untold = [index for index in sorted(indexes) if state.get(erased_key(batch, index)) is None]
+    untold = [index for index in sorted(indexes) if state.get(erased_key(anchor.member, batch, index)) is None]
     for part in _parts(untold, MAX_ERASED_INDEXES):
         anchor.submit(ERASE, AnchorEraseBody(batch=batch, indexes=part, reason=reason))
 

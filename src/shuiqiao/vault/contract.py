@@ -13,8 +13,8 @@ from typing import Annotated, Any
 import msgspec
 from msgspec import Meta
 
-from shuiqiao.base.errors import Conflict, Denied, InvalidInput
-from shuiqiao.base.ids import MemberId
+from shuiqiao.base.errors import Conflict, InvalidInput
+from shuiqiao.base.ids import MemberId, owned_id
 from shuiqiao.ledger.model import BlockContext, Event, Kind, State, StateView, Transaction
 from shuiqiao.members.contract import require_role
 from shuiqiao.members.model import Role
@@ -80,48 +80,51 @@ class AnchorEraseBody(msgspec.Struct, frozen=True, forbid_unknown_fields=True, k
     reason: ErasureReason
 
 
-def batch_key(batch: bytes) -> str:
-    """Return the state key of a batch."""
-    return f"vault/batch/{batch.hex()}"
+def batch_key(author: str, batch: bytes) -> str:
+    """Return the state key of a batch of a member: batch ids are unique for their author alone."""
+    return f"vault/batch/{owned_id(author, batch)}"
 
 
-def superseded_key(batch: bytes, index: int) -> str:
+def superseded_key(author: str, batch: bytes, index: int) -> str:
     """Return the state key that is present once a leaf is superseded."""
-    return f"vault/superseded/{batch.hex()}/{index}"
+    return f"vault/superseded/{owned_id(author, batch)}/{index}"
 
 
-def erased_key(batch: bytes, index: int) -> str:
+def erased_key(author: str, batch: bytes, index: int) -> str:
     """Return the state key that is present once a leaf was erased by itself."""
-    return f"vault/erased/{batch.hex()}/{index}"
+    return f"vault/erased/{owned_id(author, batch)}/{index}"
 
 
-def batch_fact(state: StateView, batch: bytes) -> BatchFact | None:
-    """Return what the ledger holds of a batch, or None."""
-    value = state.get(batch_key(batch))
+def batch_fact(state: StateView, author: str, batch: bytes) -> BatchFact | None:
+    """Return what the ledger holds of a batch of a member, or None."""
+    value = state.get(batch_key(author, batch))
     return None if value is None else BatchFact(**value)
 
 
-def batch_lookup(state: StateView) -> BatchLookup:
-    """Return batch id -> BatchFact over a state."""
-    return lambda batch: batch_fact(state, batch)
+def batch_lookup(state: StateView, author: str) -> BatchLookup:
+    """Return batch id -> BatchFact over a state, of one member's batches."""
+    return lambda batch: batch_fact(state, author, batch)
 
 
-def leaf_lookup(state: StateView) -> LeafLookup:
-    """Return (batch id, index) -> LeafStatus over a state that does not change. Erased comes before superseded."""
+def leaf_lookup(state: StateView, author: str) -> LeafLookup:
+    """Return (batch id, index) -> LeafStatus of one member's leaves over a state that does not change.
+
+    Erased comes before superseded.
+    """
     facts: dict[bytes, Mapping[str, Any] | None] = {}
 
     def status(batch: bytes, index: int) -> LeafStatus:
         if batch not in facts:
-            facts[batch] = state.get(batch_key(batch))
+            facts[batch] = state.get(batch_key(author, batch))
         fact = facts[batch]
         if fact is not None and fact["erased"]:
             return LeafStatus.ERASED
         # [VAULT-ANCHOR-7]: of most batches no leaf ever changes, and then no leaf need be asked for.
         if fact is None or not fact["changed"]:
             return LeafStatus.LIVE
-        if state.get(erased_key(batch, index)) is not None:
+        if state.get(erased_key(author, batch, index)) is not None:
             return LeafStatus.ERASED
-        superseded = state.get(superseded_key(batch, index)) is not None
+        superseded = state.get(superseded_key(author, batch, index)) is not None
         return LeafStatus.SUPERSEDED if superseded else LeafStatus.LIVE
 
     return status
@@ -131,8 +134,8 @@ def _check_commit(tx: Transaction, state: StateView, _ctx: BlockContext) -> None
     """[VAULT-ANCHOR-1] a tax bureau anchors; [VAULT-ANCHOR-2] a batch id is used once; the figures agree."""
     body: AnchorCommitBody = tx.body
     require_role(state, tx.author, Role.TAX_BUREAU)
-    if state.get(batch_key(body.batch)) is not None:
-        raise Conflict("vault.batch_exists", f"batch {body.batch.hex()} is anchored already")
+    if state.get(batch_key(tx.author, body.batch)) is not None:
+        raise Conflict("vault.batch_exists", f"{tx.author} has anchored a batch {body.batch.hex()} already")
     if body.depth != tree_depth(body.count):
         raise InvalidInput(
             "vault.depth_wrong", f"depth {body.depth} for {body.count} leaves, whose tree has {tree_depth(body.count)}"
@@ -156,7 +159,6 @@ def _iso_date(text: str) -> date:
 def _apply_commit(tx: Transaction, state: State, _ctx: BlockContext) -> Sequence[Event]:
     body: AnchorCommitBody = tx.body
     value = {
-        "author": str(tx.author),
         "standard": body.standard,
         "period_from": body.period_from,
         "period_to": body.period_to,
@@ -166,15 +168,17 @@ def _apply_commit(tx: Transaction, state: State, _ctx: BlockContext) -> Sequence
         "erased": False,
         "changed": 0,
     }
-    state.put(batch_key(body.batch), value)
+    state.put(batch_key(tx.author, body.batch), value)
     return (Event(name="anchor.committed", attributes={"batch": body.batch, "count": body.count}),)
 
 
 def _check_amend(tx: Transaction, state: StateView, _ctx: BlockContext) -> None:
     """[VAULT-ANCHOR-3] each leaf is superseded once, by the same author's live leaf of the same type.
 
-    A replacement that is itself superseded already is refused, so no chain of replacements closes on itself.
+    A replacement that is itself superseded already is refused, so no chain of replacements closes on itself; one that
+    is erased is refused too, since the record would then be nowhere.
     """
+    status = leaf_lookup(state, tx.author)
     body: AnchorAmendBody = tx.body
     superseded: set[tuple[bytes, int]] = set()
     for step in body.replacements:
@@ -188,8 +192,14 @@ def _check_amend(tx: Transaction, state: StateView, _ctx: BlockContext) -> None:
                 f"a record of {new_fact['standard']} cannot supersede one of {old_fact['standard']}",
             )
         for batch, index in (old, new):
-            if (batch, index) in superseded or state.get(superseded_key(batch, index)) is not None:
+            if (batch, index) in superseded or state.get(superseded_key(tx.author, batch, index)) is not None:
                 raise Conflict("vault.already_superseded", f"leaf {index} of batch {batch.hex()} is superseded already")
+        if status(*new) is LeafStatus.ERASED:
+            raise Conflict(
+                "vault.replacement_erased",
+                f"leaf {step.new_index} of batch {step.new_batch.hex()} is erased, and so supersedes nothing",
+                next_step="ingest the newer version again, then amend by that",
+            )
         superseded.add(old)
 
 
@@ -205,11 +215,9 @@ def _own_leaf(state: StateView, author: MemberId, batch: bytes, index: int) -> M
 
 
 def _own_batch(state: StateView, author: MemberId, batch: bytes) -> Mapping[str, Any]:
-    fact: Mapping[str, Any] | None = state.get(batch_key(batch))
+    fact: Mapping[str, Any] | None = state.get(batch_key(author, batch))
     if fact is None:
-        raise InvalidInput("vault.batch_unknown", f"batch {batch.hex()} is not on the ledger")
-    if fact["author"] != author:
-        raise Denied("vault.batch_foreign", f"batch {batch.hex()} is of {fact['author']}, not of {author}")
+        raise InvalidInput("vault.batch_unknown", f"{author} has no batch {batch.hex()} on the ledger")
     return fact
 
 
@@ -217,18 +225,19 @@ def _apply_amend(tx: Transaction, state: State, _ctx: BlockContext) -> Sequence[
     body: AnchorAmendBody = tx.body
     for step in body.replacements:
         newer = {"batch": step.new_batch, "index": step.new_index}
-        state.put(superseded_key(step.old_batch, step.old_index), newer)
-        _count_changed(state, step.old_batch, 1)
+        state.put(superseded_key(tx.author, step.old_batch, step.old_index), newer)
+        _count_changed(state, tx.author, step.old_batch, 1)
     return tuple(
         Event(name="anchor.amended", attributes={"batch": step.old_batch, "index": step.old_index})
         for step in body.replacements
     )
 
 
-def _count_changed(state: State, batch: bytes, leaves: int) -> None:
+def _count_changed(state: State, author: str, batch: bytes, leaves: int) -> None:
     """[VAULT-ANCHOR-7]: note in the batch's own row that leaves of it were superseded or erased."""
-    fact = state.get(batch_key(batch))
-    state.put(batch_key(batch), {**fact, "changed": fact["changed"] + leaves})
+    key = batch_key(author, batch)
+    fact = state.get(key)
+    state.put(key, {**fact, "changed": fact["changed"] + leaves})
 
 
 def _check_erase(tx: Transaction, state: StateView, _ctx: BlockContext) -> None:
@@ -241,18 +250,19 @@ def _check_erase(tx: Transaction, state: StateView, _ctx: BlockContext) -> None:
         raise Conflict("vault.already_erased", f"batch {body.batch.hex()} is erased already")
     for index in body.indexes:
         _own_leaf(state, tx.author, body.batch, index)
-        if state.get(erased_key(body.batch, index)) is not None:
+        if state.get(erased_key(tx.author, body.batch, index)) is not None:
             raise Conflict("vault.already_erased", f"leaf {index} of batch {body.batch.hex()} is erased already")
 
 
 def _apply_erase(tx: Transaction, state: State, _ctx: BlockContext) -> Sequence[Event]:
     body: AnchorEraseBody = tx.body
     for index in body.indexes:
-        state.put(erased_key(body.batch, index), {"reason": str(body.reason)})
+        state.put(erased_key(tx.author, body.batch, index), {"reason": str(body.reason)})
     if body.indexes:
-        _count_changed(state, body.batch, len(body.indexes))
+        _count_changed(state, tx.author, body.batch, len(body.indexes))
     else:
-        state.put(batch_key(body.batch), {**state.get(batch_key(body.batch)), "erased": True})
+        key = batch_key(tx.author, body.batch)
+        state.put(key, {**state.get(key), "erased": True})
     return (Event(name="anchor.erased", attributes={"batch": body.batch, "leaves": len(body.indexes)}),)
 
 

@@ -20,7 +20,7 @@ import msgspec
 import numpy as np
 import pyarrow as pa
 
-from shuiqiao.base.errors import InvalidInput
+from shuiqiao.base.errors import Conflict, Denied, InvalidInput, ShuiqiaoError
 from shuiqiao.crypto.model import CipherSuite
 from shuiqiao.standards.columns import canonical_schema
 from shuiqiao.standards.model import Catalogue
@@ -64,6 +64,18 @@ class Eraser:
             row = writer.batch_by_id(batch)
             if row is None:
                 raise InvalidInput("vault.batch_unknown", f"batch {batch.hex()} is not in this vault")
+            if row.committed is None:
+                raise InvalidInput(
+                    "vault.batch_pending",
+                    f"batch {batch.hex()} is not on the ledger: there is nothing to tell of its erasure",
+                    next_step="shuiqiao pending; give the batch up with `shuiqiao pending abandon`",
+                )
+            if any(number == row.number for number, _ in writer.pending_erasures()):
+                raise Conflict(
+                    "vault.erasure_pending",
+                    f"an erasure of batch {batch.hex()} is begun and the ledger does not take it yet",
+                    next_step="run `shuiqiao pending`, and once the reason is gone any ingest or erasure finishes it",
+                )
             gone = self._gone(row)
             chosen = sorted(set(indexes)) if indexes else [at for at in range(row.count) if at not in gone]
             for index in chosen:
@@ -74,19 +86,63 @@ class Eraser:
             places = {(row.number, index) for index in chosen}
             writer.drop_versions(self._keys(writer, row, chosen), places)
             writer.begin_erasure(row.number, indexes=list(indexes) and chosen, reason=reason)
-        self.finish_pending(anchor)
+        if (refusal := self.finish_pending(anchor).get(row.number)) is not None:
+            raise refusal
 
-    def finish_pending(self, anchor: Anchor) -> None:
-        """Carry out what was begun, be it by this run or by one that was interrupted."""
+    def finish_pending(self, anchor: Anchor) -> dict[int, ShuiqiaoError]:
+        """Carry out what was begun, be it by this run or by one that was interrupted.
+
+        What the ledger refuses to be told is returned by batch number; it stays begun and stops nothing else.
+        """
+        refused: dict[int, ShuiqiaoError] = {}
         with self._index.read() as view:
             waiting = [(view.batch(number), fields) for number, fields in view.pending_erasures()]
         for row, fields in waiting:
             indexes = fields["indexes"]
             parquet = self._destroy(row, indexes or list(range(row.count)))
-            tell_erased(anchor, row.id, indexes, ErasureReason(fields["reason"]))
+            try:
+                tell_erased(anchor, row.id, indexes, ErasureReason(fields["reason"]))
+            except (Conflict, Denied, InvalidInput) as error:
+                refused[row.number] = error
+                continue
             with self._index.write() as writer:
                 writer.put_batch(replace(row, parquet=parquet, erased=row.erased or not indexes))
                 writer.finish_erasure(row.number)
+        return refused
+
+    def renew(self, batch: bytes, *, new: bytes) -> None:
+        """Put a pending batch under another id: the same records, tree and root [VAULT-STORE-6]."""
+        with self._index.read() as view:
+            row = _pending(view, batch)
+        old, renamed = (
+            [self._folder / (each.hex() + suffix) for suffix in (LEAVES_SUFFIX, PARQUET_SUFFIX)]
+            for each in (batch, new)
+        )
+        with LeavesFile(old[0]) as file:
+            header = msgspec.structs.replace(file.header, batch=new)
+            groups = [file.group(position) for position in range(len(header.groups))]
+            parts = encode_leaves(header, tree=file.tree(), salts=file.salts().tobytes(), groups=groups)
+            write_durably(renamed[0], parts)
+        write_durably(renamed[1], [old[1].read_bytes()])
+        sync_folder(self._folder)
+        with self._index.write() as writer:
+            writer.rename_batch(row, batch=new)
+        self._remove(old, batch)
+
+    def abandon(self, batch: bytes) -> None:
+        """Give a pending batch up: its records count as never taken in, and may be ingested again [VAULT-STORE-6]."""
+        with self._index.write() as writer:
+            row = _pending(writer, batch)
+            places = {(row.number, index) for index in range(row.count)}
+            writer.drop_versions(self._keys(writer, row, list(range(row.count))), places)
+            writer.drop_batch(row)
+        self._remove([self._folder / (batch.hex() + suffix) for suffix in (LEAVES_SUFFIX, PARQUET_SUFFIX)], batch)
+
+    def _remove(self, paths: Sequence[Path], batch: bytes) -> None:
+        self._reader.forget(batch)
+        for path in paths:
+            path.unlink()
+        sync_folder(self._folder)
 
     def _gone(self, row: BatchRow) -> set[int]:
         with LeavesFile(self._folder / (row.id.hex() + LEAVES_SUFFIX)) as file:
@@ -148,6 +204,15 @@ class Eraser:
         table = read_rows(self._folder, row.id, record_type.field_names, range(row.count))
         places = pa.array(np.arange(row.count), mask=gone)
         return encode_parquet(record_type, table.take(places).cast(canonical_schema(record_type)))
+
+
+def _pending(view: IndexView, batch: bytes) -> BatchRow:
+    row = view.batch_by_id(batch)
+    if row is None or row.committed is not None:
+        raise InvalidInput(
+            "vault.batch_not_pending", f"this vault has no batch {batch.hex()} that waits for the ledger"
+        )
+    return row
 
 
 def _without(group: GroupBytes, gone: np.ndarray[tuple[int], np.dtype[np.bool_]]) -> GroupBytes:

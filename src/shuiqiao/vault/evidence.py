@@ -194,8 +194,7 @@ class VerifiedRecord:
 
 def evidence_keys(author: MemberId, batch: bytes, index: int) -> tuple[str, ...]:
     """Return the state keys that say what became of a leaf of a member."""
-    del author
-    return batch_key(batch), superseded_key(batch, index), erased_key(batch, index)
+    return batch_key(author, batch), superseded_key(author, batch, index), erased_key(author, batch, index)
 
 
 def is_evidence(data: bytes) -> bool:
@@ -235,7 +234,6 @@ def verify_evidence(evidence: RecordEvidence, *, receipt: VerifiedReceipt, suite
         )
     body: AnchorCommitBody = tx.body
     fact = BatchFact(
-        author=tx.author,
         standard=body.standard,
         period_from=body.period_from,
         period_to=body.period_to,

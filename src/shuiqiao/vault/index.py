@@ -11,7 +11,7 @@ import os
 import struct
 from collections.abc import Generator, Iterable, Iterator, Mapping
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -205,6 +205,12 @@ class IndexView:
         """Return the numbers of batches written but not known to be anchored, in order."""
         return [_unpack(_NUMBER, key)[0] for key, _ in self._items("pending")]
 
+    def refusals(self) -> dict[int, tuple[str, str]]:
+        """Return (code, message) by batch number of pending batches that the ledger refused."""
+        found = ((_unpack(_NUMBER, key)[0], value) for key, value in self._items("pending") if value)
+        said = {number: decode_cbor(value) for number, value in found}
+        return {number: (code, message) for number, (code, message) in said.items()}
+
     def has_replacements(self) -> bool:
         """Return whether anything at all was superseded, so that most vaults need not ask for each record."""
         entries: int = self._txn.stat(db=self._tables["replaced"])["entries"]
@@ -281,6 +287,24 @@ class IndexWriter(IndexView):
             self._put("pending", key, b"")
         else:
             self._txn.delete(key, db=self._tables["pending"])
+
+    def refuse_batch(self, number: int, error: ShuiqiaoError) -> None:
+        """Note why the ledger refused a pending batch."""
+        self._put("pending", _NUMBER.pack(number), encode_cbor([error.code, error.message]))
+
+    def rename_batch(self, row: BatchRow, *, batch: bytes) -> None:
+        """Give a pending batch another id."""
+        self._txn.delete(row.id, db=self._tables["batch_ids"])
+        self.put_batch(replace(row, id=batch))
+
+    def drop_batch(self, row: BatchRow) -> None:
+        """Forget a pending batch and what it would have superseded; its records are dropped by ``drop_versions``."""
+        for _old, new in self.pending_replacements():
+            if new[0] == row.number:
+                self._txn.delete(_PLACE.pack(*new), db=self._tables["replacing"])
+        self._txn.delete(row.id, db=self._tables["batch_ids"])
+        for table in ("pending", "batches"):
+            self._txn.delete(_NUMBER.pack(row.number), db=self._tables[table])
 
     def begin_replacement(self, *, old: tuple[int, int], new: tuple[int, int]) -> None:
         """Note that a leaf supersedes another, to be told to the ledger."""

@@ -14,10 +14,11 @@ files, after it the batch is pending and the next ingest tells the ledger first.
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Sequence
-from contextlib import closing
+from contextlib import closing, suppress
 from dataclasses import dataclass
 from pathlib import Path
 
+from shuiqiao.base.errors import Conflict, Denied, IntegrityError, InvalidInput, ShuiqiaoError, Unavailable
 from shuiqiao.base.ids import Entropy, new_id
 from shuiqiao.crypto.model import CipherSuite
 from shuiqiao.standards.readers import Source
@@ -238,7 +239,7 @@ class Ingest:
         writer.put_batch(row)
         writer.commit()
         self._writer = None
-        anchored = anchor_batch(self._anchor, row)
+        anchored = tell_batch(self._index, self._anchor, row)
         self._anchored.append(anchored)
         self._told.append(anchored)
         self._amend()
@@ -289,19 +290,44 @@ class Ingest:
         )
 
 
+def tell_batch(index: RecordIndex, anchor: Anchor, row: BatchRow) -> BatchRow:
+    """Return a pending batch's row after its root is on the ledger; what refuses it is noted and raised."""
+    try:
+        return anchor_batch(anchor, row)
+    except Unavailable:
+        raise
+    except ShuiqiaoError as error:
+        with index.write() as writer:
+            writer.refuse_batch(row.number, error)
+        raise
+
+
 def finish_pending(index: RecordIndex, anchor: Anchor) -> list[BatchRow]:
-    """Tell the ledger what an interrupted run left pending; return the batches that it has now [VAULT-STORE-3]."""
+    """Tell the ledger what an interrupted run left pending; return the batches that it has now [VAULT-STORE-3].
+
+    What the ledger refuses stays pending with the reason and stops nothing else [VAULT-STORE-6].
+    """
     with index.read() as view:
         numbers, steps = view.pending_batches(), view.pending_replacements()
         rows = [view.batch(number) for number in numbers]
-    anchored = [anchor_batch(anchor, row) for row in rows]
-    if steps:
-        with index.read() as view:
-            amend_leaves(anchor, view, steps)
+    anchored: list[BatchRow] = []
+    for row in rows:
+        with suppress(Conflict, Denied, InvalidInput, IntegrityError):
+            anchored.append(tell_batch(index, anchor, row))
+    refused = set(numbers) - {row.number for row in anchored}
+    steps = [step for step in steps if refused.isdisjoint((step[0][0], step[1][0]))]
+    is_told = not steps or _told(index, anchor, steps)
     if anchored or steps:
         with index.write() as writer:
             for row in anchored:
                 writer.put_batch(row)
-            for old, new in steps:
+            for old, new in steps if is_told else ():
                 writer.finish_replacement(old=old, new=new)
     return anchored
+
+
+def _told(index: RecordIndex, anchor: Anchor, steps: Sequence[tuple[Place, Place]]) -> bool:
+    with suppress(Conflict, Denied, InvalidInput), index.read() as view:
+        amend_leaves(anchor, view, steps)
+        return True
+    return False

@@ -15,9 +15,9 @@ from typing import TYPE_CHECKING, Protocol
 import msgspec
 
 from shuiqiao.base.errors import InvalidInput
-from shuiqiao.base.ids import MemberId
 
 if TYPE_CHECKING:
+    from shuiqiao.base.ids import MemberId
     from shuiqiao.ledger.model import Committed, StateView
 
 BATCH_ID_BYTES = 16
@@ -65,7 +65,6 @@ class BatchFact:
     erased: the whole batch was. changed: how often one of its leaves was superseded or erased by itself.
     """
 
-    author: MemberId
     standard: str
     period_from: str
     period_to: str
@@ -77,14 +76,29 @@ class BatchFact:
 
 
 BatchLookup = Callable[[bytes], BatchFact | None]
-"""Batch id -> what the ledger holds of it, or None where it was never anchored; ``contract.batch_lookup`` makes one."""
+"""Batch id of one author -> what the ledger holds of it, None if it has none; ``contract.batch_lookup`` makes one."""
 
 LeafLookup = Callable[[bytes, int], LeafStatus]
-"""(batch id, index) -> status of the leaf on the ledger; ``contract.leaf_lookup`` makes one."""
+"""(batch id, index) of one author -> status of the leaf on the ledger; ``contract.leaf_lookup`` makes one."""
+
+
+class PendingBatch(msgspec.Struct, frozen=True):
+    """A batch that is not known to be on the ledger. refusal_code, refusal: why the ledger refused it, else empty."""
+
+    batch: bytes
+    standard: str
+    count: int
+    refusal_code: str = ""
+    refusal: str = ""
 
 
 class Anchor(Protocol):
     """The ledger as the vault needs it; the ledger's LedgerSubmitter is one."""
+
+    @property
+    def member(self) -> MemberId:
+        """The institution whose batches these are: their ids belong to it."""
+        ...
 
     def submit(self, kind: str, body: msgspec.Struct) -> Committed:
         """Sign and commit in the institution's name; return once it is durable, or raise what refused it."""

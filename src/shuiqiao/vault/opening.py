@@ -20,7 +20,7 @@ from shuiqiao.base.errors import InvalidInput
 from shuiqiao.base.ids import Uscc
 from shuiqiao.ledger.model import StateView
 from shuiqiao.standards.model import RecordType
-from shuiqiao.vault.anchoring import is_anchored
+from shuiqiao.vault.contract import batch_fact
 from shuiqiao.vault.disclosure import Opening, TypeDisclosure, granted_schema
 from shuiqiao.vault.evidence import OpenedGroup, RecordProof, WithheldGroup
 from shuiqiao.vault.identity import day_bytes, keys_hold_days, taxpayer_prefix
@@ -81,7 +81,7 @@ def _read_live(view: IndexView, record_type: RecordType, number: int, *, uscc: U
             yield entry
 
 
-def is_behind(view: IndexView, record_type: RecordType, *, uscc: Uscc, state: StateView) -> bool:
+def is_behind(view: IndexView, record_type: RecordType, *, uscc: Uscc, state: StateView, author: str) -> bool:
     """Return whether the ledger knows more of a taxpayer's records of a type than the index shows [VAULT-LIVE-3].
 
     A batch that holds one of them is anchored and not noted so yet: the batch is hidden, and what it supersedes is
@@ -91,7 +91,8 @@ def is_behind(view: IndexView, record_type: RecordType, *, uscc: Uscc, state: St
     if any(_is_of(view.batch(number), record_type) for number, _ in view.pending_erasures()):
         return True
     pending = [row for row in map(view.batch, view.pending_batches()) if _is_of(row, record_type)]
-    unnoted = {row.number for row in pending if is_anchored(state, row)}
+    facts = ((row, batch_fact(state, author, row.id)) for row in pending)
+    unnoted = {row.number for row, fact in facts if fact is not None and fact.root == row.root}
     number = view.type_number(record_type.id)
     if not unnoted or number is None:
         return False

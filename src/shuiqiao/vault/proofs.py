@@ -24,7 +24,7 @@ import numpy.typing as npt
 import pyarrow as pa
 
 from shuiqiao.base.errors import Conflict, IntegrityError, InvalidInput
-from shuiqiao.base.ids import MemberId, Uscc
+from shuiqiao.base.ids import Uscc
 from shuiqiao.crypto.model import CipherSuite
 from shuiqiao.standards.encoding import encode_group_list
 from shuiqiao.standards.model import CORE_GROUP, Catalogue, RecordType
@@ -69,15 +69,14 @@ def verify_disclosure(
     batch_of: BatchLookup,
     suite: CipherSuite,
     catalogue: Catalogue,
-    author: MemberId | None = None,
     status_of: LeafLookup | None = None,
 ) -> DisclosedRecords:
     """Return the records of a disclosure after every one of them was proven to be under an anchored root.
 
-    batch_of: the ledger's batches (``contract.batch_lookup(state)``). author: the member whose anchors count; None
-    accepts any. status_of: ``contract.leaf_lookup(state)`` to refuse superseded and erased records too.
+    batch_of: the batches of the member whose anchors count (``contract.batch_lookup(state, author)``). status_of:
+    ``contract.leaf_lookup(state, author)`` to refuse superseded and erased records too.
     Raises IntegrityError ``vault.leaf_mismatch``, ``vault.proof_malformed``, ``vault.batch_unanchored``,
-    ``vault.author_wrong``, ``vault.taxpayer_mismatch``, ``vault.leaf_repeated``; Conflict ``vault.batch_erased``,
+    ``vault.taxpayer_mismatch``, ``vault.leaf_repeated``; Conflict ``vault.batch_erased``,
     ``vault.superseded``, ``vault.record_erased``; InvalidInput
     ``vault.disclosure_malformed`` and those of ``standards``.
     """
@@ -86,7 +85,7 @@ def verify_disclosure(
             entry,
             record_type=catalogue.get(entry.standard),
             uscc=disclosure.uscc,
-            anchored=lambda batch, standard: _anchored(batch_of, batch, standard, author),
+            anchored=lambda batch, standard: _anchored(batch_of, batch, standard),
             hash_name=suite.hash_name,
         )
         for entry in disclosure.types
@@ -162,14 +161,10 @@ def _group_bytes(record_type: RecordType, group: str, rows: Any) -> list[bytes]:
         ) from error
 
 
-def _anchored(batch_of: BatchLookup, batch: bytes, standard: str, author: MemberId | None) -> BatchFact:
+def _anchored(batch_of: BatchLookup, batch: bytes, standard: str) -> BatchFact:
     fact = batch_of(batch)
     if fact is None:
-        raise IntegrityError("vault.batch_unanchored", f"batch {batch.hex()} is not on the ledger")
-    if author is not None and fact.author != author:
-        raise IntegrityError(
-            "vault.author_wrong", f"batch {batch.hex()} was anchored by {fact.author}, not by {author}"
-        )
+        raise IntegrityError("vault.batch_unanchored", f"the ledger has no batch {batch.hex()} of this provider")
     if fact.standard != standard:
         raise IntegrityError(
             "vault.leaf_mismatch", f"batch {batch.hex()} holds {fact.standard} on the ledger, {standard} here"

@@ -15,8 +15,8 @@ from datetime import date
 from pathlib import Path
 
 from shuiqiao.base.clock import Clock, iso_from_ms
-from shuiqiao.base.errors import IntegrityError, InvalidInput, Unavailable
-from shuiqiao.base.ids import Entropy, MemberId, Uscc
+from shuiqiao.base.errors import Conflict, IntegrityError, InvalidInput, Unavailable
+from shuiqiao.base.ids import Entropy, MemberId, Uscc, new_id
 from shuiqiao.crypto.model import CipherSuite
 from shuiqiao.ledger.model import LedgerEngine, Transaction
 from shuiqiao.standards.model import Catalogue, RecordType
@@ -35,6 +35,7 @@ from shuiqiao.vault.model import (
     IngestReport,
     LeafLookup,
     LeafRef,
+    PendingBatch,
     Problem,
     Progress,
     VaultSettings,
@@ -191,6 +192,32 @@ class Vault:
         with self._writing():
             return len(self._finish_interrupted(anchor))
 
+    def pending(self) -> list[PendingBatch]:
+        """Return the batches that are not known to be on the ledger, with what refused them if anything did."""
+        with self._index.read() as view:
+            refusals = view.refusals()
+            rows = [view.batch(number) for number in view.pending_batches()]
+        return [PendingBatch(row.id, row.standard, row.count, *refusals.get(row.number, ("", ""))) for row in rows]
+
+    def redo(self, batch: bytes, *, anchor: Anchor) -> bytes:
+        """Put a batch that the ledger refused under a new id, tell the ledger, and return the id [VAULT-STORE-6].
+
+        Raises InvalidInput ``vault.batch_not_pending``; what refuses it again stands in ``pending``.
+        """
+        with self._writing():
+            new = new_id(self._entropy)
+            self._eraser.renew(batch, new=new)
+            self._finish_interrupted(anchor)
+        return new
+
+    def abandon(self, batch: bytes) -> None:
+        """Give up a batch that the ledger refused; its rows may be ingested again [VAULT-STORE-6].
+
+        Raises InvalidInput ``vault.batch_not_pending``.
+        """
+        with self._writing():
+            self._eraser.abandon(batch)
+
     def settle(self, *, uscc: Uscc, type_ids: Iterable[str], anchor: Anchor) -> None:
         """Note what the ledger has of a taxpayer's records of some types by now [VAULT-LIVE-3].
 
@@ -200,9 +227,20 @@ class Vault:
         types = [self._catalogue.get(type_id) for type_id in type_ids]
         state = anchor.state()
         with self._index.read() as view:
-            is_late = any(is_behind(view, record_type, uscc=uscc, state=state) for record_type in types)
+            is_late = any(
+                is_behind(view, record_type, uscc=uscc, state=state, author=anchor.member) for record_type in types
+            )
         if is_late:
             self.recover(anchor)
+            state = anchor.state()
+            with self._index.read() as view:
+                is_late = any(is_behind(view, each, uscc=uscc, state=state, author=anchor.member) for each in types)
+            if is_late:
+                raise Conflict(
+                    "vault.unsettled",
+                    "what the ledger was to be told of this vault's records is refused",
+                    next_step="shuiqiao pending",
+                )
 
     def disclose(
         self, *, uscc: Uscc, groups: Mapping[str, Sequence[str]], period_from: date, period_to: date

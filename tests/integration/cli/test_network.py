@@ -160,7 +160,7 @@ def test_a_validator_whose_state_was_altered_is_told_by_the_status(consortium):
     alarm = consortium.submit("bank-1", through="bank-1")
     consortium.until_blocks(1)
     index = consortium.folder.home("regulator").ledger / "index.lmdb"
-    state_vandal.remove(str(index), f"oversight/alarm/{alarm.hex()}")
+    state_vandal.remove(str(index), f"oversight/alarm/bank-1/{alarm.hex()}")
     # A ledger reads the state of its last block, and so sees the change behind the next one.
     consortium.submit("bureau", through="bureau")
     consortium.until_blocks(2)

@@ -7,13 +7,14 @@ import msgspec
 import pytest
 
 from shuiqiao.base.clock import MS_PER_DAY
-from shuiqiao.base.errors import Conflict, Denied, IntegrityError, InvalidInput, ShuiqiaoError
-from shuiqiao.base.ids import MemberId, Uscc
+from shuiqiao.base.errors import Conflict, Denied, IntegrityError, InvalidInput, ShuiqiaoError, Unavailable
+from shuiqiao.base.ids import MemberId, Uscc, owned_id
 from shuiqiao.consent.artefact import decode_artefact, encode_artefact, encode_endorsement
 from shuiqiao.consent.contract import REVOKE, ConsentRevokeBody
 from shuiqiao.consent.enterprise import EnterpriseKeys
 from shuiqiao.consent.model import FieldCode, Frequency, FrequencyUnit, Mode, Purpose, RevokeReason, field_code
-from shuiqiao.consent.service import IDENTITY_CHECK_MAX_AGE_MS
+from shuiqiao.consent.service import IDENTITY_CHECK_MAX_AGE_MS, ConsentDesk
+from shuiqiao.consent.store import ConsentStore
 
 BUREAU, BANK_A, BANK_B = (MemberId(name) for name in ("bureau", "bank-a", "bank-b"))
 
@@ -40,7 +41,7 @@ def test_a_sound_consent_is_kept_and_granted(world, enterprise):
     submission = submission_with(world, enterprise)
     granted = world.desk.receive(submission)
     assert world.terms().taxpayer == granted.artefact.taxpayer
-    assert granted.artefact == world.desk.artefact(granted.artefact.consent)
+    assert granted.artefact == world.desk.artefact(granted.artefact.name)
     assert granted.artefact in world.desk.artefacts_of(world.terms().taxpayer)
     assert granted.committed.index >= 0
 
@@ -108,7 +109,7 @@ def test_a_grant_that_does_not_follow_from_the_artefact_is_refused(world, enterp
 
 def test_another_kind_cannot_be_slipped_in_as_the_grant(world, enterprise):
     submission = submission_with(world, enterprise)
-    body = ConsentRevokeBody(consent=bytes(16), reason=RevokeReason.KEY_LOST)
+    body = ConsentRevokeBody(consent=owned_id(BUREAU, bytes(16)), reason=RevokeReason.KEY_LOST)
     slipped = world.signed(REVOKE, body, author=BUREAU, keys=[world.signing[BANK_A]])
     assert refusal_of(world, replace(submission, grant=slipped)).code == "consent.grant_mismatch"
 
@@ -178,7 +179,7 @@ def test_a_grant_the_ledger_refuses_leaves_no_artefact_behind(world, enterprise)
         valid_to_ms=world.clock.now_ms() + 120 * MS_PER_DAY,
     )
     assert refusal_of(world, submission).code == "consent.window_too_early"
-    consent = world.submitters[BUREAU].decode(submission.grant).body.consent
+    consent = owned_id(BUREAU, world.submitters[BUREAU].decode(submission.grant).body.consent)
     assert world.desk._store.artefact(consent) is None
 
 
@@ -209,6 +210,83 @@ def test_a_firm_tag_of_ones_own_making_is_refused(world, enterprise):
     assert (error.code, "firm tag" in error.message) == ("consent.taxpayer_mismatch", True)
 
 
+class Meanwhile:
+    """The desk's way to the ledger, on which something happens while a grant is on its way."""
+
+    def __init__(self, submitter, act):
+        self._submitter, self._act = submitter, act
+
+    def __getattr__(self, name):
+        return getattr(self._submitter, name)
+
+    def countersign(self, raw):
+        return self._act(self._submitter, raw)
+
+
+def desk_over(world, act):
+    return ConsentDesk(
+        submitter=Meanwhile(world.submitters[BUREAU], act),
+        store=ConsentStore(world.databases[BUREAU]),
+        suite=world.suite,
+        catalogue=world.catalogue,
+    )
+
+
+def test_a_submission_whose_answer_was_lost_may_be_handed_in_again(world, enterprise):
+    """The first grant reaches the ledger while the second is on its way: the artefact that was kept stays."""
+    submission = submission_with(world, enterprise)
+
+    def lost(_submitter, _raw):
+        raise Unavailable("ledger.commit_late", "no answer came")
+
+    def late(submitter, raw):
+        submitter.countersign(raw)
+        return submitter.countersign(raw)
+
+    with pytest.raises(Unavailable):
+        desk_over(world, lost).receive(submission)
+    with pytest.raises(Conflict, match=r"^ledger\.tx_replayed"):
+        desk_over(world, late).receive(submission)
+    consent = owned_id(BUREAU, world.submitters[BUREAU].decode(submission.grant).body.consent)
+    assert world.desk.artefact(consent).name == consent
+
+
+def test_two_submissions_at_once_are_taken_in_one_after_the_other(world, enterprise):
+    submission = submission_with(world, enterprise)
+    codes = []
+
+    def twice(submitter, raw):
+        with pytest.raises(Unavailable) as refused:
+            desk.receive(submission)
+        codes.append(refused.value.code)
+        return submitter.countersign(raw)
+
+    desk = desk_over(world, twice)
+    consent = desk.receive(submission).artefact.name
+    assert codes == ["consent.submission_in_progress"]
+    assert world.desk.artefact(consent).name == consent
+
+
+def test_a_refusal_undoes_only_what_its_own_submission_kept(world, enterprise):
+    """The first grant may still be committed when the second is refused."""
+    submission = submission_with(world, enterprise)
+
+    def lost(_submitter, _raw):
+        raise Unavailable("ledger.commit_late", "no answer came")
+
+    def denied(_submitter, _raw):
+        raise Denied("ledger.member_suspended", "suspended")
+
+    with pytest.raises(Unavailable):
+        desk_over(world, lost).receive(submission)
+    with pytest.raises(Denied):
+        desk_over(world, denied).receive(submission)
+    consent = world.submitters[BUREAU].countersign(submission.grant)
+    assert consent.index >= 0
+    name = owned_id(BUREAU, world.submitters[BUREAU].decode(submission.grant).body.consent)
+    assert world.desk.artefact(name).name == name
+
+
 @pytest.mark.parametrize("part", ["artefact", "endorsement"])
 def test_any_changed_byte_is_refused(world, enterprise, part):
     submission = submission_with(world, enterprise)
@@ -226,7 +304,7 @@ def test_the_bank_files_what_the_ledger_commits_to(world, enterprise):
     artefact = world.desk.receive(submission).artefact
     assert artefact == world.files[BANK_A].receive(submission.artefact)
     assert artefact == world.files[BANK_A].receive(submission.artefact)
-    assert artefact == world.files[BANK_A].artefact(artefact.consent)
+    assert artefact == world.files[BANK_A].artefact(artefact.name)
 
 
 def test_the_bank_refuses_an_artefact_that_is_not_granted_or_not_for_it(world, enterprise):
@@ -259,14 +337,14 @@ def test_the_bank_refuses_other_bytes_than_those_committed_to(world, enterprise)
 def test_an_artefact_that_is_not_on_file_is_said_to_be_missing(world, enterprise):
     artefact = world.desk.receive(submission_with(world, enterprise)).artefact
     with pytest.raises(Denied, match=r"^consent\.artefact_missing"):
-        world.files[BANK_A].artefact(artefact.consent)
+        world.files[BANK_A].artefact(artefact.name)
 
 
 def test_a_desk_does_not_take_a_second_artefact_under_one_id(world, enterprise):
     """[CONSENT-1]: what is on file is never replaced by other bytes."""
     submission = submission_with(world, enterprise)
     artefact = world.desk.receive(submission).artefact
-    stored = world.desk._store.artefact(artefact.consent)
+    stored = world.desk._store.artefact(artefact.name)
     world.desk._store.save_artefact(stored)
     with pytest.raises(Conflict, match=r"^consent\.artefact_differs"):
         world.desk._store.save_artefact(replace(stored, raw=stored.raw + b"\x00"))
@@ -280,7 +358,7 @@ def test_an_artefact_that_was_damaged_on_file_is_not_used(world, enterprise):
     with world.databases[BUREAU].begin() as connection:
         connection.execute(
             text("UPDATE consent_artefact SET raw = :raw WHERE consent = :consent"),
-            {"raw": b"\x00", "consent": artefact.consent},
+            {"raw": b"\x00", "consent": artefact.name},
         )
     with pytest.raises(IntegrityError, match=r"^consent\.artefact_damaged"):
-        world.desk.artefact(artefact.consent)
+        world.desk.artefact(artefact.name)

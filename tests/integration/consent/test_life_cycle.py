@@ -5,7 +5,7 @@ import pytest
 
 from shuiqiao.base.clock import MS_PER_DAY, MS_PER_HOUR
 from shuiqiao.base.errors import Conflict, Denied, IntegrityError, InvalidInput
-from shuiqiao.base.ids import MemberId
+from shuiqiao.base.ids import MemberId, owned_id, split_owned_id
 from shuiqiao.consent.artefact import commitment_of
 from shuiqiao.consent.contract import (
     GRANT,
@@ -24,12 +24,14 @@ from shuiqiao.consent.enterprise import EnterpriseKeys
 from shuiqiao.consent.model import Purpose, RevokeReason, Status
 from shuiqiao.ledger.model import BlockContext
 
+OTHER_BUREAU = MemberId("other-bureau")
 BUREAU, BANK_A, BANK_B, REGULATOR = (MemberId(name) for name in ("bureau", "bank-a", "bank-b", "regulator"))
 NOW_MS = 1_800_000_000_000
 
 
 def consent_key(world, consent, number=1):
-    return EnterpriseKeys(bytes([number]) * 32, suite=world.suite).consent_key(consent, network=world.network)
+    keys = EnterpriseKeys(bytes([number]) * 32, suite=world.suite)
+    return keys.consent_key(split_owned_id(consent)[1], network=world.network)
 
 
 def test_a_consent_lives_through_every_valid_step(world):
@@ -37,12 +39,12 @@ def test_a_consent_lives_through_every_valid_step(world):
     enterprise = world.enterprise()
     consent = world.granted(enterprise)
     assert world.grant(consent).status is Status.ACTIVE
-    pause = enterprise.pause(consent, relay=BUREAU, now_ms=world.clock.now_ms())
+    pause = enterprise.pause(consent, now_ms=world.clock.now_ms())
     world.desk.relay(pause.raw)
     assert world.grant(consent).status is Status.PAUSED
-    world.desk.relay(enterprise.resume(consent, pause=pause.id, relay=BUREAU, now_ms=world.clock.now_ms()).raw)
+    world.desk.relay(enterprise.resume(consent, pause=pause.id, now_ms=world.clock.now_ms()).raw)
     assert world.grant(consent).status is Status.ACTIVE
-    world.desk.relay(enterprise.revoke(consent, relay=BUREAU, now_ms=world.clock.now_ms()).raw)
+    world.desk.relay(enterprise.revoke(consent, now_ms=world.clock.now_ms()).raw)
     assert world.grant(consent).status is Status.REVOKED
 
 
@@ -51,17 +53,9 @@ def test_any_member_may_relay_what_the_consent_key_says(world, relay):
     """[CONSENT-10]"""
     enterprise = world.enterprise()
     consent = world.granted(enterprise)
-    statement = enterprise.revoke(consent, relay=MemberId(relay), now_ms=world.clock.now_ms())
+    statement = enterprise.revoke(consent, now_ms=world.clock.now_ms())
     world.submitters[MemberId(relay)].relay(statement.raw)
     assert world.grant(consent).status is Status.REVOKED
-
-
-def test_a_member_that_is_not_named_cannot_relay_at_its_desk(world):
-    enterprise = world.enterprise()
-    consent = world.granted(enterprise)
-    statement = enterprise.revoke(consent, relay=BANK_B, now_ms=world.clock.now_ms())
-    with pytest.raises(InvalidInput, match=r"^consent\.statement_wrong"):
-        world.desk.relay(statement.raw)
 
 
 def test_a_desk_relays_control_statements_and_nothing_else(world):
@@ -85,16 +79,17 @@ def test_no_member_can_speak_for_the_consent_key(world, kind, body, author):
     """[CONSENT-10] [CONSENT-11]: not the recipient, and not the provider either."""
     consent = world.granted()
     member = MemberId(author)
-    raw = world.signed(kind, body(consent), author=member, keys=[world.signing[member]])
-    with pytest.raises(Denied, match=r"^ledger\.signature_missing"):
-        world.submitters[member].relay(raw)
+    for name, code in ((member, "author_wrong"), (MemberId(consent), "signature_missing")):
+        raw = world.signed(kind, body(consent), author=name, keys=[world.signing[member]])
+        with pytest.raises(Denied, match=rf"^ledger\.{code}"):
+            world.submitters[member].relay(raw)
     assert world.grant(consent).status is Status.ACTIVE
 
 
 def test_another_enterprise_cannot_revoke(world):
     consent = world.granted()
     body = ConsentRevokeBody(consent=consent, reason=RevokeReason.WITHDRAWN)
-    raw = world.signed(REVOKE, body, author=BANK_A, keys=[consent_key(world, consent, number=2)])
+    raw = world.signed(REVOKE, body, author=MemberId(consent), keys=[consent_key(world, consent, number=2)])
     with pytest.raises(Denied, match=r"^ledger\.signature_missing"):
         world.submitters[BANK_A].relay(raw)
 
@@ -113,10 +108,10 @@ def test_a_resume_that_was_kept_back_cannot_lift_a_later_pause(world):
     enterprise = world.enterprise()
     consent = world.granted(enterprise)
     now_ms = world.clock.now_ms()
-    first, second = (enterprise.pause(consent, relay=BUREAU, now_ms=now_ms) for _ in range(2))
-    kept_back = enterprise.resume(consent, pause=first.id, relay=BANK_B, now_ms=now_ms)
+    first, second = (enterprise.pause(consent, now_ms=now_ms) for _ in range(2))
+    kept_back = enterprise.resume(consent, pause=first.id, now_ms=now_ms)
     world.desk.relay(first.raw)
-    world.desk.relay(enterprise.resume(consent, pause=first.id, relay=BUREAU, now_ms=now_ms).raw)
+    world.desk.relay(enterprise.resume(consent, pause=first.id, now_ms=now_ms).raw)
     world.desk.relay(second.raw)
     with pytest.raises(Conflict, match=r"^consent\.pause_superseded"):
         world.files[BANK_B].relay(kept_back.raw)
@@ -127,11 +122,11 @@ def test_revoked_is_final(world):
     """[CONSENT-9]"""
     enterprise = world.enterprise()
     consent = world.granted(enterprise)
-    world.desk.relay(enterprise.revoke(consent, relay=BUREAU, now_ms=world.clock.now_ms()).raw)
+    world.desk.relay(enterprise.revoke(consent, now_ms=world.clock.now_ms()).raw)
     for statement in (
-        enterprise.pause(consent, relay=BUREAU, now_ms=world.clock.now_ms()),
-        enterprise.resume(consent, pause=bytes(16), relay=BUREAU, now_ms=world.clock.now_ms()),
-        enterprise.revoke(consent, relay=BUREAU, now_ms=world.clock.now_ms()),
+        enterprise.pause(consent, now_ms=world.clock.now_ms()),
+        enterprise.resume(consent, pause=bytes(16), now_ms=world.clock.now_ms()),
+        enterprise.revoke(consent, now_ms=world.clock.now_ms()),
     ):
         with pytest.raises(Conflict, match=r"^consent\.step_invalid"):
             world.desk.relay(statement.raw)
@@ -146,7 +141,7 @@ def test_a_consent_ends_by_block_time_alone(world):
     assert world.grant(consent).status is Status.ACTIVE
     assert world.grant(consent).status_at(world.clock.now_ms()) is Status.EXPIRED
     with pytest.raises(Conflict, match=r"^consent\.step_invalid.*expired"):
-        world.desk.relay(enterprise.pause(consent, relay=BUREAU, now_ms=world.clock.now_ms()).raw)
+        world.desk.relay(enterprise.pause(consent, now_ms=world.clock.now_ms()).raw)
 
 
 def test_the_provider_cannot_grant_alone(world):
@@ -185,7 +180,8 @@ def test_a_bank_cannot_be_provider_nor_a_regulator_recipient(world):
 def test_another_provider_cannot_countersign_a_grant_that_names_the_bureau(world):
     submission = world.enterprise().submission(world.terms(), now_ms=world.clock.now_ms())
     tx = world.submitters[BANK_A].decode(submission.grant)
-    raw = world.signed(GRANT, tx.body, author=BANK_A, keys=[world.signing[BANK_A], consent_key(world, tx.body.consent)])
+    keys = [world.signing[BANK_A], consent_key(world, owned_id(BUREAU, tx.body.consent))]
+    raw = world.signed(GRANT, tx.body, author=BANK_A, keys=keys)
     with pytest.raises(Denied, match=r"^consent\.provider_wrong"):
         world.submitters[BANK_A].relay(raw)
 
@@ -194,7 +190,8 @@ def test_consent_id_and_consent_key_are_used_once(world):
     """[CONSENT-13]"""
     enterprise = world.enterprise()
     consent = world.granted(enterprise)
-    tx = next(tx for tx in map(world.submitters[BUREAU].decode, world.raw_transactions()) if tx.body.consent == consent)
+    decoded = map(world.submitters[BUREAU].decode, world.raw_transactions())
+    tx = next(tx for tx in decoded if tx.kind == GRANT and owned_id(BUREAU, tx.body.consent) == consent)
     keys = [world.signing[BUREAU], consent_key(world, consent)]
     with pytest.raises(Conflict, match=r"^consent\.already_granted"):
         world.submitters[BUREAU].relay(world.signed(GRANT, tx.body, author=BUREAU, keys=keys))
@@ -203,6 +200,62 @@ def test_consent_id_and_consent_key_are_used_once(world):
     )
     with pytest.raises(Conflict, match=r"^consent\.key_reused"):
         world.submitters[BUREAU].relay(world.signed(GRANT, other, author=BUREAU, keys=keys))
+
+
+@pytest.mark.parametrize("owner", ["bureau", "bank-a", "regulator"])
+@pytest.mark.parametrize("purpose", ["signing", "sealing"])
+def test_no_member_has_the_key_of_a_consent(world, owner, purpose):
+    """[CONSENT-13]: with a key of a member that member alone, or the provider itself, would speak for the enterprise."""
+    held = getattr(world, purpose)[MemberId(owner)]
+    if purpose == "sealing" and world.suite.name == "intl":
+        held = world.suite.signing_key_from_seed(world.suite.digest(owner.encode()))
+    submission = world.enterprise().submission(world.terms(), now_ms=world.clock.now_ms())
+    body = msgspec.structs.replace(world.submitters[BUREAU].decode(submission.grant).body, key=held.public_key)
+    keys = {key.key_id: key for key in (world.signing[BUREAU], world.signing[MemberId(owner)])}
+    raw = world.signed(GRANT, body, author=BUREAU, keys=list(keys.values()))
+    kind = next(kind for kind in KINDS if kind.name == GRANT)
+    now = BlockContext(height=1, time_ms=world.clock.now_ms())
+    with pytest.raises(Denied, match=rf"^consent\.key_of_member.*{owner}"):
+        kind.check(world.submitters[BUREAU].decode(raw), world.ledger.state(), now)
+
+
+def test_a_consent_id_belongs_to_its_provider(world):
+    """[CONSENT-13]: another bureau that grants under the same id first takes nothing, and speaks for its own alone."""
+    enterprise, other = world.enterprise(), world.enterprise(2)
+    world.enrol(enterprise)
+    now_ms = world.clock.now_ms()
+    submission = enterprise.submission(world.terms(), now_ms=now_ms)
+    body = world.submitters[BUREAU].decode(submission.grant).body
+    stolen = owned_id(OTHER_BUREAU, body.consent)
+    key = consent_key(world, stolen, number=2)
+    copy = msgspec.structs.replace(body, provider=OTHER_BUREAU, key=key.public_key)
+    world.submitters[OTHER_BUREAU].submit(GRANT, copy, extra_keys=[key])
+    consent = world.desk.receive(submission).artefact.name
+    assert world.files[BANK_A].receive(submission.artefact).name == consent
+    world.files[BANK_A].relay(other.pause(stolen, now_ms=now_ms).raw)
+    assert (world.grant(stolen).status, world.grant(consent).status) == (Status.PAUSED, Status.ACTIVE)
+    raw = world.signed(PAUSE, ConsentPauseBody(consent=consent), author=MemberId(stolen), keys=[key])
+    with pytest.raises(Denied, match=r"^ledger\.author_wrong"):
+        world.submitters[BUREAU].relay(raw)
+
+
+def test_a_relayed_pause_uses_up_no_members_transaction_id(world):
+    """[LEDGER-REPLAY-2]: whoever holds a consent cannot block what another member is about to say."""
+    enterprise = world.enterprise()
+    consent = world.granted(enterprise)
+    pending = world.signed(
+        REVOKE,
+        ConsentRevokeBody(consent=world.granted(), reason=RevokeReason.KEY_LOST),
+        author=BUREAU,
+        keys=[world.signing[BUREAU]],
+    )
+    taken = world.submitters[BUREAU].decode(pending).id
+    key, body = consent_key(world, consent), ConsentPauseBody(consent=consent)
+    naming = world.signed(PAUSE, body, author=BUREAU, keys=[key], id=taken)
+    with pytest.raises(Denied, match=r"^ledger\.author_wrong"):
+        world.submitters[BANK_B].relay(naming)
+    world.submitters[BANK_B].relay(world.signed(PAUSE, body, author=MemberId(consent), keys=[key], id=taken))
+    world.submitters[BUREAU].relay(pending)
 
 
 @pytest.mark.parametrize(
@@ -229,7 +282,7 @@ def test_a_window_that_marks_its_consent_is_refused(world, field):
     submission = world.enterprise().submission(world.terms(), now_ms=world.clock.now_ms())
     body = world.submitters[BUREAU].decode(submission.grant).body
     uneven = msgspec.structs.replace(body, **{field: getattr(body, field) + 1})
-    keys = [world.signing[BUREAU], consent_key(world, body.consent)]
+    keys = [world.signing[BUREAU], consent_key(world, owned_id(BUREAU, body.consent))]
     with pytest.raises(InvalidInput, match=r"^consent\.window_uneven"):
         world.submitters[BUREAU].relay(world.signed(GRANT, uneven, author=BUREAU, keys=keys))
 
@@ -267,6 +320,7 @@ LONGEST_HOURS = 180 * 24
 )
 def test_the_edges_of_a_window_belong_where_the_rule_says(world, valid_from, valid_to, late_ms, code):
     """[CONSENT-7]: in hours from a full one, at which the block is late_ms late; an empty window is none."""
+    own = world.suite.signing_key_from_seed(world.entropy(32))
     body = ConsentGrantBody(
         consent=world.entropy(16),
         provider=BUREAU,
@@ -274,10 +328,10 @@ def test_the_edges_of_a_window_belong_where_the_rule_says(world, valid_from, val
         purpose=Purpose.UNDERWRITING,
         valid_from_ms=NOW_MS + valid_from * MS_PER_HOUR,
         valid_to_ms=NOW_MS + valid_to * MS_PER_HOUR,
-        key=world.signing[BANK_A].public_key,
+        key=own.public_key,
         commitment=bytes(32),
     )
-    raw = world.signed(GRANT, body, author=BUREAU, keys=[world.signing[BUREAU], world.signing[BANK_A]])
+    raw = world.signed(GRANT, body, author=BUREAU, keys=[world.signing[BUREAU], own])
     kind = next(kind for kind in KINDS if kind.name == GRANT)
     now = BlockContext(height=1, time_ms=NOW_MS + late_ms)
     acts = (world.submitters[BUREAU].decode(raw), world.ledger.state(), now)
@@ -290,7 +344,7 @@ def test_the_edges_of_a_window_belong_where_the_rule_says(world, valid_from, val
 
 
 def test_a_statement_for_a_consent_nobody_granted_is_refused(world):
-    statement = world.enterprise().revoke(bytes(16), relay=BUREAU, now_ms=world.clock.now_ms())
+    statement = world.enterprise().revoke(owned_id(BUREAU, bytes(16)), now_ms=world.clock.now_ms())
     with pytest.raises(Denied, match=r"^consent\.unknown"):
         world.desk.relay(statement.raw)
 
@@ -298,7 +352,7 @@ def test_a_statement_for_a_consent_nobody_granted_is_refused(world):
 def test_a_broken_signature_of_the_consent_key_is_refused(world):
     enterprise = world.enterprise()
     consent = world.granted(enterprise)
-    raw = bytearray(enterprise.revoke(consent, relay=BUREAU, now_ms=world.clock.now_ms()).raw)
+    raw = bytearray(enterprise.revoke(consent, now_ms=world.clock.now_ms()).raw)
     raw[-1] ^= 1
     with pytest.raises(IntegrityError, match=r"^ledger\.signature_invalid"):
         world.submitters[BUREAU].relay(bytes(raw))
@@ -323,14 +377,14 @@ def test_subscribers_are_told_of_every_step(world):
     )
     enterprise = world.enterprise()
     consent = world.granted(enterprise)
-    pause = enterprise.pause(consent, relay=BUREAU, now_ms=world.clock.now_ms())
+    pause = enterprise.pause(consent, now_ms=world.clock.now_ms())
     for statement in (
         pause,
-        enterprise.resume(consent, pause=pause.id, relay=BUREAU, now_ms=world.clock.now_ms()),
-        enterprise.revoke(consent, relay=BUREAU, now_ms=world.clock.now_ms()),
+        enterprise.resume(consent, pause=pause.id, now_ms=world.clock.now_ms()),
+        enterprise.revoke(consent, now_ms=world.clock.now_ms()),
     ):
         world.desk.relay(statement.raw)
     # The listener is called after the caller is answered: one more block makes sure that all before it was told.
     world.granted(enterprise)
     expected = ["consent.granted", "consent.paused", "consent.resumed", "consent.revoked"]
-    assert [name for name, named in told if named == consent.hex()] == expected
+    assert [name for name, named in told if named == consent] == expected

@@ -20,10 +20,10 @@ def busy(world):
     consents = [world.granted(enterprise), world.granted(enterprise, recipient=BANK_B)]
     for consent, relay in zip(consents, (BANK_A, BANK_B), strict=True):
         now_ms = world.clock.now_ms()
-        pause = enterprise.pause(consent, relay=relay, now_ms=now_ms)
+        pause = enterprise.pause(consent, now_ms=now_ms)
         world.submitters[relay].relay(pause.raw)
-        world.submitters[relay].relay(enterprise.resume(consent, pause=pause.id, relay=relay, now_ms=now_ms).raw)
-        world.submitters[relay].relay(enterprise.revoke(consent, relay=relay, now_ms=now_ms).raw)
+        world.submitters[relay].relay(enterprise.resume(consent, pause=pause.id, now_ms=now_ms).raw)
+        world.submitters[relay].relay(enterprise.revoke(consent, now_ms=now_ms).raw)
     return consents
 
 
@@ -53,7 +53,7 @@ def test_no_guess_hashed_plainly_stands_on_the_ledger(world, busy):
     """An attacker who knows the number, or every artefact field but the salt, finds no digest that matches."""
     ledger = b"".join(world.raw_transactions())
     artefact = world.desk.artefact(busy[0])
-    guesses = [artefact.taxpayer.encode(), artefact.product.encode(), busy[0] + artefact.taxpayer.encode()]
+    guesses = [artefact.taxpayer.encode(), artefact.product.encode(), artefact.consent + artefact.taxpayer.encode()]
     guesses += [guess.lower() for guess in guesses] + [world.network + guess for guess in guesses]
     digests = [hashlib.new(name, guess).digest() for guess in guesses for name in ("sha256", "sm3", "sha1", "md5")]
     assert [digest for digest in digests if digest in ledger or digest.hex().encode() in ledger] == []

@@ -12,7 +12,7 @@ from sqlalchemy import create_engine
 
 from shuiqiao.base.clock import MS_PER_DAY
 from shuiqiao.base.errors import Denied
-from shuiqiao.base.ids import MemberId, Uscc
+from shuiqiao.base.ids import MemberId, Uscc, owned_id
 from shuiqiao.consent.model import FieldCode, Frequency, FrequencyUnit, Purpose, field_code
 from shuiqiao.exchange.store import ProviderStore
 
@@ -49,7 +49,7 @@ def refusal(world, sent):
         world.provider.answer(sent.message)
     assert (refused.value.code, field_code(refused.value)) == ("consent.ceiling_exceeded", FieldCode.CEILING_EXCEEDED)
     assert world.entry(sent.request)["status"] == "refused"
-    assert world.provider_store.asked(sent.request).field_code == "412"
+    assert world.provider_store.asked(owned_id(BANK_A, sent.request)).field_code == "412"
     return refused.value.message
 
 

@@ -5,7 +5,7 @@ from datetime import date
 import pytest
 
 from shuiqiao.base.errors import Conflict, Denied, InvalidInput
-from shuiqiao.base.ids import MemberId, Uscc
+from shuiqiao.base.ids import MemberId, Uscc, owned_id
 from shuiqiao.consent.model import FieldCode, Purpose
 from shuiqiao.exchange.manifest import names_digest
 from shuiqiao.exchange.model import Outcome
@@ -36,8 +36,8 @@ def test_request_answer_and_acknowledgement_pair_up_on_the_ledger(world):
     consent = world.granted()
     sent = world.asked(consent)
     entry = world.entry(sent.request)
-    assert ("requested", consent, "bank-a", "bureau", "underwriting", "disclose") == tuple(
-        entry[field] for field in ("status", "consent", "author", "provider", "purpose", "mode")
+    assert ("requested", consent, "bureau", "underwriting", "disclose") == tuple(
+        entry[field] for field in ("status", "consent", "provider", "purpose", "mode")
     )
     assert world.suite.digest(sent.message) == entry["request_digest"]
     answer = world.provider.answer(sent.message)
@@ -114,11 +114,11 @@ def test_a_retry_gets_the_same_bytes_and_one_ledger_entry(world):
 def test_an_acknowledged_answer_is_released_and_not_given_again(world):
     """[EXCHANGE-18]"""
     sent, _ = exchanged(world, world.granted())
-    assert world.provider_store.asked(sent.request).answer is not None
+    assert world.provider_store.asked(owned_id(BANK_A, sent.request)).answer is not None
     waiting = world.asked(world.granted())
     world.provider.answer(waiting.message)
-    assert world.provider_store.asked(sent.request).answer is None
-    assert world.provider_store.asked(waiting.request).answer is not None
+    assert world.provider_store.asked(owned_id(BANK_A, sent.request)).answer is None
+    assert world.provider_store.asked(owned_id(BANK_A, waiting.request)).answer is not None
     with pytest.raises(Conflict, match=r"^exchange\.request_closed.*acknowledged"):
         world.provider.answer(sent.message)
 
@@ -138,7 +138,7 @@ def test_an_answer_kept_before_a_crash_is_delivered_by_the_retry(world):
     crashing._submitter = StopsBeforeDelivery()
     with pytest.raises(ConnectionAbortedError):
         crashing.answer(sent.message)
-    kept = world.provider_store.asked(sent.request)
+    kept = world.provider_store.asked(owned_id(BANK_A, sent.request))
     assert (kept.outcome, world.entry(sent.request)["status"]) == (Outcome.ANSWERING, "requested")
     answer = world.provider_with(world.vault).answer(sent.message)
     assert kept.answer == answer
@@ -152,7 +152,7 @@ def test_the_enterprise_reads_who_used_its_data_when_and_for_what(world):
     consent = world.granted(enterprise, taxpayer=taxpayer)
     exchanged(world, consent)
     sent = world.asked(consent)
-    world.desk.relay(enterprise.revoke(consent, relay=MemberId("bureau"), now_ms=world.clock.now_ms()).raw)
+    world.desk.relay(enterprise.revoke(consent, now_ms=world.clock.now_ms()).raw)
     with pytest.raises(Denied):
         world.provider.answer(sent.message)
     answered, refused = sorted(world.provider.usage_account(taxpayer), key=lambda use: use.outcome)
@@ -176,7 +176,7 @@ def test_nothing_of_request_or_answer_can_be_read_on_the_ledger(world):
     assert {word for word in words if word.encode() in ledger} == set()
     assert TAXPAYER.encode() in received.manifest_bytes
     assert b"invoice_issued" in sent.message
-    assert TAXPAYER.encode() not in world.provider_store.asked(sent.request).answer
+    assert TAXPAYER.encode() not in world.provider_store.asked(owned_id(BANK_A, sent.request)).answer
 
 
 def test_another_bank_cannot_open_the_answer(world):

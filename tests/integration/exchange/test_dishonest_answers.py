@@ -65,7 +65,7 @@ class DishonestBureau:
             key=world.signing[key],
         )
         body = AccessDeliverBody(
-            request=self.message.request, answer_digest=digest, manifest_digest=world.suite.digest(signed)
+            request=self.message.name, answer_digest=digest, manifest_digest=world.suite.digest(signed)
         )
         world.submitters[BUREAU].submit(DELIVER, body)
         return raw
@@ -203,7 +203,7 @@ def test_a_manifest_from_before_the_request_is_caught(world):
 def test_a_checkpoint_that_this_ledger_never_had_is_caught(world, bureau, named):
     """[EXCHANGE-11]: a manifest from the future would turn every later record into one that was withheld."""
     bureau.answer(bureau.disclosure())
-    ahead = DishonestBureau(world, world.asked(bureau.message.consent))
+    ahead = DishonestBureau(world, world.asked(bureau.message.consent_name))
     ahead.as_of = named(ahead.as_of)
     assert ahead.refusal(ahead.answer(ahead.disclosure())).code == "ledger.checkpoint_unproven"
 
@@ -211,7 +211,7 @@ def test_a_checkpoint_that_this_ledger_never_had_is_caught(world, bureau, named)
 def test_an_older_checkpoint_than_the_newest_is_as_good(world, bureau):
     """[EXCHANGE-9]: what it names is proven against the bank's own log of today."""
     early = world.ledger.checkpoint()
-    world.asked(bureau.message.consent)
+    world.asked(bureau.message.consent_name)
     assert early.size < world.ledger.checkpoint().size
     bureau.as_of = early
     raw = bureau.answer(bureau.disclosure())
@@ -226,7 +226,7 @@ def test_a_signature_by_another_member_is_caught(bureau, signed):
 
 def test_an_answer_bound_to_another_request_is_caught(world, bureau):
     """[EXCHANGE-10]"""
-    other = DishonestBureau(world, world.asked(bureau.message.consent))
+    other = DishonestBureau(world, world.asked(bureau.message.consent_name))
     bureau.bound = other.message
     assert bureau.refusal(bureau.answer(bureau.disclosure())).code == "exchange.answer_misdirected"
 
@@ -238,7 +238,7 @@ def test_an_answer_sealed_to_another_bank_does_not_open(world, bureau):
 
 
 def test_a_manifest_about_another_request_is_caught(world, bureau):
-    other = DishonestBureau(world, world.asked(bureau.message.consent))
+    other = DishonestBureau(world, world.asked(bureau.message.consent_name))
     raw = bureau.answer(bureau.disclosure(), message=other.message)
     assert bureau.refusal(raw).code == "exchange.manifest_misdirected"
 
@@ -350,7 +350,7 @@ def test_a_content_of_another_form_is_refused(world, bureau, monkeypatch):
 def test_a_kept_answer_that_is_not_the_delivered_one_is_never_sent(world, bureau):
     """[EXCHANGE-18]: the provider's database was restored from an older copy, say."""
     world.provider.answer(bureau.sent.message)
-    kept = world.provider_store.asked(bureau.message.request)
+    kept = world.provider_store.asked(bureau.message.name)
     world.provider_store.save(replace(kept, answer_digest=bytes(32)))
     with pytest.raises(IntegrityError, match=r"^exchange\.answer_lost"):
         world.provider.answer(bureau.sent.message)
@@ -365,7 +365,7 @@ def test_an_answer_too_large_for_one_message_is_refused_and_says_what_to_do(worl
         world.provider.answer(bureau.sent.message)
     assert refusal.value.next_step == "Ask for a shorter period."
     assert world.entry(bureau.message.request)["status"] == "refused"
-    assert world.provider_store.asked(bureau.message.request).field_code == "08"
+    assert world.provider_store.asked(bureau.message.name).field_code == "08"
 
 
 def test_what_never_came_cannot_be_loaded(world, bureau):

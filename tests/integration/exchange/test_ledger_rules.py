@@ -4,7 +4,7 @@ import pytest
 
 from shuiqiao.base.clock import MS_PER_HOUR
 from shuiqiao.base.errors import Conflict, Denied, InvalidInput, ShuiqiaoError
-from shuiqiao.base.ids import MemberId
+from shuiqiao.base.ids import MemberId, owned_id
 from shuiqiao.consent.model import FieldCode, Mode, Purpose
 from shuiqiao.exchange.contract import (
     ACKNOWLEDGE,
@@ -35,7 +35,7 @@ def request(world, consent, *, author=BANK_A, **changes):
 
 
 def deliver(world, request_id, *, author=BUREAU):
-    body = AccessDeliverBody(request=request_id, answer_digest=DIGEST, manifest_digest=DIGEST)
+    body = AccessDeliverBody(request=owned_id(BANK_A, request_id), answer_digest=DIGEST, manifest_digest=DIGEST)
     return world.submitters[author].submit(DELIVER, body)
 
 
@@ -45,7 +45,9 @@ def acknowledge(world, request_id, *, author=BANK_A, digest=DIGEST):
 
 
 def refuse(world, request_id, *, author=BUREAU, code=FieldCode.FAILED):
-    return world.submitters[author].submit(REFUSE, AccessRefuseBody(request=request_id, field_code=code))
+    return world.submitters[author].submit(
+        REFUSE, AccessRefuseBody(request=owned_id(BANK_A, request_id), field_code=code)
+    )
 
 
 def code_of(act) -> str:
@@ -61,7 +63,7 @@ def test_only_the_recipient_asks_and_only_for_the_purpose(world):
     assert code_of(lambda: request(world, consent, author=REGULATOR)) == "members.role_wrong"
     assert code_of(lambda: request(world, consent, author=BUREAU)) == "members.role_wrong"
     assert code_of(lambda: request(world, consent, purpose=Purpose.ONE_TIME)) == "consent.purpose_wrong"
-    assert code_of(lambda: request(world, bytes(16))) == "consent.unknown"
+    assert code_of(lambda: request(world, owned_id(BUREAU, bytes(16)))) == "consent.unknown"
 
 
 def test_a_consent_that_has_not_begun_is_refused(world):
@@ -78,14 +80,28 @@ def test_a_request_id_is_used_once(world):
         request(world, consent, request=first)
 
 
+def test_a_request_id_belongs_to_the_bank_that_asks(world):
+    """[EXCHANGE-5]: another bank that uses the id first takes neither the entry nor the answer."""
+    sent_by_b = world.granted(recipient=BANK_B)
+    taken = world.entropy(16)
+    request(world, sent_by_b, author=BANK_B, request=taken)
+    request(world, world.granted(), request=taken)
+    world.submitters[BUREAU].submit(
+        REFUSE, AccessRefuseBody(request=owned_id(BANK_B, taken), field_code=FieldCode.FAILED)
+    )
+    deliver(world, taken)
+    assert [world.entry(taken, bank=bank)["status"] for bank in (BANK_A, BANK_B)] == ["delivered", "refused"]
+    assert code_of(lambda: acknowledge(world, taken, author=BANK_B)) == "exchange.step_invalid"
+
+
 def test_only_the_provider_answers_or_refuses_and_only_the_bank_acknowledges(world):
     """[EXCHANGE-2] [EXCHANGE-3] [EXCHANGE-4]"""
     made = request(world, world.granted())
     assert code_of(lambda: deliver(world, made, author=BANK_A)) == "exchange.party_wrong"
     assert code_of(lambda: refuse(world, made, author=BANK_B)) == "exchange.party_wrong"
     deliver(world, made)
-    assert code_of(lambda: acknowledge(world, made, author=BUREAU)) == "exchange.party_wrong"
-    assert code_of(lambda: acknowledge(world, made, author=BANK_B)) == "exchange.party_wrong"
+    assert code_of(lambda: acknowledge(world, made, author=BUREAU)) == "exchange.request_unknown"
+    assert code_of(lambda: acknowledge(world, made, author=BANK_B)) == "exchange.request_unknown"
 
 
 def test_an_acknowledgement_names_the_delivered_ciphertext(world):

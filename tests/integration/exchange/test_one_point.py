@@ -9,7 +9,7 @@ from itertools import count
 import pytest
 
 from shuiqiao.base.errors import Denied, IntegrityError, ShuiqiaoError, Unavailable
-from shuiqiao.base.ids import MemberId, Uscc
+from shuiqiao.base.ids import MemberId, Uscc, owned_id
 from shuiqiao.exchange.accusation import WithheldEvidence, prove_withheld
 from shuiqiao.vault.contract import AMEND, COMMIT, ERASE
 from shuiqiao.vault.model import ErasureReason, LeafRef
@@ -213,7 +213,7 @@ def test_a_vault_that_cannot_catch_up_is_no_refusal(world, firm):
     with pytest.raises(Unavailable, match=r"^exchange\.vault_unsettled.*ledger\.network_frozen"):
         world.provider_with(CannotCatchUp()).answer(sent.message)
     assert world.entry(sent.request)["status"] == "requested"
-    assert world.provider_store.asked(sent.request) is None
+    assert world.provider_store.asked(owned_id(BANK_A, sent.request)) is None
 
 
 def test_answers_beside_an_ingest_accuse_nobody(world, firm):

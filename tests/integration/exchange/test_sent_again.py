@@ -9,7 +9,7 @@ import pytest
 
 from shuiqiao.base.clock import MS_PER_DAY
 from shuiqiao.base.errors import Conflict, Denied, IntegrityError, Unavailable
-from shuiqiao.base.ids import MemberId, Uscc
+from shuiqiao.base.ids import MemberId, Uscc, owned_id
 from shuiqiao.consent import ceilings
 from shuiqiao.consent.model import FieldCode, Mode, Purpose, field_code
 from shuiqiao.exchange.contract import DELIVER, KINDS, AccessDeliverBody
@@ -56,7 +56,7 @@ class Case:
 
     @property
     def kept(self):
-        return self.world.provider_store.asked(self.sent.request)
+        return self.world.provider_store.asked(owned_id(BANK_A, self.sent.request))
 
     @property
     def status(self):
@@ -67,7 +67,7 @@ class Case:
 
     def control(self, act, **more):
         now_ms = self.world.clock.now_ms()
-        statement = getattr(self.enterprise, act)(self.consent, relay=BUREAU, now_ms=now_ms, **more)
+        statement = getattr(self.enterprise, act)(self.consent, now_ms=now_ms, **more)
         self.world.desk.relay(statement.raw)
         return statement.id
 
@@ -173,7 +173,7 @@ def test_nothing_leaves_in_a_mode_that_the_purpose_no_longer_allows(case, monkey
 def test_the_ledger_takes_no_delivery_to_a_suspended_bank(world, suspended):
     """[EXCHANGE-2]: whatever the bureau's own check says."""
     sent = world.asked(world.granted(world.enterprise(72), taxpayer=Uscc("91440300MA5NOLEDGR")))
-    body = AccessDeliverBody(request=sent.request, answer_digest=bytes(32), manifest_digest=bytes(32))
+    body = AccessDeliverBody(request=owned_id(BANK_A, sent.request), answer_digest=bytes(32), manifest_digest=bytes(32))
     raw = world.signed(DELIVER, body, author=BUREAU, keys=[world.signing[BUREAU]])
     kind = next(kind for kind in KINDS if kind.name == DELIVER)
     now = BlockContext(height=1, time_ms=world.clock.now_ms())
@@ -218,7 +218,7 @@ class AnotherMember:
 def test_an_answer_lost_after_delivery_is_not_made_anew(world):
     """[EXCHANGE-18]: the ledger holds the digest of the first; a second one would contradict it."""
     case = Case(world, is_delivered=True)
-    world.provider_store.drop_answer(case.sent.request)
+    world.provider_store.drop_answer(owned_id(BANK_A, case.sent.request))
     with pytest.raises(Conflict, match=r"^exchange\.request_closed.*delivered"):
         case.again()
 
@@ -226,6 +226,8 @@ def test_an_answer_lost_after_delivery_is_not_made_anew(world):
 def test_a_delivery_is_entered_once(world):
     """[EXCHANGE-2]"""
     case = Case(world, is_delivered=True)
-    body = AccessDeliverBody(request=case.sent.request, answer_digest=bytes(32), manifest_digest=bytes(32))
+    body = AccessDeliverBody(
+        request=owned_id(BANK_A, case.sent.request), answer_digest=bytes(32), manifest_digest=bytes(32)
+    )
     with pytest.raises(Conflict, match=r"^exchange\.step_invalid"):
         world.submitters[BUREAU].submit(DELIVER, body)

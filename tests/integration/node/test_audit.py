@@ -109,7 +109,12 @@ def test_every_member_audits_its_own_copy_against_the_writer(settled):
 
 def test_the_regulator_audits_the_vault_on_the_bureaus_premises(settled):
     settled.regulator.catch_up_with(settled.bureau)
-    report = audit_institution(settled.regulator, vault=settled.bureau.vault, live=settled.bureau.engine)
+    report = audit_institution(
+        settled.regulator,
+        vault=settled.bureau.vault,
+        vault_owner=settled.bureau.member,
+        live=settled.bureau.engine,
+    )
     assert (report.problems, report.records_anchored) == ((), worlds.INVOICES + 3 + 1)
 
 
@@ -171,6 +176,7 @@ def test_an_audit_without_the_rules_of_the_network_says_so(settled):
         kinds=settled.bureau.kinds,
         key_ring=MemberKeyRing(),
         vault=None,
+        vault_owner=settled.bureau.member,
         record_rules=broken,
     )
     assert report.problems == (

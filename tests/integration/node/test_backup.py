@@ -214,7 +214,7 @@ class Unreachable:
     """The ledger when nobody answers: it can be read here, and nothing reaches it."""
 
     def __init__(self, outbox):
-        self.state = outbox.state
+        self.member, self.state = outbox.member, outbox.state
 
     def submit(self, kind, body):
         raise Unavailable("ledger.commit_late", f"no answer to {kind}")

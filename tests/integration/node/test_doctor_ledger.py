@@ -82,7 +82,7 @@ def batch_id(number):
 
 
 def batch_key(number):
-    return f"vault/batch/{batch_id(number).hex()}"
+    return f"vault/batch/bureau/{batch_id(number).hex()}"
 
 
 def written_home(folder, *, suite="intl", blocks=BLOCKS, **settings):

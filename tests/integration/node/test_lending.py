@@ -10,7 +10,7 @@ import consortium_world as worlds
 from shuiqiao.base.clock import MS_PER_DAY
 from shuiqiao.base.encoding import encode_json
 from shuiqiao.base.errors import Conflict, Denied, IntegrityError, InvalidInput
-from shuiqiao.base.ids import MemberId
+from shuiqiao.base.ids import MemberId, owned_id
 from shuiqiao.base.money import MAX_FEN
 from shuiqiao.lending.contract import DecisionRecordBody, decision_key
 from shuiqiao.lending.model import Outcome
@@ -68,7 +68,7 @@ def test_a_decision_is_on_the_ledger_on_file_and_with_the_regulator(world):
     )
     assert (opening.outcome, opening.amount_fen, opening.product) == (Outcome.APPROVED, 12_300_000, worlds.PRODUCT.id)
     assert (opening.grade, opening.industry, opening.province, opening.firm) == ("A", "C", "44", b"f" * 32)
-    state = world.regulator.engine.state().get(decision_key(decision.application))
+    state = world.regulator.engine.state().get(decision_key(world.bank.member, decision.application))
     assert state["commitment"] == body.commitment == opening.commitment(world.suite)
     assert state["opening_digest"] == body.opening_digest == world.suite.digest(recorded.sealed_opening)
 
@@ -167,7 +167,7 @@ def test_an_application_under_anothers_consent_leaves_nothing_on_file(world):
 def test_an_application_under_a_revoked_consent_is_refused(world):
     consent = world.consent()
     bureau = world.bureau
-    statement = world.enterprise.revoke(consent, relay=bureau.member, now_ms=world.clock.now_ms())
+    statement = world.enterprise.revoke(consent, now_ms=world.clock.now_ms())
     bureau.consent_desk.relay(statement.raw)
     assert code_of(lambda: world.applied(consent)) == "consent.revoked"
 
@@ -181,7 +181,9 @@ def test_an_application_under_an_expired_consent_is_refused(world):
 @pytest.mark.parametrize("amount_fen", [-1, 0, MAX_FEN + 1])
 def test_an_impossible_amount_is_refused_before_anything_is_kept(world, amount_fen):
     before = applications(world)
-    assert code_of(lambda: world.applied(bytes(16), amount_fen=amount_fen)) == "lending.amount_invalid"
+    assert (
+        code_of(lambda: world.applied(owned_id("bureau", bytes(16)), amount_fen=amount_fen)) == "lending.amount_invalid"
+    )
     assert applications(world) == before
 
 
@@ -199,7 +201,7 @@ def test_an_opening_is_handed_in_as_the_ledger_names_it(world):
         named = terms.pop("application")
         assert code_of(lambda named=named, terms=terms: openings.receive(named, **terms)) == "lending.decision_unknown"
     assert openings.all() == before
-    assert openings.all()[application] == recorded.sealed_opening
+    assert openings.all()[owned_id(bank, application)] == recorded.sealed_opening
 
 
 def test_a_bank_hands_in_again_what_it_sealed(world):
@@ -237,14 +239,15 @@ def test_totals_are_right_to_the_fen(world):
 
 def test_a_missing_a_swapped_and_a_broken_opening_are_problems(world):
     """[LENDING-6]"""
-    one, other = (world.decided(limit_fen=limit).decision.application for limit in (10_000_000, 20_000_000))
+    ids = [world.decided(limit_fen=limit).decision.application for limit in (10_000_000, 20_000_000)]
+    one, other = (owned_id(world.bank.member, each) for each in ids)
     openings = world.regulator.openings.all()
     missing = {key: value for key, value in openings.items() if key != one}
-    assert opened(world, missing).problems == (f"the opening of decision {one.hex()} by bank-east is missing",)
+    assert opened(world, missing).problems == (f"the opening of decision {ids[0].hex()} by bank-east is missing",)
     swapped = openings | {one: openings[other], other: openings[one]}
     assert opened(world, swapped).problems == tuple(
         f"the opening of decision {name.hex()} by bank-east is not the one whose digest the bank recorded"
-        for name in (one, other)
+        for name in ids
     )
     broken = openings | {one: openings[one][:-1]}
     assert len(opened(world, broken).problems) == 1

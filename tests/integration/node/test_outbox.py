@@ -9,6 +9,7 @@ from shuiqiao.base.clock import ManualClock
 from shuiqiao.base.errors import Conflict, Denied, Unavailable
 from shuiqiao.base.ids import system_entropy
 from shuiqiao.ledger.submitter import DRAFT_VALIDITY_MS
+from shuiqiao.ledger.transaction import TransactionDraft, sign_transaction
 from shuiqiao.lending.contract import ApplicationSubmitBody
 from shuiqiao.node.outbox import FORGET_BATCH, Outbox
 from shuiqiao.node.store import OutboxStore
@@ -48,7 +49,7 @@ def lose(node, *, reaches_the_ledger, batch=b"b" * 16):
 
 
 def waiting(node):
-    return OutboxStore(node.database).waiting()
+    return OutboxStore(node.database).rows()
 
 
 def on_ledger(node):
@@ -124,26 +125,30 @@ def test_the_new_signature_is_kept_before_the_old_one_is_forgotten(node, clock):
         lossy.resend()
     lossy.flush()
     (kept,) = waiting(node)
-    assert kept.transaction_id != row.transaction_id
+    assert kept.leaf != row.leaf
     assert node.outbox.resend() == 1
     assert on_ledger(node) == [kept.raw]
 
 
 def test_what_others_signed_too_is_not_signed_anew(node, clock):
-    """A consent that expired on the way is the enterprise's to sign again."""
+    """A consent that expired on the way is the enterprise's to sign again: it stays until somebody abandons it."""
     other = node.suite.signing_key_from_seed(b"o" * 32)
     lossy = outbox_over(node, worlds.LossyEngine(node.engine, reaches_the_ledger=False))
     with pytest.raises(Unavailable):
         lossy.submit("anchor.commit", worlds.anchor_body(b"b" * 16), extra_keys=[other])
     clock.advance(DRAFT_VALIDITY_MS)
     assert node.outbox.resend() == 0
-    node.outbox.flush()
-    assert waiting(node) == []
+    (row,) = node.outbox.rows()
+    assert row.refusal_code == "node.outbox_foreign"
+    with pytest.raises(Denied, match=r"^node\.outbox_foreign"):
+        node.outbox.redo(row)
+    node.outbox.abandon(row)
+    assert node.outbox.rows() == []
     assert on_ledger(node) == []
 
 
 def test_what_the_ledger_refuses_for_good_does_not_wait(node):
-    body = ApplicationSubmitBody(application=bytes(16), consent=bytes(16), commitment=bytes(32))
+    body = ApplicationSubmitBody(application=bytes(16), consent="bureau/" + "00" * 16, commitment=bytes(32))
     with pytest.raises(Denied) as caught:
         node.outbox.submit("application.submit", body)
     assert caught.value.code == "members.role_wrong"
@@ -154,15 +159,73 @@ def test_what_the_ledger_refuses_for_good_does_not_wait(node):
     assert waiting(node) == []
 
 
-def test_what_is_refused_when_sent_again_is_forgotten_and_not_counted(node):
+def test_what_is_refused_when_sent_again_stays_with_the_reason(node):
     lossy = outbox_over(node, worlds.LossyEngine(node.engine, reaches_the_ledger=False))
-    body = ApplicationSubmitBody(application=bytes(16), consent=bytes(16), commitment=bytes(32))
+    body = ApplicationSubmitBody(application=bytes(16), consent="bureau/" + "00" * 16, commitment=bytes(32))
     with pytest.raises(Unavailable):
         lossy.submit("application.submit", body)
-    assert node.outbox.resend() == 0
-    node.outbox.flush()
-    assert waiting(node) == []
+    for _ in range(2):
+        assert node.outbox.resend() == 0
+        (row,) = node.outbox.rows()
+        assert (row.refusal_code, "tax_bureau" in row.refusal) == ("members.role_wrong", True)
+    with pytest.raises(Denied, match=r"^members\.role_wrong"):
+        node.outbox.redo(row)
+    (again,) = node.outbox.rows()
+    assert (again.refusal_code, again.leaf != row.leaf) == ("members.role_wrong", True)
+    node.outbox.abandon(again)
+    assert node.outbox.rows() == []
     assert on_ledger(node) == []
+
+
+def test_a_conflict_is_no_success_unless_the_ledger_holds_these_very_bytes(node):
+    """The id of what waits is taken by other bytes: what waits was refused, and says so."""
+    row = lose(node, reaches_the_ledger=False)
+    tx = node.outbox.decode(row.raw)
+    draft = TransactionDraft(
+        kind=tx.kind,
+        version=tx.version,
+        body=worlds.anchor_body(b"c" * 16),
+        author=tx.author,
+        valid_until_ms=tx.valid_until_ms,
+        id=tx.id,
+    )
+    other = sign_transaction(draft, network=tx.network, suite=node.suite, keys=[node.keys.signing])
+    node.engine.submit(other).result()
+    engine = worlds.StandingEngine(node.engine)
+    assert outbox_over(node, engine).resend() == 0
+    (left,) = node.outbox.rows()
+    assert (left.raw, left.refusal_code) == (row.raw, "ledger.tx_replayed")
+    assert engine.waited == 1
+    node.outbox.redo(left)
+    assert node.outbox.rows() == []
+    assert [node.outbox.decode(raw).body.batch for raw in on_ledger(node)] == [b"c" * 16, b"b" * 16]
+
+
+def test_a_business_key_that_is_taken_is_a_refusal(node):
+    row = lose(node, reaches_the_ledger=False)
+    node.engine.submit(node.outbox._sign("anchor.commit", worlds.anchor_body(b"b" * 16))).result()
+    assert node.outbox.resend() == 0
+    (left,) = node.outbox.rows()
+    assert (left.raw, left.refusal_code) == (row.raw, "vault.batch_exists")
+
+
+def test_bytes_that_this_copy_does_not_hold_yet_are_waited_for(node):
+    """A follower that comes back is behind: the ledger says replayed before its own copy shows the block."""
+    row = lose(node, reaches_the_ledger=True)
+    behind = worlds.StandingEngine(node.engine, hidden=1)
+    outbox = outbox_over(node, behind)
+    assert outbox.resend() == 1
+    assert behind.waited == 1
+    assert outbox.rows() == []
+    assert on_ledger(node) == [row.raw]
+
+
+def test_the_same_statement_handed_in_twice_is_kept_once(node):
+    row = lose(node, reaches_the_ledger=False)
+    lossy = outbox_over(node, worlds.LossyEngine(node.engine, reaches_the_ledger=False))
+    with pytest.raises(Unavailable):
+        lossy.relay(row.raw)
+    assert waiting(node) == [row]
 
 
 def test_rows_are_sent_in_the_order_of_their_deadlines(node, clock):

@@ -23,7 +23,7 @@ from sqlalchemy import inspect
 import consortium_world as worlds
 from shuiqiao.base.clock import MS_PER_DAY, ManualClock
 from shuiqiao.base.errors import Conflict, Denied, Unavailable
-from shuiqiao.base.ids import system_entropy
+from shuiqiao.base.ids import owned_id, system_entropy
 from shuiqiao.consent import store as consent_store
 from shuiqiao.consent.model import IdentityCheck
 from shuiqiao.consent.store import ConsentStore, Enrolment, StoredArtefact
@@ -43,6 +43,7 @@ METADATAS = (node_store.metadata, consent_store.metadata, exchange_store.metadat
 USER = "postgres"
 LATE_MS = 253_402_300_799_999
 ID, OTHER = b"\x00" * 15 + b"\xff", b"\x01" * 16
+NAME = owned_id("bureau", ID)
 RAW = bytes(range(256)) * 300
 LONG_ENOUGH_S = 0.5
 """For an act that does not wait to be over; one that waits is waited for that long."""
@@ -148,14 +149,15 @@ def test_every_table_is_there_and_opening_again_changes_nothing(database):
 def test_the_outbox(database):
     store = OutboxStore(database)
     rows = [
-        OutboxRow(transaction_id=bytes([number]) * 16, kind="anchor.commit", valid_until_ms=LATE_MS - number, raw=RAW)
-        for number in range(3)
+        OutboxRow(leaf=bytes([number]) * 32, kind="anchor.commit", valid_until_ms=LATE_MS - number, height=7, raw=RAW)
+        for number in range(4)
     ]
-    for row in rows:
-        store.add(row)
-    assert store.waiting() == rows[::-1]
-    store.remove([rows[0].transaction_id, rows[2].transaction_id])
-    assert store.waiting() == [rows[1]]
+    assert [store.add(row) for row in [*rows[:3], rows[0]]] == [True, True, True, False]
+    assert store.rows() == rows[2::-1]
+    store.remove([rows[0].leaf])
+    store.replace(rows[2].leaf, rows[3])
+    store.refuse(rows[1].leaf, Denied("members.role_wrong", "税务局"))
+    assert store.rows() == [rows[3], replace(rows[1], refusal_code="members.role_wrong", refusal="税务局")]
 
 
 def test_consents(database):
@@ -170,18 +172,18 @@ def test_consents(database):
     assert store.enrolment(enrolment.taxpayer) == enrolment
     assert store.enrolment("nobody") is None
     artefact = StoredArtefact(
-        consent=ID, taxpayer=enrolment.taxpayer, raw=RAW, endorsement=None, received_ms=LATE_MS, granted_index=None
+        consent=NAME, taxpayer=enrolment.taxpayer, raw=RAW, endorsement=None, received_ms=LATE_MS, granted_index=None
     )
     store.save_artefact(artefact)
     store.save_artefact(artefact)
-    assert store.artefact(ID) == artefact
+    assert store.artefact(NAME) == artefact
     with pytest.raises(Conflict) as caught:
         store.save_artefact(StoredArtefact(**{**as_fields(artefact), "raw": RAW[1:]}))
     assert caught.value.code == "consent.artefact_differs"
-    store.mark_granted(ID, index=2**40)
-    store.remove_ungranted(ID)
-    assert store.artefact(ID).granted_index == 2**40
-    assert [kept.consent for kept in store.artefacts_of(enrolment.taxpayer)] == [ID]
+    store.mark_granted(NAME, index=2**40)
+    store.remove_ungranted(NAME)
+    assert store.artefact(NAME).granted_index == 2**40
+    assert [kept.consent for kept in store.artefacts_of(enrolment.taxpayer)] == [NAME]
 
 
 def as_fields(record):
@@ -190,8 +192,8 @@ def as_fields(record):
 
 def asked(request, *, answered_ms=LATE_MS - 5, outcome=Answer.ANSWERING):
     return AskedRow(
-        request=request,
-        consent=ID,
+        request=owned_id("bank-east", request),
+        consent=NAME,
         taxpayer=None if outcome is Answer.REFUSED else "91440300MA5EXAMPL1",
         recipient="bank-a",
         purpose="underwriting",
@@ -213,7 +215,7 @@ def at_most(allowed):
 
     def verify(past):
         days = {(each.consent, each.answered_ms, each.period_from, each.period_to) for each in past}
-        assert days <= {(ID, LATE_MS - 5, date(1, 1, 1), date(9999, 12, 31))}
+        assert days <= {(NAME, LATE_MS - 5, date(1, 1, 1), date(9999, 12, 31))}
         if len(past) >= allowed:
             raise Denied("exchange.frequency_exceeded", f"{len(past)} of {allowed}")
 
@@ -246,35 +248,35 @@ def test_what_a_provider_was_asked(database):
         store.reserve(asked(bytes([number]) * 16), **places)
     with pytest.raises(Denied, match=r"^exchange\.frequency_exceeded"):
         store.reserve(asked(bytes([3]) * 16), **places)
-    assert store.asked(bytes([3]) * 16) is None
-    store.release(bytes([1]) * 16)
+    assert store.asked(owned_id("bank-east", bytes([3]) * 16)) is None
+    store.release(owned_id("bank-east", bytes([1]) * 16))
     store.reserve(asked(bytes([3]) * 16), **places)
     store.reserve(asked(bytes([3]) * 16), **places)
     store.reserve(asked(bytes([4]) * 16), since_ms=LATE_MS - 5, verify=at_most(1))
-    store.release(bytes([4]) * 16)
-    store.mark_delivered(bytes([2]) * 16)
-    kept = store.asked(bytes([2]) * 16)
+    store.release(owned_id("bank-east", bytes([4]) * 16))
+    store.mark_delivered(owned_id("bank-east", bytes([2]) * 16))
+    kept = store.asked(owned_id("bank-east", bytes([2]) * 16))
     assert (kept.outcome, kept.counts, kept.answer, kept.message) == (
         Answer.DELIVERED,
         {"invoice_issued@2": 2**33},
         RAW,
         RAW,
     )
-    assert {row.request[0] for row in store.asked_of("91440300MA5EXAMPL1")} == {2, 3}
+    assert {row.request[-1] for row in store.asked_of("91440300MA5EXAMPL1")} == {"2", "3"}
     store.save(asked(OTHER, outcome=Answer.REFUSED))
-    assert store.asked(OTHER).taxpayer is None
-    store.drop_answer(bytes([2]) * 16)
-    assert bytes([2]) * 16 not in store.kept_answers()
+    assert store.asked(owned_id("bank-east", OTHER)).taxpayer is None
+    store.drop_answer(owned_id("bank-east", bytes([2]) * 16))
+    assert owned_id("bank-east", bytes([2]) * 16) not in store.kept_answers()
 
 
 def test_what_a_bank_asked_received_and_destroyed(database):
     store = RecipientStore(database)
-    store.save_request(ID, consent=OTHER, message=RAW, made_ms=LATE_MS)
+    store.save_request(ID, consent=NAME, message=RAW, made_ms=LATE_MS)
     store.mark_committed(ID, index=7)
     assert (store.request(ID).message, store.request(ID).index) == (RAW, 7)
     row = ReceivedRow(
         request=ID,
-        consent=OTHER,
+        consent=NAME,
         taxpayer="E1",
         manifest=RAW,
         disclosure=RAW * 2,
@@ -315,7 +317,7 @@ def decision(**changes):
 def test_applications_decisions_and_openings(database):
     store = LendingStore(database)
     application = Application(
-        id=ID, product="税信贷", taxpayer="91440300MA5EXAMPL1", consent=OTHER, amount_fen=10**17, submitted_ms=LATE_MS
+        id=ID, product="税信贷", taxpayer="91440300MA5EXAMPL1", consent=NAME, amount_fen=10**17, submitted_ms=LATE_MS
     )
     store.add_application(application, salt=bytes(32))
     assert store.applications() == [(ID, "submitted")]
@@ -334,7 +336,7 @@ def test_applications_decisions_and_openings(database):
     openings = OpeningStore(database)
     openings.add(ID, bank="bank-east", sealed=RAW)
     openings.add(ID, bank="bank-east", sealed=RAW)
-    assert openings.all() == {ID: RAW}
+    assert openings.all() == {owned_id("bank-east", ID): RAW}
 
 
 def test_a_whole_home_lives_on_postgresql(server, home, monkeypatch):
@@ -357,7 +359,7 @@ def test_a_whole_home_lives_on_postgresql(server, home, monkeypatch):
             lossy.submit("anchor.commit", worlds.anchor_body(ID))
     with Institution.open(home, surroundings=surroundings) as node:
         node.outbox.flush()
-        assert OutboxStore(node.database).waiting() == []
+        assert OutboxStore(node.database).rows() == []
         assert audit_institution(node, vault=None).replayed == 1
     assert not home.database.exists()
 

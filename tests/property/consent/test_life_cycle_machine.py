@@ -47,13 +47,13 @@ class OneConsent:
 
     def statement(self, step, now_ms):
         if step == "pause":
-            statement = self.enterprise.pause(self.consent, relay=BUREAU, now_ms=now_ms)
+            statement = self.enterprise.pause(self.consent, now_ms=now_ms)
             self.pause_id = statement.id if self.status is Status.ACTIVE else self.pause_id
             return statement
         if step == "revoke":
-            return self.enterprise.revoke(self.consent, relay=BUREAU, now_ms=now_ms)
+            return self.enterprise.revoke(self.consent, now_ms=now_ms)
         lifted = self.pause_id if step == "resume" else b"\xff" * 16
-        return self.enterprise.resume(self.consent, pause=lifted, relay=BUREAU, now_ms=now_ms)
+        return self.enterprise.resume(self.consent, pause=lifted, now_ms=now_ms)
 
 
 @settings(max_examples=40, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])

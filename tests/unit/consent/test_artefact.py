@@ -124,7 +124,7 @@ def test_a_grant_that_differs_in_any_field_does_not_fit(suite, field):
     artefact = artefact_with(suite)
     raw = encoded(suite, artefact)
     fields = {
-        "consent": artefact.consent,
+        "consent": artefact.name,
         "provider": artefact.provider,
         "recipient": artefact.recipient,
         "purpose": artefact.purpose,

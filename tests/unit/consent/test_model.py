@@ -7,6 +7,7 @@ import pytest
 
 from shuiqiao.base.clock import MS_PER_DAY, MS_PER_HOUR
 from shuiqiao.base.errors import Conflict, Denied, IntegrityError, InvalidInput, Unavailable
+from shuiqiao.base.ids import owned_id
 from shuiqiao.consent.model import (
     FIELD_CODES,
     FieldCode,
@@ -25,7 +26,7 @@ SPEC = Path(__file__).resolve().parents[3] / "docs" / "spec" / "consent-exchange
 
 def grant(status):
     return Grant(
-        consent=bytes(16),
+        consent=owned_id("bureau", bytes(16)),
         provider="bureau",
         recipient="bank-a",
         purpose=Purpose.ONE_TIME,

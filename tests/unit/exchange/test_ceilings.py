@@ -9,6 +9,7 @@ import pytest
 
 from shuiqiao.base.clock import MS_PER_DAY
 from shuiqiao.base.errors import Denied
+from shuiqiao.base.ids import owned_id
 from shuiqiao.consent import ceilings as table
 from shuiqiao.consent.model import ConsentArtefact, Frequency, FrequencyUnit, IdentityCheck, Mode, Purpose
 from shuiqiao.exchange.ceilings import (
@@ -22,7 +23,8 @@ from shuiqiao.exchange.ceilings import (
 from shuiqiao.exchange.model import RequestMessage
 
 NOW_MS = int(datetime(2026, 3, 31, tzinfo=UTC).timestamp() * 1000)
-MINE, OTHER = b"\x01" * 16, b"\x02" * 16
+MINE = b"\x01" * 16
+OTHER = owned_id("bureau", b"\x02" * 16)
 FILINGS = "filing@1"
 
 
@@ -135,11 +137,14 @@ def test_the_past_is_looked_at_as_far_back_as_any_rule_counts():
 
 def test_frequency_is_of_this_consent_and_its_rolling_window():
     window_ms = 30 * MS_PER_DAY
-    inside = [answered(consent=MINE, ago_ms=window_ms - 1), answered(consent=MINE)]
+    inside = [
+        answered(consent=owned_id("bureau", MINE), ago_ms=window_ms - 1),
+        answered(consent=owned_id("bureau", MINE)),
+    ]
     with pytest.raises(Denied, match=r"^exchange\.frequency_exceeded.*2 answers.*within a month; it allows 2"):
         within(inside)
     assert within(inside[:1]) is None
-    assert within([inside[0], answered(consent=MINE, ago_ms=window_ms)]) is None
+    assert within([inside[0], answered(consent=owned_id("bureau", MINE), ago_ms=window_ms)]) is None
     assert within([answered() for _ in range(20)]) is None
 
 

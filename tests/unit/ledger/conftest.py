@@ -12,7 +12,7 @@ from msgspec import Meta
 
 from shuiqiao.base.encoding import decode_cbor
 from shuiqiao.base.errors import Conflict, Denied, IntegrityError
-from shuiqiao.base.ids import MemberId
+from shuiqiao.base.ids import MemberId, owned_id
 from shuiqiao.crypto.model import CipherSuite, SigningKey, SuiteName
 from shuiqiao.crypto.suites import get_suite
 from shuiqiao.ledger.kinds import KindTable
@@ -210,6 +210,10 @@ def remembered_key(tx: Transaction, state: StateView) -> Sequence[bytes]:
     return (key,)
 
 
+def body_author(tx: Transaction) -> str:
+    return owned_id("bureau", tx.body.id)
+
+
 def broken_signers(_tx: Transaction, _state: StateView) -> Sequence[bytes]:
     raise ZeroDivisionError
 
@@ -231,9 +235,9 @@ KINDS = (
     kind("note.peek", check=check_by_writing),
     kind("note.swallow", check=swallow_errors),
     kind("note.pair", KeyBody, signers=body_key_and_author, apply=remember_key),
-    kind("note.relay", KeyBody, signers=body_key, relayable=True),
+    kind("note.relay", KeyBody, signers=body_key, author=body_author),
     kind("note.alone", KeyBody, signers=body_key),
-    kind("note.later", KeyBody, signers=remembered_key, relayable=True),
+    kind("note.later", KeyBody, signers=remembered_key, author=body_author),
     kind("note.dizzy", signers=broken_signers),
     kind("note.epoch", EpochBody, apply=change_epoch),
     kind("note.vote", governance=True, is_vote=True),
@@ -242,6 +246,10 @@ KINDS = (
     kind("watch.suspend", room="gate", apply=suspend_second_bank, governance=True),
     kind("watch.pause", room="gate", apply=pause_second_bank, governance=True),
 )
+
+
+SPOKEN_FOR = frozenset(each.name for each in KINDS if each.author is not None)
+"""Kinds that no member authors."""
 
 
 class ReplayMemory:
@@ -276,8 +284,10 @@ class Network:
         return self.made.to_bytes(16, "big")
 
     def draft(
-        self, name: str = "note.write", *, author: str = "bureau", body: Any = None, **more: Any
+        self, name: str = "note.write", *, author: str | None = None, body: Any = None, **more: Any
     ) -> TransactionDraft:
+        if author is None:
+            author = owned_id("bureau", body.id) if name in SPOKEN_FOR else "bureau"
         fields = {"version": 1, "valid_until_ms": self.time_ms + HOUR_MS, "id": self.new_id(), **more}
         return TransactionDraft(
             kind=name, body=NoteBody(id=self.new_id()) if body is None else body, author=MemberId(author), **fields

@@ -9,6 +9,7 @@ from cbor2 import CBORTag
 
 from shuiqiao.base.encoding import encode_cbor
 from shuiqiao.base.errors import IntegrityError, InvalidInput, ShuiqiaoError, Unavailable
+from shuiqiao.base.ids import owned_id
 from shuiqiao.crypto import intl as intl_provider
 from shuiqiao.crypto.suites import get_suite
 from shuiqiao.ledger.entry import BlockEntry, encode_entry
@@ -185,15 +186,40 @@ def test_a_changed_payload_under_a_good_signature_is_refused(network):
     assert network.refusal_of(raw[:id_at] + b"\xff" + raw[id_at + 1 :]) == "ledger.signature_invalid"
 
 
-def test_the_author_must_be_among_the_signers_unless_the_kind_is_relayed(network, key_body):
+def test_a_member_is_author_only_of_what_it_signed(network, key_body):
+    """[LEDGER-SIGN-1]: what a key of its own says for a member's thing has that thing as author, and no member."""
     key = network.suite.signing_key_from_seed(bytes(32))
     body = key_body(id=bytes(16), key=key.public_key)
-    assert (
-        network.refusal_of(network.sign(network.draft("note.alone", body=body), keys=[key])) == "ledger.author_unsigned"
-    )
-    assert network.refusal_of(network.sign(network.draft("note.relay", body=body), keys=[key])) == ""
-    stranger = network.draft("note.relay", body=body, author="stranger")
-    assert network.refusal_of(network.sign(stranger, keys=[key])) == "members.unknown"
+
+    def refusal(kind, author):
+        return network.refusal_of(network.sign(network.draft(kind, body=body, author=author), keys=[key]))
+
+    own = owned_id("bureau", bytes(16))
+    assert refusal("note.alone", "bureau") == "ledger.author_unsigned"
+    assert refusal("note.alone", own) == "members.unknown"
+    for author in (
+        "bureau",
+        "first-bank",
+        "stranger",
+        owned_id("first-bank", bytes(16)),
+        owned_id("bureau", b"1" * 16),
+    ):
+        assert refusal("note.relay", author) == "ledger.author_wrong"
+    assert refusal("note.relay", own) == ""
+
+
+def test_what_no_member_authored_uses_up_no_members_transaction_id(network, key_body):
+    """[LEDGER-REPLAY-2]: ids are scoped to the author, and a relay is none."""
+    key = network.suite.signing_key_from_seed(bytes(32))
+    body = key_body(id=bytes(16), key=key.public_key)
+    waiting = network.draft("note.trace")
+    relayed = network.draft("note.relay", body=body, id=waiting.id)
+    named = network.draft("note.relay", body=body, author="bureau", id=waiting.id)
+    assert network.refusal_of(network.sign(named, keys=[key])) == "ledger.author_wrong"
+    raw = network.sign(relayed, keys=[key])
+    assert network.refusal_of(raw) == ""
+    assert network.refusal_of(network.sign(waiting)) == ""
+    assert network.refusal_of(raw) == "ledger.tx_replayed"
 
 
 def test_a_key_that_is_none_is_refused_not_fatal(network, key_body):
@@ -215,7 +241,7 @@ def test_a_grant_and_what_rests_on_it_go_into_one_block(network, key_body):
     key = network.suite.signing_key_from_seed(bytes(32))
     body = key_body(id=bytes(16), key=key.public_key)
     grant = network.sign(network.draft("note.pair", body=body), "bureau", keys=[key])
-    later = network.sign(network.draft("note.later", body=body, author="first-bank"), keys=[key])
+    later = network.sign(network.draft("note.later", body=body), keys=[key])
     with pytest.raises(ShuiqiaoError) as caught:
         network.machine.plan_verification(network.machine.decode(later), network.state)
     assert caught.value.code == "note.key_unknown"

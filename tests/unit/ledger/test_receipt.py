@@ -215,7 +215,7 @@ def test_where_the_signers_stand_in_the_state_the_result_says_so(network, log, k
     body = key_body(id=bytes(16), key=key.public_key)
     log.add_block(
         network.sign(network.draft("note.pair", body=body), "bureau", keys=[key]),
-        network.sign(network.draft("note.relay", body=body, author="first-bank"), keys=[key]),
+        network.sign(network.draft("note.relay", body=body), keys=[key]),
         network.sign(network.draft("note.later", body=body), keys=[key]),
     )
     found = [verify(network, log.receipt(index, entry_index=9)) for index in (6, 7, 8)]

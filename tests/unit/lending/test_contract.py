@@ -14,7 +14,8 @@ from shuiqiao.lending.contract import KINDS, ApplicationSubmitBody, DecisionReco
 
 NOW_MS = 1_000_000
 CTX = BlockContext(height=1, time_ms=NOW_MS)
-APPLICATION, CONSENT, REQUEST = b"a" * 16, b"c" * 16, b"r" * 16
+APPLICATION, CONSENT, REQUEST = b"a" * 16, "bureau/" + "0c" * 16, b"r" * 16
+REQUEST_KEY = f"exchange/request/bank/{REQUEST.hex()}"
 KIND_OF = {kind.name: kind for kind in KINDS}
 
 
@@ -30,7 +31,6 @@ class DictState(dict):
 def state():
     members = {"bureau": "tax_bureau", "bank": "bank", "other-bank": "bank", "regulator": "regulator"}
     grant = {
-        "provider": "bureau",
         "recipient": "bank",
         "purpose": "underwriting",
         "valid_from_ms": 0,
@@ -39,10 +39,10 @@ def state():
         "key": b"k" * 32,
         "commitment": b"m" * 32,
     }
-    request = {"consent": CONSENT, "author": "bank", "status": "acknowledged"}
+    request = {"consent": CONSENT, "status": "acknowledged"}
     return DictState(
         {f"members/member/{name}": {"role": role} for name, role in members.items()}
-        | {f"consent/grant/{CONSENT.hex()}": grant, f"exchange/request/{REQUEST.hex()}": request}
+        | {f"consent/grant/{CONSENT}": grant, REQUEST_KEY: request}
     )
 
 
@@ -87,13 +87,11 @@ def test_an_application_and_its_decision_leave_ids_and_commitments_alone(state):
     assert (submitted.name, submitted.attributes["bank"]) == ("application.submitted", "bank")
     (recorded,) = run(state, "decision.record", decision())
     assert recorded.name == "decision.recorded"
-    assert state[application_key(APPLICATION)] == {
-        "bank": "bank",
+    assert state[application_key("bank", APPLICATION)] == {
         "consent": CONSENT,
         "status": "decided",
     }
-    assert state[decision_key(APPLICATION)] == {
-        "bank": "bank",
+    assert state[decision_key("bank", APPLICATION)] == {
         "regulator": "regulator",
         "commitment": b"x" * 32,
         "opening_digest": b"y" * 32,
@@ -122,19 +120,19 @@ def test_an_application_is_a_banks_alone(state):
 
 def test_an_application_needs_a_consent_given_to_this_bank(state):
     refused("lending.consent_not_ours", state, "application.submit", application(), author="other-bank")
-    refused("consent.unknown", state, "application.submit", application(consent=bytes(16)))
+    refused("consent.unknown", state, "application.submit", application(consent="other-bureau/" + "0c" * 16))
 
 
 @pytest.mark.parametrize("status", ["paused", "revoked"])
 def test_an_application_needs_a_consent_that_is_active(state, status):
-    state[f"consent/grant/{CONSENT.hex()}"]["status"] = status
+    state[f"consent/grant/{CONSENT}"]["status"] = status
     refused(f"consent.{status}", state, "application.submit", application())
 
 
 def test_an_application_needs_a_consent_that_has_begun_and_not_ended(state):
     late = BlockContext(height=1, time_ms=NOW_MS + 1)
     refused("consent.expired", state, "application.submit", application(), ctx=late)
-    state[f"consent/grant/{CONSENT.hex()}"]["valid_from_ms"] = NOW_MS + 1
+    state[f"consent/grant/{CONSENT}"]["valid_from_ms"] = NOW_MS + 1
     refused("consent.not_yet_valid", state, "application.submit", application())
 
 
@@ -155,17 +153,38 @@ def test_a_decision_closes_an_application_of_this_bank_once(state):
 @pytest.mark.parametrize("status", ["requested", "delivered", "refused"])
 def test_a_decision_rests_on_an_acknowledged_answer(state, status):
     run(state, "application.submit", application())
-    state[f"exchange/request/{REQUEST.hex()}"]["status"] = status
+    state[REQUEST_KEY]["status"] = status
     refused("lending.evidence_missing", state, "decision.record", decision())
 
 
 def test_a_decision_rests_on_an_answer_of_this_bank_under_this_consent(state):
     run(state, "application.submit", application())
     refused("lending.evidence_missing", state, "decision.record", decision(request=bytes(16)))
-    state[f"exchange/request/{REQUEST.hex()}"]["author"] = "other-bank"
+    theirs = REQUEST_KEY.replace("/bank/", "/other-bank/")
+    state[theirs] = state.pop(REQUEST_KEY)
     refused("lending.evidence_missing", state, "decision.record", decision())
-    state[f"exchange/request/{REQUEST.hex()}"] |= {"author": "bank", "consent": bytes(16)}
+    state[REQUEST_KEY] = state[theirs] | {"consent": "bureau/" + "00" * 16}
     refused("lending.evidence_foreign", state, "decision.record", decision())
+
+
+def test_one_answer_carries_one_decision(state):
+    applications = [bytes([number]) * 16 for number in range(5)]
+    for each in applications:
+        run(state, "application.submit", application(application=each))
+    run(state, "decision.record", decision(application=applications[0]))
+    for each in applications[1:]:
+        refused("lending.evidence_used", state, "decision.record", decision(application=each))
+    state[f"exchange/request/bank/{'07' * 16}"] = state[REQUEST_KEY]
+    run(state, "decision.record", decision(application=applications[1], request=b"\x07" * 16))
+
+
+def test_an_application_id_belongs_to_its_bank(state):
+    state[f"consent/grant/{CONSENT}"]["recipient"] = "other-bank"
+    run(state, "application.submit", application(), author="other-bank")
+    state[f"consent/grant/{CONSENT}"]["recipient"] = "bank"
+    run(state, "application.submit", application())
+    run(state, "decision.record", decision())
+    assert state[application_key("other-bank", APPLICATION)]["status"] == "submitted"
 
 
 @pytest.mark.parametrize(

@@ -9,6 +9,7 @@ import pytest
 
 from shuiqiao.base.encoding import decode_cbor, encode_cbor
 from shuiqiao.base.errors import Conflict, IntegrityError, InvalidInput
+from shuiqiao.vault.contract import batch_lookup
 from shuiqiao.vault.disclosure import (
     MAX_WIRE_BYTES,
     _decode_opening,
@@ -17,7 +18,7 @@ from shuiqiao.vault.disclosure import (
     encode_disclosure,
 )
 from shuiqiao.vault.model import MAX_BATCH_DEPTH, ErasureReason
-from vault_world import BUREAU, CATALOGUE, EVER, OTHER_BUREAU, VaultWorld, grade, invoice, write_rows
+from vault_world import CATALOGUE, EVER, OTHER_BUREAU, VaultWorld, grade, invoice, write_rows
 
 FIRM, OTHER = "91320101", "91320102"
 GRANTED = {"invoice_issued": ["core", "amounts"]}
@@ -58,7 +59,7 @@ def test_a_disclosure_travels_as_bytes_and_verifies_on_the_other_side(world):
     data = encode_disclosure(sent)
     received = decode_disclosure(data, catalogue=CATALOGUE)
     assert data == encode_disclosure(received)
-    verified = world.verify(received, author=BUREAU, status_of=world.status_of)
+    verified = world.verify(received, status_of=world.status_of)
     assert verified.record_count == 20
     table = verified.types["invoice_issued@2"]
     assert table.groups == ("core", "amounts")
@@ -193,8 +194,8 @@ def test_a_batch_that_the_ledger_does_not_have_is_refused(world):
 
 def test_a_batch_of_another_author_or_standard_is_refused(world):
     sent = world.disclose(FIRM, GRANTED)
-    with pytest.raises(IntegrityError, match=r"vault\.author_wrong"):
-        world.verify(sent, author=OTHER_BUREAU)
+    with pytest.raises(IntegrityError, match=r"vault\.batch_unanchored"):
+        world.verify(sent, batch_of=batch_lookup(world.ledger.state(), OTHER_BUREAU))
 
     def other_standard(batch):
         return dataclasses.replace(world.batch_of(batch), standard="invoice_received@2")
@@ -312,7 +313,7 @@ def test_a_disclosure_without_core_is_proven_and_does_not_say_whose_it_is(world)
     sent = world.disclose(FIRM, {"invoice_issued": ["amounts"]})
     for uscc in (FIRM, OTHER):
         received = decode_disclosure(encode_disclosure(dataclasses.replace(sent, uscc=uscc)), catalogue=CATALOGUE)
-        verified = world.verify(received, author=BUREAU, status_of=world.status_of)
+        verified = world.verify(received, status_of=world.status_of)
         assert verified.record_count == 20
         assert "uscc" not in verified.types["invoice_issued@2"].rows.schema.names
     with pytest.raises(IntegrityError, match=r"^vault\.leaf_mismatch"):

@@ -89,6 +89,7 @@ class Failing:
 
     def __init__(self, anchor, *, after):
         self._anchor, self._after = anchor, after
+        self.member = anchor.member
 
     def state(self):
         return self._anchor.state()

@@ -196,6 +196,7 @@ class BrokenAnchor:
 
     def __init__(self, anchor, *, fail_at, after):
         self._anchor, self._left, self._after = anchor, fail_at, after
+        self.member = anchor.member
 
     def state(self):
         return self._anchor.state()

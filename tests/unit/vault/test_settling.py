@@ -23,6 +23,7 @@ class StopsAt:
 
     def __init__(self, anchor, kind, *, after):
         self._anchor, self._kind, self._after = anchor, kind, after
+        self.member = anchor.member
 
     def state(self):
         return self._anchor.state()
@@ -126,6 +127,8 @@ def test_while_an_ingest_has_the_batch_in_hand_it_says_so(world, tmp_path):
     told = []
 
     class Asks:
+        member = world.anchor.member
+
         def state(self):
             return world.anchor.state()
 

@@ -5,6 +5,7 @@
 
 from __future__ import annotations
 
+import re
 from dataclasses import dataclass
 from typing import Any
 
@@ -14,7 +15,7 @@ from independent_policy import MEMBER_ID, Checkpoint, Network, check_epoch, read
 
 DAY_MS = 86_400_000
 GOVERNANCE_ROOMS = ("member", "oversight", "witness")
-FROM_STATE = ("consent.grant", "consent.pause", "consent.resume", "consent.revoke")
+SAID_BY_A_CONSENT = ("consent.pause", "consent.resume", "consent.revoke")
 
 
 # The receipt ------------------------------------------------------------------------------------------------------
@@ -107,7 +108,9 @@ def read_transaction(network: Network, data: bytes) -> Transaction:
     texts = {"id": bytes, "body": dict, "kind": str, "author": str, "network": bytes}
     fields(value, "payload", **texts, version=int, valid_until=int)
     need(depth(value) <= 16, "payload: too deep")
-    need(len(value["id"]) == 16 and MEMBER_ID.fullmatch(value["author"]), "payload: id or author")
+    author, stroke, owned = value["author"].partition("/")
+    need(len(value["id"]) == 16 and MEMBER_ID.fullmatch(author), "payload: id or author")
+    need(bool(stroke) == bool(re.fullmatch("[0-9a-f]{32}", owned)), "payload: owned id")
     need(value["network"] == network.id, "payload: of another network")
     return Transaction(value, signatures)
 
@@ -121,9 +124,11 @@ def depth(value: Any) -> int:
 
 def named_keys(network: Network, payload: dict[str, Any]) -> list[bytes]:
     """[MEMBER-9]: the keys beside the author's own that the transaction itself names."""
+    body = payload["body"]
+    if payload["kind"] == "consent.grant":
+        return [body["key"]]
     if payload["kind"] != "member.rotate_key":
         return []
-    body = payload["body"]
     fields(body, "member.rotate_key", new_key=bytes, proof=bytes, purpose=str)
     need(body["purpose"] in ("signing", "sealing", "validator"), "member.rotate_key: purpose")
     if body["purpose"] != "signing":
@@ -136,15 +141,16 @@ def check_signers(network: Network, transaction: Transaction, claims: dict[str, 
     """[LEDGER-RECEIPT-3]: where the keys came from that had to sign."""
     payload, suite = transaction.payload, network.suite
     named = named_keys(network, payload)
-    if payload["kind"] in FROM_STATE:
-        return "ledger"
-    place = "members/member/" + payload["author"]
+    consent = payload["author"] if "/" in payload["author"] else None
+    if consent is not None:
+        need(payload["kind"] in SAID_BY_A_CONSENT and payload["body"]["consent"] == consent, "signers: not its author")
+    place = "members/member/" + payload["author"] if consent is None else "consent/grant/" + consent
     before = network.members.get(payload["author"])
     value = claims.get(place, before)
     if value is None:
-        need(place not in claims, "signers: the author is no member")
+        need(place not in claims, "signers: the author is no member and no consent")
         return "ledger"
-    key = member_key(suite, value)
+    key = member_key(suite, value) if consent is None else decode(value, "grant")["key"]
     required = {suite.digest(item)[:16]: item for item in [key, *named]}
     if set(required) != set(transaction.signatures):
         replaced = value != before and (before is None or key != member_key(suite, before))

@@ -20,9 +20,11 @@ HERE = Path(__file__).parent
 sys.path.insert(0, str(HERE.parents[1] / "worlds"))
 
 from members_world import DAY_MS, START_MS, World, signing  # noqa: E402
-from shuiqiao.base.clock import ManualClock  # noqa: E402
+from shuiqiao.base.clock import MS_PER_HOUR, ManualClock  # noqa: E402
 from shuiqiao.base.encoding import decode_cbor, encode_cbor  # noqa: E402
-from shuiqiao.base.ids import MemberId  # noqa: E402
+from shuiqiao.base.ids import MemberId, owned_id  # noqa: E402
+from shuiqiao.consent.contract import GRANT, PAUSE, ConsentGrantBody, ConsentPauseBody  # noqa: E402
+from shuiqiao.consent.model import Purpose  # noqa: E402
 from shuiqiao.ledger.engine.embedded import EmbeddedLedger  # noqa: E402
 from shuiqiao.ledger.engine.port import EmbeddedSettings  # noqa: E402
 from shuiqiao.ledger.note import sign_checkpoint  # noqa: E402
@@ -46,7 +48,7 @@ from shuiqiao.node.kinds import network_kinds  # noqa: E402
 
 WITNESSES = ("bank-east", "bank-north", "regulator")
 GOVERNING = ("bank-east", "bureau", "regulator")
-ABSENT = "consent/grant/00000000000000000000000000000001"
+ABSENT = "consent/grant/bureau/00000000000000000000000000000001"
 EPOCH = "members/epoch"
 
 
@@ -102,8 +104,30 @@ class Story:
         )
         found["epoch 2"] = self.ledger.receipt(last)
         found["an early transaction under today's keys"] = self.ledger.receipt(first)
+        found |= self.tell_of_a_consent()
         found["values of the state"] = self.ledger.receipt(last, state_keys=[ABSENT, EPOCH])
         return found
+
+    def tell_of_a_consent(self) -> dict[str, bytes]:
+        """A consent is granted and pauses itself: the author of the pause is the consent, and its key stands in the state."""
+        key, now_ms = signing("consent", self.suite), self.clock.now_ms()
+        body = ConsentGrantBody(
+            consent=bytes(15) + b"\x02",
+            provider="bureau",
+            recipient="bank-east",
+            purpose=Purpose.ONE_TIME,
+            valid_from_ms=now_ms - now_ms % MS_PER_HOUR,
+            valid_to_ms=now_ms - now_ms % MS_PER_HOUR + DAY_MS,
+            key=key.public_key,
+            commitment=self.suite.digest(b"an artefact with its salt"),
+        )
+        grant = self.submit(GRANT, body, author="bureau", keys=[self.world.keys["bureau"], key])
+        name = owned_id("bureau", body.consent)
+        pause = self.submit(PAUSE, ConsentPauseBody(consent=name), author=name, keys=[key])
+        return {
+            "a consent that was granted": self.ledger.receipt(grant),
+            "what a consent says itself": self.ledger.receipt(pause),
+        }
 
     def spoil(self, receipts: dict[str, bytes]) -> list[dict[str, str]]:
         """Return receipts that do not hold, with their codes."""
@@ -138,7 +162,7 @@ class Story:
         fields = decode_cbor(made(full))
         raw = receipts["values of the state"]
         cases = {
-            "one byte changed": (raw.replace(b"consent/grant/00", b"consent/grant/10"), "ledger.receipt_altered"),
+            "one byte changed": (raw.replace(b"grant/bureau/00", b"grant/bureau/10"), "ledger.receipt_altered"),
             "a byte follows": (raw + b"\x00", ""),
             "an unknown field": (encode_cbor({**fields, "more": 1}), "ledger.receipt_malformed"),
             "version 2": (encode_cbor({**fields, "version": 2}), "ledger.receipt_version_unknown"),

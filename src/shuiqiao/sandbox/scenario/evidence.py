@@ -10,6 +10,7 @@ from dataclasses import dataclass
 from datetime import date
 from typing import Any
 
+from shuiqiao.base.ids import OwnedId
 from shuiqiao.credit.features.inputs import INPUTS
 from shuiqiao.exchange.model import DataRequest
 from shuiqiao.exchange.provider import Provider
@@ -47,7 +48,7 @@ def gather(
     bank: Institution,
     *,
     bureau: Institution,
-    consent: bytes,
+    consent: OwnedId,
     items: Mapping[str, list[str]],
     period: tuple[date, date],
     provider: Provider | None = None,

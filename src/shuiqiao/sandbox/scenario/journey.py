@@ -18,7 +18,7 @@ from datetime import date
 from queue import SimpleQueue
 from typing import TYPE_CHECKING, Any
 
-from shuiqiao.base.ids import MemberId
+from shuiqiao.base.ids import MemberId, OwnedId
 from shuiqiao.consent.model import Purpose
 from shuiqiao.credit.limit import LimitRequest, compute_limit
 from shuiqiao.credit.model import Grade, Score
@@ -68,7 +68,7 @@ class Journey:
 
     owner: EnterpriseOwner
     bank: MemberId
-    consent: bytes
+    consent: OwnedId
     consent_index: int
     application: Application
     evidence: Evidence
@@ -80,7 +80,7 @@ class Journey:
 def travel(owner: EnterpriseOwner, *, bank: Institution, terms: Underwriting, amount_fen: int) -> Journey:
     """Take one applicant through; raises what any party refuses with."""
     granted = owner.consent(_wish(bank, terms), bank=bank)
-    consent = granted.artefact.consent
+    consent = granted.artefact.name
     started = time.perf_counter()
     application = bank.lending_desk.apply(
         terms.product, taxpayer=owner.applicant.uscc, consent=consent, amount_fen=amount_fen

@@ -11,7 +11,7 @@ from dataclasses import dataclass, replace
 from typing import Protocol
 
 from shuiqiao.base.errors import ShuiqiaoError
-from shuiqiao.base.ids import Uscc
+from shuiqiao.base.ids import OwnedId, Uscc
 from shuiqiao.consent.model import Purpose
 from shuiqiao.node.institution import Institution
 from shuiqiao.sandbox.economy.model import Applicant
@@ -66,7 +66,7 @@ def ask_while_paused(scene: RefusalScene) -> object:
     """A request under a consent that the enterprise has paused."""
     consent = _fresh_consent(scene)
     bureau = scene.consortium.bureau
-    statement = scene.owner.enterprise.pause(consent, relay=bureau.member, now_ms=bureau.surroundings.clock.now_ms())
+    statement = scene.owner.enterprise.pause(consent, now_ms=bureau.surroundings.clock.now_ms())
     bureau.consent_desk.relay(statement.raw)
     scene.bank.catch_up_with(bureau)
     return _gather(scene, scene.bank, consent)
@@ -117,11 +117,11 @@ def wish_of(scene: AskingScene) -> Wish:
     )
 
 
-def _fresh_consent(scene: RefusalScene) -> bytes:
-    return scene.owner.consent(wish_of(scene), bank=scene.bank).artefact.consent
+def _fresh_consent(scene: RefusalScene) -> OwnedId:
+    return scene.owner.consent(wish_of(scene), bank=scene.bank).artefact.name
 
 
-def _gather(scene: RefusalScene, bank: Institution, consent: bytes) -> object:
+def _gather(scene: RefusalScene, bank: Institution, consent: OwnedId) -> object:
     return gather(
         bank,
         bureau=scene.consortium.bureau,

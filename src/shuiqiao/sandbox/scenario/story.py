@@ -201,7 +201,10 @@ def _check(run: Run, terms: Underwriting, journeys: tuple[Journey, ...], before:
     with run.step("audit from genesis 重放审计"):
         consortium.settle()
         _hand_in_openings(consortium)
-        audit = audit_institution(consortium.regulator, vault=consortium.bureau.vault, live=consortium.bureau.engine)
+        bureau = consortium.bureau
+        audit = audit_institution(
+            consortium.regulator, vault=bureau.vault, vault_owner=bureau.member, live=bureau.engine
+        )
     with run.step("statistics and receipts 统计与回执"):
         regulator = consortium.regulator
         opened = regulator.opened_decisions()
@@ -272,7 +275,7 @@ def _gather_loan_book(
             period_to=period[1],
             product="model-development",
         )
-        consent = owner.consent(wish, bank=lead).artefact.consent
+        consent = owner.consent(wish, bank=lead).artefact.name
         return gather(lead, bureau=run.consortium.bureau, consent=consent, items=items, period=period)
 
     borrowers = [owner for owner in owners if owner.applicant.defaulted is not None]

@@ -34,6 +34,7 @@ from shuiqiao.vault.proofs import verify_disclosure
 from shuiqiao.vault.service import Vault
 
 if TYPE_CHECKING:
+    from shuiqiao.base.ids import OwnedId
     from shuiqiao.consent.model import ConsentArtefact
     from shuiqiao.node.institution import Institution
     from shuiqiao.vault.disclosure import Disclosure
@@ -96,10 +97,10 @@ def forge_invoice(scene: TamperScene) -> str:
 
 def use_revoked_consent(scene: TamperScene) -> str:
     """Ask under a consent that the enterprise has just withdrawn."""
-    consent = scene.owner.consent(wish_of(scene), bank=scene.bank).artefact.consent
+    consent = scene.owner.consent(wish_of(scene), bank=scene.bank).artefact.name
     bureau = scene.consortium.bureau
     now_ms = bureau.surroundings.clock.now_ms()
-    statement = scene.owner.enterprise.revoke(consent, relay=bureau.member, now_ms=now_ms)
+    statement = scene.owner.enterprise.revoke(consent, now_ms=now_ms)
     bureau.consent_desk.relay(statement.raw)
     scene.bank.catch_up_with(bureau)
     return code_of(lambda: _ask(scene, consent))
@@ -124,7 +125,7 @@ def _signed_request(scene: TamperScene, consent: ConsentArtefact, *, until_ms: i
     bank, entropy = scene.bank, scene.bank.surroundings.entropy
     body = AccessRequestBody(
         request=new_id(entropy),
-        consent=consent.consent,
+        consent=consent.name,
         purpose=consent.purpose,
         mode=consent.modes[0],
         request_digest=entropy(32),
@@ -158,7 +159,7 @@ def _story(check: str, code: str, *, words: TamperWords) -> TamperStory:
     )
 
 
-def _ask(scene: TamperScene, consent: bytes) -> object:
+def _ask(scene: TamperScene, consent: OwnedId) -> object:
     return gather(
         scene.bank,
         bureau=scene.consortium.bureau,
@@ -169,13 +170,13 @@ def _ask(scene: TamperScene, consent: bytes) -> object:
 
 
 def _prove(scene: TamperScene, disclosure: Disclosure) -> object:
-    state = scene.bank.engine.state()
+    state, bureau = scene.bank.engine.state(), scene.consortium.bureau.member
     return verify_disclosure(
         disclosure,
-        batch_of=batch_lookup(state),
+        batch_of=batch_lookup(state, bureau),
         suite=scene.bank.suite,
         catalogue=scene.bank.catalogue,
-        status_of=leaf_lookup(state),
+        status_of=leaf_lookup(state, bureau),
     )
 
 
@@ -209,7 +210,7 @@ def _check_vault(bureau: Institution, folder: Path) -> FileCheck:
         entropy=bureau.surroundings.entropy,
     )
     try:
-        return vault.verify_files(batch_of=batch_lookup(bureau.engine.state()))
+        return vault.verify_files(batch_of=batch_lookup(bureau.engine.state(), bureau.member))
     finally:
         vault.close()
 

@@ -7,7 +7,7 @@ from dataclasses import dataclass, replace
 from datetime import date, timedelta
 from typing import TYPE_CHECKING, Any
 
-from shuiqiao.base.ids import Uscc
+from shuiqiao.base.ids import MemberId, Uscc
 from shuiqiao.exchange.accusation import WithheldEvidence, prove_withheld
 from shuiqiao.exchange.provider import Provider
 from shuiqiao.exchange.store import ProviderStore
@@ -40,7 +40,7 @@ def withhold_record(scene: TamperScene) -> str:
         catalogue=bureau.catalogue,
         entropy=bureau.surroundings.entropy,
     )
-    consent = scene.owner.consent(wish_of(scene), bank=scene.bank).artefact.consent
+    consent = scene.owner.consent(wish_of(scene), bank=scene.bank).artefact.name
     evidence = gather(
         scene.bank,
         bureau=bureau,
@@ -129,22 +129,22 @@ def _accuse(scene: TamperScene, received: ReceivedData, leaf: LeafRef) -> Any:
             manifest=received.manifest_bytes,
             delivered=_delivered(received),
             record=bureau.vault.prove_record(leaf, groups=["core"]),
-            anchor=verifier.verify(regulator.engine.receipt(_anchor_index(regulator, leaf.batch))),
+            anchor=verifier.verify(regulator.engine.receipt(_anchor_index(regulator, bureau.member, leaf.batch))),
         ),
         provider_key=bureau.keys.signing.public_key,
         network=regulator.parameters.network,
-        batch_of=batch_lookup(state),
-        status_of=leaf_lookup(state),
+        batch_of=batch_lookup(state, bureau.member),
+        status_of=leaf_lookup(state, bureau.member),
         verify_root=regulator.outbox.verify_root,
         suite=regulator.suite,
         catalogue=regulator.catalogue,
     )
 
 
-def _anchor_index(member: Institution, batch: bytes) -> int:
-    """Return the leaf index of the anchor.commit of a batch."""
+def _anchor_index(member: Institution, author: MemberId, batch: bytes) -> int:
+    """Return the leaf index of an author's anchor.commit of a batch."""
     return next(
         index
         for index, tx in indexed_transactions(member.engine, kinds=member.kinds)
-        if tx.kind == "anchor.commit" and tx.body.batch == batch
+        if (tx.kind, tx.author) == ("anchor.commit", author) and tx.body.batch == batch
     )

@@ -1,0 +1,110 @@
+"""What this institution wants on the ledger and is not there: seen in one place, redone or abandoned by a person.
+
+Two stores hold such work: the outbox (signed transactions) and the vault (batches). What is only on its way needs
+nobody; what the ledger refused stays until somebody decides. Abandoning an act also takes back what this institution
+noted for it, so that it can be done anew.
+"""
+
+from __future__ import annotations
+
+from dataclasses import asdict, dataclass
+from typing import TYPE_CHECKING, Any
+
+from shuiqiao.base.errors import InvalidInput
+from shuiqiao.base.ids import owned_id
+from shuiqiao.consent.contract import GRANT
+from shuiqiao.consent.store import ConsentStore
+from shuiqiao.exchange.contract import REQUEST
+from shuiqiao.exchange.store import RecipientStore
+from shuiqiao.lending.store import LendingStore
+from shuiqiao.members.model import Role
+
+if TYPE_CHECKING:
+    from shuiqiao.node.institution import Institution
+    from shuiqiao.node.store import OutboxRow
+
+BATCH = "batch"
+"""What the kind column says of a batch of the vault."""
+
+_SHORTEST_NAME = 4
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class PendingWork:
+    """One thing that is not known to be on the ledger. code, reason: why it was refused, empty while under way."""
+
+    id: str
+    kind: str
+    code: str
+    reason: str
+
+    def as_json(self) -> dict[str, Any]:
+        """Return it as a JSON object."""
+        return asdict(self)
+
+
+def pending_work(institution: Institution) -> list[PendingWork]:
+    """Return everything that waits or was refused: the vault's batches, then the outbox, oldest deadline first."""
+    batches = institution.vault.pending() if institution.settings.role is Role.TAX_BUREAU else []
+    return [
+        *(PendingWork(id=row.batch.hex(), kind=BATCH, code=row.refusal_code, reason=row.refusal) for row in batches),
+        *(
+            PendingWork(id=row.leaf.hex(), kind=row.kind, code=row.refusal_code, reason=row.refusal)
+            for row in institution.outbox.rows()
+        ),
+    ]
+
+
+def redo(institution: Institution, name: str) -> PendingWork:
+    """Hand refused work to the ledger anew: a batch under a new id, an act signed again; raises what refuses it.
+
+    name: the beginning of exactly one id. Raises InvalidInput ``node.pending_unclear``, Denied ``node.outbox_foreign``.
+    """
+    work = _named(institution, name)
+    if work.kind == BATCH:
+        institution.vault.redo(bytes.fromhex(work.id), anchor=institution.outbox)
+    else:
+        institution.outbox.redo(_row(institution, work))
+    return work
+
+
+def abandon(institution: Institution, name: str) -> PendingWork:
+    """Give refused work up, with what was noted for it; raises InvalidInput ``node.pending_unclear``."""
+    work = _named(institution, name)
+    if work.kind == BATCH:
+        institution.vault.abandon(bytes.fromhex(work.id))
+        return work
+    row = _row(institution, work)
+    _take_back(institution, row)
+    institution.outbox.abandon(row)
+    return work
+
+
+def _named(institution: Institution, name: str) -> PendingWork:
+    refused = [work for work in pending_work(institution) if work.code]
+    found = [work for work in refused if work.id.startswith(name.lower())]
+    if len(name) < _SHORTEST_NAME or len(found) != 1:
+        raise InvalidInput(
+            "node.pending_unclear",
+            f"{name[:64]!r} begins the id of {len(found)} of {len(refused)} things that the ledger refused; "
+            f"{_SHORTEST_NAME} or more of its characters that begin no other are needed",
+            next_step="shuiqiao pending list",
+        )
+    return found[0]
+
+
+def _row(institution: Institution, work: PendingWork) -> OutboxRow:
+    return next(row for row in institution.outbox.rows() if row.leaf.hex() == work.id)
+
+
+def _take_back(institution: Institution, row: OutboxRow) -> None:
+    """Undo what this institution noted before it handed an act in, as it does where it is refused at once."""
+    tx, database = institution.outbox.decode(row.raw), institution.database
+    if tx.kind == GRANT:
+        ConsentStore(database).remove_ungranted(owned_id(tx.author, tx.body.consent))
+    elif tx.kind == REQUEST:
+        RecipientStore(database).remove_request(tx.body.request)
+    elif tx.kind == "application.submit":
+        LendingStore(database).withdraw_application(tx.body.application)
+    elif tx.kind == "decision.record":
+        LendingStore(database).withdraw_decision(tx.body.application)

@@ -1,0 +1,77 @@
+"""Work that the ledger refused is seen in one place, and redone or abandoned by a person."""
+
+from __future__ import annotations
+
+import pytest
+
+import consortium_world as worlds
+from shuiqiao.base.clock import ManualClock
+from shuiqiao.base.errors import InvalidInput, Unavailable
+from shuiqiao.base.ids import owned_id, system_entropy
+from shuiqiao.lending.contract import ApplicationSubmitBody
+from shuiqiao.lending.model import Application
+from shuiqiao.lending.store import LendingStore
+from shuiqiao.node.outbox import Outbox
+from shuiqiao.node.pending import abandon, pending_work, redo
+from shuiqiao.node.store import OutboxStore
+
+
+@pytest.fixture
+def node(home):
+    with worlds.open_solo(home, ManualClock(worlds.NOW_MS)) as institution:
+        yield institution
+
+
+def lose(node, kind, body):
+    """Hand an act in over a way that loses it."""
+    lossy = Outbox(
+        worlds.LossyEngine(node.engine, reaches_the_ledger=False),
+        store=OutboxStore(node.database),
+        member=node.member,
+        key=node.keys.signing,
+        kinds=node.kinds,
+        suite=node.suite,
+        clock=node.surroundings.clock,
+        entropy=system_entropy,
+    )
+    with pytest.raises(Unavailable):
+        lossy.submit(kind, body)
+
+
+def test_what_is_on_its_way_needs_nobody(node):
+    lose(node, "anchor.commit", worlds.anchor_body(b"b" * 16))
+    (work,) = pending_work(node)
+    assert (work.kind, work.code) == ("anchor.commit", "")
+    with pytest.raises(InvalidInput, match=r"^node\.pending_unclear"):
+        abandon(node, work.id)
+    node.outbox.resend()
+    assert pending_work(node) == []
+
+
+def test_an_act_that_was_refused_is_redone_once_it_may_be(node):
+    lose(node, "anchor.commit", worlds.anchor_body(b"b" * 16))
+    node.engine.submit(node.outbox._sign("anchor.commit", worlds.anchor_body(b"b" * 16))).result()
+    node.outbox.resend()
+    (work,) = pending_work(node)
+    assert work.code == "vault.batch_exists"
+    with pytest.raises(InvalidInput, match=r"^node\.pending_unclear"):
+        redo(node, work.id[:3])
+    abandon(node, work.id[:8])
+    assert pending_work(node) == []
+
+
+def test_an_application_that_was_refused_is_taken_back(node):
+    """A bureau is no bank: what its desk noted for an application goes with it."""
+    consent = owned_id("bureau", bytes(16))
+    application = Application(
+        id=b"a" * 16, product="loan", taxpayer="91440300MA5EXAMPL1", consent=consent, amount_fen=1, submitted_ms=1
+    )
+    store = LendingStore(node.database)
+    store.add_application(application, salt=bytes(32))
+    body = ApplicationSubmitBody(application=b"a" * 16, consent=consent, commitment=bytes(32))
+    lose(node, "application.submit", body)
+    node.outbox.resend()
+    (work,) = pending_work(node)
+    assert work.code == "members.role_wrong"
+    abandon(node, work.id)
+    assert (store.applications(), pending_work(node)) == ([], [])
