@@ -236,3 +236,11 @@ def test_the_log_is_filtered_and_read_in_parts(here, home, ingest):
     assert listed("--author", "nobody") == ([], None)
     said = here("log", "--limit", 1, "--home", home)
     assert said.out.splitlines()[-1] == f"more 未完  --from {indexes[1]}"
+
+
+def test_a_bureau_that_gave_nothing_away_has_nobody_to_tell(here, home, ingest):
+    # Holds [EXCHANGE-21]; both sides with answers: tests/integration/exchange/test_changed_records.py.
+    ingest(row(1))
+    ingest(row(1, status="void"))
+    assert here("record", "changed", "--home", home, "--json").json == {"records": []}
+    assert here("record", "changed", "--home", home).out.startswith("0 changed since they were delivered")
