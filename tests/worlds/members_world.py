@@ -141,6 +141,16 @@ class World:
         assert faults == []
         return [None if outcome.refusal is None else outcome.refusal.code for outcome in result.outcomes]
 
+    def check(self, kind, body, *, author):
+        """Ask the contract's own rule alone; return None or the code that refuses: for strangers, whom no ring knows."""
+        raw = self.sign(kind, body, author=author, keys=[signing(author, self.suite)])
+        ctx = BlockContext(height=self.height + 1, time_ms=self.time_ms + 1)
+        try:
+            self.machine.kinds.get(kind, 1).check(self.machine.decode(raw), self.state, ctx)
+        except ShuiqiaoError as error:
+            return error.code
+        return None
+
     def submit(self, kind, body, *, author, keys=None):
         """Commit one transaction in a block of its own; return None or the code that refused it."""
         try:
@@ -198,8 +208,10 @@ class World:
         ground = suspension.ByVote(proposal=proposal)
         return self.submit(suspension.SUSPEND, suspension.MemberSuspendBody(member=name, ground=ground), author=author)
 
-    def suspend_now(self, name, *, days=7, author="regulator"):
-        ground = suspension.Emergency(until_ms=self.time_ms + int(days * DAY_MS), evidence_digest=DIGEST)
+    def suspend_now(self, name, *, days=7, author="regulator", length_ms=None):
+        """length_ms: exactly so long from the time of the block on."""
+        until_ms = self.time_ms + (int(days * DAY_MS) if length_ms is None else 1 + length_ms)
+        ground = suspension.Emergency(until_ms=until_ms, evidence_digest=DIGEST)
         return self.submit(suspension.SUSPEND, suspension.MemberSuspendBody(member=name, ground=ground), author=author)
 
     def reinstate(self, name, *, proposal=None, suspension_id=None, author="bureau"):

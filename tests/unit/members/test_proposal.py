@@ -103,10 +103,16 @@ def test_a_proposal_is_on_the_ledger_once_and_an_unknown_one_is_refused(world):
 
 
 @pytest.mark.parametrize(
-    ("days", "code"), [(0, "members.deadline_invalid"), (31, "members.deadline_invalid"), (30, None)]
+    ("ahead_ms", "code"),
+    [
+        (0, "members.deadline_invalid"),
+        (1, None),
+        (30 * DAY_MS, None),
+        (30 * DAY_MS + 1, "members.deadline_invalid"),
+    ],
 )
-def test_a_deadline_is_ahead_and_not_far_off(world, days, code):
-    assert world.propose(WITNESSES, days=days)[0] == code
+def test_a_deadline_is_ahead_and_not_far_off(world, ahead_ms, code):
+    assert world.propose(WITNESSES, deadline_ms=world.time_ms + 1 + ahead_ms)[0] == code
 
 
 def test_votes_of_those_who_no_longer_govern_do_not_count(world):

@@ -43,6 +43,14 @@ def test_an_approved_suspension_is_carried_out_by_a_second_transaction(world):
     assert world.suspend_by_vote("bank-west", proposal) == "members.already_executed"
 
 
+def test_a_stranger_carries_nothing_out(world):
+    voters = ("bureau", "bank-east", "bank-north", "regulator")
+    approved = world.pass_action(Suspend(member="bank-west"), voters=voters)
+    body = MemberSuspendBody(member="bank-west", ground=ByVote(proposal=approved))
+    assert world.check(SUSPEND, body, author="stranger") == "members.unknown"
+    assert world.check(SUSPEND, body, author="bank-east") is None
+
+
 def test_only_the_act_that_was_approved_is_carried_out_and_not_for_ever(world):
     _, still_open = world.propose(Suspend(member="bank-west"))
     assert world.suspend_by_vote("bank-west", still_open) == "members.not_approved"
@@ -113,6 +121,36 @@ def test_a_regulator_alone_suspends_for_a_short_time(world):
     assert world.suspend_now("bank-west", days=7) is None
     assert world.gate("bank-west")["until_ms"] > world.time_ms
     assert world.suspend_now("bank-west") == "members.already_suspended"
+
+
+@pytest.mark.parametrize(
+    ("length_ms", "code"),
+    [
+        (0, "members.emergency_too_long"),
+        (1, None),
+        (7 * DAY_MS, None),
+        (7 * DAY_MS + 1, "members.emergency_too_long"),
+    ],
+)
+def test_an_emergency_lasts_a_moment_to_a_week(world, length_ms, code):
+    assert world.suspend_now("bank-west", length_ms=length_ms) == code
+
+
+def test_an_emergency_lasts_to_its_last_millisecond(world):
+    # Holds [MEMBER-17].
+    assert world.suspend_now("bank-west", days=2) is None
+    world.wait(world.gate("bank-west")["until_ms"] - 1 - world.time_ms)
+    assert world.reinstate("bank-west", author="bank-east") == "members.emergency_lasts"
+    assert world.reinstate("bank-west", author="bank-east") is None
+
+
+def test_an_approval_is_good_to_its_last_millisecond(world):
+    # Holds [MEMBER-14].
+    voters = ("bureau", "bank-east", "bank-north", "regulator")
+    approved = world.pass_action(Suspend(member="bank-west"), voters=voters)
+    world.wait(MAX_EXECUTION_MS - 1)
+    assert world.time_ms + 1 == world.proposal(approved).closed_ms + MAX_EXECUTION_MS
+    assert world.suspend_by_vote("bank-west", approved) is None
 
 
 def test_regulators_do_not_silence_each_other(world):

@@ -77,10 +77,24 @@ def test_a_regulator_stops_the_network_and_lets_it_go_on(world):
 
 
 @pytest.mark.parametrize(
-    ("days", "code"), [(0, "oversight.freeze_too_long"), (7.01, "oversight.freeze_too_long"), (7, None)]
+    ("length_ms", "code"),
+    [
+        (0, "oversight.freeze_too_long"),
+        (1, None),
+        (7 * DAY_MS, None),
+        (7 * DAY_MS + 1, "oversight.freeze_too_long"),
+    ],
 )
-def test_a_freeze_has_an_end(world, days, code):
-    assert freeze(world, days=days) == code
+def test_a_freeze_lasts_a_moment_to_a_week(world, length_ms, code):
+    body = OversightFreezeBody(until_ms=world.time_ms + 1 + length_ms, reason_digest=DIGEST)
+    assert world.submit(FREEZE, body, author="regulator") == code
+
+
+def test_a_freeze_lasts_to_its_last_millisecond(world):
+    assert freeze(world, days=2) is None
+    world.wait(world.state.get("gate/network")["until_ms"] - 1 - world.time_ms)
+    assert unfreeze(world, author="bank-east") == "oversight.freeze_lasts"
+    assert unfreeze(world, author="bank-east") is None
 
 
 def test_after_its_time_any_member_lifts_a_freeze_so_that_a_lost_key_stops_nobody_for_ever(world):
@@ -155,6 +169,17 @@ def test_any_member_raises_an_alarm_once(world):
     assert raise_alarm(world, alarm=b"b" * 16, accused="stranger") == "members.unknown"
     assert raise_alarm(world, alarm=b"b" * 16, accused=None, subject=AlarmSubject.FAULT) is None
     assert world.state.get(alarm_key("bank-east", b"b" * 16))["accused"] == ""
+
+
+def test_a_stranger_raises_no_alarm_and_lifts_no_freeze(world):
+    body = OversightAlarmBody(alarm=b"c" * 16, subject=AlarmSubject.FAULT, accused=None, evidence_digest=DIGEST)
+    assert world.check(ALARM, body, author="stranger") == "members.unknown"
+    assert world.check(ALARM, body, author="bank-east") is None
+    assert freeze(world) is None
+    lift = OversightUnfreezeBody(freeze=world.state.get("gate/network")["freeze"], proposal=None)
+    world.wait(7 * DAY_MS)
+    assert world.check(UNFREEZE, lift, author="stranger") == "members.unknown"
+    assert world.check(UNFREEZE, lift, author="bank-east") is None
 
 
 def test_a_freeze_keeps_no_alarm_back(world):
