@@ -20,7 +20,7 @@ from shuiqiao.members.action import (
     SetWitnesses,
     Suspend,
 )
-from shuiqiao.members.contract_version import active_version
+from shuiqiao.members.contract_version import MAX_ACTIVATIONS, active_version
 from shuiqiao.members.epoch import read_epoch, validator_updates
 from shuiqiao.members.key_ring import MemberKeyRing
 from shuiqiao.members.model import MAX_MEMBERS, Role
@@ -111,10 +111,23 @@ def test_one_key_does_not_serve_two_purposes(world):
     assert code == "members.key_repeated"
 
 
-def test_there_is_a_most_of_members(world):
-    crowd = {**world.state.get("members/roster"), **{f"bank-{number}": "bank" for number in range(MAX_MEMBERS)}}
+@pytest.mark.parametrize(("known", "code"), [(MAX_MEMBERS - 1, None), (MAX_MEMBERS, "members.roster_full")])
+def test_there_is_a_most_of_members(world, known, code):
+    members = world.state.get("members/roster")
+    crowd = {**members, **{f"crowd-{number}": "bank" for number in range(known - len(members))}}
     world.state.write({"members/roster": encode_cbor(crowd)})
-    assert world.propose(world.admission("bank-south"))[0] == "members.roster_full"
+    assert world.propose(world.admission("bank-south"))[0] == code
+
+
+def test_a_key_is_judged_by_what_it_is_for():
+    """Points of order 8: the one of Curve25519 nobody can be sealed to, the other one of Ed25519 proves nothing."""
+    world = World("intl")
+    no_sealing = bytes.fromhex("e0eb7a7c3b41b8ae1656e3faf19fc46ada098deb9c32b1fd866205165f49b800")
+    no_signing = bytes.fromhex("26e8958fc2b227b045c3f489f2ef98f0d5dfac05d3c63339b13802886d53fc05")
+    assert world.propose(world.admission("bank-south", signing_key=no_signing))[0] == "members.key_invalid"
+    assert world.propose(world.admission("bank-south", signing_key=no_sealing))[0] == "members.key_unproven"
+    assert world.rotate("bank-west", no_sealing, purpose="sealing") == "members.key_invalid"
+    assert world.rotate("bank-west", no_signing, purpose="sealing") is None
 
 
 # ---- sets and quorum
@@ -305,6 +318,31 @@ def test_a_contract_version_begins_at_its_height(suite):
     )
     world.pass_action(ActivateContract(kind="anchor.commit", version=4, height=50))
     assert versions(25, 49, 50) == [3, 3, 4]
+
+
+def test_so_many_kinds_have_other_versions_and_no_more(world):
+    # Holds [MEMBER-13]: a kind that is decided already may be decided anew.
+    begun = {"version": 1, "next_version": 2, "height": 10**6}
+    for decided, code in ((MAX_ACTIVATIONS - 1, None), (MAX_ACTIVATIONS, "members.activations_full")):
+        kinds = {f"trial.kind_{chr(97 + number // 26)}{chr(97 + number % 26)}": begun for number in range(decided)}
+        world.state.write({"members/contracts": encode_cbor(kinds)})
+        known = next(iter(kinds))
+        assert world.propose(ActivateContract(kind="anchor.commit", version=2, height=10**6))[0] == code
+        assert world.propose(ActivateContract(kind=known, version=3, height=10**6))[0] is None
+
+
+@pytest.mark.parametrize(
+    ("version", "height", "code"),
+    [(9999, 2**53 - 1, None), (10_000, 9, "ledger.body_invalid"), (2, 2**53, "ledger.body_invalid")],
+)
+def test_a_version_and_its_height_reach_their_bounds(world, version, height, code):
+    assert world.propose(ActivateContract(kind="anchor.commit", version=version, height=height))[0] == code
+
+
+def test_a_version_begins_behind_the_block_that_decides_it(world):
+    # The deciding block would be of height 1: what begins there could be meant for it.
+    assert world.propose(ActivateContract(kind="anchor.commit", version=2, height=1))[0] == "members.activation_past"
+    assert world.propose(ActivateContract(kind="anchor.commit", version=2, height=2))[0] is None
 
 
 @pytest.mark.parametrize(
