@@ -15,8 +15,20 @@ from shuiqiao.members.genesis import (
     network_id,
     network_parameters,
 )
-from shuiqiao.members.model import MAX_GENESIS_BYTES, MAX_MEMBERS, KeyPurpose
+from shuiqiao.members.model import MAX_GENESIS_BYTES, MAX_MEMBERS, Genesis, KeyPurpose, Role
 from shuiqiao.members.registration import Registration
+
+
+def member(name, role, suite):
+    registration = Registration.in_genesis("trial", MemberId(name))
+    seed = suite.digest(name.encode())
+    return registration.register(
+        role=role,
+        name=name,
+        name_zh=name,
+        signing=suite.signing_key_from_seed(seed),
+        sealing_key=suite.sealing_key_from_seed(suite.digest(seed)).public_key,
+    )
 
 
 def fields_of(genesis):
@@ -181,6 +193,63 @@ def test_two_members_do_not_share_an_id_or_a_signing_key(genesis):
         error = refusal(fields)
         assert error.code == "members.genesis_invalid"
         assert "share" in error.message
+
+
+@pytest.mark.parametrize(("count", "holds"), [(1, True), (MAX_MEMBERS, True), (MAX_MEMBERS + 1, False)])
+def test_a_network_has_one_to_so_many_members(count, holds):
+    # Holds [MEMBER-2].
+    suite = get_suite("intl")
+    members = tuple(member(f"member-{number:03}", Role.BANK, suite) for number in range(count))
+    made = Genesis(
+        name="trial", suite=suite.name, writer=members[0].id, created_ms=0, members=members, governing=(members[0].id,)
+    )
+    if holds:
+        assert len(decode_genesis(encode_genesis(made)).members) == count
+    else:
+        with pytest.raises(InvalidInput, match=r"1 to 256 members"):
+            decode_genesis(encode_genesis(made))
+
+
+@pytest.mark.parametrize(("name", "holds"), [("x", True), ("x" * 80, True), ("x" * 81, False), ("", False)])
+def test_a_name_has_one_to_eighty_characters(genesis, name, holds):
+    fields = fields_of(genesis)
+    fields["members"][0]["name_zh"] = name
+    if holds:
+        assert decode_genesis(encode_json(fields)).members[0].name_zh == name
+    else:
+        assert "name_zh" in refusal(fields).message
+
+
+def test_a_genesis_may_be_of_the_first_or_the_last_moment(genesis):
+    for created_ms in (0, 253_402_300_799_999):
+        assert decode_genesis(encode_json({**fields_of(genesis), "created_ms": created_ms})).created_ms == created_ms
+
+
+def test_a_members_toml_may_fill_its_bound(genesis):
+    text = toml_of(genesis) + "\n# "
+    full = text + "x" * (MAX_GENESIS_BYTES - len(text))
+    assert genesis_from_members_toml(full, created_ms=genesis.created_ms) == genesis
+    with pytest.raises(InvalidInput, match=r"members\.toml_unreadable"):
+        genesis_from_members_toml(full + "x", created_ms=genesis.created_ms)
+
+
+def test_a_key_of_a_genesis_is_judged_by_what_it_is_for():
+    """Points of order 8, of Curve25519 and of Ed25519: each is no key for one purpose only."""
+    suite = get_suite("intl")
+    bank = member("bank-east", Role.BANK, suite)
+    genesis = Genesis(name="trial", suite=suite.name, writer=bank.id, created_ms=0, members=(bank,))
+    points = {
+        "sealing_key": "e0eb7a7c3b41b8ae1656e3faf19fc46ada098deb9c32b1fd866205165f49b800",
+        "signing_key": "26e8958fc2b227b045c3f489f2ef98f0d5dfac05d3c63339b13802886d53fc05",
+    }
+    for field, point in points.items():
+        fields = fields_of(genesis)
+        fields["members"][0][field] = point
+        assert f"{field} of bank-east is no key" in refusal(fields).message
+        other = "signing_key" if field == "sealing_key" else "sealing_key"
+        fields = fields_of(genesis)
+        fields["members"][0][other] = point
+        assert "did not prove" in refusal(fields).message
 
 
 def test_more_members_than_allowed_are_refused(genesis):
