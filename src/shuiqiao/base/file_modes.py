@@ -33,8 +33,9 @@ def owner_only() -> Generator[None]:
 
 
 def share_file(path: Path) -> None:
-    """Let everybody read a file that was made to be handed out."""
-    path.chmod(SHARED_FILE)
+    """Let everybody read a file that was made to be handed out; a device or a pipe keeps its mode."""
+    if path.is_file():
+        path.chmod(SHARED_FILE)
 
 
 def make_shared_folder(folder: Path) -> None:

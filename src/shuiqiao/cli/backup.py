@@ -111,6 +111,11 @@ def backup_restore(
             file, Home(home), genesis=genesis, since=known, signs_above=as_validator, progress=progress
         )
     manifest = restored.backup.manifest
+    if restored.tiles_left_out:
+        _warn(
+            f"tiles_folder = {restored.tiles_left_out} lies outside the home and was left out of its node.toml: "
+            "add it again if this home is to publish there"
+        )
     if manifest.validator:
         _warn_validator(restored.signs_above)
     elif manifest.engine == "embedded":

@@ -42,8 +42,8 @@ def run_init(*, home: Path, suite: str, as_json: bool) -> None:
     say(f"next      shuiqiao ingest FILE... --home {home}")
 
 
-def run_ingest(*, files: Sequence[Path], home: Path, record_type: str | None, as_json: bool) -> None:
-    """Take files into the vault of a home."""
+def run_ingest(*, files: Sequence[Path], home: Path, record_type: str | None, as_json: bool) -> int:
+    """Take files into the vault of a home; exit 1 when nothing was ingested, and nothing of an earlier run finished."""
     from shuiqiao.node.institution import Institution
 
     with Institution.open(Home(home), needs_node=True) as institution, progress_on_stderr() as progress:
@@ -55,6 +55,7 @@ def run_ingest(*, files: Sequence[Path], home: Path, record_type: str | None, as
             progress=lambda done, total: progress("records read 读取记录", done, total),
         )
     show_ingest(report, as_json=as_json)
+    return EXIT_DONE if report.records_ingested or report.anchors else EXIT_REFUSED
 
 
 def show_ingest(report: IngestReport, *, as_json: bool) -> None:
@@ -83,13 +84,13 @@ def show_ingest(report: IngestReport, *, as_json: bool) -> None:
 
 def run_audit(*, home: Path, as_json: bool) -> int:
     """Audit a home; exit 1 when there is a problem."""
-    from shuiqiao.node.auditing import audit_institution
-    from shuiqiao.node.institution import Institution
+    from shuiqiao.node.auditing import audit_home
+    from shuiqiao.node.looking import look_at
 
     with progress_on_stderr() as progress:
         progress("replay from genesis 重放审计", 0, None)
-        with Institution.open(Home(home)) as institution:
-            report = audit_institution(institution)
+        with look_at(Home(home)) as look:
+            report = audit_home(look, clock=SystemClock(), entropy=system_entropy)
     if as_json:
         print_json(report.as_json())
     else:

@@ -206,11 +206,11 @@ def ingest(
         str | None, typer.Option("--type", help="Record type, if it cannot be seen from the columns.")
     ] = None,
     json: Json = False,  # noqa: FBT002 - a flag
-) -> None:
-    """Validate records, keep them in the vault, anchor them on the ledger 入库并锚定."""
+) -> int:
+    """Validate records, keep them in the vault, anchor them on the ledger 入库并锚定; 1 if nothing was taken in."""
     from shuiqiao.cli.institution import run_ingest
 
-    run_ingest(files=files, home=home, record_type=record_type, as_json=json)
+    return run_ingest(files=files, home=home, record_type=record_type, as_json=json)
 
 
 @app.command()

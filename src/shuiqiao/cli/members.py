@@ -25,6 +25,7 @@ from shuiqiao.cli.output import progress_on_stderr
 
 if TYPE_CHECKING:
     from shuiqiao.node.institution import Institution
+    from shuiqiao.node.looking import Look
 
 members_app = typer.Typer(
     help="Govern the network: members, votes, keys, suspension, freeze 成员治理.",
@@ -55,11 +56,11 @@ def members_list(
     show(look(home, _members), as_json=json, speak=speak_members)
 
 
-def _members(institution: Institution) -> dict[str, Any]:
+def _members(look: Look) -> dict[str, Any]:
     from shuiqiao.members.epoch import read_epoch
     from shuiqiao.node.governance import freeze_of, member_standings
 
-    state = institution.engine.state()
+    state = look.engine.state()
     epoch = read_epoch(state)
     return {
         "epoch": epoch.number,
@@ -77,7 +78,7 @@ def members_epochs(
     """Show whose signatures counted from when to when 纪元."""
     from shuiqiao.node.governance import epoch_rows
 
-    show(look(home, lambda institution: {"epochs": epoch_rows(institution)}), as_json=json, speak=speak_epochs)
+    show(look(home, lambda found: {"epochs": epoch_rows(found)}), as_json=json, speak=speak_epochs)
 
 
 @members_app.command("proposals")
@@ -86,9 +87,10 @@ def members_proposals(
     json: Json = False,  # noqa: FBT002 - a flag
 ) -> None:
     """Show the newest proposals and how they stand 提案列表."""
+    from shuiqiao.base.clock import SystemClock
     from shuiqiao.node.governance import proposal_rows
 
-    result = look(home, lambda institution: {"proposals": proposal_rows(institution)})
+    result = look(home, lambda found: {"proposals": proposal_rows(found.engine.state(), now_ms=SystemClock().now_ms())})
     show(result, as_json=json, speak=speak_proposals)
 
 

@@ -12,6 +12,7 @@ from shuiqiao.cli.output import print_json, say
 
 if TYPE_CHECKING:
     from shuiqiao.node.institution import Institution
+    from shuiqiao.node.looking import Look
 
 HOME_VARIABLE = "SHUIQIAO_HOME"
 """As in ``node.settings``, which the help text must not wait for; a test holds the two together."""
@@ -28,13 +29,13 @@ _STATUS_ZH = {"open": "投票中", "approved": "通过", "rejected": "否决", "
 _ROLE_ZH = {"tax_bureau": "税务局", "bank": "银行", "regulator": "监管"}
 
 
-def look(home: Path, find: Callable[[Institution], dict[str, Any]]) -> dict[str, Any]:
-    """Open a home to read its ledger, running or not."""
-    from shuiqiao.node.institution import Institution
+def look(home: Path, find: Callable[[Look], dict[str, Any]]) -> dict[str, Any]:
+    """Read the ledger of a home, running or not, without its keys and without its writer."""
+    from shuiqiao.node.looking import look_at
     from shuiqiao.node.settings import Home as HomeFolder
 
-    with Institution.open(HomeFolder(home)) as institution:
-        return find(institution)
+    with look_at(HomeFolder(home)) as found:
+        return find(found)
 
 
 def act(home: Path, do: Callable[[Institution], dict[str, Any]], *, passphrase: bytes | None = None) -> dict[str, Any]:

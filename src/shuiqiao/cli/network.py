@@ -159,13 +159,14 @@ def network_status(
     folder: Folder = DEFAULT_FOLDER,
     json: Json = False,  # noqa: FBT002 - a flag
 ) -> int:
-    """Say how each validator is, and what is wrong; exit 1 where two disagree 状态."""
+    """Say how each validator is, and what is wrong; exit 1 where two disagree or none runs 状态."""
     status = _network(folder).status()
     if json:
         print_json(_status_json(status))
     else:
         _speak(status)
-    return EXIT_DONE if status.agrees else EXIT_REFUSED
+    is_up = any(node.running for node in status.nodes)
+    return EXIT_DONE if status.agrees and is_up else EXIT_REFUSED
 
 
 @network_app.command("stop")

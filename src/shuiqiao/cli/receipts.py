@@ -43,12 +43,12 @@ def run_verify(
 
 def run_receipt(*, home: Path, index: int, state_keys: Sequence[str], out: Path | None, as_json: bool) -> int:
     """Write a receipt from a home's ledger, once it is verified as whoever is given it will; exit 0."""
-    from shuiqiao.node.institution import Institution
+    from shuiqiao.node.looking import look_at
     from shuiqiao.node.settings import Home
     from shuiqiao.node.verification import ReceiptVerifier
 
-    with Institution.open(Home(home)) as institution:
-        data = institution.engine.receipt(index, state_keys=state_keys)
+    with look_at(Home(home)) as look:
+        data = look.engine.receipt(index, state_keys=state_keys)
     verifier = ReceiptVerifier.from_genesis(genesis=None, home=home)
     verified = verifier.verify(data)
     path = out or Path(f"{verified.kind}-{index}.receipt")

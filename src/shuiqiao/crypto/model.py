@@ -6,7 +6,7 @@ Public keys and signatures are fixed-size raw bytes: Ed25519 32 and 64; SM2 65 (
 from __future__ import annotations
 
 from enum import StrEnum
-from typing import TYPE_CHECKING, Any, Protocol
+from typing import TYPE_CHECKING, Any, Final, Protocol
 
 from shuiqiao.base.errors import Unavailable
 
@@ -35,6 +35,10 @@ class SuiteName(StrEnum):
 
     INTL = "intl"
     GM = "gm"
+
+
+SUITE_HASHES: Final = {SuiteName.INTL: "sha256", SuiteName.GM: "sm3"}
+"""The hash of each suite, for who has to tell one from the other without loading its provider."""
 
 
 class SigningKey(Protocol):

@@ -18,12 +18,14 @@ This file is about the form and about making receipts; ``receipt_verification`` 
 
 from __future__ import annotations
 
+import hashlib
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from shuiqiao.base.encoding import decode_cbor_strict, encode_cbor
 from shuiqiao.base.errors import IntegrityError
+from shuiqiao.crypto.model import SUITE_HASHES
 from shuiqiao.ledger.entry import MAX_ENTRY_BYTES
 from shuiqiao.ledger.log import HASH_BYTES, MAX_PATH, MAX_TREE_SIZE, hash_function, inclusion_path
 from shuiqiao.ledger.model import MAX_TRANSACTION_BYTES
@@ -225,9 +227,21 @@ def decode_receipt(data: bytes, *, hash_name: str) -> Receipt:
     return receipt
 
 
+def _require_own_suite(fields: dict[str, Any], named: bytes, *, hash_name: str) -> None:
+    """Return unless the digest is that of the other suite's hash; raises ``ledger.receipt_suite_other``."""
+    for suite, other in SUITE_HASHES.items():
+        is_other = other != hash_name and other in hashlib.algorithms_available
+        if is_other and _digest(fields, hash_name=other) == named:
+            raise IntegrityError(
+                "ledger.receipt_suite_other",
+                f"the receipt is of a network of suite {suite} ({other}), the genesis is of one by {hash_name}",
+            )
+
+
 def _require_digest(fields: dict[str, Any], *, hash_name: str) -> None:
     named, digest = _bytes(fields, "digest", limit=HASH_BYTES), _digest(fields, hash_name=hash_name)
     if named != digest:
+        _require_own_suite(fields, named, hash_name=hash_name)
         raise IntegrityError(
             "ledger.receipt_altered",
             f"the receipt was altered or damaged: its digest is {digest.hex()}, and it says {named.hex()}",

@@ -5,15 +5,19 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from shuiqiao.base.clock import MS_PER_HOUR
+from shuiqiao.crypto.model import SEED_BYTES
 from shuiqiao.members.key_ring import MemberKeyRing
 from shuiqiao.members.model import Role
+from shuiqiao.node.kinds import network_kinds
 from shuiqiao.oversight.audit import AuditReport, audit_ledger
 from shuiqiao.oversight.record_rules import RecordRulesReport, check_record_rules
 
 if TYPE_CHECKING:
-    from shuiqiao.base.ids import MemberId
+    from shuiqiao.base.clock import Clock
+    from shuiqiao.base.ids import Entropy, MemberId
     from shuiqiao.ledger.model import LedgerEngine
     from shuiqiao.node.institution import Institution
+    from shuiqiao.node.looking import Look
     from shuiqiao.vault.service import Vault
 
 
@@ -28,6 +32,32 @@ def walk_record_rules(institution: Institution) -> RecordRulesReport:
         valid_until_ms=institution.surroundings.clock.now_ms() + MS_PER_HOUR,
         entropy=institution.surroundings.entropy,
     )
+
+
+def audit_home(look: Look, *, clock: Clock, entropy: Entropy) -> AuditReport:
+    """Audit a home that is looked at: no private key of its member is needed, and nothing is written.
+
+    The acts that must be refused are tried with a key made for this: a kind that no network knows is refused whoever
+    signs it.
+    """
+    kinds = network_kinds()
+    with look.vault() as vault:
+        return audit_ledger(
+            look.engine,
+            kinds=kinds,
+            key_ring=MemberKeyRing(),
+            vault=vault,
+            record_rules=check_record_rules(
+                look.engine,
+                kinds=kinds,
+                suite=look.suite,
+                member=look.member,
+                key=look.suite.signing_key_from_seed(entropy(SEED_BYTES)),
+                valid_until_ms=clock.now_ms() + MS_PER_HOUR,
+                entropy=entropy,
+            ),
+            folder=look.home.ledger,
+        )
 
 
 def audit_institution(

@@ -6,6 +6,7 @@ orders its own transactions is opened as a start would, which finishes what an i
 
 from __future__ import annotations
 
+import os
 import shlex
 import shutil
 import stat
@@ -72,7 +73,9 @@ def diagnose_home(
             yield from looked
         if order.against is not None:
             yield from compare_copies(place, order.against, scratch=Path(scratch), progress=progress)
-    if all(finding.ok for finding in (*before, *found)) and _is_opened_alone(settings, place):
+    if not os.access(home.folder, os.W_OK):
+        yield Finding(what="ledger and vault", ok=True, says=f"{home.folder} cannot be written: it is not opened")
+    elif all(finding.ok for finding in (*before, *found)) and _is_opened_alone(settings, place):
         yield _look("ledger and vault", lambda: _opened(home))
 
 

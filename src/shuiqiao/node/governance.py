@@ -51,6 +51,7 @@ if TYPE_CHECKING:
     from shuiqiao.ledger.model import Committed, StateView
     from shuiqiao.members.action import Action
     from shuiqiao.node.institution import Institution
+    from shuiqiao.node.looking import Look
 
 DEFAULT_VOTE_DAYS = 14
 """How long a proposal is open where nobody says otherwise, in days."""
@@ -134,19 +135,19 @@ def freeze_of(state: StateView) -> dict[str, Any] | None:
     return None if gate is None else {"author": gate["author"], "until": iso_from_ms(gate["until_ms"])}
 
 
-def epoch_rows(institution: Institution) -> list[dict[str, Any]]:
+def epoch_rows(look: Look) -> list[dict[str, Any]]:
     """Return the epochs of which a checkpoint was closed, and the one in force, as JSON objects in order.
 
     closed_at: the size of the checkpoint that closed an epoch, None for the one in force. Raises what the engine's
     ``receipt`` raises: the chain is taken from the newest receipt, where a verifier would find it.
     """
-    engine = institution.engine
-    genesis = decode_epoch(encode_cbor(institution.parameters.initial_state["members/epoch"]))
+    engine = look.engine
+    genesis = decode_epoch(encode_cbor(look.parameters.initial_state["members/epoch"]))
     known, closed = [genesis], list[int]()
     height, _ = engine.last_block()
     last = next(engine.blocks(from_height=height), None) if height else None
     if last is not None:
-        receipt = decode_receipt(engine.receipt(last.first_index), hash_name=institution.suite.hash_name)
+        receipt = decode_receipt(engine.receipt(last.first_index), hash_name=look.suite.hash_name)
         for step in receipt.epochs:
             known.append(decode_epoch(step.epoch))
             closed.append(decode_signed_note(step.checkpoint).head.size)
@@ -196,9 +197,8 @@ def look_up(institution: Institution, find: Callable[[StateView], _Found]) -> _F
 # Proposals and votes
 
 
-def proposal_rows(institution: Institution) -> list[dict[str, Any]]:
+def proposal_rows(state: StateView, *, now_ms: int) -> list[dict[str, Any]]:
     """Return the listed proposals as JSON objects, oldest first."""
-    state, now_ms = institution.engine.state(), institution.outbox.now_ms()
     return [proposal_row(proposal, state, now_ms=now_ms) for proposal in listed_proposals(state)]
 
 

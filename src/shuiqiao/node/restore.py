@@ -15,17 +15,20 @@ from __future__ import annotations
 import os
 import shutil
 import sqlite3
-from collections.abc import Callable
+import tomllib
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import closing
 from dataclasses import dataclass
-from pathlib import Path
-from typing import TYPE_CHECKING, Final
+from pathlib import Path, PurePosixPath
+from typing import TYPE_CHECKING, Any, Final
+
+import msgspec
 
 from shuiqiao.base.clock import SystemClock
 from shuiqiao.base.errors import Conflict, IntegrityError, InvalidInput, Unavailable
 from shuiqiao.base.ids import system_entropy
 from shuiqiao.crypto.suites import get_suite
-from shuiqiao.ledger.engine.cometbft.home import NEVER_SIGNS, write_last_signed
+from shuiqiao.ledger.engine.cometbft.home import NEVER_SIGNS, OWN_APPLICATION, write_last_signed
 from shuiqiao.ledger.engine.port import EmbeddedSettings
 from shuiqiao.ledger.engine.replica import Replica
 from shuiqiao.ledger.store.disk import PosixDisk
@@ -33,7 +36,7 @@ from shuiqiao.node.agreement import require_member
 from shuiqiao.node.backup_reading import VerifiedBackup, verify_backup
 from shuiqiao.node.home import load_genesis, write_durably
 from shuiqiao.node.ledger_place import LedgerPlace
-from shuiqiao.node.settings import Home, load_settings
+from shuiqiao.node.settings import Home, NodeSettings, encode_settings, load_settings
 from shuiqiao.standards.publication import load_catalogue
 from shuiqiao.vault.contract import batch_lookup, leaf_lookup
 from shuiqiao.vault.service import Vault
@@ -60,6 +63,8 @@ class Restored:
     batches: int
     records: int
     signs_above: int | None
+    tiles_left_out: str
+    """The folder outside the home that its node.toml published to, which the restored one does not; else empty."""
 
 
 def restore_backup(
@@ -95,6 +100,7 @@ def restore_backup(
                 "node.restore_contradicted",
                 f"the backup is signed by {backup.manifest.member}, and the home in it is that of {settings.member}",
             )
+        left_out = _keep_inside(made, settings)
         batches, records = _verify_content(made, backup, progress=progress)
         if backup.manifest.validator:
             _make_follow(made, signs_above=signs_above)
@@ -105,8 +111,58 @@ def restore_backup(
     finally:
         shutil.rmtree(work, ignore_errors=True)
     return Restored(
-        backup=backup, batches=batches, records=records, signs_above=signs_above if backup.manifest.validator else None
+        backup=backup,
+        batches=batches,
+        records=records,
+        signs_above=signs_above if backup.manifest.validator else None,
+        tiles_left_out=left_out,
     )
+
+
+def _keep_inside(home: Home, settings: NodeSettings) -> str:
+    """Let no file of a restored home name a place outside it; return the publishing folder that was left out.
+
+    A backup may come from anybody who has a member's key, and who restores it may be a stronger user.
+    Raises InvalidInput ``node.restore_leads_outside``.
+    """
+    if settings.is_validator:
+        _require_own_config(home.cometbft / "config" / "config.toml")
+    if not _leads_out(settings.tiles_folder):
+        return ""
+    write_durably(home.settings, encode_settings(msgspec.structs.replace(settings, tiles_folder="")).encode())
+    return settings.tiles_folder
+
+
+def _require_own_config(path: Path) -> None:
+    """Return if CometBFT's configuration names our application and no path outside its folder."""
+    try:
+        document = tomllib.loads(path.read_bytes().decode())
+    except (OSError, UnicodeDecodeError, tomllib.TOMLDecodeError, RecursionError) as error:
+        raise InvalidInput(
+            "node.restore_leads_outside", f"{path.name} in the backup cannot be read: {error}"
+        ) from error
+    application = document.pop("proxy_app", None)
+    found = [] if application == OWN_APPLICATION else [f"proxy_app = {application!r}"]
+    found += [f"{name} = {value!r}" for name, value in _texts(document) if _leads_out(value)]
+    if found:
+        raise InvalidInput(
+            "node.restore_leads_outside", f"{path.name} in the backup names what is not in this home: {found[0][:200]}"
+        )
+
+
+def _texts(document: Mapping[str, Any]) -> Iterator[tuple[str, str]]:
+    """Iterate over all text values of a TOML document, however deep."""
+    for name, value in document.items():
+        if isinstance(value, dict):
+            yield from _texts(value)
+        for each in value if isinstance(value, list) else (value,):
+            if isinstance(each, str):
+                yield name, each
+
+
+def _leads_out(text: str) -> bool:
+    path = PurePosixPath(text.removeprefix("unix://").removeprefix("file://"))
+    return path.is_absolute() or ".." in path.parts or text.startswith("~")
 
 
 def _require_room(path: Path, home: Home) -> None:
@@ -183,10 +239,19 @@ def _verify_vault(home: Home, state: StateView, *, progress: Progress) -> tuple[
     return check.batches, check.records
 
 
+_ACTING: Final = (
+    "SELECT type || ' ' || name FROM sqlite_master WHERE type NOT IN ('table', 'index') "
+    "OR sql LIKE 'create%virtual%' LIMIT 1"
+)
+"""Triggers, views and virtual tables of a SQLite file."""
+
+
 def _verify_database(path: Path) -> None:
     try:
         with closing(sqlite3.connect(path)) as connection:
-            found = connection.execute("PRAGMA quick_check").fetchone()
+            # A database that came from elsewhere may hold more than rows: what acts by itself is none of ours.
+            acting = connection.execute(_ACTING).fetchone()
+            found = connection.execute("PRAGMA quick_check").fetchone() if acting is None else acting
     except sqlite3.Error as error:
         found = (str(error),)
     if found != ("ok",):

@@ -327,14 +327,25 @@ class IndexWriter(IndexView):
 class RecordIndex:
     """The opened index of one vault folder."""
 
-    def __init__(self, folder: Path) -> None:
+    def __init__(self, folder: Path, *, reads_only: bool = False) -> None:
+        """reads_only: nothing is written, where the folder can be written LMDB's own ``lock.mdb`` excepted."""
         try:
             require_whole(folder)
             self._env = lmdb.open(
-                os.fsencode(folder), map_size=MAP_BYTES, max_dbs=len(TABLES), subdir=True, max_readers=126
+                os.fsencode(folder),
+                map_size=MAP_BYTES,
+                max_dbs=len(TABLES),
+                subdir=True,
+                max_readers=126,
+                readonly=reads_only,
+                create=not reads_only,
+                lock=not reads_only or os.access(folder, os.W_OK),
             )
-            with self._env.begin(write=True) as txn:
-                self._tables = {name: self._env.open_db(name.encode(), txn=txn) for name in TABLES}
+            if reads_only:
+                self._tables = {name: self._env.open_db(name.encode(), create=False) for name in TABLES}
+            else:
+                with self._env.begin(write=True) as txn:
+                    self._tables = {name: self._env.open_db(name.encode(), txn=txn) for name in TABLES}
         except lmdb.Error as error:
             raise index_unreadable(error) from error
         self._memory: ReadingMemory[Entry] = ReadingMemory()

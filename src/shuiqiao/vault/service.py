@@ -66,6 +66,7 @@ class Vault:
         clock: Clock,
         entropy: Entropy,
         settings: VaultSettings,
+        reads_only: bool,
     ) -> None:
         self._folder = folder
         self._suite = suite
@@ -75,9 +76,9 @@ class Vault:
         self._settings = settings
         self._batches = folder / "batches"
         self._quarantine = folder / "quarantine"
-        for path in (self._batches, self._quarantine, folder / "index.lmdb"):
+        for path in () if reads_only else (self._batches, self._quarantine, folder / "index.lmdb"):
             path.mkdir(mode=0o700, parents=True, exist_ok=True)
-        self._index = RecordIndex(folder / "index.lmdb")
+        self._index = RecordIndex(folder / "index.lmdb", reads_only=reads_only)
         self._reader = BatchReader(self._batches)
         self._eraser = Eraser(
             folder=self._batches, index=self._index, reader=self._reader, suite=suite, catalogue=catalogue
@@ -93,8 +94,12 @@ class Vault:
         clock: Clock,
         entropy: Entropy,
         settings: VaultSettings | None = None,
+        reads_only: bool = False,
     ) -> Vault:
-        """Open a vault folder, making it where it is not there. One process opens a folder once."""
+        """Open a vault folder, making it where it is not there. One process opens a folder once.
+
+        reads_only: to look at one that is there; acts that write are refused by its index.
+        """
         return cls(
             folder,
             suite=suite,
@@ -102,6 +107,7 @@ class Vault:
             clock=clock,
             entropy=entropy,
             settings=settings or VaultSettings(),
+            reads_only=reads_only,
         )
 
     def close(self) -> None:

@@ -42,3 +42,9 @@ def test_a_folder_that_is_there_keeps_its_mode(tmp_path):
     (tmp_path / "mine").mkdir(mode=0o700)
     make_shared_folder(tmp_path / "mine")
     assert mode(tmp_path / "mine") == 0o700
+
+
+def test_a_pipe_that_something_is_written_to_keeps_its_mode(tmp_path):
+    os.mkfifo(tmp_path / "pipe", 0o600)
+    share_file(tmp_path / "pipe")
+    assert mode(tmp_path / "pipe") == 0o600

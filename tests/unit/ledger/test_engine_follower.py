@@ -50,6 +50,9 @@ class Peer:
     def confirmed(self) -> Checkpoint:
         return self.engine.confirmed()
 
+    def newest_confirmed(self) -> Checkpoint | None:
+        return self.engine.newest_confirmed()
+
     def epoch_sizes(self) -> tuple[int, ...]:
         return self.engine.epoch_sizes()
 

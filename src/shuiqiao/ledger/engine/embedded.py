@@ -160,6 +160,10 @@ class EmbeddedLedger:
         """
         return self._signer.confirmed().checkpoint
 
+    def newest_confirmed(self) -> Checkpoint | None:
+        """Return the newest checkpoint with all its signatures, without waiting; raises what ``checkpoint`` raises."""
+        return self._signer.newest_confirmed()
+
     def public_log(self) -> LogSource | None:
         """Return the log at its newest checkpoint with all its signatures, to be published; None before the first.
 

@@ -37,7 +37,6 @@ class EpochKeeping:
     def __init__(self, folder: Path, *, machine: StateMachine, disk: Disk) -> None:
         """folder: that of the checkpoints."""
         self._folder = folder / EPOCHS_FOLDER
-        self._folder.mkdir(exist_ok=True)
         self._parameters = machine.parameters
         self._key_ring = machine.key_ring
         self.key = machine.key_ring.epoch_key

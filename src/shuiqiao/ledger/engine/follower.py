@@ -236,9 +236,24 @@ class FollowerLedger:
         self._thread.join()
         self._fail_awaited(ledger_closed())
         with self._sync_lock:
+            self._keep_confirmed()
             self._verifier.close()
             self._store_last_checkpoint()
             self._replica.close()
+
+    def _keep_confirmed(self) -> None:
+        """Keep the newest note of this copy's log that counts, for receipts once the writer cannot be asked."""
+        try:
+            note = None if self._alarm is not None else self._writer.newest_confirmed()
+            if note is None or not 0 < note.size <= self._replica.head.size:
+                return
+            found = verify_note(note.note, policy=self.policy_at(note.size), suite=self._replica.machine.suite)
+            if found.root == self._replica.root_at(found.size):
+                self._replica.cosigned_file.keep(found)
+                self._replica.cosigned_file.flush()
+        except (ShuiqiaoError, OSError, ValueError):
+            # A writer that is closed already, or a disk that refuses: closing goes on without it.
+            return
 
     def _store_last_checkpoint(self) -> None:
         try:

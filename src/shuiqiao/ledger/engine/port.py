@@ -58,6 +58,10 @@ class LedgerPeer(Protocol):
         """Return a checkpoint of the last committed block or a later one, with all signatures that it needs."""
         ...
 
+    def newest_confirmed(self) -> Checkpoint | None:
+        """Return the newest checkpoint that has all signatures it needs by now, None before the first; never waits."""
+        ...
+
     def epoch_sizes(self) -> Sequence[int]:
         """Return the sizes of the checkpoints that closed an epoch, in order."""
         ...

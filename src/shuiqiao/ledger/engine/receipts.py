@@ -13,7 +13,7 @@ from shuiqiao.ledger.state import MAX_KEY_BYTES
 from shuiqiao.ledger.store.state_tree import prove
 
 if TYPE_CHECKING:
-    from shuiqiao.ledger.engine.replica import Replica
+    from shuiqiao.ledger.engine.log_reading import LogReading
     from shuiqiao.ledger.model import Checkpoint
     from shuiqiao.ledger.store.state_view import SnapshotState
 
@@ -34,7 +34,7 @@ class Confirmed:
 
 
 def make_receipt(
-    replica: Replica, index: int, *, checkpoint: Checkpoint, view: SnapshotState, state_keys: Sequence[str] = ()
+    replica: LogReading, index: int, *, checkpoint: Checkpoint, view: SnapshotState, state_keys: Sequence[str] = ()
 ) -> bytes:
     """Return the receipt of a transaction under a checkpoint, with what the state holds at some keys.
 
@@ -70,7 +70,9 @@ def _require_keys(keys: Sequence[str]) -> None:
             )
 
 
-def _evidence(replica: Replica, *, checkpoint: Checkpoint, view: SnapshotState, keys: Sequence[str]) -> StateEvidence:
+def _evidence(
+    replica: LogReading, *, checkpoint: Checkpoint, view: SnapshotState, keys: Sequence[str]
+) -> StateEvidence:
     if len(keys) > MAX_STATE_CLAIMS:
         raise InvalidInput(
             "ledger.state_keys_too_many", f"a receipt carries {MAX_STATE_CLAIMS} values of the state, not {len(keys)}"

@@ -9,22 +9,22 @@ from __future__ import annotations
 
 import shutil
 import threading
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable
 from pathlib import Path
 from typing import Final, cast
 
 import lmdb
 
-from shuiqiao.base.errors import IntegrityError, InvalidInput
-from shuiqiao.ledger.engine.block_reading import block_of, log_source, read_blocks
-from shuiqiao.ledger.engine.epoch_keeping import EpochKeeping
+from shuiqiao.base.errors import IntegrityError
+from shuiqiao.ledger.engine.block_reading import block_of
+from shuiqiao.ledger.engine.epoch_keeping import EPOCHS_FOLDER, EpochKeeping
 from shuiqiao.ledger.engine.execution import Execution, Growth, grow, trusted_candidates
+from shuiqiao.ledger.engine.log_reading import LogReading
 from shuiqiao.ledger.engine.port import ReplicaSettings
 from shuiqiao.ledger.entry import decode_entry
-from shuiqiao.ledger.log import Frontier, consistency_path, leaf_hash, root_from_reader
+from shuiqiao.ledger.log import Frontier
 from shuiqiao.ledger.machine import Candidate, StateMachine
 from shuiqiao.ledger.model import Block, BlockContext, Checkpoint, NetworkParameters, StateView, Transaction
-from shuiqiao.ledger.receipt import LastEntry, last_entry
 from shuiqiao.ledger.state import OverlayState, genesis_writes
 from shuiqiao.ledger.store.checkpoint_file import CheckpointFile
 from shuiqiao.ledger.store.frame import ZERO_DIGEST, Frame, HashName
@@ -43,7 +43,6 @@ from shuiqiao.ledger.store.place import StoredFrame
 from shuiqiao.ledger.store.recovery import Recovery, recover
 from shuiqiao.ledger.store.segments import SegmentFiles
 from shuiqiao.ledger.store.state_view import CurrentState, SnapshotState, ValueCache, replay_id
-from shuiqiao.ledger.tiles import LogSource
 
 SEGMENTS_FOLDER: Final = "segments"
 INDEX_FOLDER: Final = "index.lmdb"
@@ -58,7 +57,7 @@ _REPLAYED_BLOCKS: Final = 64
 """What is indexed together at most when the ledger is opened: planning looks through all blocks that are not yet."""
 
 
-class Replica:
+class Replica(LogReading):
     """An open ledger folder."""
 
     def __init__(self, folder: Path, *, machine: StateMachine, settings: ReplicaSettings) -> None:
@@ -73,7 +72,7 @@ class Replica:
         self._folder = folder
         self._settings = settings
         with opening(folder):
-            for name in (SEGMENTS_FOLDER, CHECKPOINTS_FOLDER):
+            for name in (SEGMENTS_FOLDER, f"{CHECKPOINTS_FOLDER}/{EPOCHS_FOLDER}"):
                 (folder / name).mkdir(parents=True, exist_ok=True)
             self._lock = FolderLock(folder)
         self._cache = ValueCache()
@@ -337,61 +336,6 @@ class Replica:
         """Return the head and the state of the last committed block, of one and the same block."""
         with self._view_lock:
             return self.head, self._view
-
-    def blocks(self, *, from_height: int) -> Iterator[Block]:
-        """Iterate over the blocks that are committed when it starts, each read and verified as it is reached."""
-        head, view = self.view()
-        yield from read_blocks(self._files, view.snapshot, from_height=from_height, last_height=head.height)
-
-    def log_at(self, checkpoint: Checkpoint) -> LogSource:
-        """Return the log of a checkpoint that this copy has reached, to be published."""
-        head, view = self.view()
-        return log_source(checkpoint, files=self._files, snapshot=view.snapshot, last_height=head.height)
-
-    def block_place(self, index: int) -> BlockPlace:
-        """Return the block of a transaction's leaf; InvalidInput ``ledger.index_unknown`` for any other index."""
-        head, view = self.view()
-        place = view.snapshot.block_of_index(index)
-        if place is None or index == place.first_index + place.count:
-            raise InvalidInput(
-                "ledger.index_unknown", f"leaf {index} is not a transaction of this log of {head.size} leaves"
-            )
-        return place
-
-    def last_entry(self, size: int) -> LastEntry:
-        """Return the block entry that was the last leaf when the log had a size, with its path."""
-        _, view = self.view()
-        place = view.snapshot.block_of_index(size - 1)
-        if place is None or place.first_index + place.count != size - 1:
-            raise InvalidInput("ledger.size_unknown", f"no block of this log ends at {size} leaves")
-        entry = self.leaf(place, size - 1)
-        return last_entry(entry, reader=view.snapshot, size=size, hash_name=self._hash_name)
-
-    def leaf(self, place: BlockPlace, index: int) -> bytes:
-        """Return a leaf's bytes, compared with its stored leaf hash; raises IntegrityError ``ledger.leaf_damaged``."""
-        data = self._files.read_item(place.place, index - place.first_index)
-        if leaf_hash(data, hash_name=self._hash_name) != self.view()[1].snapshot.node(0, index):
-            raise IntegrityError(
-                "ledger.leaf_damaged",
-                f"leaf {index} in {self._files.path(place.place.segment)} does not have its stored hash",
-                next_step="check the ledger: the file or the index is damaged",
-            )
-        return data
-
-    def consistency_proof(self, *, old_size: int, new_size: int) -> tuple[bytes, ...]:
-        """Return the RFC 6962 proof between two sizes of this log; InvalidInput ``ledger.size_unknown`` beyond it."""
-        head, view = self.view()
-        if not 0 <= old_size <= new_size <= head.size:
-            raise InvalidInput(
-                "ledger.size_unknown", f"no proof from {old_size} to {new_size} leaves in a log of {head.size}"
-            )
-        if old_size == 0:
-            return ()
-        return consistency_path(view.snapshot, old_size=old_size, new_size=new_size, hash_name=self._hash_name)
-
-    def root_at(self, size: int) -> bytes:
-        """Return the root this log had at a size not above its present one."""
-        return root_from_reader(self.view()[1].snapshot, size=size, hash_name=self._hash_name)
 
     def close(self) -> None:
         """Release the files and the lock."""

@@ -1,6 +1,7 @@
 """The index of a ledger opened for reading alone: beside the process that writes it, or on a node that is down.
 
-Nothing is repaired and no record is written; LMDB's own ``lock.mdb`` is touched, as by any reader. What is seen is one
+Nothing is repaired and no record is written; LMDB's own ``lock.mdb`` is touched, as by any reader, unless it cannot be
+written and nobody has the ledger open. What is seen is one
 committed block and stays it, however many the writer adds meanwhile.
 """
 
@@ -17,10 +18,23 @@ from shuiqiao.ledger.store.disk import PosixDisk
 from shuiqiao.ledger.store.index import Snapshot
 from shuiqiao.ledger.store.index_record import IndexUnreadable
 from shuiqiao.ledger.store.lmdb_file import DATA_FILE, require_whole
+from shuiqiao.ledger.store.lock_holder import is_held
 from shuiqiao.ledger.store.state_tree import DATABASE
 
 _SNAPSHOT_TABLES: Final = (b"meta", b"blocks", b"starts", b"nodes", b"state", b"replay", DATABASE, b"epochs")
 """In the order in which a Snapshot takes them."""
+
+
+def is_writable(folder: Path) -> bool:
+    """Return whether LMDB can keep its table of readers in a folder; without one nobody may write beside the reader.
+
+    Raises IndexUnreadable for a folder that cannot be written while a process has the ledger above it open.
+    """
+    if os.access(folder, os.W_OK) and os.access(folder / "lock.mdb", os.W_OK):
+        return True
+    if is_held(folder.parent):
+        raise IndexUnreadable(f"{folder} cannot be written, and a process has it open")
+    return False
 
 
 class IndexReader:
@@ -38,7 +52,12 @@ class IndexReader:
         try:
             require_whole(folder)
             self._env = lmdb.open(
-                os.fsencode(folder), readonly=True, create=False, max_dbs=len(_SNAPSHOT_TABLES) + 8, subdir=True
+                os.fsencode(folder),
+                readonly=True,
+                create=False,
+                max_dbs=len(_SNAPSHOT_TABLES) + 8,
+                subdir=True,
+                lock=is_writable(folder),
             )
         except lmdb.Error as error:
             raise IndexUnreadable(f"{folder}: {error}") from error

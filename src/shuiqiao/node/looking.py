@@ -1,0 +1,245 @@
+"""Looking at a home without being its member: no private key, no writer, no running node, nothing written.
+
+``audit``, ``receipt`` and ``members list`` read a home as it lies on the disk: a follower's without its writer, a copy
+that cannot be written, one whose key files are elsewhere. A node that runs is asked instead. What the index lacks is
+made again in a scratch folder from the segments, which alone are the ledger [STORE-1]; the home stays as it is.
+"""
+
+from __future__ import annotations
+
+import tempfile
+from collections.abc import Callable, Generator, Iterator, Sequence
+from concurrent.futures import Future
+from contextlib import ExitStack, contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Self
+
+from shuiqiao.base.clock import SystemClock
+from shuiqiao.base.errors import Denied, IntegrityError, ShuiqiaoError, Unavailable
+from shuiqiao.base.ids import MemberId, system_entropy
+from shuiqiao.crypto.suites import get_suite
+from shuiqiao.ledger.engine.epoch_keeping import EpochKeeping
+from shuiqiao.ledger.engine.log_reading import LogReading
+from shuiqiao.ledger.engine.receipts import make_receipt
+from shuiqiao.ledger.engine.replica import CHECKPOINTS_FOLDER
+from shuiqiao.ledger.model import Block, Checkpoint, Committed, Event, LedgerEngine, NetworkParameters, StateView
+from shuiqiao.ledger.note import verify_note
+from shuiqiao.ledger.signed_note import decode_signed_note
+from shuiqiao.ledger.store.disk import PosixDisk
+from shuiqiao.ledger.store.index_reader import IndexReader
+from shuiqiao.ledger.store.index_record import IndexUnreadable
+from shuiqiao.ledger.store.state_view import SnapshotState, ValueCache
+from shuiqiao.members.genesis import network_parameters
+from shuiqiao.members.model import Role
+from shuiqiao.node.agreement import require_member
+from shuiqiao.node.backup_ledger import stored_notes
+from shuiqiao.node.home import load_genesis
+from shuiqiao.node.ledger_diagnosis import reexecute_log
+from shuiqiao.node.ledger_place import LedgerPlace
+from shuiqiao.node.remote_ledger import connect_ledger
+from shuiqiao.node.settings import Home, NodeSettings, load_settings
+from shuiqiao.standards.publication import load_catalogue
+from shuiqiao.vault.service import Vault
+
+if TYPE_CHECKING:
+    from shuiqiao.crypto.model import CipherSuite
+    from shuiqiao.ledger.store.index_record import Head
+
+
+class StoredLedger(LogReading):
+    """A ledger folder opened for reading alone; everything is as of the last block that is on the disk."""
+
+    def __init__(self, place: LedgerPlace) -> None:
+        """Open; raises IntegrityError ``ledger.segments_behind``, ``ledger.checkpoint_contradicted``."""
+        self._stack = ExitStack()
+        self._place = place
+        self.machine = place.machine()
+        self._hash_name = place.hash_name
+        self._files = place.files()
+        self.epochs = EpochKeeping(place.folder / CHECKPOINTS_FOLDER, machine=self.machine, disk=PosixDisk())
+        # The notes before the index: that then covers at least what they say.
+        self._notes = stored_notes(place)
+        try:
+            self._index = self._open_index(decode_signed_note(note).head.size if (note := place.read_note()) else 0)
+            self._view = SnapshotState(self._index.view, cache=ValueCache())
+            self.epochs.trail = place.trail(self._index)
+            self._require_note(place.checkpoint_of(note, index=self._index))
+        except BaseException:
+            self.close()
+            raise
+
+    def _open_index(self, size: int) -> IndexReader:
+        """Open the index if it covers a size, else one that is made from the segments."""
+        try:
+            index = self._stack.enter_context(IndexReader(self._place.index))
+            if index.head.size >= size:
+                return index
+        except IndexUnreadable:
+            # There is none, or a stopped machine left one that nobody trusts.
+            pass
+        return self._stack.enter_context(self._executed(until_height=None))
+
+    @contextmanager
+    def _executed(self, *, until_height: int | None) -> Generator[IndexReader]:
+        with tempfile.TemporaryDirectory(prefix="shuiqiao-look-") as scratch:
+            found = reexecute_log(
+                self._place, Path(scratch), until_height=until_height, progress=lambda _step, _done, _total: None
+            )
+            with IndexReader(found.index) as index:
+                yield index
+
+    def _require_note(self, note: Checkpoint | None) -> None:
+        size = self._index.head.size
+        if note is not None and note.size > size:
+            raise IntegrityError(
+                "ledger.segments_behind",
+                f"the segments end at {size} leaves, the signed checkpoint says {note.size}",
+            )
+        if note is not None and note.size and self.root_at(note.size) != note.root:
+            raise IntegrityError(
+                "ledger.checkpoint_contradicted",
+                f"the stored checkpoint says root {note.root.hex()} at {note.size} leaves, "
+                f"the blocks give {self.root_at(note.size).hex()}",
+            )
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *_exception: object) -> None:
+        self.close()
+
+    def close(self) -> None:
+        """Release the files."""
+        self._files.close()
+        self._stack.close()
+
+    @property
+    def parameters(self) -> NetworkParameters:
+        """The network."""
+        return self._place.parameters
+
+    def view(self) -> tuple[Head, SnapshotState]:
+        """See LogReading."""
+        return self._index.head, self._view
+
+    def state(self) -> StateView:
+        """The state after the last block."""
+        return self._view
+
+    def last_block(self) -> tuple[int, int]:
+        """Height and time (ms) of the last block."""
+        return self._index.head.height, self._index.head.time_ms
+
+    def wait_for_block(self, height: int) -> None:
+        """Return if the block is here: nobody adds one to what is only looked at."""
+        if self._index.head.height < height:
+            raise Unavailable(
+                "ledger.block_awaited",
+                f"this copy holds {self._index.head.height} blocks, block {height} is asked for",
+            )
+
+    def checkpoint(self, *, at_least: int = 0) -> Checkpoint:
+        """Return what the blocks come to; its note is empty, for signed is only what ``receipt`` is made under."""
+        head = self._index.head
+        return Checkpoint(origin=self.parameters.origin, size=max(head.size, at_least), root=head.root, note=b"")
+
+    def receipt(self, index: int, *, state_keys: Sequence[str] = ()) -> bytes:
+        """Return a receipt under the newest stored checkpoint that has all its signatures.
+
+        Raises what ``make_receipt`` raises; Unavailable ``ledger.quorum_not_reached`` where no such note lies here.
+        """
+        checkpoint = self._confirmed()
+        if checkpoint.size == self._index.head.size:
+            return make_receipt(self, index, checkpoint=checkpoint, view=self._view, state_keys=state_keys)
+        place = self._index.view.block_of_index(checkpoint.size - 1)
+        with self._executed(until_height=None if place is None else place.height) as then:
+            view = SnapshotState(then.view, cache=ValueCache())
+            return make_receipt(self, index, checkpoint=checkpoint, view=view, state_keys=state_keys)
+
+    def _confirmed(self) -> Checkpoint:
+        found: Checkpoint | None = None
+        for note in self._notes.values():
+            size = decode_signed_note(note).head.size
+            if found is None or size > found.size:
+                try:
+                    found = verify_note(note, policy=self.epochs.trail.policy_at(size), suite=self.machine.suite)
+                except ShuiqiaoError:
+                    # The writer's own note, which no witness has confirmed: nothing that others could rely on.
+                    continue
+        if found is None:
+            raise Unavailable(
+                "ledger.quorum_not_reached",
+                f"no checkpoint in {self._place.folder} carries all signatures that it needs",
+                next_step="ask the writer, or a node that runs, for this receipt",
+            )
+        return found
+
+    def submit(self, raw: bytes) -> Future[Committed]:
+        """Judge a transaction as far as its form goes, and take none: a home that is looked at is not written."""
+        answer: Future[Committed] = Future()
+        try:
+            self.machine.decode(raw)
+            answer.set_exception(Denied("node.only_looked_at", f"{self._place.folder} was opened to be looked at"))
+        except ShuiqiaoError as error:
+            answer.set_exception(error)
+        return answer
+
+    def subscribe(self, listener: Callable[[Block, Sequence[Event]], None]) -> None:
+        """Nothing is committed here, so no listener is ever called."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Look:
+    """A home that is looked at."""
+
+    home: Home
+    settings: NodeSettings
+    parameters: NetworkParameters
+    engine: LedgerEngine
+
+    @property
+    def suite(self) -> CipherSuite:
+        """The network's cipher suite."""
+        return get_suite(self.parameters.suite)
+
+    @property
+    def member(self) -> MemberId:
+        """Whose home it is."""
+        return MemberId(self.settings.member)
+
+    @contextmanager
+    def vault(self) -> Generator[Vault | None]:
+        """Open a bureau's vault for reading, None where there is none."""
+        if self.settings.role is not Role.TAX_BUREAU or not self.home.vault.is_dir():
+            yield None
+            return
+        vault = Vault.open(
+            self.home.vault,
+            suite=self.suite,
+            catalogue=load_catalogue(),
+            clock=SystemClock(),
+            entropy=system_entropy,
+            reads_only=True,
+        )
+        try:
+            yield vault
+        finally:
+            vault.close()
+
+
+@contextmanager
+def look_at(home: Home) -> Iterator[Look]:
+    """Look at a home: through its node where one runs, else at its files.
+
+    Raises what ``load_settings``, ``load_genesis``, ``require_member``, ``connect_ledger`` and ``StoredLedger`` raise.
+    """
+    settings, genesis = load_settings(home), load_genesis(home.genesis)
+    require_member(settings, genesis)
+    parameters = network_parameters(genesis)
+    running = connect_ledger(home.link, parameters=parameters)
+    engine: LedgerEngine = running if running is not None else StoredLedger(LedgerPlace.of_home(home))
+    try:
+        yield Look(home=home, settings=settings, parameters=parameters, engine=engine)
+    finally:
+        engine.close()
