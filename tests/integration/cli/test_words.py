@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import pytest
 
+from shuiqiao.base.next_steps import next_step_of
+
 
 def refusal(said, code):
     """The error that was shown, having the one shape, exit code and nothing else on standard output."""
     assert said.code == code
     assert list(said.json) == ["error"]
-    assert set(said.json["error"]) <= {"code", "message", "next_step"}
+    assert set(said.json["error"]) == {"code", "message", "next_step", "next_step_zh"}
     assert "Traceback" not in said.err
     return said.json["error"]
 
@@ -23,6 +25,7 @@ def test_init_speaks(here, tmp_path):
         "code": "node.home_exists",
         "message": f"{tmp_path / 'new'} is a home already",
         "next_step": "choose another --home",
+        "next_step_zh": next_step_of("node.home_exists").zh,
     }
 
 
@@ -78,12 +81,13 @@ def test_an_error_for_a_person_goes_to_standard_error(here, tmp_path):
     assert f"  next: shuiqiao init --home {tmp_path}" in said.err
 
 
-def test_a_home_in_use_is_unavailable(here, home):
+def test_a_home_in_use_can_be_looked_at_and_takes_no_second_writer(here, shuiqiao, home, tmp_path):
     from shuiqiao.node.institution import Institution
     from shuiqiao.node.settings import Home
 
     with Institution.open(Home(home)):
-        assert refusal(here("audit", "--home", home, "--json"), 3)["code"] == "ledger.locked"
+        assert shuiqiao("audit", "--home", home, "--json").code == 0
+        assert refusal(here("ingest", tmp_path / "a.csv", "--home", home, "--json"), 3)["code"] == "ledger.locked"
     assert here("audit", "--home", home, "--json").code == 0
 
 
