@@ -1,11 +1,9 @@
-"""The documentation says what is true: links resolve, commands exist, snippets compile, and those marked run do run."""
+"""The documentation says what is true: links resolve, commands exist, snippets compile (that they run: test_pages_run)."""
 
 from __future__ import annotations
 
-import linecache
 import re
 import shlex
-from contextlib import ExitStack
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -24,7 +22,6 @@ HEADING = re.compile(r"^#{1,6} (?P<text>.+)$", re.MULTILINE)
 ANCHOR = re.compile(r'<a id="(?P<id>[^"]+)"')
 COMMAND = re.compile(r"^\$ (?:[A-Z_]+=\S+ )*(?:\S*/)?shuiqiao(?: (?P<arguments>.*))?$")
 OUTSIDE = ("http://", "https://", "mailto:")
-RUN_MARK = "# run"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -78,7 +75,6 @@ PAGES = _pages()
 BLOCKS = [block for page in PAGES for block in _blocks(page)]
 CONSOLE = [block for block in BLOCKS if block.info == "console"]
 PYTHON = [block for block in BLOCKS if block.info == "python"]
-RUN_PAGES = sorted({block.page for block in PYTHON if block.body.startswith(RUN_MARK)})
 
 
 def test_the_pages_of_every_reader_are_there() -> None:
@@ -139,20 +135,3 @@ def test_the_check_of_commands_sees_what_is_wrong() -> None:
 def test_python_snippets_compile(block: Block) -> None:
     code = compile(block.body, block.name, "exec")
     assert block.name == code.co_filename
-
-
-@pytest.mark.parametrize("page", RUN_PAGES, ids=str)
-def test_snippets_marked_run_do_run(page: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """The marked snippets of a page run one after the other in one empty folder and one namespace, as a reader would."""
-    monkeypatch.chdir(tmp_path)
-    names: dict[str, Any] = {"__name__": "__docs__"}
-    snippets = [block for block in PYTHON if block.page == page and block.body.startswith(RUN_MARK)]
-    try:
-        for block in snippets:
-            # With its source in the line cache a failing snippet is shown with the line that failed.
-            linecache.cache[block.name] = (len(block.body), None, block.body.splitlines(keepends=True), block.name)
-            exec(compile(block.body, block.name, "exec"), names)
-        assert not names.get("stack", ExitStack())._exit_callbacks, "a page closes what it opened"
-    finally:
-        # A snippet that failed halfway leaves institutions open, whose threads would keep the process alive.
-        names.get("stack", ExitStack()).close()
