@@ -8,7 +8,7 @@ made again in a scratch folder from the segments, which alone are the ledger [ST
 from __future__ import annotations
 
 import tempfile
-from collections.abc import Callable, Generator, Iterator, Sequence
+from collections.abc import Callable, Generator, Sequence
 from concurrent.futures import Future
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
@@ -229,7 +229,7 @@ class Look:
 
 
 @contextmanager
-def look_at(home: Home) -> Iterator[Look]:
+def look_at(home: Home) -> Generator[Look]:
     """Look at a home: through its node where one runs, else at its files.
 
     Raises what ``load_settings``, ``load_genesis``, ``require_member``, ``connect_ledger`` and ``StoredLedger`` raise.
