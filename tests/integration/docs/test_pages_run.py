@@ -145,7 +145,7 @@ def shelf(tmp_path_factory) -> Path:
 BEFORE = {
     "howto/back-up-and-restore.md": ("my-bureau", "genesis.json", "checkpoint", "follower-ledger"),
     "howto/follow-the-log.md": ("my-bureau", "genesis.json"),
-    "howto/ingest-your-own-files.md": ("my-bureau", "grades.csv", "invoices.csv"),
+    "howto/ingest-your-own-files.md": ("my-bureau", "grades.csv", "registration.csv", "invoices.csv"),
     "howto/read-the-audit.md": ("my-bureau",),
     "howto/verify-a-receipt.md": ("demo-out", "my-bank", "genesis.json of the demo"),
     "howto/when-a-node-stops.md": ("my-bureau",),
@@ -190,6 +190,10 @@ def prepare(page: Path, shelf: Path, folder: Path) -> None:
             header = "uscc,invoice_no,issue_date,status,is_red_letter,amount_fen,tax_fen,total_fen"
             text = f"{header},counterparty_id,counterparty_name\n{row}\n"
             (folder / name).write_text(text, encoding="utf-8")
+        elif name == "registration.csv":
+            rows = "uscc,taxpayer_name,status,industry_code,province_code,registered_on\n"
+            rows += "9199000000000001X0,样例甲,normal,C3911,440000,2020-01-01\n"
+            (folder / name).write_text(rows, encoding="utf-8")
         elif (shelf / name).is_dir():
             shutil.copytree(shelf / name, folder / name, symlinks=True)
         else:
