@@ -185,12 +185,13 @@ def record_erase(
 def run_log(*, home: Path, kind: str | None, author: str | None, first_index: int, limit: int, as_json: bool) -> int:
     """List transactions of a home's ledger."""
     from shuiqiao.ledger.listing import list_transactions
+    from shuiqiao.node.looking import look_at
     from shuiqiao.node.settings import Home as HomeFolder
 
-    with _open(HomeFolder(home)) as institution:
+    with look_at(HomeFolder(home)) as look:
         page = list_transactions(
-            institution.engine.blocks(from_height=1),
-            decode=institution.outbox.decode,
+            look.engine.blocks(from_height=1),
+            decode=look.decode,
             limit=limit,
             first_index=first_index,
             kind=kind,

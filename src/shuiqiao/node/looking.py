@@ -23,7 +23,16 @@ from shuiqiao.ledger.engine.epoch_keeping import EpochKeeping
 from shuiqiao.ledger.engine.log_reading import LogReading
 from shuiqiao.ledger.engine.receipts import make_receipt
 from shuiqiao.ledger.engine.replica import CHECKPOINTS_FOLDER
-from shuiqiao.ledger.model import Block, Checkpoint, Committed, Event, LedgerEngine, NetworkParameters, StateView
+from shuiqiao.ledger.model import (
+    Block,
+    Checkpoint,
+    Committed,
+    Event,
+    LedgerEngine,
+    NetworkParameters,
+    StateView,
+    Transaction,
+)
 from shuiqiao.ledger.note import verify_note
 from shuiqiao.ledger.signed_note import decode_signed_note
 from shuiqiao.ledger.store.disk import PosixDisk
@@ -207,6 +216,10 @@ class Look:
     def member(self) -> MemberId:
         """Whose home it is."""
         return MemberId(self.settings.member)
+
+    def decode(self, raw: bytes) -> Transaction:
+        """Return a transaction of this network; raises what ``StateMachine.decode`` refuses."""
+        return LedgerPlace.of_home(self.home).machine().decode(raw)
 
     @contextmanager
     def vault(self) -> Generator[Vault | None]:

@@ -123,7 +123,13 @@ def test_a_home_that_cannot_be_written_can_be_looked_at(homes):
     for path in (home, *home.rglob("*")):
         path.chmod(0o500 if path.is_dir() else 0o400)
     before = snapshot(home)
-    commands = (["audit"], ["members", "list"], ["members", "proposals"], ["receipt", "0", "--out", str(homes / "r")])
+    commands = (
+        ["audit"],
+        ["log"],
+        ["members", "list"],
+        ["members", "proposals"],
+        ["receipt", "0", "--out", str(homes / "r")],
+    )
     try:
         for command in (*commands, ["doctor"], ["verify", "--genesis", str(home / "genesis.json"), "/dev/null"]):
             done = subprocess.run(
