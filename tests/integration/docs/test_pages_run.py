@@ -44,6 +44,8 @@ SKIPPED = {
     "howto/follow-the-log.md#2": "lines of node.toml, not a command",
     "howto/follow-the-log.md#3": "a web server of the reader's own",
     "howto/follow-the-log.md#4": "fetches from that web server; run by tests/integration/cli/test_published_log.py",
+    "howto/follow-the-log.md#5": "verifies what was fetched from it; run by tests/integration/cli/test_published_log.py",
+    "howto/follow-the-log.md#6": "verifies what was fetched from it; run by tests/integration/cli/test_published_log.py",
     "howto/ingest-your-own-files.md#4": "the research data are not part of the repository",
     "howto/run-on-national-cryptography.md#1": "a second demo; run by the tests of the scenario in both suites",
 }
@@ -186,13 +188,15 @@ def prepare(page: Path, shelf: Path, folder: Path) -> None:
         elif name == "follower-ledger":
             shutil.copytree(shelf / "my-bureau" / "ledger", folder / name)
         elif name == "invoices.csv":
-            row = "9199000000000001X0,00000001,2026-01-15,valid,false,1000,130,1130,9199000000000009X9,样例乙"
+            row = (
+                "9199000000000001X0,26990000000000000001,2026-01-15,valid,false,1000,130,1130,9199000000000009X9,样例乙"
+            )
             header = "uscc,invoice_no,issue_date,status,is_red_letter,amount_fen,tax_fen,total_fen"
             text = f"{header},counterparty_id,counterparty_name\n{row}\n"
             (folder / name).write_text(text, encoding="utf-8")
         elif name == "registration.csv":
             rows = "uscc,taxpayer_name,status,industry_code,province_code,registered_on\n"
-            rows += "9199000000000001X0,样例甲,normal,C3911,440000,2020-01-01\n"
+            rows += "9199000000000001X0,样例甲,normal,C3911,44,2020-01-01\n"
             (folder / name).write_text(rows, encoding="utf-8")
         elif (shelf / name).is_dir():
             shutil.copytree(shelf / name, folder / name, symlinks=True)
