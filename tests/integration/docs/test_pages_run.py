@@ -46,8 +46,9 @@ SKIPPED = {
     "howto/follow-the-log.md#4": "fetches from that web server; run by tests/integration/cli/test_published_log.py",
     "howto/follow-the-log.md#5": "verifies what was fetched from it; run by tests/integration/cli/test_published_log.py",
     "howto/follow-the-log.md#6": "verifies what was fetched from it; run by tests/integration/cli/test_published_log.py",
-    "howto/ingest-your-own-files.md#4": "the research data are not part of the repository",
+    "howto/ingest-your-own-files.md#3": "the research data are not part of the repository",
     "howto/run-on-national-cryptography.md#1": "a second demo; run by the tests of the scenario in both suites",
+    "tutorials/tax-bureau.md#7": "names the batch that record find shows; run by tests/integration/cli/test_records.py",
 }
 """Blocks, or whole pages, that do not run here, and why. A number counts the page's console and Python blocks."""
 
