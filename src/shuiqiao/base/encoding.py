@@ -10,6 +10,7 @@ bytes are its only form. Neither costs more than the bytes are long.
 from __future__ import annotations
 
 import json
+import tomllib
 from collections.abc import Callable, Collection, Mapping
 from functools import lru_cache
 from typing import Any
@@ -29,6 +30,8 @@ _UNCOUNTED_BYTES = 1 << 16
 
 _MAX_INTEGER_DIGITS = 20
 """Digits of the largest 64-bit integer: CBOR has no larger one without a tag."""
+
+_INTEGER_BITS = 64
 
 _SCALARS = frozenset({int, str, bytes, bool, type(None)})
 _WIDTHS = {24: 1, 25: 2, 26: 4, 27: 8}
@@ -212,6 +215,29 @@ def _small_integer(text: str) -> int:
 
 def _refuse_float(text: str) -> Any:
     raise ValueError(f"{text[:20]} is not an integer")
+
+
+def decode_toml(text: str) -> dict[str, Any]:
+    """Return the tables of a TOML file that a person wrote or was sent; the caller bounds its size.
+
+    Raises InvalidInput ``base.toml_malformed``, also for integers beyond 64 bits and for nesting too deep to walk.
+    """
+    try:
+        tables = tomllib.loads(text)
+        _require_shallow(tables, MAX_DEPTH)
+        _require_small_integers(tables)
+    except (ValueError, RecursionError) as error:
+        raise InvalidInput("base.toml_malformed", f"not acceptable TOML: {error}") from error
+    return tables
+
+
+def _require_small_integers(value: Any) -> None:
+    """Raise ValueError for an integer that a message could not even print: in hexadecimal it may have any length."""
+    if type(value) is int and value.bit_length() > _INTEGER_BITS:
+        raise ValueError(f"an integer of {value.bit_length()} bits")
+    if type(value) in (dict, list):
+        for each in value.values() if type(value) is dict else value:
+            _require_small_integers(each)
 
 
 def _require_shallow(value: Any, depth: int) -> None:

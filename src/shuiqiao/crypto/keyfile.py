@@ -17,7 +17,6 @@ from __future__ import annotations
 import hashlib
 import os
 import re
-import stat
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
@@ -28,6 +27,7 @@ from cryptography.exceptions import InvalidTag
 
 from shuiqiao.base.encoding import decode_json, encode_json
 from shuiqiao.base.errors import Conflict, Denied, IntegrityError, InvalidInput, Unavailable
+from shuiqiao.base.regular_file import open_regular
 from shuiqiao.crypto.aead import AES_256_GCM, NONCE_BYTES, SM4_GCM, TAG_BYTES, AuthenticatedCipher
 from shuiqiao.crypto.kdf import verify_hash_present
 from shuiqiao.crypto.model import SEED_BYTES, SuiteName
@@ -274,9 +274,7 @@ def _verify_cost(cost: PassphraseCost) -> None:
 
 def _read(path: Path) -> bytes:
     try:
-        with path.open("rb") as file:
-            if not stat.S_ISREG(os.fstat(file.fileno()).st_mode):
-                raise _damaged(path, "it is not a plain file")
+        with open_regular(path) as file:
             return file.read(MAX_FILE_BYTES + 1)
     except OSError as error:
         raise Unavailable(

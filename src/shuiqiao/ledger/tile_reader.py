@@ -14,6 +14,7 @@ from pathlib import Path
 from typing import Final, Protocol
 
 from shuiqiao.base.errors import IntegrityError, InvalidInput, Unavailable
+from shuiqiao.base.regular_file import open_regular
 from shuiqiao.crypto.model import CipherSuite
 from shuiqiao.ledger.log import (
     HASH_BYTES,
@@ -63,7 +64,7 @@ class FolderTiles:
     def get(self, path: str, *, max_bytes: int) -> bytes | None:
         """Return the bytes of a file, None if there is no such file."""
         try:
-            with (self._folder / path).open("rb") as file:
+            with open_regular(self._folder / path) as file:
                 return file.read(max_bytes + 1)
         except (FileNotFoundError, NotADirectoryError, IsADirectoryError):
             return None

@@ -11,6 +11,7 @@ from typing import Annotated
 import msgspec
 from msgspec import Meta
 
+from shuiqiao.base.encoding import decode_toml
 from shuiqiao.base.errors import InvalidInput
 from shuiqiao.credit.limit import INVOICE_LOAN, TAX_CREDIT_LOAN
 from shuiqiao.lending.model import Product
@@ -37,10 +38,10 @@ def load_products() -> Mapping[str, Product]:
 def product_from_toml(text: str, *, where: str) -> Product:
     """Return the product a TOML text describes; raises InvalidInput ``lending.product_invalid``."""
     try:
-        found = msgspec.toml.decode(text, type=_ProductFile, strict=True)
+        found = msgspec.convert(decode_toml(text), _ProductFile, strict=True)
         limit = _LIMIT_RULES[found.limit_rules]
         refer_above = Decimal(found.refer_above)
-    except (msgspec.MsgspecError, KeyError, InvalidOperation) as error:
+    except (InvalidInput, msgspec.ValidationError, KeyError, InvalidOperation) as error:
         raise InvalidInput("lending.product_invalid", f"{where}: {error}") from error
     if not refer_above.is_finite() or not 0 <= refer_above <= limit.bands[-1].to_probability:
         raise InvalidInput(

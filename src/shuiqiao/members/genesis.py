@@ -7,11 +7,10 @@ verifies a receipt is given this file by somebody they trust, and compares its f
 from __future__ import annotations
 
 import re
-import tomllib
 from collections.abc import Mapping
 from typing import Any, TypeVar
 
-from shuiqiao.base.encoding import decode_json, encode_json
+from shuiqiao.base.encoding import decode_json, decode_toml, encode_json
 from shuiqiao.base.errors import Denied, InvalidInput
 from shuiqiao.base.ids import MemberId
 from shuiqiao.crypto.model import SuiteName
@@ -63,9 +62,9 @@ def genesis_from_members_toml(text: str, *, created_ms: int) -> Genesis:
     if len(text) > MAX_GENESIS_BYTES:
         raise InvalidInput("members.toml_unreadable", f"members.toml has {len(text)} of {MAX_GENESIS_BYTES} characters")
     try:
-        document = tomllib.loads(text)
-    except (tomllib.TOMLDecodeError, RecursionError) as error:
-        raise InvalidInput("members.toml_unreadable", f"members.toml is not TOML: {error}") from error
+        document = decode_toml(text)
+    except InvalidInput as error:
+        raise InvalidInput("members.toml_unreadable", f"members.toml: {error.message}") from error
     _expect_fields(document, {"network", "member"}, "members.toml")
     fields = _with_defaults(document["network"], document["member"])
     return _genesis({**fields, "version": GENESIS_VERSION, "created_ms": created_ms, "members": document["member"]})

@@ -17,6 +17,7 @@ from typing import IO, TYPE_CHECKING, Final
 
 from shuiqiao.base.errors import IntegrityError, InvalidInput, Unavailable
 from shuiqiao.base.ids import MemberId
+from shuiqiao.base.regular_file import open_regular
 from shuiqiao.crypto.suites import get_suite
 from shuiqiao.members.genesis import decode_genesis, network_id, network_parameters
 from shuiqiao.members.model import MAX_GENESIS_BYTES
@@ -74,7 +75,7 @@ def verify_backup(
     ``decode_genesis`` and ``follow_member`` refuse.
     """
     try:
-        file = path.open("rb")
+        file = open_regular(path)
     except OSError as error:
         raise Unavailable("node.backup_missing", f"{path} cannot be read: {error.strerror}") from error
     with file:

@@ -16,6 +16,7 @@ from shuiqiao.base.clock import MS_PER_DAY, iso_from_ms
 from shuiqiao.base.encoding import encode_cbor, encode_json
 from shuiqiao.base.errors import Denied, InvalidInput, ShuiqiaoError, Unavailable
 from shuiqiao.base.ids import MemberId
+from shuiqiao.base.regular_file import open_regular
 from shuiqiao.ledger.machine import NETWORK_GATE
 from shuiqiao.ledger.receipt import decode_receipt
 from shuiqiao.ledger.signed_note import decode_signed_note
@@ -441,7 +442,7 @@ def file_digest(institution: Institution, path: Path) -> bytes:
     Raises Unavailable ``node.file_unreadable``, InvalidInput ``node.file_large``.
     """
     try:
-        with path.open("rb") as file:
+        with open_regular(path) as file:
             data = file.read(MAX_EVIDENCE_BYTES + 1)
     except OSError as error:
         raise Unavailable("node.file_unreadable", f"{path} cannot be read: {error.strerror}") from error

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING
 from shuiqiao.base.errors import Conflict, Unavailable
 from shuiqiao.base.file_modes import OWNER_ONLY_FOLDER
 from shuiqiao.base.ids import Entropy, MemberId
+from shuiqiao.base.regular_file import open_regular
 from shuiqiao.crypto.keyfile import STRONG_COST, PassphraseCost
 from shuiqiao.crypto.suites import get_suite
 from shuiqiao.members.genesis import decode_genesis, encode_genesis
@@ -129,7 +130,7 @@ def create_home(
 def load_genesis(path: Path) -> bytes:
     """Return genesis bytes from a file; raises Unavailable ``node.genesis_missing``."""
     try:
-        with path.open("rb") as file:
+        with open_regular(path) as file:
             # An editor's byte order mark is none of the bytes whose hash is the network's id.
             return file.read(MAX_GENESIS_BYTES + 1).removeprefix(codecs.BOM_UTF8)
     except OSError as error:

@@ -16,6 +16,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from shuiqiao.base.errors import Conflict, InvalidInput, Unavailable
+from shuiqiao.base.regular_file import open_regular
 from shuiqiao.crypto.keyfile import STRONG_COST, PassphraseCost, load_key_file, save_key_file
 from shuiqiao.crypto.model import SEED_BYTES, CipherSuite, SealingKey, SigningKey
 from shuiqiao.crypto.suites import get_suite
@@ -127,7 +128,7 @@ def read_passphrase(path: Path) -> bytes:
     Raises Unavailable ``node.passphrase_missing`` or InvalidInput ``node.passphrase_unusable``.
     """
     try:
-        with path.open("rb") as file:
+        with open_regular(path) as file:
             text = file.read(MAX_PASSPHRASE_BYTES + 1)
     except OSError as error:
         raise Unavailable(

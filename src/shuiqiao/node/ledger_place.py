@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, cast
 
+from shuiqiao.base.regular_file import open_regular
 from shuiqiao.crypto.suites import get_suite
 from shuiqiao.ledger.engine.replica import CHECKPOINTS_FOLDER, INDEX_FOLDER, SEGMENTS_FOLDER
 from shuiqiao.ledger.epoch_trail import EpochChange, EpochTrail
@@ -75,7 +76,7 @@ class LedgerPlace:
         suite = get_suite(self.parameters.suite)
         path = CheckpointFile(self.folder / CHECKPOINTS_FOLDER, suite=suite, disk=PosixDisk()).path
         try:
-            with path.open("rb") as file:
+            with open_regular(path) as file:
                 return file.read(MAX_SIGNED_NOTE_BYTES + 1)
         except FileNotFoundError:
             return None

@@ -7,13 +7,14 @@ the vote decides, and the ledger judges the keys.
 from __future__ import annotations
 
 import json
-import tomllib
 from typing import TYPE_CHECKING, Annotated
 
 import msgspec
 from msgspec import Meta
 
+from shuiqiao.base.encoding import decode_toml
 from shuiqiao.base.errors import InvalidInput, Unavailable
+from shuiqiao.base.regular_file import open_regular
 from shuiqiao.members.action import Admit
 from shuiqiao.members.model import DisplayName, MemberName, Role
 
@@ -72,15 +73,15 @@ def load_admission(path: Path, *, governing: bool, witness: bool) -> Admit:
     Raises Unavailable ``node.file_unreadable``, InvalidInput ``node.member_file_invalid``.
     """
     try:
-        with path.open("rb") as file:
+        with open_regular(path) as file:
             data = file.read(MAX_FILE_BYTES + 1)
     except OSError as error:
         raise Unavailable("node.file_unreadable", f"{path} cannot be read: {error.strerror}") from error
     if len(data) > MAX_FILE_BYTES:
         raise InvalidInput("node.member_file_invalid", f"{path} is larger than {MAX_FILE_BYTES} bytes")
     try:
-        found = msgspec.convert(tomllib.loads(data.decode("utf-8-sig")), _File, strict=True).member
-    except (UnicodeDecodeError, tomllib.TOMLDecodeError, msgspec.ValidationError, RecursionError) as error:
+        found = msgspec.convert(decode_toml(data.decode("utf-8-sig")), _File, strict=True).member
+    except (UnicodeDecodeError, InvalidInput, msgspec.ValidationError) as error:
         raise InvalidInput("node.member_file_invalid", f"{path} is no member file: {error}") from error
     return Admit(
         member=found.id,

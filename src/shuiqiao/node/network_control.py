@@ -83,7 +83,7 @@ def ask_process(path: Path, question: Mapping[str, Any], *, timeout_s: float = T
             link.sendall(json.dumps(question).encode() + b"\n")
             with link.makefile("rb") as file:
                 found = json.loads(file.readline(MAX_LINE_BYTES))
-    except (OSError, ValueError) as error:
+    except (OSError, ValueError, RecursionError) as error:
         raise Unavailable(
             "node.control_unreachable",
             f"no process of the network answers at {path}: {error}",

@@ -16,6 +16,7 @@ import msgspec
 from shuiqiao.base.errors import Conflict, InvalidInput, Unavailable
 from shuiqiao.base.file_modes import make_shared_folder, share_file
 from shuiqiao.base.ids import Entropy
+from shuiqiao.base.regular_file import open_regular
 from shuiqiao.crypto.keyfile import STRONG_COST, PassphraseCost
 from shuiqiao.crypto.suites import get_suite
 from shuiqiao.ledger.engine.cometbft.home import GenesisValidator, HomeSettings, chain_id_of, comet_genesis, write_home
@@ -122,7 +123,7 @@ def _require_new(folder: NetworkFolder) -> None:
 
 def _read(path: Path) -> str:
     try:
-        with path.open("rb") as file:
+        with open_regular(path) as file:
             return file.read(MAX_GENESIS_BYTES + 1).decode("utf-8-sig")
     except OSError as error:
         raise Unavailable("node.members_missing", f"{path} cannot be read: {error.strerror}") from error

@@ -7,11 +7,11 @@ homes are on this machine, so the keys are made here and must not stand in the f
 from __future__ import annotations
 
 import json
-import tomllib
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
+from shuiqiao.base.encoding import decode_toml
 from shuiqiao.base.errors import InvalidInput
 from shuiqiao.base.ids import Entropy, MemberId
 from shuiqiao.crypto.model import SEED_BYTES, SigningKey, SuiteName
@@ -111,9 +111,9 @@ def _tables(text: str) -> tuple[dict[str, Any], list[dict[str, Any]]]:
     if len(text) > MAX_GENESIS_BYTES:
         raise _unreadable(f"it has {len(text)} of {MAX_GENESIS_BYTES} characters")
     try:
-        document = tomllib.loads(text)
-    except (tomllib.TOMLDecodeError, RecursionError) as error:
-        raise _unreadable(str(error)) from error
+        document = decode_toml(text)
+    except InvalidInput as error:
+        raise _unreadable(error.message) from error
     network, rows = document.get("network"), document.get("member")
     if set(document) != {"network", "member"} or not isinstance(network, dict) or not isinstance(rows, list):
         raise _unreadable("it has not exactly a [network] table and [[member]] tables")

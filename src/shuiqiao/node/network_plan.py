@@ -16,6 +16,7 @@ from typing import Annotated, Literal
 import msgspec
 
 from shuiqiao.base.errors import InvalidInput, Unavailable
+from shuiqiao.base.regular_file import open_regular
 from shuiqiao.members.model import MemberName
 from shuiqiao.node.settings import Home
 
@@ -98,7 +99,7 @@ class NetworkFolder:
 def load_plan(folder: NetworkFolder) -> NetworkPlan:
     """Read network.json; raises Unavailable ``node.network_missing``, InvalidInput ``node.network_invalid``."""
     try:
-        with folder.plan.open("rb") as file:
+        with open_regular(folder.plan) as file:
             data = file.read(MAX_PLAN_BYTES)
     except OSError as error:
         raise Unavailable(

@@ -8,14 +8,15 @@ from __future__ import annotations
 
 import json
 import os
-import tomllib
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Annotated, Literal
 
 import msgspec
 
+from shuiqiao.base.encoding import decode_toml
 from shuiqiao.base.errors import InvalidInput, Unavailable
+from shuiqiao.base.regular_file import open_regular
 from shuiqiao.crypto.model import SuiteName
 from shuiqiao.members.model import Role
 
@@ -142,13 +143,13 @@ def load_settings(home: Home) -> NodeSettings:
             f"{home.folder} is not a home: it has no node.toml",
             next_step=f"shuiqiao init --home {home.folder}",
         )
+    with open_regular(home.settings) as file:
+        data = file.read(MAX_SETTINGS_BYTES + 1)
+    if len(data) > MAX_SETTINGS_BYTES:
+        raise InvalidInput("node.settings_invalid", f"{home.settings} is larger than {MAX_SETTINGS_BYTES} bytes")
     try:
-        with home.settings.open("rb") as file:
-            data = file.read(MAX_SETTINGS_BYTES + 1)
-        if len(data) > MAX_SETTINGS_BYTES:
-            raise InvalidInput("node.settings_invalid", f"{home.settings} is larger than {MAX_SETTINGS_BYTES} bytes")
-        return msgspec.convert(tomllib.loads(data.decode("utf-8-sig")), NodeSettings, strict=True)
-    except (UnicodeDecodeError, tomllib.TOMLDecodeError, msgspec.ValidationError, RecursionError) as error:
+        return msgspec.convert(decode_toml(data.decode("utf-8-sig")), NodeSettings, strict=True)
+    except (UnicodeDecodeError, InvalidInput, msgspec.ValidationError) as error:
         raise InvalidInput("node.settings_invalid", f"{home.settings}: {error}") from error
 
 

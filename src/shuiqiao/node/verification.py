@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from shuiqiao.base.errors import InvalidInput, Unavailable
+from shuiqiao.base.regular_file import open_regular
 from shuiqiao.crypto.model import CipherSuite
 from shuiqiao.crypto.suites import get_suite
 from shuiqiao.ledger.model import Checkpoint, NetworkParameters
@@ -108,7 +109,7 @@ def load_known_checkpoint(path: Path) -> Checkpoint:
 
 def _read(path: Path, *, limit: int) -> bytes:
     try:
-        with path.open("rb") as file:
+        with open_regular(path) as file:
             return file.read(limit + 1)
     except OSError as error:
         raise Unavailable("node.receipt_unreadable", f"{path} cannot be read: {error.strerror}") from error

@@ -6,11 +6,11 @@ names in them exist and fit together is checked by ``publication``. Every table 
 
 from __future__ import annotations
 
-import tomllib
 from typing import Annotated, Literal, TypeVar
 
 import msgspec
 
+from shuiqiao.base.encoding import decode_toml
 from shuiqiao.base.errors import InvalidInput
 from shuiqiao.standards.model import MAX_FIELDS, MAX_GROUPS, AmountUnit, FieldType, PersonalClass, RowRuleKind
 
@@ -157,8 +157,8 @@ def read_catalogue_file(text: str, kind: type[_File], *, source: str) -> _File:
     if len(text) > MAX_FILE_CHARS:
         raise catalogue_error(source, f"{len(text)} characters where at most {MAX_FILE_CHARS} are allowed")
     try:
-        return msgspec.convert(tomllib.loads(text), kind, strict=True)
-    except (tomllib.TOMLDecodeError, msgspec.ValidationError) as error:
+        return msgspec.convert(decode_toml(text), kind, strict=True)
+    except (InvalidInput, msgspec.ValidationError) as error:
         raise catalogue_error(source, str(error)) from error
 
 

@@ -20,6 +20,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from shuiqiao.base.errors import InvalidInput, Unavailable
+from shuiqiao.base.regular_file import open_regular
 from shuiqiao.standards import csv_rows
 from shuiqiao.standards.columns import (
     FAULT_COLUMN,
@@ -84,7 +85,7 @@ def open_source(path: Path, *, record_type: RecordType | None, catalogue: Catalo
 
 def _first_bytes(path: Path) -> bytes:
     try:
-        with path.open("rb") as stream:
+        with open_regular(path) as stream:
             start = stream.read(len(_PARQUET_MAGIC))
     except FileNotFoundError as error:
         raise Unavailable("standards.file_missing", f"there is no file {path.name[:100]!r}") from error

@@ -87,11 +87,12 @@ def encode_leaves(header: LeavesHeader, *, tree: bytes, salts: bytes, groups: Se
 class LeavesFile:
     """An opened ``.leaves`` file, read through the page cache; use as a context manager.
 
-    Raises IntegrityError ``vault.file_damaged`` where header and length do not fit together, and Unavailable
-    ``vault.file_missing``.
+    count, groups: records of its batch and their groups, as the index and the standard say; so indexes and positions
+    that fit them fit the file. Raises IntegrityError ``vault.file_damaged`` where header, length and these do not fit
+    together, and Unavailable ``vault.file_missing``.
     """
 
-    def __init__(self, path: Path) -> None:
+    def __init__(self, path: Path, *, count: int, groups: Sequence[str]) -> None:
         self.path = path
         try:
             with path.open("rb") as file:
@@ -102,6 +103,7 @@ class LeavesFile:
             raise self._damaged("is empty") from error
         try:
             self.header = self._read_header()
+            self._require_expected(count, groups)
             self._lay_out()
         except BaseException:
             self._map.close()
@@ -127,6 +129,16 @@ class LeavesFile:
             return msgspec.convert(fields, LeavesHeader, strict=True, builtin_types=(bytes,))
         except (InvalidInput, msgspec.ValidationError) as error:
             raise self._damaged(f"has a damaged header: {error}") from error
+
+    def _require_expected(self, count: int, groups: Sequence[str]) -> None:
+        header = self.header
+        if (header.count, header.groups) != (count, list(groups)):
+            raise self._damaged(
+                f"has {header.count} records of groups {', '.join(header.groups)[:100]} where its batch has"
+                f" {count} of {', '.join(groups)}"
+            )
+        if header.erased != sorted(set(header.erased)) or not all(0 <= index < count for index in header.erased):
+            raise self._damaged("has a list of erased records that is none")
 
     def _lay_out(self) -> None:
         count, groups = self.header.count, len(self.header.groups)

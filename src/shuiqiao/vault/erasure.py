@@ -118,7 +118,7 @@ class Eraser:
             [self._folder / (each.hex() + suffix) for suffix in (LEAVES_SUFFIX, PARQUET_SUFFIX)]
             for each in (batch, new)
         )
-        with LeavesFile(old[0]) as file:
+        with self._opened(row) as file:
             header = msgspec.structs.replace(file.header, batch=new)
             groups = [file.group(position) for position in range(len(header.groups))]
             parts = encode_leaves(header, tree=file.tree(), salts=file.salts().tobytes(), groups=groups)
@@ -145,15 +145,19 @@ class Eraser:
         sync_folder(self._folder)
 
     def _gone(self, row: BatchRow) -> set[int]:
-        with LeavesFile(self._folder / (row.id.hex() + LEAVES_SUFFIX)) as file:
+        with self._opened(row) as file:
             return set(file.header.erased)
+
+    def _opened(self, row: BatchRow) -> LeavesFile:
+        groups = self._catalogue.get(row.standard).group_ids
+        return LeavesFile(self._folder / (row.id.hex() + LEAVES_SUFFIX), count=row.count, groups=groups)
 
     def _keys(self, view: IndexView, row: BatchRow, indexes: list[int]) -> list[bytes]:
         """Return the index keys of records, made again from their bytes."""
         record_type = self._catalogue.get(row.standard)
         number = view.type_number(record_type.id)
         assert number is not None
-        with LeavesFile(self._folder / (row.id.hex() + LEAVES_SUFFIX)) as file:
+        with self._opened(row) as file:
             groups = [file.group(position).records(indexes) for position in range(len(record_type.groups))]
         table = read_rows(self._folder, row.id, record_type.field_names, indexes)
         rows = table.combine_chunks().to_batches()[0]
@@ -174,7 +178,7 @@ class Eraser:
     def _destroy(self, row: BatchRow, indexes: Sequence[int]) -> bytes:
         """Write both files without the records; return the digest of the new Parquet file."""
         leaves, parquet = (self._folder / (row.id.hex() + suffix) for suffix in (LEAVES_SUFFIX, PARQUET_SUFFIX))
-        with LeavesFile(leaves) as file:
+        with self._opened(row) as file:
             header = file.header
             gone = np.zeros(row.count, dtype=np.bool_)
             gone[[*header.erased, *indexes]] = True

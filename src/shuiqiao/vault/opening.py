@@ -179,7 +179,7 @@ def _open_batch(
 ) -> Opening:
     granted = [position for position, group in enumerate(record_type.group_ids) if group in groups]
     withheld = [position for position in range(len(record_type.groups)) if position not in granted]
-    file = reader.leaves(row.id)
+    file = reader.leaves(row.id, count=row.count, groups=record_type.group_ids)
     salts = file.salts_of(indexes)
     hashes = [
         group_hashes(
@@ -199,10 +199,16 @@ def _open_batch(
 
 
 def prove_record(
-    reader: BatchReader, row: BatchRow, *, index: int, groups: tuple[str, ...], hash_name: str
+    reader: BatchReader,
+    row: BatchRow,
+    record_type: RecordType,
+    *,
+    index: int,
+    groups: tuple[str, ...],
+    hash_name: str,
 ) -> RecordProof:
     """Return the proof of one record with some groups opened. Raises InvalidInput ``vault.leaf_unknown``."""
-    file = reader.leaves(row.id)
+    file = reader.leaves(row.id, count=row.count, groups=record_type.group_ids)
     if not 0 <= index < row.count or index in file.header.erased:
         raise InvalidInput("vault.leaf_unknown", f"leaf {index} of batch {row.id.hex()} is not there or erased")
     salts = file.salts_of([index])[0]

@@ -12,7 +12,8 @@ import os
 import threading
 from bisect import bisect_left, bisect_right
 from collections import OrderedDict
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Sequence
+from contextlib import contextmanager
 from itertools import accumulate
 from pathlib import Path
 from typing import Any
@@ -21,7 +22,7 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from shuiqiao.base.errors import Unavailable
+from shuiqiao.base.errors import IntegrityError, Unavailable
 from shuiqiao.standards.columns import arrow_source
 from shuiqiao.vault.batch_file import LEAVES_SUFFIX, PARQUET_SUFFIX, LeavesFile
 
@@ -113,21 +114,25 @@ class BatchReader:
         """Let go of everything."""
         self._kept.forget_all()
 
-    def leaves(self, batch: bytes) -> LeavesFile:
+    def leaves(self, batch: bytes, *, count: int, groups: Sequence[str]) -> LeavesFile:
         """Return a batch's opened ``.leaves`` file; it is shared, so it is not to be closed.
 
+        count, groups: what its batch has.
         Raises Unavailable ``vault.file_missing``, IntegrityError ``vault.file_damaged``.
         """
         path = self._folder / (batch.hex() + LEAVES_SUFFIX)
         state = file_state(path)
         file: LeavesFile | None = self._kept.get(batch, _LEAVES, state)
         if file is None:
-            file = LeavesFile(path)
+            file = LeavesFile(path, count=count, groups=groups)
             self._kept.put(batch, _LEAVES, state, file, size=_OPENED_BYTES)
         return file
 
     def rows(self, batch: bytes, *, schema: pa.Schema, indexes: list[int]) -> pa.RecordBatch:
-        """Return some columns of the records at rising indexes. Raises Unavailable ``vault.file_missing``."""
+        """Return some columns of the records at rising indexes.
+
+        Raises Unavailable ``vault.file_missing``, IntegrityError ``vault.file_damaged``.
+        """
         path = self._folder / (batch.hex() + PARQUET_SUFFIX)
         # Looked at before reading: what is read may be newer than its state, and is then read again, never older.
         state = file_state(path)
@@ -145,7 +150,7 @@ class BatchReader:
         """Return the same from the file, and keep the row groups that hold the records."""
         names = tuple(schema.names)
         parts: list[pa.RecordBatch] = []
-        with _opened(path) as file:
+        with _damage_named(path), _opened(path) as file:
             starts = row_group_starts(file)
             self._kept.put(batch, _STARTS, state, starts, size=_OPENED_BYTES)
             for number, rows in _by_row_group(starts, indexes).items():
@@ -176,6 +181,8 @@ def _joined(parts: Iterable[pa.RecordBatch]) -> pa.RecordBatch:
 
 def _decoded(file: pq.ParquetFile, number: int, schema: pa.Schema) -> pa.RecordBatch:
     table = file.read_row_groups([number], columns=schema.names, use_threads=False)
+    if table.num_rows != file.metadata.row_group(number).num_rows:
+        raise ValueError(f"row group {number} has {table.num_rows} rows, not as many as announced")
     return table.cast(schema).combine_chunks().to_batches()[0]
 
 
@@ -190,6 +197,19 @@ def row_group_starts(file: pq.ParquetFile) -> list[int]:
     return [0, *accumulate(sizes)]
 
 
+@contextmanager
+def _damage_named(path: Path) -> Iterator[None]:
+    """Turn what a damaged Parquet file makes its library raise into IntegrityError ``vault.file_damaged``."""
+    try:
+        yield
+    except (pa.ArrowException, OSError, LookupError, ValueError, TypeError, OverflowError) as error:
+        raise IntegrityError(
+            "vault.file_damaged",
+            f"{path.name} cannot be read: {str(error)[:200]}",
+            next_step="shuiqiao audit names what else is damaged; restore the home from a backup",
+        ) from error
+
+
 def _opened(path: Path) -> pq.ParquetFile:
     try:
         return pq.ParquetFile(arrow_source(path), memory_map=True)
@@ -200,9 +220,10 @@ def _opened(path: Path) -> pq.ParquetFile:
 def read_rows(folder: Path, batch: bytes, columns: Sequence[str], indexes: Sequence[int]) -> pa.Table:
     """Return some columns of some records of a batch as a table, keeping nothing.
 
-    Raises Unavailable ``vault.file_missing``.
+    Raises Unavailable ``vault.file_missing``, IntegrityError ``vault.file_damaged``.
     """
-    with _opened(folder / (batch.hex() + PARQUET_SUFFIX)) as file:
+    path = folder / (batch.hex() + PARQUET_SUFFIX)
+    with _damage_named(path), _opened(path) as file:
         starts = np.array(row_group_starts(file), dtype=np.int64)
         wanted = np.asarray(indexes, dtype=np.int64)
         owners = np.searchsorted(starts, wanted, side="right") - 1

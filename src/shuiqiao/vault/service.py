@@ -303,7 +303,14 @@ class Vault:
         Superseded records are provable as well. Raises InvalidInput ``vault.batch_unknown``, ``vault.leaf_unknown``.
         """
         row = self._anchored_row(leaf.batch)
-        return prove_record(self._reader, row, index=leaf.index, groups=tuple(groups), hash_name=self._suite.hash_name)
+        return prove_record(
+            self._reader,
+            row,
+            self._catalogue.get(row.standard),
+            index=leaf.index,
+            groups=tuple(groups),
+            hash_name=self._suite.hash_name,
+        )
 
     def prove_to_outsider(
         self,

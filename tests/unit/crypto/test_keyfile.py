@@ -182,7 +182,7 @@ def test_a_missing_file_or_folder_is_unavailable(tmp_path):
 def test_a_device_is_not_read(tmp_path):
     link = tmp_path / "signing.key"
     link.symlink_to("/dev/zero")
-    with pytest.raises(IntegrityError, match=r"not a plain file"):
+    with pytest.raises(InvalidInput, match=r"^base\.file_special"):
         load_key_file(link, passphrase=PASSPHRASE)
 
 

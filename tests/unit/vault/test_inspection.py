@@ -4,8 +4,11 @@ import random
 
 import pytest
 
+from shuiqiao.base.encoding import decode_cbor, encode_cbor
 from shuiqiao.base.errors import IntegrityError
 from shuiqiao.vault.batch_file import LEAVES_SUFFIX, PARQUET_SUFFIX
+from shuiqiao.vault.model import ErasureReason, LeafRef
+from shuiqiao.vault.tree import level_sizes
 from vault_world import invoice, write_rows
 
 
@@ -103,3 +106,33 @@ def test_batches_are_never_cleared_for_want_of_their_index(world, tmp_path):
     with pytest.raises(IntegrityError, match=r"vault\.index_incomplete"):
         world.ingest(tmp_path / "a.parquet")
     assert len(list(folder.iterdir())) == 15
+
+
+def rewritten(path, **changes):
+    """Write a .leaves file anew with another header, and as long as that header says."""
+    data = path.read_bytes()
+    size = int.from_bytes(data[8:12], "little")
+    fields = decode_cbor(data[12 : 12 + size]) | changes
+    header = encode_cbor(fields)
+    count, groups = fields["count"], len(fields["groups"])
+    body = sum(level_sizes(count)) * 32 + count * groups * 16 + 4 * count * len(fields["sizes"]) + sum(fields["sizes"])
+    path.write_bytes(data[:8] + len(header).to_bytes(4, "little") + header + bytes(body))
+
+
+@pytest.mark.parametrize(
+    "changes",
+    [{"count": 1}, {"count": 3}, {"groups": ["core"], "sizes": [0]}, {"groups": [], "sizes": []}, {"erased": [9]}],
+    ids=str,
+)
+def test_a_leaves_file_of_fewer_records_or_groups_than_the_index_has_is_damaged(world, changes):
+    """[VAULT-STORE-1]: its own header decided how far it was read, and looking for damage ended in an IndexError."""
+    path = files(world, LEAVES_SUFFIX)[0]
+    rewritten(path, **changes)
+    assert ("vault.file_damaged", path.name) in world.problems()
+    (batch,) = [batch for batch in world.anchored_batches() if batch.hex() == path.stem]
+    for act in (
+        lambda: world.vault.prove_record(LeafRef(batch, 1), groups=["core"]),
+        lambda: world.vault.erase(batch, [1], reason=ErasureReason.TAXPAYER_REQUEST, anchor=world.anchor),
+    ):
+        with pytest.raises(IntegrityError, match=r"^vault\.file_damaged"):
+            act()

@@ -158,7 +158,7 @@ def read_last_signed(home: Path) -> int | None:
     """Return the height that a node believes it signed last, None where its file cannot be read."""
     try:
         return int(json.loads((home / "data" / "priv_validator_state.json").read_bytes())["height"])
-    except (OSError, ValueError, KeyError, TypeError):
+    except (OSError, ValueError, KeyError, TypeError, RecursionError):
         return None
 
 

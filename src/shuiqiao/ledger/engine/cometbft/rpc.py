@@ -183,7 +183,7 @@ class RpcClient:
             raise _malformed(f"HTTP status {status} with {len(data)} bytes")
         try:
             return json.loads(data)
-        except ValueError as error:
+        except (ValueError, RecursionError) as error:
             raise _malformed("the answer is not JSON") from error
 
     def _post(self, body: bytes) -> tuple[int, bytes]:

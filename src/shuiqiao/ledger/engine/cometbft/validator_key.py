@@ -81,6 +81,6 @@ def _key(path: Path) -> SigningKey | None:
         document = json.loads(path.read_bytes())
         # The private part is what votes are signed with, whatever stands beside it.
         secret = base64.b64decode(document["priv_key"]["value"], validate=True)
-    except (OSError, ValueError, KeyError, TypeError):
+    except (OSError, ValueError, KeyError, TypeError, RecursionError):
         return None
     return signing_key_of(secret[:SEED_BYTES]) if len(secret) == _SECRET_BYTES else None

@@ -1,0 +1,34 @@
+"""Opens files that a person or another party named: a pipe, a device or a socket under that name keeps nobody waiting.
+
+Opening a pipe waits for its writer, and reading a terminal or a device may never end. So whatever is not a regular
+file is refused, before anything of it is read [LEDGER-CBOR-5]. How much of a regular file is read is for the caller to bound.
+"""
+
+from __future__ import annotations
+
+import errno
+import os
+import stat
+from pathlib import Path
+from typing import BinaryIO
+
+from shuiqiao.base.errors import InvalidInput
+
+
+def open_regular(path: Path) -> BinaryIO:
+    """Return a file opened for reading.
+
+    Raises InvalidInput ``base.file_special`` for what is no regular file, OSError for what cannot be opened.
+    """
+    # Without O_NONBLOCK the kernel waits here until somebody writes into a pipe; on regular files it does nothing.
+    descriptor = os.open(path, os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC)
+    mode = os.fstat(descriptor).st_mode
+    if stat.S_ISREG(mode):
+        return os.fdopen(descriptor, "rb")
+    os.close(descriptor)
+    if stat.S_ISDIR(mode):
+        raise IsADirectoryError(errno.EISDIR, os.strerror(errno.EISDIR), str(path))
+    raise InvalidInput(
+        "base.file_special",
+        f"{path} is no regular file but a pipe, a device or a terminal",
+    )
