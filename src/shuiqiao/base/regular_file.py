@@ -1,7 +1,7 @@
 """Opens files that a person or another party named: a pipe, a device or a socket under that name keeps nobody waiting.
 
 Opening a pipe waits for its writer, and reading a terminal or a device may never end. So whatever is not a regular
-file is refused, before anything of it is read [LEDGER-CBOR-5]. How much of a regular file is read is for the caller to bound.
+file is refused, before anything of it is read [LEDGER-CBOR-5]. How much of a regular file is read, the caller bounds.
 """
 
 from __future__ import annotations
