@@ -233,10 +233,10 @@ def decode_toml(text: str) -> dict[str, Any]:
 
 def _require_small_integers(value: Any) -> None:
     """Raise ValueError for an integer that a message could not even print: in hexadecimal it may have any length."""
-    if type(value) is int and value.bit_length() > _INTEGER_BITS:
+    if isinstance(value, int) and value.bit_length() > _INTEGER_BITS:
         raise ValueError(f"an integer of {value.bit_length()} bits")
-    if type(value) in (dict, list):
-        for each in value.values() if type(value) is dict else value:
+    if isinstance(value, dict | list):
+        for each in value.values() if isinstance(value, dict) else value:
             _require_small_integers(each)
 
 

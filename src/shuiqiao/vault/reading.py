@@ -12,7 +12,7 @@ import os
 import threading
 from bisect import bisect_left, bisect_right
 from collections import OrderedDict
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Generator, Iterable, Sequence
 from contextlib import contextmanager
 from itertools import accumulate
 from pathlib import Path
@@ -198,7 +198,7 @@ def row_group_starts(file: pq.ParquetFile) -> list[int]:
 
 
 @contextmanager
-def _damage_named(path: Path) -> Iterator[None]:
+def _damage_named(path: Path) -> Generator[None]:
     """Turn what a damaged Parquet file makes its library raise into IntegrityError ``vault.file_damaged``."""
     try:
         yield
