@@ -24,9 +24,8 @@ def test_a_pipe_without_a_writer_and_a_device_without_an_end_are_refused(tmp_pat
     os.mkfifo(tmp_path / "pipe")
     (tmp_path / "zero").symlink_to("/dev/zero")
     for name in ("pipe", "zero"):
-        with pytest.raises(InvalidInput, match=rf"^base\.file_special: .*{name}") as caught:
+        with pytest.raises(InvalidInput, match=rf"^base\.file_special: .*{name}"):
             open_regular(tmp_path / name)
-        assert caught.value.next_step
 
 
 def test_what_cannot_be_opened_is_the_systems_error(tmp_path):
