@@ -9,7 +9,7 @@ UV := .tools/uv/bin/uv
 COMPILE := $(UV) pip compile --no-config --universal --python-version 3.11 --generate-hashes --no-emit-index-url \
 	--no-emit-find-links --no-header -q
 
-.PHONY: help demo test lint bench docs clean lock setup setup-dev setup-tests skewed-cometbft test-engines
+.PHONY: help demo test lint bench fuzz docs clean lock setup setup-dev setup-tests skewed-cometbft test-engines
 
 help:  ## list what can be made
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 14
@@ -46,6 +46,10 @@ bench: setup-tests  ## measure speed and memory; figures as JSON on standard out
 	$(BIN)/shuiqiao bench receipt --json
 	$(BIN)/shuiqiao bench network --suite intl --json
 	$(BIN)/shuiqiao bench network --suite gm --json
+
+SECONDS ?= 600
+fuzz: setup-dev  ## fuzz every reader of outside bytes, each for SECONDS (600); faults are left in tests/fuzz/crash-*
+	$(BIN)/python tests/fuzz/run.py $(SECONDS) $(TARGETS)
 
 docs: setup  ## write the reference pages that are generated from the code
 	$(BIN)/python scripts/write_reference.py

@@ -32,6 +32,7 @@ from shuiqiao.standards.columns import (
     source_field,
 )
 from shuiqiao.standards.model import Catalogue, RecordType
+from shuiqiao.standards.parquet_pages import require_small_pages
 from shuiqiao.standards.recognition import ColumnPlan, recognise_columns
 
 MAX_BATCH_BYTES = 256 << 20
@@ -109,7 +110,7 @@ class _ParquetSource:
     def __init__(self, path: Path, *, record_type: RecordType | None, catalogue: Catalogue) -> None:
         self._path = path
         with self._open() as file:
-            schema = file.schema_arrow
+            schema = self._checked_schema(file)
             self.row_count: int | None = file.metadata.num_rows
         self.plan = _recognise_schema(schema, record_type=record_type, catalogue=catalogue)
         self.record_type = self.plan.record_type
@@ -130,8 +131,18 @@ class _ParquetSource:
                 thrift_string_size_limit=_MAX_FOOTER_BYTES,
                 thrift_container_size_limit=_MAX_FOOTER_BYTES,
             )
-        except (pa.ArrowException, OSError) as error:
+        except (pa.ArrowException, OSError, ValueError) as error:
             raise _unreadable(self._path, error) from error
+
+    def _checked_schema(self, file: Any) -> Any:
+        """Return the schema of a file whose column names are text and whose pages are small [STD-37]."""
+        try:
+            schema = file.schema_arrow
+            with self._path.open("rb") as stream:
+                require_small_pages(stream, file.metadata)
+        except (pa.ArrowException, OSError, ValueError, OverflowError) as error:
+            raise _unreadable(self._path, error) from error
+        return schema
 
     def batches(self, max_rows: int) -> Iterator[pa.RecordBatch]:
         """See Source."""
@@ -146,7 +157,7 @@ class _ParquetSource:
     def _next(self, rows: Iterator[pa.RecordBatch]) -> pa.RecordBatch | None:
         try:
             batch = next(rows, None)
-        except (pa.ArrowException, OSError) as error:
+        except (pa.ArrowException, OSError, ValueError) as error:
             raise _unreadable(self._path, error) from error
         if batch is not None and batch.nbytes > MAX_BATCH_BYTES:
             raise InvalidInput(

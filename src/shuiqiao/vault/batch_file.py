@@ -21,6 +21,7 @@ from __future__ import annotations
 import mmap
 import os
 from collections.abc import Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Annotated, Any, Self
@@ -113,7 +114,9 @@ class LeavesFile:
         return self
 
     def __exit__(self, *_: object) -> None:
-        self._map.close()
+        # A view of the map may stand in the frames of an error on its way up: the map then ends with that.
+        with suppress(BufferError):
+            self._map.close()
 
     def _damaged(self, what: str) -> IntegrityError:
         return IntegrityError("vault.file_damaged", f"{self.path.name} {what}")

@@ -438,16 +438,15 @@ def test_a_parquet_cut_off_is_refused(tmp_path, catalogue, share):
     assert "'half.parquet' is damaged or incomplete" in refused.value.message
 
 
-def test_a_parquet_damaged_inside_is_refused_while_reading(tmp_path, catalogue):
+def test_a_parquet_damaged_inside_is_refused(tmp_path, catalogue):
     # Holds [STD-36].
     path = parquet(tmp_path / "a", foreign(5000))
     damaged = bytearray(path.read_bytes())
     (footer,) = struct.unpack("<I", damaged[-8:-4])
     damaged[4 : len(damaged) - footer - 8] = b"\xff" * (len(damaged) - footer - 12)
     path.write_bytes(damaged)
-    source = open_source(path, record_type=None, catalogue=catalogue)
     with pytest.raises(InvalidInput) as refused:
-        list(source.batches(1000))
+        list(open_source(path, record_type=None, catalogue=catalogue).batches(1000))
     assert refused.value.code == "standards.file_unreadable"
 
 
