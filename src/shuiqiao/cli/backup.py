@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from shuiqiao.base.visible import visible_line
 from shuiqiao.cli.output import print_json, progress_on_stderr, say
 
 if TYPE_CHECKING:
@@ -161,7 +162,7 @@ def _summary(manifest: Manifest) -> dict[str, object]:
 
 
 def _warn(text: str) -> None:
-    sys.stderr.write(f"warning: {text}\n")
+    sys.stderr.write(f"warning: {visible_line(text)}\n")
 
 
 def _show(result: dict[str, object], *, as_json: bool) -> None:

@@ -19,6 +19,7 @@ from typer.exceptions import TyperException
 from shuiqiao import __version__
 from shuiqiao.base.errors import InvalidInput, ShuiqiaoError
 from shuiqiao.base.file_modes import owner_only
+from shuiqiao.base.visible import visible
 from shuiqiao.cli.backup import backup_app
 from shuiqiao.cli.members import members_app
 from shuiqiao.cli.network import network_app
@@ -118,7 +119,7 @@ def _named_home(words: Sequence[str]) -> str:
 
 def _show_usage(message: str, *, as_json: bool) -> int:
     if message.startswith("Usage:") and not as_json:
-        sys.stderr.write(message + "\n")
+        sys.stderr.write(visible(message) + "\n")
     else:
         error = InvalidInput("cli.usage_wrong", message, next_step="shuiqiao --help, or --help after a command")
         show_error(error, as_json=as_json)

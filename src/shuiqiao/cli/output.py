@@ -16,6 +16,7 @@ from enum import StrEnum
 from typing import Any, Protocol
 
 from shuiqiao.base.errors import ShuiqiaoError, Unavailable
+from shuiqiao.base.visible import visible, visible_line
 
 EXIT_DONE = 0
 EXIT_REFUSED = 1
@@ -66,7 +67,7 @@ def say(line: str = "") -> None:
 def _put(text: str) -> None:
     """Write at once; a reader that closed the pipe, e.g. ``| head``, has all it wanted, and the rest goes nowhere."""
     try:
-        sys.stdout.write(text)
+        sys.stdout.write(visible(text))
         sys.stdout.flush()
     except BrokenPipeError:
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
@@ -103,8 +104,8 @@ def show_error(error: ShuiqiaoError, *, as_json: bool) -> int:
     if as_json:
         print_json({"error": error.as_dict()})
     else:
-        sys.stderr.write(f"error {error.code}: {error.message}\n")
-        sys.stderr.write(next_words(error.as_dict()) + "\n")
+        sys.stderr.write(f"error {error.code}: {visible_line(error.message)}\n")
+        sys.stderr.write(visible(next_words(error.as_dict())) + "\n")
     return EXIT_UNAVAILABLE if isinstance(error, Unavailable) else EXIT_REFUSED
 
 
@@ -127,7 +128,7 @@ class _StepLines:
     def __call__(self, step: str, _done: int, _total: int | None, /) -> None:
         if step not in self._seen:
             self._seen.add(step)
-            sys.stderr.write(f"{step} ...\n")
+            sys.stderr.write(f"{visible_line(step)} ...\n")
             sys.stderr.flush()
 
 

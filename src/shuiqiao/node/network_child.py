@@ -17,6 +17,7 @@ from shuiqiao.base.clock import SystemClock
 from shuiqiao.base.errors import InvalidInput, ShuiqiaoError
 from shuiqiao.base.file_modes import owner_only
 from shuiqiao.base.ids import MemberId
+from shuiqiao.base.visible import visible_line
 from shuiqiao.ledger.engine.cometbft.ledger import CometbftLedger
 from shuiqiao.ledger.engine.cometbft.relay import Relay
 from shuiqiao.ledger.model import Checkpoint
@@ -49,7 +50,7 @@ def main(arguments: list[str]) -> int:
             case _:
                 raise InvalidInput("node.process_unknown", f"there is no process {' '.join(arguments)[:200]!r}")
     except (ShuiqiaoError, OSError) as error:
-        sys.stderr.write(f"ended: {error}\n")
+        sys.stderr.write(f"ended: {visible_line(str(error))}\n")
         return 1
     return 0
 

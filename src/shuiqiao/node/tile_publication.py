@@ -16,6 +16,7 @@ from typing import TYPE_CHECKING, Protocol, runtime_checkable
 
 from shuiqiao.base.errors import InvalidInput, ShuiqiaoError, Unavailable
 from shuiqiao.base.file_modes import make_shared_folder
+from shuiqiao.base.visible import visible_line
 from shuiqiao.crypto.suites import get_suite
 from shuiqiao.ledger.engine.block_reading import log_source
 from shuiqiao.ledger.note import cosigners_of, verify_note
@@ -215,4 +216,4 @@ def open_publisher(home: Home, *, settings: NodeSettings, engine: object) -> Til
 
 
 def _tell_on_stderr(words: str) -> None:
-    sys.stderr.write(f"warning: {words}\n")
+    sys.stderr.write(f"warning: {visible_line(words)}\n")

@@ -18,6 +18,7 @@ from typing import Any
 from jinja2 import Environment, PackageLoader, StrictUndefined
 
 from shuiqiao.base.file_modes import make_shared_folder, share_file
+from shuiqiao.base.visible import visible
 from shuiqiao.sandbox.report import amounts, charts, contents
 from shuiqiao.sandbox.report.flow import decisions_in
 from shuiqiao.sandbox.report.markup import Html, data, pair
@@ -53,6 +54,7 @@ def _environment() -> Environment:
         loader=PackageLoader("shuiqiao.sandbox.report"),
         autoescape=True,
         undefined=StrictUndefined,
+        finalize=_shown,
         trim_blocks=True,
         lstrip_blocks=True,
     )
@@ -60,6 +62,11 @@ def _environment() -> Environment:
     speaking |= {"amounts": amounts, "contents": contents}
     environment.globals.update(speaking)
     return environment
+
+
+def _shown(value: Any) -> Any:
+    """Return what a place of the page shows: text of others with its hidden characters spelled out."""
+    return visible(value) if type(value) is str else value
 
 
 def _context(result: ScenarioResult) -> Mapping[str, Any]:
