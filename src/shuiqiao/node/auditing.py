@@ -47,6 +47,7 @@ def audit_home(look: Look, *, clock: Clock, entropy: Entropy) -> AuditReport:
             kinds=kinds,
             key_ring=MemberKeyRing(),
             vault=vault,
+            vault_owner=look.member,
             record_rules=check_record_rules(
                 look.engine,
                 kinds=kinds,
