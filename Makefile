@@ -9,7 +9,7 @@ UV := .tools/uv/bin/uv
 COMPILE := $(UV) pip compile --no-config --universal --python-version 3.11 --generate-hashes --no-emit-index-url \
 	--no-emit-find-links --no-header -q
 
-.PHONY: help demo test lint bench fuzz docs clean lock setup setup-dev setup-tests skewed-cometbft test-engines
+.PHONY: help demo test lint bench fuzz mutants docs clean lock setup setup-dev setup-tests skewed-cometbft test-engines
 
 help:  ## list what can be made
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 14
@@ -38,6 +38,9 @@ lint: setup-dev  ## style, types, import layers, dead code, dependencies; instal
 	$(BIN)/lint-imports
 	$(BIN)/vulture
 	$(BIN)/deptry src
+
+mutants: setup-tests  ## change rules one at a time and see that a test notices (MODULES="receipts members ...")
+	$(BIN)/python scripts/mutants.py $(MODULES)
 
 bench: setup-tests  ## measure speed and memory; figures as JSON on standard output
 	$(BIN)/shuiqiao bench anchor --records 1000000 --suite intl --json
