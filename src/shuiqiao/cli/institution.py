@@ -134,6 +134,8 @@ def _speak_audit(result: dict[str, Any]) -> None:
     say(f"anchors verified        {result['anchors_verified']:,} ({result['records_anchored']:,} records)")
     if result["openings_checked"]:
         say(f"decisions opened        {result['openings_checked']:,}")
+    if result["openings_unopened"]:
+        say(f"decisions NOT opened 未开封: {result['openings_unopened']}")
     say(
         f"record management only  {rules['kinds_walked']} kinds walked, "
         f"mint {'refused' if rules['mint_refused'] else 'ACCEPTED'}, "

@@ -5,16 +5,24 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from shuiqiao.base.clock import MS_PER_HOUR
+from shuiqiao.base.errors import Unavailable
 from shuiqiao.crypto.model import SEED_BYTES
+from shuiqiao.lending.store import OpeningStore
+from shuiqiao.lending.store import metadata as lending_tables
 from shuiqiao.members.key_ring import MemberKeyRing
 from shuiqiao.members.model import Role
+from shuiqiao.node.database import open_database
+from shuiqiao.node.keys import find_passphrase, load_keys
 from shuiqiao.node.kinds import network_kinds
+from shuiqiao.node.settings import database_of
 from shuiqiao.oversight.audit import AuditReport, audit_ledger
+from shuiqiao.oversight.openings import OpenedDecisions, open_decisions
 from shuiqiao.oversight.record_rules import RecordRulesReport, check_record_rules
 
 if TYPE_CHECKING:
     from shuiqiao.base.clock import Clock
     from shuiqiao.base.ids import Entropy, MemberId
+    from shuiqiao.ledger.kinds import KindTable
     from shuiqiao.ledger.model import LedgerEngine
     from shuiqiao.node.institution import Institution
     from shuiqiao.node.looking import Look
@@ -37,10 +45,11 @@ def walk_record_rules(institution: Institution) -> RecordRulesReport:
 def audit_home(look: Look, *, clock: Clock, entropy: Entropy) -> AuditReport:
     """Audit a home that is looked at: no private key of its member is needed, and nothing is written.
 
-    The acts that must be refused are tried with a key made for this: a kind that no network knows is refused whoever
-    signs it.
+    A regulator's home holds what was sealed to it: that is opened where its keys are at hand. The acts that must be
+    refused are tried with a key made for this: a kind that no network knows is refused whoever signs it.
     """
     kinds = network_kinds()
+    opened, unopened = _openings_of(look, kinds)
     with look.vault() as vault:
         return audit_ledger(
             look.engine,
@@ -48,6 +57,8 @@ def audit_home(look: Look, *, clock: Clock, entropy: Entropy) -> AuditReport:
             key_ring=MemberKeyRing(),
             vault=vault,
             vault_owner=look.member,
+            opened=opened,
+            unopened=unopened,
             record_rules=check_record_rules(
                 look.engine,
                 kinds=kinds,
@@ -58,7 +69,24 @@ def audit_home(look: Look, *, clock: Clock, entropy: Entropy) -> AuditReport:
                 entropy=entropy,
             ),
             folder=look.home.ledger,
+            now_ms=clock.now_ms(),
         )
+
+
+def _openings_of(look: Look, kinds: KindTable) -> tuple[OpenedDecisions | None, str]:
+    """Return what was sealed to a regulator, opened; or why it cannot be."""
+    if look.settings.role is not Role.REGULATOR:
+        return None, ""
+    try:
+        key = load_keys(look.home, passphrase=find_passphrase(look.home)).sealing
+        database = open_database(database_of(look.home), metadatas=[lending_tables])
+    except Unavailable as error:
+        return None, error.message
+    try:
+        openings = OpeningStore(database).all()
+    finally:
+        database.dispose()
+    return open_decisions(look.engine, kinds=kinds, regulator=look.member, key=key, openings=openings), ""
 
 
 def audit_institution(

@@ -43,6 +43,8 @@ class AuditReport:
     records_anchored: int
     openings_checked: int
     """Decisions that opened to what the bank committed to."""
+    openings_unopened: str
+    """Why what was sealed to the auditor could not be opened; empty where it was, or nothing can be sealed to it."""
     record_rules: RecordRulesReport
     problems: tuple[str, ...]
 
@@ -60,6 +62,7 @@ class AuditReport:
             "anchors_verified": self.anchors_verified,
             "records_anchored": self.records_anchored,
             "openings_checked": self.openings_checked,
+            "openings_unopened": self.openings_unopened,
             "record_management_only": {
                 "kinds_walked": self.record_rules.kinds_walked,
                 "fields_walked": self.record_rules.fields_walked,
@@ -81,6 +84,7 @@ def audit_ledger(
     vault_owner: MemberId,
     record_rules: RecordRulesReport,
     opened: OpenedDecisions | None = None,
+    unopened: str = "",
     verifier_processes: int = 0,
     live: LedgerEngine | None = None,
     folder: Path | None = None,
@@ -91,7 +95,7 @@ def audit_ledger(
     folder: the engine's files, whose segment headers are then checked too: no block is read from them.
     now_ms: the auditor's clock, with which the time of the newest block is compared [LEDGER-TIME-1].
     vault: the records behind the anchors of vault_owner, where the auditor may see them (at the bureau).
-    opened: the decisions sealed to the auditor, where it is a regulator.
+    opened: the decisions sealed to the auditor, where it is a regulator. unopened: why they could not be opened.
     """
     # The live checkpoint comes before the replay: what is committed meanwhile is then not taken for a difference.
     own_size = engine.checkpoint().size
@@ -125,6 +129,7 @@ def audit_ledger(
         anchors_verified=anchors,
         records_anchored=records,
         openings_checked=0 if opened is None else len(opened.decisions),
+        openings_unopened=unopened,
         record_rules=record_rules,
         problems=tuple(problems),
     )
