@@ -19,6 +19,7 @@ from pathlib import Path
 from typing import NoReturn
 
 from consensus_world import KINDS, NoteBody, Roster, StateKeys
+from patience import PATIENCE_S
 from shuiqiao.base.clock import ManualClock
 from shuiqiao.base.ids import MemberId
 from shuiqiao.ledger.engine.cometbft import requests as ask
@@ -196,7 +197,7 @@ class EmbeddedRun:
 
         ledger.subscribe(go_on)
         hand_in_next()
-        assert is_done.wait(timeout=60)
+        assert is_done.wait(timeout=PATIENCE_S)
         ledger.close()
 
 

@@ -14,6 +14,7 @@ from pathlib import Path
 
 import pytest
 
+from patience import PATIENCE_S
 from shuiqiao.base.errors import Unavailable
 from shuiqiao.base.unix_socket import connect_to
 from shuiqiao.ledger.engine.cometbft import requests as ask
@@ -158,7 +159,7 @@ class AbciClient:
     """The other end of the socket, as CometBFT would speak."""
 
     def __init__(self, path: Path) -> None:
-        self.socket = connect_to(path, timeout_s=10)
+        self.socket = connect_to(path, timeout_s=PATIENCE_S)
         self._data = b""
 
     def send(self, *requests: Message) -> None:

@@ -21,6 +21,7 @@ from msgspec import Meta
 
 import validator_process
 from cometbft_world import comet_program, node_keys
+from patience import PATIENCE_S
 from shuiqiao.base.clock import Clock, SystemClock
 from shuiqiao.base.errors import Conflict, Denied
 from shuiqiao.base.ids import MemberId
@@ -282,7 +283,7 @@ class Consortium:
 
     def start(self, names: Sequence[str] | None = None) -> None:
         self.network.start(names)
-        self.network.wait_for_height(1, timeout_s=30, names=names)
+        self.network.wait_for_height(1, timeout_s=PATIENCE_S, names=names)
 
     def close(self) -> None:
         self.network.stop()
@@ -352,7 +353,7 @@ class Load:
     def done(self) -> int:
         return sum(1 for answer in list(self.answers) if answer.done())
 
-    def go_on(self, more: int, *, timeout_s: float = 40.0) -> None:
+    def go_on(self, more: int, *, timeout_s: float = PATIENCE_S) -> None:
         """Return once so many more were answered."""
         goal = self.done + more
         wait_until(lambda: self.done >= goal, timeout_s=timeout_s)
@@ -362,10 +363,10 @@ class Load:
         self._is_over.set()
         self._room.release()
         self._thread.join()
-        return [answer.result(timeout=40) for answer in self.answers]
+        return [answer.result(timeout=PATIENCE_S) for answer in self.answers]
 
 
-def wait_until(condition: Callable[[], bool], *, timeout_s: float = 20.0) -> None:
+def wait_until(condition: Callable[[], bool], *, timeout_s: float = PATIENCE_S) -> None:
     end = time.monotonic() + timeout_s
     while not condition():
         assert time.monotonic() < end, "it did not come to be in time"

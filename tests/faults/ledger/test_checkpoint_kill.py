@@ -18,6 +18,7 @@ from typing import Any
 
 import pytest
 
+from patience import PATIENCE_S
 from shuiqiao.base.errors import ShuiqiaoError
 from shuiqiao.ledger.tile_reader import FolderTiles, PublishedLog
 
@@ -40,7 +41,11 @@ CHILD = load()
 def run(folder: Path, *words: str) -> tuple[int, list[str]]:
     """Return exit status (negative: killed) and the whole lines of one process."""
     done = subprocess.run(
-        [sys.executable, str(PROCESS), str(folder), *words], capture_output=True, text=True, check=False, timeout=60
+        [sys.executable, str(PROCESS), str(folder), *words],
+        capture_output=True,
+        text=True,
+        check=False,
+        timeout=PATIENCE_S,
     )
     assert done.returncode in {0, -9}, done.stderr
     return done.returncode, done.stdout.splitlines()

@@ -10,13 +10,13 @@ from pathlib import Path
 import pytest
 
 from boundary_world import MAX_ACTS, ApplicationRun, EmbeddedRun, FullDisk
+from patience import PATIENCE_S
 from shuiqiao.base.errors import Unavailable
 from shuiqiao.ledger.check import replay_ledger
 from shuiqiao.ledger.engine.cometbft import requests as ask
 from shuiqiao.ledger.engine.cometbft.application import LedgerApplication
 from shuiqiao.ledger.engine.embedded import EmbeddedLedger
 
-WAIT_S = 30
 FULL, STOPPED, UNOPENED = "ledger.disk_full", "ledger.store_failed", "ledger.open_failed"
 
 
@@ -41,12 +41,12 @@ class EmbeddedWriter:
         """Return what is stored in the end."""
         ledger = self.open()
         for raw in self.run.raws:
-            error = ledger.submit(raw).exception(timeout=WAIT_S)
+            error = ledger.submit(raw).exception(timeout=PATIENCE_S)
             if error is not None:
                 assert isinstance(error, Unavailable)
                 ledger = self.overcome(error, ledger)
                 # Where the disk told nothing of a flush, the block may be there: the same bytes are accepted once.
-                again = ledger.submit(raw).exception(timeout=WAIT_S)
+                again = ledger.submit(raw).exception(timeout=PATIENCE_S)
                 assert again is None or (error.code, again.code) == (STOPPED, "ledger.tx_replayed")
         found = [raw for block in ledger.blocks(from_height=1) for raw in block.transactions]
         ledger.close()

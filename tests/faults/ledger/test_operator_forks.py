@@ -13,6 +13,7 @@ from typing import Any
 
 import pytest
 
+from patience import PATIENCE_S
 from shuiqiao.base.clock import ManualClock
 from shuiqiao.base.errors import IntegrityError
 from shuiqiao.base.ids import MemberId
@@ -28,7 +29,6 @@ from shuiqiao.sandbox.benchmarks.ledger_load import LoadNetwork, load_network, s
 
 GENESIS_MS = 1_775_000_000_000
 MAP_BYTES = 1 << 26
-WAIT_S = 30
 
 
 class Way:
@@ -66,7 +66,7 @@ class Operator:
 
     def write(self, ledger: EmbeddedLedger, count: int, *, seed: int) -> None:
         for raw in signed_transactions(self.network, count, seed=seed, now_ms=self.clock.now_ms()):
-            ledger.submit(raw).result(timeout=WAIT_S)
+            ledger.submit(raw).result(timeout=PATIENCE_S)
 
     def follower(self, way: Way) -> FollowerLedger:
         network = self.network

@@ -7,6 +7,7 @@ from pathlib import Path
 
 import pytest
 
+from patience import PATIENCE_S
 from shuiqiao.base.clock import SystemClock
 from shuiqiao.base.errors import IntegrityError
 from shuiqiao.ledger.engine.embedded import EmbeddedLedger
@@ -41,12 +42,12 @@ class Torn:
         (folder / "before").mkdir()
         ledger = open_ledger(self.network, folder / "before")
         for raw in self.raws[:3]:
-            ledger.submit(raw).result(timeout=30)
+            ledger.submit(raw).result(timeout=PATIENCE_S)
         self.root = ledger.checkpoint().root
         ledger.close()
         shutil.copytree(folder / "before", folder / "after")
         ledger = open_ledger(self.network, folder / "after")
-        ledger.submit(self.raws[3]).result(timeout=30)
+        ledger.submit(self.raws[3]).result(timeout=PATIENCE_S)
         self.root_after = ledger.checkpoint().root
         ledger.close()
         self.whole = self.segment(folder / "after").read_bytes()
@@ -73,7 +74,7 @@ def test_a_block_cut_anywhere_is_not_there_at_all(torn: Torn) -> None:
         ledger = torn.open_with(torn.whole[:kept])
         assert (torn.root, 3) == (ledger.checkpoint().root, ledger.last_block()[0])
         # The sender was never answered and sends the same bytes again.
-        assert ledger.submit(torn.raws[3]).result(timeout=30).height == 4
+        assert ledger.submit(torn.raws[3]).result(timeout=PATIENCE_S).height == 4
         ledger.close()
 
 

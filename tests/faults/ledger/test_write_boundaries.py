@@ -13,17 +13,16 @@ from pathlib import Path
 
 import boundary_world
 from boundary_world import BLOCKS, ApplicationRun, EmbeddedRun, lines_told
+from patience import PATIENCE_S
 from shuiqiao.base.errors import ShuiqiaoError
 from shuiqiao.ledger.check import replay_ledger
 from shuiqiao.ledger.engine.embedded import EmbeddedLedger
-
-WAIT_S = 30
 
 
 def killed_runs(name: str, folder: Path) -> tuple[Path, list[Path]]:
     """Return the folder of a run that was not killed, and those of all that were."""
     command = [sys.executable, str(boundary_world.__file__), name, str(folder)]
-    done = subprocess.run(command, capture_output=True, text=True, check=False, timeout=120)
+    done = subprocess.run(command, capture_output=True, text=True, check=False, timeout=PATIENCE_S)
     assert done.returncode == 0, done.stderr
     places = {
         when: sorted(folder.glob(f"{when}-*"), key=lambda place: int(place.name.split("-")[1]))
@@ -45,7 +44,7 @@ def stored(ledger: EmbeddedLedger) -> list[bytes]:
 
 def submitted_again(ledger: EmbeddedLedger, raws: Sequence[bytes]) -> list[str]:
     """Hand in transactions one after another; return the refusal of each, empty for an accepted one."""
-    answers = [ledger.submit(raw).exception(timeout=WAIT_S) for raw in raws]
+    answers = [ledger.submit(raw).exception(timeout=PATIENCE_S) for raw in raws]
     return [answer.code if isinstance(answer, ShuiqiaoError) else str(answer or "") for answer in answers]
 
 

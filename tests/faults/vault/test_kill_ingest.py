@@ -15,6 +15,7 @@ from pathlib import Path
 
 import pytest
 
+from patience import PATIENCE_S
 from shuiqiao.base.ids import system_entropy
 from vault_world import VaultWorld, invoice, write_rows
 
@@ -46,7 +47,7 @@ class Children:
 
     def close(self):
         self._server.stdin.close()
-        self._server.wait(timeout=60)
+        self._server.wait(timeout=PATIENCE_S)
         self._server.stdout.close()
 
 

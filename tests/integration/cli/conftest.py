@@ -10,6 +10,7 @@ from types import SimpleNamespace
 import pytest
 
 import consortium_world as worlds
+from patience import PATIENCE_S
 from shuiqiao.base.clock import SystemClock
 
 COMMAND = Path(sys.executable).with_name("shuiqiao")
@@ -25,7 +26,7 @@ def shuiqiao(*arguments, **environment):
         text=True,
         env=env,
         stdin=subprocess.DEVNULL,
-        timeout=60,
+        timeout=PATIENCE_S,
         check=False,
     )
     shown = json.loads(done.stdout) if "--json" in arguments and done.stdout else None

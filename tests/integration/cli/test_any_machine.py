@@ -12,6 +12,8 @@ from pathlib import Path
 
 import pytest
 
+from patience import PATIENCE_S
+
 COMMAND = Path(sys.executable).with_name("shuiqiao")
 GRADES = "uscc,year,grade\n91000000000000001A,2018,A\n"
 
@@ -29,7 +31,7 @@ def run(*arguments, limit_bytes: int | None = None, **environment):
         env={name: value for name, value in os.environ.items() if not name.startswith("SHUIQIAO")} | environment,
         stdin=subprocess.DEVNULL,
         preexec_fn=prepare,
-        timeout=120,
+        timeout=PATIENCE_S,
         check=False,
     )
 

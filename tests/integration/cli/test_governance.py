@@ -12,6 +12,7 @@ import pytest
 
 from cometbft_world import comet_program
 from consortium_world import CHEAP
+from patience import PATIENCE_S
 from shuiqiao.base.clock import SystemClock
 from shuiqiao.base.ids import system_entropy
 from shuiqiao.ledger.engine.cometbft.home import RPC_SOCKET
@@ -24,7 +25,6 @@ from shuiqiao.node.network_init import NetworkOrder, create_network
 from shuiqiao.node.network_plan import NetworkFolder, load_plan
 from shuiqiao.node.rotation import rotate_validator_key
 
-PATIENCE_S = 40.0
 VALIDATORS = ["bureau", "bank-1", "regulator", "bank-2"]
 
 

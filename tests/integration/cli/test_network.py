@@ -14,6 +14,7 @@ import pytest
 
 import state_vandal
 from cometbft_world import comet_program
+from patience import PATIENCE_S
 from shuiqiao.base.ids import MemberId, new_id
 from shuiqiao.crypto.suites import get_suite
 from shuiqiao.ledger.engine.cometbft.home import RPC_SOCKET
@@ -24,7 +25,6 @@ from shuiqiao.node.keys import find_passphrase, load_keys
 from shuiqiao.node.network_plan import NetworkFolder
 from shuiqiao.oversight.contract import OversightAlarmBody
 
-PATIENCE_S = 30.0
 VALIDATORS = ["bureau", "bank-1", "regulator", "bank-2"]
 
 

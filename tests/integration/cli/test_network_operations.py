@@ -15,6 +15,7 @@ import pytest
 
 import consortium_world as worlds
 from cometbft_world import comet_program
+from patience import PATIENCE_S
 from shuiqiao.base.clock import SystemClock
 from shuiqiao.base.ids import MemberId, new_id, system_entropy
 from shuiqiao.crypto.suites import get_suite
@@ -28,7 +29,6 @@ from shuiqiao.node.network_init import NetworkOrder, create_network
 from shuiqiao.node.network_plan import NetworkFolder
 from shuiqiao.oversight.contract import OversightAlarmBody
 
-PATIENCE_S = 30.0
 LOST = "bank-2"
 
 

@@ -9,6 +9,8 @@ from pathlib import Path
 
 import pytest
 
+from patience import PATIENCE_S
+
 GRADES = 3
 INGEST_KEYS = ["records_read", "records_ingested", "records_quarantined", "duplicates_reported", "anchors", "report"]
 AUDIT_KEYS = [
@@ -145,5 +147,5 @@ def test_a_closed_pipe_is_no_error(taken):
 
     command = Path(sys.executable).with_name("shuiqiao")
     line = f"{command} keys show --home {taken[1]} | true; exit ${{PIPESTATUS[0]}}"
-    done = subprocess.run(["bash", "-c", line], capture_output=True, text=True, timeout=60, check=False)
+    done = subprocess.run(["bash", "-c", line], capture_output=True, text=True, timeout=PATIENCE_S, check=False)
     assert (done.returncode, done.stderr) == (0, "")

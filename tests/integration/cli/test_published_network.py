@@ -13,13 +13,12 @@ import pytest
 
 from cometbft_world import comet_program
 from consortium_world import CHEAP
+from patience import PATIENCE_S
 from shuiqiao.base.clock import SystemClock
 from shuiqiao.base.ids import system_entropy
 from shuiqiao.ledger.signed_note import decode_signed_note
 from shuiqiao.node.network_init import NetworkOrder, create_network
 from shuiqiao.node.network_plan import NetworkFolder
-
-PATIENCE_S = 40.0
 
 
 @pytest.fixture

@@ -13,6 +13,7 @@ import pytest
 
 from cometbft_world import comet_program
 from consortium_world import anchor_body
+from patience import PATIENCE_S
 from shuiqiao.base.errors import Conflict, InvalidInput, Unavailable
 from shuiqiao.base.ids import new_id
 from shuiqiao.base.unix_socket import connect_to
@@ -28,7 +29,6 @@ from shuiqiao.node.verification import ReceiptVerifier
 from shuiqiao.vault.contract import batch_lookup
 
 VALIDATORS = ["bureau", "bank-1", "regulator", "bank-2"]
-PATIENCE_S = 30.0
 IN_FLIGHT = 40
 
 

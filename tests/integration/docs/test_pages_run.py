@@ -17,6 +17,7 @@ from pathlib import Path
 
 import pytest
 
+from patience import PATIENCE_S
 from shuiqiao.node.kinds import network_kinds
 
 ROOT = Path(__file__).parents[3]
@@ -92,7 +93,7 @@ class Reader:
             text=True,
             cwd=self.folder,
             env=self.env,
-            timeout=300,
+            timeout=PATIENCE_S,
             check=False,
         )
         codes = [int(line.removeprefix("@@ ")) for line in done.stdout.splitlines() if line.startswith("@@ ")]
@@ -128,7 +129,7 @@ class Reader:
             assert self._python.stdin is not None
             assert self._python.stdout is not None
             self._python.stdin.close()
-            self._python.wait(timeout=60)
+            self._python.wait(timeout=PATIENCE_S)
             self._python.stdout.close()
 
 

@@ -10,6 +10,7 @@ import pytest
 from msgspec import Meta
 
 from members_world import KINDS, START_MS, World
+from patience import PATIENCE_S
 from shuiqiao.base.clock import ManualClock
 from shuiqiao.base.errors import InvalidInput, Unavailable
 from shuiqiao.ledger.check import replay_ledger
@@ -105,7 +106,7 @@ class Network:
         )
         world = self.world
         raw = sign_transaction(draft, network=world.parameters.network, suite=world.suite, keys=[world.keys[author]])
-        return (writer or self.writer).submit(raw).result(timeout=30)
+        return (writer or self.writer).submit(raw).result(timeout=PATIENCE_S)
 
     def note(self, version, *, writer=None):
         note = f"note {self.count}"

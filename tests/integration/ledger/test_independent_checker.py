@@ -18,6 +18,7 @@ from tlog_scales.tlog import Checkpoint as TheirCheckpoint
 from tlog_scales.tlog import ConsistencyProof, ConsistencyProofInvalid, InclusionProof, InclusionProofInvalid
 from tlog_scales.writer import TilesWriter
 
+from patience import PATIENCE_S
 from shuiqiao.base.clock import ManualClock
 from shuiqiao.base.errors import IntegrityError
 from shuiqiao.base.ids import MemberId
@@ -81,7 +82,7 @@ def cosigned(folder: Path, *sizes: int) -> Checkpoint:
         suite=SUITE,
         peers=peers,
         proofs=lambda old, new: consistency_path(READER, old_size=old, new_size=new, hash_name="sha256"),
-        timeout_s=20.0,
+        timeout_s=PATIENCE_S,
         linger_s=20.0,
     )
     result = [asks.collect(signed(size)) for size in sizes][-1]

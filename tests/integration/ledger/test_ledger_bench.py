@@ -6,6 +6,7 @@ from pathlib import Path
 
 import pytest
 
+from patience import PATIENCE_S
 from shuiqiao.base.clock import ManualClock
 from shuiqiao.ledger.check import replay_ledger
 from shuiqiao.ledger.engine.embedded import EmbeddedLedger
@@ -43,7 +44,7 @@ def test_the_load_is_accepted_copied_and_replayed_to_one_root(tmp_path: Path, su
         settings=FollowerSettings(map_bytes=MAP_BYTES, max_segment_bytes=40_000, max_batch_transactions=100),
     )
     raws = list(signed_transactions(network, 1_200, seed=1, now_ms=clock.now_ms()))
-    done = [future.result(timeout=60) for future in [writer.submit(raw) for raw in raws]]
+    done = [future.result(timeout=PATIENCE_S) for future in [writer.submit(raw) for raw in raws]]
     follower.sync()
     assert follower.checkpoint() == writer.checkpoint()
     assert follower.receipt(done[-1].index) == writer.receipt(done[-1].index)

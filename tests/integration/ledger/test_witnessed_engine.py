@@ -12,6 +12,7 @@ from typing import Any
 
 import pytest
 
+from patience import PATIENCE_S
 from shuiqiao.base.clock import ManualClock
 from shuiqiao.base.ids import MemberId
 from shuiqiao.ledger.cosigning import CosignatureCollector
@@ -28,7 +29,6 @@ from shuiqiao.sandbox.benchmarks.ledger_load import load_network, signed_transac
 
 GENESIS_MS = 1_775_000_000_000
 WITNESSES = ("first-bank", "regulator", "second-bank")
-WAIT_S = 30
 
 
 class Consortium:
@@ -78,7 +78,7 @@ class Consortium:
     def write(self, ledger: EmbeddedLedger, count: int, *, seed: int) -> None:
         stream = signed_transactions(self.network, count, seed=seed, now_ms=self.clock.now_ms())
         for future in [ledger.submit(raw) for raw in stream]:
-            future.result(timeout=WAIT_S)
+            future.result(timeout=PATIENCE_S)
 
     def collector(self, ledger: EmbeddedLedger) -> CosignatureCollector:
         return CosignatureCollector(
@@ -86,8 +86,8 @@ class Consortium:
             suite=self.suite,
             peers=self.witnesses,
             proofs=lambda old, new: ledger.consistency_proof(old_size=old, new_size=new),
-            timeout_s=WAIT_S,
-            linger_s=WAIT_S,
+            timeout_s=PATIENCE_S,
+            linger_s=PATIENCE_S,
         )
 
     def close(self) -> None:

@@ -11,6 +11,7 @@ from pathlib import Path
 import pytest
 
 import consortium_world as worlds
+from patience import PATIENCE_S
 from shuiqiao.base.clock import SystemClock
 from shuiqiao.base.errors import IntegrityError, ShuiqiaoError
 from shuiqiao.base.ids import system_entropy
@@ -137,7 +138,7 @@ def test_a_home_that_cannot_be_written_can_be_looked_at(homes):
                 capture_output=True,
                 preexec_fn=without_override,
                 text=True,
-                timeout=120,
+                timeout=PATIENCE_S,
                 check=False,
             )
             assert "Traceback" not in done.stderr, done.stderr

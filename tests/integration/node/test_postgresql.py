@@ -21,6 +21,7 @@ import pytest
 from sqlalchemy import inspect
 
 import consortium_world as worlds
+from patience import PATIENCE_S
 from shuiqiao.base.clock import MS_PER_DAY, ManualClock
 from shuiqiao.base.errors import Conflict, Denied, Unavailable
 from shuiqiao.base.ids import owned_id, system_entropy
@@ -95,7 +96,7 @@ class Server:
                 stdin=subprocess.DEVNULL,
                 stdout=out,
                 stderr=subprocess.STDOUT,
-                timeout=60,
+                timeout=PATIENCE_S,
                 check=False,
                 **self._as,
             )

@@ -11,6 +11,7 @@ import time
 import pytest
 
 from cometbft_world import comet_program, nodes_in
+from patience import PATIENCE_S
 
 COMMAND = """
 import signal
@@ -18,8 +19,6 @@ signal.signal(signal.SIGINT, signal.SIG_IGN)
 from shuiqiao.cli.door import main
 main()
 """
-BEGINS_S = 180
-ENDS_S = 180
 
 
 def wait_until(condition, *, timeout_s):
@@ -46,10 +45,10 @@ def test_no_node_is_left_running(tmp_path, number, ends_with):
         start_new_session=True,
     )
     try:
-        wait_until(lambda: len(nodes_in(tmp_path)) == 5, timeout_s=BEGINS_S)
+        wait_until(lambda: len(nodes_in(tmp_path)) == 5, timeout_s=PATIENCE_S)
         demo.send_signal(number)
-        assert demo.wait(timeout=ENDS_S) == ends_with
-        wait_until(lambda: not nodes_in(tmp_path), timeout_s=ENDS_S)
+        assert demo.wait(timeout=PATIENCE_S) == ends_with
+        wait_until(lambda: not nodes_in(tmp_path), timeout_s=PATIENCE_S)
     finally:
         demo.kill()
         demo.communicate()

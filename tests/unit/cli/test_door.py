@@ -8,6 +8,8 @@ import sys
 
 import pytest
 
+from patience import PATIENCE_S
+
 PROLOGUE = """
 import signal, time
 signal.signal(signal.SIGINT, signal.Handlers({inherited:d}))
@@ -73,7 +75,7 @@ def run(body, *, number, inherited=signal.SIG_DFL):
     )
     assert command.stdout.readline() == "ready\n"
     command.send_signal(number)
-    said, complaint = command.communicate(timeout=120)
+    said, complaint = command.communicate(timeout=PATIENCE_S)
     return command.returncode, said.split(), complaint
 
 

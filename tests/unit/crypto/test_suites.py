@@ -12,6 +12,7 @@ from concurrent.futures import ThreadPoolExecutor
 
 import pytest
 
+from patience import PATIENCE_S
 from shuiqiao.base.errors import IntegrityError, InvalidInput, Unavailable
 from shuiqiao.crypto import suites
 from shuiqiao.crypto.kdf import hkdf, hkdf_expand, verify_hash_present
@@ -173,7 +174,7 @@ def test_another_openssl_in_the_process_does_not_reach_the_provider():
 
 
 def _python(code):
-    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True, timeout=60)
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True, timeout=PATIENCE_S)
     return done.stdout.strip()
 
 

@@ -7,6 +7,7 @@ from concurrent.futures import FIRST_EXCEPTION, as_completed, wait
 
 import pytest
 
+from patience import PATIENCE_S
 from shuiqiao.base.errors import Conflict
 from shuiqiao.ledger.engine.answer import Answer
 from shuiqiao.ledger.model import Committed
@@ -36,8 +37,8 @@ def test_given_before_anybody_asks():
 def test_waited_for():
     answer, refused = Answer(), Answer()
     timers = [later(lambda: answer.set_result(PLACE)), later(lambda: refused.set_exception(REFUSAL))]
-    assert answer.result(timeout=10) == PLACE
-    assert refused.exception(timeout=10) == REFUSAL
+    assert answer.result(timeout=PATIENCE_S) == PLACE
+    assert refused.exception(timeout=PATIENCE_S) == REFUSAL
     with pytest.raises(TimeoutError):
         Answer().result(timeout=0)
     for timer in timers:
@@ -69,9 +70,9 @@ def test_collected_with_others():
     answers = [Answer() for _ in range(3)]
     answers[1].set_result(PLACE)
     timers = [later(lambda: answers[0].set_result(PLACE)), later(lambda: answers[2].set_exception(REFUSAL))]
-    assert {id(each) for each in as_completed(answers, timeout=10)} == {id(each) for each in answers}
+    assert {id(each) for each in as_completed(answers, timeout=PATIENCE_S)} == {id(each) for each in answers}
     again = Answer()
-    assert again in wait([*answers, again], timeout=10, return_when=FIRST_EXCEPTION).not_done
+    assert again in wait([*answers, again], timeout=0.1, return_when=FIRST_EXCEPTION).not_done
     for timer in timers:
         timer.join()
 
@@ -84,7 +85,7 @@ def test_whoever_comes_while_it_is_given_is_told():
 
         def wait_for_it(answer=answer, heard=heard, gate=gate):
             gate.wait()
-            heard.append(answer.result(timeout=10))
+            heard.append(answer.result(timeout=PATIENCE_S))
 
         def listen(answer=answer, heard=heard, gate=gate):
             gate.wait()
@@ -96,5 +97,5 @@ def test_whoever_comes_while_it_is_given_is_told():
         gate.wait()
         answer.set_result(PLACE)
         for thread in threads:
-            thread.join(timeout=20)
+            thread.join(timeout=PATIENCE_S)
         assert heard == [PLACE, PLACE, PLACE]

@@ -15,6 +15,7 @@ from typing import Any
 import lmdb
 import pytest
 
+from patience import PATIENCE_S
 from shuiqiao.base.clock import Clock, ManualClock, iso_from_ms
 from shuiqiao.base.errors import IntegrityError, InvalidInput, ShuiqiaoError, Unavailable
 from shuiqiao.crypto import intl as intl_provider
@@ -28,7 +29,6 @@ from shuiqiao.ledger.receipt_verification import verify_receipt
 from shuiqiao.ledger.store.disk import PosixDisk
 from shuiqiao.ledger.store.index import Index
 
-WAIT_S = 30
 MAP_BYTES = 1 << 28
 
 
@@ -83,7 +83,7 @@ def ledger(intl: Any, tmp_path: Path) -> Iterator[EmbeddedLedger]:
 
 def code_of(future: Future[Committed]) -> str:
     """Return the code of the refusal, or an empty string when committed."""
-    error = future.exception(timeout=WAIT_S)
+    error = future.exception(timeout=PATIENCE_S)
     assert error is None or isinstance(error, ShuiqiaoError)
     return "" if error is None else error.code
 
@@ -108,7 +108,7 @@ def test_what_is_committed_is_in_state_log_and_checkpoint(network: Any, tmp_path
     """[STORE-19]."""
     ledger = open_ledger(network, tmp_path / "ledger", verifier_processes=processes)
     raws = [network.write(author=author) for author in ("bureau", "first-bank", "second-bank") for _ in range(20)]
-    done = [future.result(timeout=WAIT_S) for future in [ledger.submit(raw) for raw in raws]]
+    done = [future.result(timeout=PATIENCE_S) for future in [ledger.submit(raw) for raw in raws]]
     stored = {
         block.first_index + position: raw
         for block in ledger.blocks(from_height=1)
@@ -138,7 +138,7 @@ def test_what_is_committed_is_in_state_log_and_checkpoint(network: Any, tmp_path
 
 def test_receipts_verify_with_the_genesis_alone(network: Any, tmp_path: Path) -> None:
     ledger = open_ledger(network, tmp_path / "ledger")
-    done = [ledger.submit(network.write()).result(timeout=WAIT_S) for _ in range(9)]
+    done = [ledger.submit(network.write()).result(timeout=PATIENCE_S) for _ in range(9)]
     for one in done:
         receipt = ledger.receipt(one.index)
         verified = verify_receipt(
@@ -153,7 +153,7 @@ def test_receipts_verify_with_the_genesis_alone(network: Any, tmp_path: Path) ->
 
 
 def test_a_receipt_of_what_is_no_transaction_is_refused(ledger: EmbeddedLedger, intl: Any) -> None:
-    assert Committed(index=0, height=1, time_ms=intl.time_ms + 1000) == ledger.submit(intl.write()).result(WAIT_S)
+    assert Committed(index=0, height=1, time_ms=intl.time_ms + 1000) == ledger.submit(intl.write()).result(PATIENCE_S)
     for index in (-1, 1, 2, 2**60):
         with pytest.raises(InvalidInput) as caught:
             ledger.receipt(index)
@@ -247,7 +247,7 @@ def test_a_state_view_stays_as_it_was(ledger: EmbeddedLedger, intl: Any) -> None
     raw = intl.write()
     key = f"note/entry/{intl.machine.decode(raw).body.id.hex()}"
     before = ledger.state()
-    ledger.submit(raw).result(timeout=WAIT_S)
+    ledger.submit(raw).result(timeout=PATIENCE_S)
     assert (before.get(key), ledger.state().get(key)) == (None, {"author": "bureau", "height": 1})
 
 
@@ -260,7 +260,7 @@ def test_subscribers_hear_of_every_block_and_a_broken_one_is_dropped(ledger: Emb
     ledger.subscribe(break_down)
     ledger.subscribe(lambda block, events: heard.append((block.height, [event.name for event in events])))
     for _ in range(3):
-        ledger.submit(intl.write()).result(timeout=WAIT_S)
+        ledger.submit(intl.write()).result(timeout=PATIENCE_S)
     ledger.close()
     assert [(height, ["note.written"]) for height in (1, 2, 3)] == heard
     assert [str(fault) for fault in ledger.listener_faults] == ["a listener's defect"]
@@ -271,14 +271,14 @@ def test_a_full_intake_says_busy_and_recovers(intl: Any, tmp_path: Path) -> None
 
     def hold(_block: Block, _events: object) -> None:
         entered.set()
-        held.wait(WAIT_S)
+        held.wait(PATIENCE_S)
 
     ledger = open_ledger(intl, tmp_path / "ledger", max_waiting=4)
     ledger.subscribe(hold)
     assert code_of(ledger.submit(intl.write())) == ""
-    entered.wait(WAIT_S)
+    entered.wait(PATIENCE_S)
     waiting = [ledger.submit(intl.write()) for _ in range(4)]
-    refused = ledger.submit(intl.write()).exception(timeout=WAIT_S)
+    refused = ledger.submit(intl.write()).exception(timeout=PATIENCE_S)
     assert isinstance(refused, Unavailable)
     assert (refused.code, refused.retry_after_s) == ("ledger.busy", 0.5)
     held.set()
@@ -372,7 +372,7 @@ def written(network: Any, folder: Path, *, blocks: int = 6, **settings: Any) -> 
     ledger = open_ledger(network, folder, **settings)
     raws = [network.write() for _ in range(blocks)]
     for raw in raws:
-        ledger.submit(raw).result(timeout=WAIT_S)
+        ledger.submit(raw).result(timeout=PATIENCE_S)
     root = ledger.checkpoint().root
     ledger.close()
     return root, raws
@@ -537,7 +537,7 @@ def test_without_an_interval_a_checkpoint_is_stored_before_it_is_told(network: A
     """[STORE-18]."""
     ledger = open_ledger(network, tmp_path / "ledger", checkpoint_interval_s=0.0)
     for _ in range(3):
-        ledger.submit(network.write()).result(timeout=WAIT_S)
+        ledger.submit(network.write()).result(timeout=PATIENCE_S)
         told = ledger.checkpoint()
         note = (tmp_path / "ledger" / "checkpoints" / "latest").read_bytes()
         stored = verify_note(note, policy=network.parameters.policy, suite=network.suite)
@@ -550,7 +550,7 @@ def test_the_last_checkpoint_told_is_stored_when_the_ledger_is_closed(intl: Any,
     """[STORE-18]."""
     ledger = open_ledger(intl, tmp_path / "ledger", checkpoint_interval_s=3600.0)
     for _ in range(3):
-        ledger.submit(intl.write()).result(timeout=WAIT_S)
+        ledger.submit(intl.write()).result(timeout=PATIENCE_S)
         told = ledger.checkpoint()
     stored = tmp_path / "ledger" / "checkpoints" / "latest"
     assert stored.read_bytes() != told.note
@@ -561,7 +561,7 @@ def test_the_last_checkpoint_told_is_stored_when_the_ledger_is_closed(intl: Any,
 def holds(path: Path, data: bytes) -> bool:
     """Wait for a file to have these bytes; False if it does not come to have them."""
     patience = threading.Event()
-    return any(path.read_bytes() == data or patience.wait(WAIT_S / 1000) for _ in range(1000))
+    return any(path.read_bytes() == data or patience.wait(PATIENCE_S / 1000) for _ in range(1000))
 
 
 def test_a_checkpoint_that_waits_is_stored_though_nothing_else_happens(intl: Any, tmp_path: Path) -> None:
@@ -570,17 +570,17 @@ def test_a_checkpoint_that_waits_is_stored_though_nothing_else_happens(intl: Any
     ledger = open_ledger(intl, tmp_path / "ledger", checkpoint_interval_s=0.2, disk=disk)
     stored = tmp_path / "ledger" / "checkpoints" / "latest"
     for _ in range(3):
-        ledger.submit(intl.write()).result(timeout=WAIT_S)
+        ledger.submit(intl.write()).result(timeout=PATIENCE_S)
         told = ledger.checkpoint()
     assert holds(stored, told.note)
-    ledger.submit(intl.write()).result(timeout=WAIT_S)
+    ledger.submit(intl.write()).result(timeout=PATIENCE_S)
     first = ledger.checkpoint()
     disk.failing["sync_folder"] = errno.EIO
-    ledger.submit(intl.write()).result(timeout=WAIT_S)
+    ledger.submit(intl.write()).result(timeout=PATIENCE_S)
     with suppress(Unavailable):
         ledger.checkpoint()
     # The writer goes on, and tries the checkpoint again until the disk takes it.
-    ledger.submit(intl.write()).result(timeout=WAIT_S)
+    ledger.submit(intl.write()).result(timeout=PATIENCE_S)
     disk.failing.clear()
     second = ledger.checkpoint()
     assert first.size < second.size
@@ -592,7 +592,7 @@ def test_an_index_open_when_the_machine_stopped_is_made_again(intl: Any, tmp_pat
     """[STORE-16]."""
     folder = tmp_path / "ledger"
     ledger = open_ledger(intl, folder)
-    ledger.submit(intl.write()).result(timeout=WAIT_S)
+    ledger.submit(intl.write()).result(timeout=PATIENCE_S)
     before = ledger.checkpoint()
     assert (folder / "index.lmdb" / "open").is_file()
     ledger.close()
@@ -607,7 +607,7 @@ def test_an_index_open_when_the_machine_stopped_is_made_again(intl: Any, tmp_pat
 def test_consistency_proofs_hold_between_all_sizes(ledger: EmbeddedLedger, intl: Any) -> None:
     """[STORE-15]."""
     for _ in range(6):
-        ledger.submit(intl.write()).result(timeout=WAIT_S)
+        ledger.submit(intl.write()).result(timeout=PATIENCE_S)
     leaves = [leaf for block in ledger.blocks(from_height=1) for leaf in (*block.transactions, block.entry)]
     hashes = [leaf_hash(leaf, hash_name="sha256") for leaf in leaves]
     roots = [root_from_leaf_hashes(hashes[:size], hash_name="sha256") for size in range(len(hashes) + 1)]
@@ -633,7 +633,7 @@ def test_a_full_disk_refuses_clearly_and_the_ledger_goes_on(intl: Any, tmp_path:
     raws = [intl.write() for _ in range(3)]
     assert code_of(ledger.submit(raws[0])) == ""
     disk.failing = {"append": errno.ENOSPC}
-    refused = ledger.submit(raws[1]).exception(timeout=WAIT_S)
+    refused = ledger.submit(raws[1]).exception(timeout=PATIENCE_S)
     assert isinstance(refused, Unavailable)
     assert (refused.code, refused.retry_after_s) == ("ledger.disk_full", 10.0)
     disk.failing = {}
@@ -737,7 +737,7 @@ class SetClock:
 
 
 def refusal(ledger: EmbeddedLedger, raw: bytes) -> ShuiqiaoError:
-    error = ledger.submit(raw).exception(timeout=10)
+    error = ledger.submit(raw).exception(timeout=PATIENCE_S)
     assert isinstance(error, ShuiqiaoError)
     return error
 

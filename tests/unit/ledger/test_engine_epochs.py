@@ -9,6 +9,7 @@ from typing import Any
 
 import pytest
 
+from patience import PATIENCE_S
 from shuiqiao.base.clock import ManualClock
 from shuiqiao.base.encoding import decode_cbor
 from shuiqiao.base.errors import IntegrityError, ShuiqiaoError, Unavailable
@@ -21,7 +22,6 @@ from shuiqiao.ledger.note import verify_note
 from shuiqiao.ledger.receipt_verification import VerifiedReceipt, verify_receipt
 from shuiqiao.ledger.witness import Witness
 
-WAIT_S = 20.0
 MAP_BYTES = 1 << 28
 ABSENT = "note/entry/absent"
 
@@ -108,7 +108,7 @@ class World:
 
     def write(self, count: int = 1) -> int:
         """Write notes and return the leaf of the last."""
-        done = [self.writer.submit(self.network.write()).result(timeout=WAIT_S) for _ in range(count)]
+        done = [self.writer.submit(self.network.write()).result(timeout=PATIENCE_S) for _ in range(count)]
         return done[-1].index
 
     def change(self, *, quorum: int) -> int:
@@ -122,7 +122,7 @@ class World:
             quorum=quorum,
         )
         raw = self.network.sign(self.network.draft("note.epoch", body=body))
-        return self.writer.submit(raw).result(timeout=WAIT_S).index
+        return self.writer.submit(raw).result(timeout=PATIENCE_S).index
 
     def verify(self, receipt: bytes) -> VerifiedReceipt:
         return verify_receipt(

@@ -13,6 +13,7 @@ from typing import Any
 import pytest
 from msgspec import structs
 
+from patience import PATIENCE_S
 from shuiqiao.base.clock import ManualClock
 from shuiqiao.base.errors import IntegrityError, ShuiqiaoError, Unavailable
 from shuiqiao.ledger.check import replay_ledger
@@ -27,7 +28,6 @@ from shuiqiao.ledger.receipt_verification import verify_receipt
 from shuiqiao.ledger.store.alarm_file import ForkKind
 from shuiqiao.ledger.submitter import log_size
 
-WAIT_S = 30
 MAP_BYTES = 1 << 28
 
 
@@ -113,14 +113,14 @@ class House:
 
     def write(self, count: int = 1, *, writer: EmbeddedLedger | None = None) -> None:
         for _ in range(count):
-            (writer or self.writer).submit(self.network.write()).result(timeout=WAIT_S)
+            (writer or self.writer).submit(self.network.write()).result(timeout=PATIENCE_S)
 
     def fork(self, *, shared: int, own: int) -> EmbeddedLedger:
         """Return the same operator's writer on a history that shares its first blocks with the present one."""
         other = self.open_writer("fork")
         for block in list(self.writer.blocks(from_height=1))[:shared]:
             for raw in block.transactions:
-                other.submit(raw).result(timeout=WAIT_S)
+                other.submit(raw).result(timeout=PATIENCE_S)
         self.write(own, writer=other)
         return other
 
@@ -173,7 +173,7 @@ def test_what_a_follower_submits_is_in_its_own_copy_when_acknowledged(house: Hou
     follower.subscribe(lambda block, _events: heard.append(block.height))
     for number in range(5):
         raw = house.network.write(author="first-bank")
-        done = follower.submit(raw).result(timeout=WAIT_S)
+        done = follower.submit(raw).result(timeout=PATIENCE_S)
         body = house.network.machine.decode(raw).body
         assert {"author": "first-bank", "height": done.height} == follower.state().get(f"note/entry/{body.id.hex()}")
         assert number + 1 == follower.last_block()[0]
@@ -183,8 +183,8 @@ def test_what_a_follower_submits_is_in_its_own_copy_when_acknowledged(house: Hou
 def test_refusals_of_the_writer_reach_the_submitter(house: House) -> None:
     follower = house.open_follower()
     raw = house.network.write()
-    follower.submit(raw).result(timeout=WAIT_S)
-    again = follower.submit(raw).exception(timeout=WAIT_S)
+    follower.submit(raw).result(timeout=PATIENCE_S)
+    again = follower.submit(raw).exception(timeout=PATIENCE_S)
     assert isinstance(again, ShuiqiaoError)
     assert again.code == "ledger.tx_replayed"
 
@@ -256,7 +256,7 @@ def test_a_rewritten_history_raises_an_alarm_with_both_notes(
     house.peer.engine = house.writer
     assert code_of(follower.sync) == "ledger.fork_detected"
     assert code_of(follower.checkpoint) == "ledger.fork_detected"
-    assert code_of(lambda: follower.submit(house.network.write()).result(timeout=WAIT_S)) == "ledger.fork_detected"
+    assert code_of(lambda: follower.submit(house.network.write()).result(timeout=PATIENCE_S)) == "ledger.fork_detected"
     follower.close()
     reopened = house.open_follower()
     assert alarm == reopened.alarm
@@ -408,7 +408,7 @@ def open_late(house: House, behind: Peer) -> FollowerLedger:
     peer = LatePeer(behind)
     follower = house.open_follower(peer=peer)
     patience = threading.Event()
-    assert any(follower.trouble is not None or patience.wait(WAIT_S / 1000) for _ in range(1000))
+    assert any(follower.trouble is not None or patience.wait(PATIENCE_S / 1000) for _ in range(1000))
     peer.is_reachable = True
     return follower
 
@@ -472,7 +472,7 @@ class LyingPeer(Peer):
     """A writer that acknowledges at a place where something else stands."""
 
     def submit(self, raw: bytes) -> Future[Committed]:
-        self.engine.submit(raw).result(timeout=WAIT_S)
+        self.engine.submit(raw).result(timeout=PATIENCE_S)
         lie: Future[Committed] = Future()
         lie.set_result(Committed(index=0, height=1, time_ms=0))
         return lie
@@ -481,7 +481,7 @@ class LyingPeer(Peer):
 def test_a_false_acknowledgement_is_noticed(house: House) -> None:
     house.write()
     follower = house.open_follower(peer=LyingPeer(house.writer))
-    error = follower.submit(house.network.write()).exception(timeout=WAIT_S)
+    error = follower.submit(house.network.write()).exception(timeout=PATIENCE_S)
     assert isinstance(error, IntegrityError)
     assert error.code == "ledger.acknowledgement_false"
 
@@ -540,7 +540,7 @@ def test_a_checkpoint_that_waits_is_stored_though_there_is_no_news(house: House)
     told = follower.checkpoint()
     stored = house.folder / "follower" / "checkpoints" / "latest"
     patience = threading.Event()
-    assert any(stored.read_bytes() == told.note or patience.wait(WAIT_S / 1000) for _ in range(1000))
+    assert any(stored.read_bytes() == told.note or patience.wait(PATIENCE_S / 1000) for _ in range(1000))
 
 
 def test_a_damaged_alarm_file_is_not_taken_for_none(house: House, tmp_path: Path) -> None:

@@ -8,6 +8,7 @@ from typing import Any
 
 import pytest
 
+from patience import PATIENCE_S
 from shuiqiao.base.errors import Unavailable
 from shuiqiao.ledger.engine.verifiers import (
     MAX_BARREN_DEATHS,
@@ -74,7 +75,9 @@ def test_a_killed_worker_loses_nothing(intl: Any) -> None:
     answers: dict[int, bytes] = {}
     quiet, other = os.pipe()
     while len(answers) < len(split_chunks(jobs)):
-        answers.update({ticket: holds for ticket, holds in verifier.finished(wake=quiet, timeout_s=30) if holds})
+        answers.update(
+            {ticket: holds for ticket, holds in verifier.finished(wake=quiet, timeout_s=PATIENCE_S) if holds}
+        )
     os.close(quiet)
     os.close(other)
     assert expected == [bool(holds) for ticket in sorted(answers) for holds in answers[ticket]]

@@ -12,6 +12,7 @@ from pathlib import Path
 
 import pytest
 
+from patience import PATIENCE_S
 from shuiqiao.base.errors import Conflict, Denied, InvalidInput, Unavailable
 from shuiqiao.ledger.engine.cometbft.localnet import free_ports
 from shuiqiao.node.network import Network
@@ -223,7 +224,7 @@ def echo_at(port):
 
 
 def heard_through(port):
-    with socket.create_connection(("127.0.0.1", port), timeout=5) as link:
+    with socket.create_connection(("127.0.0.1", port), timeout=PATIENCE_S) as link:
         link.settimeout(5)
         try:
             link.sendall(b"hello")

@@ -8,6 +8,7 @@ import pytest
 
 from consensus_world import Consortium, wait_until
 from governed_world import GovernedRoster
+from patience import PATIENCE_S
 from shuiqiao.ledger.engine.cometbft.home import state_sync_settings
 from shuiqiao.ledger.engine.cometbft.process import LOG_NAME
 
@@ -35,10 +36,10 @@ def close_epochs(consortium, *, quorums):
     roster, ledger = consortium.roster, consortium.ledgers["node0"]
     closed_by = 0
     for quorum in quorums:
-        ledger.submit(roster.new_quorum(quorum)).result(timeout=30)
+        ledger.submit(roster.new_quorum(quorum)).result(timeout=PATIENCE_S)
         closed_by = ledger.application.keeper.height
         for number in range(3):
-            place = ledger.submit(roster.note(1000 * roster.proposals + number)).result(timeout=30)
+            place = ledger.submit(roster.note(1000 * roster.proposals + number)).result(timeout=PATIENCE_S)
     assert len(ledger.application.keeper.replica.epochs.trail.changes) == roster.proposals
     return place.index, closed_by
 
@@ -51,9 +52,9 @@ def heights(what, log):
 def wait_for_receipt(consortium, member, index):
     """Return a receipt of one node over all its epochs, verified from the genesis; another block may have to come."""
     ledger = consortium.ledgers[member]
-    wait_until(lambda: ledger.last_block() == consortium.ledgers["node0"].last_block(), timeout_s=60)
-    consortium.ledgers["node0"].submit(consortium.roster.note(9)).result(timeout=30)
-    wait_until(lambda: ledger.last_block() == consortium.ledgers["node0"].last_block(), timeout_s=60)
+    wait_until(lambda: ledger.last_block() == consortium.ledgers["node0"].last_block(), timeout_s=PATIENCE_S)
+    consortium.ledgers["node0"].submit(consortium.roster.note(9)).result(timeout=PATIENCE_S)
+    wait_until(lambda: ledger.last_block() == consortium.ledgers["node0"].last_block(), timeout_s=PATIENCE_S)
     return consortium.roster.verify(ledger.receipt(index))
 
 
@@ -61,7 +62,7 @@ def test_a_validator_that_was_stopped_gives_receipts_across_the_epochs(open_cons
     consortium = open_consortium()
     roster, ledgers, nodes = consortium.roster, consortium.ledgers, consortium.network.nodes
     consortium.start()
-    before = ledgers["node0"].submit(roster.note(1)).result(timeout=30)
+    before = ledgers["node0"].submit(roster.note(1)).result(timeout=PATIENCE_S)
     nodes["node3"].stop()
     ledgers["node3"].close()
     index, closed_by = close_epochs(consortium, quorums=[2, 3, 2])
@@ -72,7 +73,7 @@ def test_a_validator_that_was_stopped_gives_receipts_across_the_epochs(open_cons
     log = nodes["node3"].home / LOG_NAME
     before_log, missing_from = len(log.read_text(errors="replace")), back.application.keeper.height + 1
     nodes["node3"].start()
-    wait_until(lambda: back.last_block() == ledgers["node0"].last_block(), timeout_s=60)
+    wait_until(lambda: back.last_block() == ledgers["node0"].last_block(), timeout_s=PATIENCE_S)
     # It came back by the blocks, and met no vote for the block behind a closing one, which the note is made of.
     told = log.read_text(errors="replace")[before_log:]
     by_blocks = heights("finalized block", told) - heights("finalizing commit of block", told)
@@ -99,7 +100,7 @@ def test_a_newcomer_by_snapshot_gives_receipts_across_the_epochs(open_consortium
     consortium.start(HERE)
     index, _ = close_epochs(consortium, quorums=[2, 3])
     for number in range(10):
-        ledgers["node0"].submit(roster.note(number + 100)).result(timeout=30)
+        ledgers["node0"].submit(roster.note(number + 100)).result(timeout=PATIENCE_S)
     block_hash = network.nodes["node0"].rpc.block(2)["block_id"]["hash"]
     servers = [network.rpc_address("node0"), network.rpc_address("node1")]
     network.write_home(3, sync=state_sync_settings(rpc_servers=servers, height=2, block_hash=block_hash))

@@ -17,6 +17,7 @@ import pytest
 
 from cometbft_world import AbciClient
 from consensus_world import Consortium, Load, Roster, wait_until
+from patience import PATIENCE_S
 from shuiqiao.base.errors import InvalidInput, ShuiqiaoError
 from shuiqiao.ledger.engine.cometbft import requests as ask
 from shuiqiao.ledger.engine.cometbft import responses as answer
@@ -101,12 +102,12 @@ def test_hostile_frames_on_the_socket_of_a_working_validator(consortium):
 
 
 def node_status(node):
-    return node.wait_for_height(1, timeout_s=20)
+    return node.wait_for_height(1, timeout_s=PATIENCE_S)
 
 
 def post(path, body, *, headers=None):
     """Send a body to a node's RPC and return what it answers, an empty answer where it ends the connection."""
-    connection = UnixConnection(path, timeout_s=10)
+    connection = UnixConnection(path, timeout_s=PATIENCE_S)
     try:
         connection.request("POST", "/", body=body, headers=headers or {"Content-Type": "application/json"})
         return connection.getresponse().read()
@@ -170,7 +171,7 @@ def results_everywhere(consortium, raws):
 
 def refusals(futures):
     """The code of each refusal, empty for what was accepted."""
-    errors = [future.exception(timeout=30) for future in futures]
+    errors = [future.exception(timeout=PATIENCE_S) for future in futures]
     return [error.code if isinstance(error, ShuiqiaoError) else str(error or "") for error in errors]
 
 
@@ -186,7 +187,7 @@ def test_conflicts_and_repeats_are_decided_once_and_alike_everywhere(consortium)
     assert sorted(found) == ["", "ledger.tx_replayed", "ledger.tx_replayed", "ledger.tx_replayed"]
     # The very same bytes at all four nodes at once: one leaf, and all four hear of the same one.
     same = roster.note(30)
-    places = {future.result(timeout=30) for future in [ledgers[name].submit(same) for name in NAMES]}
+    places = {future.result(timeout=PATIENCE_S) for future in [ledgers[name].submit(same) for name in NAMES]}
     assert len(places) == 1
     # The same id in other bytes at all four nodes at once.
     scattered = [roster.note(40 + number, tx_id=b"j" * 16) for number in range(4)]
@@ -231,10 +232,10 @@ def test_proposals_of_a_validator_that_means_ill_are_voted_down(consortium):
     while len(proposed) < len(spoils) or sent < 6:
         # It proposes in its turn, within a few heights.
         assert sent < 60
-        honest[sent % 3].submit(roster.note(sent)).result(timeout=30)
+        honest[sent % 3].submit(roster.note(sent)).result(timeout=PATIENCE_S)
         sent += 1
     for number in range(100, 104):
-        honest[number % 3].submit(roster.note(number)).result(timeout=30)
+        honest[number % 3].submit(roster.note(number)).result(timeout=PATIENCE_S)
     wait_until(lambda: len(consortium.app_hashes(NAMES[:3])) == 1)
     stored = [raw for block in honest[0].blocks(from_height=1) for raw in block.transactions]
     assert len(stored) == sent + 4

@@ -12,6 +12,7 @@ import pytest
 
 from cometbft_world import skewed_program
 from consensus_world import Consortium, Roster, wait_until
+from patience import PATIENCE_S
 from shuiqiao.base.clock import SystemClock
 from shuiqiao.ledger.engine.cometbft.home import address_of
 from shuiqiao.ledger.engine.cometbft.process import NodeProcess
@@ -53,7 +54,7 @@ class SkewedWorld:
 
     def refusal_of(self, member, raw):
         """What becomes of a transaction: nothing waits without an answer."""
-        error = self.ledgers[member].submit(raw).exception(timeout=40)
+        error = self.ledgers[member].submit(raw).exception(timeout=PATIENCE_S)
         return "" if error is None else error.code
 
     def vote_skews_ms(self):
@@ -74,7 +75,7 @@ class SkewedWorld:
 
     def require_agreement(self, *, began_ms):
         """Return if all have the same blocks, whose times rise strictly and are those of the right clocks."""
-        wait_until(lambda: len(self.consortium.app_hashes()) == 1, timeout_s=40)
+        wait_until(lambda: len(self.consortium.app_hashes()) == 1, timeout_s=PATIENCE_S)
         blocks = list(self.ledgers["node0"].blocks(from_height=1))
         assert all(one.time_ms < other.time_ms for one, other in pairwise(blocks))
         assert began_ms - TOLERANCE_MS < blocks[1].time_ms
@@ -141,7 +142,7 @@ def test_a_whole_machine_that_is_more_than_a_day_ahead_hinders_nobody(open_world
     waiting = world.ledgers["node1"].submit(too_long)
     for number in range(200, 212):
         assert world.refusal_of("node0", roster.note(number)) == ""
-    assert waiting.exception(timeout=20).code == "ledger.tx_valid_too_long"
+    assert waiting.exception(timeout=PATIENCE_S).code == "ledger.tx_valid_too_long"
     world.require_agreement(began_ms=began_ms)
     assert world.ledgers["node1"].state().get(f"note/entry/{50:032x}") is None
     skews = world.vote_skews_ms()

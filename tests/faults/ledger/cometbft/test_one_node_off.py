@@ -10,6 +10,7 @@ import pytest
 
 from boundary_world import FullDisk
 from consensus_world import KINDS, Consortium, Roster, StateKeys, wait_until
+from patience import PATIENCE_S
 from shuiqiao.base.clock import SystemClock
 from shuiqiao.ledger.check import replay_ledger
 from shuiqiao.ledger.note import verify_note
@@ -46,7 +47,7 @@ class ShiftedClock:
 
 
 def refusal_of(ledger, raw):
-    error = ledger.submit(raw).exception(timeout=20)
+    error = ledger.submit(raw).exception(timeout=PATIENCE_S)
     return "" if error is None else error.code
 
 
@@ -94,7 +95,7 @@ class SmallDisk:
         folder.mkdir(parents=True)
         command = ["mount", "-t", "tmpfs", "-o", f"size={SMALL}", "tmpfs", str(folder)]
         try:
-            subprocess.run(command, check=True, capture_output=True, timeout=10)
+            subprocess.run(command, check=True, capture_output=True, timeout=PATIENCE_S)
         except (OSError, subprocess.SubprocessError) as error:
             pytest.skip(f"a small file system needs the right to mount one: {error}")
 
@@ -108,7 +109,7 @@ class SmallDisk:
 
     def close(self) -> None:
         # Lazily, for where a test failed there may be files open.
-        subprocess.run(["umount", "-l", str(self._folder)], check=True, timeout=10)
+        subprocess.run(["umount", "-l", str(self._folder)], check=True, timeout=PATIENCE_S)
 
 
 class FailingDisk:
@@ -139,10 +140,10 @@ def test_a_full_disk_stops_one_validator_with_a_code_and_no_other(open_consortiu
         stack.callback(ledger.close)
         consortium.start()
         for number in range(3):
-            consortium.ledgers["node0"].submit(roster.note(number)).result(timeout=20)
+            consortium.ledgers["node0"].submit(roster.note(number)).result(timeout=PATIENCE_S)
         wait_until(lambda: len(consortium.app_hashes()) == 1)
         room.fill()
-        consortium.ledgers["node0"].submit(roster.note(100, text="x" * 45_000)).result(timeout=30)
+        consortium.ledgers["node0"].submit(roster.note(100, text="x" * 45_000)).result(timeout=PATIENCE_S)
         wait_until(lambda: ledger.faults)
         [fault] = {(fault.code, fault.message) for fault in ledger.faults}
         assert fault[0] in {"ledger.disk_full", "ledger.index_failed"}
@@ -150,7 +151,7 @@ def test_a_full_disk_stops_one_validator_with_a_code_and_no_other(open_consortiu
         stood, _ = ledger.last_block()
         wait_until(lambda: nodes["node3"].pid is None)
         for number in range(10, 14):
-            consortium.ledgers["node1"].submit(roster.note(number)).result(timeout=30)
+            consortium.ledgers["node1"].submit(roster.note(number)).result(timeout=PATIENCE_S)
 
         # With room again both are started, and catch up; what was there is as it was.
         room.free()
@@ -160,7 +161,7 @@ def test_a_full_disk_stops_one_validator_with_a_code_and_no_other(open_consortiu
         stack.callback(ledger.close)
         assert ledger.last_block()[0] >= stood
         nodes["node3"].start()
-        wait_until(lambda: ledger.last_block() == consortium.ledgers["node0"].last_block(), timeout_s=40)
+        wait_until(lambda: ledger.last_block() == consortium.ledgers["node0"].last_block(), timeout_s=PATIENCE_S)
         wait_until(lambda: len(consortium.app_hashes()) == 1)
         nodes["node3"].stop()
         ledger.close()

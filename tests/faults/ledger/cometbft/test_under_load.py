@@ -8,6 +8,7 @@ from dataclasses import replace
 import pytest
 
 from consensus_world import KINDS, Consortium, Load, Roster, StateKeys, check_note, wait_until
+from patience import PATIENCE_S
 from shuiqiao.ledger.check import replay_ledger
 from shuiqiao.ledger.kinds import KindTable
 
@@ -52,7 +53,7 @@ def test_a_validator_killed_under_load_comes_back_with_nothing_lost(open_consort
     blocks, _ = consortium.ledgers["node0"].last_block()
     process = consortium.spawn("node3")
     node.start()
-    wait_until(lambda: process.standing()["blocks"] >= blocks, timeout_s=40)
+    wait_until(lambda: process.standing()["blocks"] >= blocks, timeout_s=PATIENCE_S)
     load.go_on(20)
     places = load.stop()
     require_all_there(consortium, places)
@@ -79,7 +80,7 @@ def test_a_validator_cut_off_under_load_rejoins_with_nothing_lost(open_consortiu
     assert after <= before + 1
     assert not any(answer.done() for answer in lonely)
     consortium.network.heal()
-    places = [answer.result(timeout=40) for answer in lonely]
+    places = [answer.result(timeout=PATIENCE_S) for answer in lonely]
     others.go_on(20)
     places += others.stop()
     require_all_there(consortium, places)
@@ -106,10 +107,10 @@ def test_what_follows_from_a_block_does_not_wait_for_validators_that_were_late_t
             ledger.application.on_refused(lambda raw, _refusal: missed.append(raw) is not None)
         answers = []
         for number in range(6):
-            quick.submit(consortium.roster.note(number)).result(timeout=20)
+            quick.submit(consortium.roster.note(number)).result(timeout=PATIENCE_S)
             # Right here, and at the others no answer to anything yet; nothing else comes that would wake them.
             answers.append(consortium.roster.answer(number))
-            quick.submit(answers[-1]).result(timeout=20)
+            quick.submit(answers[-1]).result(timeout=PATIENCE_S)
         assert set(missed) & set(answers), "no validator was late enough to refuse one"
         wait_until(lambda: len(consortium.app_hashes()) == 1)
         assert [len(ledger.application.second_look()) for ledger in late] == [0, 0, 0]

@@ -7,6 +7,7 @@ import concurrent.futures
 import pytest
 
 from consensus_world import Consortium, Roster, wait_until
+from patience import PATIENCE_S
 from shuiqiao.ledger.engine.cometbft.home import state_sync_settings
 
 
@@ -27,23 +28,23 @@ def test_two_of_four_down_halts_loses_nothing_and_resumes(open_consortium):
     consortium = open_consortium()
     roster, ledgers, nodes = consortium.roster, consortium.ledgers, consortium.network.nodes
     consortium.start()
-    ledgers["node0"].submit(roster.note(1)).result(timeout=20)
+    ledgers["node0"].submit(roster.note(1)).result(timeout=PATIENCE_S)
     for name in ("node2", "node3"):
         nodes[name].kill()
     waiting = ledgers["node0"].submit(roster.note(2))
     with pytest.raises(concurrent.futures.TimeoutError):
         waiting.result(timeout=3)
     nodes["node2"].start()
-    assert waiting.result(timeout=30).height > 1
+    assert waiting.result(timeout=PATIENCE_S).height > 1
     # A partitioned node takes nothing in alone, and agrees again afterwards.
     nodes["node3"].start()
-    wait_until(lambda: ledgers["node3"].last_block() == ledgers["node0"].last_block(), timeout_s=30)
+    wait_until(lambda: ledgers["node3"].last_block() == ledgers["node0"].last_block(), timeout_s=PATIENCE_S)
     consortium.network.partition(["node1"])
     lonely = ledgers["node1"].submit(roster.note(3))
-    ledgers["node0"].submit(roster.note(4)).result(timeout=20)
+    ledgers["node0"].submit(roster.note(4)).result(timeout=PATIENCE_S)
     assert not lonely.done()
     consortium.network.heal()
-    lonely.result(timeout=30)
+    lonely.result(timeout=PATIENCE_S)
     wait_until(lambda: len({ledger.application.keeper.app_hash for ledger in ledgers.values()}) == 1)
 
 
@@ -56,10 +57,10 @@ def test_a_validator_whose_cosignature_does_not_hold_is_outvoted_and_named(open_
     desk.judge = lambda _extension, *, member: None
     consortium.start(["node0", "node1", "node2", "node3"])
     for number in range(5):
-        ledgers["node0"].submit(roster.note(number)).result(timeout=20)
+        ledgers["node0"].submit(roster.note(number)).result(timeout=PATIENCE_S)
     wait_until(lambda: any("node3" in ledgers[f"node{n}"].application.named for n in range(3)))
     size = ledgers["node0"].application.keeper.replica.head.size
-    note = ledgers["node0"].application.desk.wait_for(size, timeout_s=20)
+    note = ledgers["node0"].application.desk.wait_for(size, timeout_s=PATIENCE_S)
     assert note is not None
     assert note.size == size
 
@@ -70,7 +71,7 @@ def test_a_newcomer_joins_by_snapshot(open_consortium):  # [ABCI-21]
     early = ["node0", "node1", "node2"]
     consortium.start(early)
     for number in range(10):
-        ledgers["node0"].submit(roster.note(number)).result(timeout=20)
+        ledgers["node0"].submit(roster.note(number)).result(timeout=PATIENCE_S)
     first = network.nodes["node0"]
     block_hash = first.rpc.block(2)["block_id"]["hash"]
     sync = state_sync_settings(
@@ -79,7 +80,7 @@ def test_a_newcomer_joins_by_snapshot(open_consortium):  # [ABCI-21]
     network.write_home(3, sync=sync)
     network.start(["node3"])
     joined = ledgers["node3"]
-    wait_until(lambda: joined.last_block() == ledgers["node0"].last_block(), timeout_s=40)
+    wait_until(lambda: joined.last_block() == ledgers["node0"].last_block(), timeout_s=PATIENCE_S)
     assert joined.application.keeper.app_hash == ledgers["node0"].application.keeper.app_hash
     assert joined.state().get(f"note/entry/{3:032x}") == ledgers["node0"].state().get(f"note/entry/{3:032x}")
     # It took a snapshot and not all blocks: CometBFT has none of the first heights there.

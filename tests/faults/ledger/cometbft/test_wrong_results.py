@@ -12,6 +12,7 @@ import pytest
 
 import state_vandal
 from consensus_world import Consortium, NoteBody, PowerBody, Roster, check_nothing, set_power, wait_until, write_note
+from patience import PATIENCE_S
 from shuiqiao.base.errors import Conflict, IntegrityError, Unavailable
 from shuiqiao.base.ids import MemberId
 from shuiqiao.ledger.cosignature import sign_cosignature
@@ -49,13 +50,13 @@ def corrupt(consortium, member, number):
     """Remove a note from a validator's state, from another process."""
     folder = consortium.ledger_folder(member) / "index.lmdb"
     command = [sys.executable, state_vandal.__file__, str(folder), f"note/entry/{number:032x}"]
-    subprocess.run(command, check=True, timeout=30)
+    subprocess.run(command, check=True, timeout=PATIENCE_S)
 
 
 def repeat(consortium, number):
     """Hand in a note that there is already: everybody with a sound state refuses it, in a block."""
     with pytest.raises(Conflict) as raised:
-        consortium.ledgers["node0"].submit(consortium.roster.note(number)).result(timeout=20)
+        consortium.ledgers["node0"].submit(consortium.roster.note(number)).result(timeout=PATIENCE_S)
     assert raised.value.code == "note.repeated"
 
 
@@ -63,11 +64,11 @@ def require_others_go_on(consortium, first):
     """Three validators decide, and confirm what they decided without the fourth."""
     roster, ledgers = consortium.roster, consortium.ledgers
     for number in range(first, first + 3):
-        ledgers[HONEST[number % 3]].submit(roster.note(number)).result(timeout=30)
+        ledgers[HONEST[number % 3]].submit(roster.note(number)).result(timeout=PATIENCE_S)
     wait_until(lambda: len(consortium.app_hashes(HONEST)) == 1)
     size = ledgers["node0"].application.keeper.replica.head.size
     for name in HONEST:
-        note = ledgers[name].application.desk.wait_for(size, timeout_s=20)
+        note = ledgers[name].application.desk.wait_for(size, timeout_s=PATIENCE_S)
         assert verify_note(note.note, policy=roster.policy, suite=roster.suite).size == size
         signers = {line.name.rsplit("/")[-1] for line in decode_signed_note(note.note).lines}
         assert signers == set(HONEST)
@@ -77,7 +78,7 @@ def hear_confirmed(consortium, application):
     """Let a validator hear the newest note of the others, with what shows how their log begins."""
     other = consortium.ledgers["node0"]
     size = application.keeper.replica.head.size
-    note = other.application.desk.wait_for(size, timeout_s=20)
+    note = other.application.desk.wait_for(size, timeout_s=PATIENCE_S)
     proof = proof_beyond(other.application.keeper.replica, size=min(size, note.size), note=note)
     application.hear(note.note, proof=proof)
 
@@ -112,7 +113,7 @@ def test_a_state_corrupted_on_disk_signs_nothing_wrong_and_says_so(open_consorti
     ledgers, nodes = consortium.ledgers, consortium.network.nodes
     consortium.start()
     for number in range(3):
-        ledgers["node0"].submit(consortium.roster.note(number)).result(timeout=20)
+        ledgers["node0"].submit(consortium.roster.note(number)).result(timeout=PATIENCE_S)
     wait_until(lambda: len(consortium.app_hashes()) == 1)
     hear_confirmed(consortium, ledgers["node3"].application)
     nodes["node3"].kill()
@@ -139,10 +140,10 @@ def test_a_state_corrupted_underneath_a_running_validator(open_consortium):
     ledgers = consortium.ledgers
     consortium.start()
     for number in range(3):
-        ledgers["node0"].submit(consortium.roster.note(number)).result(timeout=20)
+        ledgers["node0"].submit(consortium.roster.note(number)).result(timeout=PATIENCE_S)
     corrupt(consortium, "node3", 1)
     # The next block opens a new view of the state.
-    ledgers["node0"].submit(consortium.roster.note(3)).result(timeout=20)
+    ledgers["node0"].submit(consortium.roster.note(3)).result(timeout=PATIENCE_S)
     wait_until(lambda: len(consortium.app_hashes()) == 1)
     size = ledgers["node0"].application.keeper.replica.head.size
     repeat(consortium, 1)
@@ -166,7 +167,7 @@ def test_a_validator_that_accepts_what_is_to_be_refused_is_outvoted_and_named(op
     # It takes every vote for a good one, so that nothing of ours stops it.
     byzantine.application.desk.judge = lambda _extension, *, member: None
     consortium.start()
-    ledgers["node0"].submit(consortium.roster.note(1)).result(timeout=20)
+    ledgers["node0"].submit(consortium.roster.note(1)).result(timeout=PATIENCE_S)
     wait_until(lambda: len(consortium.app_hashes()) == 1)
     size = ledgers["node0"].application.keeper.replica.head.size
     repeat(consortium, 1)
@@ -210,7 +211,7 @@ def test_a_validator_whose_vote_confirms_another_root_is_outvoted_and_named(open
     while not (met := [name for name in HONEST if "node3" in ledgers[name].application.named]):
         # A vote that comes after the decision is not asked about: one of them meets it in time sooner or later.
         assert sent < 60
-        ledgers[HONEST[sent % 3]].submit(roster.note(1000 + sent)).result(timeout=20)
+        ledgers[HONEST[sent % 3]].submit(roster.note(1000 + sent)).result(timeout=PATIENCE_S)
         sent += 1
     assert "ledger.cosignature_invalid" in ledgers[met[0]].application.named["node3"]
     # Whoever met none of its votes is told by what it signed.

@@ -7,6 +7,7 @@ import time
 import pytest
 
 from cometbft_world import Tally, comet_program, node_keys
+from patience import PATIENCE_S
 from shuiqiao.base.errors import InvalidInput
 from shuiqiao.ledger.engine.cometbft.home import APP_SOCKET, Pace
 from shuiqiao.ledger.engine.cometbft.localnet import LocalNetwork, LocalNode, LocalSettings
@@ -35,7 +36,7 @@ def world(tmp_path):
         server.close()
 
 
-def wait_until(condition, *, timeout_s: float = 20.0) -> None:
+def wait_until(condition, *, timeout_s: float = PATIENCE_S) -> None:
     end = time.monotonic() + timeout_s
     while not condition():
         assert time.monotonic() < end, "it did not come to be in time"
@@ -45,7 +46,7 @@ def wait_until(condition, *, timeout_s: float = 20.0) -> None:
 def test_four_validators_agree_survive_a_kill_and_a_partition(world):
     network, tallies = world
     network.start()
-    network.wait_for_height(1, timeout_s=30)
+    network.wait_for_height(1, timeout_s=PATIENCE_S)
     first, last = network.nodes["node0"], network.nodes["node3"]
 
     # Transactions handed to one node reach all in one order; what CheckTx refuses reaches none.

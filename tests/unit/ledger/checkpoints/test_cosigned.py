@@ -11,13 +11,13 @@ from typing import Any
 import pytest
 
 from consensus_world import wait_until
+from patience import PATIENCE_S
 from shuiqiao.base.errors import Unavailable
 from shuiqiao.ledger.cosigning import CosignatureCollector
 from shuiqiao.ledger.engine.cosigned import CosigningDesk
 from shuiqiao.ledger.engine.receipts import MAX_LEAVES_BEHIND
 from shuiqiao.ledger.note import verify_note
 
-WAIT_S = 30.0
 VIEW: Any = object()
 """What stands for the state behind a checkpoint: the desk hands it on and never looks into it."""
 
@@ -44,7 +44,7 @@ class Switched:
 @contextmanager
 def desk(log: Any, peers: Any, **more: Any) -> Iterator[CosigningDesk]:
     asks = CosignatureCollector(
-        log.policy(), suite=log.suite, peers=peers, proofs=log.proof, timeout_s=WAIT_S, linger_s=0.0
+        log.policy(), suite=log.suite, peers=peers, proofs=log.proof, timeout_s=PATIENCE_S, linger_s=0.0
     )
     opened = CosigningDesk(asks.collect, retry_s=0.02, **more)
     try:
@@ -60,14 +60,14 @@ def test_offers_are_confirmed_and_handed_out(log):
         assert opened.newest() is None
         for size in (0, 5, 300):
             opened.offer(log.checkpoint(size), view=VIEW)
-            confirmed = opened.wait_for(size, timeout_s=WAIT_S)
+            confirmed = opened.wait_for(size, timeout_s=PATIENCE_S)
             checkpoint = confirmed.checkpoint
             assert size == checkpoint.size
             assert (checkpoint, VIEW) == (opened.newest(), confirmed.view)
             assert checkpoint == verify_note(checkpoint.note, policy=log.policy(), suite=log.suite)
         # What is covered already is not asked for again.
         opened.offer(log.checkpoint(100), view=VIEW)
-        assert 300 == opened.wait_for(100, timeout_s=WAIT_S).checkpoint.size
+        assert 300 == opened.wait_for(100, timeout_s=PATIENCE_S).checkpoint.size
     assert [0, 5, 300] == told
 
 
@@ -75,7 +75,7 @@ def test_it_waits_for_a_quorum_and_says_who_is_missing(intl_log):
     peers = [Switched(intl_log.witness(member)) for member in ("first-bank", "regulator", "second-bank")]
     with desk(intl_log, peers) as opened:
         opened.offer(intl_log.checkpoint(100), view=VIEW)
-        opened.wait_for(100, timeout_s=WAIT_S)
+        opened.wait_for(100, timeout_s=PATIENCE_S)
         peers[0].is_away = peers[1].is_away = True
         opened.offer(intl_log.checkpoint(200), view=VIEW)
         with pytest.raises(Unavailable) as caught:
@@ -85,7 +85,7 @@ def test_it_waits_for_a_quorum_and_says_who_is_missing(intl_log):
         # The writer does not wait for anybody.
         opened.offer(intl_log.checkpoint(300), view=VIEW)
         peers[1].is_away = False
-        assert 300 == opened.wait_for(250, timeout_s=WAIT_S).checkpoint.size
+        assert 300 == opened.wait_for(250, timeout_s=PATIENCE_S).checkpoint.size
         assert opened.last is not None
         assert 0 == opened.last.still_needed
 
@@ -100,7 +100,7 @@ def test_states_are_let_go_once_the_log_is_far_ahead_of_its_witnesses(intl_log):
     refs = {size: weakref.ref(view) for size, view in views.items()}
     with desk(intl_log, peers) as opened:
         opened.offer(intl_log.checkpoint(10), view=views.pop(10))
-        assert opened.wait_for(10, timeout_s=WAIT_S).view is refs[10]()
+        assert opened.wait_for(10, timeout_s=PATIENCE_S).view is refs[10]()
         peers[0].is_away = peers[1].is_away = True
         opened.require(intl_log.checkpoint(5), view=views.pop(5))
         # No witness is asked for these: the checkpoint that closes an epoch comes first.
@@ -122,7 +122,7 @@ def test_a_listener_that_breaks_and_a_note_that_is_none_stop_nothing(intl_log):
 
     with desk(intl_log, peers, published=broken) as opened:
         opened.offer(intl_log.checkpoint(100), view=VIEW)
-        assert 100 == opened.wait_for(100, timeout_s=WAIT_S).checkpoint.size
+        assert 100 == opened.wait_for(100, timeout_s=PATIENCE_S).checkpoint.size
         assert isinstance(opened.trouble, ZeroDivisionError)
         forged = intl_log.checkpoint(150)
         object.__setattr__(forged, "note", forged.note[:-1])
@@ -130,7 +130,7 @@ def test_a_listener_that_breaks_and_a_note_that_is_none_stop_nothing(intl_log):
         with pytest.raises(Unavailable):
             opened.wait_for(150, timeout_s=0.1)
         opened.offer(intl_log.checkpoint(200), view=VIEW)
-        assert 200 == opened.wait_for(200, timeout_s=WAIT_S).checkpoint.size
+        assert 200 == opened.wait_for(200, timeout_s=PATIENCE_S).checkpoint.size
 
 
 def test_closing_ends_the_waiting(intl_log):
@@ -138,4 +138,4 @@ def test_closing_ends_the_waiting(intl_log):
         opened.offer(intl_log.checkpoint(100), view=VIEW)
         opened.close()
         with pytest.raises(Unavailable, match="quorum_not_reached"):
-            opened.wait_for(100, timeout_s=WAIT_S)
+            opened.wait_for(100, timeout_s=PATIENCE_S)

@@ -17,6 +17,7 @@ import pytest
 
 from cometbft_world import UnixHttpServer
 from consensus_world import KINDS, Roster, StateKeys, wait_until
+from patience import PATIENCE_S
 from shuiqiao.base.clock import SystemClock
 from shuiqiao.base.encoding import decode_cbor_strict, encode_cbor
 from shuiqiao.base.errors import InvalidInput
@@ -378,7 +379,7 @@ def test_what_only_its_bundle_kept_out_is_handed_in_again(roster, tmp_path, node
     try:
         good, bad = roster.note(1), forged(roster.note(2))
         refused = ledger.submit(bad)
-        assert refused.exception(timeout=20).code == "ledger.signature_invalid"
+        assert refused.exception(timeout=PATIENCE_S).code == "ledger.signature_invalid"
         waiting = ledger.submit(good)
         wait_until(lambda: taken == [good])
         [check] = ledger.application.check_txs([ask.RequestCheckTx(tx=encode_bundle([good, bad]))])
@@ -389,7 +390,7 @@ def test_what_only_its_bundle_kept_out_is_handed_in_again(roster, tmp_path, node
         ledger.application.check_txs([ask.RequestCheckTx(tx=encode_bundle([roster.note(3), bad]))])
         finalize(ledger.application, good)
         ledger.application.commit(ask.RequestCommit())
-        assert waiting.result(timeout=20).height == 1
+        assert waiting.result(timeout=PATIENCE_S).height == 1
         assert taken == [good, good]
     finally:
         ledger.close()
@@ -414,5 +415,5 @@ def test_transactions_gather_into_a_bundle_until_it_is_full(roster, tmp_path, no
     finally:
         # Whoever still gathers when the ledger is closed is answered.
         ledger.close()
-    assert {future.exception(timeout=20).code for future in futures} == {"ledger.closed"}
+    assert {future.exception(timeout=PATIENCE_S).code for future in futures} == {"ledger.closed"}
     assert len(taken) == 2

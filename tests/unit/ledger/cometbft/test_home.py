@@ -10,6 +10,7 @@ import tomllib
 import pytest
 
 from cometbft_world import node_keys
+from patience import PATIENCE_S
 from shuiqiao.base.errors import Unavailable
 from shuiqiao.ledger.engine.cometbft.home import (
     GenesisValidator,
@@ -106,7 +107,7 @@ def test_a_relay_lets_through_until_it_is_cut_and_again_once_healed():
     relay = Relay(target_port=target.getsockname()[1])
 
     def joined():
-        near = socket.create_connection(("127.0.0.1", relay.port), timeout=5)
+        near = socket.create_connection(("127.0.0.1", relay.port), timeout=PATIENCE_S)
         far, _ = target.accept()
         far.settimeout(5)
         return near, far
@@ -120,7 +121,7 @@ def test_a_relay_lets_through_until_it_is_cut_and_again_once_healed():
     assert (near.recv(100), far.recv(100)) == (b"", b"")
     near.close()
     far.close()
-    refused = socket.create_connection(("127.0.0.1", relay.port), timeout=5)
+    refused = socket.create_connection(("127.0.0.1", relay.port), timeout=PATIENCE_S)
     assert refused.recv(100) == b""
     refused.close()
     target.accept()[0].close()

@@ -11,6 +11,7 @@ from typing import ClassVar
 import pytest
 
 from cometbft_world import UnixHttpServer
+from patience import PATIENCE_S
 from shuiqiao.base.errors import IntegrityError, InvalidInput, Unavailable
 from shuiqiao.ledger.engine.cometbft import rpc as rpc_module
 from shuiqiao.ledger.engine.cometbft.rpc import Broadcast, RpcClient
@@ -39,7 +40,7 @@ def node(tmp_path):
 
     server = UnixHttpServer(tmp_path / "rpc.sock", Node)
     threading.Thread(target=server.serve_forever, daemon=True).start()
-    client = RpcClient(tmp_path / "rpc.sock", timeout_s=5)
+    client = RpcClient(tmp_path / "rpc.sock", timeout_s=PATIENCE_S)
     yield Node, client
     client.close()
     server.shutdown()
