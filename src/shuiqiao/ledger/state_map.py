@@ -189,7 +189,7 @@ def verify_state_proof(proof: StateProof, *, key: str, value: bytes | None, root
     new = hash_constructor(hash_name)
     path = state_path(key, hash_name=hash_name)
     current = _place_hash(proof, path=path, value=value, new=new)
-    for depth in range(len(proof.steps) - 1, -1, -1):
+    for depth in reversed(range(len(proof.steps))):
         places = _places_of_step(proof.steps[depth], slot=nibble(path, depth), own=current)
         current = new(_NODE + places).digest()
     if current != root:
@@ -369,7 +369,7 @@ class StateMap:
         if len(left) == len(place):
             return
         way[-1].places[nibble(path, len(way) - 1)] = left
-        for depth in range(len(way) - 1, -1, -1):
+        for depth in reversed(range(len(way))):
             way[depth].digest = None
             few = way[depth].few()
             if few is not None and depth > 0:

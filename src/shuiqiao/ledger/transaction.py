@@ -250,7 +250,8 @@ def _read_head(raw: bytes, position: int, *, major: int) -> tuple[int, int]:
         length = int.from_bytes(head[1:], "big")
         if length >= _MIN_TWO_BYTE_LENGTH:
             return position + 3, length
-    raise malformed(f"byte {position} does not begin a shortest-form {'list' if major else 'byte string'}")
+    sort = {0x40: "byte string", 0x80: "list"}[major]
+    raise malformed(f"byte {position} does not begin a shortest-form {sort}")
 
 
 def _bytes_head(length: int) -> bytes:

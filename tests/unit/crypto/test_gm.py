@@ -231,6 +231,17 @@ def test_a_candidate_outside_the_range_is_passed_over(monkeypatch):
         sm2.scalar_from_seed(SEED, purpose=b"sign")
 
 
+@pytest.mark.parametrize("misses", [15, 16])
+def test_sixteen_candidates_are_tried(misses, monkeypatch):
+    answers = iter([0] * misses + [42])
+    monkeypatch.setattr(sm2, "hkdf_expand", lambda *_args, **_named: next(answers).to_bytes(32, "big"))
+    if misses < 16:
+        assert sm2.scalar_from_seed(SEED, purpose=b"sign") == 42
+    else:
+        with pytest.raises(InvalidInput, match=r"crypto.seed_unusable.* 16 candidates"):
+            sm2.scalar_from_seed(SEED, purpose=b"sign")
+
+
 def test_three_implementations_agree_on_good_and_bad_signatures(key):
     oracle = gmssl_sm2.CryptSM2(private_key="", public_key=key.public_key[1:].hex())
     for index in range(6):
@@ -246,6 +257,14 @@ def test_three_implementations_agree_on_good_and_bad_signatures(key):
 def test_short_r_and_s_survive_der():
     for r, s in ((1, 127), (128, 255), (2**248 - 1, 2**120), (N - 1, N - 2)):
         assert pair(r, s) == sm2.decode_signature_der(sm2.encode_signature_der(pair(r, s)))
+
+
+@pytest.mark.parametrize(("length", "head"), [(16, "307a"), (21, "307f"), (22, "308180"), (99, "3081cd")])
+def test_a_ciphertext_of_any_length_survives_der(length, head):
+    raw = b"\x04" + b"\x91" * 64 + b"\x55" * 32 + bytes(range(length))
+    der = sm2.encode_ciphertext_der(raw)
+    assert head == der[: len(head) // 2].hex()
+    assert raw == sm2.decode_ciphertext_der(der)
 
 
 def test_an_encapsulated_point_off_the_curve_never_reaches_the_private_key():

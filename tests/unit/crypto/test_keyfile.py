@@ -6,6 +6,7 @@ import hashlib
 import json
 import os
 import stat
+from pathlib import Path
 
 import pytest
 
@@ -194,6 +195,39 @@ def test_a_crash_before_the_name_is_given_leaves_no_key_file(tmp_path, monkeypat
     with pytest.raises(Unavailable, match=r"crypto.key_file_unwritable.*No space"):
         save(tmp_path / "signing.key")
     assert list(tmp_path.iterdir()) == []
+
+
+def test_file_and_folder_are_synced_and_nothing_stays_open(tmp_path, monkeypatch):
+    """A key that is lost in a power cut after it was said to be saved is a key lost for ever."""
+    synced = []
+    fsync = os.fsync
+
+    def recorded(descriptor):
+        synced.append("folder" if stat.S_ISDIR(os.fstat(descriptor).st_mode) else "file")
+        fsync(descriptor)
+
+    monkeypatch.setattr(keyfile.os, "fsync", recorded)
+    before = len([*Path("/dev/fd").iterdir()])
+    save(tmp_path / "signing.key")
+    assert synced == ["file", "folder"]
+    assert before == len([*Path("/dev/fd").iterdir()])
+
+
+@pytest.mark.parametrize(
+    "cost",
+    [
+        PassphraseCost(memory_kib=2**20, passes=16, lanes=16),
+        PassphraseCost(memory_kib=128, passes=1, lanes=16),
+        PassphraseCost(memory_kib=8, passes=1, lanes=1),
+    ],
+)
+def test_the_ends_of_the_range_of_costs_are_allowed(cost):
+    keyfile._verify_cost(cost)
+
+
+def test_the_longest_passphrase_opens(tmp_path):
+    path = save(tmp_path / "signing.key", passphrase=b"x" * 1024)
+    assert load_key_file(path, passphrase=b"x" * 1024).seed == SEED
 
 
 @pytest.mark.parametrize("passphrase", [b"", b"x" * 1025])

@@ -6,7 +6,6 @@ import pytest
 
 from shuiqiao.base.errors import IntegrityError, InvalidInput
 from shuiqiao.crypto import envelope
-from shuiqiao.crypto.envelope import MAX_ASSOCIATED_DATA_BYTES
 
 SEED = bytes(range(32))
 BOUND = b"network|request|consent|sender|receiver"
@@ -93,4 +92,10 @@ def test_more_than_fits_is_refused(suite, key, monkeypatch):
 
 def test_associated_data_is_bounded(suite, key):
     with pytest.raises(InvalidInput, match=r"crypto.associated_data_too_large"):
-        suite.seal(b"", recipient=key.public_key, associated_data=bytes(MAX_ASSOCIATED_DATA_BYTES + 1))
+        suite.seal(b"", recipient=key.public_key, associated_data=bytes(65_537))
+    sealed = suite.seal(b"", recipient=key.public_key, associated_data=bytes(65_536))
+    assert key.open_sealed(sealed, associated_data=bytes(65_536)) == b""
+
+
+def test_a_message_has_64_mebibytes_at_most():
+    assert envelope.MAX_PLAINTEXT_BYTES == 67_108_864

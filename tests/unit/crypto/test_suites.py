@@ -15,6 +15,7 @@ import pytest
 from patience import PATIENCE_S
 from shuiqiao.base.errors import IntegrityError, InvalidInput, Unavailable
 from shuiqiao.crypto import suites
+from shuiqiao.crypto.isolation import own_symbols
 from shuiqiao.crypto.kdf import hkdf, hkdf_expand, verify_hash_present
 from shuiqiao.crypto.model import SuiteName
 from shuiqiao.crypto.suites import get_suite, verify_provider
@@ -182,3 +183,13 @@ def _python(code):
 def test_hkdf_gives_at_most_255_blocks(length):
     with pytest.raises(InvalidInput, match=r"crypto.derived_length"):
         hkdf_expand(bytes(32), hash_name="sha256", info=b"", length=length)
+
+
+def test_libraries_are_kept_apart_inside_the_block_only():
+    before = sys.getdlopenflags()
+    with own_symbols():
+        assert sys.getdlopenflags() == before | getattr(os, "RTLD_DEEPBIND", 0)
+    assert sys.getdlopenflags() == before
+    with pytest.raises(ImportError), own_symbols():
+        raise ImportError
+    assert sys.getdlopenflags() == before

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import msgspec
 import pytest
 
 from shuiqiao.base.encoding import encode_cbor
@@ -43,7 +44,9 @@ def test_the_form_is_the_deterministic_map_of_six():
         encode_cbor({key: value for key, value in FIELDS.items() if key != "state_root"} | {"version": 1}),
         encode_cbor({**FIELDS, "count": 0}),
         encode_cbor({**FIELDS, "count": True}),
+        encode_cbor({**FIELDS, "count": 2**53}),
         encode_cbor({**FIELDS, "height": 0}),
+        encode_cbor({**FIELDS, "height": 2**53}),
         encode_cbor({**FIELDS, "time_ms": -1}),
         encode_cbor({**FIELDS, "time_ms": 2**53}),
         encode_cbor({**FIELDS, "height": "7"}),
@@ -56,6 +59,25 @@ def test_any_other_form_is_refused(data):
     with pytest.raises(IntegrityError) as caught:
         decode_entry(data)
     assert caught.value.code == "ledger.entry_malformed"
+
+
+@pytest.mark.parametrize(
+    "edge",
+    [{"count": 1}, {"height": 1}, {"epoch": 0}, {"time_ms": 0}]
+    + [{name: 2**53 - 1} for name in ("count", "height", "epoch", "time_ms")],
+)
+def test_the_ends_of_every_range_are_entries(edge):
+    """[LEDGER-BLOCK-1]"""
+    entry = msgspec.structs.replace(ENTRY, **edge)
+    assert encode_cbor({**FIELDS, **edge}) == encode_entry(entry)
+    assert decode_entry(encode_entry(entry)) == entry
+
+
+def test_more_bytes_than_an_entry_may_have_are_not_decoded():
+    with pytest.raises(IntegrityError, match="257 bytes"):
+        decode_entry(bytes(257))
+    with pytest.raises(IntegrityError, match="not the deterministic CBOR"):
+        decode_entry(bytes(256))
 
 
 def test_a_transaction_is_never_an_entry_and_an_entry_never_a_transaction(network):

@@ -7,15 +7,17 @@ import dataclasses
 import pytest
 
 from shuiqiao.base.encoding import decode_cbor, encode_cbor
-from shuiqiao.base.errors import IntegrityError, ShuiqiaoError
+from shuiqiao.base.errors import IntegrityError, InvalidInput, ShuiqiaoError
 from shuiqiao.ledger.entry import BlockEntry, encode_entry
 from shuiqiao.ledger.kinds import KindTable
 from shuiqiao.ledger.log import Frontier, LeafHashes, hash_function, leaf_hash
 from shuiqiao.ledger.note import sign_checkpoint
 from shuiqiao.ledger.receipt import (
     MAX_RECEIPT_BYTES,
+    EpochStep,
     LastEntry,
     Receipt,
+    StateClaim,
     StateEvidence,
     build_receipt,
     decode_receipt,
@@ -25,6 +27,7 @@ from shuiqiao.ledger.receipt import (
 from shuiqiao.ledger.receipt_signers import SignerEvidence
 from shuiqiao.ledger.receipt_verification import verify_receipt
 from shuiqiao.ledger.signed_note import MAX_SIGNED_NOTE_BYTES
+from shuiqiao.ledger.state_map import StateProof
 
 
 class Log:
@@ -280,6 +283,8 @@ def test_what_is_no_receipt_is_refused(intl, data):
 
 def test_an_oversize_file_is_refused_before_it_is_read(intl):
     assert refusal(intl, bytes(MAX_RECEIPT_BYTES + 1)) == "base.cbor_too_large"
+    with pytest.raises(InvalidInput, match="1048577 bytes"):
+        verify(intl, bytes(1_048_577))
 
 
 def test_the_largest_receipt_fits():
@@ -294,3 +299,62 @@ def test_the_largest_receipt_fits():
         state=StateEvidence(last=LastEntry(entry=bytes(256), path=(bytes(32),) * 53)),
     )
     assert largest == decode_receipt(encode_receipt(largest, hash_name="sha256"), hash_name="sha256")
+
+
+SMALL = Receipt(
+    transaction=b"t",
+    index=0,
+    path=(),
+    entry=b"e",
+    entry_index=1,
+    entry_path=(),
+    checkpoint=b"c",
+    state=StateEvidence(last=LastEntry(entry=b"e", path=())),
+)
+
+
+def with_claims(count=1, **changes):
+    claim = StateClaim(key="a", value=None, proof=StateProof(steps=(), others=b""))
+    claims = tuple(dataclasses.replace(claim, **{"key": f"a/{number:02}", **changes}) for number in range(count))
+    return dataclasses.replace(SMALL, state=dataclasses.replace(SMALL.state, claims=claims))
+
+
+def with_steps(count=1, *, length=1):
+    proof, last = StateProof(steps=(), others=b""), SMALL.state.last
+    step = EpochStep(epoch=b"e" * length, proof=proof, last=last, checkpoint=b"c")
+    return dataclasses.replace(SMALL, epochs=(step,) * count)
+
+
+@pytest.mark.parametrize(
+    ("largest", "beyond"),
+    [
+        (with_claims(16), with_claims(17)),
+        (with_claims(key="a" * 255), with_claims(key="a" * 256)),
+        (with_claims(key="a"), with_claims(key="")),
+        (with_claims(key="~"), with_claims(key="ü")),
+        (with_claims(value=bytes(65_536)), with_claims(value=bytes(65_537))),
+        (with_steps(64), with_steps(65)),
+        (with_steps(length=16_384), with_steps(length=16_385)),
+        (dataclasses.replace(SMALL, index=2**53 - 2), dataclasses.replace(SMALL, index=2**53 - 1)),
+        (dataclasses.replace(SMALL, transaction=bytes(60_000)), dataclasses.replace(SMALL, transaction=bytes(60_001))),
+        (dataclasses.replace(SMALL, path=(bytes(32),) * 53), dataclasses.replace(SMALL, path=(bytes(32),) * 54)),
+    ],
+)
+def test_every_part_has_a_bound(largest, beyond):
+    """[LEDGER-RECEIPT-1]"""
+    assert largest == decode_receipt(encode_receipt(largest, hash_name="sm3"), hash_name="sm3")
+    with pytest.raises(IntegrityError) as caught:
+        decode_receipt(encode_receipt(beyond, hash_name="sm3"), hash_name="sm3")
+    assert caught.value.code == "ledger.receipt_malformed"
+
+
+@pytest.mark.parametrize(("size", "code"), [(0, "ledger.receipt_epochs_wrong"), (1, "ledger.inclusion_broken")])
+def test_a_checkpoint_that_reaches_to_no_block_proves_nothing(network, log, size, code):
+    """[LEDGER-RECEIPT-5]: a checkpoint of nothing comes after nothing; one of a single entry closes no block."""
+    name = network.suite.hash_name
+    root = leaf_hash(log.leaves[0], hash_name=name)
+    note = sign_checkpoint(
+        origin=network.parameters.origin, size=size, root=root, key=network.keys["bureau"], suite=network.suite
+    ).note
+    receipt = dataclasses.replace(decode_receipt(log.receipt(0, entry_index=3), hash_name=name), checkpoint=note)
+    assert refusal(network, encode_receipt(receipt, hash_name=name)) == code

@@ -90,9 +90,9 @@ def test_past_hours_are_dropped_and_their_ids_may_come_again(network):
 
 
 def test_a_long_silence_drops_everything_that_expired(network):
-    days = (1, 10, 29)
-    network.run(*[network.write("note.govern", valid_until_ms=network.time_ms + day * DAY_MS) for day in days])
-    assert len(chains(network)) == 3
+    days, block_ms = (1, 10, 29, 30), network.time_ms + 1
+    network.run(*[network.write("note.govern", valid_until_ms=block_ms + day * DAY_MS) for day in days])
+    assert len(chains(network)) == 4
     network.run(
         network.write("note.trace", valid_until_ms=network.time_ms + 400 * DAY_MS + 9),
         time_ms=network.time_ms + 400 * DAY_MS,

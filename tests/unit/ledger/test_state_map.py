@@ -14,9 +14,11 @@ from shuiqiao.ledger.state_map import (
     MAX_STATE_PROOF_BYTES,
     StateMap,
     StateProof,
+    by_nibble,
     decode_state_proof,
     encode_state_proof,
     hash_constructor,
+    nibble,
     prove_among,
     state_path,
     state_proof_from_value,
@@ -237,3 +239,23 @@ def test_every_changed_byte_of_a_proof_is_found(memory):
 def test_the_value_form_is_that_of_the_specification(memory):
     proof = memory.prove(ABSENT_OTHER)
     assert {"others": proof.others, "steps": list(proof.steps)} == state_proof_value(proof)
+
+
+def test_a_nibble_is_a_hex_digit_of_the_path_at_every_depth():
+    """[MAP-1]"""
+    path = sha256(b"path")
+    assert [int(digit, 16) for digit in path.hex()] == [nibble(path, depth) for depth in range(64)]
+    assert [{int(digit, 16): [path]} for digit in path.hex()] == [by_nibble([path], depth) for depth in range(64)]
+
+
+def test_the_longest_key_has_its_proof():
+    """[MAP-8]"""
+    key = "a" * 255
+    memory = StateMap({key: b"v"}, hash_name="sha256")
+    verify_state_proof(memory.prove(key), key=key, value=b"v", root=memory.root(), hash_name="sha256")
+
+
+def test_a_proof_has_16384_bytes_at_most():
+    """[MAP-9]"""
+    with pytest.raises(IntegrityError, match="16385 bytes"):
+        decode_state_proof(bytes(16_385))

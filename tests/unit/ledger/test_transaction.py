@@ -379,3 +379,43 @@ def test_terms_are_remembered_only_where_they_are_deterministic(network):
 def test_times_of_every_length_are_read(network, valid_until_ms):
     raw = network.sign(network.draft(valid_until_ms=valid_until_ms), "bureau")
     assert network.machine.decode(raw).valid_until_ms == valid_until_ms
+
+
+HEADS = {0: "40", 23: "57", 24: "5818", 255: "58ff", 256: "590100"}
+
+
+@pytest.mark.parametrize("length", [*HEADS, 59_000])
+def test_a_payload_of_any_length_has_the_shortest_head(intl, length):
+    """[LEDGER-TX-1]"""
+    part = sign_payload(bytes(length), suite=intl.suite, key=intl.keys["bureau"])
+    raw = assemble_transaction(bytes(length), signatures=[part])
+    entry = [part.protected, {}, part.signature]
+    assert cbor2.dumps(CBORTag(98, [b"", {}, bytes(length), [entry]]), canonical=True) == raw
+    with pytest.raises(InvalidInput, match="payload"):
+        intl.machine.decode(raw)
+
+
+@pytest.mark.parametrize(("length", "head"), [(0, "5800"), (23, "5817"), (24, "590018"), (255, "5900ff"), (300, "5a")])
+def test_a_longer_head_of_the_payload_is_refused(intl, length, head):
+    """[LEDGER-TX-5]"""
+    raw = intl.write()
+    payload = cbor2.loads(raw).value[2]
+    after = raw[raw.index(payload) + len(payload) :]
+    with pytest.raises(InvalidInput, match="byte 5 does not begin a shortest-form byte string"):
+        intl.machine.decode(raw[:5] + bytes.fromhex(head) + bytes(length) + after)
+
+
+def test_what_ends_with_its_payload_has_no_signatures(intl):
+    raw = intl.write()
+    payload = cbor2.loads(raw).value[2]
+    with pytest.raises(InvalidInput, match="it ends inside its payload"):
+        intl.machine.decode(raw[: raw.index(payload) + len(payload)])
+
+
+@pytest.mark.parametrize("length", [0, 23, 24, 255, 256, 65_535, 65_536])
+def test_the_signed_message_has_the_shortest_head_for_any_payload(intl, length):
+    """[LEDGER-TX-3]"""
+    key = intl.keys["bureau"]
+    part = sign_payload(bytes(length), suite=intl.suite, key=key)
+    message = cbor2.dumps(["Signature", b"", part.protected, b"", bytes(length)], canonical=True)
+    intl.suite.verify_signature(public_key=key.public_key, message=message, signature=part.signature)

@@ -6,6 +6,7 @@ import pytest
 
 from shuiqiao.ledger.engine.admission import Admission, Intake
 from shuiqiao.ledger.engine.verifiers import InlineVerifier
+from shuiqiao.ledger.machine import _refused_work
 from shuiqiao.ledger.model import MAX_TRANSACTION_BYTES
 from shuiqiao.ledger.state import VALUE_BYTES_A_UNIT, OverlayState
 from shuiqiao.ledger.work import ITEM_WORK, MAX_BLOCK_WORK, SIGNATURE_WORK, _items, expected_work
@@ -47,6 +48,14 @@ def test_a_cheap_block_forces_no_unbounded_work(intl):  # [LEDGER-WORK-1]
     assert sum(key.startswith("note/many/") for key in intl.state._encoded) == FIT * MANY
     # What found no room changed nothing, and its very bytes find room later.
     assert codes(intl.run(*raws[FIT:])) == [None] * FIT + ["ledger.block_full"] * (48 - 2 * FIT)
+
+
+def test_a_block_is_full_at_half_a_million_units(intl):  # [LEDGER-WORK-1]
+    tx = intl.machine.decode(intl.write())
+    assert _refused_work(tx, 524_288) is None
+    refused = _refused_work(tx, 524_289)
+    assert refused is not None
+    assert (refused.code, refused.retry_after_s) == ("ledger.block_full", 0.5)
 
 
 def test_what_the_rules_did_is_charged_where_it_was_more(intl):  # [LEDGER-WORK-2]
