@@ -65,11 +65,6 @@ def sigmoid(log_odds: Floats) -> Floats:
     return 0.5 * (1.0 + np.tanh(0.5 * log_odds))
 
 
-def log_loss(bad: Flags, *, log_odds: Floats) -> float:
-    """Return the mean negative log likelihood."""
-    return float(np.mean(np.logaddexp(0.0, np.where(bad, -log_odds, log_odds))))
-
-
 @dataclass(frozen=True, slots=True, kw_only=True)
 class _Point:
     """Weights with the log odds and the loss that they give."""

@@ -26,6 +26,9 @@ if TYPE_CHECKING:
 BATCH = "batch"
 """What the kind column says of a batch of the vault."""
 
+AMENDMENT = "amendment"
+"""What it says of what a batch of the vault supersedes; the id is the batch's."""
+
 _SHORTEST_NAME = 4
 
 
@@ -44,15 +47,26 @@ class PendingWork:
 
 
 def pending_work(institution: Institution) -> list[PendingWork]:
-    """Return everything that waits or was refused: the vault's batches, then the outbox, oldest deadline first."""
-    batches = institution.vault.pending() if institution.settings.role is Role.TAX_BUREAU else []
+    """Return everything that waits or was refused: of the vault, then the outbox, oldest deadline first."""
+    vault = institution.vault if institution.settings.role is Role.TAX_BUREAU else None
+    kinds = () if vault is None else ((BATCH, vault.pending()), (AMENDMENT, vault.refused_amendments()))
     return [
-        *(PendingWork(id=row.batch.hex(), kind=BATCH, code=row.refusal_code, reason=row.refusal) for row in batches),
+        *(
+            PendingWork(id=row.batch.hex(), kind=kind, code=row.refusal_code, reason=row.refusal)
+            for kind, rows in kinds
+            for row in rows
+        ),
         *(
             PendingWork(id=row.leaf.hex(), kind=row.kind, code=row.refusal_code, reason=row.refusal)
             for row in institution.outbox.rows()
         ),
     ]
+
+
+def refused_words(institution: Institution) -> str:
+    """Return a line that says how much was refused and waits for a person; empty where nothing did."""
+    count = sum(1 for work in pending_work(institution) if work.code)
+    return f"{count} refused by the ledger, for you to decide: shuiqiao pending list" if count else ""
 
 
 def redo(institution: Institution, name: str) -> PendingWork:
@@ -63,16 +77,24 @@ def redo(institution: Institution, name: str) -> PendingWork:
     work = _named(institution, name)
     if work.kind == BATCH:
         institution.vault.redo(bytes.fromhex(work.id), anchor=institution.outbox)
+    elif work.kind == AMENDMENT:
+        institution.vault.redo_amendment(bytes.fromhex(work.id), anchor=institution.outbox)
     else:
         institution.outbox.redo(_row(institution, work))
     return work
 
 
 def abandon(institution: Institution, name: str) -> PendingWork:
-    """Give refused work up, with what was noted for it; raises InvalidInput ``node.pending_unclear``."""
+    """Give refused work up, with what was noted for it: newer versions that supersede nothing are erased.
+
+    Raises InvalidInput ``node.pending_unclear``.
+    """
     work = _named(institution, name)
     if work.kind == BATCH:
         institution.vault.abandon(bytes.fromhex(work.id))
+        return work
+    if work.kind == AMENDMENT:
+        institution.vault.abandon_amendment(bytes.fromhex(work.id), anchor=institution.outbox)
         return work
     row = _row(institution, work)
     _take_back(institution, row)

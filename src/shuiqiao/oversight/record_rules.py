@@ -40,11 +40,8 @@ TRANSFER_WORDS = frozenset(
 )
 """Words of value transfer; a kind or field named with one of them would need an argument that nobody can make here.
 
-``amount`` and ``value`` stand here too: an amount appears on the ledger as ``amount_commitment`` only.
+``amount`` and ``value`` stand here too: an amount appears on the ledger inside a commitment only.
 """
-
-ALLOWED_NAMES = frozenset({"amount_commitment"})
-"""Names that contain a word above and carry no quantity: a 32-byte commitment."""
 
 INTEGER_MEANINGS = re.compile(
     r"(.*_ms|count|depth|version|index|indexes|leaf|leaf_index|.*_index|.*_count|.*_days|size|height)"
@@ -146,9 +143,7 @@ def _violations(kinds: Iterable[Kind]) -> Iterator[str]:
 
 def _is_transfer_word(name: str) -> bool:
     words = re.split(r"[._]", name)
-    return name not in ALLOWED_NAMES and any(
-        word in TRANSFER_WORDS or word.removesuffix("s") in TRANSFER_WORDS for word in words
-    )
+    return any(word in TRANSFER_WORDS or word.removesuffix("s") in TRANSFER_WORDS for word in words)
 
 
 def _leaf_types(field_type: inspect.Type) -> Iterator[inspect.Type]:

@@ -102,14 +102,19 @@ def is_anchored(state: StateView, author: str, row: BatchRow) -> bool:
 
 def amend_leaves(anchor: Anchor, view: IndexView, steps: Sequence[tuple[Place, Place]]) -> None:
     """Tell the ledger of (old place, new place) in order, leaving out those that it has."""
-    told = anchor.state()
-    waiting = [
-        step
-        for step in (_replacement(view, old, new) for old, new in steps)
-        if told.get(superseded_key(anchor.member, step.old_batch, step.old_index)) is None
-    ]
+    waiting = [_replacement(view, old, new) for old, new in untold(anchor, view, steps)]
     for start in range(0, len(waiting), MAX_REPLACEMENTS):
         anchor.submit(AMEND, AnchorAmendBody(replacements=waiting[start : start + MAX_REPLACEMENTS]))
+
+
+def untold(anchor: Anchor, view: IndexView, steps: Sequence[tuple[Place, Place]]) -> list[tuple[Place, Place]]:
+    """Return the (old place, new place) that the ledger does not have."""
+    state = anchor.state()
+    return [
+        (old, new)
+        for old, new in steps
+        if state.get(superseded_key(anchor.member, view.batch(old[0]).id, old[1])) is None
+    ]
 
 
 def _replacement(view: IndexView, old: Place, new: Place) -> Replacement:

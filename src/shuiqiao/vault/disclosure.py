@@ -114,11 +114,6 @@ def granted_groups(record_type: RecordType, groups: tuple[str, ...]) -> tuple[st
     return tuple(group for group in record_type.group_ids if group in groups)
 
 
-def granted_fields(record_type: RecordType, groups: tuple[str, ...]) -> tuple[str, ...]:
-    """Return the names of the fields in some groups, in catalogue order."""
-    return tuple(entry.name for entry in record_type.fields if entry.group in groups)
-
-
 def granted_schema(record_type: RecordType, groups: tuple[str, ...]) -> pa.Schema:
     """Return the Arrow schema of the fields in some groups."""
     return _schema(tuple((entry.name, arrow_type(entry)) for entry in record_type.fields if entry.group in groups))

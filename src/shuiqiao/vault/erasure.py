@@ -85,6 +85,7 @@ class Eraser:
                 raise InvalidInput("vault.leaf_unknown", f"batch {batch.hex()} is erased already")
             places = {(row.number, index) for index in chosen}
             writer.drop_versions(self._keys(writer, row, chosen), places)
+            writer.drop_replacements(places)
             writer.begin_erasure(row.number, indexes=list(indexes) and chosen, reason=reason)
         if (refusal := self.finish_pending(anchor).get(row.number)) is not None:
             raise refusal

@@ -223,7 +223,14 @@ class IndexView:
 
     def pending_replacements(self) -> list[tuple[tuple[int, int], tuple[int, int]]]:
         """Return (old place, new place) that the ledger was not told yet, in the order of the new places."""
-        return [(_unpack(_PLACE, value), _unpack(_PLACE, key)) for key, value in self._items("replacing")]
+        found = ((key, value[: _PLACE.size]) for key, value in self._items("replacing"))
+        return [(_unpack(_PLACE, old), _unpack(_PLACE, new)) for new, old in found]
+
+    def refused_replacements(self) -> dict[tuple[int, int], tuple[str, str]]:
+        """Return (code, message) by the newer place of replacements that the ledger refused."""
+        found = ((_unpack(_PLACE, key), value[_PLACE.size :]) for key, value in self._items("replacing"))
+        said = {place: decode_cbor(value) for place, value in found if value}
+        return {place: (code, message) for place, (code, message) in said.items()}
 
     def pending_erasures(self) -> list[tuple[int, dict[str, Any]]]:
         """Return (batch number, {indexes, reason}) of erasures begun and not finished."""
@@ -299,9 +306,7 @@ class IndexWriter(IndexView):
 
     def drop_batch(self, row: BatchRow) -> None:
         """Forget a pending batch and what it would have superseded; its records are dropped by ``drop_versions``."""
-        for _old, new in self.pending_replacements():
-            if new[0] == row.number:
-                self._txn.delete(_PLACE.pack(*new), db=self._tables["replacing"])
+        self.drop_replacements({(row.number, index) for index in range(row.count)})
         self._txn.delete(row.id, db=self._tables["batch_ids"])
         for table in ("pending", "batches"):
             self._txn.delete(_NUMBER.pack(row.number), db=self._tables[table])
@@ -309,6 +314,22 @@ class IndexWriter(IndexView):
     def begin_replacement(self, *, old: tuple[int, int], new: tuple[int, int]) -> None:
         """Note that a leaf supersedes another, to be told to the ledger."""
         self._put("replacing", _PLACE.pack(*new), _PLACE.pack(*old))
+
+    def refuse_replacement(self, *, old: tuple[int, int], new: tuple[int, int], error: ShuiqiaoError) -> None:
+        """Note, behind the older place, why the ledger refused a replacement."""
+        self._put("replacing", _PLACE.pack(*new), _PLACE.pack(*old) + encode_cbor([error.code, error.message]))
+
+    def drop_replacements(self, places: set[tuple[int, int]]) -> None:
+        """Forget replacements from or to some places; what came after one supersedes what came before it."""
+        before = {new: old for old, new in self.pending_replacements()}
+        for new, old in before.items():
+            oldest = old
+            while oldest in places and oldest in before:
+                oldest = before[oldest]
+            if new in places or oldest in places:
+                self._txn.delete(_PLACE.pack(*new), db=self._tables["replacing"])
+            elif oldest != old:
+                self.begin_replacement(old=oldest, new=new)
 
     def finish_replacement(self, *, old: tuple[int, int], new: tuple[int, int]) -> None:
         """Note that the ledger has it: from here on the newer version is the live one."""

@@ -16,13 +16,14 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator, Sequence
 from contextlib import closing, suppress
 from dataclasses import dataclass
+from itertools import groupby
 from pathlib import Path
 
 from shuiqiao.base.errors import Conflict, Denied, IntegrityError, InvalidInput, ShuiqiaoError, Unavailable
 from shuiqiao.base.ids import Entropy, new_id
 from shuiqiao.crypto.model import CipherSuite
 from shuiqiao.standards.readers import Source
-from shuiqiao.vault.anchoring import KNOWN_COMMITTED, amend_leaves, anchor_batch
+from shuiqiao.vault.anchoring import KNOWN_COMMITTED, amend_leaves, anchor_batch, untold
 from shuiqiao.vault.batch_writer import BatchBuilder, Part, part_of, slice_part
 from shuiqiao.vault.index import BatchRow, IndexWriter, RecordIndex
 from shuiqiao.vault.model import SALT_BYTES, Anchor, AnchoredBatch, IngestReport, Progress, VaultSettings
@@ -247,12 +248,11 @@ class Ingest:
     def _amend(self) -> None:
         if not self._replacing:
             return
-        with self._index.read() as view:
-            amend_leaves(self._anchor, view, self._replacing)
+        told = tell_replacements(self._index, self._anchor, self._replacing)
         # What the ledger has said is live from now on: not something to leave for the next batch.
         with self._index.write() as writer:
             self._settle_in(writer)
-            for old, new in self._replacing:
+            for old, new in told:
                 writer.finish_replacement(old=old, new=new)
         self._replacing = []
 
@@ -302,6 +302,47 @@ def tell_batch(index: RecordIndex, anchor: Anchor, row: BatchRow) -> BatchRow:
         raise
 
 
+def tell_replacements(
+    index: RecordIndex, anchor: Anchor, steps: Sequence[tuple[Place, Place]]
+) -> list[tuple[Place, Place]]:
+    """Tell the ledger of (old place, new place), and return those that it has.
+
+    What refuses them is noted, beside those it took, and raised. A version whose older one waits to supersede another
+    waits as well: the ledger lets nothing be superseded by what is superseded itself.
+    """
+    ready: list[tuple[Place, Place]] = []
+    with index.read() as view:
+        held = set(view.refused_replacements()) - {new for _old, new in steps}
+    for old, new in steps:
+        if old in held:
+            held.add(new)
+        else:
+            ready.append((old, new))
+    try:
+        with index.read() as view:
+            amend_leaves(anchor, view, ready)
+    except Unavailable:
+        raise
+    except ShuiqiaoError as error:
+        with index.write() as writer:
+            refused = untold(anchor, writer, ready)
+            for old, new in ready:
+                if (old, new) in refused:
+                    writer.refuse_replacement(old=old, new=new, error=error)
+                else:
+                    writer.finish_replacement(old=old, new=new)
+        raise
+    return ready
+
+
+def finish_replacements(index: RecordIndex, anchor: Anchor, steps: Sequence[tuple[Place, Place]]) -> None:
+    """Tell the ledger of replacements and note those that it has; raises as ``tell_replacements``."""
+    if told := tell_replacements(index, anchor, steps):
+        with index.write() as writer:
+            for old, new in told:
+                writer.finish_replacement(old=old, new=new)
+
+
 def finish_pending(index: RecordIndex, anchor: Anchor) -> list[BatchRow]:
     """Tell the ledger what an interrupted run left pending; return the batches that it has now [VAULT-STORE-3].
 
@@ -315,19 +356,12 @@ def finish_pending(index: RecordIndex, anchor: Anchor) -> list[BatchRow]:
         with suppress(Conflict, Denied, InvalidInput, IntegrityError):
             anchored.append(tell_batch(index, anchor, row))
     refused = set(numbers) - {row.number for row in anchored}
-    steps = [step for step in steps if refused.isdisjoint((step[0][0], step[1][0]))]
-    is_told = not steps or _told(index, anchor, steps)
-    if anchored or steps:
+    if anchored:
         with index.write() as writer:
             for row in anchored:
                 writer.put_batch(row)
-            for old, new in steps if is_told else ():
-                writer.finish_replacement(old=old, new=new)
+    for _number, group in groupby(steps, key=lambda step: step[1][0]):
+        own = [step for step in group if refused.isdisjoint((step[0][0], step[1][0]))]
+        with suppress(Conflict, Denied, InvalidInput):
+            finish_replacements(index, anchor, own)
     return anchored
-
-
-def _told(index: RecordIndex, anchor: Anchor, steps: Sequence[tuple[Place, Place]]) -> bool:
-    with suppress(Conflict, Denied, InvalidInput), index.read() as view:
-        amend_leaves(anchor, view, steps)
-        return True
-    return False

@@ -21,12 +21,12 @@ from shuiqiao.crypto.model import CipherSuite
 from shuiqiao.ledger.model import LedgerEngine, Transaction
 from shuiqiao.standards.model import Catalogue, RecordType
 from shuiqiao.standards.readers import Source, open_source
-from shuiqiao.vault.anchoring import anchor_index
+from shuiqiao.vault.anchoring import Place, anchor_index
 from shuiqiao.vault.disclosure import Disclosure, granted_groups
 from shuiqiao.vault.erasure import Eraser
 from shuiqiao.vault.evidence import RecordEvidence, RecordProof, encode_evidence, evidence_keys
 from shuiqiao.vault.index import BatchRow, RecordIndex
-from shuiqiao.vault.ingest import Ingest, NumberedSource, finish_pending
+from shuiqiao.vault.ingest import Ingest, NumberedSource, finish_pending, finish_replacements
 from shuiqiao.vault.inspection import FileCheck, Inspector, unknown_files
 from shuiqiao.vault.model import (
     Anchor,
@@ -204,6 +204,48 @@ class Vault:
             refusals = view.refusals()
             rows = [view.batch(number) for number in view.pending_batches()]
         return [PendingBatch(row.id, row.standard, row.count, *refusals.get(row.number, ("", ""))) for row in rows]
+
+    def refused_amendments(self) -> list[PendingBatch]:
+        """Return the batches whose records the ledger does not let supersede older ones, with what refused it.
+
+        count: how many of their records. The older versions are the live ones [VAULT-STORE-6].
+        """
+        with self._index.read() as view:
+            counts = Counter(new[0] for _old, new in view.pending_replacements())
+            reasons = {place[0]: reason for place, reason in view.refused_replacements().items()}
+            rows = [(view.batch(number), reason) for number, reason in reasons.items()]
+        return [PendingBatch(row.id, row.standard, counts[row.number], *reason) for row, reason in rows]
+
+    def redo_amendment(self, batch: bytes, *, anchor: Anchor) -> None:
+        """Tell the ledger again of what a batch supersedes; raises what refuses it, which stays [VAULT-STORE-6].
+
+        Raises InvalidInput ``vault.batch_not_pending``.
+        """
+        with self._writing():
+            _, steps = self._amendment(batch)
+            finish_replacements(self._index, anchor, steps)
+            self._finish_interrupted(anchor)
+
+    def abandon_amendment(self, batch: bytes, *, anchor: Anchor) -> None:
+        """Erase the newer versions that the ledger refused to let supersede older ones [VAULT-STORE-6].
+
+        They are anchored, so that they are not forgotten but told as erased: no record is live twice. Their rows may
+        be ingested again. Raises InvalidInput ``vault.batch_not_pending``, and what refuses the erasure.
+        """
+        with self._writing():
+            self._finish_interrupted(anchor)
+            row, steps = self._amendment(batch)
+            indexes = [new[1] for _old, new in steps]
+            self._eraser.erase(row.id, indexes, reason=ErasureReason.RETENTION_OVER, anchor=anchor)
+
+    def _amendment(self, batch: bytes) -> tuple[BatchRow, list[tuple[Place, Place]]]:
+        """Return a batch with what it waits to supersede."""
+        with self._index.read() as view:
+            row = view.batch_by_id(batch)
+            steps = [step for step in view.pending_replacements() if row is not None and step[1][0] == row.number]
+        if row is None or not steps:
+            raise InvalidInput("vault.batch_not_pending", f"batch {batch.hex()} supersedes nothing that is refused")
+        return row, steps
 
     def redo(self, batch: bytes, *, anchor: Anchor) -> bytes:
         """Put a batch that the ledger refused under a new id, tell the ledger, and return the id [VAULT-STORE-6].

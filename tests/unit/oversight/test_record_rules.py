@@ -31,7 +31,7 @@ def test_every_kind_of_the_network_carries_records_only():
     assert sum(1 for kind in network_kinds() for _ in _fields_of(kind)) > 40
 
 
-@pytest.mark.parametrize("field", ["content", "count", "valid_until_ms", "leaf_index", "indexes", "amount_commitment"])
+@pytest.mark.parametrize("field", ["content", "count", "valid_until_ms", "leaf_index", "indexes", "commitment"])
 def test_a_plain_record_passes(field):
     assert violations(kind_with(Annotated[bytes, Meta(max_length=32)], field=field)) == []
 

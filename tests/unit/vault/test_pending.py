@@ -5,9 +5,9 @@ from __future__ import annotations
 import pytest
 
 from shuiqiao.base.errors import Conflict, Denied, IntegrityError, InvalidInput, Unavailable
-from shuiqiao.vault.contract import COMMIT, ERASE, AnchorCommitBody
+from shuiqiao.vault.contract import AMEND, COMMIT, ERASE, AnchorCommitBody
 from shuiqiao.vault.model import ErasureReason
-from vault_world import OTHER_BUREAU, invoice, write_rows
+from vault_world import OTHER_BUREAU, grade, invoice, write_rows
 
 FIRM = "91320100MA1000000A"
 
@@ -129,4 +129,63 @@ def test_an_erasure_that_the_ledger_refuses_is_said_and_stops_nothing(open_world
         world.vault.erase(batch, [1], reason=ErasureReason.LEGAL_ORDER, anchor=anchor)
     world.vault.recover(world.anchor)
     assert world.status_of(batch, 0).value == "erased"
+    assert world.problems() == []
+
+
+class Frozen:
+    """A way to the ledger that refuses a kind."""
+
+    def __init__(self, anchor, kind):
+        self.member, self.state, self._anchor, self._kind = anchor.member, anchor.state, anchor, kind
+
+    def submit(self, kind, body):
+        if kind == self._kind:
+            raise Denied("ledger.network_frozen", "frozen")
+        return self._anchor.submit(kind, body)
+
+
+def grades(path, letter):
+    return write_rows(path, "tax_credit_grade", [grade(2024, letter, uscc=FIRM)])
+
+
+@pytest.fixture
+def amended_twice(open_world, tmp_path):
+    """A record whose second version was refused as its successor, and that has a third by now."""
+    world = open_world()
+    frozen = Frozen(world.anchor, AMEND)
+    world.ingest(grades(tmp_path / "c.parquet", "C"))
+    with pytest.raises(Denied, match=r"^ledger\.network_frozen"):
+        world.ingest(grades(tmp_path / "b.parquet", "B"), anchor=frozen)
+    (refused,) = world.vault.refused_amendments()
+    assert (refused.count, refused.refusal_code) == (1, "ledger.network_frozen")
+    world.ingest(grades(tmp_path / "a.parquet", "A"), anchor=frozen)
+    return world, refused.batch
+
+
+def shown(world):
+    rows = world.disclose(FIRM, {"tax_credit_grade": ["core"]}).types[0].rows
+    return rows.column("grade").to_pylist()
+
+
+def statuses(world):
+    return [str(world.status_of(batch, 0)) for batch in world.anchored_batches()]
+
+
+def test_a_version_whose_older_one_is_refused_waits_behind_it(amended_twice):
+    """Told out of order it would make the refusal one for good: what is superseded itself supersedes nothing."""
+    world, second = amended_twice
+    assert (shown(world), statuses(world)) == (["C"], ["live", "live", "live"])
+    world.vault.recover(world.anchor)
+    assert world.vault.refused_amendments() == []
+    assert (shown(world), statuses(world)) == (["A"], ["superseded", "superseded", "live"])
+    with pytest.raises(InvalidInput, match=r"^vault\.batch_not_pending"):
+        world.vault.redo_amendment(second, anchor=world.anchor)
+
+
+def test_a_version_that_is_given_up_is_erased_and_its_successor_takes_its_place(amended_twice):
+    world, second = amended_twice
+    world.vault.abandon_amendment(second, anchor=Frozen(world.anchor, AMEND))
+    assert world.vault.refused_amendments() == []
+    world.vault.recover(world.anchor)
+    assert (shown(world), statuses(world)) == (["A"], ["superseded", "erased", "live"])
     assert world.problems() == []

@@ -10,7 +10,6 @@ Check characters follow GB 32100-2015 (mod 31) and GB 11714-1997 (mod 11), so th
 from __future__ import annotations
 
 import numpy as np
-from numpy.typing import NDArray
 
 from shuiqiao.sandbox.economy.industries import INDUSTRIES, PROVINCES
 from shuiqiao.sandbox.economy.seeds import FloatArray, IntArray, Purpose, mix, uniform
@@ -47,11 +46,6 @@ _WORDS = tuple(_WORD_CHARS[at : at + 2] for at in range(0, len(_WORD_CHARS), 2))
 def private_party(taxpayer: int, slots: IntArray) -> IntArray:
     """Return the party numbers of a taxpayer's private outside partners."""
     return PRIVATE_FIRST + taxpayer * PRIVATE_PER_TAXPAYER + slots
-
-
-def is_inside(parties: IntArray) -> NDArray[np.bool_]:
-    """Return which parties are taxpayers of the economy."""
-    return parties < PUBLIC_FIRST
 
 
 def province_indices(seed: int, parties: IntArray) -> IntArray:

@@ -43,11 +43,6 @@ def date_of(number: int) -> date:
     return _EPOCH + timedelta(days=number)
 
 
-def quarter_of(month: int) -> int:
-    """Return the quarter that contains a month, in quarters since 1970."""
-    return month // MONTHS_PER_QUARTER
-
-
 def year_of(month: int) -> int:
     """Return the calendar year that contains a month."""
     return _EPOCH.year + month // MONTHS_PER_YEAR

@@ -1,0 +1,87 @@
+"""A clock that was wrong once: nothing is ordered by it unasked, and whoever meets it is told that it is the clock."""
+
+from __future__ import annotations
+
+import time
+
+import pytest
+
+TEN_YEARS_S = 315_360_000
+A_DAY_S = 86_400
+A_YEAR_S = 365 * A_DAY_S
+
+
+@pytest.fixture
+def at(monkeypatch):
+    """Set the clock of this machine so many seconds beside the right one."""
+    right = time.time_ns
+
+    def shift(seconds):
+        monkeypatch.setattr(time, "time_ns", lambda: right() + seconds * 10**9)
+
+    return shift
+
+
+@pytest.fixture
+def ingest(here, home, tmp_path):
+    def call(year, *options):
+        path = tmp_path / f"{year}.csv"
+        path.write_text(f"uscc,year,grade\n91000000000000001A,{year},A\n", encoding="utf-8")
+        return here(*options, "ingest", path, "--home", home, "--json")
+
+    return call
+
+
+def finding(here, home, what):
+    (found,) = (entry for entry in here("doctor", "--home", home, "--json").json["findings"] if entry["what"] == what)
+    return found
+
+
+def audited_problems(here, home):
+    said = here("audit", "--home", home, "--json")
+    assert said.code == (1 if said.json["problems"] else 0)
+    return "; ".join(map(str, said.json["problems"]))
+
+
+def test_a_clock_ten_years_ahead_orders_nothing_and_closes_nothing(here, home, at, ingest):
+    # Holds [LEDGER-TIME-1].
+    assert ingest(2018).code == 0
+    at(TEN_YEARS_S)
+    refused = ingest(2019)
+    assert (refused.code, refused.json["error"]["code"]) == (3, "ledger.clock_unconfirmed")
+    assert "--clock-is-right" in refused.json["error"]["next_step"]
+    at(0)
+    assert ingest(2020).code == 0
+    assert audited_problems(here, home) == ""
+    assert finding(here, home, "clock")["ok"]
+
+
+def test_a_clock_a_day_behind_is_called_that_by_every_command(here, home, at, ingest):
+    # Holds [LEDGER-TIME-1].
+    assert ingest(2018).code == 0
+    at(-A_DAY_S)
+    refused = ingest(2019)
+    assert (refused.code, refused.json["error"]["code"]) == (3, "ledger.clock_behind")
+    found = finding(here, home, "clock")
+    assert (found["ok"], found["code"]) == (False, "ledger.clock_behind")
+    assert "wrong by 86" in found["says"]
+    assert "ledger.clock_behind" in audited_problems(here, home)
+    at(0)
+    assert audited_problems(here, home) == ""
+
+
+def test_a_person_says_once_that_the_clock_is_right(here, home, at, ingest, monkeypatch):
+    """A network that slept for a year goes on; where the clock was wrong all the same, that is what is said later."""
+    # The option sets this variable for the process: what is undone here is what it sets.
+    monkeypatch.setenv("SHUIQIAO_CLOCK_IS_RIGHT", "")
+    monkeypatch.delenv("SHUIQIAO_CLOCK_IS_RIGHT")
+    assert ingest(2018).code == 0
+    at(A_YEAR_S)
+    assert ingest(2019).json["error"]["code"] == "ledger.clock_unconfirmed"
+    assert ingest(2019, "--clock-is-right").code == 0
+    monkeypatch.delenv("SHUIQIAO_CLOCK_IS_RIGHT")
+    assert ingest(2020).code == 0
+    at(0)
+    assert ingest(2021).json["error"]["code"] == "ledger.clock_behind"
+    assert finding(here, home, "clock")["code"] == "ledger.clock_behind"
+    assert "ledger.clock_behind" in audited_problems(here, home)
