@@ -25,7 +25,7 @@ from shuiqiao.base.file_modes import SHARED_FILE, make_shared_folder
 from shuiqiao.ledger.log import HashReader, leaf_hash, root_from_reader
 from shuiqiao.ledger.model import Block, Checkpoint
 from shuiqiao.ledger.signed_note import decode_signed_note
-from shuiqiao.ledger.store.disk import Disk, PosixDisk, replace_file
+from shuiqiao.ledger.store.disk import DRAFT_SUFFIX, Disk, PosixDisk, replace_file
 from shuiqiao.ledger.tile_paths import (
     CHECKPOINT_PATH,
     ENTRIES,
@@ -144,7 +144,7 @@ class TileWriter:
             if path.read_bytes() != data:
                 raise IntegrityError("ledger.tile_contradicted", f"{path} holds other bytes than the log gives")
             return
-        draft = path.with_name(path.name + ".draft")
+        draft = path.with_name(path.name + DRAFT_SUFFIX)
         descriptor = os.open(draft, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, SHARED_FILE)
         try:
             os.fchmod(descriptor, SHARED_FILE)

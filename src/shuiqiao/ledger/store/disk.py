@@ -9,6 +9,9 @@ import os
 from pathlib import Path
 from typing import Protocol
 
+DRAFT_SUFFIX = ".draft"
+"""Ends the name of a file that is being written beside the one it will replace."""
+
 
 class Disk(Protocol):
     """What the segment writer asks of the operating system; every act raises OSError when it fails."""
@@ -77,7 +80,7 @@ class PosixDisk:
 
 def replace_file(path: Path, data: bytes, *, disk: Disk, mode: int = 0o600) -> None:
     """Put a small file in place durably and at once: a reader sees the old bytes or the new ones, never a part."""
-    draft = path.with_name(path.name + ".draft")
+    draft = path.with_name(path.name + DRAFT_SUFFIX)
     descriptor = os.open(draft, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, mode)
     try:
         os.fchmod(descriptor, mode)

@@ -9,6 +9,7 @@ from pathlib import Path
 
 from shuiqiao.base.errors import ShuiqiaoError
 from shuiqiao.ledger.engine.replica import CHECKPOINTS_FOLDER, SEGMENTS_FOLDER
+from shuiqiao.ledger.store.disk import DRAFT_SUFFIX
 from shuiqiao.node.institution import Institution
 from shuiqiao.sandbox.scenario.cast import Consortium
 from shuiqiao.sandbox.scenario.enterprises import EnterpriseOwner
@@ -44,6 +45,8 @@ def copy_ledger(member: Institution, folder: Path) -> Path:
     """Copy a member's ledger while it is open and no block is under way: what is not derived ([STORE-1])."""
     source = member.home.ledger
     # The checkpoint first: it may be replaced at any moment, and the segments then hold at least what it says.
-    shutil.copytree(source / CHECKPOINTS_FOLDER, folder / CHECKPOINTS_FOLDER)
+    # A draft is gone again as soon as it is whole, be it between its listing and its copy.
+    drafts = shutil.ignore_patterns(f"*{DRAFT_SUFFIX}")
+    shutil.copytree(source / CHECKPOINTS_FOLDER, folder / CHECKPOINTS_FOLDER, ignore=drafts)
     shutil.copytree(source / SEGMENTS_FOLDER, folder / SEGMENTS_FOLDER)
     return folder
