@@ -10,12 +10,14 @@ For a row whose identity is known:
 5. other values otherwise: a conflict, kept out.
 
 A row that amends supersedes whatever its type allows, but needs a record, and takes no state back [VAULT-IDENTITY-3].
+Where the newest version was erased, the record is gone, and what comes under its key is a new one.
 
 Nearly every chunk has new rows only; that case is one look-up of all keys at once.
 """
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass, field
 
 import msgspec
@@ -100,7 +102,15 @@ def sift(
     if not amending and not found and len(set(prepared.keys)) == len(prepared.keys):
         packed = _pack_all(prepared, source, placement)
         return Sifted(kept=None, items=list(zip(prepared.keys, packed, strict=True)))
-    return _Sieve(record_type, prepared, found, source=source, placement=placement, amending=amending).run()
+    return _Sieve(
+        record_type,
+        prepared,
+        found,
+        replacement=view.replacement,
+        source=source,
+        placement=placement,
+        amending=amending,
+    ).run()
 
 
 def _pack_all(prepared: PreparedRows, source: int, placement: Placement) -> list[bytes]:
@@ -127,6 +137,7 @@ class _Sieve:
         prepared: PreparedRows,
         found: dict[bytes, bytes],
         *,
+        replacement: Callable[[Place], Place | None],
         source: int,
         placement: Placement,
         amending: bool,
@@ -134,6 +145,7 @@ class _Sieve:
         self._supersedable = record_type.supersedable
         self._amending = amending
         self._prepared = prepared
+        self._replacement = replacement
         self._versions = {key: unpack_entries(value) for key, value in found.items()}
         self._source = source
         self._placement = placement
@@ -154,7 +166,7 @@ class _Sieve:
                 continue
             number = len(self._kept)
             batch, index = self._placement.of(number)
-            if versions:
+            if not self._is_gone(versions):
                 self._superseding.append((number, (versions[-1].batch, versions[-1].index)))
             versions.append(msgspec.structs.replace(row, batch=batch, index=index))
             self._kept.append(position)
@@ -168,11 +180,11 @@ class _Sieve:
 
     def _judge(self, versions: list[Entry], row: Entry) -> tuple[str, Entry | None]:
         """Return the rule that keeps a row out and the entry it meets; an empty rule for a row to be ingested."""
+        if self._is_gone(versions):
+            return (RECORD_UNKNOWN if self._amending else ""), None
         for entry in versions:
             if _same_values(entry, row) and (entry.source, entry.row) == (row.source, row.row):
                 return ALREADY_INGESTED, entry
-        if not versions:
-            return (RECORD_UNKNOWN if self._amending else ""), None
         newest = versions[-1]
         if _same_values(newest, row):
             return DUPLICATE, newest
@@ -181,6 +193,10 @@ class _Sieve:
         if self._amending or self._supersedable or (row.digest == newest.digest and row.rank > newest.rank):
             return "", newest
         return IDENTITY_CONFLICT, versions[0]
+
+    def _is_gone(self, versions: list[Entry]) -> bool:
+        """Whether there is no record: none was ever taken in, or what superseded the newest one known was erased."""
+        return not versions or self._replacement((versions[-1].batch, versions[-1].index)) is not None
 
 
 def _same_values(one: Entry, other: Entry) -> bool:

@@ -160,6 +160,32 @@ def test_an_erased_invoice_is_forgotten_by_its_number(open_world, tmp_path):
     assert again.records_ingested == 1
 
 
+@pytest.mark.parametrize("is_same_file", [True, False])
+def test_a_status_that_was_set_by_mistake_is_undone_by_erasing_it_and_ingesting_again(
+    open_world, tmp_path, is_same_file
+):
+    # Holds [VAULT-IDENTITY-2]: with its newest version a record is gone, though older ones are still known.
+    world = open_world()
+    first = write_rows(tmp_path / "first.parquet", "invoice_issued", [invoice(1)])
+    again = write_rows(tmp_path / "again.parquet", "invoice_issued", [invoice(1), invoice(2)])
+    world.ingest(first)
+    ingest_each(world, tmp_path, invoice(1, status="void"))
+    world.vault.erase(world.anchored_batches()[1], [0], reason=ErasureReason.LEGAL_ORDER, anchor=world.anchor)
+    amended = world.vault.amend(
+        write_rows(tmp_path / "amend.parquet", "invoice_issued", [invoice(1, status="red_lettered")]),
+        anchor=world.anchor,
+    )
+    assert rules_of(amended) == ["record_unknown"]
+    report = world.ingest(first if is_same_file else again)
+    assert (report.records_ingested, report.records_superseding) == (1 if is_same_file else 2, 0)
+    assert [row["status"] for row in live(world) if row["invoice_no"] == "00000001"] == ["valid"]
+    assert [world.ingest(file).records_ingested for file in (first, again)][0] == 0
+    (void,) = ingest_each(world, tmp_path, invoice(1, status="void"))
+    assert void.records_superseding == 1
+    assert [row["status"] for row in live(world) if row["invoice_no"] == "00000001"] == ["void"]
+    assert world.problems() == []
+
+
 @pytest.mark.parametrize(
     ("row", "rule"),
     [
