@@ -39,9 +39,11 @@ if TYPE_CHECKING:
 
 RECEIPT_VERSION = 3
 MAX_RECEIPT_BYTES = 1 << 20
-"""Most receipts have 1 to 4 kB; a megabyte holds the largest transaction, 16 values of the state and 16 epochs."""
+"""Most receipts have 1 to 4 kB; a megabyte holds the largest transaction, 16 values of the state and a long walk."""
 
-MAX_EPOCH_STEPS = 64
+MAX_EPOCH_STEPS = 512
+"""Steps over epochs; a step has 1 to 2 kB in a network of few members, so that bytes bound those of many sooner."""
+
 MAX_STATE_CLAIMS = 16
 MAX_EPOCH_BYTES = 16_384
 """Two sets of 64 members with their keys take 13 kB."""

@@ -22,6 +22,8 @@ from shuiqiao.lending.openings import Id
 from shuiqiao.members.contract import require_role
 from shuiqiao.members.model import Role
 
+APPLICATION = "application.submit"
+DECISION = "decision.record"
 ROOM = "lending"
 VERSION = 2
 """Version 1 showed outcome, grade, industry section and province of every decision; it was withdrawn unused."""
@@ -142,7 +144,7 @@ def _own_application(state: StateView, application: bytes, *, bank: str) -> dict
 
 KINDS: tuple[Kind, ...] = (
     Kind(
-        name="application.submit",
+        name=APPLICATION,
         room=ROOM,
         version=VERSION,
         body=ApplicationSubmitBody,
@@ -150,7 +152,7 @@ KINDS: tuple[Kind, ...] = (
         apply=_apply_application,
     ),
     Kind(
-        name="decision.record",
+        name=DECISION,
         room=ROOM,
         version=VERSION,
         body=DecisionRecordBody,

@@ -21,7 +21,13 @@ from shuiqiao.base.money import MAX_FEN
 from shuiqiao.crypto.model import CipherSuite
 from shuiqiao.ledger.model import Committed
 from shuiqiao.ledger.submitter import LedgerSubmitter
-from shuiqiao.lending.contract import ApplicationSubmitBody, DecisionRecordBody, decision_key
+from shuiqiao.lending.contract import (
+    APPLICATION,
+    DECISION,
+    ApplicationSubmitBody,
+    DecisionRecordBody,
+    decision_key,
+)
 from shuiqiao.lending.model import Application, Decision, Outcome, Product
 from shuiqiao.lending.openings import (
     NO_INDUSTRY,
@@ -103,7 +109,7 @@ class LendingDesk:
             application=application.id, consent=consent, commitment=wanted.commitment(self._suite)
         )
         self._store.add_application(application, salt=wanted.salt)
-        self._put("application.submit", body, undo=self._store.withdraw_application)
+        self._put(APPLICATION, body, undo=self._store.withdraw_application)
         return application
 
     def decide(
@@ -130,7 +136,7 @@ class LendingDesk:
             reasons_digest=self._suite.digest(salt + encode_json(decision.explanation())),
         )
         self._store.add_decision(decision, sealed_opening=sealed, reasons_salt=salt)
-        committed = self._put("decision.record", body, undo=self._store.withdraw_decision)
+        committed = self._put(DECISION, body, undo=self._store.withdraw_decision)
         return RecordedDecision(decision=decision, committed=committed, sealed_opening=sealed)
 
     def sealed_openings(self) -> dict[bytes, bytes]:

@@ -20,7 +20,16 @@ from shuiqiao.members.act import transaction_act
 from shuiqiao.members.action import Action, verify_action
 from shuiqiao.members.epoch import put_epoch, read_epoch, with_signing_key
 from shuiqiao.members.key_ring import MemberKeyRing
-from shuiqiao.members.model import MAX_PROPOSAL_MS, Digest, KeyProof, KeyPurpose, PublicKey, TimeMs
+from shuiqiao.members.model import (
+    MAX_PROPOSAL_MS,
+    MAX_ROTATIONS,
+    ROTATION_PERIOD_MS,
+    Digest,
+    KeyProof,
+    KeyPurpose,
+    PublicKey,
+    TimeMs,
+)
 from shuiqiao.members.proposal import (
     Proposal,
     ProposalStatus,
@@ -103,6 +112,11 @@ def witness_key(member: str) -> str:
     return f"members/witness/{member}"
 
 
+def rotations_key(member: str) -> str:
+    """Return the state key of the times, in ms, at which a member replaced its signing key, the newest ones."""
+    return f"members/rotations/{member}"
+
+
 def _check_propose(tx: Transaction, state: StateView, ctx: BlockContext) -> None:
     """[MEMBER-3]: a governing member proposes what is allowed now, with a deadline not far off."""
     body: MemberProposeBody = tx.body
@@ -176,7 +190,7 @@ def _rotation_signers(tx: Transaction, state: StateView) -> Sequence[bytes]:
     return (old, body.new_key) if body.purpose is KeyPurpose.SIGNING else (old,)
 
 
-def _check_rotate(tx: Transaction, state: StateView, _ctx: BlockContext) -> None:
+def _check_rotate(tx: Transaction, state: StateView, ctx: BlockContext) -> None:
     body: MemberRotateKeyBody = tx.body
     if body.purpose is KeyPurpose.VALIDATOR and validator_of(state, tx.author) is None:
         raise Denied("members.not_validator", f"{tx.author} is no validator; it becomes one by vote")
@@ -184,6 +198,20 @@ def _check_rotate(tx: Transaction, state: StateView, _ctx: BlockContext) -> None
     _verify_other_key(tx, state)
     is_validator = body.purpose is KeyPurpose.VALIDATOR
     registration_of(state, tx.author).verify_validator(body.proof, body.new_key if is_validator else None)
+    if body.purpose is KeyPurpose.SIGNING:
+        _verify_not_often(tx.author, state, ctx)
+
+
+def _verify_not_often(member: str, state: StateView, ctx: BlockContext) -> None:
+    """[MEMBER-25]: one key alone does not make the walk over the epochs as long as it likes."""
+    times = state.get(rotations_key(member)) or []
+    if len(times) == MAX_ROTATIONS and ctx.time_ms < times[0] + ROTATION_PERIOD_MS:
+        raise Denied(
+            "members.rotated_often",
+            f"{member} replaced its signing key {MAX_ROTATIONS} times since {times[0]} ms; again after "
+            f"{times[0] + ROTATION_PERIOD_MS} ms",
+            next_step="wait until then; where the key was stolen, let members suspend its owner by vote",
+        )
 
 
 def _verify_other_key(tx: Transaction, state: StateView) -> None:
@@ -194,11 +222,13 @@ def _verify_other_key(tx: Transaction, state: StateView) -> None:
         raise Conflict("members.key_used", f"key {body.new_key.hex()[:32]} is in use by {tx.author} already")
 
 
-def _apply_rotate(tx: Transaction, state: State, _ctx: BlockContext) -> Sequence[Event]:
+def _apply_rotate(tx: Transaction, state: State, ctx: BlockContext) -> Sequence[Event]:
     """[EPOCH-2]: a signing key that stands in the epoch makes the next one."""
     body: MemberRotateKeyBody = tx.body
     put_key(state, tx.author, body.new_key, purpose=body.purpose)
     if body.purpose is KeyPurpose.SIGNING:
+        times = state.get(rotations_key(tx.author)) or []
+        state.put(rotations_key(tx.author), [*times, ctx.time_ms][-MAX_ROTATIONS:])
         put_epoch(state, with_signing_key(read_epoch(state), tx.author, body.new_key))
     attributes = {"member": tx.author, "purpose": str(body.purpose)}
     return (Event(name="member.key_rotated", attributes=attributes),)

@@ -50,6 +50,11 @@ MAX_FREEZE_MS = 7 * MS_PER_DAY
 FREEZE_PAUSE_MS = 30 * MS_PER_DAY
 """A regulator freezes the network again this long after its last freeze began: it stands still 7 of 30 days at most."""
 
+MAX_ROTATIONS = 4
+"""Signing keys that a member takes into use in ROTATION_PERIOD_MS: each may begin an epoch, which receipts carry."""
+
+ROTATION_PERIOD_MS = 30 * MS_PER_DAY
+
 VALIDATOR_KEY_BYTES = 32
 """CometBFT's own Ed25519 key, whatever the suite of the network."""
 

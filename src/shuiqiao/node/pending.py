@@ -13,13 +13,17 @@ from typing import TYPE_CHECKING, Any
 from shuiqiao.base.errors import InvalidInput
 from shuiqiao.base.ids import owned_id
 from shuiqiao.consent.contract import GRANT
+from shuiqiao.consent.model import grant_key
 from shuiqiao.consent.store import ConsentStore
 from shuiqiao.exchange.contract import REQUEST
+from shuiqiao.exchange.model import request_key
 from shuiqiao.exchange.store import RecipientStore
+from shuiqiao.lending.contract import APPLICATION, DECISION, application_key, decision_key
 from shuiqiao.lending.store import LendingStore
 from shuiqiao.members.model import Role
 
 if TYPE_CHECKING:
+    from shuiqiao.ledger.model import StateView, Transaction
     from shuiqiao.node.institution import Institution
     from shuiqiao.node.store import OutboxRow
 
@@ -91,7 +95,7 @@ def abandon(institution: Institution, name: str) -> PendingWork:
     """
     work = _named(institution, name)
     if work.kind == BATCH:
-        institution.vault.abandon(bytes.fromhex(work.id))
+        institution.vault.abandon(bytes.fromhex(work.id), anchor=institution.outbox)
         return work
     if work.kind == AMENDMENT:
         institution.vault.abandon_amendment(bytes.fromhex(work.id), anchor=institution.outbox)
@@ -120,13 +124,26 @@ def _row(institution: Institution, work: PendingWork) -> OutboxRow:
 
 
 def _take_back(institution: Institution, row: OutboxRow) -> None:
-    """Undo what this institution noted before it handed an act in, as it does where it is refused at once."""
+    """Undo what this institution noted before it handed an act in, unless the ledger has that act by other bytes."""
     tx, database = institution.outbox.decode(row.raw), institution.database
+    if _stands(tx, institution.outbox.state()):
+        return
     if tx.kind == GRANT:
         ConsentStore(database).remove_ungranted(owned_id(tx.author, tx.body.consent))
     elif tx.kind == REQUEST:
         RecipientStore(database).remove_request(tx.body.request)
-    elif tx.kind == "application.submit":
+    elif tx.kind == APPLICATION:
         LendingStore(database).withdraw_application(tx.body.application)
-    elif tx.kind == "decision.record":
+    elif tx.kind == DECISION:
         LendingStore(database).withdraw_decision(tx.body.application)
+
+
+def _stands(tx: Transaction, state: StateView) -> bool:
+    """Whether the ledger has what an act was to put there: it was signed twice, and the other copy arrived."""
+    keys = {
+        GRANT: lambda: grant_key(owned_id(tx.author, tx.body.consent)),
+        REQUEST: lambda: request_key(owned_id(tx.author, tx.body.request)),
+        APPLICATION: lambda: application_key(tx.author, tx.body.application),
+        DECISION: lambda: decision_key(tx.author, tx.body.application),
+    }
+    return tx.kind in keys and state.get(keys[tx.kind]()) is not None

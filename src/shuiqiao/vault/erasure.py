@@ -35,6 +35,7 @@ from shuiqiao.vault.batch_file import (
     write_durably,
 )
 from shuiqiao.vault.batch_writer import encode_parquet
+from shuiqiao.vault.contract import batch_fact
 from shuiqiao.vault.identity import identify
 from shuiqiao.vault.index import BatchRow, IndexView, RecordIndex
 from shuiqiao.vault.model import Anchor, ErasureReason
@@ -111,10 +112,10 @@ class Eraser:
                 writer.finish_erasure(row.number)
         return refused
 
-    def renew(self, batch: bytes, *, new: bytes) -> None:
+    def renew(self, batch: bytes, *, new: bytes, anchor: Anchor) -> None:
         """Put a pending batch under another id: the same records, tree and root [VAULT-STORE-6]."""
         with self._index.read() as view:
-            row = _pending(view, batch)
+            row = _pending(view, batch, anchor)
         old, renamed = (
             [self._folder / (each.hex() + suffix) for suffix in (LEAVES_SUFFIX, PARQUET_SUFFIX)]
             for each in (batch, new)
@@ -130,10 +131,10 @@ class Eraser:
             writer.rename_batch(row, batch=new)
         self._remove(old, batch)
 
-    def abandon(self, batch: bytes) -> None:
+    def abandon(self, batch: bytes, *, anchor: Anchor) -> None:
         """Give a pending batch up: its records count as never taken in, and may be ingested again [VAULT-STORE-6]."""
         with self._index.write() as writer:
-            row = _pending(writer, batch)
+            row = _pending(writer, batch, anchor)
             places = {(row.number, index) for index in range(row.count)}
             writer.drop_versions(self._keys(writer, row, list(range(row.count))), places)
             writer.drop_batch(row)
@@ -211,9 +212,12 @@ class Eraser:
         return encode_parquet(record_type, table.take(places).cast(canonical_schema(record_type)))
 
 
-def _pending(view: IndexView, batch: bytes) -> BatchRow:
+def _pending(view: IndexView, batch: bytes, anchor: Anchor) -> BatchRow:
+    """Return a batch that is not on the ledger; one that arrived after all is noted by the next ingest."""
     row = view.batch_by_id(batch)
-    if row is None or row.committed is not None:
+    fact = batch_fact(anchor.state(), anchor.member, batch)
+    is_there = row is not None and fact is not None and fact.root == row.root
+    if row is None or row.committed is not None or is_there:
         raise InvalidInput(
             "vault.batch_not_pending", f"this vault has no batch {batch.hex()} that waits for the ledger"
         )

@@ -254,17 +254,17 @@ class Vault:
         """
         with self._writing():
             new = new_id(self._entropy)
-            self._eraser.renew(batch, new=new)
+            self._eraser.renew(batch, new=new, anchor=anchor)
             self._finish_interrupted(anchor)
         return new
 
-    def abandon(self, batch: bytes) -> None:
+    def abandon(self, batch: bytes, *, anchor: Anchor) -> None:
         """Give up a batch that the ledger refused; its rows may be ingested again [VAULT-STORE-6].
 
         Raises InvalidInput ``vault.batch_not_pending``.
         """
         with self._writing():
-            self._eraser.abandon(batch)
+            self._eraser.abandon(batch, anchor=anchor)
 
     def settle(self, *, uscc: Uscc, type_ids: Iterable[str], anchor: Anchor) -> None:
         """Note what the ledger has of a taxpayer's records of some types by now [VAULT-LIVE-3].

@@ -8,7 +8,7 @@ import consortium_world as worlds
 from shuiqiao.base.clock import ManualClock
 from shuiqiao.base.errors import InvalidInput, Unavailable
 from shuiqiao.base.ids import owned_id, system_entropy
-from shuiqiao.lending.contract import ApplicationSubmitBody
+from shuiqiao.lending.contract import ApplicationSubmitBody, DecisionRecordBody
 from shuiqiao.lending.model import Application
 from shuiqiao.lending.store import LendingStore
 from shuiqiao.node.outbox import Outbox
@@ -75,3 +75,18 @@ def test_an_application_that_was_refused_is_taken_back(node):
     assert work.code == "members.role_wrong"
     abandon(node, work.id)
     assert (store.applications(), pending_work(node)) == ([], [])
+
+
+def test_giving_up_a_second_signature_of_an_act_keeps_what_was_noted_for_the_first(world):
+    """An act that expired while this copy was behind is signed anew, and the ledger has it by the first signature."""
+    bank, recorded = world.bank, world.decided()
+    bodies = [bank.outbox.decode(raw).body for block in bank.engine.blocks(from_height=1) for raw in block.transactions]
+    (body,) = [each for each in bodies if isinstance(each, DecisionRecordBody)]
+    lose(bank, "decision.record", body)
+    bank.outbox.resend()
+    (work,) = pending_work(bank)
+    assert work.code == "lending.decision_repeated"
+    abandon(bank, work.id)
+    assert pending_work(bank) == []
+    assert bank.lending_desk.sealed_openings() == {recorded.decision.application: recorded.sealed_opening}
+    assert LendingStore(bank.database).applications() == [(recorded.decision.application, "approved")]

@@ -5,6 +5,7 @@ The model knows votes, thresholds, sets, epochs and keys, and nothing of how the
 
 from __future__ import annotations
 
+from collections import Counter
 from dataclasses import dataclass, field
 
 import pytest
@@ -17,6 +18,7 @@ from shuiqiao.ledger.memory_state import MemoryState
 from shuiqiao.ledger.model import BlockContext
 from shuiqiao.ledger.state import OverlayState, genesis_writes
 from shuiqiao.members.action import HandOperator, SetGoverning, SetQuorum, SetWitnesses
+from shuiqiao.members.model import MAX_ROTATIONS
 
 NAMES = ("bank-east", "bank-north", "bank-west", "bureau", "regulator")
 KEYS = 4
@@ -34,6 +36,7 @@ class Model:
     number: int = 0
     key: dict = field(default_factory=lambda: dict.fromkeys(NAMES, 0))
     used: set = field(default_factory=lambda: {(name, 0) for name in NAMES})
+    rotations: Counter = field(default_factory=Counter)
     suspended: set = field(default_factory=set)
     repeated: set = field(default_factory=set)
     proposals: list = field(default_factory=list)
@@ -89,8 +92,10 @@ class Model:
 
     def rotate(self, author, owner, number):
         key = (owner, number)
-        if author in self.suspended or key in self.used:
+        # A history is shorter than 30 days.
+        if author in self.suspended or key in self.used or self.rotations[author] == MAX_ROTATIONS:
             return False
+        self.rotations[author] += 1
         self.used.add(key)
         self.key[author] = key
         self.number += author in self.governing | self.witnesses | {self.operator}

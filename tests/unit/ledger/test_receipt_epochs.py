@@ -14,6 +14,7 @@ from shuiqiao.ledger.log import Frontier, LeafHashes, leaf_hash
 from shuiqiao.ledger.note import add_cosignatures, sign_checkpoint
 from shuiqiao.ledger.policy import CheckpointPolicy
 from shuiqiao.ledger.receipt import (
+    MAX_EPOCH_STEPS,
     EpochStep,
     StateClaim,
     StateEvidence,
@@ -215,6 +216,20 @@ def test_no_step_between_two_others_is_left_out(history):
     history.block(history.network.write())
     newest = history.checkpoint(history.new, is_cosigned=True)
     assert history.refusal(history.receipt(newest, epochs=[second])) == "ledger.receipt_epochs_incomplete"
+
+
+def test_a_receipt_leads_over_many_epochs(history):
+    """[LEDGER-RECEIPT-1]: as many as some busy years make; what is longer is no receipt."""
+    steps = []
+    for number in range(1, 101):
+        history.change(number, quorum=0, key=history.old)
+        steps.append(history.step(history.checkpoint(history.old)))
+    history.block(history.network.write())
+    newest = history.checkpoint(history.old)
+    assert history.verify(history.receipt(newest, epochs=steps)).epochs == 100
+    longest = (steps * 6)[:MAX_EPOCH_STEPS]
+    assert len(decode_receipt(history.receipt(newest, epochs=longest), hash_name=history.name).epochs) == 512
+    assert history.refusal(history.receipt(newest, epochs=[*longest, steps[0]])) == "ledger.receipt_malformed"
 
 
 def test_epochs_and_checkpoints_only_go_forward(walked):

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from members_world import World, sealing, signing, validating
+from members_world import DAY_MS, World, sealing, signing, validating
 from shuiqiao.members.action import SetWitnesses
 from shuiqiao.members.contract import REGISTER_WITNESS, WitnessRegisterBody
 from shuiqiao.members.roster import member_record
@@ -37,6 +37,21 @@ def test_a_key_never_returns_not_even_to_its_owner(world):
     assert world.rotate("bank-east", first) == "members.key_used"
     assert world.rotate("bank-east", world.keys["bank-east"], keys=[world.keys["bank-east"]]) == "members.key_used"
     assert world.rotate("bank-east", signing("bureau", world.suite)) == "members.key_used"
+
+
+def test_one_member_does_not_begin_epoch_after_epoch(world):
+    """[MEMBER-25]: else one key brings all receipts of a network to an end, each of which walks over every epoch."""
+    started_ms = world.time_ms
+    keys = [signing(f"bank-east {number}", world.suite) for number in range(7)]
+    assert [world.rotate("bank-east", key) for key in keys[:4]] == [None] * 4
+    assert world.rotate("bank-east", keys[4]) == "members.rotated_often"
+    assert world.rotate("bank-west", signing("bank-west 2", world.suite)) is None
+    assert world.rotate("bank-east", sealing("bank-east 2", world.suite), purpose="sealing") is None
+    # The first rotation stands in the block after started_ms; the next attempt stands just before 30 days, then at them.
+    world.wait(started_ms + 1 + 30 * DAY_MS - 2 - world.time_ms)
+    assert world.rotate("bank-east", keys[5]) == "members.rotated_often"
+    assert world.rotate("bank-east", keys[5]) is None
+    assert world.epoch["number"] == 5
 
 
 def test_a_sealing_key_is_replaced_by_the_signing_key(world):

@@ -93,10 +93,30 @@ def test_a_refused_batch_is_told_under_a_new_id(open_world, tmp_path):
 
 def test_a_refused_batch_is_given_up_and_its_rows_may_come_again(open_world, tmp_path):
     world = open_world()
-    world.vault.abandon(refused_batch(world, tmp_path))
+    world.vault.abandon(refused_batch(world, tmp_path), anchor=world.anchor)
     assert world.vault.pending() == []
     assert world.disclose(FIRM).types[0].rows.num_rows == 0
     assert world.ingest(tmp_path / "first.parquet").records_ingested == 2
+    assert world.verify(world.disclose(FIRM)).record_count == 2
+    assert world.problems() == []
+
+
+def test_a_batch_that_reached_the_ledger_after_all_is_neither_given_up_nor_told_again(open_world, tmp_path):
+    """What refused it was a copy that was behind: giving it up would destroy what the ledger says is held."""
+    world = open_world()
+
+    def behind(body):
+        world.anchor.submit(COMMIT, body)
+        raise Denied("vault.batch_exists", "there")
+
+    with pytest.raises(Denied, match=r"^vault\.batch_exists"):
+        world.ingest(rows(tmp_path / "first.parquet", 1, 2), anchor=Interfering(world.anchor, act=behind))
+    (row,) = world.vault.pending()
+    assert row.refusal_code == "vault.batch_exists"
+    for act in (world.vault.abandon, world.vault.redo):
+        with pytest.raises(InvalidInput, match=r"^vault\.batch_not_pending"):
+            act(row.batch, anchor=world.anchor)
+    assert world.vault.recover(world.anchor) == 1
     assert world.verify(world.disclose(FIRM)).record_count == 2
     assert world.problems() == []
 

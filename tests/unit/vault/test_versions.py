@@ -179,7 +179,7 @@ def test_a_status_that_was_set_by_mistake_is_undone_by_erasing_it_and_ingesting_
     report = world.ingest(first if is_same_file else again)
     assert (report.records_ingested, report.records_superseding) == (1 if is_same_file else 2, 0)
     assert [row["status"] for row in live(world) if row["invoice_no"] == "00000001"] == ["valid"]
-    assert [world.ingest(file).records_ingested for file in (first, again)][0] == 0
+    assert world.ingest(first).records_ingested == 0
     (void,) = ingest_each(world, tmp_path, invoice(1, status="void"))
     assert void.records_superseding == 1
     assert [row["status"] for row in live(world) if row["invoice_no"] == "00000001"] == ["void"]
