@@ -30,6 +30,8 @@ LABEL = re.compile(
 DEFINED_LABEL = re.compile(r"^- \*\*\[([A-Z0-9-]+)\]\*\*", re.MULTILINE)
 """Where a specification says what a requirement asks for."""
 HEAVY = {"numpy", "pyarrow", "duckdb", "ibis", "pandas", "sklearn", "scipy", "sqlalchemy", "jinja2", "lmdb", "nacl"}
+HELD = ("prevented", "detected", "bounded", "harmless", "survived", "undone")
+"""How a row of the threat model begins that says that an attack does not get through."""
 ERROR_CLASSES = {"InvalidInput", "Denied", "Conflict", "Unavailable", "IntegrityError"}
 
 
@@ -123,6 +125,23 @@ def test_the_command_line_starts_without_heavy_libraries():
     )
     output = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=True).stdout
     assert output.splitlines()[-1] == "LOADED []"
+
+
+def test_each_row_of_the_threat_model_names_a_test_that_is_there():
+    text = (ROOT / "docs" / "explanation" / "threat-model.md").read_text(encoding="utf-8")
+    files = {path.stem for path in TESTS} | {str(path.relative_to(ROOT)) for path in TESTS}
+    functions = {name for path in TESTS for name in names_in(path)}
+    named = re.findall(r"`((?:tests/[^`]*/)?test_[^`]*)`", text)
+    assert named
+    there = files | functions | {f"{path.relative_to(ROOT)}::{name}" for path in TESTS for name in names_in(path)}
+    assert sorted(set(named) - there) == []
+    rows = [line.split("|") for line in text.splitlines() if line.startswith("|")]
+    unheld = [row[1].strip() for row in rows if row[2].strip().startswith(HELD) and "`test" not in "".join(row)]
+    assert unheld == []
+
+
+def names_in(path: Path) -> list[str]:
+    return [name.split()[-1] for name, _ in functions_of(path)]
 
 
 def test_no_two_tests_share_a_name_in_one_file():
