@@ -210,7 +210,6 @@ def _verify_not_often(member: str, state: StateView, ctx: BlockContext) -> None:
             "members.rotated_often",
             f"{member} replaced its signing key {MAX_ROTATIONS} times since {times[0]} ms; again after "
             f"{times[0] + ROTATION_PERIOD_MS} ms",
-            next_step="wait until then; where the key was stolen, let members suspend its owner by vote",
         )
 
 
