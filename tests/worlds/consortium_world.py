@@ -144,8 +144,8 @@ class ConsortiumWorld:
 
     def __init__(self, folder: Path, suite_name: str, *, order: Order = EMBEDDED) -> None:
         self.folder = folder
-        # Validators agree on the time of their blocks, which is this machine's.
-        self.clock = ManualClock(NOW_MS if order is EMBEDDED else SystemClock().now_ms())
+        # Validators agree on the time of their blocks, which is this machine's, however long a test takes.
+        self.clock: Any = ManualClock(NOW_MS) if order is EMBEDDED else SystemClock()
         stage = create_consortium(
             folder, suite_name=SuiteName(suite_name), clock=self.clock, entropy=system_entropy, cost=CHEAP, order=order
         )
@@ -253,10 +253,9 @@ class ConsortiumWorld:
 
     def hand_in(self, recorded: RecordedDecision, *, bank: Institution | None = None) -> None:
         """Give the regulator the opening of a decision."""
-        self.regulator.catch_up_with(self.bureau)
-        self.regulator.openings.receive(
-            recorded.decision.application, bank=(bank or self.bank).member, sealed=recorded.sealed_opening
-        )
+        bank = bank or self.bank
+        self.regulator.catch_up_with(bank)
+        self.regulator.openings.receive(recorded.decision.application, bank=bank.member, sealed=recorded.sealed_opening)
 
     def transactions(self) -> Sequence[bytes]:
         """Every transaction of the writer's ledger, as its bytes."""

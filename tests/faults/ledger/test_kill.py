@@ -50,7 +50,7 @@ def open_ledger(network: LoadNetwork, folder: Path) -> EmbeddedLedger:
         key_ring=network.key_ring,
         clock=SystemClock(),
         operator_key=network.operator_key,
-        settings=EmbeddedSettings(map_bytes=MAP_BYTES, max_segment_bytes=60_000),
+        settings=EmbeddedSettings(is_clock_confirmed=True, map_bytes=MAP_BYTES, max_segment_bytes=60_000),
     )
 
 

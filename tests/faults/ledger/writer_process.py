@@ -34,6 +34,7 @@ def main(folder: Path, suite: str, seed: int, verifier_processes: int) -> None:
         clock=clock,
         operator_key=network.operator_key,
         settings=EmbeddedSettings(
+            is_clock_confirmed=True,
             map_bytes=MAP_BYTES,
             max_segment_bytes=MAX_SEGMENT_BYTES,
             max_block_transactions=16,

@@ -25,6 +25,7 @@ KEYS = {
     "anchors_verified",
     "records_anchored",
     "openings_checked",
+    "openings_unopened",
     "record_management_only",
     "problems",
 }

@@ -18,14 +18,14 @@ VALIDATORS = 4
 def world(tmp_path_factory):
     order = Order(engine=EngineName.COMETBFT, validators=VALIDATORS, program=comet_program())
     made = worlds.ConsortiumWorld(tmp_path_factory.mktemp("validators"), "intl", order=order)
+    made.decided()
+    made.decided(bank=made.consortium.banks[CHEAT], arrears=True)
+    made.consortium.settle()
     yield made
     made.close()
 
 
 def test_blocks_of_validators_replayed_through_embedded_give_the_same_roots_and_state(world, tmp_path):
-    world.decided()
-    world.decided(bank=world.consortium.banks[CHEAT], arrears=True)
-    world.consortium.settle()
     found = replay_through_embedded(world.regulator, tmp_path / "replay")
     assert (found.log_roots_equal, found.log_root_equal, found.state_root_equal, found.state_equal) == (True,) * 4
     assert found.blocks == world.regulator.engine.last_block()[0] > 5

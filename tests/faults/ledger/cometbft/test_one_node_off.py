@@ -61,15 +61,16 @@ def test_clocks_an_hour_off_make_no_fork_and_no_wrong_time(open_consortium):  # 
     consortium.start()
     names = ("node0", "node1", "node2", "node3")
     for number in range(12):
-        raw = roster.note(number, valid_ms=5 * HOUR_MS)
-        assert refusal_of(ledgers[names[number % 4]], raw) == ""
+        name, raw = names[number % 4], roster.note(number, valid_ms=5 * HOUR_MS)
+        # [LEDGER-TIME-1]: who is behind the newest block orders nothing, and says that it is the clock.
+        assert refusal_of(ledgers[name], raw) == ("ledger.clock_behind" if name == "node2" else "")
 
     # Only block time decides what is valid: one takes this for expired long ago, and executes it like the others.
     assert refusal_of(ledgers["node0"], roster.note(20, valid_ms=30 * MINUTE_MS)) == ""
     # It keeps such a transaction out of its own mempool, which is the sender's loss alone.
     assert refusal_of(ahead, roster.note(21, valid_ms=30 * MINUTE_MS)) == "ledger.tx_expired"
-    # A clock that is behind lets nothing in that block time has left behind.
-    assert refusal_of(behind, roster.note(22, valid_ms=-10 * MINUTE_MS)) == "ledger.tx_expired"
+    # A clock that is behind lets nothing in that block time has left behind, nor anything else.
+    assert refusal_of(behind, roster.note(22, valid_ms=-10 * MINUTE_MS)) == "ledger.clock_behind"
 
     wait_until(lambda: len(consortium.app_hashes()) == 1)
     blocks = list(ledgers["node0"].blocks(from_height=1))
