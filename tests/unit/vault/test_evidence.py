@@ -1,17 +1,28 @@
 from __future__ import annotations
 
+from types import SimpleNamespace
+
 import msgspec
 import pytest
 
 from shuiqiao.base.encoding import decode_json, encode_cbor
 from shuiqiao.base.errors import IntegrityError, InvalidInput
+from shuiqiao.vault.contract import COMMIT, AnchorCommitBody
 from shuiqiao.vault.evidence import (
+    EVIDENCE_MAGIC,
     OpenedGroup,
+    RecordEvidence,
     WithheldGroup,
+    decode_evidence,
     decode_record_proof,
+    encode_evidence,
     encode_record_proof,
+    evidence_keys,
+    is_evidence,
+    verify_evidence,
     verify_record_proof,
 )
+from shuiqiao.vault.model import LeafStatus
 from vault_world import CATALOGUE, EVER, VaultWorld, grade, invoice, write_rows
 
 FIRM = "91320101"
@@ -97,3 +108,91 @@ def test_superseded_records_stay_provable(open_world, tmp_path):
     world.ingest(write_rows(tmp_path / "h.parquet", "tax_credit_grade", [grade(2024, "B", uscc=FIRM)]))
     assert old not in world.vault.live_leaves(uscc=FIRM, type_id="tax_credit_grade", **EVER)
     verify_record_proof(world.vault.prove_record(old, groups=["core"]), batch_of=world.batch_of, suite=world.suite)
+
+
+CORE = {"type": "invoice_issued@2", "group": "core"}
+
+
+def evidence_of(world):
+    return RecordEvidence(proof=proof_of(world), receipt=b"receipt")
+
+
+def receipt_saying(world, proof, *, kind=COMMIT, author="bureau", batch=None, values=(b"", None, None), keys=None):
+    """What a verified receipt of the anchor of a proof's batch says, with the state of its leaf."""
+    fact = world.batch_of(proof.batch)
+    body = AnchorCommitBody(
+        batch=batch or proof.batch,
+        standard=fact.standard,
+        period_from=fact.period_from,
+        period_to=fact.period_to,
+        count=fact.count,
+        depth=fact.depth,
+        root=fact.root,
+    )
+    places = evidence_keys(author, proof.batch, proof.index) if keys is None else keys
+    first, *others = values
+    shown = (encode_cbor({"erased": False}) if first == b"" else first, *others)
+    return SimpleNamespace(
+        transaction=SimpleNamespace(kind=kind, author=author, body=body),
+        state=[SimpleNamespace(key=key, value=value) for key, value in zip(places, shown, strict=True)],
+    )
+
+
+def test_a_file_of_evidence_is_read_as_it_was_written(world):
+    # Holds [VAULT-EVIDENCE-2].
+    evidence = evidence_of(world)
+    data = encode_evidence(evidence)
+    assert is_evidence(data)
+    assert decode_evidence(data) == evidence
+    for other in (b"", data[:9], b"SQRECORD2\n" + data[10:], encode_record_proof(evidence.proof)):
+        assert not is_evidence(other)
+        with pytest.raises(InvalidInput, match=r"^vault\.evidence_malformed"):
+            decode_evidence(other)
+    with pytest.raises(InvalidInput, match=r"^vault\.evidence_malformed"):
+        decode_evidence(EVIDENCE_MAGIC + encode_cbor({"receipt": b""}))
+
+
+@pytest.mark.parametrize(
+    ("values", "status"),
+    [
+        ((b"", None, None), LeafStatus.LIVE),
+        ((b"", b"newer", None), LeafStatus.SUPERSEDED),
+        ((b"", None, b"reason"), LeafStatus.ERASED),
+        ((b"", b"newer", b"reason"), LeafStatus.ERASED),
+        ((encode_cbor({"erased": True}), None, None), LeafStatus.ERASED),
+    ],
+)
+def test_the_state_in_the_receipt_says_what_became_of_the_record(world, values, status):
+    evidence = evidence_of(world)
+    receipt = receipt_saying(world, evidence.proof, values=values)
+    found = verify_evidence(evidence, receipt=receipt, suite=world.suite)
+    assert (found.status, found.batch, found.index) == (status, evidence.proof.batch, evidence.proof.index)
+    assert {name: content | CORE for name, content in found.contents.items()} == found.contents
+
+
+@pytest.mark.parametrize(
+    "changes",
+    [
+        {"kind": "anchor.erase"},
+        {"batch": bytes(16)},
+        {"keys": ("a", "b", "c")},
+        {"keys": ()},
+    ],
+    ids=["another kind", "another batch", "other keys", "no state"],
+)
+def test_a_receipt_of_something_else_proves_nothing(world, changes):
+    evidence = evidence_of(world)
+    if changes.get("keys") == ():
+        receipt = receipt_saying(world, evidence.proof)
+        receipt.state.clear()
+    else:
+        receipt = receipt_saying(world, evidence.proof, **changes)
+    with pytest.raises(IntegrityError, match=r"^vault\.evidence_unpaired"):
+        verify_evidence(evidence, receipt=receipt, suite=world.suite)
+
+
+def test_a_state_without_the_batch_proves_nothing(world):
+    evidence = evidence_of(world)
+    receipt = receipt_saying(world, evidence.proof, values=(None, None, None))
+    with pytest.raises(IntegrityError, match=r"^vault\.batch_unanchored"):
+        verify_evidence(evidence, receipt=receipt, suite=world.suite)
