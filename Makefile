@@ -1,4 +1,4 @@
-# The project's acts. Everything is set up inside .venv/; on a fresh machine only Python >= 3.11 and make are needed.
+# The project's acts. Everything is set up inside .venv/; on a fresh machine only Python 3.11 and make are needed.
 SHELL := /bin/bash
 .SHELLFLAGS := -eu -o pipefail -c
 .DEFAULT_GOAL := help

@@ -6,8 +6,8 @@ cd "$(dirname "$0")/.."
 what="$1"
 python="${PYTHON:-python3}"
 
-"$python" -c 'import sys; sys.exit(sys.version_info < (3, 11))' || {
-    echo "Shuiqiao needs Python 3.11 or newer; $("$python" --version 2>&1) was found. Name another: make PYTHON=python3.12 ..." >&2
+"$python" -c 'import sys; sys.exit(sys.version_info[:2] != (3, 11))' || {
+    echo "Shuiqiao runs on Python 3.11; $("$python" --version 2>&1) was found, on which it is not proven. Name another: make PYTHON=python3.11 ..." >&2
     exit 3
 }
 if ! cmp -s locks/installer.txt .tools/uv/installer.txt; then
