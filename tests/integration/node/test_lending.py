@@ -15,7 +15,8 @@ from shuiqiao.base.money import MAX_FEN
 from shuiqiao.lending.contract import DecisionRecordBody, decision_key
 from shuiqiao.lending.model import Outcome
 from shuiqiao.lending.openings import ApplicationOpening, DecisionOpening, open_decision
-from shuiqiao.lending.store import LendingStore
+from shuiqiao.lending.service import OpeningDesk
+from shuiqiao.lending.store import LendingStore, OpeningStore
 from shuiqiao.node.auditing import audit_institution
 from shuiqiao.oversight.openings import indexed_transactions, open_decisions
 from shuiqiao.oversight.statistics import transactions_by_kind
@@ -202,6 +203,16 @@ def test_an_opening_is_handed_in_as_the_ledger_names_it(world):
         assert code_of(lambda named=named, terms=terms: openings.receive(named, **terms)) == "lending.decision_unknown"
     assert openings.all() == before
     assert openings.all()[owned_id(bank, application)] == recorded.sealed_opening
+
+
+def test_an_opening_sealed_to_a_regulator_is_taken_in_by_nobody_else(world):
+    """[LENDING-5]"""
+    recorded = world.decided()
+    bank = world.bank
+    elsewhere = OpeningDesk(submitter=bank.outbox, store=OpeningStore(bank.database), suite=world.suite)
+    terms = {"bank": bank.member, "sealed": recorded.sealed_opening}
+    assert code_of(lambda: elsewhere.receive(recorded.decision.application, **terms)) == "lending.opening_not_ours"
+    assert elsewhere.all() == {}
 
 
 def test_a_bank_hands_in_again_what_it_sealed(world):
