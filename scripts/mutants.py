@@ -58,7 +58,10 @@ MODULES = {
     ),
     "consent": (["consent/*.py"], ["*/consent", "integration/exchange"]),
     "exchange": (["exchange/*.py"], ["*/exchange"]),
-    "oversight": (["oversight/*.py"], ["unit/oversight", "unit/members", "integration/node/test_audit.py"]),
+    "oversight": (
+        ["oversight/*.py"],
+        ["*/oversight", "unit/members", "integration/node/test_audit.py", "integration/node/test_lending.py"],
+    ),
     "lending": (["lending/*.py"], ["*/lending", "integration/node/test_lending.py"]),
 }
 """The rooms and files whose rules are held, and the tests below `tests/` that hold them."""

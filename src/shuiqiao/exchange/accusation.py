@@ -28,6 +28,7 @@ from shuiqiao.base.ids import MemberId
 from shuiqiao.exchange.manifest import decode_manifest, first_out_of_scope, months_of, names_digest
 from shuiqiao.exchange.model import Accusation, Manifest
 from shuiqiao.standards.columns import arrow_type
+from shuiqiao.standards.encoding import MAX_GROUP_BYTES
 from shuiqiao.standards.model import CORE_GROUP, TAXPAYER_FIELD, FieldType
 from shuiqiao.vault.contract import COMMIT
 from shuiqiao.vault.evidence import OpenedGroup, RecordProof, verify_record_proof
@@ -37,8 +38,6 @@ if TYPE_CHECKING:
     from shuiqiao.crypto.model import CipherSuite
     from shuiqiao.ledger.receipt_verification import VerifiedReceipt
     from shuiqiao.standards.model import Catalogue, RecordType
-
-_MAX_GROUP_BYTES = 1 << 16
 
 
 class RootCheck(Protocol):
@@ -138,7 +137,7 @@ def _core(record: RecordProof) -> dict[str, Any]:
     """
     for part in record.groups:
         if isinstance(part, OpenedGroup) and part.group == CORE_GROUP:
-            content = decode_json(part.content, max_bytes=_MAX_GROUP_BYTES)
+            content = decode_json(part.content, max_bytes=MAX_GROUP_BYTES)
             return content if isinstance(content, dict) else {}
     raise _unproven(f"the record does not show its group {CORE_GROUP}")
 

@@ -3,11 +3,13 @@ from __future__ import annotations
 import re
 from pathlib import Path
 
+import msgspec
 import pytest
 
 from shuiqiao.base.clock import MS_PER_DAY, MS_PER_HOUR
 from shuiqiao.base.errors import Conflict, Denied, IntegrityError, InvalidInput, Unavailable
 from shuiqiao.base.ids import owned_id
+from shuiqiao.consent import model
 from shuiqiao.consent.model import (
     FIELD_CODES,
     FieldCode,
@@ -112,3 +114,48 @@ def test_the_specification_lists_the_codes_as_they_are():
     rows = re.findall(r"^\| (\d+) \| (.+) \|$", text, re.MULTILINE)
     shown = {code: FieldCode(number) for number, cell in rows for code in re.findall(r"`([a-z_.]+)`", cell)}
     assert dict(FIELD_CODES) == shown
+
+
+EDGES = [
+    (model.ConsentId, [b"x" * 16], [b"x" * 15, b"x" * 17]),
+    (model.Digest, [b"x" * 32], [b"x" * 31, b"x" * 33]),
+    (model.Salt, [b"x" * 32], [b"x" * 31, b"x" * 33]),
+    (model.PublicKey, [b"x" * 32, b"x" * 65], [b"x" * 31, b"x" * 66]),
+    (model.TimeMs, [0, 253_402_300_799_999], [-1, 253_402_300_800_000]),
+    (model.MemberName, ["ab", "a" * 32], ["a", "a" * 33, "A1"]),
+    (model.TypeId, ["ab@1", "a" * 48 + "@9999"], ["a@1", "a" * 49 + "@1", "ab@0", "ab@10000", "ab"]),
+    (model.GroupId, ["a", "a" * 32], ["", "a" * 33, "1a"]),
+    (model.Groups, [["a"], ["a", "b", "c", "d"]], [[], ["a", "b", "c", "d", "e"]]),
+    (model.Items, [{"ab@1": ["a"]}, {f"ab@{n}": ["a"] for n in range(1, 33)}],
+     [{}, {f"ab@{n}": ["a"] for n in range(1, 34)}]),
+    (model.TaxpayerNumber, ["E", "9" * 32], ["", "9" * 33, "E 1"]),
+    (model.ShortText, ["p", "p" * 64], ["", "p" * 65]),
+]  # fmt: skip
+
+
+def is_held(value, field_type):
+    try:
+        msgspec.convert(value, field_type, strict=True, builtin_types=(bytes,))
+    except msgspec.ValidationError:
+        return False
+    return True
+
+
+@pytest.mark.parametrize(("field_type", "good", "bad"), EDGES)
+def test_a_field_reaches_its_edges_and_no_further(field_type, good, bad):
+    assert [value for value in good if not is_held(value, field_type)] == []
+    assert [value for value in bad if is_held(value, field_type)] == []
+
+
+def test_an_answer_a_day_to_a_thousand_may_be_agreed_to():
+    counts = (0, 1, 1000, 1001)
+    assert [is_held({"count": count, "unit": "day"}, model.Frequency) for count in counts] == [False, True, True, False]
+    assert [model.Frequency(count=1, unit=unit).window_ms for unit in model.FrequencyUnit] == [
+        MS_PER_DAY,
+        30 * MS_PER_DAY,
+        365 * MS_PER_DAY,
+    ]
+
+
+def test_the_limits_of_an_artefact():
+    assert (model.MAX_ARTEFACT_BYTES, model.MAX_TYPES, model.MAX_TIME_MS) == (16_384, 32, 253_402_300_799_999)

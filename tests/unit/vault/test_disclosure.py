@@ -9,6 +9,7 @@ import pytest
 
 from shuiqiao.base.encoding import decode_cbor, encode_cbor
 from shuiqiao.base.errors import Conflict, IntegrityError, InvalidInput
+from shuiqiao.vault import disclosure, evidence
 from shuiqiao.vault.contract import batch_lookup
 from shuiqiao.vault.disclosure import (
     MAX_WIRE_BYTES,
@@ -394,3 +395,11 @@ def test_a_disclosure_that_makes_no_sense_is_refused(world, options, code):
     with pytest.raises(InvalidInput) as refused:
         world.vault.disclose(**{"uscc": FIRM, "groups": GRANTED, **EVER, **options})
     assert refused.value.code == code
+
+
+def test_what_travels_is_of_one_version_and_within_limits():
+    """Two institutions with other numbers would not read each other's disclosures."""
+    limits = (disclosure.MAX_DISCLOSED_RECORDS, disclosure.MAX_OPENINGS, disclosure.MAX_TYPES)
+    assert (disclosure.WIRE_VERSION, *limits) == (1, 2_000_000, 65_536, 32)
+    assert disclosure.MAX_WIRE_ITEMS == 1_048_576
+    assert (evidence.MAX_EVIDENCE_BYTES, evidence.EVIDENCE_VERSION) == (1_048_576, 1)
