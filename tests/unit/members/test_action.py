@@ -97,6 +97,13 @@ def test_an_admission_is_refused(world, changes, code):
     assert world.propose(world.admission("bank-south", **changes))[0] == code
 
 
+@pytest.mark.parametrize(("quorum", "code"), [(1, "members.quorum_too_low"), (2, None)])
+def test_nobody_is_admitted_into_sets_that_cannot_work_with_it(quorum, code):
+    """[MEMBER-7] [EPOCH-3]: of three validators one may be faulty, so a quorum of one is too low."""
+    world = World("intl", engine="cometbft", witnesses=VALIDATORS[:2], quorum=quorum)
+    assert world.propose(world.admission("bank-south", witness=True, validator=True))[0] == code
+
+
 def test_nobody_is_admitted_with_a_key_that_was_ever_used(world):
     # Holds [MEMBER-8].
     used = world.admission("bank-south", signing_key=signing("bank-east", world.suite).public_key)
