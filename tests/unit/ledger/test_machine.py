@@ -411,3 +411,26 @@ def test_a_provider_that_fails_stops_the_block_instead_of_refusing(intl, monkeyp
         with pytest.raises(Unavailable, match=r"crypto\.provider_failed"):
             intl.run(raw)
     assert intl.refusal_of(raw) == ""
+
+
+@pytest.mark.parametrize("name", ["note.write", "note.swallow"])
+def test_nothing_more_is_asked_of_a_store_that_failed(intl, name):
+    class FailingNotes:
+        asked = 0
+
+        def get(self, key):
+            if key.startswith("note/entry/"):
+                self.asked += 1
+                raise OSError(5, "disk")
+            return intl.state.get(key)
+
+    store = FailingNotes()
+    with pytest.raises(Unavailable, match=r"ledger\.state_unreadable"):
+        intl.machine.execute_block(
+            [intl.candidate(intl.write(name)) for _ in range(3)],
+            OverlayState(store),
+            BlockContext(height=1, time_ms=intl.time_ms + 1),
+            previous_time_ms=intl.time_ms,
+            replay=intl.replay,
+        )
+    assert store.asked == 1
