@@ -7,7 +7,6 @@ last, so that a node which is not in it is not one yet. Whether it becomes a mem
 from __future__ import annotations
 
 import contextlib
-import json
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
@@ -18,7 +17,7 @@ from shuiqiao.base.ids import MemberId
 from shuiqiao.crypto.keyfile import STRONG_COST, PassphraseCost
 from shuiqiao.crypto.model import SEED_BYTES
 from shuiqiao.crypto.suites import get_suite
-from shuiqiao.ledger.engine.cometbft.home import HomeSettings, NodeKeys, read_node_id, write_home
+from shuiqiao.ledger.engine.cometbft.home import HomeSettings, NodeKeys, read_comet_genesis, read_node_id, write_home
 from shuiqiao.ledger.engine.cometbft.localnet import free_ports
 from shuiqiao.members.genesis import decode_genesis, network_id
 from shuiqiao.members.model import MEMBER_ID, Role
@@ -162,6 +161,5 @@ def _write_comet_home(folder: NetworkFolder, plan: NetworkPlan, *, node: NodeKey
             if relay.near == place.member
         ],
     )
-    known = folder.home(plan.validators[0].member).cometbft / "config" / "genesis.json"
-    document = json.loads(known.read_bytes())
+    document = read_comet_genesis(folder.home(plan.validators[0].member).cometbft)
     write_home(folder.home(place.member).cometbft, settings=settings, keys=node, genesis=document)

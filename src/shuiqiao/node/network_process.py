@@ -45,7 +45,7 @@ class RecordedProcess:
         try:
             record = json.loads(self._record.read_bytes())
             pid, began = int(record["pid"]), str(record["began"])
-        except (OSError, ValueError, KeyError, TypeError, RecursionError):
+        except (OSError, ValueError, KeyError, TypeError, OverflowError, RecursionError):
             return None
         return pid if began and _began(pid) == began else None
 

@@ -137,7 +137,7 @@ def _require_own_config(path: Path) -> None:
     """Return if CometBFT's configuration names our application and no path outside its folder."""
     try:
         document = tomllib.loads(path.read_bytes().decode())
-    except (OSError, UnicodeDecodeError, tomllib.TOMLDecodeError, RecursionError) as error:
+    except (OSError, ValueError, RecursionError) as error:
         raise InvalidInput(
             "node.restore_leads_outside", f"{path.name} in the backup cannot be read: {error}"
         ) from error

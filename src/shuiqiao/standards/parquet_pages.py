@@ -2,22 +2,48 @@
 
 Before each page stands a header (Thrift, compact protocol) with the size of the page unpacked, which its reader
 allocates at once: a file of 386 bytes took two gigabytes. All headers of a column are read here first, each where the
-one before says that its page ends. So a row group takes no more than the largest page of each of its columns at once.
+one before says that its page ends. They also say how many rows a page holds, so they bound what one batch of rows is
+read from. What a dictionary repeats is no longer in proportion to any page: ``parquet_file`` measures that.
 """
 
 from __future__ import annotations
 
+import os
+from collections import deque
+from collections.abc import Iterator
+from dataclasses import dataclass
 from typing import IO, Any, Final
 
+from shuiqiao.standards.columns import MAX_BATCH_ROWS
+
 MAX_OPEN_PAGES_BYTES: Final = 256 << 20
-"""Most bytes of the largest pages of a row group's columns: writers make pages of one MiB, a few of up to eight."""
+"""Most bytes of the pages that MAX_BATCH_ROWS rows are read from: writers make pages of one MiB, a few of up to
+eight."""
 
 _MAX_HEADER_BYTES: Final = 64 * 1024
 """Longest page header read: those with statistics of long texts have a few kB."""
 
+_MAX_FIXED_BYTES: Final = 32
+"""Widest value of a fixed width: a decimal of 76 digits."""
+
+_PAGE_BYTES: Final = 256
+"""What a page counts for beside its content, so that empty ones are bounded too."""
+
 _MAX_NESTING: Final = 8
 _MAX_VARINT_BYTES: Final = 10
-_UNPACKED, _PACKED = 2, 3
+_TAIL_BYTES: Final = 8
+"""Bytes behind the footer: its length, and the mark of the format."""
+
+_ROW_GROUPS, _COLUMNS, _COLUMN_DETAILS = 4, 1, 3
+_CHUNK_VALUES, _CHUNK_BYTES, _DATA_OFFSET, _DICTIONARY_OFFSET = 5, 7, 9, 11
+_KIND, _UNPACKED, _PACKED = 1, 2, 3
+_DATA, _DICTIONARY, _DATA_V2 = 0, 2, 3
+_DETAILS: Final = {_DATA: (5, 2), _DATA_V2: (8, 4)}
+"""For the kinds of data pages: the field with their details, and in those the field of their encoding."""
+
+_VALUES: Final = 1
+_DELTA_LENGTHS, _DELTA_TEXTS = 6, 7
+_LENGTH_BYTES: Final = 4
 _TRUE, _FALSE, _BYTE, _DOUBLE, _BINARY, _LIST, _SET, _STRUCT = 1, 2, 3, 7, 8, 9, 10, 12
 _NUMBERS: Final = (4, 5, 6)
 _WIDTHS: Final = {_TRUE: 0, _FALSE: 0, _BYTE: 1, _DOUBLE: 8}
@@ -26,61 +52,180 @@ _WIDTHS: Final = {_TRUE: 0, _FALSE: 0, _BYTE: 1, _DOUBLE: 8}
 _LONG_LIST: Final = 15
 
 
-def require_small_pages(file: IO[bytes], metadata: Any) -> None:
-    """Raise ValueError unless the pages of every row group are small and stand one behind another as they say."""
-    for group in range(metadata.num_row_groups):
-        columns = metadata.row_group(group)
-        total = 0
-        for number in range(columns.num_columns):
-            total += _largest_page(file, columns.column(number))
-        if total > MAX_OPEN_PAGES_BYTES:
-            raise ValueError(f"pages of row group {group} unpack to {total} bytes, at most {MAX_OPEN_PAGES_BYTES} may")
+@dataclass(frozen=True, slots=True)
+class _Page:
+    """What a page claims. values: rows that it holds, none for a dictionary. unpacked, packed: its bytes."""
+
+    values: int
+    unpacked: int
+    packed: int
+    is_dictionary: bool
 
 
-def _largest_page(file: IO[bytes], column: Any) -> int:
-    at = column.data_page_offset
-    if column.has_dictionary_page and 0 < column.dictionary_page_offset < at:
-        at = column.dictionary_page_offset
-    end = at + column.total_compressed_size
-    largest = 0
+def require_small_pages(file: IO[bytes], metadata: Any) -> list[str]:
+    """Return the columns of texts that have a dictionary.
+
+    Raises ValueError unless the pages of any MAX_BATCH_ROWS rows are small, stand one behind another as they say, and
+    hold values that are no longer than their pages.
+    """
+    repeating: list[str] = []
+    total = 0
+    groups = list(_chunks(file, metadata.num_columns))
+    if len(groups) != metadata.num_row_groups:
+        raise ValueError(f"the footer names {len(groups)} row groups, not {metadata.num_row_groups}")
+    for number in range(metadata.num_columns):
+        column = metadata.schema.column(number)
+        if column.physical_type == "FIXED_LEN_BYTE_ARRAY" and column.length > _MAX_FIXED_BYTES:
+            raise ValueError(f"values of column {number} have {column.length} bytes, at most {_MAX_FIXED_BYTES} may")
+        window = _Window(most=MAX_OPEN_PAGES_BYTES - total)
+        has_dictionary = False
+        for chunks in groups:
+            for page in _pages(file, chunks[number]):
+                has_dictionary |= page.is_dictionary
+                window.add(page)
+        total += window.largest
+        if has_dictionary and column.physical_type == "BYTE_ARRAY":
+            if column.logical_type.type == "DECIMAL":
+                raise ValueError(f"column {number} has decimals of no fixed length in a dictionary")
+            repeating.append(column.path)
+    return repeating
+
+
+class _Window:
+    """The pages that MAX_BATCH_ROWS rows may touch, moved over a column. most: bytes that they may have."""
+
+    def __init__(self, *, most: int) -> None:
+        self.largest = 0
+        self._most = most
+        self._bytes = 0
+        self._values = 0
+        self._pages: deque[_Page] = deque()
+
+    def add(self, page: _Page) -> None:
+        """Take the next page in. Raises ValueError beyond the bytes allowed."""
+        # A batch that ends with the first row of this page has all rows of those before, but for the first page's.
+        while self._pages and self._values - self._pages[0].values > MAX_BATCH_ROWS:
+            gone = self._pages.popleft()
+            self._values -= gone.values
+            self._bytes -= gone.unpacked + _PAGE_BYTES
+        self._pages.append(page)
+        self._values += page.values
+        self._bytes += page.unpacked + _PAGE_BYTES
+        self.largest = max(self.largest, self._bytes)
+        if self._bytes > self._most:
+            raise ValueError(
+                f"pages of {MAX_BATCH_ROWS} rows unpack to {MAX_OPEN_PAGES_BYTES - self._most + self._bytes} bytes, "
+                f"at most {MAX_OPEN_PAGES_BYTES} may"
+            )
+
+
+def _chunks(file: IO[bytes], columns: int) -> Iterator[list[Any]]:
+    """Yield the column chunks of each row group, from the footer of a file of so many columns.
+
+    The library ends the process where it is asked for a chunk whose statistics are malformed, so it is not asked.
+    """
+    end = file.seek(-_TAIL_BYTES, os.SEEK_END)
+    length = int.from_bytes(file.read(_LENGTH_BYTES), "little")
+    file.seek(max(0, end - length))
+    footer = _Thrift(file.read(length)).struct()
+    groups = footer.get(_ROW_GROUPS, [])
+    for group in groups if isinstance(groups, list) else ():
+        chunks = group.get(_COLUMNS) if isinstance(group, dict) else None
+        if not isinstance(chunks, list) or len(chunks) != columns:
+            raise ValueError(f"a row group has not the {columns} columns of its file")
+        yield chunks
+
+
+def _pages(file: IO[bytes], chunk: Any) -> Iterator[_Page]:
+    column = chunk.get(_COLUMN_DETAILS) if isinstance(chunk, dict) else None
+    if not _number(column, _CHUNK_VALUES):
+        return
+    at = _number(column, _DATA_OFFSET)
+    if column.get(_DICTIONARY_OFFSET):
+        at = min(at, _number(column, _DICTIONARY_OFFSET))
+    end = at + _number(column, _CHUNK_BYTES)
     while at < end:
         file.seek(at)
-        header = _Header(file.read(_MAX_HEADER_BYTES))
-        unpacked, packed = header.sizes()
-        largest = max(largest, unpacked)
-        at += header.at + packed
-    return largest
+        header = _Thrift(file.read(_MAX_HEADER_BYTES))
+        page = _page(header.struct())
+        yield page
+        at += header.at + page.packed
 
 
-class _Header:
-    """A page header being read. at: bytes read so far."""
+def _page(found: dict[int, Any]) -> _Page:
+    """Return what the header of a page says."""
+    kind, unpacked, packed = (_number(found, field) for field in (_KIND, _UNPACKED, _PACKED))
+    values = 0
+    if kind in _DETAILS:
+        field, encoding_field = _DETAILS[kind]
+        details = found.get(field)
+        values, encoding = _number(details, _VALUES), _number(details, encoding_field)
+        if encoding == _DELTA_TEXTS:
+            raise ValueError("values are stored as what differs from the one before, which is not read")
+        if encoding == _DELTA_LENGTHS:
+            unpacked += _LENGTH_BYTES * values
+    return _Page(values, unpacked, packed, kind == _DICTIONARY)
+
+
+def _number(fields: Any, field: int) -> int:
+    value = fields.get(field) if isinstance(fields, dict) else None
+    if not isinstance(value, int) or value < 0:
+        raise ValueError(f"a page header or the footer has no number in field {field}")
+    return value
+
+
+class _Thrift:
+    """A struct of the compact protocol being read. at: bytes read so far."""
 
     def __init__(self, data: bytes) -> None:
         self._data = data
         self.at = 0
 
-    def sizes(self) -> tuple[int, int]:
-        """Read the whole header; return the size of its page unpacked and as it stands in the file."""
-        found: dict[int, int] = {}
+    def struct(self, *, depth: int = 0) -> dict[int, Any]:
+        """Return its numbers, structs and lists by field; of other fields None."""
+        if depth > _MAX_NESTING:
+            raise ValueError("a page header or the footer is nested too deep")
+        found: dict[int, Any] = {}
         number = 0
         while (head := self._byte()) != 0:
             step, kind = head >> 4, head & 0x0F
             number = number + step if step else self._signed()
             if number in found:
-                raise ValueError(f"a page header has field {number} twice")
-            if kind in _NUMBERS:
-                found[number] = self._signed()
-            else:
-                self._skip(kind, depth=0)
-                found[number] = 0
-        unpacked, packed = found.get(_UNPACKED, -1), found.get(_PACKED, -1)
-        if unpacked < 0 or packed < 0:
-            raise ValueError("a page header has no size")
-        return unpacked, packed
+                raise ValueError(f"a page header or the footer has field {number} twice")
+            found[number] = self._value(kind, depth=depth + 1)
+        return found
+
+    def _value(self, kind: int, *, depth: int) -> Any:
+        if kind in _NUMBERS:
+            return self._signed()
+        if kind == _STRUCT:
+            return self.struct(depth=depth)
+        if kind in (_LIST, _SET):
+            return self._list(depth=depth)
+        if kind == _BINARY:
+            length = self._unsigned()
+            self.at += length
+        elif kind in _WIDTHS:
+            self.at += _WIDTHS[kind]
+        else:
+            raise ValueError(f"a page header or the footer has a field of type {kind}")
+        if self.at > len(self._data):
+            raise ValueError("a page header or the footer breaks off")
+        return None
+
+    def _list(self, *, depth: int) -> list[Any]:
+        head = self._byte()
+        count, kind = head >> 4, head & 0x0F
+        if count == _LONG_LIST:
+            count = self._unsigned()
+        if count > len(self._data) - self.at:
+            # Each item takes a byte at least: also a flag, inside a list.
+            raise ValueError("a page header or the footer breaks off")
+        return [self._value(_BYTE if kind in (_TRUE, _FALSE) else kind, depth=depth) for _ in range(count)]
 
     def _byte(self) -> int:
         if self.at >= len(self._data):
-            raise ValueError("a page header breaks off")
+            raise ValueError("a page header or the footer breaks off")
         self.at += 1
         return self._data[self.at - 1]
 
@@ -91,42 +236,8 @@ class _Header:
             value |= (byte & 0x7F) << (7 * shift)
             if byte < 0x80:  # noqa: PLR2004 - the bit that says another byte follows
                 return value
-        raise ValueError("a number in a page header does not end")
+        raise ValueError("a number in a page header or the footer does not end")
 
     def _signed(self) -> int:
         value = self._unsigned()
         return (value >> 1) ^ -(value & 1)
-
-    def _skip(self, kind: int, *, depth: int) -> None:
-        if depth > _MAX_NESTING:
-            raise ValueError("a page header is nested too deep")
-        if kind in _NUMBERS:
-            self._unsigned()
-        elif kind in _WIDTHS:
-            self.at += _WIDTHS[kind]
-        elif kind == _BINARY:
-            length = self._unsigned()
-            self.at += length
-        elif kind in (_LIST, _SET):
-            self._skip_list(depth=depth + 1)
-        elif kind == _STRUCT:
-            self._skip_struct(depth=depth + 1)
-        else:
-            raise ValueError(f"a page header has a field of type {kind}")
-        if self.at > len(self._data):
-            raise ValueError("a page header breaks off")
-
-    def _skip_list(self, *, depth: int) -> None:
-        head = self._byte()
-        count, kind = head >> 4, head & 0x0F
-        if count == _LONG_LIST:
-            count = self._unsigned()
-        # Each item but a flag takes a byte at least, and a flag takes one inside a list.
-        for _ in range(min(count, len(self._data) + 1)):
-            self._skip(_BYTE if kind in (_TRUE, _FALSE) else kind, depth=depth)
-
-    def _skip_struct(self, *, depth: int) -> None:
-        while (head := self._byte()) != 0:
-            if not head >> 4:
-                self._signed()
-            self._skip(head & 0x0F, depth=depth)

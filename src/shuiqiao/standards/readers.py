@@ -17,7 +17,6 @@ from pathlib import Path
 from typing import Any, Protocol
 
 import pyarrow as pa
-import pyarrow.parquet as pq
 
 from shuiqiao.base.errors import InvalidInput, Unavailable
 from shuiqiao.base.regular_file import open_regular
@@ -27,20 +26,17 @@ from shuiqiao.standards.columns import (
     FAULT_VALUE_COLUMN,
     MAX_BATCH_ROWS,
     STANDARD_KEY,
-    arrow_source,
     check_fits,
     source_field,
 )
 from shuiqiao.standards.model import Catalogue, RecordType
-from shuiqiao.standards.parquet_pages import require_small_pages
+from shuiqiao.standards.parquet_file import decode_texts, open_parquet, plain_schema
 from shuiqiao.standards.recognition import ColumnPlan, recognise_columns
-
-MAX_BATCH_BYTES = 256 << 20
-"""Most bytes of one Parquet batch in memory: some 4 KiB per row of a full batch, forty times what a fact needs."""
 
 _PARQUET_MAGIC = b"PAR1"
 _BUFFER_BYTES = 1 << 20
-_MAX_FOOTER_BYTES = 16 << 20
+_DAMAGE = (pa.ArrowException, OSError, ValueError, OverflowError)
+"""What a damaged Parquet file makes its library raise."""
 
 
 class Source(Protocol):
@@ -110,7 +106,7 @@ class _ParquetSource:
     def __init__(self, path: Path, *, record_type: RecordType | None, catalogue: Catalogue) -> None:
         self._path = path
         with self._open() as file:
-            schema = self._checked_schema(file)
+            schema = plain_schema(file.schema_arrow)
             self.row_count: int | None = file.metadata.num_rows
         self.plan = _recognise_schema(schema, record_type=record_type, catalogue=catalogue)
         self.record_type = self.plan.record_type
@@ -124,25 +120,9 @@ class _ParquetSource:
     def _open(self) -> Any:
         # [STD-35] pre_buffer would hold whole row groups; a buffered stream holds pages.
         try:
-            return pq.ParquetFile(
-                arrow_source(self._path),
-                pre_buffer=False,
-                buffer_size=_BUFFER_BYTES,
-                thrift_string_size_limit=_MAX_FOOTER_BYTES,
-                thrift_container_size_limit=_MAX_FOOTER_BYTES,
-            )
-        except (pa.ArrowException, OSError, ValueError) as error:
+            return open_parquet(self._path, pre_buffer=False, buffer_size=_BUFFER_BYTES)
+        except _DAMAGE as error:
             raise _unreadable(self._path, error) from error
-
-    def _checked_schema(self, file: Any) -> Any:
-        """Return the schema of a file whose column names are text and whose pages are small [STD-37]."""
-        try:
-            schema = file.schema_arrow
-            with self._path.open("rb") as stream:
-                require_small_pages(stream, file.metadata)
-        except (pa.ArrowException, OSError, ValueError, OverflowError) as error:
-            raise _unreadable(self._path, error) from error
-        return schema
 
     def batches(self, max_rows: int) -> Iterator[pa.RecordBatch]:
         """See Source."""
@@ -151,20 +131,14 @@ class _ParquetSource:
         with self._open() as file:
             rows = file.iter_batches(batch_size=max_rows, columns=names, use_threads=False)
             while (batch := self._next(rows)) is not None:
-                if batch.num_rows:
-                    yield self._renamed(batch)
+                for part in decode_texts(pa.Table.from_batches([batch])).to_batches():
+                    yield self._renamed(part)
 
     def _next(self, rows: Iterator[pa.RecordBatch]) -> pa.RecordBatch | None:
         try:
-            batch = next(rows, None)
-        except (pa.ArrowException, OSError, ValueError) as error:
+            return next(rows, None)
+        except _DAMAGE as error:
             raise _unreadable(self._path, error) from error
-        if batch is not None and batch.nbytes > MAX_BATCH_BYTES:
-            raise InvalidInput(
-                "standards.batch_too_large",
-                f"{batch.num_rows} rows fill {batch.nbytes} bytes where at most {MAX_BATCH_BYTES} are allowed",
-            )
-        return batch
 
     def _renamed(self, batch: pa.RecordBatch) -> pa.RecordBatch:
         arrays = [batch.column(column.source) for column in self.plan.columns]

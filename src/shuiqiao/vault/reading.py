@@ -22,8 +22,9 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from shuiqiao.base.errors import IntegrityError, Unavailable
-from shuiqiao.standards.columns import arrow_source
+from shuiqiao.base.errors import IntegrityError, InvalidInput, Unavailable
+from shuiqiao.standards.columns import MAX_BATCH_ROWS
+from shuiqiao.standards.parquet_file import decode_texts, open_parquet
 from shuiqiao.vault.batch_file import LEAVES_SUFFIX, PARQUET_SUFFIX, LeavesFile
 
 MAX_KEPT_BYTES = 1 << 25
@@ -180,7 +181,7 @@ def _joined(parts: Iterable[pa.RecordBatch]) -> pa.RecordBatch:
 
 
 def _decoded(file: pq.ParquetFile, number: int, schema: pa.Schema) -> pa.RecordBatch:
-    table = file.read_row_groups([number], columns=schema.names, use_threads=False)
+    table = decode_texts(file.read_row_groups([number], columns=schema.names, use_threads=False))
     if table.num_rows != file.metadata.row_group(number).num_rows:
         raise ValueError(f"row group {number} has {table.num_rows} rows, not as many as announced")
     return table.cast(schema).combine_chunks().to_batches()[0]
@@ -202,7 +203,7 @@ def _damage_named(path: Path) -> Generator[None]:
     """Turn what a damaged Parquet file makes its library raise into IntegrityError ``vault.file_damaged``."""
     try:
         yield
-    except (pa.ArrowException, OSError, LookupError, ValueError, TypeError, OverflowError) as error:
+    except (InvalidInput, pa.ArrowException, OSError, LookupError, ValueError, TypeError, OverflowError) as error:
         raise IntegrityError(
             "vault.file_damaged",
             f"{path.name} cannot be read: {str(error)[:200]}",
@@ -211,10 +212,14 @@ def _damage_named(path: Path) -> Generator[None]:
 
 
 def _opened(path: Path) -> pq.ParquetFile:
+    """Open the Parquet file of a batch: it may have been altered, so it is read as one from outside [STD-37]."""
     try:
-        return pq.ParquetFile(arrow_source(path), memory_map=True)
+        file: pq.ParquetFile = open_parquet(path, memory_map=True)
     except FileNotFoundError as error:
         raise Unavailable("vault.file_missing", f"{path.name} is not there") from error
+    if file.metadata.num_rows > MAX_BATCH_ROWS:
+        raise ValueError(f"it has {file.metadata.num_rows} rows where at most {MAX_BATCH_ROWS} are in a batch")
+    return file
 
 
 def read_rows(folder: Path, batch: bytes, columns: Sequence[str], indexes: Sequence[int]) -> pa.Table:
@@ -228,7 +233,7 @@ def read_rows(folder: Path, batch: bytes, columns: Sequence[str], indexes: Seque
         wanted = np.asarray(indexes, dtype=np.int64)
         owners = np.searchsorted(starts, wanted, side="right") - 1
         needed = np.unique(owners)
-        table = file.read_row_groups(needed.tolist(), columns=list(columns), use_threads=False)
+        table = decode_texts(file.read_row_groups(needed.tolist(), columns=list(columns), use_threads=False))
         # A record's row in the table: what of the read groups lies before its own group, and its place in that.
         before = np.concatenate(([0], np.cumsum(np.diff(starts)[needed])))
         return table.take(pa.array(before[np.searchsorted(needed, owners)] + wanted - starts[owners]))

@@ -15,13 +15,11 @@ from pathlib import Path
 from typing import Any
 
 import pyarrow as pa
-import pyarrow.parquet
 
 from shuiqiao.base.errors import InvalidInput
 from shuiqiao.base.ids import Uscc
 from shuiqiao.sandbox.economy.model import Applicant, ChurnPoint, Population, RecordFile
-
-pq: Any = pyarrow.parquet
+from shuiqiao.standards.parquet_file import decode_texts, open_parquet, plain_schema
 
 ENTERPRISES = "enterprises_att1.parquet"
 CHURN = "rate_churn_att3.parquet"
@@ -112,7 +110,7 @@ def _read_columns(path: Path, wanted: dict[str, Any], *, max_rows: int) -> dict[
             "sandbox.data_file_too_large",
             f"{path.name} has {path.stat().st_size} bytes where at most {_MAX_TABLE_BYTES} are read",
         )
-    _check_columns(path, file.schema_arrow, wanted)
+    _check_columns(path, plain_schema(file.schema_arrow), wanted)
     rows = file.metadata.num_rows
     if not 1 <= rows <= max_rows:
         raise InvalidInput("sandbox.data_row_count", f"{path.name} has {rows} rows where 1 to {max_rows} are expected")
@@ -133,16 +131,16 @@ def _open(path: Path) -> Any:
             next_step=f"name the folder that holds {ENTERPRISES}, {', '.join(INVOICES.values())} and {CHURN}",
         )
     try:
-        return pq.ParquetFile(str(path))
+        return open_parquet(path)
     except (pa.ArrowException, OSError, ValueError) as error:
         raise _malformed(path, error) from error
 
 
 def _values(path: Path, file: Any, names: list[str]) -> dict[str, list[Any]]:
     try:
-        table = file.read(columns=names)
+        table = decode_texts(file.read(columns=names))
         return {name: table.column(name).to_pylist() for name in names}
-    except (pa.ArrowException, OSError, ValueError) as error:
+    except (InvalidInput, pa.ArrowException, OSError, ValueError) as error:
         raise _malformed(path, error) from error
 
 
@@ -167,7 +165,7 @@ def _check_columns(path: Path, schema: Any, wanted: dict[str, Any]) -> None:
 def _last_issue_date(path: Path) -> date:
     """Return the newest issue date of an invoice file from its column statistics, else from the column."""
     file = _open(path)
-    _check_columns(path, file.schema_arrow, {"firm_id": _is_text, "issue_date": pa.types.is_date})
+    _check_columns(path, plain_schema(file.schema_arrow), {"firm_id": _is_text, "issue_date": pa.types.is_date})
     position = file.schema_arrow.names.index("issue_date")
     newest: list[date] = []
     for group in range(file.metadata.num_row_groups):

@@ -17,6 +17,7 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any, Final
 
+from shuiqiao.base.errors import IntegrityError
 from shuiqiao.crypto.model import SigningKey, SuiteName
 from shuiqiao.crypto.suites import get_suite
 
@@ -25,6 +26,7 @@ MAX_CHAIN_ID: Final = 50
 """CometBFT's own limit, in characters."""
 
 _KEY_BYTES: Final = 32
+_SECRET_BYTES: Final = 64
 
 MAX_BLOCK_BYTES: Final = 4 * 1024 * 1024
 """Largest block, in bytes: some ten thousand usual transactions, and 70 of the longest."""
@@ -158,14 +160,43 @@ def read_last_signed(home: Path) -> int | None:
     """Return the height that a node believes it signed last, None where its file cannot be read."""
     try:
         return int(json.loads((home / "data" / "priv_validator_state.json").read_bytes())["height"])
-    except (OSError, ValueError, KeyError, TypeError, RecursionError):
+    except (OSError, ValueError, KeyError, TypeError, OverflowError, RecursionError):
         return None
 
 
 def read_node_id(home: Path) -> str:
-    """Return the id by which peers know the node of a folder that ``write_home`` wrote."""
-    document = json.loads((home / "config" / "node_key.json").read_bytes())
-    return address_of(base64.b64decode(document["priv_key"]["value"])[-_KEY_BYTES:]).hex()
+    """Return the id by which peers know the node of a folder that ``write_home`` wrote.
+
+    Raises IntegrityError ``ledger.comet_home_damaged``.
+    """
+    path = home / "config" / "node_key.json"
+    try:
+        key = base64.b64decode(json.loads(path.read_bytes())["priv_key"]["value"], validate=True)
+    except (OSError, ValueError, KeyError, TypeError, RecursionError) as error:
+        raise _damaged(path, str(error)) from error
+    if len(key) != _SECRET_BYTES:
+        raise _damaged(path, f"its key has {len(key)} bytes, not {_SECRET_BYTES}")
+    return address_of(key[-_KEY_BYTES:]).hex()
+
+
+def read_comet_genesis(home: Path) -> dict[str, Any]:
+    """Return the CometBFT genesis document of a folder. Raises IntegrityError ``ledger.comet_home_damaged``."""
+    path = home / "config" / "genesis.json"
+    try:
+        document = json.loads(path.read_bytes())
+    except (OSError, ValueError, RecursionError) as error:
+        raise _damaged(path, str(error)) from error
+    if not isinstance(document, dict):
+        raise _damaged(path, "it is no JSON object")
+    return document
+
+
+def _damaged(path: Path, why: str) -> IntegrityError:
+    return IntegrityError(
+        "ledger.comet_home_damaged",
+        f"{path} cannot be read: {why[:200]}",
+        next_step="restore the home from a backup",
+    )
 
 
 def comet_genesis(

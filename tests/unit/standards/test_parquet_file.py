@@ -1,0 +1,102 @@
+"""[STD-38]: one text that a dictionary repeats is measured before it is written out."""
+
+from __future__ import annotations
+
+import pyarrow as pa
+import pyarrow.parquet as pq
+import pytest
+
+from shuiqiao.base.errors import IntegrityError, InvalidInput
+from shuiqiao.standards.parquet_file import MAX_BATCH_BYTES, decode_texts, open_parquet
+from shuiqiao.standards.publication import load_catalogue
+from shuiqiao.standards.readers import open_source
+from shuiqiao.vault.reading import read_rows
+
+ROWS = 4000
+TEXT_BYTES = 450_000
+"""4,000 times 450 kB are 1.8 GB."""
+
+
+def repeating(names):
+    text = pa.array(["x" * TEXT_BYTES])
+    column = pa.DictionaryArray.from_arrays(pa.array([0] * ROWS, pa.int32()), text)
+    return pa.table(dict.fromkeys(names, column))
+
+
+def written(path, names):
+    pq.write_table(repeating(names), path, compression="zstd", store_schema=False, write_statistics=False)
+    assert path.stat().st_size < 5000
+    return path
+
+
+@pytest.fixture
+def taken():
+    """Return what Arrow allocated at most since the fixture was made."""
+    pool = pa.system_memory_pool()
+    before = pa.default_memory_pool()
+    pa.set_memory_pool(pool)
+    began = pool.max_memory()
+    yield lambda: pool.max_memory() - began
+    pa.set_memory_pool(before)
+
+
+def test_a_repeated_text_of_a_source_takes_no_gigabytes(tmp_path, taken):
+    record_type = load_catalogue().get("tax_credit_grade")
+    path = written(tmp_path / "bomb.parquet", [field.name for field in record_type.fields])
+    source = open_source(path, record_type=record_type, catalogue=load_catalogue())
+    with pytest.raises(InvalidInput, match=rf"fill \d+ bytes where at most {MAX_BATCH_BYTES} are allowed"):
+        next(source.batches(ROWS))
+    assert taken() < MAX_BATCH_BYTES
+
+
+def test_a_repeated_text_of_a_stored_batch_takes_no_gigabytes(tmp_path, taken):
+    written(tmp_path / f"{bytes(16).hex()}.parquet", ["name"])
+    with pytest.raises(IntegrityError) as refused:
+        read_rows(tmp_path, bytes(16), ["name"], [0])
+    assert refused.value.code == "vault.file_damaged"
+    assert taken() < MAX_BATCH_BYTES
+
+
+@pytest.mark.parametrize("kind", [pa.string(), pa.large_string(), pa.binary(), pa.dictionary(pa.int8(), pa.string())])
+def test_what_is_read_as_a_dictionary_is_the_same_text(tmp_path, kind):
+    values = ["one", None, "two", "one", ""]
+    pq.write_table(pa.table({"a": pa.array(values).cast(kind), "n": range(5)}), tmp_path / "f", row_group_size=2)
+    with open_parquet(tmp_path / "f") as file:
+        table = decode_texts(file.read())
+    found = [value.decode() if isinstance(value, bytes) else value for value in table["a"].to_pylist()]
+    assert (values, list(range(5))) == (found, table["n"].to_pylist())
+    assert not pa.types.is_dictionary(table["a"].type)
+
+
+@pytest.mark.parametrize(
+    ("table", "options", "why"),
+    [
+        ({"a": ["x"]}, {"use_dictionary": False, "column_encoding": "DELTA_BYTE_ARRAY"}, "differs from the one before"),
+        ({"a": pa.array([b"x" * 33], pa.binary(33))}, {}, "have 33 bytes, at most 32 may"),
+        ({"a": [{"x": 1, "y": 2}]}, {}, "nested"),
+    ],
+)
+def test_values_longer_than_their_pages_and_nested_columns_are_refused(tmp_path, table, options, why):
+    pq.write_table(pa.table(table), tmp_path / "f", store_schema=False, **options)
+    with pytest.raises(ValueError, match=why):
+        open_parquet(tmp_path / "f")
+
+
+def test_many_large_pages_of_few_rows_are_refused(tmp_path):
+    table = pa.table({"a": ["x" * (1 << 20)] * 300})
+    pq.write_table(table, tmp_path / "f", compression="zstd", use_dictionary=False, data_page_size=1 << 20)
+    with pytest.raises(ValueError, match=r"pages of 65536 rows unpack to \d+ bytes"):
+        open_parquet(tmp_path / "f")
+
+
+def test_statistics_that_are_malformed_do_not_end_the_process(tmp_path):
+    pq.write_table(pa.table({"a": ["x", "y"]}), tmp_path / "f", store_schema=False)
+    whole = (tmp_path / "f").read_bytes()
+    begin = len(whole) - 8 - int.from_bytes(whole[-8:-4], "little")
+    for at in range(begin, len(whole) - 8):
+        (tmp_path / "g").write_bytes(whole[:at] + bytes([whole[at] ^ 1 << at % 8]) + whole[at + 1 :])
+        try:
+            with open_parquet(tmp_path / "g") as file:
+                file.read()
+        except (pa.ArrowException, OSError, ValueError, KeyError):
+            continue
