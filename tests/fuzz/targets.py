@@ -6,9 +6,11 @@ fault. Seeds are made from the vectors and by the encoders, so that nothing bina
 
 from __future__ import annotations
 
+import base64
 import hashlib
 import io
 import json
+import socket
 import tempfile
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
@@ -16,6 +18,7 @@ from functools import cache
 from pathlib import Path
 from typing import Any
 
+import msgspec
 import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
@@ -28,17 +31,18 @@ from shuiqiao.base.encoding import (
     encode_json,
 )
 from shuiqiao.base.errors import ShuiqiaoError
-from shuiqiao.consent.artefact import decode_artefact
+from shuiqiao.consent.artefact import ARTEFACT, decode_artefact
+from shuiqiao.consent.model import ConsentArtefact
 from shuiqiao.credit.scorecard_file import decode_scorecard
 from shuiqiao.crypto.keyfile import load_key_file
 from shuiqiao.crypto.suites import get_suite
 from shuiqiao.exchange.model import Manifest, RequestMessage, SealedAnswer
-from shuiqiao.ledger.document import decode_document
+from shuiqiao.ledger.document import decode_document, sign_document
 from shuiqiao.ledger.engine.cometbft import codec, snapshots
 from shuiqiao.ledger.engine.cometbft import requests as ask
 from shuiqiao.ledger.engine.cometbft.bundle import encode_bundle, transactions_in
 from shuiqiao.ledger.engine.cometbft.closing import carried_in, encode_carried
-from shuiqiao.ledger.engine.cometbft.home import read_last_signed
+from shuiqiao.ledger.engine.cometbft.home import read_comet_genesis, read_last_signed, read_node_id
 from shuiqiao.ledger.engine.cometbft.wire import split_frames
 from shuiqiao.ledger.entry import decode_entry
 from shuiqiao.ledger.fork_evidence import decode_evidence
@@ -47,8 +51,9 @@ from shuiqiao.ledger.receipt import decode_receipt
 from shuiqiao.ledger.receipt_verification import verify_receipt
 from shuiqiao.ledger.signed_note import decode_signed_note
 from shuiqiao.ledger.state_map import decode_state_proof, encode_state_proof
+from shuiqiao.ledger.store import index_record
 from shuiqiao.ledger.store.frame import decode_frame, decode_segment_header, encode_frame, encode_segment_header
-from shuiqiao.ledger.transaction import TAG_HEAD, decode_transaction, protected_head
+from shuiqiao.ledger.transaction import decode_transaction
 from shuiqiao.ledger.witness_request import decode_request as decode_witness_request
 from shuiqiao.ledger.witness_request import encode_request as encode_witness_request
 from shuiqiao.lending.catalogue import product_from_toml
@@ -59,8 +64,11 @@ from shuiqiao.node.archive import ArchiveWriter, read_archive
 from shuiqiao.node.backup_manifest import decode_manifest as decode_backup_manifest
 from shuiqiao.node.home import Home
 from shuiqiao.node.kinds import network_kinds
+from shuiqiao.node.link_frames import AskReceipt, Done, read_answer, read_question
+from shuiqiao.node.link_frames import encode_frame as encode_link_frame
 from shuiqiao.node.member_file import load_admission
 from shuiqiao.node.network_members import example_members
+from shuiqiao.node.network_plan import NetworkFolder, load_plan
 from shuiqiao.node.settings import load_settings
 from shuiqiao.standards.publication import load_catalogue
 from shuiqiao.standards.readers import open_source
@@ -75,6 +83,60 @@ NETWORK = bytes(32)
 KEY = SUITE.signing_key_from_seed(bytes(32))
 FOLDER = Path(tempfile.mkdtemp(prefix="shuiqiao-fuzz-"))
 """Where bytes stand that are read by the name of a file."""
+
+
+MAX_LINK_BYTES = 32 * 1024
+"""Most bytes that a link is given at once."""
+
+NAMES = {"request": bytes(16), "consent": bytes(16)}
+PERIOD = {"period_from": "2024-01-01", "period_to": "2024-12-31"}
+SENDER = {"sender": "bank", "receiver": "bureau"}
+REQUEST = (
+    NAMES
+    | PERIOD
+    | SENDER
+    | {
+        "purpose": "underwriting",
+        "mode": "disclose",
+        "items": {"invoice_issued@2": ["core"]},
+        "made_ms": 1,
+        "salt": bytes(32),
+    }
+)
+ARTEFACT_BODY = PERIOD | {
+    "consent": bytes(16),
+    "taxpayer": "91320100MA10000001",
+    "provider": "bureau",
+    "recipient": "bank",
+    "purpose": "underwriting",
+    "items": {"invoice_issued@2": ["core"]},
+    "modes": ["disclose"],
+    "frequency": {"count": 5, "unit": "month"},
+    "data_life_days": 30,
+    "valid_from_ms": 0,
+    "valid_to_ms": 3_600_000,
+    "product": "p",
+    "identity_check": {"reference": "r", "checked_ms": 0},
+    "firm": bytes(32),
+    "salt": bytes(32),
+}
+ANSWER = NAMES | SENDER | {"sealed": b"sealed"}
+MANIFEST = (
+    NAMES
+    | PERIOD
+    | {
+        "provider": "bureau",
+        "recipient": "bank",
+        "taxpayer": "91320100MA10000001",
+        "items": {"invoice_issued@2": ["core"]},
+        "types": [{"type": "invoice_issued@2", "names": bytes(32)}],
+        "cells": [{"type": "invoice_issued@2", "month": "2024-01", "count": 1}],
+        "as_of_size": 1,
+        "as_of_root": bytes(32),
+        "made_ms": 1,
+        "salt": bytes(32),
+    }
+)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -147,11 +209,12 @@ def verify(data: bytes) -> object:
     return verify_receipt(data, parameters=parameters(), kinds=network_kinds(), key_ring=MemberKeyRing(), suite=SUITE)
 
 
-def document(body: type[Any], name: str) -> Target:
+def document(body: type[Any], name: str, whole: dict[str, Any]) -> Target:
+    """Return the target of a signed document; whole: a body that it accepts."""
+
     def seeds() -> list[bytes]:
-        signature = [protected_head(SUITE.cose_algorithm) + KEY.key_id, {}, bytes(64)]
-        payload = encode_cbor({"network": NETWORK, "body": {}})
-        return [TAG_HEAD + encode_cbor([b"", {}, payload, [signature]])]
+        content = msgspec.convert(whole, body, builtin_types=(bytes,))
+        return [sign_document(content, name=name, network=NETWORK, suite=SUITE, keys=[KEY])]
 
     return Target(
         read=lambda data: decode_document(data, body, name=name, network=NETWORK, suite=SUITE, max_bytes=1 << 20),
@@ -269,7 +332,70 @@ def last_signed(data: bytes) -> object:
     return read_last_signed(FOLDER)
 
 
+def read_link(read: Callable[[socket.socket], object]) -> Callable[[bytes], object]:
+    """Return a reader of one end of a link."""
+
+    def read_one(data: bytes) -> object:
+        near, far = socket.socketpair()
+        with near, far:
+            # The frame is smaller than the buffer of a socket, so nobody needs to read meanwhile.
+            far.sendall(data[:MAX_LINK_BYTES])
+            far.shutdown(socket.SHUT_WR)
+            return read(near)
+
+    return read_one
+
+
+def index_records() -> list[bytes]:
+    place = index_record.Place(segment=1, offset=2, frame_bytes=3)
+    block = index_record.BlockPlace(height=1, first_index=0, count=1, time_ms=1, place=place)
+    return [index_record.encode_block(block)]
+
+
+def comet_file(name: str, read: Callable[[Path], object]) -> Callable[[bytes], object]:
+    def read_file(data: bytes) -> object:
+        folder = FOLDER / "comet" / "config"
+        folder.mkdir(parents=True, exist_ok=True)
+        (folder / name).write_bytes(data)
+        return read(folder.parent)
+
+    return read_file
+
+
+def node_keys() -> list[bytes]:
+    key = base64.b64encode(bytes(64)).decode()
+    return [encode_json({"priv_key": {"type": "tendermint/PrivKeyEd25519", "value": key}})]
+
+
+def plans() -> list[bytes]:
+    validators = [{"member": "aa", "p2p_port": 26656}, {"member": "bb", "p2p_port": 26657}]
+    relays = [{"near": "aa", "far": "bb", "port": 26658}]
+    plan = {"version": 2, "network": "00" * 32, "suite": "intl", "engine": "cometbft"}
+    return [encode_json(plan | {"validators": validators, "relays": relays})]
+
+
+def artefacts() -> list[bytes]:
+    whole = msgspec.convert(ARTEFACT_BODY | {"key": KEY.public_key}, ConsentArtefact, builtin_types=(bytes,))
+    return [sign_document(whole, name=ARTEFACT, network=NETWORK, suite=SUITE, keys=[KEY])]
+
+
+def read_plan(data: bytes) -> object:
+    folder = NetworkFolder(FOLDER)
+    written(data, folder.plan.name)
+    return load_plan(folder)
+
+
 TARGETS: dict[str, Target] = {
+    "index-record": Target(read=lambda data: index_record.decode_block(1, data), seeds=index_records),
+    "link-question": Target(
+        read=read_link(read_question), seeds=lambda: [encode_link_frame(AskReceipt(1, 2, ("a", "b")))]
+    ),
+    "link-answer": Target(read=read_link(read_answer), seeds=lambda: [encode_link_frame(Done(1))]),
+    "network-plan": Target(read=read_plan, seeds=plans),
+    "node-key": Target(read=comet_file("node_key.json", read_node_id), seeds=node_keys),
+    "comet-genesis": Target(
+        read=comet_file("genesis.json", read_comet_genesis), seeds=lambda: [encode_json({"chain_id": "c"})]
+    ),
     "cbor": Target(
         read=lambda data: decode_cbor_strict(data, max_bytes=1 << 20),
         seeds=lambda: [encode_cbor({"a": [1, -1, None, True, b"x", "y"], "b": {}}), b"\xa1" * 8 + b"\x60" * 9],
@@ -291,12 +417,10 @@ TARGETS: dict[str, Target] = {
         seeds=lambda: [encode_cbor({"proof": [], "version": 1, "new_note": notes()[0], "old_note": notes()[0]})],
     ),
     "witness-request": Target(read=decode_witness_request, seeds=witness_requests),
-    "artefact": Target(
-        read=lambda data: decode_artefact(data, network=NETWORK, suite=SUITE), seeds=document(Manifest, "x/1").seeds
-    ),
-    "request": document(RequestMessage, "exchange.request/1"),
-    "answer": document(SealedAnswer, "exchange.answer/1"),
-    "manifest": document(Manifest, "exchange.manifest/1"),
+    "artefact": Target(read=lambda data: decode_artefact(data, network=NETWORK, suite=SUITE), seeds=artefacts),
+    "request": document(RequestMessage, "exchange.request/1", REQUEST),
+    "answer": document(SealedAnswer, "exchange.answer/1", ANSWER),
+    "manifest": document(Manifest, "exchange.manifest/1", MANIFEST),
     "disclosure": Target(
         read=lambda data: decode_disclosure(data, catalogue=load_catalogue()),
         seeds=lambda: [

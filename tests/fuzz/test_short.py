@@ -34,5 +34,13 @@ def test_a_reader_raises_only_the_products_own_errors(name):
             raise
 
 
+@pytest.mark.parametrize(
+    "name", ["request", "answer", "manifest", "artefact", "network-plan", "link-question", "link-answer", "node-key"]
+)
+def test_the_seeds_of_a_reader_are_whole(name):
+    for seed in TARGETS[name].seeds():
+        TARGETS[name].read(seed)
+
+
 def test_what_was_found_belongs_to_a_target():
     assert set(FOUND) <= set(TARGETS)

@@ -138,6 +138,8 @@ def _chunks(file: IO[bytes], columns: int) -> Iterator[list[Any]]:
 
 def _pages(file: IO[bytes], chunk: Any) -> Iterator[_Page]:
     column = chunk.get(_COLUMN_DETAILS) if isinstance(chunk, dict) else None
+    if not isinstance(column, dict):
+        raise ValueError("the footer does not describe a column")  # noqa: TRY004 - the file's fault, not the caller's
     if not _number(column, _CHUNK_VALUES):
         return
     at = _number(column, _DATA_OFFSET)
