@@ -255,7 +255,7 @@ def test_three_implementations_agree_on_good_and_bad_signatures(key):
 
 
 def test_short_r_and_s_survive_der():
-    for r, s in ((1, 127), (128, 255), (2**248 - 1, 2**120), (N - 1, N - 2)):
+    for r, s in ((1, 127), (127, 1), (128, 255), (2**248 - 1, 2**120), (N - 1, N - 2)):
         assert pair(r, s) == sm2.decode_signature_der(sm2.encode_signature_der(pair(r, s)))
 
 
