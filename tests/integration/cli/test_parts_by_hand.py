@@ -12,13 +12,24 @@ import pytest
 from patience import PATIENCE_S
 
 GRADES = 3
-INGEST_KEYS = ["records_read", "records_ingested", "records_quarantined", "duplicates_reported", "anchors", "report"]
+INGEST_KEYS = [
+    "records_read",
+    "records_ingested",
+    "records_superseding",
+    "records_quarantined",
+    "duplicates_reported",
+    "anchors",
+    "report",
+    "anchored",
+]
 AUDIT_KEYS = [
     "replayed",
     "root_matches",
     "signatures_verified",
     "anchors_verified",
     "records_anchored",
+    "openings_checked",
+    "openings_unopened",
     "record_management_only",
     "problems",
 ]
@@ -51,7 +62,9 @@ def test_ingest_sees_the_type_and_says_what_became_of_every_record(taken):
     assert said.code == 0
     assert list(said.json) == INGEST_KEYS
     report = Path(said.json.pop("report"))
-    assert list(said.json.values()) == [GRADES, GRADES, 0, 0, 1]
+    [anchor] = said.json.pop("anchored")
+    assert (anchor["index"], anchor["records"]) == (0, GRADES)
+    assert list(said.json.values()) == [GRADES, GRADES, 0, 0, 0, 1]
     assert report.read_text() == ""
 
 
@@ -92,7 +105,8 @@ def test_ingest_again_changes_nothing_and_reports_every_row(taken, shuiqiao, fil
     _, home = taken
     said = shuiqiao("ingest", files["tax_credit_grade"], "--home", home, "--json")
     report = Path(said.json.pop("report"))
-    assert list(said.json.values()) == [GRADES, 0, 0, GRADES, 0]
+    assert said.json.pop("anchored") == []
+    assert list(said.json.values()) == [GRADES, 0, 0, 0, GRADES, 0]
     lines = [json.loads(line) for line in report.read_text().splitlines()]
     assert [line["rule"] for line in lines] == ["already_ingested"] * GRADES
 

@@ -79,7 +79,7 @@ def test_a_home_works_through_its_running_node(network, shuiqiao, files):
             institution.engine.wait_for_block(1)
             [block] = institution.engine.blocks(from_height=1)
             body = institution.outbox.decode(block.transactions[0]).body
-            assert batch_lookup(institution.engine.state())(body.batch) is not None
+            assert batch_lookup(institution.engine.state(), "bureau")(body.batch) is not None
 
     with Institution.open(bureau) as institution:
         check_the_port(institution, genesis=network.genesis)
@@ -133,7 +133,7 @@ def check_that_what_is_shown_stays(institution):
     before = engine.state()
     institution.outbox.submit("anchor.commit", body)
     assert batch_lookup(before)(body.batch) is None
-    assert batch_lookup(engine.state())(body.batch) is not None
+    assert batch_lookup(engine.state(), "bureau")(body.batch) is not None
     views = [before]
     while len(views) <= MAX_VIEWS:
         institution.outbox.submit("anchor.commit", anchor_body(new_id()))

@@ -48,6 +48,8 @@ SKIPPED = {
     "howto/follow-the-log.md#5": "verifies what was fetched from it; run by tests/integration/cli/test_published_log.py",
     "howto/follow-the-log.md#6": "verifies what was fetched from it; run by tests/integration/cli/test_published_log.py",
     "howto/ingest-your-own-files.md#3": "the research data are not part of the repository",
+    "howto/prove-and-amend-records.md": "names a taxpayer, a batch and a leaf of one's own; the same commands are run by "
+    "tests/integration/cli/test_records.py",
     "howto/run-on-national-cryptography.md#1": "a second demo; run by the tests of the scenario in both suites",
     "tutorials/tax-bureau.md#7": "names the batch that record find shows; run by tests/integration/cli/test_records.py",
 }

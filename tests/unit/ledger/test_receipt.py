@@ -333,7 +333,7 @@ def with_steps(count=1, *, length=1):
         (with_claims(key="a"), with_claims(key="")),
         (with_claims(key="~"), with_claims(key="ü")),
         (with_claims(value=bytes(65_536)), with_claims(value=bytes(65_537))),
-        (with_steps(64), with_steps(65)),
+        (with_steps(512), with_steps(513)),
         (with_steps(length=16_384), with_steps(length=16_385)),
         (dataclasses.replace(SMALL, index=2**53 - 2), dataclasses.replace(SMALL, index=2**53 - 1)),
         (dataclasses.replace(SMALL, transaction=bytes(60_000)), dataclasses.replace(SMALL, transaction=bytes(60_001))),
