@@ -132,7 +132,7 @@ def check_that_what_is_shown_stays(institution):
     body = anchor_body(new_id())
     before = engine.state()
     institution.outbox.submit("anchor.commit", body)
-    assert batch_lookup(before)(body.batch) is None
+    assert batch_lookup(before, "bureau")(body.batch) is None
     assert batch_lookup(engine.state(), "bureau")(body.batch) is not None
     views = [before]
     while len(views) <= MAX_VIEWS:
