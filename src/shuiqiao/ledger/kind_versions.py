@@ -16,7 +16,6 @@ from shuiqiao.ledger.model import first_version
 if TYPE_CHECKING:
     from shuiqiao.ledger.kinds import KindTable
     from shuiqiao.ledger.model import KeyRing, StateView, Transaction
-    from shuiqiao.ledger.state import OverlayState
 
 
 def known_versions(key_ring: KeyRing, state: StateView, *, kinds: KindTable, height: int) -> Mapping[str, int]:
@@ -33,17 +32,6 @@ def known_versions(key_ring: KeyRing, state: StateView, *, kinds: KindTable, hei
                 next_step="install the release that has it and start the node again: it goes on where it stopped",
             )
     return versions
-
-
-def block_versions(key_ring: KeyRing, overlay: OverlayState, *, kinds: KindTable, height: int) -> Mapping[str, int]:
-    """Return ``known_versions`` of a block about to be executed; raises Unavailable ``ledger.state_unreadable`` too."""
-    try:
-        return known_versions(key_ring, overlay, kinds=kinds, height=height)
-    except MemoryError:
-        raise
-    except Exception:
-        overlay.require_readable()
-        raise
 
 
 def refused_version(tx: Transaction, versions: Mapping[str, int]) -> InvalidInput | None:

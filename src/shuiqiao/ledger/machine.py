@@ -24,7 +24,7 @@ import msgspec
 from shuiqiao.base.clock import MS_PER_HOUR
 from shuiqiao.base.errors import Conflict, Denied, IntegrityError, InvalidInput, ShuiqiaoError, Unavailable
 from shuiqiao.ledger.entry import BlockEntry, encode_entry
-from shuiqiao.ledger.kind_versions import block_versions, known_versions, refused_version
+from shuiqiao.ledger.kind_versions import known_versions, refused_version
 from shuiqiao.ledger.kinds import GATE_ROOM, REPLAY_ROOM, KindTable
 from shuiqiao.ledger.model import (
     MAX_GOVERNANCE_VALIDITY_MS,
@@ -185,7 +185,7 @@ class StateMachine:
                 "ledger.block_time_backwards",
                 f"block {ctx.height} has time {ctx.time_ms}, its predecessor {previous_time_ms}",
             )
-        versions = block_versions(self.key_ring, overlay, kinds=self.kinds, height=ctx.height)
+        versions = self.require_versions(overlay, height=ctx.height)
         # [EPOCH-4]: the block is closed under the epoch before it, whatever it changes.
         epoch = self.key_ring.epoch_number(overlay)
         ledger = _ReplayLedger(replay, overlay, digest=self.suite.digest, time_ms=ctx.time_ms)
@@ -218,16 +218,13 @@ class StateMachine:
     ) -> BlockResult:
         accepted = tuple(outcome.transaction for outcome in outcomes if outcome.refusal is None)
         entry: bytes | None = None
+        # [LEDGER-BLOCK-4]: a block that accepts nothing changes nothing.
         if accepted:
             ledger.close(previous_time_ms=previous_time_ms)
             root = overlay.root(hash_name=self.suite.hash_name)
             entry = encode_entry(
                 BlockEntry(height=ctx.height, time_ms=ctx.time_ms, count=len(accepted), epoch=epoch, state_root=root)
             )
-        else:
-            # [LEDGER-BLOCK-4]: a block that accepts nothing changes nothing.
-            overlay.drop_block()
-        overlay.require_readable()
         return BlockResult(
             context=ctx,
             outcomes=tuple(outcomes),

@@ -96,18 +96,17 @@ class OverlayState:
         return self._writes
 
     def root(self, *, hash_name: str) -> bytes:
-        """Return the root of the state map after the writes kept so far."""
+        """Return the root of the state map after the writes kept so far; raises what ``get`` raises for the store."""
         try:
             return self._base.root_after(self._writes, hash_name=hash_name)
         except Exception as error:
-            self._fault = error
-            self.require_readable()
-            raise
+            raise self._failed(error) from error
 
     def get(self, key: str) -> Any:
         """Return the value of a key, or None if absent; raises ValueError for what cannot be a key.
 
-        Raises InvalidInput ``ledger.work_exceeded``, as ``put`` and ``delete`` do.
+        Raises InvalidInput ``ledger.work_exceeded``, as ``put`` and ``delete`` do, and, where the store failed,
+        Unavailable ``ledger.state_unreadable``.
         """
         self._spend(1)
         value = self._read.get(key, _UNREAD)
@@ -128,8 +127,7 @@ class OverlayState:
         except Exception as error:
             # A store that cannot be read is this machine's trouble, not the transaction's: it must never turn into
             # a refusal, or nodes would part. The machine asks for it after each transaction.
-            self._fault = error
-            raise
+            raise self._failed(error) from error
 
     def put(self, key: str, value: Any) -> None:
         """Set a key of the open room; raises ValueError for any other key."""
@@ -166,20 +164,21 @@ class OverlayState:
         self._room = ""
         self._is_counted = False
 
-    def drop_block(self) -> None:
-        """Forget everything written since the base."""
-        self.drop()
-        self._writes.clear()
-        self._read.clear()
-
     def require_readable(self) -> None:
-        """Raise Unavailable ``ledger.state_unreadable`` if the base failed to answer, whoever swallowed its error."""
+        """Raise what the base failed with, whoever swallowed it: Unavailable ``ledger.state_unreadable``."""
         if self._fault is not None:
-            raise Unavailable(
+            raise self._fault
+
+    def _failed(self, error: Exception) -> Exception:
+        """Return, and remember, what a store's error is to those who execute a block."""
+        self._fault = MemoryError()
+        if not isinstance(error, MemoryError):
+            self._fault = Unavailable(
                 "ledger.state_unreadable",
-                f"the state store failed while a block was executed: {self._fault}",
+                f"the state store failed while a block was executed: {error}",
                 next_step="check the disk, then restart the node; the block was not committed",
-            ) from self._fault
+            )
+        return self._fault
 
     def _spend(self, units: int) -> None:
         if not self._is_counted:

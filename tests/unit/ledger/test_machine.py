@@ -137,6 +137,24 @@ def test_a_store_that_fails_stops_the_block_instead_of_refusing(intl):
         assert caught.value.code == "ledger.state_unreadable"
 
 
+@pytest.mark.parametrize("unread", ["note/versions", "note/epoch", "replay/"])
+def test_a_store_that_fails_around_the_transactions_is_told_alike(intl, unread):
+    class Failing:
+        def get(self, key):
+            if key.startswith(unread):
+                raise OSError(5, "disk")
+            return intl.state.get(key)
+
+    with pytest.raises(Unavailable, match=r"ledger\.state_unreadable"):
+        intl.machine.execute_block(
+            [intl.candidate(intl.write())],
+            OverlayState(Failing()),
+            BlockContext(height=1, time_ms=intl.time_ms + 1),
+            previous_time_ms=intl.time_ms,
+            replay=intl.replay,
+        )
+
+
 def test_memory_that_runs_out_stops_the_node_instead_of_refusing(intl):
     class NoMemory:
         def get(self, key):
