@@ -110,6 +110,13 @@ def test_what_is_no_key_file_is_damage(tmp_path, data):
         load_key_file(path, passphrase=PASSPHRASE)
 
 
+def test_no_more_is_read_than_tells_that_a_file_is_too_large(tmp_path):
+    path = tmp_path / "signing.key"
+    path.write_bytes(b" " * 5000)
+    with pytest.raises(IntegrityError, match=r"4097 bytes where at most 4096 are allowed"):
+        load_key_file(path, passphrase=PASSPHRASE)
+
+
 def test_authenticated_fields_cannot_be_rewritten(tmp_path, name):
     for changes in ({"purpose": "sealing"}, {"nonce": "00" * 12}):
         path = save(tmp_path / f"{name}-{next(iter(changes))}", suite=name)

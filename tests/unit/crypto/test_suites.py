@@ -154,6 +154,19 @@ def test_a_provider_that_computes_wrongly_is_refused(suite, monkeypatch):
         verify_provider(suite)
 
 
+def test_a_suite_proves_itself_before_it_is_given(suite, monkeypatch):
+    made_anew = suites._proven_suite.__wrapped__
+    assert made_anew(suite.name).name == suite.name
+    with monkeypatch.context() as patch:
+        patch.setattr(type(suite), "hash_name", "sm3-of-another-world")
+        with pytest.raises(Unavailable, match=r"crypto\.hash_missing"):
+            made_anew(suite.name)
+    key, message, signature = suites._KNOWN_SIGNATURES[suite.name]
+    monkeypatch.setitem(suites._KNOWN_SIGNATURES, suite.name, (key, message, signature[::-1]))
+    with pytest.raises(Unavailable, match=r"crypto\.provider_wrong"):
+        made_anew(suite.name)
+
+
 def test_a_missing_provider_is_refused_and_not_replaced():
     code = (
         "import sys; sys.modules['tongsuopy'] = None\n"

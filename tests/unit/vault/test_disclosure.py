@@ -9,6 +9,7 @@ import pytest
 
 from shuiqiao.base.encoding import decode_cbor, encode_cbor
 from shuiqiao.base.errors import Conflict, IntegrityError, InvalidInput
+from shuiqiao.ledger.receipt import MAX_RECEIPT_BYTES
 from shuiqiao.vault import disclosure, evidence
 from shuiqiao.vault.contract import batch_lookup
 from shuiqiao.vault.disclosure import (
@@ -403,3 +404,4 @@ def test_what_travels_is_of_one_version_and_within_limits():
     assert (disclosure.WIRE_VERSION, *limits) == (1, 2_000_000, 65_536, 32)
     assert disclosure.MAX_WIRE_ITEMS == 1_048_576
     assert (evidence.MAX_EVIDENCE_BYTES, evidence.EVIDENCE_VERSION) == (1_048_576, 1)
+    assert evidence.MAX_EVIDENCE_FILE_BYTES == 1_048_576 + MAX_RECEIPT_BYTES

@@ -7,11 +7,13 @@ import pytest
 
 from shuiqiao.base.encoding import decode_json, encode_cbor
 from shuiqiao.base.errors import IntegrityError, InvalidInput
+from shuiqiao.standards.encoding import MAX_GROUP_BYTES
 from shuiqiao.vault.contract import COMMIT, AnchorCommitBody
 from shuiqiao.vault.evidence import (
     EVIDENCE_MAGIC,
     OpenedGroup,
     RecordEvidence,
+    RecordProof,
     WithheldGroup,
     decode_evidence,
     decode_record_proof,
@@ -22,7 +24,7 @@ from shuiqiao.vault.evidence import (
     verify_evidence,
     verify_record_proof,
 )
-from shuiqiao.vault.model import LeafStatus
+from shuiqiao.vault.model import MAX_BATCH_DEPTH, LeafStatus
 from vault_world import CATALOGUE, EVER, VaultWorld, grade, invoice, write_rows
 
 FIRM = "91320101"
@@ -99,6 +101,35 @@ def test_a_group_that_was_hashed_in_a_second_spelling_proves_nothing(world):
 def test_what_is_no_proof_is_refused(fields):
     with pytest.raises(InvalidInput, match=r"vault\.evidence_malformed"):
         decode_record_proof(encode_cbor(fields))
+
+
+LONGEST = RecordProof(
+    standard="invoice_issued@2",
+    batch=bytes(16),
+    index=0,
+    groups=[OpenedGroup(group="g" * 32, salt=bytes(16), content=bytes(MAX_GROUP_BYTES)), WithheldGroup(hash=bytes(32))],
+    path=[bytes(32)] * MAX_BATCH_DEPTH,
+)
+
+
+@pytest.mark.parametrize(
+    "changes",
+    [
+        {"groups": []},
+        {"groups": LONGEST.groups * 3},
+        *[{"groups": [WithheldGroup(hash=bytes(length))]} for length in (31, 33)],
+        *[{"groups": [OpenedGroup(group="core", salt=bytes(length), content=b"")]} for length in (15, 17)],
+        {"groups": [OpenedGroup(group="g" * 33, salt=bytes(16), content=b"")]},
+        {"groups": [OpenedGroup(group="core", salt=bytes(16), content=bytes(MAX_GROUP_BYTES + 1))]},
+        *[{"path": [bytes(length)]} for length in (31, 33)],
+        {"path": [bytes(32)] * (MAX_BATCH_DEPTH + 1)},
+        *[{"version": version} for version in (0, 2)],
+    ],
+)
+def test_the_parts_of_a_proof_have_their_lengths(changes):
+    assert decode_record_proof(encode_record_proof(LONGEST)) == LONGEST
+    with pytest.raises(InvalidInput, match=r"vault\.evidence_malformed"):
+        decode_record_proof(encode_record_proof(msgspec.structs.replace(LONGEST, **changes)))
 
 
 def test_superseded_records_stay_provable(open_world, tmp_path):
