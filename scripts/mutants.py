@@ -5,6 +5,11 @@ A mutant is the product with one comparison, connective, number, check or call c
 runs the changed line fails, and survives when all pass: then that rule could be wrong without anybody noticing. The
 mutants of a module are sampled by a seed, so a run can be repeated. Those that change nothing that anybody could see
 stand in `tests/equivalent_mutants.toml` with the reason and do not count. Exits 1 where a module is below the bar.
+
+Starting an interpreter and loading a module's tests takes longer than most tests. So they are loaded once, and each
+mutant is tried in a fork of that process, in which the code of its functions is changed; what runs at import is tried
+in a fork that has loaded pytest and nothing of the product. The tests named after the changed file come first, and the
+quick ones before the slow ones.
 """
 
 from __future__ import annotations
@@ -12,21 +17,27 @@ from __future__ import annotations
 import argparse
 import ast
 import copy
+import gc
+import importlib
 import os
 import random
-import shutil
+import resource
+import signal
 import subprocess
 import sys
 import tempfile
 import time
 import tomllib
 from collections import Counter
-from collections.abc import Iterator
-from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass
+from collections.abc import Callable, Iterator
+from contextlib import suppress
+from dataclasses import dataclass, field
 from pathlib import Path
+from types import CodeType, FunctionType
+from xml.etree import ElementTree as ET
 
 import coverage
+import pytest
 
 ROOT = Path(__file__).resolve().parent.parent
 SOURCE = ROOT / "src"
@@ -39,8 +50,13 @@ MODULES = {
         ["unit/ledger/test_receipt*.py", "unit/ledger/test_entry.py", "vectors/ledger/test_receipt*.py"],
     ),
     "machine": (
-        ["ledger/machine.py", "ledger/transaction.py", "ledger/work.py"],
-        ["unit/ledger/test_[mrw]*.py", "unit/ledger/test_transaction.py", "property/ledger/test_transaction*.py"],
+        ["ledger/machine.py", "ledger/transaction.py", "ledger/work.py", "ledger/clock_check.py"],
+        [
+            "unit/ledger/test_[mrw]*.py",
+            "unit/ledger/test_clock_check.py",
+            "unit/ledger/test_transaction.py",
+            "property/ledger/test_transaction*.py",
+        ],
     ),
     "notes": (
         ["ledger/note.py", "ledger/signed_note.py", "ledger/cosignature.py", "ledger/policy.py"],
@@ -129,8 +145,8 @@ def own_sites(node: ast.AST) -> Iterator[tuple[ast.AST, str]]:
         yield node, "not called"
 
 
-def applied(text: str, number: int) -> str:
-    """Return a file's text with its change of that number."""
+def applied(text: str, number: int) -> ast.Module:
+    """Return a file's tree with its change of that number."""
     tree = ast.parse(text)
     node, change = list(sites(tree))[number]
     if change in {"not raised", "not called"}:
@@ -154,7 +170,7 @@ def applied(text: str, number: int) -> str:
         def visit(self, each: ast.AST) -> ast.AST:
             return replaced if each is node else self.generic_visit(each)
 
-    return ast.unparse(ast.fix_missing_locations(Swap().visit(tree)))
+    return ast.fix_missing_locations(Swap().visit(tree))
 
 
 def mutants_of(files: list[Path]) -> list[Mutant]:
@@ -190,55 +206,268 @@ def mutants_of(files: list[Path]) -> list[Mutant]:
     return found
 
 
-def pytest_command(*arguments: str) -> list[str]:
-    """Return the command that runs some tests."""
-    return [sys.executable, "-m", "pytest", "-q", "-p", "no:cacheprovider", *arguments]
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Observed:
+    """What a module's tests do without any change."""
+
+    paths: list[str]
+    lines: dict[Path, dict[int, list[str]]]
+    """For each file, what ran each of its lines, in the words of the recording."""
+    seconds: Counter[str]
+    """How long each test took, and each file of tests."""
+    timeout_s: float
+
+    def contexts(self, mutant: Mutant) -> set[str]:
+        """Return what ran a line; at import, what ran any line of its file."""
+        by_line = self.lines[mutant.file]
+        if mutant.runs_at_import:
+            return {context for line in by_line.values() for context in line}
+        return {*(by_line.get(mutant.lineno) or by_line.get(mutant.statement, []))}
+
+    def is_loaded(self, mutant: Mutant) -> bool:
+        """Tell whether a line runs before the first test: then what it gave may be kept from there on."""
+        return mutant.runs_at_import or "" in self.contexts(mutant)
+
+    def tests_of(self, mutant: Mutant) -> list[str]:
+        """Return the tests that run a line: those named after its file first, quick files and tests before slow."""
+
+        def rank(test: str) -> tuple[bool, float, str, float, str]:
+            file = test.partition("::")[0]
+            return (mutant.file.stem not in test, self.seconds[file], file, self.seconds[test], test)
+
+        return sorted({context.rsplit("|", 1)[0] for context in self.contexts(mutant) if context}, key=rank)
 
 
-def who_runs_what(patterns: list[str], *, jobs: int, scratch: Path) -> coverage.CoverageData:
-    """Run a module's tests once and return which of them run which lines."""
-    record = scratch / "coverage"
-    tests = [str(path) for pattern in patterns for path in sorted((ROOT / "tests").glob(pattern))]
+PYTEST = ("-q", "-p", "no:cacheprovider")
+
+
+def observe(files: list[Path], patterns: list[str], *, jobs: int, scratch: Path) -> Observed:
+    """Run a module's tests once and return which of them run which lines, and how long they take."""
+    record, times = scratch / "coverage", scratch / "times.xml"
+    paths = [str(path) for pattern in patterns for path in sorted((ROOT / "tests").glob(pattern))]
     parallel = ("-n", str(jobs)) if jobs > 1 else ()
-    command = pytest_command("--cov=shuiqiao", "--cov-context=test", "--cov-report=", *parallel, *tests)
+    watched = ("--cov=shuiqiao", "--cov-context=test", "--cov-report=", f"--junitxml={times}")
+    command = [sys.executable, "-m", "pytest", *PYTEST, *watched, *parallel, *paths]
+    started = time.monotonic()
     done = subprocess.run(command, cwd=ROOT, env=os.environ | {"COVERAGE_FILE": str(record)}, check=False)
     if done.returncode != 0:
         sys.exit("The tests fail without any change: there is nothing to measure.")
-    data = coverage.CoverageData(str(record))
-    data.read()
-    return data
+    recorded = coverage.CoverageData(str(record))
+    recorded.read()
+    lines = {file: recorded.contexts_by_lineno(str(file)) for file in files}
+    seconds = Counter[str]()
+    for case in ET.parse(times).iter("testcase"):
+        file = case.attrib["classname"].replace(".", "/") + ".py"
+        seconds[f"{file}::{case.attrib['name']}"] = taken = float(case.attrib["time"])
+        seconds[file] += taken
+    timeout_s = 60 + 3 * jobs * (time.monotonic() - started)
+    return Observed(paths=paths, lines=lines, seconds=seconds, timeout_s=timeout_s)
 
 
-def tests_of(mutant: Mutant, data: coverage.CoverageData) -> list[str]:
-    """Return the tests that run a line, those named after its file first; at import, all that run any of its file."""
-    by_line = data.contexts_by_lineno(str(mutant.file))
-    contexts = by_line.get(mutant.lineno) or by_line.get(mutant.statement, [])
-    if mutant.runs_at_import:
-        contexts = [context for line in by_line.values() for context in line]
-    tests = sorted({context.rsplit("|", 1)[0] for context in contexts if context}, reverse=True)
-    return sorted(tests, key=lambda test: mutant.file.stem not in test)
+def write_changed(mutant: Mutant, source: Path) -> None:
+    """Make a folder that is the source with one change: links, but for the changed file."""
+    package, room = SOURCE / "shuiqiao", mutant.file.parent
+    changed = source / mutant.file.relative_to(SOURCE)
+    changed.parent.mkdir(parents=True)
+    for original in (*package.iterdir(), *room.iterdir()):
+        if original not in {room, mutant.file}:
+            (source / original.relative_to(SOURCE)).symlink_to(original)
+    tree = applied(mutant.file.read_text(encoding="utf-8"), mutant.number)
+    changed.write_text(ast.unparse(tree), encoding="utf-8")
 
 
-def is_killed(mutant: Mutant, tests: list[str], *, timeout_s: float) -> bool:
-    """Tell whether some test fails with a change, or does not end in several times the time that all of them took."""
-    if not tests:
-        return False
-    with tempfile.TemporaryDirectory() as folder:
-        # With what is compiled already, the changed file left out.
-        shutil.copytree(SOURCE, Path(folder) / "src", ignore=shutil.ignore_patterns(f"{mutant.file.stem}.*.pyc"))
-        changed = Path(folder) / "src" / mutant.file.relative_to(SOURCE)
-        changed.write_text(applied(mutant.file.read_text(encoding="utf-8"), mutant.number), encoding="utf-8")
-        environment = os.environ | {"PYTHONPATH": str(Path(folder) / "src"), "PYTHONDONTWRITEBYTECODE": "1"}
-        command = pytest_command("-x", *tests)
+UNCHANGED = 99
+"""What a trial ends with that could not change its functions in place."""
+
+
+@dataclass(slots=True, kw_only=True)
+class Trial:
+    """A mutant whose tests run in a fork of this process."""
+
+    mutant: Mutant
+    tests: list[str]
+    cpu_s: int
+    timeout_s: float
+    folder: tempfile.TemporaryDirectory[str] = field(default_factory=tempfile.TemporaryDirectory)
+    started: float = field(default_factory=time.monotonic)
+    pid: int = 0
+
+    def start(self, run: Callable[[Mutant, list[str]], int]) -> None:
+        """Run the tests against the changed source, as ``run`` does; it returns what the process ends with."""
+        source = Path(self.folder.name) / "src"
+        write_changed(self.mutant, source)
+        self.pid = os.fork()
+        if self.pid:
+            return
         try:
-            done = subprocess.run(
-                command, cwd=ROOT, env=environment, capture_output=True, text=True, check=False, timeout=timeout_s
-            )
-        except subprocess.TimeoutExpired:
-            return True
-    # A test that pytest cannot find has not failed.
-    assert "ERROR: not found" not in done.stdout + done.stderr, done.stderr
-    return done.returncode != 0
+            os.setsid()
+            resource.setrlimit(resource.RLIMIT_CPU, (self.cpu_s, self.cpu_s + 1))
+            output = os.open(self.output, os.O_WRONLY | os.O_CREAT)
+            os.dup2(output, 1)
+            os.dup2(output, 2)
+            # Processes that the tests start see the change too, and what they leave lies in the folder.
+            os.environ |= {"PYTHONPATH": str(source), "PYTHONDONTWRITEBYTECODE": "1"}
+            os.environ["PYTEST_DEBUG_TEMPROOT"] = self.folder.name
+            sys.dont_write_bytecode = True
+            sys.path.insert(0, str(source))
+            code = run(self.mutant, self.tests)
+            sys.stdout.flush()
+            os._exit(code)
+        finally:
+            os._exit(1)
+
+    @property
+    def output(self) -> Path:
+        """What pytest prints."""
+        return Path(self.folder.name) / "output"
+
+    def ending(self) -> int | None:
+        """Return 0 if all tests passed, None while they run; what runs several times as long as all took has failed."""
+        ended, status = os.waitpid(self.pid, os.WNOHANG)
+        is_late = time.monotonic() - self.started > self.timeout_s
+        if not ended and not is_late:
+            return None
+        with suppress(ProcessLookupError):
+            os.killpg(self.pid, signal.SIGKILL)
+        if not ended:
+            os.waitpid(self.pid, 0)
+        output = self.output.read_text(encoding="utf-8", errors="replace")
+        self.folder.cleanup()
+        # A test that pytest cannot find has not failed.
+        assert "ERROR: not found" not in output, output
+        assert "INTERNALERROR" not in output, output
+        return abs(os.waitstatus_to_exitcode(status)) if ended else 1
+
+
+def run_anew(_mutant: Mutant, tests: list[str]) -> int:
+    """Load the changed product and some tests, and run them."""
+    return int(pytest.main([*PYTEST, "-x", *tests]))
+
+
+def tried(
+    chosen: list[Mutant], observed: Observed, *, jobs: int, run: Callable[[Mutant, list[str]], int] = run_anew
+) -> Iterator[tuple[Mutant, int]]:
+    """Try mutants, some at a time, and iterate over them with how each ended."""
+    waiting, running = list(reversed(chosen)), list[Trial]()
+    while waiting or running:
+        while waiting and len(running) < jobs:
+            mutant = waiting.pop()
+            tests = observed.tests_of(mutant)
+            if not tests:
+                yield mutant, 0
+                continue
+            # Seconds as they were, which the recording of lines had lengthened, and some to begin.
+            cpu_s = 10 + int(sum(observed.seconds[test] for test in tests))
+            running.append(Trial(mutant=mutant, tests=tests, cpu_s=cpu_s, timeout_s=observed.timeout_s))
+            running[-1].start(run)
+        for trial in tuple(running):
+            ending = trial.ending()
+            if ending is not None:
+                running.remove(trial)
+                yield trial.mutant, ending
+        time.sleep(0.01)
+
+
+class LoadedTests:
+    """A pytest run that has loaded all tests of a module, and forks for each mutant."""
+
+    def __init__(self, chosen: list[Mutant], observed: Observed, *, jobs: int, tell: int) -> None:
+        self.chosen, self.observed, self.jobs, self.tell = chosen, observed, jobs, tell
+        self.functions: list[FunctionType] = []
+        self.items: dict[str, pytest.Item] = {}
+        self.has_failed = False
+
+    @pytest.hookimpl(tryfirst=True)
+    def pytest_runtestloop(self, session: pytest.Session) -> bool:
+        """Try the mutants instead of running the tests, and write how each ended."""
+        self.functions = [each for each in gc.get_objects() if type(each) is FunctionType]
+        self.items = {item.nodeid: item for item in session.items}
+        wanted = {test for mutant in self.chosen for test in self.observed.tests_of(mutant)}
+        assert wanted <= self.items.keys(), wanted - self.items.keys()
+        gc.freeze()
+        for mutant, ending in tried(self.chosen, self.observed, jobs=self.jobs, run=self.run):
+            os.write(self.tell, f"{self.chosen.index(mutant)} {ending}\n".encode())
+        return True
+
+    def pytest_runtest_logreport(self, report: pytest.TestReport) -> None:
+        """Notice a failure."""
+        self.has_failed |= report.failed
+
+    def run(self, mutant: Mutant, tests: list[str]) -> int:
+        """Change the functions and run the tests, up to the first that fails."""
+        if not change_functions(mutant, self.functions):
+            return UNCHANGED
+        items = [self.items[test] for test in tests]
+        for item, following in zip(items, [*items[1:], None], strict=True):
+            item.config.hook.pytest_runtest_protocol(item=item, nextitem=following)
+            if self.has_failed:
+                return 1
+        return 0
+
+
+def codes_of(code: CodeType) -> dict[tuple[str, int], list[CodeType]]:
+    """Return the codes of all functions of a file, by name and line."""
+    found: dict[tuple[str, int], list[CodeType]] = {}
+    waiting = [code]
+    while waiting:
+        each = waiting.pop()
+        found.setdefault((each.co_qualname, each.co_firstlineno), []).append(each)
+        waiting += [constant for constant in each.co_consts if isinstance(constant, CodeType)]
+    return found
+
+
+def change_functions(mutant: Mutant, functions: list[FunctionType]) -> bool:
+    """Give the functions of a file the code that they have with a change; return whether one has another by that."""
+    text, name = mutant.file.read_text(encoding="utf-8"), str(mutant.file)
+    before = codes_of(compile(ast.parse(text), name, "exec", dont_inherit=True))
+    after = codes_of(compile(applied(text, mutant.number), name, "exec", dont_inherit=True))
+    is_changed = False
+    for function in functions:
+        place = (function.__code__.co_qualname, function.__code__.co_firstlineno)
+        if function.__code__.co_filename != name or before[place] == after[place]:
+            continue
+        if len(after[place]) > 1 or len(after[place][0].co_freevars) != len(function.__code__.co_freevars):
+            return False
+        function.__code__ = after[place][0]
+        is_changed = True
+    return is_changed
+
+
+def tried_loaded(chosen: list[Mutant], observed: Observed, *, jobs: int) -> Iterator[tuple[Mutant, int]]:
+    """Try mutants in forks of a process that has loaded the tests, and iterate over them with how each ended."""
+    reading, writing = os.pipe()
+    process = os.fork()
+    if not process:
+        try:
+            os.close(reading)
+            silent = os.open(os.devnull, os.O_RDWR)
+            os.dup2(silent, 1)
+            plugin = LoadedTests(chosen, observed, jobs=jobs, tell=writing)
+            pytest.main([*PYTEST, *observed.paths], plugins=[plugin])
+        finally:
+            os._exit(0)
+    os.close(writing)
+    told = 0
+    with os.fdopen(reading) as lines:
+        for line in lines:
+            number, ending = map(int, line.split())
+            told += 1
+            yield chosen[number], ending
+    os.waitpid(process, 0)
+    assert told == len(chosen), f"{len(chosen) - told} mutants were not tried"
+
+
+def survivors(chosen: list[Mutant], observed: Observed, *, jobs: int) -> Iterator[Mutant]:
+    """Iterate over the mutants that no test notices."""
+    anew = [mutant for mutant in chosen if observed.is_loaded(mutant)]
+    for mutant, ending in tried_loaded([each for each in chosen if each not in anew], observed, jobs=jobs):
+        if ending == UNCHANGED:
+            anew.append(mutant)
+        elif not ending:
+            yield mutant
+    for mutant, ending in tried(anew, observed, jobs=jobs):
+        if not ending:
+            yield mutant
 
 
 def equivalents() -> set[tuple[str, str, str]]:
@@ -248,15 +477,18 @@ def equivalents() -> set[tuple[str, str, str]]:
     return {(each["file"], each["line"], each["change"]) for each in listed["mutant"]}
 
 
-def survives(mutant: Mutant, *, killed: bool) -> bool:
-    """Tell whether a mutant survives, and print it at once: the whole takes long."""
-    if not killed:
-        print(f"SURVIVED {mutant.name}", flush=True)
-    return not killed
+class PluginsOnly:
+    """A pytest run that ends once its plugins are loaded."""
+
+    @pytest.hookimpl(tryfirst=True)
+    def pytest_cmdline_main(self) -> int:
+        """Load what Hypothesis would load for its first test, and end."""
+        importlib.import_module("hypothesis.strategies")
+        return 0
 
 
-def judge(name: str, *, sample: int, seed: int, jobs: int) -> bool:
-    """Sample a module's mutants, print the survivors and the share of the killed; tell whether that reaches the bar."""
+def judge(name: str, *, sample: int, seeds: list[int], jobs: int) -> bool:
+    """Sample a module's mutants, print survivors at once and the share of the killed; tell if it reaches the bar."""
     patterns, held_by = MODULES[name]
     files = sorted(file for pattern in patterns for file in (SOURCE / "shuiqiao").glob(pattern))
     ignored = equivalents()
@@ -265,19 +497,22 @@ def judge(name: str, *, sample: int, seed: int, jobs: int) -> bool:
         for mutant in mutants_of(files)
         if (str(mutant.file.relative_to(SOURCE / "shuiqiao")), mutant.line, mutant.change) not in ignored
     ]
-    chosen = random.Random(seed).sample(everything, min(sample, len(everything)))
-    with tempfile.TemporaryDirectory() as scratch, ThreadPoolExecutor(max_workers=jobs) as pool:
-        started = time.monotonic()
-        data = who_runs_what(held_by, jobs=jobs, scratch=Path(scratch))
-        timeout_s = 60 + 3 * jobs * (time.monotonic() - started)
-        results = pool.map(lambda mutant: is_killed(mutant, tests_of(mutant, data), timeout_s=timeout_s), chosen)
-        survivors = [mutant for mutant, killed in zip(chosen, results, strict=True) if survives(mutant, killed=killed)]
-    killed = len(chosen) - len(survivors)
-    print(
-        f"{name}: {killed} of {len(chosen)} killed ({killed / len(chosen):.1%}), of {len(everything)} in all",
-        flush=True,
-    )
-    return killed / len(chosen) >= BAR
+    reached = True
+    with tempfile.TemporaryDirectory() as scratch:
+        observed = observe(files, held_by, jobs=jobs, scratch=Path(scratch))
+        for seed in seeds:
+            chosen = random.Random(seed).sample(everything, min(sample, len(everything)))
+            killed = len(chosen)
+            for mutant in survivors(chosen, observed, jobs=jobs):
+                killed -= 1
+                print(f"SURVIVED {mutant.name}", flush=True)
+            share = killed / len(chosen)
+            print(
+                f"{name}, seed {seed}: {killed} of {len(chosen)} killed ({share:.1%}), of {len(everything)} in all",
+                flush=True,
+            )
+            reached &= share >= BAR
+    return reached
 
 
 def main() -> int:
@@ -285,11 +520,14 @@ def main() -> int:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("modules", nargs="*", choices=[*MODULES, []], metavar="MODULE")
     parser.add_argument("--sample", type=int, default=60, help="how many mutants a module")
-    parser.add_argument("--seed", type=int, default=1)
+    parser.add_argument("--seed", type=int, nargs="+", default=[1], help="what picks a sample; several for several")
     parser.add_argument("--jobs", type=int, default=2)
     wanted = parser.parse_args()
+    os.chdir(ROOT)
+    # Loads pytest's plugins and no test: every fork begins with them.
+    pytest.main([*PYTEST, "--noconftest"], plugins=[PluginsOnly()])
     names = wanted.modules or list(MODULES)
-    judged = [judge(name, sample=wanted.sample, seed=wanted.seed, jobs=wanted.jobs) for name in names]
+    judged = [judge(name, sample=wanted.sample, seeds=wanted.seed, jobs=wanted.jobs) for name in names]
     return 0 if all(judged) else 1
 
 
