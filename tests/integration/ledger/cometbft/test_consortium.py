@@ -49,6 +49,8 @@ def test_validators_agree_refuse_and_cosign(consortium, tmp_path):
     futures = [ledgers[n % 4].submit(roster.note(n, author=f"node{n % 4}")) for n in range(40)]
     places = [future.result(timeout=PATIENCE_S) for future in futures]
     assert len({place.index for place in places}) == 40
+    # The other nodes have answered for what this one may not have committed yet.
+    wait_until(lambda: first.last_block()[0] >= max(place.height for place in places))
     for number, place in enumerate(places):
         assert first.state().get(f"note/entry/{number:032x}") == {"author": f"node{number % 4}", "height": place.height}
 
