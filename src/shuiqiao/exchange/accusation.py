@@ -124,9 +124,9 @@ def _dated_row(core: dict[str, Any], record_type: RecordType) -> Any:
     field = record_type.field(record_type.period_field)
     value = core.get(field.name)
     try:
-        typed = date.fromisoformat(value) if field.type is FieldType.DATE and isinstance(value, str) else value
+        typed = date.fromisoformat(value) if field.type is FieldType.DATE else value
         return pa.RecordBatch.from_arrays([pa.array([typed], type=arrow_type(field))], names=[field.name])
-    except (ValueError, pa.ArrowException) as error:
+    except (TypeError, ValueError, pa.ArrowException) as error:
         raise _unproven(f"the record's {field.name} is {value!r}") from error
 
 

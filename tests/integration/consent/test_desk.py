@@ -5,6 +5,7 @@ from datetime import date
 
 import msgspec
 import pytest
+from sqlalchemy import text
 
 from shuiqiao.base.clock import MS_PER_DAY
 from shuiqiao.base.errors import Conflict, Denied, IntegrityError, InvalidInput, ShuiqiaoError, Unavailable
@@ -13,7 +14,7 @@ from shuiqiao.consent.artefact import decode_artefact, encode_artefact, encode_e
 from shuiqiao.consent.contract import REVOKE, ConsentRevokeBody
 from shuiqiao.consent.enterprise import EnterpriseKeys
 from shuiqiao.consent.model import FieldCode, Frequency, FrequencyUnit, Mode, Purpose, RevokeReason, field_code
-from shuiqiao.consent.service import IDENTITY_CHECK_MAX_AGE_MS, ConsentDesk
+from shuiqiao.consent.service import ConsentDesk
 from shuiqiao.consent.store import ConsentStore
 
 BUREAU, BANK_A, BANK_B = (MemberId(name) for name in ("bureau", "bank-a", "bank-b"))
@@ -43,7 +44,7 @@ def test_a_sound_consent_is_kept_and_granted(world, enterprise):
     assert world.terms().taxpayer == granted.artefact.taxpayer
     assert granted.artefact == world.desk.artefact(granted.artefact.name)
     assert granted.artefact in world.desk.artefacts_of(world.terms().taxpayer)
-    assert granted.committed.index >= 0
+    assert world.desk._store.artefact(granted.artefact.name).granted_index == granted.committed.index
 
 
 def test_a_taxpayer_nobody_enrolled_is_code_02(world, enterprise):
@@ -126,10 +127,14 @@ def test_the_identity_check_must_be_the_one_on_record(world, enterprise, change)
 
 def test_an_old_identity_check_is_renewed_at_the_counter_first(world):
     holder = world.enterprise(9)
-    old = world.identity_check(checked_ms=world.clock.now_ms() - IDENTITY_CHECK_MAX_AGE_MS - 1)
+    old = world.identity_check(checked_ms=world.clock.now_ms() - 180 * MS_PER_DAY - 1)
     world.desk.enrol(Uscc("9OLD"), enrolment_key=holder.enrolment_key(BUREAU), identity_check=old)
     error = refusal_of(world, submission_with(world, holder, taxpayer=Uscc("9OLD"), identity_check=old))
     assert error.code == "consent.identity_unchecked"
+    just = world.identity_check(checked_ms=old.checked_ms + 1)
+    world.desk.enrol(Uscc("9OLD"), enrolment_key=holder.enrolment_key(BUREAU), identity_check=just)
+    granted = world.desk.receive(submission_with(world, holder, taxpayer=Uscc("9OLD"), identity_check=just))
+    assert granted.artefact.identity_check == just
 
 
 @pytest.mark.parametrize(
@@ -251,6 +256,24 @@ def test_a_submission_whose_answer_was_lost_may_be_handed_in_again(world, enterp
     assert world.desk.artefact(consent).name == consent
 
 
+def test_a_desk_takes_a_submission_again_that_did_not_go_through(world, enterprise):
+    """What stopped the first one is over: the second is not held up by it."""
+    answers = [Unavailable("ledger.commit_late", "no answer came"), Denied("ledger.member_suspended", "suspended")]
+
+    def at_last(submitter, raw):
+        if answers:
+            raise answers.pop()
+        return submitter.countersign(raw)
+
+    submission = submission_with(world, enterprise)
+    desk = desk_over(world, at_last)
+    for refused in (Denied, Unavailable):
+        with pytest.raises(refused, match=r"^ledger\."):
+            desk.receive(submission)
+    consent = desk.receive(submission).artefact.name
+    assert world.desk.artefact(consent).name == consent
+
+
 def test_two_submissions_at_once_are_taken_in_one_after_the_other(world, enterprise):
     submission = submission_with(world, enterprise)
     codes = []
@@ -317,21 +340,20 @@ def test_the_bank_refuses_an_artefact_that_is_not_granted_or_not_for_it(world, e
         world.files[BANK_B].receive(submission.artefact)
 
 
-def test_the_bank_refuses_other_bytes_than_those_committed_to(world, enterprise):
-    """[CONSENT-16]: a second artefact under the same id and key, wider than the granted one."""
-    from shuiqiao.consent.artefact import decode_artefact, encode_artefact
-    from shuiqiao.consent.enterprise import EnterpriseKeys
-
-    submission = submission_with(world, enterprise)
-    artefact = world.desk.receive(submission).artefact
-    wider = type(artefact)(
-        **{field: getattr(artefact, field) for field in artefact.__struct_fields__} | {"data_life_days": 365}
-    )
+def wider_than(world, artefact):
+    """The bytes of a second artefact under the same id and key, wider than the granted one."""
+    wider = msgspec.structs.replace(artefact, data_life_days=365)
     key = EnterpriseKeys(bytes([1]) * 32, suite=world.suite).consent_key(artefact.consent, network=world.network)
     raw = encode_artefact(wider, network=world.network, suite=world.suite, key=key)
     assert wider == decode_artefact(raw, network=world.network, suite=world.suite)
+    return raw
+
+
+def test_the_bank_refuses_other_bytes_than_those_committed_to(world, enterprise):
+    """[CONSENT-16]"""
+    artefact = world.desk.receive(submission_with(world, enterprise)).artefact
     with pytest.raises(IntegrityError, match=r"^consent\.commitment_mismatch"):
-        world.files[BANK_A].receive(raw)
+        world.files[BANK_A].receive(wider_than(world, artefact))
 
 
 def test_an_artefact_that_is_not_on_file_is_said_to_be_missing(world, enterprise):
@@ -350,15 +372,14 @@ def test_a_desk_does_not_take_a_second_artefact_under_one_id(world, enterprise):
         world.desk._store.save_artefact(replace(stored, raw=stored.raw + b"\x00"))
 
 
-def test_an_artefact_that_was_damaged_on_file_is_not_used(world, enterprise):
+def test_an_artefact_that_was_changed_on_file_is_not_used(world, enterprise):
     """[CONSENT-16]"""
-    from sqlalchemy import text
-
     artefact = world.desk.receive(submission_with(world, enterprise)).artefact
-    with world.databases[BUREAU].begin() as connection:
-        connection.execute(
-            text("UPDATE consent_artefact SET raw = :raw WHERE consent = :consent"),
-            {"raw": b"\x00", "consent": artefact.name},
-        )
-    with pytest.raises(IntegrityError, match=r"^consent\.artefact_damaged"):
-        world.desk.artefact(artefact.name)
+    for raw, code in ((b"\x00", "artefact_damaged"), (wider_than(world, artefact), "commitment_mismatch")):
+        with world.databases[BUREAU].begin() as connection:
+            connection.execute(
+                text("UPDATE consent_artefact SET raw = :raw WHERE consent = :consent"),
+                {"raw": raw, "consent": artefact.name},
+            )
+        with pytest.raises(IntegrityError, match=rf"^consent\.{code}"):
+            world.desk.artefact(artefact.name)

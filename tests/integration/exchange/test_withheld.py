@@ -9,11 +9,13 @@ import msgspec
 import pytest
 
 from shuiqiao.base.clock import MS_PER_DAY
+from shuiqiao.base.encoding import encode_json
 from shuiqiao.base.errors import IntegrityError, InvalidInput
 from shuiqiao.base.ids import MemberId, Uscc
 from shuiqiao.exchange.accusation import WithheldEvidence, prove_withheld
 from shuiqiao.exchange.manifest import encode_manifest
 from shuiqiao.vault import service
+from shuiqiao.vault.evidence import OpenedGroup, RecordProof, record_leaf
 from shuiqiao.vault.model import ErasureReason, LeafRef
 
 BUREAU, BANK_A = MemberId("bureau"), MemberId("bank-a")
@@ -156,6 +158,18 @@ def test_a_record_outside_type_or_period_accuses_nobody(world):
 def test_a_record_that_does_not_show_whose_it_is_accuses_nobody(world, lied):
     leaf, received = lied
     unproven(world, evidence_of(world, received, leaf, groups=("amounts",)), "does not show its group core")
+
+
+@pytest.mark.parametrize("day", ["2024-13-01", "January", 19_727, None, ["2024-01-05"]])
+def test_a_record_that_was_anchored_without_a_day_accuses_nobody(world, lied, day):
+    """[EXCHANGE-16]: a number is no date, though it counts days well."""
+    leaf, received = lied
+    core = encode_json({"type": ISSUED, "group": "core", "uscc": TAXPAYER, "issue_date": day})
+    part = OpenedGroup(group="core", salt=bytes(16), content=core)
+    record = RecordProof(standard=ISSUED, batch=leaf.batch, index=0, groups=[part], path=[])
+    fact = replace(world.facts()["batch_of"](leaf.batch), count=1, root=record_leaf(record, suite=world.suite))
+    evidence = replace(evidence_of(world, received, leaf), record=record)
+    unproven(world, evidence, "the record's issue_date is", batch_of=lambda _: fact)
 
 
 def test_a_record_anchored_after_the_manifest_accuses_nobody(world, lied):

@@ -87,6 +87,7 @@ def test_the_bureau_audits_its_ledger_and_its_vault(settled):
     assert report.signatures_verified > report.replayed
     assert report.anchors_verified == 3
     assert report.records_anchored == worlds.INVOICES + 3 + 1
+    assert (report.openings_checked, report.openings_unopened) == (0, "")
 
 
 def test_mint_transfer_and_fee_are_refused_by_the_live_engine(settled):
@@ -105,7 +106,8 @@ def test_every_member_audits_its_own_copy_against_the_writer(settled):
     for member in settled.consortium.followers:
         member.catch_up_with(settled.bureau)
         report = audit_institution(member, live=settled.bureau.engine)
-        assert (report.problems, report.root_matches, report.anchors_verified) == ((), True, 0)
+        assert (report.problems, report.root_matches) == ((), True)
+        assert (report.anchors_verified, report.records_anchored) == (0, 0)
 
 
 def test_the_regulator_audits_the_vault_on_the_bureaus_premises(settled):
@@ -152,6 +154,39 @@ def test_a_writer_that_lost_its_newest_blocks_is_found(settled, other_writer):
     assert not report.holds
     size = settled.regulator.engine.checkpoint().size
     assert report.problems[-1] == f"the live checkpoint says size 2, and this copy has seen {size}"
+
+
+class Showing:
+    """A writer that shows one checkpoint."""
+
+    def __init__(self, checkpoint):
+        self._checkpoint = checkpoint
+
+    def checkpoint(self):
+        return self._checkpoint
+
+
+def test_a_true_checkpoint_from_before_the_newest_blocks_is_no_other_log(settled):
+    earlier = settled.bureau.engine.checkpoint()
+    settled.consent()
+    report = audit_institution(settled.bureau, live=Showing(earlier))
+    size = settled.bureau.engine.checkpoint().size
+    assert report.root_matches
+    assert report.problems == (f"the live checkpoint says size {earlier.size}, and this copy has seen {size}",)
+
+
+def test_a_copy_that_has_no_block_does_not_agree_with_a_writer_that_has(settled, other_writer):
+    bureau = settled.bureau
+    report = audit_ledger(
+        other_writer,
+        kinds=bureau.kinds,
+        key_ring=MemberKeyRing(),
+        vault=None,
+        vault_owner=bureau.member,
+        record_rules=audit_institution(bureau).record_rules,
+        live=bureau.engine,
+    )
+    assert (report.replayed, report.root_matches, report.holds) == (0, False, False)
 
 
 def test_an_empty_ledger_holds(home):

@@ -9,13 +9,13 @@ import pytest
 import consortium_world as worlds
 from shuiqiao.base.clock import MS_PER_DAY
 from shuiqiao.base.encoding import encode_json
-from shuiqiao.base.errors import Conflict, Denied, IntegrityError, InvalidInput
+from shuiqiao.base.errors import Conflict, Denied, IntegrityError, InvalidInput, Unavailable
 from shuiqiao.base.ids import MemberId, owned_id
 from shuiqiao.base.money import MAX_FEN
 from shuiqiao.lending.contract import DecisionRecordBody, decision_key
 from shuiqiao.lending.model import Outcome
 from shuiqiao.lending.openings import ApplicationOpening, DecisionOpening, open_decision
-from shuiqiao.lending.service import OpeningDesk
+from shuiqiao.lending.service import LendingDesk, OpeningDesk
 from shuiqiao.lending.store import LendingStore, OpeningStore
 from shuiqiao.node.auditing import audit_institution
 from shuiqiao.oversight.openings import indexed_transactions, open_decisions
@@ -36,6 +36,14 @@ def applications(world):
 
 def decisions(world):
     return dict(LendingStore(world.bank.database).decisions())
+
+
+def terms_on_file(world, decision):
+    with world.bank.database.connect() as connection:
+        found = connection.exec_driver_sql(
+            "SELECT limit_fen, annual_rate FROM lending_decision WHERE application = ?", (decision.application,)
+        )
+        return tuple(found.one())
 
 
 def opened(world, openings=None):
@@ -59,6 +67,8 @@ def test_a_decision_is_on_the_ledger_on_file_and_with_the_regulator(world):
     decision = recorded.decision
     body = body_of(world, recorded)
     assert (decision.outcome, decision.limit_fen) == (Outcome.APPROVED, 12_300_000)
+    assert decision.annual_rate == world.assessment(bytes(16)).offer.price.rate
+    assert terms_on_file(world, decision) == (12_300_000, "0.0465")
     assert decisions(world)[decision.application] == applications(world)[decision.application] == "approved"
     opening = open_decision(
         recorded.sealed_opening,
@@ -108,6 +118,7 @@ def test_a_refused_applicant_gets_nothing_and_no_rate(world):
     recorded = world.decided(arrears=True)
     decision = recorded.decision
     assert (decision.outcome, decision.limit_fen, decision.annual_rate) == (Outcome.REFUSED, 0, None)
+    assert terms_on_file(world, decision) == (0, None)
     assert opened(world).decisions[-1].outcome is Outcome.REFUSED
 
 
@@ -186,6 +197,44 @@ def test_an_impossible_amount_is_refused_before_anything_is_kept(world, amount_f
         code_of(lambda: world.applied(owned_id("bureau", bytes(16)), amount_fen=amount_fen)) == "lending.amount_invalid"
     )
     assert applications(world) == before
+
+
+@pytest.mark.parametrize("amount_fen", [1, MAX_FEN])
+def test_the_least_and_the_most_may_be_applied_for(world, amount_fen):
+    assert world.applied(world.consent(), amount_fen=amount_fen).amount_fen == amount_fen
+
+
+class AnswersTooLate:
+    """A bank's way to the ledger on which no answer comes back in time."""
+
+    def __init__(self, bank):
+        self._outbox = bank.outbox
+
+    def __getattr__(self, name):
+        return getattr(self._outbox, name)
+
+    def submit(self, kind, body):
+        raise Unavailable("ledger.commit_late", f"no answer on a {kind} came")
+
+
+def test_what_may_still_reach_the_ledger_stays_on_file(world):
+    """[LENDING-1]: the salts that open it are nowhere else."""
+    bank, consent = world.bank, world.consent()
+    late = LendingDesk(
+        submitter=AnswersTooLate(bank),
+        store=LendingStore(bank.database),
+        suite=world.suite,
+        entropy=bank.surroundings.entropy,
+    )
+    before, wanted = applications(world), {"taxpayer": worlds.TAXPAYER, "consent": consent, "amount_fen": 1}
+    assert code_of(lambda: late.apply(worlds.PRODUCT, **wanted), Unavailable) == "ledger.commit_late"
+    (kept,) = applications(world).keys() - before.keys()
+    assert applications(world)[kept] == "submitted"
+    application = world.applied(consent)
+    assessment = world.assessment(world.evidence(consent))
+    terms = {"product": worlds.PRODUCT, "assessment": assessment, "regulator": REGULATOR}
+    assert code_of(lambda: late.decide(application, **terms), Unavailable) == "ledger.commit_late"
+    assert decisions(world)[application.id] == applications(world)[application.id] == "approved"
 
 
 def test_an_opening_is_handed_in_as_the_ledger_names_it(world):

@@ -14,7 +14,7 @@ from shuiqiao.base.money import MAX_FEN
 from shuiqiao.crypto.suites import get_suite
 from shuiqiao.ledger.document import to_plain
 from shuiqiao.lending.model import Outcome
-from shuiqiao.lending.openings import MAX_OPENING_BYTES, ApplicationOpening, DecisionOpening, open_decision
+from shuiqiao.lending.openings import ApplicationOpening, DecisionOpening, open_decision
 
 NETWORK, APPLICATION, SALT = b"n" * 32, b"a" * 16, b"s" * 32
 
@@ -140,6 +140,9 @@ def test_an_opening_of_another_decision_inside_the_right_seal_is_misplaced(suite
 @pytest.mark.parametrize(
     "change",
     [
+        {"application": bytes(15)},
+        {"application": bytes(17)},
+        {"bank": "Bank"},
         {"amount_fen": -1},
         {"amount_fen": MAX_FEN + 1},
         {"amount_fen": True},
@@ -176,11 +179,12 @@ def test_what_is_no_opening_is_refused(suite, key, content):
 
 
 def test_an_oversize_opening_is_refused_and_the_longest_is_not(suite, key):
-    with pytest.raises(InvalidInput) as caught:
-        opened(seal_fields(suite, key, "x" * MAX_OPENING_BYTES), key)
-    assert caught.value.code == "base.cbor_too_large"
+    for length, code in ((509, "lending.opening_malformed"), (510, "base.cbor_too_large")):
+        with pytest.raises(InvalidInput) as caught:
+            opened(seal_fields(suite, key, "x" * length), key)
+        assert (len(encode_cbor("x" * length)), caught.value.code) == (length + 3, code)
     longest = decision(bank="bank-east", product="p" * 32, amount_fen=MAX_FEN, industry="none", grade="none")
-    assert len(encode_cbor(to_plain(longest))) <= MAX_OPENING_BYTES - 23
+    assert len(encode_cbor(to_plain(longest))) <= 512 - 23
     assert opened(sealed(suite, key, longest), key) == longest
 
 

@@ -106,6 +106,22 @@ def test_a_members_toml_that_cannot_be_read_is_refused(text):
     assert len(caught.value.message) < 500
 
 
+@pytest.mark.parametrize(
+    ("text", "words"),
+    [
+        ("network = 7\nmember = []", "[network] is not a table"),
+        ("network = []\nmember = []", "[network] is not a table"),
+        ("member = 7\n[network]\nname = 'trial'\nsuite = 'intl'\nwriter = 'bureau'", "a network has 1 to"),
+        ("member = [7]\n[network]\nname = 'trial'\nsuite = 'intl'\nwriter = 'bureau'", "a member has int"),
+    ],
+)
+def test_a_part_of_a_members_toml_that_is_no_table_is_called_that(text, words):
+    with pytest.raises(InvalidInput) as caught:
+        genesis_from_members_toml(text, created_ms=0)
+    assert caught.value.code == "members.genesis_invalid"
+    assert words in caught.value.message
+
+
 def test_an_unknown_entry_of_the_network_table_is_refused(genesis):
     with pytest.raises(InvalidInput, match=r"members.genesis_invalid: \[network\] has"):
         genesis_from_members_toml(toml_of(genesis, network='witness = "x"'), created_ms=0)

@@ -5,10 +5,11 @@ from __future__ import annotations
 import pytest
 
 from members_world import DAY_MS, DIGEST, ROLES, World
-from shuiqiao.members.action import Reinstate, Suspend
+from shuiqiao.members.action import Reinstate, Suspend, Unfreeze
 from shuiqiao.members.contract import REGISTER_WITNESS, WitnessRegisterBody
+from shuiqiao.members.gate import executed_key
 from shuiqiao.members.model import MAX_EXECUTION_MS, Role
-from shuiqiao.members.suspension import SUSPEND, ByVote, MemberSuspendBody
+from shuiqiao.members.suspension import REINSTATE, SUSPEND, ByVote, MemberReinstateBody, MemberSuspendBody
 from shuiqiao.oversight.contract import FREEZE, OversightFreezeBody
 
 OFFER = WitnessRegisterBody(endpoint="https://witness.example")
@@ -70,6 +71,8 @@ def test_a_reinstatement_lifts_the_suspension_it_names_and_no_later_one(world):
     assert world.reinstate("bank-west", proposal=approved, suspension_id=bytes(32)) == "members.suspension_superseded"
     assert world.reinstate("bank-west", proposal=approved) is None
     assert world.gate("bank-west") is None
+    body = MemberReinstateBody(member="bank-west", suspension=first, ground=ByVote(proposal=approved))
+    assert world.state.get(executed_key(approved)) == world.digest(REINSTATE, body, author="bureau")
     assert world.reinstate("bank-west", proposal=approved) == "members.not_suspended"
     assert suspended(world) != first
     assert world.reinstate("bank-west", proposal=spare) == "members.act_differs"
@@ -187,6 +190,16 @@ def test_votes_and_suspensions_go_on_while_the_network_is_frozen(world):
     voters = ("bureau", "bank-east", "bank-north", "regulator")
     approved = world.pass_action(Suspend(member="bank-west"), voters=voters)
     assert world.suspend_by_vote("bank-west", approved) is None
+
+
+def test_only_a_freeze_that_is_in_force_is_lifted(world):
+    """By vote: whether another one may be, and by whom else, is oversight's."""
+    assert world.propose(Unfreeze(freeze=bytes(32)))[0] == "oversight.not_frozen"
+    freeze = OversightFreezeBody(until_ms=world.time_ms + DAY_MS, reason_digest=DIGEST)
+    assert world.submit(FREEZE, freeze, author="regulator") is None
+    in_force = world.state.get("gate/network")["freeze"]
+    assert world.propose(Unfreeze(freeze=bytes(32)))[0] == "oversight.freeze_superseded"
+    assert world.propose(Unfreeze(freeze=in_force))[0] is None
 
 
 def test_an_approval_of_an_earlier_suspension_lifts_no_later_one(world):
