@@ -122,7 +122,7 @@ def _month_in_scope(record: RecordProof, manifest: Manifest, catalogue: Catalogu
 def _dated_row(core: dict[str, Any], record_type: RecordType) -> Any:
     """Return one row that holds the record's period field as a canonical column."""
     field = record_type.field(record_type.period_field)
-    value = core.get(field.name)
+    value: Any = core.get(field.name)
     try:
         typed = date.fromisoformat(value) if field.type is FieldType.DATE else value
         return pa.RecordBatch.from_arrays([pa.array([typed], type=arrow_type(field))], names=[field.name])
