@@ -8,6 +8,7 @@ one pipe to this process and ends when the pipe does, so a killed ingest leaves 
 from __future__ import annotations
 
 import multiprocessing
+import pickle
 import signal
 import sys
 import threading
@@ -170,7 +171,7 @@ class _Worker:
             chunk.key_is_all,
         )
         with self._lost_is_unavailable():
-            self._pipe.send(plain)
+            _send(self._pipe, plain)
             self._pipe.send_bytes(_ipc(chunk.rows))
 
     def receive(self) -> PreparedRows:
@@ -259,13 +260,23 @@ def _answer(pipe: Connection[Any, Any], chunk: Chunk, hash_name: str) -> None:
     try:
         prepared = prepare(chunk, hash_name=hash_name)
     except Exception as error:  # noqa: BLE001 - every error is for the process that ingests
-        pipe.send(_Failure.of(error))
+        _send(pipe, _Failure.of(error))
         return
     names = [f"group_{position}" for position in range(len(prepared.groups))]
     plain = {name: getattr(prepared, name) for name in PreparedRows.__slots__ if name not in {"rows", "groups"}}
-    pipe.send(plain)
+    _send(pipe, plain)
     pipe.send_bytes(_ipc(prepared.rows))
     pipe.send_bytes(_ipc(pa.RecordBatch.from_arrays(list(prepared.groups), names=names)))
+
+
+def _send(pipe: Connection[Any, Any], value: object) -> None:
+    """Send what the other end's ``recv`` returns.
+
+    ``Connection.send`` sends a view of a BytesIO. Where the other process has ended, the error's traceback keeps that
+    view, and an interpreter that collects both together crashes (CPython 3.12.0 and 3.12.1, gh-111049) or reports an
+    error that nobody can catch (gh-111331).
+    """
+    pipe.send_bytes(pickle.dumps(value))
 
 
 def _ipc(batch: Any) -> Any:
