@@ -13,6 +13,7 @@ from shuiqiao.ledger.cosignature import cosigned_message, cosigner_key_hash, ver
 from shuiqiao.ledger.note import (
     add_cosignatures,
     cosignatures_of,
+    cosigners_of,
     join_note,
     note_key_hash,
     sign_checkpoint,
@@ -57,6 +58,7 @@ def test_a_note_with_its_quorum_is_accepted(log, members, quorum):
     )
     found = cosignatures_of(note, policy=log.policy(quorum=quorum), suite=log.suite)
     assert list(members) == [cosignature.member for cosignature in found]
+    assert members == cosigners_of(note, policy=log.policy(quorum=quorum))
 
 
 def test_one_cosignature_fewer_is_refused_and_the_message_says_who_could_help(log):
@@ -220,6 +222,8 @@ def test_adding_verifies_and_the_newer_word_of_a_member_stands(log):
     newer = log.line(checkpoint, "regulator", time_s=1_775_000_009)
     again = add_cosignatures(note, [newer], policy=log.policy(), suite=log.suite)
     assert [1_775_000_009] == [c.time_s for c in cosignatures_of(again, policy=log.policy(quorum=1), suite=log.suite)]
+    both = add_cosignatures(note, [log.line(checkpoint, "second-bank")], policy=log.policy(), suite=log.suite)
+    assert cosigners_of(both, policy=log.policy()) == ("regulator", "second-bank")
     other = log.line(log.checkpoint(299), "second-bank")
     with pytest.raises(IntegrityError, match="cosignature_invalid"):
         add_cosignatures(note, [other], policy=log.policy(), suite=log.suite)
