@@ -217,6 +217,11 @@ class Observed:
     """How long each test took, and each file of tests."""
     timeout_s: float
 
+    @property
+    def patience_s(self) -> float:
+        """How long a test may wait for one thing: several times as long as the slowest took as a whole."""
+        return 20 + 3 * max(taken for test, taken in self.seconds.items() if "::" in test)
+
     def contexts(self, mutant: Mutant) -> set[str]:
         """Return what ran a line; at import, what ran any line of its file."""
         by_line = self.lines[mutant.file]
@@ -500,6 +505,7 @@ def judge(name: str, *, sample: int, seeds: list[int], jobs: int) -> bool:
     reached = True
     with tempfile.TemporaryDirectory() as scratch:
         observed = observe(files, held_by, jobs=jobs, scratch=Path(scratch))
+        os.environ["SHUIQIAO_TEST_PATIENCE_S"] = str(observed.patience_s)
         for seed in seeds:
             chosen = random.Random(seed).sample(everything, min(sample, len(everything)))
             killed = len(chosen)
