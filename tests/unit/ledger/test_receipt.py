@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import hashlib
 
 import pytest
 
@@ -346,6 +347,21 @@ def test_every_part_has_a_bound(largest, beyond):
     with pytest.raises(IntegrityError) as caught:
         decode_receipt(encode_receipt(beyond, hash_name="sm3"), hash_name="sm3")
     assert caught.value.code == "ledger.receipt_malformed"
+
+
+@pytest.mark.parametrize(("written", "read", "suite"), [("sm3", "sha256", "gm"), ("sha256", "sm3", "intl")])
+def test_a_receipt_of_the_other_suite_is_called_that_and_not_altered(written, read, suite, monkeypatch):
+    data = encode_receipt(SMALL, hash_name=written)
+    with pytest.raises(IntegrityError, match=rf"^ledger\.receipt_suite_other: .* of suite {suite} \({written}\)"):
+        decode_receipt(data, hash_name=read)
+    changed = encode_cbor({**decode_cbor(data), "index": 1})
+    for hash_name in (written, read):
+        with pytest.raises(IntegrityError, match=r"^ledger\.receipt_altered"):
+            decode_receipt(changed, hash_name=hash_name)
+    # A Python without the other hash cannot tell.
+    monkeypatch.setattr(hashlib, "algorithms_available", {read})
+    with pytest.raises(IntegrityError, match=r"^ledger\.receipt_altered"):
+        decode_receipt(data, hash_name=read)
 
 
 @pytest.mark.parametrize(("size", "code"), [(0, "ledger.receipt_epochs_wrong"), (1, "ledger.inclusion_broken")])
