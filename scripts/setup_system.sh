@@ -1,6 +1,6 @@
 #!/usr/bin/env bash
-# Install what the tests use from Debian's packages: a browser with Chinese fonts for the report page, and PostgreSQL,
-# whose programs a test starts in a folder of its own.
+# Install what the tests use from Debian's packages: a browser with Chinese fonts for the report page, PostgreSQL,
+# whose programs a test starts in a folder of its own, and wget, with which a how-to copies a published log.
 # `setup_system.sh --plan` says what it would install and installs nothing.
 # Where that is impossible the tests that need it say so and are skipped (in CI they fail).
 set -uo pipefail
@@ -8,6 +8,7 @@ missing=()
 command -v chromium >/dev/null || missing+=(chromium)
 fc-list 2>/dev/null | grep -qi 'noto.*cjk' || missing+=(fonts-noto-cjk fontconfig)
 command -v initdb >/dev/null || compgen -G '/usr/lib/postgresql/*/bin/initdb' >/dev/null || missing+=(postgresql)
+command -v wget >/dev/null || missing+=(wget)
 if [ "${1:-}" = --plan ]; then
     echo "make test and make bench install from Debian, as root, where it is missing: ${missing[*]:-nothing, all is here}."
     exit 0

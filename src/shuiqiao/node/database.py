@@ -56,6 +56,9 @@ def _engine(url: str | Path) -> Engine:
                 "node.database_url_invalid",
                 f"the database is a {parsed.get_backend_name()[:40]!r} where {' or '.join(BACKENDS)} is needed",
             )
+        if parsed.drivername == "postgresql":
+            # As libpq and its tools write it, e.g. pg_dump; SQLAlchemy would take it for another driver than ours.
+            parsed = parsed.set(drivername="postgresql+psycopg")
         pool = {} if parsed.get_backend_name() == "sqlite" else {"pool_size": 8, "max_overflow": 8}
         return create_engine(parsed, **pool)
     except ArgumentError as error:

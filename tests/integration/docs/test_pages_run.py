@@ -10,14 +10,20 @@ from __future__ import annotations
 import os
 import re
 import shutil
+import signal
+import socket
 import subprocess
 import sys
+import threading
 from collections.abc import Iterator
+from contextlib import closing
 from pathlib import Path
 
 import pytest
 
+from cometbft_world import comet_program
 from patience import PATIENCE_S
+from postgresql_world import postgresql_server
 from shuiqiao.node.kinds import network_kinds
 
 ROOT = Path(__file__).parents[3]
@@ -30,30 +36,25 @@ SAVED = re.compile(r"Save this as `(?P<name>[^`]+)`[^`]*\Z")
 FAILED = re.compile(r'^(PROBLEM|error |NOT VALID|BAD )|"valid": false|"records_ingested": 0', re.MULTILINE)
 """What is shown below a command that is meant to end with an exit code other than 0."""
 
-CONSORTIUM = "needs CometBFT and some minutes; the commands are run by tests/integration/cli/test_network.py"
-VOTES = "needs CometBFT and the ids of one's own proposals; run by tests/integration/cli/test_governance.py"
+ON_VALIDATORS = "runs on the network of run-a-consortium.md, in a test below"
+MINUTES = "takes minutes; run by tests/integration/sandbox/"
 SKIPPED = {
-    "howto/run-a-consortium.md": CONSORTIUM,
-    "howto/govern-a-consortium.md": VOTES,
-    "howto/when-a-node-stops.md#2": CONSORTIUM,
+    "howto/run-a-consortium.md": ON_VALIDATORS,
+    "howto/run-a-consortium.md#1": "make test has installed the program in the project's folder",
+    "howto/run-a-consortium.md#7": MINUTES + "test_network_bench.py",
+    "howto/run-a-consortium.md#8": MINUTES + "test_story_on_validators.py",
+    "howto/govern-a-consortium.md": ON_VALIDATORS,
+    "howto/when-a-node-stops.md#2": ON_VALIDATORS,
+    "howto/back-up-and-restore.md#8": ON_VALIDATORS,
+    "howto/back-up-and-restore.md#9": ON_VALIDATORS,
+    "howto/back-up-and-restore.md#2": "needs a PostgreSQL server: runs in a test of its own below",
     "howto/add-a-feature.md#2": "make test is this very suite",
     "howto/add-a-record-type.md#3": "make test is this very suite",
     "howto/add-a-record-type.md#4": "the new type is not in the catalogue: the reader adds it",
-    "howto/back-up-and-restore.md#2": "needs a PostgreSQL server; run by tests/integration/node/test_postgresql.py",
-    "howto/back-up-and-restore.md#9": CONSORTIUM,
-    "howto/back-up-and-restore.md#8": CONSORTIUM,
-    "howto/follow-the-log.md#2": "lines of node.toml, not a command",
-    "howto/follow-the-log.md#3": "a web server of the reader's own",
-    "howto/follow-the-log.md#4": "fetches from that web server; run by tests/integration/cli/test_published_log.py",
-    "howto/follow-the-log.md#5": "verifies what was fetched from it; run by tests/integration/cli/test_published_log.py",
-    "howto/follow-the-log.md#6": "verifies what was fetched from it; run by tests/integration/cli/test_published_log.py",
     "howto/ingest-your-own-files.md#3": "the research data are not part of the repository",
-    "howto/prove-and-amend-records.md": "names a taxpayer, a batch and a leaf of one's own; the same commands are run by "
-    "tests/integration/cli/test_records.py",
     "howto/run-on-national-cryptography.md#1": "a second demo; run by the tests of the scenario in both suites",
-    "tutorials/tax-bureau.md#7": "names the batch that record find shows; run by tests/integration/cli/test_records.py",
 }
-"""Blocks, or whole pages, that do not run here, and why. A number counts the page's console and Python blocks."""
+"""Blocks, or whole pages, that do not run page by page, and why. A number counts the page's console and Python blocks."""
 
 
 def blocks(page: Path) -> Iterator[tuple[str, str, str]]:
@@ -62,11 +63,11 @@ def blocks(page: Path) -> Iterator[tuple[str, str, str]]:
     number = 0
     for match in FENCE.finditer(text):
         info, body = match["info"].strip(), match["body"]
-        if info in {"console", "python", "toml", "sh"}:
+        if saved := SAVED.search(text[: match.start()]):
+            yield "save", saved["name"], body
+        elif info in {"console", "python", "toml", "sh"}:
             number += 1
             yield info, f"{page.as_posix()}#{number}", body
-        elif saved := SAVED.search(text[: match.start()]):
-            yield "save", saved["name"], body
 
 
 def commands(body: str) -> Iterator[tuple[str, str]]:
@@ -77,62 +78,76 @@ def commands(body: str) -> Iterator[tuple[str, str]]:
 
 
 class Reader:
-    """A person in one folder, with a shell and an interpreter that stays open from block to block."""
+    """A person in one folder, with a shell and an interpreter that stay open from block to block."""
 
-    def __init__(self, folder: Path) -> None:
+    def __init__(self, folder: Path, **environment: str) -> None:
         self.folder = folder
-        self.env = {name: value for name, value in os.environ.items() if not name.startswith("SHUIQIAO")}
-        self.env |= {"PATH": f"{Path(sys.executable).parent}:{os.environ['PATH']}", "PYTHONUNBUFFERED": "1"}
-        self._python: subprocess.Popen[str] | None = None
+        self._env = {name: value for name, value in os.environ.items() if not name.startswith("SHUIQIAO")}
+        self._env |= {"PATH": f"{Path(sys.executable).parent}:{os.environ['PATH']}", "PYTHONUNBUFFERED": "1"}
+        self._env |= environment
+        self._open: dict[str, subprocess.Popen[str]] = {}
+
+    def follow(self, kind: str, name: str, body: str) -> None:
+        """Do what a block says."""
+        if kind == "save":
+            (self.folder / name).write_text(body, encoding="utf-8")
+        elif kind == "python":
+            self.python(name, body)
+        else:
+            self.shell(name, body)
 
     def shell(self, name: str, body: str) -> None:
         given = [*commands(body)]
         script = "\n".join(f"{command}\ns=$?; echo; echo @@ $s; (exit $s)" for command, _ in given)
-        done = subprocess.run(
-            ["bash"],
-            input=script,
-            capture_output=True,
-            text=True,
-            cwd=self.folder,
-            env=self.env,
-            timeout=PATIENCE_S,
-            check=False,
-        )
-        codes = [int(line.removeprefix("@@ ")) for line in done.stdout.splitlines() if line.startswith("@@ ")]
+        said = self._type(f"{script}\necho '@@ done'\n", "bash")
+        codes = [int(line.removeprefix("@@ ")) for line in said.splitlines() if line.startswith("@@ ")]
         meant = [bool(FAILED.search(shown)) for _, shown in given]
-        assert (name, [bool(code) for code in codes]) == (name, meant), done.stdout[-3000:] + done.stderr[-3000:]
+        assert (name, [bool(code) for code in codes]) == (name, meant), said[-5000:]
 
     def python(self, name: str, body: str) -> None:
-        if self._python is None:
-            self._python = subprocess.Popen(
-                [sys.executable, "-i", "-q"],
+        said = self._type(f"{body}\nprint('@@ done')\n", sys.executable, "-i", "-q")
+        assert "Traceback (most recent call last)" not in said, f"{name}: {said}"
+        assert "SyntaxError" not in said, f"{name}: {said}"
+
+    def _type(self, text: str, *program: str) -> str:
+        """Type a text into a program, opened by the first one; what it said until it was done with it."""
+        if program[0] not in self._open:
+            self._open[program[0]] = subprocess.Popen(
+                program,
                 stdin=subprocess.PIPE,
                 stdout=subprocess.PIPE,
                 stderr=subprocess.STDOUT,
                 text=True,
                 cwd=self.folder,
-                env=self.env,
+                env=self._env,
+                start_new_session=True,
             )
-        assert self._python.stdin is not None
-        assert self._python.stdout is not None
-        self._python.stdin.write(f"{body}\nprint('@' + '@ done')\n")
-        self._python.stdin.flush()
+        process = self._open[program[0]]
+        assert process.stdin is not None
+        assert process.stdout is not None
+        end = threading.Timer(PATIENCE_S, process.kill)
+        end.start()
+        process.stdin.write(text)
+        process.stdin.flush()
         said = ""
-        for line in self._python.stdout:
-            said += line
+        for line in process.stdout:
             if "@@ done" in line:
                 break
-        assert "Traceback (most recent call last)" not in said, f"{name}: {said}"
-        assert "SyntaxError" not in said, f"{name}: {said}"
-        assert "@@ done" in said, f"{name}: {said}"
+            said += line
+        else:
+            raise AssertionError(f"it ended, or took too long: {said[-5000:]}")
+        end.cancel()
+        return said
 
     def close(self) -> None:
-        if self._python is not None:
-            assert self._python.stdin is not None
-            assert self._python.stdout is not None
-            self._python.stdin.close()
-            self._python.wait(timeout=PATIENCE_S)
-            self._python.stdout.close()
+        for process in self._open.values():
+            assert process.stdin is not None
+            assert process.stdout is not None
+            # With whatever it left in the background.
+            os.killpg(process.pid, signal.SIGTERM)
+            process.stdin.close()
+            process.wait(timeout=PATIENCE_S)
+            process.stdout.close()
 
 
 @pytest.fixture(scope="module")
@@ -151,6 +166,7 @@ def shelf(tmp_path_factory) -> Path:
 BEFORE = {
     "howto/back-up-and-restore.md": ("my-bureau", "genesis.json", "checkpoint", "follower-ledger"),
     "howto/follow-the-log.md": ("my-bureau", "genesis.json"),
+    "howto/prove-and-amend-records.md": ("my-bureau",),
     "howto/ingest-your-own-files.md": ("my-bureau", "grades.csv", "registration.csv", "invoices.csv"),
     "howto/read-the-audit.md": ("my-bureau",),
     "howto/verify-a-receipt.md": ("demo-out", "my-bank", "genesis.json of the demo"),
@@ -159,24 +175,60 @@ BEFORE = {
 """What a how-to takes for granted, by the names that it uses."""
 
 
+@pytest.fixture
+def reader(tmp_path):
+    found = Reader(tmp_path)
+    yield found
+    found.close()
+
+
 @pytest.mark.parametrize("page", [page for page in PAGES if page.as_posix() not in SKIPPED], ids=str)
-def test_every_block_of_a_page_runs_as_it_is_pasted(page, shelf, tmp_path):
+def test_every_block_of_a_page_runs_as_it_is_pasted(page, shelf, reader):
+    prepare(page, shelf, reader.folder)
+    with closing(socket.create_server(("", 0))) as server:
+        free_port = server.getsockname()[1]
+    for kind, name, body in blocks(page):
+        if "$ wget " in body and shutil.which("wget") is None:
+            pytest.skip(f"wget is not installed, with which {name} copies")
+        if f"$ {DEMO}\n" in body:
+            shutil.copytree(shelf / "demo-out", reader.folder / "demo-out", symlinks=True)
+        elif name not in SKIPPED:
+            # The port that the page names may be taken here.
+            reader.follow(kind, name, body.replace("8000", str(free_port)))
+
+
+def test_a_home_on_postgresql_is_backed_up_as_it_is_pasted(shelf, tmp_path):
+    page = Path("howto/back-up-and-restore.md")
     prepare(page, shelf, tmp_path)
-    reader = Reader(tmp_path)
-    try:
-        for kind, name, body in blocks(page):
-            if kind == "save":
-                (tmp_path / name).write_text(body, encoding="utf-8")
-            elif name in SKIPPED:
-                continue
-            elif kind == "python":
-                reader.python(name, body)
-            elif f"$ {DEMO}\n" in body:
-                shutil.copytree(shelf / "demo-out", tmp_path / "demo-out", symlinks=True)
-            else:
-                reader.shell(name, body)
-    finally:
-        reader.close()
+    [block] = [block for block in blocks(page) if block[1] == f"{page}#2"]
+    with (
+        postgresql_server() as server,
+        closing(Reader(tmp_path, SHUIQIAO_DATABASE_URL=server.create("bureau"))) as reader,
+    ):
+        reader.follow(*block)
+    assert (tmp_path / "my-bureau.dump").stat().st_size > 0
+
+
+def test_every_block_about_a_consortium_runs_as_it_is_pasted(tmp_path):
+    """One network for all of it: made, broken and healed, governed, compared, and one of its homes restored."""
+    run, govern = Path("howto/run-a-consortium.md"), Path("howto/govern-a-consortium.md")
+    others = [Path("howto/when-a-node-stops.md"), Path("howto/back-up-and-restore.md")]
+    (tmp_path / "findings.pdf").write_bytes(b"what the regulator found")
+    (tmp_path / "incident.txt").write_text("what happened", encoding="utf-8")
+    with closing(Reader(tmp_path, SHUIQIAO_COMETBFT=str(comet_program()))) as reader:
+        try:
+            for block in blocks(run):
+                if block[1] not in SKIPPED:
+                    reader.follow(*block)
+            reader.shell("start", "$ shuiqiao network start --folder net\n")
+            for block in blocks(govern):
+                reader.follow(*block)
+            for page in others:
+                for block in blocks(page):
+                    if SKIPPED.get(block[1]) == ON_VALIDATORS:
+                        reader.follow(*block)
+        finally:
+            reader.shell("stop", "$ shuiqiao network stop --folder net\n")
 
 
 def prepare(page: Path, shelf: Path, folder: Path) -> None:
@@ -225,11 +277,14 @@ def test_pages_say_how_many_kinds_there_are():
     assert said == {str(count)}
 
 
-def test_the_interpreter_refuses_what_cannot_be_pasted(tmp_path):
-    reader = Reader(tmp_path)
-    try:
-        reader.python("good", "for number in range(2):\n    print(number)\n\nprint('after')\n")
-        with pytest.raises(AssertionError, match="SyntaxError"):
-            reader.python("bad", "for number in range(2):\n    print(number)\nprint('after')\n")
-    finally:
-        reader.close()
+def test_the_interpreter_refuses_what_cannot_be_pasted(reader):
+    reader.python("good", "for number in range(2):\n    print(number)\n\nprint('after')\n")
+    with pytest.raises(AssertionError, match="SyntaxError"):
+        reader.python("bad", "for number in range(2):\n    print(number)\nprint('after')\n")
+
+
+def test_the_shell_keeps_what_was_set_and_notices_what_failed(reader):
+    reader.shell("good", "$ number=7\n")
+    reader.shell("later", '$ test "$number" = 7\n$ false\nerror code: shown, so it is meant to fail\n')
+    with pytest.raises(AssertionError, match="bad"):
+        reader.shell("bad", "$ true\n$ false\n")

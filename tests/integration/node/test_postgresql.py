@@ -7,21 +7,16 @@ failure.
 from __future__ import annotations
 
 import os
-import pwd
-import shutil
-import subprocess
-import tempfile
 from concurrent.futures import ThreadPoolExecutor, wait
 from dataclasses import replace
 from datetime import date
 from decimal import Decimal
-from pathlib import Path
 
 import pytest
 from sqlalchemy import inspect
 
 import consortium_world as worlds
-from patience import PATIENCE_S
+from postgresql_world import postgresql_server
 from shuiqiao.base.clock import MS_PER_DAY, ManualClock
 from shuiqiao.base.errors import Conflict, Denied, Unavailable
 from shuiqiao.base.ids import owned_id, system_entropy
@@ -41,7 +36,6 @@ from shuiqiao.node.institution import Institution, Surroundings
 from shuiqiao.node.store import OutboxRow, OutboxStore
 
 METADATAS = (node_store.metadata, consent_store.metadata, exchange_store.metadata, lending_store.metadata)
-USER = "postgres"
 LATE_MS = 253_402_300_799_999
 ID, OTHER = b"\x00" * 15 + b"\xff", b"\x01" * 16
 NAME = owned_id("bureau", ID)
@@ -50,80 +44,10 @@ LONG_ENOUGH_S = 0.5
 """For an act that does not wait to be over; one that waits is waited for that long."""
 
 
-def absent(reason):
-    """Skip with the reason; a failure in CI, where what is claimed must be run."""
-    if os.environ.get("CI") == "true":
-        pytest.fail(reason)
-    pytest.skip(reason)
-
-
-def programs():
-    found = sorted(Path("/usr/lib/postgresql").glob("*/bin/initdb"), key=lambda path: int(path.parts[-3]))
-    if found:
-        return found[-1].parent
-    on_path = shutil.which("initdb")
-    return Path(on_path).resolve().parent if on_path else absent("PostgreSQL is not installed (no initdb)")
-
-
-class Server:
-    """A PostgreSQL of our own in a folder of its own, reached by a socket in that folder only."""
-
-    def __init__(self, folder, binaries):
-        self._folder = folder
-        self._binaries = binaries
-        self._as = self._unprivileged()
-        self._run("initdb", "-D", str(folder / "data"), "-A", "trust", "-U", USER, "-E", "UTF8", "--no-sync")
-        options = f"-c listen_addresses='' -c unix_socket_directories='{folder}' -c fsync=off"
-        self._run("pg_ctl", "-D", str(folder / "data"), "-l", str(folder / "log"), "-w", "-o", options, "start")
-
-    def _unprivileged(self):
-        """How to become somebody who may run a server: PostgreSQL refuses to run as root."""
-        if os.geteuid() != 0:
-            return {}
-        try:
-            user = pwd.getpwnam(USER)
-        except KeyError:
-            absent(f"there is no user {USER} to run PostgreSQL as, and root may not")
-        os.chown(self._folder, user.pw_uid, user.pw_gid)
-        return {"user": user.pw_uid, "group": user.pw_gid, "extra_groups": []}
-
-    def _run(self, program, *arguments):
-        with (self._folder / "out").open("ab") as out:
-            done = subprocess.run(
-                [str(self._binaries / program), *arguments],
-                cwd=self._folder,
-                env={"PATH": "/usr/bin:/bin", "LC_ALL": "C"},
-                stdin=subprocess.DEVNULL,
-                stdout=out,
-                stderr=subprocess.STDOUT,
-                timeout=PATIENCE_S,
-                check=False,
-                **self._as,
-            )
-        assert done.returncode == 0, (self._folder / "out").read_text(errors="replace")[-2000:]
-
-    def create(self, name):
-        """Make a database and return its URL."""
-        self._run("createdb", "-h", str(self._folder), "-U", USER, name)
-        return self.url(name)
-
-    def url(self, name):
-        return f"postgresql+psycopg://{USER}@/{name}?host={self._folder}"
-
-    def stop(self):
-        self._run("pg_ctl", "-D", str(self._folder / "data"), "-m", "immediate", "-w", "stop")
-
-
 @pytest.fixture(scope="module")
 def server():
-    # A socket's path has at most 107 bytes, and pytest's own folders are closed to other users.
-    folder = Path(tempfile.mkdtemp(prefix="sq-pg-"))
-    try:
-        running = Server(folder, programs())
+    with postgresql_server() as running:
         yield running
-        running.stop()
-    finally:
-        shutil.rmtree(folder, ignore_errors=True)
 
 
 @pytest.fixture(params=["sqlite", "postgresql"])

@@ -45,6 +45,12 @@ def test_a_driver_that_is_not_installed_is_named():
     assert "hidden" not in str(caught.value)
 
 
+def test_a_url_as_the_tools_of_postgresql_take_it_is_of_our_driver(tmp_path):
+    with pytest.raises(Unavailable) as caught:
+        open_database(f"postgresql://user@/none?host={tmp_path}", metadatas=[METADATA])
+    assert caught.value.code == "node.database_unavailable"
+
+
 def test_a_file_that_cannot_be_made_is_unavailable(tmp_path):
     with pytest.raises(Unavailable) as caught:
         open_database(f"sqlite:///{tmp_path}/no/such/folder/a.db", metadatas=[METADATA])
