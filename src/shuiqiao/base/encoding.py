@@ -67,6 +67,9 @@ def decode_cbor(data: bytes) -> Any:
     """
     try:
         return cbor2.loads(data)
+    except MemoryError:
+        # What this machine lacks says nothing about the bytes: the nodes that have it would judge otherwise.
+        raise
     except Exception as error:  # damaged bytes raise whatever the decoder happens to meet
         raise IntegrityError("base.cbor_damaged", f"{len(data)} stored bytes are no CBOR: {error}") from error
 
@@ -89,6 +92,8 @@ def decode_cbor_strict(data: bytes, *, max_bytes: int, max_items: int = MAX_ITEM
             allow_duplicate_keys=False,
             strict_hashable_types=True,
         )
+    except MemoryError:
+        raise
     except Exception as error:  # the decoder raises a dozen kinds on hostile input
         raise InvalidInput("base.cbor_malformed", f"not one well-formed CBOR item: {error}") from error
     # Plain values in order have no map to sort, so this encoding costs what the bytes are long. It shows long heads and

@@ -128,3 +128,14 @@ def test_stored_bytes_that_are_damaged_are_called_that():
     with pytest.raises(IntegrityError) as caught:
         decode_cbor(b"\xa1")
     assert caught.value.code == "base.cbor_damaged"
+
+
+def test_memory_that_runs_out_is_no_verdict_on_the_bytes(monkeypatch):
+    def no_memory(*_arguments, **_options):
+        raise MemoryError
+
+    monkeypatch.setattr(cbor2, "loads", no_memory)
+    with pytest.raises(MemoryError):
+        decode_cbor(b"\x01")
+    with pytest.raises(MemoryError):
+        decode_cbor_strict(b"\x01", max_bytes=1)

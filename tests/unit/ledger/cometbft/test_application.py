@@ -5,6 +5,7 @@ from __future__ import annotations
 import time
 import weakref
 
+import cbor2
 import pytest
 
 from consensus_world import KINDS, Roster, StateKeys
@@ -502,6 +503,21 @@ class SetClock:
 
     def now_ms(self):
         return self.now
+
+
+def test_memory_that_runs_out_refuses_no_transaction(roster, open_app, monkeypatch):  # [ABCI-6]
+    application, raw = open_app(), roster.note(1)
+
+    def no_memory(*_arguments, **_options):
+        raise MemoryError
+
+    with monkeypatch.context() as patched:
+        patched.setattr(cbor2, "loads", no_memory)
+        with pytest.raises(MemoryError):
+            application.prepare_proposal(ask.RequestPrepareProposal(txs=[raw], height=1, max_tx_bytes=100_000))
+        with pytest.raises(MemoryError):
+            finalize(application, 1, raw)
+    assert [result.code for result in decide(application, 1, raw).tx_results] == [0]
 
 
 def test_a_validator_whose_clock_is_behind_orders_nothing(roster, open_app):  # [LEDGER-TIME-1]

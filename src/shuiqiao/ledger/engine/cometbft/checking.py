@@ -232,10 +232,10 @@ class TransactionChecker:
         return self._decode(raw) if known is None else known.transaction
 
     def _decode(self, raw: bytes) -> Transaction:
-        """Return the transaction in bytes; raises InvalidInput only, whatever the bytes do to the decoder."""
+        """Return the transaction in bytes; raises InvalidInput, whatever the bytes do to the decoder, or MemoryError."""
         try:
             return self._machine.decode(raw)
-        except InvalidInput:
+        except (InvalidInput, MemoryError):
             raise
         except Exception as error:
             raise InvalidInput(
