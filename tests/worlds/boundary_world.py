@@ -28,7 +28,7 @@ from shuiqiao.ledger.engine.cometbft.application import ApplicationSettings, Led
 from shuiqiao.ledger.engine.cometbft.extensions import Cosigner
 from shuiqiao.ledger.engine.cometbft.parts import Timestamp
 from shuiqiao.ledger.engine.embedded import EmbeddedLedger
-from shuiqiao.ledger.engine.port import EmbeddedSettings
+from shuiqiao.ledger.engine.port import EmbeddedSettings, ReplicaSettings
 from shuiqiao.ledger.engine.verifiers import InlineVerifier
 from shuiqiao.ledger.machine import StateMachine
 from shuiqiao.ledger.model import Block
@@ -232,7 +232,7 @@ class ApplicationRun:
     def open(self, folder: Path, *, disk: Disk | None = None) -> LedgerApplication:
         roster = self.roster
         machine = StateMachine(roster.parameters, kinds=KINDS, key_ring=StateKeys(), suite=roster.suite)
-        settings = EmbeddedSettings(map_bytes=MAP_BYTES, max_segment_bytes=SEGMENT_BYTES, disk=disk or PosixDisk())
+        settings = ReplicaSettings(map_bytes=MAP_BYTES, max_segment_bytes=SEGMENT_BYTES, disk=disk or PosixDisk())
         return LedgerApplication(
             folder,
             machine=machine,
@@ -240,7 +240,7 @@ class ApplicationRun:
             clock=ManualClock(GENESIS_MS),
             policy_of=lambda _state: roster.policy,
             cosigner=Cosigner(member=MemberId("node0"), key=roster.keys[MemberId("node0")]),
-            settings=ApplicationSettings(replica=settings.replica, snapshot_interval=4),
+            settings=ApplicationSettings(replica=settings, snapshot_interval=4),
         )
 
     def finalize(self, application: LedgerApplication, height: int) -> answer.ResponseFinalizeBlock:

@@ -32,7 +32,7 @@ from shuiqiao.ledger.engine.cometbft.extensions import Cosigner
 from shuiqiao.ledger.engine.cometbft.home import Pace, chain_id_of
 from shuiqiao.ledger.engine.cometbft.ledger import CometbftLedger, CometbftSettings
 from shuiqiao.ledger.engine.cometbft.localnet import LocalNetwork, LocalNode, LocalSettings
-from shuiqiao.ledger.engine.port import EmbeddedSettings
+from shuiqiao.ledger.engine.port import ReplicaSettings
 from shuiqiao.ledger.kinds import KindTable
 from shuiqiao.ledger.model import Committed, KeyRing, Kind, NetworkParameters, StateView
 from shuiqiao.ledger.policy import CheckpointPolicy
@@ -203,8 +203,8 @@ class Roster:
         )
 
     def application_settings(self, *, disk: Disk | None = None, **more) -> ApplicationSettings:
-        settings = EmbeddedSettings(map_bytes=1 << 30, disk=disk or PosixDisk())
-        return ApplicationSettings(replica=settings.replica, **more)
+        settings = ReplicaSettings(map_bytes=1 << 30, disk=disk or PosixDisk())
+        return ApplicationSettings(replica=settings, **more)
 
     def open_ledger(
         self,

@@ -11,7 +11,6 @@ from shuiqiao.base.ids import MemberId
 from shuiqiao.ledger.engine.cometbft.application import ApplicationSettings
 from shuiqiao.ledger.engine.cometbft.extensions import Cosigner
 from shuiqiao.ledger.engine.cometbft.ledger import CometbftLedger, CometbftSettings
-from shuiqiao.ledger.engine.port import EmbeddedSettings
 from shuiqiao.members.epoch import checkpoint_policy, read_epoch
 from shuiqiao.members.genesis import network_parameters
 from shuiqiao.members.key_ring import MemberKeyRing
@@ -88,7 +87,7 @@ def open_validator_ledger(
         cosigner=Cosigner(member=MemberId(settings.member), key=keys.signing),
         settings=CometbftSettings(
             comet=home.cometbft,
-            application=ApplicationSettings(replica=EmbeddedSettings().replica),
+            application=ApplicationSettings(),
             verifier_processes=settings.verifier_processes,
         ),
     )

@@ -29,7 +29,7 @@ from shuiqiao.base.errors import Conflict, IntegrityError, InvalidInput, Unavail
 from shuiqiao.base.ids import system_entropy
 from shuiqiao.crypto.suites import get_suite
 from shuiqiao.ledger.engine.cometbft.home import NEVER_SIGNS, OWN_APPLICATION, write_last_signed
-from shuiqiao.ledger.engine.port import EmbeddedSettings
+from shuiqiao.ledger.engine.port import ReplicaSettings
 from shuiqiao.ledger.engine.replica import Replica
 from shuiqiao.ledger.store.disk import PosixDisk
 from shuiqiao.node.agreement import require_member
@@ -194,7 +194,7 @@ def _verify_content(home: Home, backup: VerifiedBackup, *, progress: Progress) -
     """Execute the ledger again, recompute the vault against it, check the database."""
     place = LedgerPlace.of_home(home)
     progress("execute the ledger again 重新执行账本", 0, None)
-    replica = Replica(home.ledger, machine=place.machine(), settings=EmbeddedSettings().replica)
+    replica = Replica(home.ledger, machine=place.machine(), settings=ReplicaSettings())
     try:
         head, state = replica.view()
         moment = backup.manifest.ledger

@@ -11,7 +11,7 @@ from shuiqiao.base.errors import ShuiqiaoError
 from shuiqiao.base.ids import MemberId, new_id, system_entropy
 from shuiqiao.crypto.suites import get_suite
 from shuiqiao.ledger.engine.execution import trusted_candidates
-from shuiqiao.ledger.engine.port import EmbeddedSettings
+from shuiqiao.ledger.engine.port import ReplicaSettings
 from shuiqiao.ledger.engine.replica import Replica
 from shuiqiao.ledger.model import Checkpoint
 from shuiqiao.ledger.note import sign_checkpoint
@@ -290,7 +290,7 @@ def grown(files, *, genesis, scratch, write):
             (scratch / "segments").mkdir(parents=True, exist_ok=True)
             (scratch / name.removeprefix("ledger/")).write_bytes(data)
     machine = place.machine()
-    replica = Replica(scratch, machine=machine, settings=EmbeddedSettings().replica)
+    replica = Replica(scratch, machine=machine, settings=ReplicaSettings())
     try:
         transactions = [machine.decode(raw) for raw in write(machine)]
         overlay = replica.overlay()

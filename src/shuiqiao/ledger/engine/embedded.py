@@ -93,7 +93,7 @@ class EmbeddedLedger:
         what ``Replica`` raises, and Unavailable ``ledger.operator_key_missing``.
         """
         machine = StateMachine(parameters, kinds=kinds, key_ring=key_ring, suite=get_suite(parameters.suite))
-        replica = Replica(folder, machine=machine, settings=settings.replica)
+        replica = Replica(folder, machine=machine, settings=settings)
         try:
             return cls(replica, clock=clock, operator_keys=(operator_key, *former_keys), settings=settings)
         except BaseException:

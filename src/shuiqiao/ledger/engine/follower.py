@@ -92,7 +92,7 @@ class FollowerLedger:
     ) -> FollowerLedger:
         """Open or create a copy in a folder and begin to follow; raises what ``Replica`` raises."""
         machine = StateMachine(parameters, kinds=kinds, key_ring=key_ring, suite=get_suite(parameters.suite))
-        replica = Replica(folder, machine=machine, settings=settings.replica)
+        replica = Replica(folder, machine=machine, settings=settings)
         try:
             return cls(replica, folder=folder, clock=clock, writer=writer, settings=settings)
         except BaseException:

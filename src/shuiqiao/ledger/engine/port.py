@@ -91,14 +91,14 @@ class ReplicaSettings:
     checkpoint_interval_s: how long a checkpoint may wait to be stored, in seconds.
     """
 
-    max_segment_bytes: int
-    map_bytes: int
-    disk: Disk
-    checkpoint_interval_s: float
+    max_segment_bytes: int = DEFAULT_SEGMENT_BYTES
+    map_bytes: int = DEFAULT_MAP_BYTES
+    checkpoint_interval_s: float = DEFAULT_CHECKPOINT_INTERVAL_S
+    disk: Disk = field(default_factory=PosixDisk)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class EmbeddedSettings:
+class EmbeddedSettings(ReplicaSettings):
     """Settings of an embedded writer.
 
     verifier_processes: 0 checks signatures in the writer's thread, else about one process per core.
@@ -106,7 +106,6 @@ class EmbeddedSettings:
     is_clock_confirmed: the operator said that the clock is right, however long ago the newest block was.
     linger_ms: how long a block waits for transactions whose signatures are being checked.
     max_waiting: transactions accepted and not yet committed; beyond it ``ledger.busy``.
-    max_segment_bytes, map_bytes, checkpoint_interval_s: see ReplicaSettings.
     """
 
     verifier_processes: int = 0
@@ -115,24 +114,10 @@ class EmbeddedSettings:
     linger_ms: int = 5
     is_clock_confirmed: bool = False
     max_waiting: int = 16_384
-    max_segment_bytes: int = DEFAULT_SEGMENT_BYTES
-    map_bytes: int = DEFAULT_MAP_BYTES
-    checkpoint_interval_s: float = DEFAULT_CHECKPOINT_INTERVAL_S
-    disk: Disk = field(default_factory=PosixDisk)
-
-    @property
-    def replica(self) -> ReplicaSettings:
-        """The part that concerns the files."""
-        return ReplicaSettings(
-            max_segment_bytes=self.max_segment_bytes,
-            map_bytes=self.map_bytes,
-            disk=self.disk,
-            checkpoint_interval_s=self.checkpoint_interval_s,
-        )
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class FollowerSettings:
+class FollowerSettings(ReplicaSettings):
     """Settings of a follower.
 
     poll_interval_s: how often it asks the writer for news when it was not told of any.
@@ -145,17 +130,3 @@ class FollowerSettings:
     poll_interval_s: float = 1.0
     news_delay_s: float = 0.5
     max_batch_transactions: int = 4_096
-    max_segment_bytes: int = DEFAULT_SEGMENT_BYTES
-    map_bytes: int = DEFAULT_MAP_BYTES
-    checkpoint_interval_s: float = DEFAULT_CHECKPOINT_INTERVAL_S
-    disk: Disk = field(default_factory=PosixDisk)
-
-    @property
-    def replica(self) -> ReplicaSettings:
-        """The part that concerns the files."""
-        return ReplicaSettings(
-            max_segment_bytes=self.max_segment_bytes,
-            map_bytes=self.map_bytes,
-            disk=self.disk,
-            checkpoint_interval_s=self.checkpoint_interval_s,
-        )

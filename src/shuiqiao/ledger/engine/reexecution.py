@@ -13,7 +13,7 @@ from typing import Final
 
 from shuiqiao.base.errors import ShuiqiaoError
 from shuiqiao.ledger.engine.execution import trusted_candidates
-from shuiqiao.ledger.engine.port import EmbeddedSettings
+from shuiqiao.ledger.engine.port import ReplicaSettings
 from shuiqiao.ledger.engine.replica import INDEX_FOLDER, Replica
 from shuiqiao.ledger.entry import decode_entry
 from shuiqiao.ledger.machine import StateMachine
@@ -80,7 +80,7 @@ def reexecute(
     execution goes on with what its transactions do, as far as that is possible. Raises Unavailable
     ``ledger.index_failed`` where the scratch disk is full.
     """
-    run = _Run(Replica(scratch, machine=machine, settings=EmbeddedSettings(disk=ScratchDisk()).replica))
+    run = _Run(Replica(scratch, machine=machine, settings=ReplicaSettings(disk=ScratchDisk())))
     try:
         for stored in frames:
             if not _execute(run, stored):

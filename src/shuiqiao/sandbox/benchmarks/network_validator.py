@@ -24,7 +24,6 @@ from shuiqiao.ledger.engine.collector import calm_collector
 from shuiqiao.ledger.engine.cometbft.application import ApplicationSettings
 from shuiqiao.ledger.engine.cometbft.extensions import Cosigner
 from shuiqiao.ledger.engine.cometbft.ledger import CometbftLedger, CometbftSettings
-from shuiqiao.ledger.engine.port import EmbeddedSettings
 from shuiqiao.ledger.receipt import decode_receipt
 from shuiqiao.node.network_control import ControlServer
 from shuiqiao.sandbox.benchmarks.ledger_load import written_key
@@ -162,9 +161,7 @@ def _open(spec: NetworkSpec, member: str) -> CometbftLedger:
         cosigner=Cosigner(member=name, key=network.keys[name]),
         settings=CometbftSettings(
             comet=Path(spec.comet[member]),
-            application=ApplicationSettings(
-                replica=EmbeddedSettings().replica, snapshot_interval=spec.snapshot_interval
-            ),
+            application=ApplicationSettings(snapshot_interval=spec.snapshot_interval),
             verifier_processes=spec.verifier_processes,
         ),
     )

@@ -21,7 +21,6 @@ from shuiqiao.ledger.engine.cometbft.extensions import Cosigner
 from shuiqiao.ledger.engine.cometbft.home import APP_SOCKET
 from shuiqiao.ledger.engine.cometbft.process import NodeProcess
 from shuiqiao.ledger.engine.cometbft.server import AbciServer
-from shuiqiao.ledger.engine.port import EmbeddedSettings
 from shuiqiao.ledger.engine.verifiers import open_verifier
 from shuiqiao.ledger.policy import CheckpointPolicy
 from shuiqiao.node.institution import Institution
@@ -55,7 +54,7 @@ def lie_about_hash(member: Institution, altered: AlteredCopy, *, policy: Checkpo
         clock=member.surroundings.clock,
         policy_of=lambda _state: policy,
         cosigner=Cosigner(member=member.member, key=member.keys.signing),
-        settings=ApplicationSettings(replica=EmbeddedSettings().replica),
+        settings=ApplicationSettings(),
     )
     application.shown_hash = altered.honest_app_hash
     try:

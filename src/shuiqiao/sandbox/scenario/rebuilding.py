@@ -15,7 +15,7 @@ from pathlib import Path
 from shuiqiao.base.encoding import decode_cbor
 from shuiqiao.crypto.suites import get_suite
 from shuiqiao.ledger.engine.execution import trusted_candidates
-from shuiqiao.ledger.engine.port import EmbeddedSettings
+from shuiqiao.ledger.engine.port import ReplicaSettings
 from shuiqiao.ledger.engine.replica import Replica
 from shuiqiao.ledger.kinds import KindTable
 from shuiqiao.ledger.machine import StateMachine
@@ -54,7 +54,7 @@ def machine_of(parameters: NetworkParameters, *, kinds: KindTable) -> StateMachi
 
 def open_unflushed(folder: Path, *, machine: StateMachine) -> Replica:
     """Open or make a copy of the ledger that does not wait for the disk; raises what ``Replica`` raises."""
-    return Replica(folder, machine=machine, settings=EmbeddedSettings(disk=UnflushedDisk()).replica)
+    return Replica(folder, machine=machine, settings=ReplicaSettings(disk=UnflushedDisk()))
 
 
 def execute_blocks(replica: Replica, blocks: Iterable[TimedBlock]) -> Iterator[Block]:

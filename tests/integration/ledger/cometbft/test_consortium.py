@@ -8,7 +8,7 @@ from consensus_world import KINDS, Consortium, Roster, StateKeys, wait_until
 from patience import PATIENCE_S
 from shuiqiao.base.errors import Conflict, IntegrityError, InvalidInput
 from shuiqiao.ledger.engine.execution import trusted_candidates
-from shuiqiao.ledger.engine.port import EmbeddedSettings
+from shuiqiao.ledger.engine.port import ReplicaSettings
 from shuiqiao.ledger.engine.replica import Replica
 from shuiqiao.ledger.entry import decode_entry
 from shuiqiao.ledger.machine import StateMachine
@@ -25,7 +25,7 @@ def consortium(tmp_path):
 def replayed_head(ledger, roster, folder):
     """Execute a ledger's blocks again by the embedded engine's own means."""
     machine = StateMachine(roster.parameters, kinds=KINDS, key_ring=StateKeys(), suite=roster.suite)
-    replica = Replica(folder, machine=machine, settings=EmbeddedSettings(map_bytes=1 << 28).replica)
+    replica = Replica(folder, machine=machine, settings=ReplicaSettings(map_bytes=1 << 28))
     for block in ledger.blocks(from_height=1):
         overlay = replica.overlay()
         transactions = [machine.decode(raw) for raw in block.transactions]

@@ -49,7 +49,7 @@ class ApplicationSettings:
     nodes that catch up, 0 for all; our own blocks are always kept. has_pool: CometBFT's mempool type is ``app``.
     """
 
-    replica: ReplicaSettings
+    replica: ReplicaSettings = field(default_factory=ReplicaSettings)
     snapshot_interval: int = 1_000
     retain_heights: int = 0
     has_pool: bool = False
