@@ -3,9 +3,9 @@ from __future__ import annotations
 import re
 from pathlib import Path
 
-import msgspec
 import pytest
 
+from field_edges import is_held
 from shuiqiao.base.clock import MS_PER_DAY, MS_PER_HOUR
 from shuiqiao.base.errors import Conflict, Denied, IntegrityError, InvalidInput, Unavailable
 from shuiqiao.base.ids import owned_id
@@ -131,14 +131,6 @@ EDGES = [
     (model.TaxpayerNumber, ["E", "9" * 32], ["", "9" * 33, "E 1"]),
     (model.ShortText, ["p", "p" * 64], ["", "p" * 65]),
 ]  # fmt: skip
-
-
-def is_held(value, field_type):
-    try:
-        msgspec.convert(value, field_type, strict=True, builtin_types=(bytes,))
-    except msgspec.ValidationError:
-        return False
-    return True
 
 
 @pytest.mark.parametrize(("field_type", "good", "bad"), EDGES)

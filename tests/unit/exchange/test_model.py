@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-import msgspec
 import pytest
 
+from field_edges import is_held
 from shuiqiao.exchange import model
 
 CELL = {"type": "filing@1", "month": "2024-03", "count": 1}
@@ -14,14 +14,6 @@ EDGES = [
     (model.Month, ["2024-03"], ["2024-3", "2024-033", "24-03", "2024-03\n"]),
     (model.ManifestCell, [CELL, CELL | {"count": 1_000_000}], [CELL | {"count": 0}, CELL | {"count": 1_000_001}]),
 ]
-
-
-def is_held(value, field_type):
-    try:
-        msgspec.convert(value, field_type, strict=True, builtin_types=(bytes,))
-    except msgspec.ValidationError:
-        return False
-    return True
 
 
 @pytest.mark.parametrize(("field_type", "good", "bad"), EDGES)

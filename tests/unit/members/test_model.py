@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-import msgspec
 import pytest
 
+from field_edges import is_held
 from shuiqiao.members import model
 from shuiqiao.members.contract_version import MAX_ACTIVATIONS
 from shuiqiao.members.epoch import MAX_EPOCH_BYTES
@@ -22,14 +22,6 @@ EDGES = [
     (model.KeyProof, [b"", b"x" * 64], [b"x" * 65]),
     (model.DisplayName, ["a", "税" * 80], ["", "税" * 81, "a\nb", "a\u202eb", "a\x7f", "\ufeffa"]),
 ]
-
-
-def is_held(value, field_type):
-    try:
-        msgspec.convert(value, field_type, strict=True, builtin_types=(bytes,))
-    except msgspec.ValidationError:
-        return False
-    return True
 
 
 @pytest.mark.parametrize(("field_type", "good", "bad"), EDGES)
