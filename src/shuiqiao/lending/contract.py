@@ -17,6 +17,7 @@ import msgspec
 from shuiqiao.base.errors import Conflict, Denied
 from shuiqiao.base.ids import MemberId, owned_id
 from shuiqiao.consent.model import Digest, MemberName, OwnedRef, grant_from_state, grant_key, verify_usable
+from shuiqiao.exchange.model import request_key
 from shuiqiao.ledger.model import BlockContext, Event, Kind, State, StateView, Transaction
 from shuiqiao.lending.openings import Id
 from shuiqiao.members.contract import require_role
@@ -98,7 +99,7 @@ def _check_decision(tx: Transaction, state: StateView, _ctx: BlockContext) -> No
     application = _own_application(state, body.application, bank=tx.author)
     if application["status"] != "submitted":
         raise Conflict("lending.decision_repeated", f"application {body.application.hex()} was decided already")
-    request = state.get(f"exchange/request/{owned_id(tx.author, body.request)}")
+    request = state.get(request_key(owned_id(tx.author, body.request)))
     if request is None or request["status"] != "acknowledged":
         raise Denied(
             "lending.evidence_missing",

@@ -148,10 +148,10 @@ class StoredLedger(LogReading):
                 f"this copy holds {self._index.head.height} blocks, block {height} is asked for",
             )
 
-    def checkpoint(self, *, at_least: int = 0) -> Checkpoint:
+    def checkpoint(self, *, at_least: int = 0) -> Checkpoint:  # noqa: ARG002 - never above what is here
         """Return what the blocks come to; its note is empty, for signed is only what ``receipt`` is made under."""
         head = self._index.head
-        return Checkpoint(origin=self.parameters.origin, size=max(head.size, at_least), root=head.root, note=b"")
+        return Checkpoint(origin=self.parameters.origin, size=head.size, root=head.root, note=b"")
 
     def receipt(self, index: int, *, state_keys: Sequence[str] = ()) -> bytes:
         """Return a receipt under the newest stored checkpoint that has all its signatures.

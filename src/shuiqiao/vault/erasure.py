@@ -69,13 +69,13 @@ class Eraser:
                 raise InvalidInput(
                     "vault.batch_pending",
                     f"batch {batch.hex()} is not on the ledger: there is nothing to tell of its erasure",
-                    next_step="shuiqiao pending; give the batch up with `shuiqiao pending abandon`",
+                    next_step="see `shuiqiao pending list`; `shuiqiao pending abandon` gives the batch up",
                 )
             if any(number == row.number for number, _ in writer.pending_erasures()):
                 raise Conflict(
                     "vault.erasure_pending",
                     f"an erasure of batch {batch.hex()} is begun and the ledger does not take it yet",
-                    next_step="run `shuiqiao pending`, and once the reason is gone any ingest or erasure finishes it",
+                    next_step="once the reason that the first attempt gave is gone, any ingest or erasure finishes it",
                 )
             gone = self._gone(row)
             chosen = sorted(set(indexes)) if indexes else [at for at in range(row.count) if at not in gone]
