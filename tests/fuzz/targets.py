@@ -74,7 +74,8 @@ from shuiqiao.standards.publication import load_catalogue
 from shuiqiao.standards.readers import open_source
 from shuiqiao.vault.batch_file import GroupBytes, LeavesFile, LeavesHeader, encode_leaves
 from shuiqiao.vault.disclosure import decode_disclosure
-from shuiqiao.vault.evidence import decode_record_proof
+from shuiqiao.vault.evidence import EVIDENCE_MAGIC
+from shuiqiao.vault.evidence import decode_evidence as decode_record
 from shuiqiao.vault.reading import read_rows
 
 VECTORS = Path(__file__).resolve().parent.parent / "vectors" / "ledger"
@@ -429,8 +430,11 @@ TARGETS: dict[str, Target] = {
             )
         ],
     ),
-    "record-proof": Target(
-        read=decode_record_proof, seeds=lambda: [encode_cbor({"version": 1, "groups": [], "path": []})]
+    "record": Target(
+        read=decode_record,
+        seeds=lambda: [
+            EVIDENCE_MAGIC + encode_cbor({"proof": {"version": 1, "groups": [], "path": []}, "receipt": b""})
+        ],
     ),
     "bundle": Target(read=transactions_in, seeds=lambda: [encode_bundle(transactions()[:3])]),
     "carried-note": Target(read=carried_in, seeds=lambda: [encode_carried(notes()[0])]),

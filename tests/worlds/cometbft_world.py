@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import base64
 import hashlib
 import http.server
 import os
@@ -9,8 +10,9 @@ import shlex
 import socketserver
 import subprocess
 import threading
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -23,6 +25,7 @@ from shuiqiao.ledger.engine.cometbft.codec import decode_response, encode_reques
 from shuiqiao.ledger.engine.cometbft.home import NodeKeys
 from shuiqiao.ledger.engine.cometbft.parts import TxResult
 from shuiqiao.ledger.engine.cometbft.process import DEFAULT_VERSION, find_program
+from shuiqiao.ledger.engine.cometbft.rpc import RpcClient
 from shuiqiao.ledger.engine.cometbft.server import ConnectionFault
 from shuiqiao.ledger.engine.cometbft.wire import Message, split_frames
 
@@ -65,6 +68,18 @@ def node_keys(number: int) -> NodeKeys:
         node_seed=hashlib.sha256(b"node %d" % number).digest(),
         validator_seed=hashlib.sha256(b"validator %d" % number).digest(),
     )
+
+
+def broadcast(rpc: RpcClient, raw: bytes) -> Mapping[str, Any]:
+    """Hand a transaction to a node's mempool; what CheckTx says of it, code 0 where it waits for a block."""
+    found: Mapping[str, Any] = rpc.call("broadcast_tx_sync", tx=base64.b64encode(raw).decode())
+    return found
+
+
+def ask_application(rpc: RpcClient, path: str, data: bytes = b"") -> Mapping[str, Any]:
+    """Ask a node's application a question."""
+    found: Mapping[str, Any] = rpc.call("abci_query", path=path, data=data.hex())["response"]
+    return found
 
 
 class Tally:

@@ -3,13 +3,12 @@
 from __future__ import annotations
 
 import time
-from datetime import UTC, date, datetime, timedelta
+from datetime import UTC, datetime
 from typing import Protocol
 
 MS_PER_SECOND = 1000
 MS_PER_HOUR = 3_600_000
 MS_PER_DAY = 86_400_000
-_EPOCH = date(1970, 1, 1)
 
 
 class Clock(Protocol):
@@ -43,16 +42,6 @@ class ManualClock:
         if milliseconds < 0:
             raise ValueError(f"a clock does not run backwards ({milliseconds} ms)")
         self._now_ms += milliseconds
-
-
-def ms_from_date(day: date) -> int:
-    """Return the first millisecond (UTC) of a day."""
-    return (day - _EPOCH).days * MS_PER_DAY
-
-
-def date_from_ms(milliseconds: int) -> date:
-    """Return the UTC day that contains a moment."""
-    return _EPOCH + timedelta(days=milliseconds // MS_PER_DAY)
 
 
 def iso_from_ms(milliseconds: int) -> str:

@@ -113,16 +113,5 @@ def default_probability(points: int) -> Decimal:
     return held.quantize(_PROBABILITY_STEP, rounding=ROUND_HALF_EVEN)
 
 
-def points_from_probability(probability: Floats) -> Integers:
-    """Return the scores that stand for probabilities of default: the scaling, backwards."""
-    odds = np.log((1 - probability) / probability)
-    return np.rint(BASE_SCORE + _FACTOR * (odds - math.log(BASE_ODDS))).astype(np.int64)
-
-
-def best_score(card: Scorecard) -> int:
-    """Return the highest score that known values can reach."""
-    return card.base_points + sum(feature.best_points for feature in card.features)
-
-
 def _rounded(log_odds: float) -> int:
     return round(_FACTOR * log_odds)

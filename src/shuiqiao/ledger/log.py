@@ -62,37 +62,6 @@ def empty_root(*, hash_name: str) -> bytes:
     return hash_function(hash_name)(b"")
 
 
-def root_from_leaf_hashes(hashes: Sequence[bytes], *, hash_name: str) -> bytes:
-    """Return the Merkle tree hash (RFC 6962 section 2.1) of leaf hashes."""
-    digest = hash_function(hash_name)
-    if not hashes:
-        return digest(b"")
-    level = list(hashes)
-    while len(level) > 1:
-        paired = _parents(level, digest)
-        # A last node without a neighbour rises unchanged: it meets its sibling where the split of the RFC puts it.
-        level = [*paired, level[-1]] if len(level) % 2 else paired
-    return level[0]
-
-
-def _parents(level: Sequence[bytes], digest: HashFunction) -> list[bytes]:
-    return [digest(b"\x01" + level[i] + level[i + 1]) for i in range(0, len(level) - 1, 2)]
-
-
-class LeafHashes:
-    """A HashReader over leaf hashes held in memory, for trees small enough to be held: batches, blocks, tests."""
-
-    def __init__(self, hashes: Sequence[bytes], *, hash_name: str) -> None:
-        digest = hash_function(hash_name)
-        self._levels = [list(hashes)]
-        while len(self._levels[-1]) > 1:
-            self._levels.append(_parents(self._levels[-1], digest))
-
-    def node(self, level: int, index: int) -> bytes:
-        """Return the hash of a complete subtree; IndexError beyond the leaves."""
-        return self._levels[level][index]
-
-
 class Frontier:
     """The right edge of a growing log: the hashes of its complete subtrees, largest first, one per bit of the size.
 

@@ -28,7 +28,7 @@ from itertools import pairwise
 from shuiqiao.base.errors import IntegrityError
 from shuiqiao.base.ids import MemberId
 from shuiqiao.crypto.model import CipherSuite, SigningKey, SuiteName
-from shuiqiao.ledger.cosignature import Cosignature, verify_cosignature
+from shuiqiao.ledger.cosignature import verify_cosignature
 from shuiqiao.ledger.model import Checkpoint
 from shuiqiao.ledger.policy import CheckpointPolicy
 from shuiqiao.ledger.signed_note import (
@@ -132,14 +132,6 @@ def join_note(text: bytes, lines: Iterable[bytes], *, policy: CheckpointPolicy, 
     if decode_text(text).origin != policy.origin:
         raise _foreign(text.split(b"\n")[0].decode(), policy.origin)
     return text + b"\n" + _ordered(text, lines, policy=policy, suite=suite)
-
-
-def cosignatures_of(note: bytes, *, policy: CheckpointPolicy, suite: CipherSuite) -> tuple[Cosignature, ...]:
-    """Return who cosigned a note and when, in order of the members; raises what ``verify_note`` raises."""
-    verify_note(note, policy=policy, suite=suite)
-    parts = decode_signed_note(note)
-    lines = parts.lines if policy.operator_key is None else parts.lines[1:]
-    return tuple(verify_cosignature(line, text=parts.text, policy=policy, suite=suite) for line in lines)
 
 
 def cosigners_of(note: bytes, *, policy: CheckpointPolicy) -> tuple[MemberId, ...]:

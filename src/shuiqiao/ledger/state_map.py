@@ -167,17 +167,6 @@ def others_of(records: Iterable[bytes], path: bytes) -> bytes:
     return b"".join([record for record in records if not record.startswith(path)])
 
 
-def prove_among(records: Sequence[bytes], path: bytes, *, new: NewHash) -> StateProof:
-    """Return the proof of what stands at a path, from all records of a map in order of path."""
-    steps: list[bytes] = []
-    while len(records) > MAX_LEAVES:
-        depth = len(steps)
-        slot = nibble(path, depth)
-        steps.append(proof_step(subtree_places(records, depth, new=new), slot))
-        records = by_nibble(records, depth).get(slot, ())
-    return StateProof(steps=tuple(steps), others=others_of(records, path))
-
-
 def verify_state_proof(proof: StateProof, *, key: str, value: bytes | None, root: bytes, hash_name: str) -> None:
     """Return if the map with this root holds exactly this encoded value at the key; None: holds nothing there.
 

@@ -1,6 +1,6 @@
-"""Writes the disclosure groups of canonical rows as canonical JSON, and reads them back.
+"""Writes the disclosure groups of canonical rows as canonical JSON.
 
-Rule: docs/spec/standard.md, [STD-50] to [STD-54]. Many rows are written whole columns at a time, few rows one by one:
+Rule: docs/spec/standard.md, [STD-50] to [STD-53]. Many rows are written whole columns at a time, few rows one by one:
 each way is the faster one where it is used, and both give the same bytes. The bytes of a group equal
 ``base.encoding.encode_json`` of ``{"group": id, "type": standard id, field: value, ...}``; they are what the vault
 salts and hashes, so a difference of one byte would make a record unprovable. Only the group ``core`` names the
@@ -9,19 +9,17 @@ taxpayer.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from datetime import date
 from functools import cache, lru_cache
 from itertools import repeat
-from typing import Annotated, Any, Literal
+from typing import Any
 
 import msgspec
 import numpy as np
 import pyarrow as pa
 
 from shuiqiao.base.encoding import encode_json
-from shuiqiao.base.errors import InvalidInput
-from shuiqiao.standards.columns import arrow_type, binary_list, canonical_schema, pc
+from shuiqiao.standards.columns import binary_list, pc
 from shuiqiao.standards.conversion import true_mask
 from shuiqiao.standards.model import Field, FieldType, RecordType
 
@@ -39,13 +37,6 @@ _QUOTE = 0x22
 _BACKSLASH = 0x5C
 _EPOCH_ORDINAL = date(1970, 1, 1).toordinal()
 _LINES = msgspec.json.Encoder()
-_INT64 = Annotated[int, msgspec.Meta(ge=-(2**63), le=2**63 - 1)]
-_JSON_TYPES: dict[FieldType, Any] = {
-    **dict.fromkeys((FieldType.TEXT, FieldType.CODE, FieldType.RATE, FieldType.MONTH), str),
-    **dict.fromkeys((FieldType.INTEGER, FieldType.AMOUNT_FEN, FieldType.YEAR), _INT64),
-    FieldType.DATE: date,
-    FieldType.BOOLEAN: bool,
-}
 
 
 def encode_group(record_type: RecordType, group_id: str, rows: pa.RecordBatch) -> Any:
@@ -159,71 +150,3 @@ def _is_plain(values: Any) -> bool:
     if not used.size:
         return True
     return not bool(((used < _LOWEST_PLAIN) | (used == _QUOTE) | (used == _BACKSLASH)).any())
-
-
-def group_as_dict(record_type: RecordType, group_id: str, row: dict[str, Any]) -> dict[str, Any]:
-    """Return the mapping whose canonical JSON is the group of one row: the plain meaning of ``encode_group``.
-
-    row: canonical values by field name, dates as date. Raises InvalidInput ``standards.group_unknown``.
-    """
-    members: dict[str, Any] = {_GROUP_KEY: group_id, _TYPE_KEY: record_type.standard_id}
-    for name in record_type.group(group_id).fields:
-        value = row[name]
-        members[name] = value.isoformat() if isinstance(value, date) else value
-    return members
-
-
-def decode_groups(record_type: RecordType, group_id: str, payloads: Sequence[bytes]) -> pa.RecordBatch:
-    """Return the fields of disclosed groups as canonical columns, in the order of the payloads.
-
-    The bytes come from another institution: they must be the canonical JSON of exactly this group of this type.
-    Raises InvalidInput ``standards.group_malformed`` naming the position, and ``standards.group_unknown``.
-    """
-    fields = tuple(record_type.field(name) for name in record_type.group(group_id).fields)
-    shape = tuple((entry.name, entry.type, entry.required) for entry in fields)
-    decoder = _group_decoder(record_type.standard_id, group_id, shape)
-    members = [_member_values(decoder, payload, position) for position, payload in enumerate(payloads)]
-    nothing = pa.nulls(len(payloads))
-    columns = {
-        entry.name: pa.array([getattr(row, entry.name) for row in members], type=arrow_type(entry))
-        if entry in fields
-        else nothing.cast(arrow_type(entry))
-        for entry in record_type.fields
-    }
-    rows = pa.RecordBatch.from_arrays(list(columns.values()), schema=canonical_schema(record_type))
-    _check_canonical(encode_group_list(record_type, group_id, rows), payloads)
-    return rows.select([entry.name for entry in fields])
-
-
-@cache
-def _group_decoder(
-    standard_id: str, group_id: str, shape: tuple[tuple[str, FieldType, bool], ...]
-) -> msgspec.json.Decoder[Any]:
-    """Return a strict decoder of one group: exactly its members, each of its type."""
-    literal: Any = Literal  # the ids come from the catalogue, so a type checker cannot know them
-    constants: list[tuple[str, Any]] = [(_GROUP_KEY, literal[group_id]), (_TYPE_KEY, literal[standard_id])]
-    fields: list[tuple[str, Any]] = [
-        (name, _JSON_TYPES[kind] if required else _JSON_TYPES[kind] | None) for name, kind, required in shape
-    ]
-    struct = msgspec.defstruct("DisclosedGroup", [*constants, *fields], forbid_unknown_fields=True, kw_only=True)
-    return msgspec.json.Decoder(struct)
-
-
-def _member_values(decoder: msgspec.json.Decoder[Any], payload: bytes, position: int) -> Any:
-    if len(payload) > MAX_GROUP_BYTES:
-        raise _malformed(position, f"has {len(payload)} bytes where at most {MAX_GROUP_BYTES} are allowed")
-    try:
-        return decoder.decode(payload)
-    except (msgspec.MsgspecError, UnicodeDecodeError) as error:
-        raise _malformed(position, f"is refused: {str(error)[:200]}") from error
-
-
-def _check_canonical(expected: Sequence[bytes], payloads: Sequence[bytes]) -> None:
-    """[STD-54]: what does not encode to the same bytes has a second form, or a key twice."""
-    for position, (written, given) in enumerate(zip(expected, payloads, strict=True)):
-        if written != given:
-            raise _malformed(position, "is not the canonical JSON of its content")
-
-
-def _malformed(position: int, what: str) -> InvalidInput:
-    return InvalidInput("standards.group_malformed", f"disclosed group {position} {what}")

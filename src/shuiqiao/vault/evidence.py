@@ -76,20 +76,6 @@ class RecordProof(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_on
     path: Annotated[list[_Hash], Meta(max_length=MAX_BATCH_DEPTH)]
 
 
-def encode_record_proof(proof: RecordProof) -> bytes:
-    """Return the deterministic CBOR of a record proof."""
-    return encode_cbor(msgspec.to_builtins(proof, builtin_types=(bytes,)))
-
-
-def decode_record_proof(data: bytes) -> RecordProof:
-    """Return a record proof from outside bytes. Raises InvalidInput ``vault.evidence_malformed``, ``base.cbor_*``."""
-    fields = decode_cbor_strict(data, max_bytes=MAX_EVIDENCE_BYTES)
-    try:
-        return msgspec.convert(fields, RecordProof, strict=True, builtin_types=(bytes,))
-    except msgspec.ValidationError as error:
-        raise InvalidInput("vault.evidence_malformed", f"not a record proof: {error}") from error
-
-
 def record_leaf(proof: RecordProof, *, suite: CipherSuite) -> bytes:
     """Return the leaf that a proof's groups give [VAULT-LEAF-1]."""
     hashes = [
@@ -128,7 +114,7 @@ def verify_record_proof(proof: RecordProof, *, batch_of: BatchLookup, suite: Cip
 
 
 def _require_own(part: OpenedGroup, standard: str) -> None:
-    """Refuse a group shown under another name than the one that was hashed with it, or that has a second spelling."""
+    """Refuse a group shown under another name than was hashed with it, or that has a second spelling [STD-54]."""
     content = decode_json(part.content, max_bytes=MAX_GROUP_BYTES)
     if encode_json(content) != part.content:
         raise IntegrityError(

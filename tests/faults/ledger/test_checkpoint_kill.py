@@ -6,36 +6,23 @@ checkpoint that is there.
 
 from __future__ import annotations
 
-import importlib.util
 import random
 import shutil
 import subprocess
 import sys
 import time
 from pathlib import Path
-from types import ModuleType
 from typing import Any
 
 import pytest
 
+import checkpoint_process
 from patience import PATIENCE_S
 from shuiqiao.base.errors import ShuiqiaoError
 from shuiqiao.ledger.tile_reader import FolderTiles, PublishedLog
 
-PROCESS = Path(__file__).with_name("checkpoint_process.py")
+PROCESS = Path(checkpoint_process.__file__)
 KILLS = 8
-
-
-def load() -> ModuleType:
-    spec = importlib.util.spec_from_file_location("checkpoint_process", PROCESS)
-    assert spec is not None
-    assert spec.loader is not None
-    module = importlib.util.module_from_spec(spec)
-    spec.loader.exec_module(module)
-    return module
-
-
-CHILD = load()
 
 
 def run(folder: Path, *words: str) -> tuple[int, list[str]]:
@@ -78,12 +65,12 @@ def code_of(act: Any) -> str:
 
 def require_one_history(folder: Path, *, given: int, scratch: Path) -> int:
     """Return the size on record, once it covers what was given and no other history gets a cosignature."""
-    honest, forked = CHILD.History("intl"), CHILD.History("intl", forked=True)
+    honest, forked = checkpoint_process.History("intl"), checkpoint_process.History("intl", forked=True)
     witness = honest.witness(folder)
-    size: int = witness.witnessed_size(CHILD.ORIGIN)
+    size: int = witness.witnessed_size(checkpoint_process.ORIGIN)
     witness.close()
     assert size >= given
-    if size <= CHILD.FORK_AT:
+    if size <= checkpoint_process.FORK_AT:
         return size
     shutil.copytree(folder / "witness", scratch / "witness")
     witness = honest.witness(scratch)
@@ -100,7 +87,7 @@ def require_one_history(folder: Path, *, given: int, scratch: Path) -> int:
 @pytest.mark.parametrize("when", ["before", "after"])
 def test_a_witness_killed_at_every_act_on_the_disk(tmp_path: Path, when: str) -> None:
     """[WITNESS-3]"""
-    honest = CHILD.History("intl")
+    honest = checkpoint_process.History("intl")
     (tmp_path / "scratch").mkdir()
     (base := tmp_path / "base").mkdir()
     witness = honest.witness(base)
@@ -123,7 +110,7 @@ def test_a_witness_killed_at_every_act_on_the_disk(tmp_path: Path, when: str) ->
 @pytest.mark.parametrize("when", ["before", "after"])
 def test_a_witness_killed_while_it_stores_its_alarm(tmp_path: Path, when: str) -> None:
     """[WITNESS-6]: it either knows of the fork, or still holds to its history and will find it again."""
-    honest = CHILD.History("intl")
+    honest = checkpoint_process.History("intl")
     (base := tmp_path / "base").mkdir()
     witness = honest.witness(base)
     honest.cosign(witness, 100)
@@ -134,9 +121,9 @@ def test_a_witness_killed_while_it_stores_its_alarm(tmp_path: Path, when: str) -
         assert [] == sizes(lines)
         again, _ = run(folder, "intl", "fork")
         witness = honest.witness(folder)
-        assert (0, 100) == (again, witness.witnessed_size(CHILD.ORIGIN))
-        assert witness.alarm(CHILD.ORIGIN) is not None
-        assert witness.evidence(CHILD.ORIGIN) is not None
+        assert (0, 100) == (again, witness.witnessed_size(checkpoint_process.ORIGIN))
+        assert witness.alarm(checkpoint_process.ORIGIN) is not None
+        assert witness.evidence(checkpoint_process.ORIGIN) is not None
         assert code_of(lambda witness=witness: honest.cosign(witness, 200)) == "ledger.fork_detected"
         witness.close()
         if status == 0:
@@ -149,14 +136,14 @@ def test_a_witness_killed_while_it_stores_its_alarm(tmp_path: Path, when: str) -
 def test_a_witness_killed_at_random_times(tmp_path: Path, suite: str) -> None:
     """[WITNESS-3]"""
     source = random.Random(4)
-    honest = CHILD.History(suite)
+    honest = checkpoint_process.History(suite)
     total = 0
     for _ in range(KILLS):
         lines = run_and_kill(tmp_path, suite, "cosign", said=source.randint(2, 20), delay_s=source.uniform(0.0, 0.005))
         given = sizes(lines)
         witness = honest.witness(tmp_path)
-        assert witness.witnessed_size(CHILD.ORIGIN) >= max(given, default=0)
-        assert witness.alarm(CHILD.ORIGIN) is None
+        assert witness.witnessed_size(checkpoint_process.ORIGIN) >= max(given, default=0)
+        assert witness.alarm(checkpoint_process.ORIGIN) is None
         witness.close()
         assert sorted(given) == given
         total += len(given)
@@ -164,7 +151,7 @@ def test_a_witness_killed_at_random_times(tmp_path: Path, suite: str) -> None:
 
 
 def verified(folder: Path, suite: str = "intl") -> int:
-    history = CHILD.History(suite)
+    history = checkpoint_process.History(suite)
     published = PublishedLog.open(FolderTiles(folder / "static"), policy=history.policy(), suite=history.suite)
     return published.verify_all().size
 
@@ -172,7 +159,7 @@ def verified(folder: Path, suite: str = "intl") -> int:
 @pytest.mark.parametrize("when", ["before", "after"])
 def test_a_publisher_killed_at_acts_on_the_disk(tmp_path: Path, when: str) -> None:
     """[TILE-4]: every fourth act in processes; every one of them without, in the unit tests."""
-    honest = CHILD.History("intl")
+    honest = checkpoint_process.History("intl")
     (base := tmp_path / "base").mkdir()
     honest.publish(base, 300)
     for number in range(1, 60, 4):
@@ -190,7 +177,7 @@ def test_a_publisher_killed_at_acts_on_the_disk(tmp_path: Path, when: str) -> No
 def test_a_publisher_killed_at_random_times(tmp_path: Path) -> None:
     """[TILE-4]"""
     source = random.Random(5)
-    honest = CHILD.History("intl")
+    honest = checkpoint_process.History("intl")
     reached = 0
     for _ in range(KILLS):
         said = source.randint(1, 40)

@@ -11,11 +11,12 @@ from pathlib import Path
 
 import pytest
 
+from log_world import root_from_leaf_hashes
 from shuiqiao.base.clock import SystemClock
 from shuiqiao.ledger.check import replay_ledger
 from shuiqiao.ledger.engine.embedded import EmbeddedLedger
 from shuiqiao.ledger.engine.port import EmbeddedSettings
-from shuiqiao.ledger.log import leaf_hash, root_from_leaf_hashes
+from shuiqiao.ledger.log import leaf_hash
 from shuiqiao.sandbox.benchmarks.ledger_load import LoadNetwork, load_network
 
 WRITER = Path(__file__).with_name("writer_process.py")

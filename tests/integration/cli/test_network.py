@@ -13,7 +13,7 @@ from pathlib import Path
 import pytest
 
 import state_vandal
-from cometbft_world import comet_program
+from cometbft_world import broadcast, comet_program
 from patience import PATIENCE_S
 from shuiqiao.base.ids import MemberId, new_id
 from shuiqiao.crypto.suites import get_suite
@@ -69,7 +69,7 @@ class Consortium:
         key = load_keys(home, passphrase=find_passphrase(home)).signing
         raw = sign_transaction(draft, network=parameters.network, suite=get_suite(parameters.suite), keys=[key])
         rpc = RpcClient(self.folder.home(through).cometbft / RPC_SOCKET)
-        assert rpc.broadcast(raw).code == 0
+        assert broadcast(rpc, raw)["code"] == 0
         rpc.close()
         return alarm
 

@@ -14,7 +14,7 @@ import time
 import pytest
 
 import consortium_world as worlds
-from cometbft_world import comet_program
+from cometbft_world import broadcast, comet_program
 from patience import PATIENCE_S
 from shuiqiao.base.clock import SystemClock
 from shuiqiao.base.ids import MemberId, new_id, system_entropy
@@ -77,7 +77,7 @@ class Consortium:
         key = load_keys(home, passphrase=find_passphrase(home)).signing
         raw = sign_transaction(draft, network=parameters.network, suite=get_suite(parameters.suite), keys=[key])
         rpc = RpcClient(self.folder.home(member).cometbft / RPC_SOCKET)
-        assert rpc.broadcast(raw).code == 0
+        assert broadcast(rpc, raw)["code"] == 0
         rpc.close()
 
     def until_blocks(self, blocks):

@@ -18,6 +18,7 @@ from tlog_scales.tlog import Checkpoint as TheirCheckpoint
 from tlog_scales.tlog import ConsistencyProof, ConsistencyProofInvalid, InclusionProof, InclusionProofInvalid
 from tlog_scales.writer import TilesWriter
 
+from log_world import LeafHashes
 from patience import PATIENCE_S
 from shuiqiao.base.clock import ManualClock
 from shuiqiao.base.errors import IntegrityError
@@ -25,7 +26,6 @@ from shuiqiao.base.ids import MemberId
 from shuiqiao.crypto.suites import get_suite
 from shuiqiao.ledger.cosigning import CosignatureCollector
 from shuiqiao.ledger.log import (
-    LeafHashes,
     consistency_path,
     inclusion_path,
     leaf_hashes,

@@ -9,13 +9,14 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from log_world import LeafHashes
 from shuiqiao.base.clock import ManualClock
 from shuiqiao.base.errors import IntegrityError, ShuiqiaoError
 from shuiqiao.base.ids import MemberId
 from shuiqiao.crypto.suites import get_suite
 from shuiqiao.ledger.cosignature import sign_cosignature
 from shuiqiao.ledger.fork_evidence import fork_kind
-from shuiqiao.ledger.log import LeafHashes, consistency_path, leaf_hashes, root_from_reader
+from shuiqiao.ledger.log import consistency_path, leaf_hashes, root_from_reader
 from shuiqiao.ledger.model import Checkpoint
 from shuiqiao.ledger.note import sign_checkpoint, verify_note
 from shuiqiao.ledger.policy import CheckpointPolicy

@@ -9,6 +9,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from log_world import prove_among
 from shuiqiao.base.errors import IntegrityError
 from shuiqiao.ledger.state_map import (
     StateMap,
@@ -16,7 +17,6 @@ from shuiqiao.ledger.state_map import (
     decode_state_proof,
     encode_state_proof,
     hash_constructor,
-    prove_among,
     state_path,
     state_record,
     subtree_hash,

@@ -10,9 +10,10 @@ from hypothesis import strategies as st
 
 from shuiqiao.base.encoding import encode_json
 from shuiqiao.standards.columns import canonical_schema
-from shuiqiao.standards.encoding import MAX_ROWWISE, decode_groups, encode_group, encode_group_list, group_as_dict
+from shuiqiao.standards.encoding import MAX_ROWWISE, encode_group, encode_group_list
 from shuiqiao.standards.model import Field, FieldType, RecordType
 from shuiqiao.standards.publication import load_catalogue
+from standards_world import group_as_dict
 
 # Every scalar value but surrogates, with those that JSON escapes or engines treat apart drawn often.
 TEXT = st.text(
@@ -46,16 +47,14 @@ def records_of(record_type: RecordType) -> st.SearchStrategy[list[dict[str, Any]
 @pytest.mark.parametrize("record_type", list(load_catalogue()), ids=lambda entry: entry.id)
 @settings(max_examples=40, deadline=None)
 @given(data=st.data())
-def test_columns_become_exactly_the_canonical_json_of_each_row_and_come_back(record_type, data):
-    # Holds [STD-50], [STD-53], [STD-54].
+def test_columns_become_exactly_the_canonical_json_of_each_row(record_type, data):
+    # Holds [STD-50], [STD-53].
     records = data.draw(records_of(record_type))
     rows = pa.RecordBatch.from_pylist(records, schema=canonical_schema(record_type))
     for group_id in record_type.group_ids:
         written = encode_group(record_type, group_id, rows).to_pylist()
         assert written == [encode_json(group_as_dict(record_type, group_id, record)) for record in records]
         assert encode_group_list(record_type, group_id, rows) == written
-        decoded = decode_groups(record_type, group_id, written)
-        assert decoded.to_pylist() == rows.select(decoded.schema.names).to_pylist()
 
 
 @pytest.mark.parametrize("record_type", list(load_catalogue()), ids=lambda entry: entry.id)

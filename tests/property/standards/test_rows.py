@@ -10,7 +10,6 @@ from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
 from shuiqiao.base.errors import ShuiqiaoError
-from shuiqiao.base.money import fen_from_yuan
 from shuiqiao.standards import csv_rows
 from shuiqiao.standards.conversion import convert_column
 from shuiqiao.standards.model import AmountUnit
@@ -33,7 +32,6 @@ def test_whole_fen_survive_the_way_through_text_and_double(fen):
     for raw in (pa.array([text]), pa.array([float(text)])):
         converted = convert_column(field, raw, unit=AmountUnit.YUAN)
         assert (converted.values.to_pylist(), converted.failures) == ([fen], ())
-    assert fen_from_yuan(text) == fen
 
 
 @settings(max_examples=300, deadline=None)

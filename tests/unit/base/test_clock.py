@@ -1,13 +1,12 @@
-"""Clocks, and moments as days and text."""
+"""Clocks, and moments as text."""
 
 from __future__ import annotations
 
 import time
-from datetime import date
 
 import pytest
 
-from shuiqiao.base.clock import MS_PER_DAY, ManualClock, SystemClock, date_from_ms, iso_from_ms, ms_from_date
+from shuiqiao.base.clock import ManualClock, SystemClock, iso_from_ms
 from shuiqiao.base.ids import ID_BYTES, new_id, system_entropy
 
 
@@ -26,16 +25,6 @@ def test_a_manual_clock_moves_only_when_told_and_never_back():
     with pytest.raises(ValueError, match="does not run backwards"):
         clock.advance(-1)
     assert clock.now_ms() == 1_250
-
-
-@pytest.mark.parametrize(
-    ("day", "first_ms"),
-    [(date(1970, 1, 1), 0), (date(1969, 12, 31), -MS_PER_DAY), (date(2026, 4, 1), 1_775_001_600_000)],
-)
-def test_a_day_begins_at_its_first_millisecond(day, first_ms):
-    assert ms_from_date(day) == first_ms
-    assert [date_from_ms(first_ms), date_from_ms(first_ms + MS_PER_DAY - 1)] == [day, day]
-    assert date_from_ms(first_ms - 1) < day
 
 
 def test_moments_are_iso_in_utc():

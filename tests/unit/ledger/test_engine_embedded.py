@@ -15,6 +15,7 @@ from typing import Any
 import lmdb
 import pytest
 
+from log_world import LeafHashes, root_from_leaf_hashes
 from patience import PATIENCE_S
 from shuiqiao.base.clock import Clock, ManualClock, iso_from_ms
 from shuiqiao.base.errors import IntegrityError, InvalidInput, ShuiqiaoError, Unavailable
@@ -22,7 +23,7 @@ from shuiqiao.crypto import intl as intl_provider
 from shuiqiao.ledger.check import replay_ledger
 from shuiqiao.ledger.engine.embedded import EmbeddedLedger
 from shuiqiao.ledger.engine.port import EmbeddedSettings
-from shuiqiao.ledger.log import LeafHashes, leaf_hash, root_from_leaf_hashes, verify_consistency
+from shuiqiao.ledger.log import leaf_hash, verify_consistency
 from shuiqiao.ledger.model import MAX_TRANSACTION_BYTES, Block, Committed
 from shuiqiao.ledger.note import sign_checkpoint, verify_note
 from shuiqiao.ledger.receipt_verification import verify_receipt

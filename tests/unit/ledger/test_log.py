@@ -6,17 +6,16 @@ import hashlib
 
 import pytest
 
+from log_world import LeafHashes, root_from_leaf_hashes
 from shuiqiao.base.errors import IntegrityError, InvalidInput
 from shuiqiao.ledger.log import (
     Frontier,
-    LeafHashes,
     complete_subtrees,
     consistency_path,
     empty_root,
     inclusion_path,
     leaf_hash,
     node_hash,
-    root_from_leaf_hashes,
     root_from_reader,
     verify_consistency,
     verify_inclusion,

@@ -7,11 +7,12 @@ import hashlib
 
 import pytest
 
+from log_world import LeafHashes
 from shuiqiao.base.encoding import decode_cbor, encode_cbor
 from shuiqiao.base.errors import IntegrityError, InvalidInput, ShuiqiaoError
 from shuiqiao.ledger.entry import BlockEntry, encode_entry
 from shuiqiao.ledger.kinds import KindTable
-from shuiqiao.ledger.log import Frontier, LeafHashes, hash_function, leaf_hash
+from shuiqiao.ledger.log import Frontier, hash_function, leaf_hash
 from shuiqiao.ledger.note import sign_checkpoint
 from shuiqiao.ledger.receipt import (
     MAX_RECEIPT_BYTES,
@@ -228,6 +229,18 @@ def test_where_the_signers_stand_in_the_state_the_result_says_so(network, log, k
     assert "Everybody who had to sign it did" in found[1].sentence
 
 
+SMALL = Receipt(
+    transaction=b"t",
+    index=0,
+    path=(),
+    entry=b"e",
+    entry_index=1,
+    entry_path=(),
+    checkpoint=b"c",
+    state=StateEvidence(last=LastEntry(entry=b"e", path=())),
+)
+
+
 @pytest.mark.parametrize(
     "change",
     [
@@ -260,18 +273,8 @@ def test_where_the_signers_stand_in_the_state_the_result_says_so(network, log, k
     ],
 )
 def test_parts_of_the_wrong_shape_are_refused(change):
-    empty = Receipt(
-        transaction=b"t",
-        index=0,
-        path=(),
-        entry=b"e",
-        entry_index=1,
-        entry_path=(),
-        checkpoint=b"c",
-        state=StateEvidence(last=LastEntry(entry=b"e", path=())),
-    )
-    data = encode_receipt(empty, hash_name="sha256")
-    assert empty == decode_receipt(data, hash_name="sha256")
+    data = encode_receipt(SMALL, hash_name="sha256")
+    assert SMALL == decode_receipt(data, hash_name="sha256")
     with pytest.raises(IntegrityError) as caught:
         decode_receipt(encode_cbor({**decode_cbor(data), **change}), hash_name="sha256")
     assert caught.value.code in {"ledger.receipt_malformed", "ledger.receipt_version_unknown"}
@@ -300,18 +303,6 @@ def test_the_largest_receipt_fits():
         state=StateEvidence(last=LastEntry(entry=bytes(256), path=(bytes(32),) * 53)),
     )
     assert largest == decode_receipt(encode_receipt(largest, hash_name="sha256"), hash_name="sha256")
-
-
-SMALL = Receipt(
-    transaction=b"t",
-    index=0,
-    path=(),
-    entry=b"e",
-    entry_index=1,
-    entry_path=(),
-    checkpoint=b"c",
-    state=StateEvidence(last=LastEntry(entry=b"e", path=())),
-)
 
 
 def with_claims(count=1, **changes):

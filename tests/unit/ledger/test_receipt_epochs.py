@@ -6,11 +6,12 @@ import dataclasses
 
 import pytest
 
+from log_world import LeafHashes
 from shuiqiao.base.encoding import decode_cbor, encode_cbor
 from shuiqiao.base.errors import ShuiqiaoError
 from shuiqiao.base.ids import MemberId
 from shuiqiao.ledger.cosignature import sign_cosignature
-from shuiqiao.ledger.log import Frontier, LeafHashes, leaf_hash
+from shuiqiao.ledger.log import Frontier, leaf_hash
 from shuiqiao.ledger.note import add_cosignatures, sign_checkpoint
 from shuiqiao.ledger.policy import CheckpointPolicy
 from shuiqiao.ledger.receipt import (

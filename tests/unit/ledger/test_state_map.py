@@ -7,6 +7,7 @@ from dataclasses import replace
 
 import pytest
 
+from log_world import prove_among
 from shuiqiao.base.encoding import encode_cbor
 from shuiqiao.base.errors import IntegrityError
 from shuiqiao.ledger.state_map import (
@@ -19,7 +20,6 @@ from shuiqiao.ledger.state_map import (
     encode_state_proof,
     hash_constructor,
     nibble,
-    prove_among,
     state_path,
     state_proof_from_value,
     state_proof_value,

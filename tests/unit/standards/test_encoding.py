@@ -6,9 +6,9 @@ import pyarrow as pa
 import pytest
 
 from shuiqiao.base.encoding import encode_json
-from shuiqiao.base.errors import InvalidInput
 from shuiqiao.standards.columns import canonical_schema
-from shuiqiao.standards.encoding import decode_groups, encode_group, group_as_dict
+from shuiqiao.standards.encoding import encode_group
+from standards_world import group_as_dict
 
 RECORD = {
     "uscc": "E1",
@@ -90,49 +90,3 @@ def test_a_group_without_any_value_is_all_null(catalogue):
         b'{"group":"person","legal_rep_id":null,"legal_rep_id_kind":null,"legal_rep_name":null,"type":"registration@1"}'
     )
     assert encode_group(registration, "person", rows).to_pylist() == [expected, expected]
-
-
-def test_decoding_gives_the_columns_back(issued):
-    # Holds [STD-54].
-    rows = rows_of(issued, RECORD, RECORD | {"counterparty_name": None, "is_red_letter": True})
-    for group_id in issued.group_ids:
-        decoded = decode_groups(issued, group_id, encode_group(issued, group_id, rows).to_pylist())
-        assert decoded.equals(rows.select(decoded.schema.names))
-        assert decoded.schema.names == list(issued.group(group_id).fields)
-    assert decode_groups(issued, "core", []).num_rows == 0
-
-
-GOOD = b'{"amount_fen":-100,"group":"amounts","tax_fen":0,"tax_rate":"0.06","total_fen":-100,"type":"invoice_issued@2"}'
-
-
-@pytest.mark.parametrize(
-    ("old", "new", "reason"),
-    [
-        (b'"tax_fen":0,', b"", "missing required field `tax_fen`"),
-        (b'"tax_fen":0,', b'"extra":1,"tax_fen":0,', "unknown field `extra`"),
-        (b'"tax_fen":0', b'"tax_fen":null', "Expected `int`, got `null`"),
-        (b'"tax_fen":0', b'"tax_fen":0.0', "Expected `int`, got `float`"),
-        (b'"tax_fen":0', b'"tax_fen":-0', "not the canonical JSON"),
-        (b'"tax_fen":0', b'"tax_fen":1,"tax_fen":0', "not the canonical JSON"),
-        (b'"tax_fen":0', b'"tax_fen": 0', "not the canonical JSON"),
-        (b'"tax_fen":0', b'"tax_fen":9223372036854775808', "<= 9223372036854775807"),
-        (b'"tax_fen":0', b'"tax_fen":"0"', "Expected `int`, got `str`"),
-        (b'"0.06"', b'"0.0\\u0036"', "not the canonical JSON"),
-        (b'"0.06"', b'"\xff"', "is refused"),
-        (b'"0.06"', b'"\\ud800"', "is refused"),
-        (b"amounts", b"core", "Invalid enum value 'core'"),
-        (b"issued@2", b"issued@1", "Invalid enum value"),
-        (b"}", b"} ", "not the canonical JSON"),
-        (b"}", b"}{}", "trailing characters"),
-        (b"}", b"", "truncated"),
-        (b'"0.06"', b'"' + b"6" * 65_536 + b'"', "65642 bytes where at most 65536"),
-    ],
-)
-def test_any_other_bytes_are_refused_with_their_position(issued, old, new, reason):
-    # Holds [STD-54].
-    assert old in GOOD
-    with pytest.raises(InvalidInput) as refused:
-        decode_groups(issued, "amounts", [GOOD, GOOD.replace(old, new, 1)])
-    assert refused.value.code == "standards.group_malformed"
-    assert refused.value.message.startswith("disclosed group 1 ")
-    assert reason in refused.value.message

@@ -16,9 +16,7 @@ from shuiqiao.vault.evidence import (
     RecordProof,
     WithheldGroup,
     decode_evidence,
-    decode_record_proof,
     encode_evidence,
-    encode_record_proof,
     evidence_keys,
     is_evidence,
     verify_evidence,
@@ -47,7 +45,7 @@ def proof_of(world, number=9, groups=("core",)):
 
 def test_one_record_is_proven_by_itself_with_what_is_granted_readable(world):
     # Holds [VAULT-EVIDENCE-1].
-    proof = decode_record_proof(encode_record_proof(proof_of(world)))
+    proof = decode_evidence(encode_evidence(evidence_of(world))).proof
     fact = verify_record_proof(proof, batch_of=world.batch_of, suite=world.suite)
     assert fact == world.batch_of(proof.batch)
     opened, *withheld = proof.groups
@@ -59,11 +57,12 @@ def test_one_record_is_proven_by_itself_with_what_is_granted_readable(world):
 
 
 def test_every_changed_byte_of_a_proof_is_caught(world):
-    data = encode_record_proof(proof_of(world))
-    for place in range(len(data)):
+    evidence = evidence_of(world)
+    data = encode_evidence(evidence)
+    for place in range(data.index(evidence.receipt)):
         spoiled = data[:place] + bytes([data[place] ^ 0x10]) + data[place + 1 :]
         with pytest.raises((IntegrityError, InvalidInput)):
-            verify_record_proof(decode_record_proof(spoiled), batch_of=world.batch_of, suite=world.suite)
+            verify_record_proof(decode_evidence(spoiled).proof, batch_of=world.batch_of, suite=world.suite)
 
 
 def test_a_proof_of_another_place_or_batch_is_caught(world):
@@ -88,7 +87,7 @@ def test_a_proof_that_shows_nothing_still_says_of_what_type_its_record_is(world)
 
 
 def test_a_group_that_was_hashed_in_a_second_spelling_proves_nothing(world):
-    """[LEDGER-CBOR-4]: a bureau could have one fact twice, with spaces and without, under two leaves."""
+    """[LEDGER-CBOR-4] [STD-54]: a bureau could have one fact twice, with spaces and without, under two leaves."""
     proof = proof_of(world)
     opened, *withheld = proof.groups
     spaced = msgspec.structs.replace(opened, content=opened.content.replace(b":", b": ", 1))
@@ -100,7 +99,7 @@ def test_a_group_that_was_hashed_in_a_second_spelling_proves_nothing(world):
 @pytest.mark.parametrize("fields", [[], {"version": 1}, {"version": 1, "path": [b"short"]}])
 def test_what_is_no_proof_is_refused(fields):
     with pytest.raises(InvalidInput, match=r"vault\.evidence_malformed"):
-        decode_record_proof(encode_cbor(fields))
+        decode_evidence(EVIDENCE_MAGIC + encode_cbor({"proof": fields, "receipt": b""}))
 
 
 LONGEST = RecordProof(
@@ -175,7 +174,7 @@ def test_a_file_of_evidence_is_read_as_it_was_written(world):
     data = encode_evidence(evidence)
     assert is_evidence(data)
     assert decode_evidence(data) == evidence
-    for other in (b"", data[:9], b"SQRECORD2\n" + data[10:], encode_record_proof(evidence.proof)):
+    for other in (b"", data[:9], b"SQRECORD2\n" + data[10:], data[10:]):
         assert not is_evidence(other)
         with pytest.raises(InvalidInput, match=r"^vault\.evidence_malformed"):
             decode_evidence(other)

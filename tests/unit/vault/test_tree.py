@@ -4,8 +4,9 @@ import hashlib
 
 import pytest
 
+from log_world import LeafHashes, root_from_leaf_hashes
 from shuiqiao.base.errors import IntegrityError
-from shuiqiao.ledger.log import LeafHashes, inclusion_path, root_from_leaf_hashes
+from shuiqiao.ledger.log import inclusion_path
 from shuiqiao.vault.leaves import (
     group_hash,
     group_hashes,

@@ -10,15 +10,16 @@ from typing import Any
 
 import pytest
 
+from log_world import LeafHashes, cosignatures_of
 from shuiqiao.base.clock import ManualClock
 from shuiqiao.base.errors import ShuiqiaoError
 from shuiqiao.base.ids import MemberId
 from shuiqiao.crypto.suites import get_suite
 from shuiqiao.ledger.cosignature import cosigned_message
 from shuiqiao.ledger.fork_evidence import verify_fork_evidence
-from shuiqiao.ledger.log import LeafHashes, consistency_path, leaf_hashes
+from shuiqiao.ledger.log import consistency_path, leaf_hashes
 from shuiqiao.ledger.model import Checkpoint
-from shuiqiao.ledger.note import add_cosignatures, cosignatures_of, join_note, verify_log_signature, verify_note
+from shuiqiao.ledger.note import add_cosignatures, join_note, verify_log_signature, verify_note
 from shuiqiao.ledger.policy import CheckpointPolicy
 from shuiqiao.ledger.tile_reader import FolderTiles, PublishedLog
 from shuiqiao.ledger.tiles import TileWriter

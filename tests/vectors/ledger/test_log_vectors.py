@@ -7,13 +7,12 @@ from pathlib import Path
 
 import pytest
 
+from log_world import LeafHashes, root_from_leaf_hashes
 from shuiqiao.ledger.log import (
     Frontier,
-    LeafHashes,
     consistency_path,
     inclusion_path,
     leaf_hash,
-    root_from_leaf_hashes,
     verify_consistency,
     verify_inclusion,
 )

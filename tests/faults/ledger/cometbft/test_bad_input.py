@@ -15,7 +15,7 @@ import socket
 
 import pytest
 
-from cometbft_world import AbciClient
+from cometbft_world import AbciClient, ask_application, broadcast
 from consensus_world import Consortium, Load, Roster, wait_until
 from patience import PATIENCE_S
 from shuiqiao.base.errors import InvalidInput, ShuiqiaoError
@@ -132,11 +132,11 @@ def test_garbage_on_the_rpc(consortium):
         (good[:-1], "ledger.tx_malformed"),
         (good + b"\x00", "ledger.tx_malformed"),
     ]:
-        found = rpc.broadcast(raw)
-        assert (found.code != 0, found.codespace) == (True, code)
+        found = broadcast(rpc, raw)
+        assert (found["code"] != 0, found["codespace"]) == (True, code)
     # More than CometBFT itself takes: refused there, by its mempool and by the bound on a request.
     with pytest.raises(InvalidInput) as giant:
-        rpc.broadcast(b"\xd8\x62" + bytes(90_000))
+        broadcast(rpc, b"\xd8\x62" + bytes(90_000))
     assert giant.value.code == "ledger.rpc_refused"
     for size in (2 * 1024 * 1024, 20 * 1024 * 1024):
         body = json.dumps({"jsonrpc": "2.0", "id": 1, "method": "broadcast_tx_sync", "params": {"tx": "A" * size}})
@@ -145,11 +145,11 @@ def test_garbage_on_the_rpc(consortium):
     for body in (b"{", b"\xff" * 1000, b"[" * 100_000, b'{"jsonrpc":"2.0","method":"no_such","id":1}', b"[]"):
         assert b'"result"' not in post(path, body)
     # Questions to the application.
-    assert rpc.abci_query("/nothing", b"\xff" * 100)["codespace"] == "ledger.query_unknown"
+    assert ask_application(rpc, "/nothing", b"\xff" * 100)["codespace"] == "ledger.query_unknown"
     for key in (b"", b"\xff\xfe", b"k" * 100_000, source.randbytes(600)):
-        assert base64.b64decode(rpc.abci_query("/state", key)["value"]) == b"\xf6"
+        assert base64.b64decode(ask_application(rpc, "/state", key)["value"]) == b"\xf6"
     # After all this the node is there, and takes the one that is good.
-    assert rpc.broadcast(good).code == 0
+    assert broadcast(rpc, good)["code"] == 0
     wait_until(lambda: all(each.state().get(f"note/entry/{1:032x}") for each in consortium.ledgers.values()))
     assert [ledger.faults for ledger in consortium.ledgers.values()] == [()] * 4
 
@@ -161,7 +161,7 @@ def results_everywhere(consortium, raws):
         rpc = consortium.network.nodes[name].rpc
         found = {}
         for height in range(1, consortium.ledgers[name].application.keeper.height + 1):
-            results = rpc.block_results(height)["txs_results"] or ()
+            results = rpc.call("block_results", height=str(height))["txs_results"] or ()
             for raw, result in zip(rpc.block_transactions(height), results, strict=True):
                 found[raw] = (result.get("codespace", ""), result["code"] == 0, height)
         told.append([found[raw] for raw in raws])

@@ -65,7 +65,7 @@ class SkewedWorld:
         }
         found = {}
         for height in range(2, rpc.status().height + 1):
-            header = rpc.commit(height)["signed_header"]
+            header = rpc.call("commit", height=str(height))["signed_header"]
             block_ms = moment_ms(header["header"]["time"])
             for signature in header["commit"]["signatures"]:
                 if signature["signature"]:

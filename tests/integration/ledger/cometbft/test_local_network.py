@@ -6,7 +6,7 @@ import time
 
 import pytest
 
-from cometbft_world import Tally, comet_program, node_keys
+from cometbft_world import Tally, ask_application, broadcast, comet_program, node_keys
 from patience import PATIENCE_S
 from shuiqiao.base.errors import InvalidInput
 from shuiqiao.ledger.engine.cometbft.home import APP_SOCKET, Pace
@@ -50,8 +50,8 @@ def test_four_validators_agree_survive_a_kill_and_a_partition(world):
     first, last = network.nodes["node0"], network.nodes["node3"]
 
     # Transactions handed to one node reach all in one order; what CheckTx refuses reaches none.
-    assert first.rpc.broadcast(b"alpha").code == 0
-    assert (first.rpc.broadcast(b"bad").code, first.rpc.broadcast(b"bad2").codespace) == (7, "tally")
+    assert broadcast(first.rpc, b"alpha")["code"] == 0
+    assert (broadcast(first.rpc, b"bad")["code"], broadcast(first.rpc, b"bad2")["codespace"]) == (7, "tally")
     assert first.rpc.broadcast_many([b"batch %d" % n for n in range(20)]) == [None] * 20
     wait_until(lambda: all(len(tally.transactions) == 21 for tally in tallies.values()))
     assert len({tuple(tally.transactions) for tally in tallies.values()}) == 1
@@ -62,14 +62,14 @@ def test_four_validators_agree_survive_a_kill_and_a_partition(world):
     # What RPC says of a block is what the applications were given.
     heights = range(1, first.status().height + 1)
     assert [tx for height in heights for tx in first.rpc.block_transactions(height)] == tallies["node0"].transactions
-    assert first.rpc.abci_query("/", b"abc")["value"] == "Y2Jh"
+    assert ask_application(first.rpc, "/", b"abc")["value"] == "Y2Jh"
     with pytest.raises(InvalidInput) as raised:
         first.rpc.block(10**6)
     assert raised.value.code == "ledger.rpc_refused"
 
     # One of four may be partitioned away; the others go on, and it catches up once it is back.
     network.partition(["node3"])
-    assert first.rpc.broadcast(b"without node3").code == 0
+    assert broadcast(first.rpc, b"without node3")["code"] == 0
     wait_until(lambda: all(b"without node3" in tallies[f"node{n}"].transactions for n in range(3)))
     assert b"without node3" not in tallies["node3"].transactions
     network.heal()
@@ -77,7 +77,7 @@ def test_four_validators_agree_survive_a_kill_and_a_partition(world):
 
     # One of four may be killed; it is back at the height of the others after a restart.
     last.kill()
-    assert first.rpc.broadcast(b"while node3 is dead").code == 0
+    assert broadcast(first.rpc, b"while node3 is dead")["code"] == 0
     wait_until(lambda: b"while node3 is dead" in tallies["node0"].transactions)
     last.start()
     wait_until(lambda: tallies["node3"].transactions == tallies["node0"].transactions)

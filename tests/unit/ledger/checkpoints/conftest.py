@@ -10,11 +10,12 @@ from typing import Any
 
 import pytest
 
+from log_world import LeafHashes
 from shuiqiao.base.clock import ManualClock
 from shuiqiao.base.ids import MemberId
 from shuiqiao.crypto.suites import get_suite
 from shuiqiao.ledger.cosignature import sign_cosignature
-from shuiqiao.ledger.log import LeafHashes, consistency_path, leaf_hashes, root_from_reader
+from shuiqiao.ledger.log import consistency_path, leaf_hashes, root_from_reader
 from shuiqiao.ledger.model import Checkpoint
 from shuiqiao.ledger.note import sign_checkpoint
 from shuiqiao.ledger.policy import CheckpointPolicy

@@ -8,11 +8,11 @@ from dataclasses import replace
 
 import pytest
 
+from log_world import cosignatures_of
 from shuiqiao.base.errors import IntegrityError
 from shuiqiao.ledger.cosignature import cosigned_message, cosigner_key_hash, verify_cosignature
 from shuiqiao.ledger.note import (
     add_cosignatures,
-    cosignatures_of,
     cosigners_of,
     join_note,
     note_key_hash,

@@ -10,6 +10,7 @@ from types import SimpleNamespace
 import pytest
 
 from consensus_world import KINDS, Roster, StateKeys
+from log_world import LeafHashes
 from shuiqiao.base.errors import IntegrityError, ShuiqiaoError, Unavailable
 from shuiqiao.base.ids import MemberId
 from shuiqiao.ledger.cosignature import sign_cosignature
@@ -17,7 +18,7 @@ from shuiqiao.ledger.engine.cometbft.disagreement import MAX_NAMED, Disagreement
 from shuiqiao.ledger.engine.cometbft.extensions import CosignatureDesk, Cosigner, tip_of
 from shuiqiao.ledger.engine.epoch_keeping import EpochKeeping
 from shuiqiao.ledger.epoch_trail import EpochTrail
-from shuiqiao.ledger.log import LeafHashes, consistency_path, leaf_hashes, root_from_reader
+from shuiqiao.ledger.log import consistency_path, leaf_hashes, root_from_reader
 from shuiqiao.ledger.machine import StateMachine
 from shuiqiao.ledger.model import Checkpoint
 from shuiqiao.ledger.store.disk import PosixDisk

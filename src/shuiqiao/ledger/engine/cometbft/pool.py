@@ -7,7 +7,7 @@ PrepareProposal takes from here. With the usual type ``flood`` it stays empty. S
 from __future__ import annotations
 
 import threading
-from collections.abc import Callable, Iterable
+from collections.abc import Iterable
 from typing import Final
 
 MAX_POOLED: Final = 50_000
@@ -58,12 +58,6 @@ class Pool:
                 if raw in self._waiting:
                     del self._waiting[raw]
                     self._bytes -= len(raw)
-
-    def purge(self, is_hopeless: Callable[[bytes], bool]) -> None:
-        """Let go of what can never be accepted any more."""
-        with self._lock:
-            waiting = list(self._waiting)
-        self.remove([raw for raw in waiting if is_hopeless(raw)])
 
 
 def within(raws: Iterable[bytes], *, max_bytes: int) -> list[bytes]:

@@ -1,7 +1,7 @@
 """A client for CometBFT's JSON-RPC over its Unix socket: bounded answers, timeouts, one connection kept open.
 
-Only what the engine needs: hand in transactions, ask for status, blocks, results and commits. What a node says here is
-used to find things, never believed: blocks reach the ledger through consensus alone.
+Only what the engine needs: hand in transactions, ask for status, validators and blocks. What a node says here is used
+to find things, never believed: blocks reach the ledger through consensus alone.
 """
 
 from __future__ import annotations
@@ -19,22 +19,13 @@ from shuiqiao.base.errors import IntegrityError, InvalidInput, Unavailable
 from shuiqiao.base.unix_socket import connect_to
 
 MAX_ANSWER_BYTES: Final = 64 * 1024 * 1024
-"""Longest answer read, in bytes: a full block in base64 with its results."""
+"""Longest answer read, in bytes: a full block in base64."""
 
 DEFAULT_TIMEOUT_S: Final = 10.0
 _RETRY_S: Final = 0.5
 _OK: Final = 200
 _INTERNAL_ERROR: Final = 500
 _MAX_PAGE: Final = 100
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Broadcast:
-    """What a node's mempool said of one transaction; code 0 means it waits for a block."""
-
-    code: int
-    codespace: str
-    log: str
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -97,11 +88,6 @@ class RpcClient:
             raise _malformed(f"a batch of {len(calls)} calls has {len(by_id)} answers")
         return [_outcome(by_id.get(number, answers[0]), method) for number in range(len(calls))]
 
-    def broadcast(self, raw: bytes) -> Broadcast:
-        """Hand a transaction to the mempool and wait for what CheckTx says (``broadcast_tx_sync``)."""
-        found = self.call("broadcast_tx_sync", tx=base64.b64encode(raw).decode())
-        return Broadcast(code=int(found["code"]), codespace=found.get("codespace", ""), log=found.get("log", ""))
-
     def broadcast_many(self, raws: Sequence[bytes]) -> list[Exception | None]:
         """Hand in transactions without waiting for CheckTx (``broadcast_tx_async``); None where one was taken in."""
         calls = [{"tx": base64.b64encode(raw).decode()} for raw in raws]
@@ -145,21 +131,6 @@ class RpcClient:
     def block_transactions(self, height: int) -> tuple[bytes, ...]:
         """Return the transactions of a block, refused ones included."""
         return tuple(base64.b64decode(each) for each in self.block(height)["block"]["data"]["txs"] or ())
-
-    def block_results(self, height: int) -> Mapping[str, Any]:
-        """Return what a block did, as JSON."""
-        found: Mapping[str, Any] = self.call("block_results", height=str(height))
-        return found
-
-    def commit(self, height: int) -> Mapping[str, Any]:
-        """Return the signed header of a height, as JSON."""
-        found: Mapping[str, Any] = self.call("commit", height=str(height))
-        return found
-
-    def abci_query(self, path: str, data: bytes = b"") -> Mapping[str, Any]:
-        """Ask the node's application."""
-        found: Mapping[str, Any] = self.call("abci_query", path=path, data=data.hex())["response"]
-        return found
 
     def close(self) -> None:
         """Close the connection."""

@@ -14,11 +14,12 @@ import sys
 from pathlib import Path
 from typing import Any
 
+from log_world import LeafHashes
 from shuiqiao.base.clock import SystemClock
 from shuiqiao.base.errors import ShuiqiaoError
 from shuiqiao.base.ids import MemberId
 from shuiqiao.crypto.suites import get_suite
-from shuiqiao.ledger.log import LeafHashes, consistency_path, leaf_hashes, root_from_reader
+from shuiqiao.ledger.log import consistency_path, leaf_hashes, root_from_reader
 from shuiqiao.ledger.model import Checkpoint
 from shuiqiao.ledger.note import sign_checkpoint
 from shuiqiao.ledger.policy import CheckpointPolicy
