@@ -127,17 +127,17 @@ class Reader:
         assert process.stdout is not None
         end = threading.Timer(PATIENCE_S, process.kill)
         end.start()
-        process.stdin.write(text)
-        process.stdin.flush()
-        said = ""
-        for line in process.stdout:
-            if "@@ done" in line:
-                break
-            said += line
-        else:
-            raise AssertionError(f"it ended, or took too long: {said[-5000:]}")
-        end.cancel()
-        return said
+        try:
+            process.stdin.write(text)
+            process.stdin.flush()
+            said = ""
+            for line in process.stdout:
+                if "@@ done" in line:
+                    return said
+                said += line
+        finally:
+            end.cancel()
+        raise AssertionError(f"it ended, or took too long: {said[-5000:]}")
 
     def close(self) -> None:
         for process in self._open.values():
@@ -152,15 +152,23 @@ class Reader:
 
 @pytest.fixture(scope="module")
 def shelf(tmp_path_factory) -> Path:
-    """What pages say that the reader has already: the demo's output, and a bureau with its records."""
+    """What pages say that the reader has already: a bureau with its records."""
     folder = tmp_path_factory.mktemp("shelf")
-    reader = Reader(folder)
-    reader.shell("demo", f"$ {DEMO}\n")
     for kind, name, body in blocks(Path("tutorials/tax-bureau.md")):
         if kind == "save":
             (folder / name).write_text(body, encoding="utf-8")
-    reader.shell("bureau", "$ shuiqiao init --home my-bureau\n$ shuiqiao ingest grades.csv --home my-bureau\n")
+    with closing(Reader(folder)) as reader:
+        reader.shell("bureau", "$ shuiqiao init --home my-bureau\n$ shuiqiao ingest grades.csv --home my-bureau\n")
     return folder
+
+
+@pytest.fixture(scope="module")
+def demo(tmp_path_factory) -> Path:
+    """The demo's output, which several pages make by the same command."""
+    folder = tmp_path_factory.mktemp("demo")
+    with closing(Reader(folder)) as reader:
+        reader.shell("demo", f"$ {DEMO}\n")
+    return folder / "demo-out"
 
 
 BEFORE = {
@@ -174,6 +182,42 @@ BEFORE = {
 }
 """What a how-to takes for granted, by the names that it uses."""
 
+OF_THE_DEMO = {
+    "demo-out": ("", "demo-out"),
+    "my-bank": ("homes/bank-east", "my-bank"),
+    "genesis.json of the demo": ("genesis.json", "genesis.json"),
+}
+OF_THE_BUREAU = {
+    "genesis.json": "my-bureau/genesis.json",
+    "checkpoint": "my-bureau/ledger/checkpoints/latest",
+    "follower-ledger": "my-bureau/ledger",
+}
+WRITTEN = {
+    "invoices.csv": "uscc,invoice_no,issue_date,status,is_red_letter,amount_fen,tax_fen,total_fen,counterparty_id,"
+    "counterparty_name\n"
+    "9199000000000001X0,26990000000000000001,2026-01-15,valid,false,1000,130,1130,9199000000000009X9,样例乙\n",
+    "registration.csv": "uscc,taxpayer_name,status,industry_code,province_code,registered_on\n"
+    "9199000000000001X0,样例甲,normal,C3911,44,2020-01-01\n",
+}
+
+
+def prepare(page: Path, shelf: Path, folder: Path, request: pytest.FixtureRequest) -> None:
+    for name in BEFORE.get(page.as_posix(), ()):
+        if name in OF_THE_DEMO:
+            source, to = OF_THE_DEMO[name]
+            lay(request.getfixturevalue("demo") / source, folder / to)
+        elif name in WRITTEN:
+            (folder / name).write_text(WRITTEN[name], encoding="utf-8")
+        else:
+            lay(shelf / OF_THE_BUREAU.get(name, name), folder / name)
+
+
+def lay(source: Path, to: Path) -> None:
+    if source.is_dir():
+        shutil.copytree(source, to, symlinks=True)
+    else:
+        shutil.copy(source, to)
+
 
 @pytest.fixture
 def reader(tmp_path):
@@ -183,23 +227,23 @@ def reader(tmp_path):
 
 
 @pytest.mark.parametrize("page", [page for page in PAGES if page.as_posix() not in SKIPPED], ids=str)
-def test_every_block_of_a_page_runs_as_it_is_pasted(page, shelf, reader):
-    prepare(page, shelf, reader.folder)
+def test_every_block_of_a_page_runs_as_it_is_pasted(page, shelf, reader, request):
+    prepare(page, shelf, reader.folder, request)
     with closing(socket.create_server(("", 0))) as server:
         free_port = server.getsockname()[1]
     for kind, name, body in blocks(page):
         if "$ wget " in body and shutil.which("wget") is None:
             pytest.skip(f"wget is not installed, with which {name} copies")
         if f"$ {DEMO}\n" in body:
-            shutil.copytree(shelf / "demo-out", reader.folder / "demo-out", symlinks=True)
+            lay(request.getfixturevalue("demo"), reader.folder / "demo-out")
         elif name not in SKIPPED:
             # The port that the page names may be taken here.
-            reader.follow(kind, name, body.replace("8000", str(free_port)))
+            reader.follow(kind, name, re.sub(r"\b8000\b", str(free_port), body))
 
 
-def test_a_home_on_postgresql_is_backed_up_as_it_is_pasted(shelf, tmp_path):
+def test_a_home_on_postgresql_is_backed_up_as_it_is_pasted(shelf, tmp_path, request):
     page = Path("howto/back-up-and-restore.md")
-    prepare(page, shelf, tmp_path)
+    prepare(page, shelf, tmp_path, request)
     [block] = [block for block in blocks(page) if block[1] == f"{page}#2"]
     with (
         postgresql_server() as server,
@@ -229,35 +273,6 @@ def test_every_block_about_a_consortium_runs_as_it_is_pasted(tmp_path):
                         reader.follow(*block)
         finally:
             reader.shell("stop", "$ shuiqiao network stop --folder net\n")
-
-
-def prepare(page: Path, shelf: Path, folder: Path) -> None:
-    for name in BEFORE.get(page.as_posix(), ()):
-        if name == "my-bank":
-            shutil.copytree(shelf / "demo-out" / "homes" / "bank-east", folder / name, symlinks=True)
-        elif name == "genesis.json":
-            shutil.copy(shelf / "my-bureau" / "genesis.json", folder / name)
-        elif name == "genesis.json of the demo":
-            shutil.copy(shelf / "demo-out" / "genesis.json", folder / "genesis.json")
-        elif name == "checkpoint":
-            shutil.copy(shelf / "my-bureau" / "ledger" / "checkpoints" / "latest", folder / name)
-        elif name == "follower-ledger":
-            shutil.copytree(shelf / "my-bureau" / "ledger", folder / name)
-        elif name == "invoices.csv":
-            row = (
-                "9199000000000001X0,26990000000000000001,2026-01-15,valid,false,1000,130,1130,9199000000000009X9,样例乙"
-            )
-            header = "uscc,invoice_no,issue_date,status,is_red_letter,amount_fen,tax_fen,total_fen"
-            text = f"{header},counterparty_id,counterparty_name\n{row}\n"
-            (folder / name).write_text(text, encoding="utf-8")
-        elif name == "registration.csv":
-            rows = "uscc,taxpayer_name,status,industry_code,province_code,registered_on\n"
-            rows += "9199000000000001X0,样例甲,normal,C3911,44,2020-01-01\n"
-            (folder / name).write_text(rows, encoding="utf-8")
-        elif (shelf / name).is_dir():
-            shutil.copytree(shelf / name, folder / name, symlinks=True)
-        else:
-            shutil.copy(shelf / name, folder / name)
 
 
 def test_what_is_left_out_is_there_and_has_a_reason():

@@ -121,11 +121,6 @@ class FollowerLedger:
         """Why the last attempt to follow failed, None after one that did not: for ``doctor`` and the pages."""
         return self._trouble
 
-    @property
-    def listener_faults(self) -> tuple[Exception, ...]:
-        """Errors of listeners, each of which was dropped after its first."""
-        return self._listeners.faults
-
     def submit(self, raw: bytes) -> Future[Committed]:
         """Forward a signed transaction; the future resolves once it is durable at the writer *and* in this copy."""
         future: Future[Committed] = Future()

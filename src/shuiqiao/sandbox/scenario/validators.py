@@ -17,12 +17,6 @@ from shuiqiao.ledger.engine.cometbft.home import NodeKeys, Pace, chain_id_of
 from shuiqiao.ledger.engine.cometbft.localnet import LocalNetwork, LocalNode, LocalSettings
 from shuiqiao.members.model import VALIDATOR_POWER, EngineName, Genesis
 
-FEWEST_VALIDATORS = 4
-"""One of four may fail or lie; of three, none may."""
-
-MOST_VALIDATORS = 5
-"""The institutions of a run."""
-
 PACE = Pace(propose_ms=1_000, vote_ms=500, commit_ms=10)
 """On loopback votes are there at once; a proposer that is down costs the others a second."""
 

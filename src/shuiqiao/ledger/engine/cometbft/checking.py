@@ -232,7 +232,7 @@ class TransactionChecker:
         return self._decode(raw) if known is None else known.transaction
 
     def _decode(self, raw: bytes) -> Transaction:
-        """Return the transaction in bytes; raises InvalidInput, whatever the bytes do to the decoder, or MemoryError."""
+        """Return the transaction in bytes; raises InvalidInput whatever they do to the decoder, and MemoryError."""
         try:
             return self._machine.decode(raw)
         except (InvalidInput, MemoryError):

@@ -147,11 +147,6 @@ class CometbftLedger:
         """Connections that were ended for a reason, the newest of them."""
         return tuple(self._faults)
 
-    @property
-    def listener_faults(self) -> tuple[Exception, ...]:
-        """Errors of listeners, each of which was dropped after its first."""
-        return self._listeners.faults
-
     def submit(self, raw: bytes) -> Future[Committed]:
         """Hand in a signed transaction; the future resolves once a block holds it durably, or fails with the refusal.
 
