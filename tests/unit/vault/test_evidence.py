@@ -126,9 +126,10 @@ LONGEST = RecordProof(
     ],
 )
 def test_the_parts_of_a_proof_have_their_lengths(changes):
-    assert decode_record_proof(encode_record_proof(LONGEST)) == LONGEST
+    longest = RecordEvidence(proof=LONGEST, receipt=b"receipt")
+    assert decode_evidence(encode_evidence(longest)) == longest
     with pytest.raises(InvalidInput, match=r"vault\.evidence_malformed"):
-        decode_record_proof(encode_record_proof(msgspec.structs.replace(LONGEST, **changes)))
+        decode_evidence(encode_evidence(RecordEvidence(proof=msgspec.structs.replace(LONGEST, **changes), receipt=b"")))
 
 
 def test_superseded_records_stay_provable(open_world, tmp_path):
