@@ -4,9 +4,11 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
+from shuiqiao.crypto.model import CipherSuite
 from shuiqiao.ledger.cosignature import Cosignature, verify_cosignature
 from shuiqiao.ledger.log import HashFunction, hash_function
 from shuiqiao.ledger.note import verify_note
+from shuiqiao.ledger.policy import CheckpointPolicy
 from shuiqiao.ledger.signed_note import decode_signed_note
 from shuiqiao.ledger.state_map import (
     MAX_LEAVES,
@@ -61,7 +63,7 @@ def prove_among(records: Sequence[bytes], path: bytes, *, new: NewHash) -> State
     return StateProof(steps=tuple(steps), others=others_of(records, path))
 
 
-def cosignatures_of(note: bytes, *, policy, suite) -> tuple[Cosignature, ...]:
+def cosignatures_of(note: bytes, *, policy: CheckpointPolicy, suite: CipherSuite) -> tuple[Cosignature, ...]:
     """Return who cosigned a note and when, in order of the members; raises what ``verify_note`` raises."""
     verify_note(note, policy=policy, suite=suite)
     parts = decode_signed_note(note)
