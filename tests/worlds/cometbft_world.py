@@ -47,10 +47,14 @@ def skewed_program(folder: Path, *, skew: str) -> Path:
     return program
 
 
+def comet_version() -> str:
+    """The CometBFT that the tests run with."""
+    return os.environ.get("SHUIQIAO_COMETBFT_VERSION", DEFAULT_VERSION)
+
+
 def _program(sort: str) -> Path:
-    version = os.environ.get("SHUIQIAO_COMETBFT_VERSION", DEFAULT_VERSION)
     try:
-        return find_program(version=version + sort, tools=ROOT / ".tools" / "cometbft")
+        return find_program(version=comet_version() + sort, tools=ROOT / ".tools" / "cometbft")
     except Unavailable as error:
         if os.environ.get("CI") == "true":
             pytest.fail(error.message)

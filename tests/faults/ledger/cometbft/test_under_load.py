@@ -7,6 +7,7 @@ from dataclasses import replace
 
 import pytest
 
+from cometbft_world import comet_version
 from consensus_world import KINDS, Consortium, Load, Roster, StateKeys, check_note, wait_until
 from patience import PATIENCE_S
 from shuiqiao.ledger.check import replay_ledger
@@ -98,6 +99,9 @@ def kinds_that_wait(refused):
     return KindTable(replace(kind, check=check_late) if kind.name == "note.write" else kind for kind in KINDS)
 
 
+@pytest.mark.skipif(
+    comet_version().startswith("v0.38."), reason="a node of CometBFT 0.38 hears no peer while it executes a block"
+)
 def test_what_follows_from_a_block_does_not_wait_for_validators_that_were_late_to_commit_it(tmp_path):  # [ABCI-26]
     consortium = Consortium(tmp_path, Roster(), apart=["node1", "node2", "node3"])
     try:

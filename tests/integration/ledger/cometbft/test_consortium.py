@@ -87,7 +87,9 @@ def test_validators_agree_refuse_and_cosign(consortium, tmp_path):
     assert first.receipt(places[0].index)[:1] != b""
 
     # No block follows a block that changes nothing: the heights come to rest.
-    wait_until(lambda: len({ledger.application.keeper.height for ledger in ledgers}) == 1)
+    keepers = [ledger.application.keeper for ledger in ledgers]
+    wait_until(lambda: all(keeper.time_ms > keeper.replica.head.time_ms for keeper in keepers))
+    wait_until(lambda: len({keeper.height for keeper in keepers}) == 1)
     height = first.application.keeper.height
     assert len({ledger.application.keeper.replica.head for ledger in ledgers}) == 1
     assert [tuple(ledger.application.named) for ledger in ledgers] == [()] * 4
