@@ -31,6 +31,7 @@ from shuiqiao.ledger.engine.port import EmbeddedSettings
 from shuiqiao.ledger.kinds import KindTable
 from shuiqiao.ledger.submitter import DirectSubmitter
 from shuiqiao.ledger.transaction import TransactionDraft, sign_transaction
+from shuiqiao.members import contract as members_contract
 from shuiqiao.members.genesis import encode_genesis, network_parameters
 from shuiqiao.members.key_ring import MemberKeyRing
 from shuiqiao.members.model import Genesis, Role
@@ -51,7 +52,7 @@ ROLES = {
 }
 TAXPAYER = Uscc("91440300MA5EXAMPL1")
 PRODUCT = "SME tax loan 云税贷"
-KINDS = (*vault_contract.KINDS, *consent_contract.KINDS, *exchange_contract.KINDS)
+KINDS = (*members_contract.KINDS, *vault_contract.KINDS, *consent_contract.KINDS, *exchange_contract.KINDS)
 
 
 def seeded_entropy(suite: Any, label: str) -> Callable[[int], bytes]:
@@ -95,12 +96,7 @@ class ConsentWorld:
         )
         self.submitters = {name: self._submitter(name) for name in ROLES}
         self.databases = {name: self._database(folder / f"{name}.db") for name in ROLES}
-        self.desk = ConsentDesk(
-            submitter=self.submitters[BUREAU],
-            store=consent_store.ConsentStore(self.databases[BUREAU]),
-            suite=self.suite,
-            catalogue=self.catalogue,
-        )
+        self.desk = self._desk()
         self.files = {name: self._file(name) for name in (BANK_A, BANK_B)}
 
     def _genesis(self, suite_name: str) -> Genesis:
@@ -134,6 +130,14 @@ class ConsentWorld:
         consent_store.metadata.create_all(engine)
         exchange_store.metadata.create_all(engine)
         return engine
+
+    def _desk(self) -> ConsentDesk:
+        return ConsentDesk(
+            submitter=self.submitters[BUREAU],
+            store=consent_store.ConsentStore(self.databases[BUREAU]),
+            suite=self.suite,
+            catalogue=self.catalogue,
+        )
 
     def _file(self, member: MemberId) -> ConsentFile:
         return ConsentFile(

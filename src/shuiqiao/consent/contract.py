@@ -39,6 +39,7 @@ from shuiqiao.ledger.model import BlockContext, Event, Kind, State, StateView, T
 from shuiqiao.members.contract import key_owner, require_role
 from shuiqiao.members.key_ring import MemberKeyRing
 from shuiqiao.members.model import Role
+from shuiqiao.members.roster import consent_key_entry
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -99,11 +100,6 @@ def grant_body(artefact: ConsentArtefact, *, commitment: bytes) -> ConsentGrantB
         key=artefact.key,
         commitment=commitment,
     )
-
-
-def consent_key_entry(key: bytes) -> str:
-    """Return the state key under which a used consent key is remembered."""
-    return f"consent/key/{key.hex()}"
 
 
 def _check_grant(tx: Transaction, state: StateView, ctx: BlockContext) -> None:

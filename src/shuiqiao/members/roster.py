@@ -6,6 +6,7 @@
     members/roster           {member id: role}                      every member there ever was
     members/member/<id>      {"role", "sign", "seal", "name", "name_zh"}
     members/key/<key hex>    member id                              a key that once signed or validated [MEMBER-8]
+    members/replaced/<kid>   {"member", "key"}                      a signing key that was replaced [MEMBER-26]
     members/validator/<id>   {"key", "power"}                       while the member is a validator [MEMBER-10]
 
 It judges single members and keys. Sets of them, with witnesses and governing members, are ``epoch``.
@@ -46,6 +47,19 @@ def used_key(key: bytes) -> str:
     return f"members/key/{key.hex()}"
 
 
+def replaced_key(key_id: bytes) -> str:
+    """Return the state key under which a signing key that was replaced is found by its id."""
+    return f"members/replaced/{key_id.hex()}"
+
+
+def consent_key_entry(key: bytes) -> str:
+    """Return the state key under which the room of consent, above this one, remembers each key of a consent.
+
+    It stands here because no key is a consent's and a member's, whichever it was first [CONSENT-13].
+    """
+    return f"consent/key/{key.hex()}"
+
+
 def key_owner(state: StateView, key: bytes) -> str | None:
     """Return which member a key is or was of, for signing, sealing or validating; None if of no member."""
     user: str | None = state.get(used_key(key))
@@ -66,6 +80,18 @@ def member_record(state: StateView, member: MemberId) -> dict[str, Any]:
         raise Denied("members.unknown", f"{member} is not a member of this network")
     found: dict[str, Any] = record
     return found
+
+
+def signing_key_named(state: StateView, member: MemberId, key_id: bytes) -> bytes | None:
+    """Return the raw signing key of a member that has an id, be it today's or a replaced one; None if none has.
+
+    Raises Denied ``members.unknown``.
+    """
+    today: bytes = member_record(state, member)["sign"]
+    if network_suite(state).key_id(today) == key_id:
+        return today
+    found = state.get(replaced_key(key_id))
+    return None if found is None or found["member"] != member else found["key"]
 
 
 def require_role(state: StateView, member: MemberId, *roles: Role) -> None:
@@ -154,9 +180,15 @@ def registration_of(state: StateView, member: MemberId) -> Registration:
 def verify_new_key(state: StateView, key: bytes, *, purpose: KeyPurpose) -> None:
     """Return if a key is acceptable for its purpose and, unless one is only sealed to it, was never used [MEMBER-8].
 
-    Raises InvalidInput ``members.key_invalid``, Conflict ``members.key_used``.
+    Raises InvalidInput ``members.key_invalid``, Conflict ``members.key_used`` or ``members.key_of_consent``.
     """
     _verify_key_form(state, key, purpose=purpose)
+    if state.get(consent_key_entry(key)) is not None:
+        # Its holder signed that consent, so nobody keeps a key from others by this.
+        raise Conflict(
+            "members.key_of_consent",
+            f"key {key.hex()[:32]} is the key of a consent; no member speaks by one",
+        )
     if purpose is KeyPurpose.SEALING:
         # Anybody may name it, so that nobody keeps it from others by being first.
         return
@@ -181,14 +213,18 @@ def _verify_key_form(state: StateView, key: bytes, *, purpose: KeyPurpose) -> No
 
 
 def put_key(state: State, member: MemberId, key: bytes, *, purpose: KeyPurpose) -> None:
-    """Write a member's new key of one purpose, and that it was used where it signs."""
+    """Write a member's new key of one purpose, that it was used where it signs, and which signing key it replaces."""
     if purpose is not KeyPurpose.SEALING:
         state.put(used_key(key), str(member))
     if purpose is KeyPurpose.VALIDATOR:
         state.put(validator_key(member), validator_state(key))
         return
+    record = member_record(state, member)
+    if purpose is KeyPurpose.SIGNING:
+        old: bytes = record["sign"]
+        state.put(replaced_key(network_suite(state).key_id(old)), {"member": str(member), "key": old})
     field = "sign" if purpose is KeyPurpose.SIGNING else "seal"
-    state.put(member_key(member), {**member_record(state, member), field: key})
+    state.put(member_key(member), {**record, field: key})
 
 
 def put_member(state: State, member: Member) -> None:

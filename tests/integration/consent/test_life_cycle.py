@@ -23,6 +23,8 @@ from shuiqiao.consent.contract import (
 from shuiqiao.consent.enterprise import EnterpriseKeys
 from shuiqiao.consent.model import Purpose, RevokeReason, Status
 from shuiqiao.ledger.model import BlockContext
+from shuiqiao.members.contract import ROTATE_KEY, MemberRotateKeyBody
+from shuiqiao.members.model import KeyPurpose
 
 OTHER_BUREAU = MemberId("other-bureau")
 BUREAU, BANK_A, BANK_B, REGULATOR = (MemberId(name) for name in ("bureau", "bank-a", "bank-b", "regulator"))
@@ -223,6 +225,14 @@ def test_no_member_has_the_key_of_a_consent(world, owner, purpose):
     now = BlockContext(height=1, time_ms=world.clock.now_ms())
     with pytest.raises(Denied, match=rf"^consent\.key_of_member.*{owner}"):
         kind.check(world.submitters[BUREAU].decode(raw), world.ledger.state(), now)
+
+
+def test_the_key_of_a_consent_becomes_no_members(world):
+    """[CONSENT-13]: not afterwards either, though its holder signs the rotation with it."""
+    key = consent_key(world, world.granted())
+    body = MemberRotateKeyBody(purpose=KeyPurpose.SIGNING, new_key=key.public_key, proof=b"")
+    with pytest.raises(Conflict, match=r"^members\.key_of_consent"):
+        world.submitters[BANK_A].submit(ROTATE_KEY, body, extra_keys=(key,))
 
 
 def test_a_consent_id_belongs_to_its_provider(world):

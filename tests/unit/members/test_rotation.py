@@ -5,6 +5,7 @@ from __future__ import annotations
 import pytest
 
 from members_world import DAY_MS, World, sealing, signing, validating
+from shuiqiao.base.encoding import encode_cbor
 from shuiqiao.members.action import SetWitnesses
 from shuiqiao.members.contract import REGISTER_WITNESS, WitnessRegisterBody
 from shuiqiao.members.roster import member_record
@@ -37,6 +38,19 @@ def test_a_key_never_returns_not_even_to_its_owner(world):
     assert world.rotate("bank-east", first) == "members.key_used"
     assert world.rotate("bank-east", world.keys["bank-east"], keys=[world.keys["bank-east"]]) == "members.key_used"
     assert world.rotate("bank-east", signing("bureau", world.suite)) == "members.key_used"
+
+
+@pytest.mark.parametrize("purpose", ["signing", "sealing"])
+def test_the_key_of_a_consent_never_becomes_a_members(world, purpose):
+    """[CONSENT-13]: else that member alone would speak for the enterprise."""
+    new = (signing if purpose == "signing" else sealing)("bank-west 2", world.suite)
+    world.state.write({f"consent/key/{new.public_key.hex()}": encode_cbor("bureau/" + "0" * 32)})
+    assert world.rotate("bank-west", new, purpose=purpose) == "members.key_of_consent"
+    assert world.propose(admission_with(world, purpose, new))[0] == "members.key_of_consent"
+
+
+def admission_with(world, purpose, key):
+    return world.admission("bank-south", **{f"{purpose}_key": key.public_key})
 
 
 def test_one_member_does_not_begin_epoch_after_epoch(world):
