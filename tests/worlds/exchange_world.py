@@ -16,7 +16,9 @@ from shuiqiao.exchange.provider import Provider
 from shuiqiao.exchange.recipient import Recipient, SentRequest
 from shuiqiao.exchange.store import ProviderStore, RecipientStore
 from shuiqiao.ledger.receipt_verification import VerifiedReceipt, verify_receipt
+from shuiqiao.members.contract import ROTATE_KEY, MemberRotateKeyBody
 from shuiqiao.members.key_ring import MemberKeyRing
+from shuiqiao.members.model import KeyPurpose
 from shuiqiao.vault.contract import batch_lookup, leaf_lookup
 from shuiqiao.vault.model import VaultSettings
 from shuiqiao.vault.service import Vault
@@ -184,7 +186,8 @@ class ExchangeWorld(consent_world.ConsentWorld):
         """What an accusation is judged by."""
         state = self.ledger.state()
         return {
-            "provider_key": self.signing[BUREAU].public_key,
+            "provider": BUREAU,
+            "state": state,
             "network": self.network,
             "batch_of": batch_lookup(state, BUREAU),
             "status_of": leaf_lookup(state, BUREAU),
@@ -192,6 +195,24 @@ class ExchangeWorld(consent_world.ConsentWorld):
             "suite": self.suite,
             "catalogue": self.catalogue,
         }
+
+    def rotate(self, member: MemberId) -> Any:
+        """A member replaces its signing key, and its services go on with the new one; return the old key."""
+        old = self.signing[member]
+        new = self.suite.generate_signing_key(self.entropy)
+        if member == BUREAU:
+            self.ledger.signer.add_key(new)
+        body = MemberRotateKeyBody(purpose=KeyPurpose.SIGNING, new_key=new.public_key, proof=b"")
+        self.submitters[member].submit(ROTATE_KEY, body, extra_keys=(new,))
+        self.signing[member] = new
+        self.submitters[member] = self._submitter(member)
+        if member == BUREAU:
+            self.desk = self._desk()
+            self.provider = self.provider_with(self.vault)
+        else:
+            self.files[member] = self._file(member)
+            self.banks[member] = self.recipient(member)
+        return old
 
     def close(self) -> None:
         """Release files and threads."""

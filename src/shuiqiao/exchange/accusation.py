@@ -36,6 +36,7 @@ from shuiqiao.vault.model import BatchLookup, LeafLookup, LeafRef, LeafStatus
 
 if TYPE_CHECKING:
     from shuiqiao.crypto.model import CipherSuite
+    from shuiqiao.ledger.model import StateView
     from shuiqiao.ledger.receipt_verification import VerifiedReceipt
     from shuiqiao.standards.model import Catalogue, RecordType
 
@@ -65,7 +66,8 @@ class WithheldEvidence:
 def prove_withheld(
     evidence: WithheldEvidence,
     *,
-    provider_key: bytes,
+    provider: MemberId,
+    state: StateView,
     network: bytes,
     batch_of: BatchLookup,
     status_of: LeafLookup,
@@ -75,12 +77,12 @@ def prove_withheld(
 ) -> Accusation:
     """Return the verified accusation; raises IntegrityError where the evidence does not carry it.
 
-    provider_key: raw signing key of the member that is accused. batch_of, status_of: the ledger's facts today.
+    provider: who is accused. state, batch_of, status_of: the ledger's facts today, the last two of its batches.
     verify_root: raises where the log never had a root at a size, as a LedgerSubmitter's does. Raises
     InvalidInput or IntegrityError for a signature or proof that does not hold, ``exchange.accusation_unproven`` with
     the reason where everything holds and yet nobody did wrong.
     """
-    manifest = decode_manifest(evidence.manifest, network=network, suite=suite, provider_key=provider_key)
+    manifest = decode_manifest(evidence.manifest, provider=provider, state=state, network=network, suite=suite)
     record = evidence.record
     verify_record_proof(record, batch_of=batch_of, suite=suite)
     month = _month_in_scope(record, manifest, catalogue)

@@ -16,16 +16,26 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from shuiqiao.base.errors import IntegrityError
-from shuiqiao.exchange.model import MAX_MANIFEST_BYTES, Manifest, ManifestCell, ManifestType, RequestMessage
-from shuiqiao.ledger.document import decode_document, sign_document, verify_document
+from shuiqiao.base.ids import owned_id
+from shuiqiao.exchange.model import (
+    MAX_MANIFEST_BYTES,
+    Manifest,
+    ManifestCell,
+    ManifestType,
+    RequestMessage,
+    is_recorded,
+)
+from shuiqiao.ledger.document import decode_document, sign_document
+from shuiqiao.members.documents import verify_signed_by
 from shuiqiao.vault.identity import period_days
 from shuiqiao.vault.model import LeafRef
 
 if TYPE_CHECKING:
     from datetime import date
 
+    from shuiqiao.base.ids import MemberId
     from shuiqiao.crypto.model import CipherSuite, SigningKey
-    from shuiqiao.ledger.model import Checkpoint
+    from shuiqiao.ledger.model import Checkpoint, StateView
     from shuiqiao.standards.model import Catalogue, RecordType
     from shuiqiao.vault.disclosure import Disclosure
 
@@ -91,14 +101,20 @@ def encode_manifest(manifest: Manifest, *, network: bytes, suite: CipherSuite, k
     return sign_document(manifest, name=MANIFEST, network=network, suite=suite, keys=(key,))
 
 
-def decode_manifest(raw: bytes, *, network: bytes, suite: CipherSuite, provider_key: bytes) -> Manifest:
+def decode_manifest(
+    raw: bytes, *, provider: MemberId, state: StateView, network: bytes, suite: CipherSuite
+) -> Manifest:
     """Return the manifest in outside bytes, signed by the provider.
 
+    Where the provider put it on the ledger, a key counts that it replaced since [MEMBER-26].
     Raises InvalidInput for its form, IntegrityError for the signature.
     """
     document = decode_document(raw, Manifest, name=MANIFEST, network=network, suite=suite, max_bytes=MAX_MANIFEST_BYTES)
-    verify_document(document, public_keys=(provider_key,), suite=suite)
-    return document.body
+    manifest = document.body
+    name = owned_id(manifest.recipient, manifest.request)
+    known = is_recorded(state, name, provider=provider, field="manifest_digest", digest=suite.digest(raw))
+    verify_signed_by(document, member=provider, state=state, suite=suite, is_recorded=known)
+    return manifest
 
 
 def verify_manifest_fits(manifest: Manifest, message: RequestMessage, *, taxpayer: str) -> None:

@@ -21,9 +21,10 @@ from shuiqiao.exchange.model import (
     AnswerContent,
     RequestMessage,
     SealedAnswer,
+    is_recorded,
 )
-from shuiqiao.ledger.document import decode_document, sign_document, to_plain, verify_document
-from shuiqiao.members.contract import member_record
+from shuiqiao.ledger.document import decode_document, sign_document, to_plain
+from shuiqiao.members.documents import verify_signed_by
 from shuiqiao.standards.model import CORE_GROUP
 
 if TYPE_CHECKING:
@@ -46,15 +47,19 @@ def encode_request(message: RequestMessage, *, network: bytes, suite: CipherSuit
 def decode_request(raw: bytes, *, state: StateView, network: bytes, suite: CipherSuite) -> RequestMessage:
     """Return the request in outside bytes, signed by the member it names as its sender.
 
+    Where the ledger has this very request, a key counts that its sender replaced since [MEMBER-26].
     Raises InvalidInput for its form, Denied ``members.unknown``, IntegrityError for the signature.
     """
     document = decode_document(
         raw, RequestMessage, name=REQUEST, network=network, suite=suite, max_bytes=MAX_REQUEST_BYTES
     )
-    sender = member_record(state, MemberId(document.body.sender))
-    verify_document(document, public_keys=(sender["sign"],), suite=suite)
-    verify_request_rules(document.body)
-    return document.body
+    message = document.body
+    known = is_recorded(
+        state, message.name, provider=message.receiver, field="request_digest", digest=suite.digest(raw)
+    )
+    verify_signed_by(document, member=MemberId(message.sender), state=state, suite=suite, is_recorded=known)
+    verify_request_rules(message)
+    return message
 
 
 def verify_request_rules(message: RequestMessage) -> None:
@@ -98,21 +103,25 @@ def open_answer(
     raw: bytes,
     *,
     message: RequestMessage,
+    state: StateView,
     network: bytes,
     suite: CipherSuite,
-    provider_key: bytes,
     sealing_key: SealingKey,
 ) -> tuple[AnswerContent, bytes]:
     """Return (the content of an answer to this very request, digest of its ciphertext).
 
-    provider_key: the provider's raw signing key. Raises InvalidInput for its form, IntegrityError for a signature or
-    seal that does not hold (``crypto.*``), or ``exchange.answer_misdirected`` for an answer to something else.
+    What the signature covers beside the ciphertext stands in the request, so the ciphertext's digest on the ledger
+    records all of it [MEMBER-26]. Raises InvalidInput for its form, IntegrityError for a signature or seal that does
+    not hold (``crypto.*``), or ``exchange.answer_misdirected`` for an answer to something else.
     """
     document = decode_document(
         raw, SealedAnswer, name=ANSWER, network=network, suite=suite, max_bytes=MAX_ANSWER_BYTES + _ENVELOPE_BYTES
     )
-    verify_document(document, public_keys=(provider_key,), suite=suite)
     body = document.body
+    digest = suite.digest(body.sealed)
+    provider = MemberId(message.receiver)
+    known = is_recorded(state, message.name, provider=provider, field="answer_digest", digest=digest)
+    verify_signed_by(document, member=provider, state=state, suite=suite, is_recorded=known)
     found = (body.request, body.consent, body.sender, body.receiver)
     if found != (message.request, message.consent, message.receiver, message.sender):
         raise IntegrityError(
@@ -121,7 +130,7 @@ def open_answer(
             f"request {message.request.hex()} of {message.sender}",
         )
     plaintext = sealing_key.open_sealed(body.sealed, associated_data=associated_data(message, network=network))
-    return _content(plaintext), suite.digest(body.sealed)
+    return _content(plaintext), digest
 
 
 def _content(plaintext: bytes) -> AnswerContent:

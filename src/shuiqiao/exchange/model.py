@@ -29,6 +29,8 @@ from shuiqiao.consent.model import (
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
+    from shuiqiao.ledger.model import StateView
+
 MAX_REQUEST_BYTES = 16_384
 """A request names at most 32 types with 4 groups each: under 6 kB."""
 
@@ -217,3 +219,13 @@ class UsageEntry:
 def request_key(request: str) -> str:
     """Return the state key of a request, by the bank that asked and id."""
     return f"exchange/request/{request}"
+
+
+def is_recorded(state: StateView, request: str, *, provider: str, field: str, digest: bytes) -> bool:
+    """Tell whether the ledger's entry of a request to a provider holds a digest.
+
+    field: ``request_digest``, which the bank put there; ``answer_digest`` or ``manifest_digest``, which the provider
+    did.
+    """
+    entry = state.get(request_key(request))
+    return entry is not None and (entry["provider"], entry[field]) == (provider, digest)

@@ -37,7 +37,6 @@ from shuiqiao.exchange.manifest import (
 from shuiqiao.exchange.messages import decode_request, encode_request, open_answer
 from shuiqiao.exchange.model import AnswerContent, DataRequest, RequestMessage, RequestStatus, request_key
 from shuiqiao.exchange.store import ReceivedRow
-from shuiqiao.members.contract import member_record
 from shuiqiao.vault.contract import batch_lookup, leaf_lookup
 from shuiqiao.vault.disclosure import decode_disclosure
 from shuiqiao.vault.proofs import verify_disclosure
@@ -241,15 +240,11 @@ class Recipient:
         return open_answer(
             answer,
             message=message,
+            state=self._submitter.state(),
             network=self._network,
             suite=self._suite,
-            provider_key=self._provider_key(message),
             sealing_key=self._sealing_key,
         )
-
-    def _provider_key(self, message: RequestMessage) -> bytes:
-        key: bytes = member_record(self._submitter.state(), MemberId(message.receiver))["sign"]
-        return key
 
     def _expect_entry_holds(
         self, entry: dict[str, Any], content: AnswerContent, digest: bytes, message: RequestMessage
@@ -268,7 +263,11 @@ class Recipient:
         """Steps 4 to 7."""
         artefact = self._consents.artefact(message.consent_name)
         manifest = decode_manifest(
-            content.manifest, network=self._network, suite=self._suite, provider_key=self._provider_key(message)
+            content.manifest,
+            provider=MemberId(message.receiver),
+            state=self._submitter.state(),
+            network=self._network,
+            suite=self._suite,
         )
         verify_manifest_fits(manifest, message, taxpayer=artefact.taxpayer)
         if entry_index is not None and manifest.as_of_size <= entry_index:

@@ -80,13 +80,13 @@ def _openings_of(look: Look, kinds: KindTable) -> tuple[OpenedDecisions | None, 
     try:
         key = load_keys(look.home, passphrase=find_passphrase(look.home)).sealing
         database = open_database(database_of(look.home), metadatas=[lending_tables])
+        try:
+            openings = OpeningStore(database).all()
+        finally:
+            database.dispose()
+        return open_decisions(look.engine, kinds=kinds, regulator=look.member, key=key, openings=openings), ""
     except Unavailable as error:
         return None, error.message
-    try:
-        openings = OpeningStore(database).all()
-    finally:
-        database.dispose()
-    return open_decisions(look.engine, kinds=kinds, regulator=look.member, key=key, openings=openings), ""
 
 
 def audit_institution(

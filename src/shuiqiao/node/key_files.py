@@ -10,7 +10,8 @@
 2. once the ledger names it, the one in use is linked under its retired name, and the next one takes its place at once.
 
 A crash after 1 leaves a next key that is submitted again; a crash within 2 leaves a link that is found again. Retired
-keys stay: the last checkpoint of the epoch that a key signed in still needs it.
+keys stay: the last checkpoint of the epoch that a key signed in still needs it, and what was sealed to a key opens with
+that key alone.
 """
 
 from __future__ import annotations
@@ -24,7 +25,6 @@ from shuiqiao.crypto.keyfile import STRONG_COST, PassphraseCost, load_key_file, 
 from shuiqiao.crypto.model import SEED_BYTES
 from shuiqiao.crypto.suites import get_suite
 from shuiqiao.members.model import KeyPurpose
-from shuiqiao.node.keys import SEALING_FILE, SIGNING_FILE
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -45,7 +45,7 @@ class KeyFiles:
         """purpose: signing or sealing; the key of a validator belongs to CometBFT's home."""
         self.folder = home.keys
         self.purpose = purpose
-        self.current = home.keys / (SIGNING_FILE if purpose is KeyPurpose.SIGNING else SEALING_FILE)
+        self.current = home.keys / f"{purpose}.key.json"
         self.next = home.keys / f"{purpose}.next.key.json"
 
     @property
@@ -58,6 +58,11 @@ class KeyFiles:
         """The files of keys that were in use, in order."""
         found = (path for path in self.folder.iterdir() if _RETIRED.fullmatch(path.name))
         return tuple(sorted(path for path in found if path.name.startswith(self.purpose)))
+
+    @property
+    def others(self) -> tuple[Path, ...]:
+        """Every file that is there but that of the key in use: the next one, those retired, the last first."""
+        return tuple(path for path in self.held if path != self.current)
 
     def make_next(
         self, *, suite: CipherSuite, passphrase: bytes, entropy: Entropy, cost: PassphraseCost = STRONG_COST

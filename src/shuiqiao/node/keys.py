@@ -8,18 +8,22 @@ from __future__ import annotations
 
 import base64
 import codecs
+import contextlib
 import getpass
 import os
 import sys
 from dataclasses import dataclass
+from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from shuiqiao.base.errors import Conflict, InvalidInput, Unavailable
+from shuiqiao.base.errors import Conflict, IntegrityError, InvalidInput, ShuiqiaoError, Unavailable
 from shuiqiao.base.regular_file import open_regular
 from shuiqiao.crypto.keyfile import STRONG_COST, PassphraseCost, load_key_file, save_key_file
 from shuiqiao.crypto.model import SEED_BYTES, CipherSuite, SealingKey, SigningKey
 from shuiqiao.crypto.suites import get_suite
+from shuiqiao.members.model import KeyPurpose
+from shuiqiao.node.key_files import KeyFiles
 from shuiqiao.node.settings import PASSPHRASE_FILE_VARIABLE, Home
 
 if TYPE_CHECKING:
@@ -38,6 +42,54 @@ class MemberKeys:
 
     signing: SigningKey
     sealing: SealingKey
+
+
+class HeldSealingKey:
+    """The sealing key of a home: the one in use, and behind it every other one that the home holds.
+
+    What was sealed before a rotation opens with a key that was replaced since. Those are read, newest first, when the
+    one in use does not open something: each costs the work of its passphrase, once.
+    """
+
+    def __init__(self, key: SealingKey, *, home: Home, suite: CipherSuite, passphrase: bytes) -> None:
+        self._key = key
+        self._home = home
+        self._suite = suite
+        self._passphrase = passphrase
+
+    @property
+    def public_key(self) -> bytes:
+        """The raw public key of the one in use: what others seal to."""
+        return self._key.public_key
+
+    def open_sealed(self, sealed: bytes, *, associated_data: bytes) -> bytes:
+        """Return the plaintext, opened by whichever key it was sealed to; raises IntegrityError ``crypto.seal_broken``.
+
+        Raises Unavailable ``node.sealing_key_unusable`` where a key behind the one in use cannot be read: it might have
+        been the right one.
+        """
+        try:
+            return self._key.open_sealed(sealed, associated_data=associated_data)
+        except IntegrityError:
+            for key in self._others:
+                with contextlib.suppress(IntegrityError):
+                    return key.open_sealed(sealed, associated_data=associated_data)
+            raise
+
+    @cached_property
+    def _others(self) -> tuple[SealingKey, ...]:
+        return tuple(self._other(path) for path in KeyFiles(self._home, purpose=KeyPurpose.SEALING).others)
+
+    def _other(self, path: Path) -> SealingKey:
+        try:
+            seed, _ = _load(path, purpose=KeyPurpose.SEALING, passphrase=self._passphrase)
+        except ShuiqiaoError as error:
+            raise Unavailable(
+                "node.sealing_key_unusable",
+                f"something does not open with the sealing key in use, and {path} cannot be read: {error.code}: "
+                f"{error.message}",
+            ) from error
+        return self._suite.sealing_key_from_seed(seed)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -83,7 +135,7 @@ def save_keys(
 
 
 def load_keys(home: Home, *, passphrase: bytes) -> MemberKeys:
-    """Open both key files.
+    """Open both key files; the sealing key has those that it replaced behind it.
 
     Raises Unavailable ``node.key_missing``, InvalidInput ``node.key_misplaced``, Denied ``crypto.passphrase_wrong``, or
     what a damaged file is refused with.
@@ -96,7 +148,9 @@ def load_keys(home: Home, *, passphrase: bytes) -> MemberKeys:
             f"the signing key in {home.keys} is of suite {signing[1]}, the sealing key {sealing[1]}",
         )
     suite = get_suite(signing[1])
-    return MemberSeeds(signing=signing[0], sealing=sealing[0]).keys(suite)
+    keys = MemberSeeds(signing=signing[0], sealing=sealing[0]).keys(suite)
+    held = HeldSealingKey(keys.sealing, home=home, suite=suite, passphrase=passphrase)
+    return MemberKeys(signing=keys.signing, sealing=held)
 
 
 def named_passphrase() -> bytes | None:

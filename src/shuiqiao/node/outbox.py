@@ -24,6 +24,7 @@ from shuiqiao.ledger.log import leaf_hash
 from shuiqiao.ledger.model import Committed, LedgerEngine
 from shuiqiao.ledger.submitter import DirectSubmitter
 from shuiqiao.members.key_ring import MemberKeyRing
+from shuiqiao.members.roster import signing_key_named
 from shuiqiao.node.store import OutboxRow, OutboxStore
 
 REPLAYED = "ledger.tx_replayed"
@@ -61,7 +62,6 @@ class Outbox(DirectSubmitter):
             key_ring=MemberKeyRing(),
         )
         self._store = store
-        self._own_key_id = key.key_id
         self._acknowledged: list[bytes] = []
         self._lock = threading.Lock()
 
@@ -94,7 +94,7 @@ class Outbox(DirectSubmitter):
         Raises Denied ``node.outbox_foreign`` where others signed it too.
         """
         tx = self.decode(row.raw)
-        if [signature.key_id for signature in tx.signatures] != [self._own_key_id]:
+        if len(tx.signatures) != 1 or not self._is_own(tx.signatures[0].key_id):
             raise Denied(
                 "node.outbox_foreign",
                 f"{tx.kind} {row.leaf.hex()[:16]} bears signatures of others, who would have to sign it again",
@@ -120,6 +120,10 @@ class Outbox(DirectSubmitter):
             done, self._acknowledged = self._acknowledged, []
         if done:
             self._store.remove(done)
+
+    def _is_own(self, key_id: bytes) -> bool:
+        """Tell whether a key is or was this member's own: then today's may sign anew what that one signed."""
+        return signing_key_named(self.state(), self.member, key_id) is not None
 
     def _row(self, raw: bytes) -> OutboxRow:
         tx = self.decode(raw)

@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 
-from shuiqiao.base.errors import ShuiqiaoError
+from shuiqiao.base.errors import IntegrityError, InvalidInput
 from shuiqiao.base.ids import MemberId, OwnedId, owned_id
 from shuiqiao.crypto.model import SealingKey
 from shuiqiao.crypto.suites import get_suite
@@ -48,7 +48,8 @@ def open_decisions(
 ) -> OpenedDecisions:
     """Open every decision that was sealed to a regulator and compare it with its commitment.
 
-    openings: bank and application id to what the bank handed in.
+    openings: bank and application id to what the bank handed in. key: with every key behind it that the regulator ever
+    had others seal to; what it raises as Unavailable ends this, since no bank is to blame for it.
     """
     decisions: list[DecisionOpening] = []
     problems: list[str] = []
@@ -76,6 +77,6 @@ def _open(tx: Transaction, *, engine: LedgerEngine, key: SealingKey, sealed: byt
         opening = open_decision(
             sealed, key=key, network=parameters.network, bank=tx.author, application=body.application
         )
-    except ShuiqiaoError as error:
+    except (IntegrityError, InvalidInput) as error:
         return f"cannot be read: {error.code}"
     return opening if opening.commitment(suite) == body.commitment else "does not open its commitment"

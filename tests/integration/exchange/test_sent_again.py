@@ -231,3 +231,10 @@ def test_a_delivery_is_entered_once(world):
     )
     with pytest.raises(Conflict, match=r"^exchange\.step_invalid"):
         world.submitters[BUREAU].submit(DELIVER, body)
+
+
+def test_an_answer_leaves_unchanged_after_its_provider_replaced_the_key(world, case):
+    """[MEMBER-26]: the ledger records it, if need be by an entry that the new key signs, and so the bank reads it."""
+    world.rotate(BUREAU)
+    assert case.again() == case.answer
+    assert world.banks[BANK_A].receive(case.sent.request, case.answer).request == case.sent.request

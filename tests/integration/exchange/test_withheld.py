@@ -115,6 +115,22 @@ def test_a_consistent_lie_is_proven_afterwards(world, lied):
     assert accusation.anchored_index < accusation.as_of_size
 
 
+def test_a_lie_is_proven_after_the_liar_replaced_its_key(world, lied):
+    """[MEMBER-26]: the ledger holds the manifest's digest, delivered by the provider itself."""
+    leaf, received = lied
+    world.rotate(BUREAU)
+    assert prove_withheld(evidence_of(world, received, leaf), **world.facts()).provider == BUREAU
+
+
+def test_a_key_that_was_replaced_accuses_nobody(world, lied):
+    """[MEMBER-26]: a manifest that its provider never delivered, signed by whoever stole the key it had."""
+    leaf, received = lied
+    stolen, named = world.rotate(BUREAU), msgspec.structs.replace(received.manifest, cells=[])
+    forged = encode_manifest(named, network=world.network, suite=world.suite, key=stolen)
+    with pytest.raises(IntegrityError, match=r"^ledger\.document_signers_wrong"):
+        prove_withheld(replace(evidence_of(world, received, leaf), manifest=forged), **world.facts())
+
+
 def unproven(world, evidence, reason, **changes):
     with pytest.raises(IntegrityError, match=rf"^exchange\.accusation_unproven.*{reason}"):
         prove_withheld(evidence, **(world.facts() | changes))

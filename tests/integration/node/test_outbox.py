@@ -11,7 +11,10 @@ from shuiqiao.base.ids import system_entropy
 from shuiqiao.ledger.submitter import DRAFT_VALIDITY_MS
 from shuiqiao.ledger.transaction import TransactionDraft, sign_transaction
 from shuiqiao.lending.contract import ApplicationSubmitBody
+from shuiqiao.members.model import KeyPurpose
+from shuiqiao.node.keys import find_passphrase
 from shuiqiao.node.outbox import FORGET_BATCH, Outbox
+from shuiqiao.node.rotation import rotate_key
 from shuiqiao.node.store import OutboxStore
 
 
@@ -128,6 +131,25 @@ def test_the_new_signature_is_kept_before_the_old_one_is_forgotten(node, clock):
     assert kept.leaf != row.leaf
     assert node.outbox.resend() == 1
     assert on_ledger(node) == [kept.raw]
+
+
+def test_what_a_replaced_key_signed_is_signed_anew_by_the_new_one(home, clock):
+    """[MEMBER-26]: no other member signed it, and the ledger takes the old key's signature no more."""
+    with worlds.open_solo(home, clock) as node:
+        lose(node, reaches_the_ledger=False)
+        rotate_key(
+            node,
+            purpose=KeyPurpose.SIGNING,
+            passphrase=find_passphrase(home),
+            entropy=system_entropy,
+            cost=worlds.CHEAP,
+        )
+    with worlds.open_solo(home, clock) as node:
+        (row,) = waiting(node)
+        assert row.refusal_code == "ledger.signature_missing"
+        node.outbox.redo(row)
+        assert "anchor.commit" in [node.outbox.decode(raw).kind for raw in on_ledger(node)]
+        assert node.outbox.rows() == []
 
 
 def test_what_others_signed_too_is_not_signed_anew(node, clock):

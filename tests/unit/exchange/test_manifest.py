@@ -7,6 +7,7 @@ import pyarrow as pa
 import pytest
 
 from shuiqiao.base.errors import IntegrityError
+from shuiqiao.base.ids import MemberId
 from shuiqiao.consent.model import Mode, Purpose
 from shuiqiao.crypto.suites import get_suite
 from shuiqiao.exchange.manifest import (
@@ -64,11 +65,38 @@ def manifest_with(inventories=None, message=None):
     )
 
 
+TODAY, REPLACED = (SUITE.signing_key_from_seed(bytes([number]) * 32) for number in (1, 2))
+
+
+def signed_by(key):
+    return encode_manifest(manifest_with(), network=NETWORK, suite=SUITE, key=key)
+
+
+def decoded(raw, *, delivered_by=None, digest=None):
+    """delivered_by: who put the manifest's digest on the ledger."""
+    state = {
+        "members/network": {"suite": "intl"},
+        "members/member/bureau": {"sign": TODAY.public_key},
+        f"members/replaced/{REPLACED.key_id.hex()}": {"member": "bureau", "key": REPLACED.public_key},
+    }
+    if delivered_by is not None:
+        entry = {"provider": delivered_by, "manifest_digest": digest or SUITE.digest(raw)}
+        state[f"exchange/request/bank-a/{bytes(16).hex()}"] = entry
+    return decode_manifest(raw, provider=MemberId("bureau"), state=state, network=NETWORK, suite=SUITE)
+
+
 def test_a_manifest_survives_its_bytes():
     """[EXCHANGE-9]"""
-    key = SUITE.signing_key_from_seed(b"\x01" * 32)
-    raw = encode_manifest(manifest_with(), network=NETWORK, suite=SUITE, key=key)
-    assert manifest_with() == decode_manifest(raw, network=NETWORK, suite=SUITE, provider_key=key.public_key)
+    assert manifest_with() == decoded(signed_by(TODAY)) == decoded(signed_by(TODAY), delivered_by="bureau")
+
+
+def test_a_replaced_key_signed_a_manifest_that_its_provider_delivered_and_no_other():
+    """[MEMBER-26]: what another provider delivers, under a stolen key, is not this one's word."""
+    raw = signed_by(REPLACED)
+    assert decoded(raw, delivered_by="bureau") == manifest_with()
+    for terms in ({}, {"delivered_by": "other-bureau"}, {"delivered_by": "bureau", "digest": bytes(32)}):
+        with pytest.raises(IntegrityError, match=r"^ledger\.document_signers_wrong"):
+            decoded(raw, **terms)
 
 
 def test_names_are_the_same_in_any_order():
