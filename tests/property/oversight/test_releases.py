@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
+from contextlib import contextmanager
 
 from hypothesis import given, settings
 from hypothesis import strategies as st
@@ -85,29 +86,38 @@ def test_tables_of_one_release_say_nothing_smaller_of_each_other(decisions):
             assert len(set().union(*(firms[Outcome(outcome)] for outcome in column))) >= 5
 
 
+@contextmanager
+def release_store():
+    """A store in memory; it is closed even where Hypothesis ends a run early."""
+    engine = create_engine("sqlite://")
+    store.metadata.create_all(engine)
+    try:
+        yield store.ReleaseStore(engine)
+    finally:
+        engine.dispose()
+
+
 @settings(max_examples=60, deadline=None)
 @given(DECISIONS, st.lists(st.integers(0, 120), max_size=6), st.data())
 def test_what_one_day_adds_to_another_is_a_release_by_itself(decisions, days, data):
     """[LENDING-9]: who subtracts yesterday's totals from today's is left with cells of k firms, or with nothing."""
-    engine = create_engine("sqlite://")
-    store.metadata.create_all(engine)
-    desk = StatisticsDesk(store=store.ReleaseStore(engine), clock=ManualClock(1))
-    counted = Counter()
-    for day in sorted(days):
-        late = data.draw(st.sets(st.integers(0, 120), max_size=5), label="openings that are late")
-        opened = [one for number, one in enumerate(decisions[:day]) if number not in late]
-        before = desk.releases()
-        new = [one for one in opened if one.application not in counted]
-        try:
-            release = desk.publish(opened)
-        except Conflict:
-            assert desk.releases() == before
-            assert len({one.firm for one in new}) < 5
-            continue
-        assert desk.releases() == (*before, release)
-        assert (release.number, release.decisions) == (len(before) + 1, len(new))
-        assert release.tables == tabulate(new, least_firms=5) != ()
-        counted.update(one.application for one in new)
-    assert set(counted.values()) <= {1}
-    assert sum(release.decisions for release in desk.releases()) == len(counted)
-    engine.dispose()
+    with release_store() as kept:
+        desk = StatisticsDesk(store=kept, clock=ManualClock(1))
+        counted = Counter()
+        for day in sorted(days):
+            late = data.draw(st.sets(st.integers(0, 120), max_size=5), label="openings that are late")
+            opened = [one for number, one in enumerate(decisions[:day]) if number not in late]
+            before = desk.releases()
+            new = [one for one in opened if one.application not in counted]
+            try:
+                release = desk.publish(opened)
+            except Conflict:
+                assert desk.releases() == before
+                assert len({one.firm for one in new}) < 5
+                continue
+            assert desk.releases() == (*before, release)
+            assert (release.number, release.decisions) == (len(before) + 1, len(new))
+            assert release.tables == tabulate(new, least_firms=5) != ()
+            counted.update(one.application for one in new)
+        assert set(counted.values()) <= {1}
+        assert sum(release.decisions for release in desk.releases()) == len(counted)
