@@ -1,9 +1,10 @@
-# The project's acts. Everything is set up inside .venv/; on a fresh machine only Python 3.11 and make are needed.
+# The project's acts. Everything is set up inside .venv/; on a fresh machine only make and a
+# Python that the README names are needed. PYTHON names the interpreter; without it scripts/setup.sh finds one.
 SHELL := /bin/bash
 .SHELLFLAGS := -eu -o pipefail -c
 .DEFAULT_GOAL := help
 
-PYTHON ?= python3
+PYTHON ?=
 BIN := .venv/bin
 UV := .tools/uv/bin/uv
 COMPILE := $(UV) pip compile --no-config --universal --python-version 3.11 --generate-hashes --no-emit-index-url \

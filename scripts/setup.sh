@@ -4,10 +4,18 @@
 set -euo pipefail
 cd "$(dirname "$0")/.."
 what="$1"
-python="${PYTHON:-python3}"
+# The versions that the tests passed on: the classifiers say which.
+tried=$(sed -n 's/.*"Programming Language :: Python :: \(3\.[0-9]*\)".*/\1/p' pyproject.toml)
 
-"$python" -c 'import sys; sys.exit(sys.version_info[:2] != (3, 11))' || {
-    echo "Shuiqiao runs on Python 3.11; $("$python" --version 2>&1) was found, on which it is not proven. Name another: make PYTHON=python3.11 ..." >&2
+version_of() { "$1" -c 'import sys; print("%d.%d" % sys.version_info[:2])' 2>/dev/null; }
+python=
+for candidate in ${PYTHON:-python3 $(sed 's/^/python/' <<<"$tried" | sort -rV)}; do
+    grep -qxF "$(version_of "$candidate")" <<<"$tried" && python=$candidate && break
+done
+[ -n "$python" ] || {
+    asked="${PYTHON:-python3}"
+    version=$(version_of "$asked") && says="is $version" || says="does not run"
+    echo "Shuiqiao is tested on Python ${tried//$'\n'/, }; $asked $says. Install a tested version and name it: make PYTHON=/path/to/python ..." >&2
     exit 3
 }
 if ! cmp -s locks/installer.txt .tools/uv/installer.txt; then
@@ -20,7 +28,7 @@ if ! cmp -s locks/installer.txt .tools/uv/installer.txt; then
     cp locks/installer.txt .tools/uv/installer.txt
 fi
 
-[ -x .venv/bin/python ] || "$python" -m venv --without-pip .venv
+[ "$(version_of .venv/bin/python)" = "$(version_of "$python")" ] || "$python" -m venv --clear --without-pip .venv
 rm -f .venv/.base .venv/.dev
 echo "Installing the $what packages of locks/$what.txt into .venv/ (the first time takes a minute) ..." >&2
 scripts/install_locked.sh "locks/$what.txt" .venv/bin/python
