@@ -147,6 +147,21 @@ def test_a_sentence_says_that_it_is_the_operators_word(network, log):
     )
 
 
+def test_both_languages_say_who_signed_and_whether_anybody_else_vouches(network, log):
+    alone = verify(network, log.receipt(1, entry_index=3))
+    cosigned = dataclasses.replace(alone, cosigners=("first-bank", "regulator"))
+    shown = network.parameters.network.hex()[:16]
+    for found, who, who_zh in (
+        (alone, "bureau, the operator,", "运营方 bureau"),
+        (cosigned, "bureau, the operator, and first-bank, regulator", "运营方 bureau、first-bank、regulator"),
+        (dataclasses.replace(cosigned, operator=None), "first-bank, regulator", "first-bank、regulator"),
+    ):
+        assert found.proves[0].startswith(f"{who} signed a log of network {shown} with 6 entries")
+        assert found.proves_zh[0].startswith(f"{who_zh} 签署了网络 {shown} 的账本")
+        is_alone = ("operator's word" in found.does_not_prove[0], "只证明运营方" in found.does_not_prove_zh[0])
+        assert is_alone == (found is alone, found is alone)
+
+
 def test_the_genesis_decides_which_network_and_operator_are_believed(network, log):
     """[LEDGER-RECEIPT-2]"""
     data = log.receipt(1, entry_index=3)

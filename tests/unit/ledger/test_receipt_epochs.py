@@ -251,6 +251,8 @@ def test_what_the_state_holds_and_does_not_hold_is_proven_at_the_checkpoint(hist
     assert [(ABSENT, None), (key, network.state.encoded()[key])] == [(one.key, one.value) for one in found.state]
     assert f"holds nothing under {ABSENT}" in found.sentence
     assert f"没有 {ABSENT}" in " ".join(found.proves_zh)
+    assert f"holds {network.state.encoded()[key].hex()} under {key}" in found.sentence
+    assert f"{key} 的值为 {network.state.encoded()[key].hex()}" in " ".join(found.proves_zh)
 
 
 def test_a_false_or_stale_word_about_the_state_is_refused(history):
