@@ -36,7 +36,7 @@ from shuiqiao.ledger.store.log_check import LogCheck, check_log, look_at_opening
 from shuiqiao.node.agreement import require_first_keys, require_member
 from shuiqiao.node.archive import ArchiveWriter
 from shuiqiao.node.backup_keys import signing_key_in
-from shuiqiao.node.backup_ledger import follow_member, stored_notes
+from shuiqiao.node.backup_ledger import follow_member
 from shuiqiao.node.backup_manifest import (
     GENESIS,
     MANIFEST,
@@ -239,7 +239,7 @@ def _add_ledger(
 ) -> tuple[LedgerMoment, Mapping[str, bytes]]:
     """Copy checkpoint, notes and blocks; return how far they go, and what of it is notes."""
     # What is told before the blocks comes before them: the segments then hold at least what it says.
-    notes = stored_notes(place)
+    notes = place.stored_notes()
     extras = {name: data for name in _extras(place.folder) if (data := _small(place.folder / name)) is not None}
     position = newest_position(extras.get(_POSITION, b""))
     most = None if position is None else position.block
@@ -287,7 +287,7 @@ def _checked(place: LedgerPlace, note: bytes | None, *, most: int | None, progre
                 next_step="stop the node, or look into its disk, then try again",
             )
         head = None if index is None else index.head
-        checkpoint = place.checkpoint_of(note, index=index)
+        checkpoint = None if note is None else place.checkpoint_of(note, index=index)
         if not is_running:
             look_at_opening(
                 place.files(),

@@ -22,7 +22,7 @@ from shuiqiao.crypto.suites import get_suite
 from shuiqiao.members.genesis import decode_genesis, network_id, network_parameters
 from shuiqiao.members.model import MAX_GENESIS_BYTES
 from shuiqiao.node.archive import ArchiveFile, Entry, read_archive
-from shuiqiao.node.backup_ledger import follow_member, stored_notes
+from shuiqiao.node.backup_ledger import follow_member
 from shuiqiao.node.backup_manifest import (
     GENESIS,
     MANIFEST,
@@ -204,7 +204,7 @@ class _Reading:
             place,
             MemberId(manifest.member),
             moment=manifest.ledger,
-            notes=stored_notes(place),
+            notes=place.stored_notes(),
             since=self._since,
             progress=self._progress,
         )

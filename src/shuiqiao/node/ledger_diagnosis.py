@@ -39,11 +39,11 @@ from shuiqiao.node.ledger_findings import (
     map_damaged,
     state_compared,
 )
+from shuiqiao.node.ledger_place import LedgerPlace, no_checkpoint
 
 if TYPE_CHECKING:
     from shuiqiao.ledger.model import Checkpoint
     from shuiqiao.ledger.store.segments import SegmentFiles
-    from shuiqiao.node.ledger_place import LedgerPlace
 
 Progress = Callable[[str, int, "int | None"], None]
 """Told (step in words, done, total or None)."""
@@ -79,11 +79,12 @@ class LedgerDoctor:
             return
         yield self._lock(is_running=is_running)
         # The checkpoint before the index: what is committed meanwhile then only makes the index longer.
-        note = place.read_note()
         with ExitStack() as stack:
+            note, unread = self._note()
+            yield from unread
             index, found = self._index(stack)
             yield from found
-            checkpoint, found = self._checkpoint(note, index)
+            checkpoint, found = (None, []) if note is None else self._checkpoint(note, index)
             yield from found
             if not is_running:
                 yield from self._opening(index, checkpoint)
@@ -130,13 +131,18 @@ class LedgerDoctor:
             says_zh=f"发现分叉,本节点已停止跟随:记账者{words_zh};证据在 alarms/fork,请保存并出示给其他成员与监管",
         )
 
-    def _checkpoint(self, note: bytes | None, index: IndexReader | None) -> tuple[Checkpoint | None, list[Finding]]:
+    def _note(self) -> tuple[bytes | None, list[Finding]]:
+        try:
+            note = self._place.newest_note()
+        except ShuiqiaoError as error:
+            return None, [finding_of_error("checkpoint", error)]
+        return note, [] if note is not None else [finding_of_error("checkpoint", no_checkpoint(self._place.folder))]
+
+    def _checkpoint(self, note: bytes, index: IndexReader | None) -> tuple[Checkpoint | None, list[Finding]]:
         try:
             found = self._place.checkpoint_of(note, index=index)
         except ShuiqiaoError as error:
             return None, [finding_of_error("checkpoint", error)]
-        if found is None:
-            return None, []
         says = f"signed at {found.size} leaves, root {found.root.hex()}"
         if index is None:
             says += "; whose signature it must bear is known once there is an index"

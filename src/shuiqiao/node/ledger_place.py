@@ -2,19 +2,22 @@
 
 from __future__ import annotations
 
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, cast
+from typing import TYPE_CHECKING, Final, cast
 
+from shuiqiao.base.errors import InvalidInput, Unavailable
 from shuiqiao.base.regular_file import open_regular
 from shuiqiao.crypto.suites import get_suite
-from shuiqiao.ledger.engine.replica import CHECKPOINTS_FOLDER, INDEX_FOLDER, SEGMENTS_FOLDER
+from shuiqiao.ledger.engine.cometbft.keeper import CONSENSUS_FOLDER
+from shuiqiao.ledger.engine.epoch_keeping import EPOCHS_FOLDER
+from shuiqiao.ledger.engine.replica import CHECKPOINTS_FOLDER, COSIGNED_NAME, INDEX_FOLDER, SEGMENTS_FOLDER
 from shuiqiao.ledger.epoch_trail import EpochChange, EpochTrail
 from shuiqiao.ledger.machine import StateMachine
 from shuiqiao.ledger.model import Checkpoint
 from shuiqiao.ledger.note import verify_log_signature
 from shuiqiao.ledger.signed_note import MAX_SIGNED_NOTE_BYTES, decode_signed_note
-from shuiqiao.ledger.store.checkpoint_file import CheckpointFile
 from shuiqiao.ledger.store.disk import PosixDisk
 from shuiqiao.ledger.store.log_check import WatchedFiles
 from shuiqiao.ledger.store.segments import DEFAULT_SEGMENT_BYTES
@@ -23,12 +26,20 @@ from shuiqiao.members.genesis import network_parameters
 from shuiqiao.members.key_ring import MemberKeyRing
 from shuiqiao.node.home import load_genesis
 from shuiqiao.node.kinds import network_kinds
+from shuiqiao.node.ledger_walk import LATEST_NOTE
 
 if TYPE_CHECKING:
     from shuiqiao.ledger.model import NetworkParameters
     from shuiqiao.ledger.store.frame import HashName
     from shuiqiao.ledger.store.index_reader import IndexReader
     from shuiqiao.node.settings import Home
+
+COSIGNED_NOTE: Final = f"{CHECKPOINTS_FOLDER}/{COSIGNED_NAME}"
+CONSENSUS_NOTE: Final = f"{CONSENSUS_FOLDER}/note"
+EPOCH_NOTES: Final = f"{CHECKPOINTS_FOLDER}/{EPOCHS_FOLDER}"
+
+MAX_EPOCH_NOTES: Final = 4096
+"""Notes of epochs that are kept in memory, of 16 kB each at most: one for each vote or key that changes who signs."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -68,27 +79,31 @@ class LedgerPlace:
             max_segment_bytes=DEFAULT_SEGMENT_BYTES,
         )
 
-    def read_note(self) -> bytes | None:
-        """Return the stored checkpoint's note as it lies there, None before the first.
+    def stored_notes(self) -> dict[str, bytes]:
+        """Return the notes that lie in the folder, by their names below it.
 
-        Take it before the index: that then covers at least what the note says.
+        Take them before the index: that then covers at least what they say. Raises InvalidInput
+        ``node.backup_notes_many`` and what ``open_regular`` raises.
         """
-        suite = get_suite(self.parameters.suite)
-        path = CheckpointFile(self.folder / CHECKPOINTS_FOLDER, suite=suite, disk=PosixDisk()).path
-        try:
-            with open_regular(path) as file:
-                return file.read(MAX_SIGNED_NOTE_BYTES + 1)
-        except FileNotFoundError:
-            return None
+        epochs = sorted(path.name for path in (self.folder / EPOCH_NOTES).glob("[0-9]*") if path.name.isdigit())
+        if len(epochs) > MAX_EPOCH_NOTES:
+            raise InvalidInput("node.backup_notes_many", f"{len(epochs)} epochs where {MAX_EPOCH_NOTES} are followed")
+        notes: dict[str, bytes] = {}
+        for name in (LATEST_NOTE, COSIGNED_NOTE, CONSENSUS_NOTE, *(f"{EPOCH_NOTES}/{name}" for name in epochs)):
+            with suppress(FileNotFoundError), open_regular(self.folder / name) as file:
+                notes[name] = file.read(MAX_SIGNED_NOTE_BYTES + 1)
+        return notes
 
-    def checkpoint_of(self, note: bytes | None, *, index: IndexReader | None) -> Checkpoint | None:
+    def newest_note(self) -> bytes | None:
+        """Return the stored note of the most leaves, None before the first; raises as ``decode_signed_note``."""
+        return max(self.stored_notes().values(), key=lambda note: decode_signed_note(note).head.size, default=None)
+
+    def checkpoint_of(self, note: bytes, *, index: IndexReader | None) -> Checkpoint:
         """Return what a stored note says, the log's own signature verified under the epoch of its size.
 
         Without an index the epochs are not known, and the note is taken as it is. Raises what ``decode_signed_note``
         and ``verify_log_signature`` raise.
         """
-        if note is None:
-            return None
         head = decode_signed_note(note).head
         if index is None:
             return Checkpoint(origin=head.origin, size=head.size, root=head.root, note=note)
@@ -115,3 +130,11 @@ class LedgerPlace:
             key_ring=MemberKeyRing(),
             suite=get_suite(self.parameters.suite),
         )
+
+
+def no_checkpoint(folder: Path) -> Unavailable:
+    """Return the error of blocks without any signed checkpoint: they may be some of them, or somebody else's."""
+    return Unavailable(
+        "ledger.checkpoint_missing",
+        f"no signed checkpoint lies beside the blocks in {folder}: nothing shows that they are all of them",
+    )

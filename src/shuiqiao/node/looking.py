@@ -42,10 +42,9 @@ from shuiqiao.ledger.store.state_view import SnapshotState, ValueCache
 from shuiqiao.members.genesis import network_parameters
 from shuiqiao.members.model import Role
 from shuiqiao.node.agreement import require_member
-from shuiqiao.node.backup_ledger import stored_notes
 from shuiqiao.node.home import load_genesis
 from shuiqiao.node.ledger_diagnosis import reexecute_log
-from shuiqiao.node.ledger_place import LedgerPlace
+from shuiqiao.node.ledger_place import LedgerPlace, no_checkpoint
 from shuiqiao.node.remote_ledger import connect_ledger
 from shuiqiao.node.settings import Home, NodeSettings, load_settings
 from shuiqiao.standards.publication import load_catalogue
@@ -68,12 +67,14 @@ class StoredLedger(LogReading):
         self._files = place.files()
         self.epochs = EpochKeeping(place.folder / CHECKPOINTS_FOLDER, machine=self.machine, disk=PosixDisk())
         # The notes before the index: that then covers at least what they say.
-        self._notes = stored_notes(place)
+        self._notes = place.stored_notes()
         try:
-            self._index = self._open_index(decode_signed_note(note).head.size if (note := place.read_note()) else 0)
+            sizes = [decode_signed_note(note).head.size for note in self._notes.values()]
+            self._index = self._open_index(max(sizes, default=0))
             self._view = SnapshotState(self._index.view, cache=ValueCache())
             self.epochs.trail = place.trail(self._index)
-            self._require_note(place.checkpoint_of(note, index=self._index))
+            for name, note in self._notes.items():
+                self._require_note(name, place.checkpoint_of(note, index=self._index))
         except BaseException:
             self.close()
             raise
@@ -98,17 +99,17 @@ class StoredLedger(LogReading):
             with IndexReader(found.index) as index:
                 yield index
 
-    def _require_note(self, note: Checkpoint | None) -> None:
+    def _require_note(self, name: str, note: Checkpoint) -> None:
         size = self._index.head.size
-        if note is not None and note.size > size:
+        if note.size > size:
             raise IntegrityError(
                 "ledger.segments_behind",
-                f"the segments end at {size} leaves, the signed checkpoint says {note.size}",
+                f"the segments end at {size} leaves, the signed checkpoint {name} says {note.size}",
             )
-        if note is not None and note.size and self.root_at(note.size) != note.root:
+        if note.size and self.root_at(note.size) != note.root:
             raise IntegrityError(
                 "ledger.checkpoint_contradicted",
-                f"the stored checkpoint says root {note.root.hex()} at {note.size} leaves, "
+                f"the stored checkpoint {name} says root {note.root.hex()} at {note.size} leaves, "
                 f"the blocks give {self.root_at(note.size).hex()}",
             )
 
@@ -149,8 +150,13 @@ class StoredLedger(LogReading):
             )
 
     def checkpoint(self, *, at_least: int = 0) -> Checkpoint:  # noqa: ARG002 - never above what is here
-        """Return what the blocks come to; its note is empty, for signed is only what ``receipt`` is made under."""
+        """Return what the blocks come to; its note is empty, for signed is only what ``receipt`` is made under.
+
+        Raises Unavailable ``ledger.checkpoint_missing`` where nothing that was signed lies beside the blocks.
+        """
         head = self._index.head
+        if head.size and not self._notes:
+            raise no_checkpoint(self._place.folder)
         return Checkpoint(origin=self.parameters.origin, size=head.size, root=head.root, note=b"")
 
     def receipt(self, index: int, *, state_keys: Sequence[str] = ()) -> bytes:

@@ -25,7 +25,6 @@ from shuiqiao.ledger.store.index_reader import IndexReader
 from shuiqiao.ledger.store.index_record import IndexUnreadable
 from shuiqiao.ledger.tile_reader import FolderTiles, PublishedLog
 from shuiqiao.ledger.tiles import LogSource, TileWriter, require_same_log
-from shuiqiao.node.backup_ledger import stored_notes
 from shuiqiao.node.settings import load_settings
 
 if TYPE_CHECKING:
@@ -92,7 +91,7 @@ def published_words(place: LedgerPlace, folder: Path) -> str:
 def _log_of(place: LedgerPlace) -> Generator[tuple[LogSource, CheckpointPolicy]]:
     """Give the log at the newest stored note that counts, and the policy by which it does."""
     # The notes before the index: that then covers at least what they say.
-    notes = stored_notes(place)
+    notes = place.stored_notes()
     try:
         index = IndexReader(place.index)
     except IndexUnreadable as error:

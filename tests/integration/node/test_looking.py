@@ -13,7 +13,7 @@ import pytest
 import consortium_world as worlds
 from patience import PATIENCE_S
 from shuiqiao.base.clock import SystemClock
-from shuiqiao.base.errors import IntegrityError, ShuiqiaoError
+from shuiqiao.base.errors import IntegrityError, ShuiqiaoError, Unavailable
 from shuiqiao.base.ids import system_entropy
 from shuiqiao.node.auditing import audit_home
 from shuiqiao.node.diagnosis import DoctorOrder, diagnose_home
@@ -102,6 +102,42 @@ def test_a_ledger_that_is_shorter_than_its_checkpoint_is_not_taken_for_whole(hom
     with pytest.raises(IntegrityError) as caught, look_at(home):
         pass
     assert caught.value.code == "ledger.segments_behind"
+
+
+def cut_last_block(home):
+    """Remove the last block at its first byte, and the index that knows of it."""
+    with look_at(home) as look:
+        files, head = look.engine._files, look.engine._index.head
+    path = files.path(head.segment)
+    path.write_bytes(path.read_bytes()[: head.offset])
+    shutil.rmtree(home.ledger / "index.lmdb")
+
+
+def doctor_codes(home):
+    """The codes of what doctor finds wrong with the ledger."""
+    findings = diagnose_home(home, order=DoctorOrder())
+    return {finding.code for finding in findings if not finding.ok and finding.code.startswith("ledger.")}
+
+
+@pytest.mark.parametrize("kept", ["latest", "cosigned"])
+def test_a_ledger_that_was_cut_is_found_by_any_checkpoint_that_is_left(homes, kept):
+    home = home_of(homes, REGULATOR)
+    cut_last_block(home)
+    for name in {"latest", "cosigned"} - {kept}:
+        (home.ledger / "checkpoints" / name).unlink()
+    with pytest.raises(IntegrityError) as caught, look_at(home):
+        pass
+    assert caught.value.code == "ledger.segments_behind"
+    assert "ledger.segments_behind" in doctor_codes(home)
+
+
+def test_blocks_without_any_signed_checkpoint_are_not_taken_for_whole(homes):
+    home = home_of(homes, REGULATOR)
+    shutil.rmtree(home.ledger / "checkpoints")
+    with pytest.raises(Unavailable) as caught:
+        audited(home)
+    assert caught.value.code == "ledger.checkpoint_missing"
+    assert doctor_codes(home) == {"ledger.checkpoint_missing"}
 
 
 def test_nothing_can_be_handed_in_where_one_only_looks(homes, closed):

@@ -495,9 +495,12 @@ def segment_of(folder: Path) -> Path:
     return next((folder / "segments").glob("*.segment"))
 
 
-def test_lost_acknowledged_blocks_are_an_error_and_nothing_is_cut(intl: Any, tmp_path: Path) -> None:
+@pytest.mark.parametrize("kept_note", ["latest", "cosigned"])
+def test_lost_acknowledged_blocks_are_an_error_and_nothing_is_cut(intl: Any, tmp_path: Path, kept_note: str) -> None:
     """[STORE-13]."""
     written(intl, tmp_path / "ledger")
+    notes = tmp_path / "ledger" / "checkpoints"
+    (notes / "latest").rename(notes / kept_note)
     segment = segment_of(tmp_path / "ledger")
     whole = segment.read_bytes()
     for kept in (len(whole) - 1, len(whole) - 200, 200, 0):

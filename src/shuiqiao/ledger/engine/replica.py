@@ -112,7 +112,7 @@ class Replica(LogReading):
     # Opening
 
     def _recover(self) -> Recovery:
-        acknowledged_size = self.checkpoint_file.claimed_size()
+        acknowledged_size = max(self.checkpoint_file.claimed_size(), self.cosigned_file.claimed_size())
         self._open_index()
         found = recover(
             self._files,
