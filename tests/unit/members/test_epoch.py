@@ -132,6 +132,7 @@ def test_the_largest_document_stays_under_its_bound():
         number=2**53 - 1, operator="o" * 32, operator_key=b"o" * 65, quorum=64, witnesses=keys, governing=governing
     )
     assert decode_epoch(encode_cbor(epoch_document(epoch))) == epoch
+    assert MAX_EPOCH_BYTES == 16_384
 
 
 def test_a_walk_goes_forward_and_stays_with_its_engine(world, consortium):

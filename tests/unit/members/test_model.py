@@ -6,9 +6,6 @@ import pytest
 
 from field_edges import is_held
 from shuiqiao.members import model
-from shuiqiao.members.contract_version import MAX_ACTIVATIONS
-from shuiqiao.members.epoch import MAX_EPOCH_BYTES
-from shuiqiao.members.proposal import MAX_LISTED
 
 DAY_MS = 86_400_000
 
@@ -38,5 +35,4 @@ def test_the_limits_are_those_that_the_network_agreed_to():
     assert (model.MAX_EMERGENCY_MS, model.EMERGENCY_PAUSE_MS, model.EMERGENCY_SHARE) == (7 * DAY_MS, 30 * DAY_MS, 3)
     assert (model.MAX_FREEZE_MS, model.FREEZE_PAUSE_MS) == (7 * DAY_MS, 30 * DAY_MS)
     assert (model.MAX_ROTATIONS, model.ROTATION_PERIOD_MS) == (4, 30 * DAY_MS)
-    assert (MAX_ACTIVATIONS, MAX_LISTED, MAX_EPOCH_BYTES) == (256, 64, 16_384)
     assert (model.VALIDATOR_KEY_BYTES, model.PROOF_BYTES, model.VALIDATOR_POWER) == (32, 64, 10)

@@ -9,7 +9,7 @@ from members_world import DAY_MS, World, signing
 from shuiqiao.members.action import SetGoverning, SetQuorum, SetWitnesses, Suspend, action_from_state
 from shuiqiao.members.contract import PROPOSE, MemberProposeBody, MemberVoteBody
 from shuiqiao.members.epoch import is_majority
-from shuiqiao.members.proposal import MAX_LISTED, PROPOSALS_KEY, ProposalStatus, listed_proposals, read_proposal
+from shuiqiao.members.proposal import PROPOSALS_KEY, ProposalStatus, listed_proposals, read_proposal
 
 FOUR = ("bank-east", "bank-north", "bank-west", "bureau")
 WITNESSES = SetWitnesses(witnesses=["bank-east", "regulator"])
@@ -207,7 +207,7 @@ def _with_action(fields):
 
 def test_the_newest_proposals_are_listed_and_those_that_are_over_leave_first(world):
     # Holds [MEMBER-22].
-    made = [world.propose(WITNESSES)[1] for _ in range(MAX_LISTED)]
+    made = [world.propose(WITNESSES)[1] for _ in range(64)]
     assert (made, len(made)) == (world.state.get(PROPOSALS_KEY), 64)
     for author in ("bank-east", "bank-north"):
         assert world.vote(made[5], author=author, approve=False) is None
