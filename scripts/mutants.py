@@ -240,7 +240,11 @@ class Observed:
             file = test.partition("::")[0]
             return (mutant.file.stem not in test, self.seconds[file], file, self.seconds[test], test)
 
-        return sorted({context.rsplit("|", 1)[0] for context in self.contexts(mutant) if context}, key=rank)
+        tests = {context.rsplit("|", 1)[0] for context in self.contexts(mutant) if context}
+        if mutant.runs_at_import:
+            # A test that compares a constant with its number runs no line of the constant's file.
+            tests |= {file for file in self.seconds if file.endswith(f"/test_{mutant.file.stem}.py")}
+        return sorted(tests, key=rank)
 
 
 PYTEST = ("-q", "-p", "no:cacheprovider")
