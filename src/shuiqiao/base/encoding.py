@@ -17,7 +17,7 @@ from typing import Any
 
 import cbor2
 
-from shuiqiao.base.errors import IntegrityError, InvalidInput
+from shuiqiao.base.errors import MACHINE_FAILURES, IntegrityError, InvalidInput
 
 MAX_DEPTH = 16
 """Deepest nesting of what comes from outside, in containers: no document of the field needs more than eight."""
@@ -67,8 +67,7 @@ def decode_cbor(data: bytes) -> Any:
     """
     try:
         return cbor2.loads(data)
-    except MemoryError:
-        # What this machine lacks says nothing about the bytes: the nodes that have it would judge otherwise.
+    except MACHINE_FAILURES:
         raise
     except Exception as error:  # damaged bytes raise whatever the decoder happens to meet
         raise IntegrityError("base.cbor_damaged", f"{len(data)} stored bytes are no CBOR: {error}") from error
@@ -92,7 +91,8 @@ def decode_cbor_strict(data: bytes, *, max_bytes: int, max_items: int = MAX_ITEM
             allow_duplicate_keys=False,
             strict_hashable_types=True,
         )
-    except MemoryError:
+    except MACHINE_FAILURES:
+        # Depth and length are bounded above, so they never come of the bytes.
         raise
     except Exception as error:  # the decoder raises a dozen kinds on hostile input
         raise InvalidInput("base.cbor_malformed", f"not one well-formed CBOR item: {error}") from error

@@ -8,9 +8,16 @@ pages, HTTP) map the five classes once; no room below a door formats errors or l
 from __future__ import annotations
 
 from functools import partial
-from typing import Any, Self
+from typing import Any, Final, Self
 
 from shuiqiao.base.next_steps import next_step_of
+
+MACHINE_FAILURES: Final = (MemoryError, RecursionError, OSError)
+"""What a machine lacks for a moment (memory, stack, open files), whatever the bytes are that it reads just then.
+
+Whoever turns any error into a verdict on bytes or on a transaction lets these pass: other machines would judge
+otherwise [LEDGER-SIGN-4].
+"""
 
 
 class ShuiqiaoError(Exception):

@@ -22,7 +22,15 @@ from typing import TYPE_CHECKING, NamedTuple, Protocol
 import msgspec
 
 from shuiqiao.base.clock import MS_PER_HOUR
-from shuiqiao.base.errors import Conflict, Denied, IntegrityError, InvalidInput, ShuiqiaoError, Unavailable
+from shuiqiao.base.errors import (
+    MACHINE_FAILURES,
+    Conflict,
+    Denied,
+    IntegrityError,
+    InvalidInput,
+    ShuiqiaoError,
+    Unavailable,
+)
 from shuiqiao.ledger.entry import BlockEntry, encode_entry
 from shuiqiao.ledger.kind_versions import known_versions, refused_version
 from shuiqiao.ledger.kinds import GATE_ROOM, REPLAY_ROOM, KindTable
@@ -159,7 +167,7 @@ class StateMachine:
         """Return the public keys that must have signed, in order of kid; raises what ``plan_verification`` raises."""
         try:
             return self._required_keys(tx, self.kinds.get(tx.kind, tx.version), state)
-        except ShuiqiaoError:
+        except (ShuiqiaoError, *MACHINE_FAILURES):
             raise
         except Exception as error:
             raise _contract_failed(tx, error) from error
@@ -246,8 +254,9 @@ class StateMachine:
             overlay.open_room(kind.room)
             events = tuple(kind.apply(tx, overlay, ctx))
             overlay.keep()
-        except (Unavailable, MemoryError):
-            # What this machine lacks (memory, a provider that gives verdicts), others have: stop rather than disagree.
+        except (Unavailable, *MACHINE_FAILURES):
+            # What this machine lacks (memory, a provider that gives verdicts), others have: stop rather than disagree
+            # [LEDGER-SIGN-4].
             raise
         except ShuiqiaoError as error:
             overlay.drop()

@@ -115,18 +115,20 @@ class OverlayState:
             return value
         if key in self._pending:
             # Not remembered, for it may be dropped again.
-            return _decode_value(self._pending[key])
-        value = _decode_value(self._writes[key]) if key in self._writes else self._read_base(key)
+            return self._stored(key, self._pending)
+        value = self._stored(key, self._writes)
         self._read[key] = value
         return value
 
-    def _read_base(self, key: str) -> Any:
+    def _stored(self, key: str, writes: Writes) -> Any:
+        """Return the value of a key in these writes, of any other in the base."""
         _require_key(key)
         try:
-            return self._base.get(key)
+            return _decode_value(writes[key]) if key in writes else self._base.get(key)
         except Exception as error:
-            # A store that cannot be read is this machine's trouble, not the transaction's: it must never turn into
-            # a refusal, or nodes would part. The machine asks for it after each transaction.
+            # What cannot be read, or decoded though it was encoded here, is this machine's trouble, not the
+            # transaction's: it must never turn into a refusal, or nodes would part. The machine asks for it after
+            # each transaction.
             raise self._failed(error) from error
 
     def put(self, key: str, value: Any) -> None:

@@ -130,12 +130,14 @@ def test_stored_bytes_that_are_damaged_are_called_that():
     assert caught.value.code == "base.cbor_damaged"
 
 
-def test_memory_that_runs_out_is_no_verdict_on_the_bytes(monkeypatch):
-    def no_memory(*_arguments, **_options):
-        raise MemoryError
+@pytest.mark.parametrize("failure", [MemoryError(), RecursionError(), OSError(24, "too many open files")], ids=repr)
+@pytest.mark.parametrize("decode", [decode_cbor, lambda data: decode_cbor_strict(data, max_bytes=1000)])
+def test_what_a_machine_lacks_is_not_said_of_the_bytes(failure, decode, monkeypatch):  # [LEDGER-SIGN-4]
+    def fail(*_arguments, **_options):
+        raise failure
 
-    monkeypatch.setattr(cbor2, "loads", no_memory)
-    with pytest.raises(MemoryError):
-        decode_cbor(b"\x01")
-    with pytest.raises(MemoryError):
-        decode_cbor_strict(b"\x01", max_bytes=1)
+    with monkeypatch.context() as patch:
+        patch.setattr(cbor2, "loads", fail)
+        with pytest.raises(type(failure)):
+            decode(b"\x01")
+    assert decode(b"\x01") == 1

@@ -4,8 +4,10 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
+import cbor2
 import pytest
 
+from shuiqiao.base.errors import Unavailable
 from shuiqiao.ledger.engine.admission import MIN_CHECKED_AHEAD, Admission, Intake
 from shuiqiao.ledger.engine.verifiers import Verdicts
 from shuiqiao.ledger.machine import SignatureClaim
@@ -68,3 +70,21 @@ def test_a_verifier_without_room_is_not_hungry(intl, intake):
     admit(admission, intake, intl, 1)
     assert not verifier.has_room()
     assert not admission.is_hungry()
+
+
+def test_memory_that_runs_out_asks_for_the_same_bytes_again(intl, intake, monkeypatch):  # [LEDGER-SIGN-4]
+    admission = Admission(machine=intl.machine, verifier=PatientVerifier(room=10), intake=intake)
+    raw = intl.write()
+
+    def fail(*_arguments, **_options):
+        raise MemoryError
+
+    refused = intake.put(raw)
+    with monkeypatch.context() as patch:
+        patch.setattr(cbor2, "loads", fail)
+        admission.admit(intake.take(1), intl.state)
+    with pytest.raises(Unavailable, match=r"ledger\.tx_undecided"):
+        refused.result(timeout=0)
+    intake.put(raw)
+    admission.admit(intake.take(1), intl.state)
+    assert not admission.is_empty()

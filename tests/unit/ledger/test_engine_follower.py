@@ -10,6 +10,7 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
+import cbor2
 import pytest
 from msgspec import structs
 
@@ -565,3 +566,49 @@ def test_a_copy_is_as_far_as_another_one_that_it_waits_for(house: House) -> None
 
 def test_an_empty_log_has_no_leaves(house: House) -> None:
     assert log_size(house.writer) == 0
+
+
+def test_memory_that_runs_out_is_trouble_and_no_alarm(house: House, monkeypatch: pytest.MonkeyPatch) -> None:
+    """[LEDGER-SIGN-4]"""
+    follower = house.open_follower()
+    house.write(2)
+    decode = follower._replica.machine.decode
+
+    def fail(*_arguments: Any, **_options: Any) -> Any:
+        raise MemoryError
+
+    def decode_in_need(raw: bytes) -> Any:
+        with monkeypatch.context() as patch:
+            patch.setattr(cbor2, "loads", fail)
+            return decode(raw)
+
+    with monkeypatch.context() as patch:
+        patch.setattr(follower._replica.machine, "decode", decode_in_need)
+        with pytest.raises(MemoryError):
+            follower.sync()
+    assert follower.alarm is None
+    follower.sync()
+    assert follower.last_block()[0] == 2
+
+
+@pytest.mark.parametrize(
+    "error", [Unavailable("test.gone", "no provider"), IntegrityError("test.damaged", "our index")]
+)
+def test_what_only_this_copy_lacks_is_no_alarm(
+    error: ShuiqiaoError, house: House, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """[LEDGER-SIGN-4]"""
+    follower = house.open_follower()
+    house.write(2)
+
+    def fail(*_arguments: Any, **_options: Any) -> Any:
+        raise error
+
+    for name in ("decode", "execute_block"):
+        with monkeypatch.context() as patch:
+            patch.setattr(follower._replica.machine, name, fail)
+            with pytest.raises(type(error), match=error.code):
+                follower.sync()
+    assert follower.alarm is None
+    follower.sync()
+    assert follower.last_block()[0] == 2

@@ -13,10 +13,13 @@ from shuiqiao.base.ids import owned_id
 from shuiqiao.crypto import intl as intl_provider
 from shuiqiao.crypto.suites import get_suite
 from shuiqiao.ledger.entry import BlockEntry, encode_entry
+from shuiqiao.ledger.kinds import KindTable
 from shuiqiao.ledger.machine import Candidate, StateMachine, verify_claims
-from shuiqiao.ledger.model import BlockContext
+from shuiqiao.ledger.model import BlockContext, Kind, no_events
 from shuiqiao.ledger.state import OverlayState
 from shuiqiao.ledger.state_map import StateMap
+
+from .conftest import KINDS, NoteBody
 
 
 def codes(result):
@@ -452,3 +455,46 @@ def test_nothing_more_is_asked_of_a_store_that_failed(intl, name):
             replay=intl.replay,
         )
     assert store.asked == 1
+
+
+@pytest.mark.parametrize("failure", [MemoryError(), RecursionError(), OSError(24, "too many open files")], ids=repr)
+def test_what_a_machine_lacks_refuses_no_transaction(intl, failure):  # [LEDGER-SIGN-4]
+    def lack(*_arguments):
+        raise failure
+
+    lacking = Kind(
+        name="note.lacking", room="note", version=1, body=NoteBody, check=lack, apply=no_events, signers=lack
+    )
+    machine = StateMachine(
+        intl.machine.parameters,
+        kinds=KindTable([*KINDS, lacking]),
+        key_ring=intl.machine.key_ring,
+        suite=intl.suite,
+    )
+    tx = machine.decode(intl.write("note.lacking"))
+    with pytest.raises(type(failure)):
+        machine.required_keys(tx, intl.state)
+    with pytest.raises(type(failure)):
+        machine.execute_block(
+            [Candidate(transaction=tx)],
+            OverlayState(intl.state),
+            BlockContext(height=1, time_ms=intl.time_ms + 1),
+            previous_time_ms=intl.time_ms,
+            replay=intl.replay,
+        )
+
+
+def test_a_value_of_this_block_that_cannot_be_read_back_refuses_nothing(intl, monkeypatch):  # [LEDGER-SIGN-4]
+    overlay = OverlayState(intl.state)
+    overlay.open_room("note")
+    overlay.put("note/a", 1)
+
+    def fail(*_arguments):
+        raise MemoryError
+
+    monkeypatch.setattr(cbor2, "loads", fail)
+    with pytest.raises(MemoryError):
+        overlay.get("note/a")
+    # Whoever swallowed it, the machine asks.
+    with pytest.raises(MemoryError):
+        overlay.require_readable()

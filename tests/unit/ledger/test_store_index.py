@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 
+import cbor2
 import lmdb
 import pytest
 
@@ -11,7 +12,7 @@ from shuiqiao.base.errors import IntegrityError
 from shuiqiao.ledger.store.disk import PosixDisk
 from shuiqiao.ledger.store.index import Index
 from shuiqiao.ledger.store.index_reader import IndexReader
-from shuiqiao.ledger.store.index_record import IndexUnreadable, decode_block, decode_epoch
+from shuiqiao.ledger.store.index_record import IndexUnreadable, decode_block, decode_epoch, decode_head
 from shuiqiao.ledger.store.lmdb_file import require_whole
 
 PAGE = 4096
@@ -66,3 +67,12 @@ def test_a_record_that_cannot_be_read_is_told_so(read, data):  # [STORE-29]
     with pytest.raises(IntegrityError) as raised:
         read(data)
     assert raised.value.code == "ledger.index_damaged"
+
+
+def test_a_head_that_memory_is_missing_for_is_not_called_damaged(monkeypatch):
+    def fail(*_arguments):
+        raise MemoryError
+
+    monkeypatch.setattr(cbor2, "loads", fail)
+    with pytest.raises(MemoryError):
+        decode_head(bytes(100))

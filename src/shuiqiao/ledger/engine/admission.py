@@ -14,7 +14,7 @@ from concurrent.futures import Future
 from itertools import islice
 from typing import Final
 
-from shuiqiao.base.errors import IntegrityError, InvalidInput, ShuiqiaoError, Unavailable
+from shuiqiao.base.errors import MACHINE_FAILURES, IntegrityError, InvalidInput, ShuiqiaoError, Unavailable
 from shuiqiao.ledger.engine.answer import Answer
 from shuiqiao.ledger.engine.verifiers import (
     MAX_CHUNK_BYTES,
@@ -187,6 +187,9 @@ class Admission:
             except ShuiqiaoError as error:
                 self.refuse(submission, error)
                 continue
+            except MACHINE_FAILURES as error:
+                self.refuse(submission, _undecided(error))
+                continue
             except Exception as error:  # noqa: BLE001 - hostile bytes that break the decoder must not stop the writer
                 self.refuse(submission, _undecodable(error))
                 continue
@@ -198,7 +201,7 @@ class Admission:
     def _plan(self, submission: Submission, transaction: Transaction, state: StateView) -> None:
         try:
             claims = self._machine.plan_verification(transaction, state)
-        except ShuiqiaoError:
+        except (ShuiqiaoError, *MACHINE_FAILURES):
             # A transaction that waits before it may give it its signers: the block asks again.
             return
         submission.keys = tuple([claim[0] for claim in claims])
@@ -287,6 +290,14 @@ def _undecodable(error: Exception) -> InvalidInput:
         "ledger.tx_undecodable",
         f"decoding the transaction broke down with {type(error).__name__}; it was refused",
         next_step="report this to the maintainers with the transaction",
+    )
+
+
+def _undecided(error: Exception) -> Unavailable:
+    return Unavailable(
+        "ledger.tx_undecided",
+        f"decoding the transaction met {type(error).__name__} of this machine's own; nothing was decided",
+        retry_after_s=_BUSY_RETRY_S,
     )
 
 

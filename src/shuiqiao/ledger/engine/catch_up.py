@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING
 
-from shuiqiao.base.errors import IntegrityError, ShuiqiaoError, Unavailable
+from shuiqiao.base.errors import IntegrityError, InvalidInput, ShuiqiaoError, Unavailable
 from shuiqiao.ledger.engine.execution import Growth, grow
 from shuiqiao.ledger.engine.verifiers import Verifier, verify_all
 from shuiqiao.ledger.entry import decode_entry
@@ -22,6 +22,9 @@ if TYPE_CHECKING:
     from shuiqiao.ledger.engine.port import FollowerSettings, LedgerPeer
     from shuiqiao.ledger.engine.replica import Replica
     from shuiqiao.ledger.machine import StateMachine
+
+_BROKEN_BY_A_BLOCK = frozenset({"ledger.entry_malformed", "ledger.block_time_backwards"})
+"""What a signed block itself can be wrong by; any other damage is found in this copy's own files, accusing nobody."""
 
 
 class HistoryBroken(Exception):
@@ -196,7 +199,8 @@ class Catcher:
     def _decode(self, block: Block) -> list[Transaction]:
         try:
             return [self._replica.machine.decode(raw) for raw in block.transactions]
-        except ShuiqiaoError as error:
+        except InvalidInput as error:
+            # Nothing else is a verdict on the bytes.
             raise _invalid(block, str(error)) from error
 
     def _execute(self, block: Block, candidates: Sequence[Candidate], growth: Growth) -> tuple[Block, Sequence[Event]]:
@@ -204,6 +208,8 @@ class Catcher:
             time_ms = decode_entry(block.entry).time_ms
             execution = self._replica.execute(candidates, overlay=self._replica.overlay(), time_ms=time_ms)
         except IntegrityError as error:
+            if error.code not in _BROKEN_BY_A_BLOCK:
+                raise
             raise _invalid(block, str(error)) from error
         for position, outcome in enumerate(execution.result.outcomes):
             if outcome.refusal is not None:

@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
 
-from shuiqiao.base.errors import ShuiqiaoError
+from shuiqiao.base.errors import ShuiqiaoError, Unavailable
 from shuiqiao.ledger.engine.execution import trusted_candidates
 from shuiqiao.ledger.engine.port import ReplicaSettings
 from shuiqiao.ledger.engine.replica import INDEX_FOLDER, Replica
@@ -112,6 +112,9 @@ def _execute(run: _Run, stored: StoredFrame) -> bool:
         overlay = replica.overlay()
         candidates = trusted_candidates(transactions, overlay, machine=replica.machine)
         execution = replica.execute(candidates, overlay=overlay, time_ms=recorded.time_ms)
+    except Unavailable:
+        # What this machine lacks contradicts no block [LEDGER-SIGN-4].
+        raise
     except ShuiqiaoError as error:
         _note(run, stored, recorded=b"", computed=b"", reason=error.message)
         return False

@@ -10,7 +10,7 @@ import cbor2
 import msgspec
 
 from shuiqiao.base.encoding import decode_cbor, encode_cbor
-from shuiqiao.base.errors import IntegrityError, ShuiqiaoError
+from shuiqiao.base.errors import MACHINE_FAILURES, IntegrityError, ShuiqiaoError
 from shuiqiao.ledger.epoch_trail import EpochChange
 from shuiqiao.ledger.log import empty_root, hash_function
 from shuiqiao.ledger.model import NetworkParameters
@@ -166,6 +166,8 @@ def decode_head(data: bytes) -> Head:
         fields = decode_cbor(data[_HEAD_DIGEST_BYTES:])
         head = Head(**fields)
         digest = hash_function(head.hash_name)(data[_HEAD_DIGEST_BYTES:])
+    except MACHINE_FAILURES:
+        raise
     except Exception as error:  # a damaged record may be any bytes
         raise IndexUnreadable(f"the head record cannot be read: {error}") from error
     if digest != data[:_HEAD_DIGEST_BYTES] or head.version != INDEX_VERSION:

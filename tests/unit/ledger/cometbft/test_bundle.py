@@ -13,6 +13,7 @@ import time
 import tracemalloc
 import zlib
 
+import cbor2
 import pytest
 
 from cometbft_world import UnixHttpServer
@@ -417,3 +418,29 @@ def test_transactions_gather_into_a_bundle_until_it_is_full(roster, tmp_path, no
         ledger.close()
     assert {future.exception(timeout=PATIENCE_S).code for future in futures} == {"ledger.closed"}
     assert len(taken) == 2
+
+
+def test_a_moment_without_memory_changes_neither_a_bundle_nor_a_block(roster, open_app, monkeypatch):
+    """[LEDGER-SIGN-4]: what one node lacks must not be remembered of the bytes."""
+    raws = [roster.note(1), roster.note(2)]
+    whole = encode_bundle(raws)
+    application = open_app()
+
+    def fail(*_arguments, **_options):
+        raise MemoryError
+
+    class Unpacker:
+        def decompress(self, *_arguments):
+            raise zlib.error("Error -4 while decompressing data: out of memory")
+
+    for place, name, stand_in in ((cbor2, "loads", fail), (zlib, "decompressobj", Unpacker)):
+        with monkeypatch.context() as patch:
+            patch.setattr(place, name, stand_in)
+            with pytest.raises(MemoryError):
+                transactions_in(whole)
+    assert transactions_in(whole) == tuple(raws)
+    with monkeypatch.context() as patch:
+        patch.setattr(cbor2, "loads", fail)
+        with pytest.raises(MemoryError):
+            application.checker.candidates(raws, application.keeper.replica.current)
+    assert [each.code for each in finalize(application, whole).tx_results] == [0]

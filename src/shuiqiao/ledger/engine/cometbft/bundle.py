@@ -35,6 +35,9 @@ GATHER_S: Final = 0.2
 _GATHER_EACH_S: Final = 0.02
 """Who hands in less than fifty a second hardly waits; of more, each request of CometBFT's takes what many would."""
 
+_OUT_OF_MEMORY: Final = "Error -4 "
+"""How zlib's Z_MEM_ERROR begins in Python."""
+
 _KEPT: Final = 256
 """Bundles kept unpacked from CheckTx to the block: some 16 MiB, and of the longest 32."""
 
@@ -60,16 +63,24 @@ def transactions_in(data: bytes) -> tuple[bytes, ...]:
 def _bundled(data: bytes) -> tuple[bytes, ...]:
     try:
         found = decode_cbor_strict(_unpacked(data), max_bytes=MAX_BUNDLE_BYTES)
-    except (InvalidInput, zlib.error):
+    except InvalidInput:
         return (data,)
     is_bundle = type(found) is list and 1 < len(found) <= MAX_BUNDLED and all(type(each) is bytes for each in found)
     return tuple(found) if is_bundle and len(set(found)) == len(found) else (data,)
 
 
 def _unpacked(data: bytes) -> bytes:
-    """Return what one whole zlib stream holds; nothing if it is none, or holds over a byte more than a bundle may."""
+    """Return what one whole zlib stream holds; nothing if it is none, or holds over a byte more than a bundle may.
+
+    Raises MemoryError: zlib has one kind of error for wrong bytes and for memory that it lacks, told apart by a number.
+    """
     stream = zlib.decompressobj()
-    found = stream.decompress(data, MAX_BUNDLE_BYTES + 1)
+    try:
+        found = stream.decompress(data, MAX_BUNDLE_BYTES + 1)
+    except zlib.error as error:
+        if str(error).startswith(_OUT_OF_MEMORY):
+            raise MemoryError from error
+        return b""
     return found if stream.eof and not stream.unused_data else b""
 
 

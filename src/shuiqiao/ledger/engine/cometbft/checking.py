@@ -17,7 +17,7 @@ from contextlib import contextmanager
 from typing import Any, Final
 
 from shuiqiao.base.clock import MS_PER_HOUR
-from shuiqiao.base.errors import Conflict, IntegrityError, InvalidInput, ShuiqiaoError, Unavailable
+from shuiqiao.base.errors import MACHINE_FAILURES, Conflict, IntegrityError, InvalidInput, ShuiqiaoError, Unavailable
 from shuiqiao.ledger.engine.verifiers import Batches, InlineVerifier, Verifier, verify_all
 from shuiqiao.ledger.machine import Candidate, SignatureClaim, StateMachine
 from shuiqiao.ledger.model import StateView, Transaction
@@ -232,10 +232,13 @@ class TransactionChecker:
         return self._decode(raw) if known is None else known.transaction
 
     def _decode(self, raw: bytes) -> Transaction:
-        """Return the transaction in bytes; raises InvalidInput whatever they do to the decoder, and MemoryError."""
+        """Return the transaction in bytes; raises InvalidInput only, whatever the bytes do to the decoder.
+
+        What this machine lacks is no verdict, and is raised as it is [LEDGER-SIGN-4].
+        """
         try:
             return self._machine.decode(raw)
-        except (InvalidInput, MemoryError):
+        except (InvalidInput, *MACHINE_FAILURES):
             raise
         except Exception as error:
             raise InvalidInput(
