@@ -6,16 +6,14 @@ fault. Seeds are made from the vectors and by the encoders, so that nothing bina
 
 from __future__ import annotations
 
-import base64
 import hashlib
 import io
-import json
 import socket
-import tempfile
-from collections.abc import Callable, Sequence
+import struct
+from collections.abc import Callable
 from dataclasses import dataclass
 from functools import cache
-from pathlib import Path
+from importlib.resources import files
 from typing import Any
 
 import msgspec
@@ -23,6 +21,8 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 
+import home_targets
+import validator_targets
 from shuiqiao.base.encoding import (
     decode_cbor_strict,
     decode_json,
@@ -31,60 +31,81 @@ from shuiqiao.base.encoding import (
     encode_json,
 )
 from shuiqiao.base.errors import ShuiqiaoError
-from shuiqiao.consent.artefact import ARTEFACT, decode_artefact
-from shuiqiao.consent.model import ConsentArtefact
+from shuiqiao.consent.artefact import ARTEFACT, ENDORSEMENT, decode_artefact, verify_artefact_rules
+from shuiqiao.consent.model import ConsentArtefact, Endorsement
+from shuiqiao.credit.scorecard import BASE_ODDS, BASE_SCORE, POINTS_TO_DOUBLE
 from shuiqiao.credit.scorecard_file import decode_scorecard
-from shuiqiao.crypto.keyfile import load_key_file
+from shuiqiao.crypto.model import CipherSuite
 from shuiqiao.crypto.suites import get_suite
-from shuiqiao.exchange.model import Manifest, RequestMessage, SealedAnswer
+from shuiqiao.exchange.manifest import MANIFEST as MANIFEST_NAME
+from shuiqiao.exchange.manifest import decode_manifest
+from shuiqiao.exchange.messages import REQUEST as REQUEST_NAME
+from shuiqiao.exchange.messages import open_answer, verify_request_rules
+from shuiqiao.exchange.model import AnswerContent, Manifest, RequestMessage, SealedAnswer
+from shuiqiao.ledger.cosignature import sign_cosignature
 from shuiqiao.ledger.document import decode_document, sign_document
-from shuiqiao.ledger.engine.cometbft import codec, snapshots
-from shuiqiao.ledger.engine.cometbft import requests as ask
-from shuiqiao.ledger.engine.cometbft.bundle import encode_bundle, transactions_in
-from shuiqiao.ledger.engine.cometbft.closing import carried_in, encode_carried
-from shuiqiao.ledger.engine.cometbft.home import read_comet_genesis, read_last_signed, read_node_id
-from shuiqiao.ledger.engine.cometbft.wire import split_frames
 from shuiqiao.ledger.entry import decode_entry
-from shuiqiao.ledger.fork_evidence import decode_evidence
+from shuiqiao.ledger.fork_evidence import decode_evidence as decode_fork_evidence
+from shuiqiao.ledger.log import leaf_hash, root_from_leaf_hashes
+from shuiqiao.ledger.model import Checkpoint
 from shuiqiao.ledger.pinning import decode_pinned
-from shuiqiao.ledger.receipt import decode_receipt
 from shuiqiao.ledger.receipt_verification import verify_receipt
-from shuiqiao.ledger.signed_note import decode_signed_note
+from shuiqiao.ledger.signed_note import decode_signed_note, encode_text
 from shuiqiao.ledger.state_map import decode_state_proof, encode_state_proof
-from shuiqiao.ledger.store import index_record
-from shuiqiao.ledger.store.frame import decode_frame, decode_segment_header, encode_frame, encode_segment_header
+from shuiqiao.ledger.tile_reader import PublishedLog
 from shuiqiao.ledger.transaction import decode_transaction
 from shuiqiao.ledger.witness_request import decode_request as decode_witness_request
 from shuiqiao.ledger.witness_request import encode_request as encode_witness_request
 from shuiqiao.lending.catalogue import product_from_toml
+from shuiqiao.lending.openings import DecisionOpening, open_decision
 from shuiqiao.members.epoch import decode_epoch
-from shuiqiao.members.genesis import decode_genesis, genesis_from_members_toml, network_parameters
+from shuiqiao.members.genesis import decode_genesis, genesis_from_members_toml
 from shuiqiao.members.key_ring import MemberKeyRing
 from shuiqiao.node.archive import ArchiveWriter, read_archive
+from shuiqiao.node.backup_manifest import FileEntry, LedgerMoment
+from shuiqiao.node.backup_manifest import Manifest as BackupManifest
 from shuiqiao.node.backup_manifest import decode_manifest as decode_backup_manifest
-from shuiqiao.node.home import Home
+from shuiqiao.node.backup_manifest import encode_manifest as encode_backup_manifest
+from shuiqiao.node.backup_reading import verify_backup
+from shuiqiao.node.home import load_genesis
 from shuiqiao.node.kinds import network_kinds
 from shuiqiao.node.link_frames import AskReceipt, Done, read_answer, read_question
 from shuiqiao.node.link_frames import encode_frame as encode_link_frame
 from shuiqiao.node.member_file import load_admission
 from shuiqiao.node.network_members import example_members
-from shuiqiao.node.network_plan import NetworkFolder, load_plan
-from shuiqiao.node.settings import load_settings
-from shuiqiao.standards.publication import load_catalogue
+from shuiqiao.node.tile_verification import verify_published
+from shuiqiao.node.verification import ReceiptVerifier
+from shuiqiao.standards.encoding import decode_groups
+from shuiqiao.standards.publication import load_catalogue, parse_catalogue
 from shuiqiao.standards.readers import open_source
+from shuiqiao.standards.validation import validate_batch
 from shuiqiao.vault.batch_file import GroupBytes, LeavesFile, LeavesHeader, encode_leaves
-from shuiqiao.vault.disclosure import decode_disclosure
-from shuiqiao.vault.evidence import EVIDENCE_MAGIC
-from shuiqiao.vault.evidence import decode_evidence as decode_record
+from shuiqiao.vault.disclosure import decode_disclosure, encode_disclosure
+from shuiqiao.vault.evidence import (
+    RecordEvidence,
+    RecordProof,
+    decode_evidence,
+    encode_evidence,
+    verify_record_proof,
+)
 from shuiqiao.vault.reading import read_rows
-
-VECTORS = Path(__file__).resolve().parent.parent / "vectors" / "ledger"
-SUITE = get_suite("intl")
-NETWORK = bytes(32)
-KEY = SUITE.signing_key_from_seed(bytes(32))
-FOLDER = Path(tempfile.mkdtemp(prefix="shuiqiao-fuzz-"))
-"""Where bytes stand that are read by the name of a file."""
-
+from target import (
+    CUT,
+    FOLDER,
+    KEY,
+    NETWORK,
+    SUITE,
+    Target,
+    block_parts,
+    notes,
+    parameters,
+    receipts,
+    transactions,
+    vectors,
+    whole_receipts,
+    written,
+)
+from vault_world import CATALOGUE, EVER, VaultWorld, invoice, write_rows
 
 MAX_LINK_BYTES = 32 * 1024
 """Most bytes that a link is given at once."""
@@ -121,6 +142,8 @@ ARTEFACT_BODY = PERIOD | {
     "firm": bytes(32),
     "salt": bytes(32),
 }
+FIRM = "91320100MA1000000A"
+ENDORSED = {"consent": bytes(16), "taxpayer": FIRM, "artefact_digest": bytes(32)}
 ANSWER = NAMES | SENDER | {"sealed": b"sealed"}
 MANIFEST = (
     NAMES
@@ -140,61 +163,12 @@ MANIFEST = (
 )
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Target:
-    """A reader, and bytes to begin with."""
-
-    read: Callable[[bytes], object]
-    seeds: Callable[[], Sequence[bytes]]
-
-
-@cache
-def vectors(name: str) -> Any:
-    return json.loads((VECTORS / f"{name}.json").read_text(encoding="utf-8"))
-
-
-@cache
-def receipts() -> list[bytes]:
-    file = vectors("receipts_intl")
-    return [bytes.fromhex(each["receipt"]) for each in [*file["valid"], *file["invalid"]]]
-
-
-@cache
-def whole_receipts() -> list[Any]:
-    found = []
-    for data in receipts():
-        try:
-            found.append(decode_receipt(data, hash_name="sha256"))
-        except ShuiqiaoError:
-            continue
-    return found
-
-
-@cache
-def parameters() -> Any:
-    return network_parameters(vectors("receipts_intl")["genesis"].encode())
-
-
-def transactions() -> list[bytes]:
-    return sorted({receipt.transaction for receipt in whole_receipts()})
-
-
-def notes() -> list[bytes]:
-    return sorted({receipt.checkpoint for receipt in whole_receipts()})
-
-
 def epochs() -> list[bytes]:
     return sorted({step.epoch for receipt in whole_receipts() for step in receipt.epochs})
 
 
 def state_proofs() -> list[bytes]:
     return [encode_state_proof(step.proof) for receipt in whole_receipts() for step in receipt.epochs]
-
-
-def written(data: bytes, name: str) -> Path:
-    path = FOLDER / name
-    path.write_bytes(data)
-    return path
 
 
 def read_text(read: Callable[[str], object]) -> Callable[[bytes], object]:
@@ -210,23 +184,28 @@ def verify(data: bytes) -> object:
     return verify_receipt(data, parameters=parameters(), kinds=network_kinds(), key_ring=MemberKeyRing(), suite=SUITE)
 
 
-def document(body: type[Any], name: str, whole: dict[str, Any]) -> Target:
+def document(
+    body: type[Any], name: str, whole: dict[str, Any], verify_rules: Callable[[Any], object] = lambda _body: None
+) -> Target:
     """Return the target of a signed document; whole: a body that it accepts."""
+
+    def read(data: bytes) -> object:
+        found = decode_document(data, body, name=name, network=NETWORK, suite=SUITE, max_bytes=1 << 20)
+        return verify_rules(found.body)
 
     def seeds() -> list[bytes]:
         content = msgspec.convert(whole, body, builtin_types=(bytes,))
         return [sign_document(content, name=name, network=NETWORK, suite=SUITE, keys=[KEY])]
 
-    return Target(
-        read=lambda data: decode_document(data, body, name=name, network=NETWORK, suite=SUITE, max_bytes=1 << 20),
-        seeds=seeds,
-    )
+    return Target(read=read, seeds=seeds)
 
 
 def read_source(name: str) -> Callable[[bytes], object]:
     def read(data: bytes) -> int:
         source = open_source(written(data, name), record_type=None, catalogue=load_catalogue())
-        return sum(batch.num_rows for batch in source.batches(1000))
+        return sum(
+            validate_batch(source.record_type, batch, first_row=1).rows.num_rows for batch in source.batches(1000)
+        )
 
     return read
 
@@ -288,49 +267,8 @@ def read_whole_archive(data: bytes) -> object:
     return [(file.name, file.read(most=1 << 20)) for file in read_archive(io.BytesIO(data))]
 
 
-def read_settings(data: bytes) -> object:
-    home = Home(FOLDER)
-    home.settings.write_bytes(data)
-    return load_settings(home)
-
-
-def read_abci(data: bytes) -> object:
-    ranges, _, _ = split_frames(data)
-    return [codec.decode_request(data, at, end) for at, end in ranges]
-
-
-def abci_seeds() -> list[bytes]:
-    requests = [
-        ask.RequestEcho(message="hello"),
-        ask.RequestCheckTx(tx=b"transaction"),
-        ask.RequestFinalizeBlock(txs=[b"one", b"two"], height=3),
-        ask.RequestOfferSnapshot(),
-    ]
-    return [codec.encode_request(request) for request in requests]
-
-
-def frames() -> list[bytes]:
-    data, _ = encode_frame(
-        [b"one", b"two"], entry=b"e", height=1, first_index=0, previous=bytes(32), hash_name="sha256"
-    )
-    return [data]
-
-
-def segment_headers() -> list[bytes]:
-    return [
-        encode_segment_header(network=NETWORK, first_height=1, first_index=0, previous=bytes(32), hash_name="sha256")
-    ]
-
-
 def witness_requests() -> list[bytes]:
     return [encode_witness_request(old_size=1, proof=[bytes(32)], note=note) for note in notes()[:2]]
-
-
-def last_signed(data: bytes) -> object:
-    folder = FOLDER / "data"
-    folder.mkdir(exist_ok=True)
-    (folder / "priv_validator_state.json").write_bytes(data)
-    return read_last_signed(FOLDER)
 
 
 def read_link(read: Callable[[socket.socket], object]) -> Callable[[bytes], object]:
@@ -347,56 +285,241 @@ def read_link(read: Callable[[socket.socket], object]) -> Callable[[bytes], obje
     return read_one
 
 
-def index_records() -> list[bytes]:
-    place = index_record.Place(segment=1, offset=2, frame_bytes=3)
-    block = index_record.BlockPlace(height=1, first_index=0, count=1, time_ms=1, place=place)
-    return [index_record.encode_block(block)]
-
-
-def comet_file(name: str, read: Callable[[Path], object]) -> Callable[[bytes], object]:
-    def read_file(data: bytes) -> object:
-        folder = FOLDER / "comet" / "config"
-        folder.mkdir(parents=True, exist_ok=True)
-        (folder / name).write_bytes(data)
-        return read(folder.parent)
-
-    return read_file
-
-
-def node_keys() -> list[bytes]:
-    key = base64.b64encode(bytes(64)).decode()
-    return [encode_json({"priv_key": {"type": "tendermint/PrivKeyEd25519", "value": key}})]
-
-
-def plans() -> list[bytes]:
-    validators = [{"member": "aa", "p2p_port": 26656}, {"member": "bb", "p2p_port": 26657}]
-    relays = [{"near": "aa", "far": "bb", "port": 26658}]
-    plan = {"version": 2, "network": "00" * 32, "suite": "intl", "engine": "cometbft"}
-    return [encode_json(plan | {"validators": validators, "relays": relays})]
-
-
 def artefacts() -> list[bytes]:
     whole = msgspec.convert(ARTEFACT_BODY | {"key": KEY.public_key}, ConsentArtefact, builtin_types=(bytes,))
     return [sign_document(whole, name=ARTEFACT, network=NETWORK, suite=SUITE, keys=[KEY])]
 
 
-def read_plan(data: bytes) -> object:
-    folder = NetworkFolder(FOLDER)
-    written(data, folder.plan.name)
-    return load_plan(folder)
+class Unsealed:
+    """A sealing key whose envelope is left out: what is fuzzed is inside."""
+
+    public_key = b""
+
+    def open_sealed(self, sealed: bytes, *, associated_data: bytes) -> bytes:
+        del associated_data
+        return sealed
+
+
+def read_answer_content(data: bytes) -> object:
+    message = msgspec.convert(REQUEST, RequestMessage, builtin_types=(bytes,))
+    body = SealedAnswer(request=message.request, consent=message.consent, sender="bureau", receiver="bank", sealed=data)
+    raw = sign_document(body, name="exchange.answer/1", network=NETWORK, suite=SUITE, keys=[KEY])
+    return open_answer(
+        raw, message=message, network=NETWORK, suite=SUITE, provider_key=KEY.public_key, sealing_key=Unsealed()
+    )
+
+
+def answer_contents() -> list[bytes]:
+    return [encode_cbor(msgspec.to_builtins(AnswerContent(manifest=b"m", disclosure=b"d"), builtin_types=(bytes,)))]
+
+
+def read_decision(data: bytes) -> object:
+    return open_decision(data, key=Unsealed(), network=NETWORK, bank="bank", application=bytes(16))
+
+
+def decisions() -> list[bytes]:
+    opening = {
+        "bank": "bank",
+        "application": bytes(16),
+        "product": "tax-loan",
+        "outcome": "approved",
+        "amount_fen": 5,
+        "grade": "A",
+        "industry": "F",
+        "province": "32",
+        "model_digest": bytes(32),
+        "firm": bytes(32),
+        "salt": bytes(32),
+    }
+    known = {field.name for field in msgspec.structs.fields(DecisionOpening)}
+    return [encode_cbor({name: value for name, value in opening.items() if name in known})]
+
+
+@cache
+def vault_world() -> VaultWorld:
+    world = VaultWorld(FOLDER / "world")
+    world.ingest(write_rows(FOLDER / "invoices.parquet", "invoice_issued", (invoice(n, uscc=FIRM) for n in range(11))))
+    return world
+
+
+def read_disclosure(data: bytes) -> object:
+    return vault_world().verify(decode_disclosure(data, catalogue=CATALOGUE), status_of=vault_world().status_of)
+
+
+def disclosures() -> list[bytes]:
+    groups = (["core"], ["core", "amounts", "counterparty"])
+    return [encode_disclosure(vault_world().disclose(FIRM, {"invoice_issued": names})) for names in groups]
+
+
+def read_record_proof(data: bytes) -> object:
+    return verify_record_proof(decode_evidence(data).proof, batch_of=vault_world().batch_of, suite=SUITE)
+
+
+@cache
+def record_proof() -> RecordProof:
+    leaf, *_ = vault_world().vault.live_leaves(uscc=FIRM, type_id="invoice_issued", **EVER)
+    return vault_world().vault.prove_record(leaf, groups=["core"])
+
+
+def record_proofs() -> list[bytes]:
+    return [encode_evidence(RecordEvidence(proof=record_proof(), receipt=b""))]
+
+
+def read_evidence(data: bytes) -> object:
+    verifier = ReceiptVerifier(parameters=parameters(), suite=SUITE)
+    return verifier.verify_file(written(data, "evidence"))
+
+
+def evidence_files() -> list[bytes]:
+    both = (RecordEvidence(proof=record_proof(), receipt=each) for each in receipts()[:2])
+    return [receipts()[0], *map(encode_evidence, both)]
+
+
+def read_group(data: bytes) -> object:
+    return decode_groups(CATALOGUE.get("invoice_issued"), "core", [data])
+
+
+def groups() -> list[bytes]:
+    return [part.content for part in record_proof().groups if hasattr(part, "content")]
+
+
+@dataclass(frozen=True, slots=True)
+class Files:
+    """Static files of a log: what stands under the beginning of a path."""
+
+    found: dict[str, bytes]
+
+    def get(self, path: str, *, max_bytes: int) -> bytes | None:
+        data = next((data for start, data in self.found.items() if path.startswith(start)), None)
+        return None if data is None else data[: max_bytes + 1]
+
+
+def read_tiles(data: bytes) -> object:
+    """Read the same bytes as entries and as hashes."""
+    checkpoint = Checkpoint(origin="o", size=3, root=bytes(32), note=b"")
+    log = PublishedLog(Files({"tile/entries": data, "tile/": data}), checkpoint=checkpoint, suite=SUITE)
+    log.inclusion_proof(1)
+    return log.verify_all()
+
+
+def bundled(entries: list[bytes]) -> bytes:
+    return b"".join(struct.pack(">H", len(entry)) + entry for entry in entries)
+
+
+def read_published(data: bytes) -> object:
+    """Follow a published log whose hashes all hold."""
+    leaves = [part[:65_535] for part in data.split(CUT)][:256]
+    hashes = [leaf_hash(leaf, hash_name="sha256") for leaf in leaves]
+    own = parameters()
+    text = encode_text(origin=own.origin, size=len(leaves), root=root_from_leaf_hashes(hashes, hash_name="sha256"))
+    note = text + b"\n" + sign_cosignature(text, name=f"{own.origin}/node0", key=KEY, suite=SUITE, time_s=1)
+    found = Files({"checkpoint": note, "tile/entries": bundled(leaves), "tile/0": b"".join(hashes)})
+    return verify_published(found, parameters=own, suite=SUITE, since=None, progress=lambda *_: None)
+
+
+def suite_of(name: str) -> CipherSuite:
+    return get_suite(name)
+
+
+def read_signature(name: str) -> Callable[[bytes], object]:
+    """Return a reader of a key, a signature by it, and a message."""
+    key_bytes = {"intl": 32, "gm": 65}[name]
+
+    def read(data: bytes) -> object:
+        suite = suite_of(name)
+        key, signature, message = data[:key_bytes], data[key_bytes : key_bytes + 64], data[key_bytes + 64 :]
+        for verify_key in (suite.verify_signing_key, suite.verify_sealing_key):
+            try:
+                verify_key(key)
+            except ShuiqiaoError:
+                continue
+        return suite.verify_signature(public_key=key, message=message, signature=signature)
+
+    return read
+
+
+def signatures(name: str) -> list[bytes]:
+    key = suite_of(name).signing_key_from_seed(bytes(32))
+    return [key.public_key + key.sign(b"message") + b"message"]
+
+
+def envelope(name: str) -> Target:
+    """Return the target of what is sealed to a key."""
+
+    def seeds() -> list[bytes]:
+        key = suite_of(name).sealing_key_from_seed(bytes(32))
+        return [suite_of(name).seal(b"text", recipient=key.public_key, associated_data=b"data")]
+
+    return Target(
+        read=lambda data: suite_of(name).sealing_key_from_seed(bytes(32)).open_sealed(data, associated_data=b"data"),
+        seeds=seeds,
+    )
+
+
+BACKUP = BackupManifest(
+    network="00" * 32,
+    suite="intl",
+    engine="embedded",
+    member="bank",
+    role="bank",
+    key=KEY.public_key.hex(),
+    created_ms=1,
+    validator=False,
+    passphrase=False,
+    database=True,
+    ledger=LedgerMoment(height=1, size=2, root="00" * 32, state_root=None),
+    files=(FileEntry(name="genesis.json", size=1, digest="00" * 32),),
+)
+
+
+def scorecards() -> list[bytes]:
+    feature = {"name": "f", "cuts": [1, 2], "points": [1, 2, 3], "unknown_points": 0, "counts": [], "bad": []}
+    card = {"format": "shuiqiao-scorecard@1", "name": "n", "base_score": BASE_SCORE, "base_odds": BASE_ODDS}
+    more = {"points_to_double": POINTS_TO_DOUBLE, "base_points": 1, "features": [feature], "n": 2, "bad": 1}
+    return [encode_json(card | more)]
+
+
+def products() -> list[bytes]:
+    folder = files("shuiqiao.lending").joinpath("products")
+    return [file.read_bytes() for file in folder.iterdir() if file.name.endswith(".toml")]
+
+
+def member_files() -> list[bytes]:
+    fields = {"id": "bank", "role": "bank", "name": "B", "name_zh": "B", "signing_key": "00" * 32}
+    proofs = {"sealing_key": "00" * 32, "signing_proof": "00" * 64, "sealing_proof": "00" * 64}
+    lines = [f'{name} = "{value}"' for name, value in (fields | proofs).items()]
+    return ["\n".join(["[member]", *lines, ""]).encode()]
+
+
+def backups() -> list[bytes]:
+    out = io.BytesIO()
+    writer = ArchiveWriter(out, new_hash=hashlib.sha256)
+    writer.add("genesis.json", vectors("receipts_intl")["genesis"].encode())
+    writer.add("ledger/checkpoints/latest", notes()[0])
+    writer.add("manifest.json", encode_json({"format": "shuiqiao-backup", "version": 1}))
+    writer.add("manifest.sig", bytes(64))
+    writer.end()
+    return [out.getvalue()]
+
+
+def catalogues() -> list[bytes]:
+    folder = files("shuiqiao.standards").joinpath("catalogue")
+    codes = CUT.join(sorted(file.read_bytes() for file in folder.joinpath("codes").iterdir()))
+    return [folder.joinpath(f"{name}.toml").read_bytes() + CUT + codes for name in ("tax_credit_grade", "payment")]
+
+
+def read_catalogue(data: bytes) -> object:
+    record_type, *codes = (part.decode(errors="replace") for part in data.split(CUT))
+    return parse_catalogue(types={"type.toml": record_type}, codes={f"{n}.toml": text for n, text in enumerate(codes)})
 
 
 TARGETS: dict[str, Target] = {
-    "index-record": Target(read=lambda data: index_record.decode_block(1, data), seeds=index_records),
+    **home_targets.TARGETS,
+    **validator_targets.TARGETS,
     "link-question": Target(
         read=read_link(read_question), seeds=lambda: [encode_link_frame(AskReceipt(1, 2, ("a", "b")))]
     ),
     "link-answer": Target(read=read_link(read_answer), seeds=lambda: [encode_link_frame(Done(1))]),
-    "network-plan": Target(read=read_plan, seeds=plans),
-    "node-key": Target(read=comet_file("node_key.json", read_node_id), seeds=node_keys),
-    "comet-genesis": Target(
-        read=comet_file("genesis.json", read_comet_genesis), seeds=lambda: [encode_json({"chain_id": "c"})]
-    ),
     "cbor": Target(
         read=lambda data: decode_cbor_strict(data, max_bytes=1 << 20),
         seeds=lambda: [encode_cbor({"a": [1, -1, None, True, b"x", "y"], "b": {}}), b"\xa1" * 8 + b"\x60" * 9],
@@ -413,66 +536,55 @@ TARGETS: dict[str, Target] = {
     "entry": Target(read=decode_entry, seeds=lambda: sorted({receipt.entry for receipt in whole_receipts()})),
     "epoch": Target(read=decode_epoch, seeds=epochs),
     "state-proof": Target(read=decode_state_proof, seeds=state_proofs),
-    "fork-evidence": Target(
-        read=decode_evidence,
-        seeds=lambda: [encode_cbor({"proof": [], "version": 1, "new_note": notes()[0], "old_note": notes()[0]})],
-    ),
     "witness-request": Target(read=decode_witness_request, seeds=witness_requests),
-    "artefact": Target(read=lambda data: decode_artefact(data, network=NETWORK, suite=SUITE), seeds=artefacts),
-    "request": document(RequestMessage, "exchange.request/1", REQUEST),
-    "answer": document(SealedAnswer, "exchange.answer/1", ANSWER),
-    "manifest": document(Manifest, "exchange.manifest/1", MANIFEST),
-    "disclosure": Target(
-        read=lambda data: decode_disclosure(data, catalogue=load_catalogue()),
-        seeds=lambda: [
-            encode_cbor(
-                {"version": 1, "uscc": "1", "period_from": "2024-01-01", "period_to": "2024-12-31", "types": []}
-            )
-        ],
-    ),
-    "record": Target(
-        read=decode_record,
-        seeds=lambda: [
-            EVIDENCE_MAGIC + encode_cbor({"proof": {"version": 1, "groups": [], "path": []}, "receipt": b""})
-        ],
-    ),
-    "bundle": Target(read=transactions_in, seeds=lambda: [encode_bundle(transactions()[:3])]),
-    "carried-note": Target(read=carried_in, seeds=lambda: [encode_carried(notes()[0])]),
-    "abci-request": Target(read=read_abci, seeds=abci_seeds),
-    "snapshot-manifest": Target(
-        read=snapshots.decode_manifest, seeds=lambda: [encode_cbor({"version": 1, "segments": [[1, 2]], "notes": []})]
-    ),
-    "segment-header": Target(read=lambda data: decode_segment_header(data, hash_name="sha256"), seeds=segment_headers),
-    "segment-frame": Target(read=lambda data: decode_frame(data, hash_name="sha256"), seeds=frames),
-    "key-file": Target(
-        read=lambda data: load_key_file(written(data, "key.json"), passphrase=b"secret"), seeds=lambda: [b"{}\n"]
-    ),
-    "envelope": Target(
-        read=lambda data: SUITE.sealing_key_from_seed(bytes(32)).open_sealed(data, associated_data=b"data"),
-        seeds=lambda: [
-            SUITE.seal(b"text", recipient=SUITE.sealing_key_from_seed(bytes(32)).public_key, associated_data=b"data")
-        ],
-    ),
-    "genesis": Target(read=decode_genesis, seeds=lambda: [vectors("receipts_intl")["genesis"].encode()]),
     "members.toml": Target(
         read=read_text(lambda text: genesis_from_members_toml(text, created_ms=0)),
         seeds=lambda: [example_members(4).encode()],
     ),
-    "node.toml": Target(read=read_settings, seeds=lambda: [b'member = "bureau"\nrole = "tax_bureau"\n']),
     "member-file": Target(
         read=lambda data: load_admission(written(data, "member.toml"), governing=False, witness=False),
-        seeds=lambda: [b'[member]\nid = "bank"\nrole = "bank"\nname = "B"\nsigning_key = "00"\n'],
+        seeds=member_files,
     ),
-    "product": Target(
-        read=read_text(lambda text: product_from_toml(text, where="p")),
-        seeds=lambda: [b'limit_rules = "x"\nmin_age_months = 1\nneeds_recent_sales = true\nrefer_above = "0.1"\n'],
-    ),
+    "product": Target(read=read_text(lambda text: product_from_toml(text, where="p")), seeds=products),
     "csv": Target(read=read_source("source.csv"), seeds=csv_seeds),
     "parquet": Target(read=read_source("source.parquet"), seeds=parquet_seeds),
     "stored-parquet": Target(read=read_stored_parquet, seeds=stored_parquet),
     "leaves": Target(read=read_leaves, seeds=leaves_seeds),
-    "backup-manifest": Target(read=decode_backup_manifest, seeds=lambda: [encode_json({"format": "shuiqiao-backup"})]),
+    "backup-manifest": Target(read=decode_backup_manifest, seeds=lambda: [encode_backup_manifest(BACKUP)]),
     "archive": Target(read=read_whole_archive, seeds=archive_seeds),
-    "scorecard": Target(read=decode_scorecard, seeds=lambda: [encode_json({"name": "n", "features": []})]),
-    "validator-state": Target(read=last_signed, seeds=lambda: [b'{"height":"5"}']),
+    "scorecard": Target(read=decode_scorecard, seeds=scorecards),
+    "fork-evidence": Target(
+        read=decode_fork_evidence,
+        seeds=lambda: [encode_cbor({"proof": [], "version": 1, "new_note": notes()[0], "old_note": notes()[0]})],
+    ),
+    "request": document(RequestMessage, REQUEST_NAME, REQUEST, verify_request_rules),
+    "answer": document(SealedAnswer, "exchange.answer/1", ANSWER),
+    "answer-content": Target(read=read_answer_content, seeds=answer_contents),
+    "manifest": document(Manifest, MANIFEST_NAME, MANIFEST),
+    "signed-manifest": Target(
+        read=lambda data: decode_manifest(data, network=NETWORK, suite=SUITE, provider_key=KEY.public_key),
+        seeds=document(Manifest, MANIFEST_NAME, MANIFEST).seeds,
+    ),
+    "artefact": Target(read=lambda data: decode_artefact(data, network=NETWORK, suite=SUITE), seeds=artefacts),
+    "artefact-rules": Target(
+        read=document(ConsentArtefact, ARTEFACT, ARTEFACT_BODY, verify_artefact_rules).read, seeds=artefacts
+    ),
+    "endorsement": document(Endorsement, ENDORSEMENT, ENDORSED),
+    "decision-opening": Target(read=read_decision, seeds=decisions),
+    "disclosure": Target(read=read_disclosure, seeds=disclosures),
+    "record-proof": Target(read=read_record_proof, seeds=record_proofs),
+    "evidence": Target(read=read_evidence, seeds=evidence_files),
+    "disclosed-group": Target(read=read_group, seeds=groups),
+    "tiles": Target(read=read_tiles, seeds=lambda: [bytes(96), bundled([b"a", b"b", b"c"])]),
+    "published-log": Target(read=read_published, seeds=block_parts),
+    "signature-intl": Target(read=read_signature("intl"), seeds=lambda: signatures("intl")),
+    "signature-gm": Target(read=read_signature("gm"), seeds=lambda: signatures("gm")),
+    "envelope-intl": envelope("intl"),
+    "envelope-gm": envelope("gm"),
+    "genesis": Target(
+        read=lambda data: decode_genesis(load_genesis(written(data, "genesis.json"))),
+        seeds=lambda: [vectors("receipts_intl")["genesis"].encode()],
+    ),
+    "backup": Target(read=lambda data: verify_backup(written(data, "backup.tar")), seeds=backups),
+    "catalogue": Target(read=read_catalogue, seeds=catalogues),
 }

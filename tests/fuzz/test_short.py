@@ -16,7 +16,20 @@ from shuiqiao.base.errors import ShuiqiaoError
 from targets import TARGETS
 
 FOUND = json.loads((Path(__file__).parent / "found.json").read_text(encoding="utf-8"))
-EXECUTIONS = 200
+BROKEN_SEEDS = {
+    "cbor",
+    "json",
+    "receipt",
+    "members.toml",
+    "stored-checkpoint",
+    "comparison",
+    "control-answer",
+    "evidence",
+    "tiles",
+    "published-log",
+    "backup",
+}
+"""Targets of which some seed is there because it is refused, or leads as far as a reader goes without a whole world."""
 
 
 @pytest.mark.parametrize("name", TARGETS)
@@ -24,7 +37,7 @@ def test_a_reader_raises_only_the_products_own_errors(name):
     target = TARGETS[name]
     seeds = [*target.seeds(), *map(bytes.fromhex, FOUND.get(name, []))]
     assert seeds
-    for data in mutants(seeds, name=name, count=EXECUTIONS):
+    for data in mutants(seeds, name=name, count=target.executions):
         try:
             target.read(data)
         except ShuiqiaoError:
@@ -34,9 +47,7 @@ def test_a_reader_raises_only_the_products_own_errors(name):
             raise
 
 
-@pytest.mark.parametrize(
-    "name", ["request", "answer", "manifest", "artefact", "network-plan", "link-question", "link-answer", "node-key"]
-)
+@pytest.mark.parametrize("name", sorted(TARGETS.keys() - BROKEN_SEEDS))
 def test_the_seeds_of_a_reader_are_whole(name):
     for seed in TARGETS[name].seeds():
         TARGETS[name].read(seed)

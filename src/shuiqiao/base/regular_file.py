@@ -15,6 +15,15 @@ from typing import BinaryIO
 from shuiqiao.base.errors import InvalidInput
 
 
+def read_regular(path: Path, *, max_bytes: int) -> bytes:
+    """Return a file's bytes, of a longer one the first max_bytes + 1: whoever gets so many refuses it.
+
+    Raises what ``open_regular`` raises.
+    """
+    with open_regular(path) as file:
+        return file.read(max_bytes + 1)
+
+
 def open_regular(path: Path) -> BinaryIO:
     """Return a file opened for reading.
 

@@ -10,9 +10,11 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
+import msgspec
 import numpy as np
 
 from shuiqiao.base.encoding import decode_cbor, encode_cbor
+from shuiqiao.base.errors import IntegrityError
 from shuiqiao.vault.model import LeafLookup, LeafRef, LeafStatus
 
 if TYPE_CHECKING:
@@ -49,11 +51,12 @@ def encode_leaves(leaves: Leaves) -> bytes:
 
 
 def decode_leaves(data: bytes) -> Leaves:
-    """Return leaves from the provider's own store."""
-    found: dict[str, list[tuple[bytes, bytes]]] = {
-        standard: [(batch, indexes) for batch, indexes in parts] for standard, parts in decode_cbor(data).items()
-    }
-    return found
+    """Return leaves from the provider's own store. Raises IntegrityError ``base.cbor_damaged``."""
+    fields = decode_cbor(data)
+    try:
+        return msgspec.convert(fields, dict[str, list[tuple[bytes, bytes]]], strict=True, builtin_types=(bytes,))
+    except msgspec.ValidationError as error:
+        raise IntegrityError("base.cbor_damaged", f"{len(data)} stored bytes name no records: {error}") from error
 
 
 def changed_records(

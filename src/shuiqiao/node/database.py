@@ -5,11 +5,12 @@ SQLite runs in WAL mode with synchronous=FULL: what a service acknowledged survi
 
 from __future__ import annotations
 
+import sqlite3
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from sqlalchemy import URL, MetaData, create_engine, event, make_url
-from sqlalchemy.exc import ArgumentError, DatabaseError
+from sqlalchemy.exc import ArgumentError, DatabaseError, OperationalError
 
 from shuiqiao.base.errors import InvalidInput, Unavailable
 from shuiqiao.node.settings import DATABASE_URL_VARIABLE
@@ -17,7 +18,7 @@ from shuiqiao.node.settings import DATABASE_URL_VARIABLE
 if TYPE_CHECKING:
     from collections.abc import Iterable
 
-    from sqlalchemy import Engine
+    from sqlalchemy import Engine, ExceptionContext
 
 BACKENDS = ("sqlite", "postgresql")
 
@@ -28,22 +29,20 @@ BUSY_TIMEOUT_MS = 30_000
 def open_database(url: str | Path, *, metadatas: Iterable[MetaData]) -> Engine:
     """Open the database and create the tables that are missing. url: or the path of a SQLite file.
 
-    Raises InvalidInput ``node.database_url_invalid``; Unavailable ``node.database_driver_missing`` or
-    ``node.database_unavailable``. No message shows the password in the URL.
+    Where the file is damaged, the disk refuses or the server is away, whatever is asked of it later raises Unavailable
+    ``node.database_unavailable`` too. Raises InvalidInput ``node.database_url_invalid``; Unavailable
+    ``node.database_driver_missing`` or ``node.database_unavailable``. No message shows the password in the URL.
     """
     engine = _engine(url)
     if engine.dialect.name == "sqlite":
         event.listen(engine, "connect", _prepare_sqlite)
+    event.listen(engine, "handle_error", _name_failure)
     try:
         for metadata in metadatas:
             metadata.create_all(engine)
-    except DatabaseError as error:
+    except Unavailable:
         engine.dispose()
-        raise Unavailable(
-            "node.database_unavailable",
-            f"the database {engine.url.render_as_string(hide_password=True)} cannot be used: {error.orig}",
-            next_step=f"start it, or correct {DATABASE_URL_VARIABLE}",
-        ) from error
+        raise
     return engine
 
 
@@ -71,7 +70,29 @@ def _engine(url: str | Path) -> Engine:
         ) from error
 
 
+def _name_failure(context: ExceptionContext) -> None:
+    """Raise Unavailable ``node.database_unavailable`` for what is no mistake of the statement's."""
+    found, engine = context.original_exception, context.engine
+    # SQLite may be unable to put into words what is damaged.
+    is_failure = type(context.sqlalchemy_exception) in {DatabaseError, OperationalError}
+    if engine is None or not (is_failure or isinstance(found, UnicodeDecodeError)):
+        return
+    raise Unavailable(
+        "node.database_unavailable",
+        f"the database {engine.url.render_as_string(hide_password=True)} cannot be used: {found}",
+        next_step=f"start it, free its disk, or correct {DATABASE_URL_VARIABLE}; look at the home with `shuiqiao "
+        "doctor`, and restore what is damaged from a backup",
+    ) from found
+
+
 def _prepare_sqlite(connection: Any, _record: object) -> None:
+    try:
+        _set_pragmas(connection)
+    except UnicodeDecodeError as error:
+        raise sqlite3.DatabaseError(f"it is damaged where its tables are named: {error}") from error
+
+
+def _set_pragmas(connection: Any) -> None:
     cursor = connection.cursor()
     for pragma in ("journal_mode=WAL", "synchronous=FULL", f"busy_timeout={BUSY_TIMEOUT_MS}", "foreign_keys=ON"):
         cursor.execute(f"PRAGMA {pragma}")

@@ -15,8 +15,7 @@ from __future__ import annotations
 import os
 import shutil
 import sqlite3
-import tomllib
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator
 from contextlib import closing
 from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
@@ -25,10 +24,11 @@ from typing import TYPE_CHECKING, Any, Final
 import msgspec
 
 from shuiqiao.base.clock import SystemClock
+from shuiqiao.base.encoding import decode_toml
 from shuiqiao.base.errors import Conflict, IntegrityError, InvalidInput, Unavailable
 from shuiqiao.base.ids import system_entropy
 from shuiqiao.crypto.suites import get_suite
-from shuiqiao.ledger.engine.cometbft.home import NEVER_SIGNS, OWN_APPLICATION, write_last_signed
+from shuiqiao.ledger.engine.cometbft.home import NEVER_SIGNS, OWN_APPLICATION, read_comet_file, write_last_signed
 from shuiqiao.ledger.engine.port import ReplicaSettings
 from shuiqiao.ledger.engine.replica import Replica
 from shuiqiao.ledger.store.disk import PosixDisk
@@ -126,18 +126,18 @@ def _keep_inside(home: Home, settings: NodeSettings) -> str:
     Raises InvalidInput ``node.restore_leads_outside``.
     """
     if settings.is_validator:
-        _require_own_config(home.cometbft / "config" / "config.toml")
+        require_own_config(home.cometbft / "config" / "config.toml")
     if not _leads_out(settings.tiles_folder):
         return ""
     write_durably(home.settings, encode_settings(msgspec.structs.replace(settings, tiles_folder="")).encode())
     return settings.tiles_folder
 
 
-def _require_own_config(path: Path) -> None:
+def require_own_config(path: Path) -> None:
     """Return if CometBFT's configuration names our application and no path outside its folder."""
     try:
-        document = tomllib.loads(path.read_bytes().decode())
-    except (OSError, ValueError, RecursionError) as error:
+        document = decode_toml(read_comet_file(path).decode())
+    except (IntegrityError, InvalidInput, ValueError) as error:
         raise InvalidInput(
             "node.restore_leads_outside", f"{path.name} in the backup cannot be read: {error}"
         ) from error
@@ -150,14 +150,16 @@ def _require_own_config(path: Path) -> None:
         )
 
 
-def _texts(document: Mapping[str, Any]) -> Iterator[tuple[str, str]]:
-    """Iterate over all text values of a TOML document, however deep."""
-    for name, value in document.items():
-        if isinstance(value, dict):
-            yield from _texts(value)
-        for each in value if isinstance(value, list) else (value,):
-            if isinstance(each, str):
-                yield name, each
+def _texts(value: Any, *, name: str = "") -> Iterator[tuple[str, str]]:
+    """Iterate over all text values of a TOML document, in tables and lists however deep, with their names."""
+    if isinstance(value, dict):
+        for inner, each in value.items():
+            yield from _texts(each, name=inner)
+    elif isinstance(value, list):
+        for each in value:
+            yield from _texts(each, name=name)
+    elif isinstance(value, str):
+        yield name, value
 
 
 def _leads_out(text: str) -> bool:

@@ -13,10 +13,10 @@ from backup_world import pack, unpacked
 from shuiqiao.base.clock import ManualClock
 from shuiqiao.base.errors import ShuiqiaoError
 from shuiqiao.crypto.suites import get_suite
-from shuiqiao.ledger.engine.cometbft.home import OWN_APPLICATION, HomeSettings, _config_text
+from shuiqiao.ledger.engine.cometbft.home import MAX_FILE_BYTES, OWN_APPLICATION, HomeSettings, _config_text
 from shuiqiao.node.backup import BackupOrder, create_backup
 from shuiqiao.node.keys import find_passphrase, load_keys
-from shuiqiao.node.restore import _require_own_config, restore_backup
+from shuiqiao.node.restore import require_own_config, restore_backup
 from shuiqiao.node.settings import Home, load_settings
 
 
@@ -88,7 +88,7 @@ def own_config() -> str:
 
 def test_the_configuration_that_this_product_writes_stays(tmp_path):
     (tmp_path / "config.toml").write_text(own_config(), encoding="utf-8")
-    _require_own_config(tmp_path / "config.toml")
+    require_own_config(tmp_path / "config.toml")
 
 
 @pytest.mark.parametrize(
@@ -101,6 +101,13 @@ def test_the_configuration_that_this_product_writes_stays(tmp_path):
         ("[rpc]", 'db_dir = "/var/lib/elsewhere"\n[rpc]'),
         ("[rpc]", '[rpc]\ncors_allowed_origins = ["unix:///run/other.sock"]'),
         ("[rpc]", "[rpc"),
+        ("[rpc]", '[rpc]\nlists = [["inside"], ["/etc/key.pem"]]'),
+        ("[rpc]", '[rpc]\ntables = [{inside = "a", outside = "/etc/key.pem"}]'),
+        ("[rpc]", f"[rpc]\ndeep = {'[' * 5000}{']' * 5000}"),
+        ("[rpc]", f"[rpc]\n{'.'.join('a' * 5000)} = 1"),
+        ("[rpc]", f"[rpc]\nlong = {'9' * 4301}"),
+        ("[rpc]", f"[rpc]\nlong = 0x{'f' * 5000}"),
+        ("[rpc]", f"[rpc]\n#{' ' * MAX_FILE_BYTES}"),
     ],
 )
 def test_a_configuration_that_leads_elsewhere_is_refused(tmp_path, before, after):
@@ -108,5 +115,5 @@ def test_a_configuration_that_leads_elsewhere_is_refused(tmp_path, before, after
     assert text != own_config()
     (tmp_path / "config.toml").write_text(text, encoding="utf-8")
     with pytest.raises(ShuiqiaoError) as caught:
-        _require_own_config(tmp_path / "config.toml")
+        require_own_config(tmp_path / "config.toml")
     assert caught.value.code == "node.restore_leads_outside"

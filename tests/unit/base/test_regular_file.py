@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 from shuiqiao.base.errors import InvalidInput
-from shuiqiao.base.regular_file import open_regular
+from shuiqiao.base.regular_file import open_regular, read_regular
 
 
 def test_a_regular_file_is_read_also_through_a_link(tmp_path):
@@ -37,6 +37,14 @@ def test_what_cannot_be_opened_is_the_systems_error(tmp_path):
         server.bind(str(tmp_path / "socket"))
         with pytest.raises(OSError, match="No such device"):
             open_regular(tmp_path / "socket")
+
+
+def test_no_more_is_read_than_shows_that_a_file_is_too_long(tmp_path):
+    path = tmp_path / "file"
+    path.write_bytes(b"12345")
+    assert [read_regular(path, max_bytes=most) for most in (5, 4, 0)] == [b"12345", b"12345", b"1"]
+    os.truncate(path, 1 << 40)
+    assert read_regular(path, max_bytes=9) == b"12345\x00\x00\x00\x00\x00"
 
 
 def opened():

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import pytest
 from sqlalchemy import Column, Integer, MetaData, Table, insert, select
+from sqlalchemy.exc import IntegrityError
 
 from shuiqiao.base.errors import InvalidInput, Unavailable
 from shuiqiao.node.database import BUSY_TIMEOUT_MS, open_database
@@ -55,6 +56,56 @@ def test_a_file_that_cannot_be_made_is_unavailable(tmp_path):
     with pytest.raises(Unavailable) as caught:
         open_database(f"sqlite:///{tmp_path}/no/such/folder/a.db", metadatas=[METADATA])
     assert caught.value.code == "node.database_unavailable"
+
+
+def numbers_in(path):
+    engine = open_database(path, metadatas=[METADATA])
+    try:
+        with engine.connect() as connection:
+            return connection.execute(select(TABLE.c.number)).scalars().all()
+    finally:
+        engine.dispose()
+
+
+@pytest.fixture
+def whole(tmp_path):
+    """A database of one table, in one file."""
+    path = tmp_path / "a.db"
+    engine = open_database(path, metadatas=[METADATA])
+    with engine.begin() as connection:
+        connection.execute(insert(TABLE), [{"number": number} for number in range(3000)])
+    engine.dispose()
+    return path
+
+
+def test_a_page_that_is_damaged_is_named_when_it_is_read(whole):
+    data = bytearray(whole.read_bytes())
+    data[4096:] = b"\xff" * (len(data) - 4096)
+    whole.write_bytes(data)
+    with pytest.raises(Unavailable) as caught:
+        numbers_in(whole)
+    assert (caught.value.code, str(whole) in caught.value.message) == ("node.database_unavailable", True)
+
+
+@pytest.mark.parametrize(
+    ("before", "after"),
+    [(b"CREATE TABLE thing", b"CREATE TABLE \xff\xffing"), (b"number INTEGER", b"numbed INTEGER")],
+    ids=["a name that is not UTF-8", "a column of another name"],
+)
+def test_tables_that_are_damaged_are_named(whole, before, after):
+    data = whole.read_bytes()
+    assert data.count(before) == 1
+    whole.write_bytes(data.replace(before, after))
+    with pytest.raises(Unavailable) as caught:
+        numbers_in(whole)
+    assert (caught.value.code, str(whole) in caught.value.message) == ("node.database_unavailable", True)
+
+
+def test_a_mistake_of_the_statement_is_none_of_the_database(whole):
+    engine = open_database(whole, metadatas=[METADATA])
+    with engine.begin() as connection, pytest.raises(IntegrityError):
+        connection.execute(insert(TABLE).values(number=1))
+    engine.dispose()
 
 
 def test_a_file_that_is_no_database_is_unavailable(tmp_path):

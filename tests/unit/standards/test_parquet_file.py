@@ -57,6 +57,36 @@ def test_a_repeated_text_of_a_stored_batch_takes_no_gigabytes(tmp_path, taken):
     assert taken() < MAX_BATCH_BYTES
 
 
+def footed(body, footer):
+    return body + footer + len(footer).to_bytes(4, "little") + b"PAR1"
+
+
+def test_a_footer_that_claims_sixteen_million_items_is_refused_before_they_are_made(tmp_path):
+    """A list is allocated as long as it says, and each of its items has some 200 bytes: 36 bytes took 3 GB."""
+    path = tmp_path / "claim.parquet"
+    # Field 1, the version; field 2, a list of structs whose count follows (16,000,000 in seven bits a byte).
+    path.write_bytes(footed(b"PAR1", b"\x15\x02\x19\xfc\x80\xc8\xd0\x07"))
+    with pytest.raises(InvalidInput, match=r"^standards\.file_unreadable: 'claim\.parquet'.*Exceeded size limit"):
+        open_source(path, record_type=None, catalogue=load_catalogue())
+
+
+def test_a_place_that_no_file_has_is_damage(tmp_path):
+    """An offset that no file can be moved to ends in an OverflowError of the system's call."""
+    path = tmp_path / f"{bytes(16).hex()}.parquet"
+    pq.write_table(pa.table({"name": ["a"]}), path, store_schema=False, use_dictionary=False)
+    data = path.read_bytes()
+    length = int.from_bytes(data[-8:-4], "little")
+    footer = data[-8 - length : -8]
+    # Two fields after the seventh of a column stands its first page's place: 4, behind the mark of the format.
+    place = b"\x26\x08"
+    assert footer.count(place) == 1
+    path.write_bytes(footed(data[: -8 - length], footer.replace(place, b"\x26" + b"\x80" * 9 + b"\x7e")))
+    with pytest.raises(InvalidInput, match=r"^standards\.file_unreadable"):
+        open_source(path, record_type=None, catalogue=load_catalogue())
+    with pytest.raises(IntegrityError, match=r"^vault\.file_damaged"):
+        read_rows(tmp_path, bytes(16), ["name"], [0])
+
+
 @pytest.mark.parametrize("kind", [pa.string(), pa.large_string(), pa.binary(), pa.dictionary(pa.int8(), pa.string())])
 def test_what_is_read_as_a_dictionary_is_the_same_text(tmp_path, kind):
     values = ["one", None, "two", "one", ""]

@@ -8,6 +8,7 @@ from pathlib import Path
 
 from shuiqiao.base.encoding import decode_cbor_strict, encode_cbor
 from shuiqiao.base.errors import IntegrityError, ShuiqiaoError
+from shuiqiao.base.regular_file import read_regular
 from shuiqiao.ledger.store.disk import Disk, replace_file
 
 ALARM_VERSION = 1
@@ -54,7 +55,8 @@ class AlarmFile:
         if not self.path.exists():
             return None
         try:
-            fields = decode_cbor_strict(self.path.read_bytes(), max_bytes=MAX_ALARM_BYTES)
+            data = read_regular(self.path, max_bytes=MAX_ALARM_BYTES)
+            fields = decode_cbor_strict(data, max_bytes=MAX_ALARM_BYTES)
             version, kind = fields.pop("version"), ForkKind(fields.pop("kind"))
             alarm = ForkAlarm(kind=kind, **fields)
         except (ShuiqiaoError, ValueError, TypeError, KeyError, AttributeError) as error:

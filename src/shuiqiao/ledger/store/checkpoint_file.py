@@ -15,11 +15,12 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Final
 
+from shuiqiao.base.regular_file import read_regular
 from shuiqiao.crypto.model import CipherSuite
 from shuiqiao.ledger.model import Checkpoint
 from shuiqiao.ledger.note import verify_log_signature
 from shuiqiao.ledger.policy import CheckpointPolicy
-from shuiqiao.ledger.signed_note import decode_signed_note
+from shuiqiao.ledger.signed_note import MAX_SIGNED_NOTE_BYTES, decode_signed_note
 from shuiqiao.ledger.store.disk import Disk, replace_file
 
 LATEST_NAME: Final = "latest"
@@ -50,7 +51,7 @@ class CheckpointFile:
         Its signature is not verified: whose it must be is known only once the blocks below it were read. Raises
         IntegrityError ``ledger.checkpoint_malformed``.
         """
-        return decode_signed_note(self.path.read_bytes()).head.size if self.path.exists() else 0
+        return decode_signed_note(self._note()).head.size if self.path.exists() else 0
 
     def load(self, policy_at: Callable[[int], CheckpointPolicy]) -> Checkpoint | None:
         """Return the stored checkpoint, the log's own signature verified; None before the first.
@@ -60,7 +61,10 @@ class CheckpointFile:
         size = self.claimed_size()
         if not self.path.exists():
             return None
-        return verify_log_signature(self.path.read_bytes(), policy=policy_at(size), suite=self._suite)
+        return verify_log_signature(self._note(), policy=policy_at(size), suite=self._suite)
+
+    def _note(self) -> bytes:
+        return read_regular(self.path, max_bytes=MAX_SIGNED_NOTE_BYTES)
 
     def keep(self, checkpoint: Checkpoint) -> None:
         """Replace the stored checkpoint now, or let it wait if one was stored just before. Raises OSError."""

@@ -27,5 +27,7 @@ class FolderLock:
             ) from error
 
     def release(self) -> None:
-        """Give the lock back."""
-        os.close(self._descriptor)
+        """Give the lock back; once more it does nothing, for the descriptor may be of another file by then."""
+        if self._descriptor >= 0:
+            os.close(self._descriptor)
+            self._descriptor = -1

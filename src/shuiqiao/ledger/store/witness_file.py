@@ -9,6 +9,7 @@ from typing import Any, Final
 
 from shuiqiao.base.encoding import decode_cbor_strict, encode_cbor
 from shuiqiao.base.errors import IntegrityError, ShuiqiaoError
+from shuiqiao.base.regular_file import read_regular
 from shuiqiao.ledger.store.disk import Disk, replace_file
 
 RECORD_VERSION: Final = 1
@@ -41,7 +42,7 @@ class WitnessFile:
     def load(self) -> WitnessRecord | None:
         """Return the record, None before the first; raises IntegrityError ``ledger.witness_record_damaged``."""
         try:
-            data = self.path.read_bytes()
+            data = read_regular(self.path, max_bytes=_DIGEST_BYTES + MAX_RECORD_BYTES)
         except FileNotFoundError:
             return None
         try:

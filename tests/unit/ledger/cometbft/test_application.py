@@ -6,6 +6,7 @@ import time
 import weakref
 
 import cbor2
+import msgspec
 import pytest
 
 from consensus_world import KINDS, Roster, StateKeys
@@ -21,10 +22,12 @@ from shuiqiao.ledger.engine.cometbft.application import LedgerApplication
 from shuiqiao.ledger.engine.cometbft.extensions import Cosigner
 from shuiqiao.ledger.engine.cometbft.home import address_of
 from shuiqiao.ledger.engine.cometbft.parts import PublicKey, Snapshot, Timestamp, ValidatorUpdate
+from shuiqiao.ledger.engine.cometbft.snapshots import decode_manifest, encode_manifest
 from shuiqiao.ledger.engine.verifiers import InlineVerifier
 from shuiqiao.ledger.machine import StateMachine
 from shuiqiao.ledger.note import verify_note
 from shuiqiao.ledger.signed_note import encode_text
+from shuiqiao.ledger.store.lock import FolderLock
 
 # After the genesis of every roster that a test of this file makes.
 START_S = int(time.time()) + 60
@@ -411,6 +414,39 @@ def test_an_empty_node_joins_by_snapshot_and_goes_on(roster, open_app, opened): 
     assert again.result == answer.OfferResult.ABORT
     close(joining, opened)
     assert position(open_app("joining")) == position(source)
+
+
+def test_a_snapshot_whose_blocks_do_not_open_is_left_and_a_good_one_taken(roster, open_app):
+    """[ABCI-21]: the peer's chunks are what its manifest says, and no blocks of this network."""
+    source, offer, chunks = snapshot_of(roster, open_app)
+    app_hash, joining = app_hash_in(offer, source), open_app("joining")
+    good = decode_manifest(offer.metadata)
+    bad = [b"no segment", *(bytes(len(chunk)) for chunk in chunks[1:])]
+    for _ in range(2):
+        metadata = encode_manifest(msgspec.structs.replace(good, chunks=[roster.suite.digest(each) for each in bad]))
+        deceit = Snapshot(
+            height=offer.height, format=2, chunks=len(bad), hash=roster.suite.digest(metadata), metadata=metadata
+        )
+        joining.offer_snapshot(ask.RequestOfferSnapshot(snapshot=deceit, app_hash=app_hash))
+        results = [
+            joining.apply_snapshot_chunk(ask.RequestApplySnapshotChunk(index=index, chunk=chunk)).result
+            for index, chunk in enumerate(bad)
+        ]
+        assert results == [answer.ChunkResult.ACCEPT, answer.ChunkResult.REJECT_SNAPSHOT]
+        assert position(joining) == (0, b"")
+    joining.offer_snapshot(ask.RequestOfferSnapshot(snapshot=offer, app_hash=app_hash))
+    for index, chunk in enumerate(chunks):
+        joining.apply_snapshot_chunk(ask.RequestApplySnapshotChunk(index=index, chunk=chunk))
+    assert position(joining) == (4, app_hash)
+
+
+def test_a_lock_that_was_given_back_closes_no_file_of_another(tmp_path):
+    lock = FolderLock(tmp_path)
+    lock.release()
+    with (tmp_path / "other").open("w") as other:
+        lock.release()
+        other.write("still open")
+    assert (tmp_path / "other").read_text() == "still open"
 
 
 def test_a_snapshot_that_is_not_what_was_verified_leaves_the_node_empty(roster, open_app, opened):  # [ABCI-21]

@@ -5,25 +5,31 @@ from __future__ import annotations
 import base64
 import hashlib
 import json
+import os
 import tomllib
 
 import pytest
 
 from cometbft_world import node_keys
 from patience import PATIENCE_S
-from shuiqiao.base.errors import Unavailable
+from shuiqiao.base.errors import IntegrityError, Unavailable
 from shuiqiao.ledger.engine.cometbft.home import (
+    MAX_FILE_BYTES,
     GenesisValidator,
     HomeSettings,
     Pace,
     chain_id_of,
     comet_genesis,
+    read_comet_genesis,
+    read_last_signed,
+    read_node_id,
     state_sync_settings,
     write_home,
 )
 from shuiqiao.ledger.engine.cometbft.localnet import free_ports
 from shuiqiao.ledger.engine.cometbft.process import find_program
 from shuiqiao.ledger.engine.cometbft.relay import Relay
+from shuiqiao.ledger.engine.cometbft.validator_key import ValidatorKeyFiles
 
 NETWORK = bytes(range(32))
 
@@ -44,6 +50,65 @@ def written(home, **more):
     )
     write_home(home, settings=settings, keys=keys, genesis=genesis)
     return keys
+
+
+NOT_JSON = [b"", b"{", b"\xff", b"[" * 100_000, b"9" * 5000, b" " * (MAX_FILE_BYTES + 1)]
+IDS = ["empty", "open", "not UTF-8", "deep", "5,000 digits", "too long"]
+GENESIS, NODE_KEY, STATE = "config/genesis.json", "config/node_key.json", "data/priv_validator_state.json"
+
+
+def spoiled(home, name, data):
+    written(home)
+    (home / name).write_bytes(data)
+    return home
+
+
+@pytest.mark.parametrize("data", [*NOT_JSON, b"[]", b'"text"', b"7"], ids=[*IDS, "list", "text", "number"])
+def test_a_genesis_that_cannot_be_read_is_named(data, tmp_path):
+    with pytest.raises(IntegrityError) as caught:
+        read_comet_genesis(spoiled(tmp_path, GENESIS, data))
+    assert caught.value.code == "ledger.comet_home_damaged"
+    assert str(tmp_path / GENESIS) in caught.value.message
+
+
+@pytest.mark.parametrize(
+    "data",
+    [*NOT_JSON, b"[]", b'{"priv_key":[]}', b'{"priv_key":{"value":7}}', b'{"priv_key":{"value":"!"}}', b'{"priv_key":{"value":"AA=="}}'],
+    ids=[*IDS, "list", "no key", "number", "not base64", "short"],
+)  # fmt: skip
+def test_a_node_key_that_cannot_be_read_is_named(data, tmp_path):
+    with pytest.raises(IntegrityError) as caught:
+        read_node_id(spoiled(tmp_path, NODE_KEY, data))
+    assert caught.value.code == "ledger.comet_home_damaged"
+    assert str(tmp_path / NODE_KEY) in caught.value.message
+
+
+@pytest.mark.parametrize(
+    "data",
+    [*NOT_JSON, b"[]", b"{}", b'{"height":[]}', b'{"height":1e999}', b'{"height":"x"}'],
+    ids=[*IDS, "list", "no height", "height of a list", "endless height", "height of letters"],
+)
+def test_a_height_signed_last_that_cannot_be_read_is_unknown(data, tmp_path):
+    assert read_last_signed(spoiled(tmp_path, STATE, data)) is None
+    assert ValidatorKeyFiles(spoiled(tmp_path, "config/priv_validator_key.json", data)).current() is None
+
+
+def test_what_is_absent_or_a_pipe_is_damage_too(tmp_path):
+    for name, read in ((GENESIS, read_comet_genesis), (NODE_KEY, read_node_id)):
+        home = tmp_path / name.replace("/", "-")
+        written(home)
+        (home / name).unlink()
+        with pytest.raises(IntegrityError, match=r"ledger\.comet_home_damaged"):
+            read(home)
+        os.mkfifo(home / name)
+        with pytest.raises(IntegrityError, match=r"ledger\.comet_home_damaged"):
+            read(home)
+
+
+def test_a_genesis_is_read_as_it_was_written(tmp_path):
+    written(tmp_path)
+    assert read_comet_genesis(tmp_path)["chain_id"] == chain_id_of(NETWORK)
+    assert read_last_signed(tmp_path) == 0
 
 
 def test_a_home_says_what_cometbft_reads(tmp_path):  # [ABCI-10]

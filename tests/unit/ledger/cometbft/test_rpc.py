@@ -47,6 +47,41 @@ def node(tmp_path):
     server.server_close()
 
 
+ASKED = {
+    "status": lambda client: client.status(),
+    "validators": lambda client: client.validator_keys(),
+    "net_info": lambda client: client.peer_count(),
+    "block": lambda client: client.block_transactions(1),
+}
+SHAPES = [None, [], {}, "text", 7, {"n_peers": "many"}, {"block": {"data": []}}, {"validators": [{}]}]
+
+
+@pytest.mark.parametrize("method", ASKED)
+@pytest.mark.parametrize("result", SHAPES, ids=map(str, SHAPES))
+def test_an_answer_of_another_shape_is_called_that(method, result, node):
+    handler, client = node
+    handler.answers = [{"id": 0, "result": result}]
+    with pytest.raises(IntegrityError, match=rf"^ledger\.rpc_malformed: .*{method} lacks or misspells"):
+        ASKED[method](client)
+
+
+@pytest.mark.parametrize("number", [b"1e999", b"Infinity", b"NaN"])
+def test_a_number_that_is_not_finite_is_called_that(number, node):
+    handler, client = node
+    handler.answers = [(200, b'{"id":0,"result":{"n_peers":%s}}' % number)]
+    with pytest.raises(IntegrityError, match=r"^ledger\.rpc_malformed: .*net_info lacks or misspells"):
+        client.peer_count()
+
+
+@pytest.mark.parametrize("answers", [[{"id": []}], [{"id": {}}, {"id": 1}], []])
+def test_a_batch_answered_by_none_is_called_that(answers, node):
+    handler, client = node
+    for raws in ([b"a"], [b"a", b"b"]):
+        handler.answers = [answers]
+        with pytest.raises(IntegrityError, match=r"^ledger\.rpc_malformed"):
+            client.broadcast_many(raws)
+
+
 def test_a_batch_gives_each_its_answer_in_whatever_order_they_come(node):
     handler, client = node
     handler.answers = [

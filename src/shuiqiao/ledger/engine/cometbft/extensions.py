@@ -18,6 +18,7 @@ from typing import Final
 from shuiqiao.base.clock import MS_PER_SECOND, Clock
 from shuiqiao.base.errors import IntegrityError, Unavailable
 from shuiqiao.base.ids import MemberId
+from shuiqiao.base.regular_file import read_regular
 from shuiqiao.crypto.model import CipherSuite, SigningKey
 from shuiqiao.ledger.cosignature import sign_cosignature, verify_cosignature
 from shuiqiao.ledger.engine.epoch_keeping import EpochKeeping
@@ -115,7 +116,7 @@ class CosignatureDesk:
         with self._lock:
             self._tip = tip
             if self._path.exists():
-                self._note = self._verified(self._path.read_bytes())
+                self._note = self._verified(read_regular(self._path, max_bytes=MAX_SIGNED_NOTE_BYTES))
             self._note_view = tip.view if self._note is not None and self._note.size == tip.size else None
 
     def _verified(self, note: bytes) -> Checkpoint | None:

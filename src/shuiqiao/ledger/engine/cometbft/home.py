@@ -17,7 +17,8 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any, Final
 
-from shuiqiao.base.errors import IntegrityError
+from shuiqiao.base.errors import IntegrityError, InvalidInput
+from shuiqiao.base.regular_file import read_regular
 from shuiqiao.crypto.model import SigningKey, SuiteName
 from shuiqiao.crypto.suites import get_suite
 
@@ -30,6 +31,9 @@ _SECRET_BYTES: Final = 64
 
 MAX_BLOCK_BYTES: Final = 4 * 1024 * 1024
 """Largest block, in bytes: some ten thousand usual transactions, and 70 of the longest."""
+
+MAX_FILE_BYTES: Final = 1024 * 1024
+"""Longest file of the folder that is read, in bytes: a genesis of a thousand validators has 200 kB."""
 
 Setting = str | int | bool
 
@@ -156,11 +160,22 @@ def write_last_signed(home: Path, *, height: int) -> None:
     _write(home / "data" / "priv_validator_state.json", json.dumps(state), mode=SECRET_MODE)
 
 
+def read_comet_file(path: Path) -> bytes:
+    """Return the bytes of a file of a node's folder. Raises IntegrityError ``ledger.comet_home_damaged``."""
+    try:
+        data = read_regular(path, max_bytes=MAX_FILE_BYTES)
+    except (OSError, InvalidInput) as error:
+        raise _damaged(path, str(error)) from error
+    if len(data) > MAX_FILE_BYTES:
+        raise _damaged(path, f"it has more than {MAX_FILE_BYTES} bytes")
+    return data
+
+
 def read_last_signed(home: Path) -> int | None:
     """Return the height that a node believes it signed last, None where its file cannot be read."""
     try:
-        return int(json.loads((home / "data" / "priv_validator_state.json").read_bytes())["height"])
-    except (OSError, ValueError, KeyError, TypeError, OverflowError, RecursionError):
+        return int(json.loads(read_comet_file(home / "data" / "priv_validator_state.json"))["height"])
+    except (IntegrityError, ValueError, KeyError, TypeError, OverflowError, RecursionError):
         return None
 
 
@@ -171,8 +186,8 @@ def read_node_id(home: Path) -> str:
     """
     path = home / "config" / "node_key.json"
     try:
-        key = base64.b64decode(json.loads(path.read_bytes())["priv_key"]["value"], validate=True)
-    except (OSError, ValueError, KeyError, TypeError, RecursionError) as error:
+        key = base64.b64decode(json.loads(read_comet_file(path))["priv_key"]["value"], validate=True)
+    except (ValueError, KeyError, TypeError, RecursionError) as error:
         raise _damaged(path, str(error)) from error
     if len(key) != _SECRET_BYTES:
         raise _damaged(path, f"its key has {len(key)} bytes, not {_SECRET_BYTES}")
@@ -183,8 +198,8 @@ def read_comet_genesis(home: Path) -> dict[str, Any]:
     """Return the CometBFT genesis document of a folder. Raises IntegrityError ``ledger.comet_home_damaged``."""
     path = home / "config" / "genesis.json"
     try:
-        document = json.loads(path.read_bytes())
-    except (OSError, ValueError, RecursionError) as error:
+        document = json.loads(read_comet_file(path))
+    except (ValueError, RecursionError) as error:
         raise _damaged(path, str(error)) from error
     if not isinstance(document, dict):
         raise _damaged(path, "it is no JSON object")

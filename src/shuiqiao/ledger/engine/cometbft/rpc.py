@@ -10,7 +10,8 @@ import base64
 import http.client
 import json
 import threading
-from collections.abc import Mapping, Sequence
+from collections.abc import Generator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Final
@@ -79,12 +80,13 @@ class RpcClient:
             {"jsonrpc": "2.0", "id": number, "method": method, "params": each} for number, each in enumerate(parameters)
         ]
         answers = self._exchange(calls)
-        if not isinstance(answers, list):
+        if not isinstance(answers, list) or not answers:
             # The node answers a batch of one, or a batch it refuses as a whole, with a single object.
             answers = [answers] * len(calls)
-        by_id = {each.get("id"): each for each in answers if isinstance(each, dict)}
+        with _read(method):
+            by_id = {each.get("id"): each for each in answers if isinstance(each, dict)}
         if len(calls) > 1 and set(by_id) != set(range(len(calls))):
-            _result(answers[0] if answers else {}, method)
+            _result(answers[0], method)
             raise _malformed(f"a batch of {len(calls)} calls has {len(by_id)} answers")
         return [_outcome(by_id.get(number, answers[0]), method) for number in range(len(calls))]
 
@@ -97,7 +99,7 @@ class RpcClient:
     def status(self) -> NodeStatus:
         """Return how far the node is."""
         found = self.call("status")
-        try:
+        with _read("status"):
             node, sync, validator = found["node_info"], found["sync_info"], found["validator_info"]
             return NodeStatus(
                 node_id=node["id"],
@@ -108,20 +110,18 @@ class RpcClient:
                 is_catching_up=bool(sync["catching_up"]),
                 voting_power=int(validator["voting_power"]),
             )
-        except (KeyError, TypeError, ValueError) as error:
-            raise _malformed(f"status lacks or misspells {error}") from error
 
     def validator_keys(self) -> frozenset[bytes]:
         """Return the raw keys whose votes count for the next height; of more than 100 validators, of the first 100."""
         found = self.call("validators", per_page=str(_MAX_PAGE))
-        try:
+        with _read("validators"):
             return frozenset(base64.b64decode(each["pub_key"]["value"]) for each in found["validators"])
-        except (KeyError, TypeError, ValueError) as error:
-            raise _malformed(f"validators lacks or misspells {error}") from error
 
     def peer_count(self) -> int:
         """Return to how many peers the node is connected."""
-        return int(self.call("net_info")["n_peers"])
+        found = self.call("net_info")
+        with _read("net_info"):
+            return int(found["n_peers"])
 
     def block(self, height: int) -> Mapping[str, Any]:
         """Return a block with its id, as JSON."""
@@ -130,7 +130,9 @@ class RpcClient:
 
     def block_transactions(self, height: int) -> tuple[bytes, ...]:
         """Return the transactions of a block, refused ones included."""
-        return tuple(base64.b64decode(each) for each in self.block(height)["block"]["data"]["txs"] or ())
+        found = self.block(height)
+        with _read("block"):
+            return tuple(base64.b64decode(each) for each in found["block"]["data"]["txs"] or ())
 
     def close(self) -> None:
         """Close the connection."""
@@ -185,6 +187,15 @@ class RpcClient:
             next_step="start the node, or look into its log for the reason it stopped",
             retry_after_s=_RETRY_S,
         )
+
+
+@contextmanager
+def _read(method: str) -> Generator[None]:
+    """Turn what an answer of another shape makes its reader raise into IntegrityError ``ledger.rpc_malformed``."""
+    try:
+        yield
+    except (LookupError, TypeError, ValueError, AttributeError, OverflowError) as error:
+        raise _malformed(f"{method} lacks or misspells {error}") from error
 
 
 def _outcome(answer: Any, method: str) -> Any:

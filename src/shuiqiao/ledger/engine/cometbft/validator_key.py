@@ -17,10 +17,16 @@ import json
 from pathlib import Path
 from typing import Final
 
-from shuiqiao.base.errors import Unavailable
+from shuiqiao.base.errors import IntegrityError, Unavailable
 from shuiqiao.base.ids import Entropy
 from shuiqiao.crypto.model import SEED_BYTES, SigningKey
-from shuiqiao.ledger.engine.cometbft.home import SECRET_MODE, VALIDATOR_KEY_FILE, signing_key_of, validator_key_text
+from shuiqiao.ledger.engine.cometbft.home import (
+    SECRET_MODE,
+    VALIDATOR_KEY_FILE,
+    read_comet_file,
+    signing_key_of,
+    validator_key_text,
+)
 from shuiqiao.ledger.store.disk import PosixDisk, replace_file
 
 NEXT_FILE: Final = "priv_validator_key.next.json"
@@ -78,9 +84,9 @@ def _public_key(path: Path) -> bytes | None:
 
 def _key(path: Path) -> SigningKey | None:
     try:
-        document = json.loads(path.read_bytes())
+        document = json.loads(read_comet_file(path))
         # The private part is what votes are signed with, whatever stands beside it.
         secret = base64.b64decode(document["priv_key"]["value"], validate=True)
-    except (OSError, ValueError, KeyError, TypeError, RecursionError):
+    except (IntegrityError, ValueError, KeyError, TypeError, RecursionError):
         return None
     return signing_key_of(secret[:SEED_BYTES]) if len(secret) == _SECRET_BYTES else None

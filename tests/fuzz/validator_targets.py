@@ -1,0 +1,334 @@
+"""What reaches a validator: from its own CometBFT node, from the nodes of others through it, and the files of both."""
+
+from __future__ import annotations
+
+import base64
+import dataclasses
+import hashlib
+import json
+import tempfile
+from collections.abc import Callable
+from functools import cache
+from pathlib import Path
+
+from shuiqiao.base.clock import ManualClock
+from shuiqiao.base.encoding import decode_json, encode_cbor, encode_json
+from shuiqiao.base.errors import ShuiqiaoError
+from shuiqiao.base.ids import MemberId
+from shuiqiao.ledger.engine.cometbft import codec, snapshots
+from shuiqiao.ledger.engine.cometbft import requests as ask
+from shuiqiao.ledger.engine.cometbft import responses as answer
+from shuiqiao.ledger.engine.cometbft.application import ApplicationSettings, LedgerApplication
+from shuiqiao.ledger.engine.cometbft.bundle import encode_bundle, transactions_in
+from shuiqiao.ledger.engine.cometbft.closing import carried_in, encode_carried
+from shuiqiao.ledger.engine.cometbft.extensions import Cosigner
+from shuiqiao.ledger.engine.cometbft.home import (
+    HomeSettings,
+    NodeKeys,
+    read_comet_genesis,
+    read_last_signed,
+    read_node_id,
+    validator_key_text,
+    write_home,
+)
+from shuiqiao.ledger.engine.cometbft.parts import Snapshot, Timestamp
+from shuiqiao.ledger.engine.cometbft.position import SLOT_BYTES, Position, PositionFile
+from shuiqiao.ledger.engine.cometbft.rpc import RpcClient
+from shuiqiao.ledger.engine.cometbft.validator_key import ValidatorKeyFiles
+from shuiqiao.ledger.engine.cometbft.wire import split_frames
+from shuiqiao.ledger.engine.port import ReplicaSettings
+from shuiqiao.ledger.engine.verifiers import InlineVerifier
+from shuiqiao.ledger.machine import StateMachine
+from shuiqiao.ledger.store.disk import PosixDisk
+from shuiqiao.ledger.store.frame import encode_frame, encode_segment_header
+from shuiqiao.members.key_ring import MemberKeyRing
+from shuiqiao.node.kinds import network_kinds
+from shuiqiao.node.network_comparison import answer_comparison
+from shuiqiao.node.network_control import ask_process
+from shuiqiao.node.restore import require_own_config
+from target import CUT, FOLDER, KEY, SUITE, Answering, Target, block_parts, notes, parameters, transactions
+
+MEMBER = MemberId("node0")
+MAP_BYTES = 1 << 24
+
+
+def open_application(folder: Path) -> LedgerApplication:
+    """Return a validator of the network of the vectors, alone with its vote."""
+    own = dataclasses.replace(
+        parameters(), operator=MemberId(""), operator_key=b"", witnesses={MEMBER: KEY.public_key}, quorum=1
+    )
+    return LedgerApplication(
+        folder,
+        machine=StateMachine(own, kinds=network_kinds(), key_ring=MemberKeyRing(), suite=SUITE),
+        verifier=InlineVerifier(SUITE),
+        clock=ManualClock(own.genesis_time_ms + 1000),
+        policy_of=lambda _state: own.policy,
+        cosigner=Cosigner(member=MEMBER, key=KEY),
+        settings=ApplicationSettings(replica=ReplicaSettings(map_bytes=MAP_BYTES)),
+    )
+
+
+@cache
+def voting() -> LedgerApplication:
+    return open_application(Path(tempfile.mkdtemp(prefix="shuiqiao-fuzz-")))
+
+
+@cache
+def joining() -> LedgerApplication:
+    return open_application(Path(tempfile.mkdtemp(prefix="shuiqiao-fuzz-")))
+
+
+# What other members sent, as CometBFT hands it over
+
+
+def check_transaction(data: bytes) -> object:
+    return voting().check_txs([ask.RequestCheckTx(tx=data)])
+
+
+def judge_block(data: bytes) -> object:
+    application, parts = voting(), data.split(CUT)
+    time = Timestamp(seconds=parameters().genesis_time_ms // 1000 + 1)
+    return (
+        application.prepare_proposal(ask.RequestPrepareProposal(txs=parts, max_tx_bytes=1 << 20)),
+        application.process_proposal(ask.RequestProcessProposal(txs=parts)),
+        application.finalize_block(ask.RequestFinalizeBlock(txs=parts, height=1, time=time)),
+    )
+
+
+def blocks() -> list[bytes]:
+    return [CUT.join(transactions()[:3]), CUT.join([encode_carried(notes()[0]), encode_bundle(transactions()[:2])])]
+
+
+def judge_vote(data: bytes) -> object:
+    return voting().verify_vote_extension(ask.RequestVerifyVoteExtension(vote_extension=data))
+
+
+def extensions() -> list[bytes]:
+    return [voting().extend_vote(ask.RequestExtendVote()).vote_extension]
+
+
+def query(data: bytes) -> object:
+    return voting().query(ask.RequestQuery(path="/state", data=data))
+
+
+def offer(manifest: bytes, *, height: int, chunks: int, app_hash: bytes) -> answer.ResponseOfferSnapshot:
+    snapshot = Snapshot(
+        height=height, format=snapshots.FORMAT, chunks=chunks, hash=SUITE.digest(manifest), metadata=manifest
+    )
+    return joining().offer_snapshot(ask.RequestOfferSnapshot(snapshot=snapshot, app_hash=app_hash))
+
+
+def manifest_of(chunk: bytes) -> snapshots.Manifest:
+    position = Position(height=5, time_ms=1, block=1, app_hash=bytes(32), previous=0, previous_time_ms=0)
+    return snapshots.Manifest(
+        version=snapshots.FORMAT,
+        position=position,
+        segments=[(1, len(chunk))],
+        notes=[],
+        chunk_bytes=snapshots.CHUNK_BYTES,
+        chunks=[SUITE.digest(chunk)],
+    )
+
+
+def manifests() -> list[bytes]:
+    return [snapshots.encode_manifest(manifest_of(b"segment"))]
+
+
+def take_snapshot(data: bytes) -> object:
+    """Let a new node join from a segment file whose digest holds."""
+    offer(snapshots.encode_manifest(manifest_of(data)), height=5, chunks=1, app_hash=bytes(32))
+    return joining().apply_snapshot_chunk(ask.RequestApplySnapshotChunk(index=0, chunk=data, sender="a"))
+
+
+def take_offer(data: bytes) -> object:
+    found = offer(data, height=5, chunks=1, app_hash=bytes(32))
+    return found, joining().apply_snapshot_chunk(ask.RequestApplySnapshotChunk(index=0, chunk=b"segment"))
+
+
+def segment_of(data: bytes) -> bytes:
+    """Return a segment file whose digests hold: of one block of parts, the last of which is its entry."""
+    *items, entry = data.split(CUT)
+    header = encode_segment_header(
+        network=parameters().network, first_height=1, first_index=0, previous=bytes(32), hash_name="sha256"
+    )
+    frame, _ = encode_frame(items, entry=entry, height=1, first_index=0, previous=header[-32:], hash_name="sha256")
+    return header + frame
+
+
+def compare(data: bytes) -> object:
+    question = decode_json(data, max_bytes=1 << 20)
+    return answer_comparison(voting(), question) if isinstance(question, dict) else None
+
+
+def comparisons() -> list[bytes]:
+    note = base64.b64encode(notes()[0]).decode()
+    return [
+        encode_json({"act": "words"}),
+        encode_json({"act": "prove", "note": note, "size": 1}),
+        encode_json({"act": "hear", "note": note, "proof": [base64.b64encode(bytes(32)).decode()]}),
+    ]
+
+
+# What the node beside it answers
+
+
+@cache
+def process() -> Answering:
+    return Answering(FOLDER / "comet" / "rpc.sock")
+
+
+def ask_node(data: bytes) -> object:
+    """Ask all that is asked of a node, and be told the same each time."""
+    head = b"" if data.startswith(b"HTTP/") else b"HTTP/1.1 200 OK\r\nContent-Length: %d\r\n\r\n" % len(data)
+    process().answer = head + data
+    rpc = RpcClient(process().path, timeout_s=5.0)
+    calls: list[Callable[[], object]] = [
+        rpc.status,
+        rpc.validator_keys,
+        rpc.peer_count,
+        lambda: rpc.block_transactions(1),
+        lambda: rpc.broadcast_many([b"one"]),
+        lambda: rpc.broadcast_many([b"one", b"two"]),
+    ]
+    for call in calls:
+        try:
+            call()
+        except ShuiqiaoError:
+            continue
+        finally:
+            rpc.close()
+    return None
+
+
+def node_answers() -> list[bytes]:
+    results = [
+        {
+            "node_info": {"id": "a", "moniker": "m", "version": "v"},
+            "sync_info": {"latest_block_height": "5", "latest_app_hash": "AB", "catching_up": False},
+            "validator_info": {"voting_power": "10"},
+        },
+        {"validators": [{"pub_key": {"type": "t", "value": base64.b64encode(bytes(32)).decode()}}]},
+        {"n_peers": "3"},
+        {"block": {"data": {"txs": ["AAE="]}}},
+        {"code": 0, "codespace": "", "log": ""},
+        {"response": {"value": "AAE="}},
+    ]
+    answers = [encode_json({"id": 0, "result": each}) for each in results]
+    batch = [{"id": 1, "error": {"message": "m", "data": "d"}}, {"id": 0, "result": {}}]
+    return [*answers, encode_json(batch), b"HTTP/1.1 500 No\r\nTransfer-Encoding: chunked\r\n\r\n2\r\n{}\r\n0\r\n\r\n"]
+
+
+def ask_beside(data: bytes) -> object:
+    process().answer = data
+    return ask_process(process().path, {"act": "words"})
+
+
+def read_abci(data: bytes) -> object:
+    ranges, _, _ = split_frames(data)
+    return [codec.decode_request(data, at, end) for at, end in ranges]
+
+
+def abci_requests() -> list[bytes]:
+    requests = [
+        ask.RequestEcho(message="hello"),
+        ask.RequestCheckTx(tx=b"transaction"),
+        ask.RequestFinalizeBlock(txs=[b"one", b"two"], height=3),
+        ask.RequestOfferSnapshot(snapshot=Snapshot(height=1, format=2, chunks=1, hash=bytes(32), metadata=b"m")),
+    ]
+    return [codec.encode_request(request) for request in requests]
+
+
+def read_abci_response(data: bytes) -> object:
+    ranges, _, _ = split_frames(data)
+    return [codec.decode_response(data, at, end) for at, end in ranges]
+
+
+def abci_responses() -> list[bytes]:
+    found = [answer.ResponseInfo(data="shuiqiao", app_version=1), answer.ResponseQuery(key=b"k", value=b"v", height=1)]
+    return [codec.encode_response(each) for each in found]
+
+
+# Files of CometBFT's home, and of the copy of the ledger beside it
+
+
+def comet_file(name: str, read: Callable[[Path], object]) -> Callable[[bytes], object]:
+    """Return a reader of a file in a node's folder."""
+    home = FOLDER / "comet-home"
+
+    def read_file(data: bytes) -> object:
+        path = home / name
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_bytes(data)
+        return read(home)
+
+    return read_file
+
+
+def node_keys() -> list[bytes]:
+    key = base64.b64encode(bytes(64)).decode()
+    return [encode_json({"priv_key": {"type": "tendermint/PrivKeyEd25519", "value": key}})]
+
+
+def comet_configs() -> list[bytes]:
+    home = FOLDER / "comet-written"
+    write_home(
+        home,
+        settings=HomeSettings(moniker="bank", p2p="tcp://127.0.0.1:2"),
+        keys=NodeKeys(node_seed=bytes(32), validator_seed=bytes(32)),
+        genesis={},
+    )
+    return [(home / "config" / "config.toml").read_bytes()]
+
+
+def read_position(data: bytes) -> object:
+    """Read a slot whose digest holds."""
+    body = len(data[: SLOT_BYTES // 2]).to_bytes(2, "big") + data[: SLOT_BYTES // 2]
+    path = FOLDER / "position"
+    path.write_bytes(hashlib.sha256(body).digest() + body)
+    file = PositionFile(path, disk=PosixDisk())
+    try:
+        return file.load(block=1)
+    finally:
+        file.close()
+
+
+def positions() -> list[bytes]:
+    fields = {"height": 5, "time_ms": 1, "block": 1, "app_hash": bytes(32), "previous": 4, "previous_time_ms": 0}
+    return [encode_cbor(fields)]
+
+
+TARGETS: dict[str, Target] = {
+    "bundle": Target(read=transactions_in, seeds=lambda: [encode_bundle(transactions()[:3])]),
+    "carried-note": Target(read=carried_in, seeds=lambda: [encode_carried(notes()[0])]),
+    "check-transaction": Target(read=check_transaction, seeds=transactions),
+    "proposed-block": Target(read=judge_block, seeds=blocks),
+    "vote-extension": Target(read=judge_vote, seeds=extensions),
+    "state-query": Target(read=query, seeds=lambda: [b"members/record/bank", b"x"]),
+    "snapshot-manifest": Target(read=take_offer, seeds=manifests),
+    "snapshot-chunk": Target(
+        read=take_snapshot, seeds=lambda: [segment_of(each) for each in block_parts()], executions=30
+    ),
+    "snapshot-block": Target(read=lambda data: take_snapshot(segment_of(data)), seeds=block_parts, executions=30),
+    "comparison": Target(read=compare, seeds=comparisons),
+    "rpc-answer": Target(read=ask_node, seeds=node_answers, executions=100),
+    "control-answer": Target(read=ask_beside, seeds=lambda: [b'{"size":1,"notes":[]}\n', b'{"error":{}}\n']),
+    "abci-request": Target(read=read_abci, seeds=abci_requests),
+    "abci-response": Target(read=read_abci_response, seeds=abci_responses),
+    "validator-state": Target(
+        read=comet_file("data/priv_validator_state.json", read_last_signed), seeds=lambda: [b'{"height":"5"}']
+    ),
+    "node-key": Target(read=comet_file("config/node_key.json", read_node_id), seeds=node_keys),
+    "validator-key": Target(
+        read=comet_file("config/priv_validator_key.json", lambda home: ValidatorKeyFiles(home).current()),
+        seeds=lambda: [validator_key_text(bytes(32)).encode()],
+    ),
+    "comet-genesis": Target(
+        read=comet_file("config/genesis.json", read_comet_genesis),
+        seeds=lambda: [json.dumps({"chain_id": "c"}).encode()],
+    ),
+    "comet-config": Target(
+        read=comet_file("config/config.toml", lambda home: require_own_config(home / "config" / "config.toml")),
+        seeds=comet_configs,
+    ),
+    "position": Target(read=read_position, seeds=positions),
+}
