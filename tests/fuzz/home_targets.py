@@ -29,7 +29,7 @@ from shuiqiao.ledger.store.lmdb_file import DATA_FILE, require_whole
 from shuiqiao.ledger.store.map_check import check_state_map
 from shuiqiao.ledger.store.opening import opening
 from shuiqiao.ledger.store.page_source import TOP, page_key
-from shuiqiao.ledger.store.state_page import root_of
+from shuiqiao.ledger.store.state_page import root_of, whole
 from shuiqiao.ledger.store.state_tree import StateTree
 from shuiqiao.ledger.store.witness_file import WitnessFile, WitnessRecord
 from shuiqiao.members.model import Role
@@ -89,10 +89,10 @@ class StoredMap:
         self._values = values
 
     def page(self, key: bytes) -> bytes | None:
-        return self._pages.get(key)
+        return whole(self._pages.get(key))
 
     def pages(self, keys: Sequence[bytes]) -> list[tuple[bytes, bytes]]:
-        return [(key, page) for key in keys if (page := self._pages.get(key)) is not None]
+        return [(key, page) for key in keys if (page := self.page(key)) is not None]
 
     def state_items(self) -> Iterator[tuple[bytes, bytes]]:
         yield from self._values.items()

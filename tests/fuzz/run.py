@@ -21,6 +21,8 @@ with atheris.instrument_imports(include=["shuiqiao"]):
 
 from shuiqiao.base.errors import ShuiqiaoError
 
+HERE = Path(__file__).parent
+
 
 def fuzz(name: str, seconds: str) -> None:
     target = TARGETS[name]
@@ -30,12 +32,16 @@ def fuzz(name: str, seconds: str) -> None:
             target.read(data)
         except ShuiqiaoError:
             return
+        except BaseException:
+            # The process may end, with all that it has loaded, before the fuzzer itself writes them.
+            (HERE / f"crash-{name}").write_bytes(data)
+            raise
 
     corpus = Path(tempfile.mkdtemp(prefix="shuiqiao-corpus-"))
     for number, seed in enumerate(target.seeds()):
         (corpus / str(number)).write_bytes(seed)
     options = [f"-max_total_time={seconds}", "-max_len=65536", "-rss_limit_mb=2048", "-timeout=20"]
-    here = f"-artifact_prefix={Path(__file__).parent}/"
+    here = f"-artifact_prefix={HERE}/crash-{name}-"
     atheris.Setup([sys.argv[0], *options, here, str(corpus)], once)
     atheris.Fuzz()
 

@@ -473,7 +473,7 @@ BACKUP = BackupManifest(
 
 
 def scorecards() -> list[bytes]:
-    feature = {"name": "f", "cuts": [1, 2], "points": [1, 2, 3], "unknown_points": 0, "counts": [], "bad": []}
+    feature = {"name": "f", "cuts": [1], "points": [1, 2], "unknown_points": 0, "counts": [1, 1, 0], "bad": [1, 0, 0]}
     card = {"format": "shuiqiao-scorecard@1", "name": "n", "base_score": BASE_SCORE, "base_odds": BASE_ODDS}
     more = {"points_to_double": POINTS_TO_DOUBLE, "base_points": 1, "features": [feature], "n": 2, "bad": 1}
     return [encode_json(card | more)]

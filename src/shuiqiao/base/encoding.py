@@ -44,6 +44,10 @@ _MAX_KEPT_KEYS = 64
 _MAX_KEPT_KEY = 64
 
 
+_MAX_KEY_STEPS = 1 << 23
+"""Steps from one part of a TOML key to the next, of all keys of a file: about a second of work."""
+
+
 def _refuse_tag(*_content: Any) -> Any:
     raise ValueError("a tag that asks the reader to compute something")
 
@@ -225,15 +229,28 @@ def _refuse_float(text: str) -> Any:
 def decode_toml(text: str) -> dict[str, Any]:
     """Return the tables of a TOML file that a person wrote or was sent; the caller bounds its size.
 
-    Raises InvalidInput ``base.toml_malformed``, also for integers beyond 64 bits and for nesting too deep to walk.
+    Raises InvalidInput ``base.toml_malformed``, also for integers beyond 64 bits, for nesting too deep to walk, and for
+    dotted keys that take too long to follow.
     """
     try:
+        _require_short_keys(text)
         tables = tomllib.loads(text)
         _require_shallow(tables, MAX_DEPTH)
         _require_small_integers(tables)
     except (ValueError, RecursionError) as error:
         raise InvalidInput("base.toml_malformed", f"not acceptable TOML: {error}") from error
     return tables
+
+
+def _require_short_keys(text: str) -> None:
+    """Raise ValueError for keys of so many parts that their reader, who walks all of them for each, does not end.
+
+    Every dot counts for one between two parts: a key has no more of them than its line, nor has the table it is in.
+    """
+    dots = [line.count(".") for line in text.split("\n")]
+    longest = max(dots)
+    if sum((each + 1) * (longest + each) for each in dots) > _MAX_KEY_STEPS:
+        raise ValueError(f"dotted keys, of up to {longest + 1} parts, that take too long to follow")
 
 
 def _require_small_integers(value: Any) -> None:

@@ -7,7 +7,14 @@ import tracemalloc
 import pytest
 
 from shuiqiao.base import encoding
-from shuiqiao.base.encoding import MAX_DEPTH, MAX_ITEMS, decode_cbor_strict, decode_json, encode_cbor
+from shuiqiao.base.encoding import (
+    MAX_DEPTH,
+    MAX_ITEMS,
+    decode_cbor_strict,
+    decode_json,
+    decode_toml,
+    encode_cbor,
+)
 from shuiqiao.base.errors import InvalidInput
 
 MIB = 1 << 20
@@ -91,3 +98,24 @@ def test_names_of_a_senders_own_are_not_remembered():
         decode_cbor_strict(encode_cbor({f"{number}" * 100: 0}), max_bytes=1000)
         decode_cbor_strict(encode_cbor({f"{number} {each}": 0 for each in range(65)}), max_bytes=1000)
     assert encoding._is_familiar.cache_info().currsize == 0
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        ".".join("a" * 5000) + " = 1",
+        f"[{'.'.join('a' * 1000)}]\n" + "a = 1\n" * 10_000,
+        "a = {" + ".".join("b" * 5000) + " = 1}",
+        '"=".' + ".".join("a" * 5000) + " = 1",
+    ],
+    ids=["key", "table", "inline", "quoted"],
+)
+def test_toml_keys_of_thousands_of_parts_are_refused_before_they_are_followed(text):
+    """Each part is looked up behind all before it: a megabyte of them would take most of an hour."""
+    with pytest.raises(InvalidInput, match=r"^base\.toml_malformed.*dotted keys, of up to \d+ parts"):
+        decode_toml(text)
+
+
+def test_toml_of_many_short_keys_is_read():
+    lines = [f'"{number}".a.b = "v1.2.3"' for number in range(10_000)]
+    assert len(decode_toml("\n".join(["# " + "." * 80, *lines]))) == 10_000

@@ -196,6 +196,23 @@ def test_a_page_that_is_gone_is_reported(store, tree):
         assert "ledger.state_page_missing" == caught.value.code
 
 
+@pytest.mark.parametrize("kept", [0, 512, 528, -1])
+@pytest.mark.parametrize("place", [b"\x00", b"\x01"], ids=["top", "below"])
+def test_a_page_that_was_cut_short_is_reported(store, tree, place, kept):
+    store.write(tree.plan(store.reader(), {f"a/{number}": b"v" for number in range(300)}))
+    with store.env.begin(write=True) as writer, writer.cursor(db=store.db) as cursor:
+        assert cursor.set_range(place)
+        for key, page in list(cursor):
+            if key.startswith(place):
+                assert writer.put(key, page[:kept], db=store.db)
+    for act in (
+        lambda: StateTree(hash_name="sha256").plan(store.reader(), {f"a/{number}": b"w" for number in range(300)}),
+        lambda: prove(store.reader(), "a/1", hash_name="sha256"),
+    ):
+        with pytest.raises(IntegrityError, match=r"^ledger\.index_damaged.*bytes, which no page has"):
+            act()
+
+
 def test_a_cache_of_two_pages_changes_no_root(store):
     tree, memory = StateTree(hash_name="sm3", max_cached_pages=2), StateMap(hash_name="sm3")
     for number in range(30):

@@ -41,6 +41,7 @@ from shuiqiao.ledger.store.index_record import (
 )
 from shuiqiao.ledger.store.lmdb_file import require_whole
 from shuiqiao.ledger.store.page_source import TransactionPages
+from shuiqiao.ledger.store.state_page import whole
 from shuiqiao.ledger.store.state_tree import DATABASE, StateTree, write_pages
 
 DEFAULT_MAP_BYTES: Final = 64 * 1024**3
@@ -312,13 +313,15 @@ class Snapshot:
 
     def page(self, key: bytes) -> bytes | None:
         """Return a page of the state map (``page_source.PageReader``)."""
-        return self._get(key, self._pages)
+        return whole(self._get(key, self._pages))
 
     def pages(self, keys: Sequence[bytes]) -> list[tuple[bytes, bytes]]:
         """Return those of some pages that there are, with their keys."""
         with self._cursor(self._pages) as cursor:
             found: list[tuple[bytes, bytes]] = cursor.getmulti(keys)
-            return found
+        for _, page in found:
+            whole(page)
+        return found
 
     def epochs(self) -> list[EpochChange]:
         """Return the changes of epoch, in order."""

@@ -13,6 +13,7 @@ from typing import Any, Final, NoReturn, Protocol
 import lmdb
 
 from shuiqiao.base.errors import IntegrityError
+from shuiqiao.ledger.store.state_page import whole
 
 TOP: Final = b""
 """The hex digits of the way to the top page."""
@@ -50,13 +51,14 @@ class TransactionPages:
 
     def page(self, key: bytes) -> bytes | None:
         """Return a page by its key, None if there is none."""
-        page: bytes | None = self._transaction.get(key, db=self._db)
-        return page
+        return whole(self._transaction.get(key, db=self._db))
 
     def pages(self, keys: Sequence[bytes]) -> Iterable[tuple[bytes, bytes]]:
         """Return (key, page) of those keys that there are pages of."""
         with self._transaction.cursor(db=self._db) as cursor:
             found: list[tuple[bytes, bytes]] = cursor.getmulti(keys)
+        for _, page in found:
+            whole(page)
         return found
 
 

@@ -28,6 +28,7 @@ from shuiqiao.ledger.state_map import (
     by_nibble,
     leaves_hash,
 )
+from shuiqiao.ledger.store.index_record import index_damaged
 
 CHILD: Final = 128
 """Mark of a place with a page of its own. All other marks of a page add up to less: a sum modulo 128 counts records."""
@@ -37,6 +38,13 @@ LOW_BYTES: Final = _RECORDS_AT + MAX_LEAVES * RECORD_BYTES
 EMPTY_PAGE: Final = b"\x03" + WAYS * EMPTY + bytes(WAYS)
 _DIGITS: Final = b"0123456789abcdef"
 _MARKS: Final = [bytes((mark,)) for mark in range(CHILD + 1)]
+
+
+def whole(page: bytes | None) -> bytes | None:
+    """Return a page as it was stored; raises IntegrityError ``ledger.index_damaged`` for one that was cut short."""
+    if page is None or (len(page) >= _RECORDS_AT and not (len(page) - _RECORDS_AT) % RECORD_BYTES):
+        return page
+    raise index_damaged(f"a page of the state map has {len(page)} bytes, which no page has")
 
 
 def page_hash(page: bytes, *, new: NewHash) -> bytes:
