@@ -130,13 +130,14 @@ class _ParquetSource:
         names = [column.source for column in self.plan.columns]
         with self._open() as file:
             rows = file.iter_batches(batch_size=max_rows, columns=names, use_threads=False)
-            while (batch := self._next(rows)) is not None:
-                for part in decode_texts(pa.Table.from_batches([batch])).to_batches():
+            while (decoded := self._next(rows)) is not None:
+                for part in decoded.to_batches():
                     yield self._renamed(part)
 
-    def _next(self, rows: Iterator[pa.RecordBatch]) -> pa.RecordBatch | None:
+    def _next(self, rows: Iterator[pa.RecordBatch]) -> pa.Table | None:
         try:
-            return next(rows, None)
+            batch = next(rows, None)
+            return None if batch is None else decode_texts(pa.Table.from_batches([batch]))
         except _DAMAGE as error:
             raise _unreadable(self._path, error) from error
 

@@ -70,6 +70,23 @@ def test_a_footer_that_claims_sixteen_million_items_is_refused_before_they_are_m
         open_source(path, record_type=None, catalogue=load_catalogue())
 
 
+def test_a_text_that_its_dictionary_does_not_have_is_damage(tmp_path):
+    record_type = load_catalogue().get("tax_credit_grade")
+    names = [field.name for field in record_type.fields]
+    path = tmp_path / f"{bytes(16).hex()}.parquet"
+    table = pa.table(dict.fromkeys(names, ["a"] * 8 + ["b"] * 40))
+    pq.write_table(table, path, compression="none", store_schema=False)
+    data = path.read_bytes()
+    # A run of forty times the second text, and of forty times a sixth one.
+    assert data.count(b"\x50\x01") == len(names)
+    path.write_bytes(data.replace(b"\x50\x01", b"\x50\x05"))
+    source = open_source(path, record_type=record_type, catalogue=load_catalogue())
+    with pytest.raises(InvalidInput, match=r"^standards\.file_unreadable"):
+        next(source.batches(ROWS))
+    with pytest.raises(IntegrityError, match=r"^vault\.file_damaged"):
+        read_rows(tmp_path, bytes(16), [names[0]], [0])
+
+
 def test_row_groups_of_more_rows_than_any_number_holds_are_damage(tmp_path):
     """Two groups that claim 2^62 rows each end in an OverflowError where their sum is counted."""
     path = tmp_path / f"{bytes(16).hex()}.parquet"
