@@ -46,7 +46,7 @@ from shuiqiao.ledger.cosignature import sign_cosignature
 from shuiqiao.ledger.document import decode_document, sign_document
 from shuiqiao.ledger.entry import decode_entry
 from shuiqiao.ledger.fork_evidence import decode_evidence as decode_fork_evidence
-from shuiqiao.ledger.log import leaf_hash, root_from_leaf_hashes
+from shuiqiao.ledger.log import Frontier, leaf_hash
 from shuiqiao.ledger.model import Checkpoint
 from shuiqiao.ledger.pinning import decode_pinned
 from shuiqiao.ledger.receipt_verification import verify_receipt
@@ -75,7 +75,6 @@ from shuiqiao.node.member_file import load_admission
 from shuiqiao.node.network_members import example_members
 from shuiqiao.node.tile_verification import verify_published
 from shuiqiao.node.verification import ReceiptVerifier
-from shuiqiao.standards.encoding import decode_groups
 from shuiqiao.standards.publication import load_catalogue, parse_catalogue
 from shuiqiao.standards.readers import open_source
 from shuiqiao.standards.validation import validate_batch
@@ -105,7 +104,7 @@ from target import (
     whole_receipts,
     written,
 )
-from vault_world import CATALOGUE, EVER, VaultWorld, invoice, write_rows
+from vault_world import BUREAU, CATALOGUE, EVER, VaultWorld, invoice, write_rows
 
 MAX_LINK_BYTES = 32 * 1024
 """Most bytes that a link is given at once."""
@@ -290,6 +289,10 @@ def artefacts() -> list[bytes]:
     return [sign_document(whole, name=ARTEFACT, network=NETWORK, suite=SUITE, keys=[KEY])]
 
 
+BUREAU_KEY = SUITE.signing_key_from_seed(SUITE.digest(BUREAU.encode()))
+"""As the world's ledger knows it."""
+
+
 class Unsealed:
     """A sealing key whose envelope is left out: what is fuzzed is inside."""
 
@@ -303,10 +306,19 @@ class Unsealed:
 def read_answer_content(data: bytes) -> object:
     message = msgspec.convert(REQUEST, RequestMessage, builtin_types=(bytes,))
     body = SealedAnswer(request=message.request, consent=message.consent, sender="bureau", receiver="bank", sealed=data)
-    raw = sign_document(body, name="exchange.answer/1", network=NETWORK, suite=SUITE, keys=[KEY])
-    return open_answer(
-        raw, message=message, network=NETWORK, suite=SUITE, provider_key=KEY.public_key, sealing_key=Unsealed()
-    )
+    raw = sign_document(body, name="exchange.answer/1", network=NETWORK, suite=SUITE, keys=[BUREAU_KEY])
+    state = vault_world().ledger.state()
+    return open_answer(raw, message=message, state=state, network=NETWORK, suite=SUITE, sealing_key=Unsealed())
+
+
+def read_signed_manifest(data: bytes) -> object:
+    state = vault_world().ledger.state()
+    return decode_manifest(data, provider=BUREAU, state=state, network=NETWORK, suite=SUITE)
+
+
+def signed_manifests() -> list[bytes]:
+    content = msgspec.convert(MANIFEST, Manifest, builtin_types=(bytes,))
+    return [sign_document(content, name=MANIFEST_NAME, network=NETWORK, suite=SUITE, keys=[BUREAU_KEY])]
 
 
 def answer_contents() -> list[bytes]:
@@ -375,14 +387,6 @@ def evidence_files() -> list[bytes]:
     return [receipts()[0], *map(encode_evidence, both)]
 
 
-def read_group(data: bytes) -> object:
-    return decode_groups(CATALOGUE.get("invoice_issued"), "core", [data])
-
-
-def groups() -> list[bytes]:
-    return [part.content for part in record_proof().groups if hasattr(part, "content")]
-
-
 @dataclass(frozen=True, slots=True)
 class Files:
     """Static files of a log: what stands under the beginning of a path."""
@@ -411,7 +415,9 @@ def read_published(data: bytes) -> object:
     leaves = [part[:65_535] for part in data.split(CUT)][:256]
     hashes = [leaf_hash(leaf, hash_name="sha256") for leaf in leaves]
     own = parameters()
-    text = encode_text(origin=own.origin, size=len(leaves), root=root_from_leaf_hashes(hashes, hash_name="sha256"))
+    frontier = Frontier(hash_name="sha256")
+    frontier.append(hashes)
+    text = encode_text(origin=own.origin, size=len(leaves), root=frontier.root())
     note = text + b"\n" + sign_cosignature(text, name=f"{own.origin}/node0", key=KEY, suite=SUITE, time_s=1)
     found = Files({"checkpoint": note, "tile/entries": bundled(leaves), "tile/0": b"".join(hashes)})
     return verify_published(found, parameters=own, suite=SUITE, since=None, progress=lambda *_: None)
@@ -561,10 +567,7 @@ TARGETS: dict[str, Target] = {
     "answer": document(SealedAnswer, "exchange.answer/1", ANSWER),
     "answer-content": Target(read=read_answer_content, seeds=answer_contents),
     "manifest": document(Manifest, MANIFEST_NAME, MANIFEST),
-    "signed-manifest": Target(
-        read=lambda data: decode_manifest(data, network=NETWORK, suite=SUITE, provider_key=KEY.public_key),
-        seeds=document(Manifest, MANIFEST_NAME, MANIFEST).seeds,
-    ),
+    "signed-manifest": Target(read=read_signed_manifest, seeds=signed_manifests),
     "artefact": Target(read=lambda data: decode_artefact(data, network=NETWORK, suite=SUITE), seeds=artefacts),
     "artefact-rules": Target(
         read=document(ConsentArtefact, ARTEFACT, ARTEFACT_BODY, verify_artefact_rules).read, seeds=artefacts
@@ -574,7 +577,6 @@ TARGETS: dict[str, Target] = {
     "disclosure": Target(read=read_disclosure, seeds=disclosures),
     "record-proof": Target(read=read_record_proof, seeds=record_proofs),
     "evidence": Target(read=read_evidence, seeds=evidence_files),
-    "disclosed-group": Target(read=read_group, seeds=groups),
     "tiles": Target(read=read_tiles, seeds=lambda: [bytes(96), bundled([b"a", b"b", b"c"])]),
     "published-log": Target(read=read_published, seeds=block_parts),
     "signature-intl": Target(read=read_signature("intl"), seeds=lambda: signatures("intl")),
