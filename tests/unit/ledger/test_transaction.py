@@ -251,6 +251,16 @@ def test_signature_headers_other_than_alg_and_kid_are_refused(network):
         assert refusal(network, message(network, raw, signatures=[entry])) == "ledger.tx_malformed"
 
 
+def test_every_changed_byte_around_kid_and_signature_is_refused(network):
+    """[LEDGER-TX-1]: what is verified is made of the one form, so another form of these bytes must not pass for it."""
+    raw = network.write()
+    signature = network.machine.decode(raw).signatures[0]
+    start = raw.index(cbor2.loads(raw).value[2]) + len(cbor2.loads(raw).value[2])
+    kid = raw.index(signature.key_id, start)
+    for at in (*range(start, kid), *range(kid + 16, len(raw) - 64)):
+        assert refusal(network, raw[:at] + bytes([raw[at] ^ 1]) + raw[at + 1 :]).startswith("ledger.tx_"), at
+
+
 def test_repeated_and_unordered_signatures_are_refused(network):
     raw = network.sign(network.draft(), "bureau", "first-bank")
     first, second = cbor2.loads(raw).value[3]
