@@ -16,7 +16,7 @@ from typing import Final
 
 OWNER_ONLY_FOLDER: Final = 0o700
 SHARED_FILE: Final = 0o644
-_SHARED_FOLDER: Final = 0o755
+SHARED_FOLDER: Final = 0o755
 _OWNER_ONLY_UMASK: Final = 0o077
 OTHERS: Final = 0o077
 """The bits of a mode that let anybody but the owner in."""
@@ -43,5 +43,5 @@ def make_shared_folder(folder: Path) -> None:
     missing = [each for each in (folder, *folder.parents) if not each.exists()]
     for each in reversed(missing):
         each.mkdir(exist_ok=True)
-        each.chmod(_SHARED_FOLDER)
+        each.chmod(SHARED_FOLDER)
     folder.mkdir(exist_ok=True)

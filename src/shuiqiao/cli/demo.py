@@ -2,14 +2,15 @@
 
 from __future__ import annotations
 
+from contextlib import suppress
 from dataclasses import dataclass
 from itertools import chain, count
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from shuiqiao.base.errors import Conflict
-from shuiqiao.base.file_modes import make_shared_folder
-from shuiqiao.cli.output import EXIT_DONE, EXIT_REFUSED, Progress, print_json, progress_on_stderr, say
+from shuiqiao.base.file_modes import SHARED_FOLDER, make_shared_folder
+from shuiqiao.cli.output import EXIT_DONE, EXIT_REFUSED, Progress, print_json, program, progress_on_stderr, say
 from shuiqiao.crypto.model import SuiteName
 
 if TYPE_CHECKING:
@@ -39,7 +40,7 @@ def run_demo(wish: DemoWish, *, out: Path | None, as_json: bool) -> int:
     from shuiqiao.sandbox.report.page import write_report
 
     order = _order(wish)
-    out = _claim(out or _free_folder(Path(DEFAULT_OUT)))
+    out = _new_folder(Path(DEFAULT_OUT)) if out is None else _claim(out)
     with progress_on_stderr() as progress:
         result = _play(wish, order=order, out=out, progress=progress)
         write_report(result, Path(result.figures.report))
@@ -79,15 +80,19 @@ def _play(wish: DemoWish, *, order: Order, out: Path, progress: Progress) -> Sce
     return play(settings, tell=tell)
 
 
-def _free_folder(wanted: Path) -> Path:
-    """Return a folder that is new or empty: the one wanted, or with the first number behind its name that is free."""
-    names = chain((wanted,), (wanted.with_name(f"{wanted.name}-{number}") for number in count(2)))
-    return next(folder for folder in names if not _is_in_use(folder))
+def _new_folder(wanted: Path) -> Path:
+    """Make a folder that nobody else has: the one wanted, or with the first number behind its name that is free."""
+    for folder in chain((wanted,), (wanted.with_name(f"{wanted.name}-{number}") for number in count(2))):
+        with suppress(FileExistsError):
+            folder.mkdir()
+            folder.chmod(SHARED_FOLDER)
+            return folder
+    raise AssertionError("numbers do not end")
 
 
 def _claim(out: Path) -> Path:
     """Make the folder and return it; raises Conflict ``cli.folder_in_use`` where there is anything in it already."""
-    if _is_in_use(out):
+    if out.exists() and (not out.is_dir() or any(out.iterdir())):
         raise Conflict(
             "cli.folder_in_use",
             f"{out} is in use already, by an earlier run or other files, and a demo replaces nothing",
@@ -95,10 +100,6 @@ def _claim(out: Path) -> Path:
         )
     make_shared_folder(out)
     return out
-
-
-def _is_in_use(folder: Path) -> bool:
-    return folder.exists() and (not folder.is_dir() or any(folder.iterdir()))
 
 
 def _speak(result: ScenarioResult, *, failed: list[str]) -> None:
@@ -133,7 +134,7 @@ def _speak(result: ScenarioResult, *, failed: list[str]) -> None:
     for name in failed:
         say(f"FAILED 未通过    {name}")
     say(f"report          {figures.report}")
-    say(f"verify it       {details.receipt_example}")
+    say(f"verify it       {program()} {details.receipt_example.removeprefix('shuiqiao ')}")
 
 
 def _speak_network(checks: NetworkChecks) -> None:

@@ -78,6 +78,6 @@ def _say_interrupted() -> None:
     error = Unavailable(
         "cli.interrupted",
         "the command was interrupted; what it had reported as done is done 命令已中断,已确认的结果不受影响",
-        next_step="run the same command again to go on",
+        next_step="run the same command again to go on; a demo begins anew in a free folder",
     )
     show_error(error, as_json="--json" in sys.argv[1:])

@@ -5,11 +5,12 @@ from __future__ import annotations
 import sys
 from collections.abc import Sequence
 from pathlib import Path
+from shlex import quote
 from typing import TYPE_CHECKING, Any
 
 from shuiqiao.base.clock import SystemClock
 from shuiqiao.base.ids import system_entropy
-from shuiqiao.cli.output import EXIT_DONE, EXIT_REFUSED, print_json, progress_on_stderr, say
+from shuiqiao.cli.output import EXIT_DONE, EXIT_REFUSED, print_json, program, progress_on_stderr, say
 from shuiqiao.crypto.model import SuiteName
 from shuiqiao.node.home import create_solo_home
 from shuiqiao.node.keys import named_passphrase
@@ -39,7 +40,7 @@ def run_init(*, home: Path, suite: str, as_json: bool) -> None:
     say(f"home      {home}")
     say(f"network   {made.network.hex()}")
     say(f"suite     {suite}")
-    say(f"next      shuiqiao ingest FILE... --home {home}")
+    say(f"next      {program()} ingest FILE... --home {quote(str(home))}")
 
 
 def run_ingest(*, files: Sequence[Path], home: Path, record_type: str | None, as_json: bool) -> int:

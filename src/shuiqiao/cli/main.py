@@ -26,6 +26,7 @@ from shuiqiao.cli.network import network_app
 from shuiqiao.cli.output import (
     EXIT_REFUSED,
     EXIT_USAGE,
+    STANDARD_OUTPUT,
     Language,
     choose_language,
     print_json,
@@ -103,18 +104,23 @@ def main(arguments: Sequence[str] | None = None) -> None:
         code = EXIT_REFUSED
     except Exception as error:
         # A full disk or a file that may not be read can meet any command; rooms map what they can say more about.
-        refused = error_of_system(error, home=_named_home(words))
+        refused = error_of_system(error, place=_named_place(words))
         if refused is None:
             raise
-        code = show_error(refused, as_json=as_json)
+        is_heard = getattr(error, "filename", None) != STANDARD_OUTPUT
+        code = show_error(refused, as_json=as_json and is_heard)
     sys.exit(code)
 
 
-def _named_home(words: Sequence[str]) -> str:
-    """Return the home that a command line names, in words for a person."""
-    following = [word.partition("=")[2] for word in words if word.startswith("--home=")]
-    following += [value for name, value in pairwise(words) if name == "--home"]
-    return next(iter(following), os.environ.get(HOME_VARIABLE, "the folder that was named"))
+def _named_place(words: Sequence[str]) -> str:
+    """Return the home that a command line names, and what it writes to elsewhere, in words for a person."""
+    named: dict[str, str] = {}
+    for option in ("--home", "--to", "--out"):
+        following = [word.partition("=")[2] for word in words if word.startswith(f"{option}=")]
+        following += [value for name, value in pairwise(words) if name == option]
+        named |= {option: following[0]} if following else {}
+    named.setdefault("--home", os.environ.get(HOME_VARIABLE, "the folder that was named"))
+    return " or ".join(named[option] for option in ("--home", "--to", "--out") if option in named)
 
 
 def _show_usage(message: str, *, as_json: bool) -> int:

@@ -13,7 +13,9 @@ import sys
 from collections.abc import Generator, Mapping
 from contextlib import contextmanager
 from enum import StrEnum
-from typing import Any, Protocol
+from shlex import quote
+from shutil import which
+from typing import Any, Final, Protocol
 
 from shuiqiao.base.errors import ShuiqiaoError, Unavailable
 from shuiqiao.base.visible import visible, visible_line
@@ -33,6 +35,9 @@ class Language(StrEnum):
 
 _chosen: Language | None = None
 
+STANDARD_OUTPUT: Final = "standard output"
+"""What an error is of that standard output refused: nothing can be told there."""
+
 
 class Progress(Protocol):
     """Told by a long act how far it is."""
@@ -43,7 +48,14 @@ class Progress(Protocol):
 
 
 def speak_to_any_terminal() -> None:
-    """Show characters that a terminal's encoding does not have as escapes, on both streams, instead of failing."""
+    """Show characters that a terminal's encoding does not have as escapes, on both streams, instead of failing.
+
+    A stream that was closed before the command began leads nowhere: its number must not become that of a file of ours.
+    """
+    for number, name in enumerate(("stdin", "stdout", "stderr")):
+        if getattr(sys, name) is None:
+            os.dup2(os.open(os.devnull, os.O_RDWR), number)
+            setattr(sys, name, open(number, "r" if number == 0 else "w", encoding="utf-8", closefd=False))  # noqa: SIM115 - lives as long as the process
     for stream in (sys.stdout, sys.stderr):
         if isinstance(stream, io.TextIOWrapper):
             stream.reconfigure(errors="backslashreplace")
@@ -65,12 +77,24 @@ def say(line: str = "") -> None:
 
 
 def _put(text: str) -> None:
-    """Write at once; a reader that closed the pipe, e.g. ``| head``, has all it wanted, and the rest goes nowhere."""
+    """Write at once; a reader that closed the pipe, e.g. ``| head``, has all it wanted, and the rest goes nowhere.
+
+    Raises OSError that names the stream where it goes to a disk that refuses; what follows then goes nowhere.
+    """
     try:
         sys.stdout.write(visible(text))
         sys.stdout.flush()
-    except BrokenPipeError:
+    except OSError as error:
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        if not isinstance(error, BrokenPipeError):
+            error.filename = STANDARD_OUTPUT
+            raise
+
+
+def program() -> str:
+    """Return how a person names this program here: as it was begun, where that is no name on the search path."""
+    begun = sys.argv[0]
+    return quote(begun) if begun.endswith("/shuiqiao") and which("shuiqiao") is None else "shuiqiao"
 
 
 def choose_language(language: Language | None) -> None:

@@ -2,17 +2,20 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
+from contextlib import suppress
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from shuiqiao.base.clock import iso_from_ms
-from shuiqiao.base.errors import ShuiqiaoError, Unavailable
+from shuiqiao.base.errors import Conflict, ShuiqiaoError, Unavailable
 from shuiqiao.base.file_modes import share_file
 from shuiqiao.cli.output import EXIT_DONE, EXIT_REFUSED, EXIT_UNAVAILABLE, print_json, progress_on_stderr, say, say_next
 
 if TYPE_CHECKING:
     from shuiqiao.ledger.receipt_verification import VerifiedReceipt
+    from shuiqiao.node.verification import ReceiptVerifier
     from shuiqiao.vault.evidence import VerifiedRecord
 
 
@@ -52,8 +55,7 @@ def run_receipt(*, home: Path, index: int, state_keys: Sequence[str], out: Path 
     verifier = ReceiptVerifier.from_genesis(genesis=None, home=home)
     verified = verifier.verify(data)
     path = out or Path(f"{verified.kind}-{index}.receipt")
-    path.write_bytes(data)
-    share_file(path)
+    write_proof(path, data, is_one=partial(_is_valid, verifier))
     result = _told(path, verified)
     if as_json:
         print_json({**result, "genesis": verifier.fingerprint})
@@ -61,6 +63,24 @@ def run_receipt(*, home: Path, index: int, state_keys: Sequence[str], out: Path 
         say(f"written 已开具  {path} ({len(data)} bytes)")
         _speak([result], genesis=verifier.fingerprint)
     return EXIT_DONE
+
+
+def write_proof(path: Path, data: bytes, *, is_one: Callable[[bytes], bool]) -> None:
+    """Write a file that is handed out; an earlier one of its kind is replaced, and nothing else is.
+
+    is_one: whether bytes are a file of its kind. Raises Conflict ``cli.file_in_use``.
+    """
+    if path.is_file() and not is_one(path.read_bytes()):
+        raise Conflict("cli.file_in_use", f"{path} is another file already, and is not replaced")
+    path.write_bytes(data)
+    share_file(path)
+
+
+def _is_valid(verifier: ReceiptVerifier, data: bytes) -> bool:
+    with suppress(ShuiqiaoError):
+        verifier.verify(data)
+        return True
+    return False
 
 
 def run_verify_log(*, genesis: Path | None, home: Path | None, since: Path | None, tiles: Path, as_json: bool) -> int:
@@ -195,6 +215,9 @@ def _speak(results: list[dict[str, Any]], *, genesis: str) -> None:
         else:
             say(f"NOT VALID 无效  {result['file']}: {result['code']}: {result['message']}")
             say_next(result)
+    bad = [result["file"] for result in results if not result["valid"]]
+    if bad and len(results) > 1:
+        say(f"{len(bad)} of {len(results)} NOT VALID 无效: {', '.join(bad)}")
     for names in ("does_not_prove", "does_not_prove_zh"):
         for caveat in next((result[names] for result in results if result["valid"]), ()):
             say(f"  note 说明: {caveat}")

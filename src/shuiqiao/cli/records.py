@@ -5,13 +5,15 @@ from __future__ import annotations
 from collections.abc import Sequence
 from enum import StrEnum
 from pathlib import Path
+from shlex import quote
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
 from shuiqiao.base.clock import iso_from_ms
 from shuiqiao.base.errors import InvalidInput
-from shuiqiao.cli.output import EXIT_DONE, EXIT_REFUSED, print_json, say
+from shuiqiao.cli.output import EXIT_DONE, EXIT_REFUSED, print_json, program, say
+from shuiqiao.cli.receipts import write_proof
 
 if TYPE_CHECKING:
     from shuiqiao.node.institution import Institution
@@ -84,9 +86,9 @@ def record_prove(
     json: Json = False,  # noqa: FBT002 - a flag
 ) -> int:
     """Write a file that proves one record to whoever has the genesis; `verify` checks it offline 证明一条记录."""
-    from shuiqiao.base.file_modes import share_file
     from shuiqiao.node.settings import Home as HomeFolder
     from shuiqiao.node.verification import ReceiptVerifier
+    from shuiqiao.vault.evidence import is_evidence
     from shuiqiao.vault.model import LeafRef
 
     with _open(HomeFolder(home)) as institution:
@@ -99,13 +101,12 @@ def record_prove(
         )
     verified = ReceiptVerifier.from_genesis(genesis=None, home=home).verify_record(data)
     path = out or Path(f"{batch[:16]}-{leaf}.record")
-    path.write_bytes(data)
-    share_file(path)
+    write_proof(path, data, is_one=is_evidence)
     if json:
         print_json({"file": str(path), "status": str(verified.status), "groups": sorted(verified.contents)})
     else:
         say(f"written 已开具  {path} ({len(data)} bytes): {verified.standard}, {verified.status}")
-        say(f"next            shuiqiao verify {path} --genesis {HomeFolder(home).genesis}")
+        say(f"next            {program()} verify {quote(str(path))} --genesis {quote(str(HomeFolder(home).genesis))}")
     return EXIT_DONE
 
 

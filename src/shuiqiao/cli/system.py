@@ -15,19 +15,19 @@ _FULL_WORDS: Final = ("no space left", "is full", "file too large", "quota excee
 _STORES: Final = frozenset({"lmdb", "sqlalchemy", "sqlite3"})
 
 
-def error_of_system(error: Exception, *, home: str) -> ShuiqiaoError | None:
-    """Return what the system or a store refused, None where it is something else. home: where the command worked."""
+def error_of_system(error: Exception, *, place: str) -> ShuiqiaoError | None:
+    """Return what the system or a store refused, None where it is something else. place: where the command worked."""
     if isinstance(error, OSError):
         words = error.strerror or str(error)
         if error.errno in _FULL:
-            return _full(str(error.filename or home), words)
-        return Unavailable("cli.system_refused", f"{error.filename or home}: {words}")
+            return _full(str(error.filename or place), words)
+        return Unavailable("cli.system_refused", f"{error.filename or place}: {words}")
     if type(error).__module__.partition(".")[0] not in _STORES:
         return None
     words = str(getattr(error, "orig", None) or error)
     if any(sign in words.lower() for sign in _FULL_WORDS):
-        return _full(home, words)
-    return Unavailable("cli.store_refused", f"a store of {home} cannot be used: {words}")
+        return _full(place, words)
+    return Unavailable("cli.store_refused", f"a store of {place} cannot be used: {words}")
 
 
 def _full(place: str, words: str) -> Unavailable:

@@ -21,12 +21,11 @@ from shuiqiao.oversight.record_rules import RecordRulesReport, check_record_rule
 
 if TYPE_CHECKING:
     from shuiqiao.base.clock import Clock
-    from shuiqiao.base.ids import Entropy, MemberId
+    from shuiqiao.base.ids import Entropy
     from shuiqiao.ledger.kinds import KindTable
     from shuiqiao.ledger.model import LedgerEngine
     from shuiqiao.node.institution import Institution
     from shuiqiao.node.looking import Look
-    from shuiqiao.vault.service import Vault
 
 
 def walk_record_rules(institution: Institution) -> RecordRulesReport:
@@ -92,23 +91,23 @@ def _openings_of(look: Look, kinds: KindTable) -> tuple[OpenedDecisions | None, 
 def audit_institution(
     institution: Institution,
     *,
-    vault: Vault | None = None,
-    vault_owner: MemberId | None = None,
+    visited: Institution | None = None,
     live: LedgerEngine | None = None,
     verifier_processes: int = 0,
 ) -> AuditReport:
     """Audit on this member's copy of the ledger, and what only this member has.
 
-    A bureau's own vault is checked unless that of vault_owner is handed over; a regulator opens what was sealed to it.
+    visited: the bureau on whose premises the audit is made, whose records are then checked against its anchors; a
+    bureau checks its own. A regulator opens what was sealed to it.
     """
-    own = institution.vault if vault is None and institution.settings.role is Role.TAX_BUREAU else vault
+    own = visited or (institution if institution.settings.role is Role.TAX_BUREAU else None)
     return audit_ledger(
         institution.engine,
         kinds=institution.kinds,
         key_ring=MemberKeyRing(),
-        vault=own,
+        vault=None if own is None else own.vault,
         opened=institution.opened_decisions() if institution.settings.role is Role.REGULATOR else None,
-        vault_owner=vault_owner or institution.member,
+        vault_owner=(own or institution).member,
         record_rules=walk_record_rules(institution),
         verifier_processes=verifier_processes,
         live=live,

@@ -211,8 +211,7 @@ def write_random_passphrase(home: Home, *, entropy: Entropy) -> bytes:
     except FileExistsError as error:
         raise Conflict(
             "node.home_unfinished",
-            f"{path} is there already, from an init that was interrupted",
-            next_step=f"remove {home.folder}, which was never a home, and run init again",
+            f"{path} is there already: another init makes this home now, or one was interrupted",
         ) from error
     with os.fdopen(descriptor, "wb") as file:
         file.write(passphrase + b"\n")

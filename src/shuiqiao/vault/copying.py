@@ -25,12 +25,16 @@ QUARANTINE_FOLDER = "quarantine"
 def copy_index(folder: Path, to: Path) -> tuple[BatchRow, ...]:
     """Copy the index of a vault folder into an empty folder, compacted, and return the batches that the copy knows.
 
-    Raises Unavailable ``vault.index_unreadable``, Conflict ``vault.erasure_pending``.
+    Raises Unavailable ``vault.index_unreadable``, Conflict ``vault.erasure_pending``; lmdb.Error where the disk
+    refuses.
     """
     try:
         with _opened(folder / INDEX_FOLDER) as env, (to / "data.mdb").open("xb") as file:
             env.copyfd(file.fileno(), compact=True)
     except lmdb.Error as error:
+        if type(error) is lmdb.Error or isinstance(error, lmdb.DiskError):
+            # The system's own words, mostly of the disk that is written to: nothing is wrong with the index.
+            raise
         raise index_unreadable(error) from error
     with _view(to) as view:
         _require_no_erasure(view, folder)

@@ -128,7 +128,7 @@ def _require_own(part: OpenedGroup, standard: str) -> None:
         )
 
 
-_STATUS_ZH = {LeafStatus.LIVE: "有效", LeafStatus.SUPERSEDED: "已被更新", LeafStatus.ERASED: "已销毁"}
+_STATUS_ZH = {LeafStatus.LIVE: "现行版本", LeafStatus.SUPERSEDED: "已被更新", LeafStatus.ERASED: "已销毁"}
 
 
 class RecordEvidence(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
@@ -162,7 +162,7 @@ class VerifiedRecord:
             *self.receipt.proves,
             (
                 f"Leaf {self.index} of batch {self.batch.hex()} is the record of {self.standard} shown here; "
-                f"behind that checkpoint it is {self.status}."
+                f"at that checkpoint it is {self.status}."
             ),
         )
 

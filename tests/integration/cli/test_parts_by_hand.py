@@ -101,6 +101,15 @@ def test_a_receipt_that_cannot_be_is_refused_and_nothing_is_written(taken, here,
     assert (said.code, said.json["error"]["code"], path.exists()) == (1, code, False)
 
 
+def test_a_receipt_replaces_an_earlier_one_and_no_other_file(taken, here, tmp_path):
+    path = tmp_path / "anchor.receipt"
+    for _ in range(2):
+        assert here("receipt", "0", "--home", taken[1], "--out", path).code == 0
+    path.write_text("precious")
+    said = here("receipt", "0", "--home", taken[1], "--out", path, "--json")
+    assert (said.code, said.json["error"]["code"], path.read_text()) == (1, "cli.file_in_use", "precious")
+
+
 def test_ingest_again_changes_nothing_and_reports_every_row(taken, shuiqiao, files):
     _, home = taken
     said = shuiqiao("ingest", files["tax_credit_grade"], "--home", home, "--json")

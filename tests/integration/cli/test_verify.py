@@ -102,6 +102,14 @@ def test_several_receipts_have_one_verdict(network, here):
     assert [receipt["valid"] for receipt in said.json["receipts"]] == [True, True, True]
 
 
+def test_what_fails_among_many_is_named_once_more_behind_them(network, here, tmp_path):
+    bad = tmp_path / "bad.receipt"
+    bad.write_bytes(b"none")
+    said = here("verify", bad, *network.receipts, "--genesis", network.genesis)
+    assert said.code == 1
+    assert f"1 of {len(network.receipts) + 1} NOT VALID 无效: {bad}" in said.out.splitlines()
+
+
 def test_the_genesis_may_come_from_a_home(network, here, monkeypatch):
     assert here("verify", network.receipts[0], "--home", network.home, "--json").code == 0
     monkeypatch.setenv("SHUIQIAO_HOME", str(network.home))

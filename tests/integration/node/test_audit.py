@@ -114,8 +114,7 @@ def test_the_regulator_audits_the_vault_on_the_bureaus_premises(settled):
     settled.regulator.catch_up_with(settled.bureau)
     report = audit_institution(
         settled.regulator,
-        vault=settled.bureau.vault,
-        vault_owner=settled.bureau.member,
+        visited=settled.bureau,
         live=settled.bureau.engine,
     )
     assert (report.problems, report.records_anchored) == ((), worlds.INVOICES + 3 + 1)

@@ -285,7 +285,7 @@ def test_a_whole_home_lives_on_postgresql(server, home, monkeypatch):
     with Institution.open(home, surroundings=surroundings) as node:
         node.outbox.flush()
         assert OutboxStore(node.database).rows() == []
-        assert audit_institution(node, vault=None).replayed == 1
+        assert audit_institution(node).replayed == 1
     assert not home.database.exists()
 
 

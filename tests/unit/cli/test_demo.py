@@ -29,6 +29,9 @@ def folder_of(out=None):
 def test_each_demo_takes_the_next_free_folder(stopped, tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     assert folder_of() == "demo-out"
+    # One that another demo has just made, and has written nothing into yet, is the other's.
+    assert folder_of() == "demo-out-2"
+    (tmp_path / "demo-out-2").rmdir()
     (tmp_path / "demo-out" / "report.html").write_text("the first one")
     (tmp_path / "demo-out-2").write_text("a file of that name")
     assert folder_of() == "demo-out-3"

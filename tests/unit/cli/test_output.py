@@ -3,11 +3,16 @@
 from __future__ import annotations
 
 import json
+import subprocess
+import sys
+from pathlib import Path
 
 import pytest
 
 from shuiqiao.base.errors import Conflict, Denied, IntegrityError, InvalidInput, Unavailable
 from shuiqiao.cli.output import (
+    EXIT_REFUSED,
+    EXIT_UNAVAILABLE,
     Language,
     choose_language,
     print_json,
@@ -98,3 +103,24 @@ def test_on_a_terminal_progress_is_a_bar(capsys, monkeypatch):
     assert said.out == ""
     assert "records read" in said.err
     assert "4/4" in said.err
+
+
+PROGRAM = Path(sys.executable).with_name("shuiqiao")
+
+
+def test_a_stream_that_refuses_is_named_and_not_the_home(tmp_path):
+    with open("/dev/full", "wb") as full:  # noqa: PTH123 - a device
+        done = subprocess.run(
+            [PROGRAM, "doctor", "--home", tmp_path, "--json"], check=False, stdout=full, stderr=subprocess.PIPE
+        )
+    assert done.returncode == EXIT_UNAVAILABLE
+    assert done.stderr.startswith(b"error cli.disk_full: standard output ")
+    assert b"Traceback" not in done.stderr
+
+
+@pytest.mark.parametrize("closed", ["0<&-", "1>&-", "2>&-", "0<&- 1>&- 2>&-"])
+def test_streams_that_were_closed_lead_nowhere(closed, tmp_path):
+    line = f'"$0" doctor --home "$1" {closed}'
+    done = subprocess.run(["/bin/sh", "-c", line, PROGRAM, tmp_path], check=False, capture_output=True, text=True)
+    assert done.returncode == EXIT_REFUSED
+    assert "Traceback" not in done.stderr

@@ -23,7 +23,7 @@ class FolderLock:
             raise Unavailable(
                 "ledger.locked",
                 f"{folder} is in use by another process",
-                next_step="stop the other node, or use another home",
+                next_step="wait until the other command has ended, or stop the node that runs there",
             ) from error
 
     def release(self) -> None:

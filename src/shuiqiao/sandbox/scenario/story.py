@@ -202,9 +202,7 @@ def _check(run: Run, terms: Underwriting, journeys: tuple[Journey, ...], before:
         consortium.settle()
         _hand_in_openings(consortium)
         bureau = consortium.bureau
-        audit = audit_institution(
-            consortium.regulator, vault=bureau.vault, vault_owner=bureau.member, live=bureau.engine
-        )
+        audit = audit_institution(consortium.regulator, visited=bureau, live=bureau.engine)
     with run.step("statistics and receipts 统计与回执"):
         regulator = consortium.regulator
         opened = regulator.opened_decisions()

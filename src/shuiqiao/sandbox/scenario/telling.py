@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import os
 import platform
+import shlex
 from collections import Counter
 from collections.abc import Iterator, Sequence
 from pathlib import Path
@@ -150,7 +151,9 @@ def _details(told: Told, *, paths: Sequence[Path], example: Path) -> ScenarioDet
         records_disclosed=sum(entry.received.records.record_count for entry in evidence),
         bytes_disclosed=sum(entry.answer_bytes for entry in evidence),
         receipts=len(paths),
-        receipt_example=f"shuiqiao verify {example} --genesis {run.settings.folder / 'genesis.json'}",
+        receipt_example=shlex.join(
+            ["shuiqiao", "verify", str(example), "--genesis", str(run.settings.folder / "genesis.json")]
+        ),
         checkpoint_note=told.checkpoint.note.decode(),
         release=told.release,
         followers=told.heights,
