@@ -86,6 +86,14 @@ def test_a_contracts_defect_is_reported_and_never_halts(intl):
     assert result.outcomes[1].fault is None
 
 
+@pytest.mark.parametrize("name", ["note.break", "note.deny"])
+def test_what_a_refused_transaction_wrote_is_not_kept_by_the_next(intl, name):
+    """[LEDGER-MACHINE-1]"""
+    result = intl.run(intl.write(name), intl.write())
+    notes = [key for key in intl.state.encoded() if key.startswith("note/entry/")]
+    assert notes == [f"note/entry/{tx.body.id.hex()}" for tx in result.accepted]
+
+
 def test_a_block_that_accepts_nothing_changes_nothing(network):
     """[LEDGER-BLOCK-4]"""
     before = network.state.encoded()
