@@ -19,9 +19,9 @@ def test_an_answer_has_4096_bytes_beside_its_content_and_no_more(monkeypatch, be
         messages.open_answer(
             TAG_HEAD + bytes(10 + beside - len(TAG_HEAD)),
             message=None,
+            state={},
             network=bytes(32),
             suite=suite,
-            provider_key=bytes(32),
             sealing_key=suite.sealing_key_from_seed(bytes(32)),
         )
     assert ("bytes where at most" in caught.value.message) is is_too_large
