@@ -9,6 +9,7 @@ from typing import Any
 
 from sqlalchemy import create_engine, event
 
+from counted_work import require_all_counted
 from shuiqiao.base.clock import MS_PER_DAY, ManualClock
 from shuiqiao.base.ids import MemberId, OwnedId, Uscc
 from shuiqiao.consent import contract as consent_contract
@@ -147,7 +148,8 @@ class ConsentWorld:
         )
 
     def close(self) -> None:
-        """Release files and threads."""
+        """Release files and threads, once all that was accepted was seen to be what a proposer counts."""
+        require_all_counted(self.ledger, kinds=self.kinds, suite=self.suite)
         self.ledger.close()
         for database in self.databases.values():
             database.dispose()

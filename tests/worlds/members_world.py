@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from types import SimpleNamespace
 
+from counted_work import require_counted
 from shuiqiao.base.errors import ShuiqiaoError
 from shuiqiao.base.ids import MemberId
 from shuiqiao.crypto.suites import get_suite
@@ -130,6 +131,7 @@ class World:
             previous_time_ms=self.time_ms - 1,
             replay=self.replay,
         )
+        require_counted(result)
         self.state.write(overlay.writes)
         self.events = [event for outcome in result.outcomes for event in outcome.events]
         if result.entry is not None:

@@ -18,6 +18,7 @@ from typing import Any
 import pyarrow as pa
 import pyarrow.parquet as pq
 
+from counted_work import require_all_counted
 from shuiqiao.base.clock import ManualClock
 from shuiqiao.base.ids import MemberId, Uscc
 from shuiqiao.crypto.suites import get_suite
@@ -118,6 +119,7 @@ class VaultWorld:
 
     def close(self) -> None:
         self.vault.close()
+        require_all_counted(self.ledger, kinds=self.kinds, suite=self.suite)
         self.ledger.close()
 
     def ingest(self, *paths: Path, anchor: Any = None) -> IngestReport:

@@ -93,6 +93,8 @@ class Outcome(msgspec.Struct, frozen=True, kw_only=True):
     refusal: ShuiqiaoError | None = None
     fault: Exception | None = None
     """The contract's own error behind a ``ledger.contract_failed``: a defect somebody must look at."""
+    work: int = 0
+    """Units of the state keys that an accepted one read and wrote [LEDGER-WORK-2]."""
 
 
 class ReplayRecord(NamedTuple):
@@ -264,7 +266,7 @@ class StateMachine:
         except Exception as error:  # noqa: BLE001 - a contract's defect refuses its transaction, it never halts a node
             overlay.drop()
             return Outcome(transaction=tx, refusal=_contract_failed(tx, error), fault=error)
-        return Outcome(transaction=tx, events=events)
+        return Outcome(transaction=tx, events=events, work=overlay.work)
 
     def _required_keys(self, tx: Transaction, kind: Kind, state: StateView) -> tuple[bytes, ...]:
         """Return the keys that must sign, in order of kid, after matching them to the kids present [LEDGER-SIGN-1]."""

@@ -19,21 +19,25 @@ SIGNATURE_WORK: Final = 64
 """Units for a signature: verifying one takes as long as so many reads of the state."""
 
 ITEM_WORK: Final = 8
-"""Units for an item of a list in the body: more than any kind reads and writes for one."""
+"""Units for an item of a list in the body: what any kind reads and writes for one at most."""
 
 MAX_BLOCK_WORK: Final = 1 << 19
 """Units in a block, about half a second: 8,192 transactions of one signature, or 15 that erase 4,096 leaves each."""
 
 
 def expected_work(tx: Transaction) -> int:
-    """Return the units that a transaction is charged at least: for its signatures and the items of its lists."""
-    return SIGNATURE_WORK * len(tx.signatures) + ITEM_WORK * _items(tx.body)
+    """Return the units that a transaction is charged at least: for its signatures and for its body."""
+    return SIGNATURE_WORK * len(tx.signatures) + body_work(tx.body)
 
 
-def _items(value: object) -> int:
-    """Return how many list items a body holds, those of lists inside lists included."""
+def body_work(value: object) -> int:
+    """Return the units for the items of all lists in a body, and what its parts declare as ``WORK`` besides.
+
+    A part declares it where its rules read or verify more than the signature and the items pay for.
+    """
     if isinstance(value, list | tuple):
-        return len(value) + sum(map(_items, value))
+        return ITEM_WORK * len(value) + sum(map(body_work, value))
     if isinstance(value, msgspec.Struct):
-        return sum(_items(getattr(value, name)) for name in value.__struct_fields__)
+        declared: int = getattr(type(value), "WORK", 0)
+        return declared + sum(body_work(getattr(value, name)) for name in value.__struct_fields__)
     return 0

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import replace
-from typing import Annotated, Any
+from typing import Annotated, Any, ClassVar
 
 import msgspec
 from msgspec import Meta
@@ -21,6 +21,7 @@ from shuiqiao.members.action import Action, verify_action
 from shuiqiao.members.epoch import put_epoch, read_epoch, with_signing_key
 from shuiqiao.members.key_ring import MemberKeyRing
 from shuiqiao.members.model import (
+    GOVERNANCE_WORK,
     MAX_PROPOSAL_MS,
     MAX_ROTATIONS,
     ROTATION_PERIOD_MS,
@@ -79,6 +80,7 @@ _KEY_RING = MemberKeyRing()
 class MemberProposeBody(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
     """Put one action to the vote; the proposer approves it by this."""
 
+    WORK: ClassVar[int] = GOVERNANCE_WORK
     action: Action
     deadline_ms: TimeMs
 
@@ -86,6 +88,7 @@ class MemberProposeBody(msgspec.Struct, frozen=True, forbid_unknown_fields=True,
 class MemberVoteBody(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
     """Approve or reject a proposal, named by the digest of its act, once."""
 
+    WORK: ClassVar[int] = GOVERNANCE_WORK
     proposal: Digest
     approve: bool
 
@@ -96,6 +99,7 @@ class MemberRotateKeyBody(msgspec.Struct, frozen=True, forbid_unknown_fields=Tru
     proof: of a validator key, which signs no transaction [MEMBER-24]; empty for the others, which this one proves.
     """
 
+    WORK: ClassVar[int] = GOVERNANCE_WORK
     purpose: KeyPurpose
     new_key: PublicKey
     proof: KeyProof

@@ -50,6 +50,10 @@ MAX_FREEZE_MS = 7 * MS_PER_DAY
 FREEZE_PAUSE_MS = 30 * MS_PER_DAY
 """A regulator freezes the network again this long after its last freeze began: it stands still 7 of 30 days at most."""
 
+GOVERNANCE_WORK = 1024
+"""Units of work that an act about members declares [LEDGER-WORK-1]: for three proofs of keys and the form of
+the keys, for every seat, member and listed proposal that its rules may ask about, and the epoch that it may write."""
+
 MAX_ROTATIONS = 4
 """Signing keys that a member takes into use in ROTATION_PERIOD_MS: each may begin an epoch, which receipts carry."""
 

@@ -60,8 +60,12 @@ class Proposal:
 
     def status_at(self, now_ms: int) -> ProposalStatus:
         """Return the status, expired included: block time passed the deadline of an open one."""
-        is_over = self.status is ProposalStatus.OPEN and now_ms > self.deadline_ms
-        return ProposalStatus.EXPIRED if is_over else self.status
+        return _status_at(self.status, deadline_ms=self.deadline_ms, now_ms=now_ms)
+
+
+def _status_at(status: ProposalStatus, *, deadline_ms: int, now_ms: int) -> ProposalStatus:
+    is_over = status is ProposalStatus.OPEN and now_ms > deadline_ms
+    return ProposalStatus.EXPIRED if is_over else status
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -127,7 +131,11 @@ def put_listed(state: State, proposal: bytes, ctx: BlockContext) -> None:
 
 
 def _is_over(state: StateView, proposal: bytes, ctx: BlockContext) -> bool:
-    return read_proposal(state, proposal).status_at(ctx.time_ms) is not ProposalStatus.OPEN
+    # Its action stays undecoded: a full list asks this of all 64.
+    value = state.get(proposal_key(proposal))
+    return _status_at(ProposalStatus(value["status"]), deadline_ms=value["deadline_ms"], now_ms=ctx.time_ms) is not (
+        ProposalStatus.OPEN
+    )
 
 
 def proposal_state(proposal: Proposal) -> dict[str, Any]:

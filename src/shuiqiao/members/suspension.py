@@ -8,6 +8,7 @@ the proposal. Any member may hand it in: the decision was made. It also works on
 from __future__ import annotations
 
 from collections.abc import Sequence
+from typing import ClassVar
 
 import msgspec
 
@@ -29,6 +30,7 @@ from shuiqiao.members.gate import (
 from shuiqiao.members.model import (
     EMERGENCY_PAUSE_MS,
     EMERGENCY_SHARE,
+    GOVERNANCE_WORK,
     MAX_EMERGENCY_MS,
     MAX_EXECUTION_MS,
     Digest,
@@ -67,6 +69,7 @@ class EmergencyOver(
 class MemberSuspendBody(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
     """Close a member's gate."""
 
+    WORK: ClassVar[int] = GOVERNANCE_WORK
     member: MemberName
     ground: ByVote | Emergency
 

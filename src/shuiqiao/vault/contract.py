@@ -6,6 +6,7 @@ count and the root of a batch: no taxpayer, no value, nothing that could be gues
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Mapping, Sequence
 from datetime import date
 from typing import Annotated, Any
@@ -178,7 +179,6 @@ def _check_amend(tx: Transaction, state: StateView, _ctx: BlockContext) -> None:
     A replacement that is itself superseded already is refused, so no chain of replacements closes on itself; one that
     is erased is refused too, since the record would then be nowhere.
     """
-    status = leaf_lookup(state, tx.author)
     body: AnchorAmendBody = tx.body
     superseded: set[tuple[bytes, int]] = set()
     for step in body.replacements:
@@ -194,7 +194,8 @@ def _check_amend(tx: Transaction, state: StateView, _ctx: BlockContext) -> None:
         for batch, index in (old, new):
             if (batch, index) in superseded or state.get(superseded_key(tx.author, batch, index)) is not None:
                 raise Conflict("vault.already_superseded", f"leaf {index} of batch {batch.hex()} is superseded already")
-        if status(*new) is LeafStatus.ERASED:
+        # [VAULT-ANCHOR-7]: of most batches no leaf ever changes.
+        if new_fact["erased"] or (new_fact["changed"] and state.get(erased_key(tx.author, *new)) is not None):
             raise Conflict(
                 "vault.replacement_erased",
                 f"leaf {step.new_index} of batch {step.new_batch.hex()} is erased, and so supersedes nothing",
@@ -226,7 +227,8 @@ def _apply_amend(tx: Transaction, state: State, _ctx: BlockContext) -> Sequence[
     for step in body.replacements:
         newer = {"batch": step.new_batch, "index": step.new_index}
         state.put(superseded_key(tx.author, step.old_batch, step.old_index), newer)
-        _count_changed(state, tx.author, step.old_batch, 1)
+    for batch, leaves in Counter(step.old_batch for step in body.replacements).items():
+        _count_changed(state, tx.author, batch, leaves)
     return tuple(
         Event(name="anchor.amended", attributes={"batch": step.old_batch, "index": step.old_index})
         for step in body.replacements

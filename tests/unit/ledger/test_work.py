@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+from typing import ClassVar
+
+import msgspec
 import pytest
 
 from shuiqiao.ledger.engine.admission import Admission, Intake
@@ -9,7 +12,7 @@ from shuiqiao.ledger.engine.verifiers import InlineVerifier
 from shuiqiao.ledger.machine import _refused_work
 from shuiqiao.ledger.model import MAX_TRANSACTION_BYTES
 from shuiqiao.ledger.state import VALUE_BYTES_A_UNIT, OverlayState
-from shuiqiao.ledger.work import ITEM_WORK, MAX_BLOCK_WORK, SIGNATURE_WORK, _items, expected_work
+from shuiqiao.ledger.work import ITEM_WORK, MAX_BLOCK_WORK, SIGNATURE_WORK, body_work, expected_work
 
 from .conftest import KeyBody, ManyBody, NoteBody
 
@@ -105,4 +108,17 @@ def test_a_writer_fills_a_block_up_to_its_work(intl):  # [LEDGER-WORK-1]
 
 @pytest.mark.parametrize("depth", [1, 2])
 def test_items_of_lists_in_lists_count(depth):
-    assert _items([[1, 2, 3]] * depth) == 4 * depth
+    assert body_work([[1, 2, 3]] * depth) == 4 * ITEM_WORK * depth
+
+
+def test_what_a_part_of_a_body_declares_is_charged_besides():  # [LEDGER-WORK-1]
+    class Costly(msgspec.Struct):
+        WORK: ClassVar[int] = 100
+        names: list[str]
+
+    class Body(msgspec.Struct):
+        parts: list[Costly]
+        one: Costly
+
+    costly = Costly(names=["a"])
+    assert body_work(Body(parts=[costly, costly], one=costly)) == 3 * 100 + 5 * ITEM_WORK

@@ -6,6 +6,7 @@ import msgspec
 import pytest
 
 from members_world import DAY_MS, World, signing
+from shuiqiao.ledger.work import expected_work
 from shuiqiao.members.action import SetGoverning, SetQuorum, SetWitnesses, Suspend, action_from_state
 from shuiqiao.members.contract import PROPOSE, MemberProposeBody, MemberVoteBody
 from shuiqiao.members.epoch import is_majority
@@ -215,6 +216,10 @@ def test_the_newest_proposals_are_listed_and_those_that_are_over_leave_first(wor
     listed = [*made[:5], *made[6:], following]
     assert listed == world.state.get(PROPOSALS_KEY)
     assert [(each.id, each.status) for each in listed_proposals(world.state)] == [(each, "open") for each in listed]
+    # A block holds as many as it has time for, whatever each of them asks of the list [LEDGER-WORK-1].
+    body = MemberProposeBody(action=WITNESSES, deadline_ms=world.time_ms + DAY_MS)
+    many = world.machine.decode(world.sign(PROPOSE, body, author="bureau"))
+    assert expected_work(many) == 64 + 1024 + 2 * 8
     # All of them are open now: the oldest leaves, and can still be voted on.
     _, last = world.propose(WITNESSES)
     assert [*listed[1:], last] == world.state.get(PROPOSALS_KEY)

@@ -111,6 +111,20 @@ def test_a_batch_is_anchored_once_and_with_figures_that_agree(world, changes, co
     assert refusal(world.anchor, COMMIT, commit_body(**{"batch": bytes(16), **changes})) == code
 
 
+def test_a_replacement_costs_no_more_than_an_item_is_charged(world):
+    """Holds [LEDGER-WORK-1]: of the dearest, each of batches of its own, which changed before."""
+    pairs = [(bytes([7, at]) + bytes(14), bytes([8, at]) + bytes(14)) for at in range(16)]
+    for older, newer in pairs:
+        world.anchor.submit(COMMIT, commit_body(older))
+        world.anchor.submit(COMMIT, commit_body(newer))
+        world.anchor.submit(ERASE, erase_body(newer, [1]))
+    body = amend_body(*(((older, at), (newer, at + 2)) for older, newer in pairs for at in (0, 1)))
+    world.anchor.submit(AMEND, body)
+    facts = [world.batch_of(older).changed for older, _ in pairs]
+    assert facts == [2] * len(pairs)
+    # What it read and wrote is counted when the world is closed.
+
+
 def test_depth_is_the_height_of_the_tree():
     assert [tree_depth(count) for count in (1, 2, 3, 4, 5, 8, 16_384, 16_385)] == [0, 1, 2, 2, 3, 3, 14, 15]
 
