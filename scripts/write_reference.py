@@ -271,7 +271,9 @@ def command_line_page() -> str:
     from shuiqiao.cli.main import app
 
     root: Any = typer.main.get_command(app)
-    return "\n".join((_CLI_INTRODUCTION, *_commands(root.commands, path=("shuiqiao",))))
+    return "\n".join(
+        (_CLI_INTRODUCTION, _command(root, path=("shuiqiao",)), *_commands(root.commands, path=("shuiqiao",)))
+    )
 
 
 def _commands(commands: Mapping[str, Any], *, path: tuple[str, ...]) -> Iterator[str]:
@@ -340,7 +342,7 @@ _CLI_INTRODUCTION = f"""# Command line 命令行
 {_GENERATED}
 
 Every command takes `--json`: one JSON object on standard output, progress and warnings on standard error; an error is
-then `{{"error": {{"code", "message", "next_step"}}}}` with a code of [the list](errors.md).
+then `{{"error": {{"code", "message", "next_step", "next_step_zh"}}}}` with a code of [the list](errors.md).
 
 | exit code | meaning | 含义 |
 | --- | --- | --- |
@@ -348,6 +350,9 @@ then `{{"error": {{"code", "message", "next_step"}}}}` with a code of [the list]
 | 1 | refused, or a check failed | 被拒绝或检查未通过 |
 | 2 | bad usage | 用法错误 |
 | 3 | something needed is unavailable | 所需资源暂不可用 |
+| 130, 143 | interrupted: Ctrl-C, SIGTERM | 被中断 |
+
+Options of `shuiqiao` itself stand before the command: `shuiqiao --lang zh audit --home my-bank`.
 """
 
 

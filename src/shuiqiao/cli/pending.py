@@ -27,7 +27,7 @@ def list_pending(*, home: _Home, json: _Json = False) -> None:
     from shuiqiao.node.pending import pending_work
     from shuiqiao.node.settings import Home
 
-    with Institution.open(Home(home)) as institution:
+    with Institution.open(Home(home), sends=False) as institution:
         found = [work.as_json() for work in pending_work(institution)]
     if json:
         print_json({"pending": found})

@@ -222,7 +222,7 @@ def run_log(*, home: Path, kind: str | None, author: str | None, first_index: in
 def _open(home: Any, *, needs_node: bool = False) -> Institution:
     from shuiqiao.node.institution import Institution
 
-    return Institution.open(home, needs_node=needs_node)
+    return Institution.open(home, needs_node=needs_node, sends=needs_node)
 
 
 def _hex(text: str) -> bytes:

@@ -140,9 +140,11 @@ class Institution:
         surroundings: Surroundings | None = None,
         passphrase: bytes | None = None,
         needs_node: bool = False,
+        sends: bool = True,
     ) -> Institution:
         """Open a home: settings, genesis, keys, ledger, database; then send what the outbox still holds.
 
+        sends: False for who only looks, which must not wait for a ledger that decides nothing.
         needs_node: what is to be done puts transactions on the ledger, which a validator's own node orders; where it
         does not run this raises Unavailable ``node.not_running``.
 
@@ -158,7 +160,7 @@ class Institution:
         secret = find_passphrase(home) if passphrase is None else passphrase
         around = surroundings or Surroundings.of_this_machine()
         found = cls._compose(home, settings=settings, genesis=genesis, surroundings=around, passphrase=secret)
-        while found._goes_on_with_new_keys(secret):  # noqa: SLF001 - it is one of ours
+        while found._goes_on_with_new_keys(secret, sends=sends):  # noqa: SLF001 - it is one of ours
             found.close()
             found = cls._compose(home, settings=settings, genesis=genesis, surroundings=around, passphrase=secret)
         return found
@@ -172,13 +174,14 @@ class Institution:
         others = other_signing_keys(home, passphrase=passphrase)
         return cls(home, settings=settings, keys=keys, genesis=genesis, surroundings=surroundings, other_keys=others)
 
-    def _goes_on_with_new_keys(self, passphrase: bytes) -> bool:
-        """Send what waits, and tell whether the ledger names a key by now that an earlier command had made."""
+    def _goes_on_with_new_keys(self, passphrase: bytes, *, sends: bool) -> bool:
+        """Send what waits, unless one only looks; tell whether the ledger names a key that an earlier command made."""
         try:
             if settle_keys(self.home, member=self.member, state=self.engine.state(), passphrase=passphrase):
                 return True
             require_keys(self.home, self.settings, self.engine.state(), keys=self.keys, passphrase=passphrase)
-            self.outbox.resend()
+            if sends:
+                self.outbox.resend()
             self._end_data_lives()
             return settle_keys(self.home, member=self.member, state=self.engine.state(), passphrase=passphrase)
         except BaseException:

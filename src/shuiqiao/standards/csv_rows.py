@@ -36,6 +36,7 @@ _ROWS_AT_ONCE = 4096
 _SHOWN_BYTES = 400
 _BOM = b"\xef\xbb\xbf"
 _BOM_GB18030 = b"\x84\x31\x95\x33"
+_ZIP = b"PK\x03\x04"
 _UTF8 = "utf-8"
 _GB18030 = "gb18030"
 
@@ -104,6 +105,8 @@ def read_header(stream: IO[bytes], encoding: str) -> list[str]:
     """
     stream.seek(0)
     start = stream.read(MAX_ROW_BYTES + 1)
+    if start.startswith(_ZIP):
+        raise _no_header("is that of a ZIP file, as XLSX workbooks are: save the sheet as CSV UTF-8")
     mark = next((mark for mark in (_BOM, _BOM_GB18030) if start.startswith(mark)), b"")
     found = _ANY_ROW.match(start, len(mark))
     if found is None and len(start) <= MAX_ROW_BYTES:  # the last row of a file may lack its line feed

@@ -48,6 +48,16 @@ def test_what_is_on_its_way_needs_nobody(node):
     assert pending_work(node) == []
 
 
+def test_who_only_looks_sends_nothing(home):
+    clock = ManualClock(worlds.NOW_MS)
+    with worlds.open_solo(home, clock) as node:
+        lose(node, "anchor.commit", worlds.anchor_body(b"b" * 16))
+    with worlds.open_solo(home, clock, sends=False) as looking:
+        assert [work.kind for work in pending_work(looking)] == ["anchor.commit"]
+    with worlds.open_solo(home, clock) as node:
+        assert pending_work(node) == []
+
+
 def test_an_act_that_was_refused_is_redone_once_it_may_be(node):
     lose(node, "anchor.commit", worlds.anchor_body(b"b" * 16))
     node.engine.submit(node.outbox._sign("anchor.commit", worlds.anchor_body(b"b" * 16))).result()

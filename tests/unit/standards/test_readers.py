@@ -181,6 +181,11 @@ def test_a_first_line_that_is_no_header_is_refused(write, catalogue, content):
     assert refused.value.code == "standards.header_invalid"
 
 
+def test_a_workbook_is_called_that_with_the_way_out(write, catalogue):
+    with pytest.raises(InvalidInput, match=r"^standards\.header_invalid: .*XLSX.* save the sheet as CSV"):
+        open_source(write(b"PK\x03\x04\x14\x00\x06\x00"), record_type=None, catalogue=catalogue)
+
+
 @pytest.mark.parametrize("encoding", ["utf-16", "utf-32"])
 def test_wide_encodings_are_refused(write, catalogue, encoding):
     # Holds [STD-40].
