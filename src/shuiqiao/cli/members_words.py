@@ -109,9 +109,12 @@ def speak_proposal(each: Mapping[str, Any]) -> None:
     name = action.pop("action")
     details = ", ".join(f"{field} {_short(value)}" for field, value in action.items())
     say(f"{each['proposal'][:_SHOWN_ID]}  {each['status']} {_STATUS_ZH[each['status']]}: {name} ({details})")
+    # How many governed when it was decided is not known any more: the decision itself may have changed it.
+    until = f", of {each['governing']} governing members; open until {each['deadline']}"
+    is_open = each["status"] == "open"
     say(
-        f"  by {each['proposer']}; {each['approvals']} approve 赞成, {each['rejections']} reject 反对, "
-        f"of {each['governing']} governing members; open until {each['deadline']}"
+        f"  by {each['proposer']}; {each['approvals']} approve 赞成, {each['rejections']} reject 反对"
+        f"{until if is_open else ''}"
     )
     if each["reason"]:
         say(f"  void for 无效原因 {each['reason']}")

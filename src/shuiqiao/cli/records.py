@@ -216,6 +216,8 @@ def run_log(*, home: Path, kind: str | None, author: str | None, first_index: in
         say("{index:>8}  {time}  {kind:20} {author:20} {id}".format(**entry))
     if page.next_index is not None:
         say(f"more 未完  --from {page.next_index}")
+    elif not entries:
+        say("no such transaction 无此类交易")
     return EXIT_DONE
 
 
