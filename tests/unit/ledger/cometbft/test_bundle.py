@@ -246,6 +246,25 @@ def test_a_block_has_room_for_so_much_work(roster, open_app, monkeypatch):  # [A
             assert (status == answer.Verdict.ACCEPT) == (txs == proposed)
 
 
+def test_a_transaction_stands_once_in_a_block_however_it_is_bundled(roster, open_app):  # [ABCI-16] [ABCI-25]
+    raws = [roster.note(1), roster.note(2), roster.note(3)]
+    one, turned = (encode_cbor(order) for order in (raws[:2], raws[1::-1]))
+    spellings = [zlib.compress(form, level) for form in (one, turned) for level in (1, 9)]
+    others = [raws[0], encode_bundle(raws[1:])]
+    application = open_app()
+    for wholes in (spellings, [spellings[0], *others], [*others, *spellings]):
+        assert len(set(wholes)) == len(wholes)
+        made = list(application.prepare_proposal(ask.RequestPrepareProposal(txs=wholes, max_tx_bytes=10**7)).txs)
+        held = [raw for whole in made for raw in transactions_in(whole)]
+        assert sorted(set(held)) == sorted(held)
+        assert made[0] == wholes[0]
+        for txs, verdict in ((made, answer.Verdict.ACCEPT), (wholes, answer.Verdict.REJECT)):
+            assert application.process_proposal(ask.RequestProcessProposal(txs=txs)).status == verdict
+    # What the block has no place for twice waits for a later one.
+    proposal = ask.RequestPrepareProposal(txs=[spellings[0], raws[2]], max_tx_bytes=10**7)
+    assert list(application.prepare_proposal(proposal).txs) == [spellings[0], raws[2]]
+
+
 def test_a_bundle_waits_or_is_refused_as_a_whole_and_all_of_it_is_told(roster, open_app):  # [ABCI-25]
     application = open_app()
     good, other = roster.note(1), roster.note(2)

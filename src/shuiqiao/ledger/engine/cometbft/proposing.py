@@ -28,12 +28,16 @@ def make_proposal(
 ) -> list[bytes]:
     """Return a block: closing notes that are due, then what waits, but what cannot be decoded or stands twice.
 
-    What does not fit into this block's work any more waits for the next one.
+    A transaction stands once, however it is bundled: of the same ones a stranger makes any number of bundles. What has
+    no place in this block any more waits for the next one.
     """
     chosen: list[bytes] = []
+    taken: set[bytes] = set()
     count = size = work = 0
-    for whole in dict.fromkeys(waiting):
+    for whole in waiting:
         raws = transactions_in(whole)
+        if not taken.isdisjoint(raws):
+            continue
         units = checker.work_of(raws)
         if units is None or units > MAX_BLOCK_WORK:
             continue
@@ -43,6 +47,7 @@ def make_proposal(
         if count > MAX_PROPOSED or size > MAX_UNPACKED_BYTES or work > MAX_BLOCK_WORK:
             break
         chosen.append(whole)
+        taken.update(raws)
     return within([*closing.waiting(), *chosen], max_bytes=max_bytes)
 
 
@@ -57,16 +62,18 @@ def is_proper(wholes: Sequence[bytes], *, checker: TransactionChecker, closing: 
     carried = closing.found_in(notes)
     if len({each.size for each in carried.values()}) < len(notes):
         return False
-    raws: list[bytes] = []
+    raws: dict[bytes, None] = {}
     size = work = 0
     for whole in wholes:
         found = () if whole in carried else transactions_in(whole)
+        if not raws.keys().isdisjoint(found):
+            return False
         size += sum(map(len, found))
         if size > MAX_UNPACKED_BYTES or (units := checker.work_of(found)) is None:
             return False
         work += units
         if work > MAX_BLOCK_WORK:
             return False
-        raws += found
-    checker.candidates(raws, state)
+        raws.update(dict.fromkeys(found))
+    checker.candidates(list(raws), state)
     return True
