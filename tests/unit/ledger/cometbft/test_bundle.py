@@ -44,7 +44,7 @@ from shuiqiao.ledger.engine.cometbft.proposing import MAX_PROPOSED
 from shuiqiao.ledger.engine.verifiers import InlineVerifier, ProcessVerifier
 from shuiqiao.ledger.machine import StateMachine
 
-START_S = int(time.time()) + 60
+START_S = int(time.time()) - 3600
 
 
 @pytest.fixture

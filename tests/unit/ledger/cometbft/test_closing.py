@@ -25,7 +25,7 @@ from shuiqiao.ledger.machine import StateMachine
 from shuiqiao.ledger.note import join_note
 from shuiqiao.ledger.signed_note import MAX_SIGNED_NOTE_BYTES, encode_text
 
-START_S = int(time.time())
+START_S = int(time.time()) - 3600
 VOTERS = ("node0", "node1", "node2")
 NEVER = 1 << 40
 
