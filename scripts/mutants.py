@@ -258,7 +258,9 @@ def observe(files: list[Path], patterns: list[str], *, jobs: int, scratch: Path)
     watched = ("--cov=shuiqiao", "--cov-context=test", "--cov-report=", f"--junitxml={times}")
     command = [sys.executable, "-m", "pytest", *PYTEST, *watched, *parallel, *paths]
     started = time.monotonic()
-    done = subprocess.run(command, cwd=ROOT, env=os.environ | {"COVERAGE_FILE": str(record)}, check=False)
+    # A place of its own: a pytest that runs beside it removes old folders while this one looks for them.
+    environment = os.environ | {"COVERAGE_FILE": str(record), "PYTEST_DEBUG_TEMPROOT": str(scratch)}
+    done = subprocess.run(command, cwd=ROOT, env=environment, check=False)
     if done.returncode != 0:
         sys.exit("The tests fail without any change: there is nothing to measure.")
     recorded = coverage.CoverageData(str(record))
