@@ -28,6 +28,7 @@ from shuiqiao.ledger.engine.cometbft.home import (
     read_comet_genesis,
     read_last_signed,
     read_node_id,
+    read_settings,
     validator_key_text,
     write_home,
 )
@@ -45,7 +46,6 @@ from shuiqiao.members.key_ring import MemberKeyRing
 from shuiqiao.node.kinds import network_kinds
 from shuiqiao.node.network_comparison import answer_comparison
 from shuiqiao.node.network_control import ask_process
-from shuiqiao.node.restore import require_own_config
 from target import CUT, FOLDER, KEY, SUITE, Answering, Target, block_parts, notes, parameters, transactions
 
 MEMBER = MemberId("node0")
@@ -327,7 +327,7 @@ TARGETS: dict[str, Target] = {
         seeds=lambda: [json.dumps({"chain_id": "c"}).encode()],
     ),
     "comet-config": Target(
-        read=comet_file("config/config.toml", lambda home: require_own_config(home / "config" / "config.toml")),
+        read=comet_file("config/config.toml", lambda home: read_settings(home, moniker="bank")),
         seeds=comet_configs,
     ),
     "position": Target(read=read_position, seeds=positions),

@@ -13,8 +13,11 @@ from shuiqiao.cli.output import print_json, progress_on_stderr, say
 
 if TYPE_CHECKING:
     from shuiqiao.node.backup_manifest import Manifest
+    from shuiqiao.node.validator_home import RenewedConfiguration
 
 HOME_VARIABLE = "SHUIQIAO_HOME"
+_SHOWN_LINES = 5
+_SHOWN_CHARACTERS = 100
 
 backup_app = typer.Typer(
     help="Back a home up and make it again 备份与恢复.", no_args_is_help=True, rich_markup_mode=None
@@ -117,7 +120,8 @@ def backup_restore(
             f"tiles_folder = {restored.tiles_left_out} lies outside the home and was left out of its node.toml: "
             "add it again if this home is to publish there"
         )
-    if manifest.validator:
+    if restored.configuration is not None:
+        _warn_configuration(restored.configuration)
         _warn_validator(restored.signs_above)
     elif manifest.engine == "embedded":
         _warn(
@@ -132,6 +136,16 @@ def backup_restore(
         "signs": restored.signs_above is not None if manifest.validator else None,
     }
     _show(result, as_json=json)
+
+
+def _warn_configuration(configuration: RenewedConfiguration) -> None:
+    peers = ", ".join(configuration.peers) or "nobody"
+    _warn(f"this validator listens for peers at {configuration.p2p} and dials {peers}: see that these are yours")
+    if configuration.left_out:
+        _warn(
+            f"config.toml was written anew without {len(configuration.left_out)} lines of the backup's: "
+            + " | ".join(line[:_SHOWN_CHARACTERS] for line in configuration.left_out[:_SHOWN_LINES])
+        )
 
 
 def _warn_validator(signs_above: int | None) -> None:

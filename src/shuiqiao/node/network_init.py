@@ -19,10 +19,10 @@ from shuiqiao.base.ids import Entropy
 from shuiqiao.base.regular_file import open_regular
 from shuiqiao.crypto.keyfile import STRONG_COST, PassphraseCost
 from shuiqiao.crypto.suites import get_suite
-from shuiqiao.ledger.engine.cometbft.home import GenesisValidator, HomeSettings, chain_id_of, comet_genesis, write_home
+from shuiqiao.ledger.engine.cometbft.home import HomeSettings, write_home
 from shuiqiao.ledger.engine.cometbft.localnet import free_ports
 from shuiqiao.members.genesis import encode_genesis, genesis_from_members_toml
-from shuiqiao.members.model import MAX_GENESIS_BYTES, VALIDATOR_POWER, EngineName, Genesis, Member
+from shuiqiao.members.model import MAX_GENESIS_BYTES, EngineName, Genesis, Member
 from shuiqiao.node.home import create_home, write_durably
 from shuiqiao.node.network_ledger import LOOPBACK
 from shuiqiao.node.network_members import CompletedMembers, complete_members, example_members
@@ -35,6 +35,7 @@ from shuiqiao.node.network_plan import (
     encode_plan,
 )
 from shuiqiao.node.settings import NodeSettings
+from shuiqiao.node.validator_home import comet_genesis_of
 
 if TYPE_CHECKING:
     from shuiqiao.base.clock import Clock
@@ -164,13 +165,7 @@ def _write_comet_homes(
     folder: NetworkFolder, *, plan: NetworkPlan, genesis: Genesis, completed: CompletedMembers
 ) -> None:
     nodes = {name: secrets.node for name, secrets in completed.secrets.items() if secrets.node is not None}
-    document = comet_genesis(
-        chain_id=chain_id_of(bytes.fromhex(plan.network)),
-        time_ms=genesis.created_ms,
-        validators=[
-            GenesisValidator(name=name, key=keys.validator_key, power=VALIDATOR_POWER) for name, keys in nodes.items()
-        ],
-    )
+    document = comet_genesis_of(encode_genesis(genesis))
     for place in plan.validators:
         settings = HomeSettings(
             moniker=place.member,

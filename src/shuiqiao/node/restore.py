@@ -15,20 +15,19 @@ from __future__ import annotations
 import os
 import shutil
 import sqlite3
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from contextlib import closing
 from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
-from typing import TYPE_CHECKING, Any, Final
+from typing import TYPE_CHECKING, Final
 
 import msgspec
 
 from shuiqiao.base.clock import SystemClock
-from shuiqiao.base.encoding import decode_toml
 from shuiqiao.base.errors import Conflict, IntegrityError, InvalidInput, Unavailable
 from shuiqiao.base.ids import system_entropy
 from shuiqiao.crypto.suites import get_suite
-from shuiqiao.ledger.engine.cometbft.home import NEVER_SIGNS, OWN_APPLICATION, read_comet_file, write_last_signed
+from shuiqiao.ledger.engine.cometbft.home import NEVER_SIGNS, write_last_signed
 from shuiqiao.ledger.engine.port import ReplicaSettings
 from shuiqiao.ledger.engine.replica import Replica
 from shuiqiao.ledger.store.disk import PosixDisk
@@ -37,6 +36,7 @@ from shuiqiao.node.backup_reading import VerifiedBackup, verify_backup
 from shuiqiao.node.home import load_genesis, write_durably
 from shuiqiao.node.ledger_place import LedgerPlace
 from shuiqiao.node.settings import Home, NodeSettings, encode_settings, load_settings
+from shuiqiao.node.validator_home import RenewedConfiguration, renew_configuration
 from shuiqiao.standards.publication import load_catalogue
 from shuiqiao.vault.contract import batch_lookup, leaf_lookup
 from shuiqiao.vault.service import Vault
@@ -65,6 +65,8 @@ class Restored:
     signs_above: int | None
     tiles_left_out: str
     """The folder outside the home that its node.toml published to, which the restored one does not; else empty."""
+    configuration: RenewedConfiguration | None
+    """How a validator's CometBFT was configured anew; None for another member."""
 
 
 def restore_backup(
@@ -101,6 +103,7 @@ def restore_backup(
                 f"the backup is signed by {backup.manifest.member}, and the home in it is that of {settings.member}",
             )
         left_out = _keep_inside(made, settings)
+        configuration = _renewed(made, backup, settings)
         batches, records = _verify_content(made, backup, progress=progress)
         if backup.manifest.validator:
             _make_follow(made, signs_above=signs_above)
@@ -116,54 +119,41 @@ def restore_backup(
         records=records,
         signs_above=signs_above if backup.manifest.validator else None,
         tiles_left_out=left_out,
+        configuration=configuration,
     )
 
 
 def _keep_inside(home: Home, settings: NodeSettings) -> str:
-    """Let no file of a restored home name a place outside it; return the publishing folder that was left out.
+    """Let no restored home publish to a place outside it; return the folder that was left out.
 
     A backup may come from anybody who has a member's key, and who restores it may be a stronger user.
-    Raises InvalidInput ``node.restore_leads_outside``.
     """
-    if settings.is_validator:
-        require_own_config(home.cometbft / "config" / "config.toml")
     if not _leads_out(settings.tiles_folder):
         return ""
     write_durably(home.settings, encode_settings(msgspec.structs.replace(settings, tiles_folder="")).encode())
     return settings.tiles_folder
 
 
-def require_own_config(path: Path) -> None:
-    """Return if CometBFT's configuration names our application and no path outside its folder."""
-    try:
-        document = decode_toml(read_comet_file(path).decode())
-    except (IntegrityError, InvalidInput, ValueError) as error:
-        raise InvalidInput(
-            "node.restore_leads_outside", f"{path.name} in the backup cannot be read: {error}"
-        ) from error
-    application = document.pop("proxy_app", None)
-    found = [] if application == OWN_APPLICATION else [f"proxy_app = {application!r}"]
-    found += [f"{name} = {value!r}" for name, value in _texts(document) if _leads_out(value)]
-    if found:
-        raise InvalidInput(
-            "node.restore_leads_outside", f"{path.name} in the backup names what is not in this home: {found[0][:200]}"
+def _renewed(home: Home, backup: VerifiedBackup, settings: NodeSettings) -> RenewedConfiguration | None:
+    """Write a validator's configuration anew, None for another member [ABCI-30].
+
+    Manifest, node.toml and files must agree on what it is: else CometBFT would start over keys and a configuration that
+    nothing looked at. Raises IntegrityError ``node.restore_contradicted``, what ``renew_configuration`` raises.
+    """
+    is_validator = backup.manifest.validator
+    if len({is_validator, settings.is_validator, home.cometbft.exists()}) > 1:
+        raise IntegrityError(
+            "node.restore_contradicted",
+            f"the manifest says that {settings.member} is {'a' if is_validator else 'no'} validator; node.toml, or the "
+            "files of CometBFT in the backup, say otherwise",
         )
-
-
-def _texts(value: Any, *, name: str = "") -> Iterator[tuple[str, str]]:
-    """Iterate over all text values of a TOML document, in tables and lists however deep, with their names."""
-    if isinstance(value, dict):
-        for inner, each in value.items():
-            yield from _texts(each, name=inner)
-    elif isinstance(value, list):
-        for each in value:
-            yield from _texts(each, name=name)
-    elif isinstance(value, str):
-        yield name, value
+    if not is_validator:
+        return None
+    return renew_configuration(home.cometbft, settings=settings, genesis=backup.genesis)
 
 
 def _leads_out(text: str) -> bool:
-    path = PurePosixPath(text.removeprefix("unix://").removeprefix("file://"))
+    path = PurePosixPath(text)
     return path.is_absolute() or ".." in path.parts or text.startswith("~")
 
 
@@ -242,10 +232,10 @@ def _verify_vault(home: Home, state: StateView, *, progress: Progress) -> tuple[
 
 
 _ACTING: Final = (
-    "SELECT type || ' ' || name FROM sqlite_master WHERE type NOT IN ('table', 'index') "
-    "OR sql LIKE 'create%virtual%' LIMIT 1"
+    "SELECT type || ' ' || name FROM sqlite_master WHERE NOT (type = 'table' AND sql LIKE 'create table %' "
+    "OR type = 'index' AND (sql IS NULL OR sql LIKE 'create index %' OR sql LIKE 'create unique index %')) LIMIT 1"
 )
-"""Triggers, views and virtual tables of a SQLite file."""
+"""What is neither a table nor an index of a SQLite file, by its own text: triggers, views, virtual tables."""
 
 
 def _verify_database(path: Path) -> None:

@@ -10,13 +10,16 @@ import pytest
 
 import consortium_world as worlds
 from backup_world import pack, unpacked
-from shuiqiao.base.clock import ManualClock
+from shuiqiao.base.clock import ManualClock, SystemClock
 from shuiqiao.base.errors import ShuiqiaoError
+from shuiqiao.base.ids import system_entropy
 from shuiqiao.crypto.suites import get_suite
-from shuiqiao.ledger.engine.cometbft.home import MAX_FILE_BYTES, OWN_APPLICATION, HomeSettings, _config_text
+from shuiqiao.ledger.engine.cometbft.home import OWN_APPLICATION
 from shuiqiao.node.backup import BackupOrder, create_backup
 from shuiqiao.node.keys import find_passphrase, load_keys
-from shuiqiao.node.restore import require_own_config, restore_backup
+from shuiqiao.node.network_init import NetworkOrder, create_network
+from shuiqiao.node.network_plan import NetworkFolder
+from shuiqiao.node.restore import restore_backup
 from shuiqiao.node.settings import Home, load_settings
 
 
@@ -63,6 +66,11 @@ def test_a_publishing_folder_inside_stays(taken, tmp_path):
     [
         "CREATE TABLE t (a); CREATE TRIGGER sly AFTER INSERT ON t BEGIN DELETE FROM t; END",
         "CREATE VIEW sly AS SELECT 1",
+        # The kind that a row of the schema says is not what SQLite goes by.
+        (
+            "CREATE TABLE t (a); PRAGMA writable_schema = ON; INSERT INTO sqlite_master VALUES "
+            "('table', 'sly', 't', 0, 'CREATE TRIGGER sly AFTER INSERT ON t BEGIN DELETE FROM t; END')"
+        ),
         "CREATE VIRTUAL TABLE sly USING fts5(a)",
     ],
 )
@@ -82,38 +90,116 @@ def test_a_database_that_acts_by_itself_is_refused(taken, tmp_path, statement):
     assert not (tmp_path / "new").exists()
 
 
-def own_config() -> str:
-    return _config_text(HomeSettings(moniker="bank-east", p2p="tcp://127.0.0.1:26000", peers=["ab@127.0.0.1:26001"]))
+@pytest.fixture(scope="module")
+def validator(tmp_path_factory):
+    """A validator's home and a backup of it."""
+    folder = tmp_path_factory.mktemp("validator")
+    network = NetworkFolder(folder / "net")
+    create_network(
+        network,
+        order=NetworkOrder(members=None, suite=None, engine=None, validators=4),
+        passphrase=None,
+        clock=SystemClock(),
+        entropy=system_entropy,
+        cost=worlds.CHEAP,
+    )
+    home = network.home("bureau")
+    create_backup(home, folder / "b.tar", order=BackupOrder(), passphrase=find_passphrase(home), clock=SystemClock())
+    return home, folder / "b.tar"
 
 
-def test_the_configuration_that_this_product_writes_stays(tmp_path):
-    (tmp_path / "config.toml").write_text(own_config(), encoding="utf-8")
-    require_own_config(tmp_path / "config.toml")
+CONFIG = "cometbft/config/config.toml"
+
+
+def test_the_configuration_that_this_product_writes_stays(validator, tmp_path):  # [ABCI-30]
+    home, archive = validator
+    restored = restore_backup(archive, Home(tmp_path / "new"))
+    own = (home.folder / CONFIG).read_text()
+    assert (tmp_path / "new" / CONFIG).read_text() == own
+    assert restored.configuration.left_out == ()
+    assert len(restored.configuration.peers) == 3
+    assert all(peer in own for peer in restored.configuration.peers)
+    assert f'laddr = "{restored.configuration.p2p}"' in own
 
 
 @pytest.mark.parametrize(
     ("before", "after"),
     [
+        ("proxy_app =", 'Proxy_App = "kvstore"\nproxy_app ='),
+        ("proxy_app =", 'abci = "grpc"\nproxy_app ='),
+        ("proxy_app =", 'priv_validator_laddr = "tcp://0.0.0.0:26659"\nproxy_app ='),
+        ("proxy_app =", 'genesis_file = "/elsewhere"\nproxy_app ='),
         (f'proxy_app = "{OWN_APPLICATION}"', 'proxy_app = "kvstore"'),
-        (f'proxy_app = "{OWN_APPLICATION}"', 'proxy_app = "tcp://192.0.2.1:26658"'),
-        ("[rpc]", '[rpc]\ntls_key_file = "/etc/key.pem"'),
-        ("[p2p]", '[p2p]\naddr_book_file = "config/../../../elsewhere"'),
-        ("[rpc]", 'db_dir = "/var/lib/elsewhere"\n[rpc]'),
-        ("[rpc]", '[rpc]\ncors_allowed_origins = ["unix:///run/other.sock"]'),
-        ("[rpc]", "[rpc"),
-        ("[rpc]", '[rpc]\nlists = [["inside"], ["/etc/key.pem"]]'),
-        ("[rpc]", '[rpc]\ntables = [{inside = "a", outside = "/etc/key.pem"}]'),
-        ("[rpc]", f"[rpc]\ndeep = {'[' * 5000}{']' * 5000}"),
-        ("[rpc]", f"[rpc]\n{'.'.join('a' * 5000)} = 1"),
-        ("[rpc]", f"[rpc]\nlong = {'9' * 4301}"),
-        ("[rpc]", f"[rpc]\nlong = 0x{'f' * 5000}"),
-        ("[rpc]", f"[rpc]\n#{' ' * MAX_FILE_BYTES}"),
+        ('laddr = "unix://rpc.sock"', 'laddr = "tcp://0.0.0.0:36657"\nunsafe = true'),
+        ("[rpc]", '[rpc]\npprof_laddr = "0.0.0.0:6060"'),
+        ("[rpc]", '[RPC]\nladdr = "tcp://0.0.0.0:36657"\n[rpc]'),
+        ("[rpc]", "[instrumentation]\nprometheus = true\n[rpc]"),
+        ("[rpc]", '[[x]]\npath = "/etc/passwd"\n[rpc]'),
+        ("[statesync]", '[statesync]\nenable = true\nrpc_servers = "http://203.0.113.9:1,http://203.0.113.9:2"'),
     ],
 )
-def test_a_configuration_that_leads_elsewhere_is_refused(tmp_path, before, after):
-    text = own_config().replace(before, after, 1)
-    assert text != own_config()
-    (tmp_path / "config.toml").write_text(text, encoding="utf-8")
+def test_a_configuration_is_written_anew_whatever_the_backup_says(validator, tmp_path, before, after):  # [ABCI-30]
+    def change(data: bytes) -> bytes:
+        return data.decode().replace(before, after, 1).encode()
+
+    archive = repacked(validator, tmp_path / "b.tar", CONFIG, change)
+    restored = restore_backup(archive, Home(tmp_path / "new"))
+    assert (tmp_path / "new" / CONFIG).read_bytes() == (validator[0].folder / CONFIG).read_bytes()
+    assert restored.configuration.left_out
+
+
+@pytest.mark.parametrize(
+    ("before", "after"),
+    [
+        ('laddr = "tcp://127.0.0.1', 'laddr = "unix:///run/other.sock" # '),
+        ('persistent_peers = "', 'persistent_peers = "127.0.0.1:26656,'),
+        ("[p2p]", "[p2p"),
+        ("[p2p]", "[P2P]"),
+    ],
+)
+def test_a_configuration_without_an_address_and_peers_is_refused(validator, tmp_path, before, after):  # [ABCI-30]
+    archive = repacked(
+        validator, tmp_path / "b.tar", CONFIG, lambda data: data.decode().replace(before, after, 1).encode()
+    )
+    assert refused(archive, tmp_path / "new") == "ledger.comet_home_damaged"
+
+
+@pytest.mark.parametrize(
+    ("before", "after"),
+    [
+        (b'"chain_id": "', b'"chain_id": "x'),
+        (b'"power": "10"', b'"power": "11"'),
+        (b'"max_gas": "-1"', b'"max_gas": "7"'),
+        (b'"app_hash": ""', b'"app_hash": "", "App_Hash": "AB"'),
+        (b'"validators": [', b'"validators": 4, "others": ['),
+        (b"{", b"["),
+    ],
+)
+def test_a_foreign_genesis_of_cometbft_is_refused(validator, tmp_path, before, after):  # [ABCI-30]
+    archive = repacked(
+        validator, tmp_path / "b.tar", "cometbft/config/genesis.json", lambda data: data.replace(before, after, 1)
+    )
+    assert refused(archive, tmp_path / "new") in {"node.restore_contradicted", "ledger.comet_home_damaged"}
+
+
+def test_files_of_a_validator_beside_settings_of_none_are_refused(validator, tmp_path):  # [ABCI-30]
+    def change(data: bytes) -> bytes:
+        return b"".join(line for line in data.splitlines(keepends=True) if not line.startswith(b"p2p_port"))
+
+    archive = repacked(validator, tmp_path / "b.tar", "node.toml", change)
+    assert refused(archive, tmp_path / "new") == "node.restore_contradicted"
+
+
+def test_a_validator_whose_manifest_denies_it_is_refused(validator, tmp_path):  # [ABCI-30]
+    home, archive = validator
+    files, manifest = unpacked(archive)
+    signer = load_keys(home, passphrase=find_passphrase(home)).signing
+    pack(tmp_path / "b.tar", files, manifest=manifest, signer=signer, suite=get_suite("intl"), validator=False)
+    assert refused(tmp_path / "b.tar", tmp_path / "new") == "node.restore_contradicted"
+
+
+def refused(archive: Path, folder: Path) -> str:
     with pytest.raises(ShuiqiaoError) as caught:
-        require_own_config(tmp_path / "config.toml")
-    assert caught.value.code == "node.restore_leads_outside"
+        restore_backup(archive, Home(folder))
+    assert not folder.exists()
+    return caught.value.code

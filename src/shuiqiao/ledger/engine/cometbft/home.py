@@ -11,12 +11,14 @@ import base64
 import hashlib
 import json
 import os
+import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any, Final
 
+from shuiqiao.base.encoding import decode_toml
 from shuiqiao.base.errors import IntegrityError, InvalidInput
 from shuiqiao.base.regular_file import read_regular
 from shuiqiao.crypto.model import SigningKey, SuiteName
@@ -43,6 +45,10 @@ RPC_SOCKET: Final = "rpc.sock"
 names alone, so that a home may lie deeper than a socket's address may be long [ABCI-29]."""
 
 OWN_APPLICATION: Final = f"unix://{APP_SOCKET}"
+
+_HOST_AND_PORT: Final = r"([0-9A-Za-z.-]{1,253}|\[[0-9a-f:]{2,39}\]):[0-9]{1,5}"
+_P2P: Final = re.compile(rf"tcp://{_HOST_AND_PORT}")
+_PEER: Final = re.compile(rf"[0-9a-f]{{40}}@{_HOST_AND_PORT}")
 
 NEVER_SIGNS: Final = (1 << 63) - 1
 """A height that no network reaches: a validator that signed it last signs nothing more, and follows."""
@@ -144,13 +150,38 @@ def write_home(home: Path, *, settings: HomeSettings, keys: NodeKeys, genesis: M
     (home / "config").mkdir(parents=True, exist_ok=True)
     (home / "data").mkdir(exist_ok=True)
     home.chmod(OWNER_ONLY)
-    _write(home / "config" / "config.toml", _config_text(settings), mode=_PUBLIC_MODE)
-    _write(home / "config" / "genesis.json", json.dumps(genesis, indent=2) + "\n", mode=_PUBLIC_MODE)
+    write_configuration(home, settings=settings, genesis=genesis)
     _write(home / "config" / "node_key.json", json.dumps({"priv_key": _private(keys.node_seed)}), mode=SECRET_MODE)
     _write(home / "config" / VALIDATOR_KEY_FILE, validator_key_text(keys.validator_seed), mode=SECRET_MODE)
     state = home / "data" / "priv_validator_state.json"
     if not state.exists():
         _write(state, json.dumps({"height": "0", "round": 0, "step": 0}), mode=SECRET_MODE)
+
+
+def write_configuration(home: Path, *, settings: HomeSettings, genesis: Mapping[str, Any]) -> None:
+    """Write a node's configuration and the network's genesis document into its folder."""
+    _write(home / "config" / "config.toml", config_text(settings), mode=_PUBLIC_MODE)
+    _write(home / "config" / "genesis.json", json.dumps(genesis, indent=2) + "\n", mode=_PUBLIC_MODE)
+
+
+def read_settings(home: Path, *, moniker: str) -> HomeSettings:
+    """Return the settings of a node that are its own: where it listens for peers, and whom it dials.
+
+    What else its configuration says is not read: it is the same on all nodes, and ``config_text`` says it. Raises
+    IntegrityError ``ledger.comet_home_damaged``.
+    """
+    path = home / "config" / "config.toml"
+    try:
+        p2p = decode_toml(read_comet_file(path).decode())["p2p"]
+        address, peers = p2p["laddr"], [each for each in p2p["persistent_peers"].split(",") if each]
+    except (InvalidInput, ValueError, KeyError, TypeError, AttributeError) as error:
+        raise _damaged(path, repr(error)) from error
+    if not isinstance(address, str) or not _P2P.fullmatch(address):
+        raise _damaged(path, f"it listens for peers at {address!r}, which is not tcp://HOST:PORT")
+    for peer in peers:
+        if not _PEER.fullmatch(peer):
+            raise _damaged(path, f"it dials {peer!r}, which is not ID@HOST:PORT")
+    return HomeSettings(moniker=moniker, p2p=address, peers=peers)
 
 
 def write_last_signed(home: Path, *, height: int) -> None:
@@ -259,7 +290,8 @@ def state_sync_settings(*, rpc_servers: Sequence[str], height: int, block_hash: 
     }
 
 
-def _config_text(settings: HomeSettings) -> str:
+def config_text(settings: HomeSettings) -> str:
+    """Return the configuration of a node, in CometBFT's form."""
     pace = settings.pace
     sections: dict[str, Mapping[str, Setting]] = {
         "rpc": {"laddr": f"unix://{RPC_SOCKET}", "max_request_batch_size": 0, "max_body_bytes": 16 * 1024 * 1024},
@@ -336,3 +368,5 @@ def _write(path: Path, text: str, *, mode: int) -> None:
     descriptor = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, mode)
     with os.fdopen(descriptor, "w", encoding="utf-8") as file:
         file.write(text)
+        file.flush()
+        os.fsync(file.fileno())
