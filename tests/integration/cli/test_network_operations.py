@@ -10,6 +10,7 @@ import json
 import os
 import shutil
 import time
+import tomllib
 
 import pytest
 
@@ -55,7 +56,7 @@ class Consortium:
     def backup(self, command, *arguments):
         done = self._here("backup", command, *arguments, "--json")
         assert done.code == 0, (done.out, done.err)
-        return done.json
+        return done
 
     def doctor(self, member, *arguments):
         done = self._here("doctor", "--home", self.folder.home(member).folder, *arguments, "--json")
@@ -119,7 +120,7 @@ def test_a_lost_validator_is_explained_restored_and_follows(consortium, tmp_path
     made = consortium.backup(
         "create", "--home", consortium.folder.home(LOST).folder, "--to", tmp_path / "b.tar", "--include-passphrase"
     )
-    assert (made["height"], made["validator"]) == (2, True)
+    assert (made.json["height"], made.json["validator"]) == (2, True)
 
     # Two of four die: nothing goes on, and the words say why.
     consortium.network.kill(LOST)
@@ -140,7 +141,11 @@ def test_a_lost_validator_is_explained_restored_and_follows(consortium, tmp_path
     restored = consortium.backup(
         "restore", "--from", tmp_path / "b.tar", "--home", home.folder, "--genesis", consortium.folder.genesis
     )
-    assert restored["signs"] is False
+    assert restored.json["signs"] is False
+    # Who restores it sees whom it will talk to [ABCI-30].
+    dialled = tomllib.loads((home.cometbft / "config" / "config.toml").read_text())["p2p"]["persistent_peers"]
+    assert f"dials {dialled.replace(',', ', ')}: see that these are yours" in restored.err
+    assert "written anew without" not in restored.err
     assert not home.ledger.exists()
     consortium.start(LOST)
     consortium.submit("bureau")
