@@ -273,7 +273,7 @@ def comet_configs() -> list[bytes]:
     home = FOLDER / "comet-written"
     write_home(
         home,
-        settings=HomeSettings(moniker="bank", p2p="tcp://127.0.0.1:2"),
+        settings=HomeSettings(moniker="bank", p2p="tcp://127.0.0.1:2", peers=[f"{'ab' * 20}@127.0.0.1:3"]),
         keys=NodeKeys(node_seed=bytes(32), validator_seed=bytes(32)),
         genesis={},
     )
