@@ -15,14 +15,11 @@ It decides nothing that the ledger decides (who signs, steps, windows): the cont
 
 from __future__ import annotations
 
-import threading
-from collections.abc import Generator
-from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from shuiqiao.base.clock import MS_PER_DAY
-from shuiqiao.base.errors import Conflict, Denied, IntegrityError, InvalidInput, ShuiqiaoError, Unavailable
+from shuiqiao.base.errors import Conflict, Denied, IntegrityError, InvalidInput
 from shuiqiao.base.ids import OwnedId
 from shuiqiao.consent.artefact import commitment_of, decode_artefact, firm_tag, verify_commitment, verify_endorsement
 from shuiqiao.consent.ceilings import verify_within_ceiling
@@ -47,8 +44,6 @@ if TYPE_CHECKING:
 IDENTITY_CHECK_MAX_AGE_MS = 180 * MS_PER_DAY
 """A legal representative whose identity was checked longer ago is checked again before a new consent."""
 
-_TAKEN = frozenset({"ledger.tx_replayed", "consent.already_granted"})
-
 _CONTROL_KINDS = (PAUSE, RESUME, REVOKE)
 
 
@@ -70,8 +65,6 @@ class ConsentDesk:
         self._store = store
         self._suite = suite
         self._catalogue = catalogue
-        self._beginning = threading.Lock()
-        self._in_progress: set[OwnedId] = set()
 
     def enrol(self, taxpayer: str, *, enrolment_key: bytes, identity_check: IdentityCheck) -> None:
         """Register the key a taxpayer will be known by, its legal representative having been identified.
@@ -96,11 +89,11 @@ class ConsentDesk:
         self._verify_grant(artefact, submission)
         if self._state().get(grant_key(artefact.name)) is not None:
             raise Conflict("consent.already_granted", f"consent {artefact.name} is on the ledger already")
-        with self._one_at_a_time(artefact.name):
-            is_first = self._keep(artefact, submission)
-            return GrantedConsent(
-                artefact=artefact, committed=self._commit(artefact.name, submission, is_first=is_first)
-            )
+        self._keep(artefact, submission)
+        # [CONSENT-19]: it stays on file whatever becomes of this grant: another submission of it may be on its way.
+        committed = self._submitter.countersign(submission.grant)
+        self._store.mark_granted(artefact.name, index=committed.index)
+        return GrantedConsent(artefact=artefact, committed=committed)
 
     def relay(self, raw: bytes) -> Committed:
         """Put an enterprise's pause, resume or revoke on the ledger; anybody may do this for it."""
@@ -195,22 +188,8 @@ class ConsentDesk:
                 f"the {tx.kind} handed in does not follow from artefact {artefact.consent.hex()}",
             )
 
-    @contextmanager
-    def _one_at_a_time(self, consent: OwnedId) -> Generator[None]:
-        """Take in a consent once at a time, so that no refusal of one submission undoes what another one kept."""
-        with self._beginning:
-            if consent in self._in_progress:
-                raise Unavailable(
-                    "consent.submission_in_progress", f"consent {consent} is being taken in", retry_after_s=1.0
-                )
-            self._in_progress.add(consent)
-        try:
-            yield
-        finally:
-            self._in_progress.discard(consent)
-
-    def _keep(self, artefact: ConsentArtefact, submission: ConsentSubmission) -> bool:
-        return self._store.save_artefact(
+    def _keep(self, artefact: ConsentArtefact, submission: ConsentSubmission) -> None:
+        self._store.save_artefact(
             StoredArtefact(
                 consent=artefact.name,
                 taxpayer=artefact.taxpayer,
@@ -220,21 +199,6 @@ class ConsentDesk:
                 granted_index=None,
             )
         )
-
-    def _commit(self, consent: OwnedId, submission: ConsentSubmission, *, is_first: bool) -> Committed:
-        """Step 7. is_first: no earlier submission kept this artefact, whose grant may still reach the ledger."""
-        try:
-            committed = self._submitter.countersign(submission.grant)
-        except Unavailable:
-            # The grant may still be committed: the artefact stays on file for it.
-            raise
-        except ShuiqiaoError as error:
-            # What is in the way may be this very grant, committed a moment ago: the artefact is its own.
-            if is_first and error.code not in _TAKEN:
-                self._store.remove_ungranted(consent)
-            raise
-        self._store.mark_granted(consent, index=committed.index)
-        return committed
 
 
 class ConsentFile:

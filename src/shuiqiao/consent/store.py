@@ -23,6 +23,7 @@ from sqlalchemy import (
     select,
     update,
 )
+from sqlalchemy.exc import IntegrityError as AlreadyThere
 
 from shuiqiao.base.errors import Conflict
 from shuiqiao.base.ids import OWNED_ID_CHARS, OwnedId
@@ -55,16 +56,12 @@ _ENROLMENT = select(_enrolment).where(_enrolment.c.taxpayer == bindparam("of_tax
 _ADD_ENROLMENT = insert(_enrolment)
 _REMOVE_ENROLMENT = delete(_enrolment).where(_enrolment.c.taxpayer == bindparam("of_taxpayer"))
 _ARTEFACT = select(_artefact).where(_artefact.c.consent == bindparam("of_consent"))
-_ARTEFACT_BYTES = select(_artefact.c.raw).where(_artefact.c.consent == bindparam("of_consent"))
 _ARTEFACTS_OF = (
     select(_artefact).where(_artefact.c.taxpayer == bindparam("of_taxpayer")).order_by(_artefact.c.received_ms)
 )
 _ADD_ARTEFACT = insert(_artefact)
 _MARK_GRANTED = (
     update(_artefact).where(_artefact.c.consent == bindparam("of_consent")).values(granted_index=bindparam("index"))
-)
-_REMOVE_UNGRANTED = delete(_artefact).where(
-    _artefact.c.consent == bindparam("of_consent"), _artefact.c.granted_index.is_(None)
 )
 
 
@@ -120,42 +117,26 @@ class ConsentStore:
         check = IdentityCheck(reference=row.identity_reference, checked_ms=row.identity_checked_ms)
         return Enrolment(taxpayer=row.taxpayer, enrolment_key=row.enrolment_key, identity_check=check)
 
-    def save_artefact(self, artefact: StoredArtefact) -> bool:
-        """Keep an artefact, and tell whether it was not there yet; the same bytes again change nothing.
+    def save_artefact(self, artefact: StoredArtefact) -> None:
+        """Keep an artefact; the same bytes again change nothing, from whichever thread or process they come.
 
         Raises Conflict ``consent.artefact_differs`` for other bytes under the same consent id.
         """
-        with self._engine.begin() as connection:
-            found = connection.execute(_ARTEFACT_BYTES, {"of_consent": artefact.consent}).first()
-            if found is None:
-                connection.execute(
-                    _ADD_ARTEFACT,
-                    {
-                        "consent": artefact.consent,
-                        "taxpayer": artefact.taxpayer,
-                        "raw": artefact.raw,
-                        "endorsement": artefact.endorsement,
-                        "received_ms": artefact.received_ms,
-                        "granted_index": artefact.granted_index,
-                    },
-                )
-                return True
-            if found.raw != artefact.raw:
+        try:
+            with self._engine.begin() as connection:
+                connection.execute(_ADD_ARTEFACT, {name: getattr(artefact, name) for name in StoredArtefact.__slots__})
+        except AlreadyThere as error:
+            found = self.artefact(artefact.consent)
+            if found is None or found.raw != artefact.raw:
                 raise Conflict(
                     "consent.artefact_differs",
                     f"consent {artefact.consent} is on file with other bytes than those handed in",
-                )
-            return False
+                ) from error
 
     def mark_granted(self, consent: OwnedId, *, index: int) -> None:
         """Note the leaf index at which the ledger took the grant."""
         with self._engine.begin() as connection:
             connection.execute(_MARK_GRANTED, {"of_consent": consent, "index": index})
-
-    def remove_ungranted(self, consent: OwnedId) -> None:
-        """Forget an artefact whose grant the ledger refused."""
-        with self._engine.begin() as connection:
-            connection.execute(_REMOVE_UNGRANTED, {"of_consent": consent})
 
     def artefact(self, consent: OwnedId) -> StoredArtefact | None:
         """Return the artefact of a consent, or None."""

@@ -12,9 +12,6 @@ from typing import TYPE_CHECKING, Any
 
 from shuiqiao.base.errors import InvalidInput
 from shuiqiao.base.ids import owned_id
-from shuiqiao.consent.contract import GRANT
-from shuiqiao.consent.model import grant_key
-from shuiqiao.consent.store import ConsentStore
 from shuiqiao.exchange.contract import REQUEST
 from shuiqiao.exchange.model import request_key
 from shuiqiao.exchange.store import RecipientStore
@@ -128,9 +125,7 @@ def _take_back(institution: Institution, row: OutboxRow) -> None:
     tx, database = institution.outbox.decode(row.raw), institution.database
     if _stands(tx, institution.outbox.state()):
         return
-    if tx.kind == GRANT:
-        ConsentStore(database).remove_ungranted(owned_id(tx.author, tx.body.consent))
-    elif tx.kind == REQUEST:
+    if tx.kind == REQUEST:
         RecipientStore(database).remove_request(tx.body.request)
     elif tx.kind == APPLICATION:
         LendingStore(database).withdraw_application(tx.body.application)
@@ -141,7 +136,6 @@ def _take_back(institution: Institution, row: OutboxRow) -> None:
 def _stands(tx: Transaction, state: StateView) -> bool:
     """Whether the ledger has what an act was to put there: it was signed twice, and the other copy arrived."""
     keys = {
-        GRANT: lambda: grant_key(owned_id(tx.author, tx.body.consent)),
         REQUEST: lambda: request_key(owned_id(tx.author, tx.body.request)),
         APPLICATION: lambda: application_key(tx.author, tx.body.application),
         DECISION: lambda: decision_key(tx.author, tx.body.application),

@@ -19,6 +19,7 @@ from sqlalchemy import (
     select,
     update,
 )
+from sqlalchemy.exc import IntegrityError as AlreadyThere
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -43,7 +44,6 @@ _outbox = Table(
 
 # Statements are built once: SQLAlchemy then finds each one's compiled text without walking it again.
 _ADD = insert(_outbox)
-_LEAF = select(_outbox.c.leaf).where(_outbox.c.leaf == bindparam("of_leaf"))
 _ROWS = select(_outbox).order_by(_outbox.c.valid_until_ms)
 _REFUSE = (
     update(_outbox)
@@ -78,10 +78,11 @@ class OutboxStore:
 
     def add(self, row: OutboxRow) -> bool:
         """Keep a transaction, durable when this returns; tell whether it was not there already."""
-        with self._engine.begin() as connection:
-            if connection.scalar(_LEAF, {"of_leaf": row.leaf}) is not None:
-                return False
-            connection.execute(_ADD, _values(row))
+        try:
+            with self._engine.begin() as connection:
+                connection.execute(_ADD, _values(row))
+        except AlreadyThere:
+            return False
         return True
 
     def replace(self, leaf: bytes, row: OutboxRow) -> None:

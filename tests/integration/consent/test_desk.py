@@ -1,5 +1,7 @@
 from __future__ import annotations
 
+import threading
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
 from datetime import date
 
@@ -7,6 +9,7 @@ import msgspec
 import pytest
 from sqlalchemy import text
 
+from patience import PATIENCE_S
 from shuiqiao.base.clock import MS_PER_DAY
 from shuiqiao.base.errors import Conflict, Denied, IntegrityError, InvalidInput, ShuiqiaoError, Unavailable
 from shuiqiao.base.ids import MemberId, Uscc, owned_id
@@ -176,7 +179,8 @@ def test_the_same_consent_again_is_code_11(world, enterprise):
     )
 
 
-def test_a_grant_the_ledger_refuses_leaves_no_artefact_behind(world, enterprise):
+def test_a_grant_the_ledger_refuses_is_no_consent(world, enterprise):
+    """[CONSENT-19]: what stays on file counts as nothing."""
     submission = submission_with(
         world,
         enterprise,
@@ -184,8 +188,10 @@ def test_a_grant_the_ledger_refuses_leaves_no_artefact_behind(world, enterprise)
         valid_to_ms=world.clock.now_ms() + 120 * MS_PER_DAY,
     )
     assert refusal_of(world, submission).code == "consent.window_too_early"
-    consent = owned_id(BUREAU, world.submitters[BUREAU].decode(submission.grant).body.consent)
-    assert world.desk._store.artefact(consent) is None
+    artefact = decode_artefact(submission.artefact, network=world.network, suite=world.suite)
+    assert artefact not in world.desk.artefacts_of(artefact.taxpayer)
+    with pytest.raises(Denied, match=r"^consent\.unknown"):
+        world.desk.artefact(artefact.name)
 
 
 def test_one_enterprise_has_one_firm_tag_at_its_bureau_and_no_other(world, enterprise):
@@ -274,23 +280,45 @@ def test_a_desk_takes_a_submission_again_that_did_not_go_through(world, enterpri
     assert world.desk.artefact(consent).name == consent
 
 
-def test_two_submissions_at_once_are_taken_in_one_after_the_other(world, enterprise):
+def test_two_submissions_at_once_give_one_consent(world, enterprise):
     submission = submission_with(world, enterprise)
-    codes = []
+    taken = []
 
     def twice(submitter, raw):
-        with pytest.raises(Unavailable) as refused:
-            desk.receive(submission)
-        codes.append(refused.value.code)
+        taken.append(world.desk.receive(submission).artefact)
         return submitter.countersign(raw)
 
-    desk = desk_over(world, twice)
-    consent = desk.receive(submission).artefact.name
-    assert codes == ["consent.submission_in_progress"]
-    assert world.desk.artefact(consent).name == consent
+    with pytest.raises(Conflict, match=r"^ledger\.tx_replayed"):
+        desk_over(world, twice).receive(submission)
+    assert [world.desk.artefact(each.name) for each in taken] == taken != []
 
 
-def test_a_refusal_undoes_only_what_its_own_submission_kept(world, enterprise):
+def test_a_refused_grant_takes_no_artefact_from_one_that_another_process_commits(world, enterprise):
+    """[CONSENT-19]: one process is refused while the other, with the same artefact, is on its way to the ledger."""
+    submission = submission_with(world, enterprise)
+    under_way, was_refused = threading.Event(), threading.Event()
+
+    def good(submitter, raw):
+        under_way.set()
+        assert was_refused.wait(PATIENCE_S)
+        return submitter.countersign(raw)
+
+    def first(_submitter, _raw):
+        others.append(pool.submit(desk_over(world, good).receive, submission))
+        assert under_way.wait(PATIENCE_S)
+        raise Denied("ledger.tx_expired", "this grant is valid for longer than the ledger allows")
+
+    others = []
+    with ThreadPoolExecutor(max_workers=1) as pool:
+        with pytest.raises(Denied):
+            desk_over(world, first).receive(submission)
+        was_refused.set()
+        consent = others[0].result().artefact
+    assert world.desk.artefact(consent.name) == consent
+    assert consent in world.desk.artefacts_of(consent.taxpayer)
+
+
+def test_a_refusal_undoes_nothing_that_was_kept(world, enterprise):
     """The first grant may still be committed when the second is refused."""
     submission = submission_with(world, enterprise)
 
