@@ -122,6 +122,7 @@ class ConsentWorld:
             suite=self.suite,
             clock=self.clock,
             entropy=self.entropy,
+            is_clock_confirmed=True,
         )
 
     def _database(self, path: Path) -> Any:

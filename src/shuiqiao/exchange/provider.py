@@ -22,7 +22,7 @@ from dataclasses import replace
 from typing import TYPE_CHECKING, Any, Protocol
 
 from shuiqiao.base.errors import Conflict, Denied, IntegrityError, InvalidInput, ShuiqiaoError, Unavailable
-from shuiqiao.base.ids import MemberId, OwnedId, Uscc, split_owned_id
+from shuiqiao.base.ids import MemberId, OwnedId, Uscc, new_id, split_owned_id
 from shuiqiao.consent.model import FIELD_CODES, FieldCode, Mode, field_code, verify_usable
 from shuiqiao.consent.service import find_grant
 from shuiqiao.exchange.ceilings import (
@@ -45,7 +45,7 @@ from shuiqiao.exchange.model import (
     UsageEntry,
     request_key,
 )
-from shuiqiao.exchange.store import AskedRow
+from shuiqiao.exchange.store import AskedRow, request_in_progress
 from shuiqiao.ledger.document import decode_document
 from shuiqiao.ledger.machine import NETWORK_GATE
 from shuiqiao.members.contract import member_record
@@ -130,9 +130,9 @@ class Provider:
 
         Raises InvalidInput or IntegrityError for the message itself, Denied ``exchange.request_unknown`` or
         ``exchange.request_unpaired``, Conflict ``exchange.request_closed`` for one that was refused or acknowledged,
-        Unavailable ``exchange.request_in_progress`` or ``exchange.provider_stopped``; and, after writing the refusal
-        to the ledger where it is not delivered yet, Denied with a ``consent`` code, ``exchange.recipient_suspended``,
-        ``exchange.frequency_exceeded`` or ``exchange.mode_unsupported``.
+        Unavailable ``exchange.request_in_progress``, ``exchange.provider_stopped`` or ``ledger.copy_old``; and, after
+        writing the refusal to the ledger where it is not delivered yet, Denied with a ``consent`` code,
+        ``exchange.recipient_suspended``, ``exchange.frequency_exceeded`` or ``exchange.mode_unsupported``.
         """
         self.release_acknowledged()
         message = decode_request(raw, state=self._submitter.state(), network=self._network, suite=self._suite)
@@ -143,19 +143,17 @@ class Provider:
             self._in_progress.discard(message.name)
 
     def _begin(self, request: OwnedId) -> None:
-        """One answer at a time per request, so that a hasty retry cannot make a second one."""
+        """One answer at a time per request in this process, which saves work; among processes the store decides."""
         with self._beginning:
             if request in self._in_progress:
-                raise Unavailable(
-                    "exchange.request_in_progress", f"request {request} is being answered", retry_after_s=1.0
-                )
+                raise request_in_progress(request)
             self._in_progress.add(request)
 
     def _answer(self, message: RequestMessage, raw: bytes) -> bytes:
         entry = self._paired_entry(message, raw)
         self._expect_open_gates()
         kept = self._store.asked(message.name)
-        if kept is not None and kept.answer is not None:
+        if kept is not None and kept.answer is not None and entry["status"] != RequestStatus.REFUSED:
             return self._send_kept(message, kept, entry)
         if entry["status"] != RequestStatus.REQUESTED:
             raise Conflict(
@@ -179,11 +177,14 @@ class Provider:
     def _send_kept(self, message: RequestMessage, kept: AskedRow, entry: dict[str, Any]) -> bytes:
         """[EXCHANGE-20]: what was allowed when the answer was made is asked again now that it leaves."""
         try:
-            self._verify_allowed(message, now_ms=self._submitter.now_ms())
+            self._verify_allowed(message)
         except (Denied, InvalidInput) as error:
             if entry["status"] == RequestStatus.REQUESTED:
                 self._refuse(kept, error)
             raise
+        if entry["status"] != RequestStatus.REQUESTED:
+            # No ledger act stands between this and the bank: a copy that is cut off knows of no withdrawal.
+            self._submitter.require_recent()
         return self._deliver(message, kept, entry)
 
     def usage_account(self, taxpayer: Uscc) -> list[UsageEntry]:
@@ -248,15 +249,15 @@ class Provider:
             raise
         except BaseException:
             # Nobody was refused and nothing was answered: the place in the frequency is free again.
-            self._store.release(message.name)
+            self._store.release(row)
             raise
-        self._store.save(answered)
+        self._store.keep_answer(answered)
         return answered
 
     def _authorise(self, message: RequestMessage, row: AskedRow) -> ConsentArtefact:
         """Steps 3 to 10."""
         now_ms = row.answered_ms
-        artefact = self._verify_allowed(message, now_ms=now_ms)
+        artefact = self._verify_allowed(message)
         self._store.reserve(
             replace(row, taxpayer=artefact.taxpayer),
             since_ms=counted_from_ms(artefact, now_ms=now_ms),
@@ -264,10 +265,10 @@ class Provider:
         )
         return artefact
 
-    def _verify_allowed(self, message: RequestMessage, *, now_ms: int) -> ConsentArtefact:
+    def _verify_allowed(self, message: RequestMessage) -> ConsentArtefact:
         """Steps 3 to 9."""
         state = self._submitter.state()
-        verify_usable(find_grant(state, message.consent_name), now_ms=now_ms)
+        verify_usable(find_grant(state, message.consent_name), now_ms=self._submitter.latest_ms())
         verify_recipient_active(state, MemberId(message.sender))
         artefact = self._desk.artefact(message.consent_name)
         verify_covered(message, artefact)
@@ -375,7 +376,7 @@ class Provider:
                 "exchange.answer_lost", f"the ledger holds another answer to {message.name} than the one kept"
             )
         if row.outcome is not Outcome.DELIVERED:
-            self._store.mark_delivered(message.name)
+            self._store.mark_delivered(row)
         return row.answer
 
     def _submit_delivery(self, body: AccessDeliverBody, row: AskedRow) -> None:
@@ -391,9 +392,10 @@ class Provider:
     def _refuse(self, row: AskedRow, error: ShuiqiaoError) -> None:
         """[EXCHANGE-8]: note a refusal here and on the ledger."""
         code = field_code(error)
-        self._store.save(
+        self._store.refuse(
             replace(
                 row,
+                attempt=new_id(self._entropy),
                 taxpayer=row.taxpayer or self._taxpayer(row.consent),
                 outcome=Outcome.REFUSED,
                 field_code=str(code),
@@ -401,7 +403,8 @@ class Provider:
                 answer=None,
                 answer_digest=None,
                 manifest_digest=None,
-            )
+            ),
+            attempt=row.attempt,
         )
         self._submitter.submit(REFUSE, AccessRefuseBody(request=row.request, field_code=code))
 
@@ -423,6 +426,7 @@ class Provider:
             period_from=message.period_from,
             period_to=message.period_to,
             message=raw,
+            attempt=new_id(self._entropy),
             asked_ms=now_ms,
             outcome=Outcome.ANSWERING,
             field_code=str(FieldCode.OK),

@@ -10,7 +10,7 @@
 5. only groups that were asked for are there [EXCHANGE-13];
 6. every record is a live leaf of a batch that the provider anchored, of this taxpayer, in this period [EXCHANGE-14];
 7. the records are exactly those that the manifest counts [EXCHANGE-12];
-8. keep the data with its data life, then acknowledge.
+8. keep the data until its life ends, counted from when the answer was made, then acknowledge.
 
 LIMIT: where the bank never learned at which entry its request was committed (a crash in that moment), step 4 cannot
 compare the manifest's checkpoint with it; every other check holds.
@@ -21,7 +21,7 @@ from __future__ import annotations
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
 
-from shuiqiao.base.clock import MS_PER_DAY
+from shuiqiao.base.clock import MS_PER_DAY, iso_from_ms
 from shuiqiao.base.errors import Denied, IntegrityError, InvalidInput, ShuiqiaoError, Unavailable
 from shuiqiao.base.ids import MemberId, new_id
 from shuiqiao.exchange.ceilings import data_life_days, verify_covered, verify_request_within_ceiling
@@ -127,6 +127,7 @@ class Recipient:
     def receive(self, request: bytes, answer: bytes) -> ReceivedData:
         """Check an answer completely, keep it, acknowledge it, and return what it says.
 
+        Raises Denied ``exchange.data_life_over`` for one that is older than it may be kept.
         Raises InvalidInput or IntegrityError naming what does not hold; ``exchange.record_withheld``,
         ``exchange.group_not_granted`` and the ``vault`` codes among them. Nothing is kept then.
         """
@@ -136,8 +137,10 @@ class Recipient:
         content, digest = self._open(answer, message)
         self._expect_entry_holds(entry, content, digest, message)
         received = self._verify(content, message, entry_index=asked.index)
+        erase_after_ms = self._erase_after_ms(received)
+        self._expect_life(request, until_ms=erase_after_ms)
         changed = tuple(self.changed_records(taxpayer=received.artefact.taxpayer))
-        self._keep(content, message, received.artefact)
+        self._keep(content, message, received.artefact, erase_after_ms=erase_after_ms)
         if entry["status"] == RequestStatus.DELIVERED:
             self._submitter.submit(ACKNOWLEDGE, AccessAcknowledgeBody(request=request, answer_digest=digest))
         return replace(received, changed=changed)
@@ -148,7 +151,7 @@ class Recipient:
         Each comes with its provider [EXCHANGE-21].
         """
         self.erase_expired()
-        for kept in self._store.all_received(taxpayer=taxpayer):
+        for kept in self._store.all_received(taxpayer=taxpayer, after_ms=self._submitter.latest_ms()):
             provider = MemberId(self._consents.artefact(kept.consent).provider)
             yield from changed_records(
                 leaves_of(decode_disclosure(kept.disclosure, catalogue=self._catalogue)),
@@ -169,12 +172,16 @@ class Recipient:
         kept = self._store.received(request)
         if kept is None:
             raise Denied("exchange.data_absent", f"nothing is kept for request {request.hex()}")
+        self._expect_life(request, until_ms=kept.erase_after_ms)
         content = AnswerContent(manifest=kept.manifest, disclosure=kept.disclosure)
         return self._verify(content, self._own_message(asked), entry_index=None, is_kept=True)
 
     def erase_expired(self) -> list[ErasureRow]:
-        """Destroy every answer whose data life has ended; the local log keeps that it was there [EXCHANGE-15]."""
-        return self._store.erase_due(now_ms=self._submitter.now_ms())
+        """Destroy every answer whose data life has ended for sure; the local log keeps that it was there.
+
+        [EXCHANGE-15], [LEDGER-TIME-3]: a clock that nobody confirmed and that is far ahead destroys nothing.
+        """
+        return self._store.erase_due(now_ms=self._submitter.certain_ms())
 
     @property
     def _network(self) -> bytes:
@@ -306,8 +313,22 @@ class Recipient:
             status_of=None if is_kept else leaf_lookup(state, provider),
         )
 
-    def _keep(self, content: AnswerContent, message: RequestMessage, artefact: ConsentArtefact) -> None:
-        now_ms = self._submitter.now_ms()
+    def _erase_after_ms(self, received: ReceivedData) -> int:
+        """Return the end of an answer's life: it began when the answer was made, and at the latest now."""
+        made_ms = min(received.manifest.made_ms, self._submitter.latest_ms())
+        return made_ms + data_life_days(received.artefact) * MS_PER_DAY
+
+    def _expect_life(self, request: bytes, *, until_ms: int) -> None:
+        """[EXCHANGE-15]: a clock that is behind the newest block gives no time back."""
+        if self._submitter.latest_ms() >= until_ms:
+            raise Denied(
+                "exchange.data_life_over",
+                f"the data life of the answer to {request.hex()} ended at {iso_from_ms(until_ms)}",
+            )
+
+    def _keep(
+        self, content: AnswerContent, message: RequestMessage, artefact: ConsentArtefact, *, erase_after_ms: int
+    ) -> None:
         self._store.save_received(
             ReceivedRow(
                 request=message.request,
@@ -315,8 +336,8 @@ class Recipient:
                 taxpayer=artefact.taxpayer,
                 manifest=content.manifest,
                 disclosure=content.disclosure,
-                received_ms=now_ms,
-                erase_after_ms=now_ms + data_life_days(artefact) * MS_PER_DAY,
+                received_ms=self._submitter.now_ms(),
+                erase_after_ms=erase_after_ms,
             )
         )
 

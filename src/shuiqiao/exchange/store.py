@@ -1,11 +1,16 @@
 """The tables of the exchange: what a provider was asked and answered, what a bank received and when it must go.
 
 They are one institution's own database and hold taxpayer numbers in clear. Durability is the injected engine's matter.
+Each try to answer a request has a random number, its *attempt* [EXCHANGE-22]. A later try takes the row of an
+earlier one that has made no answer yet, whether that one died or is slow: whoever does not own the row any more keeps
+and delivers nothing.
 LIMIT: erasing overwrites the bytes in the database file; copies in backups are the operator's to destroy.
 """
 
 from __future__ import annotations
 
+import threading
+from contextlib import suppress
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
@@ -18,16 +23,20 @@ from sqlalchemy import (
     MetaData,
     String,
     Table,
+    and_,
     bindparam,
     delete,
     func,
     insert,
+    or_,
     select,
     text,
     update,
 )
+from sqlalchemy.exc import IntegrityError as AlreadyThere
 
 from shuiqiao.base.encoding import decode_json, encode_json
+from shuiqiao.base.errors import Unavailable
 from shuiqiao.base.ids import OWNED_ID_CHARS, OwnedId
 from shuiqiao.exchange.ceilings import PastAnswer
 from shuiqiao.exchange.model import Outcome
@@ -36,7 +45,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Mapping, Sequence
     from datetime import date
 
-    from sqlalchemy import Connection, Engine, Row
+    from sqlalchemy import Connection, Engine, Row, Update
 
 metadata = MetaData()
 
@@ -54,6 +63,7 @@ _asked = Table(
     Column("period_from", Date, nullable=False),
     Column("period_to", Date, nullable=False),
     Column("message", LargeBinary, nullable=False),
+    Column("attempt", LargeBinary(16), nullable=False),
     Column("asked_ms", BigInteger, nullable=False),
     Column("outcome", String(16), nullable=False),
     Column("field_code", String(3), nullable=False),
@@ -64,6 +74,7 @@ _asked = Table(
     Column("answer_digest", LargeBinary(32)),
     Column("manifest_digest", LargeBinary(32)),
 )
+_ANSWER_COLUMNS = ("counts", "leaves", "answer", "answer_digest", "manifest_digest")
 _HAS_ANSWER = _asked.c.answer.is_not(None)
 Index("exchange_asked_kept", _asked.c.request, sqlite_where=_HAS_ANSWER, postgresql_where=_HAS_ANSWER)
 
@@ -106,9 +117,22 @@ _ASKED_OF = (
     select(_asked).where(_asked.c.taxpayer == bindparam("of_taxpayer")).order_by(_asked.c.asked_ms, _asked.c.request)
 )
 _ADD_ASKED = insert(_asked)
-_REMOVE_ASKED = delete(_asked).where(_IS_ASKED)
-_RELEASE_ASKED = delete(_asked).where(_IS_ASKED, _asked.c.outcome == str(Outcome.ANSWERING))
-_MARK_DELIVERED = update(_asked).where(_IS_ASKED).values(outcome=str(Outcome.DELIVERED))
+_IS_MINE = _asked.c.attempt == bindparam("of_attempt")
+_IS_UNDELIVERED = _asked.c.outcome != str(Outcome.DELIVERED)
+_IS_UNANSWERED = and_(_IS_UNDELIVERED, _asked.c.answer.is_(None))
+_TAKE_UNANSWERED = delete(_asked).where(_IS_ASKED, _IS_UNANSWERED)
+_TAKE_TO_REFUSE = delete(_asked).where(_IS_ASKED, _IS_UNDELIVERED, or_(_IS_MINE, _asked.c.answer.is_(None)))
+_RELEASE_ASKED = delete(_asked).where(_IS_ASKED, _IS_MINE, _IS_UNANSWERED, _asked.c.outcome == str(Outcome.ANSWERING))
+_KEEP_ANSWER = (
+    update(_asked)
+    .where(_IS_ASKED, _IS_MINE, _IS_UNANSWERED)
+    .values({name: bindparam(f"new_{name}") for name in _ANSWER_COLUMNS})
+)
+_MARK_DELIVERED = (
+    update(_asked)
+    .where(_IS_ASKED, _IS_MINE, _asked.c.outcome != str(Outcome.REFUSED))
+    .values(outcome=str(Outcome.DELIVERED))
+)
 _DROP_ANSWER = update(_asked).where(_IS_ASKED).values(answer=None)
 _DELIVERED = (
     select(_asked)
@@ -132,9 +156,12 @@ _MARK_COMMITTED = update(_request).where(_IS_REQUEST).values(entry_index=bindpar
 _REMOVE_REQUEST = delete(_request).where(_IS_REQUEST)
 _IS_RECEIVED = _received.c.request == bindparam("of_request")
 _RECEIVED = select(_received).where(_IS_RECEIVED)
-_RECEIVED_ID = select(_received.c.request).where(_IS_RECEIVED)
 _ADD_RECEIVED = insert(_received)
-_RECEIVED_ALL = select(_received).order_by(_received.c.received_ms, _received.c.request)
+_RECEIVED_ALL = (
+    select(_received)
+    .where(_received.c.erase_after_ms > bindparam("after_ms"))
+    .order_by(_received.c.received_ms, _received.c.request)
+)
 _RECEIVED_OF = _RECEIVED_ALL.where(_received.c.taxpayer == bindparam("of_taxpayer"))
 _IS_DUE = _received.c.erase_after_ms <= bindparam("now_ms")
 _ANY_DUE = select(_received.c.request).where(_IS_DUE).limit(1)
@@ -166,6 +193,8 @@ class AskedRow:
     period_from: date
     period_to: date
     message: bytes
+    attempt: bytes
+    """Which try to answer it this is, 16 random bytes."""
     asked_ms: int
     outcome: Outcome
     field_code: str
@@ -235,29 +264,49 @@ class ProviderStore:
         """Take a place for an answer, if what was answered before allows one more: judged and taken as one act.
 
         verify: told the answers after ``since_ms`` about the same taxpayer to the same recipient for the same purpose,
-        raises where there may be no more. Any number of threads and processes may do this on one database.
+        raises where there may be no more. Any number of threads and processes may do this on one database. An attempt
+        at the same request that has kept no answer loses its place to this one; raises Unavailable
+        ``exchange.request_in_progress`` where one has.
         """
         with self._engine.begin() as connection:
             if connection.dialect.name == "postgresql":
                 connection.execute(_LOCK_ASKED)
             # SQLite has one writer at a time, and this makes it this one, before anything is counted.
-            _replace(connection, row)
+            connection.execute(_TAKE_UNANSWERED, {"of_request": row.request})
+            _add(connection, row)
             verify(_past_answers(connection, row, since_ms=since_ms))
 
-    def save(self, row: AskedRow) -> None:
-        """Keep a request in its present state, replacing the one before."""
-        with self._engine.begin() as connection:
-            _replace(connection, row)
+    def keep_answer(self, row: AskedRow) -> None:
+        """Keep the answer of the attempt that has the place; raises ``exchange.request_in_progress`` for another."""
+        values = _values(row)
+        self._change(row, _KEEP_ANSWER, {f"new_{name}": values[name] for name in _ANSWER_COLUMNS})
 
-    def mark_delivered(self, request: OwnedId) -> None:
-        """Note that the ledger holds the delivery of a kept answer."""
-        with self._engine.begin() as connection:
-            connection.execute(_MARK_DELIVERED, {"of_request": request})
+    def mark_delivered(self, row: AskedRow) -> None:
+        """Note that the ledger holds the delivery of a kept answer; raises as ``keep_answer`` does."""
+        self._change(row, _MARK_DELIVERED, {})
 
-    def release(self, request: OwnedId) -> None:
-        """Give back the place that a request took, because no answer was made."""
+    def refuse(self, row: AskedRow, *, attempt: bytes) -> None:
+        """Keep a refusal in the place of an attempt that may not answer, its kept answer included.
+
+        attempt: of the row to refuse; one that made no answer gives way. Raises Unavailable
+        ``exchange.request_in_progress`` where another attempt keeps an answer, or one was delivered.
+        """
         with self._engine.begin() as connection:
-            connection.execute(_RELEASE_ASKED, {"of_request": request})
+            if connection.dialect.name == "postgresql":
+                connection.execute(_LOCK_ASKED)
+            connection.execute(_TAKE_TO_REFUSE, {"of_request": row.request, "of_attempt": attempt})
+            _add(connection, row)
+
+    def release(self, row: AskedRow) -> None:
+        """Give back the place that an attempt took, because no answer was made."""
+        with self._engine.begin() as connection:
+            connection.execute(_RELEASE_ASKED, {"of_request": row.request, "of_attempt": row.attempt})
+
+    def _change(self, row: AskedRow, statement: Update, values: Mapping[str, Any]) -> None:
+        with self._engine.begin() as connection:
+            done = connection.execute(statement, {"of_request": row.request, "of_attempt": row.attempt, **values})
+            if done.rowcount != 1:
+                raise request_in_progress(row.request)
 
     def kept_answers(self) -> list[OwnedId]:
         """Return the requests whose sealed answers are still kept for a retry."""
@@ -281,6 +330,8 @@ class RecipientStore:
 
     def __init__(self, engine: Engine) -> None:
         self._engine = engine
+        self._flushing = threading.Lock()
+        self._has_flushed = False
 
     def save_request(self, request: bytes, *, consent: OwnedId, message: bytes, made_ms: int) -> None:
         """Keep a request before it is sent."""
@@ -309,9 +360,7 @@ class RecipientStore:
 
     def save_received(self, row: ReceivedRow) -> None:
         """Keep an answer; one that is kept already stays as it is, its data life with it."""
-        with self._engine.begin() as connection:
-            if connection.scalar(_RECEIVED_ID, {"of_request": row.request}) is not None:
-                return
+        with suppress(AlreadyThere), self._engine.begin() as connection:
             connection.execute(_ADD_RECEIVED, {name: getattr(row, name) for name in ReceivedRow.__slots__})
 
     def received(self, request: bytes) -> ReceivedRow | None:
@@ -320,27 +369,39 @@ class RecipientStore:
             row = connection.execute(_RECEIVED, {"of_request": request}).first()
         return None if row is None else _received_row(row)
 
-    def all_received(self, *, taxpayer: str | None = None) -> Iterator[ReceivedRow]:
-        """Yield every kept answer, of one taxpayer or of all, oldest first, one at a time: each may be large."""
-        wanted = (_RECEIVED_ALL, {}) if taxpayer is None else (_RECEIVED_OF, {"of_taxpayer": taxpayer})
+    def all_received(self, *, after_ms: int, taxpayer: str | None = None) -> Iterator[ReceivedRow]:
+        """Yield every kept answer whose life ends after a moment, of one taxpayer or of all, oldest first.
+
+        They come one at a time: each may be large.
+        """
+        scope = {} if taxpayer is None else {"of_taxpayer": taxpayer}
+        wanted = _RECEIVED_ALL if taxpayer is None else _RECEIVED_OF, {"after_ms": after_ms, **scope}
         with self._engine.connect() as connection:
             for row in connection.execution_options(yield_per=1).execute(*wanted):
                 yield _received_row(row)
 
     def erase_due(self, *, now_ms: int) -> list[ErasureRow]:
-        """Destroy every answer whose data life has ended, and return what was destroyed."""
+        """Destroy every answer whose data life has ended, and return what was destroyed.
+
+        While somebody reads the database its log keeps the old pages: every further call tries to empty it, as the
+        first one does for an earlier process.
+        """
         with self._engine.connect() as connection:
-            if connection.scalar(_ANY_DUE, {"now_ms": now_ms}) is None:
-                return []
+            is_any_due = connection.scalar(_ANY_DUE, {"now_ms": now_ms}) is not None
+        erased = self._erase(now_ms=now_ms) if is_any_due else []
+        with self._flushing:
+            if is_any_due or not self._has_flushed:
+                self._has_flushed = self._flush_erased_pages()
+        return erased
+
+    def _erase(self, *, now_ms: int) -> list[ErasureRow]:
         with self._engine.begin() as connection:
             if connection.dialect.name == "sqlite":
                 # Else deleted pages keep their bytes until they are used again.
                 connection.exec_driver_sql("PRAGMA secure_delete=ON")
             # One statement takes them, so that nobody who does this at the same moment erases one twice.
             due = connection.execute(_REMOVE_DUE, {"now_ms": now_ms}).all()
-            erased = [_note_erasure(connection, row, now_ms=now_ms) for row in due]
-        self._flush_erased_pages()
-        return erased
+            return [_note_erasure(connection, row, now_ms=now_ms) for row in due]
 
     def is_erased(self, request: bytes) -> bool:
         """Return whether the answer to a request was destroyed."""
@@ -352,11 +413,19 @@ class RecipientStore:
         with self._engine.connect() as connection:
             return [_erasure_row(row) for row in connection.execute(_ERASURES)]
 
-    def _flush_erased_pages(self) -> None:
-        """Move SQLite's write-ahead log, which still holds the old pages, into the file and empty it."""
-        if self._engine.dialect.name == "sqlite":
-            with self._engine.connect() as connection:
-                connection.exec_driver_sql("PRAGMA wal_checkpoint(TRUNCATE)")
+    def _flush_erased_pages(self) -> bool:
+        """Empty SQLite's write-ahead log, which still holds the old pages, into the file; tell whether it could."""
+        if self._engine.dialect.name != "sqlite":
+            return True
+        with self._engine.connect() as connection:
+            patience_ms = connection.exec_driver_sql("PRAGMA busy_timeout").scalar_one()
+            # A reader may stay for long, and the next call tries again.
+            connection.exec_driver_sql("PRAGMA busy_timeout=0")
+            try:
+                is_busy, _, _ = connection.exec_driver_sql("PRAGMA wal_checkpoint(TRUNCATE)").one()
+            finally:
+                connection.exec_driver_sql(f"PRAGMA busy_timeout={patience_ms}")
+        return not is_busy
 
 
 def _past_answers(connection: Connection, row: AskedRow, *, since_ms: int) -> list[PastAnswer]:
@@ -378,30 +447,20 @@ def _past_answers(connection: Connection, row: AskedRow, *, since_ms: int) -> li
     ]
 
 
-def _replace(connection: Connection, row: AskedRow) -> None:
-    connection.execute(_REMOVE_ASKED, {"of_request": row.request})
-    connection.execute(
-        _ADD_ASKED,
-        {
-            "request": row.request,
-            "consent": row.consent,
-            "taxpayer": row.taxpayer,
-            "recipient": row.recipient,
-            "purpose": row.purpose,
-            "period_from": row.period_from,
-            "period_to": row.period_to,
-            "message": row.message,
-            "asked_ms": row.asked_ms,
-            "outcome": str(row.outcome),
-            "field_code": row.field_code,
-            "answered_ms": row.answered_ms,
-            "counts": encode_json(dict(row.counts)),
-            "leaves": row.leaves,
-            "answer": row.answer,
-            "answer_digest": row.answer_digest,
-            "manifest_digest": row.manifest_digest,
-        },
-    )
+def _add(connection: Connection, row: AskedRow) -> None:
+    if connection.execute(_ASKED, {"of_request": row.request}).first() is not None:
+        raise request_in_progress(row.request)
+    connection.execute(_ADD_ASKED, _values(row))
+
+
+def _values(row: AskedRow) -> dict[str, Any]:
+    values = {name: getattr(row, name) for name in AskedRow.__slots__}
+    return values | {"outcome": str(row.outcome), "counts": encode_json(dict(row.counts))}
+
+
+def request_in_progress(request: OwnedId) -> Unavailable:
+    """Return what to raise where another attempt answers a request."""
+    return Unavailable("exchange.request_in_progress", f"request {request} is being answered", retry_after_s=1.0)
 
 
 def _note_erasure(connection: Connection, row: Any, *, now_ms: int) -> ErasureRow:
@@ -426,6 +485,7 @@ def _asked_row(row: Row[Any]) -> AskedRow:
         period_from=row.period_from,
         period_to=row.period_to,
         message=row.message,
+        attempt=row.attempt,
         asked_ms=row.asked_ms,
         outcome=Outcome(row.outcome),
         field_code=row.field_code,

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Protocol
 
 from shuiqiao.base.errors import IntegrityError, Unavailable
 from shuiqiao.base.ids import Entropy, MemberId, new_id
-from shuiqiao.ledger.clock_check import require_not_behind
+from shuiqiao.ledger.clock_check import certain_ms, latest_ms, require_not_behind, require_recent
 from shuiqiao.ledger.log import verify_consistency
 from shuiqiao.ledger.model import (
     MAX_VALIDITY_MS,
@@ -103,6 +103,18 @@ class LedgerSubmitter(Protocol):
         """Return the institution's time, in milliseconds since 1970."""
         ...
 
+    def latest_ms(self) -> int:
+        """Return the later of the institution's time and the newest block's: by it a right to read ends."""
+        ...
+
+    def certain_ms(self) -> int:
+        """Return the moment that has come for sure, by which is done what cannot be undone [LEDGER-TIME-3]."""
+        ...
+
+    def require_recent(self) -> None:
+        """Return if the newest block here is recent; raises Unavailable ``ledger.copy_old``."""
+        ...
+
 
 class DirectSubmitter:
     """A LedgerSubmitter straight over an engine.
@@ -122,8 +134,14 @@ class DirectSubmitter:
         clock: Clock,
         entropy: Entropy,
         key_ring: KeyRing | None = None,
+        is_clock_confirmed: bool = False,
     ) -> None:
-        """key_ring: who knows which version of a kind is accepted; None writes the first of every kind."""
+        """Take the engine and in whose name it is used.
+
+        key_ring: who knows which version of a kind is accepted; None writes the first of every kind.
+        is_clock_confirmed: the operator said that the clock is right, however long ago the newest block was.
+        """
+        self._is_clock_confirmed = is_clock_confirmed
         self._key_ring = key_ring
         self._engine = engine
         self._member = member
@@ -230,3 +248,16 @@ class DirectSubmitter:
     def now_ms(self) -> int:
         """Return the institution's time, in milliseconds since 1970."""
         return self._clock.now_ms()
+
+    def latest_ms(self) -> int:
+        """Return the later of the institution's time and the newest block's: by it a right to read ends."""
+        return latest_ms(now_ms=self.now_ms(), block_ms=self._engine.last_block()[1])
+
+    def certain_ms(self) -> int:
+        """Return the moment that has come for sure, by which is done what cannot be undone [LEDGER-TIME-3]."""
+        block_ms = self._engine.last_block()[1]
+        return certain_ms(now_ms=self.now_ms(), block_ms=block_ms, is_confirmed=self._is_clock_confirmed)
+
+    def require_recent(self) -> None:
+        """Return if the newest block here is recent; raises Unavailable ``ledger.copy_old``."""
+        require_recent(now_ms=self.now_ms(), block_ms=self._engine.last_block()[1])

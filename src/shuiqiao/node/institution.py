@@ -130,6 +130,7 @@ class Institution:
             suite=self.suite,
             clock=surroundings.clock,
             entropy=surroundings.entropy,
+            is_clock_confirmed=surroundings.is_clock_confirmed,
         )
 
     @classmethod
@@ -191,7 +192,7 @@ class Institution:
     def _end_data_lives(self) -> None:
         """Destroy what a bank received and may keep no longer, whatever it is opened for [EXCHANGE-15]."""
         if self.settings.role is Role.BANK:
-            RecipientStore(self.database).erase_due(now_ms=self.surroundings.clock.now_ms())
+            RecipientStore(self.database).erase_due(now_ms=self.outbox.certain_ms())
 
     def __enter__(self) -> Self:
         return self

@@ -50,6 +50,7 @@ class Outbox(DirectSubmitter):
         suite: CipherSuite,
         clock: Clock,
         entropy: Entropy,
+        is_clock_confirmed: bool = False,
     ) -> None:
         super().__init__(
             engine,
@@ -60,6 +61,7 @@ class Outbox(DirectSubmitter):
             clock=clock,
             entropy=entropy,
             key_ring=MemberKeyRing(),
+            is_clock_confirmed=is_clock_confirmed,
         )
         self._store = store
         self._acknowledged: list[bytes] = []

@@ -148,5 +148,7 @@ def test_a_request_that_was_never_made_has_no_answer(world):
 def test_a_delivered_answer_keeps_its_place(world, firm):
     """[EXCHANGE-18]: only what was not answered gives its place back."""
     data = received(world, firm)
-    world.provider_store.release(owned_id(BANK_A, data.request))
-    assert world.provider_store.asked(owned_id(BANK_A, data.request)).taxpayer == firm
+    kept = world.provider_store.asked(owned_id(BANK_A, data.request))
+    world.provider_store.release(kept)
+    assert world.provider_store.asked(kept.request) == kept
+    assert kept.taxpayer == firm

@@ -2,17 +2,21 @@
 
 from __future__ import annotations
 
+import sqlite3
 from concurrent.futures import ThreadPoolExecutor
+from dataclasses import replace
 
 import pytest
 from sqlalchemy import text
 
-from shuiqiao.base.clock import MS_PER_DAY
+from shuiqiao.base.clock import MS_PER_DAY, ManualClock
 from shuiqiao.base.errors import Denied
-from shuiqiao.base.ids import MemberId
-from shuiqiao.exchange.store import RecipientStore
+from shuiqiao.base.ids import MemberId, owned_id
+from shuiqiao.exchange import store as exchange_store
+from shuiqiao.exchange.store import ReceivedRow, RecipientStore
+from shuiqiao.node.database import open_database
 
-BANK_A = MemberId("bank-a")
+BUREAU, BANK_A = MemberId("bureau"), MemberId("bank-a")
 MARK = b"91440300MA5EXAMPL1"
 
 
@@ -131,3 +135,115 @@ def test_the_bytes_are_gone_from_the_database_file(world, bank):
     world.clock.advance(MS_PER_DAY)
     bank.erase_expired()
     assert rows_with_mark(world) == before
+
+
+def far_ahead(world, monkeypatch, milliseconds, *, is_confirmed=False):
+    """Let the bank's clock show another time than everybody's."""
+    monkeypatch.setattr(world.submitters[BANK_A], "_clock", ManualClock(world.clock.now_ms() + milliseconds))
+    monkeypatch.setattr(world.submitters[BANK_A], "_is_clock_confirmed", is_confirmed)
+
+
+def test_a_clock_that_is_far_ahead_destroys_nothing(world, bank, monkeypatch):
+    """[LEDGER-TIME-3]: nor does it read; with the right clock all is there again."""
+    request, answer = received(world)
+    with monkeypatch.context() as wrong:
+        far_ahead(world, wrong, 4380 * MS_PER_DAY)
+        assert bank.erase_expired() == []
+        for act in (lambda: bank.load(request), lambda: bank.receive(request, answer)):
+            with pytest.raises(Denied, match=r"^exchange\.data_life_over"):
+                act()
+        assert list(bank.changed_records()) == []
+        assert world.recipient_stores[BANK_A].received(request) is not None
+    assert bank.load(request).records.record_count == 62
+
+
+def test_a_clock_that_somebody_confirmed_is_believed(world, bank, monkeypatch):
+    """[LEDGER-TIME-3]"""
+    request, _ = received(world)
+    far_ahead(world, monkeypatch, 91 * MS_PER_DAY, is_confirmed=True)
+    assert request in {row.request for row in bank.erase_expired()}
+
+
+def test_a_clock_that_is_behind_the_newest_block_prolongs_no_life(world, bank, monkeypatch):
+    """[LEDGER-TIME-3]: the newest block is of a time after the end of the data life."""
+    request, _ = received(world, data_life_days=3)
+    started_ms = world.clock.now_ms()
+    world.clock.advance(3 * MS_PER_DAY)
+    world.granted()
+    monkeypatch.setattr(world.submitters[BANK_A], "_clock", ManualClock(started_ms))
+    with pytest.raises(Denied, match=r"^exchange\.data_life_over"):
+        bank.load(request)
+    assert world.recipient_stores[BANK_A].received(request) is None
+
+
+def test_the_life_of_an_answer_begins_when_it_is_made(world, bank):
+    """[EXCHANGE-15]: the provider counts it from then, so it may be held as long as it is counted."""
+    sent = world.asked(world.granted(data_life_days=5))
+    answer = world.provider.answer(sent.message)
+    world.clock.advance(4 * MS_PER_DAY)
+    manifest = bank.receive(sent.request, answer).manifest
+    world.clock.advance(MS_PER_DAY)
+    (erased,) = [row for row in bank.erase_expired() if row.request == sent.request]
+    assert erased.erased_ms - manifest.made_ms == 5 * MS_PER_DAY
+
+
+def test_an_answer_older_than_its_life_is_not_taken_in(world, bank):
+    """[EXCHANGE-15]"""
+    sent = world.asked(world.granted(data_life_days=5))
+    answer = world.provider.answer(sent.message)
+    world.clock.advance(5 * MS_PER_DAY)
+    with pytest.raises(Denied, match=r"^exchange\.data_life_over"):
+        bank.receive(sent.request, answer)
+    assert world.recipient_stores[BANK_A].received(sent.request) is None
+    assert world.entry(sent.request)["status"] == "delivered"
+
+
+@pytest.fixture
+def node_database(tmp_path):
+    """A bank's database as its node opens it, with a write-ahead log, and an answer in it that is due."""
+    path = tmp_path / "bank.db"
+    database = open_database(path, metadatas=[exchange_store.metadata])
+    store = RecipientStore(database)
+    row = ReceivedRow(
+        request=bytes(16),
+        consent=owned_id(BUREAU, bytes(16)),
+        taxpayer="",
+        manifest=b"",
+        disclosure=MARK * 1000,
+        received_ms=1,
+        erase_after_ms=2,
+    )
+    store.save_received(row)
+    yield path, database
+    database.dispose()
+
+
+def places_of_mark(path):
+    files = (path, path.with_name(path.name + "-wal"))
+    return [file.name for file in files if file.exists() and MARK in file.read_bytes()]
+
+
+@pytest.mark.parametrize("is_other_process", [False, True])
+def test_bytes_that_a_reader_held_in_the_log_go_with_the_next_act(node_database, is_other_process):
+    """[EXCHANGE-15]: somebody reads the database while the answer is destroyed."""
+    path, database = node_database
+    store = RecipientStore(database)
+    reader = sqlite3.connect(path)
+    reader.execute("BEGIN")
+    reader.execute("SELECT count(*) FROM exchange_received").fetchone()
+    assert [row.request for row in store.erase_due(now_ms=2)] == [bytes(16)]
+    assert store.erase_due(now_ms=2) == []
+    assert places_of_mark(path) != []
+    reader.rollback()
+    reader.close()
+    next_one = RecipientStore(database) if is_other_process else store
+    assert next_one.erase_due(now_ms=3) == []
+    assert places_of_mark(path) == []
+
+
+def test_an_answer_is_kept_once_whichever_process_takes_it_in(node_database):
+    _, database = node_database
+    store = RecipientStore(database)
+    kept = store.received(bytes(16))
+    store.save_received(replace(kept, erase_after_ms=3))
+    assert store.received(bytes(16)) == kept

@@ -7,6 +7,7 @@ from datetime import date
 
 import pyarrow as pa
 import pytest
+from sqlalchemy import text
 
 from shuiqiao.base.errors import Conflict, Denied, IntegrityError, InvalidInput, ShuiqiaoError
 from shuiqiao.base.ids import MemberId, Uscc
@@ -350,8 +351,9 @@ def test_a_content_of_another_form_is_refused(world, bureau, monkeypatch):
 def test_a_kept_answer_that_is_not_the_delivered_one_is_never_sent(world, bureau):
     """[EXCHANGE-18]: the provider's database was restored from an older copy, say."""
     world.provider.answer(bureau.sent.message)
-    kept = world.provider_store.asked(bureau.message.name)
-    world.provider_store.save(replace(kept, answer_digest=bytes(32)))
+    with world.databases[BUREAU].begin() as connection:
+        values = {"request": bureau.message.name, "digest": bytes(32)}
+        connection.execute(text("UPDATE exchange_asked SET answer_digest = :digest WHERE request = :request"), values)
     with pytest.raises(IntegrityError, match=r"^exchange\.answer_lost"):
         world.provider.answer(bureau.sent.message)
 

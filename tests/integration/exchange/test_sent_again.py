@@ -6,8 +6,9 @@ from dataclasses import replace
 from itertools import count
 
 import pytest
+from sqlalchemy import text
 
-from shuiqiao.base.clock import MS_PER_DAY
+from shuiqiao.base.clock import MS_PER_DAY, MS_PER_HOUR, ManualClock
 from shuiqiao.base.errors import Conflict, Denied, IntegrityError, Unavailable
 from shuiqiao.base.ids import MemberId, Uscc, owned_id
 from shuiqiao.consent import ceilings
@@ -134,6 +135,36 @@ def test_a_paused_consent_that_goes_on_gives_the_same_answer(world):
     assert case.again() == case.answer
 
 
+def test_what_was_delivered_leaves_again_only_on_a_recent_copy(world):
+    """A bureau that is cut off knows of no withdrawal, and the ledger is not asked again for what was delivered."""
+    case = Case(world, is_delivered=True)
+    world.clock.advance(MS_PER_HOUR + 1_000)
+    with pytest.raises(Unavailable, match=r"^ledger\.copy_old") as refusal:
+        case.again()
+    assert refusal.value.retry_after_s
+    assert (case.status, case.kept.answer) == ("delivered", case.answer)
+    world.asked(case.consent)
+    assert case.again() == case.answer
+
+
+def test_what_was_not_delivered_yet_asks_the_ledger_itself(world):
+    case = Case(world, is_delivered=False)
+    world.clock.advance(MS_PER_DAY)
+    assert case.again() == case.answer
+    assert case.status == "delivered"
+
+
+def test_a_clock_that_is_behind_the_newest_block_prolongs_no_window(world, monkeypatch):
+    """[LEDGER-TIME-3]"""
+    case = Case(world, is_delivered=True)
+    started_ms = world.clock.now_ms()
+    world.clock.advance(61 * MS_PER_DAY)
+    world.granted(world.enterprise(73), taxpayer=Uscc("91440300MA5LATER01"))
+    monkeypatch.setattr(world.submitters[BUREAU], "_clock", ManualClock(started_ms))
+    with pytest.raises(Denied, match=r"^consent\.expired"):
+        case.again()
+
+
 def test_nothing_leaves_for_a_suspended_bank(case, suspended):
     suspended("gate/member/bank-a")
     expect_refusal(case, "exchange.recipient_suspended")
@@ -187,7 +218,9 @@ def test_the_ledger_takes_no_delivery_to_a_suspended_bank(world, suspended):
 @pytest.mark.parametrize("lost", ["answer_digest", "manifest_digest"])
 def test_a_kept_answer_that_is_incomplete_is_never_sent(case, lost):
     """[EXCHANGE-18]: damage in the provider's database."""
-    case.world.provider_store.save(replace(case.kept, **{lost: None}))
+    with case.world.databases[BUREAU].begin() as connection:
+        where = {"request": case.kept.request}
+        connection.execute(text(f"UPDATE exchange_asked SET {lost} = NULL WHERE request = :request"), where)
     status = case.status
     with pytest.raises(IntegrityError, match=r"^exchange\.answer_lost.*incomplete"):
         case.again()

@@ -8,9 +8,9 @@ import shutil
 import pytest
 
 import consortium_world as worlds
-from shuiqiao.base.clock import ManualClock
+from shuiqiao.base.clock import MS_PER_DAY, ManualClock
 from shuiqiao.base.errors import Denied, InvalidInput, ShuiqiaoError, Unavailable
-from shuiqiao.base.ids import system_entropy
+from shuiqiao.base.ids import owned_id, system_entropy
 from shuiqiao.exchange.store import ReceivedRow, RecipientStore
 from shuiqiao.node.home import load_genesis
 from shuiqiao.node.institution import Institution, Surroundings
@@ -74,18 +74,17 @@ def test_a_follower_needs_a_link_to_its_writer(world, tmp_path):
     assert code_of(Home(tmp_path / "bank"), InvalidInput) == "node.writer_unnamed"
 
 
-def test_opening_a_bank_destroys_what_it_may_keep_no_longer(world, tmp_path):
-    """[EXCHANGE-15]"""
-    shutil.copytree(world.bank.home.folder, tmp_path / "bank", ignore=shutil.ignore_patterns("ledger"))
-    home = Home(tmp_path / "bank")
+def bank_with(world, folder, lives):
+    """A bank's home that holds answers by the moments at which their data lives end."""
+    shutil.copytree(world.bank.home.folder, folder, ignore=shutil.ignore_patterns("ledger"))
+    home = Home(folder)
     home.ledger.mkdir()
-    request, later = b"\x01" * 16, b"\x02" * 16
     with contextlib.closing(open_home(home, writer=world.bureau.engine)) as bank:
-        for each, end_ms in ((request, worlds.NOW_MS + 1), (later, worlds.NOW_MS + 2)):
+        for request, end_ms in lives.items():
             RecipientStore(bank.database).save_received(
                 ReceivedRow(
-                    request=each,
-                    consent=bytes(16),
+                    request=request,
+                    consent=owned_id("bureau", bytes(16)),
                     taxpayer="E1",
                     manifest=b"m",
                     disclosure=b"d",
@@ -93,14 +92,36 @@ def test_opening_a_bank_destroys_what_it_may_keep_no_longer(world, tmp_path):
                     erase_after_ms=end_ms,
                 )
             )
+    return home
+
+
+def left_after_opening(world, home, requests, *, clock_ms, is_clock_confirmed=False):
     surroundings = Surroundings(
-        clock=ManualClock(worlds.NOW_MS + 1), entropy=system_entropy, writer=world.bureau.engine
+        clock=ManualClock(clock_ms),
+        entropy=system_entropy,
+        writer=world.bureau.engine,
+        is_clock_confirmed=is_clock_confirmed,
     )
     with Institution.open(home, surroundings=surroundings) as bank:
         store = RecipientStore(bank.database)
-        assert [row.request for row in store.erasures() if row.request in {request, later}] == [request]
-        assert store.received(request) is None
-        assert store.received(later) is not None
+        left = {request for request in requests if store.received(request) is not None}
+        assert {row.request for row in store.erasures() if row.request in requests} == requests - left
+    return left
+
+
+def test_opening_a_bank_destroys_what_it_may_keep_no_longer(world, tmp_path):
+    """[EXCHANGE-15]"""
+    due, later, now_ms = b"\x01" * 16, b"\x02" * 16, world.bureau.engine.last_block()[1] + 1
+    home = bank_with(world, tmp_path / "bank", {due: now_ms, later: now_ms + 1})
+    assert left_after_opening(world, home, {due, later}, clock_ms=now_ms) == {later}
+
+
+def test_a_home_opened_with_a_clock_far_ahead_destroys_nothing(world, tmp_path):
+    """[LEDGER-TIME-3]: until somebody says that the clock is right."""
+    request, years_ahead_ms = b"\x03" * 16, worlds.NOW_MS + 4380 * MS_PER_DAY
+    home = bank_with(world, tmp_path / "bank", {request: worlds.NOW_MS + 90 * MS_PER_DAY})
+    assert left_after_opening(world, home, {request}, clock_ms=years_ahead_ms) == {request}
+    assert left_after_opening(world, home, {request}, clock_ms=years_ahead_ms, is_clock_confirmed=True) == set()
 
 
 @pytest.mark.parametrize(

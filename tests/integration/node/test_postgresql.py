@@ -106,7 +106,6 @@ def test_consents(database):
         store.save_artefact(StoredArtefact(**{**as_fields(artefact), "raw": RAW[1:]}))
     assert caught.value.code == "consent.artefact_differs"
     store.mark_granted(NAME, index=2**40)
-    store.remove_ungranted(NAME)
     assert store.artefact(NAME).granted_index == 2**40
     assert [kept.consent for kept in store.artefacts_of(enrolment.taxpayer)] == [NAME]
 
@@ -115,7 +114,7 @@ def as_fields(record):
     return {name: getattr(record, name) for name in record.__slots__}
 
 
-def asked(request, *, answered_ms=LATE_MS - 5, outcome=Answer.ANSWERING):
+def asked(request, *, answered_ms=LATE_MS - 5, outcome=Answer.ANSWERING, attempt=bytes(16)):
     return AskedRow(
         request=owned_id("bank-east", request),
         consent=NAME,
@@ -125,14 +124,17 @@ def asked(request, *, answered_ms=LATE_MS - 5, outcome=Answer.ANSWERING):
         period_from=date(1, 1, 1),
         period_to=date(9999, 12, 31),
         message=RAW,
+        attempt=attempt,
         asked_ms=answered_ms,
         outcome=outcome,
         field_code="00",
         answered_ms=answered_ms,
-        counts={"invoice_issued@2": 2**33},
-        answer=RAW,
-        answer_digest=bytes(32),
+        counts={},
     )
+
+
+def answered(row):
+    return replace(row, counts={"invoice_issued@2": 2**33}, leaves=RAW, answer=RAW, answer_digest=bytes(32))
 
 
 def at_most(allowed):
@@ -163,7 +165,7 @@ def test_places_are_counted_and_taken_as_one_act(database):
         refused = others[0].exception()
     assert (type(refused), refused.code) == (Denied, "exchange.frequency_exceeded")
     assert second.asked(rows[1].request) is None
-    first.release(rows[0].request)
+    first.release(rows[0])
 
 
 def test_what_a_provider_was_asked(database):
@@ -174,12 +176,22 @@ def test_what_a_provider_was_asked(database):
     with pytest.raises(Denied, match=r"^exchange\.frequency_exceeded"):
         store.reserve(asked(bytes([3]) * 16), **places)
     assert store.asked(owned_id("bank-east", bytes([3]) * 16)) is None
-    store.release(owned_id("bank-east", bytes([1]) * 16))
+    store.release(asked(bytes([1]) * 16))
     store.reserve(asked(bytes([3]) * 16), **places)
     store.reserve(asked(bytes([3]) * 16), **places)
     store.reserve(asked(bytes([4]) * 16), since_ms=LATE_MS - 5, verify=at_most(1))
-    store.release(owned_id("bank-east", bytes([4]) * 16))
-    store.mark_delivered(owned_id("bank-east", bytes([2]) * 16))
+    store.release(asked(bytes([4]) * 16))
+    later = asked(bytes([2]) * 16, attempt=b"later attempt 16")
+    store.reserve(later, **places)
+    for act in (store.keep_answer, store.mark_delivered):
+        with pytest.raises(Unavailable, match=r"^exchange\.request_in_progress"):
+            act(answered(asked(bytes([2]) * 16)))
+    store.keep_answer(answered(later))
+    with pytest.raises(Unavailable, match=r"^exchange\.request_in_progress"):
+        store.reserve(asked(bytes([2]) * 16), **places)
+    store.mark_delivered(later)
+    with pytest.raises(Unavailable, match=r"^exchange\.request_in_progress"):
+        store.refuse(replace(later, outcome=Answer.REFUSED), attempt=later.attempt)
     kept = store.asked(owned_id("bank-east", bytes([2]) * 16))
     assert (kept.outcome, kept.counts, kept.answer, kept.message) == (
         Answer.DELIVERED,
@@ -188,7 +200,7 @@ def test_what_a_provider_was_asked(database):
         RAW,
     )
     assert {row.request[-1] for row in store.asked_of("91440300MA5EXAMPL1")} == {"2", "3"}
-    store.save(asked(OTHER, outcome=Answer.REFUSED))
+    store.refuse(asked(OTHER, outcome=Answer.REFUSED), attempt=bytes(16))
     assert store.asked(owned_id("bank-east", OTHER)).taxpayer is None
     store.drop_answer(owned_id("bank-east", bytes([2]) * 16))
     assert owned_id("bank-east", bytes([2]) * 16) not in store.kept_answers()
