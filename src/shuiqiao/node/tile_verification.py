@@ -29,7 +29,9 @@ if TYPE_CHECKING:
     from shuiqiao.ledger.tile_reader import TileSource
 
 MAX_BLOCK_LEAVES: Final = 1 << 16
-"""Leaves without a block entry after which reading ends: a block is kept in memory, and no engine's is so large."""
+MAX_BLOCK_BYTES: Final = 64 * 1024 * 1024
+"""Leaves, and bytes of them, without a block entry after which reading ends: a block is kept in memory before any of it
+is verified, and no engine makes one of half the bytes [TILE-5]."""
 
 _TELL_EVERY: Final = 500
 """Blocks between two calls of a progress listener."""
@@ -96,13 +98,15 @@ def verify_published(
 def _blocks(leaves: Iterable[bytes]) -> Iterator[tuple[list[bytes], bytes]]:
     """Yield the transactions of each block with its entry, which no transaction can be taken for."""
     transactions: list[bytes] = []
+    size = 0
     for leaf in leaves:
         if is_entry(leaf):
             yield transactions, leaf
-            transactions = []
-        elif len(transactions) < MAX_BLOCK_LEAVES:
-            transactions.append(leaf)
-        else:
-            raise contradicted(f"no block entry follows within {MAX_BLOCK_LEAVES} leaves")
+            transactions, size = [], 0
+            continue
+        transactions.append(leaf)
+        size += len(leaf)
+        if len(transactions) > MAX_BLOCK_LEAVES or size > MAX_BLOCK_BYTES:
+            raise contradicted(f"no block entry follows within {len(transactions)} leaves of {size} bytes")
     if transactions:
         raise contradicted(f"{len(transactions)} leaves at its end belong to no block")
