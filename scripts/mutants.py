@@ -242,7 +242,8 @@ class Observed:
 
         tests = {context.rsplit("|", 1)[0] for context in self.contexts(mutant) if context}
         if mutant.runs_at_import:
-            # A test that compares a constant with its number runs no line of the constant's file.
+            # A test that compares a constant with its number runs no line of its file: whole files are asked.
+            tests = {test.partition("::")[0] for test in tests}
             tests |= {file for file in self.seconds if file.endswith(f"/test_{mutant.file.stem}.py")}
         return sorted(tests, key=rank)
 

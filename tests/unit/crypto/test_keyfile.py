@@ -204,19 +204,36 @@ def test_a_crash_before_the_name_is_given_leaves_no_key_file(tmp_path, monkeypat
     assert list(tmp_path.iterdir()) == []
 
 
+@pytest.mark.parametrize("umask", [0, 0o277])
+def test_its_owner_alone_may_read_and_write_it_whatever_the_umask(tmp_path, umask):
+    before = os.umask(umask)
+    try:
+        save(tmp_path / "signing.key")
+    finally:
+        os.umask(before)
+    assert stat.S_IMODE((tmp_path / "signing.key").stat().st_mode) == 0o600
+
+
+def test_a_hash_that_this_machine_lacks_is_named(tmp_path, monkeypatch):
+    monkeypatch.setattr(keyfile, "_HASH_NAMES", dict.fromkeys(SuiteName, "sm3-of-another-world"))
+    with pytest.raises(Unavailable, match=r"^crypto\.hash_missing"):
+        save(tmp_path / "signing.key")
+
+
 def test_file_and_folder_are_synced_and_nothing_stays_open(tmp_path, monkeypatch):
     """A key that is lost in a power cut after it was said to be saved is a key lost for ever."""
     synced = []
     fsync = os.fsync
 
     def recorded(descriptor):
-        synced.append("folder" if stat.S_ISDIR(os.fstat(descriptor).st_mode) else "file")
+        found = os.fstat(descriptor)
+        synced.append("folder" if stat.S_ISDIR(found.st_mode) else ("file", found.st_size))
         fsync(descriptor)
 
     monkeypatch.setattr(keyfile.os, "fsync", recorded)
     before = len([*Path("/dev/fd").iterdir()])
     save(tmp_path / "signing.key")
-    assert synced == ["file", "folder"]
+    assert synced == [("file", (tmp_path / "signing.key").stat().st_size), "folder"]
     assert before == len([*Path("/dev/fd").iterdir()])
 
 
