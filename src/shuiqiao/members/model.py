@@ -48,7 +48,12 @@ MAX_FREEZE_MS = 7 * MS_PER_DAY
 """Longest freeze of the network by a regulator; after it any member lifts it. A week is enough for members to vote."""
 
 FREEZE_PAUSE_MS = 30 * MS_PER_DAY
-"""A regulator freezes the network again this long after its last freeze began: it stands still 7 of 30 days at most."""
+"""A regulator freezes the network again this long after its last freeze began: one stops it for 7 of 30 days at most.
+
+LIMIT: each regulator has a pause of its own, so four keys in turn can stop the network for 28 days. A pause of the
+whole network would let the misuse of one key keep every other regulator from an honest freeze; members end a freeze by
+vote, and suspend its author by vote.
+"""
 
 GOVERNANCE_WORK = 1024
 """Units of work that an act about members declares [LEDGER-WORK-1]: for three proofs of keys and the form of

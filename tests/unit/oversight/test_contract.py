@@ -5,12 +5,13 @@ from __future__ import annotations
 import msgspec
 import pytest
 
+import members_world
 from members_world import DAY_MS, DIGEST, World, signing
 from shuiqiao.ledger.kinds import KindTable
 from shuiqiao.ledger.model import Kind, no_events
 from shuiqiao.members import contract as members
 from shuiqiao.members.action import Unfreeze
-from shuiqiao.members.model import FREEZE_PAUSE_MS, Id
+from shuiqiao.members.model import FREEZE_PAUSE_MS, Id, Role
 from shuiqiao.oversight.contract import (
     ALARM,
     FREEZE,
@@ -125,6 +126,16 @@ def test_a_regulator_does_not_freeze_again_and_again(world):
     world.wait(began_ms + FREEZE_PAUSE_MS - 2 - world.time_ms)
     assert freeze(world) == "oversight.freeze_repeated"
     assert freeze(world) is None
+
+
+def test_the_misuse_of_one_regulators_key_leaves_another_its_freeze(monkeypatch):
+    """[MEMBER-19]: the pause is the regulator's own."""
+    monkeypatch.setitem(members_world.ROLES, "second-regulator", Role.REGULATOR)
+    world = World("intl", kinds=KindTable([*members.KINDS, *KINDS, BUSINESS]), names=tuple(members_world.ROLES))
+    assert freeze(world) is None
+    assert unfreeze(world, author="second-regulator") is None
+    assert freeze(world) == "oversight.freeze_repeated"
+    assert freeze(world, author="second-regulator") is None
 
 
 def test_members_lift_a_freeze_by_vote_and_replace_keys_meanwhile(world):

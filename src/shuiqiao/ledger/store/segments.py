@@ -127,6 +127,18 @@ class SegmentFiles:
                 return
             tail = tail_after(found)
 
+    def follow(self, tail: Tail) -> Tail | Broken:
+        """Return the end of the whole frames behind a good end, in a segment file of which more is still to come."""
+        while True:
+            head = decode_frame_head(self._read(tail.segment, tail.offset, FRAME_HEAD_BYTES))
+            here = self.segment_bytes(tail.segment) - tail.offset
+            if here < FRAME_HEAD_BYTES or (not isinstance(head, Damage) and head.frame_bytes > here):
+                return tail
+            found = self._read_at(tail)
+            if isinstance(found, Broken):
+                return found
+            tail = tail_after(found)
+
     def _read_at(self, tail: Tail) -> StoredFrame | Broken:
         frame = self.frame_at(tail.segment, tail.offset)
         if isinstance(frame, Damage):

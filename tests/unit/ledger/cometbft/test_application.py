@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import time
 import weakref
+from types import SimpleNamespace
 
 import cbor2
 import msgspec
@@ -15,14 +16,20 @@ from shuiqiao.base.errors import IntegrityError, InvalidInput, Unavailable
 from shuiqiao.base.ids import MemberId
 from shuiqiao.crypto import intl as intl_provider
 from shuiqiao.ledger.cosignature import sign_cosignature
-from shuiqiao.ledger.engine.cometbft import extensions
+from shuiqiao.ledger.engine.cometbft import extensions, snapshots
 from shuiqiao.ledger.engine.cometbft import requests as ask
 from shuiqiao.ledger.engine.cometbft import responses as answer
 from shuiqiao.ledger.engine.cometbft.application import LedgerApplication
 from shuiqiao.ledger.engine.cometbft.extensions import Cosigner
 from shuiqiao.ledger.engine.cometbft.home import address_of
+from shuiqiao.ledger.engine.cometbft.keeper import INCOMING_FOLDER
 from shuiqiao.ledger.engine.cometbft.parts import PublicKey, Snapshot, Timestamp, ValidatorUpdate
-from shuiqiao.ledger.engine.cometbft.snapshots import decode_manifest, encode_manifest
+from shuiqiao.ledger.engine.cometbft.snapshots import (
+    CHUNK_BYTES,
+    MAX_SNAPSHOT_BYTES,
+    decode_manifest,
+    encode_manifest,
+)
 from shuiqiao.ledger.engine.verifiers import InlineVerifier
 from shuiqiao.ledger.machine import StateMachine
 from shuiqiao.ledger.note import verify_note
@@ -421,8 +428,14 @@ def test_a_snapshot_whose_blocks_do_not_open_is_left_and_a_good_one_taken(roster
     source, offer, chunks = snapshot_of(roster, open_app)
     app_hash, joining = app_hash_in(offer, source), open_app("joining")
     good = decode_manifest(offer.metadata)
-    bad = [b"no segment", *(bytes(len(chunk)) for chunk in chunks[1:])]
-    for _ in range(2):
+    zeros = [bytes(len(chunk)) for chunk in chunks]
+    deceits = [
+        # Rubbish from the first byte, a chunk that is too short, and rubbish behind the blocks of the first chunk.
+        (zeros, [answer.ChunkResult.REJECT_SNAPSHOT, answer.ChunkResult.ABORT]),
+        ([b"no segment", zeros[1]], [answer.ChunkResult.REJECT_SNAPSHOT, answer.ChunkResult.ABORT]),
+        ([chunks[0], zeros[1]], [answer.ChunkResult.ACCEPT, answer.ChunkResult.REJECT_SNAPSHOT]),
+    ]
+    for bad, expected in deceits:
         metadata = encode_manifest(msgspec.structs.replace(good, chunks=[roster.suite.digest(each) for each in bad]))
         deceit = Snapshot(
             height=offer.height, format=2, chunks=len(bad), hash=roster.suite.digest(metadata), metadata=metadata
@@ -432,12 +445,42 @@ def test_a_snapshot_whose_blocks_do_not_open_is_left_and_a_good_one_taken(roster
             joining.apply_snapshot_chunk(ask.RequestApplySnapshotChunk(index=index, chunk=chunk)).result
             for index, chunk in enumerate(bad)
         ]
-        assert results == [answer.ChunkResult.ACCEPT, answer.ChunkResult.REJECT_SNAPSHOT]
+        assert results == expected
         assert position(joining) == (0, b"")
+        # Nothing of it is left on the disk.
+        assert not (joining.keeper.folder / INCOMING_FOLDER).exists()
     joining.offer_snapshot(ask.RequestOfferSnapshot(snapshot=offer, app_hash=app_hash))
     for index, chunk in enumerate(chunks):
         joining.apply_snapshot_chunk(ask.RequestApplySnapshotChunk(index=index, chunk=chunk))
     assert position(joining) == (4, app_hash)
+
+
+def test_a_snapshot_takes_no_more_of_the_disk_than_half_of_what_is_free(roster, open_app, monkeypatch):  # [ABCI-21]
+    source, offer, _ = snapshot_of(roster, open_app)
+    manifest = decode_manifest(offer.metadata)
+    total = sum(length for _, length in (*manifest.segments, *manifest.notes))
+    joining = open_app("joining")
+    asked = ask.RequestOfferSnapshot(snapshot=offer, app_hash=app_hash_in(offer, source))
+    for free, result in ((2 * total - 1, answer.OfferResult.REJECT), (2 * total, answer.OfferResult.ACCEPT)):
+        monkeypatch.setattr(snapshots.shutil, "disk_usage", lambda _folder, free=free: SimpleNamespace(free=free))
+        assert joining.offer_snapshot(asked).result == result
+        assert (joining.keeper.folder / INCOMING_FOLDER).exists() is (result == answer.OfferResult.ACCEPT)
+
+
+@pytest.mark.parametrize(("more", "refused"), [(0, False), (1, True)])
+def test_a_snapshot_has_a_most_of_bytes(more, refused, roster, open_app):  # [ABCI-21]
+    _, offer, _ = snapshot_of(roster, open_app)
+    chunks = [bytes(32)] * (MAX_SNAPSHOT_BYTES // CHUNK_BYTES + more)
+    large = encode_manifest(
+        msgspec.structs.replace(
+            decode_manifest(offer.metadata), segments=[(1, MAX_SNAPSHOT_BYTES + more)], notes=[], chunks=chunks
+        )
+    )
+    if refused:
+        with pytest.raises(InvalidInput, match=r"ledger\.snapshot_malformed"):
+            decode_manifest(large)
+    else:
+        assert decode_manifest(large).total_bytes == MAX_SNAPSHOT_BYTES == 256 * 2**30
 
 
 def test_a_lock_that_was_given_back_closes_no_file_of_another(tmp_path):

@@ -116,7 +116,7 @@ class LedgerApplication:
         self._by_address: dict[bytes, MemberId] = {}
         self._disagreement = Disagreement(machine.suite)
         self.named = self._disagreement.named
-        self._joining = Joining(self.keeper, digest=machine.suite.digest, on_joined=self._begin)
+        self._joining = Joining(self.keeper, on_joined=self._begin)
         self._begin()
 
     # For the engine

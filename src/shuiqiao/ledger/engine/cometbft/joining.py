@@ -14,16 +14,13 @@ from shuiqiao.ledger.engine.cometbft.responses import (
     ResponseOfferSnapshot,
 )
 from shuiqiao.ledger.engine.cometbft.snapshots import Incoming
-from shuiqiao.ledger.engine.replica import SEGMENTS_FOLDER
-from shuiqiao.ledger.store.segments import SEGMENT_SUFFIX
 
 
 class Joining:
     """The snapshot that is being taken in; used under the application's lock."""
 
-    def __init__(self, keeper: Keeper, *, digest: Callable[[bytes], bytes], on_joined: Callable[[], None]) -> None:
+    def __init__(self, keeper: Keeper, *, on_joined: Callable[[], None]) -> None:
         self._keeper = keeper
-        self._digest = digest
         self._on_joined = on_joined
         self._incoming: Incoming | None = None
 
@@ -32,15 +29,11 @@ class Joining:
         keeper = self._keeper
         if keeper.height or keeper.replica.head.height or request.snapshot is None:
             return ResponseOfferSnapshot(result=OfferResult.ABORT)
+        self._incoming = None
         try:
-            self._incoming = Incoming(
-                keeper.incoming_folder(),
-                offer=request.snapshot,
-                app_hash=request.app_hash,
-                segments=SEGMENTS_FOLDER + "/{:020d}" + SEGMENT_SUFFIX,
-                digest=self._digest,
-            )
+            self._incoming = keeper.take_in(request.snapshot, app_hash=request.app_hash)
         except InvalidInput:
+            keeper.drop_incoming()
             return ResponseOfferSnapshot(result=OfferResult.REJECT)
         return ResponseOfferSnapshot(result=OfferResult.ACCEPT)
 
@@ -51,7 +44,12 @@ class Joining:
             return ResponseApplySnapshotChunk(result=ChunkResult.ABORT)
         try:
             incoming.add(request.index, request.chunk)
-        except IntegrityError:
+        except IntegrityError as error:
+            if error.code == "ledger.snapshot_contradicted":
+                # No other peer's chunks would fit this manifest and be blocks.
+                self._incoming = None
+                self._keeper.drop_incoming()
+                return ResponseApplySnapshotChunk(result=ChunkResult.REJECT_SNAPSHOT)
             return ResponseApplySnapshotChunk(
                 result=ChunkResult.RETRY,
                 refetch_chunks=(request.index,),

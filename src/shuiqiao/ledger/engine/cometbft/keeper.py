@@ -11,12 +11,13 @@ from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
 from itertools import islice
 from pathlib import Path
-from typing import Final
+from typing import TYPE_CHECKING, Final, cast
 
 from shuiqiao.base.errors import IntegrityError, ShuiqiaoError
 from shuiqiao.ledger.engine.cometbft.closing import CLOSING_FOLDER, ClosingNotes
+from shuiqiao.ledger.engine.cometbft.parts import Snapshot
 from shuiqiao.ledger.engine.cometbft.position import Position, PositionFile
-from shuiqiao.ledger.engine.cometbft.snapshots import Incoming, SnapshotShelf
+from shuiqiao.ledger.engine.cometbft.snapshots import Incoming, SnapshotShelf, snapshot_contradicted
 from shuiqiao.ledger.engine.execution import Execution, Growth, grow
 from shuiqiao.ledger.engine.port import ReplicaSettings
 from shuiqiao.ledger.engine.replica import INDEX_FOLDER, SEGMENTS_FOLDER, Replica
@@ -25,7 +26,10 @@ from shuiqiao.ledger.machine import Candidate, StateMachine
 from shuiqiao.ledger.model import Block
 from shuiqiao.ledger.signed_note import encode_text
 from shuiqiao.ledger.store.opening import opening
-from shuiqiao.ledger.store.segments import SEGMENT_SUFFIX
+from shuiqiao.ledger.store.segments import SEGMENT_SUFFIX, SegmentFiles
+
+if TYPE_CHECKING:
+    from shuiqiao.ledger.store.frame import HashName
 
 CONSENSUS_FOLDER: Final = "consensus"
 INCOMING_FOLDER: Final = "incoming"
@@ -168,9 +172,7 @@ class Keeper:
             self._drop(SEGMENTS_FOLDER, INDEX_FOLDER, INCOMING_FOLDER, f"{CONSENSUS_FOLDER}/{CLOSING_FOLDER}")
             self.closing.load()
             self.replica = Replica(self.folder, machine=self._machine, settings=self._settings)
-            raise IntegrityError(
-                "ledger.snapshot_contradicted", f"the snapshot is not what was verified: {error.message}"
-            ) from error
+            raise snapshot_contradicted(error.message) from error
         shutil.rmtree(self.folder / INCOMING_FOLDER)
         self.shelf = self._new_shelf()
 
@@ -178,19 +180,30 @@ class Keeper:
         position = incoming.manifest.position
         self.replica = Replica(self.folder, machine=self._machine, settings=self._settings)
         if (self.app_hash, self.replica.head.height) != (incoming.app_hash, position.block):
-            raise IntegrityError(
-                "ledger.snapshot_contradicted",
+            raise snapshot_contradicted(
                 f"{self.replica.head.height} blocks give {self.app_hash.hex()}, where {position.block} and "
-                f"{incoming.app_hash.hex()} were verified",
+                f"{incoming.app_hash.hex()} were verified"
             )
         self.closing.receive(incoming.notes())
         self._file.save(position, is_durable=True)
         self.position = position
 
-    def incoming_folder(self) -> Path:
-        """Return a fresh folder for a snapshot."""
+    def take_in(self, offer: Snapshot, *, app_hash: bytes) -> Incoming:
+        """Begin to take a snapshot in, in a fresh folder; raises what ``Incoming`` raises."""
+        self.drop_incoming()
+        folder, suite = self.folder / INCOMING_FOLDER, self._machine.suite
+        segments = SegmentFiles(
+            folder / SEGMENTS_FOLDER,
+            network=self._machine.parameters.network,
+            hash_name=cast("HashName", suite.hash_name),
+            disk=self._settings.disk,
+            max_segment_bytes=self._settings.max_segment_bytes,
+        )
+        return Incoming(folder, offer=offer, app_hash=app_hash, segments=segments, digest=suite.digest)
+
+    def drop_incoming(self) -> None:
+        """Delete what was taken in of a snapshot that is not taken on."""
         self._drop(INCOMING_FOLDER)
-        return self.folder / INCOMING_FOLDER
 
     def _drop_unfinished(self) -> None:
         """Empty a folder in which a snapshot was being put in place: it was empty before, and may be half of one."""

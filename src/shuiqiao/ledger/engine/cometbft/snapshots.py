@@ -9,7 +9,8 @@ that a light client verified: nothing that a peer sends is believed [ABCI-21].
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+import shutil
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from typing import Final
 
@@ -20,13 +21,22 @@ from shuiqiao.base.errors import IntegrityError, InvalidInput
 from shuiqiao.ledger.engine.cometbft.parts import Snapshot
 from shuiqiao.ledger.engine.cometbft.position import Position
 from shuiqiao.ledger.signed_note import MAX_SIGNED_NOTE_BYTES
+from shuiqiao.ledger.store.frame import SEGMENT_HEADER_BYTES
+from shuiqiao.ledger.store.place import EMPTY_TAIL, Broken, Tail
+from shuiqiao.ledger.store.segments import SegmentFiles
 
 FORMAT: Final = 2
 CHUNK_BYTES: Final = 4 * 1024 * 1024
 """Bytes of a chunk: a quarter of what CometBFT lets through in one message."""
 
 MAX_MANIFEST_BYTES: Final = 3 * 1024 * 1024
-"""CometBFT lets 4 MiB through for an offer; this holds 90,000 chunks, 350 GiB of blocks."""
+"""CometBFT lets 4 MiB through for an offer; this holds 90,000 chunks."""
+
+MAX_SNAPSHOT_BYTES: Final = 256 * 1024**3
+"""Bytes of a snapshot; a log that is longer is copied, not joined by snapshot."""
+
+_FREE_SHARE: Final = 2
+"""A snapshot takes one in so many free bytes of the disk at most: its index and later blocks take others."""
 
 KEPT: Final = 3
 """Snapshots on offer: a joining node needs two heights above the one it takes, and time to fetch it."""
@@ -52,6 +62,11 @@ class Manifest(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=
     notes: list[tuple[int, int]]
     chunk_bytes: int
     chunks: list[bytes]
+
+    @property
+    def total_bytes(self) -> int:
+        """Bytes of both streams."""
+        return sum(length for _, length in (*self.segments, *self.notes))
 
     @property
     def segment_chunks(self) -> int:
@@ -87,6 +102,7 @@ def decode_manifest(data: bytes) -> Manifest:
         and is_in_order
         and all(length <= MAX_SIGNED_NOTE_BYTES for _, length in manifest.notes)
         and manifest.segment_chunks > 0
+        and manifest.total_bytes <= MAX_SNAPSHOT_BYTES
         and len(manifest.chunks) == manifest.segment_chunks + manifest.note_chunks
         and manifest.position.height > 0
     )
@@ -114,7 +130,7 @@ class SnapshotShelf:
         blank = Manifest(
             version=FORMAT, position=position, segments=segments, notes=notes, chunk_bytes=CHUNK_BYTES, chunks=[]
         )
-        if not blank.segment_chunks:
+        if not blank.segment_chunks or blank.total_bytes > MAX_SNAPSHOT_BYTES:
             return
         manifest = msgspec.structs.replace(blank, chunks=self._digests(blank))
         if len(encode_manifest(manifest)) <= MAX_MANIFEST_BYTES:
@@ -159,10 +175,13 @@ class SnapshotShelf:
 class Incoming:
     """A snapshot that is being taken in, in a folder of its own until it is whole."""
 
-    def __init__(self, folder: Path, *, offer: Snapshot, app_hash: bytes, segments: str, digest: Digest) -> None:
-        """segments: folder and suffix of segment files, as a pattern of a number.
+    def __init__(
+        self, folder: Path, *, offer: Snapshot, app_hash: bytes, segments: SegmentFiles, digest: Digest
+    ) -> None:
+        """segments: the segment files of the network in a folder inside, which is empty.
 
-        Raises InvalidInput ``ledger.snapshot_malformed`` for an offer that does not hold together.
+        Raises InvalidInput ``ledger.snapshot_malformed`` for an offer that does not hold together,
+        ``ledger.snapshot_too_large`` for one that this disk has no room for.
         """
         if offer.format != FORMAT or digest(offer.metadata) != offer.hash:
             raise InvalidInput("ledger.snapshot_malformed", f"the offer is of format {offer.format} or not of its hash")
@@ -175,23 +194,56 @@ class Incoming:
         self.folder = folder
         self._digest = digest
         self._next = 0
-        self._segments = [(folder / segments.format(height), length) for height, length in self.manifest.segments]
+        self._files = segments
+        self._tail = EMPTY_TAIL
+        self._segments = [(segments.path(height), length) for height, length in self.manifest.segments]
         self._notes = [(folder / NOTES_FOLDER / f"{size:020d}", length) for size, length in self.manifest.notes]
         for path, _ in (*self._segments, *self._notes):
             path.parent.mkdir(parents=True, exist_ok=True)
+        free = shutil.disk_usage(folder).free
+        if self.manifest.total_bytes * _FREE_SHARE > free:
+            raise InvalidInput(
+                "ledger.snapshot_too_large",
+                f"the snapshot has {self.manifest.total_bytes} bytes, {folder} has {free} free",
+                next_step="give the node a larger disk, or let it copy the blocks instead",
+            )
 
     def add(self, index: int, chunk: bytes) -> None:
-        """Take the next chunk; raises IntegrityError ``ledger.snapshot_chunk_wrong`` for one that is not it."""
+        """Take the next chunk, and look at the blocks that are whole by it.
+
+        Raises IntegrityError ``ledger.snapshot_chunk_wrong`` for a chunk that is not it, and
+        ``ledger.snapshot_contradicted`` where the manifest's own chunks are no blocks that follow each other.
+        """
         if index != self._next or self._digest(chunk) != self.manifest.chunks[index]:
             raise IntegrityError(
                 "ledger.snapshot_chunk_wrong", f"chunk {index} does not follow or does not have the manifest's digest"
             )
         before = self.manifest.segment_chunks
-        if index < before:
-            _write(self._segments, index, chunk)
-        else:
-            _write(self._notes, index - before, chunk)
+        files, at = (self._segments, index) if index < before else (self._notes, index - before)
+        if len(chunk) != min(CHUNK_BYTES, sum(length for _, length in files) - at * CHUNK_BYTES):
+            raise snapshot_contradicted(f"chunk {index} has {len(chunk)} bytes")
+        for path, length, part in _parts(files, at, chunk):
+            with path.open("ab") as file:
+                file.write(part)
+            if files is self._segments:
+                self._follow(path, length)
         self._next += 1
+
+    def _follow(self, path: Path, length: int) -> None:
+        """Go on behind the whole blocks of a segment file that is length bytes long once it is there."""
+        here, segment = path.stat().st_size, int(path.stem)
+        if here < min(length, SEGMENT_HEADER_BYTES):
+            return
+        tail: Tail | Broken = self._tail
+        if segment != self._tail.segment:
+            tail = self._files.start_segment(segment, self._tail)
+        if not isinstance(tail, Broken):
+            tail = self._files.follow(tail)
+        if isinstance(tail, Broken):
+            raise snapshot_contradicted(f"{path.name} at byte {tail.offset}: {tail.reason}")
+        if here == length != tail.offset or tail.height > self.manifest.position.block:
+            raise snapshot_contradicted(f"{path.name} ends at byte {length}, its block {tail.height} at {tail.offset}")
+        self._tail = tail
 
     @property
     def is_whole(self) -> bool:
@@ -217,13 +269,17 @@ def _read(files: Files, chunk: int) -> bytes:
     return b"".join(parts)
 
 
-def _write(files: Files, index: int, chunk: bytes) -> None:
-    """Put a chunk of a stream where it belongs; chunks come in order."""
+def _parts(files: Files, index: int, chunk: bytes) -> Iterator[tuple[Path, int, bytes]]:
+    """Yield the files that a chunk of a stream belongs to, the whole length of each, and its part of the chunk."""
     at = index * CHUNK_BYTES
     for path, length in files:
         if at < length and chunk:
             part, chunk = chunk[: length - at], chunk[length - at :]
-            with path.open("ab") as file:
-                file.write(part)
+            yield path, length, part
             at = length
         at = max(0, at - length)
+
+
+def snapshot_contradicted(reason: str) -> IntegrityError:
+    """Return what is raised for a snapshot that is not what a light client verified."""
+    return IntegrityError("ledger.snapshot_contradicted", f"the snapshot is not what was verified: {reason}")
