@@ -10,7 +10,7 @@ from boundary_world import FullDisk
 from governed_world import GovernedRoster
 from shuiqiao.base.clock import SystemClock
 from shuiqiao.base.encoding import encode_cbor
-from shuiqiao.base.errors import Unavailable
+from shuiqiao.base.errors import IntegrityError, Unavailable
 from shuiqiao.base.ids import MemberId
 from shuiqiao.ledger.cosignature import sign_cosignature
 from shuiqiao.ledger.engine.cometbft import requests as ask
@@ -125,6 +125,23 @@ def test_a_block_brings_the_note_to_who_was_away(roster, open_app):
     # Once is enough.
     assert propose(one, fresh) == [fresh]
     assert propose(other) == []
+
+
+def test_a_node_that_has_lost_what_it_judges_by_says_nothing_of_a_note(roster, open_app, monkeypatch):
+    """[LEDGER-SIGN-4]: taken for no note, it would be refused as a transaction here, and nowhere else."""
+    application = open_app()
+    whole = encode_carried(close_epoch(roster, application, height=1))
+
+    def lose(_size):
+        raise IntegrityError("ledger.node_missing", "a node is not in the index")
+
+    with monkeypatch.context() as patch:
+        patch.setattr(application.keeper.replica, "root_at", lose)
+        with pytest.raises(Unavailable, match=r"ledger\.index_failed"):
+            verdict(application, whole)
+        with pytest.raises(Unavailable, match=r"ledger\.index_failed"):
+            decide(application, 2, whole)
+    assert [each.code for each in decide(application, 2, whole).tx_results] == [0]
 
 
 def test_a_block_of_a_note_alone_changes_nothing(roster, open_app):

@@ -14,7 +14,7 @@ from pathlib import Path
 from typing import Final
 
 from shuiqiao.base.encoding import decode_cbor_strict, encode_cbor
-from shuiqiao.base.errors import IntegrityError, InvalidInput, ShuiqiaoError
+from shuiqiao.base.errors import IntegrityError, InvalidInput, ShuiqiaoError, Unavailable
 from shuiqiao.crypto.model import CipherSuite
 from shuiqiao.ledger.engine.epoch_keeping import store_note
 from shuiqiao.ledger.engine.replica import Replica
@@ -92,14 +92,21 @@ class ClosingNotes:
     def judge(self, note: bytes) -> Checkpoint:
         """Return the closing checkpoint of an epoch of this log; raises IntegrityError for any other bytes [ABCI-28].
 
-        Nothing enters the judgement but the bytes and the last committed state, so all nodes judge alike.
+        Raises Unavailable ``ledger.index_failed`` where this node cannot tell. Nothing enters the judgement but the bytes
+        and the last committed state, so all nodes judge alike.
         """
         replica = self._replica()
         head = decode_signed_note(note).head
         if not replica.epochs.trail.closes_epoch(head.size):
             raise IntegrityError("ledger.closing_note_foreign", f"no epoch of this log closed at {head.size} leaves")
         found = verify_note(note, policy=replica.epochs.trail.policy_at(head.size), suite=self._suite)
-        root = replica.root_at(found.size)
+        try:
+            root = replica.root_at(found.size)
+        except IntegrityError as error:
+            # What this node's own index has lost is no verdict on the note [LEDGER-SIGN-4].
+            raise Unavailable(
+                "ledger.index_failed", f"the index gives no root of {found.size} leaves: {error.message}"
+            ) from error
         if found.root != root:
             raise IntegrityError(
                 "ledger.closing_note_foreign",
