@@ -22,7 +22,10 @@ ITEM_WORK: Final = 8
 """Units for an item of a list in the body: what any kind reads and writes for one at most."""
 
 MAX_BLOCK_WORK: Final = 1 << 19
-"""Units in a block, about half a second: 8,192 transactions of one signature, or 15 that erase 4,096 leaves each."""
+"""Units in a block: half a second where they are signatures, up to two where all are keys written.
+
+8,192 transactions of one signature, or 15 that erase 4,096 leaves each.
+"""
 
 
 def expected_work(tx: Transaction) -> int:

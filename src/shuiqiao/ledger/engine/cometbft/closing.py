@@ -92,8 +92,8 @@ class ClosingNotes:
     def judge(self, note: bytes) -> Checkpoint:
         """Return the closing checkpoint of an epoch of this log; raises IntegrityError for any other bytes [ABCI-28].
 
-        Raises Unavailable ``ledger.index_failed`` where this node cannot tell. Nothing enters the judgement but the bytes
-        and the last committed state, so all nodes judge alike.
+        Raises Unavailable ``ledger.index_failed`` where this node cannot tell. Nothing enters the judgement but the
+        bytes and the last committed state, so all nodes judge alike.
         """
         replica = self._replica()
         head = decode_signed_note(note).head
