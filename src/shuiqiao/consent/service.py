@@ -138,7 +138,7 @@ class ConsentDesk:
                 "consent.taxpayer_mismatch",
                 f"the firm tag in artefact {artefact.consent.hex()} is not the one of this taxpayer's enrolment",
             )
-        age_ms = self._submitter.now_ms() - enrolment.identity_check.checked_ms
+        age_ms = self._submitter.latest_ms() - enrolment.identity_check.checked_ms
         if artefact.identity_check != enrolment.identity_check or age_ms > IDENTITY_CHECK_MAX_AGE_MS:
             raise Denied(
                 "consent.identity_unchecked",

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from contextlib import suppress
+
 from sqlalchemy import (
     BigInteger,
     Column,
@@ -17,6 +19,7 @@ from sqlalchemy import (
     select,
     update,
 )
+from sqlalchemy.exc import IntegrityError as AlreadyThere
 
 from shuiqiao.base.encoding import encode_json
 from shuiqiao.base.errors import Conflict
@@ -66,10 +69,8 @@ _SET_STATUS = (
     .values(status=bindparam("new_status"))
 )
 _ADD_DECISION = insert(_decisions)
-_OUTCOME = select(_decisions.c.outcome).where(_decisions.c.application == bindparam("of_application"))
 _REMOVE_DECISION = delete(_decisions).where(_decisions.c.application == bindparam("of_application"))
 _ADD_OPENING = insert(_openings)
-_OPENING = select(_openings.c.application).where(_openings.c.application == bindparam("of_application"))
 
 
 class LendingStore:
@@ -111,29 +112,28 @@ class LendingStore:
 
         Raises Conflict ``lending.decision_on_file`` if there is one for the application.
         """
-        with self._engine.begin() as connection:
-            found = connection.execute(_OUTCOME, {"of_application": decision.application}).first()
-            if found is not None:
-                raise Conflict(
-                    "lending.decision_on_file",
-                    f"application {decision.application.hex()} is {found.outcome} already, and cannot be "
-                    f"{decision.outcome}",
+        try:
+            with self._engine.begin() as connection:
+                connection.execute(
+                    _ADD_DECISION,
+                    {
+                        "application": decision.application,
+                        "outcome": str(decision.outcome),
+                        "limit_fen": decision.limit_fen,
+                        "annual_rate": None if decision.annual_rate is None else str(decision.annual_rate),
+                        "explanation": encode_json(decision.explanation()).decode(),
+                        "reasons_salt": reasons_salt,
+                        "sealed_opening": sealed_opening,
+                    },
                 )
-            connection.execute(
-                _ADD_DECISION,
-                {
-                    "application": decision.application,
-                    "outcome": str(decision.outcome),
-                    "limit_fen": decision.limit_fen,
-                    "annual_rate": None if decision.annual_rate is None else str(decision.annual_rate),
-                    "explanation": encode_json(decision.explanation()).decode(),
-                    "reasons_salt": reasons_salt,
-                    "sealed_opening": sealed_opening,
-                },
-            )
-            connection.execute(
-                _SET_STATUS, {"of_application": decision.application, "new_status": str(decision.outcome)}
-            )
+                connection.execute(
+                    _SET_STATUS, {"of_application": decision.application, "new_status": str(decision.outcome)}
+                )
+        except AlreadyThere as error:
+            raise Conflict(
+                "lending.decision_on_file",
+                f"application {decision.application.hex()} is decided already, and cannot be {decision.outcome}",
+            ) from error
 
     def withdraw_decision(self, application: bytes) -> None:
         """Forget a decision that the ledger refused, and open its application again."""
@@ -163,9 +163,8 @@ class OpeningStore:
     def add(self, application: bytes, *, bank: str, sealed: bytes) -> None:
         """Keep what a bank sealed for an application, its digest checked; again changes nothing."""
         name = owned_id(bank, application)
-        with self._engine.begin() as connection:
-            if connection.execute(_OPENING, {"of_application": name}).first() is None:
-                connection.execute(_ADD_OPENING, {"application": name, "sealed": sealed})
+        with suppress(AlreadyThere), self._engine.begin() as connection:
+            connection.execute(_ADD_OPENING, {"application": name, "sealed": sealed})
 
     def all(self) -> dict[OwnedId, bytes]:
         """Return sealed openings by bank and application id."""

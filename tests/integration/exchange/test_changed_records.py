@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from exchange_world import BANK_A, BANK_B, BUREAU, NEIGHBOUR, TAXPAYER
+from shuiqiao.base.clock import MS_PER_DAY, ManualClock
 from shuiqiao.vault.model import ErasureReason, LeafStatus
 
 
@@ -15,7 +16,7 @@ def told(records):
     return sorted((entry.other, entry.request, entry.standard, entry.status) for entry in records)
 
 
-def test_both_sides_are_told_of_an_amended_and_an_erased_record(world):
+def test_both_sides_are_told_of_an_amended_and_an_erased_record(world, monkeypatch):
     # Holds [EXCHANGE-21].
     grades = {"items": {"tax_credit_grade@1": ["core"]}}
     first = received_by(world, BANK_A)
@@ -33,6 +34,11 @@ def test_both_sides_are_told_of_an_amended_and_an_erased_record(world):
     assert told(world.banks[BANK_A].changed_records()) == [(BUREAU, first.request, *amended)]
     assert told(world.banks[BANK_B].changed_records()) == [(BUREAU, other.request, *amended)]
     assert list(world.banks[BANK_A].changed_records(taxpayer=NEIGHBOUR)) == []
+    with monkeypatch.context() as wrong:
+        # [EXCHANGE-15]: by this clock the data life is over. It is not destroyed, for nobody confirmed the clock.
+        wrong.setattr(world.submitters[BANK_A], "_clock", ManualClock(world.clock.now_ms() + 4380 * MS_PER_DAY))
+        wrong.setattr(world.submitters[BANK_A], "_is_clock_confirmed", False)
+        assert list(world.banks[BANK_A].changed_records()) == []
 
     leaf = first.disclosure.types[0].openings[0]
     world.vault.erase(

@@ -9,7 +9,7 @@ from dataclasses import replace
 import pytest
 from sqlalchemy import text
 
-from shuiqiao.base.clock import MS_PER_DAY, ManualClock
+from shuiqiao.base.clock import MS_PER_DAY, MS_PER_HOUR, ManualClock
 from shuiqiao.base.errors import Denied
 from shuiqiao.base.ids import MemberId, owned_id
 from shuiqiao.exchange import store as exchange_store
@@ -185,6 +185,18 @@ def test_the_life_of_an_answer_begins_when_it_is_made(world, bank):
     world.clock.advance(MS_PER_DAY)
     (erased,) = [row for row in bank.erase_expired() if row.request == sent.request]
     assert erased.erased_ms - manifest.made_ms == 5 * MS_PER_DAY
+
+
+def test_a_provider_whose_clock_is_ahead_prolongs_no_life(world, bank, monkeypatch):
+    """[EXCHANGE-15]: the life begins at the latest when the answer is taken in."""
+    sent = world.asked(world.granted(data_life_days=5))
+    with monkeypatch.context() as ahead:
+        ahead.setattr(world.submitters[BUREAU], "_clock", ManualClock(world.clock.now_ms() + 6 * MS_PER_HOUR))
+        answer = world.provider.answer(sent.message)
+    manifest = bank.receive(sent.request, answer).manifest
+    kept = world.recipient_stores[BANK_A].received(sent.request)
+    assert kept.received_ms < manifest.made_ms
+    assert kept.erase_after_ms == world.submitters[BANK_A].latest_ms() - 1 + 5 * MS_PER_DAY
 
 
 def test_an_answer_older_than_its_life_is_not_taken_in(world, bank):

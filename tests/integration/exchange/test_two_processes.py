@@ -171,3 +171,20 @@ class RefusedOnItsWay:
         with pytest.raises(Conflict, match=r"^exchange\.step_invalid"):
             self._case.world.provider._refuse(kept, Denied("consent.ceiling_exceeded", "lower by now"))
         return committed
+
+
+def test_an_attempt_gives_back_nothing_of_the_one_that_took_its_place(world, case):
+    store = world.provider_store
+    case.in_another_process()
+    fields = {"request": owned_id(BANK_A, b"two at one place"), "outcome": Outcome.ANSWERING}
+    answered = replace(case.kept, **fields, attempt=b"the second of it")
+    second = replace(answered, counts={}, leaves=None, answer=None, answer_digest=None, manifest_digest=None)
+    first = replace(second, attempt=b"the first of it.")
+    for each in (first, second):
+        store.reserve(each, since_ms=case.world.clock.now_ms(), verify=len)
+    store.release(first)
+    assert store.asked(second.request) == second
+    store.keep_answer(answered)
+    for each in (first, second):
+        store.release(each)
+    assert store.asked(second.request) == answered
