@@ -57,7 +57,16 @@ def test_all_leaves_of_a_batch_need_no_proof():
 
 @pytest.mark.parametrize(
     ("indexes", "proof"),
-    [([3, 3], None), ([5, 4], None), ([4, 13], None), ([-1, 4], None), ([], None), ([4, 5], []), ([4, 5], "more")],
+    [
+        ([3, 3], None),
+        ([5, 4], None),
+        ([4, 13], None),
+        ([13], [bytes(32)] * 3),  # as many as a leaf behind the last one would take
+        ([-1, 4], None),
+        ([], None),
+        ([4, 5], []),
+        ([4, 5], "more"),
+    ],
 )
 def test_a_proof_that_does_not_fit_is_malformed(indexes, proof):
     leaves = leaves_of(13)
