@@ -37,15 +37,12 @@ if TYPE_CHECKING:
     from shuiqiao.base.ids import MemberId
     from shuiqiao.ledger.receipt_verification import VerifiedReceipt
 
-MAX_EVIDENCE_BYTES = 1 << 20
-"""Four groups of at most 64 KiB each, salts and a path fit several times."""
-
 EVIDENCE_VERSION = 1
 
 EVIDENCE_MAGIC = b"SQRECORD1\n"
 
-MAX_EVIDENCE_FILE_BYTES = MAX_EVIDENCE_BYTES + MAX_RECEIPT_BYTES
-"""A record's proof and a receipt."""
+MAX_EVIDENCE_FILE_BYTES = 1_048_576 + MAX_RECEIPT_BYTES
+"""A record's proof, into which four groups of at most 64 KiB each, salts and a path fit several times, and a receipt."""
 
 _Hash = Annotated[bytes, Meta(min_length=32, max_length=32)]
 _GroupId = Annotated[str, Meta(max_length=32)]
