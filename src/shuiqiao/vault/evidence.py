@@ -42,7 +42,7 @@ EVIDENCE_VERSION = 1
 EVIDENCE_MAGIC = b"SQRECORD1\n"
 
 MAX_EVIDENCE_FILE_BYTES = 1_048_576 + MAX_RECEIPT_BYTES
-"""A record's proof, into which four groups of at most 64 KiB each, salts and a path fit several times, and a receipt."""
+"""A receipt, and a record's proof: four groups of at most 64 KiB each, salts and a path fit in several times."""
 
 _Hash = Annotated[bytes, Meta(min_length=32, max_length=32)]
 _GroupId = Annotated[str, Meta(max_length=32)]
