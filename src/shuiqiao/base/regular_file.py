@@ -1,4 +1,4 @@
-"""Opens files that a person or another party named: a pipe, a device or a socket under that name keeps nobody waiting.
+"""Opens files that a person named or that lie in a home: a pipe, a device or a socket there keeps nobody waiting.
 
 Opening a pipe waits for its writer, and reading a terminal or a device may never end. So whatever is not a regular
 file is refused, before anything of it is read [LEDGER-CBOR-5]. How much of a regular file is read, the caller bounds.
@@ -29,13 +29,21 @@ def open_regular(path: Path) -> BinaryIO:
 
     Raises InvalidInput ``base.file_special`` for what is no regular file, OSError for what cannot be opened.
     """
+    return os.fdopen(open_descriptor(path, flags=os.O_RDONLY), "rb")
+
+
+def open_descriptor(path: Path | str, *, flags: int, mode: int = 0o600) -> int:
+    """Return the descriptor of a file, opened as ``os.open`` does. mode: of a file that the flags let it create.
+
+    Raises InvalidInput ``base.file_special`` for what is no regular file, OSError for what cannot be opened.
+    """
     # Without O_NONBLOCK the kernel waits here until somebody writes into a pipe; on regular files it does nothing.
-    descriptor = os.open(path, os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC)
-    mode = os.fstat(descriptor).st_mode
-    if stat.S_ISREG(mode):
-        return os.fdopen(descriptor, "rb")
+    descriptor = os.open(path, flags | os.O_NONBLOCK | os.O_CLOEXEC, mode)
+    kind = os.fstat(descriptor).st_mode
+    if stat.S_ISREG(kind):
+        return descriptor
     os.close(descriptor)
-    if stat.S_ISDIR(mode):
+    if stat.S_ISDIR(kind):
         raise IsADirectoryError(errno.EISDIR, os.strerror(errno.EISDIR), str(path))
     raise InvalidInput(
         "base.file_special",

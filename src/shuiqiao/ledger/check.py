@@ -15,6 +15,7 @@ from typing import Final, cast
 from shuiqiao.base.clock import MS_PER_HOUR
 from shuiqiao.base.errors import IntegrityError, ShuiqiaoError
 from shuiqiao.base.ids import MemberId
+from shuiqiao.base.regular_file import open_regular
 from shuiqiao.crypto.suites import get_suite
 from shuiqiao.ledger.engine.catch_up import prove_signatures
 from shuiqiao.ledger.engine.replica import CHECKPOINTS_FOLDER, SEGMENTS_FOLDER
@@ -142,7 +143,7 @@ def check_segment_headers(folder: Path, *, parameters: NetworkParameters) -> tup
 
 def _header_problems(files: SegmentFiles, segment: int, parameters: NetworkParameters) -> Iterator[Problem]:
     path, rule = files.path(segment), "every byte of a segment header is as it was written"
-    with path.open("rb") as file:
+    with open_regular(path) as file:
         data = file.read(SEGMENT_HEADER_BYTES)
     hash_name = cast("HashName", get_suite(parameters.suite).hash_name)
     header = decode_segment_header(data, hash_name=hash_name)

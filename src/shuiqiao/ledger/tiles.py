@@ -22,9 +22,10 @@ from pathlib import Path
 
 from shuiqiao.base.errors import IntegrityError, InvalidInput, Unavailable
 from shuiqiao.base.file_modes import SHARED_FILE, make_shared_folder
+from shuiqiao.base.regular_file import read_regular
 from shuiqiao.ledger.log import HashReader, leaf_hash, root_from_reader
 from shuiqiao.ledger.model import Block, Checkpoint
-from shuiqiao.ledger.signed_note import decode_signed_note
+from shuiqiao.ledger.signed_note import MAX_SIGNED_NOTE_BYTES, decode_signed_note
 from shuiqiao.ledger.store.disk import DRAFT_SUFFIX, Disk, PosixDisk, replace_file
 from shuiqiao.ledger.tile_paths import (
     CHECKPOINT_PATH,
@@ -69,7 +70,7 @@ class TileWriter:
         path = self._folder / CHECKPOINT_PATH
         if not path.exists():
             return None
-        note = path.read_bytes()
+        note = read_regular(path, max_bytes=MAX_SIGNED_NOTE_BYTES)
         head = decode_signed_note(note).head
         return Checkpoint(origin=head.origin, size=head.size, root=head.root, note=note)
 
@@ -141,7 +142,7 @@ class TileWriter:
         path = self._folder / tile.path
         self._make_folder(path.parent)
         if path.exists():
-            if path.read_bytes() != data:
+            if read_regular(path, max_bytes=len(data)) != data:
                 raise IntegrityError("ledger.tile_contradicted", f"{path} holds other bytes than the log gives")
             return
         draft = path.with_name(path.name + DRAFT_SUFFIX)

@@ -19,6 +19,7 @@ from typing import Final
 from shuiqiao.base.clock import MS_PER_SECOND, Clock
 from shuiqiao.base.errors import Conflict, IntegrityError, InvalidInput, Unavailable
 from shuiqiao.base.ids import MemberId
+from shuiqiao.base.regular_file import open_regular
 from shuiqiao.crypto.model import CipherSuite, SigningKey
 from shuiqiao.ledger.clock_check import require_not_ahead
 from shuiqiao.ledger.cosignature import sign_cosignature
@@ -308,7 +309,7 @@ class _WatchedLog:
     def _load_evidence(self) -> ForkEvidence | None:
         if not self._evidence_path.exists():
             return None
-        with self._evidence_path.open("rb") as file:
+        with open_regular(self._evidence_path) as file:
             return decode_evidence(file.read(MAX_EVIDENCE_BYTES + 1))
 
     def _load_alarm(self) -> ForkAlarm | None:

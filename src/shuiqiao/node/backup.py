@@ -23,6 +23,7 @@ from typing import IO, TYPE_CHECKING, Final
 
 from shuiqiao.base.errors import Conflict, IntegrityError, InvalidInput, ShuiqiaoError, Unavailable
 from shuiqiao.base.ids import MemberId
+from shuiqiao.base.regular_file import open_regular
 from shuiqiao.crypto.suites import get_suite
 from shuiqiao.ledger.engine.cometbft.closing import CLOSING_FOLDER
 from shuiqiao.ledger.engine.cometbft.keeper import CONSENSUS_FOLDER
@@ -185,7 +186,7 @@ def _add_papers(writer: ArchiveWriter, home: Home, *, settings: NodeSettings, or
 def _small(path: Path) -> bytes | None:
     """Return a small file's bytes, None where there is none."""
     try:
-        with path.open("rb") as file:
+        with open_regular(path) as file:
             data = file.read(MAX_SMALL_BYTES + 1)
     except FileNotFoundError:
         return None
@@ -224,12 +225,12 @@ def _add_vault(writer: ArchiveWriter, vault: Path, *, scratch: Path, progress: P
         progress("copy the vault 备份保险库", done, len(rows))
         for suffix in _BATCH_SUFFIXES:
             name = f"{BATCHES_FOLDER}/{row.id.hex()}{suffix}"
-            with (vault / name).open("rb") as file:
+            with open_regular(vault / name) as file:
                 writer.add_file(f"vault/{name}", file)
     for report in sorted((vault / QUARANTINE_FOLDER).glob("*.ndjson")):
         name = f"vault/{QUARANTINE_FOLDER}/{report.name}"
         require_name(name)
-        with report.open("rb") as file:
+        with open_regular(report) as file:
             writer.add_file(name, file)
     require_unerased(vault, rows)
 
@@ -252,7 +253,7 @@ def _add_ledger(
             break
         progress("copy the ledger 备份账本", segment, log.tail.height)
         size = log.tail.offset if segment == log.tail.segment else None
-        with files.path(segment).open("rb") as file:
+        with open_regular(files.path(segment)) as file:
             writer.add_file(f"ledger/segments/{files.path(segment).name}", file, size=size)
     moment = LedgerMoment(
         height=log.tail.height,

@@ -11,7 +11,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from shuiqiao.base.errors import Conflict, Unavailable
-from shuiqiao.crypto.keyfile import load_key_file
+from shuiqiao.base.regular_file import read_regular
+from shuiqiao.crypto.keyfile import MAX_FILE_BYTES, load_key_file
 from shuiqiao.members.model import KeyPurpose
 from shuiqiao.node.key_files import KeyFiles
 from shuiqiao.node.rotation import public_key_of
@@ -55,7 +56,7 @@ def signing_key_in(
 
 def _digest(path: Path, suite: CipherSuite) -> bytes:
     try:
-        return suite.digest(path.read_bytes())
+        return suite.digest(read_regular(path, max_bytes=MAX_FILE_BYTES))
     except FileNotFoundError:
         # It took another name since it was listed.
         return b""

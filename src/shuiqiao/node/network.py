@@ -7,6 +7,7 @@ relays between them. Each command does its act and ends; what it started lives o
 from __future__ import annotations
 
 import fcntl
+import os
 import sys
 import time
 from collections.abc import Callable, Generator, Sequence
@@ -17,6 +18,7 @@ from pathlib import Path
 from typing import Any
 
 from shuiqiao.base.errors import Conflict, InvalidInput, ShuiqiaoError, Unavailable
+from shuiqiao.base.regular_file import open_descriptor
 from shuiqiao.ledger.engine.cometbft.home import RPC_SOCKET
 from shuiqiao.ledger.engine.cometbft.process import start_command
 from shuiqiao.ledger.engine.cometbft.rpc import RpcClient
@@ -190,7 +192,7 @@ class Network:
     @contextmanager
     def _alone(self) -> Generator[None]:
         """Keep other commands from starting and ending processes meanwhile; raises Conflict ``node.network_busy``."""
-        with (self.folder.run / "lock").open("ab") as file:
+        with os.fdopen(open_descriptor(self.folder.run / "lock", flags=os.O_RDWR | os.O_CREAT), "ab") as file:
             try:
                 fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
             except OSError as error:

@@ -14,13 +14,15 @@ import time
 from collections.abc import Sequence
 from pathlib import Path
 
-from shuiqiao.base.errors import Unavailable
+from shuiqiao.base.errors import InvalidInput, Unavailable
+from shuiqiao.base.regular_file import open_regular, read_regular
 
 STOP_TIMEOUT_S = 15.0
 """How long a process may take to end when it is asked to, in seconds."""
 
 _POLL_S = 0.05
 _TAIL_BYTES = 2_000
+_MAX_RECORD_BYTES = 1_000
 _STATE_FIELD = 0
 _BEGAN_FIELD = 19
 
@@ -43,9 +45,9 @@ class RecordedProcess:
     def pid(self) -> int | None:
         """The process id, None while it does not run."""
         try:
-            record = json.loads(self._record.read_bytes())
+            record = json.loads(read_regular(self._record, max_bytes=_MAX_RECORD_BYTES))
             pid, began = int(record["pid"]), str(record["began"])
-        except (OSError, ValueError, KeyError, TypeError, OverflowError, RecursionError):
+        except (OSError, InvalidInput, ValueError, KeyError, TypeError, OverflowError, RecursionError):
             return None
         return pid if began and _began(pid) == began else None
 
@@ -96,10 +98,10 @@ class RecordedProcess:
     def last_words(self) -> str:
         """Return the last line of its output with single spaces, empty if there is none."""
         try:
-            with self.log.open("rb") as file:
+            with open_regular(self.log) as file:
                 file.seek(max(0, self.log.stat().st_size - _TAIL_BYTES))
                 lines = file.read().decode(errors="replace").splitlines()
-        except OSError:
+        except (OSError, InvalidInput):
             return ""
         return " ".join(lines[-1].split()) if lines else ""
 

@@ -11,7 +11,8 @@ from contextlib import closing
 from pathlib import Path
 from typing import TYPE_CHECKING, Final
 
-from shuiqiao.base.errors import ShuiqiaoError
+from shuiqiao.base.errors import InvalidInput, ShuiqiaoError
+from shuiqiao.base.regular_file import open_regular
 from shuiqiao.ledger.engine.cometbft.home import NEVER_SIGNS, RPC_SOCKET, read_last_signed
 from shuiqiao.ledger.engine.cometbft.rpc import RpcClient
 from shuiqiao.ledger.store.lock_holder import is_held
@@ -218,10 +219,10 @@ def explain_log(path: Path) -> Iterator[Finding]:
 def _last_run(path: Path) -> list[str]:
     """Return the lines since the last start, of the end of the file."""
     try:
-        with path.open("rb") as file:
+        with open_regular(path) as file:
             file.seek(max(0, path.stat().st_size - MAX_LOG_BYTES))
             lines = file.read().decode(errors="replace").splitlines()
-    except OSError:
+    except (OSError, InvalidInput):
         return []
     starts = [number for number, line in enumerate(lines) if _START_MARK in line]
     return lines[starts[-1] :] if starts else lines

@@ -14,6 +14,7 @@ import pyarrow as pa
 import pyarrow.parquet
 
 from shuiqiao.base.errors import InvalidInput
+from shuiqiao.base.regular_file import open_regular
 from shuiqiao.standards.columns import arrow_source, pc
 from shuiqiao.standards.parquet_pages import require_small_pages
 
@@ -34,8 +35,8 @@ def open_parquet(path: Path, **options: Any) -> Any:
     Give what is read of it to ``decode_texts``. options: those of ``pyarrow.parquet.ParquetFile``.
     Raises FileNotFoundError; ValueError, OSError or ArrowException where the file is damaged or would not stay small.
     """
-    metadata = pq.ParquetFile(arrow_source(path), **_LIMITS).metadata
-    with path.open("rb") as stream:
+    with open_regular(path) as stream:
+        metadata = pq.ParquetFile(arrow_source(path), **_LIMITS).metadata
         repeating = require_small_pages(stream, metadata)
     file = pq.ParquetFile(arrow_source(path), metadata=metadata, read_dictionary=repeating, **options)
     if len(set(file.schema_arrow.names)) != metadata.num_columns:

@@ -33,6 +33,7 @@ from msgspec import Meta
 
 from shuiqiao.base.encoding import decode_cbor_strict, encode_cbor
 from shuiqiao.base.errors import IntegrityError, InvalidInput, Unavailable
+from shuiqiao.base.regular_file import open_regular
 from shuiqiao.vault.model import BATCH_ID_BYTES, HASH_BYTES, MAX_BATCH_DEPTH, SALT_BYTES
 from shuiqiao.vault.tree import level_sizes, multiproof
 
@@ -96,7 +97,7 @@ class LeavesFile:
     def __init__(self, path: Path, *, count: int, groups: Sequence[str]) -> None:
         self.path = path
         try:
-            with path.open("rb") as file:
+            with open_regular(path) as file:
                 self._map = mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ)
         except FileNotFoundError as error:
             raise Unavailable("vault.file_missing", f"{path.name} is not there") from error

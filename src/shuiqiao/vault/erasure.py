@@ -21,6 +21,7 @@ import numpy as np
 import pyarrow as pa
 
 from shuiqiao.base.errors import Conflict, Denied, InvalidInput, ShuiqiaoError
+from shuiqiao.base.regular_file import open_regular
 from shuiqiao.crypto.model import CipherSuite
 from shuiqiao.standards.columns import canonical_schema
 from shuiqiao.standards.model import Catalogue
@@ -125,7 +126,8 @@ class Eraser:
             groups = [file.group(position) for position in range(len(header.groups))]
             parts = encode_leaves(header, tree=file.tree(), salts=file.salts().tobytes(), groups=groups)
             write_durably(renamed[0], parts)
-        write_durably(renamed[1], [old[1].read_bytes()])
+        with open_regular(old[1]) as stored:
+            write_durably(renamed[1], [stored.read()])
         sync_folder(self._folder)
         with self._index.write() as writer:
             writer.rename_batch(row, batch=new)

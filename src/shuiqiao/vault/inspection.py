@@ -16,6 +16,7 @@ import numpy as np
 import pyarrow as pa
 
 from shuiqiao.base.errors import ShuiqiaoError
+from shuiqiao.base.regular_file import open_regular
 from shuiqiao.crypto.model import CipherSuite
 from shuiqiao.standards.encoding import encode_group_list
 from shuiqiao.standards.model import Catalogue, RecordType
@@ -125,7 +126,9 @@ class Inspector:
         path = self.folder / (row.id.hex() + PARQUET_SUFFIX)
         kept = sorted(set(range(row.count)) - set(file.header.erased))
         try:
-            if self.suite.digest(path.read_bytes()) != row.parquet:
+            with open_regular(path) as stored:
+                digest = self.suite.digest(stored.read())
+            if digest != row.parquet:
                 yield Problem(
                     code="vault.file_damaged", place=path.name, message="its bytes are not those that were written"
                 )

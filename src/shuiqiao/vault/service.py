@@ -17,6 +17,7 @@ from pathlib import Path
 from shuiqiao.base.clock import Clock, iso_from_ms
 from shuiqiao.base.errors import Conflict, IntegrityError, InvalidInput, Unavailable
 from shuiqiao.base.ids import Entropy, MemberId, Uscc, new_id
+from shuiqiao.base.regular_file import open_descriptor, open_regular
 from shuiqiao.crypto.model import CipherSuite
 from shuiqiao.ledger.model import LedgerEngine, Transaction
 from shuiqiao.standards.model import Catalogue, RecordType
@@ -425,7 +426,7 @@ class Vault:
     @contextmanager
     def _writing(self) -> Generator[None]:
         """Hold the lock of the one writer; the system releases it if the process dies."""
-        with (self._folder / "lock").open("ab") as file:
+        with os.fdopen(open_descriptor(self._folder / "lock", flags=os.O_RDWR | os.O_CREAT), "ab") as file:
             try:
                 fcntl.flock(file.fileno(), fcntl.LOCK_EX | fcntl.LOCK_NB)
             except BlockingIOError as error:
@@ -460,7 +461,7 @@ class Vault:
 
     def _file_digest(self, path: Path) -> bytes:
         state = self._suite.new_hash()
-        with path.open("rb") as file:
+        with open_regular(path) as file:
             while block := file.read(_READ_BYTES):
                 state.update(block)
         digest: bytes = state.digest()

@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Final
 
 from shuiqiao.base.errors import IntegrityError, Unavailable
+from shuiqiao.base.regular_file import open_regular
 from shuiqiao.ledger.epoch_trail import EpochChange, EpochTrail
 from shuiqiao.ledger.note import verify_note
 from shuiqiao.ledger.receipt import EpochStep, LastEntry
@@ -88,7 +89,7 @@ class EpochKeeping:
                 next_step="wait until enough witnesses or validators of that epoch answer",
                 retry_after_s=1.0,
             )
-        with path.open("rb") as file:
+        with open_regular(path) as file:
             note = file.read(MAX_SIGNED_NOTE_BYTES + 1)
         try:
             found = verify_note(note, policy=self.trail.policy_at(size), suite=self._suite)

@@ -11,6 +11,8 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Final
 
+from shuiqiao.base.errors import InvalidInput
+from shuiqiao.base.regular_file import open_regular
 from shuiqiao.ledger.store.disk import Disk, replace_file
 
 BOOT_ID: Final = Path("/proc/sys/kernel/random/boot_id")
@@ -47,7 +49,7 @@ class BootMark:
 
 def _read(path: Path) -> bytes:
     try:
-        with path.open("rb") as file:
+        with open_regular(path) as file:
             return file.read(MAX_ID_BYTES).strip()
-    except OSError:
+    except (OSError, InvalidInput):
         return b""

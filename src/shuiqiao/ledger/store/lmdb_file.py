@@ -13,6 +13,9 @@ from typing import Final
 
 import lmdb
 
+from shuiqiao.base.errors import InvalidInput
+from shuiqiao.base.regular_file import open_regular
+
 DATA_FILE: Final = "data.mdb"
 
 _META: Final = struct.Struct("<16x I I 8x 8x I 92x Q Q")
@@ -30,7 +33,7 @@ def require_whole(folder: Path) -> None:
     """
     path = folder / DATA_FILE
     try:
-        with path.open("rb") as file:
+        with open_regular(path) as file:
             page_bytes, first = _meta(file.read(_META.size))
             file.seek(page_bytes)
             _, second = _meta(file.read(_META.size))
@@ -38,6 +41,8 @@ def require_whole(folder: Path) -> None:
             size = path.stat().st_size
     except FileNotFoundError:
         return
+    except InvalidInput as error:
+        raise lmdb.CorruptedError(error.message) from error
     needed = (max(first, second) + 1) * page_bytes
     if page_bytes and size < needed:
         raise lmdb.CorruptedError(f"{path} has {size} bytes, and its pages take {needed}: it was cut short")

@@ -7,6 +7,7 @@ import os
 from pathlib import Path
 
 from shuiqiao.base.errors import Unavailable
+from shuiqiao.base.regular_file import open_descriptor
 
 
 class FolderLock:
@@ -15,7 +16,7 @@ class FolderLock:
     def __init__(self, folder: Path) -> None:
         """Take the lock; raises Unavailable ``ledger.locked`` while another process (or engine) holds it."""
         path = folder / "lock"
-        self._descriptor = os.open(path, os.O_RDWR | os.O_CREAT, 0o644)
+        self._descriptor = open_descriptor(path, flags=os.O_RDWR | os.O_CREAT, mode=0o644)
         try:
             fcntl.flock(self._descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except OSError as error:

@@ -6,6 +6,9 @@ import fcntl
 import os
 from pathlib import Path
 
+from shuiqiao.base.errors import InvalidInput
+from shuiqiao.base.regular_file import open_descriptor
+
 _LOCKS = Path("/proc/locks")
 _FLOCK_FIELDS = 8
 
@@ -13,8 +16,8 @@ _FLOCK_FIELDS = 8
 def is_held(folder: Path) -> bool:
     """Return whether a process has the ledger in this folder open now ([STORE-3])."""
     try:
-        descriptor = os.open(folder / "lock", os.O_RDONLY)
-    except OSError:
+        descriptor = open_descriptor(folder / "lock", flags=os.O_RDONLY)
+    except (OSError, InvalidInput):
         return False
     try:
         # Shared and given back at once: it is refused exactly while somebody holds the exclusive one.

@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import Final
 
 from shuiqiao.base.errors import IntegrityError, Unavailable
+from shuiqiao.base.regular_file import open_descriptor
 from shuiqiao.ledger.store.disk import Disk
 from shuiqiao.ledger.store.frame import (
     DIGEST_BYTES,
@@ -200,7 +201,7 @@ class SegmentFiles:
 
     def _read(self, segment: int, offset: int, length: int) -> bytes:
         # A plain name: joining paths takes longer than reading.
-        descriptor = os.open(f"{self._folder}/{segment:020d}{SEGMENT_SUFFIX}", os.O_RDONLY)
+        descriptor = open_descriptor(f"{self._folder}/{segment:020d}{SEGMENT_SUFFIX}", flags=os.O_RDONLY)
         try:
             return os.pread(descriptor, length, offset)
         finally:
@@ -219,7 +220,7 @@ class SegmentFiles:
             self.path(segment).unlink()
             self._disk.sync_folder(self._folder)
             return
-        descriptor = os.open(self.path(segment), os.O_WRONLY)
+        descriptor = open_descriptor(self.path(segment), flags=os.O_WRONLY)
         try:
             self._disk.truncate(descriptor, offset)
             self._disk.sync(descriptor)
@@ -297,7 +298,7 @@ class SegmentFiles:
 
     def _write(self, data: bytes, tail: Tail) -> None:
         if self._writer is None:
-            self._writer = os.open(self.path(tail.segment), os.O_WRONLY | os.O_APPEND)
+            self._writer = open_descriptor(self.path(tail.segment), flags=os.O_WRONLY | os.O_APPEND)
         try:
             self._disk.append(self._writer, data)
         except OSError as error:

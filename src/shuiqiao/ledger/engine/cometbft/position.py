@@ -16,6 +16,7 @@ import msgspec
 
 from shuiqiao.base.encoding import decode_cbor_strict, encode_cbor
 from shuiqiao.base.errors import IntegrityError, ShuiqiaoError
+from shuiqiao.base.regular_file import open_descriptor
 from shuiqiao.ledger.store.disk import Disk
 from shuiqiao.ledger.store.segments import disk_full, store_failed
 
@@ -50,7 +51,7 @@ class PositionFile:
         path.parent.mkdir(parents=True, exist_ok=True)
         self.path = path
         self._disk = disk
-        self._descriptor = os.open(path, os.O_RDWR | os.O_CREAT, 0o644)
+        self._descriptor = open_descriptor(path, flags=os.O_RDWR | os.O_CREAT, mode=0o644)
 
     def load(self, *, block: int) -> Position | None:
         """Return where a ledger of this many blocks stands, None before the first height.

@@ -15,6 +15,7 @@ from pathlib import Path
 from typing import Final
 
 from shuiqiao.base.errors import IntegrityError, ShuiqiaoError, Unavailable
+from shuiqiao.base.regular_file import open_regular
 from shuiqiao.ledger.engine.cometbft.home import RPC_SOCKET
 from shuiqiao.ledger.engine.cometbft.rpc import NodeStatus, RpcClient
 
@@ -163,6 +164,6 @@ class NodeProcess:
         path = self.home / LOG_NAME
         if not path.exists():
             return ""
-        with path.open("rb") as log:
+        with open_regular(path) as log:
             log.seek(max(0, path.stat().st_size - _TAIL_BYTES))
             return log.read().decode(errors="replace")

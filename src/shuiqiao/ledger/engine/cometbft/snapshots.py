@@ -18,6 +18,7 @@ import msgspec
 
 from shuiqiao.base.encoding import decode_cbor_strict, encode_cbor
 from shuiqiao.base.errors import IntegrityError, InvalidInput
+from shuiqiao.base.regular_file import open_regular
 from shuiqiao.ledger.engine.cometbft.parts import Snapshot
 from shuiqiao.ledger.engine.cometbft.position import Position
 from shuiqiao.ledger.signed_note import MAX_SIGNED_NOTE_BYTES
@@ -261,7 +262,7 @@ def _read(files: Files, chunk: int) -> bytes:
     parts: list[bytes] = []
     for path, length in files:
         if at < length and left:
-            with path.open("rb") as file:
+            with open_regular(path) as file:
                 file.seek(at)
                 parts.append(file.read(min(left, length - at)))
             left -= len(parts[-1])
