@@ -9,12 +9,18 @@ from __future__ import annotations
 
 import json
 import re
+from typing import Final
 
-_HIDDEN = re.compile(
-    "[\x00-\x08\x0b-\x1f\x7f-\x9f\u00ad\u0600-\u0605\u061c\u06dd\u070f\u180e\u200b-\u200f\u2028-\u202e\u2060-\u206f"
-    "\ufeff\ufff9-\ufffb\U000e0000-\U000e007f]"
+HIDDEN: Final = (
+    r"\x00-\x1f\x7f-\x9f\u00ad\u034f\u0600-\u0605\u061c\u06dd\u070f\u0890\u0891\u08e2\u115f\u1160\u17b4\u17b5"
+    r"\u180b-\u180f\u200b-\u200f\u2028-\u202e\u2060-\u206f\u2800\u3164\ufe00-\ufe0f\ufeff\uffa0\ufff0-\ufffb"
+    r"\U000110bd\U000110cd\U00013430-\U0001343f\U0001bca0-\U0001bca3\U0001d173-\U0001d17a\U000e0000-\U000e0fff"
 )
-"""Control (Cc) but tab and line feed, format (Cf: directions, zero width, tags), line and paragraph separators."""
+"""Ranges of a regular expression, as of Unicode 15: control (Cc), format (Cf: directions, zero width, tags), line and
+paragraph separators, and what is drawn as nothing (Default_Ignorable_Code_Point, the blank Braille pattern). A list and
+not a property: ledger rules are drawn by it, and every node must draw them at the same place."""
+
+_HIDDEN = re.compile(f"(?![\t\n])[{HIDDEN}]")
 
 
 def visible(text: str) -> str:

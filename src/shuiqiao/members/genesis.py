@@ -22,6 +22,7 @@ from shuiqiao.members.model import (
     MAX_MEMBERS,
     MAX_NAME_CHARACTERS,
     MEMBER_ID,
+    NAME_PATTERN,
     PROOF_BYTES,
     VALIDATOR_KEY_BYTES,
     EngineName,
@@ -294,8 +295,11 @@ def _expect_fields(fields: Any, expected: set[str], where: str) -> None:
 
 
 def _text(value: Any, field: str) -> str:
-    if not isinstance(value, str) or not 1 <= len(value) <= MAX_NAME_CHARACTERS or not value.isprintable():
-        raise _invalid(f"{field} {str(value)[:MAX_NAME_CHARACTERS]!r} is not 1 to {MAX_NAME_CHARACTERS} characters")
+    """Return a name that is one [MEMBER-27]."""
+    if not isinstance(value, str) or len(value) > MAX_NAME_CHARACTERS or not re.match(NAME_PATTERN, value):
+        raise _invalid(
+            f"{field} {str(value)[:MAX_NAME_CHARACTERS]!r} is not 1 to {MAX_NAME_CHARACTERS} visible characters"
+        )
     return value
 
 

@@ -14,6 +14,7 @@ from msgspec import Meta
 
 from shuiqiao.base.clock import MS_PER_DAY
 from shuiqiao.base.ids import MemberId
+from shuiqiao.base.visible import HIDDEN
 from shuiqiao.crypto.model import SuiteName
 
 MAX_MEMBERS = 256
@@ -91,16 +92,16 @@ ValidatorKey = Annotated[bytes, Meta(max_length=VALIDATOR_KEY_BYTES)]
 """32 bytes, or none for a member that is no validator."""
 KeyProof = Annotated[bytes, Meta(max_length=PROOF_BYTES)]
 """64 bytes, or none where no key is registered by it."""
+NAME_PATTERN = rf"^(?=.*[^ \u00a0\u1680\u2000-\u200a\u202f\u205f\u3000])[^{HIDDEN}]+\Z"
 DisplayName = Annotated[
     str,
     Meta(
-        # Ranges, not character classes: every node must draw the line at the same place, whatever its Unicode version.
-        pattern=r"^[^\x00-\x1f\x7f-\x9f\u200b-\u200f\u2028-\u202e\u2060-\u206f\ufeff]+\Z",
+        pattern=NAME_PATTERN,
         min_length=1,
         max_length=MAX_NAME_CHARACTERS,
     ),
 ]
-"""A name people read: no line ends, no invisible or direction-changing characters."""
+"""A name people read: no line ends, no invisible or direction-changing characters, not spaces alone [MEMBER-27]."""
 
 
 class Role(StrEnum):

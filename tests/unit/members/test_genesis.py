@@ -226,7 +226,20 @@ def test_a_network_has_one_to_so_many_members(count, holds):
             decode_genesis(encode_genesis(made))
 
 
-@pytest.mark.parametrize(("name", "holds"), [("x", True), ("x" * 80, True), ("x" * 81, False), ("", False)])
+@pytest.mark.parametrize(
+    ("name", "holds"),
+    [
+        ("x", True),
+        ("x" * 80, True),
+        ("x" * 81, False),
+        ("", False),
+        ("税\u3000务", True),
+        ("\u3164", False),
+        ("\u3000", False),
+        # Assigned after the Unicode of some interpreters: what they know decides nothing [MEMBER-27].
+        ("\U0001fae9", True),
+    ],
+)
 def test_a_name_has_one_to_eighty_characters(genesis, name, holds):
     fields = fields_of(genesis)
     fields["members"][0]["name_zh"] = name

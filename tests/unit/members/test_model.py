@@ -9,6 +9,11 @@ from shuiqiao.members import model
 
 DAY_MS = 86_400_000
 
+UNSEEN = (
+    "\u00ad\u034f\u061c\u0890\u08e2\u115f\u180e\u2800\u3164\ufe0f\uffa0\ufff9\U00013430\U0001d173\U000e0041\U000e0100"
+)
+"""Marks that are drawn as nothing: two names that differ by one look the same, and one alone looks like no name [MEMBER-27]."""
+
 EDGES = [
     (model.Id, [b"x" * 16], [b"x" * 15, b"x" * 17]),
     (model.Digest, [b"x" * 32], [b"x" * 31, b"x" * 33]),
@@ -17,7 +22,12 @@ EDGES = [
     (model.PublicKey, [b"x" * 32, b"x" * 65], [b"x" * 31, b"x" * 66]),
     (model.ValidatorKey, [b"", b"x" * 32], [b"x" * 33]),
     (model.KeyProof, [b"", b"x" * 64], [b"x" * 65]),
-    (model.DisplayName, ["a", "税" * 80], ["", "税" * 81, "a\nb", "a\u202eb", "a\x7f", "\ufeffa"]),
+    (
+        model.DisplayName,
+        ["a", "税" * 80, "税 务\u3000局"],
+        ["", "税" * 81, "a\nb", "a\tb", "a\u202eb", "a\x7f", "\ufeffa", " ", "\u3000\xa0"]
+        + [f"{name}{mark}" for mark in UNSEEN for name in ("", "a")],
+    ),
 ]
 
 
