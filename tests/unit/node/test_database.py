@@ -13,6 +13,8 @@ from shuiqiao.base.errors import InvalidInput, Unavailable
 from shuiqiao.node.database import BUSY_TIMEOUT_MS, open_database
 
 METADATA = MetaData()
+OTHER = MetaData()
+Table("other", OTHER, Column("number", Integer, primary_key=True))
 TABLE = Table("thing", METADATA, Column("number", Integer, primary_key=True))
 
 
@@ -39,6 +41,14 @@ def test_what_is_no_database_of_ours_is_refused(url):
         open_database(url, metadatas=[METADATA])
     assert caught.value.code == "node.database_url_invalid"
     assert "hidden" not in str(caught.value)
+
+
+def test_a_file_that_may_not_be_written_is_no_matter_of_a_url(whole):
+    with pytest.raises(Unavailable) as caught:
+        open_database(f"sqlite:///file:{whole}?mode=ro&uri=true", metadatas=[METADATA, OTHER])
+    assert "readonly database" in caught.value.message
+    assert f"let this account read and write file:{whole}" in caught.value.next_step
+    assert "SHUIQIAO_DATABASE_URL" not in caught.value.next_step
 
 
 def test_a_driver_that_is_not_installed_is_named():
