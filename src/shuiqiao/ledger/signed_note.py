@@ -13,9 +13,11 @@ from __future__ import annotations
 
 import base64
 import binascii
+import re
 from dataclasses import dataclass
 
 from shuiqiao.base.errors import IntegrityError
+from shuiqiao.base.visible import HIDDEN
 from shuiqiao.crypto.model import CipherSuite
 from shuiqiao.ledger.log import HASH_BYTES, MAX_TREE_SIZE
 
@@ -35,6 +37,7 @@ TIME_BYTES = 8
 
 _BLOB_LENGTHS = {KEY_HASH_BYTES + SIGNATURE_BYTES, KEY_HASH_BYTES + TIME_BYTES + SIGNATURE_BYTES}
 _MAX_SIZE_DIGITS = len(str(MAX_TREE_SIZE))
+_KEY_NAME = re.compile(rf"[^+\s{HIDDEN}]+")
 _DASH = "—"
 _TEXT_LINES = 3
 
@@ -68,9 +71,8 @@ class SignedNote:
 
 
 def is_key_name(name: str) -> bool:
-    """Return whether a text may be an origin or the name of a key: not empty, printable, without spaces and plus."""
-    # Of all spaces only the plain one counts as printable.
-    return bool(name) and name.isprintable() and " " not in name and "+" not in name
+    """Return whether a text may be an origin or the name of a key: not empty, all visible, without spaces and plus."""
+    return _KEY_NAME.fullmatch(name) is not None
 
 
 def key_hash(name: str, *, key_type: bytes, public_key: bytes, suite: CipherSuite) -> bytes:

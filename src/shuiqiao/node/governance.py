@@ -400,7 +400,8 @@ def _approved(state: StateView, action: Action) -> bytes:
     if not found:
         raise Denied(
             "node.not_approved",
-            f"no listed proposal to {_shown(action_state(action))} is approved and waits to be carried out",
+            f"no listed proposal to {' '.join(map(str, _shown(action_state(action)).values()))} is approved and waits "
+            "to be carried out",
             next_step="put it to the vote: shuiqiao members propose; a regulator may act alone with --evidence",
         )
     return found[-1]
