@@ -12,6 +12,7 @@ import msgspec
 
 from shuiqiao.base.encoding import decode_json, encode_json
 from shuiqiao.base.errors import InvalidInput
+from shuiqiao.base.typed import typed
 from shuiqiao.credit.scorecard import BASE_ODDS, BASE_SCORE, POINTS_TO_DOUBLE, Scorecard, ScorecardFeature
 
 MAX_SCORECARD_BYTES = 1_000_000
@@ -79,7 +80,7 @@ def decode_scorecard(data: bytes) -> Scorecard:
     Raises InvalidInput ``credit.scorecard_malformed`` (and those of ``base.encoding.decode_json``).
     """
     try:
-        form = msgspec.convert(decode_json(data, max_bytes=MAX_SCORECARD_BYTES), _CardForm, strict=True)
+        form = typed(decode_json(data, max_bytes=MAX_SCORECARD_BYTES), _CardForm)
     except msgspec.ValidationError as error:
         raise InvalidInput("credit.scorecard_malformed", f"not a scorecard: {error}") from error
     problem = _problem(form)

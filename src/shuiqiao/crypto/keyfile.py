@@ -28,6 +28,7 @@ from cryptography.exceptions import InvalidTag
 from shuiqiao.base.encoding import decode_json, encode_json
 from shuiqiao.base.errors import Conflict, Denied, IntegrityError, InvalidInput, Unavailable
 from shuiqiao.base.regular_file import open_regular
+from shuiqiao.base.typed import typed
 from shuiqiao.crypto.aead import AES_256_GCM, NONCE_BYTES, SM4_GCM, TAG_BYTES, AuthenticatedCipher
 from shuiqiao.crypto.kdf import verify_hash_present
 from shuiqiao.crypto.model import SEED_BYTES, SuiteName
@@ -214,7 +215,7 @@ def _parse(data: bytes, *, path: Path) -> tuple[_Fields, dict[str, Any]]:
     rest = {name: value for name, value in raw.items() if name != "checksum"}
     _verify_checksum(rest, checksum=raw.get("checksum"), path=path)
     try:
-        fields = msgspec.convert(raw, _Fields, strict=True)
+        fields = typed(raw, _Fields)
     except msgspec.ValidationError as error:
         raise _damaged(path, str(error)) from error
     _verify_fields(fields, path=path)

@@ -15,6 +15,7 @@ import numpy as np
 
 from shuiqiao.base.encoding import decode_cbor, encode_cbor
 from shuiqiao.base.errors import IntegrityError
+from shuiqiao.base.typed import typed
 from shuiqiao.vault.model import LeafLookup, LeafRef, LeafStatus
 
 if TYPE_CHECKING:
@@ -54,7 +55,7 @@ def decode_leaves(data: bytes) -> Leaves:
     """Return leaves from the provider's own store. Raises IntegrityError ``base.cbor_damaged``."""
     fields = decode_cbor(data)
     try:
-        return msgspec.convert(fields, dict[str, list[tuple[bytes, bytes]]], strict=True, builtin_types=(bytes,))
+        return typed(fields, dict[str, list[tuple[bytes, bytes]]], builtin_types=(bytes,))
     except msgspec.ValidationError as error:
         raise IntegrityError("base.cbor_damaged", f"{len(data)} stored bytes name no records: {error}") from error
 

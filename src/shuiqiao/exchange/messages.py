@@ -14,6 +14,7 @@ import msgspec
 from shuiqiao.base.encoding import decode_cbor_strict, encode_cbor
 from shuiqiao.base.errors import IntegrityError, InvalidInput
 from shuiqiao.base.ids import MemberId
+from shuiqiao.base.typed import typed
 from shuiqiao.consent.ceilings import period_months
 from shuiqiao.exchange.model import (
     MAX_ANSWER_BYTES,
@@ -136,7 +137,7 @@ def open_answer(
 def _content(plaintext: bytes) -> AnswerContent:
     value = decode_cbor_strict(plaintext, max_bytes=MAX_ANSWER_BYTES)
     try:
-        return msgspec.convert(value, AnswerContent, strict=True, builtin_types=(bytes,))
+        return typed(value, AnswerContent, builtin_types=(bytes,))
     except msgspec.ValidationError as error:
         raise InvalidInput("exchange.answer_malformed", f"the content of the answer: {error}") from error
 

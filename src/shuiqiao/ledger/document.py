@@ -18,6 +18,7 @@ import msgspec
 
 from shuiqiao.base.encoding import decode_cbor_strict, encode_cbor
 from shuiqiao.base.errors import IntegrityError, InvalidInput
+from shuiqiao.base.typed import typed
 from shuiqiao.crypto.model import KEY_ID_BYTES
 from shuiqiao.ledger.model import Signature
 from shuiqiao.ledger.transaction import TAG_HEAD, protected_head
@@ -112,7 +113,7 @@ def to_plain(body: msgspec.Struct) -> Any:
 
 def _body_from_plain(value: Any, body: type[Body], *, name: str) -> Body:
     try:
-        found = msgspec.convert(value, body, strict=True, builtin_types=(bytes,))
+        found = typed(value, body, builtin_types=(bytes,))
     except (msgspec.ValidationError, RecursionError) as error:
         raise InvalidInput("ledger.document_body_invalid", f"{name}: {error}") from error
     if to_plain(found) != value:

@@ -16,6 +16,7 @@ from msgspec import inspect
 
 from shuiqiao.base.encoding import cbor_key_rank
 from shuiqiao.base.errors import InvalidInput
+from shuiqiao.base.typed import typed
 
 if TYPE_CHECKING:
     from shuiqiao.ledger.model import Kind
@@ -84,7 +85,7 @@ class KindTable:
             expected = ", ".join(self._field_orders[kind.body])
             raise InvalidInput("ledger.body_invalid", f"a body of {kind.name} has exactly the fields {expected}")
         try:
-            return msgspec.convert(fields, kind.body, strict=True, builtin_types=(bytes,))
+            return typed(fields, kind.body, builtin_types=(bytes,))
         except msgspec.ValidationError as error:
             raise InvalidInput("ledger.body_invalid", f"the body of {kind.name} is not allowed: {error}") from error
 

@@ -20,6 +20,7 @@ from msgspec import Meta
 from shuiqiao.base.encoding import MAX_DEPTH, decode_cbor_strict
 from shuiqiao.base.errors import InvalidInput
 from shuiqiao.base.ids import ID_BYTES, OWNED_ID_CHARS, MemberId
+from shuiqiao.base.typed import typed
 from shuiqiao.ledger.model import MAX_TRANSACTION_BYTES
 
 NETWORK_BYTES = 32
@@ -108,7 +109,7 @@ def _read_terms(data: bytes) -> _Terms | None:
     whole = _TERMS_MAP + data + MAX_TIME_MS.to_bytes(_TIME_BYTES, "big")
     try:
         fields = decode_cbor_strict(whole, max_bytes=MAX_TRANSACTION_BYTES)
-        terms = msgspec.convert(fields, _Terms, strict=True, builtin_types=(bytes,))
+        terms = typed(fields, _Terms, builtin_types=(bytes,))
     except (InvalidInput, msgspec.ValidationError):
         return None
     return terms if tuple(fields) == _TERMS_KEYS and _is_author(terms.author) else None
@@ -123,7 +124,7 @@ def _whole_payload(data: bytes) -> Payload:
     if type(payload) is not dict or tuple(payload) != _PAYLOAD_KEYS:
         raise malformed(f"its payload is not a map of exactly {', '.join(_PAYLOAD_KEYS)}, in this order")
     try:
-        fields = msgspec.convert(payload, Payload, strict=True, builtin_types=(bytes,))
+        fields = typed(payload, Payload, builtin_types=(bytes,))
     except msgspec.ValidationError as error:
         raise malformed(f"a field of its payload is not allowed: {error}") from error
     if type(fields.body) is not dict or not _is_author(fields.author):

@@ -13,6 +13,7 @@ from msgspec import Meta
 
 from shuiqiao.base.encoding import decode_toml
 from shuiqiao.base.errors import InvalidInput
+from shuiqiao.base.typed import typed
 from shuiqiao.credit.limit import INVOICE_LOAN, TAX_CREDIT_LOAN
 from shuiqiao.lending.model import Product
 
@@ -38,7 +39,7 @@ def load_products() -> Mapping[str, Product]:
 def product_from_toml(text: str, *, where: str) -> Product:
     """Return the product a TOML text describes; raises InvalidInput ``lending.product_invalid``."""
     try:
-        found = msgspec.convert(decode_toml(text), _ProductFile, strict=True)
+        found = typed(decode_toml(text), _ProductFile)
         limit = _LIMIT_RULES[found.limit_rules]
         refer_above = Decimal(found.refer_above)
     except (InvalidInput, msgspec.ValidationError, KeyError, InvalidOperation) as error:

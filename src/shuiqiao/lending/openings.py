@@ -19,6 +19,7 @@ from msgspec import Meta
 from shuiqiao.base.encoding import decode_cbor_strict, encode_cbor
 from shuiqiao.base.errors import IntegrityError, InvalidInput
 from shuiqiao.base.money import MAX_FEN
+from shuiqiao.base.typed import typed
 from shuiqiao.consent.model import Digest, MemberName, Salt
 from shuiqiao.crypto.model import CipherSuite, SealingKey
 from shuiqiao.ledger.document import to_plain
@@ -91,7 +92,7 @@ def open_decision(sealed: bytes, *, key: SealingKey, network: bytes, bank: str, 
     plain = key.open_sealed(sealed, associated_data=_binding(network, bank=bank, application=application))
     value = decode_cbor_strict(plain, max_bytes=MAX_OPENING_BYTES)
     try:
-        opening = msgspec.convert(value, DecisionOpening, strict=True, builtin_types=(bytes,))
+        opening = typed(value, DecisionOpening, builtin_types=(bytes,))
     except msgspec.ValidationError as error:
         raise InvalidInput("lending.opening_malformed", f"not an opening of a decision: {error}") from error
     if (opening.bank, opening.application) != (bank, application):

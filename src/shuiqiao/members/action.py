@@ -18,6 +18,7 @@ from msgspec import Meta
 
 from shuiqiao.base.errors import Conflict, Denied, InvalidInput
 from shuiqiao.base.ids import MemberId
+from shuiqiao.base.typed import typed
 from shuiqiao.ledger.model import BlockContext, State, StateView
 from shuiqiao.members.contract_version import plan_activation, put_activation
 from shuiqiao.members.epoch import Epoch, is_majority, pick, put_epoch, read_epoch, verify_epoch
@@ -174,7 +175,7 @@ def action_state(action: Action) -> dict[str, Any]:
 
 def action_from_state(fields: Any) -> Action:
     """Return the action in a state value."""
-    action: Action = msgspec.convert(fields, Action, strict=True, builtin_types=(bytes,))
+    action: Action = typed(fields, Action, builtin_types=(bytes,))
     return action
 
 

@@ -13,6 +13,7 @@ import msgspec
 
 from shuiqiao.base.encoding import decode_json, encode_json
 from shuiqiao.base.errors import IntegrityError, InvalidInput, ShuiqiaoError
+from shuiqiao.base.typed import typed
 from shuiqiao.members.model import MemberName
 
 if TYPE_CHECKING:
@@ -90,7 +91,7 @@ def decode_manifest(data: bytes) -> Manifest:
     """Return the manifest in its JSON form; raises InvalidInput ``node.backup_manifest_invalid``."""
     try:
         fields = decode_json(data, max_bytes=MAX_MANIFEST_BYTES, max_items=_MAX_ITEMS)
-        manifest = msgspec.convert(fields, Manifest, strict=True)
+        manifest = typed(fields, Manifest)
     except (ShuiqiaoError, msgspec.ValidationError) as error:
         raise _invalid(str(error)) from error
     if encode_manifest(manifest) != data:

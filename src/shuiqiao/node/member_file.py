@@ -15,6 +15,7 @@ from msgspec import Meta
 from shuiqiao.base.encoding import decode_toml
 from shuiqiao.base.errors import InvalidInput, Unavailable
 from shuiqiao.base.regular_file import open_regular
+from shuiqiao.base.typed import typed
 from shuiqiao.members.action import Admit
 from shuiqiao.members.model import DisplayName, MemberName, Role
 
@@ -80,7 +81,7 @@ def load_admission(path: Path, *, governing: bool, witness: bool) -> Admit:
     if len(data) > MAX_FILE_BYTES:
         raise InvalidInput("node.member_file_invalid", f"{path} is larger than {MAX_FILE_BYTES} bytes")
     try:
-        found = msgspec.convert(decode_toml(data.decode("utf-8-sig")), _File, strict=True).member
+        found = typed(decode_toml(data.decode("utf-8-sig")), _File).member
     except (UnicodeDecodeError, InvalidInput, msgspec.ValidationError) as error:
         raise InvalidInput("node.member_file_invalid", f"{path} is no member file: {error}") from error
     return Admit(

@@ -17,6 +17,7 @@ import msgspec
 
 from shuiqiao.base.errors import InvalidInput, Unavailable
 from shuiqiao.base.regular_file import open_regular
+from shuiqiao.base.typed import typed
 from shuiqiao.members.model import MemberName
 from shuiqiao.node.settings import Home
 
@@ -108,7 +109,7 @@ def load_plan(folder: NetworkFolder) -> NetworkPlan:
             next_step=f"shuiqiao network init --folder {folder.folder}",
         ) from error
     try:
-        return msgspec.json.decode(data, type=NetworkPlan, strict=True)
+        return typed(msgspec.json.decode(data), NetworkPlan)
     except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as error:
         raise InvalidInput("node.network_invalid", f"{folder.plan}: {error}") from error
 

@@ -17,6 +17,7 @@ import msgspec
 from shuiqiao.base.encoding import decode_toml
 from shuiqiao.base.errors import InvalidInput, Unavailable
 from shuiqiao.base.regular_file import open_regular
+from shuiqiao.base.typed import typed
 from shuiqiao.crypto.model import SuiteName
 from shuiqiao.members.model import Role
 
@@ -148,7 +149,7 @@ def load_settings(home: Home) -> NodeSettings:
     if len(data) > MAX_SETTINGS_BYTES:
         raise InvalidInput("node.settings_invalid", f"{home.settings} is larger than {MAX_SETTINGS_BYTES} bytes")
     try:
-        return msgspec.convert(decode_toml(data.decode("utf-8-sig")), NodeSettings, strict=True)
+        return typed(decode_toml(data.decode("utf-8-sig")), NodeSettings)
     except (UnicodeDecodeError, InvalidInput, msgspec.ValidationError) as error:
         raise InvalidInput("node.settings_invalid", f"{home.settings}: {error}") from error
 

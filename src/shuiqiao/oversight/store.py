@@ -7,6 +7,7 @@ from collections.abc import Iterable
 import msgspec
 from sqlalchemy import BigInteger, Column, Engine, Integer, LargeBinary, MetaData, Table, Text, insert, select
 
+from shuiqiao.base.typed import typed
 from shuiqiao.oversight.model import Release
 
 metadata = MetaData()
@@ -58,4 +59,4 @@ class ReleaseStore:
         """Return every release, the first one first."""
         with self._engine.connect() as connection:
             rows = connection.execute(select(_releases.c.content).order_by(_releases.c.number)).all()
-        return tuple(msgspec.json.decode(row.content, type=Release) for row in rows)
+        return tuple(typed(msgspec.json.decode(row.content), Release) for row in rows)

@@ -12,6 +12,7 @@ import msgspec
 
 from shuiqiao.base.encoding import decode_toml
 from shuiqiao.base.errors import InvalidInput
+from shuiqiao.base.typed import typed
 from shuiqiao.standards.model import MAX_FIELDS, MAX_GROUPS, AmountUnit, FieldType, PersonalClass, RowRuleKind
 
 MAX_FILE_CHARS = 200_000
@@ -157,7 +158,7 @@ def read_catalogue_file(text: str, kind: type[_File], *, source: str) -> _File:
     if len(text) > MAX_FILE_CHARS:
         raise catalogue_error(source, f"{len(text)} characters where at most {MAX_FILE_CHARS} are allowed")
     try:
-        return msgspec.convert(decode_toml(text), kind, strict=True)
+        return typed(decode_toml(text), kind)
     except (InvalidInput, msgspec.ValidationError) as error:
         raise catalogue_error(source, str(error)) from error
 

@@ -34,6 +34,7 @@ from msgspec import Meta
 from shuiqiao.base.encoding import decode_cbor_strict, encode_cbor
 from shuiqiao.base.errors import IntegrityError, InvalidInput, Unavailable
 from shuiqiao.base.regular_file import open_regular
+from shuiqiao.base.typed import typed
 from shuiqiao.vault.model import BATCH_ID_BYTES, HASH_BYTES, MAX_BATCH_DEPTH, SALT_BYTES
 from shuiqiao.vault.tree import level_sizes, multiproof
 
@@ -130,7 +131,7 @@ class LeavesFile:
         self._body = start + size
         try:
             fields = decode_cbor_strict(self._map[start : self._body], max_bytes=MAX_HEADER_BYTES)
-            return msgspec.convert(fields, LeavesHeader, strict=True, builtin_types=(bytes,))
+            return typed(fields, LeavesHeader, builtin_types=(bytes,))
         except (InvalidInput, msgspec.ValidationError) as error:
             raise self._damaged(f"has a damaged header: {error}") from error
 

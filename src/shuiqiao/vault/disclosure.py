@@ -22,6 +22,7 @@ from msgspec import Meta
 from shuiqiao.base.encoding import decode_cbor_strict, encode_cbor
 from shuiqiao.base.errors import InvalidInput
 from shuiqiao.base.ids import Uscc
+from shuiqiao.base.typed import typed
 from shuiqiao.standards.columns import arrow_type
 from shuiqiao.standards.model import MAX_FIELDS, MAX_GROUPS, Catalogue, RecordType
 from shuiqiao.vault.columns import MAX_WIRE_BYTES, Blob, WireColumn, decode_column, encode_column
@@ -165,7 +166,7 @@ def decode_disclosure(data: bytes, *, catalogue: Catalogue) -> Disclosure:
     """
     fields = decode_cbor_strict(data, max_bytes=MAX_WIRE_BYTES, max_items=MAX_WIRE_ITEMS)
     try:
-        wire = msgspec.convert(fields, _WireDisclosure, strict=True, builtin_types=(bytes,))
+        wire = typed(fields, _WireDisclosure, builtin_types=(bytes,))
         period = (date.fromisoformat(wire.period_from), date.fromisoformat(wire.period_to))
     except ValueError as error:
         raise InvalidInput("vault.disclosure_malformed", f"not a disclosure: {error}") from error

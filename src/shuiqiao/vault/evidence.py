@@ -16,6 +16,7 @@ from msgspec import Meta
 
 from shuiqiao.base.encoding import decode_cbor, decode_cbor_strict, decode_json, encode_cbor, encode_json
 from shuiqiao.base.errors import IntegrityError, InvalidInput
+from shuiqiao.base.typed import typed
 from shuiqiao.crypto.model import CipherSuite
 from shuiqiao.ledger.log import verify_inclusion
 from shuiqiao.ledger.receipt import MAX_RECEIPT_BYTES
@@ -196,7 +197,7 @@ def decode_evidence(data: bytes) -> RecordEvidence:
         raise InvalidInput("vault.evidence_malformed", "this is no file of evidence of a record")
     fields = decode_cbor_strict(data[len(EVIDENCE_MAGIC) :], max_bytes=MAX_EVIDENCE_FILE_BYTES)
     try:
-        return msgspec.convert(fields, RecordEvidence, strict=True, builtin_types=(bytes,))
+        return typed(fields, RecordEvidence, builtin_types=(bytes,))
     except msgspec.ValidationError as error:
         raise InvalidInput("vault.evidence_malformed", f"not the evidence of a record: {error}") from error
 

@@ -17,6 +17,7 @@ import msgspec
 from shuiqiao.base.encoding import decode_cbor_strict, encode_cbor
 from shuiqiao.base.errors import IntegrityError, ShuiqiaoError
 from shuiqiao.base.regular_file import open_descriptor
+from shuiqiao.base.typed import typed
 from shuiqiao.ledger.store.disk import Disk
 from shuiqiao.ledger.store.segments import disk_full, store_failed
 
@@ -134,6 +135,6 @@ def _decode_slot(data: bytes) -> Position | None:
         return None
     try:
         fields = decode_cbor_strict(body[_LENGTH_BYTES:], max_bytes=SLOT_BYTES)
-        return msgspec.convert(fields, Position, strict=True, builtin_types=(bytes,))
+        return typed(fields, Position, builtin_types=(bytes,))
     except (ShuiqiaoError, msgspec.ValidationError):
         return None

@@ -19,6 +19,7 @@ import msgspec
 from shuiqiao.base.encoding import decode_cbor_strict, encode_cbor
 from shuiqiao.base.errors import IntegrityError, InvalidInput
 from shuiqiao.base.regular_file import open_regular
+from shuiqiao.base.typed import typed
 from shuiqiao.ledger.engine.cometbft.parts import Snapshot
 from shuiqiao.ledger.engine.cometbft.position import Position
 from shuiqiao.ledger.signed_note import MAX_SIGNED_NOTE_BYTES
@@ -89,7 +90,7 @@ def decode_manifest(data: bytes) -> Manifest:
     """Return the manifest in an offer; raises InvalidInput ``ledger.snapshot_malformed``."""
     try:
         fields = decode_cbor_strict(data, max_bytes=MAX_MANIFEST_BYTES)
-        manifest = msgspec.convert(fields, Manifest, strict=True, builtin_types=(bytes,))
+        manifest = typed(fields, Manifest, builtin_types=(bytes,))
     except (InvalidInput, msgspec.ValidationError) as error:
         raise InvalidInput("ledger.snapshot_malformed", f"the offer's metadata is no manifest: {error}") from error
     is_in_order = all(
