@@ -403,5 +403,5 @@ def test_what_travels_is_of_one_version_and_within_limits():
     limits = (disclosure.MAX_DISCLOSED_RECORDS, disclosure.MAX_OPENINGS, disclosure.MAX_TYPES)
     assert (disclosure.WIRE_VERSION, *limits) == (1, 2_000_000, 65_536, 32)
     assert disclosure.MAX_WIRE_ITEMS == 1_048_576
-    assert (evidence.MAX_EVIDENCE_BYTES, evidence.EVIDENCE_VERSION) == (1_048_576, 1)
+    assert (evidence.MAX_EVIDENCE_FILE_BYTES, evidence.EVIDENCE_VERSION) == (2_097_152, 1)
     assert evidence.MAX_EVIDENCE_FILE_BYTES == 1_048_576 + MAX_RECEIPT_BYTES

@@ -11,7 +11,6 @@ from shuiqiao.standards.encoding import MAX_GROUP_BYTES
 from shuiqiao.vault.contract import COMMIT, AnchorCommitBody
 from shuiqiao.vault.evidence import (
     EVIDENCE_MAGIC,
-    MAX_EVIDENCE_FILE_BYTES,
     OpenedGroup,
     RecordEvidence,
     RecordProof,
@@ -221,10 +220,6 @@ def test_a_receipt_of_something_else_proves_nothing(world, changes):
         receipt = receipt_saying(world, evidence.proof, **changes)
     with pytest.raises(IntegrityError, match=r"^vault\.evidence_unpaired"):
         verify_evidence(evidence, receipt=receipt, suite=world.suite)
-
-
-def test_a_file_has_at_most_a_receipt_and_a_mebibyte():
-    assert MAX_EVIDENCE_FILE_BYTES == 2_097_152
 
 
 def test_a_state_without_the_batch_proves_nothing(world):
