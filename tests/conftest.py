@@ -7,6 +7,8 @@ from pathlib import Path
 
 import pytest
 
+from absence import absent
+
 ROOT = Path(__file__).resolve().parent.parent
 
 
@@ -18,8 +20,5 @@ def data_folder() -> Path:
     """
     folder = Path(os.environ.get("SHUIQIAO_DATA") or ROOT.parent / "shared" / "data")
     if not (folder / "cumcm2020c").is_dir():
-        message = f"the research data is not at {folder}: set SHUIQIAO_DATA to its folder"
-        if os.environ.get("CI") == "true":
-            pytest.fail(message)
-        pytest.skip(message)
+        absent(f"the research data is not at {folder}: set SHUIQIAO_DATA to its folder")
     return folder

@@ -11,18 +11,10 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
-import pytest
-
+from absence import absent
 from patience import PATIENCE_S
 
 USER = "postgres"
-
-
-def absent(reason):
-    """Skip with the reason; a failure in CI, where what is claimed must be run."""
-    if os.environ.get("CI") == "true":
-        pytest.fail(reason)
-    pytest.skip(reason)
 
 
 def programs():

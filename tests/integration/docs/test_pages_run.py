@@ -21,6 +21,7 @@ from pathlib import Path
 
 import pytest
 
+from absence import absent
 from cometbft_world import comet_program
 from patience import PATIENCE_S
 from postgresql_world import postgresql_server
@@ -233,7 +234,7 @@ def test_every_block_of_a_page_runs_as_it_is_pasted(page, shelf, reader, request
         free_port = server.getsockname()[1]
     for kind, name, body in blocks(page):
         if "$ wget " in body and shutil.which("wget") is None:
-            pytest.skip(f"wget is not installed, with which {name} copies")
+            absent(f"wget is not installed, with which {name} copies")
         if f"$ {DEMO}\n" in body:
             lay(request.getfixturevalue("demo"), reader.folder / "demo-out")
         elif name not in SKIPPED:
