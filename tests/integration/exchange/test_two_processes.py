@@ -90,6 +90,20 @@ def test_an_attempt_that_comes_late_overwrites_no_answer(world, case):
     assert world.provider.answer(case.sent.message) == answers[0] == case.kept.answer
 
 
+def test_a_process_reads_for_a_request_once_at_a_time(world, case):
+    readings = []
+
+    def ask_again():
+        readings.append(None)
+        if len(readings) == 1:
+            with pytest.raises(Unavailable, match=r"^exchange\.request_in_progress"):
+                asked_twice.answer(case.sent.message)
+
+    asked_twice = case.reading(ask_again)
+    assert asked_twice.answer(case.sent.message) == case.kept.answer
+    assert len(readings) == 1
+
+
 def test_two_that_read_at_the_same_moment_make_one_answer(world, case):
     both = threading.Barrier(2)
     with ThreadPoolExecutor(max_workers=2) as pool:

@@ -165,6 +165,9 @@ def test_a_suite_proves_itself_before_it_is_given(suite, monkeypatch):
     monkeypatch.setitem(suites._KNOWN_SIGNATURES, suite.name, (key, message, signature[::-1]))
     with pytest.raises(Unavailable, match=r"crypto\.provider_wrong"):
         made_anew(suite.name)
+    monkeypatch.setitem(sys.modules, type(suite).__module__, None)
+    with pytest.raises(Unavailable, match=r"crypto\.provider_missing"):
+        made_anew(suite.name)
 
 
 def test_a_missing_provider_is_refused_and_not_replaced():
