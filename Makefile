@@ -27,9 +27,9 @@ test: setup-tests lint skewed-cometbft  ## set up everything and pass all checks
 test-engines: setup-tests  ## run the consensus tests against every CometBFT version that is supported
 	scripts/install_cometbft.sh v0.38.25 v0.39.4 v0.40.0
 	scripts/build_skewed_cometbft.sh v0.38.25 v0.39.4 v0.40.0
-	for version in v0.38.25 v0.39.4 v0.40.0; do \
-		SHUIQIAO_COMETBFT_VERSION=$$version $(BIN)/pytest tests/integration/ledger/cometbft tests/faults/ledger/cometbft; \
-	done
+	failed=0; for version in v0.38.25 v0.39.4 v0.40.0; do \
+		SHUIQIAO_COMETBFT_VERSION=$$version $(BIN)/pytest tests/integration/ledger/cometbft tests/faults/ledger/cometbft || failed=1; \
+	done; exit $$failed
 
 lint: setup-dev  ## style, types, import layers, dead code, dependencies; installs nothing from Debian
 	$(BIN)/ruff check .
