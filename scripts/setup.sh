@@ -24,6 +24,13 @@ if ! cmp -s locks/installer.txt .tools/uv/installer.txt; then
         echo "$python cannot make environments. On Debian the package python3-venv is missing." >&2
         exit 3
     }
+    for name in $(compgen -e PIP_ || true); do
+        case "$name" in
+        PIP_INDEX_URL | PIP_EXTRA_INDEX_URL | PIP_NO_INDEX | PIP_FIND_LINKS | PIP_TRUSTED_HOST | PIP_CONFIG_FILE) ;;
+        PIP_PROXY | PIP_CERT | PIP_CLIENT_CERT | PIP_CACHE_DIR | PIP_DEFAULT_TIMEOUT | PIP_TIMEOUT | PIP_RETRIES) ;;
+        *) unset "$name" ;;
+        esac
+    done
     .tools/uv/bin/python -m pip install -q --disable-pip-version-check --no-deps --require-hashes -r locks/installer.txt
     cp locks/installer.txt .tools/uv/installer.txt
 fi
@@ -33,6 +40,7 @@ rm -f .venv/.base .venv/.dev
 echo "Installing the $what packages of locks/$what.txt into .venv/ (the first time takes a minute) ..." >&2
 scripts/install_locked.sh "locks/$what.txt" .venv/bin/python
 # The product itself: built from this folder by what the lock brought, so nothing is fetched for it.
+for name in $(compgen -e UV_ || true); do [ "$name" = UV_CACHE_DIR ] || unset "$name"; done
 .tools/uv/bin/uv pip install -q --no-config --python .venv/bin/python --offline --no-deps --no-build-isolation -e .
 # What runs is compiled once here; the tests inside packages would cost disk for nothing.
 .venv/bin/python -m compileall -q -x '/tests?/' .venv/lib src >/dev/null || true

@@ -10,7 +10,8 @@ fc-list 2>/dev/null | grep -qi 'noto.*cjk' || missing+=(fonts-noto-cjk fontconfi
 command -v initdb >/dev/null || compgen -G '/usr/lib/postgresql/*/bin/initdb' >/dev/null || missing+=(postgresql)
 command -v wget >/dev/null || missing+=(wget)
 if [ "${1:-}" = --plan ]; then
-    echo "make test and make bench install from Debian, as root, where it is missing: ${missing[*]:-nothing, all is here}."
+    echo "make test installs from Debian, as root, where it is missing: ${missing[*]:-nothing, all is here}."
+    command -v go >/dev/null || echo "There is no Go 1.23 or newer on the PATH to build CometBFT: its tests would be skipped."
     exit 0
 fi
 [ ${#missing[@]} -eq 0 ] && exit 0

@@ -7,6 +7,7 @@ from concurrent.futures import ThreadPoolExecutor
 
 import pytest
 
+from patience import PATIENCE_S
 from shuiqiao.base.errors import Denied
 from shuiqiao.node import governance
 
@@ -18,7 +19,8 @@ def frozen_by(state):
     return found["author"]
 
 
-def test_what_another_node_did_is_waited_for(world, tmp_path):
+def test_what_another_node_did_is_waited_for(world, tmp_path, monkeypatch):
+    monkeypatch.setattr(governance, "COPY_WAIT_S", PATIENCE_S)
     reason = tmp_path / "reason.txt"
     reason.write_text("an exercise")
     looked = threading.Event()

@@ -5,6 +5,7 @@ from __future__ import annotations
 import base64
 import hashlib
 import os
+import re
 import shutil
 import subprocess
 import sys
@@ -139,3 +140,52 @@ def test_other_bytes_under_a_locked_name_are_refused(later_day):
         path.write_bytes(before)
     assert done.returncode != 0
     assert "ash mismatch" in done.stderr
+
+
+def test_every_line_that_installs_takes_what_is_locked():
+    """The product itself is built from this folder by what the lock brought."""
+    own = "--no-config --python .venv/bin/python --offline --no-deps --no-build-isolation -e ."
+    lines = [line for path in (ROOT / "scripts").glob("*.sh") for line in path.read_text().splitlines()]
+    found = [line.strip() for line in lines if re.search(r"\bpip (install|sync) ", line)]
+    assert len(found) == 3
+    for line in found:
+        assert "--require-hashes" in line or line.endswith(own), line
+    assert sum("--no-deps --require-hashes -r locks/installer.txt" in line for line in found) == 1
+
+
+def test_ci_runs_the_test_command_without_a_setting_of_the_installer(tmp_path):
+    shutil.copytree(ROOT / ".ci", tmp_path / ".ci")
+    make = tmp_path / "bin" / "make"
+    make.parent.mkdir()
+    make.write_text('#!/bin/sh\necho "make $*"\nenv | grep ^UV_ || true\n')
+    make.chmod(0o755)
+    environment = os.environ | {
+        "PATH": f"{make.parent}:{os.environ['PATH']}",
+        "UV_DEFAULT_INDEX": "https://example.org",
+        "UV_REQUIRE_HASHES": "1",
+    }
+    done = subprocess.run(
+        ["bash", ".ci/run"], cwd=tmp_path, env=environment, capture_output=True, text=True, check=True
+    )
+    assert done.stdout == "make test\n"
+
+
+def test_a_machine_without_go_goes_on_to_the_tests_but_for_ci(tmp_path):
+    """CometBFT's tests say that it is missing, and are skipped; in CI what is claimed must be run."""
+    shutil.copytree(ROOT / "scripts", tmp_path / "scripts")
+    shutil.copy(ROOT / "Makefile", tmp_path)
+    (tmp_path / "scripts" / "setup_system.sh").write_text("#!/bin/sh\n")
+    bin_folder = tmp_path / "bin"
+    bin_folder.mkdir()
+    for name in ("bash", "dirname"):
+        (bin_folder / name).symlink_to(shutil.which(name))
+    for ci, code in (("", 0), ("true", 2)):
+        done = subprocess.run(
+            [shutil.which("make"), "-o", "setup-dev", "setup-tests"],
+            cwd=tmp_path,
+            env=os.environ | {"PATH": str(bin_folder), "CI": ci},
+            capture_output=True,
+            text=True,
+            check=False,
+        )
+        assert (done.returncode, "Install Go" in done.stderr) == (code, True)

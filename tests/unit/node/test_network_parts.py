@@ -109,7 +109,7 @@ def test_a_control_socket_answers_no_stranger(folder, monkeypatch):
         with monkeypatch.context() as patch, socket.socket(socket.AF_UNIX) as link:
             other = os.geteuid() + 1
             patch.setattr(os, "geteuid", lambda: other)
-            link.settimeout(5)
+            link.settimeout(PATIENCE_S)
             link.connect(str(path))
             assert link.recv(1) == b""
         assert ask_process(path, {"act": "yes"}) == {}
@@ -121,7 +121,7 @@ def test_a_control_socket_survives_garbage(folder, line):
     path = folder.control("aa")
     with ControlServer(path, answer=lambda question: {"keys": len(question)}):
         with socket.socket(socket.AF_UNIX) as link:
-            link.settimeout(5)
+            link.settimeout(PATIENCE_S)
             link.connect(str(path))
             link.sendall(line)
             assert "error" in json.loads(link.makefile().readline())
@@ -225,7 +225,7 @@ def echo_at(port):
 
 def heard_through(port):
     with socket.create_connection(("127.0.0.1", port), timeout=PATIENCE_S) as link:
-        link.settimeout(5)
+        link.settimeout(PATIENCE_S)
         try:
             link.sendall(b"hello")
             return link.recv(100)
