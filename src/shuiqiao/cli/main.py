@@ -7,13 +7,14 @@ from __future__ import annotations
 
 import os
 import sys
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from enum import StrEnum
 from itertools import pairwise
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Any
 
 import typer
+import typer.main
 from typer.exceptions import TyperException
 
 from shuiqiao import __version__
@@ -94,7 +95,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
     as_json = "--json" in words
     speak_to_any_terminal()
     try:
-        result: object = app(args=arguments, standalone_mode=False, prog_name="shuiqiao")
+        result: object = _command()(args=arguments, standalone_mode=False, prog_name="shuiqiao")
         code = result if isinstance(result, int) else 0
     except ShuiqiaoError as error:
         code = show_error(error, as_json=as_json)
@@ -110,6 +111,29 @@ def main(arguments: Sequence[str] | None = None) -> None:
         is_heard = getattr(error, "filename", None) != STANDARD_OUTPUT
         code = show_error(refused, as_json=as_json and is_heard)
     sys.exit(code)
+
+
+def _command() -> Any:
+    """Return the command tree, every parameter of which refuses a text that is not UTF-8 before anything is done."""
+    root: Any = typer.main.get_command(app)
+    commands = [root]
+    for command in commands:
+        commands += getattr(command, "commands", {}).values()
+        for parameter in command.params:
+            parameter.callback = _of_text(parameter.callback)
+    return root
+
+
+def _of_text(callback: Callable[..., Any] | None) -> Callable[..., Any]:
+    """Return a parameter's callback that looks at its texts first; paths, which may have any bytes, are no texts."""
+
+    def checked(context: Any, parameter: Any, value: Any) -> Any:
+        for text in value if isinstance(value, list | tuple) else (value,):
+            if isinstance(text, str) and any("\ud800" <= character <= "\udfff" for character in text):
+                raise typer.BadParameter(f"{text[:60]!r} is not UTF-8")
+        return value if callback is None else callback(context, parameter, value)
+
+    return checked
 
 
 def _named_place(words: Sequence[str]) -> str:

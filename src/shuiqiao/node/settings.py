@@ -155,8 +155,17 @@ def load_settings(home: Home) -> NodeSettings:
 
 
 def database_of(home: Home) -> str | Path:
-    """Return the database this home uses: the URL in the environment, or its own SQLite file."""
-    return os.environ.get(DATABASE_URL_VARIABLE) or home.database
+    """Return the database this home uses: the URL in the environment, or its own SQLite file.
+
+    Raises InvalidInput ``node.database_url_invalid`` for a URL that is not UTF-8; every other variable is a path or a
+    flag.
+    """
+    url = os.environ.get(DATABASE_URL_VARIABLE, "")
+    try:
+        url.encode()
+    except UnicodeEncodeError as error:
+        raise InvalidInput("node.database_url_invalid", f"{DATABASE_URL_VARIABLE} is not UTF-8") from error
+    return url or home.database
 
 
 def _toml(value: object) -> str:

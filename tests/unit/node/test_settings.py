@@ -10,6 +10,7 @@ from shuiqiao.base.errors import InvalidInput, Unavailable
 from shuiqiao.crypto.model import SuiteName
 from shuiqiao.members.model import Role
 from shuiqiao.node.settings import (
+    DATABASE_URL_VARIABLE,
     MAX_SETTINGS_BYTES,
     Home,
     NodeSettings,
@@ -116,3 +117,10 @@ def test_the_database_is_the_homes_unless_the_environment_names_another(home, mo
     assert database_of(home) == home.folder / "shuiqiao.db"
     monkeypatch.setenv("SHUIQIAO_DATABASE_URL", "postgresql://host/name")
     assert database_of(home) == "postgresql://host/name"
+
+
+def test_a_database_url_that_is_not_utf_8_is_refused(home, monkeypatch):
+    monkeypatch.setenv(DATABASE_URL_VARIABLE, "postgresql://\udcff")
+    with pytest.raises(InvalidInput) as caught:
+        database_of(home)
+    assert caught.value.code == "node.database_url_invalid"
