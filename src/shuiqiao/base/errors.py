@@ -10,7 +10,7 @@ from __future__ import annotations
 from functools import partial
 from typing import Any, Final, Self
 
-from shuiqiao.base.next_steps import next_step_of
+from shuiqiao.base.next_steps import next_step_shape
 
 MACHINE_FAILURES: Final = (MemoryError, RecursionError, OSError)
 """What a machine lacks for a moment (memory, stack, open files), whatever the bytes are that it reads just then.
@@ -55,12 +55,10 @@ class ShuiqiaoError(Exception):
 
     def as_dict(self) -> dict[str, str]:
         """Return the one shape in which every door shows an error."""
-        known = next_step_of(self.code)
         return {
             "code": self.code,
             "message": self.message,
-            "next_step": self.next_step or known.en,
-            "next_step_zh": known.zh,
+            **next_step_shape(self.code, next_step=self.next_step),
         }
 
 

@@ -37,3 +37,9 @@ def load_next_steps() -> Mapping[str, NextStep]:
 def next_step_of(code: str) -> NextStep:
     """Return what to do about a code."""
     return load_next_steps().get(code, UNKNOWN)
+
+
+def next_step_shape(code: str, *, next_step: str = "") -> dict[str, str]:
+    """Return what to do about a code as every door shows it. next_step: what the place itself says, in English."""
+    known = next_step_of(code)
+    return {"next_step": next_step or known.en, "next_step_zh": known.zh}

@@ -10,7 +10,7 @@ from pathlib import Path
 
 from shuiqiao import __version__
 from shuiqiao.base.errors import InvalidInput, ShuiqiaoError
-from shuiqiao.base.next_steps import next_step_of
+from shuiqiao.base.next_steps import next_step_shape
 from shuiqiao.cli.output import EXIT_DONE, EXIT_REFUSED, print_json, progress_on_stderr, say, say_next
 from shuiqiao.crypto.model import SuiteName
 from shuiqiao.node.finding import Finding, finding_of_error
@@ -71,6 +71,5 @@ def _shape(finding: Finding) -> dict[str, object]:
     """Return a finding with its next step in both languages."""
     shape = asdict(finding)
     if finding.code:
-        known = next_step_of(finding.code)
-        shape |= {"next_step": finding.next_step or known.en, "next_step_zh": known.zh}
+        shape |= next_step_shape(finding.code, next_step=finding.next_step)
     return shape

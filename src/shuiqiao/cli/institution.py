@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 from shuiqiao.base.clock import SystemClock
 from shuiqiao.base.ids import system_entropy
-from shuiqiao.cli.output import EXIT_DONE, EXIT_REFUSED, print_json, program, progress_on_stderr, say
+from shuiqiao.cli.output import EXIT_DONE, EXIT_REFUSED, print_json, program, progress_on_stderr, say, say_next
 from shuiqiao.crypto.model import SuiteName
 from shuiqiao.node.home import create_solo_home
 from shuiqiao.node.keys import named_passphrase
@@ -147,7 +147,9 @@ def _speak_audit(result: dict[str, Any]) -> None:
         f"transfer {'refused' if rules['transfer_refused'] else 'ACCEPTED'}, "
         f"fee {'refused' if rules['fee_refused'] else 'ACCEPTED'}"
     )
-    for problem in result["problems"]:
+    for problem, next_step in zip(result["problems"], result["next_steps"], strict=True):
         say(f"PROBLEM 问题            {problem}")
+        if next_step is not None:
+            say_next(next_step)
     if not result["problems"]:
         say("no problem found 未发现问题")

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from shuiqiao.cli.output import EXIT_DONE, EXIT_REFUSED, print_json, progress_on_stderr, say
+from shuiqiao.cli.output import EXIT_DONE, EXIT_REFUSED, print_json, progress_on_stderr, say, say_next
 
 if TYPE_CHECKING:
     from shuiqiao.node.institution import Institution
@@ -304,5 +304,6 @@ def _speak(status: NetworkStatus) -> None:
     for node in status.nodes:
         for trouble in node.trouble:
             say(f"TROUBLE 问题  {node.node}: {trouble.code}: {trouble.message}")
+            say_next(trouble.as_json())
     if not status.agrees:
         say("DISAGREE 不一致: two validators have one size and different roots")

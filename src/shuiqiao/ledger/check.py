@@ -45,13 +45,15 @@ _PRUNE_EVERY_BLOCKS: Final = 1_000
 class Problem:
     """One thing that does not hold.
 
-    place: file and byte, or block and transaction; rule: what should hold; expected, found: the two values.
+    place: file and byte, or block and transaction; rule: what should hold; expected, found: the two values. code: of
+    the error that was found, empty where a value was.
     """
 
     place: str
     rule: str
     expected: str
     found: str
+    code: str = ""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -98,8 +100,9 @@ class _Replayed:
     signatures: int = 0
     problems: list[Problem] = field(default_factory=list[Problem])
 
-    def report(self, place: str, rule: str, *, expected: str, found: str) -> None:
-        self.problems.append(Problem(place=place, rule=rule, expected=expected, found=found))
+    def report(self, place: str, rule: str, *, expected: str, found: str | ShuiqiaoError) -> None:
+        code = found.code if isinstance(found, ShuiqiaoError) else ""
+        self.problems.append(Problem(place=place, rule=rule, expected=expected, found=str(found), code=code))
 
 
 def replay_ledger(
@@ -233,7 +236,7 @@ class _Replay:
                 return
             except ShuiqiaoError as error:
                 place = f"block {self._done.height + 1}"
-                self._done.report(place, "every stored block can be read", expected="a block", found=str(error))
+                self._done.report(place, "every stored block can be read", expected="a block", found=error)
                 return
             yield block
 
@@ -277,7 +280,7 @@ class _Replay:
                 replay=done.replay,
             )
         except IntegrityError as error:
-            done.report(f"block {block.height}", "block times rise", expected=f"after {done.time_ms}", found=str(error))
+            done.report(f"block {block.height}", "block times rise", expected=f"after {done.time_ms}", found=error)
             return
         for position, outcome in enumerate(result.outcomes):
             if outcome.refusal is not None:
@@ -348,7 +351,7 @@ class _Replay:
     def _report_note(self, error: ShuiqiaoError) -> None:
         assert self._file is not None
         self._done.report(
-            str(self._file.path), "the stored checkpoint is signed by the operator", expected="a note", found=str(error)
+            str(self._file.path), "the stored checkpoint is signed by the operator", expected="a note", found=error
         )
 
     def _walk(self) -> None:
@@ -364,7 +367,7 @@ class _Replay:
             f"block {block.height} transaction {position}",
             "every stored transaction holds by the rules of the network",
             expected="accepted",
-            found=str(error),
+            found=error,
         )
 
     def _result(self) -> ReplayResult:

@@ -7,6 +7,7 @@ from dataclasses import asdict, dataclass
 from typing import Any
 
 from shuiqiao.base.errors import ShuiqiaoError
+from shuiqiao.base.next_steps import next_step_shape
 from shuiqiao.node.network_process import RecordedProcess
 
 
@@ -16,6 +17,10 @@ class Trouble:
 
     code: str
     message: str
+
+    def as_json(self) -> dict[str, str]:
+        """Return it as a JSON object, with what to do next."""
+        return asdict(self) | next_step_shape(self.code)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -50,7 +55,7 @@ class NodeStanding:
 
     def as_json(self) -> dict[str, Any]:
         """Return it as a JSON object."""
-        return asdict(self)
+        return asdict(self) | {"trouble": [trouble.as_json() for trouble in self.trouble]}
 
 
 def standing_of(

@@ -17,8 +17,10 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from shuiqiao.base.errors import Unavailable
+from shuiqiao.base.next_steps import next_step_shape
 from shuiqiao.ledger.check import ReplayResult, check_segment_headers, replay_ledger
 from shuiqiao.ledger.clock_check import require_not_behind
+from shuiqiao.oversight.openings import AuditProblem, OpenedDecisions
 from shuiqiao.oversight.record_rules import RecordRulesReport
 from shuiqiao.vault.contract import batch_lookup, leaf_lookup
 
@@ -26,7 +28,6 @@ if TYPE_CHECKING:
     from shuiqiao.base.ids import MemberId
     from shuiqiao.ledger.kinds import KindTable
     from shuiqiao.ledger.model import KeyRing, LedgerEngine
-    from shuiqiao.oversight.openings import OpenedDecisions
     from shuiqiao.vault.service import Vault
 
 
@@ -47,6 +48,8 @@ class AuditReport:
     """Why what was sealed to the auditor could not be opened; empty where it was, or nothing can be sealed to it."""
     record_rules: RecordRulesReport
     problems: tuple[str, ...]
+    codes: tuple[str, ...]
+    """Of each problem, in their order; empty where a problem has none."""
 
     @property
     def holds(self) -> bool:
@@ -72,6 +75,7 @@ class AuditReport:
                 "fee_refused": self.record_rules.fee_refused,
             },
             "problems": list(self.problems),
+            "next_steps": [{"code": code, **next_step_shape(code)} if code else None for code in self.codes],
         }
 
 
@@ -109,12 +113,13 @@ def audit_ledger(
         verifier_processes=verifier_processes,
     )
     headers = () if folder is None else check_segment_headers(folder, parameters=engine.parameters)
-    problems = [_sentence(problem) for problem in (*headers, *replay.problems)]
+    problems = [AuditProblem(_sentence(problem), problem.code) for problem in (*headers, *replay.problems)]
     root_matches = (replay.size, replay.root) == (compared.size, compared.root) or not (replay.size or compared.size)
     if not root_matches:
         problems.append(_root_differs(replay, size=compared.size, root=compared.root))
     if own_size > compared.size:
-        problems.append(f"the live checkpoint says size {compared.size}, and this copy has seen {own_size}")
+        says = f"the live checkpoint says size {compared.size}, and this copy has seen {own_size}"
+        problems.append(AuditProblem(says))
     anchors, records = _check_vault(engine, vault, vault_owner, problems)
     problems += () if opened is None else opened.problems
     problems += _rule_problems(record_rules)
@@ -131,30 +136,36 @@ def audit_ledger(
         openings_checked=0 if opened is None else len(opened.decisions),
         openings_unopened=unopened,
         record_rules=record_rules,
-        problems=tuple(problems),
+        problems=tuple(problem.says for problem in problems),
+        codes=tuple(problem.code for problem in problems),
     )
 
 
-def _check_vault(engine: LedgerEngine, vault: Vault | None, owner: MemberId, problems: list[str]) -> tuple[int, int]:
+def _check_vault(
+    engine: LedgerEngine, vault: Vault | None, owner: MemberId, problems: list[AuditProblem]
+) -> tuple[int, int]:
     if vault is None:
         return 0, 0
     state = engine.state()
     check = vault.verify_files(batch_of=batch_lookup(state, owner), status_of=leaf_lookup(state, owner))
-    problems += [f"{problem.code} at {problem.place}: {problem.message}" for problem in check.problems]
+    problems += [
+        AuditProblem(f"{problem.code} at {problem.place}: {problem.message}", problem.code)
+        for problem in check.problems
+    ]
     return check.batches, check.records
 
 
-def _clock_problems(engine: LedgerEngine, *, now_ms: int) -> list[str]:
+def _clock_problems(engine: LedgerEngine, *, now_ms: int) -> list[AuditProblem]:
     """Say that the newest block is ahead of the auditor's clock: else every later error blames something else."""
     _, block_ms = engine.last_block()
     try:
         require_not_behind(now_ms=now_ms, block_ms=block_ms)
     except Unavailable as error:
-        return [str(error)]
+        return [AuditProblem(str(error), error.code)]
     return []
 
 
-def _rule_problems(rules: RecordRulesReport) -> Sequence[str]:
+def _rule_problems(rules: RecordRulesReport) -> Sequence[AuditProblem]:
     attempts: Mapping[str, bool] = {
         "mint": rules.mint_refused,
         "transfer": rules.transfer_refused,
@@ -163,15 +174,15 @@ def _rule_problems(rules: RecordRulesReport) -> Sequence[str]:
     accepted = [
         f"a {name} was not refused as unknown: {rules.refusals[name]}" for name, ok in attempts.items() if not ok
     ]
-    return [*rules.violations, *accepted]
+    return [AuditProblem(says) for says in (*rules.violations, *accepted)]
 
 
 def _sentence(problem: Any) -> str:
     return f"{problem.place}: {problem.rule}: expected {problem.expected}, found {problem.found}"
 
 
-def _root_differs(replay: ReplayResult, *, size: int, root: bytes) -> str:
-    return (
+def _root_differs(replay: ReplayResult, *, size: int, root: bytes) -> AuditProblem:
+    return AuditProblem(
         f"the replay ends at size {replay.size} with root {replay.root.hex()}, "
         f"the live checkpoint says size {size} with root {root.hex()}"
     )

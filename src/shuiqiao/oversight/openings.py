@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
+from typing import NamedTuple
 
 from shuiqiao.base.errors import IntegrityError, InvalidInput
 from shuiqiao.base.ids import MemberId, OwnedId, owned_id
@@ -20,12 +21,19 @@ from shuiqiao.lending.contract import DecisionRecordBody
 from shuiqiao.lending.openings import DecisionOpening, open_decision
 
 
+class AuditProblem(NamedTuple):
+    """What does not hold, in a sentence. code: of the error behind it, empty where there is none."""
+
+    says: str
+    code: str = ""
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class OpenedDecisions:
-    """The decisions that opened, in order of the ledger. problems: one sentence an opening that is missing or wrong."""
+    """The decisions that opened, in order of the ledger. problems: one for each opening that is missing or wrong."""
 
     decisions: tuple[DecisionOpening, ...]
-    problems: tuple[str, ...]
+    problems: tuple[AuditProblem, ...]
 
     @property
     def approved_fen(self) -> int:
@@ -52,7 +60,7 @@ def open_decisions(
     had others seal to; what it raises as Unavailable ends this, since no bank is to blame for it.
     """
     decisions: list[DecisionOpening] = []
-    problems: list[str] = []
+    problems: list[AuditProblem] = []
     for _, tx in indexed_transactions(engine, kinds=kinds):
         if not isinstance(tx.body, DecisionRecordBody) or tx.body.regulator != regulator:
             continue
@@ -60,23 +68,28 @@ def open_decisions(
         if isinstance(found, DecisionOpening):
             decisions.append(found)
         else:
-            problems.append(f"the opening of decision {tx.body.application.hex()} by {tx.author} {found}")
+            says = f"the opening of decision {tx.body.application.hex()} by {tx.author} {found.says}"
+            problems.append(found._replace(says=says))
     return OpenedDecisions(decisions=tuple(decisions), problems=tuple(problems))
 
 
-def _open(tx: Transaction, *, engine: LedgerEngine, key: SealingKey, sealed: bytes | None) -> DecisionOpening | str:
+def _open(
+    tx: Transaction, *, engine: LedgerEngine, key: SealingKey, sealed: bytes | None
+) -> DecisionOpening | AuditProblem:
     """Return an opening that holds, or what is wrong with it."""
     body: DecisionRecordBody = tx.body
     parameters = engine.parameters
     suite = get_suite(parameters.suite)
     if sealed is None:
-        return "is missing"
+        return AuditProblem("is missing")
     if suite.digest(sealed) != body.opening_digest:
-        return "is not the one whose digest the bank recorded"
+        return AuditProblem("is not the one whose digest the bank recorded")
     try:
         opening = open_decision(
             sealed, key=key, network=parameters.network, bank=tx.author, application=body.application
         )
     except (IntegrityError, InvalidInput) as error:
-        return f"cannot be read: {error.code}"
-    return opening if opening.commitment(suite) == body.commitment else "does not open its commitment"
+        return AuditProblem(f"cannot be read: {error.code}", error.code)
+    if opening.commitment(suite) != body.commitment:
+        return AuditProblem("does not open its commitment")
+    return opening

@@ -8,6 +8,7 @@ from __future__ import annotations
 import json
 import os
 import time
+from itertools import pairwise
 from pathlib import Path
 
 import pytest
@@ -16,6 +17,7 @@ import state_vandal
 from cometbft_world import broadcast, comet_program
 from patience import PATIENCE_S
 from shuiqiao.base.ids import MemberId, new_id
+from shuiqiao.base.next_steps import next_step_of
 from shuiqiao.crypto.suites import get_suite
 from shuiqiao.ledger.engine.cometbft.home import RPC_SOCKET
 from shuiqiao.ledger.engine.cometbft.rpc import RpcClient
@@ -127,6 +129,11 @@ def test_four_institutions_from_nothing_to_a_consortium_that_survives(consortium
     assert running(status) == others
     [killed] = [node for node in status["nodes"] if node["node"] == "bank-2"]
     assert [each["code"] for each in killed["trouble"]] == ["node.ledger_down", "node.cometbft_down"]
+    step = next_step_of("node.ledger_down")
+    assert killed["trouble"][0]["next_step_zh"] == step.zh
+    for lang, words in (("en", f"  next: {step.en}"), ("zh", f"  下一步: {step.zh}")):
+        shown = shuiqiao("--lang", lang, "network", "status", "--folder", consortium.folder.folder).out.splitlines()
+        assert words in {below for line, below in pairwise(shown) if "TROUBLE 问题  bank-2: node.ledger_down" in line}
 
     consortium.call("start", "bank-2")
     assert running(consortium.until_blocks(2)) == VALIDATORS

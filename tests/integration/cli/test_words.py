@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from itertools import pairwise
+
 import pytest
 
 from shuiqiao.base.next_steps import next_step_of
@@ -50,6 +52,28 @@ def test_an_audit_with_a_problem_exits_1_and_names_it(here, home, files):
     said = here("audit", "--home", home)
     assert said.code == 1
     assert f"PROBLEM 问题            vault.file_damaged at {victim.name}" in said.out
+
+
+@pytest.mark.parametrize("code", ["vault.leaf_mismatch", "ledger.segment_damaged"])
+def test_a_problem_of_an_audit_shows_its_next_step_in_the_language_of_the_reader(here, home, files, code):
+    here("ingest", files["registration"], "--home", home, "--json")
+    victim = next((home / "vault" / "batches").glob("*.leaves") if code.startswith("vault") else segments_of(home))
+    data = bytearray(victim.read_bytes())
+    data[-40] ^= 1
+    victim.write_bytes(bytes(data))
+    step = next_step_of(code)
+    for lang, words in (("en", f"  next: {step.en}"), ("zh", f"  下一步: {step.zh}")):
+        lines = here("--lang", lang, "audit", "--home", home).out.splitlines()
+        assert words in {below for line, below in pairwise(lines) if line.startswith("PROBLEM") and code in line}
+    told = here("audit", "--home", home, "--json").json
+    assert [each and each["code"] for each in told["next_steps"]] == [
+        code if code in problem else None for problem in told["problems"]
+    ]
+    assert {each["next_step_zh"] for each in told["next_steps"] if each} == {step.zh}
+
+
+def segments_of(home):
+    return (home / "ledger" / "segments").iterdir()
 
 
 def test_an_audit_of_a_damaged_ledger_exits_1_and_names_the_place(here, home, files):

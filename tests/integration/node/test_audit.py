@@ -28,6 +28,7 @@ KEYS = {
     "openings_unopened",
     "record_management_only",
     "problems",
+    "next_steps",
 }
 
 

@@ -18,7 +18,7 @@ from shuiqiao.lending.openings import ApplicationOpening, DecisionOpening, open_
 from shuiqiao.lending.service import LendingDesk, OpeningDesk
 from shuiqiao.lending.store import LendingStore, OpeningStore
 from shuiqiao.node.auditing import audit_institution
-from shuiqiao.oversight.openings import indexed_transactions, open_decisions
+from shuiqiao.oversight.openings import AuditProblem, indexed_transactions, open_decisions
 from shuiqiao.oversight.statistics import transactions_by_kind
 
 REGULATOR = MemberId("regulator")
@@ -303,10 +303,12 @@ def test_a_missing_a_swapped_and_a_broken_opening_are_problems(world):
     one, other = (owned_id(world.bank.member, each) for each in ids)
     openings = world.regulator.openings.all()
     missing = {key: value for key, value in openings.items() if key != one}
-    assert opened(world, missing).problems == (f"the opening of decision {ids[0].hex()} by bank-east is missing",)
+    assert opened(world, missing).problems == (
+        AuditProblem(f"the opening of decision {ids[0].hex()} by bank-east is missing"),
+    )
     swapped = openings | {one: openings[other], other: openings[one]}
     assert opened(world, swapped).problems == tuple(
-        f"the opening of decision {name.hex()} by bank-east is not the one whose digest the bank recorded"
+        AuditProblem(f"the opening of decision {name.hex()} by bank-east is not the one whose digest the bank recorded")
         for name in ids
     )
     broken = openings | {one: openings[one][:-1]}
@@ -388,6 +390,7 @@ def test_a_bank_that_seals_something_else_or_rubbish_is_found_by_the_audit(world
         f"the opening of decision {lies[1].hex()} by bank-east does not open its commitment",
         f"the opening of decision {lies[2].hex()} by bank-east cannot be read: crypto.seal_broken",
     )
+    assert report.codes == ("", "", "crypto.seal_broken")
     assert report.openings_checked == 0
     assert audit_institution(world.bank).problems == ()
 
