@@ -46,7 +46,7 @@ def run_init(*, home: Path, suite: str, as_json: bool) -> None:
 def run_ingest(*, files: Sequence[Path], home: Path, record_type: str | None, as_json: bool) -> int:
     """Take files into the vault of a home; exit 1 when nothing was ingested, and nothing of an earlier run finished."""
     from shuiqiao.node.institution import Institution
-    from shuiqiao.node.pending import refused_words
+    from shuiqiao.node.pending import refused_words, settled_words
 
     with Institution.open(Home(home), needs_node=True) as institution, progress_on_stderr() as progress:
         known = None if record_type is None else institution.catalogue.get(record_type)
@@ -56,7 +56,9 @@ def run_ingest(*, files: Sequence[Path], home: Path, record_type: str | None, as
             record_type=known,
             progress=lambda done, total: progress("records read 读取记录", done, total),
         )
-        refused = refused_words(institution)
+        settled, refused = settled_words(institution), refused_words(institution)
+    if settled:
+        sys.stderr.write(f"{settled}\n")
     if refused:
         sys.stderr.write(f"warning: {refused}\n")
     show_ingest(report, as_json=as_json)

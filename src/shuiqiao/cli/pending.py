@@ -24,14 +24,17 @@ _Id = Annotated[str, typer.Argument(help="The beginning of its id 编号开头."
 def list_pending(*, home: _Home, json: _Json = False) -> None:
     """List what waits for the ledger and what it refused 列出."""
     from shuiqiao.node.institution import Institution
-    from shuiqiao.node.pending import pending_work
+    from shuiqiao.node.pending import pending_work, settled_words
     from shuiqiao.node.settings import Home
 
     with Institution.open(Home(home), sends=False) as institution:
+        settled = settled_words(institution)
         found = [work.as_json() for work in pending_work(institution)]
     if json:
         print_json({"pending": found})
         return
+    if settled:
+        say(settled)
     for work in found:
         say(f"{work['id'][:16]}  {work['kind']:<20}  {work['code'] or 'on its way 传送中'}  {work['reason']}")
     if any(work["code"] for work in found):
@@ -61,8 +64,10 @@ def _decide(act: Any, work: str, *, home: Path, as_json: bool, done: str) -> Non
     from shuiqiao.node.settings import Home
 
     with Institution.open(Home(home), needs_node=True) as institution:
-        result = act(institution, work).as_json()
+        decided = act(institution, work)
+        result = decided.as_json()
     if as_json:
         print_json(result)
     else:
-        say(f"{done}  {result['kind']} {result['id'][:16]}")
+        words = done if decided.code else f"settled 已了结, {decided.reason}"
+        say(f"{words}  {result['kind']} {result['id'][:16]}")

@@ -30,7 +30,7 @@ from shuiqiao.node.institution import Institution
 from shuiqiao.node.keys import find_passphrase, load_keys
 from shuiqiao.node.ledger_diagnosis import LedgerDoctor, Progress
 from shuiqiao.node.ledger_place import LedgerPlace
-from shuiqiao.node.pending import refused_words
+from shuiqiao.node.pending import refused_words, settled_words
 from shuiqiao.node.settings import Home, NodeSettings, load_settings
 from shuiqiao.node.tile_publication import published_words
 from shuiqiao.node.validator_diagnosis import look_at_validator
@@ -185,7 +185,7 @@ def _opened(home: Home) -> str:
         if institution.settings.role is Role.TAX_BUREAU:
             finished = institution.vault.recover(institution.outbox)
             says += f", vault opens, {finished} unfinished batches anchored now" if finished else ", vault opens"
-        return "; ".join(filter(None, (says, refused_words(institution))))
+        return "; ".join(filter(None, (says, settled_words(institution), refused_words(institution))))
 
 
 def _look(what: str, look: Callable[[], str]) -> Finding:

@@ -6,14 +6,16 @@
 
 After a crash or a lost answer nothing is believed but the ledger: what was kept counts as done only if a block holds
 these very bytes. What is refused when it is sent again, with nobody waiting for the answer, stays with the reason until
-a person redoes or abandons it. Only a transaction that expired is signed anew, and only where this node's key alone
-signed it; the new bytes take the place of the old in one act.
+a person redoes or abandons it, or until the ledger has the same act by another transaction. Only a transaction that
+expired is signed anew, and only where this node's key alone signed it; the new bytes take the place of the old in one
+act.
 """
 
 from __future__ import annotations
 
 import threading
 from collections.abc import Sequence
+from dataclasses import replace
 
 from shuiqiao.base.clock import Clock
 from shuiqiao.base.errors import Denied, ShuiqiaoError, Unavailable
@@ -21,7 +23,7 @@ from shuiqiao.base.ids import Entropy, MemberId
 from shuiqiao.crypto.model import CipherSuite, SigningKey
 from shuiqiao.ledger.kinds import KindTable
 from shuiqiao.ledger.log import leaf_hash
-from shuiqiao.ledger.model import Committed, LedgerEngine
+from shuiqiao.ledger.model import Committed, LedgerEngine, Transaction
 from shuiqiao.ledger.submitter import DirectSubmitter
 from shuiqiao.members.key_ring import MemberKeyRing
 from shuiqiao.members.roster import signing_key_named
@@ -102,7 +104,8 @@ class Outbox(DirectSubmitter):
                 f"{tx.kind} {row.leaf.hex()[:16]} bears signatures of others, who would have to sign it again",
                 next_step="abandon it, and let whoever signed it hand it in again",
             )
-        anew = self._row(self._sign(tx.kind, tx.body))
+        # The first signature may have reached the ledger all the same: the act is looked for since that was made.
+        anew = replace(self._row(self._sign(tx.kind, tx.body)), height=row.height)
         self._store.replace(row.leaf, anew)
         try:
             return self._commit(anew, is_mine=False)
@@ -111,6 +114,24 @@ class Outbox(DirectSubmitter):
         except ShuiqiaoError as error:
             self._store.refuse(anew.leaf, error)
             raise
+
+    def settle(self) -> list[OutboxRow]:
+        """Forget what the ledger refused and has by another transaction, and return it: nothing is left to decide.
+
+        That is one of the same author, kind and content, in a block since the refused one was kept.
+        """
+        refused = [(row, self.decode(row.raw)) for row in self.rows() if row.refusal_code]
+        if not refused:
+            return []
+        kinds = {row.kind.encode() for row, _ in refused}
+        done: dict[bytes, OutboxRow] = {}
+        for block in self._engine.blocks(from_height=min(row.height for row, _ in refused) + 1):
+            for raw in block.transactions:
+                if any(kind in raw for kind in kinds):
+                    tx = self.decode(raw)
+                    done |= {row.leaf: row for row, act in refused if row.height < block.height and _is_same(act, tx)}
+        self._store.remove([*done])
+        return [*done.values()]
 
     def abandon(self, row: OutboxRow) -> None:
         """Forget what the ledger refused."""
@@ -195,3 +216,7 @@ class Outbox(DirectSubmitter):
             except Unavailable:
                 break
         return False
+
+
+def _is_same(one: Transaction, other: Transaction) -> bool:
+    return (one.kind, one.author, one.body) == (other.kind, other.author, other.body)

@@ -1,7 +1,8 @@
 """What this institution wants on the ledger and is not there: seen in one place, redone or abandoned by a person.
 
 Two stores hold such work: the outbox (signed transactions) and the vault (batches). What is only on its way needs
-nobody; what the ledger refused stays until somebody decides. Abandoning an act also takes back what this institution
+nobody; what the ledger refused stays until somebody decides, or until it has the same act by another transaction: then
+nothing is left to decide. Abandoning an act also takes back what this institution
 noted for it, so that it can be done anew.
 """
 
@@ -29,6 +30,9 @@ BATCH = "batch"
 
 AMENDMENT = "amendment"
 """What it says of what a batch of the vault supersedes; the id is the batch's."""
+
+SETTLED = "the ledger has the same by another transaction 账本已有相同内容"
+"""The reason that is told of refused work that settled itself."""
 
 _SHORTEST_NAME = 4
 
@@ -64,6 +68,18 @@ def pending_work(institution: Institution) -> list[PendingWork]:
     ]
 
 
+def settle(institution: Institution) -> list[PendingWork]:
+    """Forget refused acts that the ledger has by another transaction of the same author; return them, to be told."""
+    return [
+        PendingWork(id=row.leaf.hex(), kind=row.kind, code="", reason=SETTLED) for row in institution.outbox.settle()
+    ]
+
+
+def settled_words(institution: Institution) -> str:
+    """Settle what settles itself, and return what was settled; empty where nothing was."""
+    return "; ".join(f"settled 已了结 {work.kind} {work.id[:16]}: {work.reason}" for work in settle(institution))
+
+
 def refused_words(institution: Institution) -> str:
     """Return a line that says how much was refused and waits for a person; empty where nothing did."""
     count = sum(1 for work in pending_work(institution) if work.code)
@@ -73,9 +89,13 @@ def refused_words(institution: Institution) -> str:
 def redo(institution: Institution, name: str) -> PendingWork:
     """Hand refused work to the ledger anew: a batch under a new id, an act signed again; raises what refuses it.
 
+    What the ledger has by another transaction is not handed in again, but settled: code is empty then.
     name: the beginning of exactly one id. Raises InvalidInput ``node.pending_unclear``, Denied ``node.outbox_foreign``.
     """
     work = _named(institution, name)
+    settled = [each for each in settle(institution) if each.id == work.id]
+    if settled:
+        return settled[0]
     if work.kind == BATCH:
         institution.vault.redo(bytes.fromhex(work.id), anchor=institution.outbox)
     elif work.kind == AMENDMENT:

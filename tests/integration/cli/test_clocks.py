@@ -51,7 +51,12 @@ def test_a_clock_ten_years_ahead_orders_nothing_and_closes_nothing(here, home, a
     assert (refused.code, refused.json["error"]["code"]) == (3, "ledger.clock_unconfirmed")
     assert "--clock-is-right" in refused.json["error"]["next_step"]
     at(0)
-    assert ingest(2020).code == 0
+    later = ingest(2020)
+    assert (later.code, len(later.json["anchored"])) == (0, 2)
+    assert ("settled 已了结 anchor.commit" in later.err, "refused by the ledger" in later.err) == (True, False)
+    assert here("pending", "list", "--home", home, "--json").json["pending"] == []
+    quiet = ingest(2021)
+    assert (quiet.code, "settled" in quiet.err) == (0, False)
     assert audited_problems(here, home) == ""
     assert finding(here, home, "clock")["ok"]
 

@@ -2,17 +2,19 @@
 
 from __future__ import annotations
 
+import msgspec
 import pytest
 
 import consortium_world as worlds
 from shuiqiao.base.clock import ManualClock
 from shuiqiao.base.errors import InvalidInput, Unavailable
 from shuiqiao.base.ids import owned_id, system_entropy
+from shuiqiao.ledger.submitter import DRAFT_VALIDITY_MS
 from shuiqiao.lending.contract import ApplicationSubmitBody, DecisionRecordBody
 from shuiqiao.lending.model import Application
 from shuiqiao.lending.store import LendingStore
 from shuiqiao.node.outbox import Outbox
-from shuiqiao.node.pending import abandon, pending_work, redo
+from shuiqiao.node.pending import SETTLED, abandon, pending_work, redo, settle
 from shuiqiao.node.store import OutboxStore
 
 
@@ -58,11 +60,42 @@ def test_who_only_looks_sends_nothing(home):
         assert pending_work(node) == []
 
 
-def test_an_act_that_was_refused_is_redone_once_it_may_be(node):
+def refused_twin(node, body):
+    """An act that the ledger refuses, since the same business key came there by another transaction."""
     lose(node, "anchor.commit", worlds.anchor_body(b"b" * 16))
-    node.engine.submit(node.outbox._sign("anchor.commit", worlds.anchor_body(b"b" * 16))).result()
+    node.engine.submit(node.outbox._sign("anchor.commit", body)).result()
     node.outbox.resend()
     (work,) = pending_work(node)
+    return work
+
+
+@pytest.mark.parametrize("is_expired", [False, True])
+def test_what_the_ledger_has_by_another_transaction_settles_itself(node, is_expired):
+    if is_expired:
+        lose(node, "anchor.commit", worlds.anchor_body(b"b" * 16))
+        node.engine.submit(node.outbox._sign("anchor.commit", worlds.anchor_body(b"b" * 16))).result()
+        node.surroundings.clock.advance(DRAFT_VALIDITY_MS + 1)
+        node.outbox.resend()
+        (work,) = pending_work(node)
+    else:
+        work = refused_twin(node, worlds.anchor_body(b"b" * 16))
+    assert work.code == "vault.batch_exists"
+    (settled,) = settle(node)
+    assert (settled.kind, settled.code, settled.reason) == ("anchor.commit", "", SETTLED)
+    assert (pending_work(node), settle(node)) == ([], [])
+
+
+def test_redoing_what_the_ledger_has_by_another_transaction_settles_it(node):
+    work = refused_twin(node, worlds.anchor_body(b"b" * 16))
+    size = node.engine.checkpoint().size
+    assert (redo(node, work.id).code, pending_work(node)) == ("", [])
+    assert node.engine.checkpoint().size == size
+
+
+def test_an_act_that_was_refused_is_redone_once_it_may_be(node):
+    """Another root under the same key is not the same: that stays for a person."""
+    work = refused_twin(node, msgspec.structs.replace(worlds.anchor_body(b"b" * 16), root=b"?" * 32))
+    assert settle(node) == []
     assert work.code == "vault.batch_exists"
     with pytest.raises(InvalidInput, match=r"^node\.pending_unclear"):
         redo(node, work.id[:3])
