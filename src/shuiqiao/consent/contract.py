@@ -17,7 +17,7 @@ import msgspec
 
 from shuiqiao.base.clock import MS_PER_DAY
 from shuiqiao.base.errors import Conflict, Denied, InvalidInput
-from shuiqiao.base.ids import MemberId, owned_id
+from shuiqiao.base.ids import ID_BYTES, MemberId, owned_id
 from shuiqiao.consent.ceilings import CEILINGS
 from shuiqiao.consent.model import (
     ConsentArtefact,
@@ -36,10 +36,10 @@ from shuiqiao.consent.model import (
     is_whole_hours,
 )
 from shuiqiao.ledger.model import BlockContext, Event, Kind, State, StateView, Transaction
-from shuiqiao.members.contract import key_owner, require_role
+from shuiqiao.members.contract import member_record, require_role
 from shuiqiao.members.key_ring import MemberKeyRing
 from shuiqiao.members.model import Role
-from shuiqiao.members.roster import consent_key_entry
+from shuiqiao.members.roster import consent_key_entry, used_key
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -102,6 +102,11 @@ def grant_body(artefact: ConsentArtefact, *, commitment: bytes) -> ConsentGrantB
     )
 
 
+def grant_transaction_id(commitment: bytes) -> bytes:
+    """Return the one id that a grant's transaction may have: nobody can make it meet an id that the provider chose."""
+    return commitment[:ID_BYTES]
+
+
 def _check_grant(tx: Transaction, state: StateView, ctx: BlockContext) -> None:
     body: ConsentGrantBody = tx.body
     if tx.author != body.provider:
@@ -118,7 +123,9 @@ def _check_grant(tx: Transaction, state: StateView, ctx: BlockContext) -> None:
             "consent.key_reused",
             f"the key of consent {name} belongs to another consent, which links them",
         )
-    if (owner := key_owner(state, body.key)) is not None:
+    # Any member may name any sealing key, so another's takes no consent its key.
+    is_own = member_record(state, tx.author)["seal"] == body.key
+    if (owner := tx.author if is_own else state.get(used_key(body.key))) is not None:
         raise Denied(
             "consent.key_of_member",
             f"the key of consent {name} is one of {owner}; a consent speaks by a key that no member has",

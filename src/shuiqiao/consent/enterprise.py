@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from shuiqiao.base.errors import InvalidInput
-from shuiqiao.base.ids import ID_BYTES, Entropy, MemberId, OwnedId, Uscc, new_id, split_owned_id
+from shuiqiao.base.ids import Entropy, MemberId, OwnedId, Uscc, new_id, split_owned_id
 from shuiqiao.consent.artefact import commitment_of, encode_artefact, encode_endorsement, firm_tag
 from shuiqiao.consent.contract import (
     GRANT,
@@ -22,6 +22,7 @@ from shuiqiao.consent.contract import (
     ConsentResumeBody,
     ConsentRevokeBody,
     grant_body,
+    grant_transaction_id,
 )
 from shuiqiao.consent.model import (
     ConsentArtefact,
@@ -138,7 +139,8 @@ class Enterprise:
             key=enrolment,
         )
         body = grant_body(artefact, commitment=commitment_of(raw, salt=artefact.salt, suite=self._suite))
-        grant = self._sign(GRANT, body, terms.provider, key=key, now_ms=now_ms).raw
+        name = grant_transaction_id(body.commitment)
+        grant = self._sign(GRANT, body, terms.provider, name=name, key=key, now_ms=now_ms).raw
         return ConsentSubmission(artefact=raw, endorsement=endorsement, grant=grant)
 
     def pause(self, consent: OwnedId, *, now_ms: int) -> ControlStatement:
@@ -186,17 +188,18 @@ class Enterprise:
     ) -> ControlStatement:
         _, consent = split_owned_id(OwnedId(body.consent))
         key = self._keys.consent_key(consent, network=self._network)
-        return self._sign(kind, body, body.consent, key=key, now_ms=now_ms)
+        return self._sign(kind, body, body.consent, name=new_id(self._entropy), key=key, now_ms=now_ms)
 
-    def _sign(self, kind: str, body: msgspec.Struct, author: str, *, key: SigningKey, now_ms: int) -> ControlStatement:
-        statement_id = self._entropy(ID_BYTES)
+    def _sign(
+        self, kind: str, body: msgspec.Struct, author: str, *, name: bytes, key: SigningKey, now_ms: int
+    ) -> ControlStatement:
         draft = TransactionDraft(
             kind=kind,
             version=1,
             body=body,
             author=MemberId(author),
             valid_until_ms=now_ms + _STATEMENT_VALIDITY_MS,
-            id=statement_id,
+            id=name,
         )
         raw = sign_transaction(draft, network=self._network, suite=self._suite, keys=(key,))
-        return ControlStatement(id=statement_id, raw=raw)
+        return ControlStatement(id=name, raw=raw)

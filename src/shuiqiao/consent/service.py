@@ -7,7 +7,7 @@ What the bureau's desk does, in this order [CONSENT-15]:
 3. the taxpayer is enrolled here, its enrolment key endorses these very bytes, and the firm tag follows from that key;
 4. the legal representative's identity check is the one on record, and recent;
 5. every type and group is one of the standard, and the whole is within the purpose's ceilings (412);
-6. the half-signed grant says exactly what follows from the artefact;
+6. the half-signed grant says exactly what follows from the artefact, its transaction id too;
 7. keep the artefact, countersign the grant, commit it.
 
 It decides nothing that the ledger decides (who signs, steps, windows): the contract does.
@@ -23,7 +23,7 @@ from shuiqiao.base.errors import Conflict, Denied, IntegrityError, InvalidInput
 from shuiqiao.base.ids import OwnedId
 from shuiqiao.consent.artefact import commitment_of, decode_artefact, firm_tag, verify_commitment, verify_endorsement
 from shuiqiao.consent.ceilings import verify_within_ceiling
-from shuiqiao.consent.contract import GRANT, PAUSE, RESUME, REVOKE, ConsentRevokeBody, grant_body
+from shuiqiao.consent.contract import GRANT, PAUSE, RESUME, REVOKE, ConsentRevokeBody, grant_body, grant_transaction_id
 from shuiqiao.consent.model import (
     ConsentArtefact,
     ConsentSubmission,
@@ -182,7 +182,9 @@ class ConsentDesk:
         """Step 6."""
         tx = self._submitter.decode(submission.grant)
         commitment = commitment_of(submission.artefact, salt=artefact.salt, suite=self._suite)
-        if tx.kind != GRANT or tx.author != artefact.provider or tx.body != grant_body(artefact, commitment=commitment):
+        told = (tx.kind, tx.author, tx.id, tx.body)
+        body = grant_body(artefact, commitment=commitment)
+        if told != (GRANT, artefact.provider, grant_transaction_id(commitment), body):
             raise InvalidInput(
                 "consent.grant_mismatch",
                 f"the {tx.kind} handed in does not follow from artefact {artefact.consent.hex()}",

@@ -41,7 +41,6 @@ from shuiqiao.members.proposal import (
     require_open,
 )
 from shuiqiao.members.roster import (
-    key_owner,
     member_key,
     member_record,
     put_key,
@@ -61,7 +60,6 @@ __all__ = [
     "MemberRotateKeyBody",
     "MemberVoteBody",
     "WitnessRegisterBody",
-    "key_owner",
     "member_key",
     "member_record",
     "require_role",

@@ -60,14 +60,6 @@ def consent_key_entry(key: bytes) -> str:
     return f"consent/key/{key.hex()}"
 
 
-def key_owner(state: StateView, key: bytes) -> str | None:
-    """Return which member a key is or was of, for signing, sealing or validating; None if of no member."""
-    user: str | None = state.get(used_key(key))
-    if user is not None:
-        return user
-    return next((each for each in roster(state) if state.get(member_key(MemberId(each)))["seal"] == key), None)
-
-
 def validator_key(member: MemberId) -> str:
     """Return the state key of a validator."""
     return f"members/validator/{member}"

@@ -1,5 +1,7 @@
 from __future__ import annotations
 
+from dataclasses import replace
+
 import msgspec
 import pytest
 
@@ -210,8 +212,10 @@ def test_consent_id_and_consent_key_are_used_once(world):
         world.submitters[BUREAU].relay(world.signed(GRANT, other, author=BUREAU, keys=keys))
 
 
-@pytest.mark.parametrize("owner", ["bureau", "bank-a", "regulator"])
-@pytest.mark.parametrize("purpose", ["signing", "sealing"])
+@pytest.mark.parametrize(
+    ("purpose", "owner"),
+    [("signing", "bureau"), ("signing", "bank-a"), ("signing", "regulator"), ("sealing", "bureau")],
+)
 def test_no_member_has_the_key_of_a_consent(world, owner, purpose):
     """[CONSENT-13]: with a key of a member that member alone, or the provider itself, would speak for the enterprise."""
     held = getattr(world, purpose)[MemberId(owner)]
@@ -225,6 +229,17 @@ def test_no_member_has_the_key_of_a_consent(world, owner, purpose):
     now = BlockContext(height=1, time_ms=world.clock.now_ms())
     with pytest.raises(Denied, match=rf"^consent\.key_of_member.*{owner}"):
         kind.check(world.submitters[BUREAU].decode(raw), world.ledger.state(), now)
+
+
+def test_who_names_a_consents_key_as_its_sealing_key_keeps_it_from_nobody(world):
+    """[CONSENT-13]: a sealing key may be anybody's, and naming one needs no proof of having it."""
+    enterprise = world.enterprise()
+    world.enrol(enterprise)
+    submission = enterprise.submission(world.terms(), now_ms=world.clock.now_ms())
+    key = world.submitters[BUREAU].decode(submission.grant).body.key
+    body = MemberRotateKeyBody(purpose=KeyPurpose.SEALING, new_key=key, proof=b"")
+    world.submitters[BANK_A].submit(ROTATE_KEY, body)
+    assert world.grant(world.desk.receive(submission).artefact.name).status == Status.ACTIVE
 
 
 def test_the_key_of_a_consent_becomes_no_members(world):
@@ -272,6 +287,20 @@ def test_a_relayed_pause_uses_up_no_members_transaction_id(world):
         world.submitters[BANK_B].relay(naming)
     world.submitters[BANK_B].relay(world.signed(PAUSE, body, author=MemberId(consent), keys=[key], id=taken))
     world.submitters[BUREAU].relay(pending)
+
+
+def test_a_grant_uses_up_no_transaction_id_that_its_provider_chose(world):
+    """[CONSENT-15]: the provider is its author, and the enterprise writes it down."""
+    enterprise = world.enterprise()
+    world.enrol(enterprise)
+    submission = enterprise.submission(world.terms(), now_ms=world.clock.now_ms())
+    tx = world.submitters[BUREAU].decode(submission.grant)
+    key = consent_key(world, owned_id(BUREAU, tx.body.consent))
+    taken = world.signed(GRANT, tx.body, author=BUREAU, keys=[key], id=bytes(16))
+    with pytest.raises(InvalidInput, match=r"^consent\.grant_mismatch"):
+        world.desk.receive(replace(submission, grant=taken))
+    same = world.signed(GRANT, tx.body, author=BUREAU, keys=[key], id=tx.id)
+    assert world.desk.receive(replace(submission, grant=same)).artefact.consent == tx.body.consent
 
 
 @pytest.mark.parametrize(
