@@ -84,10 +84,9 @@ def _first_bytes(path: Path) -> bytes:
     try:
         with open_regular(path) as stream:
             start = stream.read(len(_PARQUET_MAGIC))
-    except FileNotFoundError as error:
-        raise Unavailable("standards.file_missing", f"there is no file {path.name[:100]!r}") from error
     except OSError as error:
-        raise InvalidInput("standards.file_unreadable", f"{path.name[:100]!r}: {error.strerror}") from error
+        # A folder too: its bytes are not damaged, another file is to be named.
+        raise Unavailable("standards.file_missing", f"{path} cannot be read: {error.strerror}") from error
     if not start:
         raise InvalidInput("standards.file_empty", f"{path.name[:100]!r} holds no byte")
     return start

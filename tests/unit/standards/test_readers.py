@@ -312,17 +312,17 @@ def test_a_header_alone_is_a_source_without_rows(write, catalogue):
     assert read(write(text()), catalogue) == ([], [], [])
 
 
-def test_an_empty_and_a_missing_file_are_told_apart(write, catalogue, tmp_path):
+def test_an_empty_file_and_one_that_is_not_there_are_told_apart(write, catalogue, tmp_path, monkeypatch):
     # Holds [STD-36].
     with pytest.raises(InvalidInput) as empty:
         open_source(write(b""), record_type=None, catalogue=catalogue)
     assert empty.value.code == "standards.file_empty"
-    with pytest.raises(Unavailable) as missing:
-        open_source(tmp_path / "nothing.csv", record_type=None, catalogue=catalogue)
-    assert missing.value.code == "standards.file_missing"
-    with pytest.raises(InvalidInput) as folder:
-        open_source(tmp_path, record_type=None, catalogue=catalogue)
-    assert folder.value.code == "standards.file_unreadable"
+    monkeypatch.chdir(tmp_path)
+    for path, reason in ((tmp_path / "nothing.csv", "No such file"), (tmp_path, "Is a dir"), (Path(), "Is a dir")):
+        with pytest.raises(Unavailable) as missing:
+            open_source(path, record_type=None, catalogue=catalogue)
+        assert missing.value.code == "standards.file_missing"
+        assert missing.value.message.startswith(f"{path} cannot be read: {reason}")
 
 
 def test_rows_are_numbered_across_blocks_and_batches(write, catalogue):
