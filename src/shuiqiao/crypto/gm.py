@@ -37,6 +37,7 @@ _CURVE = ec.SM2()
 _SM2_WITH_SM3 = ec.ECDSA(hashes.SM3())
 """Tongsuo's name for it; on an SM2 key it computes SM2 with the default user id, as the vectors show."""
 
+_SEALING_PROVIDER = f"GmSSL of gmssl-pyx {gmssl_pyx.__version__}"
 _IDENTITY_PREFIX = sm2.identity_prefix()
 
 
@@ -73,7 +74,8 @@ class Sm2SealingKey:
     def open_sealed(self, sealed: bytes, *, associated_data: bytes) -> bytes:
         """Return the plaintext.
 
-        Raises IntegrityError (``crypto.seal_broken``), InvalidInput (``crypto.sealed_too_large``).
+        Raises IntegrityError (``crypto.seal_broken``), InvalidInput (``crypto.sealed_too_large``), Unavailable
+        (``crypto.provider_failed``) where the provider gave no verdict.
         """
         envelope = decode_envelope(sealed, form=GM_ENVELOPE)
         try:
@@ -83,13 +85,23 @@ class Sm2SealingKey:
                 nonce=envelope.nonce,
                 associated_data=envelope.authenticated(recipient=self.public_key, associated_data=associated_data),
             )
-        except (InvalidTag, InvalidInput, gmssl_pyx.GmsslInnerError) as error:
-            raise seal_broken("it was changed, or sealed to another key or other associated data") from error
+        except (InvalidTag, InvalidInput) as error:
+            raise _other_seal() from error
+        except gmssl_pyx.GmsslInnerError as error:
+            # The provider says the same of everything: it must still open what was sealed to this key just now.
+            self._require_verdicts()
+            raise _other_seal() from error
 
     def _message_key(self, encapsulation: bytes) -> bytes:
         # A point off the curve would let an attacker read the private key piece by piece, so C1 is checked first.
         sm2.verify_public_key(encapsulation[: sm2.PUBLIC_KEY_BYTES])
         return bytes(gmssl_pyx.sm2_decrypt(self._private, sm2.encode_ciphertext_der(encapsulation)))
+
+    def _require_verdicts(self) -> None:
+        try:
+            gmssl_pyx.sm2_decrypt(self._private, gmssl_pyx.sm2_encrypt(self.public_key[1:], bytes(SM4_GCM.key_bytes)))
+        except Exception as error:
+            raise provider_failed(_SEALING_PROVIDER, error) from error
 
 
 class GmSuite:
@@ -206,6 +218,10 @@ def _require_verdicts() -> None:
         _load_public_key(public_key).verify(sm2.encode_signature_der(signature), message, _SM2_WITH_SM3)
     except Exception as error:
         raise _provider_failed(error) from error
+
+
+def _other_seal() -> IntegrityError:
+    return seal_broken("it was changed, or sealed to another key or other associated data")
 
 
 def _invalid(public_key: bytes, message: bytes) -> IntegrityError:

@@ -3,7 +3,7 @@
 Inside consensus libsodium alone verifies signatures (ADR 0002); ``cryptography`` signs, agrees on keys and encrypts.
 Accepted are exactly: a canonical public key that is not of small order, an s below the group order, an R that is
 canonical and not of small order, and the cofactorless equation. What can be decided by comparing bytes is decided
-here, before the provider, so that a change of provider could not move that line.
+here, before the provider, so that a change of provider could not move that line: of sealing keys that is everything.
 """
 
 from __future__ import annotations
@@ -12,6 +12,7 @@ import hashlib
 from functools import lru_cache
 from typing import TYPE_CHECKING, Any
 
+from cryptography import __version__ as cryptography_version
 from cryptography.exceptions import InvalidTag
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 from cryptography.hazmat.primitives.asymmetric.x25519 import X25519PrivateKey, X25519PublicKey
@@ -50,8 +51,21 @@ _SMALL_ORDER_Y = frozenset(
 )
 """The y coordinates of the eight points whose order divides 8: under such a key one signature fits any message."""
 
+_SMALL_ORDER_U = frozenset(
+    {
+        0,
+        1,
+        FIELD_PRIME - 1,
+        0x00B8495F16056286FDB1329CEB8D09DA6AC49FF1FAE35616AEB8413B7C7AEBE0,
+        0x57119FD0DD4E22D8868E1C58C45C44045BEF839C55B1D0B1248C50A3BC959C5F,
+    }
+)
+"""The u coordinates of the points of curve25519 and its twist whose order divides 8: with those every private key
+agrees on zeros, and with no others (RFC 7748 section 6.1)."""
+
 _SIGN_BIT = 1 << 255
 _SEAL_LABEL = b"shuiqiao/seal/intl/1"
+_SEALING_PROVIDER = f"cryptography {cryptography_version}"
 
 
 class Ed25519SigningKey:
@@ -83,7 +97,8 @@ class X25519SealingKey:
     def open_sealed(self, sealed: bytes, *, associated_data: bytes) -> bytes:
         """Return the plaintext.
 
-        Raises IntegrityError (``crypto.seal_broken``), InvalidInput (``crypto.sealed_too_large``).
+        Raises IntegrityError (``crypto.seal_broken``), InvalidInput (``crypto.sealed_too_large``), Unavailable
+        (``crypto.provider_failed``) where the provider gave no verdict.
         """
         envelope = decode_envelope(sealed, form=INTL_ENVELOPE)
         try:
@@ -144,7 +159,7 @@ class IntlSuite:
 
     def verify_sealing_key(self, public_key: bytes) -> None:
         """Return if one can seal to these bytes; raises InvalidInput (``crypto.public_key_invalid``)."""
-        _agree(_PROBE, public_key)
+        _verify_sealing_key(public_key)
 
     def verify_signature(self, *, public_key: bytes, message: bytes, signature: bytes) -> None:
         """Return if an Ed25519 signature holds.
@@ -179,7 +194,7 @@ class IntlSuite:
         """Encrypt to a raw X25519 key, bound to associated data (form: ``envelope.py``).
 
         Raises InvalidInput (``crypto.public_key_invalid``, ``crypto.plaintext_too_large``,
-        ``crypto.associated_data_too_large``).
+        ``crypto.associated_data_too_large``), Unavailable (``crypto.provider_failed``).
         """
         verify_sealable(plaintext, associated_data=associated_data)
         ephemeral = X25519PrivateKey.generate()
@@ -194,18 +209,20 @@ class IntlSuite:
         )
 
 
-_PROBE = X25519PrivateKey.from_private_bytes(bytes(31) + b"\x40")
-"""A fixed scalar with which to ask whether a public key is one of the few that give nothing but zeros."""
-
-
 def _agree(private: X25519PrivateKey, public_key: bytes) -> bytes:
-    # The library refuses a shared secret of zeros, which is what points of small order give (RFC 7748 section 6.1).
+    _verify_sealing_key(public_key)
     try:
         return private.exchange(X25519PublicKey.from_public_bytes(public_key))
-    except ValueError as error:
-        raise InvalidInput(
-            "crypto.public_key_invalid", f"{public_key[:32].hex()} ({len(public_key)} bytes) is no usable X25519 key"
-        ) from error
+    except Exception as error:
+        raise provider_failed(_SEALING_PROVIDER, error) from error
+
+
+def _verify_sealing_key(public_key: bytes) -> None:
+    # RFC 7748 section 5: the highest bit is ignored, and any other encoding stands for its remainder.
+    if len(public_key) != PUBLIC_KEY_BYTES:
+        raise _bad_key(public_key, f"it has {len(public_key)} bytes instead of {PUBLIC_KEY_BYTES}")
+    if (int.from_bytes(public_key, "little") & (_SIGN_BIT - 1)) % FIELD_PRIME in _SMALL_ORDER_U:
+        raise _bad_key(public_key, "the key is a point of small order")
 
 
 def _message_key(shared: bytes, *, ephemeral: bytes, recipient: bytes) -> bytes:

@@ -22,10 +22,10 @@ SEED_BYTES = 32
 
 
 def provider_failed(provider: str, error: Exception) -> Unavailable:
-    """Return the error of a verifying provider that gave no verdict: it stops this node and refuses nothing."""
+    """Return the error of a provider that gave no verdict: it stops this node and refuses nothing."""
     return Unavailable(
         "crypto.provider_failed",
-        f"{provider} failed while verifying: {type(error).__name__}: {error}",
+        f"{provider} failed and gave no verdict: {type(error).__name__}: {error}",
         next_step="restart the node; if it comes back, check memory and the installed packages",
     )
 

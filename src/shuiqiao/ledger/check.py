@@ -116,7 +116,8 @@ def replay_ledger(
     """Replay a ledger folder, or blocks from height 1, and return what it comes to and what does not hold.
 
     source: a folder that no engine is writing to, or ``engine.blocks(from_height=1)``. Raises only where it cannot
-    work at all: Unavailable ``crypto.provider_missing``, ``ledger.verifier_failed``, OSError for an unreadable disk.
+    work at all: Unavailable ``crypto.provider_missing``, ``crypto.provider_failed``, ``ledger.verifier_failed``,
+    OSError for an unreadable disk.
     """
     machine = StateMachine(parameters, kinds=kinds, key_ring=key_ring, suite=get_suite(parameters.suite))
     verifier = open_verifier(machine.suite, processes=verifier_processes)
@@ -337,7 +338,7 @@ class _Replay:
         self._is_checkpoint_reached = True
         try:
             checkpoint = self._file.load(self._trail.policy_at)
-        except ShuiqiaoError as error:
+        except IntegrityError as error:
             self._report_note(error)
             return
         if checkpoint is not None and checkpoint.root != frontier.root():

@@ -111,10 +111,13 @@ def signed_message(manifest: bytes, *, suite: CipherSuite) -> bytes:
 
 
 def verify_manifest(data: bytes, *, signature: bytes, key: bytes, suite: CipherSuite) -> None:
-    """Return if a key signed a manifest; raises IntegrityError ``node.backup_signature_invalid``."""
+    """Return if a key signed a manifest; raises IntegrityError ``node.backup_signature_invalid``.
+
+    Raises Unavailable ``crypto.provider_failed`` where the provider gave no verdict.
+    """
     try:
         suite.verify_signature(public_key=key, message=signed_message(data, suite=suite), signature=signature)
-    except ShuiqiaoError as error:
+    except IntegrityError as error:
         raise IntegrityError(
             "node.backup_signature_invalid",
             f"the manifest is not signed by key {suite.key_id(key).hex()}, by which it says that it is",

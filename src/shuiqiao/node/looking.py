@@ -179,7 +179,7 @@ class StoredLedger(LogReading):
             if found is None or size > found.size:
                 try:
                     found = verify_note(note, policy=self.epochs.trail.policy_at(size), suite=self.machine.suite)
-                except ShuiqiaoError:
+                except IntegrityError:
                     # The writer's own note, which no witness has confirmed: nothing that others could rely on.
                     continue
         if found is None:

@@ -14,7 +14,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Protocol, runtime_checkable
 
-from shuiqiao.base.errors import InvalidInput, ShuiqiaoError, Unavailable
+from shuiqiao.base.errors import IntegrityError, InvalidInput, ShuiqiaoError, Unavailable
 from shuiqiao.base.file_modes import make_shared_folder
 from shuiqiao.base.visible import visible_line
 from shuiqiao.crypto.suites import get_suite
@@ -109,7 +109,7 @@ def _log_of(place: LedgerPlace) -> Generator[tuple[LogSource, CheckpointPolicy]]
                 continue
             try:
                 found = verify_note(note, policy=trail.policy_at(size), suite=suite)
-            except ShuiqiaoError:
+            except IntegrityError:
                 # The writer's own checkpoint, which no witness has confirmed: nothing that others could rely on.
                 continue
         if found is None:

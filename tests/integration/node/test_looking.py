@@ -15,10 +15,13 @@ from patience import PATIENCE_S
 from shuiqiao.base.clock import SystemClock
 from shuiqiao.base.errors import IntegrityError, ShuiqiaoError, Unavailable
 from shuiqiao.base.ids import system_entropy
+from shuiqiao.crypto import intl
 from shuiqiao.node.auditing import audit_home
 from shuiqiao.node.diagnosis import DoctorOrder, diagnose_home
+from shuiqiao.node.ledger_place import LedgerPlace
 from shuiqiao.node.looking import look_at
 from shuiqiao.node.settings import Home
+from shuiqiao.node.tile_publication import publish_log
 from shuiqiao.node.verification import ReceiptVerifier
 from shuiqiao.sandbox.scenario.cast import BUREAU, REGULATOR, home_of
 
@@ -192,3 +195,22 @@ def test_doctor_looks_at_a_followers_home_without_its_writer(closed, tmp_path):
     (tmp_path / "home").chmod(0o700)
     found = [*diagnose_home(Home(tmp_path / "home"), order=DoctorOrder())]
     assert [finding for finding in found if not finding.ok] == []
+
+
+def test_a_provider_that_fails_does_not_make_a_confirmed_checkpoint_unconfirmed(homes, monkeypatch):
+    """[LEDGER-SIGN-4], for the receipt and for the published log."""
+
+    def fail(*_arguments):
+        raise RuntimeError("no")
+
+    home = home_of(homes, BUREAU)
+    place = LedgerPlace.of_home(home)
+    with look_at(home) as look, monkeypatch.context() as patch:
+        patch.setattr(intl, "crypto_sign_open", fail)
+        with pytest.raises(Unavailable, match=r"crypto\.provider_failed"):
+            look.engine.receipt(0)
+    with monkeypatch.context() as patch:
+        patch.setattr(intl, "crypto_sign_open", fail)
+        with pytest.raises(Unavailable, match=r"crypto\.provider_failed"):
+            publish_log(place, homes / "tiles")
+    assert publish_log(place, homes / "tiles").before == 0

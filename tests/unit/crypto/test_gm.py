@@ -302,3 +302,20 @@ def test_a_key_that_the_provider_does_not_take_is_no_verdict(key, signature, mon
     fresh = SUITE.signing_key_from_seed(bytes(32)).public_key
     with pytest.raises(Unavailable, match=r"crypto\.provider_failed"):
         SUITE.verify_signature(public_key=fresh, message=MESSAGE, signature=signature)
+
+
+def test_a_provider_that_opens_nothing_gives_no_verdict_on_a_seal(monkeypatch):
+    """It says the same of a changed seal and where it fails: one to this very key must still open."""
+    key = SUITE.sealing_key_from_seed(SEED)
+    sealed = SUITE.seal(b"secret", recipient=key.public_key, associated_data=b"")
+    other = SUITE.sealing_key_from_seed(bytes(32))
+    with pytest.raises(IntegrityError, match=r"crypto\.seal_broken") as caught:
+        other.open_sealed(sealed, associated_data=b"")
+    assert isinstance(caught.value.__cause__, gmssl_pyx.GmsslInnerError)
+
+    def fail(*_arguments):
+        raise gmssl_pyx.GmsslInnerError("no")
+
+    monkeypatch.setattr(gm.gmssl_pyx, "sm2_decrypt", fail)
+    with pytest.raises(Unavailable, match=r"crypto\.provider_failed"):
+        key.open_sealed(sealed, associated_data=b"")

@@ -7,10 +7,11 @@ import hashlib
 import pytest
 from cryptography.exceptions import InvalidSignature
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PublicKey
+from cryptography.hazmat.primitives.asymmetric.x25519 import X25519PrivateKey, X25519PublicKey
 
 from shuiqiao.base.errors import IntegrityError, InvalidInput, Unavailable
 from shuiqiao.crypto import intl
-from shuiqiao.crypto.intl import _SMALL_ORDER_Y, _verify_public_key, _verify_signature_form
+from shuiqiao.crypto.intl import _EIGHTH_ORDER_Y, _SMALL_ORDER_Y, _verify_public_key, _verify_signature_form
 from shuiqiao.crypto.suites import get_suite
 
 SUITE = get_suite("intl")
@@ -187,13 +188,49 @@ def test_a_flipped_bit_in_key_or_message_is_refused(key, signature):
         refused(public_key=key.public_key, signature=signature, message=bytes(message))
 
 
-def test_a_sealing_key_of_small_order_is_refused():
-    # u = 0, 1, -1 and their other encodings give a shared secret of zeros, known to everybody.
-    for u in (0, 1, P - 1, P, P + 1):
-        with pytest.raises(InvalidInput, match=r"crypto.public_key_invalid"):
-            SUITE.seal(b"secret", recipient=u.to_bytes(32, "little"), associated_data=b"")
-        with pytest.raises(InvalidInput, match=r"crypto.public_key_invalid"):
-            SUITE.verify_sealing_key(u.to_bytes(32, "little"))
+SMALL_ORDER_U = (0, 1, P - 1, *((1 + y) * pow(1 - y, -1, P) % P for y in (_EIGHTH_ORDER_Y, P - _EIGHTH_ORDER_Y)))
+"""The map of RFC 7748 section 4.1 from Edwards to Montgomery coordinates, and -1, which is on the twist."""
+
+SEALING_EDGES = [
+    (encoded | high, u) for u in SMALL_ORDER_U for encoded in (u, u + P) if encoded < 2**255 for high in (0, 2**255)
+]
+
+
+@pytest.mark.parametrize(("encoded", "u"), SEALING_EDGES)
+def test_a_sealing_key_of_small_order_is_refused(encoded, u):
+    """In every encoding: such a key gives a shared secret of zeros, known to everybody. The provider finds the same."""
+    public_key = encoded.to_bytes(32, "little")
+    with pytest.raises(InvalidInput, match=r"crypto.public_key_invalid"):
+        SUITE.seal(b"secret", recipient=public_key, associated_data=b"")
+    with pytest.raises(InvalidInput, match=r"crypto.public_key_invalid"):
+        SUITE.verify_sealing_key(public_key)
+    private = X25519PrivateKey.from_private_bytes(SEED)
+    with pytest.raises(ValueError, match="shared key"):
+        private.exchange(X25519PublicKey.from_public_bytes(public_key))
+    for neighbour in (u + 3, u - 3):
+        beside = (neighbour % P).to_bytes(32, "little")
+        SUITE.verify_sealing_key(beside)
+        private.exchange(X25519PublicKey.from_public_bytes(beside))
+
+
+@pytest.mark.parametrize("error", [ValueError("Error computing shared key."), RuntimeError("no"), MemoryError()])
+def test_a_sealing_key_is_judged_without_the_provider(error, monkeypatch):  # [LEDGER-SIGN-4]
+    key = SUITE.sealing_key_from_seed(SEED)
+    sealed = SUITE.seal(b"secret", recipient=key.public_key, associated_data=b"")
+
+    class FailedKey:
+        @staticmethod
+        def from_public_bytes(_data):
+            raise error
+
+    monkeypatch.setattr(intl, "X25519PublicKey", FailedKey)
+    SUITE.verify_sealing_key(key.public_key)
+    with pytest.raises(InvalidInput, match=r"crypto\.public_key_invalid"):
+        SUITE.verify_sealing_key(bytes(32))
+    with pytest.raises(Unavailable, match=r"crypto\.provider_failed"):
+        SUITE.seal(b"secret", recipient=key.public_key, associated_data=b"")
+    with pytest.raises(Unavailable, match=r"crypto\.provider_failed"):
+        key.open_sealed(sealed, associated_data=b"")
 
 
 def test_a_real_sealing_key_is_accepted():

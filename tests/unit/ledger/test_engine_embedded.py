@@ -791,3 +791,23 @@ def test_an_operator_says_once_that_the_clock_is_right(intl: Any, tmp_path: Path
     ledger = open_ledger(intl, tmp_path / "ledger", clock=clock)
     assert code_of(ledger.submit(raws[1])) == ""
     ledger.close()
+
+
+def test_a_replay_without_a_verdict_on_the_stored_checkpoint_finds_no_fault_in_it(
+    intl: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """[LEDGER-SIGN-4]"""
+    ledger = open_ledger(intl, tmp_path / "ledger")
+    assert code_of(ledger.submit(intl.write())) == ""
+    ledger.close()
+    assert replayed(intl, tmp_path / "ledger").problems == ()
+    verify, origin = intl_provider.crypto_sign_open, intl.machine.parameters.origin.encode()
+
+    def fail(signed: bytes, public_key: bytes) -> Any:
+        if origin in signed:
+            raise RuntimeError("no")
+        return verify(signed, public_key)
+
+    monkeypatch.setattr(intl_provider, "crypto_sign_open", fail)
+    with pytest.raises(Unavailable, match=r"crypto\.provider_failed"):
+        replayed(intl, tmp_path / "ledger")

@@ -6,6 +6,7 @@ import pytest
 
 from members_world import DAY_MS, World, sealing, signing, validating
 from shuiqiao.base.encoding import encode_cbor
+from shuiqiao.crypto import intl
 from shuiqiao.members.action import SetWitnesses
 from shuiqiao.members.contract import REGISTER_WITNESS, WitnessRegisterBody
 from shuiqiao.members.roster import member_record
@@ -147,3 +148,18 @@ def test_a_stranger_does_not_offer_to_witness(world):
 def test_an_endpoint_is_an_address_of_the_web(world, endpoint):
     body = WitnessRegisterBody(endpoint=endpoint)
     assert world.submit(REGISTER_WITNESS, body, author="bank-west") == "ledger.body_invalid"
+
+
+def test_no_provider_is_asked_whether_a_key_can_be_sealed_to(monkeypatch):  # [LEDGER-SIGN-4]
+    """Else a node whose provider fails would refuse a key, or call an admission void, that all others accept."""
+
+    class FailedKey:
+        @staticmethod
+        def from_public_bytes(_data):
+            raise ValueError("Error computing shared key.")
+
+    world = World("intl", governing=("bank-east", "bureau"))
+    new, admission = sealing("bank-west 2", world.suite), world.admission("bank-south")
+    monkeypatch.setattr(intl, "X25519PublicKey", FailedKey)
+    assert world.rotate("bank-west", new, purpose="sealing") is None
+    world.pass_action(admission)
