@@ -199,6 +199,31 @@ def test_an_erasure_that_begins_while_the_vault_is_read_is_told_before_the_answe
     assert grades(world.banks[BANK_A].receive(sent.request, answer)) == ["B"]
 
 
+def test_what_was_anchored_before_the_checkpoint_is_read_after_it(world, firm, monkeypatch):
+    """Else a batch that is anchored between reading and checkpoint makes an honest count provably false."""
+    take_in(world, firm, {2024: "A"})
+    sent = asked(world, firm)
+    ledger = world.submitters[BUREAU]
+
+    class AnchorsBeforeTheCheckpoint:
+        anchored = False
+
+        def __getattr__(self, name):
+            return getattr(ledger, name)
+
+        def checkpoint(self):
+            if not self.anchored:
+                self.anchored = True
+                take_in(world, firm, {2025: "B"}, anchor=ledger)
+            return ledger.checkpoint()
+
+    monkeypatch.setitem(world.submitters, BUREAU, AnchorsBeforeTheCheckpoint())
+    data = world.banks[BANK_A].receive(sent.request, world.provider_with(world.vault).answer(sent.message))
+    assert len(leaves_of(world, firm)) == 2
+    expect_unaccused(world, data, firm)
+    assert grades(data) == ["A", "B"]
+
+
 def test_a_vault_that_cannot_catch_up_is_no_refusal(world, firm):
     """[EXCHANGE-8]"""
     sent = asked(world, firm)
