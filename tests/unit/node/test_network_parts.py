@@ -28,6 +28,7 @@ from shuiqiao.node.network_plan import (
 )
 from shuiqiao.node.network_process import RecordedProcess
 from shuiqiao.node.network_status import CometStanding, standing_of
+from stranger import told_to_a_stranger
 
 SLEEP = [sys.executable, "-c", "import sys, time; print('a   word', flush=True); time.sleep(60)"]
 
@@ -106,12 +107,7 @@ def test_a_control_socket_answers_no_stranger(folder, monkeypatch):
     path = folder.control("aa")
     heard = []
     with ControlServer(path, answer=lambda question: heard.append(question) or {}):
-        with monkeypatch.context() as patch, socket.socket(socket.AF_UNIX) as link:
-            other = os.geteuid() + 1
-            patch.setattr(os, "geteuid", lambda: other)
-            link.settimeout(PATIENCE_S)
-            link.connect(str(path))
-            assert link.recv(1) == b""
+        assert told_to_a_stranger(path, b'{"act": "no"}\n', monkeypatch=monkeypatch) == b""
         assert ask_process(path, {"act": "yes"}) == {}
     assert heard == [{"act": "yes"}]
 

@@ -3,19 +3,18 @@
 from __future__ import annotations
 
 import contextlib
-import os
 import socket
 
 import pytest
 
 from cometbft_world import AbciClient, Tally
-from consensus_world import wait_until
 from shuiqiao.base.errors import IntegrityError, Unavailable
 from shuiqiao.ledger.engine.cometbft import requests as ask
 from shuiqiao.ledger.engine.cometbft import responses as answer
 from shuiqiao.ledger.engine.cometbft.codec import encode_request
 from shuiqiao.ledger.engine.cometbft.server import MAX_CONNECTIONS, AbciServer
 from shuiqiao.ledger.engine.cometbft.wire import encode_uvarint
+from stranger import told_to_a_stranger
 
 
 @pytest.fixture
@@ -170,15 +169,11 @@ def test_connections_that_never_ask_anything_make_room(tally, server):  # [ABCI-
 
 def test_a_stranger_decides_no_block(tally, server, client, monkeypatch):  # [ABCI-29]
     assert client.ask(ask.RequestFlush()) == [answer.ResponseFlush()]
-    other = os.geteuid() + 1
-    monkeypatch.setattr(os, "geteuid", lambda: other)
-    block = encode_request(ask.RequestFinalizeBlock(txs=[b"mine"], height=1)) + encode_request(ask.RequestCommit())
+    calls = (ask.RequestFinalizeBlock(txs=[b"mine"], height=1), ask.RequestCommit(), ask.RequestFlush())
+    block = b"".join(map(encode_request, calls))
     for _ in range(MAX_CONNECTIONS):
-        with socket.socket(socket.AF_UNIX) as stranger, contextlib.suppress(ConnectionError):
-            stranger.connect(str(server.path))
-            stranger.sendall(block)
-    wait_until(lambda: len(tally.faults) == MAX_CONNECTIONS)
-    assert {fault.code for fault in tally.faults} == {"ledger.abci_peer_foreign"}
+        assert told_to_a_stranger(server.path, block, monkeypatch=monkeypatch) == b""
+    assert [fault.code for fault in tally.faults] == ["ledger.abci_peer_foreign"] * MAX_CONNECTIONS
     assert (tally.pending, tally.height) == ([], 0)
     # Who was let in before goes on.
     assert client.ask(ask.RequestFlush()) == [answer.ResponseFlush()]
