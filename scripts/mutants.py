@@ -67,7 +67,7 @@ MODULES = {
         ["*/ledger/test_state_map*.py", "unit/ledger/test_store_state_tree.py"],
     ),
     "crypto": (["crypto/*.py"], ["*/crypto"]),
-    "members": (["members/*.py"], ["unit/members", "property/members", "integration/node/test_rotation.py"]),
+    "members": (["members/*.py"], ["*/members", "integration/node/test_rotation.py"]),
     "vault-proofs": (
         ["vault/proofs.py", "vault/tree.py", "vault/leaves.py", "vault/disclosure.py", "vault/evidence.py"],
         ["unit/vault", "property/vault", "vectors/vault", "integration/exchange"],
