@@ -76,6 +76,19 @@ def test_a_desk_relays_control_statements_and_nothing_else(world):
         world.desk.relay(submission.grant)
 
 
+def test_what_a_provider_says_of_a_lost_key_is_not_relayed(world):
+    """The ledger would take it from anybody: a provider says it through its own counter, no other desk for it."""
+    consent = world.granted()
+    body = ConsentRevokeBody(consent=consent, reason=RevokeReason.KEY_LOST)
+    raw = world.signed(REVOKE, body, author=BUREAU, keys=[world.signing[BUREAU]])
+    for relay in (world.desk.relay, world.files[MemberId("bank-a")].relay):
+        with pytest.raises(InvalidInput, match=r"^consent\.statement_wrong.*consent\.revoke by bureau"):
+            relay(raw)
+    assert world.grant(consent).status is Status.ACTIVE
+    world.submitters[BUREAU].relay(raw)
+    assert world.grant(consent).status is Status.REVOKED
+
+
 @pytest.mark.parametrize(
     ("kind", "body"),
     [
