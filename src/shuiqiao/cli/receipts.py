@@ -18,6 +18,9 @@ if TYPE_CHECKING:
     from shuiqiao.node.verification import ReceiptVerifier
     from shuiqiao.vault.evidence import VerifiedRecord
 
+_NOT_VALID = "NOT VALID 无效"
+_NOT_VERIFIED = "NOT VERIFIED 未能核验"
+
 
 def run_verify(
     *,
@@ -94,7 +97,7 @@ def run_verify_log(*, genesis: Path | None, home: Path | None, since: Path | Non
         with progress_on_stderr() as progress:
             result = _log_shape(verifier.verify_published(progress=progress), tiles=tiles, known=verifier.pinned)
     except ShuiqiaoError as error:
-        result = {"valid": False, "folder": str(tiles), **error.as_dict()}
+        result = _failed(error, folder=str(tiles))
         code = EXIT_UNAVAILABLE if isinstance(error, Unavailable) else EXIT_REFUSED
     result["genesis"] = verifier.fingerprint
     if as_json:
@@ -122,7 +125,7 @@ def _log_shape(log: Any, *, tiles: Path, known: Any) -> dict[str, Any]:
 def _speak_log(result: dict[str, Any]) -> None:
     say(f"genesis {result['genesis']} (compare this fingerprint with what you were given 请核对创世指纹)")
     if not result["valid"]:
-        say(f"NOT VALID 无效  {result['folder']}: {result['code']}: {result['message']}")
+        say(f"{_verdict(result)}  {result['folder']}: {result['code']}: {result['message']}")
         say_next(result)
         return
     signed = f"cosigned by {', '.join(result['cosigners'])}" if result["cosigners"] else "signed by the operator alone"
@@ -147,13 +150,20 @@ def _verify_one(verifier: Any, path: Path) -> dict[str, Any]:
     try:
         verified = verifier.verify_file(path)
     except ShuiqiaoError as error:
-        failed: dict[str, Any] = {"valid": False, "file": str(path), **error.as_dict()}
-        if isinstance(error, Unavailable):
-            failed["unavailable"] = True
-        return failed
+        return _failed(error, file=str(path))
     from shuiqiao.vault.evidence import VerifiedRecord
 
     return _told_record(path, verified) if isinstance(verified, VerifiedRecord) else _told(path, verified)
+
+
+def _failed(error: ShuiqiaoError, **place: str) -> dict[str, Any]:
+    """What did not hold; ``unavailable`` where nobody knows whether it holds, which is no verdict."""
+    unavailable = {"unavailable": True} if isinstance(error, Unavailable) else {}
+    return {"valid": False, **place, **error.as_dict(), **unavailable}
+
+
+def _verdict(failed: dict[str, Any]) -> str:
+    return _NOT_VERIFIED if "unavailable" in failed else _NOT_VALID
 
 
 def _told_record(path: Path, verified: VerifiedRecord) -> dict[str, Any]:
@@ -213,11 +223,12 @@ def _speak(results: list[dict[str, Any]], *, genesis: str) -> None:
             say(f"  {''.join(result['proves_zh'])}")
             _speak_groups(result.get("record"))
         else:
-            say(f"NOT VALID 无效  {result['file']}: {result['code']}: {result['message']}")
+            say(f"{_verdict(result)}  {result['file']}: {result['code']}: {result['message']}")
             say_next(result)
-    bad = [result["file"] for result in results if not result["valid"]]
-    if bad and len(results) > 1:
-        say(f"{len(bad)} of {len(results)} NOT VALID 无效: {', '.join(bad)}")
+    for verdict in (_NOT_VALID, _NOT_VERIFIED):
+        files = [result["file"] for result in results if not result["valid"] and _verdict(result) == verdict]
+        if files and len(results) > 1:
+            say(f"{len(files)} of {len(results)} {verdict}: {', '.join(files)}")
     for names in ("does_not_prove", "does_not_prove_zh"):
         for caveat in next((result[names] for result in results if result["valid"]), ()):
             say(f"  note 说明: {caveat}")

@@ -10,6 +10,7 @@ import pytest
 import consortium_world as worlds
 from shuiqiao.base.clock import ManualClock
 from shuiqiao.base.errors import ShuiqiaoError
+from shuiqiao.crypto import intl
 from shuiqiao.ledger.receipt import MAX_RECEIPT_BYTES
 from shuiqiao.node.verification import ReceiptVerifier
 from shuiqiao.vault.contract import COMMIT
@@ -46,12 +47,13 @@ def published(folder, suite_name):
             node.outbox.submit("anchor.commit", worlds.anchor_body(bytes([number]) * 16))
         blocks = list(node.engine.blocks(from_height=1))
         receipts = [node.engine.receipt(block.first_index) for block in blocks]
-        network = node.parameters.network.hex()
+        network, origin = node.parameters.network.hex(), node.parameters.origin
     paths = [folder / f"{number}.receipt" for number in range(3)]
     for path, receipt in zip(paths, receipts, strict=True):
         path.write_bytes(receipt)
     (folder / "genesis.json").write_bytes(home.genesis.read_bytes())
-    return SimpleNamespace(genesis=folder / "genesis.json", receipts=paths, network=network, home=home.folder)
+    genesis = folder / "genesis.json"
+    return SimpleNamespace(genesis=genesis, receipts=paths, network=network, origin=origin, home=home.folder)
 
 
 @pytest.fixture(scope="module", params=["intl", "gm"])
@@ -191,6 +193,23 @@ def test_a_missing_file_is_unavailable_and_a_failed_one_weighs_more(network, her
     assert here("verify", absent, bad, "--genesis", network.genesis, "--json").code == 1
     said = here("verify", network.receipts[0], "--genesis", absent, "--json")
     assert (said.code, said.json["error"]["code"]) == (3, "node.genesis_missing")
+    lines = here("verify", absent, bad, "--genesis", network.genesis).out.splitlines()
+    assert {f"1 of 2 NOT VALID 无效: {bad}", f"1 of 2 NOT VERIFIED 未能核验: {absent}"} <= {*lines}
+
+
+def test_a_provider_that_fails_makes_no_receipt_invalid(stranger, here, monkeypatch):  # [LEDGER-SIGN-4]
+    verify = intl.crypto_sign_open
+
+    def fail_on_notes(signed, public_key):
+        if signed[64:].startswith(stranger.origin.encode()):
+            raise RuntimeError("no")
+        return verify(signed, public_key)
+
+    monkeypatch.setattr(intl, "crypto_sign_open", fail_on_notes)
+    said = here("verify", stranger.receipts[0], "--genesis", stranger.genesis)
+    assert said.code == 3
+    assert f"NOT VERIFIED 未能核验  {stranger.receipts[0]}: crypto.provider_failed" in said.out
+    assert "NOT VALID" not in said.out
 
 
 @pytest.mark.parametrize("content", [b"", b"\x00" * 100, b"{}", json.dumps({"valid": True}).encode(), b"\xa1" * 5000])

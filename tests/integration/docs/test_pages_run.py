@@ -34,7 +34,7 @@ PAGES = sorted(
 DEMO = "shuiqiao demo --taxpayers 100 --out demo-out"
 FENCE = re.compile(r"^```(?P<info>[^\n`]*)\n(?P<body>.*?)^```[ ]*$", re.MULTILINE | re.DOTALL)
 SAVED = re.compile(r"Save this as `(?P<name>[^`]+)`[^`]*\Z")
-FAILED = re.compile(r'^(PROBLEM|error |NOT VALID|BAD )|"valid": false|"records_ingested": 0', re.MULTILINE)
+FAILED = re.compile(r'^(PROBLEM|error |NOT VALID|NOT VERIFIED|BAD )|"valid": false|"records_ingested": 0', re.MULTILINE)
 """What is shown below a command that is meant to end with an exit code other than 0."""
 
 ON_VALIDATORS = "runs on the network of run-a-consortium.md, in a test below"
