@@ -2,7 +2,8 @@
 
 Console blocks go to a shell, Python blocks to an interactive interpreter, which takes a line at a time: an indented
 block without an empty line after it fails there, as it does for a reader. A file that a page tells to save is saved.
-The demo runs once for all pages that say the same command.
+The demo runs once for all pages that say the same command. Only two kinds of blocks are begun and not run to their end:
+those that take many minutes, and the one that runs this very suite.
 """
 
 from __future__ import annotations
@@ -38,10 +39,13 @@ FAILED = re.compile(r'^(PROBLEM|error |NOT VALID|NOT VERIFIED|BAD )|"valid": fal
 """What is shown below a command that is meant to end with an exit code other than 0."""
 
 ON_VALIDATORS = "runs on the network of run-a-consortium.md, in a test below"
-MINUTES = "takes minutes; run by tests/integration/sandbox/"
-SKIPPED = {
+MINUTES = (
+    "takes many minutes: its options are tried in a test below, and it is run shorter by tests/integration/sandbox/"
+)
+THE_CHECKOUT = "runs in a copy of the project's folder, in a test below"
+THIS_SUITE = "make test is this very suite: its recipe is written out in a test below"
+ELSEWHERE = {
     "howto/run-a-consortium.md": ON_VALIDATORS,
-    "howto/run-a-consortium.md#1": "make test has installed the program in the project's folder",
     "howto/run-a-consortium.md#7": MINUTES + "test_network_bench.py",
     "howto/run-a-consortium.md#8": MINUTES + "test_story_on_validators.py",
     "howto/govern-a-consortium.md": ON_VALIDATORS,
@@ -49,13 +53,12 @@ SKIPPED = {
     "howto/back-up-and-restore.md#8": ON_VALIDATORS,
     "howto/back-up-and-restore.md#9": ON_VALIDATORS,
     "howto/back-up-and-restore.md#2": "needs a PostgreSQL server: runs in a test of its own below",
-    "howto/add-a-feature.md#2": "make test is this very suite",
-    "howto/add-a-record-type.md#3": "make test is this very suite",
-    "howto/add-a-record-type.md#4": "the new type is not in the catalogue: the reader adds it",
-    "howto/ingest-your-own-files.md#3": "the research data are not part of the repository",
-    "howto/run-on-national-cryptography.md#1": "a second demo; run by the tests of the scenario in both suites",
+    "howto/add-a-feature.md#2": THIS_SUITE,
+    "howto/add-a-record-type.md": THE_CHECKOUT,
+    "howto/add-a-record-type.md#5": THIS_SUITE,
+    "howto/ingest-your-own-files.md#3": "needs the research data: runs in a test of its own below",
 }
-"""Blocks, or whole pages, that do not run page by page, and why. A number counts the page's console and Python blocks."""
+"""Blocks, or whole pages, that run in tests of their own, and why. A number counts a page's console and Python blocks."""
 
 
 def blocks(page: Path) -> Iterator[tuple[str, str, str]]:
@@ -66,7 +69,7 @@ def blocks(page: Path) -> Iterator[tuple[str, str, str]]:
         info, body = match["info"].strip(), match["body"]
         if saved := SAVED.search(text[: match.start()]):
             yield "save", saved["name"], body
-        elif info in {"console", "python", "toml", "sh"}:
+        elif info in {"console", "python", "toml"}:
             number += 1
             yield info, f"{page.as_posix()}#{number}", body
 
@@ -83,7 +86,7 @@ class Reader:
 
     def __init__(self, folder: Path, **environment: str) -> None:
         self.folder = folder
-        self._env = {name: value for name, value in os.environ.items() if not name.startswith("SHUIQIAO")}
+        self._env = {name: value for name, value in os.environ.items() if not name.startswith(("SHUIQIAO", "MAKE"))}
         self._env |= {"PATH": f"{Path(sys.executable).parent}:{os.environ['PATH']}", "PYTHONUNBUFFERED": "1"}
         self._env |= environment
         self._open: dict[str, subprocess.Popen[str]] = {}
@@ -227,7 +230,7 @@ def reader(tmp_path):
     found.close()
 
 
-@pytest.mark.parametrize("page", [page for page in PAGES if page.as_posix() not in SKIPPED], ids=str)
+@pytest.mark.parametrize("page", [page for page in PAGES if page.as_posix() not in ELSEWHERE], ids=str)
 def test_every_block_of_a_page_runs_as_it_is_pasted(page, shelf, reader, request):
     prepare(page, shelf, reader.folder, request)
     with closing(socket.create_server(("", 0))) as server:
@@ -237,7 +240,7 @@ def test_every_block_of_a_page_runs_as_it_is_pasted(page, shelf, reader, request
             absent(f"wget is not installed, with which {name} copies")
         if f"$ {DEMO}\n" in body:
             lay(request.getfixturevalue("demo"), reader.folder / "demo-out")
-        elif name not in SKIPPED:
+        elif name not in ELSEWHERE:
             # The port that the page names may be taken here.
             reader.follow(kind, name, re.sub(r"\b8000\b", str(free_port), body))
 
@@ -260,27 +263,85 @@ def test_every_block_about_a_consortium_runs_as_it_is_pasted(tmp_path):
     others = [Path("howto/when-a-node-stops.md"), Path("howto/back-up-and-restore.md")]
     (tmp_path / "findings.pdf").write_bytes(b"what the regulator found")
     (tmp_path / "incident.txt").write_text("what happened", encoding="utf-8")
+    (tmp_path / "scripts").symlink_to(ROOT / "scripts")
+    installed = tmp_path / ".tools" / "cometbft" / "v0.39.4" / "cometbft"
+    installed.parent.mkdir(parents=True)
+    installed.symlink_to(comet_program())
     with closing(Reader(tmp_path, SHUIQIAO_COMETBFT=str(comet_program()))) as reader:
         try:
             for block in blocks(run):
-                if block[1] not in SKIPPED:
+                if block[1] not in ELSEWHERE:
                     reader.follow(*block)
             reader.shell("start", "$ shuiqiao network start --folder net\n")
             for block in blocks(govern):
                 reader.follow(*block)
             for page in others:
                 for block in blocks(page):
-                    if SKIPPED.get(block[1]) == ON_VALIDATORS:
+                    if ELSEWHERE.get(block[1]) == ON_VALIDATORS:
                         reader.follow(*block)
         finally:
             reader.shell("stop", "$ shuiqiao network stop --folder net\n")
 
 
+def test_the_research_data_are_read_as_it_is_pasted(data_folder, reader):
+    (reader.folder / "cumcm2020c").symlink_to(data_folder / "cumcm2020c")
+    page = Path("howto/ingest-your-own-files.md")
+    [block] = [block for block in blocks(page) if block[1] == f"{page}#3"]
+    reader.follow(*block)
+    assert (reader.folder / "demo-out" / "report.html").is_file()
+
+
+def test_a_record_type_is_added_as_it_is_pasted(shelf, tmp_path):
+    """In a copy of the project's folder, whose environment has been set up."""
+    for name in ("src", "docs", "scripts", "locks"):
+        shutil.copytree(ROOT / name, tmp_path / name, ignore=shutil.ignore_patterns("__pycache__"))
+    for name in ("Makefile", "pyproject.toml"):
+        shutil.copy(ROOT / name, tmp_path)
+    (tmp_path / ".venv").mkdir()
+    for entry in (ROOT / ".venv").iterdir():
+        if entry.name not in {".base", ".dev"}:
+            (tmp_path / ".venv" / entry.name).symlink_to(entry)
+    (tmp_path / ".venv" / ".base").touch()
+    lay(shelf / "my-bureau", tmp_path / "my-bureau")
+    page = Path("howto/add-a-record-type.md")
+    with closing(Reader(tmp_path, PYTHONPATH=str(tmp_path / "src"))) as reader:
+        for block in blocks(page):
+            if block[1] not in ELSEWHERE:
+                reader.follow(*block)
+        reader.shell(
+            "known", "$ shuiqiao record find --taxpayer 9199000000000001X0 --home my-bureau | grep scope_change\n"
+        )
+    assert "scope_change" in (tmp_path / "docs" / "reference" / "record-types.md").read_text(encoding="utf-8")
+
+
+def left_to(reason: str) -> list[tuple[str, str]]:
+    """Return (name, command) of the blocks that run elsewhere for a reason."""
+    return [
+        (name, command)
+        for page in PAGES
+        for kind, name, body in blocks(page)
+        if kind == "console" and ELSEWHERE.get(name, "").startswith(reason)
+        for command, _ in commands(body)
+    ]
+
+
+@pytest.mark.parametrize(("name", "command"), left_to(MINUTES))
+def test_what_takes_minutes_is_understood_as_it_is_pasted(name, command, reader):
+    """It says that its program is absent (3), which comes behind a wrong option (2)."""
+    reader.shell(name, f"$ SHUIQIAO_COMETBFT=absent {command} || test $? = 3\n")
+
+
+@pytest.mark.parametrize(("name", "command"), left_to(THIS_SUITE))
+def test_the_recipe_of_this_suite_is_written_out_as_it_is_pasted(name, command):
+    with closing(Reader(ROOT, MAKEFLAGS="n")) as reader:
+        reader.shell(name, f"$ {command} | grep pytest\n")
+
+
 def test_what_is_left_out_is_there_and_has_a_reason():
     known = {name for page in PAGES for kind, name, _ in blocks(page) if kind != "save"}
     known |= {page.as_posix() for page in PAGES}
-    assert sorted(set(SKIPPED) - known) == []
-    assert all(len(reason.split()) > 4 for reason in SKIPPED.values())
+    assert sorted(set(ELSEWHERE) - known) == []
+    assert all(len(reason.split()) > 4 for reason in ELSEWHERE.values())
 
 
 def test_pages_say_how_many_kinds_there_are():
