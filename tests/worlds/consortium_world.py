@@ -119,10 +119,10 @@ def solo_home(folder: Path, suite_name: str = "intl", *, clock: ManualClock | No
     return home
 
 
-def open_solo(home: Home, clock: ManualClock, *, sends: bool = True) -> Institution:
+def open_solo(home: Home, clock: ManualClock) -> Institution:
     """A one-institution network at work."""
     around = Surroundings(clock=clock, entropy=system_entropy, is_clock_confirmed=True)
-    return Institution.open(home, surroundings=around, sends=sends)
+    return Institution.open(home, surroundings=around)
 
 
 def anchor_body(batch: bytes) -> AnchorCommitBody:

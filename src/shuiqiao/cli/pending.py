@@ -23,13 +23,13 @@ _Id = Annotated[str, typer.Argument(help="The beginning of its id 编号开头."
 @pending_app.command("list")
 def list_pending(*, home: _Home, json: _Json = False) -> None:
     """List what waits for the ledger and what it refused 列出."""
-    from shuiqiao.node.institution import Institution
-    from shuiqiao.node.pending import pending_work, settled_words
+    from shuiqiao.node.looking import look_at
+    from shuiqiao.node.pending import pending_at, words_of_settled
     from shuiqiao.node.settings import Home
 
-    with Institution.open(Home(home), sends=False) as institution:
-        settled = settled_words(institution)
-        found = [work.as_json() for work in pending_work(institution)]
+    with look_at(Home(home)) as look:
+        pending, done = pending_at(look)
+    found, settled = [work.as_json() for work in pending], words_of_settled(done)
     if json:
         print_json({"pending": found})
         return

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from shuiqiao.base.clock import iso_from_ms
+from shuiqiao.base.clock import SystemClock, iso_from_ms
 from shuiqiao.base.errors import InvalidInput
 from shuiqiao.cli.output import EXIT_DONE, EXIT_REFUSED, print_json, program, say
 from shuiqiao.cli.receipts import write_proof
@@ -51,18 +51,20 @@ def record_find(
 ) -> int:
     """List every version of the records that fit, with batch, leaf and status; exit 1 if none fits 查找记录."""
     from shuiqiao.base.ids import Uscc
+    from shuiqiao.node.looking import look_at
     from shuiqiao.node.settings import Home as HomeFolder
+    from shuiqiao.standards.publication import load_catalogue
     from shuiqiao.vault.contract import leaf_lookup
     from shuiqiao.vault.search import RecordQuery
 
-    with _open(HomeFolder(home)) as institution:
+    with look_at(HomeFolder(home)) as look, look.records() as vault:
         query = RecordQuery(
             uscc=None if taxpayer is None else Uscc(taxpayer),
-            record_type=None if record_type is None else institution.catalogue.get(record_type),
+            record_type=None if record_type is None else load_catalogue().get(record_type),
             number=number,
             values=_values(key or ()),
         )
-        found = institution.vault.find(query, status_of=leaf_lookup(institution.engine.state(), institution.member))
+        found = vault.find(query, status_of=leaf_lookup(look.engine.state(), look.member))
     records = [_record(entry) for entry in found]
     if json:
         print_json({"records": records})
@@ -86,18 +88,19 @@ def record_prove(
     json: Json = False,  # noqa: FBT002 - a flag
 ) -> int:
     """Write a file that proves one record to whoever has the genesis; `verify` checks it offline 证明一条记录."""
+    from shuiqiao.node.looking import look_at
     from shuiqiao.node.settings import Home as HomeFolder
     from shuiqiao.node.verification import ReceiptVerifier
     from shuiqiao.vault.evidence import is_evidence
     from shuiqiao.vault.model import LeafRef
 
-    with _open(HomeFolder(home)) as institution:
-        data = institution.vault.prove_to_outsider(
+    with look_at(HomeFolder(home)) as look, look.records() as vault:
+        data = vault.prove_to_outsider(
             LeafRef(_hex(batch), leaf),
             groups=group or ("core",),
-            ledger=institution.engine,
-            decode=institution.outbox.decode,
-            author=institution.member,
+            ledger=look.engine,
+            decode=look.decode,
+            author=look.member,
         )
     verified = ReceiptVerifier.from_genesis(genesis=None, home=home).verify_record(data)
     path = out or Path(f"{batch[:16]}-{leaf}.record")
@@ -121,7 +124,7 @@ def record_amend(
     from shuiqiao.cli.institution import show_ingest
     from shuiqiao.node.settings import Home as HomeFolder
 
-    with _open(HomeFolder(home), needs_node=True) as institution:
+    with _open(HomeFolder(home)) as institution:
         known = None if record_type is None else institution.catalogue.get(record_type)
         report = institution.vault.amend(file, anchor=institution.outbox, record_type=known)
     show_ingest(report, as_json=json)
@@ -135,11 +138,12 @@ def record_changed(
 ) -> int:
     """List records given to banks, or received by this bank, that were amended or erased since 已变更的记录."""
     from shuiqiao.members.model import Role
+    from shuiqiao.node.changes import changed_records_at
+    from shuiqiao.node.looking import look_at
     from shuiqiao.node.settings import Home as HomeFolder
 
-    with _open(HomeFolder(home)) as institution:
-        is_bank = institution.settings.role is Role.BANK
-        side = institution.recipient if is_bank else institution.provider
+    with look_at(HomeFolder(home)) as look:
+        is_bank = look.settings.role is Role.BANK
         records = [
             {
                 "taxpayer": entry.taxpayer,
@@ -150,7 +154,7 @@ def record_changed(
                 "leaf": entry.leaf.index,
                 "status": str(entry.status),
             }
-            for entry in side.changed_records()
+            for entry in changed_records_at(look, now_ms=SystemClock().now_ms())
         ]
     if json:
         print_json({"records": records})
@@ -173,7 +177,7 @@ def record_erase(
     from shuiqiao.node.settings import Home as HomeFolder
     from shuiqiao.vault.model import ErasureReason
 
-    with _open(HomeFolder(home), needs_node=True) as institution:
+    with _open(HomeFolder(home)) as institution:
         chosen = sorted(set(leaves))
         institution.vault.erase(_hex(batch), chosen, reason=ErasureReason(reason.value), anchor=institution.outbox)
     if json:
@@ -221,10 +225,10 @@ def run_log(*, home: Path, kind: str | None, author: str | None, first_index: in
     return EXIT_DONE
 
 
-def _open(home: Any, *, needs_node: bool = False) -> Institution:
+def _open(home: Any) -> Institution:
     from shuiqiao.node.institution import Institution
 
-    return Institution.open(home, needs_node=needs_node, sends=needs_node)
+    return Institution.open(home, needs_node=True)
 
 
 def _hex(text: str) -> bytes:

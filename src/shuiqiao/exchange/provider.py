@@ -65,7 +65,7 @@ if TYPE_CHECKING:
     from shuiqiao.ledger.submitter import LedgerSubmitter
     from shuiqiao.standards.model import Catalogue
     from shuiqiao.vault.disclosure import Disclosure
-    from shuiqiao.vault.model import Anchor, LeafRef
+    from shuiqiao.vault.model import Anchor, LeafLookup, LeafRef
 
 _SALT_BYTES = 32
 _READ_ATTEMPTS = 3
@@ -193,16 +193,7 @@ class Provider:
 
     def changed_records(self) -> Iterator[ChangedRecord]:
         """Yield the records of delivered answers that were amended or erased since, with the bank [EXCHANGE-21]."""
-        status_of = leaf_lookup(self._submitter.state(), self._submitter.member)
-        for row in self._store.delivered():
-            if row.leaves is not None and row.taxpayer is not None:
-                yield from changed_records(
-                    decode_leaves(row.leaves),
-                    status_of=status_of,
-                    request=split_owned_id(row.request)[1],
-                    other=MemberId(row.recipient),
-                    taxpayer=row.taxpayer,
-                )
+        return delivered_changes(self._store, status_of=leaf_lookup(self._submitter.state(), self._submitter.member))
 
     def release_acknowledged(self) -> int:
         """Destroy kept answers that their banks acknowledged; return how many."""
@@ -458,6 +449,22 @@ class Provider:
             field_code=FieldCode(row.field_code),
             records=row.counts,
         )
+
+
+def delivered_changes(store: ProviderStore, *, status_of: LeafLookup) -> Iterator[ChangedRecord]:
+    """Yield the records of a provider's delivered answers that were amended or erased since [EXCHANGE-21].
+
+    status_of: a leaf of this provider's.
+    """
+    for row in store.delivered():
+        if row.leaves is not None and row.taxpayer is not None:
+            yield from changed_records(
+                decode_leaves(row.leaves),
+                status_of=status_of,
+                request=split_owned_id(row.request)[1],
+                other=MemberId(row.recipient),
+                taxpayer=row.taxpayer,
+            )
 
 
 def _bounded(disclosure: bytes) -> bytes:

@@ -42,14 +42,15 @@ from shuiqiao.vault.disclosure import decode_disclosure
 from shuiqiao.vault.proofs import verify_disclosure
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Callable, Iterable, Iterator
 
-    from shuiqiao.base.ids import Entropy
+    from shuiqiao.base.ids import Entropy, OwnedId
     from shuiqiao.consent.model import ConsentArtefact
     from shuiqiao.consent.service import ConsentFile
     from shuiqiao.crypto.model import CipherSuite, SealingKey, SigningKey
     from shuiqiao.exchange.model import Manifest
     from shuiqiao.exchange.store import ErasureRow, RecipientStore, RequestRow
+    from shuiqiao.ledger.model import StateView
     from shuiqiao.ledger.submitter import LedgerSubmitter
     from shuiqiao.standards.model import Catalogue
     from shuiqiao.vault.disclosure import Disclosure
@@ -151,15 +152,12 @@ class Recipient:
         Each comes with its provider [EXCHANGE-21].
         """
         self.erase_expired()
-        for kept in self._store.all_received(taxpayer=taxpayer, after_ms=self._submitter.latest_ms()):
-            provider = MemberId(self._consents.artefact(kept.consent).provider)
-            yield from changed_records(
-                leaves_of(decode_disclosure(kept.disclosure, catalogue=self._catalogue)),
-                status_of=leaf_lookup(self._submitter.state(), provider),
-                request=kept.request,
-                other=provider,
-                taxpayer=kept.taxpayer,
-            )
+        yield from received_changes(
+            self._store.all_received(taxpayer=taxpayer, after_ms=self._submitter.latest_ms()),
+            artefact_of=self._consents.artefact,
+            state=self._submitter.state,
+            catalogue=self._catalogue,
+        )
 
     def load(self, request: bytes) -> ReceivedData:
         """Return kept data, its proofs verified again.
@@ -339,6 +337,25 @@ class Recipient:
                 received_ms=self._submitter.now_ms(),
                 erase_after_ms=erase_after_ms,
             )
+        )
+
+
+def received_changes(
+    kept: Iterable[ReceivedRow],
+    *,
+    artefact_of: Callable[[OwnedId], ConsentArtefact],
+    state: Callable[[], StateView],
+    catalogue: Catalogue,
+) -> Iterator[ChangedRecord]:
+    """Yield the records of kept answers that were amended or erased since [EXCHANGE-21]."""
+    for row in kept:
+        provider = MemberId(artefact_of(row.consent).provider)
+        yield from changed_records(
+            leaves_of(decode_disclosure(row.disclosure, catalogue=catalogue)),
+            status_of=leaf_lookup(state(), provider),
+            request=row.request,
+            other=provider,
+            taxpayer=row.taxpayer,
         )
 
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from shuiqiao.base.errors import InvalidInput
+from shuiqiao.base.errors import Denied, InvalidInput
 from shuiqiao.base.ids import MemberId
 from shuiqiao.members.genesis import decode_genesis
 from shuiqiao.members.model import KeyPurpose
@@ -13,6 +13,7 @@ from shuiqiao.node.key_files import KeyFiles, other_signing_keys
 
 if TYPE_CHECKING:
     from shuiqiao.ledger.model import StateView
+    from shuiqiao.members.model import Role
     from shuiqiao.node.keys import MemberKeys
     from shuiqiao.node.settings import Home, NodeSettings
 
@@ -38,6 +39,12 @@ def require_member(settings: NodeSettings, genesis: bytes) -> None:
         raise InvalidInput(
             "node.engine_foreign", f"node.toml names engine {settings.engine}, the genesis {agreed.engine}"
         )
+
+
+def require_role(settings: NodeSettings, role: Role) -> None:
+    """Return if a home is of an institution of this role; raises Denied ``node.role_wrong``."""
+    if settings.role is not role:
+        raise Denied("node.role_wrong", f"{settings.member} is a {settings.role}; this is for a {role}")
 
 
 def require_first_keys(home: Home, settings: NodeSettings, genesis: bytes, keys: MemberKeys) -> None:

@@ -11,10 +11,8 @@ from shuiqiao.lending.store import OpeningStore
 from shuiqiao.lending.store import metadata as lending_tables
 from shuiqiao.members.key_ring import MemberKeyRing
 from shuiqiao.members.model import Role
-from shuiqiao.node.database import open_database
 from shuiqiao.node.keys import find_passphrase, load_keys
 from shuiqiao.node.kinds import network_kinds
-from shuiqiao.node.settings import database_of
 from shuiqiao.oversight.audit import AuditReport, audit_ledger
 from shuiqiao.oversight.openings import OpenedDecisions, open_decisions
 from shuiqiao.oversight.record_rules import RecordRulesReport, check_record_rules
@@ -78,11 +76,8 @@ def _openings_of(look: Look, kinds: KindTable) -> tuple[OpenedDecisions | None, 
         return None, ""
     try:
         key = load_keys(look.home, passphrase=find_passphrase(look.home)).sealing
-        database = open_database(database_of(look.home), metadatas=[lending_tables])
-        try:
+        with look.database(lending_tables) as database:
             openings = OpeningStore(database).all()
-        finally:
-            database.dispose()
         return open_decisions(look.engine, kinds=kinds, regulator=look.member, key=key, openings=openings), ""
     except Unavailable as error:
         return None, error.message

@@ -50,6 +50,7 @@ from shuiqiao.node.backup_manifest import (
     require_name,
     signed_message,
 )
+from shuiqiao.node.database import reading_uri
 from shuiqiao.node.home import load_genesis
 from shuiqiao.node.key_files import all_key_files
 from shuiqiao.node.keys import PASSPHRASE_FILE, load_keys
@@ -200,7 +201,7 @@ def _add_database(writer: ArchiveWriter, home: Home, *, scratch: Path) -> None:
     copy = scratch / "database"
     try:
         with (
-            closing(sqlite3.connect(f"{home.database.absolute().as_uri()}?mode=ro", uri=True)) as source,
+            closing(sqlite3.connect(reading_uri(home.database), uri=True)) as source,
             closing(sqlite3.connect(copy)) as target,
         ):
             source.backup(target)

@@ -5,7 +5,9 @@ SQLite runs in WAL mode with synchronous=FULL: what a service acknowledged survi
 
 from __future__ import annotations
 
+import os
 import sqlite3
+from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -13,10 +15,11 @@ from sqlalchemy import URL, MetaData, create_engine, event, make_url
 from sqlalchemy.exc import ArgumentError, DatabaseError, OperationalError
 
 from shuiqiao.base.errors import InvalidInput, Unavailable
+from shuiqiao.base.regular_file import open_regular
 from shuiqiao.node.settings import DATABASE_URL_VARIABLE
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable
+    from collections.abc import Generator, Iterable
 
     from sqlalchemy import Engine, ExceptionContext
 
@@ -44,6 +47,48 @@ def open_database(url: str | Path, *, metadatas: Iterable[MetaData]) -> Engine:
         engine.dispose()
         raise
     return engine
+
+
+@contextmanager
+def looked_at_database(url: str | Path, *, metadatas: Iterable[MetaData]) -> Generator[Engine]:
+    """Open the database for reading: a SQLite file that cannot be written too, and one that is not there as empty.
+
+    Raises what ``open_database`` raises, InvalidInput ``base.file_special``, OSError for a file that cannot be read.
+    """
+    engine = _reading_engine(url) if isinstance(url, Path) else None
+    engine = engine or open_database(url if isinstance(url, str) else "sqlite://", metadatas=metadatas)
+    try:
+        yield engine
+    finally:
+        engine.dispose()
+
+
+def reading_uri(path: Path) -> str:
+    """Return the URI by which SQLite reads a database file; whoever may write lets it clear away its log as well."""
+    mode = "mode=rw"
+    if not (os.access(path, os.W_OK) and os.access(path.parent, os.W_OK)):
+        # Without a log nobody has it open, and SQLite need not make one to look.
+        has_log = path.with_name(f"{path.name}-wal").exists()
+        mode = "mode=ro" if has_log else "immutable=1"
+    return f"{path.absolute().as_uri()}?{mode}"
+
+
+def _reading_engine(path: Path) -> Engine | None:
+    try:
+        open_regular(path).close()
+    except FileNotFoundError:
+        return None
+    # The URL names it in messages.
+    url = URL.create("sqlite", database=str(path))
+    engine = create_engine(url, creator=lambda: sqlite3.connect(reading_uri(path), uri=True))
+    event.listen(engine, "connect", _read_alone)
+    event.listen(engine, "handle_error", _name_failure)
+    return engine
+
+
+def _read_alone(connection: Any, _record: object) -> None:
+    connection.execute(f"PRAGMA busy_timeout={BUSY_TIMEOUT_MS}")
+    connection.execute("PRAGMA query_only=ON")
 
 
 def _engine(url: str | Path) -> Engine:

@@ -14,7 +14,7 @@ from functools import cached_property
 from typing import TYPE_CHECKING, Self
 
 from shuiqiao.base.clock import Clock, SystemClock
-from shuiqiao.base.errors import Denied, InvalidInput
+from shuiqiao.base.errors import InvalidInput
 from shuiqiao.base.ids import Entropy, MemberId, system_entropy
 from shuiqiao.consent import store as consent_store
 from shuiqiao.consent.service import ConsentDesk, ConsentFile
@@ -34,7 +34,7 @@ from shuiqiao.members.genesis import network_parameters
 from shuiqiao.members.key_ring import MemberKeyRing
 from shuiqiao.members.model import Role
 from shuiqiao.node import store as node_store
-from shuiqiao.node.agreement import require_first_keys, require_keys, require_member
+from shuiqiao.node.agreement import require_first_keys, require_keys, require_member, require_role
 from shuiqiao.node.database import open_database
 from shuiqiao.node.home import load_genesis
 from shuiqiao.node.key_files import other_signing_keys
@@ -141,11 +141,9 @@ class Institution:
         surroundings: Surroundings | None = None,
         passphrase: bytes | None = None,
         needs_node: bool = False,
-        sends: bool = True,
     ) -> Institution:
         """Open a home: settings, genesis, keys, ledger, database; then send what the outbox still holds.
 
-        sends: False for who only looks, which must not wait for a ledger that decides nothing.
         needs_node: what is to be done puts transactions on the ledger, which a validator's own node orders; where it
         does not run this raises Unavailable ``node.not_running``.
 
@@ -161,7 +159,7 @@ class Institution:
         secret = find_passphrase(home) if passphrase is None else passphrase
         around = surroundings or Surroundings.of_this_machine()
         found = cls._compose(home, settings=settings, genesis=genesis, surroundings=around, passphrase=secret)
-        while found._goes_on_with_new_keys(secret, sends=sends):  # noqa: SLF001 - it is one of ours
+        while found._goes_on_with_new_keys(secret):  # noqa: SLF001 - it is one of ours
             found.close()
             found = cls._compose(home, settings=settings, genesis=genesis, surroundings=around, passphrase=secret)
         return found
@@ -175,14 +173,13 @@ class Institution:
         others = other_signing_keys(home, passphrase=passphrase)
         return cls(home, settings=settings, keys=keys, genesis=genesis, surroundings=surroundings, other_keys=others)
 
-    def _goes_on_with_new_keys(self, passphrase: bytes, *, sends: bool) -> bool:
-        """Send what waits, unless one only looks; tell whether the ledger names a key that an earlier command made."""
+    def _goes_on_with_new_keys(self, passphrase: bytes) -> bool:
+        """Send what waits; tell whether the ledger names a key that an earlier command made."""
         try:
             if settle_keys(self.home, member=self.member, state=self.engine.state(), passphrase=passphrase):
                 return True
             require_keys(self.home, self.settings, self.engine.state(), keys=self.keys, passphrase=passphrase)
-            if sends:
-                self.outbox.resend()
+            self.outbox.resend()
             self._end_data_lives()
             return settle_keys(self.home, member=self.member, state=self.engine.state(), passphrase=passphrase)
         except BaseException:
@@ -373,5 +370,4 @@ class Institution:
         return follower
 
     def _require(self, role: Role) -> None:
-        if self.settings.role is not role:
-            raise Denied("node.role_wrong", f"{self.member} is a {self.settings.role}; this is for a {role}")
+        require_role(self.settings, role)

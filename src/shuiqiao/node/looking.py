@@ -1,8 +1,9 @@
 """Looking at a home without being its member: no private key, no writer, no running node, nothing written.
 
-``audit``, ``receipt`` and ``members list`` read a home as it lies on the disk: a follower's without its writer, a copy
-that cannot be written, one whose key files are elsewhere. A node that runs is asked instead. What the index lacks is
-made again in a scratch folder from the segments, which alone are the ledger [STORE-1]; the home stays as it is.
+``audit``, ``receipt``, ``record find`` and ``members list`` read a home as it lies on the disk: a follower's without
+its writer, a copy that cannot be written, one whose key files are elsewhere. A node that runs is asked instead. What
+the index lacks is made again in a scratch folder from the segments, which alone are the ledger [STORE-1]; the home
+stays as it is.
 """
 
 from __future__ import annotations
@@ -41,16 +42,18 @@ from shuiqiao.ledger.store.index_record import IndexUnreadable
 from shuiqiao.ledger.store.state_view import SnapshotState, ValueCache
 from shuiqiao.members.genesis import network_parameters
 from shuiqiao.members.model import Role
-from shuiqiao.node.agreement import require_member
+from shuiqiao.node.agreement import require_member, require_role
 from shuiqiao.node.home import load_genesis
 from shuiqiao.node.ledger_diagnosis import reexecute_log
 from shuiqiao.node.ledger_place import LedgerPlace, no_checkpoint
 from shuiqiao.node.remote_ledger import connect_ledger
-from shuiqiao.node.settings import Home, NodeSettings, load_settings
+from shuiqiao.node.settings import Home, NodeSettings, database_of, load_settings
 from shuiqiao.standards.publication import load_catalogue
 from shuiqiao.vault.service import Vault
 
 if TYPE_CHECKING:
+    from sqlalchemy import Engine, MetaData
+
     from shuiqiao.crypto.model import CipherSuite
     from shuiqiao.ledger.store.index_record import Head
 
@@ -212,6 +215,8 @@ class Look:
     settings: NodeSettings
     parameters: NetworkParameters
     engine: LedgerEngine
+    decode: Callable[[bytes], Transaction]
+    """Returns a transaction of this network; raises what ``StateMachine.decode`` refuses."""
 
     @property
     def suite(self) -> CipherSuite:
@@ -223,28 +228,45 @@ class Look:
         """Whose home it is."""
         return MemberId(self.settings.member)
 
-    def decode(self, raw: bytes) -> Transaction:
-        """Return a transaction of this network; raises what ``StateMachine.decode`` refuses."""
-        return LedgerPlace.of_home(self.home).machine().decode(raw)
+    @contextmanager
+    def database(self, *metadatas: MetaData) -> Generator[Engine]:
+        """Open the home's database for reading; raises what ``looked_at_database`` raises. metadatas: of its tables."""
+        from shuiqiao.node.database import looked_at_database
+
+        with looked_at_database(database_of(self.home), metadatas=metadatas) as database:
+            yield database
 
     @contextmanager
     def vault(self) -> Generator[Vault | None]:
         """Open a bureau's vault for reading, None where there is none."""
         if self.settings.role is not Role.TAX_BUREAU or not self.home.vault.is_dir():
             yield None
-            return
-        vault = Vault.open(
-            self.home.vault,
-            suite=self.suite,
-            catalogue=load_catalogue(),
-            clock=SystemClock(),
-            entropy=system_entropy,
-            reads_only=True,
-        )
-        try:
+        else:
+            with self.records() as vault:
+                yield vault
+
+    @contextmanager
+    def records(self) -> Generator[Vault]:
+        """Open a bureau's vault for reading, an empty one where nothing was ever taken in.
+
+        Raises Denied ``node.role_wrong`` at the home of another institution.
+        """
+        require_role(self.settings, Role.TAX_BUREAU)
+        is_there = self.home.vault.is_dir()
+        with ExitStack() as stack:
+            folder = self.home.vault
+            if not is_there:
+                folder = Path(stack.enter_context(tempfile.TemporaryDirectory(prefix="shuiqiao-look-")))
+            vault = Vault.open(
+                folder,
+                suite=self.suite,
+                catalogue=load_catalogue(),
+                clock=SystemClock(),
+                entropy=system_entropy,
+                reads_only=is_there,
+            )
+            stack.callback(vault.close)
             yield vault
-        finally:
-            vault.close()
 
 
 @contextmanager
@@ -256,9 +278,9 @@ def look_at(home: Home) -> Generator[Look]:
     settings, genesis = load_settings(home), load_genesis(home.genesis)
     require_member(settings, genesis)
     parameters = network_parameters(genesis)
-    running = connect_ledger(home.link, parameters=parameters)
-    engine: LedgerEngine = running if running is not None else StoredLedger(LedgerPlace.of_home(home))
+    running, place = connect_ledger(home.link, parameters=parameters), LedgerPlace.of_home(home)
+    engine: LedgerEngine = running if running is not None else StoredLedger(place)
     try:
-        yield Look(home=home, settings=settings, parameters=parameters, engine=engine)
+        yield Look(home=home, settings=settings, parameters=parameters, engine=engine, decode=place.machine().decode)
     finally:
         engine.close()

@@ -14,7 +14,7 @@ act.
 from __future__ import annotations
 
 import threading
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import replace
 
 from shuiqiao.base.clock import Clock
@@ -120,18 +120,9 @@ class Outbox(DirectSubmitter):
 
         That is one of the same author, kind and content, in a block since the refused one was kept.
         """
-        refused = [(row, self.decode(row.raw)) for row in self.rows() if row.refusal_code]
-        if not refused:
-            return []
-        kinds = {row.kind.encode() for row, _ in refused}
-        done: dict[bytes, OutboxRow] = {}
-        for block in self._engine.blocks(from_height=min(row.height for row, _ in refused) + 1):
-            for raw in block.transactions:
-                if any(kind in raw for kind in kinds):
-                    tx = self.decode(raw)
-                    done |= {row.leaf: row for row, act in refused if row.height < block.height and _is_same(act, tx)}
-        self._store.remove([*done])
-        return [*done.values()]
+        done = settled_rows(self.rows(), engine=self._engine, decode=self.decode)
+        self._store.remove([row.leaf for row in done])
+        return done
 
     def abandon(self, row: OutboxRow) -> None:
         """Forget what the ledger refused."""
@@ -216,6 +207,23 @@ class Outbox(DirectSubmitter):
             except Unavailable:
                 break
         return False
+
+
+def settled_rows(
+    rows: Sequence[OutboxRow], *, engine: LedgerEngine, decode: Callable[[bytes], Transaction]
+) -> list[OutboxRow]:
+    """Return the refused rows among some that the ledger has by another transaction; see ``Outbox.settle``."""
+    refused = [(row, decode(row.raw)) for row in rows if row.refusal_code]
+    if not refused:
+        return []
+    kinds = {row.kind.encode() for row, _ in refused}
+    done: dict[bytes, OutboxRow] = {}
+    for block in engine.blocks(from_height=min(row.height for row, _ in refused) + 1):
+        for raw in block.transactions:
+            if any(kind in raw for kind in kinds):
+                tx = decode(raw)
+                done |= {row.leaf: row for row, act in refused if row.height < block.height and _is_same(act, tx)}
+    return [*done.values()]
 
 
 def _is_same(one: Transaction, other: Transaction) -> bool:

@@ -19,11 +19,18 @@ from shuiqiao.exchange.store import RecipientStore
 from shuiqiao.lending.contract import APPLICATION, DECISION, application_key, decision_key
 from shuiqiao.lending.store import LendingStore
 from shuiqiao.members.model import Role
+from shuiqiao.node.outbox import settled_rows
+from shuiqiao.node.store import OutboxStore
+from shuiqiao.node.store import metadata as outbox_tables
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
+
     from shuiqiao.ledger.model import StateView, Transaction
     from shuiqiao.node.institution import Institution
+    from shuiqiao.node.looking import Look
     from shuiqiao.node.store import OutboxRow
+    from shuiqiao.vault.service import Vault
 
 BATCH = "batch"
 """What the kind column says of a batch of the vault."""
@@ -54,6 +61,18 @@ class PendingWork:
 def pending_work(institution: Institution) -> list[PendingWork]:
     """Return everything that waits or was refused: of the vault, then the outbox, oldest deadline first."""
     vault = institution.vault if institution.settings.role is Role.TAX_BUREAU else None
+    return _work(vault, institution.outbox.rows())
+
+
+def pending_at(look: Look) -> tuple[list[PendingWork], list[PendingWork]]:
+    """Return what waits or was refused at a home that is looked at, and apart from it what settles itself."""
+    with look.vault() as vault, look.database(outbox_tables) as database:
+        rows = OutboxStore(database).rows()
+        settled = settled_rows(rows, engine=look.engine, decode=look.decode)
+        return _work(vault, [row for row in rows if row not in settled]), _settled(settled)
+
+
+def _work(vault: Vault | None, outbox: Sequence[OutboxRow]) -> list[PendingWork]:
     kinds = () if vault is None else ((BATCH, vault.pending()), (AMENDMENT, vault.refused_amendments()))
     return [
         *(
@@ -61,23 +80,27 @@ def pending_work(institution: Institution) -> list[PendingWork]:
             for kind, rows in kinds
             for row in rows
         ),
-        *(
-            PendingWork(id=row.leaf.hex(), kind=row.kind, code=row.refusal_code, reason=row.refusal)
-            for row in institution.outbox.rows()
-        ),
+        *(PendingWork(id=row.leaf.hex(), kind=row.kind, code=row.refusal_code, reason=row.refusal) for row in outbox),
     ]
 
 
 def settle(institution: Institution) -> list[PendingWork]:
     """Forget refused acts that the ledger has by another transaction of the same author; return them, to be told."""
-    return [
-        PendingWork(id=row.leaf.hex(), kind=row.kind, code="", reason=SETTLED) for row in institution.outbox.settle()
-    ]
+    return _settled(institution.outbox.settle())
+
+
+def _settled(rows: Sequence[OutboxRow]) -> list[PendingWork]:
+    return [PendingWork(id=row.leaf.hex(), kind=row.kind, code="", reason=SETTLED) for row in rows]
 
 
 def settled_words(institution: Institution) -> str:
     """Settle what settles itself, and return what was settled; empty where nothing was."""
-    return "; ".join(f"settled 已了结 {work.kind} {work.id[:16]}: {work.reason}" for work in settle(institution))
+    return words_of_settled(settle(institution))
+
+
+def words_of_settled(settled: Sequence[PendingWork]) -> str:
+    """Return a line that says what settled itself; empty where nothing did."""
+    return "; ".join(f"settled 已了结 {work.kind} {work.id[:16]}: {work.reason}" for work in settled)
 
 
 def refused_words(institution: Institution) -> str:

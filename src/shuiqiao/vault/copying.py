@@ -6,30 +6,34 @@ be copied at leisure after it: what remains is to ask at the end whether one was
 
 from __future__ import annotations
 
+import fcntl
 import os
 from collections.abc import Generator, Sequence
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager, suppress
 from pathlib import Path
 
 import lmdb
 
-from shuiqiao.base.errors import Conflict
+from shuiqiao.base.errors import Conflict, Unavailable
+from shuiqiao.base.regular_file import open_regular
 from shuiqiao.ledger.store.lmdb_file import require_whole
 from shuiqiao.vault.index import MAP_BYTES, TABLES, BatchRow, IndexView, index_unreadable
 
 INDEX_FOLDER = "index.lmdb"
 BATCHES_FOLDER = "batches"
 QUARANTINE_FOLDER = "quarantine"
+LOCK_FILE = "lock"
+"""Held by the one writer of a vault."""
 
 
 def copy_index(folder: Path, to: Path) -> tuple[BatchRow, ...]:
     """Copy the index of a vault folder into an empty folder, compacted, and return the batches that the copy knows.
 
-    Raises Unavailable ``vault.index_unreadable``, Conflict ``vault.erasure_pending``; lmdb.Error where the disk
-    refuses.
+    Raises Unavailable ``vault.index_unreadable`` and ``vault.busy``, Conflict ``vault.erasure_pending``; lmdb.Error
+    where the disk refuses.
     """
     try:
-        with _opened(folder / INDEX_FOLDER) as env, (to / "data.mdb").open("xb") as file:
+        with _steady(folder), _opened(folder / INDEX_FOLDER) as env, (to / "data.mdb").open("xb") as file:
             env.copyfd(file.fileno(), compact=True)
     except lmdb.Error as error:
         if type(error) is lmdb.Error or isinstance(error, lmdb.DiskError):
@@ -78,6 +82,29 @@ def _view(folder: Path) -> Generator[IndexView]:
         raise index_unreadable(error) from error
 
 
+def _may_lock(folder: Path) -> bool:
+    """Tell whether LMDB can write its table of readers here, which lies beside the data."""
+    return os.access(folder, os.W_OK)
+
+
+@contextmanager
+def _steady(folder: Path) -> Generator[None]:
+    """Keep writers away where LMDB cannot: a reader that is not in its table may lose the pages that it reads."""
+    with ExitStack() as stack:
+        if not _may_lock(folder / INDEX_FOLDER):
+            with suppress(FileNotFoundError):
+                lock = stack.enter_context(open_regular(folder / LOCK_FILE))
+                try:
+                    fcntl.flock(lock.fileno(), fcntl.LOCK_SH | fcntl.LOCK_NB)
+                except BlockingIOError as error:
+                    raise Unavailable(
+                        "vault.busy",
+                        f"an ingest or erasure is at work in {folder}, which this account may not write",
+                        next_step="try again when it is done, or take the backup as the account that owns the home",
+                    ) from error
+        yield
+
+
 @contextmanager
 def _opened(folder: Path) -> Generator[lmdb.Environment]:
     require_whole(folder)
@@ -89,6 +116,7 @@ def _opened(folder: Path) -> Generator[lmdb.Environment]:
         max_dbs=len(TABLES),
         subdir=True,
         max_readers=126,
+        lock=_may_lock(folder),
     )
     try:
         yield env

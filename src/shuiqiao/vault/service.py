@@ -23,6 +23,7 @@ from shuiqiao.ledger.model import LedgerEngine, Transaction
 from shuiqiao.standards.model import Catalogue, RecordType
 from shuiqiao.standards.readers import Source, open_source
 from shuiqiao.vault.anchoring import Place, anchor_index
+from shuiqiao.vault.copying import LOCK_FILE
 from shuiqiao.vault.disclosure import Disclosure, granted_groups
 from shuiqiao.vault.erasure import Eraser
 from shuiqiao.vault.evidence import RecordEvidence, RecordProof, encode_evidence, evidence_keys
@@ -426,7 +427,7 @@ class Vault:
     @contextmanager
     def _writing(self) -> Generator[None]:
         """Hold the lock of the one writer; the system releases it if the process dies."""
-        with os.fdopen(open_descriptor(self._folder / "lock", flags=os.O_RDWR | os.O_CREAT), "ab") as file:
+        with os.fdopen(open_descriptor(self._folder / LOCK_FILE, flags=os.O_RDWR | os.O_CREAT), "ab") as file:
             try:
                 fcntl.flock(file.fileno(), fcntl.LOCK_EX | fcntl.LOCK_NB)
             except BlockingIOError as error:

@@ -18,6 +18,8 @@ COMMANDS = (
     ("doctor",),
     ("doctor", "--replay"),
     ("record", "find", "--taxpayer", "91000000000000001A"),
+    ("record", "changed"),
+    ("pending", "list"),
     ("receipt", "0", "--out", "made.receipt"),
     ("backup", "create", "--to", "made.backup"),
     ("ingest", "more.csv"),

@@ -3,27 +3,33 @@
 from __future__ import annotations
 
 import ctypes
+import fcntl
 import shutil
+import sqlite3
 import subprocess
 import sys
+from contextlib import closing, contextmanager, nullcontext
 from pathlib import Path
 
 import pytest
 
 import consortium_world as worlds
 from patience import PATIENCE_S
-from shuiqiao.base.clock import SystemClock
-from shuiqiao.base.errors import IntegrityError, ShuiqiaoError, Unavailable
+from shuiqiao.base.clock import MS_PER_DAY, SystemClock
+from shuiqiao.base.errors import Denied, IntegrityError, ShuiqiaoError, Unavailable
 from shuiqiao.base.ids import system_entropy
 from shuiqiao.crypto import intl
 from shuiqiao.node.auditing import audit_home
+from shuiqiao.node.backup_reading import verify_backup
+from shuiqiao.node.changes import changed_records_at
 from shuiqiao.node.diagnosis import DoctorOrder, diagnose_home
 from shuiqiao.node.ledger_place import LedgerPlace
 from shuiqiao.node.looking import look_at
 from shuiqiao.node.settings import Home
 from shuiqiao.node.tile_publication import publish_log
 from shuiqiao.node.verification import ReceiptVerifier
-from shuiqiao.sandbox.scenario.cast import BUREAU, REGULATOR, home_of
+from shuiqiao.sandbox.scenario.cast import BUREAU, LEAD_BANK, REGULATOR, home_of
+from shuiqiao.vault.model import ErasureReason
 
 
 @pytest.fixture(scope="module")
@@ -158,11 +164,36 @@ def without_override() -> None:
         prctl(24, capability, 0, 0, 0)
 
 
-def test_a_home_that_cannot_be_written_can_be_looked_at(homes):
-    home = home_of(homes, BUREAU).folder
+@contextmanager
+def unwritable(home):
+    """A home that cannot be written, and that nothing changes."""
+    before = snapshot(home)
     for path in (home, *home.rglob("*")):
         path.chmod(0o500 if path.is_dir() else 0o400)
-    before = snapshot(home)
+    try:
+        yield
+    finally:
+        for path in (home, *home.rglob("*")):
+            path.chmod(0o700 if path.is_dir() else 0o600)
+    assert snapshot(home) == before
+
+
+def run_bound(*command, home):
+    """The command in a process of its own that may write only where modes let it."""
+    done = subprocess.run(
+        [sys.executable, "-c", "from shuiqiao.cli.main import main; main()", *map(str, command), "--home", str(home)],
+        capture_output=True,
+        preexec_fn=without_override,
+        text=True,
+        timeout=PATIENCE_S,
+        check=False,
+    )
+    assert "Traceback" not in done.stderr, done.stderr
+    return done
+
+
+def test_a_home_that_cannot_be_written_can_be_looked_at(homes):
+    home = home_of(homes, BUREAU).folder
     commands = (
         ["audit"],
         ["log"],
@@ -170,24 +201,106 @@ def test_a_home_that_cannot_be_written_can_be_looked_at(homes):
         ["members", "proposals"],
         ["receipt", "0", "--out", str(homes / "r")],
     )
-    try:
+    with unwritable(home):
         for command in (*commands, ["doctor"], ["verify", "--genesis", str(home / "genesis.json"), "/dev/null"]):
-            done = subprocess.run(
-                [sys.executable, "-c", "from shuiqiao.cli.main import main; main()", *command, "--home", str(home)],
-                capture_output=True,
-                preexec_fn=without_override,
-                text=True,
-                timeout=PATIENCE_S,
-                check=False,
-            )
-            assert "Traceback" not in done.stderr, done.stderr
+            done = run_bound(*command, home=home)
             expected = 1 if command[0] in {"doctor", "verify"} else 0  # keys are missing; the receipt is an empty file
             assert (command, done.returncode) == (command, expected), done.stderr + done.stdout
             assert "BAD  ledger" not in done.stdout
-    finally:
-        for path in (home, *home.rglob("*")):
-            path.chmod(0o700 if path.is_dir() else 0o600)
-    assert snapshot(home) == before
+
+
+def left_log(home):
+    """Leave the database of a home as a stopped machine does: what was committed last is in its log."""
+    shutil.copytree(home.folder, home.folder.with_name("stopped"))
+    with closing(sqlite3.connect(home.database)) as writing:
+        writing.execute("CREATE TABLE other (a)")
+        writing.commit()
+        for name in ("shuiqiao.db", "shuiqiao.db-wal", "shuiqiao.db-shm"):
+            shutil.copy(home.folder / name, home.folder.with_name("stopped"))
+    return Home(home.folder.with_name("stopped"))
+
+
+@pytest.mark.parametrize("is_log_left", [False, True])
+def test_records_and_work_of_a_home_that_cannot_be_written_are_looked_at(closed, tmp_path, is_log_left):
+    shutil.copytree(closed / "homes" / BUREAU, tmp_path / "home")
+    home = left_log(Home(tmp_path / "home")).folder if is_log_left else tmp_path / "home"
+    batch = next((home / "vault" / "batches").glob("*.leaves")).stem
+    with unwritable(home):
+        for command in (
+            ["record", "find", "--taxpayer", worlds.TAXPAYER],
+            ["record", "prove", batch, 0, "--out", tmp_path / "made.record"],
+            ["record", "changed"],
+            ["pending", "list"],
+            ["backup", "create", "--to", tmp_path / "made.backup"],
+        ):
+            done = run_bound(*command, home=home)
+            assert (command, done.returncode) == (command, 0), done.stderr + done.stdout
+    assert verify_backup(tmp_path / "made.backup").manifest.member == BUREAU
+
+
+def test_a_vault_that_is_written_is_not_backed_up_by_who_cannot_say_that_he_reads(closed, tmp_path):
+    shutil.copytree(closed / "homes" / BUREAU, tmp_path / "home")
+    with unwritable(tmp_path / "home"), (tmp_path / "home" / "vault" / "lock").open("rb") as lock:
+        fcntl.flock(lock, fcntl.LOCK_EX)
+        refused = run_bound("backup", "create", "--to", tmp_path / "made.backup", home=tmp_path / "home")
+    assert (refused.returncode, "vault.busy" in refused.stderr) == (3, True)
+    assert "as the account that owns the home" in refused.stderr
+    assert not (tmp_path / "made.backup").exists()
+
+
+def test_a_home_without_vault_and_database_has_no_records_and_no_work(closed, tmp_path):
+    shutil.copytree(closed / "homes" / BUREAU, tmp_path / "home", ignore=shutil.ignore_patterns("vault", "*.db"))
+    with unwritable(tmp_path / "home"):
+        found = run_bound("record", "find", "--taxpayer", worlds.TAXPAYER, home=tmp_path / "home")
+        assert (found.returncode, "0 found" in found.stdout) == (1, True)
+        listed = run_bound("pending", "list", home=tmp_path / "home")
+        assert (listed.returncode, "nothing waits" in listed.stdout) == (0, True)
+
+
+@pytest.fixture(scope="module")
+def erased(tmp_path_factory):
+    """The homes of a network after a bank received records that were erased since; what both sides said; the time."""
+    folder = tmp_path_factory.mktemp("erased")
+    world = worlds.ConsortiumWorld(folder, "intl")
+    world.decided()
+    for batch in {path.stem for path in world.bureau.home.vault.glob("batches/*.leaves")}:
+        reason = ErasureReason.TAXPAYER_REQUEST
+        world.bureau.vault.erase(bytes.fromhex(batch), [], reason=reason, anchor=world.bureau.outbox)
+    world.bank.catch_up_with(world.bureau)
+    said = {
+        BUREAU: [*world.bureau.provider.changed_records()],
+        world.bank.member: [*world.bank.recipient.changed_records()],
+    }
+    world.consortium.settle()
+    world.close()
+    return folder, said, world.clock.now_ms()
+
+
+@pytest.mark.parametrize("member", [BUREAU, LEAD_BANK])
+def test_what_changed_is_told_from_the_own_copy_alone(erased, member):
+    # Holds [EXCHANGE-21] at a home that is looked at: the bank follows a writer that is not here.
+    folder, said, now_ms = erased
+    with unwritable(home_of(folder, member).folder), look_at(home_of(folder, member)) as look:
+        assert said[member] != []
+        assert changed_records_at(look, now_ms=now_ms) == said[member]
+
+
+def test_a_bank_shows_nothing_that_it_may_keep_no_longer(erased):
+    # Holds [EXCHANGE-15].
+    folder, _, now_ms = erased
+    with look_at(home_of(folder, LEAD_BANK)) as look:
+        assert changed_records_at(look, now_ms=now_ms + 91 * MS_PER_DAY) == []
+    for may_write in (True, False):
+        with nullcontext() if may_write else unwritable(home_of(folder, LEAD_BANK).folder):
+            for command in (["record", "changed"], ["pending", "list"]):
+                done = run_bound(*command, home=home_of(folder, LEAD_BANK).folder)
+                assert (command, done.returncode) == (command, 0), done.stderr + done.stdout
+
+
+def test_a_regulator_received_no_records(erased):
+    with look_at(home_of(erased[0], REGULATOR)) as look, pytest.raises(Denied) as caught:
+        changed_records_at(look, now_ms=erased[2])
+    assert caught.value.code == "node.role_wrong"
 
 
 def test_doctor_looks_at_a_followers_home_without_its_writer(closed, tmp_path):
