@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import ctypes
 import fcntl
+import json
 import shutil
 import sqlite3
 import subprocess
@@ -255,6 +256,13 @@ def test_a_home_without_vault_and_database_has_no_records_and_no_work(closed, tm
         assert (found.returncode, "0 found" in found.stdout) == (1, True)
         listed = run_bound("pending", "list", home=tmp_path / "home")
         assert (listed.returncode, "nothing waits" in listed.stdout) == (0, True)
+
+
+def test_a_regulator_opens_what_was_sealed_to_it_in_a_home_that_cannot_be_written(closed, tmp_path):
+    shutil.copytree(closed / "homes" / REGULATOR, tmp_path / "home")
+    with unwritable(tmp_path / "home"):
+        done = run_bound("audit", "--json", home=tmp_path / "home")
+    assert (done.returncode, json.loads(done.stdout)["openings_checked"]) == (0, 1), done.stdout
 
 
 @pytest.fixture(scope="module")
