@@ -24,6 +24,9 @@ pc: Any = pyarrow.compute
 MAX_BATCH_ROWS = 65_536
 """Most rows of one batch: bounds the memory of validation and of its issues."""
 
+MAX_CELL_BYTES = 65_536
+"""Longest cell that is looked at: twenty times the longest text of the standard."""
+
 FAULT_COLUMN = "_fault"
 """Text column of a source batch: the rule that a row broke before it had cells (ragged, NUL, ...), or null."""
 

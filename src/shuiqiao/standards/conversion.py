@@ -16,7 +16,7 @@ import pyarrow as pa
 
 from shuiqiao.base.money import FEN_PER_YUAN, MAX_FEN
 from shuiqiao.standards import cells
-from shuiqiao.standards.columns import arrow_type, is_text, pc
+from shuiqiao.standards.columns import MAX_CELL_BYTES, arrow_type, is_text, pc
 from shuiqiao.standards.model import AmountUnit, Field, FieldType
 
 MAX_FEN_OF_DOUBLE = 10**14
@@ -29,6 +29,9 @@ _DOUBLE_ROUNDING = 2.0**-51
 _SHORT_YUAN = r"^-?[0-9]{1,12}(?:\.[0-9]{1,2})?$"
 _SHORT_INTEGER = r"^-?[0-9]{1,18}$"
 _CONTROL = r"[\x00-\x1f\x7f\x{80}-\x{9f}\x{2028}\x{2029}\x{feff}]"
+_READ_BYTES = 256
+"""Longest text read as a number, date or code: the longest code has a fifth of it."""
+
 _PER_DAY = {"s": 86_400, "ms": 86_400_000, "us": 86_400_000_000, "ns": 86_400_000_000_000}
 _FAR_DAYS = 1_000_000
 _SPACE = 0x20
@@ -68,6 +71,7 @@ def convert_column(field: Field, raw: Any, *, unit: AmountUnit) -> Converted:
 
 
 def _convert_text(field: Field, raw: Any, *, unit: AmountUnit) -> Converted:
+    raw, too_long = _without_long_cells(_narrow(raw) if pa.types.is_string_view(raw.type) else raw)
     text, failures = clean_text(raw)
     match field.type:
         case FieldType.TEXT:
@@ -78,7 +82,7 @@ def _convert_text(field: Field, raw: Any, *, unit: AmountUnit) -> Converted:
             converted = _integers_from_text(text, rule=_number_rule(field))
         case _:
             converted = _by_distinct_value(text, _cell_reader(field), field=field)
-    return Converted(values=converted.values, failures=(*failures, *converted.failures))
+    return Converted(values=converted.values, failures=(*too_long, *failures, *converted.failures))
 
 
 def _convert_typed(field: Field, raw: Any, *, unit: AmountUnit) -> Converted:
@@ -93,6 +97,12 @@ def _convert_typed(field: Field, raw: Any, *, unit: AmountUnit) -> Converted:
             return Converted(values=raw)
         case _:
             return _convert_text(field, raw.cast(pa.string()), unit=unit)
+
+
+def _without_long_cells(raw: Any) -> tuple[Any, Sequence[Failure]]:
+    """[STD-39]: blank out what is longer than any text of the standard, before it is copied."""
+    too_long = true_mask(pc.greater(pc.binary_length(raw), MAX_CELL_BYTES))
+    return blank_out(raw, too_long), _failing("too_long", too_long)
 
 
 def clean_text(raw: Any) -> tuple[Any, tuple[Failure, ...]]:
@@ -222,7 +232,8 @@ def _integer_column(numbers: Any, present: Mask, failing: dict[str, Mask]) -> Co
 def _by_distinct_value(
     text: Any, read: Callable[[str], object | None], *, field: Field | None, rule: str | None = None
 ) -> Converted:
-    encoded = text.dictionary_encode()
+    readable = true_mask(pc.less_equal(pc.binary_length(text), _READ_BYTES))
+    encoded = blank_out(text, ~readable).dictionary_encode()
     read_values = [None if cell is None else read(cell) for cell in encoded.dictionary.to_pylist()]
     kind = pa.int64() if field is None else arrow_type(field)
     values = pa.array(read_values, type=kind).take(encoded.indices)

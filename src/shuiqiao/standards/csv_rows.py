@@ -22,9 +22,9 @@ import pyarrow as pa
 import pyarrow.csv
 
 from shuiqiao.base.errors import InvalidInput
-from shuiqiao.standards.columns import FAULT_COLUMN, FAULT_VALUE_COLUMN
+from shuiqiao.standards.columns import FAULT_COLUMN, FAULT_VALUE_COLUMN, MAX_CELL_BYTES
 
-MAX_ROW_BYTES = 65_536
+MAX_ROW_BYTES = MAX_CELL_BYTES
 """Longest row, and so longest cell, in bytes; what is longer is skipped up to its end and becomes one faulted row."""
 
 BLOCK_BYTES = 1 << 20

@@ -17,8 +17,11 @@ from typing import IO, Any, Final
 from shuiqiao.standards.columns import MAX_BATCH_ROWS
 
 MAX_OPEN_PAGES_BYTES: Final = 256 << 20
-"""Most bytes of the pages that MAX_BATCH_ROWS rows are read from: writers make pages of one MiB, a few of up to
-eight."""
+"""Most bytes of the pages that MAX_BATCH_ROWS rows are read from: writers make pages of one MiB, or one page of a whole
+row group of 122,880 rows, two of which may be open: a KiB per row."""
+
+MAX_PAGE_BYTES: Final = 128 << 20
+"""Most bytes of one page, and so of one value, which its reader holds twice: the largest of a writer has 100 MiB."""
 
 _MAX_HEADER_BYTES: Final = 64 * 1024
 """Longest page header read: those with statistics of long texts have a few kB."""
@@ -61,6 +64,11 @@ class _Page:
     packed: int
     is_dictionary: bool
 
+    @property
+    def size(self) -> int:
+        """What its reader allocates: one that is not compressed is taken as it stands."""
+        return max(self.unpacked, self.packed)
+
 
 def require_small_pages(file: IO[bytes], metadata: Any) -> list[str]:
     """Return the columns of texts that have a dictionary.
@@ -81,6 +89,8 @@ def require_small_pages(file: IO[bytes], metadata: Any) -> list[str]:
         has_dictionary = False
         for chunks in groups:
             for page in _pages(file, chunks[number]):
+                if page.size > MAX_PAGE_BYTES:
+                    raise ValueError(f"a page of column {number} has {page.size} bytes, at most {MAX_PAGE_BYTES} may")
                 has_dictionary |= page.is_dictionary
                 window.add(page)
         total += window.largest
@@ -107,10 +117,10 @@ class _Window:
         while self._pages and self._values - self._pages[0].values > MAX_BATCH_ROWS:
             gone = self._pages.popleft()
             self._values -= gone.values
-            self._bytes -= gone.unpacked + _PAGE_BYTES
+            self._bytes -= gone.size + _PAGE_BYTES
         self._pages.append(page)
         self._values += page.values
-        self._bytes += page.unpacked + _PAGE_BYTES
+        self._bytes += page.size + _PAGE_BYTES
         self.largest = max(self.largest, self._bytes)
         if self._bytes > self._most:
             raise ValueError(

@@ -30,7 +30,7 @@ from shuiqiao.standards.columns import (
     source_field,
 )
 from shuiqiao.standards.model import Catalogue, RecordType
-from shuiqiao.standards.parquet_file import decode_texts, open_parquet, plain_schema
+from shuiqiao.standards.parquet_file import decode_in_parts, open_parquet, plain_schema
 from shuiqiao.standards.recognition import ColumnPlan, recognise_columns
 
 _PARQUET_MAGIC = b"PAR1"
@@ -127,16 +127,11 @@ class _ParquetSource:
         """See Source."""
         _check_max_rows(max_rows)
         names = [column.source for column in self.plan.columns]
-        with self._open() as file:
-            rows = file.iter_batches(batch_size=max_rows, columns=names, use_threads=False)
-            while (decoded := self._next(rows)) is not None:
-                for part in decoded.to_batches():
-                    yield self._renamed(part)
-
-    def _next(self, rows: Iterator[pa.RecordBatch]) -> pa.Table | None:
         try:
-            batch = next(rows, None)
-            return None if batch is None else decode_texts(pa.Table.from_batches([batch]))
+            with self._open() as file:
+                for rows in file.iter_batches(batch_size=max_rows, columns=names, use_threads=False):
+                    for part in decode_in_parts(rows):
+                        yield self._renamed(part)
         except _DAMAGE as error:
             raise _unreadable(self._path, error) from error
 

@@ -6,6 +6,7 @@ repeat is for the vault to decide. Every row of the batch is either in ``rows`` 
 
 from __future__ import annotations
 
+from codecs import getincrementaldecoder
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from datetime import date
@@ -24,6 +25,7 @@ from shuiqiao.standards.columns import (
     MAX_BATCH_ROWS,
     arrow_type,
     canonical_schema,
+    is_text,
     pc,
     unit_of,
 )
@@ -33,6 +35,9 @@ from shuiqiao.standards.row_rules import breaking_rows
 
 MAX_VALUE_CHARS = 200
 """Longest value shown in an issue, in characters: enough to find the cell, too short to carry a file."""
+
+_SHOWN_BYTES = 4 * MAX_VALUE_CHARS + 4
+"""Bytes that hold a character more than an issue shows, whatever the characters."""
 
 MAX_ISSUES_PER_ROW = 8
 """Most issues told per row: bounds the memory of a batch in which everything is wrong."""
@@ -193,21 +198,29 @@ class _Sieve:
 
 
 def _shower(raw: Any) -> Any:
+    if is_text(raw.type):
+        size = pa.large_binary() if pa.types.is_large_string(raw.type) else pa.binary()
+        beginnings = pc.binary_slice(raw.cast(size), 0, _SHOWN_BYTES)
+        return lambda row: _beginning(beginnings[row].as_py() or b"")
+
     def show(row: int) -> str:
         try:
             value = raw[row].as_py()
-        except (UnicodeDecodeError, ValueError, OverflowError):  # broken UTF-8, or a date beyond Python's calendar
-            return _raw_text(raw[row : row + 1])
+        except (ValueError, OverflowError):  # a date beyond Python's calendar
+            days = raw.type.bit_width == 32  # noqa: PLR2004 - bits of date32
+            return f"day or time number {raw[row : row + 1].view(pa.int32() if days else pa.int64())[0].as_py()}"
         return "" if value is None else str(value)
 
     return show
 
 
-def _raw_text(cell: Any) -> str:
-    if pa.types.is_date(cell.type) or pa.types.is_timestamp(cell.type):
-        return f"day or time number {cell.view(pa.int32() if cell.type.bit_width == 32 else pa.int64())[0].as_py()}"  # noqa: PLR2004  # bits of date32
-    size = pa.large_binary() if pa.types.is_large_string(cell.type) else pa.binary()
-    return repr(cell.cast(size)[0].as_py())
+def _beginning(text: bytes) -> str:
+    """Return what an issue may show of a text [STD-39]; one that is not UTF-8 as its bytes."""
+    try:
+        # What is cut may end within a character, which is left out.
+        return getincrementaldecoder("utf-8")().decode(text, final=len(text) < _SHOWN_BYTES)
+    except UnicodeDecodeError:
+        return repr(text)
 
 
 def _shown(rule: RowRule, columns: dict[str, Any]) -> Any:

@@ -84,19 +84,21 @@ def slice_part(part: Part, start: int, stop: int) -> Part:
 
 
 class BatchBuilder:
-    """A batch in the making. number and id: its names in the index and on the ledger."""
+    """A batch in the making. number and id: its names in the index and on the ledger. size_bytes: of its groups."""
 
     def __init__(self, record_type: RecordType, *, number: int, batch: bytes) -> None:
         self.record_type = record_type
         self.number = number
         self.id = batch
         self.count = 0
+        self.size_bytes = 0
         self._parts: list[Part] = []
 
     def add(self, part: Part) -> None:
         """Take rows in; they get the next leaf indexes."""
         self._parts.append(part)
         self.count += len(part.leaves)
+        self.size_bytes += sum(column.nbytes for column in part.groups)
 
     def write(self, folder: Path, *, suite: CipherSuite) -> BatchRow:
         """Write the batch's two files durably and return its row for the index, not yet anchored."""

@@ -7,7 +7,8 @@ import pyarrow.parquet as pq
 import pytest
 
 from shuiqiao.base.errors import IntegrityError, InvalidInput
-from shuiqiao.standards.parquet_file import MAX_BATCH_BYTES, decode_texts, open_parquet
+from shuiqiao.standards.columns import MAX_CELL_BYTES
+from shuiqiao.standards.parquet_file import MAX_BATCH_BYTES, MAX_PART_BYTES, decode_in_parts, decode_texts, open_parquet
 from shuiqiao.standards.publication import load_catalogue
 from shuiqiao.standards.readers import open_source
 from shuiqiao.vault.reading import read_rows
@@ -55,6 +56,16 @@ def test_a_repeated_text_of_a_stored_batch_takes_no_gigabytes(tmp_path, taken):
         read_rows(tmp_path, bytes(16), ["name"], [0])
     assert refused.value.code == "vault.file_damaged"
     assert taken() < MAX_BATCH_BYTES
+
+
+@pytest.mark.parametrize("options", [{}, {"use_dictionary": False}], ids=["dictionary", "plain"])
+@pytest.mark.parametrize("kind", [pa.string(), pa.string_view(), pa.binary(), pa.binary_view()], ids=str)
+def test_a_text_of_a_stored_batch_that_is_longer_than_any_of_a_record_is_damage(tmp_path, kind, options):
+    """[STD-39]"""
+    table = pa.table({"name": pa.array(["x", "y" * (MAX_CELL_BYTES + 1)]).cast(kind)})
+    pq.write_table(table, tmp_path / f"{bytes(16).hex()}.parquet", **options)
+    with pytest.raises(IntegrityError, match=rf"a text has {MAX_CELL_BYTES + 1} bytes, at most {MAX_CELL_BYTES} may"):
+        read_rows(tmp_path, bytes(16), ["name"], [0])
 
 
 def footed(body, footer):
@@ -127,9 +138,27 @@ def test_values_longer_than_their_pages_and_nested_columns_are_refused(tmp_path,
         open_parquet(tmp_path / "f")
 
 
+KINDS = [pa.string(), pa.large_string(), pa.string_view(), pa.dictionary(pa.int32(), pa.string())]
+
+
+@pytest.mark.parametrize("kind", KINDS, ids=str)
+def test_rows_come_in_parts_that_are_small_however_their_texts_lie(kind):
+    """[STD-38]: the long ones stand together, so that no share of the rows is a share of the bytes."""
+    texts = ["x" * 60_000] * 700 + ["y" * (MAX_PART_BYTES + 1), None] + ["z"] * 3000
+    rows = pa.record_batch({"n": list(range(len(texts))), "a": pa.array(texts).cast(kind)}).slice(100)
+    parts = list(decode_in_parts(rows))
+    assert texts[100:] == [text for part in parts for text in part["a"].to_pylist()]
+    assert list(range(100, len(texts))) == [number for part in parts for number in part["n"].to_pylist()]
+    sizes = [sum(len(text or "") for text in part["a"].to_pylist()) for part in parts]
+    assert [size for size in sizes if size > MAX_PART_BYTES] == [MAX_PART_BYTES + 1]
+    assert len(parts) == 5
+    assert not any(pa.types.is_dictionary(part["a"].type) for part in parts)
+
+
 def test_many_large_pages_of_few_rows_are_refused(tmp_path):
     table = pa.table({"a": ["x" * (1 << 20)] * 300})
-    pq.write_table(table, tmp_path / "f", compression="zstd", use_dictionary=False, data_page_size=1 << 20)
+    options = {"use_dictionary": False, "data_page_size": 1 << 20, "write_batch_size": 8}
+    pq.write_table(table, tmp_path / "f", compression="zstd", **options)
     with pytest.raises(ValueError, match=r"pages of 65536 rows unpack to \d+ bytes"):
         open_parquet(tmp_path / "f")
 

@@ -9,7 +9,7 @@ import pyarrow.parquet as pq
 import pytest
 
 from shuiqiao.base.errors import InvalidInput
-from shuiqiao.standards.parquet_pages import MAX_OPEN_PAGES_BYTES, require_small_pages
+from shuiqiao.standards.parquet_pages import MAX_PAGE_BYTES, require_small_pages
 from shuiqiao.standards.publication import load_catalogue
 from shuiqiao.standards.readers import open_source
 
@@ -60,8 +60,16 @@ def test_a_page_that_claims_two_gigabytes_is_refused_before_it_is_unpacked(tmp_p
     path = tmp_path / "claim.parquet"
     path.write_bytes(lying((1 << 31) - 1))
     assert path.stat().st_size < 500
-    with pytest.raises(InvalidInput, match=rf"unpack to {(1 << 31) + 255} bytes, at most {MAX_OPEN_PAGES_BYTES} may"):
+    with pytest.raises(InvalidInput, match=rf"has {(1 << 31) - 1} bytes, at most {MAX_PAGE_BYTES} may"):
         open_source(path, record_type=None, catalogue=load_catalogue())
+
+
+def test_a_page_counts_as_it_stands_in_the_file_where_that_is_more():
+    """One that is not compressed is taken whole, whatever it claims to unpack to."""
+    data = written(pa.table({"a": [7] * 5}), compression="none", use_dictionary=False, write_statistics=False)
+    assert data[6] == data[8] == 0x15
+    with pytest.raises(ValueError, match=rf"a page of column 0 has {1 << 28} bytes, at most {MAX_PAGE_BYTES} may"):
+        checked(data[:9] + varint(1 << 28) + data[10:])
 
 
 @pytest.mark.parametrize("place", range(4, 30))

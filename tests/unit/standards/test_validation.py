@@ -11,6 +11,7 @@ from shuiqiao.standards.columns import (
     FAULT_COLUMN,
     FAULT_VALUE_COLUMN,
     MAX_BATCH_ROWS,
+    MAX_CELL_BYTES,
     canonical_schema,
     check_fits,
     source_field,
@@ -308,6 +309,24 @@ def test_bytes_that_are_not_utf8_fail_and_are_shown_as_bytes(issued, invoice, ki
     validated = check_column(issued, invoice(), "counterparty_name", values)
     assert validated.rows.column("counterparty_name").to_pylist() == ["好人"]
     assert [(issue.rule, issue.value) for issue in validated.issues] == [("not_utf8", "b'\\xff\\xfe!'")]
+
+
+@pytest.mark.parametrize("kind", [pa.string(), pa.large_string(), pa.string_view()], ids=str)
+@pytest.mark.parametrize("name", ["counterparty_name", "issue_date", "amount_fen", "tax_rate"])
+def test_a_cell_of_more_than_64_kib_fails_whatever_it_is_to_be(issued, invoice, name, kind):
+    """[STD-39]"""
+    values = pa.array(["\U0001f600" + "7" * MAX_CELL_BYTES, "7" * MAX_CELL_BYTES]).cast(kind)
+    first, second = check_column(issued, invoice(), name, values).issues
+    assert (first.rule, first.value) == ("too_long", "\U0001f600" + "7" * 198 + "…")
+    rules = {"counterparty_name": "too_long", "issue_date": "not_a_date", "amount_fen": "not_an_amount"}
+    assert (second.rule, second.value) == (rules.get(name, "not_a_rate"), "7" * 199 + "…")
+
+
+@pytest.mark.parametrize("text", ["税" * 300, "a" + "税" * 300, "ab" + "税" * 300, "\U0001f600" * 201])
+def test_what_is_shown_of_a_text_is_cut_between_characters(issued, invoice, text):
+    """[STD-39]"""
+    (issue,) = check_column(issued, invoice(), "status", pa.array([text])).issues
+    assert (issue.rule, issue.value) == ("not_in_code_list", text[:199] + "…")
 
 
 def test_booleans_and_years_of_any_column_type(catalogue):
