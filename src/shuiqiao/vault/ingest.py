@@ -106,6 +106,8 @@ class Ingest:
     ) -> IngestReport:
         """Ingest sources type by type. finished: batches that were anchored for an interrupted run before."""
         self._told = list(finished)
+        for entry in sources:
+            self._report.allow(entry.name, size_bytes=entry.size_bytes)
         rows = [entry.source.row_count for entry in sources]
         total = None if None in rows else sum(count or 0 for count in rows)
         expected = sum(entry.expected_rows for entry in sources)

@@ -10,7 +10,12 @@ contradict one that is there. Rules beside those of the standard:
     record_unknown      an amendment of a record that is not there
     goes_back           an amendment that takes back a state which only advances
 
-The file holds taxpayers' data: it stays in the vault's folder, readable by its owner alone.
+What is listed of a source is in proportion to its length, since a Parquet file of a few kB may hold a million rows.
+Beyond that there is one line for each rule that rows broke: ``row`` is the first of them, ``rows`` says how many they
+are [VAULT-INGEST-4].
+
+Characters that would redraw a screen are written as JSON escapes, for the report is there to be read. The file holds
+taxpayers' data: it stays in the vault's folder, readable by its owner alone.
 """
 
 from __future__ import annotations
@@ -22,6 +27,7 @@ from typing import Any
 
 import msgspec
 
+from shuiqiao.base.visible import visible
 from shuiqiao.standards.validation import Issue
 from shuiqiao.vault.batch_file import sync_folder
 
@@ -35,7 +41,13 @@ GOES_BACK = "goes_back"
 KEPT_OUT = frozenset({IDENTITY_CONFLICT, RECORD_UNKNOWN, GOES_BACK})
 """The rules that say that a row should have become a record and could not; the others say that nothing is missing."""
 
+LISTED_BYTES = 1 << 20
+LISTED_PER_BYTE = 32
+"""Bytes of lines that a source may fill, and more for each byte of its file: a fact has ten bytes in a Parquet file and
+thirty in CSV, and takes some 160 to list."""
+
 _BUFFER_BYTES = 1 << 20
+_DELETE = b"\x7f"
 
 
 class Report:
@@ -44,8 +56,14 @@ class Report:
     def __init__(self, folder: Path, *, name: str) -> None:
         self.path = folder / name
         self._encode = msgspec.json.Encoder().encode
+        self._room: dict[str, int] = {}
+        self._unlisted: dict[tuple[str, str, str], dict[str, Any]] = {}
         descriptor = os.open(self.path, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
         self._file = os.fdopen(descriptor, "wb", buffering=_BUFFER_BYTES)
+
+    def allow(self, file: str, *, size_bytes: int) -> None:
+        """Make room for the lines of a source of so many bytes."""
+        self._room[file] = self._room.get(file, 0) + LISTED_BYTES + LISTED_PER_BYTE * size_bytes
 
     def add_issues(self, file: str, issues: Iterable[Issue]) -> None:
         """List rows that broke a rule of the standard."""
@@ -61,10 +79,21 @@ class Report:
         self._write(line)
 
     def _write(self, line: dict[str, Any]) -> None:
-        self._file.write(self._encode(line) + b"\n")
+        """Write a line while its source has room; from the first that finds none on, lines are counted."""
+        file, field, rule = line["file"], line["field"], line["rule"]
+        if room := self._room[file]:
+            data = _shown(self._encode(line))
+            self._room[file] = max(0, room - len(data))
+            if len(data) <= room:
+                self._file.write(data)
+                return
+        unlisted = {"file": file, "row": line["row"], "field": field, "rule": rule, "value": "", "rows": 0}
+        self._unlisted.setdefault((file, field, rule), unlisted)["rows"] += 1
 
     def close(self) -> None:
-        """Make the report and its name durable."""
+        """Tell how many rows are not listed, and make the report and its name durable."""
+        for line in self._unlisted.values():
+            self._file.write(_shown(self._encode(line)))
         self._file.flush()
         os.fsync(self._file.fileno())
         self._file.close()
@@ -73,3 +102,10 @@ class Report:
     def abandon(self) -> None:
         """Close without waiting for the disk: the ingest failed, its next run reports again."""
         self._file.close()
+
+
+def _shown(line: bytes) -> bytes:
+    # msgspec escapes what lies below the space: of ASCII only one character is left.
+    if not line.isascii() or _DELETE in line:
+        line = visible(line.decode()).encode()
+    return line + b"\n"
