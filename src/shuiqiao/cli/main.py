@@ -38,7 +38,7 @@ from shuiqiao.cli.output import (
 )
 from shuiqiao.cli.pending import pending_app
 from shuiqiao.cli.records import record_app
-from shuiqiao.cli.system import error_of_system
+from shuiqiao.cli.system import error_of_full_disk, error_of_system
 from shuiqiao.cli.tiles import tiles_app
 
 HOME_VARIABLE = "SHUIQIAO_HOME"
@@ -98,7 +98,8 @@ def main(arguments: Sequence[str] | None = None) -> None:
         result: object = _command()(args=arguments, standalone_mode=False, prog_name="shuiqiao")
         code = result if isinstance(result, int) else 0
     except ShuiqiaoError as error:
-        code = show_error(error, as_json=as_json)
+        told = error_of_full_disk(error, place=_named_place(words))
+        code = show_error(told, as_json=as_json)
     except TyperException as error:
         code = _show_usage(error.format_message(), as_json=as_json)
     except typer.Abort:

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import codecs
 import os
+from collections.abc import Generator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
@@ -107,8 +109,9 @@ def create_home(
 ) -> NewHome:
     """Make one member's home; node.toml is written last, so a folder without it is not a home yet.
 
-    Raises Conflict ``node.home_exists``, Unavailable ``node.home_unwritable``, or, where an earlier attempt was
-    interrupted, Conflict ``node.home_unfinished`` or ``crypto.key_file_exists``.
+    Where the disk refuses, nothing is left of the attempt. Raises Conflict ``node.home_exists``, Unavailable
+    ``node.home_unwritable``, or, where an earlier attempt was interrupted, Conflict ``node.home_unfinished`` or
+    ``crypto.key_file_exists``.
     """
     if home.settings.exists():
         raise Conflict("node.home_exists", f"{home.folder} is a home already", next_step="choose another --home")
@@ -120,11 +123,27 @@ def create_home(
     except OSError as error:
         raise Unavailable("node.home_unwritable", f"{home.folder} cannot be made a folder: {error.strerror}") from error
     written = passphrase is None
-    secret = write_random_passphrase(home, entropy=entropy) if passphrase is None else passphrase
-    save_keys(home, seeds, suite=suite, passphrase=secret, entropy=entropy, cost=cost)
-    write_durably(home.genesis, genesis)
-    write_durably(home.settings, encode_settings(settings).encode())
+    with nothing_left_of_a_failure(home.folder):
+        secret = write_random_passphrase(home, entropy=entropy) if passphrase is None else passphrase
+        save_keys(home, seeds, suite=suite, passphrase=secret, entropy=entropy, cost=cost)
+        write_durably(home.genesis, genesis)
+        write_durably(home.settings, encode_settings(settings).encode())
     return NewHome(home=home, network=suite.digest(genesis), genesis=genesis, passphrase_written=written)
+
+
+@contextmanager
+def nothing_left_of_a_failure(folder: Path) -> Generator[None]:
+    """Remove what is made in a folder where the system refuses the rest: the same command then begins anew."""
+    before = set(folder.rglob("*"))
+    try:
+        yield
+    except (OSError, Unavailable):
+        for path in sorted(set(folder.rglob("*")) - before, reverse=True):
+            if path.is_dir() and not path.is_symlink():
+                path.rmdir()
+            else:
+                path.unlink()
+        raise
 
 
 def load_genesis(path: Path) -> bytes:

@@ -23,7 +23,7 @@ from shuiqiao.ledger.engine.cometbft.home import HomeSettings, write_home
 from shuiqiao.ledger.engine.cometbft.localnet import free_ports
 from shuiqiao.members.genesis import encode_genesis, genesis_from_members_toml
 from shuiqiao.members.model import MAX_GENESIS_BYTES, EngineName, Genesis, Member
-from shuiqiao.node.home import create_home, write_durably
+from shuiqiao.node.home import create_home, nothing_left_of_a_failure, write_durably
 from shuiqiao.node.network_ledger import LOOPBACK
 from shuiqiao.node.network_members import CompletedMembers, complete_members, example_members
 from shuiqiao.node.network_plan import (
@@ -73,7 +73,7 @@ def create_network(
     cost: PassphraseCost = STRONG_COST,
     on_home: Callable[[int, int], None] = lambda _done, _total: None,
 ) -> NewNetwork:
-    """Make the folder, the genesis and all homes; nothing is started.
+    """Make the folder, the genesis and all homes; nothing is started. Where the disk refuses, nothing is left of it.
 
     Raises Conflict ``node.network_exists``, InvalidInput ``node.validators_invalid``, what
     ``complete_members`` and ``genesis_from_members_toml`` refuse, and what ``create_home`` raises.
@@ -90,26 +90,27 @@ def create_network(
     )
     genesis = genesis_from_members_toml(completed.text, created_ms=clock.now_ms())
     plan = _plan(genesis, completed)
-    _make_folders(folder)
-    written = False
-    for done, member in enumerate(genesis.members):
-        on_home(done, len(genesis.members))
-        made = create_home(
-            folder.home(member.id),
-            settings=_settings(member, genesis=genesis, plan=plan),
-            genesis=encode_genesis(genesis),
-            seeds=completed.secrets[member.id].seeds,
-            passphrase=passphrase,
-            entropy=entropy,
-            cost=cost,
-        )
-        written = written or made.passphrase_written
-    _write_comet_homes(folder, plan=plan, genesis=genesis, completed=completed)
-    write_durably(folder.genesis, encode_genesis(genesis))
-    write_durably(folder.members, completed.text.encode())
-    write_durably(folder.plan, encode_plan(plan))
-    for public in (folder.genesis, folder.members):
-        share_file(public)
+    with nothing_left_of_a_failure(folder.folder):
+        _make_folders(folder)
+        written = False
+        for done, member in enumerate(genesis.members):
+            on_home(done, len(genesis.members))
+            made = create_home(
+                folder.home(member.id),
+                settings=_settings(member, genesis=genesis, plan=plan),
+                genesis=encode_genesis(genesis),
+                seeds=completed.secrets[member.id].seeds,
+                passphrase=passphrase,
+                entropy=entropy,
+                cost=cost,
+            )
+            written = written or made.passphrase_written
+        _write_comet_homes(folder, plan=plan, genesis=genesis, completed=completed)
+        write_durably(folder.genesis, encode_genesis(genesis))
+        write_durably(folder.members, completed.text.encode())
+        write_durably(folder.plan, encode_plan(plan))
+        for public in (folder.genesis, folder.members):
+            share_file(public)
     return NewNetwork(plan=plan, members=tuple(member.id for member in genesis.members), passphrases_written=written)
 
 

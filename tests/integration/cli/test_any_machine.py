@@ -85,6 +85,69 @@ def test_a_full_disk_is_named_and_the_same_command_goes_on_later(tmp_path):
     assert run("audit", "--home", home).returncode == 0
 
 
+@pytest.fixture
+def small_disk(tmp_path):
+    """A file system of 3 MB, and what fills it up to so many free bytes."""
+    folder = tmp_path / "small"
+    folder.mkdir()
+    try:
+        subprocess.run(
+            ["mount", "-t", "tmpfs", "-o", "size=3m", "tmpfs", folder],
+            check=True,
+            capture_output=True,
+            timeout=PATIENCE_S,
+        )
+    except (OSError, subprocess.SubprocessError) as error:
+        pytest.skip(f"a small file system needs the right to mount one: {error}")
+
+    def fill(free_bytes):
+        disk = os.statvfs(folder)
+        (folder / "filler").write_bytes(bytes(disk.f_bavail * disk.f_frsize - free_bytes))
+
+    yield folder, fill
+    subprocess.run(["umount", "-l", folder], check=True, timeout=PATIENCE_S)
+
+
+@pytest.mark.parametrize(("free_bytes", "is_used"), [(0, False), (36 << 10, True), (100 << 10, True)])
+def test_a_store_that_lacks_space_is_told_as_a_full_disk(small_disk, tmp_path, free_bytes, is_used):
+    """LMDB calls it an input/output error, SQLite a file that does not open."""
+    (folder, fill), file = small_disk, tmp_path / "a.csv"
+    home = folder / "home"
+    file.write_text(GRADES, encoding="utf-8")
+    assert run("init", "--home", home).returncode == 0
+    if is_used:
+        (tmp_path / "first.csv").write_text("uscc,year,grade\n91000000000000009A,2018,B\n", encoding="utf-8")
+        assert run("ingest", tmp_path / "first.csv", "--home", home).returncode == 0
+    fill(free_bytes)
+    full = run("ingest", file, "--home", home, "--json")
+    error = json.loads(full.stdout)["error"]
+    assert (full.returncode, error["code"]) == (3, "cli.disk_full"), error
+    assert "Free disk space" in error["next_step"]
+    (folder / "filler").unlink()
+    # It may have been anchored before the disk refused the rest: then it is there already, and nothing is new (1).
+    assert run("ingest", file, "--home", home, "--json").returncode in {0, 1}
+    found = json.loads(run("record", "find", "--taxpayer", "91000000000000001A", "--home", home, "--json").stdout)
+    assert [record["status"] for record in found["records"]] == ["live"]
+    assert run("audit", "--home", home).returncode == 0
+
+
+@pytest.mark.parametrize("limit_bytes", [0, 60, 250, 600])
+def test_an_init_that_the_disk_refused_begins_anew(tmp_path, limit_bytes):
+    home = tmp_path / "home"
+    refused = run("init", "--home", home, "--json", limit_bytes=limit_bytes)
+    assert (refused.returncode, "again" in json.loads(refused.stdout)["error"]["next_step"]) == (3, True)
+    assert [*home.rglob("*")] == []
+    assert run("init", "--home", home).returncode == 0
+
+
+def test_a_network_that_the_disk_refused_begins_anew(tmp_path):
+    folder = tmp_path / "net"
+    command = ("network", "init", "--engine", "embedded", "--validators", "2", "--folder", folder, "--json")
+    refused = run(*command, limit_bytes=600)
+    assert (refused.returncode, [*folder.rglob("*")]) == (3, []), refused.stdout
+    assert run(*command).returncode == 0
+
+
 def test_names_that_are_not_utf_8_and_that_mean_something_in_a_url(tmp_path):
     folder = os.fsencode(tmp_path)
     home, file = folder + b"/h\xff?x=1%20#me", folder + b"/a\xfe.csv"
