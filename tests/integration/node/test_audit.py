@@ -7,7 +7,7 @@ import shutil
 import pytest
 
 import consortium_world as worlds
-from shuiqiao.base.clock import ManualClock
+from shuiqiao.base.clock import MS_PER_DAY, ManualClock
 from shuiqiao.base.errors import IntegrityError
 from shuiqiao.base.ids import system_entropy
 from shuiqiao.ledger.engine.embedded import EmbeddedLedger
@@ -219,6 +219,7 @@ def test_an_audit_without_the_rules_of_the_network_says_so(settled):
         "loan.pay has a field fee",
         "a mint was not refused as unknown: accepted at 7",
     )
+    assert report.as_json()["next_steps"] == [None, None]
 
 
 def test_an_untouched_copy_passes(copy):
@@ -242,7 +243,30 @@ def test_a_flipped_byte_of_any_vault_file_is_found_and_named(copy, share):
 def test_a_missing_vault_file_is_found_and_named(copy):
     victim = min((copy.vault / "batches").iterdir())
     victim.unlink()
-    assert any(victim.name in problem for problem in audit_copy(copy, copy.folder).problems)
+    report = audit_copy(copy, copy.folder)
+    named = [place for place, problem in enumerate(report.problems) if victim.name in problem]
+    assert named
+    assert all(report.as_json()["next_steps"][place]["code"] == report.codes[place] for place in named)
+
+
+def test_a_clock_behind_the_newest_block_is_a_problem(solo):
+    """What a ledger says of time is not to be judged by a clock that is behind it."""
+    with worlds.open_solo(solo, ManualClock(worlds.NOW_MS)) as node:
+        _, block_ms = node.engine.last_block()
+        rules = audit_institution(node).record_rules
+        found = [
+            audit_ledger(
+                node.engine,
+                kinds=node.kinds,
+                key_ring=MemberKeyRing(),
+                vault=None,
+                vault_owner=node.member,
+                record_rules=rules,
+                now_ms=block_ms - behind_ms,
+            ).codes
+            for behind_ms in (0, 10 * MS_PER_DAY)
+        ]
+    assert found == [(), ("ledger.clock_behind",)]
 
 
 def segment_of(home):

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 from dataclasses import replace
+from itertools import islice
+from types import SimpleNamespace
 
 import pytest
 
@@ -276,6 +278,18 @@ def test_anybody_counts_transactions_by_kind(world):
     kinds = transactions_by_kind(world.regulator.engine, kinds=world.regulator.kinds)
     assert kinds["decision.record"] == before.get("decision.record", 0) + 1
     assert sum(kinds.values()) == len(world.transactions())
+
+
+def test_every_transaction_of_a_block_is_told_with_its_leaf(world):
+    engine = world.regulator.engine
+    one, other = islice(engine.blocks(from_height=1), 2)
+    both = replace(one, first_index=7, transactions=(*one.transactions, *other.transactions))
+    of_one_block = SimpleNamespace(
+        parameters=engine.parameters, blocks=lambda *, from_height: [both][from_height - 1 :]
+    )
+    told = list(indexed_transactions(of_one_block, kinds=world.regulator.kinds))
+    assert [(index, tx.raw) for index, tx in told] == list(enumerate(both.transactions, 7))
+    assert len(told) > 1
 
 
 def test_two_decisions_differ_on_the_ledger_in_random_bytes_alone(world):

@@ -403,7 +403,7 @@ def test_an_agreement_that_cannot_work_is_refused(genesis, lines):
         (['witnesses = ["bureau"]'], {}),
         ([], {"validators": ()}),
         ([], {"head": 'engine = "embedded"'}),
-        ([], {"head": 'engine = "embedded"\nwriter = "bureau"'}),
+        (["writer = 'bureau'"], {"head": 'engine = "embedded"'}),
     ],
 )
 def test_a_consortium_that_cannot_work_is_refused(genesis, lines, options):

@@ -64,10 +64,12 @@ def test_a_large_grid_shows_everything():
     assert rows(table) == {"A": (5, 5, 5), "B": (5, 5, 5)}
 
 
-def test_a_small_category_takes_the_smallest_large_one_with_it():
+@pytest.mark.parametrize(("largest", "smaller"), ["AB", "BA"])
+def test_a_small_category_takes_the_smallest_large_one_with_it(largest, smaller):
     """[LENDING-8]: alone it would be a small cell, and left out it would be found by subtracting from the totals."""
-    found = decisions(("A", YES, 30), ("A", NO, 30), ("B", YES, 6), ("B", NO, 6), ("C", YES, 4), ("C", NO, 9))
-    assert rows(by_grade(found)) == {"A": (30, 30), OTHERS: (10, 15)}
+    large = (largest, YES, 30), (largest, NO, 30), (smaller, YES, 6), (smaller, NO, 6)
+    found = decisions(*large, ("C", YES, 4), ("C", NO, 9))
+    assert rows(by_grade(found)) == {largest: (30, 30), OTHERS: (10, 15)}
 
 
 def test_small_categories_that_are_large_together_take_none_with_them():
