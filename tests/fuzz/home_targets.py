@@ -25,7 +25,7 @@ from shuiqiao.ledger.store.boot_mark import BootMark
 from shuiqiao.ledger.store.checkpoint_file import CheckpointFile
 from shuiqiao.ledger.store.disk import PosixDisk
 from shuiqiao.ledger.store.frame import decode_frame, decode_segment_header, encode_frame, encode_segment_header
-from shuiqiao.ledger.store.lmdb_file import DATA_FILE, require_whole
+from shuiqiao.ledger.store.lmdb_file import DATA_FILE, open_environment
 from shuiqiao.ledger.store.map_check import check_state_map
 from shuiqiao.ledger.store.opening import opening
 from shuiqiao.ledger.store.page_source import TOP, page_key
@@ -116,17 +116,23 @@ def top_pages() -> list[bytes]:
     return [top] if top is not None else []
 
 
-def lmdb_heads() -> list[bytes]:
+def lmdb_files() -> list[bytes]:
     folder = FOLDER / "lmdb-seed"
-    with lmdb.open(str(folder), map_size=1 << 20) as environment, environment.begin(write=True) as writer:
-        writer.put(b"key", b"value")
+    with lmdb.open(str(folder), map_size=1 << 20, max_dbs=1) as environment:
+        table = environment.open_db(b"table")
+        for number in range(3):
+            with environment.begin(write=True) as writer:
+                writer.put(b"key %d" % number, bytes(number * 3_000), db=table)
     return [(folder / DATA_FILE).read_bytes()]
 
 
 def read_lmdb(data: bytes) -> object:
     path = written(data, f"lmdb/{DATA_FILE}")
-    with opening(path.parent):
-        return require_whole(path.parent)
+    (path.parent / "lock.mdb").unlink(missing_ok=True)
+    with opening(path.parent), open_environment(path.parent, readonly=True, max_dbs=1) as environment:
+        table = environment.open_db(b"table", create=False)
+        with environment.begin() as reader, reader.cursor(db=table) as cursor:
+            return [*cursor]
 
 
 # Other files of the ledger
@@ -267,7 +273,7 @@ TARGETS: dict[str, Target] = {
     "index-record": Target(read=lambda data: index_record.decode_block(1, data), seeds=block_places),
     "index-epoch": Target(read=lambda data: index_record.decode_epoch(1, data), seeds=epoch_changes),
     "state-page": Target(read=read_page, seeds=top_pages),
-    "lmdb-file": Target(read=read_lmdb, seeds=lmdb_heads),
+    "lmdb-file": Target(read=read_lmdb, seeds=lmdb_files),
     "segment-header": Target(read=lambda data: decode_segment_header(data, hash_name="sha256"), seeds=segment_headers),
     "segment-frame": Target(read=lambda data: decode_frame(data, hash_name="sha256"), seeds=frames),
     "alarm": Target(read=in_folder("fork", lambda folder: AlarmFile(folder, disk=DISK).load()), seeds=alarms),

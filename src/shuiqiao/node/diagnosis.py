@@ -1,4 +1,4 @@
-"""What ``doctor`` looks at in a home, in order: settings, genesis, keys, disk, ledger, validator, another copy.
+"""What ``doctor`` looks at in a home, in order: settings, genesis, keys, disk, ledger, vault index, validator, a copy.
 
 Nothing is changed while anything is wrong. Where all is well and no process has the ledger open, an institution that
 orders its own transactions is opened as a start would, which finishes what an interrupted run left.
@@ -19,6 +19,7 @@ from shuiqiao.base.clock import SystemClock, iso_from_ms
 from shuiqiao.base.errors import ShuiqiaoError
 from shuiqiao.base.file_modes import OTHERS
 from shuiqiao.ledger.clock_check import require_not_behind
+from shuiqiao.ledger.store.lmdb_file import DATA_FILE
 from shuiqiao.ledger.store.lock_holder import is_held
 from shuiqiao.members.genesis import network_id
 from shuiqiao.members.model import Role
@@ -34,6 +35,8 @@ from shuiqiao.node.pending import refused_words, settled_words
 from shuiqiao.node.settings import Home, NodeSettings, load_settings
 from shuiqiao.node.tile_publication import published_words
 from shuiqiao.node.validator_diagnosis import look_at_validator
+from shuiqiao.vault.copying import INDEX_FOLDER
+from shuiqiao.vault.index import RecordIndex
 
 _SHOWN_PATHS = 3
 
@@ -64,6 +67,8 @@ def diagnose_home(
         )
         found = [*doctor.findings()]
         found += _clock(doctor)
+        if (home.vault / INDEX_FOLDER / DATA_FILE).is_file():
+            found.append(_look("vault index", lambda: _vault_index(home.vault / INDEX_FOLDER)))
         yield from found
         if (tiles := home.tiles(settings)) is not None:
             found.append(_look("tiles", lambda: published_words(place, tiles)))
@@ -169,6 +174,16 @@ def _disk(folder: Path) -> Finding:
         next_step="free disk space before the next ingest",
         says_zh=f"磁盘仅余 {free_mb:,} MB;请先清理空间",
     )
+
+
+def _vault_index(folder: Path) -> str:
+    """Look at the index beside whoever has it open: opening it looks at every page [STORE-29]."""
+    index = RecordIndex(folder, reads_only=True)
+    try:
+        with index.read() as view:
+            return f"{sum(1 for _ in view.batches())} batches, no page of it is damaged"
+    finally:
+        index.close()
 
 
 def _is_opened_alone(settings: NodeSettings, place: LedgerPlace) -> bool:

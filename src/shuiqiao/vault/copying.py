@@ -16,7 +16,7 @@ import lmdb
 
 from shuiqiao.base.errors import Conflict, Unavailable
 from shuiqiao.base.regular_file import open_regular
-from shuiqiao.ledger.store.lmdb_file import require_whole
+from shuiqiao.ledger.store.lmdb_file import open_environment
 from shuiqiao.vault.index import MAP_BYTES, TABLES, BatchRow, IndexView, index_unreadable
 
 INDEX_FOLDER = "index.lmdb"
@@ -107,14 +107,12 @@ def _steady(folder: Path) -> Generator[None]:
 
 @contextmanager
 def _opened(folder: Path) -> Generator[lmdb.Environment]:
-    require_whole(folder)
-    env = lmdb.open(
-        os.fsencode(folder),
+    env = open_environment(
+        folder,
         readonly=True,
         create=False,
         map_size=MAP_BYTES,
         max_dbs=len(TABLES),
-        subdir=True,
         max_readers=126,
         lock=_may_lock(folder),
     )

@@ -20,7 +20,7 @@ import msgspec
 
 from shuiqiao.base.encoding import decode_cbor, encode_cbor
 from shuiqiao.base.errors import IntegrityError, ShuiqiaoError, Unavailable
-from shuiqiao.ledger.store.lmdb_file import require_whole
+from shuiqiao.ledger.store.lmdb_file import open_environment
 from shuiqiao.vault.memory import ReadingMemory
 
 MAP_BYTES = 1 << 38
@@ -108,6 +108,22 @@ def _decode_row(number: int, data: bytes) -> BatchRow:
         raise _damaged(f"the row of batch {number} cannot be read: {error}") from error
 
 
+def _decode_refusal(data: bytes) -> tuple[str, str]:
+    try:
+        code, message = decode_cbor(data)
+    except (ShuiqiaoError, TypeError, ValueError) as error:
+        raise _damaged(f"why the ledger refused something cannot be read: {error}") from error
+    return code, message
+
+
+def _decode_erasure(data: bytes) -> dict[str, Any]:
+    try:
+        fields = decode_cbor(data)
+        return {name: fields[name] for name in ("indexes", "reason")}
+    except (ShuiqiaoError, KeyError, TypeError) as error:
+        raise _damaged(f"an erasure cannot be read: {error}") from error
+
+
 def _damaged(reason: str) -> IntegrityError:
     return IntegrityError(
         "vault.index_damaged",
@@ -161,7 +177,10 @@ class IndexView:
         found = self._get("source_names", _NUMBER.pack(number))
         if found is None:
             raise _damaged(f"it has no source {number}")
-        return found.decode()
+        try:
+            return found.decode()
+        except UnicodeDecodeError as error:
+            raise _damaged(f"the name of source {number} cannot be read: {error}") from error
 
     def find(self, keys: list[bytes]) -> dict[bytes, bytes]:
         """Return the packed entries of those keys that are known."""
@@ -207,9 +226,7 @@ class IndexView:
 
     def refusals(self) -> dict[int, tuple[str, str]]:
         """Return (code, message) by batch number of pending batches that the ledger refused."""
-        found = ((_unpack(_NUMBER, key)[0], value) for key, value in self._items("pending") if value)
-        said = {number: decode_cbor(value) for number, value in found}
-        return {number: (code, message) for number, (code, message) in said.items()}
+        return {_unpack(_NUMBER, key)[0]: _decode_refusal(value) for key, value in self._items("pending") if value}
 
     def has_replacements(self) -> bool:
         """Return whether anything at all was superseded, so that most vaults need not ask for each record."""
@@ -229,12 +246,11 @@ class IndexView:
     def refused_replacements(self) -> dict[tuple[int, int], tuple[str, str]]:
         """Return (code, message) by the newer place of replacements that the ledger refused."""
         found = ((_unpack(_PLACE, key), value[_PLACE.size :]) for key, value in self._items("replacing"))
-        said = {place: decode_cbor(value) for place, value in found if value}
-        return {place: (code, message) for place, (code, message) in said.items()}
+        return {place: _decode_refusal(value) for place, value in found if value}
 
     def pending_erasures(self) -> list[tuple[int, dict[str, Any]]]:
         """Return (batch number, {indexes, reason}) of erasures begun and not finished."""
-        return [(_unpack(_NUMBER, key)[0], decode_cbor(value)) for key, value in self._items("erasing")]
+        return [(_unpack(_NUMBER, key)[0], _decode_erasure(value)) for key, value in self._items("erasing")]
 
 
 class IndexWriter(IndexView):
@@ -351,12 +367,10 @@ class RecordIndex:
     def __init__(self, folder: Path, *, reads_only: bool = False) -> None:
         """reads_only: nothing is written, where the folder can be written LMDB's own ``lock.mdb`` excepted."""
         try:
-            require_whole(folder)
-            self._env = lmdb.open(
-                os.fsencode(folder),
+            self._env = open_environment(
+                folder,
                 map_size=MAP_BYTES,
                 max_dbs=len(TABLES),
-                subdir=True,
                 max_readers=126,
                 readonly=reads_only,
                 create=not reads_only,

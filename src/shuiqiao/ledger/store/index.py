@@ -7,7 +7,6 @@ It may be deleted at any time and is made again from the segments. One write tra
 
 from __future__ import annotations
 
-import os
 import struct
 import threading
 from collections.abc import Generator, Iterable, Iterator, Mapping, Sequence
@@ -39,7 +38,7 @@ from shuiqiao.ledger.store.index_record import (
     node_position,
     unpack_record,
 )
-from shuiqiao.ledger.store.lmdb_file import require_whole
+from shuiqiao.ledger.store.lmdb_file import open_environment
 from shuiqiao.ledger.store.page_source import TransactionPages
 from shuiqiao.ledger.store.state_page import whole
 from shuiqiao.ledger.store.state_tree import DATABASE, StateTree, write_pages
@@ -72,16 +71,14 @@ class Index:
             raise IndexUnreadable("the machine stopped while it was open")
         self._mark.put()
         try:
-            require_whole(folder)
             # No flush here: what a killed process wrote stays, and after a stopped machine the mark is stale.
-            self._env = lmdb.open(
-                os.fsencode(folder),
+            self._env = open_environment(
+                folder,
                 map_size=map_bytes,
                 max_dbs=_DATABASES,
                 max_readers=MAX_READERS,
                 sync=not self._mark.is_kept,
                 metasync=False,
-                subdir=True,
             )
             self._meta = self._env.open_db(b"meta")
             self._blocks = self._env.open_db(b"blocks")

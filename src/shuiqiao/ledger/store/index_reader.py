@@ -17,7 +17,7 @@ from shuiqiao.ledger.store.boot_mark import BootMark
 from shuiqiao.ledger.store.disk import PosixDisk
 from shuiqiao.ledger.store.index import Snapshot
 from shuiqiao.ledger.store.index_record import IndexUnreadable
-from shuiqiao.ledger.store.lmdb_file import DATA_FILE, require_whole
+from shuiqiao.ledger.store.lmdb_file import DATA_FILE, open_environment
 from shuiqiao.ledger.store.lock_holder import is_held
 from shuiqiao.ledger.store.state_tree import DATABASE
 
@@ -50,17 +50,15 @@ class IndexReader:
         if BootMark(folder, disk=PosixDisk()).is_stale():
             raise IndexUnreadable("the machine stopped while it was open")
         try:
-            require_whole(folder)
-            self._env = lmdb.open(
-                os.fsencode(folder),
+            self._env = open_environment(
+                folder,
                 readonly=True,
                 create=False,
                 max_dbs=len(_SNAPSHOT_TABLES) + 8,
-                subdir=True,
                 lock=is_writable(folder),
             )
         except lmdb.Error as error:
-            raise IndexUnreadable(f"{folder}: {error}") from error
+            raise IndexUnreadable(str(error)) from error
         try:
             tables = tuple(self._env.open_db(name, create=False) for name in _SNAPSHOT_TABLES)
             self.view = Snapshot(self._env, dbs=tables)

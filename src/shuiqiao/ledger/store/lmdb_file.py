@@ -1,60 +1,94 @@
-"""Whether an LMDB file is as long as it says: reading a mapped page behind the end of its file kills the process.
+"""Opens LMDB environments, once all of their pages were found to be what LMDB takes them for.
 
-LMDB maps ``data.mdb`` into memory and trusts its two meta pages for where pages lie. Of a file that was cut short (by a
-copy that ended early, by a full disk) a page that is gone is met as SIGBUS, which no error handling sees. So whoever
-opens an environment asks here first [STORE-29].
+LMDB maps ``data.mdb`` into memory and trusts what it finds there. In a file that was cut short or damaged (by a copy
+that ended early, by a disk) it follows places that are none, which ends the process by a signal that no error handling
+sees. So nothing opens an environment but by this [STORE-29]. It costs a look at every page in use: 500 to 1,000 MB in a
+second, or what the disk gives.
+LIMIT: a page that is damaged while the environment is open can end the process; opening it again says so.
 """
 
 from __future__ import annotations
 
-import struct
+import mmap
+import os
 from pathlib import Path
-from typing import Final
+from typing import Any, BinaryIO, Final
 
 import lmdb
 
 from shuiqiao.base.errors import InvalidInput
 from shuiqiao.base.regular_file import open_regular
+from shuiqiao.ledger.store.lmdb_pages import INTEGER_KEY, META, Meta, require_sound
 
 DATA_FILE: Final = "data.mdb"
 
-_META: Final = struct.Struct("<16x I I 8x 8x I 92x Q Q")
-"""A meta page, by lmdb.h of version 0.9: header, magic, version, address, map size, two databases of which the first
-begins with the page size, number of the last page, transaction."""
-
 _MAGIC: Final = 0xBEEFC0DE
-_PAGE_BYTES: Final = frozenset(1 << power for power in range(8, 17))
+_PAGE_BYTES: Final = frozenset(1 << power for power in range(8, 16))
+_ATTEMPTS: Final = 10
+"""How often a file is looked at that a writer changes meanwhile, where LMDB cannot keep it away (``lock=False``)."""
 
 
-def require_whole(folder: Path) -> None:
-    """Return if the data file of an environment is absent, empty, or holds every page that its meta pages speak of.
+def open_environment(folder: Path, **options: Any) -> lmdb.Environment:
+    """Return the environment of a folder, all of whose pages LMDB can follow. options: those of ``lmdb.open``.
 
-    Raises lmdb.CorruptedError, as LMDB itself does for damage that it notices, and OSError.
+    Raises lmdb.CorruptedError, as LMDB itself does for damage that it notices, what ``lmdb.open`` raises, and OSError.
     """
     path = folder / DATA_FILE
     try:
         with open_regular(path) as file:
-            page_bytes, first = _meta(file.read(_META.size))
-            file.seek(page_bytes)
-            _, second = _meta(file.read(_META.size))
-            # Read last: a writer beside us writes pages before the meta page that speaks of them.
-            size = path.stat().st_size
+            _metas(file)
     except FileNotFoundError:
-        return
-    except InvalidInput as error:
-        raise lmdb.CorruptedError(error.message) from error
-    needed = (max(first, second) + 1) * page_bytes
-    if page_bytes and size < needed:
-        raise lmdb.CorruptedError(f"{path} has {size} bytes, and its pages take {needed}: it was cut short")
+        pass
+    except (lmdb.CorruptedError, InvalidInput) as error:
+        raise lmdb.CorruptedError(f"{path}: {error}") from error
+    environment = lmdb.open(os.fsencode(folder), subdir=True, **options)
+    try:
+        _require_pages(environment, path)
+    except BaseException:
+        environment.close()
+        raise
+    return environment
 
 
-def _meta(data: bytes) -> tuple[int, int]:
-    """Return the bytes of a page and the number of the last page; zeros where LMDB would begin a new file."""
+def _require_pages(environment: lmdb.Environment, path: Path) -> None:
+    for _ in range(_ATTEMPTS):
+        # While this transaction reads and can lock, no writer writes to a page of its moment.
+        with environment.begin() as reader, open_regular(path) as file:
+            metas = _metas(file)
+            meta = metas[reader.id() & 1]
+            if meta.transaction != reader.id():
+                continue
+            # Never closed by hand: the arrays over it, which an error keeps too, forbid that.
+            mapped = mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ)
+            pages = min(len(mapped) // meta.page_bytes, meta.last_page + 1)
+            try:
+                require_sound(memoryview(mapped)[: pages * meta.page_bytes], meta)
+            except lmdb.CorruptedError as error:
+                if _metas(file) == metas:
+                    raise lmdb.CorruptedError(f"{path}: {error}") from error
+                continue
+            return
+    raise lmdb.CorruptedError(f"{path}: its meta pages are damaged, or a writer changed it each time it was looked at")
+
+
+def _metas(file: BinaryIO) -> list[Meta]:
+    """Return both meta pages, none of a file that LMDB would begin."""
+    file.seek(0)
+    data = file.read(META.size)
     if not data:
-        return 0, 0
-    if len(data) < _META.size:
-        raise lmdb.CorruptedError(f"a meta page has {len(data)} bytes where {_META.size} are its least")
-    magic, _version, page_bytes, last_page, _transaction = _META.unpack(data)
-    if magic != _MAGIC or page_bytes not in _PAGE_BYTES:
+        return []
+    first = _meta(data)
+    file.seek(first.page_bytes)
+    second = _meta(file.read(META.size))
+    if second.page_bytes != first.page_bytes:
+        raise lmdb.CorruptedError("its meta pages disagree")
+    return [first, second]
+
+
+def _meta(data: bytes) -> Meta:
+    if len(data) < META.size:
+        raise lmdb.CorruptedError(f"a meta page has {len(data)} bytes, not {META.size}: it was cut short")
+    meta = Meta(*META.unpack(data))
+    if meta.magic != _MAGIC or meta.page_bytes not in _PAGE_BYTES or meta.flags != INTEGER_KEY:
         raise lmdb.CorruptedError("a meta page is not LMDB's")
-    return page_bytes, last_page
+    return meta

@@ -1,13 +1,15 @@
-"""An index file that was cut short, as a full disk or a copy that broke off leaves it: said in words, never a signal."""
+"""An index file that was cut short or damaged, as a disk or a broken copy leaves it: said in words, never a signal."""
 
 from __future__ import annotations
 
 import os
+import random
 import shutil
 
 import pytest
 
 LEDGER, VAULT = "ledger/index.lmdb", "vault/index.lmdb"
+PAGE = 4096
 
 
 @pytest.fixture
@@ -18,17 +20,25 @@ def filled(here, home, tmp_path):
     return home
 
 
-def cut(file, share):
-    os.truncate(file, int(file.stat().st_size * share))
+def cut(share):
+    return lambda file: os.truncate(file, int(file.stat().st_size * share))
 
 
-CUTS = pytest.mark.parametrize("share", [0.6, 0.0005], ids=["in the middle", "in its head"])
+def overwrite(file):
+    data, source = file.read_bytes(), random.Random(12)
+    pages = [data[start : start + 16] + source.randbytes(PAGE - 16) for start in range(2 * PAGE, len(data), PAGE)]
+    file.write_bytes(data[: 2 * PAGE] + b"".join(pages))
 
 
-@CUTS
-def test_a_ledger_index_that_was_cut_is_named_and_made_again(shuiqiao, filled, share):
+DAMAGES = pytest.mark.parametrize(
+    "damage", [cut(0.6), cut(0.0005), overwrite], ids=["cut in the middle", "cut in its head", "overwritten"]
+)
+
+
+@DAMAGES
+def test_a_ledger_index_that_was_damaged_is_named_and_made_again(shuiqiao, filled, damage):
     # Holds [STORE-29]; in processes of their own, because what it is about ends one.
-    cut(filled / LEDGER / "data.mdb", share)
+    damage(filled / LEDGER / "data.mdb")
     said = shuiqiao("doctor", "--home", filled, "--json")
     assert said.code == 1
     assert "node.index_damaged" in {finding.get("code") for finding in said.json["findings"]}
@@ -37,10 +47,10 @@ def test_a_ledger_index_that_was_cut_is_named_and_made_again(shuiqiao, filled, s
     assert shuiqiao("doctor", "--home", filled).code == 0
 
 
-@CUTS
-def test_a_vault_index_that_was_cut_is_named_by_whatever_opens_it(shuiqiao, filled, share):
+@DAMAGES
+def test_a_vault_index_that_was_damaged_is_named_by_whatever_opens_it(shuiqiao, filled, damage):
     # Holds [STORE-29].
-    cut(filled / VAULT / "data.mdb", share)
+    damage(filled / VAULT / "data.mdb")
     for command in (("doctor",), ("audit",), ("ingest", filled.parent / "a.csv")):
         refused = shuiqiao(*command, "--home", filled)
         assert refused.code in {1, 3}
@@ -48,14 +58,14 @@ def test_a_vault_index_that_was_cut_is_named_by_whatever_opens_it(shuiqiao, fill
         assert "Traceback" not in refused.err
 
 
-@CUTS
-def test_a_home_is_restored_beside_one_whose_index_was_cut(shuiqiao, filled, tmp_path, share):
+@DAMAGES
+def test_a_home_is_restored_beside_one_whose_index_was_damaged(shuiqiao, filled, tmp_path, damage):
     # Holds [STORE-29].
     backup = tmp_path / "home.backup"
     taken = shuiqiao("backup", "create", "--home", filled, "--to", backup, "--include-passphrase")
     assert taken.code == 0, taken.err
     for index in (LEDGER, VAULT):
-        cut(filled / index / "data.mdb", share)
+        damage(filled / index / "data.mdb")
     again = shuiqiao("backup", "create", "--home", filled, "--to", tmp_path / "second.backup")
     assert again.code in {1, 3}
     assert "index_unreadable" in again.err
