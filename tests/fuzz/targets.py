@@ -223,9 +223,13 @@ def csv_seeds() -> list[bytes]:
 
 
 def parquet_seeds() -> list[bytes]:
-    out = io.BytesIO()
-    pq.write_table(invoice_table(), out)
-    return [out.getvalue()]
+    small, leaving = io.BytesIO(), io.BytesIO()
+    pq.write_table(invoice_table(), small)
+    # Its columns leave their dictionaries after some pages.
+    texts = pa.array([str(number % 20) for number in range(60)])
+    table = pa.table(dict.fromkeys(invoice_table().schema.names, texts))
+    pq.write_table(table, leaving, dictionary_pagesize_limit=20, data_page_size=20, write_batch_size=10)
+    return [small.getvalue(), leaving.getvalue()]
 
 
 def stored_parquet() -> list[bytes]:

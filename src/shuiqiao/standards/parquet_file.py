@@ -1,14 +1,15 @@
 """Opens a Parquet file whose bytes come from outside, so that what is read of it stays small.
 
 What pages unpack to is bounded by ``parquet_pages`` [STD-37]. A dictionary multiplies: one long text stands in it once,
-and may be the value of every row. So columns with a dictionary are read as one, which takes no more than the pages, and
-their texts are written out only after their lengths were summed [STD-38]. Who works on rows copies them, several times
-over: ``decode_in_parts`` hands out a few MiB at a time.
+and may be the value of every row. So columns whose texts all lie in one are read as a dictionary, which takes no more
+than the pages, and their texts are written out only after their lengths were summed [STD-38]. Who works on rows copies
+them, several times over: ``decode_in_parts`` hands out a few MiB at a time.
 """
 
 from __future__ import annotations
 
 from collections.abc import Iterator
+from functools import partial
 from pathlib import Path
 from typing import Any, Final
 
@@ -53,12 +54,24 @@ def open_parquet(path: Path, **options: Any) -> Any:
     Raises FileNotFoundError; ValueError, OSError or ArrowException where the file is damaged or would not stay small.
     """
     with open_regular(path) as stream:
-        metadata = pq.ParquetFile(arrow_source(path), **_LIMITS).metadata
-        repeating = require_small_pages(stream, metadata)
+        file = pq.ParquetFile(arrow_source(path), **_LIMITS)
+        metadata = file.metadata
+        if len(set(file.schema_arrow.names)) != metadata.num_columns:
+            raise ValueError("columns are nested, or several have one name")
+        repeating = require_small_pages(stream, metadata, longest_text=partial(_longest_text, path, metadata))
     file = pq.ParquetFile(arrow_source(path), metadata=metadata, read_dictionary=repeating, **options)
-    if len(set(file.schema_arrow.names)) != metadata.num_columns:
-        raise ValueError("columns are nested, or several have one name")
+    for field in file.schema_arrow:
+        if _repeats(field.type) and field.name not in repeating and metadata.num_rows:
+            raise ValueError(f"column {field.name[:60]!r} is declared as a dictionary and has pages without one")
     return file
+
+
+def _longest_text(path: Path, metadata: Any, group: int, *, name: str) -> int:
+    """Return the bytes of the longest text in the dictionary that a row group's column begins with."""
+    with pq.ParquetFile(arrow_source(path), metadata=metadata, read_dictionary=[name]) as file:
+        rows = file.iter_batches(batch_size=1, row_groups=[group], columns=[name], use_threads=False)
+        first = next(rows, None)
+    return 0 if first is None else _longest(first.column(0))
 
 
 def plain_schema(schema: Any) -> Any:

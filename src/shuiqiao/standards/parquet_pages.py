@@ -3,7 +3,8 @@
 Before each page stands a header (Thrift, compact protocol) with the size of the page unpacked, which its reader
 allocates at once: a file of 386 bytes took two gigabytes. All headers of a column are read here first, each where the
 one before says that its page ends. They also say how many rows a page holds, so they bound what one batch of rows is
-read from. What a dictionary repeats is no longer in proportion to any page: ``parquet_file`` measures that.
+read from. What a dictionary repeats is no longer in proportion to any page: ``parquet_file`` measures that, or its
+longest text is counted for each row [STD-38].
 """
 
 from __future__ import annotations
@@ -11,8 +12,10 @@ from __future__ import annotations
 import os
 from collections import deque
 from collections.abc import Iterator
-from dataclasses import dataclass
-from typing import IO, Any, Final
+from dataclasses import dataclass, replace
+from enum import StrEnum
+from functools import cache, partial
+from typing import IO, Any, Final, Protocol
 
 from shuiqiao.standards.columns import MAX_BATCH_ROWS
 
@@ -46,6 +49,7 @@ _DETAILS: Final = {_DATA: (5, 2), _DATA_V2: (8, 4)}
 
 _VALUES: Final = 1
 _DELTA_LENGTHS, _DELTA_TEXTS = 6, 7
+_REFERENCES: Final = (2, 8)
 _LENGTH_BYTES: Final = 4
 _TRUE, _FALSE, _BYTE, _DOUBLE, _BINARY, _LIST, _SET, _STRUCT = 1, 2, 3, 7, 8, 9, 10, 12
 _NUMBERS: Final = (4, 5, 6)
@@ -55,24 +59,56 @@ _WIDTHS: Final = {_TRUE: 0, _FALSE: 0, _BYTE: 1, _DOUBLE: 8}
 _LONG_LIST: Final = 15
 
 
+class LongestText(Protocol):
+    """Bytes of the longest text in the dictionary that a row group's column begins with."""
+
+    def __call__(self, group: int, *, name: str) -> int:
+        """group: number of the row group. name: of the column."""
+        ...
+
+
+class _Content(StrEnum):
+    """What a page holds."""
+
+    DICTIONARY = "dictionary"
+    REFERRING = "referring"
+    PLAIN = "plain"
+
+
+_FOLLOWING: Final = {
+    None: set(_Content),
+    _Content.DICTIONARY: {_Content.REFERRING, _Content.PLAIN},
+    _Content.REFERRING: {_Content.REFERRING, _Content.PLAIN},
+    _Content.PLAIN: {_Content.PLAIN},
+}
+"""Which pages may follow which in a row group."""
+
+
 @dataclass(frozen=True, slots=True)
 class _Page:
-    """What a page claims. values: rows that it holds, none for a dictionary. unpacked, packed: its bytes."""
+    """What a page claims. values: rows that it holds, none for a dictionary. size: bytes that its reader allocates.
+
+    packed: its bytes in the file.
+    """
 
     values: int
-    unpacked: int
+    size: int
     packed: int
-    is_dictionary: bool
+    content: _Content
 
-    @property
-    def size(self) -> int:
-        """What its reader allocates: one that is not compressed is taken as it stands."""
-        return max(self.unpacked, self.packed)
+    def with_texts(self, longest: int) -> _Page:
+        """Return the page with what it takes where each value that it refers to has so many bytes."""
+        return replace(self, size=self.size + self.values * longest)
 
 
-def require_small_pages(file: IO[bytes], metadata: Any) -> list[str]:
-    """Return the columns of texts that have a dictionary.
+def require_small_pages(file: IO[bytes], metadata: Any, *, longest_text: LongestText) -> list[str]:
+    """Return the columns of texts that are to be read as a dictionary: those whose pages all refer to one.
 
+    Where a dictionary has grown too large, writers leave it for good and go on with plain pages. Read as a dictionary,
+    such a column would keep every text of its row group; so it is read as plain, and its pages that refer to a
+    dictionary count as if each of their values were the longest text in it.
+
+    longest_text: bytes of the longest text in the dictionary of a row group's column, by number and name.
     Raises ValueError unless the pages of any MAX_BATCH_ROWS rows are small, stand one behind another as they say, and
     hold values that are no longer than their pages.
     """
@@ -86,19 +122,36 @@ def require_small_pages(file: IO[bytes], metadata: Any) -> list[str]:
         if column.physical_type == "FIXED_LEN_BYTE_ARRAY" and column.length > _MAX_FIXED_BYTES:
             raise ValueError(f"values of column {number} have {column.length} bytes, at most {_MAX_FIXED_BYTES} may")
         window = _Window(most=MAX_OPEN_PAGES_BYTES - total)
-        has_dictionary = False
-        for chunks in groups:
-            for page in _pages(file, chunks[number]):
-                if page.size > MAX_PAGE_BYTES:
-                    raise ValueError(f"a page of column {number} has {page.size} bytes, at most {MAX_PAGE_BYTES} may")
-                has_dictionary |= page.is_dictionary
-                window.add(page)
-        total += window.largest
-        if has_dictionary and column.physical_type == "BYTE_ARRAY":
+        found: set[_Content] = set()
+        for _group, page in _column_pages(file, groups, number):
+            found.add(page.content)
+            window.add(page)
+        if _Content.DICTIONARY in found and column.physical_type == "BYTE_ARRAY":
             if column.logical_type.type == "DECIMAL":
                 raise ValueError(f"column {number} has decimals of no fixed length in a dictionary")
-            repeating.append(column.path)
+            if _Content.PLAIN not in found:
+                repeating.append(column.path)
+            elif _Content.REFERRING in found:
+                window = _Window(most=MAX_OPEN_PAGES_BYTES - total)
+                longest = cache(partial(longest_text, name=column.path))
+                for group, page in _column_pages(file, groups, number):
+                    is_written_out = page.content is _Content.REFERRING
+                    window.add(page.with_texts(longest(group)) if is_written_out else page)
+        total += window.largest
     return repeating
+
+
+def _column_pages(file: IO[bytes], groups: list[list[Any]], number: int) -> Iterator[tuple[int, _Page]]:
+    """Yield the pages of a column, each with the number of its row group."""
+    for group, chunks in enumerate(groups):
+        before: _Content | None = None
+        for page in _pages(file, chunks[number]):
+            if page.size > MAX_PAGE_BYTES:
+                raise ValueError(f"a page of column {number} has {page.size} bytes, at most {MAX_PAGE_BYTES} may")
+            if page.content not in _FOLLOWING[before]:
+                raise ValueError(f"column {number} has a page of the kind {page.content} after {before or 'none'}")
+            before = page.content
+            yield group, page
 
 
 class _Window:
@@ -167,7 +220,7 @@ def _pages(file: IO[bytes], chunk: Any) -> Iterator[_Page]:
 def _page(found: dict[int, Any]) -> _Page:
     """Return what the header of a page says."""
     kind, unpacked, packed = (_number(found, field) for field in (_KIND, _UNPACKED, _PACKED))
-    values = 0
+    values, content = 0, _Content.DICTIONARY if kind == _DICTIONARY else _Content.PLAIN
     if kind in _DETAILS:
         field, encoding_field = _DETAILS[kind]
         details = found.get(field)
@@ -176,7 +229,10 @@ def _page(found: dict[int, Any]) -> _Page:
             raise ValueError("values are stored as what differs from the one before, which is not read")
         if encoding == _DELTA_LENGTHS:
             unpacked += _LENGTH_BYTES * values
-    return _Page(values, unpacked, packed, kind == _DICTIONARY)
+        if encoding in _REFERENCES:
+            content = _Content.REFERRING
+    # One that is not compressed is taken as it stands.
+    return _Page(values, max(unpacked, packed), packed, content)
 
 
 def _number(fields: Any, field: int) -> int:

@@ -12,6 +12,7 @@ from shuiqiao.standards.parquet_file import MAX_BATCH_BYTES, MAX_PART_BYTES, dec
 from shuiqiao.standards.publication import load_catalogue
 from shuiqiao.standards.readers import open_source
 from shuiqiao.vault.reading import read_rows
+from taken_memory import measured
 
 ROWS = 4000
 TEXT_BYTES = 450_000
@@ -153,6 +154,55 @@ def test_rows_come_in_parts_that_are_small_however_their_texts_lie(kind):
     assert [size for size in sizes if size > MAX_PART_BYTES] == [MAX_PART_BYTES + 1]
     assert len(parts) == 5
     assert not any(pa.types.is_dictionary(part["a"].type) for part in parts)
+
+
+def test_a_column_that_left_its_dictionary_is_read_page_by_page(tmp_path):
+    """[STD-35]: read as a dictionary it keeps all texts of a row group, which here took 150 MB."""
+    record_type = load_catalogue().get("tax_credit_grade")
+    texts = [f"{number:05d}" * 200 for number in range(40_000)]
+    table = pa.table({"uscc": texts, "year": [2024] * len(texts), "grade": ["A"] * len(texts)})
+    pq.write_table(table, tmp_path / "f", compression="zstd", store_schema=False)
+    with measured() as taken:
+        source = open_source(tmp_path / "f", record_type=record_type, catalogue=load_catalogue())
+        found = [text for batch in source.batches(2000) for text in batch["uscc"].to_pylist()]
+    assert texts == found
+    assert taken.arrow < 40 << 20
+
+
+def test_columns_with_and_without_dictionaries_are_the_same_texts(tmp_path):
+    few, many = [None, "x" * 50, "y"] * 500, [f"{number:010d}" for number in range(1500)]
+    options = {"row_group_size": 1500, "dictionary_pagesize_limit": 2000, "data_page_size": 500}
+    pq.write_table(pa.table({"a": few + few + many + few[:700] + many[700:]}), tmp_path / "f", **options)
+    with open_parquet(tmp_path / "f") as file:
+        assert decode_texts(file.read())["a"].to_pylist() == few + few + many + few[:700] + many[700:]
+
+
+def test_a_text_that_is_repeated_before_its_column_leaves_its_dictionary_counts_each_time(tmp_path):
+    """[STD-37]: 20,000 times 60 kB are 1.2 GB."""
+    texts = ["x" * 60_000] * 20_000 + [f"{number:06d}" for number in range(20_000)]
+    options = {"dictionary_pagesize_limit": 100_000, "data_page_size": 1000}
+    pq.write_table(pa.table({"a": texts}), tmp_path / "f", compression="zstd", **options)
+    with measured() as taken, pytest.raises(ValueError, match=r"pages of 65536 rows unpack to \d+ bytes"):
+        open_parquet(tmp_path / "f")
+    assert taken.arrow < 40 << 20
+
+
+def test_pages_that_go_back_to_a_dictionary_are_refused(tmp_path):
+    pq.write_table(pa.table({"a": ["x", "y"] * 9000}), tmp_path / "f", data_page_size=100, write_batch_size=100)
+    data = (tmp_path / "f").read_bytes()
+    # The encodings of a page's values and levels: 8 refers to the dictionary, 0 is plain.
+    refers, plain = b"\x15\x10\x15\x06\x15\x06", b"\x15\x00\x15\x06\x15\x06"
+    assert data.count(refers) > 1
+    (tmp_path / "f").write_bytes(data.replace(refers, plain, 1))
+    with pytest.raises(ValueError, match="column 0 has a page of the kind referring after plain"):
+        open_parquet(tmp_path / "f")
+
+
+def test_a_column_that_is_declared_a_dictionary_and_has_none_is_refused(tmp_path):
+    table = pa.table({"a": pa.array(["x", "y"]).dictionary_encode()})
+    pq.write_table(table, tmp_path / "f", use_dictionary=False)
+    with pytest.raises(ValueError, match="'a' is declared as a dictionary and has pages without one"):
+        open_parquet(tmp_path / "f")
 
 
 def test_many_large_pages_of_few_rows_are_refused(tmp_path):

@@ -21,7 +21,7 @@ def written(table, **options):
 
 
 def checked(data):
-    require_small_pages(io.BytesIO(data), pq.ParquetFile(io.BytesIO(data)).metadata)
+    require_small_pages(io.BytesIO(data), pq.ParquetFile(io.BytesIO(data)).metadata, longest_text=lambda *_, **__: 0)
 
 
 def varint(number):
