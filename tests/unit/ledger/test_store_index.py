@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import random
+import struct
 
 import cbor2
 import lmdb
@@ -104,6 +105,22 @@ def test_a_file_whose_meta_pages_are_none_is_not_opened(folder, at):  # [STORE-2
     data[at : at + 4] = b"\xff\xff\xff\xff"
     (folder / "data.mdb").write_bytes(data)
     with pytest.raises(lmdb.Error):
+        opened(folder)
+
+
+@pytest.mark.parametrize(
+    ("good", "bad", "words"),
+    [
+        (struct.pack("<HHHH", 48, 0, 2, 1) + b"b", struct.pack("<HHHH", 48, 0, 2, 1) + b"a", "the tables are"),
+        (struct.pack("<HHQ", 0, 8, 3), struct.pack("<HHQ", 0, 8, 99), "lists of free pages are"),
+    ],
+    ids=["a table twice", "free pages of a time to come"],
+)
+def test_what_lmdb_would_write_wrong_is_not_opened(folder, good, bad, words):  # [STORE-29]
+    data = (folder / "data.mdb").read_bytes()
+    assert good in data
+    (folder / "data.mdb").write_bytes(data.replace(good, bad))
+    with pytest.raises(lmdb.CorruptedError, match=f"{words} out of order"):
         opened(folder)
 
 

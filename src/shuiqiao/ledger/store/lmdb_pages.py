@@ -12,6 +12,7 @@ from __future__ import annotations
 import struct
 from collections.abc import Iterator
 from dataclasses import dataclass
+from itertools import pairwise
 from typing import Any, Final, NamedTuple
 
 import lmdb
@@ -63,9 +64,10 @@ class Meta(NamedTuple):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class _Nodes:
-    """The nodes of some leaf pages. data: where in the file the bytes of each stand."""
+    """The nodes of some leaf pages, in order. keys, data: where in the file the bytes of each stand."""
 
     flags: _Array
+    keys: _Array
     key_bytes: _Array
     data: _Array
     data_bytes: _Array
@@ -76,13 +78,15 @@ def require_sound(file: memoryview, meta: Meta) -> None:
 
     file: its bytes up to the end of its last page.
     """
-    walk = _Walk(np.frombuffer(file, dtype=np.uint8), page_bytes=meta.page_bytes, last_page=meta.last_page)
+    walk = _Walk(np.frombuffer(file, dtype=np.uint8), meta)
     for nodes in walk.leaves(meta.free, flags=INTEGER_KEY):
         walk.require_free(nodes)
-    tables: list[bytes] = []
+    tables: list[tuple[bytes, bytes]] = []
     for nodes in walk.leaves(meta.main, holds_tables=True):
         tables += walk.tables(nodes)
-    for table in tables:
+    # Of a table that stands there twice, one place would be written and the other read.
+    _require(all(one < next_one for (one, _), (next_one, _) in pairwise(tables)), "the tables are out of order")
+    for _, table in tables:
         for _ in walk.leaves(table):
             pass
 
@@ -95,11 +99,12 @@ def _require(holds: Any, otherwise: str) -> None:
 class _Walk:
     """One walk over the pages of a file; places are counted in bytes from its beginning."""
 
-    def __init__(self, file: _Array, *, page_bytes: int, last_page: int) -> None:
+    def __init__(self, file: _Array, meta: Meta) -> None:
         self._file = file
-        self._page_bytes = page_bytes
-        self._last_page = last_page
-        self._words = file.view(np.uint16).reshape(-1, page_bytes // 2)
+        self._meta = meta
+        self._page_bytes = meta.page_bytes
+        self._words = file.view(np.uint16).reshape(-1, self._page_bytes // 2)
+        self._listed = 0
         self._taken = np.zeros(len(self._words), dtype=bool)
         self._taken[:2] = True
 
@@ -119,22 +124,27 @@ class _Walk:
 
     def require_free(self, nodes: _Nodes) -> None:
         """Require that lists of free pages can be read, and name pages that are in use nowhere."""
-        _require((nodes.key_bytes == _NUMBER_BYTES).all(), "a list of free pages has no number")
+        _require((nodes.key_bytes == _NUMBER_BYTES).all(), "a list of free pages has no transaction")
+        transactions = [self._listed, *self._numbers(nodes.keys).tolist()]
+        self._listed = transactions[-1]
+        is_rising = all(one < next_one for one, next_one in pairwise(transactions))
+        _require(is_rising and self._listed <= self._meta.transaction, "lists of free pages are out of order")
         for start, size in zip(nodes.data.tolist(), nodes.data_bytes.tolist(), strict=True):
             count, *_ = np.frombuffer(self._file[start : start + _NUMBER_BYTES].tobytes(), dtype=np.uint64).tolist()
             _require((count + 1) * _NUMBER_BYTES <= size, "a list of free pages is longer than its bytes")
             end = start + (count + 1) * _NUMBER_BYTES
             pages = np.frombuffer(self._file[start + _NUMBER_BYTES : end].tobytes(), dtype=np.uint64)
             _require((pages[:-1] > pages[1:]).all(), "a list of free pages is out of order")
-            _require((pages <= self._last_page).all(), "a free page lies behind the last one")
+            _require((pages <= self._meta.last_page).all(), "a free page lies behind the last one")
             # A page that was taken and let go in one transaction is never written: the file may end before it.
             self._take(pages[pages < len(self._words)])
 
-    def tables(self, nodes: _Nodes) -> list[bytes]:
-        """Return the records of the trees that nodes hold."""
+    def tables(self, nodes: _Nodes) -> list[tuple[bytes, bytes]]:
+        """Return names and records of the trees that nodes hold."""
         are_tables = nodes.flags == _TABLE
         _require((nodes.data_bytes[are_tables] == _TREE.size).all(), "the record of a table has another length")
-        return [self._file[at : at + _TREE.size].tobytes() for at in nodes.data[are_tables].tolist()]
+        places = zip(nodes.keys[are_tables].tolist(), nodes.data[are_tables].tolist(), strict=True)
+        return [(self._file[key:at].tobytes(), self._file[at : at + _TREE.size].tobytes()) for key, at in places]
 
     def _level(self, numbers: _Array) -> Iterator[_Array]:
         for start in range(0, len(numbers), _TOGETHER):
@@ -169,9 +179,10 @@ class _Walk:
         # LMDB splits a page on the grounds that two nodes fit on any.
         _require((node_bytes <= (self._page_bytes - _HEADER_BYTES) // 2).all(), "a node is too long for its page")
         self._require_filled(head, rows, offsets, node_bytes)
-        data = pages[rows] * self._page_bytes + offsets + _NODE_BYTES + key_bytes
+        keys = pages[rows] * self._page_bytes + offsets + _NODE_BYTES
+        data = keys + key_bytes
         data[is_big] = self._overflow(data[is_big], data_bytes[is_big])
-        return _Nodes(flags=flags, key_bytes=key_bytes, data=data, data_bytes=data_bytes)
+        return _Nodes(flags=flags, keys=keys, key_bytes=key_bytes, data=data, data_bytes=data_bytes)
 
     def _overflow(self, places: _Array, data_bytes: _Array) -> _Array:
         """Return where values begin that have pages of their own, by the places of these pages' numbers."""
