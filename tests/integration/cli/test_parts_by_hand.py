@@ -32,6 +32,7 @@ AUDIT_KEYS = [
     "openings_unopened",
     "record_management_only",
     "problems",
+    "next_steps",
 ]
 
 

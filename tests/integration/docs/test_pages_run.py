@@ -8,6 +8,7 @@ those that take many minutes, and the one that runs this very suite.
 
 from __future__ import annotations
 
+import json
 import os
 import re
 import shutil
@@ -100,13 +101,14 @@ class Reader:
         else:
             self.shell(name, body)
 
-    def shell(self, name: str, body: str) -> None:
+    def shell(self, name: str, body: str) -> str:
         given = [*commands(body)]
         script = "\n".join(f"{command}\ns=$?; echo; echo @@ $s; (exit $s)" for command, _ in given)
         said = self._type(f"{script}\necho '@@ done'\n", "bash")
         codes = [int(line.removeprefix("@@ ")) for line in said.splitlines() if line.startswith("@@ ")]
         meant = [bool(FAILED.search(shown)) for _, shown in given]
         assert (name, [bool(code) for code in codes]) == (name, meant), said[-5000:]
+        return said
 
     def python(self, name: str, body: str) -> None:
         said = self._type(f"{body}\nprint('@@ done')\n", sys.executable, "-i", "-q")
@@ -286,9 +288,12 @@ def test_every_block_about_a_consortium_runs_as_it_is_pasted(tmp_path):
 def test_the_research_data_are_read_as_it_is_pasted(data_folder, reader):
     (reader.folder / "cumcm2020c").symlink_to(data_folder / "cumcm2020c")
     page = Path("howto/ingest-your-own-files.md")
-    [block] = [block for block in blocks(page) if block[1] == f"{page}#3"]
-    reader.follow(*block)
-    assert (reader.folder / "demo-out" / "report.html").is_file()
+    [(_, name, body)] = [block for block in blocks(page) if block[1] == f"{page}#3"]
+    said = reader.shell(name, body)
+    told = json.loads(said[said.index("{") : said.rindex("}") + 1])
+    counts = [told[key] for key in ("records_ingested", "duplicates_reported", "records_quarantined")]
+    assert counts == [368_189, 5_239, 3]
+    assert (told["audit"]["root_matches"], (reader.folder / "demo-out" / "report.html").is_file()) == (True, True)
 
 
 def test_a_record_type_is_added_as_it_is_pasted(shelf, tmp_path):
