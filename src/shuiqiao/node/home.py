@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import codecs
 import os
+import shutil
 from collections.abc import Generator
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -133,14 +134,17 @@ def create_home(
 
 @contextmanager
 def nothing_left_of_a_failure(folder: Path) -> Generator[None]:
-    """Remove what is made in a folder where the system refuses the rest: the same command then begins anew."""
-    before = set(folder.rglob("*"))
+    """Empty a folder again where the system refuses the rest: the same command then begins anew.
+
+    Only one that was empty before: in any other there may be what somebody else keeps, or makes meanwhile.
+    """
+    was_empty = not folder.exists() or next(folder.iterdir(), None) is None
     try:
         yield
     except (OSError, Unavailable):
-        for path in sorted(set(folder.rglob("*")) - before, reverse=True):
+        for path in [*folder.iterdir()] if was_empty and folder.exists() else ():
             if path.is_dir() and not path.is_symlink():
-                path.rmdir()
+                shutil.rmtree(path)
             else:
                 path.unlink()
         raise

@@ -13,7 +13,7 @@ from shuiqiao.crypto.keyfile import PassphraseCost, load_key_file, save_key_file
 from shuiqiao.crypto.model import SuiteName
 from shuiqiao.crypto.suites import get_suite
 from shuiqiao.members.genesis import decode_genesis, network_id
-from shuiqiao.node.home import create_solo_home, load_genesis, write_durably
+from shuiqiao.node.home import create_solo_home, load_genesis, nothing_left_of_a_failure, write_durably
 from shuiqiao.node.keys import (
     MAX_PASSPHRASE_BYTES,
     SEALING_FILE,
@@ -191,3 +191,18 @@ def test_a_verifier_needs_a_genesis_from_somewhere(tmp_path):
     with pytest.raises(Unavailable) as missing:
         ReceiptVerifier.from_genesis(genesis=tmp_path / "absent", home=None)
     assert missing.value.code == "node.genesis_missing"
+
+
+@pytest.mark.parametrize(("kept", "left"), [((), set()), (("theirs",), {"theirs", "meanwhile"})])
+def test_what_somebody_else_keeps_in_a_folder_outlives_a_failure(tmp_path, kept, left):
+    for name in kept:
+        (tmp_path / name).touch()
+
+    def fail():
+        with nothing_left_of_a_failure(tmp_path):
+            (tmp_path / "meanwhile").touch()
+            raise OSError("full")
+
+    with pytest.raises(OSError, match="full"):
+        fail()
+    assert {path.name for path in tmp_path.iterdir()} == left
