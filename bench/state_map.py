@@ -19,7 +19,7 @@ from typing import Any
 
 import lmdb
 
-from shuiqiao.ledger.state_map import NODE_BYTES, encode_state_proof, hash_constructor, verify_state_proof
+from shuiqiao.ledger.state.state_map import NODE_BYTES, encode_state_proof, hash_constructor, verify_state_proof
 from shuiqiao.ledger.store.page_source import TransactionPages
 from shuiqiao.ledger.store.state_tree import DATABASE, StateTree, prove, write_pages
 

@@ -46,11 +46,21 @@ BAR = 0.95
 
 MODULES = {
     "receipts": (
-        ["ledger/receipt.py", "ledger/receipt_verification.py", "ledger/receipt_signers.py", "ledger/entry.py"],
+        [
+            "ledger/receipts/receipt.py",
+            "ledger/receipts/verification.py",
+            "ledger/receipts/signers.py",
+            "ledger/log/entry.py",
+        ],
         ["unit/ledger/test_receipt*.py", "unit/ledger/test_entry.py", "vectors/ledger/test_receipt*.py"],
     ),
     "machine": (
-        ["ledger/machine.py", "ledger/transaction.py", "ledger/work.py", "ledger/clock_check.py"],
+        [
+            "ledger/state/machine.py",
+            "ledger/transactions/transaction.py",
+            "ledger/transactions/work.py",
+            "ledger/clock_check.py",
+        ],
         [
             "unit/ledger/test_[mrw]*.py",
             "unit/ledger/test_clock_check.py",
@@ -59,11 +69,16 @@ MODULES = {
         ],
     ),
     "notes": (
-        ["ledger/note.py", "ledger/signed_note.py", "ledger/cosignature.py", "ledger/policy.py"],
+        [
+            "ledger/checkpoints/note.py",
+            "ledger/checkpoints/signed_note.py",
+            "ledger/checkpoints/cosignature.py",
+            "ledger/checkpoints/policy.py",
+        ],
         ["unit/ledger/test_note.py", "unit/ledger/checkpoints/test_[cfp]*.py", "vectors/ledger/test_[cn]*.py"],
     ),
     "state-map": (
-        ["ledger/state_map.py"],
+        ["ledger/state/state_map.py"],
         ["*/ledger/test_state_map*.py", "unit/ledger/test_store_state_tree.py"],
     ),
     "crypto": (["crypto/*.py"], ["*/crypto"]),

@@ -66,7 +66,7 @@ def main() -> None:
 
 def pages() -> dict[str, str]:
     """Return file name to Markdown of every generated page."""
-    from shuiqiao.ledger.kind_reference import render_kinds
+    from shuiqiao.ledger.transactions.kind_reference import render_kinds
     from shuiqiao.node.kinds import network_kinds
     from shuiqiao.standards.publication import load_catalogue
     from shuiqiao.standards.reference import render_reference
@@ -208,8 +208,8 @@ def _merged(sites: Sequence[ErrorSite]) -> list[ErrorSite]:
 
 
 def settings_page() -> str:
-    """Return the page of node.toml and the environment, from node/settings.py."""
-    tree = ast.parse((SOURCE / "node" / "settings.py").read_text(encoding="utf-8"))
+    """Return the page of node.toml and the environment, from node/home/settings.py."""
+    tree = ast.parse((SOURCE / "node" / "home" / "settings.py").read_text(encoding="utf-8"))
     (settings,) = [node for node in tree.body if isinstance(node, ast.ClassDef) and node.name == "NodeSettings"]
     words = dict(_documented(settings.body))
     rows = [(f"`{name}`", kind, default, words.get(name, "")) for name, kind, default in _fields()]
@@ -227,7 +227,7 @@ def settings_page() -> str:
 def _fields() -> Iterator[tuple[str, str, str]]:
     import msgspec
 
-    from shuiqiao.node.settings import NodeSettings
+    from shuiqiao.node.home.settings import NodeSettings
 
     for field in msgspec.inspect.type_info(NodeSettings).fields:  # type: ignore[union-attr]
         default = "needed" if field.required else f"`{field.default}`"

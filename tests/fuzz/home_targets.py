@@ -17,8 +17,9 @@ from sqlalchemy import select
 from shuiqiao.base.encoding import encode_cbor
 from shuiqiao.crypto.keyfile import PassphraseCost, load_key_file, save_key_file
 from shuiqiao.exchange.changes import decode_leaves, encode_leaves
-from shuiqiao.ledger.engine.cometbft.position import newest_position
-from shuiqiao.ledger.epoch_trail import EpochChange
+from shuiqiao.ledger.engine.cometbft.consensus.position import newest_position
+from shuiqiao.ledger.replay.map_check import check_state_map
+from shuiqiao.ledger.state.epoch_trail import EpochChange
 from shuiqiao.ledger.store import index_record
 from shuiqiao.ledger.store.alarm_file import AlarmFile, ForkAlarm, ForkKind
 from shuiqiao.ledger.store.boot_mark import BootMark
@@ -26,19 +27,18 @@ from shuiqiao.ledger.store.checkpoint_file import CheckpointFile
 from shuiqiao.ledger.store.disk import PosixDisk
 from shuiqiao.ledger.store.frame import decode_frame, decode_segment_header, encode_frame, encode_segment_header
 from shuiqiao.ledger.store.lmdb_file import DATA_FILE, open_environment
-from shuiqiao.ledger.store.map_check import check_state_map
 from shuiqiao.ledger.store.opening import opening
 from shuiqiao.ledger.store.page_source import TOP, page_key
 from shuiqiao.ledger.store.state_page import root_of, whole
 from shuiqiao.ledger.store.state_tree import StateTree
-from shuiqiao.ledger.store.witness_file import WitnessFile, WitnessRecord
+from shuiqiao.ledger.witness.witness_file import WitnessFile, WitnessRecord
 from shuiqiao.members.model import Role
-from shuiqiao.node.database import open_database
-from shuiqiao.node.home import Home
-from shuiqiao.node.keys import read_passphrase
-from shuiqiao.node.network_plan import NetworkFolder, load_plan
-from shuiqiao.node.network_process import RecordedProcess
-from shuiqiao.node.settings import NodeSettings, encode_settings, load_settings
+from shuiqiao.node.home.database import open_database
+from shuiqiao.node.home.keys import read_passphrase
+from shuiqiao.node.home.making import Home
+from shuiqiao.node.home.settings import NodeSettings, encode_settings, load_settings
+from shuiqiao.node.localnet.plan import NetworkFolder, load_plan
+from shuiqiao.node.localnet.process import RecordedProcess
 from shuiqiao.node.store import metadata
 from shuiqiao.vault.index import Entry, IndexView, unpack_entries
 from target import FOLDER, NETWORK, SUITE, Target, notes, parameters, whole_receipts, written

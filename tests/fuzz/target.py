@@ -15,7 +15,7 @@ from typing import Any
 from shuiqiao.base.errors import ShuiqiaoError
 from shuiqiao.base.unix_socket import listen_at
 from shuiqiao.crypto.suites import get_suite
-from shuiqiao.ledger.receipt import decode_receipt
+from shuiqiao.ledger.receipts.receipt import decode_receipt
 from shuiqiao.members.genesis import network_parameters
 
 VECTORS = Path(__file__).resolve().parent.parent / "vectors" / "ledger"

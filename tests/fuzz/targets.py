@@ -42,41 +42,41 @@ from shuiqiao.exchange.manifest import decode_manifest
 from shuiqiao.exchange.messages import REQUEST as REQUEST_NAME
 from shuiqiao.exchange.messages import open_answer, verify_request_rules
 from shuiqiao.exchange.model import AnswerContent, Manifest, RequestMessage, SealedAnswer
-from shuiqiao.ledger.cosignature import sign_cosignature
-from shuiqiao.ledger.document import decode_document, sign_document
-from shuiqiao.ledger.entry import decode_entry
-from shuiqiao.ledger.fork_evidence import decode_evidence as decode_fork_evidence
-from shuiqiao.ledger.log import Frontier, leaf_hash
+from shuiqiao.ledger.checkpoints.cosignature import sign_cosignature
+from shuiqiao.ledger.checkpoints.signed_note import decode_signed_note, encode_text
+from shuiqiao.ledger.log.entry import decode_entry
+from shuiqiao.ledger.log.tree import Frontier, leaf_hash
 from shuiqiao.ledger.model import Checkpoint
-from shuiqiao.ledger.pinning import decode_pinned
-from shuiqiao.ledger.receipt_verification import verify_receipt
-from shuiqiao.ledger.signed_note import decode_signed_note, encode_text
-from shuiqiao.ledger.state_map import decode_state_proof, encode_state_proof
-from shuiqiao.ledger.tile_reader import PublishedLog
-from shuiqiao.ledger.transaction import decode_transaction
-from shuiqiao.ledger.witness_request import decode_request as decode_witness_request
-from shuiqiao.ledger.witness_request import encode_request as encode_witness_request
+from shuiqiao.ledger.receipts.verification import verify_receipt
+from shuiqiao.ledger.state.state_map import decode_state_proof, encode_state_proof
+from shuiqiao.ledger.tiles.pinning import decode_pinned
+from shuiqiao.ledger.tiles.reader import PublishedLog
+from shuiqiao.ledger.transactions.document import decode_document, sign_document
+from shuiqiao.ledger.transactions.transaction import decode_transaction
+from shuiqiao.ledger.witness.fork_evidence import decode_evidence as decode_fork_evidence
+from shuiqiao.ledger.witness.request import decode_request as decode_witness_request
+from shuiqiao.ledger.witness.request import encode_request as encode_witness_request
 from shuiqiao.lending.catalogue import product_from_toml
 from shuiqiao.lending.openings import DecisionOpening, open_decision
 from shuiqiao.members.epoch import decode_epoch
 from shuiqiao.members.genesis import decode_genesis, genesis_from_members_toml
 from shuiqiao.members.key_ring import MemberKeyRing
-from shuiqiao.node.archive import ArchiveWriter, read_archive
-from shuiqiao.node.backup_manifest import FileEntry, LedgerMoment
-from shuiqiao.node.backup_manifest import Manifest as BackupManifest
-from shuiqiao.node.backup_manifest import decode_manifest as decode_backup_manifest
-from shuiqiao.node.backup_manifest import encode_manifest as encode_backup_manifest
-from shuiqiao.node.backup_reading import verify_backup
-from shuiqiao.node.home import load_genesis
+from shuiqiao.node.backup.archive import ArchiveWriter, read_archive
+from shuiqiao.node.backup.manifest import FileEntry, LedgerMoment
+from shuiqiao.node.backup.manifest import Manifest as BackupManifest
+from shuiqiao.node.backup.manifest import decode_manifest as decode_backup_manifest
+from shuiqiao.node.backup.manifest import encode_manifest as encode_backup_manifest
+from shuiqiao.node.backup.reading import verify_backup
+from shuiqiao.node.home.making import load_genesis
 from shuiqiao.node.kinds import network_kinds
-from shuiqiao.node.link_frames import AskReceipt, Done, read_answer, read_question
-from shuiqiao.node.link_frames import encode_frame as encode_link_frame
+from shuiqiao.node.localnet.members import example_members
 from shuiqiao.node.member_file import load_admission
-from shuiqiao.node.network_members import example_members
-from shuiqiao.node.tile_verification import verify_published
-from shuiqiao.node.verification import ReceiptVerifier
+from shuiqiao.node.peers.link_frames import AskReceipt, Done, read_answer, read_question
+from shuiqiao.node.peers.link_frames import encode_frame as encode_link_frame
+from shuiqiao.node.published.tile_verification import verify_published
+from shuiqiao.node.published.verification import ReceiptVerifier
 from shuiqiao.standards.publication import load_catalogue, parse_catalogue
-from shuiqiao.standards.readers import open_source
+from shuiqiao.standards.readers.sources import open_source
 from shuiqiao.standards.validation import validate_batch
 from shuiqiao.vault.batch_file import GroupBytes, LeavesFile, LeavesHeader, encode_leaves
 from shuiqiao.vault.disclosure import decode_disclosure, encode_disclosure

@@ -15,14 +15,12 @@ from shuiqiao.base.clock import ManualClock
 from shuiqiao.base.encoding import decode_json, encode_cbor, encode_json
 from shuiqiao.base.errors import ShuiqiaoError
 from shuiqiao.base.ids import MemberId
-from shuiqiao.ledger.engine.cometbft import codec, snapshots
-from shuiqiao.ledger.engine.cometbft import requests as ask
-from shuiqiao.ledger.engine.cometbft import responses as answer
-from shuiqiao.ledger.engine.cometbft.application import ApplicationSettings, LedgerApplication
-from shuiqiao.ledger.engine.cometbft.bundle import encode_bundle, transactions_in
-from shuiqiao.ledger.engine.cometbft.closing import carried_in, encode_carried
-from shuiqiao.ledger.engine.cometbft.extensions import Cosigner
-from shuiqiao.ledger.engine.cometbft.home import (
+from shuiqiao.ledger.engine.cometbft.abci import codec
+from shuiqiao.ledger.engine.cometbft.abci import requests as ask
+from shuiqiao.ledger.engine.cometbft.abci import responses as answer
+from shuiqiao.ledger.engine.cometbft.abci.parts import Snapshot, Timestamp
+from shuiqiao.ledger.engine.cometbft.abci.wire import split_frames
+from shuiqiao.ledger.engine.cometbft.comet.home import (
     HomeSettings,
     NodeKeys,
     read_comet_genesis,
@@ -32,20 +30,23 @@ from shuiqiao.ledger.engine.cometbft.home import (
     validator_key_text,
     write_home,
 )
-from shuiqiao.ledger.engine.cometbft.parts import Snapshot, Timestamp
-from shuiqiao.ledger.engine.cometbft.position import SLOT_BYTES, Position, PositionFile
-from shuiqiao.ledger.engine.cometbft.rpc import RpcClient
-from shuiqiao.ledger.engine.cometbft.validator_key import ValidatorKeyFiles
-from shuiqiao.ledger.engine.cometbft.wire import split_frames
+from shuiqiao.ledger.engine.cometbft.comet.rpc import RpcClient
+from shuiqiao.ledger.engine.cometbft.comet.validator_key import ValidatorKeyFiles
+from shuiqiao.ledger.engine.cometbft.consensus import snapshots
+from shuiqiao.ledger.engine.cometbft.consensus.application import ApplicationSettings, LedgerApplication
+from shuiqiao.ledger.engine.cometbft.consensus.closing import carried_in, encode_carried
+from shuiqiao.ledger.engine.cometbft.consensus.extensions import Cosigner
+from shuiqiao.ledger.engine.cometbft.consensus.position import SLOT_BYTES, Position, PositionFile
+from shuiqiao.ledger.engine.cometbft.mempool.bundle import encode_bundle, transactions_in
 from shuiqiao.ledger.engine.port import ReplicaSettings
 from shuiqiao.ledger.engine.verifiers import InlineVerifier
-from shuiqiao.ledger.machine import StateMachine
+from shuiqiao.ledger.state.machine import StateMachine
 from shuiqiao.ledger.store.disk import PosixDisk
 from shuiqiao.ledger.store.frame import encode_frame, encode_segment_header
 from shuiqiao.members.key_ring import MemberKeyRing
 from shuiqiao.node.kinds import network_kinds
-from shuiqiao.node.network_comparison import answer_comparison
-from shuiqiao.node.network_control import ask_process
+from shuiqiao.node.localnet.comparison import answer_comparison
+from shuiqiao.node.localnet.control import ask_process
 from target import CUT, FOLDER, KEY, SUITE, Answering, Target, block_parts, notes, parameters, transactions
 
 MEMBER = MemberId("node0")

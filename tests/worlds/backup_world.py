@@ -8,8 +8,8 @@ from typing import Any
 
 import msgspec
 
-from shuiqiao.node.archive import ArchiveWriter, read_archive
-from shuiqiao.node.backup_manifest import (
+from shuiqiao.node.backup.archive import ArchiveWriter, read_archive
+from shuiqiao.node.backup.manifest import (
     MANIFEST,
     SIGNATURE,
     FileEntry,

@@ -22,19 +22,19 @@ from consensus_world import KINDS, NoteBody, Roster, StateKeys
 from patience import PATIENCE_S
 from shuiqiao.base.clock import ManualClock
 from shuiqiao.base.ids import MemberId
-from shuiqiao.ledger.engine.cometbft import requests as ask
-from shuiqiao.ledger.engine.cometbft import responses as answer
-from shuiqiao.ledger.engine.cometbft.application import ApplicationSettings, LedgerApplication
-from shuiqiao.ledger.engine.cometbft.extensions import Cosigner
-from shuiqiao.ledger.engine.cometbft.parts import Timestamp
+from shuiqiao.ledger.engine.cometbft.abci import requests as ask
+from shuiqiao.ledger.engine.cometbft.abci import responses as answer
+from shuiqiao.ledger.engine.cometbft.abci.parts import Timestamp
+from shuiqiao.ledger.engine.cometbft.consensus.application import ApplicationSettings, LedgerApplication
+from shuiqiao.ledger.engine.cometbft.consensus.extensions import Cosigner
 from shuiqiao.ledger.engine.embedded import EmbeddedLedger
 from shuiqiao.ledger.engine.port import EmbeddedSettings, ReplicaSettings
 from shuiqiao.ledger.engine.verifiers import InlineVerifier
-from shuiqiao.ledger.machine import StateMachine
 from shuiqiao.ledger.model import Block
+from shuiqiao.ledger.state.machine import StateMachine
 from shuiqiao.ledger.store.disk import Disk, PosixDisk
 from shuiqiao.ledger.store.index import Index
-from shuiqiao.ledger.transaction import TransactionDraft, sign_transaction
+from shuiqiao.ledger.transactions.transaction import TransactionDraft, sign_transaction
 from shuiqiao.sandbox.benchmarks.ledger_load import load_network, signed_transactions
 
 GENESIS_MS = 1_775_000_000_000

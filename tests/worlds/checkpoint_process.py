@@ -19,13 +19,13 @@ from shuiqiao.base.clock import SystemClock
 from shuiqiao.base.errors import ShuiqiaoError
 from shuiqiao.base.ids import MemberId
 from shuiqiao.crypto.suites import get_suite
-from shuiqiao.ledger.log import consistency_path, leaf_hashes, root_from_reader
+from shuiqiao.ledger.checkpoints.note import sign_checkpoint
+from shuiqiao.ledger.checkpoints.policy import CheckpointPolicy
+from shuiqiao.ledger.log.tree import consistency_path, leaf_hashes, root_from_reader
 from shuiqiao.ledger.model import Checkpoint
-from shuiqiao.ledger.note import sign_checkpoint
-from shuiqiao.ledger.policy import CheckpointPolicy
 from shuiqiao.ledger.store.disk import Disk, PosixDisk
-from shuiqiao.ledger.tiles import TileWriter
-from shuiqiao.ledger.witness import Witness
+from shuiqiao.ledger.tiles.publishing import TileWriter
+from shuiqiao.ledger.witness.witness import Witness
 
 ORIGIN = "shuiqiao/" + "5a" * 32
 LEAVES = 3_000

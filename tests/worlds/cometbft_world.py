@@ -18,15 +18,15 @@ from absence import absent
 from patience import PATIENCE_S
 from shuiqiao.base.errors import Unavailable
 from shuiqiao.base.unix_socket import connect_to
-from shuiqiao.ledger.engine.cometbft import requests as ask
-from shuiqiao.ledger.engine.cometbft import responses as answer
-from shuiqiao.ledger.engine.cometbft.codec import decode_response, encode_request
-from shuiqiao.ledger.engine.cometbft.home import NodeKeys
-from shuiqiao.ledger.engine.cometbft.parts import TxResult
-from shuiqiao.ledger.engine.cometbft.process import DEFAULT_VERSION, find_program
-from shuiqiao.ledger.engine.cometbft.rpc import RpcClient
-from shuiqiao.ledger.engine.cometbft.server import ConnectionFault
-from shuiqiao.ledger.engine.cometbft.wire import Message, split_frames
+from shuiqiao.ledger.engine.cometbft.abci import requests as ask
+from shuiqiao.ledger.engine.cometbft.abci import responses as answer
+from shuiqiao.ledger.engine.cometbft.abci.codec import decode_response, encode_request
+from shuiqiao.ledger.engine.cometbft.abci.parts import TxResult
+from shuiqiao.ledger.engine.cometbft.abci.server import ConnectionFault
+from shuiqiao.ledger.engine.cometbft.abci.wire import Message, split_frames
+from shuiqiao.ledger.engine.cometbft.comet.home import NodeKeys
+from shuiqiao.ledger.engine.cometbft.comet.process import DEFAULT_VERSION, find_program
+from shuiqiao.ledger.engine.cometbft.comet.rpc import RpcClient
 
 ROOT = Path(__file__).resolve().parent.parent.parent
 REFUSED = 7

@@ -27,17 +27,17 @@ from shuiqiao.base.errors import Conflict, Denied
 from shuiqiao.base.ids import MemberId
 from shuiqiao.crypto.model import SuiteName
 from shuiqiao.crypto.suites import get_suite
-from shuiqiao.ledger.engine.cometbft.application import ApplicationSettings
-from shuiqiao.ledger.engine.cometbft.extensions import Cosigner
-from shuiqiao.ledger.engine.cometbft.home import Pace, chain_id_of
+from shuiqiao.ledger.checkpoints.policy import CheckpointPolicy
+from shuiqiao.ledger.engine.cometbft.comet.home import Pace, chain_id_of
+from shuiqiao.ledger.engine.cometbft.comet.localnet import LocalNetwork, LocalNode, LocalSettings
+from shuiqiao.ledger.engine.cometbft.consensus.application import ApplicationSettings
+from shuiqiao.ledger.engine.cometbft.consensus.extensions import Cosigner
 from shuiqiao.ledger.engine.cometbft.ledger import CometbftLedger, CometbftSettings
-from shuiqiao.ledger.engine.cometbft.localnet import LocalNetwork, LocalNode, LocalSettings
 from shuiqiao.ledger.engine.port import ReplicaSettings
-from shuiqiao.ledger.kinds import KindTable
 from shuiqiao.ledger.model import Committed, KeyRing, Kind, NetworkParameters, StateView
-from shuiqiao.ledger.policy import CheckpointPolicy
 from shuiqiao.ledger.store.disk import Disk, PosixDisk
-from shuiqiao.ledger.transaction import TransactionDraft, sign_transaction
+from shuiqiao.ledger.transactions.kinds import KindTable
+from shuiqiao.ledger.transactions.transaction import TransactionDraft, sign_transaction
 from shuiqiao.members.model import VALIDATOR_POWER
 
 HOUR_MS = 3_600_000

@@ -29,9 +29,9 @@ from shuiqiao.exchange import contract as exchange_contract
 from shuiqiao.exchange import store as exchange_store
 from shuiqiao.ledger.engine.embedded import EmbeddedLedger
 from shuiqiao.ledger.engine.port import EmbeddedSettings
-from shuiqiao.ledger.kinds import KindTable
-from shuiqiao.ledger.submitter import DirectSubmitter
-from shuiqiao.ledger.transaction import TransactionDraft, sign_transaction
+from shuiqiao.ledger.transactions.kinds import KindTable
+from shuiqiao.ledger.transactions.submitter import DirectSubmitter
+from shuiqiao.ledger.transactions.transaction import TransactionDraft, sign_transaction
 from shuiqiao.members import contract as members_contract
 from shuiqiao.members.genesis import encode_genesis, network_parameters
 from shuiqiao.members.key_ring import MemberKeyRing

@@ -27,9 +27,9 @@ from shuiqiao.lending.catalogue import load_products
 from shuiqiao.lending.model import Application
 from shuiqiao.lending.rules import ApplicantFacts, Offer
 from shuiqiao.lending.service import Assessment, RecordedDecision
-from shuiqiao.node.home import create_solo_home
+from shuiqiao.node.home.making import create_solo_home
+from shuiqiao.node.home.settings import Home
 from shuiqiao.node.institution import Institution, Surroundings
-from shuiqiao.node.settings import Home
 from shuiqiao.sandbox.scenario.cast import BANKS, BUREAU, REGULATOR, create_consortium, open_consortium
 from shuiqiao.sandbox.scenario.evidence import gather
 from shuiqiao.sandbox.scenario.validators import EMBEDDED, Order

@@ -15,7 +15,7 @@ from shuiqiao.exchange.model import DataRequest
 from shuiqiao.exchange.provider import Provider
 from shuiqiao.exchange.recipient import Recipient, SentRequest
 from shuiqiao.exchange.store import ProviderStore, RecipientStore
-from shuiqiao.ledger.receipt_verification import VerifiedReceipt, verify_receipt
+from shuiqiao.ledger.receipts.verification import VerifiedReceipt, verify_receipt
 from shuiqiao.members.contract import ROTATE_KEY, MemberRotateKeyBody
 from shuiqiao.members.key_ring import MemberKeyRing
 from shuiqiao.members.model import KeyPurpose

@@ -7,10 +7,10 @@ import hashlib
 from consensus_world import KINDS, Roster
 from shuiqiao.base.ids import MemberId
 from shuiqiao.crypto.model import SuiteName
-from shuiqiao.ledger.kinds import KindTable
+from shuiqiao.ledger.checkpoints.policy import CheckpointPolicy
 from shuiqiao.ledger.model import StateView
-from shuiqiao.ledger.policy import CheckpointPolicy
-from shuiqiao.ledger.receipt_verification import VerifiedReceipt, verify_receipt
+from shuiqiao.ledger.receipts.verification import VerifiedReceipt, verify_receipt
+from shuiqiao.ledger.transactions.kinds import KindTable
 from shuiqiao.members import action as actions
 from shuiqiao.members import contract
 from shuiqiao.members.epoch import checkpoint_policy, read_epoch

@@ -9,8 +9,8 @@ import sys
 from pathlib import Path
 
 import consortium_world as worlds
+from shuiqiao.node.home.settings import Home
 from shuiqiao.node.institution import Institution
-from shuiqiao.node.settings import Home
 
 ROWS_A_ROUND = 24
 

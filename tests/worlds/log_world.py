@@ -5,12 +5,12 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from shuiqiao.crypto.model import CipherSuite
-from shuiqiao.ledger.cosignature import Cosignature, verify_cosignature
-from shuiqiao.ledger.log import HashFunction, hash_function
-from shuiqiao.ledger.note import verify_note
-from shuiqiao.ledger.policy import CheckpointPolicy
-from shuiqiao.ledger.signed_note import decode_signed_note
-from shuiqiao.ledger.state_map import (
+from shuiqiao.ledger.checkpoints.cosignature import Cosignature, verify_cosignature
+from shuiqiao.ledger.checkpoints.note import verify_note
+from shuiqiao.ledger.checkpoints.policy import CheckpointPolicy
+from shuiqiao.ledger.checkpoints.signed_note import decode_signed_note
+from shuiqiao.ledger.log.tree import HashFunction, hash_function
+from shuiqiao.ledger.state.state_map import (
     MAX_LEAVES,
     NewHash,
     StateProof,

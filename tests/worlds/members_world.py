@@ -11,12 +11,12 @@ from counted_work import require_counted
 from shuiqiao.base.errors import ShuiqiaoError
 from shuiqiao.base.ids import MemberId
 from shuiqiao.crypto.suites import get_suite
-from shuiqiao.ledger.kinds import KindTable
-from shuiqiao.ledger.machine import Candidate, StateMachine
-from shuiqiao.ledger.memory_state import MemoryState
 from shuiqiao.ledger.model import BlockContext
-from shuiqiao.ledger.state import OverlayState, genesis_writes
-from shuiqiao.ledger.transaction import TransactionDraft, sign_transaction
+from shuiqiao.ledger.state.machine import Candidate, StateMachine
+from shuiqiao.ledger.state.memory_state import MemoryState
+from shuiqiao.ledger.state.overlay import OverlayState, genesis_writes
+from shuiqiao.ledger.transactions.kinds import KindTable
+from shuiqiao.ledger.transactions.transaction import TransactionDraft, sign_transaction
 from shuiqiao.members import action as actions
 from shuiqiao.members import contract, suspension
 from shuiqiao.members.act import act_digest

@@ -24,8 +24,8 @@ from shuiqiao.base.ids import MemberId, Uscc
 from shuiqiao.crypto.suites import get_suite
 from shuiqiao.ledger.engine.embedded import EmbeddedLedger
 from shuiqiao.ledger.engine.port import EmbeddedSettings
-from shuiqiao.ledger.kinds import KindTable
-from shuiqiao.ledger.submitter import DirectSubmitter
+from shuiqiao.ledger.transactions.kinds import KindTable
+from shuiqiao.ledger.transactions.submitter import DirectSubmitter
 from shuiqiao.members.genesis import encode_genesis, network_parameters
 from shuiqiao.members.key_ring import MemberKeyRing
 from shuiqiao.members.model import Genesis, Role

@@ -12,8 +12,8 @@ from shuiqiao.base.visible import visible_line
 from shuiqiao.cli.output import print_json, progress_on_stderr, say
 
 if TYPE_CHECKING:
-    from shuiqiao.node.backup_manifest import Manifest
-    from shuiqiao.node.validator_home import RenewedConfiguration
+    from shuiqiao.node.backup.manifest import Manifest
+    from shuiqiao.node.home.validator_home import RenewedConfiguration
 
 HOME_VARIABLE = "SHUIQIAO_HOME"
 _SHOWN_LINES = 5
@@ -47,9 +47,9 @@ def backup_create(
 ) -> None:
     """Write a backup of a home into one file, while its node runs or not 备份."""
     from shuiqiao.base.clock import SystemClock
-    from shuiqiao.node.backup import BackupOrder, create_backup
-    from shuiqiao.node.keys import PASSPHRASE_FILE, find_passphrase
-    from shuiqiao.node.settings import Home
+    from shuiqiao.node.backup.creating import BackupOrder, create_backup
+    from shuiqiao.node.home.keys import PASSPHRASE_FILE, find_passphrase
+    from shuiqiao.node.home.settings import Home
 
     place = Home(home)
     with progress_on_stderr() as progress:
@@ -78,9 +78,9 @@ def backup_verify(
     json: Json = False,  # noqa: FBT002 - a flag
 ) -> None:
     """Read a backup to its end: every byte, who made it, and that the ledger in it names that key 核验备份."""
-    from shuiqiao.node.backup_reading import verify_backup
-    from shuiqiao.node.home import load_genesis
-    from shuiqiao.node.verification import load_known_checkpoint
+    from shuiqiao.node.backup.reading import verify_backup
+    from shuiqiao.node.home.making import load_genesis
+    from shuiqiao.node.published.verification import load_known_checkpoint
 
     with progress_on_stderr() as progress:
         expected = None if genesis is None else load_genesis(genesis)
@@ -105,9 +105,9 @@ def backup_restore(
     json: Json = False,  # noqa: FBT002 - a flag
 ) -> None:
     """Make a home again, and prove its ledger, vault and database before it gets its name 恢复."""
-    from shuiqiao.node.restore import restore_backup
-    from shuiqiao.node.settings import Home
-    from shuiqiao.node.verification import load_known_checkpoint
+    from shuiqiao.node.backup.restore import restore_backup
+    from shuiqiao.node.home.settings import Home
+    from shuiqiao.node.published.verification import load_known_checkpoint
 
     with progress_on_stderr() as progress:
         known = None if since is None else load_known_checkpoint(since)

@@ -54,7 +54,7 @@ def run_demo(wish: DemoWish, *, out: Path | None, as_json: bool) -> int:
 
 def _order(wish: DemoWish) -> Order:
     """Return on what to play, the program found before anything is made; raises ``ledger.cometbft_absent``."""
-    from shuiqiao.ledger.engine.cometbft.process import find_program
+    from shuiqiao.ledger.engine.cometbft.comet.process import find_program
     from shuiqiao.members.model import EngineName
     from shuiqiao.sandbox.scenario.validators import EMBEDDED, Order
 

@@ -13,7 +13,7 @@ from shuiqiao.base.errors import InvalidInput, ShuiqiaoError
 from shuiqiao.base.next_steps import next_step_shape
 from shuiqiao.cli.output import EXIT_DONE, EXIT_REFUSED, print_json, progress_on_stderr, say, say_next
 from shuiqiao.crypto.model import SuiteName
-from shuiqiao.node.finding import Finding, finding_of_error
+from shuiqiao.node.doctor.finding import Finding, finding_of_error
 
 
 def run_doctor(*, home: Path | None, against: Path | None, is_replay_asked: bool, as_json: bool) -> int:
@@ -33,8 +33,8 @@ def run_doctor(*, home: Path | None, against: Path | None, is_replay_asked: bool
 
 
 def _home(folder: Path, *, against: Path | None, is_replay_asked: bool) -> list[Finding]:
-    from shuiqiao.node.diagnosis import DoctorOrder, diagnose_home
-    from shuiqiao.node.settings import Home
+    from shuiqiao.node.doctor.diagnosis import DoctorOrder, diagnose_home
+    from shuiqiao.node.home.settings import Home
 
     order = DoctorOrder(against=against, is_replay_asked=is_replay_asked)
     with progress_on_stderr() as progress:

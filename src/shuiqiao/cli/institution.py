@@ -12,9 +12,9 @@ from shuiqiao.base.clock import SystemClock
 from shuiqiao.base.ids import system_entropy
 from shuiqiao.cli.output import EXIT_DONE, EXIT_REFUSED, print_json, program, progress_on_stderr, say, say_next
 from shuiqiao.crypto.model import SuiteName
-from shuiqiao.node.home import create_solo_home
-from shuiqiao.node.keys import named_passphrase
-from shuiqiao.node.settings import Home
+from shuiqiao.node.home.keys import named_passphrase
+from shuiqiao.node.home.making import create_solo_home
+from shuiqiao.node.home.settings import Home
 
 if TYPE_CHECKING:
     from shuiqiao.vault.model import IngestReport
@@ -107,9 +107,9 @@ def run_audit(*, home: Path, as_json: bool) -> int:
 
 def run_keys_show(*, home: Path, as_json: bool) -> None:
     """Open a home's key files and show the public keys."""
-    from shuiqiao.node.keys import find_passphrase, load_keys
+    from shuiqiao.node.home.keys import find_passphrase, load_keys
+    from shuiqiao.node.home.settings import load_settings
     from shuiqiao.node.rotation import proven_validator_key
-    from shuiqiao.node.settings import load_settings
 
     settings = load_settings(Home(home))
     keys = load_keys(Home(home), passphrase=find_passphrase(Home(home)))

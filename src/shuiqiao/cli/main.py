@@ -177,7 +177,7 @@ def options(
 ) -> None:
     """Shuiqiao 税桥: tax facts on a permissioned record ledger, lent on under consent."""
     if clock_is_right:
-        from shuiqiao.node.settings import CLOCK_VARIABLE
+        from shuiqiao.node.home.settings import CLOCK_VARIABLE
 
         os.environ[CLOCK_VARIABLE] = "1"
     choose_language(lang)

@@ -131,9 +131,9 @@ def members_rotate_key(
 
 def _rotate(home: Path, purpose: Purpose) -> dict[str, Any]:
     from shuiqiao.members.model import KeyPurpose
-    from shuiqiao.node.keys import find_passphrase
+    from shuiqiao.node.home.keys import find_passphrase
+    from shuiqiao.node.home.settings import Home as HomeFolder
     from shuiqiao.node.rotation import rotate_key
-    from shuiqiao.node.settings import Home as HomeFolder
 
     passphrase = find_passphrase(HomeFolder(home))
 

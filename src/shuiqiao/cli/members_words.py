@@ -31,8 +31,8 @@ _ROLE_ZH = {"tax_bureau": "税务局", "bank": "银行", "regulator": "监管"}
 
 def look(home: Path, find: Callable[[Look], dict[str, Any]]) -> dict[str, Any]:
     """Read the ledger of a home, running or not, without its keys and without its writer."""
+    from shuiqiao.node.home.settings import Home as HomeFolder
     from shuiqiao.node.looking import look_at
-    from shuiqiao.node.settings import Home as HomeFolder
 
     with look_at(HomeFolder(home)) as found:
         return find(found)
@@ -40,8 +40,8 @@ def look(home: Path, find: Callable[[Look], dict[str, Any]]) -> dict[str, Any]:
 
 def act(home: Path, do: Callable[[Institution], dict[str, Any]], *, passphrase: bytes | None = None) -> dict[str, Any]:
     """Open a home to put something on the ledger. passphrase: None finds it where it lies."""
+    from shuiqiao.node.home.settings import Home as HomeFolder
     from shuiqiao.node.institution import Institution
-    from shuiqiao.node.settings import Home as HomeFolder
 
     with Institution.open(HomeFolder(home), passphrase=passphrase, needs_node=True) as institution:
         return do(institution)

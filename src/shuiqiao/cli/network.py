@@ -13,9 +13,9 @@ from shuiqiao.cli.output import EXIT_DONE, EXIT_REFUSED, print_json, progress_on
 
 if TYPE_CHECKING:
     from shuiqiao.node.institution import Institution
-    from shuiqiao.node.network import Network, NetworkStatus
-    from shuiqiao.node.network_init import NewNetwork
-    from shuiqiao.node.network_status import NodeStanding
+    from shuiqiao.node.localnet.init import NewNetwork
+    from shuiqiao.node.localnet.network import Network, NetworkStatus
+    from shuiqiao.node.localnet.status import NodeStanding
 
 network_app = typer.Typer(
     help="Run a consortium of validators on this machine 本机联盟网络.", no_args_is_help=True, rich_markup_mode=None
@@ -68,9 +68,9 @@ def network_init(
     from shuiqiao.base.ids import system_entropy
     from shuiqiao.crypto import model as crypto
     from shuiqiao.members import model
-    from shuiqiao.node.keys import named_passphrase
-    from shuiqiao.node.network_init import NetworkOrder, create_network
-    from shuiqiao.node.network_plan import NetworkFolder
+    from shuiqiao.node.home.keys import named_passphrase
+    from shuiqiao.node.localnet.init import NetworkOrder, create_network
+    from shuiqiao.node.localnet.plan import NetworkFolder
 
     order = NetworkOrder(
         members=members,
@@ -110,9 +110,9 @@ def network_add(
     """Make the home and node of an institution to be admitted, and its member file 新增机构."""
     from shuiqiao.base.ids import system_entropy
     from shuiqiao.members import model
-    from shuiqiao.node.keys import named_passphrase
-    from shuiqiao.node.network_growth import NewMember, add_member
-    from shuiqiao.node.network_plan import NetworkFolder
+    from shuiqiao.node.home.keys import named_passphrase
+    from shuiqiao.node.localnet.growth import NewMember, add_member
+    from shuiqiao.node.localnet.plan import NetworkFolder
 
     added = add_member(
         NetworkFolder(folder),
@@ -145,7 +145,7 @@ def network_start(
     json: Json = False,  # noqa: FBT002 - a flag
 ) -> None:
     """Start what does not run, and return once it answers 启动."""
-    from shuiqiao.ledger.engine.cometbft.process import find_program
+    from shuiqiao.ledger.engine.cometbft.comet.process import find_program
 
     network = _network(folder)
     with progress_on_stderr() as progress:
@@ -200,7 +200,7 @@ def network_rotate_key(
     """Replace the key that a validator votes with, and start its CometBFT node again with it 轮换验证节点密钥."""
     from shuiqiao.base.ids import system_entropy
     from shuiqiao.cli.members_words import act, show, speak_rows
-    from shuiqiao.ledger.engine.cometbft.process import find_program
+    from shuiqiao.ledger.engine.cometbft.comet.process import find_program
     from shuiqiao.node.rotation import rotate_validator_key
 
     def do(institution: Institution) -> dict[str, Any]:
@@ -257,8 +257,8 @@ def _speak_made(made: NewNetwork, *, folder: Path, as_json: bool) -> None:
 
 
 def _network(folder: Path) -> Network:
-    from shuiqiao.node.network import Network
-    from shuiqiao.node.network_plan import NetworkFolder
+    from shuiqiao.node.localnet.network import Network
+    from shuiqiao.node.localnet.plan import NetworkFolder
 
     return Network(NetworkFolder(folder))
 

@@ -23,9 +23,9 @@ _Id = Annotated[str, typer.Argument(help="The beginning of its id 编号开头."
 @pending_app.command("list")
 def list_pending(*, home: _Home, json: _Json = False) -> None:
     """List what waits for the ledger and what it refused 列出."""
+    from shuiqiao.node.home.settings import Home
     from shuiqiao.node.looking import look_at
     from shuiqiao.node.pending import pending_at, words_of_settled
-    from shuiqiao.node.settings import Home
 
     with look_at(Home(home)) as look:
         pending, done = pending_at(look)
@@ -60,8 +60,8 @@ def abandon_pending(work: _Id, *, home: _Home, json: _Json = False) -> None:
 
 
 def _decide(act: Any, work: str, *, home: Path, as_json: bool, done: str) -> None:
+    from shuiqiao.node.home.settings import Home
     from shuiqiao.node.institution import Institution
-    from shuiqiao.node.settings import Home
 
     with Institution.open(Home(home), needs_node=True) as institution:
         decided = act(institution, work)

@@ -14,8 +14,8 @@ from shuiqiao.base.file_modes import share_file
 from shuiqiao.cli.output import EXIT_DONE, EXIT_REFUSED, EXIT_UNAVAILABLE, print_json, progress_on_stderr, say, say_next
 
 if TYPE_CHECKING:
-    from shuiqiao.ledger.receipt_verification import VerifiedReceipt
-    from shuiqiao.node.verification import ReceiptVerifier
+    from shuiqiao.ledger.receipts.verification import VerifiedReceipt
+    from shuiqiao.node.published.verification import ReceiptVerifier
     from shuiqiao.vault.evidence import VerifiedRecord
 
 _NOT_VALID = "NOT VALID 无效"
@@ -32,7 +32,7 @@ def run_verify(
     as_json: bool,
 ) -> int:
     """Verify each file; exit 0 if all hold, 1 if one fails, 3 if none fails and one could not be read."""
-    from shuiqiao.node.verification import ReceiptVerifier
+    from shuiqiao.node.published.verification import ReceiptVerifier
 
     verifier = ReceiptVerifier.from_genesis(genesis=genesis, home=home, since=since, tiles=tiles)
     results = [_verify_one(verifier, path) for path in files]
@@ -49,9 +49,9 @@ def run_verify(
 
 def run_receipt(*, home: Path, index: int, state_keys: Sequence[str], out: Path | None, as_json: bool) -> int:
     """Write a receipt from a home's ledger, once it is verified as whoever is given it will; exit 0."""
+    from shuiqiao.node.home.settings import Home
     from shuiqiao.node.looking import look_at
-    from shuiqiao.node.settings import Home
-    from shuiqiao.node.verification import ReceiptVerifier
+    from shuiqiao.node.published.verification import ReceiptVerifier
 
     with look_at(Home(home)) as look:
         data = look.engine.receipt(index, state_keys=state_keys)
@@ -88,7 +88,7 @@ def _is_valid(verifier: ReceiptVerifier, data: bytes) -> bool:
 
 def run_verify_log(*, genesis: Path | None, home: Path | None, since: Path | None, tiles: Path, as_json: bool) -> int:
     """Verify a published log; exit 0 if it holds, 1 if it does not, 3 if files are missing."""
-    from shuiqiao.node.verification import ReceiptVerifier
+    from shuiqiao.node.published.verification import ReceiptVerifier
 
     verifier = ReceiptVerifier.from_genesis(genesis=genesis, home=home, since=since, tiles=tiles)
     code = EXIT_DONE

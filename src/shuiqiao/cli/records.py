@@ -51,8 +51,8 @@ def record_find(
 ) -> int:
     """List every version of the records that fit, with batch, leaf and status; exit 1 if none fits 查找记录."""
     from shuiqiao.base.ids import Uscc
+    from shuiqiao.node.home.settings import Home as HomeFolder
     from shuiqiao.node.looking import look_at
-    from shuiqiao.node.settings import Home as HomeFolder
     from shuiqiao.standards.publication import load_catalogue
     from shuiqiao.vault.contract import leaf_lookup
     from shuiqiao.vault.search import RecordQuery
@@ -88,9 +88,9 @@ def record_prove(
     json: Json = False,  # noqa: FBT002 - a flag
 ) -> int:
     """Write a file that proves one record to whoever has the genesis; `verify` checks it offline 证明一条记录."""
+    from shuiqiao.node.home.settings import Home as HomeFolder
     from shuiqiao.node.looking import look_at
-    from shuiqiao.node.settings import Home as HomeFolder
-    from shuiqiao.node.verification import ReceiptVerifier
+    from shuiqiao.node.published.verification import ReceiptVerifier
     from shuiqiao.vault.evidence import is_evidence
     from shuiqiao.vault.model import LeafRef
 
@@ -122,7 +122,7 @@ def record_amend(
 ) -> int:
     """Supersede records by corrected ones of the same natural key; exit 1 if a row amended nothing 更正记录."""
     from shuiqiao.cli.institution import show_ingest
-    from shuiqiao.node.settings import Home as HomeFolder
+    from shuiqiao.node.home.settings import Home as HomeFolder
 
     with _open(HomeFolder(home)) as institution:
         known = None if record_type is None else institution.catalogue.get(record_type)
@@ -139,8 +139,8 @@ def record_changed(
     """List records given to banks, or received by this bank, that were amended or erased since 已变更的记录."""
     from shuiqiao.members.model import Role
     from shuiqiao.node.changes import changed_records_at
+    from shuiqiao.node.home.settings import Home as HomeFolder
     from shuiqiao.node.looking import look_at
-    from shuiqiao.node.settings import Home as HomeFolder
 
     with look_at(HomeFolder(home)) as look:
         is_bank = look.settings.role is Role.BANK
@@ -174,7 +174,7 @@ def record_erase(
     json: Json = False,  # noqa: FBT002 - a flag
 ) -> int:
     """Destroy records and say so on the ledger; nobody can bring them back 销毁记录."""
-    from shuiqiao.node.settings import Home as HomeFolder
+    from shuiqiao.node.home.settings import Home as HomeFolder
     from shuiqiao.vault.model import ErasureReason
 
     with _open(HomeFolder(home)) as institution:
@@ -189,9 +189,9 @@ def record_erase(
 
 def run_log(*, home: Path, kind: str | None, author: str | None, first_index: int, limit: int, as_json: bool) -> int:
     """List transactions of a home's ledger."""
-    from shuiqiao.ledger.listing import list_transactions
+    from shuiqiao.ledger.transactions.listing import list_transactions
+    from shuiqiao.node.home.settings import Home as HomeFolder
     from shuiqiao.node.looking import look_at
-    from shuiqiao.node.settings import Home as HomeFolder
 
     with look_at(HomeFolder(home)) as look:
         page = list_transactions(

@@ -23,9 +23,9 @@ def tiles_publish(
     json: Annotated[bool, typer.Option("--json", help="One JSON object on standard output.")] = False,  # noqa: FBT002
 ) -> None:
     """Write what is new of the log, then its signed checkpoint, while its node runs or not 发布静态日志."""
-    from shuiqiao.node.ledger_place import LedgerPlace
-    from shuiqiao.node.settings import Home
-    from shuiqiao.node.tile_publication import publish_log, publishing_folder
+    from shuiqiao.node.home.ledger_place import LedgerPlace
+    from shuiqiao.node.home.settings import Home
+    from shuiqiao.node.published.tile_publication import publish_log, publishing_folder
 
     place = Home(home)
     folder = publishing_folder(place) if out is None else out

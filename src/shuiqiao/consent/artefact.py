@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 from shuiqiao.base.errors import Denied, IntegrityError, InvalidInput
 from shuiqiao.consent.ceilings import period_months
 from shuiqiao.consent.model import MAX_ARTEFACT_BYTES, ConsentArtefact, Endorsement, Grant, is_whole_hours
-from shuiqiao.ledger.document import decode_document, sign_document, verify_document
+from shuiqiao.ledger.transactions.document import decode_document, sign_document, verify_document
 from shuiqiao.standards.model import CORE_GROUP
 
 if TYPE_CHECKING:

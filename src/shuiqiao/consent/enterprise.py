@@ -36,7 +36,7 @@ from shuiqiao.consent.model import (
 )
 from shuiqiao.crypto.model import SEED_BYTES, CipherSuite, SigningKey
 from shuiqiao.ledger.model import MAX_VALIDITY_MS
-from shuiqiao.ledger.transaction import TransactionDraft, sign_transaction
+from shuiqiao.ledger.transactions.transaction import TransactionDraft, sign_transaction
 
 if TYPE_CHECKING:
     from datetime import date

@@ -38,7 +38,7 @@ from shuiqiao.consent.store import ConsentStore, Enrolment, StoredArtefact
 if TYPE_CHECKING:
     from shuiqiao.crypto.model import CipherSuite
     from shuiqiao.ledger.model import Committed, StateView
-    from shuiqiao.ledger.submitter import LedgerSubmitter
+    from shuiqiao.ledger.transactions.submitter import LedgerSubmitter
     from shuiqiao.standards.model import Catalogue
 
 IDENTITY_CHECK_MAX_AGE_MS = 180 * MS_PER_DAY

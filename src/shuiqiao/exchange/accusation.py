@@ -37,7 +37,7 @@ from shuiqiao.vault.model import BatchLookup, LeafLookup, LeafRef, LeafStatus
 if TYPE_CHECKING:
     from shuiqiao.crypto.model import CipherSuite
     from shuiqiao.ledger.model import StateView
-    from shuiqiao.ledger.receipt_verification import VerifiedReceipt
+    from shuiqiao.ledger.receipts.verification import VerifiedReceipt
     from shuiqiao.standards.model import Catalogue, RecordType
 
 

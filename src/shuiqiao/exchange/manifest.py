@@ -25,7 +25,7 @@ from shuiqiao.exchange.model import (
     RequestMessage,
     is_recorded,
 )
-from shuiqiao.ledger.document import decode_document, sign_document
+from shuiqiao.ledger.transactions.document import decode_document, sign_document
 from shuiqiao.members.documents import verify_signed_by
 from shuiqiao.vault.identity import period_days
 from shuiqiao.vault.model import LeafRef

@@ -24,7 +24,7 @@ from shuiqiao.exchange.model import (
     SealedAnswer,
     is_recorded,
 )
-from shuiqiao.ledger.document import decode_document, sign_document, to_plain
+from shuiqiao.ledger.transactions.document import decode_document, sign_document, to_plain
 from shuiqiao.members.documents import verify_signed_by
 from shuiqiao.standards.model import CORE_GROUP
 

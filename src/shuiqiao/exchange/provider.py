@@ -46,8 +46,8 @@ from shuiqiao.exchange.model import (
     request_key,
 )
 from shuiqiao.exchange.store import AskedRow, request_in_progress
-from shuiqiao.ledger.document import decode_document
-from shuiqiao.ledger.machine import NETWORK_GATE
+from shuiqiao.ledger.state.machine import NETWORK_GATE
+from shuiqiao.ledger.transactions.document import decode_document
 from shuiqiao.members.contract import member_record
 from shuiqiao.members.roster import is_suspended
 from shuiqiao.vault.contract import leaf_lookup
@@ -62,7 +62,7 @@ if TYPE_CHECKING:
     from shuiqiao.consent.service import ConsentDesk
     from shuiqiao.crypto.model import CipherSuite, SigningKey
     from shuiqiao.exchange.store import ProviderStore
-    from shuiqiao.ledger.submitter import LedgerSubmitter
+    from shuiqiao.ledger.transactions.submitter import LedgerSubmitter
     from shuiqiao.standards.model import Catalogue
     from shuiqiao.vault.disclosure import Disclosure
     from shuiqiao.vault.model import Anchor, LeafLookup, LeafRef

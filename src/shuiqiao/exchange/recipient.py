@@ -51,7 +51,7 @@ if TYPE_CHECKING:
     from shuiqiao.exchange.model import Manifest
     from shuiqiao.exchange.store import ErasureRow, RecipientStore, RequestRow
     from shuiqiao.ledger.model import StateView
-    from shuiqiao.ledger.submitter import LedgerSubmitter
+    from shuiqiao.ledger.transactions.submitter import LedgerSubmitter
     from shuiqiao.standards.model import Catalogue
     from shuiqiao.vault.disclosure import Disclosure
     from shuiqiao.vault.proofs import DisclosedRecords

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any, Protocol
 
 import msgspec
 
-from shuiqiao.ledger.policy import CheckpointPolicy
+from shuiqiao.ledger.checkpoints.policy import CheckpointPolicy
 
 if TYPE_CHECKING:
     from concurrent.futures import Future

@@ -22,7 +22,7 @@ from shuiqiao.base.money import MAX_FEN
 from shuiqiao.base.typed import typed
 from shuiqiao.consent.model import Digest, MemberName, Salt
 from shuiqiao.crypto.model import CipherSuite, SealingKey
-from shuiqiao.ledger.document import to_plain
+from shuiqiao.ledger.transactions.document import to_plain
 from shuiqiao.lending.model import Outcome
 
 SALT_BYTES = 32

@@ -20,7 +20,7 @@ from shuiqiao.base.ids import Entropy, MemberId, OwnedId, new_id
 from shuiqiao.base.money import MAX_FEN
 from shuiqiao.crypto.model import CipherSuite
 from shuiqiao.ledger.model import Committed
-from shuiqiao.ledger.submitter import LedgerSubmitter
+from shuiqiao.ledger.transactions.submitter import LedgerSubmitter
 from shuiqiao.lending.contract import (
     APPLICATION,
     DECISION,

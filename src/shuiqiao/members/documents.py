@@ -8,14 +8,14 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
-from shuiqiao.ledger.document import verify_document
+from shuiqiao.ledger.transactions.document import verify_document
 from shuiqiao.members.roster import member_record, signing_key_named
 
 if TYPE_CHECKING:
     from shuiqiao.base.ids import MemberId
     from shuiqiao.crypto.model import CipherSuite
-    from shuiqiao.ledger.document import Document
     from shuiqiao.ledger.model import StateView
+    from shuiqiao.ledger.transactions.document import Document
 
 
 def verify_signed_by(

@@ -16,8 +16,8 @@ from typing import Any
 from shuiqiao.base.encoding import decode_cbor_strict
 from shuiqiao.base.errors import Denied, IntegrityError, InvalidInput
 from shuiqiao.base.ids import MemberId
+from shuiqiao.ledger.checkpoints.policy import CheckpointPolicy
 from shuiqiao.ledger.model import State, StateView
-from shuiqiao.ledger.policy import CheckpointPolicy
 from shuiqiao.members.model import (
     MAX_GOVERNING,
     MAX_MEMBERS,

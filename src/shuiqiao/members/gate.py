@@ -18,8 +18,8 @@ from typing import Any
 
 from shuiqiao.base.errors import Conflict, Denied
 from shuiqiao.base.ids import MemberId
-from shuiqiao.ledger.machine import MEMBER_GATE, NETWORK_GATE, NO_END_MS
 from shuiqiao.ledger.model import StateView
+from shuiqiao.ledger.state.machine import MEMBER_GATE, NETWORK_GATE, NO_END_MS
 from shuiqiao.members.epoch import is_majority, read_epoch
 from shuiqiao.members.model import Role
 from shuiqiao.members.roster import is_suspended, may_vote, member_record, roster

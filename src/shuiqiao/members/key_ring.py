@@ -5,8 +5,8 @@ from __future__ import annotations
 from collections.abc import Mapping
 
 from shuiqiao.base.ids import MemberId
+from shuiqiao.ledger.checkpoints.policy import CheckpointPolicy
 from shuiqiao.ledger.model import StateView
-from shuiqiao.ledger.policy import CheckpointPolicy
 from shuiqiao.members.contract_version import active_versions
 from shuiqiao.members.epoch import EPOCH_KEY, checkpoint_policy, decode_epoch, verify_follows
 from shuiqiao.members.roster import member_record

@@ -21,8 +21,8 @@ from shuiqiao.base.errors import Conflict, Denied, InvalidInput
 from shuiqiao.base.ids import MemberId
 from shuiqiao.crypto.model import CipherSuite, SuiteName
 from shuiqiao.crypto.suites import get_suite
-from shuiqiao.ledger.machine import MEMBER_GATE, NO_END_MS
 from shuiqiao.ledger.model import State, StateView
+from shuiqiao.ledger.state.machine import MEMBER_GATE, NO_END_MS
 from shuiqiao.members.model import (
     VALIDATOR_KEY_BYTES,
     VALIDATOR_POWER,

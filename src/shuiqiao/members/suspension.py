@@ -14,9 +14,9 @@ import msgspec
 
 from shuiqiao.base.errors import Conflict, Denied, InvalidInput
 from shuiqiao.base.ids import MemberId
-from shuiqiao.ledger.kinds import GATE_ROOM
-from shuiqiao.ledger.machine import NO_END_MS
 from shuiqiao.ledger.model import BlockContext, Event, Kind, State, StateView, Transaction
+from shuiqiao.ledger.state.machine import NO_END_MS
+from shuiqiao.ledger.transactions.kinds import GATE_ROOM
 from shuiqiao.members.act import transaction_act
 from shuiqiao.members.action import Action, Reinstate, Suspend
 from shuiqiao.members.gate import (

@@ -11,7 +11,7 @@ from shuiqiao.lending.store import OpeningStore
 from shuiqiao.lending.store import metadata as lending_tables
 from shuiqiao.members.key_ring import MemberKeyRing
 from shuiqiao.members.model import Role
-from shuiqiao.node.keys import find_passphrase, load_keys
+from shuiqiao.node.home.keys import find_passphrase, load_keys
 from shuiqiao.node.kinds import network_kinds
 from shuiqiao.oversight.audit import AuditReport, audit_ledger
 from shuiqiao.oversight.openings import OpenedDecisions, open_decisions
@@ -20,8 +20,8 @@ from shuiqiao.oversight.record_rules import RecordRulesReport, check_record_rule
 if TYPE_CHECKING:
     from shuiqiao.base.clock import Clock
     from shuiqiao.base.ids import Entropy
-    from shuiqiao.ledger.kinds import KindTable
     from shuiqiao.ledger.model import LedgerEngine
+    from shuiqiao.ledger.transactions.kinds import KindTable
     from shuiqiao.node.institution import Institution
     from shuiqiao.node.looking import Look
 

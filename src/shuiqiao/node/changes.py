@@ -13,7 +13,7 @@ from shuiqiao.exchange.store import ProviderStore, RecipientStore
 from shuiqiao.exchange.store import metadata as exchange_tables
 from shuiqiao.ledger.clock_check import latest_ms
 from shuiqiao.members.model import Role
-from shuiqiao.node.agreement import require_role
+from shuiqiao.node.home.agreement import require_role
 from shuiqiao.standards.publication import load_catalogue
 from shuiqiao.vault.contract import leaf_lookup
 

@@ -17,9 +17,9 @@ from shuiqiao.base.encoding import encode_cbor, encode_json
 from shuiqiao.base.errors import Denied, InvalidInput, ShuiqiaoError, Unavailable
 from shuiqiao.base.ids import MemberId
 from shuiqiao.base.regular_file import open_regular
-from shuiqiao.ledger.machine import NETWORK_GATE
-from shuiqiao.ledger.receipt import decode_receipt
-from shuiqiao.ledger.signed_note import decode_signed_note
+from shuiqiao.ledger.checkpoints.signed_note import decode_signed_note
+from shuiqiao.ledger.receipts.receipt import decode_receipt
+from shuiqiao.ledger.state.machine import NETWORK_GATE
 from shuiqiao.members.act import act_digest
 from shuiqiao.members.action import (
     ActivateContract,

@@ -34,18 +34,18 @@ from shuiqiao.members.genesis import network_parameters
 from shuiqiao.members.key_ring import MemberKeyRing
 from shuiqiao.members.model import Role
 from shuiqiao.node import store as node_store
-from shuiqiao.node.agreement import require_first_keys, require_keys, require_member, require_role
-from shuiqiao.node.database import open_database
-from shuiqiao.node.home import load_genesis
-from shuiqiao.node.key_files import other_signing_keys
-from shuiqiao.node.keys import MemberKeys, find_passphrase, load_keys
+from shuiqiao.node.home.agreement import require_first_keys, require_keys, require_member, require_role
+from shuiqiao.node.home.database import open_database
+from shuiqiao.node.home.key_files import other_signing_keys
+from shuiqiao.node.home.keys import MemberKeys, find_passphrase, load_keys
+from shuiqiao.node.home.making import load_genesis
+from shuiqiao.node.home.settings import CLOCK_VARIABLE, Home, NodeSettings, database_of, load_settings
 from shuiqiao.node.kinds import network_kinds
 from shuiqiao.node.outbox import Outbox
-from shuiqiao.node.remote_ledger import connect_ledger, require_running
+from shuiqiao.node.peers.remote_ledger import connect_ledger, require_running
+from shuiqiao.node.published.tile_publication import open_publisher
 from shuiqiao.node.rotation import settle_keys
-from shuiqiao.node.settings import CLOCK_VARIABLE, Home, NodeSettings, database_of, load_settings
 from shuiqiao.node.store import OutboxStore
-from shuiqiao.node.tile_publication import open_publisher
 from shuiqiao.node.witnessing import open_witness
 from shuiqiao.oversight import store as oversight_store
 from shuiqiao.oversight.openings import OpenedDecisions, open_decisions
@@ -60,7 +60,7 @@ if TYPE_CHECKING:
     from shuiqiao.crypto.model import SigningKey
     from shuiqiao.ledger.engine.port import LedgerPeer
     from shuiqiao.ledger.model import LedgerEngine, NetworkParameters
-    from shuiqiao.ledger.witness import Witness
+    from shuiqiao.ledger.witness.witness import Witness
 
 _TABLES = (
     node_store.metadata,
@@ -317,7 +317,7 @@ class Institution:
         if running is not None:
             return running
         if self.settings.engine == "cometbft":
-            from shuiqiao.node.network_ledger import open_validator_ledger
+            from shuiqiao.node.peers.network_ledger import open_validator_ledger
 
             return open_validator_ledger(
                 self.home,

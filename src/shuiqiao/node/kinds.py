@@ -6,7 +6,7 @@ from functools import lru_cache
 
 from shuiqiao.consent import contract as consent
 from shuiqiao.exchange import contract as exchange
-from shuiqiao.ledger.kinds import KindTable
+from shuiqiao.ledger.transactions.kinds import KindTable
 from shuiqiao.lending import contract as lending
 from shuiqiao.members import contract as members
 from shuiqiao.oversight import contract as oversight

@@ -24,17 +24,17 @@ from typing import TYPE_CHECKING, Any, Final
 
 from shuiqiao.base.errors import IntegrityError, InvalidInput
 from shuiqiao.crypto.suites import get_suite
-from shuiqiao.ledger.check import ReplayMemory
+from shuiqiao.ledger.checkpoints.note import verify_log_signature, verify_note
+from shuiqiao.ledger.checkpoints.signed_note import decode_signed_note
 from shuiqiao.ledger.engine.replica import CHECKPOINTS_FOLDER
-from shuiqiao.ledger.entry import decode_entry
-from shuiqiao.ledger.kinds import GATE_ROOM
-from shuiqiao.ledger.log import Frontier, leaf_hashes
-from shuiqiao.ledger.machine import Candidate, StateMachine
-from shuiqiao.ledger.memory_state import MemoryState
+from shuiqiao.ledger.log.entry import decode_entry
+from shuiqiao.ledger.log.tree import Frontier, leaf_hashes
 from shuiqiao.ledger.model import BlockContext, Checkpoint
-from shuiqiao.ledger.note import verify_log_signature, verify_note
-from shuiqiao.ledger.signed_note import decode_signed_note
-from shuiqiao.ledger.state import OverlayState, genesis_writes
+from shuiqiao.ledger.replay.check import ReplayMemory
+from shuiqiao.ledger.state.machine import Candidate, StateMachine
+from shuiqiao.ledger.state.memory_state import MemoryState
+from shuiqiao.ledger.state.overlay import OverlayState, genesis_writes
+from shuiqiao.ledger.transactions.kinds import GATE_ROOM
 from shuiqiao.members.contract import member_key
 from shuiqiao.members.key_ring import MemberKeyRing
 from shuiqiao.node.kinds import network_kinds

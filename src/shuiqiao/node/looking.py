@@ -20,6 +20,8 @@ from shuiqiao.base.clock import SystemClock
 from shuiqiao.base.errors import Denied, IntegrityError, ShuiqiaoError, Unavailable
 from shuiqiao.base.ids import MemberId, system_entropy
 from shuiqiao.crypto.suites import get_suite
+from shuiqiao.ledger.checkpoints.note import verify_note
+from shuiqiao.ledger.checkpoints.signed_note import decode_signed_note
 from shuiqiao.ledger.engine.epoch_keeping import EpochKeeping
 from shuiqiao.ledger.engine.log_reading import LogReading
 from shuiqiao.ledger.engine.receipts import make_receipt
@@ -34,20 +36,18 @@ from shuiqiao.ledger.model import (
     StateView,
     Transaction,
 )
-from shuiqiao.ledger.note import verify_note
-from shuiqiao.ledger.signed_note import decode_signed_note
 from shuiqiao.ledger.store.disk import PosixDisk
 from shuiqiao.ledger.store.index_reader import IndexReader
 from shuiqiao.ledger.store.index_record import IndexUnreadable
 from shuiqiao.ledger.store.state_view import SnapshotState, ValueCache
 from shuiqiao.members.genesis import network_parameters
 from shuiqiao.members.model import Role
-from shuiqiao.node.agreement import require_member, require_role
-from shuiqiao.node.home import load_genesis
-from shuiqiao.node.ledger_diagnosis import reexecute_log
-from shuiqiao.node.ledger_place import LedgerPlace, no_checkpoint
-from shuiqiao.node.remote_ledger import connect_ledger
-from shuiqiao.node.settings import Home, NodeSettings, database_of, load_settings
+from shuiqiao.node.doctor.ledger_diagnosis import reexecute_log
+from shuiqiao.node.home.agreement import require_member, require_role
+from shuiqiao.node.home.ledger_place import LedgerPlace, no_checkpoint
+from shuiqiao.node.home.making import load_genesis
+from shuiqiao.node.home.settings import Home, NodeSettings, database_of, load_settings
+from shuiqiao.node.peers.remote_ledger import connect_ledger
 from shuiqiao.standards.publication import load_catalogue
 from shuiqiao.vault.service import Vault
 
@@ -231,7 +231,7 @@ class Look:
     @contextmanager
     def database(self, *metadatas: MetaData) -> Generator[Engine]:
         """Open the home's database for reading; raises what ``looked_at_database`` raises. metadatas: of its tables."""
-        from shuiqiao.node.database import looked_at_database
+        from shuiqiao.node.home.database import looked_at_database
 
         with looked_at_database(database_of(self.home), metadatas=metadatas) as database:
             yield database

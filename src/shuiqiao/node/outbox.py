@@ -21,10 +21,10 @@ from shuiqiao.base.clock import Clock
 from shuiqiao.base.errors import Denied, ShuiqiaoError, Unavailable
 from shuiqiao.base.ids import Entropy, MemberId
 from shuiqiao.crypto.model import CipherSuite, SigningKey
-from shuiqiao.ledger.kinds import KindTable
-from shuiqiao.ledger.log import leaf_hash
+from shuiqiao.ledger.log.tree import leaf_hash
 from shuiqiao.ledger.model import Committed, LedgerEngine, Transaction
-from shuiqiao.ledger.submitter import DirectSubmitter
+from shuiqiao.ledger.transactions.kinds import KindTable
+from shuiqiao.ledger.transactions.submitter import DirectSubmitter
 from shuiqiao.members.key_ring import MemberKeyRing
 from shuiqiao.members.roster import signing_key_named
 from shuiqiao.node.store import OutboxRow, OutboxStore

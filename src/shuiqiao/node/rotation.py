@@ -14,23 +14,23 @@ from shuiqiao.base.errors import Conflict, InvalidInput
 from shuiqiao.base.ids import MemberId
 from shuiqiao.crypto.keyfile import STRONG_COST, PassphraseCost
 from shuiqiao.crypto.suites import get_suite
-from shuiqiao.ledger.engine.cometbft.validator_key import ValidatorKeyFiles
+from shuiqiao.ledger.engine.cometbft.comet.validator_key import ValidatorKeyFiles
 from shuiqiao.ledger.engine.embedded import EmbeddedLedger
 from shuiqiao.members.contract import ROTATE_KEY, MemberRotateKeyBody
 from shuiqiao.members.genesis import network_id
 from shuiqiao.members.model import KeyPurpose
 from shuiqiao.members.registration import Registration
 from shuiqiao.members.roster import member_key, validator_of
-from shuiqiao.node.home import load_genesis
-from shuiqiao.node.key_files import KeyFiles
-from shuiqiao.node.remote_ledger import RemoteLedger
+from shuiqiao.node.home.key_files import KeyFiles
+from shuiqiao.node.home.making import load_genesis
+from shuiqiao.node.peers.remote_ledger import RemoteLedger
 
 if TYPE_CHECKING:
     from shuiqiao.base.ids import Entropy
     from shuiqiao.crypto.model import CipherSuite, SigningKey
     from shuiqiao.ledger.model import StateView
+    from shuiqiao.node.home.settings import Home, NodeSettings
     from shuiqiao.node.institution import Institution
-    from shuiqiao.node.settings import Home, NodeSettings
 
 _FIELDS = {KeyPurpose.SIGNING: "sign", KeyPurpose.SEALING: "seal"}
 

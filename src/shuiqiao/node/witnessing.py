@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from shuiqiao.ledger.witness import Witness
+from shuiqiao.ledger.witness.witness import Witness
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
@@ -19,8 +19,8 @@ if TYPE_CHECKING:
     from shuiqiao.crypto.model import CipherSuite, SigningKey
     from shuiqiao.ledger.engine.follower import FollowerLedger
     from shuiqiao.ledger.engine.port import LedgerPeer
-    from shuiqiao.node.keys import MemberKeys
-    from shuiqiao.node.settings import Home
+    from shuiqiao.node.home.keys import MemberKeys
+    from shuiqiao.node.home.settings import Home
 
 
 def open_witness(

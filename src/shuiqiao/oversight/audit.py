@@ -18,16 +18,16 @@ from typing import TYPE_CHECKING, Any
 
 from shuiqiao.base.errors import Unavailable
 from shuiqiao.base.next_steps import next_step_shape
-from shuiqiao.ledger.check import ReplayResult, check_segment_headers, replay_ledger
 from shuiqiao.ledger.clock_check import require_not_behind
+from shuiqiao.ledger.replay.check import ReplayResult, check_segment_headers, replay_ledger
 from shuiqiao.oversight.openings import AuditProblem, OpenedDecisions
 from shuiqiao.oversight.record_rules import RecordRulesReport
 from shuiqiao.vault.contract import batch_lookup, leaf_lookup
 
 if TYPE_CHECKING:
     from shuiqiao.base.ids import MemberId
-    from shuiqiao.ledger.kinds import KindTable
     from shuiqiao.ledger.model import KeyRing, LedgerEngine
+    from shuiqiao.ledger.transactions.kinds import KindTable
     from shuiqiao.vault.service import Vault
 
 

@@ -21,9 +21,9 @@ import msgspec
 
 from shuiqiao.base.errors import Conflict, Denied, InvalidInput
 from shuiqiao.base.ids import MemberId, owned_id
-from shuiqiao.ledger.kinds import GATE_ROOM
-from shuiqiao.ledger.machine import NETWORK_GATE
 from shuiqiao.ledger.model import BlockContext, Event, Kind, State, StateView, Transaction
+from shuiqiao.ledger.state.machine import NETWORK_GATE
+from shuiqiao.ledger.transactions.kinds import GATE_ROOM
 from shuiqiao.members.act import transaction_act
 from shuiqiao.members.action import Unfreeze
 from shuiqiao.members.contract import member_record, require_role

@@ -14,9 +14,9 @@ from shuiqiao.base.errors import IntegrityError, InvalidInput
 from shuiqiao.base.ids import MemberId, OwnedId, owned_id
 from shuiqiao.crypto.model import SealingKey
 from shuiqiao.crypto.suites import get_suite
-from shuiqiao.ledger.kinds import KindTable
 from shuiqiao.ledger.model import LedgerEngine, Transaction
-from shuiqiao.ledger.transaction import decode_transaction
+from shuiqiao.ledger.transactions.kinds import KindTable
+from shuiqiao.ledger.transactions.transaction import decode_transaction
 from shuiqiao.lending.contract import DecisionRecordBody
 from shuiqiao.lending.openings import DecisionOpening, open_decision
 

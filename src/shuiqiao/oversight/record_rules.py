@@ -26,7 +26,12 @@ from shuiqiao.base.errors import ShuiqiaoError
 from shuiqiao.base.ids import Entropy, MemberId, new_id
 from shuiqiao.crypto.model import CipherSuite, SigningKey
 from shuiqiao.ledger.model import Kind, LedgerEngine
-from shuiqiao.ledger.transaction import TransactionDraft, assemble_transaction, sign_payload, sign_transaction
+from shuiqiao.ledger.transactions.transaction import (
+    TransactionDraft,
+    assemble_transaction,
+    sign_payload,
+    sign_transaction,
+)
 
 TRANSFER_WORDS = frozenset(
     re.findall(

@@ -18,8 +18,8 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Mapping, Sequence
 
-from shuiqiao.ledger.kinds import KindTable
 from shuiqiao.ledger.model import LedgerEngine
+from shuiqiao.ledger.transactions.kinds import KindTable
 from shuiqiao.lending.model import Outcome
 from shuiqiao.lending.openings import DecisionOpening
 from shuiqiao.oversight.model import OTHERS, Table, TableRow

@@ -15,8 +15,8 @@ from dataclasses import replace
 
 from shuiqiao.base.errors import Conflict, IntegrityError
 from shuiqiao.base.ids import MemberId
-from shuiqiao.ledger.listing import find_transaction
 from shuiqiao.ledger.model import LedgerEngine, StateView, Transaction
+from shuiqiao.ledger.transactions.listing import find_transaction
 from shuiqiao.vault.contract import (
     AMEND,
     COMMIT,

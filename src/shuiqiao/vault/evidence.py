@@ -18,8 +18,8 @@ from shuiqiao.base.encoding import decode_cbor, decode_cbor_strict, decode_json,
 from shuiqiao.base.errors import IntegrityError, InvalidInput
 from shuiqiao.base.typed import typed
 from shuiqiao.crypto.model import CipherSuite
-from shuiqiao.ledger.log import verify_inclusion
-from shuiqiao.ledger.receipt import MAX_RECEIPT_BYTES
+from shuiqiao.ledger.log.tree import verify_inclusion
+from shuiqiao.ledger.receipts.receipt import MAX_RECEIPT_BYTES
 from shuiqiao.standards.encoding import MAX_GROUP_BYTES
 from shuiqiao.vault.contract import (
     COMMIT,
@@ -36,7 +36,7 @@ from shuiqiao.vault.model import MAX_BATCH_DEPTH, BatchFact, BatchLookup, LeafSt
 
 if TYPE_CHECKING:
     from shuiqiao.base.ids import MemberId
-    from shuiqiao.ledger.receipt_verification import VerifiedReceipt
+    from shuiqiao.ledger.receipts.verification import VerifiedReceipt
 
 EVIDENCE_VERSION = 1
 

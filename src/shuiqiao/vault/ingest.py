@@ -22,7 +22,7 @@ from pathlib import Path
 from shuiqiao.base.errors import Conflict, Denied, IntegrityError, InvalidInput, ShuiqiaoError, Unavailable
 from shuiqiao.base.ids import Entropy, new_id
 from shuiqiao.crypto.model import CipherSuite
-from shuiqiao.standards.readers import Source
+from shuiqiao.standards.readers.sources import Source
 from shuiqiao.vault.anchoring import KNOWN_COMMITTED, amend_leaves, anchor_batch, untold
 from shuiqiao.vault.batch_writer import BatchBuilder, Part, part_of, slice_part
 from shuiqiao.vault.index import BatchRow, IndexWriter, RecordIndex

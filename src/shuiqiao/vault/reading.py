@@ -24,7 +24,7 @@ import pyarrow.parquet as pq
 
 from shuiqiao.base.errors import IntegrityError, InvalidInput, Unavailable
 from shuiqiao.standards.columns import MAX_BATCH_ROWS
-from shuiqiao.standards.parquet_file import decode_texts, open_parquet
+from shuiqiao.standards.readers.parquet_file import decode_texts, open_parquet
 from shuiqiao.vault.batch_file import LEAVES_SUFFIX, PARQUET_SUFFIX, LeavesFile
 
 MAX_KEPT_BYTES = 1 << 25

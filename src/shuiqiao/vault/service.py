@@ -21,7 +21,7 @@ from shuiqiao.base.regular_file import open_descriptor, open_regular
 from shuiqiao.crypto.model import CipherSuite
 from shuiqiao.ledger.model import LedgerEngine, Transaction
 from shuiqiao.standards.model import Catalogue, RecordType
-from shuiqiao.standards.readers import Source, open_source
+from shuiqiao.standards.readers.sources import Source, open_source
 from shuiqiao.vault.anchoring import Place, anchor_index
 from shuiqiao.vault.copying import LOCK_FILE
 from shuiqiao.vault.disclosure import Disclosure, granted_groups

@@ -19,7 +19,7 @@ import pytest
 import checkpoint_process
 from patience import PATIENCE_S
 from shuiqiao.base.errors import ShuiqiaoError
-from shuiqiao.ledger.tile_reader import FolderTiles, PublishedLog
+from shuiqiao.ledger.tiles.reader import FolderTiles, PublishedLog
 
 PROCESS = Path(checkpoint_process.__file__)
 KILLS = 8

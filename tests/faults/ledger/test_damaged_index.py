@@ -20,12 +20,12 @@ from shuiqiao.crypto.suites import get_suite
 from shuiqiao.ledger.engine.embedded import EmbeddedLedger
 from shuiqiao.ledger.engine.port import EmbeddedSettings
 from shuiqiao.ledger.store.lmdb_file import open_environment
-from shuiqiao.ledger.transaction import TransactionDraft, sign_transaction
+from shuiqiao.ledger.transactions.transaction import TransactionDraft, sign_transaction
 from shuiqiao.members.key_ring import MemberKeyRing
-from shuiqiao.node.keys import find_passphrase, load_keys
+from shuiqiao.node.doctor.ledger_diagnosis import LedgerDoctor
+from shuiqiao.node.home.keys import find_passphrase, load_keys
+from shuiqiao.node.home.ledger_place import LedgerPlace
 from shuiqiao.node.kinds import network_kinds
-from shuiqiao.node.ledger_diagnosis import LedgerDoctor
-from shuiqiao.node.ledger_place import LedgerPlace
 from shuiqiao.vault.copying import copy_index
 from shuiqiao.vault.index import BatchRow, RecordIndex
 

@@ -12,10 +12,10 @@ import pytest
 from boundary_world import MAX_ACTS, ApplicationRun, EmbeddedRun, FullDisk
 from patience import PATIENCE_S
 from shuiqiao.base.errors import Unavailable
-from shuiqiao.ledger.check import replay_ledger
-from shuiqiao.ledger.engine.cometbft import requests as ask
-from shuiqiao.ledger.engine.cometbft.application import LedgerApplication
+from shuiqiao.ledger.engine.cometbft.abci import requests as ask
+from shuiqiao.ledger.engine.cometbft.consensus.application import LedgerApplication
 from shuiqiao.ledger.engine.embedded import EmbeddedLedger
+from shuiqiao.ledger.replay.check import replay_ledger
 
 FULL, STOPPED, UNOPENED = "ledger.disk_full", "ledger.store_failed", "ledger.open_failed"
 

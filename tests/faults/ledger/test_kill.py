@@ -13,10 +13,10 @@ import pytest
 
 from log_world import root_from_leaf_hashes
 from shuiqiao.base.clock import SystemClock
-from shuiqiao.ledger.check import replay_ledger
 from shuiqiao.ledger.engine.embedded import EmbeddedLedger
 from shuiqiao.ledger.engine.port import EmbeddedSettings
-from shuiqiao.ledger.log import leaf_hash
+from shuiqiao.ledger.log.tree import leaf_hash
+from shuiqiao.ledger.replay.check import replay_ledger
 from shuiqiao.sandbox.benchmarks.ledger_load import LoadNetwork, load_network
 
 WRITER = Path(__file__).with_name("writer_process.py")

@@ -17,14 +17,14 @@ from patience import PATIENCE_S
 from shuiqiao.base.clock import ManualClock
 from shuiqiao.base.errors import IntegrityError
 from shuiqiao.base.ids import MemberId
+from shuiqiao.ledger.checkpoints.note import verify_log_signature
+from shuiqiao.ledger.checkpoints.policy import CheckpointPolicy
 from shuiqiao.ledger.engine.embedded import EmbeddedLedger
 from shuiqiao.ledger.engine.follower import FollowerLedger
 from shuiqiao.ledger.engine.port import EmbeddedSettings, FollowerSettings
-from shuiqiao.ledger.fork_evidence import verify_fork_evidence
-from shuiqiao.ledger.note import verify_log_signature
-from shuiqiao.ledger.policy import CheckpointPolicy
 from shuiqiao.ledger.store.alarm_file import ForkKind
-from shuiqiao.ledger.witness import Witness
+from shuiqiao.ledger.witness.fork_evidence import verify_fork_evidence
+from shuiqiao.ledger.witness.witness import Witness
 from shuiqiao.sandbox.benchmarks.ledger_load import LoadNetwork, load_network, signed_transactions
 
 GENESIS_MS = 1_775_000_000_000

@@ -15,8 +15,8 @@ import boundary_world
 from boundary_world import BLOCKS, ApplicationRun, EmbeddedRun, lines_told
 from patience import PATIENCE_S
 from shuiqiao.base.errors import ShuiqiaoError
-from shuiqiao.ledger.check import replay_ledger
 from shuiqiao.ledger.engine.embedded import EmbeddedLedger
+from shuiqiao.ledger.replay.check import replay_ledger
 
 
 def killed_runs(name: str, folder: Path) -> tuple[Path, list[Path]]:

@@ -15,14 +15,14 @@ from consortium_world import CHEAP
 from patience import PATIENCE_S
 from shuiqiao.base.clock import SystemClock
 from shuiqiao.base.ids import system_entropy
-from shuiqiao.ledger.engine.cometbft.home import RPC_SOCKET
-from shuiqiao.ledger.engine.cometbft.rpc import RpcClient
-from shuiqiao.ledger.engine.cometbft.validator_key import ValidatorKeyFiles
+from shuiqiao.ledger.engine.cometbft.comet.home import RPC_SOCKET
+from shuiqiao.ledger.engine.cometbft.comet.rpc import RpcClient
+from shuiqiao.ledger.engine.cometbft.comet.validator_key import ValidatorKeyFiles
 from shuiqiao.members.model import Role
 from shuiqiao.node.institution import Institution
-from shuiqiao.node.network_growth import NewMember, add_member
-from shuiqiao.node.network_init import NetworkOrder, create_network
-from shuiqiao.node.network_plan import NetworkFolder, load_plan
+from shuiqiao.node.localnet.growth import NewMember, add_member
+from shuiqiao.node.localnet.init import NetworkOrder, create_network
+from shuiqiao.node.localnet.plan import NetworkFolder, load_plan
 from shuiqiao.node.rotation import rotate_validator_key
 
 VALIDATORS = ["bureau", "bank-1", "regulator", "bank-2"]

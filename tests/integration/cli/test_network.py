@@ -19,12 +19,12 @@ from patience import PATIENCE_S
 from shuiqiao.base.ids import MemberId, new_id
 from shuiqiao.base.next_steps import next_step_of
 from shuiqiao.crypto.suites import get_suite
-from shuiqiao.ledger.engine.cometbft.home import RPC_SOCKET
-from shuiqiao.ledger.engine.cometbft.rpc import RpcClient
-from shuiqiao.ledger.transaction import TransactionDraft, sign_transaction
+from shuiqiao.ledger.engine.cometbft.comet.home import RPC_SOCKET
+from shuiqiao.ledger.engine.cometbft.comet.rpc import RpcClient
+from shuiqiao.ledger.transactions.transaction import TransactionDraft, sign_transaction
 from shuiqiao.members.genesis import network_parameters
-from shuiqiao.node.keys import find_passphrase, load_keys
-from shuiqiao.node.network_plan import NetworkFolder
+from shuiqiao.node.home.keys import find_passphrase, load_keys
+from shuiqiao.node.localnet.plan import NetworkFolder
 from shuiqiao.oversight.contract import OversightAlarmBody
 
 VALIDATORS = ["bureau", "bank-1", "regulator", "bank-2"]

@@ -6,8 +6,8 @@ import msgspec
 import pytest
 
 from shuiqiao.base.errors import Denied, ShuiqiaoError
+from shuiqiao.node.home.settings import Home
 from shuiqiao.node.institution import Institution
-from shuiqiao.node.settings import Home
 from shuiqiao.vault.contract import AMEND, COMMIT
 
 FIRM = "91000000000000001A"

@@ -12,12 +12,12 @@ import pytest
 import consortium_world as worlds
 from shuiqiao.base.clock import SystemClock
 from shuiqiao.base.ids import new_id, system_entropy
-from shuiqiao.ledger.signed_note import decode_signed_note
+from shuiqiao.ledger.checkpoints.signed_note import decode_signed_note
 from shuiqiao.members.model import KeyPurpose
+from shuiqiao.node.home.keys import find_passphrase
+from shuiqiao.node.home.settings import Home
 from shuiqiao.node.institution import Institution
-from shuiqiao.node.keys import find_passphrase
 from shuiqiao.node.rotation import rotate_key
-from shuiqiao.node.settings import Home
 
 
 @pytest.fixture(params=["intl", "gm"])

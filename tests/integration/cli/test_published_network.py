@@ -16,9 +16,9 @@ from consortium_world import CHEAP
 from patience import PATIENCE_S
 from shuiqiao.base.clock import SystemClock
 from shuiqiao.base.ids import system_entropy
-from shuiqiao.ledger.signed_note import decode_signed_note
-from shuiqiao.node.network_init import NetworkOrder, create_network
-from shuiqiao.node.network_plan import NetworkFolder
+from shuiqiao.ledger.checkpoints.signed_note import decode_signed_note
+from shuiqiao.node.localnet.init import NetworkOrder, create_network
+from shuiqiao.node.localnet.plan import NetworkFolder
 
 
 @pytest.fixture

@@ -119,7 +119,7 @@ def test_a_bank_verifies_the_proof_of_one_invoice_with_the_genesis_alone(shuiqia
 def test_any_changed_byte_of_a_proof_fails(home, proven):
     # Holds [VAULT-EVIDENCE-2].
     from shuiqiao.base.errors import ShuiqiaoError
-    from shuiqiao.node.verification import ReceiptVerifier
+    from shuiqiao.node.published.verification import ReceiptVerifier
 
     _, path = proven
     verifier = ReceiptVerifier.from_genesis(genesis=home / "genesis.json", home=None)

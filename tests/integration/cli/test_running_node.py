@@ -17,15 +17,15 @@ from patience import PATIENCE_S
 from shuiqiao.base.errors import Conflict, InvalidInput, Unavailable
 from shuiqiao.base.ids import new_id
 from shuiqiao.base.unix_socket import connect_to
-from shuiqiao.ledger.log import verify_consistency
+from shuiqiao.ledger.log.tree import verify_consistency
 from shuiqiao.ledger.model import MAX_TRANSACTION_BYTES
-from shuiqiao.ledger.submitter import DRAFT_VALIDITY_MS
-from shuiqiao.ledger.transaction import TransactionDraft, sign_transaction
+from shuiqiao.ledger.transactions.submitter import DRAFT_VALIDITY_MS
+from shuiqiao.ledger.transactions.transaction import TransactionDraft, sign_transaction
 from shuiqiao.node.institution import Institution
-from shuiqiao.node.link_server import MAX_VIEWS
-from shuiqiao.node.network_plan import NetworkFolder
-from shuiqiao.node.remote_ledger import RemoteLedger
-from shuiqiao.node.verification import ReceiptVerifier
+from shuiqiao.node.localnet.plan import NetworkFolder
+from shuiqiao.node.peers.link_server import MAX_VIEWS
+from shuiqiao.node.peers.remote_ledger import RemoteLedger
+from shuiqiao.node.published.verification import ReceiptVerifier
 from shuiqiao.vault.contract import batch_lookup
 
 VALIDATORS = ["bureau", "bank-1", "regulator", "bank-2"]

@@ -11,8 +11,8 @@ import consortium_world as worlds
 from shuiqiao.base.clock import ManualClock
 from shuiqiao.base.errors import ShuiqiaoError
 from shuiqiao.crypto import intl
-from shuiqiao.ledger.receipt import MAX_RECEIPT_BYTES
-from shuiqiao.node.verification import ReceiptVerifier
+from shuiqiao.ledger.receipts.receipt import MAX_RECEIPT_BYTES
+from shuiqiao.node.published.verification import ReceiptVerifier
 from shuiqiao.vault.contract import COMMIT
 
 KEYS = [

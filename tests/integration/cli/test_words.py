@@ -106,8 +106,8 @@ def test_an_error_for_a_person_goes_to_standard_error(here, tmp_path):
 
 
 def test_a_home_in_use_can_be_looked_at_and_takes_no_second_writer(here, shuiqiao, home, tmp_path):
+    from shuiqiao.node.home.settings import Home
     from shuiqiao.node.institution import Institution
-    from shuiqiao.node.settings import Home
 
     with Institution.open(Home(home)):
         assert shuiqiao("audit", "--home", home, "--json").code == 0

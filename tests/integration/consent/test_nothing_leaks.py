@@ -8,7 +8,7 @@ import pytest
 
 from shuiqiao.base.ids import MemberId
 from shuiqiao.consent.enterprise import EnterpriseKeys
-from shuiqiao.ledger.state import genesis_writes
+from shuiqiao.ledger.state.overlay import genesis_writes
 
 BUREAU, BANK_A, BANK_B = (MemberId(name) for name in ("bureau", "bank-a", "bank-b"))
 

@@ -14,7 +14,7 @@ from shuiqiao.base.errors import Denied
 from shuiqiao.base.ids import MemberId, owned_id
 from shuiqiao.exchange import store as exchange_store
 from shuiqiao.exchange.store import ReceivedRow, RecipientStore
-from shuiqiao.node.database import open_database
+from shuiqiao.node.home.database import open_database
 
 BUREAU, BANK_A = MemberId("bureau"), MemberId("bank-a")
 MARK = b"91440300MA5EXAMPL1"

@@ -13,13 +13,13 @@ from members_world import KINDS, START_MS, World
 from patience import PATIENCE_S
 from shuiqiao.base.clock import ManualClock
 from shuiqiao.base.errors import InvalidInput, Unavailable
-from shuiqiao.ledger.check import replay_ledger
 from shuiqiao.ledger.engine.embedded import EmbeddedLedger
 from shuiqiao.ledger.engine.follower import FollowerLedger
 from shuiqiao.ledger.engine.port import EmbeddedSettings, FollowerSettings
-from shuiqiao.ledger.kinds import KindTable
 from shuiqiao.ledger.model import Kind
-from shuiqiao.ledger.transaction import TransactionDraft, sign_transaction
+from shuiqiao.ledger.replay.check import replay_ledger
+from shuiqiao.ledger.transactions.kinds import KindTable
+from shuiqiao.ledger.transactions.transaction import TransactionDraft, sign_transaction
 from shuiqiao.members.action import ActivateContract
 from shuiqiao.members.contract import PROPOSE, VOTE, MemberProposeBody, MemberVoteBody
 from shuiqiao.members.key_ring import MemberKeyRing

@@ -24,8 +24,9 @@ from shuiqiao.base.clock import ManualClock
 from shuiqiao.base.errors import IntegrityError
 from shuiqiao.base.ids import MemberId
 from shuiqiao.crypto.suites import get_suite
-from shuiqiao.ledger.cosigning import CosignatureCollector
-from shuiqiao.ledger.log import (
+from shuiqiao.ledger.checkpoints.note import sign_checkpoint, verify_note
+from shuiqiao.ledger.checkpoints.policy import CheckpointPolicy
+from shuiqiao.ledger.log.tree import (
     consistency_path,
     inclusion_path,
     leaf_hashes,
@@ -34,11 +35,10 @@ from shuiqiao.ledger.log import (
     verify_inclusion,
 )
 from shuiqiao.ledger.model import Checkpoint
-from shuiqiao.ledger.note import sign_checkpoint, verify_note
-from shuiqiao.ledger.policy import CheckpointPolicy
-from shuiqiao.ledger.tile_reader import FolderTiles, PublishedLog
-from shuiqiao.ledger.tiles import TileWriter
-from shuiqiao.ledger.witness import Witness
+from shuiqiao.ledger.tiles.publishing import TileWriter
+from shuiqiao.ledger.tiles.reader import FolderTiles, PublishedLog
+from shuiqiao.ledger.witness.cosigning import CosignatureCollector
+from shuiqiao.ledger.witness.witness import Witness
 
 SUITE = get_suite("intl")
 ORIGIN = "shuiqiao/" + "5a" * 32

@@ -8,10 +8,10 @@ import pytest
 
 from patience import PATIENCE_S
 from shuiqiao.base.clock import ManualClock
-from shuiqiao.ledger.check import replay_ledger
 from shuiqiao.ledger.engine.embedded import EmbeddedLedger
 from shuiqiao.ledger.engine.follower import FollowerLedger
 from shuiqiao.ledger.engine.port import EmbeddedSettings, FollowerSettings
+from shuiqiao.ledger.replay.check import replay_ledger
 from shuiqiao.sandbox.benchmarks.ledger import run_ledger_bench
 from shuiqiao.sandbox.benchmarks.ledger_load import load_network, signed_transactions
 

@@ -15,16 +15,16 @@ import pytest
 from patience import PATIENCE_S
 from shuiqiao.base.clock import ManualClock
 from shuiqiao.base.ids import MemberId
-from shuiqiao.ledger.cosigning import CosignatureCollector
+from shuiqiao.ledger.checkpoints.note import verify_note
+from shuiqiao.ledger.checkpoints.policy import CheckpointPolicy
 from shuiqiao.ledger.engine.embedded import EmbeddedLedger
 from shuiqiao.ledger.engine.port import EmbeddedSettings
-from shuiqiao.ledger.fork_evidence import verify_fork_evidence
-from shuiqiao.ledger.note import verify_note
-from shuiqiao.ledger.policy import CheckpointPolicy
 from shuiqiao.ledger.store.alarm_file import ForkKind
-from shuiqiao.ledger.tile_reader import FolderTiles, PublishedLog
-from shuiqiao.ledger.tiles import TileWriter
-from shuiqiao.ledger.witness import Witness
+from shuiqiao.ledger.tiles.publishing import TileWriter
+from shuiqiao.ledger.tiles.reader import FolderTiles, PublishedLog
+from shuiqiao.ledger.witness.cosigning import CosignatureCollector
+from shuiqiao.ledger.witness.fork_evidence import verify_fork_evidence
+from shuiqiao.ledger.witness.witness import Witness
 from shuiqiao.sandbox.benchmarks.ledger_load import load_network, signed_transactions
 
 GENESIS_MS = 1_775_000_000_000

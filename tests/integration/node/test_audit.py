@@ -14,7 +14,7 @@ from shuiqiao.ledger.engine.embedded import EmbeddedLedger
 from shuiqiao.ledger.engine.port import EmbeddedSettings
 from shuiqiao.members.key_ring import MemberKeyRing
 from shuiqiao.node.auditing import audit_institution
-from shuiqiao.node.settings import Home
+from shuiqiao.node.home.settings import Home
 from shuiqiao.oversight.audit import audit_ledger
 
 RULES = {"kinds_walked", "fields_walked", "violations", "mint_refused", "transfer_refused", "fee_refused"}

@@ -20,14 +20,14 @@ from shuiqiao.base.errors import ShuiqiaoError, Unavailable
 from shuiqiao.base.ids import system_entropy
 from shuiqiao.crypto.suites import get_suite
 from shuiqiao.members.genesis import network_parameters
-from shuiqiao.node.archive import read_archive
 from shuiqiao.node.auditing import audit_institution
-from shuiqiao.node.backup import BackupOrder, create_backup
-from shuiqiao.node.backup_reading import verify_backup
+from shuiqiao.node.backup.archive import read_archive
+from shuiqiao.node.backup.creating import BackupOrder, create_backup
+from shuiqiao.node.backup.reading import verify_backup
+from shuiqiao.node.backup.restore import NOTICE, restore_backup
+from shuiqiao.node.home.keys import find_passphrase, load_keys
+from shuiqiao.node.home.settings import Home
 from shuiqiao.node.institution import Institution, Surroundings
-from shuiqiao.node.keys import find_passphrase, load_keys
-from shuiqiao.node.restore import NOTICE, restore_backup
-from shuiqiao.node.settings import Home
 from shuiqiao.vault.copying import copy_index, require_unerased
 from shuiqiao.vault.model import ErasureReason
 
@@ -245,8 +245,8 @@ def test_an_erasure_under_way_ends_the_backup_and_one_that_was_finished_in_betwe
 
 
 def test_a_restored_validator_signs_nothing_unless_it_is_told(tmp_path):
-    from shuiqiao.node.network_init import NetworkOrder, create_network
-    from shuiqiao.node.network_plan import NetworkFolder
+    from shuiqiao.node.localnet.init import NetworkOrder, create_network
+    from shuiqiao.node.localnet.plan import NetworkFolder
 
     network = NetworkFolder(tmp_path / "net")
     create_network(
@@ -339,8 +339,8 @@ def test_backups_under_load_each_hold_all_that_was_acknowledged_before(tmp_path)
 KILLED = """
 import os, sys
 from pathlib import Path
-from shuiqiao.node.restore import restore_backup
-from shuiqiao.node.settings import Home
+from shuiqiao.node.backup.restore import restore_backup
+from shuiqiao.node.home.settings import Home
 def progress(step, done, total):
     if step.startswith(sys.argv[3]):
         os.kill(os.getpid(), 9)

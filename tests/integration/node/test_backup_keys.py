@@ -10,29 +10,29 @@ from shuiqiao.base.clock import ManualClock
 from shuiqiao.base.errors import ShuiqiaoError
 from shuiqiao.base.ids import MemberId, new_id, system_entropy
 from shuiqiao.crypto.suites import get_suite
+from shuiqiao.ledger.checkpoints.note import sign_checkpoint
 from shuiqiao.ledger.engine.execution import trusted_candidates
 from shuiqiao.ledger.engine.port import ReplicaSettings
 from shuiqiao.ledger.engine.replica import Replica
 from shuiqiao.ledger.model import Checkpoint
-from shuiqiao.ledger.note import sign_checkpoint
-from shuiqiao.ledger.pinning import decode_pinned
-from shuiqiao.ledger.transaction import TransactionDraft, sign_transaction
+from shuiqiao.ledger.tiles.pinning import decode_pinned
+from shuiqiao.ledger.transactions.transaction import TransactionDraft, sign_transaction
 from shuiqiao.members.action import Admit
 from shuiqiao.members.contract import PROPOSE, ROTATE_KEY, MemberProposeBody, MemberRotateKeyBody
 from shuiqiao.members.genesis import network_id, network_parameters
 from shuiqiao.members.model import KeyPurpose, Role
 from shuiqiao.members.registration import Registration
-from shuiqiao.node.backup import BackupOrder, create_backup
-from shuiqiao.node.backup_manifest import LedgerMoment
-from shuiqiao.node.backup_reading import verify_backup
-from shuiqiao.node.home import create_home, member_from_seeds
+from shuiqiao.node.backup.creating import BackupOrder, create_backup
+from shuiqiao.node.backup.manifest import LedgerMoment
+from shuiqiao.node.backup.reading import verify_backup
+from shuiqiao.node.backup.restore import restore_backup
+from shuiqiao.node.home.key_files import KeyFiles
+from shuiqiao.node.home.keys import MemberSeeds, find_passphrase, load_keys
+from shuiqiao.node.home.ledger_place import LedgerPlace
+from shuiqiao.node.home.making import create_home, member_from_seeds
+from shuiqiao.node.home.settings import Home, NodeSettings
 from shuiqiao.node.institution import Institution, Surroundings
-from shuiqiao.node.key_files import KeyFiles
-from shuiqiao.node.keys import MemberSeeds, find_passphrase, load_keys
-from shuiqiao.node.ledger_place import LedgerPlace
-from shuiqiao.node.restore import restore_backup
 from shuiqiao.node.rotation import rotate_key
-from shuiqiao.node.settings import Home, NodeSettings
 
 CLOCK = ManualClock(worlds.NOW_MS + 1000)
 BUREAU, NINTH = MemberId("bureau"), MemberId("bank-9")

@@ -19,8 +19,8 @@ from shuiqiao.crypto.suites import get_suite
 from shuiqiao.ledger.engine.embedded import EmbeddedLedger
 from shuiqiao.ledger.engine.follower import FollowerLedger
 from shuiqiao.ledger.engine.port import EmbeddedSettings, FollowerSettings
-from shuiqiao.ledger.log import leaf_hash
-from shuiqiao.ledger.state_map import state_record
+from shuiqiao.ledger.log.tree import leaf_hash
+from shuiqiao.ledger.state.state_map import state_record
 from shuiqiao.ledger.store.frame import (
     SEGMENT_HEADER_BYTES,
     decode_frame,
@@ -28,13 +28,13 @@ from shuiqiao.ledger.store.frame import (
     encode_frame,
     encode_segment_header,
 )
-from shuiqiao.ledger.transaction import TransactionDraft, sign_transaction
+from shuiqiao.ledger.transactions.transaction import TransactionDraft, sign_transaction
 from shuiqiao.members.genesis import network_parameters
 from shuiqiao.members.key_ring import MemberKeyRing
-from shuiqiao.node.diagnosis import DoctorOrder, diagnose_home
-from shuiqiao.node.keys import find_passphrase, load_keys
+from shuiqiao.node.doctor.diagnosis import DoctorOrder, diagnose_home
+from shuiqiao.node.home.keys import find_passphrase, load_keys
+from shuiqiao.node.home.settings import Home
 from shuiqiao.node.kinds import network_kinds
-from shuiqiao.node.settings import Home
 
 BLOCKS = 9
 ENTRY_AND_ONE = 2

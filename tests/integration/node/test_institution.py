@@ -12,10 +12,10 @@ from shuiqiao.base.clock import MS_PER_DAY, ManualClock
 from shuiqiao.base.errors import Denied, InvalidInput, ShuiqiaoError, Unavailable
 from shuiqiao.base.ids import owned_id, system_entropy
 from shuiqiao.exchange.store import ReceivedRow, RecipientStore
-from shuiqiao.node.home import load_genesis
+from shuiqiao.node.home.keys import SEALING_FILE, SIGNING_FILE
+from shuiqiao.node.home.making import load_genesis
+from shuiqiao.node.home.settings import Home, load_settings
 from shuiqiao.node.institution import Institution, Surroundings
-from shuiqiao.node.keys import SEALING_FILE, SIGNING_FILE
-from shuiqiao.node.settings import Home, load_settings
 from shuiqiao.sandbox.scenario.cast import BANKS, BUREAU, REGULATOR, home_of
 
 

@@ -21,14 +21,14 @@ from shuiqiao.base.errors import Denied, IntegrityError, ShuiqiaoError, Unavaila
 from shuiqiao.base.ids import system_entropy
 from shuiqiao.crypto import intl
 from shuiqiao.node.auditing import audit_home
-from shuiqiao.node.backup_reading import verify_backup
+from shuiqiao.node.backup.reading import verify_backup
 from shuiqiao.node.changes import changed_records_at
-from shuiqiao.node.diagnosis import DoctorOrder, diagnose_home
-from shuiqiao.node.ledger_place import LedgerPlace
+from shuiqiao.node.doctor.diagnosis import DoctorOrder, diagnose_home
+from shuiqiao.node.home.ledger_place import LedgerPlace
+from shuiqiao.node.home.settings import Home
 from shuiqiao.node.looking import look_at
-from shuiqiao.node.settings import Home
-from shuiqiao.node.tile_publication import publish_log
-from shuiqiao.node.verification import ReceiptVerifier
+from shuiqiao.node.published.tile_publication import publish_log
+from shuiqiao.node.published.verification import ReceiptVerifier
 from shuiqiao.sandbox.scenario.cast import BUREAU, LEAD_BANK, REGULATOR, home_of
 from shuiqiao.vault.model import ErasureReason
 

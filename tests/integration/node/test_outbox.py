@@ -8,11 +8,11 @@ import consortium_world as worlds
 from shuiqiao.base.clock import ManualClock
 from shuiqiao.base.errors import Conflict, Denied, Unavailable
 from shuiqiao.base.ids import system_entropy
-from shuiqiao.ledger.submitter import DRAFT_VALIDITY_MS
-from shuiqiao.ledger.transaction import TransactionDraft, sign_transaction
+from shuiqiao.ledger.transactions.submitter import DRAFT_VALIDITY_MS
+from shuiqiao.ledger.transactions.transaction import TransactionDraft, sign_transaction
 from shuiqiao.lending.contract import ApplicationSubmitBody
 from shuiqiao.members.model import KeyPurpose
-from shuiqiao.node.keys import find_passphrase
+from shuiqiao.node.home.keys import find_passphrase
 from shuiqiao.node.outbox import FORGET_BATCH, Outbox
 from shuiqiao.node.rotation import rotate_key
 from shuiqiao.node.store import OutboxStore

@@ -9,7 +9,7 @@ import consortium_world as worlds
 from shuiqiao.base.clock import ManualClock
 from shuiqiao.base.errors import InvalidInput, Unavailable
 from shuiqiao.base.ids import owned_id, system_entropy
-from shuiqiao.ledger.submitter import DRAFT_VALIDITY_MS
+from shuiqiao.ledger.transactions.submitter import DRAFT_VALIDITY_MS
 from shuiqiao.lending.contract import ApplicationSubmitBody, DecisionRecordBody
 from shuiqiao.lending.model import Application
 from shuiqiao.lending.store import LendingStore

@@ -31,7 +31,7 @@ from shuiqiao.lending.model import Application, Decision, Outcome
 from shuiqiao.lending.store import LendingStore, OpeningStore
 from shuiqiao.node import store as node_store
 from shuiqiao.node.auditing import audit_institution
-from shuiqiao.node.database import open_database
+from shuiqiao.node.home.database import open_database
 from shuiqiao.node.institution import Institution, Surroundings
 from shuiqiao.node.store import OutboxRow, OutboxStore
 

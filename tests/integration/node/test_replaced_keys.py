@@ -11,9 +11,9 @@ from shuiqiao.crypto.suites import get_suite
 from shuiqiao.exchange.model import DataRequest
 from shuiqiao.members.model import KeyPurpose
 from shuiqiao.node.auditing import audit_home, audit_institution
+from shuiqiao.node.home.key_files import KeyFiles
+from shuiqiao.node.home.keys import find_passphrase, load_keys
 from shuiqiao.node.institution import Institution
-from shuiqiao.node.key_files import KeyFiles
-from shuiqiao.node.keys import find_passphrase, load_keys
 from shuiqiao.node.looking import look_at
 from shuiqiao.node.rotation import rotate_key
 from shuiqiao.sandbox.scenario.cast import REGULATOR

@@ -14,13 +14,13 @@ from shuiqiao.base.clock import ManualClock, SystemClock
 from shuiqiao.base.errors import ShuiqiaoError
 from shuiqiao.base.ids import system_entropy
 from shuiqiao.crypto.suites import get_suite
-from shuiqiao.ledger.engine.cometbft.home import OWN_APPLICATION
-from shuiqiao.node.backup import BackupOrder, create_backup
-from shuiqiao.node.keys import find_passphrase, load_keys
-from shuiqiao.node.network_init import NetworkOrder, create_network
-from shuiqiao.node.network_plan import NetworkFolder
-from shuiqiao.node.restore import restore_backup
-from shuiqiao.node.settings import Home, load_settings
+from shuiqiao.ledger.engine.cometbft.comet.home import OWN_APPLICATION
+from shuiqiao.node.backup.creating import BackupOrder, create_backup
+from shuiqiao.node.backup.restore import restore_backup
+from shuiqiao.node.home.keys import find_passphrase, load_keys
+from shuiqiao.node.home.settings import Home, load_settings
+from shuiqiao.node.localnet.init import NetworkOrder, create_network
+from shuiqiao.node.localnet.plan import NetworkFolder
 
 
 @pytest.fixture(scope="module")

@@ -19,11 +19,11 @@ from shuiqiao.members.contract import ROTATE_KEY, MemberRotateKeyBody
 from shuiqiao.members.epoch import read_epoch
 from shuiqiao.members.model import KeyPurpose
 from shuiqiao.members.roster import member_key
+from shuiqiao.node.home.key_files import KeyFiles
+from shuiqiao.node.home.keys import find_passphrase
 from shuiqiao.node.institution import Institution, Surroundings
-from shuiqiao.node.key_files import KeyFiles
-from shuiqiao.node.keys import find_passphrase
+from shuiqiao.node.published.verification import ReceiptVerifier
 from shuiqiao.node.rotation import rotate_key, settle_keys
-from shuiqiao.node.verification import ReceiptVerifier
 
 SIGNING = KeyPurpose.SIGNING
 

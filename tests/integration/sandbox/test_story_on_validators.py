@@ -11,7 +11,7 @@ from shuiqiao.credit.scorecard_file import decode_scorecard, scorecard_digest
 from shuiqiao.crypto.model import SuiteName
 from shuiqiao.crypto.suites import get_suite
 from shuiqiao.members.model import EngineName
-from shuiqiao.node.verification import ReceiptVerifier
+from shuiqiao.node.published.verification import ReceiptVerifier
 from shuiqiao.sandbox.report.page import render_report
 from shuiqiao.sandbox.scenario.outvoting import CHEAT
 from shuiqiao.sandbox.scenario.population import synthetic_data

@@ -6,15 +6,15 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from shuiqiao.base.errors import InvalidInput
-from shuiqiao.ledger.engine.cometbft.codec import (
+from shuiqiao.ledger.engine.cometbft.abci.codec import (
     decode_request,
     decode_response,
     encode_request,
     encode_response,
 )
-from shuiqiao.ledger.engine.cometbft.requests import REQUESTS
-from shuiqiao.ledger.engine.cometbft.responses import RESPONSES
-from shuiqiao.ledger.engine.cometbft.wire import Sort, Table, split_frames
+from shuiqiao.ledger.engine.cometbft.abci.requests import REQUESTS
+from shuiqiao.ledger.engine.cometbft.abci.responses import RESPONSES
+from shuiqiao.ledger.engine.cometbft.abci.wire import Sort, Table, split_frames
 
 PLAIN = {
     Sort.UINT: st.integers(0, 2**64 - 1),

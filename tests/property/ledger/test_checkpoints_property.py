@@ -14,18 +14,18 @@ from shuiqiao.base.clock import ManualClock
 from shuiqiao.base.errors import IntegrityError, ShuiqiaoError
 from shuiqiao.base.ids import MemberId
 from shuiqiao.crypto.suites import get_suite
-from shuiqiao.ledger.cosignature import sign_cosignature
-from shuiqiao.ledger.fork_evidence import fork_kind
-from shuiqiao.ledger.log import consistency_path, leaf_hashes, root_from_reader
+from shuiqiao.ledger.checkpoints.cosignature import sign_cosignature
+from shuiqiao.ledger.checkpoints.note import sign_checkpoint, verify_note
+from shuiqiao.ledger.checkpoints.policy import CheckpointPolicy
+from shuiqiao.ledger.checkpoints.signed_note import MAX_SIGNED_NOTE_BYTES, decode_line, decode_signed_note, encode_line
+from shuiqiao.ledger.log.tree import consistency_path, leaf_hashes, root_from_reader
 from shuiqiao.ledger.model import Checkpoint
-from shuiqiao.ledger.note import sign_checkpoint, verify_note
-from shuiqiao.ledger.policy import CheckpointPolicy
-from shuiqiao.ledger.signed_note import MAX_SIGNED_NOTE_BYTES, decode_line, decode_signed_note, encode_line
 from shuiqiao.ledger.store.alarm_file import ForkKind
-from shuiqiao.ledger.tile_reader import FolderTiles, PublishedLog
-from shuiqiao.ledger.tiles import TileWriter
-from shuiqiao.ledger.witness import Witness
-from shuiqiao.ledger.witness_request import decode_request, encode_request
+from shuiqiao.ledger.tiles.publishing import TileWriter
+from shuiqiao.ledger.tiles.reader import FolderTiles, PublishedLog
+from shuiqiao.ledger.witness.fork_evidence import fork_kind
+from shuiqiao.ledger.witness.request import decode_request, encode_request
+from shuiqiao.ledger.witness.witness import Witness
 
 SUITE = get_suite("intl")
 ORIGIN = "shuiqiao/" + "5a" * 32

@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 
 from log_world import LeafHashes, root_from_leaf_hashes
 from shuiqiao.base.errors import IntegrityError
-from shuiqiao.ledger.log import Frontier, consistency_path, inclusion_path, verify_consistency, verify_inclusion
+from shuiqiao.ledger.log.tree import Frontier, consistency_path, inclusion_path, verify_consistency, verify_inclusion
 
 LEAVES = [hashlib.sha256(number.to_bytes(2, "big")).digest() for number in range(300)]
 NAMES = st.sampled_from(["sha256", "sm3"])

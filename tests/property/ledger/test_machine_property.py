@@ -13,12 +13,12 @@ from shuiqiao.base.errors import Denied
 from shuiqiao.base.ids import MemberId
 from shuiqiao.crypto.model import SuiteName
 from shuiqiao.crypto.suites import get_suite
-from shuiqiao.ledger.kinds import KindTable
-from shuiqiao.ledger.machine import Candidate, StateMachine
-from shuiqiao.ledger.memory_state import MemoryState
 from shuiqiao.ledger.model import BlockContext, Kind, NetworkParameters
-from shuiqiao.ledger.state import OverlayState, genesis_writes
-from shuiqiao.ledger.transaction import TransactionDraft, sign_transaction
+from shuiqiao.ledger.state.machine import Candidate, StateMachine
+from shuiqiao.ledger.state.memory_state import MemoryState
+from shuiqiao.ledger.state.overlay import OverlayState, genesis_writes
+from shuiqiao.ledger.transactions.kinds import KindTable
+from shuiqiao.ledger.transactions.transaction import TransactionDraft, sign_transaction
 
 HOUR_MS = 3_600_000
 START_MS = 1_775_000_000_000

@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 
 from log_world import prove_among
 from shuiqiao.base.errors import IntegrityError
-from shuiqiao.ledger.state_map import (
+from shuiqiao.ledger.state.state_map import (
     StateMap,
     StateProof,
     decode_state_proof,

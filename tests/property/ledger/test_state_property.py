@@ -8,7 +8,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from shuiqiao.base.encoding import encode_cbor
-from shuiqiao.ledger.state import encode_value
+from shuiqiao.ledger.state.overlay import encode_value
 
 
 class Status(StrEnum):

@@ -16,9 +16,9 @@ from shuiqiao.base.encoding import encode_cbor
 from shuiqiao.base.errors import InvalidInput
 from shuiqiao.base.ids import MemberId
 from shuiqiao.crypto.suites import get_suite
-from shuiqiao.ledger.kinds import KindTable
 from shuiqiao.ledger.model import Kind, no_events
-from shuiqiao.ledger.transaction import TransactionDraft, decode_transaction, sign_transaction
+from shuiqiao.ledger.transactions.kinds import KindTable
+from shuiqiao.ledger.transactions.transaction import TransactionDraft, decode_transaction, sign_transaction
 
 NETWORK = bytes(range(32))
 SUITES = {name: get_suite(name) for name in ("intl", "gm")}

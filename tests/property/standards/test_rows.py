@@ -10,11 +10,10 @@ from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
 from shuiqiao.base.errors import ShuiqiaoError
-from shuiqiao.standards import csv_rows
 from shuiqiao.standards.conversion import convert_column
 from shuiqiao.standards.model import AmountUnit
 from shuiqiao.standards.publication import load_catalogue
-from shuiqiao.standards.readers import open_source
+from shuiqiao.standards.readers.sources import csv_rows, open_source
 from shuiqiao.standards.validation import validate_batch
 
 CATALOGUE = load_catalogue()

@@ -44,7 +44,7 @@ def test_a_message_shows_what_is_filled_in(generated):
     row = next(line for line in page.splitlines() if "`node.home_missing`" in line)
     assert (
         row
-        == "| `node.home_missing` | Unavailable | {folder} is not a home: it has no node.toml | `node/settings.py` |"
+        == "| `node.home_missing` | Unavailable | {folder} is not a home: it has no node.toml | `node/home/settings.py` |"
     )
 
 

@@ -15,9 +15,7 @@ from shuiqiao.base.errors import Conflict, Denied, IntegrityError
 from shuiqiao.base.ids import MemberId, owned_id
 from shuiqiao.crypto.model import CipherSuite, SigningKey, SuiteName
 from shuiqiao.crypto.suites import get_suite
-from shuiqiao.ledger.kinds import KindTable
-from shuiqiao.ledger.machine import BlockResult, Candidate, StateMachine, verify_claims
-from shuiqiao.ledger.memory_state import MemoryState
+from shuiqiao.ledger.checkpoints.policy import CheckpointPolicy
 from shuiqiao.ledger.model import (
     BlockContext,
     Event,
@@ -28,9 +26,11 @@ from shuiqiao.ledger.model import (
     Transaction,
     no_events,
 )
-from shuiqiao.ledger.policy import CheckpointPolicy
-from shuiqiao.ledger.state import OverlayState, genesis_writes
-from shuiqiao.ledger.transaction import TransactionDraft, sign_transaction
+from shuiqiao.ledger.state.machine import BlockResult, Candidate, StateMachine, verify_claims
+from shuiqiao.ledger.state.memory_state import MemoryState
+from shuiqiao.ledger.state.overlay import OverlayState, genesis_writes
+from shuiqiao.ledger.transactions.kinds import KindTable
+from shuiqiao.ledger.transactions.transaction import TransactionDraft, sign_transaction
 
 GENESIS_MS = 1_775_000_000_000
 HOUR_MS = 3_600_000

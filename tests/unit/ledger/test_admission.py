@@ -10,7 +10,7 @@ import pytest
 from shuiqiao.base.errors import Unavailable
 from shuiqiao.ledger.engine.admission import MIN_CHECKED_AHEAD, Admission, Intake
 from shuiqiao.ledger.engine.verifiers import Verdicts
-from shuiqiao.ledger.machine import SignatureClaim
+from shuiqiao.ledger.state.machine import SignatureClaim
 
 
 class PatientVerifier:

@@ -5,9 +5,9 @@ from __future__ import annotations
 import pytest
 
 from log_world import LeafHashes, root_from_leaf_hashes
-from shuiqiao.ledger.differences import compare_states, first_leaf_difference
-from shuiqiao.ledger.log import leaf_hash
-from shuiqiao.ledger.state_map import state_record
+from shuiqiao.ledger.log.tree import leaf_hash
+from shuiqiao.ledger.replay.differences import compare_states, first_leaf_difference
+from shuiqiao.ledger.state.state_map import state_record
 
 STATE = {f"room/key/{number:03d}".encode(): bytes([number]) for number in range(40)}
 

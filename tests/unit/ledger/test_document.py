@@ -10,7 +10,7 @@ from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PublicKey
 from shuiqiao.base.encoding import encode_cbor
 from shuiqiao.base.errors import IntegrityError, InvalidInput
 from shuiqiao.crypto.suites import get_suite
-from shuiqiao.ledger.document import decode_document, sign_document, verify_document
+from shuiqiao.ledger.transactions.document import decode_document, sign_document, verify_document
 
 NETWORK = bytes(range(32))
 NAME = "test.letter/1"

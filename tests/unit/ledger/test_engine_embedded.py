@@ -20,13 +20,13 @@ from patience import PATIENCE_S
 from shuiqiao.base.clock import Clock, ManualClock, iso_from_ms
 from shuiqiao.base.errors import IntegrityError, InvalidInput, ShuiqiaoError, Unavailable
 from shuiqiao.crypto import intl as intl_provider
-from shuiqiao.ledger.check import replay_ledger
+from shuiqiao.ledger.checkpoints.note import sign_checkpoint, verify_note
 from shuiqiao.ledger.engine.embedded import EmbeddedLedger
 from shuiqiao.ledger.engine.port import EmbeddedSettings
-from shuiqiao.ledger.log import leaf_hash, verify_consistency
+from shuiqiao.ledger.log.tree import leaf_hash, verify_consistency
 from shuiqiao.ledger.model import MAX_TRANSACTION_BYTES, Block, Committed
-from shuiqiao.ledger.note import sign_checkpoint, verify_note
-from shuiqiao.ledger.receipt_verification import verify_receipt
+from shuiqiao.ledger.receipts.verification import verify_receipt
+from shuiqiao.ledger.replay.check import replay_ledger
 from shuiqiao.ledger.store.disk import PosixDisk
 from shuiqiao.ledger.store.index import Index
 

@@ -14,13 +14,13 @@ from shuiqiao.base.clock import ManualClock
 from shuiqiao.base.encoding import decode_cbor
 from shuiqiao.base.errors import IntegrityError, ShuiqiaoError, Unavailable
 from shuiqiao.base.ids import MemberId
-from shuiqiao.ledger.check import replay_ledger
+from shuiqiao.ledger.checkpoints.note import verify_note
 from shuiqiao.ledger.engine.embedded import EmbeddedLedger
 from shuiqiao.ledger.engine.follower import FollowerLedger
 from shuiqiao.ledger.engine.port import EmbeddedSettings, FollowerSettings
-from shuiqiao.ledger.note import verify_note
-from shuiqiao.ledger.receipt_verification import VerifiedReceipt, verify_receipt
-from shuiqiao.ledger.witness import Witness
+from shuiqiao.ledger.receipts.verification import VerifiedReceipt, verify_receipt
+from shuiqiao.ledger.replay.check import replay_ledger
+from shuiqiao.ledger.witness.witness import Witness
 
 MAP_BYTES = 1 << 28
 ABSENT = "note/entry/absent"

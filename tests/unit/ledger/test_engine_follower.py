@@ -17,17 +17,17 @@ from msgspec import structs
 from patience import PATIENCE_S
 from shuiqiao.base.clock import ManualClock
 from shuiqiao.base.errors import IntegrityError, ShuiqiaoError, Unavailable
-from shuiqiao.ledger.check import replay_ledger
+from shuiqiao.ledger.checkpoints.note import sign_checkpoint, verify_note
 from shuiqiao.ledger.engine.embedded import EmbeddedLedger
 from shuiqiao.ledger.engine.follower import FollowerLedger
 from shuiqiao.ledger.engine.port import EmbeddedSettings, FollowerSettings
-from shuiqiao.ledger.entry import decode_entry, encode_entry
-from shuiqiao.ledger.log import Frontier, leaf_hash
+from shuiqiao.ledger.log.entry import decode_entry, encode_entry
+from shuiqiao.ledger.log.tree import Frontier, leaf_hash
 from shuiqiao.ledger.model import Block, Checkpoint, Committed
-from shuiqiao.ledger.note import sign_checkpoint, verify_note
-from shuiqiao.ledger.receipt_verification import verify_receipt
+from shuiqiao.ledger.receipts.verification import verify_receipt
+from shuiqiao.ledger.replay.check import replay_ledger
 from shuiqiao.ledger.store.alarm_file import ForkKind
-from shuiqiao.ledger.submitter import log_size
+from shuiqiao.ledger.transactions.submitter import log_size
 
 MAP_BYTES = 1 << 28
 

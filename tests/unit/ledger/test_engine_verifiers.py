@@ -20,7 +20,7 @@ from shuiqiao.ledger.engine.verifiers import (
     split_chunks,
     verify_all,
 )
-from shuiqiao.ledger.machine import SignatureClaim
+from shuiqiao.ledger.state.machine import SignatureClaim
 
 
 def jobs_of(network: Any, count: int, *, size: int = 100) -> tuple[list[SignatureClaim], list[bool]]:

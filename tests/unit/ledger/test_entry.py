@@ -7,7 +7,7 @@ import pytest
 
 from shuiqiao.base.encoding import encode_cbor
 from shuiqiao.base.errors import IntegrityError, InvalidInput
-from shuiqiao.ledger.entry import BlockEntry, decode_entry, encode_entry, is_entry, next_block_time
+from shuiqiao.ledger.log.entry import BlockEntry, decode_entry, encode_entry, is_entry, next_block_time
 
 ENTRY = BlockEntry(height=7, time_ms=1_775_000_000_001, count=3, epoch=2, state_root=bytes(range(32)))
 FIELDS = {

@@ -10,8 +10,8 @@ import pytest
 from msgspec import Meta
 
 from shuiqiao.base.errors import InvalidInput
-from shuiqiao.ledger.kinds import KindTable
 from shuiqiao.ledger.model import Kind, no_events
+from shuiqiao.ledger.transactions.kinds import KindTable
 
 Number = Annotated[int, Meta(ge=0, le=9)]
 

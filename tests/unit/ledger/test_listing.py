@@ -5,8 +5,8 @@ from __future__ import annotations
 import pytest
 
 from shuiqiao.base.errors import InvalidInput
-from shuiqiao.ledger.listing import MAX_LISTED, find_transaction, list_transactions
 from shuiqiao.ledger.model import Block
+from shuiqiao.ledger.transactions.listing import MAX_LISTED, find_transaction, list_transactions
 
 WROTE = [
     ["note.write", "note.write"],

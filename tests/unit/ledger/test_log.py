@@ -8,7 +8,7 @@ import pytest
 
 from log_world import LeafHashes, root_from_leaf_hashes
 from shuiqiao.base.errors import IntegrityError, InvalidInput
-from shuiqiao.ledger.log import (
+from shuiqiao.ledger.log.tree import (
     Frontier,
     complete_subtrees,
     consistency_path,

@@ -12,12 +12,12 @@ from shuiqiao.base.errors import IntegrityError, InvalidInput, ShuiqiaoError, Un
 from shuiqiao.base.ids import owned_id
 from shuiqiao.crypto import intl as intl_provider
 from shuiqiao.crypto.suites import get_suite
-from shuiqiao.ledger.entry import BlockEntry, encode_entry
-from shuiqiao.ledger.kinds import KindTable
-from shuiqiao.ledger.machine import Candidate, StateMachine, verify_claims
+from shuiqiao.ledger.log.entry import BlockEntry, encode_entry
 from shuiqiao.ledger.model import BlockContext, Kind, no_events
-from shuiqiao.ledger.state import OverlayState
-from shuiqiao.ledger.state_map import StateMap
+from shuiqiao.ledger.state.machine import Candidate, StateMachine, verify_claims
+from shuiqiao.ledger.state.overlay import OverlayState
+from shuiqiao.ledger.state.state_map import StateMap
+from shuiqiao.ledger.transactions.kinds import KindTable
 
 from .conftest import KINDS, NoteBody
 

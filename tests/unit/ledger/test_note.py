@@ -11,15 +11,15 @@ import pytest
 
 from shuiqiao.base.errors import IntegrityError, Unavailable
 from shuiqiao.crypto import intl as intl_provider
-from shuiqiao.ledger.log import MAX_TREE_SIZE
-from shuiqiao.ledger.note import (
+from shuiqiao.ledger.checkpoints.note import (
     add_cosignatures,
     note_key_hash,
     sign_checkpoint,
     verify_log_signature,
     verify_note,
 )
-from shuiqiao.ledger.signed_note import MAX_LINE_BYTES, SignatureLine, decode_line, encode_line, encode_text
+from shuiqiao.ledger.checkpoints.signed_note import MAX_LINE_BYTES, SignatureLine, decode_line, encode_line, encode_text
+from shuiqiao.ledger.log.tree import MAX_TREE_SIZE
 
 ROOT = bytes(range(100, 132))
 

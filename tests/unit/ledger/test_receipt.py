@@ -10,11 +10,11 @@ import pytest
 from log_world import LeafHashes
 from shuiqiao.base.encoding import decode_cbor, encode_cbor
 from shuiqiao.base.errors import IntegrityError, InvalidInput, ShuiqiaoError
-from shuiqiao.ledger.entry import BlockEntry, encode_entry
-from shuiqiao.ledger.kinds import KindTable
-from shuiqiao.ledger.log import Frontier, hash_function, leaf_hash
-from shuiqiao.ledger.note import sign_checkpoint
-from shuiqiao.ledger.receipt import (
+from shuiqiao.ledger.checkpoints.note import sign_checkpoint
+from shuiqiao.ledger.checkpoints.signed_note import MAX_SIGNED_NOTE_BYTES
+from shuiqiao.ledger.log.entry import BlockEntry, encode_entry
+from shuiqiao.ledger.log.tree import Frontier, hash_function, leaf_hash
+from shuiqiao.ledger.receipts.receipt import (
     MAX_RECEIPT_BYTES,
     EpochStep,
     LastEntry,
@@ -26,10 +26,10 @@ from shuiqiao.ledger.receipt import (
     encode_receipt,
     last_entry,
 )
-from shuiqiao.ledger.receipt_signers import SignerEvidence
-from shuiqiao.ledger.receipt_verification import verify_receipt
-from shuiqiao.ledger.signed_note import MAX_SIGNED_NOTE_BYTES
-from shuiqiao.ledger.state_map import StateProof
+from shuiqiao.ledger.receipts.signers import SignerEvidence
+from shuiqiao.ledger.receipts.verification import verify_receipt
+from shuiqiao.ledger.state.state_map import StateProof
+from shuiqiao.ledger.transactions.kinds import KindTable
 
 
 class Log:

@@ -10,11 +10,11 @@ from log_world import LeafHashes
 from shuiqiao.base.encoding import decode_cbor, encode_cbor
 from shuiqiao.base.errors import ShuiqiaoError
 from shuiqiao.base.ids import MemberId
-from shuiqiao.ledger.cosignature import sign_cosignature
-from shuiqiao.ledger.log import Frontier, leaf_hash
-from shuiqiao.ledger.note import add_cosignatures, sign_checkpoint
-from shuiqiao.ledger.policy import CheckpointPolicy
-from shuiqiao.ledger.receipt import (
+from shuiqiao.ledger.checkpoints.cosignature import sign_cosignature
+from shuiqiao.ledger.checkpoints.note import add_cosignatures, sign_checkpoint
+from shuiqiao.ledger.checkpoints.policy import CheckpointPolicy
+from shuiqiao.ledger.log.tree import Frontier, leaf_hash
+from shuiqiao.ledger.receipts.receipt import (
     MAX_EPOCH_STEPS,
     EpochStep,
     StateClaim,
@@ -24,7 +24,7 @@ from shuiqiao.ledger.receipt import (
     encode_receipt,
     last_entry,
 )
-from shuiqiao.ledger.receipt_verification import verify_receipt
+from shuiqiao.ledger.receipts.verification import verify_receipt
 
 ABSENT = "note/absent/00"
 

@@ -10,7 +10,7 @@ import pytest
 from log_world import prove_among
 from shuiqiao.base.encoding import encode_cbor
 from shuiqiao.base.errors import IntegrityError
-from shuiqiao.ledger.state_map import (
+from shuiqiao.ledger.state.state_map import (
     EMPTY,
     MAX_STATE_PROOF_BYTES,
     StateMap,

@@ -9,7 +9,7 @@ import lmdb
 import pytest
 
 from shuiqiao.base.errors import IntegrityError
-from shuiqiao.ledger.state_map import EMPTY, StateMap, verify_state_proof
+from shuiqiao.ledger.state.state_map import EMPTY, StateMap, verify_state_proof
 from shuiqiao.ledger.store.page_source import TransactionPages
 from shuiqiao.ledger.store.state_page import EMPTY_PAGE
 from shuiqiao.ledger.store.state_tree import DATABASE, StateTree, prove, write_pages

@@ -11,7 +11,7 @@ from shuiqiao.crypto.suites import get_suite
 from shuiqiao.ledger.store.alarm_file import AlarmFile
 from shuiqiao.ledger.store.checkpoint_file import CheckpointFile
 from shuiqiao.ledger.store.disk import PosixDisk
-from shuiqiao.ledger.store.witness_file import WitnessFile
+from shuiqiao.ledger.witness.witness_file import WitnessFile
 
 DISK = PosixDisk()
 TEBIBYTE = 1 << 40

@@ -10,7 +10,7 @@ from shuiqiao.base.encoding import encode_cbor
 from shuiqiao.base.errors import InvalidInput
 from shuiqiao.crypto.suites import get_suite
 from shuiqiao.ledger.model import MAX_TRANSACTION_BYTES
-from shuiqiao.ledger.transaction import (
+from shuiqiao.ledger.transactions.transaction import (
     assemble_transaction,
     decode_transaction,
     encode_payload,

@@ -8,8 +8,8 @@ import msgspec
 import pytest
 
 from shuiqiao.base.errors import Conflict, Denied
-from shuiqiao.ledger.kinds import KindTable
 from shuiqiao.ledger.model import BlockContext, first_version
+from shuiqiao.ledger.transactions.kinds import KindTable
 from shuiqiao.lending.contract import KINDS, ApplicationSubmitBody, DecisionRecordBody, application_key, decision_key
 
 NOW_MS = 1_000_000

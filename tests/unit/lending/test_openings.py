@@ -12,7 +12,7 @@ from shuiqiao.base.encoding import encode_cbor
 from shuiqiao.base.errors import IntegrityError, InvalidInput
 from shuiqiao.base.money import MAX_FEN
 from shuiqiao.crypto.suites import get_suite
-from shuiqiao.ledger.document import to_plain
+from shuiqiao.ledger.transactions.document import to_plain
 from shuiqiao.lending.model import Outcome
 from shuiqiao.lending.openings import ApplicationOpening, DecisionOpening, open_decision
 

@@ -8,7 +8,7 @@ import pytest
 
 from members_world import KINDS, ROLES, World, sealing, signing, validating
 from shuiqiao.base.encoding import encode_cbor
-from shuiqiao.ledger.kinds import KindTable
+from shuiqiao.ledger.transactions.kinds import KindTable
 from shuiqiao.members.action import (
     ActivateContract,
     ChangeFlags,

@@ -8,7 +8,7 @@ import pytest
 from members_world import World, signing
 from shuiqiao.base.errors import Denied, IntegrityError
 from shuiqiao.base.ids import MemberId
-from shuiqiao.ledger.document import decode_document, sign_document
+from shuiqiao.ledger.transactions.document import decode_document, sign_document
 from shuiqiao.members.documents import verify_signed_by
 from shuiqiao.members.roster import signing_key_named
 

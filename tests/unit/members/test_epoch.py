@@ -9,7 +9,7 @@ import pytest
 from members_world import World, signing
 from shuiqiao.base.encoding import encode_cbor
 from shuiqiao.base.errors import Denied, IntegrityError, InvalidInput
-from shuiqiao.ledger.policy import CheckpointPolicy
+from shuiqiao.ledger.checkpoints.policy import CheckpointPolicy
 from shuiqiao.members.epoch import (
     MAX_EPOCH_BYTES,
     Epoch,

@@ -9,7 +9,7 @@ import tarfile
 import pytest
 
 from shuiqiao.base.errors import IntegrityError, InvalidInput
-from shuiqiao.node.archive import ArchiveWriter, header_of, read_archive
+from shuiqiao.node.backup.archive import ArchiveWriter, header_of, read_archive
 
 FILES = {"genesis.json": b"{}", "ledger/segments/1.segment": bytes(range(256)) * 5, "empty": b"", "block": bytes(512)}
 

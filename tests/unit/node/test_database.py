@@ -10,7 +10,7 @@ from sqlalchemy import Column, Integer, MetaData, Table, insert, select
 from sqlalchemy.exc import IntegrityError
 
 from shuiqiao.base.errors import InvalidInput, Unavailable
-from shuiqiao.node.database import BUSY_TIMEOUT_MS, open_database
+from shuiqiao.node.home.database import BUSY_TIMEOUT_MS, open_database
 
 METADATA = MetaData()
 OTHER = MetaData()

@@ -8,19 +8,19 @@ import pytest
 
 from shuiqiao.base.errors import InvalidInput
 from shuiqiao.crypto.keyfile import load_key_file
-from shuiqiao.ledger.tile_reader import FolderTiles
+from shuiqiao.ledger.tiles.reader import FolderTiles
 from shuiqiao.lending.catalogue import product_from_toml
 from shuiqiao.members.genesis import genesis_from_members_toml
-from shuiqiao.node.backup_reading import verify_backup
-from shuiqiao.node.home import Home, load_genesis
-from shuiqiao.node.keys import read_passphrase
+from shuiqiao.node.backup.reading import verify_backup
+from shuiqiao.node.home.keys import read_passphrase
+from shuiqiao.node.home.making import Home, load_genesis
+from shuiqiao.node.home.settings import load_settings
+from shuiqiao.node.localnet.members import complete_members
 from shuiqiao.node.member_file import load_admission
-from shuiqiao.node.network_members import complete_members
-from shuiqiao.node.settings import load_settings
-from shuiqiao.node.verification import load_known_checkpoint
+from shuiqiao.node.published.verification import load_known_checkpoint
 from shuiqiao.standards.catalogue_file import CodesFile, read_catalogue_file
 from shuiqiao.standards.publication import load_catalogue
-from shuiqiao.standards.readers import open_source
+from shuiqiao.standards.readers.sources import open_source
 
 READERS = {
     "genesis": load_genesis,

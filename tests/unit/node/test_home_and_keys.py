@@ -13,8 +13,7 @@ from shuiqiao.crypto.keyfile import PassphraseCost, load_key_file, save_key_file
 from shuiqiao.crypto.model import SuiteName
 from shuiqiao.crypto.suites import get_suite
 from shuiqiao.members.genesis import decode_genesis, network_id
-from shuiqiao.node.home import create_solo_home, load_genesis, nothing_left_of_a_failure, write_durably
-from shuiqiao.node.keys import (
+from shuiqiao.node.home.keys import (
     MAX_PASSPHRASE_BYTES,
     SEALING_FILE,
     SIGNING_FILE,
@@ -23,8 +22,9 @@ from shuiqiao.node.keys import (
     named_passphrase,
     read_passphrase,
 )
-from shuiqiao.node.settings import Home, load_settings
-from shuiqiao.node.verification import ReceiptVerifier
+from shuiqiao.node.home.making import create_solo_home, load_genesis, nothing_left_of_a_failure, write_durably
+from shuiqiao.node.home.settings import Home, load_settings
+from shuiqiao.node.published.verification import ReceiptVerifier
 
 CHEAP = PassphraseCost(memory_kib=64, passes=1, lanes=1)
 

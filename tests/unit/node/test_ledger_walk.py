@@ -7,7 +7,7 @@ import pytest
 
 from members_world import World
 from shuiqiao.base.errors import IntegrityError
-from shuiqiao.ledger.entry import decode_entry, encode_entry
+from shuiqiao.ledger.log.entry import decode_entry, encode_entry
 from shuiqiao.members.action import SetWitnesses
 from shuiqiao.node.ledger_walk import LedgerWalk
 

@@ -10,8 +10,8 @@ import consortium_world as worlds
 from patience import PATIENCE_S
 from shuiqiao.base.clock import ManualClock
 from shuiqiao.base.unix_socket import connect_to
-from shuiqiao.node import link_frames as link
-from shuiqiao.node.link_server import LedgerLink
+from shuiqiao.node.peers import link_frames as link
+from shuiqiao.node.peers.link_server import LedgerLink
 from stranger import told_to_a_stranger
 
 

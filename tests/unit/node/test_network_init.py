@@ -14,17 +14,17 @@ from shuiqiao.base.errors import Conflict, InvalidInput, Unavailable
 from shuiqiao.base.ids import MemberId
 from shuiqiao.crypto.keyfile import PassphraseCost
 from shuiqiao.crypto.model import SuiteName
-from shuiqiao.ledger.engine.cometbft.home import address_of, chain_id_of
-from shuiqiao.ledger.engine.cometbft.validator_key import ValidatorKeyFiles
+from shuiqiao.ledger.engine.cometbft.comet.home import address_of, chain_id_of
+from shuiqiao.ledger.engine.cometbft.comet.validator_key import ValidatorKeyFiles
 from shuiqiao.members.genesis import decode_genesis, network_id
 from shuiqiao.members.model import EngineName
 from shuiqiao.members.registration import Registration
-from shuiqiao.node.agreement import require_first_keys, require_member
-from shuiqiao.node.keys import load_keys
-from shuiqiao.node.network_init import NetworkOrder, create_network
-from shuiqiao.node.network_plan import NetworkFolder, load_plan
+from shuiqiao.node.home.agreement import require_first_keys, require_member
+from shuiqiao.node.home.keys import load_keys
+from shuiqiao.node.home.settings import load_settings
+from shuiqiao.node.localnet.init import NetworkOrder, create_network
+from shuiqiao.node.localnet.plan import NetworkFolder, load_plan
 from shuiqiao.node.rotation import proven_validator_key
-from shuiqiao.node.settings import load_settings
 
 CHEAP = PassphraseCost(memory_kib=8, passes=1, lanes=1)
 PASSPHRASE = b"one for all homes"

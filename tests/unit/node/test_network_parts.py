@@ -14,11 +14,11 @@ import pytest
 
 from patience import PATIENCE_S
 from shuiqiao.base.errors import Conflict, Denied, InvalidInput, Unavailable
-from shuiqiao.ledger.engine.cometbft.localnet import free_ports
-from shuiqiao.node.network import Network
-from shuiqiao.node.network_child import RelayBoard
-from shuiqiao.node.network_control import ControlServer, ask_process
-from shuiqiao.node.network_plan import (
+from shuiqiao.ledger.engine.cometbft.comet.localnet import free_ports
+from shuiqiao.node.localnet.child import RelayBoard
+from shuiqiao.node.localnet.control import ControlServer, ask_process
+from shuiqiao.node.localnet.network import Network
+from shuiqiao.node.localnet.plan import (
     NetworkFolder,
     NetworkPlan,
     RelayPlace,
@@ -26,8 +26,8 @@ from shuiqiao.node.network_plan import (
     encode_plan,
     load_plan,
 )
-from shuiqiao.node.network_process import RecordedProcess
-from shuiqiao.node.network_status import CometStanding, standing_of
+from shuiqiao.node.localnet.process import RecordedProcess
+from shuiqiao.node.localnet.status import CometStanding, standing_of
 from stranger import told_to_a_stranger
 
 SLEEP = [sys.executable, "-c", "import sys, time; print('a   word', flush=True); time.sleep(60)"]
@@ -273,7 +273,7 @@ def test_a_home_that_cannot_be_opened_is_told_with_its_code(folder):
 
 
 def test_a_process_that_there_is_none_of_ends_with_words():
-    command = [sys.executable, "-m", "shuiqiao.node.network_child", "paxos"]
+    command = [sys.executable, "-m", "shuiqiao.node.localnet.child", "paxos"]
     done = subprocess.run(command, capture_output=True, text=True, check=False)
     assert (done.returncode, done.stderr) == (
         1,

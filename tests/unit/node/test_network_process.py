@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from shuiqiao.node.network_process import RecordedProcess
+from shuiqiao.node.localnet.process import RecordedProcess
 
 RECORDS = [
     b"",

@@ -9,7 +9,7 @@ import pytest
 from shuiqiao.base.errors import InvalidInput, Unavailable
 from shuiqiao.crypto.model import SuiteName
 from shuiqiao.members.model import Role
-from shuiqiao.node.settings import (
+from shuiqiao.node.home.settings import (
     DATABASE_URL_VARIABLE,
     MAX_SETTINGS_BYTES,
     Home,

@@ -6,12 +6,12 @@ import pytest
 
 from members_world import World
 from shuiqiao.base.errors import IntegrityError
-from shuiqiao.ledger.engine.cometbft.proposing import MAX_UNPACKED_BYTES
+from shuiqiao.ledger.checkpoints.note import sign_checkpoint
+from shuiqiao.ledger.engine.cometbft.consensus.proposing import MAX_UNPACKED_BYTES
 from shuiqiao.ledger.engine.port import EmbeddedSettings
-from shuiqiao.ledger.note import sign_checkpoint
-from shuiqiao.ledger.tile_paths import CHECKPOINT_PATH
-from shuiqiao.node import tile_verification
-from shuiqiao.node.tile_verification import MAX_BLOCK_BYTES, MAX_BLOCK_LEAVES, verify_published
+from shuiqiao.ledger.tiles.paths import CHECKPOINT_PATH
+from shuiqiao.node.published import tile_verification
+from shuiqiao.node.published.tile_verification import MAX_BLOCK_BYTES, MAX_BLOCK_LEAVES, verify_published
 
 LEAF = bytes(4_000)
 BUNDLE = (len(LEAF).to_bytes(2, "big") + LEAF) * 256

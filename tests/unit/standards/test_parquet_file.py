@@ -9,9 +9,15 @@ import pytest
 
 from shuiqiao.base.errors import IntegrityError, InvalidInput
 from shuiqiao.standards.columns import MAX_CELL_BYTES
-from shuiqiao.standards.parquet_file import MAX_BATCH_BYTES, MAX_PART_BYTES, decode_in_parts, decode_texts, open_parquet
 from shuiqiao.standards.publication import load_catalogue
-from shuiqiao.standards.readers import open_source
+from shuiqiao.standards.readers.parquet_file import (
+    MAX_BATCH_BYTES,
+    MAX_PART_BYTES,
+    decode_in_parts,
+    decode_texts,
+    open_parquet,
+)
+from shuiqiao.standards.readers.sources import open_source
 from shuiqiao.vault.reading import read_rows
 from taken_memory import measured
 

@@ -9,9 +9,9 @@ import pyarrow.parquet as pq
 import pytest
 
 from shuiqiao.base.errors import InvalidInput
-from shuiqiao.standards.parquet_pages import MAX_PAGE_BYTES, require_small_pages
 from shuiqiao.standards.publication import load_catalogue
-from shuiqiao.standards.readers import open_source
+from shuiqiao.standards.readers.parquet_pages import MAX_PAGE_BYTES, require_small_pages
+from shuiqiao.standards.readers.sources import open_source
 
 
 def written(table, **options):

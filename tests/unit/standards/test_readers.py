@@ -9,10 +9,9 @@ import pyarrow.parquet as pq
 import pytest
 
 from shuiqiao.base.errors import InvalidInput, Unavailable
-from shuiqiao.standards import csv_rows
 from shuiqiao.standards.columns import STANDARD_KEY
-from shuiqiao.standards.readers import open_source
-from shuiqiao.standards.recognition import recognise_columns
+from shuiqiao.standards.readers.recognition import recognise_columns
+from shuiqiao.standards.readers.sources import csv_rows, open_source
 from shuiqiao.standards.validation import validate_batch
 
 CHINESE = [

@@ -9,7 +9,7 @@ import pytest
 
 from shuiqiao.base.encoding import decode_cbor, encode_cbor
 from shuiqiao.base.errors import Conflict, IntegrityError, InvalidInput
-from shuiqiao.ledger.receipt import MAX_RECEIPT_BYTES
+from shuiqiao.ledger.receipts.receipt import MAX_RECEIPT_BYTES
 from shuiqiao.vault import disclosure, evidence
 from shuiqiao.vault.contract import batch_lookup
 from shuiqiao.vault.disclosure import (

@@ -12,7 +12,7 @@ import pyarrow.parquet as pq
 import pytest
 
 from shuiqiao.base.errors import InvalidInput
-from shuiqiao.standards.parquet_file import MAX_PART_BYTES
+from shuiqiao.standards.readers.parquet_file import MAX_PART_BYTES
 from shuiqiao.vault.ingest import FULL_BATCH_BYTES
 from taken_memory import measured
 from vault_world import CATALOGUE

@@ -6,7 +6,7 @@ import pytest
 
 from log_world import LeafHashes, root_from_leaf_hashes
 from shuiqiao.base.errors import IntegrityError
-from shuiqiao.ledger.log import inclusion_path
+from shuiqiao.ledger.log.tree import inclusion_path
 from shuiqiao.vault.leaves import (
     group_hash,
     group_hashes,

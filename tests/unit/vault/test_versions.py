@@ -7,7 +7,7 @@ from datetime import date
 
 import pytest
 
-from shuiqiao.standards.readers import open_source
+from shuiqiao.standards.readers.sources import open_source
 from shuiqiao.vault.model import ErasureReason
 from vault_world import CATALOGUE, EVER, grade, invoice, payment, write_rows
 

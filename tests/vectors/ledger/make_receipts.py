@@ -25,12 +25,12 @@ from shuiqiao.base.encoding import decode_cbor, encode_cbor  # noqa: E402
 from shuiqiao.base.ids import MemberId, owned_id  # noqa: E402
 from shuiqiao.consent.contract import GRANT, PAUSE, ConsentGrantBody, ConsentPauseBody  # noqa: E402
 from shuiqiao.consent.model import Purpose  # noqa: E402
+from shuiqiao.ledger.checkpoints.note import sign_checkpoint  # noqa: E402
+from shuiqiao.ledger.checkpoints.signed_note import decode_signed_note, encode_line  # noqa: E402
 from shuiqiao.ledger.engine.embedded import EmbeddedLedger  # noqa: E402
 from shuiqiao.ledger.engine.port import EmbeddedSettings  # noqa: E402
-from shuiqiao.ledger.note import sign_checkpoint  # noqa: E402
-from shuiqiao.ledger.receipt import Receipt, decode_receipt, encode_receipt  # noqa: E402
-from shuiqiao.ledger.signed_note import decode_signed_note, encode_line  # noqa: E402
-from shuiqiao.ledger.witness import Witness  # noqa: E402
+from shuiqiao.ledger.receipts.receipt import Receipt, decode_receipt, encode_receipt  # noqa: E402
+from shuiqiao.ledger.witness.witness import Witness  # noqa: E402
 from shuiqiao.members.action import SetQuorum  # noqa: E402
 from shuiqiao.members.contract import (  # noqa: E402
     PROPOSE,
@@ -203,7 +203,7 @@ class Story:
         raise AssertionError(f"{title} holds")
 
     def verify(self, data: bytes) -> Any:
-        from shuiqiao.ledger.receipt_verification import verify_receipt
+        from shuiqiao.ledger.receipts.verification import verify_receipt
 
         return verify_receipt(
             data,

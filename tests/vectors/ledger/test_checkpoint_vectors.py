@@ -15,16 +15,16 @@ from shuiqiao.base.clock import ManualClock
 from shuiqiao.base.errors import ShuiqiaoError
 from shuiqiao.base.ids import MemberId
 from shuiqiao.crypto.suites import get_suite
-from shuiqiao.ledger.cosignature import cosigned_message
-from shuiqiao.ledger.fork_evidence import verify_fork_evidence
-from shuiqiao.ledger.log import consistency_path, leaf_hashes
+from shuiqiao.ledger.checkpoints.cosignature import cosigned_message
+from shuiqiao.ledger.checkpoints.note import add_cosignatures, join_note, verify_log_signature, verify_note
+from shuiqiao.ledger.checkpoints.policy import CheckpointPolicy
+from shuiqiao.ledger.log.tree import consistency_path, leaf_hashes
 from shuiqiao.ledger.model import Checkpoint
-from shuiqiao.ledger.note import add_cosignatures, join_note, verify_log_signature, verify_note
-from shuiqiao.ledger.policy import CheckpointPolicy
-from shuiqiao.ledger.tile_reader import FolderTiles, PublishedLog
-from shuiqiao.ledger.tiles import TileWriter
-from shuiqiao.ledger.witness import Witness
-from shuiqiao.ledger.witness_request import decode_request, encode_request
+from shuiqiao.ledger.tiles.publishing import TileWriter
+from shuiqiao.ledger.tiles.reader import FolderTiles, PublishedLog
+from shuiqiao.ledger.witness.fork_evidence import verify_fork_evidence
+from shuiqiao.ledger.witness.request import decode_request, encode_request
+from shuiqiao.ledger.witness.witness import Witness
 
 HERE = Path(__file__).parent
 LEAVES = [b"leaf %d" % number for number in range(300)]

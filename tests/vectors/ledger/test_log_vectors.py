@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from log_world import LeafHashes, root_from_leaf_hashes
-from shuiqiao.ledger.log import (
+from shuiqiao.ledger.log.tree import (
     Frontier,
     consistency_path,
     inclusion_path,

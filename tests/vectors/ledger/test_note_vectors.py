@@ -7,7 +7,7 @@ import json
 from pathlib import Path
 
 from shuiqiao.crypto.suites import get_suite
-from shuiqiao.ledger.note import note_key_hash
+from shuiqiao.ledger.checkpoints.note import note_key_hash
 
 
 def test_a_published_note_has_our_key_hash_and_its_signature_holds_by_our_suite():

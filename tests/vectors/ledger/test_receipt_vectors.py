@@ -9,7 +9,7 @@ import pytest
 
 from shuiqiao.base.errors import ShuiqiaoError
 from shuiqiao.crypto.suites import get_suite
-from shuiqiao.ledger.receipt_verification import verify_receipt
+from shuiqiao.ledger.receipts.verification import verify_receipt
 from shuiqiao.members.genesis import network_parameters
 from shuiqiao.members.key_ring import MemberKeyRing
 from shuiqiao.node.kinds import network_kinds

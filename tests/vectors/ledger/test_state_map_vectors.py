@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from shuiqiao.base.encoding import encode_cbor
-from shuiqiao.ledger.state_map import (
+from shuiqiao.ledger.state.state_map import (
     StateMap,
     encode_state_proof,
     state_path,

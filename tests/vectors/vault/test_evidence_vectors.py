@@ -10,7 +10,7 @@ import cbor2
 import pytest
 
 from shuiqiao.base.errors import ShuiqiaoError
-from shuiqiao.node.verification import ReceiptVerifier
+from shuiqiao.node.published.verification import ReceiptVerifier
 
 VECTORS = json.loads(Path(__file__).with_name("evidence.json").read_text())
 SUITES = pytest.mark.parametrize("vector", VECTORS["suites"], ids=lambda vector: vector["suite"])

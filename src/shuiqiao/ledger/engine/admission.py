@@ -23,9 +23,9 @@ from shuiqiao.ledger.engine.verifiers import (
     Verifier,
     verifier_failed,
 )
-from shuiqiao.ledger.machine import SignatureClaim, StateMachine
 from shuiqiao.ledger.model import Committed, StateView, Transaction
-from shuiqiao.ledger.work import MAX_BLOCK_WORK, expected_work
+from shuiqiao.ledger.state.machine import SignatureClaim, StateMachine
+from shuiqiao.ledger.transactions.work import MAX_BLOCK_WORK, expected_work
 
 MAX_DECODED_AHEAD: Final = 512
 """Signatures planned and not yet sent to be checked: more would only go stale."""

@@ -6,7 +6,7 @@ from collections.abc import Iterator
 from typing import TYPE_CHECKING, Final
 
 from shuiqiao.ledger.model import Block
-from shuiqiao.ledger.tiles import LogSource, leaves_of_blocks
+from shuiqiao.ledger.tiles.publishing import LogSource, leaves_of_blocks
 
 if TYPE_CHECKING:
     from shuiqiao.ledger.model import Checkpoint

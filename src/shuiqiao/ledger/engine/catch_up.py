@@ -12,16 +12,16 @@ from typing import TYPE_CHECKING
 from shuiqiao.base.errors import IntegrityError, InvalidInput, ShuiqiaoError, Unavailable
 from shuiqiao.ledger.engine.execution import Growth, grow
 from shuiqiao.ledger.engine.verifiers import Verifier, verify_all
-from shuiqiao.ledger.entry import decode_entry
-from shuiqiao.ledger.log import Frontier, verify_consistency
-from shuiqiao.ledger.machine import Candidate, SignatureClaim
+from shuiqiao.ledger.log.entry import decode_entry
+from shuiqiao.ledger.log.tree import Frontier, verify_consistency
 from shuiqiao.ledger.model import Block, Checkpoint, Event, StateView, Transaction
+from shuiqiao.ledger.state.machine import Candidate, SignatureClaim
 from shuiqiao.ledger.store.alarm_file import ForkKind
 
 if TYPE_CHECKING:
     from shuiqiao.ledger.engine.port import FollowerSettings, LedgerPeer
     from shuiqiao.ledger.engine.replica import Replica
-    from shuiqiao.ledger.machine import StateMachine
+    from shuiqiao.ledger.state.machine import StateMachine
 
 _BROKEN_BY_A_BLOCK = frozenset({"ledger.entry_malformed", "ledger.block_time_backwards"})
 """What a signed block itself can be wrong by; any other damage is found in this copy's own files, accusing nobody."""

@@ -14,9 +14,9 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Final
 
 from shuiqiao.base.errors import Unavailable
-from shuiqiao.ledger.cosigning import CosignedCheckpoint
 from shuiqiao.ledger.engine.receipts import MAX_LEAVES_BEHIND, Confirmed
 from shuiqiao.ledger.model import Checkpoint
+from shuiqiao.ledger.witness.cosigning import CosignedCheckpoint
 
 if TYPE_CHECKING:
     from shuiqiao.ledger.store.state_view import SnapshotState

@@ -20,7 +20,6 @@ from shuiqiao.base.errors import ShuiqiaoError, Unavailable
 from shuiqiao.crypto.model import SigningKey
 from shuiqiao.crypto.suites import get_suite
 from shuiqiao.ledger.clock_check import require_expected, require_not_behind
-from shuiqiao.ledger.cosigning import WitnessPeer
 from shuiqiao.ledger.engine.admission import Admission, Intake, Submission
 from shuiqiao.ledger.engine.execution import Execution
 from shuiqiao.ledger.engine.listeners import Listener, Listeners
@@ -29,13 +28,14 @@ from shuiqiao.ledger.engine.receipts import make_receipt
 from shuiqiao.ledger.engine.replica import Replica
 from shuiqiao.ledger.engine.signing import CheckpointSigner
 from shuiqiao.ledger.engine.verifiers import open_verifier
-from shuiqiao.ledger.entry import next_block_time
-from shuiqiao.ledger.kinds import KindTable
-from shuiqiao.ledger.machine import Candidate, StateMachine
+from shuiqiao.ledger.log.entry import next_block_time
 from shuiqiao.ledger.model import Block, Checkpoint, Committed, KeyRing, NetworkParameters, StateView
+from shuiqiao.ledger.state.machine import Candidate, StateMachine
 from shuiqiao.ledger.store.place import StoredFrame
 from shuiqiao.ledger.store.recovery import Recovery
-from shuiqiao.ledger.tiles import LogSource
+from shuiqiao.ledger.tiles.publishing import LogSource
+from shuiqiao.ledger.transactions.kinds import KindTable
+from shuiqiao.ledger.witness.cosigning import WitnessPeer
 
 _TAKEN_AT_ONCE: Final = 128
 _LINGER_PER_COMMIT: Final = 4.0

@@ -13,16 +13,16 @@ from typing import TYPE_CHECKING, Final
 
 from shuiqiao.base.errors import IntegrityError, Unavailable
 from shuiqiao.base.regular_file import open_regular
-from shuiqiao.ledger.epoch_trail import EpochChange, EpochTrail
-from shuiqiao.ledger.note import verify_note
-from shuiqiao.ledger.receipt import EpochStep, LastEntry
-from shuiqiao.ledger.signed_note import MAX_SIGNED_NOTE_BYTES
+from shuiqiao.ledger.checkpoints.note import verify_note
+from shuiqiao.ledger.checkpoints.signed_note import MAX_SIGNED_NOTE_BYTES
+from shuiqiao.ledger.receipts.receipt import EpochStep, LastEntry
+from shuiqiao.ledger.state.epoch_trail import EpochChange, EpochTrail
 from shuiqiao.ledger.store.disk import Disk, replace_file
 from shuiqiao.ledger.store.state_tree import prove
 
 if TYPE_CHECKING:
-    from shuiqiao.ledger.machine import StateMachine
     from shuiqiao.ledger.model import Checkpoint
+    from shuiqiao.ledger.state.machine import StateMachine
     from shuiqiao.ledger.store.index import Index, Snapshot
     from shuiqiao.ledger.store.index_record import Head
 

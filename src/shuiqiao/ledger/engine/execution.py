@@ -7,10 +7,10 @@ from dataclasses import dataclass
 from typing import NamedTuple
 
 from shuiqiao.base.errors import ShuiqiaoError
-from shuiqiao.ledger.log import Frontier, leaf_hashes
-from shuiqiao.ledger.machine import BlockResult, Candidate, StateMachine
+from shuiqiao.ledger.log.tree import Frontier, leaf_hashes
 from shuiqiao.ledger.model import Transaction
-from shuiqiao.ledger.state import OverlayState
+from shuiqiao.ledger.state.machine import BlockResult, Candidate, StateMachine
+from shuiqiao.ledger.state.overlay import OverlayState
 from shuiqiao.ledger.store.state_tree import PlannedUpdate
 
 

@@ -20,20 +20,20 @@ from typing import Final
 from shuiqiao.base.clock import Clock
 from shuiqiao.base.errors import IntegrityError, ShuiqiaoError, Unavailable
 from shuiqiao.crypto.suites import get_suite
+from shuiqiao.ledger.checkpoints.note import verify_log_signature, verify_note
+from shuiqiao.ledger.checkpoints.policy import CheckpointPolicy
+from shuiqiao.ledger.checkpoints.signed_note import decode_signed_note
 from shuiqiao.ledger.engine.catch_up import Catcher, HistoryBroken
 from shuiqiao.ledger.engine.listeners import Listener, Listeners
 from shuiqiao.ledger.engine.port import FollowerSettings, LedgerPeer, block_awaited, ledger_closed
 from shuiqiao.ledger.engine.receipts import make_receipt
 from shuiqiao.ledger.engine.replica import Replica
 from shuiqiao.ledger.engine.verifiers import open_verifier
-from shuiqiao.ledger.kinds import KindTable
-from shuiqiao.ledger.machine import StateMachine
 from shuiqiao.ledger.model import Block, Checkpoint, Committed, Event, KeyRing, NetworkParameters, StateView
-from shuiqiao.ledger.note import verify_log_signature, verify_note
-from shuiqiao.ledger.policy import CheckpointPolicy
-from shuiqiao.ledger.signed_note import decode_signed_note
+from shuiqiao.ledger.state.machine import StateMachine
 from shuiqiao.ledger.store.alarm_file import AlarmFile, ForkAlarm, ForkKind
 from shuiqiao.ledger.store.recovery import Recovery
+from shuiqiao.ledger.transactions.kinds import KindTable
 
 ALARMS_FOLDER: Final = "alarms"
 

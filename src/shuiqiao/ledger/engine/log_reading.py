@@ -11,18 +11,18 @@ from typing import TYPE_CHECKING
 
 from shuiqiao.base.errors import IntegrityError, InvalidInput
 from shuiqiao.ledger.engine.block_reading import log_source, read_blocks
-from shuiqiao.ledger.log import consistency_path, leaf_hash, root_from_reader
-from shuiqiao.ledger.receipt import LastEntry, last_entry
+from shuiqiao.ledger.log.tree import consistency_path, leaf_hash, root_from_reader
+from shuiqiao.ledger.receipts.receipt import LastEntry, last_entry
 
 if TYPE_CHECKING:
     from shuiqiao.ledger.engine.epoch_keeping import EpochKeeping
-    from shuiqiao.ledger.machine import StateMachine
     from shuiqiao.ledger.model import Block, Checkpoint
+    from shuiqiao.ledger.state.machine import StateMachine
     from shuiqiao.ledger.store.frame import HashName
     from shuiqiao.ledger.store.index_record import BlockPlace, Head
     from shuiqiao.ledger.store.segments import SegmentFiles
     from shuiqiao.ledger.store.state_view import SnapshotState
-    from shuiqiao.ledger.tiles import LogSource
+    from shuiqiao.ledger.tiles.publishing import LogSource
 
 
 class LogReading(ABC):

@@ -8,11 +8,11 @@ from dataclasses import dataclass, field
 from typing import Protocol
 
 from shuiqiao.base.errors import Unavailable
-from shuiqiao.ledger.cosigning import WitnessPeer
 from shuiqiao.ledger.model import Block, Checkpoint, Committed, Event
 from shuiqiao.ledger.store.disk import Disk, PosixDisk
 from shuiqiao.ledger.store.index import DEFAULT_MAP_BYTES
 from shuiqiao.ledger.store.segments import DEFAULT_SEGMENT_BYTES
+from shuiqiao.ledger.witness.cosigning import WitnessPeer
 
 DEFAULT_CHECKPOINT_INTERVAL_S = 1.0
 

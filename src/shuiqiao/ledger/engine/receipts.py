@@ -7,9 +7,9 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Final
 
 from shuiqiao.base.errors import InvalidInput
-from shuiqiao.ledger.receipt import MAX_STATE_CLAIMS, StateClaim, StateEvidence, build_receipt
-from shuiqiao.ledger.receipt_signers import keys_to_prove
-from shuiqiao.ledger.state import MAX_KEY_BYTES
+from shuiqiao.ledger.receipts.receipt import MAX_STATE_CLAIMS, StateClaim, StateEvidence, build_receipt
+from shuiqiao.ledger.receipts.signers import keys_to_prove
+from shuiqiao.ledger.state.overlay import MAX_KEY_BYTES
 from shuiqiao.ledger.store.state_tree import prove
 
 if TYPE_CHECKING:

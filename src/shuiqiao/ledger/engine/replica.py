@@ -21,11 +21,11 @@ from shuiqiao.ledger.engine.epoch_keeping import EPOCHS_FOLDER, EpochKeeping
 from shuiqiao.ledger.engine.execution import Execution, Growth, grow, trusted_candidates
 from shuiqiao.ledger.engine.log_reading import LogReading
 from shuiqiao.ledger.engine.port import ReplicaSettings
-from shuiqiao.ledger.entry import decode_entry
-from shuiqiao.ledger.log import Frontier
-from shuiqiao.ledger.machine import Candidate, StateMachine
+from shuiqiao.ledger.log.entry import decode_entry
+from shuiqiao.ledger.log.tree import Frontier
 from shuiqiao.ledger.model import Block, BlockContext, Checkpoint, NetworkParameters, StateView, Transaction
-from shuiqiao.ledger.state import OverlayState, genesis_writes
+from shuiqiao.ledger.state.machine import Candidate, StateMachine
+from shuiqiao.ledger.state.overlay import OverlayState, genesis_writes
 from shuiqiao.ledger.store.checkpoint_file import CheckpointFile
 from shuiqiao.ledger.store.frame import ZERO_DIGEST, Frame, HashName
 from shuiqiao.ledger.store.index import Index

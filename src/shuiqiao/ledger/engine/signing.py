@@ -14,16 +14,16 @@ from contextlib import suppress
 from typing import TYPE_CHECKING
 
 from shuiqiao.base.errors import ShuiqiaoError, Unavailable
-from shuiqiao.ledger.cosigning import CosignatureCollector, CosignedCheckpoint, WitnessPeer
+from shuiqiao.ledger.checkpoints.note import sign_checkpoint
 from shuiqiao.ledger.engine.cosigned import CosigningDesk
 from shuiqiao.ledger.engine.receipts import Confirmed
 from shuiqiao.ledger.model import Checkpoint
-from shuiqiao.ledger.note import sign_checkpoint
+from shuiqiao.ledger.witness.cosigning import CosignatureCollector, CosignedCheckpoint, WitnessPeer
 
 if TYPE_CHECKING:
     from shuiqiao.crypto.model import SigningKey
+    from shuiqiao.ledger.checkpoints.policy import CheckpointPolicy
     from shuiqiao.ledger.engine.replica import Replica
-    from shuiqiao.ledger.policy import CheckpointPolicy
     from shuiqiao.ledger.store.state_view import SnapshotState
 
 OFFER_INTERVAL_S = 1.0

@@ -23,7 +23,7 @@ import shuiqiao
 from shuiqiao.base.errors import Unavailable
 from shuiqiao.crypto.model import CipherSuite
 from shuiqiao.ledger.engine.verify_worker import HEAD, JOB, VERDICT_HEAD, verdict_bytes
-from shuiqiao.ledger.machine import SignatureClaim
+from shuiqiao.ledger.state.machine import SignatureClaim
 
 MAX_CHUNK_JOBS: Final = 64
 """Jobs sent to a worker at once: about 5 ms of Ed25519 work, so that pipes cost little and no worker is a straggler."""

@@ -17,10 +17,10 @@ from typing import Final
 
 from shuiqiao.base.regular_file import read_regular
 from shuiqiao.crypto.model import CipherSuite
+from shuiqiao.ledger.checkpoints.note import verify_log_signature
+from shuiqiao.ledger.checkpoints.policy import CheckpointPolicy
+from shuiqiao.ledger.checkpoints.signed_note import MAX_SIGNED_NOTE_BYTES, decode_signed_note
 from shuiqiao.ledger.model import Checkpoint
-from shuiqiao.ledger.note import verify_log_signature
-from shuiqiao.ledger.policy import CheckpointPolicy
-from shuiqiao.ledger.signed_note import MAX_SIGNED_NOTE_BYTES, decode_signed_note
 from shuiqiao.ledger.store.disk import Disk, replace_file
 
 LATEST_NAME: Final = "latest"

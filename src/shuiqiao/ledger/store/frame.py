@@ -13,7 +13,7 @@ from typing import Final, Literal
 
 import msgspec
 
-from shuiqiao.ledger.log import hash_function
+from shuiqiao.ledger.log.tree import hash_function
 
 HashName = Literal["sha256", "sm3"]
 

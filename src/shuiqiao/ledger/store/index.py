@@ -20,7 +20,7 @@ import msgspec
 
 from shuiqiao.base.clock import MS_PER_HOUR
 from shuiqiao.base.errors import IntegrityError, Unavailable
-from shuiqiao.ledger.epoch_trail import EpochChange
+from shuiqiao.ledger.state.epoch_trail import EpochChange
 from shuiqiao.ledger.store.boot_mark import BootMark
 from shuiqiao.ledger.store.disk import Disk
 from shuiqiao.ledger.store.index_record import (

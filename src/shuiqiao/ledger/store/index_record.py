@@ -11,10 +11,10 @@ import msgspec
 
 from shuiqiao.base.encoding import decode_cbor, encode_cbor
 from shuiqiao.base.errors import MACHINE_FAILURES, IntegrityError, ShuiqiaoError
-from shuiqiao.ledger.epoch_trail import EpochChange
-from shuiqiao.ledger.log import empty_root, hash_function
+from shuiqiao.ledger.log.tree import empty_root, hash_function
 from shuiqiao.ledger.model import NetworkParameters
-from shuiqiao.ledger.state_map import EMPTY, decode_state_proof, encode_state_proof
+from shuiqiao.ledger.state.epoch_trail import EpochChange
+from shuiqiao.ledger.state.state_map import EMPTY, decode_state_proof, encode_state_proof
 from shuiqiao.ledger.store.frame import ZERO_DIGEST, HashName
 from shuiqiao.ledger.store.place import Place, Tail
 

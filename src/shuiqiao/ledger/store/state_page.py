@@ -17,8 +17,8 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Final
 
-from shuiqiao.ledger.log import HASH_BYTES
-from shuiqiao.ledger.state_map import (
+from shuiqiao.ledger.log.tree import HASH_BYTES
+from shuiqiao.ledger.state.state_map import (
     EMPTY,
     MAX_LEAVES,
     NODE_BYTES,

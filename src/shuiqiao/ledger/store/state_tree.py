@@ -1,7 +1,8 @@
 """The state map on disk: the next root before anything is written, pages in LMDB, proofs from any snapshot.
 
-It keeps the map of ``ledger/state_map.py`` (docs/spec/state-map.md) in pages, one LMDB value each. Which pages there
-are, and every byte of them, follows from the map's content alone [MAP-11]. Like the rest of the index they are derived.
+It keeps the map of ``ledger/state/state_map.py`` (docs/spec/state-map.md) in pages, one LMDB value each. Which pages
+there are, and every byte of them, follows from the map's content alone [MAP-11]. Like the rest of the index they
+are derived.
 
 ``StateTree`` plans for the one thread that executes and commits. A plan writes nothing: it may be dropped, and plans
 may stand on plans that are not written yet. What is remembered between plans is bound to the bytes of a top page, whose
@@ -16,8 +17,8 @@ from typing import Any, Final
 
 import lmdb
 
-from shuiqiao.ledger.log import HASH_BYTES
-from shuiqiao.ledger.state_map import (
+from shuiqiao.ledger.log.tree import HASH_BYTES
+from shuiqiao.ledger.state.state_map import (
     MAX_LEAVES,
     NODE_BYTES,
     PATH_NIBBLES,

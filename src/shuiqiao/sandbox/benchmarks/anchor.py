@@ -24,8 +24,8 @@ from shuiqiao.crypto.model import CipherSuite
 from shuiqiao.crypto.suites import get_suite
 from shuiqiao.ledger.engine.embedded import EmbeddedLedger
 from shuiqiao.ledger.engine.port import EmbeddedSettings
-from shuiqiao.ledger.kinds import KindTable
-from shuiqiao.ledger.submitter import DirectSubmitter
+from shuiqiao.ledger.transactions.kinds import KindTable
+from shuiqiao.ledger.transactions.submitter import DirectSubmitter
 from shuiqiao.members.genesis import encode_genesis, network_parameters
 from shuiqiao.members.key_ring import MemberKeyRing
 from shuiqiao.members.model import Genesis, Role
@@ -34,7 +34,7 @@ from shuiqiao.sandbox.benchmarks.invoice_files import write_invoice_files
 from shuiqiao.sandbox.benchmarks.process_memory import memory_peak
 from shuiqiao.standards.model import RecordType
 from shuiqiao.standards.publication import load_catalogue
-from shuiqiao.standards.readers import open_source
+from shuiqiao.standards.readers.sources import open_source
 from shuiqiao.vault import contract
 from shuiqiao.vault.model import DEFAULT_BATCH_DEPTH, SALT_BYTES, VaultSettings
 from shuiqiao.vault.preparation import encode_and_hash

@@ -30,7 +30,7 @@ from shuiqiao.ledger.engine.collector import calm_collector
 from shuiqiao.ledger.engine.embedded import EmbeddedLedger
 from shuiqiao.ledger.engine.port import EmbeddedSettings
 from shuiqiao.ledger.model import Committed
-from shuiqiao.ledger.transaction import decode_transaction, signature_message
+from shuiqiao.ledger.transactions.transaction import decode_transaction, signature_message
 from shuiqiao.sandbox.benchmarks.ledger_load import LoadNetwork, load_network, signed_transactions
 
 DEFAULT_TRANSACTIONS: Final = 20_000

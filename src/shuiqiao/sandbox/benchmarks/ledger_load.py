@@ -20,7 +20,7 @@ from shuiqiao.base.errors import Conflict, Denied, IntegrityError
 from shuiqiao.base.ids import MemberId
 from shuiqiao.crypto.model import CipherSuite, SigningKey, SuiteName
 from shuiqiao.crypto.suites import get_suite
-from shuiqiao.ledger.kinds import KindTable
+from shuiqiao.ledger.checkpoints.policy import CheckpointPolicy
 from shuiqiao.ledger.model import (
     MAX_VALIDITY_MS,
     BlockContext,
@@ -31,8 +31,8 @@ from shuiqiao.ledger.model import (
     StateView,
     Transaction,
 )
-from shuiqiao.ledger.policy import CheckpointPolicy
-from shuiqiao.ledger.transaction import TransactionDraft, sign_transaction
+from shuiqiao.ledger.transactions.kinds import KindTable
+from shuiqiao.ledger.transactions.transaction import TransactionDraft, sign_transaction
 from shuiqiao.members.model import VALIDATOR_POWER
 
 MEMBERS = ("bureau", "first-bank", "second-bank", "third-bank")

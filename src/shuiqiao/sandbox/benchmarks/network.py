@@ -26,8 +26,8 @@ import msgspec
 
 from shuiqiao.base.clock import SystemClock
 from shuiqiao.base.errors import IntegrityError
-from shuiqiao.ledger.engine.cometbft.home import state_sync_settings
-from shuiqiao.ledger.engine.cometbft.process import find_program
+from shuiqiao.ledger.engine.cometbft.comet.home import state_sync_settings
+from shuiqiao.ledger.engine.cometbft.comet.process import find_program
 from shuiqiao.sandbox.benchmarks.ledger_load import MEMBERS
 from shuiqiao.sandbox.benchmarks.network_cluster import KVSTORE, Cluster, LedgerCluster, wait_for
 from shuiqiao.sandbox.benchmarks.network_load import LoadPlan, LoadReport

@@ -21,8 +21,8 @@ from typing import Final
 import msgspec
 
 from shuiqiao.base.errors import Unavailable
-from shuiqiao.ledger.engine.cometbft.bundle import GATHER_S, encode_bundle
-from shuiqiao.ledger.engine.cometbft.rpc import UnixConnection
+from shuiqiao.ledger.engine.cometbft.comet.rpc import UnixConnection
+from shuiqiao.ledger.engine.cometbft.mempool.bundle import GATHER_S, encode_bundle
 
 BATCH: Final = 128
 """Transactions handed in with one request."""

@@ -8,8 +8,8 @@ from collections.abc import Sequence
 from datetime import datetime
 from typing import Final
 
-from shuiqiao.ledger.engine.cometbft.bundle import transactions_in
-from shuiqiao.ledger.engine.cometbft.rpc import RpcClient
+from shuiqiao.ledger.engine.cometbft.comet.rpc import RpcClient
+from shuiqiao.ledger.engine.cometbft.mempool.bundle import transactions_in
 from shuiqiao.sandbox.benchmarks.network_load import Sent
 from shuiqiao.sandbox.benchmarks.network_validator import Journal
 

@@ -8,7 +8,7 @@ from pathlib import Path
 
 import msgspec
 
-from shuiqiao.ledger.engine.cometbft.home import NodeKeys
+from shuiqiao.ledger.engine.cometbft.comet.home import NodeKeys
 from shuiqiao.sandbox.benchmarks.ledger_load import MEMBERS, LoadNetwork, load_network
 
 

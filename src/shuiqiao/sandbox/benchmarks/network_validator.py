@@ -21,11 +21,11 @@ from shuiqiao.base.clock import SystemClock
 from shuiqiao.base.errors import InvalidInput
 from shuiqiao.base.ids import MemberId
 from shuiqiao.ledger.engine.collector import calm_collector
-from shuiqiao.ledger.engine.cometbft.application import ApplicationSettings
-from shuiqiao.ledger.engine.cometbft.extensions import Cosigner
+from shuiqiao.ledger.engine.cometbft.consensus.application import ApplicationSettings
+from shuiqiao.ledger.engine.cometbft.consensus.extensions import Cosigner
 from shuiqiao.ledger.engine.cometbft.ledger import CometbftLedger, CometbftSettings
-from shuiqiao.ledger.receipt import decode_receipt
-from shuiqiao.node.network_control import ControlServer
+from shuiqiao.ledger.receipts.receipt import decode_receipt
+from shuiqiao.node.localnet.control import ControlServer
 from shuiqiao.sandbox.benchmarks.ledger_load import written_key
 from shuiqiao.sandbox.benchmarks.network_spec import NetworkSpec, load_spec
 

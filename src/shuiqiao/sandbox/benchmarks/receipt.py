@@ -11,7 +11,7 @@ from typing import Final
 from shuiqiao.base.clock import SystemClock
 from shuiqiao.ledger.engine.embedded import EmbeddedLedger
 from shuiqiao.ledger.engine.port import EmbeddedSettings
-from shuiqiao.ledger.receipt_verification import verify_receipt
+from shuiqiao.ledger.receipts.verification import verify_receipt
 from shuiqiao.sandbox.benchmarks.ledger_load import LoadNetwork, load_network, signed_transactions
 
 TRANSACTIONS: Final = 2_000

@@ -19,7 +19,7 @@ import pyarrow as pa
 from shuiqiao.base.errors import InvalidInput
 from shuiqiao.base.ids import Uscc
 from shuiqiao.sandbox.economy.model import Applicant, ChurnPoint, Population, RecordFile
-from shuiqiao.standards.parquet_file import decode_texts, open_parquet, plain_schema
+from shuiqiao.standards.readers.parquet_file import decode_texts, open_parquet, plain_schema
 
 ENTERPRISES = "enterprises_att1.parquet"
 CHURN = "rate_churn_att3.parquet"

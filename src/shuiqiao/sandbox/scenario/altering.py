@@ -15,12 +15,12 @@ from pathlib import Path
 import msgspec
 
 from shuiqiao.base.errors import InvalidInput
-from shuiqiao.ledger.engine.cometbft.keeper import CONSENSUS_FOLDER
-from shuiqiao.ledger.engine.cometbft.position import PositionFile
+from shuiqiao.ledger.checkpoints.signed_note import encode_text
+from shuiqiao.ledger.engine.cometbft.consensus.keeper import CONSENSUS_FOLDER
+from shuiqiao.ledger.engine.cometbft.consensus.position import PositionFile
 from shuiqiao.ledger.engine.replica import INDEX_FOLDER, SEGMENTS_FOLDER
 from shuiqiao.ledger.model import Block, Transaction
-from shuiqiao.ledger.signed_note import encode_text
-from shuiqiao.ledger.transaction import TransactionDraft, sign_transaction
+from shuiqiao.ledger.transactions.transaction import TransactionDraft, sign_transaction
 from shuiqiao.node.institution import Institution
 from shuiqiao.sandbox.scenario.rebuilding import TimedBlock, UnflushedDisk, execute_blocks, machine_of, open_unflushed
 

@@ -20,17 +20,17 @@ from shuiqiao.base.ids import Entropy, MemberId
 from shuiqiao.crypto.keyfile import STRONG_COST, PassphraseCost
 from shuiqiao.crypto.model import CipherSuite, SuiteName
 from shuiqiao.crypto.suites import get_suite
-from shuiqiao.ledger.engine.cometbft.home import NodeKeys
-from shuiqiao.ledger.engine.cometbft.localnet import LocalNetwork
+from shuiqiao.ledger.engine.cometbft.comet.home import NodeKeys
+from shuiqiao.ledger.engine.cometbft.comet.localnet import LocalNetwork
 from shuiqiao.ledger.engine.embedded import EmbeddedLedger
-from shuiqiao.ledger.submitter import log_size
+from shuiqiao.ledger.transactions.submitter import log_size
 from shuiqiao.members.genesis import encode_genesis
 from shuiqiao.members.model import EngineName, Genesis, Member, Role
 from shuiqiao.members.registration import Registration
-from shuiqiao.node.home import create_home, member_from_seeds
+from shuiqiao.node.home.keys import MemberSeeds
+from shuiqiao.node.home.making import create_home, member_from_seeds
+from shuiqiao.node.home.settings import Home, NodeSettings
 from shuiqiao.node.institution import Institution, Surroundings
-from shuiqiao.node.keys import MemberSeeds
-from shuiqiao.node.settings import Home, NodeSettings
 from shuiqiao.sandbox.scenario.validators import EMBEDDED, Order, local_network, node_keys, started
 
 NETWORK_NAME = "demo"

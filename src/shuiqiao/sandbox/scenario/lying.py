@@ -14,15 +14,15 @@ import msgspec
 
 from shuiqiao.base.errors import ShuiqiaoError, Unavailable
 from shuiqiao.crypto.suites import get_suite
-from shuiqiao.ledger.engine.cometbft import requests as ask
-from shuiqiao.ledger.engine.cometbft import responses as answer
-from shuiqiao.ledger.engine.cometbft.application import ApplicationSettings, LedgerApplication
-from shuiqiao.ledger.engine.cometbft.extensions import Cosigner
-from shuiqiao.ledger.engine.cometbft.home import APP_SOCKET
-from shuiqiao.ledger.engine.cometbft.process import NodeProcess
-from shuiqiao.ledger.engine.cometbft.server import AbciServer
+from shuiqiao.ledger.checkpoints.policy import CheckpointPolicy
+from shuiqiao.ledger.engine.cometbft.abci import requests as ask
+from shuiqiao.ledger.engine.cometbft.abci import responses as answer
+from shuiqiao.ledger.engine.cometbft.abci.server import AbciServer
+from shuiqiao.ledger.engine.cometbft.comet.home import APP_SOCKET
+from shuiqiao.ledger.engine.cometbft.comet.process import NodeProcess
+from shuiqiao.ledger.engine.cometbft.consensus.application import ApplicationSettings, LedgerApplication
+from shuiqiao.ledger.engine.cometbft.consensus.extensions import Cosigner
 from shuiqiao.ledger.engine.verifiers import open_verifier
-from shuiqiao.ledger.policy import CheckpointPolicy
 from shuiqiao.node.institution import Institution
 from shuiqiao.sandbox.scenario.altering import AlteredCopy
 from shuiqiao.sandbox.scenario.rebuilding import machine_of

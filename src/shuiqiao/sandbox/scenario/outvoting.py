@@ -22,11 +22,11 @@ from typing import TYPE_CHECKING
 
 from shuiqiao.base.errors import ShuiqiaoError
 from shuiqiao.base.ids import MemberId, new_id
+from shuiqiao.ledger.checkpoints.signed_note import decode_signed_note
+from shuiqiao.ledger.engine.cometbft.comet.localnet import LocalNetwork
 from shuiqiao.ledger.engine.cometbft.ledger import CometbftLedger
-from shuiqiao.ledger.engine.cometbft.localnet import LocalNetwork
-from shuiqiao.ledger.entry import decode_entry
-from shuiqiao.ledger.signed_note import decode_signed_note
-from shuiqiao.ledger.submitter import log_size
+from shuiqiao.ledger.log.entry import decode_entry
+from shuiqiao.ledger.transactions.submitter import log_size
 from shuiqiao.node.institution import Institution
 from shuiqiao.oversight.contract import ALARM, AlarmSubject, OversightAlarmBody
 from shuiqiao.sandbox.scenario.altering import AlteredCopy, alter_copy, forge_decision

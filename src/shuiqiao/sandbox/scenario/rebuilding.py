@@ -17,10 +17,10 @@ from shuiqiao.crypto.suites import get_suite
 from shuiqiao.ledger.engine.execution import trusted_candidates
 from shuiqiao.ledger.engine.port import ReplicaSettings
 from shuiqiao.ledger.engine.replica import Replica
-from shuiqiao.ledger.kinds import KindTable
-from shuiqiao.ledger.machine import StateMachine
 from shuiqiao.ledger.model import Block, LedgerEngine, NetworkParameters, StateView
+from shuiqiao.ledger.state.machine import StateMachine
 from shuiqiao.ledger.store.disk import PosixDisk
+from shuiqiao.ledger.transactions.kinds import KindTable
 from shuiqiao.members.key_ring import MemberKeyRing
 
 ACCEPTED = "accepted"

@@ -13,10 +13,10 @@ from pathlib import Path
 from shuiqiao.base.encoding import decode_cbor
 from shuiqiao.base.errors import IntegrityError
 from shuiqiao.ledger.engine.replica import Replica
-from shuiqiao.ledger.entry import decode_entry
-from shuiqiao.ledger.log import verify_consistency
+from shuiqiao.ledger.log.entry import decode_entry
+from shuiqiao.ledger.log.tree import verify_consistency
 from shuiqiao.ledger.model import Block, Checkpoint, LedgerEngine
-from shuiqiao.ledger.submitter import log_size
+from shuiqiao.ledger.transactions.submitter import log_size
 from shuiqiao.node.institution import Institution
 from shuiqiao.sandbox.scenario.rebuilding import TimedBlock, execute_blocks, machine_of, open_unflushed
 from shuiqiao.sandbox.scenario.result import ReplayChecks

@@ -16,8 +16,8 @@ from shuiqiao.ledger.engine.follower import FollowerLedger
 from shuiqiao.ledger.engine.port import EmbeddedSettings, FollowerSettings
 from shuiqiao.ledger.engine.replica import Replica
 from shuiqiao.ledger.model import FIRST_VERSION
-from shuiqiao.ledger.submitter import DRAFT_VALIDITY_MS, DirectSubmitter
-from shuiqiao.ledger.transaction import TransactionDraft, sign_transaction
+from shuiqiao.ledger.transactions.submitter import DRAFT_VALIDITY_MS, DirectSubmitter
+from shuiqiao.ledger.transactions.transaction import TransactionDraft, sign_transaction
 from shuiqiao.members.key_ring import MemberKeyRing
 from shuiqiao.members.model import EngineName
 from shuiqiao.node.institution import Institution

@@ -29,7 +29,7 @@ from shuiqiao.crypto.model import SuiteName
 from shuiqiao.ledger.model import Checkpoint
 from shuiqiao.lending.catalogue import load_products
 from shuiqiao.node.auditing import audit_institution
-from shuiqiao.node.home import write_durably
+from shuiqiao.node.home.making import write_durably
 from shuiqiao.oversight.audit import AuditReport
 from shuiqiao.oversight.model import Release
 from shuiqiao.oversight.openings import OpenedDecisions

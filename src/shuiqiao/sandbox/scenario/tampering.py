@@ -15,9 +15,9 @@ from typing import TYPE_CHECKING, Any
 from shuiqiao.base.clock import MS_PER_HOUR
 from shuiqiao.base.ids import new_id
 from shuiqiao.exchange.contract import REQUEST, AccessRequestBody
-from shuiqiao.ledger.check import replay_ledger
 from shuiqiao.ledger.model import FIRST_VERSION
-from shuiqiao.ledger.transaction import TransactionDraft, sign_transaction
+from shuiqiao.ledger.replay.check import replay_ledger
+from shuiqiao.ledger.transactions.transaction import TransactionDraft, sign_transaction
 from shuiqiao.lending.papers import PaperInvoice, unproven_papers
 from shuiqiao.members.key_ring import MemberKeyRing
 from shuiqiao.members.model import EngineName

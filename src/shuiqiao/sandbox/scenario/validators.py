@@ -13,8 +13,8 @@ from pathlib import Path
 
 from shuiqiao.base.ids import Entropy, MemberId
 from shuiqiao.crypto.model import SEED_BYTES
-from shuiqiao.ledger.engine.cometbft.home import NodeKeys, Pace, chain_id_of
-from shuiqiao.ledger.engine.cometbft.localnet import LocalNetwork, LocalNode, LocalSettings
+from shuiqiao.ledger.engine.cometbft.comet.home import NodeKeys, Pace, chain_id_of
+from shuiqiao.ledger.engine.cometbft.comet.localnet import LocalNetwork, LocalNode, LocalSettings
 from shuiqiao.members.model import VALIDATOR_POWER, EngineName, Genesis
 
 PACE = Pace(propose_ms=1_000, vote_ms=500, commit_ms=10)

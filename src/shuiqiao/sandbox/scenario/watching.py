@@ -14,13 +14,13 @@ from pathlib import Path
 from shuiqiao.base.clock import MS_PER_SECOND
 from shuiqiao.base.errors import IntegrityError, ShuiqiaoError
 from shuiqiao.base.ids import MemberId
-from shuiqiao.ledger.cosignature import sign_cosignature
-from shuiqiao.ledger.fork_evidence import verify_fork_evidence
+from shuiqiao.ledger.checkpoints.cosignature import sign_cosignature
+from shuiqiao.ledger.checkpoints.note import join_note
+from shuiqiao.ledger.checkpoints.policy import CheckpointPolicy
+from shuiqiao.ledger.checkpoints.signed_note import decode_signed_note, encode_line, encode_text
 from shuiqiao.ledger.model import Checkpoint
-from shuiqiao.ledger.note import join_note
-from shuiqiao.ledger.policy import CheckpointPolicy
-from shuiqiao.ledger.signed_note import decode_signed_note, encode_line, encode_text
-from shuiqiao.ledger.witness import Witness
+from shuiqiao.ledger.witness.fork_evidence import verify_fork_evidence
+from shuiqiao.ledger.witness.witness import Witness
 from shuiqiao.members.epoch import checkpoint_policy, read_epoch
 from shuiqiao.node.institution import Institution
 from shuiqiao.sandbox.scenario.cast import Consortium

@@ -11,7 +11,7 @@ from shuiqiao.base.ids import MemberId, Uscc
 from shuiqiao.exchange.accusation import WithheldEvidence, prove_withheld
 from shuiqiao.exchange.provider import Provider
 from shuiqiao.exchange.store import ProviderStore
-from shuiqiao.node.verification import ReceiptVerifier
+from shuiqiao.node.published.verification import ReceiptVerifier
 from shuiqiao.oversight.openings import indexed_transactions
 from shuiqiao.sandbox.scenario.evidence import gather
 from shuiqiao.sandbox.scenario.refusals import wish_of

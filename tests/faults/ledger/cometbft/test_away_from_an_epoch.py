@@ -9,8 +9,8 @@ import pytest
 from consensus_world import Consortium, wait_until
 from governed_world import GovernedRoster
 from patience import PATIENCE_S
-from shuiqiao.ledger.engine.cometbft.home import state_sync_settings
-from shuiqiao.ledger.engine.cometbft.process import LOG_NAME
+from shuiqiao.ledger.engine.cometbft.comet.home import state_sync_settings
+from shuiqiao.ledger.engine.cometbft.comet.process import LOG_NAME
 
 HERE = ["node0", "node1", "node2"]
 

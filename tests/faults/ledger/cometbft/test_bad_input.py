@@ -19,13 +19,13 @@ from cometbft_world import AbciClient, ask_application, broadcast
 from consensus_world import Consortium, Load, Roster, wait_until
 from patience import PATIENCE_S
 from shuiqiao.base.errors import InvalidInput, ShuiqiaoError
-from shuiqiao.ledger.engine.cometbft import requests as ask
-from shuiqiao.ledger.engine.cometbft import responses as answer
-from shuiqiao.ledger.engine.cometbft.codec import encode_request
-from shuiqiao.ledger.engine.cometbft.home import APP_SOCKET, RPC_SOCKET
-from shuiqiao.ledger.engine.cometbft.rpc import UnixConnection
-from shuiqiao.ledger.engine.cometbft.server import MAX_CONNECTIONS
-from shuiqiao.ledger.engine.cometbft.wire import MAX_FRAME_BYTES, encode_uvarint
+from shuiqiao.ledger.engine.cometbft.abci import requests as ask
+from shuiqiao.ledger.engine.cometbft.abci import responses as answer
+from shuiqiao.ledger.engine.cometbft.abci.codec import encode_request
+from shuiqiao.ledger.engine.cometbft.abci.server import MAX_CONNECTIONS
+from shuiqiao.ledger.engine.cometbft.abci.wire import MAX_FRAME_BYTES, encode_uvarint
+from shuiqiao.ledger.engine.cometbft.comet.home import APP_SOCKET, RPC_SOCKET
+from shuiqiao.ledger.engine.cometbft.comet.rpc import UnixConnection
 
 NAMES = ("node0", "node1", "node2", "node3")
 

@@ -14,9 +14,9 @@ from cometbft_world import skewed_program
 from consensus_world import Consortium, Roster, wait_until
 from patience import PATIENCE_S
 from shuiqiao.base.clock import SystemClock
-from shuiqiao.ledger.engine.cometbft.home import address_of
-from shuiqiao.ledger.engine.cometbft.process import NodeProcess
-from shuiqiao.ledger.note import verify_note
+from shuiqiao.ledger.checkpoints.note import verify_note
+from shuiqiao.ledger.engine.cometbft.comet.home import address_of
+from shuiqiao.ledger.engine.cometbft.comet.process import NodeProcess
 
 MINUTE_MS = 60_000
 HOUR_MS = 60 * MINUTE_MS

@@ -12,8 +12,8 @@ from boundary_world import FullDisk
 from consensus_world import KINDS, Consortium, Roster, StateKeys, wait_until
 from patience import PATIENCE_S
 from shuiqiao.base.clock import SystemClock
-from shuiqiao.ledger.check import replay_ledger
-from shuiqiao.ledger.note import verify_note
+from shuiqiao.ledger.checkpoints.note import verify_note
+from shuiqiao.ledger.replay.check import replay_ledger
 
 HOUR_MS = 3_600_000
 MINUTE_MS = 60_000

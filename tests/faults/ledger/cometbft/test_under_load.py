@@ -10,8 +10,8 @@ import pytest
 from cometbft_world import comet_version
 from consensus_world import KINDS, Consortium, Load, Roster, StateKeys, check_note, wait_until
 from patience import PATIENCE_S
-from shuiqiao.ledger.check import replay_ledger
-from shuiqiao.ledger.kinds import KindTable
+from shuiqiao.ledger.replay.check import replay_ledger
+from shuiqiao.ledger.transactions.kinds import KindTable
 
 
 @pytest.fixture

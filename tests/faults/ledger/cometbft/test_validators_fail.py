@@ -8,7 +8,7 @@ import pytest
 
 from consensus_world import Consortium, Roster, wait_until
 from patience import PATIENCE_S
-from shuiqiao.ledger.engine.cometbft.home import state_sync_settings
+from shuiqiao.ledger.engine.cometbft.comet.home import state_sync_settings
 
 
 @pytest.fixture

@@ -15,13 +15,13 @@ from consensus_world import Consortium, NoteBody, PowerBody, Roster, check_nothi
 from patience import PATIENCE_S
 from shuiqiao.base.errors import Conflict, IntegrityError, Unavailable
 from shuiqiao.base.ids import MemberId
-from shuiqiao.ledger.cosignature import sign_cosignature
-from shuiqiao.ledger.engine.cometbft import requests as ask
-from shuiqiao.ledger.engine.cometbft.disagreement import proof_beyond
-from shuiqiao.ledger.kinds import KindTable
+from shuiqiao.ledger.checkpoints.cosignature import sign_cosignature
+from shuiqiao.ledger.checkpoints.note import verify_note
+from shuiqiao.ledger.checkpoints.signed_note import decode_signed_note, encode_text
+from shuiqiao.ledger.engine.cometbft.abci import requests as ask
+from shuiqiao.ledger.engine.cometbft.consensus.disagreement import proof_beyond
 from shuiqiao.ledger.model import Kind
-from shuiqiao.ledger.note import verify_note
-from shuiqiao.ledger.signed_note import decode_signed_note, encode_text
+from shuiqiao.ledger.transactions.kinds import KindTable
 
 HONEST = ("node0", "node1", "node2")
 LENIENT = KindTable(

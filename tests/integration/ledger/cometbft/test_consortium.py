@@ -7,12 +7,12 @@ import pytest
 from consensus_world import KINDS, Consortium, Roster, StateKeys, wait_until
 from patience import PATIENCE_S
 from shuiqiao.base.errors import Conflict, IntegrityError, InvalidInput
+from shuiqiao.ledger.checkpoints.note import verify_note
 from shuiqiao.ledger.engine.execution import trusted_candidates
 from shuiqiao.ledger.engine.port import ReplicaSettings
 from shuiqiao.ledger.engine.replica import Replica
-from shuiqiao.ledger.entry import decode_entry
-from shuiqiao.ledger.machine import StateMachine
-from shuiqiao.ledger.note import verify_note
+from shuiqiao.ledger.log.entry import decode_entry
+from shuiqiao.ledger.state.machine import StateMachine
 
 
 @pytest.fixture

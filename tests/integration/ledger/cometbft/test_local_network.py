@@ -9,9 +9,9 @@ import pytest
 from cometbft_world import Tally, ask_application, broadcast, comet_program, node_keys
 from patience import PATIENCE_S
 from shuiqiao.base.errors import InvalidInput
-from shuiqiao.ledger.engine.cometbft.home import APP_SOCKET, Pace
-from shuiqiao.ledger.engine.cometbft.localnet import LocalNetwork, LocalNode, LocalSettings
-from shuiqiao.ledger.engine.cometbft.server import AbciServer
+from shuiqiao.ledger.engine.cometbft.abci.server import AbciServer
+from shuiqiao.ledger.engine.cometbft.comet.home import APP_SOCKET, Pace
+from shuiqiao.ledger.engine.cometbft.comet.localnet import LocalNetwork, LocalNode, LocalSettings
 
 VALIDATORS = 4
 

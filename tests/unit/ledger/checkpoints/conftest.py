@@ -14,13 +14,13 @@ from log_world import LeafHashes
 from shuiqiao.base.clock import ManualClock
 from shuiqiao.base.ids import MemberId
 from shuiqiao.crypto.suites import get_suite
-from shuiqiao.ledger.cosignature import sign_cosignature
-from shuiqiao.ledger.log import consistency_path, leaf_hashes, root_from_reader
+from shuiqiao.ledger.checkpoints.cosignature import sign_cosignature
+from shuiqiao.ledger.checkpoints.note import sign_checkpoint
+from shuiqiao.ledger.checkpoints.policy import CheckpointPolicy
+from shuiqiao.ledger.checkpoints.signed_note import decode_signed_note
+from shuiqiao.ledger.log.tree import consistency_path, leaf_hashes, root_from_reader
 from shuiqiao.ledger.model import Checkpoint
-from shuiqiao.ledger.note import sign_checkpoint
-from shuiqiao.ledger.policy import CheckpointPolicy
-from shuiqiao.ledger.signed_note import decode_signed_note
-from shuiqiao.ledger.witness import Witness
+from shuiqiao.ledger.witness.witness import Witness
 
 ORIGIN = "shuiqiao/" + bytes(range(32)).hex()
 WITNESSES = ("first-bank", "regulator", "second-bank")

@@ -13,10 +13,10 @@ import pytest
 from consensus_world import wait_until
 from patience import PATIENCE_S
 from shuiqiao.base.errors import Unavailable
-from shuiqiao.ledger.cosigning import CosignatureCollector
+from shuiqiao.ledger.checkpoints.note import verify_note
 from shuiqiao.ledger.engine.cosigned import CosigningDesk
 from shuiqiao.ledger.engine.receipts import MAX_LEAVES_BEHIND
-from shuiqiao.ledger.note import verify_note
+from shuiqiao.ledger.witness.cosigning import CosignatureCollector
 
 VIEW: Any = object()
 """What stands for the state behind a checkpoint: the desk hands it on and never looks into it."""

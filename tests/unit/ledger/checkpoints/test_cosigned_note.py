@@ -10,8 +10,8 @@ import pytest
 
 from log_world import cosignatures_of
 from shuiqiao.base.errors import IntegrityError
-from shuiqiao.ledger.cosignature import cosigned_message, cosigner_key_hash, verify_cosignature
-from shuiqiao.ledger.note import (
+from shuiqiao.ledger.checkpoints.cosignature import cosigned_message, cosigner_key_hash, verify_cosignature
+from shuiqiao.ledger.checkpoints.note import (
     add_cosignatures,
     cosigners_of,
     join_note,
@@ -20,7 +20,7 @@ from shuiqiao.ledger.note import (
     verify_log_signature,
     verify_note,
 )
-from shuiqiao.ledger.signed_note import (
+from shuiqiao.ledger.checkpoints.signed_note import (
     MAX_COSIGNATURES,
     MAX_LINE_BYTES,
     MAX_SIGNED_NOTE_BYTES,
@@ -193,7 +193,7 @@ def test_times_out_of_range_are_not_signed(intl_log, time_s):
 
 
 def test_what_is_no_checkpoint_is_not_cosigned(intl_log):
-    from shuiqiao.ledger.cosignature import sign_cosignature
+    from shuiqiao.ledger.checkpoints.cosignature import sign_cosignature
 
     key, suite = intl_log.key("regulator"), intl_log.suite
     for text in (b"", b"a\n1\n", b"transfer everything\n", intl_log.checkpoint(5).note):

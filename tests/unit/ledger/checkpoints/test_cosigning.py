@@ -10,8 +10,8 @@ from dataclasses import replace
 import pytest
 
 from shuiqiao.base.errors import Conflict, IntegrityError, Unavailable
-from shuiqiao.ledger.cosigning import CosignatureCollector
-from shuiqiao.ledger.note import verify_note
+from shuiqiao.ledger.checkpoints.note import verify_note
+from shuiqiao.ledger.witness.cosigning import CosignatureCollector
 
 from .conftest import ORIGIN, WITNESSES
 

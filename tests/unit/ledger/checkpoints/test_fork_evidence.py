@@ -8,15 +8,15 @@ import pytest
 
 from shuiqiao.base.encoding import encode_cbor
 from shuiqiao.base.errors import IntegrityError
-from shuiqiao.ledger.fork_evidence import (
+from shuiqiao.ledger.checkpoints.note import join_note
+from shuiqiao.ledger.checkpoints.signed_note import decode_signed_note
+from shuiqiao.ledger.witness.fork_evidence import (
     MAX_EVIDENCE_BYTES,
     ForkEvidence,
     decode_evidence,
     encode_evidence,
     verify_fork_evidence,
 )
-from shuiqiao.ledger.note import join_note
-from shuiqiao.ledger.signed_note import decode_signed_note
 
 
 def refusal(log, evidence, **more):

@@ -7,9 +7,9 @@ from dataclasses import replace
 import pytest
 
 from shuiqiao.base.errors import ShuiqiaoError
-from shuiqiao.ledger.pinning import decode_pinned, verify_pinned
-from shuiqiao.ledger.tile_reader import FolderTiles
-from shuiqiao.ledger.tiles import TileWriter
+from shuiqiao.ledger.tiles.pinning import decode_pinned, verify_pinned
+from shuiqiao.ledger.tiles.publishing import TileWriter
+from shuiqiao.ledger.tiles.reader import FolderTiles
 
 SIZES = (0, 1, 3, 256, 300, 511, 512, 700)
 

@@ -8,8 +8,8 @@ from dataclasses import replace
 import pytest
 
 from shuiqiao.base.errors import InvalidInput
-from shuiqiao.ledger.policy import MAX_ORIGIN_BYTES
-from shuiqiao.ledger.signed_note import MAX_COSIGNATURES, MAX_SIGNED_NOTE_BYTES
+from shuiqiao.ledger.checkpoints.policy import MAX_ORIGIN_BYTES
+from shuiqiao.ledger.checkpoints.signed_note import MAX_COSIGNATURES, MAX_SIGNED_NOTE_BYTES
 
 
 def keys(count: int) -> dict[str, bytes]:

@@ -10,13 +10,13 @@ import pytest
 from shuiqiao.base.clock import iso_from_ms
 from shuiqiao.base.errors import Conflict, IntegrityError, InvalidInput, ShuiqiaoError, Unavailable
 from shuiqiao.base.ids import MemberId
-from shuiqiao.ledger.cosignature import verify_cosignature
-from shuiqiao.ledger.fork_evidence import decode_evidence, verify_fork_evidence
-from shuiqiao.ledger.note import sign_checkpoint
-from shuiqiao.ledger.signed_note import decode_line, decode_signed_note
+from shuiqiao.ledger.checkpoints.cosignature import verify_cosignature
+from shuiqiao.ledger.checkpoints.note import sign_checkpoint
+from shuiqiao.ledger.checkpoints.signed_note import decode_line, decode_signed_note
 from shuiqiao.ledger.store.alarm_file import ForkKind
 from shuiqiao.ledger.store.disk import PosixDisk
-from shuiqiao.ledger.witness import MAX_PROOF, Witness
+from shuiqiao.ledger.witness.fork_evidence import decode_evidence, verify_fork_evidence
+from shuiqiao.ledger.witness.witness import MAX_PROOF, Witness
 
 from .conftest import NOW_MS, ORIGIN
 
@@ -348,7 +348,7 @@ def test_threads_never_split_it(intl_log):
 
 def test_a_quorum_of_validators_is_witnessed_too(log):
     """Where nobody operates the log its validators' quorum is its word."""
-    from shuiqiao.ledger.note import join_note
+    from shuiqiao.ledger.checkpoints.note import join_note
 
     policy = log.policy(operator=False)
     witness = log.witness("observer")

@@ -7,7 +7,7 @@ import base64
 import pytest
 
 from shuiqiao.base.errors import InvalidInput
-from shuiqiao.ledger.witness_request import MAX_REQUEST_BYTES, decode_request, encode_request
+from shuiqiao.ledger.witness.request import MAX_REQUEST_BYTES, decode_request, encode_request
 
 HASH = base64.b64encode(bytes(range(32))).decode()
 

@@ -15,25 +15,25 @@ from shuiqiao.base.clock import ManualClock, SystemClock, iso_from_ms
 from shuiqiao.base.errors import IntegrityError, InvalidInput, Unavailable
 from shuiqiao.base.ids import MemberId
 from shuiqiao.crypto import intl as intl_provider
-from shuiqiao.ledger.cosignature import sign_cosignature
-from shuiqiao.ledger.engine.cometbft import extensions, snapshots
-from shuiqiao.ledger.engine.cometbft import requests as ask
-from shuiqiao.ledger.engine.cometbft import responses as answer
-from shuiqiao.ledger.engine.cometbft.application import LedgerApplication
-from shuiqiao.ledger.engine.cometbft.extensions import Cosigner
-from shuiqiao.ledger.engine.cometbft.home import address_of
-from shuiqiao.ledger.engine.cometbft.keeper import INCOMING_FOLDER
-from shuiqiao.ledger.engine.cometbft.parts import PublicKey, Snapshot, Timestamp, ValidatorUpdate
-from shuiqiao.ledger.engine.cometbft.snapshots import (
+from shuiqiao.ledger.checkpoints.cosignature import sign_cosignature
+from shuiqiao.ledger.checkpoints.note import verify_note
+from shuiqiao.ledger.checkpoints.signed_note import encode_text
+from shuiqiao.ledger.engine.cometbft.abci import requests as ask
+from shuiqiao.ledger.engine.cometbft.abci import responses as answer
+from shuiqiao.ledger.engine.cometbft.abci.parts import PublicKey, Snapshot, Timestamp, ValidatorUpdate
+from shuiqiao.ledger.engine.cometbft.comet.home import address_of
+from shuiqiao.ledger.engine.cometbft.consensus import extensions, snapshots
+from shuiqiao.ledger.engine.cometbft.consensus.application import LedgerApplication
+from shuiqiao.ledger.engine.cometbft.consensus.extensions import Cosigner
+from shuiqiao.ledger.engine.cometbft.consensus.keeper import INCOMING_FOLDER
+from shuiqiao.ledger.engine.cometbft.consensus.snapshots import (
     CHUNK_BYTES,
     MAX_SNAPSHOT_BYTES,
     decode_manifest,
     encode_manifest,
 )
 from shuiqiao.ledger.engine.verifiers import InlineVerifier
-from shuiqiao.ledger.machine import StateMachine
-from shuiqiao.ledger.note import verify_note
-from shuiqiao.ledger.signed_note import encode_text
+from shuiqiao.ledger.state.machine import StateMachine
 from shuiqiao.ledger.store.lock import FolderLock
 
 # After the genesis of every roster that a test of this file makes.

@@ -24,11 +24,15 @@ from shuiqiao.base.encoding import decode_cbor_strict, encode_cbor
 from shuiqiao.base.errors import InvalidInput
 from shuiqiao.base.ids import MemberId
 from shuiqiao.ledger.engine.cometbft import ledger as ledger_module
-from shuiqiao.ledger.engine.cometbft import proposing
-from shuiqiao.ledger.engine.cometbft import requests as ask
-from shuiqiao.ledger.engine.cometbft import responses as answer
-from shuiqiao.ledger.engine.cometbft.application import LedgerApplication
-from shuiqiao.ledger.engine.cometbft.bundle import (
+from shuiqiao.ledger.engine.cometbft.abci import requests as ask
+from shuiqiao.ledger.engine.cometbft.abci import responses as answer
+from shuiqiao.ledger.engine.cometbft.abci.parts import Timestamp
+from shuiqiao.ledger.engine.cometbft.comet.home import RPC_SOCKET
+from shuiqiao.ledger.engine.cometbft.consensus import proposing
+from shuiqiao.ledger.engine.cometbft.consensus.application import LedgerApplication
+from shuiqiao.ledger.engine.cometbft.consensus.extensions import Cosigner
+from shuiqiao.ledger.engine.cometbft.consensus.proposing import MAX_PROPOSED
+from shuiqiao.ledger.engine.cometbft.mempool.bundle import (
     MAX_BUNDLE_BYTES,
     MAX_BUNDLED,
     encode_bundle,
@@ -36,13 +40,9 @@ from shuiqiao.ledger.engine.cometbft.bundle import (
     split_bundles,
     transactions_in,
 )
-from shuiqiao.ledger.engine.cometbft.checking import GROUP, MIN_HANDED_ON
-from shuiqiao.ledger.engine.cometbft.extensions import Cosigner
-from shuiqiao.ledger.engine.cometbft.home import RPC_SOCKET
-from shuiqiao.ledger.engine.cometbft.parts import Timestamp
-from shuiqiao.ledger.engine.cometbft.proposing import MAX_PROPOSED
+from shuiqiao.ledger.engine.cometbft.mempool.checking import GROUP, MIN_HANDED_ON
 from shuiqiao.ledger.engine.verifiers import InlineVerifier, ProcessVerifier
-from shuiqiao.ledger.machine import StateMachine
+from shuiqiao.ledger.state.machine import StateMachine
 
 START_S = int(time.time()) - 3600
 

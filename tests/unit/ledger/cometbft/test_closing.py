@@ -12,18 +12,18 @@ from shuiqiao.base.clock import SystemClock
 from shuiqiao.base.encoding import encode_cbor
 from shuiqiao.base.errors import IntegrityError, Unavailable
 from shuiqiao.base.ids import MemberId
-from shuiqiao.ledger.cosignature import sign_cosignature
-from shuiqiao.ledger.engine.cometbft import requests as ask
-from shuiqiao.ledger.engine.cometbft import responses as answer
-from shuiqiao.ledger.engine.cometbft.application import LedgerApplication
-from shuiqiao.ledger.engine.cometbft.closing import MAX_CARRIED, carried_in, encode_carried
-from shuiqiao.ledger.engine.cometbft.extensions import Cosigner
-from shuiqiao.ledger.engine.cometbft.parts import Timestamp
-from shuiqiao.ledger.engine.cometbft.snapshots import decode_manifest
+from shuiqiao.ledger.checkpoints.cosignature import sign_cosignature
+from shuiqiao.ledger.checkpoints.note import join_note
+from shuiqiao.ledger.checkpoints.signed_note import MAX_SIGNED_NOTE_BYTES, encode_text
+from shuiqiao.ledger.engine.cometbft.abci import requests as ask
+from shuiqiao.ledger.engine.cometbft.abci import responses as answer
+from shuiqiao.ledger.engine.cometbft.abci.parts import Timestamp
+from shuiqiao.ledger.engine.cometbft.consensus.application import LedgerApplication
+from shuiqiao.ledger.engine.cometbft.consensus.closing import MAX_CARRIED, carried_in, encode_carried
+from shuiqiao.ledger.engine.cometbft.consensus.extensions import Cosigner
+from shuiqiao.ledger.engine.cometbft.consensus.snapshots import decode_manifest
 from shuiqiao.ledger.engine.verifiers import InlineVerifier
-from shuiqiao.ledger.machine import StateMachine
-from shuiqiao.ledger.note import join_note
-from shuiqiao.ledger.signed_note import MAX_SIGNED_NOTE_BYTES, encode_text
+from shuiqiao.ledger.state.machine import StateMachine
 
 START_S = int(time.time()) - 3600
 VOTERS = ("node0", "node1", "node2")

@@ -4,11 +4,11 @@ from __future__ import annotations
 
 import pytest
 
-from shuiqiao.ledger.engine.cometbft import parts
-from shuiqiao.ledger.engine.cometbft import requests as ask
-from shuiqiao.ledger.engine.cometbft import responses as answer
-from shuiqiao.ledger.engine.cometbft.codec import decode_request, decode_response, encode_request, encode_response
-from shuiqiao.ledger.engine.cometbft.wire import split_frames
+from shuiqiao.ledger.engine.cometbft.abci import parts
+from shuiqiao.ledger.engine.cometbft.abci import requests as ask
+from shuiqiao.ledger.engine.cometbft.abci import responses as answer
+from shuiqiao.ledger.engine.cometbft.abci.codec import decode_request, decode_response, encode_request, encode_response
+from shuiqiao.ledger.engine.cometbft.abci.wire import split_frames
 
 pytest.importorskip("google.protobuf")
 

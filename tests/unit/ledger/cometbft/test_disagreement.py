@@ -13,14 +13,14 @@ from consensus_world import KINDS, Roster, StateKeys
 from log_world import LeafHashes
 from shuiqiao.base.errors import IntegrityError, ShuiqiaoError, Unavailable
 from shuiqiao.base.ids import MemberId
-from shuiqiao.ledger.cosignature import sign_cosignature
-from shuiqiao.ledger.engine.cometbft.disagreement import MAX_NAMED, Disagreement, own_statement, proof_beyond
-from shuiqiao.ledger.engine.cometbft.extensions import CosignatureDesk, Cosigner, tip_of
+from shuiqiao.ledger.checkpoints.cosignature import sign_cosignature
+from shuiqiao.ledger.engine.cometbft.consensus.disagreement import MAX_NAMED, Disagreement, own_statement, proof_beyond
+from shuiqiao.ledger.engine.cometbft.consensus.extensions import CosignatureDesk, Cosigner, tip_of
 from shuiqiao.ledger.engine.epoch_keeping import EpochKeeping
-from shuiqiao.ledger.epoch_trail import EpochTrail
-from shuiqiao.ledger.log import consistency_path, leaf_hashes, root_from_reader
-from shuiqiao.ledger.machine import StateMachine
+from shuiqiao.ledger.log.tree import consistency_path, leaf_hashes, root_from_reader
 from shuiqiao.ledger.model import Checkpoint
+from shuiqiao.ledger.state.epoch_trail import EpochTrail
+from shuiqiao.ledger.state.machine import StateMachine
 from shuiqiao.ledger.store.disk import PosixDisk
 
 INVALID = IntegrityError("ledger.cosignature_invalid", "it does not hold")

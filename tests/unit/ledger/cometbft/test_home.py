@@ -13,7 +13,7 @@ import pytest
 from cometbft_world import node_keys
 from patience import PATIENCE_S
 from shuiqiao.base.errors import IntegrityError, Unavailable
-from shuiqiao.ledger.engine.cometbft.home import (
+from shuiqiao.ledger.engine.cometbft.comet.home import (
     MAX_FILE_BYTES,
     GenesisValidator,
     HomeSettings,
@@ -26,10 +26,10 @@ from shuiqiao.ledger.engine.cometbft.home import (
     state_sync_settings,
     write_home,
 )
-from shuiqiao.ledger.engine.cometbft.localnet import free_ports
-from shuiqiao.ledger.engine.cometbft.process import find_program
-from shuiqiao.ledger.engine.cometbft.relay import Relay
-from shuiqiao.ledger.engine.cometbft.validator_key import ValidatorKeyFiles
+from shuiqiao.ledger.engine.cometbft.comet.localnet import free_ports
+from shuiqiao.ledger.engine.cometbft.comet.process import find_program
+from shuiqiao.ledger.engine.cometbft.comet.relay import Relay
+from shuiqiao.ledger.engine.cometbft.comet.validator_key import ValidatorKeyFiles
 
 NETWORK = bytes(range(32))
 

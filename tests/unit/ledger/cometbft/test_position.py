@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 from shuiqiao.base.errors import IntegrityError
-from shuiqiao.ledger.engine.cometbft.position import SLOT_BYTES, Position, PositionFile
+from shuiqiao.ledger.engine.cometbft.consensus.position import SLOT_BYTES, Position, PositionFile
 from shuiqiao.ledger.store.disk import PosixDisk
 
 

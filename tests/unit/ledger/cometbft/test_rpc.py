@@ -13,8 +13,8 @@ import pytest
 from cometbft_world import UnixHttpServer
 from patience import PATIENCE_S
 from shuiqiao.base.errors import IntegrityError, InvalidInput, Unavailable
-from shuiqiao.ledger.engine.cometbft import rpc as rpc_module
-from shuiqiao.ledger.engine.cometbft.rpc import RpcClient
+from shuiqiao.ledger.engine.cometbft.comet import rpc as rpc_module
+from shuiqiao.ledger.engine.cometbft.comet.rpc import RpcClient
 
 
 @pytest.fixture

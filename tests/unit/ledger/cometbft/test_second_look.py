@@ -5,11 +5,11 @@ from __future__ import annotations
 import pytest
 
 from shuiqiao.base.errors import Conflict, Denied, InvalidInput
-from shuiqiao.ledger.engine.cometbft import parked as room
-from shuiqiao.ledger.engine.cometbft import requests as ask
-from shuiqiao.ledger.engine.cometbft.bundle import encode_bundle
-from shuiqiao.ledger.engine.cometbft.parked import MAX_PARKED, MAX_PARKED_BYTES, Parked
-from shuiqiao.ledger.engine.cometbft.waiting import WaitingRoom
+from shuiqiao.ledger.engine.cometbft.abci import requests as ask
+from shuiqiao.ledger.engine.cometbft.mempool import parked as room
+from shuiqiao.ledger.engine.cometbft.mempool.bundle import encode_bundle
+from shuiqiao.ledger.engine.cometbft.mempool.parked import MAX_PARKED, MAX_PARKED_BYTES, Parked
+from shuiqiao.ledger.engine.cometbft.mempool.waiting import WaitingRoom
 
 
 class Block:

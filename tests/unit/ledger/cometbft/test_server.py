@@ -9,11 +9,11 @@ import pytest
 
 from cometbft_world import AbciClient, Tally
 from shuiqiao.base.errors import IntegrityError, Unavailable
-from shuiqiao.ledger.engine.cometbft import requests as ask
-from shuiqiao.ledger.engine.cometbft import responses as answer
-from shuiqiao.ledger.engine.cometbft.codec import encode_request
-from shuiqiao.ledger.engine.cometbft.server import MAX_CONNECTIONS, AbciServer
-from shuiqiao.ledger.engine.cometbft.wire import encode_uvarint
+from shuiqiao.ledger.engine.cometbft.abci import requests as ask
+from shuiqiao.ledger.engine.cometbft.abci import responses as answer
+from shuiqiao.ledger.engine.cometbft.abci.codec import encode_request
+from shuiqiao.ledger.engine.cometbft.abci.server import MAX_CONNECTIONS, AbciServer
+from shuiqiao.ledger.engine.cometbft.abci.wire import encode_uvarint
 from stranger import told_to_a_stranger
 
 

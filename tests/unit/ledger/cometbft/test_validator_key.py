@@ -9,7 +9,7 @@ import stat
 import pytest
 
 from shuiqiao.base.errors import Unavailable
-from shuiqiao.ledger.engine.cometbft.home import (
+from shuiqiao.ledger.engine.cometbft.comet.home import (
     HomeSettings,
     NodeKeys,
     address_of,
@@ -17,7 +17,7 @@ from shuiqiao.ledger.engine.cometbft.home import (
     write_home,
     write_last_signed,
 )
-from shuiqiao.ledger.engine.cometbft.validator_key import NEXT_FILE, ValidatorKeyFiles
+from shuiqiao.ledger.engine.cometbft.comet.validator_key import NEXT_FILE, ValidatorKeyFiles
 from shuiqiao.ledger.store.disk import PosixDisk
 
 SEEDS = NodeKeys(node_seed=b"n" * 32, validator_seed=b"v" * 32)

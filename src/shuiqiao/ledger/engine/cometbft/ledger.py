@@ -21,20 +21,20 @@ from typing import Final
 from shuiqiao.base.clock import Clock
 from shuiqiao.base.errors import ShuiqiaoError, Unavailable
 from shuiqiao.crypto.suites import get_suite
-from shuiqiao.ledger.engine.cometbft.application import ApplicationSettings, Decided, LedgerApplication
-from shuiqiao.ledger.engine.cometbft.bundle import MAX_BUNDLED, encode_bundle, pause_after, split_bundles
-from shuiqiao.ledger.engine.cometbft.extensions import Cosigner, PolicyOf
-from shuiqiao.ledger.engine.cometbft.home import APP_SOCKET, RPC_SOCKET
-from shuiqiao.ledger.engine.cometbft.rpc import RpcClient
-from shuiqiao.ledger.engine.cometbft.server import AbciServer, ConnectionFault
+from shuiqiao.ledger.engine.cometbft.abci.server import AbciServer, ConnectionFault
+from shuiqiao.ledger.engine.cometbft.comet.home import APP_SOCKET, RPC_SOCKET
+from shuiqiao.ledger.engine.cometbft.comet.rpc import RpcClient
+from shuiqiao.ledger.engine.cometbft.consensus.application import ApplicationSettings, Decided, LedgerApplication
+from shuiqiao.ledger.engine.cometbft.consensus.extensions import Cosigner, PolicyOf
+from shuiqiao.ledger.engine.cometbft.mempool.bundle import MAX_BUNDLED, encode_bundle, pause_after, split_bundles
 from shuiqiao.ledger.engine.listeners import Listener, Listeners
 from shuiqiao.ledger.engine.port import BLOCK_TIMEOUT_S, block_awaited, ledger_closed
 from shuiqiao.ledger.engine.receipts import make_receipt
 from shuiqiao.ledger.engine.verifiers import open_verifier
-from shuiqiao.ledger.kinds import KindTable
-from shuiqiao.ledger.machine import Outcome, StateMachine
 from shuiqiao.ledger.model import Block, Checkpoint, Committed, KeyRing, NetworkParameters, StateView
-from shuiqiao.ledger.tiles import LogSource
+from shuiqiao.ledger.state.machine import Outcome, StateMachine
+from shuiqiao.ledger.tiles.publishing import LogSource
+from shuiqiao.ledger.transactions.kinds import KindTable
 
 MAX_FAULTS: Final = 100
 _TICK_S: Final = 0.5

@@ -1,0 +1,1 @@
+"""The CometBFT node beside us: its folder, its process, its RPC."""

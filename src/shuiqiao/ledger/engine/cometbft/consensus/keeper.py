@@ -1,0 +1,220 @@
+"""This node's copy of the ledger under CometBFT: the replica, where it stands in CometBFT's heights, and its snapshots.
+
+FinalizeBlock executes on a copy of the state and tells the hash; Commit stores. A block that accepts nothing stores
+nothing and keeps the hash [ABCI-13]. It does not know ABCI; ``application`` does.
+"""
+
+from __future__ import annotations
+
+import shutil
+from collections.abc import Callable, Iterable, Iterator
+from dataclasses import dataclass
+from itertools import islice
+from pathlib import Path
+from typing import TYPE_CHECKING, Final, cast
+
+from shuiqiao.base.errors import IntegrityError, ShuiqiaoError
+from shuiqiao.ledger.checkpoints.signed_note import encode_text
+from shuiqiao.ledger.engine.cometbft.abci.parts import Snapshot
+from shuiqiao.ledger.engine.cometbft.consensus.closing import CLOSING_FOLDER, ClosingNotes
+from shuiqiao.ledger.engine.cometbft.consensus.position import Position, PositionFile
+from shuiqiao.ledger.engine.cometbft.consensus.snapshots import Incoming, SnapshotShelf, snapshot_contradicted
+from shuiqiao.ledger.engine.execution import Execution, Growth, grow
+from shuiqiao.ledger.engine.port import ReplicaSettings
+from shuiqiao.ledger.engine.replica import INDEX_FOLDER, SEGMENTS_FOLDER, Replica
+from shuiqiao.ledger.log.entry import next_block_time
+from shuiqiao.ledger.model import Block
+from shuiqiao.ledger.state.machine import Candidate, StateMachine
+from shuiqiao.ledger.store.opening import opening
+from shuiqiao.ledger.store.segments import SEGMENT_SUFFIX, SegmentFiles
+
+if TYPE_CHECKING:
+    from shuiqiao.ledger.store.frame import HashName
+
+CONSENSUS_FOLDER: Final = "consensus"
+INCOMING_FOLDER: Final = "incoming"
+_LOOKED_UP: Final = 256
+"""Transactions whose ids are looked up together."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Pending:
+    """A finalized block that is not committed yet. growth is None for a block that accepts nothing."""
+
+    height: int
+    time_ms: int
+    execution: Execution
+    growth: Growth | None
+    app_hash: bytes
+
+
+class Keeper:
+    """One open copy of the ledger; its methods are for one thread at a time, ``replica`` may be read by any."""
+
+    def __init__(self, folder: Path, *, machine: StateMachine, settings: ReplicaSettings) -> None:
+        """Open or create the folder, and recover; raises what ``Replica`` and ``PositionFile`` raise."""
+        self.folder = folder
+        self._machine = machine
+        self._settings = settings
+        self._digest: Callable[[bytes], bytes] = machine.suite.digest
+        self._drop_unfinished()
+        self.replica = Replica(folder, machine=machine, settings=settings)
+        try:
+            with opening(folder):
+                self._file = PositionFile(folder / CONSENSUS_FOLDER / "position", disk=settings.disk)
+                self.closing = ClosingNotes(
+                    folder / CONSENSUS_FOLDER, replica=lambda: self.replica, suite=machine.suite, disk=settings.disk
+                )
+            self.position = self._file.load(block=self.replica.head.height)
+            self._require_hash()
+        except BaseException:
+            self.replica.close()
+            raise
+        self.shelf = self._new_shelf()
+
+    def _new_shelf(self) -> SnapshotShelf:
+        return SnapshotShelf(
+            self.folder / SEGMENTS_FOLDER, suffix=SEGMENT_SUFFIX, notes=self.closing.folder, digest=self._digest
+        )
+
+    def _require_hash(self) -> None:
+        if self.position is not None and self.position.app_hash != self.app_hash:
+            raise IntegrityError(
+                "ledger.position_damaged",
+                f"height {self.position.height} had application hash {self.position.app_hash.hex()}, the blocks give "
+                f"{self.app_hash.hex()}",
+                next_step="the blocks were altered: restore the ledger folder, or join again by state sync",
+            )
+
+    @property
+    def height(self) -> int:
+        """CometBFT's last committed height, 0 before the first."""
+        return self.position.height if self.position is not None else 0
+
+    @property
+    def time_ms(self) -> int:
+        """Time of CometBFT's last block, or the genesis time."""
+        return self.position.time_ms if self.position is not None else self._machine.parameters.genesis_time_ms
+
+    @property
+    def app_hash(self) -> bytes:
+        """Suite hash of the text of the last committed checkpoint."""
+        head = self.replica.head
+        return self._hash_of(size=head.size, root=head.root)
+
+    def _hash_of(self, *, size: int, root: bytes) -> bytes:
+        return self._digest(encode_text(origin=self._machine.parameters.origin, size=size, root=root))
+
+    def execute(self, candidates: Iterable[Candidate], *, height: int, time_ms: int) -> Pending:
+        """Execute the block of the next height; nothing is stored. Raises IntegrityError ``ledger.height_wrong``.
+
+        candidates: taken a few hundred at a time, so that their signatures can be on their way to be verified while the
+        first of them are executed. What was executed before at this height and not committed is thrown away.
+        """
+        if height != self.height + 1 and self.height:
+            raise IntegrityError(
+                "ledger.height_wrong", f"height {height} was decided, and height {self.height} is the last one here"
+            )
+        replica = self.replica
+        block_ms = next_block_time(clock_ms=time_ms, previous_ms=replica.head.time_ms)
+        execution = replica.execute(self._looked_up(candidates), overlay=replica.overlay(), time_ms=block_ms)
+        growth: Growth | None = None
+        app_hash = self.app_hash
+        if execution.result.entry is not None:
+            leaves = [tx.raw for tx in execution.result.accepted]
+            growth = grow(replica.frontier, (*leaves, execution.result.entry), hash_name=self._machine.suite.hash_name)
+            app_hash = self._hash_of(size=growth.frontier.size, root=growth.frontier.root())
+        return Pending(height=height, time_ms=time_ms, execution=execution, growth=growth, app_hash=app_hash)
+
+    def _looked_up(self, candidates: Iterable[Candidate]) -> Iterator[Candidate]:
+        coming = iter(candidates)
+        while group := list(islice(coming, _LOOKED_UP)):
+            self.replica.look_up([candidate.transaction for candidate in group])
+            yield from group
+
+    def commit(self, pending: Pending) -> Block | None:
+        """Make a finalized block durable; return our block, None if it accepted nothing.
+
+        Raises Unavailable ``ledger.disk_full``, ``ledger.store_failed`` or ``ledger.index_failed``.
+        """
+        head = self.replica.head
+        position = Position(
+            height=pending.height,
+            time_ms=pending.time_ms,
+            block=head.height + (pending.growth is not None),
+            app_hash=pending.app_hash,
+            previous=self.height,
+            previous_time_ms=self.time_ms,
+        )
+        # [ABCI-14]: what the height leads to is on the medium before the block is.
+        self._file.save(position, is_durable=pending.growth is not None)
+        block: Block | None = None
+        if pending.growth is not None:
+            block = self.replica.store(pending.execution, growth=pending.growth)
+            self.replica.publish()
+        self.position = position
+        return block
+
+    # Joining by snapshot
+
+    def receive(self, incoming: Incoming) -> None:
+        """Put a whole snapshot in the place of this empty ledger, and prove that it is what was verified.
+
+        Raises IntegrityError ``ledger.snapshot_contradicted``, after which the ledger is empty again [ABCI-21].
+        """
+        self.replica.close()
+        self._drop(SEGMENTS_FOLDER, INDEX_FOLDER)
+        (incoming.folder / SEGMENTS_FOLDER).rename(self.folder / SEGMENTS_FOLDER)
+        try:
+            self._adopt(incoming)
+        except ShuiqiaoError as error:
+            self.replica.close()
+            self._drop(SEGMENTS_FOLDER, INDEX_FOLDER, INCOMING_FOLDER, f"{CONSENSUS_FOLDER}/{CLOSING_FOLDER}")
+            self.closing.load()
+            self.replica = Replica(self.folder, machine=self._machine, settings=self._settings)
+            raise snapshot_contradicted(error.message) from error
+        shutil.rmtree(self.folder / INCOMING_FOLDER)
+        self.shelf = self._new_shelf()
+
+    def _adopt(self, incoming: Incoming) -> None:
+        position = incoming.manifest.position
+        self.replica = Replica(self.folder, machine=self._machine, settings=self._settings)
+        if (self.app_hash, self.replica.head.height) != (incoming.app_hash, position.block):
+            raise snapshot_contradicted(
+                f"{self.replica.head.height} blocks give {self.app_hash.hex()}, where {position.block} and "
+                f"{incoming.app_hash.hex()} were verified"
+            )
+        self.closing.receive(incoming.notes())
+        self._file.save(position, is_durable=True)
+        self.position = position
+
+    def take_in(self, offer: Snapshot, *, app_hash: bytes) -> Incoming:
+        """Begin to take a snapshot in, in a fresh folder; raises what ``Incoming`` raises."""
+        self.drop_incoming()
+        folder, suite = self.folder / INCOMING_FOLDER, self._machine.suite
+        segments = SegmentFiles(
+            folder / SEGMENTS_FOLDER,
+            network=self._machine.parameters.network,
+            hash_name=cast("HashName", suite.hash_name),
+            disk=self._settings.disk,
+            max_segment_bytes=self._settings.max_segment_bytes,
+        )
+        return Incoming(folder, offer=offer, app_hash=app_hash, segments=segments, digest=suite.digest)
+
+    def drop_incoming(self) -> None:
+        """Delete what was taken in of a snapshot that is not taken on."""
+        self._drop(INCOMING_FOLDER)
+
+    def _drop_unfinished(self) -> None:
+        """Empty a folder in which a snapshot was being put in place: it was empty before, and may be half of one."""
+        if (self.folder / INCOMING_FOLDER).exists():
+            self._drop(SEGMENTS_FOLDER, INDEX_FOLDER, CONSENSUS_FOLDER, INCOMING_FOLDER)
+
+    def _drop(self, *names: str) -> None:
+        for name in names:
+            shutil.rmtree(self.folder / name, ignore_errors=True)
+
+    def close(self) -> None:
+        """Release the files and the lock."""
+        self.replica.close()
+        self._file.close()

@@ -1,0 +1,336 @@
+"""Transactions checked once: decoded, their signatures verified, and remembered until a block holds them [ABCI-15].
+
+CheckTx, ProcessProposal and FinalizeBlock meet the same bytes again and again. What is remembered by the bytes
+themselves is what they decode to and which keys were proven to have signed them; whether these are the keys that must
+sign is asked anew by the state machine in the block. Nothing remembered can therefore change a result, only its cost.
+Safe between threads.
+
+A block that a node meets for the first time, catching up, is executed while other processes verify its signatures:
+``Meeting`` gives it as if they held, and then with what is proven.
+"""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Generator, Iterable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from typing import Any, Final
+
+from shuiqiao.base.clock import MS_PER_HOUR
+from shuiqiao.base.errors import MACHINE_FAILURES, Conflict, IntegrityError, InvalidInput, ShuiqiaoError, Unavailable
+from shuiqiao.ledger.engine.verifiers import Batches, InlineVerifier, Verifier, verify_all
+from shuiqiao.ledger.model import StateView, Transaction
+from shuiqiao.ledger.state.machine import Candidate, SignatureClaim, StateMachine
+from shuiqiao.ledger.store.state_view import SnapshotState, replay_id
+from shuiqiao.ledger.transactions.work import expected_work
+
+MAX_REMEMBERED: Final = 65_536
+MAX_REMEMBERED_BYTES: Final = 128 * 1024 * 1024
+"""Together they bound what a flooded mempool can take of memory: oldest go first, and are only checked again."""
+
+MIN_HANDED_ON: Final = 256
+"""Signatures worth other processes: those of a block that a node meets while it catches up. CheckTx meets fewer."""
+
+
+GROUP: Final = 256
+"""Transactions of a block that are decoded, and whose signatures are given away, at once."""
+
+_Planned = tuple[int, Transaction, tuple[SignatureClaim, ...]]
+"""A transaction, its place among those checked with it, and the signatures that its signers would have made."""
+
+_Found = Candidate | InvalidInput
+"""A transaction of a block, or why it cannot be decoded."""
+
+_Group = tuple[list[_Found], list[_Planned]]
+"""Transactions without proven keys, or with those remembered, and what is to be verified of them."""
+
+
+class Entrance:
+    """What a transaction is asked before its signatures, on the last committed state, as the next block will ask."""
+
+    def __init__(self, machine: StateMachine, view: SnapshotState, *, time_ms: int, height: int) -> None:
+        """height, time_ms: of the next block."""
+        self.state = RunState(view)
+        self._machine = machine
+        self._view = view
+        self._time_ms = time_ms
+        self._height = height
+        self._used: Mapping[bytes, int] = {}
+
+    def look_up(self, transactions: Iterable[Transaction]) -> None:
+        """Ask the index which of their ids were used, once for all of them."""
+        self._used = self._view.snapshot.replay_hours([replay_id(tx.author, tx.id) for tx in transactions])
+
+    def require(self, tx: Transaction) -> None:
+        """Return if one that was looked up may enter; raises what ``precheck`` raises, and ``ledger.tx_replayed``."""
+        self._machine.precheck(tx, self.state, time_ms=self._time_ms, height=self._height)
+        hour = self._used.get(replay_id(tx.author, tx.id))
+        if hour is not None and hour >= self._time_ms // MS_PER_HOUR:
+            raise Conflict(
+                "ledger.tx_replayed", f"{tx.author} already had a transaction with id {tx.id.hex()} accepted"
+            )
+
+
+class RunState:
+    """A state for one run of checks: what each of them asks again (gates, member keys) is looked up once."""
+
+    def __init__(self, state: StateView) -> None:
+        self._state = state
+        self._values: dict[str, Any] = {}
+
+    def get(self, key: str) -> Any:
+        """Return the value of a key, None if absent."""
+        if key not in self._values:
+            self._values[key] = self._state.get(key)
+        return self._values[key]
+
+
+class Remembered:
+    """Candidates by their bytes, oldest forgotten first."""
+
+    def __init__(self) -> None:
+        self._lock = threading.Lock()
+        self._found: dict[bytes, Candidate] = {}
+        self._bytes = 0
+
+    def get(self, raw: bytes) -> Candidate | None:
+        """Return what is known of a transaction."""
+        return self._found.get(raw)
+
+    def put(self, raw: bytes, candidate: Candidate) -> None:
+        """Remember a transaction."""
+        with self._lock:
+            if raw in self._found:
+                return
+            self._found[raw] = candidate
+            self._bytes += len(raw)
+            while len(self._found) > MAX_REMEMBERED or self._bytes > MAX_REMEMBERED_BYTES:
+                oldest = next(iter(self._found))
+                del self._found[oldest]
+                self._bytes -= len(oldest)
+
+    def forget(self, raws: Iterable[bytes]) -> None:
+        """Forget transactions: they are committed, or refused for good."""
+        with self._lock:
+            for raw in raws:
+                if self._found.pop(raw, None) is not None:
+                    self._bytes -= len(raw)
+
+
+class TransactionChecker:
+    """Decodes, plans and verifies, many at a time."""
+
+    def __init__(self, machine: StateMachine, *, verifier: Verifier) -> None:
+        self.remembered = Remembered()
+        self._machine = machine
+        self._verifier = verifier
+        self._inline = InlineVerifier(machine.suite)
+        self._verifying = threading.Lock()
+
+    def admit(self, raws: Sequence[bytes], *, entrance: Entrance) -> list[ShuiqiaoError | None]:
+        """Tell of transactions whether they may wait for a block; None for one that may, else what refuses it."""
+        refusals: list[ShuiqiaoError | None] = [None] * len(raws)
+        decoded: list[tuple[int, Transaction, bool]] = []
+        for position, raw in enumerate(raws):
+            known = self.remembered.get(raw)
+            try:
+                tx = self._transaction(raw)
+            except InvalidInput as error:
+                refusals[position] = error
+                continue
+            decoded.append((position, tx, known is not None and bool(known.proven_keys)))
+        entrance.look_up([tx for _, tx, _ in decoded])
+        planned: list[_Planned] = []
+        for position, tx, is_proven in decoded:
+            try:
+                entrance.require(tx)
+                if not is_proven:
+                    planned.append((position, tx, self._machine.plan_verification(tx, entrance.state)))
+            except ShuiqiaoError as error:
+                refusals[position] = error
+        self._verify_planned(planned, refusals)
+        return refusals
+
+    def _verify_planned(self, planned: Sequence[_Planned], refusals: list[ShuiqiaoError | None]) -> None:
+        for position, tx in self._remember_valid(planned, self._verify(_claims_of(planned))):
+            refusals[position] = _signature_invalid(tx)
+
+    def _remember_valid(self, planned: Sequence[_Planned], verdicts: Sequence[bool]) -> list[tuple[int, Transaction]]:
+        """Remember those of which every signature holds; return the others."""
+        held = iter(verdicts)
+        broken: list[tuple[int, Transaction]] = []
+        for position, tx, claims in planned:
+            holds = [next(held) for _ in claims]
+            if all(holds):
+                self.remembered.put(tx.raw, _proven(tx, claims))
+            else:
+                broken.append((position, tx))
+        return broken
+
+    def candidates(self, raws: Sequence[bytes], state: StateView) -> list[_Found]:
+        """Return the transactions of a block as candidates, verified together as far as the state tells the signers.
+
+        One that cannot be decoded is an error in its place. One whose signature does not hold, or whose signers the
+        block itself brings, has no proven keys: the machine decides.
+        """
+        found, planned = self._prepare(raws, RunState(state))
+        self._remember_valid(planned, self._verify(_claims_of(planned)))
+        for position, tx, _ in planned:
+            found[position] = self.remembered.get(tx.raw) or found[position]
+        return found
+
+    @contextmanager
+    def meet(self, raws: Sequence[bytes], state: StateView) -> Generator[Meeting]:
+        """Give the transactions of a decided block, as ``candidates`` returns them or to be executed before that.
+
+        Of a block met for the first time, signatures are verified by other processes while whoever asks executes it.
+        """
+        if sum(self.remembered.get(raw) is None for raw in raws) < MIN_HANDED_ON:
+            yield Meeting(self.candidates(raws, state))
+            return
+        run = RunState(state)
+        groups = (self._prepare(raws[at : at + GROUP], run) for at in range(0, len(raws), GROUP))
+        with self._verifying, Batches(self._verifier) as batches:
+            yield Meeting((), groups=groups, batches=batches)
+
+    def _prepare(self, raws: Sequence[bytes], state: StateView) -> _Group:
+        found: list[_Found] = []
+        planned: list[_Planned] = []
+        for position, raw in enumerate(raws):
+            known = self.remembered.get(raw)
+            if known is not None:
+                found.append(known)
+                continue
+            try:
+                tx = self._decode(raw)
+            except InvalidInput as error:
+                found.append(error)
+                continue
+            found.append(Candidate(transaction=tx))
+            planned.append((position, tx, self._plan(tx, state)))
+        return found, planned
+
+    def _plan(self, tx: Transaction, state: StateView) -> tuple[SignatureClaim, ...]:
+        try:
+            return self._machine.plan_verification(tx, state)
+        except ShuiqiaoError:
+            return ()
+
+    def is_decodable(self, raw: bytes) -> bool:
+        """Tell whether bytes are a transaction of this network at all."""
+        return self.work_of([raw]) is not None
+
+    def work_of(self, raws: Iterable[bytes]) -> int | None:
+        """Return the work that transactions are charged at least, None if one is no transaction of this network."""
+        try:
+            return sum(expected_work(self._transaction(raw)) for raw in raws)
+        except InvalidInput:
+            return None
+
+    def _transaction(self, raw: bytes) -> Transaction:
+        known = self.remembered.get(raw)
+        return self._decode(raw) if known is None else known.transaction
+
+    def _decode(self, raw: bytes) -> Transaction:
+        """Return the transaction in bytes; raises InvalidInput only, whatever the bytes do to the decoder.
+
+        What this machine lacks is no verdict, and is raised as it is [LEDGER-SIGN-4].
+        """
+        try:
+            return self._machine.decode(raw)
+        except (InvalidInput, *MACHINE_FAILURES):
+            raise
+        except Exception as error:
+            raise InvalidInput(
+                "ledger.tx_undecodable", f"decoding the transaction broke down with {type(error).__name__}"
+            ) from error
+
+    def _verify(self, claims: Sequence[SignatureClaim]) -> list[bool]:
+        """Verify many by the verifier given, few right here: they are done before another process has begun.
+
+        Raises Unavailable ``crypto.provider_failed``: no verdict is no refusal [LEDGER-SIGN-4].
+        """
+        with self._verifying:
+            if len(claims) >= MIN_HANDED_ON:
+                try:
+                    return verify_all(self._verifier, claims)
+                except Unavailable:
+                    # Workers keep dying: this very thread verifies, slowly.
+                    pass
+            return verify_all(self._inline, claims)
+
+    def close(self) -> None:
+        """End the worker processes."""
+        self._verifier.close()
+
+
+class Meeting:
+    """The transactions of a decided block: assumed to be signed, and in the end what is proven of that [ABCI-15]."""
+
+    def __init__(
+        self, found: Iterable[_Found], *, groups: Iterable[_Group] = (), batches: Batches | None = None
+    ) -> None:
+        """found: what is known already; groups: what comes after it, and is verified through batches."""
+        self.found = list(found)
+        """Transactions as candidates, in order, an error in the place of one that cannot be decoded."""
+        self._groups = groups
+        self._batches = batches
+        self._given: list[tuple[int, list[_Planned], list[int]]] = []
+
+    def assumed(self) -> Iterator[Candidate]:
+        """Yield candidates for execution; those met for the first time as if all their signatures held."""
+        yield from _executable(self.found)
+        for found, planned in self._groups:
+            assert self._batches is not None
+            self._given.append((len(self.found), planned, self._batches.give(_claims_of(planned))))
+            for position, tx, claims in planned:
+                found[position] = _proven(tx, claims)
+            self.found += found
+            yield from _executable(found)
+
+    def holds(self) -> bool:
+        """Wait for the verdicts; return whether all that was assumed is proven.
+
+        If not, ``proven`` has what is, and the block is to be executed again.
+        """
+        broken = [each for start, planned, tickets in self._given for each in self._broken(start, planned, tickets)]
+        for position, tx in broken:
+            # It has no proven keys: the machine decides.
+            self.found[position] = Candidate(transaction=tx)
+        return not broken
+
+    def _broken(self, start: int, planned: Sequence[_Planned], tickets: list[int]) -> list[tuple[int, Transaction]]:
+        assert self._batches is not None
+        try:
+            verdicts = iter(self._batches.take(tickets))
+        except Unavailable:
+            # Workers keep dying: the machine verifies in this very thread, slowly.
+            return [(start + position, tx) for position, tx, _ in planned]
+        broken: list[tuple[int, Transaction]] = []
+        for position, tx, claims in planned:
+            held = [next(verdicts) for _ in claims]
+            if not all(held):
+                broken.append((start + position, tx))
+        return broken
+
+    def proven(self) -> Iterator[Candidate]:
+        """Yield candidates for execution with the keys that were proven."""
+        return _executable(self.found)
+
+
+def _executable(found: Iterable[_Found]) -> Iterator[Candidate]:
+    return (each for each in found if isinstance(each, Candidate))
+
+
+def _proven(tx: Transaction, claims: Iterable[SignatureClaim]) -> Candidate:
+    return Candidate(transaction=tx, proven_keys=tuple([claim[0] for claim in claims]))
+
+
+def _claims_of(planned: Iterable[_Planned]) -> list[SignatureClaim]:
+    return [claim for _, _, claims in planned for claim in claims]
+
+
+def _signature_invalid(tx: Transaction) -> IntegrityError:
+    return IntegrityError(
+        "ledger.signature_invalid", f"a signature of {tx.kind} {tx.id.hex()} does not hold for the key that had to sign"
+    )

@@ -1,0 +1,1 @@
+"""The one way to execute or check a log again."""

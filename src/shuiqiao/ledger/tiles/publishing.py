@@ -1,0 +1,225 @@
+"""Publishes a log as static files that anybody can copy, serve and check (c2sp.org/tlog-tiles).
+
+Files are written from what the ledger holds already: leaves from its blocks, hashes from a HashReader; no tree is
+computed again. The checkpoint comes last, so whatever moment a process is killed at, the files prove the checkpoint
+that is there [TILE-4]. A file that exists is never replaced by other bytes. Reading and verifying is done in
+``ledger/tiles/reader.py``, from the files alone.
+
+LIMIT: while a tile is not full every checkpoint leaves a partial copy of it, up to 255 of growing width; they are
+removed when it is full. A log that publishes each block of large transactions should publish less often.
+"""
+
+from __future__ import annotations
+
+import fcntl
+import os
+import shutil
+from collections.abc import Callable, Generator, Iterable, Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+from itertools import chain, islice
+from pathlib import Path
+
+from shuiqiao.base.errors import IntegrityError, InvalidInput, Unavailable
+from shuiqiao.base.file_modes import SHARED_FILE, make_shared_folder
+from shuiqiao.base.regular_file import read_regular
+from shuiqiao.ledger.checkpoints.signed_note import MAX_SIGNED_NOTE_BYTES, decode_signed_note
+from shuiqiao.ledger.log.tree import HashReader, leaf_hash, root_from_reader
+from shuiqiao.ledger.model import Block, Checkpoint
+from shuiqiao.ledger.store.disk import DRAFT_SUFFIX, Disk, PosixDisk, replace_file
+from shuiqiao.ledger.tiles.paths import (
+    CHECKPOINT_PATH,
+    ENTRIES,
+    LENGTH_BYTES,
+    MAX_ENTRY_BYTES,
+    TILE_HEIGHT,
+    TileId,
+    levels_of,
+    tiles_between,
+)
+
+Leaves = Callable[[int, int], Iterable[bytes]]
+"""Return the leaves of indices [start, end), in order."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class LogSource:
+    """A log to be published. checkpoint: with all signatures that its policy asks for. reader, leaves: of its log."""
+
+    checkpoint: Checkpoint
+    reader: HashReader
+    leaves: Leaves
+
+
+class TileWriter:
+    """The folder of static files of one log; one at a time."""
+
+    def __init__(self, folder: Path, *, hash_name: str, disk: Disk | None = None) -> None:
+        """folder: exists; whatever a killed writer left in it is continued."""
+        self._folder = folder
+        self._hash_name = hash_name
+        self._disk = disk or PosixDisk()
+        self._changed: set[Path] = set()
+        self._written = 0
+
+    def published(self) -> Checkpoint | None:
+        """Return the checkpoint that the files prove, None before the first; its signatures are not verified here.
+
+        Raises IntegrityError ``ledger.checkpoint_malformed`` for a file that is none.
+        """
+        path = self._folder / CHECKPOINT_PATH
+        if not path.exists():
+            return None
+        note = read_regular(path, max_bytes=MAX_SIGNED_NOTE_BYTES)
+        head = decode_signed_note(note).head
+        return Checkpoint(origin=head.origin, size=head.size, root=head.root, note=note)
+
+    def publish(self, checkpoint: Checkpoint, *, reader: HashReader, leaves: Leaves) -> int:
+        """Write every tile that a checkpoint needs and is not there, then the checkpoint; return how many were written.
+
+        reader, leaves: of a log of at least this size. The same size may be published again with other cosignatures.
+        Raises IntegrityError ``ledger.tile_contradicted`` if log, files and checkpoint are not of one history;
+        InvalidInput ``ledger.tile_checkpoint_older``, ``ledger.tile_foreign``; Unavailable ``ledger.tile_busy``;
+        OSError, after which calling again goes on.
+        """
+        with _only_one(self._folder):
+            return self._publish(checkpoint, reader=reader, leaves=leaves)
+
+    def _publish(self, checkpoint: Checkpoint, *, reader: HashReader, leaves: Leaves) -> int:
+        old_size = self.require_extension(checkpoint, reader)
+        self._changed.clear()
+        self._written = 0
+        for tile in tiles_between(old_size, checkpoint.size, level=ENTRIES):
+            self._write(tile, self._bundle(tile, reader=reader, leaves=leaves))
+        for level in levels_of(checkpoint.size):
+            for tile in tiles_between(old_size, checkpoint.size, level=level):
+                self._write(tile, b"".join(_hashes(tile, reader)))
+        for folder in sorted(self._changed):
+            self._disk.sync_folder(folder)
+        replace_file(self._folder / CHECKPOINT_PATH, checkpoint.note, disk=self._disk, mode=SHARED_FILE)
+        self._remove_partial(old_size, checkpoint.size)
+        return self._written
+
+    def require_extension(self, checkpoint: Checkpoint, reader: HashReader) -> int:
+        """Return the size published before, once it and the new checkpoint are of the log that the reader knows.
+
+        Raises what ``publish`` raises of another log or history.
+        """
+        before = self.published()
+        if before is not None:
+            require_same_log(before, origin=checkpoint.origin, folder=self._folder)
+        if before is not None and checkpoint.size < before.size:
+            raise InvalidInput(
+                "ledger.tile_checkpoint_older",
+                f"{before.size} leaves are published, the checkpoint has {checkpoint.size}",
+            )
+        for one in (before, checkpoint):
+            if one is not None and root_from_reader(reader, size=one.size, hash_name=self._hash_name) != one.root:
+                raise IntegrityError(
+                    "ledger.tile_contradicted",
+                    f"the checkpoint of {one.size} leaves and root {one.root.hex()} is not of this log",
+                )
+        return before.size if before is not None else 0
+
+    def _bundle(self, tile: TileId, *, reader: HashReader, leaves: Leaves) -> bytes:
+        parts: list[bytes] = []
+        for index, leaf in enumerate(leaves(tile.first, tile.first + tile.width), start=tile.first):
+            if leaf_hash(leaf, hash_name=self._hash_name) != reader.node(0, index):
+                raise IntegrityError("ledger.tile_contradicted", f"leaf {index} does not have the hash of the log")
+            if len(leaf) > MAX_ENTRY_BYTES:
+                raise InvalidInput(
+                    "ledger.tile_entry_too_large", f"leaf {index} has {len(leaf)} bytes, an entry {MAX_ENTRY_BYTES}"
+                )
+            parts.append(len(leaf).to_bytes(LENGTH_BYTES, "big") + leaf)
+        if len(parts) != tile.width:
+            raise IntegrityError(
+                "ledger.tile_contradicted", f"{len(parts)} leaves were given from {tile.first} on, not {tile.width}"
+            )
+        return b"".join(parts)
+
+    def _write(self, tile: TileId, data: bytes) -> None:
+        """Put a file in place for good [TILE-3], its bytes on the medium first; its name follows with its folder."""
+        path = self._folder / tile.path
+        self._make_folder(path.parent)
+        if path.exists():
+            if read_regular(path, max_bytes=len(data)) != data:
+                raise IntegrityError("ledger.tile_contradicted", f"{path} holds other bytes than the log gives")
+            return
+        draft = path.with_name(path.name + DRAFT_SUFFIX)
+        descriptor = os.open(draft, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, SHARED_FILE)
+        try:
+            os.fchmod(descriptor, SHARED_FILE)
+            self._disk.append(descriptor, data)
+            self._disk.sync(descriptor)
+        finally:
+            os.close(descriptor)
+        draft.replace(path)
+        self._written += 1
+
+    def _make_folder(self, folder: Path) -> None:
+        """Make a folder and those above it; all are flushed later, for a killed writer may have left them unflushed."""
+        if folder not in self._changed and folder != self._folder:
+            self._make_folder(folder.parent)
+            make_shared_folder(folder)
+        self._changed.add(folder)
+
+    def _remove_partial(self, old_size: int, new_size: int) -> None:
+        """Remove the partial copies of tiles that are full now; a reader falls back to the full one."""
+        for level in (ENTRIES, *levels_of(new_size)):
+            for tile in tiles_between(old_size, new_size, level=level):
+                partial = self._folder / f"{tile.full.path}.p"
+                if tile.is_full and partial.is_dir():
+                    shutil.rmtree(partial, ignore_errors=True)
+
+
+def require_same_log(published: Checkpoint, *, origin: str, folder: Path) -> None:
+    """Return if what was published is of a log; raises InvalidInput ``ledger.tile_foreign``."""
+    if published.origin != origin:
+        raise InvalidInput(
+            "ledger.tile_foreign",
+            f"{folder} holds the files of {published.origin[:100]!r}, the log is {origin!r}",
+            next_step="name another folder: each log has its own",
+        )
+
+
+@contextmanager
+def _only_one(folder: Path) -> Generator[None]:
+    """Hold a lock on the folder itself, which the system gives back however this process ends: it leaves no file."""
+    descriptor = os.open(folder, os.O_RDONLY | os.O_DIRECTORY)
+    try:
+        try:
+            fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except OSError as error:
+            raise Unavailable(
+                "ledger.tile_busy", f"another process publishes to {folder}", next_step="wait for it", retry_after_s=1.0
+            ) from error
+        yield
+    finally:
+        os.close(descriptor)
+
+
+def _hashes(tile: TileId, reader: HashReader) -> Iterator[bytes]:
+    height = TILE_HEIGHT * tile.level
+    return (reader.node(height, tile.first + offset) for offset in range(tile.width))
+
+
+def leaves_of_blocks(blocks: Callable[[int], Iterator[Block]], *, height_of: Callable[[int], int]) -> Leaves:
+    """Return the leaves of a log as a function of their indices, read from its blocks.
+
+    blocks: iterates over committed blocks from a height, as every engine does. height_of: the block that holds a leaf.
+    """
+
+    def leaves(start: int, end: int) -> Iterator[bytes]:
+        if start >= end:
+            return
+        found = blocks(height_of(start))
+        first = next(found)
+        flat = (leaf for block in chain((first,), found) for leaf in _leaves(block))
+        skipped = start - first.first_index
+        yield from islice(flat, skipped, skipped + end - start)
+
+    return leaves
+
+
+def _leaves(block: Block) -> Sequence[bytes]:
+    return (*block.transactions, block.entry)

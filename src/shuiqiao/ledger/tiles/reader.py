@@ -1,0 +1,240 @@
+"""Reads a published log from its static files alone: verifies all of it, hands out entries and proofs.
+
+Nothing in the files is believed but a checkpoint that the policy accepts. Every entry and proof that is handed out was
+verified against its root; ``verify_all`` compares every byte of every tile that the checkpoint needs [TILE-5]. Where
+the files come from (a folder, a server) is a TileSource's matter. It does not know what the entries mean.
+"""
+
+from __future__ import annotations
+
+from collections import OrderedDict
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Final, Protocol
+
+from shuiqiao.base.errors import IntegrityError, InvalidInput, Unavailable
+from shuiqiao.base.regular_file import open_regular
+from shuiqiao.crypto.model import CipherSuite
+from shuiqiao.ledger.checkpoints.note import verify_note
+from shuiqiao.ledger.checkpoints.policy import CheckpointPolicy
+from shuiqiao.ledger.checkpoints.signed_note import MAX_SIGNED_NOTE_BYTES
+from shuiqiao.ledger.log.tree import (
+    HASH_BYTES,
+    Frontier,
+    consistency_path,
+    inclusion_path,
+    leaf_hash,
+    node_hash,
+    verify_consistency,
+    verify_inclusion,
+)
+from shuiqiao.ledger.model import Checkpoint
+from shuiqiao.ledger.tiles.paths import (
+    CHECKPOINT_PATH,
+    ENTRIES,
+    LENGTH_BYTES,
+    MAX_BUNDLE_BYTES,
+    MAX_TILE_BYTES,
+    TILE_HEIGHT,
+    TILE_WIDTH,
+    TileId,
+    hashes_at,
+    tile_holding,
+)
+
+_KEPT_TILES: Final = 64
+"""Tiles kept in memory, of 8 kB each: a path of the largest log passes seven."""
+
+
+class TileSource(Protocol):
+    """Where static files come from."""
+
+    def get(self, path: str, *, max_bytes: int) -> bytes | None:
+        """Return the bytes of a file, None if there is no such file; of more than max_bytes any max_bytes + 1."""
+        ...
+
+
+class FolderTiles:
+    """Static files in a folder."""
+
+    def __init__(self, folder: Path) -> None:
+        self._folder = folder
+
+    def get(self, path: str, *, max_bytes: int) -> bytes | None:
+        """Return the bytes of a file, None if there is no such file."""
+        try:
+            with open_regular(self._folder / path) as file:
+                return file.read(max_bytes + 1)
+        except (FileNotFoundError, NotADirectoryError, IsADirectoryError):
+            return None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class TileAudit:
+    """What ``verify_all`` read; it exists only if everything held."""
+
+    size: int
+    bundles: int
+    tiles: int
+    entry_bytes: int
+
+
+class PublishedLog:
+    """A log as its static files prove it, at one checkpoint."""
+
+    def __init__(self, source: TileSource, *, checkpoint: Checkpoint, suite: CipherSuite) -> None:
+        """checkpoint: verified; use ``open`` for the one that is published with the files."""
+        self.checkpoint = checkpoint
+        self._source = source
+        self._hash_name = suite.hash_name
+        self._kept: OrderedDict[TileId, tuple[bytes, ...]] = OrderedDict()
+
+    @classmethod
+    def open(cls, source: TileSource, *, policy: CheckpointPolicy, suite: CipherSuite) -> PublishedLog:
+        """Return the log of the published checkpoint.
+
+        policy: that of the checkpoint's own epoch [EPOCH-4], which the caller knows from a copy of the log or has
+        followed to there (``node.ledger_walk``); an older one would be too easily content. Raises Unavailable
+        ``ledger.tile_missing`` without one, and what ``verify_note`` raises.
+        """
+        note = source.get(CHECKPOINT_PATH, max_bytes=MAX_SIGNED_NOTE_BYTES)
+        if note is None:
+            raise _missing(CHECKPOINT_PATH)
+        return cls(source, checkpoint=verify_note(note, policy=policy, suite=suite), suite=suite)
+
+    def node(self, level: int, index: int) -> bytes:
+        """Return the hash of a complete subtree as the tiles say: a HashReader, whose word is not verified yet."""
+        tile_level, height = divmod(level, TILE_HEIGHT)
+        start = index << height
+        hashes = self._hashes(tile_holding(tile_level, start, size=self.checkpoint.size))
+        offset = start % TILE_WIDTH
+        row = list(hashes[offset : offset + (1 << height)])
+        while len(row) > 1:
+            row = [node_hash(row[at], row[at + 1], hash_name=self._hash_name) for at in range(0, len(row), 2)]
+        return row[0]
+
+    def inclusion_proof(self, index: int) -> tuple[bytes, ...]:
+        """Return the inclusion path of a leaf, verified against the root.
+
+        Raises InvalidInput ``ledger.index_unknown``; Unavailable ``ledger.tile_missing``; IntegrityError
+        ``ledger.tile_malformed``, ``ledger.inclusion_broken``.
+        """
+        self._require_index(index)
+        return self._prove(index, leaf=self.node(0, index))
+
+    def entry(self, index: int) -> bytes:
+        """Return a leaf's bytes, proven to be at this index; raises what ``inclusion_proof`` raises."""
+        self._require_index(index)
+        tile = tile_holding(ENTRIES, index, size=self.checkpoint.size)
+        entry = self._bundle(tile)[index - tile.first]
+        self._prove(index, leaf=leaf_hash(entry, hash_name=self._hash_name))
+        return entry
+
+    def consistency_proof(self, old: Checkpoint) -> tuple[bytes, ...]:
+        """Return the proof that this log extends an older checkpoint, verified.
+
+        Raises InvalidInput ``ledger.index_unknown`` for a larger one, IntegrityError ``ledger.consistency_broken``.
+        """
+        new, name = self.checkpoint, self._hash_name
+        path: tuple[bytes, ...] = ()
+        if old.size:
+            path = consistency_path(self, old_size=old.size, new_size=new.size, hash_name=name)
+        verify_consistency(
+            old_size=old.size, old_root=old.root, new_size=new.size, new_root=new.root, path=path, hash_name=name
+        )
+        return path
+
+    def entries(self) -> Iterator[bytes]:
+        """Iterate over all leaves in order, unverified: ``verify_all`` first, or ``entry`` for one."""
+        for start in range(0, self.checkpoint.size, TILE_WIDTH):
+            yield from self._bundle(tile_holding(ENTRIES, start, size=self.checkpoint.size))
+
+    def verify_all(self) -> TileAudit:
+        """Return once every entry and every hash of every tile leads to the root of the checkpoint.
+
+        Raises Unavailable ``ledger.tile_missing``; IntegrityError ``ledger.tile_malformed``,
+        ``ledger.tile_contradicted`` with the path of the file.
+        """
+        frontier = Frontier(hash_name=self._hash_name)
+        rows: dict[int, list[bytes]] = {}
+        bundles = tiles = entry_bytes = 0
+        for start in range(0, self.checkpoint.size, TILE_WIDTH):
+            entries = self._bundle(tile_holding(ENTRIES, start, size=self.checkpoint.size))
+            bundles += 1
+            entry_bytes += sum(map(len, entries))
+            for level, _, node in frontier.append(leaf_hash(entry, hash_name=self._hash_name) for entry in entries):
+                if level % TILE_HEIGHT == 0:
+                    rows.setdefault(level // TILE_HEIGHT, []).append(node)
+            tiles += sum(self._compare(level, rows[level], frontier.size) for level in sorted(rows))
+        if frontier.root() != self.checkpoint.root:
+            raise IntegrityError(
+                "ledger.tile_contradicted",
+                f"the entries give root {frontier.root().hex()}, the checkpoint says {self.checkpoint.root.hex()}",
+            )
+        return TileAudit(size=frontier.size, bundles=bundles, tiles=tiles, entry_bytes=entry_bytes)
+
+    def _compare(self, level: int, row: list[bytes], size: int) -> int:
+        """Compare the hashes gathered of a level with its tile once that is complete; return how many were compared."""
+        is_last = size == self.checkpoint.size
+        if not row or not (len(row) == TILE_WIDTH or is_last):
+            return 0
+        tile = tile_holding(level, hashes_at(level, size=size) - len(row), size=self.checkpoint.size)
+        if self._hashes(tile) != tuple(row):
+            raise IntegrityError("ledger.tile_contradicted", f"{tile.path} holds other hashes than the entries give")
+        row.clear()
+        return 1
+
+    def _prove(self, index: int, *, leaf: bytes) -> tuple[bytes, ...]:
+        size, name = self.checkpoint.size, self._hash_name
+        path = inclusion_path(self, index=index, size=size, hash_name=name)
+        verify_inclusion(leaf_hash=leaf, index=index, size=size, path=path, root=self.checkpoint.root, hash_name=name)
+        return path
+
+    def _require_index(self, index: int) -> None:
+        if not 0 <= index < self.checkpoint.size:
+            raise InvalidInput("ledger.index_unknown", f"leaf {index} is not in a log of {self.checkpoint.size} leaves")
+
+    def _hashes(self, tile: TileId) -> tuple[bytes, ...]:
+        kept = self._kept.get(tile)
+        if kept is not None:
+            self._kept.move_to_end(tile)
+            return kept
+        path, data, width = self._read(tile, max_bytes=MAX_TILE_BYTES)
+        if len(data) != width * HASH_BYTES:
+            raise _malformed(path, f"it has {len(data)} bytes where {width} hashes have {width * HASH_BYTES}")
+        hashes = tuple(data[at : at + HASH_BYTES] for at in range(0, tile.width * HASH_BYTES, HASH_BYTES))
+        self._kept[tile] = hashes
+        if len(self._kept) > _KEPT_TILES:
+            self._kept.popitem(last=False)
+        return hashes
+
+    def _bundle(self, tile: TileId) -> list[bytes]:
+        path, data, width = self._read(tile, max_bytes=MAX_BUNDLE_BYTES)
+        entries: list[bytes] = []
+        at = 0
+        while at < len(data) and len(entries) < width:
+            start = at + LENGTH_BYTES
+            at = start + int.from_bytes(data[at:start], "big")
+            entries.append(data[start:at])
+        if at != len(data) or len(entries) != width:
+            raise _malformed(path, f"its {len(data)} bytes are not {width} entries after their lengths")
+        return entries[: tile.width]
+
+    def _read(self, tile: TileId, *, max_bytes: int) -> tuple[str, bytes, int]:
+        """Return path, bytes and width of a tile, or of the full one that has taken the place of a partial one."""
+        for one in (tile,) if tile.is_full else (tile, tile.full):
+            data = self._source.get(one.path, max_bytes=max_bytes)
+            if data is not None:
+                return one.path, data, one.width
+        raise _missing(tile.path)
+
+
+def _missing(path: str) -> Unavailable:
+    return Unavailable(
+        "ledger.tile_missing", f"there is no {path}", next_step="copy the published files again, or from another member"
+    )
+
+
+def _malformed(path: str, reason: str) -> IntegrityError:
+    return IntegrityError("ledger.tile_malformed", f"{path}: {reason}")

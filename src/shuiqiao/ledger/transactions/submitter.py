@@ -1,0 +1,264 @@
+"""How a room puts a transaction on the ledger in the name of its institution, and reads the state back.
+
+Rooms above the ledger take a LedgerSubmitter; ``node`` gives them one with an outbox behind it, so that signed bytes
+survive a crash and are resent unchanged. DirectSubmitter is the same without an outbox, for one process and for
+scenarios.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Protocol
+
+from shuiqiao.base.errors import IntegrityError, Unavailable
+from shuiqiao.base.ids import Entropy, MemberId, new_id
+from shuiqiao.ledger.clock_check import certain_ms, latest_ms, require_not_behind, require_recent
+from shuiqiao.ledger.log.tree import verify_consistency
+from shuiqiao.ledger.model import (
+    MAX_VALIDITY_MS,
+    Checkpoint,
+    Committed,
+    KeyRing,
+    LedgerEngine,
+    NetworkParameters,
+    StateView,
+    Transaction,
+    first_version,
+)
+from shuiqiao.ledger.transactions.transaction import (
+    TransactionDraft,
+    assemble_transaction,
+    decode_transaction,
+    sign_payload,
+    sign_transaction,
+)
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    import msgspec
+
+    from shuiqiao.base.clock import Clock
+    from shuiqiao.crypto.model import CipherSuite, SigningKey
+    from shuiqiao.ledger.transactions.kinds import KindTable
+
+DRAFT_VALIDITY_MS = MAX_VALIDITY_MS // 2
+"""A draft may be refused for its age after half of what the ledger allows: the rest is room for slow clocks."""
+
+COMMIT_TIMEOUT_S = 60.0
+"""How long a caller waits for a durable block before it is told to look again later."""
+
+
+def log_size(engine: LedgerEngine) -> int:
+    """Return the number of leaves of an engine's own copy of the log, whether or not a checkpoint covers them yet."""
+    height, _ = engine.last_block()
+    last = next(engine.blocks(from_height=height), None) if height else None
+    return 0 if last is None else last.first_index + len(last.transactions) + 1
+
+
+class LedgerSubmitter(Protocol):
+    """The ledger as one institution uses it. Thread-safe; every act returns after the transaction is durable."""
+
+    @property
+    def member(self) -> MemberId:
+        """The institution in whose name transactions are made."""
+        ...
+
+    @property
+    def parameters(self) -> NetworkParameters:
+        """The network."""
+        ...
+
+    def submit(self, kind: str, body: msgspec.Struct, *, extra_keys: Sequence[SigningKey] = ()) -> Committed:
+        """Sign a body with the institution's key (and the extra keys) and commit it; raises what refused it."""
+        ...
+
+    def countersign(self, raw: bytes) -> Committed:
+        """Add the institution's signature to a transaction that others signed, and commit it.
+
+        The caller has judged what it says: this adds a signature and asks nothing.
+        """
+        ...
+
+    def relay(self, raw: bytes) -> Committed:
+        """Commit a transaction that is signed already, unchanged."""
+        ...
+
+    def decode(self, raw: bytes) -> Transaction:
+        """Return what outside transaction bytes say, structure checked, signatures and rules not."""
+        ...
+
+    def state(self) -> StateView:
+        """Return the state after the last committed block."""
+        ...
+
+    def checkpoint(self) -> Checkpoint:
+        """Return a signed checkpoint that covers all of the ledger as it is now."""
+        ...
+
+    def verify_root(self, *, size: int, root: bytes) -> None:
+        """Return if the log had this root at this size; raises IntegrityError ``ledger.checkpoint_unproven``."""
+        ...
+
+    def now_ms(self) -> int:
+        """Return the institution's time, in milliseconds since 1970."""
+        ...
+
+    def latest_ms(self) -> int:
+        """Return the later of the institution's time and the newest block's: by it a right to read ends."""
+        ...
+
+    def certain_ms(self) -> int:
+        """Return the moment that has come for sure, by which is done what cannot be undone [LEDGER-TIME-3]."""
+        ...
+
+    def require_recent(self) -> None:
+        """Return if this copy of the ledger can be taken for today's; raises Unavailable ``ledger.copy_old``."""
+        ...
+
+
+class DirectSubmitter:
+    """A LedgerSubmitter straight over an engine.
+
+    LIMIT: it keeps no outbox, so a transaction signed in the moment of a crash is lost; its caller then sees the act
+    undone and starts anew.
+    """
+
+    def __init__(
+        self,
+        engine: LedgerEngine,
+        *,
+        member: MemberId,
+        key: SigningKey,
+        kinds: KindTable,
+        suite: CipherSuite,
+        clock: Clock,
+        entropy: Entropy,
+        key_ring: KeyRing | None = None,
+        is_clock_confirmed: bool = False,
+    ) -> None:
+        """Take the engine and in whose name it is used.
+
+        key_ring: who knows which version of a kind is accepted; None writes the first of every kind.
+        is_clock_confirmed: the operator said that the clock is right, however long ago the newest block was.
+        """
+        self._is_clock_confirmed = is_clock_confirmed
+        self._key_ring = key_ring
+        self._engine = engine
+        self._member = member
+        self._key = key
+        self._kinds = kinds
+        self._suite = suite
+        self._clock = clock
+        self._entropy = entropy
+
+    @property
+    def member(self) -> MemberId:
+        """The institution in whose name transactions are made."""
+        return self._member
+
+    @property
+    def parameters(self) -> NetworkParameters:
+        """The network."""
+        return self._engine.parameters
+
+    def submit(self, kind: str, body: msgspec.Struct, *, extra_keys: Sequence[SigningKey] = ()) -> Committed:
+        """Sign a body with the institution's key (and the extra keys) and commit it; raises what refused it.
+
+        Raises Unavailable ``ledger.clock_behind`` before that: whose clock is behind the ledger signs what has expired.
+        """
+        require_not_behind(now_ms=self.now_ms(), block_ms=self._engine.last_block()[1])
+        return self.relay(self._sign(kind, body, extra_keys=extra_keys))
+
+    def _sign(self, kind: str, body: msgspec.Struct, *, extra_keys: Sequence[SigningKey] = ()) -> bytes:
+        draft = TransactionDraft(
+            kind=kind,
+            version=self._version(kind),
+            body=body,
+            author=self._member,
+            valid_until_ms=self.now_ms() + DRAFT_VALIDITY_MS,
+            id=new_id(self._entropy),
+        )
+        keys = (self._key, *extra_keys)
+        return sign_transaction(draft, network=self.parameters.network, suite=self._suite, keys=keys)
+
+    def _version(self, kind: str) -> int:
+        """Return the version of a kind that the next block accepts."""
+        if self._key_ring is None:
+            return first_version(kind)
+        height, _ = self._engine.last_block()
+        return self._key_ring.kind_versions(self._engine.state(), height=height + 1).get(kind, first_version(kind))
+
+    def countersign(self, raw: bytes) -> Committed:
+        """Add the institution's signature to a transaction that others signed, and commit it."""
+        tx = self.decode(raw)
+        own = sign_payload(tx.payload_bytes, suite=self._suite, key=self._key)
+        return self.relay(assemble_transaction(tx.payload_bytes, signatures=(*tx.signatures, own)))
+
+    def relay(self, raw: bytes) -> Committed:
+        """Commit a transaction that is signed already; raises what refused it, Unavailable if no block came in time."""
+        future = self._engine.submit(raw)
+        try:
+            return future.result(timeout=COMMIT_TIMEOUT_S)
+        except TimeoutError as error:
+            raise Unavailable(
+                "ledger.commit_late",
+                f"no block within {COMMIT_TIMEOUT_S} s; the transaction may still be committed",
+                retry_after_s=COMMIT_TIMEOUT_S,
+            ) from error
+
+    def decode(self, raw: bytes) -> Transaction:
+        """Return what outside transaction bytes say, structure checked, signatures and rules not."""
+        return decode_transaction(raw, kinds=self._kinds, network=self.parameters.network, suite=self._suite)
+
+    def state(self) -> StateView:
+        """Return the state after the last committed block."""
+        return self._engine.state()
+
+    def checkpoint(self) -> Checkpoint:
+        """Return a signed checkpoint that covers all of the ledger as it is now; raises what the engine raises."""
+        return self._engine.checkpoint(at_least=log_size(self._engine))
+
+    def verify_root(self, *, size: int, root: bytes) -> None:
+        """Return if the log had this root at this size, by the institution's own copy [LEDGER-LOG-3].
+
+        A checkpoint that somebody names, and does not bring signed, is worth no more than this. Raises IntegrityError
+        ``ledger.checkpoint_unproven``; what ``checkpoint`` raises.
+        """
+        own = self.checkpoint()
+        if not 0 < size <= own.size:
+            raise IntegrityError(
+                "ledger.checkpoint_unproven", f"a log of {size} leaves is named where this ledger has {own.size}"
+            )
+        path = self._engine.consistency_proof(old_size=size, new_size=own.size)
+        try:
+            verify_consistency(
+                old_size=size,
+                old_root=root,
+                new_size=own.size,
+                new_root=own.root,
+                path=path,
+                hash_name=self._suite.hash_name,
+            )
+        except IntegrityError as error:
+            raise IntegrityError(
+                "ledger.checkpoint_unproven",
+                f"root {root.hex()[:16]}… at {size} leaves is named; this ledger had another root at that size",
+            ) from error
+
+    def now_ms(self) -> int:
+        """Return the institution's time, in milliseconds since 1970."""
+        return self._clock.now_ms()
+
+    def latest_ms(self) -> int:
+        """Return the later of the institution's time and the newest block's: by it a right to read ends."""
+        return latest_ms(now_ms=self.now_ms(), block_ms=self._engine.last_block()[1])
+
+    def certain_ms(self) -> int:
+        """Return the moment that has come for sure, by which is done what cannot be undone [LEDGER-TIME-3]."""
+        block_ms = self._engine.last_block()[1]
+        return certain_ms(now_ms=self.now_ms(), block_ms=block_ms, is_confirmed=self._is_clock_confirmed)
+
+    def require_recent(self) -> None:
+        """Return if the newest block here is recent, or this member writes them all itself; raises as it says above."""
+        if self.member != self._engine.parameters.operator:
+            require_recent(now_ms=self.now_ms(), block_ms=self._engine.last_block()[1])

@@ -1,0 +1,152 @@
+"""Evidence of two histories: two notes that one log signed and that cannot both be true, checked by anybody.
+
+::
+
+    evidence = {"proof": [bytes32, ...], "version": 1, "new_note": bytes, "old_note": bytes}      deterministic CBOR
+
+Two cases are proven [WITNESS-6]. Both notes are of one size and their roots differ; ``proof`` is empty. Or the newer
+one is larger and ``proof`` leads to its root, and so shows what its first leaves are, and these have another root than
+the older note says. ``proof`` is then an RFC 6962 consistency path, preceded by the root of those first leaves where
+their number is a power of two, since such a path leaves it out.
+
+A wrong path alone proves nothing: anybody can send one along with an honest note.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any, Final
+
+from shuiqiao.base.encoding import decode_cbor_strict, encode_cbor
+from shuiqiao.base.errors import IntegrityError, ShuiqiaoError
+from shuiqiao.crypto.model import CipherSuite
+from shuiqiao.ledger.checkpoints.note import verify_log_signature
+from shuiqiao.ledger.checkpoints.policy import CheckpointPolicy
+from shuiqiao.ledger.checkpoints.signed_note import MAX_SIGNED_NOTE_BYTES
+from shuiqiao.ledger.log.tree import HASH_BYTES, MAX_PATH, node_hash
+from shuiqiao.ledger.model import Checkpoint
+from shuiqiao.ledger.store.alarm_file import ForkKind
+
+EVIDENCE_VERSION: Final = 1
+MAX_EVIDENCE_BYTES: Final = 36_000
+"""Two notes of 16,384 bytes, 55 hashes and their framing."""
+
+_MAX_PROOF = MAX_PATH + 2
+_FIELDS = {"version", "old_note", "new_note", "proof"}
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ForkEvidence:
+    """Two signed notes that contradict each other, and what shows it."""
+
+    old_note: bytes
+    new_note: bytes
+    proof: tuple[bytes, ...] = ()
+
+
+def encode_evidence(evidence: ForkEvidence) -> bytes:
+    """Return the bytes of evidence."""
+    return encode_cbor(
+        {
+            "version": EVIDENCE_VERSION,
+            "old_note": evidence.old_note,
+            "new_note": evidence.new_note,
+            "proof": list(evidence.proof),
+        }
+    )
+
+
+def decode_evidence(data: bytes) -> ForkEvidence:
+    """Return the parts of evidence, none of them verified; raises IntegrityError ``ledger.evidence_malformed``."""
+    try:
+        fields = decode_cbor_strict(data, max_bytes=MAX_EVIDENCE_BYTES)
+    except ShuiqiaoError as error:
+        raise _malformed(error.message) from error
+    if type(fields) is not dict or set(fields) != _FIELDS or fields["version"] != EVIDENCE_VERSION:
+        raise _malformed(f"it has not exactly the fields {', '.join(sorted(_FIELDS))} of version {EVIDENCE_VERSION}")
+    if not all(_is_bytes(fields[name], longest=MAX_SIGNED_NOTE_BYTES) for name in ("old_note", "new_note")):
+        raise _malformed(f"its notes are not 1 to {MAX_SIGNED_NOTE_BYTES} bytes")
+    return ForkEvidence(old_note=fields["old_note"], new_note=fields["new_note"], proof=_proof(fields["proof"]))
+
+
+def verify_fork_evidence(data: bytes, *, policies: Sequence[CheckpointPolicy], suite: CipherSuite) -> ForkKind:
+    """Return in which way a log was shown to have two histories.
+
+    policies: those of the log under which its notes may have been signed, one for each epoch in question. Raises
+    IntegrityError ``ledger.evidence_malformed``, ``ledger.fork_unproven``, or what ``verify_log_signature`` raises.
+    """
+    evidence = decode_evidence(data)
+    old, new = (_verify_signed(note, policies=policies, suite=suite) for note in (evidence.old_note, evidence.new_note))
+    kind = fork_kind(old, new, proof=evidence.proof, hash_name=suite.hash_name)
+    if kind is None:
+        raise IntegrityError(
+            "ledger.fork_unproven",
+            f"the notes of {old.size} and {new.size} leaves may both be true: nothing in this evidence contradicts it",
+        )
+    return kind
+
+
+def fork_kind(old: Checkpoint, new: Checkpoint, *, proof: Sequence[bytes], hash_name: str) -> ForkKind | None:
+    """Return how two signed checkpoints of one log contradict each other by a proof, None if they are not shown to.
+
+    proof: hashes of 32 bytes each; the caller has checked that, or a node could be cut in other halves.
+    """
+    if old.size == new.size:
+        return ForkKind.ROOT_DIFFERS if old.root != new.root and not proof else None
+    roots = _roots_from_path(old.size, new.size, proof, hash_name=hash_name)
+    if roots is None:
+        return None
+    prefix_root, whole_root = roots
+    is_fork = whole_root == new.root and prefix_root != old.root
+    return ForkKind.NOT_AN_EXTENSION if is_fork else None
+
+
+def _roots_from_path(
+    old_size: int, new_size: int, steps: Sequence[bytes], *, hash_name: str
+) -> tuple[bytes, bytes] | None:
+    """Return the roots of the first old_size and of all leaves that a path leads to (RFC 9162 section 2.1.4.2)."""
+    if not 0 < old_size < new_size or not 0 < len(steps) <= _MAX_PROOF:
+        return None
+    node, last = old_size - 1, new_size - 1
+    while node & 1:
+        node, last = node >> 1, last >> 1
+    old = new = steps[0]
+    for sibling in steps[1:]:
+        if last == 0:
+            return None
+        if node & 1 or node == last:
+            old = node_hash(sibling, old, hash_name=hash_name)
+            new = node_hash(sibling, new, hash_name=hash_name)
+            while not node & 1 and node:
+                node, last = node >> 1, last >> 1
+        else:
+            new = node_hash(new, sibling, hash_name=hash_name)
+        node, last = node >> 1, last >> 1
+    return (old, new) if last == 0 else None
+
+
+def _verify_signed(note: bytes, *, policies: Sequence[CheckpointPolicy], suite: CipherSuite) -> Checkpoint:
+    refusal = IntegrityError("ledger.fork_unproven", "there is no policy by which the notes could be of one log")
+    for policy in policies:
+        try:
+            return verify_log_signature(note, policy=policy, suite=suite)
+        except IntegrityError as error:
+            refusal = error
+    raise refusal
+
+
+def _is_bytes(value: Any, *, longest: int) -> bool:
+    return type(value) is bytes and 0 < len(value) <= longest
+
+
+def _proof(value: Any) -> tuple[bytes, ...]:
+    if type(value) is not list or len(value) > _MAX_PROOF:
+        raise _malformed(f"its proof is not a list of at most {_MAX_PROOF} hashes")
+    if any(type(item) is not bytes or len(item) != HASH_BYTES for item in value):
+        raise _malformed(f"its proof holds something other than {HASH_BYTES}-byte hashes")
+    return tuple(value)
+
+
+def _malformed(reason: str) -> IntegrityError:
+    return IntegrityError("ledger.evidence_malformed", f"the bytes are not evidence of a fork: {reason}")

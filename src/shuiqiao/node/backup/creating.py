@@ -1,0 +1,336 @@
+"""Taking a backup of a home, whether its node runs or not.
+
+In this order, so that nothing in the backup speaks of what is not in it: papers and keys, the database, the vault, and
+last the ledger, which database and vault refer to. Of the ledger only checkpoint and segments are taken: index and
+state are made again from them when it is restored. Every block is read and its chain checked on the way.
+
+Left out: the state of what a validator has signed (an old one could sign twice), CometBFT's own blocks (its peers have
+them), and, unless it is asked for, the passphrase that ``init`` wrote beside the keys.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import shutil
+import sqlite3
+import tempfile
+from collections.abc import Callable, Generator, Mapping
+from contextlib import ExitStack, closing, contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import IO, TYPE_CHECKING, Final
+
+from shuiqiao.base.errors import Conflict, IntegrityError, InvalidInput, ShuiqiaoError, Unavailable
+from shuiqiao.base.ids import MemberId
+from shuiqiao.base.regular_file import open_regular
+from shuiqiao.crypto.suites import get_suite
+from shuiqiao.ledger.engine.cometbft.consensus.closing import CLOSING_FOLDER
+from shuiqiao.ledger.engine.cometbft.consensus.keeper import CONSENSUS_FOLDER
+from shuiqiao.ledger.engine.cometbft.consensus.position import newest_position
+from shuiqiao.ledger.log.entry import decode_entry
+from shuiqiao.ledger.replay.log_check import LogCheck, check_log, look_at_opening
+from shuiqiao.ledger.store.disk import PosixDisk
+from shuiqiao.ledger.store.index_reader import IndexReader
+from shuiqiao.ledger.store.index_record import IndexUnreadable
+from shuiqiao.ledger.store.lock_holder import is_held
+from shuiqiao.node.backup.archive import ArchiveWriter
+from shuiqiao.node.backup.keys import signing_key_in
+from shuiqiao.node.backup.ledger import follow_member
+from shuiqiao.node.backup.manifest import (
+    GENESIS,
+    MANIFEST,
+    MAX_FILES,
+    SIGNATURE,
+    FileEntry,
+    LedgerMoment,
+    Manifest,
+    encode_manifest,
+    require_name,
+    signed_message,
+)
+from shuiqiao.node.home.agreement import require_first_keys, require_member
+from shuiqiao.node.home.database import reading_uri
+from shuiqiao.node.home.key_files import all_key_files
+from shuiqiao.node.home.keys import PASSPHRASE_FILE, load_keys
+from shuiqiao.node.home.ledger_place import LedgerPlace
+from shuiqiao.node.home.making import load_genesis
+from shuiqiao.node.home.settings import DATABASE_URL_VARIABLE, Home, NodeSettings, load_settings
+from shuiqiao.node.ledger_walk import LATEST_NOTE
+from shuiqiao.vault.copying import BATCHES_FOLDER, INDEX_FOLDER, QUARANTINE_FOLDER, copy_index, require_unerased
+
+if TYPE_CHECKING:
+    from shuiqiao.base.clock import Clock
+    from shuiqiao.ledger.store.index_record import Head
+
+COMET_FILES: Final = ("config.toml", "genesis.json", "node_key.json", "priv_validator_key.json")
+MAX_SMALL_BYTES: Final = 1 << 20
+"""Longest settings, key or note file that is taken, in bytes."""
+
+_POSITION: Final = f"{CONSENSUS_FOLDER}/position"
+_LEDGER_EXTRAS: Final = ("alarms/fork",)
+"""What of a ledger folder is neither segments nor made of them, beside its notes and the position of consensus."""
+
+_OWNER_ONLY: Final = 0o600
+_BATCH_SUFFIXES: Final = (".leaves", ".parquet")
+
+Progress = Callable[[str, int, "int | None"], None]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class BackupOrder:
+    """What is wanted. with_passphrase: the file beside the keys too. without_database: it is kept by other means."""
+
+    with_passphrase: bool = False
+    without_database: bool = False
+
+
+def create_backup(
+    home: Home,
+    target: Path,
+    *,
+    order: BackupOrder,
+    passphrase: bytes,
+    clock: Clock,
+    progress: Progress = lambda _step, _done, _total: None,
+) -> Manifest:
+    """Write a backup of a home into a new file, which is there whole or not at all, and return what it says.
+
+    Raises Conflict ``node.backup_exists``, ``vault.erasure_pending``; InvalidInput ``node.backup_database_foreign``;
+    IntegrityError ``node.backup_source_changed``, ``ledger.segment_damaged`` and what opening the ledger would raise;
+    what ``load_settings``, ``load_keys``, ``require_member``, ``require_first_keys``, ``follow_member`` and
+    ``signing_key_in`` raise; OSError of the disk.
+    """
+    settings, genesis = load_settings(home), load_genesis(home.genesis)
+    require_member(settings, genesis)
+    require_first_keys(home, settings, genesis, load_keys(home, passphrase=passphrase))
+    is_database = _require_own_database(home, order)
+    suite = get_suite(settings.suite)
+    with _new_file(target) as (file, scratch):
+        writer = ArchiveWriter(file, new_hash=suite.new_hash)
+        writer.add(GENESIS, genesis)
+        _add_papers(writer, home, settings=settings, order=order)
+        if is_database:
+            progress("copy the database 备份数据库", 0, None)
+            _add_database(writer, home, scratch=scratch)
+        if home.vault.is_dir():
+            _add_vault(writer, home.vault, scratch=scratch, progress=progress)
+        place = LedgerPlace.of_home(home)
+        moment, notes = _add_ledger(writer, place, progress=progress)
+        found = follow_member(place, MemberId(settings.member), moment=moment, notes=notes, progress=progress)
+        key = signing_key_in(writer.entries, home, member=found, passphrase=passphrase, suite=suite)
+        manifest = Manifest(
+            network=place.parameters.network.hex(),
+            suite=settings.suite.value,
+            engine=settings.engine,
+            member=settings.member,
+            role=settings.role.value,
+            key=key.public_key.hex(),
+            created_ms=clock.now_ms(),
+            validator=settings.is_validator,
+            passphrase=order.with_passphrase and (home.keys / PASSPHRASE_FILE).is_file(),
+            database=is_database,
+            ledger=moment,
+            files=_entries(writer),
+        )
+        data = encode_manifest(manifest)
+        writer.add(MANIFEST, data)
+        writer.add(SIGNATURE, key.sign(signed_message(data, suite=suite)))
+        writer.end()
+    return manifest
+
+
+def _require_own_database(home: Home, order: BackupOrder) -> bool:
+    """Return whether the home's SQLite file is to be taken."""
+    if order.without_database:
+        return False
+    if os.environ.get(DATABASE_URL_VARIABLE):
+        raise InvalidInput(
+            "node.backup_database_foreign",
+            f"{DATABASE_URL_VARIABLE} names a database that is not in this home",
+            next_step="back it up with pg_dump first, then this home with --without-database",
+        )
+    return home.database.is_file()
+
+
+@contextmanager
+def _new_file(target: Path) -> Generator[tuple[IO[bytes], Path]]:
+    """Give a file that takes its name only when it is whole and on the medium, and a folder for what is on the way."""
+    if target.exists():
+        raise Conflict("node.backup_exists", f"{target} is there already", next_step="name a new file with --to")
+    with ExitStack() as stack:
+        scratch = Path(
+            stack.enter_context(tempfile.TemporaryDirectory(prefix=f".{target.name}.unfinished-", dir=target.parent))
+        )
+        partial = scratch / "backup"
+        descriptor = os.open(partial, os.O_WRONLY | os.O_CREAT | os.O_EXCL, _OWNER_ONLY)
+        with os.fdopen(descriptor, "wb") as file:
+            yield file, scratch
+            file.flush()
+            os.fsync(file.fileno())
+        # A link, not a renaming: it fails where somebody made a file of this name meanwhile.
+        os.link(partial, target)
+        PosixDisk().sync_folder(target.parent)
+
+
+def _add_papers(writer: ArchiveWriter, home: Home, *, settings: NodeSettings, order: BackupOrder) -> None:
+    names = ["node.toml", *(f"keys/{path.name}" for path in all_key_files(home))]
+    if order.with_passphrase:
+        names.append(f"keys/{PASSPHRASE_FILE}")
+    if settings.is_validator:
+        names += [f"cometbft/config/{name}" for name in COMET_FILES]
+    for name in names:
+        if (data := _small(home.folder / name)) is not None:
+            writer.add(name, data)
+
+
+def _small(path: Path) -> bytes | None:
+    """Return a small file's bytes, None where there is none."""
+    try:
+        with open_regular(path) as file:
+            data = file.read(MAX_SMALL_BYTES + 1)
+    except FileNotFoundError:
+        return None
+    if len(data) > MAX_SMALL_BYTES:
+        raise InvalidInput("node.backup_file_large", f"{path} has more than {MAX_SMALL_BYTES} bytes")
+    return data
+
+
+def _add_database(writer: ArchiveWriter, home: Home, *, scratch: Path) -> None:
+    """Copy the database as of one committed moment, whoever writes to it meanwhile."""
+    copy = scratch / "database"
+    try:
+        with (
+            closing(sqlite3.connect(reading_uri(home.database), uri=True)) as source,
+            closing(sqlite3.connect(copy)) as target,
+        ):
+            source.backup(target)
+            target.execute("PRAGMA journal_mode=DELETE")
+    except sqlite3.Error as error:
+        raise Unavailable("node.backup_database_unreadable", f"{home.database} cannot be copied: {error}") from error
+    with copy.open("rb") as file:
+        writer.add_file(home.database.name, file)
+    copy.unlink()
+
+
+def _add_vault(writer: ArchiveWriter, vault: Path, *, scratch: Path, progress: Progress) -> None:
+    if not (vault / INDEX_FOLDER / "data.mdb").is_file():
+        return
+    copy = scratch / "index"
+    copy.mkdir()
+    rows = copy_index(vault, copy)
+    with (copy / "data.mdb").open("rb") as file:
+        writer.add_file(f"vault/{INDEX_FOLDER}/data.mdb", file)
+    shutil.rmtree(copy)
+    for done, row in enumerate(rows):
+        progress("copy the vault 备份保险库", done, len(rows))
+        for suffix in _BATCH_SUFFIXES:
+            name = f"{BATCHES_FOLDER}/{row.id.hex()}{suffix}"
+            with open_regular(vault / name) as file:
+                writer.add_file(f"vault/{name}", file)
+    for report in sorted((vault / QUARANTINE_FOLDER).glob("*.ndjson")):
+        name = f"vault/{QUARANTINE_FOLDER}/{report.name}"
+        require_name(name)
+        with open_regular(report) as file:
+            writer.add_file(name, file)
+    require_unerased(vault, rows)
+
+
+def _add_ledger(
+    writer: ArchiveWriter, place: LedgerPlace, *, progress: Progress
+) -> tuple[LedgerMoment, Mapping[str, bytes]]:
+    """Copy checkpoint, notes and blocks; return how far they go, and what of it is notes."""
+    # What is told before the blocks comes before them: the segments then hold at least what it says.
+    notes = place.stored_notes()
+    extras = {name: data for name in _extras(place.folder) if (data := _small(place.folder / name)) is not None}
+    position = newest_position(extras.get(_POSITION, b""))
+    most = None if position is None else position.block
+    log = _checked(place, notes.get(LATEST_NOTE), most=most, progress=progress)
+    for name, data in {**extras, **notes}.items():
+        writer.add(f"ledger/{name}", data)
+    files = place.files()
+    for segment in files.segments():
+        if segment > log.tail.segment:
+            break
+        progress("copy the ledger 备份账本", segment, log.tail.height)
+        size = log.tail.offset if segment == log.tail.segment else None
+        with open_regular(files.path(segment)) as file:
+            writer.add_file(f"ledger/segments/{files.path(segment).name}", file, size=size)
+    moment = LedgerMoment(
+        height=log.tail.height,
+        size=log.tail.size,
+        root=log.root.hex(),
+        state_root=None if log.last is None else decode_entry(log.last.entry).state_root.hex(),
+    )
+    return moment, notes
+
+
+def _extras(folder: Path) -> list[str]:
+    """Return what of a ledger folder is neither segments nor notes that the ledger is followed by."""
+    carried = sorted(path.name for path in (folder / CONSENSUS_FOLDER / CLOSING_FOLDER).glob("[0-9]*"))
+    closing = [f"{CONSENSUS_FOLDER}/{CLOSING_FOLDER}/{name}" for name in carried if name.isdigit()]
+    return [*_LEDGER_EXTRAS, _POSITION, *closing]
+
+
+def _checked(place: LedgerPlace, note: bytes | None, *, most: int | None, progress: Progress) -> LogCheck:
+    """Read every block up to the last one that was acknowledged; raises where the ledger would not open.
+
+    most: height of the block that the consensus position leads to, None where there is no such position.
+    """
+    is_running = is_held(place.folder)
+    with ExitStack() as stack:
+        index: IndexReader | None = None
+        with contextlib.suppress(IndexUnreadable):
+            index = stack.enter_context(IndexReader(place.index))
+        if is_running and index is None:
+            raise Unavailable(
+                "node.backup_index_unreadable",
+                f"the node runs, and its index in {place.index} cannot be read beside it",
+                next_step="stop the node, or look into its disk, then try again",
+            )
+        head = None if index is None else index.head
+        checkpoint = None if note is None else place.checkpoint_of(note, index=index)
+        if not is_running:
+            look_at_opening(
+                place.files(),
+                head=head,
+                acknowledged_size=0 if checkpoint is None else checkpoint.size,
+                hash_name=place.hash_name,
+            )
+        log = check_log(
+            place.files(),
+            nodes=None if index is None else index.view,
+            head=head,
+            until_height=_last_height(head, most=most) if is_running else None,
+            checkpoint=checkpoint,
+            hash_name=place.hash_name,
+            on_height=lambda height: progress("check the ledger 核对账本", height, None),
+        )
+    _require_sound(place, log, wanted=_last_height(head, most=most))
+    return log
+
+
+def _last_height(head: Head | None, *, most: int | None) -> int:
+    """Return the last block to take: one that was acknowledged, and none that the position does not know of."""
+    height = 0 if head is None else head.height
+    return height if most is None else min(height, most)
+
+
+def _require_sound(place: LedgerPlace, log: LogCheck, *, wanted: int) -> None:
+    damaged: ShuiqiaoError | None = None
+    if log.broken is not None and log.tail.height < wanted:
+        damaged = place.files().damaged(log.broken)
+    elif log.contradicted is not None or log.difference is not None or not log.reached:
+        damaged = IntegrityError(
+            "node.backup_ledger_unsound",
+            f"the ledger in {place.folder} is not the one that its index and its checkpoint say",
+            next_step="shuiqiao doctor names what differs; back it up when that is mended",
+        )
+    if damaged is not None:
+        raise damaged
+
+
+def _entries(writer: ArchiveWriter) -> tuple[FileEntry, ...]:
+    if len(writer.entries) > MAX_FILES:
+        raise InvalidInput("node.backup_files_many", f"{len(writer.entries)} files where a backup holds {MAX_FILES}")
+    return tuple(FileEntry(name=entry.name, size=entry.size, digest=entry.digest.hex()) for entry in writer.entries)

@@ -1,0 +1,224 @@
+"""Reading a backup that may come from anybody: into a folder, or only to see whether it holds.
+
+Every name is one of a closed set, every byte is hashed, and the manifest says the same names, sizes and hashes in the
+same order. It is signed by the key that its member has in the ledger of the backup, followed from the genesis
+(``backup_ledger``). The genesis stands first, for it names the suite. It is believed no more than the backup itself:
+who compares its network id with the one he knows, or names a genesis of his own, knows whose backup it is.
+"""
+
+from __future__ import annotations
+
+import os
+import tempfile
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import IO, TYPE_CHECKING, Final
+
+from shuiqiao.base.errors import IntegrityError, InvalidInput, Unavailable
+from shuiqiao.base.ids import MemberId
+from shuiqiao.base.regular_file import open_regular
+from shuiqiao.crypto.suites import get_suite
+from shuiqiao.members.genesis import decode_genesis, network_id, network_parameters
+from shuiqiao.members.model import MAX_GENESIS_BYTES
+from shuiqiao.node.backup.archive import ArchiveFile, Entry, read_archive
+from shuiqiao.node.backup.ledger import follow_member
+from shuiqiao.node.backup.manifest import (
+    GENESIS,
+    MANIFEST,
+    MAX_FILES,
+    MAX_MANIFEST_BYTES,
+    SIGNATURE,
+    SIGNATURE_BYTES,
+    Manifest,
+    decode_manifest,
+    require_name,
+    verify_manifest,
+)
+from shuiqiao.node.home.ledger_place import LedgerPlace
+
+if TYPE_CHECKING:
+    from shuiqiao.crypto.model import CipherSuite
+    from shuiqiao.ledger.model import Checkpoint
+
+Progress = Callable[[str, int, "int | None"], None]
+_OWNER_ONLY: Final = 0o600
+_LEDGER: Final = "ledger"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class VerifiedBackup:
+    """A backup whose every byte is what its member signed."""
+
+    manifest: Manifest
+    genesis: bytes
+    bytes_read: int
+
+
+def verify_backup(
+    path: Path,
+    *,
+    genesis: bytes | None = None,
+    since: Checkpoint | None = None,
+    into: Path | None = None,
+    progress: Progress = lambda _step, _done, _total: None,
+) -> VerifiedBackup:
+    """Read a backup to its end and return what it says once all of it holds.
+
+    genesis: of the network it must be of, None to take the backup's own. since: a checkpoint that is known to be true,
+    which its ledger must contain. into: an empty folder that its files are written to on the way, flushed; None only to
+    look: the ledger alone is then unpacked, where temporary files go, for as long as it takes.
+
+    Raises Unavailable ``node.backup_missing``; InvalidInput ``node.backup_truncated``, ``node.backup_malformed``,
+    ``node.backup_name_unknown``, ``node.backup_manifest_invalid``; IntegrityError ``node.backup_altered``,
+    ``node.backup_signature_invalid``, ``node.backup_network_foreign``, ``node.backup_key_foreign``; what
+    ``decode_genesis`` and ``follow_member`` refuse.
+    """
+    try:
+        file = open_regular(path)
+    except OSError as error:
+        raise Unavailable("node.backup_missing", f"{path} cannot be read: {error.strerror}") from error
+    with file:
+        reading = _Reading(file, expected=genesis, since=since, progress=progress)
+        if into is not None:
+            return reading.run(into, keeps_all=True)
+        with tempfile.TemporaryDirectory(prefix="shuiqiao-backup-") as scratch:
+            return reading.run(Path(scratch), keeps_all=False)
+
+
+class _Reading:
+    """One backup being read."""
+
+    def __init__(
+        self, file: IO[bytes], *, expected: bytes | None, since: Checkpoint | None, progress: Progress
+    ) -> None:
+        self._file = file
+        self._expected = expected
+        self._since = since
+        self._progress = progress
+        self._total = os.fstat(file.fileno()).st_size
+        self._into = Path()
+        self._keeps_all = False
+        self._genesis = b""
+        self._suite: CipherSuite = get_suite("intl")
+        self._entries: dict[str, Entry] = {}
+        self._manifest = b""
+        self._signature = b""
+
+    def run(self, into: Path, *, keeps_all: bool) -> VerifiedBackup:
+        """Write the ledger, or all files, into a folder, and hold them against each other."""
+        self._into, self._keeps_all = into, keeps_all
+        for found in read_archive(self._file):
+            self._progress("read the backup 读取备份", self._file.tell(), self._total)
+            self._take(found)
+        if not self._signature:
+            raise InvalidInput("node.backup_malformed", "the backup has no signed manifest")
+        manifest = decode_manifest(self._manifest)
+        self._verify(manifest)
+        self._verify_member(manifest)
+        return VerifiedBackup(manifest=manifest, genesis=self._genesis, bytes_read=self._total)
+
+    def _take(self, found: ArchiveFile) -> None:
+        if self._signature or (self._manifest and found.name != SIGNATURE):
+            raise InvalidInput("node.backup_malformed", f"{found.name!r} follows the signed manifest")
+        if not self._genesis:
+            self._take_genesis(found)
+        elif found.name == MANIFEST:
+            self._manifest = found.read(most=MAX_MANIFEST_BYTES)
+        elif found.name == SIGNATURE and self._manifest:
+            self._signature = found.read(most=SIGNATURE_BYTES)
+        else:
+            self._take_file(found)
+
+    def _take_genesis(self, found: ArchiveFile) -> None:
+        if found.name != GENESIS:
+            raise InvalidInput("node.backup_malformed", f"it begins with {found.name!r}, not with the genesis")
+        data = found.read(most=MAX_GENESIS_BYTES)
+        if self._expected is not None and data != self._expected:
+            raise IntegrityError(
+                "node.backup_network_foreign",
+                f"the backup is of network {network_id(data).hex()}, the genesis named is of "
+                f"{network_id(self._expected).hex()}",
+            )
+        self._suite = get_suite(decode_genesis(data).suite)
+        self._genesis = data
+        self._keep(found.name, Entry(name=found.name, size=len(data), digest=self._suite.digest(data)))
+        if self._keeps_all:
+            with self._created(found.name) as file:
+                file.write(data)
+                _flush(file)
+
+    def _take_file(self, found: ArchiveFile) -> None:
+        require_name(found.name)
+        if found.name in self._entries:
+            raise InvalidInput("node.backup_malformed", f"{found.name} stands in it twice")
+        digest = self._suite.new_hash()
+        if self._keeps_all or found.name.startswith(f"{_LEDGER}/"):
+            with self._created(found.name) as file:
+                for chunk in found.chunks():
+                    digest.update(chunk)
+                    file.write(chunk)
+                if self._keeps_all:
+                    _flush(file)
+        else:
+            for chunk in found.chunks():
+                digest.update(chunk)
+        self._keep(found.name, Entry(name=found.name, size=found.size, digest=digest.digest()))
+
+    def _keep(self, name: str, entry: Entry) -> None:
+        if len(self._entries) >= MAX_FILES:
+            raise InvalidInput("node.backup_malformed", f"it has more than {MAX_FILES} files")
+        self._entries[name] = entry
+
+    def _created(self, name: str) -> IO[bytes]:
+        path = self._into / name
+        path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
+        descriptor = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW, _OWNER_ONLY)
+        return os.fdopen(descriptor, "wb")
+
+    def _verify(self, manifest: Manifest) -> None:
+        """Hold what was read against the manifest, and the manifest against the genesis and its own signature."""
+        agreed = decode_genesis(self._genesis)
+        said = (manifest.network, manifest.suite, manifest.engine)
+        known = (network_id(self._genesis).hex(), agreed.suite.value, agreed.engine.value)
+        if said != known:
+            raise IntegrityError("node.backup_altered", f"the manifest says {said}, its genesis {known}")
+        key = bytes.fromhex(manifest.key)
+        verify_manifest(self._manifest, signature=self._signature, key=key, suite=self._suite)
+        listed = [Entry(name=each.name, size=each.size, digest=bytes.fromhex(each.digest)) for each in manifest.files]
+        found = [*self._entries.values()]
+        if listed != found:
+            differing = next(
+                (one.name for one, other in zip(found, listed, strict=False) if one != other), "the list of files"
+            )
+            raise IntegrityError(
+                "node.backup_altered",
+                f"{differing} is not what the signed manifest says",
+                next_step="take another copy of the backup, or another backup",
+            )
+
+    def _verify_member(self, manifest: Manifest) -> None:
+        """Return if the key that signed is the one that the ledger in the backup has for its member."""
+        place = LedgerPlace(folder=self._into / _LEDGER, parameters=network_parameters(self._genesis))
+        found = follow_member(
+            place,
+            MemberId(manifest.member),
+            moment=manifest.ledger,
+            notes=place.stored_notes(),
+            since=self._since,
+            progress=self._progress,
+        )
+        known = None if found is None else (found.role, found.signing.hex())
+        if known != (manifest.role, manifest.key):
+            raise IntegrityError(
+                "node.backup_key_foreign",
+                f"the manifest is signed as {manifest.role} {manifest.member} by key {manifest.key}; the ledger in the "
+                f"backup has {'no such member' if known is None else ' with key '.join(known)} at its block "
+                f"{manifest.ledger.height}",
+                next_step="do not use it: it was altered, or made with a key that no longer counts",
+            )
+
+
+def _flush(file: IO[bytes]) -> None:
+    file.flush()
+    os.fsync(file.fileno())

@@ -1,0 +1,262 @@
+"""Making a home again from a backup, and proving it before it gets its name.
+
+Everything happens in ``.NAME.restoring`` beside the new home, which says what it is; only when every byte, every block
+executed again, every batch and the database hold is it renamed. A restore that was interrupted leaves that folder or
+nothing.
+
+A validator's home is restored as one that only follows: the file in which CometBFT keeps what it signed last is made
+anew, at a height that no network reaches, so that it signs nothing. Who knows that the old node is gone for good names
+the height from which on it may sign again. CometBFT's own blocks are in no backup, and it starts with none; so does
+the ledger beside it, and the one of the backup is set aside to be compared with.
+"""
+
+from __future__ import annotations
+
+import os
+import shutil
+import sqlite3
+from collections.abc import Callable
+from contextlib import closing
+from dataclasses import dataclass
+from pathlib import Path, PurePosixPath
+from typing import TYPE_CHECKING, Final
+
+import msgspec
+
+from shuiqiao.base.clock import SystemClock
+from shuiqiao.base.errors import Conflict, IntegrityError, InvalidInput, Unavailable
+from shuiqiao.base.ids import system_entropy
+from shuiqiao.crypto.suites import get_suite
+from shuiqiao.ledger.engine.cometbft.comet.home import NEVER_SIGNS, write_last_signed
+from shuiqiao.ledger.engine.port import ReplicaSettings
+from shuiqiao.ledger.engine.replica import Replica
+from shuiqiao.ledger.store.disk import PosixDisk
+from shuiqiao.node.backup.reading import VerifiedBackup, verify_backup
+from shuiqiao.node.home.agreement import require_member
+from shuiqiao.node.home.ledger_place import LedgerPlace
+from shuiqiao.node.home.making import load_genesis, write_durably
+from shuiqiao.node.home.settings import Home, NodeSettings, encode_settings, load_settings
+from shuiqiao.node.home.validator_home import RenewedConfiguration, renew_configuration
+from shuiqiao.standards.publication import load_catalogue
+from shuiqiao.vault.contract import batch_lookup, leaf_lookup
+from shuiqiao.vault.service import Vault
+
+if TYPE_CHECKING:
+    from shuiqiao.ledger.model import Checkpoint, StateView
+
+NOTICE: Final = "UNFINISHED.txt"
+NOTICE_TEXT: Final = (
+    "A restore is going on here, or was interrupted. This is not a home: nothing in it was verified.\n"
+    "Remove this folder and restore again. 恢复未完成,此目录不是机构主目录;请删除后重新恢复。\n"
+)
+RESTORED_LEDGER: Final = "ledger.restored"
+"""Where the ledger of a validator's backup is put: its own comes again from its peers, block by block."""
+
+Progress = Callable[[str, int, "int | None"], None]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Restored:
+    """What was restored. batches, records: of the vault, recomputed. signs_above: None if it signs nothing."""
+
+    backup: VerifiedBackup
+    batches: int
+    records: int
+    signs_above: int | None
+    tiles_left_out: str
+    """The folder outside the home that its node.toml published to, which the restored one does not; else empty."""
+    configuration: RenewedConfiguration | None
+    """How a validator's CometBFT was configured anew; None for another member."""
+
+
+def restore_backup(
+    path: Path,
+    home: Home,
+    *,
+    genesis: Path | None = None,
+    since: Checkpoint | None = None,
+    signs_above: int | None = None,
+    progress: Progress = lambda _step, _done, _total: None,
+) -> Restored:
+    """Restore a backup into a new or empty folder.
+
+    genesis: of the network it must be of. since: a checkpoint that its ledger must contain. signs_above: for a
+    validator whose old node is gone for good, the CometBFT height up to which it signs nothing, at least as high as the
+    network is now. Raises Conflict ``node.home_exists``, ``node.restore_unfinished``; InvalidInput
+    ``node.backup_not_validator``; Unavailable ``node.disk_short``; IntegrityError ``node.restore_contradicted``; what
+    ``verify_backup`` and opening the ledger raise.
+    """
+    _require_room(path, home)
+    expected = None if genesis is None else load_genesis(genesis)
+    work = _work_folder(home)
+    try:
+        made = Home(work / "home")
+        made.folder.mkdir(mode=0o700)
+        backup = verify_backup(path, genesis=expected, since=since, into=made.folder, progress=progress)
+        if signs_above is not None and not backup.manifest.validator:
+            raise InvalidInput("node.backup_not_validator", f"{backup.manifest.member} is no validator in this backup")
+        settings = load_settings(made)
+        require_member(settings, backup.genesis)
+        if settings.member != backup.manifest.member:
+            raise IntegrityError(
+                "node.restore_contradicted",
+                f"the backup is signed by {backup.manifest.member}, and the home in it is that of {settings.member}",
+            )
+        left_out = _keep_inside(made, settings)
+        configuration = _renewed(made, backup, settings)
+        batches, records = _verify_content(made, backup, progress=progress)
+        if backup.manifest.validator:
+            _make_follow(made, signs_above=signs_above)
+        _flush_folders(made.folder)
+        # The one step that makes it a home.
+        made.folder.rename(home.folder)
+        PosixDisk().sync_folder(home.folder.absolute().parent)
+    finally:
+        shutil.rmtree(work, ignore_errors=True)
+    return Restored(
+        backup=backup,
+        batches=batches,
+        records=records,
+        signs_above=signs_above if backup.manifest.validator else None,
+        tiles_left_out=left_out,
+        configuration=configuration,
+    )
+
+
+def _keep_inside(home: Home, settings: NodeSettings) -> str:
+    """Let no restored home publish to a place outside it; return the folder that was left out.
+
+    A backup may come from anybody who has a member's key, and who restores it may be a stronger user.
+    """
+    if not _leads_out(settings.tiles_folder):
+        return ""
+    write_durably(home.settings, encode_settings(msgspec.structs.replace(settings, tiles_folder="")).encode())
+    return settings.tiles_folder
+
+
+def _renewed(home: Home, backup: VerifiedBackup, settings: NodeSettings) -> RenewedConfiguration | None:
+    """Write a validator's configuration anew, None for another member [ABCI-30].
+
+    Manifest, node.toml and files must agree on what it is: else CometBFT would start over keys and a configuration that
+    nothing looked at. Raises IntegrityError ``node.restore_contradicted``, what ``renew_configuration`` raises.
+    """
+    is_validator = backup.manifest.validator
+    if len({is_validator, settings.is_validator, home.cometbft.exists()}) > 1:
+        raise IntegrityError(
+            "node.restore_contradicted",
+            f"the manifest says that {settings.member} is {'a' if is_validator else 'no'} validator; node.toml, or the "
+            "files of CometBFT in the backup, say otherwise",
+        )
+    if not is_validator:
+        return None
+    return renew_configuration(home.cometbft, settings=settings, genesis=backup.genesis)
+
+
+def _leads_out(text: str) -> bool:
+    path = PurePosixPath(text)
+    return path.is_absolute() or ".." in path.parts or text.startswith("~")
+
+
+def _require_room(path: Path, home: Home) -> None:
+    folder = home.folder
+    if folder.exists() and (not folder.is_dir() or any(folder.iterdir())):
+        raise Conflict("node.home_exists", f"{folder} holds files already", next_step="name a new or an empty folder")
+    parent = folder.absolute().parent
+    parent.mkdir(parents=True, exist_ok=True)
+    needed, free = path.stat().st_size if path.is_file() else 0, shutil.disk_usage(parent).free
+    if needed > free:
+        raise Unavailable("node.disk_short", f"the backup has {needed} bytes, {parent} has {free} free")
+
+
+def _work_folder(home: Home) -> Path:
+    work = home.folder.absolute().parent / f".{home.folder.absolute().name}.restoring"
+    try:
+        work.mkdir(mode=0o700)
+    except FileExistsError as error:
+        raise Conflict(
+            "node.restore_unfinished",
+            f"{work} is there: another restore goes on, or one was interrupted",
+            next_step=f"if none goes on, remove {work} and restore again",
+        ) from error
+    write_durably(work / NOTICE, NOTICE_TEXT.encode())
+    return work
+
+
+def _verify_content(home: Home, backup: VerifiedBackup, *, progress: Progress) -> tuple[int, int]:
+    """Execute the ledger again, recompute the vault against it, check the database."""
+    place = LedgerPlace.of_home(home)
+    progress("execute the ledger again 重新执行账本", 0, None)
+    replica = Replica(home.ledger, machine=place.machine(), settings=ReplicaSettings())
+    try:
+        head, state = replica.view()
+        moment = backup.manifest.ledger
+        said = (moment.height, moment.size, moment.root)
+        if (head.height, head.size, head.root.hex()) != said or moment.state_root not in {None, head.state_root.hex()}:
+            raise IntegrityError(
+                "node.restore_contradicted",
+                f"executing the ledger gives block {head.height}, {head.size} leaves, root {head.root.hex()}, state "
+                f"{head.state_root.hex()}; the manifest says {said}, state {moment.state_root}",
+            )
+        found = _verify_vault(home, state, progress=progress)
+    finally:
+        replica.close()
+    if home.database.exists():
+        _verify_database(home.database)
+    return found
+
+
+def _verify_vault(home: Home, state: StateView, *, progress: Progress) -> tuple[int, int]:
+    if not home.vault.is_dir():
+        return 0, 0
+    progress("recompute the vault 重算保险库", 0, None)
+    settings = load_settings(home)
+    vault = Vault.open(
+        home.vault,
+        suite=get_suite(settings.suite),
+        catalogue=load_catalogue(),
+        clock=SystemClock(),
+        entropy=system_entropy,
+    )
+    try:
+        owner = settings.member
+        check = vault.verify_files(batch_of=batch_lookup(state, owner), status_of=leaf_lookup(state, owner))
+    finally:
+        vault.close()
+    if check.problems:
+        first = check.problems[0]
+        raise IntegrityError(
+            "node.restore_contradicted",
+            f"the vault is not the one that the ledger anchors: {first.code} at {first.place}: {first.message}",
+        )
+    return check.batches, check.records
+
+
+_ACTING: Final = (
+    "SELECT type || ' ' || name FROM sqlite_master WHERE NOT (type = 'table' AND sql LIKE 'create table %' "
+    "OR type = 'index' AND (sql IS NULL OR sql LIKE 'create index %' OR sql LIKE 'create unique index %')) LIMIT 1"
+)
+"""What is neither a table nor an index of a SQLite file, by its own text: triggers, views, virtual tables."""
+
+
+def _verify_database(path: Path) -> None:
+    try:
+        with closing(sqlite3.connect(path)) as connection:
+            # A database that came from elsewhere may hold more than rows: what acts by itself is none of ours.
+            acting = connection.execute(_ACTING).fetchone()
+            found = connection.execute("PRAGMA quick_check").fetchone() if acting is None else acting
+    except sqlite3.Error as error:
+        found = (str(error),)
+    if found != ("ok",):
+        raise IntegrityError("node.restore_contradicted", f"the database does not hold: {found}")
+
+
+def _make_follow(home: Home, *, signs_above: int | None) -> None:
+    """Let a validator begin from nothing, and sign nothing that the old node may have signed."""
+    home.ledger.rename(home.folder / RESTORED_LEDGER)
+    write_last_signed(home.cometbft, height=NEVER_SIGNS if signs_above is None else signs_above)
+
+
+def _flush_folders(folder: Path) -> None:
+    disk = PosixDisk()
+    for path, _, _ in os.walk(folder):
+        disk.sync_folder(Path(path))

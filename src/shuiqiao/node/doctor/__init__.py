@@ -1,0 +1,1 @@
+"""What is wrong with a home, found by looking, without changing a byte."""

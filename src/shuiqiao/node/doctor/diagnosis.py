@@ -1,0 +1,210 @@
+"""What ``doctor`` looks at in a home, in order: settings, genesis, keys, disk, ledger, vault index, validator, a copy.
+
+Nothing is changed while anything is wrong. Where all is well and no process has the ledger open, an institution that
+orders its own transactions is opened as a start would, which finishes what an interrupted run left.
+"""
+
+from __future__ import annotations
+
+import os
+import shlex
+import shutil
+import stat
+import tempfile
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from pathlib import Path
+
+from shuiqiao.base.clock import SystemClock, iso_from_ms
+from shuiqiao.base.errors import ShuiqiaoError
+from shuiqiao.base.file_modes import OTHERS
+from shuiqiao.ledger.clock_check import require_not_behind
+from shuiqiao.ledger.store.lmdb_file import DATA_FILE
+from shuiqiao.ledger.store.lock_holder import is_held
+from shuiqiao.members.genesis import network_id
+from shuiqiao.members.model import Role
+from shuiqiao.node.doctor.finding import Finding, finding_of_error
+from shuiqiao.node.doctor.home_comparison import compare_copies
+from shuiqiao.node.doctor.ledger_diagnosis import LedgerDoctor, Progress
+from shuiqiao.node.doctor.validator_diagnosis import look_at_validator
+from shuiqiao.node.home.agreement import require_first_keys, require_member
+from shuiqiao.node.home.keys import find_passphrase, load_keys
+from shuiqiao.node.home.ledger_place import LedgerPlace
+from shuiqiao.node.home.making import load_genesis
+from shuiqiao.node.home.settings import Home, NodeSettings, load_settings
+from shuiqiao.node.institution import Institution
+from shuiqiao.node.pending import refused_words, settled_words
+from shuiqiao.node.published.tile_publication import published_words
+from shuiqiao.vault.copying import INDEX_FOLDER
+from shuiqiao.vault.index import RecordIndex
+
+_SHOWN_PATHS = 3
+
+LEAST_FREE_MB = 500
+"""Free disk space below which a home is warned about, in megabytes."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class DoctorOrder:
+    """What is asked. against: another home, or a copy of a ledger folder. is_replay_asked: execute the log again."""
+
+    against: Path | None = None
+    is_replay_asked: bool = False
+
+
+def diagnose_home(
+    home: Home, *, order: DoctorOrder, progress: Progress = lambda _step, _done, _total: None
+) -> Iterator[Finding]:
+    """Look at a home and tell what was found."""
+    before = [*_papers(home)]
+    yield from before
+    if not all(finding.ok for finding in before if finding.what in {"settings", "genesis"}):
+        return
+    settings, place = load_settings(home), LedgerPlace.of_home(home)
+    with tempfile.TemporaryDirectory(prefix="shuiqiao-doctor-") as scratch:
+        doctor = LedgerDoctor(
+            place, scratch=Path(scratch) / "own", progress=progress, is_replay_asked=order.is_replay_asked
+        )
+        found = [*doctor.findings()]
+        found += _clock(doctor)
+        if (home.vault / INDEX_FOLDER / DATA_FILE).is_file():
+            found.append(_look("vault index", lambda: _vault_index(home.vault / INDEX_FOLDER)))
+        yield from found
+        if (tiles := home.tiles(settings)) is not None:
+            found.append(_look("tiles", lambda: published_words(place, tiles)))
+            yield found[-1]
+        if settings.is_validator:
+            looked = [*look_at_validator(home, settings=settings)]
+            found += looked
+            yield from looked
+        if order.against is not None:
+            yield from compare_copies(place, order.against, scratch=Path(scratch), progress=progress)
+    if not os.access(home.folder, os.W_OK):
+        yield Finding(what="ledger and vault", ok=True, says=f"{home.folder} cannot be written: it is not opened")
+    elif all(finding.ok for finding in (*before, *found)) and _is_opened_alone(settings, place):
+        yield _look("ledger and vault", lambda: _opened(home))
+
+
+def _clock(doctor: LedgerDoctor) -> list[Finding]:
+    """Hold this machine's clock against the newest block [LEDGER-TIME-1]."""
+    if doctor.newest_block_ms is None:
+        return []
+    now_ms = SystemClock().now_ms()
+    try:
+        require_not_behind(now_ms=now_ms, block_ms=doctor.newest_block_ms)
+    except ShuiqiaoError as error:
+        return [finding_of_error("clock", error)]
+    says = f"shows {iso_from_ms(now_ms)}, not before the newest block of {iso_from_ms(doctor.newest_block_ms)}"
+    return [Finding(what="clock", ok=True, says=says, says_zh="本机时钟不早于最新区块")]
+
+
+def _papers(home: Home) -> Iterator[Finding]:
+    yield _look("settings", lambda: _settings(home))
+    yield _look("genesis", lambda: _genesis(home))
+    yield _look("keys", lambda: _keys(home))
+    if home.folder.is_dir():
+        yield _modes(home)
+        yield _disk(home.folder)
+
+
+def _settings(home: Home) -> str:
+    settings = load_settings(home)
+    return f"{settings.member}, a {settings.role}, suite {settings.suite}, engine {settings.engine}"
+
+
+def _genesis(home: Home) -> str:
+    genesis = load_genesis(home.genesis)
+    require_member(load_settings(home), genesis)
+    return f"network {network_id(genesis).hex()}"
+
+
+def _keys(home: Home) -> str:
+    keys = load_keys(home, passphrase=find_passphrase(home))
+    require_first_keys(home, load_settings(home), load_genesis(home.genesis), keys)
+    return f"signing key {keys.signing.key_id.hex()[:16]} opens"
+
+
+def _modes(home: Home) -> Finding:
+    """Look where others than the owner are let into the home [STORE-28]; what is published is for them anyway."""
+    published = _published(home)
+    readable = [path for path in _inside(home.folder, beside=published) if path.lstat().st_mode & OTHERS]
+    if not readable:
+        return Finding(
+            what="privacy", ok=True, says="files and folders are their owner's alone", says_zh="仅所有者可读"
+        )
+    return Finding(
+        what="privacy",
+        ok=False,
+        code="node.home_readable",
+        says=f"{len(readable)} files and folders let in others than their owner, e.g. "
+        + ", ".join(f"{path} (mode {stat.S_IMODE(path.lstat().st_mode):o})" for path in readable[:_SHOWN_PATHS]),
+        next_step=f"chmod -R go= {shlex.quote(str(home.folder))}",
+        says_zh=f"有 {len(readable)} 个文件或目录可被所有者以外的人访问",
+    )
+
+
+def _inside(folder: Path, *, beside: Path | None) -> Iterator[Path]:
+    """Iterate over what can be reached in a folder: into one that lets nobody in, nobody gets."""
+    yield folder
+    if folder.stat().st_mode & OTHERS:
+        for path in sorted(folder.iterdir()):
+            # A link has the mode of nobody: what it leads to is looked at where it lies.
+            if path.is_dir() and not path.is_symlink() and path != beside:
+                yield from _inside(path, beside=beside)
+            elif path.is_file() and not path.is_symlink():
+                yield path
+
+
+def _published(home: Home) -> Path | None:
+    try:
+        return home.tiles(load_settings(home))
+    except ShuiqiaoError:
+        return None
+
+
+def _disk(folder: Path) -> Finding:
+    free_mb = shutil.disk_usage(folder).free // 2**20
+    if free_mb >= LEAST_FREE_MB:
+        return Finding(what="disk", ok=True, says=f"{free_mb:,} MB free, {LEAST_FREE_MB} needed")
+    return Finding(
+        what="disk",
+        ok=False,
+        code="node.disk_nearly_full",
+        says=f"{free_mb:,} MB free, {LEAST_FREE_MB} needed",
+        next_step="free disk space before the next ingest",
+        says_zh=f"磁盘仅余 {free_mb:,} MB;请先清理空间",
+    )
+
+
+def _vault_index(folder: Path) -> str:
+    """Look at the index beside whoever has it open: opening it looks at every page [STORE-29]."""
+    index = RecordIndex(folder, reads_only=True)
+    try:
+        with index.read() as view:
+            return f"{sum(1 for _ in view.batches())} batches, no page of it is damaged"
+    finally:
+        index.close()
+
+
+def _is_opened_alone(settings: NodeSettings, place: LedgerPlace) -> bool:
+    """Whether this home can be opened by itself: followers need their writer, validators their CometBFT node."""
+    is_writer = settings.engine == "embedded" and settings.member == place.parameters.operator
+    return is_writer and not is_held(place.folder)
+
+
+def _opened(home: Home) -> str:
+    """Open the node as a start would: recovery, index, unfinished work."""
+    with Institution.open(home) as institution:
+        height, _ = institution.engine.last_block()
+        says = f"height {height}, log size {institution.engine.checkpoint().size}"
+        if institution.settings.role is Role.TAX_BUREAU:
+            finished = institution.vault.recover(institution.outbox)
+            says += f", vault opens, {finished} unfinished batches anchored now" if finished else ", vault opens"
+        return "; ".join(filter(None, (says, settled_words(institution), refused_words(institution))))
+
+
+def _look(what: str, look: Callable[[], str]) -> Finding:
+    try:
+        return Finding(what=what, ok=True, says=look())
+    except ShuiqiaoError as error:
+        return finding_of_error(what, error)

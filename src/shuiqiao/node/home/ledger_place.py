@@ -1,0 +1,140 @@
+"""The ledger folder of a home and the rules it is read by, for acts that look at a ledger without opening it."""
+
+from __future__ import annotations
+
+from contextlib import suppress
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Final, cast
+
+from shuiqiao.base.errors import InvalidInput, Unavailable
+from shuiqiao.base.regular_file import open_regular
+from shuiqiao.crypto.suites import get_suite
+from shuiqiao.ledger.checkpoints.note import verify_log_signature
+from shuiqiao.ledger.checkpoints.signed_note import MAX_SIGNED_NOTE_BYTES, decode_signed_note
+from shuiqiao.ledger.engine.cometbft.consensus.keeper import CONSENSUS_FOLDER
+from shuiqiao.ledger.engine.epoch_keeping import EPOCHS_FOLDER
+from shuiqiao.ledger.engine.replica import CHECKPOINTS_FOLDER, COSIGNED_NAME, INDEX_FOLDER, SEGMENTS_FOLDER
+from shuiqiao.ledger.model import Checkpoint
+from shuiqiao.ledger.replay.log_check import WatchedFiles
+from shuiqiao.ledger.state.epoch_trail import EpochChange, EpochTrail
+from shuiqiao.ledger.state.machine import StateMachine
+from shuiqiao.ledger.store.disk import PosixDisk
+from shuiqiao.ledger.store.segments import DEFAULT_SEGMENT_BYTES
+from shuiqiao.ledger.store.state_tree import prove
+from shuiqiao.members.genesis import network_parameters
+from shuiqiao.members.key_ring import MemberKeyRing
+from shuiqiao.node.home.making import load_genesis
+from shuiqiao.node.kinds import network_kinds
+from shuiqiao.node.ledger_walk import LATEST_NOTE
+
+if TYPE_CHECKING:
+    from shuiqiao.ledger.model import NetworkParameters
+    from shuiqiao.ledger.store.frame import HashName
+    from shuiqiao.ledger.store.index_reader import IndexReader
+    from shuiqiao.node.home.settings import Home
+
+COSIGNED_NOTE: Final = f"{CHECKPOINTS_FOLDER}/{COSIGNED_NAME}"
+CONSENSUS_NOTE: Final = f"{CONSENSUS_FOLDER}/note"
+EPOCH_NOTES: Final = f"{CHECKPOINTS_FOLDER}/{EPOCHS_FOLDER}"
+
+MAX_EPOCH_NOTES: Final = 4096
+"""Notes of epochs that are kept in memory, of 16 kB each at most: one for each vote or key that changes who signs."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class LedgerPlace:
+    """A ledger folder and the network it is of."""
+
+    folder: Path
+    parameters: NetworkParameters
+
+    @classmethod
+    def of_home(cls, home: Home) -> LedgerPlace:
+        """Return the place of a home's ledger; raises what ``load_genesis`` and ``network_parameters`` raise."""
+        return cls(folder=home.ledger, parameters=network_parameters(load_genesis(home.genesis)))
+
+    @property
+    def hash_name(self) -> HashName:
+        """The suite's hash."""
+        return cast("HashName", get_suite(self.parameters.suite).hash_name)
+
+    @property
+    def index(self) -> Path:
+        """The index's folder."""
+        return self.folder / INDEX_FOLDER
+
+    @property
+    def has_blocks(self) -> bool:
+        """Whether a block was ever written here."""
+        return bool(self.files().segments())
+
+    def files(self) -> WatchedFiles:
+        """Return the segment files, to be looked at."""
+        return WatchedFiles(
+            self.folder / SEGMENTS_FOLDER,
+            network=self.parameters.network,
+            hash_name=self.hash_name,
+            disk=PosixDisk(),
+            max_segment_bytes=DEFAULT_SEGMENT_BYTES,
+        )
+
+    def stored_notes(self) -> dict[str, bytes]:
+        """Return the notes that lie in the folder, by their names below it.
+
+        Take them before the index: that then covers at least what they say. Raises InvalidInput
+        ``node.backup_notes_many`` and what ``open_regular`` raises.
+        """
+        epochs = sorted(path.name for path in (self.folder / EPOCH_NOTES).glob("[0-9]*") if path.name.isdigit())
+        if len(epochs) > MAX_EPOCH_NOTES:
+            raise InvalidInput("node.backup_notes_many", f"{len(epochs)} epochs where {MAX_EPOCH_NOTES} are followed")
+        notes: dict[str, bytes] = {}
+        for name in (LATEST_NOTE, COSIGNED_NOTE, CONSENSUS_NOTE, *(f"{EPOCH_NOTES}/{name}" for name in epochs)):
+            with suppress(FileNotFoundError), open_regular(self.folder / name) as file:
+                notes[name] = file.read(MAX_SIGNED_NOTE_BYTES + 1)
+        return notes
+
+    def newest_note(self) -> bytes | None:
+        """Return the stored note of the most leaves, None before the first; raises as ``decode_signed_note``."""
+        return max(self.stored_notes().values(), key=lambda note: decode_signed_note(note).head.size, default=None)
+
+    def checkpoint_of(self, note: bytes, *, index: IndexReader | None) -> Checkpoint:
+        """Return what a stored note says, the log's own signature verified under the epoch of its size.
+
+        Without an index the epochs are not known, and the note is taken as it is. Raises what ``decode_signed_note``
+        and ``verify_log_signature`` raise.
+        """
+        head = decode_signed_note(note).head
+        if index is None:
+            return Checkpoint(origin=head.origin, size=head.size, root=head.root, note=note)
+        policy = self.trail(index).policy_at(head.size)
+        return verify_log_signature(note, policy=policy, suite=get_suite(self.parameters.suite))
+
+    def trail(self, index: IndexReader) -> EpochTrail:
+        """Return the epochs that an index knows, with the one that its last block began."""
+        members = MemberKeyRing()
+        trail = EpochTrail(self.parameters, key_ring=members)
+        for change in index.view.epochs():
+            trail.add(change)
+        epoch = index.view.state_value(members.epoch_key)
+        if index.head.height and epoch is not None and epoch != trail.newest_epoch:
+            proof = prove(index.view, members.epoch_key, hash_name=self.hash_name)
+            trail.add(EpochChange(size=index.head.size, epoch=epoch, proof=proof))
+        return trail
+
+    def machine(self) -> StateMachine:
+        """Return the state machine of the network."""
+        return StateMachine(
+            self.parameters,
+            kinds=network_kinds(),
+            key_ring=MemberKeyRing(),
+            suite=get_suite(self.parameters.suite),
+        )
+
+
+def no_checkpoint(folder: Path) -> Unavailable:
+    """Return the error of blocks without any signed checkpoint: they may be some of them, or somebody else's."""
+    return Unavailable(
+        "ledger.checkpoint_missing",
+        f"no signed checkpoint lies beside the blocks in {folder}: nothing shows that they are all of them",
+    )

@@ -1,0 +1,179 @@
+"""Making a home: the folder in which one institution keeps its settings, keys, ledger, vault and database."""
+
+from __future__ import annotations
+
+import codecs
+import os
+import shutil
+from collections.abc import Generator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+from shuiqiao.base.errors import Conflict, Unavailable
+from shuiqiao.base.file_modes import OWNER_ONLY_FOLDER
+from shuiqiao.base.ids import Entropy, MemberId
+from shuiqiao.base.regular_file import open_regular
+from shuiqiao.crypto.keyfile import STRONG_COST, PassphraseCost
+from shuiqiao.crypto.suites import get_suite
+from shuiqiao.members.genesis import decode_genesis, encode_genesis
+from shuiqiao.members.model import MAX_GENESIS_BYTES, Genesis, Member, Role
+from shuiqiao.members.registration import Registration
+from shuiqiao.node.home.keys import MemberSeeds, save_keys, write_random_passphrase
+from shuiqiao.node.home.settings import Home, NodeSettings, encode_settings
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+    from shuiqiao.base.clock import Clock
+    from shuiqiao.crypto.model import CipherSuite, SigningKey, SuiteName
+
+SOLO_NETWORK = "trial"
+SOLO_MEMBER = MemberId("bureau")
+"""The one member of a network made to try things on."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class NewHome:
+    """What ``init`` made."""
+
+    home: Home
+    network: bytes
+    genesis: bytes
+    passphrase_written: bool
+    """True if a random passphrase lies beside the keys because none was given."""
+
+
+def member_from_seeds(
+    seeds: MemberSeeds,
+    *,
+    registration: Registration,
+    role: Role,
+    name: str,
+    name_zh: str,
+    suite: CipherSuite,
+    validator: SigningKey | None = None,
+) -> Member:
+    """Return the public face of a member that will hold these seeds, its keys proven. validator: CometBFT's key."""
+    keys = seeds.keys(suite)
+    return registration.register(
+        role=role,
+        name=name,
+        name_zh=name_zh,
+        signing=keys.signing,
+        sealing_key=keys.sealing.public_key,
+        validator=validator,
+    )
+
+
+def create_solo_home(
+    home: Home,
+    *,
+    suite_name: SuiteName,
+    passphrase: bytes | None,
+    clock: Clock,
+    entropy: Entropy,
+    cost: PassphraseCost = STRONG_COST,
+) -> NewHome:
+    """Make the home of a network with one institution, a tax bureau that is its own writer.
+
+    Raises Conflict ``node.home_exists`` if the folder is a home already.
+    """
+    suite = get_suite(suite_name)
+    seeds = MemberSeeds.generate(entropy)
+    member = member_from_seeds(
+        seeds,
+        registration=Registration.in_genesis(SOLO_NETWORK, SOLO_MEMBER),
+        role=Role.TAX_BUREAU,
+        name="Trial tax bureau",
+        name_zh="试用税务局",
+        suite=suite,
+    )
+    genesis = encode_genesis(
+        Genesis(name=SOLO_NETWORK, suite=suite_name, writer=member.id, created_ms=clock.now_ms(), members=(member,))
+    )
+    settings = NodeSettings(member=member.id, role=member.role, suite=suite_name)
+    return create_home(
+        home, settings=settings, genesis=genesis, seeds=seeds, passphrase=passphrase, entropy=entropy, cost=cost
+    )
+
+
+def create_home(
+    home: Home,
+    *,
+    settings: NodeSettings,
+    genesis: bytes,
+    seeds: MemberSeeds,
+    passphrase: bytes | None,
+    entropy: Entropy,
+    cost: PassphraseCost = STRONG_COST,
+) -> NewHome:
+    """Make one member's home; node.toml is written last, so a folder without it is not a home yet.
+
+    Where the disk refuses, nothing is left of the attempt. Raises Conflict ``node.home_exists``, Unavailable
+    ``node.home_unwritable``, or, where an earlier attempt was interrupted, Conflict ``node.home_unfinished`` or
+    ``crypto.key_file_exists``.
+    """
+    if home.settings.exists():
+        raise Conflict("node.home_exists", f"{home.folder} is a home already", next_step="choose another --home")
+    suite = get_suite(decode_genesis(genesis).suite)
+    try:
+        home.folder.mkdir(mode=OWNER_ONLY_FOLDER, parents=True, exist_ok=True)
+        # Everything in a home is its owner's alone from the first byte, also in a folder that was there before.
+        home.folder.chmod(OWNER_ONLY_FOLDER)
+    except OSError as error:
+        raise Unavailable("node.home_unwritable", f"{home.folder} cannot be made a folder: {error.strerror}") from error
+    written = passphrase is None
+    with nothing_left_of_a_failure(home.folder):
+        secret = write_random_passphrase(home, entropy=entropy) if passphrase is None else passphrase
+        save_keys(home, seeds, suite=suite, passphrase=secret, entropy=entropy, cost=cost)
+        write_durably(home.genesis, genesis)
+        write_durably(home.settings, encode_settings(settings).encode())
+    return NewHome(home=home, network=suite.digest(genesis), genesis=genesis, passphrase_written=written)
+
+
+@contextmanager
+def nothing_left_of_a_failure(folder: Path) -> Generator[None]:
+    """Empty a folder again where the system refuses the rest: the same command then begins anew.
+
+    Only one that was empty before: in any other there may be what somebody else keeps, or makes meanwhile.
+    """
+    was_empty = not folder.exists() or next(folder.iterdir(), None) is None
+    try:
+        yield
+    except (OSError, Unavailable):
+        for path in [*folder.iterdir()] if was_empty and folder.exists() else ():
+            if path.is_dir() and not path.is_symlink():
+                shutil.rmtree(path)
+            else:
+                path.unlink()
+        raise
+
+
+def load_genesis(path: Path) -> bytes:
+    """Return genesis bytes from a file; raises Unavailable ``node.genesis_missing``."""
+    try:
+        with open_regular(path) as file:
+            # An editor's byte order mark is none of the bytes whose hash is the network's id.
+            return file.read(MAX_GENESIS_BYTES + 1).removeprefix(codecs.BOM_UTF8)
+    except OSError as error:
+        raise Unavailable(
+            "node.genesis_missing",
+            f"the genesis {path} cannot be read: {error.strerror}",
+            next_step="name the network's public genesis.json with --genesis",
+        ) from error
+
+
+def write_durably(path: Path, data: bytes) -> None:
+    """Write a file so that after a crash it is there whole or not at all."""
+    partial = path.with_name(f".{path.name}.partial")
+    with partial.open("wb") as file:
+        file.write(data)
+        file.flush()
+        os.fsync(file.fileno())
+    partial.replace(path)
+    descriptor = os.open(path.parent, os.O_RDONLY)
+    try:
+        os.fsync(descriptor)
+    finally:
+        os.close(descriptor)

@@ -1,0 +1,1 @@
+"""A consortium on one machine: one home per institution, all on loopback."""

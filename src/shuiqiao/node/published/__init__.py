@@ -1,0 +1,1 @@
+"""What an institution hands to outsiders: static files of its log, and their verification."""

@@ -1,0 +1,1 @@
+"""Source files from outside: opened, recognised and cut into rows in bounded memory."""
