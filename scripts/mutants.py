@@ -52,7 +52,7 @@ MODULES = {
             "ledger/receipts/signers.py",
             "ledger/log/entry.py",
         ],
-        ["unit/ledger/test_receipt*.py", "unit/ledger/test_entry.py", "vectors/ledger/test_receipt*.py"],
+        ["unit/ledger/receipts", "unit/ledger/log/test_entry.py", "vectors/ledger/test_receipt*.py"],
     ),
     "machine": (
         [
@@ -62,9 +62,10 @@ MODULES = {
             "ledger/clock_check.py",
         ],
         [
-            "unit/ledger/test_[mrw]*.py",
+            "unit/ledger/state/test_m*.py",
+            "unit/ledger/replay",
+            "unit/ledger/transactions/test_[tw]*.py",
             "unit/ledger/test_clock_check.py",
-            "unit/ledger/test_transaction.py",
             "property/ledger/test_transaction*.py",
         ],
     ),
@@ -75,11 +76,16 @@ MODULES = {
             "ledger/checkpoints/cosignature.py",
             "ledger/checkpoints/policy.py",
         ],
-        ["unit/ledger/test_note.py", "unit/ledger/checkpoints/test_[cfp]*.py", "vectors/ledger/test_[cn]*.py"],
+        [
+            "unit/ledger/checkpoints",
+            "unit/ledger/witness/test_[cf]*.py",
+            "unit/ledger/tiles/test_pinning.py",
+            "vectors/ledger/test_[cn]*.py",
+        ],
     ),
     "state-map": (
         ["ledger/state/state_map.py"],
-        ["*/ledger/test_state_map*.py", "unit/ledger/test_store_state_tree.py"],
+        ["*/ledger/test_state_map*.py", "unit/ledger/state/test_state_map.py", "unit/ledger/store/test_state_tree.py"],
     ),
     "crypto": (["crypto/*.py"], ["*/crypto"]),
     "members": (["members/*.py"], ["*/members", "integration/node/test_rotation.py"]),

@@ -5,7 +5,7 @@ from __future__ import annotations
 from shuiqiao.cli import main, members_words
 from shuiqiao.ledger.log.tree import MAX_TREE_SIZE
 from shuiqiao.node import governance
-from shuiqiao.node.home.making import settings
+from shuiqiao.node.home import settings
 
 
 def test_the_home_variable_is_the_one_of_the_settings():

@@ -29,8 +29,7 @@ from shuiqiao.ledger.checkpoints.signed_note import (
     decode_signed_note,
     encode_line,
 )
-
-from .conftest import ORIGIN, WITNESSES
+from witnessed_world import ORIGIN, WITNESSES
 
 
 def cosigned(log, *members, size=300):

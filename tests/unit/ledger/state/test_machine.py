@@ -7,6 +7,7 @@ import msgspec
 import pytest
 from cbor2 import CBORTag
 
+from kinds_world import KINDS, NoteBody
 from shuiqiao.base.encoding import encode_cbor
 from shuiqiao.base.errors import IntegrityError, InvalidInput, ShuiqiaoError, Unavailable
 from shuiqiao.base.ids import owned_id
@@ -18,8 +19,6 @@ from shuiqiao.ledger.state.machine import Candidate, StateMachine, verify_claims
 from shuiqiao.ledger.state.overlay import OverlayState
 from shuiqiao.ledger.state.state_map import StateMap
 from shuiqiao.ledger.transactions.kinds import KindTable
-
-from .conftest import KINDS, NoteBody
 
 
 def codes(result):

@@ -2,18 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
 from dataclasses import dataclass, field
 from functools import cached_property
 from pathlib import Path
 from typing import Any
 
-import pytest
-
 from log_world import LeafHashes
 from shuiqiao.base.clock import ManualClock
 from shuiqiao.base.ids import MemberId
-from shuiqiao.crypto.suites import get_suite
 from shuiqiao.ledger.checkpoints.cosignature import sign_cosignature
 from shuiqiao.ledger.checkpoints.note import sign_checkpoint
 from shuiqiao.ledger.checkpoints.policy import CheckpointPolicy
@@ -83,19 +79,3 @@ class WitnessedLog:
         old = witness.witnessed_size(ORIGIN) if old_size is None else old_size
         path = self.proof(old, size) if proof is None else proof
         return witness.cosign(self.checkpoint(size).note, old_size=old, proof=path)
-
-
-@pytest.fixture(params=["intl", "gm"])
-def log(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[WitnessedLog]:
-    made = WitnessedLog(suite=get_suite(request.param), folder=tmp_path)
-    yield made
-    for witness in made.open:
-        witness.close()
-
-
-@pytest.fixture
-def intl_log(tmp_path: Path) -> Iterator[WitnessedLog]:
-    made = WitnessedLog(suite=get_suite("intl"), folder=tmp_path)
-    yield made
-    for witness in made.open:
-        witness.close()

@@ -17,8 +17,7 @@ from shuiqiao.ledger.store.alarm_file import ForkKind
 from shuiqiao.ledger.store.disk import PosixDisk
 from shuiqiao.ledger.witness.fork_evidence import decode_evidence, verify_fork_evidence
 from shuiqiao.ledger.witness.witness import MAX_PROOF, Witness
-
-from .conftest import NOW_MS, ORIGIN
+from witnessed_world import NOW_MS, ORIGIN
 
 
 def code_of(act) -> str:

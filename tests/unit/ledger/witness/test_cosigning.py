@@ -12,8 +12,7 @@ import pytest
 from shuiqiao.base.errors import Conflict, IntegrityError, Unavailable
 from shuiqiao.ledger.checkpoints.note import verify_note
 from shuiqiao.ledger.witness.cosigning import CosignatureCollector
-
-from .conftest import ORIGIN, WITNESSES
+from witnessed_world import ORIGIN, WITNESSES
 
 
 class Peer:
