@@ -14,6 +14,7 @@ from typing import Any
 import lmdb
 from sqlalchemy import select
 
+from shuiqiao.base.durable import PosixDisk
 from shuiqiao.base.encoding import encode_cbor
 from shuiqiao.crypto.keyfile import PassphraseCost, load_key_file, save_key_file
 from shuiqiao.exchange.changes import decode_leaves, encode_leaves
@@ -24,7 +25,6 @@ from shuiqiao.ledger.store import index_record
 from shuiqiao.ledger.store.alarm_file import AlarmFile, ForkAlarm, ForkKind
 from shuiqiao.ledger.store.boot_mark import BootMark
 from shuiqiao.ledger.store.checkpoint_file import CheckpointFile
-from shuiqiao.ledger.store.disk import PosixDisk
 from shuiqiao.ledger.store.frame import decode_frame, decode_segment_header, encode_frame, encode_segment_header
 from shuiqiao.ledger.store.lmdb_file import DATA_FILE, open_environment
 from shuiqiao.ledger.store.opening import opening

@@ -12,6 +12,7 @@ from functools import cache
 from pathlib import Path
 
 from shuiqiao.base.clock import ManualClock
+from shuiqiao.base.durable import PosixDisk
 from shuiqiao.base.encoding import decode_json, encode_cbor, encode_json
 from shuiqiao.base.errors import ShuiqiaoError
 from shuiqiao.base.ids import MemberId
@@ -38,11 +39,10 @@ from shuiqiao.ledger.engine.cometbft.consensus.closing import carried_in, encode
 from shuiqiao.ledger.engine.cometbft.consensus.extensions import Cosigner
 from shuiqiao.ledger.engine.cometbft.consensus.position import SLOT_BYTES, Position, PositionFile
 from shuiqiao.ledger.engine.cometbft.mempool.bundle import encode_bundle, transactions_in
-from shuiqiao.ledger.engine.port import ReplicaSettings
-from shuiqiao.ledger.engine.verifiers import InlineVerifier
+from shuiqiao.ledger.engine.port import CopySettings
 from shuiqiao.ledger.state.machine import StateMachine
-from shuiqiao.ledger.store.disk import PosixDisk
 from shuiqiao.ledger.store.frame import encode_frame, encode_segment_header
+from shuiqiao.ledger.transactions.verifiers import InlineVerifier
 from shuiqiao.members.key_ring import MemberKeyRing
 from shuiqiao.node.kinds import network_kinds
 from shuiqiao.node.localnet.comparison import answer_comparison
@@ -65,7 +65,7 @@ def open_application(folder: Path) -> LedgerApplication:
         clock=ManualClock(own.genesis_time_ms + 1000),
         policy_of=lambda _state: own.policy,
         cosigner=Cosigner(member=MEMBER, key=KEY),
-        settings=ApplicationSettings(replica=ReplicaSettings(map_bytes=MAP_BYTES)),
+        settings=ApplicationSettings(copy=CopySettings(map_bytes=MAP_BYTES)),
     )
 
 

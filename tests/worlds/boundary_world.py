@@ -21,6 +21,7 @@ from typing import NoReturn
 from consensus_world import KINDS, NoteBody, Roster, StateKeys
 from patience import PATIENCE_S
 from shuiqiao.base.clock import ManualClock
+from shuiqiao.base.durable import Disk, PosixDisk
 from shuiqiao.base.ids import MemberId
 from shuiqiao.ledger.engine.cometbft.abci import requests as ask
 from shuiqiao.ledger.engine.cometbft.abci import responses as answer
@@ -28,13 +29,12 @@ from shuiqiao.ledger.engine.cometbft.abci.parts import Timestamp
 from shuiqiao.ledger.engine.cometbft.consensus.application import ApplicationSettings, LedgerApplication
 from shuiqiao.ledger.engine.cometbft.consensus.extensions import Cosigner
 from shuiqiao.ledger.engine.embedded import EmbeddedLedger
-from shuiqiao.ledger.engine.port import EmbeddedSettings, ReplicaSettings
-from shuiqiao.ledger.engine.verifiers import InlineVerifier
+from shuiqiao.ledger.engine.port import CopySettings, EmbeddedSettings
 from shuiqiao.ledger.model import Block
 from shuiqiao.ledger.state.machine import StateMachine
-from shuiqiao.ledger.store.disk import Disk, PosixDisk
 from shuiqiao.ledger.store.index import Index
 from shuiqiao.ledger.transactions.transaction import TransactionDraft, sign_transaction
+from shuiqiao.ledger.transactions.verifiers import InlineVerifier
 from shuiqiao.sandbox.benchmarks.ledger_load import load_network, signed_transactions
 
 GENESIS_MS = 1_775_000_000_000
@@ -232,7 +232,7 @@ class ApplicationRun:
     def open(self, folder: Path, *, disk: Disk | None = None) -> LedgerApplication:
         roster = self.roster
         machine = StateMachine(roster.parameters, kinds=KINDS, key_ring=StateKeys(), suite=roster.suite)
-        settings = ReplicaSettings(map_bytes=MAP_BYTES, max_segment_bytes=SEGMENT_BYTES, disk=disk or PosixDisk())
+        settings = CopySettings(map_bytes=MAP_BYTES, max_segment_bytes=SEGMENT_BYTES, disk=disk or PosixDisk())
         return LedgerApplication(
             folder,
             machine=machine,
@@ -240,7 +240,7 @@ class ApplicationRun:
             clock=ManualClock(GENESIS_MS),
             policy_of=lambda _state: roster.policy,
             cosigner=Cosigner(member=MemberId("node0"), key=roster.keys[MemberId("node0")]),
-            settings=ApplicationSettings(replica=settings, snapshot_interval=4),
+            settings=ApplicationSettings(copy=settings, snapshot_interval=4),
         )
 
     def finalize(self, application: LedgerApplication, height: int) -> answer.ResponseFinalizeBlock:

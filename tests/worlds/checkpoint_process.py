@@ -16,6 +16,7 @@ from typing import Any
 
 from log_world import LeafHashes
 from shuiqiao.base.clock import SystemClock
+from shuiqiao.base.durable import Disk, PosixDisk
 from shuiqiao.base.errors import ShuiqiaoError
 from shuiqiao.base.ids import MemberId
 from shuiqiao.crypto.suites import get_suite
@@ -23,7 +24,6 @@ from shuiqiao.ledger.checkpoints.note import sign_checkpoint
 from shuiqiao.ledger.checkpoints.policy import CheckpointPolicy
 from shuiqiao.ledger.log.tree import consistency_path, leaf_hashes, root_from_reader
 from shuiqiao.ledger.model import Checkpoint
-from shuiqiao.ledger.store.disk import Disk, PosixDisk
 from shuiqiao.ledger.tiles.publishing import TileWriter
 from shuiqiao.ledger.witness.witness import Witness
 

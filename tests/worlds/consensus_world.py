@@ -23,6 +23,7 @@ import validator_process
 from cometbft_world import comet_program, node_keys
 from patience import PATIENCE_S
 from shuiqiao.base.clock import Clock, SystemClock
+from shuiqiao.base.durable import Disk, PosixDisk
 from shuiqiao.base.errors import Conflict, Denied
 from shuiqiao.base.ids import MemberId
 from shuiqiao.crypto.model import SuiteName
@@ -33,9 +34,8 @@ from shuiqiao.ledger.engine.cometbft.comet.localnet import LocalNetwork, LocalNo
 from shuiqiao.ledger.engine.cometbft.consensus.application import ApplicationSettings
 from shuiqiao.ledger.engine.cometbft.consensus.extensions import Cosigner
 from shuiqiao.ledger.engine.cometbft.ledger import CometbftLedger, CometbftSettings
-from shuiqiao.ledger.engine.port import ReplicaSettings
+from shuiqiao.ledger.engine.port import CopySettings
 from shuiqiao.ledger.model import Committed, KeyRing, Kind, NetworkParameters, StateView
-from shuiqiao.ledger.store.disk import Disk, PosixDisk
 from shuiqiao.ledger.transactions.kinds import KindTable
 from shuiqiao.ledger.transactions.transaction import TransactionDraft, sign_transaction
 from shuiqiao.members.model import VALIDATOR_POWER
@@ -203,8 +203,8 @@ class Roster:
         )
 
     def application_settings(self, *, disk: Disk | None = None, **more) -> ApplicationSettings:
-        settings = ReplicaSettings(map_bytes=1 << 30, disk=disk or PosixDisk())
-        return ApplicationSettings(replica=settings, **more)
+        settings = CopySettings(map_bytes=1 << 30, disk=disk or PosixDisk())
+        return ApplicationSettings(copy=settings, **more)
 
     def open_ledger(
         self,

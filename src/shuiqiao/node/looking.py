@@ -17,15 +17,13 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Self
 
 from shuiqiao.base.clock import SystemClock
+from shuiqiao.base.durable import PosixDisk
 from shuiqiao.base.errors import Denied, IntegrityError, ShuiqiaoError, Unavailable
 from shuiqiao.base.ids import MemberId, system_entropy
 from shuiqiao.crypto.suites import get_suite
 from shuiqiao.ledger.checkpoints.note import verify_note
 from shuiqiao.ledger.checkpoints.signed_note import decode_signed_note
-from shuiqiao.ledger.engine.epoch_keeping import EpochKeeping
-from shuiqiao.ledger.engine.log_reading import LogReading
-from shuiqiao.ledger.engine.receipts import make_receipt
-from shuiqiao.ledger.engine.replica import CHECKPOINTS_FOLDER
+from shuiqiao.ledger.engine.ledger_copy import CHECKPOINTS_FOLDER
 from shuiqiao.ledger.model import (
     Block,
     Checkpoint,
@@ -36,9 +34,11 @@ from shuiqiao.ledger.model import (
     StateView,
     Transaction,
 )
-from shuiqiao.ledger.store.disk import PosixDisk
+from shuiqiao.ledger.receipts.making import make_receipt
+from shuiqiao.ledger.store.epoch_notes import EpochKeeping
 from shuiqiao.ledger.store.index_reader import IndexReader
 from shuiqiao.ledger.store.index_record import IndexUnreadable
+from shuiqiao.ledger.store.log_reading import LogReading
 from shuiqiao.ledger.store.state_view import SnapshotState, ValueCache
 from shuiqiao.members.genesis import network_parameters
 from shuiqiao.members.model import Role

@@ -35,7 +35,7 @@ def killed_runs(name: str, folder: Path) -> tuple[Path, list[Path]]:
 def roots_of(ledger: EmbeddedLedger) -> list[str]:
     """The root after each block."""
     sizes = [block.first_index + len(block.transactions) + 1 for block in ledger.blocks(from_height=1)]
-    return [ledger._replica.root_at(size).hex() for size in sizes]
+    return [ledger._copy.root_at(size).hex() for size in sizes]
 
 
 def stored(ledger: EmbeddedLedger) -> list[bytes]:

@@ -110,7 +110,7 @@ def test_checkpoints_are_cosigned_and_published(consortium: Consortium, tmp_path
         consortium.write(ledger, 40 * number, seed=number)
         result = asks.collect(ledger.checkpoint())
         assert (WITNESSES, 0) == (result.cosigners, result.still_needed)
-        log = ledger._replica.log_at(result.checkpoint)
+        log = ledger._copy.log_at(result.checkpoint)
         TileWriter(folder, hash_name=consortium.suite.hash_name).publish(
             result.checkpoint, reader=log.reader, leaves=log.leaves
         )

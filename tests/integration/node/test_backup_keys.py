@@ -12,8 +12,8 @@ from shuiqiao.base.ids import MemberId, new_id, system_entropy
 from shuiqiao.crypto.suites import get_suite
 from shuiqiao.ledger.checkpoints.note import sign_checkpoint
 from shuiqiao.ledger.engine.execution import trusted_candidates
-from shuiqiao.ledger.engine.port import ReplicaSettings
-from shuiqiao.ledger.engine.replica import Replica
+from shuiqiao.ledger.engine.ledger_copy import LedgerCopy
+from shuiqiao.ledger.engine.port import CopySettings
 from shuiqiao.ledger.model import Checkpoint
 from shuiqiao.ledger.tiles.pinning import decode_pinned
 from shuiqiao.ledger.transactions.transaction import TransactionDraft, sign_transaction
@@ -290,15 +290,15 @@ def grown(files, *, genesis, scratch, write):
             (scratch / "segments").mkdir(parents=True, exist_ok=True)
             (scratch / name.removeprefix("ledger/")).write_bytes(data)
     machine = place.machine()
-    replica = Replica(scratch, machine=machine, settings=ReplicaSettings())
+    copy = LedgerCopy(scratch, machine=machine, settings=CopySettings())
     try:
         transactions = [machine.decode(raw) for raw in write(machine)]
-        overlay = replica.overlay()
+        overlay = copy.overlay()
         candidates = trusted_candidates(transactions, overlay, machine=machine)
-        replica.commit(replica.execute(candidates, overlay=overlay, time_ms=replica.head.time_ms + 1))
-        head = replica.head
+        copy.commit(copy.execute(candidates, overlay=overlay, time_ms=copy.head.time_ms + 1))
+        head = copy.head
     finally:
-        replica.close()
+        copy.close()
     segments = [(f"ledger/segments/{path.name}", path.read_bytes()) for path in (scratch / "segments").iterdir()]
     kept = [(name, data) for name, data in files if not name.startswith("ledger/segments/")]
     moment = LedgerMoment(height=head.height, size=head.size, root=head.root.hex(), state_root=head.state_root.hex())

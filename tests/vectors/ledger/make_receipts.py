@@ -68,7 +68,7 @@ class Story:
             operator_key=self.world.keys["bureau"],
             settings=EmbeddedSettings(map_bytes=1 << 28),
         )
-        trail = self.ledger._replica.epochs.trail
+        trail = self.ledger._copy.epochs.trail
         for name in WITNESSES:
             witness = Witness(
                 folder / name, member=MemberId(name), key=signing(name, self.suite), suite=self.suite, clock=self.clock

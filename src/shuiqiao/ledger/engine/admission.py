@@ -16,15 +16,15 @@ from typing import Final
 
 from shuiqiao.base.errors import MACHINE_FAILURES, IntegrityError, InvalidInput, ShuiqiaoError, Unavailable
 from shuiqiao.ledger.engine.answer import Answer
-from shuiqiao.ledger.engine.verifiers import (
+from shuiqiao.ledger.model import Committed, StateView, Transaction
+from shuiqiao.ledger.state.machine import SignatureClaim, StateMachine
+from shuiqiao.ledger.transactions.verifiers import (
     MAX_CHUNK_BYTES,
     MAX_CHUNK_JOBS,
     Verdicts,
     Verifier,
     verifier_failed,
 )
-from shuiqiao.ledger.model import Committed, StateView, Transaction
-from shuiqiao.ledger.state.machine import SignatureClaim, StateMachine
 from shuiqiao.ledger.transactions.work import MAX_BLOCK_WORK, expected_work
 
 MAX_DECODED_AHEAD: Final = 512

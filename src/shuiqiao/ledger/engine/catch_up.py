@@ -11,16 +11,16 @@ from typing import TYPE_CHECKING
 
 from shuiqiao.base.errors import IntegrityError, InvalidInput, ShuiqiaoError, Unavailable
 from shuiqiao.ledger.engine.execution import Growth, grow
-from shuiqiao.ledger.engine.verifiers import Verifier, verify_all
 from shuiqiao.ledger.log.entry import decode_entry
 from shuiqiao.ledger.log.tree import Frontier, verify_consistency
 from shuiqiao.ledger.model import Block, Checkpoint, Event, StateView, Transaction
 from shuiqiao.ledger.state.machine import Candidate, SignatureClaim
 from shuiqiao.ledger.store.alarm_file import ForkKind
+from shuiqiao.ledger.transactions.verifiers import Verifier, verify_all
 
 if TYPE_CHECKING:
+    from shuiqiao.ledger.engine.ledger_copy import LedgerCopy
     from shuiqiao.ledger.engine.port import FollowerSettings, LedgerPeer
-    from shuiqiao.ledger.engine.replica import Replica
     from shuiqiao.ledger.state.machine import StateMachine
 
 _BROKEN_BY_A_BLOCK = frozenset({"ledger.entry_malformed", "ledger.block_time_backwards"})
@@ -37,43 +37,43 @@ class HistoryBroken(Exception):
 
 
 class Catcher:
-    """Brings a replica up to signed checkpoints of its writer."""
+    """Brings a copy up to signed checkpoints of its writer."""
 
     def __init__(
         self,
-        replica: Replica,
+        copy: LedgerCopy,
         *,
         writer: LedgerPeer,
         verifier: Verifier,
         settings: FollowerSettings,
         tell: Callable[[Block, Sequence[Event]], None],
     ) -> None:
-        self._replica = replica
+        self._copy = copy
         self._writer = writer
         self._verifier = verifier
         self._settings = settings
         self._tell = tell
-        self._hash_name = replica.machine.suite.hash_name
+        self._hash_name = copy.machine.suite.hash_name
 
     def follow(self, checkpoint: Checkpoint, *, accepted: Checkpoint | None) -> None:
         """Copy all blocks up to a verified checkpoint; raises HistoryBroken if it is not of the copied log."""
         # Blocks that could not be indexed the last time are still to come.
-        self._replica.publish()
+        self._copy.publish()
         # Step 1: a log never shrinks.
         if accepted is not None and checkpoint.size < accepted.size:
             raise HistoryBroken(
                 ForkKind.SHRUNK, f"{accepted.size} leaves were signed before, the new checkpoint says {checkpoint.size}"
             )
-        head = self._replica.head
+        head = self._copy.head
         if checkpoint.size <= head.size:
             # Step 2: what was copied lies under the checkpoint.
-            self._require_root(checkpoint, size=checkpoint.size, root=self._replica.root_at(checkpoint.size))
+            self._require_root(checkpoint, size=checkpoint.size, root=self._copy.root_at(checkpoint.size))
             return
         # Steps 2 to 4 for the next blocks, then 5 to 7; and so on, a bounded number of transactions at a time.
-        self._copy(*self._take_first(checkpoint), checkpoint)
-        while self._replica.head.size < checkpoint.size:
+        self._copy_blocks(*self._take_first(checkpoint), checkpoint)
+        while self._copy.head.size < checkpoint.size:
             blocks = self._take_blocks(checkpoint)
-            self._copy(blocks, self._grow(blocks), checkpoint)
+            self._copy_blocks(blocks, self._grow(blocks), checkpoint)
 
     def _take_first(self, checkpoint: Checkpoint) -> tuple[list[Block], list[Growth]]:
         """Take the next blocks, and require that what was copied before them lies under the checkpoint.
@@ -81,7 +81,7 @@ class Catcher:
         Blocks that lead from the copy to the very root that was signed prove that (step 2); in all other cases, and
         whatever is wrong with the blocks, it is proven or refuted first.
         """
-        head = self._replica.head
+        head = self._copy.head
         try:
             blocks = self._take_blocks(checkpoint)
             growths = self._grow(blocks)
@@ -95,7 +95,7 @@ class Catcher:
 
     def _grow(self, blocks: Sequence[Block]) -> list[Growth]:
         """Return what each block makes of the tree."""
-        frontier = self._replica.frontier
+        frontier = self._copy.frontier
         growths: list[Growth] = []
         for block in blocks:
             growths.append(grow(frontier, (*block.transactions, block.entry), hash_name=self._hash_name))
@@ -130,7 +130,7 @@ class Catcher:
 
     def _take_blocks(self, checkpoint: Checkpoint) -> list[Block]:
         """Take the next blocks that end at or before the checkpoint ([STORE-21] step 3)."""
-        head = self._replica.head
+        head = self._copy.head
         height, size, count = head.height, head.size, 0
         taken: list[Block] = []
         for block in self._writer.blocks(from_height=head.height + 1):
@@ -152,15 +152,15 @@ class Catcher:
             retry_after_s=1.0,
         )
 
-    def _copy(self, blocks: Sequence[Block], growths: Sequence[Growth], checkpoint: Checkpoint) -> None:
+    def _copy_blocks(self, blocks: Sequence[Block], growths: Sequence[Growth], checkpoint: Checkpoint) -> None:
         # Step 4: these very leaves are what the operator signed.
         self._require_signed(growths[-1].frontier, checkpoint)
         # Step 5: every signature of every transaction.
         decoded = self._decode_all(blocks)
         blocks, growths = blocks[: len(decoded)], growths[: len(decoded)]
-        view = self._replica.current
+        view = self._copy.current
         transactions = [tx for txs in decoded for tx in txs]
-        proven = prove_signatures(transactions, view, machine=self._replica.machine, verifier=self._verifier)
+        proven = prove_signatures(transactions, view, machine=self._copy.machine, verifier=self._verifier)
         candidates = iter(
             [Candidate(transaction=tx, proven_keys=keys) for tx, keys in zip(transactions, proven, strict=True)]
         )
@@ -170,7 +170,7 @@ class Catcher:
             for block, growth in zip(blocks, growths, strict=True):
                 committed.append(self._execute(block, [next(candidates) for _ in block.transactions], growth))
         finally:
-            self._replica.publish()
+            self._copy.publish()
             for block, events in committed:
                 self._tell(block, events)
 
@@ -185,7 +185,7 @@ class Catcher:
 
         Raises Unavailable ``ledger.version_missing`` if the first block needs what this program does not have.
         """
-        self._replica.machine.require_versions(self._replica.current, height=blocks[0].height)
+        self._copy.machine.require_versions(self._copy.current, height=blocks[0].height)
         decoded: list[list[Transaction]] = []
         for block in blocks:
             try:
@@ -198,7 +198,7 @@ class Catcher:
 
     def _decode(self, block: Block) -> list[Transaction]:
         try:
-            return [self._replica.machine.decode(raw) for raw in block.transactions]
+            return [self._copy.machine.decode(raw) for raw in block.transactions]
         except InvalidInput as error:
             # Nothing else is a verdict on the bytes.
             raise _invalid(block, str(error)) from error
@@ -206,7 +206,7 @@ class Catcher:
     def _execute(self, block: Block, candidates: Sequence[Candidate], growth: Growth) -> tuple[Block, Sequence[Event]]:
         try:
             time_ms = decode_entry(block.entry).time_ms
-            execution = self._replica.execute(candidates, overlay=self._replica.overlay(), time_ms=time_ms)
+            execution = self._copy.execute(candidates, overlay=self._copy.overlay(), time_ms=time_ms)
         except IntegrityError as error:
             if error.code not in _BROKEN_BY_A_BLOCK:
                 raise
@@ -217,7 +217,7 @@ class Catcher:
         if execution.result.entry != block.entry:
             raise _invalid(block, "its entry is not the one its transactions give")
         # All were accepted and the entry is the one that was signed: its leaves are those that ``growth`` was made of.
-        stored = self._replica.store(execution, growth=growth)
+        stored = self._copy.store(execution, growth=growth)
         return stored, [event for outcome in execution.result.outcomes for event in outcome.events]
 
 

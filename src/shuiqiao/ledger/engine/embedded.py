@@ -22,19 +22,19 @@ from shuiqiao.crypto.suites import get_suite
 from shuiqiao.ledger.clock_check import require_expected, require_not_behind
 from shuiqiao.ledger.engine.admission import Admission, Intake, Submission
 from shuiqiao.ledger.engine.execution import Execution
+from shuiqiao.ledger.engine.ledger_copy import LedgerCopy
 from shuiqiao.ledger.engine.listeners import Listener, Listeners
 from shuiqiao.ledger.engine.port import EmbeddedSettings, block_awaited, ledger_closed
-from shuiqiao.ledger.engine.receipts import make_receipt
-from shuiqiao.ledger.engine.replica import Replica
 from shuiqiao.ledger.engine.signing import CheckpointSigner
-from shuiqiao.ledger.engine.verifiers import open_verifier
 from shuiqiao.ledger.log.entry import next_block_time
 from shuiqiao.ledger.model import Block, Checkpoint, Committed, KeyRing, NetworkParameters, StateView
+from shuiqiao.ledger.receipts.making import make_receipt
 from shuiqiao.ledger.state.machine import Candidate, StateMachine
 from shuiqiao.ledger.store.place import StoredFrame
 from shuiqiao.ledger.store.recovery import Recovery
 from shuiqiao.ledger.tiles.publishing import LogSource
 from shuiqiao.ledger.transactions.kinds import KindTable
+from shuiqiao.ledger.transactions.verifiers import open_verifier
 from shuiqiao.ledger.witness.cosigning import WitnessPeer
 
 _TAKEN_AT_ONCE: Final = 128
@@ -51,21 +51,21 @@ class EmbeddedLedger:
 
     def __init__(
         self,
-        replica: Replica,
+        copy: LedgerCopy,
         *,
         clock: Clock,
         operator_keys: Iterable[SigningKey],
         settings: EmbeddedSettings,
     ) -> None:
-        """Start the writer on an open replica; use ``open``."""
-        self._replica = replica
+        """Start the writer on an open copy; use ``open``."""
+        self._copy = copy
         self._clock = clock
         self._settings = settings
         self._listeners = Listeners()
         self._intake = Intake(max_waiting=settings.max_waiting)
-        self._signer = CheckpointSigner(replica, operator_keys=operator_keys, rouse=self._intake.rouse)
-        self._verifier = open_verifier(replica.machine.suite, processes=settings.verifier_processes)
-        self._admission = Admission(machine=replica.machine, verifier=self._verifier, intake=self._intake)
+        self._signer = CheckpointSigner(copy, operator_keys=operator_keys, rouse=self._intake.rouse)
+        self._verifier = open_verifier(copy.machine.suite, processes=settings.verifier_processes)
+        self._admission = Admission(machine=copy.machine, verifier=self._verifier, intake=self._intake)
         self._disk_thread = ThreadPoolExecutor(max_workers=1, thread_name_prefix="ledger-disk")
         self._closing = threading.Lock()
         self._is_closed = False
@@ -90,14 +90,14 @@ class EmbeddedLedger:
         """Open or create the ledger in a folder, recovering to the last acknowledged block.
 
         operator_key: of the epoch in force. former_keys: of epochs whose last checkpoint may not be signed yet. Raises
-        what ``Replica`` raises, and Unavailable ``ledger.operator_key_missing``.
+        what ``LedgerCopy`` raises, and Unavailable ``ledger.operator_key_missing``.
         """
         machine = StateMachine(parameters, kinds=kinds, key_ring=key_ring, suite=get_suite(parameters.suite))
-        replica = Replica(folder, machine=machine, settings=settings)
+        copy = LedgerCopy(folder, machine=machine, settings=settings)
         try:
-            return cls(replica, clock=clock, operator_keys=(operator_key, *former_keys), settings=settings)
+            return cls(copy, clock=clock, operator_keys=(operator_key, *former_keys), settings=settings)
         except BaseException:
-            replica.close()
+            copy.close()
             raise
 
     # The port: from any thread
@@ -105,12 +105,12 @@ class EmbeddedLedger:
     @property
     def parameters(self) -> NetworkParameters:
         """The network this engine serves."""
-        return self._replica.parameters
+        return self._copy.parameters
 
     @property
     def recovery(self) -> Recovery:
         """What opening found: blocks replayed, a torn tail cut."""
-        return self._replica.recovery
+        return self._copy.recovery
 
     @property
     def listener_faults(self) -> tuple[Exception, ...]:
@@ -127,11 +127,11 @@ class EmbeddedLedger:
 
     def state(self) -> StateView:
         """Return a view of the state after the last committed block, unaffected by later ones."""
-        return self._replica.view()[1]
+        return self._copy.view()[1]
 
     def last_block(self) -> tuple[int, int]:
         """Return height and time (ms) of the last committed block; (0, genesis time) before the first."""
-        head, _ = self._replica.view()
+        head, _ = self._copy.view()
         return head.height, head.time_ms
 
     @property
@@ -170,7 +170,7 @@ class EmbeddedLedger:
         Raises what ``checkpoint`` raises.
         """
         confirmed = self._signer.newest_confirmed()
-        return None if confirmed is None else self._replica.log_at(confirmed)
+        return None if confirmed is None else self._copy.log_at(confirmed)
 
     def add_witness(self, peer: WitnessPeer) -> None:
         """Ask a witness for its cosignatures from now on."""
@@ -178,19 +178,19 @@ class EmbeddedLedger:
 
     def epoch_sizes(self) -> tuple[int, ...]:
         """Return the sizes of the checkpoints that closed an epoch."""
-        return tuple(change.size for change in self._replica.epochs.trail.changes)
+        return tuple(change.size for change in self._copy.epochs.trail.changes)
 
     def epoch_note(self, size: int) -> bytes:
         """Return the note that closed an epoch; raises Unavailable ``ledger.epoch_pending``."""
-        return self._replica.epochs.note(size)
+        return self._copy.epochs.note(size)
 
     def blocks(self, *, from_height: int) -> Iterator[Block]:
         """Iterate over the blocks committed when iteration starts, in order from a height (1 is the first)."""
-        return self._replica.blocks(from_height=from_height)
+        return self._copy.blocks(from_height=from_height)
 
     def consistency_proof(self, *, old_size: int, new_size: int) -> tuple[bytes, ...]:
         """Return the RFC 6962 consistency proof between two sizes; InvalidInput ``ledger.size_unknown`` beyond."""
-        return self._replica.consistency_proof(old_size=old_size, new_size=new_size)
+        return self._copy.consistency_proof(old_size=old_size, new_size=new_size)
 
     def receipt(self, index: int, *, state_keys: Sequence[str] = ()) -> bytes:
         """Return the encoded receipt of the transaction at a leaf, with what the state holds at some keys.
@@ -200,7 +200,7 @@ class EmbeddedLedger:
         """
         confirmed = self._signer.confirmed()
         return make_receipt(
-            self._replica, index, checkpoint=confirmed.checkpoint, view=confirmed.view, state_keys=state_keys
+            self._copy, index, checkpoint=confirmed.checkpoint, view=confirmed.view, state_keys=state_keys
         )
 
     def subscribe(self, listener: Listener) -> None:
@@ -218,7 +218,7 @@ class EmbeddedLedger:
             self._disk_thread.shutdown()
             self._verifier.close()
             self._signer.close()
-            self._replica.close()
+            self._copy.close()
             self._intake.close()
 
     # The writer's thread
@@ -240,9 +240,9 @@ class EmbeddedLedger:
         """Take in, check, and write a block when one is due."""
         self._take_in()
         self._receive(
-            timeout_s=_shortest(self._wait_s(), self._replica.checkpoint_file.due_in_s(), self._signer.offer_in_s())
+            timeout_s=_shortest(self._wait_s(), self._copy.checkpoint_file.due_in_s(), self._signer.offer_in_s())
         )
-        self._replica.checkpoint_file.flush_due()
+        self._copy.checkpoint_file.flush_due()
         self._signer.offer_due()
         if self._is_block_due() and not self._is_verifier_hungry():
             self._write_block()
@@ -250,7 +250,7 @@ class EmbeddedLedger:
     def _take_in(self) -> None:
         """Take some submissions in, and give their signatures to the verifier."""
         if self._admission.has_room() and len(self._intake):
-            self._admission.admit(self._intake.take(_TAKEN_AT_ONCE), self._replica.current)
+            self._admission.admit(self._intake.take(_TAKEN_AT_ONCE), self._copy.current)
         self._admission.start_checks()
 
     def _receive(self, *, timeout_s: float | None) -> None:
@@ -327,17 +327,17 @@ class EmbeddedLedger:
             for submission in taken
             if submission.transaction is not None
         ]
-        self._replica.look_up(candidate.transaction for candidate in candidates)
+        self._copy.look_up(candidate.transaction for candidate in candidates)
         time_ms = next_block_time(clock_ms=now_ms, previous_ms=last_ms)
-        return self._replica.execute(candidates, overlay=self._replica.overlay(), time_ms=time_ms)
+        return self._copy.execute(candidates, overlay=self._copy.overlay(), time_ms=time_ms)
 
     def _commit(self, execution: Execution) -> Block | None:
         if execution.result.entry is None:
             return None
         started = time.monotonic()
-        block = self._replica.follow(execution, self._write_meanwhile(execution))
-        self._replica.publish()
-        if self._replica.epochs.key in execution.writes:
+        block = self._copy.follow(execution, self._write_meanwhile(execution))
+        self._copy.publish()
+        if self._copy.epochs.key in execution.writes:
             self._signer.close_epochs()
         self._commit_s = time.monotonic() - started
         return block
@@ -346,8 +346,8 @@ class EmbeddedLedger:
         """Put a block on the medium, and take submissions in while the disk is waited for ([STORE-19])."""
         if not self._is_worth_waiting():
             # Nothing else to do: another thread would only come between.
-            return self._replica.write(execution)
-        written = self._disk_thread.submit(self._replica.write, execution)
+            return self._copy.write(execution)
+        written = self._disk_thread.submit(self._copy.write, execution)
         written.add_done_callback(lambda _: self._intake.rouse())
         while not written.done():
             self._take_in()

@@ -24,16 +24,16 @@ from shuiqiao.ledger.checkpoints.note import verify_log_signature, verify_note
 from shuiqiao.ledger.checkpoints.policy import CheckpointPolicy
 from shuiqiao.ledger.checkpoints.signed_note import decode_signed_note
 from shuiqiao.ledger.engine.catch_up import Catcher, HistoryBroken
+from shuiqiao.ledger.engine.ledger_copy import LedgerCopy
 from shuiqiao.ledger.engine.listeners import Listener, Listeners
 from shuiqiao.ledger.engine.port import FollowerSettings, LedgerPeer, block_awaited, ledger_closed
-from shuiqiao.ledger.engine.receipts import make_receipt
-from shuiqiao.ledger.engine.replica import Replica
-from shuiqiao.ledger.engine.verifiers import open_verifier
 from shuiqiao.ledger.model import Block, Checkpoint, Committed, Event, KeyRing, NetworkParameters, StateView
+from shuiqiao.ledger.receipts.making import make_receipt
 from shuiqiao.ledger.state.machine import StateMachine
 from shuiqiao.ledger.store.alarm_file import AlarmFile, ForkAlarm, ForkKind
 from shuiqiao.ledger.store.recovery import Recovery
 from shuiqiao.ledger.transactions.kinds import KindTable
+from shuiqiao.ledger.transactions.verifiers import open_verifier
 
 ALARMS_FOLDER: Final = "alarms"
 
@@ -51,10 +51,10 @@ class FollowerLedger:
     """A LedgerEngine that copies the writer's log and believes nothing."""
 
     def __init__(
-        self, replica: Replica, *, folder: Path, clock: Clock, writer: LedgerPeer, settings: FollowerSettings
+        self, copy: LedgerCopy, *, folder: Path, clock: Clock, writer: LedgerPeer, settings: FollowerSettings
     ) -> None:
-        """Start following on an open replica; use ``open``."""
-        self._replica = replica
+        """Start following on an open copy; use ``open``."""
+        self._copy = copy
         self._clock = clock
         self._writer = writer
         self._settings = settings
@@ -62,11 +62,11 @@ class FollowerLedger:
         (folder / ALARMS_FOLDER).mkdir(exist_ok=True)
         self._alarm_file = AlarmFile(folder / ALARMS_FOLDER, disk=settings.disk)
         self._alarm = self._alarm_file.load()
-        self._accepted = replica.stored_checkpoint()
+        self._accepted = copy.stored_checkpoint()
         self._trouble: ShuiqiaoError | None = None
-        self._verifier = open_verifier(replica.machine.suite, processes=settings.verifier_processes)
+        self._verifier = open_verifier(copy.machine.suite, processes=settings.verifier_processes)
         self._catcher = Catcher(
-            replica, writer=writer, verifier=self._verifier, settings=settings, tell=self._listeners.tell
+            copy, writer=writer, verifier=self._verifier, settings=settings, tell=self._listeners.tell
         )
         self._sync_lock = threading.Lock()
         self._awaited: list[_Awaited] = []
@@ -90,13 +90,13 @@ class FollowerLedger:
         writer: LedgerPeer,
         settings: FollowerSettings,
     ) -> FollowerLedger:
-        """Open or create a copy in a folder and begin to follow; raises what ``Replica`` raises."""
+        """Open or create a copy in a folder and begin to follow; raises what ``LedgerCopy`` raises."""
         machine = StateMachine(parameters, kinds=kinds, key_ring=key_ring, suite=get_suite(parameters.suite))
-        replica = Replica(folder, machine=machine, settings=settings)
+        copy = LedgerCopy(folder, machine=machine, settings=settings)
         try:
-            return cls(replica, folder=folder, clock=clock, writer=writer, settings=settings)
+            return cls(copy, folder=folder, clock=clock, writer=writer, settings=settings)
         except BaseException:
-            replica.close()
+            copy.close()
             raise
 
     # The port: from any thread
@@ -104,12 +104,12 @@ class FollowerLedger:
     @property
     def parameters(self) -> NetworkParameters:
         """The network this engine serves."""
-        return self._replica.parameters
+        return self._copy.parameters
 
     @property
     def recovery(self) -> Recovery:
         """What opening found: blocks replayed, a torn tail cut."""
-        return self._replica.recovery
+        return self._copy.recovery
 
     @property
     def alarm(self) -> ForkAlarm | None:
@@ -149,16 +149,16 @@ class FollowerLedger:
 
     def state(self) -> StateView:
         """Return a view of the state after the last copied block."""
-        return self._replica.view()[1]
+        return self._copy.view()[1]
 
     def last_block(self) -> tuple[int, int]:
         """Return height and time (ms) of the last copied block; (0, genesis time) before the first."""
-        head, _ = self._replica.view()
+        head, _ = self._copy.view()
         return head.height, head.time_ms
 
     def time_at(self, size: int) -> int:
         """Return the time of the last block that a checkpoint of a size covers; raises ``ledger.not_followed``."""
-        block = self._replica.view()[1].snapshot.block_of_index(size - 1)
+        block = self._copy.view()[1].snapshot.block_of_index(size - 1)
         if block is None:
             raise Unavailable(
                 "ledger.not_followed", f"this copy has not reached {size} leaves of the writer's yet", retry_after_s=1.0
@@ -185,11 +185,11 @@ class FollowerLedger:
 
     def blocks(self, *, from_height: int) -> Iterator[Block]:
         """Iterate over the copied blocks, in order from a height (1 is the first)."""
-        return self._replica.blocks(from_height=from_height)
+        return self._copy.blocks(from_height=from_height)
 
     def consistency_proof(self, *, old_size: int, new_size: int) -> tuple[bytes, ...]:
         """Return the RFC 6962 consistency proof between two sizes of the copy."""
-        return self._replica.consistency_proof(old_size=old_size, new_size=new_size)
+        return self._copy.consistency_proof(old_size=old_size, new_size=new_size)
 
     def receipt(self, index: int, *, state_keys: Sequence[str] = ()) -> bytes:
         """Return the receipt of a transaction under a checkpoint that counts, made and checked from this copy.
@@ -201,20 +201,20 @@ class FollowerLedger:
             self._require_sound()
             checkpoint = self._confirmed()
             self._fetch_epoch_notes(below_size=checkpoint.size)
-            view = self._replica.view()[1]
-        return make_receipt(self._replica, index, checkpoint=checkpoint, view=view, state_keys=state_keys)
+            view = self._copy.view()[1]
+        return make_receipt(self._copy, index, checkpoint=checkpoint, view=view, state_keys=state_keys)
 
     def _confirmed(self) -> Checkpoint:
         """Return a checkpoint with its quorum that this copy ends at."""
         self._follow(self._writer.checkpoint().note)
         note = self._writer.confirmed().note
         self._follow(note)
-        size = self._replica.head.size
-        return verify_note(note, policy=self.policy_at(size), suite=self._replica.machine.suite)
+        size = self._copy.head.size
+        return verify_note(note, policy=self.policy_at(size), suite=self._copy.machine.suite)
 
     def policy_at(self, size: int) -> CheckpointPolicy:
         """Return the policy that judges the checkpoint of a size, of the epochs copied so far."""
-        return self._replica.epochs.trail.policy_at(size)
+        return self._copy.epochs.trail.policy_at(size)
 
     def subscribe(self, listener: Listener) -> None:
         """Call a listener after each copied block, on the follower's thread; one that raises is dropped."""
@@ -234,25 +234,25 @@ class FollowerLedger:
             self._keep_confirmed()
             self._verifier.close()
             self._store_last_checkpoint()
-            self._replica.close()
+            self._copy.close()
 
     def _keep_confirmed(self) -> None:
         """Keep the newest note of this copy's log that counts, for receipts once the writer cannot be asked."""
         try:
             note = None if self._alarm is not None else self._writer.newest_confirmed()
-            if note is None or not 0 < note.size <= self._replica.head.size:
+            if note is None or not 0 < note.size <= self._copy.head.size:
                 return
-            found = verify_note(note.note, policy=self.policy_at(note.size), suite=self._replica.machine.suite)
-            if found.root == self._replica.root_at(found.size):
-                self._replica.cosigned_file.keep(found)
-                self._replica.cosigned_file.flush()
+            found = verify_note(note.note, policy=self.policy_at(note.size), suite=self._copy.machine.suite)
+            if found.root == self._copy.root_at(found.size):
+                self._copy.cosigned_file.keep(found)
+                self._copy.cosigned_file.flush()
         except (ShuiqiaoError, OSError, ValueError):
             # A writer that is closed already, or a disk that refuses: closing goes on without it.
             return
 
     def _store_last_checkpoint(self) -> None:
         try:
-            self._replica.checkpoint_file.flush()
+            self._copy.checkpoint_file.flush()
         except OSError:
             # The writer's next checkpoint takes its place; closing must release the files whatever the disk does.
             return
@@ -278,32 +278,32 @@ class FollowerLedger:
         except IntegrityError:
             # Keys that are not known here yet: go through the epochs that were closed since, one after the other.
             for size in self._writer.epoch_sizes():
-                if size > self._replica.head.size:
+                if size > self._copy.head.size:
                     self._accept(self._signed(self._writer.epoch_note(size)))
             checkpoint = self._signed(note)
         self._accept(checkpoint)
 
     def _signed(self, note: bytes) -> Checkpoint:
         size = decode_signed_note(note).head.size
-        return verify_log_signature(note, policy=self.policy_at(size), suite=self._replica.machine.suite)
+        return verify_log_signature(note, policy=self.policy_at(size), suite=self._copy.machine.suite)
 
     def _accept(self, checkpoint: Checkpoint) -> None:
         try:
             self._catcher.follow(checkpoint, accepted=self._accepted)
         except HistoryBroken as broken:
             raise self._raise_alarm(broken, checkpoint) from broken
-        self._replica.checkpoint_file.keep(checkpoint)
+        self._copy.checkpoint_file.keep(checkpoint)
         self._accepted = checkpoint
 
     def _fetch_epoch_notes(self, *, below_size: int) -> None:
         """Take the notes that closed epochs from the writer, each only if it counts and is of this very log."""
-        epochs = self._replica.epochs
+        epochs = self._copy.epochs
         for size in epochs.missing_notes():
             if size >= below_size:
                 return
             note = self._writer.epoch_note(size)
-            found = verify_note(note, policy=self.policy_at(size), suite=self._replica.machine.suite)
-            if (found.size, found.root) != (size, self._replica.root_at(size)):
+            found = verify_note(note, policy=self.policy_at(size), suite=self._copy.machine.suite)
+            if (found.size, found.root) != (size, self._copy.root_at(size)):
                 raise self._raise_alarm(
                     HistoryBroken(
                         ForkKind.ROOT_DIFFERS, f"the note that closed the epoch at {size} leaves has another root"
@@ -313,7 +313,7 @@ class FollowerLedger:
             epochs.keep_note(found)
 
     def _raise_alarm(self, broken: HistoryBroken, checkpoint: Checkpoint) -> IntegrityError:
-        head, _ = self._replica.view()
+        head, _ = self._copy.view()
         self._alarm = ForkAlarm(
             kind=broken.kind,
             found_ms=self._clock.now_ms(),
@@ -365,14 +365,14 @@ class FollowerLedger:
                 # Blocks are cheaper by the dozen; only somebody who waits for one is worth a round of its own.
                 self._hurry.wait(timeout=self._settings.news_delay_s)
                 break
-            self._replica.checkpoint_file.flush_due()
-        self._replica.checkpoint_file.flush_due()
+            self._copy.checkpoint_file.flush_due()
+        self._copy.checkpoint_file.flush_due()
         self._hurry.clear()
         self._news.clear()
 
     def _turn_s(self) -> float:
         """Return when to look again for a checkpoint that waits: any thread may sync, and so leave one."""
-        due_s = self._replica.checkpoint_file.due_in_s()
+        due_s = self._copy.checkpoint_file.due_in_s()
         return (self._settings.checkpoint_interval_s or math.inf) if due_s is None else due_s
 
     def _resolve_awaited(self) -> None:
@@ -387,7 +387,7 @@ class FollowerLedger:
         """Pass on an acknowledgement, once the transaction stands where the writer said it does."""
         index = awaited.committed.index
         try:
-            is_there = self._replica.leaf(self._replica.block_place(index), index) == awaited.raw
+            is_there = self._copy.leaf(self._copy.block_place(index), index) == awaited.raw
         except ShuiqiaoError as error:
             awaited.future.set_exception(error)
             return

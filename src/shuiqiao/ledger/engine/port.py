@@ -7,9 +7,9 @@ from concurrent.futures import Future
 from dataclasses import dataclass, field
 from typing import Protocol
 
+from shuiqiao.base.durable import Disk, PosixDisk
 from shuiqiao.base.errors import Unavailable
 from shuiqiao.ledger.model import Block, Checkpoint, Committed, Event
-from shuiqiao.ledger.store.disk import Disk, PosixDisk
 from shuiqiao.ledger.store.index import DEFAULT_MAP_BYTES
 from shuiqiao.ledger.store.segments import DEFAULT_SEGMENT_BYTES
 from shuiqiao.ledger.witness.cosigning import WitnessPeer
@@ -84,7 +84,7 @@ class LedgerPeer(Protocol):
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class ReplicaSettings:
+class CopySettings:
     """How a copy of the ledger is kept.
 
     max_segment_bytes: a segment is closed once it is this long. map_bytes: largest size of the index.
@@ -98,7 +98,7 @@ class ReplicaSettings:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class EmbeddedSettings(ReplicaSettings):
+class EmbeddedSettings(CopySettings):
     """Settings of an embedded writer.
 
     verifier_processes: 0 checks signatures in the writer's thread, else about one process per core.
@@ -117,7 +117,7 @@ class EmbeddedSettings(ReplicaSettings):
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class FollowerSettings(ReplicaSettings):
+class FollowerSettings(CopySettings):
     """Settings of a follower.
 
     poll_interval_s: how often it asks the writer for news when it was not told of any.

@@ -16,14 +16,14 @@ from typing import TYPE_CHECKING
 from shuiqiao.base.errors import ShuiqiaoError, Unavailable
 from shuiqiao.ledger.checkpoints.note import sign_checkpoint
 from shuiqiao.ledger.engine.cosigned import CosigningDesk
-from shuiqiao.ledger.engine.receipts import Confirmed
 from shuiqiao.ledger.model import Checkpoint
+from shuiqiao.ledger.receipts.making import Confirmed
 from shuiqiao.ledger.witness.cosigning import CosignatureCollector, CosignedCheckpoint, WitnessPeer
 
 if TYPE_CHECKING:
     from shuiqiao.crypto.model import SigningKey
     from shuiqiao.ledger.checkpoints.policy import CheckpointPolicy
-    from shuiqiao.ledger.engine.replica import Replica
+    from shuiqiao.ledger.engine.ledger_copy import LedgerCopy
     from shuiqiao.ledger.store.state_view import SnapshotState
 
 OFFER_INTERVAL_S = 1.0
@@ -36,22 +36,22 @@ CONFIRM_TIMEOUT_S = 10.0
 class CheckpointSigner:
     """The checkpoints of one open writer; safe between threads."""
 
-    def __init__(self, replica: Replica, *, operator_keys: Iterable[SigningKey], rouse: Callable[[], None]) -> None:
+    def __init__(self, copy: LedgerCopy, *, operator_keys: Iterable[SigningKey], rouse: Callable[[], None]) -> None:
         """operator_keys: the present one and those of epochs before. rouse: wake the writer, a checkpoint is to store.
 
         Raises Unavailable ``ledger.operator_key_missing`` if the key of the epoch in force is not among them.
         """
-        self._replica = replica
-        self._suite = replica.machine.suite
+        self._copy = copy
+        self._suite = copy.machine.suite
         self._keys = {key.public_key: key for key in operator_keys}
         self._rouse = rouse
         self._lock = threading.Lock()
-        self._checkpoint = replica.stored_checkpoint()
+        self._checkpoint = copy.stored_checkpoint()
         self._peers: dict[str, WitnessPeer] = {}
         self._collector: tuple[CheckpointPolicy, CosignatureCollector] | None = None
         self._desk: CosigningDesk | None = None
         self._next_offer = 0.0
-        self._operator_key(replica.epochs.trail.newest_policy)
+        self._operator_key(copy.epochs.trail.newest_policy)
         self.close_epochs()
 
     def add_key(self, key: SigningKey) -> None:
@@ -115,7 +115,7 @@ class CheckpointSigner:
 
     def _signed(self) -> tuple[Checkpoint, SnapshotState]:
         with self._lock:
-            head, view = self._replica.view()
+            head, view = self._copy.view()
             if self._checkpoint is None or self._checkpoint.size != head.size:
                 self._checkpoint = self._sign(size=head.size, root=head.root)
                 self._keep(self._checkpoint)
@@ -128,7 +128,7 @@ class CheckpointSigner:
         )
 
     def _keep(self, checkpoint: Checkpoint) -> None:
-        file = self._replica.checkpoint_file
+        file = self._copy.checkpoint_file
         try:
             file.keep(checkpoint)
         except OSError as error:
@@ -142,7 +142,7 @@ class CheckpointSigner:
             self._rouse()
 
     def _policy_at(self, size: int) -> CheckpointPolicy:
-        return self._replica.epochs.trail.policy_at(size)
+        return self._copy.epochs.trail.policy_at(size)
 
     def _operator_key(self, policy: CheckpointPolicy) -> SigningKey:
         key = self._keys.get(policy.operator_key or b"")
@@ -170,19 +170,19 @@ class CheckpointSigner:
 
     def offer_in_s(self) -> float | None:
         """Return after how many seconds there is a checkpoint to offer, None if there is none."""
-        if self._desk is None or (self._checkpoint is not None and self._checkpoint.size == self._replica.head.size):
+        if self._desk is None or (self._checkpoint is not None and self._checkpoint.size == self._copy.head.size):
             return None
         return max(0.0, self._next_offer - time.monotonic())
 
     def close_epochs(self) -> None:
         """See to it that the last checkpoint of every epoch gets its signatures; who cannot sign leaves it open."""
-        for size in self._replica.epochs.missing_notes():
+        for size in self._copy.epochs.missing_notes():
             try:
-                checkpoint = self._sign(size=size, root=self._replica.root_at(size))
+                checkpoint = self._sign(size=size, root=self._copy.root_at(size))
                 if self._policy_at(size).quorum == 0:
-                    self._replica.epochs.keep_note(checkpoint)
+                    self._copy.epochs.keep_note(checkpoint)
                 elif self._desk is not None:
-                    head, view = self._replica.view()
+                    head, view = self._copy.view()
                     self._desk.require(checkpoint, view=view if head.size == size else None)
             except Unavailable:
                 # A key that is gone, or a full disk: receipts behind it say ``ledger.epoch_pending``.
@@ -191,9 +191,9 @@ class CheckpointSigner:
     def _keep_cosigned(self, result: CosignedCheckpoint) -> None:
         with suppress(OSError):
             # It can be asked of the witnesses again: nothing stops for it.
-            self._replica.cosigned_file.keep(result.checkpoint)
-        if self._replica.epochs.trail.closes_epoch(result.checkpoint.size):
-            self._replica.epochs.keep_note(result.checkpoint)
+            self._copy.cosigned_file.keep(result.checkpoint)
+        if self._copy.epochs.trail.closes_epoch(result.checkpoint.size):
+            self._copy.epochs.keep_note(result.checkpoint)
 
     def _collect(self, checkpoint: Checkpoint) -> CosignedCheckpoint:
         policy = self._policy_at(checkpoint.size)
@@ -209,17 +209,17 @@ class CheckpointSigner:
         return collector.collect(checkpoint)
 
     def _proof(self, old_size: int, new_size: int) -> tuple[bytes, ...]:
-        return self._replica.consistency_proof(old_size=old_size, new_size=new_size)
+        return self._copy.consistency_proof(old_size=old_size, new_size=new_size)
 
     def close(self) -> None:
         """Sign and store the last checkpoint, and stop asking; whatever the disk does, files can then be released."""
         if self._desk is not None:
             self._desk.close()
         with suppress(OSError):
-            self._replica.cosigned_file.flush()
+            self._copy.cosigned_file.flush()
         try:
             self.current()
-            self._replica.checkpoint_file.flush()
+            self._copy.checkpoint_file.flush()
         except (ShuiqiaoError, OSError):
             # It is signed again when next asked for.
             return

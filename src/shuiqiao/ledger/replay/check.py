@@ -13,13 +13,13 @@ from pathlib import Path
 from typing import Final, cast
 
 from shuiqiao.base.clock import MS_PER_HOUR
+from shuiqiao.base.durable import PosixDisk
 from shuiqiao.base.errors import IntegrityError, ShuiqiaoError
 from shuiqiao.base.ids import MemberId
 from shuiqiao.base.regular_file import open_regular
 from shuiqiao.crypto.suites import get_suite
 from shuiqiao.ledger.engine.catch_up import prove_signatures
-from shuiqiao.ledger.engine.replica import CHECKPOINTS_FOLDER, SEGMENTS_FOLDER
-from shuiqiao.ledger.engine.verifiers import Verifier, open_verifier
+from shuiqiao.ledger.engine.ledger_copy import CHECKPOINTS_FOLDER, SEGMENTS_FOLDER
 from shuiqiao.ledger.log.entry import decode_entry
 from shuiqiao.ledger.log.tree import Frontier, leaf_hashes
 from shuiqiao.ledger.model import Block, BlockContext, KeyRing, NetworkParameters, Transaction
@@ -28,11 +28,11 @@ from shuiqiao.ledger.state.machine import Candidate, StateMachine
 from shuiqiao.ledger.state.memory_state import MemoryState
 from shuiqiao.ledger.state.overlay import OverlayState, genesis_writes
 from shuiqiao.ledger.store.checkpoint_file import CheckpointFile
-from shuiqiao.ledger.store.disk import PosixDisk
 from shuiqiao.ledger.store.frame import SEGMENT_HEADER_BYTES, Damage, HashName, decode_segment_header
 from shuiqiao.ledger.store.place import EMPTY_TAIL, Broken
 from shuiqiao.ledger.store.segments import DEFAULT_SEGMENT_BYTES, SegmentFiles
 from shuiqiao.ledger.transactions.kinds import KindTable
+from shuiqiao.ledger.transactions.verifiers import Verifier, open_verifier
 
 MAX_PROBLEMS: Final = 100
 """A replay stops after so many problems: the first ones tell, the rest follow from them."""

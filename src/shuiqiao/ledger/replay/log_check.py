@@ -1,6 +1,6 @@
 """Looking at the segment files without changing a byte: what opening would say, and whether the log is its own tree.
 
-``engine/replica`` opens and recovers; this looks. The rules of both are the same code (``recovery.recover``).
+``engine/copy`` opens and recovers; this looks. The rules of both are the same code (``recovery.recover``).
 """
 
 from __future__ import annotations

@@ -11,13 +11,13 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
 
+from shuiqiao.base.durable import PosixDisk
 from shuiqiao.base.errors import ShuiqiaoError, Unavailable
 from shuiqiao.ledger.engine.execution import trusted_candidates
-from shuiqiao.ledger.engine.port import ReplicaSettings
-from shuiqiao.ledger.engine.replica import INDEX_FOLDER, Replica
+from shuiqiao.ledger.engine.ledger_copy import INDEX_FOLDER, LedgerCopy
+from shuiqiao.ledger.engine.port import CopySettings
 from shuiqiao.ledger.log.entry import decode_entry
 from shuiqiao.ledger.state.machine import StateMachine
-from shuiqiao.ledger.store.disk import PosixDisk
 from shuiqiao.ledger.store.place import StoredFrame
 
 _LEAVES_AT_ONCE: Final = 4096
@@ -62,7 +62,7 @@ class Reexecuted:
 
 @dataclass(slots=True)
 class _Run:
-    replica: Replica
+    copy: LedgerCopy
     first: EntryDifference | None = None
     leaves: int = 0
 
@@ -80,19 +80,19 @@ def reexecute(
     execution goes on with what its transactions do, as far as that is possible. Raises Unavailable
     ``ledger.index_failed`` where the scratch disk is full.
     """
-    run = _Run(Replica(scratch, machine=machine, settings=ReplicaSettings(disk=ScratchDisk())))
+    run = _Run(LedgerCopy(scratch, machine=machine, settings=CopySettings(disk=ScratchDisk())))
     try:
         for stored in frames:
             if not _execute(run, stored):
                 break
             if run.leaves >= _LEAVES_AT_ONCE:
-                run.replica.publish()
+                run.copy.publish()
                 run.leaves = 0
                 on_height(stored.frame.height)
-        run.replica.publish()
-        head = run.replica.head
+        run.copy.publish()
+        head = run.copy.head
     finally:
-        run.replica.close()
+        run.copy.close()
     return Reexecuted(
         index=scratch / INDEX_FOLDER,
         height=head.height,
@@ -105,13 +105,13 @@ def reexecute(
 
 def _execute(run: _Run, stored: StoredFrame) -> bool:
     """Execute one block; return whether the next one can be executed on it."""
-    replica, frame = run.replica, stored.frame
+    copy, frame = run.copy, stored.frame
     try:
         recorded = decode_entry(frame.entry)
-        transactions = [replica.machine.decode(raw) for raw in frame.transactions]
-        overlay = replica.overlay()
-        candidates = trusted_candidates(transactions, overlay, machine=replica.machine)
-        execution = replica.execute(candidates, overlay=overlay, time_ms=recorded.time_ms)
+        transactions = [copy.machine.decode(raw) for raw in frame.transactions]
+        overlay = copy.overlay()
+        candidates = trusted_candidates(transactions, overlay, machine=copy.machine)
+        execution = copy.execute(candidates, overlay=overlay, time_ms=recorded.time_ms)
     except Unavailable:
         # What this machine lacks contradicts no block [LEDGER-SIGN-4].
         raise
@@ -126,7 +126,7 @@ def _execute(run: _Run, stored: StoredFrame) -> bool:
         _note(run, stored, recorded=recorded.state_root, computed=computed, reason=reason)
     if result.entry is None:
         return False
-    replica.follow(execution, stored)
+    copy.follow(execution, stored)
     run.leaves += len(frame.transactions) + 1
     return True
 

@@ -6,10 +6,10 @@ from dataclasses import asdict, dataclass
 from enum import StrEnum
 from pathlib import Path
 
+from shuiqiao.base.durable import Disk, replace_file
 from shuiqiao.base.encoding import decode_cbor_strict, encode_cbor
 from shuiqiao.base.errors import IntegrityError, ShuiqiaoError
 from shuiqiao.base.regular_file import read_regular
-from shuiqiao.ledger.store.disk import Disk, replace_file
 
 ALARM_VERSION = 1
 MAX_ALARM_BYTES = 64 * 1024

@@ -11,9 +11,9 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Final
 
+from shuiqiao.base.durable import Disk, replace_file
 from shuiqiao.base.errors import InvalidInput
 from shuiqiao.base.regular_file import open_regular
-from shuiqiao.ledger.store.disk import Disk, replace_file
 
 BOOT_ID: Final = Path("/proc/sys/kernel/random/boot_id")
 MARK: Final = "open"

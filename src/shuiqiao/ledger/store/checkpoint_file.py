@@ -15,13 +15,13 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Final
 
+from shuiqiao.base.durable import Disk, replace_file
 from shuiqiao.base.regular_file import read_regular
 from shuiqiao.crypto.model import CipherSuite
 from shuiqiao.ledger.checkpoints.note import verify_log_signature
 from shuiqiao.ledger.checkpoints.policy import CheckpointPolicy
 from shuiqiao.ledger.checkpoints.signed_note import MAX_SIGNED_NOTE_BYTES, decode_signed_note
 from shuiqiao.ledger.model import Checkpoint
-from shuiqiao.ledger.store.disk import Disk, replace_file
 
 LATEST_NAME: Final = "latest"
 

@@ -19,10 +19,10 @@ import lmdb
 import msgspec
 
 from shuiqiao.base.clock import MS_PER_HOUR
+from shuiqiao.base.durable import Disk
 from shuiqiao.base.errors import IntegrityError, Unavailable
 from shuiqiao.ledger.state.epoch_trail import EpochChange
 from shuiqiao.ledger.store.boot_mark import BootMark
-from shuiqiao.ledger.store.disk import Disk
 from shuiqiao.ledger.store.index_record import (
     BlockPlace,
     BlockRecord,

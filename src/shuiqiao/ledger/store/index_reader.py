@@ -13,8 +13,8 @@ from typing import Final, Self
 
 import lmdb
 
+from shuiqiao.base.durable import PosixDisk
 from shuiqiao.ledger.store.boot_mark import BootMark
-from shuiqiao.ledger.store.disk import PosixDisk
 from shuiqiao.ledger.store.index import Snapshot
 from shuiqiao.ledger.store.index_record import IndexUnreadable
 from shuiqiao.ledger.store.lmdb_file import DATA_FILE, open_environment

@@ -12,9 +12,9 @@ from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Final
 
+from shuiqiao.base.durable import Disk
 from shuiqiao.base.errors import IntegrityError, Unavailable
 from shuiqiao.base.regular_file import open_descriptor
-from shuiqiao.ledger.store.disk import Disk
 from shuiqiao.ledger.store.frame import (
     DIGEST_BYTES,
     FRAME_HEAD_BYTES,

@@ -17,6 +17,7 @@ from pathlib import Path
 from typing import Final
 
 from shuiqiao.base.clock import MS_PER_SECOND, Clock
+from shuiqiao.base.durable import Disk, PosixDisk, replace_file
 from shuiqiao.base.errors import Conflict, IntegrityError, InvalidInput, Unavailable
 from shuiqiao.base.ids import MemberId
 from shuiqiao.base.regular_file import open_regular
@@ -29,7 +30,6 @@ from shuiqiao.ledger.clock_check import require_not_ahead
 from shuiqiao.ledger.log.tree import HASH_BYTES, MAX_PATH, empty_root, verify_consistency
 from shuiqiao.ledger.model import Checkpoint
 from shuiqiao.ledger.store.alarm_file import AlarmFile, ForkAlarm, ForkKind
-from shuiqiao.ledger.store.disk import Disk, PosixDisk, replace_file
 from shuiqiao.ledger.store.lock import FolderLock
 from shuiqiao.ledger.witness.fork_evidence import (
     MAX_EVIDENCE_BYTES,

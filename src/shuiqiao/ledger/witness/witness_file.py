@@ -7,10 +7,10 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any, Final
 
+from shuiqiao.base.durable import Disk, replace_file
 from shuiqiao.base.encoding import decode_cbor_strict, encode_cbor
 from shuiqiao.base.errors import IntegrityError, ShuiqiaoError
 from shuiqiao.base.regular_file import read_regular
-from shuiqiao.ledger.store.disk import Disk, replace_file
 
 RECORD_VERSION: Final = 1
 MAX_RECORD_BYTES: Final = 20_000

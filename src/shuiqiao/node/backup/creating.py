@@ -21,6 +21,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import IO, TYPE_CHECKING, Final
 
+from shuiqiao.base.durable import PosixDisk
 from shuiqiao.base.errors import Conflict, IntegrityError, InvalidInput, ShuiqiaoError, Unavailable
 from shuiqiao.base.ids import MemberId
 from shuiqiao.base.regular_file import open_regular
@@ -30,7 +31,6 @@ from shuiqiao.ledger.engine.cometbft.consensus.keeper import CONSENSUS_FOLDER
 from shuiqiao.ledger.engine.cometbft.consensus.position import newest_position
 from shuiqiao.ledger.log.entry import decode_entry
 from shuiqiao.ledger.replay.log_check import LogCheck, check_log, look_at_opening
-from shuiqiao.ledger.store.disk import PosixDisk
 from shuiqiao.ledger.store.index_reader import IndexReader
 from shuiqiao.ledger.store.index_record import IndexUnreadable
 from shuiqiao.ledger.store.lock_holder import is_held

@@ -24,13 +24,13 @@ from typing import TYPE_CHECKING, Final
 import msgspec
 
 from shuiqiao.base.clock import SystemClock
+from shuiqiao.base.durable import PosixDisk
 from shuiqiao.base.errors import Conflict, IntegrityError, InvalidInput, Unavailable
 from shuiqiao.base.ids import system_entropy
 from shuiqiao.crypto.suites import get_suite
 from shuiqiao.ledger.engine.cometbft.comet.home import NEVER_SIGNS, write_last_signed
-from shuiqiao.ledger.engine.port import ReplicaSettings
-from shuiqiao.ledger.engine.replica import Replica
-from shuiqiao.ledger.store.disk import PosixDisk
+from shuiqiao.ledger.engine.ledger_copy import LedgerCopy
+from shuiqiao.ledger.engine.port import CopySettings
 from shuiqiao.node.backup.reading import VerifiedBackup, verify_backup
 from shuiqiao.node.home.agreement import require_member
 from shuiqiao.node.home.ledger_place import LedgerPlace
@@ -186,9 +186,9 @@ def _verify_content(home: Home, backup: VerifiedBackup, *, progress: Progress) -
     """Execute the ledger again, recompute the vault against it, check the database."""
     place = LedgerPlace.of_home(home)
     progress("execute the ledger again 重新执行账本", 0, None)
-    replica = Replica(home.ledger, machine=place.machine(), settings=ReplicaSettings())
+    copy = LedgerCopy(home.ledger, machine=place.machine(), settings=CopySettings())
     try:
-        head, state = replica.view()
+        head, state = copy.view()
         moment = backup.manifest.ledger
         said = (moment.height, moment.size, moment.root)
         if (head.height, head.size, head.root.hex()) != said or moment.state_root not in {None, head.state_root.hex()}:
@@ -199,7 +199,7 @@ def _verify_content(home: Home, backup: VerifiedBackup, *, progress: Progress) -
             )
         found = _verify_vault(home, state, progress=progress)
     finally:
-        replica.close()
+        copy.close()
     if home.database.exists():
         _verify_database(home.database)
     return found

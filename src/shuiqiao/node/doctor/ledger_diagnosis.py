@@ -16,6 +16,7 @@ from typing import TYPE_CHECKING
 import lmdb
 
 from shuiqiao.base.clock import iso_from_ms
+from shuiqiao.base.durable import PosixDisk
 from shuiqiao.base.errors import ShuiqiaoError
 from shuiqiao.ledger.engine.follower import ALARMS_FOLDER
 from shuiqiao.ledger.log.entry import decode_entry
@@ -24,7 +25,6 @@ from shuiqiao.ledger.replay.log_check import LogCheck, check_log, look_at_openin
 from shuiqiao.ledger.replay.map_check import MapFault, check_state_map
 from shuiqiao.ledger.replay.reexecution import Reexecuted, reexecute
 from shuiqiao.ledger.store.alarm_file import AlarmFile, ForkKind
-from shuiqiao.ledger.store.disk import PosixDisk
 from shuiqiao.ledger.store.frame import Damage
 from shuiqiao.ledger.store.index_reader import IndexReader
 from shuiqiao.ledger.store.index_record import IndexUnreadable

@@ -7,19 +7,19 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Final, cast
 
+from shuiqiao.base.durable import PosixDisk
 from shuiqiao.base.errors import InvalidInput, Unavailable
 from shuiqiao.base.regular_file import open_regular
 from shuiqiao.crypto.suites import get_suite
 from shuiqiao.ledger.checkpoints.note import verify_log_signature
 from shuiqiao.ledger.checkpoints.signed_note import MAX_SIGNED_NOTE_BYTES, decode_signed_note
 from shuiqiao.ledger.engine.cometbft.consensus.keeper import CONSENSUS_FOLDER
-from shuiqiao.ledger.engine.epoch_keeping import EPOCHS_FOLDER
-from shuiqiao.ledger.engine.replica import CHECKPOINTS_FOLDER, COSIGNED_NAME, INDEX_FOLDER, SEGMENTS_FOLDER
+from shuiqiao.ledger.engine.ledger_copy import CHECKPOINTS_FOLDER, COSIGNED_NAME, INDEX_FOLDER, SEGMENTS_FOLDER
 from shuiqiao.ledger.model import Checkpoint
 from shuiqiao.ledger.replay.log_check import WatchedFiles
 from shuiqiao.ledger.state.epoch_trail import EpochChange, EpochTrail
 from shuiqiao.ledger.state.machine import StateMachine
-from shuiqiao.ledger.store.disk import PosixDisk
+from shuiqiao.ledger.store.epoch_notes import EPOCHS_FOLDER
 from shuiqiao.ledger.store.segments import DEFAULT_SEGMENT_BYTES
 from shuiqiao.ledger.store.state_tree import prove
 from shuiqiao.members.genesis import network_parameters

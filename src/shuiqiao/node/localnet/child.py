@@ -86,7 +86,7 @@ def run_validator(folder: NetworkFolder, member: str, *, ended: threading.Event)
 def standing(ledger: CometbftLedger, *, member: str) -> dict[str, Any]:
     """Return where a validator's ledger stands, the validator key it names, and what it holds against others."""
     application = ledger.application
-    head, _ = application.keeper.replica.view()
+    head, _ = application.keeper.copy.view()
     return {
         "height": application.keeper.height,
         "blocks": head.height,

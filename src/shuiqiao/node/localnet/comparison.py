@@ -36,11 +36,11 @@ def answer_comparison(application: LedgerApplication, question: Mapping[str, Any
     """
     match question.get("act"):
         case "words":
-            head, _ = application.keeper.replica.view()
+            head, _ = application.keeper.copy.view()
             return {"size": head.size, "notes": [_text(note) for note in _notes(application)]}
         case "prove":
             note = decode_pinned(_bytes(question.get("note")))
-            shown = proof_beyond(application.keeper.replica, size=_size(question.get("size")), note=note)
+            shown = proof_beyond(application.keeper.copy, size=_size(question.get("size")), note=note)
             return {"proof": [_text(item) for item in shown]}
         case "hear":
             proof = question.get("proof")

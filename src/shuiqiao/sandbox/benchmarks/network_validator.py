@@ -91,7 +91,7 @@ class Validator:
 
     def _standing(self) -> dict[str, Any]:
         application = self.ledger.application
-        head, _ = application.keeper.replica.view()
+        head, _ = application.keeper.copy.view()
         note = application.checkpoint()
         return {
             "height": application.keeper.height,
@@ -122,7 +122,7 @@ class Validator:
         """Read transactions that are spread over the log: each with its receipt and the state that it wrote."""
         source = random.Random(1)  # noqa: S311 - a repeatable choice, no secret
         ledger = self.ledger
-        machine = ledger.application.keeper.replica.machine
+        machine = ledger.application.keeper.copy.machine
         indices = _transaction_indices(ledger)
         count, began = 0, time.monotonic()
         while time.monotonic() - began < seconds:

@@ -18,7 +18,7 @@ from shuiqiao.base.errors import InvalidInput
 from shuiqiao.ledger.checkpoints.signed_note import encode_text
 from shuiqiao.ledger.engine.cometbft.consensus.keeper import CONSENSUS_FOLDER
 from shuiqiao.ledger.engine.cometbft.consensus.position import PositionFile
-from shuiqiao.ledger.engine.replica import INDEX_FOLDER, SEGMENTS_FOLDER
+from shuiqiao.ledger.engine.ledger_copy import INDEX_FOLDER, SEGMENTS_FOLDER
 from shuiqiao.ledger.model import Block, Transaction
 from shuiqiao.ledger.transactions.transaction import TransactionDraft, sign_transaction
 from shuiqiao.node.institution import Institution
@@ -75,13 +75,13 @@ def alter_copy(member: Institution, forgery: Forgery, *, blocks: Iterable[Block]
 
     blocks: its own, read before it was closed. scratch: an empty folder.
     """
-    replica = open_unflushed(scratch, machine=machine_of(member.parameters, kinds=member.kinds))
+    copy = open_unflushed(scratch, machine=machine_of(member.parameters, kinds=member.kinds))
     try:
-        for _ in execute_blocks(replica, _altered(blocks, forgery)):
+        for _ in execute_blocks(copy, _altered(blocks, forgery)):
             pass
-        head = replica.head
+        head = copy.head
     finally:
-        replica.close()
+        copy.close()
     for name in (SEGMENTS_FOLDER, INDEX_FOLDER):
         shutil.rmtree(member.home.ledger / name)
         shutil.move(scratch / name, member.home.ledger / name)

@@ -22,7 +22,7 @@ from shuiqiao.ledger.engine.cometbft.comet.home import APP_SOCKET
 from shuiqiao.ledger.engine.cometbft.comet.process import NodeProcess
 from shuiqiao.ledger.engine.cometbft.consensus.application import ApplicationSettings, LedgerApplication
 from shuiqiao.ledger.engine.cometbft.consensus.extensions import Cosigner
-from shuiqiao.ledger.engine.verifiers import open_verifier
+from shuiqiao.ledger.transactions.verifiers import open_verifier
 from shuiqiao.node.institution import Institution
 from shuiqiao.sandbox.scenario.altering import AlteredCopy
 from shuiqiao.sandbox.scenario.rebuilding import machine_of

@@ -12,14 +12,14 @@ from dataclasses import dataclass
 from itertools import zip_longest
 from pathlib import Path
 
+from shuiqiao.base.durable import PosixDisk
 from shuiqiao.base.encoding import decode_cbor
 from shuiqiao.crypto.suites import get_suite
 from shuiqiao.ledger.engine.execution import trusted_candidates
-from shuiqiao.ledger.engine.port import ReplicaSettings
-from shuiqiao.ledger.engine.replica import Replica
+from shuiqiao.ledger.engine.ledger_copy import LedgerCopy
+from shuiqiao.ledger.engine.port import CopySettings
 from shuiqiao.ledger.model import Block, LedgerEngine, NetworkParameters, StateView
 from shuiqiao.ledger.state.machine import StateMachine
-from shuiqiao.ledger.store.disk import PosixDisk
 from shuiqiao.ledger.transactions.kinds import KindTable
 from shuiqiao.members.key_ring import MemberKeyRing
 
@@ -52,37 +52,37 @@ def machine_of(parameters: NetworkParameters, *, kinds: KindTable) -> StateMachi
     return StateMachine(parameters, kinds=kinds, key_ring=MemberKeyRing(), suite=get_suite(parameters.suite))
 
 
-def open_unflushed(folder: Path, *, machine: StateMachine) -> Replica:
-    """Open or make a copy of the ledger that does not wait for the disk; raises what ``Replica`` raises."""
-    return Replica(folder, machine=machine, settings=ReplicaSettings(disk=UnflushedDisk()))
+def open_unflushed(folder: Path, *, machine: StateMachine) -> LedgerCopy:
+    """Open or make a copy of the ledger that does not wait for the disk; raises what ``LedgerCopy`` raises."""
+    return LedgerCopy(folder, machine=machine, settings=CopySettings(disk=UnflushedDisk()))
 
 
-def execute_blocks(replica: Replica, blocks: Iterable[TimedBlock]) -> Iterator[Block]:
+def execute_blocks(copy: LedgerCopy, blocks: Iterable[TimedBlock]) -> Iterator[Block]:
     """Execute blocks one after another and yield what each becomes; one that accepts nothing becomes none.
 
-    What was executed is visible to readers of the replica once the last one was yielded.
+    What was executed is visible to readers of the copy once the last one was yielded.
     """
     waiting = 0
     for block in blocks:
-        overlay = replica.overlay()
-        transactions = [replica.machine.decode(raw) for raw in block.transactions]
-        candidates = trusted_candidates(transactions, overlay, machine=replica.machine)
-        execution = replica.execute(candidates, overlay=overlay, time_ms=block.time_ms)
+        overlay = copy.overlay()
+        transactions = [copy.machine.decode(raw) for raw in block.transactions]
+        candidates = trusted_candidates(transactions, overlay, machine=copy.machine)
+        execution = copy.execute(candidates, overlay=overlay, time_ms=block.time_ms)
         if execution.result.entry is None:
             continue
-        yield replica.store(execution)
+        yield copy.store(execution)
         waiting += 1
         if waiting == PUBLISHED_AT_ONCE:
-            replica.publish()
+            copy.publish()
             waiting = 0
-    replica.publish()
+    copy.publish()
 
 
-def judge(replica: Replica, raw: bytes, *, time_ms: int) -> str:
+def judge(copy: LedgerCopy, raw: bytes, *, time_ms: int) -> str:
     """Return the code that would refuse a transaction in the next block at a time, ``accepted`` if none; not stored."""
-    overlay = replica.overlay()
-    candidates = trusted_candidates([replica.machine.decode(raw)], overlay, machine=replica.machine)
-    (outcome,) = replica.execute(candidates, overlay=overlay, time_ms=time_ms).result.outcomes
+    overlay = copy.overlay()
+    candidates = trusted_candidates([copy.machine.decode(raw)], overlay, machine=copy.machine)
+    (outcome,) = copy.execute(candidates, overlay=overlay, time_ms=time_ms).result.outcomes
     return ACCEPTED if outcome.refusal is None else outcome.refusal.code
 
 
@@ -95,13 +95,13 @@ class FirstDifference:
     state_key: str | None
 
 
-def first_difference(shown: Replica, engine: LedgerEngine) -> FirstDifference:
+def first_difference(shown: LedgerCopy, engine: LedgerEngine) -> FirstDifference:
     """Compare a copy that somebody shows with an engine's own, record by record and state value by state value."""
     index, kind = _first_record(shown, engine)
     return FirstDifference(index=index, kind=kind, state_key=_first_key(shown, engine.state()))
 
 
-def _first_record(shown: Replica, engine: LedgerEngine) -> tuple[int | None, str | None]:
+def _first_record(shown: LedgerCopy, engine: LedgerEngine) -> tuple[int | None, str | None]:
     own = _records(engine.blocks(from_height=1))
     for one, other in zip_longest(_records(shown.blocks(from_height=1)), own):
         if one != other:
@@ -115,7 +115,7 @@ def _records(blocks: Iterable[Block]) -> Iterator[tuple[int, bytes]]:
         yield from enumerate(block.transactions, block.first_index)
 
 
-def _first_key(shown: Replica, state: StateView) -> str | None:
+def _first_key(shown: LedgerCopy, state: StateView) -> str | None:
     for key, value in shown.view()[1].snapshot.state_items():
         name = key.decode()
         if state.get(name) != decode_cbor(value):

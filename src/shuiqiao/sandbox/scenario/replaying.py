@@ -12,7 +12,7 @@ from pathlib import Path
 
 from shuiqiao.base.encoding import decode_cbor
 from shuiqiao.base.errors import IntegrityError
-from shuiqiao.ledger.engine.replica import Replica
+from shuiqiao.ledger.engine.ledger_copy import LedgerCopy
 from shuiqiao.ledger.log.entry import decode_entry
 from shuiqiao.ledger.log.tree import verify_consistency
 from shuiqiao.ledger.model import Block, Checkpoint, LedgerEngine
@@ -25,18 +25,18 @@ from shuiqiao.sandbox.scenario.result import ReplayChecks
 def replay_through_embedded(member: Institution, folder: Path) -> ReplayChecks:
     """Replay everything that a settled member holds into an empty folder, and compare.
 
-    Raises Unavailable ``ledger.note_pending`` where no checkpoint covers it, and what ``Replica`` raises.
+    Raises Unavailable ``ledger.note_pending`` where no checkpoint covers it, and what ``LedgerCopy`` raises.
     """
     engine = member.engine
     signed = engine.checkpoint(at_least=log_size(engine))
     state = engine.state()
-    replica = open_unflushed(folder, machine=machine_of(member.parameters, kinds=member.kinds))
+    copy = open_unflushed(folder, machine=machine_of(member.parameters, kinds=member.kinds))
     try:
         committed = [block for block in engine.blocks(from_height=1) if block.first_index < signed.size]
-        compared = list(_compare(replica, engine, committed=committed, signed=signed))
-        head = replica.head
+        compared = list(_compare(copy, engine, committed=committed, signed=signed))
+        head = copy.head
         last_state_root = decode_entry(compared[-1].block.entry).state_root if compared else b""
-        items = replica.view()[1].snapshot.state_items()
+        items = copy.view()[1].snapshot.state_items()
         return ReplayChecks(
             blocks=len(compared),
             transactions=sum(len(each.block.transactions) for each in compared),
@@ -49,7 +49,7 @@ def replay_through_embedded(member: Institution, folder: Path) -> ReplayChecks:
             state_equal=all(state.get(key.decode()) == decode_cbor(value) for key, value in items),
         )
     finally:
-        replica.close()
+        copy.close()
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -61,21 +61,21 @@ class _Compared:
 
 
 def _compare(
-    replica: Replica, engine: LedgerEngine, *, committed: Sequence[Block], signed: Checkpoint
+    copy: LedgerCopy, engine: LedgerEngine, *, committed: Sequence[Block], signed: Checkpoint
 ) -> Iterator[_Compared]:
     timed = (TimedBlock(time_ms=block.time_ms, transactions=block.transactions) for block in committed)
-    for ours, theirs in zip(execute_blocks(replica, timed), committed, strict=False):
-        frontier = replica.frontier
+    for ours, theirs in zip(execute_blocks(copy, timed), committed, strict=False):
+        frontier = copy.frontier
         path = engine.consistency_proof(old_size=frontier.size, new_size=signed.size)
         yield _Compared(
             block=theirs,
             is_leaf_equal=ours == theirs,
             is_state_equal=decode_entry(ours.entry).state_root == decode_entry(theirs.entry).state_root,
-            is_under=_is_under(signed, size=frontier.size, root=frontier.root(), path=path, replica=replica),
+            is_under=_is_under(signed, size=frontier.size, root=frontier.root(), path=path, copy=copy),
         )
 
 
-def _is_under(signed: Checkpoint, *, size: int, root: bytes, path: tuple[bytes, ...], replica: Replica) -> bool:
+def _is_under(signed: Checkpoint, *, size: int, root: bytes, path: tuple[bytes, ...], copy: LedgerCopy) -> bool:
     try:
         verify_consistency(
             old_size=size,
@@ -83,7 +83,7 @@ def _is_under(signed: Checkpoint, *, size: int, root: bytes, path: tuple[bytes, 
             new_size=signed.size,
             new_root=signed.root,
             path=path,
-            hash_name=replica.machine.suite.hash_name,
+            hash_name=copy.machine.suite.hash_name,
         )
     except IntegrityError:
         return False

@@ -13,8 +13,8 @@ from shuiqiao.base.clock import ManualClock
 from shuiqiao.base.ids import new_id
 from shuiqiao.ledger.engine.embedded import EmbeddedLedger
 from shuiqiao.ledger.engine.follower import FollowerLedger
+from shuiqiao.ledger.engine.ledger_copy import LedgerCopy
 from shuiqiao.ledger.engine.port import EmbeddedSettings, FollowerSettings
-from shuiqiao.ledger.engine.replica import Replica
 from shuiqiao.ledger.model import FIRST_VERSION
 from shuiqiao.ledger.transactions.submitter import DRAFT_VALIDITY_MS, DirectSubmitter
 from shuiqiao.ledger.transactions.transaction import TransactionDraft, sign_transaction
@@ -126,25 +126,25 @@ def _rewrite_as_validator(scene: TamperScene) -> str:
     """Let one validator write the log again and cosign it; a bank that knows its former word watches that validator."""
     bureau, bank = scene.consortium.bureau, scene.bank
     former = word_in(known_checkpoints(scene.consortium), member=bureau)
-    replica = open_unflushed(scene.scratch / "rewritten", machine=machine_of(bureau.parameters, kinds=bureau.kinds))
+    copy = open_unflushed(scene.scratch / "rewritten", machine=machine_of(bureau.parameters, kinds=bureau.kinds))
     try:
-        for _ in execute_blocks(replica, _without_one_decision(bureau)):
+        for _ in execute_blocks(copy, _without_one_decision(bureau)):
             pass
-        _grow_beyond(replica, bureau=bureau, size=former.size)
-        new = sign_word(bureau, policy=policy_of(bureau), size=replica.head.size, root=replica.head.root)
-        proof = replica.consistency_proof(old_size=former.size, new_size=new.size)
+        _grow_beyond(copy, bureau=bureau, size=former.size)
+        new = sign_word(bureau, policy=policy_of(bureau), size=copy.head.size, root=copy.head.root)
+        proof = copy.consistency_proof(old_size=former.size, new_size=new.size)
         return watch(
             bank, first=former, second=new, proof=proof, accused=bureau.member, folder=scene.scratch / "watch"
         ).code
     finally:
-        replica.close()
+        copy.close()
 
 
-def _grow_beyond(replica: Replica, *, bureau: Institution, size: int) -> None:
+def _grow_beyond(copy: LedgerCopy, *, bureau: Institution, size: int) -> None:
     """Add anchors of nothing until the log is longer than it was, so that its length does not give it away."""
-    while replica.head.size <= size:
+    while copy.head.size <= size:
         raw = _signed(bureau, anchor_of_nothing(bureau))
-        for _ in execute_blocks(replica, [TimedBlock(time_ms=replica.head.time_ms + 1, transactions=[raw])]):
+        for _ in execute_blocks(copy, [TimedBlock(time_ms=copy.head.time_ms + 1, transactions=[raw])]):
             pass
 
 

@@ -7,9 +7,9 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 
+from shuiqiao.base.durable import DRAFT_SUFFIX
 from shuiqiao.base.errors import ShuiqiaoError
-from shuiqiao.ledger.engine.replica import CHECKPOINTS_FOLDER, SEGMENTS_FOLDER
-from shuiqiao.ledger.store.disk import DRAFT_SUFFIX
+from shuiqiao.ledger.engine.ledger_copy import CHECKPOINTS_FOLDER, SEGMENTS_FOLDER
 from shuiqiao.node.institution import Institution
 from shuiqiao.sandbox.scenario.cast import Consortium
 from shuiqiao.sandbox.scenario.enterprises import EnterpriseOwner

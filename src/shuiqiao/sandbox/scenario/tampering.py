@@ -110,15 +110,15 @@ def use_expired_consent(scene: TamperScene) -> str:
     """Ask under a consent of one hour in a block after it, on a copy of the ledger: the run cannot wait that long."""
     consent = scene.owner.consent(replace(wish_of(scene), validity_ms=MS_PER_HOUR), bank=scene.bank).artefact
     bureau = scene.consortium.bureau
-    replica = open_unflushed(scene.scratch / "later", machine=machine_of(bureau.parameters, kinds=bureau.kinds))
+    copy = open_unflushed(scene.scratch / "later", machine=machine_of(bureau.parameters, kinds=bureau.kinds))
     try:
         blocks = bureau.engine.blocks(from_height=1)
-        for _ in execute_blocks(replica, (TimedBlock(time_ms=b.time_ms, transactions=b.transactions) for b in blocks)):
+        for _ in execute_blocks(copy, (TimedBlock(time_ms=b.time_ms, transactions=b.transactions) for b in blocks)):
             pass
         later_ms = consent.valid_to_ms + 1
-        return judge(replica, _signed_request(scene, consent, until_ms=later_ms + MS_PER_HOUR), time_ms=later_ms)
+        return judge(copy, _signed_request(scene, consent, until_ms=later_ms + MS_PER_HOUR), time_ms=later_ms)
     finally:
-        replica.close()
+        copy.close()
 
 
 def _signed_request(scene: TamperScene, consent: ConsentArtefact, *, until_ms: int) -> bytes:

@@ -40,7 +40,7 @@ def close_epochs(consortium, *, quorums):
         closed_by = ledger.application.keeper.height
         for number in range(3):
             place = ledger.submit(roster.note(1000 * roster.proposals + number)).result(timeout=PATIENCE_S)
-    assert len(ledger.application.keeper.replica.epochs.trail.changes) == roster.proposals
+    assert len(ledger.application.keeper.copy.epochs.trail.changes) == roster.proposals
     return place.index, closed_by
 
 
@@ -68,7 +68,7 @@ def test_a_validator_that_was_stopped_gives_receipts_across_the_epochs(open_cons
     index, closed_by = close_epochs(consortium, quorums=[2, 3, 2])
 
     back = consortium.open("node3")
-    epochs = back.application.keeper.replica.epochs
+    epochs = back.application.keeper.copy.epochs
     assert epochs.missing_notes() == ()
     log = nodes["node3"].home / LOG_NAME
     before_log, missing_from = len(log.read_text(errors="replace")), back.application.keeper.height + 1
@@ -81,7 +81,7 @@ def test_a_validator_that_was_stopped_gives_receipts_across_the_epochs(open_cons
     assert closed_by in heights("finalizing commit of block", (nodes["node0"].home / LOG_NAME).read_text())
     found = wait_for_receipt(consortium, "node3", index)
     assert found.transaction.kind == "note.write"
-    sizes = [change.size for change in back.application.keeper.replica.epochs.trail.changes]
+    sizes = [change.size for change in back.application.keeper.copy.epochs.trail.changes]
     assert len(sizes) == 3
     assert roster.verify(back.receipt(before.index)).transaction.author == "node0"
     # All hold the same bytes of what blocks carried, once the last of them has the last block.

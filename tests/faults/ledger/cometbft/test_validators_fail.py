@@ -59,7 +59,7 @@ def test_a_validator_whose_cosignature_does_not_hold_is_outvoted_and_named(open_
     for number in range(5):
         ledgers["node0"].submit(roster.note(number)).result(timeout=PATIENCE_S)
     wait_until(lambda: any("node3" in ledgers[f"node{n}"].application.named for n in range(3)))
-    size = ledgers["node0"].application.keeper.replica.head.size
+    size = ledgers["node0"].application.keeper.copy.head.size
     note = ledgers["node0"].application.desk.wait_for(size, timeout_s=PATIENCE_S)
     assert note is not None
     assert note.size == size

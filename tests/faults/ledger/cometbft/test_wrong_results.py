@@ -66,7 +66,7 @@ def require_others_go_on(consortium, first):
     for number in range(first, first + 3):
         ledgers[HONEST[number % 3]].submit(roster.note(number)).result(timeout=PATIENCE_S)
     wait_until(lambda: len(consortium.app_hashes(HONEST)) == 1)
-    size = ledgers["node0"].application.keeper.replica.head.size
+    size = ledgers["node0"].application.keeper.copy.head.size
     for name in HONEST:
         note = ledgers[name].application.desk.wait_for(size, timeout_s=PATIENCE_S)
         assert verify_note(note.note, policy=roster.policy, suite=roster.suite).size == size
@@ -77,9 +77,9 @@ def require_others_go_on(consortium, first):
 def hear_confirmed(consortium, application):
     """Let a validator hear the newest note of the others, with what shows how their log begins."""
     other = consortium.ledgers["node0"]
-    size = application.keeper.replica.head.size
+    size = application.keeper.copy.head.size
     note = other.application.desk.wait_for(size, timeout_s=PATIENCE_S)
-    proof = proof_beyond(other.application.keeper.replica, size=min(size, note.size), note=note)
+    proof = proof_beyond(other.application.keeper.copy, size=min(size, note.size), note=note)
     application.hear(note.note, proof=proof)
 
 
@@ -89,7 +89,7 @@ def require_stopped(consortium, member, *, size):
     wait_until(lambda: "wrong Block.Header.AppHash" in (node.home / "comet.log").read_text())
     # What it holds of its own is confirmed by nobody, nor does it sign it: its last word is from before.
     application = ledger.application
-    assert application.keeper.replica.head.size > size
+    assert application.keeper.copy.head.size > size
     assert application.desk.note().size <= size
     with pytest.raises(Unavailable) as pending:
         application.statement()
@@ -122,7 +122,7 @@ def test_a_state_corrupted_on_disk_signs_nothing_wrong_and_says_so(open_consorti
     consortium.open("node3")
     nodes["node3"].start()
     wait_until(lambda: len(consortium.app_hashes()) == 1)
-    size = ledgers["node0"].application.keeper.replica.head.size
+    size = ledgers["node0"].application.keeper.copy.head.size
     repeat(consortium, 1)
     require_others_go_on(consortium, 10)
     require_stopped(consortium, "node3", size=size)
@@ -145,7 +145,7 @@ def test_a_state_corrupted_underneath_a_running_validator(open_consortium):
     # The next block opens a new view of the state.
     ledgers["node0"].submit(consortium.roster.note(3)).result(timeout=PATIENCE_S)
     wait_until(lambda: len(consortium.app_hashes()) == 1)
-    size = ledgers["node0"].application.keeper.replica.head.size
+    size = ledgers["node0"].application.keeper.copy.head.size
     repeat(consortium, 1)
     require_others_go_on(consortium, 10)
     require_stopped(consortium, "node3", size=size)
@@ -153,7 +153,7 @@ def test_a_state_corrupted_underneath_a_running_validator(open_consortium):
 
 def byzantine_statement(ledger, roster, member):
     """What a validator signs that asks nobody whether its checkpoint is confirmed."""
-    head = ledger.application.keeper.replica.head
+    head = ledger.application.keeper.copy.head
     text = encode_text(origin=roster.parameters.origin, size=head.size, root=head.root)
     name = roster.policy.witness_name(MemberId(member))
     line = sign_cosignature(text, name=name, key=roster.keys[MemberId(member)], suite=roster.suite, time_s=1)
@@ -169,10 +169,10 @@ def test_a_validator_that_accepts_what_is_to_be_refused_is_outvoted_and_named(op
     consortium.start()
     ledgers["node0"].submit(consortium.roster.note(1)).result(timeout=PATIENCE_S)
     wait_until(lambda: len(consortium.app_hashes()) == 1)
-    size = ledgers["node0"].application.keeper.replica.head.size
+    size = ledgers["node0"].application.keeper.copy.head.size
     repeat(consortium, 1)
     # Its block has one transaction more than that of the others, and nobody follows.
-    wait_until(lambda: byzantine.application.keeper.replica.head.size > size)
+    wait_until(lambda: byzantine.application.keeper.copy.head.size > size)
     require_others_go_on(consortium, 10)
     assert byzantine.last_block()[0] == 2
     statement = byzantine_statement(byzantine, consortium.roster, "node3")
@@ -183,7 +183,7 @@ def test_a_validator_that_accepts_what_is_to_be_refused_is_outvoted_and_named(op
         assert application.named == {}
         application.hear(statement)
         assert list(application.named) == ["node3"]
-        assert byzantine.application.keeper.replica.head.root.hex() in application.named["node3"]
+        assert byzantine.application.keeper.copy.head.root.hex() in application.named["node3"]
 
 
 def test_a_validator_whose_vote_confirms_another_root_is_outvoted_and_named(open_consortium):
@@ -192,7 +192,7 @@ def test_a_validator_whose_vote_confirms_another_root_is_outvoted_and_named(open
     application = ledgers["node3"].application
 
     def wrong_statement():
-        size = application.keeper.replica.head.size
+        size = application.keeper.copy.head.size
         text = encode_text(origin=roster.parameters.origin, size=size, root=bytes(32))
         name = roster.policy.witness_name(MemberId("node3"))
         line = sign_cosignature(text, name=name, key=roster.keys[MemberId("node3")], suite=roster.suite, time_s=1)
@@ -200,7 +200,7 @@ def test_a_validator_whose_vote_confirms_another_root_is_outvoted_and_named(open
 
     def wrong_extension():
         # Before the first block there is but one root.
-        return wrong_statement().split(b"\n\n")[1] if application.keeper.replica.head.size else b""
+        return wrong_statement().split(b"\n\n")[1] if application.keeper.copy.head.size else b""
 
     # It follows the others in everything, and cosigns a history of its own making: its key is good, the root is not.
     application.desk.own_extension = wrong_extension

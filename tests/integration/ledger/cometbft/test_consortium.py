@@ -9,8 +9,8 @@ from patience import PATIENCE_S
 from shuiqiao.base.errors import Conflict, IntegrityError, InvalidInput
 from shuiqiao.ledger.checkpoints.note import verify_note
 from shuiqiao.ledger.engine.execution import trusted_candidates
-from shuiqiao.ledger.engine.port import ReplicaSettings
-from shuiqiao.ledger.engine.replica import Replica
+from shuiqiao.ledger.engine.ledger_copy import LedgerCopy
+from shuiqiao.ledger.engine.port import CopySettings
 from shuiqiao.ledger.log.entry import decode_entry
 from shuiqiao.ledger.state.machine import StateMachine
 
@@ -25,18 +25,18 @@ def consortium(tmp_path):
 def replayed_head(ledger, roster, folder):
     """Execute a ledger's blocks again by the embedded engine's own means."""
     machine = StateMachine(roster.parameters, kinds=KINDS, key_ring=StateKeys(), suite=roster.suite)
-    replica = Replica(folder, machine=machine, settings=ReplicaSettings(map_bytes=1 << 28))
+    copy = LedgerCopy(folder, machine=machine, settings=CopySettings(map_bytes=1 << 28))
     for block in ledger.blocks(from_height=1):
-        overlay = replica.overlay()
+        overlay = copy.overlay()
         transactions = [machine.decode(raw) for raw in block.transactions]
         time_ms = decode_entry(block.entry).time_ms
-        execution = replica.execute(
+        execution = copy.execute(
             trusted_candidates(transactions, overlay, machine=machine), overlay=overlay, time_ms=time_ms
         )
         assert execution.result.entry == block.entry
-        replica.commit(execution)
-    head = replica.head
-    replica.close()
+        copy.commit(execution)
+    head = copy.head
+    copy.close()
     return head
 
 
@@ -79,24 +79,24 @@ def test_validators_agree_refuse_and_cosign(consortium, tmp_path):
     assert (broken.value.code, garbage.value.code) == ("ledger.signature_invalid", "ledger.tx_malformed")
 
     # Every node comes to hold a note of the last block with a quorum of cosignatures, made of vote extensions alone.
-    size = first.application.keeper.replica.head.size
+    size = first.application.keeper.copy.head.size
     notes = [ledger.application.desk.wait_for(size, timeout_s=PATIENCE_S) for ledger in ledgers]
     for note in notes:
         checked = verify_note(note.note, policy=roster.policy, suite=roster.suite)
-        assert (checked.size, checked.root) == (size, first.application.keeper.replica.head.root)
+        assert (checked.size, checked.root) == (size, first.application.keeper.copy.head.root)
     assert first.receipt(places[0].index)[:1] != b""
 
     # No block follows a block that changes nothing: the heights come to rest.
     keepers = [ledger.application.keeper for ledger in ledgers]
-    wait_until(lambda: all(keeper.time_ms > keeper.replica.head.time_ms for keeper in keepers))
+    wait_until(lambda: all(keeper.time_ms > keeper.copy.head.time_ms for keeper in keepers))
     wait_until(lambda: len({keeper.height for keeper in keepers}) == 1)
     height = first.application.keeper.height
-    assert len({ledger.application.keeper.replica.head for ledger in ledgers}) == 1
+    assert len({ledger.application.keeper.copy.head for ledger in ledgers}) == 1
     assert [tuple(ledger.application.named) for ledger in ledgers] == [()] * 4
     assert [ledger.faults for ledger in ledgers] == [()] * 4
 
     # What the validators committed gives the same log when executed by the embedded engine's means.
-    assert replayed_head(first, roster, tmp_path / "again").root == first.application.keeper.replica.head.root
+    assert replayed_head(first, roster, tmp_path / "again").root == first.application.keeper.copy.head.root
     assert first.application.keeper.height == height
 
 

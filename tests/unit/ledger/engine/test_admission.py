@@ -9,8 +9,8 @@ import pytest
 
 from shuiqiao.base.errors import Unavailable
 from shuiqiao.ledger.engine.admission import MIN_CHECKED_AHEAD, Admission, Intake
-from shuiqiao.ledger.engine.verifiers import Verdicts
 from shuiqiao.ledger.state.machine import SignatureClaim
+from shuiqiao.ledger.transactions.verifiers import Verdicts
 
 
 class PatientVerifier:

@@ -15,7 +15,7 @@ from patience import PATIENCE_S
 from shuiqiao.base.errors import Unavailable
 from shuiqiao.ledger.checkpoints.note import verify_note
 from shuiqiao.ledger.engine.cosigned import CosigningDesk
-from shuiqiao.ledger.engine.receipts import MAX_LEAVES_BEHIND
+from shuiqiao.ledger.receipts.making import MAX_LEAVES_BEHIND
 from shuiqiao.ledger.witness.cosigning import CosignatureCollector
 
 VIEW: Any = object()

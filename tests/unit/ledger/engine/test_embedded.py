@@ -18,6 +18,7 @@ import pytest
 from log_world import LeafHashes, root_from_leaf_hashes
 from patience import PATIENCE_S
 from shuiqiao.base.clock import Clock, ManualClock, iso_from_ms
+from shuiqiao.base.durable import PosixDisk
 from shuiqiao.base.errors import IntegrityError, InvalidInput, ShuiqiaoError, Unavailable
 from shuiqiao.crypto import intl as intl_provider
 from shuiqiao.ledger.checkpoints.note import sign_checkpoint, verify_note
@@ -27,7 +28,6 @@ from shuiqiao.ledger.log.tree import leaf_hash, verify_consistency
 from shuiqiao.ledger.model import MAX_TRANSACTION_BYTES, Block, Committed
 from shuiqiao.ledger.receipts.verification import verify_receipt
 from shuiqiao.ledger.replay.check import replay_ledger
-from shuiqiao.ledger.store.disk import PosixDisk
 from shuiqiao.ledger.store.index import Index
 
 MAP_BYTES = 1 << 28

@@ -277,7 +277,7 @@ def test_a_note_of_a_retired_key_is_refused(world: World) -> None:
     world.write()
     follower = world.open_follower()
     follower.sync()
-    trail = world.writer._replica.epochs.trail
+    trail = world.writer._copy.epochs.trail
     note = world.writer.checkpoint().note
     with pytest.raises(IntegrityError, match="checkpoint_foreign"):
         verify_note(note, policy=trail.policy_at(1), suite=world.suite)

@@ -456,10 +456,10 @@ def test_blocks_that_could_not_be_indexed_come_before_others_and_are_no_alarm(ho
     house.write(400)
     follower = house.open_follower(map_bytes=256 * 1024, max_batch_transactions=40)
     assert code_of(follower.sync) == "ledger.index_failed"
-    seen, stored = follower.last_block()[0], follower._replica._files.tail.height
+    seen, stored = follower.last_block()[0], follower._copy._files.tail.height
     assert seen < stored < 400
     assert code_of(follower.sync) == "ledger.index_failed"
-    assert (seen, stored) == (follower.last_block()[0], follower._replica._files.tail.height)
+    assert (seen, stored) == (follower.last_block()[0], follower._copy._files.tail.height)
     assert follower.alarm is None
     follower.close()
     reopened = house.open_follower()
@@ -572,7 +572,7 @@ def test_memory_that_runs_out_is_trouble_and_no_alarm(house: House, monkeypatch:
     """[LEDGER-SIGN-4]"""
     follower = house.open_follower()
     house.write(2)
-    decode = follower._replica.machine.decode
+    decode = follower._copy.machine.decode
 
     def fail(*_arguments: Any, **_options: Any) -> Any:
         raise MemoryError
@@ -583,7 +583,7 @@ def test_memory_that_runs_out_is_trouble_and_no_alarm(house: House, monkeypatch:
             return decode(raw)
 
     with monkeypatch.context() as patch:
-        patch.setattr(follower._replica.machine, "decode", decode_in_need)
+        patch.setattr(follower._copy.machine, "decode", decode_in_need)
         with pytest.raises(MemoryError):
             follower.sync()
     assert follower.alarm is None
@@ -606,7 +606,7 @@ def test_what_only_this_copy_lacks_is_no_alarm(
 
     for name in ("decode", "execute_block"):
         with monkeypatch.context() as patch:
-            patch.setattr(follower._replica.machine, name, fail)
+            patch.setattr(follower._copy.machine, name, fail)
             with pytest.raises(type(error), match=error.code):
                 follower.sync()
     assert follower.alarm is None

@@ -10,8 +10,8 @@ import cbor2
 import lmdb
 import pytest
 
+from shuiqiao.base.durable import PosixDisk
 from shuiqiao.base.errors import IntegrityError
-from shuiqiao.ledger.store.disk import PosixDisk
 from shuiqiao.ledger.store.index import Index
 from shuiqiao.ledger.store.index_reader import IndexReader
 from shuiqiao.ledger.store.index_record import IndexUnreadable, decode_block, decode_epoch, decode_head

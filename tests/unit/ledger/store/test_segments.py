@@ -8,8 +8,8 @@ from pathlib import Path
 
 import pytest
 
+from shuiqiao.base.durable import PosixDisk
 from shuiqiao.base.errors import IntegrityError, Unavailable
-from shuiqiao.ledger.store.disk import PosixDisk
 from shuiqiao.ledger.store.frame import (
     FRAME_HEAD_BYTES,
     MAX_FRAME_BODY_BYTES,

@@ -6,11 +6,11 @@ import os
 
 import pytest
 
+from shuiqiao.base.durable import PosixDisk
 from shuiqiao.base.errors import IntegrityError
 from shuiqiao.crypto.suites import get_suite
 from shuiqiao.ledger.store.alarm_file import AlarmFile
 from shuiqiao.ledger.store.checkpoint_file import CheckpointFile
-from shuiqiao.ledger.store.disk import PosixDisk
 from shuiqiao.ledger.witness.witness_file import WitnessFile
 
 DISK = PosixDisk()

@@ -9,10 +9,10 @@ from pathlib import Path
 
 import pytest
 
+from shuiqiao.base.durable import PosixDisk
 from shuiqiao.base.errors import IntegrityError, InvalidInput, ShuiqiaoError, Unavailable
 from shuiqiao.ledger.log.tree import Frontier, inclusion_path, leaf_hash, verify_inclusion
 from shuiqiao.ledger.model import Block
-from shuiqiao.ledger.store.disk import PosixDisk
 from shuiqiao.ledger.tiles.paths import ENTRIES, MAX_ENTRY_BYTES, TileId, hashes_at, levels_of, tiles_between
 from shuiqiao.ledger.tiles.publishing import TileWriter, leaves_of_blocks
 from shuiqiao.ledger.tiles.reader import FolderTiles, PublishedLog

@@ -8,13 +8,13 @@ from pathlib import Path
 import pytest
 
 from shuiqiao.base.clock import iso_from_ms
+from shuiqiao.base.durable import PosixDisk
 from shuiqiao.base.errors import Conflict, IntegrityError, InvalidInput, ShuiqiaoError, Unavailable
 from shuiqiao.base.ids import MemberId
 from shuiqiao.ledger.checkpoints.cosignature import verify_cosignature
 from shuiqiao.ledger.checkpoints.note import sign_checkpoint
 from shuiqiao.ledger.checkpoints.signed_note import decode_line, decode_signed_note
 from shuiqiao.ledger.store.alarm_file import ForkKind
-from shuiqiao.ledger.store.disk import PosixDisk
 from shuiqiao.ledger.witness.fork_evidence import decode_evidence, verify_fork_evidence
 from shuiqiao.ledger.witness.witness import MAX_PROOF, Witness
 from witnessed_world import NOW_MS, ORIGIN

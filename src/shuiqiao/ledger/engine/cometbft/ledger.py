@@ -29,12 +29,12 @@ from shuiqiao.ledger.engine.cometbft.consensus.extensions import Cosigner, Polic
 from shuiqiao.ledger.engine.cometbft.mempool.bundle import MAX_BUNDLED, encode_bundle, pause_after, split_bundles
 from shuiqiao.ledger.engine.listeners import Listener, Listeners
 from shuiqiao.ledger.engine.port import BLOCK_TIMEOUT_S, block_awaited, ledger_closed
-from shuiqiao.ledger.engine.receipts import make_receipt
-from shuiqiao.ledger.engine.verifiers import open_verifier
 from shuiqiao.ledger.model import Block, Checkpoint, Committed, KeyRing, NetworkParameters, StateView
+from shuiqiao.ledger.receipts.making import make_receipt
 from shuiqiao.ledger.state.machine import Outcome, StateMachine
 from shuiqiao.ledger.tiles.publishing import LogSource
 from shuiqiao.ledger.transactions.kinds import KindTable
+from shuiqiao.ledger.transactions.verifiers import open_verifier
 
 MAX_FAULTS: Final = 100
 _TICK_S: Final = 0.5
@@ -135,7 +135,7 @@ class CometbftLedger:
     @property
     def parameters(self) -> NetworkParameters:
         """The network this engine serves."""
-        return self._application.keeper.replica.parameters
+        return self._application.keeper.copy.parameters
 
     @property
     def application(self) -> LedgerApplication:
@@ -183,7 +183,7 @@ class CometbftLedger:
 
     def last_block(self) -> tuple[int, int]:
         """Return height and time (ms) of the last committed block of ours; (0, genesis time) before the first."""
-        head, _ = self._application.keeper.replica.view()
+        head, _ = self._application.keeper.copy.view()
         return head.height, head.time_ms
 
     def wait_for_block(self, height: int) -> None:
@@ -205,11 +205,11 @@ class CometbftLedger:
 
     def blocks(self, *, from_height: int) -> Iterator[Block]:
         """Iterate over the blocks committed when iteration starts, in order from a height (1 is the first)."""
-        return self._application.keeper.replica.blocks(from_height=from_height)
+        return self._application.keeper.copy.blocks(from_height=from_height)
 
     def consistency_proof(self, *, old_size: int, new_size: int) -> tuple[bytes, ...]:
         """Return the RFC 6962 consistency proof between two sizes; InvalidInput ``ledger.size_unknown`` beyond."""
-        return self._application.keeper.replica.consistency_proof(old_size=old_size, new_size=new_size)
+        return self._application.keeper.copy.consistency_proof(old_size=old_size, new_size=new_size)
 
     def receipt(self, index: int, *, state_keys: Sequence[str] = ()) -> bytes:
         """Return the encoded receipt of the transaction at a leaf, under a note of its quorum.
@@ -217,18 +217,18 @@ class CometbftLedger:
         Waits for the votes that complete the note. Raises InvalidInput ``ledger.index_unknown``,
         ``ledger.state_keys_too_many``; Unavailable ``ledger.note_pending``, ``ledger.epoch_pending``.
         """
-        replica = self._application.keeper.replica
-        place = replica.block_place(index)
+        copy = self._application.keeper.copy
+        place = copy.block_place(index)
         size = place.first_index + place.count + 1
         confirmed = self._application.desk.confirmed(size, timeout_s=self._settings.receipt_timeout_s)
         if confirmed is None:
             raise self._note_pending(size)
-        return make_receipt(replica, index, checkpoint=confirmed.checkpoint, view=confirmed.view, state_keys=state_keys)
+        return make_receipt(copy, index, checkpoint=confirmed.checkpoint, view=confirmed.view, state_keys=state_keys)
 
     def public_log(self) -> LogSource | None:
         """Return the log at its newest checkpoint with its quorum, to be published; None before the first."""
         found = self._application.checkpoint()
-        return None if found is None else self._application.keeper.replica.log_at(found)
+        return None if found is None else self._application.keeper.copy.log_at(found)
 
     def _note_pending(self, size: int) -> Unavailable:
         timeout_s = self._settings.receipt_timeout_s

@@ -17,6 +17,7 @@ import json
 from pathlib import Path
 from typing import Final
 
+from shuiqiao.base.durable import PosixDisk, replace_file
 from shuiqiao.base.errors import IntegrityError, Unavailable
 from shuiqiao.base.ids import Entropy
 from shuiqiao.crypto.model import SEED_BYTES, SigningKey
@@ -27,7 +28,6 @@ from shuiqiao.ledger.engine.cometbft.comet.home import (
     signing_key_of,
     validator_key_text,
 )
-from shuiqiao.ledger.store.disk import PosixDisk, replace_file
 
 NEXT_FILE: Final = "priv_validator_key.next.json"
 _SECRET_BYTES: Final = 64

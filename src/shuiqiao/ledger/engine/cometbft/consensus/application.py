@@ -32,11 +32,11 @@ from shuiqiao.ledger.engine.cometbft.mempool.bundle import transactions_in
 from shuiqiao.ledger.engine.cometbft.mempool.checking import Entrance, TransactionChecker
 from shuiqiao.ledger.engine.cometbft.mempool.pool import Pool
 from shuiqiao.ledger.engine.cometbft.mempool.waiting import RefusalListener, WaitingRoom
-from shuiqiao.ledger.engine.port import ReplicaSettings
-from shuiqiao.ledger.engine.verifiers import Verifier
+from shuiqiao.ledger.engine.port import CopySettings
 from shuiqiao.ledger.model import Block, Checkpoint
 from shuiqiao.ledger.state.machine import Candidate, Outcome, StateMachine
 from shuiqiao.ledger.store.state_view import SnapshotState
+from shuiqiao.ledger.transactions.verifiers import Verifier
 
 APP_VERSION: Final = 1
 
@@ -49,7 +49,7 @@ class ApplicationSettings:
     nodes that catch up, 0 for all; our own blocks are always kept. has_pool: CometBFT's mempool type is ``app``.
     """
 
-    replica: ReplicaSettings = field(default_factory=ReplicaSettings)
+    copy: CopySettings = field(default_factory=CopySettings)
     snapshot_interval: int = 1_000
     retain_heights: int = 0
     has_pool: bool = False
@@ -98,7 +98,7 @@ class LedgerApplication:
         self._clock = clock
         self._policy_of = policy_of
         self._settings = settings
-        self.keeper = Keeper(folder, machine=machine, settings=settings.replica)
+        self.keeper = Keeper(folder, machine=machine, settings=settings.copy)
         self.checker = TransactionChecker(machine, verifier=verifier)
         self._waiting = WaitingRoom(self.recheck, is_decodable=self.checker.is_decodable, has_pool=settings.has_pool)
         self.desk = CosignatureDesk(
@@ -106,8 +106,8 @@ class LedgerApplication:
             suite=machine.suite,
             clock=clock,
             cosigner=cosigner,
-            disk=settings.replica.disk,
-            epochs=lambda: self.keeper.replica.epochs,
+            disk=settings.copy.disk,
+            epochs=lambda: self.keeper.copy.epochs,
         )
         self._lock = threading.RLock()
         self._round: _Round | None = None
@@ -140,15 +140,15 @@ class LedgerApplication:
 
     def view(self) -> SnapshotState:
         """Return the last committed state."""
-        return self.keeper.replica.view()[1]
+        return self.keeper.copy.view()[1]
 
     def checkpoint(self) -> Checkpoint | None:
         """Return the newest checkpoint with its quorum of cosignatures, None before there is one."""
         return self.desk.note()
 
     def _tip(self) -> Tip:
-        head, view = self.keeper.replica.view()
-        policy = self.keeper.replica.epochs.trail.policy_at(head.size)
+        head, view = self.keeper.copy.view()
+        policy = self.keeper.copy.epochs.trail.policy_at(head.size)
         return tip_of(size=head.size, root=head.root, policy=policy, view=view)
 
     def _learn_validators(self) -> None:
@@ -195,7 +195,7 @@ class LedgerApplication:
         """Return what refuses transactions now, None where they may wait for a block; nobody is told."""
         # After a silence the last block's time is old: validity is then measured by this node's clock [ABCI-27].
         time_ms = max(self.keeper.time_ms, self._clock.now_ms())
-        height = self.keeper.replica.head.height + 1
+        height = self.keeper.copy.head.height + 1
         entrance = Entrance(self._machine, self.view(), time_ms=time_ms, height=height)
         return self.checker.admit(raws, entrance=entrance)
 
@@ -265,7 +265,7 @@ class LedgerApplication:
         """Compare what validators signed elsewhere with this log; raises as ``hear_note``, and why we stopped."""
         with self._lock:
             hear = self._disagreement.hear_note
-            self._require_going(hear(note, proof=proof, tip=self._tip(), replica=self.keeper.replica))
+            self._require_going(hear(note, proof=proof, tip=self._tip(), copy=self.keeper.copy))
 
     def statement(self) -> bytes:
         """Return our word on the last committed checkpoint; raises as ``own_statement``, and why we stopped."""

@@ -13,15 +13,15 @@ from collections.abc import Callable, Iterable, Sequence
 from pathlib import Path
 from typing import Final
 
+from shuiqiao.base.durable import Disk
 from shuiqiao.base.encoding import decode_cbor_strict, encode_cbor
 from shuiqiao.base.errors import IntegrityError, InvalidInput, ShuiqiaoError, Unavailable
 from shuiqiao.crypto.model import CipherSuite
 from shuiqiao.ledger.checkpoints.note import verify_note
 from shuiqiao.ledger.checkpoints.signed_note import MAX_SIGNED_NOTE_BYTES, decode_signed_note
-from shuiqiao.ledger.engine.epoch_keeping import store_note
-from shuiqiao.ledger.engine.replica import Replica
+from shuiqiao.ledger.engine.ledger_copy import LedgerCopy
 from shuiqiao.ledger.model import Checkpoint
-from shuiqiao.ledger.store.disk import Disk
+from shuiqiao.ledger.store.epoch_notes import store_note
 
 CLOSING_FOLDER: Final = "closing"
 MAX_CARRIED: Final = 4
@@ -55,10 +55,10 @@ class ClosingNotes:
     Its methods are for the consensus thread.
     """
 
-    def __init__(self, folder: Path, *, replica: Callable[[], Replica], suite: CipherSuite, disk: Disk) -> None:
-        """folder: that of the consensus files. replica: the copy of the ledger that is open now."""
+    def __init__(self, folder: Path, *, copy: Callable[[], LedgerCopy], suite: CipherSuite, disk: Disk) -> None:
+        """folder: that of the consensus files. copy: the copy of the ledger that is open now."""
         self.folder = folder / CLOSING_FOLDER
-        self._replica = replica
+        self._copy = copy
         self._suite = suite
         self._disk = disk
         self._carried: set[int] = set()
@@ -75,7 +75,7 @@ class ClosingNotes:
 
     def waiting(self) -> list[bytes]:
         """Return what the next block should carry: notes that this node holds and no block carried, newest first."""
-        epochs = self._replica().epochs
+        epochs = self._copy().epochs
         found: list[bytes] = []
         for change in reversed(epochs.trail.changes):
             if change.size in self._carried:
@@ -95,13 +95,13 @@ class ClosingNotes:
         Raises Unavailable ``ledger.index_failed`` where this node cannot tell. Nothing enters the judgement but the
         bytes and the last committed state, so all nodes judge alike.
         """
-        replica = self._replica()
+        copy = self._copy()
         head = decode_signed_note(note).head
-        if not replica.epochs.trail.closes_epoch(head.size):
+        if not copy.epochs.trail.closes_epoch(head.size):
             raise IntegrityError("ledger.closing_note_foreign", f"no epoch of this log closed at {head.size} leaves")
-        found = verify_note(note, policy=replica.epochs.trail.policy_at(head.size), suite=self._suite)
+        found = verify_note(note, policy=copy.epochs.trail.policy_at(head.size), suite=self._suite)
         try:
-            root = replica.root_at(found.size)
+            root = copy.root_at(found.size)
         except IntegrityError as error:
             # What this node's own index has lost is no verdict on the note [LEDGER-SIGN-4].
             raise Unavailable(
@@ -132,7 +132,7 @@ class ClosingNotes:
 
         The first for an epoch counts: all nodes then hold the same bytes, and offer the same snapshots.
         """
-        epochs = self._replica().epochs
+        epochs = self._copy().epochs
         for checkpoint in carried:
             if checkpoint.size in self._carried:
                 continue

@@ -19,7 +19,7 @@ from shuiqiao.crypto.model import CipherSuite
 from shuiqiao.ledger.checkpoints.cosignature import verify_cosignature
 from shuiqiao.ledger.checkpoints.signed_note import decode_signed_note
 from shuiqiao.ledger.engine.cometbft.consensus.extensions import CosignatureDesk, Tip
-from shuiqiao.ledger.engine.replica import Replica
+from shuiqiao.ledger.engine.ledger_copy import LedgerCopy
 from shuiqiao.ledger.model import Checkpoint
 from shuiqiao.ledger.witness.fork_evidence import fork_kind
 
@@ -71,7 +71,7 @@ class Disagreement:
             "or join again by state sync",
         )
 
-    def hear_note(self, note: bytes, *, proof: Sequence[bytes], tip: Tip, replica: Replica) -> IntegrityError | None:
+    def hear_note(self, note: bytes, *, proof: Sequence[bytes], tip: Tip, copy: LedgerCopy) -> IntegrityError | None:
         """Compare what validators signed elsewhere with this log. Return why this node must stop, None if it need not.
 
         Who signed another root is named; where the quorum did, it is this node that is wrong. proof: for a note of more
@@ -79,7 +79,7 @@ class Disagreement:
         that does not lead to the note's root. Raises IntegrityError for what is not validators' word on this log.
         """
         parts = decode_signed_note(note)
-        policy = replica.epochs.trail.policy_at(parts.head.size)
+        policy = copy.epochs.trail.policy_at(parts.head.size)
         if parts.head.origin != policy.origin:
             raise IntegrityError(
                 "ledger.checkpoint_foreign", f"a note of {parts.head.origin[:100]!r}, not of {policy.origin!r}"
@@ -88,7 +88,7 @@ class Disagreement:
             verify_cosignature(line, text=parts.text, policy=policy, suite=self._suite).member for line in parts.lines
         }
         own_size = min(parts.head.size, tip.size)
-        own = Checkpoint(origin=policy.origin, size=own_size, root=replica.root_at(own_size), note=b"")
+        own = Checkpoint(origin=policy.origin, size=own_size, root=copy.root_at(own_size), note=b"")
         heard = Checkpoint(origin=policy.origin, size=parts.head.size, root=parts.head.root, note=note)
         if fork_kind(own, heard, proof=proof, hash_name=self._suite.hash_name) is None:
             return None
@@ -99,13 +99,13 @@ class Disagreement:
         return None
 
 
-def proof_beyond(replica: Replica, *, size: int, note: Checkpoint) -> tuple[bytes, ...]:
+def proof_beyond(copy: LedgerCopy, *, size: int, note: Checkpoint) -> tuple[bytes, ...]:
     """Return what shows, with a larger note of this log, which root its first leaves have (``fork_evidence``).
 
     Raises InvalidInput ``ledger.size_unknown`` beyond this log.
     """
-    path = replica.consistency_proof(old_size=size, new_size=note.size)
-    return (replica.root_at(size), *path) if path and size.bit_count() == 1 else path
+    path = copy.consistency_proof(old_size=size, new_size=note.size)
+    return (copy.root_at(size), *path) if path and size.bit_count() == 1 else path
 
 
 def own_statement(desk: CosignatureDesk, *, tip: Tip) -> bytes:

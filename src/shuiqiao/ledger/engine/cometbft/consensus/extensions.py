@@ -16,6 +16,7 @@ from pathlib import Path
 from typing import Final
 
 from shuiqiao.base.clock import MS_PER_SECOND, Clock
+from shuiqiao.base.durable import Disk, replace_file
 from shuiqiao.base.errors import IntegrityError, Unavailable
 from shuiqiao.base.ids import MemberId
 from shuiqiao.base.regular_file import read_regular
@@ -30,10 +31,9 @@ from shuiqiao.ledger.checkpoints.signed_note import (
     decode_signed_note,
     encode_text,
 )
-from shuiqiao.ledger.engine.epoch_keeping import EpochKeeping
-from shuiqiao.ledger.engine.receipts import MAX_LEAVES_BEHIND, Confirmed
 from shuiqiao.ledger.model import Checkpoint, StateView
-from shuiqiao.ledger.store.disk import Disk, replace_file
+from shuiqiao.ledger.receipts.making import MAX_LEAVES_BEHIND, Confirmed
+from shuiqiao.ledger.store.epoch_notes import EpochKeeping
 from shuiqiao.ledger.store.state_view import SnapshotState
 
 _STORE_INTERVAL_S: Final = 1.0

@@ -27,7 +27,7 @@ class Joining:
     def offer(self, request: RequestOfferSnapshot) -> ResponseOfferSnapshot:
         """Begin with an offer; only an empty ledger does [ABCI-21]."""
         keeper = self._keeper
-        if keeper.height or keeper.replica.head.height or request.snapshot is None:
+        if keeper.height or keeper.copy.head.height or request.snapshot is None:
             return ResponseOfferSnapshot(result=OfferResult.ABORT)
         self._incoming = None
         try:

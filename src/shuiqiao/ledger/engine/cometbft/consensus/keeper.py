@@ -1,4 +1,4 @@
-"""This node's copy of the ledger under CometBFT: the replica, where it stands in CometBFT's heights, and its snapshots.
+"""This node's copy of the ledger under CometBFT: the copy, where it stands in CometBFT's heights, and its snapshots.
 
 FinalizeBlock executes on a copy of the state and tells the hash; Commit stores. A block that accepts nothing stores
 nothing and keeps the hash [ABCI-13]. It does not know ABCI; ``application`` does.
@@ -20,8 +20,8 @@ from shuiqiao.ledger.engine.cometbft.consensus.closing import CLOSING_FOLDER, Cl
 from shuiqiao.ledger.engine.cometbft.consensus.position import Position, PositionFile
 from shuiqiao.ledger.engine.cometbft.consensus.snapshots import Incoming, SnapshotShelf, snapshot_contradicted
 from shuiqiao.ledger.engine.execution import Execution, Growth, grow
-from shuiqiao.ledger.engine.port import ReplicaSettings
-from shuiqiao.ledger.engine.replica import INDEX_FOLDER, SEGMENTS_FOLDER, Replica
+from shuiqiao.ledger.engine.ledger_copy import INDEX_FOLDER, SEGMENTS_FOLDER, LedgerCopy
+from shuiqiao.ledger.engine.port import CopySettings
 from shuiqiao.ledger.log.entry import next_block_time
 from shuiqiao.ledger.model import Block
 from shuiqiao.ledger.state.machine import Candidate, StateMachine
@@ -49,26 +49,26 @@ class Pending:
 
 
 class Keeper:
-    """One open copy of the ledger; its methods are for one thread at a time, ``replica`` may be read by any."""
+    """One open copy of the ledger; its methods are for one thread at a time, ``copy`` may be read by any."""
 
-    def __init__(self, folder: Path, *, machine: StateMachine, settings: ReplicaSettings) -> None:
-        """Open or create the folder, and recover; raises what ``Replica`` and ``PositionFile`` raise."""
+    def __init__(self, folder: Path, *, machine: StateMachine, settings: CopySettings) -> None:
+        """Open or create the folder, and recover; raises what ``LedgerCopy`` and ``PositionFile`` raise."""
         self.folder = folder
         self._machine = machine
         self._settings = settings
         self._digest: Callable[[bytes], bytes] = machine.suite.digest
         self._drop_unfinished()
-        self.replica = Replica(folder, machine=machine, settings=settings)
+        self.copy = LedgerCopy(folder, machine=machine, settings=settings)
         try:
             with opening(folder):
                 self._file = PositionFile(folder / CONSENSUS_FOLDER / "position", disk=settings.disk)
                 self.closing = ClosingNotes(
-                    folder / CONSENSUS_FOLDER, replica=lambda: self.replica, suite=machine.suite, disk=settings.disk
+                    folder / CONSENSUS_FOLDER, copy=lambda: self.copy, suite=machine.suite, disk=settings.disk
                 )
-            self.position = self._file.load(block=self.replica.head.height)
+            self.position = self._file.load(block=self.copy.head.height)
             self._require_hash()
         except BaseException:
-            self.replica.close()
+            self.copy.close()
             raise
         self.shelf = self._new_shelf()
 
@@ -99,7 +99,7 @@ class Keeper:
     @property
     def app_hash(self) -> bytes:
         """Suite hash of the text of the last committed checkpoint."""
-        head = self.replica.head
+        head = self.copy.head
         return self._hash_of(size=head.size, root=head.root)
 
     def _hash_of(self, *, size: int, root: bytes) -> bytes:
@@ -115,21 +115,21 @@ class Keeper:
             raise IntegrityError(
                 "ledger.height_wrong", f"height {height} was decided, and height {self.height} is the last one here"
             )
-        replica = self.replica
-        block_ms = next_block_time(clock_ms=time_ms, previous_ms=replica.head.time_ms)
-        execution = replica.execute(self._looked_up(candidates), overlay=replica.overlay(), time_ms=block_ms)
+        copy = self.copy
+        block_ms = next_block_time(clock_ms=time_ms, previous_ms=copy.head.time_ms)
+        execution = copy.execute(self._looked_up(candidates), overlay=copy.overlay(), time_ms=block_ms)
         growth: Growth | None = None
         app_hash = self.app_hash
         if execution.result.entry is not None:
             leaves = [tx.raw for tx in execution.result.accepted]
-            growth = grow(replica.frontier, (*leaves, execution.result.entry), hash_name=self._machine.suite.hash_name)
+            growth = grow(copy.frontier, (*leaves, execution.result.entry), hash_name=self._machine.suite.hash_name)
             app_hash = self._hash_of(size=growth.frontier.size, root=growth.frontier.root())
         return Pending(height=height, time_ms=time_ms, execution=execution, growth=growth, app_hash=app_hash)
 
     def _looked_up(self, candidates: Iterable[Candidate]) -> Iterator[Candidate]:
         coming = iter(candidates)
         while group := list(islice(coming, _LOOKED_UP)):
-            self.replica.look_up([candidate.transaction for candidate in group])
+            self.copy.look_up([candidate.transaction for candidate in group])
             yield from group
 
     def commit(self, pending: Pending) -> Block | None:
@@ -137,7 +137,7 @@ class Keeper:
 
         Raises Unavailable ``ledger.disk_full``, ``ledger.store_failed`` or ``ledger.index_failed``.
         """
-        head = self.replica.head
+        head = self.copy.head
         position = Position(
             height=pending.height,
             time_ms=pending.time_ms,
@@ -150,8 +150,8 @@ class Keeper:
         self._file.save(position, is_durable=pending.growth is not None)
         block: Block | None = None
         if pending.growth is not None:
-            block = self.replica.store(pending.execution, growth=pending.growth)
-            self.replica.publish()
+            block = self.copy.store(pending.execution, growth=pending.growth)
+            self.copy.publish()
         self.position = position
         return block
 
@@ -162,26 +162,26 @@ class Keeper:
 
         Raises IntegrityError ``ledger.snapshot_contradicted``, after which the ledger is empty again [ABCI-21].
         """
-        self.replica.close()
+        self.copy.close()
         self._drop(SEGMENTS_FOLDER, INDEX_FOLDER)
         (incoming.folder / SEGMENTS_FOLDER).rename(self.folder / SEGMENTS_FOLDER)
         try:
             self._adopt(incoming)
         except ShuiqiaoError as error:
-            self.replica.close()
+            self.copy.close()
             self._drop(SEGMENTS_FOLDER, INDEX_FOLDER, INCOMING_FOLDER, f"{CONSENSUS_FOLDER}/{CLOSING_FOLDER}")
             self.closing.load()
-            self.replica = Replica(self.folder, machine=self._machine, settings=self._settings)
+            self.copy = LedgerCopy(self.folder, machine=self._machine, settings=self._settings)
             raise snapshot_contradicted(error.message) from error
         shutil.rmtree(self.folder / INCOMING_FOLDER)
         self.shelf = self._new_shelf()
 
     def _adopt(self, incoming: Incoming) -> None:
         position = incoming.manifest.position
-        self.replica = Replica(self.folder, machine=self._machine, settings=self._settings)
-        if (self.app_hash, self.replica.head.height) != (incoming.app_hash, position.block):
+        self.copy = LedgerCopy(self.folder, machine=self._machine, settings=self._settings)
+        if (self.app_hash, self.copy.head.height) != (incoming.app_hash, position.block):
             raise snapshot_contradicted(
-                f"{self.replica.head.height} blocks give {self.app_hash.hex()}, where {position.block} and "
+                f"{self.copy.head.height} blocks give {self.app_hash.hex()}, where {position.block} and "
                 f"{incoming.app_hash.hex()} were verified"
             )
         self.closing.receive(incoming.notes())
@@ -216,5 +216,5 @@ class Keeper:
 
     def close(self) -> None:
         """Release the files and the lock."""
-        self.replica.close()
+        self.copy.close()
         self._file.close()

@@ -14,11 +14,11 @@ from typing import Final
 
 import msgspec
 
+from shuiqiao.base.durable import Disk
 from shuiqiao.base.encoding import decode_cbor_strict, encode_cbor
 from shuiqiao.base.errors import IntegrityError, ShuiqiaoError
 from shuiqiao.base.regular_file import open_descriptor
 from shuiqiao.base.typed import typed
-from shuiqiao.ledger.store.disk import Disk
 from shuiqiao.ledger.store.segments import disk_full, store_failed
 
 SLOT_BYTES: Final = 4096

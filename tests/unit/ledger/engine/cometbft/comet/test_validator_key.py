@@ -8,6 +8,7 @@ import stat
 
 import pytest
 
+from shuiqiao.base.durable import PosixDisk
 from shuiqiao.base.errors import Unavailable
 from shuiqiao.ledger.engine.cometbft.comet.home import (
     HomeSettings,
@@ -18,7 +19,6 @@ from shuiqiao.ledger.engine.cometbft.comet.home import (
     write_last_signed,
 )
 from shuiqiao.ledger.engine.cometbft.comet.validator_key import NEXT_FILE, ValidatorKeyFiles
-from shuiqiao.ledger.store.disk import PosixDisk
 
 SEEDS = NodeKeys(node_seed=b"n" * 32, validator_seed=b"v" * 32)
 

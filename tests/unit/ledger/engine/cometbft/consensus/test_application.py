@@ -32,9 +32,9 @@ from shuiqiao.ledger.engine.cometbft.consensus.snapshots import (
     decode_manifest,
     encode_manifest,
 )
-from shuiqiao.ledger.engine.verifiers import InlineVerifier
 from shuiqiao.ledger.state.machine import StateMachine
 from shuiqiao.ledger.store.lock import FolderLock
+from shuiqiao.ledger.transactions.verifiers import InlineVerifier
 
 # After the genesis of every roster that a test of this file makes.
 START_S = int(time.time()) - 3600
@@ -112,7 +112,7 @@ def test_the_application_hash_is_that_of_the_checkpoint_and_empty_blocks_keep_it
     application = open_app()
     first = decide(application, 1).app_hash
     second = decide(application, 2, roster.note(1)).app_hash
-    head = application.keeper.replica.head
+    head = application.keeper.copy.head
     text = encode_text(origin=roster.parameters.origin, size=head.size, root=head.root)
     assert (head.height, head.size, second) == (1, 2, roster.suite.digest(text))
     assert second != first
@@ -132,7 +132,7 @@ def test_a_time_that_is_not_after_the_last_block_is_moved(roster, open_app):
         raw = roster.note(height)
         application.finalize_block(ask.RequestFinalizeBlock(txs=[raw], height=height, time=Timestamp(seconds=START_S)))
         application.commit(ask.RequestCommit())
-    times = [block.time_ms for block in application.keeper.replica.blocks(from_height=1)]
+    times = [block.time_ms for block in application.keeper.copy.blocks(from_height=1)]
     assert times == [START_S * 1000, START_S * 1000 + 1]
 
 
@@ -174,7 +174,7 @@ def test_a_block_that_was_announced_and_not_stored_is_decided_again(roster, open
     before = position(application)
     raw = roster.note(2)
     finalize(application, 3, raw)
-    monkeypatch.setattr(application.keeper.replica, "store", full_disk)
+    monkeypatch.setattr(application.keeper.copy, "store", full_disk)
     with pytest.raises(Unavailable):
         application.commit(ask.RequestCommit())
     close(application, opened)
@@ -189,7 +189,7 @@ def test_a_node_that_does_not_know_what_its_disk_holds_stops(roster, open_app, o
     application = open_app()
     raw = roster.note(1)
     finalize(application, 1, raw)
-    monkeypatch.setattr(application.keeper.replica, "publish", failed_index)
+    monkeypatch.setattr(application.keeper.copy, "publish", failed_index)
     with pytest.raises(Unavailable):
         application.commit(ask.RequestCommit())
     with pytest.raises(Unavailable) as raised:
@@ -285,7 +285,7 @@ def test_checks_tell_the_code_and_are_remembered(roster, open_app):  # [ABCI-12]
 
 
 def line_of(roster, application, member: str, *, seed_of: str | None = None, size: int | None = None) -> bytes:
-    head = application.keeper.replica.head
+    head = application.keeper.copy.head
     text = encode_text(origin=roster.parameters.origin, size=head.size if size is None else size, root=head.root)
     key = roster.keys[MemberId(seed_of or member)]
     name = roster.policy.witness_name(MemberId(member))
@@ -301,7 +301,7 @@ def judge(roster, application, voter: str, extension: bytes) -> int:
 def test_votes_make_the_note_and_the_log_stays_as_it_is(roster, open_app, opened):  # [ABCI-17] [ABCI-18]
     application = open_app()
     decide(application, 1, roster.note(1))
-    head = application.keeper.replica.head
+    head = application.keeper.copy.head
     own = application.extend_vote(ask.RequestExtendVote(height=2)).vote_extension
     assert application.checkpoint() is None
     assert judge(roster, application, "node0", own) == answer.Verdict.ACCEPT
@@ -310,7 +310,7 @@ def test_votes_make_the_note_and_the_log_stays_as_it_is(roster, open_app, opened
     assert judge(roster, application, "node2", line_of(roster, application, "node2")) == answer.Verdict.ACCEPT
     note = application.checkpoint()
     assert verify_note(note.note, policy=roster.policy, suite=roster.suite) == note
-    assert (note.size, note.root, application.keeper.replica.head) == (head.size, head.root, head)
+    assert (note.size, note.root, application.keeper.copy.head) == (head.size, head.root, head)
     # It outlives the node, and a damaged one is only made again.
     decide(application, 2)
     close(application, opened)
@@ -414,7 +414,7 @@ def test_an_empty_node_joins_by_snapshot_and_goes_on(roster, open_app, opened): 
         assert found.result == answer.ChunkResult.ACCEPT
     assert position(joining) == (4, app_hash)
     assert joining.view().get(f"note/entry/{1001:032x}") == {"author": "node0", "height": 1}
-    blocks = [block.transactions for block in source.keeper.replica.blocks(from_height=5)]
+    blocks = [block.transactions for block in source.keeper.copy.blocks(from_height=5)]
     decide(joining, 5, *blocks[0])
     assert position(joining) == position(source)
     again = joining.offer_snapshot(ask.RequestOfferSnapshot(snapshot=offer, app_hash=app_hash))

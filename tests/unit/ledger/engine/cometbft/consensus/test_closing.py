@@ -22,8 +22,8 @@ from shuiqiao.ledger.engine.cometbft.consensus.application import LedgerApplicat
 from shuiqiao.ledger.engine.cometbft.consensus.closing import MAX_CARRIED, carried_in, encode_carried
 from shuiqiao.ledger.engine.cometbft.consensus.extensions import Cosigner
 from shuiqiao.ledger.engine.cometbft.consensus.snapshots import decode_manifest
-from shuiqiao.ledger.engine.verifiers import InlineVerifier
 from shuiqiao.ledger.state.machine import StateMachine
+from shuiqiao.ledger.transactions.verifiers import InlineVerifier
 
 START_S = int(time.time()) - 3600
 VOTERS = ("node0", "node1", "node2")
@@ -70,7 +70,7 @@ def decide(application, height: int, *txs: bytes) -> answer.ResponseFinalizeBloc
 
 def note_of(roster, application, *, voters=VOTERS, root: bytes | None = None, size: int | None = None) -> bytes:
     """A note over the log as it is now, or as it is not, by some of its validators."""
-    head, policy = application.keeper.replica.head, application._tip().policy
+    head, policy = application.keeper.copy.head, application._tip().policy
     text = encode_text(origin=policy.origin, size=size or head.size, root=root or head.root)
     lines = [
         sign_cosignature(
@@ -108,8 +108,8 @@ def close_epoch(roster, *applications, height: int, quorum: int = 2, witnessed: 
 def test_a_block_brings_the_note_to_who_was_away(roster, open_app):
     one, other = open_app("one"), open_app("other")
     note = close_epoch(roster, one, other, height=1)
-    size = one.keeper.replica.head.size
-    assert other.keeper.replica.epochs.missing_notes() == (size,)
+    size = one.keeper.copy.head.size
+    assert other.keeper.copy.epochs.missing_notes() == (size,)
     fresh = roster.note(1)
     block = propose(one, fresh)
     assert block == [encode_carried(note), fresh]
@@ -118,10 +118,10 @@ def test_a_block_brings_the_note_to_who_was_away(roster, open_app):
     assert results == decide(other, 2, *block)
     assert [each.code for each in results.tx_results] == [0, 0]
     # It is no transaction: the log is that of a block without it, and nobody is told of it as of one.
-    assert [raw for found in one.keeper.replica.blocks(from_height=2) for raw in found.transactions] == [fresh]
+    assert [raw for found in one.keeper.copy.blocks(from_height=2) for raw in found.transactions] == [fresh]
     assert one.keeper.app_hash == other.keeper.app_hash
-    assert other.keeper.replica.epochs.missing_notes() == ()
-    assert other.keeper.replica.epochs.note(size) == note
+    assert other.keeper.copy.epochs.missing_notes() == ()
+    assert other.keeper.copy.epochs.note(size) == note
     # Once is enough.
     assert propose(one, fresh) == [fresh]
     assert propose(other) == []
@@ -136,7 +136,7 @@ def test_a_node_that_has_lost_what_it_judges_by_says_nothing_of_a_note(roster, o
         raise IntegrityError("ledger.node_missing", "a node is not in the index")
 
     with monkeypatch.context() as patch:
-        patch.setattr(application.keeper.replica, "root_at", lose)
+        patch.setattr(application.keeper.copy, "root_at", lose)
         with pytest.raises(Unavailable, match=r"ledger\.index_failed"):
             verdict(application, whole)
         with pytest.raises(Unavailable, match=r"ledger\.index_failed"):
@@ -149,7 +149,7 @@ def test_a_block_of_a_note_alone_changes_nothing(roster, open_app):
     close_epoch(roster, application, height=1)
     before = application.keeper.app_hash
     assert decide(application, 2, *propose(application)).app_hash == before
-    assert application.keeper.replica.head.height == 1
+    assert application.keeper.copy.head.height == 1
 
 
 def test_what_is_not_the_note_of_an_epoch_is_no_part_of_a_block(roster, open_app):
@@ -157,7 +157,7 @@ def test_what_is_not_the_note_of_an_epoch_is_no_part_of_a_block(roster, open_app
     decide(one, 1, roster.note(1))
     early = note_of(roster, one)
     good = close_epoch(roster, one, height=2)
-    size = one.keeper.replica.head.size
+    size = one.keeper.copy.head.size
     other = {
         "of no epoch": early,
         "of another root": note_of(roster, one, root=b"r" * 32),
@@ -201,7 +201,7 @@ def test_the_first_note_of_an_epoch_that_a_block_carried_is_kept(roster, open_ap
     [path] = application.keeper.closing.files()
     assert path.read_bytes() == later
     # What it holds of its own stays, for it holds as well.
-    assert application.keeper.replica.epochs.note(int(path.name)) == good
+    assert application.keeper.copy.epochs.note(int(path.name)) == good
     # A node that is opened again knows that it was carried.
     assert propose(open_app()) == []
 
@@ -229,7 +229,7 @@ def test_a_note_that_the_disk_refuses_stops_the_node_before_the_block_is_stored(
     assert other.keeper.height == 1
     # CometBFT decides the block again, and now it is there.
     decide(other, 2, carrier)
-    assert other.keeper.replica.epochs.missing_notes() == ()
+    assert other.keeper.copy.epochs.missing_notes() == ()
 
 
 def chunks_of(source, offer) -> list[bytes]:
@@ -252,13 +252,13 @@ def join(application, offer, chunks) -> int:
 def test_a_snapshot_brings_the_notes_and_none_that_does_not_hold(roster, open_app):
     source = open_app("source", snapshot_interval=2)
     note = close_epoch(roster, source, height=1)
-    size = source.keeper.replica.head.size
+    size = source.keeper.copy.head.size
     decide(source, 2, *propose(source, roster.note(1)))
     [offer] = source.list_snapshots(ask.RequestListSnapshots()).snapshots
     assert decode_manifest(offer.metadata).notes == [(size, len(note))]
     joined = open_app("joined")
     assert join(joined, offer, chunks_of(source, offer)) == answer.ChunkResult.ACCEPT
-    assert joined.keeper.replica.epochs.note(size) == note
+    assert joined.keeper.copy.epochs.note(size) == note
     assert propose(joined) == []
     # The votes after it are judged by the epoch that it joined in, not by that of the genesis.
     index = decide_and_confirm(roster, joined, height=3)
@@ -271,7 +271,7 @@ def test_a_snapshot_brings_the_notes_and_none_that_does_not_hold(roster, open_ap
     *_, bad = source.list_snapshots(ask.RequestListSnapshots()).snapshots
     deceived = open_app("deceived")
     assert join(deceived, bad, chunks_of(source, bad)) == answer.ChunkResult.REJECT_SNAPSHOT
-    assert (deceived.keeper.height, deceived.keeper.replica.head.size, deceived.keeper.closing.files()) == (0, 0, [])
+    assert (deceived.keeper.height, deceived.keeper.copy.head.size, deceived.keeper.closing.files()) == (0, 0, [])
     assert join(deceived, offer, [*chunks_of(source, offer)[:-1], note]) == answer.ChunkResult.ACCEPT
 
 
@@ -279,7 +279,7 @@ def decide_and_confirm(roster, application, *, height: int) -> int:
     """Decide one note more and hand in the votes over it, of the two that are enough now; return the log's size."""
     decide(application, height, roster.note(height + 100))
     assert application.desk.adopt(note_of(roster, application, voters=VOTERS[:2]), application._tip())
-    return application.keeper.replica.head.size
+    return application.keeper.copy.head.size
 
 
 def test_only_a_byte_string_carries_a_note():

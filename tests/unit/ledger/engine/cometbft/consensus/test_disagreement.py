@@ -11,17 +11,17 @@ import pytest
 
 from consensus_world import KINDS, Roster, StateKeys
 from log_world import LeafHashes
+from shuiqiao.base.durable import PosixDisk
 from shuiqiao.base.errors import IntegrityError, ShuiqiaoError, Unavailable
 from shuiqiao.base.ids import MemberId
 from shuiqiao.ledger.checkpoints.cosignature import sign_cosignature
 from shuiqiao.ledger.engine.cometbft.consensus.disagreement import MAX_NAMED, Disagreement, own_statement, proof_beyond
 from shuiqiao.ledger.engine.cometbft.consensus.extensions import CosignatureDesk, Cosigner, tip_of
-from shuiqiao.ledger.engine.epoch_keeping import EpochKeeping
 from shuiqiao.ledger.log.tree import consistency_path, leaf_hashes, root_from_reader
 from shuiqiao.ledger.model import Checkpoint
 from shuiqiao.ledger.state.epoch_trail import EpochTrail
 from shuiqiao.ledger.state.machine import StateMachine
-from shuiqiao.ledger.store.disk import PosixDisk
+from shuiqiao.ledger.store.epoch_notes import EpochKeeping
 
 INVALID = IntegrityError("ledger.cosignature_invalid", "it does not hold")
 MALFORMED = IntegrityError("ledger.checkpoint_malformed", "no line")
@@ -89,7 +89,7 @@ def statement(roster, *, signer="node5", size=9, root=ROOT):
 
 
 class KnownRoots:
-    """The part of a replica that is asked when a note is heard, over a few sizes."""
+    """The part of a copy that is asked when a note is heard, over a few sizes."""
 
     def __init__(self, roster, roots):
         self.epochs = SimpleNamespace(trail=EpochTrail(roster.parameters, key_ring=StateKeys()))
@@ -97,8 +97,8 @@ class KnownRoots:
 
 
 def judge(court, roster, data, *, roots=None):
-    replica = KnownRoots(roster, roots or {9: ROOT, 4: b"f" * 32})
-    return court.hear_note(data, proof=(), tip=tip(roster), replica=replica)
+    copy = KnownRoots(roster, roots or {9: ROOT, 4: b"f" * 32})
+    return court.hear_note(data, proof=(), tip=tip(roster), copy=copy)
 
 
 def test_a_statement_on_another_root_names_its_signer(court, roster):
@@ -136,7 +136,7 @@ def test_a_larger_note_of_the_quorum_shows_by_a_proof_that_ours_is_another(court
     note = lines[0][0] + b"\n\n" + b"".join(line for _, line in lines)
 
     class Log:
-        """The part of a replica that proofs are made of."""
+        """The part of a copy that proofs are made of."""
 
         def consistency_proof(self, *, old_size, new_size):
             return consistency_path(hashes, old_size=old_size, new_size=new_size, hash_name=name)
@@ -148,7 +148,7 @@ def test_a_larger_note_of_the_quorum_shows_by_a_proof_that_ours_is_another(court
 
     def hear_with(own, given):
         at = tip(roster, size=size, root=own)
-        return court.hear_note(note, proof=given, tip=at, replica=KnownRoots(roster, {size: own}))
+        return court.hear_note(note, proof=given, tip=at, copy=KnownRoots(roster, {size: own}))
 
     # The log's own beginning is no contradiction, and neither is a proof that leads elsewhere.
     assert hear_with(Log().root_at(size), proof) is None

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import pytest
 
+from shuiqiao.base.durable import PosixDisk
 from shuiqiao.base.errors import IntegrityError
 from shuiqiao.ledger.engine.cometbft.consensus.position import SLOT_BYTES, Position, PositionFile
-from shuiqiao.ledger.store.disk import PosixDisk
 
 
 def position(height: int, block: int) -> Position:

@@ -41,8 +41,8 @@ from shuiqiao.ledger.engine.cometbft.mempool.bundle import (
     transactions_in,
 )
 from shuiqiao.ledger.engine.cometbft.mempool.checking import GROUP, MIN_HANDED_ON
-from shuiqiao.ledger.engine.verifiers import InlineVerifier, ProcessVerifier
 from shuiqiao.ledger.state.machine import StateMachine
+from shuiqiao.ledger.transactions.verifiers import InlineVerifier, ProcessVerifier
 
 START_S = int(time.time()) - 3600
 
@@ -350,7 +350,7 @@ def test_a_block_is_executed_while_it_is_verified_with_the_same_result(roster, o
     # Of what was executed as if all signatures held, nothing is left, neither in the block nor for the next one.
     for application in (streamed, known):
         application.commit(ask.RequestCommit())
-    assert streamed.keeper.replica.head == known.keeper.replica.head
+    assert streamed.keeper.copy.head == known.keeper.copy.head
     # The note that was written as if its signature held is not there.
     again = roster.note(7)
     after = finalize(streamed, again)
@@ -461,5 +461,5 @@ def test_a_moment_without_memory_changes_neither_a_bundle_nor_a_block(roster, op
     with monkeypatch.context() as patch:
         patch.setattr(cbor2, "loads", fail)
         with pytest.raises(MemoryError):
-            application.checker.candidates(raws, application.keeper.replica.current)
+            application.checker.candidates(raws, application.keeper.copy.current)
     assert [each.code for each in finalize(application, whole).tx_results] == [0]

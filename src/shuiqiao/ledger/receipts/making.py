@@ -13,8 +13,8 @@ from shuiqiao.ledger.state.overlay import MAX_KEY_BYTES
 from shuiqiao.ledger.store.state_tree import prove
 
 if TYPE_CHECKING:
-    from shuiqiao.ledger.engine.log_reading import LogReading
     from shuiqiao.ledger.model import Checkpoint
+    from shuiqiao.ledger.store.log_reading import LogReading
     from shuiqiao.ledger.store.state_view import SnapshotState
 
 MAX_LEAVES_BEHIND: Final = 8_192
@@ -34,7 +34,7 @@ class Confirmed:
 
 
 def make_receipt(
-    replica: LogReading, index: int, *, checkpoint: Checkpoint, view: SnapshotState, state_keys: Sequence[str] = ()
+    copy: LogReading, index: int, *, checkpoint: Checkpoint, view: SnapshotState, state_keys: Sequence[str] = ()
 ) -> bytes:
     """Return the receipt of a transaction under a checkpoint, with what the state holds at some keys.
 
@@ -43,21 +43,21 @@ def make_receipt(
     Unavailable ``ledger.epoch_pending``.
     """
     _require_keys(state_keys)
-    place = replica.block_place(index)
+    place = copy.block_place(index)
     entry_index = place.first_index + place.count
-    transaction = replica.leaf(place, index)
-    shown = keys_to_prove(replica.machine.decode(transaction), machine=replica.machine, state=view)
+    transaction = copy.leaf(place, index)
+    shown = keys_to_prove(copy.machine.decode(transaction), machine=copy.machine, state=view)
     keys = sorted({*state_keys, *shown})
     return build_receipt(
         transaction=transaction,
         index=index,
-        entry=replica.leaf(place, entry_index),
+        entry=copy.leaf(place, entry_index),
         entry_index=entry_index,
-        reader=replica.view()[1].snapshot,
+        reader=copy.view()[1].snapshot,
         checkpoint=checkpoint,
-        hash_name=replica.machine.suite.hash_name,
-        epochs=replica.epochs.steps(below_size=checkpoint.size, last_entry_at=replica.last_entry),
-        state=_evidence(replica, checkpoint=checkpoint, view=view, keys=keys),
+        hash_name=copy.machine.suite.hash_name,
+        epochs=copy.epochs.steps(below_size=checkpoint.size, last_entry_at=copy.last_entry),
+        state=_evidence(copy, checkpoint=checkpoint, view=view, keys=keys),
     )
 
 
@@ -70,16 +70,14 @@ def _require_keys(keys: Sequence[str]) -> None:
             )
 
 
-def _evidence(
-    replica: LogReading, *, checkpoint: Checkpoint, view: SnapshotState, keys: Sequence[str]
-) -> StateEvidence:
+def _evidence(copy: LogReading, *, checkpoint: Checkpoint, view: SnapshotState, keys: Sequence[str]) -> StateEvidence:
     if len(keys) > MAX_STATE_CLAIMS:
         raise InvalidInput(
             "ledger.state_keys_too_many", f"a receipt carries {MAX_STATE_CLAIMS} values of the state, not {len(keys)}"
         )
-    snapshot, hash_name = view.snapshot, replica.machine.suite.hash_name
+    snapshot, hash_name = view.snapshot, copy.machine.suite.hash_name
     return StateEvidence(
-        last=replica.last_entry(checkpoint.size),
+        last=copy.last_entry(checkpoint.size),
         claims=tuple(
             StateClaim(key=key, value=snapshot.state_value(key), proof=prove(snapshot, key, hash_name=hash_name))
             for key in keys

@@ -17,16 +17,15 @@ import lmdb
 
 from shuiqiao.base.errors import IntegrityError
 from shuiqiao.ledger.engine.block_reading import block_of
-from shuiqiao.ledger.engine.epoch_keeping import EPOCHS_FOLDER, EpochKeeping
 from shuiqiao.ledger.engine.execution import Execution, Growth, grow, trusted_candidates
-from shuiqiao.ledger.engine.log_reading import LogReading
-from shuiqiao.ledger.engine.port import ReplicaSettings
+from shuiqiao.ledger.engine.port import CopySettings
 from shuiqiao.ledger.log.entry import decode_entry
 from shuiqiao.ledger.log.tree import Frontier
 from shuiqiao.ledger.model import Block, BlockContext, Checkpoint, NetworkParameters, StateView, Transaction
 from shuiqiao.ledger.state.machine import Candidate, StateMachine
 from shuiqiao.ledger.state.overlay import OverlayState, genesis_writes
 from shuiqiao.ledger.store.checkpoint_file import CheckpointFile
+from shuiqiao.ledger.store.epoch_notes import EPOCHS_FOLDER, EpochKeeping
 from shuiqiao.ledger.store.frame import ZERO_DIGEST, Frame, HashName
 from shuiqiao.ledger.store.index import Index
 from shuiqiao.ledger.store.index_record import (
@@ -38,6 +37,7 @@ from shuiqiao.ledger.store.index_record import (
     stored_nodes,
 )
 from shuiqiao.ledger.store.lock import FolderLock
+from shuiqiao.ledger.store.log_reading import LogReading
 from shuiqiao.ledger.store.opening import opening
 from shuiqiao.ledger.store.place import StoredFrame
 from shuiqiao.ledger.store.recovery import Recovery, recover
@@ -57,10 +57,10 @@ _REPLAYED_BLOCKS: Final = 64
 """What is indexed together at most when the ledger is opened: planning looks through all blocks that are not yet."""
 
 
-class Replica(LogReading):
+class LedgerCopy(LogReading):
     """An open ledger folder."""
 
-    def __init__(self, folder: Path, *, machine: StateMachine, settings: ReplicaSettings) -> None:
+    def __init__(self, folder: Path, *, machine: StateMachine, settings: CopySettings) -> None:
         """Open or create, and recover.
 
         Raises Unavailable ``ledger.locked``, ``ledger.open_failed``; IntegrityError ``ledger.segment_damaged``,

@@ -11,13 +11,13 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING, Final
 
+from shuiqiao.base.durable import Disk, replace_file
 from shuiqiao.base.errors import IntegrityError, Unavailable
 from shuiqiao.base.regular_file import open_regular
 from shuiqiao.ledger.checkpoints.note import verify_note
 from shuiqiao.ledger.checkpoints.signed_note import MAX_SIGNED_NOTE_BYTES
 from shuiqiao.ledger.receipts.receipt import EpochStep, LastEntry
 from shuiqiao.ledger.state.epoch_trail import EpochChange, EpochTrail
-from shuiqiao.ledger.store.disk import Disk, replace_file
 from shuiqiao.ledger.store.state_tree import prove
 
 if TYPE_CHECKING:

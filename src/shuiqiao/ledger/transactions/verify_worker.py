@@ -1,8 +1,8 @@
 """The process that checks signatures for an engine: jobs in on standard input, verdicts out on standard output.
 
-Started by ``verifiers`` as ``python -m shuiqiao.ledger.engine.verify_worker SUITE``, so it depends on nothing of the
-process that started it and loads the crypto room only. It ends when its input does. What it reads was written by the
-parent process: lengths are trusted, keys, messages and signatures are not.
+``verifiers`` starts it as ``python -m shuiqiao.ledger.transactions.verify_worker SUITE``. It depends on nothing of the
+process that started it, loads the crypto room only, and ends when its input does. The parent wrote what it reads:
+lengths are trusted; keys, messages and signatures are not.
 """
 
 from __future__ import annotations

@@ -22,8 +22,8 @@ from typing import Final, NamedTuple, Protocol, Self
 import shuiqiao
 from shuiqiao.base.errors import Unavailable
 from shuiqiao.crypto.model import CipherSuite
-from shuiqiao.ledger.engine.verify_worker import HEAD, JOB, VERDICT_HEAD, verdict_bytes
 from shuiqiao.ledger.state.machine import SignatureClaim
+from shuiqiao.ledger.transactions.verify_worker import HEAD, JOB, VERDICT_HEAD, verdict_bytes
 
 MAX_CHUNK_JOBS: Final = 64
 """Jobs sent to a worker at once: about 5 ms of Ed25519 work, so that pipes cost little and no worker is a straggler."""
@@ -129,7 +129,7 @@ class ProcessVerifier:
     def _spawn(self) -> _Worker:
         # The command is this interpreter, a module of this package and the name of a suite: nothing from outside.
         process = subprocess.Popen(  # noqa: S603
-            [sys.executable, "-m", "shuiqiao.ledger.engine.verify_worker", self._suite_name],
+            [sys.executable, "-m", "shuiqiao.ledger.transactions.verify_worker", self._suite_name],
             stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,
             env=_worker_environment(),

@@ -15,9 +15,9 @@ from shuiqiao.ledger.log.tree import consistency_path, leaf_hash, root_from_read
 from shuiqiao.ledger.receipts.receipt import LastEntry, last_entry
 
 if TYPE_CHECKING:
-    from shuiqiao.ledger.engine.epoch_keeping import EpochKeeping
     from shuiqiao.ledger.model import Block, Checkpoint
     from shuiqiao.ledger.state.machine import StateMachine
+    from shuiqiao.ledger.store.epoch_notes import EpochKeeping
     from shuiqiao.ledger.store.frame import HashName
     from shuiqiao.ledger.store.index_record import BlockPlace, Head
     from shuiqiao.ledger.store.segments import SegmentFiles

@@ -10,7 +10,8 @@ import pytest
 
 from patience import PATIENCE_S
 from shuiqiao.base.errors import Unavailable
-from shuiqiao.ledger.engine.verifiers import (
+from shuiqiao.ledger.state.machine import SignatureClaim
+from shuiqiao.ledger.transactions.verifiers import (
     MAX_BARREN_DEATHS,
     MAX_CHUNK_JOBS,
     Batches,
@@ -20,7 +21,6 @@ from shuiqiao.ledger.engine.verifiers import (
     split_chunks,
     verify_all,
 )
-from shuiqiao.ledger.state.machine import SignatureClaim
 
 
 def jobs_of(network: Any, count: int, *, size: int = 100) -> tuple[list[SignatureClaim], list[bool]]:
