@@ -21,11 +21,11 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from shuiqiao.credit.features.definitions import FEATURES
-from shuiqiao.credit.features.engine import FeatureEngine
 from shuiqiao.credit.scoring import feature_values
 from shuiqiao.credit.training import TrainingData
 from shuiqiao.credit.validation import Validation, ValidationSettings, validate
+from shuiqiao.features.catalogue import FEATURES
+from shuiqiao.features.engine import FeatureEngine
 
 ROOT = Path(__file__).resolve().parent.parent
 

@@ -19,7 +19,7 @@ from shuiqiao.base.ids import OwnedId, Uscc, system_entropy
 from shuiqiao.consent.enterprise import ConsentTerms, Enterprise, EnterpriseKeys
 from shuiqiao.consent.model import Frequency, FrequencyUnit, IdentityCheck, Mode, Purpose
 from shuiqiao.credit.limit import Limit
-from shuiqiao.credit.model import Grade, Score
+from shuiqiao.credit.model import Score
 from shuiqiao.credit.pricing import Price, PricingTerms
 from shuiqiao.crypto.keyfile import PassphraseCost
 from shuiqiao.crypto.model import SuiteName
@@ -33,6 +33,7 @@ from shuiqiao.node.institution import Institution, Surroundings
 from shuiqiao.sandbox.scenario.cast import BANKS, BUREAU, REGULATOR, create_consortium, open_consortium
 from shuiqiao.sandbox.scenario.evidence import gather
 from shuiqiao.sandbox.scenario.validators import EMBEDDED, Order
+from shuiqiao.standards.tax_credit_grade import Grade
 from shuiqiao.vault.contract import AnchorCommitBody
 
 CHEAP = PassphraseCost(memory_kib=64, passes=1, lanes=1)

@@ -24,7 +24,8 @@ from statistics import NormalDist
 import numpy as np
 import numpy.typing as npt
 
-from shuiqiao.credit.model import MICRO, Direction
+from shuiqiao.credit.model import MICRO
+from shuiqiao.features.model import Direction
 
 Floats = npt.NDArray[np.float64]
 Integers = npt.NDArray[np.int64]

@@ -23,7 +23,9 @@ from types import MappingProxyType
 
 from shuiqiao.base.errors import InvalidInput
 from shuiqiao.base.money import MAX_FEN, format_yuan
-from shuiqiao.credit.model import Grade, Words, require_probability
+from shuiqiao.base.words import Words
+from shuiqiao.credit.model import require_probability
+from shuiqiao.standards.tax_credit_grade import Grade
 
 _FEN_PER_WAN_YUAN = 1_000_000
 

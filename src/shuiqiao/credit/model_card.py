@@ -10,10 +10,10 @@ from collections.abc import Mapping, Sequence
 from itertools import pairwise
 from typing import Any
 
-from shuiqiao.credit.features.definitions import FEATURE_BY_NAME
 from shuiqiao.credit.model import MICRO, Interval
 from shuiqiao.credit.scorecard import BASE_ODDS, BASE_SCORE, POINTS_TO_DOUBLE, Scorecard, ScorecardFeature
 from shuiqiao.credit.validation import Validation
+from shuiqiao.features.catalogue import FEATURE_BY_NAME
 
 STANDING_LIMITS = (
     "Few bad firms: the interval of the AUC is the figure to read, not the AUC.",

@@ -19,7 +19,8 @@ from types import MappingProxyType
 
 from shuiqiao.base.errors import InvalidInput
 from shuiqiao.base.money import round_fen
-from shuiqiao.credit.model import Grade, require_probability
+from shuiqiao.credit.model import require_probability
+from shuiqiao.standards.tax_credit_grade import Grade
 
 MAX_GRID_RATES = 1_000
 """Most rates that are tried: a grid of 0.01 % over 10 % needs as many."""

@@ -13,12 +13,13 @@ import numpy.typing as npt
 import pyarrow as pa
 
 from shuiqiao.base.errors import InvalidInput
+from shuiqiao.base.words import Words
 from shuiqiao.credit.binning import UNKNOWN, quantise
-from shuiqiao.credit.features.definition import FeatureDefinition
-from shuiqiao.credit.features.definitions import FEATURE_BY_NAME
-from shuiqiao.credit.features.engine import feature_matrix
-from shuiqiao.credit.model import Reason, Score, Words
+from shuiqiao.credit.model import Reason, Score
 from shuiqiao.credit.scorecard import Scorecard, default_probability
+from shuiqiao.features.catalogue import FEATURE_BY_NAME
+from shuiqiao.features.engine import feature_matrix
+from shuiqiao.features.model import FeatureDefinition
 
 Integers = npt.NDArray[np.int64]
 

@@ -21,7 +21,7 @@ from shuiqiao.base.errors import InvalidInput
 from shuiqiao.credit.binning import BinningSettings, FeatureBins, fit_bins
 from shuiqiao.credit.discrimination import area, grouped_area
 from shuiqiao.credit.logistic import LogisticFit, fit_logistic, sigmoid
-from shuiqiao.credit.model import Direction
+from shuiqiao.features.model import Direction
 
 Floats = npt.NDArray[np.float64]
 Integers = npt.NDArray[np.int64]

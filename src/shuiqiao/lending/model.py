@@ -8,8 +8,10 @@ from enum import StrEnum
 from typing import Any
 
 from shuiqiao.base.ids import OwnedId
+from shuiqiao.base.words import Words
 from shuiqiao.credit.limit import LimitProduct
-from shuiqiao.credit.model import Grade, Reason, Words
+from shuiqiao.credit.model import Reason
+from shuiqiao.standards.tax_credit_grade import Grade
 
 
 class Outcome(StrEnum):

@@ -12,9 +12,9 @@ from dataclasses import dataclass
 from decimal import Decimal
 
 from shuiqiao.credit.limit import Limit, LimitRefusal
-from shuiqiao.credit.model import Grade
 from shuiqiao.credit.pricing import Price
 from shuiqiao.lending.model import Outcome, Product, RuleCode
+from shuiqiao.standards.tax_credit_grade import Grade
 
 RECENT_SALES_DAYS = 92
 """Tax loans of the trade tolerate three months without invoices."""

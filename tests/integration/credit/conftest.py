@@ -9,7 +9,7 @@ import duckdb
 import pyarrow as pa
 import pytest
 
-from shuiqiao.credit.features.engine import FeatureEngine
+from shuiqiao.features.engine import FeatureEngine
 
 _SIDES = {"invoice_issued": ("output", "buyer_id"), "invoice_received": ("input", "seller_id")}
 

@@ -9,8 +9,8 @@ from sklearn.linear_model import LogisticRegression
 
 from shuiqiao.credit.binning import BinningSettings, fit_bins, quantise
 from shuiqiao.credit.discrimination import area
-from shuiqiao.credit.model import Direction
 from shuiqiao.credit.training import TrainingData, TrainingSettings, stratified_folds, train
+from shuiqiao.features.model import Direction
 
 NUMERIC = ("duration_in_month", "credit_amount", "age_in_years", "installment_rate_in_percentage_of_disposable_income")
 

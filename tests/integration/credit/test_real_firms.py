@@ -11,11 +11,11 @@ import pytest
 
 from shuiqiao.credit.crossfit import cross_fit
 from shuiqiao.credit.discrimination import area
-from shuiqiao.credit.features.definitions import FEATURES
 from shuiqiao.credit.pricing import ChurnCurve, PricingTerms, compute_price
 from shuiqiao.credit.scoring import feature_values, score_taxpayers
 from shuiqiao.credit.training import TrainingData, TrainingSettings
 from shuiqiao.credit.validation import ValidationSettings, validate
+from shuiqiao.features.catalogue import FEATURES
 
 AS_OF = date(2020, 2, 21)
 

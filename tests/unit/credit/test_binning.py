@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 
 from shuiqiao.credit.binning import UNKNOWN, BinningSettings, fit_bins, quantise
-from shuiqiao.credit.model import Direction
+from shuiqiao.features.model import Direction
 
 
 def firms(*, n: int = 4000, slope: float = -1.0, seed: int = 2):

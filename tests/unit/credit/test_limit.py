@@ -10,7 +10,7 @@ import pytest
 from shuiqiao.base.errors import InvalidInput
 from shuiqiao.base.money import MAX_FEN
 from shuiqiao.credit.limit import INVOICE_LOAN, TAX_CREDIT_LOAN, LimitRefusal, LimitRequest, compute_limit
-from shuiqiao.credit.model import Grade
+from shuiqiao.standards.tax_credit_grade import Grade
 
 WAN = 1_000_000  # 10,000 yuan in fen
 

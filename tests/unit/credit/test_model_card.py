@@ -7,10 +7,10 @@ import numpy as np
 from shuiqiao.base.encoding import decode_json, encode_json
 from shuiqiao.credit.binning import quantise
 from shuiqiao.credit.crossfit import train_scorecard
-from shuiqiao.credit.model import Direction
 from shuiqiao.credit.model_card import model_card, model_card_markdown
 from shuiqiao.credit.training import TrainingData, TrainingSettings
 from shuiqiao.credit.validation import BASELINE_FEATURE, ValidationSettings, validate
+from shuiqiao.features.model import Direction
 
 
 def test_a_card_names_data_metrics_bins_and_limits():

@@ -8,7 +8,6 @@ from decimal import Decimal
 import pytest
 
 from shuiqiao.base.errors import InvalidInput
-from shuiqiao.credit.model import Grade
 from shuiqiao.credit.pricing import (
     DEFAULT_CHURN,
     MAX_GRID_RATES,
@@ -18,6 +17,7 @@ from shuiqiao.credit.pricing import (
     compute_price,
     exponential_churn,
 )
+from shuiqiao.standards.tax_credit_grade import Grade
 
 D = Decimal
 CURVE = ChurnCurve(rates=(D("0.04"), D("0.08")), churn=(D("0"), D("0.80")))

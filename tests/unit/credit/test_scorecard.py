@@ -99,7 +99,7 @@ def test_reasons_are_the_largest_losses_against_the_best_bin():
     assert "invoice_issued" in unknown.reasons[0].change.zh
 
 
-def test_there_are_at_most_four_reasons(compute, invoices):
+def test_there_are_at_most_four_reasons():
     names = ("sales_growth_6m", "sales_growth_12m", "sales_months_12m", "sales_months_36m", "days_since_last_sale")
     card = Scorecard(
         name="c",

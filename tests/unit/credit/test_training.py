@@ -9,9 +9,9 @@ from shuiqiao.base.errors import InvalidInput
 from shuiqiao.credit.binning import quantise
 from shuiqiao.credit.crossfit import cross_fit
 from shuiqiao.credit.discrimination import area
-from shuiqiao.credit.model import Direction
 from shuiqiao.credit.training import TrainingData, TrainingSettings, stratified_folds, train
 from shuiqiao.credit.validation import BASELINE_FEATURE, ValidationSettings, validate
+from shuiqiao.features.model import Direction
 
 
 def made_up(*, n: int = 150, signal: float, noise_features: int = 8, seed: int = 4) -> TrainingData:

@@ -6,8 +6,10 @@ from decimal import Decimal
 
 import pytest
 
-from shuiqiao.credit.model import Grade, Reason, Words
+from shuiqiao.base.words import Words
+from shuiqiao.credit.model import Reason
 from shuiqiao.lending.model import Decision, Outcome, RuleCode
+from shuiqiao.standards.tax_credit_grade import Grade
 
 WORDS = Words(en="young", zh="年限短")
 

@@ -8,11 +8,11 @@ from decimal import Decimal
 import pytest
 
 from shuiqiao.credit.limit import Limit, LimitRefusal
-from shuiqiao.credit.model import Grade
 from shuiqiao.credit.pricing import Price, PricingTerms
 from shuiqiao.lending.catalogue import load_products
 from shuiqiao.lending.model import RULE_WORDS, Outcome, RuleCode
 from shuiqiao.lending.rules import ApplicantFacts, Offer, broken_rules, outcome_of
+from shuiqiao.standards.tax_credit_grade import Grade
 
 PRODUCT = load_products()["tax-credit-loan"]
 INVOICE_PRODUCT = load_products()["invoice-loan"]

@@ -9,7 +9,10 @@ import numpy as np
 
 from shuiqiao.sandbox.economy.behaviour import Plan
 from shuiqiao.sandbox.economy.filings import Returns
-from shuiqiao.sandbox.economy.grades import (
+from shuiqiao.sandbox.economy.model import HiddenLife, Taxpayer, Violation, Window, YearlyGrade
+from shuiqiao.sandbox.economy.periods import MONTHS_PER_YEAR, first_day, month_of, year_of
+from shuiqiao.sandbox.economy.seeds import BoolArray
+from shuiqiao.standards.tax_credit_grade import (
     Breach,
     CreditEvent,
     DirectD,
@@ -18,9 +21,6 @@ from shuiqiao.sandbox.economy.grades import (
     assess_grade,
     rules_in_force,
 )
-from shuiqiao.sandbox.economy.model import Grade, HiddenLife, Taxpayer, Violation, Window
-from shuiqiao.sandbox.economy.periods import MONTHS_PER_YEAR, first_day, month_of, year_of
-from shuiqiao.sandbox.economy.seeds import BoolArray
 
 _KINDS: tuple[tuple[str, str, float], ...] = (
     ("filing", "未按规定期限办理纳税申报", 0.34),
@@ -99,12 +99,12 @@ def grade_years(
     is_active: BoolArray,
     returns: Returns,
     violations: tuple[Violation, ...],
-) -> tuple[Grade, ...]:
+) -> tuple[YearlyGrade, ...]:
     """Return the grades that were published by ``as_of`` for the calendar years that end in the window.
 
     The window's first year is graded on the events seen, even where the window begins within it.
     """
-    grades: list[Grade] = []
+    grades: list[YearlyGrade] = []
     previous: PreviousGrade | None = None
     fees_complete = bool(generator.random() < 1 / (1 + np.exp(-2.6 - 0.8 * life.firm)))
     was_checked = generator.random(window.months) < _AUDITS_PER_MONTH
@@ -128,7 +128,7 @@ def grade_years(
         )
         assessment = assess_grade(facts, rules=rules_in_force(evaluated_on))
         previous = assessment.as_previous()
-        grades.append(Grade(year=year, evaluated_on=evaluated_on, assessment=assessment))
+        grades.append(YearlyGrade(year=year, evaluated_on=evaluated_on, assessment=assessment))
     return tuple(grades)
 
 

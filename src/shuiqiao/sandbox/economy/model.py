@@ -15,8 +15,8 @@ from enum import StrEnum
 from pathlib import Path
 
 from shuiqiao.base.ids import Uscc
-from shuiqiao.sandbox.economy.grades import GradeAssessment
 from shuiqiao.sandbox.economy.seeds import BoolArray, FloatArray, IntArray
+from shuiqiao.standards.tax_credit_grade import GradeAssessment
 
 NEIGHBOURHOOD = 25
 """Taxpayers that may trade with each other. A neighbourhood is generated whole, so that the facts of a taxpayer do not
@@ -169,7 +169,7 @@ class Violation:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Grade:
+class YearlyGrade:
     """A yearly tax credit grade as the bureau published it."""
 
     year: int
@@ -252,7 +252,7 @@ class TaxFacts:
     payments: tuple[Payment, ...]
     arrears: tuple[Arrears, ...]
     violations: tuple[Violation, ...]
-    grades: tuple[Grade, ...]
+    grades: tuple[YearlyGrade, ...]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -5,7 +5,7 @@ from __future__ import annotations
 from decimal import Decimal, InvalidOperation
 
 from shuiqiao.base.money import FEN_PER_YUAN, format_yuan_short
-from shuiqiao.credit.model import Words
+from shuiqiao.base.words import Words
 
 _MILLION = 1_000_000
 _BILLION = 1_000_000_000

@@ -11,7 +11,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, fields
 from statistics import median
 
-from shuiqiao.credit.model import Words
+from shuiqiao.base.words import Words
 from shuiqiao.sandbox.report import amounts
 from shuiqiao.sandbox.report.markup import Html, Value, pair
 from shuiqiao.sandbox.report.words import say, show_name, words_of

@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from enum import StrEnum
 from html import escape
 
-from shuiqiao.credit.model import Words
+from shuiqiao.base.words import Words
 
 FIRST_CJK = 0x2E80
 """Code points from here on are, for our purposes, Chinese: full width, and no English text holds them."""

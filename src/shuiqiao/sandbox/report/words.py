@@ -11,7 +11,7 @@ from collections.abc import Mapping
 from functools import cache
 from importlib.resources import files
 
-from shuiqiao.credit.model import Words
+from shuiqiao.base.words import Words
 from shuiqiao.sandbox.report.markup import FIRST_CJK, Html, Language, Value, data, plain_sentence, sentence
 
 

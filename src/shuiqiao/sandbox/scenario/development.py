@@ -15,14 +15,14 @@ import numpy as np
 import pyarrow as pa
 
 from shuiqiao.credit.crossfit import cross_fit, train_scorecard
-from shuiqiao.credit.features.definition import FeatureDefinition
-from shuiqiao.credit.features.definitions import FEATURES
-from shuiqiao.credit.features.engine import FeatureEngine
-from shuiqiao.credit.features.inputs import granted_needs
 from shuiqiao.credit.scorecard import Scorecard
 from shuiqiao.credit.scoring import feature_values
 from shuiqiao.credit.training import TrainingData, TrainingSettings
 from shuiqiao.credit.validation import Validation, ValidationSettings, validate
+from shuiqiao.features.catalogue import FEATURES
+from shuiqiao.features.engine import FeatureEngine
+from shuiqiao.features.inputs import granted_needs
+from shuiqiao.features.model import FeatureDefinition
 
 CARD_NAME = "tax-record-scorecard"
 DECISION_FOLDS = 5

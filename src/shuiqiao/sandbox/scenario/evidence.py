@@ -11,10 +11,10 @@ from datetime import date
 from typing import Any
 
 from shuiqiao.base.ids import OwnedId
-from shuiqiao.credit.features.inputs import INPUTS
 from shuiqiao.exchange.model import DataRequest
 from shuiqiao.exchange.provider import Provider
 from shuiqiao.exchange.recipient import ReceivedData
+from shuiqiao.features.inputs import INPUTS
 from shuiqiao.node.institution import Institution
 from shuiqiao.standards.model import Catalogue
 

@@ -21,7 +21,7 @@ from typing import TYPE_CHECKING, Any
 from shuiqiao.base.ids import MemberId, OwnedId
 from shuiqiao.consent.model import Purpose
 from shuiqiao.credit.limit import LimitRequest, compute_limit
-from shuiqiao.credit.model import Grade, Score
+from shuiqiao.credit.model import Score
 from shuiqiao.credit.pricing import ChurnCurve, PricingTerms, compute_price
 from shuiqiao.credit.scorecard_file import scorecard_digest
 from shuiqiao.credit.scoring import score_taxpayers
@@ -34,9 +34,10 @@ from shuiqiao.sandbox.scenario.cast import REGULATOR
 from shuiqiao.sandbox.scenario.development import DevelopedModel
 from shuiqiao.sandbox.scenario.enterprises import EnterpriseOwner, Wish
 from shuiqiao.sandbox.scenario.evidence import Evidence, gather
+from shuiqiao.standards.tax_credit_grade import Grade
 
 if TYPE_CHECKING:
-    from shuiqiao.credit.features.engine import FeatureEngine
+    from shuiqiao.features.engine import FeatureEngine
 
 RULE_FEATURES = frozenset({"days_since_last_sale"})
 """Features that the product's rules read beside those of the scorecards."""

@@ -24,8 +24,8 @@ from shuiqiao.base.clock import Clock, SystemClock
 from shuiqiao.base.file_modes import share_file
 from shuiqiao.base.ids import Entropy, system_entropy
 from shuiqiao.consent.model import Purpose
-from shuiqiao.credit.features.engine import FeatureEngine
 from shuiqiao.crypto.model import SuiteName
+from shuiqiao.features.engine import FeatureEngine
 from shuiqiao.ledger.model import Checkpoint
 from shuiqiao.lending.catalogue import load_products
 from shuiqiao.node.auditing import audit_institution

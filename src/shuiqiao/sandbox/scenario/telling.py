@@ -15,9 +15,9 @@ from typing import TYPE_CHECKING
 from shuiqiao.base.clock import iso_from_ms
 from shuiqiao.base.file_modes import make_shared_folder, share_file
 from shuiqiao.consent.contract import GRANT
-from shuiqiao.credit.features.definitions import FEATURE_BY_NAME
 from shuiqiao.credit.model_card import model_card, model_card_markdown
 from shuiqiao.credit.scorecard_file import encode_scorecard, scorecard_digest
+from shuiqiao.features.catalogue import FEATURE_BY_NAME
 from shuiqiao.lending.model import RULE_WORDS, Outcome
 from shuiqiao.oversight.openings import indexed_transactions
 from shuiqiao.sandbox.scenario.cast import CAST, Consortium

@@ -17,7 +17,7 @@ from typing import Any, TypeAlias
 import ibis
 import ibis.expr.operations as ops
 
-from shuiqiao.credit.features.inputs import INPUTS
+from shuiqiao.features.inputs import INPUTS
 
 Frame: TypeAlias = Any
 """An Ibis table expression. Its columns are made at run time, so a type checker knows none of them."""

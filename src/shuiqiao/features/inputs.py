@@ -14,7 +14,7 @@ import pyarrow.compute as pc
 
 from shuiqiao.base.errors import InvalidInput
 from shuiqiao.base.money import MAX_FEN
-from shuiqiao.credit.model import Need
+from shuiqiao.features.model import Need
 
 MAX_ROWS = 50_000_000
 """Most rows of one record type in one call: about 4 GB of columns, beyond which a portfolio is cut into parts."""

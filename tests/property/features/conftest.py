@@ -6,7 +6,7 @@ from collections.abc import Iterator
 
 import pytest
 
-from shuiqiao.credit.features.engine import FeatureEngine
+from shuiqiao.features.engine import FeatureEngine
 
 
 @pytest.fixture(scope="session")

@@ -9,8 +9,8 @@ import pyarrow as pa
 import pytest
 
 from shuiqiao.base.errors import InvalidInput
-from shuiqiao.credit.features.definitions import FEATURE_BY_NAME, FEATURES
-from shuiqiao.credit.features.inputs import INPUTS
+from shuiqiao.features.catalogue import FEATURE_BY_NAME, FEATURES
+from shuiqiao.features.inputs import INPUTS
 
 D = date
 

@@ -7,19 +7,19 @@ from dataclasses import replace
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from shuiqiao.sandbox.economy.grades import (
+from shuiqiao.standards.tax_credit_grade import (
     RULES_2014,
     RULES_2025,
     Breach,
     CreditEvent,
     DirectD,
+    Grade,
     GradeFacts,
-    GradeLetter,
     PreviousGrade,
     assess_grade,
 )
 
-ORDER = {GradeLetter.A: 4, GradeLetter.B: 3, GradeLetter.M: 3, GradeLetter.C: 2, GradeLetter.D: 1}
+ORDER = {Grade.A: 4, Grade.B: 3, Grade.M: 3, Grade.C: 2, Grade.D: 1}
 
 events = st.builds(
     CreditEvent,
@@ -40,8 +40,8 @@ facts = st.builds(
     events=st.lists(events, max_size=12).map(tuple),
     direct_d=st.lists(st.sampled_from(DirectD), max_size=1).map(tuple),
     previous=st.none()
-    | st.builds(PreviousGrade, letter=st.sampled_from(GradeLetter), direct_d_years=st.just(0))
-    | st.builds(PreviousGrade, letter=st.just(GradeLetter.D), direct_d_years=st.integers(1, 2)),
+    | st.builds(PreviousGrade, letter=st.sampled_from(Grade), direct_d_years=st.just(0))
+    | st.builds(PreviousGrade, letter=st.just(Grade.D), direct_d_years=st.integers(1, 2)),
 )
 rules = st.sampled_from([RULES_2014, RULES_2025])
 
@@ -64,9 +64,9 @@ def test_letter_and_points_agree(given_facts: GradeFacts, rules_version) -> None
 
     assert (result.points_tenths is None) == result.is_direct_d
     if result.points_tenths is None or result.points_tenths < 400:
-        assert GradeLetter.D is result.letter
-    elif result.letter is GradeLetter.A:
+        assert Grade.D is result.letter
+    elif result.letter is Grade.A:
         assert result.points_tenths >= 900
         assert result.reasons == ()
-    elif result.letter is GradeLetter.C:
+    elif result.letter is Grade.C:
         assert 400 <= result.points_tenths < 700

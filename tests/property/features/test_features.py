@@ -10,9 +10,9 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from shuiqiao.base.errors import InvalidInput
-from shuiqiao.credit.features.definitions import FEATURES
-from shuiqiao.credit.features.engine import FACTS, FeatureEngine
-from shuiqiao.credit.features.inputs import INPUTS, input_schema
+from shuiqiao.features.catalogue import FEATURES
+from shuiqiao.features.engine import FACTS, FeatureEngine
+from shuiqiao.features.inputs import INPUTS, input_schema
 
 AS_OF = date(2026, 2, 28)
 FIRMS = ("F1", "F2", "F3")

@@ -9,8 +9,8 @@ from typing import Any
 import pyarrow as pa
 import pytest
 
-from shuiqiao.credit.features.engine import FeatureEngine
-from shuiqiao.credit.features.inputs import input_schema
+from shuiqiao.features.engine import FeatureEngine
+from shuiqiao.features.inputs import input_schema
 
 AS_OF = date(2026, 3, 31)
 

@@ -1,4 +1,4 @@
-"""The tax credit grade 纳税(缴费)信用等级 as a pure function of a year's events.
+"""The tax credit grade 纳税(缴费)信用等级: its five letters, and the rules by which a year's events lead to one.
 
 Rule: STA Announcement 2025 No. 12, in force since 2025-07-01 (articles 13, 16, 17 and the repair standards); before
 that 2014 No. 40 with its amendments. Points are counted in tenths, so that partial repair stays exact.
@@ -26,8 +26,8 @@ _CLEAN_MONTHS_NEEDED = 6
 _IN_FORCE_2025 = date(2025, 7, 1)
 
 
-class GradeLetter(StrEnum):
-    """The five grades."""
+class Grade(StrEnum):
+    """Tax credit grade 纳税信用等级 (Announcement 2025 No. 12, article 16)."""
 
     A = "A"
     B = "B"
@@ -125,7 +125,7 @@ class CreditEvent:
 class PreviousGrade:
     """The grade of the year before. direct_d_years: how many years running it has been D for a direct reason."""
 
-    letter: GradeLetter
+    letter: Grade
     direct_d_years: int = 0
 
 
@@ -154,7 +154,7 @@ class GradeFacts:
 class GradeAssessment:
     """The result. points_tenths is None where D was direct. reasons: codes, in the order in which they were found."""
 
-    letter: GradeLetter
+    letter: Grade
     points_tenths: int | None
     reasons: tuple[str, ...]
     rules_version: str
@@ -175,7 +175,7 @@ def assess_grade(facts: GradeFacts, *, rules: GradeRules = RULES_2025) -> GradeA
     reasons, years = _direct_d(facts)
     if years:
         return GradeAssessment(
-            letter=GradeLetter.D,
+            letter=Grade.D,
             points_tenths=None,
             reasons=reasons,
             rules_version=rules.version,
@@ -183,9 +183,9 @@ def assess_grade(facts: GradeFacts, *, rules: GradeRules = RULES_2025) -> GradeA
         )
     points = credit_points(facts, rules=rules)
     letter = _letter_of(points, facts)
-    barred = _reasons_against_a(facts) if letter is GradeLetter.A else ()
+    barred = _reasons_against_a(facts) if letter is Grade.A else ()
     return GradeAssessment(
-        letter=GradeLetter.B if barred else letter,
+        letter=Grade.B if barred else letter,
         points_tenths=points,
         reasons=barred,
         rules_version=rules.version,
@@ -204,7 +204,7 @@ def _direct_d(facts: GradeFacts) -> tuple[tuple[str, ...], int]:
 def credit_points(facts: GradeFacts, *, rules: GradeRules) -> int:
     """Return the year's points in tenths, between 0 and 1000."""
     points = _start_points(facts, rules) - sum(_lost(event, rules) for event in facts.events)
-    if facts.previous is not None and facts.previous.letter is GradeLetter.D and not facts.previous.direct_d_years:
+    if facts.previous is not None and facts.previous.letter is Grade.D and not facts.previous.direct_d_years:
         points -= rules.points_d_carry
     points += _clean_bonus(facts.clean_months, rules)
     return max(0, min(points, 100 * TENTHS))
@@ -234,21 +234,21 @@ def _clean_bonus(clean_months: int, rules: GradeRules) -> int:
     return min(earned, rules.clean_bonus_max)
 
 
-def _letter_of(points: int, facts: GradeFacts) -> GradeLetter:
+def _letter_of(points: int, facts: GradeFacts) -> Grade:
     if points < _C_FROM:
-        return GradeLetter.D
+        return Grade.D
     if facts.months_operating < _FULL_YEAR_MONTHS:
-        return GradeLetter.M
+        return Grade.M
     if points < _B_FROM:
-        return GradeLetter.C
+        return Grade.C
     if not facts.has_income:
-        return GradeLetter.M
-    return GradeLetter.A if points >= _A_FROM else GradeLetter.B
+        return Grade.M
+    return Grade.A if points >= _A_FROM else Grade.B
 
 
 def _reasons_against_a(facts: GradeFacts) -> tuple[str, ...]:
     """Article 17: what bars an A although the points suffice."""
-    last_was_d = facts.previous is not None and facts.previous.letter is GradeLetter.D
+    last_was_d = facts.previous is not None and facts.previous.letter is Grade.D
     zero_vat = facts.zero_vat_in_a_row > _MAX_ZERO_VAT_IN_A_ROW or facts.zero_vat_in_total > _MAX_ZERO_VAT_IN_TOTAL
     found = (
         ("operating_under_three_years", facts.months_operating < _A_NEEDS_MONTHS),

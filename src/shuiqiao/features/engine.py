@@ -26,12 +26,11 @@ import numpy as np
 import pyarrow as pa
 
 from shuiqiao.base.errors import InvalidInput
-from shuiqiao.credit.features.definition import FeatureDefinition
-from shuiqiao.credit.features.definitions import FEATURE_BY_NAME, FEATURES
-from shuiqiao.credit.features.facts import every_fact, facts_table
-from shuiqiao.credit.features.frames import Frame, columns_read
-from shuiqiao.credit.features.inputs import INPUTS, granted_needs, input_table
-from shuiqiao.credit.model import Need
+from shuiqiao.features.catalogue import FEATURE_BY_NAME, FEATURES
+from shuiqiao.features.facts import every_fact, facts_table
+from shuiqiao.features.frames import Frame, columns_read
+from shuiqiao.features.inputs import INPUTS, granted_needs, input_table
+from shuiqiao.features.model import FeatureDefinition, Need
 
 MAX_TAXPAYERS = 5_000_000
 """Most taxpayers in one call: about 2 GB of output, beyond which a portfolio is cut into parts."""

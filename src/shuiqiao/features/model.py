@@ -1,12 +1,42 @@
-"""What one feature is: a name, its Chinese name, its window, a formula in words and the Ibis expression of it."""
+"""What a feature is: a name, its Chinese name, its window, a formula in words and the Ibis expression of it."""
 
 from __future__ import annotations
 
 from dataclasses import dataclass, field
+from enum import StrEnum
 
 from ibis import Deferred
 
-from shuiqiao.credit.model import Direction, Need, Unit, Words
+from shuiqiao.base.words import Words
+
+
+class Direction(StrEnum):
+    """How the chance of default is expected to move when a feature's value rises."""
+
+    LOWER_RISK = "lower_risk"
+    HIGHER_RISK = "higher_risk"
+    OPEN = "open"
+
+
+class Unit(StrEnum):
+    """What a feature's number counts."""
+
+    LOG_YUAN = "log_yuan"
+    YUAN = "yuan"
+    SHARE = "share"
+    RATIO = "ratio"
+    COUNT = "count"
+    MONTHS = "months"
+    DAYS = "days"
+    ORDINAL = "ordinal"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Need:
+    """One record type and disclosure group without which a feature stays unknown."""
+
+    record_type: str
+    group: str
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -7,20 +7,20 @@ from typing import Any
 
 import pytest
 
-from shuiqiao.sandbox.economy.grades import (
+from shuiqiao.standards.tax_credit_grade import (
     RULES_2014,
     RULES_2025,
     Breach,
     CreditEvent,
     DirectD,
+    Grade,
     GradeFacts,
-    GradeLetter,
     PreviousGrade,
     assess_grade,
     rules_in_force,
 )
 
-A, B, M, C, D = GradeLetter.A, GradeLetter.B, GradeLetter.M, GradeLetter.C, GradeLetter.D
+A, B, M, C, D = Grade.A, Grade.B, Grade.M, Grade.C, Grade.D
 
 
 def facts(**changes: Any) -> GradeFacts:
@@ -87,7 +87,7 @@ TABLE = [
 
 
 @pytest.mark.parametrize(("change", "letter", "points"), [row[1:] for row in TABLE], ids=[row[0] for row in TABLE])
-def test_grade_table_of_2025(change: dict[str, Any], letter: GradeLetter, points: int) -> None:
+def test_grade_table_of_2025(change: dict[str, Any], letter: Grade, points: int) -> None:
     result = assess_grade(facts(**change), rules=RULES_2025)
 
     assert (letter, points, "2025-12") == (result.letter, result.points_tenths, result.rules_version)
