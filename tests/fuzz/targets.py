@@ -39,9 +39,8 @@ from shuiqiao.crypto.model import CipherSuite
 from shuiqiao.crypto.suites import get_suite
 from shuiqiao.exchange.manifest import MANIFEST as MANIFEST_NAME
 from shuiqiao.exchange.manifest import decode_manifest
-from shuiqiao.exchange.messages import REQUEST as REQUEST_NAME
-from shuiqiao.exchange.messages import open_answer, verify_request_rules
-from shuiqiao.exchange.model import AnswerContent, Manifest, RequestMessage, SealedAnswer
+from shuiqiao.exchange.messages import REQUEST_MESSAGE, open_answer, verify_request_rules
+from shuiqiao.exchange.model import AnswerContent, AnswerManifest, RequestMessage, SealedAnswer
 from shuiqiao.ledger.checkpoints.cosignature import sign_cosignature
 from shuiqiao.ledger.checkpoints.signed_note import decode_signed_note, encode_text
 from shuiqiao.ledger.log.entry import decode_entry
@@ -62,8 +61,7 @@ from shuiqiao.members.epoch import decode_epoch
 from shuiqiao.members.genesis import decode_genesis, genesis_from_members_toml
 from shuiqiao.members.key_ring import MemberKeyRing
 from shuiqiao.node.backup.archive import ArchiveWriter, read_archive
-from shuiqiao.node.backup.manifest import FileEntry, LedgerMoment
-from shuiqiao.node.backup.manifest import Manifest as BackupManifest
+from shuiqiao.node.backup.manifest import BackupManifest, FileEntry, LedgerMoment
 from shuiqiao.node.backup.manifest import decode_manifest as decode_backup_manifest
 from shuiqiao.node.backup.manifest import encode_manifest as encode_backup_manifest
 from shuiqiao.node.backup.reading import verify_backup
@@ -321,7 +319,7 @@ def read_signed_manifest(data: bytes) -> object:
 
 
 def signed_manifests() -> list[bytes]:
-    content = msgspec.convert(MANIFEST, Manifest, builtin_types=(bytes,))
+    content = msgspec.convert(MANIFEST, AnswerManifest, builtin_types=(bytes,))
     return [sign_document(content, name=MANIFEST_NAME, network=NETWORK, suite=SUITE, keys=[BUREAU_KEY])]
 
 
@@ -567,10 +565,10 @@ TARGETS: dict[str, Target] = {
         read=decode_fork_evidence,
         seeds=lambda: [encode_cbor({"proof": [], "version": 1, "new_note": notes()[0], "old_note": notes()[0]})],
     ),
-    "request": document(RequestMessage, REQUEST_NAME, REQUEST, verify_request_rules),
+    "request": document(RequestMessage, REQUEST_MESSAGE, REQUEST, verify_request_rules),
     "answer": document(SealedAnswer, "exchange.answer/1", ANSWER),
     "answer-content": Target(read=read_answer_content, seeds=answer_contents),
-    "manifest": document(Manifest, MANIFEST_NAME, MANIFEST),
+    "manifest": document(AnswerManifest, MANIFEST_NAME, MANIFEST),
     "signed-manifest": Target(read=read_signed_manifest, seeds=signed_manifests),
     "artefact": Target(read=lambda data: decode_artefact(data, network=NETWORK, suite=SUITE), seeds=artefacts),
     "artefact-rules": Target(

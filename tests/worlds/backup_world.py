@@ -12,15 +12,15 @@ from shuiqiao.node.backup.archive import ArchiveWriter, read_archive
 from shuiqiao.node.backup.manifest import (
     MANIFEST,
     SIGNATURE,
+    BackupManifest,
     FileEntry,
-    Manifest,
     decode_manifest,
     encode_manifest,
     signed_message,
 )
 
 
-def unpacked(archive: Path) -> tuple[list[tuple[str, bytes]], Manifest]:
+def unpacked(archive: Path) -> tuple[list[tuple[str, bytes]], BackupManifest]:
     """The files of a backup in order, and its manifest."""
     with archive.open("rb") as file:
         files = [(found.name, b"".join(found.chunks())) for found in read_archive(file)]
@@ -29,7 +29,13 @@ def unpacked(archive: Path) -> tuple[list[tuple[str, bytes]], Manifest]:
 
 
 def pack(
-    target: Path, files: Iterable[tuple[str, bytes]], *, manifest: Manifest, signer: Any, suite: Any, **fields: Any
+    target: Path,
+    files: Iterable[tuple[str, bytes]],
+    *,
+    manifest: BackupManifest,
+    signer: Any,
+    suite: Any,
+    **fields: Any,
 ) -> None:
     """A backup of these files, its manifest changed in some fields and signed by a key."""
     with target.open("wb") as out:

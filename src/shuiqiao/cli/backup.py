@@ -12,7 +12,7 @@ from shuiqiao.base.visible import visible_line
 from shuiqiao.cli.output import print_json, progress_on_stderr, say
 
 if TYPE_CHECKING:
-    from shuiqiao.node.backup.manifest import Manifest
+    from shuiqiao.node.backup.manifest import BackupManifest
     from shuiqiao.node.home.validator_home import RenewedConfiguration
 
 HOME_VARIABLE = "SHUIQIAO_HOME"
@@ -157,7 +157,7 @@ def _warn_validator(signs_above: int | None) -> None:
         _warn(f"this validator signs above height {signs_above}: if the old node still runs, it would sign twice")
 
 
-def _summary(manifest: Manifest) -> dict[str, object]:
+def _summary(manifest: BackupManifest) -> dict[str, object]:
     from shuiqiao.base.clock import iso_from_ms
 
     return {

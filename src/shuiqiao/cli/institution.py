@@ -54,7 +54,7 @@ def run_ingest(*, files: Sequence[Path], home: Path, record_type: str | None, as
             files,
             anchor=institution.outbox,
             record_type=known,
-            progress=lambda done, total: progress("records read 读取记录", done, total),
+            progress=progress,
         )
         settled, refused = settled_words(institution), refused_words(institution)
     if settled:

@@ -85,7 +85,7 @@ def network_init(
             passphrase=named_passphrase(),
             clock=SystemClock(),
             entropy=system_entropy,
-            on_home=lambda done, total: progress("make homes 建立主目录", done, total),
+            progress=progress,
         )
     _speak_made(made, folder=folder, as_json=json)
 
@@ -149,7 +149,7 @@ def network_start(
 
     network = _network(folder)
     with progress_on_stderr() as progress:
-        started = network.start(nodes or (), program=find_program(), on_step=lambda step: progress(step, 0, None))
+        started = network.start(nodes or (), program=find_program(), progress=progress)
     waiting = [node.node for node in started if node.catching_up]
     _show({"running": [node.node for node in started], "catching_up": waiting}, as_json=json)
 
@@ -211,7 +211,7 @@ def network_rotate_key(
         progress("make and record a new key 生成并登记新密钥", 0, None)
         result = act(network.home(node), do)
         key = bytes.fromhex(result["public_key"])
-        network.take_validator_key(node, key, program=program, on_step=lambda step: progress(step, 0, None))
+        network.take_validator_key(node, key, program=program, progress=progress)
     show(result, as_json=json, speak=speak_rows)
 
 

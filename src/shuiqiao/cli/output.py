@@ -15,9 +15,10 @@ from contextlib import contextmanager
 from enum import StrEnum
 from shlex import quote
 from shutil import which
-from typing import Any, Final, Protocol
+from typing import Any, Final
 
 from shuiqiao.base.errors import ShuiqiaoError, Unavailable
+from shuiqiao.base.progress import Progress
 from shuiqiao.base.visible import visible, visible_line
 
 EXIT_DONE = 0
@@ -37,14 +38,6 @@ _chosen: Language | None = None
 
 STANDARD_OUTPUT: Final = "standard output"
 """What an error is of that standard output refused: nothing can be told there."""
-
-
-class Progress(Protocol):
-    """Told by a long act how far it is."""
-
-    def __call__(self, step: str, done: int, total: int | None, /) -> None:
-        """Show that ``done`` of ``total`` (None if unknown) is reached in a step named for a person."""
-        ...
 
 
 def speak_to_any_terminal() -> None:

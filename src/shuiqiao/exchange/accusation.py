@@ -26,7 +26,7 @@ from shuiqiao.base.encoding import decode_json
 from shuiqiao.base.errors import IntegrityError
 from shuiqiao.base.ids import MemberId
 from shuiqiao.exchange.manifest import decode_manifest, first_out_of_scope, months_of, names_digest
-from shuiqiao.exchange.model import Accusation, Manifest
+from shuiqiao.exchange.model import Accusation, AnswerManifest
 from shuiqiao.standards.columns import arrow_type
 from shuiqiao.standards.encoding import MAX_GROUP_BYTES
 from shuiqiao.standards.model import CORE_GROUP, TAXPAYER_FIELD, FieldType
@@ -106,7 +106,7 @@ def prove_withheld(
     )
 
 
-def _month_in_scope(record: RecordProof, manifest: Manifest, catalogue: Catalogue) -> str:
+def _month_in_scope(record: RecordProof, manifest: AnswerManifest, catalogue: Catalogue) -> str:
     """Steps 2 and 3; returns the month in which the record counts."""
     core = _core(record)
     if core.get(TAXPAYER_FIELD) != manifest.taxpayer:
@@ -144,7 +144,7 @@ def _core(record: RecordProof) -> dict[str, Any]:
     raise _unproven(f"the record does not show its group {CORE_GROUP}")
 
 
-def _expect_anchored(anchor: VerifiedReceipt, record: RecordProof, manifest: Manifest, network: bytes) -> None:
+def _expect_anchored(anchor: VerifiedReceipt, record: RecordProof, manifest: AnswerManifest, network: bytes) -> None:
     """Step 4."""
     if anchor.network != network or anchor.kind != COMMIT or anchor.transaction.body.batch != record.batch:
         raise _unproven("the receipt is not of the anchor of the record's batch on this network")
@@ -156,7 +156,7 @@ def _expect_anchored(anchor: VerifiedReceipt, record: RecordProof, manifest: Man
         )
 
 
-def _expect_missing(evidence: WithheldEvidence, manifest: Manifest, suite: CipherSuite) -> None:
+def _expect_missing(evidence: WithheldEvidence, manifest: AnswerManifest, suite: CipherSuite) -> None:
     """Step 6."""
     record = evidence.record
     fixed = {entry.type: entry.names for entry in manifest.types}.get(record.standard)
@@ -166,7 +166,7 @@ def _expect_missing(evidence: WithheldEvidence, manifest: Manifest, suite: Ciphe
         raise _unproven("the record was delivered")
 
 
-def _counted(manifest: Manifest, type_id: str, month: str) -> int:
+def _counted(manifest: AnswerManifest, type_id: str, month: str) -> int:
     return sum(cell.count for cell in manifest.cells if (cell.type, cell.month) == (type_id, month))
 
 

@@ -19,7 +19,7 @@ from shuiqiao.base.errors import IntegrityError
 from shuiqiao.base.ids import owned_id
 from shuiqiao.exchange.model import (
     MAX_MANIFEST_BYTES,
-    Manifest,
+    AnswerManifest,
     ManifestCell,
     ManifestType,
     RequestMessage,
@@ -61,12 +61,12 @@ def build_manifest(
     suite: CipherSuite,
     made_ms: int,
     salt: bytes,
-) -> Manifest:
+) -> AnswerManifest:
     """Return the manifest of an answer.
 
     inventories: by type, for every type asked for. as_of: the checkpoint taken before the vault was read.
     """
-    return Manifest(
+    return AnswerManifest(
         request=message.request,
         consent=message.consent,
         provider=message.receiver,
@@ -96,20 +96,22 @@ def names_digest(leaves: Iterable[LeafRef], *, suite: CipherSuite) -> bytes:
     return suite.digest(b"".join(sorted([leaf.batch + leaf.index.to_bytes(_INDEX_BYTES, "big") for leaf in leaves])))
 
 
-def encode_manifest(manifest: Manifest, *, network: bytes, suite: CipherSuite, key: SigningKey) -> bytes:
+def encode_manifest(manifest: AnswerManifest, *, network: bytes, suite: CipherSuite, key: SigningKey) -> bytes:
     """Return a manifest signed by the provider."""
     return sign_document(manifest, name=MANIFEST, network=network, suite=suite, keys=(key,))
 
 
 def decode_manifest(
     raw: bytes, *, provider: MemberId, state: StateView, network: bytes, suite: CipherSuite
-) -> Manifest:
+) -> AnswerManifest:
     """Return the manifest in outside bytes, signed by the provider.
 
     Where the provider put it on the ledger, a key counts that it replaced since [MEMBER-26].
     Raises InvalidInput for its form, IntegrityError for the signature.
     """
-    document = decode_document(raw, Manifest, name=MANIFEST, network=network, suite=suite, max_bytes=MAX_MANIFEST_BYTES)
+    document = decode_document(
+        raw, AnswerManifest, name=MANIFEST, network=network, suite=suite, max_bytes=MAX_MANIFEST_BYTES
+    )
     manifest = document.body
     name = owned_id(manifest.recipient, manifest.request)
     known = is_recorded(state, name, provider=provider, field="manifest_digest", digest=suite.digest(raw))
@@ -117,7 +119,7 @@ def decode_manifest(
     return manifest
 
 
-def verify_manifest_fits(manifest: Manifest, message: RequestMessage, *, taxpayer: str) -> None:
+def verify_manifest_fits(manifest: AnswerManifest, message: RequestMessage, *, taxpayer: str) -> None:
     """Return if a manifest is about this very request.
 
     Raises IntegrityError ``exchange.manifest_misdirected``, or ``exchange.manifest_ambiguous`` where it speaks of a
@@ -145,7 +147,7 @@ def verify_manifest_fits(manifest: Manifest, message: RequestMessage, *, taxpaye
         )
 
 
-def verify_complete(manifest: Manifest, received: Mapping[str, Inventory], *, suite: CipherSuite) -> None:
+def verify_complete(manifest: AnswerManifest, received: Mapping[str, Inventory], *, suite: CipherSuite) -> None:
     """Return if what was received is exactly what the manifest counts and names [EXCHANGE-12].
 
     received: by type. Raises IntegrityError ``exchange.record_withheld`` naming type, month and both counts, or

@@ -32,7 +32,7 @@ if TYPE_CHECKING:
     from shuiqiao.crypto.model import CipherSuite, SealingKey, SigningKey
     from shuiqiao.ledger.model import StateView
 
-REQUEST = "exchange.request/1"
+REQUEST_MESSAGE = "exchange.request/1"
 ANSWER = "exchange.answer/1"
 
 _ENVELOPE_BYTES = 4096
@@ -42,7 +42,7 @@ _ENVELOPE_BYTES = 4096
 def encode_request(message: RequestMessage, *, network: bytes, suite: CipherSuite, key: SigningKey) -> bytes:
     """Return a request signed by the bank; raises InvalidInput ``exchange.request_invalid``."""
     verify_request_rules(message)
-    return sign_document(message, name=REQUEST, network=network, suite=suite, keys=(key,))
+    return sign_document(message, name=REQUEST_MESSAGE, network=network, suite=suite, keys=(key,))
 
 
 def decode_request(raw: bytes, *, state: StateView, network: bytes, suite: CipherSuite) -> RequestMessage:
@@ -52,7 +52,7 @@ def decode_request(raw: bytes, *, state: StateView, network: bytes, suite: Ciphe
     Raises InvalidInput for its form, Denied ``members.unknown``, IntegrityError for the signature.
     """
     document = decode_document(
-        raw, RequestMessage, name=REQUEST, network=network, suite=suite, max_bytes=MAX_REQUEST_BYTES
+        raw, RequestMessage, name=REQUEST_MESSAGE, network=network, suite=suite, max_bytes=MAX_REQUEST_BYTES
     )
     message = document.body
     known = is_recorded(

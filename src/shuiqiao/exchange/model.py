@@ -121,7 +121,7 @@ class ManifestType(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_o
     names: Digest
 
 
-class Manifest(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
+class AnswerManifest(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
     """The provider's signed word for how much there is: a type and month without a cell has no live record."""
 
     request: RequestId

@@ -34,7 +34,7 @@ from shuiqiao.exchange.ceilings import (
 from shuiqiao.exchange.changes import ChangedRecord, changed_records, decode_leaves, encode_leaves, leaves_of
 from shuiqiao.exchange.contract import DELIVER, REFUSE, AccessDeliverBody, AccessRefuseBody, verify_recipient_active
 from shuiqiao.exchange.manifest import Inventory, build_manifest, encode_manifest
-from shuiqiao.exchange.messages import REQUEST, decode_request, seal_answer
+from shuiqiao.exchange.messages import REQUEST_MESSAGE, decode_request, seal_answer
 from shuiqiao.exchange.model import (
     MAX_DISCLOSURE_BYTES,
     MAX_REQUEST_BYTES,
@@ -429,7 +429,7 @@ class Provider:
         message = decode_document(
             row.message,
             RequestMessage,
-            name=REQUEST,
+            name=REQUEST_MESSAGE,
             network=self._network,
             suite=self._suite,
             max_bytes=MAX_REQUEST_BYTES,

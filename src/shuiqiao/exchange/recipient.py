@@ -48,7 +48,7 @@ if TYPE_CHECKING:
     from shuiqiao.consent.model import ConsentArtefact
     from shuiqiao.consent.service import ConsentFile
     from shuiqiao.crypto.model import CipherSuite, SealingKey, SigningKey
-    from shuiqiao.exchange.model import Manifest
+    from shuiqiao.exchange.model import AnswerManifest
     from shuiqiao.exchange.store import ErasureRow, RecipientStore, RequestRow
     from shuiqiao.ledger.model import StateView
     from shuiqiao.ledger.transactions.submitter import LedgerSubmitter
@@ -74,7 +74,7 @@ class ReceivedData:
 
     request: bytes
     artefact: ConsentArtefact
-    manifest: Manifest
+    manifest: AnswerManifest
     manifest_bytes: bytes
     """Signed by the provider: evidence if a record turns out to be missing."""
     disclosure: Disclosure

@@ -20,6 +20,7 @@ from shuiqiao.base.clock import SystemClock
 from shuiqiao.base.durable import PosixDisk
 from shuiqiao.base.errors import Denied, IntegrityError, ShuiqiaoError, Unavailable
 from shuiqiao.base.ids import MemberId, system_entropy
+from shuiqiao.base.progress import no_progress
 from shuiqiao.crypto.suites import get_suite
 from shuiqiao.ledger.checkpoints.note import verify_note
 from shuiqiao.ledger.checkpoints.signed_note import decode_signed_note
@@ -96,9 +97,7 @@ class StoredLedger(LogReading):
     @contextmanager
     def _executed(self, *, until_height: int | None) -> Generator[IndexReader]:
         with tempfile.TemporaryDirectory(prefix="shuiqiao-look-") as scratch:
-            found = reexecute_log(
-                self._place, Path(scratch), until_height=until_height, progress=lambda _step, _done, _total: None
-            )
+            found = reexecute_log(self._place, Path(scratch), until_height=until_height, progress=no_progress)
             with IndexReader(found.index) as index:
                 yield index
 

@@ -21,12 +21,13 @@ from pathlib import Path
 
 from shuiqiao.base.errors import Conflict, Denied, IntegrityError, InvalidInput, ShuiqiaoError, Unavailable
 from shuiqiao.base.ids import Entropy, new_id
+from shuiqiao.base.progress import Progress
 from shuiqiao.crypto.model import CipherSuite
 from shuiqiao.standards.readers.sources import Source
 from shuiqiao.vault.anchoring import KNOWN_COMMITTED, amend_leaves, anchor_batch, untold
 from shuiqiao.vault.batch_writer import BatchBuilder, Part, part_of, slice_part
 from shuiqiao.vault.index import BatchRow, IndexWriter, RecordIndex
-from shuiqiao.vault.model import SALT_BYTES, Anchor, AnchoredBatch, IngestReport, Progress, VaultSettings
+from shuiqiao.vault.model import SALT_BYTES, Anchor, AnchoredBatch, IngestReport, VaultSettings
 from shuiqiao.vault.preparation import Chunk, PreparedRows
 from shuiqiao.vault.quarantine import KEPT_OUT, Report
 from shuiqiao.vault.sieve import KnownRow, Placement, Sifted, sift
@@ -82,7 +83,7 @@ class Ingest:
         entropy: Entropy,
         anchor: Anchor,
         report: Report,
-        progress: Progress | None,
+        progress: Progress,
         amending: bool = False,
     ) -> None:
         self._folder = folder
@@ -126,7 +127,7 @@ class Ingest:
                     with closing(preparers.prepare_all(chunks)) as prepared_chunks:
                         for chunk, prepared in prepared_chunks:
                             self._take(chunk, prepared, name=names[chunk.source])
-                            self._tell_progress(total)
+                            self._progress("records read 读取记录", self._counts.read, total)
                     self._seal()
             self._settle()
         except BaseException:
@@ -152,10 +153,6 @@ class Ingest:
                     key_is_all=entry.source.plan.natural_key_is_all,
                 )
                 first_row += rows.num_rows
-
-    def _tell_progress(self, total: int | None) -> None:
-        if self._progress is not None:
-            self._progress(self._counts.read, total)
 
     def _take(self, chunk: Chunk, prepared: PreparedRows, *, name: str) -> None:
         writer = self._open_writer()

@@ -134,10 +134,6 @@ class VaultSettings:
         return 1 << self.batch_depth
 
 
-Progress = Callable[[int, int | None], None]
-"""Told (rows read so far, rows in all or None) after each chunk of an ingest."""
-
-
 @dataclass(frozen=True, slots=True, kw_only=True)
 class AnchoredBatch:
     """A batch that is on the ledger. index: of its anchor in the log, None where an earlier run had put it there."""

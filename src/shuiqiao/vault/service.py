@@ -17,6 +17,7 @@ from pathlib import Path
 from shuiqiao.base.clock import Clock, iso_from_ms
 from shuiqiao.base.errors import Conflict, IntegrityError, InvalidInput, Unavailable
 from shuiqiao.base.ids import Entropy, MemberId, Uscc, new_id
+from shuiqiao.base.progress import Progress, no_progress
 from shuiqiao.base.regular_file import open_descriptor, open_regular
 from shuiqiao.crypto.model import CipherSuite
 from shuiqiao.ledger.model import LedgerEngine, Transaction
@@ -39,7 +40,6 @@ from shuiqiao.vault.model import (
     LeafRef,
     PendingBatch,
     Problem,
-    Progress,
     VaultSettings,
 )
 from shuiqiao.vault.opening import Period, is_behind, live_entries, month_of_day, open_records, prove_record
@@ -123,7 +123,7 @@ class Vault:
         *,
         anchor: Anchor,
         record_type: RecordType | None = None,
-        progress: Progress | None = None,
+        progress: Progress = no_progress,
     ) -> IngestReport:
         """Take source files in: every row is anchored, or listed in the report with the reason [VAULT-INGEST-1].
 
@@ -140,7 +140,7 @@ class Vault:
         For what an ingest keeps out as ``identity_conflict``: a person has found out which values are right. Both
         versions stay provable. Rows that amend nothing are kept out and listed in the report. Raises as ``ingest``.
         """
-        return self._take_in((path,), anchor=anchor, record_type=record_type, progress=None, amending=True)
+        return self._take_in((path,), anchor=anchor, record_type=record_type, progress=no_progress, amending=True)
 
     def _take_in(
         self,
@@ -148,7 +148,7 @@ class Vault:
         *,
         anchor: Anchor,
         record_type: RecordType | None,
-        progress: Progress | None,
+        progress: Progress,
         amending: bool,
     ) -> IngestReport:
         if not 0 < len(paths) <= MAX_SOURCES:

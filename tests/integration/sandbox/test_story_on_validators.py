@@ -7,6 +7,7 @@ import json
 import pytest
 
 from cometbft_world import comet_program, nodes_in
+from shuiqiao.base.progress import no_progress
 from shuiqiao.credit.scorecard_file import decode_scorecard, scorecard_digest
 from shuiqiao.crypto.model import SuiteName
 from shuiqiao.crypto.suites import get_suite
@@ -31,7 +32,7 @@ def result(tmp_path_factory):
         folder=folder,
         seed=SEED,
         data=synthetic_data(folder / "data", taxpayers=TAXPAYERS, seed=SEED),
-        progress=lambda _step, _done, _total: None,
+        progress=no_progress,
         order=Order(engine=EngineName.COMETBFT, validators=4, program=comet_program()),
     )
     return play(settings, tell=tell)

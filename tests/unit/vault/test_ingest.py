@@ -160,10 +160,10 @@ def test_worker_processes_give_the_same_batches_as_one_process(open_world, tmp_p
     roots = []
     for workers in (0, 2):
         world = open_world("intl", folder=tmp_path / f"home-{workers}", workers=workers)
-        seen: list[tuple[int, int | None]] = []
+        seen: list[tuple[str, int, int | None]] = []
         report = world.vault.ingest([path], anchor=world.anchor, progress=lambda *at, seen=seen: seen.append(at))
         assert_every_row_is_accounted_for(report)
-        assert seen[-1] == (70, 70)
+        assert seen[-1] == ("records read 读取记录", 70, 70)
         roots.append([(batch, world.batch_of(batch).root) for batch in world.anchored_batches()])
     assert roots[0] == roots[1]
 

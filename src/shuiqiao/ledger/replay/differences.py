@@ -6,10 +6,11 @@ memory: states are walked side by side in order of key, logs are descended by th
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Final
 
+from shuiqiao.base.progress import Progress, no_progress
 from shuiqiao.ledger.log.tree import HASH_BYTES, complete_subtrees
 from shuiqiao.ledger.state.state_map import state_record
 
@@ -18,9 +19,6 @@ if TYPE_CHECKING:
 
 TELL_EVERY: Final = 10_000
 """Keys between two calls of a progress listener."""
-
-OnProgress = Callable[[int], None]
-"""Told how many items are done."""
 
 Items = Iterable[tuple[bytes, bytes]]
 """Keys with their encoded values, in order of key."""
@@ -53,16 +51,14 @@ class LeafDifference:
     there: bytes
 
 
-def compare_states(
-    here: Items, there: Items, *, hash_name: str, on_progress: OnProgress = lambda _done: None
-) -> StateComparison:
+def compare_states(here: Items, there: Items, *, hash_name: str, progress: Progress = no_progress) -> StateComparison:
     """Walk two states side by side and return the first key that differs, in order of key."""
     first: StateDifference | None = None
     differing = compared = 0
     for key, one, other in _side_by_side(iter(here), iter(there)):
         compared += 1
         if compared % TELL_EVERY == 0:
-            on_progress(compared)
+            progress("compare the states 比较状态", compared, None)
         if one == other:
             continue
         differing += 1

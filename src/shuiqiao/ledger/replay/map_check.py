@@ -6,10 +6,10 @@ without executing anything. Reads one page at a time; nothing is repaired.
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Final
 
+from shuiqiao.base.progress import Progress, no_progress
 from shuiqiao.ledger.log.tree import HASH_BYTES
 from shuiqiao.ledger.state.state_map import PLACES, WAYS, NewHash, hash_constructor, leaves_hash, nibble, state_record
 from shuiqiao.ledger.store.page_source import TOP, page_key
@@ -33,7 +33,7 @@ class MapFault:
 
 
 def check_state_map(
-    view: Snapshot, *, root: bytes, hash_name: str, on_progress: Callable[[int], None] = lambda _done: None
+    view: Snapshot, *, root: bytes, hash_name: str, progress: Progress = no_progress
 ) -> MapFault | None:
     """Return the first thing that does not hold, None for a map that is what its root says.
 
@@ -47,7 +47,7 @@ def check_state_map(
     for key, value in view.state_items():
         count += 1
         if count % TELL_EVERY == 0:
-            on_progress(count)
+            progress("check the state 核对状态", count, view.state_count())
         text = key.decode(errors="replace")
         if not pages.holds(state_record(text, value, hash_name=hash_name)):
             return MapFault(key=text, says="its stored value is not the one whose hash the state map holds")

@@ -15,7 +15,7 @@ import os
 import shutil
 import sqlite3
 import tempfile
-from collections.abc import Callable, Generator, Mapping
+from collections.abc import Generator, Mapping
 from contextlib import ExitStack, closing, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -24,6 +24,7 @@ from typing import IO, TYPE_CHECKING, Final
 from shuiqiao.base.durable import PosixDisk
 from shuiqiao.base.errors import Conflict, IntegrityError, InvalidInput, ShuiqiaoError, Unavailable
 from shuiqiao.base.ids import MemberId
+from shuiqiao.base.progress import Progress, no_progress
 from shuiqiao.base.regular_file import open_regular
 from shuiqiao.crypto.suites import get_suite
 from shuiqiao.ledger.engine.cometbft.consensus.closing import CLOSING_FOLDER
@@ -42,9 +43,9 @@ from shuiqiao.node.backup.manifest import (
     MANIFEST,
     MAX_FILES,
     SIGNATURE,
+    BackupManifest,
     FileEntry,
     LedgerMoment,
-    Manifest,
     encode_manifest,
     require_name,
     signed_message,
@@ -74,8 +75,6 @@ _LEDGER_EXTRAS: Final = ("alarms/fork",)
 _OWNER_ONLY: Final = 0o600
 _BATCH_SUFFIXES: Final = (".leaves", ".parquet")
 
-Progress = Callable[[str, int, "int | None"], None]
-
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class BackupOrder:
@@ -92,8 +91,8 @@ def create_backup(
     order: BackupOrder,
     passphrase: bytes,
     clock: Clock,
-    progress: Progress = lambda _step, _done, _total: None,
-) -> Manifest:
+    progress: Progress = no_progress,
+) -> BackupManifest:
     """Write a backup of a home into a new file, which is there whole or not at all, and return what it says.
 
     Raises Conflict ``node.backup_exists``, ``vault.erasure_pending``; InvalidInput ``node.backup_database_foreign``;
@@ -119,7 +118,7 @@ def create_backup(
         moment, notes = _add_ledger(writer, place, progress=progress)
         found = follow_member(place, MemberId(settings.member), moment=moment, notes=notes, progress=progress)
         key = signing_key_in(writer.entries, home, member=found, passphrase=passphrase, suite=suite)
-        manifest = Manifest(
+        manifest = BackupManifest(
             network=place.parameters.network.hex(),
             suite=settings.suite.value,
             engine=settings.engine,

@@ -6,9 +6,10 @@ read, and the notes are those that lie beside them.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from typing import TYPE_CHECKING, Final
 
+from shuiqiao.base.progress import Progress, no_progress
 from shuiqiao.ledger.store.place import EMPTY_TAIL, Broken
 from shuiqiao.node.ledger_walk import LedgerMember, LedgerWalk, contradicted
 
@@ -21,8 +22,6 @@ if TYPE_CHECKING:
 _TELL_EVERY: Final = 500
 """Blocks between two calls of a progress listener."""
 
-Progress = Callable[[str, int, "int | None"], None]
-
 
 def follow_member(
     place: LedgerPlace,
@@ -31,7 +30,7 @@ def follow_member(
     moment: LedgerMoment,
     notes: Mapping[str, bytes],
     since: Checkpoint | None = None,
-    progress: Progress = lambda _step, _done, _total: None,
+    progress: Progress = no_progress,
 ) -> LedgerMember | None:
     """Follow a ledger from its genesis to a moment and return what it says of a member there, None of a stranger.
 

@@ -60,7 +60,7 @@ class LedgerMoment(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_o
     state_root: Hex32 | None
 
 
-class Manifest(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
+class BackupManifest(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
     """What manifest.json holds.
 
     key: the raw signing key that signed it, in hex. validator: a validator's keys are in it.
@@ -82,16 +82,16 @@ class Manifest(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=
     files: Annotated[tuple[FileEntry, ...], msgspec.Meta(max_length=MAX_FILES)]
 
 
-def encode_manifest(manifest: Manifest) -> bytes:
+def encode_manifest(manifest: BackupManifest) -> bytes:
     """Return the one JSON form of a manifest."""
     return encode_json(msgspec.to_builtins(manifest))
 
 
-def decode_manifest(data: bytes) -> Manifest:
+def decode_manifest(data: bytes) -> BackupManifest:
     """Return the manifest in its JSON form; raises InvalidInput ``node.backup_manifest_invalid``."""
     try:
         fields = decode_json(data, max_bytes=MAX_MANIFEST_BYTES, max_items=_MAX_ITEMS)
-        manifest = typed(fields, Manifest)
+        manifest = typed(fields, BackupManifest)
     except (ShuiqiaoError, msgspec.ValidationError) as error:
         raise _invalid(str(error)) from error
     if encode_manifest(manifest) != data:

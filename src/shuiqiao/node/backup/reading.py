@@ -10,13 +10,13 @@ from __future__ import annotations
 
 import os
 import tempfile
-from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import IO, TYPE_CHECKING, Final
 
 from shuiqiao.base.errors import IntegrityError, InvalidInput, Unavailable
 from shuiqiao.base.ids import MemberId
+from shuiqiao.base.progress import Progress, no_progress
 from shuiqiao.base.regular_file import open_regular
 from shuiqiao.crypto.suites import get_suite
 from shuiqiao.members.genesis import decode_genesis, network_id, network_parameters
@@ -30,7 +30,7 @@ from shuiqiao.node.backup.manifest import (
     MAX_MANIFEST_BYTES,
     SIGNATURE,
     SIGNATURE_BYTES,
-    Manifest,
+    BackupManifest,
     decode_manifest,
     require_name,
     verify_manifest,
@@ -41,7 +41,6 @@ if TYPE_CHECKING:
     from shuiqiao.crypto.model import CipherSuite
     from shuiqiao.ledger.model import Checkpoint
 
-Progress = Callable[[str, int, "int | None"], None]
 _OWNER_ONLY: Final = 0o600
 _LEDGER: Final = "ledger"
 
@@ -50,7 +49,7 @@ _LEDGER: Final = "ledger"
 class VerifiedBackup:
     """A backup whose every byte is what its member signed."""
 
-    manifest: Manifest
+    manifest: BackupManifest
     genesis: bytes
     bytes_read: int
 
@@ -61,7 +60,7 @@ def verify_backup(
     genesis: bytes | None = None,
     since: Checkpoint | None = None,
     into: Path | None = None,
-    progress: Progress = lambda _step, _done, _total: None,
+    progress: Progress = no_progress,
 ) -> VerifiedBackup:
     """Read a backup to its end and return what it says once all of it holds.
 
@@ -176,7 +175,7 @@ class _Reading:
         descriptor = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW, _OWNER_ONLY)
         return os.fdopen(descriptor, "wb")
 
-    def _verify(self, manifest: Manifest) -> None:
+    def _verify(self, manifest: BackupManifest) -> None:
         """Hold what was read against the manifest, and the manifest against the genesis and its own signature."""
         agreed = decode_genesis(self._genesis)
         said = (manifest.network, manifest.suite, manifest.engine)
@@ -197,7 +196,7 @@ class _Reading:
                 next_step="take another copy of the backup, or another backup",
             )
 
-    def _verify_member(self, manifest: Manifest) -> None:
+    def _verify_member(self, manifest: BackupManifest) -> None:
         """Return if the key that signed is the one that the ledger in the backup has for its member."""
         place = LedgerPlace(folder=self._into / _LEDGER, parameters=network_parameters(self._genesis))
         found = follow_member(

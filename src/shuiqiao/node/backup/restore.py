@@ -15,7 +15,6 @@ from __future__ import annotations
 import os
 import shutil
 import sqlite3
-from collections.abc import Callable
 from contextlib import closing
 from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
@@ -27,6 +26,7 @@ from shuiqiao.base.clock import SystemClock
 from shuiqiao.base.durable import PosixDisk
 from shuiqiao.base.errors import Conflict, IntegrityError, InvalidInput, Unavailable
 from shuiqiao.base.ids import system_entropy
+from shuiqiao.base.progress import Progress, no_progress
 from shuiqiao.crypto.suites import get_suite
 from shuiqiao.ledger.engine.cometbft.comet.home import NEVER_SIGNS, write_last_signed
 from shuiqiao.ledger.engine.ledger_copy import LedgerCopy
@@ -52,8 +52,6 @@ NOTICE_TEXT: Final = (
 RESTORED_LEDGER: Final = "ledger.restored"
 """Where the ledger of a validator's backup is put: its own comes again from its peers, block by block."""
 
-Progress = Callable[[str, int, "int | None"], None]
-
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Restored:
@@ -76,7 +74,7 @@ def restore_backup(
     genesis: Path | None = None,
     since: Checkpoint | None = None,
     signs_above: int | None = None,
-    progress: Progress = lambda _step, _done, _total: None,
+    progress: Progress = no_progress,
 ) -> Restored:
     """Restore a backup into a new or empty folder.
 

@@ -18,6 +18,7 @@ from pathlib import Path
 from shuiqiao.base.clock import SystemClock, iso_from_ms
 from shuiqiao.base.errors import ShuiqiaoError
 from shuiqiao.base.file_modes import OTHERS
+from shuiqiao.base.progress import Progress, no_progress
 from shuiqiao.ledger.clock_check import require_not_behind
 from shuiqiao.ledger.store.lmdb_file import DATA_FILE
 from shuiqiao.ledger.store.lock_holder import is_held
@@ -25,7 +26,7 @@ from shuiqiao.members.genesis import network_id
 from shuiqiao.members.model import Role
 from shuiqiao.node.doctor.finding import Finding, finding_of_error
 from shuiqiao.node.doctor.home_comparison import compare_copies
-from shuiqiao.node.doctor.ledger_diagnosis import LedgerDoctor, Progress
+from shuiqiao.node.doctor.ledger_diagnosis import LedgerDoctor
 from shuiqiao.node.doctor.validator_diagnosis import look_at_validator
 from shuiqiao.node.home.agreement import require_first_keys, require_member
 from shuiqiao.node.home.keys import find_passphrase, load_keys
@@ -52,9 +53,7 @@ class DoctorOrder:
     is_replay_asked: bool = False
 
 
-def diagnose_home(
-    home: Home, *, order: DoctorOrder, progress: Progress = lambda _step, _done, _total: None
-) -> Iterator[Finding]:
+def diagnose_home(home: Home, *, order: DoctorOrder, progress: Progress = no_progress) -> Iterator[Finding]:
     """Look at a home and tell what was found."""
     before = [*_papers(home)]
     yield from before

@@ -15,13 +15,14 @@ from typing import TYPE_CHECKING
 import lmdb
 
 from shuiqiao.base.errors import ShuiqiaoError, Unavailable
+from shuiqiao.base.progress import Progress
 from shuiqiao.ledger.replay.differences import LeafDifference, StateDifference, compare_states, first_leaf_difference
 from shuiqiao.ledger.state.state_map import verify_state_proof
 from shuiqiao.ledger.store.index_reader import IndexReader
 from shuiqiao.ledger.store.index_record import IndexUnreadable
 from shuiqiao.ledger.store.state_tree import prove
 from shuiqiao.node.doctor.finding import Finding, finding_of_error
-from shuiqiao.node.doctor.ledger_diagnosis import Progress, reexecute_log
+from shuiqiao.node.doctor.ledger_diagnosis import reexecute_log
 from shuiqiao.node.home.ledger_place import LedgerPlace
 from shuiqiao.node.home.settings import Home
 
@@ -100,7 +101,7 @@ def _compare(what: str, here: _Copy, there: _Copy, *, scratch: Path, progress: P
             one.view.state_items(),
             other.view.state_items(),
             hash_name=here.place.hash_name,
-            on_progress=lambda done: progress("compare the states 比较状态", done, None),
+            progress=progress,
         )
         if compared.first is None:
             says = f"both states have the same {compared.compared} keys and values at height {one.head.height}"

@@ -8,7 +8,7 @@ It works on a node that is down and beside one that runs: of a running one it se
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from contextlib import ExitStack
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -18,6 +18,7 @@ import lmdb
 from shuiqiao.base.clock import iso_from_ms
 from shuiqiao.base.durable import PosixDisk
 from shuiqiao.base.errors import ShuiqiaoError
+from shuiqiao.base.progress import Progress
 from shuiqiao.ledger.engine.follower import ALARMS_FOLDER
 from shuiqiao.ledger.log.entry import decode_entry
 from shuiqiao.ledger.replay.differences import compare_states
@@ -45,8 +46,6 @@ if TYPE_CHECKING:
     from shuiqiao.ledger.model import Checkpoint
     from shuiqiao.ledger.store.segments import SegmentFiles
 
-Progress = Callable[[str, int, "int | None"], None]
-"""Told (step in words, done, total or None)."""
 
 _FORK_WORDS = {
     ForkKind.SHRUNK: ("signed a shorter log than before", "签署的日志比此前更短"),
@@ -249,7 +248,7 @@ class LedgerDoctor:
             index.view,
             root=root,
             hash_name=self._place.hash_name,
-            on_progress=lambda done: self._progress("check the state 核对状态", done, index.view.state_count()),
+            progress=self._progress,
         )
 
     def _reexecute(self, *, until_height: int | None) -> Reexecuted:
@@ -280,7 +279,7 @@ class LedgerDoctor:
                 index.view.state_items(),
                 scratch.view.state_items(),
                 hash_name=self._place.hash_name,
-                on_progress=lambda done: self._progress("compare the state 比较状态", done, None),
+                progress=self._progress,
             )
         yield state_compared(found, height=replay.height)
 

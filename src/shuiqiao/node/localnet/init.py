@@ -5,7 +5,6 @@ network.json is written last: a folder without it is not a network yet.
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from dataclasses import dataclass
 from itertools import combinations
 from pathlib import Path
@@ -16,6 +15,7 @@ import msgspec
 from shuiqiao.base.errors import Conflict, InvalidInput, Unavailable
 from shuiqiao.base.file_modes import make_shared_folder, share_file
 from shuiqiao.base.ids import Entropy
+from shuiqiao.base.progress import Progress, no_progress
 from shuiqiao.base.regular_file import open_regular
 from shuiqiao.crypto.keyfile import STRONG_COST, PassphraseCost
 from shuiqiao.crypto.suites import get_suite
@@ -71,7 +71,7 @@ def create_network(
     clock: Clock,
     entropy: Entropy,
     cost: PassphraseCost = STRONG_COST,
-    on_home: Callable[[int, int], None] = lambda _done, _total: None,
+    progress: Progress = no_progress,
 ) -> NewNetwork:
     """Make the folder, the genesis and all homes; nothing is started. Where the disk refuses, nothing is left of it.
 
@@ -94,7 +94,7 @@ def create_network(
         _make_folders(folder)
         written = False
         for done, member in enumerate(genesis.members):
-            on_home(done, len(genesis.members))
+            progress("make homes 建立主目录", done, len(genesis.members))
             made = create_home(
                 folder.home(member.id),
                 settings=_settings(member, genesis=genesis, plan=plan),

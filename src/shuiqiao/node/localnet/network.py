@@ -18,6 +18,7 @@ from pathlib import Path
 from typing import Any
 
 from shuiqiao.base.errors import Conflict, InvalidInput, ShuiqiaoError, Unavailable
+from shuiqiao.base.progress import Progress, no_progress
 from shuiqiao.base.regular_file import open_descriptor
 from shuiqiao.ledger.engine.cometbft.comet.home import RPC_SOCKET
 from shuiqiao.ledger.engine.cometbft.comet.process import start_command
@@ -65,7 +66,7 @@ class Network:
         self._relays = RecordedProcess(folder.run, name=RELAYS)
 
     def start(
-        self, members: Sequence[str], *, program: Path, on_step: Callable[[str], None] = lambda _step: None
+        self, members: Sequence[str], *, program: Path, progress: Progress = no_progress
     ) -> tuple[NodeStanding, ...]:
         """Start what does not run of the named validators, or of all, and return how they are once they answer.
 
@@ -81,10 +82,10 @@ class Network:
                 next_step="use the writer's home with the other commands, or make a network with --engine cometbft",
             )
         with self._alone():
-            return self._start(self._places(members), program=program, on_step=on_step)
+            return self._start(self._places(members), program=program, progress=progress)
 
     def _start(
-        self, places: Sequence[ValidatorPlace], *, program: Path, on_step: Callable[[str], None]
+        self, places: Sequence[ValidatorPlace], *, program: Path, progress: Progress
     ) -> tuple[NodeStanding, ...]:
         folder = str(self.folder.folder.absolute())
         self._relays.start(_own("relays", folder))
@@ -92,13 +93,13 @@ class Network:
         for place in places:
             self._ledger(place.member).start(_own("validator", folder, place.member))
         for place in places:
-            on_step(f"open the ledger of {place.member}")
+            progress(f"open the ledger of {place.member}", 0, None)
             self._wait(self._ledger(place.member), partial(self._ask, place.member))
             self._settle_validator_key(place.member)
             home = self.folder.home(place.member).cometbft.absolute()
             self._comet(place.member).start(start_command(program, home))
         for place in places:
-            on_step(f"connect {place.member}")
+            progress(f"connect {place.member}", 0, None)
             self._wait(self._comet(place.member), partial(_comet_standing, self._socket(place.member)))
         end = time.monotonic() + CATCH_UP_S
         while any(_is_catching_up(self._socket(place.member)) for place in places) and time.monotonic() < end:
@@ -111,7 +112,7 @@ class Network:
         return self.folder.home(place.member).folder
 
     def take_validator_key(
-        self, member: str, public_key: bytes, *, program: Path, on_step: Callable[[str], None] = lambda _step: None
+        self, member: str, public_key: bytes, *, program: Path, progress: Progress = no_progress
     ) -> NodeStanding:
         """Start a validator's CometBFT node again with its new key, once the votes of that key count.
 
@@ -119,12 +120,12 @@ class Network:
         """
         [place] = self._places([member])
         with self._alone():
-            on_step("wait until the new key counts")
+            progress("wait until the new key counts", 0, None)
             _wait_until_it_counts(self._socket(member), public_key)
             node = self._comet(member)
             node.ask_to_end()
             node.wait_ended()
-            [standing] = self._start([place], program=program, on_step=on_step)
+            [standing] = self._start([place], program=program, progress=progress)
         return standing
 
     def _settle_validator_key(self, member: str) -> None:

@@ -16,6 +16,7 @@ from typing import TYPE_CHECKING, Protocol, runtime_checkable
 
 from shuiqiao.base.errors import IntegrityError, InvalidInput, ShuiqiaoError, Unavailable
 from shuiqiao.base.file_modes import make_shared_folder
+from shuiqiao.base.progress import Progress, no_progress
 from shuiqiao.base.visible import visible_line
 from shuiqiao.crypto.suites import get_suite
 from shuiqiao.ledger.checkpoints.note import cosigners_of, verify_note
@@ -35,8 +36,6 @@ if TYPE_CHECKING:
     from shuiqiao.node.home.ledger_place import LedgerPlace
     from shuiqiao.node.home.settings import Home, NodeSettings
 
-Progress = Callable[[str, int, "int | None"], None]
-
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Publication:
@@ -48,9 +47,7 @@ class Publication:
     cosigners: tuple[str, ...]
 
 
-def publish_log(
-    place: LedgerPlace, folder: Path, *, progress: Progress = lambda _step, _done, _total: None
-) -> Publication:
+def publish_log(place: LedgerPlace, folder: Path, *, progress: Progress = no_progress) -> Publication:
     """Publish the log in a home to a folder, after reading everything that was published there before.
 
     It works beside a running node and on a stopped one. Raises Unavailable ``node.tiles_checkpoint_missing``,

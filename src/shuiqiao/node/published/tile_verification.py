@@ -11,11 +11,12 @@ were kept in every transaction is the audit's matter.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Final
 
 from shuiqiao.base.errors import IntegrityError, Unavailable
+from shuiqiao.base.progress import Progress, no_progress
 from shuiqiao.ledger.checkpoints.signed_note import MAX_SIGNED_NOTE_BYTES, decode_signed_note
 from shuiqiao.ledger.log.entry import is_entry
 from shuiqiao.ledger.tiles.paths import CHECKPOINT_PATH
@@ -36,8 +37,6 @@ is verified, and no engine makes one of half the bytes [TILE-5]."""
 _TELL_EVERY: Final = 500
 """Blocks between two calls of a progress listener."""
 
-Progress = Callable[[str, int, "int | None"], None]
-
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class VerifiedLog:
@@ -55,7 +54,7 @@ def verify_published(
     parameters: NetworkParameters,
     suite: CipherSuite,
     since: Checkpoint | None = None,
-    progress: Progress = lambda _step, _done, _total: None,
+    progress: Progress = no_progress,
 ) -> VerifiedLog:
     """Verify every byte of a published log against a genesis.
 

@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from shuiqiao.base.errors import InvalidInput, Unavailable
+from shuiqiao.base.progress import Progress
 from shuiqiao.base.regular_file import open_regular
 from shuiqiao.crypto.model import CipherSuite
 from shuiqiao.crypto.suites import get_suite
@@ -19,7 +20,7 @@ from shuiqiao.members.key_ring import MemberKeyRing
 from shuiqiao.node.home.making import load_genesis
 from shuiqiao.node.home.settings import Home
 from shuiqiao.node.kinds import network_kinds
-from shuiqiao.node.published.tile_verification import Progress, VerifiedLog, verify_published
+from shuiqiao.node.published.tile_verification import VerifiedLog, verify_published
 from shuiqiao.vault.evidence import (
     EVIDENCE_MAGIC,
     MAX_EVIDENCE_FILE_BYTES,

@@ -16,7 +16,7 @@ import subprocess
 import sys
 import tempfile
 import time
-from collections.abc import Callable, Generator
+from collections.abc import Generator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -26,6 +26,7 @@ import msgspec
 
 from shuiqiao.base.clock import SystemClock
 from shuiqiao.base.errors import IntegrityError
+from shuiqiao.base.progress import Progress
 from shuiqiao.ledger.engine.cometbft.comet.home import state_sync_settings
 from shuiqiao.ledger.engine.cometbft.comet.process import find_program
 from shuiqiao.sandbox.benchmarks.ledger_load import MEMBERS
@@ -54,8 +55,6 @@ MEMPOOL_TRANSACTIONS_PER_S: Final = 256
 _QUERY_PART: Final = 0.5
 _DRAIN_TIMEOUT_S: Final = 300.0
 _SYNC_TIMEOUT_S: Final = 600.0
-
-Progress = Callable[[str, int, int | None], None]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

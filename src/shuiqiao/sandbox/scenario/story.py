@@ -23,6 +23,7 @@ from typing import TYPE_CHECKING, TypeVar
 from shuiqiao.base.clock import Clock, SystemClock
 from shuiqiao.base.file_modes import share_file
 from shuiqiao.base.ids import Entropy, system_entropy
+from shuiqiao.base.progress import Progress
 from shuiqiao.consent.model import Purpose
 from shuiqiao.crypto.model import SuiteName
 from shuiqiao.features.engine import FeatureEngine
@@ -62,7 +63,6 @@ _MONTHS_PER_YEAR = 12
 
 Item = TypeVar("Item")
 Found = TypeVar("Found")
-Progress = Callable[[str, int, int | None], None]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

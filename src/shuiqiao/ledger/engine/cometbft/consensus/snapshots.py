@@ -51,7 +51,7 @@ Files = Sequence[tuple[Path, int]]
 """Files that form one stream, with the length in bytes that each has in it."""
 
 
-class Manifest(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+class SnapshotManifest(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     """What a snapshot consists of.
 
     segments: first height and length in bytes of each segment file. notes: leaves and length in bytes of each closing
@@ -81,16 +81,16 @@ class Manifest(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=
         return -(-sum(length for _, length in self.notes) // CHUNK_BYTES)
 
 
-def encode_manifest(manifest: Manifest) -> bytes:
+def encode_manifest(manifest: SnapshotManifest) -> bytes:
     """Return a manifest's bytes: the metadata of the offer."""
     return encode_cbor(msgspec.to_builtins(manifest, builtin_types=(bytes,)))
 
 
-def decode_manifest(data: bytes) -> Manifest:
+def decode_manifest(data: bytes) -> SnapshotManifest:
     """Return the manifest in an offer; raises InvalidInput ``ledger.snapshot_malformed``."""
     try:
         fields = decode_cbor_strict(data, max_bytes=MAX_MANIFEST_BYTES)
-        manifest = typed(fields, Manifest, builtin_types=(bytes,))
+        manifest = typed(fields, SnapshotManifest, builtin_types=(bytes,))
     except (InvalidInput, msgspec.ValidationError) as error:
         raise InvalidInput("ledger.snapshot_malformed", f"the offer's metadata is no manifest: {error}") from error
     is_in_order = all(
@@ -123,13 +123,13 @@ class SnapshotShelf:
         self._notes = notes
         self._digest = digest
         self._full: list[bytes] = []
-        self._shelf: list[Manifest] = []
+        self._shelf: list[SnapshotManifest] = []
 
     def take(self, position: Position) -> None:
         """Add a snapshot of everything that is stored now; called right after a commit."""
         segments = [(int(path.stem), path.stat().st_size) for path in sorted(self._segments.glob(f"*{self._suffix}"))]
         notes = [(int(path.name), path.stat().st_size) for path in sorted(self._notes.iterdir()) if path.name.isdigit()]
-        blank = Manifest(
+        blank = SnapshotManifest(
             version=FORMAT, position=position, segments=segments, notes=notes, chunk_bytes=CHUNK_BYTES, chunks=[]
         )
         if not blank.segment_chunks or blank.total_bytes > MAX_SNAPSHOT_BYTES:
@@ -138,7 +138,7 @@ class SnapshotShelf:
         if len(encode_manifest(manifest)) <= MAX_MANIFEST_BYTES:
             self._shelf = [*self._shelf, manifest][-KEPT:]
 
-    def _digests(self, manifest: Manifest) -> list[bytes]:
+    def _digests(self, manifest: SnapshotManifest) -> list[bytes]:
         """Return the digest of each chunk; those of full chunks of segments are made once."""
         total = sum(length for _, length in manifest.segments)
         while (len(self._full) + 1) * CHUNK_BYTES <= total:
@@ -150,7 +150,7 @@ class SnapshotShelf:
         """Return the snapshots there are, as CometBFT tells them to peers."""
         return [self._offer(manifest) for manifest in self._shelf]
 
-    def _offer(self, manifest: Manifest) -> Snapshot:
+    def _offer(self, manifest: SnapshotManifest) -> Snapshot:
         metadata = encode_manifest(manifest)
         return Snapshot(
             height=manifest.position.height,
@@ -167,7 +167,7 @@ class SnapshotShelf:
                 return self._read(manifest, chunk)
         return b""
 
-    def _read(self, manifest: Manifest, chunk: int) -> bytes:
+    def _read(self, manifest: SnapshotManifest, chunk: int) -> bytes:
         segments = [(self._segments / f"{height:020d}{self._suffix}", length) for height, length in manifest.segments]
         notes = [(self._notes / f"{size:020d}", length) for size, length in manifest.notes]
         before = manifest.segment_chunks
