@@ -1,22 +1,29 @@
-"""The six acts on a file that can fail in ways a ledger must survive, behind one port.
+"""Writing files so that a stopped machine leaves them whole: the one way to put bytes on the disk for good.
 
-The port exists so that the fault tests can make a real store meet a full or a failing disk at an exact step.
+A file's bytes are flushed first, then the name under which it is found: so a name never leads to half a file. Six acts
+of the operating system stand behind the port ``Disk``, so that the fault tests can let any of them fail, or end the
+process at it. Appending to a file that stays open is for whoever keeps it: ``ledger/store/segments``.
+
+    replace_file(folder / "latest", note)          # the old bytes or the new ones, never a part
+    create_file(folder / "signing.json", data)     # FileExistsError if the name is taken
+    write_file(folder / "1.leaves", [head, body])  # for the medium; the name too after ``sync_folder(folder)``
 """
 
 from __future__ import annotations
 
 import os
+from collections.abc import Iterable
 from pathlib import Path
-from typing import Protocol
+from typing import IO, Any, Final, Protocol
 
-DRAFT_SUFFIX = ".draft"
+DRAFT_SUFFIX: Final = ".draft"
 """Ends the name of a file that is being written beside the one it will replace."""
 
 
 class Disk(Protocol):
-    """What the segment writer asks of the operating system; every act raises OSError when it fails."""
+    """What a writer asks of the operating system; every act raises OSError when it fails."""
 
-    def append(self, descriptor: int, data: bytes) -> None:
+    def append(self, descriptor: int, data: bytes | memoryview) -> None:
         """Write all bytes at the end of the file."""
         ...
 
@@ -44,7 +51,7 @@ class Disk(Protocol):
 class PosixDisk:
     """The operating system's own calls."""
 
-    def append(self, descriptor: int, data: bytes) -> None:
+    def append(self, descriptor: int, data: bytes | memoryview) -> None:
         """Write all bytes, however many calls it takes."""
         view = memoryview(data)
         while view:
@@ -78,15 +85,83 @@ class PosixDisk:
             os.close(descriptor)
 
 
-def replace_file(path: Path, data: bytes, *, disk: Disk, mode: int = 0o600) -> None:
-    """Put a small file in place durably and at once: a reader sees the old bytes or the new ones, never a part."""
+class ScratchDisk(PosixDisk):
+    """A disk that does not wait: what is made again only to be looked at need not survive a stop."""
+
+    def sync(self, descriptor: int) -> None:
+        """Leave the bytes to the system."""
+
+    def sync_folder(self, folder: Path) -> None:
+        """Leave the names to the system."""
+
+
+POSIX_DISK: Final = PosixDisk()
+
+
+def write_file(path: Path, parts: Iterable[Any], *, mode: int = 0o666, is_new: bool = False) -> None:
+    """Write a file, old bytes gone, and flush its bytes; its name is for good after ``sync_folder``.
+
+    parts: bytes, or whatever has a buffer of them, such as an array. mode: of a file that was not there, less what the
+    umask takes. is_new: FileExistsError for a name that is taken.
+    """
+    flags = os.O_EXCL if is_new else os.O_TRUNC
+    _write(os.open(path, os.O_WRONLY | os.O_CREAT | flags, mode), path, parts, disk=POSIX_DISK, exact_mode=None)
+
+
+def put_file(path: Path, data: bytes, *, disk: Disk = POSIX_DISK, mode: int | None = 0o600) -> None:
+    """Put a whole file in place at once; ``replace_file`` without the flush of the folder, for many files of one."""
     draft = path.with_name(path.name + DRAFT_SUFFIX)
-    descriptor = os.open(draft, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, mode)
+    descriptor = os.open(draft, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o666 if mode is None else mode)
+    _write(descriptor, draft, (data,), disk=disk, exact_mode=mode)
+    disk.replace(draft, path)
+
+
+def replace_file(path: Path, data: bytes, *, disk: Disk = POSIX_DISK, mode: int | None = 0o600) -> None:
+    """Put a whole file in place durably and at once: a reader sees the old bytes or the new ones, never a part.
+
+    mode: whatever the umask is; None: what the umask leaves.
+    """
+    put_file(path, data, disk=disk, mode=mode)
+    disk.sync_folder(path.parent)
+
+
+def create_file(path: Path, data: bytes, *, draft: Path, mode: int = 0o600) -> None:
+    """Make a whole file under a name that was free, durably, or none: FileExistsError for one that is taken.
+
+    draft: a free name beside it.
+    """
+    descriptor = os.open(draft, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW, mode)
     try:
-        os.fchmod(descriptor, mode)
-        disk.append(descriptor, data)
+        _write(descriptor, draft, (data,), disk=POSIX_DISK, exact_mode=mode)
+        # A link, not a renaming: it fails if the name is taken.
+        os.link(draft, path)
+    finally:
+        draft.unlink()
+    sync_folder(path.parent)
+
+
+def flush_file(file: IO[bytes]) -> None:
+    """Return when what was written to an open file is on the medium."""
+    file.flush()
+    os.fsync(file.fileno())
+
+
+def sync_folder(folder: Path) -> None:
+    """Return when the names in a folder are on the medium."""
+    POSIX_DISK.sync_folder(folder)
+
+
+def _write(descriptor: int, path: Path, parts: Iterable[Any], *, disk: Disk, exact_mode: int | None) -> None:
+    """Write and flush an open file, then close it."""
+    try:
+        if exact_mode is not None:
+            os.fchmod(descriptor, exact_mode)
+        for part in parts:
+            disk.append(descriptor, part if isinstance(part, bytes) else memoryview(part).cast("B"))
         disk.sync(descriptor)
+    except OSError as error:
+        # The system names no file where it refuses a write to one that is open.
+        error.filename = error.filename or str(path)
+        raise
     finally:
         os.close(descriptor)
-    disk.replace(draft, path)
-    disk.sync_folder(path.parent)

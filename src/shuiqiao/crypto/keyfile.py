@@ -15,7 +15,6 @@ Argon2id (BLAKE2b) as well.
 from __future__ import annotations
 
 import hashlib
-import os
 import re
 from dataclasses import dataclass
 from pathlib import Path
@@ -25,6 +24,7 @@ import msgspec
 from argon2.low_level import Type, hash_secret_raw
 from cryptography.exceptions import InvalidTag
 
+from shuiqiao.base.durable import create_file
 from shuiqiao.base.encoding import decode_json, encode_json
 from shuiqiao.base.errors import Conflict, Denied, IntegrityError, InvalidInput, Unavailable
 from shuiqiao.base.regular_file import open_regular
@@ -286,33 +286,12 @@ def _read(path: Path) -> bytes:
 
 
 def _write_new(path: Path, data: bytes, *, suffix: str) -> None:
-    # A complete file appears under its name or none does: written and synced beside it, then linked, which fails if
-    # the name is taken.
-    draft = path.with_name(f".{path.name}.{suffix}")
     try:
-        descriptor = os.open(draft, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW, 0o600)
-        try:
-            with os.fdopen(descriptor, "wb") as file:
-                os.fchmod(file.fileno(), 0o600)
-                file.write(data)
-                file.flush()
-                os.fsync(file.fileno())
-            os.link(draft, path)
-        finally:
-            draft.unlink()
-        _sync_folder(path.parent)
+        create_file(path, data, draft=path.with_name(f".{path.name}.{suffix}"))
     except FileExistsError as error:
         raise Conflict("crypto.key_file_exists", f"{path} exists already and is not replaced") from error
     except OSError as error:
         raise Unavailable("crypto.key_file_unwritable", f"{path} cannot be written: {error.strerror}") from error
-
-
-def _sync_folder(folder: Path) -> None:
-    descriptor = os.open(folder, os.O_RDONLY | os.O_DIRECTORY)
-    try:
-        os.fsync(descriptor)
-    finally:
-        os.close(descriptor)
 
 
 def _damaged(path: Path, reason: str) -> IntegrityError:

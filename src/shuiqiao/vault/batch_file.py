@@ -19,12 +19,11 @@ LIMIT: renaming over a file frees its blocks; that the medium itself forgets the
 from __future__ import annotations
 
 import mmap
-import os
 from collections.abc import Sequence
 from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Annotated, Any, Self
+from typing import Annotated, Self
 
 import msgspec
 import numpy as np
@@ -198,31 +197,3 @@ class LeavesFile:
         if int(ends[-1]) != size or np.any(ends[:-1] > ends[1:]):
             raise self._damaged(f"has group {self.header.groups[position]!r} with ends that do not rise to its size")
         return GroupBytes(ends=ends, data=self._map[data_at : data_at + size])
-
-
-def write_durably(path: Path, parts: Sequence[Any]) -> None:
-    """Write a file whole and make its content durable; the folder is for ``sync_folder``."""
-    try:
-        with path.open("wb", buffering=0) as file:
-            for part in parts:
-                _write_all(file.fileno(), part)
-            os.fdatasync(file.fileno())
-    except OSError as error:
-        # The system names no file where it refuses a write to one that is open.
-        error.filename = str(path)
-        raise
-
-
-def _write_all(descriptor: int, part: Any) -> None:
-    rest = memoryview(part).cast("B")
-    while rest:
-        rest = rest[os.write(descriptor, rest) :]
-
-
-def sync_folder(folder: Path) -> None:
-    """Make the names in a folder durable."""
-    descriptor = os.open(folder, os.O_RDONLY | os.O_DIRECTORY)
-    try:
-        os.fsync(descriptor)
-    finally:
-        os.close(descriptor)

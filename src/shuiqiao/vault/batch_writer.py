@@ -13,6 +13,7 @@ import numpy.typing as npt
 import pyarrow as pa
 import pyarrow.parquet as pq
 
+from shuiqiao.base.durable import sync_folder, write_file
 from shuiqiao.crypto.model import CipherSuite
 from shuiqiao.standards.columns import canonical_schema
 from shuiqiao.standards.model import TAXPAYER_FIELD, FieldType, RecordType
@@ -22,8 +23,6 @@ from shuiqiao.vault.batch_file import (
     GroupBytes,
     LeavesHeader,
     encode_leaves,
-    sync_folder,
-    write_durably,
 )
 from shuiqiao.vault.index import BatchRow
 from shuiqiao.vault.model import SALT_BYTES
@@ -122,8 +121,8 @@ class BatchBuilder:
         )
         tree = b"".join(node for level in levels for node in level)
         salts = b"".join(part.salts for part in self._parts)
-        write_durably(folder / (self.id.hex() + PARQUET_SUFFIX), [parquet])
-        write_durably(
+        write_file(folder / (self.id.hex() + PARQUET_SUFFIX), [parquet])
+        write_file(
             folder / (self.id.hex() + LEAVES_SUFFIX), encode_leaves(header, tree=tree, salts=salts, groups=groups)
         )
         sync_folder(folder)

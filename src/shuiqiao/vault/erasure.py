@@ -20,6 +20,7 @@ import msgspec
 import numpy as np
 import pyarrow as pa
 
+from shuiqiao.base.durable import sync_folder, write_file
 from shuiqiao.base.errors import Conflict, Denied, InvalidInput, ShuiqiaoError
 from shuiqiao.base.regular_file import open_regular
 from shuiqiao.crypto.model import CipherSuite
@@ -32,8 +33,6 @@ from shuiqiao.vault.batch_file import (
     GroupBytes,
     LeavesFile,
     encode_leaves,
-    sync_folder,
-    write_durably,
 )
 from shuiqiao.vault.batch_writer import encode_parquet
 from shuiqiao.vault.contract import batch_fact
@@ -125,9 +124,9 @@ class Eraser:
             header = msgspec.structs.replace(file.header, batch=new)
             groups = [file.group(position) for position in range(len(header.groups))]
             parts = encode_leaves(header, tree=file.tree(), salts=file.salts().tobytes(), groups=groups)
-            write_durably(renamed[0], parts)
+            write_file(renamed[0], parts)
         with open_regular(old[1]) as stored:
-            write_durably(renamed[1], [stored.read()])
+            write_file(renamed[1], [stored.read()])
         sync_folder(self._folder)
         with self._index.write() as writer:
             writer.rename_batch(row, batch=new)
@@ -198,7 +197,7 @@ class Eraser:
             )
             parts = encode_leaves(header, tree=file.tree(), salts=salts.tobytes(), groups=groups)
         for path, content in ((parquet, [columns]), (leaves, parts)):
-            write_durably(path.with_name(path.name + NEW_SUFFIX), content)
+            write_file(path.with_name(path.name + NEW_SUFFIX), content)
         for path in (parquet, leaves):
             path.with_name(path.name + NEW_SUFFIX).replace(path)
         # What is kept open would keep the old files' blocks, and what is decoded the records.

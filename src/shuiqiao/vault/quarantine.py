@@ -27,9 +27,9 @@ from typing import Any
 
 import msgspec
 
+from shuiqiao.base.durable import flush_file, sync_folder
 from shuiqiao.base.visible import visible
 from shuiqiao.standards.validation import Issue
-from shuiqiao.vault.batch_file import sync_folder
 
 DUPLICATE = "duplicate"
 ALREADY_INGESTED = "already_ingested"
@@ -94,8 +94,7 @@ class Report:
         """Tell how many rows are not listed, and make the report and its name durable."""
         for line in self._unlisted.values():
             self._file.write(_shown(self._encode(line)))
-        self._file.flush()
-        os.fsync(self._file.fileno())
+        flush_file(self._file)
         self._file.close()
         sync_folder(self.path.parent)
 

@@ -198,7 +198,7 @@ def test_a_crash_before_the_name_is_given_leaves_no_key_file(tmp_path, monkeypat
     def crash(*_args):
         raise OSError(28, "No space left on device")
 
-    monkeypatch.setattr(keyfile.os, "fsync", crash)
+    monkeypatch.setattr(os, "fdatasync", crash)
     with pytest.raises(Unavailable, match=r"crypto.key_file_unwritable.*No space"):
         save(tmp_path / "signing.key")
     assert list(tmp_path.iterdir()) == []
@@ -223,14 +223,17 @@ def test_a_hash_that_this_machine_lacks_is_named(tmp_path, monkeypatch):
 def test_file_and_folder_are_synced_and_nothing_stays_open(tmp_path, monkeypatch):
     """A key that is lost in a power cut after it was said to be saved is a key lost for ever."""
     synced = []
-    fsync = os.fsync
 
-    def recorded(descriptor):
-        found = os.fstat(descriptor)
-        synced.append("folder" if stat.S_ISDIR(found.st_mode) else ("file", found.st_size))
-        fsync(descriptor)
+    def recording(sync):
+        def recorded(descriptor):
+            found = os.fstat(descriptor)
+            synced.append("folder" if stat.S_ISDIR(found.st_mode) else ("file", found.st_size))
+            sync(descriptor)
 
-    monkeypatch.setattr(keyfile.os, "fsync", recorded)
+        return recorded
+
+    for name in ("fsync", "fdatasync"):
+        monkeypatch.setattr(os, name, recording(getattr(os, name)))
     before = len([*Path("/dev/fd").iterdir()])
     save(tmp_path / "signing.key")
     assert synced == [("file", (tmp_path / "signing.key").stat().st_size), "folder"]

@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
 
-from shuiqiao.base.durable import PosixDisk
+from shuiqiao.base.durable import ScratchDisk
 from shuiqiao.base.errors import ShuiqiaoError, Unavailable
 from shuiqiao.ledger.engine.execution import trusted_candidates
 from shuiqiao.ledger.engine.ledger_copy import INDEX_FOLDER, LedgerCopy
@@ -22,16 +22,6 @@ from shuiqiao.ledger.store.place import StoredFrame
 
 _LEAVES_AT_ONCE: Final = 4096
 """Leaves that are indexed together."""
-
-
-class ScratchDisk(PosixDisk):
-    """A disk that does not wait: what is only looked at need not survive a stop."""
-
-    def sync(self, descriptor: int) -> None:
-        """Leave the bytes to the system."""
-
-    def sync_folder(self, folder: Path) -> None:
-        """Leave the names to the system."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

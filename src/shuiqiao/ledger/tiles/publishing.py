@@ -20,7 +20,7 @@ from dataclasses import dataclass
 from itertools import chain, islice
 from pathlib import Path
 
-from shuiqiao.base.durable import DRAFT_SUFFIX, Disk, PosixDisk, replace_file
+from shuiqiao.base.durable import POSIX_DISK, Disk, put_file, replace_file
 from shuiqiao.base.errors import IntegrityError, InvalidInput, Unavailable
 from shuiqiao.base.file_modes import SHARED_FILE, make_shared_folder
 from shuiqiao.base.regular_file import read_regular
@@ -58,7 +58,7 @@ class TileWriter:
         """folder: exists; whatever a killed writer left in it is continued."""
         self._folder = folder
         self._hash_name = hash_name
-        self._disk = disk or PosixDisk()
+        self._disk = disk or POSIX_DISK
         self._changed: set[Path] = set()
         self._written = 0
 
@@ -145,15 +145,7 @@ class TileWriter:
             if read_regular(path, max_bytes=len(data)) != data:
                 raise IntegrityError("ledger.tile_contradicted", f"{path} holds other bytes than the log gives")
             return
-        draft = path.with_name(path.name + DRAFT_SUFFIX)
-        descriptor = os.open(draft, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, SHARED_FILE)
-        try:
-            os.fchmod(descriptor, SHARED_FILE)
-            self._disk.append(descriptor, data)
-            self._disk.sync(descriptor)
-        finally:
-            os.close(descriptor)
-        draft.replace(path)
+        put_file(path, data, disk=self._disk, mode=SHARED_FILE)
         self._written += 1
 
     def _make_folder(self, folder: Path) -> None:

@@ -21,7 +21,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import IO, TYPE_CHECKING, Final
 
-from shuiqiao.base.durable import PosixDisk
+from shuiqiao.base.durable import flush_file, sync_folder
 from shuiqiao.base.errors import Conflict, IntegrityError, InvalidInput, ShuiqiaoError, Unavailable
 from shuiqiao.base.ids import MemberId
 from shuiqiao.base.progress import Progress, no_progress
@@ -165,11 +165,10 @@ def _new_file(target: Path) -> Generator[tuple[IO[bytes], Path]]:
         descriptor = os.open(partial, os.O_WRONLY | os.O_CREAT | os.O_EXCL, _OWNER_ONLY)
         with os.fdopen(descriptor, "wb") as file:
             yield file, scratch
-            file.flush()
-            os.fsync(file.fileno())
+            flush_file(file)
         # A link, not a renaming: it fails where somebody made a file of this name meanwhile.
         os.link(partial, target)
-        PosixDisk().sync_folder(target.parent)
+        sync_folder(target.parent)
 
 
 def _add_papers(writer: ArchiveWriter, home: Home, *, settings: NodeSettings, order: BackupOrder) -> None:

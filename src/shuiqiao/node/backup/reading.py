@@ -14,6 +14,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import IO, TYPE_CHECKING, Final
 
+from shuiqiao.base.durable import flush_file
 from shuiqiao.base.errors import IntegrityError, InvalidInput, Unavailable
 from shuiqiao.base.ids import MemberId
 from shuiqiao.base.progress import Progress, no_progress
@@ -145,7 +146,7 @@ class _Reading:
         if self._keeps_all:
             with self._created(found.name) as file:
                 file.write(data)
-                _flush(file)
+                flush_file(file)
 
     def _take_file(self, found: ArchiveFile) -> None:
         require_name(found.name)
@@ -158,7 +159,7 @@ class _Reading:
                     digest.update(chunk)
                     file.write(chunk)
                 if self._keeps_all:
-                    _flush(file)
+                    flush_file(file)
         else:
             for chunk in found.chunks():
                 digest.update(chunk)
@@ -216,8 +217,3 @@ class _Reading:
                 f"{manifest.ledger.height}",
                 next_step="do not use it: it was altered, or made with a key that no longer counts",
             )
-
-
-def _flush(file: IO[bytes]) -> None:
-    file.flush()
-    os.fsync(file.fileno())

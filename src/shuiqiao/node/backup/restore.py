@@ -23,7 +23,7 @@ from typing import TYPE_CHECKING, Final
 import msgspec
 
 from shuiqiao.base.clock import SystemClock
-from shuiqiao.base.durable import PosixDisk
+from shuiqiao.base.durable import replace_file, sync_folder
 from shuiqiao.base.errors import Conflict, IntegrityError, InvalidInput, Unavailable
 from shuiqiao.base.ids import system_entropy
 from shuiqiao.base.progress import Progress, no_progress
@@ -34,7 +34,7 @@ from shuiqiao.ledger.engine.port import CopySettings
 from shuiqiao.node.backup.reading import VerifiedBackup, verify_backup
 from shuiqiao.node.home.agreement import require_member
 from shuiqiao.node.home.ledger_place import LedgerPlace
-from shuiqiao.node.home.making import load_genesis, write_durably
+from shuiqiao.node.home.making import load_genesis
 from shuiqiao.node.home.settings import Home, NodeSettings, encode_settings, load_settings
 from shuiqiao.node.home.validator_home import RenewedConfiguration, renew_configuration
 from shuiqiao.standards.publication import load_catalogue
@@ -108,7 +108,7 @@ def restore_backup(
         _flush_folders(made.folder)
         # The one step that makes it a home.
         made.folder.rename(home.folder)
-        PosixDisk().sync_folder(home.folder.absolute().parent)
+        sync_folder(home.folder.absolute().parent)
     finally:
         shutil.rmtree(work, ignore_errors=True)
     return Restored(
@@ -128,7 +128,8 @@ def _keep_inside(home: Home, settings: NodeSettings) -> str:
     """
     if not _leads_out(settings.tiles_folder):
         return ""
-    write_durably(home.settings, encode_settings(msgspec.structs.replace(settings, tiles_folder="")).encode())
+    inside = msgspec.structs.replace(settings, tiles_folder="")
+    replace_file(home.settings, encode_settings(inside).encode(), mode=None)
     return settings.tiles_folder
 
 
@@ -176,7 +177,7 @@ def _work_folder(home: Home) -> Path:
             f"{work} is there: another restore goes on, or one was interrupted",
             next_step=f"if none goes on, remove {work} and restore again",
         ) from error
-    write_durably(work / NOTICE, NOTICE_TEXT.encode())
+    replace_file(work / NOTICE, NOTICE_TEXT.encode(), mode=None)
     return work
 
 
@@ -255,6 +256,5 @@ def _make_follow(home: Home, *, signs_above: int | None) -> None:
 
 
 def _flush_folders(folder: Path) -> None:
-    disk = PosixDisk()
     for path, _, _ in os.walk(folder):
-        disk.sync_folder(Path(path))
+        sync_folder(Path(path))

@@ -20,6 +20,7 @@ import os
 import re
 from typing import TYPE_CHECKING
 
+from shuiqiao.base.durable import sync_folder
 from shuiqiao.base.errors import Unavailable
 from shuiqiao.crypto.keyfile import STRONG_COST, PassphraseCost, load_key_file, save_key_file
 from shuiqiao.crypto.model import SEED_BYTES
@@ -93,22 +94,15 @@ class KeyFiles:
             if not retired or not retired[-1].samefile(self.current):
                 name = f"{self.purpose}.retired-{min(len(retired) + 1, MAX_RETIRED):04}.key.json"
                 os.link(self.current, self.folder / name)
-                self._sync()
+                sync_folder(self.folder)
             self.next.replace(self.current)
-            self._sync()
+            sync_folder(self.folder)
         except OSError as error:
             raise Unavailable(
                 "node.key_switch_failed",
                 f"the ledger names the new {self.purpose} key, and {self.current} could not be replaced: {error}",
                 next_step="free disk space or check the disk, then run any command on this home: it goes on from here",
             ) from error
-
-    def _sync(self) -> None:
-        descriptor = os.open(self.folder, os.O_RDONLY)
-        try:
-            os.fsync(descriptor)
-        finally:
-            os.close(descriptor)
 
 
 def all_key_files(home: Home) -> tuple[Path, ...]:

@@ -17,6 +17,7 @@ from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from shuiqiao.base.durable import write_file
 from shuiqiao.base.errors import Conflict, IntegrityError, InvalidInput, ShuiqiaoError, Unavailable
 from shuiqiao.base.regular_file import open_regular
 from shuiqiao.crypto.keyfile import STRONG_COST, PassphraseCost, load_key_file, save_key_file
@@ -207,16 +208,12 @@ def write_random_passphrase(home: Home, *, entropy: Entropy) -> bytes:
     passphrase = base64.urlsafe_b64encode(entropy(PASSPHRASE_ENTROPY_BYTES))
     path = home.keys / PASSPHRASE_FILE
     try:
-        descriptor = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
+        write_file(path, [passphrase + b"\n"], mode=0o600, is_new=True)
     except FileExistsError as error:
         raise Conflict(
             "node.home_unfinished",
             f"{path} is there already: another init makes this home now, or one was interrupted",
         ) from error
-    with os.fdopen(descriptor, "wb") as file:
-        file.write(passphrase + b"\n")
-        file.flush()
-        os.fsync(file.fileno())
     return passphrase
 
 

@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 import codecs
-import os
 import shutil
 from collections.abc import Generator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
+from shuiqiao.base.durable import replace_file
 from shuiqiao.base.errors import Conflict, Unavailable
 from shuiqiao.base.file_modes import OWNER_ONLY_FOLDER
 from shuiqiao.base.ids import Entropy, MemberId
@@ -127,8 +127,8 @@ def create_home(
     with nothing_left_of_a_failure(home.folder):
         secret = write_random_passphrase(home, entropy=entropy) if passphrase is None else passphrase
         save_keys(home, seeds, suite=suite, passphrase=secret, entropy=entropy, cost=cost)
-        write_durably(home.genesis, genesis)
-        write_durably(home.settings, encode_settings(settings).encode())
+        replace_file(home.genesis, genesis, mode=None)
+        replace_file(home.settings, encode_settings(settings).encode(), mode=None)
     return NewHome(home=home, network=suite.digest(genesis), genesis=genesis, passphrase_written=written)
 
 
@@ -162,18 +162,3 @@ def load_genesis(path: Path) -> bytes:
             f"the genesis {path} cannot be read: {error.strerror}",
             next_step="name the network's public genesis.json with --genesis",
         ) from error
-
-
-def write_durably(path: Path, data: bytes) -> None:
-    """Write a file so that after a crash it is there whole or not at all."""
-    partial = path.with_name(f".{path.name}.partial")
-    with partial.open("wb") as file:
-        file.write(data)
-        file.flush()
-        os.fsync(file.fileno())
-    partial.replace(path)
-    descriptor = os.open(path.parent, os.O_RDONLY)
-    try:
-        os.fsync(descriptor)
-    finally:
-        os.close(descriptor)

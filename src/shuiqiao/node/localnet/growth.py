@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING
 
 import msgspec
 
+from shuiqiao.base.durable import replace_file
 from shuiqiao.base.errors import InvalidInput, ShuiqiaoError
 from shuiqiao.base.ids import MemberId
 from shuiqiao.crypto.keyfile import STRONG_COST, PassphraseCost
@@ -29,7 +30,7 @@ from shuiqiao.members.genesis import decode_genesis, network_id
 from shuiqiao.members.model import MEMBER_ID, Role
 from shuiqiao.members.registration import Registration
 from shuiqiao.node.home.keys import MemberSeeds
-from shuiqiao.node.home.making import create_home, member_from_seeds, write_durably
+from shuiqiao.node.home.making import create_home, member_from_seeds
 from shuiqiao.node.home.settings import NodeSettings
 from shuiqiao.node.localnet.control import ask_process
 from shuiqiao.node.localnet.plan import (
@@ -115,8 +116,8 @@ def add_member(
     )
     _write_comet_home(folder, grown, node=node)
     path = home.folder / MEMBER_FILE
-    write_durably(path, encode_member_file(face).encode())
-    write_durably(folder.plan, encode_plan(grown))
+    replace_file(path, encode_member_file(face).encode(), mode=None)
+    replace_file(folder.plan, encode_plan(grown), mode=None)
     with contextlib.suppress(ShuiqiaoError):
         # Where no relays run, they read the plan when they start.
         ask_process(folder.control(RELAYS), {"act": "reload"})

@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING
 
 import msgspec
 
+from shuiqiao.base.durable import replace_file
 from shuiqiao.base.errors import Conflict, InvalidInput, Unavailable
 from shuiqiao.base.file_modes import make_shared_folder, share_file
 from shuiqiao.base.ids import Entropy
@@ -23,7 +24,7 @@ from shuiqiao.ledger.engine.cometbft.comet.home import HomeSettings, write_home
 from shuiqiao.ledger.engine.cometbft.comet.localnet import free_ports
 from shuiqiao.members.genesis import encode_genesis, genesis_from_members_toml
 from shuiqiao.members.model import MAX_GENESIS_BYTES, EngineName, Genesis, Member
-from shuiqiao.node.home.making import create_home, nothing_left_of_a_failure, write_durably
+from shuiqiao.node.home.making import create_home, nothing_left_of_a_failure
 from shuiqiao.node.home.settings import NodeSettings
 from shuiqiao.node.home.validator_home import comet_genesis_of
 from shuiqiao.node.localnet.members import CompletedMembers, complete_members, example_members
@@ -106,9 +107,9 @@ def create_network(
             )
             written = written or made.passphrase_written
         _write_comet_homes(folder, plan=plan, genesis=genesis, completed=completed)
-        write_durably(folder.genesis, encode_genesis(genesis))
-        write_durably(folder.members, completed.text.encode())
-        write_durably(folder.plan, encode_plan(plan))
+        replace_file(folder.genesis, encode_genesis(genesis), mode=None)
+        replace_file(folder.members, completed.text.encode(), mode=None)
+        replace_file(folder.plan, encode_plan(plan), mode=None)
         for public in (folder.genesis, folder.members):
             share_file(public)
     return NewNetwork(plan=plan, members=tuple(member.id for member in genesis.members), passphrases_written=written)

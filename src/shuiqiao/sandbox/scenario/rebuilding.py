@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from itertools import zip_longest
 from pathlib import Path
 
-from shuiqiao.base.durable import PosixDisk
+from shuiqiao.base.durable import ScratchDisk
 from shuiqiao.base.encoding import decode_cbor
 from shuiqiao.crypto.suites import get_suite
 from shuiqiao.ledger.engine.execution import trusted_candidates
@@ -27,16 +27,6 @@ ACCEPTED = "accepted"
 
 PUBLISHED_AT_ONCE = 256
 """Blocks that are indexed together."""
-
-
-class UnflushedDisk(PosixDisk):
-    """A disk that does not wait: what is made again for a comparison need not survive a power cut."""
-
-    def sync(self, descriptor: int) -> None:
-        """Leave the bytes to the system."""
-
-    def sync_folder(self, folder: Path) -> None:
-        """Leave the names to the system."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -54,7 +44,7 @@ def machine_of(parameters: NetworkParameters, *, kinds: KindTable) -> StateMachi
 
 def open_unflushed(folder: Path, *, machine: StateMachine) -> LedgerCopy:
     """Open or make a copy of the ledger that does not wait for the disk; raises what ``LedgerCopy`` raises."""
-    return LedgerCopy(folder, machine=machine, settings=CopySettings(disk=UnflushedDisk()))
+    return LedgerCopy(folder, machine=machine, settings=CopySettings(disk=ScratchDisk()))
 
 
 def execute_blocks(copy: LedgerCopy, blocks: Iterable[TimedBlock]) -> Iterator[Block]:

@@ -10,6 +10,7 @@ from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 
 from shuiqiao.base.clock import ManualClock
+from shuiqiao.base.durable import ScratchDisk
 from shuiqiao.base.ids import new_id
 from shuiqiao.ledger.engine.embedded import EmbeddedLedger
 from shuiqiao.ledger.engine.follower import FollowerLedger
@@ -23,7 +24,6 @@ from shuiqiao.members.model import EngineName
 from shuiqiao.node.institution import Institution
 from shuiqiao.sandbox.scenario.rebuilding import (
     TimedBlock,
-    UnflushedDisk,
     execute_blocks,
     machine_of,
     open_unflushed,
@@ -50,7 +50,7 @@ def _rewrite_as_operator(scene: TamperScene) -> str:
         key_ring=MemberKeyRing(),
         clock=clock,
         operator_key=bureau.keys.signing,
-        settings=EmbeddedSettings(linger_ms=0, disk=UnflushedDisk()),
+        settings=EmbeddedSettings(linger_ms=0, disk=ScratchDisk()),
     )
     try:
         _write_again(bureau, rewritten, clock=clock)

@@ -21,6 +21,7 @@ from tempfile import TemporaryDirectory
 from typing import TYPE_CHECKING, TypeVar
 
 from shuiqiao.base.clock import Clock, SystemClock
+from shuiqiao.base.durable import replace_file
 from shuiqiao.base.file_modes import share_file
 from shuiqiao.base.ids import Entropy, system_entropy
 from shuiqiao.base.progress import Progress
@@ -30,7 +31,6 @@ from shuiqiao.features.engine import FeatureEngine
 from shuiqiao.ledger.model import Checkpoint
 from shuiqiao.lending.catalogue import load_products
 from shuiqiao.node.auditing import audit_institution
-from shuiqiao.node.home.making import write_durably
 from shuiqiao.oversight.audit import AuditReport
 from shuiqiao.oversight.model import Release
 from shuiqiao.oversight.openings import OpenedDecisions
@@ -128,7 +128,7 @@ def play(settings: RunSettings, *, tell: Callable[[Outcome], Found]) -> Found:
         entropy=settings.entropy,
         order=settings.order,
     )
-    write_durably(settings.folder / "genesis.json", stage.genesis)
+    replace_file(settings.folder / "genesis.json", stage.genesis, mode=None)
     share_file(settings.folder / "genesis.json")
     with (
         open_consortium(stage, clock=settings.clock, entropy=settings.entropy) as consortium,

@@ -22,7 +22,7 @@ from shuiqiao.node.home.keys import (
     named_passphrase,
     read_passphrase,
 )
-from shuiqiao.node.home.making import create_solo_home, load_genesis, nothing_left_of_a_failure, write_durably
+from shuiqiao.node.home.making import create_solo_home, load_genesis, nothing_left_of_a_failure
 from shuiqiao.node.home.settings import Home, load_settings
 from shuiqiao.node.published.verification import ReceiptVerifier
 
@@ -171,14 +171,6 @@ def test_the_environment_names_the_passphrase_file(tmp_path, monkeypatch):
     assert named_passphrase() == b"named"
     made = make(tmp_path / "home")
     assert find_passphrase(made.home) == b"named"
-
-
-def test_a_file_is_written_whole_and_leaves_nothing_beside_it(tmp_path):
-    path = tmp_path / "file"
-    write_durably(path, b"one")
-    write_durably(path, b"two")
-    assert path.read_bytes() == b"two"
-    assert list(tmp_path.iterdir()) == [path]
 
 
 def test_a_verifier_needs_a_genesis_from_somewhere(tmp_path):

@@ -10,7 +10,6 @@ from __future__ import annotations
 import base64
 import hashlib
 import json
-import os
 import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
@@ -18,6 +17,7 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any, Final
 
+from shuiqiao.base.durable import write_file
 from shuiqiao.base.encoding import decode_toml
 from shuiqiao.base.errors import IntegrityError, InvalidInput
 from shuiqiao.base.regular_file import read_regular
@@ -365,8 +365,4 @@ def _rfc3339(time_ms: int) -> str:
 
 
 def _write(path: Path, text: str, *, mode: int) -> None:
-    descriptor = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, mode)
-    with os.fdopen(descriptor, "w", encoding="utf-8") as file:
-        file.write(text)
-        file.flush()
-        os.fsync(file.fileno())
+    write_file(path, [text.encode()], mode=mode)
