@@ -90,7 +90,7 @@ MODULES = {
     "crypto": (["crypto/*.py"], ["*/crypto"]),
     "members": (["members/*.py"], ["*/members", "integration/node/test_rotation.py"]),
     "vault-proofs": (
-        ["vault/proofs.py", "vault/tree.py", "vault/leaves.py", "vault/disclosure.py", "vault/evidence.py"],
+        ["vault/disclosure.py", "vault/tree.py", "vault/evidence.py"],
         ["unit/vault", "property/vault", "vectors/vault", "integration/exchange"],
     ),
     "consent": (["consent/*.py"], ["*/consent", "integration/exchange"]),

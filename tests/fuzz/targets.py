@@ -74,9 +74,8 @@ from shuiqiao.node.peers.link_frames import encode_frame as encode_link_frame
 from shuiqiao.node.published.tile_verification import verify_published
 from shuiqiao.node.published.verification import ReceiptVerifier
 from shuiqiao.standards.publication import load_catalogue, parse_catalogue
-from shuiqiao.standards.readers.sources import open_source
+from shuiqiao.standards.readers.source import open_source
 from shuiqiao.standards.validation import validate_batch
-from shuiqiao.vault.batch_file import GroupBytes, LeavesFile, LeavesHeader, encode_leaves
 from shuiqiao.vault.disclosure import decode_disclosure, encode_disclosure
 from shuiqiao.vault.evidence import (
     RecordEvidence,
@@ -85,7 +84,7 @@ from shuiqiao.vault.evidence import (
     encode_evidence,
     verify_record_proof,
 )
-from shuiqiao.vault.reading import read_rows
+from shuiqiao.vault.storage.batch_file import GroupBytes, LeavesFile, LeavesHeader, encode_leaves, read_rows
 from target import (
     CUT,
     FOLDER,

@@ -36,7 +36,7 @@ from shuiqiao.members import contract as members_contract
 from shuiqiao.members.genesis import encode_genesis, network_parameters
 from shuiqiao.members.key_ring import MemberKeyRing
 from shuiqiao.members.model import Genesis, Role
-from shuiqiao.members.registration import Registration
+from shuiqiao.members.roster import Registration
 from shuiqiao.standards.publication import load_catalogue
 from shuiqiao.vault import contract as vault_contract
 

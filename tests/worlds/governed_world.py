@@ -17,7 +17,7 @@ from shuiqiao.members.epoch import checkpoint_policy, read_epoch
 from shuiqiao.members.genesis import encode_genesis, network_parameters
 from shuiqiao.members.key_ring import MemberKeyRing
 from shuiqiao.members.model import EngineName, Genesis, Role
-from shuiqiao.members.registration import Registration
+from shuiqiao.members.roster import Registration
 
 
 class GovernedRoster(Roster):

@@ -18,12 +18,12 @@ from shuiqiao.ledger.state.overlay import OverlayState, genesis_writes
 from shuiqiao.ledger.transactions.kinds import KindTable
 from shuiqiao.ledger.transactions.transaction import TransactionDraft, sign_transaction
 from shuiqiao.members import action as actions
-from shuiqiao.members import contract, suspension
-from shuiqiao.members.act import act_digest
+from shuiqiao.members import contract
+from shuiqiao.members.action import act_digest
 from shuiqiao.members.genesis import encode_genesis, network_parameters
 from shuiqiao.members.key_ring import MemberKeyRing
 from shuiqiao.members.model import EngineName, Genesis, Role
-from shuiqiao.members.registration import Registration
+from shuiqiao.members.roster import Registration
 from shuiqiao.oversight import contract as oversight
 
 START_MS = 1_775_000_000_000
@@ -207,21 +207,21 @@ class World:
         return code
 
     def suspend_by_vote(self, name, proposal, *, author="bureau"):
-        ground = suspension.ByVote(proposal=proposal)
-        return self.submit(suspension.SUSPEND, suspension.MemberSuspendBody(member=name, ground=ground), author=author)
+        ground = contract.ByVote(proposal=proposal)
+        return self.submit(contract.SUSPEND, contract.MemberSuspendBody(member=name, ground=ground), author=author)
 
     def suspend_now(self, name, *, days=7, author="regulator", length_ms=None):
         """length_ms: exactly so long from the time of the block on."""
         until_ms = self.time_ms + (int(days * DAY_MS) if length_ms is None else 1 + length_ms)
-        ground = suspension.Emergency(until_ms=until_ms, evidence_digest=DIGEST)
-        return self.submit(suspension.SUSPEND, suspension.MemberSuspendBody(member=name, ground=ground), author=author)
+        ground = contract.Emergency(until_ms=until_ms, evidence_digest=DIGEST)
+        return self.submit(contract.SUSPEND, contract.MemberSuspendBody(member=name, ground=ground), author=author)
 
     def reinstate(self, name, *, proposal=None, suspension_id=None, author="bureau"):
-        ground = suspension.EmergencyOver() if proposal is None else suspension.ByVote(proposal=proposal)
+        ground = contract.EmergencyOver() if proposal is None else contract.ByVote(proposal=proposal)
         found = self.gate(name)
         lifted = suspension_id or (found["suspension"] if found else bytes(32))
-        body = suspension.MemberReinstateBody(member=name, suspension=lifted, ground=ground)
-        return self.submit(suspension.REINSTATE, body, author=author)
+        body = contract.MemberReinstateBody(member=name, suspension=lifted, ground=ground)
+        return self.submit(contract.REINSTATE, body, author=author)
 
     # ---- what the state says
 

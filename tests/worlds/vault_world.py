@@ -29,13 +29,12 @@ from shuiqiao.ledger.transactions.submitter import DirectSubmitter
 from shuiqiao.members.genesis import encode_genesis, network_parameters
 from shuiqiao.members.key_ring import MemberKeyRing
 from shuiqiao.members.model import Genesis, Role
-from shuiqiao.members.registration import Registration
+from shuiqiao.members.roster import Registration
 from shuiqiao.standards.columns import canonical_schema
 from shuiqiao.standards.publication import load_catalogue
 from shuiqiao.vault import contract
-from shuiqiao.vault.disclosure import Disclosure
+from shuiqiao.vault.disclosure import DisclosedRecords, Disclosure, verify_disclosure
 from shuiqiao.vault.model import IngestReport, VaultSettings
-from shuiqiao.vault.proofs import DisclosedRecords, verify_disclosure
 from shuiqiao.vault.service import Vault
 
 GENESIS_MS = 1_775_000_000_000

@@ -5,17 +5,21 @@ from outside [LEDGER-CBOR-1], and bounds its own work: how deep containers lie, 
 is acted on is decided while decoding, the number of items before it [LEDGER-CBOR-2]. What is left is a tree of text,
 bytes, integers, booleans, null, lists and maps with text keys, of which one walk and one plain encoding prove that the
 bytes are its only form. Neither costs more than the bytes are long.
+
+``typed`` turns what was decoded into typed values.
 """
 
 from __future__ import annotations
 
 import json
+import threading
 import tomllib
-from collections.abc import Callable, Collection, Mapping
+from collections.abc import Callable, Collection, Iterable, Mapping
 from functools import lru_cache
-from typing import Any
+from typing import Any, Final, TypeVar, overload
 
 import cbor2
+import msgspec
 
 from shuiqiao.base.errors import MACHINE_FAILURES, IntegrityError, InvalidInput
 
@@ -42,7 +46,6 @@ _STRINGS = (2, 3)
 
 _MAX_KEPT_KEYS = 64
 _MAX_KEPT_KEY = 64
-
 
 _MAX_KEY_STEPS = 1 << 23
 """Steps from one part of a TOML key to the next, of all keys of a file: about a second of work."""
@@ -269,3 +272,34 @@ def _require_shallow(value: Any, depth: int) -> None:
         raise ValueError(f"nested more than {MAX_DEPTH} deep")
     for each in value.values() if type(value) is dict else value:
         _require_shallow(each, depth - 1)
+
+
+T = TypeVar("T")
+
+_first_use: Final = threading.Lock()
+_known: Final[set[Any]] = set()
+
+
+@overload
+def typed(value: Any, kind: type[T], *, builtin_types: Iterable[type] = ()) -> T: ...
+
+
+@overload
+def typed(value: Any, kind: Any, *, builtin_types: Iterable[type] = ()) -> Any: ...
+
+
+def typed(value: Any, kind: Any, *, builtin_types: Iterable[type] = ()) -> Any:
+    """Return maps, lists and scalars as a value of a type, strictly: no text is taken for a number.
+
+    builtin_types: what is taken as it is although JSON has no such thing, mostly bytes. Raises
+    msgspec.ValidationError.
+
+    Example: ``typed({"size": 3}, Head)`` is ``Head(size=3)``.
+    """
+    if kind not in _known:
+        with _first_use:
+            try:
+                return msgspec.convert(value, kind, strict=True, builtin_types=builtin_types)
+            finally:
+                _known.add(kind)
+    return msgspec.convert(value, kind, strict=True, builtin_types=builtin_types)

@@ -1,16 +1,20 @@
 """The one family of errors of the product, split by who must act.
 
 Every error has a stable ``code`` (``room.what_happened``), a message that names the thing and, where two values
-disagree, both of them, and the next step for the person who reads it, in English and Chinese. Doors (command line,
-pages, HTTP) map the five classes once; no room below a door formats errors or logs and raises.
+disagree, both of them, and the next step for the person who reads it, in English and Chinese: by its code from the
+table ``next_steps.toml``. A place that raises an error may say more, in English; the Chinese words are always the
+table's. A test holds that every code that is raised has both. Doors (command line, pages, HTTP) map the five classes
+once; no room below a door formats errors or logs and raises.
 """
 
 from __future__ import annotations
 
-from functools import partial
+import tomllib
+from collections.abc import Mapping
+from dataclasses import dataclass
+from functools import cache, partial
+from importlib.resources import files
 from typing import Any, Final, Self
-
-from shuiqiao.base.next_steps import next_step_shape
 
 MACHINE_FAILURES: Final = (MemoryError, RecursionError, OSError)
 """What a machine lacks for a moment (memory, stack, open files), whatever the bytes are that it reads just then.
@@ -93,3 +97,35 @@ class Unavailable(ShuiqiaoError):
 
 class IntegrityError(ShuiqiaoError):
     """Evidence does not hold: a signature, a proof, a digest or a stored byte is wrong. Somebody must investigate."""
+
+
+@dataclass(frozen=True, slots=True)
+class NextStep:
+    """What the reader can do, in both languages."""
+
+    en: str
+    zh: str
+
+
+UNKNOWN = NextStep("Report this to the maintainers with the message.", "请将此消息报告给维护者")
+"""For a code that is not in the table: one of another release, told by a running node."""
+
+
+@cache
+def load_next_steps() -> Mapping[str, NextStep]:
+    """Return the steps by code; read once, when the first error is shown."""
+    text = files("shuiqiao.base").joinpath("next_steps.toml").read_text(encoding="utf-8")
+    return {
+        code: NextStep(group["en"], group["zh"]) for group in tomllib.loads(text)["step"] for code in group["codes"]
+    }
+
+
+def next_step_of(code: str) -> NextStep:
+    """Return what to do about a code."""
+    return load_next_steps().get(code, UNKNOWN)
+
+
+def next_step_shape(code: str, *, next_step: str = "") -> dict[str, str]:
+    """Return what to do about a code as every door shows it. next_step: what the place itself says, in English."""
+    known = next_step_of(code)
+    return {"next_step": next_step or known.en, "next_step_zh": known.zh}

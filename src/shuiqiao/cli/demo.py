@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from shuiqiao.base.errors import Conflict
-from shuiqiao.base.file_modes import SHARED_FOLDER, make_shared_folder
+from shuiqiao.base.files import SHARED_FOLDER, make_shared_folder
 from shuiqiao.base.progress import Progress
 from shuiqiao.cli.output import EXIT_DONE, EXIT_REFUSED, print_json, program, progress_on_stderr, say
 from shuiqiao.crypto.model import SuiteName

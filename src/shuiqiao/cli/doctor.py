@@ -9,8 +9,7 @@ from dataclasses import asdict
 from pathlib import Path
 
 from shuiqiao import __version__
-from shuiqiao.base.errors import InvalidInput, ShuiqiaoError
-from shuiqiao.base.next_steps import next_step_shape
+from shuiqiao.base.errors import InvalidInput, ShuiqiaoError, next_step_shape
 from shuiqiao.cli.output import EXIT_DONE, EXIT_REFUSED, print_json, progress_on_stderr, say, say_next
 from shuiqiao.crypto.model import SuiteName
 from shuiqiao.node.doctor.finding import Finding, finding_of_error

@@ -19,7 +19,7 @@ from typer.exceptions import TyperException
 
 from shuiqiao import __version__
 from shuiqiao.base.errors import InvalidInput, ShuiqiaoError
-from shuiqiao.base.file_modes import owner_only
+from shuiqiao.base.files import owner_only
 from shuiqiao.base.visible import visible
 from shuiqiao.cli.backup import backup_app
 from shuiqiao.cli.members import members_app

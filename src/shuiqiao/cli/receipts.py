@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 from shuiqiao.base.clock import iso_from_ms
 from shuiqiao.base.errors import Conflict, ShuiqiaoError, Unavailable
-from shuiqiao.base.file_modes import share_file
+from shuiqiao.base.files import share_file
 from shuiqiao.cli.output import EXIT_DONE, EXIT_REFUSED, EXIT_UNAVAILABLE, print_json, progress_on_stderr, say, say_next
 
 if TYPE_CHECKING:

@@ -10,9 +10,8 @@ from typing import Annotated, Literal
 
 import msgspec
 
-from shuiqiao.base.encoding import decode_json, encode_json
+from shuiqiao.base.encoding import decode_json, encode_json, typed
 from shuiqiao.base.errors import InvalidInput
-from shuiqiao.base.typed import typed
 from shuiqiao.credit.scorecard import BASE_ODDS, BASE_SCORE, POINTS_TO_DOUBLE, Scorecard, ScorecardFeature
 
 MAX_SCORECARD_BYTES = 1_000_000

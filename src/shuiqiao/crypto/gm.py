@@ -23,10 +23,17 @@ from tongsuopy.crypto.exceptions import InvalidSignature
 from shuiqiao.base.errors import IntegrityError, InvalidInput, Unavailable
 from shuiqiao.base.ids import system_entropy
 from shuiqiao.crypto import sm2
-from shuiqiao.crypto.aead import NONCE_BYTES, SM4_GCM
-from shuiqiao.crypto.envelope import GM_ENVELOPE, decode_envelope, new_envelope, seal_broken, verify_sealable
+from shuiqiao.crypto.kdf import child_seed, verify_seed
 from shuiqiao.crypto.model import KEY_ID_BYTES, SEED_BYTES, SealingKey, SigningKey, SuiteName, provider_failed
-from shuiqiao.crypto.seeds import child_seed, verify_seed
+from shuiqiao.crypto.sealing import (
+    GM_ENVELOPE,
+    NONCE_BYTES,
+    SM4_GCM,
+    decode_envelope,
+    new_envelope,
+    seal_broken,
+    verify_sealable,
+)
 
 if TYPE_CHECKING:
     from collections.abc import Sequence

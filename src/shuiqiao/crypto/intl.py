@@ -22,11 +22,17 @@ from nacl.exceptions import BadSignatureError
 
 from shuiqiao.base.errors import IntegrityError, InvalidInput
 from shuiqiao.base.ids import system_entropy
-from shuiqiao.crypto.aead import AES_256_GCM, NONCE_BYTES
-from shuiqiao.crypto.envelope import INTL_ENVELOPE, decode_envelope, new_envelope, seal_broken, verify_sealable
-from shuiqiao.crypto.kdf import hkdf
+from shuiqiao.crypto.kdf import child_seed, hkdf, verify_seed
 from shuiqiao.crypto.model import KEY_ID_BYTES, SEED_BYTES, SealingKey, SigningKey, SuiteName, provider_failed
-from shuiqiao.crypto.seeds import child_seed, verify_seed
+from shuiqiao.crypto.sealing import (
+    AES_256_GCM,
+    INTL_ENVELOPE,
+    NONCE_BYTES,
+    decode_envelope,
+    new_envelope,
+    seal_broken,
+    verify_sealable,
+)
 
 if TYPE_CHECKING:
     from collections.abc import Sequence

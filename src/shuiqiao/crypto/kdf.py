@@ -1,6 +1,7 @@
-"""HKDF (RFC 5869) over any hash that hashlib offers, so that one derivation serves SHA-256 and SM3.
+"""Derives keys: HKDF (RFC 5869) over any hash that hashlib offers, and the children of a 32-byte seed.
 
-Does not choose labels: a suite and its callers do. The same inputs give the same bytes for ever.
+One derivation serves SHA-256 and SM3. Labels are for a suite and its callers to choose. The same inputs give the same
+bytes for ever.
 """
 
 from __future__ import annotations
@@ -9,6 +10,7 @@ import hashlib
 import hmac
 
 from shuiqiao.base.errors import InvalidInput, Unavailable
+from shuiqiao.crypto.model import SEED_BYTES
 
 MAX_BLOCKS = 255
 """RFC 5869 section 2.3: the block counter is one byte, so at most 255 hash lengths come out."""
@@ -57,3 +59,21 @@ def hkdf(key_material: bytes, *, hash_name: str, info: bytes, length: int, salt:
     """Extract, then expand: length bytes from key material, bound to info."""
     pseudorandom_key = hkdf_extract(key_material, hash_name=hash_name, salt=salt)
     return hkdf_expand(pseudorandom_key, hash_name=hash_name, info=info, length=length)
+
+
+def verify_seed(seed: bytes) -> None:
+    """Raise InvalidInput (``crypto.seed_length``) unless a seed has 32 bytes."""
+    if len(seed) != SEED_BYTES:
+        raise InvalidInput("crypto.seed_length", f"a seed has {SEED_BYTES} bytes, not {len(seed)}")
+
+
+def child_seed(seed: bytes, *, hash_name: str, label: str, context: bytes) -> bytes:
+    """Return a 32-byte child: HKDF over the suite hash with info = label || 0x00 || context.
+
+    A label contains no zero byte, so two pairs of label and context never give the same info. Raises InvalidInput
+    (``crypto.seed_length``, ``crypto.seed_label``).
+    """
+    verify_seed(seed)
+    if not label or "\0" in label:
+        raise InvalidInput("crypto.seed_label", f"{label!r} is empty or contains a zero byte")
+    return hkdf(seed, hash_name=hash_name, info=label.encode() + b"\0" + context, length=SEED_BYTES)

@@ -25,14 +25,12 @@ from argon2.low_level import Type, hash_secret_raw
 from cryptography.exceptions import InvalidTag
 
 from shuiqiao.base.durable import create_file
-from shuiqiao.base.encoding import decode_json, encode_json
+from shuiqiao.base.encoding import decode_json, encode_json, typed
 from shuiqiao.base.errors import Conflict, Denied, IntegrityError, InvalidInput, Unavailable
-from shuiqiao.base.regular_file import open_regular
-from shuiqiao.base.typed import typed
-from shuiqiao.crypto.aead import AES_256_GCM, NONCE_BYTES, SM4_GCM, TAG_BYTES, AuthenticatedCipher
-from shuiqiao.crypto.kdf import verify_hash_present
+from shuiqiao.base.files import open_regular
+from shuiqiao.crypto.kdf import verify_hash_present, verify_seed
 from shuiqiao.crypto.model import SEED_BYTES, SuiteName
-from shuiqiao.crypto.seeds import verify_seed
+from shuiqiao.crypto.sealing import AES_256_GCM, NONCE_BYTES, SM4_GCM, TAG_BYTES, AuthenticatedCipher
 
 if TYPE_CHECKING:
     from shuiqiao.base.ids import Entropy

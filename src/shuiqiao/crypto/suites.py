@@ -2,21 +2,26 @@
 
 A suite whose provider is absent or computes the published vectors wrongly is refused: no other provider steps in,
 because nodes that verify with different providers may part (ADR 0002).
+
+Tongsuo's wheel contains an OpenSSL whose symbols are visible. Where another OpenSSL is visible to the whole process
+(preloaded, or loaded globally by an embedding program), the loader would join the two, and Tongsuo then refuses every
+signature. With RTLD_DEEPBIND a library looks into itself first. The suite's self-test would notice, and stop the node;
+``own_symbols`` keeps it from having to.
 """
 
 from __future__ import annotations
 
+import os
+import sys
+from collections.abc import Generator
+from contextlib import contextmanager
 from functools import lru_cache
-from typing import TYPE_CHECKING, assert_never
+from typing import assert_never
 
 from shuiqiao.base.errors import InvalidInput, Unavailable
 from shuiqiao.crypto import sm2
-from shuiqiao.crypto.isolation import own_symbols
 from shuiqiao.crypto.kdf import verify_hash_present
-from shuiqiao.crypto.model import SuiteName
-
-if TYPE_CHECKING:
-    from shuiqiao.crypto.model import CipherSuite
+from shuiqiao.crypto.model import CipherSuite, SuiteName
 
 _KNOWN_SIGNATURES: dict[SuiteName, tuple[str, str, str]] = {
     # RFC 8032 section 7.1, test 2.
@@ -91,3 +96,14 @@ def verify_provider(suite: CipherSuite) -> None:
             f"{suite.verifying_provider} answered {results} to the published {suite.name} signature and a changed one",
             next_step="install the locked packages again: this node would part from the others",
         )
+
+
+@contextmanager
+def own_symbols() -> Generator[None]:
+    """Let compiled modules that are imported inside the block prefer their own symbols, where the system can."""
+    before = sys.getdlopenflags()
+    sys.setdlopenflags(before | getattr(os, "RTLD_DEEPBIND", 0))
+    try:
+        yield
+    finally:
+        sys.setdlopenflags(before)

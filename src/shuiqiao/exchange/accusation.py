@@ -27,8 +27,7 @@ from shuiqiao.base.errors import IntegrityError
 from shuiqiao.base.ids import MemberId
 from shuiqiao.exchange.manifest import decode_manifest, first_out_of_scope, months_of, names_digest
 from shuiqiao.exchange.model import Accusation, AnswerManifest
-from shuiqiao.standards.columns import arrow_type
-from shuiqiao.standards.encoding import MAX_GROUP_BYTES
+from shuiqiao.standards.columns import MAX_GROUP_BYTES, arrow_type
 from shuiqiao.standards.model import CORE_GROUP, TAXPAYER_FIELD, FieldType
 from shuiqiao.vault.contract import COMMIT
 from shuiqiao.vault.evidence import OpenedGroup, RecordProof, verify_record_proof

@@ -13,9 +13,8 @@ from typing import TYPE_CHECKING
 import msgspec
 import numpy as np
 
-from shuiqiao.base.encoding import decode_cbor, encode_cbor
+from shuiqiao.base.encoding import decode_cbor, encode_cbor, typed
 from shuiqiao.base.errors import IntegrityError
-from shuiqiao.base.typed import typed
 from shuiqiao.vault.model import LeafLookup, LeafRef, LeafStatus
 
 if TYPE_CHECKING:

@@ -26,7 +26,7 @@ from shuiqiao.exchange.model import (
     is_recorded,
 )
 from shuiqiao.ledger.transactions.document import decode_document, sign_document
-from shuiqiao.members.documents import verify_signed_by
+from shuiqiao.members.roster import verify_signed_by
 from shuiqiao.vault.identity import period_days
 from shuiqiao.vault.model import LeafRef
 

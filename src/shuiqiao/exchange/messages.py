@@ -11,10 +11,9 @@ from typing import TYPE_CHECKING
 
 import msgspec
 
-from shuiqiao.base.encoding import decode_cbor_strict, encode_cbor
+from shuiqiao.base.encoding import decode_cbor_strict, encode_cbor, typed
 from shuiqiao.base.errors import IntegrityError, InvalidInput
 from shuiqiao.base.ids import MemberId
-from shuiqiao.base.typed import typed
 from shuiqiao.consent.ceilings import period_months
 from shuiqiao.exchange.model import (
     MAX_ANSWER_BYTES,
@@ -25,7 +24,7 @@ from shuiqiao.exchange.model import (
     is_recorded,
 )
 from shuiqiao.ledger.transactions.document import decode_document, sign_document, to_plain
-from shuiqiao.members.documents import verify_signed_by
+from shuiqiao.members.roster import verify_signed_by
 from shuiqiao.standards.model import CORE_GROUP
 
 if TYPE_CHECKING:

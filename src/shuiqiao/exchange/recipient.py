@@ -38,8 +38,7 @@ from shuiqiao.exchange.messages import decode_request, encode_request, open_answ
 from shuiqiao.exchange.model import AnswerContent, DataRequest, RequestMessage, RequestStatus, request_key
 from shuiqiao.exchange.store import ReceivedRow
 from shuiqiao.vault.contract import batch_lookup, leaf_lookup
-from shuiqiao.vault.disclosure import decode_disclosure
-from shuiqiao.vault.proofs import verify_disclosure
+from shuiqiao.vault.disclosure import decode_disclosure, verify_disclosure
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator
@@ -53,8 +52,7 @@ if TYPE_CHECKING:
     from shuiqiao.ledger.model import StateView
     from shuiqiao.ledger.transactions.submitter import LedgerSubmitter
     from shuiqiao.standards.model import Catalogue
-    from shuiqiao.vault.disclosure import Disclosure
-    from shuiqiao.vault.proofs import DisclosedRecords
+    from shuiqiao.vault.disclosure import DisclosedRecords, Disclosure
 
 _SALT_BYTES = 32
 

@@ -11,9 +11,8 @@ from typing import Annotated
 import msgspec
 from msgspec import Meta
 
-from shuiqiao.base.encoding import decode_toml
+from shuiqiao.base.encoding import decode_toml, typed
 from shuiqiao.base.errors import InvalidInput
-from shuiqiao.base.typed import typed
 from shuiqiao.credit.limit import INVOICE_LOAN, TAX_CREDIT_LOAN
 from shuiqiao.lending.model import Product
 

@@ -16,10 +16,9 @@ from typing import Annotated, Literal
 import msgspec
 from msgspec import Meta
 
-from shuiqiao.base.encoding import decode_cbor_strict, encode_cbor
+from shuiqiao.base.encoding import decode_cbor_strict, encode_cbor, typed
 from shuiqiao.base.errors import IntegrityError, InvalidInput
 from shuiqiao.base.money import MAX_FEN
-from shuiqiao.base.typed import typed
 from shuiqiao.consent.model import Digest, MemberName, Salt
 from shuiqiao.crypto.model import CipherSuite, SealingKey
 from shuiqiao.ledger.transactions.document import to_plain

@@ -5,6 +5,10 @@ transaction that decides it, since others may have been decided in between. ``Su
 write nothing here: gates are another room, whose kinds carry them out.
 
 Pure. Who votes and when a proposal passes is ``proposal``.
+
+A vote, the execution of a vote, a reinstatement and an unfreeze name the act that they are about by a digest over the
+whole act and its author [MEMBER-23]. So an approval of one act is never good for another one, whatever
+ids their authors chose, and nobody can take the name of somebody else's act.
 """
 
 from __future__ import annotations
@@ -16,14 +20,14 @@ from typing import Annotated, Any, assert_never
 import msgspec
 from msgspec import Meta
 
+from shuiqiao.base.encoding import encode_cbor, typed
 from shuiqiao.base.errors import Conflict, Denied, InvalidInput
 from shuiqiao.base.ids import MemberId
-from shuiqiao.base.typed import typed
-from shuiqiao.ledger.model import BlockContext, State, StateView
-from shuiqiao.members.contract_version import plan_activation, put_activation
+from shuiqiao.crypto.model import CipherSuite
+from shuiqiao.ledger.model import BlockContext, State, StateView, Transaction
 from shuiqiao.members.epoch import Epoch, is_majority, pick, put_epoch, read_epoch, verify_epoch
 from shuiqiao.members.gate import verify_lifting, verify_reinstatement, verify_suspension
-from shuiqiao.members.key_ring import MemberKeyRing
+from shuiqiao.members.key_ring import MemberKeyRing, plan_activation, put_activation
 from shuiqiao.members.model import (
     MAX_GOVERNING,
     MAX_MEMBERS,
@@ -55,6 +59,18 @@ from shuiqiao.members.roster import (
     verify_new_key,
     verify_validator_key_length,
 )
+
+
+def act_digest(body: msgspec.Struct, *, kind: str, author: MemberId, network: bytes, suite: CipherSuite) -> bytes:
+    """Return the digest that names an act: what one member says in one kind of transaction on one network."""
+    fields = msgspec.to_builtins(body, builtin_types=(bytes,))
+    return suite.digest(encode_cbor({"author": str(author), "body": fields, "kind": kind, "network": network}))
+
+
+def transaction_act(tx: Transaction, state: StateView) -> bytes:
+    """Return the digest that names the act of a transaction."""
+    return act_digest(tx.body, kind=tx.kind, author=tx.author, network=tx.network, suite=network_suite(state))
+
 
 _KEY_RING = MemberKeyRing()
 

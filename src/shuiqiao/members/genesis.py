@@ -30,8 +30,7 @@ from shuiqiao.members.model import (
     Member,
     Role,
 )
-from shuiqiao.members.registration import Registration
-from shuiqiao.members.roster import genesis_roster, signing_keys_of
+from shuiqiao.members.roster import Registration, genesis_roster, signing_keys_of
 
 _Choice = TypeVar("_Choice", SuiteName, Role, EngineName)
 

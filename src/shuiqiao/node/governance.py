@@ -15,12 +15,11 @@ from typing import TYPE_CHECKING, Any, Final, TypeVar
 from shuiqiao.base.clock import MS_PER_DAY, iso_from_ms
 from shuiqiao.base.encoding import encode_cbor, encode_json
 from shuiqiao.base.errors import Denied, InvalidInput, ShuiqiaoError, Unavailable
+from shuiqiao.base.files import open_regular
 from shuiqiao.base.ids import MemberId
-from shuiqiao.base.regular_file import open_regular
 from shuiqiao.ledger.checkpoints.signed_note import decode_signed_note
 from shuiqiao.ledger.receipts.receipt import decode_receipt
 from shuiqiao.ledger.state.machine import NETWORK_GATE
-from shuiqiao.members.act import act_digest
 from shuiqiao.members.action import (
     ActivateContract,
     ChangeFlags,
@@ -28,25 +27,29 @@ from shuiqiao.members.action import (
     Reinstate,
     Suspend,
     Unfreeze,
+    act_digest,
     action_state,
 )
-from shuiqiao.members.contract import PROPOSE, VOTE, MemberProposeBody, MemberVoteBody
+from shuiqiao.members.contract import (
+    PROPOSE,
+    REINSTATE,
+    SUSPEND,
+    VOTE,
+    ByVote,
+    Emergency,
+    EmergencyOver,
+    MemberProposeBody,
+    MemberReinstateBody,
+    MemberSuspendBody,
+    MemberVoteBody,
+)
 from shuiqiao.members.epoch import Epoch, decode_epoch, read_epoch
 from shuiqiao.members.gate import executed_key, member_gate_key, read_suspension
 from shuiqiao.members.model import PROOF_BYTES, VALIDATOR_KEY_BYTES
 from shuiqiao.members.proposal import Proposal, ProposalStatus, listed_proposals, read_proposal, tally
 from shuiqiao.members.roster import member_record, roster, validator_of
-from shuiqiao.members.suspension import (
-    REINSTATE,
-    SUSPEND,
-    ByVote,
-    Emergency,
-    EmergencyOver,
-    MemberReinstateBody,
-    MemberSuspendBody,
-)
 from shuiqiao.oversight.contract import FREEZE, UNFREEZE, OversightFreezeBody, OversightUnfreezeBody
-from shuiqiao.standards.schema import record_schema
+from shuiqiao.standards.reference import record_schema
 
 if TYPE_CHECKING:
     from shuiqiao.ledger.model import Committed, StateView

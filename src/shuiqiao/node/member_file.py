@@ -12,10 +12,9 @@ from typing import TYPE_CHECKING, Annotated
 import msgspec
 from msgspec import Meta
 
-from shuiqiao.base.encoding import decode_toml
+from shuiqiao.base.encoding import decode_toml, typed
 from shuiqiao.base.errors import InvalidInput, Unavailable
-from shuiqiao.base.regular_file import open_regular
-from shuiqiao.base.typed import typed
+from shuiqiao.base.files import open_regular
 from shuiqiao.members.action import Admit
 from shuiqiao.members.model import DisplayName, MemberName, Role
 

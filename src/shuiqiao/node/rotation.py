@@ -19,8 +19,7 @@ from shuiqiao.ledger.engine.embedded import EmbeddedLedger
 from shuiqiao.members.contract import ROTATE_KEY, MemberRotateKeyBody
 from shuiqiao.members.genesis import network_id
 from shuiqiao.members.model import KeyPurpose
-from shuiqiao.members.registration import Registration
-from shuiqiao.members.roster import member_key, validator_of
+from shuiqiao.members.roster import Registration, member_key, validator_of
 from shuiqiao.node.home.key_files import KeyFiles
 from shuiqiao.node.home.making import load_genesis
 from shuiqiao.node.peers.remote_ledger import RemoteLedger

@@ -16,8 +16,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from shuiqiao.base.errors import Unavailable
-from shuiqiao.base.next_steps import next_step_shape
+from shuiqiao.base.errors import Unavailable, next_step_shape
 from shuiqiao.ledger.clock_check import require_not_behind
 from shuiqiao.ledger.replay.check import ReplayResult, check_segment_headers, replay_ledger
 from shuiqiao.oversight.openings import AuditProblem, OpenedDecisions

@@ -24,12 +24,10 @@ from shuiqiao.base.ids import MemberId, owned_id
 from shuiqiao.ledger.model import BlockContext, Event, Kind, State, StateView, Transaction
 from shuiqiao.ledger.state.machine import NETWORK_GATE
 from shuiqiao.ledger.transactions.kinds import GATE_ROOM
-from shuiqiao.members.act import transaction_act
-from shuiqiao.members.action import Unfreeze
-from shuiqiao.members.contract import member_record, require_role
+from shuiqiao.members.action import Unfreeze, transaction_act
+from shuiqiao.members.contract import member_record, require_approved, require_role
 from shuiqiao.members.gate import executed_key, verify_lifting
 from shuiqiao.members.model import FREEZE_PAUSE_MS, MAX_FREEZE_MS, Digest, Id, MemberName, Role, TimeMs
-from shuiqiao.members.suspension import require_approved
 
 FREEZE = "oversight.freeze"
 UNFREEZE = "oversight.unfreeze"

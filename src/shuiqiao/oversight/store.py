@@ -7,7 +7,7 @@ from collections.abc import Iterable
 import msgspec
 from sqlalchemy import BigInteger, Column, Engine, Integer, LargeBinary, MetaData, Table, Text, insert, select
 
-from shuiqiao.base.typed import typed
+from shuiqiao.base.encoding import typed
 from shuiqiao.oversight.model import Release
 
 metadata = MetaData()

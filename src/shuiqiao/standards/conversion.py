@@ -1,13 +1,17 @@
 """Turns one source column into canonical values, whole columns at a time, and names the cells that cannot become one.
 
 Rule: docs/spec/standard.md, [STD-14] to [STD-22]. Amounts, dates and codes of few distinct values are converted once
-per distinct value. Nothing is guessed: a cell either has one meaning or fails by a named rule.
+per distinct value, by the ``read_*`` functions: the plain, slow meaning of each field type, None where a text has no
+such meaning. Nothing is guessed: a cell either has one meaning or fails by a named rule.
 """
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from datetime import date
+from decimal import Decimal
 from typing import Any
 
 import numpy as np
@@ -15,9 +19,102 @@ import numpy.typing as npt
 import pyarrow as pa
 
 from shuiqiao.base.money import FEN_PER_YUAN, MAX_FEN
-from shuiqiao.standards import cells
-from shuiqiao.standards.columns import MAX_CELL_BYTES, arrow_type, is_text, pc
+from shuiqiao.standards.columns import MAX_CELL_BYTES, Mask, arrow_type, blank_out, is_text, pc, true_mask, valid_mask
 from shuiqiao.standards.model import AmountUnit, Field, FieldType
+
+FIRST_YEAR = 1900
+LAST_YEAR = 2099
+"""Years outside are taken for typing errors: no living taxpayer has facts there."""
+
+_YUAN = re.compile(r"-?[0-9]{1,16}(?:\.[0-9]{1,2})?", re.ASCII)
+_RATE = re.compile(r"(-?[0-9]{1,9}(?:\.[0-9]{1,10})?)(%?)", re.ASCII)
+_WHOLE = re.compile(r"(-?[0-9]{1,18})(?:\.0{1,18})?", re.ASCII)
+_TIME = r"(?:[ T][0-9]{2}:[0-9]{2}(?::[0-9]{2}(?:\.[0-9]{1,9})?)?)?"
+_DATES = tuple(
+    re.compile(form + _TIME, re.ASCII)
+    for form in (
+        r"([0-9]{4})-([0-9]{1,2})-([0-9]{1,2})",
+        r"([0-9]{4})/([0-9]{1,2})/([0-9]{1,2})",
+        r"([0-9]{4})年([0-9]{1,2})月([0-9]{1,2})日",
+        r"([0-9]{4})([0-9]{2})([0-9]{2})",
+    )
+)
+_YEAR = re.compile(r"([0-9]{4})年?", re.ASCII)
+_MONTH = re.compile(r"([0-9]{4})(?:-([0-9]{2})|([0-9]{2})|年([0-9]{1,2})月)", re.ASCII)
+_BOOLEANS = {
+    **dict.fromkeys(("true", "True", "TRUE", "1", "Y", "y", "是"), True),
+    **dict.fromkeys(("false", "False", "FALSE", "0", "N", "n", "否"), False),
+}
+
+
+def read_yuan(text: str) -> int | None:
+    """Return whole fen for an amount in yuan with at most two decimals, within MAX_FEN."""
+    if not _YUAN.fullmatch(text):
+        return None
+    fen = int(Decimal(text) * FEN_PER_YUAN)
+    return fen if abs(fen) <= MAX_FEN else None
+
+
+def read_whole(text: str) -> int | None:
+    """Return an integer of at most 18 digits."""
+    found = _WHOLE.fullmatch(text)
+    return int(found[1]) if found else None
+
+
+def read_rate(text: str) -> str | None:
+    """[STD-19]: return a rate in its shortest decimal form: ``6%`` and ``0.060`` are both ``0.06``."""
+    found = _RATE.fullmatch(text)
+    if found is None:
+        return None
+    rate = Decimal(found[1]).scaleb(-2) if found[2] else Decimal(found[1])
+    return format(rate.normalize(), "f") if rate else "0"
+
+
+def read_date(text: str) -> date | None:
+    """Return the day of a date written 2020-01-31, 2020/1/31, 2020年1月31日 or 20200131, a time of day left out."""
+    for form in _DATES:
+        found = form.fullmatch(text)
+        if found:
+            return _day(int(found[1]), int(found[2]), int(found[3]))
+    return None
+
+
+def _day(year: int, month: int, day: int) -> date | None:
+    try:
+        return date(year, month, day)
+    except ValueError:
+        return None
+
+
+def read_year(text: str) -> int | None:
+    """[STD-21]: return a year written 2020 or 2020年."""
+    found = _YEAR.fullmatch(text)
+    return int(found[1]) if found else None
+
+
+def read_month(text: str) -> str | None:
+    """Return a month as ``2020-01``, written so or 202001 or 2020年1月."""
+    found = _MONTH.fullmatch(text)
+    if found is None:
+        return None
+    year, month = int(found[1]), int(found[2] or found[3] or found[4])
+    first = _day(year, month, 1)
+    return f"{year:04d}-{month:02d}" if first and FIRST_YEAR <= year <= LAST_YEAR else None
+
+
+def read_boolean(text: str) -> bool | None:
+    """[STD-22]: return the truth of true, 1, Y, 是 or of false, 0, N, 否."""
+    return _BOOLEANS.get(text)
+
+
+def is_utf8(cell: bytes | None) -> bool:
+    """Whether the bytes of a text cell are UTF-8."""
+    try:
+        (cell or b"").decode()
+    except UnicodeDecodeError:
+        return False
+    return True
+
 
 MAX_FEN_OF_DOUBLE = 10**14
 """Largest absolute amount taken from a double, in fen: up to here a double tells neighbouring fen apart."""
@@ -36,8 +133,6 @@ _PER_DAY = {"s": 86_400, "ms": 86_400_000, "us": 86_400_000_000, "ns": 86_400_00
 _FAR_DAYS = 1_000_000
 _SPACE = 0x20
 _DELETE = 0x7F
-
-Mask = npt.NDArray[np.bool_]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -142,7 +237,7 @@ def _without_broken_utf8(text: Any) -> tuple[Any, Sequence[Failure]]:
     try:
         text.validate(full=True)
     except pa.ArrowInvalid:
-        broken = np.array([not cells.is_utf8(cell) for cell in text.cast(pa.binary()).to_pylist()], dtype=np.bool_)
+        broken = np.array([not is_utf8(cell) for cell in text.cast(pa.binary()).to_pylist()], dtype=np.bool_)
         return blank_out(text, broken), _failing("not_utf8", broken)
     return text, []
 
@@ -182,7 +277,7 @@ def _yuan_from_text(text: Any) -> Converted:
     fen = np.rint(_numbers(blank_out(text, ~short).cast(pa.float64()), np.float64) * FEN_PER_YUAN).astype(np.int64)
     bad = np.zeros(len(text), dtype=np.bool_)
     for row in np.flatnonzero(present & ~short):
-        exact = cells.read_yuan(text[int(row)].as_py())
+        exact = read_yuan(text[int(row)].as_py())
         bad[row] = exact is None
         fen[row] = exact or 0
     return _integer_column(fen, present, {"not_an_amount": bad})
@@ -198,7 +293,7 @@ def _integers_from_text(text: Any, *, rule: str) -> Converted:
 def _whole_numbers(raw: Any, *, rule: str) -> Converted:
     present = valid_mask(raw)
     if pa.types.is_decimal(raw.type):
-        return _by_distinct_value(raw.cast(pa.string()), cells.read_whole, field=None, rule=rule)
+        return _by_distinct_value(raw.cast(pa.string()), read_whole, field=None, rule=rule)
     numbers = _numbers(raw, np.float64 if pa.types.is_floating(raw.type) else None)
     fits = (numbers <= MAX_FEN) & (numbers >= -MAX_FEN)
     if numbers.dtype.kind == "f":  # infinities and NaN compare false and are refused
@@ -252,11 +347,11 @@ def _cell_reader(field: Field) -> Callable[[str], object | None]:
 _NO_FIELD = Field(name="", title="", name_zh="", source_code="", type=FieldType.INTEGER, group="", level=1)
 
 _CELL_READERS: dict[FieldType, Callable[[str], object | None]] = {
-    FieldType.RATE: cells.read_rate,
-    FieldType.DATE: cells.read_date,
-    FieldType.YEAR: cells.read_year,
-    FieldType.MONTH: cells.read_month,
-    FieldType.BOOLEAN: cells.read_boolean,
+    FieldType.RATE: read_rate,
+    FieldType.DATE: read_date,
+    FieldType.YEAR: read_year,
+    FieldType.MONTH: read_month,
+    FieldType.BOOLEAN: read_boolean,
 }
 
 _CELL_RULES: dict[FieldType, str] = {
@@ -278,26 +373,6 @@ def _number_rule(field: Field) -> str:
 def _numbers(values: Any, dtype: Any) -> npt.NDArray[Any]:
     filled = values.fill_null(0) if values.null_count else values
     return np.asarray(filled.to_numpy(zero_copy_only=False), dtype=dtype)
-
-
-def valid_mask(values: Any) -> Mask:
-    """Return where an Arrow array is not null."""
-    if values.null_count == 0:
-        return np.ones(len(values), dtype=np.bool_)
-    return np.asarray(values.is_valid().to_numpy(zero_copy_only=False), dtype=np.bool_)
-
-
-def true_mask(values: Any) -> Mask:
-    """Return where an Arrow boolean array is true, null counting as false."""
-    filled = values.fill_null(False) if values.null_count else values  # noqa: FBT003  # Arrow's fill value
-    return np.asarray(filled.to_numpy(zero_copy_only=False), dtype=np.bool_)
-
-
-def blank_out(values: Any, rows: Mask) -> Any:
-    """Return the array with null in the given rows."""
-    if not rows.any():
-        return values
-    return pc.if_else(pa.array(~rows), values, pa.scalar(None, type=values.type))
 
 
 def _failing(rule: str, rows: Mask) -> Sequence[Failure]:

@@ -1,7 +1,7 @@
 """The shared data standard as frozen types: catalogue, record types, fields, disclosure groups, row rules, profiles.
 
 Rule: docs/spec/standard.md. These types only describe; ``publication`` reads them from the catalogue files,
-``readers`` find them in a source, ``validation`` applies them to rows and ``encoding`` writes what is disclosed.
+``readers`` find them in a source, ``validation`` applies them to rows and ``columns`` writes what is disclosed.
 Every instance that ``publication`` built is consistent: each name it mentions exists.
 """
 

@@ -1,13 +1,15 @@
 """Validates a batch of source rows: good rows come out canonical, bad rows come out as issues, none disappears.
 
 Rule: docs/spec/standard.md, [STD-11] to [STD-24]. What becomes of the issues (the quarantine file) and of rows that
-repeat is for the vault to decide. Every row of the batch is either in ``rows`` or has at least one issue.
+repeat is for the vault to decide. Every row of the batch is either in ``rows`` or has at least one issue. A row rule
+[STD-23] compares fields of one row: a row in which one of them is empty (or failed by itself) passes, for whether a
+field may be empty is said by the field.
 """
 
 from __future__ import annotations
 
 from codecs import getincrementaldecoder
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import date
 from typing import Any
@@ -18,20 +20,23 @@ import pyarrow as pa
 
 from shuiqiao.base.errors import InvalidInput
 from shuiqiao.base.money import MAX_FEN
-from shuiqiao.standards import cells
+from shuiqiao.standards import conversion
 from shuiqiao.standards.columns import (
     FAULT_COLUMN,
     FAULT_VALUE_COLUMN,
     MAX_BATCH_ROWS,
+    Mask,
     arrow_type,
+    blank_out,
     canonical_schema,
     is_text,
     pc,
+    true_mask,
     unit_of,
+    valid_mask,
 )
-from shuiqiao.standards.conversion import Converted, Mask, blank_out, convert_column, true_mask, valid_mask
-from shuiqiao.standards.model import Field, FieldType, RecordType, RowRule
-from shuiqiao.standards.row_rules import breaking_rows
+from shuiqiao.standards.conversion import Converted, convert_column
+from shuiqiao.standards.model import Field, FieldType, RecordType, RowRule, RowRuleKind
 
 MAX_VALUE_CHARS = 200
 """Longest value shown in an issue, in characters: enough to find the cell, too short to carry a file."""
@@ -43,8 +48,8 @@ MAX_ISSUES_PER_ROW = 8
 """Most issues told per row: bounds the memory of a batch in which everything is wrong."""
 
 _EPOCH = date(1970, 1, 1)
-_FIRST_DAY = (date(cells.FIRST_YEAR, 1, 1) - _EPOCH).days
-_LAST_DAY = (date(cells.LAST_YEAR, 12, 31) - _EPOCH).days
+_FIRST_DAY = (date(conversion.FIRST_YEAR, 1, 1) - _EPOCH).days
+_LAST_DAY = (date(conversion.LAST_YEAR, 12, 31) - _EPOCH).days
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -125,7 +130,7 @@ def _bound_failures(field: Field, values: Any) -> Iterable[tuple[str, Mask]]:
             values = values.view(pa.int32())
             low, high, rule = _FIRST_DAY, _LAST_DAY, "date_out_of_range"
         case FieldType.YEAR:
-            low, high, rule = cells.FIRST_YEAR, cells.LAST_YEAR, "year_out_of_range"
+            low, high, rule = conversion.FIRST_YEAR, conversion.LAST_YEAR, "year_out_of_range"
         case FieldType.AMOUNT_FEN:
             low, high, rule = _bounds(field, MAX_FEN, "amount_out_of_range")
         case FieldType.INTEGER:
@@ -230,3 +235,38 @@ def _shown(rule: RowRule, columns: dict[str, Any]) -> Any:
         return " ".join(f"{name}={'' if (value := columns[name][row].as_py()) is None else value}" for name in names)
 
     return show
+
+
+def breaking_rows(rule: RowRule, columns: Mapping[str, Any]) -> Mask:
+    """Return a mask of the rows that break a rule. columns: canonical Arrow arrays by field name."""
+    match rule.kind:
+        case RowRuleKind.SUM_EQUALS:
+            return _sum_differs(rule, columns)
+        case RowRuleKind.NEGATIVE_EXACTLY_WHEN:
+            negative = pc.less(columns[rule.field], 0)
+            return true_mask(pc.not_equal(negative, columns[rule.flag]))
+        case RowRuleKind.NOT_AFTER:
+            return true_mask(pc.greater(columns[rule.field], columns[rule.other]))
+        case RowRuleKind.ABSENT_UNLESS:
+            return valid_mask(columns[rule.field]) & ~true_mask(columns[rule.flag])
+        case RowRuleKind.NONZERO_UNLESS:
+            excused = true_mask(pc.equal(columns[rule.other], rule.value))
+            return true_mask(pc.equal(columns[rule.field], 0)) & ~excused
+
+
+def _sum_differs(rule: RowRule, columns: Mapping[str, Any]) -> Mask:
+    # Amounts are at most 10^17 and a rule has few terms, so the sums stay below 2^63.
+    named = [name for _, name in rule.terms] + [rule.total]
+    total = _integers(columns[rule.total])
+    summed = np.zeros(len(total), dtype=np.int64)
+    complete = np.ones(len(total), dtype=np.bool_)
+    for sign, name in rule.terms:
+        summed += sign * _integers(columns[name])
+    for name in named:
+        complete &= valid_mask(columns[name])
+    return np.asarray(complete & (np.abs(summed - total) > rule.tolerance), dtype=np.bool_)
+
+
+def _integers(values: Any) -> Any:
+    filled = values.fill_null(0) if values.null_count else values
+    return filled.to_numpy(zero_copy_only=False)

@@ -11,9 +11,11 @@ has it already, by its state, that counts as told; nothing is anchored twice [VA
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Sequence
+from contextlib import suppress
 from dataclasses import replace
+from itertools import groupby
 
-from shuiqiao.base.errors import Conflict, IntegrityError
+from shuiqiao.base.errors import Conflict, Denied, IntegrityError, InvalidInput, ShuiqiaoError, Unavailable
 from shuiqiao.base.ids import MemberId
 from shuiqiao.ledger.model import LedgerEngine, StateView, Transaction
 from shuiqiao.ledger.transactions.listing import find_transaction
@@ -32,8 +34,8 @@ from shuiqiao.vault.contract import (
     superseded_key,
     tree_depth,
 )
-from shuiqiao.vault.index import BatchRow, IndexView
 from shuiqiao.vault.model import Anchor, ErasureReason
+from shuiqiao.vault.storage.index import BatchRow, IndexView, RecordIndex
 
 KNOWN_COMMITTED = -1
 """Stands for the log index of a batch that the ledger was found to have: its state does not say where."""
@@ -142,3 +144,80 @@ def tell_erased(anchor: Anchor, batch: bytes, indexes: Sequence[int], reason: Er
 
 def _parts(items: list[int], size: int) -> Iterable[list[int]]:
     return (items[start : start + size] for start in range(0, len(items), size))
+
+
+def tell_batch(index: RecordIndex, anchor: Anchor, row: BatchRow) -> BatchRow:
+    """Return a pending batch's row after its root is on the ledger; what refuses it is noted and raised."""
+    try:
+        return anchor_batch(anchor, row)
+    except Unavailable:
+        raise
+    except ShuiqiaoError as error:
+        with index.write() as writer:
+            writer.refuse_batch(row.number, error)
+        raise
+
+
+def tell_replacements(
+    index: RecordIndex, anchor: Anchor, steps: Sequence[tuple[Place, Place]]
+) -> list[tuple[Place, Place]]:
+    """Tell the ledger of (old place, new place), and return those that it has.
+
+    What refuses them is noted, beside those it took, and raised. A version whose older one waits to supersede another
+    waits as well: the ledger lets nothing be superseded by what is superseded itself.
+    """
+    ready: list[tuple[Place, Place]] = []
+    with index.read() as view:
+        held = set(view.refused_replacements()) - {new for _old, new in steps}
+    for old, new in steps:
+        if old in held:
+            held.add(new)
+        else:
+            ready.append((old, new))
+    try:
+        with index.read() as view:
+            amend_leaves(anchor, view, ready)
+    except Unavailable:
+        raise
+    except ShuiqiaoError as error:
+        with index.write() as writer:
+            refused = untold(anchor, writer, ready)
+            for old, new in ready:
+                if (old, new) in refused:
+                    writer.refuse_replacement(old=old, new=new, error=error)
+                else:
+                    writer.finish_replacement(old=old, new=new)
+        raise
+    return ready
+
+
+def finish_replacements(index: RecordIndex, anchor: Anchor, steps: Sequence[tuple[Place, Place]]) -> None:
+    """Tell the ledger of replacements and note those that it has; raises as ``tell_replacements``."""
+    if told := tell_replacements(index, anchor, steps):
+        with index.write() as writer:
+            for old, new in told:
+                writer.finish_replacement(old=old, new=new)
+
+
+def finish_pending(index: RecordIndex, anchor: Anchor) -> list[BatchRow]:
+    """Tell the ledger what an interrupted run left pending; return the batches that it has now [VAULT-STORE-3].
+
+    What the ledger refuses stays pending with the reason and stops nothing else [VAULT-STORE-6].
+    """
+    with index.read() as view:
+        numbers, steps = view.pending_batches(), view.pending_replacements()
+        rows = [view.batch(number) for number in numbers]
+    anchored: list[BatchRow] = []
+    for row in rows:
+        with suppress(Conflict, Denied, InvalidInput, IntegrityError):
+            anchored.append(tell_batch(index, anchor, row))
+    refused = set(numbers) - {row.number for row in anchored}
+    if anchored:
+        with index.write() as writer:
+            for row in anchored:
+                writer.put_batch(row)
+    for _number, group in groupby(steps, key=lambda step: step[1][0]):
+        own = [step for step in group if refused.isdisjoint((step[0][0], step[1][0]))]
+        with suppress(Conflict, Denied, InvalidInput):
+            finish_replacements(index, anchor, own)
+    return anchored

@@ -1,16 +1,35 @@
-"""A disclosure: one taxpayer's records with what is needed to check each against the ledger, in memory and as bytes.
+"""A disclosure: one taxpayer's records with what is needed to check each against the ledger; made, sent and verified.
 
-For every record type: the granted groups' fields as columns, and one *opening* per batch: which leaves, the salts of
-the granted groups, the hashes of the withheld ones, and one multiproof. Group bytes do not travel: they are the
+For every record type: the granted groups' fields as columns, and one *batch proof* per batch: which leaves, the salts
+of the granted groups, the hashes of the withheld ones, and one multiproof. Group bytes do not travel: they are the
 canonical JSON of the columns, and the receiver writes them itself, so a second reading of the same bytes cannot exist
-[VAULT-WIRE-1]. Checking is in ``proofs``, building in ``opening``.
+[VAULT-WIRE-1].
+
+[VAULT-WIRE-2] A column is up to three byte strings: ``valid`` (one bit a row, lowest first; empty where every row has
+a value), ``ends`` (text only: where each value ends in ``data``, 32-bit little-endian) and ``data`` (UTF-8 text;
+64-bit little-endian integers; 32-bit days since 1970; one bit a boolean). Decoding trusts none of them: every length
+is checked against the row count before an array is built over them, and text must be UTF-8.
+
+The receiver recomputes everything that a disclosure claims, for every record type, in order [VAULT-VERIFY-1]:
+
+1. the granted groups' canonical JSON is written from the columns, and hashed with the disclosed salts;
+2. with the hashes of the withheld groups, that gives each record's leaf;
+3. the leaves and the multiproof of each batch lead to a root;
+4. that root, with its count, standard and author, is the one on the ledger, and the batch is not erased;
+5. no leaf stands twice, none is superseded or erased, and every record that names its taxpayer names the right one.
+
+Guarantee: what comes back is what the author committed to. LIMIT: completeness is not proven here, a record may have
+been left out; the signed manifest of ``exchange`` makes that provable afterwards. LIMIT: without the group ``core`` a
+record does not say whose it is; who asks for facts about a taxpayer must be granted ``core``.
 """
 
 from __future__ import annotations
 
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import date
 from functools import lru_cache
+from itertools import chain
 from typing import Annotated, Any
 
 import msgspec
@@ -19,15 +38,17 @@ import numpy.typing as npt
 import pyarrow as pa
 from msgspec import Meta
 
-from shuiqiao.base.encoding import decode_cbor_strict, encode_cbor
-from shuiqiao.base.errors import InvalidInput
+from shuiqiao.base.encoding import decode_cbor_strict, encode_cbor, typed
+from shuiqiao.base.errors import Conflict, IntegrityError, InvalidInput
 from shuiqiao.base.ids import Uscc
-from shuiqiao.base.typed import typed
-from shuiqiao.standards.columns import arrow_type
-from shuiqiao.standards.model import MAX_FIELDS, MAX_GROUPS, Catalogue, RecordType
-from shuiqiao.vault.columns import MAX_WIRE_BYTES, Blob, WireColumn, decode_column, encode_column
+from shuiqiao.crypto.model import CipherSuite
+from shuiqiao.standards.columns import arrow_type, encode_group_list
+from shuiqiao.standards.model import CORE_GROUP, MAX_FIELDS, MAX_GROUPS, Catalogue, RecordType
 from shuiqiao.vault.contract import BatchId, IsoDate, StandardId
-from shuiqiao.vault.model import HASH_BYTES, MAX_BATCH_DEPTH, SALT_BYTES
+from shuiqiao.vault.model import HASH_BYTES, MAX_BATCH_DEPTH, SALT_BYTES, BatchFact, BatchLookup, LeafLookup, LeafStatus
+from shuiqiao.vault.storage.batch_file import BatchReader
+from shuiqiao.vault.storage.index import BatchRow, Entry, IndexView
+from shuiqiao.vault.tree import group_hashes, leaf_hashes, root_from_multiproof, split_hashes, split_salts
 
 WIRE_VERSION = 1
 
@@ -159,7 +180,7 @@ def _encode_type(entry: TypeDisclosure) -> _WireType:
 
 
 def decode_disclosure(data: bytes, *, catalogue: Catalogue) -> Disclosure:
-    """Return a disclosure from outside bytes: its shape is checked here, its truth by ``proofs.verify_disclosure``.
+    """Return a disclosure from outside bytes: its shape is checked here, its truth by ``verify_disclosure``.
 
     Raises InvalidInput ``vault.disclosure_malformed``, ``vault.column_malformed``, ``base.cbor_*`` and the
     ``standards`` codes for unknown types and groups.
@@ -223,3 +244,349 @@ def _decode_opening(wire: _WireOpening, record_type: RecordType, *, granted: int
         withheld=wire.withheld,
         proof=wire.proof,
     )
+
+
+MAX_WIRE_BYTES = 1 << 28
+"""Largest disclosure, in bytes: about two million invoices, more than one taxpayer issues in a data period."""
+
+Blob = Annotated[bytes, msgspec.Meta(max_length=MAX_WIRE_BYTES)]
+
+
+class WireColumn(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
+    """One column as it travels."""
+
+    valid: Blob
+    ends: Blob
+    data: Blob
+
+
+def encode_column(column: Any) -> WireColumn:
+    """Return a canonical column (text, int64, date32, bool) as bytes; equal columns give equal bytes."""
+    rows = len(column)
+    if not rows:
+        return WireColumn(valid=b"", ends=b"", data=b"")
+    validity, *values = column.buffers()
+    present = _bits(validity, column.offset, rows) if column.null_count else None
+    valid = b"" if present is None else np.packbits(present, bitorder="little").tobytes()
+    if pa.types.is_string(column.type):
+        ends, data = _text_bytes(column, present)
+        return WireColumn(valid=valid, ends=ends, data=data)
+    if pa.types.is_boolean(column.type):
+        bits = _bits(values[0], column.offset, rows)
+        data = np.packbits(bits if present is None else bits & present, bitorder="little").tobytes()
+        return WireColumn(valid=valid, ends=b"", data=data)
+    kind = np.dtype("<i4" if pa.types.is_date32(column.type) else "<i8")
+    whole = np.frombuffer(values[0], dtype=kind, count=rows, offset=column.offset * kind.itemsize)
+    # What stands in the place of a null is anything: on the wire it is zero.
+    data = (whole if present is None else whole * present).astype(kind, copy=False).tobytes()
+    return WireColumn(valid=valid, ends=b"", data=data)
+
+
+def _bits(buffer: Any, offset: int, rows: int) -> npt.NDArray[np.uint8]:
+    """Return a run of an Arrow bitmap as one 0 or 1 a row."""
+    return np.unpackbits(np.frombuffer(buffer, np.uint8), count=offset + rows, bitorder="little")[offset:]
+
+
+def _text_bytes(column: Any, present: npt.NDArray[np.uint8] | None) -> tuple[bytes, bytes]:
+    """Return (ends, data) of a text column with at least one row. present: 1 where there is a value, None for all."""
+    _, offsets, data = column.buffers()
+    bounds = np.frombuffer(offsets, np.int32, count=len(column) + 1, offset=column.offset * 4)
+    if present is not None and np.count_nonzero((bounds[1:] != bounds[:-1]) & (present == 0)):
+        # The place of a null may hold bytes, which nobody is to see.
+        return _text_bytes(column.fill_null(""), None)
+    first, last = int(bounds[0]), int(bounds[-1])
+    text = b"" if first == last else data.slice(first, last - first).to_pybytes()
+    return (bounds[1:] - first).astype("<u4").tobytes(), text
+
+
+def decode_column(wire: WireColumn, *, kind: Any, rows: int) -> Any:
+    """Return the Arrow array of a type and length. Raises InvalidInput ``vault.column_malformed``."""
+    valid = None if not wire.valid else _bitmap(wire.valid, rows)
+    if pa.types.is_string(kind):
+        return _text_column(wire, valid, rows)
+    if wire.ends:
+        raise _malformed("a column of fixed width has ends")
+    if pa.types.is_boolean(kind):
+        buffer = _bitmap(wire.data, rows)
+    else:
+        width = kind.bit_width // 8
+        if len(wire.data) != rows * width:
+            raise _malformed(f"{len(wire.data)} bytes for {rows} values of {width} bytes")
+        buffer = pa.py_buffer(wire.data)
+    return pa.Array.from_buffers(kind, rows, [valid, buffer])
+
+
+def _bitmap(bits: bytes, rows: int) -> Any:
+    if len(bits) != (rows + 7) // 8:
+        raise _malformed(f"{len(bits)} bytes of bits for {rows} rows")
+    if rows % 8 and bits[-1] >> (rows % 8):
+        raise _malformed("bits beyond the last row are set")
+    return pa.py_buffer(bits)
+
+
+def _text_column(wire: WireColumn, valid: Any, rows: int) -> Any:
+    if len(wire.ends) != rows * 4:
+        raise _malformed(f"{len(wire.ends)} bytes of ends for {rows} texts")
+    ends = np.frombuffer(wire.ends, dtype="<u4")
+    if np.count_nonzero(ends[1:] < ends[:-1]) or (int(ends[-1]) if rows else 0) != len(wire.data):
+        raise _malformed("text ends do not rise to the end of the data")
+    # They fit in 31 bits: none is beyond the data, whose size is bounded.
+    bounds = np.zeros(rows + 1, dtype=np.int32)
+    bounds[1:] = ends
+    column = pa.Array.from_buffers(pa.string(), rows, [valid, pa.py_buffer(bounds), pa.py_buffer(wire.data)])
+    if not wire.data.isascii():  # ASCII is UTF-8 wherever it is cut
+        _require_utf8(column)
+    return column
+
+
+def _require_utf8(column: Any) -> None:
+    try:
+        column.validate(full=True)
+    except pa.ArrowInvalid as error:
+        raise _malformed(f"text that is not UTF-8: {str(error)[:80]}") from error
+
+
+def _malformed(what: str) -> InvalidInput:
+    return InvalidInput("vault.column_malformed", f"a disclosed column is malformed: {what}")
+
+
+def open_records(
+    view: IndexView,
+    entries: Sequence[Entry],
+    *,
+    reader: BatchReader,
+    record_type: RecordType,
+    groups: tuple[str, ...],
+    hash_name: str,
+) -> TypeDisclosure:
+    """Return records of one type with what proves them. groups: granted, in catalogue order."""
+    schema = granted_schema(record_type, groups)
+    parts: list[pa.RecordBatch] = []
+    openings: list[Opening] = []
+    for number, indexes in _by_batch(entries):
+        row = view.batch(number)
+        openings.append(_open_batch(reader, row, record_type, groups, indexes, hash_name=hash_name))
+        parts.append(reader.rows(row.id, schema=schema, indexes=indexes))
+    return TypeDisclosure(
+        standard=record_type.standard_id,
+        groups=groups,
+        rows=_joined(parts, schema),
+        openings=tuple(openings),
+    )
+
+
+def _joined(parts: list[pa.RecordBatch], schema: pa.Schema) -> pa.RecordBatch:
+    if len(parts) == 1:
+        return parts[0]
+    return pa.concat_batches(parts) if parts else _no_rows(schema)
+
+
+@lru_cache(maxsize=256)
+def _no_rows(schema: pa.Schema) -> pa.RecordBatch:
+    return pa.RecordBatch.from_pylist([], schema=schema)
+
+
+def _by_batch(entries: Sequence[Entry]) -> Iterator[tuple[int, list[int]]]:
+    """Yield (batch number, rising leaf indexes)."""
+    by_number: dict[int, list[int]] = {}
+    for entry in entries:
+        by_number.setdefault(entry.batch, []).append(entry.index)
+    for number in sorted(by_number):
+        yield number, sorted(by_number[number])
+
+
+def _open_batch(
+    reader: BatchReader,
+    row: BatchRow,
+    record_type: RecordType,
+    groups: tuple[str, ...],
+    indexes: list[int],
+    *,
+    hash_name: str,
+) -> Opening:
+    granted = [position for position, group in enumerate(record_type.group_ids) if group in groups]
+    withheld = [position for position in range(len(record_type.groups)) if position not in granted]
+    file = reader.leaves(row.id, count=row.count, groups=record_type.group_ids)
+    salts = file.salts_of(indexes)
+    hashes = [
+        group_hashes(
+            split_salts(salts[:, position].tobytes(), groups=1)[0],
+            file.group_records(position, indexes),
+            hash_name=hash_name,
+        )
+        for position in withheld
+    ]
+    return Opening(
+        batch=row.id,
+        indexes=np.array(indexes, dtype=np.uint32),
+        salts=salts[:, granted].tobytes(),
+        withheld=b"".join(chain.from_iterable(zip(*hashes, strict=True))),
+        proof=file.multiproof(indexes),
+    )
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class VerifiedRecords:
+    """Records of one type that were checked.
+
+    rows: a pyarrow RecordBatch of the granted fields. batches: the distinct batch ids. batch_numbers: per row, the
+    position of its batch in ``batches``. indexes: per row, its leaf index in that batch.
+    """
+
+    record_type: RecordType
+    groups: tuple[str, ...]
+    rows: Any
+    batches: tuple[bytes, ...]
+    batch_numbers: npt.NDArray[np.int64]
+    indexes: npt.NDArray[np.uint32]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class DisclosedRecords:
+    """A checked disclosure: one taxpayer's records by standard id, e.g. ``invoice_issued@2``."""
+
+    uscc: Uscc
+    types: Mapping[str, VerifiedRecords]
+
+    @property
+    def record_count(self) -> int:
+        """Records of all types."""
+        return sum(entry.rows.num_rows for entry in self.types.values())
+
+
+def verify_disclosure(
+    disclosure: Disclosure,
+    *,
+    batch_of: BatchLookup,
+    suite: CipherSuite,
+    catalogue: Catalogue,
+    status_of: LeafLookup | None = None,
+) -> DisclosedRecords:
+    """Return the records of a disclosure after every one of them was proven to be under an anchored root.
+
+    batch_of: the batches of the member whose anchors count (``contract.batch_lookup(state, author)``). status_of:
+    ``contract.leaf_lookup(state, author)`` to refuse superseded and erased records too.
+    Raises IntegrityError ``vault.leaf_mismatch``, ``vault.proof_malformed``, ``vault.batch_unanchored``,
+    ``vault.taxpayer_mismatch``, ``vault.leaf_repeated``; Conflict ``vault.batch_erased``,
+    ``vault.superseded``, ``vault.record_erased``; InvalidInput
+    ``vault.disclosure_malformed`` and those of ``standards``.
+    """
+    checked = {
+        entry.standard: _verify_type(
+            entry,
+            record_type=catalogue.get(entry.standard),
+            uscc=disclosure.uscc,
+            anchored=lambda batch, standard: _anchored(batch_of, batch, standard),
+            hash_name=suite.hash_name,
+        )
+        for entry in disclosure.types
+    }
+    if status_of is not None:
+        for entry in disclosure.types:
+            for opening in entry.openings:
+                _require_live(opening, status_of)
+    return DisclosedRecords(uscc=disclosure.uscc, types=checked)
+
+
+def _verify_type(
+    entry: TypeDisclosure, *, record_type: RecordType, uscc: Uscc, anchored: Any, hash_name: str
+) -> VerifiedRecords:
+    groups = granted_groups(record_type, entry.groups)
+    _check_shape(entry, record_type, groups)
+    leaves = _leaves(entry, record_type, groups, hash_name=hash_name)
+    at = 0
+    for opening in entry.openings:
+        count = len(opening.indexes)
+        fact = anchored(opening.batch, record_type.standard_id)
+        _verify_opening(opening, leaves[at : at + count], fact, hash_name=hash_name)
+        at += count
+    if CORE_GROUP in groups and entry.rows.num_rows:
+        _require_taxpayer(entry, record_type, uscc)
+    return VerifiedRecords(
+        record_type=record_type,
+        groups=groups,
+        rows=entry.rows,
+        batches=tuple(opening.batch for opening in entry.openings),
+        batch_numbers=np.repeat(np.arange(len(entry.openings)), [len(opening.indexes) for opening in entry.openings]),
+        indexes=np.concatenate([np.empty(0, np.uint32), *(opening.indexes for opening in entry.openings)]).astype(
+            np.uint32, copy=False
+        ),
+    )
+
+
+def _check_shape(entry: TypeDisclosure, record_type: RecordType, groups: tuple[str, ...]) -> None:
+    if groups != entry.groups or not entry.rows.schema.equals(granted_schema(record_type, groups)):
+        raise InvalidInput("vault.disclosure_malformed", f"the columns of {entry.standard} are not those of its groups")
+    if entry.rows.num_rows != sum(len(opening.indexes) for opening in entry.openings):
+        raise InvalidInput(
+            "vault.disclosure_malformed", f"{entry.standard} opens more or fewer leaves than it has rows"
+        )
+    batches = [opening.batch for opening in entry.openings]
+    if len(set(batches)) != len(batches):
+        raise IntegrityError("vault.leaf_repeated", f"a batch stands twice among the openings of {entry.standard}")
+
+
+def _leaves(entry: TypeDisclosure, record_type: RecordType, groups: tuple[str, ...], *, hash_name: str) -> list[bytes]:
+    """Return the leaf of every record, from granted content and withheld hashes [VAULT-LEAF-1]."""
+    salts = split_salts(b"".join(opening.salts for opening in entry.openings), groups=len(groups))
+    withheld_ids = [group for group in record_type.group_ids if group not in groups]
+    hashes = split_hashes(b"".join(opening.withheld for opening in entry.openings))
+    rows = entry.rows.num_rows
+    if any(len(column) != rows for column in salts) or len(hashes) != rows * len(withheld_ids):
+        raise InvalidInput("vault.disclosure_malformed", f"{entry.standard} has too few or too many salts or hashes")
+    columns: dict[str, list[bytes]] = {
+        group: hashes[position :: len(withheld_ids)] for position, group in enumerate(withheld_ids)
+    }
+    for group, salt in zip(groups, salts, strict=True):
+        columns[group] = group_hashes(salt, _group_bytes(record_type, group, entry.rows), hash_name=hash_name)
+    return leaf_hashes([columns[group] for group in record_type.group_ids], hash_name=hash_name)
+
+
+def _group_bytes(record_type: RecordType, group: str, rows: Any) -> list[bytes]:
+    try:
+        return encode_group_list(record_type, group, rows)
+    except (pa.ArrowException, ValueError, OverflowError) as error:
+        # Dates beyond every calendar and the like: no anchored record can hold them.
+        raise IntegrityError(
+            "vault.leaf_mismatch", f"{record_type.standard_id} holds a value that no record can have: {error}"
+        ) from error
+
+
+def _anchored(batch_of: BatchLookup, batch: bytes, standard: str) -> BatchFact:
+    fact = batch_of(batch)
+    if fact is None:
+        raise IntegrityError("vault.batch_unanchored", f"the ledger has no batch {batch.hex()} of this provider")
+    if fact.standard != standard:
+        raise IntegrityError(
+            "vault.leaf_mismatch", f"batch {batch.hex()} holds {fact.standard} on the ledger, {standard} here"
+        )
+    if fact.erased:
+        raise Conflict("vault.batch_erased", f"batch {batch.hex()} was erased, says the ledger")
+    return fact
+
+
+def _verify_opening(opening: Opening, leaves: list[bytes], fact: BatchFact, *, hash_name: str) -> None:
+    """[VAULT-TREE-2]: the leaves and their proof lead to the anchored root."""
+    root = root_from_multiproof(
+        leaves, opening.indexes.tolist(), split_hashes(opening.proof), count=fact.count, hash_name=hash_name
+    )
+    if root != fact.root:
+        raise IntegrityError(
+            "vault.leaf_mismatch",
+            f"{len(leaves)} records lead to root {root.hex()[:16]}… where batch {opening.batch.hex()} is anchored as "
+            f"{fact.root.hex()[:16]}…: content, salt or place of at least one was changed",
+        )
+
+
+def _require_taxpayer(entry: TypeDisclosure, record_type: RecordType, uscc: Uscc) -> None:
+    if entry.rows.column(record_type.taxpayer_field).unique().to_pylist() != [uscc]:
+        raise IntegrityError("vault.taxpayer_mismatch", f"a record of {entry.standard} names another taxpayer")
+
+
+def _require_live(opening: Opening, status_of: LeafLookup) -> None:
+    for index in opening.indexes.tolist():
+        status = status_of(opening.batch, index)
+        if status is LeafStatus.SUPERSEDED:
+            raise Conflict("vault.superseded", f"leaf {index} of batch {opening.batch.hex()} has a newer version")
+        if status is LeafStatus.ERASED:
+            raise Conflict("vault.record_erased", f"leaf {index} of batch {opening.batch.hex()} was erased")

@@ -22,24 +22,25 @@ import pyarrow as pa
 
 from shuiqiao.base.durable import sync_folder, write_file
 from shuiqiao.base.errors import Conflict, Denied, InvalidInput, ShuiqiaoError
-from shuiqiao.base.regular_file import open_regular
+from shuiqiao.base.files import open_regular
 from shuiqiao.crypto.model import CipherSuite
 from shuiqiao.standards.columns import canonical_schema
 from shuiqiao.standards.model import Catalogue
 from shuiqiao.vault.anchoring import tell_erased
-from shuiqiao.vault.batch_file import (
+from shuiqiao.vault.contract import batch_fact
+from shuiqiao.vault.identity import identify
+from shuiqiao.vault.model import Anchor, ErasureReason
+from shuiqiao.vault.storage.batch_file import (
     LEAVES_SUFFIX,
     PARQUET_SUFFIX,
+    BatchReader,
     GroupBytes,
     LeavesFile,
     encode_leaves,
+    encode_parquet,
+    read_rows,
 )
-from shuiqiao.vault.batch_writer import encode_parquet
-from shuiqiao.vault.contract import batch_fact
-from shuiqiao.vault.identity import identify
-from shuiqiao.vault.index import BatchRow, IndexView, RecordIndex
-from shuiqiao.vault.model import Anchor, ErasureReason
-from shuiqiao.vault.reading import BatchReader, read_rows
+from shuiqiao.vault.storage.index import BatchRow, IndexView, RecordIndex
 
 NEW_SUFFIX = ".new"
 

@@ -9,18 +9,20 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import Annotated, Any
 
 import msgspec
 from msgspec import Meta
 
-from shuiqiao.base.encoding import decode_cbor, decode_cbor_strict, decode_json, encode_cbor, encode_json
+from shuiqiao.base.encoding import decode_cbor, decode_cbor_strict, decode_json, encode_cbor, encode_json, typed
 from shuiqiao.base.errors import IntegrityError, InvalidInput
-from shuiqiao.base.typed import typed
+from shuiqiao.base.ids import MemberId
 from shuiqiao.crypto.model import CipherSuite
 from shuiqiao.ledger.log.tree import verify_inclusion
 from shuiqiao.ledger.receipts.receipt import MAX_RECEIPT_BYTES
-from shuiqiao.standards.encoding import MAX_GROUP_BYTES
+from shuiqiao.ledger.receipts.verification import VerifiedReceipt
+from shuiqiao.standards.columns import MAX_GROUP_BYTES
+from shuiqiao.standards.model import RecordType
 from shuiqiao.vault.contract import (
     COMMIT,
     AnchorCommitBody,
@@ -31,12 +33,10 @@ from shuiqiao.vault.contract import (
     erased_key,
     superseded_key,
 )
-from shuiqiao.vault.leaves import group_hash, leaf_from_group_hashes
 from shuiqiao.vault.model import MAX_BATCH_DEPTH, BatchFact, BatchLookup, LeafStatus
-
-if TYPE_CHECKING:
-    from shuiqiao.base.ids import MemberId
-    from shuiqiao.ledger.receipts.verification import VerifiedReceipt
+from shuiqiao.vault.storage.batch_file import BatchReader
+from shuiqiao.vault.storage.index import BatchRow
+from shuiqiao.vault.tree import group_hash, leaf_from_group_hashes, split_hashes
 
 EVIDENCE_VERSION = 1
 
@@ -249,3 +249,28 @@ def _status(batch: bytes | None, superseded: bytes | None, erased: bytes | None)
     if erased is not None or decode_cbor(batch)["erased"]:
         return LeafStatus.ERASED
     return LeafStatus.LIVE if superseded is None else LeafStatus.SUPERSEDED
+
+
+def prove_record(
+    reader: BatchReader,
+    row: BatchRow,
+    record_type: RecordType,
+    *,
+    index: int,
+    groups: tuple[str, ...],
+    hash_name: str,
+) -> RecordProof:
+    """Return the proof of one record with some groups opened. Raises InvalidInput ``vault.leaf_unknown``."""
+    file = reader.leaves(row.id, count=row.count, groups=record_type.group_ids)
+    if not 0 <= index < row.count or index in file.header.erased:
+        raise InvalidInput("vault.leaf_unknown", f"leaf {index} of batch {row.id.hex()} is not there or erased")
+    salts = file.salts_of([index])[0]
+    parts: list[OpenedGroup | WithheldGroup] = []
+    for position, group in enumerate(file.header.groups):
+        salt, content = salts[position].tobytes(), file.group_records(position, [index])[0]
+        if group in groups:
+            parts.append(OpenedGroup(group=group, salt=salt, content=content))
+        else:
+            parts.append(WithheldGroup(hash=group_hash(salt, content, hash_name=hash_name)))
+    path = split_hashes(file.multiproof([index]))
+    return RecordProof(standard=row.standard, batch=row.id, index=index, groups=parts, path=path)

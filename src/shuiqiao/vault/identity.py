@@ -29,10 +29,9 @@ import numpy.typing as npt
 import pyarrow as pa
 
 from shuiqiao.base.errors import InvalidInput
-from shuiqiao.standards.columns import pc
-from shuiqiao.standards.encoding import encode_group_list
+from shuiqiao.standards.columns import encode_group_list, pc
 from shuiqiao.standards.model import Field, FieldType, RecordType, Series
-from shuiqiao.vault.leaves import hash_all
+from shuiqiao.vault.tree import hash_all
 
 DIGEST_BYTES = 16
 

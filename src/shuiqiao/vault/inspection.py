@@ -16,16 +16,14 @@ import numpy as np
 import pyarrow as pa
 
 from shuiqiao.base.errors import ShuiqiaoError
-from shuiqiao.base.regular_file import open_regular
+from shuiqiao.base.files import open_regular
 from shuiqiao.crypto.model import CipherSuite
-from shuiqiao.standards.encoding import encode_group_list
+from shuiqiao.standards.columns import encode_group_list
 from shuiqiao.standards.model import Catalogue, RecordType
-from shuiqiao.vault.batch_file import LEAVES_SUFFIX, PARQUET_SUFFIX, LeavesFile
-from shuiqiao.vault.index import BatchRow
-from shuiqiao.vault.leaves import group_hashes, leaf_hashes
 from shuiqiao.vault.model import HASH_BYTES, BatchFact, BatchLookup, LeafLookup, LeafStatus, Problem
-from shuiqiao.vault.reading import read_rows
-from shuiqiao.vault.tree import tree_levels
+from shuiqiao.vault.storage.batch_file import LEAVES_SUFFIX, PARQUET_SUFFIX, LeavesFile, read_rows
+from shuiqiao.vault.storage.index import BatchRow
+from shuiqiao.vault.tree import group_hashes, leaf_hashes, tree_levels
 
 MAX_PROBLEMS_PER_BATCH = 8
 """Problems told of one batch: a file overwritten from end to end need not name each of its records."""

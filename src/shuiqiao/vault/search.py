@@ -20,9 +20,9 @@ from shuiqiao.base.ids import Uscc
 from shuiqiao.standards.columns import pc
 from shuiqiao.standards.model import Catalogue, RecordType
 from shuiqiao.vault.identity import taxpayer_prefix
-from shuiqiao.vault.index import Entry, IndexView, unpack_entries
 from shuiqiao.vault.model import LeafLookup
-from shuiqiao.vault.reading import read_rows
+from shuiqiao.vault.storage.batch_file import read_rows
+from shuiqiao.vault.storage.index import Entry, IndexView, unpack_entries
 
 MAX_FOUND = 1000
 """Versions of records found at once: bounds the answer; a search for more is to be narrowed."""

@@ -16,21 +16,21 @@ from pathlib import Path
 
 from shuiqiao.base.clock import Clock, iso_from_ms
 from shuiqiao.base.errors import Conflict, IntegrityError, InvalidInput, Unavailable
+from shuiqiao.base.files import open_descriptor, open_regular
 from shuiqiao.base.ids import Entropy, MemberId, Uscc, new_id
 from shuiqiao.base.progress import Progress, no_progress
-from shuiqiao.base.regular_file import open_descriptor, open_regular
 from shuiqiao.crypto.model import CipherSuite
 from shuiqiao.ledger.model import LedgerEngine, Transaction
 from shuiqiao.standards.model import Catalogue, RecordType
-from shuiqiao.standards.readers.sources import Source, open_source
-from shuiqiao.vault.anchoring import Place, anchor_index
-from shuiqiao.vault.copying import LOCK_FILE
-from shuiqiao.vault.disclosure import Disclosure, granted_groups
+from shuiqiao.standards.readers.source import Source, open_source
+from shuiqiao.vault.anchoring import Place, anchor_index, finish_pending, finish_replacements
+from shuiqiao.vault.disclosure import Disclosure, granted_groups, open_records
 from shuiqiao.vault.erasure import Eraser
-from shuiqiao.vault.evidence import RecordEvidence, RecordProof, encode_evidence, evidence_keys
-from shuiqiao.vault.index import BatchRow, RecordIndex
-from shuiqiao.vault.ingest import Ingest, NumberedSource, finish_pending, finish_replacements
+from shuiqiao.vault.evidence import RecordEvidence, RecordProof, encode_evidence, evidence_keys, prove_record
+from shuiqiao.vault.ingest.quarantine import Report
+from shuiqiao.vault.ingest.run import Ingest, NumberedSource
 from shuiqiao.vault.inspection import FileCheck, Inspector, unknown_files
+from shuiqiao.vault.live import Period, is_behind, live_entries, month_of_day
 from shuiqiao.vault.model import (
     Anchor,
     BatchLookup,
@@ -42,10 +42,9 @@ from shuiqiao.vault.model import (
     Problem,
     VaultSettings,
 )
-from shuiqiao.vault.opening import Period, is_behind, live_entries, month_of_day, open_records, prove_record
-from shuiqiao.vault.quarantine import Report
-from shuiqiao.vault.reading import BatchReader
 from shuiqiao.vault.search import FoundRecord, RecordQuery, find_records
+from shuiqiao.vault.storage.batch_file import BatchReader
+from shuiqiao.vault.storage.index import LOCK_FILE, BatchRow, RecordIndex
 
 MAX_UNNAMED_FILES = 8
 """Files of no batch that an ingest clears away: a crash leaves two. More mean that the index is not this vault's."""
@@ -128,9 +127,9 @@ class Vault:
         """Take source files in: every row is anchored, or listed in the report with the reason [VAULT-INGEST-1].
 
         record_type: of all files; None sees it from each file's columns. What an interrupted run left is finished
-        first; reading the same files again changes nothing [VAULT-INGEST-3]. Raises what
-        ``standards.readers.open_source`` refuses, before anything is taken in; Unavailable ``vault.busy``; what the
-        anchor raises, after which the next ingest takes up where this one ended.
+        first; reading the same files again changes nothing [VAULT-INGEST-3]. Raises what ``readers.source.open_source``
+        refuses, before anything is taken in; Unavailable ``vault.busy``; what the anchor raises, after which the next
+        ingest takes up where this one ended.
         """
         return self._take_in(paths, anchor=anchor, record_type=record_type, progress=progress, amending=False)
 

@@ -26,8 +26,7 @@ from shuiqiao.node.doctor.ledger_diagnosis import LedgerDoctor
 from shuiqiao.node.home.keys import find_passphrase, load_keys
 from shuiqiao.node.home.ledger_place import LedgerPlace
 from shuiqiao.node.kinds import network_kinds
-from shuiqiao.vault.copying import copy_index
-from shuiqiao.vault.index import BatchRow, RecordIndex
+from shuiqiao.vault.storage.index import BatchRow, RecordIndex, copy_index
 
 BLOCKS = 3
 

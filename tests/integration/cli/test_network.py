@@ -16,8 +16,8 @@ import pytest
 import state_vandal
 from cometbft_world import broadcast, comet_program
 from patience import PATIENCE_S
+from shuiqiao.base.errors import next_step_of
 from shuiqiao.base.ids import MemberId, new_id
-from shuiqiao.base.next_steps import next_step_of
 from shuiqiao.crypto.suites import get_suite
 from shuiqiao.ledger.engine.cometbft.comet.home import RPC_SOCKET
 from shuiqiao.ledger.engine.cometbft.comet.rpc import RpcClient

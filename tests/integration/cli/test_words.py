@@ -6,7 +6,7 @@ from itertools import pairwise
 
 import pytest
 
-from shuiqiao.base.next_steps import next_step_of
+from shuiqiao.base.errors import next_step_of
 
 
 def refusal(said, code):

@@ -28,8 +28,8 @@ from shuiqiao.node.backup.restore import NOTICE, restore_backup
 from shuiqiao.node.home.keys import find_passphrase, load_keys
 from shuiqiao.node.home.settings import Home
 from shuiqiao.node.institution import Institution, Surroundings
-from shuiqiao.vault.copying import copy_index, require_unerased
 from shuiqiao.vault.model import ErasureReason
+from shuiqiao.vault.storage.index import copy_index, require_unerased
 
 WORLDS = Path(worlds.__file__).parent
 CLOCK = ManualClock(worlds.NOW_MS + 1000)

@@ -21,7 +21,7 @@ from shuiqiao.members.action import Admit
 from shuiqiao.members.contract import PROPOSE, ROTATE_KEY, MemberProposeBody, MemberRotateKeyBody
 from shuiqiao.members.genesis import network_id, network_parameters
 from shuiqiao.members.model import KeyPurpose, Role
-from shuiqiao.members.registration import Registration
+from shuiqiao.members.roster import Registration
 from shuiqiao.node.backup.creating import BackupOrder, create_backup
 from shuiqiao.node.backup.manifest import LedgerMoment
 from shuiqiao.node.backup.reading import verify_backup

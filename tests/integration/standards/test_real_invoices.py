@@ -5,9 +5,9 @@ from __future__ import annotations
 import pytest
 
 from shuiqiao.base.encoding import encode_json
-from shuiqiao.standards.encoding import encode_group
+from shuiqiao.standards.columns import encode_group
 from shuiqiao.standards.publication import load_catalogue
-from shuiqiao.standards.readers.sources import open_source
+from shuiqiao.standards.readers.source import open_source
 from shuiqiao.standards.validation import validate_batch
 from standards_world import group_as_dict
 

@@ -13,7 +13,7 @@ from shuiqiao.base.visible import HIDDEN
 from shuiqiao.crypto.suites import get_suite
 from shuiqiao.members.genesis import decode_genesis, encode_genesis, network_id
 from shuiqiao.members.model import Genesis, Role
-from shuiqiao.members.registration import Registration
+from shuiqiao.members.roster import Registration
 
 VISIBLE = st.characters(
     exclude_categories=["Cc", "Cf", "Cn", "Co", "Cs", "Zl", "Zp", "Zs"],

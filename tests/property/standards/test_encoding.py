@@ -9,8 +9,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from shuiqiao.base.encoding import encode_json
-from shuiqiao.standards.columns import canonical_schema
-from shuiqiao.standards.encoding import MAX_ROWWISE, encode_group, encode_group_list
+from shuiqiao.standards.columns import MAX_ROWWISE, canonical_schema, encode_group, encode_group_list
 from shuiqiao.standards.model import Field, FieldType, RecordType
 from shuiqiao.standards.publication import load_catalogue
 from standards_world import group_as_dict

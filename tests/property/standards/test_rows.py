@@ -13,7 +13,8 @@ from shuiqiao.base.errors import ShuiqiaoError
 from shuiqiao.standards.conversion import convert_column
 from shuiqiao.standards.model import AmountUnit
 from shuiqiao.standards.publication import load_catalogue
-from shuiqiao.standards.readers.sources import csv_rows, open_source
+from shuiqiao.standards.readers import csv_file
+from shuiqiao.standards.readers.source import open_source
 from shuiqiao.standards.validation import validate_batch
 
 CATALOGUE = load_catalogue()
@@ -113,10 +114,10 @@ PIECES = st.sampled_from(
 def test_the_fast_way_of_cutting_never_differs_from_the_plain_one(block, encoding):
     # Holds [STD-41], [STD-42].
     block += b"\n"
-    fast = csv_rows._cut_regular(block, encoding=encoding, columns=2)
+    fast = csv_file._cut_regular(block, encoding=encoding, columns=2)
     if fast is not None:
-        assert csv_rows._end_of_rows(block) == len(block)
-        plain = list(csv_rows._cut_rows(block, encoding, 2))
+        assert csv_file._end_of_rows(block) == len(block)
+        plain = list(csv_file._cut_rows(block, encoding, 2))
         assert [row.fault for row in plain] == [None] * len(plain)
         assert [tuple(row.values()) for row in fast.to_pylist()] == [tuple(row.cells) for row in plain]
 
@@ -175,7 +176,7 @@ def test_rows_are_those_of_a_reader_that_goes_byte_by_byte(data, step):
     # Holds [STD-41], [STD-42], [STD-44]. Cells are compared where there are two, as the columns are.
     expected = byte_by_byte(data)
     rows = []
-    for batch in csv_rows.read_rows(Dripping(data, step), encoding="utf-8", columns=2):
+    for batch in csv_file.read_rows(Dripping(data, step), encoding="utf-8", columns=2):
         faults = batch.column("_fault").to_pylist() if "_fault" in batch.schema.names else [None] * batch.num_rows
         cells = [
             tuple(row[name].encode() if row[name] is not None else b"" for name in "01") for row in batch.to_pylist()

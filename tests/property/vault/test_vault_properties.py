@@ -10,12 +10,18 @@ from hypothesis import strategies as st
 from shuiqiao.base.encoding import encode_cbor
 from shuiqiao.base.errors import IntegrityError, InvalidInput, ShuiqiaoError
 from shuiqiao.standards.columns import binary_list, canonical_schema
-from shuiqiao.vault.columns import decode_column, encode_column
-from shuiqiao.vault.disclosure import Disclosure, TypeDisclosure, decode_disclosure, encode_disclosure, granted_schema
+from shuiqiao.vault.disclosure import (
+    Disclosure,
+    TypeDisclosure,
+    decode_column,
+    decode_disclosure,
+    encode_column,
+    encode_disclosure,
+    granted_schema,
+)
 from shuiqiao.vault.identity import identify, period_days, taxpayer_order
-from shuiqiao.vault.leaves import split_hashes
-from shuiqiao.vault.preparation import encode_and_hash
-from shuiqiao.vault.tree import multiproof, root_from_multiproof, tree_levels
+from shuiqiao.vault.ingest.preparation import encode_and_hash
+from shuiqiao.vault.tree import multiproof, root_from_multiproof, split_hashes, tree_levels
 from vault_world import CATALOGUE, invoice
 
 TREES = st.integers(1, 70).flatmap(

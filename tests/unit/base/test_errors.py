@@ -9,8 +9,7 @@ import sys
 
 import pytest
 
-from shuiqiao.base.errors import Conflict, Denied, IntegrityError, InvalidInput, ShuiqiaoError, Unavailable
-from shuiqiao.base.next_steps import UNKNOWN
+from shuiqiao.base.errors import UNKNOWN, Conflict, Denied, IntegrityError, InvalidInput, ShuiqiaoError, Unavailable
 
 CLASSES = [InvalidInput, Denied, Conflict, Unavailable, IntegrityError]
 

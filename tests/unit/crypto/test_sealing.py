@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 from shuiqiao.base.errors import IntegrityError, InvalidInput
-from shuiqiao.crypto import envelope
+from shuiqiao.crypto import sealing
 
 SEED = bytes(range(32))
 BOUND = b"network|request|consent|sender|receiver"
@@ -81,7 +81,7 @@ def test_the_plaintext_does_not_show(sealed):
 
 
 def test_more_than_fits_is_refused(suite, key, monkeypatch):
-    monkeypatch.setattr(envelope, "MAX_PLAINTEXT_BYTES", 1000)
+    monkeypatch.setattr(sealing, "MAX_PLAINTEXT_BYTES", 1000)
     at_limit = suite.seal(bytes(1000), recipient=key.public_key, associated_data=b"")
     assert bytes(1000) == key.open_sealed(at_limit, associated_data=b"")
     with pytest.raises(InvalidInput, match=r"crypto.plaintext_too_large: 1001 .* 1000"):
@@ -98,4 +98,4 @@ def test_associated_data_is_bounded(suite, key):
 
 
 def test_a_message_has_64_mebibytes_at_most():
-    assert envelope.MAX_PLAINTEXT_BYTES == 67_108_864
+    assert sealing.MAX_PLAINTEXT_BYTES == 67_108_864

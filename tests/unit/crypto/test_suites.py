@@ -15,10 +15,9 @@ import pytest
 from patience import PATIENCE_S
 from shuiqiao.base.errors import IntegrityError, InvalidInput, Unavailable
 from shuiqiao.crypto import suites
-from shuiqiao.crypto.isolation import own_symbols
 from shuiqiao.crypto.kdf import hkdf, hkdf_expand, verify_hash_present
 from shuiqiao.crypto.model import SuiteName
-from shuiqiao.crypto.suites import get_suite, verify_provider
+from shuiqiao.crypto.suites import get_suite, own_symbols, verify_provider
 
 SEED = bytes(range(32))
 

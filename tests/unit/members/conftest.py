@@ -7,7 +7,7 @@ import pytest
 from shuiqiao.base.ids import MemberId
 from shuiqiao.crypto.suites import get_suite
 from shuiqiao.members.model import Genesis, Role
-from shuiqiao.members.registration import Registration
+from shuiqiao.members.roster import Registration
 
 GENESIS_MS = 1_775_000_000_000
 ROLES = {"bureau": Role.TAX_BUREAU, "bank-east": Role.BANK, "regulator": Role.REGULATOR}

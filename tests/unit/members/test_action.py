@@ -20,9 +20,8 @@ from shuiqiao.members.action import (
     SetWitnesses,
     Suspend,
 )
-from shuiqiao.members.contract_version import active_version
 from shuiqiao.members.epoch import read_epoch, validator_updates
-from shuiqiao.members.key_ring import MemberKeyRing
+from shuiqiao.members.key_ring import MemberKeyRing, active_version
 from shuiqiao.members.model import MAX_MEMBERS, Role
 from shuiqiao.members.roster import member_record
 

@@ -16,7 +16,7 @@ from shuiqiao.members.genesis import (
     network_parameters,
 )
 from shuiqiao.members.model import MAX_GENESIS_BYTES, MAX_MEMBERS, Genesis, KeyPurpose, Role
-from shuiqiao.members.registration import Registration
+from shuiqiao.members.roster import Registration
 
 
 def member(name, role, suite):

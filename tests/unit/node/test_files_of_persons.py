@@ -18,9 +18,8 @@ from shuiqiao.node.home.settings import load_settings
 from shuiqiao.node.localnet.members import complete_members
 from shuiqiao.node.member_file import load_admission
 from shuiqiao.node.published.verification import load_known_checkpoint
-from shuiqiao.standards.catalogue_file import CodesFile, read_catalogue_file
-from shuiqiao.standards.publication import load_catalogue
-from shuiqiao.standards.readers.sources import open_source
+from shuiqiao.standards.publication import CodesFile, load_catalogue, read_catalogue_file
+from shuiqiao.standards.readers.source import open_source
 
 READERS = {
     "genesis": load_genesis,

@@ -13,7 +13,7 @@ from shuiqiao.sandbox.economy.files import write_economy
 from shuiqiao.sandbox.economy.generation import Economy
 from shuiqiao.sandbox.economy.model import Case, EconomyFiles
 from shuiqiao.standards.publication import load_catalogue
-from shuiqiao.standards.readers.sources import open_source
+from shuiqiao.standards.readers.source import open_source
 from shuiqiao.standards.validation import validate_batch
 
 TYPES = {

@@ -6,7 +6,7 @@ import csv
 
 from shuiqiao.sandbox.scenario.population import synthetic_data
 from shuiqiao.standards.publication import load_catalogue
-from shuiqiao.standards.readers.sources import open_source
+from shuiqiao.standards.readers.source import open_source
 from shuiqiao.standards.validation import validate_batch
 
 

@@ -7,7 +7,7 @@ import pytest
 
 from shuiqiao.base.encoding import decode_json, encode_cbor
 from shuiqiao.base.errors import IntegrityError, InvalidInput
-from shuiqiao.standards.encoding import MAX_GROUP_BYTES
+from shuiqiao.standards.columns import MAX_GROUP_BYTES
 from shuiqiao.vault.contract import COMMIT, AnchorCommitBody
 from shuiqiao.vault.evidence import (
     EVIDENCE_MAGIC,

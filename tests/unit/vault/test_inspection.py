@@ -6,8 +6,8 @@ import pytest
 
 from shuiqiao.base.encoding import decode_cbor, encode_cbor
 from shuiqiao.base.errors import IntegrityError
-from shuiqiao.vault.batch_file import LEAVES_SUFFIX, PARQUET_SUFFIX
 from shuiqiao.vault.model import ErasureReason, LeafRef
+from shuiqiao.vault.storage.batch_file import LEAVES_SUFFIX, PARQUET_SUFFIX
 from shuiqiao.vault.tree import level_sizes
 from vault_world import invoice, write_rows
 

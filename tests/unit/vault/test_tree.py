@@ -7,15 +7,18 @@ import pytest
 from log_world import LeafHashes, root_from_leaf_hashes
 from shuiqiao.base.errors import IntegrityError
 from shuiqiao.ledger.log.tree import inclusion_path
-from shuiqiao.vault.leaves import (
+from shuiqiao.vault.tree import (
     group_hash,
     group_hashes,
     leaf_from_group_hashes,
     leaf_hashes,
+    level_sizes,
+    multiproof,
+    root_from_multiproof,
     split_hashes,
     split_salts,
+    tree_levels,
 )
-from shuiqiao.vault.tree import level_sizes, multiproof, root_from_multiproof, tree_levels
 
 HASHES = ("sha256", "sm3")
 

@@ -14,10 +14,10 @@ from nacl.bindings import crypto_scalarmult
 
 from shuiqiao.base.errors import IntegrityError
 from shuiqiao.crypto import sm2
-from shuiqiao.crypto.aead import SM4_GCM
 from shuiqiao.crypto.gm import Sm2SigningKey, public_key_of
 from shuiqiao.crypto.intl import X25519PrivateKey, X25519PublicKey
 from shuiqiao.crypto.kdf import hkdf_expand, hkdf_extract
+from shuiqiao.crypto.sealing import SM4_GCM
 from shuiqiao.crypto.suites import get_suite
 
 

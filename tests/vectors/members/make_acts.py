@@ -13,10 +13,8 @@ import msgspec
 from shuiqiao.base.encoding import encode_cbor
 from shuiqiao.base.ids import MemberId
 from shuiqiao.crypto.suites import get_suite
-from shuiqiao.members.act import act_digest
-from shuiqiao.members.action import SetQuorum, Suspend
-from shuiqiao.members.contract import PROPOSE, MemberProposeBody
-from shuiqiao.members.suspension import SUSPEND, ByVote, Emergency, MemberSuspendBody
+from shuiqiao.members.action import SetQuorum, Suspend, act_digest
+from shuiqiao.members.contract import PROPOSE, SUSPEND, ByVote, Emergency, MemberProposeBody, MemberSuspendBody
 
 SUSPENSION = MemberProposeBody(action=Suspend(member="bank-east"), deadline_ms=1_775_000_000_000)
 NETWORKS = (bytes(range(32)), bytes(32))

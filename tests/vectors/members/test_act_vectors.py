@@ -12,9 +12,8 @@ import pytest
 
 from shuiqiao.base.ids import MemberId
 from shuiqiao.crypto.suites import get_suite
-from shuiqiao.members.act import act_digest
-from shuiqiao.members.contract import PROPOSE, MemberProposeBody
-from shuiqiao.members.suspension import SUSPEND, MemberSuspendBody
+from shuiqiao.members.action import act_digest
+from shuiqiao.members.contract import PROPOSE, SUSPEND, MemberProposeBody, MemberSuspendBody
 
 VECTORS = json.loads(Path(__file__).with_name("acts.json").read_text())
 SUITES = pytest.mark.parametrize("vector", VECTORS["suites"], ids=lambda vector: vector["suite"])

@@ -9,9 +9,8 @@ import pytest
 
 from shuiqiao.standards.columns import canonical_schema
 from shuiqiao.standards.publication import load_catalogue
-from shuiqiao.vault.leaves import group_hash, leaf_from_group_hashes
-from shuiqiao.vault.preparation import encode_and_hash
-from shuiqiao.vault.tree import multiproof, root_from_multiproof, tree_levels
+from shuiqiao.vault.ingest.preparation import encode_and_hash
+from shuiqiao.vault.tree import group_hash, leaf_from_group_hashes, multiproof, root_from_multiproof, tree_levels
 
 VECTORS = json.loads(Path(__file__).with_name("leaves.json").read_text())
 SUITES = pytest.mark.parametrize("vector", VECTORS["suites"], ids=lambda vector: vector["suite"])

@@ -15,8 +15,8 @@ from typing import Final, cast
 from shuiqiao.base.clock import MS_PER_HOUR
 from shuiqiao.base.durable import PosixDisk
 from shuiqiao.base.errors import IntegrityError, ShuiqiaoError
+from shuiqiao.base.files import open_regular
 from shuiqiao.base.ids import MemberId
-from shuiqiao.base.regular_file import open_regular
 from shuiqiao.crypto.suites import get_suite
 from shuiqiao.ledger.engine.catch_up import prove_signatures
 from shuiqiao.ledger.engine.ledger_copy import CHECKPOINTS_FOLDER, SEGMENTS_FOLDER

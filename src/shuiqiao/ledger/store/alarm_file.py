@@ -9,7 +9,7 @@ from pathlib import Path
 from shuiqiao.base.durable import Disk, replace_file
 from shuiqiao.base.encoding import decode_cbor_strict, encode_cbor
 from shuiqiao.base.errors import IntegrityError, ShuiqiaoError
-from shuiqiao.base.regular_file import read_regular
+from shuiqiao.base.files import read_regular
 
 ALARM_VERSION = 1
 MAX_ALARM_BYTES = 64 * 1024

@@ -13,7 +13,7 @@ from typing import Final
 
 from shuiqiao.base.durable import Disk, replace_file
 from shuiqiao.base.errors import InvalidInput
-from shuiqiao.base.regular_file import open_regular
+from shuiqiao.base.files import open_regular
 
 BOOT_ID: Final = Path("/proc/sys/kernel/random/boot_id")
 MARK: Final = "open"

@@ -16,7 +16,7 @@ from pathlib import Path
 from typing import Final
 
 from shuiqiao.base.durable import Disk, replace_file
-from shuiqiao.base.regular_file import read_regular
+from shuiqiao.base.files import read_regular
 from shuiqiao.crypto.model import CipherSuite
 from shuiqiao.ledger.checkpoints.note import verify_log_signature
 from shuiqiao.ledger.checkpoints.policy import CheckpointPolicy

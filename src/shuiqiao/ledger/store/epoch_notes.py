@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Final
 
 from shuiqiao.base.durable import Disk, replace_file
 from shuiqiao.base.errors import IntegrityError, Unavailable
-from shuiqiao.base.regular_file import open_regular
+from shuiqiao.base.files import open_regular
 from shuiqiao.ledger.checkpoints.note import verify_note
 from shuiqiao.ledger.checkpoints.signed_note import MAX_SIGNED_NOTE_BYTES
 from shuiqiao.ledger.receipts.receipt import EpochStep, LastEntry

@@ -17,7 +17,7 @@ from typing import Any, BinaryIO, Final
 import lmdb
 
 from shuiqiao.base.errors import InvalidInput
-from shuiqiao.base.regular_file import open_regular
+from shuiqiao.base.files import open_regular
 from shuiqiao.ledger.store.lmdb_pages import INTEGER_KEY, META, Meta, require_sound
 
 DATA_FILE: Final = "data.mdb"

@@ -7,7 +7,7 @@ import os
 from pathlib import Path
 
 from shuiqiao.base.errors import Unavailable
-from shuiqiao.base.regular_file import open_descriptor
+from shuiqiao.base.files import open_descriptor
 
 
 class FolderLock:

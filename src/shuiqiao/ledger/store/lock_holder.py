@@ -7,7 +7,7 @@ import os
 from pathlib import Path
 
 from shuiqiao.base.errors import InvalidInput
-from shuiqiao.base.regular_file import open_descriptor
+from shuiqiao.base.files import open_descriptor
 
 _LOCKS = Path("/proc/locks")
 _FLOCK_FIELDS = 8

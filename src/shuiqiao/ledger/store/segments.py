@@ -14,7 +14,7 @@ from typing import Final
 
 from shuiqiao.base.durable import Disk
 from shuiqiao.base.errors import IntegrityError, Unavailable
-from shuiqiao.base.regular_file import open_descriptor
+from shuiqiao.base.files import open_descriptor
 from shuiqiao.ledger.store.frame import (
     DIGEST_BYTES,
     FRAME_HEAD_BYTES,

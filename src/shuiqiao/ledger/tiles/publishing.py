@@ -22,8 +22,7 @@ from pathlib import Path
 
 from shuiqiao.base.durable import POSIX_DISK, Disk, put_file, replace_file
 from shuiqiao.base.errors import IntegrityError, InvalidInput, Unavailable
-from shuiqiao.base.file_modes import SHARED_FILE, make_shared_folder
-from shuiqiao.base.regular_file import read_regular
+from shuiqiao.base.files import SHARED_FILE, make_shared_folder, read_regular
 from shuiqiao.ledger.checkpoints.signed_note import MAX_SIGNED_NOTE_BYTES, decode_signed_note
 from shuiqiao.ledger.log.tree import HashReader, leaf_hash, root_from_reader
 from shuiqiao.ledger.model import Block, Checkpoint

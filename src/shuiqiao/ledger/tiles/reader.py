@@ -14,7 +14,7 @@ from pathlib import Path
 from typing import Final, Protocol
 
 from shuiqiao.base.errors import IntegrityError, InvalidInput, Unavailable
-from shuiqiao.base.regular_file import open_regular
+from shuiqiao.base.files import open_regular
 from shuiqiao.crypto.model import CipherSuite
 from shuiqiao.ledger.checkpoints.note import verify_note
 from shuiqiao.ledger.checkpoints.policy import CheckpointPolicy

@@ -16,9 +16,8 @@ from typing import TYPE_CHECKING, Any, Generic, TypeVar
 import cbor2
 import msgspec
 
-from shuiqiao.base.encoding import decode_cbor_strict, encode_cbor
+from shuiqiao.base.encoding import decode_cbor_strict, encode_cbor, typed
 from shuiqiao.base.errors import IntegrityError, InvalidInput
-from shuiqiao.base.typed import typed
 from shuiqiao.crypto.model import KEY_ID_BYTES
 from shuiqiao.ledger.model import Signature
 from shuiqiao.ledger.transactions.transaction import TAG_HEAD, protected_head

@@ -14,9 +14,8 @@ from typing import TYPE_CHECKING, Any
 import msgspec
 from msgspec import inspect
 
-from shuiqiao.base.encoding import cbor_key_rank
+from shuiqiao.base.encoding import cbor_key_rank, typed
 from shuiqiao.base.errors import InvalidInput
-from shuiqiao.base.typed import typed
 
 if TYPE_CHECKING:
     from shuiqiao.ledger.model import Kind

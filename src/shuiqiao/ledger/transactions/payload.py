@@ -17,10 +17,9 @@ from typing import Annotated, Any
 import msgspec
 from msgspec import Meta
 
-from shuiqiao.base.encoding import MAX_DEPTH, decode_cbor_strict
+from shuiqiao.base.encoding import MAX_DEPTH, decode_cbor_strict, typed
 from shuiqiao.base.errors import InvalidInput
 from shuiqiao.base.ids import ID_BYTES, OWNED_ID_CHARS, MemberId
-from shuiqiao.base.typed import typed
 from shuiqiao.ledger.model import MAX_TRANSACTION_BYTES
 
 NETWORK_BYTES = 32

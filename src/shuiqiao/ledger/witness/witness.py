@@ -19,8 +19,8 @@ from typing import Final
 from shuiqiao.base.clock import MS_PER_SECOND, Clock
 from shuiqiao.base.durable import Disk, PosixDisk, replace_file
 from shuiqiao.base.errors import Conflict, IntegrityError, InvalidInput, Unavailable
+from shuiqiao.base.files import open_regular
 from shuiqiao.base.ids import MemberId
-from shuiqiao.base.regular_file import open_regular
 from shuiqiao.crypto.model import CipherSuite, SigningKey
 from shuiqiao.ledger.checkpoints.cosignature import sign_cosignature
 from shuiqiao.ledger.checkpoints.note import verify_log_signature

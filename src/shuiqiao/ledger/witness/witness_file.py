@@ -10,7 +10,7 @@ from typing import Any, Final
 from shuiqiao.base.durable import Disk, replace_file
 from shuiqiao.base.encoding import decode_cbor_strict, encode_cbor
 from shuiqiao.base.errors import IntegrityError, ShuiqiaoError
-from shuiqiao.base.regular_file import read_regular
+from shuiqiao.base.files import read_regular
 
 RECORD_VERSION: Final = 1
 MAX_RECORD_BYTES: Final = 20_000

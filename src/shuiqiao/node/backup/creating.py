@@ -23,9 +23,9 @@ from typing import IO, TYPE_CHECKING, Final
 
 from shuiqiao.base.durable import flush_file, sync_folder
 from shuiqiao.base.errors import Conflict, IntegrityError, InvalidInput, ShuiqiaoError, Unavailable
+from shuiqiao.base.files import open_regular
 from shuiqiao.base.ids import MemberId
 from shuiqiao.base.progress import Progress, no_progress
-from shuiqiao.base.regular_file import open_regular
 from shuiqiao.crypto.suites import get_suite
 from shuiqiao.ledger.engine.cometbft.consensus.closing import CLOSING_FOLDER
 from shuiqiao.ledger.engine.cometbft.consensus.keeper import CONSENSUS_FOLDER
@@ -58,7 +58,7 @@ from shuiqiao.node.home.ledger_place import LedgerPlace
 from shuiqiao.node.home.making import load_genesis
 from shuiqiao.node.home.settings import DATABASE_URL_VARIABLE, Home, NodeSettings, load_settings
 from shuiqiao.node.ledger_walk import LATEST_NOTE
-from shuiqiao.vault.copying import BATCHES_FOLDER, INDEX_FOLDER, QUARANTINE_FOLDER, copy_index, require_unerased
+from shuiqiao.vault.storage.index import BATCHES_FOLDER, INDEX_FOLDER, QUARANTINE_FOLDER, copy_index, require_unerased
 
 if TYPE_CHECKING:
     from shuiqiao.base.clock import Clock

@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from shuiqiao.base.errors import Conflict, Unavailable
-from shuiqiao.base.regular_file import read_regular
+from shuiqiao.base.files import read_regular
 from shuiqiao.crypto.keyfile import MAX_FILE_BYTES, load_key_file
 from shuiqiao.members.model import KeyPurpose
 from shuiqiao.node.home.key_files import KeyFiles

@@ -11,9 +11,8 @@ from typing import TYPE_CHECKING, Annotated, Final, Literal
 
 import msgspec
 
-from shuiqiao.base.encoding import decode_json, encode_json
+from shuiqiao.base.encoding import decode_json, encode_json, typed
 from shuiqiao.base.errors import IntegrityError, InvalidInput, ShuiqiaoError
-from shuiqiao.base.typed import typed
 from shuiqiao.members.model import MemberName
 
 if TYPE_CHECKING:

@@ -16,9 +16,9 @@ from typing import IO, TYPE_CHECKING, Final
 
 from shuiqiao.base.durable import flush_file
 from shuiqiao.base.errors import IntegrityError, InvalidInput, Unavailable
+from shuiqiao.base.files import open_regular
 from shuiqiao.base.ids import MemberId
 from shuiqiao.base.progress import Progress, no_progress
-from shuiqiao.base.regular_file import open_regular
 from shuiqiao.crypto.suites import get_suite
 from shuiqiao.members.genesis import decode_genesis, network_id, network_parameters
 from shuiqiao.members.model import MAX_GENESIS_BYTES

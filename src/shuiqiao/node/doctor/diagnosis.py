@@ -17,7 +17,7 @@ from pathlib import Path
 
 from shuiqiao.base.clock import SystemClock, iso_from_ms
 from shuiqiao.base.errors import ShuiqiaoError
-from shuiqiao.base.file_modes import OTHERS
+from shuiqiao.base.files import OTHERS
 from shuiqiao.base.progress import Progress, no_progress
 from shuiqiao.ledger.clock_check import require_not_behind
 from shuiqiao.ledger.store.lmdb_file import DATA_FILE
@@ -36,8 +36,7 @@ from shuiqiao.node.home.settings import Home, NodeSettings, load_settings
 from shuiqiao.node.institution import Institution
 from shuiqiao.node.pending import refused_words, settled_words
 from shuiqiao.node.published.tile_publication import published_words
-from shuiqiao.vault.copying import INDEX_FOLDER
-from shuiqiao.vault.index import RecordIndex
+from shuiqiao.vault.storage.index import INDEX_FOLDER, RecordIndex
 
 _SHOWN_PATHS = 3
 

@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Final
 
 from shuiqiao.base.errors import InvalidInput, ShuiqiaoError
-from shuiqiao.base.regular_file import open_regular
+from shuiqiao.base.files import open_regular
 from shuiqiao.ledger.engine.cometbft.comet.home import NEVER_SIGNS, RPC_SOCKET, read_last_signed
 from shuiqiao.ledger.engine.cometbft.comet.rpc import RpcClient
 from shuiqiao.ledger.store.lock_holder import is_held

@@ -15,7 +15,7 @@ from sqlalchemy import URL, MetaData, create_engine, event, make_url
 from sqlalchemy.exc import ArgumentError, DatabaseError, OperationalError
 
 from shuiqiao.base.errors import InvalidInput, Unavailable
-from shuiqiao.base.regular_file import open_regular
+from shuiqiao.base.files import open_regular
 from shuiqiao.node.home.settings import DATABASE_URL_VARIABLE
 
 if TYPE_CHECKING:

@@ -19,7 +19,7 @@ from typing import TYPE_CHECKING
 
 from shuiqiao.base.durable import write_file
 from shuiqiao.base.errors import Conflict, IntegrityError, InvalidInput, ShuiqiaoError, Unavailable
-from shuiqiao.base.regular_file import open_regular
+from shuiqiao.base.files import open_regular
 from shuiqiao.crypto.keyfile import STRONG_COST, PassphraseCost, load_key_file, save_key_file
 from shuiqiao.crypto.model import SEED_BYTES, CipherSuite, SealingKey, SigningKey
 from shuiqiao.crypto.suites import get_suite

@@ -11,14 +11,13 @@ from typing import TYPE_CHECKING
 
 from shuiqiao.base.durable import replace_file
 from shuiqiao.base.errors import Conflict, Unavailable
-from shuiqiao.base.file_modes import OWNER_ONLY_FOLDER
+from shuiqiao.base.files import OWNER_ONLY_FOLDER, open_regular
 from shuiqiao.base.ids import Entropy, MemberId
-from shuiqiao.base.regular_file import open_regular
 from shuiqiao.crypto.keyfile import STRONG_COST, PassphraseCost
 from shuiqiao.crypto.suites import get_suite
 from shuiqiao.members.genesis import decode_genesis, encode_genesis
 from shuiqiao.members.model import MAX_GENESIS_BYTES, Genesis, Member, Role
-from shuiqiao.members.registration import Registration
+from shuiqiao.members.roster import Registration
 from shuiqiao.node.home.keys import MemberSeeds, save_keys, write_random_passphrase
 from shuiqiao.node.home.settings import Home, NodeSettings, encode_settings
 

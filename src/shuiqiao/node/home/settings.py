@@ -14,10 +14,9 @@ from typing import Annotated, Literal
 
 import msgspec
 
-from shuiqiao.base.encoding import decode_toml
+from shuiqiao.base.encoding import decode_toml, typed
 from shuiqiao.base.errors import InvalidInput, Unavailable
-from shuiqiao.base.regular_file import open_regular
-from shuiqiao.base.typed import typed
+from shuiqiao.base.files import open_regular
 from shuiqiao.crypto.model import SuiteName
 from shuiqiao.members.model import Role
 

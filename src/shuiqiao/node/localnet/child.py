@@ -15,7 +15,7 @@ from typing import Any
 
 from shuiqiao.base.clock import SystemClock
 from shuiqiao.base.errors import InvalidInput, ShuiqiaoError
-from shuiqiao.base.file_modes import owner_only
+from shuiqiao.base.files import owner_only
 from shuiqiao.base.ids import MemberId
 from shuiqiao.base.visible import visible_line
 from shuiqiao.ledger.checkpoints.signed_note import decode_signed_note

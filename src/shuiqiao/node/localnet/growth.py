@@ -28,7 +28,7 @@ from shuiqiao.ledger.engine.cometbft.comet.home import (
 from shuiqiao.ledger.engine.cometbft.comet.localnet import free_ports
 from shuiqiao.members.genesis import decode_genesis, network_id
 from shuiqiao.members.model import MEMBER_ID, Role
-from shuiqiao.members.registration import Registration
+from shuiqiao.members.roster import Registration
 from shuiqiao.node.home.keys import MemberSeeds
 from shuiqiao.node.home.making import create_home, member_from_seeds
 from shuiqiao.node.home.settings import NodeSettings

@@ -14,10 +14,9 @@ import msgspec
 
 from shuiqiao.base.durable import replace_file
 from shuiqiao.base.errors import Conflict, InvalidInput, Unavailable
-from shuiqiao.base.file_modes import make_shared_folder, share_file
+from shuiqiao.base.files import make_shared_folder, open_regular, share_file
 from shuiqiao.base.ids import Entropy
 from shuiqiao.base.progress import Progress, no_progress
-from shuiqiao.base.regular_file import open_regular
 from shuiqiao.crypto.keyfile import STRONG_COST, PassphraseCost
 from shuiqiao.crypto.suites import get_suite
 from shuiqiao.ledger.engine.cometbft.comet.home import HomeSettings, write_home

@@ -18,7 +18,7 @@ from shuiqiao.crypto.model import SEED_BYTES, SigningKey, SuiteName
 from shuiqiao.crypto.suites import get_suite
 from shuiqiao.ledger.engine.cometbft.comet.home import NodeKeys
 from shuiqiao.members.model import MAX_GENESIS_BYTES, MAX_MEMBERS, EngineName, KeyPurpose
-from shuiqiao.members.registration import Registration
+from shuiqiao.members.roster import Registration
 from shuiqiao.node.home.keys import MemberKeys, MemberSeeds
 
 KEY_FIELDS = ("signing_key", "sealing_key", "validator_key", "signing_proof", "sealing_proof", "validator_proof")

@@ -18,8 +18,8 @@ from pathlib import Path
 from typing import Any
 
 from shuiqiao.base.errors import Conflict, InvalidInput, ShuiqiaoError, Unavailable
+from shuiqiao.base.files import open_descriptor
 from shuiqiao.base.progress import Progress, no_progress
-from shuiqiao.base.regular_file import open_descriptor
 from shuiqiao.ledger.engine.cometbft.comet.home import RPC_SOCKET
 from shuiqiao.ledger.engine.cometbft.comet.process import start_command
 from shuiqiao.ledger.engine.cometbft.comet.rpc import RpcClient

@@ -15,9 +15,9 @@ from typing import Annotated, Literal
 
 import msgspec
 
+from shuiqiao.base.encoding import typed
 from shuiqiao.base.errors import InvalidInput, Unavailable
-from shuiqiao.base.regular_file import open_regular
-from shuiqiao.base.typed import typed
+from shuiqiao.base.files import open_regular
 from shuiqiao.members.model import MemberName
 from shuiqiao.node.home.settings import Home
 

@@ -15,7 +15,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from shuiqiao.base.errors import InvalidInput, Unavailable
-from shuiqiao.base.regular_file import open_regular, read_regular
+from shuiqiao.base.files import open_regular, read_regular
 
 STOP_TIMEOUT_S = 15.0
 """How long a process may take to end when it is asked to, in seconds."""

@@ -6,8 +6,7 @@ from collections.abc import Callable, Iterator, Mapping
 from dataclasses import asdict, dataclass
 from typing import Any
 
-from shuiqiao.base.errors import ShuiqiaoError
-from shuiqiao.base.next_steps import next_step_shape
+from shuiqiao.base.errors import ShuiqiaoError, next_step_shape
 from shuiqiao.node.localnet.process import RecordedProcess
 
 

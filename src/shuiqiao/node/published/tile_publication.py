@@ -15,7 +15,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Protocol, runtime_checkable
 
 from shuiqiao.base.errors import IntegrityError, InvalidInput, ShuiqiaoError, Unavailable
-from shuiqiao.base.file_modes import make_shared_folder
+from shuiqiao.base.files import make_shared_folder
 from shuiqiao.base.progress import Progress, no_progress
 from shuiqiao.base.visible import visible_line
 from shuiqiao.crypto.suites import get_suite

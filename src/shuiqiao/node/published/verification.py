@@ -6,8 +6,8 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from shuiqiao.base.errors import InvalidInput, Unavailable
+from shuiqiao.base.files import open_regular
 from shuiqiao.base.progress import Progress
-from shuiqiao.base.regular_file import open_regular
 from shuiqiao.crypto.model import CipherSuite
 from shuiqiao.crypto.suites import get_suite
 from shuiqiao.ledger.checkpoints.signed_note import MAX_SIGNED_NOTE_BYTES

@@ -29,15 +29,15 @@ from shuiqiao.ledger.transactions.submitter import DirectSubmitter
 from shuiqiao.members.genesis import encode_genesis, network_parameters
 from shuiqiao.members.key_ring import MemberKeyRing
 from shuiqiao.members.model import Genesis, Role
-from shuiqiao.members.registration import Registration
+from shuiqiao.members.roster import Registration
 from shuiqiao.sandbox.benchmarks.invoice_files import write_invoice_files
 from shuiqiao.sandbox.benchmarks.process_memory import memory_peak
 from shuiqiao.standards.model import RecordType
 from shuiqiao.standards.publication import load_catalogue
-from shuiqiao.standards.readers.sources import open_source
+from shuiqiao.standards.readers.source import open_source
 from shuiqiao.vault import contract
+from shuiqiao.vault.ingest.preparation import encode_and_hash
 from shuiqiao.vault.model import DEFAULT_BATCH_DEPTH, SALT_BYTES, VaultSettings
-from shuiqiao.vault.preparation import encode_and_hash
 from shuiqiao.vault.service import Vault
 
 MAX_BARE_RECORDS = 1_000_000

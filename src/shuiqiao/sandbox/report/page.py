@@ -17,7 +17,7 @@ from typing import Any
 
 from jinja2 import Environment, PackageLoader, StrictUndefined
 
-from shuiqiao.base.file_modes import make_shared_folder, share_file
+from shuiqiao.base.files import make_shared_folder, share_file
 from shuiqiao.base.visible import visible
 from shuiqiao.sandbox.report import amounts, charts, contents
 from shuiqiao.sandbox.report.flow import decisions_in

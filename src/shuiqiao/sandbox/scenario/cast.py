@@ -26,7 +26,7 @@ from shuiqiao.ledger.engine.embedded import EmbeddedLedger
 from shuiqiao.ledger.transactions.submitter import log_size
 from shuiqiao.members.genesis import encode_genesis
 from shuiqiao.members.model import EngineName, Genesis, Member, Role
-from shuiqiao.members.registration import Registration
+from shuiqiao.members.roster import Registration
 from shuiqiao.node.home.keys import MemberSeeds
 from shuiqiao.node.home.making import create_home, member_from_seeds
 from shuiqiao.node.home.settings import Home, NodeSettings

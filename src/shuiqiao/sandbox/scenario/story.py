@@ -22,7 +22,7 @@ from typing import TYPE_CHECKING, TypeVar
 
 from shuiqiao.base.clock import Clock, SystemClock
 from shuiqiao.base.durable import replace_file
-from shuiqiao.base.file_modes import share_file
+from shuiqiao.base.files import share_file
 from shuiqiao.base.ids import Entropy, system_entropy
 from shuiqiao.base.progress import Progress
 from shuiqiao.consent.model import Purpose

@@ -30,7 +30,7 @@ from shuiqiao.sandbox.scenario.tamper_scene import ISSUED, NOT_CAUGHT, TamperSce
 from shuiqiao.sandbox.scenario.withholding import withhold_record
 from shuiqiao.sandbox.scenario.words import TAMPER_WORDS, VALIDATOR_WORDS, TamperWords
 from shuiqiao.vault.contract import batch_lookup, leaf_lookup
-from shuiqiao.vault.proofs import verify_disclosure
+from shuiqiao.vault.disclosure import verify_disclosure
 from shuiqiao.vault.service import Vault
 
 if TYPE_CHECKING:

@@ -13,7 +13,7 @@ from statistics import quantiles
 from typing import TYPE_CHECKING
 
 from shuiqiao.base.clock import iso_from_ms
-from shuiqiao.base.file_modes import make_shared_folder, share_file
+from shuiqiao.base.files import make_shared_folder, share_file
 from shuiqiao.consent.contract import GRANT
 from shuiqiao.credit.model_card import model_card, model_card_markdown
 from shuiqiao.credit.scorecard_file import encode_scorecard, scorecard_digest

@@ -18,7 +18,7 @@ from shuiqiao.ledger.engine.cometbft.comet.home import address_of, chain_id_of
 from shuiqiao.ledger.engine.cometbft.comet.validator_key import ValidatorKeyFiles
 from shuiqiao.members.genesis import decode_genesis, network_id
 from shuiqiao.members.model import EngineName
-from shuiqiao.members.registration import Registration
+from shuiqiao.members.roster import Registration
 from shuiqiao.node.home.agreement import require_first_keys, require_member
 from shuiqiao.node.home.keys import load_keys
 from shuiqiao.node.home.settings import load_settings

@@ -17,8 +17,8 @@ from shuiqiao.standards.readers.parquet_file import (
     decode_texts,
     open_parquet,
 )
-from shuiqiao.standards.readers.sources import open_source
-from shuiqiao.vault.reading import read_rows
+from shuiqiao.standards.readers.source import open_source
+from shuiqiao.vault.storage.batch_file import read_rows
 from taken_memory import measured
 
 ROWS = 4000

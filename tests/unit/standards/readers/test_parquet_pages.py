@@ -10,8 +10,8 @@ import pytest
 
 from shuiqiao.base.errors import InvalidInput
 from shuiqiao.standards.publication import load_catalogue
-from shuiqiao.standards.readers.parquet_pages import MAX_PAGE_BYTES, require_small_pages
-from shuiqiao.standards.readers.sources import open_source
+from shuiqiao.standards.readers.parquet_file import MAX_PAGE_BYTES, require_small_pages
+from shuiqiao.standards.readers.source import open_source
 
 
 def written(table, **options):

@@ -20,7 +20,7 @@ from typing import Any, Final
 from shuiqiao.base.durable import write_file
 from shuiqiao.base.encoding import decode_toml
 from shuiqiao.base.errors import IntegrityError, InvalidInput
-from shuiqiao.base.regular_file import read_regular
+from shuiqiao.base.files import read_regular
 from shuiqiao.crypto.model import SigningKey, SuiteName
 from shuiqiao.crypto.suites import get_suite
 

@@ -15,7 +15,7 @@ from pathlib import Path
 from typing import Final
 
 from shuiqiao.base.errors import IntegrityError, ShuiqiaoError, Unavailable
-from shuiqiao.base.regular_file import open_regular
+from shuiqiao.base.files import open_regular
 from shuiqiao.ledger.engine.cometbft.comet.home import RPC_SOCKET
 from shuiqiao.ledger.engine.cometbft.comet.rpc import NodeStatus, RpcClient
 

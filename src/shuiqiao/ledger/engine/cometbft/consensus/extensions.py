@@ -18,8 +18,8 @@ from typing import Final
 from shuiqiao.base.clock import MS_PER_SECOND, Clock
 from shuiqiao.base.durable import Disk, replace_file
 from shuiqiao.base.errors import IntegrityError, Unavailable
+from shuiqiao.base.files import read_regular
 from shuiqiao.base.ids import MemberId
-from shuiqiao.base.regular_file import read_regular
 from shuiqiao.crypto.model import CipherSuite, SigningKey
 from shuiqiao.ledger.checkpoints.cosignature import sign_cosignature, verify_cosignature
 from shuiqiao.ledger.checkpoints.note import join_note, verify_note

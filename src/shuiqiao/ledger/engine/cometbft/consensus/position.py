@@ -15,10 +15,9 @@ from typing import Final
 import msgspec
 
 from shuiqiao.base.durable import Disk
-from shuiqiao.base.encoding import decode_cbor_strict, encode_cbor
+from shuiqiao.base.encoding import decode_cbor_strict, encode_cbor, typed
 from shuiqiao.base.errors import IntegrityError, ShuiqiaoError
-from shuiqiao.base.regular_file import open_descriptor
-from shuiqiao.base.typed import typed
+from shuiqiao.base.files import open_descriptor
 from shuiqiao.ledger.store.segments import disk_full, store_failed
 
 SLOT_BYTES: Final = 4096

@@ -16,10 +16,9 @@ from typing import Final
 
 import msgspec
 
-from shuiqiao.base.encoding import decode_cbor_strict, encode_cbor
+from shuiqiao.base.encoding import decode_cbor_strict, encode_cbor, typed
 from shuiqiao.base.errors import IntegrityError, InvalidInput
-from shuiqiao.base.regular_file import open_regular
-from shuiqiao.base.typed import typed
+from shuiqiao.base.files import open_regular
 from shuiqiao.ledger.checkpoints.signed_note import MAX_SIGNED_NOTE_BYTES
 from shuiqiao.ledger.engine.cometbft.abci.parts import Snapshot
 from shuiqiao.ledger.engine.cometbft.consensus.position import Position

@@ -1,0 +1,1 @@
+"""Taking records in: source rows are prepared, told from known ones, gathered into batches and anchored."""

@@ -1,0 +1,295 @@
+"""The ingest: from source files to anchored batches, every row accounted for.
+
+For every chunk of rows, in the order of the sources:
+
+1. prepare it: validate, order, hash, identify (in worker processes for large sources);
+2. sift it against the index: what is known is kept out and reported;
+3. gather what is new into the open batch, its identities into the open index transaction;
+4. when the batch is full: files durable, then the index transaction, then the ledger [VAULT-STORE-2].
+
+A crash loses at most what was not yet acknowledged: before the index transaction there is nothing but two unnamed
+files, after it the batch is pending and the next ingest tells the ledger first.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator, Sequence
+from contextlib import closing
+from dataclasses import dataclass
+from pathlib import Path
+
+from shuiqiao.base.ids import Entropy, new_id
+from shuiqiao.base.progress import Progress
+from shuiqiao.crypto.model import CipherSuite
+from shuiqiao.standards.readers.source import Source
+from shuiqiao.vault.anchoring import (
+    KNOWN_COMMITTED,
+    Place,
+    tell_batch,
+    tell_replacements,
+)
+from shuiqiao.vault.ingest.deduplication import KnownRow, Placement, Sifted, sift
+from shuiqiao.vault.ingest.preparation import Chunk, PreparedRows, open_preparers
+from shuiqiao.vault.ingest.quarantine import KEPT_OUT, Report
+from shuiqiao.vault.model import SALT_BYTES, Anchor, AnchoredBatch, IngestReport, VaultSettings
+from shuiqiao.vault.storage.batch_file import BatchBuilder, Part, part_of, slice_part
+from shuiqiao.vault.storage.index import BatchRow, IndexWriter, RecordIndex
+
+FULL_BATCH_BYTES = 64 << 20
+"""Bytes of groups from which a batch is full, however few its records: writing it takes some five times as much."""
+
+_BYTES_PER_TEXT_ROW = 100
+"""Length of a typical row of CSV; it only decides whether workers are worth their start."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class NumberedSource:
+    """An opened source file with its number in the index, the name it is reported by and its length."""
+
+    source: Source
+    number: int
+    name: str
+    size_bytes: int
+
+    @property
+    def expected_rows(self) -> int:
+        """Its rows, or a guess from its length where the format does not say."""
+        known = self.source.row_count
+        return self.size_bytes // _BYTES_PER_TEXT_ROW if known is None else known
+
+
+@dataclass(slots=True, kw_only=True)
+class _Counts:
+    read: int = 0
+    ingested: int = 0
+    quarantined: int = 0
+    duplicates: int = 0
+    superseding: int = 0
+
+
+class Ingest:
+    """One run of the ingest over opened sources; the caller holds the vault's writing lock.
+
+    amending: every row is to supersede a record that is there.
+    """
+
+    def __init__(
+        self,
+        *,
+        folder: Path,
+        index: RecordIndex,
+        suite: CipherSuite,
+        settings: VaultSettings,
+        entropy: Entropy,
+        anchor: Anchor,
+        report: Report,
+        progress: Progress,
+        amending: bool = False,
+    ) -> None:
+        self._folder = folder
+        self._index = index
+        self._suite = suite
+        self._settings = settings
+        self._entropy = entropy
+        self._anchor = anchor
+        self._report = report
+        self._progress = progress
+        self._amending = amending
+        self._counts = _Counts()
+        self._writer: IndexWriter | None = None
+        self._builder: BatchBuilder | None = None
+        self._replacing: list[tuple[Place, Place]] = []
+        self._anchored: list[BatchRow] = []
+        self._told: list[BatchRow] = []
+
+    def run(
+        self, sources: Sequence[NumberedSource], *, type_numbers: dict[str, int], finished: Sequence[BatchRow]
+    ) -> IngestReport:
+        """Ingest sources type by type. finished: batches that were anchored for an interrupted run before."""
+        self._told = list(finished)
+        for entry in sources:
+            self._report.allow(entry.name, size_bytes=entry.size_bytes)
+        rows = [entry.source.row_count for entry in sources]
+        total = None if None in rows else sum(count or 0 for count in rows)
+        expected = sum(entry.expected_rows for entry in sources)
+        is_large = expected >= self._settings.parallel_from_rows
+        types = {entry.source.record_type.id: entry.source.record_type for entry in sources}
+        try:
+            with open_preparers(
+                hash_name=self._suite.hash_name,
+                workers=self._settings.workers if is_large else 0,
+                record_types=types,
+            ) as preparers:
+                for record_type in types.values():
+                    own = [entry for entry in sources if entry.source.record_type.id == record_type.id]
+                    names = {entry.number: entry.name for entry in own}
+                    chunks = self._chunks(own, type_numbers[record_type.id])
+                    with closing(preparers.prepare_all(chunks)) as prepared_chunks:
+                        for chunk, prepared in prepared_chunks:
+                            self._take(chunk, prepared, name=names[chunk.source])
+                            self._progress("records read 读取记录", self._counts.read, total)
+                    self._seal()
+            self._settle()
+        except BaseException:
+            if self._writer is not None:
+                self._writer.abort()
+            raise
+        return self._finished()
+
+    def _chunks(self, sources: Iterable[NumberedSource], type_number: int) -> Iterator[Chunk]:
+        size = self._settings.batch_records
+        for entry in sources:
+            record_type = entry.source.record_type
+            first_row = 1
+            for rows in entry.source.batches(size):
+                yield Chunk(
+                    record_type=record_type,
+                    type_number=type_number,
+                    source=entry.number,
+                    first_row=first_row,
+                    rows=rows,
+                    salts=self._entropy(rows.num_rows * len(record_type.groups) * SALT_BYTES),
+                    batch=new_id(self._entropy),
+                    key_is_all=entry.source.plan.natural_key_is_all,
+                )
+                first_row += rows.num_rows
+
+    def _take(self, chunk: Chunk, prepared: PreparedRows, *, name: str) -> None:
+        writer = self._open_writer()
+        if self._builder is None:
+            self._begin_batch(chunk)
+        placement = self._placement()
+        sifted = sift(
+            writer,
+            chunk.record_type,
+            prepared,
+            source=chunk.source,
+            placement=placement,
+            amending=self._amending,
+        )
+        self._report.add_issues(name, prepared.issues)
+        self._report_known(writer, name, chunk.source, prepared, sifted.known)
+        self._counts.read += prepared.read
+        self._counts.quarantined += prepared.quarantined
+        self._counts.superseding += len(sifted.superseding)
+        self._gather(chunk, part_of(prepared, sifted.kept), sifted, placement)
+
+    def _open_writer(self) -> IndexWriter:
+        if self._writer is None:
+            self._writer = self._index.begin()
+        return self._writer
+
+    def _begin_batch(self, chunk: Chunk) -> None:
+        number = self._open_writer().next_batch_number()
+        self._builder = BatchBuilder(chunk.record_type, number=number, batch=chunk.batch)
+
+    def _placement(self) -> Placement:
+        builder = self._builder
+        assert builder is not None
+        return Placement(batch=builder.number, count=builder.count, batch_records=self._settings.batch_records)
+
+    def _report_known(
+        self, writer: IndexWriter, name: str, source: int, prepared: PreparedRows, known: list[KnownRow]
+    ) -> None:
+        for entry in known:
+            is_kept_out = entry.rule in KEPT_OUT
+            self._counts.quarantined += is_kept_out
+            self._counts.duplicates += not is_kept_out
+            first = None
+            if entry.first is not None:
+                file = name if entry.first.source == source else writer.source(entry.first.source)
+                first = (file, entry.first.row)
+            self._report.add_known(
+                name,
+                row=int(prepared.source_rows[entry.position]),
+                rule=entry.rule,
+                value=prepared.keys[entry.position][2:].partition(b"\x00")[0].decode(),
+                first=first,
+            )
+
+    def _gather(self, chunk: Chunk, part: Part, sifted: Sifted, placement: Placement) -> None:
+        """Put new rows into the open batch, closing it and opening the next where it is full."""
+        superseding = dict(sifted.superseding)
+        start, total = 0, len(sifted.items)
+        self._counts.ingested += total
+        while start < total:
+            if self._builder is None:
+                self._begin_batch(chunk)
+            builder, writer = self._builder, self._open_writer()
+            assert builder is not None
+            stop = min(total, start + self._settings.batch_records - builder.count)
+            builder.add(slice_part(part, start, stop))
+            writer.put_records(sifted.items[start:stop])
+            for number in range(start, stop) if superseding else ():
+                if number in superseding:
+                    self._replace(writer, old=superseding[number], new=placement.of(number))
+            if builder.count == self._settings.batch_records:
+                self._seal()
+            start = stop
+        # [VAULT-TREE-1]: large records make a smaller batch.
+        if self._builder is not None and self._builder.size_bytes > FULL_BATCH_BYTES:
+            self._seal()
+
+    def _replace(self, writer: IndexWriter, *, old: Place, new: Place) -> None:
+        writer.begin_replacement(old=old, new=new)
+        self._replacing.append((old, new))
+
+    def _seal(self) -> None:
+        """Make the open batch durable, then pending in the index, then anchored on the ledger."""
+        builder, self._builder = self._builder, None
+        if builder is None or not builder.count:
+            return
+        row = builder.write(self._folder, suite=self._suite)
+        writer = self._open_writer()
+        self._settle_in(writer)
+        writer.put_batch(row)
+        writer.commit()
+        self._writer = None
+        anchored = tell_batch(self._index, self._anchor, row)
+        self._anchored.append(anchored)
+        self._told.append(anchored)
+        self._amend()
+
+    def _amend(self) -> None:
+        if not self._replacing:
+            return
+        told = tell_replacements(self._index, self._anchor, self._replacing)
+        # What the ledger has said is live from now on: not something to leave for the next batch.
+        with self._index.write() as writer:
+            self._settle_in(writer)
+            for old, new in told:
+                writer.finish_replacement(old=old, new=new)
+        self._replacing = []
+
+    def _settle_in(self, writer: IndexWriter) -> None:
+        """Note in a transaction which batches the ledger has; it rides with the next batch and saves a disk wait."""
+        for row in self._anchored:
+            writer.put_batch(row)
+        self._anchored = []
+
+    def _settle(self) -> None:
+        if self._writer is not None:
+            self._writer.abort()
+            self._writer = None
+        with self._index.write() as writer:
+            self._settle_in(writer)
+
+    def _finished(self) -> IngestReport:
+        counts = self._counts
+        return IngestReport(
+            records_read=counts.read,
+            records_ingested=counts.ingested,
+            records_quarantined=counts.quarantined,
+            duplicates_reported=counts.duplicates,
+            records_superseding=counts.superseding,
+            anchored=tuple(
+                AnchoredBatch(
+                    batch=row.id,
+                    standard=row.standard,
+                    records=row.count,
+                    index=None if row.committed == KNOWN_COMMITTED else row.committed,
+                )
+                for row in self._told
+            ),
+            report=self._report.path,
+        )
