@@ -20,8 +20,7 @@ from typing import Any
 import lmdb
 
 from shuiqiao.ledger.state.state_map import NODE_BYTES, encode_state_proof, hash_constructor, verify_state_proof
-from shuiqiao.ledger.store.page_source import TransactionPages
-from shuiqiao.ledger.store.state_tree import DATABASE, StateTree, prove, write_pages
+from shuiqiao.ledger.store.state_tree import DATABASE, StateTree, TransactionPages, prove, write_pages
 
 BATCHES = ((1, 2_000), (50, 200), (500, 60), (4_096, 12))
 RAW_HASHES = 2_000

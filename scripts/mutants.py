@@ -58,7 +58,7 @@ MODULES = {
         [
             "ledger/state/machine.py",
             "ledger/transactions/transaction.py",
-            "ledger/transactions/work.py",
+            "ledger/transactions/kinds.py",
             "ledger/clock_check.py",
         ],
         [

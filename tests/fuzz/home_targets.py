@@ -23,15 +23,14 @@ from shuiqiao.ledger.replay.map_check import check_state_map
 from shuiqiao.ledger.state.epoch_trail import EpochChange
 from shuiqiao.ledger.store import index_record
 from shuiqiao.ledger.store.alarm_file import AlarmFile, ForkAlarm, ForkKind
-from shuiqiao.ledger.store.boot_mark import BootMark
 from shuiqiao.ledger.store.checkpoint_file import CheckpointFile
 from shuiqiao.ledger.store.frame import decode_frame, decode_segment_header, encode_frame, encode_segment_header
+from shuiqiao.ledger.store.index import BootMark
 from shuiqiao.ledger.store.lmdb_file import DATA_FILE, open_environment
-from shuiqiao.ledger.store.opening import opening
-from shuiqiao.ledger.store.page_source import TOP, page_key
+from shuiqiao.ledger.store.lock import opening
 from shuiqiao.ledger.store.state_page import root_of, whole
-from shuiqiao.ledger.store.state_tree import StateTree
-from shuiqiao.ledger.witness.witness_file import WitnessFile, WitnessRecord
+from shuiqiao.ledger.store.state_tree import TOP, StateTree, page_key
+from shuiqiao.ledger.witness.witness import WitnessFile, WitnessRecord
 from shuiqiao.members.model import Role
 from shuiqiao.node.home.database import open_database
 from shuiqiao.node.home.keys import read_passphrase

@@ -42,13 +42,11 @@ from shuiqiao.exchange.manifest import decode_manifest
 from shuiqiao.exchange.messages import REQUEST_MESSAGE, open_answer, verify_request_rules
 from shuiqiao.exchange.model import AnswerContent, AnswerManifest, RequestMessage, SealedAnswer
 from shuiqiao.ledger.checkpoints.cosignature import sign_cosignature
-from shuiqiao.ledger.checkpoints.signed_note import decode_signed_note, encode_text
+from shuiqiao.ledger.checkpoints.signed_note import Checkpoint, decode_signed_note, encode_text, read_checkpoint
 from shuiqiao.ledger.log.entry import decode_entry
 from shuiqiao.ledger.log.tree import Frontier, leaf_hash
-from shuiqiao.ledger.model import Checkpoint
 from shuiqiao.ledger.receipts.verification import verify_receipt
 from shuiqiao.ledger.state.state_map import decode_state_proof, encode_state_proof
-from shuiqiao.ledger.tiles.pinning import decode_pinned
 from shuiqiao.ledger.tiles.reader import PublishedLog
 from shuiqiao.ledger.transactions.document import decode_document, sign_document
 from shuiqiao.ledger.transactions.transaction import decode_transaction
@@ -539,7 +537,7 @@ TARGETS: dict[str, Target] = {
     "transaction": Target(read=read_transaction, seeds=transactions),
     "receipt": Target(read=verify, seeds=receipts),
     "note": Target(read=decode_signed_note, seeds=notes),
-    "checkpoint": Target(read=decode_pinned, seeds=notes),
+    "checkpoint": Target(read=read_checkpoint, seeds=notes),
     "entry": Target(read=decode_entry, seeds=lambda: sorted({receipt.entry for receipt in whole_receipts()})),
     "epoch": Target(read=decode_epoch, seeds=epochs),
     "state-proof": Target(read=decode_state_proof, seeds=state_proofs),

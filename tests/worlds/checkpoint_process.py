@@ -22,8 +22,8 @@ from shuiqiao.base.ids import MemberId
 from shuiqiao.crypto.suites import get_suite
 from shuiqiao.ledger.checkpoints.note import sign_checkpoint
 from shuiqiao.ledger.checkpoints.policy import CheckpointPolicy
+from shuiqiao.ledger.checkpoints.signed_note import Checkpoint
 from shuiqiao.ledger.log.tree import consistency_path, leaf_hashes, root_from_reader
-from shuiqiao.ledger.model import Checkpoint
 from shuiqiao.ledger.tiles.publishing import TileWriter
 from shuiqiao.ledger.witness.witness import Witness
 

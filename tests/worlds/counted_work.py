@@ -7,14 +7,13 @@ from __future__ import annotations
 
 from typing import Any
 
-from shuiqiao.ledger.engine.execution import trusted_candidates
 from shuiqiao.ledger.log.entry import decode_entry
 from shuiqiao.ledger.model import BlockContext
 from shuiqiao.ledger.state.machine import BlockResult, StateMachine
 from shuiqiao.ledger.state.memory_state import MemoryState
 from shuiqiao.ledger.state.overlay import OverlayState, genesis_writes
-from shuiqiao.ledger.transactions.kinds import KindTable
-from shuiqiao.ledger.transactions.work import expected_work
+from shuiqiao.ledger.store.execution import trusted_candidates
+from shuiqiao.ledger.transactions.kinds import KindTable, expected_work
 from shuiqiao.members.key_ring import MemberKeyRing
 
 

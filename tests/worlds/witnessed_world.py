@@ -13,9 +13,8 @@ from shuiqiao.base.ids import MemberId
 from shuiqiao.ledger.checkpoints.cosignature import sign_cosignature
 from shuiqiao.ledger.checkpoints.note import sign_checkpoint
 from shuiqiao.ledger.checkpoints.policy import CheckpointPolicy
-from shuiqiao.ledger.checkpoints.signed_note import decode_signed_note
+from shuiqiao.ledger.checkpoints.signed_note import Checkpoint, decode_signed_note
 from shuiqiao.ledger.log.tree import consistency_path, leaf_hashes, root_from_reader
-from shuiqiao.ledger.model import Checkpoint
 from shuiqiao.ledger.witness.witness import Witness
 
 ORIGIN = "shuiqiao/" + bytes(range(32)).hex()

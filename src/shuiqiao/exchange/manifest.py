@@ -35,7 +35,8 @@ if TYPE_CHECKING:
 
     from shuiqiao.base.ids import MemberId
     from shuiqiao.crypto.model import CipherSuite, SigningKey
-    from shuiqiao.ledger.model import Checkpoint, StateView
+    from shuiqiao.ledger.checkpoints.signed_note import Checkpoint
+    from shuiqiao.ledger.model import StateView
     from shuiqiao.standards.model import Catalogue, RecordType
     from shuiqiao.vault.disclosure import Disclosure
 

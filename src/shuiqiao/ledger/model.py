@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Any, Protocol
 import msgspec
 
 from shuiqiao.ledger.checkpoints.policy import CheckpointPolicy
+from shuiqiao.ledger.checkpoints.signed_note import Checkpoint
 
 if TYPE_CHECKING:
     from concurrent.futures import Future
@@ -238,17 +239,6 @@ class Block:
     transactions: tuple[bytes, ...]
     entry: bytes
     """Encoded block entry, the leaf that closes the block."""
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Checkpoint:
-    """The tree head: what a signed note says."""
-
-    origin: str
-    size: int
-    root: bytes
-    note: bytes
-    """The complete signed note as published."""
 
 
 class LedgerEngine(Protocol):

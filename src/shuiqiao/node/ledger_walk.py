@@ -25,11 +25,11 @@ from typing import TYPE_CHECKING, Any, Final
 from shuiqiao.base.errors import IntegrityError, InvalidInput
 from shuiqiao.crypto.suites import get_suite
 from shuiqiao.ledger.checkpoints.note import verify_log_signature, verify_note
-from shuiqiao.ledger.checkpoints.signed_note import decode_signed_note
+from shuiqiao.ledger.checkpoints.signed_note import Checkpoint, decode_signed_note
 from shuiqiao.ledger.engine.ledger_copy import CHECKPOINTS_FOLDER
 from shuiqiao.ledger.log.entry import decode_entry
 from shuiqiao.ledger.log.tree import Frontier, leaf_hashes
-from shuiqiao.ledger.model import BlockContext, Checkpoint
+from shuiqiao.ledger.model import BlockContext
 from shuiqiao.ledger.replay.check import ReplayMemory
 from shuiqiao.ledger.state.machine import Candidate, StateMachine
 from shuiqiao.ledger.state.memory_state import MemoryState

@@ -23,21 +23,12 @@ from shuiqiao.base.ids import MemberId, system_entropy
 from shuiqiao.base.progress import no_progress
 from shuiqiao.crypto.suites import get_suite
 from shuiqiao.ledger.checkpoints.note import verify_note
-from shuiqiao.ledger.checkpoints.signed_note import decode_signed_note
+from shuiqiao.ledger.checkpoints.signed_note import Checkpoint, decode_signed_note
 from shuiqiao.ledger.engine.ledger_copy import CHECKPOINTS_FOLDER
-from shuiqiao.ledger.model import (
-    Block,
-    Checkpoint,
-    Committed,
-    Event,
-    LedgerEngine,
-    NetworkParameters,
-    StateView,
-    Transaction,
-)
+from shuiqiao.ledger.model import Block, Committed, Event, LedgerEngine, NetworkParameters, StateView, Transaction
 from shuiqiao.ledger.receipts.making import make_receipt
-from shuiqiao.ledger.store.epoch_notes import EpochKeeping
-from shuiqiao.ledger.store.index_reader import IndexReader
+from shuiqiao.ledger.store.epochs import StoredEpochs
+from shuiqiao.ledger.store.index import IndexReader
 from shuiqiao.ledger.store.index_record import IndexUnreadable
 from shuiqiao.ledger.store.log_reading import LogReading
 from shuiqiao.ledger.store.state_view import SnapshotState, ValueCache
@@ -69,7 +60,7 @@ class StoredLedger(LogReading):
         self.machine = place.machine()
         self._hash_name = place.hash_name
         self._files = place.files()
-        self.epochs = EpochKeeping(place.folder / CHECKPOINTS_FOLDER, machine=self.machine, disk=PosixDisk())
+        self.epochs = StoredEpochs(place.folder / CHECKPOINTS_FOLDER, machine=self.machine, disk=PosixDisk())
         # The notes before the index: that then covers at least what they say.
         self._notes = place.stored_notes()
         try:

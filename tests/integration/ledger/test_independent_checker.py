@@ -26,6 +26,7 @@ from shuiqiao.base.ids import MemberId
 from shuiqiao.crypto.suites import get_suite
 from shuiqiao.ledger.checkpoints.note import sign_checkpoint, verify_note
 from shuiqiao.ledger.checkpoints.policy import CheckpointPolicy
+from shuiqiao.ledger.checkpoints.signed_note import Checkpoint
 from shuiqiao.ledger.log.tree import (
     consistency_path,
     inclusion_path,
@@ -34,7 +35,6 @@ from shuiqiao.ledger.log.tree import (
     verify_consistency,
     verify_inclusion,
 )
-from shuiqiao.ledger.model import Checkpoint
 from shuiqiao.ledger.tiles.publishing import TileWriter
 from shuiqiao.ledger.tiles.reader import FolderTiles, PublishedLog
 from shuiqiao.ledger.witness.cosigning import CosignatureCollector

@@ -20,7 +20,7 @@ from shuiqiao.ledger.checkpoints.policy import CheckpointPolicy
 from shuiqiao.ledger.engine.embedded import EmbeddedLedger
 from shuiqiao.ledger.engine.port import EmbeddedSettings
 from shuiqiao.ledger.store.alarm_file import ForkKind
-from shuiqiao.ledger.tiles.publishing import TileWriter
+from shuiqiao.ledger.tiles.publishing import TileWriter, log_of_copy
 from shuiqiao.ledger.tiles.reader import FolderTiles, PublishedLog
 from shuiqiao.ledger.witness.cosigning import CosignatureCollector
 from shuiqiao.ledger.witness.fork_evidence import verify_fork_evidence
@@ -110,7 +110,7 @@ def test_checkpoints_are_cosigned_and_published(consortium: Consortium, tmp_path
         consortium.write(ledger, 40 * number, seed=number)
         result = asks.collect(ledger.checkpoint())
         assert (WITNESSES, 0) == (result.cosigners, result.still_needed)
-        log = ledger._copy.log_at(result.checkpoint)
+        log = log_of_copy(ledger._copy, result.checkpoint)
         TileWriter(folder, hash_name=consortium.suite.hash_name).publish(
             result.checkpoint, reader=log.reader, leaves=log.leaves
         )

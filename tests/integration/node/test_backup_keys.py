@@ -11,11 +11,10 @@ from shuiqiao.base.errors import ShuiqiaoError
 from shuiqiao.base.ids import MemberId, new_id, system_entropy
 from shuiqiao.crypto.suites import get_suite
 from shuiqiao.ledger.checkpoints.note import sign_checkpoint
-from shuiqiao.ledger.engine.execution import trusted_candidates
+from shuiqiao.ledger.checkpoints.signed_note import Checkpoint, read_checkpoint
 from shuiqiao.ledger.engine.ledger_copy import LedgerCopy
 from shuiqiao.ledger.engine.port import CopySettings
-from shuiqiao.ledger.model import Checkpoint
-from shuiqiao.ledger.tiles.pinning import decode_pinned
+from shuiqiao.ledger.store.execution import trusted_candidates
 from shuiqiao.ledger.transactions.transaction import TransactionDraft, sign_transaction
 from shuiqiao.members.action import Admit
 from shuiqiao.members.contract import PROPOSE, ROTATE_KEY, MemberProposeBody, MemberRotateKeyBody
@@ -372,7 +371,7 @@ def test_a_ledger_that_the_operator_did_not_sign_is_refused_beside_its_checkpoin
     backups.pack(bad, forged, manifest=manifest, signer=thief, suite=suite, **fields)
     assert verify_backup(bad, since=notes["before"]).manifest.key == thief.public_key.hex()
     assert refused(verify_backup, bad, since=notes["after"]) == "node.history_older"
-    backed_up_at = decode_pinned(notes["after"].note)
+    backed_up_at = read_checkpoint(notes["after"].note)
     assert verify_backup(folder / "after.tar", since=backed_up_at).manifest.ledger.size == backed_up_at.size
 
 

@@ -15,7 +15,7 @@ from shuiqiao.crypto.suites import get_suite
 from shuiqiao.exchange.manifest import Inventory, build_manifest, verify_complete
 from shuiqiao.exchange.messages import associated_data, encode_request, verify_request_rules
 from shuiqiao.exchange.model import RequestMessage
-from shuiqiao.ledger.model import Checkpoint
+from shuiqiao.ledger.checkpoints.signed_note import Checkpoint
 from shuiqiao.ledger.transactions.document import decode_document
 from shuiqiao.vault.model import LeafRef
 

@@ -17,9 +17,14 @@ from shuiqiao.crypto.suites import get_suite
 from shuiqiao.ledger.checkpoints.cosignature import sign_cosignature
 from shuiqiao.ledger.checkpoints.note import sign_checkpoint, verify_note
 from shuiqiao.ledger.checkpoints.policy import CheckpointPolicy
-from shuiqiao.ledger.checkpoints.signed_note import MAX_SIGNED_NOTE_BYTES, decode_line, decode_signed_note, encode_line
+from shuiqiao.ledger.checkpoints.signed_note import (
+    MAX_SIGNED_NOTE_BYTES,
+    Checkpoint,
+    decode_line,
+    decode_signed_note,
+    encode_line,
+)
 from shuiqiao.ledger.log.tree import consistency_path, leaf_hashes, root_from_reader
-from shuiqiao.ledger.model import Checkpoint
 from shuiqiao.ledger.store.alarm_file import ForkKind
 from shuiqiao.ledger.tiles.publishing import TileWriter
 from shuiqiao.ledger.tiles.reader import FolderTiles, PublishedLog

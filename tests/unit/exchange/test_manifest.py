@@ -22,7 +22,7 @@ from shuiqiao.exchange.manifest import (
     verify_manifest_fits,
 )
 from shuiqiao.exchange.model import RequestMessage
-from shuiqiao.ledger.model import Checkpoint
+from shuiqiao.ledger.checkpoints.signed_note import Checkpoint
 from shuiqiao.standards.publication import load_catalogue
 from shuiqiao.vault.model import LeafRef
 

@@ -6,7 +6,7 @@ import msgspec
 import pytest
 
 from members_world import DAY_MS, World, signing
-from shuiqiao.ledger.transactions.work import expected_work
+from shuiqiao.ledger.transactions.kinds import expected_work
 from shuiqiao.members.action import SetGoverning, SetQuorum, SetWitnesses, Suspend, action_from_state
 from shuiqiao.members.contract import PROPOSE, MemberProposeBody, MemberVoteBody
 from shuiqiao.members.epoch import is_majority

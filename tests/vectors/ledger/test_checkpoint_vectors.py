@@ -18,8 +18,8 @@ from shuiqiao.crypto.suites import get_suite
 from shuiqiao.ledger.checkpoints.cosignature import cosigned_message
 from shuiqiao.ledger.checkpoints.note import add_cosignatures, join_note, verify_log_signature, verify_note
 from shuiqiao.ledger.checkpoints.policy import CheckpointPolicy
+from shuiqiao.ledger.checkpoints.signed_note import Checkpoint
 from shuiqiao.ledger.log.tree import consistency_path, leaf_hashes
-from shuiqiao.ledger.model import Checkpoint
 from shuiqiao.ledger.tiles.publishing import TileWriter
 from shuiqiao.ledger.tiles.reader import FolderTiles, PublishedLog
 from shuiqiao.ledger.witness.fork_evidence import verify_fork_evidence

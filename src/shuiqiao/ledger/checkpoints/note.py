@@ -32,6 +32,7 @@ from shuiqiao.ledger.checkpoints.cosignature import verify_cosignature
 from shuiqiao.ledger.checkpoints.policy import CheckpointPolicy
 from shuiqiao.ledger.checkpoints.signed_note import (
     SIGNATURE_BYTES,
+    Checkpoint,
     SignatureLine,
     SignedNote,
     decode_line,
@@ -42,7 +43,6 @@ from shuiqiao.ledger.checkpoints.signed_note import (
     key_hash,
     malformed,
 )
-from shuiqiao.ledger.model import Checkpoint
 
 _KEY_TYPES = {SuiteName.INTL: b"\x01", SuiteName.GM: b"\xffshuiqiao/sm2-sm3-v1"}
 

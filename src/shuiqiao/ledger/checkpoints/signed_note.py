@@ -52,6 +52,17 @@ class TreeHead:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class Checkpoint:
+    """The tree head: what a signed note says."""
+
+    origin: str
+    size: int
+    root: bytes
+    note: bytes
+    """The complete signed note as published."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class SignatureLine:
     """One signature of a note, not verified."""
 
@@ -126,6 +137,12 @@ def decode_signed_note(note: bytes) -> SignedNote:
     if not blank or not 1 <= len(lines) <= MAX_COSIGNATURES + 1:
         raise malformed(f"after a blank line it has {len(lines)} lines, not 1 to {MAX_COSIGNATURES + 1} signatures")
     return SignedNote(text=text + b"\n", head=head, lines=tuple(_decode_line(line) for line in lines))
+
+
+def read_checkpoint(note: bytes) -> Checkpoint:
+    """Return what a note says, whoever signed it; raises IntegrityError ``ledger.checkpoint_malformed``."""
+    head = decode_signed_note(note).head
+    return Checkpoint(origin=head.origin, size=head.size, root=head.root, note=note)
 
 
 def malformed(reason: str) -> IntegrityError:

@@ -18,6 +18,7 @@ from shuiqiao.base.errors import MACHINE_FAILURES, IntegrityError, InvalidInput,
 from shuiqiao.ledger.engine.answer import Answer
 from shuiqiao.ledger.model import Committed, StateView, Transaction
 from shuiqiao.ledger.state.machine import SignatureClaim, StateMachine
+from shuiqiao.ledger.transactions.kinds import MAX_BLOCK_WORK, expected_work
 from shuiqiao.ledger.transactions.verifiers import (
     MAX_CHUNK_BYTES,
     MAX_CHUNK_JOBS,
@@ -25,7 +26,6 @@ from shuiqiao.ledger.transactions.verifiers import (
     Verifier,
     verifier_failed,
 )
-from shuiqiao.ledger.transactions.work import MAX_BLOCK_WORK, expected_work
 
 MAX_DECODED_AHEAD: Final = 512
 """Signatures planned and not yet sent to be checked: more would only go stale."""

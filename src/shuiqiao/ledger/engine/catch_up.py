@@ -10,12 +10,13 @@ from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING
 
 from shuiqiao.base.errors import IntegrityError, InvalidInput, ShuiqiaoError, Unavailable
-from shuiqiao.ledger.engine.execution import Growth, grow
+from shuiqiao.ledger.checkpoints.signed_note import Checkpoint
 from shuiqiao.ledger.log.entry import decode_entry
 from shuiqiao.ledger.log.tree import Frontier, verify_consistency
-from shuiqiao.ledger.model import Block, Checkpoint, Event, StateView, Transaction
+from shuiqiao.ledger.model import Block, Event, StateView, Transaction
 from shuiqiao.ledger.state.machine import Candidate, SignatureClaim
 from shuiqiao.ledger.store.alarm_file import ForkKind
+from shuiqiao.ledger.store.execution import Growth, grow
 from shuiqiao.ledger.transactions.verifiers import Verifier, verify_all
 
 if TYPE_CHECKING:

@@ -14,7 +14,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Final
 
 from shuiqiao.base.errors import Unavailable
-from shuiqiao.ledger.model import Checkpoint
+from shuiqiao.ledger.checkpoints.signed_note import Checkpoint
 from shuiqiao.ledger.receipts.making import MAX_LEAVES_BEHIND, Confirmed
 from shuiqiao.ledger.witness.cosigning import CosignedCheckpoint
 

@@ -19,20 +19,21 @@ from shuiqiao.base.clock import Clock
 from shuiqiao.base.errors import ShuiqiaoError, Unavailable
 from shuiqiao.crypto.model import SigningKey
 from shuiqiao.crypto.suites import get_suite
+from shuiqiao.ledger.checkpoints.signed_note import Checkpoint
 from shuiqiao.ledger.clock_check import require_expected, require_not_behind
 from shuiqiao.ledger.engine.admission import Admission, Intake, Submission
-from shuiqiao.ledger.engine.execution import Execution
 from shuiqiao.ledger.engine.ledger_copy import LedgerCopy
 from shuiqiao.ledger.engine.listeners import Listener, Listeners
 from shuiqiao.ledger.engine.port import EmbeddedSettings, block_awaited, ledger_closed
 from shuiqiao.ledger.engine.signing import CheckpointSigner
 from shuiqiao.ledger.log.entry import next_block_time
-from shuiqiao.ledger.model import Block, Checkpoint, Committed, KeyRing, NetworkParameters, StateView
+from shuiqiao.ledger.model import Block, Committed, KeyRing, NetworkParameters, StateView
 from shuiqiao.ledger.receipts.making import make_receipt
 from shuiqiao.ledger.state.machine import Candidate, StateMachine
-from shuiqiao.ledger.store.place import StoredFrame
+from shuiqiao.ledger.store.execution import Execution
+from shuiqiao.ledger.store.frame import StoredFrame
 from shuiqiao.ledger.store.recovery import Recovery
-from shuiqiao.ledger.tiles.publishing import LogSource
+from shuiqiao.ledger.tiles.publishing import LogSource, log_of_copy
 from shuiqiao.ledger.transactions.kinds import KindTable
 from shuiqiao.ledger.transactions.verifiers import open_verifier
 from shuiqiao.ledger.witness.cosigning import WitnessPeer
@@ -170,7 +171,7 @@ class EmbeddedLedger:
         Raises what ``checkpoint`` raises.
         """
         confirmed = self._signer.newest_confirmed()
-        return None if confirmed is None else self._copy.log_at(confirmed)
+        return None if confirmed is None else log_of_copy(self._copy, confirmed)
 
     def add_witness(self, peer: WitnessPeer) -> None:
         """Ask a witness for its cosignatures from now on."""

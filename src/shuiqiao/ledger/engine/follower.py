@@ -22,12 +22,12 @@ from shuiqiao.base.errors import IntegrityError, ShuiqiaoError, Unavailable
 from shuiqiao.crypto.suites import get_suite
 from shuiqiao.ledger.checkpoints.note import verify_log_signature, verify_note
 from shuiqiao.ledger.checkpoints.policy import CheckpointPolicy
-from shuiqiao.ledger.checkpoints.signed_note import decode_signed_note
+from shuiqiao.ledger.checkpoints.signed_note import Checkpoint, decode_signed_note
 from shuiqiao.ledger.engine.catch_up import Catcher, HistoryBroken
 from shuiqiao.ledger.engine.ledger_copy import LedgerCopy
 from shuiqiao.ledger.engine.listeners import Listener, Listeners
 from shuiqiao.ledger.engine.port import FollowerSettings, LedgerPeer, block_awaited, ledger_closed
-from shuiqiao.ledger.model import Block, Checkpoint, Committed, Event, KeyRing, NetworkParameters, StateView
+from shuiqiao.ledger.model import Block, Committed, Event, KeyRing, NetworkParameters, StateView
 from shuiqiao.ledger.receipts.making import make_receipt
 from shuiqiao.ledger.state.machine import StateMachine
 from shuiqiao.ledger.store.alarm_file import AlarmFile, ForkAlarm, ForkKind

@@ -16,17 +16,17 @@ from typing import Final, cast
 import lmdb
 
 from shuiqiao.base.errors import IntegrityError
-from shuiqiao.ledger.engine.block_reading import block_of
-from shuiqiao.ledger.engine.execution import Execution, Growth, grow, trusted_candidates
+from shuiqiao.ledger.checkpoints.signed_note import Checkpoint
 from shuiqiao.ledger.engine.port import CopySettings
 from shuiqiao.ledger.log.entry import decode_entry
 from shuiqiao.ledger.log.tree import Frontier
-from shuiqiao.ledger.model import Block, BlockContext, Checkpoint, NetworkParameters, StateView, Transaction
+from shuiqiao.ledger.model import Block, BlockContext, NetworkParameters, StateView, Transaction
 from shuiqiao.ledger.state.machine import Candidate, StateMachine
 from shuiqiao.ledger.state.overlay import OverlayState, genesis_writes
 from shuiqiao.ledger.store.checkpoint_file import CheckpointFile
-from shuiqiao.ledger.store.epoch_notes import EPOCHS_FOLDER, EpochKeeping
-from shuiqiao.ledger.store.frame import ZERO_DIGEST, Frame, HashName
+from shuiqiao.ledger.store.epochs import EPOCHS_FOLDER, StoredEpochs
+from shuiqiao.ledger.store.execution import Execution, Growth, grow, trusted_candidates
+from shuiqiao.ledger.store.frame import ZERO_DIGEST, Frame, HashName, StoredFrame
 from shuiqiao.ledger.store.index import Index
 from shuiqiao.ledger.store.index_record import (
     BlockPlace,
@@ -36,10 +36,8 @@ from shuiqiao.ledger.store.index_record import (
     genesis_head,
     stored_nodes,
 )
-from shuiqiao.ledger.store.lock import FolderLock
-from shuiqiao.ledger.store.log_reading import LogReading
-from shuiqiao.ledger.store.opening import opening
-from shuiqiao.ledger.store.place import StoredFrame
+from shuiqiao.ledger.store.lock import FolderLock, system_refusals
+from shuiqiao.ledger.store.log_reading import LogReading, block_of
 from shuiqiao.ledger.store.recovery import Recovery, recover
 from shuiqiao.ledger.store.segments import SegmentFiles
 from shuiqiao.ledger.store.state_view import CurrentState, SnapshotState, ValueCache, replay_id
@@ -71,7 +69,7 @@ class LedgerCopy(LogReading):
         self._hash_name: HashName = cast("HashName", machine.suite.hash_name)
         self._folder = folder
         self._settings = settings
-        with opening(folder):
+        with system_refusals(folder):
             for name in (SEGMENTS_FOLDER, f"{CHECKPOINTS_FOLDER}/{EPOCHS_FOLDER}"):
                 (folder / name).mkdir(parents=True, exist_ok=True)
             self._lock = FolderLock(folder)
@@ -101,9 +99,9 @@ class LedgerCopy(LogReading):
             interval_s=COSIGNED_INTERVAL_S,
             name=COSIGNED_NAME,
         )
-        self.epochs = EpochKeeping(folder / CHECKPOINTS_FOLDER, machine=machine, disk=settings.disk)
+        self.epochs = StoredEpochs(folder / CHECKPOINTS_FOLDER, machine=machine, disk=settings.disk)
         try:
-            with opening(folder):
+            with system_refusals(folder):
                 self.recovery = self._recover()
         except BaseException:
             self.close()

@@ -9,7 +9,8 @@ from typing import Protocol
 
 from shuiqiao.base.durable import Disk, PosixDisk
 from shuiqiao.base.errors import Unavailable
-from shuiqiao.ledger.model import Block, Checkpoint, Committed, Event
+from shuiqiao.ledger.checkpoints.signed_note import Checkpoint
+from shuiqiao.ledger.model import Block, Committed, Event
 from shuiqiao.ledger.store.index import DEFAULT_MAP_BYTES
 from shuiqiao.ledger.store.segments import DEFAULT_SEGMENT_BYTES
 from shuiqiao.ledger.witness.cosigning import WitnessPeer

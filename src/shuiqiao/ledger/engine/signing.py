@@ -15,8 +15,8 @@ from typing import TYPE_CHECKING
 
 from shuiqiao.base.errors import ShuiqiaoError, Unavailable
 from shuiqiao.ledger.checkpoints.note import sign_checkpoint
+from shuiqiao.ledger.checkpoints.signed_note import Checkpoint
 from shuiqiao.ledger.engine.cosigned import CosigningDesk
-from shuiqiao.ledger.model import Checkpoint
 from shuiqiao.ledger.receipts.making import Confirmed
 from shuiqiao.ledger.witness.cosigning import CosignatureCollector, CosignedCheckpoint, WitnessPeer
 

@@ -7,13 +7,21 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Final
 
 from shuiqiao.base.errors import InvalidInput
-from shuiqiao.ledger.receipts.receipt import MAX_STATE_CLAIMS, StateClaim, StateEvidence, build_receipt
+from shuiqiao.ledger.receipts.receipt import (
+    MAX_STATE_CLAIMS,
+    EpochStep,
+    LastEntry,
+    StateClaim,
+    StateEvidence,
+    build_receipt,
+    last_entry,
+)
 from shuiqiao.ledger.receipts.signers import keys_to_prove
 from shuiqiao.ledger.state.overlay import MAX_KEY_BYTES
 from shuiqiao.ledger.store.state_tree import prove
 
 if TYPE_CHECKING:
-    from shuiqiao.ledger.model import Checkpoint
+    from shuiqiao.ledger.checkpoints.signed_note import Checkpoint
     from shuiqiao.ledger.store.log_reading import LogReading
     from shuiqiao.ledger.store.state_view import SnapshotState
 
@@ -56,7 +64,7 @@ def make_receipt(
         reader=copy.view()[1].snapshot,
         checkpoint=checkpoint,
         hash_name=copy.machine.suite.hash_name,
-        epochs=copy.epochs.steps(below_size=checkpoint.size, last_entry_at=copy.last_entry),
+        epochs=_epoch_steps(copy, below_size=checkpoint.size),
         state=_evidence(copy, checkpoint=checkpoint, view=view, keys=keys),
     )
 
@@ -77,9 +85,34 @@ def _evidence(copy: LogReading, *, checkpoint: Checkpoint, view: SnapshotState, 
         )
     snapshot, hash_name = view.snapshot, copy.machine.suite.hash_name
     return StateEvidence(
-        last=copy.last_entry(checkpoint.size),
+        last=_last_entry(copy, size=checkpoint.size),
         claims=tuple(
             StateClaim(key=key, value=snapshot.state_value(key), proof=prove(snapshot, key, hash_name=hash_name))
             for key in keys
         ),
     )
+
+
+def _epoch_steps(copy: LogReading, *, below_size: int) -> tuple[EpochStep, ...]:
+    """Return the steps that a receipt under a checkpoint of a size needs [LEDGER-RECEIPT-5]."""
+    epochs = copy.epochs
+    return tuple(
+        EpochStep(
+            epoch=change.epoch,
+            proof=change.proof,
+            last=_last_entry(copy, size=change.size),
+            checkpoint=epochs.note(change.size),
+        )
+        for change in epochs.trail.changes
+        if change.size < below_size
+    )
+
+
+def _last_entry(copy: LogReading, *, size: int) -> LastEntry:
+    """Return the block entry that was the last leaf when the log had a size, with its path."""
+    snapshot = copy.view()[1].snapshot
+    place = snapshot.block_of_index(size - 1)
+    if place is None or place.first_index + place.count != size - 1:
+        raise InvalidInput("ledger.size_unknown", f"no block of this log ends at {size} leaves")
+    hash_name = copy.machine.suite.hash_name
+    return last_entry(copy.leaf(place, size - 1), reader=snapshot, size=size, hash_name=hash_name)

@@ -34,8 +34,8 @@ from shuiqiao.ledger.state.overlay import MAX_KEY_BYTES
 from shuiqiao.ledger.state.state_map import StateProof, state_proof_from_value, state_proof_value
 
 if TYPE_CHECKING:
+    from shuiqiao.ledger.checkpoints.signed_note import Checkpoint
     from shuiqiao.ledger.log.tree import HashReader
-    from shuiqiao.ledger.model import Checkpoint
 
 RECEIPT_VERSION = 3
 MAX_RECEIPT_BYTES = 1 << 20

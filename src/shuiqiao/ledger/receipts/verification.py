@@ -45,7 +45,8 @@ if TYPE_CHECKING:
     from shuiqiao.base.ids import MemberId
     from shuiqiao.crypto.model import CipherSuite, SuiteName
     from shuiqiao.ledger.checkpoints.policy import CheckpointPolicy
-    from shuiqiao.ledger.model import Checkpoint, KeyRing, NetworkParameters, Transaction
+    from shuiqiao.ledger.checkpoints.signed_note import Checkpoint
+    from shuiqiao.ledger.model import KeyRing, NetworkParameters, Transaction
     from shuiqiao.ledger.transactions.kinds import KindTable
 
 _SHOWN_HEX = 16

@@ -28,8 +28,14 @@ from shuiqiao.ledger.state.machine import Candidate, StateMachine
 from shuiqiao.ledger.state.memory_state import MemoryState
 from shuiqiao.ledger.state.overlay import OverlayState, genesis_writes
 from shuiqiao.ledger.store.checkpoint_file import CheckpointFile
-from shuiqiao.ledger.store.frame import SEGMENT_HEADER_BYTES, Damage, HashName, decode_segment_header
-from shuiqiao.ledger.store.place import EMPTY_TAIL, Broken
+from shuiqiao.ledger.store.frame import (
+    EMPTY_TAIL,
+    SEGMENT_HEADER_BYTES,
+    Broken,
+    Damage,
+    HashName,
+    decode_segment_header,
+)
 from shuiqiao.ledger.store.segments import DEFAULT_SEGMENT_BYTES, SegmentFiles
 from shuiqiao.ledger.transactions.kinds import KindTable
 from shuiqiao.ledger.transactions.verifiers import Verifier, open_verifier

@@ -11,13 +11,13 @@ from typing import TYPE_CHECKING, Final
 
 from shuiqiao.base.errors import IntegrityError
 from shuiqiao.ledger.log.tree import Frontier, leaf_hashes
-from shuiqiao.ledger.store.place import EMPTY_TAIL, Broken, StoredFrame, Tail, tail_after
+from shuiqiao.ledger.store.frame import EMPTY_TAIL, Broken, StoredFrame, Tail, tail_after
 from shuiqiao.ledger.store.recovery import Recovery, recover
 from shuiqiao.ledger.store.segments import SegmentFiles
 
 if TYPE_CHECKING:
+    from shuiqiao.ledger.checkpoints.signed_note import Checkpoint
     from shuiqiao.ledger.log.tree import HashReader
-    from shuiqiao.ledger.model import Checkpoint
     from shuiqiao.ledger.store.frame import Frame, HashName
     from shuiqiao.ledger.store.index_record import Head
 

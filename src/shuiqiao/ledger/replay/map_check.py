@@ -12,8 +12,8 @@ from typing import TYPE_CHECKING, Final
 from shuiqiao.base.progress import Progress, no_progress
 from shuiqiao.ledger.log.tree import HASH_BYTES
 from shuiqiao.ledger.state.state_map import PLACES, WAYS, NewHash, hash_constructor, leaves_hash, nibble, state_record
-from shuiqiao.ledger.store.page_source import TOP, page_key
 from shuiqiao.ledger.store.state_page import has_child, is_low, page_hash, records_at, records_of, root_of
+from shuiqiao.ledger.store.state_tree import TOP, page_key
 
 if TYPE_CHECKING:
     from shuiqiao.ledger.store.index import Snapshot

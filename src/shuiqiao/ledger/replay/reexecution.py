@@ -13,12 +13,12 @@ from typing import Final
 
 from shuiqiao.base.durable import ScratchDisk
 from shuiqiao.base.errors import ShuiqiaoError, Unavailable
-from shuiqiao.ledger.engine.execution import trusted_candidates
 from shuiqiao.ledger.engine.ledger_copy import INDEX_FOLDER, LedgerCopy
 from shuiqiao.ledger.engine.port import CopySettings
 from shuiqiao.ledger.log.entry import decode_entry
 from shuiqiao.ledger.state.machine import StateMachine
-from shuiqiao.ledger.store.place import StoredFrame
+from shuiqiao.ledger.store.execution import trusted_candidates
+from shuiqiao.ledger.store.frame import StoredFrame
 
 _LEAVES_AT_ONCE: Final = 4096
 """Leaves that are indexed together."""

@@ -43,10 +43,16 @@ from shuiqiao.ledger.model import (
     StateView,
     Transaction,
 )
-from shuiqiao.ledger.transactions.kind_versions import known_versions, refused_version
-from shuiqiao.ledger.transactions.kinds import GATE_ROOM, REPLAY_ROOM, KindTable
+from shuiqiao.ledger.transactions.kinds import (
+    GATE_ROOM,
+    MAX_BLOCK_WORK,
+    REPLAY_ROOM,
+    KindTable,
+    expected_work,
+    known_versions,
+    refused_version,
+)
 from shuiqiao.ledger.transactions.transaction import decode_transaction, signature_message
-from shuiqiao.ledger.transactions.work import MAX_BLOCK_WORK, expected_work
 
 if TYPE_CHECKING:
     from shuiqiao.base.ids import MemberId

@@ -17,7 +17,7 @@ import cbor2
 from shuiqiao.base.encoding import cbor_key_rank, decode_cbor, encode_cbor
 from shuiqiao.base.errors import InvalidInput, Unavailable
 from shuiqiao.ledger.model import StateView
-from shuiqiao.ledger.transactions.work import MAX_BLOCK_WORK
+from shuiqiao.ledger.transactions.kinds import MAX_BLOCK_WORK
 
 if TYPE_CHECKING:
     from shuiqiao.ledger.model import NetworkParameters

@@ -20,8 +20,7 @@ from shuiqiao.base.files import read_regular
 from shuiqiao.crypto.model import CipherSuite
 from shuiqiao.ledger.checkpoints.note import verify_log_signature
 from shuiqiao.ledger.checkpoints.policy import CheckpointPolicy
-from shuiqiao.ledger.checkpoints.signed_note import MAX_SIGNED_NOTE_BYTES, decode_signed_note
-from shuiqiao.ledger.model import Checkpoint
+from shuiqiao.ledger.checkpoints.signed_note import MAX_SIGNED_NOTE_BYTES, Checkpoint, decode_signed_note
 
 LATEST_NAME: Final = "latest"
 

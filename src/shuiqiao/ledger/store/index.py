@@ -3,26 +3,31 @@
 Holds, by docs/spec/ledger-store.md section 5: the head, block places, Merkle node hashes, the state and the replay ids.
 It may be deleted at any time and is made again from the segments. One write transaction holds one or more whole blocks
 [STORE-16]: a reader sees all of a block or nothing of it. What the values of the state mean is not known here.
+
+``Index`` is for the writer. ``IndexReader`` reads beside the process that writes, or on a node that is down: nothing is
+repaired and no record is written; what is seen is one committed block and stays it. ``BootMark`` tells whether files
+that nobody flushed can be trusted: yes after a killed process, no after a stopped machine.
 """
 
 from __future__ import annotations
 
+import os
 import struct
 import threading
 from collections.abc import Generator, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from itertools import chain
 from pathlib import Path
-from typing import Any, Final, TypeVar
+from typing import Any, Final, Self, TypeVar
 
 import lmdb
 import msgspec
 
 from shuiqiao.base.clock import MS_PER_HOUR
-from shuiqiao.base.durable import Disk
-from shuiqiao.base.errors import IntegrityError, Unavailable
+from shuiqiao.base.durable import Disk, PosixDisk, replace_file
+from shuiqiao.base.errors import IntegrityError, InvalidInput, Unavailable
+from shuiqiao.base.files import open_regular
 from shuiqiao.ledger.state.epoch_trail import EpochChange
-from shuiqiao.ledger.store.boot_mark import BootMark
 from shuiqiao.ledger.store.index_record import (
     BlockPlace,
     BlockRecord,
@@ -38,10 +43,10 @@ from shuiqiao.ledger.store.index_record import (
     node_position,
     unpack_record,
 )
-from shuiqiao.ledger.store.lmdb_file import open_environment
-from shuiqiao.ledger.store.page_source import TransactionPages
+from shuiqiao.ledger.store.lmdb_file import DATA_FILE, open_environment
+from shuiqiao.ledger.store.lock import is_held
 from shuiqiao.ledger.store.state_page import whole
-from shuiqiao.ledger.store.state_tree import DATABASE, StateTree, write_pages
+from shuiqiao.ledger.store.state_tree import DATABASE, StateTree, TransactionPages, write_pages
 
 DEFAULT_MAP_BYTES: Final = 64 * 1024**3
 """Address space reserved for the index, in bytes; the file grows only as it is used."""
@@ -365,3 +370,103 @@ def _last_writes(writes: Sequence[Mapping[_Key, bytes | None]]) -> Mapping[_Key,
     if len(writes) == 1:
         return writes[0]
     return {key: value for written in writes for key, value in written.items()}
+
+
+_SNAPSHOT_TABLES: Final = (b"meta", b"blocks", b"starts", b"nodes", b"state", b"replay", DATABASE, b"epochs")
+"""In the order in which a Snapshot takes them."""
+
+
+def is_writable(folder: Path) -> bool:
+    """Return whether LMDB can keep its table of readers in a folder; without one nobody may write beside the reader.
+
+    Raises IndexUnreadable for a folder that cannot be written while a process has the ledger above it open.
+    """
+    if os.access(folder, os.W_OK) and os.access(folder / "lock.mdb", os.W_OK):
+        return True
+    if is_held(folder.parent):
+        raise IndexUnreadable(f"{folder} cannot be written, and a process has it open")
+    return False
+
+
+class IndexReader:
+    """One index opened for reading; ``close`` it, or use it as a context manager."""
+
+    def __init__(self, folder: Path) -> None:
+        """Open; raises IndexUnreadable where there is none, LMDB refuses it, or the machine stopped while it was open.
+
+        One process opens an index once: not for the folder of a ledger that this very process has open.
+        """
+        if not (folder / DATA_FILE).is_file():
+            raise IndexUnreadable(f"there is no index in {folder}")
+        if BootMark(folder, disk=PosixDisk()).is_stale():
+            raise IndexUnreadable("the machine stopped while it was open")
+        try:
+            self._env = open_environment(
+                folder,
+                readonly=True,
+                create=False,
+                max_dbs=len(_SNAPSHOT_TABLES) + 8,
+                lock=is_writable(folder),
+            )
+        except lmdb.Error as error:
+            raise IndexUnreadable(str(error)) from error
+        try:
+            tables = tuple(self._env.open_db(name, create=False) for name in _SNAPSHOT_TABLES)
+            self.view = Snapshot(self._env, dbs=tables)
+            self.head = self.view.head()
+        except lmdb.Error as error:
+            self._env.close()
+            raise IndexUnreadable(f"{folder}: {error}") from error
+        except BaseException:
+            self._env.close()
+            raise
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *_exception: object) -> None:
+        self.close()
+
+    def close(self) -> None:
+        """Release the files; the view becomes unusable."""
+        self._env.close()
+
+
+BOOT_ID: Final = Path("/proc/sys/kernel/random/boot_id")
+MARK: Final = "open"
+MAX_ID_BYTES: Final = 64
+
+
+class BootMark:
+    """The mark in one folder."""
+
+    def __init__(self, folder: Path, *, disk: Disk, boot_id: Path = BOOT_ID) -> None:
+        self._path = folder / MARK
+        self._disk = disk
+        self._start = _read(boot_id)
+
+    @property
+    def is_kept(self) -> bool:
+        """Whether this system tells one start from another."""
+        return bool(self._start)
+
+    def is_stale(self) -> bool:
+        """Whether the machine stopped while the files were open."""
+        return self._path.exists() and _read(self._path) != self._start
+
+    def put(self) -> None:
+        """Mark the files as open; on the medium when this returns."""
+        if self._start and _read(self._path) != self._start:
+            replace_file(self._path, self._start, disk=self._disk)
+
+    def clear(self) -> None:
+        """Take the mark away: everything is on the medium."""
+        self._path.unlink(missing_ok=True)
+
+
+def _read(path: Path) -> bytes:
+    try:
+        with open_regular(path) as file:
+            return file.read(MAX_ID_BYTES).strip()
+    except (OSError, InvalidInput):
+        return b""

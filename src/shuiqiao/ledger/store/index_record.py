@@ -15,8 +15,7 @@ from shuiqiao.ledger.log.tree import empty_root, hash_function
 from shuiqiao.ledger.model import NetworkParameters
 from shuiqiao.ledger.state.epoch_trail import EpochChange
 from shuiqiao.ledger.state.state_map import EMPTY, decode_state_proof, encode_state_proof
-from shuiqiao.ledger.store.frame import ZERO_DIGEST, HashName
-from shuiqiao.ledger.store.place import Place, Tail
+from shuiqiao.ledger.store.frame import ZERO_DIGEST, HashName, Place, Tail
 
 INDEX_VERSION: Final = 3
 

@@ -1,13 +1,22 @@
-"""One writer per ledger folder, held by the operating system: a killed process leaves no stale lock behind."""
+"""The lock on a ledger folder: one writer, held by the operating system; a killed process leaves none behind.
+
+Who holds it is asked without taking it from anybody, and without writing. What the system refuses while files of the
+folder are opened becomes one error with a code.
+"""
 
 from __future__ import annotations
 
+import contextlib
 import fcntl
 import os
+from collections.abc import Generator
 from pathlib import Path
 
-from shuiqiao.base.errors import Unavailable
+import lmdb
+
+from shuiqiao.base.errors import InvalidInput, Unavailable
 from shuiqiao.base.files import open_descriptor
+from shuiqiao.ledger.store.index_record import IndexUnreadable
 
 
 class FolderLock:
@@ -32,3 +41,53 @@ class FolderLock:
         if self._descriptor >= 0:
             os.close(self._descriptor)
             self._descriptor = -1
+
+
+_LOCKS = Path("/proc/locks")
+_FLOCK_FIELDS = 8
+
+
+def is_held(folder: Path) -> bool:
+    """Return whether a process has the ledger in this folder open now ([STORE-3])."""
+    try:
+        descriptor = open_descriptor(folder / "lock", flags=os.O_RDONLY)
+    except (OSError, InvalidInput):
+        return False
+    try:
+        # Shared and given back at once: it is refused exactly while somebody holds the exclusive one.
+        fcntl.flock(descriptor, fcntl.LOCK_SH | fcntl.LOCK_NB)
+    except OSError:
+        return True
+    finally:
+        os.close(descriptor)
+    return False
+
+
+def holder(folder: Path) -> int | None:
+    """Return the id of the process that holds the lock, None where the system does not tell."""
+    try:
+        inode = (folder / "lock").stat().st_ino
+        lines = _LOCKS.read_text(encoding="ascii").splitlines()
+    except OSError:
+        return None
+    for line in lines:
+        fields = line.split()
+        if len(fields) >= _FLOCK_FIELDS and fields[1] == "FLOCK" and fields[5].rpartition(":")[2] == str(inode):
+            return int(fields[4])
+    return None
+
+
+@contextlib.contextmanager
+def system_refusals(folder: Path) -> Generator[None]:
+    """Open files of a ledger folder inside; raises Unavailable ``ledger.open_failed`` for what the system refused.
+
+    [STORE-26]: only an index that cannot be made anew comes here as unreadable: a full disk, or one that fails.
+    """
+    try:
+        yield
+    except (OSError, lmdb.Error, IndexUnreadable) as error:
+        raise Unavailable(
+            "ledger.open_failed",
+            f"the ledger in {folder} cannot be opened: {error}",
+            next_step="free disk space or check the disk and its permissions, then open it again: nothing is lost",
+        ) from error

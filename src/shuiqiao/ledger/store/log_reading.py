@@ -7,29 +7,27 @@ from __future__ import annotations
 
 from abc import ABC, abstractmethod
 from collections.abc import Iterator
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Final
 
 from shuiqiao.base.errors import IntegrityError, InvalidInput
-from shuiqiao.ledger.engine.block_reading import log_source, read_blocks
 from shuiqiao.ledger.log.tree import consistency_path, leaf_hash, root_from_reader
-from shuiqiao.ledger.receipts.receipt import LastEntry, last_entry
+from shuiqiao.ledger.model import Block
 
 if TYPE_CHECKING:
-    from shuiqiao.ledger.model import Block, Checkpoint
     from shuiqiao.ledger.state.machine import StateMachine
-    from shuiqiao.ledger.store.epoch_notes import EpochKeeping
-    from shuiqiao.ledger.store.frame import HashName
+    from shuiqiao.ledger.store.epochs import StoredEpochs
+    from shuiqiao.ledger.store.frame import Frame, HashName
+    from shuiqiao.ledger.store.index import Snapshot
     from shuiqiao.ledger.store.index_record import BlockPlace, Head
     from shuiqiao.ledger.store.segments import SegmentFiles
     from shuiqiao.ledger.store.state_view import SnapshotState
-    from shuiqiao.ledger.tiles.publishing import LogSource
 
 
 class LogReading(ABC):
     """The reading half of a copy; whoever has the files and a view takes it as its base."""
 
     machine: StateMachine
-    epochs: EpochKeeping
+    epochs: StoredEpochs
     _files: SegmentFiles
     _hash_name: HashName
 
@@ -42,11 +40,6 @@ class LogReading(ABC):
         head, view = self.view()
         yield from read_blocks(self._files, view.snapshot, from_height=from_height, last_height=head.height)
 
-    def log_at(self, checkpoint: Checkpoint) -> LogSource:
-        """Return the log of a checkpoint that this copy has reached, to be published."""
-        head, view = self.view()
-        return log_source(checkpoint, files=self._files, snapshot=view.snapshot, last_height=head.height)
-
     def block_place(self, index: int) -> BlockPlace:
         """Return the block of a transaction's leaf; InvalidInput ``ledger.index_unknown`` for any other index."""
         head, view = self.view()
@@ -56,15 +49,6 @@ class LogReading(ABC):
                 "ledger.index_unknown", f"leaf {index} is not a transaction of this log of {head.size} leaves"
             )
         return place
-
-    def last_entry(self, size: int) -> LastEntry:
-        """Return the block entry that was the last leaf when the log had a size, with its path."""
-        _, view = self.view()
-        place = view.snapshot.block_of_index(size - 1)
-        if place is None or place.first_index + place.count != size - 1:
-            raise InvalidInput("ledger.size_unknown", f"no block of this log ends at {size} leaves")
-        entry = self.leaf(place, size - 1)
-        return last_entry(entry, reader=view.snapshot, size=size, hash_name=self._hash_name)
 
     def leaf(self, place: BlockPlace, index: int) -> bytes:
         """Return a leaf's bytes, compared with its stored leaf hash; raises IntegrityError ``ledger.leaf_damaged``."""
@@ -91,3 +75,29 @@ class LogReading(ABC):
     def root_at(self, size: int) -> bytes:
         """Return the root this log had at a size not above its present one."""
         return root_from_reader(self.view()[1].snapshot, size=size, hash_name=self._hash_name)
+
+
+_FIRST_PLACES: Final = 8
+_MORE_PLACES: Final = 256
+"""How many places of blocks are looked up at once: few first, as most readers want the newest blocks only."""
+
+
+def read_blocks(files: SegmentFiles, snapshot: Snapshot, *, from_height: int, last_height: int) -> Iterator[Block]:
+    """Iterate over the blocks of segment files by their places in an index."""
+    start, count = max(1, from_height), _FIRST_PLACES
+    while start <= last_height:
+        places = snapshot.blocks(range(start, min(start + count, last_height + 1)))
+        for place, frame in zip(places, files.read_frames([one.place for one in places]), strict=True):
+            yield block_of(frame, time_ms=place.time_ms)
+        start, count = start + count, _MORE_PLACES
+
+
+def block_of(frame: Frame, *, time_ms: int) -> Block:
+    """Return the block in a frame; time_ms: as its entry says."""
+    return Block(
+        height=frame.height,
+        time_ms=time_ms,
+        first_index=frame.first_index,
+        transactions=frame.transactions,
+        entry=frame.entry,
+    )

@@ -14,17 +14,21 @@ from typing import Final
 
 from shuiqiao.base.errors import IntegrityError
 from shuiqiao.ledger.store.frame import (
+    EMPTY_TAIL,
     FRAME_HEAD_BYTES,
     FRAME_MAGIC,
     SEGMENT_HEADER_BYTES,
+    Broken,
     Damage,
     HashName,
+    StoredFrame,
+    Tail,
     decode_frame,
     decode_frame_head,
     decode_segment_header,
+    tail_after,
 )
 from shuiqiao.ledger.store.index_record import Head
-from shuiqiao.ledger.store.place import EMPTY_TAIL, Broken, StoredFrame, Tail, tail_after
 from shuiqiao.ledger.store.segments import SegmentFiles
 
 _SEARCH_FACTOR: Final = 8

@@ -17,21 +17,27 @@ from shuiqiao.base.errors import IntegrityError, Unavailable
 from shuiqiao.base.files import open_descriptor
 from shuiqiao.ledger.store.frame import (
     DIGEST_BYTES,
+    EMPTY_TAIL,
     FRAME_HEAD_BYTES,
     MAX_FRAME_BODY_BYTES,
     SEGMENT_HEADER_BYTES,
+    Broken,
     Damage,
     Frame,
     HashName,
+    Place,
     SegmentHeader,
+    StoredFrame,
+    Tail,
     decode_frame,
     decode_frame_head,
     decode_segment_header,
     encode_frame,
     encode_segment_header,
+    frame_mismatch,
     locate_item,
+    tail_after,
 )
-from shuiqiao.ledger.store.place import EMPTY_TAIL, Broken, Place, StoredFrame, Tail, frame_mismatch, tail_after
 
 SEGMENT_SUFFIX: Final = ".segment"
 DEFAULT_SEGMENT_BYTES: Final = 256 * 1024 * 1024

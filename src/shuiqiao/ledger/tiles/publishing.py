@@ -19,13 +19,14 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from itertools import chain, islice
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from shuiqiao.base.durable import POSIX_DISK, Disk, put_file, replace_file
 from shuiqiao.base.errors import IntegrityError, InvalidInput, Unavailable
 from shuiqiao.base.files import SHARED_FILE, make_shared_folder, read_regular
-from shuiqiao.ledger.checkpoints.signed_note import MAX_SIGNED_NOTE_BYTES, decode_signed_note
+from shuiqiao.ledger.checkpoints.signed_note import MAX_SIGNED_NOTE_BYTES, Checkpoint, read_checkpoint
 from shuiqiao.ledger.log.tree import HashReader, leaf_hash, root_from_reader
-from shuiqiao.ledger.model import Block, Checkpoint
+from shuiqiao.ledger.model import Block
 from shuiqiao.ledger.tiles.paths import (
     CHECKPOINT_PATH,
     ENTRIES,
@@ -36,6 +37,10 @@ from shuiqiao.ledger.tiles.paths import (
     levels_of,
     tiles_between,
 )
+
+if TYPE_CHECKING:
+    from shuiqiao.ledger.store.index import Snapshot
+    from shuiqiao.ledger.store.log_reading import LogReading
 
 Leaves = Callable[[int, int], Iterable[bytes]]
 """Return the leaves of indices [start, end), in order."""
@@ -69,9 +74,7 @@ class TileWriter:
         path = self._folder / CHECKPOINT_PATH
         if not path.exists():
             return None
-        note = read_regular(path, max_bytes=MAX_SIGNED_NOTE_BYTES)
-        head = decode_signed_note(note).head
-        return Checkpoint(origin=head.origin, size=head.size, root=head.root, note=note)
+        return read_checkpoint(read_regular(path, max_bytes=MAX_SIGNED_NOTE_BYTES))
 
     def publish(self, checkpoint: Checkpoint, *, reader: HashReader, leaves: Leaves) -> int:
         """Write every tile that a checkpoint needs and is not there, then the checkpoint; return how many were written.
@@ -192,6 +195,24 @@ def _only_one(folder: Path) -> Generator[None]:
 def _hashes(tile: TileId, reader: HashReader) -> Iterator[bytes]:
     height = TILE_HEIGHT * tile.level
     return (reader.node(height, tile.first + offset) for offset in range(tile.width))
+
+
+def log_source(checkpoint: Checkpoint, *, blocks: Callable[[int], Iterator[Block]], snapshot: Snapshot) -> LogSource:
+    """Return the log of a checkpoint, to be published. blocks: of an open copy, or of one that is only looked at."""
+
+    def height_of(index: int) -> int:
+        place = snapshot.block_of_index(index)
+        if place is None:
+            raise ValueError(f"leaf {index} is not in a log of {snapshot.head().height} blocks")
+        return place.height
+
+    return LogSource(checkpoint=checkpoint, reader=snapshot, leaves=leaves_of_blocks(blocks, height_of=height_of))
+
+
+def log_of_copy(copy: LogReading, checkpoint: Checkpoint) -> LogSource:
+    """Return the log of a checkpoint that an open copy has reached, to be published."""
+    snapshot = copy.view()[1].snapshot
+    return log_source(checkpoint, blocks=lambda height: copy.blocks(from_height=height), snapshot=snapshot)
 
 
 def leaves_of_blocks(blocks: Callable[[int], Iterator[Block]], *, height_of: Callable[[int], int]) -> Leaves:

@@ -3,6 +3,10 @@
 Nothing in the files is believed but a checkpoint that the policy accepts. Every entry and proof that is handed out was
 verified against its root; ``verify_all`` compares every byte of every tile that the checkpoint needs [TILE-5]. Where
 the files come from (a folder, a server) is a TileSource's matter. It does not know what the entries mean.
+
+``verify_pinned`` compares a checkpoint with one that the verifier knows already [LEDGER-RECEIPT-7]: a quorum of stolen
+retired keys can sign another walk from the genesis, and the log of a receipt must contain the known checkpoint or be
+contained in it. The proof comes from the files, which need not be trusted: it leads to both roots or to none.
 """
 
 from __future__ import annotations
@@ -11,14 +15,18 @@ from collections import OrderedDict
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Final, Protocol
+from typing import TYPE_CHECKING, Final, Protocol
 
 from shuiqiao.base.errors import IntegrityError, InvalidInput, Unavailable
 from shuiqiao.base.files import open_regular
 from shuiqiao.crypto.model import CipherSuite
 from shuiqiao.ledger.checkpoints.note import verify_note
 from shuiqiao.ledger.checkpoints.policy import CheckpointPolicy
-from shuiqiao.ledger.checkpoints.signed_note import MAX_SIGNED_NOTE_BYTES
+from shuiqiao.ledger.checkpoints.signed_note import (
+    MAX_SIGNED_NOTE_BYTES,
+    Checkpoint,
+    read_checkpoint,
+)
 from shuiqiao.ledger.log.tree import (
     HASH_BYTES,
     Frontier,
@@ -29,7 +37,6 @@ from shuiqiao.ledger.log.tree import (
     verify_consistency,
     verify_inclusion,
 )
-from shuiqiao.ledger.model import Checkpoint
 from shuiqiao.ledger.tiles.paths import (
     CHECKPOINT_PATH,
     ENTRIES,
@@ -42,6 +49,10 @@ from shuiqiao.ledger.tiles.paths import (
     hashes_at,
     tile_holding,
 )
+
+if TYPE_CHECKING:
+    from shuiqiao.crypto.model import CipherSuite
+
 
 _KEPT_TILES: Final = 64
 """Tiles kept in memory, of 8 kB each: a path of the largest log passes seven."""
@@ -238,3 +249,64 @@ def _missing(path: str) -> Unavailable:
 
 def _malformed(path: str, reason: str) -> IntegrityError:
     return IntegrityError("ledger.tile_malformed", f"{path}: {reason}")
+
+
+def verify_pinned(checkpoint: Checkpoint, *, pinned: Checkpoint, tiles: TileSource | None, suite: CipherSuite) -> None:
+    """Return if a checkpoint and the pinned one are of one history.
+
+    tiles: the log's static files, needed unless both are of one size. Raises IntegrityError
+    ``ledger.pin_contradicted``, ``ledger.tile_malformed``; InvalidInput ``ledger.pin_foreign``,
+    ``ledger.pin_unproven``; Unavailable ``ledger.tile_missing``.
+    """
+    if pinned.origin != checkpoint.origin:
+        raise InvalidInput(
+            "ledger.pin_foreign", f"the known checkpoint is of {pinned.origin!r}, the receipt of {checkpoint.origin!r}"
+        )
+    if pinned.size == checkpoint.size:
+        if pinned.root != checkpoint.root:
+            raise _contradicted(checkpoint, pinned)
+        return
+    if tiles is None:
+        raise InvalidInput(
+            "ledger.pin_unproven",
+            f"the receipt's log has {checkpoint.size} leaves, the known one {pinned.size}: that they are one history "
+            "is shown by the log's static files, and none were named",
+            next_step="add --tiles FOLDER, or ask a member for the receipt under the checkpoint that you know",
+        )
+    old, new = sorted((checkpoint, pinned), key=lambda one: one.size)
+    try:
+        verify_consistency(
+            old_size=old.size,
+            old_root=old.root,
+            new_size=new.size,
+            new_root=new.root,
+            path=_path(tiles, old_size=old.size, new_size=new.size, suite=suite),
+            hash_name=suite.hash_name,
+        )
+    except IntegrityError as error:
+        raise _contradicted(checkpoint, pinned) from error
+
+
+def _path(tiles: TileSource, *, old_size: int, new_size: int, suite: CipherSuite) -> tuple[bytes, ...]:
+    if old_size == 0:
+        return ()
+    note = tiles.get(CHECKPOINT_PATH, max_bytes=MAX_SIGNED_NOTE_BYTES)
+    published = None if note is None else read_checkpoint(note)
+    if published is None or published.size < new_size:
+        raise Unavailable(
+            "ledger.tile_missing",
+            f"the static files reach to {0 if published is None else published.size} leaves, {new_size} are needed",
+            next_step="fetch newer files of the log",
+        )
+    log = PublishedLog(tiles, checkpoint=published, suite=suite)
+    return consistency_path(log, old_size=old_size, new_size=new_size, hash_name=suite.hash_name)
+
+
+def _contradicted(checkpoint: Checkpoint, pinned: Checkpoint) -> IntegrityError:
+    return IntegrityError(
+        "ledger.pin_contradicted",
+        f"the receipt's log of {checkpoint.size} leaves has root {checkpoint.root.hex()} and is not of one history "
+        f"with the known one of {pinned.size} leaves and root {pinned.root.hex()}",
+        next_step="keep both notes and tell the regulator: one of them was signed with stolen keys, or the files are "
+        "of another log",
+    )

@@ -1,24 +1,34 @@
-"""The table of transaction kinds: which exist, and what a body of each may look like.
+"""The kinds of transactions: which exist, in which version, what a body may look like, how much work one may make.
 
 Rooms above the ledger declare Kinds; ``node`` collects them into one KindTable. A table is closed: what is not in it
 is refused [LEDGER-KIND-1], and a body schema that would let in an unbounded or untyped value is refused when the
 table is built, before any transaction is [LEDGER-KIND-2]. It does not judge what a body means: ``Kind.check`` does.
+
+The members decide which version of a kind counts (``KeyRing.kind_versions``); exactly the version of a block's height
+is accepted in it, the first where nothing was decided [LEDGER-KIND-3]. No block changes it for itself. A program that
+lacks a version stops at the block from which it counts: to go on would be to refuse what all others accept.
+
+Work is bounded alike on every node, by no clock [LEDGER-WORK-1]. Bytes bound a block badly: a list item of three bytes
+can cost two reads and a write of the state. So work is counted in units of one state key read or written, about a
+microsecond each. ``expected_work`` follows from the transaction alone, before anything is executed; what the rules
+really read and wrote is counted beside it (``state/overlay``), and the larger of the two is charged (``machine``).
 """
 
 from __future__ import annotations
 
 import re
 from collections.abc import Iterable, Iterator, Mapping
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Final
 
 import msgspec
 from msgspec import inspect
 
 from shuiqiao.base.encoding import cbor_key_rank, typed
-from shuiqiao.base.errors import InvalidInput
+from shuiqiao.base.errors import InvalidInput, Unavailable
+from shuiqiao.ledger.model import first_version
 
 if TYPE_CHECKING:
-    from shuiqiao.ledger.model import Kind
+    from shuiqiao.ledger.model import KeyRing, Kind, StateView, Transaction
 
 GATE_ROOM = "gate"
 """Kinds that write here lift or impose a suspension or freeze; they alone pass a frozen network."""
@@ -136,3 +146,66 @@ def _is_int_bounded(schema: inspect.IntType) -> bool:
 def _require(condition: bool, *, where: str, rule: str) -> None:  # noqa: FBT001 - reads as the assertion it is
     if not condition:
         raise ValueError(f"{where}: {rule}")
+
+
+def known_versions(key_ring: KeyRing, state: StateView, *, kinds: KindTable, height: int) -> Mapping[str, int]:
+    """Return the version that counts in a block of every kind of which it is not the first.
+
+    Raises Unavailable ``ledger.version_missing`` if the program does not have one of them.
+    """
+    versions = key_ring.kind_versions(state, height=height)
+    for kind in sorted(versions):
+        if not kinds.has(kind, versions[kind]):
+            raise Unavailable(
+                "ledger.version_missing",
+                f"this program does not know version {versions[kind]} of kind {kind}, which block {height} asks for",
+                next_step="install the release that has it and start the node again: it goes on where it stopped",
+            )
+    return versions
+
+
+def refused_version(tx: Transaction, versions: Mapping[str, int]) -> InvalidInput | None:
+    """Return what refuses a transaction of another version than the one that counts, None if it is of that one.
+
+    It comes before every other question: a program that does not know the version refuses in the same class, so that
+    results agree [ABCI-12].
+    """
+    active = versions.get(tx.kind, first_version(tx.kind))
+    if tx.version == active:
+        return None
+    return InvalidInput(
+        "ledger.kind_version_inactive",
+        f"the transaction is of version {tx.version} of {tx.kind}, version {active} is accepted in this block",
+        next_step="write it anew with the version that is accepted",
+    )
+
+
+SIGNATURE_WORK: Final = 64
+"""Units for a signature: verifying one takes as long as so many reads of the state."""
+
+ITEM_WORK: Final = 8
+"""Units for an item of a list in the body: what any kind reads and writes for one at most."""
+
+MAX_BLOCK_WORK: Final = 1 << 19
+"""Units in a block: half a second where they are signatures, up to two where all are keys written.
+
+8,192 transactions of one signature, or 15 that erase 4,096 leaves each.
+"""
+
+
+def expected_work(tx: Transaction) -> int:
+    """Return the units that a transaction is charged at least: for its signatures and for its body."""
+    return SIGNATURE_WORK * len(tx.signatures) + body_work(tx.body)
+
+
+def body_work(value: object) -> int:
+    """Return the units for the items of all lists in a body, and what its parts declare as ``WORK`` besides.
+
+    A part declares it where its rules read or verify more than the signature and the items pay for.
+    """
+    if isinstance(value, list | tuple):
+        return ITEM_WORK * len(value) + sum(map(body_work, value))
+    if isinstance(value, msgspec.Struct):
+        declared: int = getattr(type(value), "WORK", 0)
+        return declared + sum(body_work(getattr(value, name)) for name in value.__struct_fields__)
+    return 0

@@ -11,11 +11,11 @@ from typing import TYPE_CHECKING, Protocol
 
 from shuiqiao.base.errors import IntegrityError, Unavailable
 from shuiqiao.base.ids import Entropy, MemberId, new_id
+from shuiqiao.ledger.checkpoints.signed_note import Checkpoint
 from shuiqiao.ledger.clock_check import certain_ms, latest_ms, require_not_behind, require_recent
 from shuiqiao.ledger.log.tree import verify_consistency
 from shuiqiao.ledger.model import (
     MAX_VALIDITY_MS,
-    Checkpoint,
     Committed,
     KeyRing,
     LedgerEngine,

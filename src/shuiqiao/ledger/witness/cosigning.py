@@ -19,8 +19,7 @@ from shuiqiao.crypto.model import CipherSuite
 from shuiqiao.ledger.checkpoints.cosignature import verify_cosignature
 from shuiqiao.ledger.checkpoints.note import add_cosignatures
 from shuiqiao.ledger.checkpoints.policy import CheckpointPolicy
-from shuiqiao.ledger.checkpoints.signed_note import decode_line, encode_text
-from shuiqiao.ledger.model import Checkpoint
+from shuiqiao.ledger.checkpoints.signed_note import Checkpoint, decode_line, encode_text
 
 DEFAULT_TIMEOUT_S: Final = 2.0
 DEFAULT_LINGER_S: Final = 0.05

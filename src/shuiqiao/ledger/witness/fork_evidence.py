@@ -23,9 +23,8 @@ from shuiqiao.base.errors import IntegrityError, ShuiqiaoError
 from shuiqiao.crypto.model import CipherSuite
 from shuiqiao.ledger.checkpoints.note import verify_log_signature
 from shuiqiao.ledger.checkpoints.policy import CheckpointPolicy
-from shuiqiao.ledger.checkpoints.signed_note import MAX_SIGNED_NOTE_BYTES
+from shuiqiao.ledger.checkpoints.signed_note import MAX_SIGNED_NOTE_BYTES, Checkpoint
 from shuiqiao.ledger.log.tree import HASH_BYTES, MAX_PATH, node_hash
-from shuiqiao.ledger.model import Checkpoint
 from shuiqiao.ledger.store.alarm_file import ForkKind
 
 EVIDENCE_VERSION: Final = 1

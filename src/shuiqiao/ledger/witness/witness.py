@@ -1,7 +1,8 @@
 """The witness: cosigns a log's checkpoints, each only if it extends the one before, and never two histories.
 
 By c2sp.org/tlog-witness; the steps of ``cosign`` are numbered as in docs/spec/checkpoints.md section 3. What was
-cosigned last is on the medium before a cosignature leaves this object, so a killed witness never contradicts itself.
+cosigned last is on the medium before a cosignature leaves this object (``WitnessFile``): a killed witness never
+contradicts itself [WITNESS-3].
 Proof of a fork is kept and ends all cosigning of that log for ever. It neither fetches checkpoints nor reads the log:
 whoever submits a checkpoint brings the proof, and need not be believed.
 
@@ -11,24 +12,26 @@ LIMIT: a witness that loses its folder begins anew and could be led to a second 
 from __future__ import annotations
 
 import contextlib
+import hashlib
 import threading
 from collections.abc import Callable, Iterable, Sequence
+from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import Final
+from typing import Any, Final
 
 from shuiqiao.base.clock import MS_PER_SECOND, Clock
 from shuiqiao.base.durable import Disk, PosixDisk, replace_file
-from shuiqiao.base.errors import Conflict, IntegrityError, InvalidInput, Unavailable
-from shuiqiao.base.files import open_regular
+from shuiqiao.base.encoding import decode_cbor_strict, encode_cbor
+from shuiqiao.base.errors import Conflict, IntegrityError, InvalidInput, ShuiqiaoError, Unavailable
+from shuiqiao.base.files import open_regular, read_regular
 from shuiqiao.base.ids import MemberId
 from shuiqiao.crypto.model import CipherSuite, SigningKey
 from shuiqiao.ledger.checkpoints.cosignature import sign_cosignature
 from shuiqiao.ledger.checkpoints.note import verify_log_signature
 from shuiqiao.ledger.checkpoints.policy import CheckpointPolicy
-from shuiqiao.ledger.checkpoints.signed_note import decode_signed_note, encode_text
+from shuiqiao.ledger.checkpoints.signed_note import Checkpoint, decode_signed_note, encode_text, read_checkpoint
 from shuiqiao.ledger.clock_check import require_not_ahead
 from shuiqiao.ledger.log.tree import HASH_BYTES, MAX_PATH, empty_root, verify_consistency
-from shuiqiao.ledger.model import Checkpoint
 from shuiqiao.ledger.store.alarm_file import AlarmFile, ForkAlarm, ForkKind
 from shuiqiao.ledger.store.lock import FolderLock
 from shuiqiao.ledger.witness.fork_evidence import (
@@ -38,7 +41,6 @@ from shuiqiao.ledger.witness.fork_evidence import (
     encode_evidence,
     fork_kind,
 )
-from shuiqiao.ledger.witness.witness_file import WitnessFile, WitnessRecord
 
 MAX_PROOF: Final = MAX_PATH + 2
 """Longest consistency path, in hashes, with the root that one from a power of two may leave out; C2SP allows 63."""
@@ -317,7 +319,7 @@ class _WatchedLog:
         if stored is not None or self.evidence is None:
             return stored
         # It was killed between the two files.
-        old, new = (_signed(note) for note in (self.evidence.old_note, self.evidence.new_note))
+        old, new = (read_checkpoint(note) for note in (self.evidence.old_note, self.evidence.new_note))
         kind = ForkKind.ROOT_DIFFERS if old.size == new.size else ForkKind.NOT_AN_EXTENSION
         return self._alarm_of(old, new, kind=kind)
 
@@ -355,11 +357,6 @@ def _checkpoint(record: WitnessRecord) -> Checkpoint:
     return Checkpoint(origin=record.origin, size=record.size, root=record.root, note=record.note)
 
 
-def _signed(note: bytes) -> Checkpoint:
-    head = decode_signed_note(note).head
-    return Checkpoint(origin=head.origin, size=head.size, root=head.root, note=note)
-
-
 def _broken(checkpoint: Checkpoint, reason: str) -> IntegrityError:
     return IntegrityError(
         "ledger.consistency_broken", f"root {checkpoint.root.hex()} of {checkpoint.size} leaves: {reason}"
@@ -372,3 +369,68 @@ def _fork_detected(alarm: ForkAlarm) -> IntegrityError:
         f"the log signed two histories ({alarm.kind}): {alarm.detail}",
         next_step="give the evidence to the regulator and the other members; this log is not cosigned again",
     )
+
+
+RECORD_VERSION: Final = 1
+MAX_RECORD_BYTES: Final = 20_000
+"""A note of 16,384 bytes and a few numbers."""
+
+_DIGEST_BYTES = 32
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class WitnessRecord:
+    """The last checkpoint cosigned; size 0 and an empty note before the first [WITNESS-1]."""
+
+    origin: str
+    size: int
+    root: bytes
+    time_s: int
+    note: bytes
+    """The log's own signed note, kept as evidence for the day on which it says something else."""
+
+
+class WitnessFile:
+    """``last`` in the folder of one log."""
+
+    def __init__(self, folder: Path, *, origin: str, disk: Disk) -> None:
+        self.path = folder / "last"
+        self._origin = origin
+        self._disk = disk
+
+    def load(self) -> WitnessRecord | None:
+        """Return the record, None before the first; raises IntegrityError ``ledger.witness_record_damaged``."""
+        try:
+            data = read_regular(self.path, max_bytes=_DIGEST_BYTES + MAX_RECORD_BYTES)
+        except FileNotFoundError:
+            return None
+        try:
+            record = _decode(data)
+        except (ShuiqiaoError, ValueError, TypeError, KeyError, AttributeError) as error:
+            raise self._damaged(str(error)) from error
+        if record.origin != self._origin:
+            raise self._damaged(f"it is of {record.origin!r}, not of {self._origin!r}")
+        return record
+
+    def save(self, record: WitnessRecord) -> None:
+        """Replace the record; it is on the medium when this returns. Raises OSError, and then either one is there."""
+        body = encode_cbor({"version": RECORD_VERSION, **asdict(record)})
+        replace_file(self.path, hashlib.sha256(body).digest() + body, disk=self._disk)
+
+    def _damaged(self, reason: str) -> IntegrityError:
+        return IntegrityError(
+            "ledger.witness_record_damaged",
+            f"{self.path} cannot be read: {reason}",
+            next_step="retire this witness key: without its record it could cosign a second history",
+        )
+
+
+def _decode(data: bytes) -> WitnessRecord:
+    digest, body = data[:_DIGEST_BYTES], data[_DIGEST_BYTES:]
+    if hashlib.sha256(body).digest() != digest:
+        raise ValueError("its digest does not hold")
+    fields: dict[str, Any] = decode_cbor_strict(body, max_bytes=MAX_RECORD_BYTES)
+    version = fields.pop("version")
+    if version != RECORD_VERSION:
+        raise ValueError(f"it has version {version}, not {RECORD_VERSION}")
+    return WitnessRecord(**fields)

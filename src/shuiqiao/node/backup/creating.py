@@ -32,9 +32,9 @@ from shuiqiao.ledger.engine.cometbft.consensus.keeper import CONSENSUS_FOLDER
 from shuiqiao.ledger.engine.cometbft.consensus.position import newest_position
 from shuiqiao.ledger.log.entry import decode_entry
 from shuiqiao.ledger.replay.log_check import LogCheck, check_log, look_at_opening
-from shuiqiao.ledger.store.index_reader import IndexReader
+from shuiqiao.ledger.store.index import IndexReader
 from shuiqiao.ledger.store.index_record import IndexUnreadable
-from shuiqiao.ledger.store.lock_holder import is_held
+from shuiqiao.ledger.store.lock import is_held
 from shuiqiao.node.backup.archive import ArchiveWriter
 from shuiqiao.node.backup.keys import signing_key_in
 from shuiqiao.node.backup.ledger import follow_member

@@ -10,12 +10,12 @@ from collections.abc import Mapping
 from typing import TYPE_CHECKING, Final
 
 from shuiqiao.base.progress import Progress, no_progress
-from shuiqiao.ledger.store.place import EMPTY_TAIL, Broken
+from shuiqiao.ledger.store.frame import EMPTY_TAIL, Broken
 from shuiqiao.node.ledger_walk import LedgerMember, LedgerWalk, contradicted
 
 if TYPE_CHECKING:
     from shuiqiao.base.ids import MemberId
-    from shuiqiao.ledger.model import Checkpoint
+    from shuiqiao.ledger.checkpoints.signed_note import Checkpoint
     from shuiqiao.node.backup.manifest import LedgerMoment
     from shuiqiao.node.home.ledger_place import LedgerPlace
 

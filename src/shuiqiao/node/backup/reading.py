@@ -40,7 +40,7 @@ from shuiqiao.node.home.ledger_place import LedgerPlace
 
 if TYPE_CHECKING:
     from shuiqiao.crypto.model import CipherSuite
-    from shuiqiao.ledger.model import Checkpoint
+    from shuiqiao.ledger.checkpoints.signed_note import Checkpoint
 
 _OWNER_ONLY: Final = 0o600
 _LEDGER: Final = "ledger"

@@ -42,7 +42,8 @@ from shuiqiao.vault.contract import batch_lookup, leaf_lookup
 from shuiqiao.vault.service import Vault
 
 if TYPE_CHECKING:
-    from shuiqiao.ledger.model import Checkpoint, StateView
+    from shuiqiao.ledger.checkpoints.signed_note import Checkpoint
+    from shuiqiao.ledger.model import StateView
 
 NOTICE: Final = "UNFINISHED.txt"
 NOTICE_TEXT: Final = (

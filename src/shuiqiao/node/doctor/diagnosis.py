@@ -21,7 +21,7 @@ from shuiqiao.base.files import OTHERS
 from shuiqiao.base.progress import Progress, no_progress
 from shuiqiao.ledger.clock_check import require_not_behind
 from shuiqiao.ledger.store.lmdb_file import DATA_FILE
-from shuiqiao.ledger.store.lock_holder import is_held
+from shuiqiao.ledger.store.lock import is_held
 from shuiqiao.members.genesis import network_id
 from shuiqiao.members.model import Role
 from shuiqiao.node.doctor.finding import Finding, finding_of_error

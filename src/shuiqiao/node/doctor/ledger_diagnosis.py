@@ -26,11 +26,10 @@ from shuiqiao.ledger.replay.log_check import LogCheck, check_log, look_at_openin
 from shuiqiao.ledger.replay.map_check import MapFault, check_state_map
 from shuiqiao.ledger.replay.reexecution import Reexecuted, reexecute
 from shuiqiao.ledger.store.alarm_file import AlarmFile, ForkKind
-from shuiqiao.ledger.store.frame import Damage
-from shuiqiao.ledger.store.index_reader import IndexReader
+from shuiqiao.ledger.store.frame import EMPTY_TAIL, Broken, Damage, StoredFrame
+from shuiqiao.ledger.store.index import IndexReader
 from shuiqiao.ledger.store.index_record import IndexUnreadable
-from shuiqiao.ledger.store.lock_holder import holder, is_held
-from shuiqiao.ledger.store.place import EMPTY_TAIL, Broken, StoredFrame
+from shuiqiao.ledger.store.lock import holder, is_held
 from shuiqiao.node.doctor.finding import Finding, finding_of_error
 from shuiqiao.node.doctor.ledger_findings import (
     behind,
@@ -43,7 +42,7 @@ from shuiqiao.node.doctor.ledger_findings import (
 from shuiqiao.node.home.ledger_place import LedgerPlace, no_checkpoint
 
 if TYPE_CHECKING:
-    from shuiqiao.ledger.model import Checkpoint
+    from shuiqiao.ledger.checkpoints.signed_note import Checkpoint
     from shuiqiao.ledger.store.segments import SegmentFiles
 
 

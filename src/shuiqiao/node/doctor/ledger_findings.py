@@ -8,7 +8,7 @@ from shuiqiao.base.errors import IntegrityError
 from shuiqiao.node.doctor.finding import Finding, finding_of_error
 
 if TYPE_CHECKING:
-    from shuiqiao.ledger.model import Checkpoint
+    from shuiqiao.ledger.checkpoints.signed_note import Checkpoint
     from shuiqiao.ledger.replay.differences import StateComparison
     from shuiqiao.ledger.replay.log_check import LogCheck, NodeDifference
     from shuiqiao.ledger.replay.map_check import MapFault

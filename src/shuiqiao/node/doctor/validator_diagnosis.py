@@ -15,7 +15,7 @@ from shuiqiao.base.errors import InvalidInput, ShuiqiaoError
 from shuiqiao.base.files import open_regular
 from shuiqiao.ledger.engine.cometbft.comet.home import NEVER_SIGNS, RPC_SOCKET, read_last_signed
 from shuiqiao.ledger.engine.cometbft.comet.rpc import RpcClient
-from shuiqiao.ledger.store.lock_holder import is_held
+from shuiqiao.ledger.store.lock import is_held
 from shuiqiao.node.doctor.finding import Finding, finding_of_error
 from shuiqiao.node.localnet.network import Network
 from shuiqiao.node.localnet.plan import NetworkFolder

@@ -12,14 +12,18 @@ from shuiqiao.base.errors import InvalidInput, Unavailable
 from shuiqiao.base.files import open_regular
 from shuiqiao.crypto.suites import get_suite
 from shuiqiao.ledger.checkpoints.note import verify_log_signature
-from shuiqiao.ledger.checkpoints.signed_note import MAX_SIGNED_NOTE_BYTES, decode_signed_note
+from shuiqiao.ledger.checkpoints.signed_note import (
+    MAX_SIGNED_NOTE_BYTES,
+    Checkpoint,
+    decode_signed_note,
+    read_checkpoint,
+)
 from shuiqiao.ledger.engine.cometbft.consensus.keeper import CONSENSUS_FOLDER
 from shuiqiao.ledger.engine.ledger_copy import CHECKPOINTS_FOLDER, COSIGNED_NAME, INDEX_FOLDER, SEGMENTS_FOLDER
-from shuiqiao.ledger.model import Checkpoint
 from shuiqiao.ledger.replay.log_check import WatchedFiles
 from shuiqiao.ledger.state.epoch_trail import EpochChange, EpochTrail
 from shuiqiao.ledger.state.machine import StateMachine
-from shuiqiao.ledger.store.epoch_notes import EPOCHS_FOLDER
+from shuiqiao.ledger.store.epochs import EPOCHS_FOLDER
 from shuiqiao.ledger.store.segments import DEFAULT_SEGMENT_BYTES
 from shuiqiao.ledger.store.state_tree import prove
 from shuiqiao.members.genesis import network_parameters
@@ -31,7 +35,7 @@ from shuiqiao.node.ledger_walk import LATEST_NOTE
 if TYPE_CHECKING:
     from shuiqiao.ledger.model import NetworkParameters
     from shuiqiao.ledger.store.frame import HashName
-    from shuiqiao.ledger.store.index_reader import IndexReader
+    from shuiqiao.ledger.store.index import IndexReader
     from shuiqiao.node.home.settings import Home
 
 COSIGNED_NOTE: Final = f"{CHECKPOINTS_FOLDER}/{COSIGNED_NAME}"
@@ -104,10 +108,10 @@ class LedgerPlace:
         Without an index the epochs are not known, and the note is taken as it is. Raises what ``decode_signed_note``
         and ``verify_log_signature`` raise.
         """
-        head = decode_signed_note(note).head
+        said = read_checkpoint(note)
         if index is None:
-            return Checkpoint(origin=head.origin, size=head.size, root=head.root, note=note)
-        policy = self.trail(index).policy_at(head.size)
+            return said
+        policy = self.trail(index).policy_at(said.size)
         return verify_log_signature(note, policy=policy, suite=get_suite(self.parameters.suite))
 
     def trail(self, index: IndexReader) -> EpochTrail:

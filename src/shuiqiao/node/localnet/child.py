@@ -18,10 +18,9 @@ from shuiqiao.base.errors import InvalidInput, ShuiqiaoError
 from shuiqiao.base.files import owner_only
 from shuiqiao.base.ids import MemberId
 from shuiqiao.base.visible import visible_line
-from shuiqiao.ledger.checkpoints.signed_note import decode_signed_note
+from shuiqiao.ledger.checkpoints.signed_note import Checkpoint, decode_signed_note
 from shuiqiao.ledger.engine.cometbft.comet.relay import Relay
 from shuiqiao.ledger.engine.cometbft.ledger import CometbftLedger
-from shuiqiao.ledger.model import Checkpoint
 from shuiqiao.members.roster import validator_of
 from shuiqiao.node.home.keys import find_passphrase
 from shuiqiao.node.home.settings import load_settings

@@ -14,10 +14,9 @@ from itertools import permutations
 from typing import Any
 
 from shuiqiao.base.errors import IntegrityError, InvalidInput, ShuiqiaoError
-from shuiqiao.ledger.checkpoints.signed_note import MAX_SIGNED_NOTE_BYTES
+from shuiqiao.ledger.checkpoints.signed_note import MAX_SIGNED_NOTE_BYTES, read_checkpoint
 from shuiqiao.ledger.engine.cometbft.consensus.application import LedgerApplication
 from shuiqiao.ledger.engine.cometbft.consensus.disagreement import proof_beyond
-from shuiqiao.ledger.tiles.pinning import decode_pinned
 from shuiqiao.node.localnet.status import Trouble
 
 MAX_PROOF = 66
@@ -39,7 +38,7 @@ def answer_comparison(application: LedgerApplication, question: Mapping[str, Any
             head, _ = application.keeper.copy.view()
             return {"size": head.size, "notes": [_text(note) for note in _notes(application)]}
         case "prove":
-            note = decode_pinned(_bytes(question.get("note")))
+            note = read_checkpoint(_bytes(question.get("note")))
             shown = proof_beyond(application.keeper.copy, size=_size(question.get("size")), note=note)
             return {"proof": [_text(item) for item in shown]}
         case "hear":
@@ -92,7 +91,7 @@ def compare(members: Iterable[str], *, ask: Ask) -> dict[str, Trouble]:
 
 def _bring(note: str, *, speaker: str, hearer: str, size: int, ask: Ask) -> Trouble | None:
     try:
-        is_longer = decode_pinned(_bytes(note)).size > size > 0
+        is_longer = read_checkpoint(_bytes(note)).size > size > 0
         proof = ask(speaker, {"act": "prove", "size": size, "note": note})["proof"] if is_longer else []
         found = ask(hearer, {"act": "hear", "note": note, "proof": proof})
     except ShuiqiaoError:

@@ -21,10 +21,10 @@ from shuiqiao.base.visible import visible_line
 from shuiqiao.crypto.suites import get_suite
 from shuiqiao.ledger.checkpoints.note import cosigners_of, verify_note
 from shuiqiao.ledger.checkpoints.signed_note import decode_signed_note
-from shuiqiao.ledger.engine.block_reading import log_source
-from shuiqiao.ledger.store.index_reader import IndexReader
+from shuiqiao.ledger.store.index import IndexReader
 from shuiqiao.ledger.store.index_record import IndexUnreadable
-from shuiqiao.ledger.tiles.publishing import LogSource, TileWriter, require_same_log
+from shuiqiao.ledger.store.log_reading import read_blocks
+from shuiqiao.ledger.tiles.publishing import LogSource, TileWriter, log_source, require_same_log
 from shuiqiao.ledger.tiles.reader import FolderTiles, PublishedLog
 from shuiqiao.node.home.settings import load_settings
 
@@ -32,7 +32,7 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from shuiqiao.ledger.checkpoints.policy import CheckpointPolicy
-    from shuiqiao.ledger.model import Checkpoint
+    from shuiqiao.ledger.checkpoints.signed_note import Checkpoint
     from shuiqiao.node.home.ledger_place import LedgerPlace
     from shuiqiao.node.home.settings import Home, NodeSettings
 
@@ -116,7 +116,12 @@ def _log_of(place: LedgerPlace) -> Generator[tuple[LogSource, CheckpointPolicy]]
                 next_step="start the node with its witnesses or validators, then try again",
                 retry_after_s=1.0,
             )
-        source = log_source(found, files=place.files(), snapshot=index.view, last_height=index.head.height)
+        files, view, height = place.files(), index.view, index.head.height
+        source = log_source(
+            found,
+            blocks=lambda first: read_blocks(files, view, from_height=first, last_height=height),
+            snapshot=view,
+        )
         yield source, trail.policy_at(found.size)
 
 

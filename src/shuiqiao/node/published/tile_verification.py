@@ -17,16 +17,16 @@ from typing import TYPE_CHECKING, Final
 
 from shuiqiao.base.errors import IntegrityError, Unavailable
 from shuiqiao.base.progress import Progress, no_progress
-from shuiqiao.ledger.checkpoints.signed_note import MAX_SIGNED_NOTE_BYTES, decode_signed_note
+from shuiqiao.ledger.checkpoints.signed_note import MAX_SIGNED_NOTE_BYTES, decode_signed_note, read_checkpoint
 from shuiqiao.ledger.log.entry import is_entry
 from shuiqiao.ledger.tiles.paths import CHECKPOINT_PATH
-from shuiqiao.ledger.tiles.pinning import decode_pinned
 from shuiqiao.ledger.tiles.reader import PublishedLog
 from shuiqiao.node.ledger_walk import LedgerWalk, contradicted
 
 if TYPE_CHECKING:
     from shuiqiao.crypto.model import CipherSuite
-    from shuiqiao.ledger.model import Checkpoint, NetworkParameters
+    from shuiqiao.ledger.checkpoints.signed_note import Checkpoint
+    from shuiqiao.ledger.model import NetworkParameters
     from shuiqiao.ledger.tiles.reader import TileSource
 
 MAX_BLOCK_LEAVES: Final = 1 << 16
@@ -68,7 +68,7 @@ def verify_published(
         raise Unavailable(
             "ledger.tile_missing", "there is no checkpoint", next_step="name the folder that holds the published files"
         )
-    head = decode_pinned(note)
+    head = read_checkpoint(note)
     if head.origin != parameters.origin:
         raise IntegrityError(
             "ledger.checkpoint_foreign",

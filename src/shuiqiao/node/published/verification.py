@@ -10,11 +10,10 @@ from shuiqiao.base.files import open_regular
 from shuiqiao.base.progress import Progress
 from shuiqiao.crypto.model import CipherSuite
 from shuiqiao.crypto.suites import get_suite
-from shuiqiao.ledger.checkpoints.signed_note import MAX_SIGNED_NOTE_BYTES
-from shuiqiao.ledger.model import Checkpoint, NetworkParameters
+from shuiqiao.ledger.checkpoints.signed_note import MAX_SIGNED_NOTE_BYTES, Checkpoint, read_checkpoint
+from shuiqiao.ledger.model import NetworkParameters
 from shuiqiao.ledger.receipts.verification import VerifiedReceipt, verify_receipt
-from shuiqiao.ledger.tiles.pinning import decode_pinned, verify_pinned
-from shuiqiao.ledger.tiles.reader import FolderTiles, TileSource
+from shuiqiao.ledger.tiles.reader import FolderTiles, TileSource, verify_pinned
 from shuiqiao.members.genesis import network_parameters
 from shuiqiao.members.key_ring import MemberKeyRing
 from shuiqiao.node.home.making import load_genesis
@@ -105,7 +104,7 @@ def load_known_checkpoint(path: Path) -> Checkpoint:
 
     Raises Unavailable ``node.receipt_unreadable``, IntegrityError ``ledger.checkpoint_malformed``.
     """
-    return decode_pinned(_read(path, limit=MAX_SIGNED_NOTE_BYTES))
+    return read_checkpoint(_read(path, limit=MAX_SIGNED_NOTE_BYTES))
 
 
 def _read(path: Path, *, limit: int) -> bytes:

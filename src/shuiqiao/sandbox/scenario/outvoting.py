@@ -47,7 +47,7 @@ from shuiqiao.sandbox.scenario.watching import (
 )
 
 if TYPE_CHECKING:
-    from shuiqiao.ledger.model import Checkpoint
+    from shuiqiao.ledger.checkpoints.signed_note import Checkpoint
 
 CHEAT = BANKS[1]
 """The member that alters its copy."""

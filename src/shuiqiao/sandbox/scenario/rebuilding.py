@@ -15,11 +15,11 @@ from pathlib import Path
 from shuiqiao.base.durable import ScratchDisk
 from shuiqiao.base.encoding import decode_cbor
 from shuiqiao.crypto.suites import get_suite
-from shuiqiao.ledger.engine.execution import trusted_candidates
 from shuiqiao.ledger.engine.ledger_copy import LedgerCopy
 from shuiqiao.ledger.engine.port import CopySettings
 from shuiqiao.ledger.model import Block, LedgerEngine, NetworkParameters, StateView
 from shuiqiao.ledger.state.machine import StateMachine
+from shuiqiao.ledger.store.execution import trusted_candidates
 from shuiqiao.ledger.transactions.kinds import KindTable
 from shuiqiao.members.key_ring import MemberKeyRing
 

@@ -12,10 +12,11 @@ from pathlib import Path
 
 from shuiqiao.base.encoding import decode_cbor
 from shuiqiao.base.errors import IntegrityError
+from shuiqiao.ledger.checkpoints.signed_note import Checkpoint
 from shuiqiao.ledger.engine.ledger_copy import LedgerCopy
 from shuiqiao.ledger.log.entry import decode_entry
 from shuiqiao.ledger.log.tree import verify_consistency
-from shuiqiao.ledger.model import Block, Checkpoint, LedgerEngine
+from shuiqiao.ledger.model import Block, LedgerEngine
 from shuiqiao.ledger.transactions.submitter import log_size
 from shuiqiao.node.institution import Institution
 from shuiqiao.sandbox.scenario.rebuilding import TimedBlock, execute_blocks, machine_of, open_unflushed

@@ -28,7 +28,7 @@ from shuiqiao.base.progress import Progress
 from shuiqiao.consent.model import Purpose
 from shuiqiao.crypto.model import SuiteName
 from shuiqiao.features.engine import FeatureEngine
-from shuiqiao.ledger.model import Checkpoint
+from shuiqiao.ledger.checkpoints.signed_note import Checkpoint
 from shuiqiao.lending.catalogue import load_products
 from shuiqiao.node.auditing import audit_institution
 from shuiqiao.oversight.audit import AuditReport

@@ -17,8 +17,7 @@ from shuiqiao.base.ids import MemberId
 from shuiqiao.ledger.checkpoints.cosignature import sign_cosignature
 from shuiqiao.ledger.checkpoints.note import join_note
 from shuiqiao.ledger.checkpoints.policy import CheckpointPolicy
-from shuiqiao.ledger.checkpoints.signed_note import decode_signed_note, encode_line, encode_text
-from shuiqiao.ledger.model import Checkpoint
+from shuiqiao.ledger.checkpoints.signed_note import Checkpoint, decode_signed_note, encode_line, encode_text
 from shuiqiao.ledger.witness.fork_evidence import verify_fork_evidence
 from shuiqiao.ledger.witness.witness import Witness
 from shuiqiao.members.epoch import checkpoint_policy, read_epoch

@@ -8,11 +8,11 @@ from consensus_world import KINDS, Consortium, Roster, StateKeys, wait_until
 from patience import PATIENCE_S
 from shuiqiao.base.errors import Conflict, IntegrityError, InvalidInput
 from shuiqiao.ledger.checkpoints.note import verify_note
-from shuiqiao.ledger.engine.execution import trusted_candidates
 from shuiqiao.ledger.engine.ledger_copy import LedgerCopy
 from shuiqiao.ledger.engine.port import CopySettings
 from shuiqiao.ledger.log.entry import decode_entry
 from shuiqiao.ledger.state.machine import StateMachine
+from shuiqiao.ledger.store.execution import trusted_candidates
 
 
 @pytest.fixture

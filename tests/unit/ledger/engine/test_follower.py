@@ -18,12 +18,13 @@ from patience import PATIENCE_S
 from shuiqiao.base.clock import ManualClock
 from shuiqiao.base.errors import IntegrityError, ShuiqiaoError, Unavailable
 from shuiqiao.ledger.checkpoints.note import sign_checkpoint, verify_note
+from shuiqiao.ledger.checkpoints.signed_note import Checkpoint
 from shuiqiao.ledger.engine.embedded import EmbeddedLedger
 from shuiqiao.ledger.engine.follower import FollowerLedger
 from shuiqiao.ledger.engine.port import EmbeddedSettings, FollowerSettings
 from shuiqiao.ledger.log.entry import decode_entry, encode_entry
 from shuiqiao.ledger.log.tree import Frontier, leaf_hash
-from shuiqiao.ledger.model import Block, Checkpoint, Committed
+from shuiqiao.ledger.model import Block, Committed
 from shuiqiao.ledger.receipts.verification import verify_receipt
 from shuiqiao.ledger.replay.check import replay_ledger
 from shuiqiao.ledger.store.alarm_file import ForkKind

@@ -12,8 +12,7 @@ import pytest
 
 from shuiqiao.base.durable import PosixDisk
 from shuiqiao.base.errors import IntegrityError
-from shuiqiao.ledger.store.index import Index
-from shuiqiao.ledger.store.index_reader import IndexReader
+from shuiqiao.ledger.store.index import Index, IndexReader
 from shuiqiao.ledger.store.index_record import IndexUnreadable, decode_block, decode_epoch, decode_head
 from shuiqiao.ledger.store.lmdb_file import open_environment
 

@@ -14,9 +14,11 @@ from shuiqiao.ledger.store.frame import (
     FRAME_HEAD_BYTES,
     MAX_FRAME_BODY_BYTES,
     SEGMENT_HEADER_BYTES,
+    Broken,
     Damage,
     Frame,
     SegmentHeader,
+    StoredFrame,
     decode_frame,
     decode_frame_head,
     decode_segment_header,
@@ -24,7 +26,6 @@ from shuiqiao.ledger.store.frame import (
     encode_segment_header,
     locate_item,
 )
-from shuiqiao.ledger.store.place import Broken, StoredFrame
 from shuiqiao.ledger.store.recovery import recover
 from shuiqiao.ledger.store.segments import SegmentFiles
 

@@ -10,9 +10,8 @@ import pytest
 
 from shuiqiao.base.errors import IntegrityError
 from shuiqiao.ledger.state.state_map import EMPTY, StateMap, verify_state_proof
-from shuiqiao.ledger.store.page_source import TransactionPages
 from shuiqiao.ledger.store.state_page import EMPTY_PAGE
-from shuiqiao.ledger.store.state_tree import DATABASE, StateTree, prove, write_pages
+from shuiqiao.ledger.store.state_tree import DATABASE, StateTree, TransactionPages, prove, write_pages
 
 CONTENT = {f"consent/grant/{number}": b"%d" % number for number in range(300)}
 CHANGES = {"consent/grant/7": None, "consent/grant/8": b"new", "lending/decision/1": b"first"}

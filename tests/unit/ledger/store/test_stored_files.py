@@ -11,7 +11,7 @@ from shuiqiao.base.errors import IntegrityError
 from shuiqiao.crypto.suites import get_suite
 from shuiqiao.ledger.store.alarm_file import AlarmFile
 from shuiqiao.ledger.store.checkpoint_file import CheckpointFile
-from shuiqiao.ledger.witness.witness_file import WitnessFile
+from shuiqiao.ledger.witness.witness import WitnessFile
 
 DISK = PosixDisk()
 TEBIBYTE = 1 << 40

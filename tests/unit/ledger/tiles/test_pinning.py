@@ -7,9 +7,9 @@ from dataclasses import replace
 import pytest
 
 from shuiqiao.base.errors import ShuiqiaoError
-from shuiqiao.ledger.tiles.pinning import decode_pinned, verify_pinned
+from shuiqiao.ledger.checkpoints.signed_note import read_checkpoint
 from shuiqiao.ledger.tiles.publishing import TileWriter
-from shuiqiao.ledger.tiles.reader import FolderTiles
+from shuiqiao.ledger.tiles.reader import FolderTiles, verify_pinned
 
 SIZES = (0, 1, 3, 256, 300, 511, 512, 700)
 
@@ -55,5 +55,5 @@ def test_what_cannot_be_shown_is_said(intl_log, tmp_path):
     foreign = replace(log.checkpoint(300), origin="shuiqiao/elsewhere")
     assert refusal(log, log.checkpoint(300), foreign, tiles) == "ledger.pin_foreign"
     with pytest.raises(ShuiqiaoError, match="checkpoint_malformed"):
-        decode_pinned(b"no note")
-    assert log.checkpoint(300) == decode_pinned(log.checkpoint(300).note)
+        read_checkpoint(b"no note")
+    assert log.checkpoint(300) == read_checkpoint(log.checkpoint(300).note)

@@ -12,8 +12,8 @@ from shuiqiao.ledger.engine.admission import Admission, Intake
 from shuiqiao.ledger.model import MAX_TRANSACTION_BYTES
 from shuiqiao.ledger.state.machine import _refused_work
 from shuiqiao.ledger.state.overlay import VALUE_BYTES_A_UNIT, OverlayState
+from shuiqiao.ledger.transactions.kinds import ITEM_WORK, MAX_BLOCK_WORK, SIGNATURE_WORK, body_work, expected_work
 from shuiqiao.ledger.transactions.verifiers import InlineVerifier
-from shuiqiao.ledger.transactions.work import ITEM_WORK, MAX_BLOCK_WORK, SIGNATURE_WORK, body_work, expected_work
 
 MANY = 4_096
 FIT = MAX_BLOCK_WORK // (SIGNATURE_WORK + ITEM_WORK * MANY)

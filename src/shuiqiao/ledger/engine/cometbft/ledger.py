@@ -21,6 +21,7 @@ from typing import Final
 from shuiqiao.base.clock import Clock
 from shuiqiao.base.errors import ShuiqiaoError, Unavailable
 from shuiqiao.crypto.suites import get_suite
+from shuiqiao.ledger.checkpoints.signed_note import Checkpoint
 from shuiqiao.ledger.engine.cometbft.abci.server import AbciServer, ConnectionFault
 from shuiqiao.ledger.engine.cometbft.comet.home import APP_SOCKET, RPC_SOCKET
 from shuiqiao.ledger.engine.cometbft.comet.rpc import RpcClient
@@ -29,10 +30,10 @@ from shuiqiao.ledger.engine.cometbft.consensus.extensions import Cosigner, Polic
 from shuiqiao.ledger.engine.cometbft.mempool.bundle import MAX_BUNDLED, encode_bundle, pause_after, split_bundles
 from shuiqiao.ledger.engine.listeners import Listener, Listeners
 from shuiqiao.ledger.engine.port import BLOCK_TIMEOUT_S, block_awaited, ledger_closed
-from shuiqiao.ledger.model import Block, Checkpoint, Committed, KeyRing, NetworkParameters, StateView
+from shuiqiao.ledger.model import Block, Committed, KeyRing, NetworkParameters, StateView
 from shuiqiao.ledger.receipts.making import make_receipt
 from shuiqiao.ledger.state.machine import Outcome, StateMachine
-from shuiqiao.ledger.tiles.publishing import LogSource
+from shuiqiao.ledger.tiles.publishing import LogSource, log_of_copy
 from shuiqiao.ledger.transactions.kinds import KindTable
 from shuiqiao.ledger.transactions.verifiers import open_verifier
 
@@ -228,7 +229,7 @@ class CometbftLedger:
     def public_log(self) -> LogSource | None:
         """Return the log at its newest checkpoint with its quorum, to be published; None before the first."""
         found = self._application.checkpoint()
-        return None if found is None else self._application.keeper.copy.log_at(found)
+        return None if found is None else log_of_copy(self._application.keeper.copy, found)
 
     def _note_pending(self, size: int) -> Unavailable:
         timeout_s = self._settings.receipt_timeout_s

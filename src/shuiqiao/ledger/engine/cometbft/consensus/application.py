@@ -18,6 +18,7 @@ from shuiqiao.base.clock import Clock
 from shuiqiao.base.encoding import encode_cbor
 from shuiqiao.base.errors import IntegrityError, InvalidInput, ShuiqiaoError, Unavailable
 from shuiqiao.base.ids import MemberId
+from shuiqiao.ledger.checkpoints.signed_note import Checkpoint
 from shuiqiao.ledger.clock_check import MAX_AHEAD_MS, MAX_BEHIND_MS, require_not_behind
 from shuiqiao.ledger.engine.cometbft.abci import requests as ask
 from shuiqiao.ledger.engine.cometbft.abci import responses as answer
@@ -33,7 +34,7 @@ from shuiqiao.ledger.engine.cometbft.mempool.checking import Entrance, Transacti
 from shuiqiao.ledger.engine.cometbft.mempool.pool import Pool
 from shuiqiao.ledger.engine.cometbft.mempool.waiting import RefusalListener, WaitingRoom
 from shuiqiao.ledger.engine.port import CopySettings
-from shuiqiao.ledger.model import Block, Checkpoint
+from shuiqiao.ledger.model import Block
 from shuiqiao.ledger.state.machine import Candidate, Outcome, StateMachine
 from shuiqiao.ledger.store.state_view import SnapshotState
 from shuiqiao.ledger.transactions.verifiers import Verifier

@@ -18,10 +18,9 @@ from shuiqiao.base.encoding import decode_cbor_strict, encode_cbor
 from shuiqiao.base.errors import IntegrityError, InvalidInput, ShuiqiaoError, Unavailable
 from shuiqiao.crypto.model import CipherSuite
 from shuiqiao.ledger.checkpoints.note import verify_note
-from shuiqiao.ledger.checkpoints.signed_note import MAX_SIGNED_NOTE_BYTES, decode_signed_note
+from shuiqiao.ledger.checkpoints.signed_note import MAX_SIGNED_NOTE_BYTES, Checkpoint, decode_signed_note
 from shuiqiao.ledger.engine.ledger_copy import LedgerCopy
-from shuiqiao.ledger.model import Checkpoint
-from shuiqiao.ledger.store.epoch_notes import store_note
+from shuiqiao.ledger.store.epochs import store_note
 
 CLOSING_FOLDER: Final = "closing"
 MAX_CARRIED: Final = 4

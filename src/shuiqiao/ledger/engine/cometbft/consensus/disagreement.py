@@ -17,10 +17,9 @@ from shuiqiao.base.errors import IntegrityError, ShuiqiaoError, Unavailable
 from shuiqiao.base.ids import MemberId
 from shuiqiao.crypto.model import CipherSuite
 from shuiqiao.ledger.checkpoints.cosignature import verify_cosignature
-from shuiqiao.ledger.checkpoints.signed_note import decode_signed_note
+from shuiqiao.ledger.checkpoints.signed_note import Checkpoint, decode_signed_note
 from shuiqiao.ledger.engine.cometbft.consensus.extensions import CosignatureDesk, Tip
 from shuiqiao.ledger.engine.ledger_copy import LedgerCopy
-from shuiqiao.ledger.model import Checkpoint
 from shuiqiao.ledger.witness.fork_evidence import fork_kind
 
 MAX_NAMED: Final = 64

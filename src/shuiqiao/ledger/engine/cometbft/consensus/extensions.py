@@ -27,13 +27,14 @@ from shuiqiao.ledger.checkpoints.policy import CheckpointPolicy
 from shuiqiao.ledger.checkpoints.signed_note import (
     MAX_LINE_BYTES,
     MAX_SIGNED_NOTE_BYTES,
+    Checkpoint,
     decode_line,
     decode_signed_note,
     encode_text,
 )
-from shuiqiao.ledger.model import Checkpoint, StateView
+from shuiqiao.ledger.model import StateView
 from shuiqiao.ledger.receipts.making import MAX_LEAVES_BEHIND, Confirmed
-from shuiqiao.ledger.store.epoch_notes import EpochKeeping
+from shuiqiao.ledger.store.epochs import StoredEpochs
 from shuiqiao.ledger.store.state_view import SnapshotState
 
 _STORE_INTERVAL_S: Final = 1.0
@@ -87,7 +88,7 @@ class CosignatureDesk:
         clock: Clock,
         cosigner: Cosigner | None,
         disk: Disk,
-        epochs: Callable[[], EpochKeeping],
+        epochs: Callable[[], StoredEpochs],
     ) -> None:
         """cosigner: None for a node that only follows. The note is kept in the folder's file ``note``.
 

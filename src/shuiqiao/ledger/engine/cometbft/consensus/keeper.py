@@ -19,13 +19,13 @@ from shuiqiao.ledger.engine.cometbft.abci.parts import Snapshot
 from shuiqiao.ledger.engine.cometbft.consensus.closing import CLOSING_FOLDER, ClosingNotes
 from shuiqiao.ledger.engine.cometbft.consensus.position import Position, PositionFile
 from shuiqiao.ledger.engine.cometbft.consensus.snapshots import Incoming, SnapshotShelf, snapshot_contradicted
-from shuiqiao.ledger.engine.execution import Execution, Growth, grow
 from shuiqiao.ledger.engine.ledger_copy import INDEX_FOLDER, SEGMENTS_FOLDER, LedgerCopy
 from shuiqiao.ledger.engine.port import CopySettings
 from shuiqiao.ledger.log.entry import next_block_time
 from shuiqiao.ledger.model import Block
 from shuiqiao.ledger.state.machine import Candidate, StateMachine
-from shuiqiao.ledger.store.opening import opening
+from shuiqiao.ledger.store.execution import Execution, Growth, grow
+from shuiqiao.ledger.store.lock import system_refusals
 from shuiqiao.ledger.store.segments import SEGMENT_SUFFIX, SegmentFiles
 
 if TYPE_CHECKING:
@@ -60,7 +60,7 @@ class Keeper:
         self._drop_unfinished()
         self.copy = LedgerCopy(folder, machine=machine, settings=settings)
         try:
-            with opening(folder):
+            with system_refusals(folder):
                 self._file = PositionFile(folder / CONSENSUS_FOLDER / "position", disk=settings.disk)
                 self.closing = ClosingNotes(
                     folder / CONSENSUS_FOLDER, copy=lambda: self.copy, suite=machine.suite, disk=settings.disk

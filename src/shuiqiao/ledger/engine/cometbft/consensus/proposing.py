@@ -14,7 +14,7 @@ from shuiqiao.ledger.engine.cometbft.mempool.bundle import transactions_in
 from shuiqiao.ledger.engine.cometbft.mempool.checking import TransactionChecker
 from shuiqiao.ledger.engine.cometbft.mempool.pool import within
 from shuiqiao.ledger.model import StateView
-from shuiqiao.ledger.transactions.work import MAX_BLOCK_WORK
+from shuiqiao.ledger.transactions.kinds import MAX_BLOCK_WORK
 
 MAX_PROPOSED: Final = 4_096
 """Transactions of the ledger that we put into a block: a second or two of work, in which CometBFT takes no new ones."""

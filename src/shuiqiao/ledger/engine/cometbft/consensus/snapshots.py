@@ -22,8 +22,7 @@ from shuiqiao.base.files import open_regular
 from shuiqiao.ledger.checkpoints.signed_note import MAX_SIGNED_NOTE_BYTES
 from shuiqiao.ledger.engine.cometbft.abci.parts import Snapshot
 from shuiqiao.ledger.engine.cometbft.consensus.position import Position
-from shuiqiao.ledger.store.frame import SEGMENT_HEADER_BYTES
-from shuiqiao.ledger.store.place import EMPTY_TAIL, Broken, Tail
+from shuiqiao.ledger.store.frame import EMPTY_TAIL, SEGMENT_HEADER_BYTES, Broken, Tail
 from shuiqiao.ledger.store.segments import SegmentFiles
 
 FORMAT: Final = 2

@@ -21,8 +21,8 @@ from shuiqiao.base.errors import MACHINE_FAILURES, Conflict, IntegrityError, Inv
 from shuiqiao.ledger.model import StateView, Transaction
 from shuiqiao.ledger.state.machine import Candidate, SignatureClaim, StateMachine
 from shuiqiao.ledger.store.state_view import SnapshotState, replay_id
+from shuiqiao.ledger.transactions.kinds import expected_work
 from shuiqiao.ledger.transactions.verifiers import Batches, InlineVerifier, Verifier, verify_all
-from shuiqiao.ledger.transactions.work import expected_work
 
 MAX_REMEMBERED: Final = 65_536
 MAX_REMEMBERED_BYTES: Final = 128 * 1024 * 1024

@@ -15,13 +15,13 @@ from shuiqiao.base.durable import PosixDisk
 from shuiqiao.base.errors import IntegrityError, ShuiqiaoError, Unavailable
 from shuiqiao.base.ids import MemberId
 from shuiqiao.ledger.checkpoints.cosignature import sign_cosignature
+from shuiqiao.ledger.checkpoints.signed_note import Checkpoint
 from shuiqiao.ledger.engine.cometbft.consensus.disagreement import MAX_NAMED, Disagreement, own_statement, proof_beyond
 from shuiqiao.ledger.engine.cometbft.consensus.extensions import CosignatureDesk, Cosigner, tip_of
 from shuiqiao.ledger.log.tree import consistency_path, leaf_hashes, root_from_reader
-from shuiqiao.ledger.model import Checkpoint
 from shuiqiao.ledger.state.epoch_trail import EpochTrail
 from shuiqiao.ledger.state.machine import StateMachine
-from shuiqiao.ledger.store.epoch_notes import EpochKeeping
+from shuiqiao.ledger.store.epochs import StoredEpochs
 
 INVALID = IntegrityError("ledger.cosignature_invalid", "it does not hold")
 MALFORMED = IntegrityError("ledger.checkpoint_malformed", "no line")
@@ -178,7 +178,7 @@ def test_a_statement_is_signed_only_of_a_checkpoint_that_the_quorum_confirmed(ro
     (tmp_path / "desk").mkdir()
     cosigner = Cosigner(member=MemberId("node0"), key=roster.keys[MemberId("node0")])
     machine = StateMachine(roster.parameters, kinds=KINDS, key_ring=StateKeys(), suite=roster.suite)
-    epochs = EpochKeeping(tmp_path, machine=machine, disk=PosixDisk())
+    epochs = StoredEpochs(tmp_path, machine=machine, disk=PosixDisk())
     desk = CosignatureDesk(
         tmp_path / "desk",
         suite=roster.suite,

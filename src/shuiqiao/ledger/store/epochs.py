@@ -7,7 +7,6 @@ size ([STORE-24]). Receipts lead over both from the genesis to today.
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING, Final
 
@@ -16,23 +15,19 @@ from shuiqiao.base.errors import IntegrityError, Unavailable
 from shuiqiao.base.files import open_regular
 from shuiqiao.ledger.checkpoints.note import verify_note
 from shuiqiao.ledger.checkpoints.signed_note import MAX_SIGNED_NOTE_BYTES
-from shuiqiao.ledger.receipts.receipt import EpochStep, LastEntry
 from shuiqiao.ledger.state.epoch_trail import EpochChange, EpochTrail
 from shuiqiao.ledger.store.state_tree import prove
 
 if TYPE_CHECKING:
-    from shuiqiao.ledger.model import Checkpoint
+    from shuiqiao.ledger.checkpoints.signed_note import Checkpoint
     from shuiqiao.ledger.state.machine import StateMachine
     from shuiqiao.ledger.store.index import Index, Snapshot
     from shuiqiao.ledger.store.index_record import Head
 
 EPOCHS_FOLDER: Final = "epochs"
 
-LastEntryAt = Callable[[int], LastEntry]
-"""Return the last entry of the log when it had a number of leaves, with its path."""
 
-
-class EpochKeeping:
+class StoredEpochs:
     """The trail of an open ledger folder, and the notes that closed its epochs."""
 
     def __init__(self, folder: Path, *, machine: StateMachine, disk: Disk) -> None:
@@ -98,22 +93,6 @@ class EpochKeeping:
         if found.size != size:
             raise _damaged(path, f"it is of {found.size} leaves")
         return note
-
-    def steps(self, *, below_size: int, last_entry_at: LastEntryAt) -> tuple[EpochStep, ...]:
-        """Return the steps that a receipt under a checkpoint of a size needs [LEDGER-RECEIPT-5].
-
-        Raises what ``note`` and ``last_entry_at`` raise.
-        """
-        return tuple(
-            EpochStep(
-                epoch=change.epoch,
-                proof=change.proof,
-                last=last_entry_at(change.size),
-                checkpoint=self.note(change.size),
-            )
-            for change in self.trail.changes
-            if change.size < below_size
-        )
 
     def _path(self, size: int) -> Path:
         return self._folder / f"{size:020}"
