@@ -18,7 +18,7 @@ from shuiqiao.base.durable import PosixDisk
 from shuiqiao.base.encoding import encode_cbor
 from shuiqiao.crypto.keyfile import PassphraseCost, load_key_file, save_key_file
 from shuiqiao.exchange.changes import decode_leaves, encode_leaves
-from shuiqiao.ledger.engine.cometbft.consensus.position import newest_position
+from shuiqiao.ledger.engine.cometbft.consensus.heights import newest_height
 from shuiqiao.ledger.replay.map_check import check_state_map
 from shuiqiao.ledger.state.epoch_trail import EpochChange
 from shuiqiao.ledger.store import index_record
@@ -282,7 +282,7 @@ TARGETS: dict[str, Target] = {
     ),
     "stored-checkpoint": Target(read=in_folder("latest", read_checkpoint_file), seeds=notes),
     "boot-mark": Target(read=in_folder("open", read_boot_mark), seeds=lambda: [b"c0ffee\n"]),
-    "newest-position": Target(read=newest_position, seeds=lambda: [bytes(100)]),
+    "newest-position": Target(read=newest_height, seeds=lambda: [bytes(100)]),
     "vault-row": Target(read=read_vault_row, seeds=vault_rows),
     "vault-versions": Target(read=unpack_entries, seeds=lambda: [Entry(1, 2, 3, 4, 5, bytes(16), bytes(8)).pack()]),
     "kept-leaves": Target(

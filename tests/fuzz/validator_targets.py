@@ -16,10 +16,8 @@ from shuiqiao.base.durable import PosixDisk
 from shuiqiao.base.encoding import decode_json, encode_cbor, encode_json
 from shuiqiao.base.errors import ShuiqiaoError
 from shuiqiao.base.ids import MemberId
-from shuiqiao.ledger.engine.cometbft.abci import codec
-from shuiqiao.ledger.engine.cometbft.abci import requests as ask
-from shuiqiao.ledger.engine.cometbft.abci import responses as answer
-from shuiqiao.ledger.engine.cometbft.abci.parts import Snapshot, Timestamp
+from shuiqiao.ledger.engine.cometbft.abci import messages as abci
+from shuiqiao.ledger.engine.cometbft.abci.messages import Snapshot, Timestamp
 from shuiqiao.ledger.engine.cometbft.abci.wire import split_frames
 from shuiqiao.ledger.engine.cometbft.comet.home import (
     HomeSettings,
@@ -35,9 +33,9 @@ from shuiqiao.ledger.engine.cometbft.comet.rpc import RpcClient
 from shuiqiao.ledger.engine.cometbft.comet.validator_key import ValidatorKeyFiles
 from shuiqiao.ledger.engine.cometbft.consensus import snapshots
 from shuiqiao.ledger.engine.cometbft.consensus.application import ApplicationSettings, LedgerApplication
-from shuiqiao.ledger.engine.cometbft.consensus.closing import carried_in, encode_carried
+from shuiqiao.ledger.engine.cometbft.consensus.carried_notes import carried_in, encode_carried
 from shuiqiao.ledger.engine.cometbft.consensus.extensions import Cosigner
-from shuiqiao.ledger.engine.cometbft.consensus.position import SLOT_BYTES, Position, PositionFile
+from shuiqiao.ledger.engine.cometbft.consensus.heights import SLOT_BYTES, HeightFile, HeightRecord
 from shuiqiao.ledger.engine.cometbft.mempool.bundle import encode_bundle, transactions_in
 from shuiqiao.ledger.engine.port import CopySettings
 from shuiqiao.ledger.state.machine import StateMachine
@@ -83,16 +81,16 @@ def joining() -> LedgerApplication:
 
 
 def check_transaction(data: bytes) -> object:
-    return voting().check_txs([ask.RequestCheckTx(tx=data)])
+    return voting().check_txs([abci.RequestCheckTx(tx=data)])
 
 
 def judge_block(data: bytes) -> object:
     application, parts = voting(), data.split(CUT)
     time = Timestamp(seconds=parameters().genesis_time_ms // 1000 + 1)
     return (
-        application.prepare_proposal(ask.RequestPrepareProposal(txs=parts, max_tx_bytes=1 << 20)),
-        application.process_proposal(ask.RequestProcessProposal(txs=parts)),
-        application.finalize_block(ask.RequestFinalizeBlock(txs=parts, height=1, time=time)),
+        application.prepare_proposal(abci.RequestPrepareProposal(txs=parts, max_tx_bytes=1 << 20)),
+        application.process_proposal(abci.RequestProcessProposal(txs=parts)),
+        application.finalize_block(abci.RequestFinalizeBlock(txs=parts, height=1, time=time)),
     )
 
 
@@ -101,27 +99,27 @@ def blocks() -> list[bytes]:
 
 
 def judge_vote(data: bytes) -> object:
-    return voting().verify_vote_extension(ask.RequestVerifyVoteExtension(vote_extension=data))
+    return voting().verify_vote_extension(abci.RequestVerifyVoteExtension(vote_extension=data))
 
 
 def extensions() -> list[bytes]:
-    return [voting().extend_vote(ask.RequestExtendVote()).vote_extension]
+    return [voting().extend_vote(abci.RequestExtendVote()).vote_extension]
 
 
 def query(data: bytes) -> object:
-    return voting().query(ask.RequestQuery(path="/state", data=data))
+    return voting().query(abci.RequestQuery(path="/state", data=data))
 
 
-def offer(manifest: bytes, *, height: int, chunks: int, app_hash: bytes) -> answer.ResponseOfferSnapshot:
+def offer(manifest: bytes, *, height: int, chunks: int, app_hash: bytes) -> abci.ResponseOfferSnapshot:
     snapshot = Snapshot(
         height=height, format=snapshots.FORMAT, chunks=chunks, hash=SUITE.digest(manifest), metadata=manifest
     )
-    return joining().offer_snapshot(ask.RequestOfferSnapshot(snapshot=snapshot, app_hash=app_hash))
+    return joining().offer_snapshot(abci.RequestOfferSnapshot(snapshot=snapshot, app_hash=app_hash))
 
 
-def manifest_of(chunk: bytes) -> snapshots.SnapshotManifest:
-    position = Position(height=5, time_ms=1, block=1, app_hash=bytes(32), previous=0, previous_time_ms=0)
-    return snapshots.SnapshotManifest(
+def manifest_of(chunk: bytes) -> snapshots.Manifest:
+    position = HeightRecord(height=5, time_ms=1, block=1, app_hash=bytes(32), previous=0, previous_time_ms=0)
+    return snapshots.Manifest(
         version=snapshots.FORMAT,
         position=position,
         segments=[(1, len(chunk))],
@@ -138,12 +136,12 @@ def manifests() -> list[bytes]:
 def take_snapshot(data: bytes) -> object:
     """Let a new node join from a segment file whose digest holds."""
     offer(snapshots.encode_manifest(manifest_of(data)), height=5, chunks=1, app_hash=bytes(32))
-    return joining().apply_snapshot_chunk(ask.RequestApplySnapshotChunk(index=0, chunk=data, sender="a"))
+    return joining().apply_snapshot_chunk(abci.RequestApplySnapshotChunk(index=0, chunk=data, sender="a"))
 
 
 def take_offer(data: bytes) -> object:
     found = offer(data, height=5, chunks=1, app_hash=bytes(32))
-    return found, joining().apply_snapshot_chunk(ask.RequestApplySnapshotChunk(index=0, chunk=b"segment"))
+    return found, joining().apply_snapshot_chunk(abci.RequestApplySnapshotChunk(index=0, chunk=b"segment"))
 
 
 def segment_of(data: bytes) -> bytes:
@@ -226,27 +224,27 @@ def ask_beside(data: bytes) -> object:
 
 def read_abci(data: bytes) -> object:
     ranges, _, _ = split_frames(data)
-    return [codec.decode_request(data, at, end) for at, end in ranges]
+    return [abci.REQUESTS.decode(data, at, end) for at, end in ranges]
 
 
 def abci_requests() -> list[bytes]:
     requests = [
-        ask.RequestEcho(message="hello"),
-        ask.RequestCheckTx(tx=b"transaction"),
-        ask.RequestFinalizeBlock(txs=[b"one", b"two"], height=3),
-        ask.RequestOfferSnapshot(snapshot=Snapshot(height=1, format=2, chunks=1, hash=bytes(32), metadata=b"m")),
+        abci.RequestEcho(message="hello"),
+        abci.RequestCheckTx(tx=b"transaction"),
+        abci.RequestFinalizeBlock(txs=[b"one", b"two"], height=3),
+        abci.RequestOfferSnapshot(snapshot=Snapshot(height=1, format=2, chunks=1, hash=bytes(32), metadata=b"m")),
     ]
-    return [codec.encode_request(request) for request in requests]
+    return [abci.REQUESTS.encode(request) for request in requests]
 
 
 def read_abci_response(data: bytes) -> object:
     ranges, _, _ = split_frames(data)
-    return [codec.decode_response(data, at, end) for at, end in ranges]
+    return [abci.RESPONSES.decode(data, at, end) for at, end in ranges]
 
 
 def abci_responses() -> list[bytes]:
-    found = [answer.ResponseInfo(data="shuiqiao", app_version=1), answer.ResponseQuery(key=b"k", value=b"v", height=1)]
-    return [codec.encode_response(each) for each in found]
+    found = [abci.ResponseInfo(data="shuiqiao", app_version=1), abci.ResponseQuery(key=b"k", value=b"v", height=1)]
+    return [abci.RESPONSES.encode(each) for each in found]
 
 
 # Files of CometBFT's home, and of the copy of the ledger beside it
@@ -286,7 +284,7 @@ def read_position(data: bytes) -> object:
     body = len(data[: SLOT_BYTES // 2]).to_bytes(2, "big") + data[: SLOT_BYTES // 2]
     path = FOLDER / "position"
     path.write_bytes(hashlib.sha256(body).digest() + body)
-    file = PositionFile(path, disk=PosixDisk())
+    file = HeightFile(path, disk=PosixDisk())
     try:
         return file.load(block=1)
     finally:

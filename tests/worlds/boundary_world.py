@@ -23,9 +23,8 @@ from patience import PATIENCE_S
 from shuiqiao.base.clock import ManualClock
 from shuiqiao.base.durable import Disk, PosixDisk
 from shuiqiao.base.ids import MemberId
-from shuiqiao.ledger.engine.cometbft.abci import requests as ask
-from shuiqiao.ledger.engine.cometbft.abci import responses as answer
-from shuiqiao.ledger.engine.cometbft.abci.parts import Timestamp
+from shuiqiao.ledger.engine.cometbft.abci import messages as abci
+from shuiqiao.ledger.engine.cometbft.abci.messages import Timestamp
 from shuiqiao.ledger.engine.cometbft.consensus.application import ApplicationSettings, LedgerApplication
 from shuiqiao.ledger.engine.cometbft.consensus.extensions import Cosigner
 from shuiqiao.ledger.engine.embedded import EmbeddedLedger
@@ -243,19 +242,19 @@ class ApplicationRun:
             settings=ApplicationSettings(copy=settings, snapshot_interval=4),
         )
 
-    def finalize(self, application: LedgerApplication, height: int) -> answer.ResponseFinalizeBlock:
+    def finalize(self, application: LedgerApplication, height: int) -> abci.ResponseFinalizeBlock:
         time = Timestamp(seconds=GENESIS_MS // 1000 + height)
         return application.finalize_block(
-            ask.RequestFinalizeBlock(txs=self.heights[height - 1], height=height, time=time)
+            abci.RequestFinalizeBlock(txs=self.heights[height - 1], height=height, time=time)
         )
 
     def finish(self, application: LedgerApplication, *, told: Callable[[str], None] = lambda _line: None) -> str:
         """Decide every height that was not reached, as CometBFT would; return the last application hash."""
-        for height in range(application.keeper.height + 1, len(self.heights) + 1):
+        for height in range(application.app_state.height + 1, len(self.heights) + 1):
             found = self.finalize(application, height)
-            application.commit(ask.RequestCommit())
+            application.commit(abci.RequestCommit())
             told(f"height {height} {found.app_hash.hex()}")
-        return application.keeper.app_hash.hex()
+        return application.app_state.app_hash.hex()
 
     def run(self, folder: Path, *, disk: Disk, told: Callable[[str], None]) -> None:
         """Decide all heights on a new ledger; tell each that Commit answered for."""

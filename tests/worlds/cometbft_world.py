@@ -18,11 +18,9 @@ from absence import absent
 from patience import PATIENCE_S
 from shuiqiao.base.errors import Unavailable
 from shuiqiao.base.unix_socket import connect_to
-from shuiqiao.ledger.engine.cometbft.abci import requests as ask
-from shuiqiao.ledger.engine.cometbft.abci import responses as answer
-from shuiqiao.ledger.engine.cometbft.abci.codec import decode_response, encode_request
-from shuiqiao.ledger.engine.cometbft.abci.parts import TxResult
-from shuiqiao.ledger.engine.cometbft.abci.server import ConnectionFault
+from shuiqiao.ledger.engine.cometbft.abci import messages as abci
+from shuiqiao.ledger.engine.cometbft.abci.messages import TxResult
+from shuiqiao.ledger.engine.cometbft.abci.server import Answers, ConnectionFault
 from shuiqiao.ledger.engine.cometbft.abci.wire import Message, split_frames
 from shuiqiao.ledger.engine.cometbft.comet.home import NodeKeys
 from shuiqiao.ledger.engine.cometbft.comet.process import DEFAULT_VERSION, find_program
@@ -101,74 +99,87 @@ class Tally:
             digest.update(hashlib.sha256(each).digest())
         return digest.digest()
 
-    def info(self, request: ask.RequestInfo) -> answer.ResponseInfo:
+    @property
+    def answers(self) -> Answers:
+        return {
+            abci.RequestInfo: self.info,
+            abci.RequestInitChain: self.init_chain,
+            abci.RequestQuery: self.query,
+            abci.RequestCheckTx: self.check_txs,
+            abci.RequestPrepareProposal: self.prepare_proposal,
+            abci.RequestProcessProposal: self.process_proposal,
+            abci.RequestExtendVote: self.extend_vote,
+            abci.RequestVerifyVoteExtension: self.verify_vote_extension,
+            abci.RequestFinalizeBlock: self.finalize_block,
+            abci.RequestCommit: self.commit,
+            abci.RequestListSnapshots: self.list_snapshots,
+            abci.RequestOfferSnapshot: self.offer_snapshot,
+            abci.RequestLoadSnapshotChunk: self.load_snapshot_chunk,
+            abci.RequestApplySnapshotChunk: self.apply_snapshot_chunk,
+        }
+
+    def info(self, request: abci.RequestInfo) -> abci.ResponseInfo:
         self.calls.append("info")
-        return answer.ResponseInfo(
+        return abci.ResponseInfo(
             data="tally",
             last_block_height=self.height,
             last_block_app_hash=self.app_hash(self.transactions) if self.height else b"",
         )
 
-    def init_chain(self, request: ask.RequestInitChain) -> answer.ResponseInitChain:
+    def init_chain(self, request: abci.RequestInitChain) -> abci.ResponseInitChain:
         self.calls.append(f"init_chain {request.chain_id} {len(request.validators)}")
-        return answer.ResponseInitChain(app_hash=self.app_hash(()))
+        return abci.ResponseInitChain(app_hash=self.app_hash(()))
 
-    def query(self, request: ask.RequestQuery) -> answer.ResponseQuery:
-        return answer.ResponseQuery(value=request.data[::-1], height=self.height)
+    def query(self, request: abci.RequestQuery) -> abci.ResponseQuery:
+        return abci.ResponseQuery(value=request.data[::-1], height=self.height)
 
-    def check_txs(self, requests: Sequence[ask.RequestCheckTx]) -> Sequence[answer.ResponseCheckTx]:
+    def check_txs(self, requests: Sequence[abci.RequestCheckTx]) -> Sequence[abci.ResponseCheckTx]:
         return [
-            answer.ResponseCheckTx(code=REFUSED, log="bad", codespace="tally")
+            abci.ResponseCheckTx(code=REFUSED, log="bad", codespace="tally")
             if each.tx.startswith(b"bad")
-            else answer.ResponseCheckTx()
+            else abci.ResponseCheckTx()
             for each in requests
         ]
 
-    def insert_tx(self, request: ask.RequestInsertTx) -> answer.ResponseInsertTx:
-        return answer.ResponseInsertTx()
+    def prepare_proposal(self, request: abci.RequestPrepareProposal) -> abci.ResponsePrepareProposal:
+        return abci.ResponsePrepareProposal(txs=request.txs)
 
-    def reap_txs(self, request: ask.RequestReapTxs) -> answer.ResponseReapTxs:
-        return answer.ResponseReapTxs(txs=(b"one", b"two"))
+    def process_proposal(self, request: abci.RequestProcessProposal) -> abci.ResponseProcessProposal:
+        return abci.ResponseProcessProposal(status=abci.Verdict.ACCEPT)
 
-    def prepare_proposal(self, request: ask.RequestPrepareProposal) -> answer.ResponsePrepareProposal:
-        return answer.ResponsePrepareProposal(txs=request.txs)
+    def extend_vote(self, request: abci.RequestExtendVote) -> abci.ResponseExtendVote:
+        return abci.ResponseExtendVote(vote_extension=b"at %d" % request.height)
 
-    def process_proposal(self, request: ask.RequestProcessProposal) -> answer.ResponseProcessProposal:
-        return answer.ResponseProcessProposal(status=answer.Verdict.ACCEPT)
-
-    def extend_vote(self, request: ask.RequestExtendVote) -> answer.ResponseExtendVote:
-        return answer.ResponseExtendVote(vote_extension=b"at %d" % request.height)
-
-    def verify_vote_extension(self, request: ask.RequestVerifyVoteExtension) -> answer.ResponseVerifyVoteExtension:
+    def verify_vote_extension(self, request: abci.RequestVerifyVoteExtension) -> abci.ResponseVerifyVoteExtension:
         is_right = request.vote_extension == b"at %d" % request.height
         self.extensions.append(request.validator_address)
-        return answer.ResponseVerifyVoteExtension(status=answer.Verdict.ACCEPT if is_right else answer.Verdict.REJECT)
+        return abci.ResponseVerifyVoteExtension(status=abci.Verdict.ACCEPT if is_right else abci.Verdict.REJECT)
 
-    def finalize_block(self, request: ask.RequestFinalizeBlock) -> answer.ResponseFinalizeBlock:
+    def finalize_block(self, request: abci.RequestFinalizeBlock) -> abci.ResponseFinalizeBlock:
         self.pending = list(request.txs)
-        return answer.ResponseFinalizeBlock(
+        return abci.ResponseFinalizeBlock(
             tx_results=[TxResult(code=0, data=hashlib.sha256(tx).digest()) for tx in request.txs],
             app_hash=self.app_hash([*self.transactions, *self.pending]),
         )
 
-    def commit(self, request: ask.RequestCommit) -> answer.ResponseCommit:
+    def commit(self, request: abci.RequestCommit) -> abci.ResponseCommit:
         with self.lock:
             self.transactions += self.pending
             self.pending = []
             self.height += 1
-        return answer.ResponseCommit()
+        return abci.ResponseCommit()
 
-    def list_snapshots(self, request: ask.RequestListSnapshots) -> answer.ResponseListSnapshots:
-        return answer.ResponseListSnapshots()
+    def list_snapshots(self, request: abci.RequestListSnapshots) -> abci.ResponseListSnapshots:
+        return abci.ResponseListSnapshots()
 
-    def offer_snapshot(self, request: ask.RequestOfferSnapshot) -> answer.ResponseOfferSnapshot:
-        return answer.ResponseOfferSnapshot(result=answer.OfferResult.REJECT)
+    def offer_snapshot(self, request: abci.RequestOfferSnapshot) -> abci.ResponseOfferSnapshot:
+        return abci.ResponseOfferSnapshot(result=abci.OfferResult.REJECT)
 
-    def load_snapshot_chunk(self, request: ask.RequestLoadSnapshotChunk) -> answer.ResponseLoadSnapshotChunk:
-        return answer.ResponseLoadSnapshotChunk(chunk=b"chunk %d" % request.chunk)
+    def load_snapshot_chunk(self, request: abci.RequestLoadSnapshotChunk) -> abci.ResponseLoadSnapshotChunk:
+        return abci.ResponseLoadSnapshotChunk(chunk=b"chunk %d" % request.chunk)
 
-    def apply_snapshot_chunk(self, request: ask.RequestApplySnapshotChunk) -> answer.ResponseApplySnapshotChunk:
-        return answer.ResponseApplySnapshotChunk(result=answer.ChunkResult.ABORT)
+    def apply_snapshot_chunk(self, request: abci.RequestApplySnapshotChunk) -> abci.ResponseApplySnapshotChunk:
+        return abci.ResponseApplySnapshotChunk(result=abci.ChunkResult.ABORT)
 
 
 class AbciClient:
@@ -179,13 +190,13 @@ class AbciClient:
         self._data = b""
 
     def send(self, *requests: Message) -> None:
-        self.socket.sendall(b"".join(encode_request(each) for each in requests))
+        self.socket.sendall(b"".join(abci.REQUESTS.encode(each) for each in requests))
 
     def receive(self, count: int) -> list[Message]:
         found: list[Message] = []
         while len(found) < count:
             places, at, _ = split_frames(self._data)
-            found += [decode_response(self._data, start, end) for start, end in places]
+            found += [abci.RESPONSES.decode(self._data, start, end) for start, end in places]
             self._data = self._data[at:]
             if len(found) < count:
                 part = self.socket.recv(65536)

@@ -294,7 +294,7 @@ class Consortium:
 
     def app_hashes(self, names: Sequence[str] | None = None) -> set[bytes]:
         """The application hashes of the named validators, or of all that are open here."""
-        return {self.ledgers[name].application.keeper.app_hash for name in names or self.ledgers}
+        return {self.ledgers[name].application.app_state.app_hash for name in names or self.ledgers}
 
 
 class ValidatorProcess:

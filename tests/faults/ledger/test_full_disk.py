@@ -12,7 +12,7 @@ import pytest
 from boundary_world import MAX_ACTS, ApplicationRun, EmbeddedRun, FullDisk
 from patience import PATIENCE_S
 from shuiqiao.base.errors import Unavailable
-from shuiqiao.ledger.engine.cometbft.abci import requests as ask
+from shuiqiao.ledger.engine.cometbft.abci import messages as abci
 from shuiqiao.ledger.engine.cometbft.consensus.application import LedgerApplication
 from shuiqiao.ledger.engine.embedded import EmbeddedLedger
 from shuiqiao.ledger.replay.check import replay_ledger
@@ -102,16 +102,16 @@ class ApplicationNode:
         """Return the application hash after each height."""
         application = self.open()
         hashes: list[str] = []
-        while (height := application.keeper.height + 1) <= len(self.run.heights):
+        while (height := application.app_state.height + 1) <= len(self.run.heights):
             found = self.run.finalize(application, height)
             try:
-                application.commit(ask.RequestCommit())
+                application.commit(abci.RequestCommit())
             except Unavailable as error:
                 application = self.overcome(error, application)
-                if application.keeper.height < height:
+                if application.app_state.height < height:
                     continue
             hashes.append(found.app_hash.hex())
-            assert application.keeper.app_hash.hex() == hashes[-1]
+            assert application.app_state.app_hash.hex() == hashes[-1]
         application.close()
         return hashes
 
@@ -122,7 +122,7 @@ class ApplicationNode:
             # The node is started again and finds the very same application.
             return application
         with pytest.raises(Unavailable):
-            self.run.finalize(application, application.keeper.height + 1)
+            self.run.finalize(application, application.app_state.height + 1)
         application.close()
         return self.open()
 

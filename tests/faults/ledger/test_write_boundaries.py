@@ -90,11 +90,11 @@ def test_an_application_killed_at_every_act_on_the_disk(tmp_path: Path) -> None:
     for place in killed:
         told = lines_told(place)
         application = run.open(place / "ledger")
-        height = application.keeper.height
+        height = application.app_state.height
         heights.add(height)
         assert len(told) <= height <= len(told) + 1, place
         if height:
-            assert hashes[height - 1] == application.keeper.app_hash.hex(), place
+            assert hashes[height - 1] == application.app_state.app_hash.hex(), place
         assert hashes[-1] == run.finish(application), place
         application.close()
     assert set(range(len(hashes) + 1)) == heights

@@ -6,14 +6,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from shuiqiao.base.errors import InvalidInput
-from shuiqiao.ledger.engine.cometbft.abci.codec import (
-    decode_request,
-    decode_response,
-    encode_request,
-    encode_response,
-)
-from shuiqiao.ledger.engine.cometbft.abci.requests import REQUESTS
-from shuiqiao.ledger.engine.cometbft.abci.responses import RESPONSES
+from shuiqiao.ledger.engine.cometbft.abci import messages as abci
 from shuiqiao.ledger.engine.cometbft.abci.wire import Sort, Table, split_frames
 
 PLAIN = {
@@ -27,17 +20,19 @@ PLAIN = {
 
 def messages(table: Table):
     def values(field):
+        if field.sort is Sort.PACKED:
+            return st.lists(PLAIN[Sort.UINT], max_size=3).map(lambda found: found or ())
         one = messages(field.of) if field.sort is Sort.MESSAGE else PLAIN[field.sort]
         if field.many:
             return st.lists(one, max_size=3).map(lambda found: found or ())
         return one | st.none() if field.sort is Sort.MESSAGE else one
 
-    return st.builds(table.make, **{name: values(field) for name, field in table.fields.items()})
+    return st.builds(table.make, **{field.name: values(field) for field in table.fields})
 
 
 def outcome(data: bytes) -> str:
     try:
-        decode_request(data)
+        abci.REQUESTS.decode(data)
     except InvalidInput as error:
         return error.code
     return "read"
@@ -49,16 +44,16 @@ def unframed(data: bytes) -> bytes:
     return data[start:end]
 
 
-@given(st.sampled_from(sorted(REQUESTS)).flatmap(lambda number: messages(REQUESTS[number])))
+@given(st.sampled_from(sorted(abci.REQUESTS.tables)).flatmap(lambda number: messages(abci.REQUESTS.tables[number])))
 @settings(max_examples=80, deadline=None)
 def test_every_request_survives_the_wire(request):
-    assert request == decode_request(unframed(encode_request(request)))
+    assert request == abci.REQUESTS.decode(unframed(abci.REQUESTS.encode(request)))
 
 
-@given(st.sampled_from(sorted(RESPONSES)).flatmap(lambda number: messages(RESPONSES[number])))
+@given(st.sampled_from(sorted(abci.RESPONSES.tables)).flatmap(lambda number: messages(abci.RESPONSES.tables[number])))
 @settings(max_examples=80, deadline=None)
 def test_every_response_survives_the_wire(response):
-    assert response == decode_response(unframed(encode_response(response)))
+    assert response == abci.RESPONSES.decode(unframed(abci.RESPONSES.encode(response)))
 
 
 @given(
@@ -70,10 +65,13 @@ def test_any_bytes_are_a_request_or_refused(data):  # [ABCI-3]
     assert outcome(data) in {"read", "ledger.abci_malformed", "ledger.abci_call_unknown"}
 
 
-@given(st.sampled_from(sorted(REQUESTS)).flatmap(lambda number: messages(REQUESTS[number])), st.data())
+@given(
+    st.sampled_from(sorted(abci.REQUESTS.tables)).flatmap(lambda number: messages(abci.REQUESTS.tables[number])),
+    st.data(),
+)
 @settings(max_examples=80, deadline=None)
 def test_a_damaged_request_is_read_or_refused_never_a_crash(request, data):
-    framed = bytearray(unframed(encode_request(request)))
+    framed = bytearray(unframed(abci.REQUESTS.encode(request)))
     at = data.draw(st.integers(0, len(framed) - 1))
     framed[at] ^= data.draw(st.integers(1, 255))
     assert outcome(bytes(framed)) in {"read", "ledger.abci_malformed", "ledger.abci_call_unknown"}

@@ -27,9 +27,9 @@ from shuiqiao.base.files import open_regular
 from shuiqiao.base.ids import MemberId
 from shuiqiao.base.progress import Progress, no_progress
 from shuiqiao.crypto.suites import get_suite
-from shuiqiao.ledger.engine.cometbft.consensus.closing import CLOSING_FOLDER
-from shuiqiao.ledger.engine.cometbft.consensus.keeper import CONSENSUS_FOLDER
-from shuiqiao.ledger.engine.cometbft.consensus.position import newest_position
+from shuiqiao.ledger.engine.cometbft.consensus.app_state import CONSENSUS_FOLDER
+from shuiqiao.ledger.engine.cometbft.consensus.carried_notes import CARRIED_FOLDER
+from shuiqiao.ledger.engine.cometbft.consensus.heights import newest_height
 from shuiqiao.ledger.log.entry import decode_entry
 from shuiqiao.ledger.replay.log_check import LogCheck, check_log, look_at_opening
 from shuiqiao.ledger.store.index import IndexReader
@@ -241,7 +241,7 @@ def _add_ledger(
     # What is told before the blocks comes before them: the segments then hold at least what it says.
     notes = place.stored_notes()
     extras = {name: data for name in _extras(place.folder) if (data := _small(place.folder / name)) is not None}
-    position = newest_position(extras.get(_POSITION, b""))
+    position = newest_height(extras.get(_POSITION, b""))
     most = None if position is None else position.block
     log = _checked(place, notes.get(LATEST_NOTE), most=most, progress=progress)
     for name, data in {**extras, **notes}.items():
@@ -265,8 +265,8 @@ def _add_ledger(
 
 def _extras(folder: Path) -> list[str]:
     """Return what of a ledger folder is neither segments nor notes that the ledger is followed by."""
-    carried = sorted(path.name for path in (folder / CONSENSUS_FOLDER / CLOSING_FOLDER).glob("[0-9]*"))
-    closing = [f"{CONSENSUS_FOLDER}/{CLOSING_FOLDER}/{name}" for name in carried if name.isdigit()]
+    carried = sorted(path.name for path in (folder / CONSENSUS_FOLDER / CARRIED_FOLDER).glob("[0-9]*"))
+    closing = [f"{CONSENSUS_FOLDER}/{CARRIED_FOLDER}/{name}" for name in carried if name.isdigit()]
     return [*_LEDGER_EXTRAS, _POSITION, *closing]
 
 

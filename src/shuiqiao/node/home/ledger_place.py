@@ -18,7 +18,7 @@ from shuiqiao.ledger.checkpoints.signed_note import (
     decode_signed_note,
     read_checkpoint,
 )
-from shuiqiao.ledger.engine.cometbft.consensus.keeper import CONSENSUS_FOLDER
+from shuiqiao.ledger.engine.cometbft.consensus.app_state import CONSENSUS_FOLDER
 from shuiqiao.ledger.engine.ledger_copy import CHECKPOINTS_FOLDER, COSIGNED_NAME, INDEX_FOLDER, SEGMENTS_FOLDER
 from shuiqiao.ledger.replay.log_check import WatchedFiles
 from shuiqiao.ledger.state.epoch_trail import EpochChange, EpochTrail

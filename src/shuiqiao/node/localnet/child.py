@@ -85,9 +85,9 @@ def run_validator(folder: NetworkFolder, member: str, *, ended: threading.Event)
 def standing(ledger: CometbftLedger, *, member: str) -> dict[str, Any]:
     """Return where a validator's ledger stands, the validator key it names, and what it holds against others."""
     application = ledger.application
-    head, _ = application.keeper.copy.view()
+    head, _ = application.app_state.copy.view()
     return {
-        "height": application.keeper.height,
+        "height": application.app_state.height,
         "blocks": head.height,
         "size": head.size,
         "root": head.root.hex(),

@@ -35,11 +35,11 @@ def answer_comparison(application: LedgerApplication, question: Mapping[str, Any
     """
     match question.get("act"):
         case "words":
-            head, _ = application.keeper.copy.view()
+            head, _ = application.app_state.copy.view()
             return {"size": head.size, "notes": [_text(note) for note in _notes(application)]}
         case "prove":
             note = read_checkpoint(_bytes(question.get("note")))
-            shown = proof_beyond(application.keeper.copy, size=_size(question.get("size")), note=note)
+            shown = proof_beyond(application.app_state.copy, size=_size(question.get("size")), note=note)
             return {"proof": [_text(item) for item in shown]}
         case "hear":
             proof = question.get("proof")

@@ -48,7 +48,7 @@ def open_home_ledger(home: Home, *, passphrase: bytes, clock: Clock) -> HomeLedg
     require_first_keys(home, settings, genesis, keys)
     parameters = network_parameters(genesis)
     ledger = open_validator_ledger(home, settings=settings, keys=keys, parameters=parameters, clock=clock)
-    desk = ledger.application.desk
+    desk = ledger.application.extensions
     member = MemberId(settings.member)
 
     def sign_with(present: MemberKeys) -> None:

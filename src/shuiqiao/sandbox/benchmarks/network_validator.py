@@ -70,7 +70,7 @@ class Validator:
 
     def _watch_notes(self) -> None:
         size = 0
-        desk = self.ledger.application.desk
+        desk = self.ledger.application.extensions
         while not self._ended.is_set():
             note = desk.wait_for(size + 1, timeout_s=_NOTE_WAIT_S)
             if note is not None:
@@ -91,10 +91,10 @@ class Validator:
 
     def _standing(self) -> dict[str, Any]:
         application = self.ledger.application
-        head, _ = application.keeper.copy.view()
+        head, _ = application.app_state.copy.view()
         note = application.checkpoint()
         return {
-            "height": application.keeper.height,
+            "height": application.app_state.height,
             "blocks": head.height,
             "size": head.size,
             "noted": note.size if note is not None else 0,
@@ -122,7 +122,7 @@ class Validator:
         """Read transactions that are spread over the log: each with its receipt and the state that it wrote."""
         source = random.Random(1)  # noqa: S311 - a repeatable choice, no secret
         ledger = self.ledger
-        machine = ledger.application.keeper.copy.machine
+        machine = ledger.application.app_state.copy.machine
         indices = _transaction_indices(ledger)
         count, began = 0, time.monotonic()
         while time.monotonic() - began < seconds:

@@ -17,8 +17,8 @@ import msgspec
 from shuiqiao.base.durable import ScratchDisk
 from shuiqiao.base.errors import InvalidInput
 from shuiqiao.ledger.checkpoints.signed_note import encode_text
-from shuiqiao.ledger.engine.cometbft.consensus.keeper import CONSENSUS_FOLDER
-from shuiqiao.ledger.engine.cometbft.consensus.position import PositionFile
+from shuiqiao.ledger.engine.cometbft.consensus.app_state import CONSENSUS_FOLDER
+from shuiqiao.ledger.engine.cometbft.consensus.heights import HeightFile
 from shuiqiao.ledger.engine.ledger_copy import INDEX_FOLDER, SEGMENTS_FOLDER
 from shuiqiao.ledger.model import Block, Transaction
 from shuiqiao.ledger.transactions.transaction import TransactionDraft, sign_transaction
@@ -100,7 +100,7 @@ def _altered(blocks: Iterable[Block], forgery: Forgery) -> Iterator[TimedBlock]:
 
 def _write_position(member: Institution, *, block: int, app_hash: bytes) -> bytes:
     """Name the altered application hash where the node keeps it, and return the one that stood there."""
-    file = PositionFile(member.home.ledger / CONSENSUS_FOLDER / "position", disk=ScratchDisk())
+    file = HeightFile(member.home.ledger / CONSENSUS_FOLDER / "position", disk=ScratchDisk())
     try:
         position = file.load(block=block)
         assert position is not None

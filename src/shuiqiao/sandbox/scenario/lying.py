@@ -15,8 +15,7 @@ import msgspec
 from shuiqiao.base.errors import ShuiqiaoError, Unavailable
 from shuiqiao.crypto.suites import get_suite
 from shuiqiao.ledger.checkpoints.policy import CheckpointPolicy
-from shuiqiao.ledger.engine.cometbft.abci import requests as ask
-from shuiqiao.ledger.engine.cometbft.abci import responses as answer
+from shuiqiao.ledger.engine.cometbft.abci import messages as abci
 from shuiqiao.ledger.engine.cometbft.abci.server import AbciServer
 from shuiqiao.ledger.engine.cometbft.comet.home import APP_SOCKET
 from shuiqiao.ledger.engine.cometbft.comet.process import NodeProcess
@@ -38,7 +37,7 @@ class _LyingApplication(LedgerApplication):
 
     shown_hash = b""
 
-    def info(self, request: ask.RequestInfo) -> answer.ResponseInfo:
+    def info(self, request: abci.RequestInfo) -> abci.ResponseInfo:
         """Return the height that is true with a hash that is not."""
         return msgspec.structs.replace(super().info(request), last_block_app_hash=self.shown_hash)
 
@@ -58,7 +57,7 @@ def lie_about_hash(member: Institution, altered: AlteredCopy, *, policy: Checkpo
     )
     application.shown_hash = altered.honest_app_hash
     try:
-        server = AbciServer(application, path=member.home.cometbft / APP_SOCKET, on_fault=lambda _fault: None)
+        server = AbciServer(application.answers, path=member.home.cometbft / APP_SOCKET, on_fault=lambda _fault: None)
         try:
             yield
         finally:

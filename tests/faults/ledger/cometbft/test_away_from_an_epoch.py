@@ -37,10 +37,10 @@ def close_epochs(consortium, *, quorums):
     closed_by = 0
     for quorum in quorums:
         ledger.submit(roster.new_quorum(quorum)).result(timeout=PATIENCE_S)
-        closed_by = ledger.application.keeper.height
+        closed_by = ledger.application.app_state.height
         for number in range(3):
             place = ledger.submit(roster.note(1000 * roster.proposals + number)).result(timeout=PATIENCE_S)
-    assert len(ledger.application.keeper.copy.epochs.trail.changes) == roster.proposals
+    assert len(ledger.application.app_state.copy.epochs.trail.changes) == roster.proposals
     return place.index, closed_by
 
 
@@ -68,10 +68,10 @@ def test_a_validator_that_was_stopped_gives_receipts_across_the_epochs(open_cons
     index, closed_by = close_epochs(consortium, quorums=[2, 3, 2])
 
     back = consortium.open("node3")
-    epochs = back.application.keeper.copy.epochs
+    epochs = back.application.app_state.copy.epochs
     assert epochs.missing_notes() == ()
     log = nodes["node3"].home / LOG_NAME
-    before_log, missing_from = len(log.read_text(errors="replace")), back.application.keeper.height + 1
+    before_log, missing_from = len(log.read_text(errors="replace")), back.application.app_state.height + 1
     nodes["node3"].start()
     wait_until(lambda: back.last_block() == ledgers["node0"].last_block(), timeout_s=PATIENCE_S)
     # It came back by the blocks, and met no vote for the block behind a closing one, which the note is made of.
@@ -81,13 +81,13 @@ def test_a_validator_that_was_stopped_gives_receipts_across_the_epochs(open_cons
     assert closed_by in heights("finalizing commit of block", (nodes["node0"].home / LOG_NAME).read_text())
     found = wait_for_receipt(consortium, "node3", index)
     assert found.transaction.kind == "note.write"
-    sizes = [change.size for change in back.application.keeper.copy.epochs.trail.changes]
+    sizes = [change.size for change in back.application.app_state.copy.epochs.trail.changes]
     assert len(sizes) == 3
     assert roster.verify(back.receipt(before.index)).transaction.author == "node0"
     # All hold the same bytes of what blocks carried, once the last of them has the last block.
     wait_until(lambda: len(consortium.app_hashes()) == 1)
     carried = {
-        member: [(path.name, path.read_bytes()) for path in ledger.application.keeper.closing.files()]
+        member: [(path.name, path.read_bytes()) for path in ledger.application.app_state.carried_notes.files()]
         for member, ledger in ledgers.items()
     }
     assert [int(name) for name, _ in carried["node3"]] == sizes
@@ -107,9 +107,9 @@ def test_a_newcomer_by_snapshot_gives_receipts_across_the_epochs(open_consortium
     network.start(["node3"])
     found = wait_for_receipt(consortium, "node3", index)
     assert found.transaction.kind == "note.write"
-    joined = ledgers["node3"].application.keeper
-    assert [path.read_bytes() for path in joined.closing.files()] == [
-        path.read_bytes() for path in ledgers["node0"].application.keeper.closing.files()
+    joined = ledgers["node3"].application.app_state
+    assert [path.read_bytes() for path in joined.carried_notes.files()] == [
+        path.read_bytes() for path in ledgers["node0"].application.app_state.carried_notes.files()
     ]
     # It took a snapshot and not all blocks: CometBFT has none of the first heights there.
     assert int(network.nodes["node3"].rpc.call("status")["sync_info"]["earliest_block_height"]) > 2

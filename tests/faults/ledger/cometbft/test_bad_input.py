@@ -19,9 +19,7 @@ from cometbft_world import AbciClient, ask_application, broadcast
 from consensus_world import Consortium, Load, Roster, wait_until
 from patience import PATIENCE_S
 from shuiqiao.base.errors import InvalidInput, ShuiqiaoError
-from shuiqiao.ledger.engine.cometbft.abci import requests as ask
-from shuiqiao.ledger.engine.cometbft.abci import responses as answer
-from shuiqiao.ledger.engine.cometbft.abci.codec import encode_request
+from shuiqiao.ledger.engine.cometbft.abci import messages as abci
 from shuiqiao.ledger.engine.cometbft.abci.server import MAX_CONNECTIONS
 from shuiqiao.ledger.engine.cometbft.abci.wire import MAX_FRAME_BYTES, encode_uvarint
 from shuiqiao.ledger.engine.cometbft.comet.home import APP_SOCKET, RPC_SOCKET
@@ -41,8 +39,8 @@ def consortium(tmp_path):
 def hostile_frames():
     """Bytes that end their connection, and the code that they end it with."""
     source = random.Random(7)
-    block = encode_request(ask.RequestFinalizeBlock(txs=[b"t" * 40] * 3, height=1))
-    cut = bytes(encode_request(ask.RequestQuery(data=b"d" * 30, path="/state")))
+    block = abci.REQUESTS.encode(abci.RequestFinalizeBlock(txs=[b"t" * 40] * 3, height=1))
+    cut = bytes(abci.REQUESTS.encode(abci.RequestQuery(data=b"d" * 30, path="/state")))
     inner = cut[1:]
     return [
         (encode_uvarint(MAX_FRAME_BYTES + 1), "ledger.abci_frame_too_long"),
@@ -87,7 +85,7 @@ def test_hostile_frames_on_the_socket_of_a_working_validator(consortium):
     slow = [AbciClient(address) for _ in range(2 * MAX_CONNECTIONS)]
     for client in slow:
         with contextlib.suppress(ConnectionError):
-            client.socket.sendall(encode_request(ask.RequestCheckTx(tx=b"x" * 200))[:100])
+            client.socket.sendall(abci.REQUESTS.encode(abci.RequestCheckTx(tx=b"x" * 200))[:100])
     load.go_on(20)
     # Its CometBFT may even be started anew beside them.
     node = consortium.network.nodes["node1"]
@@ -160,7 +158,7 @@ def results_everywhere(consortium, raws):
     for name in NAMES:
         rpc = consortium.network.nodes[name].rpc
         found = {}
-        for height in range(1, consortium.ledgers[name].application.keeper.height + 1):
+        for height in range(1, consortium.ledgers[name].application.app_state.height + 1):
             results = rpc.call("block_results", height=str(height))["txs_results"] or ()
             for raw, result in zip(rpc.block_transactions(height), results, strict=True):
                 found[raw] = (result.get("codespace", ""), result["code"] == 0, height)
@@ -224,9 +222,9 @@ def test_proposals_of_a_validator_that_means_ill_are_voted_down(consortium):
     def prepare_proposal(request):
         spoil = spoils[min(len(proposed), len(spoils) - 1)]
         proposed.append(spoil(list(prepare(request).txs)))
-        return answer.ResponsePrepareProposal(txs=proposed[-1])
+        return abci.ResponsePrepareProposal(txs=proposed[-1])
 
-    ledgers["node3"]._server._calls[ask.RequestPrepareProposal] = prepare_proposal
+    ledgers["node3"]._server._answers[abci.RequestPrepareProposal] = prepare_proposal
     honest = [ledgers[name] for name in NAMES[:3]]
     sent = 0
     while len(proposed) < len(spoils) or sent < 6:
@@ -242,5 +240,5 @@ def test_proposals_of_a_validator_that_means_ill_are_voted_down(consortium):
     assert [ledger.faults for ledger in honest] == [()] * 3
     # No block that was decided holds any of it.
     rpc = consortium.network.nodes["node0"].rpc
-    heights = range(1, honest[0].application.keeper.height + 1)
+    heights = range(1, honest[0].application.app_state.height + 1)
     assert [raw for height in heights for raw in rpc.block_transactions(height)] == stored

@@ -45,22 +45,22 @@ def test_two_of_four_down_halts_loses_nothing_and_resumes(open_consortium):
     assert not lonely.done()
     consortium.network.heal()
     lonely.result(timeout=PATIENCE_S)
-    wait_until(lambda: len({ledger.application.keeper.app_hash for ledger in ledgers.values()}) == 1)
+    wait_until(lambda: len({ledger.application.app_state.app_hash for ledger in ledgers.values()}) == 1)
 
 
 def test_a_validator_whose_cosignature_does_not_hold_is_outvoted_and_named(open_consortium):
     consortium = open_consortium()
     roster, ledgers = consortium.roster, consortium.ledgers
     # node3's application lies in its votes, and finds nothing wrong with what itself says.
-    desk = ledgers["node3"].application.desk
+    desk = ledgers["node3"].application.extensions
     desk.own_extension = lambda: b"not a cosignature"
     desk.judge = lambda _extension, *, member: None
     consortium.start(["node0", "node1", "node2", "node3"])
     for number in range(5):
         ledgers["node0"].submit(roster.note(number)).result(timeout=PATIENCE_S)
     wait_until(lambda: any("node3" in ledgers[f"node{n}"].application.named for n in range(3)))
-    size = ledgers["node0"].application.keeper.copy.head.size
-    note = ledgers["node0"].application.desk.wait_for(size, timeout_s=PATIENCE_S)
+    size = ledgers["node0"].application.app_state.copy.head.size
+    note = ledgers["node0"].application.extensions.wait_for(size, timeout_s=PATIENCE_S)
     assert note is not None
     assert note.size == size
 
@@ -81,7 +81,7 @@ def test_a_newcomer_joins_by_snapshot(open_consortium):  # [ABCI-21]
     network.start(["node3"])
     joined = ledgers["node3"]
     wait_until(lambda: joined.last_block() == ledgers["node0"].last_block(), timeout_s=PATIENCE_S)
-    assert joined.application.keeper.app_hash == ledgers["node0"].application.keeper.app_hash
+    assert joined.application.app_state.app_hash == ledgers["node0"].application.app_state.app_hash
     assert joined.state().get(f"note/entry/{3:032x}") == ledgers["node0"].state().get(f"note/entry/{3:032x}")
     # It took a snapshot and not all blocks: CometBFT has none of the first heights there.
     assert int(network.nodes["node3"].rpc.call("status")["sync_info"]["earliest_block_height"]) > 2

@@ -18,7 +18,7 @@ from shuiqiao.base.ids import MemberId
 from shuiqiao.ledger.checkpoints.cosignature import sign_cosignature
 from shuiqiao.ledger.checkpoints.note import verify_note
 from shuiqiao.ledger.checkpoints.signed_note import decode_signed_note, encode_text
-from shuiqiao.ledger.engine.cometbft.abci import requests as ask
+from shuiqiao.ledger.engine.cometbft.abci import messages as abci
 from shuiqiao.ledger.engine.cometbft.consensus.disagreement import proof_beyond
 from shuiqiao.ledger.model import Kind
 from shuiqiao.ledger.transactions.kinds import KindTable
@@ -66,9 +66,9 @@ def require_others_go_on(consortium, first):
     for number in range(first, first + 3):
         ledgers[HONEST[number % 3]].submit(roster.note(number)).result(timeout=PATIENCE_S)
     wait_until(lambda: len(consortium.app_hashes(HONEST)) == 1)
-    size = ledgers["node0"].application.keeper.copy.head.size
+    size = ledgers["node0"].application.app_state.copy.head.size
     for name in HONEST:
-        note = ledgers[name].application.desk.wait_for(size, timeout_s=PATIENCE_S)
+        note = ledgers[name].application.extensions.wait_for(size, timeout_s=PATIENCE_S)
         assert verify_note(note.note, policy=roster.policy, suite=roster.suite).size == size
         signers = {line.name.rsplit("/")[-1] for line in decode_signed_note(note.note).lines}
         assert signers == set(HONEST)
@@ -77,9 +77,9 @@ def require_others_go_on(consortium, first):
 def hear_confirmed(consortium, application):
     """Let a validator hear the newest note of the others, with what shows how their log begins."""
     other = consortium.ledgers["node0"]
-    size = application.keeper.copy.head.size
-    note = other.application.desk.wait_for(size, timeout_s=PATIENCE_S)
-    proof = proof_beyond(other.application.keeper.copy, size=min(size, note.size), note=note)
+    size = application.app_state.copy.head.size
+    note = other.application.extensions.wait_for(size, timeout_s=PATIENCE_S)
+    proof = proof_beyond(other.application.app_state.copy, size=min(size, note.size), note=note)
     application.hear(note.note, proof=proof)
 
 
@@ -89,13 +89,13 @@ def require_stopped(consortium, member, *, size):
     wait_until(lambda: "wrong Block.Header.AppHash" in (node.home / "comet.log").read_text())
     # What it holds of its own is confirmed by nobody, nor does it sign it: its last word is from before.
     application = ledger.application
-    assert application.keeper.copy.head.size > size
-    assert application.desk.note().size <= size
+    assert application.app_state.copy.head.size > size
+    assert application.extensions.note().size <= size
     with pytest.raises(Unavailable) as pending:
         application.statement()
     assert pending.value.code == "ledger.statement_pending"
     for name in HONEST:
-        assert MemberId(member) not in consortium.ledgers[name].application.desk.collected()
+        assert MemberId(member) not in consortium.ledgers[name].application.extensions.collected()
     # Told of a note under the others' quorum it knows that it is wrong, and from then on it stops on every call.
     for act in (lambda: hear_confirmed(consortium, application), application.statement):
         with pytest.raises(IntegrityError) as diverged:
@@ -103,7 +103,7 @@ def require_stopped(consortium, member, *, size):
         assert diverged.value.code == "ledger.state_diverged"
         assert "node0, node1, node2 cosigned another checkpoint" in diverged.value.message
     with pytest.raises(IntegrityError):
-        application.extend_vote(ask.RequestExtendVote())
+        application.extend_vote(abci.RequestExtendVote())
     # The others agree among themselves, so it accuses none of them; nor does anybody accuse it, for it signed nothing.
     assert [ledger.application.named for ledger in consortium.ledgers.values()] == [{}] * 4
 
@@ -122,7 +122,7 @@ def test_a_state_corrupted_on_disk_signs_nothing_wrong_and_says_so(open_consorti
     consortium.open("node3")
     nodes["node3"].start()
     wait_until(lambda: len(consortium.app_hashes()) == 1)
-    size = ledgers["node0"].application.keeper.copy.head.size
+    size = ledgers["node0"].application.app_state.copy.head.size
     repeat(consortium, 1)
     require_others_go_on(consortium, 10)
     require_stopped(consortium, "node3", size=size)
@@ -145,7 +145,7 @@ def test_a_state_corrupted_underneath_a_running_validator(open_consortium):
     # The next block opens a new view of the state.
     ledgers["node0"].submit(consortium.roster.note(3)).result(timeout=PATIENCE_S)
     wait_until(lambda: len(consortium.app_hashes()) == 1)
-    size = ledgers["node0"].application.keeper.copy.head.size
+    size = ledgers["node0"].application.app_state.copy.head.size
     repeat(consortium, 1)
     require_others_go_on(consortium, 10)
     require_stopped(consortium, "node3", size=size)
@@ -153,7 +153,7 @@ def test_a_state_corrupted_underneath_a_running_validator(open_consortium):
 
 def byzantine_statement(ledger, roster, member):
     """What a validator signs that asks nobody whether its checkpoint is confirmed."""
-    head = ledger.application.keeper.copy.head
+    head = ledger.application.app_state.copy.head
     text = encode_text(origin=roster.parameters.origin, size=head.size, root=head.root)
     name = roster.policy.witness_name(MemberId(member))
     line = sign_cosignature(text, name=name, key=roster.keys[MemberId(member)], suite=roster.suite, time_s=1)
@@ -165,14 +165,14 @@ def test_a_validator_that_accepts_what_is_to_be_refused_is_outvoted_and_named(op
     ledgers = consortium.ledgers
     byzantine = consortium.open("node3", kinds=LENIENT)
     # It takes every vote for a good one, so that nothing of ours stops it.
-    byzantine.application.desk.judge = lambda _extension, *, member: None
+    byzantine.application.extensions.judge = lambda _extension, *, member: None
     consortium.start()
     ledgers["node0"].submit(consortium.roster.note(1)).result(timeout=PATIENCE_S)
     wait_until(lambda: len(consortium.app_hashes()) == 1)
-    size = ledgers["node0"].application.keeper.copy.head.size
+    size = ledgers["node0"].application.app_state.copy.head.size
     repeat(consortium, 1)
     # Its block has one transaction more than that of the others, and nobody follows.
-    wait_until(lambda: byzantine.application.keeper.copy.head.size > size)
+    wait_until(lambda: byzantine.application.app_state.copy.head.size > size)
     require_others_go_on(consortium, 10)
     assert byzantine.last_block()[0] == 2
     statement = byzantine_statement(byzantine, consortium.roster, "node3")
@@ -183,7 +183,7 @@ def test_a_validator_that_accepts_what_is_to_be_refused_is_outvoted_and_named(op
         assert application.named == {}
         application.hear(statement)
         assert list(application.named) == ["node3"]
-        assert byzantine.application.keeper.copy.head.root.hex() in application.named["node3"]
+        assert byzantine.application.app_state.copy.head.root.hex() in application.named["node3"]
 
 
 def test_a_validator_whose_vote_confirms_another_root_is_outvoted_and_named(open_consortium):
@@ -192,7 +192,7 @@ def test_a_validator_whose_vote_confirms_another_root_is_outvoted_and_named(open
     application = ledgers["node3"].application
 
     def wrong_statement():
-        size = application.keeper.copy.head.size
+        size = application.app_state.copy.head.size
         text = encode_text(origin=roster.parameters.origin, size=size, root=bytes(32))
         name = roster.policy.witness_name(MemberId("node3"))
         line = sign_cosignature(text, name=name, key=roster.keys[MemberId("node3")], suite=roster.suite, time_s=1)
@@ -200,12 +200,12 @@ def test_a_validator_whose_vote_confirms_another_root_is_outvoted_and_named(open
 
     def wrong_extension():
         # Before the first block there is but one root.
-        return wrong_statement().split(b"\n\n")[1] if application.keeper.copy.head.size else b""
+        return wrong_statement().split(b"\n\n")[1] if application.app_state.copy.head.size else b""
 
     # It follows the others in everything, and cosigns a history of its own making: its key is good, the root is not.
-    application.desk.own_extension = wrong_extension
+    application.extensions.own_extension = wrong_extension
     # From v0.40 on CometBFT asks the application about its own extension too.
-    application.desk.judge = lambda _extension, *, member: None
+    application.extensions.judge = lambda _extension, *, member: None
     consortium.start()
     sent = 0
     while not (met := [name for name in HONEST if "node3" in ledgers[name].application.named]):

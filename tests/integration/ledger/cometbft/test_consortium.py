@@ -79,25 +79,25 @@ def test_validators_agree_refuse_and_cosign(consortium, tmp_path):
     assert (broken.value.code, garbage.value.code) == ("ledger.signature_invalid", "ledger.tx_malformed")
 
     # Every node comes to hold a note of the last block with a quorum of cosignatures, made of vote extensions alone.
-    size = first.application.keeper.copy.head.size
-    notes = [ledger.application.desk.wait_for(size, timeout_s=PATIENCE_S) for ledger in ledgers]
+    size = first.application.app_state.copy.head.size
+    notes = [ledger.application.extensions.wait_for(size, timeout_s=PATIENCE_S) for ledger in ledgers]
     for note in notes:
         checked = verify_note(note.note, policy=roster.policy, suite=roster.suite)
-        assert (checked.size, checked.root) == (size, first.application.keeper.copy.head.root)
+        assert (checked.size, checked.root) == (size, first.application.app_state.copy.head.root)
     assert first.receipt(places[0].index)[:1] != b""
 
     # No block follows a block that changes nothing: the heights come to rest.
-    keepers = [ledger.application.keeper for ledger in ledgers]
+    keepers = [ledger.application.app_state for ledger in ledgers]
     wait_until(lambda: all(keeper.time_ms > keeper.copy.head.time_ms for keeper in keepers))
     wait_until(lambda: len({keeper.height for keeper in keepers}) == 1)
-    height = first.application.keeper.height
-    assert len({ledger.application.keeper.copy.head for ledger in ledgers}) == 1
+    height = first.application.app_state.height
+    assert len({ledger.application.app_state.copy.head for ledger in ledgers}) == 1
     assert [tuple(ledger.application.named) for ledger in ledgers] == [()] * 4
     assert [ledger.faults for ledger in ledgers] == [()] * 4
 
     # What the validators committed gives the same log when executed by the embedded engine's means.
-    assert replayed_head(first, roster, tmp_path / "again").root == first.application.keeper.copy.head.root
-    assert first.application.keeper.height == height
+    assert replayed_head(first, roster, tmp_path / "again").root == first.application.app_state.copy.head.root
+    assert first.application.app_state.height == height
 
 
 def test_a_node_that_was_killed_resumes_where_its_blocks_end(consortium):
@@ -119,7 +119,7 @@ def test_a_node_that_was_killed_resumes_where_its_blocks_end(consortium):
     ledgers["node0"].submit(roster.note(12)).result(timeout=PATIENCE_S)
     consortium.network.nodes["node2"].start()
     wait_until(lambda: ledgers["node2"].last_block() == ledgers["node0"].last_block())
-    assert len({ledger.application.keeper.app_hash for ledger in ledgers.values()}) == 1
+    assert len({ledger.application.app_state.app_hash for ledger in ledgers.values()}) == 1
 
 
 def test_the_validator_set_follows_the_state(consortium):

@@ -27,7 +27,7 @@ def world(tmp_path):
     network = LocalNetwork(tmp_path, nodes, program=comet_program(), settings=settings)
     tallies = {name: Tally() for name in network.names}
     servers = [
-        AbciServer(tally, path=network.home(name) / APP_SOCKET, on_fault=tally.faults.append)
+        AbciServer(tally.answers, path=network.home(name) / APP_SOCKET, on_fault=tally.faults.append)
         for name, tally in tallies.items()
     ]
     yield network, tallies

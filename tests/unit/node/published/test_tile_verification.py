@@ -7,7 +7,7 @@ import pytest
 from members_world import World
 from shuiqiao.base.errors import IntegrityError
 from shuiqiao.ledger.checkpoints.note import sign_checkpoint
-from shuiqiao.ledger.engine.cometbft.consensus.proposing import MAX_UNPACKED_BYTES
+from shuiqiao.ledger.engine.cometbft.consensus.application import MAX_UNPACKED_BYTES
 from shuiqiao.ledger.engine.port import EmbeddedSettings
 from shuiqiao.ledger.tiles.paths import CHECKPOINT_PATH
 from shuiqiao.node.published import tile_verification

@@ -32,7 +32,7 @@ from shuiqiao.ledger.engine.listeners import Listener, Listeners
 from shuiqiao.ledger.engine.port import BLOCK_TIMEOUT_S, block_awaited, ledger_closed
 from shuiqiao.ledger.model import Block, Committed, KeyRing, NetworkParameters, StateView
 from shuiqiao.ledger.receipts.making import make_receipt
-from shuiqiao.ledger.state.machine import Outcome, StateMachine
+from shuiqiao.ledger.state.machine import StateMachine
 from shuiqiao.ledger.tiles.publishing import LogSource, log_of_copy
 from shuiqiao.ledger.transactions.kinds import KindTable
 from shuiqiao.ledger.transactions.verifiers import open_verifier
@@ -87,7 +87,11 @@ class CometbftLedger:
         self._faults: list[ConnectionFault] = []
         application.on_decided(self._decided)
         application.on_refused(self._refused)
-        self._server = AbciServer(application, path=settings.comet / APP_SOCKET, on_fault=self._note_fault)
+        self._server = AbciServer(
+            application.answers,
+            path=settings.comet / APP_SOCKET,
+            on_fault=self._note_fault,
+        )
         self._sender = threading.Thread(target=self._send_all, name="ledger-sender", daemon=True)
         self._sender.start()
 
@@ -136,7 +140,7 @@ class CometbftLedger:
     @property
     def parameters(self) -> NetworkParameters:
         """The network this engine serves."""
-        return self._application.keeper.copy.parameters
+        return self._application.app_state.copy.parameters
 
     @property
     def application(self) -> LedgerApplication:
@@ -184,7 +188,7 @@ class CometbftLedger:
 
     def last_block(self) -> tuple[int, int]:
         """Return height and time (ms) of the last committed block of ours; (0, genesis time) before the first."""
-        head, _ = self._application.keeper.copy.view()
+        head, _ = self._application.app_state.copy.view()
         return head.height, head.time_ms
 
     def wait_for_block(self, height: int) -> None:
@@ -199,18 +203,18 @@ class CometbftLedger:
         at_least: leaves that it covers; the votes that complete it are waited for. Raises Unavailable
         ``ledger.note_pending``.
         """
-        found = self._application.desk.wait_for(at_least, timeout_s=self._settings.receipt_timeout_s)
+        found = self._application.extensions.wait_for(at_least, timeout_s=self._settings.receipt_timeout_s)
         if found is None:
             raise self._note_pending(at_least)
         return found
 
     def blocks(self, *, from_height: int) -> Iterator[Block]:
         """Iterate over the blocks committed when iteration starts, in order from a height (1 is the first)."""
-        return self._application.keeper.copy.blocks(from_height=from_height)
+        return self._application.app_state.copy.blocks(from_height=from_height)
 
     def consistency_proof(self, *, old_size: int, new_size: int) -> tuple[bytes, ...]:
         """Return the RFC 6962 consistency proof between two sizes; InvalidInput ``ledger.size_unknown`` beyond."""
-        return self._application.keeper.copy.consistency_proof(old_size=old_size, new_size=new_size)
+        return self._application.app_state.copy.consistency_proof(old_size=old_size, new_size=new_size)
 
     def receipt(self, index: int, *, state_keys: Sequence[str] = ()) -> bytes:
         """Return the encoded receipt of the transaction at a leaf, under a note of its quorum.
@@ -218,10 +222,10 @@ class CometbftLedger:
         Waits for the votes that complete the note. Raises InvalidInput ``ledger.index_unknown``,
         ``ledger.state_keys_too_many``; Unavailable ``ledger.note_pending``, ``ledger.epoch_pending``.
         """
-        copy = self._application.keeper.copy
+        copy = self._application.app_state.copy
         place = copy.block_place(index)
         size = place.first_index + place.count + 1
-        confirmed = self._application.desk.confirmed(size, timeout_s=self._settings.receipt_timeout_s)
+        confirmed = self._application.extensions.confirmed(size, timeout_s=self._settings.receipt_timeout_s)
         if confirmed is None:
             raise self._note_pending(size)
         return make_receipt(copy, index, checkpoint=confirmed.checkpoint, view=confirmed.view, state_keys=state_keys)
@@ -229,7 +233,7 @@ class CometbftLedger:
     def public_log(self) -> LogSource | None:
         """Return the log at its newest checkpoint with its quorum, to be published; None before the first."""
         found = self._application.checkpoint()
-        return None if found is None else log_of_copy(self._application.keeper.copy, found)
+        return None if found is None else log_of_copy(self._application.app_state.copy, found)
 
     def _note_pending(self, size: int) -> Unavailable:
         timeout_s = self._settings.receipt_timeout_s
@@ -281,7 +285,7 @@ class CometbftLedger:
         """Hand our node what peers sent before the block that makes it right was committed here [ABCI-26]."""
         # A node that cannot be reached has lost its mempool, and what others hold in theirs they hand on again.
         with contextlib.suppress(ShuiqiaoError):
-            if wholes := self._application.second_look():
+            if wholes := self._application.check_deferred():
                 self._rpc.broadcast_many(wholes)
 
     def _send(self, batch: Sequence[bytes]) -> None:
@@ -360,28 +364,24 @@ class CometbftLedger:
         return is_awaited
 
     def _decided(self, decided: Decided) -> None:
-        index = decided.block.first_index if decided.block is not None else 0
-        for raw, outcome in decided.outcomes:
-            refusal = outcome.refusal if isinstance(outcome, Outcome) else outcome
+        block = decided.block
+        index = block.first_index if block is not None else 0
+        for raw, refusal in decided.refusals:
             if refusal is not None:
                 self._fail([raw], refusal)
                 continue
-            assert decided.block is not None
-            found = Committed(index=index, height=decided.block.height, time_ms=decided.block.time_ms)
+            assert block is not None
+            found = Committed(index=index, height=block.height, time_ms=block.time_ms)
             index += 1
             for future in self._take(raw):
                 future.set_result(found)
-        if decided.block is not None:
+        if block is not None:
             with self._wake:
                 # What was refused may be right after this block.
                 self._wake.notify()
             with self._reached:
                 self._reached.notify_all()
-            self._tell(decided.block, decided.outcomes)
-
-    def _tell(self, block: Block, outcomes: Sequence[tuple[bytes, Outcome | ShuiqiaoError]]) -> None:
-        events = [event for _, outcome in outcomes if isinstance(outcome, Outcome) for event in outcome.events]
-        self._listeners.tell(block, events)
+            self._listeners.tell(block, decided.events)
 
     def _note_fault(self, fault: ConnectionFault) -> None:
         self._faults = [*self._faults, fault][-MAX_FAULTS:]

@@ -2,7 +2,7 @@
 
 One thread per connection reads what has arrived, answers in order, and sends the answers at once: a Flush is answered
 with everything before it already on the way [ABCI-5]. CheckTx requests that arrive in a row are handed over as one run,
-because signatures are cheaper to verify together (``inbox``). Connections run at the same time: the application keeps
+because signatures are cheaper to verify together. Connections run at the same time: the application keeps
 its own order. Whoever may connect decides blocks, so the socket proves its peer: it lies in the node's home, and what
 does not run as this user is refused before a byte is read [ABCI-29]. Bytes that are no ABCI message end their
 connection with a fault and touch nothing else [ABCI-4]; an application that cannot go on answers with an exception, on
@@ -14,95 +14,41 @@ from __future__ import annotations
 import contextlib
 import socket
 import threading
-from collections.abc import Callable, Sequence
+from collections import deque
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Final, Protocol
+from typing import Any, Final
 
 from shuiqiao.base.errors import ShuiqiaoError, Unavailable
 from shuiqiao.base.unix_socket import is_own_peer, listen_at
-from shuiqiao.ledger.engine.cometbft.abci import requests as ask
-from shuiqiao.ledger.engine.cometbft.abci import responses as answer
-from shuiqiao.ledger.engine.cometbft.abci.codec import encode_response
-from shuiqiao.ledger.engine.cometbft.abci.inbox import Inbox
-from shuiqiao.ledger.engine.cometbft.abci.wire import MAX_FRAME_BYTES, Message
+from shuiqiao.ledger.engine.cometbft.abci import messages as abci
+from shuiqiao.ledger.engine.cometbft.abci.wire import MAX_FRAME_BYTES, Message, split_frames
 
 MAX_CONNECTIONS: Final = 16
 """CometBFT opens four; a second node that starts while the first one's sockets linger needs four more."""
 
 _BACKLOG: Final = 16
 
+MAX_RUN: Final = 64
+"""CheckTx requests handed over together: some milliseconds of work, so that the socket is emptied often enough."""
 
-class Application(Protocol):
-    """What CometBFT asks of an application, one method per call; Echo and Flush are the server's own.
+MAX_RUN_BYTES: Final = 16 * 1024
+"""Bytes of CheckTx requests handed over together, for bundles are as much work as many; the last may go beyond it."""
 
-    Methods are called from several threads at a time, those of the consensus connection from one. A ShuiqiaoError that
-    leaves a method becomes an exception answer, on which CometBFT stops.
-    """
+MAX_BACKLOG_BYTES: Final = 32 * 1024 * 1024
+"""Bytes of requests taken off the socket and not answered; more wait in the socket, and then in CometBFT."""
 
-    def info(self, request: ask.RequestInfo) -> answer.ResponseInfo:
-        """Return the last committed height and application hash."""
-        ...
+_RECEIVE_BYTES: Final = 256 * 1024
 
-    def init_chain(self, request: ask.RequestInitChain) -> answer.ResponseInitChain:
-        """Begin a network."""
-        ...
 
-    def query(self, request: ask.RequestQuery) -> answer.ResponseQuery:
-        """Answer a question from CometBFT's RPC."""
-        ...
+Answers = Mapping[type[Message], Callable[[Any], Any]]
+"""What answers each request with its response; Echo and Flush are the server's own.
 
-    def check_txs(self, requests: Sequence[ask.RequestCheckTx]) -> Sequence[answer.ResponseCheckTx]:
-        """Tell of transactions that arrived in a row whether each may wait in the mempool."""
-        ...
-
-    def insert_tx(self, request: ask.RequestInsertTx) -> answer.ResponseInsertTx:
-        """Keep a transaction in the application's own mempool."""
-        ...
-
-    def reap_txs(self, request: ask.RequestReapTxs) -> answer.ResponseReapTxs:
-        """Return new transactions for CometBFT's peers."""
-        ...
-
-    def prepare_proposal(self, request: ask.RequestPrepareProposal) -> answer.ResponsePrepareProposal:
-        """Make a block of the given transactions."""
-        ...
-
-    def process_proposal(self, request: ask.RequestProcessProposal) -> answer.ResponseProcessProposal:
-        """Tell whether a proposed block may be voted for."""
-        ...
-
-    def extend_vote(self, request: ask.RequestExtendVote) -> answer.ResponseExtendVote:
-        """Return what this validator's precommit carries."""
-        ...
-
-    def verify_vote_extension(self, request: ask.RequestVerifyVoteExtension) -> answer.ResponseVerifyVoteExtension:
-        """Tell whether another validator's precommit counts."""
-        ...
-
-    def finalize_block(self, request: ask.RequestFinalizeBlock) -> answer.ResponseFinalizeBlock:
-        """Execute a decided block, without keeping it yet."""
-        ...
-
-    def commit(self, request: ask.RequestCommit) -> answer.ResponseCommit:
-        """Make the finalized block durable."""
-        ...
-
-    def list_snapshots(self, request: ask.RequestListSnapshots) -> answer.ResponseListSnapshots:
-        """Return the snapshots there are."""
-        ...
-
-    def offer_snapshot(self, request: ask.RequestOfferSnapshot) -> answer.ResponseOfferSnapshot:
-        """Tell whether to restore from a peer's snapshot."""
-        ...
-
-    def load_snapshot_chunk(self, request: ask.RequestLoadSnapshotChunk) -> answer.ResponseLoadSnapshotChunk:
-        """Return a part of a snapshot."""
-        ...
-
-    def apply_snapshot_chunk(self, request: ask.RequestApplySnapshotChunk) -> answer.ResponseApplySnapshotChunk:
-        """Take a part of the offered snapshot."""
-        ...
+The one of CheckTx is given the requests that arrived in a row, and returns as many responses. All are called from
+several threads at a time, those of the consensus connection from one. A ShuiqiaoError that one raises becomes an
+exception answer, on which CometBFT stops.
+"""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -114,12 +60,93 @@ class ConnectionFault:
     message: str
 
 
+class Inbox:
+    """What has arrived on a connection and is not answered yet, in order; used by the connection's one thread.
+
+    CometBFT sends a Flush after nearly every CheckTx, and burns a core while the socket does not take its next write.
+    So the socket is emptied between any two runs of work, up to a bound.
+    """
+
+    def __init__(self, connection: socket.socket, *, max_frame_bytes: int) -> None:
+        self._connection = connection
+        self._max_frame_bytes = max_frame_bytes
+        self._requests: deque[tuple[Message, int]] = deque()
+        self._backlog = 0
+        self._parts: list[bytes] = []
+        self._held = 0
+        self._wanted = 0
+
+    def fill(self) -> bool:
+        """Take what has arrived, waiting for it if nothing is at hand; False once the other side ended.
+
+        Raises InvalidInput for bytes that are no requests, OSError where the connection broke.
+        """
+        if not self._requests:
+            return self._take(self._connection.recv(_RECEIVE_BYTES))
+        while self._backlog < MAX_BACKLOG_BYTES:
+            try:
+                part = self._connection.recv(_RECEIVE_BYTES, socket.MSG_DONTWAIT)
+            except BlockingIOError:
+                break
+            if not part:
+                # What it asked before it went away is answered to nobody.
+                return False
+            self._take(part)
+            if len(part) < _RECEIVE_BYTES:
+                break
+        return True
+
+    def _take(self, part: bytes) -> bool:
+        if not part:
+            return False
+        self._parts.append(part)
+        self._held += len(part)
+        # A long message is put together once it is whole, not with every part of it.
+        if self._held >= self._wanted:
+            self._split(b"".join(self._parts))
+        return True
+
+    def _split(self, data: bytes) -> None:
+        places, at, self._wanted = split_frames(data, max_bytes=self._max_frame_bytes)
+        for start, end in places:
+            self._requests.append((abci.REQUESTS.decode(data, start, end), end - start))
+        rest = data[at:]
+        self._backlog += at
+        self._parts = [rest] if rest else []
+        self._held = len(rest)
+
+    def take_run(self) -> list[Message]:
+        """Return the next request, or as many CheckTx requests as follow one another, with the flushes among them."""
+        run: list[Message] = []
+        checks = taken = 0
+        while self._requests and checks < MAX_RUN and taken < MAX_RUN_BYTES:
+            request, size = self._requests[0]
+            is_check = type(request) is abci.RequestCheckTx
+            if run and not is_check and not (checks and type(request) is abci.RequestFlush):
+                break
+            self._requests.popleft()
+            self._backlog = max(0, self._backlog - size)
+            run.append(request)
+            taken += size
+            checks += is_check
+            if not checks:
+                break
+        return run
+
+
 class AbciServer:
-    """A listening ABCI socket over one application."""
+    """A listening ABCI socket over one application.
+
+    ::
+
+        server = AbciServer(application.answers, path=socket, on_fault=faults.append)
+        ...
+        server.close()
+    """
 
     def __init__(
         self,
-        application: Application,
+        answers: Answers,
         *,
         path: Path,
         on_fault: Callable[[ConnectionFault], None],
@@ -130,8 +157,11 @@ class AbciServer:
         on_fault is told of every connection that was ended for a reason. Raises Unavailable
         ``ledger.abci_address_taken`` where the socket cannot be made.
         """
-        self._calls = _calls_of(application)
-        self._check_txs = application.check_txs
+        self._answers: Answers = {
+            **answers,
+            abci.RequestEcho: lambda request: abci.ResponseEcho(message=request.message),
+            abci.RequestFlush: lambda _request: abci.ResponseFlush(),
+        }
         self._on_fault = on_fault
         self._max_frame_bytes = max_frame_bytes
         self._connections: dict[int, socket.socket] = {}
@@ -211,20 +241,22 @@ class AbciServer:
     def _answer(self, connection: socket.socket, run: Sequence[Message]) -> bytes:
         """Return the answers to a run of requests; an error is answered as an exception and raised [ABCI-6]."""
         try:
-            if len(run) == 1 and not isinstance(run[0], ask.RequestCheckTx):
-                return encode_response(self._calls[type(run[0])](run[0]))
+            if len(run) == 1 and not isinstance(run[0], abci.RequestCheckTx):
+                return abci.RESPONSES.encode(self._answers[type(run[0])](run[0]))
             return self._answer_checks(run)
         except Exception as error:
             text = str(error) if isinstance(error, ShuiqiaoError) else f"{type(error).__name__}: {error}"
             with contextlib.suppress(OSError):
-                connection.sendall(encode_response(answer.ResponseException(error=text)))
+                connection.sendall(abci.RESPONSES.encode(abci.ResponseException(error=text)))
             raise
 
     def _answer_checks(self, run: Sequence[Message]) -> bytes:
         """Return the answers to CheckTx requests and the flushes between them, each in its place."""
-        answers = iter(self._check_txs([each for each in run if isinstance(each, ask.RequestCheckTx)]))
+        answers = iter(
+            self._answers[abci.RequestCheckTx]([each for each in run if isinstance(each, abci.RequestCheckTx)])
+        )
         return b"".join(
-            [_encode_check(next(answers)) if isinstance(each, ask.RequestCheckTx) else _FLUSHED for each in run]
+            [_encode_check(next(answers)) if isinstance(each, abci.RequestCheckTx) else _FLUSHED for each in run]
         )
 
     def close(self) -> None:
@@ -245,34 +277,12 @@ class AbciServer:
         self.path.unlink(missing_ok=True)
 
 
-def _calls_of(application: Application) -> dict[type[Message], Callable[[Any], Message]]:
-    return {
-        ask.RequestEcho: lambda request: answer.ResponseEcho(message=request.message),
-        ask.RequestFlush: lambda _request: answer.ResponseFlush(),
-        ask.RequestInfo: application.info,
-        ask.RequestInitChain: application.init_chain,
-        ask.RequestQuery: application.query,
-        ask.RequestInsertTx: application.insert_tx,
-        ask.RequestReapTxs: application.reap_txs,
-        ask.RequestPrepareProposal: application.prepare_proposal,
-        ask.RequestProcessProposal: application.process_proposal,
-        ask.RequestExtendVote: application.extend_vote,
-        ask.RequestVerifyVoteExtension: application.verify_vote_extension,
-        ask.RequestFinalizeBlock: application.finalize_block,
-        ask.RequestCommit: application.commit,
-        ask.RequestListSnapshots: application.list_snapshots,
-        ask.RequestOfferSnapshot: application.offer_snapshot,
-        ask.RequestLoadSnapshotChunk: application.load_snapshot_chunk,
-        ask.RequestApplySnapshotChunk: application.apply_snapshot_chunk,
-    }
+def _encode_check(verdict: abci.ResponseCheckTx) -> bytes:
+    return _ADMITTED if verdict == abci.ResponseCheckTx() else abci.RESPONSES.encode(verdict)
 
 
-def _encode_check(verdict: answer.ResponseCheckTx) -> bytes:
-    return _ADMITTED if verdict == answer.ResponseCheckTx() else encode_response(verdict)
-
-
-_ADMITTED: Final = encode_response(answer.ResponseCheckTx())
-_FLUSHED: Final = encode_response(answer.ResponseFlush())
+_ADMITTED: Final = abci.RESPONSES.encode(abci.ResponseCheckTx())
+_FLUSHED: Final = abci.RESPONSES.encode(abci.ResponseFlush())
 
 
 def _listen(path: Path) -> socket.socket:

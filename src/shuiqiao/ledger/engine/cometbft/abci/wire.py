@@ -1,18 +1,18 @@
-"""The bytes on the ABCI socket: protobuf messages by tables, each behind its length as an unsigned varint.
+"""The bytes on the ABCI socket: protobuf messages by their annotated fields, each behind its length as a varint.
 
-Only what ABCI needs of protobuf: varints, length-delimited fields, nested messages, lists. A table names for each
-field of a struct its public number and sort; one loop decodes by it and one encodes. Unknown fields are skipped, as
-protobuf demands, so that a newer CometBFT may add some [ABCI-2]; a known field of another wire type, a length beyond
-its message, a varint of more than 64 bits or text that is not UTF-8 refuses the message [ABCI-3]. What messages mean
-is not known here.
+Only what ABCI needs of protobuf: varints, length-delimited fields, nested messages, lists. A field's annotation names
+its public number; one loop decodes by it and one encodes. Unknown fields are skipped, as protobuf demands, so that a
+newer CometBFT may add some [ABCI-2]; a known field of another wire type, a length beyond its message, a varint of more
+than 64 bits or text that is not UTF-8 refuses the message [ABCI-3]. What messages mean stands in ``messages``; why this
+is not Google's library, in docs/adr/0031-own-abci-codec.md.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
-from dataclasses import dataclass, field
+from collections.abc import Mapping, Sequence
 from enum import IntEnum
-from typing import Any, Final, Generic, TypeVar
+from functools import cache
+from typing import Any, Final, Generic, NamedTuple, TypeVar, get_args, get_origin, get_type_hints
 
 import msgspec
 
@@ -22,6 +22,9 @@ MAX_FRAME_BYTES: Final = 64 * 1024 * 1024
 """Longest message taken from a socket, in bytes: four times the largest block, for the votes and lists beside it."""
 
 MAX_VARINT_BYTES: Final = 10
+UNSIGNED: Final = "unsigned"
+"""Annotates an integer that is not two's complement of 64 bits."""
+
 _CONTINUES: Final = 0x80
 _SEVEN_BITS: Final = 0x7F
 _LAST_SHIFT: Final = 63
@@ -33,11 +36,15 @@ _FIXED_BYTES: Final = {_FIXED64: 8, _FIXED32: 4}
 
 
 class Message(msgspec.Struct, frozen=True):
-    """What all messages have in common: they are values."""
+    """A value whose fields are annotated with their public numbers: ``tx: Annotated[bytes, 1] = b""``.
+
+    Types are bytes, str, bool, int (signed unless UNSIGNED stands behind the number), a message or None, and sequences
+    of bytes, texts and messages; a sequence of int is a packed list of unsigned ones.
+    """
 
 
 class Sort(IntEnum):
-    """How a field's value is written."""
+    """How a field's value is written: the first three as a varint, the others behind their length."""
 
     UINT = 0
     INT = 1
@@ -45,91 +52,46 @@ class Sort(IntEnum):
     BYTES = 3
     TEXT = 4
     MESSAGE = 5
+    PACKED = 6
 
+
+class Field(NamedTuple):
+    """A field of a message. of: the table of a nested message."""
+
+    name: str
+    number: int
+    sort: Sort
+    of: Table[Any] | None
+    many: bool
+
+    @property
+    def tag(self) -> int:
+        """Number and wire type, as they stand before each value."""
+        return self.number << 3 | (_VARINT if self.sort <= Sort.BOOL else _LENGTH)
+
+
+_SORTS: Final = {bytes: Sort.BYTES, str: Sort.TEXT, bool: Sort.BOOL, int: Sort.INT}
 
 M = TypeVar("M", bound=Message)
 
 
-@dataclass(frozen=True, slots=True)
-class Field:
-    """One field of a message: its public number, and how its value is written."""
-
-    number: int
-    sort: Sort
-    of: Table[Any] | None = None
-    """The table of a nested message."""
-    many: bool = False
-
-
-def uint_field(number: int) -> Field:
-    """Return an unsigned or enumerated field."""
-    return Field(number, Sort.UINT)
-
-
-def int_field(number: int) -> Field:
-    """Return a signed field: two's complement of 64 bits."""
-    return Field(number, Sort.INT)
-
-
-def bool_field(number: int) -> Field:
-    """Return a yes or no field."""
-    return Field(number, Sort.BOOL)
-
-
-def bytes_field(number: int) -> Field:
-    """Return a field of raw bytes."""
-    return Field(number, Sort.BYTES)
-
-
-def text_field(number: int) -> Field:
-    """Return a field of UTF-8 text."""
-    return Field(number, Sort.TEXT)
-
-
-def nested(number: int, of: Table[Any]) -> Field:
-    """Return a field that is a message itself."""
-    return Field(number, Sort.MESSAGE, of)
-
-
-def many_nested(number: int, of: Table[Any]) -> Field:
-    """Return a list of messages."""
-    return Field(number, Sort.MESSAGE, of, many=True)
-
-
-def many(number: int, sort: Sort) -> Field:
-    """Return a list of plain values."""
-    return Field(number, sort, many=True)
-
-
-@dataclass(slots=True)
 class Table(Generic[M]):
-    """A message type: the struct it becomes, whose attributes stand in the order of the fields."""
+    """How one type of message is read and written."""
 
-    make: type[M]
-    fields: Mapping[str, Field]
-    _defaults: tuple[Any, ...] = field(init=False)
-    _slots: dict[int, tuple[int, Sort, Any, bool]] = field(init=False)
-    _numbers: frozenset[int] = field(init=False)
-    _plan: tuple[tuple[str, Sort, bytes, Any, bool], ...] = field(init=False)
-
-    def __post_init__(self) -> None:
-        fields = list(self.fields.values())
-        if tuple(self.fields) != self.make.__struct_fields__:
-            raise ValueError(f"the table of {self.make} names {tuple(self.fields)}")
-        self._defaults = tuple(_default(each) for each in fields)
-        self._numbers = frozenset(each.number for each in fields)
-        self._slots = {}
-        for index, each in enumerate(fields):
-            for wire in _wires(each):
-                self._slots[each.number << 3 | wire] = (index, each.sort, each.of, each.many)
-        self._plan = tuple(
-            (name, each.sort, encode_uvarint(each.number << 3 | _tag_wire(each)), each.of, each.many)
-            for name, each in self.fields.items()
-        )
+    def __init__(self, make: type[M]) -> None:
+        hints = get_type_hints(make, include_extras=True)
+        self.fields = [_field_of(name, hints[name]) for name in make.__struct_fields__]
+        self.make = make
+        self._numbers = frozenset(each.number for each in self.fields)
+        self._slots = {each.tag: (at, each.sort, each.of, each.many) for at, each in enumerate(self.fields)}
+        self._plan = [
+            (each.name, each.sort, encode_uvarint(each.tag), each.of, each.many)
+            for each in sorted(self.fields, key=lambda each: each.number)
+        ]
 
     def decode(self, data: bytes, at: int = 0, end: int | None = None) -> M:
         """Return the message in data[at:end]; raises InvalidInput ``ledger.abci_malformed``."""
-        values: list[Any] = list(self._defaults)
+        values: list[Any] = list(self.make.__struct_defaults__)
         stop = len(data) if end is None else end
         while at < stop:
             tag = data[at]
@@ -142,11 +104,20 @@ class Table(Generic[M]):
                 at = self._skip(data, tag, at, stop)
                 continue
             index, sort, of, many = slot
-            value, at = _read(data, at, stop, tag & 7, sort, of)
+            number, at = decode_uvarint(data, at, stop)
+            if tag & 7 == _VARINT:
+                value: Any = _number(number, sort)
+            else:
+                start, at = at, at + number
+                if at > stop:
+                    raise malformed(f"a field of {number} bytes goes beyond its message")
+                value = data[start:at] if sort is Sort.BYTES else _read(data, start, at, sort, of)
             if not many:
                 values[index] = value
+            elif values[index]:
+                values[index].append(value)
             else:
-                _extend(values, index, value)
+                values[index] = [value]
         return self.make(*values)
 
     def _skip(self, data: bytes, tag: int, at: int, end: int) -> int:
@@ -173,73 +144,46 @@ class Table(Generic[M]):
         for name, sort, tag, of, many in self._plan:
             value: Any = getattr(message, name)
             if many:
-                if value:
-                    _write_many(parts, value, tag, sort, of)
-            elif value is not None and (value or sort is Sort.MESSAGE):
-                _write(parts, value, tag, sort, of)
+                for each in value:
+                    data = _written(each, sort, of)
+                    parts += (tag, encode_uvarint(len(data)), data)
+            elif value or (sort is Sort.MESSAGE and value is not None):
+                if sort <= Sort.BOOL:
+                    parts += (tag, encode_uvarint(int(value) % _U64))
+                else:
+                    data = _written(value, sort, of)
+                    parts += (tag, encode_uvarint(len(data)), data)
         return b"".join(parts)
 
 
-def _default(each: Field) -> Any:
-    if each.many:
-        return ()
-    return {
-        Sort.UINT: 0,
-        Sort.INT: 0,
-        Sort.BOOL: False,
-        Sort.BYTES: b"",
-        Sort.TEXT: "",
-        Sort.MESSAGE: None,
-    }[each.sort]
+_table_of: Final = cache(Table[Any])
 
 
-def _wires(each: Field) -> tuple[int, ...]:
-    """Return the wire types a field may come with: lists of numbers packed or one by one."""
-    if each.sort in {Sort.BYTES, Sort.TEXT, Sort.MESSAGE}:
-        return (_LENGTH,)
-    return (_VARINT, _LENGTH) if each.many else (_VARINT,)
+def _field_of(name: str, hint: Any) -> Field:
+    kind, number, *signs = get_args(hint)
+    many = get_origin(kind) is Sequence
+    one = next(iter(get_args(kind)), kind)
+    if UNSIGNED in signs:
+        return Field(name, number, Sort.UINT, None, many=False)
+    if many and one is int:
+        return Field(name, number, Sort.PACKED, None, many=False)
+    sort = _SORTS.get(one, Sort.MESSAGE)
+    return Field(name, number, sort, _table_of(one) if sort is Sort.MESSAGE else None, many)
 
 
-def _tag_wire(each: Field) -> int:
-    return _LENGTH if each.many or each.sort in {Sort.BYTES, Sort.TEXT, Sort.MESSAGE} else _VARINT
-
-
-def _extend(values: list[Any], index: int, value: Any) -> None:
-    """Put one more element, or a packed list of them, into a list field."""
-    if not values[index]:
-        values[index] = []
-    if type(value) is _Packed:
-        values[index].extend(value)
-    else:
-        values[index].append(value)
-
-
-class _Packed(list[int]):
-    """The numbers of one packed field."""
-
-
-def _read(data: bytes, at: int, end: int, wire: int, sort: Sort, of: Any) -> tuple[Any, int]:
-    """Return a field's value and where it ends."""
-    number, at = decode_uvarint(data, at, end)
-    if wire == _VARINT:
-        return _number(number, sort), at
-    stop = at + number
-    if stop > end:
-        raise malformed(f"a field of {number} bytes goes beyond its message")
-    if sort is Sort.BYTES:
-        return data[at:stop], stop
+def _read(data: bytes, at: int, end: int, sort: Sort, of: Any) -> Any:
+    """Return the value of a field that lies in data[at:end]."""
     if sort is Sort.MESSAGE:
-        return of.decode(data, at, stop), stop
+        return of.decode(data, at, end)
     if sort is Sort.TEXT:
-        return _text(data[at:stop]), stop
-    return _unpack(data, at, stop, sort), stop
-
-
-def _unpack(data: bytes, at: int, end: int, sort: Sort) -> _Packed:
-    numbers = _Packed()
+        try:
+            return data[at:end].decode()
+        except UnicodeDecodeError as error:
+            raise malformed("a text is not UTF-8") from error
+    numbers: list[int] = []
     while at < end:
         number, at = decode_uvarint(data, at, end)
-        numbers.append(_number(number, sort))
+        numbers.append(number)
     return numbers
 
 
@@ -249,28 +193,15 @@ def _number(number: int, sort: Sort) -> int:
     return bool(number) if sort is Sort.BOOL else number
 
 
-def _text(data: bytes) -> str:
-    try:
-        return data.decode()
-    except UnicodeDecodeError as error:
-        raise malformed("a text is not UTF-8") from error
-
-
-def _write(parts: list[bytes], value: Any, tag: bytes, sort: Sort, of: Any) -> None:
-    if sort is Sort.UINT or sort is Sort.INT or sort is Sort.BOOL:
-        parts += (tag, encode_uvarint(int(value) % _U64))
-        return
-    data: bytes = of.encode(value) if sort is Sort.MESSAGE else value.encode() if sort is Sort.TEXT else value
-    parts += (tag, encode_uvarint(len(data)), data)
-
-
-def _write_many(parts: list[bytes], values: Iterable[Any], tag: bytes, sort: Sort, of: Any) -> None:
-    if sort in {Sort.BYTES, Sort.TEXT, Sort.MESSAGE}:
-        for value in values:
-            _write(parts, value, tag, sort, of)
-        return
-    packed = b"".join(encode_uvarint(int(value) % _U64) for value in values)
-    parts += (tag, encode_uvarint(len(packed)), packed)
+def _written(value: Any, sort: Sort, of: Any) -> bytes:
+    """Return what stands behind the length of a field."""
+    if sort is Sort.BYTES:
+        return value  # type: ignore[no-any-return]
+    if sort is Sort.MESSAGE:
+        return of.encode(value)  # type: ignore[no-any-return]
+    if sort is Sort.TEXT:
+        return value.encode()  # type: ignore[no-any-return]
+    return b"".join(map(encode_uvarint, value))
 
 
 def encode_uvarint(number: int) -> bytes:
@@ -305,9 +236,39 @@ def decode_uvarint(data: bytes, at: int, end: int) -> tuple[int, int]:
     raise malformed("a varint does not end or has more than 64 bits")
 
 
-def frame(message: bytes) -> bytes:
-    """Return a message behind its length, as it goes over the socket [ABCI-1]."""
-    return encode_uvarint(len(message)) + message
+class Calls:
+    """The calls of one direction: exactly one stands in each message of the socket, under its number [ABCI-1]."""
+
+    def __init__(self, makes: Mapping[int, type[Message]]) -> None:
+        self.tables: Final = {number: _table_of(make) for number, make in makes.items()}
+        self._numbers = {make: number for number, make in makes.items()}
+
+    def decode(self, data: bytes, at: int = 0, end: int | None = None) -> Message:
+        """Return the call in data[at:end], which is one message without its length.
+
+        Raises InvalidInput ``ledger.abci_malformed``, or ``ledger.abci_call_unknown`` for a call that we do not speak.
+        """
+        stop = len(data) if end is None else end
+        tag, start = decode_uvarint(data, at, stop)
+        if tag & 7 != _LENGTH:
+            raise malformed(f"the call's field has wire type {tag & 7}")
+        length, start = decode_uvarint(data, start, stop)
+        if start + length != stop:
+            raise malformed(f"a call of {length} bytes in a message that leaves {stop - start} for it")
+        table = self.tables.get(tag >> 3)
+        if table is None:
+            raise InvalidInput(
+                "ledger.abci_call_unknown", f"call number {tag >> 3} is in no version of ABCI 2.0 we speak"
+            )
+        found: Message = table.decode(data, start, stop)
+        return found
+
+    def encode(self, call: Message) -> bytes:
+        """Return a call as it goes over the socket, behind its length."""
+        number = self._numbers[type(call)]
+        body = self.tables[number].encode(call)
+        inner = encode_uvarint(number << 3 | _LENGTH) + encode_uvarint(len(body))
+        return encode_uvarint(len(inner) + len(body)) + inner + body
 
 
 def split_frames(data: bytes, *, max_bytes: int = MAX_FRAME_BYTES) -> tuple[list[tuple[int, int]], int, int]:

@@ -34,6 +34,9 @@ _SECRET_BYTES: Final = 64
 MAX_BLOCK_BYTES: Final = 4 * 1024 * 1024
 """Largest block, in bytes: some ten thousand usual transactions, and 70 of the longest."""
 
+MEMPOOL_TRANSACTIONS: Final = 50_000
+"""Transactions of its own that a CometBFT node keeps until a block holds them."""
+
 MAX_FILE_BYTES: Final = 1024 * 1024
 """Longest file of the folder that is read, in bytes: a genesis of a thousand validators has 200 kB."""
 
@@ -135,8 +138,6 @@ class HomeSettings:
     app: str = OWN_APPLICATION
     peers: Sequence[str] = ()
     pace: Pace = field(default_factory=Pace)
-    mempool: str = "flood"
-    mempool_transactions: int = 50_000
     sync: Mapping[str, Setting] = field(default_factory=dict[str, "Setting"])
 
 
@@ -307,11 +308,11 @@ def config_text(settings: HomeSettings) -> str:
             "max_packet_msg_payload_size": 65_536,
         },
         "mempool": {
-            "type": settings.mempool,
+            "type": "flood",
             # What another block made refusable is refused by its own block, which answers whoever waits for it.
             "recheck": False,
-            "size": settings.mempool_transactions,
-            "cache_size": 2 * settings.mempool_transactions,
+            "size": MEMPOOL_TRANSACTIONS,
+            "cache_size": 2 * MEMPOOL_TRANSACTIONS,
             "max_tx_bytes": 65_536,
             "max_txs_bytes": 256 * 1024 * 1024,
         },

@@ -61,7 +61,6 @@ class LocalSettings:
     pace: Pace = field(default_factory=Pace)
     is_relayed: bool = True
     app: str = OWN_APPLICATION
-    mempool: str = "flood"
 
 
 class LocalNetwork:
@@ -112,7 +111,6 @@ class LocalNetwork:
             p2p=f"tcp://127.0.0.1:{self._p2p_ports[index]}",
             peers=self._peers(index),
             pace=self._settings.pace,
-            mempool=self._settings.mempool,
             sync=sync or {},
         )
         write_home(self.home(node.name), settings=settings, keys=node.keys, genesis=self.genesis)

@@ -14,32 +14,43 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Final
 
+import msgspec
+
 from shuiqiao.base.clock import Clock
 from shuiqiao.base.encoding import encode_cbor
 from shuiqiao.base.errors import IntegrityError, InvalidInput, ShuiqiaoError, Unavailable
 from shuiqiao.base.ids import MemberId
 from shuiqiao.ledger.checkpoints.signed_note import Checkpoint
 from shuiqiao.ledger.clock_check import MAX_AHEAD_MS, MAX_BEHIND_MS, require_not_behind
-from shuiqiao.ledger.engine.cometbft.abci import requests as ask
-from shuiqiao.ledger.engine.cometbft.abci import responses as answer
+from shuiqiao.ledger.engine.cometbft.abci import messages as abci
+from shuiqiao.ledger.engine.cometbft.abci.messages import first_refusal, result_of
+from shuiqiao.ledger.engine.cometbft.abci.server import Answers
+from shuiqiao.ledger.engine.cometbft.consensus.app_state import CONSENSUS_FOLDER, AppState, Pending
+from shuiqiao.ledger.engine.cometbft.consensus.carried_notes import MAX_CARRIED, CarriedNotes, carried_in
 from shuiqiao.ledger.engine.cometbft.consensus.disagreement import Disagreement, own_statement
-from shuiqiao.ledger.engine.cometbft.consensus.extensions import CosignatureDesk, Cosigner, PolicyOf, Tip, tip_of
-from shuiqiao.ledger.engine.cometbft.consensus.joining import Joining
-from shuiqiao.ledger.engine.cometbft.consensus.keeper import CONSENSUS_FOLDER, Keeper, Pending
-from shuiqiao.ledger.engine.cometbft.consensus.proposing import is_proper, make_proposal
-from shuiqiao.ledger.engine.cometbft.consensus.results import number_of, refusal_in, result_of
+from shuiqiao.ledger.engine.cometbft.consensus.extensions import Cosigner, PolicyOf, Tip, VoteExtensions, tip_of
+from shuiqiao.ledger.engine.cometbft.consensus.snapshots import Incoming
 from shuiqiao.ledger.engine.cometbft.consensus.validators import member_by_address, updates_of, validators_of
 from shuiqiao.ledger.engine.cometbft.mempool.bundle import transactions_in
 from shuiqiao.ledger.engine.cometbft.mempool.checking import Entrance, TransactionChecker
-from shuiqiao.ledger.engine.cometbft.mempool.pool import Pool
-from shuiqiao.ledger.engine.cometbft.mempool.waiting import RefusalListener, WaitingRoom
+from shuiqiao.ledger.engine.cometbft.mempool.connection import MempoolConnection
 from shuiqiao.ledger.engine.port import CopySettings
-from shuiqiao.ledger.model import Block
-from shuiqiao.ledger.state.machine import Candidate, Outcome, StateMachine
+from shuiqiao.ledger.model import Block, Event, StateView
+from shuiqiao.ledger.state.machine import Candidate, StateMachine
 from shuiqiao.ledger.store.state_view import SnapshotState
+from shuiqiao.ledger.transactions.kinds import MAX_BLOCK_WORK
 from shuiqiao.ledger.transactions.verifiers import Verifier
 
 APP_VERSION: Final = 1
+
+MAX_PROPOSED: Final = 4_096
+"""Transactions of the ledger that we put into a block: a second or two of work, in which CometBFT takes no new ones."""
+
+MAX_UNPACKED_BYTES: Final = 32 * 1024 * 1024
+"""Bytes of the ledger's transactions in a block, bundles unpacked: packing makes no block without bounds."""
+
+_FRAMING_BYTES: Final = 6
+"""A field tag and a length of up to five bytes stand before each of CometBFT's transactions in a block."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -47,38 +58,35 @@ class ApplicationSettings:
     """How a node of the consortium keeps its copy.
 
     snapshot_interval: CometBFT heights between two snapshots, 0 for none. retain_heights: CometBFT blocks kept for
-    nodes that catch up, 0 for all; our own blocks are always kept. has_pool: CometBFT's mempool type is ``app``.
+    nodes that catch up, 0 for all; our own blocks are always kept.
     """
 
     copy: CopySettings = field(default_factory=CopySettings)
     snapshot_interval: int = 1_000
     retain_heights: int = 0
-    has_pool: bool = False
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Decided:
     """What listeners are told of a committed CometBFT block. block is ours, None if it accepted nothing."""
 
-    height: int
-    time_ms: int
     block: Block | None
-    outcomes: Sequence[tuple[bytes, Outcome | ShuiqiaoError]]
-    """Each transaction, those of bundles on their own, with what became of it."""
+    refusals: Sequence[tuple[bytes, ShuiqiaoError | None]]
+    """Each transaction, those of bundles on their own, with what refused it, None if it was accepted."""
+    events: Sequence[Event]
 
 
-@dataclass(slots=True)
+@dataclass(frozen=True, slots=True, kw_only=True)
 class _Round:
     """The finalized block that waits for Commit."""
 
     pending: Pending
-    wholes: Sequence[bytes] = ()
-    carried: Sequence[Checkpoint] = ()
-    outcomes: Sequence[tuple[bytes, Outcome | ShuiqiaoError]] = field(default_factory=tuple)
+    carried: Sequence[Checkpoint]
+    refusals: Sequence[tuple[bytes, ShuiqiaoError | None]]
 
 
 class LedgerApplication:
-    """Implements ``server.Application`` over a ledger folder."""
+    """Answers CometBFT over a ledger folder."""
 
     def __init__(
         self,
@@ -91,7 +99,7 @@ class LedgerApplication:
         cosigner: Cosigner | None,
         settings: ApplicationSettings,
     ) -> None:
-        """Open or create the folder; raises what ``Keeper`` raises. cosigner: None for a node without a vote.
+        """Open or create the folder; raises what ``AppState`` raises. cosigner: None for a node without a vote.
 
         policy_of: whose cosignatures count by a state, for validators those of the validators.
         """
@@ -99,16 +107,17 @@ class LedgerApplication:
         self._clock = clock
         self._policy_of = policy_of
         self._settings = settings
-        self.keeper = Keeper(folder, machine=machine, settings=settings.copy)
+        self.app_state = AppState(folder, machine=machine, settings=settings.copy)
         self.checker = TransactionChecker(machine, verifier=verifier)
-        self._waiting = WaitingRoom(self.recheck, is_decodable=self.checker.is_decodable, has_pool=settings.has_pool)
-        self.desk = CosignatureDesk(
+        self._mempool = MempoolConnection(self.recheck, is_decodable=self.checker.is_decodable)
+        self.on_refused = self._mempool.on_refused
+        self.extensions = VoteExtensions(
             folder / CONSENSUS_FOLDER,
             suite=machine.suite,
             clock=clock,
             cosigner=cosigner,
             disk=settings.copy.disk,
-            epochs=lambda: self.keeper.copy.epochs,
+            epochs=lambda: self.app_state.copy.epochs,
         )
         self._lock = threading.RLock()
         self._round: _Round | None = None
@@ -117,7 +126,7 @@ class LedgerApplication:
         self._by_address: dict[bytes, MemberId] = {}
         self._disagreement = Disagreement(machine.suite)
         self.named = self._disagreement.named
-        self._joining = Joining(self.keeper, on_joined=self._begin)
+        self._incoming: Incoming | None = None
         self._begin()
 
     # For the engine
@@ -126,30 +135,41 @@ class LedgerApplication:
         """Call a listener after each commit, on the consensus thread: it must be quick and must not raise."""
         self._listeners.append(listener)
 
-    def on_refused(self, listener: RefusalListener) -> None:
-        """Call a listener for each transaction that CheckTx does not let in."""
-        self._waiting.on_refused(listener)
-
-    def second_look(self) -> list[bytes]:
-        """Return what peers sent and was refused, and is now to be handed to CometBFT's mempool again [ABCI-26]."""
-        return self._waiting.second_look() if len(self._waiting.parked) else []
-
     @property
-    def pool(self) -> Pool:
-        """The application's own mempool, empty unless CometBFT's is of type ``app``."""
-        return self._waiting.pool
+    def answers(self) -> Answers:
+        """What answers each request, for ``AbciServer``."""
+        return {
+            abci.RequestInfo: self.info,
+            abci.RequestInitChain: self.init_chain,
+            abci.RequestQuery: self.query,
+            abci.RequestCheckTx: self.check_txs,
+            abci.RequestPrepareProposal: self.prepare_proposal,
+            abci.RequestProcessProposal: self.process_proposal,
+            abci.RequestExtendVote: self.extend_vote,
+            abci.RequestVerifyVoteExtension: self.verify_vote_extension,
+            abci.RequestFinalizeBlock: self.finalize_block,
+            abci.RequestCommit: self.commit,
+            abci.RequestListSnapshots: self.list_snapshots,
+            abci.RequestOfferSnapshot: self.offer_snapshot,
+            abci.RequestLoadSnapshotChunk: self.load_snapshot_chunk,
+            abci.RequestApplySnapshotChunk: self.apply_snapshot_chunk,
+        }
+
+    def check_deferred(self) -> list[bytes]:
+        """Return what peers sent and was refused, and is now to be handed to CometBFT's mempool again [ABCI-26]."""
+        return self._mempool.check_deferred()
 
     def view(self) -> SnapshotState:
         """Return the last committed state."""
-        return self.keeper.copy.view()[1]
+        return self.app_state.copy.view()[1]
 
     def checkpoint(self) -> Checkpoint | None:
         """Return the newest checkpoint with its quorum of cosignatures, None before there is one."""
-        return self.desk.note()
+        return self.extensions.note()
 
     def _tip(self) -> Tip:
-        head, view = self.keeper.copy.view()
-        policy = self.keeper.copy.epochs.trail.policy_at(head.size)
+        head, view = self.app_state.copy.view()
+        policy = self.app_state.copy.epochs.trail.policy_at(head.size)
         return tip_of(size=head.size, root=head.root, policy=policy, view=view)
 
     def _learn_validators(self) -> None:
@@ -158,59 +178,51 @@ class LedgerApplication:
 
     # Query connection
 
-    def info(self, request: ask.RequestInfo) -> answer.ResponseInfo:
+    def info(self, request: abci.RequestInfo) -> abci.ResponseInfo:
         """Return the last committed height: CometBFT replays what is missing above it [ABCI-14]."""
         with self._lock:
-            keeper = self.keeper
-            return answer.ResponseInfo(
+            app_state = self.app_state
+            return abci.ResponseInfo(
                 data="shuiqiao",
                 version=request.version,
                 app_version=APP_VERSION,
-                last_block_height=keeper.height,
-                last_block_app_hash=keeper.app_hash if keeper.height else b"",
+                last_block_height=app_state.height,
+                last_block_app_hash=app_state.app_hash if app_state.height else b"",
             )
 
-    def query(self, request: ask.RequestQuery) -> answer.ResponseQuery:
+    def query(self, request: abci.RequestQuery) -> abci.ResponseQuery:
         """Answer ``/checkpoint`` with the newest note and ``/state`` with the encoded value of the key in data."""
-        height = self.keeper.height
+        height = self.app_state.height
         if request.path == "/checkpoint":
-            note = self.desk.note()
-            return answer.ResponseQuery(value=note.note if note is not None else b"", height=height)
+            note = self.extensions.note()
+            return abci.ResponseQuery(value=note.note if note is not None else b"", height=height)
         if request.path == "/state":
             value = self.view().get(request.data.decode(errors="replace"))
-            return answer.ResponseQuery(key=request.data, value=encode_cbor(value), height=height)
+            return abci.ResponseQuery(key=request.data, value=encode_cbor(value), height=height)
         error = InvalidInput("ledger.query_unknown", f"there is no query {request.path[:100]!r}")
-        return answer.ResponseQuery(code=number_of(error), log=error.message, codespace=error.code, height=height)
+        return msgspec.structs.replace(result_of(error, answer=abci.ResponseQuery), height=height)
 
     # Mempool connection
 
-    def check_txs(self, requests: Sequence[ask.RequestCheckTx]) -> Sequence[answer.ResponseCheckTx]:
+    def check_txs(self, requests: Sequence[abci.RequestCheckTx]) -> Sequence[abci.ResponseCheckTx]:
         """Check transactions on the last committed state, new ones and those that still wait alike [ABCI-15]."""
-        return self._waiting.check(requests)
+        return self._mempool.check(requests)
 
     def require_clock(self) -> None:
         """Return if this node may order; raises Unavailable ``ledger.clock_behind`` [LEDGER-TIME-1]."""
-        require_not_behind(now_ms=self._clock.now_ms(), block_ms=self.keeper.time_ms)
+        require_not_behind(now_ms=self._clock.now_ms(), block_ms=self.app_state.time_ms)
 
     def recheck(self, raws: Sequence[bytes]) -> list[ShuiqiaoError | None]:
         """Return what refuses transactions now, None where they may wait for a block; nobody is told."""
         # After a silence the last block's time is old: validity is then measured by this node's clock [ABCI-27].
-        time_ms = max(self.keeper.time_ms, self._clock.now_ms())
-        height = self.keeper.copy.head.height + 1
+        time_ms = max(self.app_state.time_ms, self._clock.now_ms())
+        height = self.app_state.copy.head.height + 1
         entrance = Entrance(self._machine, self.view(), time_ms=time_ms, height=height)
         return self.checker.admit(raws, entrance=entrance)
 
-    def insert_tx(self, request: ask.RequestInsertTx) -> answer.ResponseInsertTx:
-        """Take a transaction into the application's own mempool."""
-        return self._waiting.insert(request)
-
-    def reap_txs(self, request: ask.RequestReapTxs) -> answer.ResponseReapTxs:
-        """Return what is new in the application's own mempool."""
-        return self._waiting.reap(request)
-
     # Consensus connection
 
-    def init_chain(self, request: ask.RequestInitChain) -> answer.ResponseInitChain:
+    def init_chain(self, request: abci.RequestInitChain) -> abci.ResponseInitChain:
         """Begin: the validators are those of our genesis, where it names any; raises ``ledger.validators_differ``."""
         with self._lock:
             view = self.view()
@@ -222,115 +234,117 @@ class LedgerApplication:
                     f"the network's genesis names {len(own)} validators, CometBFT's genesis {len(given)} others",
                     next_step="write CometBFT's home again from this network's genesis",
                 )
-            return answer.ResponseInitChain(app_hash=self.keeper.app_hash)
+            return abci.ResponseInitChain(app_hash=self.app_state.app_hash)
 
-    def prepare_proposal(self, request: ask.RequestPrepareProposal) -> answer.ResponsePrepareProposal:
-        """Propose closing notes that are due and what waits, up to the size asked for [ABCI-16] [ABCI-28]."""
-        waiting = self.pool.waiting(max_bytes=request.max_tx_bytes) if self._settings.has_pool else request.txs
-        if self._clock.now_ms() < self.keeper.time_ms - MAX_BEHIND_MS:
+    def prepare_proposal(self, request: abci.RequestPrepareProposal) -> abci.ResponsePrepareProposal:
+        """Propose epoch notes that are due, then what waits, up to the size asked for [ABCI-16] [ABCI-28]."""
+        waiting = request.txs
+        if self._clock.now_ms() < self.app_state.time_ms - MAX_BEHIND_MS:
             # [LEDGER-TIME-1]: the next proposer, whose clock may be right, finds it all in its mempool.
             waiting = ()
-        made = make_proposal(waiting, checker=self.checker, closing=self.keeper.closing, max_bytes=request.max_tx_bytes)
-        return answer.ResponsePrepareProposal(txs=made)
+        txs: list[bytes] = []
+        left = request.max_tx_bytes
+        for whole in (*self.app_state.carried_notes.due(), *choose_transactions(waiting, checker=self.checker)):
+            left -= len(whole) + _FRAMING_BYTES
+            if left < 0:
+                break
+            txs.append(whole)
+        return abci.ResponsePrepareProposal(txs=txs)
 
-    def process_proposal(self, request: ask.RequestProcessProposal) -> answer.ResponseProcessProposal:
+    def process_proposal(self, request: abci.RequestProcessProposal) -> abci.ResponseProcessProposal:
         """Accept whatever a correct proposer can have made, and nothing else [ABCI-16] [ABCI-28]."""
-        is_good = is_proper(request.txs, checker=self.checker, closing=self.keeper.closing, state=self.view())
-        return answer.ResponseProcessProposal(status=answer.Verdict.ACCEPT if is_good else answer.Verdict.REJECT)
+        notes = self.app_state.carried_notes
+        is_good = is_proper(request.txs, checker=self.checker, notes=notes, state=self.view())
+        return abci.ResponseProcessProposal(status=abci.Verdict.ACCEPT if is_good else abci.Verdict.REJECT)
 
     def extend_vote(
         self,
-        request: ask.RequestExtendVote,  # noqa: ARG002 - the last committed state decides
-    ) -> answer.ResponseExtendVote:
+        request: abci.RequestExtendVote,  # noqa: ARG002 - the last committed state decides
+    ) -> abci.ResponseExtendVote:
         """Return our cosignature over the last committed checkpoint [ABCI-17]."""
         with self._lock:
             self._require_going()
-            if self.keeper.time_ms > self._clock.now_ms() + MAX_AHEAD_MS:
+            if self.app_state.time_ms > self._clock.now_ms() + MAX_AHEAD_MS:
                 # [LEDGER-TIME-2]: the vote counts, and its cosignature is missing.
-                return answer.ResponseExtendVote()
-            return answer.ResponseExtendVote(vote_extension=self.desk.own_extension())
+                return abci.ResponseExtendVote()
+            return abci.ResponseExtendVote(vote_extension=self.extensions.own_extension())
 
-    def verify_vote_extension(self, request: ask.RequestVerifyVoteExtension) -> answer.ResponseVerifyVoteExtension:
+    def verify_vote_extension(self, request: abci.RequestVerifyVoteExtension) -> abci.ResponseVerifyVoteExtension:
         """Accept a vote without an extension or with a cosignature that holds; name who sent another [ABCI-17]."""
         with self._lock:
             member = self._by_address.get(request.validator_address)
             try:
-                self.desk.judge(request.vote_extension, member=member)
+                self.extensions.judge(request.vote_extension, member=member)
             except IntegrityError as error:
                 words = f"{request.validator_address.hex()} at height {request.height}"
                 self._require_going(self._disagreement.hear_vote(error, voter=member, words=words, tip=self._tip()))
-                return answer.ResponseVerifyVoteExtension(status=answer.Verdict.REJECT)
-        return answer.ResponseVerifyVoteExtension(status=answer.Verdict.ACCEPT)
+                return abci.ResponseVerifyVoteExtension(status=abci.Verdict.REJECT)
+        return abci.ResponseVerifyVoteExtension(status=abci.Verdict.ACCEPT)
 
     def hear(self, note: bytes, *, proof: Sequence[bytes] = ()) -> None:
         """Compare what validators signed elsewhere with this log; raises as ``hear_note``, and why we stopped."""
         with self._lock:
             hear = self._disagreement.hear_note
-            self._require_going(hear(note, proof=proof, tip=self._tip(), copy=self.keeper.copy))
+            self._require_going(hear(note, proof=proof, tip=self._tip(), copy=self.app_state.copy))
 
     def statement(self) -> bytes:
         """Return our word on the last committed checkpoint; raises as ``own_statement``, and why we stopped."""
         with self._lock:
             self._require_going()
-            return own_statement(self.desk, tip=self._tip())
+            return own_statement(self.extensions, tip=self._tip())
 
     def _require_going(self, why: ShuiqiaoError | None = None) -> None:
         self._stopped = self._stopped or why
         if self._stopped is not None:
             raise self._stopped
 
-    def finalize_block(self, request: ask.RequestFinalizeBlock) -> answer.ResponseFinalizeBlock:
+    def finalize_block(self, request: abci.RequestFinalizeBlock) -> abci.ResponseFinalizeBlock:
         """Execute a decided block on a copy of the state; nothing is stored before Commit [ABCI-13]."""
         if request.time is None:
             raise InvalidInput("ledger.abci_malformed", f"the block of height {request.height} has no time")
         with self._lock:
             self._require_going()
-            carried = self.keeper.closing.found_in(request.txs)
+            carried = self.app_state.carried_notes.found_in(request.txs)
             parts = [() if whole in carried else transactions_in(whole) for whole in request.txs]
             raws = [raw for part in parts for raw in part]
             with self.checker.meet(raws, self.view()) as met:
-                pending = self.keeper.execute(met.assumed(), height=request.height, time_ms=request.time.ms)
+                pending = self.app_state.execute(met.assumed(), height=request.height, time_ms=request.time.ms)
                 if not met.holds():
-                    pending = self.keeper.execute(met.proven(), height=request.height, time_ms=request.time.ms)
-            found = met.found
+                    pending = self.app_state.execute(met.proven(), height=request.height, time_ms=request.time.ms)
             executed = iter(pending.execution.result.outcomes)
-            outcomes = [next(executed) if isinstance(each, Candidate) else each for each in found]
+            refusals = [next(executed).refusal if isinstance(each, Candidate) else each for each in met.found]
             self._round = _Round(
-                pending=pending,
-                wholes=request.txs,
-                carried=list(carried.values()),
-                outcomes=list(zip(raws, outcomes, strict=True)),
+                pending=pending, carried=list(carried.values()), refusals=list(zip(raws, refusals, strict=True))
             )
-            refusals = iter([refusal_in(outcome) for outcome in outcomes])
-            return answer.ResponseFinalizeBlock(
-                tx_results=[result_of([next(refusals) for _ in part]) for part in parts],
+            coming = iter(refusals)
+            results = [first_refusal([next(coming) for _ in part]) for part in parts]
+            return abci.ResponseFinalizeBlock(
+                tx_results=[result_of(refusal, answer=abci.TxResult) for refusal in results],
                 validator_updates=updates_of(self.view(), pending.execution.writes, policy_of=self._policy_of),
                 app_hash=pending.app_hash,
             )
 
     def commit(
         self,
-        request: ask.RequestCommit,  # noqa: ARG002 - it is empty
-    ) -> answer.ResponseCommit:
+        request: abci.RequestCommit,  # noqa: ARG002 - it is empty
+    ) -> abci.ResponseCommit:
         """Make the finalized block durable, tell who waits, and say which CometBFT blocks may go."""
         with self._lock:
             decided = self._round
             if decided is None:
                 raise IntegrityError("ledger.commit_unexpected", "Commit came without a FinalizeBlock before it")
-            self.keeper.closing.take(decided.carried)
+            self.app_state.carried_notes.take(decided.carried)
             block = self._store(decided.pending)
             self._round = None
-            raws = [raw for raw, _ in decided.outcomes]
-            self.checker.remembered.forget(raws)
-            self.pool.remove(decided.wholes)
+            self.checker.remembered.forget([raw for raw, _ in decided.refusals])
             self._move(block, decided.pending)
             self._tell(decided, block)
-            return answer.ResponseCommit(retain_height=self._retain_height())
+            return abci.ResponseCommit(retain_height=self._retain_height())
 
     def _store(self, pending: Pending) -> Block | None:
         """Commit, and refuse to go on where it is unknown what the disk holds: the node must be opened again."""
         try:
-            return self.keeper.commit(pending)
+            return self.app_state.commit(pending)
         except Unavailable as error:
             if error.code != "ledger.disk_full":
                 self._stopped = error
@@ -338,18 +352,18 @@ class LedgerApplication:
 
     def _move(self, block: Block | None, pending: Pending) -> None:
         # The votes for this block completed the note of the block before: kept now, or within a second under load.
-        self.desk.store(is_urgent=block is None)
+        self.extensions.store(is_urgent=block is None)
         if block is not None:
-            self.desk.move(self._tip())
+            self.extensions.move(self._tip())
             if any(key.startswith("members/") for key in pending.execution.writes):
                 self._learn_validators()
         interval = self._settings.snapshot_interval
-        if interval and pending.height % interval == 0 and self.keeper.position is not None:
-            self.keeper.shelf.take(self.keeper.position)
+        if interval and pending.height % interval == 0 and self.app_state.reached is not None:
+            self.app_state.shelf.take(self.app_state.reached)
 
     def _tell(self, decided: _Round, block: Block | None) -> None:
-        pending = decided.pending
-        told = Decided(height=pending.height, time_ms=pending.time_ms, block=block, outcomes=decided.outcomes)
+        events = [event for outcome in decided.pending.execution.result.outcomes for event in outcome.events]
+        told = Decided(block=block, refusals=decided.refusals, events=events)
         for listener in self._listeners:
             listener(told)
 
@@ -357,45 +371,129 @@ class LedgerApplication:
         """Return from which height on CometBFT must keep blocks: enough for the oldest snapshot on offer [ABCI-20]."""
         if not self._settings.retain_heights:
             return 0
-        oldest = min((offer.height for offer in self.keeper.shelf.offers()), default=self.keeper.height)
-        return max(0, min(self.keeper.height - self._settings.retain_heights, oldest))
+        oldest = min((offer.height for offer in self.app_state.shelf.offers()), default=self.app_state.height)
+        return max(0, min(self.app_state.height - self._settings.retain_heights, oldest))
 
     # Snapshot connection
 
     def list_snapshots(
         self,
-        request: ask.RequestListSnapshots,  # noqa: ARG002 - it is empty
-    ) -> answer.ResponseListSnapshots:
+        request: abci.RequestListSnapshots,  # noqa: ARG002 - it is empty
+    ) -> abci.ResponseListSnapshots:
         """Return the snapshots on offer."""
         with self._lock:
-            return answer.ResponseListSnapshots(snapshots=self.keeper.shelf.offers())
+            return abci.ResponseListSnapshots(snapshots=self.app_state.shelf.offers())
 
-    def load_snapshot_chunk(self, request: ask.RequestLoadSnapshotChunk) -> answer.ResponseLoadSnapshotChunk:
+    def load_snapshot_chunk(self, request: abci.RequestLoadSnapshotChunk) -> abci.ResponseLoadSnapshotChunk:
         """Return a part of a snapshot."""
-        return answer.ResponseLoadSnapshotChunk(
-            chunk=self.keeper.shelf.chunk(height=request.height, chunk=request.chunk)
+        return abci.ResponseLoadSnapshotChunk(
+            chunk=self.app_state.shelf.chunk(height=request.height, chunk=request.chunk)
         )
 
-    def offer_snapshot(self, request: ask.RequestOfferSnapshot) -> answer.ResponseOfferSnapshot:
-        """Tell whether to join by a peer's snapshot."""
+    def offer_snapshot(self, request: abci.RequestOfferSnapshot) -> abci.ResponseOfferSnapshot:
+        """Begin to join by a peer's snapshot; only an empty ledger does [ABCI-21]."""
         with self._lock:
-            return self._joining.offer(request)
+            if self.app_state.height or self.app_state.copy.head.height or request.snapshot is None:
+                return abci.ResponseOfferSnapshot(result=abci.OfferResult.ABORT)
+            self._incoming = None
+            try:
+                self._incoming = self.app_state.take_in(request.snapshot, app_hash=request.app_hash)
+            except InvalidInput:
+                self.app_state.drop_incoming()
+                return abci.ResponseOfferSnapshot(result=abci.OfferResult.REJECT)
+            return abci.ResponseOfferSnapshot(result=abci.OfferResult.ACCEPT)
 
-    def apply_snapshot_chunk(self, request: ask.RequestApplySnapshotChunk) -> answer.ResponseApplySnapshotChunk:
-        """Take a part of the snapshot."""
+    def apply_snapshot_chunk(self, request: abci.RequestApplySnapshotChunk) -> abci.ResponseApplySnapshotChunk:
+        """Take a chunk; with the last one, prove that the whole is what was verified [ABCI-21]."""
         with self._lock:
-            return self._joining.apply(request)
+            incoming = self._incoming
+            if incoming is None:
+                return abci.ResponseApplySnapshotChunk(result=abci.ChunkResult.ABORT)
+            try:
+                incoming.add(request.index, request.chunk)
+                if incoming.is_whole:
+                    self._incoming = None
+                    self.app_state.receive(incoming)
+            except IntegrityError as error:
+                if error.code != "ledger.snapshot_contradicted":
+                    return abci.ResponseApplySnapshotChunk(
+                        result=abci.ChunkResult.RETRY,
+                        refetch_chunks=(request.index,),
+                        reject_senders=(request.sender,) if request.sender else (),
+                    )
+                # No other peer's chunks would fit this manifest and be blocks.
+                self._incoming = None
+                self.app_state.drop_incoming()
+                return abci.ResponseApplySnapshotChunk(result=abci.ChunkResult.REJECT_SNAPSHOT)
+            if incoming.is_whole:
+                self._begin()
+            return abci.ResponseApplySnapshotChunk(result=abci.ChunkResult.ACCEPT)
 
     def _begin(self) -> None:
         """Begin at what is committed: after opening, and after joining by a snapshot."""
-        self.desk.load(self._tip())
+        self.extensions.load(self._tip())
         self._learn_validators()
-        if self._settings.snapshot_interval and self.keeper.position is not None:
-            self.keeper.shelf.take(self.keeper.position)
+        if self._settings.snapshot_interval and self.app_state.reached is not None:
+            self.app_state.shelf.take(self.app_state.reached)
 
     def close(self) -> None:
         """Keep the newest note, and release files and processes."""
         with self._lock:
-            self.desk.store(is_urgent=True)
-            self.keeper.close()
+            self.extensions.store(is_urgent=True)
+            self.app_state.close()
             self.checker.close()
+
+
+def choose_transactions(waiting: Sequence[bytes], *, checker: TransactionChecker) -> list[bytes]:
+    """Return what waits and may stand in a block, but what cannot be decoded or stands twice [ABCI-16].
+
+    A transaction stands once, however it is bundled: of the same ones a stranger makes any number of bundles. What a
+    contract may refuse stays in: only the block that refuses it takes it out of every mempool. What has no place in
+    this block any more waits for the next one.
+    """
+    chosen: list[bytes] = []
+    taken: set[bytes] = set()
+    count = size = work = 0
+    for whole in waiting:
+        raws = transactions_in(whole)
+        if not taken.isdisjoint(raws):
+            continue
+        units = checker.work_of(raws)
+        if units is None or units > MAX_BLOCK_WORK:
+            continue
+        count += len(raws)
+        size += sum(map(len, raws))
+        work += units
+        if count > MAX_PROPOSED or size > MAX_UNPACKED_BYTES or work > MAX_BLOCK_WORK:
+            break
+        chosen.append(whole)
+        taken.update(raws)
+    return chosen
+
+
+def is_proper(wholes: Sequence[bytes], *, checker: TransactionChecker, notes: CarriedNotes, state: StateView) -> bool:
+    """Tell whether a correct proposer can have made a block, by its bytes and the last committed state alone.
+
+    Signatures not met in CheckTx are verified now, while votes travel, and remembered.
+    """
+    shown = [whole for whole in wholes if carried_in(whole) is not None]
+    if len(set(wholes)) < len(wholes) or len(shown) > MAX_CARRIED:
+        return False
+    carried = notes.found_in(shown)
+    if len({each.size for each in carried.values()}) < len(shown):
+        return False
+    raws: dict[bytes, None] = {}
+    size = work = 0
+    for whole in wholes:
+        found = () if whole in carried else transactions_in(whole)
+        if not raws.keys().isdisjoint(found):
+            return False
+        size += sum(map(len, found))
+        if size > MAX_UNPACKED_BYTES or (units := checker.work_of(found)) is None:
+            return False
+        work += units
+        if work > MAX_BLOCK_WORK:
+            return False
+        raws.update(dict.fromkeys(found))
+    checker.candidates(list(raws), state)
+    return True

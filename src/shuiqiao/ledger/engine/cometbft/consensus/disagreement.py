@@ -18,7 +18,7 @@ from shuiqiao.base.ids import MemberId
 from shuiqiao.crypto.model import CipherSuite
 from shuiqiao.ledger.checkpoints.cosignature import verify_cosignature
 from shuiqiao.ledger.checkpoints.signed_note import Checkpoint, decode_signed_note
-from shuiqiao.ledger.engine.cometbft.consensus.extensions import CosignatureDesk, Tip
+from shuiqiao.ledger.engine.cometbft.consensus.extensions import Tip, VoteExtensions
 from shuiqiao.ledger.engine.ledger_copy import LedgerCopy
 from shuiqiao.ledger.witness.fork_evidence import fork_kind
 
@@ -107,18 +107,18 @@ def proof_beyond(copy: LedgerCopy, *, size: int, note: Checkpoint) -> tuple[byte
     return (copy.root_at(size), *path) if path and size.bit_count() == 1 else path
 
 
-def own_statement(desk: CosignatureDesk, *, tip: Tip) -> bytes:
+def own_statement(extensions: VoteExtensions, *, tip: Tip) -> bytes:
     """Return this validator's statement on its last committed checkpoint, empty where it has no vote.
 
     It is signed only once the others confirmed that checkpoint: a node that diverged and was not told so yet signs
     nothing [ABCI-23]. Raises Unavailable ``ledger.statement_pending``.
     """
-    note = desk.note()
+    note = extensions.note()
     if note is None or (note.size, note.root) != (tip.size, tip.root):
         raise Unavailable(
             "ledger.statement_pending",
             f"the validators' quorum has not confirmed the checkpoint of {tip.size} leaves yet",
             retry_after_s=_RETRY_S,
         )
-    line = desk.own_extension()
+    line = extensions.own_extension()
     return tip.text + b"\n" + line if line else b""

@@ -77,7 +77,7 @@ def tip_of(*, size: int, root: bytes, policy: CheckpointPolicy, view: SnapshotSt
     return Tip(size=size, root=root, text=text, policy=policy, view=view)
 
 
-class CosignatureDesk:
+class VoteExtensions:
     """Gives this validator's cosignature, judges those of others, and keeps the newest note that has its quorum."""
 
     def __init__(

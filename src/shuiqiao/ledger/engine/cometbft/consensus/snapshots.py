@@ -1,7 +1,7 @@
 """State-sync snapshots: the segment files as one long stream of bytes, cut into chunks that are hashed one by one.
 
 Segments only ever grow at their end, so a snapshot of an earlier height is a prefix of the stream: it costs a manifest
-and no copy, and the digests of full chunks stay good for all later snapshots. The closing notes that blocks carried,
+and no copy, and the digests of full chunks stay good for all later snapshots. The epoch notes that blocks carried,
 which no block of ours gives again, follow as a second stream with chunks of its own. A node that joins checks each
 chunk by its digest, opens the blocks by executing them, and compares the root that results with the application hash
 that a light client verified: nothing that a peer sends is believed [ABCI-21].
@@ -20,8 +20,8 @@ from shuiqiao.base.encoding import decode_cbor_strict, encode_cbor, typed
 from shuiqiao.base.errors import IntegrityError, InvalidInput
 from shuiqiao.base.files import open_regular
 from shuiqiao.ledger.checkpoints.signed_note import MAX_SIGNED_NOTE_BYTES
-from shuiqiao.ledger.engine.cometbft.abci.parts import Snapshot
-from shuiqiao.ledger.engine.cometbft.consensus.position import Position
+from shuiqiao.ledger.engine.cometbft.abci.messages import Snapshot
+from shuiqiao.ledger.engine.cometbft.consensus.heights import HeightRecord
 from shuiqiao.ledger.store.frame import EMPTY_TAIL, SEGMENT_HEADER_BYTES, Broken, Tail
 from shuiqiao.ledger.store.segments import SegmentFiles
 
@@ -57,7 +57,7 @@ class SnapshotManifest(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown
     """
 
     version: int
-    position: Position
+    position: HeightRecord
     segments: list[tuple[int, int]]
     notes: list[tuple[int, int]]
     chunk_bytes: int
@@ -112,10 +112,10 @@ def decode_manifest(data: bytes) -> SnapshotManifest:
 
 
 class SnapshotShelf:
-    """The snapshots this node offers, made from the segment files and the closing notes as they are."""
+    """The snapshots this node offers, made from the segment files and the epoch notes as they are."""
 
     def __init__(self, segments: Path, *, suffix: str, notes: Path, digest: Digest) -> None:
-        """notes: the folder of the closing notes that blocks carried, which never change."""
+        """notes: the folder of the epoch notes that blocks carried, which never change."""
         self._segments = segments
         self._suffix = suffix
         self._notes = notes
@@ -123,7 +123,7 @@ class SnapshotShelf:
         self._full: list[bytes] = []
         self._shelf: list[SnapshotManifest] = []
 
-    def take(self, position: Position) -> None:
+    def take(self, position: HeightRecord) -> None:
         """Add a snapshot of everything that is stored now; called right after a commit."""
         segments = [(int(path.stem), path.stat().st_size) for path in sorted(self._segments.glob(f"*{self._suffix}"))]
         notes = [(int(path.name), path.stat().st_size) for path in sorted(self._notes.iterdir()) if path.name.isdigit()]
@@ -251,7 +251,7 @@ class Incoming:
         return self._next == len(self.manifest.chunks)
 
     def notes(self) -> list[bytes]:
-        """Return the closing notes, once all chunks are there."""
+        """Return the epoch notes, once all chunks are there."""
         return [path.read_bytes() for path, _ in self._notes]
 
 

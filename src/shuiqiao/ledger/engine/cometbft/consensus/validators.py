@@ -12,7 +12,7 @@ from typing import Any, Final
 
 from shuiqiao.base.encoding import decode_cbor
 from shuiqiao.base.ids import MemberId
-from shuiqiao.ledger.engine.cometbft.abci.parts import PublicKey, ValidatorUpdate
+from shuiqiao.ledger.engine.cometbft.abci.messages import PublicKey, ValidatorUpdate
 from shuiqiao.ledger.engine.cometbft.comet.home import address_of
 from shuiqiao.ledger.engine.cometbft.consensus.extensions import PolicyOf
 from shuiqiao.ledger.model import StateView

@@ -24,7 +24,7 @@ MAX_BUNDLE_BYTES: Final = 65_000
 """Bytes of a bundle before it is packed; at worst packing adds a hundred, and CometBFT's mempool takes 65,536."""
 
 _ZLIB_HEAD: Final = 0x78
-"""First byte of a zlib stream (RFC 1950) with the usual window. No transaction and no closing note begins with it."""
+"""First byte of a zlib stream (RFC 1950) with the usual window. No transaction and no epoch note begins with it."""
 
 _LEVEL: Final = 1
 """Most of what can be saved is saved by the quickest."""

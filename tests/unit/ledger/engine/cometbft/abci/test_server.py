@@ -9,9 +9,7 @@ import pytest
 
 from cometbft_world import AbciClient, Tally
 from shuiqiao.base.errors import IntegrityError, Unavailable
-from shuiqiao.ledger.engine.cometbft.abci import requests as ask
-from shuiqiao.ledger.engine.cometbft.abci import responses as answer
-from shuiqiao.ledger.engine.cometbft.abci.codec import encode_request
+from shuiqiao.ledger.engine.cometbft.abci import messages as abci
 from shuiqiao.ledger.engine.cometbft.abci.server import MAX_CONNECTIONS, AbciServer
 from shuiqiao.ledger.engine.cometbft.abci.wire import encode_uvarint
 from stranger import told_to_a_stranger
@@ -24,7 +22,7 @@ def tally():
 
 @pytest.fixture
 def server(tally, tmp_path):
-    server = AbciServer(tally, path=tmp_path / "app.sock", on_fault=tally.faults.append)
+    server = AbciServer(tally.answers, path=tmp_path / "app.sock", on_fault=tally.faults.append)
     yield server
     server.close()
 
@@ -43,40 +41,36 @@ def wait_for_faults(tally, client) -> list[str]:
 
 def test_pipelined_calls_are_answered_in_order(client):  # [ABCI-5]
     found = client.ask(
-        ask.RequestEcho(message="a"),
-        ask.RequestCheckTx(tx=b"good"),
-        ask.RequestCheckTx(tx=b"bad"),
-        ask.RequestFlush(),
-        ask.RequestQuery(data=b"abc"),
-        ask.RequestReapTxs(max_bytes=1),
-        ask.RequestInsertTx(tx=b"x"),
-        ask.RequestLoadSnapshotChunk(chunk=3),
+        abci.RequestEcho(message="a"),
+        abci.RequestCheckTx(tx=b"good"),
+        abci.RequestCheckTx(tx=b"bad"),
+        abci.RequestFlush(),
+        abci.RequestQuery(data=b"abc"),
+        abci.RequestLoadSnapshotChunk(chunk=3),
     )
     assert found == [
-        answer.ResponseEcho(message="a"),
-        answer.ResponseCheckTx(),
-        answer.ResponseCheckTx(code=7, log="bad", codespace="tally"),
-        answer.ResponseFlush(),
-        answer.ResponseQuery(value=b"cba"),
-        answer.ResponseReapTxs(txs=[b"one", b"two"]),
-        answer.ResponseInsertTx(),
-        answer.ResponseLoadSnapshotChunk(chunk=b"chunk 3"),
+        abci.ResponseEcho(message="a"),
+        abci.ResponseCheckTx(),
+        abci.ResponseCheckTx(code=7, log="bad", codespace="tally"),
+        abci.ResponseFlush(),
+        abci.ResponseQuery(value=b"cba"),
+        abci.ResponseLoadSnapshotChunk(chunk=b"chunk 3"),
     ]
 
 
 def test_a_long_run_of_checks_is_answered_one_by_one(client):
-    found = client.ask(*[ask.RequestCheckTx(tx=b"bad" if n % 3 else b"good %d" % n) for n in range(1000)])
+    found = client.ask(*[abci.RequestCheckTx(tx=b"bad" if n % 3 else b"good %d" % n) for n in range(1000)])
     assert [each.code for each in found] == [7 if n % 3 else 0 for n in range(1000)]
 
 
 def test_a_request_may_arrive_byte_by_byte(client):
-    for byte in encode_request(ask.RequestEcho(message="slow")):
+    for byte in abci.REQUESTS.encode(abci.RequestEcho(message="slow")):
         client.socket.sendall(bytes((byte,)))
-    assert client.receive(1) == [answer.ResponseEcho(message="slow")]
+    assert client.receive(1) == [abci.ResponseEcho(message="slow")]
 
 
 def test_a_request_may_arrive_in_two_parts_behind_others(client):
-    data = b"".join(encode_request(ask.RequestCheckTx(tx=b"t" * 300)) for _ in range(300))
+    data = b"".join(abci.REQUESTS.encode(abci.RequestCheckTx(tx=b"t" * 300)) for _ in range(300))
     for cut in (50_000, 90_000):
         client.socket.sendall(data[:cut])
         found = client.receive(cut // 308)
@@ -86,7 +80,7 @@ def test_a_request_may_arrive_in_two_parts_behind_others(client):
 
 def test_a_large_block_arrives_whole(client, tally):
     txs = [bytes([n % 251]) * 60_000 for n in range(60)]
-    [found] = client.ask(ask.RequestFinalizeBlock(txs=txs, height=1))
+    [found] = client.ask(abci.RequestFinalizeBlock(txs=txs, height=1))
     assert len(found.tx_results) == 60
     assert tally.pending == txs
 
@@ -106,15 +100,15 @@ def test_hostile_bytes_end_their_connection_and_no_other(data, code, tally, serv
     hostile = AbciClient(server.path)
     hostile.socket.sendall(data)
     assert wait_for_faults(tally, hostile) == [code]
-    assert client.ask(ask.RequestEcho(message="still here")) == [answer.ResponseEcho(message="still here")]
+    assert client.ask(abci.RequestEcho(message="still here")) == [abci.ResponseEcho(message="still here")]
 
 
 def test_a_request_cut_short_ends_quietly(tally, server, client):
     hostile = AbciClient(server.path)
-    hostile.socket.sendall(encode_request(ask.RequestEcho(message="cut"))[:-1])
+    hostile.socket.sendall(abci.REQUESTS.encode(abci.RequestEcho(message="cut"))[:-1])
     hostile.socket.shutdown(socket.SHUT_WR)
     assert wait_for_faults(tally, hostile) == []
-    assert client.ask(ask.RequestFlush()) == [answer.ResponseFlush()]
+    assert client.ask(abci.RequestFlush()) == [abci.ResponseFlush()]
 
 
 class Broken(Tally):
@@ -128,15 +122,15 @@ class Broken(Tally):
 @pytest.mark.parametrize(
     ("request_", "text", "code"),
     [
-        (ask.RequestCommit(), "ledger.state_diverged: it does not follow", "ledger.state_diverged"),
-        (ask.RequestInfo(), "KeyError: 'oops'", "ledger.abci_call_failed"),
+        (abci.RequestCommit(), "ledger.state_diverged: it does not follow", "ledger.state_diverged"),
+        (abci.RequestInfo(), "KeyError: 'oops'", "ledger.abci_call_failed"),
     ],
 )
 def test_an_application_that_cannot_go_on_answers_an_exception(request_, text, code, tmp_path):  # [ABCI-6]
     broken = Broken()
-    server = AbciServer(broken, path=tmp_path / "app.sock", on_fault=broken.faults.append)
+    server = AbciServer(broken.answers, path=tmp_path / "app.sock", on_fault=broken.faults.append)
     client = AbciClient(server.path)
-    assert client.ask(request_) == [answer.ResponseException(error=text)]
+    assert client.ask(request_) == [abci.ResponseException(error=text)]
     assert wait_for_faults(broken, client) == [code]
     server.close()
 
@@ -144,9 +138,9 @@ def test_an_application_that_cannot_go_on_answers_an_exception(request_, text, c
 def test_connections_are_bounded(tally, server):
     clients = [AbciClient(server.path) for _ in range(MAX_CONNECTIONS)]
     for each in clients:
-        each.ask(ask.RequestFlush())
+        each.ask(abci.RequestFlush())
     assert wait_for_faults(tally, AbciClient(server.path)) == ["ledger.abci_connections_full"]
-    assert clients[0].ask(ask.RequestFlush()) == [answer.ResponseFlush()]
+    assert clients[0].ask(abci.RequestFlush()) == [abci.ResponseFlush()]
     for each in clients:
         each.close()
 
@@ -154,36 +148,36 @@ def test_connections_are_bounded(tally, server):
 def test_connections_that_never_ask_anything_make_room(tally, server):  # [ABCI-4]
     """Some send nothing, some a part of a request: a node that starts finds room all the same."""
     node = AbciClient(server.path)
-    assert node.ask(ask.RequestFlush()) == [answer.ResponseFlush()]
+    assert node.ask(abci.RequestFlush()) == [abci.ResponseFlush()]
     slow = [AbciClient(server.path) for _ in range(MAX_CONNECTIONS - 1)]
     for each in slow[::2]:
         with contextlib.suppress(ConnectionError):
-            each.socket.sendall(encode_request(ask.RequestEcho(message="x" * 100))[:50])
+            each.socket.sendall(abci.REQUESTS.encode(abci.RequestEcho(message="x" * 100))[:50])
     again = [AbciClient(server.path) for _ in range(4)]
     for each in [node, *again]:
-        assert each.ask(ask.RequestFlush()) == [answer.ResponseFlush()]
+        assert each.ask(abci.RequestFlush()) == [abci.ResponseFlush()]
     assert tally.faults == []
     for each in [node, *again, *slow]:
         each.close()
 
 
 def test_a_stranger_decides_no_block(tally, server, client, monkeypatch):  # [ABCI-29]
-    assert client.ask(ask.RequestFlush()) == [answer.ResponseFlush()]
-    calls = (ask.RequestFinalizeBlock(txs=[b"mine"], height=1), ask.RequestCommit(), ask.RequestFlush())
-    block = b"".join(map(encode_request, calls))
+    assert client.ask(abci.RequestFlush()) == [abci.ResponseFlush()]
+    calls = (abci.RequestFinalizeBlock(txs=[b"mine"], height=1), abci.RequestCommit(), abci.RequestFlush())
+    block = b"".join(map(abci.REQUESTS.encode, calls))
     for _ in range(MAX_CONNECTIONS):
         assert told_to_a_stranger(server.path, block, monkeypatch=monkeypatch) == b""
     assert [fault.code for fault in tally.faults] == ["ledger.abci_peer_foreign"] * MAX_CONNECTIONS
     assert (tally.pending, tally.height) == ([], 0)
     # Who was let in before goes on.
-    assert client.ask(ask.RequestFlush()) == [answer.ResponseFlush()]
+    assert client.ask(abci.RequestFlush()) == [abci.ResponseFlush()]
 
 
 def test_a_socket_deeper_than_an_address_is_long(tally, tmp_path):  # [ABCI-29]
     path = tmp_path / ("d" * 100) / ("e" * 100) / "abci.sock"
-    server = AbciServer(tally, path=path, on_fault=tally.faults.append)
+    server = AbciServer(tally.answers, path=path, on_fault=tally.faults.append)
     client = AbciClient(path)
-    assert client.ask(ask.RequestFlush()) == [answer.ResponseFlush()]
+    assert client.ask(abci.RequestFlush()) == [abci.ResponseFlush()]
     assert path.parent.stat().st_mode & 0o777 == 0o700
     client.close()
     server.close()
@@ -194,7 +188,7 @@ def test_the_socket_is_the_owners_and_a_left_over_one_is_replaced(tally, tmp_pat
     holder = socket.socket(socket.AF_UNIX)
     holder.bind(str(path))
     holder.close()
-    server = AbciServer(tally, path=path, on_fault=tally.faults.append)
+    server = AbciServer(tally.answers, path=path, on_fault=tally.faults.append)
     assert path.stat().st_mode & 0o777 == 0o600
     server.close()
     assert not path.exists()
@@ -203,5 +197,5 @@ def test_the_socket_is_the_owners_and_a_left_over_one_is_replaced(tally, tmp_pat
 def test_a_socket_that_cannot_be_made_is_told_so(tally, tmp_path):
     (tmp_path / "app.sock").mkdir()
     with pytest.raises(Unavailable) as raised:
-        AbciServer(tally, path=tmp_path / "app.sock", on_fault=tally.faults.append)
+        AbciServer(tally.answers, path=tmp_path / "app.sock", on_fault=tally.faults.append)
     assert raised.value.code == "ledger.abci_address_taken"

@@ -18,14 +18,13 @@ from shuiqiao.crypto import intl as intl_provider
 from shuiqiao.ledger.checkpoints.cosignature import sign_cosignature
 from shuiqiao.ledger.checkpoints.note import verify_note
 from shuiqiao.ledger.checkpoints.signed_note import encode_text
-from shuiqiao.ledger.engine.cometbft.abci import requests as ask
-from shuiqiao.ledger.engine.cometbft.abci import responses as answer
-from shuiqiao.ledger.engine.cometbft.abci.parts import PublicKey, Snapshot, Timestamp, ValidatorUpdate
+from shuiqiao.ledger.engine.cometbft.abci import messages as abci
+from shuiqiao.ledger.engine.cometbft.abci.messages import PublicKey, Snapshot, Timestamp, ValidatorUpdate
 from shuiqiao.ledger.engine.cometbft.comet.home import address_of
 from shuiqiao.ledger.engine.cometbft.consensus import extensions, snapshots
+from shuiqiao.ledger.engine.cometbft.consensus.app_state import INCOMING_FOLDER
 from shuiqiao.ledger.engine.cometbft.consensus.application import LedgerApplication
 from shuiqiao.ledger.engine.cometbft.consensus.extensions import Cosigner
-from shuiqiao.ledger.engine.cometbft.consensus.keeper import INCOMING_FOLDER
 from shuiqiao.ledger.engine.cometbft.consensus.snapshots import (
     CHUNK_BYTES,
     MAX_SNAPSHOT_BYTES,
@@ -78,20 +77,20 @@ def close(application, opened) -> None:
     opened.remove(application)
 
 
-def finalize(application, height: int, *raws: bytes) -> answer.ResponseFinalizeBlock:
+def finalize(application, height: int, *raws: bytes) -> abci.ResponseFinalizeBlock:
     return application.finalize_block(
-        ask.RequestFinalizeBlock(txs=raws, height=height, time=Timestamp(seconds=START_S + height))
+        abci.RequestFinalizeBlock(txs=raws, height=height, time=Timestamp(seconds=START_S + height))
     )
 
 
-def decide(application, height: int, *raws: bytes) -> answer.ResponseFinalizeBlock:
+def decide(application, height: int, *raws: bytes) -> abci.ResponseFinalizeBlock:
     found = finalize(application, height, *raws)
-    application.commit(ask.RequestCommit())
+    application.commit(abci.RequestCommit())
     return found
 
 
 def position(application) -> tuple[int, bytes]:
-    found = application.info(ask.RequestInfo())
+    found = application.info(abci.RequestInfo())
     return found.last_block_height, found.last_block_app_hash
 
 
@@ -101,10 +100,10 @@ def test_the_genesis_of_both_must_name_the_same_validators(roster, open_app):
         ValidatorUpdate(pub_key=PublicKey(ed25519=keys.validator_key), power=10) for keys in roster.comet_keys.values()
     ]
     assert position(application) == (0, b"")
-    found = application.init_chain(ask.RequestInitChain(validators=given))
-    assert found.app_hash == application.keeper.app_hash
+    found = application.init_chain(abci.RequestInitChain(validators=given))
+    assert found.app_hash == application.app_state.app_hash
     with pytest.raises(IntegrityError) as raised:
-        application.init_chain(ask.RequestInitChain(validators=given[:3]))
+        application.init_chain(abci.RequestInitChain(validators=given[:3]))
     assert raised.value.code == "ledger.validators_differ"
 
 
@@ -112,7 +111,7 @@ def test_the_application_hash_is_that_of_the_checkpoint_and_empty_blocks_keep_it
     application = open_app()
     first = decide(application, 1).app_hash
     second = decide(application, 2, roster.note(1)).app_hash
-    head = application.keeper.copy.head
+    head = application.app_state.copy.head
     text = encode_text(origin=roster.parameters.origin, size=head.size, root=head.root)
     assert (head.height, head.size, second) == (1, 2, roster.suite.digest(text))
     assert second != first
@@ -130,23 +129,23 @@ def test_a_time_that_is_not_after_the_last_block_is_moved(roster, open_app):
     application = open_app()
     for height in (1, 2):
         raw = roster.note(height)
-        application.finalize_block(ask.RequestFinalizeBlock(txs=[raw], height=height, time=Timestamp(seconds=START_S)))
-        application.commit(ask.RequestCommit())
-    times = [block.time_ms for block in application.keeper.copy.blocks(from_height=1)]
+        application.finalize_block(abci.RequestFinalizeBlock(txs=[raw], height=height, time=Timestamp(seconds=START_S)))
+        application.commit(abci.RequestCommit())
+    times = [block.time_ms for block in application.app_state.copy.blocks(from_height=1)]
     assert times == [START_S * 1000, START_S * 1000 + 1]
 
 
 def test_heights_that_do_not_follow_and_commits_out_of_turn_are_refused(roster, open_app):
     application = open_app()
     with pytest.raises(IntegrityError) as unexpected:
-        application.commit(ask.RequestCommit())
+        application.commit(abci.RequestCommit())
     decide(application, 1, roster.note(1))
     with pytest.raises(IntegrityError) as repeated:
         finalize(application, 1)
     with pytest.raises(IntegrityError) as skipped:
         finalize(application, 3)
     with pytest.raises(InvalidInput) as timeless:
-        application.finalize_block(ask.RequestFinalizeBlock(height=2))
+        application.finalize_block(abci.RequestFinalizeBlock(height=2))
     codes = [each.value.code for each in (unexpected, repeated, skipped, timeless)]
     assert codes == ["ledger.commit_unexpected", "ledger.height_wrong", "ledger.height_wrong", "ledger.abci_malformed"]
 
@@ -174,9 +173,9 @@ def test_a_block_that_was_announced_and_not_stored_is_decided_again(roster, open
     before = position(application)
     raw = roster.note(2)
     finalize(application, 3, raw)
-    monkeypatch.setattr(application.keeper.copy, "store", full_disk)
+    monkeypatch.setattr(application.app_state.copy, "store", full_disk)
     with pytest.raises(Unavailable):
-        application.commit(ask.RequestCommit())
+        application.commit(abci.RequestCommit())
     close(application, opened)
 
     application = open_app()
@@ -189,9 +188,9 @@ def test_a_node_that_does_not_know_what_its_disk_holds_stops(roster, open_app, o
     application = open_app()
     raw = roster.note(1)
     finalize(application, 1, raw)
-    monkeypatch.setattr(application.keeper.copy, "publish", failed_index)
+    monkeypatch.setattr(application.app_state.copy, "publish", failed_index)
     with pytest.raises(Unavailable):
-        application.commit(ask.RequestCommit())
+        application.commit(abci.RequestCommit())
     with pytest.raises(Unavailable) as raised:
         finalize(application, 1, raw)
     assert raised.value.code == "ledger.index_failed"
@@ -229,9 +228,9 @@ def test_proposals_of_correct_nodes_are_accepted_whatever_contracts_say(roster, 
     decide(other, 1, first)
     forged = third[:-1] + bytes((third[-1] ^ 1,))
     pool = [fresh, rival, roster.note(1), forged, b"garbage", fresh]
-    made = one.prepare_proposal(ask.RequestPrepareProposal(txs=pool, max_tx_bytes=10**6, height=2))
+    made = one.prepare_proposal(abci.RequestPrepareProposal(txs=pool, max_tx_bytes=10**6, height=2))
     assert list(made.txs) == [fresh, rival, pool[2], forged]
-    assert other.process_proposal(ask.RequestProcessProposal(txs=made.txs, height=2)).status == answer.Verdict.ACCEPT
+    assert other.process_proposal(abci.RequestProcessProposal(txs=made.txs, height=2)).status == abci.Verdict.ACCEPT
     results = decide(one, 2, *made.txs)
     assert results == decide(other, 2, *made.txs)
     assert [each.codespace for each in results.tx_results] == [
@@ -246,7 +245,7 @@ def test_a_proposal_keeps_to_its_size(roster, open_app):  # [ABCI-16]
     application = open_app()
     raws = [roster.note(number, text="x" * 1000) for number in range(10)]
     limit = sum(map(len, raws[:4])) + 4 * 6
-    made = application.prepare_proposal(ask.RequestPrepareProposal(txs=raws, max_tx_bytes=limit, height=1))
+    made = application.prepare_proposal(abci.RequestPrepareProposal(txs=raws, max_tx_bytes=limit, height=1))
     assert list(made.txs) == raws[:4]
 
 
@@ -255,8 +254,8 @@ def test_what_no_correct_proposer_makes_is_rejected(bad, roster, open_app):  # [
     application = open_app()
     raw = roster.note(1)
     txs = [raw, raw] if bad == ["twice"] else [raw, *bad]
-    status = application.process_proposal(ask.RequestProcessProposal(txs=txs, height=1)).status
-    assert status == answer.Verdict.REJECT
+    status = application.process_proposal(abci.RequestProcessProposal(txs=txs, height=1)).status
+    assert status == abci.Verdict.REJECT
     # Even such a block, once decided, is executed and never a halt.
     results = decide(application, 1, *txs).tx_results
     assert (len(results), results[0].code, results[1].code > 0) == (2, 0, True)
@@ -268,7 +267,7 @@ def test_checks_tell_the_code_and_are_remembered(roster, open_app):  # [ABCI-12]
     forged = stranger[:-1] + bytes((stranger[-1] ^ 1,))
     told = []
     application.on_refused(lambda raw, error: told.append((raw, error.code)))
-    found = application.check_txs([ask.RequestCheckTx(tx=raw) for raw in (good, forged, b"junk")])
+    found = application.check_txs([abci.RequestCheckTx(tx=raw) for raw in (good, forged, b"junk")])
     assert [(each.code, each.codespace) for each in found] == [
         (0, ""),
         (4, "ledger.signature_invalid"),
@@ -280,12 +279,12 @@ def test_checks_tell_the_code_and_are_remembered(roster, open_app):  # [ABCI-12]
     assert known.proven_keys == (roster.keys[MemberId("node0")].public_key,)
     decide(application, 1, good)
     assert application.checker.remembered.get(good) is None
-    [again] = application.check_txs([ask.RequestCheckTx(tx=good)])
+    [again] = application.check_txs([abci.RequestCheckTx(tx=good)])
     assert (again.code, again.codespace) == (3, "ledger.tx_replayed")
 
 
 def line_of(roster, application, member: str, *, seed_of: str | None = None, size: int | None = None) -> bytes:
-    head = application.keeper.copy.head
+    head = application.app_state.copy.head
     text = encode_text(origin=roster.parameters.origin, size=head.size if size is None else size, root=head.root)
     key = roster.keys[MemberId(seed_of or member)]
     name = roster.policy.witness_name(MemberId(member))
@@ -294,29 +293,29 @@ def line_of(roster, application, member: str, *, seed_of: str | None = None, siz
 
 def judge(roster, application, voter: str, extension: bytes) -> int:
     address = address_of(roster.comet_keys[MemberId(voter)].validator_key)
-    request = ask.RequestVerifyVoteExtension(validator_address=address, height=9, vote_extension=extension)
+    request = abci.RequestVerifyVoteExtension(validator_address=address, height=9, vote_extension=extension)
     return application.verify_vote_extension(request).status
 
 
 def test_votes_make_the_note_and_the_log_stays_as_it_is(roster, open_app, opened):  # [ABCI-17] [ABCI-18]
     application = open_app()
     decide(application, 1, roster.note(1))
-    head = application.keeper.copy.head
-    own = application.extend_vote(ask.RequestExtendVote(height=2)).vote_extension
+    head = application.app_state.copy.head
+    own = application.extend_vote(abci.RequestExtendVote(height=2)).vote_extension
     assert application.checkpoint() is None
-    assert judge(roster, application, "node0", own) == answer.Verdict.ACCEPT
-    assert judge(roster, application, "node1", line_of(roster, application, "node1")) == answer.Verdict.ACCEPT
+    assert judge(roster, application, "node0", own) == abci.Verdict.ACCEPT
+    assert judge(roster, application, "node1", line_of(roster, application, "node1")) == abci.Verdict.ACCEPT
     assert application.checkpoint() is None
-    assert judge(roster, application, "node2", line_of(roster, application, "node2")) == answer.Verdict.ACCEPT
+    assert judge(roster, application, "node2", line_of(roster, application, "node2")) == abci.Verdict.ACCEPT
     note = application.checkpoint()
     assert verify_note(note.note, policy=roster.policy, suite=roster.suite) == note
-    assert (note.size, note.root, application.keeper.copy.head) == (head.size, head.root, head)
+    assert (note.size, note.root, application.app_state.copy.head) == (head.size, head.root, head)
     # It outlives the node, and a damaged one is only made again.
     decide(application, 2)
     close(application, opened)
     application = open_app()
     assert application.checkpoint() == note
-    path = application.keeper.folder / "consensus" / "note"
+    path = application.app_state.folder / "consensus" / "note"
     close(application, opened)
     path.write_bytes(b"damaged")
     assert open_app().checkpoint() is None
@@ -326,7 +325,7 @@ def test_the_state_behind_a_note_is_let_go_once_the_log_is_far_ahead(roster, ope
     monkeypatch.setattr(extensions, "MAX_LEAVES_BEHIND", 4)
     application = open_app()
     decide(application, 1, roster.note(1))
-    judge(roster, application, "node0", application.extend_vote(ask.RequestExtendVote(height=2)).vote_extension)
+    judge(roster, application, "node0", application.extend_vote(abci.RequestExtendVote(height=2)).vote_extension)
     for voter in ("node1", "node2"):
         judge(roster, application, voter, line_of(roster, application, voter))
     note = application.checkpoint()
@@ -334,14 +333,14 @@ def test_the_state_behind_a_note_is_let_go_once_the_log_is_far_ahead(roster, ope
     # Two leaves a block: as a node that catches up goes on, for whom nobody votes.
     for height in (2, 3):
         decide(application, height, roster.note(height))
-        assert application.desk.confirmed(note.size, timeout_s=0).view is kept()
+        assert application.extensions.confirmed(note.size, timeout_s=0).view is kept()
     decide(application, 4, roster.note(4))
     assert kept() is None
-    assert application.desk.confirmed(note.size, timeout_s=0) is None
+    assert application.extensions.confirmed(note.size, timeout_s=0) is None
     assert application.checkpoint() == note
     for voter in ("node1", "node2", "node3"):
         judge(roster, application, voter, line_of(roster, application, voter))
-    assert application.desk.confirmed(note.size, timeout_s=0).view is application.view()
+    assert application.extensions.confirmed(note.size, timeout_s=0).view is application.view()
 
 
 def test_extensions_that_do_not_hold_are_rejected_and_their_validator_is_named(roster, open_app):  # [ABCI-17]
@@ -355,15 +354,15 @@ def test_extensions_that_do_not_hold_are_rejected_and_their_validator_is_named(r
         "too long": b"x" * 10_000,
     }
     for why, extension in cases.items():
-        assert judge(roster, application, "node1", extension) == answer.Verdict.REJECT, why
+        assert judge(roster, application, "node1", extension) == abci.Verdict.REJECT, why
         assert list(application.named) == ["node1"]
-    assert judge(roster, application, "node1", b"") == answer.Verdict.ACCEPT
+    assert judge(roster, application, "node1", b"") == abci.Verdict.ACCEPT
     # A key that the state does not know, of a validator on its way in or out, may carry any member's that holds.
-    stranger = ask.RequestVerifyVoteExtension(
+    stranger = abci.RequestVerifyVoteExtension(
         validator_address=b"s" * 20, height=9, vote_extension=line_of(roster, application, "node3")
     )
-    assert application.verify_vote_extension(stranger).status == answer.Verdict.ACCEPT
-    assert set(application.desk.collected()) == {"node3"}
+    assert application.verify_vote_extension(stranger).status == abci.Verdict.ACCEPT
+    assert set(application.extensions.collected()) == {"node3"}
 
 
 def test_validator_updates_are_such_that_cometbft_takes_them(roster, open_app):  # [ABCI-19]
@@ -387,16 +386,18 @@ def snapshot_of(roster, open_app):
     source = open_app("source", snapshot_interval=2)
     for height in range(1, 6):
         decide(source, height, *[roster.note(1000 * height + n, text="x" * 40_000) for n in range(40)])
-    [*_, offer] = source.list_snapshots(ask.RequestListSnapshots()).snapshots
+    [*_, offer] = source.list_snapshots(abci.RequestListSnapshots()).snapshots
     chunks = [
-        source.load_snapshot_chunk(ask.RequestLoadSnapshotChunk(height=offer.height, format=2, chunk=index)).chunk
+        source.load_snapshot_chunk(abci.RequestLoadSnapshotChunk(height=offer.height, format=2, chunk=index)).chunk
         for index in range(offer.chunks)
     ]
     return source, offer, chunks
 
 
 def app_hash_in(offer: Snapshot, source) -> bytes:
-    return next(each.position.app_hash for each in source.keeper.shelf._shelf if each.position.height == offer.height)
+    return next(
+        each.position.app_hash for each in source.app_state.shelf._shelf if each.position.height == offer.height
+    )
 
 
 def test_an_empty_node_joins_by_snapshot_and_goes_on(roster, open_app, opened):  # [ABCI-21]
@@ -404,21 +405,21 @@ def test_an_empty_node_joins_by_snapshot_and_goes_on(roster, open_app, opened): 
     assert (offer.height, len(chunks)) == (4, 2)
     joining = open_app("joining", snapshot_interval=2)
     app_hash = app_hash_in(offer, source)
-    offered = joining.offer_snapshot(ask.RequestOfferSnapshot(snapshot=offer, app_hash=app_hash))
-    assert offered.result == answer.OfferResult.ACCEPT
+    offered = joining.offer_snapshot(abci.RequestOfferSnapshot(snapshot=offer, app_hash=app_hash))
+    assert offered.result == abci.OfferResult.ACCEPT
     # A chunk that is not the manifest's is fetched again, from another peer.
-    wrong = joining.apply_snapshot_chunk(ask.RequestApplySnapshotChunk(index=0, chunk=b"x", sender="liar"))
-    assert wrong == answer.ResponseApplySnapshotChunk(result=3, refetch_chunks=(0,), reject_senders=("liar",))
+    wrong = joining.apply_snapshot_chunk(abci.RequestApplySnapshotChunk(index=0, chunk=b"x", sender="liar"))
+    assert wrong == abci.ResponseApplySnapshotChunk(result=3, refetch_chunks=(0,), reject_senders=("liar",))
     for index, chunk in enumerate(chunks):
-        found = joining.apply_snapshot_chunk(ask.RequestApplySnapshotChunk(index=index, chunk=chunk, sender="peer"))
-        assert found.result == answer.ChunkResult.ACCEPT
+        found = joining.apply_snapshot_chunk(abci.RequestApplySnapshotChunk(index=index, chunk=chunk, sender="peer"))
+        assert found.result == abci.ChunkResult.ACCEPT
     assert position(joining) == (4, app_hash)
     assert joining.view().get(f"note/entry/{1001:032x}") == {"author": "node0", "height": 1}
-    blocks = [block.transactions for block in source.keeper.copy.blocks(from_height=5)]
+    blocks = [block.transactions for block in source.app_state.copy.blocks(from_height=5)]
     decide(joining, 5, *blocks[0])
     assert position(joining) == position(source)
-    again = joining.offer_snapshot(ask.RequestOfferSnapshot(snapshot=offer, app_hash=app_hash))
-    assert again.result == answer.OfferResult.ABORT
+    again = joining.offer_snapshot(abci.RequestOfferSnapshot(snapshot=offer, app_hash=app_hash))
+    assert again.result == abci.OfferResult.ABORT
     close(joining, opened)
     assert position(open_app("joining")) == position(source)
 
@@ -431,27 +432,27 @@ def test_a_snapshot_whose_blocks_do_not_open_is_left_and_a_good_one_taken(roster
     zeros = [bytes(len(chunk)) for chunk in chunks]
     deceits = [
         # Rubbish from the first byte, a chunk that is too short, and rubbish behind the blocks of the first chunk.
-        (zeros, [answer.ChunkResult.REJECT_SNAPSHOT, answer.ChunkResult.ABORT]),
-        ([b"no segment", zeros[1]], [answer.ChunkResult.REJECT_SNAPSHOT, answer.ChunkResult.ABORT]),
-        ([chunks[0], zeros[1]], [answer.ChunkResult.ACCEPT, answer.ChunkResult.REJECT_SNAPSHOT]),
+        (zeros, [abci.ChunkResult.REJECT_SNAPSHOT, abci.ChunkResult.ABORT]),
+        ([b"no segment", zeros[1]], [abci.ChunkResult.REJECT_SNAPSHOT, abci.ChunkResult.ABORT]),
+        ([chunks[0], zeros[1]], [abci.ChunkResult.ACCEPT, abci.ChunkResult.REJECT_SNAPSHOT]),
     ]
     for bad, expected in deceits:
         metadata = encode_manifest(msgspec.structs.replace(good, chunks=[roster.suite.digest(each) for each in bad]))
         deceit = Snapshot(
             height=offer.height, format=2, chunks=len(bad), hash=roster.suite.digest(metadata), metadata=metadata
         )
-        joining.offer_snapshot(ask.RequestOfferSnapshot(snapshot=deceit, app_hash=app_hash))
+        joining.offer_snapshot(abci.RequestOfferSnapshot(snapshot=deceit, app_hash=app_hash))
         results = [
-            joining.apply_snapshot_chunk(ask.RequestApplySnapshotChunk(index=index, chunk=chunk)).result
+            joining.apply_snapshot_chunk(abci.RequestApplySnapshotChunk(index=index, chunk=chunk)).result
             for index, chunk in enumerate(bad)
         ]
         assert results == expected
         assert position(joining) == (0, b"")
         # Nothing of it is left on the disk.
-        assert not (joining.keeper.folder / INCOMING_FOLDER).exists()
-    joining.offer_snapshot(ask.RequestOfferSnapshot(snapshot=offer, app_hash=app_hash))
+        assert not (joining.app_state.folder / INCOMING_FOLDER).exists()
+    joining.offer_snapshot(abci.RequestOfferSnapshot(snapshot=offer, app_hash=app_hash))
     for index, chunk in enumerate(chunks):
-        joining.apply_snapshot_chunk(ask.RequestApplySnapshotChunk(index=index, chunk=chunk))
+        joining.apply_snapshot_chunk(abci.RequestApplySnapshotChunk(index=index, chunk=chunk))
     assert position(joining) == (4, app_hash)
 
 
@@ -460,11 +461,11 @@ def test_a_snapshot_takes_no_more_of_the_disk_than_half_of_what_is_free(roster, 
     manifest = decode_manifest(offer.metadata)
     total = sum(length for _, length in (*manifest.segments, *manifest.notes))
     joining = open_app("joining")
-    asked = ask.RequestOfferSnapshot(snapshot=offer, app_hash=app_hash_in(offer, source))
-    for free, result in ((2 * total - 1, answer.OfferResult.REJECT), (2 * total, answer.OfferResult.ACCEPT)):
+    asked = abci.RequestOfferSnapshot(snapshot=offer, app_hash=app_hash_in(offer, source))
+    for free, result in ((2 * total - 1, abci.OfferResult.REJECT), (2 * total, abci.OfferResult.ACCEPT)):
         monkeypatch.setattr(snapshots.shutil, "disk_usage", lambda _folder, free=free: SimpleNamespace(free=free))
         assert joining.offer_snapshot(asked).result == result
-        assert (joining.keeper.folder / INCOMING_FOLDER).exists() is (result == answer.OfferResult.ACCEPT)
+        assert (joining.app_state.folder / INCOMING_FOLDER).exists() is (result == abci.OfferResult.ACCEPT)
 
 
 @pytest.mark.parametrize(("more", "refused"), [(0, False), (1, True)])
@@ -502,17 +503,17 @@ def test_a_snapshot_that_is_not_what_was_verified_leaves_the_node_empty(roster, 
         (Snapshot(height=9, format=2, chunks=2, hash=roster.suite.digest(b"x"), metadata=b"x"), b""),
     ]
     for bad, app_hash in bad_offers:
-        found = joining.offer_snapshot(ask.RequestOfferSnapshot(snapshot=bad, app_hash=app_hash))
-        assert found.result == answer.OfferResult.REJECT
-    assert joining.apply_snapshot_chunk(ask.RequestApplySnapshotChunk(index=0)).result == answer.ChunkResult.ABORT
+        found = joining.offer_snapshot(abci.RequestOfferSnapshot(snapshot=bad, app_hash=app_hash))
+        assert found.result == abci.OfferResult.REJECT
+    assert joining.apply_snapshot_chunk(abci.RequestApplySnapshotChunk(index=0)).result == abci.ChunkResult.ABORT
     # A node that stops half way begins anew.
     app_hash = app_hash_in(offer, source)
-    joining.offer_snapshot(ask.RequestOfferSnapshot(snapshot=offer, app_hash=app_hash))
-    joining.apply_snapshot_chunk(ask.RequestApplySnapshotChunk(index=0, chunk=chunks[0]))
+    joining.offer_snapshot(abci.RequestOfferSnapshot(snapshot=offer, app_hash=app_hash))
+    joining.apply_snapshot_chunk(abci.RequestApplySnapshotChunk(index=0, chunk=chunks[0]))
     close(joining, opened)
     joining = open_app("joining")
     assert position(joining) == (0, b"")
-    assert not (joining.keeper.folder / "incoming").exists()
+    assert not (joining.app_state.folder / "incoming").exists()
 
 
 def test_cometbft_may_drop_blocks_that_no_snapshot_needs(roster, open_app):  # [ABCI-20]
@@ -520,34 +521,20 @@ def test_cometbft_may_drop_blocks_that_no_snapshot_needs(roster, open_app):  # [
     retained = []
     for height in range(1, 13):
         finalize(application, height, roster.note(height))
-        retained.append(application.commit(ask.RequestCommit()).retain_height)
+        retained.append(application.commit(abci.RequestCommit()).retain_height)
     assert retained == [0, 0, 0, 1, 2, 3, 4, 4, 4, 4, 4, 4]
     keeper_of_all = open_app("all")
     finalize(keeper_of_all, 1, roster.note(1))
-    assert keeper_of_all.commit(ask.RequestCommit()) == answer.ResponseCommit(retain_height=0)
-
-
-def test_the_own_mempool_hands_out_proposes_and_forgets(roster, open_app):
-    application = open_app(has_pool=True)
-    first, second = roster.note(1), roster.note(2)
-    assert application.insert_tx(ask.RequestInsertTx(tx=first)).code == 0
-    assert application.insert_tx(ask.RequestInsertTx(tx=b"junk")).code == 1
-    assert [each.code for each in application.check_txs([ask.RequestCheckTx(tx=second)])] == [0]
-    assert list(application.reap_txs(ask.RequestReapTxs()).txs) == [first, second]
-    assert list(application.reap_txs(ask.RequestReapTxs()).txs) == []
-    made = application.prepare_proposal(ask.RequestPrepareProposal(max_tx_bytes=10**6, height=1))
-    assert list(made.txs) == [first, second]
-    decide(application, 1, *made.txs)
-    assert list(application.prepare_proposal(ask.RequestPrepareProposal(max_tx_bytes=10**6)).txs) == []
+    assert keeper_of_all.commit(abci.RequestCommit()) == abci.ResponseCommit(retain_height=0)
 
 
 def test_queries_answer_or_say_what_they_are_not(roster, open_app):
     application = open_app()
     decide(application, 1, roster.note(1))
-    found = application.query(ask.RequestQuery(path="/state", data=f"note/entry/{1:032x}".encode()))
+    found = application.query(abci.RequestQuery(path="/state", data=f"note/entry/{1:032x}".encode()))
     assert (found.code, found.height, found.value[:1]) == (0, 1, b"\xa2")
-    assert application.query(ask.RequestQuery(path="/checkpoint")).value == b""
-    assert application.query(ask.RequestQuery(path="/nothing")).codespace == "ledger.query_unknown"
+    assert application.query(abci.RequestQuery(path="/checkpoint")).value == b""
+    assert application.query(abci.RequestQuery(path="/nothing")).codespace == "ledger.query_unknown"
 
 
 def test_a_provider_that_fails_decides_nothing(roster, open_app, monkeypatch):  # [LEDGER-SIGN-4] [ABCI-6]
@@ -559,8 +546,8 @@ def test_a_provider_that_fails_decides_nothing(roster, open_app, monkeypatch):  
         raise RuntimeError("no")
 
     calls = {
-        "check": lambda: application.check_txs([ask.RequestCheckTx(tx=raw)])[0].code,
-        "judge": lambda: application.process_proposal(ask.RequestProcessProposal(txs=[raw])).status,
+        "check": lambda: application.check_txs([abci.RequestCheckTx(tx=raw)])[0].code,
+        "judge": lambda: application.process_proposal(abci.RequestProcessProposal(txs=[raw])).status,
         "vote": lambda: judge(roster, application, "node1", extension),
         "decide": lambda: decide(application, 1, raw).tx_results[0].code,
     }
@@ -569,9 +556,9 @@ def test_a_provider_that_fails_decides_nothing(roster, open_app, monkeypatch):  
         for call in calls.values():
             with pytest.raises(Unavailable, match=r"crypto\.provider_failed"):
                 call()
-    assert (application.named, application.keeper.height) == ({}, 0)
+    assert (application.named, application.app_state.height) == ({}, 0)
     found = {name: call() for name, call in calls.items()}
-    assert found == {"check": 0, "judge": answer.Verdict.ACCEPT, "vote": answer.Verdict.ACCEPT, "decide": 0}
+    assert found == {"check": 0, "judge": abci.Verdict.ACCEPT, "vote": abci.Verdict.ACCEPT, "decide": 0}
 
 
 class SetClock:
@@ -593,7 +580,7 @@ def test_memory_that_runs_out_refuses_no_transaction(roster, open_app, monkeypat
     with monkeypatch.context() as patched:
         patched.setattr(cbor2, "loads", no_memory)
         with pytest.raises(MemoryError):
-            application.prepare_proposal(ask.RequestPrepareProposal(txs=[raw], height=1, max_tx_bytes=100_000))
+            application.prepare_proposal(abci.RequestPrepareProposal(txs=[raw], height=1, max_tx_bytes=100_000))
         with pytest.raises(MemoryError):
             finalize(application, 1, raw)
     assert [result.code for result in decide(application, 1, raw).tx_results] == [0]
@@ -603,8 +590,8 @@ def test_a_validator_whose_clock_is_behind_orders_nothing(roster, open_app):  # 
     clock = SetClock(START_S * 1000)
     application = open_app(clock=clock)
     decide(application, 1, roster.note(1))
-    block_ms, raw = application.keeper.time_ms, roster.note(2)
-    asked = ask.RequestPrepareProposal(txs=[raw], max_tx_bytes=10**6, height=2)
+    block_ms, raw = application.app_state.time_ms, roster.note(2)
+    asked = abci.RequestPrepareProposal(txs=[raw], max_tx_bytes=10**6, height=2)
     clock.now = block_ms - 10_000
     application.require_clock()
     assert list(application.prepare_proposal(asked).txs) == [raw]
@@ -616,17 +603,17 @@ def test_a_validator_whose_clock_is_behind_orders_nothing(roster, open_app):  # 
     assert iso_from_ms(clock.now) in raised.value.message
     assert list(application.prepare_proposal(asked).txs) == []
     # What others propose it judges and executes as ever.
-    status = application.process_proposal(ask.RequestProcessProposal(txs=[raw], height=2)).status
-    assert status == answer.Verdict.ACCEPT
+    status = application.process_proposal(abci.RequestProcessProposal(txs=[raw], height=2)).status
+    assert status == abci.Verdict.ACCEPT
 
 
 def test_a_validator_cosigns_no_time_that_has_not_come(roster, open_app):  # [LEDGER-TIME-2]
     clock = SetClock(START_S * 1000)
     application = open_app(clock=clock)
     decide(application, 1, roster.note(1))
-    clock.now = application.keeper.time_ms - 300_001
-    assert application.extend_vote(ask.RequestExtendVote(height=2)).vote_extension == b""
+    clock.now = application.app_state.time_ms - 300_001
+    assert application.extend_vote(abci.RequestExtendVote(height=2)).vote_extension == b""
     clock.now += 1
-    extension = application.extend_vote(ask.RequestExtendVote(height=2)).vote_extension
-    assert judge(roster, application, "node0", extension) == answer.Verdict.ACCEPT
+    extension = application.extend_vote(abci.RequestExtendVote(height=2)).vote_extension
+    assert judge(roster, application, "node0", extension) == abci.Verdict.ACCEPT
     assert extension

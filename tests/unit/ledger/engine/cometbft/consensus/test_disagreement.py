@@ -17,7 +17,7 @@ from shuiqiao.base.ids import MemberId
 from shuiqiao.ledger.checkpoints.cosignature import sign_cosignature
 from shuiqiao.ledger.checkpoints.signed_note import Checkpoint
 from shuiqiao.ledger.engine.cometbft.consensus.disagreement import MAX_NAMED, Disagreement, own_statement, proof_beyond
-from shuiqiao.ledger.engine.cometbft.consensus.extensions import CosignatureDesk, Cosigner, tip_of
+from shuiqiao.ledger.engine.cometbft.consensus.extensions import Cosigner, VoteExtensions, tip_of
 from shuiqiao.ledger.log.tree import consistency_path, leaf_hashes, root_from_reader
 from shuiqiao.ledger.state.epoch_trail import EpochTrail
 from shuiqiao.ledger.state.machine import StateMachine
@@ -179,7 +179,7 @@ def test_a_statement_is_signed_only_of_a_checkpoint_that_the_quorum_confirmed(ro
     cosigner = Cosigner(member=MemberId("node0"), key=roster.keys[MemberId("node0")])
     machine = StateMachine(roster.parameters, kinds=KINDS, key_ring=StateKeys(), suite=roster.suite)
     epochs = StoredEpochs(tmp_path, machine=machine, disk=PosixDisk())
-    desk = CosignatureDesk(
+    desk = VoteExtensions(
         tmp_path / "desk",
         suite=roster.suite,
         clock=FixedClock(),

@@ -24,14 +24,12 @@ from shuiqiao.base.encoding import decode_cbor_strict, encode_cbor
 from shuiqiao.base.errors import InvalidInput
 from shuiqiao.base.ids import MemberId
 from shuiqiao.ledger.engine.cometbft import ledger as ledger_module
-from shuiqiao.ledger.engine.cometbft.abci import requests as ask
-from shuiqiao.ledger.engine.cometbft.abci import responses as answer
-from shuiqiao.ledger.engine.cometbft.abci.parts import Timestamp
+from shuiqiao.ledger.engine.cometbft.abci import messages as abci
+from shuiqiao.ledger.engine.cometbft.abci.messages import Timestamp
 from shuiqiao.ledger.engine.cometbft.comet.home import RPC_SOCKET
-from shuiqiao.ledger.engine.cometbft.consensus import proposing
-from shuiqiao.ledger.engine.cometbft.consensus.application import LedgerApplication
+from shuiqiao.ledger.engine.cometbft.consensus import application as application_module
+from shuiqiao.ledger.engine.cometbft.consensus.application import MAX_PROPOSED, LedgerApplication
 from shuiqiao.ledger.engine.cometbft.consensus.extensions import Cosigner
-from shuiqiao.ledger.engine.cometbft.consensus.proposing import MAX_PROPOSED
 from shuiqiao.ledger.engine.cometbft.mempool.bundle import (
     MAX_BUNDLE_BYTES,
     MAX_BUNDLED,
@@ -78,10 +76,10 @@ def forged(raw: bytes) -> bytes:
     return raw[:-1] + bytes((raw[-1] ^ 1,))
 
 
-def finalize(application, *raws: bytes) -> answer.ResponseFinalizeBlock:
-    height = application.keeper.height + 1
+def finalize(application, *raws: bytes) -> abci.ResponseFinalizeBlock:
+    height = application.app_state.height + 1
     return application.finalize_block(
-        ask.RequestFinalizeBlock(txs=raws, height=height, time=Timestamp(seconds=START_S + height))
+        abci.RequestFinalizeBlock(txs=raws, height=height, time=Timestamp(seconds=START_S + height))
     )
 
 
@@ -133,7 +131,7 @@ def test_however_a_bundle_is_packed_it_holds_the_same(how):  # [ABCI-24]
 )
 def test_what_is_not_one_whole_stream_of_a_bundle_is_taken_for_a_transaction(data, roster, open_app):  # [ABCI-24]
     assert transactions_in(data) == (data,)
-    assert open_app().process_proposal(ask.RequestProcessProposal(txs=[data])).status == answer.Verdict.REJECT
+    assert open_app().process_proposal(abci.RequestProcessProposal(txs=[data])).status == abci.Verdict.REJECT
 
 
 NESTED_KEYS = bytes.fromhex("789c5bb8100b48c00a0012fe1576")
@@ -193,8 +191,8 @@ def test_what_is_no_bundle_in_its_one_form_is_taken_for_a_transaction(data, rost
     application = open_app()
     for whole in (data, packed(data)):
         assert transactions_in(whole) == (whole,)
-        assert application.process_proposal(ask.RequestProcessProposal(txs=[whole])).status == answer.Verdict.REJECT
-        [check] = application.check_txs([ask.RequestCheckTx(tx=whole)])
+        assert application.process_proposal(abci.RequestProcessProposal(txs=[whole])).status == abci.Verdict.REJECT
+        [check] = application.check_txs([abci.RequestCheckTx(tx=whole)])
         assert check.code == 1
 
 
@@ -211,10 +209,10 @@ def test_transactions_are_bundled_in_order_as_far_as_a_bundle_reaches():
 
 def test_a_proposal_holds_what_a_second_or_two_decide(roster, open_app):  # [ABCI-16]
     raws = [roster.note(number) for number in range(MAX_PROPOSED + 1)]
-    proposal = open_app().prepare_proposal(ask.RequestPrepareProposal(txs=raws, max_tx_bytes=10**7))
+    proposal = open_app().prepare_proposal(abci.RequestPrepareProposal(txs=raws, max_tx_bytes=10**7))
     assert list(proposal.txs) == raws[:MAX_PROPOSED]
     bundles = [encode_bundle(raws[at : at + 100]) for at in range(0, 4_100, 100)]
-    proposal = open_app().prepare_proposal(ask.RequestPrepareProposal(txs=bundles, max_tx_bytes=10**7))
+    proposal = open_app().prepare_proposal(abci.RequestPrepareProposal(txs=bundles, max_tx_bytes=10**7))
     assert list(proposal.txs) == bundles[:40]
 
 
@@ -222,28 +220,28 @@ def test_packing_cannot_make_a_block_without_bounds(roster, open_app, monkeypatc
     bundles = [encode_bundle([roster.note(number), roster.note(number + 1)]) for number in range(0, 6, 2)]
     unpacked = [sum(map(len, transactions_in(whole))) for whole in bundles]
     application = open_app()
-    asked = ask.RequestPrepareProposal(txs=bundles, max_tx_bytes=10**7)
+    asked = abci.RequestPrepareProposal(txs=bundles, max_tx_bytes=10**7)
     for most, taken in [(sum(unpacked), 3), (sum(unpacked) - 1, 2), (sum(unpacked[:2]), 2)]:
-        monkeypatch.setattr(proposing, "MAX_UNPACKED_BYTES", most)
+        monkeypatch.setattr(application_module, "MAX_UNPACKED_BYTES", most)
         assert list(application.prepare_proposal(asked).txs) == bundles[:taken]
-        status = application.process_proposal(ask.RequestProcessProposal(txs=bundles)).status
-        assert (status == answer.Verdict.ACCEPT) == (taken == 3)
+        status = application.process_proposal(abci.RequestProcessProposal(txs=bundles)).status
+        assert (status == abci.Verdict.ACCEPT) == (taken == 3)
         # Whatever a correct proposer makes is accepted.
-        made = ask.RequestProcessProposal(txs=bundles[:taken])
-        assert application.process_proposal(made).status == answer.Verdict.ACCEPT
+        made = abci.RequestProcessProposal(txs=bundles[:taken])
+        assert application.process_proposal(made).status == abci.Verdict.ACCEPT
 
 
 def test_a_block_has_room_for_so_much_work(roster, open_app, monkeypatch):  # [ABCI-16] [LEDGER-WORK-1]
     raws = [roster.note(number) for number in range(4)]
     bundles = [encode_bundle(raws[:2]), encode_bundle(raws[2:])]
     application = open_app()
-    asked = ask.RequestPrepareProposal(txs=bundles, max_tx_bytes=10**7)
+    asked = abci.RequestPrepareProposal(txs=bundles, max_tx_bytes=10**7)
     for most, proposed in [(4 * 64, bundles), (4 * 64 - 1, bundles[:1]), (2 * 64 - 1, [])]:
-        monkeypatch.setattr(proposing, "MAX_BLOCK_WORK", most)
+        monkeypatch.setattr(application_module, "MAX_BLOCK_WORK", most)
         assert list(application.prepare_proposal(asked).txs) == proposed
         for txs in (bundles, proposed):
-            status = application.process_proposal(ask.RequestProcessProposal(txs=txs)).status
-            assert (status == answer.Verdict.ACCEPT) == (txs == proposed)
+            status = application.process_proposal(abci.RequestProcessProposal(txs=txs)).status
+            assert (status == abci.Verdict.ACCEPT) == (txs == proposed)
 
 
 def test_a_transaction_stands_once_in_a_block_however_it_is_bundled(roster, open_app):  # [ABCI-16] [ABCI-25]
@@ -254,14 +252,14 @@ def test_a_transaction_stands_once_in_a_block_however_it_is_bundled(roster, open
     application = open_app()
     for wholes in (spellings, [spellings[0], *others], [*others, *spellings]):
         assert len(set(wholes)) == len(wholes)
-        made = list(application.prepare_proposal(ask.RequestPrepareProposal(txs=wholes, max_tx_bytes=10**7)).txs)
+        made = list(application.prepare_proposal(abci.RequestPrepareProposal(txs=wholes, max_tx_bytes=10**7)).txs)
         held = [raw for whole in made for raw in transactions_in(whole)]
         assert sorted(set(held)) == sorted(held)
         assert made[0] == wholes[0]
-        for txs, verdict in ((made, answer.Verdict.ACCEPT), (wholes, answer.Verdict.REJECT)):
-            assert application.process_proposal(ask.RequestProcessProposal(txs=txs)).status == verdict
+        for txs, verdict in ((made, abci.Verdict.ACCEPT), (wholes, abci.Verdict.REJECT)):
+            assert application.process_proposal(abci.RequestProcessProposal(txs=txs)).status == verdict
     # What the block has no place for twice waits for a later one.
-    proposal = ask.RequestPrepareProposal(txs=[spellings[0], raws[2]], max_tx_bytes=10**7)
+    proposal = abci.RequestPrepareProposal(txs=[spellings[0], raws[2]], max_tx_bytes=10**7)
     assert list(application.prepare_proposal(proposal).txs) == [spellings[0], raws[2]]
 
 
@@ -272,7 +270,7 @@ def test_a_bundle_waits_or_is_refused_as_a_whole_and_all_of_it_is_told(roster, o
     told = []
     application.on_refused(lambda raw, error: told.append((raw, error and error.code)))
     checks = application.check_txs(
-        [ask.RequestCheckTx(tx=encode_bundle(raws)) for raws in ([good, other], [roster.note(4), broken])]
+        [abci.RequestCheckTx(tx=encode_bundle(raws)) for raws in ([good, other], [roster.note(4), broken])]
     )
     assert [(check.code, check.codespace) for check in checks] == [(0, ""), (4, "ledger.signature_invalid")]
     assert [(raw == broken, code) for raw, code in told] == [(False, None), (True, "ledger.signature_invalid")]
@@ -284,15 +282,15 @@ def test_transactions_of_a_bundle_are_decided_one_by_one(roster, open_app):  # [
     bundles = [encode_bundle(raws[:2]), encode_bundle(raws[2:])]
     decided = []
     application.on_decided(decided.append)
-    proposal = ask.RequestPrepareProposal(txs=[*bundles, bundles[0]], max_tx_bytes=10**6)
+    proposal = abci.RequestPrepareProposal(txs=[*bundles, bundles[0]], max_tx_bytes=10**6)
     assert list(application.prepare_proposal(proposal).txs) == bundles
-    assert application.process_proposal(ask.RequestProcessProposal(txs=bundles)).status == answer.Verdict.ACCEPT
+    assert application.process_proposal(abci.RequestProcessProposal(txs=bundles)).status == abci.Verdict.ACCEPT
     found = finalize(application, *bundles)
-    application.commit(ask.RequestCommit())
+    application.commit(abci.RequestCommit())
     # A bundle has the result of the first of its transactions that is refused.
     assert [(each.code, each.codespace) for each in found.tx_results] == [(0, ""), (3, "note.repeated")]
     [told] = decided
-    assert [(raw, outcome.refusal and outcome.refusal.code) for raw, outcome in told.outcomes] == [
+    assert [(raw, refusal and refusal.code) for raw, refusal in told.refusals] == [
         (raws[0], None),
         (raws[1], None),
         (raws[2], "note.repeated"),
@@ -302,20 +300,6 @@ def test_transactions_of_a_bundle_are_decided_one_by_one(roster, open_app):  # [
     assert list(told.block.transactions) == [raws[0], raws[1], raws[3]]
     assert finalize(plain, *raws).app_hash == found.app_hash
     assert all(application.checker.remembered.get(raw) is None for raw in raws)
-
-
-def test_the_own_mempool_keeps_bundles_whole(roster, open_app):
-    application = open_app(has_pool=True)
-    raws = [roster.note(1), roster.note(2)]
-    whole = encode_bundle(raws)
-    assert application.recheck(raws) == [None, None]
-    assert len(application.pool) == 0
-    assert application.insert_tx(ask.RequestInsertTx(tx=whole)).code == 0
-    assert list(application.reap_txs(ask.RequestReapTxs()).txs) == [whole]
-    assert list(application.prepare_proposal(ask.RequestPrepareProposal(max_tx_bytes=10**6)).txs) == [whole]
-    finalize(application, whole)
-    application.commit(ask.RequestCommit())
-    assert len(application.pool) == 0
 
 
 def test_the_signatures_of_a_large_block_are_verified_elsewhere_with_the_same_result(roster, open_app):  # [ABCI-15]
@@ -349,8 +333,8 @@ def test_a_block_is_executed_while_it_is_verified_with_the_same_result(roster, o
     assert codes == {7: "ledger.signature_invalid", 700: "ledger.tx_malformed", 800: "ledger.tx_replayed"}
     # Of what was executed as if all signatures held, nothing is left, neither in the block nor for the next one.
     for application in (streamed, known):
-        application.commit(ask.RequestCommit())
-    assert streamed.keeper.copy.head == known.keeper.copy.head
+        application.commit(abci.RequestCommit())
+    assert streamed.app_state.copy.head == known.app_state.copy.head
     # The note that was written as if its signature held is not there.
     again = roster.note(7)
     after = finalize(streamed, again)
@@ -402,14 +386,14 @@ def test_what_only_its_bundle_kept_out_is_handed_in_again(roster, tmp_path, node
         assert refused.exception(timeout=PATIENCE_S).code == "ledger.signature_invalid"
         waiting = ledger.submit(good)
         wait_until(lambda: taken == [good])
-        [check] = ledger.application.check_txs([ask.RequestCheckTx(tx=encode_bundle([good, bad]))])
+        [check] = ledger.application.check_txs([abci.RequestCheckTx(tx=encode_bundle([good, bad]))])
         assert check.codespace == "ledger.signature_invalid"
         wait_until(lambda: taken == [good, good])
         assert not waiting.done()
         # What nobody waits for here is not handed in again.
-        ledger.application.check_txs([ask.RequestCheckTx(tx=encode_bundle([roster.note(3), bad]))])
+        ledger.application.check_txs([abci.RequestCheckTx(tx=encode_bundle([roster.note(3), bad]))])
         finalize(ledger.application, good)
-        ledger.application.commit(ask.RequestCommit())
+        ledger.application.commit(abci.RequestCommit())
         assert waiting.result(timeout=PATIENCE_S).height == 1
         assert taken == [good, good]
     finally:
@@ -461,5 +445,5 @@ def test_a_moment_without_memory_changes_neither_a_bundle_nor_a_block(roster, op
     with monkeypatch.context() as patch:
         patch.setattr(cbor2, "loads", fail)
         with pytest.raises(MemoryError):
-            application.checker.candidates(raws, application.keeper.copy.current)
+            application.checker.candidates(raws, application.app_state.copy.current)
     assert [each.code for each in finalize(application, whole).tx_results] == [0]

@@ -1,4 +1,4 @@
-"""Closing notes in CometBFT's blocks: how a node that was away when an epoch closed comes to hold its note [ABCI-28].
+"""Notes of closed epochs in CometBFT's blocks, for nodes that were away when one closed [ABCI-28].
 
 The note that closed an epoch is made of votes that only who was there met. A proposer that holds one which no block
 carried yet puts it before its transactions, as a byte string, which no transaction and no bundle is. Whoever executes
@@ -22,9 +22,9 @@ from shuiqiao.ledger.checkpoints.signed_note import MAX_SIGNED_NOTE_BYTES, Check
 from shuiqiao.ledger.engine.ledger_copy import LedgerCopy
 from shuiqiao.ledger.store.epochs import store_note
 
-CLOSING_FOLDER: Final = "closing"
+CARRIED_FOLDER: Final = "closing"
 MAX_CARRIED: Final = 4
-"""Closing notes in one block: each may have 64 signatures, which every validator checks before it votes."""
+"""Epoch notes in one block: each may have 64 signatures, which every validator checks before it votes."""
 
 _BYTE_STRING: Final = 2
 _MAJOR_SHIFT: Final = 5
@@ -48,7 +48,7 @@ def carried_in(whole: bytes) -> bytes | None:
     return found
 
 
-class ClosingNotes:
+class CarriedNotes:
     """The notes that blocks carried, in ``consensus/closing``, and those that the next block should carry.
 
     Its methods are for the consensus thread.
@@ -56,7 +56,7 @@ class ClosingNotes:
 
     def __init__(self, folder: Path, *, copy: Callable[[], LedgerCopy], suite: CipherSuite, disk: Disk) -> None:
         """folder: that of the consensus files. copy: the copy of the ledger that is open now."""
-        self.folder = folder / CLOSING_FOLDER
+        self.folder = folder / CARRIED_FOLDER
         self._copy = copy
         self._suite = suite
         self._disk = disk
@@ -72,7 +72,7 @@ class ClosingNotes:
         """Return the files of the notes that blocks carried, oldest first."""
         return sorted(path for path in self.folder.iterdir() if path.name.isdigit())
 
-    def waiting(self) -> list[bytes]:
+    def due(self) -> list[bytes]:
         """Return what the next block should carry: notes that this node holds and no block carried, newest first."""
         epochs = self._copy().epochs
         found: list[bytes] = []
@@ -89,7 +89,7 @@ class ClosingNotes:
         return found
 
     def judge(self, note: bytes) -> Checkpoint:
-        """Return the closing checkpoint of an epoch of this log; raises IntegrityError for any other bytes [ABCI-28].
+        """Return the note of an epoch of this log that closed; raises IntegrityError for any other bytes [ABCI-28].
 
         Raises Unavailable ``ledger.index_failed`` where this node cannot tell. Nothing enters the judgement but the
         bytes and the last committed state, so all nodes judge alike.
@@ -114,7 +114,7 @@ class ClosingNotes:
         return found
 
     def found_in(self, wholes: Iterable[bytes]) -> dict[bytes, Checkpoint]:
-        """Return the closing checkpoints that a block carries, by what carries them; what is none is left out."""
+        """Return the epoch notes that a block carries, by what carries them; what is none is left out."""
         found: dict[bytes, Checkpoint] = {}
         for whole in wholes:
             note = carried_in(whole)

@@ -1,4 +1,4 @@
-"""This node's copy of the ledger under CometBFT: the copy, where it stands in CometBFT's heights, and its snapshots.
+"""This node's copy of the ledger under CometBFT: what FinalizeBlock and Commit move, and the snapshots of it.
 
 FinalizeBlock executes on a copy of the state and tells the hash; Commit stores. A block that accepts nothing stores
 nothing and keeps the hash [ABCI-13]. It does not know ABCI; ``application`` does.
@@ -15,9 +15,9 @@ from typing import TYPE_CHECKING, Final, cast
 
 from shuiqiao.base.errors import IntegrityError, ShuiqiaoError
 from shuiqiao.ledger.checkpoints.signed_note import encode_text
-from shuiqiao.ledger.engine.cometbft.abci.parts import Snapshot
-from shuiqiao.ledger.engine.cometbft.consensus.closing import CLOSING_FOLDER, ClosingNotes
-from shuiqiao.ledger.engine.cometbft.consensus.position import Position, PositionFile
+from shuiqiao.ledger.engine.cometbft.abci.messages import Snapshot
+from shuiqiao.ledger.engine.cometbft.consensus.carried_notes import CARRIED_FOLDER, CarriedNotes
+from shuiqiao.ledger.engine.cometbft.consensus.heights import HeightFile, HeightRecord
 from shuiqiao.ledger.engine.cometbft.consensus.snapshots import Incoming, SnapshotShelf, snapshot_contradicted
 from shuiqiao.ledger.engine.ledger_copy import INDEX_FOLDER, SEGMENTS_FOLDER, LedgerCopy
 from shuiqiao.ledger.engine.port import CopySettings
@@ -48,11 +48,11 @@ class Pending:
     app_hash: bytes
 
 
-class Keeper:
+class AppState:
     """One open copy of the ledger; its methods are for one thread at a time, ``copy`` may be read by any."""
 
     def __init__(self, folder: Path, *, machine: StateMachine, settings: CopySettings) -> None:
-        """Open or create the folder, and recover; raises what ``LedgerCopy`` and ``PositionFile`` raise."""
+        """Open or create the folder, and recover; raises what ``LedgerCopy`` and ``HeightFile`` raise."""
         self.folder = folder
         self._machine = machine
         self._settings = settings
@@ -61,11 +61,11 @@ class Keeper:
         self.copy = LedgerCopy(folder, machine=machine, settings=settings)
         try:
             with system_refusals(folder):
-                self._file = PositionFile(folder / CONSENSUS_FOLDER / "position", disk=settings.disk)
-                self.closing = ClosingNotes(
+                self._file = HeightFile(folder / CONSENSUS_FOLDER / "position", disk=settings.disk)
+                self.carried_notes = CarriedNotes(
                     folder / CONSENSUS_FOLDER, copy=lambda: self.copy, suite=machine.suite, disk=settings.disk
                 )
-            self.position = self._file.load(block=self.copy.head.height)
+            self.reached = self._file.load(block=self.copy.head.height)
             self._require_hash()
         except BaseException:
             self.copy.close()
@@ -74,14 +74,14 @@ class Keeper:
 
     def _new_shelf(self) -> SnapshotShelf:
         return SnapshotShelf(
-            self.folder / SEGMENTS_FOLDER, suffix=SEGMENT_SUFFIX, notes=self.closing.folder, digest=self._digest
+            self.folder / SEGMENTS_FOLDER, suffix=SEGMENT_SUFFIX, notes=self.carried_notes.folder, digest=self._digest
         )
 
     def _require_hash(self) -> None:
-        if self.position is not None and self.position.app_hash != self.app_hash:
+        if self.reached is not None and self.reached.app_hash != self.app_hash:
             raise IntegrityError(
                 "ledger.position_damaged",
-                f"height {self.position.height} had application hash {self.position.app_hash.hex()}, the blocks give "
+                f"height {self.reached.height} had application hash {self.reached.app_hash.hex()}, the blocks give "
                 f"{self.app_hash.hex()}",
                 next_step="the blocks were altered: restore the ledger folder, or join again by state sync",
             )
@@ -89,12 +89,12 @@ class Keeper:
     @property
     def height(self) -> int:
         """CometBFT's last committed height, 0 before the first."""
-        return self.position.height if self.position is not None else 0
+        return self.reached.height if self.reached is not None else 0
 
     @property
     def time_ms(self) -> int:
         """Time of CometBFT's last block, or the genesis time."""
-        return self.position.time_ms if self.position is not None else self._machine.parameters.genesis_time_ms
+        return self.reached.time_ms if self.reached is not None else self._machine.parameters.genesis_time_ms
 
     @property
     def app_hash(self) -> bytes:
@@ -138,7 +138,7 @@ class Keeper:
         Raises Unavailable ``ledger.disk_full``, ``ledger.store_failed`` or ``ledger.index_failed``.
         """
         head = self.copy.head
-        position = Position(
+        record = HeightRecord(
             height=pending.height,
             time_ms=pending.time_ms,
             block=head.height + (pending.growth is not None),
@@ -147,12 +147,12 @@ class Keeper:
             previous_time_ms=self.time_ms,
         )
         # [ABCI-14]: what the height leads to is on the medium before the block is.
-        self._file.save(position, is_durable=pending.growth is not None)
+        self._file.save(record, is_durable=pending.growth is not None)
         block: Block | None = None
         if pending.growth is not None:
             block = self.copy.store(pending.execution, growth=pending.growth)
             self.copy.publish()
-        self.position = position
+        self.reached = record
         return block
 
     # Joining by snapshot
@@ -169,24 +169,24 @@ class Keeper:
             self._adopt(incoming)
         except ShuiqiaoError as error:
             self.copy.close()
-            self._drop(SEGMENTS_FOLDER, INDEX_FOLDER, INCOMING_FOLDER, f"{CONSENSUS_FOLDER}/{CLOSING_FOLDER}")
-            self.closing.load()
+            self._drop(SEGMENTS_FOLDER, INDEX_FOLDER, INCOMING_FOLDER, f"{CONSENSUS_FOLDER}/{CARRIED_FOLDER}")
+            self.carried_notes.load()
             self.copy = LedgerCopy(self.folder, machine=self._machine, settings=self._settings)
             raise snapshot_contradicted(error.message) from error
         shutil.rmtree(self.folder / INCOMING_FOLDER)
         self.shelf = self._new_shelf()
 
     def _adopt(self, incoming: Incoming) -> None:
-        position = incoming.manifest.position
+        record = incoming.manifest.position
         self.copy = LedgerCopy(self.folder, machine=self._machine, settings=self._settings)
-        if (self.app_hash, self.copy.head.height) != (incoming.app_hash, position.block):
+        if (self.app_hash, self.copy.head.height) != (incoming.app_hash, record.block):
             raise snapshot_contradicted(
-                f"{self.copy.head.height} blocks give {self.app_hash.hex()}, where {position.block} and "
+                f"{self.copy.head.height} blocks give {self.app_hash.hex()}, where {record.block} and "
                 f"{incoming.app_hash.hex()} were verified"
             )
-        self.closing.receive(incoming.notes())
-        self._file.save(position, is_durable=True)
-        self.position = position
+        self.carried_notes.receive(incoming.notes())
+        self._file.save(record, is_durable=True)
+        self.reached = record
 
     def take_in(self, offer: Snapshot, *, app_hash: bytes) -> Incoming:
         """Begin to take a snapshot in, in a fresh folder; raises what ``Incoming`` raises."""

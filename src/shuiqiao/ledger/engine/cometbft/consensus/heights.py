@@ -1,6 +1,6 @@
-"""Where this copy of the ledger stands in CometBFT's count: its heights are not ours, for empty blocks append nothing.
+"""Which CometBFT height leads to which of our blocks: its heights are not ours, for empty blocks append nothing.
 
-A record says which CometBFT height leads to which of our blocks. It is written before the block is stored [ABCI-14], so
+The record of a height is written before the block is stored [ABCI-14], so
 after a crash between the two the blocks themselves decide whether the height was reached: if our block is there it was,
 else the height before it was. The file has two slots written in turn; a torn write leaves the other one.
 """
@@ -28,7 +28,7 @@ _LENGTH_BYTES: Final = 2
 _SLOTS: Final = 2
 
 
-class Position(msgspec.Struct, frozen=True, kw_only=True):
+class HeightRecord(msgspec.Struct, frozen=True, kw_only=True):
     """A CometBFT height and what it leads to.
 
     height: CometBFT's height. time_ms: time of its block. block: our height after it. previous and previous_time_ms:
@@ -43,7 +43,7 @@ class Position(msgspec.Struct, frozen=True, kw_only=True):
     previous_time_ms: int
 
 
-class PositionFile:
+class HeightFile:
     """``consensus/position`` of a ledger folder; used by one thread."""
 
     def __init__(self, path: Path, *, disk: Disk) -> None:
@@ -53,7 +53,7 @@ class PositionFile:
         self._disk = disk
         self._descriptor = open_descriptor(path, flags=os.O_RDWR | os.O_CREAT, mode=0o644)
 
-    def load(self, *, block: int) -> Position | None:
+    def load(self, *, block: int) -> HeightRecord | None:
         """Return where a ledger of this many blocks stands, None before the first height.
 
         Raises IntegrityError ``ledger.position_damaged`` if no record leads to that block.
@@ -73,7 +73,7 @@ class PositionFile:
             return self._before(newest, records, block=block)
         raise self._damaged(f"its newest record leads to block {newest.block}, the ledger has {block}")
 
-    def _before(self, newest: Position, records: list[Position], *, block: int) -> Position | None:
+    def _before(self, newest: HeightRecord, records: list[HeightRecord], *, block: int) -> HeightRecord | None:
         if newest.previous == 0:
             return None
         older = [record for record in records if record.height == newest.previous and record.block == block]
@@ -81,32 +81,32 @@ class PositionFile:
             return older[0]
         raise self._damaged(f"block {newest.block} was announced and not stored, and height {newest.previous} is gone")
 
-    def save(self, position: Position, *, is_durable: bool) -> None:
+    def save(self, record: HeightRecord, *, is_durable: bool) -> None:
         """Write a record into the older slot; durable ones are on the medium when this returns.
 
         Raises Unavailable ``ledger.disk_full`` (the height was not reached) or ``ledger.store_failed`` (open again).
         """
-        data = encode_cbor(msgspec.to_builtins(position, builtin_types=(bytes,)))
+        data = encode_cbor(msgspec.to_builtins(record, builtin_types=(bytes,)))
         body = len(data).to_bytes(_LENGTH_BYTES, "big") + data
         slot = hashlib.sha256(body).digest() + body
-        offset = self._older_slot(position) * SLOT_BYTES
+        offset = self._older_slot(record) * SLOT_BYTES
         try:
             self._disk.write_at(self._descriptor, slot.ljust(SLOT_BYTES, b"\x00"), offset=offset)
         except OSError as error:
             # Half a record does not hold, and the other slot has the height before: the same height may be tried again.
-            raise disk_full(error, height=position.height) from error
+            raise disk_full(error, height=record.height) from error
         try:
             if is_durable:
                 self._disk.sync(self._descriptor)
         except OSError as error:
             raise store_failed(error) from error
 
-    def _older_slot(self, position: Position) -> int:
+    def _older_slot(self, record: HeightRecord) -> int:
         """Return the slot that may go: not the one of the height before, which a crash may need again."""
         first = self._read(0)
-        return 1 if first is not None and first.height == position.previous else 0
+        return 1 if first is not None and first.height == record.previous else 0
 
-    def _read(self, slot: int) -> Position | None:
+    def _read(self, slot: int) -> HeightRecord | None:
         return _decode_slot(os.pread(self._descriptor, SLOT_BYTES, slot * SLOT_BYTES))
 
     def close(self) -> None:
@@ -121,19 +121,19 @@ class PositionFile:
         )
 
 
-def newest_position(data: bytes) -> Position | None:
-    """Return the newest record in the bytes of a position file, None if there is none that can be read."""
+def newest_height(data: bytes) -> HeightRecord | None:
+    """Return the newest record in the bytes of such a file, None if there is none that can be read."""
     slots = (data[at : at + SLOT_BYTES] for at in range(0, _SLOTS * SLOT_BYTES, SLOT_BYTES))
     return max(filter(None, map(_decode_slot, slots)), key=lambda record: record.height, default=None)
 
 
-def _decode_slot(data: bytes) -> Position | None:
+def _decode_slot(data: bytes) -> HeightRecord | None:
     length = int.from_bytes(data[_DIGEST_BYTES : _DIGEST_BYTES + _LENGTH_BYTES], "big")
     body = data[_DIGEST_BYTES : _DIGEST_BYTES + _LENGTH_BYTES + length]
     if len(data) < _DIGEST_BYTES or hashlib.sha256(body).digest() != data[:_DIGEST_BYTES]:
         return None
     try:
         fields = decode_cbor_strict(body[_LENGTH_BYTES:], max_bytes=SLOT_BYTES)
-        return typed(fields, Position, builtin_types=(bytes,))
+        return typed(fields, HeightRecord, builtin_types=(bytes,))
     except (ShuiqiaoError, msgspec.ValidationError):
         return None

@@ -6,11 +6,11 @@ import pytest
 
 from shuiqiao.base.durable import PosixDisk
 from shuiqiao.base.errors import IntegrityError
-from shuiqiao.ledger.engine.cometbft.consensus.position import SLOT_BYTES, Position, PositionFile
+from shuiqiao.ledger.engine.cometbft.consensus.heights import SLOT_BYTES, HeightFile, HeightRecord
 
 
-def position(height: int, block: int) -> Position:
-    return Position(
+def position(height: int, block: int) -> HeightRecord:
+    return HeightRecord(
         height=height,
         time_ms=height * 1000,
         block=block,
@@ -25,15 +25,15 @@ def path(tmp_path):
     return tmp_path / "consensus" / "position"
 
 
-def saved(path, *records: Position) -> None:
-    file = PositionFile(path, disk=PosixDisk())
+def saved(path, *records: HeightRecord) -> None:
+    file = HeightFile(path, disk=PosixDisk())
     for record in records:
         file.save(record, is_durable=True)
     file.close()
 
 
-def loaded(path, *, block: int) -> Position | None:
-    file = PositionFile(path, disk=PosixDisk())
+def loaded(path, *, block: int) -> HeightRecord | None:
+    file = HeightFile(path, disk=PosixDisk())
     try:
         return file.load(block=block)
     finally:

@@ -15,11 +15,10 @@ from shuiqiao.base.ids import MemberId
 from shuiqiao.ledger.checkpoints.cosignature import sign_cosignature
 from shuiqiao.ledger.checkpoints.note import join_note
 from shuiqiao.ledger.checkpoints.signed_note import MAX_SIGNED_NOTE_BYTES, encode_text
-from shuiqiao.ledger.engine.cometbft.abci import requests as ask
-from shuiqiao.ledger.engine.cometbft.abci import responses as answer
-from shuiqiao.ledger.engine.cometbft.abci.parts import Timestamp
+from shuiqiao.ledger.engine.cometbft.abci import messages as abci
+from shuiqiao.ledger.engine.cometbft.abci.messages import Timestamp
 from shuiqiao.ledger.engine.cometbft.consensus.application import LedgerApplication
-from shuiqiao.ledger.engine.cometbft.consensus.closing import MAX_CARRIED, carried_in, encode_carried
+from shuiqiao.ledger.engine.cometbft.consensus.carried_notes import MAX_CARRIED, carried_in, encode_carried
 from shuiqiao.ledger.engine.cometbft.consensus.extensions import Cosigner
 from shuiqiao.ledger.engine.cometbft.consensus.snapshots import decode_manifest
 from shuiqiao.ledger.state.machine import StateMachine
@@ -60,17 +59,17 @@ def open_app(roster, tmp_path):
         application.close()
 
 
-def decide(application, height: int, *txs: bytes) -> answer.ResponseFinalizeBlock:
+def decide(application, height: int, *txs: bytes) -> abci.ResponseFinalizeBlock:
     found = application.finalize_block(
-        ask.RequestFinalizeBlock(txs=txs, height=height, time=Timestamp(seconds=START_S + height))
+        abci.RequestFinalizeBlock(txs=txs, height=height, time=Timestamp(seconds=START_S + height))
     )
-    application.commit(ask.RequestCommit())
+    application.commit(abci.RequestCommit())
     return found
 
 
 def note_of(roster, application, *, voters=VOTERS, root: bytes | None = None, size: int | None = None) -> bytes:
     """A note over the log as it is now, or as it is not, by some of its validators."""
-    head, policy = application.keeper.copy.head, application._tip().policy
+    head, policy = application.app_state.copy.head, application._tip().policy
     text = encode_text(origin=policy.origin, size=size or head.size, root=root or head.root)
     lines = [
         sign_cosignature(
@@ -86,12 +85,12 @@ def note_of(roster, application, *, voters=VOTERS, root: bytes | None = None, si
 
 
 def propose(application, *txs: bytes) -> list[bytes]:
-    request = ask.RequestPrepareProposal(txs=txs, max_tx_bytes=10**6, height=9)
+    request = abci.RequestPrepareProposal(txs=txs, max_tx_bytes=10**6, height=9)
     return list(application.prepare_proposal(request).txs)
 
 
 def verdict(application, *txs: bytes) -> int:
-    return application.process_proposal(ask.RequestProcessProposal(txs=txs, height=9)).status
+    return application.process_proposal(abci.RequestProcessProposal(txs=txs, height=9)).status
 
 
 def close_epoch(roster, *applications, height: int, quorum: int = 2, witnessed: bool = True) -> bytes:
@@ -101,27 +100,27 @@ def close_epoch(roster, *applications, height: int, quorum: int = 2, witnessed: 
         decide(application, height, act)
     first = applications[0]
     note = note_of(roster, first)
-    assert first.desk.adopt(note, first._tip()) or not witnessed
+    assert first.extensions.adopt(note, first._tip()) or not witnessed
     return note
 
 
 def test_a_block_brings_the_note_to_who_was_away(roster, open_app):
     one, other = open_app("one"), open_app("other")
     note = close_epoch(roster, one, other, height=1)
-    size = one.keeper.copy.head.size
-    assert other.keeper.copy.epochs.missing_notes() == (size,)
+    size = one.app_state.copy.head.size
+    assert other.app_state.copy.epochs.missing_notes() == (size,)
     fresh = roster.note(1)
     block = propose(one, fresh)
     assert block == [encode_carried(note), fresh]
-    assert verdict(other, *block) == answer.Verdict.ACCEPT
+    assert verdict(other, *block) == abci.Verdict.ACCEPT
     results = decide(one, 2, *block)
     assert results == decide(other, 2, *block)
     assert [each.code for each in results.tx_results] == [0, 0]
     # It is no transaction: the log is that of a block without it, and nobody is told of it as of one.
-    assert [raw for found in one.keeper.copy.blocks(from_height=2) for raw in found.transactions] == [fresh]
-    assert one.keeper.app_hash == other.keeper.app_hash
-    assert other.keeper.copy.epochs.missing_notes() == ()
-    assert other.keeper.copy.epochs.note(size) == note
+    assert [raw for found in one.app_state.copy.blocks(from_height=2) for raw in found.transactions] == [fresh]
+    assert one.app_state.app_hash == other.app_state.app_hash
+    assert other.app_state.copy.epochs.missing_notes() == ()
+    assert other.app_state.copy.epochs.note(size) == note
     # Once is enough.
     assert propose(one, fresh) == [fresh]
     assert propose(other) == []
@@ -136,7 +135,7 @@ def test_a_node_that_has_lost_what_it_judges_by_says_nothing_of_a_note(roster, o
         raise IntegrityError("ledger.node_missing", "a node is not in the index")
 
     with monkeypatch.context() as patch:
-        patch.setattr(application.keeper.copy, "root_at", lose)
+        patch.setattr(application.app_state.copy, "root_at", lose)
         with pytest.raises(Unavailable, match=r"ledger\.index_failed"):
             verdict(application, whole)
         with pytest.raises(Unavailable, match=r"ledger\.index_failed"):
@@ -147,9 +146,9 @@ def test_a_node_that_has_lost_what_it_judges_by_says_nothing_of_a_note(roster, o
 def test_a_block_of_a_note_alone_changes_nothing(roster, open_app):
     application = open_app()
     close_epoch(roster, application, height=1)
-    before = application.keeper.app_hash
+    before = application.app_state.app_hash
     assert decide(application, 2, *propose(application)).app_hash == before
-    assert application.keeper.copy.head.height == 1
+    assert application.app_state.copy.head.height == 1
 
 
 def test_what_is_not_the_note_of_an_epoch_is_no_part_of_a_block(roster, open_app):
@@ -157,7 +156,7 @@ def test_what_is_not_the_note_of_an_epoch_is_no_part_of_a_block(roster, open_app
     decide(one, 1, roster.note(1))
     early = note_of(roster, one)
     good = close_epoch(roster, one, height=2)
-    size = one.keeper.copy.head.size
+    size = one.app_state.copy.head.size
     other = {
         "of no epoch": early,
         "of another root": note_of(roster, one, root=b"r" * 32),
@@ -168,24 +167,24 @@ def test_what_is_not_the_note_of_an_epoch_is_no_part_of_a_block(roster, open_app
     }
     for why, note in other.items():
         carrier = encode_carried(note)
-        assert verdict(one, carrier) == answer.Verdict.REJECT, why
+        assert verdict(one, carrier) == abci.Verdict.REJECT, why
         # Decided nevertheless, it is a refused transaction and never a halt.
     refused = decide(one, 3, *map(encode_carried, other.values()))
     assert [each.codespace for each in refused.tx_results] == ["ledger.tx_malformed"] * len(other)
-    assert one.keeper.closing.files() == []
+    assert one.app_state.carried_notes.files() == []
     # Two notes of one epoch, each of which holds alone.
     again = note_of(roster, one, voters=("node1", "node2", "node3"))
-    assert verdict(one, encode_carried(good), encode_carried(again)) == answer.Verdict.REJECT
-    assert verdict(one, encode_carried(again)) == answer.Verdict.ACCEPT
+    assert verdict(one, encode_carried(good), encode_carried(again)) == abci.Verdict.REJECT
+    assert verdict(one, encode_carried(again)) == abci.Verdict.ACCEPT
     # Not in the one form of its bytes, or beside a transaction that is none.
-    assert verdict(one, b"\x5a" + len(good).to_bytes(4, "big") + good) == answer.Verdict.REJECT
-    assert verdict(one, encode_carried(good), b"junk") == answer.Verdict.REJECT
+    assert verdict(one, b"\x5a" + len(good).to_bytes(4, "big") + good) == abci.Verdict.REJECT
+    assert verdict(one, encode_carried(good), b"junk") == abci.Verdict.REJECT
 
 
 def test_a_note_comes_by_proposals_only(roster, open_app):
     application = open_app()
     carrier = encode_carried(close_epoch(roster, application, height=1))
-    [checked] = application.check_txs([ask.RequestCheckTx(tx=carrier)])
+    [checked] = application.check_txs([abci.RequestCheckTx(tx=carrier)])
     assert checked.codespace == "ledger.tx_malformed"
     decide(application, 2, carrier)
     # One that a mempool held nevertheless is not proposed for it.
@@ -198,10 +197,10 @@ def test_the_first_note_of_an_epoch_that_a_block_carried_is_kept(roster, open_ap
     later = note_of(roster, application, voters=("node1", "node2", "node3"))
     decide(application, 2, encode_carried(later))
     decide(application, 3, encode_carried(good))
-    [path] = application.keeper.closing.files()
+    [path] = application.app_state.carried_notes.files()
     assert path.read_bytes() == later
     # What it holds of its own stays, for it holds as well.
-    assert application.keeper.copy.epochs.note(int(path.name)) == good
+    assert application.app_state.copy.epochs.note(int(path.name)) == good
     # A node that is opened again knows that it was carried.
     assert propose(open_app()) == []
 
@@ -211,8 +210,8 @@ def test_as_many_notes_as_a_block_may_carry(roster, open_app):
     quorums = [2, 3] * (MAX_CARRIED // 2) + [2]
     notes = [close_epoch(roster, one, height=height, quorum=quorum) for height, quorum in enumerate(quorums, 1)]
     assert propose(one) == [encode_carried(note) for note in reversed(notes[1:])]
-    assert verdict(one, *map(encode_carried, notes[1:])) == answer.Verdict.ACCEPT
-    assert verdict(one, *map(encode_carried, notes)) == answer.Verdict.REJECT
+    assert verdict(one, *map(encode_carried, notes[1:])) == abci.Verdict.ACCEPT
+    assert verdict(one, *map(encode_carried, notes)) == abci.Verdict.REJECT
     decide(one, len(quorums) + 1, *propose(one))
     assert propose(one) == [encode_carried(notes[0])]
 
@@ -226,60 +225,64 @@ def test_a_note_that_the_disk_refuses_stops_the_node_before_the_block_is_stored(
         decide(other, 2, carrier)
     assert raised.value.code == "ledger.checkpoint_not_stored"
     disk.free()
-    assert other.keeper.height == 1
+    assert other.app_state.height == 1
     # CometBFT decides the block again, and now it is there.
     decide(other, 2, carrier)
-    assert other.keeper.copy.epochs.missing_notes() == ()
+    assert other.app_state.copy.epochs.missing_notes() == ()
 
 
 def chunks_of(source, offer) -> list[bytes]:
     ask_for = [
-        ask.RequestLoadSnapshotChunk(height=offer.height, format=2, chunk=index) for index in range(offer.chunks)
+        abci.RequestLoadSnapshotChunk(height=offer.height, format=2, chunk=index) for index in range(offer.chunks)
     ]
     return [source.load_snapshot_chunk(each).chunk for each in ask_for]
 
 
 def join(application, offer, chunks) -> int:
     app_hash = decode_manifest(offer.metadata).position.app_hash
-    accepted = application.offer_snapshot(ask.RequestOfferSnapshot(snapshot=offer, app_hash=app_hash))
-    assert accepted.result == answer.OfferResult.ACCEPT
-    result = answer.ChunkResult.ACCEPT
+    accepted = application.offer_snapshot(abci.RequestOfferSnapshot(snapshot=offer, app_hash=app_hash))
+    assert accepted.result == abci.OfferResult.ACCEPT
+    result = abci.ChunkResult.ACCEPT
     for index, chunk in enumerate(chunks):
-        result = application.apply_snapshot_chunk(ask.RequestApplySnapshotChunk(index=index, chunk=chunk)).result
+        result = application.apply_snapshot_chunk(abci.RequestApplySnapshotChunk(index=index, chunk=chunk)).result
     return result
 
 
 def test_a_snapshot_brings_the_notes_and_none_that_does_not_hold(roster, open_app):
     source = open_app("source", snapshot_interval=2)
     note = close_epoch(roster, source, height=1)
-    size = source.keeper.copy.head.size
+    size = source.app_state.copy.head.size
     decide(source, 2, *propose(source, roster.note(1)))
-    [offer] = source.list_snapshots(ask.RequestListSnapshots()).snapshots
+    [offer] = source.list_snapshots(abci.RequestListSnapshots()).snapshots
     assert decode_manifest(offer.metadata).notes == [(size, len(note))]
     joined = open_app("joined")
-    assert join(joined, offer, chunks_of(source, offer)) == answer.ChunkResult.ACCEPT
-    assert joined.keeper.copy.epochs.note(size) == note
+    assert join(joined, offer, chunks_of(source, offer)) == abci.ChunkResult.ACCEPT
+    assert joined.app_state.copy.epochs.note(size) == note
     assert propose(joined) == []
     # The votes after it are judged by the epoch that it joined in, not by that of the genesis.
     index = decide_and_confirm(roster, joined, height=3)
     assert joined.checkpoint().size == index
 
     # A source that puts another note there: the whole is refused, and the node is empty again.
-    path = source.keeper.closing.files()[0]
+    path = source.app_state.carried_notes.files()[0]
     path.write_bytes(note[:-3] + b"AA\n")
-    source.keeper.shelf.take(source.keeper.position)
-    *_, bad = source.list_snapshots(ask.RequestListSnapshots()).snapshots
+    source.app_state.shelf.take(source.app_state.reached)
+    *_, bad = source.list_snapshots(abci.RequestListSnapshots()).snapshots
     deceived = open_app("deceived")
-    assert join(deceived, bad, chunks_of(source, bad)) == answer.ChunkResult.REJECT_SNAPSHOT
-    assert (deceived.keeper.height, deceived.keeper.copy.head.size, deceived.keeper.closing.files()) == (0, 0, [])
-    assert join(deceived, offer, [*chunks_of(source, offer)[:-1], note]) == answer.ChunkResult.ACCEPT
+    assert join(deceived, bad, chunks_of(source, bad)) == abci.ChunkResult.REJECT_SNAPSHOT
+    assert (
+        deceived.app_state.height,
+        deceived.app_state.copy.head.size,
+        deceived.app_state.carried_notes.files(),
+    ) == (0, 0, [])
+    assert join(deceived, offer, [*chunks_of(source, offer)[:-1], note]) == abci.ChunkResult.ACCEPT
 
 
 def decide_and_confirm(roster, application, *, height: int) -> int:
     """Decide one note more and hand in the votes over it, of the two that are enough now; return the log's size."""
     decide(application, height, roster.note(height + 100))
-    assert application.desk.adopt(note_of(roster, application, voters=VOTERS[:2]), application._tip())
-    return application.keeper.copy.head.size
+    assert application.extensions.adopt(note_of(roster, application, voters=VOTERS[:2]), application._tip())
+    return application.app_state.copy.head.size
 
 
 def test_only_a_byte_string_carries_a_note():

@@ -5,26 +5,29 @@ from __future__ import annotations
 import pytest
 
 from shuiqiao.base.errors import Conflict, Denied, InvalidInput
-from shuiqiao.ledger.engine.cometbft.abci import requests as ask
-from shuiqiao.ledger.engine.cometbft.mempool import parked as room
+from shuiqiao.ledger.engine.cometbft.abci import messages as abci
+from shuiqiao.ledger.engine.cometbft.mempool import connection
 from shuiqiao.ledger.engine.cometbft.mempool.bundle import encode_bundle
-from shuiqiao.ledger.engine.cometbft.mempool.parked import MAX_PARKED, MAX_PARKED_BYTES, Parked
-from shuiqiao.ledger.engine.cometbft.mempool.waiting import WaitingRoom
+from shuiqiao.ledger.engine.cometbft.mempool.connection import (
+    MAX_DEFERRED,
+    MAX_DEFERRED_BYTES,
+    Deferred,
+    MempoolConnection,
+)
 
 
 class Block:
     """A state that refuses what the test names, and a mempool connection over it."""
 
-    def __init__(self, *, has_pool=False):
+    def __init__(self):
         self.refusals = {}
-        self.room = WaitingRoom(
+        self.mempool = MempoolConnection(
             lambda raws: [self.refusals.get(raw) for raw in raws],
             is_decodable=lambda raw: not raw.startswith(b"junk"),
-            has_pool=has_pool,
         )
 
     def check(self, whole):
-        [found] = self.room.check([ask.RequestCheckTx(tx=whole)])
+        [found] = self.mempool.check([abci.RequestCheckTx(tx=whole)])
         return found.codespace
 
 
@@ -37,10 +40,10 @@ def test_what_the_next_block_makes_right_is_handed_in_again_once(early):
     block = Block()
     block.refusals[b"revoke"] = early
     assert block.check(b"revoke") == "consent.unknown"
-    assert block.room.second_look() == []
+    assert block.mempool.check_deferred() == []
     del block.refusals[b"revoke"]
-    assert block.room.second_look() == [b"revoke"]
-    assert block.room.second_look() == []
+    assert block.mempool.check_deferred() == [b"revoke"]
+    assert block.mempool.check_deferred() == []
 
 
 def test_a_bundle_is_kept_whole(early):
@@ -49,7 +52,7 @@ def test_a_bundle_is_kept_whole(early):
     block.refusals[b"early"] = early
     assert block.check(whole) == "consent.unknown"
     del block.refusals[b"early"]
-    assert block.room.second_look() == [whole]
+    assert block.mempool.check_deferred() == [whole]
 
 
 @pytest.mark.parametrize(
@@ -64,7 +67,7 @@ def test_what_no_block_makes_right_is_not_kept(raw, refusal):
     block = Block()
     block.refusals[raw] = refusal
     block.check(raw)
-    assert len(block.room.parked) == 0
+    assert len(block.mempool.deferred) == 0
 
 
 def test_what_became_a_replay_is_let_go(early):
@@ -72,40 +75,31 @@ def test_what_became_a_replay_is_let_go(early):
     block.refusals[b"early"] = early
     block.check(b"early")
     block.refusals[b"early"] = Conflict("ledger.tx_replayed", "another node's block held it")
-    assert block.room.second_look() == []
-    assert len(block.room.parked) == 0
+    assert block.mempool.check_deferred() == []
+    assert len(block.mempool.deferred) == 0
 
 
 def test_who_was_told_of_the_refusal_here_is_not_surprised_later(early):
     block = Block()
-    block.room.on_refused(lambda raw, _refusal: raw == b"ours")
+    block.mempool.on_refused(lambda raw, _refusal: raw == b"ours")
     block.refusals = {b"ours": early, b"theirs": early}
     block.check(b"ours")
     block.check(b"theirs")
     block.refusals = {}
-    assert block.room.second_look() == [b"theirs"]
-
-
-def test_a_pool_of_the_application_takes_it_itself(early):
-    block = Block(has_pool=True)
-    block.refusals[b"early"] = early
-    assert block.room.insert(ask.RequestInsertTx(tx=b"early")).code > 0
-    block.refusals = {}
-    assert block.room.second_look() == []
-    assert list(block.room.reap(ask.RequestReapTxs()).txs) == [b"early"]
+    assert block.mempool.check_deferred() == [b"theirs"]
 
 
 def test_it_is_bounded_in_number_bytes_and_time(monkeypatch):
-    many = Parked()
-    for number in range(MAX_PARKED + 3):
+    many = Deferred()
+    for number in range(MAX_DEFERRED + 3):
         many.put(b"%d" % number)
-    assert many.waiting() == [b"%d" % number for number in range(3, MAX_PARKED + 3)]
-    large = Parked()
+    assert many.waiting() == [b"%d" % number for number in range(3, MAX_DEFERRED + 3)]
+    large = Deferred()
     for number in range(5):
-        large.put(bytes([number]) * (MAX_PARKED_BYTES // 3))
+        large.put(bytes([number]) * (MAX_DEFERRED_BYTES // 3))
     assert [whole[0] for whole in large.waiting()] == [2, 3, 4]
-    monkeypatch.setattr(room, "PARKED_S", -1.0)
+    monkeypatch.setattr(connection, "DEFERRED_S", -1.0)
     many.put(b"late")
     assert b"late" not in many.waiting()
     # Put again, the others keep the time they had.
-    assert len(many) == MAX_PARKED - 1
+    assert len(many) == MAX_DEFERRED - 1
