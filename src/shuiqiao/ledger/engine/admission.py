@@ -15,7 +15,7 @@ from itertools import islice
 from typing import Final
 
 from shuiqiao.base.errors import MACHINE_FAILURES, IntegrityError, InvalidInput, ShuiqiaoError, Unavailable
-from shuiqiao.ledger.engine.answer import Answer
+from shuiqiao.ledger.engine.port import new_answer
 from shuiqiao.ledger.model import Committed, StateView, Transaction
 from shuiqiao.ledger.state.machine import SignatureClaim, StateMachine
 from shuiqiao.ledger.transactions.kinds import MAX_BLOCK_WORK, expected_work
@@ -44,7 +44,7 @@ class Submission:
 
     def __init__(self, raw: bytes) -> None:
         self.raw = raw
-        self.future = Answer()
+        self.future = new_answer()
         self.transaction: Transaction | None = None
         self.keys: tuple[bytes, ...] = ()
         self.open_claims = 0

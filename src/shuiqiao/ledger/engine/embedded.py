@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import threading
 import time
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from pathlib import Path
 from typing import Final
@@ -23,16 +23,15 @@ from shuiqiao.ledger.checkpoints.signed_note import Checkpoint
 from shuiqiao.ledger.clock_check import require_expected, require_not_behind
 from shuiqiao.ledger.engine.admission import Admission, Intake, Submission
 from shuiqiao.ledger.engine.ledger_copy import LedgerCopy
-from shuiqiao.ledger.engine.listeners import Listener, Listeners
-from shuiqiao.ledger.engine.port import EmbeddedSettings, block_awaited, ledger_closed
+from shuiqiao.ledger.engine.local_ledger import LocalLedger
+from shuiqiao.ledger.engine.port import EmbeddedSettings, ledger_closed
 from shuiqiao.ledger.engine.signing import CheckpointSigner
 from shuiqiao.ledger.log.entry import next_block_time
-from shuiqiao.ledger.model import Block, Committed, KeyRing, NetworkParameters, StateView
+from shuiqiao.ledger.model import Block, Committed, KeyRing, NetworkParameters
 from shuiqiao.ledger.receipts.making import make_receipt
 from shuiqiao.ledger.state.machine import Candidate, StateMachine
 from shuiqiao.ledger.store.execution import Execution
 from shuiqiao.ledger.store.frame import StoredFrame
-from shuiqiao.ledger.store.recovery import Recovery
 from shuiqiao.ledger.tiles.publishing import LogSource, log_of_copy
 from shuiqiao.ledger.transactions.kinds import KindTable
 from shuiqiao.ledger.transactions.verifiers import open_verifier
@@ -47,7 +46,7 @@ _RECOVERABLE: Final = frozenset({"ledger.disk_full", "ledger.clock_behind", "led
 """After these errors nothing was written, and the writer goes on."""
 
 
-class EmbeddedLedger:
+class EmbeddedLedger(LocalLedger):
     """A LedgerEngine that orders transactions itself."""
 
     def __init__(
@@ -59,10 +58,10 @@ class EmbeddedLedger:
         settings: EmbeddedSettings,
     ) -> None:
         """Start the writer on an open copy; use ``open``."""
+        super().__init__(lambda: copy)
         self._copy = copy
         self._clock = clock
         self._settings = settings
-        self._listeners = Listeners()
         self._intake = Intake(max_waiting=settings.max_waiting)
         self._signer = CheckpointSigner(copy, operator_keys=operator_keys, rouse=self._intake.rouse)
         self._verifier = open_verifier(copy.machine.suite, processes=settings.verifier_processes)
@@ -103,21 +102,6 @@ class EmbeddedLedger:
 
     # The port: from any thread
 
-    @property
-    def parameters(self) -> NetworkParameters:
-        """The network this engine serves."""
-        return self._copy.parameters
-
-    @property
-    def recovery(self) -> Recovery:
-        """What opening found: blocks replayed, a torn tail cut."""
-        return self._copy.recovery
-
-    @property
-    def listener_faults(self) -> tuple[Exception, ...]:
-        """Errors of listeners, each of which was dropped after its first."""
-        return self._listeners.faults
-
     def submit(self, raw: bytes) -> Future[Committed]:
         """Hand in a signed transaction; the future resolves once it is durable, or fails with what refused it.
 
@@ -126,15 +110,6 @@ class EmbeddedLedger:
         """
         return self._intake.put(raw)
 
-    def state(self) -> StateView:
-        """Return a view of the state after the last committed block, unaffected by later ones."""
-        return self._copy.view()[1]
-
-    def last_block(self) -> tuple[int, int]:
-        """Return height and time (ms) of the last committed block; (0, genesis time) before the first."""
-        head, _ = self._copy.view()
-        return head.height, head.time_ms
-
     @property
     def signer(self) -> CheckpointSigner:
         """The operator's keys, and the witnesses it asks."""
@@ -142,9 +117,8 @@ class EmbeddedLedger:
 
     def wait_for_block(self, height: int) -> None:
         """Return if the block is there: nobody else makes any. Raises Unavailable ``ledger.block_awaited``."""
-        reached, _ = self.last_block()
-        if reached < height:
-            raise block_awaited(height, reached=reached)
+        if self.last_block()[0] < height:
+            raise self._block_awaited(height)
 
     def checkpoint(self, *, at_least: int = 0) -> Checkpoint:  # noqa: ARG002 - it always covers every leaf
         """Return the checkpoint of the last committed block, signed when first asked for and stored soon ([STORE-18]).
@@ -185,14 +159,6 @@ class EmbeddedLedger:
         """Return the note that closed an epoch; raises Unavailable ``ledger.epoch_pending``."""
         return self._copy.epochs.note(size)
 
-    def blocks(self, *, from_height: int) -> Iterator[Block]:
-        """Iterate over the blocks committed when iteration starts, in order from a height (1 is the first)."""
-        return self._copy.blocks(from_height=from_height)
-
-    def consistency_proof(self, *, old_size: int, new_size: int) -> tuple[bytes, ...]:
-        """Return the RFC 6962 consistency proof between two sizes; InvalidInput ``ledger.size_unknown`` beyond."""
-        return self._copy.consistency_proof(old_size=old_size, new_size=new_size)
-
     def receipt(self, index: int, *, state_keys: Sequence[str] = ()) -> bytes:
         """Return the encoded receipt of the transaction at a leaf, with what the state holds at some keys.
 
@@ -203,10 +169,6 @@ class EmbeddedLedger:
         return make_receipt(
             self._copy, index, checkpoint=confirmed.checkpoint, view=confirmed.view, state_keys=state_keys
         )
-
-    def subscribe(self, listener: Listener) -> None:
-        """Call a listener after each block, on the writer's thread; one that raises is dropped (listener_faults)."""
-        self._listeners.add(listener)
 
     def close(self) -> None:
         """Finish what was accepted, sign the last checkpoint, then release files and processes."""

@@ -11,7 +11,7 @@ from __future__ import annotations
 import math
 import threading
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from concurrent.futures import Future
 from dataclasses import dataclass
 from pathlib import Path
@@ -25,13 +25,12 @@ from shuiqiao.ledger.checkpoints.policy import CheckpointPolicy
 from shuiqiao.ledger.checkpoints.signed_note import Checkpoint, decode_signed_note
 from shuiqiao.ledger.engine.catch_up import Catcher, HistoryBroken
 from shuiqiao.ledger.engine.ledger_copy import LedgerCopy
-from shuiqiao.ledger.engine.listeners import Listener, Listeners
-from shuiqiao.ledger.engine.port import FollowerSettings, LedgerPeer, block_awaited, ledger_closed
-from shuiqiao.ledger.model import Block, Committed, Event, KeyRing, NetworkParameters, StateView
+from shuiqiao.ledger.engine.local_ledger import LocalLedger
+from shuiqiao.ledger.engine.port import FollowerSettings, LedgerPeer, ledger_closed, new_answer
+from shuiqiao.ledger.model import Block, Committed, Event, KeyRing, NetworkParameters
 from shuiqiao.ledger.receipts.making import make_receipt
 from shuiqiao.ledger.state.machine import StateMachine
 from shuiqiao.ledger.store.alarm_file import AlarmFile, ForkAlarm, ForkKind
-from shuiqiao.ledger.store.recovery import Recovery
 from shuiqiao.ledger.transactions.kinds import KindTable
 from shuiqiao.ledger.transactions.verifiers import open_verifier
 
@@ -47,18 +46,18 @@ class _Awaited:
     future: Future[Committed]
 
 
-class FollowerLedger:
+class FollowerLedger(LocalLedger):
     """A LedgerEngine that copies the writer's log and believes nothing."""
 
     def __init__(
         self, copy: LedgerCopy, *, folder: Path, clock: Clock, writer: LedgerPeer, settings: FollowerSettings
     ) -> None:
         """Start following on an open copy; use ``open``."""
+        super().__init__(lambda: copy)
         self._copy = copy
         self._clock = clock
         self._writer = writer
         self._settings = settings
-        self._listeners = Listeners()
         (folder / ALARMS_FOLDER).mkdir(exist_ok=True)
         self._alarm_file = AlarmFile(folder / ALARMS_FOLDER, disk=settings.disk)
         self._alarm = self._alarm_file.load()
@@ -102,16 +101,6 @@ class FollowerLedger:
     # The port: from any thread
 
     @property
-    def parameters(self) -> NetworkParameters:
-        """The network this engine serves."""
-        return self._copy.parameters
-
-    @property
-    def recovery(self) -> Recovery:
-        """What opening found: blocks replayed, a torn tail cut."""
-        return self._copy.recovery
-
-    @property
     def alarm(self) -> ForkAlarm | None:
         """The alarm that stopped this follower, if any."""
         return self._alarm
@@ -123,14 +112,12 @@ class FollowerLedger:
 
     def submit(self, raw: bytes) -> Future[Committed]:
         """Forward a signed transaction; the future resolves once it is durable at the writer *and* in this copy."""
-        future: Future[Committed] = Future()
-        future.set_running_or_notify_cancel()
         try:
             self._require_sound()
             forwarded = self._writer.submit(raw)
         except ShuiqiaoError as error:
-            future.set_exception(error)
-            return future
+            return new_answer(error)
+        future = new_answer()
         forwarded.add_done_callback(lambda done: self._acknowledged(raw, done, future))
         return future
 
@@ -147,15 +134,6 @@ class FollowerLedger:
             future.set_exception(refusal)
         self._wake(self._hurry, self._news)
 
-    def state(self) -> StateView:
-        """Return a view of the state after the last copied block."""
-        return self._copy.view()[1]
-
-    def last_block(self) -> tuple[int, int]:
-        """Return height and time (ms) of the last copied block; (0, genesis time) before the first."""
-        head, _ = self._copy.view()
-        return head.height, head.time_ms
-
     def time_at(self, size: int) -> int:
         """Return the time of the last block that a checkpoint of a size covers; raises ``ledger.not_followed``."""
         block = self._copy.view()[1].snapshot.block_of_index(size - 1)
@@ -169,8 +147,8 @@ class FollowerLedger:
         """Copy until this copy holds a block of the writer; raises what ``sync`` does, ``ledger.block_awaited``."""
         if self.last_block()[0] < height:
             self.sync()
-        if (reached := self.last_block()[0]) < height:
-            raise block_awaited(height, reached=reached)
+        if self.last_block()[0] < height:
+            raise self._block_awaited(height)
 
     def checkpoint(self, *, at_least: int = 0) -> Checkpoint:
         """Return the operator's newest checkpoint that this copy has reached and agrees with."""
@@ -182,14 +160,6 @@ class FollowerLedger:
                 "ledger.not_followed", "no checkpoint of the writer has been reached yet", retry_after_s=1.0
             )
         return self._accepted
-
-    def blocks(self, *, from_height: int) -> Iterator[Block]:
-        """Iterate over the copied blocks, in order from a height (1 is the first)."""
-        return self._copy.blocks(from_height=from_height)
-
-    def consistency_proof(self, *, old_size: int, new_size: int) -> tuple[bytes, ...]:
-        """Return the RFC 6962 consistency proof between two sizes of the copy."""
-        return self._copy.consistency_proof(old_size=old_size, new_size=new_size)
 
     def receipt(self, index: int, *, state_keys: Sequence[str] = ()) -> bytes:
         """Return the receipt of a transaction under a checkpoint that counts, made and checked from this copy.
@@ -215,10 +185,6 @@ class FollowerLedger:
     def policy_at(self, size: int) -> CheckpointPolicy:
         """Return the policy that judges the checkpoint of a size, of the epochs copied so far."""
         return self._copy.epochs.trail.policy_at(size)
-
-    def subscribe(self, listener: Listener) -> None:
-        """Call a listener after each copied block, on the follower's thread; one that raises is dropped."""
-        self._listeners.add(listener)
 
     def close(self) -> None:
         """Stop following and release files and processes."""

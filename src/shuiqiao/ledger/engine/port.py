@@ -1,4 +1,4 @@
-"""What the engines ask of each other and of their keeper: the writer as a follower sees it, and the settings."""
+"""What the engines have between them: the writer as a follower sees it, their listeners, answers and settings."""
 
 from __future__ import annotations
 
@@ -17,19 +17,38 @@ from shuiqiao.ledger.witness.cosigning import WitnessPeer
 
 DEFAULT_CHECKPOINT_INTERVAL_S = 1.0
 
-
-BLOCK_TIMEOUT_S = 30.0
-"""How long a copy may take to come to hold a block that another one holds, in seconds."""
+Listener = Callable[[Block, Sequence[Event]], None]
 
 
-def block_awaited(height: int, *, reached: int) -> Unavailable:
-    """Return the error of a copy that does not hold a block in time."""
-    return Unavailable(
-        "ledger.block_awaited",
-        f"this copy holds {reached} blocks and did not come to hold block {height}",
-        next_step="check that this node reaches the others, then try again",
-        retry_after_s=1.0,
-    )
+class Listeners:
+    """Who is told of each block, in the order they came; one that raises is dropped."""
+
+    def __init__(self) -> None:
+        self._listeners: list[Listener] = []
+
+    def __len__(self) -> int:
+        return len(self._listeners)
+
+    def add(self, listener: Listener) -> None:
+        """Tell a listener of each block from now on."""
+        self._listeners.append(listener)
+
+    def tell(self, block: Block, events: Sequence[Event]) -> None:
+        """Tell everybody, on the thread of the engine that calls this."""
+        for listener in list(self._listeners):
+            try:
+                listener(block, events)
+            except Exception:  # noqa: BLE001 - a listener's fault is its own, the block is committed
+                self._listeners.remove(listener)
+
+
+def new_answer(refusal: Exception | None = None) -> Future[Committed]:
+    """Return the future of a submission, which nobody can cancel: it may be in a block already."""
+    future: Future[Committed] = Future()
+    future.set_running_or_notify_cancel()
+    if refusal is not None:
+        future.set_exception(refusal)
+    return future
 
 
 def ledger_closed() -> Unavailable:
@@ -79,7 +98,7 @@ class LedgerPeer(Protocol):
         """Return the RFC 6962 consistency proof between two sizes."""
         ...
 
-    def subscribe(self, listener: Callable[[Block, Sequence[Event]], None]) -> None:
+    def subscribe(self, listener: Listener) -> None:
         """Call a listener after each block; a peer that cannot push may ignore this, followers also ask by time."""
         ...
 

@@ -23,7 +23,7 @@ from shuiqiao.base.encoding import decode_cbor
 from shuiqiao.base.errors import InvalidInput, ShuiqiaoError, Unavailable
 from shuiqiao.base.unix_socket import connect_to
 from shuiqiao.ledger.checkpoints.signed_note import Checkpoint
-from shuiqiao.ledger.engine.listeners import Listener, Listeners
+from shuiqiao.ledger.engine.port import Listener, Listeners
 from shuiqiao.ledger.model import MAX_TRANSACTION_BYTES, Block, Committed, Event, StateView
 from shuiqiao.node.peers import link_frames as link
 

@@ -26,7 +26,6 @@ from typing import Final
 
 from shuiqiao.base.clock import SystemClock
 from shuiqiao.crypto.suites import get_suite
-from shuiqiao.ledger.engine.collector import calm_collector
 from shuiqiao.ledger.engine.embedded import EmbeddedLedger
 from shuiqiao.ledger.engine.port import EmbeddedSettings
 from shuiqiao.ledger.model import Committed
@@ -64,8 +63,6 @@ def run_ledger_bench(
     """
     cores = cores or len(os.sched_getaffinity(0))
     now_ms = SystemClock().now_ms()
-    # As a node does that serves.
-    calm_collector()
     network = load_network(suite, genesis_time_ms=now_ms)
     tx_rates: list[float] = []
     raw_rates: list[float] = []

@@ -20,7 +20,6 @@ import msgspec
 from shuiqiao.base.clock import SystemClock
 from shuiqiao.base.errors import InvalidInput
 from shuiqiao.base.ids import MemberId
-from shuiqiao.ledger.engine.collector import calm_collector
 from shuiqiao.ledger.engine.cometbft.consensus.application import ApplicationSettings
 from shuiqiao.ledger.engine.cometbft.consensus.extensions import Cosigner
 from shuiqiao.ledger.engine.cometbft.ledger import CometbftLedger, CometbftSettings
@@ -174,8 +173,6 @@ def main(arguments: list[str]) -> int:
     for number in (signal.SIGTERM, signal.SIGINT):
         signal.signal(number, lambda _number, _frame: ended.set())
     validator = Validator(spec, member)
-    # As a node does that serves.
-    calm_collector()
     try:
         with ControlServer(spec.control(member), answer=validator.answer):
             ended.wait()

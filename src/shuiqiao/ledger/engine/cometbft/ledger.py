@@ -12,7 +12,7 @@ from __future__ import annotations
 import contextlib
 import threading
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from concurrent.futures import Future
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -28,9 +28,9 @@ from shuiqiao.ledger.engine.cometbft.comet.rpc import RpcClient
 from shuiqiao.ledger.engine.cometbft.consensus.application import ApplicationSettings, Decided, LedgerApplication
 from shuiqiao.ledger.engine.cometbft.consensus.extensions import Cosigner, PolicyOf
 from shuiqiao.ledger.engine.cometbft.mempool.bundle import MAX_BUNDLED, encode_bundle, pause_after, split_bundles
-from shuiqiao.ledger.engine.listeners import Listener, Listeners
-from shuiqiao.ledger.engine.port import BLOCK_TIMEOUT_S, block_awaited, ledger_closed
-from shuiqiao.ledger.model import Block, Committed, KeyRing, NetworkParameters, StateView
+from shuiqiao.ledger.engine.local_ledger import BLOCK_TIMEOUT_S, LocalLedger
+from shuiqiao.ledger.engine.port import ledger_closed, new_answer
+from shuiqiao.ledger.model import Committed, KeyRing, NetworkParameters
 from shuiqiao.ledger.receipts.making import make_receipt
 from shuiqiao.ledger.state.machine import StateMachine
 from shuiqiao.ledger.tiles.publishing import LogSource, log_of_copy
@@ -70,11 +70,12 @@ class _Waiting:
     futures: list[Future[Committed]] = field(default_factory=list[Future[Committed]])
 
 
-class CometbftLedger:
+class CometbftLedger(LocalLedger):
     """A LedgerEngine whose blocks a quorum of validators decides."""
 
     def __init__(self, application: LedgerApplication, *, settings: CometbftSettings) -> None:
         """Listen for the node and begin to hand over; use ``open``."""
+        super().__init__(lambda: application.app_state.copy)
         self._application = application
         self._settings = settings
         self._rpc = RpcClient(settings.comet / RPC_SOCKET)
@@ -82,7 +83,6 @@ class CometbftLedger:
         self._queue: list[bytes] = []
         self._wake = threading.Condition()
         self._is_closed = False
-        self._listeners = Listeners()
         self._reached = threading.Condition()
         self._faults: list[ConnectionFault] = []
         application.on_decided(self._decided)
@@ -138,11 +138,6 @@ class CometbftLedger:
     # The port: from any thread
 
     @property
-    def parameters(self) -> NetworkParameters:
-        """The network this engine serves."""
-        return self._application.app_state.copy.parameters
-
-    @property
     def application(self) -> LedgerApplication:
         """What CometBFT talks to: its position, its notes, whom it named."""
         return self._application
@@ -158,15 +153,12 @@ class CometbftLedger:
         Never raises: ``ledger.busy``, ``ledger.closed``, ``ledger.rpc_unreachable`` and ``ledger.answer_late`` are in
         the future too.
         """
-        future: Future[Committed] = Future()
-        future.set_running_or_notify_cancel()
+        future = new_answer()
         with self._wake:
             refusal = self._refusal()
             if refusal is None:
                 self._enqueue(raw, future)
-        if refusal is not None:
-            future.set_exception(refusal)
-        return future
+        return future if refusal is None else new_answer(refusal)
 
     def _refusal(self) -> Unavailable | None:
         if self._is_closed:
@@ -182,20 +174,11 @@ class CometbftLedger:
                 self._wake.notify()
         waiting.futures.append(future)
 
-    def state(self) -> StateView:
-        """Return a view of the state after the last committed block, unaffected by later ones."""
-        return self._application.view()
-
-    def last_block(self) -> tuple[int, int]:
-        """Return height and time (ms) of the last committed block of ours; (0, genesis time) before the first."""
-        head, _ = self._application.app_state.copy.view()
-        return head.height, head.time_ms
-
     def wait_for_block(self, height: int) -> None:
         """Return once this node has committed a block of ours; raises Unavailable ``ledger.block_awaited``."""
         with self._reached:
             if not self._reached.wait_for(lambda: self.last_block()[0] >= height, timeout=BLOCK_TIMEOUT_S):
-                raise block_awaited(height, reached=self.last_block()[0])
+                raise self._block_awaited(height)
 
     def checkpoint(self, *, at_least: int = 0) -> Checkpoint:
         """Return the newest checkpoint with its quorum of cosignatures; it may lie a block behind ``last_block``.
@@ -207,14 +190,6 @@ class CometbftLedger:
         if found is None:
             raise self._note_pending(at_least)
         return found
-
-    def blocks(self, *, from_height: int) -> Iterator[Block]:
-        """Iterate over the blocks committed when iteration starts, in order from a height (1 is the first)."""
-        return self._application.app_state.copy.blocks(from_height=from_height)
-
-    def consistency_proof(self, *, old_size: int, new_size: int) -> tuple[bytes, ...]:
-        """Return the RFC 6962 consistency proof between two sizes; InvalidInput ``ledger.size_unknown`` beyond."""
-        return self._application.app_state.copy.consistency_proof(old_size=old_size, new_size=new_size)
 
     def receipt(self, index: int, *, state_keys: Sequence[str] = ()) -> bytes:
         """Return the encoded receipt of the transaction at a leaf, under a note of its quorum.
@@ -243,10 +218,6 @@ class CometbftLedger:
             next_step="check that more than two thirds of the validators are up, then ask again",
             retry_after_s=1.0,
         )
-
-    def subscribe(self, listener: Listener) -> None:
-        """Call a listener after each block of ours, on the consensus thread; one that raises is dropped."""
-        self._listeners.add(listener)
 
     def close(self) -> None:
         """Answer who waits, stop listening, and release files and processes; stop the CometBFT node before."""

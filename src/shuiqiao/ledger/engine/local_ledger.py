@@ -1,0 +1,75 @@
+"""What every engine does alike, whoever orders the blocks: read its own copy and tell its listeners.
+
+The embedded writer, the follower and the validator are a ``LocalLedger`` each; how a transaction comes into a block and
+which checkpoint counts is their own.
+"""
+
+from __future__ import annotations
+
+import gc
+from collections.abc import Callable, Iterator
+from typing import Final
+
+from shuiqiao.base.errors import Unavailable
+from shuiqiao.ledger.engine.ledger_copy import LedgerCopy
+from shuiqiao.ledger.engine.port import Listener, Listeners
+from shuiqiao.ledger.model import Block, NetworkParameters, StateView
+from shuiqiao.ledger.store.recovery import Recovery
+
+BLOCK_TIMEOUT_S: Final = 30.0
+"""How long a copy may take to come to hold a block that another one holds, in seconds."""
+
+_GC_THRESHOLDS: Final = (20_000, 50, 50)
+"""A transaction on its way is a dozen objects that live for some milliseconds and form no cycles; with Python's own
+thresholds the collector visits them, and all modules, again and again, which costs a tenth of the writer's time.
+Garbage in cycles stays a little longer in exchange, some megabytes of it."""
+
+
+class LocalLedger:
+    """An engine's own copy of the ledger, from any thread."""
+
+    def __init__(self, copy: Callable[[], LedgerCopy]) -> None:
+        """copy: the copy that is open now; a validator that joins by a snapshot opens another one."""
+        self._opened = copy
+        self._listeners = Listeners()
+        gc.set_threshold(*_GC_THRESHOLDS)
+
+    @property
+    def parameters(self) -> NetworkParameters:
+        """The network this engine serves."""
+        return self._opened().parameters
+
+    @property
+    def recovery(self) -> Recovery:
+        """What opening found: blocks replayed, a torn tail cut."""
+        return self._opened().recovery
+
+    def state(self) -> StateView:
+        """Return a view of the state after the last block here, unaffected by later ones."""
+        return self._opened().view()[1]
+
+    def last_block(self) -> tuple[int, int]:
+        """Return height and time (ms) of the last block here; (0, genesis time) before the first."""
+        head, _ = self._opened().view()
+        return head.height, head.time_ms
+
+    def blocks(self, *, from_height: int) -> Iterator[Block]:
+        """Iterate over the blocks here when iteration starts, in order from a height (1 is the first)."""
+        return self._opened().blocks(from_height=from_height)
+
+    def consistency_proof(self, *, old_size: int, new_size: int) -> tuple[bytes, ...]:
+        """Return the RFC 6962 consistency proof between two sizes; InvalidInput ``ledger.size_unknown`` beyond."""
+        return self._opened().consistency_proof(old_size=old_size, new_size=new_size)
+
+    def subscribe(self, listener: Listener) -> None:
+        """Call a listener after each block, on the engine's own thread; one that raises is dropped."""
+        self._listeners.add(listener)
+
+    def _block_awaited(self, height: int) -> Unavailable:
+        """Return the error of a copy that does not hold a block in time."""
+        return Unavailable(
+            "ledger.block_awaited",
+            f"this copy holds {self.last_block()[0]} blocks and did not come to hold block {height}",
+            next_step="check that this node reaches the others, then try again",
+            retry_after_s=1.0,
+        )
