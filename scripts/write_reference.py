@@ -208,12 +208,15 @@ def _merged(sites: Sequence[ErrorSite]) -> list[ErrorSite]:
 
 
 def settings_page() -> str:
-    """Return the page of node.toml and the environment, from node/home/settings.py."""
-    tree = ast.parse((SOURCE / "node" / "home" / "settings.py").read_text(encoding="utf-8"))
+    """Return the page of node.toml and the environment, from node/home/settings.py and environment.py."""
+    tree, variable_tree = (
+        ast.parse((SOURCE / "node" / "home" / name).read_text(encoding="utf-8"))
+        for name in ("settings.py", "environment.py")
+    )
     (settings,) = [node for node in tree.body if isinstance(node, ast.ClassDef) and node.name == "NodeSettings"]
     words = dict(_documented(settings.body))
     rows = [(f"`{name}`", kind, default, words.get(name, "")) for name, kind, default in _fields()]
-    variables = [(f"`{value}`", words) for name, words, value in _constants(tree.body) if name.endswith("_VARIABLE")]
+    variables = [(f"`{value}`", words) for _, words, value in _constants(variable_tree.body)]
     return "\n".join(
         (
             _SETTINGS_INTRODUCTION,

@@ -108,8 +108,8 @@ def test_every_error_code_names_its_room_and_is_documented():
 
 def test_the_command_line_starts_without_heavy_libraries():
     program = (
-        "import sys\nfrom shuiqiao.cli import main\n"
-        "try:\n    main.main(['--help'])\nexcept SystemExit:\n    pass\n"
+        "import sys\nfrom shuiqiao.cli.door import run\n"
+        "try:\n    run(['--help'])\nexcept SystemExit:\n    pass\n"
         f"print('LOADED', sorted({HEAVY!r} & {{name.split('.')[0] for name in sys.modules}}))"
     )
     output = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=True).stdout

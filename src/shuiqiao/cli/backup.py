@@ -2,28 +2,24 @@
 
 from __future__ import annotations
 
-import sys
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from shuiqiao.base.visible import visible_line
-from shuiqiao.cli.output import print_json, progress_on_stderr, say
+from shuiqiao.cli.options import Home, Json, command_group
+from shuiqiao.cli.output import progress_on_stderr, say_rows, show, warn
 
 if TYPE_CHECKING:
     from shuiqiao.node.backup.manifest import BackupManifest
     from shuiqiao.node.home.validator_home import RenewedConfiguration
 
-HOME_VARIABLE = "SHUIQIAO_HOME"
 _SHOWN_LINES = 5
 _SHOWN_CHARACTERS = 100
 
-backup_app = typer.Typer(
-    help="Back a home up and make it again 备份与恢复.", no_args_is_help=True, rich_markup_mode=None
-)
+backup_app = command_group("Back a home up and make it again 备份与恢复.")
 
-Json = Annotated[bool, typer.Option("--json", help="One JSON object on standard output.")]
 From = Annotated[Path, typer.Option("--from", help="The backup file 备份文件.")]
 Genesis = Annotated[
     Path | None, typer.Option(help="The network's public genesis.json: a backup of another network is refused.")
@@ -35,23 +31,24 @@ Since = Annotated[
 
 @backup_app.command("create")
 def backup_create(
-    home: Annotated[Path, typer.Option("--home", envvar=HOME_VARIABLE, help="Home folder of the institution.")],
+    *,
+    home: Home,
     to: Annotated[Path, typer.Option("--to", help="The file to write; it must not exist 备份文件.")],
-    include_passphrase: Annotated[  # noqa: FBT002 - a flag
+    include_passphrase: Annotated[
         bool, typer.Option("--include-passphrase", help="Also the passphrase file beside the keys 含口令文件.")
     ] = False,
-    without_database: Annotated[  # noqa: FBT002 - a flag
+    without_database: Annotated[
         bool, typer.Option("--without-database", help="Leave the database out: it is kept by other means.")
     ] = False,
-    json: Json = False,  # noqa: FBT002 - a flag
+    json: Json = False,
 ) -> None:
     """Write a backup of a home into one file, while its node runs or not 备份."""
     from shuiqiao.base.clock import SystemClock
     from shuiqiao.node.backup.creating import BackupOrder, create_backup
     from shuiqiao.node.home.keys import PASSPHRASE_FILE, find_passphrase
-    from shuiqiao.node.home.settings import Home
+    from shuiqiao.node.home.settings import Home as HomeFolder
 
-    place = Home(home)
+    place = HomeFolder(home)
     with progress_on_stderr() as progress:
         manifest = create_backup(
             place,
@@ -62,21 +59,16 @@ def backup_create(
             progress=progress,
         )
     if not manifest.passphrase and (place.keys / PASSPHRASE_FILE).is_file():
-        _warn(
+        warn(
             f"the passphrase in {place.keys / PASSPHRASE_FILE} is not in the backup, and the keys cannot be opened "
             "without it: keep it elsewhere"
         )
-    _warn(f"{to} holds the vault's records in clear: keep it as safe as the home itself")
+    warn(f"{to} holds the vault's records in clear: keep it as safe as the home itself")
     _show({**_summary(manifest), "file": str(to)}, as_json=json)
 
 
 @backup_app.command("verify")
-def backup_verify(
-    file: From,
-    genesis: Genesis = None,
-    since: Since = None,
-    json: Json = False,  # noqa: FBT002 - a flag
-) -> None:
+def backup_verify(*, file: From, genesis: Genesis = None, since: Since = None, json: Json = False) -> None:
     """Read a backup to its end: every byte, who made it, and that the ledger in it names that key 核验备份."""
     from shuiqiao.node.backup.reading import verify_backup
     from shuiqiao.node.home.making import load_genesis
@@ -91,6 +83,7 @@ def backup_verify(
 
 @backup_app.command("restore")
 def backup_restore(
+    *,
     file: From,
     home: Annotated[Path, typer.Option("--home", help="The new home: a folder that is absent or empty.")],
     genesis: Genesis = None,
@@ -102,21 +95,21 @@ def backup_restore(
             help="The old node is gone for good: sign above this CometBFT height, not below the network's 恢复签名.",
         ),
     ] = None,
-    json: Json = False,  # noqa: FBT002 - a flag
+    json: Json = False,
 ) -> None:
     """Make a home again, and prove its ledger, vault and database before it gets its name 恢复."""
     from shuiqiao.node.backup.restore import restore_backup
-    from shuiqiao.node.home.settings import Home
+    from shuiqiao.node.home.settings import Home as HomeFolder
     from shuiqiao.node.published.verification import load_known_checkpoint
 
     with progress_on_stderr() as progress:
         known = None if since is None else load_known_checkpoint(since)
         restored = restore_backup(
-            file, Home(home), genesis=genesis, since=known, signs_above=as_validator, progress=progress
+            file, HomeFolder(home), genesis=genesis, since=known, signs_above=as_validator, progress=progress
         )
     manifest = restored.backup.manifest
     if restored.tiles_left_out:
-        _warn(
+        warn(
             f"tiles_folder = {restored.tiles_left_out} lies outside the home and was left out of its node.toml: "
             "add it again if this home is to publish there"
         )
@@ -124,7 +117,7 @@ def backup_restore(
         _warn_configuration(restored.configuration)
         _warn_validator(restored.signs_above)
     elif manifest.engine == "embedded":
-        _warn(
+        warn(
             "if this member orders transactions, what it wrote after the backup is not in it: before it starts, hold "
             f"it against a follower's copy (shuiqiao doctor --home {home} --against COPY)"
         )
@@ -140,9 +133,9 @@ def backup_restore(
 
 def _warn_configuration(configuration: RenewedConfiguration) -> None:
     peers = ", ".join(configuration.peers) or "nobody"
-    _warn(f"this validator listens for peers at {configuration.p2p} and dials {peers}: see that these are yours")
+    warn(f"this validator listens for peers at {configuration.p2p} and dials {peers}: see that these are yours")
     if configuration.left_out:
-        _warn(
+        warn(
             f"config.toml was written anew without {len(configuration.left_out)} lines of the backup's: "
             + " | ".join(line[:_SHOWN_CHARACTERS] for line in configuration.left_out[:_SHOWN_LINES])
         )
@@ -150,11 +143,9 @@ def _warn_configuration(configuration: RenewedConfiguration) -> None:
 
 def _warn_validator(signs_above: int | None) -> None:
     if signs_above is None:
-        _warn(
-            "this validator follows and signs nothing; restore with --as-validator once the old node is gone for good"
-        )
+        warn("this validator follows and signs nothing; restore with --as-validator once the old node is gone for good")
     else:
-        _warn(f"this validator signs above height {signs_above}: if the old node still runs, it would sign twice")
+        warn(f"this validator signs above height {signs_above}: if the old node still runs, it would sign twice")
 
 
 def _summary(manifest: BackupManifest) -> dict[str, object]:
@@ -175,14 +166,6 @@ def _summary(manifest: BackupManifest) -> dict[str, object]:
     }
 
 
-def _warn(text: str) -> None:
-    sys.stderr.write(f"warning: {visible_line(text)}\n")
-
-
 def _show(result: dict[str, object], *, as_json: bool) -> None:
-    if as_json:
-        print_json(result)
-        return
-    for name, value in result.items():
-        if value is not None:
-            say(f"{name:12} {value}")
+    told = result if as_json else {name: value for name, value in result.items() if value is not None}
+    show(told, as_json=as_json, speak=partial(say_rows, width=12))

@@ -3,16 +3,17 @@
 from __future__ import annotations
 
 from contextlib import suppress
-from dataclasses import dataclass
 from itertools import chain, count
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Annotated
+
+import typer
 
 from shuiqiao.base.errors import Conflict
 from shuiqiao.base.files import SHARED_FOLDER, make_shared_folder
 from shuiqiao.base.progress import Progress
+from shuiqiao.cli.options import EngineChoice, Json, Suite, SuiteChoice
 from shuiqiao.cli.output import EXIT_DONE, EXIT_REFUSED, print_json, program, progress_on_stderr, say
-from shuiqiao.crypto.model import SuiteName
 
 if TYPE_CHECKING:
     from shuiqiao.sandbox.scenario.result import NetworkChecks, ScenarioResult
@@ -21,62 +22,71 @@ if TYPE_CHECKING:
 DEFAULT_OUT = "demo-out"
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class DemoWish:
-    """What is to be played. data: a folder of real invoices, None for so many synthetic taxpayers."""
-
-    taxpayers: int
-    seed: int
-    data: Path | None
-    suite: str
-    engine: str
-    validators: int
-
-
-def run_demo(wish: DemoWish, *, out: Path | None, as_json: bool) -> int:
-    """Play the scenario; exit 1 if a check did not hold.
-
-    out: where to; None for ``demo-out``, or ``demo-out-2`` and so on where that is taken.
-    """
+def demo(
+    *,
+    taxpayers: Annotated[
+        int, typer.Option(min=100, max=100_000, help="How many synthetic taxpayers 模拟纳税人数.")
+    ] = 200,
+    seed: Annotated[int, typer.Option(min=0, max=2**31, help="Seed of the synthetic economy 随机种子.")] = 1,
+    data: Annotated[Path | None, typer.Option(help="A folder of real invoices (cumcm2020c) 真实发票数据.")] = None,
+    suite: Suite = SuiteChoice.INTL,
+    engine: Annotated[
+        EngineChoice, typer.Option(help="embedded: the bureau writes. cometbft: validators decide together 共识引擎.")
+    ] = EngineChoice.EMBEDDED,
+    validators: Annotated[
+        int,
+        typer.Option(min=4, max=5, help="With cometbft: how many of the five vote; the fifth follows 验证节点数."),
+    ] = 4,
+    out: Annotated[
+        Path | None,
+        typer.Option(
+            help="A new or empty folder for homes, receipts and report; demo-out, or demo-out-2, ... 输出目录."
+        ),
+    ] = None,
+    json: Json = False,
+) -> int:
+    """Play the whole Bank-Tax Interaction loop on real nodes 端到端演示."""
     from shuiqiao.sandbox.report.page import write_report
 
-    order = _order(wish)
+    order = _order(engine, validators)
     out = _new_folder(Path(DEFAULT_OUT)) if out is None else _claim(out)
     with progress_on_stderr() as progress:
-        result = _play(wish, order=order, out=out, progress=progress)
+        result = _play(
+            taxpayers=taxpayers, seed=seed, invoices=data, suite=suite, order=order, out=out, progress=progress
+        )
         write_report(result, Path(result.figures.report))
     failed = [*result.figures.failed_checks(), *result.details.audit_problems]
-    if as_json:
+    if json:
         print_json(result.figures.as_json())
     else:
         _speak(result, failed=failed)
     return EXIT_REFUSED if failed else EXIT_DONE
 
 
-def _order(wish: DemoWish) -> Order:
+def _order(engine: EngineChoice, validators: int) -> Order:
     """Return on what to play, the program found before anything is made; raises ``ledger.cometbft_absent``."""
     from shuiqiao.ledger.engine.cometbft.comet.process import find_program
     from shuiqiao.members.model import EngineName
     from shuiqiao.sandbox.scenario.validators import EMBEDDED, Order
 
-    if wish.engine == EngineName.EMBEDDED:
+    if engine is EngineChoice.EMBEDDED:
         return EMBEDDED
-    return Order(engine=EngineName.COMETBFT, validators=wish.validators, program=find_program())
+    return Order(engine=EngineName.COMETBFT, validators=validators, program=find_program())
 
 
-def _play(wish: DemoWish, *, order: Order, out: Path, progress: Progress) -> ScenarioResult:
+def _play(
+    *, taxpayers: int, seed: int, invoices: Path | None, suite: str, order: Order, out: Path, progress: Progress
+) -> ScenarioResult:
+    """Play on the real invoices of a folder, or on so many synthetic taxpayers."""
+    from shuiqiao.crypto.model import SuiteName
     from shuiqiao.sandbox.scenario.population import research_data, synthetic_data
     from shuiqiao.sandbox.scenario.story import RunSettings, play
     from shuiqiao.sandbox.scenario.telling import tell
 
     progress("prepare the data 准备数据", 0, None)
-    data = (
-        synthetic_data(out / "data", taxpayers=wish.taxpayers, seed=wish.seed)
-        if wish.data is None
-        else research_data(wish.data)
-    )
+    data = synthetic_data(out / "data", taxpayers=taxpayers, seed=seed) if invoices is None else research_data(invoices)
     settings = RunSettings(
-        suite=SuiteName(wish.suite), folder=out.resolve(), seed=wish.seed, data=data, progress=progress, order=order
+        suite=SuiteName(suite), folder=out.resolve(), seed=seed, data=data, progress=progress, order=order
     )
     return play(settings, tell=tell)
 

@@ -5,26 +5,41 @@ from __future__ import annotations
 import platform
 import sys
 from collections.abc import Iterator
-from dataclasses import asdict
 from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
 
 from shuiqiao import __version__
-from shuiqiao.base.errors import InvalidInput, ShuiqiaoError, next_step_shape
+from shuiqiao.base.errors import InvalidInput, ShuiqiaoError
+from shuiqiao.cli.options import Json, OptionalHome
 from shuiqiao.cli.output import EXIT_DONE, EXIT_REFUSED, print_json, progress_on_stderr, say, say_next
-from shuiqiao.crypto.model import SuiteName
-from shuiqiao.node.doctor.finding import Finding, finding_of_error
+
+if TYPE_CHECKING:
+    from shuiqiao.crypto.model import SuiteName
+    from shuiqiao.node.doctor.finding import Finding
 
 
-def run_doctor(*, home: Path | None, against: Path | None, is_replay_asked: bool, as_json: bool) -> int:
-    """Look at the machine and, if one is named, at a home; exit 1 if anything is wrong."""
-    if home is None and (against is not None or is_replay_asked):
+def doctor(
+    *,
+    home: OptionalHome = None,
+    against: Annotated[
+        Path | None, typer.Option(help="Another home, or a copy of a ledger folder, to compare with 与另一副本比较.")
+    ] = None,
+    replay: Annotated[
+        bool, typer.Option("--replay", help="Execute the whole log again, even if nothing is found 重新执行日志.")
+    ] = False,
+    json: Json = False,
+) -> int:
+    """Say what this machine and this home have, and what is wrong 诊断."""
+    if home is None and (against is not None or replay):
         raise InvalidInput("cli.home_unnamed", "--against and --replay look at a home, and none was named")
     findings = [*_machine()]
     if home is not None:
-        findings += _home(home, against=against, is_replay_asked=is_replay_asked)
+        findings += _home(home, against=against, is_replay_asked=replay)
     is_well = all(finding.ok for finding in findings)
-    if as_json:
-        print_json({"ok": is_well, "version": __version__, "findings": [_shape(finding) for finding in findings]})
+    if json:
+        print_json({"ok": is_well, "version": __version__, "findings": [finding.as_json() for finding in findings]})
     else:
         for finding in findings:
             _speak(finding)
@@ -41,8 +56,11 @@ def _home(folder: Path, *, against: Path | None, is_replay_asked: bool) -> list[
 
 
 def _machine() -> Iterator[Finding]:
-    yield Finding(what="shuiqiao", ok=True, says=__version__)
-    yield Finding(what="python", ok=True, says=f"{platform.python_version()} at {sys.executable}")
+    from shuiqiao.crypto.model import SuiteName
+    from shuiqiao.node.doctor.finding import Finding
+
+    yield Finding(what="shuiqiao", says=__version__)
+    yield Finding(what="python", says=f"{platform.python_version()} at {sys.executable}")
     for name in SuiteName:
         yield _suite(name)
 
@@ -50,9 +68,10 @@ def _machine() -> Iterator[Finding]:
 def _suite(name: SuiteName) -> Finding:
     """Load a suite (it proves itself on published signatures) and say who verifies."""
     from shuiqiao.crypto.suites import get_suite
+    from shuiqiao.node.doctor.finding import Finding, finding_of_error
 
     try:
-        return Finding(what=f"suite {name}", ok=True, says=f"verified by {get_suite(name).verifying_provider}")
+        return Finding(what=f"suite {name}", says=f"verified by {get_suite(name).verifying_provider}")
     except ShuiqiaoError as error:
         return finding_of_error(f"suite {name}", error)
 
@@ -63,12 +82,4 @@ def _speak(finding: Finding) -> None:
     if finding.says_zh:
         say(f"     {'':22} {finding.says_zh}")
     if finding.code:
-        say_next(_shape(finding), indent=" " * 28)
-
-
-def _shape(finding: Finding) -> dict[str, object]:
-    """Return a finding with its next step in both languages."""
-    shape = asdict(finding)
-    if finding.code:
-        shape |= next_step_shape(finding.code, next_step=finding.next_step)
-    return shape
+        say_next(finding.as_json(), indent=" " * 28)

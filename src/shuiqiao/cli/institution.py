@@ -3,65 +3,82 @@
 from __future__ import annotations
 
 import sys
-from collections.abc import Sequence
+from collections.abc import Mapping
+from functools import partial
 from pathlib import Path
 from shlex import quote
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
 
 from shuiqiao.base.clock import SystemClock
 from shuiqiao.base.ids import system_entropy
-from shuiqiao.cli.output import EXIT_DONE, EXIT_REFUSED, print_json, program, progress_on_stderr, say, say_next
-from shuiqiao.crypto.model import SuiteName
-from shuiqiao.node.home.keys import named_passphrase
-from shuiqiao.node.home.making import create_solo_home
-from shuiqiao.node.home.settings import Home
+from shuiqiao.cli.options import Home, Json, Suite, SuiteChoice, command_group, open_home, read_home
+from shuiqiao.cli.output import (
+    EXIT_DONE,
+    EXIT_REFUSED,
+    print_json,
+    program,
+    progress_on_stderr,
+    say,
+    say_next,
+    say_rows,
+    show,
+    warn,
+)
 
 if TYPE_CHECKING:
     from shuiqiao.vault.model import IngestReport
 
+keys_app = command_group("Show and check a home's keys 密钥.")
 
-def run_init(*, home: Path, suite: str, as_json: bool) -> None:
-    """Make the home of a one-institution network."""
+
+def init(*, home: Home, suite: Suite = SuiteChoice.INTL, json: Json = False) -> None:
+    """Make the home of a one-institution network to try things on 初始化."""
+    from shuiqiao.crypto.model import SuiteName
+    from shuiqiao.node.home.keys import named_passphrase
+    from shuiqiao.node.home.making import create_solo_home
+    from shuiqiao.node.home.settings import Home as HomeFolder
+
     made = create_solo_home(
-        Home(home),
-        suite_name=SuiteName(suite),
+        HomeFolder(home),
+        suite_name=SuiteName(suite.value),
         passphrase=named_passphrase(),
         clock=SystemClock(),
         entropy=system_entropy,
     )
     if made.passphrase_written:
-        sys.stderr.write(
-            f"warning: no passphrase was given, so a random one lies in {made.home.keys}/passphrase (owner only); "
-            "name a file in SHUIQIAO_PASSPHRASE_FILE to keep it elsewhere\n"
+        warn(
+            f"no passphrase was given, so a random one lies in {made.home.keys}/passphrase (owner only); "
+            "name a file in SHUIQIAO_PASSPHRASE_FILE to keep it elsewhere"
         )
-    if as_json:
-        print_json({"home": str(home), "network": made.network.hex(), "suite": suite})
-        return
-    say(f"home      {home}")
-    say(f"network   {made.network.hex()}")
-    say(f"suite     {suite}")
-    say(f"next      {program()} ingest FILE... --home {quote(str(home))}")
+    result = {"home": str(home), "network": made.network.hex(), "suite": suite.value}
+    show(result, as_json=json, speak=partial(say_rows, width=9))
+    if not json:
+        say(f"next      {program()} ingest FILE... --home {quote(str(home))}")
 
 
-def run_ingest(*, files: Sequence[Path], home: Path, record_type: str | None, as_json: bool) -> int:
-    """Take files into the vault of a home; exit 1 when nothing was ingested, and nothing of an earlier run finished."""
-    from shuiqiao.node.institution import Institution
+def ingest(
+    *,
+    files: Annotated[list[Path], typer.Argument(help="Parquet or CSV files of tax records.")],
+    home: Home,
+    record_type: Annotated[
+        str | None, typer.Option("--type", help="Record type, if it cannot be seen from the columns.")
+    ] = None,
+    json: Json = False,
+) -> int:
+    """Validate records, keep them in the vault, anchor them on the ledger 入库并锚定; 1 if nothing was taken in."""
     from shuiqiao.node.pending import refused_words, settled_words
 
-    with Institution.open(Home(home), needs_node=True) as institution, progress_on_stderr() as progress:
+    with open_home(home) as institution, progress_on_stderr() as progress:
         known = None if record_type is None else institution.catalogue.get(record_type)
-        report = institution.vault.ingest(
-            files,
-            anchor=institution.outbox,
-            record_type=known,
-            progress=progress,
-        )
+        report = institution.vault.ingest(files, anchor=institution.outbox, record_type=known, progress=progress)
         settled, refused = settled_words(institution), refused_words(institution)
     if settled:
         sys.stderr.write(f"{settled}\n")
     if refused:
-        sys.stderr.write(f"warning: {refused}\n")
-    show_ingest(report, as_json=as_json)
+        warn(refused)
+    show_ingest(report, as_json=json)
     return EXIT_DONE if report.records_ingested or report.anchors else EXIT_REFUSED
 
 
@@ -83,36 +100,38 @@ def show_ingest(report: IngestReport, *, as_json: bool) -> None:
         ]
         print_json({**result, "anchored": anchored})
         return
-    _show(result, as_json=False)
+    say_rows(result, width=20, words=_counted)
     for entry in report.anchored:
         index = "earlier 此前" if entry.index is None else entry.index
         say(f"anchor 锚定 {index}  {entry.standard}, {entry.records:,} records, batch {entry.batch.hex()}")
 
 
-def run_audit(*, home: Path, as_json: bool) -> int:
-    """Audit a home; exit 1 when there is a problem."""
+def _counted(value: object) -> str:
+    return f"{value:,}" if isinstance(value, int) else str(value)
+
+
+def audit(*, home: Home, json: Json = False) -> int:
+    """Replay the ledger from genesis and check everything 重放审计."""
     from shuiqiao.node.auditing import audit_home
-    from shuiqiao.node.looking import look_at
 
     with progress_on_stderr() as progress:
         progress("replay from genesis 重放审计", 0, None)
-        with look_at(Home(home)) as look:
+        with read_home(home) as look:
             report = audit_home(look, clock=SystemClock(), entropy=system_entropy)
-    if as_json:
-        print_json(report.as_json())
-    else:
-        _speak_audit(report.as_json())
+    show(report.as_json(), as_json=json, speak=_speak_audit)
     return EXIT_DONE if report.holds else EXIT_REFUSED
 
 
-def run_keys_show(*, home: Path, as_json: bool) -> None:
-    """Open a home's key files and show the public keys."""
+@keys_app.command("show")
+def keys_show(*, home: Home, json: Json = False) -> None:
+    """Show the public keys of a home, after opening the private ones 显示公钥."""
     from shuiqiao.node.home.keys import find_passphrase, load_keys
+    from shuiqiao.node.home.settings import Home as HomeFolder
     from shuiqiao.node.home.settings import load_settings
     from shuiqiao.node.rotation import proven_validator_key
 
-    settings = load_settings(Home(home))
-    keys = load_keys(Home(home), passphrase=find_passphrase(Home(home)))
+    folder = HomeFolder(home)
+    settings, keys = load_settings(folder), load_keys(folder, passphrase=find_passphrase(folder))
     result = {
         "member": settings.member,
         "role": str(settings.role),
@@ -120,20 +139,12 @@ def run_keys_show(*, home: Path, as_json: bool) -> None:
         "signing_key": keys.signing.public_key.hex(),
         "signing_key_id": keys.signing.key_id.hex(),
         "sealing_key": keys.sealing.public_key.hex(),
-        **proven_validator_key(Home(home), settings=settings),
+        **proven_validator_key(folder, settings=settings),
     }
-    _show(result, as_json=as_json)
+    show(result, as_json=json, speak=partial(say_rows, width=20))
 
 
-def _show(result: dict[str, Any], *, as_json: bool) -> None:
-    if as_json:
-        print_json(result)
-        return
-    for name, value in result.items():
-        say(f"{name:20} {value:,}" if isinstance(value, int) else f"{name:20} {value}")
-
-
-def _speak_audit(result: dict[str, Any]) -> None:
+def _speak_audit(result: Mapping[str, Any]) -> None:
     rules = result["record_management_only"]
     say(f"transactions replayed   {result['replayed']:,}")
     say(f"root matches            {'yes 一致' if result['root_matches'] else 'NO 不一致'}")

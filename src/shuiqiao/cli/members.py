@@ -2,42 +2,40 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable, Mapping
 from enum import StrEnum
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from shuiqiao.cli.members_propose import Member, propose_app
-from shuiqiao.cli.members_words import (
-    Home,
-    Json,
-    act,
-    look,
-    show,
-    speak_epochs,
-    speak_members,
-    speak_proposal,
-    speak_proposals,
-    speak_rows,
-)
-from shuiqiao.cli.output import progress_on_stderr
+from shuiqiao.cli.options import Home, Json, command_group, open_home, read_home
+from shuiqiao.cli.output import progress_on_stderr, say, show
 
 if TYPE_CHECKING:
+    from shuiqiao.members.action import Action
     from shuiqiao.node.institution import Institution
-    from shuiqiao.node.looking import Look
 
-members_app = typer.Typer(
-    help="Govern the network: members, votes, keys, suspension, freeze 成员治理.",
-    no_args_is_help=True,
-    rich_markup_mode=None,
-)
+members_app = command_group("Govern the network: members, votes, keys, suspension, freeze 成员治理.")
+propose_app = command_group("Put an action to the vote, which is one's own approval 提案.")
 members_app.add_typer(propose_app, name="propose")
 
+DEFAULT_VOTE_DAYS = 14
+"""As in ``node.governance``, which the help text must not wait for; a test holds the two together."""
+
+Member = Annotated[str, typer.Argument(help="A member by id.")]
+Members = Annotated[str, typer.Argument(help="Members by id, with commas between, or an empty text for nobody.")]
+Governing = Annotated[bool, typer.Option("--governing/--no-governing", help="Whether it votes on proposals 治理成员.")]
+Witness = Annotated[bool, typer.Option("--witness/--no-witness", help="Whether it cosigns checkpoints 见证.")]
+VoteDays = Annotated[int, typer.Option("--days", min=1, max=30, help="How long it is open to vote, in days 投票天数.")]
 ProposalId = Annotated[str, typer.Argument(help="Its digest in hex, or enough of its beginning 提案摘要.")]
 Ground = Annotated[
     str | None, typer.Option("--proposal", help="The approved proposal; left out, the newest that fits 提案编号.")
 ]
+
+_SHOWN_ID = 12
+_STATUS_ZH = {"open": "投票中", "approved": "通过", "rejected": "否决", "void": "无效", "expired": "过期"}
+_ROLE_ZH = {"tax_bureau": "税务局", "bank": "银行", "regulator": "监管"}
 
 
 class Purpose(StrEnum):
@@ -48,66 +46,58 @@ class Purpose(StrEnum):
 
 
 @members_app.command("list")
-def members_list(
-    home: Home,
-    json: Json = False,  # noqa: FBT002 - a flag
-) -> None:
+def members_list(*, home: Home, json: Json = False) -> None:
     """Show every member with its role, duties and suspension 成员列表."""
-    show(look(home, _members), as_json=json, speak=speak_members)
-
-
-def _members(look: Look) -> dict[str, Any]:
     from shuiqiao.members.epoch import read_epoch
     from shuiqiao.node.governance import freeze_of, member_standings
 
-    state = look.engine.state()
-    epoch = read_epoch(state)
-    return {
-        "epoch": epoch.number,
-        "quorum": epoch.quorum,
-        "frozen": freeze_of(state),
-        "members": [each.as_json() for each in member_standings(state)],
-    }
+    with read_home(home) as look:
+        state = look.engine.state()
+        epoch = read_epoch(state)
+        result = {
+            "epoch": epoch.number,
+            "quorum": epoch.quorum,
+            "frozen": freeze_of(state),
+            "members": [each.as_json() for each in member_standings(state)],
+        }
+    show(result, as_json=json, speak=_speak_members)
 
 
 @members_app.command("epochs")
-def members_epochs(
-    home: Home,
-    json: Json = False,  # noqa: FBT002 - a flag
-) -> None:
+def members_epochs(*, home: Home, json: Json = False) -> None:
     """Show whose signatures counted from when to when 纪元."""
     from shuiqiao.node.governance import epoch_rows
 
-    show(look(home, lambda found: {"epochs": epoch_rows(found)}), as_json=json, speak=speak_epochs)
+    with read_home(home) as look:
+        result = {"epochs": epoch_rows(look)}
+    show(result, as_json=json, speak=_speak_epochs)
 
 
 @members_app.command("proposals")
-def members_proposals(
-    home: Home,
-    json: Json = False,  # noqa: FBT002 - a flag
-) -> None:
+def members_proposals(*, home: Home, json: Json = False) -> None:
     """Show the newest proposals and how they stand 提案列表."""
     from shuiqiao.base.clock import SystemClock
     from shuiqiao.node.governance import proposal_rows
 
-    result = look(home, lambda found: {"proposals": proposal_rows(found.engine.state(), now_ms=SystemClock().now_ms())})
-    show(result, as_json=json, speak=speak_proposals)
+    with read_home(home) as look:
+        result = {"proposals": proposal_rows(look.engine.state(), now_ms=SystemClock().now_ms())}
+    show(result, as_json=json, speak=_speak_proposals)
 
 
 @members_app.command("vote")
 def members_vote(
+    *,
     proposal: ProposalId,
     home: Home,
     approve: Annotated[bool, typer.Option("--approve/--reject", help="Approve it or reject it 赞成或反对.")],
-    json: Json = False,  # noqa: FBT002 - a flag
+    json: Json = False,
 ) -> None:
     """Vote on a proposal, once and for good 投票."""
     from shuiqiao.node.governance import vote
 
-    def do(institution: Institution) -> dict[str, Any]:
-        return vote(institution, _found(institution, proposal), approve=approve)
-
-    show(act(home, do), as_json=json, speak=speak_proposal)
+    with open_home(home) as institution:
+        result = vote(institution, _found(institution, proposal), approve=approve)
+    show(result, as_json=json, speak=_speak_proposal)
 
 
 def _found(institution: Institution, proposal: str) -> bytes:
@@ -118,39 +108,29 @@ def _found(institution: Institution, proposal: str) -> bytes:
 
 @members_app.command("rotate-key")
 def members_rotate_key(
+    *,
     home: Home,
     purpose: Annotated[Purpose, typer.Option(help="Which of this home's keys 密钥用途.")] = Purpose.SIGNING,
-    json: Json = False,  # noqa: FBT002 - a flag
+    json: Json = False,
 ) -> None:
     """Replace one of this home's keys; the old one is kept as retired 轮换密钥."""
-    with progress_on_stderr() as progress:
-        progress("make, record and take into use a new key 轮换密钥", 0, None)
-        result = _rotate(home, purpose)
-    show(result, as_json=json, speak=speak_rows)
-
-
-def _rotate(home: Path, purpose: Purpose) -> dict[str, Any]:
+    from shuiqiao.base.ids import system_entropy
     from shuiqiao.members.model import KeyPurpose
     from shuiqiao.node.home.keys import find_passphrase
     from shuiqiao.node.home.settings import Home as HomeFolder
     from shuiqiao.node.rotation import rotate_key
 
-    passphrase = find_passphrase(HomeFolder(home))
-
-    def do(institution: Institution) -> dict[str, Any]:
-        rotated = rotate_key(
-            institution,
-            purpose=KeyPurpose(purpose.value),
-            passphrase=passphrase,
-            entropy=institution.surroundings.entropy,
-        )
-        return rotated.as_json()
-
-    return act(home, do, passphrase=passphrase)
+    with progress_on_stderr() as progress:
+        progress("make, record and take into use a new key 轮换密钥", 0, None)
+        secret, which = find_passphrase(HomeFolder(home)), KeyPurpose(purpose.value)
+        with open_home(home, passphrase=secret) as institution:
+            rotated = rotate_key(institution, purpose=which, passphrase=secret, entropy=system_entropy)
+    show(rotated.as_json(), as_json=json)
 
 
 @members_app.command("suspend")
 def members_suspend(
+    *,
     member: Member,
     home: Home,
     proposal: Ground = None,
@@ -158,54 +138,293 @@ def members_suspend(
         Path | None, typer.Option(help="A regulator acts alone: the file that says why, which stays with it 证据.")
     ] = None,
     days: Annotated[int, typer.Option(min=1, max=7, help="How long a regulator suspends, in days 天数.")] = 7,
-    json: Json = False,  # noqa: FBT002 - a flag
+    json: Json = False,
 ) -> None:
     """Close a member's gate, as a vote approved or as a regulator for some days 执行停权."""
     from shuiqiao.node.governance import suspend
 
-    def do(institution: Institution) -> dict[str, Any]:
+    with open_home(home) as institution:
         ground = None if proposal is None else _found(institution, proposal)
-        return suspend(institution, member, proposal=ground, days=days, evidence=evidence)
-
-    show(act(home, do), as_json=json, speak=speak_rows)
+        result = suspend(institution, member, proposal=ground, days=days, evidence=evidence)
+    show(result, as_json=json)
 
 
 @members_app.command("reinstate")
-def members_reinstate(
-    member: Member,
-    home: Home,
-    proposal: Ground = None,
-    json: Json = False,  # noqa: FBT002 - a flag
-) -> None:
+def members_reinstate(*, member: Member, home: Home, proposal: Ground = None, json: Json = False) -> None:
     """Open a member's gate: as a vote approved, or once a regulator's suspension is over 执行复权."""
     from shuiqiao.node.governance import reinstate
 
-    def do(institution: Institution) -> dict[str, Any]:
+    with open_home(home) as institution:
         ground = None if proposal is None else _found(institution, proposal)
-        return reinstate(institution, member, proposal=ground)
-
-    show(act(home, do), as_json=json, speak=speak_rows)
+        result = reinstate(institution, member, proposal=ground)
+    show(result, as_json=json)
 
 
 @members_app.command("freeze")
 def members_freeze(
+    *,
     home: Home,
     reason: Annotated[Path, typer.Option(help="The file that says why; it stays with the regulator 理由.")],
     days: Annotated[int, typer.Option(min=1, max=7, help="For how long, in days 天数.")] = 7,
-    json: Json = False,  # noqa: FBT002 - a flag
+    json: Json = False,
 ) -> None:
     """Stop the network for a time, as a regulator 冻结网络."""
     from shuiqiao.node.governance import freeze
 
-    show(act(home, lambda institution: freeze(institution, days=days, reason=reason)), as_json=json, speak=speak_rows)
+    with open_home(home) as institution:
+        result = freeze(institution, days=days, reason=reason)
+    show(result, as_json=json)
 
 
 @members_app.command("unfreeze")
-def members_unfreeze(
-    home: Home,
-    json: Json = False,  # noqa: FBT002 - a flag
-) -> None:
+def members_unfreeze(*, home: Home, json: Json = False) -> None:
     """Lift the freeze: a regulator at any time, any member after its time or as a vote approved 解除冻结."""
     from shuiqiao.node.governance import unfreeze
 
-    show(act(home, unfreeze), as_json=json, speak=speak_rows)
+    with open_home(home) as institution:
+        result = unfreeze(institution)
+    show(result, as_json=json)
+
+
+# Proposals, one command an action
+
+
+@propose_app.command("admit")
+def propose_admit(
+    *,
+    file: Annotated[Path, typer.Argument(help="The member file of the institution 成员文件.")],
+    home: Home,
+    governing: Governing = True,
+    witness: Witness = False,
+    days: VoteDays = DEFAULT_VOTE_DAYS,
+    json: Json = False,
+) -> None:
+    """Take in an institution; with a validator key it becomes a validator 接纳成员."""
+    from shuiqiao.node.member_file import load_admission
+
+    action = load_admission(file, governing=governing, witness=witness)
+    _propose(home, lambda _: action, days=days, as_json=json)
+
+
+@propose_app.command("change-flags")
+def propose_change_flags(
+    *,
+    member: Member,
+    home: Home,
+    governing: Annotated[
+        bool | None, typer.Option("--governing/--no-governing", help="Left out, as it is 治理成员.")
+    ] = None,
+    witness: Annotated[bool | None, typer.Option("--witness/--no-witness", help="Left out, as it is 见证.")] = None,
+    validator_key: Annotated[
+        str | None, typer.Option(help="CometBFT key in hex, or an empty text for no validator; left out, as it is.")
+    ] = None,
+    validator_proof: Annotated[
+        str, typer.Option(help="Of a new validator key: its proof in hex, from keys show at its holder's 密钥证明.")
+    ] = "",
+    days: VoteDays = DEFAULT_VOTE_DAYS,
+    json: Json = False,
+) -> None:
+    """Say anew whether a member governs, witnesses and validates 变更成员职责."""
+    from shuiqiao.node.governance import changed_flags
+
+    def action(institution: Institution) -> Action:
+        return changed_flags(
+            institution.engine.state(),
+            member,
+            governing=governing,
+            witness=witness,
+            validator_key=validator_key,
+            validator_proof=validator_proof,
+        )
+
+    _propose(home, action, days=days, as_json=json)
+
+
+@propose_app.command("suspend")
+def propose_suspend(*, member: Member, home: Home, days: VoteDays = DEFAULT_VOTE_DAYS, json: Json = False) -> None:
+    """Close a member's gate until it is reinstated by vote; then: members suspend 停权."""
+    from shuiqiao.members.action import Suspend
+
+    _propose(home, lambda _: Suspend(member=member), days=days, as_json=json)
+
+
+@propose_app.command("reinstate")
+def propose_reinstate(*, member: Member, home: Home, days: VoteDays = DEFAULT_VOTE_DAYS, json: Json = False) -> None:
+    """Open a member's gate again; then: members reinstate 复权."""
+    from shuiqiao.node.governance import look_up, reinstatement_of
+
+    def action(institution: Institution) -> Action:
+        return look_up(institution, lambda state: reinstatement_of(state, member))
+
+    _propose(home, action, days=days, as_json=json)
+
+
+@propose_app.command("unfreeze")
+def propose_unfreeze(*, home: Home, days: VoteDays = DEFAULT_VOTE_DAYS, json: Json = False) -> None:
+    """Lift the freeze in force before its time; then: members unfreeze 解除冻结."""
+    from shuiqiao.node.governance import freeze_in_force, look_up
+
+    _propose(home, lambda institution: look_up(institution, freeze_in_force), days=days, as_json=json)
+
+
+@propose_app.command("set-quorum")
+def propose_set_quorum(
+    *,
+    quorum: Annotated[int, typer.Argument(min=0, max=64, help="Cosignatures that a checkpoint needs 见证数.")],
+    home: Home,
+    days: VoteDays = DEFAULT_VOTE_DAYS,
+    json: Json = False,
+) -> None:
+    """Change how many cosignatures a checkpoint needs 变更见证数."""
+    from shuiqiao.members.action import SetQuorum
+
+    _propose(home, lambda _: SetQuorum(quorum_count=quorum), days=days, as_json=json)
+
+
+@propose_app.command("set-witnesses")
+def propose_set_witnesses(
+    *, members: Members, home: Home, days: VoteDays = DEFAULT_VOTE_DAYS, json: Json = False
+) -> None:
+    """Name all witnesses of an embedded network anew 变更见证成员."""
+    from shuiqiao.members.action import SetWitnesses
+
+    _propose(home, lambda _: SetWitnesses(witnesses=_listed(members)), days=days, as_json=json)
+
+
+@propose_app.command("set-governing")
+def propose_set_governing(
+    *, members: Members, home: Home, days: VoteDays = DEFAULT_VOTE_DAYS, json: Json = False
+) -> None:
+    """Name all governing members anew 变更治理成员."""
+    from shuiqiao.members.action import SetGoverning
+
+    _propose(home, lambda _: SetGoverning(governing=_listed(members)), days=days, as_json=json)
+
+
+@propose_app.command("hand-operator")
+def propose_hand_operator(
+    *, member: Member, home: Home, days: VoteDays = DEFAULT_VOTE_DAYS, json: Json = False
+) -> None:
+    """Another member becomes the operator of an embedded network 移交运营方."""
+    from shuiqiao.members.action import HandOperator
+
+    _propose(home, lambda _: HandOperator(member=member), days=days, as_json=json)
+
+
+@propose_app.command("publish-standard")
+def propose_publish_standard(
+    *,
+    standard: Annotated[str, typer.Argument(help="A record type of this program, e.g. filing@1 标准.")],
+    home: Home,
+    days: VoteDays = DEFAULT_VOTE_DAYS,
+    json: Json = False,
+) -> None:
+    """Fix the digest of one version of a record type 发布标准."""
+    from shuiqiao.node.governance import publication
+
+    _propose(home, lambda institution: publication(institution, standard), days=days, as_json=json)
+
+
+@propose_app.command("activate-contract")
+def propose_activate_contract(
+    *,
+    kind: Annotated[str, typer.Argument(help="A kind of transaction, e.g. anchor.commit 交易种类.")],
+    version: Annotated[int, typer.Argument(min=2, max=9999, help="The version that is accepted from then on 版本.")],
+    height: Annotated[int, typer.Argument(min=1, help="From which block of the ledger on 生效区块.")],
+    home: Home,
+    days: VoteDays = DEFAULT_VOTE_DAYS,
+    json: Json = False,
+) -> None:
+    """From a height on, accept another version of a kind 合约升级."""
+    from shuiqiao.members.action import ActivateContract
+
+    _propose(home, lambda _: ActivateContract(kind=kind, version=version, height=height), days=days, as_json=json)
+
+
+def _listed(text: str) -> list[str]:
+    return sorted(name for name in text.split(",") if name)
+
+
+def _propose(home: Path, action: Callable[[Institution], Action], *, days: int, as_json: bool) -> None:
+    from shuiqiao.node.governance import propose
+
+    with open_home(home) as institution:
+        result = propose(institution, action(institution), days=days)
+    show(result, as_json=as_json, speak=_speak_proposal)
+
+
+# In words
+
+
+def _speak_members(result: Mapping[str, Any]) -> None:
+    """Say who is a member, one line each."""
+    say(f"epoch 纪元 {result['epoch']}, quorum 见证数 {result['quorum']}")
+    if result["frozen"] is not None:
+        say(f"FROZEN 已冻结 by {result['frozen']['author']} until {result['frozen']['until']}")
+    say(f"{'member':20} {'role':22} {'flags':34} name")
+    for each in result["members"]:
+        flags = [
+            word
+            for word, is_so in (
+                ("operator", each["is_operator"]),
+                ("governs", each["is_governing"]),
+                ("witness", each["is_witness"]),
+                ("validator", bool(each["validator_key"])),
+            )
+            if is_so
+        ]
+        role = f"{each['role']} {_ROLE_ZH[each['role']]}"
+        say(f"{each['member']:20} {role:22} {', '.join(flags):34} {each['name']} {each['name_zh']}")
+        if each["suspended_until"]:
+            say(f"{'':20} SUSPENDED 已停权 {_until(each['suspended_until'])}")
+
+
+def _until(text: str) -> str:
+    return "by vote, until it is reinstated by vote" if text == "vote" else f"until {text}"
+
+
+def _speak_epochs(result: Mapping[str, Any]) -> None:
+    """Say which epochs there were."""
+    for each in result["epochs"]:
+        ending = (
+            f"closed at size {each['closed_at']}" if each["closed_at"] is not None else "in force or not closed yet"
+        )
+        say(f"epoch 纪元 {each['number']}: {ending}")
+        if each["operator"]:
+            say(f"  operator   {each['operator']}")
+        say(f"  quorum     {each['quorum']} of {', '.join(each['witnesses']) or 'nobody'}")
+        say(f"  governing  {', '.join(each['governing'])}")
+
+
+def _speak_proposals(result: Mapping[str, Any]) -> None:
+    """Say what was proposed, newest last."""
+    for each in result["proposals"]:
+        _speak_proposal(each)
+    if not result["proposals"]:
+        say("no proposal yet 尚无提案")
+
+
+def _speak_proposal(each: Mapping[str, Any]) -> None:
+    """Say how one proposal stands, and what comes next."""
+    action = dict(each["action"])
+    name = action.pop("action")
+    details = ", ".join(f"{field} {_short(value)}" for field, value in action.items())
+    say(f"{each['proposal'][:_SHOWN_ID]}  {each['status']} {_STATUS_ZH[each['status']]}: {name} ({details})")
+    # How many governed when it was decided is not known any more: the decision itself may have changed it.
+    until = f", of {each['governing']} governing members; open until {each['deadline']}"
+    is_open = each["status"] == "open"
+    say(
+        f"  by {each['proposer']}; {each['approvals']} approve 赞成, {each['rejections']} reject 反对"
+        f"{until if is_open else ''}"
+    )
+    if each["reason"]:
+        say(f"  void for 无效原因 {each['reason']}")
+    if each["status"] == "approved" and name in {"suspend", "reinstate", "unfreeze"} and not each["is_executed"]:
+        say(f"  next: shuiqiao members {name} {action.get('member', '')}".rstrip())
+
+
+def _short(value: object) -> str:
+    if isinstance(value, list):
+        return " ".join(map(str, value)) or "nobody"
+    text = str(value)
+    return text if len(text) <= _SHOWN_ID * 3 else f"{text[:_SHOWN_ID]}..."

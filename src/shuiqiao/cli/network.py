@@ -2,80 +2,83 @@
 
 from __future__ import annotations
 
-import sys
+from collections.abc import Mapping
 from enum import StrEnum
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from shuiqiao.cli.output import EXIT_DONE, EXIT_REFUSED, print_json, progress_on_stderr, say, say_next
+from shuiqiao.cli.options import EngineChoice, Json, SuiteChoice, command_group, open_home
+from shuiqiao.cli.output import (
+    EXIT_DONE,
+    EXIT_REFUSED,
+    joined,
+    print_json,
+    progress_on_stderr,
+    say,
+    say_next,
+    say_rows,
+    show,
+    warn,
+)
 
 if TYPE_CHECKING:
-    from shuiqiao.node.institution import Institution
-    from shuiqiao.node.localnet.init import NewNetwork
     from shuiqiao.node.localnet.network import Network, NetworkStatus
     from shuiqiao.node.localnet.status import NodeStanding
 
-network_app = typer.Typer(
-    help="Run a consortium of validators on this machine 本机联盟网络.", no_args_is_help=True, rich_markup_mode=None
-)
+network_app = command_group("Run a consortium of validators on this machine 本机联盟网络.")
 
 ROOT_PREFIX = 16
 """Hex characters of a root that a person is shown."""
 
-
-class SuiteName(StrEnum):
-    """The cipher suites."""
-
-    INTL = "intl"
-    GM = "gm"
-
-
-class EngineName(StrEnum):
-    """The engines."""
-
-    EMBEDDED = "embedded"
-    COMETBFT = "cometbft"
-
-
 Folder = Annotated[Path, typer.Option("--folder", help="Folder of the network 网络目录.")]
-Json = Annotated[bool, typer.Option("--json", help="One JSON object on standard output.")]
 Nodes = Annotated[list[str] | None, typer.Argument(help="Validators by member id; all if none is named.")]
 DEFAULT_FOLDER = Path("network")
 
 
+class RoleChoice(StrEnum):
+    """What an institution is; as ``members.model.Role``, which the help text must not wait for."""
+
+    TAX_BUREAU = "tax_bureau"
+    BANK = "bank"
+    REGULATOR = "regulator"
+
+
 @network_app.command("init")
 def network_init(
+    *,
     folder: Folder = DEFAULT_FOLDER,
     members: Annotated[
         Path | None,
         typer.Option(help="members.toml without keys; left out, an example of a bureau, banks and a regulator."),
     ] = None,
     engine: Annotated[
-        EngineName | None, typer.Option(help="Who orders transactions; left out, what members.toml says, or cometbft.")
+        EngineChoice | None,
+        typer.Option(help="Who orders transactions; left out, what members.toml says, or cometbft."),
     ] = None,
     validators: Annotated[
         int, typer.Option(min=1, max=16, help="The first members of members.toml become validators 验证节点数.")
     ] = 4,
     suite: Annotated[
-        SuiteName | None, typer.Option(help="Cipher suite; left out, what members.toml says, or intl 密码套件.")
+        SuiteChoice | None, typer.Option(help="Cipher suite; left out, what members.toml says, or intl 密码套件.")
     ] = None,
-    json: Json = False,  # noqa: FBT002 - a flag
+    json: Json = False,
 ) -> None:
     """Make the genesis and one home per institution, with fresh keys 建立网络."""
     from shuiqiao.base.clock import SystemClock
     from shuiqiao.base.ids import system_entropy
-    from shuiqiao.crypto import model as crypto
-    from shuiqiao.members import model
+    from shuiqiao.crypto.model import SuiteName
+    from shuiqiao.members.model import EngineName
     from shuiqiao.node.home.keys import named_passphrase
     from shuiqiao.node.localnet.init import NetworkOrder, create_network
     from shuiqiao.node.localnet.plan import NetworkFolder
 
     order = NetworkOrder(
         members=members,
-        suite=None if suite is None else crypto.SuiteName(suite.value),
-        engine=None if engine is None else model.EngineName(engine.value),
+        suite=None if suite is None else SuiteName(suite.value),
+        engine=None if engine is None else EngineName(engine.value),
         validators=validators,
     )
     with progress_on_stderr() as progress:
@@ -87,63 +90,61 @@ def network_init(
             entropy=system_entropy,
             progress=progress,
         )
-    _speak_made(made, folder=folder, as_json=json)
-
-
-class RoleName(StrEnum):
-    """What an institution is."""
-
-    TAX_BUREAU = "tax_bureau"
-    BANK = "bank"
-    REGULATOR = "regulator"
+    if made.passphrases_written:
+        _warn_of_passphrase(folder / "homes")
+    result = {
+        "folder": str(folder),
+        "network": made.plan.network,
+        "engine": made.plan.engine,
+        "suite": made.plan.suite,
+        "members": list(made.members),
+        "validators": list(made.plan.names),
+    }
+    show(result, as_json=json, speak=partial(say_rows, width=12, words=partial(joined, nothing="none")))
+    if made.plan.validators and not json:
+        say(f"{'next':12} shuiqiao network start --folder {folder}")
 
 
 @network_app.command("add")
 def network_add(
+    *,
     member: Annotated[str, typer.Argument(help="Id of the institution to be admitted.")],
     name: Annotated[str, typer.Option(help="Its name in English.")],
     name_zh: Annotated[str, typer.Option(help="Its name in Chinese 中文名称.")],
-    role: Annotated[RoleName, typer.Option(help="What it is 角色.")] = RoleName.BANK,
+    role: Annotated[RoleChoice, typer.Option(help="What it is 角色.")] = RoleChoice.BANK,
     folder: Folder = DEFAULT_FOLDER,
-    json: Json = False,  # noqa: FBT002 - a flag
+    json: Json = False,
 ) -> None:
     """Make the home and node of an institution to be admitted, and its member file 新增机构."""
     from shuiqiao.base.ids import system_entropy
-    from shuiqiao.members import model
+    from shuiqiao.members.model import Role
     from shuiqiao.node.home.keys import named_passphrase
     from shuiqiao.node.localnet.growth import NewMember, add_member
     from shuiqiao.node.localnet.plan import NetworkFolder
 
     added = add_member(
         NetworkFolder(folder),
-        new=NewMember(member=member, role=model.Role(role.value), name=name, name_zh=name_zh),
+        new=NewMember(member=member, role=Role(role.value), name=name, name_zh=name_zh),
         passphrase=named_passphrase(),
         entropy=system_entropy,
     )
     if added.passphrase_written:
         _warn_of_passphrase(added.home)
     result = {"member": member, "home": str(added.home), "member_file": str(added.member_file)}
-    if json:
-        print_json(result)
-        return
-    for what, value in result.items():
-        say(f"{what:12} {value}")
-    say(f"{'next':12} shuiqiao members propose admit {added.member_file} --home HOME of a governing member")
+    show(result, as_json=json, speak=_say_rows)
+    if not json:
+        say(f"{'next':12} shuiqiao members propose admit {added.member_file} --home HOME of a governing member")
 
 
 def _warn_of_passphrase(homes: Path) -> None:
-    sys.stderr.write(
-        f"warning: no passphrase was given, so a random one lies beside the keys of each home in {homes} "
-        "(owner only); name a file in SHUIQIAO_PASSPHRASE_FILE to keep it elsewhere\n"
+    warn(
+        f"no passphrase was given, so a random one lies beside the keys of each home in {homes} "
+        "(owner only); name a file in SHUIQIAO_PASSPHRASE_FILE to keep it elsewhere"
     )
 
 
 @network_app.command("start")
-def network_start(
-    nodes: Nodes = None,
-    folder: Folder = DEFAULT_FOLDER,
-    json: Json = False,  # noqa: FBT002 - a flag
-) -> None:
+def network_start(*, nodes: Nodes = None, folder: Folder = DEFAULT_FOLDER, json: Json = False) -> None:
     """Start what does not run, and return once it answers 启动."""
     from shuiqiao.ledger.engine.cometbft.comet.process import find_program
 
@@ -151,14 +152,11 @@ def network_start(
     with progress_on_stderr() as progress:
         started = network.start(nodes or (), program=find_program(), progress=progress)
     waiting = [node.node for node in started if node.catching_up]
-    _show({"running": [node.node for node in started], "catching_up": waiting}, as_json=json)
+    show({"running": [node.node for node in started], "catching_up": waiting}, as_json=json, speak=_say_rows)
 
 
 @network_app.command("status")
-def network_status(
-    folder: Folder = DEFAULT_FOLDER,
-    json: Json = False,  # noqa: FBT002 - a flag
-) -> int:
+def network_status(*, folder: Folder = DEFAULT_FOLDER, json: Json = False) -> int:
     """Say how each validator is, and what is wrong; exit 1 where two disagree or none runs 状态."""
     status = _network(folder).status()
     if json:
@@ -170,90 +168,63 @@ def network_status(
 
 
 @network_app.command("stop")
-def network_stop(
-    folder: Folder = DEFAULT_FOLDER,
-    json: Json = False,  # noqa: FBT002 - a flag
-) -> None:
+def network_stop(*, folder: Folder = DEFAULT_FOLDER, json: Json = False) -> None:
     """End all processes of the network, in order 停止."""
     network = _network(folder)
     network.stop()
-    _show({"stopped": list(network.plan.names)}, as_json=json)
+    show({"stopped": list(network.plan.names)}, as_json=json, speak=_say_rows)
 
 
 @network_app.command("kill")
 def network_kill(
+    *,
     node: Annotated[str, typer.Argument(help="A validator by member id.")],
     folder: Folder = DEFAULT_FOLDER,
-    json: Json = False,  # noqa: FBT002 - a flag
+    json: Json = False,
 ) -> None:
     """End both processes of a validator at once, as a crash would 强制终止."""
     _network(folder).kill(node)
-    _show({"killed": [node]}, as_json=json)
+    show({"killed": [node]}, as_json=json, speak=_say_rows)
 
 
 @network_app.command("rotate-key")
 def network_rotate_key(
+    *,
     node: Annotated[str, typer.Argument(help="A validator by member id, which runs.")],
     folder: Folder = DEFAULT_FOLDER,
-    json: Json = False,  # noqa: FBT002 - a flag
+    json: Json = False,
 ) -> None:
     """Replace the key that a validator votes with, and start its CometBFT node again with it 轮换验证节点密钥."""
     from shuiqiao.base.ids import system_entropy
-    from shuiqiao.cli.members_words import act, show, speak_rows
     from shuiqiao.ledger.engine.cometbft.comet.process import find_program
     from shuiqiao.node.rotation import rotate_validator_key
-
-    def do(institution: Institution) -> dict[str, Any]:
-        return rotate_validator_key(institution, entropy=system_entropy).as_json()
 
     network, program = _network(folder), find_program()
     with progress_on_stderr() as progress:
         progress("make and record a new key 生成并登记新密钥", 0, None)
-        result = act(network.home(node), do)
-        key = bytes.fromhex(result["public_key"])
-        network.take_validator_key(node, key, program=program, progress=progress)
-    show(result, as_json=json, speak=speak_rows)
+        with open_home(network.home(node)) as institution:
+            rotated = rotate_validator_key(institution, entropy=system_entropy)
+        network.take_validator_key(node, rotated.public_key, program=program, progress=progress)
+    show(rotated.as_json(), as_json=json)
 
 
 @network_app.command("partition")
 def network_partition(
+    *,
     nodes: Annotated[str, typer.Argument(help="Validators by member id, with commas between.")],
     folder: Folder = DEFAULT_FOLDER,
-    json: Json = False,  # noqa: FBT002 - a flag
+    json: Json = False,
 ) -> None:
     """Cut validators off from all others; they still reach each other 网络分割."""
     cut = _network(folder).partition([name for name in nodes.split(",") if name])
-    _show({"cut": [f"{near} | {far}" for near, far in cut]}, as_json=json)
+    show({"cut": [f"{near} | {far}" for near, far in cut]}, as_json=json, speak=_say_rows)
 
 
 @network_app.command("heal")
-def network_heal(
-    folder: Folder = DEFAULT_FOLDER,
-    json: Json = False,  # noqa: FBT002 - a flag
-) -> None:
+def network_heal(*, folder: Folder = DEFAULT_FOLDER, json: Json = False) -> None:
     """End all partitions 恢复连通."""
     _network(folder).heal()
-    _show({"cut": []}, as_json=json)
-
-
-def _speak_made(made: NewNetwork, *, folder: Path, as_json: bool) -> None:
-    if made.passphrases_written:
-        _warn_of_passphrase(folder / "homes")
-    result = {
-        "folder": str(folder),
-        "network": made.plan.network,
-        "engine": made.plan.engine,
-        "suite": made.plan.suite,
-        "members": list(made.members),
-        "validators": list(made.plan.names),
-    }
-    if as_json:
-        print_json(result)
-        return
-    for name, value in result.items():
-        say(f"{name:12} {(', '.join(value) or 'none') if isinstance(value, list) else value}")
-    if made.plan.validators:
-        say(f"{'next':12} shuiqiao network start --folder {folder}")
+    show({"cut": []}, as_json=json, speak=_say_rows)
 
 
 def _network(folder: Path) -> Network:
@@ -263,12 +234,8 @@ def _network(folder: Path) -> Network:
     return Network(NetworkFolder(folder))
 
 
-def _show(result: dict[str, list[str]], *, as_json: bool) -> None:
-    if as_json:
-        print_json(result)
-        return
-    for name, values in result.items():
-        say(f"{name:12} {', '.join(values) or 'nothing'}")
+def _say_rows(result: Mapping[str, Any]) -> None:
+    say_rows(result, width=12, words=joined)
 
 
 def _status_json(status: NetworkStatus) -> dict[str, object]:

@@ -10,7 +10,7 @@ import io
 import json
 import os
 import sys
-from collections.abc import Generator, Mapping
+from collections.abc import Callable, Generator, Mapping
 from contextlib import contextmanager
 from enum import StrEnum
 from shlex import quote
@@ -67,6 +67,30 @@ def print_json(value: Mapping[str, Any]) -> None:
 def say(line: str = "") -> None:
     """Write a line for a person to standard output."""
     _put(line + "\n")
+
+
+def say_rows(result: Mapping[str, Any], *, width: int = 16, words: Callable[[Any], str] = str) -> None:
+    """Write names and values, one pair a line. width: of the names. words: how a value is told."""
+    for name, value in result.items():
+        say(f"{name:{width}} {words(value)}")
+
+
+def joined(value: object, *, nothing: str = "nothing") -> str:
+    """Return a value in words, the items of a list with commas between. nothing: for an empty one."""
+    return (", ".join(map(str, value)) or nothing) if isinstance(value, list) else str(value)
+
+
+def show(result: Mapping[str, Any], *, as_json: bool, speak: Callable[[Mapping[str, Any]], None] = say_rows) -> None:
+    """Show a result: as one JSON object, or in words."""
+    if as_json:
+        print_json(result)
+    else:
+        speak(result)
+
+
+def warn(text: str) -> None:
+    """Write a line that a person should know of to standard error, whatever the result is."""
+    sys.stderr.write(f"warning: {visible_line(text)}\n")
 
 
 def _put(text: str) -> None:

@@ -1,40 +1,70 @@
-"""``shuiqiao receipt`` writes one; ``verify`` asks for receipts or a published log, a genesis, and nothing else."""
+"""``verify``, ``receipt`` and ``tiles``: what is handed out of a ledger, and how anybody checks it offline."""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping
 from contextlib import suppress
 from functools import partial
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
 
 from shuiqiao.base.clock import iso_from_ms
 from shuiqiao.base.errors import Conflict, ShuiqiaoError, Unavailable
 from shuiqiao.base.files import share_file
-from shuiqiao.cli.output import EXIT_DONE, EXIT_REFUSED, EXIT_UNAVAILABLE, print_json, progress_on_stderr, say, say_next
+from shuiqiao.cli.options import MAX_INDEX, Home, Json, OptionalHome, command_group, read_home
+from shuiqiao.cli.output import (
+    EXIT_DONE,
+    EXIT_REFUSED,
+    EXIT_UNAVAILABLE,
+    joined,
+    print_json,
+    progress_on_stderr,
+    say,
+    say_next,
+    say_rows,
+    show,
+)
 
 if TYPE_CHECKING:
     from shuiqiao.ledger.receipts.verification import VerifiedReceipt
     from shuiqiao.node.published.verification import ReceiptVerifier
     from shuiqiao.vault.evidence import VerifiedRecord
 
+tiles_app = command_group("The log as static files 静态日志文件.")
+
 _NOT_VALID = "NOT VALID 无效"
 _NOT_VERIFIED = "NOT VERIFIED 未能核验"
 
 
-def run_verify(
+def verify(
     *,
-    files: Sequence[Path],
-    genesis: Path | None,
-    home: Path | None,
-    since: Path | None,
-    tiles: Path | None,
-    as_json: bool,
+    files: Annotated[list[Path] | None, typer.Argument(help="Receipt files; none to verify --tiles itself.")] = None,
+    genesis: Annotated[Path | None, typer.Option(help="The network's public genesis.json; or the home's.")] = None,
+    home: OptionalHome = None,
+    since: Annotated[
+        Path | None,
+        typer.Option(help="A checkpoint known to be true; receipts or log must be of one history with it 已知检查点."),
+    ] = None,
+    tiles: Annotated[
+        Path | None, typer.Option(help="Folder of the log's static files, to verify, or to compare with 静态文件目录.")
+    ] = None,
+    json: Json = False,
 ) -> int:
-    """Verify each file; exit 0 if all hold, 1 if one fails, 3 if none fails and one could not be read."""
+    """Verify receipts, or a published log, offline, trusting the genesis alone 离线验证回执或日志."""
     from shuiqiao.node.published.verification import ReceiptVerifier
 
+    if not files and tiles is None:
+        raise typer.BadParameter("name receipt files, or --tiles FOLDER to verify a published log")
     verifier = ReceiptVerifier.from_genesis(genesis=genesis, home=home, since=since, tiles=tiles)
+    if not files and tiles is not None:
+        return _verify_log(verifier, tiles=tiles, as_json=json)
+    return _verify_receipts(verifier, files or [], as_json=json)
+
+
+def _verify_receipts(verifier: ReceiptVerifier, files: list[Path], *, as_json: bool) -> int:
+    """Verify each file; exit 0 if all hold, 1 if one fails, 3 if none fails and one could not be read."""
     results = [_verify_one(verifier, path) for path in files]
     is_valid = all(result["valid"] for result in results)
     if as_json:
@@ -47,20 +77,43 @@ def run_verify(
     return EXIT_REFUSED if is_failed else EXIT_UNAVAILABLE
 
 
-def run_receipt(*, home: Path, index: int, state_keys: Sequence[str], out: Path | None, as_json: bool) -> int:
-    """Write a receipt from a home's ledger, once it is verified as whoever is given it will; exit 0."""
-    from shuiqiao.node.home.settings import Home
-    from shuiqiao.node.looking import look_at
+def _verify_log(verifier: ReceiptVerifier, *, tiles: Path, as_json: bool) -> int:
+    """Verify a published log; exit 0 if it holds, 1 if it does not, 3 if files are missing."""
+    code = EXIT_DONE
+    result: dict[str, Any]
+    try:
+        with progress_on_stderr() as progress:
+            result = _log_shape(verifier.verify_published(progress=progress), tiles=tiles, known=verifier.pinned)
+    except ShuiqiaoError as error:
+        result = _failed(error, folder=str(tiles))
+        code = EXIT_UNAVAILABLE if isinstance(error, Unavailable) else EXIT_REFUSED
+    result["genesis"] = verifier.fingerprint
+    show(result, as_json=as_json, speak=_speak_log)
+    return code
+
+
+def receipt(
+    *,
+    home: Home,
+    index: Annotated[int, typer.Argument(min=0, max=MAX_INDEX, help="The transaction's place in the log 日志位置.")],
+    state: Annotated[
+        list[str] | None,
+        typer.Option("--state", help="A key of the state whose value, or absence, is proven too; repeatable 状态键."),
+    ] = None,
+    out: Annotated[Path | None, typer.Option(help="The file to write; by default KIND-INDEX.receipt here.")] = None,
+    json: Json = False,
+) -> int:
+    """Write the receipt of a transaction for whoever shall verify it 开具回执."""
     from shuiqiao.node.published.verification import ReceiptVerifier
 
-    with look_at(Home(home)) as look:
-        data = look.engine.receipt(index, state_keys=state_keys)
+    with read_home(home) as look:
+        data = look.engine.receipt(index, state_keys=state or ())
     verifier = ReceiptVerifier.from_genesis(genesis=None, home=home)
     verified = verifier.verify(data)
     path = out or Path(f"{verified.kind}-{index}.receipt")
     write_proof(path, data, is_one=partial(_is_valid, verifier))
     result = _told(path, verified)
-    if as_json:
+    if json:
         print_json({**result, "genesis": verifier.fingerprint})
     else:
         say(f"written 已开具  {path} ({len(data)} bytes)")
@@ -86,27 +139,6 @@ def _is_valid(verifier: ReceiptVerifier, data: bytes) -> bool:
     return False
 
 
-def run_verify_log(*, genesis: Path | None, home: Path | None, since: Path | None, tiles: Path, as_json: bool) -> int:
-    """Verify a published log; exit 0 if it holds, 1 if it does not, 3 if files are missing."""
-    from shuiqiao.node.published.verification import ReceiptVerifier
-
-    verifier = ReceiptVerifier.from_genesis(genesis=genesis, home=home, since=since, tiles=tiles)
-    code = EXIT_DONE
-    result: dict[str, Any]
-    try:
-        with progress_on_stderr() as progress:
-            result = _log_shape(verifier.verify_published(progress=progress), tiles=tiles, known=verifier.pinned)
-    except ShuiqiaoError as error:
-        result = _failed(error, folder=str(tiles))
-        code = EXIT_UNAVAILABLE if isinstance(error, Unavailable) else EXIT_REFUSED
-    result["genesis"] = verifier.fingerprint
-    if as_json:
-        print_json(result)
-    else:
-        _speak_log(result)
-    return code
-
-
 def _log_shape(log: Any, *, tiles: Path, known: Any) -> dict[str, Any]:
     return {
         "valid": True,
@@ -122,7 +154,7 @@ def _log_shape(log: Any, *, tiles: Path, known: Any) -> dict[str, Any]:
     }
 
 
-def _speak_log(result: dict[str, Any]) -> None:
+def _speak_log(result: Mapping[str, Any]) -> None:
     say(f"genesis {result['genesis']} (compare this fingerprint with what you were given 请核对创世指纹)")
     if not result["valid"]:
         say(f"{_verdict(result)}  {result['folder']}: {result['code']}: {result['message']}")
@@ -162,7 +194,7 @@ def _failed(error: ShuiqiaoError, **place: str) -> dict[str, Any]:
     return {"valid": False, **place, **error.as_dict(), **unavailable}
 
 
-def _verdict(failed: dict[str, Any]) -> str:
+def _verdict(failed: Mapping[str, Any]) -> str:
     return _NOT_VERIFIED if "unavailable" in failed else _NOT_VALID
 
 
@@ -232,3 +264,33 @@ def _speak(results: list[dict[str, Any]], *, genesis: str) -> None:
     for names in ("does_not_prove", "does_not_prove_zh"):
         for caveat in next((result[names] for result in results if result["valid"]), ()):
             say(f"  note 说明: {caveat}")
+
+
+@tiles_app.command("publish")
+def tiles_publish(
+    *,
+    home: Home,
+    out: Annotated[
+        Path | None, typer.Option("--out", help="The folder to publish to; else tiles_folder of node.toml 发布目录.")
+    ] = None,
+    json: Json = False,
+) -> None:
+    """Write what is new of the log, then its signed checkpoint, while its node runs or not 发布静态日志."""
+    from shuiqiao.node.home.ledger_place import LedgerPlace
+    from shuiqiao.node.home.settings import Home as HomeFolder
+    from shuiqiao.node.published.tile_publication import publish_log, publishing_folder
+
+    place = HomeFolder(home)
+    folder = publishing_folder(place) if out is None else out
+    with progress_on_stderr() as progress:
+        found = publish_log(LedgerPlace.of_home(place), folder, progress=progress)
+    result = {
+        "folder": str(folder),
+        "origin": found.checkpoint.origin,
+        "size": found.checkpoint.size,
+        "root": found.checkpoint.root.hex(),
+        "published_before": found.before,
+        "files_written": found.files,
+        "cosigners": list(found.cosigners),
+    }
+    show(result, as_json=json, speak=partial(say_rows, width=17, words=partial(joined, nothing="")))

@@ -12,19 +12,16 @@ import typer
 
 from shuiqiao.base.clock import SystemClock, iso_from_ms
 from shuiqiao.base.errors import InvalidInput
+from shuiqiao.cli.institution import show_ingest
+from shuiqiao.cli.options import MAX_INDEX, Home, Json, command_group, open_home, read_home
 from shuiqiao.cli.output import EXIT_DONE, EXIT_REFUSED, print_json, program, say
 from shuiqiao.cli.receipts import write_proof
 
 if TYPE_CHECKING:
-    from shuiqiao.node.institution import Institution
     from shuiqiao.vault.search import FoundRecord
 
-record_app = typer.Typer(help="Find, prove, amend and erase records 记录.", no_args_is_help=True, rich_markup_mode=None)
+record_app = command_group("Find, prove, amend and erase records 记录.")
 
-Home = Annotated[
-    Path, typer.Option("--home", envvar="SHUIQIAO_HOME", help="Home folder of the institution 机构主目录.")
-]
-Json = Annotated[bool, typer.Option("--json", help="One JSON object on standard output.")]
 Batch = Annotated[str, typer.Argument(help="The batch's id in hex, as `record find` shows it 批次.")]
 RecordTypeName = Annotated[str | None, typer.Option("--type", help="Record type, e.g. invoice_issued 记录类型.")]
 
@@ -40,6 +37,7 @@ class ReasonChoice(StrEnum):
 
 @record_app.command("find")
 def record_find(
+    *,
     home: Home,
     taxpayer: Annotated[str | None, typer.Option(help="Taxpayer number 纳税人识别号.")] = None,
     record_type: RecordTypeName = None,
@@ -47,17 +45,15 @@ def record_find(
     key: Annotated[
         list[str] | None, typer.Option("--key", help="FIELD=VALUE that the record has; repeatable 字段=值.")
     ] = None,
-    json: Json = False,  # noqa: FBT002 - a flag
+    json: Json = False,
 ) -> int:
     """List every version of the records that fit, with batch, leaf and status; exit 1 if none fits 查找记录."""
     from shuiqiao.base.ids import Uscc
-    from shuiqiao.node.home.settings import Home as HomeFolder
-    from shuiqiao.node.looking import look_at
     from shuiqiao.standards.publication import load_catalogue
     from shuiqiao.vault.contract import leaf_lookup
     from shuiqiao.vault.search import RecordQuery
 
-    with look_at(HomeFolder(home)) as look, look.records() as vault:
+    with read_home(home) as look, look.records() as vault:
         query = RecordQuery(
             uscc=None if taxpayer is None else Uscc(taxpayer),
             record_type=None if record_type is None else load_catalogue().get(record_type),
@@ -77,6 +73,7 @@ def record_find(
 
 @record_app.command("prove")
 def record_prove(
+    *,
     home: Home,
     batch: Batch,
     leaf: Annotated[int, typer.Argument(min=0, max=65_535, help="The record's leaf in the batch 叶序号.")],
@@ -85,16 +82,15 @@ def record_prove(
         typer.Option("--group", help="A disclosure group to show; repeatable; by default core alone 披露组."),
     ] = None,
     out: Annotated[Path | None, typer.Option(help="The file to write; by default BATCH-LEAF.record here.")] = None,
-    json: Json = False,  # noqa: FBT002 - a flag
+    json: Json = False,
 ) -> int:
     """Write a file that proves one record to whoever has the genesis; `verify` checks it offline 证明一条记录."""
     from shuiqiao.node.home.settings import Home as HomeFolder
-    from shuiqiao.node.looking import look_at
     from shuiqiao.node.published.verification import ReceiptVerifier
     from shuiqiao.vault.evidence import is_evidence
     from shuiqiao.vault.model import LeafRef
 
-    with look_at(HomeFolder(home)) as look, look.records() as vault:
+    with read_home(home) as look, look.records() as vault:
         data = vault.prove_to_outsider(
             LeafRef(_hex(batch), leaf),
             groups=group or ("core",),
@@ -115,16 +111,14 @@ def record_prove(
 
 @record_app.command("amend")
 def record_amend(
+    *,
     home: Home,
     file: Annotated[Path, typer.Argument(help="Parquet or CSV file of corrected records 更正后的记录文件.")],
     record_type: RecordTypeName = None,
-    json: Json = False,  # noqa: FBT002 - a flag
+    json: Json = False,
 ) -> int:
     """Supersede records by corrected ones of the same natural key; exit 1 if a row amended nothing 更正记录."""
-    from shuiqiao.cli.institution import show_ingest
-    from shuiqiao.node.home.settings import Home as HomeFolder
-
-    with _open(HomeFolder(home)) as institution:
+    with open_home(home) as institution:
         known = None if record_type is None else institution.catalogue.get(record_type)
         report = institution.vault.amend(file, anchor=institution.outbox, record_type=known)
     show_ingest(report, as_json=json)
@@ -132,17 +126,12 @@ def record_amend(
 
 
 @record_app.command("changed")
-def record_changed(
-    home: Home,
-    json: Json = False,  # noqa: FBT002 - a flag
-) -> int:
+def record_changed(*, home: Home, json: Json = False) -> int:
     """List records given to banks, or received by this bank, that were amended or erased since 已变更的记录."""
     from shuiqiao.members.model import Role
     from shuiqiao.node.changes import changed_records_at
-    from shuiqiao.node.home.settings import Home as HomeFolder
-    from shuiqiao.node.looking import look_at
 
-    with look_at(HomeFolder(home)) as look:
+    with read_home(home) as look:
         is_bank = look.settings.role is Role.BANK
         records = [
             {
@@ -167,17 +156,17 @@ def record_changed(
 
 @record_app.command("erase")
 def record_erase(
+    *,
     home: Home,
     batch: Batch,
     leaves: Annotated[list[int], typer.Argument(min=0, max=65_535, help="The records' leaves in the batch 叶序号.")],
     reason: Annotated[ReasonChoice, typer.Option(help="Why; the ledger keeps it 销毁原因.")],
-    json: Json = False,  # noqa: FBT002 - a flag
+    json: Json = False,
 ) -> int:
     """Destroy records and say so on the ledger; nobody can bring them back 销毁记录."""
-    from shuiqiao.node.home.settings import Home as HomeFolder
     from shuiqiao.vault.model import ErasureReason
 
-    with _open(HomeFolder(home)) as institution:
+    with open_home(home) as institution:
         chosen = sorted(set(leaves))
         institution.vault.erase(_hex(batch), chosen, reason=ErasureReason(reason.value), anchor=institution.outbox)
     if json:
@@ -187,18 +176,26 @@ def record_erase(
     return EXIT_DONE
 
 
-def run_log(*, home: Path, kind: str | None, author: str | None, first_index: int, limit: int, as_json: bool) -> int:
-    """List transactions of a home's ledger."""
+def log(
+    *,
+    home: Home,
+    kind: Annotated[str | None, typer.Option(help="Transactions of this kind alone, e.g. anchor.commit 类型.")] = None,
+    author: Annotated[str | None, typer.Option(help="Transactions of this member alone 作者.")] = None,
+    first: Annotated[
+        int, typer.Option("--from", min=0, max=MAX_INDEX, help="The first place in the log 起始位置.")
+    ] = 0,
+    limit: Annotated[int, typer.Option(min=1, max=10_000, help="Most transactions to list 最多条数.")] = 100,
+    json: Json = False,
+) -> int:
+    """List transactions of this home's copy of the ledger 列出账目."""
     from shuiqiao.ledger.transactions.listing import list_transactions
-    from shuiqiao.node.home.settings import Home as HomeFolder
-    from shuiqiao.node.looking import look_at
 
-    with look_at(HomeFolder(home)) as look:
+    with read_home(home) as look:
         page = list_transactions(
             look.engine.blocks(from_height=1),
             decode=look.decode,
             limit=limit,
-            first_index=first_index,
+            first_index=first,
             kind=kind,
             author=author,
         )
@@ -213,7 +210,7 @@ def run_log(*, home: Path, kind: str | None, author: str | None, first_index: in
         }
         for entry in page.transactions
     ]
-    if as_json:
+    if json:
         print_json({"entries": entries, "next": page.next_index})
         return EXIT_DONE
     for entry in entries:
@@ -223,12 +220,6 @@ def run_log(*, home: Path, kind: str | None, author: str | None, first_index: in
     elif not entries:
         say("no such transaction 无此类交易")
     return EXIT_DONE
-
-
-def _open(home: Any) -> Institution:
-    from shuiqiao.node.institution import Institution
-
-    return Institution.open(home, needs_node=True)
 
 
 def _hex(text: str) -> bytes:

@@ -36,10 +36,11 @@ from shuiqiao.members.model import Role
 from shuiqiao.node import store as node_store
 from shuiqiao.node.home.agreement import require_first_keys, require_keys, require_member, require_role
 from shuiqiao.node.home.database import open_database
+from shuiqiao.node.home.environment import CLOCK_VARIABLE
 from shuiqiao.node.home.key_files import other_signing_keys
 from shuiqiao.node.home.keys import MemberKeys, find_passphrase, load_keys
 from shuiqiao.node.home.making import load_genesis
-from shuiqiao.node.home.settings import CLOCK_VARIABLE, Home, NodeSettings, database_of, load_settings
+from shuiqiao.node.home.settings import Home, NodeSettings, database_of, load_settings
 from shuiqiao.node.kinds import network_kinds
 from shuiqiao.node.outbox import Outbox
 from shuiqiao.node.peers.remote_ledger import connect_ledger, require_running

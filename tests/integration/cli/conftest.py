@@ -47,12 +47,12 @@ def _no_settings_from_outside(monkeypatch):
 @pytest.fixture
 def here(capsys):
     """The same command in this process: its exit code, its JSON, what it said."""
-    from shuiqiao.cli.main import main
+    from shuiqiao.cli.door import run
 
     def call(*arguments):
         capsys.readouterr()
         with pytest.raises(SystemExit) as ended:
-            main([str(argument) for argument in arguments])
+            run([str(argument) for argument in arguments])
         said = capsys.readouterr()
         shown = json.loads(said.out) if "--json" in arguments and said.out else None
         return SimpleNamespace(code=ended.value.code, json=shown, out=said.out, err=said.err)

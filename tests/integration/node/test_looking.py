@@ -182,7 +182,7 @@ def unwritable(home):
 def run_bound(*command, home):
     """The command in a process of its own that may write only where modes let it."""
     done = subprocess.run(
-        [sys.executable, "-c", "from shuiqiao.cli.main import main; main()", *map(str, command), "--home", str(home)],
+        [sys.executable, "-c", "from shuiqiao.cli.door import run; run()", *map(str, command), "--home", str(home)],
         capture_output=True,
         preexec_fn=without_override,
         text=True,

@@ -37,12 +37,12 @@ SHAPE = {
 
 @pytest.mark.parametrize("suite", ["intl", "gm"])
 def test_the_figures_have_their_shape_and_the_validators_agree(suite, capfd, monkeypatch):
-    from shuiqiao.cli.main import main
+    from shuiqiao.cli.door import run
 
     monkeypatch.setenv("SHUIQIAO_COMETBFT", str(comet_program()))
     arguments = ["--seconds", "2", "--windows", "1", "--missed", "200", "--json"]
     with pytest.raises(SystemExit) as ended:
-        main(["bench", "network", "--suite", suite, *arguments])
+        run(["bench", "network", "--suite", suite, *arguments])
     told = capfd.readouterr()
     assert ended.value.code == 0, told
     figures = json.loads(told.out)

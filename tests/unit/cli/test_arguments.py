@@ -8,7 +8,8 @@ import os
 import pytest
 import typer.main
 
-from shuiqiao.cli.main import app, main
+from shuiqiao.cli.door import run
+from shuiqiao.cli.main import app
 
 NO_UTF_8 = os.fsdecode(b"9\xff")
 
@@ -69,7 +70,7 @@ def parameters(*, of_paths):
 
 def error_of(arguments, capsys):
     with pytest.raises(SystemExit) as ended:
-        main(arguments)
+        run(arguments)
     return ended.value.code, json.loads(capsys.readouterr().out or "{}").get("error", {})
 
 

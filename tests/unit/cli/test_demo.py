@@ -5,16 +5,14 @@ from __future__ import annotations
 import pytest
 
 from shuiqiao.base.errors import Conflict
-from shuiqiao.cli.demo import DemoWish, run_demo
-
-WISH = DemoWish(taxpayers=100, seed=1, data=None, suite="intl", engine="embedded", validators=4)
+from shuiqiao.cli.demo import demo
 
 
 @pytest.fixture
 def stopped(monkeypatch):
     """A demo that stops where it would begin to play, and says in which folder."""
 
-    def stop(_wish, *, out, **_):
+    def stop(*, out, **_):
         raise KeyboardInterrupt(str(out))
 
     monkeypatch.setattr("shuiqiao.cli.demo._play", stop)
@@ -22,7 +20,7 @@ def stopped(monkeypatch):
 
 def folder_of(out=None):
     with pytest.raises(KeyboardInterrupt) as ended:
-        run_demo(WISH, out=out, as_json=True)
+        demo(out=out, json=True)
     return str(ended.value)
 
 
@@ -45,7 +43,7 @@ def test_a_folder_that_was_named_is_not_replaced(stopped, tmp_path, name):
     """On 1bf401a a folder with an earlier demo in it was removed without a word."""
     (tmp_path / name).write_text("an earlier run")
     with pytest.raises(Conflict) as caught:
-        run_demo(WISH, out=tmp_path, as_json=True)
+        demo(out=tmp_path, json=True)
     assert caught.value.code == "cli.folder_in_use"
     assert "--out" in caught.value.next_step
     assert (tmp_path / name).read_text() == "an earlier run"

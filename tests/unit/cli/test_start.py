@@ -2,13 +2,21 @@
 
 from __future__ import annotations
 
-from shuiqiao.cli import main, members_words
+from shuiqiao.cli import members, network, options, records
+from shuiqiao.crypto.model import SuiteName
 from shuiqiao.ledger.log.tree import MAX_TREE_SIZE
+from shuiqiao.members.model import EngineName, Role
 from shuiqiao.node import governance
-from shuiqiao.node.home import settings
+from shuiqiao.vault.model import ErasureReason
 
 
-def test_the_home_variable_is_the_one_of_the_settings():
-    assert main.HOME_VARIABLE == members_words.HOME_VARIABLE == settings.HOME_VARIABLE
-    assert members_words.DEFAULT_VOTE_DAYS == governance.DEFAULT_VOTE_DAYS
-    assert main.MAX_INDEX == MAX_TREE_SIZE
+def test_what_the_help_text_must_not_wait_for_is_what_the_rooms_have():
+    assert members.DEFAULT_VOTE_DAYS == governance.DEFAULT_VOTE_DAYS
+    assert options.MAX_INDEX == MAX_TREE_SIZE
+    for choices, known in (
+        (options.SuiteChoice, SuiteName),
+        (options.EngineChoice, EngineName),
+        (network.RoleChoice, Role),
+        (records.ReasonChoice, ErasureReason),
+    ):
+        assert [*choices] == [*known]

@@ -52,11 +52,12 @@ from shuiqiao.node.backup.manifest import (
 )
 from shuiqiao.node.home.agreement import require_first_keys, require_member
 from shuiqiao.node.home.database import reading_uri
+from shuiqiao.node.home.environment import DATABASE_URL_VARIABLE
 from shuiqiao.node.home.key_files import all_key_files
 from shuiqiao.node.home.keys import PASSPHRASE_FILE, load_keys
 from shuiqiao.node.home.ledger_place import LedgerPlace
 from shuiqiao.node.home.making import load_genesis
-from shuiqiao.node.home.settings import DATABASE_URL_VARIABLE, Home, NodeSettings, load_settings
+from shuiqiao.node.home.settings import Home, NodeSettings, load_settings
 from shuiqiao.node.ledger_walk import LATEST_NOTE
 from shuiqiao.vault.storage.index import BATCHES_FOLDER, INDEX_FOLDER, QUARANTINE_FOLDER, copy_index, require_unerased
 

@@ -78,7 +78,7 @@ def diagnose_home(home: Home, *, order: DoctorOrder, progress: Progress = no_pro
         if order.against is not None:
             yield from compare_copies(place, order.against, scratch=Path(scratch), progress=progress)
     if not os.access(home.folder, os.W_OK):
-        yield Finding(what="ledger and vault", ok=True, says=f"{home.folder} cannot be written: it is not opened")
+        yield Finding(what="ledger and vault", says=f"{home.folder} cannot be written: it is not opened")
     elif all(finding.ok for finding in (*before, *found)) and _is_opened_alone(settings, place):
         yield _look("ledger and vault", lambda: _opened(home))
 
@@ -93,7 +93,7 @@ def _clock(doctor: LedgerDoctor) -> list[Finding]:
     except ShuiqiaoError as error:
         return [finding_of_error("clock", error)]
     says = f"shows {iso_from_ms(now_ms)}, not before the newest block of {iso_from_ms(doctor.newest_block_ms)}"
-    return [Finding(what="clock", ok=True, says=says, says_zh="本机时钟不早于最新区块")]
+    return [Finding(what="clock", says=says, says_zh="本机时钟不早于最新区块")]
 
 
 def _papers(home: Home) -> Iterator[Finding]:
@@ -127,12 +127,9 @@ def _modes(home: Home) -> Finding:
     published = _published(home)
     readable = [path for path in _inside(home.folder, beside=published) if path.lstat().st_mode & OTHERS]
     if not readable:
-        return Finding(
-            what="privacy", ok=True, says="files and folders are their owner's alone", says_zh="仅所有者可读"
-        )
+        return Finding(what="privacy", says="files and folders are their owner's alone", says_zh="仅所有者可读")
     return Finding(
         what="privacy",
-        ok=False,
         code="node.home_readable",
         says=f"{len(readable)} files and folders let in others than their owner, e.g. "
         + ", ".join(f"{path} (mode {stat.S_IMODE(path.lstat().st_mode):o})" for path in readable[:_SHOWN_PATHS]),
@@ -163,10 +160,9 @@ def _published(home: Home) -> Path | None:
 def _disk(folder: Path) -> Finding:
     free_mb = shutil.disk_usage(folder).free // 2**20
     if free_mb >= LEAST_FREE_MB:
-        return Finding(what="disk", ok=True, says=f"{free_mb:,} MB free, {LEAST_FREE_MB} needed")
+        return Finding(what="disk", says=f"{free_mb:,} MB free, {LEAST_FREE_MB} needed")
     return Finding(
         what="disk",
-        ok=False,
         code="node.disk_nearly_full",
         says=f"{free_mb:,} MB free, {LEAST_FREE_MB} needed",
         next_step="free disk space before the next ingest",
@@ -203,6 +199,6 @@ def _opened(home: Home) -> str:
 
 def _look(what: str, look: Callable[[], str]) -> Finding:
     try:
-        return Finding(what=what, ok=True, says=look())
+        return Finding(what=what, says=look())
     except ShuiqiaoError as error:
         return finding_of_error(what, error)

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
+from typing import Any
 
 from shuiqiao.base.errors import (
     Conflict,
@@ -11,6 +12,7 @@ from shuiqiao.base.errors import (
     InvalidInput,
     ShuiqiaoError,
     Unavailable,
+    next_step_shape,
 )
 
 
@@ -19,11 +21,20 @@ class Finding:
     """One thing that was looked at. code: stable, of what is wrong; empty if all is well. says_zh: says, in Chinese."""
 
     what: str
-    ok: bool
     says: str
     code: str = ""
     next_step: str = ""
     says_zh: str = ""
+
+    @property
+    def ok(self) -> bool:
+        """Whether all is well."""
+        return not self.code
+
+    def as_json(self) -> dict[str, Any]:
+        """Return it as a JSON object, where something is wrong with its next step in both languages."""
+        shape = {"what": self.what, "ok": self.ok, **asdict(self)}
+        return shape | next_step_shape(self.code, next_step=self.next_step) if self.code else shape
 
 
 _WORDS_OF_CLASS = {
@@ -61,4 +72,4 @@ def finding_of_error(what: str, error: ShuiqiaoError) -> Finding:
     words = WORDS_OF_CODE.get(error.code) or next(
         (words for kind, words in _WORDS_OF_CLASS.items() if isinstance(error, kind)), "出错"
     )
-    return Finding(what=what, ok=False, says=error.message, code=error.code, next_step=error.next_step, says_zh=words)
+    return Finding(what=what, says=error.message, code=error.code, next_step=error.next_step, says_zh=words)

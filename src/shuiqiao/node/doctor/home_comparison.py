@@ -90,12 +90,12 @@ def _compare(what: str, here: _Copy, there: _Copy, *, scratch: Path, progress: P
         yield _lengths_differ(what, here, there)
     else:
         says = f"both logs have {size} leaves under root {here.index.head.root.hex()}"
-        yield Finding(what=what, ok=True, says=says, says_zh=f"两份日志相同,{size} 个叶子")
+        yield Finding(what=what, says=says, says_zh=f"两份日志相同,{size} 个叶子")
     with ExitStack() as stack:
         one, other = _at_one_height(here, there, stack, scratch=scratch, progress=progress)
         if one.head.height != other.head.height:
             says = f"one log can be executed up to height {one.head.height}, the other to {other.head.height}"
-            yield Finding(what=what, ok=True, says=f"{says}: states are not compared", says_zh="无法比较状态")
+            yield Finding(what=what, says=f"{says}: states are not compared", says_zh="无法比较状态")
             return
         compared = compare_states(
             one.view.state_items(),
@@ -105,7 +105,7 @@ def _compare(what: str, here: _Copy, there: _Copy, *, scratch: Path, progress: P
         )
         if compared.first is None:
             says = f"both states have the same {compared.compared} keys and values at height {one.head.height}"
-            yield Finding(what=what, ok=True, says=says, says_zh=f"高度 {one.head.height} 的状态相同")
+            yield Finding(what=what, says=says, says_zh=f"高度 {one.head.height} 的状态相同")
             return
         judged = _judged(compared.first, one, other, hash_name=here.place.hash_name)
         yield _states_differ(what, compared.first, count=compared.differing, height=one.head.height, judged=judged)
@@ -129,7 +129,6 @@ def _at_one_height(
 def _other_network(what: str, own: LedgerPlace, other: LedgerPlace) -> Finding:
     return Finding(
         what=what,
-        ok=False,
         code="node.network_differs",
         says=f"it is of network {other.parameters.network.hex()}, this home of {own.parameters.network.hex()}",
         next_step="name a home of the same network",
@@ -142,7 +141,6 @@ def _logs_differ(what: str, found: LeafDifference, here: Snapshot, there: Snapsh
     where = f"block {heights[0]}" if heights[0] == heights[1] else f"block {heights[0]} here, {heights[1]} there"
     return Finding(
         what=what,
-        ok=False,
         code="node.logs_differ",
         says=f"the logs part at leaf {found.index} ({where}): {found.here.hex()} here, {found.there.hex()} there",
         next_step="one log was written twice: hold both against the signed checkpoints and a third member's copy, and "
@@ -156,7 +154,6 @@ def _lengths_differ(what: str, here: _Copy, there: _Copy) -> Finding:
     side, side_zh = ("behind", "落后") if own.size < other.size else ("ahead", "领先")
     return Finding(
         what=what,
-        ok=True,
         says=f"one log begins with the other; this one is {side} by {abs(own.height - other.height)} blocks, "
         f"{abs(own.size - other.size)} leaves",
         says_zh=f"两份日志前缀一致,本节点{side_zh} {abs(own.height - other.height)} 个区块",
@@ -189,7 +186,6 @@ def _states_differ(what: str, first: StateDifference, *, count: int, height: int
     )
     return Finding(
         what=what,
-        ok=False,
         code="node.states_differ",
         says=f"{first.key} is the first of {count} state keys that differ at height {height}: {here} here, {there} "
         f"there; {judged}",

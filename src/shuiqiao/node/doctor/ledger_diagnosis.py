@@ -73,7 +73,7 @@ class LedgerDoctor:
         is_running = is_held(place.folder)
         yield from self._alarm()
         if not place.has_blocks and not place.index.is_dir():
-            yield Finding(what="log", ok=True, says="no block was written yet", says_zh="尚无区块")
+            yield Finding(what="log", says="no block was written yet", says_zh="尚无区块")
             return
         yield self._lock(is_running=is_running)
         # The checkpoint before the index: what is committed meanwhile then only makes the index longer.
@@ -99,12 +99,11 @@ class LedgerDoctor:
 
     def _lock(self, *, is_running: bool) -> Finding:
         if not is_running:
-            return Finding(what="lock", ok=True, says="no process has the ledger open", says_zh="账本未被任何进程打开")
+            return Finding(what="lock", says="no process has the ledger open", says_zh="账本未被任何进程打开")
         process = holder(self._place.folder)
         who = "a process" if process is None else f"process {process}"
         return Finding(
             what="lock",
-            ok=True,
             says=f"{who} has the ledger open: it is looked at beside it, as of its last committed block",
             says_zh=f"进程 {process or ''} 正打开账本;以其最近提交的区块为准在旁查看",
         )
@@ -120,7 +119,6 @@ class LedgerDoctor:
         words, words_zh = _FORK_WORDS[alarm.kind]
         yield Finding(
             what="fork alarm",
-            ok=False,
             code="ledger.fork_detected",
             says=f"on {iso_from_ms(alarm.found_ms)} this node stopped following: the operator {words} "
             f"({alarm.detail}); this copy has {alarm.own_size} leaves under root {alarm.own_root.hex()}",
@@ -144,12 +142,12 @@ class LedgerDoctor:
         says = f"signed at {found.size} leaves, root {found.root.hex()}"
         if index is None:
             says += "; whose signature it must bear is known once there is an index"
-        return found, [Finding(what="checkpoint", ok=True, says=says, says_zh=f"已签名检查点:{found.size} 个叶子")]
+        return found, [Finding(what="checkpoint", says=says, says_zh=f"已签名检查点:{found.size} 个叶子")]
 
     def _index(self, stack: ExitStack) -> tuple[IndexReader | None, list[Finding]]:
         if not (self._place.index / "data.mdb").is_file():
             says = "there is none: the next start makes it again from the segments"
-            return None, [Finding(what="index", ok=True, says=says, says_zh="索引不存在;下次启动时由区块文件重建")]
+            return None, [Finding(what="index", says=says, says_zh="索引不存在;下次启动时由区块文件重建")]
         try:
             index = stack.enter_context(IndexReader(self._place.index))
         except (IndexUnreadable, ShuiqiaoError) as error:
@@ -157,7 +155,7 @@ class LedgerDoctor:
         head = index.head
         self.newest_block_ms = head.time_ms
         says = f"covers height {head.height}, {head.size} leaves"
-        return index, [Finding(what="index", ok=True, says=says, says_zh=f"索引到高度 {head.height}")]
+        return index, [Finding(what="index", says=says, says_zh=f"索引到高度 {head.height}")]
 
     def _opening(self, index: IndexReader | None, checkpoint: Checkpoint | None) -> Iterator[Finding]:
         """Say what a start would meet in the files."""
@@ -176,10 +174,10 @@ class LedgerDoctor:
                 f"the last start ended in the midst of a block: {found.cut.removed_bytes} bytes at the end of "
                 f"{found.cut.path.name} that nobody was told of will be cut off"
             )
-            yield Finding(what="opening", ok=True, says=says, says_zh="末尾有一个未写完且未确认的区块,启动时会截去")
+            yield Finding(what="opening", says=says, says_zh="末尾有一个未写完且未确认的区块,启动时会截去")
         elif found.replayed:
             says = f"a start will index {found.replayed} blocks that a crash left unindexed"
-            yield Finding(what="opening", ok=True, says=says, says_zh=f"启动时将补建 {found.replayed} 个区块的索引")
+            yield Finding(what="opening", says=says, says_zh=f"启动时将补建 {found.replayed} 个区块的索引")
 
     # The log
 
@@ -211,7 +209,7 @@ class LedgerDoctor:
             yield behind(checkpoint, log)
         if is_sound:
             says = f"{log.tail.height} blocks, {log.tail.size} leaves, root {log.root.hex()}: every byte as written"
-            yield Finding(what="log", ok=True, says=says, says_zh=f"{log.tail.height} 个区块,逐字节完好")
+            yield Finding(what="log", says=says, says_zh=f"{log.tail.height} 个区块,逐字节完好")
 
     # The state
 
@@ -222,12 +220,12 @@ class LedgerDoctor:
             return
         if log.tail.height < index.head.height and not self._is_replay_asked:
             says = f"the log can be read up to height {log.tail.height}, the index covers {index.head.height}"
-            yield Finding(what="state", ok=True, says=f"{says}: the state is not compared", says_zh="无法核对状态")
+            yield Finding(what="state", says=f"{says}: the state is not compared", says_zh="无法核对状态")
             return
         fault = self._map_fault(index)
         if fault is None and not self._is_replay_asked and log.difference is None and log.contradicted is None:
             says = f"the stored state is the one whose root stands in block {index.head.height}"
-            yield Finding(what="state", ok=True, says=says, says_zh=f"状态与区块 {index.head.height} 所记的根一致")
+            yield Finding(what="state", says=says, says_zh=f"状态与区块 {index.head.height} 所记的根一致")
             return
         found = list(self._replayed(index, self._reexecute(until_height=index.head.height)))
         yield from found
@@ -259,7 +257,6 @@ class LedgerDoctor:
             first = replay.first
             yield Finding(
                 what="blocks",
-                ok=False,
                 code="node.block_differs",
                 says=f"block {first.height} (entry at leaf {first.leaf}) is the first that does not follow by the "
                 f"rules: it says state root {first.recorded.hex() or 'nothing'}, executing it gives "
@@ -271,7 +268,7 @@ class LedgerDoctor:
             return
         if replay.height != index.head.height:
             says = f"the log can be executed up to height {replay.height}, the index covers {index.head.height}"
-            yield Finding(what="state", ok=True, says=f"{says}: states are not compared", says_zh="无法比较状态")
+            yield Finding(what="state", says=f"{says}: states are not compared", says_zh="无法比较状态")
             return
         with IndexReader(replay.index) as scratch:
             found = compare_states(

@@ -18,7 +18,6 @@ def index_damaged(reason: str) -> Finding:
     """Return the finding of an index that cannot be read."""
     return Finding(
         what="index",
-        ok=False,
         code="node.index_damaged",
         says=f"the index cannot be read: {reason}",
         next_step="check the disk, stop the node, move the index folder away and start: it is made again",
@@ -32,7 +31,6 @@ def leaf_differs(found: NodeDifference) -> Finding:
     stored = "is missing" if found.stored is None else f"is {found.stored.hex()}"
     return Finding(
         what="log",
-        ok=False,
         code="node.leaf_differs",
         says=f"{what}, in block {found.height}, is the first that differs from the Merkle tree: the stored hash "
         f"{stored}, the stored bytes give {found.computed.hex()}",
@@ -59,7 +57,6 @@ def behind(checkpoint: Checkpoint, log: LogCheck) -> Finding:
     """Return the finding of a log that ends before the signed checkpoint."""
     return Finding(
         what="log",
-        ok=False,
         code="ledger.segments_behind",
         says=f"the log ends at {log.tail.size} leaves, the signed checkpoint says {checkpoint.size}",
         next_step="restore the segment files from a backup or from another member's copy",
@@ -71,7 +68,6 @@ def map_damaged(fault: MapFault) -> Finding:
     """Return the finding of a damaged page of the state map."""
     return Finding(
         what="state map",
-        ok=False,
         code="node.state_map_damaged",
         says=f"every value of the state is right, and its map is not: {fault.says}",
         next_step="stop the node, move the index folder away and start: it is made again from the segments",
@@ -84,12 +80,9 @@ def state_compared(found: StateComparison, *, height: int) -> Finding:
     first = found.first
     if first is None:
         says = f"{found.compared} keys at height {height} are what executing the log again gives"
-        return Finding(
-            what="state", ok=True, says=says, says_zh=f"高度 {height} 的 {found.compared} 个键与重新执行一致"
-        )
+        return Finding(what="state", says=says, says_zh=f"高度 {height} 的 {found.compared} 个键与重新执行一致")
     return Finding(
         what="state",
-        ok=False,
         code="node.state_differs",
         says=f"{first.key} is the first of {found.differing} state keys that differ at height {height}: stored "
         f"{_digest(first.here)}, executing the log gives {_digest(first.there)}",

@@ -75,7 +75,7 @@ def _alone(home: Home) -> Iterator[Finding]:
             return
     state = "catches up" if status.is_catching_up else "takes part"
     says = f"CometBFT {status.version} {state} at height {status.height} with {peers} peers"
-    yield Finding(what="validator", ok=True, says=says, says_zh=f"CometBFT 高度 {status.height},{peers} 个对等节点")
+    yield Finding(what="validator", says=says, says_zh=f"CometBFT 高度 {status.height},{peers} 个对等节点")
 
 
 def explain_own(own: NodeStanding) -> Iterator[Finding]:
@@ -90,7 +90,6 @@ def explain_own(own: NodeStanding) -> Iterator[Finding]:
     for trouble in own.trouble:
         yield Finding(
             what="validator",
-            ok=False,
             code=trouble.code,
             says=trouble.message,
             next_step="read its log, mend what it names, then shuiqiao network start",
@@ -100,7 +99,7 @@ def explain_own(own: NodeStanding) -> Iterator[Finding]:
         state = "catches up with the others" if own.catching_up else "takes part"
         says = f"{state} at CometBFT height {own.height}, {own.blocks} blocks of ours, {own.peers} peers"
         says_zh = f"{'正在追赶' if own.catching_up else '正常参与'},高度 {own.height},{own.peers} 个对等节点"
-        yield Finding(what="validator", ok=True, says=says, says_zh=says_zh)
+        yield Finding(what="validator", says=says, says_zh=says_zh)
     elif not own.trouble:
         yield _not_started()
 
@@ -108,14 +107,12 @@ def explain_own(own: NodeStanding) -> Iterator[Finding]:
 def _signing(home: Home) -> Iterator[Finding]:
     if read_last_signed(home.cometbft) == NEVER_SIGNS:
         says = "this home was restored from a backup and signs nothing until it is told that the old node is gone"
-        yield Finding(
-            what="signing", ok=True, says=says, says_zh="由备份恢复,只跟随不签名;确认旧节点已停用后方可恢复签名"
-        )
+        yield Finding(what="signing", says=says, says_zh="由备份恢复,只跟随不签名;确认旧节点已停用后方可恢复签名")
 
 
 def _not_started() -> Finding:
     says = "stopped in order, or never started: CometBFT does not run here"
-    return Finding(what="validator", ok=True, says=says, says_zh="未启动或已正常停止")
+    return Finding(what="validator", says=says, says_zh="未启动或已正常停止")
 
 
 def explain_others(own: NodeStanding, nodes: Sequence[NodeStanding]) -> Iterator[Finding]:
@@ -127,7 +124,6 @@ def explain_others(own: NodeStanding, nodes: Sequence[NodeStanding]) -> Iterator
     if len(up) < needed:
         yield Finding(
             what="quorum",
-            ok=False,
             code="node.quorum_lost",
             says=f"{len(up)} of {len(nodes)} validators answer ({', '.join(up) or 'none'}) and {needed} are needed: "
             f"nothing is committed, nothing is lost; down: {', '.join(down)}",
@@ -137,11 +133,10 @@ def explain_others(own: NodeStanding, nodes: Sequence[NodeStanding]) -> Iterator
     else:
         says = f"{len(up)} of {len(nodes)} validators answer, {needed} are needed"
         says += f"; down: {', '.join(down)}" if down else ""
-        yield Finding(what="quorum", ok=True, says=says, says_zh=f"{len(up)}/{len(nodes)} 个验证节点应答")
+        yield Finding(what="quorum", says=says, says_zh=f"{len(up)}/{len(nodes)} 个验证节点应答")
     if own.running and needed <= len(up) and _is_cut_off(own, nodes, needed=needed):
         yield Finding(
             what="peers",
-            ok=False,
             code="node.peers_few",
             says=f"this node reaches {own.peers} peers, {needed - 1} are needed, though {len(up) - 1} others run: it "
             "is cut off",
@@ -169,7 +164,6 @@ def _disagreement(own: NodeStanding, nodes: Sequence[NodeStanding]) -> Iterator[
     if parted:
         yield Finding(
             what="agreement",
-            ok=False,
             code="node.root_disagrees",
             says=f"at {own.size} leaves this node has root {own.root}, {parted[0].node} has {parted[0].root}",
             next_step=f"shuiqiao doctor --home HERE --against the home of {parted[0].node} names where they part",
@@ -180,12 +174,12 @@ def _disagreement(own: NodeStanding, nodes: Sequence[NodeStanding]) -> Iterator[
 def _note(own: NodeStanding) -> Finding:
     if own.note_size >= own.size:
         says = f"the checkpoint of {own.note_size} leaves has its quorum: {', '.join(own.cosigners) or 'nobody needed'}"
-        return Finding(what="note", ok=True, says=says, says_zh="最新检查点已达会签法定数")
+        return Finding(what="note", says=says, says_zh="最新检查点已达会签法定数")
     says = (
         f"the checkpoint of {own.size} leaves is undecided: the votes for the next block bring its cosignatures; the "
         f"newest with its quorum has {own.note_size}"
     )
-    return Finding(what="note", ok=True, says=says, says_zh="最新检查点尚未达到会签法定数,待下一区块的投票补齐")
+    return Finding(what="note", says=says, says_zh="最新检查点尚未达到会签法定数,待下一区块的投票补齐")
 
 
 def explain_log(path: Path) -> Iterator[Finding]:
@@ -195,7 +189,6 @@ def explain_log(path: Path) -> Iterator[Finding]:
         if "AppHash" in line and ("wrong" in line or "does not match" in line or "mismatch" in line):
             yield Finding(
                 what="CometBFT's log",
-                ok=False,
                 code="node.app_hash_differs",
                 says=f"what this node computed is not what the others agreed on: {_short(line)}",
                 next_step="doctor --replay names the first state key that differs; restore the ledger folder, or move "
@@ -207,7 +200,6 @@ def explain_log(path: Path) -> Iterator[Finding]:
         if "CONSENSUS FAILURE" in line or line.startswith("panic"):
             yield Finding(
                 what="CometBFT's log",
-                ok=False,
                 code="node.consensus_failed",
                 says=f"CometBFT stopped deciding: {_short(line)}",
                 next_step=f"read {path} from there on, mend what it names, then start the node again",

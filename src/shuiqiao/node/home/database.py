@@ -16,7 +16,7 @@ from sqlalchemy.exc import ArgumentError, DatabaseError, OperationalError
 
 from shuiqiao.base.errors import InvalidInput, Unavailable
 from shuiqiao.base.files import open_regular
-from shuiqiao.node.home.settings import DATABASE_URL_VARIABLE
+from shuiqiao.node.home.environment import DATABASE_URL_VARIABLE
 
 if TYPE_CHECKING:
     from collections.abc import Generator, Iterable

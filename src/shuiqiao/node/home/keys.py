@@ -24,8 +24,9 @@ from shuiqiao.crypto.keyfile import STRONG_COST, PassphraseCost, load_key_file, 
 from shuiqiao.crypto.model import SEED_BYTES, CipherSuite, SealingKey, SigningKey
 from shuiqiao.crypto.suites import get_suite
 from shuiqiao.members.model import KeyPurpose
+from shuiqiao.node.home.environment import PASSPHRASE_FILE_VARIABLE
 from shuiqiao.node.home.key_files import KeyFiles
-from shuiqiao.node.home.settings import PASSPHRASE_FILE_VARIABLE, Home
+from shuiqiao.node.home.settings import Home
 
 if TYPE_CHECKING:
     from shuiqiao.base.ids import Entropy

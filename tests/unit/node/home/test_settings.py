@@ -9,8 +9,8 @@ import pytest
 from shuiqiao.base.errors import InvalidInput, Unavailable
 from shuiqiao.crypto.model import SuiteName
 from shuiqiao.members.model import Role
+from shuiqiao.node.home.environment import DATABASE_URL_VARIABLE
 from shuiqiao.node.home.settings import (
-    DATABASE_URL_VARIABLE,
     MAX_SETTINGS_BYTES,
     Home,
     NodeSettings,

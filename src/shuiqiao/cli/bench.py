@@ -1,0 +1,72 @@
+"""``shuiqiao bench``: speed and memory, measured on this machine."""
+
+from __future__ import annotations
+
+from typing import Annotated
+
+import typer
+
+from shuiqiao.cli.options import Json, Suite, SuiteChoice, command_group
+from shuiqiao.cli.output import progress_on_stderr, say_rows, show
+
+bench_app = command_group("Measure speed and memory 性能测试.")
+
+
+@bench_app.command("anchor")
+def bench_anchor(
+    *,
+    records: Annotated[int, typer.Option(min=1_000, max=100_000_000, help="Invoices to ingest.")] = 1_000_000,
+    suite: Suite = SuiteChoice.INTL,
+    json: Json = False,
+) -> None:
+    """Measure ingest and anchoring of invoices."""
+    from shuiqiao.sandbox.benchmarks.anchor import run_anchor_bench
+
+    with progress_on_stderr() as progress:
+        progress("bench anchor", 0, None)
+        _show_figures(run_anchor_bench(records=records, suite=suite.value), as_json=json)
+
+
+@bench_app.command("ledger")
+def bench_ledger(
+    *,
+    suite: Suite = SuiteChoice.INTL,
+    transactions: Annotated[int, typer.Option(min=100, max=10_000_000, help="Transactions per run.")] = 20_000,
+    json: Json = False,
+) -> None:
+    """Measure durable transactions per second beside raw signature verification."""
+    from shuiqiao.sandbox.benchmarks.ledger import run_ledger_bench
+
+    with progress_on_stderr() as progress:
+        progress("bench ledger", 0, None)
+        _show_figures(run_ledger_bench(suite=suite.value, transactions=transactions), as_json=json)
+
+
+@bench_app.command("receipt")
+def bench_receipt(*, suite: Suite = SuiteChoice.INTL, json: Json = False) -> None:
+    """Measure how long verifying one receipt takes."""
+    from shuiqiao.sandbox.benchmarks.receipt import run_receipt_bench
+
+    _show_figures(run_receipt_bench(suite=suite.value), as_json=json)
+
+
+@bench_app.command("network")
+def bench_network(
+    *,
+    suite: Suite = SuiteChoice.INTL,
+    seconds: Annotated[float, typer.Option(min=1, max=600, help="Length of each window of load, in seconds.")] = 15,
+    windows: Annotated[int, typer.Option(min=1, max=99, help="Windows of full load of each network.")] = 3,
+    missed: Annotated[int, typer.Option(min=100, max=10_000_000, help="Transactions that one node misses.")] = 50_000,
+    json: Json = False,
+) -> None:
+    """Measure four validators on this machine beside CometBFT's own kvstore 联盟网络性能测试."""
+    from shuiqiao.sandbox.benchmarks.network import NetworkBench, run_network_bench
+
+    bench = NetworkBench(suite=suite.value, seconds=seconds, windows=windows, missed=missed)
+    with progress_on_stderr() as progress:
+        figures = run_network_bench(bench, progress=progress)
+    _show_figures(figures, as_json=json)
+
+
+def _show_figures(figures: dict[str, object], *, as_json: bool) -> None:
+    show(figures, as_json=as_json, speak=lambda result: say_rows(result, width=24))

@@ -1,0 +1,69 @@
+"""What many commands share: their options, how a group of them is made, and the home that ``--home`` names."""
+
+from __future__ import annotations
+
+from contextlib import AbstractContextManager
+from enum import StrEnum
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from shuiqiao.node.home.environment import HOME_VARIABLE
+
+if TYPE_CHECKING:
+    from shuiqiao.node.institution import Institution
+    from shuiqiao.node.looking import Look
+
+
+class SuiteChoice(StrEnum):
+    """The cipher suites; as ``crypto.model.SuiteName``, which the help text must not wait for."""
+
+    INTL = "intl"
+    GM = "gm"
+
+
+class EngineChoice(StrEnum):
+    """Who orders transactions; as ``members.model.EngineName``."""
+
+    EMBEDDED = "embedded"
+    COMETBFT = "cometbft"
+
+
+MAX_INDEX = 2**53 - 1
+"""As ``ledger.log.tree.MAX_TREE_SIZE``: what every JSON reader can hold exactly."""
+
+Home = Annotated[Path, typer.Option("--home", envvar=HOME_VARIABLE, help="Home folder of the institution 机构主目录.")]
+OptionalHome = Annotated[Path | None, typer.Option("--home", envvar=HOME_VARIABLE, help="Home folder.")]
+Json = Annotated[bool, typer.Option("--json", help="One JSON object on standard output.")]
+Suite = Annotated[SuiteChoice, typer.Option("--suite", help="intl: Ed25519, SHA-256. gm: SM2, SM3, SM4 国密.")]
+
+
+def command_group(words: str) -> typer.Typer:
+    """Return an empty group of commands. words: its help, in both languages."""
+    return typer.Typer(help=words, no_args_is_help=True, rich_markup_mode=None)
+
+
+def open_home(folder: Path, *, passphrase: bytes | None = None) -> Institution:
+    """Open a home to put something on the ledger; a validator's needs its running node. Whoever opens it closes it.
+
+    passphrase: None finds it where it lies. Raises what ``Institution.open`` raises::
+
+        with open_home(home) as institution:
+            institution.outbox.resend()
+    """
+    from shuiqiao.node.home.settings import Home as HomeFolder
+    from shuiqiao.node.institution import Institution
+
+    return Institution.open(HomeFolder(folder), passphrase=passphrase, needs_node=True)
+
+
+def read_home(folder: Path) -> AbstractContextManager[Look]:
+    """Open a home to read it, whether its node runs or not, without its keys and without a right to write.
+
+    Raises what ``look_at`` raises.
+    """
+    from shuiqiao.node.home.settings import Home as HomeFolder
+    from shuiqiao.node.looking import look_at
+
+    return look_at(HomeFolder(folder))

@@ -1,0 +1,15 @@
+"""The environment variables of this product; they stand apart so that the command line's help need not load a node."""
+
+from __future__ import annotations
+
+HOME_VARIABLE = "SHUIQIAO_HOME"
+"""Environment variable naming the home folder when --home is not given."""
+
+PASSPHRASE_FILE_VARIABLE = "SHUIQIAO_PASSPHRASE_FILE"  # noqa: S105 - the name of a variable, not a secret
+"""Environment variable naming a file that holds the passphrase of the key files."""
+
+DATABASE_URL_VARIABLE = "SHUIQIAO_DATABASE_URL"
+"""Environment variable naming a PostgreSQL database instead of the home's SQLite file."""
+
+CLOCK_VARIABLE = "SHUIQIAO_CLOCK_IS_RIGHT"
+"""Environment variable that --clock-is-right sets: this machine's clock is right, though the newest block is old."""
