@@ -22,6 +22,7 @@ from shuiqiao.ledger.engine.cometbft.abci.wire import split_frames
 from shuiqiao.ledger.engine.cometbft.comet.home import (
     HomeSettings,
     NodeKeys,
+    ValidatorKeyFiles,
     read_comet_genesis,
     read_last_signed,
     read_node_id,
@@ -30,7 +31,6 @@ from shuiqiao.ledger.engine.cometbft.comet.home import (
     write_home,
 )
 from shuiqiao.ledger.engine.cometbft.comet.rpc import RpcClient
-from shuiqiao.ledger.engine.cometbft.comet.validator_key import ValidatorKeyFiles
 from shuiqiao.ledger.engine.cometbft.consensus import snapshots
 from shuiqiao.ledger.engine.cometbft.consensus.application import ApplicationSettings, LedgerApplication
 from shuiqiao.ledger.engine.cometbft.consensus.carried_notes import carried_in, encode_carried

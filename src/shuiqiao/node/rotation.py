@@ -14,7 +14,7 @@ from shuiqiao.base.errors import Conflict, InvalidInput
 from shuiqiao.base.ids import MemberId
 from shuiqiao.crypto.keyfile import STRONG_COST, PassphraseCost
 from shuiqiao.crypto.suites import get_suite
-from shuiqiao.ledger.engine.cometbft.comet.validator_key import ValidatorKeyFiles
+from shuiqiao.ledger.engine.cometbft.comet.home import ValidatorKeyFiles
 from shuiqiao.ledger.engine.embedded import EmbeddedLedger
 from shuiqiao.members.contract import ROTATE_KEY, MemberRotateKeyBody
 from shuiqiao.members.genesis import network_id

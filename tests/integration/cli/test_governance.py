@@ -15,9 +15,8 @@ from consortium_world import CHEAP
 from patience import PATIENCE_S
 from shuiqiao.base.clock import SystemClock
 from shuiqiao.base.ids import system_entropy
-from shuiqiao.ledger.engine.cometbft.comet.home import RPC_SOCKET
+from shuiqiao.ledger.engine.cometbft.comet.home import RPC_SOCKET, ValidatorKeyFiles
 from shuiqiao.ledger.engine.cometbft.comet.rpc import RpcClient
-from shuiqiao.ledger.engine.cometbft.comet.validator_key import ValidatorKeyFiles
 from shuiqiao.members.model import Role
 from shuiqiao.node.institution import Institution
 from shuiqiao.node.localnet.growth import NewMember, add_member

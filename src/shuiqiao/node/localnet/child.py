@@ -19,7 +19,7 @@ from shuiqiao.base.files import owner_only
 from shuiqiao.base.ids import MemberId
 from shuiqiao.base.visible import visible_line
 from shuiqiao.ledger.checkpoints.signed_note import Checkpoint, decode_signed_note
-from shuiqiao.ledger.engine.cometbft.comet.relay import Relay
+from shuiqiao.ledger.engine.cometbft.comet.localnet import Relay
 from shuiqiao.ledger.engine.cometbft.ledger import CometbftLedger
 from shuiqiao.members.roster import validator_of
 from shuiqiao.node.home.keys import find_passphrase

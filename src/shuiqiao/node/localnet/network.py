@@ -20,10 +20,9 @@ from typing import Any
 from shuiqiao.base.errors import Conflict, InvalidInput, ShuiqiaoError, Unavailable
 from shuiqiao.base.files import open_descriptor
 from shuiqiao.base.progress import Progress, no_progress
-from shuiqiao.ledger.engine.cometbft.comet.home import RPC_SOCKET
+from shuiqiao.ledger.engine.cometbft.comet.home import RPC_SOCKET, ValidatorKeyFiles
 from shuiqiao.ledger.engine.cometbft.comet.process import start_command
 from shuiqiao.ledger.engine.cometbft.comet.rpc import RpcClient
-from shuiqiao.ledger.engine.cometbft.comet.validator_key import ValidatorKeyFiles
 from shuiqiao.node.localnet.comparison import compare
 from shuiqiao.node.localnet.control import ask_process
 from shuiqiao.node.localnet.plan import RELAYS, NetworkFolder, NetworkPlan, ValidatorPlace, load_plan

@@ -95,7 +95,7 @@ def require_stopped(consortium, member, *, size):
         application.statement()
     assert pending.value.code == "ledger.statement_pending"
     for name in HONEST:
-        assert MemberId(member) not in consortium.ledgers[name].application.extensions.collected()
+        assert MemberId(member) not in consortium.ledgers[name].application.extensions._lines
     # Told of a note under the others' quorum it knows that it is wrong, and from then on it stops on every call.
     for act in (lambda: hear_confirmed(consortium, application), application.statement):
         with pytest.raises(IntegrityError) as diverged:

@@ -14,8 +14,7 @@ from shuiqiao.base.errors import Conflict, InvalidInput, Unavailable
 from shuiqiao.base.ids import MemberId
 from shuiqiao.crypto.keyfile import PassphraseCost
 from shuiqiao.crypto.model import SuiteName
-from shuiqiao.ledger.engine.cometbft.comet.home import address_of, chain_id_of
-from shuiqiao.ledger.engine.cometbft.comet.validator_key import ValidatorKeyFiles
+from shuiqiao.ledger.engine.cometbft.comet.home import ValidatorKeyFiles, address_of, chain_id_of
 from shuiqiao.members.genesis import decode_genesis, network_id
 from shuiqiao.members.model import EngineName
 from shuiqiao.members.roster import Registration

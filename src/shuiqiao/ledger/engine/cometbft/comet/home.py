@@ -17,11 +17,12 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any, Final
 
-from shuiqiao.base.durable import write_file
+from shuiqiao.base.durable import PosixDisk, replace_file, write_file
 from shuiqiao.base.encoding import decode_toml
-from shuiqiao.base.errors import IntegrityError, InvalidInput
+from shuiqiao.base.errors import IntegrityError, InvalidInput, Unavailable
 from shuiqiao.base.files import read_regular
-from shuiqiao.crypto.model import SigningKey, SuiteName
+from shuiqiao.base.ids import Entropy
+from shuiqiao.crypto.model import SEED_BYTES, SigningKey, SuiteName
 from shuiqiao.crypto.suites import get_suite
 
 ADDRESS_BYTES: Final = 20
@@ -30,6 +31,7 @@ MAX_CHAIN_ID: Final = 50
 
 _KEY_BYTES: Final = 32
 _SECRET_BYTES: Final = 64
+"""CometBFT writes the seed and the public key behind it."""
 
 MAX_BLOCK_BYTES: Final = 4 * 1024 * 1024
 """Largest block, in bytes: some ten thousand usual transactions, and 70 of the longest."""
@@ -57,6 +59,7 @@ NEVER_SIGNS: Final = (1 << 63) - 1
 """A height that no network reaches: a validator that signed it last signs nothing more, and follows."""
 
 VALIDATOR_KEY_FILE: Final = "priv_validator_key.json"
+NEXT_FILE: Final = "priv_validator_key.next.json"
 SECRET_MODE: Final = 0o600
 """Of files with a private key: for their owner alone."""
 
@@ -367,3 +370,71 @@ def _rfc3339(time_ms: int) -> str:
 
 def _write(path: Path, text: str, *, mode: int) -> None:
     write_file(path, [text.encode()], mode=mode)
+
+
+class ValidatorKeyFiles:
+    """The key that a validator votes with, and the one that takes its place, in a home that ``write_home`` wrote.
+
+    ::
+
+        config/priv_validator_key.json         the key in use; CometBFT reads it when it starts
+        config/priv_validator_key.next.json    made, and not in use yet
+
+    The next key is written whole before the ledger hears of it, and takes the other's place at once, while the node is
+    down; a crash at any step leaves a home that can go on. The former key is gone then: no note was ever signed with
+    it. What the node signed last stays as it is [ABCI-11].
+    """
+
+    def __init__(self, home: Path) -> None:
+        self._folder = home / "config"
+        self._current = self._folder / VALIDATOR_KEY_FILE
+        self._next = self._folder / NEXT_FILE
+
+    def current(self) -> bytes | None:
+        """Return the raw public key in use, None where its file cannot be read."""
+        return _public_key(self._current)
+
+    def next(self) -> bytes | None:
+        """Return the raw public key that was made to take its place, None where there is none."""
+        return _public_key(self._next)
+
+    def current_key(self) -> SigningKey | None:
+        """Return the key in use itself, to prove that its validator holds it [MEMBER-24]."""
+        return _key(self._current)
+
+    def make_next(self, entropy: Entropy) -> SigningKey:
+        """Write a fresh next key and return it, or return the one that is there already."""
+        found = _key(self._next)
+        if found is not None:
+            return found
+        seed = entropy(SEED_BYTES)
+        replace_file(self._next, validator_key_text(seed).encode(), disk=PosixDisk(), mode=SECRET_MODE)
+        return signing_key_of(seed)
+
+    def switch(self) -> None:
+        """Put the next key in the place of the one in use; raises Unavailable ``ledger.validator_key_kept``."""
+        disk = PosixDisk()
+        try:
+            disk.replace(self._next, self._current)
+            disk.sync_folder(self._folder)
+        except OSError as error:
+            raise Unavailable(
+                "ledger.validator_key_kept",
+                f"the new validator key could not take the place of {self._current}: {error}",
+                next_step="free disk space or check the disk, then start the node: it goes on from here",
+            ) from error
+
+
+def _public_key(path: Path) -> bytes | None:
+    key = _key(path)
+    return None if key is None else key.public_key
+
+
+def _key(path: Path) -> SigningKey | None:
+    try:
+        document = json.loads(read_comet_file(path))
+        # The private part is what votes are signed with, whatever stands beside it.
+        secret = base64.b64decode(document["priv_key"]["value"], validate=True)
+    except (IntegrityError, ValueError, KeyError, TypeError, RecursionError):
+        return None
+    return signing_key_of(secret[:SEED_BYTES]) if len(secret) == _SECRET_BYTES else None

@@ -10,7 +10,7 @@ from __future__ import annotations
 import contextlib
 import threading
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
@@ -204,44 +204,25 @@ class VoteExtensions:
                 epochs.keep_note(note)
         self._changed.notify_all()
 
-    def adopt(self, note: bytes, tip: Tip) -> bool:
-        """Take a note of the last committed checkpoint from elsewhere; tell whether it counts."""
-        found = self._verified(note)
-        if found is None or (found.size, found.root) != (tip.size, tip.root):
-            return False
-        with self._lock:
-            self._hand_out(found, tip)
-        return True
-
     def note(self) -> Checkpoint | None:
         """Return the newest checkpoint with its quorum, None before there is one."""
         return self._note
 
     def confirmed(self, size: int, *, timeout_s: float) -> Confirmed | None:
         """Return a checkpoint of at least a size with its quorum and the state behind it, None within the time."""
-
-        def is_there() -> bool:
-            return self._note is not None and self._note_view is not None and self._note.size >= size
-
         with self._changed:
-            self._changed.wait_for(is_there, timeout=timeout_s)
-            if self._note is None or self._note_view is None or self._note.size < size:
+            self._changed.wait_for(lambda: self._covers(size) and self._note_view is not None, timeout=timeout_s)
+            if not self._covers(size) or self._note is None or self._note_view is None:
                 return None
             return Confirmed(checkpoint=self._note, view=self._note_view)
 
     def wait_for(self, size: int, *, timeout_s: float) -> Checkpoint | None:
         """Return a checkpoint of at least a size with its quorum, None if there is none within the time."""
-
-        def is_there() -> bool:
-            return self._note is not None and self._note.size >= size
-
         with self._changed:
-            return self._note if self._changed.wait_for(is_there, timeout=timeout_s) else None
+            return self._note if self._changed.wait_for(lambda: self._covers(size), timeout=timeout_s) else None
 
-    def collected(self) -> Mapping[MemberId, bytes]:
-        """Return the cosignature lines over the last committed checkpoint so far."""
-        with self._lock:
-            return dict(self._lines)
+    def _covers(self, size: int) -> bool:
+        return self._note is not None and self._note.size >= size
 
     def store(self, *, is_urgent: bool) -> None:
         """Keep the newest note on the medium, at most once a second unless it is urgent.

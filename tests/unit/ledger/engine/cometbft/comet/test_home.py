@@ -18,6 +18,7 @@ from shuiqiao.ledger.engine.cometbft.comet.home import (
     GenesisValidator,
     HomeSettings,
     Pace,
+    ValidatorKeyFiles,
     chain_id_of,
     comet_genesis,
     read_comet_genesis,
@@ -26,10 +27,8 @@ from shuiqiao.ledger.engine.cometbft.comet.home import (
     state_sync_settings,
     write_home,
 )
-from shuiqiao.ledger.engine.cometbft.comet.localnet import free_ports
+from shuiqiao.ledger.engine.cometbft.comet.localnet import Relay, free_ports
 from shuiqiao.ledger.engine.cometbft.comet.process import find_program
-from shuiqiao.ledger.engine.cometbft.comet.relay import Relay
-from shuiqiao.ledger.engine.cometbft.comet.validator_key import ValidatorKeyFiles
 
 NETWORK = bytes(range(32))
 

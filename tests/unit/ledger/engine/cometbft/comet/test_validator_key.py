@@ -11,14 +11,15 @@ import pytest
 from shuiqiao.base.durable import PosixDisk
 from shuiqiao.base.errors import Unavailable
 from shuiqiao.ledger.engine.cometbft.comet.home import (
+    NEXT_FILE,
     HomeSettings,
     NodeKeys,
+    ValidatorKeyFiles,
     address_of,
     public_key_of,
     write_home,
     write_last_signed,
 )
-from shuiqiao.ledger.engine.cometbft.comet.validator_key import NEXT_FILE, ValidatorKeyFiles
 
 SEEDS = NodeKeys(node_seed=b"n" * 32, validator_seed=b"v" * 32)
 

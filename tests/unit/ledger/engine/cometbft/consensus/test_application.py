@@ -362,7 +362,7 @@ def test_extensions_that_do_not_hold_are_rejected_and_their_validator_is_named(r
         validator_address=b"s" * 20, height=9, vote_extension=line_of(roster, application, "node3")
     )
     assert application.verify_vote_extension(stranger).status == abci.Verdict.ACCEPT
-    assert set(application.extensions.collected()) == {"node3"}
+    assert set(application.extensions._lines) == {"node3"}
 
 
 def test_validator_updates_are_such_that_cometbft_takes_them(roster, open_app):  # [ABCI-19]
