@@ -21,7 +21,7 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from shuiqiao.credit.scoring import feature_values
+from shuiqiao.credit.scorecard import feature_values
 from shuiqiao.credit.training import TrainingData
 from shuiqiao.credit.validation import Validation, ValidationSettings, validate
 from shuiqiao.features.catalogue import FEATURES

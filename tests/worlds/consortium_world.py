@@ -20,19 +20,26 @@ from shuiqiao.consent.enterprise import ConsentTerms, Enterprise, EnterpriseKeys
 from shuiqiao.consent.model import Frequency, FrequencyUnit, IdentityCheck, Mode, Purpose
 from shuiqiao.credit.limit import Limit
 from shuiqiao.credit.model import Score
-from shuiqiao.credit.pricing import Price, PricingTerms
+from shuiqiao.credit.pricing import Price
 from shuiqiao.crypto.keyfile import PassphraseCost
 from shuiqiao.crypto.model import SuiteName
+from shuiqiao.exchange.model import DataRequest
 from shuiqiao.lending.catalogue import load_products
-from shuiqiao.lending.model import Application
-from shuiqiao.lending.rules import ApplicantFacts, Offer
-from shuiqiao.lending.service import Assessment, RecordedDecision
+from shuiqiao.lending.model import ApplicantFacts, Application, Assessment, Offer
+from shuiqiao.lending.service import RecordedDecision
 from shuiqiao.node.home.making import create_solo_home
 from shuiqiao.node.home.settings import Home
 from shuiqiao.node.institution import Institution, Surroundings
-from shuiqiao.sandbox.scenario.cast import BANKS, BUREAU, REGULATOR, create_consortium, open_consortium
-from shuiqiao.sandbox.scenario.evidence import gather
-from shuiqiao.sandbox.scenario.validators import EMBEDDED, Order
+from shuiqiao.sandbox.scenario.consortium import (
+    BANKS,
+    BUREAU,
+    EMBEDDED,
+    REGULATOR,
+    RunEngine,
+    create_consortium,
+    open_consortium,
+)
+from shuiqiao.sandbox.scenario.enterprises import BureauLink
 from shuiqiao.standards.tax_credit_grade import Grade
 from shuiqiao.vault.contract import AnchorCommitBody
 
@@ -142,15 +149,20 @@ def anchor_body(batch: bytes) -> AnchorCommitBody:
 class ConsortiumWorld:
     """Bureau, three banks and a regulator in their homes; ``close`` when done."""
 
-    def __init__(self, folder: Path, suite_name: str, *, order: Order = EMBEDDED) -> None:
+    def __init__(self, folder: Path, suite_name: str, *, engine: RunEngine = EMBEDDED) -> None:
         self.folder = folder
         # Validators agree on the time of their blocks, which is this machine's, however long a test takes.
-        self.clock: Any = ManualClock(NOW_MS) if order is EMBEDDED else SystemClock()
+        self.clock: Any = ManualClock(NOW_MS) if engine is EMBEDDED else SystemClock()
         stage = create_consortium(
-            folder, suite_name=SuiteName(suite_name), clock=self.clock, entropy=system_entropy, cost=CHEAP, order=order
+            folder,
+            suite_name=SuiteName(suite_name),
+            clock=self.clock,
+            entropy=system_entropy,
+            cost=CHEAP,
+            engine=engine,
         )
         self.genesis = stage.genesis
-        if order is EMBEDDED:
+        if engine is EMBEDDED:
             self.clock.advance(MS_PER_DAY)
         self._stack = ExitStack()
         self.consortium = self._stack.enter_context(open_consortium(stage, clock=self.clock, entropy=system_entropy))
@@ -204,13 +216,14 @@ class ConsortiumWorld:
         self, consent: OwnedId, *, bank: Institution | None = None, amount_fen: int = 50_000_000
     ) -> Application:
         """An application at a bank under a consent."""
-        desk = (bank or self.bank).lending_desk
+        desk = (bank or self.bank).lending
         return desk.apply(PRODUCT, taxpayer=TAXPAYER, consent=consent, amount_fen=amount_fen)
 
     def evidence(self, consent: OwnedId, *, bank: Institution | None = None) -> bytes:
         """The id of a request that was answered, proven and acknowledged."""
-        gathered = gather(bank or self.bank, bureau=self.bureau, consent=consent, items=ITEMS, period=PERIOD)
-        return gathered.received.request
+        bank = bank or self.bank
+        wanted = DataRequest(consent=consent, items=ITEMS, period_from=PERIOD[0], period_to=PERIOD[1])
+        return bank.recipient.obtain(wanted, provider=BureauLink(bank, self.bureau)).request
 
     def assessment(self, request: bytes, *, limit_fen: int = 20_000_000, arrears: bool = False) -> Assessment:
         """A judgement that approves, or refuses for arrears."""
@@ -221,7 +234,7 @@ class ConsortiumWorld:
             break_even_rate=Decimal("0.03"),
             default_probability=Decimal("0.01"),
             limit_fen=limit_fen,
-            terms=PricingTerms(),
+            terms=PRODUCT.pricing,
             tried=(),
         )
         facts = ApplicantFacts(
@@ -247,7 +260,7 @@ class ConsortiumWorld:
         consent = self.consent(bank)
         application = self.applied(consent, bank=bank)
         assessment = self.assessment(self.evidence(consent, bank=bank), limit_fen=limit_fen, arrears=arrears)
-        recorded = bank.lending_desk.decide(application, product=PRODUCT, assessment=assessment, regulator=REGULATOR)
+        recorded = bank.lending.decide(application, product=PRODUCT, assessment=assessment, regulator=REGULATOR)
         self.hand_in(recorded, bank=bank)
         return recorded
 

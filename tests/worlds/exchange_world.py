@@ -127,7 +127,7 @@ class ExchangeWorld(consent_world.ConsentWorld):
         return Provider(
             submitter=self.submitters[BUREAU],
             store=self.provider_store,
-            desk=self.desk,
+            consents=self.desk,
             vault=vault,
             key=self.signing[BUREAU],
             suite=self.suite,

@@ -7,6 +7,7 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
+from shuiqiao.base.words import Words
 from shuiqiao.oversight.model import OTHERS, Release, Table, TableRow
 from shuiqiao.sandbox.scenario.result import (
     Alteration,
@@ -27,9 +28,9 @@ from shuiqiao.sandbox.scenario.result import (
     ScenarioFigures,
     ScenarioResult,
     Share,
-    Sighting,
     TamperChecks,
     TamperStory,
+    Visibility,
 )
 
 BANKS = ("bank-east", "bank-north", "bank-south")
@@ -128,8 +129,7 @@ def _decision(draws: random.Random, number: int) -> DecisionRow:
         annual_rate=f"{draws.uniform(0.0365, 0.0585):.4f}" if outcome == "approved" else None,
         points=points,
         default_probability=f"{risk:.4f}",
-        reasons_en=tuple(en for en, _ in reasons),
-        reasons_zh=tuple(zh for _, zh in reasons),
+        reasons=tuple(Words(en=en, zh=zh) for en, zh in reasons),
         grade=draws.choice("AABBBMMCD"),
         industry=draws.choice("ACEFFGIL"),
         defaulted=draws.random() < risk if number % 20 else None,
@@ -169,8 +169,7 @@ def _figures(count: dict[str, int], firms: int) -> ScenarioFigures:
 def _details(draws: random.Random, decisions: tuple[DecisionRow, ...]) -> ScenarioDetails:
     return ScenarioDetails(
         started="2026-11-21T08:30:00.000Z",
-        data_source_en="invoices of 123 real enterprises (research data)",
-        data_source_zh="123 家真实企业的发票（研究数据）",
+        data_source=Words(en="invoices of 123 real enterprises (research data)", zh="123 家真实企业的发票（研究数据）"),
         is_synthetic=False,
         parties=_parties(),
         step_seconds={
@@ -202,7 +201,7 @@ def _details(draws: random.Random, decisions: tuple[DecisionRow, ...]) -> Scenar
         decisions=decisions,
         model=_model(draws),
         tamper=_stories(),
-        sightings=_sightings(),
+        visibility=_visibility(),
         records_disclosed=746_862,
         bytes_disclosed=412_331_008,
         receipts=9,
@@ -232,8 +231,10 @@ def _details(draws: random.Random, decisions: tuple[DecisionRow, ...]) -> Scenar
             ),
         ),
         followers={"bank-east": 412, "bank-north": 412, "bank-south": 411, "regulator": 412},
-        assumptions_en=("All institutions run on one machine.", "Pseudonyms are drawn anew in each run."),
-        assumptions_zh=("所有机构运行在同一台机器上。", "每次运行重新生成化名。"),
+        assumptions=(
+            Words(en="All institutions run on one machine.", zh="所有机构运行在同一台机器上。"),
+            Words(en="Pseudonyms are drawn anew in each run.", zh="每次运行重新生成化名。"),
+        ),
         audit_problems=(),
         machine="2 cores, 8 GB, Linux",
     )
@@ -251,8 +252,7 @@ def _parties() -> tuple[Party, ...]:
         Party(
             member=member,
             role=role,
-            name=name,
-            name_zh=name_zh,
+            names=Words(en=name, zh=name_zh),
             share=Share.WRITER if member == "bureau" else Share.FOLLOWER,
             fingerprint=f"{number * 7:x}c04be19f2d7a381"[:16],
         )
@@ -284,10 +284,11 @@ def _stories() -> tuple[TamperStory, ...]:
     return tuple(
         TamperStory(
             check=check,
-            act_en=f"Did it to a copy of the real file ({check.replace('_', ' ')}).",
-            act_zh="在真实文件的副本上改动一个字节，然后照常使用。",
-            caught_by_en="The proof did not lead to the anchored root.",
-            caught_by_zh="证明路径算不出账本上的锚定根。",
+            act=Words(
+                en=f"Did it to a copy of the real file ({check.replace('_', ' ')}).",
+                zh="在真实文件的副本上改动一个字节，然后照常使用。",
+            ),
+            caught_by=Words(en="The proof did not lead to the anchored root.", zh="证明路径算不出账本上的锚定根。"),
             code=code,
             caught=True,
         )
@@ -295,7 +296,7 @@ def _stories() -> tuple[TamperStory, ...]:
     )
 
 
-def _sightings() -> tuple[Sighting, ...]:
+def _visibility() -> tuple[Visibility, ...]:
     seen = {
         "bureau": (0, 1, 2, 3, 4),
         "bank-east": (0, 1, 4, 6),
@@ -306,12 +307,10 @@ def _sightings() -> tuple[Sighting, ...]:
     }
     records = {"bureau": 371_904, "bank-east": 402_110, "bank-north": 190_220}
     return tuple(
-        Sighting(
+        Visibility(
             party=party,
-            seen_en=tuple(KINDS[place][0] for place in places),
-            seen_zh=tuple(KINDS[place][1] for place in places),
-            hidden_en=tuple(en for place, (en, _) in enumerate(KINDS) if place not in places),
-            hidden_zh=tuple(zh for place, (_, zh) in enumerate(KINDS) if place not in places),
+            seen=tuple(Words(en=KINDS[place][0], zh=KINDS[place][1]) for place in places),
+            hidden=tuple(Words(en=en, zh=zh) for place, (en, zh) in enumerate(KINDS) if place not in places),
             records=records.get(party, 0),
         )
         for party, places in seen.items()

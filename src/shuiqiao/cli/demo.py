@@ -16,8 +16,8 @@ from shuiqiao.cli.options import EngineChoice, Json, Suite, SuiteChoice
 from shuiqiao.cli.output import EXIT_DONE, EXIT_REFUSED, print_json, program, progress_on_stderr, say
 
 if TYPE_CHECKING:
+    from shuiqiao.sandbox.scenario.consortium import RunEngine
     from shuiqiao.sandbox.scenario.result import NetworkChecks, ScenarioResult
-    from shuiqiao.sandbox.scenario.validators import Order
 
 DEFAULT_OUT = "demo-out"
 
@@ -48,11 +48,11 @@ def demo(
     """Play the whole Bank-Tax Interaction loop on real nodes 端到端演示."""
     from shuiqiao.sandbox.report.page import write_report
 
-    order = _order(engine, validators)
+    chosen = _run_engine(engine, validators)
     out = _new_folder(Path(DEFAULT_OUT)) if out is None else _claim(out)
     with progress_on_stderr() as progress:
         result = _play(
-            taxpayers=taxpayers, seed=seed, invoices=data, suite=suite, order=order, out=out, progress=progress
+            taxpayers=taxpayers, seed=seed, invoices=data, suite=suite, engine=chosen, out=out, progress=progress
         )
         write_report(result, Path(result.figures.report))
     failed = [*result.figures.failed_checks(), *result.details.audit_problems]
@@ -63,32 +63,32 @@ def demo(
     return EXIT_REFUSED if failed else EXIT_DONE
 
 
-def _order(engine: EngineChoice, validators: int) -> Order:
+def _run_engine(engine: EngineChoice, validators: int) -> RunEngine:
     """Return on what to play, the program found before anything is made; raises ``ledger.cometbft_absent``."""
     from shuiqiao.ledger.engine.cometbft.comet.process import find_program
     from shuiqiao.members.model import EngineName
-    from shuiqiao.sandbox.scenario.validators import EMBEDDED, Order
+    from shuiqiao.sandbox.scenario.consortium import EMBEDDED, RunEngine
 
     if engine is EngineChoice.EMBEDDED:
         return EMBEDDED
-    return Order(engine=EngineName.COMETBFT, validators=validators, program=find_program())
+    return RunEngine(engine=EngineName.COMETBFT, validators=validators, program=find_program())
 
 
 def _play(
-    *, taxpayers: int, seed: int, invoices: Path | None, suite: str, order: Order, out: Path, progress: Progress
+    *, taxpayers: int, seed: int, invoices: Path | None, suite: str, engine: RunEngine, out: Path, progress: Progress
 ) -> ScenarioResult:
     """Play on the real invoices of a folder, or on so many synthetic taxpayers."""
     from shuiqiao.crypto.model import SuiteName
     from shuiqiao.sandbox.scenario.population import research_data, synthetic_data
-    from shuiqiao.sandbox.scenario.story import RunSettings, play
-    from shuiqiao.sandbox.scenario.telling import tell
+    from shuiqiao.sandbox.scenario.story import RunSettings, run_scenario
+    from shuiqiao.sandbox.scenario.summary import summarise
 
     progress("prepare the data 准备数据", 0, None)
     data = synthetic_data(out / "data", taxpayers=taxpayers, seed=seed) if invoices is None else research_data(invoices)
     settings = RunSettings(
-        suite=SuiteName(suite), folder=out.resolve(), seed=seed, data=data, progress=progress, order=order
+        suite=SuiteName(suite), folder=out.resolve(), seed=seed, data=data, progress=progress, engine=engine
     )
-    return play(settings, tell=tell)
+    return run_scenario(settings, conclude=summarise)
 
 
 def _new_folder(wanted: Path) -> Path:
@@ -117,7 +117,7 @@ def _speak(result: ScenarioResult, *, failed: list[str]) -> None:
     figures, details = result.figures, result.details
     decisions = figures.decisions
     low, high = figures.model.auc_ci
-    say(f"data            {details.data_source_en} {details.data_source_zh}")
+    say(f"data            {details.data_source.en} {details.data_source.zh}")
     say(
         f"records         {figures.records_read:,} read, {figures.records_ingested:,} ingested in {figures.anchors} "
         f"anchors; reported: {figures.duplicates_reported:,} duplicates, {figures.records_quarantined:,} quarantined"
@@ -139,7 +139,7 @@ def _speak(result: ScenarioResult, *, failed: list[str]) -> None:
         f"root {'matches' if figures.audit.root_matches else 'DIFFERS'}"
     )
     for story in details.tamper:
-        say(f"tampering       {'caught 已发现' if story.caught else 'NOT CAUGHT 未发现'}  {story.act_en}")
+        say(f"tampering       {'caught 已发现' if story.caught else 'NOT CAUGHT 未发现'}  {story.act.en}")
     if figures.network_checks is not None:
         _speak_network(figures.network_checks)
     for name in failed:

@@ -1,6 +1,6 @@
 """The credit limit by the trade's formulas: a multiple of annual tax, a share of revenue, debts, caps.
 
-A product is data (``LimitProduct``). The limit is the least of its parts, in whole fen:
+The rules of a product are data (``LimitRules``). The limit is the least of its parts, in whole fen:
 
     tax part      annual tax · multiple of the grade (or of the risk band where the product has no grade gate)
     revenue part  annual sales · revenue share of the risk band
@@ -19,15 +19,12 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from decimal import ROUND_FLOOR, Decimal
 from enum import StrEnum
-from types import MappingProxyType
 
 from shuiqiao.base.errors import InvalidInput
 from shuiqiao.base.money import MAX_FEN, format_yuan
 from shuiqiao.base.words import Words
 from shuiqiao.credit.model import require_probability
 from shuiqiao.standards.tax_credit_grade import Grade
-
-_FEN_PER_WAN_YUAN = 1_000_000
 
 
 class LimitRefusal(StrEnum):
@@ -52,7 +49,7 @@ class RiskBand:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class LimitProduct:
+class LimitRules:
     """The limit rules of one product.
 
     grade_multiples: multiple of annual tax per admitted grade; None: no grade gate. uses_tax: whether the tax part
@@ -60,16 +57,14 @@ class LimitProduct:
     annual sales. minimum_tax_fen: least annual tax. cap_fen, floor_fen, step_fen: of the limit.
     """
 
-    id: str
-    names: Words
-    grade_multiples: Mapping[Grade, Decimal] | None
     uses_tax: bool
+    grade_multiples: Mapping[Grade, Decimal] | None
     bands: tuple[RiskBand, ...]
     debt_ceiling: Decimal
     minimum_tax_fen: int
     cap_fen: int
     floor_fen: int
-    step_fen: int = _FEN_PER_WAN_YUAN
+    step_fen: int
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -105,89 +100,52 @@ class Limit:
     refusal: LimitRefusal | None
 
 
-_BANDS = tuple(
-    RiskBand(to_probability=Decimal(to), tax_multiple=Decimal(multiple), revenue_share=Decimal(share))
-    for to, multiple, share in (
-        ("0.02", "12", "0.20"),
-        ("0.05", "10", "0.15"),
-        ("0.10", "8", "0.12"),
-        ("0.20", "6", "0.08"),
-    )
-)
-
-TAX_CREDIT_LOAN = LimitProduct(
-    id="tax-credit-loan",
-    names=Words(en="Tax credit loan", zh="税信贷"),
-    grade_multiples=MappingProxyType({Grade.A: Decimal(12), Grade.B: Decimal(10), Grade.M: Decimal(6)}),
-    uses_tax=True,
-    bands=_BANDS,
-    debt_ceiling=Decimal("0.70"),
-    minimum_tax_fen=1_000_000,
-    cap_fen=500_000_000,
-    floor_fen=_FEN_PER_WAN_YUAN,
-)
-"""Grades A, B and M, at least 10,000 yuan of tax a year, up to 5 million yuan."""
-
-INVOICE_LOAN = LimitProduct(
-    id="invoice-loan",
-    names=Words(en="Invoice loan", zh="发票贷"),
-    grade_multiples=None,
-    uses_tax=False,
-    bands=_BANDS,
-    debt_ceiling=Decimal("0.70"),
-    minimum_tax_fen=0,
-    cap_fen=100_000_000,
-    floor_fen=10 * _FEN_PER_WAN_YUAN,
-)
-"""No grade gate: revenue and risk decide. 100,000 to 1 million yuan."""
-
-
-def compute_limit(product: LimitProduct, *, request: LimitRequest) -> Limit:
-    """Return the limit of an applicant under a product.
+def compute_limit(rules: LimitRules, *, request: LimitRequest) -> Limit:
+    """Return the limit of an applicant under a rules.
 
     Raises InvalidInput ``credit.limit_amount_invalid``, ``credit.probability_invalid`` for impossible input.
     """
     _require_possible(request)
-    band = next((band for band in product.bands if request.default_probability <= band.to_probability), None)
+    band = next((band for band in rules.bands if request.default_probability <= band.to_probability), None)
     if band is None:
         return _refused(LimitRefusal.RISK_TOO_HIGH)
-    refusal = _gate(product, request=request)
+    refusal = _gate(rules, request=request)
     if refusal is not None:
         return _refused(refusal)
-    parts = _parts(product, request=request, band=band)
+    parts = _parts(rules, request=request, band=band)
     least = min(parts, key=lambda part: part.amount_fen)
-    limit_fen = max(least.amount_fen, 0) // product.step_fen * product.step_fen
-    if limit_fen < max(product.floor_fen, 1):
+    limit_fen = max(least.amount_fen, 0) // rules.step_fen * rules.step_fen
+    if limit_fen < max(rules.floor_fen, 1):
         return Limit(limit_fen=0, parts=parts, bound_by=least.name, refusal=LimitRefusal.BELOW_FLOOR)
     return Limit(limit_fen=limit_fen, parts=parts, bound_by=least.name, refusal=None)
 
 
-def _gate(product: LimitProduct, *, request: LimitRequest) -> LimitRefusal | None:
-    if product.grade_multiples is not None:
+def _gate(rules: LimitRules, *, request: LimitRequest) -> LimitRefusal | None:
+    if rules.grade_multiples is not None:
         if request.grade is None:
             return LimitRefusal.GRADE_UNKNOWN
-        if request.grade not in product.grade_multiples:
+        if request.grade not in rules.grade_multiples:
             return LimitRefusal.GRADE_EXCLUDED
-    if product.uses_tax and request.annual_tax_fen is None:
+    if rules.uses_tax and request.annual_tax_fen is None:
         return LimitRefusal.TAX_UNKNOWN
-    if (request.annual_tax_fen or 0) < product.minimum_tax_fen:
+    if (request.annual_tax_fen or 0) < rules.minimum_tax_fen:
         return LimitRefusal.TAX_TOO_LOW
     return LimitRefusal.SALES_UNKNOWN if request.annual_sales_fen is None else None
 
 
-def _parts(product: LimitProduct, *, request: LimitRequest, band: RiskBand) -> tuple[LimitPart, ...]:
+def _parts(rules: LimitRules, *, request: LimitRequest, band: RiskBand) -> tuple[LimitPart, ...]:
     sales_fen = max(request.annual_sales_fen or 0, 0)
     parts = [
         _share("revenue", en="Share of revenue", zh="销售收入比例", base_fen=sales_fen, factor=band.revenue_share),
-        _debt_part(product, request=request, sales_fen=sales_fen),
-        _fixed("cap", en="Cap of the product", zh="产品上限", amount_fen=product.cap_fen),
+        _debt_part(rules, request=request, sales_fen=sales_fen),
+        _fixed("cap", en="Cap of the product", zh="产品上限", amount_fen=rules.cap_fen),
         _fixed("request", en="Amount asked for", zh="申请金额", amount_fen=request.requested_fen),
     ]
-    if product.uses_tax:
+    if rules.uses_tax:
         multiple = band.tax_multiple
-        if product.grade_multiples is not None and request.grade is not None:
+        if rules.grade_multiples is not None and request.grade is not None:
             # A good grade does not undo a bad score: the smaller of the two multiples counts.
-            multiple = min(multiple, product.grade_multiples[request.grade])
+            multiple = min(multiple, rules.grade_multiples[request.grade])
         tax_fen = max(request.annual_tax_fen or 0, 0)
         parts.insert(
             0, _share("tax", en="Multiple of annual tax", zh="年纳税额倍数", base_fen=tax_fen, factor=multiple)
@@ -202,13 +160,13 @@ def _share(name: str, *, en: str, zh: str, base_fen: int, factor: Decimal) -> Li
     )
 
 
-def _debt_part(product: LimitProduct, *, request: LimitRequest, sales_fen: int) -> LimitPart:
-    room = (Decimal(sales_fen) * product.debt_ceiling).to_integral_value(rounding=ROUND_FLOOR)
+def _debt_part(rules: LimitRules, *, request: LimitRequest, sales_fen: int) -> LimitPart:
+    room = (Decimal(sales_fen) * rules.debt_ceiling).to_integral_value(rounding=ROUND_FLOOR)
     return LimitPart(
         name="debt",
         names=Words(en="Room under the debt ceiling", zh="负债上限余量"),
         amount_fen=int(room) - request.other_debt_fen - request.arrears_owed_fen,
-        formula=f"{format_yuan(sales_fen)} × {product.debt_ceiling} - {format_yuan(request.other_debt_fen)}"
+        formula=f"{format_yuan(sales_fen)} × {rules.debt_ceiling} - {format_yuan(request.other_debt_fen)}"
         f" - {format_yuan(request.arrears_owed_fen)}",
     )
 

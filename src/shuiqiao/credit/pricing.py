@@ -11,16 +11,14 @@ Where no rate of the grid is profitable there is no price. All arithmetic is dec
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from decimal import ROUND_HALF_EVEN, Context, Decimal, localcontext
 from itertools import pairwise
-from types import MappingProxyType
 
 from shuiqiao.base.errors import InvalidInput
 from shuiqiao.base.money import round_fen
 from shuiqiao.credit.model import require_probability
-from shuiqiao.standards.tax_credit_grade import Grade
 
 MAX_GRID_RATES = 1_000
 """Most rates that are tried: a grid of 0.01 % over 10 % needs as many."""
@@ -59,12 +57,12 @@ class ChurnCurve:
 class PricingTerms:
     """What the bank puts in. rate_from, rate_to, rate_step: the grid. lgd: loss given default. Others: yearly rates."""
 
-    rate_from: Decimal = Decimal("0.0315")
-    rate_to: Decimal = Decimal("0.1500")
-    rate_step: Decimal = Decimal("0.0005")
-    lgd: Decimal = Decimal("0.50")
-    funding_rate: Decimal = Decimal("0.0180")
-    operating_rate: Decimal = Decimal("0.0050")
+    rate_from: Decimal
+    rate_to: Decimal
+    rate_step: Decimal
+    lgd: Decimal
+    funding_rate: Decimal
+    operating_rate: Decimal
 
     def grid(self) -> tuple[Decimal, ...]:
         """Return the rates to try.
@@ -113,22 +111,6 @@ def exponential_churn(*, start: Decimal, steepness: Decimal, rates: Sequence[Dec
     with localcontext(_CONTEXT):
         shares = [1 - (-steepness * max(rate - start, Decimal(0))).exp() for rate in rates]
         return ChurnCurve(rates=tuple(rates), churn=tuple(share.quantize(_SHARE_STEP) for share in shares))
-
-
-def _default_curves() -> Mapping[Grade, ChurnCurve]:
-    rates = [Decimal(40 + 5 * place) / 1000 for place in range(23)]
-    steepness = {Grade.A: "23.0", Grade.B: "19.5", Grade.M: "19.5", Grade.C: "18.5"}
-    return MappingProxyType(
-        {
-            grade: exponential_churn(start=Decimal("0.04"), steepness=Decimal(value), rates=rates)
-            for grade, value in steepness.items()
-        }
-    )
-
-
-DEFAULT_CHURN: Mapping[Grade, ChurnCurve] = _default_curves()
-"""An assumption, not a measurement of this bank: nobody leaves at 4 %, 35 / 30 / 29 % of A / B / C at 5.85 %. Its shape
-follows a published teaching curve; a bank puts its own take-up rates in its place."""
 
 
 def compute_price(*, default_probability: Decimal, limit_fen: int, curve: ChurnCurve, terms: PricingTerms) -> Price:

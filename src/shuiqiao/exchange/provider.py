@@ -19,7 +19,7 @@ from __future__ import annotations
 
 import threading
 from dataclasses import replace
-from typing import TYPE_CHECKING, Any, Protocol
+from typing import TYPE_CHECKING, Any
 
 from shuiqiao.base.errors import Conflict, Denied, IntegrityError, InvalidInput, ShuiqiaoError, Unavailable
 from shuiqiao.base.ids import MemberId, OwnedId, Uscc, new_id, split_owned_id
@@ -31,7 +31,7 @@ from shuiqiao.exchange.ceilings import (
     verify_covered,
     verify_request_within_ceiling,
 )
-from shuiqiao.exchange.changes import ChangedRecord, changed_records, decode_leaves, encode_leaves, leaves_of
+from shuiqiao.exchange.changes import ChangedRecord, changed_records, decode_leaves, encode_leaves
 from shuiqiao.exchange.contract import DELIVER, REFUSE, AccessDeliverBody, AccessRefuseBody, verify_recipient_active
 from shuiqiao.exchange.manifest import Inventory, build_manifest, encode_manifest
 from shuiqiao.exchange.messages import REQUEST_MESSAGE, decode_request, seal_answer
@@ -45,27 +45,26 @@ from shuiqiao.exchange.model import (
     UsageEntry,
     request_key,
 )
+from shuiqiao.exchange.modes.disclose import Disclose
 from shuiqiao.exchange.store import AskedRow, request_in_progress
 from shuiqiao.ledger.state.machine import NETWORK_GATE
 from shuiqiao.ledger.transactions.document import decode_document
 from shuiqiao.members.contract import member_record
 from shuiqiao.members.roster import is_suspended
 from shuiqiao.vault.contract import leaf_lookup
-from shuiqiao.vault.disclosure import encode_disclosure
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Iterator, Mapping, Sequence
-    from datetime import date
+    from collections.abc import Iterator, Mapping
 
     from shuiqiao.base.ids import Entropy
     from shuiqiao.consent.model import ConsentArtefact
     from shuiqiao.consent.service import ConsentDesk
     from shuiqiao.crypto.model import CipherSuite, SigningKey
+    from shuiqiao.exchange.modes.port import Answer, AnswerMode, RecordSource
     from shuiqiao.exchange.store import ProviderStore
     from shuiqiao.ledger.transactions.submitter import LedgerSubmitter
     from shuiqiao.standards.model import Catalogue
-    from shuiqiao.vault.disclosure import Disclosure
-    from shuiqiao.vault.model import Anchor, LeafLookup, LeafRef
+    from shuiqiao.vault.model import LeafLookup
 
 _SALT_BYTES = 32
 _READ_ATTEMPTS = 3
@@ -73,41 +72,21 @@ _UNSETTLED_RETRY_S = 60.0
 _STOPPED_RETRY_S = 3600.0
 
 
-class RecordSource(Protocol):
-    """Where records come from; the vault is one."""
-
-    def disclose(
-        self, *, uscc: Uscc, groups: Mapping[str, Sequence[str]], period_from: date, period_to: date
-    ) -> Disclosure:
-        """Return a taxpayer's live records of some types, only the groups named, with their proofs."""
-        ...
-
-    def settle(self, *, uscc: Uscc, type_ids: Iterable[str], anchor: Anchor) -> None:
-        """Note what the ledger has of a taxpayer's records by now: a reading that is the same after this lacks none."""
-        ...
-
-    def revision(self) -> int:
-        """Return a number that changes with every change of what is held."""
-        ...
-
-    def count_live(self, *, uscc: Uscc, type_id: str, period_from: date, period_to: date) -> Mapping[str, int]:
-        """Return the number of a taxpayer's live records of one type by month."""
-        ...
-
-    def live_leaves(self, *, uscc: Uscc, type_id: str, period_from: date, period_to: date) -> Sequence[LeafRef]:
-        """Return the places of a taxpayer's live records of one type."""
-        ...
-
-
 class Provider:
-    """A tax bureau that answers banks."""
+    """A tax bureau that answers banks.
+
+    Example::
+
+        sealed = bureau.provider.answer(message)
+        account = bureau.provider.usage_account(uscc)
+    """
 
     def __init__(
         self,
         *,
         submitter: LedgerSubmitter,
         store: ProviderStore,
-        desk: ConsentDesk,
+        consents: ConsentDesk,
         vault: RecordSource,
         key: SigningKey,
         suite: CipherSuite,
@@ -116,11 +95,11 @@ class Provider:
     ) -> None:
         self._submitter = submitter
         self._store = store
-        self._desk = desk
+        self._consents = consents
         self._vault = vault
         self._key = key
         self._suite = suite
-        self._catalogue = catalogue
+        self._modes: Mapping[Mode, AnswerMode] = {Mode.DISCLOSE: Disclose(suite=suite, catalogue=catalogue)}
         self._entropy = entropy
         self._beginning = threading.Lock()
         self._in_progress: set[OwnedId] = set()
@@ -261,9 +240,9 @@ class Provider:
         state = self._submitter.state()
         verify_usable(find_grant(state, message.consent_name), now_ms=self._submitter.latest_ms())
         verify_recipient_active(state, MemberId(message.sender))
-        artefact = self._desk.artefact(message.consent_name)
+        artefact = self._consents.artefact(message.consent_name)
         verify_covered(message, artefact)
-        if message.mode is not Mode.DISCLOSE:
+        if message.mode not in self._modes:
             raise Denied("exchange.mode_unsupported", f"this provider does not answer in the mode {message.mode} yet")
         verify_request_within_ceiling(message)
         return artefact
@@ -274,7 +253,7 @@ class Provider:
         [EXCHANGE-9]: else a batch that is anchored and not yet noted in the vault would make an honest count false.
         """
         as_of = self._submitter.checkpoint()
-        disclosure, inventories = self._read_steadily(message, Uscc(artefact.taxpayer))
+        read, inventories = self._read_steadily(message, Uscc(artefact.taxpayer))
         manifest = build_manifest(
             message,
             taxpayer=artefact.taxpayer,
@@ -285,18 +264,18 @@ class Provider:
             salt=self._entropy(_SALT_BYTES),
         )
         signed_manifest = encode_manifest(manifest, network=self._network, suite=self._suite, key=self._key)
-        content = AnswerContent(manifest=signed_manifest, disclosure=_bounded(encode_disclosure(disclosure)))
+        content = AnswerContent(manifest=signed_manifest, disclosure=_bounded(read.content))
         answer, digest = self._seal(content, message)
         return replace(
             row,
-            counts={entry.standard: entry.rows.num_rows for entry in disclosure.types},
-            leaves=encode_leaves(leaves_of(disclosure)),
+            counts=read.counts,
+            leaves=encode_leaves(read.leaves),
             answer=answer,
             answer_digest=digest,
             manifest_digest=self._suite.digest(signed_manifest),
         )
 
-    def _read_steadily(self, message: RequestMessage, uscc: Uscc) -> tuple[Disclosure, dict[str, Inventory]]:
+    def _read_steadily(self, message: RequestMessage, uscc: Uscc) -> tuple[Answer, dict[str, Inventory]]:
         """Return records and inventory of one moment: read again if an ingest or erasure came in between.
 
         A reading counts if the vault, settled after it, still holds the same: then it lacks no record whose batch was
@@ -306,12 +285,10 @@ class Provider:
         for _ in range(_READ_ATTEMPTS):
             revision = self._vault.revision()
             before = self._inventories(message, uscc)
-            disclosure = self._vault.disclose(
-                uscc=uscc, groups=message.items, period_from=message.period_from, period_to=message.period_to
-            )
+            read = self._modes[message.mode].answer(message, uscc=uscc, source=self._vault)
             self._settle(message, uscc)
             if revision == self._vault.revision() or before == self._inventories(message, uscc):
-                return disclosure, before
+                return read, before
         raise Unavailable(
             "exchange.vault_moving", f"the vault changed during each of {_READ_ATTEMPTS} readings", retry_after_s=5.0
         )
@@ -402,7 +379,7 @@ class Provider:
     def _taxpayer(self, consent: OwnedId) -> str | None:
         """Return whose consent it is, or None where its artefact is not here or is damaged."""
         try:
-            return self._desk.artefact(consent).taxpayer
+            return self._consents.artefact(consent).taxpayer
         except ShuiqiaoError:
             return None
 

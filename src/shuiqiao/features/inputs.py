@@ -6,7 +6,7 @@ it) is read as if the column were null, and every feature that needs the group c
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from dataclasses import dataclass
 
 import pyarrow as pa
@@ -15,6 +15,7 @@ import pyarrow.compute as pc
 from shuiqiao.base.errors import InvalidInput
 from shuiqiao.base.money import MAX_FEN
 from shuiqiao.features.model import Need
+from shuiqiao.standards.model import Catalogue
 
 MAX_ROWS = 50_000_000
 """Most rows of one record type in one call: about 4 GB of columns, beyond which a portfolio is cut into parts."""
@@ -105,6 +106,24 @@ _GROUP_COLUMNS: Mapping[Need, frozenset[str]] = {
     for record_type, columns in INPUTS.items()
     for group in {column.group for column in columns}
 }
+
+
+LEAST_GROUPS = ("core", "amounts")
+"""Enough for the scorecard; counterparties' identities and persons stay with the bureau."""
+
+
+def least_items(catalogue: Catalogue, *, record_types: Collection[str]) -> dict[str, list[str]]:
+    """Return standard ids to the least groups that features need, for those of some record types that features read.
+
+    Example::
+
+        items = least_items(load_catalogue(), record_types={"invoice_issued", "filing"})
+    """
+    return {
+        record_type.standard_id: [group.id for group in record_type.groups if group.id in LEAST_GROUPS]
+        for record_type in catalogue
+        if record_type.id in INPUTS and record_type.id in record_types
+    }
 
 
 def granted_needs(tables: Mapping[str, pa.Table]) -> frozenset[Need]:

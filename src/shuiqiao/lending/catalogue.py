@@ -1,11 +1,16 @@
-"""Products are data: TOML files beside this module, read and checked once, over the limit rules of credit."""
+"""The catalogue of loan products: each is a TOML file in ``products/``, read and checked once.
+
+What credit computes with is in the file too (multiples, shares, caps, the grid of rates): a bank changes its product
+without touching code. Numbers that are no whole fen are decimal text, since a TOML float is not exact.
+"""
 
 from __future__ import annotations
 
 from collections.abc import Mapping
-from decimal import Decimal, InvalidOperation
+from decimal import Decimal
 from functools import lru_cache
 from importlib import resources
+from itertools import pairwise
 from typing import Annotated
 
 import msgspec
@@ -13,22 +18,110 @@ from msgspec import Meta
 
 from shuiqiao.base.encoding import decode_toml, typed
 from shuiqiao.base.errors import InvalidInput
-from shuiqiao.credit.limit import INVOICE_LOAN, TAX_CREDIT_LOAN
+from shuiqiao.base.money import MAX_FEN
+from shuiqiao.base.words import Words
+from shuiqiao.credit.limit import LimitRules, RiskBand
+from shuiqiao.credit.pricing import PricingTerms
 from shuiqiao.lending.model import Product
+from shuiqiao.lending.openings import ProductId
+from shuiqiao.standards.tax_credit_grade import Grade
 
-_LIMIT_RULES = {rules.id: rules for rules in (TAX_CREDIT_LOAN, INVOICE_LOAN)}
+MAX_BANDS = 16
+"""Risk bands of a product; the trade uses four to ten."""
+
+_Number = Annotated[str, Meta(pattern=r"^[0-9]{1,3}(\.[0-9]{1,6})?\Z", max_length=10)]
+"""A decimal from 0 to under 1,000, as text."""
+
+_Fen = Annotated[int, Meta(ge=0, le=MAX_FEN)]
+_Name = Annotated[str, Meta(min_length=1, max_length=64)]
 
 
-class _ProductFile(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
-    limit_rules: str
+class _Form(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
+    """A table of a product's file."""
+
+    def decimals(self) -> dict[str, Decimal]:
+        """Return every number of the table by its name."""
+        return {name: Decimal(getattr(self, name)) for name in self.__struct_fields__}
+
+
+class _Names(_Form, frozen=True, forbid_unknown_fields=True, kw_only=True):
+    en: _Name
+    zh: _Name
+
+
+class _Band(_Form, frozen=True, forbid_unknown_fields=True, kw_only=True):
+    to_probability: _Number
+    tax_multiple: _Number
+    revenue_share: _Number
+
+
+class _Limit(_Form, frozen=True, forbid_unknown_fields=True, kw_only=True):
+    uses_tax: bool
+    bands: Annotated[tuple[_Band, ...], Meta(min_length=1, max_length=MAX_BANDS)]
+    debt_ceiling: _Number
+    minimum_tax_fen: _Fen
+    cap_fen: _Fen
+    floor_fen: _Fen
+    step_fen: Annotated[int, Meta(ge=1, le=MAX_FEN)]
+    grade_multiples: Annotated[dict[Grade, _Number], Meta(min_length=1)] | None = None
+
+    def rules(self) -> LimitRules:
+        """Return what credit computes limits with."""
+        multiples = self.grade_multiples
+        return LimitRules(
+            uses_tax=self.uses_tax,
+            grade_multiples=None
+            if multiples is None
+            else {grade: Decimal(multiple) for grade, multiple in multiples.items()},
+            bands=tuple(RiskBand(**band.decimals()) for band in self.bands),
+            debt_ceiling=Decimal(self.debt_ceiling),
+            minimum_tax_fen=self.minimum_tax_fen,
+            cap_fen=self.cap_fen,
+            floor_fen=self.floor_fen,
+            step_fen=self.step_fen,
+        )
+
+
+class _Price(_Form, frozen=True, forbid_unknown_fields=True, kw_only=True):
+    rate_from: _Number
+    rate_to: _Number
+    rate_step: _Number
+    lgd: _Number
+    funding_rate: _Number
+    operating_rate: _Number
+
+
+class _ProductFile(_Form, frozen=True, forbid_unknown_fields=True, kw_only=True):
+    id: ProductId
+    names: _Names
     min_age_months: Annotated[int, Meta(ge=0, le=1200)]
     needs_recent_sales: bool
-    refer_above: str
+    refer_above: _Number
+    limit: _Limit
+    price: _Price
+
+    def product(self) -> Product:
+        """Return the product."""
+        return Product(
+            id=self.id,
+            names=Words(en=self.names.en, zh=self.names.zh),
+            limit=self.limit.rules(),
+            pricing=PricingTerms(**self.price.decimals()),
+            min_age_months=self.min_age_months,
+            needs_recent_sales=self.needs_recent_sales,
+            refer_above=Decimal(self.refer_above),
+        )
 
 
 @lru_cache(maxsize=1)
 def load_products() -> Mapping[str, Product]:
-    """Return every product by id; raises InvalidInput ``lending.product_invalid`` for a file that breaks a rule."""
+    """Return every product by id; raises InvalidInput ``lending.product_invalid`` for a file that breaks a rule.
+
+    Example::
+
+        product = load_products()["tax-credit-loan"]
+        limit = compute_limit(product.limit, request=request)
+    """
     folder = resources.files("shuiqiao.lending").joinpath("products")
     files = sorted((file for file in folder.iterdir() if file.name.endswith(".toml")), key=lambda file: file.name)
     products = [product_from_toml(file.read_text(encoding="utf-8-sig"), where=file.name) for file in files]
@@ -38,19 +131,29 @@ def load_products() -> Mapping[str, Product]:
 def product_from_toml(text: str, *, where: str) -> Product:
     """Return the product a TOML text describes; raises InvalidInput ``lending.product_invalid``."""
     try:
-        found = typed(decode_toml(text), _ProductFile)
-        limit = _LIMIT_RULES[found.limit_rules]
-        refer_above = Decimal(found.refer_above)
-    except (InvalidInput, msgspec.ValidationError, KeyError, InvalidOperation) as error:
+        product = typed(decode_toml(text), _ProductFile).product()
+        product.pricing.grid()
+    except (InvalidInput, msgspec.ValidationError) as error:
         raise InvalidInput("lending.product_invalid", f"{where}: {error}") from error
-    if not refer_above.is_finite() or not 0 <= refer_above <= limit.bands[-1].to_probability:
-        raise InvalidInput(
-            "lending.product_invalid",
-            f"{where}: refer_above is {refer_above} where 0 to {limit.bands[-1].to_probability} is allowed",
-        )
-    return Product(
-        limit=limit,
-        min_age_months=found.min_age_months,
-        needs_recent_sales=found.needs_recent_sales,
-        refer_above=refer_above,
-    )
+    problem = _problem(product)
+    if problem:
+        raise InvalidInput("lending.product_invalid", f"{where}: {problem}")
+    return product
+
+
+def _problem(product: Product) -> str:
+    """Say what is impossible about a well-typed product, or nothing."""
+    limit = product.limit
+    last = limit.bands[-1].to_probability
+    shares = (*(band.revenue_share for band in limit.bands), last, limit.debt_ceiling, product.pricing.lgd)
+    if not all(low.to_probability < high.to_probability for low, high in pairwise(limit.bands)):
+        return "the probabilities of its risk bands do not rise"
+    if any(share > 1 for share in shares):
+        return f"a share or probability of {max(shares)} where at most 1 is possible"
+    if limit.grade_multiples is not None and not limit.uses_tax:
+        return "grade_multiples multiply annual tax, which uses_tax leaves out"
+    if not limit.floor_fen <= limit.cap_fen:
+        return f"floor_fen is {limit.floor_fen}, above cap_fen {limit.cap_fen}"
+    if product.refer_above > last:
+        return f"refer_above is {product.refer_above} where 0 to {last} is allowed"
+    return ""

@@ -1,4 +1,4 @@
-"""Products, applications and decisions as frozen types. Money is int fen, rates are Decimal a year."""
+"""Products, applications, assessments and decisions as frozen types. Money is int fen, rates are Decimal a year."""
 
 from __future__ import annotations
 
@@ -9,8 +9,9 @@ from typing import Any
 
 from shuiqiao.base.ids import OwnedId
 from shuiqiao.base.words import Words
-from shuiqiao.credit.limit import LimitProduct
-from shuiqiao.credit.model import Reason
+from shuiqiao.credit.limit import Limit, LimitRules
+from shuiqiao.credit.model import Reason, Score
+from shuiqiao.credit.pricing import Price, PricingTerms
 from shuiqiao.standards.tax_credit_grade import Grade
 
 
@@ -65,21 +66,19 @@ RULE_WORDS: dict[RuleCode, Words] = {
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Product:
-    """A loan product: the limit rules of credit, and what the bank asks beside them.
+    """A loan product: how credit computes its limit and price, and what the bank asks beside them.
 
     refer_above: probability of default from which a person decides; beyond the last risk band of ``limit`` the product
     refuses. A bank names the product in the consent, so the enterprise knows which rules apply.
     """
 
-    limit: LimitProduct
+    id: str
+    names: Words
+    limit: LimitRules
+    pricing: PricingTerms
     min_age_months: int
     needs_recent_sales: bool
     refer_above: Decimal
-
-    @property
-    def id(self) -> str:
-        """The product's id."""
-        return self.limit.id
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -92,6 +91,42 @@ class Application:
     consent: OwnedId
     amount_fen: int
     submitted_ms: int
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ApplicantFacts:
+    """What rules may know. None stands for a fact the data does not hold."""
+
+    grade: Grade | None
+    age_months: int | None
+    has_open_arrears: bool
+    days_since_last_sale: int | None
+    has_forged_paper: bool
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Offer:
+    """What credit would offer: the limit with its parts, and the price with its reasoning (None without a limit)."""
+
+    limit: Limit
+    price: Price | None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Assessment:
+    """Everything a decision rests on.
+
+    request: the acknowledged answer. firm: the tag in the consent. industry: A-T or None. province: two digits or None.
+    """
+
+    request: bytes
+    firm: bytes
+    facts: ApplicantFacts
+    score: Score
+    offer: Offer
+    industry: str | None
+    province: str | None
+    model_digest: bytes
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

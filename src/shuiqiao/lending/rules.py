@@ -8,13 +8,10 @@ else.
 from __future__ import annotations
 
 from collections.abc import Iterator
-from dataclasses import dataclass
 from decimal import Decimal
 
-from shuiqiao.credit.limit import Limit, LimitRefusal
-from shuiqiao.credit.pricing import Price
-from shuiqiao.lending.model import Outcome, Product, RuleCode
-from shuiqiao.standards.tax_credit_grade import Grade
+from shuiqiao.credit.limit import LimitRefusal
+from shuiqiao.lending.model import ApplicantFacts, Offer, Outcome, Product, RuleCode
 
 RECENT_SALES_DAYS = 92
 """Tax loans of the trade tolerate three months without invoices."""
@@ -30,25 +27,6 @@ _LIMIT_RULES = {
     LimitRefusal.SALES_UNKNOWN: RuleCode.NO_RECENT_SALES,
     LimitRefusal.BELOW_FLOOR: RuleCode.LIMIT_TOO_SMALL,
 }
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class ApplicantFacts:
-    """What rules may know. None stands for a fact the data does not hold."""
-
-    grade: Grade | None
-    age_months: int | None
-    has_open_arrears: bool
-    days_since_last_sale: int | None
-    has_forged_paper: bool
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Offer:
-    """What credit would offer: the limit with its parts, and the price with its reasoning (None without a limit)."""
-
-    limit: Limit
-    price: Price | None
 
 
 def broken_rules(

@@ -1,10 +1,10 @@
-"""A bank's lending desk (an application, a decision on proven facts) and the regulator's desk for sealed openings.
+"""A bank's lending service (an application, a decision on proven facts) and the regulator's intake of sealed openings.
 
 ``apply``: 1. commit to product and amount; 2. keep the application; 3. put application.submit on the ledger, and
 withdraw what was kept if the ledger refuses it.
 ``decide``: 1. apply the product's rules to proven facts, score and offer; 2. commit to the decision, and seal what
 opens it to the regulator; 3. keep the decision, its explanation and the sealed opening; 4. put decision.record on the
-ledger, and withdraw what was kept if the ledger refuses it. The opening is then handed in at the regulator's desk.
+ledger, and withdraw what was kept if the ledger refuses it. The opening is then handed in at the regulator's.
 It computes no score and no limit: credit does. It trusts no document: facts come from records that were proven.
 """
 
@@ -12,7 +12,6 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
 
 from shuiqiao.base.encoding import encode_json
 from shuiqiao.base.errors import Denied, IntegrityError, InvalidInput, ShuiqiaoError, Unavailable
@@ -28,7 +27,7 @@ from shuiqiao.lending.contract import (
     DecisionRecordBody,
     decision_key,
 )
-from shuiqiao.lending.model import Application, Decision, Outcome, Product
+from shuiqiao.lending.model import Application, Assessment, Decision, Outcome, Product
 from shuiqiao.lending.openings import (
     NO_INDUSTRY,
     NO_PROVINCE,
@@ -37,29 +36,9 @@ from shuiqiao.lending.openings import (
     DecisionOpening,
     RecordedGrade,
 )
-from shuiqiao.lending.rules import ApplicantFacts, Offer, broken_rules, outcome_of
+from shuiqiao.lending.rules import broken_rules, outcome_of
 from shuiqiao.lending.store import LendingStore, OpeningStore
 from shuiqiao.members.contract import member_record
-
-if TYPE_CHECKING:
-    from shuiqiao.credit.model import Score
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Assessment:
-    """Everything a decision rests on.
-
-    request: the acknowledged answer. firm: the tag in the consent. industry: A-T or None. province: two digits or None.
-    """
-
-    request: bytes
-    firm: bytes
-    facts: ApplicantFacts
-    score: Score
-    offer: Offer
-    industry: str | None
-    province: str | None
-    model_digest: bytes
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -71,8 +50,16 @@ class RecordedDecision:
     sealed_opening: bytes
 
 
-class LendingDesk:
-    """Applications and decisions of one bank [LENDING-1]."""
+class LendingService:
+    """Applications and decisions of one bank [LENDING-1].
+
+    Example::
+
+        application = bank.lending.apply(product, taxpayer=uscc, consent=consent, amount_fen=50_000_000)
+        received = bank.recipient.obtain(wanted, provider=link)
+        assessment = assessor.assess(application, received=received, file=ApplicantFile())
+        recorded = bank.lending.decide(application, product=product, assessment=assessment, regulator=regulator)
+    """
 
     def __init__(
         self, *, submitter: LedgerSubmitter, store: LendingStore, suite: CipherSuite, entropy: Entropy
@@ -140,7 +127,7 @@ class LendingDesk:
         return RecordedDecision(decision=decision, committed=committed, sealed_opening=sealed)
 
     def sealed_openings(self) -> dict[bytes, bytes]:
-        """Return application id to what is to be handed in at the regulator's desk; again changes nothing."""
+        """Return application id to what is to be handed in to the regulator; again changes nothing."""
         return self._store.sealed_openings()
 
     def _decision(self, application: Application, *, product: Product, assessment: Assessment) -> Decision:
@@ -196,8 +183,14 @@ class LendingDesk:
         )
 
 
-class OpeningDesk:
-    """Where a regulator takes in what banks sealed to it, and keeps it [LENDING-5]."""
+class OpeningService:
+    """Where a regulator takes in what banks sealed to it, and keeps it [LENDING-5].
+
+    Example::
+
+        for application, sealed in bank.lending.sealed_openings().items():
+            regulator.openings.receive(application, bank=bank.member, sealed=sealed)
+    """
 
     def __init__(self, *, submitter: LedgerSubmitter, store: OpeningStore, suite: CipherSuite) -> None:
         self._submitter = submitter

@@ -28,7 +28,7 @@ from shuiqiao.ledger.engine.embedded import EmbeddedLedger
 from shuiqiao.ledger.engine.follower import FollowerLedger
 from shuiqiao.ledger.engine.port import EmbeddedSettings, FollowerSettings
 from shuiqiao.lending import store as lending_store
-from shuiqiao.lending.service import LendingDesk, OpeningDesk
+from shuiqiao.lending.service import LendingService, OpeningService
 from shuiqiao.lending.store import LendingStore, OpeningStore
 from shuiqiao.members.genesis import network_parameters
 from shuiqiao.members.key_ring import MemberKeyRing
@@ -50,7 +50,7 @@ from shuiqiao.node.store import OutboxStore
 from shuiqiao.node.witnessing import open_witness
 from shuiqiao.oversight import store as oversight_store
 from shuiqiao.oversight.openings import OpenedDecisions, open_decisions
-from shuiqiao.oversight.service import StatisticsDesk
+from shuiqiao.oversight.service import StatisticsService
 from shuiqiao.oversight.store import ReleaseStore
 from shuiqiao.standards.publication import load_catalogue
 from shuiqiao.vault.service import Vault
@@ -244,7 +244,7 @@ class Institution:
         return Provider(
             submitter=self.outbox,
             store=ProviderStore(self.database),
-            desk=self.consent_desk,
+            consents=self.consent_desk,
             vault=self.vault,
             key=self.keys.signing,
             suite=self.suite,
@@ -273,10 +273,10 @@ class Institution:
         )
 
     @cached_property
-    def lending_desk(self) -> LendingDesk:
+    def lending(self) -> LendingService:
         """A bank's applications and decisions."""
         self._require(Role.BANK)
-        return LendingDesk(
+        return LendingService(
             submitter=self.outbox,
             store=LendingStore(self.database),
             suite=self.suite,
@@ -284,16 +284,16 @@ class Institution:
         )
 
     @cached_property
-    def openings(self) -> OpeningDesk:
+    def openings(self) -> OpeningService:
         """Where a regulator takes in sealed openings."""
         self._require(Role.REGULATOR)
-        return OpeningDesk(submitter=self.outbox, store=OpeningStore(self.database), suite=self.suite)
+        return OpeningService(submitter=self.outbox, store=OpeningStore(self.database), suite=self.suite)
 
     @cached_property
-    def statistics(self) -> StatisticsDesk:
+    def statistics(self) -> StatisticsService:
         """Where a regulator publishes totals of decisions."""
         self._require(Role.REGULATOR)
-        return StatisticsDesk(store=ReleaseStore(self.database), clock=self.surroundings.clock)
+        return StatisticsService(store=ReleaseStore(self.database), clock=self.surroundings.clock)
 
     def opened_decisions(self) -> OpenedDecisions:
         """Open every decision that was sealed to this regulator, and name what is missing or wrong."""

@@ -19,8 +19,8 @@ from shuiqiao.oversight.statistics import LEAST_FIRMS, MIN_LEAST_FIRMS, tabulate
 from shuiqiao.oversight.store import ReleaseStore
 
 
-class StatisticsDesk:
-    """Where one regulator publishes.
+class StatisticsService:
+    """The statistics that one regulator publishes.
 
     Example::
 

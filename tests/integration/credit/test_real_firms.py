@@ -9,10 +9,10 @@ import duckdb
 import numpy as np
 import pytest
 
-from shuiqiao.credit.crossfit import cross_fit
+from shuiqiao.credit.development import cross_fit
 from shuiqiao.credit.discrimination import area
 from shuiqiao.credit.pricing import ChurnCurve, PricingTerms, compute_price
-from shuiqiao.credit.scoring import feature_values, score_taxpayers
+from shuiqiao.credit.scorecard import feature_values, score_taxpayers
 from shuiqiao.credit.training import TrainingData, TrainingSettings
 from shuiqiao.credit.validation import ValidationSettings, validate
 from shuiqiao.features.catalogue import FEATURES

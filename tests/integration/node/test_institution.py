@@ -16,7 +16,7 @@ from shuiqiao.node.home.keys import SEALING_FILE, SIGNING_FILE
 from shuiqiao.node.home.making import load_genesis
 from shuiqiao.node.home.settings import Home, load_settings
 from shuiqiao.node.institution import Institution, Surroundings
-from shuiqiao.sandbox.scenario.cast import BANKS, BUREAU, REGULATOR, home_of
+from shuiqiao.sandbox.scenario.consortium import BANKS, BUREAU, REGULATOR, home_of
 
 
 def open_home(home, *, writer=None):
@@ -54,7 +54,7 @@ def test_every_member_has_the_same_ledger(world):
         ("provider", "regulator"),
         ("consent_file", "bureau"),
         ("recipient", "regulator"),
-        ("lending_desk", "bureau"),
+        ("lending", "bureau"),
         ("openings", "bank"),
         ("statistics", "bank"),
     ],

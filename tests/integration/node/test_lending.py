@@ -17,7 +17,7 @@ from shuiqiao.base.money import MAX_FEN
 from shuiqiao.lending.contract import DecisionRecordBody, decision_key
 from shuiqiao.lending.model import Outcome
 from shuiqiao.lending.openings import ApplicationOpening, DecisionOpening, open_decision
-from shuiqiao.lending.service import LendingDesk, OpeningDesk
+from shuiqiao.lending.service import LendingService, OpeningService
 from shuiqiao.lending.store import LendingStore, OpeningStore
 from shuiqiao.node.auditing import audit_institution
 from shuiqiao.oversight.openings import AuditProblem, indexed_transactions, open_decisions
@@ -126,7 +126,7 @@ def test_a_refused_applicant_gets_nothing_and_no_rate(world):
 
 def test_no_decision_without_an_acknowledged_answer_and_the_application_stays_open(world):
     application = world.applied(world.consent())
-    desk = world.bank.lending_desk
+    desk = world.bank.lending
     assessment = world.assessment(b"\x00" * 16)
     refused = code_of(
         lambda: desk.decide(application, product=worlds.PRODUCT, assessment=assessment, regulator=REGULATOR)
@@ -139,7 +139,7 @@ def test_no_decision_without_an_acknowledged_answer_and_the_application_stays_op
 def test_a_refused_decision_can_be_made_again_on_evidence(world):
     consent = world.consent()
     application = world.applied(consent)
-    desk = world.bank.lending_desk
+    desk = world.bank.lending
     bare = {"product": worlds.PRODUCT, "regulator": REGULATOR}
     assert code_of(lambda: desk.decide(application, assessment=world.assessment(bytes(16)), **bare), Denied)
     recorded = desk.decide(application, assessment=world.assessment(world.evidence(consent)), **bare)
@@ -152,7 +152,7 @@ def test_evidence_under_another_consent_is_foreign(world):
     application = world.applied(world.consent())
     request = world.evidence(world.consent())
     assessment = world.assessment(request)
-    desk = world.bank.lending_desk
+    desk = world.bank.lending
     refused = code_of(
         lambda: desk.decide(application, product=worlds.PRODUCT, assessment=assessment, regulator=REGULATOR)
     )
@@ -163,7 +163,7 @@ def test_an_application_is_decided_once(world):
     consent = world.consent()
     application = world.applied(consent)
     assessment = world.assessment(world.evidence(consent))
-    desk, terms = world.bank.lending_desk, {"product": worlds.PRODUCT, "regulator": REGULATOR}
+    desk, terms = world.bank.lending, {"product": worlds.PRODUCT, "regulator": REGULATOR}
     first = desk.decide(application, assessment=assessment, **terms)
     changed = replace(assessment, industry=None)
     assert code_of(lambda: desk.decide(application, assessment=changed, **terms)) == "lending.decision_on_file"
@@ -222,7 +222,7 @@ class AnswersTooLate:
 def test_what_may_still_reach_the_ledger_stays_on_file(world):
     """[LENDING-1]: the salts that open it are nowhere else."""
     bank, consent = world.bank, world.consent()
-    late = LendingDesk(
+    late = LendingService(
         submitter=AnswersTooLate(bank),
         store=LendingStore(bank.database),
         suite=world.suite,
@@ -260,7 +260,7 @@ def test_an_opening_sealed_to_a_regulator_is_taken_in_by_nobody_else(world):
     """[LENDING-5]"""
     recorded = world.decided()
     bank = world.bank
-    elsewhere = OpeningDesk(submitter=bank.outbox, store=OpeningStore(bank.database), suite=world.suite)
+    elsewhere = OpeningService(submitter=bank.outbox, store=OpeningStore(bank.database), suite=world.suite)
     terms = {"bank": bank.member, "sealed": recorded.sealed_opening}
     assert code_of(lambda: elsewhere.receive(recorded.decision.application, **terms)) == "lending.opening_not_ours"
     assert elsewhere.all() == {}
@@ -269,7 +269,7 @@ def test_an_opening_sealed_to_a_regulator_is_taken_in_by_nobody_else(world):
 def test_a_bank_hands_in_again_what_it_sealed(world):
     """[LENDING-5]: who crashed before handing an opening in has it on file."""
     recorded = world.decided()
-    assert world.bank.lending_desk.sealed_openings()[recorded.decision.application] == recorded.sealed_opening
+    assert world.bank.lending.sealed_openings()[recorded.decision.application] == recorded.sealed_opening
 
 
 def test_anybody_counts_transactions_by_kind(world):

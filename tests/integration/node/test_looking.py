@@ -29,7 +29,7 @@ from shuiqiao.node.home.settings import Home
 from shuiqiao.node.looking import look_at
 from shuiqiao.node.published.tile_publication import publish_log
 from shuiqiao.node.published.verification import ReceiptVerifier
-from shuiqiao.sandbox.scenario.cast import BUREAU, LEAD_BANK, REGULATOR, home_of
+from shuiqiao.sandbox.scenario.consortium import BUREAU, LEAD_BANK, REGULATOR, home_of
 from shuiqiao.vault.model import ErasureReason
 
 

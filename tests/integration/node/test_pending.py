@@ -133,5 +133,5 @@ def test_giving_up_a_second_signature_of_an_act_keeps_what_was_noted_for_the_fir
     assert work.code == "lending.decision_repeated"
     abandon(bank, work.id)
     assert pending_work(bank) == []
-    assert bank.lending_desk.sealed_openings() == {recorded.decision.application: recorded.sealed_opening}
+    assert bank.lending.sealed_openings() == {recorded.decision.application: recorded.sealed_opening}
     assert LendingStore(bank.database).applications() == [(recorded.decision.application, "approved")]

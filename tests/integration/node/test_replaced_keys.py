@@ -16,7 +16,7 @@ from shuiqiao.node.home.keys import find_passphrase, load_keys
 from shuiqiao.node.institution import Institution
 from shuiqiao.node.looking import look_at
 from shuiqiao.node.rotation import rotate_key
-from shuiqiao.sandbox.scenario.cast import REGULATOR
+from shuiqiao.sandbox.scenario.consortium import REGULATOR
 
 SEALING, SIGNING = KeyPurpose.SEALING, KeyPurpose.SIGNING
 
@@ -53,7 +53,7 @@ def test_a_regulator_opens_what_was_sealed_to_a_key_it_replaced(world, rotate):
     """[LENDING-6]: no bank is named, neither for what was handed in before nor for what comes after."""
     world.decided()
     application = world.applied(consent := world.consent())
-    late = world.bank.lending_desk.decide(
+    late = world.bank.lending.decide(
         application, product=worlds.PRODUCT, assessment=world.assessment(world.evidence(consent)), regulator=REGULATOR
     )
     for _ in range(2):

@@ -7,17 +7,17 @@ import pytest
 import consortium_world as worlds
 from cometbft_world import comet_program
 from shuiqiao.members.model import EngineName
-from shuiqiao.sandbox.scenario.outvoting import CHEAT, play_outvoting
+from shuiqiao.sandbox.scenario.consortium import RunEngine
+from shuiqiao.sandbox.scenario.outvoting import CHEAT, outvote_cheat
 from shuiqiao.sandbox.scenario.replaying import replay_through_embedded
-from shuiqiao.sandbox.scenario.validators import Order
 
 VALIDATORS = 4
 
 
 @pytest.fixture(scope="module")
 def world(tmp_path_factory):
-    order = Order(engine=EngineName.COMETBFT, validators=VALIDATORS, program=comet_program())
-    made = worlds.ConsortiumWorld(tmp_path_factory.mktemp("validators"), "intl", order=order)
+    engine = RunEngine(engine=EngineName.COMETBFT, validators=VALIDATORS, program=comet_program())
+    made = worlds.ConsortiumWorld(tmp_path_factory.mktemp("validators"), "intl", engine=engine)
     made.decided()
     made.decided(bank=made.consortium.banks[CHEAT], arrears=True)
     made.consortium.settle()
@@ -32,8 +32,8 @@ def test_blocks_of_validators_replayed_through_embedded_give_the_same_roots_and_
 
 
 def test_a_validator_that_altered_its_copy_is_outvoted_and_named(world, tmp_path):
-    network = world.consortium.stage.network
-    checks = play_outvoting(world.consortium, network=network, scratch=tmp_path)
+    network = world.consortium.prepared.network
+    checks = outvote_cheat(world.consortium, network=network, scratch=tmp_path)
     others = {str(member.member) for member in world.consortium.members} - {CHEAT}
 
     assert checks.failed() == []

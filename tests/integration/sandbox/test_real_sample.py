@@ -13,5 +13,5 @@ def test_the_real_folder_gives_123_firms_with_27_defaults(data_folder: Path) -> 
 
     assert (len(population.applicants), sum(entry.defaulted is True for entry in population.applicants)) == (123, 27)
     assert date(2020, 2, 21) == population.as_of
-    assert len(population.churn) == 29
+    assert [len(curve.rates) for curve in population.churn.values()] == [29] * 3
     assert {"invoice_issued", "invoice_received"} == {file.record_type for file in population.record_files}

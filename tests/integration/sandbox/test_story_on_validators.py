@@ -8,17 +8,16 @@ import pytest
 
 from cometbft_world import comet_program, nodes_in
 from shuiqiao.base.progress import no_progress
-from shuiqiao.credit.scorecard_file import decode_scorecard, scorecard_digest
 from shuiqiao.crypto.model import SuiteName
 from shuiqiao.crypto.suites import get_suite
 from shuiqiao.members.model import EngineName
 from shuiqiao.node.published.verification import ReceiptVerifier
 from shuiqiao.sandbox.report.page import render_report
+from shuiqiao.sandbox.scenario.consortium import RunEngine
 from shuiqiao.sandbox.scenario.outvoting import CHEAT
 from shuiqiao.sandbox.scenario.population import synthetic_data
-from shuiqiao.sandbox.scenario.story import RunSettings, play
-from shuiqiao.sandbox.scenario.telling import tell
-from shuiqiao.sandbox.scenario.validators import Order
+from shuiqiao.sandbox.scenario.story import RunSettings, run_scenario
+from shuiqiao.sandbox.scenario.summary import summarise
 
 TAXPAYERS = 52
 SEED = 2
@@ -33,9 +32,9 @@ def result(tmp_path_factory):
         seed=SEED,
         data=synthetic_data(folder / "data", taxpayers=TAXPAYERS, seed=SEED),
         progress=no_progress,
-        order=Order(engine=EngineName.COMETBFT, validators=4, program=comet_program()),
+        engine=RunEngine(engine=EngineName.COMETBFT, validators=4, program=comet_program()),
     )
-    return play(settings, tell=tell)
+    return run_scenario(settings, conclude=summarise)
 
 
 def test_every_check_of_the_story_holds_on_validators(result):
@@ -71,10 +70,10 @@ def test_the_regulator_opened_every_decision_and_published_no_small_cell(result)
 
 
 def test_the_model_is_on_disk_as_it_was_used_and_as_people_read_it(result):
-    card = decode_scorecard((result.folder / "model" / "scorecard.json").read_bytes())
-    assert scorecard_digest(card, digest=get_suite(SuiteName.INTL).digest).hex() == result.details.model.digest
+    card = (result.folder / "model" / "scorecard.json").read_bytes()
+    assert get_suite(SuiteName.INTL).digest(card).hex() == result.details.model.digest
     written = (result.folder / "model" / "model-card.md").read_text(encoding="utf-8")
-    assert written.startswith(f"# Model card: {card.name}\n")
+    assert written.startswith(f"# Model card: {json.loads(card)['name']}\n")
     assert f"| auc | {result.figures.model.auc:.4f} |" in written
 
 

@@ -9,8 +9,13 @@ from hypothesis import strategies as st
 
 from shuiqiao.base.errors import InvalidInput
 from shuiqiao.credit.binning import UNKNOWN, BinningSettings, fit_bins
-from shuiqiao.credit.scorecard import Scorecard, ScorecardFeature, default_probability
-from shuiqiao.credit.scorecard_file import decode_scorecard, encode_scorecard
+from shuiqiao.credit.scorecard import (
+    Scorecard,
+    ScorecardFeature,
+    decode_scorecard,
+    default_probability,
+    encode_scorecard,
+)
 from shuiqiao.features.model import Direction
 
 INT64 = st.integers(-9 * 10**18, 9 * 10**18)

@@ -10,12 +10,12 @@ from hypothesis import strategies as st
 
 from shuiqiao.base.money import MAX_FEN
 from shuiqiao.credit.limit import Limit, LimitRefusal
-from shuiqiao.credit.pricing import Price, PricingTerms
+from shuiqiao.credit.pricing import Price
 from shuiqiao.crypto.suites import get_suite
 from shuiqiao.lending.catalogue import load_products
-from shuiqiao.lending.model import Outcome
+from shuiqiao.lending.model import ApplicantFacts, Offer, Outcome
 from shuiqiao.lending.openings import DecisionOpening, open_decision
-from shuiqiao.lending.rules import ApplicantFacts, Offer, broken_rules, outcome_of
+from shuiqiao.lending.rules import broken_rules, outcome_of
 
 SEVERITY = {Outcome.APPROVED: 0, Outcome.REFERRED: 1, Outcome.REFUSED: 2}
 WORST = ApplicantFacts(
@@ -28,7 +28,7 @@ PRICE = Price(
     break_even_rate=None,
     default_probability=Decimal(0),
     limit_fen=1,
-    terms=PricingTerms(),
+    terms=load_products()["tax-credit-loan"].pricing,
     tried=(),
 )
 FACTS = st.builds(

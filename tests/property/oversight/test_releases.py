@@ -15,7 +15,7 @@ from shuiqiao.lending.model import Outcome
 from shuiqiao.lending.openings import DecisionOpening
 from shuiqiao.oversight import store
 from shuiqiao.oversight.model import OTHERS
-from shuiqiao.oversight.service import StatisticsDesk
+from shuiqiao.oversight.service import StatisticsService
 from shuiqiao.oversight.statistics import tabulate
 
 KINDS_OF_FIRM = st.tuples(
@@ -102,7 +102,7 @@ def release_store():
 def test_what_one_day_adds_to_another_is_a_release_by_itself(decisions, days, data):
     """[LENDING-9]: who subtracts yesterday's totals from today's is left with cells of k firms, or with nothing."""
     with release_store() as kept:
-        desk = StatisticsDesk(store=kept, clock=ManualClock(1))
+        desk = StatisticsService(store=kept, clock=ManualClock(1))
         counted = Counter()
         for day in sorted(days):
             late = data.draw(st.sets(st.integers(0, 120), max_size=5), label="openings that are late")

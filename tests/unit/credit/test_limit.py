@@ -9,9 +9,12 @@ import pytest
 
 from shuiqiao.base.errors import InvalidInput
 from shuiqiao.base.money import MAX_FEN
-from shuiqiao.credit.limit import INVOICE_LOAN, TAX_CREDIT_LOAN, LimitRefusal, LimitRequest, compute_limit
+from shuiqiao.credit.limit import LimitRefusal, LimitRequest, compute_limit
+from shuiqiao.lending.catalogue import load_products
 from shuiqiao.standards.tax_credit_grade import Grade
 
+TAX_CREDIT_LOAN = load_products()["tax-credit-loan"].limit
+INVOICE_LOAN = load_products()["invoice-loan"].limit
 WAN = 1_000_000  # 10,000 yuan in fen
 
 GOOD = LimitRequest(

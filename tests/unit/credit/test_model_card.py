@@ -6,7 +6,7 @@ import numpy as np
 
 from shuiqiao.base.encoding import decode_json, encode_json
 from shuiqiao.credit.binning import quantise
-from shuiqiao.credit.crossfit import train_scorecard
+from shuiqiao.credit.development import train_scorecard
 from shuiqiao.credit.model_card import model_card, model_card_markdown
 from shuiqiao.credit.training import TrainingData, TrainingSettings
 from shuiqiao.credit.validation import BASELINE_FEATURE, ValidationSettings, validate

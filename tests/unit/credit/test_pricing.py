@@ -9,7 +9,6 @@ import pytest
 
 from shuiqiao.base.errors import InvalidInput
 from shuiqiao.credit.pricing import (
-    DEFAULT_CHURN,
     MAX_GRID_RATES,
     ChurnCurve,
     PricingTerms,
@@ -17,11 +16,18 @@ from shuiqiao.credit.pricing import (
     compute_price,
     exponential_churn,
 )
-from shuiqiao.standards.tax_credit_grade import Grade
 
 D = Decimal
 CURVE = ChurnCurve(rates=(D("0.04"), D("0.08")), churn=(D("0"), D("0.80")))
-TERMS = PricingTerms(rate_from=D("0.04"), rate_to=D("0.08"), rate_step=D("0.01"), lgd=D("0.5"))
+TERMS = PricingTerms(
+    rate_from=D("0.04"),
+    rate_to=D("0.08"),
+    rate_step=D("0.01"),
+    lgd=D("0.5"),
+    funding_rate=D("0.018"),
+    operating_rate=D("0.005"),
+)
+STEEP = exponential_churn(start=D("0.04"), steepness=D("19.5"), rates=[D(4 + place) / 100 for place in range(12)])
 FREE = replace(TERMS, funding_rate=D(0), operating_rate=D(0))
 
 
@@ -59,7 +65,7 @@ def test_equal_profits_go_to_the_lower_rate():
 
 def test_more_risk_never_lowers_the_price_until_there_is_none():
     rates = [
-        price(probability, curve=DEFAULT_CHURN[Grade.B], terms=PricingTerms()).rate
+        price(probability, curve=STEEP, terms=replace(TERMS, rate_to=D("0.15"), rate_step=D("0.0005"))).rate
         for probability in ("0.001", "0.01", "0.03", "0.06", "0.12")
     ]
     assert rates == sorted(rates)
@@ -73,14 +79,6 @@ def test_the_record_repeats_what_went_in():
     found = price("0.02")
     assert (found.terms, found.default_probability, found.limit_fen) == (TERMS, D("0.02"), 100_000_000)
     assert found.break_even_rate == D("0.0337")  # (0.01 + 0.023) / 0.98
-
-
-def test_the_built_in_curve_has_the_documented_shape():
-    shares = [DEFAULT_CHURN[grade].at(D("0.0585")) for grade in (Grade.A, Grade.B, Grade.C)]
-    assert [round(share, 2) for share in shares] == [D("0.35"), D("0.30"), D("0.29")]
-    for curve in DEFAULT_CHURN.values():
-        assert curve.at(D("0.04")) == 0
-        assert list(curve.churn) == sorted(curve.churn)
 
 
 def test_funding_goes_to_the_most_profitable_yuan_first():
@@ -104,12 +102,6 @@ def test_a_grid_has_both_its_ends_and_at_most_a_thousand_rates():
     assert replace(TERMS, rate_to=D("0.0499")).grid() == (D("0.04"),)
 
 
-def test_the_terms_of_a_bank_that_puts_nothing_in():
-    terms = PricingTerms()
-    assert (terms.rate_from, terms.rate_to, terms.rate_step) == (D("0.0315"), D("0.1500"), D("0.0005"))
-    assert (terms.lgd, terms.funding_rate, terms.operating_rate) == (D("0.50"), D("0.0180"), D("0.0050"))
-
-
 def test_a_rate_that_earns_nothing_is_no_price():
     """(1 - 0) x 0.04 - 0.04 of funding: nothing, at every rate of the grid or below."""
     terms = replace(FREE, rate_to=D("0.04"), funding_rate=D("0.04"))
@@ -121,20 +113,6 @@ def test_a_rate_that_earns_nothing_is_no_price():
 def test_an_exponential_curve_starts_at_nothing_and_never_goes_below():
     curve = exponential_churn(start=D("0.05"), steepness=D(20), rates=[D("0.01"), D("0.05"), D("0.10")])
     assert (curve.rates, curve.churn) == ((D("0.01"), D("0.05"), D("0.10")), (D(0), D(0), D("0.6321")))
-
-
-def test_the_built_in_curves_reach_from_4_to_15_percent_for_every_grade_that_is_priced():
-    assert {grade: curve.at(D("0.15")) for grade, curve in DEFAULT_CHURN.items()} == {
-        Grade.A: D("0.9203"),
-        Grade.B: D("0.8829"),
-        Grade.M: D("0.8829"),
-        Grade.C: D("0.8693"),
-    }
-    assert all(
-        (len(curve.rates), curve.rates[0], curve.rates[-1]) == (23, D("0.04"), D("0.15"))
-        for curve in DEFAULT_CHURN.values()
-    )
-    assert DEFAULT_CHURN[Grade.A].rates[1] == D("0.045")
 
 
 def test_a_certain_customer_and_a_lost_one_are_both_possible():

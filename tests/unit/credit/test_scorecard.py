@@ -18,9 +18,9 @@ from shuiqiao.credit.scorecard import (
     ScorecardFeature,
     default_probability,
     make_scorecard,
+    score_taxpayers,
 )
 from shuiqiao.credit.scorecard_file import MAX_SCORECARD_BYTES, decode_scorecard, encode_scorecard, scorecard_digest
-from shuiqiao.credit.scoring import score_taxpayers
 from shuiqiao.credit.training import Candidate, FittedModel
 
 SALES = ScorecardFeature(

@@ -7,7 +7,7 @@ import pytest
 
 from shuiqiao.base.errors import InvalidInput
 from shuiqiao.credit.binning import quantise
-from shuiqiao.credit.crossfit import cross_fit
+from shuiqiao.credit.development import cross_fit
 from shuiqiao.credit.discrimination import area
 from shuiqiao.credit.training import TrainingData, TrainingSettings, stratified_folds, train
 from shuiqiao.credit.validation import BASELINE_FEATURE, ValidationSettings, validate

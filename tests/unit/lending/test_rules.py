@@ -8,10 +8,10 @@ from decimal import Decimal
 import pytest
 
 from shuiqiao.credit.limit import Limit, LimitRefusal
-from shuiqiao.credit.pricing import Price, PricingTerms
+from shuiqiao.credit.pricing import Price
 from shuiqiao.lending.catalogue import load_products
-from shuiqiao.lending.model import RULE_WORDS, Outcome, RuleCode
-from shuiqiao.lending.rules import ApplicantFacts, Offer, broken_rules, outcome_of
+from shuiqiao.lending.model import RULE_WORDS, ApplicantFacts, Offer, Outcome, RuleCode
+from shuiqiao.lending.rules import broken_rules, outcome_of
 from shuiqiao.standards.tax_credit_grade import Grade
 
 PRODUCT = load_products()["tax-credit-loan"]
@@ -26,7 +26,7 @@ PRICE = Price(
     break_even_rate=Decimal("0.03"),
     default_probability=Decimal("0.01"),
     limit_fen=10_000_000,
-    terms=PricingTerms(),
+    terms=load_products()["tax-credit-loan"].pricing,
     tried=(),
 )
 OFFER = Offer(limit=Limit(limit_fen=10_000_000, parts=(), bound_by="cap", refusal=None), price=PRICE)

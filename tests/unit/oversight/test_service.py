@@ -10,7 +10,7 @@ from shuiqiao.base.errors import Conflict, InvalidInput
 from shuiqiao.lending.model import Outcome
 from shuiqiao.lending.openings import DecisionOpening
 from shuiqiao.oversight import store
-from shuiqiao.oversight.service import StatisticsDesk
+from shuiqiao.oversight.service import StatisticsService
 from shuiqiao.oversight.statistics import LEAST_FIRMS
 
 
@@ -24,7 +24,7 @@ def database(tmp_path):
 
 @pytest.fixture
 def desk(database):
-    return StatisticsDesk(store=store.ReleaseStore(database), clock=ManualClock(7))
+    return StatisticsService(store=store.ReleaseStore(database), clock=ManualClock(7))
 
 
 def decisions(count, *, bank="bank-east"):
@@ -66,7 +66,7 @@ def test_one_more_decision_is_not_published_by_itself(desk):
 def test_what_was_published_stays_and_is_there_again_later(desk, database):
     """[LENDING-9]"""
     first, second = desk.publish(decisions(6)), desk.publish(decisions(11))
-    again = StatisticsDesk(store=store.ReleaseStore(database), clock=ManualClock(8))
+    again = StatisticsService(store=store.ReleaseStore(database), clock=ManualClock(8))
     assert again.releases() == (first, second)
     assert (second.number, second.decisions) == (2, 5)
 

@@ -66,8 +66,12 @@ def test_it_gives_applicants_files_churn_and_the_last_day(folder: Path) -> None:
     assert [("invoice_issued", folder / INVOICES["invoice_issued"])] == [
         (file.record_type, file.path) for file in population.record_files[:1]
     ]
-    assert Decimal("0.0425") == population.churn[1].annual_rate
-    assert {"A": Decimal("0.1"), "B": Decimal("0.05"), "C": Decimal("0.06")} == population.churn[1].churn
+    assert {band: curve.rates[1] for band, curve in population.churn.items()} == dict.fromkeys("ABC", Decimal("0.0425"))
+    assert {band: curve.churn[1] for band, curve in population.churn.items()} == {
+        "A": Decimal("0.1"),
+        "B": Decimal("0.05"),
+        "C": Decimal("0.06"),
+    }
 
 
 def test_neither_rating_nor_name_is_passed_on(folder: Path) -> None:

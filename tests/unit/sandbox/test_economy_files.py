@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from decimal import Decimal
 from itertools import pairwise
 from pathlib import Path
 
@@ -128,11 +129,13 @@ def test_a_folder_with_files_in_it_is_refused(economy: Economy, tmp_path: Path) 
     assert refusal.value.code == "sandbox.folder_not_empty"
 
 
-def test_the_churn_curve_rises_from_nothing_and_spares_weaker_bands(economy_files: EconomyFiles) -> None:
-    points = economy_files.population.churn
+def test_the_churn_curves_rise_from_nothing_and_spare_weaker_bands(economy_files: EconomyFiles) -> None:
+    curves = economy_files.population.churn
 
-    assert {0} == set(points[0].churn.values())
-    for before, after in pairwise(points):
-        assert before.annual_rate < after.annual_rate
-        assert all(before.churn[band] < after.churn[band] < 1 for band in "ABC")
-    assert all(point.churn["A"] >= point.churn["B"] >= point.churn["C"] for point in points)
+    assert list(curves) == ["A", "B", "C"]
+    for curve in curves.values():
+        assert (curve.rates[0], curve.rates[-1], len(curve.rates)) == (Decimal("0.04"), Decimal("0.15"), 45)
+        assert curve.churn[0] == 0
+        assert all(before < after < 1 for before, after in pairwise(curve.churn))
+    for strong, middle, weak in zip(*(curve.churn for curve in curves.values()), strict=True):
+        assert strong >= middle >= weak

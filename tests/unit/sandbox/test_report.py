@@ -16,6 +16,7 @@ import pytest
 from msgspec.structs import replace as replace_struct
 
 import report_world
+from shuiqiao.base.words import Words
 from shuiqiao.oversight.model import Table, TableRow
 from shuiqiao.sandbox.report import amounts
 from shuiqiao.sandbox.report.contents import common_reasons
@@ -29,6 +30,7 @@ TEMPLATES = Path(str(importlib.util.find_spec("shuiqiao.sandbox.report.page").or
 CHINESE = re.compile(r"[\u4e00-\u9fff]")
 LATIN_WORD = re.compile(r"[A-Za-z]{2,}")
 HOSTILE = "</script><script>alert(1)</script>\"'{records}&\u202e<img src=x onerror=alert(2)>"
+BOTH_HOSTILE = Words(en=HOSTILE, zh=HOSTILE)
 FIRMS = 40
 CHECK = "forged_invoice_caught"
 NAMES_OF_THE_TRADE = {"model.auc", "model.ks"}
@@ -229,8 +231,8 @@ def test_every_word_of_the_table_is_said_somewhere(world, result):
     looked_up = {"kind", "rule", "grade", "industry", "party", "role", "suite", "outcome", "check"}
     model = result.details.model
     first = result.details.decisions[0]
-    apart = replace(result.details.sightings[0], seen_en=("alone",), seen_zh=("独有",), hidden_en=(), hidden_zh=())
-    shared = replace(apart, hidden_en=("other",), hidden_zh=("其他",))
+    apart = replace(result.details.visibility[0], seen=(Words(en="alone", zh="独有"),), hidden=())
+    shared = replace(apart, hidden=(Words(en="other", zh="其他"),))
     some = world.with_details(
         world.with_figures(
             result, records_read=1, tamper_checks=replace(result.figures.tamper_checks, **{CHECK: False})
@@ -238,8 +240,8 @@ def test_every_word_of_the_table_is_said_somewhere(world, result):
         is_synthetic=True,
         followers={"bank-east": 1, "bank-north": 10_000},
         model=replace(model, paired_p_value=0.001, baseline_auc_ci=None),
-        decisions=(replace(first, reasons_en=(), reasons_zh=()), *result.details.decisions[1:]),
-        sightings=(shared, shared, apart),
+        decisions=(replace(first, reasons=()), *result.details.decisions[1:]),
+        visibility=(shared, shared, apart),
         step_seconds={},
     )
     bare = world.with_details(
@@ -248,7 +250,7 @@ def test_every_word_of_the_table_is_said_somewhere(world, result):
         kept_out=(),
         tamper=(),
         refusals_by_code={},
-        sightings=(apart,),
+        visibility=(apart,),
         model=replace(model, paired_p_value=None),
     )
     said = "".join(
@@ -267,13 +269,13 @@ def test_hostile_names_stay_text(world, result):
     row = replace(
         result.details.decisions[0],
         applicant=HOSTILE, bank=HOSTILE, outcome=HOSTILE, grade=HOSTILE, industry=HOSTILE,
-        annual_rate=HOSTILE, default_probability=HOSTILE, reasons_en=(HOSTILE,), reasons_zh=(HOSTILE,),
+        annual_rate=HOSTILE, default_probability=HOSTILE, reasons=(BOTH_HOSTILE,),
     )  # fmt: skip
     hostile = world.with_details(
         world.with_figures(result, network=HOSTILE, suite=HOSTILE, receipts_dir=HOSTILE),
-        data_source_en=HOSTILE, data_source_zh=HOSTILE, machine=HOSTILE, started=HOSTILE,
+        data_source=BOTH_HOSTILE, machine=HOSTILE, started=HOSTILE,
         decisions=(row,),
-        parties=(replace(result.details.parties[0], name=HOSTILE, name_zh=HOSTILE, role=HOSTILE, member=HOSTILE),),
+        parties=(replace(result.details.parties[0], names=BOTH_HOSTILE, role=HOSTILE, member=HOSTILE),),
         step_seconds={HOSTILE: 1.0},
         transactions_by_kind={HOSTILE: 3},
         kept_out=(replace(result.details.kept_out[0], rule=HOSTILE),),
@@ -283,9 +285,9 @@ def test_hostile_names_stay_text(world, result):
             tables=(Table(attribute="grade", columns=(("refused",),), rows=(TableRow(category=HOSTILE, counts=(1,)),)),),
         ),
         followers={HOSTILE: 4},
-        tamper=(replace(result.details.tamper[0], act_en=HOSTILE, act_zh=HOSTILE, code=HOSTILE),),
-        sightings=(replace(result.details.sightings[0], party=HOSTILE, seen_en=(HOSTILE,), seen_zh=(HOSTILE,)),),
-        assumptions_en=(HOSTILE,), assumptions_zh=(HOSTILE,), audit_problems=(HOSTILE,),
+        tamper=(replace(result.details.tamper[0], act=BOTH_HOSTILE, code=HOSTILE),),
+        visibility=(replace(result.details.visibility[0], party=HOSTILE, seen=(BOTH_HOSTILE,)),),
+        assumptions=(BOTH_HOSTILE,), audit_problems=(HOSTILE,),
         checkpoint_note=HOSTILE, receipt_example=HOSTILE,
         model=replace(result.details.model, digest=HOSTILE, features=((HOSTILE, HOSTILE, HOSTILE),)),
     )  # fmt: skip
@@ -397,7 +399,7 @@ def test_a_long_book_is_cut_and_says_so(world):
 def test_an_empty_run_still_reads(world, result):
     empty = world.with_details(
         result, decisions=(), parties=(), step_seconds={}, transactions_by_kind={}, kept_out=(), refusals_by_code={},
-        release=replace_struct(result.details.release, tables=()), followers={}, tamper=(), sightings=(), assumptions_en=(), assumptions_zh=(),
+        release=replace_struct(result.details.release, tables=()), followers={}, tamper=(), visibility=(), assumptions=(),
         model=replace(result.details.model, calibration=(), features=()),
     )  # fmt: skip
     said = Reading(render_report(empty)).said("en")
@@ -470,7 +472,7 @@ def test_the_interval_of_a_share_is_wilsons():
 
 
 def test_a_reason_given_twice_in_one_decision_counts_once(world, result):
-    row = replace(result.details.decisions[0], outcome="refused", reasons_en=("low", "low"), reasons_zh=("低", "低"))
+    row = replace(result.details.decisions[0], outcome="refused", reasons=(Words(en="low", zh="低"),) * 2)
     twice = world.with_details(result, decisions=(row, row))
     assert [(words.en, count) for words, count in common_reasons(twice)] == [("low", 2)]
     assert render_report(twice).count('<li><span class="zh" lang="zh-CN">低</span>') == 2

@@ -18,7 +18,8 @@ import pyarrow as pa
 
 from shuiqiao.base.errors import InvalidInput
 from shuiqiao.base.ids import Uscc
-from shuiqiao.sandbox.economy.model import Applicant, ChurnPoint, Population, RecordFile
+from shuiqiao.credit.pricing import ChurnCurve
+from shuiqiao.sandbox.economy.model import Applicant, Population, RecordFile
 from shuiqiao.standards.readers.parquet_file import decode_texts, open_parquet, plain_schema
 
 ENTERPRISES = "enterprises_att1.parquet"
@@ -79,20 +80,14 @@ def _load_applicants(path: Path) -> tuple[Applicant, ...]:
     )
 
 
-def _load_churn(path: Path) -> tuple[ChurnPoint, ...]:
+def _load_churn(path: Path) -> dict[str, ChurnCurve]:
     wanted = {"annual_rate": pa.types.is_floating, **{f"churn_{band}": pa.types.is_floating for band in _BANDS}}
     columns = _read_columns(path, wanted, max_rows=MAX_CHURN_POINTS)
-    points = tuple(
-        ChurnPoint(
-            annual_rate=_fraction(path, columns["annual_rate"][row]),
-            churn={band: _fraction(path, columns[f"churn_{band}"][row]) for band in _BANDS},
-        )
-        for row in range(len(columns["annual_rate"]))
-    )
-    rates = [point.annual_rate for point in points]
-    if rates != sorted(set(rates)):
+    numbers = {name: tuple(_fraction(path, value) for value in values) for name, values in columns.items()}
+    rates = numbers["annual_rate"]
+    if list(rates) != sorted(set(rates)):
         raise InvalidInput("sandbox.data_churn_invalid", f"{path.name}: the annual rates do not rise from row to row")
-    return points
+    return {band: ChurnCurve(rates=rates, churn=numbers[f"churn_{band}"]) for band in _BANDS}
 
 
 def _fraction(path: Path, value: float) -> Decimal:

@@ -12,6 +12,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from contextlib import ExitStack
 from dataclasses import dataclass
+from decimal import Decimal
 from pathlib import Path
 from typing import Any, Self
 
@@ -19,8 +20,8 @@ import pyarrow as pa
 import pyarrow.parquet
 
 from shuiqiao.base.errors import Conflict
+from shuiqiao.credit.pricing import ChurnCurve, exponential_churn
 from shuiqiao.sandbox.economy.bank_files import BANK_TABLES, TRUTH_TABLES
-from shuiqiao.sandbox.economy.churn import assumed_churn_curve
 from shuiqiao.sandbox.economy.generation import Economy
 from shuiqiao.sandbox.economy.model import Applicant, Case, EconomyFiles, Population, RecordFile
 from shuiqiao.sandbox.economy.records import RECORD_TABLES
@@ -31,6 +32,10 @@ pq: Any = pyarrow.parquet
 
 BLOCKS_PER_GROUP = 8
 """Neighbourhoods per Parquet row group: 200 taxpayers, about 90,000 invoices in memory at a time."""
+
+_CHURN_FROM = Decimal("0.04")
+_CHURN_STEEPNESS = {"A": Decimal(24), "B": Decimal(21), "C": Decimal(20)}
+_CHURN_RATES = tuple(Decimal(quarter_percent) / 400 for quarter_percent in range(16, 61))
 
 Columns = Mapping[str, Sequence[Any] | pa.Array]
 Tabulate = Callable[[int, Sequence[Case]], Columns]
@@ -94,7 +99,7 @@ def write_economy(economy: Economy, folder: Path) -> EconomyFiles:
         as_of=economy.as_of,
         applicants=tuple(applicants),
         record_files=tuple(RecordFile(record_type=name, path=tables[name].path) for name in RECORD_TABLES),
-        churn=assumed_churn_curve(),
+        churn=assumed_churn(),
     )
     return EconomyFiles(
         folder=folder,
@@ -103,6 +108,17 @@ def write_economy(economy: Economy, folder: Path) -> EconomyFiles:
         truth_files={name: tables[name].path for name in TRUTH_TABLES},
         rows={name: writer.rows for name, writer in writers.items()},
     )
+
+
+def assumed_churn() -> dict[str, ChurnCurve]:
+    """Return how many customers leave at an annual rate, by risk band: an assumption.
+
+    Nobody leaves at 4 %, nearly everybody would at 15 %, better customers sooner.
+    """
+    return {
+        band: exponential_churn(start=_CHURN_FROM, steepness=steepness, rates=_CHURN_RATES)
+        for band, steepness in _CHURN_STEEPNESS.items()
+    }
 
 
 def _tables(folder: Path) -> dict[str, _Table]:

@@ -10,11 +10,11 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from datetime import date
-from decimal import Decimal
 from enum import StrEnum
 from pathlib import Path
 
 from shuiqiao.base.ids import Uscc
+from shuiqiao.credit.pricing import ChurnCurve
 from shuiqiao.sandbox.economy.seeds import BoolArray, FloatArray, IntArray
 from shuiqiao.standards.tax_credit_grade import GradeAssessment
 
@@ -284,14 +284,6 @@ class Applicant:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class ChurnPoint:
-    """Share of customers lost at an annual rate, per risk band (keys ``A``, ``B``, ``C``)."""
-
-    annual_rate: Decimal
-    churn: Mapping[str, Decimal]
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
 class RecordFile:
     """A file for the bureau to ingest, with the id of its record type."""
 
@@ -301,12 +293,15 @@ class RecordFile:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Population:
-    """What a scenario runs on, whether synthetic or real: applicants, the bureau's files, the churn curve."""
+    """What a scenario runs on, whether synthetic or real: applicants, the bureau's files, the churn curves.
+
+    churn: share of customers lost at an annual rate, by risk band ``A`` to ``C``.
+    """
 
     as_of: date
     applicants: tuple[Applicant, ...]
     record_files: tuple[RecordFile, ...]
-    churn: tuple[ChurnPoint, ...]
+    churn: Mapping[str, ChurnCurve]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -13,16 +13,15 @@ from statistics import median
 
 from shuiqiao.base.words import Words
 from shuiqiao.sandbox.report import amounts
-from shuiqiao.sandbox.report.markup import Html, Value, pair
-from shuiqiao.sandbox.report.words import say, show_name, words_of
+from shuiqiao.sandbox.report.words import Html, Value, both, say, show_name, words_of
 from shuiqiao.sandbox.scenario.result import (
     DecisionRow,
     ModelFigures,
     ScenarioFigures,
     ScenarioResult,
-    Sighting,
     TamperChecks,
     TamperStory,
+    Visibility,
 )
 
 _SIGNIFICANT = 0.05
@@ -142,13 +141,13 @@ def party_name(result: ScenarioResult, party: str) -> Html:
     """Return a party's name in both languages: a member's own, a known part's, or the id as it is."""
     for member in result.details.parties:
         if member.member == party:
-            return pair(member.name_zh, member.name)
+            return both(member.names)
     return show_name("party", party)
 
 
 def outcomes_by_bank(result: ScenarioResult) -> list[tuple[Words, tuple[int, int, int]]]:
     """Return each bank's name with its decisions: (approved, referred, refused)."""
-    names = {party.member: Words(zh=party.name_zh, en=party.name) for party in result.details.parties}
+    names = {party.member: party.names for party in result.details.parties}
     counts = Counter((row.bank, row.outcome) for row in result.details.decisions)
     return [
         (
@@ -159,40 +158,22 @@ def outcomes_by_bank(result: ScenarioResult) -> list[tuple[Words, tuple[int, int
     ]
 
 
-def has_shared_kinds(sightings: Sequence[Sighting]) -> bool:
+def has_shared_kinds(visibility: Sequence[Visibility]) -> bool:
     """Return whether kinds of data concern several parties, so that one table of all of them says most."""
-    mentions = [kind for sighting in sightings for kind in (*sighting.seen_en, *sighting.hidden_en)]
+    mentions = [kind for party in visibility for kind in (*party.seen, *party.hidden)]
     return len(mentions) >= _SHARED_KINDS * len(set(mentions)) > 0
 
 
-def sight_rows(sightings: Sequence[Sighting]) -> tuple[SightRow, ...]:
+def sight_rows(visibility: Sequence[Visibility]) -> tuple[SightRow, ...]:
     """Return one row for each kind of data that any party saw or did not see, in order of first mention."""
-    kinds: dict[str, str] = {}
-    for sighting in sightings:
-        for en, zh in (*_paired(sighting, "seen"), *_paired(sighting, "hidden")):
-            kinds.setdefault(en, zh)
-    return tuple(
-        SightRow(kind=pair(zh, en), cells=tuple(_cell(sighting, en) for sighting in sightings))
-        for en, zh in kinds.items()
-    )
+    kinds = dict.fromkeys(kind for party in visibility for kind in (*party.seen, *party.hidden))
+    return tuple(SightRow(kind=both(kind), cells=tuple(_cell(party, kind) for party in visibility)) for kind in kinds)
 
 
-def kinds_of_data(sighting: Sighting, which: str) -> tuple[Html, ...]:
-    """Return what a party has ``seen`` or what stayed ``hidden`` from it, in both languages."""
-    return tuple(pair(zh, en) for en, zh in _paired(sighting, which))
-
-
-def _paired(sighting: Sighting, which: str) -> tuple[tuple[str, str], ...]:
-    is_seen = which == "seen"
-    english = sighting.seen_en if is_seen else sighting.hidden_en
-    chinese = sighting.seen_zh if is_seen else sighting.hidden_zh
-    return tuple(zip(english, chinese, strict=True))
-
-
-def _cell(sighting: Sighting, kind: str) -> str:
-    if kind in sighting.seen_en:
+def _cell(party: Visibility, kind: Words) -> str:
+    if kind in party.seen:
         return "seen"
-    return "hidden" if kind in sighting.hidden_en else "neither"
+    return "hidden" if kind in party.hidden else "neither"
 
 
 def tamper_cards(result: ScenarioResult) -> tuple[TamperCard, ...]:
@@ -208,15 +189,9 @@ def tamper_cards(result: ScenarioResult) -> tuple[TamperCard, ...]:
     )
 
 
-def reasons_of(row: DecisionRow) -> tuple[Html, ...]:
-    """Return the reasons of a decision in both languages, each once."""
-    return tuple(pair(words.zh, words.en) for words in _distinct_reasons(row))
-
-
-def _distinct_reasons(row: DecisionRow) -> tuple[Words, ...]:
-    """Return reasons in order, each once: several features may give the same words."""
-    pairs = dict.fromkeys(zip(row.reasons_zh, row.reasons_en, strict=True))
-    return tuple(Words(zh=zh, en=en) for zh, en in pairs)
+def reasons_of(row: DecisionRow) -> tuple[Words, ...]:
+    """Return the reasons of a decision, each once: several features may give the same words."""
+    return tuple(dict.fromkeys(row.reasons))
 
 
 def adds_up(figures: ScenarioFigures) -> bool:
@@ -248,17 +223,11 @@ def missing_figures(result: ScenarioResult) -> tuple[Html, ...]:
 def common_reasons(result: ScenarioResult) -> list[tuple[Words, int]]:
     """Return the reasons of refusals and referrals, the most frequent first, with the number of decisions each."""
     counts = Counter(
-        words for row in result.details.decisions if row.outcome != "approved" for words in _distinct_reasons(row)
+        words for row in result.details.decisions if row.outcome != "approved" for words in reasons_of(row)
     )
     return counts.most_common(_MOST_REASONS)
 
 
-def assumptions(result: ScenarioResult) -> tuple[tuple[str, str], ...]:
-    """Return the run's assumptions as (Chinese, English)."""
-    return tuple(zip(result.details.assumptions_zh, result.details.assumptions_en, strict=True))
-
-
 def money(fen: int) -> Html:
     """Return a short amount in both languages."""
-    short = amounts.yuan_short(fen)
-    return pair(short.zh, short.en)
+    return both(amounts.yuan_short(fen))

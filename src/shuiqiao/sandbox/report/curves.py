@@ -10,9 +10,8 @@ from dataclasses import dataclass
 from math import sqrt
 
 from shuiqiao.sandbox.report.drawing import Anchor, Drawing
-from shuiqiao.sandbox.report.markup import Html, Language
-from shuiqiao.sandbox.report.words import say_in
-from shuiqiao.sandbox.scenario.result import ModelDetails, ModelFigures
+from shuiqiao.sandbox.report.words import Html, Language, say_in
+from shuiqiao.sandbox.scenario.result import ScenarioResult
 
 WIDTH, HEIGHT = 360.0, 330.0
 _LEFT, _TOP, _SIDE = 44.0, 26.0, 300.0
@@ -39,8 +38,9 @@ class Axes:
         return _LEFT + _SIDE * min(x / self.top, 1), _TOP + _DEPTH * (1 - min(y / self.top, 1))
 
 
-def draw_roc(model: ModelDetails, figures: ModelFigures, *, language: Language) -> Html:
+def draw_roc(result: ScenarioResult, language: Language) -> Html:
     """Draw the ROC of the model and of the baseline on the same folds."""
+    model, figures = result.details.model, result.figures.model
     drawing, axes = _frame(language, title="model.roc", x="model.roc_x", y="model.roc_y")
     drawing.path([axes.at(0, 0), axes.at(1, 1)], style="curve chance")
     drawing.text(axes.at(0.7, 0.63), say_in(language, "model.chance"), style="soft")
@@ -54,8 +54,9 @@ def draw_roc(model: ModelDetails, figures: ModelFigures, *, language: Language) 
     return drawing.finish()
 
 
-def draw_ks(model: ModelDetails, figures: ModelFigures, *, language: Language) -> Html:
+def draw_ks(result: ScenarioResult, language: Language) -> Html:
     """Draw the cumulative shares of good and bad by score, and the largest distance between them."""
+    model, figures = result.details.model, result.figures.model
     drawing, axes = _frame(language, title="model.ks_title", x="model.ks_x", y="model.ks_y")
     drawing.path(_placed(model.ks_good.points, axes), style="curve second")
     drawing.path(_placed(model.ks_bad.points, axes), style="curve first")
@@ -68,8 +69,9 @@ def draw_ks(model: ModelDetails, figures: ModelFigures, *, language: Language) -
     return drawing.finish()
 
 
-def draw_calibration(model: ModelDetails, *, language: Language) -> Html:
+def draw_calibration(result: ScenarioResult, language: Language) -> Html:
     """Draw predicted against observed default rates with the number of firms and a 95 % interval of each band."""
+    model = result.details.model
     ends = [max(predicted, wilson_interval(observed, firms)[1]) for predicted, observed, firms in model.calibration]
     top = _round_up(max(ends, default=1.0))
     drawing, axes = _frame(
@@ -96,8 +98,9 @@ def _name_bands(drawing: Drawing, axes: Axes, bands: Sequence[tuple[float, float
         before = (x, y)
 
 
-def draw_intervals(model: ModelDetails, figures: ModelFigures, *, language: Language) -> Html:
+def draw_intervals(result: ScenarioResult, language: Language) -> Html:
     """Draw both areas with their 95 % intervals on one scale, from a half or below, where an interval goes there."""
+    model, figures = result.details.model, result.figures.model
     drawing = Drawing(width=WIDTH, height=150, language=language, label=say_in(language, "model.intervals"))
     rows = (
         ("model.this_model", figures.auc, figures.auc_ci, "first"),

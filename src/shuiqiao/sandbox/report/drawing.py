@@ -9,7 +9,7 @@ from __future__ import annotations
 from html import escape
 from typing import Literal
 
-from shuiqiao.sandbox.report.markup import FIRST_CJK, Html, Language
+from shuiqiao.sandbox.report.words import FIRST_CJK, Html, Language
 
 Anchor = Literal["start", "middle", "end"]
 CJK_WIDTH, LATIN_WIDTH = 1.0, 0.56

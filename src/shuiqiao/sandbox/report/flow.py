@@ -7,8 +7,7 @@ from dataclasses import dataclass
 
 from shuiqiao.sandbox.report.amounts import size
 from shuiqiao.sandbox.report.drawing import Drawing, text_width
-from shuiqiao.sandbox.report.markup import Html, Language, Value
-from shuiqiao.sandbox.report.words import say_in
+from shuiqiao.sandbox.report.words import Html, Language, Value, say_in
 from shuiqiao.sandbox.scenario.result import ScenarioResult
 
 _WIDE, _TALL = 1080.0, 560.0
@@ -85,7 +84,12 @@ _MESSAGES = (
 )
 
 
-def draw_flow_wide(result: ScenarioResult, *, language: Language) -> Html:
+def draw_flow(result: ScenarioResult, language: Language) -> Html:
+    """Draw the picture for wide pages and the one for narrow ones; the style sheet shows one of them."""
+    return Html(_draw_wide(result, language).text + _draw_narrow(result, language).text)
+
+
+def _draw_wide(result: ScenarioResult, language: Language) -> Html:
     """Draw parties as boxes around the ledger."""
     drawing = _start(language, width=_WIDE, height=_TALL, style="wide")
     values = _values(result)
@@ -101,7 +105,7 @@ def draw_flow_wide(result: ScenarioResult, *, language: Language) -> Html:
     return drawing.finish()
 
 
-def draw_flow_narrow(result: ScenarioResult, *, language: Language) -> Html:
+def _draw_narrow(result: ScenarioResult, language: Language) -> Html:
     """Draw the same flows from top to bottom between one lane for each kind of party."""
     height = _HEAD + _ROW * len(_MESSAGES) + 8
     drawing = _start(language, width=_NARROW, height=height, style="narrow")

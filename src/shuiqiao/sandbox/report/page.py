@@ -20,10 +20,9 @@ from jinja2 import Environment, PackageLoader, StrictUndefined
 from shuiqiao.base.files import make_shared_folder, share_file
 from shuiqiao.base.visible import visible
 from shuiqiao.sandbox.report import amounts, charts, contents
+from shuiqiao.sandbox.report.charts import MOST_MARKS
 from shuiqiao.sandbox.report.flow import decisions_in
-from shuiqiao.sandbox.report.markup import Html, data, pair
-from shuiqiao.sandbox.report.strip import MOST_MARKS
-from shuiqiao.sandbox.report.words import say, show_name
+from shuiqiao.sandbox.report.words import Html, both, data, say, show_name
 from shuiqiao.sandbox.scenario.result import ScenarioResult
 
 MOST_ROWS = 1000
@@ -58,7 +57,7 @@ def _environment() -> Environment:
         trim_blocks=True,
         lstrip_blocks=True,
     )
-    speaking: dict[str, Any] = {"t": say, "name": show_name, "data": data, "pair": pair}
+    speaking: dict[str, Any] = {"t": say, "name": show_name, "data": data, "both": both}
     speaking |= {"amounts": amounts, "contents": contents}
     environment.globals.update(speaking)
     return environment

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from collections.abc import Mapping
+from dataclasses import dataclass, field
 from datetime import date
 
 from shuiqiao.base.clock import MS_PER_DAY, MS_PER_SECOND
@@ -11,9 +12,10 @@ from shuiqiao.consent.enterprise import ConsentTerms, Enterprise, EnterpriseKeys
 from shuiqiao.consent.model import Frequency, FrequencyUnit, IdentityCheck, Mode, Purpose
 from shuiqiao.consent.service import GrantedConsent
 from shuiqiao.crypto.model import SEED_BYTES
+from shuiqiao.exchange.provider import Provider
 from shuiqiao.node.institution import Institution
 from shuiqiao.sandbox.economy.model import Applicant
-from shuiqiao.sandbox.scenario.cast import BUREAU
+from shuiqiao.sandbox.scenario.consortium import BUREAU
 
 DEVELOPMENT_LIFE_DAYS = 365
 UNDERWRITING_LIFE_DAYS = 180
@@ -21,16 +23,52 @@ CONSENT_VALIDITY_DAYS = 30
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Wish:
+class ConsentWanted:
     """What an enterprise is asked to consent to. items: standard id to groups; validity in milliseconds from now."""
 
     recipient: MemberId
     purpose: Purpose
-    items: dict[str, list[str]]
-    period_from: date
-    period_to: date
+    items: Mapping[str, list[str]]
+    period: tuple[date, date]
     product: str
     validity_ms: int = CONSENT_VALIDITY_DAYS * MS_PER_DAY
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Terms:
+    """What every bank of a run asks for: a product's records of a period, up to the day of judgement."""
+
+    product: str
+    items: Mapping[str, list[str]]
+    period: tuple[date, date]
+
+    def consent(self, recipient: MemberId, *, purpose: Purpose) -> ConsentWanted:
+        """Return the consent that a bank needs."""
+        product = self.product if purpose is Purpose.UNDERWRITING else "model-development"
+        return ConsentWanted(
+            recipient=recipient, purpose=purpose, items=self.items, period=self.period, product=product
+        )
+
+
+@dataclass(slots=True)
+class BureauLink:
+    """The way from a bank to the bureau within one process. answer_bytes: of every answer that came over it.
+
+    provider: who answers in the bureau's name; its own unless a tampering act puts another one there.
+    """
+
+    bank: Institution
+    bureau: Institution
+    provider: Provider | None = field(default=None, kw_only=True)
+    answer_bytes: list[int] = field(default_factory=list[int], init=False)
+
+    def ask(self, message: bytes) -> bytes:
+        """Return the answer to a request, each side having caught up with the other before it acts."""
+        self.bureau.catch_up_with(self.bank)
+        answer = (self.provider or self.bureau.provider).answer(message)
+        self.bank.catch_up_with(self.bureau)
+        self.answer_bytes.append(len(answer))
+        return answer
 
 
 class EnterpriseOwner:
@@ -53,39 +91,40 @@ class EnterpriseOwner:
             identity_check=self._identity,
         )
 
-    def consent(self, wish: Wish, *, bank: Institution | None = None) -> GrantedConsent:
+    def consent(self, wanted: ConsentWanted, *, bank: Institution | None = None) -> GrantedConsent:
         """Sign a consent, hand it to the bureau, and leave the artefact with the bank if one is given.
 
         Raises what bureau and ledger refuse with.
         """
-        artefact, granted = self.signed(wish)
+        artefact, granted = self.signed(wanted)
         if bank is not None:
             bank.catch_up_with(self._bureau)
             bank.consent_file.receive(artefact)
         return granted
 
-    def signed(self, wish: Wish) -> tuple[bytes, GrantedConsent]:
+    def signed(self, wanted: ConsentWanted) -> tuple[bytes, GrantedConsent]:
         """Sign a consent, hand it to the bureau, and return the artefact's bytes with the grant."""
         now_ms = self._bureau.surroundings.clock.now_ms()
-        submission = self.enterprise.submission(self._terms(wish, now_ms=now_ms), now_ms=now_ms)
+        submission = self.enterprise.submission(self._terms(wanted, now_ms=now_ms), now_ms=now_ms)
         granted = self._bureau.consent_desk.receive(submission)
         return submission.artefact, granted
 
-    def _terms(self, wish: Wish, *, now_ms: int) -> ConsentTerms:
-        is_development = wish.purpose is Purpose.MODEL_DEVELOPMENT
+    def _terms(self, wanted: ConsentWanted, *, now_ms: int) -> ConsentTerms:
+        is_development = wanted.purpose is Purpose.MODEL_DEVELOPMENT
+        first, last = wanted.period
         return ConsentTerms(
             taxpayer=self.applicant.uscc,
             provider=BUREAU,
-            recipient=wish.recipient,
-            purpose=wish.purpose,
-            items=wish.items,
-            period_from=wish.period_from,
-            period_to=wish.period_to,
+            recipient=wanted.recipient,
+            purpose=wanted.purpose,
+            items=dict(wanted.items),
+            period_from=first,
+            period_to=last,
             modes=(Mode.DISCLOSE,),
             frequency=Frequency(count=4, unit=FrequencyUnit.YEAR),
             data_life_days=DEVELOPMENT_LIFE_DAYS if is_development else UNDERWRITING_LIFE_DAYS,
             valid_from_ms=now_ms,
-            valid_to_ms=now_ms + wish.validity_ms,
-            product=wish.product,
+            valid_to_ms=now_ms + wanted.validity_ms,
+            product=wanted.product,
             identity_check=self._identity,
         )

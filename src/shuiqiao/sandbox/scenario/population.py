@@ -10,13 +10,12 @@ from datetime import date
 from pathlib import Path
 from typing import Any
 
-from shuiqiao.credit.pricing import ChurnCurve
-from shuiqiao.lending.papers import PaperInvoice
+from shuiqiao.base.words import Words
+from shuiqiao.lending.assessment import PaperInvoice
 from shuiqiao.sandbox.economy.cumcm2020c import load_cumcm2020c
 from shuiqiao.sandbox.economy.files import write_economy
 from shuiqiao.sandbox.economy.generation import generate_economy
-from shuiqiao.sandbox.economy.model import ChurnPoint, Population, RecordFile
-from shuiqiao.sandbox.scenario import words
+from shuiqiao.sandbox.economy.model import Population, RecordFile
 
 SYNTHETIC_AS_OF = date(2026, 9, 30)
 """The day on which synthetic applicants are judged."""
@@ -26,26 +25,65 @@ RESEARCH_REQUEST_FEN = 100_000_000
 
 _LATE_ROWS = 5
 
-_BANDS = ("A", "B", "C")
+
+COMMON_ASSUMPTIONS = (
+    Words(
+        en="The share of customers lost at a rate (churn), the loss given default and the cost of funds are "
+        "assumptions.",
+        zh="客户流失曲线、违约损失率与资金成本为假设值。",
+    ),
+    Words(
+        en="Decision times are of this machine with all institutions in one process; network delays are not measured.",
+        zh="审批耗时为本机单进程内各机构合计，未包含网络时延。",
+    ),
+    Words(en="There is no interface to a credit bureau in this run.", zh="本次运行未接入征信机构。"),
+)
+
+SYNTHETIC_ASSUMPTIONS = (
+    Words(
+        en="Taxpayers are synthetic: every figure about risk says how the software works, not how firms behave.",
+        zh="纳税人为模拟数据：风险类指标仅说明软件运行方式，不代表真实企业行为。",
+    ),
+    Words(
+        en="Defaults depend on a hidden health that no party sees; its weight is an assumption.",
+        zh="违约由各方均不可见的隐含健康度决定，其权重为假设值。",
+    ),
+)
+
+RESEARCH_ASSUMPTIONS = (
+    Words(
+        en="Invoices and outcomes are real; firms are pseudonyms.",
+        zh="发票与违约结果为真实数据，企业为代号。",
+    ),
+    Words(
+        en="The data has no loan or default dates, so look-ahead in the outcome cannot be excluded.",
+        zh="数据没有放款与违约日期，无法排除结果中的前视偏差。",
+    ),
+    Words(
+        en="There is no tax credit grade, filing or payment in the data: the product has no grade gate.",
+        zh="数据中没有纳税信用等级、申报与缴款：产品不设等级准入。",
+    ),
+    Words(
+        en="The bank's own rating column is not used, because it leaks the outcome.",
+        zh="银行自有评级列泄露结果，未使用。",
+    ),
+    Words(
+        en="Every firm is assumed to ask for one million yuan, because the data has no requests.",
+        zh="数据中没有申请金额，假设每户申请一百万元。",
+    ),
+)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class RunData:
-    """A population with what a bank holds besides, and the words that say what it is."""
+    """A population with what a bank holds besides. source, assumptions: what it is, for people."""
 
     population: Population
     product: str
     is_synthetic: bool
     papers: Mapping[str, tuple[PaperInvoice, ...]]
-    source_en: str
-    source_zh: str
-    assumptions_en: tuple[str, ...]
-    assumptions_zh: tuple[str, ...]
-
-    @property
-    def churn(self) -> dict[str, ChurnCurve]:
-        """The churn curve per risk band."""
-        return {band: _curve(self.population.churn, band) for band in _BANDS}
+    source: Words
+    assumptions: tuple[Words, ...]
 
     def requested_fen(self, taxpayer: int) -> int:
         """Return what the n-th applicant asks for."""
@@ -62,10 +100,8 @@ def synthetic_data(folder: Path, *, taxpayers: int, seed: int) -> RunData:
         product="tax-credit-loan",
         is_synthetic=True,
         papers=_papers(files.bank_files["invoice_copy"]),
-        source_en=f"{taxpayers} synthetic taxpayers, seed {seed}",
-        source_zh=f"{taxpayers} 户模拟纳税人，种子 {seed}",
-        assumptions_en=(*words.SYNTHETIC_ASSUMPTIONS_EN, *words.COMMON_ASSUMPTIONS_EN),
-        assumptions_zh=(*words.SYNTHETIC_ASSUMPTIONS_ZH, *words.COMMON_ASSUMPTIONS_ZH),
+        source=Words(en=f"{taxpayers} synthetic taxpayers, seed {seed}", zh=f"{taxpayers} 户模拟纳税人，种子 {seed}"),
+        assumptions=(*SYNTHETIC_ASSUMPTIONS, *COMMON_ASSUMPTIONS),
     )
 
 
@@ -78,10 +114,11 @@ def research_data(folder: Path) -> RunData:
         product="invoice-loan",
         is_synthetic=False,
         papers={},
-        source_en=f"real invoices of {firms} enterprises (cumcm2020c, att1)",
-        source_zh=f"{firms} 户企业的真实发票（cumcm2020c，附件一）",
-        assumptions_en=(*words.RESEARCH_ASSUMPTIONS_EN, *words.COMMON_ASSUMPTIONS_EN),
-        assumptions_zh=(*words.RESEARCH_ASSUMPTIONS_ZH, *words.COMMON_ASSUMPTIONS_ZH),
+        source=Words(
+            en=f"real invoices of {firms} enterprises (cumcm2020c, att1)",
+            zh=f"{firms} 户企业的真实发票（cumcm2020c，附件一）",
+        ),
+        assumptions=(*RESEARCH_ASSUMPTIONS, *COMMON_ASSUMPTIONS),
     )
 
 
@@ -116,9 +153,3 @@ def _papers(path: Path) -> dict[str, tuple[PaperInvoice, ...]]:
             )
         )
     return {taxpayer: tuple(papers) for taxpayer, papers in found.items()}
-
-
-def _curve(points: tuple[ChurnPoint, ...], band: str) -> ChurnCurve:
-    return ChurnCurve(
-        rates=tuple(point.annual_rate for point in points), churn=tuple(point.churn[band] for point in points)
-    )

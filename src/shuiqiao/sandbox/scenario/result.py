@@ -12,6 +12,7 @@ from enum import StrEnum
 from pathlib import Path
 from typing import Any
 
+from shuiqiao.base.words import Words
 from shuiqiao.oversight.model import Release
 
 
@@ -135,7 +136,7 @@ class NetworkChecks:
     named_in_votes_by: tuple[str, ...]
     """Who refused its vote for the cosignature in it before the block was decided without it: may be nobody."""
     evidence_codes: tuple[str, ...]
-    """What holding its two words against each other came to, at every other member."""
+    """What holding its two cosignatures against each other came to, at every other member."""
     blocks_after_alteration: int
     honest_roots_equal: bool
 
@@ -217,8 +218,7 @@ class Party:
 
     member: str
     role: str
-    name: str
-    name_zh: str
+    names: Words
     share: Share
     fingerprint: str
     """First 16 hex characters of its key id."""
@@ -236,8 +236,7 @@ class DecisionRow:
     annual_rate: str | None
     points: int
     default_probability: str
-    reasons_en: tuple[str, ...]
-    reasons_zh: tuple[str, ...]
+    reasons: tuple[Words, ...]
     grade: str
     industry: str
     defaulted: bool | None
@@ -277,26 +276,22 @@ class TamperStory:
     """One tampering act in words. check: the field of TamperChecks it belongs to. code: what caught it."""
 
     check: str
-    act_en: str
-    act_zh: str
-    caught_by_en: str
-    caught_by_zh: str
+    act: Words
+    caught_by: Words
     code: str
     caught: bool
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Sighting:
+class Visibility:
     """Who saw what of which kind of data: for the picture of what stayed hidden.
 
     seen: fields or groups this party received in clear; hidden: what it never received. records: how many records.
     """
 
     party: str
-    seen_en: tuple[str, ...]
-    seen_zh: tuple[str, ...]
-    hidden_en: tuple[str, ...]
-    hidden_zh: tuple[str, ...]
+    seen: tuple[Words, ...]
+    hidden: tuple[Words, ...]
     records: int
 
 
@@ -314,8 +309,7 @@ class ScenarioDetails:
 
     started: str
     """ISO 8601 UTC."""
-    data_source_en: str
-    data_source_zh: str
+    data_source: Words
     is_synthetic: bool
     parties: tuple[Party, ...]
     step_seconds: Mapping[str, float]
@@ -326,7 +320,7 @@ class ScenarioDetails:
     decisions: tuple[DecisionRow, ...]
     model: ModelDetails
     tamper: tuple[TamperStory, ...]
-    sightings: tuple[Sighting, ...]
+    visibility: tuple[Visibility, ...]
     records_disclosed: int
     bytes_disclosed: int
     receipts: int
@@ -337,8 +331,7 @@ class ScenarioDetails:
     """The regulator's statistics of the decisions."""
     followers: Mapping[str, int]
     """Member -> height its own copy of the ledger reached."""
-    assumptions_en: tuple[str, ...]
-    assumptions_zh: tuple[str, ...]
+    assumptions: tuple[Words, ...]
     audit_problems: tuple[str, ...]
     machine: str
 

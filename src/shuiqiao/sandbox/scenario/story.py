@@ -12,49 +12,57 @@ import time
 from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import ExitStack, contextmanager
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from datetime import date
 from pathlib import Path
-from queue import SimpleQueue
 from tempfile import TemporaryDirectory
 from typing import TYPE_CHECKING, TypeVar
 
 from shuiqiao.base.clock import Clock, SystemClock
 from shuiqiao.base.durable import replace_file
 from shuiqiao.base.files import share_file
-from shuiqiao.base.ids import Entropy, system_entropy
+from shuiqiao.base.ids import Entropy, MemberId, OwnedId, system_entropy
 from shuiqiao.base.progress import Progress
 from shuiqiao.consent.model import Purpose
+from shuiqiao.credit.development import DevelopedModel, develop_model
 from shuiqiao.crypto.model import SuiteName
-from shuiqiao.features.engine import FeatureEngine
+from shuiqiao.exchange.model import DataRequest
+from shuiqiao.exchange.recipient import ReceivedData
+from shuiqiao.features.inputs import least_items
 from shuiqiao.ledger.checkpoints.signed_note import Checkpoint
+from shuiqiao.lending.assessment import ApplicantFile, Assessor
 from shuiqiao.lending.catalogue import load_products
+from shuiqiao.lending.model import Application, Product
+from shuiqiao.lending.service import RecordedDecision
 from shuiqiao.node.auditing import audit_institution
+from shuiqiao.node.institution import Institution
 from shuiqiao.oversight.audit import AuditReport
 from shuiqiao.oversight.model import Release
 from shuiqiao.oversight.openings import OpenedDecisions
 from shuiqiao.oversight.statistics import transactions_by_kind
-from shuiqiao.sandbox.scenario.cast import BANKS, LEAD_BANK, Consortium, create_consortium, open_consortium
-from shuiqiao.sandbox.scenario.development import DevelopedModel, develop_model
-from shuiqiao.sandbox.scenario.enterprises import EnterpriseOwner, Wish
-from shuiqiao.sandbox.scenario.evidence import Evidence, gather, minimum_items
-from shuiqiao.sandbox.scenario.journey import RULE_FEATURES, Journey, Underwriting, travel
-from shuiqiao.sandbox.scenario.outvoting import play_outvoting
+from shuiqiao.sandbox.scenario.consortium import (
+    BANKS,
+    EMBEDDED,
+    LEAD_BANK,
+    REGULATOR,
+    Consortium,
+    RunEngine,
+    create_consortium,
+    open_consortium,
+)
+from shuiqiao.sandbox.scenario.enterprises import BureauLink, EnterpriseOwner, Terms
+from shuiqiao.sandbox.scenario.outvoting import outvote_cheat
 from shuiqiao.sandbox.scenario.population import RunData
-from shuiqiao.sandbox.scenario.refusals import RefusalScene, try_refusals
+from shuiqiao.sandbox.scenario.refusals import try_refusals
 from shuiqiao.sandbox.scenario.result import NetworkChecks, TamperStory
-from shuiqiao.sandbox.scenario.tamper_scene import TamperScene
-from shuiqiao.sandbox.scenario.tampering import play_tampering
-from shuiqiao.sandbox.scenario.validators import EMBEDDED, Order
+from shuiqiao.sandbox.scenario.scene import Scene
+from shuiqiao.sandbox.scenario.tampering import try_tampering
 
 if TYPE_CHECKING:
     from collections.abc import Generator
 
     from shuiqiao.vault.model import IngestReport
-
-FEATURE_ENGINES = 2
-"""Applicants whose features are computed at once; the others under way wait for a block, or for an engine."""
 
 PERIOD_YEARS = 5
 """Underwriting and model development may look back 60 months."""
@@ -74,17 +82,31 @@ class RunSettings:
     seed: int
     data: RunData
     progress: Progress
-    order: Order = EMBEDDED
+    engine: RunEngine = EMBEDDED
     clock: Clock = field(default_factory=SystemClock)
     entropy: Entropy = system_entropy
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class DecidedApplication:
+    """One applicant's application and its decision. milliseconds: from application to durable record."""
+
+    owner: EnterpriseOwner
+    bank: MemberId
+    application: Application
+    received: ReceivedData
+    recorded: RecordedDecision
+    milliseconds: float
+
+
 @dataclass(slots=True, kw_only=True)
 class Run:
-    """What happened, step by step, as far as the run has come."""
+    """A run under way: its open institutions, and what it has come to so far."""
 
     settings: RunSettings
     consortium: Consortium
+    links: dict[MemberId, BureauLink]
+    """Each bank's way to the bureau."""
     step_seconds: dict[str, float] = field(default_factory=dict[str, float])
     refusals: Counter[str] = field(default_factory=Counter[str])
 
@@ -98,14 +120,17 @@ class Run:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Outcome:
+class FinishedRun:
     """Everything that the result and the report are made of."""
 
     run: Run
     ingest: IngestReport
     model: DevelopedModel
-    development: tuple[Evidence, ...]
-    journeys: tuple[Journey, ...]
+    development: tuple[ReceivedData, ...]
+    """The records of the loan book that the model was developed on."""
+    decided: tuple[DecidedApplication, ...]
+    bytes_disclosed: int
+    """Of all answers that carried records for model development and decisions."""
     tamper: tuple[TamperStory, ...]
     audit: AuditReport
     opened: OpenedDecisions
@@ -119,90 +144,72 @@ class Outcome:
     network: NetworkChecks | None
 
 
-def play(settings: RunSettings, *, tell: Callable[[Outcome], Found]) -> Found:
-    """Play the whole scenario and return what ``tell`` makes of it while the institutions are still open."""
-    stage = create_consortium(
+def run_scenario(settings: RunSettings, *, conclude: Callable[[FinishedRun], Found]) -> Found:
+    """Run the whole scenario and return what ``conclude`` makes of it while the institutions are still open."""
+    prepared = create_consortium(
         settings.folder,
         suite_name=settings.suite,
         clock=settings.clock,
         entropy=settings.entropy,
-        order=settings.order,
+        engine=settings.engine,
     )
-    replace_file(settings.folder / "genesis.json", stage.genesis, mode=None)
+    replace_file(settings.folder / "genesis.json", prepared.genesis, mode=None)
     share_file(settings.folder / "genesis.json")
-    with (
-        open_consortium(stage, clock=settings.clock, entropy=settings.entropy) as consortium,
-        ExitStack() as stack,
-    ):
-        return tell(_play(Run(settings=settings, consortium=consortium), stack))
+    with open_consortium(prepared, clock=settings.clock, entropy=settings.entropy) as consortium:
+        links = {name: BureauLink(bank, consortium.bureau) for name, bank in consortium.banks.items()}
+        return conclude(_main_job(Run(settings=settings, consortium=consortium, links=links)))
 
 
-def _play(run: Run, stack: ExitStack) -> Outcome:
-    """Play every step; what is opened on the way is closed with the stack."""
+def _main_job(run: Run) -> FinishedRun:
+    """Lend: from the bureau's records to decisions on the ledger, then check it all."""
     data = run.settings.data
+    product = load_products()[data.product]
     with run.step("ingest and anchor 入库锚定"):
-        report = _ingest(run)
+        ingest = _ingest(run)
     with run.step("enrol enterprises 企业登记"):
         owners = _enrol(run)
-    period = _period(data.population.as_of)
-    items = minimum_items(
-        run.consortium.bureau.catalogue,
-        available=frozenset(file.record_type for file in data.population.record_files),
+    record_types = {file.record_type for file in data.population.record_files}
+    terms = Terms(
+        product=product.id,
+        items=least_items(run.consortium.bureau.catalogue, record_types=record_types),
+        period=_period(data.population.as_of),
     )
     with run.step("consent for model development 建模授权与取数"):
-        development = _gather_loan_book(run, owners, items=items, period=period)
+        development = _receive_loan_book(run, owners, terms)
     with run.step("develop and validate the model 建模与验证"):
         model = _develop(run, development)
-    terms = Underwriting(
-        bureau=run.consortium.bureau,
-        product=load_products()[data.product],
-        items=items,
-        period=period,
-        as_of=data.population.as_of,
-        engines=_underwriting_engines(model, stack),
+    assessor = Assessor(
+        product,
         model=model,
-        churn=data.churn,
-        papers=data.papers,
+        churn=data.population.churn,
+        as_of=data.population.as_of,
+        digest=run.consortium.bureau.suite.digest,
     )
-    with run.step("apply and decide 申请与审批"):
-        journeys = _decide(run, owners, terms)
-    return _check(run, terms, journeys, _Before(ingest=report, model=model, development=development))
+    with run.step("apply and decide 申请与审批"), assessor:
+        decided = _decide_all(run, owners, terms, product=product, assessor=assessor)
+    bytes_disclosed = sum(sum(link.answer_bytes) for link in run.links.values())
+    return _check(
+        run, terms, ingest=ingest, model=model, development=development, decided=decided, size=bytes_disclosed
+    )
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class _Before:
-    ingest: IngestReport
-    model: DevelopedModel
-    development: tuple[Evidence, ...]
-
-
-def _check(run: Run, terms: Underwriting, journeys: tuple[Journey, ...], before: _Before) -> Outcome:
+def _check(
+    run: Run,
+    terms: Terms,
+    *,
+    ingest: IngestReport,
+    model: DevelopedModel,
+    development: tuple[ReceivedData, ...],
+    decided: tuple[DecidedApplication, ...],
+    size: int,
+) -> FinishedRun:
     """Try what must be refused, tamper, audit, count."""
     consortium = run.consortium
-    chosen = _typical(journeys)
-    bank = consortium.banks[chosen.bank]
-    other = next(found for member, found in consortium.banks.items() if member != chosen.bank)
-    owner = chosen.owner
-    with run.step("refusals 应拒绝的行为"):
-        scene = RefusalScene(consortium=consortium, owner=owner, bank=bank, other_bank=other, terms=terms)
-        run.refusals.update(try_refusals(scene))
-    with run.step("tampering 篡改检验"), TemporaryDirectory(prefix="shuiqiao-tamper-") as scratch:
-        tamper = play_tampering(
-            TamperScene(
-                consortium=consortium,
-                owner=owner,
-                bank=bank,
-                terms=terms,
-                evidence=chosen.evidence,
-                scratch=Path(scratch),
-            )
-        )
-    run.refusals.update(story.code for story in tamper if story.check.endswith("_refused") and story.caught)
+    tamper = _try_what_must_fail(run, terms, _typical(decided))
     with run.step("audit from genesis 重放审计"):
         consortium.settle()
         _hand_in_openings(consortium)
-        bureau = consortium.bureau
-        audit = audit_institution(consortium.regulator, visited=bureau, live=bureau.engine)
+        audit = audit_institution(consortium.regulator, visited=consortium.bureau, live=consortium.bureau.engine)
     with run.step("statistics and receipts 统计与回执"):
         regulator = consortium.regulator
         opened = regulator.opened_decisions()
@@ -210,13 +217,13 @@ def _check(run: Run, terms: Underwriting, journeys: tuple[Journey, ...], before:
         by_kind = transactions_by_kind(regulator.engine, kinds=regulator.kinds)
         checkpoint = consortium.bureau.engine.checkpoint()
         heights = {str(member.member): member.engine.last_block()[0] for member in consortium.followers}
-    network = _outvote(run)
-    return Outcome(
+    return FinishedRun(
         run=run,
-        ingest=before.ingest,
-        model=before.model,
-        development=before.development,
-        journeys=journeys,
+        ingest=ingest,
+        model=model,
+        development=development,
+        decided=decided,
+        bytes_disclosed=size,
         tamper=tamper,
         audit=audit,
         opened=opened,
@@ -224,24 +231,45 @@ def _check(run: Run, terms: Underwriting, journeys: tuple[Journey, ...], before:
         transactions_by_kind=by_kind,
         checkpoint=checkpoint,
         heights=heights,
-        network=network,
+        network=_outvote(run),
     )
+
+
+def _try_what_must_fail(run: Run, terms: Terms, chosen: DecidedApplication) -> tuple[TamperStory, ...]:
+    """Let one applicant and its bank, or the bureau, do what must be refused or found out."""
+    banks = run.consortium.banks
+    with TemporaryDirectory(prefix="shuiqiao-tamper-") as scratch:
+        scene = Scene(
+            consortium=run.consortium,
+            owner=chosen.owner,
+            bank=banks[chosen.bank],
+            other_bank=next(bank for member, bank in banks.items() if member != chosen.bank),
+            terms=terms,
+            received=chosen.received,
+            scratch=Path(scratch),
+        )
+        with run.step("refusals 应拒绝的行为"):
+            run.refusals.update(try_refusals(scene))
+        with run.step("tampering 篡改检验"):
+            tamper = try_tampering(scene)
+    run.refusals.update(story.code for story in tamper if story.check.endswith("_refused") and story.caught)
+    return tamper
 
 
 def _hand_in_openings(consortium: Consortium) -> None:
     """Let every bank give the regulator what it sealed to it, once the regulator's copy has the decisions."""
     for bank in consortium.banks.values():
-        for application, sealed in bank.lending_desk.sealed_openings().items():
+        for application, sealed in bank.lending.sealed_openings().items():
             consortium.regulator.openings.receive(application, bank=bank.member, sealed=sealed)
 
 
 def _outvote(run: Run) -> NetworkChecks | None:
     """Let one validator alter its copy; with the embedded engine there is none."""
-    network = run.consortium.stage.network
+    network = run.consortium.prepared.network
     if network is None:
         return None
     with run.step("one validator cheats 一个验证节点作弊"), TemporaryDirectory(prefix="shuiqiao-outvote-") as scratch:
-        return play_outvoting(run.consortium, network=network, scratch=Path(scratch))
+        return outvote_cheat(run.consortium, network=network, scratch=Path(scratch))
 
 
 def _ingest(run: Run) -> IngestReport:
@@ -259,28 +287,20 @@ def _enrol(run: Run) -> tuple[EnterpriseOwner, ...]:
     return owners
 
 
-def _gather_loan_book(
-    run: Run, owners: Sequence[EnterpriseOwner], *, items: dict[str, list[str]], period: tuple[date, date]
-) -> tuple[Evidence, ...]:
+def _receive_loan_book(run: Run, owners: Sequence[EnterpriseOwner], terms: Terms) -> tuple[ReceivedData, ...]:
+    """Let every enterprise in the lead bank's loan book consent to model development, and receive its records."""
     lead = run.consortium.banks[LEAD_BANK]
+    wanted = terms.consent(LEAD_BANK, purpose=Purpose.MODEL_DEVELOPMENT)
 
-    def gather_one(owner: EnterpriseOwner) -> Evidence:
-        wish = Wish(
-            recipient=LEAD_BANK,
-            purpose=Purpose.MODEL_DEVELOPMENT,
-            items=items,
-            period_from=period[0],
-            period_to=period[1],
-            product="model-development",
-        )
-        consent = owner.consent(wish, bank=lead).artefact.name
-        return gather(lead, bureau=run.consortium.bureau, consent=consent, items=items, period=period)
+    def receive_one(owner: EnterpriseOwner) -> ReceivedData:
+        consent = owner.consent(wanted, bank=lead).artefact.name
+        return lead.recipient.obtain(_request(terms, consent), provider=run.links[LEAD_BANK])
 
     borrowers = [owner for owner in owners if owner.applicant.defaulted is not None]
-    return _concurrently(run, "enterprises in the loan book", gather_one, borrowers)
+    return _concurrently(run, "enterprises in the loan book", receive_one, borrowers)
 
 
-def _develop(run: Run, development: Sequence[Evidence]) -> DevelopedModel:
+def _develop(run: Run, development: Sequence[ReceivedData]) -> DevelopedModel:
     population = run.settings.data.population
     outcomes = {
         str(applicant.uscc): applicant.defaulted
@@ -288,45 +308,82 @@ def _develop(run: Run, development: Sequence[Evidence]) -> DevelopedModel:
         if applicant.defaulted is not None
     }
     return develop_model(
-        [evidence.tables for evidence in development],
+        [received.tables for received in development],
         outcomes=outcomes,
         as_of=population.as_of,
         seed=run.settings.seed,
     )
 
 
-def _decide(run: Run, owners: Sequence[EnterpriseOwner], terms: Underwriting) -> tuple[Journey, ...]:
-    def decide_one(place: int) -> Journey:
+def _decide_all(
+    run: Run, owners: Sequence[EnterpriseOwner], terms: Terms, *, product: Product, assessor: Assessor
+) -> tuple[DecidedApplication, ...]:
+    def decide_one(place: int) -> DecidedApplication:
         bank = run.consortium.banks[BANKS[place % len(BANKS)]]
-        amount_fen = run.settings.data.requested_fen(place)
-        return travel(owners[place], bank=bank, terms=terms, amount_fen=amount_fen)
+        return _apply_and_decide(run, owners[place], bank, place=place, terms=terms, product=product, assessor=assessor)
 
     return _concurrently(run, "applications decided", decide_one, range(len(owners)))
+
+
+def _apply_and_decide(
+    run: Run,
+    owner: EnterpriseOwner,
+    bank: Institution,
+    *,
+    place: int,
+    terms: Terms,
+    product: Product,
+    assessor: Assessor,
+) -> DecidedApplication:
+    """Take one applicant from consent to decision at a bank; raises what any party refuses with.
+
+    Timed from the application to the durable decision; the enterprise's own time to sign is not.
+    """
+    data, applicant = run.settings.data, owner.applicant
+    consent = owner.consent(terms.consent(bank.member, purpose=Purpose.UNDERWRITING), bank=bank).artefact.name
+    started = time.perf_counter()
+    application = bank.lending.apply(
+        product, taxpayer=applicant.uscc, consent=consent, amount_fen=data.requested_fen(place)
+    )
+    received = bank.recipient.obtain(_request(terms, consent), provider=run.links[bank.member])
+    file = ApplicantFile(
+        papers=data.papers.get(applicant.uscc, ()),
+        other_debt_fen=0 if applicant.bank_view is None else applicant.bank_view.other_debt_fen,
+        industry=applicant.section,
+        province=applicant.province_code,
+    )
+    assessment = assessor.assess(application, received=received, file=file)
+    recorded = bank.lending.decide(application, product=product, assessment=assessment, regulator=REGULATOR)
+    milliseconds = (time.perf_counter() - started) * 1000
+    return DecidedApplication(
+        owner=owner,
+        bank=bank.member,
+        application=application,
+        received=received,
+        recorded=recorded,
+        milliseconds=milliseconds,
+    )
+
+
+def _request(terms: Terms, consent: OwnedId) -> DataRequest:
+    first, last = terms.period
+    return DataRequest(consent=consent, items=terms.items, period_from=first, period_to=last)
 
 
 def _concurrently(run: Run, name: str, act: Callable[[Item], Found], items: Sequence[Item]) -> tuple[Found, ...]:
     """Do an act for every item, a few at a time, in order; the first failure ends the run."""
     done: list[Found] = []
-    with ThreadPoolExecutor(max_workers=run.consortium.stage.applicants_at_once) as pool:
+    with ThreadPoolExecutor(max_workers=run.consortium.prepared.applicants_at_once) as pool:
         for found in pool.map(act, items):
             done.append(found)
             run.settings.progress(name, len(done), len(items))
     return tuple(done)
 
 
-def _underwriting_engines(model: DevelopedModel, stack: ExitStack) -> SimpleQueue[FeatureEngine]:
-    """Open a few engines, for the features that scorecards and rules read and no others."""
-    names = model.feature_names | RULE_FEATURES
-    queue: SimpleQueue[FeatureEngine] = SimpleQueue()
-    for _ in range(FEATURE_ENGINES):
-        queue.put(stack.enter_context(FeatureEngine(threads=1, features=names)))
-    return queue
-
-
-def _typical(journeys: Sequence[Journey]) -> Journey:
-    """Return an approved applicant with a middling number of records, so that tampering is neither trivial nor slow."""
-    ordered = sorted(journeys, key=lambda journey: journey.evidence.received.records.record_count)
-    with_sales = [journey for journey in ordered if journey.evidence.tables["invoice_issued"].num_rows > 1]
+def _typical(decided: Sequence[DecidedApplication]) -> DecidedApplication:
+    """Return an applicant with a middling number of records, so that tampering is neither trivial nor slow."""
+    ordered = sorted(decided, key=lambda each: each.received.records.record_count)
+    with_sales = [each for each in ordered if each.received.tables["invoice_issued"].num_rows > 1]
     return with_sales[len(with_sales) // 2]
 
 

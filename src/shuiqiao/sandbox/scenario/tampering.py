@@ -2,66 +2,88 @@
 
 What was not touched must still pass, so that catching the rest means something. Nothing here is a flag: the code that
 caught an act is the code of the error or problem that was really raised.
+
+The last two need more than a file. The bureau leaves records out of an answer and signs a manifest to match; the
+regulator proves it afterwards. And the bureau writes its history again, signed and long enough: as the operator of an
+embedded ledger it signs alone, and a follower that holds the first history is to follow; as one validator of several it
+can only cosign, which no quorum confirms, and a bank holds its former cosignature against the new one (``watching``).
 """
 
 from __future__ import annotations
 
 import shutil
-from collections.abc import Callable, Mapping
-from dataclasses import replace
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, replace
+from datetime import date, timedelta
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from shuiqiao.base.clock import MS_PER_HOUR
-from shuiqiao.base.ids import new_id
+from msgspec import Struct
+
+from shuiqiao.base.clock import MS_PER_HOUR, ManualClock
+from shuiqiao.base.durable import DRAFT_SUFFIX, ScratchDisk
+from shuiqiao.base.ids import MemberId, Uscc, new_id
+from shuiqiao.base.words import Words
+from shuiqiao.exchange.accusation import WithheldEvidence, prove_withheld
 from shuiqiao.exchange.contract import REQUEST, AccessRequestBody
+from shuiqiao.exchange.provider import Provider
+from shuiqiao.exchange.store import ProviderStore
+from shuiqiao.ledger.engine.embedded import EmbeddedLedger
+from shuiqiao.ledger.engine.follower import FollowerLedger
+from shuiqiao.ledger.engine.ledger_copy import CHECKPOINTS_FOLDER, SEGMENTS_FOLDER, LedgerCopy
+from shuiqiao.ledger.engine.port import EmbeddedSettings, FollowerSettings
 from shuiqiao.ledger.model import FIRST_VERSION
 from shuiqiao.ledger.replay.check import replay_ledger
+from shuiqiao.ledger.transactions.submitter import DRAFT_VALIDITY_MS, DirectSubmitter
 from shuiqiao.ledger.transactions.transaction import TransactionDraft, sign_transaction
-from shuiqiao.lending.papers import PaperInvoice, unproven_papers
+from shuiqiao.lending.assessment import PaperInvoice, unproven_papers
+from shuiqiao.lending.contract import DECISION
 from shuiqiao.members.key_ring import MemberKeyRing
 from shuiqiao.members.model import EngineName
-from shuiqiao.sandbox.scenario.evidence import gather, tables_of
-from shuiqiao.sandbox.scenario.rebuilding import TimedBlock, execute_blocks, judge, machine_of, open_unflushed
-from shuiqiao.sandbox.scenario.refusals import wish_of
+from shuiqiao.node.institution import Institution
+from shuiqiao.node.published.verification import ReceiptVerifier
+from shuiqiao.oversight.openings import indexed_transactions
+from shuiqiao.sandbox.scenario.rebuilding import (
+    TimedBlock,
+    execute_blocks,
+    judge,
+    machine_of,
+    open_unflushed,
+)
 from shuiqiao.sandbox.scenario.result import TamperStory
-from shuiqiao.sandbox.scenario.rewriting import rewrite_history
-from shuiqiao.sandbox.scenario.tamper_scene import ISSUED, NOT_CAUGHT, TamperScene, code_of, copy_ledger
-from shuiqiao.sandbox.scenario.withholding import withhold_record
-from shuiqiao.sandbox.scenario.words import TAMPER_WORDS, VALIDATOR_WORDS, TamperWords
-from shuiqiao.vault.contract import batch_lookup, leaf_lookup
+from shuiqiao.sandbox.scenario.scene import NOT_CAUGHT, Scene, code_of
+from shuiqiao.sandbox.scenario.watching import cosigned_by, known_checkpoints, policy_of, sign_checkpoint, watch
+from shuiqiao.vault.contract import COMMIT, AnchorCommitBody, batch_lookup, leaf_lookup
 from shuiqiao.vault.disclosure import verify_disclosure
+from shuiqiao.vault.model import Anchor, LeafRef
 from shuiqiao.vault.service import Vault
 
 if TYPE_CHECKING:
-    from shuiqiao.base.ids import OwnedId
     from shuiqiao.consent.model import ConsentArtefact
-    from shuiqiao.node.institution import Institution
+    from shuiqiao.exchange.recipient import ReceivedData
     from shuiqiao.vault.disclosure import Disclosure
     from shuiqiao.vault.inspection import FileCheck
 
-
-def play_tampering(scene: TamperScene) -> tuple[TamperStory, ...]:
-    """Commit every act and return what caught it."""
-    acts: dict[str, Callable[[TamperScene], str]] = {
-        "vault_byte_flip_caught": flip_vault_byte,
-        "ledger_byte_flip_caught": flip_ledger_byte,
-        "forged_invoice_caught": forge_invoice,
-        "revoked_consent_refused": use_revoked_consent,
-        "expired_consent_refused": use_expired_consent,
-        "withheld_record_caught": withhold_record,
-        "operator_rewrite_caught_by_follower": rewrite_history,
-    }
-    words = _WORDS[scene.consortium.stage.engine]
-    return tuple(_story(name, act(scene), words=words[name]) for name, act in acts.items())
+ISSUED = "invoice_issued@2"
 
 
-def flip_vault_byte(scene: TamperScene) -> str:
+def copy_ledger(member: Institution, folder: Path) -> Path:
+    """Copy a member's ledger while it is open and no block is under way: what is not derived ([STORE-1])."""
+    source = member.home.ledger
+    # The checkpoint first: it may be replaced at any moment, and the segments then hold at least what it says.
+    # A draft is gone again as soon as it is whole, be it between its listing and its copy.
+    drafts = shutil.ignore_patterns(f"*{DRAFT_SUFFIX}")
+    shutil.copytree(source / CHECKPOINTS_FOLDER, folder / CHECKPOINTS_FOLDER, ignore=drafts)
+    shutil.copytree(source / SEGMENTS_FOLDER, folder / SEGMENTS_FOLDER)
+    return folder
+
+
+def flip_vault_byte(scene: Scene) -> str:
     """Flip one bit in the middle of the largest file of a copy of the bureau's vault.
 
     That the untouched files pass is what the audit shows; here every batch but the one altered must still pass.
     """
-    bureau = scene.consortium.bureau
+    bureau = scene.bureau
     copy = scene.scratch / "vault"
     shutil.copytree(bureau.home.vault, copy)
     largest = max((copy / "batches").iterdir(), key=lambda path: path.stat().st_size)
@@ -71,7 +93,7 @@ def flip_vault_byte(scene: TamperScene) -> str:
     return check.problems[0].code if is_named else NOT_CAUGHT
 
 
-def flip_ledger_byte(scene: TamperScene) -> str:
+def flip_ledger_byte(scene: Scene) -> str:
     """Flip one bit in the middle of a segment of a copy of the regulator's ledger, then replay it."""
     regulator = scene.consortium.regulator
     scene.consortium.settle()
@@ -84,32 +106,34 @@ def flip_ledger_byte(scene: TamperScene) -> str:
     return problems[0] if problems else NOT_CAUGHT
 
 
-def forge_invoice(scene: TamperScene) -> str:
+def forge_invoice(scene: Scene) -> str:
     """Raise the amount of one proven invoice, and hand in a paper copy of an invoice that never was."""
-    received = scene.evidence.received
+    received = scene.received
     forged = _with_doubled_amount(received.disclosure)
     code = code_of(lambda: _prove(scene, forged))
-    paper = PaperInvoice(paper="invented", invoice_no="00000000", issue_date=scene.terms.as_of, total_fen=88_888_800)
-    if unproven_papers([paper], issued=tables_of(received)["invoice_issued"]) != ("invented",):
+    paper = PaperInvoice(
+        paper="invented", invoice_no="00000000", issue_date=scene.terms.period[1], total_fen=88_888_800
+    )
+    if unproven_papers([paper], issued=received.tables["invoice_issued"]) != ("invented",):
         return NOT_CAUGHT
     return code
 
 
-def use_revoked_consent(scene: TamperScene) -> str:
+def use_revoked_consent(scene: Scene) -> str:
     """Ask under a consent that the enterprise has just withdrawn."""
-    consent = scene.owner.consent(wish_of(scene), bank=scene.bank).artefact.name
-    bureau = scene.consortium.bureau
+    consent = scene.fresh_consent()
+    bureau = scene.bureau
     now_ms = bureau.surroundings.clock.now_ms()
     statement = scene.owner.enterprise.revoke(consent, now_ms=now_ms)
     bureau.consent_desk.relay(statement.raw)
     scene.bank.catch_up_with(bureau)
-    return code_of(lambda: _ask(scene, consent))
+    return code_of(lambda: scene.ask(consent))
 
 
-def use_expired_consent(scene: TamperScene) -> str:
+def use_expired_consent(scene: Scene) -> str:
     """Ask under a consent of one hour in a block after it, on a copy of the ledger: the run cannot wait that long."""
-    consent = scene.owner.consent(replace(wish_of(scene), validity_ms=MS_PER_HOUR), bank=scene.bank).artefact
-    bureau = scene.consortium.bureau
+    consent = scene.owner.consent(replace(scene.wanted(), validity_ms=MS_PER_HOUR), bank=scene.bank).artefact
+    bureau = scene.bureau
     copy = open_unflushed(scene.scratch / "later", machine=machine_of(bureau.parameters, kinds=bureau.kinds))
     try:
         blocks = bureau.engine.blocks(from_height=1)
@@ -121,8 +145,8 @@ def use_expired_consent(scene: TamperScene) -> str:
         copy.close()
 
 
-def _signed_request(scene: TamperScene, consent: ConsentArtefact, *, until_ms: int) -> bytes:
-    bank, entropy = scene.bank, scene.bank.surroundings.entropy
+def _signed_request(scene: Scene, consent: ConsentArtefact, *, until_ms: int) -> bytes:
+    entropy = scene.bank.surroundings.entropy
     body = AccessRequestBody(
         request=new_id(entropy),
         consent=consent.name,
@@ -130,47 +154,23 @@ def _signed_request(scene: TamperScene, consent: ConsentArtefact, *, until_ms: i
         mode=consent.modes[0],
         request_digest=entropy(32),
     )
+    return _signed(scene.bank, REQUEST, body, until_ms=until_ms)
+
+
+def _signed(member: Institution, kind: str, body: Struct, *, until_ms: int) -> bytes:
     draft = TransactionDraft(
-        kind=REQUEST,
+        kind=kind,
         version=FIRST_VERSION,
         body=body,
-        author=bank.member,
+        author=member.member,
         valid_until_ms=until_ms,
-        id=new_id(entropy),
+        id=new_id(member.surroundings.entropy),
     )
-    return sign_transaction(draft, network=bank.parameters.network, suite=bank.suite, keys=[bank.keys.signing])
+    return sign_transaction(draft, network=member.parameters.network, suite=member.suite, keys=[member.keys.signing])
 
 
-_WORDS: Mapping[EngineName, Mapping[str, TamperWords]] = {
-    EngineName.EMBEDDED: TAMPER_WORDS,
-    EngineName.COMETBFT: VALIDATOR_WORDS,
-}
-
-
-def _story(check: str, code: str, *, words: TamperWords) -> TamperStory:
-    return TamperStory(
-        check=check,
-        act_en=words.act_en,
-        act_zh=words.act_zh,
-        caught_by_en=words.caught_by_en,
-        caught_by_zh=words.caught_by_zh,
-        code=code,
-        caught=code.startswith(words.code_begins),
-    )
-
-
-def _ask(scene: TamperScene, consent: OwnedId) -> object:
-    return gather(
-        scene.bank,
-        bureau=scene.consortium.bureau,
-        consent=consent,
-        items=scene.terms.items,
-        period=scene.terms.period,
-    )
-
-
-def _prove(scene: TamperScene, disclosure: Disclosure) -> object:
-    state, bureau = scene.bank.engine.state(), scene.consortium.bureau.member
+def _prove(scene: Scene, disclosure: Disclosure) -> object:
+    state, bureau = scene.bank.engine.state(), scene.bureau.member
     return verify_disclosure(
         disclosure,
         batch_of=batch_lookup(state, bureau),
@@ -226,3 +226,367 @@ def _flip_bit(path: Path, *, offset: int) -> None:
         byte = file.read(1)[0]
         file.seek(offset)
         file.write(bytes((byte ^ 0x01,)))
+
+
+def withhold_record(scene: Scene) -> str:
+    """Let the bureau leave the newest invoice out of an answer, and prove it to anybody afterwards."""
+    bureau = scene.bureau
+    newest = _newest_issued(scene)
+    dishonest = Provider(
+        submitter=bureau.outbox,
+        store=ProviderStore(bureau.database),
+        consents=bureau.consent_desk,
+        vault=_Withholding(bureau.vault, before=newest.day),
+        key=bureau.keys.signing,
+        suite=bureau.suite,
+        catalogue=bureau.catalogue,
+        entropy=bureau.surroundings.entropy,
+    )
+    received = scene.ask(scene.fresh_consent(), provider=dishonest)
+    if newest.leaf in _delivered(received):
+        return NOT_CAUGHT
+    accusation = _accuse(scene, received, newest.leaf)
+    return "exchange.record_withheld" if accusation.provider == bureau.member else NOT_CAUGHT
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class _Newest:
+    leaf: LeafRef
+    day: date
+
+
+class _Withholding:
+    """A vault that hides what is dated on or after a day, and says nothing about it."""
+
+    def __init__(self, vault: Vault, *, before: date) -> None:
+        self._vault = vault
+        self._last = before - timedelta(days=1)
+
+    def disclose(
+        self, *, uscc: Uscc, groups: Mapping[str, Sequence[str]], period_from: date, period_to: date
+    ) -> Disclosure:
+        """Return an answer that claims the whole period and holds less."""
+        shorter = self._vault.disclose(
+            uscc=uscc, groups=groups, period_from=period_from, period_to=self._end(period_from)
+        )
+        return replace(shorter, period_to=period_to)
+
+    def settle(self, *, uscc: Uscc, type_ids: Iterable[str], anchor: Anchor) -> None:
+        """Let the vault catch up with the ledger."""
+        self._vault.settle(uscc=uscc, type_ids=type_ids, anchor=anchor)
+
+    def revision(self) -> int:
+        """Return the vault's own."""
+        return self._vault.revision()
+
+    def count_live(self, *, uscc: Uscc, type_id: str, period_from: date, period_to: date) -> dict[str, int]:
+        """Return counts that agree with what is disclosed, whatever end is asked for."""
+        del period_to
+        end = self._end(period_from)
+        return self._vault.count_live(uscc=uscc, type_id=type_id, period_from=period_from, period_to=end)
+
+    def live_leaves(self, *, uscc: Uscc, type_id: str, period_from: date, period_to: date) -> list[LeafRef]:
+        """Return places that agree with what is disclosed, whatever end is asked for."""
+        del period_to
+        end = self._end(period_from)
+        return self._vault.live_leaves(uscc=uscc, type_id=type_id, period_from=period_from, period_to=end)
+
+    def _end(self, period_from: date) -> date:
+        return max(self._last, period_from)
+
+
+def _newest_issued(scene: Scene) -> _Newest:
+    """Return the place and day of the enterprise's last issued invoice, as the bank proved it."""
+    entry = scene.received.records.types[ISSUED]
+    days: list[date] = entry.rows.column("issue_date").to_pylist()
+    place = max(range(len(days)), key=lambda index: days[index])
+    batch = entry.batches[int(entry.batch_numbers[place])]
+    return _Newest(leaf=LeafRef(batch=batch, index=int(entry.indexes[place])), day=days[place])
+
+
+def _delivered(received: ReceivedData) -> list[LeafRef]:
+    entry = received.records.types[ISSUED]
+    return [
+        LeafRef(batch=entry.batches[int(number)], index=int(index))
+        for number, index in zip(entry.batch_numbers, entry.indexes, strict=True)
+    ]
+
+
+def _accuse(scene: Scene, received: ReceivedData, leaf: LeafRef) -> Any:
+    """On the bureau's premises the regulator finds the record; with the bank's manifest it proves the omission."""
+    bureau, regulator = scene.bureau, scene.consortium.regulator
+    regulator.catch_up_with(bureau)
+    verifier = ReceiptVerifier(parameters=regulator.parameters, suite=regulator.suite)
+    state = regulator.engine.state()
+    return prove_withheld(
+        WithheldEvidence(
+            manifest=received.manifest_bytes,
+            delivered=_delivered(received),
+            record=bureau.vault.prove_record(leaf, groups=["core"]),
+            anchor=verifier.verify(regulator.engine.receipt(_anchor_index(regulator, bureau.member, leaf.batch))),
+        ),
+        provider=bureau.member,
+        state=state,
+        network=regulator.parameters.network,
+        batch_of=batch_lookup(state, bureau.member),
+        status_of=leaf_lookup(state, bureau.member),
+        verify_root=regulator.outbox.verify_root,
+        suite=regulator.suite,
+        catalogue=regulator.catalogue,
+    )
+
+
+def _anchor_index(member: Institution, author: MemberId, batch: bytes) -> int:
+    """Return the leaf index of an author's anchor.commit of a batch."""
+    return next(
+        index
+        for index, tx in indexed_transactions(member.engine, kinds=member.kinds)
+        if (tx.kind, tx.author) == (COMMIT, author) and tx.body.batch == batch
+    )
+
+
+def _rewrite_as_operator(scene: Scene) -> str:
+    """Let the operator sign the new log as it signed the old one; a follower that holds the first one is to follow."""
+    scene.bank.catch_up_with(scene.bureau)
+    bureau = scene.bureau
+    clock = ManualClock(bureau.parameters.genesis_time_ms)
+    rewritten = EmbeddedLedger.open(
+        scene.scratch / "rewritten",
+        parameters=bureau.parameters,
+        kinds=bureau.kinds,
+        key_ring=MemberKeyRing(),
+        clock=clock,
+        operator_key=bureau.keys.signing,
+        settings=EmbeddedSettings(linger_ms=0, disk=ScratchDisk()),
+    )
+    try:
+        _write_again(bureau, rewritten, clock=clock)
+        copy = copy_ledger(scene.bank, scene.scratch / "follower")
+        return _follow(scene.bank, copy, writer=rewritten)
+    finally:
+        rewritten.close()
+
+
+def _write_again(bureau: Institution, rewritten: EmbeddedLedger, *, clock: ManualClock) -> None:
+    """Submit every block at its own time but for one decision, then as many anchors of nothing as hide the gap."""
+    for block in _without_one_decision(bureau):
+        clock.advance(max(0, block.time_ms - clock.now_ms()))
+        for future in [rewritten.submit(raw) for raw in block.transactions]:
+            future.result()
+    forger = DirectSubmitter(
+        rewritten,
+        member=bureau.member,
+        key=bureau.keys.signing,
+        kinds=bureau.kinds,
+        suite=bureau.suite,
+        clock=clock,
+        entropy=bureau.surroundings.entropy,
+    )
+    while rewritten.checkpoint().size <= bureau.engine.checkpoint().size:
+        forger.submit(COMMIT, _anchor_of_nothing(bureau))
+
+
+def _without_one_decision(bureau: Institution) -> Iterator[TimedBlock]:
+    """Yield what every block is made from, the first decision left out."""
+    is_left_out = False
+    for block in bureau.engine.blocks(from_height=1):
+        kept = list(block.transactions)
+        if not is_left_out:
+            decisions = [raw for raw in kept if bureau.outbox.decode(raw).kind == DECISION]
+            is_left_out = bool(decisions)
+            kept = [raw for raw in kept if raw not in decisions[:1]]
+        yield TimedBlock(time_ms=block.time_ms, transactions=kept)
+
+
+def _anchor_of_nothing(bureau: Institution) -> AnchorCommitBody:
+    """Return the anchor of a batch of one record that nobody has, under random names."""
+    entropy = bureau.surroundings.entropy
+    return AnchorCommitBody(
+        batch=entropy(16),
+        standard=ISSUED,
+        period_from="2020-01-01",
+        period_to="2020-01-31",
+        count=1,
+        depth=0,
+        root=entropy(32),
+    )
+
+
+def _follow(bank: Institution, folder: Path, *, writer: EmbeddedLedger) -> str:
+    """Return the code by which a follower over a copied ledger refuses a writer."""
+    follower = FollowerLedger.open(
+        folder,
+        parameters=bank.parameters,
+        kinds=bank.kinds,
+        key_ring=MemberKeyRing(),
+        clock=bank.surroundings.clock,
+        writer=writer,
+        settings=FollowerSettings(),
+    )
+    try:
+        return code_of(follower.sync)
+    finally:
+        follower.close()
+
+
+def _rewrite_as_validator(scene: Scene) -> str:
+    """Let one validator write the log again and cosign it; a bank that knows its former cosignature watches it."""
+    scene.bank.catch_up_with(scene.bureau)
+    bureau, bank = scene.bureau, scene.bank
+    former = cosigned_by(known_checkpoints(scene.consortium), member=bureau)
+    copy = open_unflushed(scene.scratch / "rewritten", machine=machine_of(bureau.parameters, kinds=bureau.kinds))
+    try:
+        for _ in execute_blocks(copy, _without_one_decision(bureau)):
+            pass
+        _grow_beyond(copy, bureau=bureau, size=former.size)
+        new = sign_checkpoint(bureau, policy=policy_of(bureau), size=copy.head.size, root=copy.head.root)
+        proof = copy.consistency_proof(old_size=former.size, new_size=new.size)
+        return watch(
+            bank, first=former, second=new, proof=proof, accused=bureau.member, folder=scene.scratch / "watch"
+        ).code
+    finally:
+        copy.close()
+
+
+def _grow_beyond(copy: LedgerCopy, *, bureau: Institution, size: int) -> None:
+    """Add anchors of nothing until the log is longer than it was, so that its length does not give it away."""
+    while copy.head.size <= size:
+        until_ms = bureau.surroundings.clock.now_ms() + DRAFT_VALIDITY_MS
+        raw = _signed(bureau, COMMIT, _anchor_of_nothing(bureau), until_ms=until_ms)
+        for _ in execute_blocks(copy, [TimedBlock(time_ms=copy.head.time_ms + 1, transactions=[raw])]):
+            pass
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Act:
+    """One act. check: its field of ``TamperChecks``. code_begins: how the code begins that must catch it."""
+
+    check: str
+    run: Callable[[Scene], str]
+    act: Words
+    caught_by: Words
+    code_begins: str
+
+
+_ACTS = (
+    Act(
+        check="vault_byte_flip_caught",
+        run=flip_vault_byte,
+        act=Words(
+            en="One bit was flipped in the middle of a batch file in a copy of the bureau's vault.",
+            zh="在税务局数据库副本的批次文件中间翻转一个比特。",
+        ),
+        caught_by=Words(
+            en="Every leaf was recomputed and no longer led to the root on the ledger.",
+            zh="逐条重算叶子哈希，与账本上的根不再一致。",
+        ),
+        code_begins="vault.",
+    ),
+    Act(
+        check="ledger_byte_flip_caught",
+        run=flip_ledger_byte,
+        act=Words(
+            en="One bit was flipped in a segment of a copy of the regulator's ledger.",
+            zh="在监管方账本副本的分段文件中翻转一个比特。",
+        ),
+        caught_by=Words(
+            en="The replay from genesis named the file and the byte.",
+            zh="自创世起重放时指出了文件与位置。",
+        ),
+        code_begins="replay: ",
+    ),
+    Act(
+        check="forged_invoice_caught",
+        run=forge_invoice,
+        act=Words(
+            en="The amounts of one disclosed invoice were doubled, and a paper copy of an invented one handed in.",
+            zh="将一张已披露发票的金额翻倍，并提交一张虚构发票的纸质复印件。",
+        ),
+        caught_by=Words(
+            en="The altered record is no leaf of an anchored batch; the invented one is in no proven record.",
+            zh="被改的记录不属于任何锚定批次；虚构发票在已证明的记录中不存在。",
+        ),
+        code_begins="vault.leaf_mismatch",
+    ),
+    Act(
+        check="revoked_consent_refused",
+        run=use_revoked_consent,
+        act=Words(
+            en="A bank asked under a consent that the enterprise had just withdrawn.",
+            zh="企业刚撤销授权，银行仍凭该授权请求数据。",
+        ),
+        caught_by=Words(
+            en="The ledger refused the request: the consent is revoked.",
+            zh="账本拒绝请求：授权已撤销。",
+        ),
+        code_begins="consent.revoked",
+    ),
+    Act(
+        check="expired_consent_refused",
+        run=use_expired_consent,
+        act=Words(
+            en="A bank asked in the first block after a consent's last hour, on a copy of the ledger.",
+            zh="在账本副本上，授权到期后的第一个区块中，银行仍凭该授权请求数据。",
+        ),
+        caught_by=Words(
+            en="The ledger's rules refused the request: the consent has expired.",
+            zh="账本拒绝请求：授权已过期。",
+        ),
+        code_begins="consent.expired",
+    ),
+    Act(
+        check="withheld_record_caught",
+        run=withhold_record,
+        act=Words(
+            en="The bureau left the newest invoices out of an answer and signed a manifest to match.",
+            zh="税务局在答复中隐去最新发票，并签署与之相符的清单。",
+        ),
+        caught_by=Words(
+            en="The regulator proved an anchored record of the period that the signed manifest leaves out.",
+            zh="监管方证明：该期间内有一条已锚定的记录未列入所签清单。",
+        ),
+        code_begins="exchange.record_withheld",
+    ),
+)
+
+_REWRITES: Mapping[EngineName, Act] = {
+    EngineName.EMBEDDED: Act(
+        check="operator_rewrite_caught_by_follower",
+        run=_rewrite_as_operator,
+        act=Words(
+            en="The operator wrote its log again without one decision, a little longer, and signed it.",
+            zh="写入节点重写日志，抹去一笔审批并补足长度后重新签名。",
+        ),
+        caught_by=Words(
+            en="A bank's follower compared the signed roots, raised an alarm with both notes, and stopped.",
+            zh="银行的跟随节点比对签名的根，保留两份检查点作为证据并告警停机。",
+        ),
+        code_begins="ledger.fork_detected",
+    ),
+    EngineName.COMETBFT: Act(
+        check="operator_rewrite_caught_by_follower",
+        run=_rewrite_as_validator,
+        act=Words(
+            en="The bureau wrote the log again without one decision, longer, and cosigned it as a validator.",
+            zh="税务局重写日志，抹去一笔审批并补足长度，再以验证节点身份签名。",
+        ),
+        caught_by=Words(
+            en="A bank held its two cosignatures against each other: evidence that anybody can check.",
+            zh="银行比对其前后两次签名，得到任何人都可核验的分叉证据。",
+        ),
+        code_begins="ledger.fork_detected",
+    ),
+}
+"""Who could write the log again: the operator who signs alone, or one of those who sign together."""
+
+
+def try_tampering(scene: Scene) -> tuple[TamperStory, ...]:
+    """Commit every act and return what caught it."""
+    return tuple(_story(act, scene) for act in (*_ACTS, _REWRITES[scene.consortium.prepared.engine]))
+
+
+def _story(act: Act, scene: Scene) -> TamperStory:
+    code = act.run(scene)
+    return TamperStory(
+        check=act.check, act=act.act, caught_by=act.caught_by, code=code, caught=code.startswith(act.code_begins)
+    )

@@ -1,4 +1,4 @@
-"""Holding one member's signed words against each other: what it cosigned before, and what it cosigns now.
+"""Holding one member's checkpoints against each other: what it cosigned before, and what it cosigns now.
 
 A cosignature says that all heads cosigned before are extended (c2sp.org/tlog-cosignature). Whoever keeps the
 cosignatures of one validator can therefore prove against it alone that it signed two histories, whatever the quorum
@@ -22,13 +22,13 @@ from shuiqiao.ledger.witness.fork_evidence import verify_fork_evidence
 from shuiqiao.ledger.witness.witness import Witness
 from shuiqiao.members.epoch import checkpoint_policy, read_epoch
 from shuiqiao.node.institution import Institution
-from shuiqiao.sandbox.scenario.cast import Consortium
-from shuiqiao.sandbox.scenario.tamper_scene import NOT_CAUGHT
+from shuiqiao.sandbox.scenario.consortium import Consortium
+from shuiqiao.sandbox.scenario.scene import NOT_CAUGHT
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Verdict:
-    """What a watching member says. code: what it refused the second word with. evidence: for anybody to check."""
+    """What a watching member says. code: what it refused the second checkpoint with. evidence: for anybody to check."""
 
     code: str
     evidence: bytes | None
@@ -44,7 +44,7 @@ def known_checkpoints(consortium: Consortium) -> list[Checkpoint]:
     return [member.engine.checkpoint() for member in consortium.members]
 
 
-def word_in(checkpoints: Iterable[Checkpoint], *, member: Institution) -> Checkpoint:
+def cosigned_by(checkpoints: Iterable[Checkpoint], *, member: Institution) -> Checkpoint:
     """Return the largest of some checkpoints with one member's cosignature alone.
 
     Raises IntegrityError ``sandbox.word_missing`` where none carries it.
@@ -62,7 +62,7 @@ def word_in(checkpoints: Iterable[Checkpoint], *, member: Institution) -> Checkp
     raise IntegrityError("sandbox.word_missing", f"no checkpoint at hand carries the cosignature of {member.member}")
 
 
-def sign_word(member: Institution, *, policy: CheckpointPolicy, size: int, root: bytes) -> Checkpoint:
+def sign_checkpoint(member: Institution, *, policy: CheckpointPolicy, size: int, root: bytes) -> Checkpoint:
     """Return a checkpoint of whatever log a member chooses, with its own cosignature and nobody else's."""
     text = encode_text(origin=policy.origin, size=size, root=root)
     line = sign_cosignature(
@@ -85,7 +85,7 @@ def watch(
     accused: MemberId,
     folder: Path,
 ) -> Verdict:
-    """Let a member witness another one's two words and return what it says to the second.
+    """Let a member witness another one's two checkpoints and return what it says to the second.
 
     proof: consistency path between the two. folder: where the watcher keeps what it saw, in an existing one.
     """

@@ -1,8 +1,8 @@
 """The institutions of the scenario: one tax bureau, three banks, one regulator, each in a home of its own.
 
 All are real nodes in one process: each runs its own engine over its own files, and they know each other by the genesis
-alone. With the embedded engine the bureau writes and the others follow; with CometBFT each has a node beside it, and
-those with a vote decide together (``validators``). Homes get a random passphrase each, kept beside the keys as ``init``
+alone. With the embedded engine the bureau writes and the others follow; with CometBFT each has a node beside it on
+loopback, and those with a vote decide together. Homes get a random passphrase each, kept beside the keys as ``init``
 does.
 """
 
@@ -17,21 +17,21 @@ import msgspec
 
 from shuiqiao.base.clock import Clock
 from shuiqiao.base.ids import Entropy, MemberId
+from shuiqiao.base.words import Words
 from shuiqiao.crypto.keyfile import STRONG_COST, PassphraseCost
-from shuiqiao.crypto.model import CipherSuite, SuiteName
+from shuiqiao.crypto.model import SEED_BYTES, CipherSuite, SuiteName
 from shuiqiao.crypto.suites import get_suite
-from shuiqiao.ledger.engine.cometbft.comet.home import NodeKeys
-from shuiqiao.ledger.engine.cometbft.comet.localnet import LocalNetwork
+from shuiqiao.ledger.engine.cometbft.comet.home import NodeKeys, Pace, chain_id_of
+from shuiqiao.ledger.engine.cometbft.comet.localnet import LocalNetwork, LocalNode, LocalSettings
 from shuiqiao.ledger.engine.embedded import EmbeddedLedger
 from shuiqiao.ledger.transactions.submitter import log_size
 from shuiqiao.members.genesis import encode_genesis
-from shuiqiao.members.model import EngineName, Genesis, Member, Role
+from shuiqiao.members.model import VALIDATOR_POWER, EngineName, Genesis, Member, Role
 from shuiqiao.members.roster import Registration
 from shuiqiao.node.home.keys import MemberSeeds
 from shuiqiao.node.home.making import create_home, member_from_seeds
 from shuiqiao.node.home.settings import Home, NodeSettings
 from shuiqiao.node.institution import Institution, Surroundings
-from shuiqiao.sandbox.scenario.validators import EMBEDDED, Order, local_network, node_keys, started
 
 NETWORK_NAME = "demo"
 BUREAU = MemberId("bureau")
@@ -47,27 +47,45 @@ VOTING_ORDER = (BUREAU, LEAD_BANK, BANKS[1], REGULATOR, BANKS[2])
 """Who votes where there are validators: the first of these, as many as are asked for. The others follow."""
 
 
+PACE = Pace(propose_ms=1_000, vote_ms=500, commit_ms=10)
+"""On loopback votes are there at once; a proposer that is down costs the others a second."""
+
+START_TIMEOUT_S = 60.0
+"""How long the nodes may take to agree on their first block, in seconds."""
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Part:
-    """One part in the play."""
+class RunEngine:
+    """The engine of a run. validators: how many vote, 0 with the embedded engine. program: the cometbft program."""
+
+    engine: EngineName
+    validators: int = 0
+    program: Path = Path()
+
+
+EMBEDDED = RunEngine(engine=EngineName.EMBEDDED)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Founder:
+    """One of those that found the network."""
 
     member: MemberId
     role: Role
-    name: str
-    name_zh: str
+    names: Words
 
 
-CAST = (
-    Part(member=BUREAU, role=Role.TAX_BUREAU, name="Example Tax Bureau", name_zh="示例税务局"),
-    Part(member=BANKS[0], role=Role.BANK, name="Example East Bank", name_zh="示例东方银行"),
-    Part(member=BANKS[1], role=Role.BANK, name="Example North Bank", name_zh="示例北方银行"),
-    Part(member=BANKS[2], role=Role.BANK, name="Example South Bank", name_zh="示例南方银行"),
-    Part(member=REGULATOR, role=Role.REGULATOR, name="Example Financial Regulator", name_zh="示例金融监管局"),
+FOUNDERS = (
+    Founder(member=BUREAU, role=Role.TAX_BUREAU, names=Words(en="Example Tax Bureau", zh="示例税务局")),
+    Founder(member=BANKS[0], role=Role.BANK, names=Words(en="Example East Bank", zh="示例东方银行")),
+    Founder(member=BANKS[1], role=Role.BANK, names=Words(en="Example North Bank", zh="示例北方银行")),
+    Founder(member=BANKS[2], role=Role.BANK, names=Words(en="Example South Bank", zh="示例南方银行")),
+    Founder(member=REGULATOR, role=Role.REGULATOR, names=Words(en="Example Financial Regulator", zh="示例金融监管局")),
 )
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Stage:
+class PreparedConsortium:
     """What was made for a run. network: the CometBFT nodes, not yet started; None with the embedded engine."""
 
     folder: Path
@@ -90,7 +108,7 @@ _AT_ONCE: Mapping[EngineName, int] = {EngineName.EMBEDDED: 2, EngineName.COMETBF
 class Consortium:
     """The open institutions of a run."""
 
-    stage: Stage
+    prepared: PreparedConsortium
     bureau: Institution
     banks: dict[MemberId, Institution]
     regulator: Institution
@@ -127,68 +145,67 @@ def create_consortium(
     suite_name: SuiteName,
     clock: Clock,
     entropy: Entropy,
-    order: Order = EMBEDDED,
+    engine: RunEngine = EMBEDDED,
     cost: PassphraseCost = STRONG_COST,
-) -> Stage:
+) -> PreparedConsortium:
     """Make every home under ``folder/homes``; nothing is started."""
     suite = get_suite(suite_name)
-    seeds = {part.member: MemberSeeds.generate(entropy) for part in CAST}
-    validators = VOTING_ORDER[: order.validators]
-    nodes = node_keys(VOTING_ORDER, entropy=entropy) if order.engine is EngineName.COMETBFT else {}
+    seeds = {founder.member: MemberSeeds.generate(entropy) for founder in FOUNDERS}
+    validators = VOTING_ORDER[: engine.validators]
+    nodes = _node_keys(entropy) if engine.engine is EngineName.COMETBFT else {}
     genesis = Genesis(
         name=NETWORK_NAME,
         suite=suite_name,
-        engine=order.engine,
+        engine=engine.engine,
         writer=MemberId("") if nodes else BUREAU,
         created_ms=clock.now_ms(),
         quorum=2 * len(validators) // 3 + 1 if nodes else WITNESS_QUORUM,
         witnesses=tuple(sorted(validators if nodes else WITNESSES)),
         members=tuple(
-            _member(part, seeds=seeds[part.member], node=nodes.get(part.member), suite=suite, validators=validators)
-            for part in sorted(CAST, key=lambda part: part.member)
+            _member(
+                founder, seeds=seeds[founder.member], node=nodes.get(founder.member), suite=suite, validators=validators
+            )
+            for founder in sorted(FOUNDERS, key=lambda founder: founder.member)
         ),
     )
     encoded = encode_genesis(genesis)
-    network = local_network(
-        folder,
-        genesis=genesis,
-        network=suite.digest(encoded),
-        nodes=nodes,
-        program=order.program,
-        home_of=lambda member: home_of(folder, member).cometbft,
+    network = _local_network(
+        folder, genesis=genesis, network=suite.digest(encoded), nodes=nodes, program=engine.program
     )
-    for part in CAST:
+    for founder in FOUNDERS:
         create_home(
-            home_of(folder, part.member),
-            settings=_settings(part, suite=suite_name, network=network),
+            home_of(folder, founder.member),
+            settings=_settings(founder, suite=suite_name, network=network),
             genesis=encoded,
-            seeds=seeds[part.member],
+            seeds=seeds[founder.member],
             passphrase=None,
             entropy=entropy,
             cost=cost,
         )
-    return Stage(folder=folder, genesis=encoded, engine=order.engine, validators=validators, network=network)
-
-
-def _member(
-    part: Part, *, seeds: MemberSeeds, node: NodeKeys | None, suite: CipherSuite, validators: tuple[MemberId, ...]
-) -> Member:
-    return member_from_seeds(
-        seeds,
-        registration=Registration.in_genesis(NETWORK_NAME, part.member),
-        role=part.role,
-        name=part.name,
-        name_zh=part.name_zh,
-        suite=suite,
-        validator=node.validator if node and part.member in validators else None,
+    return PreparedConsortium(
+        folder=folder, genesis=encoded, engine=engine.engine, validators=validators, network=network
     )
 
 
-def _settings(part: Part, *, suite: SuiteName, network: LocalNetwork | None) -> NodeSettings:
-    settings = NodeSettings(member=part.member, role=part.role, suite=suite)
+def _member(
+    founder: Founder, *, seeds: MemberSeeds, node: NodeKeys | None, suite: CipherSuite, validators: tuple[MemberId, ...]
+) -> Member:
+    return member_from_seeds(
+        seeds,
+        registration=Registration.in_genesis(NETWORK_NAME, founder.member),
+        role=founder.role,
+        name=founder.names.en,
+        name_zh=founder.names.zh,
+        suite=suite,
+        validator=node.validator if node and founder.member in validators else None,
+    )
+
+
+def _settings(founder: Founder, *, suite: SuiteName, network: LocalNetwork | None) -> NodeSettings:
+    settings = NodeSettings(member=founder.member, role=founder.role, suite=suite)
     if network is None:
         return settings
-    return msgspec.structs.replace(settings, engine="cometbft", p2p_port=network.p2p_port(part.member))
+    return msgspec.structs.replace(settings, engine="cometbft", p2p_port=network.p2p_port(founder.member))
 
 
 def home_of(folder: Path, member: MemberId) -> Home:
@@ -197,7 +214,7 @@ def home_of(folder: Path, member: MemberId) -> Home:
 
 
 @contextmanager
-def open_consortium(stage: Stage, *, clock: Clock, entropy: Entropy) -> Generator[Consortium]:
+def open_consortium(prepared: PreparedConsortium, *, clock: Clock, entropy: Entropy) -> Generator[Consortium]:
     """Open every home, the bureau first, and start the nodes beside them where there are any.
 
     All is stopped and closed at the end, however it comes: nodes first, the bureau's home last.
@@ -205,7 +222,7 @@ def open_consortium(stage: Stage, *, clock: Clock, entropy: Entropy) -> Generato
     with ExitStack() as stack:
         bureau = stack.enter_context(
             Institution.open(
-                home_of(stage.folder, BUREAU),
+                home_of(prepared.folder, BUREAU),
                 # The clock of a story may jump, and is right by what the story says.
                 surroundings=Surroundings(clock=clock, entropy=entropy, is_clock_confirmed=True),
             )
@@ -213,13 +230,64 @@ def open_consortium(stage: Stage, *, clock: Clock, entropy: Entropy) -> Generato
         writer = bureau.engine if isinstance(bureau.engine, EmbeddedLedger) else None
         surroundings = Surroundings(clock=clock, entropy=entropy, writer=writer)
         others = {
-            member: stack.enter_context(Institution.open(home_of(stage.folder, member), surroundings=surroundings))
+            member: stack.enter_context(Institution.open(home_of(prepared.folder, member), surroundings=surroundings))
             for member in (*BANKS, REGULATOR)
         }
-        stack.enter_context(started(stage.network))
+        stack.enter_context(_started(prepared.network))
         yield Consortium(
-            stage=stage,
+            prepared=prepared,
             bureau=bureau,
             banks={bank: others[bank] for bank in BANKS},
             regulator=others[REGULATOR],
         )
+
+
+def _node_keys(entropy: Entropy) -> dict[MemberId, NodeKeys]:
+    """Return fresh keys of a CometBFT node for every member."""
+    return {
+        member: NodeKeys(node_seed=entropy(SEED_BYTES), validator_seed=entropy(SEED_BYTES)) for member in VOTING_ORDER
+    }
+
+
+def _local_network(
+    folder: Path, *, genesis: Genesis, network: bytes, nodes: Mapping[MemberId, NodeKeys], program: Path
+) -> LocalNetwork | None:
+    """Write the homes of all nodes and return them, not started; None where there are none.
+
+    network: the network id. Raises Unavailable ``ledger.ports_taken``.
+    """
+    if not nodes:
+        return None
+    return LocalNetwork(
+        folder,
+        [
+            LocalNode(
+                name=member,
+                keys=keys,
+                power=VALIDATOR_POWER if member in genesis.witnesses else 0,
+                home=home_of(folder, member).cometbft,
+            )
+            for member, keys in nodes.items()
+        ],
+        program=program,
+        settings=LocalSettings(
+            chain_id=chain_id_of(network), genesis_time_ms=genesis.created_ms, pace=PACE, is_relayed=False
+        ),
+    )
+
+
+@contextmanager
+def _started(network: LocalNetwork | None) -> Generator[None]:
+    """Keep all nodes running, from their first block on; nothing where there are none.
+
+    Raises Unavailable ``ledger.node_too_slow``.
+    """
+    if network is None:
+        yield
+        return
+    try:
+        network.start()
+        network.wait_for_height(1, timeout_s=START_TIMEOUT_S)
+        yield
+    finally:
+        network.stop()

@@ -7,7 +7,7 @@ from datetime import date
 import pyarrow as pa
 import pytest
 
-from shuiqiao.lending.papers import PaperInvoice, unproven_papers
+from shuiqiao.lending.assessment import PaperInvoice, unproven_papers
 
 DAY = date(2025, 3, 1)
 

@@ -1,7 +1,8 @@
-"""Model development at the lead bank: its loan book's outcomes, and records that each enterprise consented to.
+"""Model development at a bank: its loan book's outcomes, and records that each enterprise consented to.
 
 Every record comes through a consent for model development and is proven like any other. The figures are nested
-cross-validation. An applicant who is also in the loan book is later scored by the one of five cards that never saw it.
+cross-validation. A firm that helped to train a card must not be decided by it: the firms are cut into folds, one card
+is trained without each fold, and an applicant who is in the loan book is scored by the card that never saw it.
 """
 
 from __future__ import annotations
@@ -14,15 +15,45 @@ from typing import Any
 import numpy as np
 import pyarrow as pa
 
-from shuiqiao.credit.crossfit import cross_fit, train_scorecard
-from shuiqiao.credit.scorecard import Scorecard
-from shuiqiao.credit.scoring import feature_values
-from shuiqiao.credit.training import TrainingData, TrainingSettings
+from shuiqiao.credit.scorecard import Scorecard, feature_values, make_scorecard
+from shuiqiao.credit.training import TrainingData, TrainingSettings, stratified_folds, train
 from shuiqiao.credit.validation import Validation, ValidationSettings, validate
 from shuiqiao.features.catalogue import FEATURES
 from shuiqiao.features.engine import FeatureEngine
 from shuiqiao.features.inputs import granted_needs
 from shuiqiao.features.model import FeatureDefinition
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class CrossFit:
+    """One card per fold, and the number of the card that each firm is to be scored by."""
+
+    cards: tuple[Scorecard, ...]
+    card_of: tuple[int, ...]
+
+
+def cross_fit(
+    data: TrainingData, *, name: str, settings: TrainingSettings, folds: int, rng: np.random.Generator
+) -> CrossFit:
+    """Return the cards ``<name>-fold<k>`` and the card of each firm, in the order of the data.
+
+    Raises InvalidInput ``credit.too_few_firms`` (from training) where a fold leaves too few firms of one outcome.
+    """
+    numbers = stratified_folds(data.bad, folds=folds, rng=rng)
+    cards = tuple(
+        train_scorecard(data.subset(numbers != number), name=f"{name}-fold{number}", settings=settings, rng=rng)
+        for number in range(folds)
+    )
+    return CrossFit(cards=cards, card_of=tuple(int(number) for number in numbers))
+
+
+def train_scorecard(
+    data: TrainingData, *, name: str, settings: TrainingSettings, rng: np.random.Generator
+) -> Scorecard:
+    """Return the card of all firms handed over: what a bank would put into use."""
+    model = train(data, settings=settings, rng=rng)
+    return make_scorecard(model, name=name, n=data.bad.size, bad=int(data.bad.sum()))
+
 
 CARD_NAME = "tax-record-scorecard"
 DECISION_FOLDS = 5
@@ -62,6 +93,11 @@ def develop_model(
     seed: int,
 ) -> DevelopedModel:
     """Compute features of everyone in the loan book, validate the procedure, fit the card on all of them.
+
+    Example::
+
+        model = develop_model([received.tables for received in book], outcomes=outcomes, as_of=today, seed=1)
+        card = model.card_for(uscc)
 
     tables: proven records per taxpayer, record type to table. outcomes: taxpayer to whether it defaulted. Raises
     InvalidInput ``credit.too_few_firms`` where there is too little to learn from.

@@ -2,7 +2,7 @@ from __future__ import annotations
 
 from types import SimpleNamespace
 
-from shuiqiao.sandbox.scenario.tamper_scene import copy_ledger
+from shuiqiao.sandbox.scenario.tampering import copy_ledger
 
 
 def test_a_draft_that_is_gone_when_it_is_copied_stops_no_copy(tmp_path):

@@ -1,0 +1,1 @@
+"""The modes in which a request is answered: one port, and a module for each mode that is built."""

@@ -1,0 +1,99 @@
+"""The mode *disclose*: the granted groups of each record, with the proof that it is a leaf of an anchored batch.
+
+Rule: docs/spec/consent-exchange.md [EXCHANGE-13], [EXCHANGE-14]. The recipient believes nothing until every record was
+proven, and nothing beyond what it asked for.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from shuiqiao.base.errors import IntegrityError
+from shuiqiao.exchange.changes import leaves_of
+from shuiqiao.exchange.manifest import first_out_of_scope, inventories_of
+from shuiqiao.exchange.modes.port import Answer, AnswerMode, Proven, RecordSource
+from shuiqiao.vault.disclosure import decode_disclosure, encode_disclosure, verify_disclosure
+
+if TYPE_CHECKING:
+    from shuiqiao.base.ids import Uscc
+    from shuiqiao.consent.model import ConsentArtefact
+    from shuiqiao.crypto.model import CipherSuite
+    from shuiqiao.exchange.model import RequestMessage
+    from shuiqiao.standards.model import Catalogue
+    from shuiqiao.vault.disclosure import Disclosure
+    from shuiqiao.vault.model import BatchLookup, LeafLookup
+
+
+class Disclose(AnswerMode):
+    """Records in the clear, each with its proof."""
+
+    def __init__(self, *, suite: CipherSuite, catalogue: Catalogue) -> None:
+        self._suite = suite
+        self._catalogue = catalogue
+
+    def answer(self, message: RequestMessage, *, uscc: Uscc, source: RecordSource) -> Answer:
+        """Return every live record of the types and period asked for, in the groups asked for."""
+        disclosure = source.disclose(
+            uscc=uscc, groups=message.items, period_from=message.period_from, period_to=message.period_to
+        )
+        return Answer(
+            content=encode_disclosure(disclosure),
+            counts={entry.standard: entry.rows.num_rows for entry in disclosure.types},
+            leaves=leaves_of(disclosure),
+        )
+
+    def prove(
+        self,
+        content: bytes,
+        *,
+        message: RequestMessage,
+        artefact: ConsentArtefact,
+        batch_of: BatchLookup,
+        status_of: LeafLookup | None,
+    ) -> Proven:
+        """Return the records, each of them a leaf of a batch that the provider anchored, of the taxpayer and period."""
+        disclosure = decode_disclosure(content, catalogue=self._catalogue)
+        _expect_groups(disclosure, message)
+        if disclosure.uscc != artefact.taxpayer:
+            raise IntegrityError("exchange.taxpayer_wrong", "the answer is about another taxpayer than the consent")
+        records = verify_disclosure(
+            disclosure, batch_of=batch_of, suite=self._suite, catalogue=self._catalogue, status_of=status_of
+        )
+        self._expect_period(disclosure, message)
+        return Proven(
+            disclosure=disclosure,
+            records=records,
+            inventories=inventories_of(disclosure, catalogue=self._catalogue),
+        )
+
+    def _expect_period(self, disclosure: Disclosure, message: RequestMessage) -> None:
+        """[EXCHANGE-14]: nothing from outside the period asked for."""
+        for entry in disclosure.types:
+            outside = first_out_of_scope(
+                entry.rows,
+                self._catalogue.get(entry.standard),
+                period_from=message.period_from,
+                period_to=message.period_to,
+            )
+            if outside is not None:
+                raise IntegrityError(
+                    "exchange.period_not_granted",
+                    f"a record of {entry.standard} is of {outside}; "
+                    f"{message.period_from} to {message.period_to} was asked for",
+                )
+
+
+def _expect_groups(disclosure: Disclosure, message: RequestMessage) -> None:
+    """[EXCHANGE-13]: exactly what was asked for, no group more and none less."""
+    for entry in disclosure.types:
+        asked = message.items.get(entry.standard, [])
+        beyond = sorted(set(entry.groups) - set(asked))
+        if beyond:
+            raise IntegrityError(
+                "exchange.group_not_granted",
+                f"the answer holds {', '.join(beyond)} of {entry.standard}, which was not asked for",
+            )
+        if len(entry.groups) != len(asked):
+            raise IntegrityError(
+                "exchange.group_missing", f"the answer holds {entry.groups} of {entry.standard}, asked were {asked}"
+            )
