@@ -63,7 +63,7 @@ MODULES = {
         ],
         [
             "unit/ledger/state/test_m*.py",
-            "unit/ledger/replay",
+            "unit/ledger/state/test_a*.py",
             "unit/ledger/transactions/test_[tw]*.py",
             "unit/ledger/test_clock_check.py",
             "property/ledger/test_transaction*.py",

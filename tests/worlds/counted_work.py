@@ -7,19 +7,10 @@ from __future__ import annotations
 
 from typing import Any
 
-from shuiqiao.ledger.log.entry import decode_entry
-from shuiqiao.ledger.model import BlockContext
+from shuiqiao.ledger.replay.replay import Level, MemoryLedger, replay_block
 from shuiqiao.ledger.state.machine import BlockResult, StateMachine
-from shuiqiao.ledger.state.memory_state import MemoryState
-from shuiqiao.ledger.state.overlay import OverlayState, genesis_writes
-from shuiqiao.ledger.store.execution import trusted_candidates
 from shuiqiao.ledger.transactions.kinds import KindTable, expected_work
 from shuiqiao.members.key_ring import MemberKeyRing
-
-
-class _Nothing:
-    def expiry_hour(self, author: Any, transaction_id: bytes) -> int | None:
-        return None
 
 
 def require_counted(result: BlockResult) -> None:
@@ -31,11 +22,8 @@ def require_counted(result: BlockResult) -> None:
 def require_all_counted(ledger: Any, *, kinds: KindTable, suite: Any) -> None:
     """Execute the blocks of an open ledger once more, and require that of each."""
     machine = StateMachine(ledger.parameters, kinds=kinds, key_ring=MemberKeyRing(), suite=suite)
-    state, last_ms = MemoryState(genesis_writes(ledger.parameters)), ledger.parameters.genesis_time_ms
+    memory = MemoryLedger(machine)
     for block in ledger.blocks(from_height=1):
-        overlay, time_ms = OverlayState(state), decode_entry(block.entry).time_ms
-        candidates = trusted_candidates(map(machine.decode, block.transactions), overlay, machine=machine)
-        ctx = BlockContext(height=block.height, time_ms=time_ms)
-        require_counted(machine.execute_block(candidates, overlay, ctx, previous_time_ms=last_ms, replay=_Nothing()))
-        state.write(overlay.writes)
-        last_ms = time_ms
+        execution = replay_block(memory, block, level=Level.EXECUTED)
+        require_counted(execution.result)
+        memory.follow(execution, block)

@@ -1,16 +1,24 @@
-"""The closed table of transaction kinds of this version: every room's contract, collected once."""
+"""The rules of a network as every member runs them: each room's contract, collected once in a closed table of kinds."""
 
 from __future__ import annotations
 
 from functools import lru_cache
+from typing import Final
 
 from shuiqiao.consent import contract as consent
+from shuiqiao.crypto.suites import get_suite
 from shuiqiao.exchange import contract as exchange
-from shuiqiao.ledger.transactions.kinds import KindTable
+from shuiqiao.ledger.model import NetworkParameters
+from shuiqiao.ledger.state.machine import StateMachine
+from shuiqiao.ledger.transactions.kinds import GATE_ROOM, KindTable
 from shuiqiao.lending import contract as lending
 from shuiqiao.members import contract as members
+from shuiqiao.members.key_ring import MemberKeyRing
 from shuiqiao.oversight import contract as oversight
 from shuiqiao.vault import contract as vault
+
+KEY_ROOMS: Final = frozenset({"members", GATE_ROOM})
+"""The rooms whose kinds decide on members, keys and who may act; a contract writes under its own room only."""
 
 
 @lru_cache(maxsize=1)
@@ -18,3 +26,9 @@ def network_kinds() -> KindTable:
     """Return the table that every node of a network shares."""
     rooms = (members.KINDS, vault.KINDS, consent.KINDS, exchange.KINDS, lending.KINDS, oversight.KINDS)
     return KindTable(kind for kinds in rooms for kind in kinds)
+
+
+def network_machine(parameters: NetworkParameters, *, kinds: KindTable | None = None) -> StateMachine:
+    """Return the state machine of a network. kinds: another table than that of every node."""
+    suite = get_suite(parameters.suite)
+    return StateMachine(parameters, kinds=kinds or network_kinds(), key_ring=MemberKeyRing(), suite=suite)

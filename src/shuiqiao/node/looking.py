@@ -24,9 +24,9 @@ from shuiqiao.base.progress import no_progress
 from shuiqiao.crypto.suites import get_suite
 from shuiqiao.ledger.checkpoints.note import verify_note
 from shuiqiao.ledger.checkpoints.signed_note import Checkpoint, decode_signed_note
-from shuiqiao.ledger.engine.ledger_copy import CHECKPOINTS_FOLDER
 from shuiqiao.ledger.model import Block, Committed, Event, LedgerEngine, NetworkParameters, StateView, Transaction
 from shuiqiao.ledger.receipts.making import make_receipt
+from shuiqiao.ledger.store.checkpoint_file import CHECKPOINTS_FOLDER
 from shuiqiao.ledger.store.epochs import StoredEpochs
 from shuiqiao.ledger.store.index import IndexReader
 from shuiqiao.ledger.store.index_record import IndexUnreadable

@@ -14,7 +14,7 @@ from shuiqiao.ledger.checkpoints.note import sign_checkpoint
 from shuiqiao.ledger.checkpoints.signed_note import Checkpoint, read_checkpoint
 from shuiqiao.ledger.engine.ledger_copy import LedgerCopy
 from shuiqiao.ledger.engine.port import CopySettings
-from shuiqiao.ledger.store.execution import trusted_candidates
+from shuiqiao.ledger.replay.replay import Level, replay_transactions
 from shuiqiao.ledger.transactions.transaction import TransactionDraft, sign_transaction
 from shuiqiao.members.action import Admit
 from shuiqiao.members.contract import PROPOSE, ROTATE_KEY, MemberProposeBody, MemberRotateKeyBody
@@ -292,9 +292,8 @@ def grown(files, *, genesis, scratch, write):
     copy = LedgerCopy(scratch, machine=machine, settings=CopySettings())
     try:
         transactions = [machine.decode(raw) for raw in write(machine)]
-        overlay = copy.overlay()
-        candidates = trusted_candidates(transactions, overlay, machine=machine)
-        copy.commit(copy.execute(candidates, overlay=overlay, time_ms=copy.head.time_ms + 1))
+        time_ms = copy.head.time_ms + 1
+        copy.commit(replay_transactions(copy, transactions, time_ms=time_ms, level=Level.EXECUTED))
         head = copy.head
     finally:
         copy.close()

@@ -9,7 +9,7 @@ from cometbft_world import comet_program
 from shuiqiao.members.model import EngineName
 from shuiqiao.sandbox.scenario.consortium import RunEngine
 from shuiqiao.sandbox.scenario.outvoting import CHEAT, outvote_cheat
-from shuiqiao.sandbox.scenario.replaying import replay_through_embedded
+from shuiqiao.sandbox.scenario.rebuilding import replay_through_embedded
 
 VALIDATORS = 4
 

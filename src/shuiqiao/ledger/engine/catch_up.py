@@ -9,20 +9,20 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING
 
-from shuiqiao.base.errors import IntegrityError, InvalidInput, ShuiqiaoError, Unavailable
+from shuiqiao.base.errors import IntegrityError, InvalidInput, Unavailable
 from shuiqiao.ledger.checkpoints.signed_note import Checkpoint
 from shuiqiao.ledger.log.entry import decode_entry
 from shuiqiao.ledger.log.tree import Frontier, verify_consistency
-from shuiqiao.ledger.model import Block, Event, StateView, Transaction
-from shuiqiao.ledger.state.machine import Candidate, SignatureClaim
+from shuiqiao.ledger.model import Block, Event, Transaction
+from shuiqiao.ledger.replay.replay import prove_signatures
+from shuiqiao.ledger.state.machine import Candidate
 from shuiqiao.ledger.store.alarm_file import ForkKind
 from shuiqiao.ledger.store.execution import Growth, grow
-from shuiqiao.ledger.transactions.verifiers import Verifier, verify_all
+from shuiqiao.ledger.transactions.verifiers import Verifier
 
 if TYPE_CHECKING:
     from shuiqiao.ledger.engine.ledger_copy import LedgerCopy
     from shuiqiao.ledger.engine.port import FollowerSettings, LedgerPeer
-    from shuiqiao.ledger.state.machine import StateMachine
 
 _BROKEN_BY_A_BLOCK = frozenset({"ledger.entry_malformed", "ledger.block_time_backwards"})
 """What a signed block itself can be wrong by; any other damage is found in this copy's own files, accusing nobody."""
@@ -220,28 +220,6 @@ class Catcher:
         # All were accepted and the entry is the one that was signed: its leaves are those that ``growth`` was made of.
         stored = self._copy.store(execution, growth=growth)
         return stored, [event for outcome in execution.result.outcomes for event in outcome.events]
-
-
-def prove_signatures(
-    transactions: Sequence[Transaction], state: StateView, *, machine: StateMachine, verifier: Verifier
-) -> list[tuple[bytes, ...]]:
-    """Verify signatures ahead of execution; return per transaction the keys that were proven.
-
-    A transaction whose signers are not known yet, or of which a signature does not hold, gets none: the machine
-    verifies it when its turn comes, and refuses it there if it must be.
-    """
-    planned: list[tuple[SignatureClaim, ...]] = []
-    for tx in transactions:
-        try:
-            planned.append(machine.plan_verification(tx, state))
-        except ShuiqiaoError:
-            planned.append(())
-    verdicts = iter(verify_all(verifier, [job for jobs in planned for job in jobs]))
-    proven: list[tuple[bytes, ...]] = []
-    for jobs in planned:
-        held = [next(verdicts) for _ in jobs]
-        proven.append(tuple(job[0] for job in jobs) if all(held) else ())
-    return proven
 
 
 def _invalid(block: Block, reason: str) -> HistoryBroken:

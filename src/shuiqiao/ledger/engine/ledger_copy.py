@@ -15,19 +15,26 @@ from typing import Final, cast
 
 import lmdb
 
+from shuiqiao.base.durable import ScratchDisk
 from shuiqiao.base.errors import IntegrityError
 from shuiqiao.ledger.checkpoints.signed_note import Checkpoint
 from shuiqiao.ledger.engine.port import CopySettings
-from shuiqiao.ledger.log.entry import decode_entry
 from shuiqiao.ledger.log.tree import Frontier
 from shuiqiao.ledger.model import Block, BlockContext, NetworkParameters, StateView, Transaction
+from shuiqiao.ledger.replay.replay import Level, replay_block
 from shuiqiao.ledger.state.machine import Candidate, StateMachine
 from shuiqiao.ledger.state.overlay import OverlayState, genesis_writes
-from shuiqiao.ledger.store.checkpoint_file import CheckpointFile
+from shuiqiao.ledger.store.checkpoint_file import (
+    CHECKPOINTS_FOLDER,
+    COSIGNED_INTERVAL_S,
+    COSIGNED_NAME,
+    LATEST_NAME,
+    CheckpointFile,
+)
 from shuiqiao.ledger.store.epochs import EPOCHS_FOLDER, StoredEpochs
-from shuiqiao.ledger.store.execution import Execution, Growth, grow, trusted_candidates
+from shuiqiao.ledger.store.execution import Execution, Growth, grow
 from shuiqiao.ledger.store.frame import ZERO_DIGEST, Frame, HashName, StoredFrame
-from shuiqiao.ledger.store.index import Index
+from shuiqiao.ledger.store.index import INDEX_FOLDER, Index
 from shuiqiao.ledger.store.index_record import (
     BlockPlace,
     BlockRecord,
@@ -39,16 +46,8 @@ from shuiqiao.ledger.store.index_record import (
 from shuiqiao.ledger.store.lock import FolderLock, system_refusals
 from shuiqiao.ledger.store.log_reading import LogReading, block_of
 from shuiqiao.ledger.store.recovery import Recovery, recover
-from shuiqiao.ledger.store.segments import SegmentFiles
+from shuiqiao.ledger.store.segments import SEGMENTS_FOLDER, SegmentFiles
 from shuiqiao.ledger.store.state_view import CurrentState, SnapshotState, ValueCache, replay_id
-
-SEGMENTS_FOLDER: Final = "segments"
-INDEX_FOLDER: Final = "index.lmdb"
-CHECKPOINTS_FOLDER: Final = "checkpoints"
-
-COSIGNED_NAME: Final = "cosigned"
-COSIGNED_INTERVAL_S: Final = 1.0
-"""The newest checkpoint that witnesses confirmed, kept to be published; how long it may wait for that, in seconds."""
 
 _REPLAYED_LEAVES: Final = 4096
 _REPLAYED_BLOCKS: Final = 64
@@ -86,19 +85,8 @@ class LedgerCopy(LogReading):
             disk=settings.disk,
             max_segment_bytes=settings.max_segment_bytes,
         )
-        self.checkpoint_file = CheckpointFile(
-            folder / CHECKPOINTS_FOLDER,
-            suite=machine.suite,
-            disk=settings.disk,
-            interval_s=settings.checkpoint_interval_s,
-        )
-        self.cosigned_file = CheckpointFile(
-            folder / CHECKPOINTS_FOLDER,
-            suite=machine.suite,
-            disk=settings.disk,
-            interval_s=COSIGNED_INTERVAL_S,
-            name=COSIGNED_NAME,
-        )
+        self.checkpoint_file = self._note_file(LATEST_NAME, interval_s=settings.checkpoint_interval_s)
+        self.cosigned_file = self._note_file(COSIGNED_NAME, interval_s=COSIGNED_INTERVAL_S)
         self.epochs = StoredEpochs(folder / CHECKPOINTS_FOLDER, machine=machine, disk=settings.disk)
         try:
             with system_refusals(folder):
@@ -106,6 +94,15 @@ class LedgerCopy(LogReading):
         except BaseException:
             self.close()
             raise
+
+    def _note_file(self, name: str, *, interval_s: float) -> CheckpointFile:
+        return CheckpointFile(
+            self._folder / CHECKPOINTS_FOLDER,
+            suite=self.machine.suite,
+            disk=self._settings.disk,
+            interval_s=interval_s,
+            name=name,
+        )
 
     # Opening
 
@@ -178,12 +175,8 @@ class LedgerCopy(LogReading):
         Its signatures were verified before it was written; ``replay_ledger`` verifies them again on demand.
         """
         frame = stored.frame
-        overlay = self.overlay()
-        self.machine.require_versions(overlay, height=frame.height)
-        transactions = [self.machine.decode(raw) for raw in frame.transactions]
-        self.look_up(transactions)
-        candidates = trusted_candidates(transactions, overlay, machine=self.machine)
-        execution = self.execute(candidates, overlay=overlay, time_ms=decode_entry(frame.entry).time_ms)
+        self.machine.require_versions(self._current, height=frame.height)
+        execution = replay_block(self, frame, level=Level.EXECUTED)
         if execution.result.entry != frame.entry:
             raise IntegrityError(
                 "ledger.block_contradicted",
@@ -342,3 +335,8 @@ class LedgerCopy(LogReading):
             self._index.close()
             self._index = None
         self._lock.release()
+
+
+def open_scratch(folder: Path, *, machine: StateMachine) -> LedgerCopy:
+    """Open or make a copy that does not wait for the disk, to be thrown away; raises what ``LedgerCopy`` raises."""
+    return LedgerCopy(folder, machine=machine, settings=CopySettings(disk=ScratchDisk()))

@@ -1,50 +1,57 @@
-"""Replaying a ledger from its genesis [STORE-23]: every byte, signature, rule and root, by nobody's word.
+"""Checking a whole log from its first byte, by nobody's word: what does not hold becomes a problem, not a repair.
 
-``replay_ledger`` takes a ledger folder or the blocks of an engine and executes them on a fresh state in memory. It
-believes neither index nor checkpoint; what does not hold becomes a Problem that names the place and both values.
-Nothing is repaired, and nothing is written. Oversight uses it for the audit.
+``replay_ledger`` takes a ledger folder or the blocks of an engine and executes them on a fresh state in memory
+[STORE-23]; it believes neither index nor checkpoint. Oversight uses it for the audit. ``check_log`` reads the files at
+level HASHED, compares them with the stored tree and the root at the checkpoint, and beside a running writer ends at its
+last committed block. Doctor and backup use it. Nothing is written.
+
+    replay_ledger(home.ledger, parameters=parameters, kinds=kinds, key_ring=MemberKeyRing()).problems
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Sequence
-from dataclasses import dataclass, field
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from dataclasses import dataclass
 from pathlib import Path
-from typing import Final, cast
+from typing import TYPE_CHECKING, Final, cast
 
-from shuiqiao.base.clock import MS_PER_HOUR
-from shuiqiao.base.durable import PosixDisk
 from shuiqiao.base.errors import IntegrityError, ShuiqiaoError
 from shuiqiao.base.files import open_regular
-from shuiqiao.base.ids import MemberId
 from shuiqiao.crypto.suites import get_suite
-from shuiqiao.ledger.engine.catch_up import prove_signatures
-from shuiqiao.ledger.engine.ledger_copy import CHECKPOINTS_FOLDER, SEGMENTS_FOLDER
 from shuiqiao.ledger.log.entry import decode_entry
-from shuiqiao.ledger.log.tree import Frontier, leaf_hashes
-from shuiqiao.ledger.model import Block, BlockContext, KeyRing, NetworkParameters, Transaction
+from shuiqiao.ledger.model import Block, KeyRing, NetworkParameters, Transaction
+from shuiqiao.ledger.replay.replay import HashedLog, Level, MemoryLedger, prove_signatures, replay_transactions
 from shuiqiao.ledger.state.epoch_trail import EpochChange, EpochTrail
-from shuiqiao.ledger.state.machine import Candidate, StateMachine
-from shuiqiao.ledger.state.memory_state import MemoryState
-from shuiqiao.ledger.state.overlay import OverlayState, genesis_writes
-from shuiqiao.ledger.store.checkpoint_file import CheckpointFile
+from shuiqiao.ledger.state.machine import StateMachine
+from shuiqiao.ledger.store.checkpoint_file import CHECKPOINTS_FOLDER, CheckpointFile
 from shuiqiao.ledger.store.frame import (
     EMPTY_TAIL,
     SEGMENT_HEADER_BYTES,
     Broken,
     Damage,
     HashName,
+    StoredFrame,
+    Tail,
     decode_segment_header,
+    tail_after,
 )
-from shuiqiao.ledger.store.segments import DEFAULT_SEGMENT_BYTES, SegmentFiles
+from shuiqiao.ledger.store.recovery import Recovery, recover
+from shuiqiao.ledger.store.segments import SegmentFiles, WatchedFiles
 from shuiqiao.ledger.transactions.kinds import KindTable
 from shuiqiao.ledger.transactions.verifiers import Verifier, open_verifier
+
+if TYPE_CHECKING:
+    from shuiqiao.ledger.checkpoints.signed_note import Checkpoint
+    from shuiqiao.ledger.log.tree import HashReader
+    from shuiqiao.ledger.store.frame import Frame
+    from shuiqiao.ledger.store.index_record import Head
 
 MAX_PROBLEMS: Final = 100
 """A replay stops after so many problems: the first ones tell, the rest follow from them."""
 
 _BATCH_TRANSACTIONS: Final = 2_048
-_PRUNE_EVERY_BLOCKS: Final = 1_000
+_TELL_EVERY: Final = 500
+"""Blocks between two calls of a progress listener."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -72,43 +79,6 @@ class ReplayResult:
     root: bytes
     signatures_verified: int
     problems: tuple[Problem, ...]
-
-
-class ReplayMemory:
-    """The replay index of a ledger replayed in memory."""
-
-    def __init__(self) -> None:
-        self._hours: dict[tuple[str, bytes], int] = {}
-
-    def expiry_hour(self, author: MemberId, transaction_id: bytes) -> int | None:
-        """Return the hour in which an accepted id expires, None if it is not remembered."""
-        return self._hours.get((author, transaction_id))
-
-    def remember(self, author: str, transaction_id: bytes, hour: int) -> None:
-        """Remember an accepted id."""
-        self._hours[author, transaction_id] = hour
-
-    def prune(self, *, before_hour: int) -> None:
-        """Forget what expired."""
-        self._hours = {key: hour for key, hour in self._hours.items() if hour >= before_hour}
-
-
-@dataclass(slots=True)
-class _Replayed:
-    """The ledger as far as it was replayed."""
-
-    state: MemoryState
-    frontier: Frontier
-    time_ms: int
-    replay: ReplayMemory = field(default_factory=ReplayMemory)
-    height: int = 0
-    transactions: int = 0
-    signatures: int = 0
-    problems: list[Problem] = field(default_factory=list[Problem])
-
-    def report(self, place: str, rule: str, *, expected: str, found: str | ShuiqiaoError) -> None:
-        code = found.code if isinstance(found, ShuiqiaoError) else ""
-        self.problems.append(Problem(place=place, rule=rule, expected=expected, found=str(found), code=code))
 
 
 def replay_ledger(
@@ -141,14 +111,13 @@ def check_segment_headers(folder: Path, *, parameters: NetworkParameters) -> tup
 
     An engine reads blocks by their place and so passes the headers over; with both, every byte is looked at [STORE-23].
     """
-    files = SegmentFiles(
-        folder / SEGMENTS_FOLDER,
-        network=parameters.network,
-        hash_name=cast("HashName", get_suite(parameters.suite).hash_name),
-        disk=PosixDisk(),
-        max_segment_bytes=DEFAULT_SEGMENT_BYTES,
-    )
+    files = _watched(folder, parameters)
     return tuple(problem for segment in files.segments() for problem in _header_problems(files, segment, parameters))
+
+
+def _watched(folder: Path, parameters: NetworkParameters) -> WatchedFiles:
+    hash_name = cast("HashName", get_suite(parameters.suite).hash_name)
+    return WatchedFiles.in_ledger(folder, network=parameters.network, hash_name=hash_name)
 
 
 def _header_problems(files: SegmentFiles, segment: int, parameters: NetworkParameters) -> Iterator[Problem]:
@@ -176,12 +145,10 @@ class _Replay:
     def __init__(self, machine: StateMachine, verifier: Verifier) -> None:
         self._machine = machine
         self._verifier = verifier
-        self._hash_name = machine.suite.hash_name
-        self._done = _Replayed(
-            state=MemoryState(genesis_writes(machine.parameters)),
-            frontier=Frontier(hash_name=self._hash_name),
-            time_ms=machine.parameters.genesis_time_ms,
-        )
+        self._ledger = MemoryLedger(machine)
+        self._problems: list[Problem] = []
+        self._transactions = 0
+        self._signatures = 0
         self._trail = EpochTrail(machine.parameters, key_ring=machine.key_ring)
         self._file: CheckpointFile | None = None
         self._claimed_size = 0
@@ -189,23 +156,16 @@ class _Replay:
 
     def run_folder(self, folder: Path) -> ReplayResult:
         """Replay the segment files, and compare with the stored checkpoint."""
-        self._file = CheckpointFile(folder / CHECKPOINTS_FOLDER, suite=self._machine.suite, disk=PosixDisk())
+        self._file = CheckpointFile(folder / CHECKPOINTS_FOLDER, suite=self._machine.suite)
         self._claimed_size = self._claim()
         self._compare_root()
-        files = SegmentFiles(
-            folder / SEGMENTS_FOLDER,
-            network=self._machine.parameters.network,
-            hash_name=cast("HashName", self._hash_name),
-            disk=PosixDisk(),
-            max_segment_bytes=DEFAULT_SEGMENT_BYTES,
-        )
-        self._replay_all(self._stored_blocks(files))
+        self._replay_all(self._stored_blocks(_watched(folder, self._machine.parameters)))
         if self._claimed_size and not self._is_checkpoint_reached:
-            self._done.report(
+            self._report(
                 str(folder / CHECKPOINTS_FOLDER),
                 "a block ends at the signed checkpoint",
                 expected=f"{self._claimed_size} leaves",
-                found=f"{self._done.frontier.size} leaves at the end",
+                found=f"{self._ledger.frontier.size} leaves at the end",
             )
         return self._result()
 
@@ -217,7 +177,7 @@ class _Replay:
     def _stored_blocks(self, files: SegmentFiles) -> Iterator[Block]:
         for found in files.scan(EMPTY_TAIL):
             if isinstance(found, Broken):
-                self._done.report(
+                self._report(
                     f"{files.path(found.segment)} byte {found.offset}",
                     "every byte of a segment is as it was written",
                     expected="a whole frame that continues the chain",
@@ -242,26 +202,19 @@ class _Replay:
             except StopIteration:
                 return
             except ShuiqiaoError as error:
-                place = f"block {self._done.height + 1}"
-                self._done.report(place, "every stored block can be read", expected="a block", found=error)
+                place = f"block {self._ledger.height + 1}"
+                self._report(place, "every stored block can be read", expected="a block", found=error)
                 return
             yield block
 
     def _replay_all(self, blocks: Iterable[Block]) -> None:
         for batch in _batches(blocks):
             decoded = [self._decode(block) for block in batch]
-            proven = iter(
-                prove_signatures(
-                    [tx for txs in decoded for tx in txs],
-                    self._done.state,
-                    machine=self._machine,
-                    verifier=self._verifier,
-                )
-            )
+            every = [tx for txs in decoded for tx in txs]
+            proven = iter(prove_signatures(every, self._ledger.state, machine=self._machine, verifier=self._verifier))
             for block, txs in zip(batch, decoded, strict=True):
-                candidates = [Candidate(transaction=tx, proven_keys=next(proven)) for tx in txs]
-                self._replay_block(block, candidates)
-                if len(self._done.problems) >= MAX_PROBLEMS:
+                self._replay_block(block, txs, proven=[next(proven) for _ in txs])
+                if len(self._problems) >= MAX_PROBLEMS:
                     return
 
     def _decode(self, block: Block) -> list[Transaction]:
@@ -273,55 +226,39 @@ class _Replay:
                 self._report_transaction(block, position, error)
         return decoded
 
-    def _replay_block(self, block: Block, candidates: Sequence[Candidate]) -> None:
-        done = self._done
+    def _replay_block(
+        self, block: Block, transactions: Sequence[Transaction], *, proven: Sequence[tuple[bytes, ...]]
+    ) -> None:
+        ledger = self._ledger
         self._compare_position(block)
-        overlay = OverlayState(done.state)
-        time_ms = _time_of(block.entry)
         try:
-            result = self._machine.execute_block(
-                candidates,
-                overlay,
-                BlockContext(height=done.height + 1, time_ms=time_ms),
-                previous_time_ms=done.time_ms,
-                replay=done.replay,
+            execution = replay_transactions(
+                ledger, transactions, time_ms=_time_of(block.entry), level=Level.VERIFIED, proven=proven
             )
         except IntegrityError as error:
-            done.report(f"block {block.height}", "block times rise", expected=f"after {done.time_ms}", found=error)
+            self._report(f"block {block.height}", "block times rise", expected=f"after {ledger.time_ms}", found=error)
             return
+        result = execution.result
         for position, outcome in enumerate(result.outcomes):
             if outcome.refusal is not None:
                 self._report_transaction(block, position, outcome.refusal)
         if result.entry != block.entry:
-            done.report(
+            self._report(
                 f"block {block.height}",
                 "the block entry follows from the accepted transactions",
                 expected=(result.entry or b"").hex(),
                 found=block.entry.hex(),
             )
-        done.state.write(overlay.writes)
-        for record in result.replay_records:
-            done.replay.remember(record.author, record.id, record.expiry_hour)
-        done.signatures += sum(len(tx.signatures) for tx in result.accepted)
-        self._advance(block, time_ms=max(time_ms, done.time_ms))
-
-    def _advance(self, block: Block, *, time_ms: int) -> None:
-        done = self._done
-        leaves = (*block.transactions, block.entry)
-        done.frontier.append(leaf_hashes(leaves, hash_name=self._hash_name))
-        done.height += 1
-        done.time_ms = time_ms
-        done.transactions += len(block.transactions)
-        if done.height % _PRUNE_EVERY_BLOCKS == 0:
-            done.replay.prune(before_hour=time_ms // MS_PER_HOUR)
+        ledger.follow(execution, block)
+        self._signatures += sum(len(tx.signatures) for tx in result.accepted)
+        self._transactions += len(block.transactions)
         self._compare_root()
         self._walk()
 
     def _compare_position(self, block: Block) -> None:
-        done = self._done
-        expected = (done.height + 1, done.frontier.size)
+        expected = (self._ledger.height + 1, self._ledger.frontier.size)
         if (block.height, block.first_index) != expected:
-            done.report(
+            self._report(
                 f"block {block.height}",
                 "blocks follow each other without a gap",
                 expected=f"block {expected[0]} at leaf {expected[1]}",
@@ -338,7 +275,7 @@ class _Replay:
 
     def _compare_root(self) -> None:
         """Compare with the stored checkpoint where it stands, under the policy that is in force there."""
-        frontier = self._done.frontier
+        frontier = self._ledger.frontier
         if self._file is None or self._claimed_size != frontier.size:
             return
         self._is_checkpoint_reached = True
@@ -348,29 +285,33 @@ class _Replay:
             self._report_note(error)
             return
         if checkpoint is not None and checkpoint.root != frontier.root():
-            self._done.report(
-                f"block {self._done.height}",
+            self._report(
+                f"block {self._ledger.height}",
                 "the recomputed root is the signed one",
                 expected=checkpoint.root.hex(),
                 found=frontier.root().hex(),
             )
 
+    def _report(self, place: str, rule: str, *, expected: str, found: str | ShuiqiaoError) -> None:
+        code = found.code if isinstance(found, ShuiqiaoError) else ""
+        self._problems.append(Problem(place=place, rule=rule, expected=expected, found=str(found), code=code))
+
     def _report_note(self, error: ShuiqiaoError) -> None:
         assert self._file is not None
-        self._done.report(
+        self._report(
             str(self._file.path), "the stored checkpoint is signed by the operator", expected="a note", found=error
         )
 
     def _walk(self) -> None:
         """Go on to the epoch that the last block began, if it did."""
-        key, done = self._machine.key_ring.epoch_key, self._done
-        epoch = done.state.encoded_value(key)
+        key, ledger = self._machine.key_ring.epoch_key, self._ledger
+        epoch = ledger.state.encoded_value(key)
         if epoch is not None and epoch != self._trail.newest_epoch:
-            proof = done.state.prove(key, hash_name=self._hash_name)
-            self._trail.add(EpochChange(size=done.frontier.size, epoch=epoch, proof=proof))
+            proof = ledger.state.prove(key, hash_name=ledger.hash_name)
+            self._trail.add(EpochChange(size=ledger.frontier.size, epoch=epoch, proof=proof))
 
     def _report_transaction(self, block: Block, position: int, error: ShuiqiaoError) -> None:
-        self._done.report(
+        self._report(
             f"block {block.height} transaction {position}",
             "every stored transaction holds by the rules of the network",
             expected="accepted",
@@ -378,14 +319,14 @@ class _Replay:
         )
 
     def _result(self) -> ReplayResult:
-        done = self._done
+        ledger = self._ledger
         return ReplayResult(
-            transactions=done.transactions,
-            height=done.height,
-            size=done.frontier.size,
-            root=done.frontier.root(),
-            signatures_verified=done.signatures,
-            problems=tuple(done.problems),
+            transactions=self._transactions,
+            height=ledger.height,
+            size=ledger.frontier.size,
+            root=ledger.frontier.root(),
+            signatures_verified=self._signatures,
+            problems=tuple(self._problems),
         )
 
 
@@ -409,3 +350,121 @@ def _time_of(entry: bytes) -> int:
         return decode_entry(entry).time_ms
     except ShuiqiaoError:
         return 0
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class NodeDifference:
+    """A hash of the stored Merkle tree that the stored leaves do not give.
+
+    height: the block whose leaves complete it. level 0 is the leaf ``index`` itself. stored: None where it is missing.
+    """
+
+    height: int
+    level: int
+    index: int
+    computed: bytes
+    stored: bytes | None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class LogCheck:
+    """What reading a whole log came to.
+
+    tail: the end of what holds. root: over its leaves. broken: where reading ended early. difference: the first hash of
+    the stored tree that differs. contradicted: the root the blocks give at the checkpoint's size where it is another.
+    reached: whether a block ends at the checkpoint's size.
+    """
+
+    tail: Tail
+    root: bytes
+    broken: Broken | None
+    difference: NodeDifference | None
+    contradicted: bytes | None
+    reached: bool
+    last: Frame | None
+
+
+def look_at_opening(files: WatchedFiles, *, head: Head | None, acknowledged_size: int, hash_name: HashName) -> Recovery:
+    """Return what opening would find, the torn tail it would cut included; raises what ``recover`` raises."""
+    return recover(
+        files, head=head, acknowledged_size=acknowledged_size, hash_name=hash_name, replay=lambda _stored: None
+    )
+
+
+def check_log(
+    files: SegmentFiles,
+    *,
+    nodes: HashReader | None,
+    head: Head | None,
+    until_height: int | None,
+    checkpoint: Checkpoint | None,
+    hash_name: HashName,
+    on_height: Callable[[int], None] = lambda _height: None,
+) -> LogCheck:
+    """Read every block and compare its leaves with the stored tree and the root at the checkpoint.
+
+    nodes, head: the index, None where there is none. until_height: block to stop after, None for all; a running
+    writer's last frame may be half of one.
+    """
+    indexed = 0 if head is None else head.size
+    run = _Comparison(nodes=nodes, indexed=indexed, checkpoint=checkpoint, hash_name=hash_name)
+    broken: Broken | None = None
+    if until_height != 0:
+        for found in files.scan(EMPTY_TAIL):
+            if isinstance(found, Broken):
+                broken = found
+                break
+            run.take(found)
+            if found.frame.height % _TELL_EVERY == 0:
+                on_height(found.frame.height)
+            if run.tail.height == until_height:
+                break
+    return LogCheck(
+        tail=run.tail,
+        root=run.log.frontier.root(),
+        broken=broken,
+        difference=run.difference,
+        contradicted=run.contradicted,
+        reached=run.reached,
+        last=run.last,
+    )
+
+
+class _Comparison:
+    """Leaves as they are hashed, beside the stored tree and the checkpoint."""
+
+    def __init__(
+        self, *, nodes: HashReader | None, indexed: int, checkpoint: Checkpoint | None, hash_name: str
+    ) -> None:
+        self.log = HashedLog(hash_name=hash_name)
+        self._nodes = nodes
+        self._indexed = indexed
+        self._checkpoint = checkpoint
+        self.tail = EMPTY_TAIL
+        self.last: Frame | None = None
+        self.difference: NodeDifference | None = None
+        self.contradicted: bytes | None = None
+        self.reached = checkpoint is None or checkpoint.size == 0
+
+    def take(self, stored: StoredFrame) -> None:
+        frame, frontier = stored.frame, self.log.frontier
+        made = self.log.append(frame)
+        if self.difference is None and self._nodes is not None and frontier.size <= self._indexed:
+            self.difference = _first_difference(made, self._nodes, height=frame.height)
+        self.tail, self.last = tail_after(stored), frame
+        checkpoint = self._checkpoint
+        if checkpoint is not None and checkpoint.size == frontier.size:
+            self.reached = True
+            root = frontier.root()
+            self.contradicted = root if root != checkpoint.root else None
+
+
+def _first_difference(made: list[tuple[int, int, bytes]], nodes: HashReader, *, height: int) -> NodeDifference | None:
+    for level, index, computed in made:
+        try:
+            stored: bytes | None = nodes.node(level, index)
+        except IntegrityError:
+            stored = None
+        if stored != computed:
+            return NodeDifference(height=height, level=level, index=index, computed=computed, stored=stored)
+    return None

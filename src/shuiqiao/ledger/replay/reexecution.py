@@ -1,27 +1,41 @@
-"""Executing a stored log again from the genesis into a scratch folder, to learn what its state should be.
+"""Executing a stored log again into a scratch folder, to learn what its state should be.
 
-The rules run as they did; signatures are taken as proven, for the audit verifies them. The scratch state lies in an
-index on the disk, so that memory stays bounded however large it is. The ledger's own files are only read.
+The scratch state lies in an index on the disk, so that memory stays bounded however large it is. The ledger's own files
+are only read.
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
-from pathlib import Path
-from typing import Final
+from typing import TYPE_CHECKING, Final, Protocol
 
-from shuiqiao.base.durable import ScratchDisk
 from shuiqiao.base.errors import ShuiqiaoError, Unavailable
-from shuiqiao.ledger.engine.ledger_copy import INDEX_FOLDER, LedgerCopy
-from shuiqiao.ledger.engine.port import CopySettings
 from shuiqiao.ledger.log.entry import decode_entry
-from shuiqiao.ledger.state.machine import StateMachine
-from shuiqiao.ledger.store.execution import trusted_candidates
-from shuiqiao.ledger.store.frame import StoredFrame
+from shuiqiao.ledger.replay.replay import Level, ReplayedLedger, replay_block
+
+if TYPE_CHECKING:
+    from shuiqiao.ledger.model import Block
+    from shuiqiao.ledger.store.execution import Execution
+    from shuiqiao.ledger.store.frame import StoredFrame
+    from shuiqiao.ledger.store.index_record import Head
 
 _LEAVES_AT_ONCE: Final = 4096
 """Leaves that are indexed together."""
+
+
+class StoredLedgerCopy(ReplayedLedger, Protocol):
+    """A copy of the ledger on the disk (``engine/ledger_copy``), as far as executing blocks again needs it."""
+
+    head: Head
+
+    def follow(self, execution: Execution, stored: StoredFrame) -> Block:
+        """Go on behind an executed block whose frame is stored elsewhere."""
+        ...
+
+    def publish(self) -> None:
+        """Write the index of all blocks gone on behind."""
+        ...
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -38,96 +52,51 @@ class EntryDifference:
     reason: str
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Reexecuted:
-    """What a log gives. index: the scratch index. first: the first block that does not follow, None if all do."""
-
-    index: Path
-    height: int
-    size: int
-    root: bytes
-    state_root: bytes
-    first: EntryDifference | None
-
-
-@dataclass(slots=True)
-class _Run:
-    copy: LedgerCopy
-    first: EntryDifference | None = None
-    leaves: int = 0
-
-
 def reexecute(
     frames: Iterable[StoredFrame],
-    scratch: Path,
+    copy: StoredLedgerCopy,
     *,
-    machine: StateMachine,
     on_height: Callable[[int], None] = lambda _height: None,
-) -> Reexecuted:
-    """Execute blocks from height 1 on and return what they come to.
+) -> EntryDifference | None:
+    """Execute blocks from height 1 on into an empty copy; return the first that does not follow, None if all do.
 
-    scratch: an empty folder; open the returned index with ``IndexReader``. A block that does not follow is noted, and
-    execution goes on with what its transactions do, as far as that is possible. Raises Unavailable
-    ``ledger.index_failed`` where the scratch disk is full.
+    A block that does not follow is noted, and execution goes on with what its transactions do, as far as that is
+    possible: ``copy.head`` says how far. Raises Unavailable ``ledger.index_failed`` where the scratch disk is full, and
+    what this machine lacks, which contradicts no block [LEDGER-SIGN-4].
     """
-    run = _Run(LedgerCopy(scratch, machine=machine, settings=CopySettings(disk=ScratchDisk())))
-    try:
-        for stored in frames:
-            if not _execute(run, stored):
-                break
-            if run.leaves >= _LEAVES_AT_ONCE:
-                run.copy.publish()
-                run.leaves = 0
-                on_height(stored.frame.height)
-        run.copy.publish()
-        head = run.copy.head
-    finally:
-        run.copy.close()
-    return Reexecuted(
-        index=scratch / INDEX_FOLDER,
-        height=head.height,
-        size=head.size,
-        root=head.root,
-        state_root=head.state_root,
-        first=run.first,
-    )
+    first: EntryDifference | None = None
+    leaves = 0
+    for stored in frames:
+        try:
+            execution = replay_block(copy, stored.frame, level=Level.EXECUTED)
+        except Unavailable:
+            raise
+        except ShuiqiaoError as error:
+            first = first or _difference(stored, recorded=b"", computed=b"", reason=error.message)
+            break
+        if execution.result.entry != stored.frame.entry:
+            first = first or _of_execution(stored, execution)
+        if execution.result.entry is None:
+            break
+        copy.follow(execution, stored)
+        leaves += len(stored.frame.transactions) + 1
+        if leaves >= _LEAVES_AT_ONCE:
+            copy.publish()
+            leaves = 0
+            on_height(stored.frame.height)
+    copy.publish()
+    return first
 
 
-def _execute(run: _Run, stored: StoredFrame) -> bool:
-    """Execute one block; return whether the next one can be executed on it."""
-    copy, frame = run.copy, stored.frame
-    try:
-        recorded = decode_entry(frame.entry)
-        transactions = [copy.machine.decode(raw) for raw in frame.transactions]
-        overlay = copy.overlay()
-        candidates = trusted_candidates(transactions, overlay, machine=copy.machine)
-        execution = copy.execute(candidates, overlay=overlay, time_ms=recorded.time_ms)
-    except Unavailable:
-        # What this machine lacks contradicts no block [LEDGER-SIGN-4].
-        raise
-    except ShuiqiaoError as error:
-        _note(run, stored, recorded=b"", computed=b"", reason=error.message)
-        return False
+def _of_execution(stored: StoredFrame, execution: Execution) -> EntryDifference:
     result = execution.result
-    if result.entry != frame.entry:
-        computed = b"" if result.entry is None else decode_entry(result.entry).state_root
-        refusals = [outcome.refusal for outcome in result.outcomes if outcome.refusal is not None]
-        reason = str(refusals[0]) if refusals else "its transactions give another state"
-        _note(run, stored, recorded=recorded.state_root, computed=computed, reason=reason)
-    if result.entry is None:
-        return False
-    copy.follow(execution, stored)
-    run.leaves += len(frame.transactions) + 1
-    return True
+    computed = b"" if result.entry is None else decode_entry(result.entry).state_root
+    refusals = [outcome.refusal for outcome in result.outcomes if outcome.refusal is not None]
+    reason = str(refusals[0]) if refusals else "its transactions give another state"
+    return _difference(stored, recorded=decode_entry(stored.frame.entry).state_root, computed=computed, reason=reason)
 
 
-def _note(run: _Run, stored: StoredFrame, *, recorded: bytes, computed: bytes, reason: str) -> None:
-    if run.first is None:
-        frame = stored.frame
-        run.first = EntryDifference(
-            height=frame.height,
-            leaf=frame.first_index + len(frame.transactions),
-            recorded=recorded,
-            computed=computed,
-            reason=reason,
-        )
+def _difference(stored: StoredFrame, *, recorded: bytes, computed: bytes, reason: str) -> EntryDifference:
+    frame = stored.frame
+    leaf = frame.first_index + len(frame.transactions)
+    return EntryDifference(height=frame.height, leaf=leaf, recorded=recorded, computed=computed, reason=reason)

@@ -15,14 +15,20 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Final
 
-from shuiqiao.base.durable import Disk, replace_file
+from shuiqiao.base.durable import POSIX_DISK, Disk, replace_file
 from shuiqiao.base.files import read_regular
 from shuiqiao.crypto.model import CipherSuite
 from shuiqiao.ledger.checkpoints.note import verify_log_signature
 from shuiqiao.ledger.checkpoints.policy import CheckpointPolicy
 from shuiqiao.ledger.checkpoints.signed_note import MAX_SIGNED_NOTE_BYTES, Checkpoint, decode_signed_note
 
+CHECKPOINTS_FOLDER: Final = "checkpoints"
+"""Name of their folder in that of a ledger."""
+
 LATEST_NAME: Final = "latest"
+COSIGNED_NAME: Final = "cosigned"
+COSIGNED_INTERVAL_S: Final = 1.0
+"""The newest checkpoint that witnesses confirmed, kept to be published; how long it may wait for that, in seconds."""
 
 RETRY_S: Final = 1.0
 """Time from an attempt that the disk refused to the engine's next one, in seconds; ``keep`` tries at once."""
@@ -32,7 +38,13 @@ class CheckpointFile:
     """A file of a ledger folder's ``checkpoints``; safe between threads."""
 
     def __init__(
-        self, folder: Path, *, suite: CipherSuite, disk: Disk, interval_s: float = 0.0, name: str = LATEST_NAME
+        self,
+        folder: Path,
+        *,
+        suite: CipherSuite,
+        disk: Disk = POSIX_DISK,
+        interval_s: float = 0.0,
+        name: str = LATEST_NAME,
     ) -> None:
         """interval_s: how long, in seconds, a checkpoint handed to ``keep`` may wait to be stored."""
         self.path = folder / name

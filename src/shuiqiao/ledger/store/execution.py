@@ -2,15 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import NamedTuple
 
-from shuiqiao.base.errors import ShuiqiaoError
 from shuiqiao.ledger.log.tree import Frontier, leaf_hashes
-from shuiqiao.ledger.model import Transaction
-from shuiqiao.ledger.state.machine import BlockResult, Candidate, StateMachine
-from shuiqiao.ledger.state.overlay import OverlayState
+from shuiqiao.ledger.state.machine import BlockResult
 from shuiqiao.ledger.store.state_tree import PlannedUpdate
 
 
@@ -38,19 +35,3 @@ def grow(frontier: Frontier, leaves: Iterable[bytes], *, hash_name: str) -> Grow
     grown = frontier.copy()
     made = grown.append(leaf_hashes(leaves, hash_name=hash_name))
     return Growth(frontier=grown, nodes=[node for _, _, node in made])
-
-
-def trusted_candidates(
-    transactions: Iterable[Transaction], overlay: OverlayState, *, machine: StateMachine
-) -> Iterator[Candidate]:
-    """Yield candidates whose signatures count as proven: for blocks this very node verified before it stored them.
-
-    Lazy on purpose: the required keys are asked for on the state that the transactions before have left.
-    """
-    for tx in transactions:
-        try:
-            keys = machine.required_keys(tx, overlay)
-        except ShuiqiaoError:
-            # The machine refuses it for the same reason, and the block is then seen to be contradicted.
-            keys = ()
-        yield Candidate(transaction=tx, proven_keys=keys)

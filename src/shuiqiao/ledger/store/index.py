@@ -48,6 +48,9 @@ from shuiqiao.ledger.store.lock import is_held
 from shuiqiao.ledger.store.state_page import whole
 from shuiqiao.ledger.store.state_tree import DATABASE, StateTree, TransactionPages, write_pages
 
+INDEX_FOLDER: Final = "index.lmdb"
+"""Name of its folder in that of a ledger."""
+
 DEFAULT_MAP_BYTES: Final = 64 * 1024**3
 """Address space reserved for the index, in bytes; the file grows only as it is used."""
 

@@ -10,9 +10,9 @@ from __future__ import annotations
 import os
 from collections.abc import Iterator, Sequence
 from pathlib import Path
-from typing import Final
+from typing import Final, Self
 
-from shuiqiao.base.durable import Disk
+from shuiqiao.base.durable import POSIX_DISK, Disk
 from shuiqiao.base.errors import IntegrityError, Unavailable
 from shuiqiao.base.files import open_descriptor
 from shuiqiao.ledger.store.frame import (
@@ -39,6 +39,9 @@ from shuiqiao.ledger.store.frame import (
     tail_after,
 )
 
+SEGMENTS_FOLDER: Final = "segments"
+"""Name of their folder in that of a ledger."""
+
 SEGMENT_SUFFIX: Final = ".segment"
 DEFAULT_SEGMENT_BYTES: Final = 256 * 1024 * 1024
 _FILE_MODE = 0o644
@@ -60,7 +63,13 @@ class SegmentFiles:
     """
 
     def __init__(
-        self, folder: Path, *, network: bytes, hash_name: HashName, disk: Disk, max_segment_bytes: int
+        self,
+        folder: Path,
+        *,
+        network: bytes,
+        hash_name: HashName,
+        disk: Disk = POSIX_DISK,
+        max_segment_bytes: int = DEFAULT_SEGMENT_BYTES,
     ) -> None:
         self._folder = folder
         self._network = network
@@ -69,6 +78,11 @@ class SegmentFiles:
         self._max_segment_bytes = max_segment_bytes
         self._tail = EMPTY_TAIL
         self._writer: int | None = None
+
+    @classmethod
+    def in_ledger(cls, folder: Path, *, network: bytes, hash_name: HashName) -> Self:
+        """Return the files of a ledger folder."""
+        return cls(folder / SEGMENTS_FOLDER, network=network, hash_name=hash_name)
 
     @property
     def tail(self) -> Tail:
@@ -332,6 +346,16 @@ class SegmentFiles:
         if self._writer is not None:
             os.close(self._writer)
             self._writer = None
+
+
+class WatchedFiles(SegmentFiles):
+    """Segment files that are only looked at: what a recovery would cut off stays."""
+
+    def cut(self, segment: int, offset: int) -> None:
+        """Leave a torn tail where it is."""
+
+    def resume(self, tail: Tail) -> None:
+        """Go on nowhere: nothing is written."""
 
 
 def _adjoining(places: Sequence[Place]) -> Iterator[list[Place]]:

@@ -106,7 +106,7 @@ class PublishedLog:
         """Return the log of the published checkpoint.
 
         policy: that of the checkpoint's own epoch [EPOCH-4], which the caller knows from a copy of the log or has
-        followed to there (``node.ledger_walk``); an older one would be too easily content. Raises Unavailable
+        followed to there (``replay.members``); an older one would be too easily content. Raises Unavailable
         ``ledger.tile_missing`` without one, and what ``verify_note`` raises.
         """
         note = source.get(CHECKPOINT_PATH, max_bytes=MAX_SIGNED_NOTE_BYTES)

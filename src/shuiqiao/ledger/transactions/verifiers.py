@@ -22,7 +22,7 @@ from typing import Final, NamedTuple, Protocol, Self
 import shuiqiao
 from shuiqiao.base.errors import Unavailable
 from shuiqiao.crypto.model import CipherSuite
-from shuiqiao.ledger.state.machine import SignatureClaim
+from shuiqiao.ledger.transactions.transaction import SignatureClaim
 from shuiqiao.ledger.transactions.verify_worker import HEAD, JOB, VERDICT_HEAD, verdict_bytes
 
 MAX_CHUNK_JOBS: Final = 64

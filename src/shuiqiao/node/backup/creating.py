@@ -31,7 +31,8 @@ from shuiqiao.ledger.engine.cometbft.consensus.app_state import CONSENSUS_FOLDER
 from shuiqiao.ledger.engine.cometbft.consensus.carried_notes import CARRIED_FOLDER
 from shuiqiao.ledger.engine.cometbft.consensus.heights import newest_height
 from shuiqiao.ledger.log.entry import decode_entry
-from shuiqiao.ledger.replay.log_check import LogCheck, check_log, look_at_opening
+from shuiqiao.ledger.replay.check import LogCheck, check_log, look_at_opening
+from shuiqiao.ledger.replay.members import LATEST_NOTE
 from shuiqiao.ledger.store.index import IndexReader
 from shuiqiao.ledger.store.index_record import IndexUnreadable
 from shuiqiao.ledger.store.lock import is_held
@@ -58,7 +59,6 @@ from shuiqiao.node.home.keys import PASSPHRASE_FILE, load_keys
 from shuiqiao.node.home.ledger_place import LedgerPlace
 from shuiqiao.node.home.making import load_genesis
 from shuiqiao.node.home.settings import Home, NodeSettings, load_settings
-from shuiqiao.node.ledger_walk import LATEST_NOTE
 from shuiqiao.vault.storage.index import BATCHES_FOLDER, INDEX_FOLDER, QUARANTINE_FOLDER, copy_index, require_unerased
 
 if TYPE_CHECKING:

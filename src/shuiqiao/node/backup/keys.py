@@ -20,8 +20,8 @@ from shuiqiao.node.rotation import public_key_of
 if TYPE_CHECKING:
     from shuiqiao.crypto.model import CipherSuite, SigningKey
     from shuiqiao.node.backup.archive import Entry
+    from shuiqiao.node.backup.ledger import LedgerMember
     from shuiqiao.node.home.settings import Home
-    from shuiqiao.node.ledger_walk import LedgerMember
 
 
 def signing_key_in(

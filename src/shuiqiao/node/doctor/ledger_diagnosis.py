@@ -10,6 +10,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from contextlib import ExitStack
+from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -20,14 +21,15 @@ from shuiqiao.base.durable import PosixDisk
 from shuiqiao.base.errors import ShuiqiaoError
 from shuiqiao.base.progress import Progress
 from shuiqiao.ledger.engine.follower import ALARMS_FOLDER
+from shuiqiao.ledger.engine.ledger_copy import open_scratch
 from shuiqiao.ledger.log.entry import decode_entry
+from shuiqiao.ledger.replay.check import LogCheck, check_log, look_at_opening
 from shuiqiao.ledger.replay.differences import compare_states
-from shuiqiao.ledger.replay.log_check import LogCheck, check_log, look_at_opening
 from shuiqiao.ledger.replay.map_check import MapFault, check_state_map
-from shuiqiao.ledger.replay.reexecution import Reexecuted, reexecute
+from shuiqiao.ledger.replay.reexecution import EntryDifference, reexecute
 from shuiqiao.ledger.store.alarm_file import AlarmFile, ForkKind
 from shuiqiao.ledger.store.frame import EMPTY_TAIL, Broken, Damage, StoredFrame
-from shuiqiao.ledger.store.index import IndexReader
+from shuiqiao.ledger.store.index import INDEX_FOLDER, IndexReader
 from shuiqiao.ledger.store.index_record import IndexUnreadable
 from shuiqiao.ledger.store.lock import holder, is_held
 from shuiqiao.node.doctor.finding import Finding, finding_of_error
@@ -280,14 +282,27 @@ class LedgerDoctor:
         yield state_compared(found, height=replay.height)
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Reexecuted:
+    """What a log gives. index: of the scratch state. first: the first block that does not follow, None if all do."""
+
+    index: Path
+    height: int
+    first: EntryDifference | None
+
+
 def reexecute_log(place: LedgerPlace, scratch: Path, *, until_height: int | None, progress: Progress) -> Reexecuted:
-    """Execute a ledger's log again up to a height, or as far as it can be read."""
-    return reexecute(
-        _frames(place.files(), until_height=until_height),
-        scratch,
-        machine=place.machine(),
-        on_height=lambda height: progress("execute the log again 重新执行日志", height, None),
-    )
+    """Execute a ledger's log again up to a height, or as far as it can be read; open the index with ``IndexReader``."""
+    copy = open_scratch(scratch, machine=place.machine())
+    try:
+        first = reexecute(
+            _frames(place.files(), until_height=until_height),
+            copy,
+            on_height=lambda height: progress("execute the log again 重新执行日志", height, None),
+        )
+        return Reexecuted(index=scratch / INDEX_FOLDER, height=copy.head.height, first=first)
+    finally:
+        copy.close()
 
 
 def _frames(files: SegmentFiles, *, until_height: int | None) -> Iterator[StoredFrame]:

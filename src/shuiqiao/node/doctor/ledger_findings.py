@@ -9,8 +9,8 @@ from shuiqiao.node.doctor.finding import Finding, finding_of_error
 
 if TYPE_CHECKING:
     from shuiqiao.ledger.checkpoints.signed_note import Checkpoint
+    from shuiqiao.ledger.replay.check import LogCheck, NodeDifference
     from shuiqiao.ledger.replay.differences import StateComparison
-    from shuiqiao.ledger.replay.log_check import LogCheck, NodeDifference
     from shuiqiao.ledger.replay.map_check import MapFault
 
 

@@ -7,7 +7,6 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Final, cast
 
-from shuiqiao.base.durable import PosixDisk
 from shuiqiao.base.errors import InvalidInput, Unavailable
 from shuiqiao.base.files import open_regular
 from shuiqiao.crypto.suites import get_suite
@@ -19,18 +18,18 @@ from shuiqiao.ledger.checkpoints.signed_note import (
     read_checkpoint,
 )
 from shuiqiao.ledger.engine.cometbft.consensus.app_state import CONSENSUS_FOLDER
-from shuiqiao.ledger.engine.ledger_copy import CHECKPOINTS_FOLDER, COSIGNED_NAME, INDEX_FOLDER, SEGMENTS_FOLDER
-from shuiqiao.ledger.replay.log_check import WatchedFiles
+from shuiqiao.ledger.replay.members import LATEST_NOTE
 from shuiqiao.ledger.state.epoch_trail import EpochChange, EpochTrail
 from shuiqiao.ledger.state.machine import StateMachine
+from shuiqiao.ledger.store.checkpoint_file import CHECKPOINTS_FOLDER, COSIGNED_NAME
 from shuiqiao.ledger.store.epochs import EPOCHS_FOLDER
-from shuiqiao.ledger.store.segments import DEFAULT_SEGMENT_BYTES
+from shuiqiao.ledger.store.index import INDEX_FOLDER
+from shuiqiao.ledger.store.segments import WatchedFiles
 from shuiqiao.ledger.store.state_tree import prove
 from shuiqiao.members.genesis import network_parameters
 from shuiqiao.members.key_ring import MemberKeyRing
 from shuiqiao.node.home.making import load_genesis
-from shuiqiao.node.kinds import network_kinds
-from shuiqiao.node.ledger_walk import LATEST_NOTE
+from shuiqiao.node.kinds import network_machine
 
 if TYPE_CHECKING:
     from shuiqiao.ledger.model import NetworkParameters
@@ -75,13 +74,7 @@ class LedgerPlace:
 
     def files(self) -> WatchedFiles:
         """Return the segment files, to be looked at."""
-        return WatchedFiles(
-            self.folder / SEGMENTS_FOLDER,
-            network=self.parameters.network,
-            hash_name=self.hash_name,
-            disk=PosixDisk(),
-            max_segment_bytes=DEFAULT_SEGMENT_BYTES,
-        )
+        return WatchedFiles.in_ledger(self.folder, network=self.parameters.network, hash_name=self.hash_name)
 
     def stored_notes(self) -> dict[str, bytes]:
         """Return the notes that lie in the folder, by their names below it.
@@ -128,12 +121,7 @@ class LedgerPlace:
 
     def machine(self) -> StateMachine:
         """Return the state machine of the network."""
-        return StateMachine(
-            self.parameters,
-            kinds=network_kinds(),
-            key_ring=MemberKeyRing(),
-            suite=get_suite(self.parameters.suite),
-        )
+        return network_machine(self.parameters)
 
 
 def no_checkpoint(folder: Path) -> Unavailable:

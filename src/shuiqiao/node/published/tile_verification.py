@@ -1,7 +1,7 @@
 """A published log verified from its static files and a genesis: what an outsider does who follows a network.
 
 The files need not be trusted, nor whoever serves them. Every entry is hashed and leads to the checkpoint; the members'
-keys are followed from the genesis to it (``ledger_walk``), so that its signatures are those which its epoch asks for;
+keys are followed from the genesis to it (``MembersReplay``), so that its signatures are those which its epoch asks for;
 every tile holds the hashes that the entries give. A checkpoint that was kept from before shows that nothing it covered
 was changed or taken away.
 
@@ -19,9 +19,10 @@ from shuiqiao.base.errors import IntegrityError, Unavailable
 from shuiqiao.base.progress import Progress, no_progress
 from shuiqiao.ledger.checkpoints.signed_note import MAX_SIGNED_NOTE_BYTES, decode_signed_note, read_checkpoint
 from shuiqiao.ledger.log.entry import is_entry
+from shuiqiao.ledger.replay.members import MembersReplay, contradicted
 from shuiqiao.ledger.tiles.paths import CHECKPOINT_PATH
 from shuiqiao.ledger.tiles.reader import PublishedLog
-from shuiqiao.node.ledger_walk import LedgerWalk, contradicted
+from shuiqiao.node.kinds import KEY_ROOMS, network_machine
 
 if TYPE_CHECKING:
     from shuiqiao.crypto.model import CipherSuite
@@ -76,20 +77,21 @@ def verify_published(
             next_step="name the genesis of the network whose files these are, and compare its fingerprint",
         )
     published = PublishedLog(source, checkpoint=head, suite=suite)
-    walk = LedgerWalk(parameters, notes={CHECKPOINT_PATH: note}, since=since)
+    notes = {CHECKPOINT_PATH: note}
+    followed = MembersReplay(network_machine(parameters), rooms=KEY_ROOMS, notes=notes, since=since)
     for transactions, entry in _blocks(published.entries()):
-        walk.take(transactions, entry)
-        if walk.height % _TELL_EVERY == 0:
-            progress("follow the log 核对日志", walk.size, head.size)
-    walk.require_met()
+        followed.take(transactions, entry)
+        if followed.height % _TELL_EVERY == 0:
+            progress("follow the log 核对日志", followed.size, head.size)
+    followed.require_met()
     progress("compare the tiles 核对哈希文件", 0, head.size)
     published.verify_all()
     own = f"{parameters.origin}/"
     names = [line.name for line in decode_signed_note(note).lines]
     return VerifiedLog(
         checkpoint=head,
-        height=walk.height,
-        time_ms=walk.time_ms,
+        height=followed.height,
+        time_ms=followed.time_ms,
         cosigners=tuple(name.removeprefix(own) for name in names if name.startswith(own)),
     )
 

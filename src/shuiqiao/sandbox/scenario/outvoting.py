@@ -42,7 +42,8 @@ from shuiqiao.ledger.engine.cometbft.consensus.application import ApplicationSet
 from shuiqiao.ledger.engine.cometbft.consensus.extensions import Cosigner
 from shuiqiao.ledger.engine.cometbft.consensus.heights import HeightFile
 from shuiqiao.ledger.engine.cometbft.ledger import CometbftLedger
-from shuiqiao.ledger.engine.ledger_copy import INDEX_FOLDER, SEGMENTS_FOLDER
+from shuiqiao.ledger.store.index import INDEX_FOLDER
+from shuiqiao.ledger.store.segments import SEGMENTS_FOLDER
 from shuiqiao.ledger.log.entry import decode_entry
 from shuiqiao.ledger.model import Block, Transaction
 from shuiqiao.ledger.transactions.submitter import log_size
@@ -52,14 +53,10 @@ from shuiqiao.lending.contract import DECISION
 from shuiqiao.node.institution import Institution
 from shuiqiao.oversight.contract import ALARM, AlarmSubject, OversightAlarmBody
 from shuiqiao.sandbox.scenario.consortium import BANKS, Consortium, settle
-from shuiqiao.sandbox.scenario.rebuilding import (
-    TimedBlock,
-    execute_blocks,
-    first_difference,
-    machine_of,
-    open_unflushed,
-)
-from shuiqiao.sandbox.scenario.replaying import replay_through_embedded
+from shuiqiao.node.kinds import network_machine
+from shuiqiao.ledger.engine.ledger_copy import open_scratch
+from shuiqiao.sandbox.scenario.rebuilding import (TimedBlock, execute_blocks, first_difference)
+from shuiqiao.sandbox.scenario.rebuilding import replay_through_embedded
 from shuiqiao.sandbox.scenario.result import Alteration, NetworkChecks
 from shuiqiao.sandbox.scenario.scene import NOT_CAUGHT
 from shuiqiao.sandbox.scenario.watching import (
@@ -124,7 +121,7 @@ def alter_copy(member: Institution, forgery: Forgery, *, blocks: Iterable[Block]
 
     blocks: its own, read before it was closed. scratch: an empty folder.
     """
-    copy = open_unflushed(scratch, machine=machine_of(member.parameters, kinds=member.kinds))
+    copy = open_scratch(scratch, machine=network_machine(member.parameters, kinds=member.kinds))
     try:
         for _ in execute_blocks(copy, _altered(blocks, forgery)):
             pass
@@ -180,7 +177,7 @@ def lie_about_hash(member: Institution, altered: AlteredCopy, *, policy: Checkpo
     suite = get_suite(member.parameters.suite)
     application = _LyingApplication(
         member.home.ledger,
-        machine=machine_of(member.parameters, kinds=member.kinds),
+        machine=network_machine(member.parameters, kinds=member.kinds),
         verifier=open_verifier(suite, processes=0),
         clock=member.surroundings.clock,
         policy_of=lambda _state: policy,
@@ -294,7 +291,7 @@ def _show(
     cheat: Institution, altered: AlteredCopy, *, former: Checkpoint, judge: Institution
 ) -> tuple[_Checkpoints, Alteration]:
     """Let the cheat sign its altered log, and another member compare it with its own, record by record."""
-    shown = open_unflushed(cheat.home.ledger, machine=machine_of(cheat.parameters, kinds=cheat.kinds))
+    shown = open_scratch(cheat.home.ledger, machine=network_machine(cheat.parameters, kinds=cheat.kinds))
     try:
         signed = _Checkpoints(
             former=former,

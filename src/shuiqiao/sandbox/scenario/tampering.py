@@ -30,7 +30,9 @@ from shuiqiao.exchange.provider import Provider
 from shuiqiao.exchange.store import ProviderStore
 from shuiqiao.ledger.engine.embedded import EmbeddedLedger
 from shuiqiao.ledger.engine.follower import FollowerLedger
-from shuiqiao.ledger.engine.ledger_copy import CHECKPOINTS_FOLDER, SEGMENTS_FOLDER, LedgerCopy
+from shuiqiao.ledger.store.checkpoint_file import CHECKPOINTS_FOLDER
+from shuiqiao.ledger.store.segments import SEGMENTS_FOLDER
+from shuiqiao.ledger.engine.ledger_copy import (LedgerCopy)
 from shuiqiao.ledger.engine.port import EmbeddedSettings, FollowerSettings
 from shuiqiao.ledger.model import FIRST_VERSION
 from shuiqiao.ledger.replay.check import replay_ledger
@@ -43,13 +45,9 @@ from shuiqiao.members.model import EngineName
 from shuiqiao.node.institution import Institution
 from shuiqiao.node.published.verification import ReceiptVerifier
 from shuiqiao.oversight.openings import indexed_transactions
-from shuiqiao.sandbox.scenario.rebuilding import (
-    TimedBlock,
-    execute_blocks,
-    judge,
-    machine_of,
-    open_unflushed,
-)
+from shuiqiao.node.kinds import network_machine
+from shuiqiao.ledger.engine.ledger_copy import open_scratch
+from shuiqiao.sandbox.scenario.rebuilding import (TimedBlock, execute_blocks, judge)
 from shuiqiao.sandbox.scenario.result import TamperStory
 from shuiqiao.sandbox.scenario.scene import NOT_CAUGHT, Scene, code_of
 from shuiqiao.sandbox.scenario.watching import cosigned_by, known_checkpoints, policy_of, sign_checkpoint, watch
@@ -134,7 +132,7 @@ def use_expired_consent(scene: Scene) -> str:
     """Ask under a consent of one hour in a block after it, on a copy of the ledger: the run cannot wait that long."""
     consent = scene.owner.consent(replace(scene.wanted(), validity_ms=MS_PER_HOUR), bank=scene.bank).artefact
     bureau = scene.bureau
-    copy = open_unflushed(scene.scratch / "later", machine=machine_of(bureau.parameters, kinds=bureau.kinds))
+    copy = open_scratch(scene.scratch / "later", machine=network_machine(bureau.parameters, kinds=bureau.kinds))
     try:
         blocks = bureau.engine.blocks(from_height=1)
         for _ in execute_blocks(copy, (TimedBlock(time_ms=b.time_ms, transactions=b.transactions) for b in blocks)):
@@ -434,7 +432,7 @@ def _rewrite_as_validator(scene: Scene) -> str:
     scene.bank.catch_up_with(scene.bureau)
     bureau, bank = scene.bureau, scene.bank
     former = cosigned_by(known_checkpoints(scene.consortium), member=bureau)
-    copy = open_unflushed(scene.scratch / "rewritten", machine=machine_of(bureau.parameters, kinds=bureau.kinds))
+    copy = open_scratch(scene.scratch / "rewritten", machine=network_machine(bureau.parameters, kinds=bureau.kinds))
     try:
         for _ in execute_blocks(copy, _without_one_decision(bureau)):
             pass

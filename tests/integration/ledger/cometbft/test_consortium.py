@@ -10,9 +10,8 @@ from shuiqiao.base.errors import Conflict, IntegrityError, InvalidInput
 from shuiqiao.ledger.checkpoints.note import verify_note
 from shuiqiao.ledger.engine.ledger_copy import LedgerCopy
 from shuiqiao.ledger.engine.port import CopySettings
-from shuiqiao.ledger.log.entry import decode_entry
+from shuiqiao.ledger.replay.replay import Level, replay_block
 from shuiqiao.ledger.state.machine import StateMachine
-from shuiqiao.ledger.store.execution import trusted_candidates
 
 
 @pytest.fixture
@@ -27,12 +26,7 @@ def replayed_head(ledger, roster, folder):
     machine = StateMachine(roster.parameters, kinds=KINDS, key_ring=StateKeys(), suite=roster.suite)
     copy = LedgerCopy(folder, machine=machine, settings=CopySettings(map_bytes=1 << 28))
     for block in ledger.blocks(from_height=1):
-        overlay = copy.overlay()
-        transactions = [machine.decode(raw) for raw in block.transactions]
-        time_ms = decode_entry(block.entry).time_ms
-        execution = copy.execute(
-            trusted_candidates(transactions, overlay, machine=machine), overlay=overlay, time_ms=time_ms
-        )
+        execution = replay_block(copy, block, level=Level.EXECUTED)
         assert execution.result.entry == block.entry
         copy.commit(execution)
     head = copy.head

@@ -9,7 +9,7 @@ import pytest
 
 from shuiqiao.base.errors import Unavailable
 from shuiqiao.ledger.engine.admission import MIN_CHECKED_AHEAD, Admission, Intake
-from shuiqiao.ledger.state.machine import SignatureClaim
+from shuiqiao.ledger.transactions.transaction import SignatureClaim
 from shuiqiao.ledger.transactions.verifiers import Verdicts
 
 

@@ -10,7 +10,7 @@ import pytest
 
 from patience import PATIENCE_S
 from shuiqiao.base.errors import Unavailable
-from shuiqiao.ledger.state.machine import SignatureClaim
+from shuiqiao.ledger.transactions.transaction import SignatureClaim
 from shuiqiao.ledger.transactions.verifiers import (
     MAX_BARREN_DEATHS,
     MAX_CHUNK_JOBS,

@@ -19,14 +19,15 @@ from shuiqiao.ledger.engine.cometbft.abci.messages import Snapshot
 from shuiqiao.ledger.engine.cometbft.consensus.carried_notes import CARRIED_FOLDER, CarriedNotes
 from shuiqiao.ledger.engine.cometbft.consensus.heights import HeightFile, HeightRecord
 from shuiqiao.ledger.engine.cometbft.consensus.snapshots import Incoming, SnapshotShelf, snapshot_contradicted
-from shuiqiao.ledger.engine.ledger_copy import INDEX_FOLDER, SEGMENTS_FOLDER, LedgerCopy
+from shuiqiao.ledger.engine.ledger_copy import LedgerCopy
 from shuiqiao.ledger.engine.port import CopySettings
 from shuiqiao.ledger.log.entry import next_block_time
 from shuiqiao.ledger.model import Block
 from shuiqiao.ledger.state.machine import Candidate, StateMachine
 from shuiqiao.ledger.store.execution import Execution, Growth, grow
+from shuiqiao.ledger.store.index import INDEX_FOLDER
 from shuiqiao.ledger.store.lock import system_refusals
-from shuiqiao.ledger.store.segments import SEGMENT_SUFFIX, SegmentFiles
+from shuiqiao.ledger.store.segments import SEGMENT_SUFFIX, SEGMENTS_FOLDER, SegmentFiles
 
 if TYPE_CHECKING:
     from shuiqiao.ledger.store.frame import HashName

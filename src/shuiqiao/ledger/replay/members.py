@@ -14,89 +14,96 @@ What other rooms write does not lead to a key: it is hashed, and not executed. T
 
 LIMIT: a ledger that was cut off before a key was replaced is a true ledger of that time, in which the old key counts.
 Who stole that key can show it, and go on from there. A checkpoint that is known from later (``since``) refuses it.
+
+    members = MembersReplay(machine, notes={LATEST_NOTE: note}, rooms=KEY_ROOMS)
+    for block in blocks:
+        members.take(block.transactions, block.entry)
+    members.require_met()
 """
 
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any, Final
+from typing import TYPE_CHECKING, Final
 
 from shuiqiao.base.errors import IntegrityError, InvalidInput
-from shuiqiao.crypto.suites import get_suite
 from shuiqiao.ledger.checkpoints.note import verify_log_signature, verify_note
 from shuiqiao.ledger.checkpoints.signed_note import Checkpoint, decode_signed_note
-from shuiqiao.ledger.engine.ledger_copy import CHECKPOINTS_FOLDER
 from shuiqiao.ledger.log.entry import decode_entry
-from shuiqiao.ledger.log.tree import Frontier, leaf_hashes
-from shuiqiao.ledger.model import BlockContext
-from shuiqiao.ledger.replay.check import ReplayMemory
-from shuiqiao.ledger.state.machine import Candidate, StateMachine
-from shuiqiao.ledger.state.memory_state import MemoryState
-from shuiqiao.ledger.state.overlay import OverlayState, genesis_writes
-from shuiqiao.ledger.transactions.kinds import GATE_ROOM
-from shuiqiao.members.contract import member_key
-from shuiqiao.members.key_ring import MemberKeyRing
-from shuiqiao.node.kinds import network_kinds
+from shuiqiao.ledger.replay.replay import Level, MemoryLedger, replay_transactions
+from shuiqiao.ledger.store.checkpoint_file import CHECKPOINTS_FOLDER, LATEST_NAME
 
 if TYPE_CHECKING:
-    from shuiqiao.base.ids import MemberId
-    from shuiqiao.ledger.model import NetworkParameters, Transaction
+    from shuiqiao.ledger.state.machine import StateMachine
+    from shuiqiao.ledger.state.memory_state import MemoryState
 
-LATEST_NOTE: Final = f"{CHECKPOINTS_FOLDER}/latest"
+LATEST_NOTE: Final = f"{CHECKPOINTS_FOLDER}/{LATEST_NAME}"
 """Name of the one note that needs the log's own signature only."""
-
-_KEY_ROOMS: Final = frozenset({"members", GATE_ROOM})
-"""The rooms whose kinds decide on members, keys and who may act; a contract writes under its own room only."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class LedgerMember:
-    """A member as a ledger has it. role: as the ledger spells it. signing, sealing: its raw public keys."""
+class _Block:
+    """A block as static files or a segment give it."""
 
-    role: str
-    signing: bytes
-    sealing: bytes
+    height: int
+    first_index: int
+    transactions: Sequence[bytes]
+    entry: bytes
 
 
-class LedgerWalk:
+class MembersReplay:
     """A ledger followed as far as it was read: its leaves, the members' state, the policy of its notes."""
 
     def __init__(
-        self, parameters: NetworkParameters, *, notes: Mapping[str, bytes], since: Checkpoint | None = None
+        self,
+        machine: StateMachine,
+        *,
+        rooms: frozenset[str],
+        notes: Mapping[str, bytes],
+        since: Checkpoint | None = None,
     ) -> None:
-        """notes: by name, of any sizes. since: a checkpoint that is known to be true, which the ledger must contain.
+        """rooms: whose kinds decide on members, keys and who may act. notes: by name, of any sizes.
 
-        Raises what ``decode_signed_note``, and for notes of no leaves ``verify_note``, raise.
+        since: a checkpoint that is known to be true, which the ledger must contain. Raises what
+        ``decode_signed_note``, and for notes of no leaves ``verify_note``, raise.
         """
-        self._machine = StateMachine(
-            parameters, kinds=network_kinds(), key_ring=MemberKeyRing(), suite=get_suite(parameters.suite)
-        )
-        self._parameters = parameters
-        self._hash_name = self._machine.suite.hash_name
-        self._state = MemoryState(genesis_writes(parameters))
-        self._epoch = self._state.encoded_value(self._machine.key_ring.epoch_key) or b""
-        self._policy = parameters.policy
-        self._replay = ReplayMemory()
-        self._frontier = Frontier(hash_name=self._hash_name)
-        self.time_ms = parameters.genesis_time_ms
+        self._machine = machine
+        self._rooms = rooms
+        self._ledger = MemoryLedger(machine)
+        self._epoch = self.state.encoded_value(machine.key_ring.epoch_key) or b""
+        self._policy = machine.parameters.policy
         self.state_root: bytes | None = None
         self._since = since
         self._notes: dict[int, dict[str, bytes]] = {}
         for name, note in notes.items():
             self._notes.setdefault(decode_signed_note(note).head.size, {})[name] = note
-        self.height = 0
         self._meet_notes()
+
+    @property
+    def state(self) -> MemoryState:
+        """The members' state after the blocks so far."""
+        return self._ledger.state
+
+    @property
+    def height(self) -> int:
+        """Blocks so far."""
+        return self._ledger.height
+
+    @property
+    def time_ms(self) -> int:
+        """The time of the last block; that of the genesis before the first."""
+        return self._ledger.time_ms
 
     @property
     def size(self) -> int:
         """Leaves so far."""
-        return self._frontier.size
+        return self._ledger.frontier.size
 
     @property
     def root(self) -> bytes:
         """Root over the leaves so far."""
-        return self._frontier.root()
+        return self._ledger.frontier.root()
 
     def take(self, transactions: Sequence[bytes], entry: bytes) -> None:
         """Go on behind the next block.
@@ -115,43 +122,36 @@ class LedgerWalk:
                 f"block {said.height} says that epoch {said.epoch} is in force, the blocks before it lead to epoch "
                 f"{self._policy.epoch}"
             )
-        self.height, self.state_root = said.height, said.state_root
-        self._execute([self._machine.decode(raw) for raw in transactions], time_ms=said.time_ms)
-        self.time_ms = said.time_ms
-        self._frontier.append(leaf_hashes((*transactions, entry), hash_name=self._hash_name))
+        self.state_root = said.state_root
+        block = _Block(height=said.height, first_index=self.size, transactions=transactions, entry=entry)
+        self._execute(block, time_ms=said.time_ms)
         # A block is closed under the epoch before the one that it begins [EPOCH-4].
         self._meet_notes()
         self._begin_epoch()
 
-    def _execute(self, transactions: list[Transaction], *, time_ms: int) -> None:
+    def _execute(self, block: _Block, *, time_ms: int) -> None:
         """Execute what decides on keys, every signature verified; the other rooms never write there."""
-        kinds = self._machine.kinds
-        chosen = [Candidate(transaction=tx) for tx in transactions if kinds.get(tx.kind, tx.version).room in _KEY_ROOMS]
+        machine, ledger = self._machine, self._ledger
+        decoded = [machine.decode(raw) for raw in block.transactions]
+        chosen = [tx for tx in decoded if machine.kinds.get(tx.kind, tx.version).room in self._rooms]
         if not chosen:
+            ledger.time_ms = time_ms
+            ledger.append(block)
             return
-        overlay = OverlayState(self._state)
-        result = self._machine.execute_block(
-            chosen,
-            overlay,
-            BlockContext(height=self.height, time_ms=time_ms),
-            previous_time_ms=self.time_ms,
-            replay=self._replay,
-        )
-        for outcome in result.outcomes:
+        execution = replay_transactions(ledger, chosen, time_ms=time_ms, level=Level.VERIFIED)
+        for outcome in execution.result.outcomes:
             if outcome.refusal is not None:
                 raise IntegrityError(
                     "node.key_forged",
-                    f"block {self.height} holds a {outcome.transaction.kind} by {outcome.transaction.author} that the "
+                    f"block {block.height} holds a {outcome.transaction.kind} by {outcome.transaction.author} that the "
                     f"ledger before it does not allow: {outcome.refusal}",
                     next_step="do not use it: the ledger in it was altered, or made by somebody else",
                 ) from outcome.refusal
-        self._state.write(overlay.writes)
-        for record in result.replay_records:
-            self._replay.remember(record.author, record.id, record.expiry_hour)
+        ledger.follow(execution, block)
 
     def _meet_notes(self) -> None:
         """Verify the notes of this size under the policy of its epoch, and the known checkpoint."""
-        size = self._frontier.size
+        size = self.size
         for name, note in self._notes.pop(size, {}).items():
             # The writer stores this one before witnesses have seen it; every other note carries its quorum.
             verify = verify_log_signature if name == LATEST_NOTE else verify_note
@@ -164,20 +164,20 @@ class LedgerWalk:
             self._meet_known(self._since)
 
     def _meet_known(self, since: Checkpoint) -> None:
-        if (since.origin, since.root) != (self._parameters.origin, self.root):
+        if (since.origin, since.root) != (self._machine.parameters.origin, self.root):
             raise IntegrityError(
                 "ledger.pin_contradicted",
                 f"the known checkpoint is of {since.origin[:100]!r}, {since.size} leaves, root {since.root.hex()}; "
-                f"this ledger is of {self._parameters.origin!r}, root {self.root.hex()}",
+                f"this ledger is of {self._machine.parameters.origin!r}, root {self.root.hex()}",
                 next_step="do not use it: its ledger is another one than that of the known checkpoint",
             )
         self._since = None
 
     def _begin_epoch(self) -> None:
         key_ring = self._machine.key_ring
-        epoch = self._state.encoded_value(key_ring.epoch_key)
+        epoch = self.state.encoded_value(key_ring.epoch_key)
         if epoch is not None and epoch != self._epoch:
-            self._policy = key_ring.next_policy(epoch, previous=self._epoch, origin=self._parameters.origin)
+            self._policy = key_ring.next_policy(epoch, previous=self._epoch, origin=self._machine.parameters.origin)
             self._epoch = epoch
 
     def require_met(self) -> None:
@@ -196,13 +196,6 @@ class LedgerWalk:
             )
         if self._since is not None:
             raise contradicted(f"no block ends at the {self._since.size} leaves of the known checkpoint")
-
-    def member(self, member: MemberId) -> LedgerMember | None:
-        """Return a member as the state has it now."""
-        record: dict[str, Any] | None = self._state.get(member_key(member))
-        if record is None:
-            return None
-        return LedgerMember(role=record["role"], signing=record["sign"], sealing=record["seal"])
 
 
 def contradicted(reason: str) -> IntegrityError:

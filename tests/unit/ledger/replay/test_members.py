@@ -8,8 +8,9 @@ import pytest
 from members_world import World
 from shuiqiao.base.errors import IntegrityError
 from shuiqiao.ledger.log.entry import decode_entry, encode_entry
+from shuiqiao.ledger.replay.members import MembersReplay
 from shuiqiao.members.action import SetWitnesses
-from shuiqiao.node.ledger_walk import LedgerWalk
+from shuiqiao.node.kinds import KEY_ROOMS, network_machine
 
 
 @pytest.fixture
@@ -24,18 +25,18 @@ def world():
 def test_the_epoch_that_a_block_says_is_the_one_its_predecessors_lead_to(world):
     # Holds [LEDGER-BLOCK-6]: the first block is still of the epoch before the one that it begins.
     assert [decode_entry(entry).epoch for entry in world.entries] == [0, 1]
-    walk = LedgerWalk(world.parameters, notes={})
+    replay = MembersReplay(network_machine(world.parameters), rooms=KEY_ROOMS, notes={})
     for (_, raws), entry in zip(world.blocks, world.entries, strict=True):
-        walk.take(raws, entry)
-    assert walk.height == 2
+        replay.take(raws, entry)
+    assert replay.height == 2
 
 
 @pytest.mark.parametrize("epoch", [0, 2])
 def test_a_block_of_another_epoch_is_refused(world, epoch):
-    walk = LedgerWalk(world.parameters, notes={})
+    replay = MembersReplay(network_machine(world.parameters), rooms=KEY_ROOMS, notes={})
     (_, first), (_, second) = world.blocks
-    walk.take(first, world.entries[0])
+    replay.take(first, world.entries[0])
     other = encode_entry(msgspec.structs.replace(decode_entry(world.entries[1]), epoch=epoch))
     with pytest.raises(IntegrityError) as caught:
-        walk.take(second, other)
+        replay.take(second, other)
     assert caught.value.code == "node.history_contradicted"

@@ -1,0 +1,225 @@
+"""Executing a log again, block by block: the one way for all who check a ledger or make one anew.
+
+How much is asked anew is the level. Signatures count as proven below VERIFIED, since whoever stored the blocks verified
+them; a rule or a root that does not hold shows at EXECUTED already.
+
+========= ================================================= ===================================================
+level     what is asked                                     who asks
+========= ================================================= ===================================================
+HASHED    every byte of the frames, the Merkle tree         doctor and backup (``check_log``)
+EXECUTED  the rules run again and give the same entries     opening a ledger, ``doctor --replay`` and ``--against``
+VERIFIED  every signature too                               the audit; a member's keys in a backup or published log
+========= ================================================= ===================================================
+
+A block is executed on a ``ReplayedLedger``: ``MemoryLedger`` here, or a ``LedgerCopy`` on the disk where the state may
+be too large for memory. What does not hold is for the caller to judge, in its words.
+
+    ledger = MemoryLedger(machine)
+    for block in engine.blocks(from_height=1):
+        execution = replay_block(ledger, block, level=Level.EXECUTED)
+        ledger.follow(execution, block)
+    assert ledger.frontier.root() == engine.checkpoint().root
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator, Sequence
+from enum import IntEnum
+from typing import TYPE_CHECKING, Protocol
+
+from shuiqiao.base.clock import MS_PER_HOUR
+from shuiqiao.base.errors import ShuiqiaoError
+from shuiqiao.ledger.log.entry import decode_entry
+from shuiqiao.ledger.log.tree import Frontier, leaf_hashes
+from shuiqiao.ledger.model import BlockContext
+from shuiqiao.ledger.transactions.transaction import SignatureClaim
+from shuiqiao.ledger.state.machine import (Candidate, StateMachine)
+from shuiqiao.ledger.state.memory_state import MemoryState
+from shuiqiao.ledger.state.overlay import OverlayState, genesis_writes
+from shuiqiao.ledger.store.execution import Execution
+from shuiqiao.ledger.transactions.verifiers import verify_all
+
+if TYPE_CHECKING:
+    from shuiqiao.base.ids import MemberId
+    from shuiqiao.ledger.model import StateView, Transaction
+    from shuiqiao.ledger.transactions.verifiers import Verifier
+
+_PRUNE_EVERY_BLOCKS = 1_000
+
+
+class Level(IntEnum):
+    """How much of a log is asked anew; each level asks what is below it too."""
+
+    HASHED = 1
+    EXECUTED = 2
+    VERIFIED = 3
+
+
+class LoggedBlock(Protocol):
+    """A block as a segment file or an engine gives it."""
+
+    @property
+    def height(self) -> int:
+        """1 is the first."""
+        ...
+
+    @property
+    def first_index(self) -> int:
+        """Leaf index of its first transaction."""
+        ...
+
+    @property
+    def transactions(self) -> Sequence[bytes]:
+        """The accepted transactions in order."""
+        ...
+
+    @property
+    def entry(self) -> bytes:
+        """The encoded block entry."""
+        ...
+
+
+class ReplayedLedger(Protocol):
+    """Whatever holds the state after one block and executes the next one on it."""
+
+    @property
+    def machine(self) -> StateMachine:
+        """The rules of the network."""
+        ...
+
+    def overlay(self) -> OverlayState:
+        """Return a fresh overlay for the next block."""
+        ...
+
+    def look_up(self, transactions: Iterable[Transaction]) -> None:
+        """Look up together what is known of the next block's transactions."""
+        ...
+
+    def execute(self, candidates: Iterable[Candidate], *, overlay: OverlayState, time_ms: int) -> Execution:
+        """Execute the next block; nothing changes."""
+        ...
+
+
+def replay_block(ledger: ReplayedLedger, block: LoggedBlock, *, level: Level) -> Execution:
+    """Execute a logged block on what a ledger holds; it stays as it is until the execution is taken over.
+
+    Raises what ``decode_entry``, ``StateMachine.decode`` and ``execute_block`` raise. A transaction that is refused is
+    in the result, and an entry that differs is for the caller to see.
+    """
+    time_ms = decode_entry(block.entry).time_ms
+    transactions = [ledger.machine.decode(raw) for raw in block.transactions]
+    return replay_transactions(ledger, transactions, time_ms=time_ms, level=level)
+
+
+def replay_transactions(
+    ledger: ReplayedLedger,
+    transactions: Sequence[Transaction],
+    *,
+    time_ms: int,
+    level: Level,
+    proven: Iterable[tuple[bytes, ...]] = (),
+) -> Execution:
+    """Execute decoded transactions as the next block of a ledger.
+
+    proven: from VERIFIED on the keys of each that ``prove_signatures`` found to hold; none, and the machine verifies
+    each signature when its turn comes. Raises what ``execute_block`` raises.
+    """
+    overlay = ledger.overlay()
+    ledger.look_up(transactions)
+    if level < Level.VERIFIED:
+        candidates = _trusted(transactions, overlay, machine=ledger.machine)
+    else:
+        keys = iter(proven)
+        candidates = (Candidate(transaction=tx, proven_keys=next(keys, ())) for tx in transactions)
+    return ledger.execute(candidates, overlay=overlay, time_ms=time_ms)
+
+
+def _trusted(
+    transactions: Iterable[Transaction], overlay: OverlayState, *, machine: StateMachine
+) -> Iterator[Candidate]:
+    """Yield candidates whose signatures count as proven.
+
+    Lazy on purpose: the required keys are asked for on the state that the transactions before have left.
+    """
+    for tx in transactions:
+        try:
+            keys = machine.required_keys(tx, overlay)
+        except ShuiqiaoError:
+            # The machine refuses it for the same reason, and the block is then seen to be contradicted.
+            keys = ()
+        yield Candidate(transaction=tx, proven_keys=keys)
+
+
+def prove_signatures(
+    transactions: Sequence[Transaction], state: StateView, *, machine: StateMachine, verifier: Verifier
+) -> list[tuple[bytes, ...]]:
+    """Verify signatures ahead of execution; return per transaction the keys that were proven.
+
+    A transaction whose signers are not known yet, or of which a signature does not hold, gets none: the machine
+    verifies it when its turn comes, and refuses it there if it must be.
+    """
+    planned: list[tuple[SignatureClaim, ...]] = []
+    for tx in transactions:
+        try:
+            planned.append(machine.plan_verification(tx, state))
+        except ShuiqiaoError:
+            planned.append(())
+    verdicts = iter(verify_all(verifier, [job for jobs in planned for job in jobs]))
+    proven: list[tuple[bytes, ...]] = []
+    for jobs in planned:
+        held = [next(verdicts) for _ in jobs]
+        proven.append(tuple(job[0] for job in jobs) if all(held) else ())
+    return proven
+
+
+class HashedLog:
+    """The leaves of a log followed from the first one: how many there are, and their root."""
+
+    def __init__(self, *, hash_name: str) -> None:
+        self.hash_name = hash_name
+        self.frontier = Frontier(hash_name=hash_name)
+        self.height = 0
+
+    def append(self, block: LoggedBlock) -> list[tuple[int, int, bytes]]:
+        """Hash the next block's leaves; return (level, index, hash) of every complete node made."""
+        self.height += 1
+        return self.frontier.append(leaf_hashes((*block.transactions, block.entry), hash_name=self.hash_name))
+
+
+class MemoryLedger(HashedLog):
+    """A ledger from its genesis on, wholly in memory: log, state, and the ids that may not come again."""
+
+    def __init__(self, machine: StateMachine) -> None:
+        super().__init__(hash_name=machine.suite.hash_name)
+        self.machine = machine
+        self.state = MemoryState(genesis_writes(machine.parameters))
+        self.time_ms = machine.parameters.genesis_time_ms
+        self._expiry_hours: dict[tuple[str, bytes], int] = {}
+
+    def overlay(self) -> OverlayState:
+        """Return a fresh overlay for the next block."""
+        return OverlayState(self.state)
+
+    def look_up(self, transactions: Iterable[Transaction]) -> None:
+        """Everything is in memory already."""
+
+    def expiry_hour(self, author: MemberId, transaction_id: bytes) -> int | None:
+        """Return the hour in which an accepted id expires, None if it is not remembered."""
+        return self._expiry_hours.get((author, transaction_id))
+
+    def execute(self, candidates: Iterable[Candidate], *, overlay: OverlayState, time_ms: int) -> Execution:
+        """Execute the next block; nothing changes. Raises what ``execute_block`` raises."""
+        ctx = BlockContext(height=self.height + 1, time_ms=time_ms)
+        result = self.machine.execute_block(candidates, overlay, ctx, previous_time_ms=self.time_ms, replay=self)
+        return Execution(result=result, writes=overlay.writes, plan=None)
+
+    def follow(self, execution: Execution, block: LoggedBlock) -> None:
+        """Go on behind an executed block: with what it wrote, and with the leaves that the log has."""
+        self.state.write(execution.writes)
+        for record in execution.result.replay_records:
+            self._expiry_hours[record.author, record.id] = record.expiry_hour
+        self.time_ms = max(execution.result.context.time_ms, self.time_ms)
+        self.append(block)
+        if self.height % _PRUNE_EVERY_BLOCKS == 0:
+            hour = self.time_ms // MS_PER_HOUR
+            self._expiry_hours = {key: until for key, until in self._expiry_hours.items() if until >= hour}
