@@ -7,7 +7,7 @@ import pytest
 from shuiqiao.base.errors import InvalidInput
 from shuiqiao.crypto.suites import get_suite
 from shuiqiao.exchange import messages
-from shuiqiao.ledger.transactions.transaction import TAG_HEAD
+from shuiqiao.ledger.transactions.cose import TAG_HEAD
 
 
 @pytest.mark.parametrize(("beside", "is_too_large"), [(4096, False), (4097, True)])

@@ -17,9 +17,9 @@ from typing import Final
 from shuiqiao.base.errors import MACHINE_FAILURES, IntegrityError, InvalidInput, ShuiqiaoError, Unavailable
 from shuiqiao.ledger.engine.port import new_answer
 from shuiqiao.ledger.model import Committed, StateView, Transaction
-from shuiqiao.ledger.transactions.transaction import SignatureClaim
-from shuiqiao.ledger.state.machine import (StateMachine)
+from shuiqiao.ledger.state.machine import StateMachine
 from shuiqiao.ledger.transactions.kinds import MAX_BLOCK_WORK, expected_work
+from shuiqiao.ledger.transactions.transaction import SignatureClaim
 from shuiqiao.ledger.transactions.verifiers import (
     MAX_CHUNK_BYTES,
     MAX_CHUNK_JOBS,

@@ -32,11 +32,11 @@ from shuiqiao.base.errors import ShuiqiaoError
 from shuiqiao.ledger.log.entry import decode_entry
 from shuiqiao.ledger.log.tree import Frontier, leaf_hashes
 from shuiqiao.ledger.model import BlockContext
-from shuiqiao.ledger.transactions.transaction import SignatureClaim
-from shuiqiao.ledger.state.machine import (Candidate, StateMachine)
+from shuiqiao.ledger.state.machine import Candidate, StateMachine
 from shuiqiao.ledger.state.memory_state import MemoryState
 from shuiqiao.ledger.state.overlay import OverlayState, genesis_writes
 from shuiqiao.ledger.store.execution import Execution
+from shuiqiao.ledger.transactions.transaction import SignatureClaim
 from shuiqiao.ledger.transactions.verifiers import verify_all
 
 if TYPE_CHECKING:

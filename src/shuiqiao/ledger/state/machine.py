@@ -52,7 +52,7 @@ from shuiqiao.ledger.transactions.kinds import (
     known_versions,
     refused_version,
 )
-from shuiqiao.ledger.transactions.transaction import decode_transaction, signature_message
+from shuiqiao.ledger.transactions.transaction import SignatureClaim, decode_transaction, signature_message
 
 if TYPE_CHECKING:
     from shuiqiao.base.ids import MemberId
@@ -63,9 +63,6 @@ NETWORK_GATE = f"{GATE_ROOM}/network"
 MEMBER_GATE = f"{GATE_ROOM}/member/"
 NO_END_MS = 0
 """What ``until_ms`` of a member's gate is where it has no end, so that not even votes pass it [LEDGER-GATE-1]."""
-
-SignatureClaim = tuple[bytes, bytes, bytes]
-"""Public key, message, signature: what a worker is asked to verify. A bare tuple, because it crosses processes."""
 
 _MAX_LIVE_HOURS = MAX_GOVERNANCE_VALIDITY_MS // MS_PER_HOUR + 1
 _KEY_ID_CACHE = 65_536

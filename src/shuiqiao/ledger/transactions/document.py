@@ -1,9 +1,9 @@
 """Signed documents that travel between institutions off the ledger: artefacts, requests, answers, manifests.
 
-One envelope for all of them: tagged COSE_Sign (RFC 9052 section 4.1), deterministic CBOR or refused, protected headers
-exactly {alg, kid}, unprotected ones empty: the same form as a transaction. The name of the document stands in the
-external data that every signature covers, so a signature made for one document is worth nothing on another or on a
-transaction. The bytes received are the bytes verified, stored and hashed. Rule: docs/spec/consent-exchange.md.
+One envelope for all of them, the same as a transaction's (``cose``): deterministic CBOR or refused. The name of the
+document stands in the external data that every signature covers, so a signature made for one document is worth nothing
+on another or on a transaction. The bytes received are the bytes verified, stored and hashed. Rule:
+docs/spec/consent-exchange.md.
 
 It does not know who may sign what: each room names the public keys it expects, all of them and no others.
 """
@@ -13,14 +13,20 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Generic, TypeVar
 
-import cbor2
 import msgspec
 
 from shuiqiao.base.encoding import decode_cbor_strict, encode_cbor, typed
 from shuiqiao.base.errors import IntegrityError, InvalidInput
-from shuiqiao.crypto.model import KEY_ID_BYTES
 from shuiqiao.ledger.model import Signature
-from shuiqiao.ledger.transactions.transaction import TAG_HEAD, protected_head
+from shuiqiao.ledger.transactions.cose import (
+    SIGNATURE_BYTES,
+    TAG_HEAD,
+    NotCoseError,
+    decode_message,
+    encode_message,
+    sign_message,
+    signed_structure,
+)
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -30,12 +36,8 @@ if TYPE_CHECKING:
 MAX_DOCUMENT_SIGNATURES = 4
 """Two parties and a witness for each: no document of the field needs more."""
 
-_COSE_SIGN_TAG = 98
-_NO_HEADERS = b""
 _DOMAIN = "shuiqiao/document/"
 _PAYLOAD_FIELDS = {"network", "body"}
-_MESSAGE_PARTS = 4
-_SIGNATURE_PARTS = 3
 Body = TypeVar("Body", bound=msgspec.Struct)
 
 
@@ -59,8 +61,8 @@ def sign_document(
     """
     payload = encode_cbor({"network": network, "body": to_plain(body)})
     ordered = sorted(keys, key=lambda key: key.key_id)
-    signatures = [_sign(payload, name=name, suite=suite, key=key) for key in ordered]
-    return encode_cbor(cbor2.CBORTag(_COSE_SIGN_TAG, [_NO_HEADERS, {}, payload, signatures]))
+    signed = (sign_message(payload, suite=suite, key=key, external=_external(name)) for key in ordered)
+    return encode_message(payload, signed)
 
 
 def decode_document(
@@ -73,7 +75,7 @@ def decode_document(
     """
     if not raw.startswith(TAG_HEAD):
         raise _malformed("not a tagged COSE_Sign message")
-    payload_bytes, parts = _message_parts(decode_cbor_strict(raw[len(TAG_HEAD) :], max_bytes=max_bytes - len(TAG_HEAD)))
+    payload_bytes, signatures = _split(raw, algorithm=suite.cose_algorithm, max_bytes=max_bytes)
     payload = decode_cbor_strict(payload_bytes, max_bytes=max_bytes)
     if not isinstance(payload, dict) or set(payload) != _PAYLOAD_FIELDS:
         raise _malformed(f"the payload of a {name} has other fields than network and body")
@@ -84,7 +86,7 @@ def decode_document(
         name=name,
         payload_bytes=payload_bytes,
         body=_body_from_plain(payload["body"], body, name=name),
-        signatures=tuple(_signature(part, suite) for part in parts),
+        signatures=signatures,
     )
 
 
@@ -101,7 +103,7 @@ def verify_document(document: Document[Any], *, public_keys: Sequence[bytes], su
             f"{document.name} is signed by {_names(found)} where {_names(list(expected))} must sign",
         )
     for signature in document.signatures:
-        message = _signed_message(document.payload_bytes, name=document.name, protected=signature.protected)
+        message = signed_structure(signature.protected, document.payload_bytes, external=_external(document.name))
         suite.verify_signature(public_key=expected[signature.key_id], message=message, signature=signature.signature)
 
 
@@ -120,44 +122,24 @@ def _body_from_plain(value: Any, body: type[Body], *, name: str) -> Body:
     return found
 
 
-def _sign(payload: bytes, *, name: str, suite: CipherSuite, key: SigningKey) -> list[Any]:
-    protected = protected_head(suite.cose_algorithm) + key.key_id
-    return [protected, {}, key.sign(_signed_message(payload, name=name, protected=protected))]
+def _external(name: str) -> bytes:
+    """Return what every signature of a document covers besides its payload."""
+    return f"{_DOMAIN}{name}".encode()
 
 
-def _signed_message(payload: bytes, *, name: str, protected: bytes) -> bytes:
-    """Return the Sig_structure of RFC 9052 section 4.4 with the document's name as external data."""
-    return encode_cbor(["Signature", _NO_HEADERS, protected, f"{_DOMAIN}{name}".encode(), payload])
-
-
-def _message_parts(message: Any) -> tuple[bytes, Sequence[Any]]:
-    if type(message) is not list or len(message) != _MESSAGE_PARTS:
-        raise _malformed(f"a COSE_Sign message has {_MESSAGE_PARTS} parts")
-    protected, unprotected, payload, signatures = message
-    if protected != _NO_HEADERS or unprotected != {}:
-        raise _malformed("the message carries headers of its own")
-    if type(payload) is not bytes or type(signatures) is not list:
-        raise _malformed("payload or signatures are of a wrong type")
-    if not 1 <= len(signatures) <= MAX_DOCUMENT_SIGNATURES:
-        raise _malformed(f"{len(signatures)} signatures where 1 to {MAX_DOCUMENT_SIGNATURES} are allowed")
-    return payload, signatures
-
-
-def _signature(part: Any, suite: CipherSuite) -> Signature:
-    """Return one signer's signature. Its protected header is compared with the one form it has, not decoded."""
-    if type(part) is not list or len(part) != _SIGNATURE_PARTS:
-        raise _malformed(f"a signature has {_SIGNATURE_PARTS} parts")
-    protected, unprotected, signature = part
-    if type(protected) is not bytes or type(signature) is not bytes:
-        raise _malformed("a signature's parts are of a wrong type")
-    if unprotected != {}:
-        raise _malformed("a signature carries unprotected headers")
-    key_id = protected[-KEY_ID_BYTES:]
-    if protected != protected_head(suite.cose_algorithm) + key_id:
-        raise _malformed(
-            f"a signature's protected header is not exactly this network's algorithm {suite.cose_algorithm} and a kid"
-        )
-    return Signature(key_id=key_id, signature=signature, protected=protected)
+def _split(raw: bytes, *, algorithm: int, max_bytes: int) -> tuple[bytes, tuple[Signature, ...]]:
+    fault: NotCoseError | None = None
+    if len(raw) <= max_bytes:
+        try:
+            return decode_message(raw, algorithm=algorithm, max_signatures=MAX_DOCUMENT_SIGNATURES)
+        except NotCoseError as error:
+            fault = error
+    # What is too long, or no deterministic CBOR at all, is refused as that.
+    decode_cbor_strict(raw[len(TAG_HEAD) :], max_bytes=max_bytes - len(TAG_HEAD))
+    raise _malformed(
+        f"it is not a payload under 1 to {MAX_DOCUMENT_SIGNATURES} signatures, each of {SIGNATURE_BYTES} bytes with a "
+        f"protected header of exactly this network's algorithm {algorithm} and a kid, and no other headers"
+    ) from fault
 
 
 def _names(key_ids: Sequence[bytes]) -> str:

@@ -19,10 +19,10 @@ from typing import Any, Final
 from shuiqiao.base.clock import MS_PER_HOUR
 from shuiqiao.base.errors import MACHINE_FAILURES, Conflict, IntegrityError, InvalidInput, ShuiqiaoError, Unavailable
 from shuiqiao.ledger.model import StateView, Transaction
-from shuiqiao.ledger.transactions.transaction import SignatureClaim
-from shuiqiao.ledger.state.machine import (Candidate, StateMachine)
+from shuiqiao.ledger.state.machine import Candidate, StateMachine
 from shuiqiao.ledger.store.state_view import SnapshotState, replay_id
 from shuiqiao.ledger.transactions.kinds import expected_work
+from shuiqiao.ledger.transactions.transaction import SignatureClaim
 from shuiqiao.ledger.transactions.verifiers import Batches, InlineVerifier, Verifier, verify_all
 
 MAX_REMEMBERED: Final = 65_536
