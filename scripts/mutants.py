@@ -49,7 +49,6 @@ MODULES = {
         [
             "ledger/receipts/receipt.py",
             "ledger/receipts/verification.py",
-            "ledger/receipts/signers.py",
             "ledger/log/entry.py",
         ],
         ["unit/ledger/receipts", "unit/ledger/log/test_entry.py", "vectors/ledger/test_receipt*.py"],
@@ -58,13 +57,14 @@ MODULES = {
         [
             "ledger/state/machine.py",
             "ledger/transactions/transaction.py",
+            "ledger/transactions/cose.py",
             "ledger/transactions/kinds.py",
             "ledger/clock_check.py",
         ],
         [
             "unit/ledger/state/test_m*.py",
             "unit/ledger/state/test_a*.py",
-            "unit/ledger/transactions/test_[tw]*.py",
+            "unit/ledger/transactions/test_[cdktw]*.py",
             "unit/ledger/test_clock_check.py",
             "property/ledger/test_transaction*.py",
         ],

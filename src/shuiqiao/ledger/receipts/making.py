@@ -16,7 +16,7 @@ from shuiqiao.ledger.receipts.receipt import (
     build_receipt,
     last_entry,
 )
-from shuiqiao.ledger.receipts.signers import keys_to_prove
+from shuiqiao.ledger.receipts.verification import keys_to_prove
 from shuiqiao.ledger.state.overlay import MAX_KEY_BYTES
 from shuiqiao.ledger.store.state_tree import prove
 

@@ -13,18 +13,25 @@ In this order [LEDGER-RECEIPT-2]:
 7. values of the state that the receipt carries are proven behind the checkpoint's last entry;
 8. exactly the required keys signed, as far as genesis, transaction and the proven values say.
 
-*Not* verified: that the contract's rules held, that no gate was closed, that the id was new; and, where a signer's key
-is not shown, those signatures: ``receipt_signers`` judges them, and says so [LEDGER-RECEIPT-3].
+*Not* verified: that the contract's rules held, that no gate was closed, that the id was new. Nor is a key guessed that
+stands neither in the genesis nor in what the receipt proves: the result then says that signing is the word of those who
+signed the checkpoint [LEDGER-RECEIPT-3]. A member's key in the genesis counts until the receipt proves that it was
+replaced, so an operator that logs what nobody signed is found out. Who makes a receipt asks ``keys_to_prove`` what to
+put into it.
+
+    verify_receipt(data, parameters=parameters, kinds=kinds, key_ring=MemberKeyRing(), suite=suite).proves
 """
 
 from __future__ import annotations
 
+from contextlib import suppress
 from dataclasses import dataclass
+from enum import StrEnum
 from typing import TYPE_CHECKING, Any
 
 from shuiqiao.base.clock import iso_from_ms
 from shuiqiao.base.encoding import decode_cbor_strict, encode_cbor
-from shuiqiao.base.errors import IntegrityError, InvalidInput
+from shuiqiao.base.errors import IntegrityError, InvalidInput, ShuiqiaoError
 from shuiqiao.ledger.checkpoints.note import cosigners_of, verify_note
 from shuiqiao.ledger.log.entry import BlockEntry, decode_entry
 from shuiqiao.ledger.log.tree import leaf_hash, verify_inclusion
@@ -37,19 +44,31 @@ from shuiqiao.ledger.receipts.receipt import (
     decode_receipt,
     malformed,
 )
-from shuiqiao.ledger.receipts.signers import SignerEvidence, judge_signers
-from shuiqiao.ledger.state.machine import StateMachine, require_timely
+from shuiqiao.ledger.state.machine import StateMachine, require_timely, verify_claims
 from shuiqiao.ledger.state.state_map import verify_state_proof
 
 if TYPE_CHECKING:
+    from collections.abc import Mapping
+
     from shuiqiao.base.ids import MemberId
     from shuiqiao.crypto.model import CipherSuite, SuiteName
     from shuiqiao.ledger.checkpoints.policy import CheckpointPolicy
     from shuiqiao.ledger.checkpoints.signed_note import Checkpoint
-    from shuiqiao.ledger.model import KeyRing, NetworkParameters, Transaction
+    from shuiqiao.ledger.model import KeyRing, NetworkParameters, StateView, Transaction
     from shuiqiao.ledger.transactions.kinds import KindTable
 
 _SHOWN_HEX = 16
+
+
+class SignerEvidence(StrEnum):
+    """Where the keys came from that the transaction's signatures were checked with."""
+
+    GENESIS = "genesis"
+    """Every required key stands in the genesis or in the transaction itself: every signature was verified."""
+    STATE = "state"
+    """A required key stands in the state that the receipt proves: every signature was verified."""
+    LEDGER = "ledger"
+    """A required key stands where the receipt proves nothing, or was replaced since: no signature was verified."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -316,3 +335,66 @@ def _verify_block(receipt: Receipt) -> BlockEntry:
             f"the block entry closes entries {first} to {receipt.entry_index - 1}, the transaction is {receipt.index}",
         )
     return entry
+
+
+class _KnownState:
+    """The state of the genesis under what a receipt proves, remembering what was asked of either."""
+
+    def __init__(self, genesis: Mapping[str, Any], proven: Mapping[str, Any]) -> None:
+        self._genesis = genesis
+        self._proven = proven
+        self.is_beyond = False
+        self.is_newer = False
+        """Whether something was asked for that the receipt proves and the genesis does not say."""
+
+    def get(self, key: str) -> Any:
+        """Return a value; what neither tells may exist by now, so absence is no answer."""
+        if key in self._proven:
+            value = self._proven[key]
+            self.is_newer |= key not in self._genesis or self._genesis[key] != value
+            return value
+        if key not in self._genesis:
+            self.is_beyond = True
+            raise KeyError(key)
+        return self._genesis[key]
+
+
+def judge_signers(tx: Transaction, *, machine: StateMachine, proven: Mapping[str, Any]) -> SignerEvidence:
+    """Verify the signatures whose keys are known, and say where from.
+
+    proven: decoded values by state key, None for a key that is absent. Raises what ``plan_verification`` and
+    ``verify_claims`` raise for signatures that are not those required.
+    """
+    state = _KnownState(machine.parameters.initial_state, proven)
+    try:
+        claims = machine.plan_verification(tx, state)
+    except ShuiqiaoError:
+        if not state.is_beyond and not state.is_newer:
+            raise
+        # A key nobody told of, or one that was replaced after it signed.
+        return SignerEvidence.LEDGER
+    verify_claims(claims, suite=machine.suite)
+    return SignerEvidence.STATE if state.is_newer else SignerEvidence.GENESIS
+
+
+class _Recorder:
+    """A state that remembers what was asked for."""
+
+    def __init__(self, state: StateView) -> None:
+        self._state = state
+        self.asked: dict[str, Any] = {}
+
+    def get(self, key: str) -> Any:
+        """Return the value of a key, None if absent."""
+        self.asked[key] = self._state.get(key)
+        return self.asked[key]
+
+
+def keys_to_prove(tx: Transaction, *, machine: StateMachine, state: StateView) -> tuple[str, ...]:
+    """Return the state keys without which a reader of the genesis could not tell who had to sign a transaction."""
+    recorder = _Recorder(state)
+    # Where the state has moved on since, what was asked for is all that can be shown.
+    with suppress(ShuiqiaoError):
+        machine.plan_verification(tx, recorder)
+    genesis = machine.parameters.initial_state
+    return tuple(sorted(key for key, value in recorder.asked.items() if genesis.get(key) != value))

@@ -26,8 +26,7 @@ from shuiqiao.ledger.receipts.receipt import (
     encode_receipt,
     last_entry,
 )
-from shuiqiao.ledger.receipts.signers import SignerEvidence
-from shuiqiao.ledger.receipts.verification import verify_receipt
+from shuiqiao.ledger.receipts.verification import SignerEvidence, verify_receipt
 from shuiqiao.ledger.state.state_map import StateProof
 from shuiqiao.ledger.transactions.kinds import KindTable
 

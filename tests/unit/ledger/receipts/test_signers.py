@@ -6,7 +6,7 @@ import pytest
 
 from members_world import World, signing
 from shuiqiao.base.errors import ShuiqiaoError
-from shuiqiao.ledger.receipts.signers import SignerEvidence, judge_signers, keys_to_prove
+from shuiqiao.ledger.receipts.verification import SignerEvidence, judge_signers, keys_to_prove
 from shuiqiao.members.contract import REGISTER_WITNESS, WitnessRegisterBody
 
 RECORD = "members/member/bank-west"
