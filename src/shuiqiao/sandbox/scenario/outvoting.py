@@ -42,21 +42,20 @@ from shuiqiao.ledger.engine.cometbft.consensus.application import ApplicationSet
 from shuiqiao.ledger.engine.cometbft.consensus.extensions import Cosigner
 from shuiqiao.ledger.engine.cometbft.consensus.heights import HeightFile
 from shuiqiao.ledger.engine.cometbft.ledger import CometbftLedger
-from shuiqiao.ledger.store.index import INDEX_FOLDER
-from shuiqiao.ledger.store.segments import SEGMENTS_FOLDER
+from shuiqiao.ledger.engine.ledger_copy import open_scratch
 from shuiqiao.ledger.log.entry import decode_entry
 from shuiqiao.ledger.model import Block, Transaction
+from shuiqiao.ledger.store.index import INDEX_FOLDER
+from shuiqiao.ledger.store.segments import SEGMENTS_FOLDER
 from shuiqiao.ledger.transactions.submitter import log_size
 from shuiqiao.ledger.transactions.transaction import TransactionDraft, sign_transaction
 from shuiqiao.ledger.transactions.verifiers import open_verifier
 from shuiqiao.lending.contract import DECISION
 from shuiqiao.node.institution import Institution
+from shuiqiao.node.kinds import network_machine
 from shuiqiao.oversight.contract import ALARM, AlarmSubject, OversightAlarmBody
 from shuiqiao.sandbox.scenario.consortium import BANKS, Consortium, settle
-from shuiqiao.node.kinds import network_machine
-from shuiqiao.ledger.engine.ledger_copy import open_scratch
-from shuiqiao.sandbox.scenario.rebuilding import (TimedBlock, execute_blocks, first_difference)
-from shuiqiao.sandbox.scenario.rebuilding import replay_through_embedded
+from shuiqiao.sandbox.scenario.rebuilding import TimedBlock, execute_blocks, first_difference, replay_through_embedded
 from shuiqiao.sandbox.scenario.result import Alteration, NetworkChecks
 from shuiqiao.sandbox.scenario.scene import NOT_CAUGHT
 from shuiqiao.sandbox.scenario.watching import (

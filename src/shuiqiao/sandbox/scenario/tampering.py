@@ -30,12 +30,12 @@ from shuiqiao.exchange.provider import Provider
 from shuiqiao.exchange.store import ProviderStore
 from shuiqiao.ledger.engine.embedded import EmbeddedLedger
 from shuiqiao.ledger.engine.follower import FollowerLedger
-from shuiqiao.ledger.store.checkpoint_file import CHECKPOINTS_FOLDER
-from shuiqiao.ledger.store.segments import SEGMENTS_FOLDER
-from shuiqiao.ledger.engine.ledger_copy import (LedgerCopy)
+from shuiqiao.ledger.engine.ledger_copy import LedgerCopy, open_scratch
 from shuiqiao.ledger.engine.port import EmbeddedSettings, FollowerSettings
 from shuiqiao.ledger.model import FIRST_VERSION
 from shuiqiao.ledger.replay.check import replay_ledger
+from shuiqiao.ledger.store.checkpoint_file import CHECKPOINTS_FOLDER
+from shuiqiao.ledger.store.segments import SEGMENTS_FOLDER
 from shuiqiao.ledger.transactions.submitter import DRAFT_VALIDITY_MS, DirectSubmitter
 from shuiqiao.ledger.transactions.transaction import TransactionDraft, sign_transaction
 from shuiqiao.lending.assessment import PaperInvoice, unproven_papers
@@ -43,11 +43,10 @@ from shuiqiao.lending.contract import DECISION
 from shuiqiao.members.key_ring import MemberKeyRing
 from shuiqiao.members.model import EngineName
 from shuiqiao.node.institution import Institution
+from shuiqiao.node.kinds import network_machine
 from shuiqiao.node.published.verification import ReceiptVerifier
 from shuiqiao.oversight.openings import indexed_transactions
-from shuiqiao.node.kinds import network_machine
-from shuiqiao.ledger.engine.ledger_copy import open_scratch
-from shuiqiao.sandbox.scenario.rebuilding import (TimedBlock, execute_blocks, judge)
+from shuiqiao.sandbox.scenario.rebuilding import TimedBlock, execute_blocks, judge
 from shuiqiao.sandbox.scenario.result import TamperStory
 from shuiqiao.sandbox.scenario.scene import NOT_CAUGHT, Scene, code_of
 from shuiqiao.sandbox.scenario.watching import cosigned_by, known_checkpoints, policy_of, sign_checkpoint, watch
