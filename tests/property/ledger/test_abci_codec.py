@@ -12,7 +12,6 @@ from shuiqiao.ledger.engine.cometbft.abci.wire import Sort, Table, split_frames
 PLAIN = {
     Sort.UINT: st.integers(0, 2**64 - 1),
     Sort.INT: st.integers(-(2**63), 2**63 - 1),
-    Sort.BOOL: st.booleans(),
     Sort.BYTES: st.binary(max_size=300),
     Sort.TEXT: st.text(max_size=100),
 }

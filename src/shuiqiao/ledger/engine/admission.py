@@ -69,7 +69,6 @@ class Intake:
     def put(self, raw: bytes) -> Future[Committed]:
         """Take a submission, or answer at once: ``ledger.busy``, ``ledger.closed``, or why the engine stopped."""
         submission = Submission(raw)
-        future = submission.future
         with self._lock:
             refusal = self._refusal or (self._busy() if self._waiting >= self._max_waiting else None)
             if refusal is None:
@@ -77,9 +76,7 @@ class Intake:
                 self._queue.append(submission)
                 if self._is_sleeping:
                     self.wake()
-        if refusal is not None:
-            future.set_exception(refusal)
-        return future
+        return submission.future if refusal is None else new_answer(refusal)
 
     def _busy(self) -> Unavailable:
         return Unavailable(
@@ -242,8 +239,8 @@ class Admission:
                 continue
             for owner, is_held in zip(owners, holds, strict=True):
                 owner.open_claims -= 1
-                if not is_held:
-                    self.refuse(owner, _signature_invalid(owner))
+                if not is_held and owner.transaction is not None:
+                    self.refuse(owner, signature_invalid(owner.transaction))
 
     def refuse(self, submission: Submission, error: Exception) -> None:
         """Answer a submission with the error that refused it, once."""
@@ -302,9 +299,8 @@ def _undecided(error: Exception) -> Unavailable:
     )
 
 
-def _signature_invalid(submission: Submission) -> IntegrityError:
-    transaction = submission.transaction
-    name = "a transaction" if transaction is None else f"{transaction.kind} {transaction.id.hex()}"
+def signature_invalid(tx: Transaction) -> IntegrityError:
+    """Return what refuses a transaction whose signatures were checked ahead of its block."""
     return IntegrityError(
-        "ledger.signature_invalid", f"a signature of {name} does not hold for the key that had to sign"
+        "ledger.signature_invalid", f"a signature of {tx.kind} {tx.id.hex()} does not hold for the key that had to sign"
     )

@@ -102,10 +102,8 @@ class RequestInfo(Message, frozen=True):
 class RequestInitChain(Message, frozen=True):
     """The CometBFT genesis, once in a network's life."""
 
-    time: Annotated[Timestamp | None, 1] = None
     chain_id: Annotated[str, 2] = ""
     validators: Annotated[Sequence[ValidatorUpdate], 4] = ()
-    initial_height: Annotated[int, 6] = 0
 
 
 class RequestQuery(Message, frozen=True):
@@ -114,14 +112,12 @@ class RequestQuery(Message, frozen=True):
     data: Annotated[bytes, 1] = b""
     path: Annotated[str, 2] = ""
     height: Annotated[int, 3] = 0
-    prove: Annotated[bool, 4] = False
 
 
 class RequestCheckTx(Message, frozen=True):
-    """May this transaction wait in the mempool? New ones (type 0) and those that wait already (1) are asked alike."""
+    """May this transaction wait in the mempool, be it new there or not?"""
 
     tx: Annotated[bytes, 1] = b""
-    type: Annotated[int, 2, UNSIGNED] = 0
 
 
 class RequestCommit(Message, frozen=True):
@@ -143,7 +139,6 @@ class RequestLoadSnapshotChunk(Message, frozen=True):
     """Hand out a part of a snapshot."""
 
     height: Annotated[int, 1, UNSIGNED] = 0
-    format: Annotated[int, 2, UNSIGNED] = 0
     chunk: Annotated[int, 3, UNSIGNED] = 0
 
 
@@ -161,14 +156,12 @@ class RequestPrepareProposal(Message, frozen=True):
     max_tx_bytes: Annotated[int, 1] = 0
     txs: Annotated[Sequence[bytes], 2] = ()
     height: Annotated[int, 5] = 0
-    time: Annotated[Timestamp | None, 6] = None
 
 
 class _Block(Message, frozen=True):
     """A block that CometBFT shows us."""
 
     txs: Annotated[Sequence[bytes], 1] = ()
-    hash: Annotated[bytes, 4] = b""
     height: Annotated[int, 5] = 0
     time: Annotated[Timestamp | None, 6] = None
 
@@ -184,14 +177,12 @@ class RequestFinalizeBlock(_Block, frozen=True):
 class RequestExtendVote(Message, frozen=True):
     """What shall our precommit for this block carry?"""
 
-    hash: Annotated[bytes, 1] = b""
     height: Annotated[int, 2] = 0
 
 
 class RequestVerifyVoteExtension(Message, frozen=True):
     """Is what another validator's precommit carries in order?"""
 
-    hash: Annotated[bytes, 1] = b""
     validator_address: Annotated[bytes, 2] = b""
     height: Annotated[int, 3] = 0
     vote_extension: Annotated[bytes, 4] = b""
@@ -286,8 +277,6 @@ class OfferResult(IntEnum):
     ACCEPT = 1
     ABORT = 2
     REJECT = 3
-    REJECT_FORMAT = 4
-    REJECT_SENDER = 5
 
 
 class ResponseOfferSnapshot(Message, frozen=True):
@@ -308,7 +297,6 @@ class ChunkResult(IntEnum):
     ACCEPT = 1
     ABORT = 2
     RETRY = 3
-    RETRY_SNAPSHOT = 4
     REJECT_SNAPSHOT = 5
 
 

@@ -38,21 +38,20 @@ _FIXED_BYTES: Final = {_FIXED64: 8, _FIXED32: 4}
 class Message(msgspec.Struct, frozen=True):
     """A value whose fields are annotated with their public numbers: ``tx: Annotated[bytes, 1] = b""``.
 
-    Types are bytes, str, bool, int (signed unless UNSIGNED stands behind the number), a message or None, and sequences
+    Types are bytes, str, int (signed unless UNSIGNED stands behind the number), a message or None, and sequences
     of bytes, texts and messages; a sequence of int is a packed list of unsigned ones.
     """
 
 
 class Sort(IntEnum):
-    """How a field's value is written: the first three as a varint, the others behind their length."""
+    """How a field's value is written: the first two as a varint, the others behind their length."""
 
     UINT = 0
     INT = 1
-    BOOL = 2
-    BYTES = 3
-    TEXT = 4
-    MESSAGE = 5
-    PACKED = 6
+    BYTES = 2
+    TEXT = 3
+    MESSAGE = 4
+    PACKED = 5
 
 
 class Field(NamedTuple):
@@ -67,10 +66,10 @@ class Field(NamedTuple):
     @property
     def tag(self) -> int:
         """Number and wire type, as they stand before each value."""
-        return self.number << 3 | (_VARINT if self.sort <= Sort.BOOL else _LENGTH)
+        return self.number << 3 | (_VARINT if self.sort <= Sort.INT else _LENGTH)
 
 
-_SORTS: Final = {bytes: Sort.BYTES, str: Sort.TEXT, bool: Sort.BOOL, int: Sort.INT}
+_SORTS: Final = {bytes: Sort.BYTES, str: Sort.TEXT, int: Sort.INT}
 
 M = TypeVar("M", bound=Message)
 
@@ -106,7 +105,7 @@ class Table(Generic[M]):
             index, sort, of, many = slot
             number, at = decode_uvarint(data, at, stop)
             if tag & 7 == _VARINT:
-                value: Any = _number(number, sort)
+                value: Any = number - _U64 if sort is Sort.INT and number >= _SIGN else number
             else:
                 start, at = at, at + number
                 if at > stop:
@@ -148,8 +147,8 @@ class Table(Generic[M]):
                     data = _written(each, sort, of)
                     parts += (tag, encode_uvarint(len(data)), data)
             elif value or (sort is Sort.MESSAGE and value is not None):
-                if sort <= Sort.BOOL:
-                    parts += (tag, encode_uvarint(int(value) % _U64))
+                if sort <= Sort.INT:
+                    parts += (tag, encode_uvarint(value % _U64))
                 else:
                     data = _written(value, sort, of)
                     parts += (tag, encode_uvarint(len(data)), data)
@@ -185,12 +184,6 @@ def _read(data: bytes, at: int, end: int, sort: Sort, of: Any) -> Any:
         number, at = decode_uvarint(data, at, end)
         numbers.append(number)
     return numbers
-
-
-def _number(number: int, sort: Sort) -> int:
-    if sort is Sort.INT and number >= _SIGN:
-        return number - _U64
-    return bool(number) if sort is Sort.BOOL else number
 
 
 def _written(value: Any, sort: Sort, of: Any) -> bytes:

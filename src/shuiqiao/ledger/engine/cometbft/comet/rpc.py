@@ -74,10 +74,15 @@ class RpcClient:
         """
         return _result(self._exchange({"jsonrpc": "2.0", "id": 0, "method": method, "params": parameters}), method)
 
-    def call_many(self, method: str, parameters: Sequence[Mapping[str, Any]]) -> list[Any]:
-        """Return one result or the error (as an exception object) for each call of a batch, in order."""
+    def broadcast_many(self, raws: Sequence[bytes]) -> list[InvalidInput | None]:
+        """Hand in transactions without waiting for CheckTx (``broadcast_tx_async``); what refuses each, None if taken.
+
+        Raises as ``call``.
+        """
+        method = "broadcast_tx_async"
         calls = [
-            {"jsonrpc": "2.0", "id": number, "method": method, "params": each} for number, each in enumerate(parameters)
+            {"jsonrpc": "2.0", "id": number, "method": method, "params": {"tx": base64.b64encode(raw).decode()}}
+            for number, raw in enumerate(raws)
         ]
         answers = self._exchange(calls)
         if not isinstance(answers, list) or not answers:
@@ -88,13 +93,7 @@ class RpcClient:
         if len(calls) > 1 and set(by_id) != set(range(len(calls))):
             _result(answers[0], method)
             raise _malformed(f"a batch of {len(calls)} calls has {len(by_id)} answers")
-        return [_outcome(by_id.get(number, answers[0]), method) for number in range(len(calls))]
-
-    def broadcast_many(self, raws: Sequence[bytes]) -> list[Exception | None]:
-        """Hand in transactions without waiting for CheckTx (``broadcast_tx_async``); None where one was taken in."""
-        calls = [{"tx": base64.b64encode(raw).decode()} for raw in raws]
-        answers = self.call_many("broadcast_tx_async", calls)
-        return [each if isinstance(each, Exception) else None for each in answers]
+        return [_refusal_in(by_id.get(number, answers[0]), method) for number in range(len(calls))]
 
     def status(self) -> NodeStatus:
         """Return how far the node is."""
@@ -198,11 +197,12 @@ def _read(method: str) -> Generator[None]:
         raise _malformed(f"{method} lacks or misspells {error}") from error
 
 
-def _outcome(answer: Any, method: str) -> Any:
+def _refusal_in(answer: Any, method: str) -> InvalidInput | None:
     try:
-        return _result(answer, method)
+        _result(answer, method)
     except InvalidInput as error:
         return error
+    return None
 
 
 def _result(answer: Any, method: str) -> Any:

@@ -14,10 +14,12 @@ from __future__ import annotations
 import threading
 from collections.abc import Generator, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
+from itertools import islice
 from typing import Any, Final
 
 from shuiqiao.base.clock import MS_PER_HOUR
-from shuiqiao.base.errors import MACHINE_FAILURES, Conflict, IntegrityError, InvalidInput, ShuiqiaoError, Unavailable
+from shuiqiao.base.errors import MACHINE_FAILURES, Conflict, InvalidInput, ShuiqiaoError, Unavailable
+from shuiqiao.ledger.engine.admission import signature_invalid
 from shuiqiao.ledger.model import StateView, Transaction
 from shuiqiao.ledger.state.machine import Candidate, StateMachine
 from shuiqiao.ledger.store.state_view import SnapshotState, replay_id
@@ -149,20 +151,15 @@ class TransactionChecker:
                     planned.append((position, tx, self._machine.plan_verification(tx, entrance.state)))
             except ShuiqiaoError as error:
                 refusals[position] = error
-        self._verify_planned(planned, refusals)
-        return refusals
-
-    def _verify_planned(self, planned: Sequence[_Planned], refusals: list[ShuiqiaoError | None]) -> None:
         for position, tx in self._remember_valid(planned, self._verify(_claims_of(planned))):
-            refusals[position] = _signature_invalid(tx)
+            refusals[position] = signature_invalid(tx)
+        return refusals
 
     def _remember_valid(self, planned: Sequence[_Planned], verdicts: Sequence[bool]) -> list[tuple[int, Transaction]]:
         """Remember those of which every signature holds; return the others."""
-        held = iter(verdicts)
         broken: list[tuple[int, Transaction]] = []
-        for position, tx, claims in planned:
-            holds = [next(held) for _ in claims]
-            if all(holds):
+        for (position, tx, claims), is_held in zip(planned, _held(planned, verdicts), strict=True):
+            if is_held:
                 self.remembered.put(tx.raw, _proven(tx, claims))
             else:
                 broken.append((position, tx))
@@ -303,16 +300,11 @@ class Meeting:
     def _broken(self, start: int, planned: Sequence[_Planned], tickets: list[int]) -> list[tuple[int, Transaction]]:
         assert self._batches is not None
         try:
-            verdicts = iter(self._batches.take(tickets))
+            held = _held(planned, self._batches.take(tickets))
         except Unavailable:
             # Workers keep dying: the machine verifies in this very thread, slowly.
-            return [(start + position, tx) for position, tx, _ in planned]
-        broken: list[tuple[int, Transaction]] = []
-        for position, tx, claims in planned:
-            held = [next(verdicts) for _ in claims]
-            if not all(held):
-                broken.append((start + position, tx))
-        return broken
+            held = [False] * len(planned)
+        return [(start + position, tx) for (position, tx, _), is_held in zip(planned, held, strict=True) if not is_held]
 
     def proven(self) -> Iterator[Candidate]:
         """Yield candidates for execution with the keys that were proven."""
@@ -327,11 +319,11 @@ def _proven(tx: Transaction, claims: Iterable[SignatureClaim]) -> Candidate:
     return Candidate(transaction=tx, proven_keys=tuple([claim[0] for claim in claims]))
 
 
+def _held(planned: Iterable[_Planned], verdicts: Iterable[bool]) -> list[bool]:
+    """Tell of each whether all its signatures hold, by the verdicts on all of them in order."""
+    coming = iter(verdicts)
+    return [all(list(islice(coming, len(claims)))) for _, _, claims in planned]
+
+
 def _claims_of(planned: Iterable[_Planned]) -> list[SignatureClaim]:
     return [claim for _, _, claims in planned for claim in claims]
-
-
-def _signature_invalid(tx: Transaction) -> IntegrityError:
-    return IntegrityError(
-        "ledger.signature_invalid", f"a signature of {tx.kind} {tx.id.hex()} does not hold for the key that had to sign"
-    )

@@ -25,7 +25,7 @@ def test_a_call_is_one_field_that_holds_its_message():  # [ABCI-1]
     assert bytes.fromhex("050a030a0178") == abci.REQUESTS.encode(abci.RequestEcho(message="x"))
     assert bytes.fromhex("021200") == abci.REQUESTS.encode(abci.RequestFlush())
     assert bytes.fromhex("021a00") == abci.RESPONSES.encode(abci.ResponseFlush())
-    assert abci.RequestCheckTx(tx=b"ab", type=1) == abci.REQUESTS.decode(bytes.fromhex("42060a0261621001"))
+    assert abci.RequestCheckTx(tx=b"ab") == abci.REQUESTS.decode(bytes.fromhex("42060a0261621001"))
 
 
 def test_signed_numbers_are_twos_complement():

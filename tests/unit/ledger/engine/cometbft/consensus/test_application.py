@@ -388,7 +388,7 @@ def snapshot_of(roster, open_app):
         decide(source, height, *[roster.note(1000 * height + n, text="x" * 40_000) for n in range(40)])
     [*_, offer] = source.list_snapshots(abci.RequestListSnapshots()).snapshots
     chunks = [
-        source.load_snapshot_chunk(abci.RequestLoadSnapshotChunk(height=offer.height, format=2, chunk=index)).chunk
+        source.load_snapshot_chunk(abci.RequestLoadSnapshotChunk(height=offer.height, chunk=index)).chunk
         for index in range(offer.chunks)
     ]
     return source, offer, chunks

@@ -240,9 +240,7 @@ def test_a_note_that_the_disk_refuses_stops_the_node_before_the_block_is_stored(
 
 
 def chunks_of(source, offer) -> list[bytes]:
-    ask_for = [
-        abci.RequestLoadSnapshotChunk(height=offer.height, format=2, chunk=index) for index in range(offer.chunks)
-    ]
+    ask_for = [abci.RequestLoadSnapshotChunk(height=offer.height, chunk=index) for index in range(offer.chunks)]
     return [source.load_snapshot_chunk(each).chunk for each in ask_for]
 
 
