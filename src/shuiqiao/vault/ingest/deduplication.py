@@ -18,7 +18,7 @@ Nearly every chunk has new rows only; that case is one look-up of all keys at on
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 import msgspec
 import numpy as np
@@ -75,7 +75,7 @@ class KnownRow:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Sifted:
+class Deduplicated:
     """What of a chunk goes into batches.
 
     kept: positions in the chunk, or None for all. items: (index key, packed entries) per kept row. superseding: per
@@ -88,7 +88,7 @@ class Sifted:
     known: list[KnownRow] = field(default_factory=list[KnownRow])
 
 
-def sift(
+def deduplicate(
     view: IndexView,
     record_type: RecordType,
     prepared: PreparedRows,
@@ -96,107 +96,89 @@ def sift(
     source: int,
     placement: Placement,
     amending: bool,
-) -> Sifted:
-    """Sift the rows of a chunk from a numbered source. amending: whether they are to supersede records."""
-    found = view.find(prepared.keys)
-    if not amending and not found and len(set(prepared.keys)) == len(prepared.keys):
+) -> Deduplicated:
+    """Tell the new rows of a chunk from a numbered source. amending: whether they are to supersede records."""
+    keys = prepared.identities.keys
+    found = view.find(keys)
+    if not amending and not found and len(set(keys)) == len(keys):
         packed = _pack_all(prepared, source, placement)
-        return Sifted(kept=None, items=list(zip(prepared.keys, packed, strict=True)))
-    return _Sieve(
-        record_type,
-        prepared,
-        found,
-        replacement=view.replacement,
-        source=source,
-        placement=placement,
-        amending=amending,
-    ).run()
+        return Deduplicated(kept=None, items=list(zip(keys, packed, strict=True)))
+    versions = {key: unpack_entries(value) for key, value in found.items()}
+    comparison = _Comparison(supersedable=record_type.supersedable, amending=amending, replacement=view.replacement)
+    return _row_by_row(prepared, versions, comparison, source=source, placement=placement)
 
 
 def _pack_all(prepared: PreparedRows, source: int, placement: Placement) -> list[bytes]:
     """Return the entries of rows that are all new, packed in one array."""
-    count = len(prepared.keys)
+    identities, count = prepared.identities, len(prepared.identities.keys)
     if not count:
         return []
     entries = np.empty(count, dtype=_ENTRY_FIELDS)
     further, indexes = np.divmod(placement.count + np.arange(count), placement.batch_records)
     entries["batch"], entries["index"] = placement.batch + further, indexes
-    entries["day"], entries["source"], entries["row"] = prepared.days, source, prepared.source_rows
-    entries["digest"] = np.frombuffer(b"".join(prepared.digests), dtype="V16")
-    entries["state"] = np.frombuffer(b"".join(prepared.states), dtype="V9")
+    entries["day"], entries["source"], entries["row"] = identities.days, source, prepared.source_rows
+    entries["digest"] = np.frombuffer(b"".join(identities.digests), dtype="V16")
+    entries["state"] = np.frombuffer(b"".join(identities.states), dtype="V9")
     packed = entries.tobytes()
     return [packed[at : at + ENTRY.size] for at in range(0, len(packed), ENTRY.size)]
 
 
-class _Sieve:
-    """Row by row, for chunks in which something is known."""
+def _row_by_row(
+    prepared: PreparedRows,
+    known: dict[bytes, list[Entry]],
+    comparison: _Comparison,
+    *,
+    source: int,
+    placement: Placement,
+) -> Deduplicated:
+    """Go through a chunk in which something is known. known: versions by key, to which those of the chunk are added."""
+    kept: list[int] = []
+    done = Deduplicated(kept=None, items=[])
+    identities, rows = prepared.identities, prepared.source_rows.tolist()
+    columns = (identities.keys, identities.days.tolist(), rows, identities.digests, identities.states)
+    for position, (key, day, source_row, digest, state) in enumerate(zip(*columns, strict=True)):
+        versions = known.setdefault(key, [])
+        row = Entry(0, 0, day, source, source_row, digest, state)
+        rule, first = comparison.judge(versions, row)
+        if rule:
+            done.known.append(KnownRow(position=position, rule=rule, first=first))
+            continue
+        batch, index = placement.of(len(kept))
+        if not comparison.is_gone(versions):
+            done.superseding.append((len(kept), (versions[-1].batch, versions[-1].index)))
+        versions.append(msgspec.structs.replace(row, batch=batch, index=index))
+        kept.append(position)
+        done.items.append((key, b"".join(entry.pack() for entry in versions)))
+    return replace(done, kept=np.array(kept, dtype=np.int64))
 
-    def __init__(
-        self,
-        record_type: RecordType,
-        prepared: PreparedRows,
-        found: dict[bytes, bytes],
-        *,
-        replacement: Callable[[Place], Place | None],
-        source: int,
-        placement: Placement,
-        amending: bool,
-    ) -> None:
-        self._supersedable = record_type.supersedable
-        self._amending = amending
-        self._prepared = prepared
-        self._replacement = replacement
-        self._versions = {key: unpack_entries(value) for key, value in found.items()}
-        self._source = source
-        self._placement = placement
-        self._kept: list[int] = []
-        self._items: list[tuple[bytes, bytes]] = []
-        self._superseding: list[tuple[int, Place]] = []
-        self._known: list[KnownRow] = []
 
-    def run(self) -> Sifted:
-        days, rows = self._prepared.days.tolist(), self._prepared.source_rows.tolist()
-        prepared = self._prepared
-        for position, (key, *values) in enumerate(zip(prepared.keys, prepared.digests, prepared.states, strict=True)):
-            versions = self._versions.setdefault(key, [])
-            row = Entry(0, 0, days[position], self._source, rows[position], *values)
-            rule, first = self._judge(versions, row)
-            if rule:
-                self._known.append(KnownRow(position=position, rule=rule, first=first))
-                continue
-            number = len(self._kept)
-            batch, index = self._placement.of(number)
-            if not self._is_gone(versions):
-                self._superseding.append((number, (versions[-1].batch, versions[-1].index)))
-            versions.append(msgspec.structs.replace(row, batch=batch, index=index))
-            self._kept.append(position)
-            self._items.append((key, b"".join(entry.pack() for entry in versions)))
-        return Sifted(
-            kept=np.array(self._kept, dtype=np.int64),
-            items=self._items,
-            superseding=self._superseding,
-            known=self._known,
-        )
+@dataclass(frozen=True, slots=True, kw_only=True)
+class _Comparison:
+    """The rules by which a row is compared with the known versions under its key."""
 
-    def _judge(self, versions: list[Entry], row: Entry) -> tuple[str, Entry | None]:
+    supersedable: bool
+    amending: bool
+    replacement: Callable[[Place], Place | None]
+
+    def judge(self, versions: list[Entry], row: Entry) -> tuple[str, Entry | None]:
         """Return the rule that keeps a row out and the entry it meets; an empty rule for a row to be ingested."""
-        if self._is_gone(versions):
-            return (RECORD_UNKNOWN if self._amending else ""), None
+        if self.is_gone(versions):
+            return (RECORD_UNKNOWN if self.amending else ""), None
         for entry in versions:
             if _same_values(entry, row) and (entry.source, entry.row) == (row.source, row.row):
                 return ALREADY_INGESTED, entry
         newest = versions[-1]
         if _same_values(newest, row):
             return DUPLICATE, newest
-        if row.rank < newest.rank and (self._amending or row.digest == newest.digest):
-            return (GOES_BACK if self._amending else OUTDATED), newest
-        if self._amending or self._supersedable or (row.digest == newest.digest and row.rank > newest.rank):
+        if row.rank < newest.rank and (self.amending or row.digest == newest.digest):
+            return (GOES_BACK if self.amending else OUTDATED), newest
+        if self.amending or self.supersedable or (row.digest == newest.digest and row.rank > newest.rank):
             return "", newest
         return IDENTITY_CONFLICT, versions[0]
 
-    def _is_gone(self, versions: list[Entry]) -> bool:
+    def is_gone(self, versions: list[Entry]) -> bool:
         """Whether there is no record: none was ever taken in, or what superseded the newest one known was erased."""
-        return not versions or self._replacement((versions[-1].batch, versions[-1].index)) is not None
+        return not versions or self.replacement((versions[-1].batch, versions[-1].index)) is not None
 
 
 def _same_values(one: Entry, other: Entry) -> bool:

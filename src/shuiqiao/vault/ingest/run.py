@@ -3,7 +3,7 @@
 For every chunk of rows, in the order of the sources:
 
 1. prepare it: validate, order, hash, identify (in worker processes for large sources);
-2. sift it against the index: what is known is kept out and reported;
+2. tell its new rows from those that the index knows, which are kept out and reported;
 3. gather what is new into the open batch, its identities into the open index transaction;
 4. when the batch is full: files durable, then the index transaction, then the ledger [VAULT-STORE-2].
 
@@ -14,7 +14,6 @@ files, after it the batch is pending and the next ingest tells the ledger first.
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Sequence
-from contextlib import closing
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -28,11 +27,11 @@ from shuiqiao.vault.anchoring import (
     tell_batch,
     tell_replacements,
 )
-from shuiqiao.vault.ingest.deduplication import KnownRow, Placement, Sifted, sift
+from shuiqiao.vault.ingest.deduplication import Deduplicated, KnownRow, Placement, deduplicate
 from shuiqiao.vault.ingest.preparation import Chunk, PreparedRows, open_preparers
 from shuiqiao.vault.ingest.quarantine import KEPT_OUT, Report
 from shuiqiao.vault.model import SALT_BYTES, Anchor, AnchoredBatch, IngestReport, VaultSettings
-from shuiqiao.vault.storage.batch_file import BatchBuilder, Part, part_of, slice_part
+from shuiqiao.vault.storage.batch_file import BatchBuilder, HashedRows
 from shuiqiao.vault.storage.index import BatchRow, IndexWriter, RecordIndex
 
 FULL_BATCH_BYTES = 64 << 20
@@ -115,19 +114,15 @@ class Ingest:
         is_large = expected >= self._settings.parallel_from_rows
         types = {entry.source.record_type.id: entry.source.record_type for entry in sources}
         try:
-            with open_preparers(
-                hash_name=self._suite.hash_name,
-                workers=self._settings.workers if is_large else 0,
-                record_types=types,
-            ) as preparers:
+            workers = self._settings.workers if is_large else 0
+            with open_preparers(hash_name=self._suite.hash_name, workers=workers) as prepare_all:
                 for record_type in types.values():
                     own = [entry for entry in sources if entry.source.record_type.id == record_type.id]
                     names = {entry.number: entry.name for entry in own}
                     chunks = self._chunks(own, type_numbers[record_type.id])
-                    with closing(preparers.prepare_all(chunks)) as prepared_chunks:
-                        for chunk, prepared in prepared_chunks:
-                            self._take(chunk, prepared, name=names[chunk.source])
-                            self._progress("records read 读取记录", self._counts.read, total)
+                    for chunk, prepared in prepare_all(chunks):
+                        self._take(chunk, prepared, name=names[chunk.source])
+                        self._progress("records read 读取记录", self._counts.read, total)
                     self._seal()
             self._settle()
         except BaseException:
@@ -159,7 +154,7 @@ class Ingest:
         if self._builder is None:
             self._begin_batch(chunk)
         placement = self._placement()
-        sifted = sift(
+        found = deduplicate(
             writer,
             chunk.record_type,
             prepared,
@@ -168,11 +163,12 @@ class Ingest:
             amending=self._amending,
         )
         self._report.add_issues(name, prepared.issues)
-        self._report_known(writer, name, chunk.source, prepared, sifted.known)
+        self._report_known(writer, name, chunk.source, prepared, found.known)
         self._counts.read += prepared.read
         self._counts.quarantined += prepared.quarantined
-        self._counts.superseding += len(sifted.superseding)
-        self._gather(chunk, part_of(prepared, sifted.kept), sifted, placement)
+        self._counts.superseding += len(found.superseding)
+        rows = prepared.hashed if found.kept is None else prepared.hashed.take(found.kept)
+        self._gather(chunk, rows, found, placement)
 
     def _open_writer(self) -> IndexWriter:
         if self._writer is None:
@@ -203,14 +199,14 @@ class Ingest:
                 name,
                 row=int(prepared.source_rows[entry.position]),
                 rule=entry.rule,
-                value=prepared.keys[entry.position][2:].partition(b"\x00")[0].decode(),
+                value=prepared.identities.keys[entry.position][2:].partition(b"\x00")[0].decode(),
                 first=first,
             )
 
-    def _gather(self, chunk: Chunk, part: Part, sifted: Sifted, placement: Placement) -> None:
+    def _gather(self, chunk: Chunk, rows: HashedRows, found: Deduplicated, placement: Placement) -> None:
         """Put new rows into the open batch, closing it and opening the next where it is full."""
-        superseding = dict(sifted.superseding)
-        start, total = 0, len(sifted.items)
+        superseding = dict(found.superseding)
+        start, total = 0, len(found.items)
         self._counts.ingested += total
         while start < total:
             if self._builder is None:
@@ -218,8 +214,8 @@ class Ingest:
             builder, writer = self._builder, self._open_writer()
             assert builder is not None
             stop = min(total, start + self._settings.batch_records - builder.count)
-            builder.add(slice_part(part, start, stop))
-            writer.put_records(sifted.items[start:stop])
+            builder.add(rows.slice(start, stop))
+            writer.put_records(found.items[start:stop])
             for number in range(start, stop) if superseding else ():
                 if number in superseding:
                     self._replace(writer, old=superseding[number], new=placement.of(number))

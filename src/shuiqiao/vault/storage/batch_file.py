@@ -52,7 +52,6 @@ from shuiqiao.crypto.model import CipherSuite
 from shuiqiao.standards.columns import MAX_BATCH_ROWS, canonical_schema
 from shuiqiao.standards.model import TAXPAYER_FIELD, FieldType, RecordType
 from shuiqiao.standards.readers.parquet_file import decode_texts, open_parquet
-from shuiqiao.vault.ingest.preparation import PreparedRows
 from shuiqiao.vault.model import BATCH_ID_BYTES, HASH_BYTES, MAX_BATCH_DEPTH, SALT_BYTES
 from shuiqiao.vault.storage.index import BatchRow
 from shuiqiao.vault.tree import level_sizes, multiproof, tree_levels
@@ -228,8 +227,12 @@ _EPOCH = date(1970, 1, 1)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Part:
-    """Some rows of a chunk on their way into a batch."""
+class HashedRows:
+    """Canonical rows with what was hashed of them, on their way into a batch.
+
+    rows: RecordBatch. groups: per disclosure group, an Arrow binary array. salts: 16 bytes per row and group. leaves:
+    one 32-byte hash a row. days: of each row's period, since 1970.
+    """
 
     rows: Any
     groups: tuple[Any, ...]
@@ -237,39 +240,29 @@ class Part:
     leaves: list[bytes]
     days: npt.NDArray[np.int32]
 
-
-def part_of(prepared: PreparedRows, kept: npt.NDArray[np.int64] | None) -> Part:
-    """Return the kept rows (positions, or None for all) of a chunk as one part."""
-    if kept is None:
-        return Part(
-            rows=prepared.rows,
-            groups=prepared.groups,
-            salts=prepared.salts,
-            leaves=prepared.leaves,
-            days=prepared.days,
+    def take(self, kept: npt.NDArray[np.int64]) -> HashedRows:
+        """Return the rows at some positions."""
+        stride = len(self.groups) * SALT_BYTES
+        return HashedRows(
+            rows=self.rows.take(kept),
+            groups=tuple(column.take(kept) for column in self.groups),
+            salts=b"".join(self.salts[at * stride : (at + 1) * stride] for at in kept.tolist()),
+            leaves=[self.leaves[at] for at in kept.tolist()],
+            days=self.days[kept],
         )
-    stride = len(prepared.groups) * SALT_BYTES
-    return Part(
-        rows=prepared.rows.take(kept),
-        groups=tuple(column.take(kept) for column in prepared.groups),
-        salts=b"".join(prepared.salts[at * stride : (at + 1) * stride] for at in kept.tolist()),
-        leaves=[prepared.leaves[at] for at in kept.tolist()],
-        days=prepared.days[kept],
-    )
 
-
-def slice_part(part: Part, start: int, stop: int) -> Part:
-    """Return some rows of a part."""
-    if start == 0 and stop == len(part.leaves):
-        return part
-    stride = len(part.groups) * SALT_BYTES
-    return Part(
-        rows=part.rows.slice(start, stop - start),
-        groups=tuple(column.slice(start, stop - start) for column in part.groups),
-        salts=part.salts[start * stride : stop * stride],
-        leaves=part.leaves[start:stop],
-        days=part.days[start:stop],
-    )
+    def slice(self, start: int, stop: int) -> HashedRows:
+        """Return the rows from one position up to, but without, another."""
+        if start == 0 and stop == len(self.leaves):
+            return self
+        stride = len(self.groups) * SALT_BYTES
+        return HashedRows(
+            rows=self.rows.slice(start, stop - start),
+            groups=tuple(column.slice(start, stop - start) for column in self.groups),
+            salts=self.salts[start * stride : stop * stride],
+            leaves=self.leaves[start:stop],
+            days=self.days[start:stop],
+        )
 
 
 class BatchBuilder:
@@ -281,9 +274,9 @@ class BatchBuilder:
         self.id = batch
         self.count = 0
         self.size_bytes = 0
-        self._parts: list[Part] = []
+        self._parts: list[HashedRows] = []
 
-    def add(self, part: Part) -> None:
+    def add(self, part: HashedRows) -> None:
         """Take rows in; they get the next leaf indexes."""
         self._parts.append(part)
         self.count += len(part.leaves)
