@@ -5,7 +5,7 @@ for the ingest to say. Large sources are prepared in worker processes; results k
 most ``IN_FLIGHT_PER_WORKER`` chunks per worker are on their way at any time.
 
 Workers are spawned, not forked: a fork of a process with threads and an open LMDB environment is not safe. Each holds
-one pipe to this process and ends when the pipe does, so a killed ingest leaves none behind. A thread a worker waits at
+one pipe to this process and ends when the pipe does, so a killed ingest leaves none behind. A thread a worker fills
 its pipe. ``concurrent.futures.ProcessPoolExecutor`` would do without the threads, but its workers share one pipe of
 results: one that is killed while it writes leaves the pool waiting for the rest of the message for ever (ADR 0028).
 """
@@ -142,18 +142,18 @@ def open_preparers(*, hash_name: str, workers: int) -> Generator[PrepareAll]:
 
 
 def _prepare_in_workers(chunks: Iterable[Chunk], workers: list[_Worker]) -> Iterator[tuple[Chunk, PreparedRows]]:
-    underway: deque[tuple[Chunk, Future[PreparedRows]]] = deque()
+    underway: deque[tuple[Chunk, _Worker, Future[None]]] = deque()
     for chunk, worker in zip(chunks, cycle(workers), strict=False):
-        underway.append((replace(chunk, rows=None, salts=b""), worker.start(chunk)))
+        underway.append((replace(chunk, rows=None, salts=b""), worker, worker.send(chunk)))
         if len(underway) == IN_FLIGHT_PER_WORKER * len(workers):
-            first, prepared = underway.popleft()
-            yield first, prepared.result()
-    for first, prepared in underway:
-        yield first, prepared.result()
+            first, owner, sent = underway.popleft()
+            yield first, owner.receive(sent)
+    for first, owner, sent in underway:
+        yield first, owner.receive(sent)
 
 
 class _Worker:
-    """This process's end of one worker: its pipe, and the thread that waits there."""
+    """This process's end of one worker: its pipe, and the thread that fills it."""
 
     def __init__(self, hash_name: str) -> None:
         context = multiprocessing.get_context("spawn")
@@ -163,16 +163,18 @@ class _Worker:
         theirs.close()
         self._thread = ThreadPoolExecutor(1, "vault-worker")
 
-    def start(self, chunk: Chunk) -> Future[PreparedRows]:
-        """Prepare a chunk once those before it are."""
-        return self._thread.submit(self._prepare, chunk)
+    def send(self, chunk: Chunk) -> Future[None]:
+        """Hand a chunk over without waiting: the pipe is full while the worker prepares the one before."""
+        # Arrow pickles all rows that a slice was cut from; its stream has those in use.
+        data = pickle.dumps((replace(chunk, rows=None), _ipc(chunk.rows)), protocol=pickle.HIGHEST_PROTOCOL)
+        return self._thread.submit(self._pipe.send_bytes, data)
 
-    def _prepare(self, chunk: Chunk) -> PreparedRows:
+    def receive(self, sent: Future[None]) -> PreparedRows:
+        """Return the oldest result that is due, of the chunk that was sent so; raises what preparing raised."""
         try:
-            # Arrow pickles all rows that a slice was cut from; its stream has those in use.
-            _send(self._pipe, (replace(chunk, rows=None), _ipc(chunk.rows)))
+            sent.result()
             answer = pickle.loads(self._pipe.recv_bytes())  # noqa: S301 - a process of this ingest wrote it
-        except (EOFError, BrokenPipeError, ConnectionResetError) as error:
+        except (EOFError, ConnectionError) as error:
             self._process.join(timeout=_JOIN_TIMEOUT_S)
             raise Unavailable(
                 "vault.worker_lost",
@@ -212,10 +214,13 @@ def run_worker(pipe: Connection[Any, Any], hash_name: str) -> None:
     signal.signal(signal.SIGINT, signal.SIG_IGN)
     sys.meta_path.insert(0, _WithoutPandas())
     pa.set_cpu_count(1)
-    with suppress(EOFError, BrokenPipeError, ConnectionResetError):
+    with suppress(EOFError, ConnectionError):
         while True:
+            # ``Connection.send`` and ``recv`` would keep a view of a BytesIO in the traceback of an error, and an
+            # interpreter that collects both together crashes (CPython 3.12.0 and 3.12.1, gh-111049).
             chunk, rows = pickle.loads(pipe.recv_bytes())  # noqa: S301 - the process that ingests wrote it
-            _send(pipe, _answer(replace(chunk, rows=_from_ipc(rows)), hash_name))
+            answer = _answer(replace(chunk, rows=_from_ipc(rows)), hash_name)
+            pipe.send_bytes(pickle.dumps(answer, protocol=pickle.HIGHEST_PROTOCOL))
 
 
 def _answer(chunk: Chunk, hash_name: str) -> PreparedRows | Exception:
@@ -225,16 +230,6 @@ def _answer(chunk: Chunk, hash_name: str) -> PreparedRows | Exception:
         return error
     except Exception as error:  # noqa: BLE001 - every error is for the process that ingests
         return RuntimeError(f"a worker of the ingest failed: {type(error).__name__}: {error}")
-
-
-def _send(pipe: Connection[Any, Any], value: object) -> None:
-    """Send what the other end unpickles.
-
-    ``Connection.send`` sends a view of a BytesIO. Where the other process has ended, the error's traceback keeps that
-    view, and an interpreter that collects both together crashes (CPython 3.12.0 and 3.12.1, gh-111049) or reports an
-    error that nobody can catch (gh-111331).
-    """
-    pipe.send_bytes(pickle.dumps(value, protocol=pickle.HIGHEST_PROTOCOL))
 
 
 def _ipc(batch: Any) -> Any:
