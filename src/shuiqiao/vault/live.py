@@ -10,7 +10,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from datetime import date, timedelta
-from functools import lru_cache
+from functools import lru_cache, partial
 
 import numpy as np
 
@@ -52,14 +52,7 @@ def live_entries(view: IndexView, record_type: RecordType, *, uscc: Uscc, period
     number = view.type_number(record_type.id)
     if number is None:
         return ()
-    key = (view.revision(), number, uscc, period)
-    known = None if view.memory is None else view.memory.get(key)
-    if known is not None:
-        return known
-    found = tuple(_read_live(view, record_type, number, uscc=uscc, period=period))
-    if view.memory is not None:
-        view.memory.put(key, found)
-    return found
+    return view.once((number, uscc, period), partial(_read_live, view, record_type, number, uscc=uscc, period=period))
 
 
 def _read_live(view: IndexView, record_type: RecordType, number: int, *, uscc: Uscc, period: Period) -> Iterator[Entry]:

@@ -5,9 +5,9 @@ for the ingest to say. Large sources are prepared in worker processes; results k
 most ``IN_FLIGHT_PER_WORKER`` chunks per worker are on their way at any time.
 
 Workers are spawned, not forked: a fork of a process with threads and an open LMDB environment is not safe. Each holds
-one pipe to this process and ends when the pipe does, so a killed ingest leaves none behind. A thread a worker fills
-its pipe. ``concurrent.futures.ProcessPoolExecutor`` would do without the threads, but its workers share one pipe of
-results: one that is killed while it writes leaves the pool waiting for the rest of the message for ever (ADR 0028).
+one pipe to this process and ends when the pipe does, so a killed ingest leaves none behind. The workers of a
+``ProcessPoolExecutor`` share one pipe for their results: where one is killed while it writes, the pool waits for the
+rest of the message for ever (ADR 0031). So ``concurrent.futures`` feeds the workers here, and does not make them.
 """
 
 from __future__ import annotations
@@ -18,11 +18,10 @@ import signal
 import sys
 from collections import deque
 from collections.abc import Callable, Generator, Iterable, Iterator
-from concurrent.futures import Future, ThreadPoolExecutor
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass, replace
 from importlib.abc import MetaPathFinder
-from itertools import cycle
 from multiprocessing.connection import Connection
 from typing import Any
 
@@ -132,28 +131,42 @@ def open_preparers(*, hash_name: str, workers: int) -> Generator[PrepareAll]:
         yield lambda chunks: ((chunk, prepare(chunk, hash_name=hash_name)) for chunk in chunks)
         return
     started: list[_Worker] = []
+    feeder = ThreadPoolExecutor(1, "vault-feed")
     try:
         # One by one, so that those that did start are ended where another does not.
         started.extend(_Worker(hash_name) for _ in range(workers))
-        yield lambda chunks: _prepare_in_workers(chunks, started)
+        yield lambda chunks: _prepare_in_workers(iter(chunks), started, feeder)
     finally:
+        # Where the one who takes results gave up, nobody empties the pipes: the feeder waits until its worker ends.
         for worker in started:
-            worker.close()
+            worker.end()
+        feeder.shutdown(cancel_futures=True)
 
 
-def _prepare_in_workers(chunks: Iterable[Chunk], workers: list[_Worker]) -> Iterator[tuple[Chunk, PreparedRows]]:
-    underway: deque[tuple[Chunk, _Worker, Future[None]]] = deque()
-    for chunk, worker in zip(chunks, cycle(workers), strict=False):
-        underway.append((replace(chunk, rows=None, salts=b""), worker, worker.send(chunk)))
-        if len(underway) == IN_FLIGHT_PER_WORKER * len(workers):
-            first, owner, sent = underway.popleft()
-            yield first, owner.receive(sent)
-    for first, owner, sent in underway:
-        yield first, owner.receive(sent)
+def _prepare_in_workers(
+    chunks: Iterator[Chunk], workers: list[_Worker], feeder: ThreadPoolExecutor
+) -> Iterator[tuple[Chunk, PreparedRows]]:
+    # The feeder reads the source and fills the pipes, so that this thread never waits to send while a worker waits to
+    # be read, and reading goes on while this thread waits for the disk.
+    fed = deque((worker, feeder.submit(_feed, chunks, worker)) for worker in workers * IN_FLIGHT_PER_WORKER)
+    while (chunk := fed[0][1].result()) is not None:
+        worker, _ = fed.popleft()
+        prepared = worker.receive()
+        fed.append((worker, feeder.submit(_feed, chunks, worker)))
+        yield chunk, prepared
+
+
+def _feed(chunks: Iterator[Chunk], worker: _Worker) -> Chunk | None:
+    """Hand the next chunk to a worker; return it without its rows, None after the last."""
+    chunk = next(chunks, None)
+    if chunk is None:
+        return None
+    worker.send(chunk)
+    return replace(chunk, rows=None, salts=b"")
 
 
 class _Worker:
-    """This process's end of one worker: its pipe, and the thread that fills it."""
+    """This process's end of one worker."""
 
     def __init__(self, hash_name: str) -> None:
         context = multiprocessing.get_context("spawn")
@@ -161,19 +174,27 @@ class _Worker:
         self._process = context.Process(target=run_worker, args=(theirs, hash_name), name="vault-worker", daemon=True)
         self._process.start()
         theirs.close()
-        self._thread = ThreadPoolExecutor(1, "vault-worker")
 
-    def send(self, chunk: Chunk) -> Future[None]:
-        """Hand a chunk over without waiting: the pipe is full while the worker prepares the one before."""
-        # Arrow pickles all rows that a slice was cut from; its stream has those in use.
-        data = pickle.dumps((replace(chunk, rows=None), _ipc(chunk.rows)), protocol=pickle.HIGHEST_PROTOCOL)
-        return self._thread.submit(self._pipe.send_bytes, data)
+    def send(self, chunk: Chunk) -> None:
+        """Hand over a chunk; waits while the worker's pipe is full."""
+        with self._lost_is_unavailable():
+            _send(self._pipe, replace(chunk, rows=None))
+            self._pipe.send_bytes(_ipc(chunk.rows))
 
-    def receive(self, sent: Future[None]) -> PreparedRows:
-        """Return the oldest result that is due, of the chunk that was sent so; raises what preparing raised."""
+    def receive(self) -> PreparedRows:
+        """Return the oldest result that is due; raises what preparing raised."""
+        with self._lost_is_unavailable():
+            answer = self._pipe.recv()
+            if isinstance(answer, Exception):
+                raise answer
+            rows, groups = _from_ipc(self._pipe.recv_bytes()), _from_ipc(self._pipe.recv_bytes())
+        prepared: PreparedRows = answer
+        return replace(prepared, hashed=replace(prepared.hashed, rows=rows, groups=tuple(groups.columns)))
+
+    @contextmanager
+    def _lost_is_unavailable(self) -> Generator[None]:
         try:
-            sent.result()
-            answer = pickle.loads(self._pipe.recv_bytes())  # noqa: S301 - a process of this ingest wrote it
+            yield
         except (EOFError, ConnectionError) as error:
             self._process.join(timeout=_JOIN_TIMEOUT_S)
             raise Unavailable(
@@ -181,18 +202,13 @@ class _Worker:
                 f"a worker process of the ingest ended (exit code {self._process.exitcode})",
                 next_step="Run the ingest again: what was anchored stays, the rest is taken up.",
             ) from error
-        if isinstance(answer, Exception):
-            raise answer
-        prepared: PreparedRows = answer
-        return prepared
 
-    def close(self) -> None:
+    def end(self) -> None:
         """End the worker, in the midst of its work if it has any, and wait for it."""
         self._process.kill()
-        self._thread.shutdown(cancel_futures=True)
-        self._pipe.close()
         self._process.join()
         self._process.close()
+        self._pipe.close()
 
 
 class _WithoutPandas(MetaPathFinder):
@@ -216,20 +232,33 @@ def run_worker(pipe: Connection[Any, Any], hash_name: str) -> None:
     pa.set_cpu_count(1)
     with suppress(EOFError, ConnectionError):
         while True:
-            # ``Connection.send`` and ``recv`` would keep a view of a BytesIO in the traceback of an error, and an
-            # interpreter that collects both together crashes (CPython 3.12.0 and 3.12.1, gh-111049).
-            chunk, rows = pickle.loads(pipe.recv_bytes())  # noqa: S301 - the process that ingests wrote it
-            answer = _answer(replace(chunk, rows=_from_ipc(rows)), hash_name)
-            pipe.send_bytes(pickle.dumps(answer, protocol=pickle.HIGHEST_PROTOCOL))
+            chunk = replace(pipe.recv(), rows=_from_ipc(pipe.recv_bytes()))
+            try:
+                prepared = prepare(chunk, hash_name=hash_name)
+            except ShuiqiaoError as error:
+                _send(pipe, error)
+            except Exception as error:  # noqa: BLE001 - every error is for the process that ingests
+                _send(pipe, RuntimeError(f"a worker of the ingest failed: {type(error).__name__}: {error}"))
+            else:
+                _answer(pipe, prepared)
 
 
-def _answer(chunk: Chunk, hash_name: str) -> PreparedRows | Exception:
-    try:
-        return prepare(chunk, hash_name=hash_name)
-    except ShuiqiaoError as error:
-        return error
-    except Exception as error:  # noqa: BLE001 - every error is for the process that ingests
-        return RuntimeError(f"a worker of the ingest failed: {type(error).__name__}: {error}")
+def _answer(pipe: Connection[Any, Any], prepared: PreparedRows) -> None:
+    rows, groups = prepared.hashed.rows, prepared.hashed.groups
+    _send(pipe, replace(prepared, hashed=replace(prepared.hashed, rows=None, groups=())))
+    pipe.send_bytes(_ipc(rows))
+    names = [f"group_{position}" for position in range(len(groups))]
+    pipe.send_bytes(_ipc(pa.RecordBatch.from_arrays(list(groups), names=names)))
+
+
+def _send(pipe: Connection[Any, Any], value: object) -> None:
+    """Send what the other end's ``recv`` returns.
+
+    ``Connection.send`` sends a view of a BytesIO. Where the other process has ended, the error's traceback keeps that
+    view, and an interpreter that collects both together crashes (CPython 3.12.0 and 3.12.1, gh-111049) or reports an
+    error that nobody can catch (gh-111331).
+    """
+    pipe.send_bytes(pickle.dumps(value))
 
 
 def _ipc(batch: Any) -> Any:

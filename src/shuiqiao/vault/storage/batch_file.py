@@ -28,12 +28,12 @@ import mmap
 import os
 import threading
 from bisect import bisect_left, bisect_right
-from collections import OrderedDict
 from collections.abc import Generator, Iterable, Sequence
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from datetime import date, timedelta
 from itertools import accumulate
+from operator import itemgetter
 from pathlib import Path
 from typing import Annotated, Any, Self
 
@@ -42,6 +42,7 @@ import numpy as np
 import numpy.typing as npt
 import pyarrow as pa
 import pyarrow.parquet as pq
+from cachetools import LRUCache
 from msgspec import Meta
 
 from shuiqiao.base.durable import sync_folder, write_file
@@ -382,51 +383,31 @@ class KeptReadings:
     """What was read of batch files, by (batch, what), with the state of the file; shared by threads."""
 
     def __init__(self, *, max_bytes: int) -> None:
-        self._max_bytes = max_bytes
-        self._bytes = 0
-        self._items: OrderedDict[tuple[bytes, Any], tuple[FileState, int, Any]] = OrderedDict()
+        self._items: LRUCache[tuple[bytes, Any], tuple[FileState, int, Any]] = LRUCache(max_bytes, itemgetter(1))
         self._lock = threading.Lock()
 
     def get(self, batch: bytes, what: Any, state: FileState) -> Any:
         """Return what was read of a file in this state, or None."""
         with self._lock:
             found = self._items.get((batch, what))
-            if found is None:
-                return None
-            if found[0] != state:
-                # Of a file that was written anew nothing stays, above all not what was erased from it.
-                self._drop((batch, what))
-                return None
-            self._items.move_to_end((batch, what))
-            return found[2]
+            if found is None or found[0] == state:
+                return found and found[2]
+            # Of a file that was written anew nothing stays, above all not what was erased from it.
+            del self._items[batch, what]
+            return None
 
     def put(self, batch: bytes, what: Any, state: FileState, item: Any, *, size: int) -> None:
         """Keep a reading of some bytes, unless it alone is more than may be kept."""
-        if size > self._max_bytes:
-            return
-        with self._lock:
-            self._drop((batch, what))
-            self._items[batch, what] = (state, size, item)
-            self._bytes += size
-            while self._bytes > self._max_bytes:
-                self._drop(next(iter(self._items)))
+        if size <= self._items.maxsize:
+            with self._lock:
+                self._items[batch, what] = (state, size, item)
 
-    def forget(self, batch: bytes) -> None:
-        """Let go of all that was read of a batch."""
+    def forget(self, batch: bytes | None = None) -> None:
+        """Let go of all that was read of a batch, or of everything."""
         with self._lock:
-            for key in [key for key in self._items if key[0] == batch]:
-                self._drop(key)
-
-    def forget_all(self) -> None:
-        """Let go of everything."""
-        with self._lock:
-            self._items.clear()
-            self._bytes = 0
-
-    def _drop(self, key: tuple[bytes, Any]) -> None:
-        dropped = self._items.pop(key, None)
-        if dropped is not None:
-            self._bytes -= dropped[1]
+            for key in list(self._items):
+                if batch in {None, key[0]}:
+                    del self._items[key]
 
 
 class BatchReader:
@@ -442,7 +423,7 @@ class BatchReader:
 
     def close(self) -> None:
         """Let go of everything."""
-        self._kept.forget_all()
+        self._kept.forget()
 
     def leaves(self, batch: bytes, *, count: int, groups: Sequence[str]) -> LeavesFile:
         """Return a batch's opened ``.leaves`` file; it is shared, so it is not to be closed.

@@ -15,15 +15,15 @@ import fcntl
 import os
 import struct
 import threading
-from collections import OrderedDict
-from collections.abc import Generator, Hashable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Generator, Hashable, Iterable, Iterator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager, suppress
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any, Generic, TypeVar
+from typing import Any
 
 import lmdb
 import msgspec
+from cachetools import LRUCache, cached
 
 from shuiqiao.base.encoding import decode_cbor, encode_cbor
 from shuiqiao.base.errors import Conflict, IntegrityError, ShuiqiaoError, Unavailable
@@ -32,6 +32,9 @@ from shuiqiao.ledger.store.lmdb_file import open_environment
 
 MAP_BYTES = 1 << 38
 """Address space set aside for the index (sparse): room for two thousand million records."""
+
+MAX_KEPT_ENTRIES = 200_000
+"""Entries that were read and are kept, at most: some 30 MB."""
 
 ENTRY = struct.Struct(">IIiII16s9s")
 """One version of a record: batch number, leaf index, day, source number, source row, digest and state of its values."""
@@ -148,14 +151,24 @@ def index_unreadable(error: lmdb.Error) -> Unavailable:
     )
 
 
-class IndexView:
-    """What can be asked within one transaction."""
+Read = Callable[[], Iterable[Entry]]
+_KeepEntries = Callable[[tuple[int, Hashable], Read], tuple[Entry, ...]]
 
-    def __init__(self, txn: Any, tables: Mapping[str, Any], *, memory: ReadingMemory[Entry] | None = None) -> None:
+
+class IndexView:
+    """What can be asked within one transaction. keep: keeps what was read; None while a transaction writes."""
+
+    def __init__(self, txn: Any, tables: Mapping[str, Any], *, keep: _KeepEntries | None = None) -> None:
         self._txn = txn
         self._tables = tables
-        self.memory = memory
-        """What was read of committed revisions; None while a transaction writes."""
+        self._keep = keep
+
+    def once(self, key: Hashable, read: Read) -> tuple[Entry, ...]:
+        """Return the entries that ``read`` reads; those of a committed revision are kept for the next who asks.
+
+        An answer asks for the same records three times over, and a revision never changes.
+        """
+        return tuple(read()) if self._keep is None else self._keep((self.revision(), key), read)
 
     def revision(self) -> int:
         """Return the number of the committed change that this view shows."""
@@ -390,14 +403,18 @@ class RecordIndex:
                     self._tables = {name: self._env.open_db(name.encode(), txn=txn) for name in TABLES}
         except lmdb.Error as error:
             raise index_unreadable(error) from error
-        self._memory: ReadingMemory[Entry] = ReadingMemory()
+        self._keep: _KeepEntries = cached(
+            LRUCache(MAX_KEPT_ENTRIES, getsizeof=lambda entries: len(entries) + 1),  # an empty reading costs room too
+            key=lambda key, _read: key,
+            lock=threading.Lock(),
+        )(lambda _key, read: tuple(read()))
 
     @contextmanager
     def read(self) -> Generator[IndexView]:
         """A consistent view of the last committed state."""
         try:
             with self._env.begin() as txn:
-                yield IndexView(txn, self._tables, memory=self._memory)
+                yield IndexView(txn, self._tables, keep=self._keep)
         except lmdb.Error as error:
             raise index_unreadable(error) from error
 
@@ -424,41 +441,6 @@ class RecordIndex:
     def close(self) -> None:
         """Release the files."""
         self._env.close()
-
-
-MAX_ENTRIES = 200_000
-"""Entries remembered at most, some 30 MB."""
-
-Item = TypeVar("Item")
-
-
-class ReadingMemory(Generic[Item]):
-    """Readings by key, shared by threads; what it hands out must not be changed."""
-
-    def __init__(self, *, max_entries: int = MAX_ENTRIES) -> None:
-        self._max_entries = max_entries
-        self._readings: OrderedDict[Hashable, tuple[Item, ...]] = OrderedDict()
-        self._entries = 0
-        self._lock = threading.Lock()
-
-    def get(self, key: Hashable) -> tuple[Item, ...] | None:
-        """Return a reading, or None where it is not remembered."""
-        with self._lock:
-            return self._readings.get(key)
-
-    def put(self, key: Hashable, reading: tuple[Item, ...]) -> None:
-        """Remember a reading; one larger than all that may be kept is not."""
-        if len(reading) > self._max_entries:
-            return
-        with self._lock:
-            if key in self._readings:
-                return
-            self._readings[key] = reading
-            # An empty reading costs room as well.
-            self._entries += len(reading) + 1
-            while self._entries > self._max_entries and len(self._readings) > 1:
-                _, oldest = self._readings.popitem(last=False)
-                self._entries -= len(oldest) + 1
 
 
 INDEX_FOLDER = "index.lmdb"
