@@ -19,14 +19,59 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Callable, Iterable, Iterator, Sequence
+from dataclasses import dataclass
 from functools import lru_cache
 from itertools import pairwise
 from operator import add
+from typing import TYPE_CHECKING, Any
 
 from shuiqiao.base.errors import IntegrityError
 from shuiqiao.vault.model import HASH_BYTES, SALT_BYTES
 
+if TYPE_CHECKING:
+    import numpy as np
+    import numpy.typing as npt
+
 LEAF_PREFIX = b"\x00"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class HashedRows:
+    """Canonical rows with what was hashed of them, on their way into a batch.
+
+    rows: RecordBatch. groups: per disclosure group, an Arrow binary array. salts: 16 bytes per row and group. leaves:
+    one 32-byte hash a row. days: of each row's period, since 1970.
+    """
+
+    rows: Any
+    groups: tuple[Any, ...]
+    salts: bytes
+    leaves: list[bytes]
+    days: npt.NDArray[np.int32]
+
+    def take(self, kept: npt.NDArray[np.int64]) -> HashedRows:
+        """Return the rows at some positions."""
+        stride = len(self.groups) * SALT_BYTES
+        return HashedRows(
+            rows=self.rows.take(kept),
+            groups=tuple(column.take(kept) for column in self.groups),
+            salts=b"".join(self.salts[at * stride : (at + 1) * stride] for at in kept.tolist()),
+            leaves=[self.leaves[at] for at in kept.tolist()],
+            days=self.days[kept],
+        )
+
+    def slice(self, start: int, stop: int) -> HashedRows:
+        """Return the rows from one position up to, but without, another."""
+        if start == 0 and stop == len(self.leaves):
+            return self
+        stride = len(self.groups) * SALT_BYTES
+        return HashedRows(
+            rows=self.rows.slice(start, stop - start),
+            groups=tuple(column.slice(start, stop - start) for column in self.groups),
+            salts=self.salts[start * stride : stop * stride],
+            leaves=self.leaves[start:stop],
+            days=self.days[start:stop],
+        )
 
 
 @lru_cache(maxsize=4)

@@ -35,8 +35,7 @@ from shuiqiao.standards.model import RecordType
 from shuiqiao.standards.validation import Issue, validate_batch
 from shuiqiao.vault.identity import Identities, identify, taxpayer_order
 from shuiqiao.vault.model import SALT_BYTES
-from shuiqiao.vault.storage.batch_file import HashedRows
-from shuiqiao.vault.tree import group_hashes, leaf_hashes, split_salts
+from shuiqiao.vault.tree import HashedRows, group_hashes, leaf_hashes, split_salts
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -31,8 +31,9 @@ from shuiqiao.vault.ingest.deduplication import Deduplicated, KnownRow, Placemen
 from shuiqiao.vault.ingest.preparation import Chunk, PreparedRows, open_preparers
 from shuiqiao.vault.ingest.quarantine import KEPT_OUT, Report
 from shuiqiao.vault.model import SALT_BYTES, Anchor, AnchoredBatch, IngestReport, VaultSettings
-from shuiqiao.vault.storage.batch_file import BatchBuilder, HashedRows
+from shuiqiao.vault.storage.batch_file import BatchBuilder
 from shuiqiao.vault.storage.index import BatchRow, IndexWriter, RecordIndex
+from shuiqiao.vault.tree import HashedRows
 
 FULL_BATCH_BYTES = 64 << 20
 """Bytes of groups from which a batch is full, however few its records: writing it takes some five times as much."""

@@ -55,7 +55,7 @@ from shuiqiao.standards.model import TAXPAYER_FIELD, FieldType, RecordType
 from shuiqiao.standards.readers.parquet_file import decode_texts, open_parquet
 from shuiqiao.vault.model import BATCH_ID_BYTES, HASH_BYTES, MAX_BATCH_DEPTH, SALT_BYTES
 from shuiqiao.vault.storage.index import BatchRow
-from shuiqiao.vault.tree import level_sizes, multiproof, tree_levels
+from shuiqiao.vault.tree import HashedRows, level_sizes, multiproof, tree_levels
 
 MAGIC = b"SQLEAF1\n"
 LEAVES_SUFFIX = ".leaves"
@@ -225,45 +225,6 @@ ROW_GROUP_RECORDS = 4096
 _REPEATING_TYPES = frozenset({FieldType.CODE, FieldType.RATE, FieldType.DATE, FieldType.MONTH, FieldType.YEAR})
 
 _EPOCH = date(1970, 1, 1)
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class HashedRows:
-    """Canonical rows with what was hashed of them, on their way into a batch.
-
-    rows: RecordBatch. groups: per disclosure group, an Arrow binary array. salts: 16 bytes per row and group. leaves:
-    one 32-byte hash a row. days: of each row's period, since 1970.
-    """
-
-    rows: Any
-    groups: tuple[Any, ...]
-    salts: bytes
-    leaves: list[bytes]
-    days: npt.NDArray[np.int32]
-
-    def take(self, kept: npt.NDArray[np.int64]) -> HashedRows:
-        """Return the rows at some positions."""
-        stride = len(self.groups) * SALT_BYTES
-        return HashedRows(
-            rows=self.rows.take(kept),
-            groups=tuple(column.take(kept) for column in self.groups),
-            salts=b"".join(self.salts[at * stride : (at + 1) * stride] for at in kept.tolist()),
-            leaves=[self.leaves[at] for at in kept.tolist()],
-            days=self.days[kept],
-        )
-
-    def slice(self, start: int, stop: int) -> HashedRows:
-        """Return the rows from one position up to, but without, another."""
-        if start == 0 and stop == len(self.leaves):
-            return self
-        stride = len(self.groups) * SALT_BYTES
-        return HashedRows(
-            rows=self.rows.slice(start, stop - start),
-            groups=tuple(column.slice(start, stop - start) for column in self.groups),
-            salts=self.salts[start * stride : stop * stride],
-            leaves=self.leaves[start:stop],
-            days=self.days[start:stop],
-        )
 
 
 class BatchBuilder:
