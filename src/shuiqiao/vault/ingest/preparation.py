@@ -7,7 +7,7 @@ most ``IN_FLIGHT_PER_WORKER`` chunks per worker are on their way at any time.
 Workers are spawned, not forked: a fork of a process with threads and an open LMDB environment is not safe. Each holds
 one pipe to this process and ends when the pipe does, so a killed ingest leaves none behind. The workers of a
 ``ProcessPoolExecutor`` share one pipe for their results: where one is killed while it writes, the pool waits for the
-rest of the message for ever (ADR 0031). So ``concurrent.futures`` feeds the workers here, and does not make them.
+rest of the message for ever (ADR 0032). So ``concurrent.futures`` feeds the workers here, and does not make them.
 """
 
 from __future__ import annotations
