@@ -38,7 +38,7 @@ from shuiqiao.node.home.making import Home
 from shuiqiao.node.home.settings import NodeSettings, encode_settings, load_settings
 from shuiqiao.node.localnet.plan import NetworkFolder, load_plan
 from shuiqiao.node.localnet.process import RecordedProcess
-from shuiqiao.node.store import metadata
+from shuiqiao.node.outbox import metadata
 from shuiqiao.vault.storage.index import Entry, IndexView, unpack_entries
 from target import FOLDER, NETWORK, SUITE, Target, notes, parameters, whole_receipts, written
 

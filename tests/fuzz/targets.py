@@ -58,19 +58,17 @@ from shuiqiao.lending.openings import DecisionOpening, open_decision
 from shuiqiao.members.epoch import decode_epoch
 from shuiqiao.members.genesis import decode_genesis, genesis_from_members_toml
 from shuiqiao.members.key_ring import MemberKeyRing
-from shuiqiao.node.backup.archive import ArchiveWriter, read_archive
-from shuiqiao.node.backup.manifest import BackupManifest, FileEntry, LedgerMoment
-from shuiqiao.node.backup.manifest import decode_manifest as decode_backup_manifest
-from shuiqiao.node.backup.manifest import encode_manifest as encode_backup_manifest
+from shuiqiao.node.backup.archive import ArchiveWriter, BackupManifest, FileEntry, LedgerMoment, read_archive
+from shuiqiao.node.backup.archive import decode_manifest as decode_backup_manifest
+from shuiqiao.node.backup.archive import encode_manifest as encode_backup_manifest
 from shuiqiao.node.backup.reading import verify_backup
-from shuiqiao.node.home.making import load_genesis
-from shuiqiao.node.kinds import network_kinds
-from shuiqiao.node.localnet.members import example_members
+from shuiqiao.node.home.kinds import network_kinds
+from shuiqiao.node.home.settings import load_genesis
+from shuiqiao.node.localnet.making import example_members
 from shuiqiao.node.member_file import load_admission
 from shuiqiao.node.peers.link_frames import AskReceipt, Done, read_answer, read_question
 from shuiqiao.node.peers.link_frames import encode_frame as encode_link_frame
-from shuiqiao.node.published.tile_verification import verify_published
-from shuiqiao.node.published.verification import ReceiptVerifier
+from shuiqiao.node.published.verification import ReceiptVerifier, verify_published
 from shuiqiao.standards.publication import load_catalogue, parse_catalogue
 from shuiqiao.standards.readers.source import open_source
 from shuiqiao.standards.validation import validate_batch

@@ -42,9 +42,9 @@ from shuiqiao.ledger.state.machine import StateMachine
 from shuiqiao.ledger.store.frame import encode_frame, encode_segment_header
 from shuiqiao.ledger.transactions.verifiers import InlineVerifier
 from shuiqiao.members.key_ring import MemberKeyRing
-from shuiqiao.node.kinds import network_kinds
-from shuiqiao.node.localnet.comparison import answer_comparison
-from shuiqiao.node.localnet.control import ask_process
+from shuiqiao.node.home.kinds import network_kinds
+from shuiqiao.node.localnet.process import ask_process
+from shuiqiao.node.localnet.status import answer_comparison
 from target import CUT, FOLDER, KEY, SUITE, Answering, Target, block_parts, notes, parameters, transactions
 
 MEMBER = MemberId("node0")

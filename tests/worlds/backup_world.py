@@ -8,14 +8,14 @@ from typing import Any
 
 import msgspec
 
-from shuiqiao.node.backup.archive import ArchiveWriter, read_archive
-from shuiqiao.node.backup.manifest import (
+from shuiqiao.node.backup.archive import (
     MANIFEST,
     SIGNATURE,
+    ArchiveWriter,
     BackupManifest,
-    FileEntry,
     decode_manifest,
     encode_manifest,
+    read_archive,
     signed_message,
 )
 
@@ -42,8 +42,7 @@ def pack(
         writer = ArchiveWriter(out, new_hash=suite.new_hash)
         for name, data in files:
             writer.add(name, data)
-        listed = tuple(FileEntry(name=e.name, size=e.size, digest=e.digest.hex()) for e in writer.entries)
-        text = encode_manifest(msgspec.structs.replace(manifest, files=listed, **fields))
+        text = encode_manifest(msgspec.structs.replace(manifest, files=tuple(writer.entries), **fields))
         writer.add(MANIFEST, text)
         writer.add(SIGNATURE, signer.sign(signed_message(text, suite=suite)))
         writer.end()

@@ -12,8 +12,8 @@ from shuiqiao.cli.options import Home, Json, command_group
 from shuiqiao.cli.output import progress_on_stderr, say_rows, show, warn
 
 if TYPE_CHECKING:
-    from shuiqiao.node.backup.manifest import BackupManifest
-    from shuiqiao.node.home.validator_home import RenewedConfiguration
+    from shuiqiao.node.backup.archive import BackupManifest
+    from shuiqiao.node.backup.restore import RenewedConfiguration
 
 _SHOWN_LINES = 5
 _SHOWN_CHARACTERS = 100
@@ -44,7 +44,7 @@ def backup_create(
 ) -> None:
     """Write a backup of a home into one file, while its node runs or not 备份."""
     from shuiqiao.base.clock import SystemClock
-    from shuiqiao.node.backup.creating import BackupOrder, create_backup
+    from shuiqiao.node.backup.creating import create_backup
     from shuiqiao.node.home.keys import PASSPHRASE_FILE, find_passphrase
     from shuiqiao.node.home.settings import Home as HomeFolder
 
@@ -53,7 +53,8 @@ def backup_create(
         manifest = create_backup(
             place,
             to,
-            order=BackupOrder(with_passphrase=include_passphrase, without_database=without_database),
+            with_passphrase=include_passphrase,
+            without_database=without_database,
             passphrase=find_passphrase(place),
             clock=SystemClock(),
             progress=progress,
@@ -71,7 +72,7 @@ def backup_create(
 def backup_verify(*, file: From, genesis: Genesis = None, since: Since = None, json: Json = False) -> None:
     """Read a backup to its end: every byte, who made it, and that the ledger in it names that key 核验备份."""
     from shuiqiao.node.backup.reading import verify_backup
-    from shuiqiao.node.home.making import load_genesis
+    from shuiqiao.node.home.settings import load_genesis
     from shuiqiao.node.published.verification import load_known_checkpoint
 
     with progress_on_stderr() as progress:

@@ -47,12 +47,11 @@ def doctor(
 
 
 def _home(folder: Path, *, against: Path | None, is_replay_asked: bool) -> list[Finding]:
-    from shuiqiao.node.doctor.diagnosis import DoctorOrder, diagnose_home
+    from shuiqiao.node.doctor.diagnosis import diagnose_home
     from shuiqiao.node.home.settings import Home
 
-    order = DoctorOrder(against=against, is_replay_asked=is_replay_asked)
     with progress_on_stderr() as progress:
-        return [*diagnose_home(Home(folder), order=order, progress=progress)]
+        return [*diagnose_home(Home(folder), against=against, is_replay_asked=is_replay_asked, progress=progress)]
 
 
 def _machine() -> Iterator[Finding]:

@@ -116,8 +116,8 @@ def audit(*, home: Home, json: Json = False) -> int:
 
     with progress_on_stderr() as progress:
         progress("replay from genesis 重放审计", 0, None)
-        with read_home(home) as look:
-            report = audit_home(look, clock=SystemClock(), entropy=system_entropy)
+        with read_home(home) as reader:
+            report = audit_home(reader, clock=SystemClock(), entropy=system_entropy)
     show(report.as_json(), as_json=json, speak=_speak_audit)
     return EXIT_DONE if report.holds else EXIT_REFUSED
 

@@ -49,16 +49,16 @@ class Purpose(StrEnum):
 def members_list(*, home: Home, json: Json = False) -> None:
     """Show every member with its role, duties and suspension 成员列表."""
     from shuiqiao.members.epoch import read_epoch
-    from shuiqiao.node.governance import freeze_of, member_standings
+    from shuiqiao.node.governance import freeze_of, member_rows
 
-    with read_home(home) as look:
-        state = look.engine.state()
+    with read_home(home) as reader:
+        state = reader.engine.state()
         epoch = read_epoch(state)
         result = {
             "epoch": epoch.number,
             "quorum": epoch.quorum,
             "frozen": freeze_of(state),
-            "members": [each.as_json() for each in member_standings(state)],
+            "members": member_rows(state),
         }
     show(result, as_json=json, speak=_speak_members)
 
@@ -68,8 +68,8 @@ def members_epochs(*, home: Home, json: Json = False) -> None:
     """Show whose signatures counted from when to when 纪元."""
     from shuiqiao.node.governance import epoch_rows
 
-    with read_home(home) as look:
-        result = {"epochs": epoch_rows(look)}
+    with read_home(home) as reader:
+        result = {"epochs": epoch_rows(reader)}
     show(result, as_json=json, speak=_speak_epochs)
 
 
@@ -79,8 +79,8 @@ def members_proposals(*, home: Home, json: Json = False) -> None:
     from shuiqiao.base.clock import SystemClock
     from shuiqiao.node.governance import proposal_rows
 
-    with read_home(home) as look:
-        result = {"proposals": proposal_rows(look.engine.state(), now_ms=SystemClock().now_ms())}
+    with read_home(home) as reader:
+        result = {"proposals": proposal_rows(reader.engine.state(), now_ms=SystemClock().now_ms())}
     show(result, as_json=json, speak=_speak_proposals)
 
 

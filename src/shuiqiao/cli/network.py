@@ -72,7 +72,7 @@ def network_init(
     from shuiqiao.crypto.model import SuiteName
     from shuiqiao.members.model import EngineName
     from shuiqiao.node.home.keys import named_passphrase
-    from shuiqiao.node.localnet.init import NetworkOrder, create_network
+    from shuiqiao.node.localnet.making import NetworkOrder, create_network
     from shuiqiao.node.localnet.plan import NetworkFolder
 
     order = NetworkOrder(
@@ -119,7 +119,7 @@ def network_add(
     from shuiqiao.base.ids import system_entropy
     from shuiqiao.members.model import Role
     from shuiqiao.node.home.keys import named_passphrase
-    from shuiqiao.node.localnet.growth import NewMember, add_member
+    from shuiqiao.node.localnet.making import NewMember, add_member
     from shuiqiao.node.localnet.plan import NetworkFolder
 
     added = add_member(

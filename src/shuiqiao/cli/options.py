@@ -12,8 +12,8 @@ import typer
 from shuiqiao.node.home.environment import HOME_VARIABLE
 
 if TYPE_CHECKING:
+    from shuiqiao.node.home_reader import HomeReader
     from shuiqiao.node.institution import Institution
-    from shuiqiao.node.looking import Look
 
 
 class SuiteChoice(StrEnum):
@@ -58,12 +58,12 @@ def open_home(folder: Path, *, passphrase: bytes | None = None) -> Institution:
     return Institution.open(HomeFolder(folder), passphrase=passphrase, needs_node=True)
 
 
-def read_home(folder: Path) -> AbstractContextManager[Look]:
+def read_home(folder: Path) -> AbstractContextManager[HomeReader]:
     """Open a home to read it, whether its node runs or not, without its keys and without a right to write.
 
-    Raises what ``look_at`` raises.
+    Raises what ``home_reader.read_home`` raises.
     """
+    from shuiqiao.node import home_reader
     from shuiqiao.node.home.settings import Home as HomeFolder
-    from shuiqiao.node.looking import look_at
 
-    return look_at(HomeFolder(folder))
+    return home_reader.read_home(HomeFolder(folder))

@@ -25,8 +25,8 @@ def list_pending(*, home: Home, json: Json = False) -> None:
     """List what waits for the ledger and what it refused 列出."""
     from shuiqiao.node.pending import pending_at, words_of_settled
 
-    with read_home(home) as look:
-        pending, done = pending_at(look)
+    with read_home(home) as reader:
+        pending, done = pending_at(reader)
     found, settled = [work.as_json() for work in pending], words_of_settled(done)
     if json:
         print_json({"pending": found})

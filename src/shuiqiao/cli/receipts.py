@@ -106,8 +106,8 @@ def receipt(
     """Write the receipt of a transaction for whoever shall verify it 开具回执."""
     from shuiqiao.node.published.verification import ReceiptVerifier
 
-    with read_home(home) as look:
-        data = look.engine.receipt(index, state_keys=state or ())
+    with read_home(home) as reader:
+        data = reader.engine.receipt(index, state_keys=state or ())
     verifier = ReceiptVerifier.from_genesis(genesis=None, home=home)
     verified = verifier.verify(data)
     path = out or Path(f"{verified.kind}-{index}.receipt")
@@ -276,14 +276,14 @@ def tiles_publish(
     json: Json = False,
 ) -> None:
     """Write what is new of the log, then its signed checkpoint, while its node runs or not 发布静态日志."""
-    from shuiqiao.node.home.ledger_place import LedgerPlace
+    from shuiqiao.node.home.ledger_folder import LedgerFolder
     from shuiqiao.node.home.settings import Home as HomeFolder
-    from shuiqiao.node.published.tile_publication import publish_log, publishing_folder
+    from shuiqiao.node.published.publication import publish_log, publishing_folder
 
     place = HomeFolder(home)
     folder = publishing_folder(place) if out is None else out
     with progress_on_stderr() as progress:
-        found = publish_log(LedgerPlace.of_home(place), folder, progress=progress)
+        found = publish_log(LedgerFolder.of_home(place), folder, progress=progress)
     result = {
         "folder": str(folder),
         "origin": found.checkpoint.origin,

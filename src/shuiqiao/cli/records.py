@@ -53,14 +53,14 @@ def record_find(
     from shuiqiao.vault.contract import leaf_lookup
     from shuiqiao.vault.search import RecordQuery
 
-    with read_home(home) as look, look.records() as vault:
+    with read_home(home) as reader, reader.records() as vault:
         query = RecordQuery(
             uscc=None if taxpayer is None else Uscc(taxpayer),
             record_type=None if record_type is None else load_catalogue().get(record_type),
             number=number,
             values=_values(key or ()),
         )
-        found = vault.find(query, status_of=leaf_lookup(look.engine.state(), look.member))
+        found = vault.find(query, status_of=leaf_lookup(reader.engine.state(), reader.member))
     records = [_record(entry) for entry in found]
     if json:
         print_json({"records": records})
@@ -90,13 +90,13 @@ def record_prove(
     from shuiqiao.vault.evidence import is_evidence
     from shuiqiao.vault.model import LeafRef
 
-    with read_home(home) as look, look.records() as vault:
+    with read_home(home) as reader, reader.records() as vault:
         data = vault.prove_to_outsider(
             LeafRef(_hex(batch), leaf),
             groups=group or ("core",),
-            ledger=look.engine,
-            decode=look.decode,
-            author=look.member,
+            ledger=reader.engine,
+            decode=reader.decode,
+            author=reader.member,
         )
     verified = ReceiptVerifier.from_genesis(genesis=None, home=home).verify_record(data)
     path = out or Path(f"{batch[:16]}-{leaf}.record")
@@ -129,10 +129,10 @@ def record_amend(
 def record_changed(*, home: Home, json: Json = False) -> int:
     """List records given to banks, or received by this bank, that were amended or erased since 已变更的记录."""
     from shuiqiao.members.model import Role
-    from shuiqiao.node.changes import changed_records_at
+    from shuiqiao.node.home_reader import changed_records_at
 
-    with read_home(home) as look:
-        is_bank = look.settings.role is Role.BANK
+    with read_home(home) as reader:
+        is_bank = reader.settings.role is Role.BANK
         records = [
             {
                 "taxpayer": entry.taxpayer,
@@ -143,7 +143,7 @@ def record_changed(*, home: Home, json: Json = False) -> int:
                 "leaf": entry.leaf.index,
                 "status": str(entry.status),
             }
-            for entry in changed_records_at(look, now_ms=SystemClock().now_ms())
+            for entry in changed_records_at(reader, now_ms=SystemClock().now_ms())
         ]
     if json:
         print_json({"records": records})
@@ -190,10 +190,10 @@ def log(
     """List transactions of this home's copy of the ledger 列出账目."""
     from shuiqiao.ledger.transactions.listing import list_transactions
 
-    with read_home(home) as look:
+    with read_home(home) as reader:
         page = list_transactions(
-            look.engine.blocks(from_height=1),
-            decode=look.decode,
+            reader.engine.blocks(from_height=1),
+            decode=reader.decode,
             limit=limit,
             first_index=first,
             kind=kind,

@@ -36,10 +36,9 @@ from shuiqiao.consent.model import (
     is_whole_hours,
 )
 from shuiqiao.ledger.model import BlockContext, Event, Kind, State, StateView, Transaction
-from shuiqiao.members.contract import member_record, require_role
 from shuiqiao.members.key_ring import MemberKeyRing
 from shuiqiao.members.model import Role
-from shuiqiao.members.roster import consent_key_entry, used_key
+from shuiqiao.members.roster import consent_key_entry, member_record, require_role, used_key
 
 if TYPE_CHECKING:
     from collections.abc import Sequence

@@ -30,9 +30,8 @@ from shuiqiao.consent.model import (
 )
 from shuiqiao.exchange.model import RequestId, RequestStatus, request_key
 from shuiqiao.ledger.model import BlockContext, Event, Kind, State, StateView, Transaction
-from shuiqiao.members.contract import require_role
 from shuiqiao.members.model import Role
-from shuiqiao.members.roster import is_suspended
+from shuiqiao.members.roster import is_suspended, require_role
 
 REQUEST = "access.request"
 DELIVER = "access.deliver"

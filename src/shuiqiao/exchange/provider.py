@@ -49,8 +49,7 @@ from shuiqiao.exchange.modes.disclose import Disclose
 from shuiqiao.exchange.store import AskedRow, request_in_progress
 from shuiqiao.ledger.state.machine import NETWORK_GATE
 from shuiqiao.ledger.transactions.document import decode_document
-from shuiqiao.members.contract import member_record
-from shuiqiao.members.roster import is_suspended
+from shuiqiao.members.roster import is_suspended, member_record
 from shuiqiao.vault.contract import leaf_lookup
 
 if TYPE_CHECKING:

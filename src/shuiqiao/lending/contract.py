@@ -20,8 +20,8 @@ from shuiqiao.consent.model import Digest, MemberName, OwnedRef, grant_from_stat
 from shuiqiao.exchange.model import request_key
 from shuiqiao.ledger.model import BlockContext, Event, Kind, State, StateView, Transaction
 from shuiqiao.lending.openings import Id
-from shuiqiao.members.contract import require_role
 from shuiqiao.members.model import Role
+from shuiqiao.members.roster import require_role
 
 APPLICATION = "application.submit"
 DECISION = "decision.record"

@@ -38,7 +38,7 @@ from shuiqiao.lending.openings import (
 )
 from shuiqiao.lending.rules import broken_rules, outcome_of
 from shuiqiao.lending.store import LendingStore, OpeningStore
-from shuiqiao.members.contract import member_record
+from shuiqiao.members.roster import member_record
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

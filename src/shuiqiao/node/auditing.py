@@ -12,7 +12,7 @@ from shuiqiao.lending.store import metadata as lending_tables
 from shuiqiao.members.key_ring import MemberKeyRing
 from shuiqiao.members.model import Role
 from shuiqiao.node.home.keys import find_passphrase, load_keys
-from shuiqiao.node.kinds import network_kinds
+from shuiqiao.node.home.kinds import network_kinds
 from shuiqiao.oversight.audit import AuditReport, audit_ledger
 from shuiqiao.oversight.openings import OpenedDecisions, open_decisions
 from shuiqiao.oversight.record_rules import RecordRulesReport, check_record_rules
@@ -22,8 +22,8 @@ if TYPE_CHECKING:
     from shuiqiao.base.ids import Entropy
     from shuiqiao.ledger.model import LedgerEngine
     from shuiqiao.ledger.transactions.kinds import KindTable
+    from shuiqiao.node.home_reader import HomeReader
     from shuiqiao.node.institution import Institution
-    from shuiqiao.node.looking import Look
 
 
 def walk_record_rules(institution: Institution) -> RecordRulesReport:
@@ -39,46 +39,46 @@ def walk_record_rules(institution: Institution) -> RecordRulesReport:
     )
 
 
-def audit_home(look: Look, *, clock: Clock, entropy: Entropy) -> AuditReport:
+def audit_home(reader: HomeReader, *, clock: Clock, entropy: Entropy) -> AuditReport:
     """Audit a home that is looked at: no private key of its member is needed, and nothing is written.
 
     A regulator's home holds what was sealed to it: that is opened where its keys are at hand. The acts that must be
     refused are tried with a key made for this: a kind that no network knows is refused whoever signs it.
     """
     kinds = network_kinds()
-    opened, unopened = _openings_of(look, kinds)
-    with look.vault() as vault:
+    opened, unopened = _openings_of(reader, kinds)
+    with reader.vault() as vault:
         return audit_ledger(
-            look.engine,
+            reader.engine,
             kinds=kinds,
             key_ring=MemberKeyRing(),
             vault=vault,
-            vault_owner=look.member,
+            vault_owner=reader.member,
             opened=opened,
             unopened=unopened,
             record_rules=check_record_rules(
-                look.engine,
+                reader.engine,
                 kinds=kinds,
-                suite=look.suite,
-                member=look.member,
-                key=look.suite.signing_key_from_seed(entropy(SEED_BYTES)),
+                suite=reader.suite,
+                member=reader.member,
+                key=reader.suite.signing_key_from_seed(entropy(SEED_BYTES)),
                 valid_until_ms=clock.now_ms() + MS_PER_HOUR,
                 entropy=entropy,
             ),
-            folder=look.home.ledger,
+            folder=reader.home.ledger,
             now_ms=clock.now_ms(),
         )
 
 
-def _openings_of(look: Look, kinds: KindTable) -> tuple[OpenedDecisions | None, str]:
+def _openings_of(reader: HomeReader, kinds: KindTable) -> tuple[OpenedDecisions | None, str]:
     """Return what was sealed to a regulator, opened; or why it cannot be."""
-    if look.settings.role is not Role.REGULATOR:
+    if reader.settings.role is not Role.REGULATOR:
         return None, ""
     try:
-        key = load_keys(look.home, passphrase=find_passphrase(look.home)).sealing
-        with look.database(lending_tables) as database:
+        key = load_keys(reader.home, passphrase=find_passphrase(reader.home)).sealing
+        with reader.database(lending_tables) as database:
             openings = OpeningStore(database).all()
-        return open_decisions(look.engine, kinds=kinds, regulator=look.member, key=key, openings=openings), ""
+        return open_decisions(reader.engine, kinds=kinds, regulator=reader.member, key=key, openings=openings), ""
     except Unavailable as error:
         return None, error.message
 

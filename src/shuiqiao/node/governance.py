@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable, Mapping
-from dataclasses import asdict, dataclass
+from itertools import zip_longest
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final, TypeVar
 
@@ -54,8 +54,8 @@ from shuiqiao.standards.reference import record_schema
 if TYPE_CHECKING:
     from shuiqiao.ledger.model import Committed, StateView
     from shuiqiao.members.action import Action
+    from shuiqiao.node.home_reader import HomeReader
     from shuiqiao.node.institution import Institution
-    from shuiqiao.node.looking import Look
 
 DEFAULT_VOTE_DAYS = 14
 """How long a proposal is open where nobody says otherwise, in days."""
@@ -89,48 +89,30 @@ _PROPOSAL_HEX = 64
 _SHORTEST_PREFIX = 4
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class MemberStanding:
-    """A member as the ledger has it. suspended_until: empty if it is not, ``vote`` if it is by vote, else a time."""
+def member_rows(state: StateView) -> list[dict[str, Any]]:
+    """Return every member there ever was as a JSON object, by id.
 
-    member: str
-    role: str
-    name: str
-    name_zh: str
-    is_governing: bool
-    is_witness: bool
-    is_operator: bool
-    validator_key: str
-    signing_key: str
-    suspended_until: str
-
-    def as_json(self) -> dict[str, Any]:
-        """Return it as a JSON object."""
-        return asdict(self)
-
-
-def member_standings(state: StateView) -> list[MemberStanding]:
-    """Return every member there ever was, by id."""
+    suspended_until: empty if it is not, ``vote`` if it is by vote, else a time.
+    """
     epoch = read_epoch(state)
-    return [_standing(state, MemberId(member), epoch) for member in sorted(roster(state))]
+    return [_member_row(state, MemberId(member), epoch) for member in sorted(roster(state))]
 
 
-def _standing(state: StateView, member: MemberId, epoch: Epoch) -> MemberStanding:
+def _member_row(state: StateView, member: MemberId, epoch: Epoch) -> dict[str, Any]:
     record = member_record(state, member)
     gate = state.get(member_gate_key(member))
-    suspended = "" if gate is None else iso_from_ms(gate["until_ms"]) if gate["until_ms"] else "vote"
-    return MemberStanding(
-        member=member,
-        role=record["role"],
-        name=record["name"],
-        name_zh=record["name_zh"],
-        is_governing=member in epoch.governing,
-        is_witness=member in epoch.witnesses,
-        is_operator=member == epoch.operator,
-        validator_key=(validator_of(state, member) or b"").hex(),
-        signing_key=record["sign"].hex(),
-        suspended_until=suspended,
-    )
+    return {
+        "member": member,
+        "role": record["role"],
+        "name": record["name"],
+        "name_zh": record["name_zh"],
+        "is_governing": member in epoch.governing,
+        "is_witness": member in epoch.witnesses,
+        "is_operator": member == epoch.operator,
+        "validator_key": (validator_of(state, member) or b"").hex(),
+        "signing_key": record["sign"].hex(),
+        "suspended_until": "" if gate is None else iso_from_ms(gate["until_ms"]) if gate["until_ms"] else "vote",
+    }
 
 
 def freeze_of(state: StateView) -> dict[str, Any] | None:
@@ -139,38 +121,35 @@ def freeze_of(state: StateView) -> dict[str, Any] | None:
     return None if gate is None else {"author": gate["author"], "until": iso_from_ms(gate["until_ms"])}
 
 
-def epoch_rows(look: Look) -> list[dict[str, Any]]:
+def epoch_rows(reader: HomeReader) -> list[dict[str, Any]]:
     """Return the epochs of which a checkpoint was closed, and the one in force, as JSON objects in order.
 
     closed_at: the size of the checkpoint that closed an epoch, None for the one in force. Raises what the engine's
     ``receipt`` raises: the chain is taken from the newest receipt, where a verifier would find it.
     """
-    engine = look.engine
-    genesis = decode_epoch(encode_cbor(look.parameters.initial_state["members/epoch"]))
-    known, closed = [genesis], list[int]()
+    engine = reader.engine
+    genesis = decode_epoch(encode_cbor(reader.parameters.initial_state["members/epoch"]))
+    known, closed = [genesis], list[int | None]()
     height, _ = engine.last_block()
     last = next(engine.blocks(from_height=height), None) if height else None
     if last is not None:
-        receipt = decode_receipt(engine.receipt(last.first_index), hash_name=look.suite.hash_name)
-        for step in receipt.epochs:
-            known.append(decode_epoch(step.epoch))
-            closed.append(decode_signed_note(step.checkpoint).head.size)
+        receipt = decode_receipt(engine.receipt(last.first_index), hash_name=reader.suite.hash_name)
+        known += [decode_epoch(step.epoch) for step in receipt.epochs]
+        closed += [decode_signed_note(step.checkpoint).head.size for step in receipt.epochs]
     present = read_epoch(engine.state())
     if present.number > known[-1].number:
         known.append(present)
-    sizes = [*closed, *[None] * (len(known) - len(closed))]
-    return [_epoch_row(epoch, closed_at=size) for epoch, size in zip(known, sizes, strict=True)]
-
-
-def _epoch_row(epoch: Epoch, *, closed_at: int | None) -> dict[str, Any]:
-    return {
-        "number": epoch.number,
-        "operator": epoch.operator,
-        "quorum": epoch.quorum,
-        "witnesses": list(epoch.witnesses),
-        "governing": list(epoch.governing),
-        "closed_at": closed_at,
-    }
+    return [
+        {
+            "number": epoch.number,
+            "operator": epoch.operator,
+            "quorum": epoch.quorum,
+            "witnesses": list(epoch.witnesses),
+            "governing": list(epoch.governing),
+            "closed_at": closed_at,
+        }
+        for epoch, closed_at in zip_longest(known, closed)
+    ]
 
 
 def look_up(institution: Institution, find: Callable[[StateView], _Found]) -> _Found:

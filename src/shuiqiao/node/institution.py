@@ -27,27 +27,38 @@ from shuiqiao.exchange.store import ProviderStore, RecipientStore
 from shuiqiao.ledger.engine.embedded import EmbeddedLedger
 from shuiqiao.ledger.engine.follower import FollowerLedger
 from shuiqiao.ledger.engine.port import EmbeddedSettings, FollowerSettings
+from shuiqiao.ledger.witness.witness import Witness
 from shuiqiao.lending import store as lending_store
 from shuiqiao.lending.service import LendingService, OpeningService
 from shuiqiao.lending.store import LendingStore, OpeningStore
 from shuiqiao.members.genesis import network_parameters
 from shuiqiao.members.key_ring import MemberKeyRing
 from shuiqiao.members.model import Role
-from shuiqiao.node import store as node_store
-from shuiqiao.node.home.agreement import require_first_keys, require_keys, require_member, require_role
+from shuiqiao.node import outbox
 from shuiqiao.node.home.database import open_database
 from shuiqiao.node.home.environment import CLOCK_VARIABLE
-from shuiqiao.node.home.key_files import other_signing_keys
-from shuiqiao.node.home.keys import MemberKeys, find_passphrase, load_keys
-from shuiqiao.node.home.making import load_genesis
-from shuiqiao.node.home.settings import Home, NodeSettings, database_of, load_settings
-from shuiqiao.node.kinds import network_kinds
-from shuiqiao.node.outbox import Outbox
+from shuiqiao.node.home.keys import (
+    MemberKeys,
+    find_passphrase,
+    load_keys,
+    other_signing_keys,
+    require_first_keys,
+    require_keys,
+    settle_keys,
+)
+from shuiqiao.node.home.kinds import network_kinds
+from shuiqiao.node.home.settings import (
+    Home,
+    NodeSettings,
+    database_of,
+    load_genesis,
+    load_settings,
+    require_member,
+    require_role,
+)
+from shuiqiao.node.outbox import Outbox, OutboxStore
 from shuiqiao.node.peers.remote_ledger import connect_ledger, require_running
-from shuiqiao.node.published.tile_publication import open_publisher
-from shuiqiao.node.rotation import settle_keys
-from shuiqiao.node.store import OutboxStore
-from shuiqiao.node.witnessing import open_witness
+from shuiqiao.node.published.publication import open_publisher
 from shuiqiao.oversight import store as oversight_store
 from shuiqiao.oversight.openings import OpenedDecisions, open_decisions
 from shuiqiao.oversight.service import StatisticsService
@@ -61,10 +72,9 @@ if TYPE_CHECKING:
     from shuiqiao.crypto.model import SigningKey
     from shuiqiao.ledger.engine.port import LedgerPeer
     from shuiqiao.ledger.model import LedgerEngine, NetworkParameters
-    from shuiqiao.ledger.witness.witness import Witness
 
 _TABLES = (
-    node_store.metadata,
+    outbox.metadata,
     consent_store.metadata,
     exchange_store.metadata,
     lending_store.metadata,
@@ -318,7 +328,7 @@ class Institution:
         if running is not None:
             return running
         if self.settings.engine == "cometbft":
-            from shuiqiao.node.peers.network_ledger import open_validator_ledger
+            from shuiqiao.node.peers.validator_ledger import open_validator_ledger
 
             return open_validator_ledger(
                 self.home,
@@ -355,20 +365,34 @@ class Institution:
             settings=FollowerSettings(verifier_processes=self.settings.verifier_processes),
         )
         try:
-            self.witness = open_witness(
-                self.home,
-                member=self.member,
-                keys=self.keys,
-                suite=self.suite,
-                clock=self.surroundings.clock,
-                follower=follower,
-                writer=self.surroundings.writer,
-                former_keys=self._other_keys,
-            )
+            self.witness = self._open_witness(follower, self.surroundings.writer)
         except BaseException:
             follower.close()
             raise
         return follower
+
+    def _open_witness(self, follower: FollowerLedger, writer: LedgerPeer) -> Witness:
+        """Open the witness that cosigns what this member's own copy could check, and tell the writer of it.
+
+        Every follower of an embedded network runs one, whether or not the policy of today names it: who is asked
+        follows from the epoch, and a member that becomes a witness by vote need not start anything. In a cometbft
+        network the validators' votes carry the cosignatures instead. Raises what ``Witness`` raises.
+        """
+        witness = Witness(
+            self.home.ledger / "witness",
+            member=self.member,
+            key=self.keys.signing,
+            suite=self.suite,
+            clock=self.surroundings.clock,
+            former_keys=self._other_keys,
+        )
+        try:
+            witness.watch(follower.parameters.policy, policy_at=follower.policy_at, time_at=follower.time_at)
+            writer.add_witness(witness)
+        except BaseException:
+            witness.close()
+            raise
+        return witness
 
     def _require(self, role: Role) -> None:
         require_role(self.settings, role)

@@ -19,17 +19,16 @@ from shuiqiao.exchange.store import RecipientStore
 from shuiqiao.lending.contract import APPLICATION, DECISION, application_key, decision_key
 from shuiqiao.lending.store import LendingStore
 from shuiqiao.members.model import Role
-from shuiqiao.node.outbox import settled_rows
-from shuiqiao.node.store import OutboxStore
-from shuiqiao.node.store import metadata as outbox_tables
+from shuiqiao.node.outbox import OutboxStore, settled_rows
+from shuiqiao.node.outbox import metadata as outbox_tables
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
     from shuiqiao.ledger.model import StateView, Transaction
+    from shuiqiao.node.home_reader import HomeReader
     from shuiqiao.node.institution import Institution
-    from shuiqiao.node.looking import Look
-    from shuiqiao.node.store import OutboxRow
+    from shuiqiao.node.outbox import OutboxRow
     from shuiqiao.vault.service import Vault
 
 BATCH = "batch"
@@ -64,11 +63,11 @@ def pending_work(institution: Institution) -> list[PendingWork]:
     return _work(vault, institution.outbox.rows())
 
 
-def pending_at(look: Look) -> tuple[list[PendingWork], list[PendingWork]]:
+def pending_at(reader: HomeReader) -> tuple[list[PendingWork], list[PendingWork]]:
     """Return what waits or was refused at a home that is looked at, and apart from it what settles itself."""
-    with look.vault() as vault, look.database(outbox_tables) as database:
+    with reader.vault() as vault, reader.database(outbox_tables) as database:
         rows = OutboxStore(database).rows()
-        settled = settled_rows(rows, engine=look.engine, decode=look.decode)
+        settled = settled_rows(rows, engine=reader.engine, decode=reader.decode)
         return _work(vault, [row for row in rows if row not in settled]), _settled(settled)
 
 

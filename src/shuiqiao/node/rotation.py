@@ -13,25 +13,21 @@ from typing import TYPE_CHECKING, Any
 from shuiqiao.base.errors import Conflict, InvalidInput
 from shuiqiao.base.ids import MemberId
 from shuiqiao.crypto.keyfile import STRONG_COST, PassphraseCost
-from shuiqiao.crypto.suites import get_suite
 from shuiqiao.ledger.engine.cometbft.comet.home import ValidatorKeyFiles
 from shuiqiao.ledger.engine.embedded import EmbeddedLedger
 from shuiqiao.members.contract import ROTATE_KEY, MemberRotateKeyBody
 from shuiqiao.members.genesis import network_id
 from shuiqiao.members.model import KeyPurpose
-from shuiqiao.members.roster import Registration, member_key, validator_of
-from shuiqiao.node.home.key_files import KeyFiles
-from shuiqiao.node.home.making import load_genesis
+from shuiqiao.members.roster import Registration, validator_of
+from shuiqiao.node.home.keys import KeyFiles, ledger_key, public_key_of
+from shuiqiao.node.home.settings import load_genesis
 from shuiqiao.node.peers.remote_ledger import RemoteLedger
 
 if TYPE_CHECKING:
     from shuiqiao.base.ids import Entropy
-    from shuiqiao.crypto.model import CipherSuite, SigningKey
-    from shuiqiao.ledger.model import StateView
+    from shuiqiao.crypto.model import SigningKey
     from shuiqiao.node.home.settings import Home, NodeSettings
     from shuiqiao.node.institution import Institution
-
-_FIELDS = {KeyPurpose.SIGNING: "sign", KeyPurpose.SEALING: "seal"}
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -66,7 +62,7 @@ def rotate_key(
     seed = files.make_next(suite=suite, passphrase=passphrase, entropy=entropy, cost=cost)
     public_key = public_key_of(seed, purpose=purpose, suite=suite)
     height, resumed = institution.engine.last_block()[0], True
-    if _ledger_key(institution.engine.state(), institution.member, purpose) != public_key:
+    if ledger_key(institution.engine.state(), institution.member, purpose) != public_key:
         extra = (suite.signing_key_from_seed(seed),) if purpose is KeyPurpose.SIGNING else ()
         # Who signs checkpoints must be able to do so with the new key as soon as a block names it.
         for key in extra:
@@ -116,24 +112,9 @@ def _submit(institution: Institution, body: MemberRotateKeyBody, *, extra: tuple
         return institution.outbox.submit(ROTATE_KEY, body, extra_keys=extra).height, False
     except Conflict:
         # The bytes of an attempt before were committed in the meantime.
-        if _ledger_key(institution.engine.state(), institution.member, body.purpose) != body.new_key:
+        if ledger_key(institution.engine.state(), institution.member, body.purpose) != body.new_key:
             raise
         return institution.engine.last_block()[0], True
-
-
-def settle_keys(home: Home, *, member: MemberId, state: StateView, passphrase: bytes) -> bool:
-    """Take into use what the ledger names already, after a crash; tell whether anything changed."""
-    changed = False
-    for purpose in _FIELDS:
-        files = KeyFiles(home, purpose=purpose)
-        named = _ledger_key(state, member, purpose)
-        if named is None or not files.next.exists():
-            continue
-        suite = get_suite(state.get("members/network")["suite"])
-        if public_key_of(files.next_seed(passphrase=passphrase), purpose=purpose, suite=suite) == named:
-            files.switch()
-            changed = True
-    return changed
 
 
 def _prepare(institution: Institution, key: SigningKey) -> None:
@@ -141,17 +122,3 @@ def _prepare(institution: Institution, key: SigningKey) -> None:
         institution.engine.reload_keys()
     elif isinstance(institution.engine, EmbeddedLedger):
         institution.engine.signer.add_key(key)
-
-
-def _ledger_key(state: StateView, member: MemberId, purpose: KeyPurpose) -> bytes | None:
-    if purpose is KeyPurpose.VALIDATOR:
-        return validator_of(state, member)
-    record = state.get(member_key(member))
-    return None if record is None else record[_FIELDS[purpose]]
-
-
-def public_key_of(seed: bytes, *, purpose: KeyPurpose, suite: CipherSuite) -> bytes:
-    """Return the raw public key that a seed stands for; purpose: signing or sealing."""
-    if purpose is KeyPurpose.SIGNING:
-        return suite.signing_key_from_seed(seed).public_key
-    return suite.sealing_key_from_seed(seed).public_key

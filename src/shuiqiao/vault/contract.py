@@ -17,8 +17,8 @@ from msgspec import Meta
 from shuiqiao.base.errors import Conflict, InvalidInput
 from shuiqiao.base.ids import MemberId, owned_id
 from shuiqiao.ledger.model import BlockContext, Event, Kind, State, StateView, Transaction
-from shuiqiao.members.contract import require_role
 from shuiqiao.members.model import Role
+from shuiqiao.members.roster import require_role
 from shuiqiao.vault.model import (
     MAX_BATCH_DEPTH,
     BatchFact,

@@ -22,10 +22,10 @@ from shuiqiao.ledger.engine.port import EmbeddedSettings
 from shuiqiao.ledger.store.lmdb_file import open_environment
 from shuiqiao.ledger.transactions.transaction import TransactionDraft, sign_transaction
 from shuiqiao.members.key_ring import MemberKeyRing
-from shuiqiao.node.doctor.ledger_diagnosis import LedgerDoctor
+from shuiqiao.node.doctor.ledger import LedgerDoctor
 from shuiqiao.node.home.keys import find_passphrase, load_keys
-from shuiqiao.node.home.ledger_place import LedgerPlace
-from shuiqiao.node.kinds import network_kinds
+from shuiqiao.node.home.kinds import network_kinds
+from shuiqiao.node.home.ledger_folder import LedgerFolder
 from shuiqiao.vault.storage.index import BatchRow, RecordIndex, copy_index
 
 BLOCKS = 3
@@ -36,8 +36,8 @@ class LedgerWorld:
 
     def __init__(self, folder: Path) -> None:
         home = worlds.solo_home(folder / "home")
-        self.place = LedgerPlace.of_home(home)
-        self.copy = LedgerPlace(folder=folder / "copy", parameters=self.place.parameters)
+        self.place = LedgerFolder.of_home(home)
+        self.copy = LedgerFolder(folder=folder / "copy", parameters=self.place.parameters)
         self.scratch = folder / "scratch"
         self.key = load_keys(home, passphrase=find_passphrase(home)).signing
         ledger = self.open(self.place)
@@ -47,7 +47,7 @@ class LedgerWorld:
         ledger.close()
         self.data = (self.place.index / "data.mdb").read_bytes()
 
-    def open(self, place: LedgerPlace) -> EmbeddedLedger:
+    def open(self, place: LedgerFolder) -> EmbeddedLedger:
         return EmbeddedLedger.open(
             place.folder,
             parameters=place.parameters,

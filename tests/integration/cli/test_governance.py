@@ -19,8 +19,7 @@ from shuiqiao.ledger.engine.cometbft.comet.home import RPC_SOCKET, ValidatorKeyF
 from shuiqiao.ledger.engine.cometbft.comet.rpc import RpcClient
 from shuiqiao.members.model import Role
 from shuiqiao.node.institution import Institution
-from shuiqiao.node.localnet.growth import NewMember, add_member
-from shuiqiao.node.localnet.init import NetworkOrder, create_network
+from shuiqiao.node.localnet.making import NetworkOrder, NewMember, add_member, create_network
 from shuiqiao.node.localnet.plan import NetworkFolder, load_plan
 from shuiqiao.node.rotation import rotate_validator_key
 

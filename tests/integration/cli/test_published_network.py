@@ -17,7 +17,7 @@ from patience import PATIENCE_S
 from shuiqiao.base.clock import SystemClock
 from shuiqiao.base.ids import system_entropy
 from shuiqiao.ledger.checkpoints.signed_note import decode_signed_note
-from shuiqiao.node.localnet.init import NetworkOrder, create_network
+from shuiqiao.node.localnet.making import NetworkOrder, create_network
 from shuiqiao.node.localnet.plan import NetworkFolder
 
 

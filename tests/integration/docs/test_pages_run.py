@@ -27,7 +27,7 @@ from absence import absent
 from cometbft_world import comet_program
 from patience import PATIENCE_S
 from postgresql_world import postgresql_server
-from shuiqiao.node.kinds import network_kinds
+from shuiqiao.node.home.kinds import network_kinds
 
 ROOT = Path(__file__).parents[3]
 PAGES = sorted(

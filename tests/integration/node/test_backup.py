@@ -22,7 +22,7 @@ from shuiqiao.crypto.suites import get_suite
 from shuiqiao.members.genesis import network_parameters
 from shuiqiao.node.auditing import audit_institution
 from shuiqiao.node.backup.archive import read_archive
-from shuiqiao.node.backup.creating import BackupOrder, create_backup
+from shuiqiao.node.backup.creating import create_backup
 from shuiqiao.node.backup.reading import verify_backup
 from shuiqiao.node.backup.restore import NOTICE, restore_backup
 from shuiqiao.node.home.keys import find_passphrase, load_keys
@@ -36,9 +36,7 @@ CLOCK = ManualClock(worlds.NOW_MS + 1000)
 
 
 def backed_up(home, target, **order):
-    return create_backup(
-        home, target, order=BackupOrder(**order), passphrase=find_passphrase(home), clock=ManualClock(worlds.NOW_MS)
-    )
+    return create_backup(home, target, **order, passphrase=find_passphrase(home), clock=ManualClock(worlds.NOW_MS))
 
 
 def opened(home, clock=CLOCK, *, passphrase=None):
@@ -245,7 +243,7 @@ def test_an_erasure_under_way_ends_the_backup_and_one_that_was_finished_in_betwe
 
 
 def test_a_restored_validator_signs_nothing_unless_it_is_told(tmp_path):
-    from shuiqiao.node.localnet.init import NetworkOrder, create_network
+    from shuiqiao.node.localnet.making import NetworkOrder, create_network
     from shuiqiao.node.localnet.plan import NetworkFolder
 
     network = NetworkFolder(tmp_path / "net")

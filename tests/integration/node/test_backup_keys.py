@@ -21,13 +21,12 @@ from shuiqiao.members.contract import PROPOSE, ROTATE_KEY, MemberProposeBody, Me
 from shuiqiao.members.genesis import network_id, network_parameters
 from shuiqiao.members.model import KeyPurpose, Role
 from shuiqiao.members.roster import Registration
-from shuiqiao.node.backup.creating import BackupOrder, create_backup
-from shuiqiao.node.backup.manifest import LedgerMoment
+from shuiqiao.node.backup.archive import LedgerMoment
+from shuiqiao.node.backup.creating import create_backup
 from shuiqiao.node.backup.reading import verify_backup
 from shuiqiao.node.backup.restore import restore_backup
-from shuiqiao.node.home.key_files import KeyFiles
-from shuiqiao.node.home.keys import MemberSeeds, find_passphrase, load_keys
-from shuiqiao.node.home.ledger_place import LedgerPlace
+from shuiqiao.node.home.keys import KeyFiles, MemberSeeds, find_passphrase, load_keys
+from shuiqiao.node.home.ledger_folder import LedgerFolder
 from shuiqiao.node.home.making import create_home, member_from_seeds
 from shuiqiao.node.home.settings import Home, NodeSettings
 from shuiqiao.node.institution import Institution, Surroundings
@@ -39,9 +38,7 @@ HOUR_MS = 3_600_000
 
 
 def backed_up(home, target):
-    return create_backup(
-        home, target, order=BackupOrder(), passphrase=find_passphrase(home), clock=ManualClock(worlds.NOW_MS)
-    )
+    return create_backup(home, target, passphrase=find_passphrase(home), clock=ManualClock(worlds.NOW_MS))
 
 
 def refused(act, *arguments, **named):
@@ -283,7 +280,7 @@ def grown(files, *, genesis, scratch, write):
 
     write: given the state machine, returns the transactions of the block.
     """
-    place = LedgerPlace(folder=scratch, parameters=network_parameters(genesis))
+    place = LedgerFolder(folder=scratch, parameters=network_parameters(genesis))
     for name, data in files:
         if name.startswith("ledger/segments/"):
             (scratch / "segments").mkdir(parents=True, exist_ok=True)

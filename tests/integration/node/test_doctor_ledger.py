@@ -31,10 +31,10 @@ from shuiqiao.ledger.store.frame import (
 from shuiqiao.ledger.transactions.transaction import TransactionDraft, sign_transaction
 from shuiqiao.members.genesis import network_parameters
 from shuiqiao.members.key_ring import MemberKeyRing
-from shuiqiao.node.doctor.diagnosis import DoctorOrder, diagnose_home
+from shuiqiao.node.doctor.diagnosis import diagnose_home
 from shuiqiao.node.home.keys import find_passphrase, load_keys
+from shuiqiao.node.home.kinds import network_kinds
 from shuiqiao.node.home.settings import Home
-from shuiqiao.node.kinds import network_kinds
 
 BLOCKS = 9
 ENTRY_AND_ONE = 2
@@ -94,7 +94,7 @@ def written_home(folder, *, suite="intl", blocks=BLOCKS, **settings):
 
 
 def findings(home, **order):
-    return [*diagnose_home(home, order=DoctorOrder(**order))]
+    return [*diagnose_home(home, **order)]
 
 
 def wrong(home, **order):

@@ -13,8 +13,7 @@ from shuiqiao.base.errors import Denied, InvalidInput, ShuiqiaoError, Unavailabl
 from shuiqiao.base.ids import owned_id, system_entropy
 from shuiqiao.exchange.store import ReceivedRow, RecipientStore
 from shuiqiao.node.home.keys import SEALING_FILE, SIGNING_FILE
-from shuiqiao.node.home.making import load_genesis
-from shuiqiao.node.home.settings import Home, load_settings
+from shuiqiao.node.home.settings import Home, load_genesis, load_settings
 from shuiqiao.node.institution import Institution, Surroundings
 from shuiqiao.sandbox.scenario.consortium import BANKS, BUREAU, REGULATOR, home_of
 

@@ -13,9 +13,8 @@ from shuiqiao.ledger.transactions.transaction import TransactionDraft, sign_tran
 from shuiqiao.lending.contract import ApplicationSubmitBody
 from shuiqiao.members.model import KeyPurpose
 from shuiqiao.node.home.keys import find_passphrase
-from shuiqiao.node.outbox import FORGET_BATCH, Outbox
+from shuiqiao.node.outbox import FORGET_BATCH, Outbox, OutboxStore
 from shuiqiao.node.rotation import rotate_key
-from shuiqiao.node.store import OutboxStore
 
 
 @pytest.fixture

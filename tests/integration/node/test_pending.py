@@ -13,10 +13,9 @@ from shuiqiao.ledger.transactions.submitter import DRAFT_VALIDITY_MS
 from shuiqiao.lending.contract import ApplicationSubmitBody, DecisionRecordBody
 from shuiqiao.lending.model import Application
 from shuiqiao.lending.store import LendingStore
-from shuiqiao.node.looking import look_at
-from shuiqiao.node.outbox import Outbox
+from shuiqiao.node.home_reader import read_home
+from shuiqiao.node.outbox import Outbox, OutboxStore
 from shuiqiao.node.pending import SETTLED, abandon, pending_at, pending_work, redo, settle
-from shuiqiao.node.store import OutboxStore
 
 
 @pytest.fixture
@@ -55,8 +54,8 @@ def test_who_only_looks_sends_nothing(home):
     clock = ManualClock(worlds.NOW_MS)
     with worlds.open_solo(home, clock) as node:
         lose(node, "anchor.commit", worlds.anchor_body(b"b" * 16))
-    with look_at(home) as look:
-        (work,), settled = pending_at(look)
+    with read_home(home) as reader:
+        (work,), settled = pending_at(reader)
     assert (work.kind, work.code, settled) == ("anchor.commit", "", [])
     with worlds.open_solo(home, clock) as node:
         assert pending_work(node) == []

@@ -29,13 +29,13 @@ from shuiqiao.exchange.store import AskedRow, ProviderStore, ReceivedRow, Recipi
 from shuiqiao.lending import store as lending_store
 from shuiqiao.lending.model import Application, Decision, Outcome
 from shuiqiao.lending.store import LendingStore, OpeningStore
-from shuiqiao.node import store as node_store
+from shuiqiao.node import outbox
 from shuiqiao.node.auditing import audit_institution
 from shuiqiao.node.home.database import open_database
 from shuiqiao.node.institution import Institution, Surroundings
-from shuiqiao.node.store import OutboxRow, OutboxStore
+from shuiqiao.node.outbox import OutboxRow, OutboxStore
 
-METADATAS = (node_store.metadata, consent_store.metadata, exchange_store.metadata, lending_store.metadata)
+METADATAS = (outbox.metadata, consent_store.metadata, exchange_store.metadata, lending_store.metadata)
 LATE_MS = 253_402_300_799_999
 ID, OTHER = b"\x00" * 15 + b"\xff", b"\x01" * 16
 NAME = owned_id("bureau", ID)

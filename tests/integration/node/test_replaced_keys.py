@@ -11,10 +11,9 @@ from shuiqiao.crypto.suites import get_suite
 from shuiqiao.exchange.model import DataRequest
 from shuiqiao.members.model import KeyPurpose
 from shuiqiao.node.auditing import audit_home, audit_institution
-from shuiqiao.node.home.key_files import KeyFiles
-from shuiqiao.node.home.keys import find_passphrase, load_keys
+from shuiqiao.node.home.keys import KeyFiles, find_passphrase, load_keys
+from shuiqiao.node.home_reader import read_home
 from shuiqiao.node.institution import Institution
-from shuiqiao.node.looking import look_at
 from shuiqiao.node.rotation import rotate_key
 from shuiqiao.sandbox.scenario.consortium import REGULATOR
 
@@ -90,8 +89,8 @@ def test_a_key_file_that_cannot_be_read_names_no_bank(world, rotate):
     regulator.close()
     retired.write_bytes(kept[:-9])
     try:
-        with look_at(regulator.home) as look:
-            report = audit_home(look, clock=world.clock, entropy=system_entropy)
+        with read_home(regulator.home) as reader:
+            report = audit_home(reader, clock=world.clock, entropy=system_entropy)
     finally:
         retired.write_bytes(kept)
         world.regulator = Institution.open(regulator.home, surroundings=regulator.surroundings)

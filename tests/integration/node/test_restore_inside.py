@@ -15,11 +15,11 @@ from shuiqiao.base.errors import ShuiqiaoError
 from shuiqiao.base.ids import system_entropy
 from shuiqiao.crypto.suites import get_suite
 from shuiqiao.ledger.engine.cometbft.comet.home import OWN_APPLICATION
-from shuiqiao.node.backup.creating import BackupOrder, create_backup
+from shuiqiao.node.backup.creating import create_backup
 from shuiqiao.node.backup.restore import restore_backup
 from shuiqiao.node.home.keys import find_passphrase, load_keys
 from shuiqiao.node.home.settings import Home, load_settings
-from shuiqiao.node.localnet.init import NetworkOrder, create_network
+from shuiqiao.node.localnet.making import NetworkOrder, create_network
 from shuiqiao.node.localnet.plan import NetworkFolder
 
 
@@ -31,7 +31,7 @@ def taken(tmp_path_factory):
     clock = ManualClock(worlds.NOW_MS)
     with worlds.open_solo(home, clock):
         pass
-    create_backup(home, folder / "b.tar", order=BackupOrder(), passphrase=find_passphrase(home), clock=clock)
+    create_backup(home, folder / "b.tar", passphrase=find_passphrase(home), clock=clock)
     return home, folder / "b.tar"
 
 
@@ -104,7 +104,7 @@ def validator(tmp_path_factory):
         cost=worlds.CHEAP,
     )
     home = network.home("bureau")
-    create_backup(home, folder / "b.tar", order=BackupOrder(), passphrase=find_passphrase(home), clock=SystemClock())
+    create_backup(home, folder / "b.tar", passphrase=find_passphrase(home), clock=SystemClock())
     return home, folder / "b.tar"
 
 

@@ -19,11 +19,10 @@ from shuiqiao.members.contract import ROTATE_KEY, MemberRotateKeyBody
 from shuiqiao.members.epoch import read_epoch
 from shuiqiao.members.model import KeyPurpose
 from shuiqiao.members.roster import member_key
-from shuiqiao.node.home.key_files import KeyFiles
-from shuiqiao.node.home.keys import find_passphrase
+from shuiqiao.node.home.keys import KeyFiles, find_passphrase, settle_keys
 from shuiqiao.node.institution import Institution, Surroundings
 from shuiqiao.node.published.verification import ReceiptVerifier
-from shuiqiao.node.rotation import rotate_key, settle_keys
+from shuiqiao.node.rotation import rotate_key
 
 SIGNING = KeyPurpose.SIGNING
 

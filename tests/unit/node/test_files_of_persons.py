@@ -13,9 +13,8 @@ from shuiqiao.lending.catalogue import product_from_toml
 from shuiqiao.members.genesis import genesis_from_members_toml
 from shuiqiao.node.backup.reading import verify_backup
 from shuiqiao.node.home.keys import read_passphrase
-from shuiqiao.node.home.making import Home, load_genesis
-from shuiqiao.node.home.settings import load_settings
-from shuiqiao.node.localnet.members import complete_members
+from shuiqiao.node.home.settings import Home, load_genesis, load_settings
+from shuiqiao.node.localnet.making import complete_members
 from shuiqiao.node.member_file import load_admission
 from shuiqiao.node.published.verification import load_known_checkpoint
 from shuiqiao.standards.publication import CodesFile, load_catalogue, read_catalogue_file

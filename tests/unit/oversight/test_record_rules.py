@@ -10,7 +10,7 @@ import pytest
 from msgspec import Meta
 
 from shuiqiao.ledger.model import Kind, no_events
-from shuiqiao.node.kinds import network_kinds
+from shuiqiao.node.home.kinds import network_kinds
 from shuiqiao.oversight.record_rules import INTEGER_MEANINGS, RecordRulesReport, _fields_of, _violations
 
 Number = Annotated[int, Meta(ge=0, le=100)]

@@ -44,7 +44,7 @@ from shuiqiao.members.contract import (  # noqa: E402
     WitnessRegisterBody,
 )
 from shuiqiao.members.genesis import encode_genesis  # noqa: E402
-from shuiqiao.node.kinds import network_kinds  # noqa: E402
+from shuiqiao.node.home.kinds import network_kinds  # noqa: E402
 
 WITNESSES = ("bank-east", "bank-north", "regulator")
 GOVERNING = ("bank-east", "bureau", "regulator")

@@ -12,7 +12,7 @@ from shuiqiao.crypto.suites import get_suite
 from shuiqiao.ledger.receipts.verification import verify_receipt
 from shuiqiao.members.genesis import network_parameters
 from shuiqiao.members.key_ring import MemberKeyRing
-from shuiqiao.node.kinds import network_kinds
+from shuiqiao.node.home.kinds import network_kinds
 
 FILES = {name: json.loads((Path(__file__).parent / f"receipts_{name}.json").read_text()) for name in ("intl", "gm")}
 

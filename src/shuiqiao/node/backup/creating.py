@@ -1,8 +1,12 @@
-"""Taking a backup of a home, whether its node runs or not.
+"""Takes a backup of a home, whether its node runs or not.
 
-In this order, so that nothing in the backup speaks of what is not in it: papers and keys, the database, the vault, and
-last the ledger, which database and vault refer to. Of the ledger only checkpoint and segments are taken: index and
+In this order, so that nothing in the backup speaks of what is not in it: settings and keys, the database, the vault,
+and last the ledger, which database and vault refer to. Of the ledger only checkpoint and segments are taken: index and
 state are made again from them when it is restored. Every block is read and its chain checked on the way.
+
+A key may be replaced while a backup is taken, and a copy of the ledger may be behind the keys of its home. So the
+ledger that was copied says which keys must be in the backup and which of them signs it, not the file that happens to be
+in use.
 
 Left out: the state of what a validator has signed (an old one could sign twice), CometBFT's own blocks (its peers have
 them), and, unless it is asked for, the passphrase that ``init`` wrote beside the keys.
@@ -15,17 +19,17 @@ import os
 import shutil
 import sqlite3
 import tempfile
-from collections.abc import Generator, Mapping
+from collections.abc import Generator, Iterable, Mapping
 from contextlib import ExitStack, closing, contextmanager
-from dataclasses import dataclass
 from pathlib import Path
 from typing import IO, TYPE_CHECKING, Final
 
 from shuiqiao.base.durable import flush_file, sync_folder
 from shuiqiao.base.errors import Conflict, IntegrityError, InvalidInput, ShuiqiaoError, Unavailable
-from shuiqiao.base.files import open_regular
+from shuiqiao.base.files import open_regular, read_regular
 from shuiqiao.base.ids import MemberId
 from shuiqiao.base.progress import Progress, no_progress
+from shuiqiao.crypto.keyfile import MAX_FILE_BYTES, load_key_file
 from shuiqiao.crypto.suites import get_suite
 from shuiqiao.ledger.engine.cometbft.consensus.app_state import CONSENSUS_FOLDER
 from shuiqiao.ledger.engine.cometbft.consensus.carried_notes import CARRIED_FOLDER
@@ -36,14 +40,13 @@ from shuiqiao.ledger.replay.members import LATEST_NOTE
 from shuiqiao.ledger.store.index import IndexReader
 from shuiqiao.ledger.store.index_record import IndexUnreadable
 from shuiqiao.ledger.store.lock import is_held
-from shuiqiao.node.backup.archive import ArchiveWriter
-from shuiqiao.node.backup.keys import signing_key_in
-from shuiqiao.node.backup.ledger import follow_member
-from shuiqiao.node.backup.manifest import (
+from shuiqiao.members.model import KeyPurpose
+from shuiqiao.node.backup.archive import (
     GENESIS,
     MANIFEST,
     MAX_FILES,
     SIGNATURE,
+    ArchiveWriter,
     BackupManifest,
     FileEntry,
     LedgerMoment,
@@ -51,19 +54,67 @@ from shuiqiao.node.backup.manifest import (
     require_name,
     signed_message,
 )
-from shuiqiao.node.home.agreement import require_first_keys, require_member
+from shuiqiao.node.backup.reading import follow_member
 from shuiqiao.node.home.database import reading_uri
 from shuiqiao.node.home.environment import DATABASE_URL_VARIABLE
-from shuiqiao.node.home.key_files import all_key_files
-from shuiqiao.node.home.keys import PASSPHRASE_FILE, load_keys
-from shuiqiao.node.home.ledger_place import LedgerPlace
-from shuiqiao.node.home.making import load_genesis
-from shuiqiao.node.home.settings import Home, NodeSettings, load_settings
+from shuiqiao.node.home.keys import (
+    PASSPHRASE_FILE,
+    KeyFiles,
+    all_key_files,
+    load_keys,
+    public_key_of,
+    require_first_keys,
+)
+from shuiqiao.node.home.ledger_folder import LedgerFolder
+from shuiqiao.node.home.settings import Home, NodeSettings, load_genesis, load_settings, require_member
 from shuiqiao.vault.storage.index import BATCHES_FOLDER, INDEX_FOLDER, QUARANTINE_FOLDER, copy_index, require_unerased
 
 if TYPE_CHECKING:
     from shuiqiao.base.clock import Clock
+    from shuiqiao.crypto.model import CipherSuite, SigningKey
     from shuiqiao.ledger.store.index_record import Head
+    from shuiqiao.node.backup.archive import FileEntry
+    from shuiqiao.node.backup.reading import LedgerMember
+    from shuiqiao.node.home.settings import Home
+
+
+def signing_key_in(
+    copied: Iterable[FileEntry], home: Home, *, member: LedgerMember | None, passphrase: bytes, suite: CipherSuite
+) -> SigningKey:
+    """Return the signing key that a ledger names for its member, once the files of both its keys were copied.
+
+    copied: what is in the backup. Raises Unavailable ``node.backup_member_unknown`` where the ledger does not know the
+    member yet; Conflict ``node.backup_keys_replaced``; what ``load_key_file`` raises.
+    """
+    if member is None:
+        raise Unavailable(
+            "node.backup_member_unknown",
+            f"the ledger in {home.ledger} does not say yet that this home's member was admitted",
+            next_step="start its node, let it catch up, then back it up",
+        )
+    copied_digests = {entry.digest for entry in copied if entry.name.startswith("keys/")}
+    seeds: dict[KeyPurpose, bytes] = {}
+    for purpose, named in ((KeyPurpose.SEALING, member.sealing), (KeyPurpose.SIGNING, member.signing)):
+        files = (file for file in KeyFiles(home, purpose=purpose).held if _digest(file, suite) in copied_digests)
+        found = (load_key_file(file, passphrase=passphrase).seed for file in files)
+        seed = next((seed for seed in found if public_key_of(seed, purpose=purpose, suite=suite) == named), None)
+        if seed is None:
+            raise Conflict(
+                "node.backup_keys_replaced",
+                f"the ledger names the {purpose} key {named.hex()}, and no key file that was copied holds it",
+                next_step="if a key was replaced meanwhile, take the backup again; else these are not this home's keys",
+            )
+        seeds[purpose] = seed
+    return suite.signing_key_from_seed(seeds[KeyPurpose.SIGNING])
+
+
+def _digest(path: Path, suite: CipherSuite) -> str:
+    try:
+        return suite.digest(read_regular(path, max_bytes=MAX_FILE_BYTES)).hex()
+    except FileNotFoundError:
+        # It took another name since it was listed.
+        return ""
+
 
 COMET_FILES: Final = ("config.toml", "genesis.json", "node_key.json", "priv_validator_key.json")
 MAX_SMALL_BYTES: Final = 1 << 20
@@ -77,24 +128,19 @@ _OWNER_ONLY: Final = 0o600
 _BATCH_SUFFIXES: Final = (".leaves", ".parquet")
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class BackupOrder:
-    """What is wanted. with_passphrase: the file beside the keys too. without_database: it is kept by other means."""
-
-    with_passphrase: bool = False
-    without_database: bool = False
-
-
 def create_backup(
     home: Home,
     target: Path,
     *,
-    order: BackupOrder,
     passphrase: bytes,
     clock: Clock,
+    with_passphrase: bool = False,
+    without_database: bool = False,
     progress: Progress = no_progress,
 ) -> BackupManifest:
     """Write a backup of a home into a new file, which is there whole or not at all, and return what it says.
+
+    with_passphrase: the file beside the keys too. without_database: it is kept by other means.
 
     Raises Conflict ``node.backup_exists``, ``vault.erasure_pending``; InvalidInput ``node.backup_database_foreign``;
     IntegrityError ``node.backup_source_changed``, ``ledger.segment_damaged`` and what opening the ledger would raise;
@@ -104,18 +150,18 @@ def create_backup(
     settings, genesis = load_settings(home), load_genesis(home.genesis)
     require_member(settings, genesis)
     require_first_keys(home, settings, genesis, load_keys(home, passphrase=passphrase))
-    is_database = _require_own_database(home, order)
+    is_database = not without_database and _has_own_database(home)
     suite = get_suite(settings.suite)
     with _new_file(target) as (file, scratch):
         writer = ArchiveWriter(file, new_hash=suite.new_hash)
         writer.add(GENESIS, genesis)
-        _add_papers(writer, home, settings=settings, order=order)
+        _add_settings_and_keys(writer, home, settings=settings, with_passphrase=with_passphrase)
         if is_database:
             progress("copy the database 备份数据库", 0, None)
             _add_database(writer, home, scratch=scratch)
         if home.vault.is_dir():
             _add_vault(writer, home.vault, scratch=scratch, progress=progress)
-        place = LedgerPlace.of_home(home)
+        place = LedgerFolder.of_home(home)
         moment, notes = _add_ledger(writer, place, progress=progress)
         found = follow_member(place, MemberId(settings.member), moment=moment, notes=notes, progress=progress)
         key = signing_key_in(writer.entries, home, member=found, passphrase=passphrase, suite=suite)
@@ -128,7 +174,7 @@ def create_backup(
             key=key.public_key.hex(),
             created_ms=clock.now_ms(),
             validator=settings.is_validator,
-            passphrase=order.with_passphrase and (home.keys / PASSPHRASE_FILE).is_file(),
+            passphrase=with_passphrase and (home.keys / PASSPHRASE_FILE).is_file(),
             database=is_database,
             ledger=moment,
             files=_entries(writer),
@@ -140,10 +186,8 @@ def create_backup(
     return manifest
 
 
-def _require_own_database(home: Home, order: BackupOrder) -> bool:
-    """Return whether the home's SQLite file is to be taken."""
-    if order.without_database:
-        return False
+def _has_own_database(home: Home) -> bool:
+    """Return whether there is a SQLite file of the home; raises InvalidInput ``node.backup_database_foreign``."""
     if os.environ.get(DATABASE_URL_VARIABLE):
         raise InvalidInput(
             "node.backup_database_foreign",
@@ -172,9 +216,9 @@ def _new_file(target: Path) -> Generator[tuple[IO[bytes], Path]]:
         sync_folder(target.parent)
 
 
-def _add_papers(writer: ArchiveWriter, home: Home, *, settings: NodeSettings, order: BackupOrder) -> None:
+def _add_settings_and_keys(writer: ArchiveWriter, home: Home, *, settings: NodeSettings, with_passphrase: bool) -> None:
     names = ["node.toml", *(f"keys/{path.name}" for path in all_key_files(home))]
-    if order.with_passphrase:
+    if with_passphrase:
         names.append(f"keys/{PASSPHRASE_FILE}")
     if settings.is_validator:
         names += [f"cometbft/config/{name}" for name in COMET_FILES]
@@ -236,7 +280,7 @@ def _add_vault(writer: ArchiveWriter, vault: Path, *, scratch: Path, progress: P
 
 
 def _add_ledger(
-    writer: ArchiveWriter, place: LedgerPlace, *, progress: Progress
+    writer: ArchiveWriter, place: LedgerFolder, *, progress: Progress
 ) -> tuple[LedgerMoment, Mapping[str, bytes]]:
     """Copy checkpoint, notes and blocks; return how far they go, and what of it is notes."""
     # What is told before the blocks comes before them: the segments then hold at least what it says.
@@ -271,7 +315,7 @@ def _extras(folder: Path) -> list[str]:
     return [*_LEDGER_EXTRAS, _POSITION, *closing]
 
 
-def _checked(place: LedgerPlace, note: bytes | None, *, most: int | None, progress: Progress) -> LogCheck:
+def _checked(place: LedgerFolder, note: bytes | None, *, most: int | None, progress: Progress) -> LogCheck:
     """Read every block up to the last one that was acknowledged; raises where the ledger would not open.
 
     most: height of the block that the consensus position leads to, None where there is no such position.
@@ -315,7 +359,7 @@ def _last_height(head: Head | None, *, most: int | None) -> int:
     return height if most is None else min(height, most)
 
 
-def _require_sound(place: LedgerPlace, log: LogCheck, *, wanted: int) -> None:
+def _require_sound(place: LedgerFolder, log: LogCheck, *, wanted: int) -> None:
     damaged: ShuiqiaoError | None = None
     if log.broken is not None and log.tail.height < wanted:
         damaged = place.files().damaged(log.broken)
@@ -332,4 +376,4 @@ def _require_sound(place: LedgerPlace, log: LogCheck, *, wanted: int) -> None:
 def _entries(writer: ArchiveWriter) -> tuple[FileEntry, ...]:
     if len(writer.entries) > MAX_FILES:
         raise InvalidInput("node.backup_files_many", f"{len(writer.entries)} files where a backup holds {MAX_FILES}")
-    return tuple(FileEntry(name=entry.name, size=entry.size, digest=entry.digest.hex()) for entry in writer.entries)
+    return tuple(writer.entries)

@@ -1,18 +1,20 @@
-"""Reading a backup that may come from anybody: into a folder, or only to see whether it holds.
+"""Reads a backup that may come from anybody: into a folder, or only to see whether it holds.
 
 Every name is one of a closed set, every byte is hashed, and the manifest says the same names, sizes and hashes in the
-same order. It is signed by the key that its member has in the ledger of the backup, followed from the genesis
-(``backup_ledger``). The genesis stands first, for it names the suite. It is believed no more than the backup itself:
-who compares its network id with the one he knows, or names a genesis of his own, knows whose backup it is.
+same order. It is signed by the key that its member has in the ledger of the backup, followed from the genesis up to the
+moment that the manifest says; ``ledger/replay/members`` says what leads to what. The genesis stands first, for it
+names the suite. It is believed no more than the backup itself: who compares its network id with the one he knows, or
+names a genesis of his own, knows whose backup it is.
 """
 
 from __future__ import annotations
 
 import os
 import tempfile
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import IO, TYPE_CHECKING, Final
+from typing import IO, TYPE_CHECKING, Any, Final
 
 from shuiqiao.base.durable import flush_file
 from shuiqiao.base.errors import IntegrityError, InvalidInput, Unavailable
@@ -20,27 +22,87 @@ from shuiqiao.base.files import open_regular
 from shuiqiao.base.ids import MemberId
 from shuiqiao.base.progress import Progress, no_progress
 from shuiqiao.crypto.suites import get_suite
+from shuiqiao.ledger.replay.members import MembersReplay, contradicted
+from shuiqiao.ledger.store.frame import EMPTY_TAIL, Broken
 from shuiqiao.members.genesis import decode_genesis, network_id, network_parameters
 from shuiqiao.members.model import MAX_GENESIS_BYTES
-from shuiqiao.node.backup.archive import ArchiveFile, Entry, read_archive
-from shuiqiao.node.backup.ledger import follow_member
-from shuiqiao.node.backup.manifest import (
+from shuiqiao.members.roster import member_key
+from shuiqiao.node.backup.archive import (
     GENESIS,
     MANIFEST,
     MAX_FILES,
     MAX_MANIFEST_BYTES,
     SIGNATURE,
     SIGNATURE_BYTES,
+    ArchiveFile,
     BackupManifest,
+    FileEntry,
     decode_manifest,
+    read_archive,
     require_name,
     verify_manifest,
 )
-from shuiqiao.node.home.ledger_place import LedgerPlace
+from shuiqiao.node.home.kinds import KEY_ROOMS, network_machine
+from shuiqiao.node.home.ledger_folder import LedgerFolder
 
 if TYPE_CHECKING:
     from shuiqiao.crypto.model import CipherSuite
     from shuiqiao.ledger.checkpoints.signed_note import Checkpoint
+    from shuiqiao.node.backup.archive import LedgerMoment
+
+_TELL_EVERY: Final = 500
+"""Blocks between two calls of a progress listener."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class LedgerMember:
+    """A member as a ledger has it. role: as the ledger spells it. signing, sealing: its raw public keys."""
+
+    role: str
+    signing: bytes
+    sealing: bytes
+
+
+def follow_member(
+    place: LedgerFolder,
+    member: MemberId,
+    *,
+    moment: LedgerMoment,
+    notes: Mapping[str, bytes],
+    since: Checkpoint | None = None,
+    progress: Progress = no_progress,
+) -> LedgerMember | None:
+    """Follow a ledger from its genesis to a moment and return what it says of a member there, None of a stranger.
+
+    notes: what ``LedgerFolder.stored_notes`` returns, or as much of it as was copied. since: a checkpoint that is known
+    to be true, which the ledger must contain.
+
+    Raises IntegrityError ``node.history_contradicted`` where the blocks do not lead to the moment, or to a note;
+    ``node.key_forged`` for a change of members or keys that the rules do not allow; ``ledger.pin_contradicted``;
+    InvalidInput ``node.history_older``; and what ``verify_note`` raises.
+    """
+    followed = MembersReplay(network_machine(place.parameters), rooms=KEY_ROOMS, notes=notes, since=since)
+    files = place.files()
+    for found in files.scan(EMPTY_TAIL) if moment.height else ():
+        if isinstance(found, Broken):
+            name = files.path(found.segment).name
+            raise contradicted(f"segments/{name} cannot be read from byte {found.offset} on: {found.reason}")
+        followed.take(found.frame.transactions, found.frame.entry)
+        if followed.height % _TELL_EVERY == 0:
+            progress("follow the members' keys 核对成员密钥", followed.height, moment.height)
+        if followed.height == moment.height:
+            break
+    state_root = None if followed.state_root is None else followed.state_root.hex()
+    led_to = (followed.height, followed.size, followed.root.hex(), state_root)
+    said = (moment.height, moment.size, moment.root, moment.state_root)
+    if led_to != said:
+        raise contradicted(f"the blocks lead to {led_to}, the manifest says {said}: height, leaves, root, state root")
+    followed.require_met()
+    record: dict[str, Any] | None = followed.state.get(member_key(member))
+    if record is None:
+        return None
+    return LedgerMember(role=record["role"], signing=record["sign"], sealing=record["seal"])
+
 
 _OWNER_ONLY: Final = 0o600
 _LEDGER: Final = "ledger"
@@ -101,7 +163,7 @@ class _Reading:
         self._keeps_all = False
         self._genesis = b""
         self._suite: CipherSuite = get_suite("intl")
-        self._entries: dict[str, Entry] = {}
+        self._entries: dict[str, FileEntry] = {}
         self._manifest = b""
         self._signature = b""
 
@@ -142,7 +204,7 @@ class _Reading:
             )
         self._suite = get_suite(decode_genesis(data).suite)
         self._genesis = data
-        self._keep(found.name, Entry(name=found.name, size=len(data), digest=self._suite.digest(data)))
+        self._keep(found.name, FileEntry(name=found.name, size=len(data), digest=self._suite.digest(data).hex()))
         if self._keeps_all:
             with self._created(found.name) as file:
                 file.write(data)
@@ -163,9 +225,9 @@ class _Reading:
         else:
             for chunk in found.chunks():
                 digest.update(chunk)
-        self._keep(found.name, Entry(name=found.name, size=found.size, digest=digest.digest()))
+        self._keep(found.name, FileEntry(name=found.name, size=found.size, digest=digest.hexdigest()))
 
-    def _keep(self, name: str, entry: Entry) -> None:
+    def _keep(self, name: str, entry: FileEntry) -> None:
         if len(self._entries) >= MAX_FILES:
             raise InvalidInput("node.backup_malformed", f"it has more than {MAX_FILES} files")
         self._entries[name] = entry
@@ -185,8 +247,7 @@ class _Reading:
             raise IntegrityError("node.backup_altered", f"the manifest says {said}, its genesis {known}")
         key = bytes.fromhex(manifest.key)
         verify_manifest(self._manifest, signature=self._signature, key=key, suite=self._suite)
-        listed = [Entry(name=each.name, size=each.size, digest=bytes.fromhex(each.digest)) for each in manifest.files]
-        found = [*self._entries.values()]
+        listed, found = [*manifest.files], [*self._entries.values()]
         if listed != found:
             differing = next(
                 (one.name for one, other in zip(found, listed, strict=False) if one != other), "the list of files"
@@ -199,7 +260,7 @@ class _Reading:
 
     def _verify_member(self, manifest: BackupManifest) -> None:
         """Return if the key that signed is the one that the ledger in the backup has for its member."""
-        place = LedgerPlace(folder=self._into / _LEDGER, parameters=network_parameters(self._genesis))
+        place = LedgerFolder(folder=self._into / _LEDGER, parameters=network_parameters(self._genesis))
         found = follow_member(
             place,
             MemberId(manifest.member),

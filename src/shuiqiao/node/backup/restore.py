@@ -1,4 +1,4 @@
-"""Making a home again from a backup, and proving it before it gets its name.
+"""Makes a home again from a backup, and proves it before it gets its name.
 
 Everything happens in ``.NAME.restoring`` beside the new home, which says what it is; only when every byte, every block
 executed again, every batch and the database hold is it renamed. A restore that was interrupted leaves that folder or
@@ -7,18 +7,22 @@ nothing.
 A validator's home is restored as one that only follows: the file in which CometBFT keeps what it signed last is made
 anew, at a height that no network reaches, so that it signs nothing. Who knows that the old node is gone for good names
 the height from which on it may sign again. CometBFT's own blocks are in no backup, and it starts with none; so does
-the ledger beside it, and the one of the backup is set aside to be compared with.
+the ledger beside it, and the one of the backup is set aside to be compared with. CometBFT reads names without regard to
+case and has settings that start another application, open ports or name other files, so its configuration is not
+searched for what is forbidden: it is written anew as this product writes it [ABCI-30].
 """
 
 from __future__ import annotations
 
+import json
 import os
 import shutil
 import sqlite3
+from collections.abc import Mapping
 from contextlib import closing
 from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING, Any, Final
 
 import msgspec
 
@@ -28,15 +32,21 @@ from shuiqiao.base.errors import Conflict, IntegrityError, InvalidInput, Unavail
 from shuiqiao.base.ids import system_entropy
 from shuiqiao.base.progress import Progress, no_progress
 from shuiqiao.crypto.suites import get_suite
-from shuiqiao.ledger.engine.cometbft.comet.home import NEVER_SIGNS, write_last_signed
+from shuiqiao.ledger.engine.cometbft.comet.home import (
+    NEVER_SIGNS,
+    config_text,
+    read_comet_file,
+    read_comet_genesis,
+    read_settings,
+    write_configuration,
+    write_last_signed,
+)
 from shuiqiao.ledger.engine.ledger_copy import LedgerCopy
 from shuiqiao.ledger.engine.port import CopySettings
 from shuiqiao.node.backup.reading import VerifiedBackup, verify_backup
-from shuiqiao.node.home.agreement import require_member
-from shuiqiao.node.home.ledger_place import LedgerPlace
-from shuiqiao.node.home.making import load_genesis
-from shuiqiao.node.home.settings import Home, NodeSettings, encode_settings, load_settings
-from shuiqiao.node.home.validator_home import RenewedConfiguration, renew_configuration
+from shuiqiao.node.home.ledger_folder import LedgerFolder
+from shuiqiao.node.home.making import comet_genesis_of
+from shuiqiao.node.home.settings import Home, NodeSettings, encode_settings, load_genesis, load_settings, require_member
 from shuiqiao.standards.publication import load_catalogue
 from shuiqiao.vault.contract import batch_lookup, leaf_lookup
 from shuiqiao.vault.service import Vault
@@ -66,6 +76,15 @@ class Restored:
     """The folder outside the home that its node.toml published to, which the restored one does not; else empty."""
     configuration: RenewedConfiguration | None
     """How a validator's CometBFT was configured anew; None for another member."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class RenewedConfiguration:
+    """What a configuration that was written anew says of others, and the lines of the stored one that it lacks."""
+
+    p2p: str
+    peers: tuple[str, ...]
+    left_out: tuple[str, ...]
 
 
 def restore_backup(
@@ -152,6 +171,34 @@ def _renewed(home: Home, backup: VerifiedBackup, settings: NodeSettings) -> Rene
     return renew_configuration(home.cometbft, settings=settings, genesis=backup.genesis)
 
 
+def renew_configuration(comet: Path, *, settings: NodeSettings, genesis: bytes) -> RenewedConfiguration:
+    """Write a restored node's configuration and CometBFT genesis anew; its address and its peers stay [ABCI-30].
+
+    comet: the CometBFT folder. Raises IntegrityError ``ledger.comet_home_damaged``, and ``node.restore_contradicted``
+    where the CometBFT genesis is not that of the network.
+    """
+    own = read_settings(comet, moniker=settings.member)
+    document = comet_genesis_of(genesis)
+    if _comparable(read_comet_genesis(comet)) != _comparable(document):
+        raise IntegrityError(
+            "node.restore_contradicted",
+            "cometbft/config/genesis.json in the backup is not the one that the network's genesis makes",
+        )
+    stored = read_comet_file(comet / "config" / "config.toml").decode()
+    write_configuration(comet, settings=own, genesis=document)
+    written = set(config_text(own).splitlines())
+    left_out = tuple(line for line in stored.splitlines() if line.strip() and line not in written)
+    return RenewedConfiguration(p2p=own.p2p, peers=tuple(own.peers), left_out=left_out)
+
+
+def _comparable(document: Mapping[str, Any]) -> tuple[str, list[str]]:
+    """Return a genesis document in a form that differs wherever the document does, but for the order of validators."""
+    found = document.get("validators")
+    validators = found if isinstance(found, list) else []
+    rest = {**document, "validators": len(validators)}
+    return json.dumps(rest, sort_keys=True), sorted(json.dumps(each, sort_keys=True) for each in validators)
+
+
 def _leads_out(text: str) -> bool:
     path = PurePosixPath(text)
     return path.is_absolute() or ".." in path.parts or text.startswith("~")
@@ -184,7 +231,7 @@ def _work_folder(home: Home) -> Path:
 
 def _verify_content(home: Home, backup: VerifiedBackup, *, progress: Progress) -> tuple[int, int]:
     """Execute the ledger again, recompute the vault against it, check the database."""
-    place = LedgerPlace.of_home(home)
+    place = LedgerFolder.of_home(home)
     progress("execute the ledger again 重新执行账本", 0, None)
     copy = LedgerCopy(home.ledger, machine=place.machine(), settings=CopySettings())
     try:

@@ -12,7 +12,6 @@ import shutil
 import stat
 import tempfile
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass
 from pathlib import Path
 
 from shuiqiao.base.clock import SystemClock, iso_from_ms
@@ -24,18 +23,16 @@ from shuiqiao.ledger.store.lmdb_file import DATA_FILE
 from shuiqiao.ledger.store.lock import is_held
 from shuiqiao.members.genesis import network_id
 from shuiqiao.members.model import Role
+from shuiqiao.node.doctor.comparison import compare_copies
 from shuiqiao.node.doctor.finding import Finding, finding_of_error
-from shuiqiao.node.doctor.home_comparison import compare_copies
-from shuiqiao.node.doctor.ledger_diagnosis import LedgerDoctor
-from shuiqiao.node.doctor.validator_diagnosis import look_at_validator
-from shuiqiao.node.home.agreement import require_first_keys, require_member
-from shuiqiao.node.home.keys import find_passphrase, load_keys
-from shuiqiao.node.home.ledger_place import LedgerPlace
-from shuiqiao.node.home.making import load_genesis
-from shuiqiao.node.home.settings import Home, NodeSettings, load_settings
+from shuiqiao.node.doctor.ledger import LedgerDoctor
+from shuiqiao.node.doctor.validator import look_at_validator
+from shuiqiao.node.home.keys import find_passphrase, load_keys, require_first_keys
+from shuiqiao.node.home.ledger_folder import LedgerFolder
+from shuiqiao.node.home.settings import Home, NodeSettings, load_genesis, load_settings, require_member
 from shuiqiao.node.institution import Institution
 from shuiqiao.node.pending import refused_words, settled_words
-from shuiqiao.node.published.tile_publication import published_words
+from shuiqiao.node.published.publication import published_words
 from shuiqiao.vault.storage.index import INDEX_FOLDER, RecordIndex
 
 _SHOWN_PATHS = 3
@@ -44,25 +41,21 @@ LEAST_FREE_MB = 500
 """Free disk space below which a home is warned about, in megabytes."""
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class DoctorOrder:
-    """What is asked. against: another home, or a copy of a ledger folder. is_replay_asked: execute the log again."""
+def diagnose_home(
+    home: Home, *, against: Path | None = None, is_replay_asked: bool = False, progress: Progress = no_progress
+) -> Iterator[Finding]:
+    """Examine a home and tell what was found; nothing of it is raised.
 
-    against: Path | None = None
-    is_replay_asked: bool = False
-
-
-def diagnose_home(home: Home, *, order: DoctorOrder, progress: Progress = no_progress) -> Iterator[Finding]:
-    """Look at a home and tell what was found."""
-    before = [*_papers(home)]
+    E.g. ``[finding.code for finding in diagnose_home(home) if not finding.ok]`` for what is wrong.
+    against: another home, or a copy of a ledger folder, to compare with. is_replay_asked: execute the log again.
+    """
+    before = [*_settings_and_keys(home)]
     yield from before
     if not all(finding.ok for finding in before if finding.what in {"settings", "genesis"}):
         return
-    settings, place = load_settings(home), LedgerPlace.of_home(home)
+    settings, place = load_settings(home), LedgerFolder.of_home(home)
     with tempfile.TemporaryDirectory(prefix="shuiqiao-doctor-") as scratch:
-        doctor = LedgerDoctor(
-            place, scratch=Path(scratch) / "own", progress=progress, is_replay_asked=order.is_replay_asked
-        )
+        doctor = LedgerDoctor(place, scratch=Path(scratch) / "own", progress=progress, is_replay_asked=is_replay_asked)
         found = [*doctor.findings()]
         found += _clock(doctor)
         if (home.vault / INDEX_FOLDER / DATA_FILE).is_file():
@@ -75,8 +68,8 @@ def diagnose_home(home: Home, *, order: DoctorOrder, progress: Progress = no_pro
             looked = [*look_at_validator(home, settings=settings)]
             found += looked
             yield from looked
-        if order.against is not None:
-            yield from compare_copies(place, order.against, scratch=Path(scratch), progress=progress)
+        if against is not None:
+            yield from compare_copies(place, against, scratch=Path(scratch), progress=progress)
     if not os.access(home.folder, os.W_OK):
         yield Finding(what="ledger and vault", says=f"{home.folder} cannot be written: it is not opened")
     elif all(finding.ok for finding in (*before, *found)) and _is_opened_alone(settings, place):
@@ -96,7 +89,7 @@ def _clock(doctor: LedgerDoctor) -> list[Finding]:
     return [Finding(what="clock", says=says, says_zh="本机时钟不早于最新区块")]
 
 
-def _papers(home: Home) -> Iterator[Finding]:
+def _settings_and_keys(home: Home) -> Iterator[Finding]:
     yield _look("settings", lambda: _settings(home))
     yield _look("genesis", lambda: _genesis(home))
     yield _look("keys", lambda: _keys(home))
@@ -180,7 +173,7 @@ def _vault_index(folder: Path) -> str:
         index.close()
 
 
-def _is_opened_alone(settings: NodeSettings, place: LedgerPlace) -> bool:
+def _is_opened_alone(settings: NodeSettings, place: LedgerFolder) -> bool:
     """Whether this home can be opened by itself: followers need their writer, validators their CometBFT node."""
     is_writer = settings.engine == "embedded" and settings.member == place.parameters.operator
     return is_writer and not is_held(place.folder)

@@ -50,7 +50,7 @@ def open_database(url: str | Path, *, metadatas: Iterable[MetaData]) -> Engine:
 
 
 @contextmanager
-def looked_at_database(url: str | Path, *, metadatas: Iterable[MetaData]) -> Generator[Engine]:
+def open_database_to_read(url: str | Path, *, metadatas: Iterable[MetaData]) -> Generator[Engine]:
     """Open the database for reading: a SQLite file that cannot be written too, and one that is not there as empty.
 
     Raises what ``open_database`` raises, InvalidInput ``base.file_special``, OSError for a file that cannot be read.

@@ -1,7 +1,20 @@
-"""A member's two keys on disk, and where their passphrase comes from.
+"""A member's two keys on disk, where their passphrase comes from, and whether they are those that the ledger names.
 
-Order: the file named by SHUIQIAO_PASSPHRASE_FILE, then the file that ``init`` wrote beside the keys when it was given
-nothing better (mode 0600: convenient, and said to be weaker), then a prompt on a terminal.
+The passphrase is that of the file named by SHUIQIAO_PASSPHRASE_FILE, then of the file that ``init`` wrote beside the
+keys when it was given nothing better (mode 0600: convenient, and said to be weaker), then from a prompt on a terminal.
+
+A key is replaced so that a crash at any step leaves a home that can go on::
+
+    <purpose>.key.json                  the key in use
+    <purpose>.next.key.json             made, and not known to be on the ledger yet
+    <purpose>.retired-<NNNN>.key.json   used before, the highest number last
+
+1. the next key is written whole, beside the one in use; the ledger hears of it only then;
+2. once the ledger names it, the one in use is linked under its retired name, and the next one takes its place at once.
+
+A crash after 1 leaves a next key that is submitted again; a crash within 2 leaves a link that is found again. Retired
+keys stay: the last checkpoint of the epoch that a key signed in still needs it, and what was sealed to a key opens with
+that key alone.
 """
 
 from __future__ import annotations
@@ -11,25 +24,119 @@ import codecs
 import contextlib
 import getpass
 import os
+import re
 import sys
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from shuiqiao.base.durable import write_file
+from shuiqiao.base.durable import sync_folder, write_file
 from shuiqiao.base.errors import Conflict, IntegrityError, InvalidInput, ShuiqiaoError, Unavailable
 from shuiqiao.base.files import open_regular
+from shuiqiao.base.ids import MemberId
 from shuiqiao.crypto.keyfile import STRONG_COST, PassphraseCost, load_key_file, save_key_file
 from shuiqiao.crypto.model import SEED_BYTES, CipherSuite, SealingKey, SigningKey
 from shuiqiao.crypto.suites import get_suite
+from shuiqiao.ledger.model import StateView
+from shuiqiao.members.genesis import decode_genesis
 from shuiqiao.members.model import KeyPurpose
+from shuiqiao.members.roster import member_key, validator_of
 from shuiqiao.node.home.environment import PASSPHRASE_FILE_VARIABLE
-from shuiqiao.node.home.key_files import KeyFiles
-from shuiqiao.node.home.settings import Home
+from shuiqiao.node.home.settings import Home, NodeSettings
 
 if TYPE_CHECKING:
     from shuiqiao.base.ids import Entropy
+    from shuiqiao.crypto.model import CipherSuite, SigningKey
+    from shuiqiao.node.home.settings import Home
+
+MAX_RETIRED = 9_999
+
+_RETIRED = re.compile(r"(signing|sealing)\.retired-([0-9]{4})\.key\.json")
+
+
+class KeyFiles:
+    """The files of one purpose in a home."""
+
+    def __init__(self, home: Home, *, purpose: KeyPurpose) -> None:
+        """purpose: signing or sealing; the key of a validator belongs to CometBFT's home."""
+        self.folder = home.keys
+        self.purpose = purpose
+        self.current = home.keys / f"{purpose}.key.json"
+        self.next = home.keys / f"{purpose}.next.key.json"
+
+    @property
+    def held(self) -> tuple[Path, ...]:
+        """Every file that is there: the key in use, the next one, those retired, the last first."""
+        return tuple(path for path in (self.current, self.next, *reversed(self.retired)) if path.exists())
+
+    @property
+    def retired(self) -> tuple[Path, ...]:
+        """The files of keys that were in use, in order."""
+        found = (path for path in self.folder.iterdir() if _RETIRED.fullmatch(path.name))
+        return tuple(sorted(path for path in found if path.name.startswith(self.purpose)))
+
+    @property
+    def others(self) -> tuple[Path, ...]:
+        """Every file that is there but that of the key in use: the next one, those retired, the last first."""
+        return tuple(path for path in self.held if path != self.current)
+
+    def make_next(
+        self, *, suite: CipherSuite, passphrase: bytes, entropy: Entropy, cost: PassphraseCost = STRONG_COST
+    ) -> bytes:
+        """Write a fresh next key and return its seed, or return that of the one that is there already."""
+        if self.next.exists():
+            return self.next_seed(passphrase=passphrase)
+        seed = entropy(SEED_BYTES)
+        save_key_file(
+            self.next,
+            seed=seed,
+            suite=suite.name,
+            purpose=str(self.purpose),
+            passphrase=passphrase,
+            entropy=entropy,
+            cost=cost,
+        )
+        return seed
+
+    def next_seed(self, *, passphrase: bytes) -> bytes:
+        """Return the seed of the next key; raises what ``load_key_file`` raises."""
+        return load_key_file(self.next, passphrase=passphrase).seed
+
+    def switch(self) -> None:
+        """Retire the key in use and put the next one in its place; raises Unavailable ``node.key_switch_failed``."""
+        try:
+            retired = self.retired
+            if not retired or not retired[-1].samefile(self.current):
+                name = f"{self.purpose}.retired-{min(len(retired) + 1, MAX_RETIRED):04}.key.json"
+                os.link(self.current, self.folder / name)
+                sync_folder(self.folder)
+            self.next.replace(self.current)
+            sync_folder(self.folder)
+        except OSError as error:
+            raise Unavailable(
+                "node.key_switch_failed",
+                f"the ledger names the new {self.purpose} key, and {self.current} could not be replaced: {error}",
+                next_step="free disk space or check the disk, then run any command on this home: it goes on from here",
+            ) from error
+
+
+def all_key_files(home: Home) -> tuple[Path, ...]:
+    """Return every key file of a home: in use, next, retired."""
+    found: list[Path] = []
+    for purpose in (KeyPurpose.SIGNING, KeyPurpose.SEALING):
+        files = KeyFiles(home, purpose=purpose)
+        found += [files.current, *(path for path in (files.next,) if path.exists()), *files.retired]
+    return tuple(found)
+
+
+def other_signing_keys(home: Home, *, passphrase: bytes) -> tuple[SigningKey, ...]:
+    """Return the signing keys a home holds beside the one in use: the next one, and the last that was retired."""
+    files = KeyFiles(home, purpose=KeyPurpose.SIGNING)
+    paths = [path for path in (files.next, *files.retired[-1:]) if path.exists()]
+    found = [load_key_file(path, passphrase=passphrase) for path in paths]
+    return tuple(get_suite(each.suite).signing_key_from_seed(each.seed) for each in found)
+
 
 SIGNING_FILE = "signing.key.json"
 SEALING_FILE = "sealing.key.json"
@@ -225,3 +332,71 @@ def _load(path: Path, *, purpose: str, passphrase: bytes) -> tuple[bytes, str]:
     if key_file.purpose != purpose:
         raise InvalidInput("node.key_misplaced", f"{path} holds a {key_file.purpose} key where a {purpose} key belongs")
     return key_file.seed, key_file.suite
+
+
+_FIELDS = {KeyPurpose.SIGNING: "sign", KeyPurpose.SEALING: "seal"}
+
+
+def require_first_keys(home: Home, settings: NodeSettings, genesis: bytes, keys: MemberKeys) -> None:
+    """Return if a home whose keys were never replaced has those of the genesis; asked before a ledger opens.
+
+    Raises InvalidInput ``node.keys_foreign``.
+    """
+    member = next((member for member in decode_genesis(genesis).members if member.id == settings.member), None)
+    if member is not None and not any(KeyFiles(home, purpose=purpose).retired for purpose in _FIELDS):
+        _require_same(settings, keys, signing={member.signing_key}, sealing={member.sealing_key})
+
+
+def require_keys(home: Home, settings: NodeSettings, state: StateView, *, keys: MemberKeys, passphrase: bytes) -> None:
+    """Return if the keys are those that the ledger has for this member now, or had when this copy of it ended.
+
+    A member that was admitted after the genesis is not known to a ledger that has not caught up: nothing is asked then.
+    Raises InvalidInput ``node.keys_foreign``.
+    """
+    record = state.get(member_key(MemberId(settings.member)))
+    if record is None or (keys.signing.public_key, keys.sealing.public_key) == (record["sign"], record["seal"]):
+        return
+    former = {key.public_key for key in other_signing_keys(home, passphrase=passphrase)}
+    signing = {record["sign"]} | ({keys.signing.public_key} if record["sign"] in former else set[bytes]())
+    was_replaced = bool(KeyFiles(home, purpose=KeyPurpose.SEALING).retired)
+    sealing = {record["seal"]} | ({keys.sealing.public_key} if was_replaced else set[bytes]())
+    _require_same(settings, keys, signing=signing, sealing=sealing)
+
+
+def _require_same(settings: NodeSettings, keys: MemberKeys, *, signing: set[bytes], sealing: set[bytes]) -> None:
+    if keys.signing.public_key not in signing or keys.sealing.public_key not in sealing:
+        raise InvalidInput(
+            "node.keys_foreign",
+            f"the key files hold keys of another member or network: signing key {keys.signing.public_key.hex()} where "
+            f"{min(signing).hex()} is known for {settings.member}",
+        )
+
+
+def settle_keys(home: Home, *, member: MemberId, state: StateView, passphrase: bytes) -> bool:
+    """Take into use what the ledger names already, after a crash; tell whether anything changed."""
+    changed = False
+    for purpose in _FIELDS:
+        files = KeyFiles(home, purpose=purpose)
+        named = ledger_key(state, member, purpose)
+        if named is None or not files.next.exists():
+            continue
+        suite = get_suite(state.get("members/network")["suite"])
+        if public_key_of(files.next_seed(passphrase=passphrase), purpose=purpose, suite=suite) == named:
+            files.switch()
+            changed = True
+    return changed
+
+
+def ledger_key(state: StateView, member: MemberId, purpose: KeyPurpose) -> bytes | None:
+    """Return the raw public key that the ledger names for a member, None where it names none."""
+    if purpose is KeyPurpose.VALIDATOR:
+        return validator_of(state, member)
+    record = state.get(member_key(member))
+    return None if record is None else record[_FIELDS[purpose]]
+
+
+def public_key_of(seed: bytes, *, purpose: KeyPurpose, suite: CipherSuite) -> bytes:
+    """Return the raw public key that a seed stands for; purpose: signing or sealing."""
+    if purpose is KeyPurpose.SIGNING:
+        return suite.signing_key_from_seed(seed).public_key
+    return suite.sealing_key_from_seed(seed).public_key

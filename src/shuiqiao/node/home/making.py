@@ -2,21 +2,21 @@
 
 from __future__ import annotations
 
-import codecs
 import shutil
 from collections.abc import Generator
 from contextlib import contextmanager
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from shuiqiao.base.durable import replace_file
 from shuiqiao.base.errors import Conflict, Unavailable
-from shuiqiao.base.files import OWNER_ONLY_FOLDER, open_regular
+from shuiqiao.base.files import OWNER_ONLY_FOLDER
 from shuiqiao.base.ids import Entropy, MemberId
 from shuiqiao.crypto.keyfile import STRONG_COST, PassphraseCost
 from shuiqiao.crypto.suites import get_suite
-from shuiqiao.members.genesis import decode_genesis, encode_genesis
-from shuiqiao.members.model import MAX_GENESIS_BYTES, Genesis, Member, Role
+from shuiqiao.ledger.engine.cometbft.comet.home import GenesisValidator, chain_id_of, comet_genesis
+from shuiqiao.members.genesis import decode_genesis, encode_genesis, network_id
+from shuiqiao.members.model import VALIDATOR_POWER, Genesis, Member, Role
 from shuiqiao.members.roster import Registration
 from shuiqiao.node.home.keys import MemberSeeds, save_keys, write_random_passphrase
 from shuiqiao.node.home.settings import Home, NodeSettings, encode_settings
@@ -149,15 +149,15 @@ def nothing_left_of_a_failure(folder: Path) -> Generator[None]:
         raise
 
 
-def load_genesis(path: Path) -> bytes:
-    """Return genesis bytes from a file; raises Unavailable ``node.genesis_missing``."""
-    try:
-        with open_regular(path) as file:
-            # An editor's byte order mark is none of the bytes whose hash is the network's id.
-            return file.read(MAX_GENESIS_BYTES + 1).removeprefix(codecs.BOM_UTF8)
-    except OSError as error:
-        raise Unavailable(
-            "node.genesis_missing",
-            f"the genesis {path} cannot be read: {error.strerror}",
-            next_step="name the network's public genesis.json with --genesis",
-        ) from error
+def comet_genesis_of(genesis: bytes) -> dict[str, Any]:
+    """Return the CometBFT genesis document of a network, from the network's own genesis [ABCI-10]."""
+    agreed = decode_genesis(genesis)
+    return comet_genesis(
+        chain_id=chain_id_of(network_id(genesis)),
+        time_ms=agreed.created_ms,
+        validators=[
+            GenesisValidator(name=member.id, key=member.validator_key, power=VALIDATOR_POWER)
+            for member in agreed.members
+            if member.validator_key is not None
+        ],
+    )

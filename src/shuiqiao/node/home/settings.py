@@ -6,6 +6,7 @@ refused, so that a misspelt one is not ignored in silence.
 
 from __future__ import annotations
 
+import codecs
 import json
 import os
 from dataclasses import dataclass
@@ -15,10 +16,12 @@ from typing import Annotated, Literal
 import msgspec
 
 from shuiqiao.base.encoding import decode_toml, typed
-from shuiqiao.base.errors import InvalidInput, Unavailable
+from shuiqiao.base.errors import Denied, InvalidInput, Unavailable
 from shuiqiao.base.files import open_regular
+from shuiqiao.base.ids import MemberId
 from shuiqiao.crypto.model import SuiteName
-from shuiqiao.members.model import Role
+from shuiqiao.members.genesis import decode_genesis
+from shuiqiao.members.model import MAX_GENESIS_BYTES, Role
 from shuiqiao.node.home.environment import DATABASE_URL_VARIABLE
 
 MAX_SETTINGS_BYTES = 65_536
@@ -160,3 +163,44 @@ def _toml(value: object) -> str:
     if isinstance(value, bool):
         return str(value).lower()
     return str(value) if isinstance(value, int) else json.dumps(str(value), ensure_ascii=False)
+
+
+def load_genesis(path: Path) -> bytes:
+    """Return genesis bytes from a file; raises Unavailable ``node.genesis_missing``."""
+    try:
+        with open_regular(path) as file:
+            # An editor's byte order mark is none of the bytes whose hash is the network's id.
+            return file.read(MAX_GENESIS_BYTES + 1).removeprefix(codecs.BOM_UTF8)
+    except OSError as error:
+        raise Unavailable(
+            "node.genesis_missing",
+            f"the genesis {path} cannot be read: {error.strerror}",
+            next_step="name the network's public genesis.json with --genesis",
+        ) from error
+
+
+def require_member(settings: NodeSettings, genesis: bytes) -> None:
+    """Return if the genesis names this suite and engine, and this member in this role unless it was admitted later.
+
+    Raises InvalidInput ``node.member_foreign`` or ``node.engine_foreign``.
+    """
+    agreed = decode_genesis(genesis)
+    members = {member.id: member for member in agreed.members}
+    member = members.get(MemberId(settings.member))
+    is_named = settings.admitted if member is None else member.role is settings.role
+    if not is_named or agreed.suite is not settings.suite:
+        raise InvalidInput(
+            "node.member_foreign",
+            f"node.toml names {settings.member} ({settings.role}, {settings.suite}), which the genesis "
+            f"({agreed.suite}) does not: {', '.join(members)}",
+        )
+    if settings.engine != agreed.engine:
+        raise InvalidInput(
+            "node.engine_foreign", f"node.toml names engine {settings.engine}, the genesis {agreed.engine}"
+        )
+
+
+def require_role(settings: NodeSettings, role: Role) -> None:
+    """Return if a home is of an institution of this role; raises Denied ``node.role_wrong``."""
+    if settings.role is not role:
+        raise Denied("node.role_wrong", f"{settings.member} is a {settings.role}; this is for a {role}")

@@ -24,12 +24,12 @@ from shuiqiao.ledger.engine.cometbft.ledger import CometbftLedger
 from shuiqiao.members.roster import validator_of
 from shuiqiao.node.home.keys import find_passphrase
 from shuiqiao.node.home.settings import load_settings
-from shuiqiao.node.localnet.comparison import answer_comparison
-from shuiqiao.node.localnet.control import ControlServer
 from shuiqiao.node.localnet.plan import RELAYS, NetworkFolder, load_plan
+from shuiqiao.node.localnet.process import ControlServer
+from shuiqiao.node.localnet.status import answer_comparison
 from shuiqiao.node.peers.link_server import LedgerLink
-from shuiqiao.node.peers.network_ledger import open_home_ledger
-from shuiqiao.node.published.tile_publication import open_publisher
+from shuiqiao.node.peers.validator_ledger import open_home_ledger
+from shuiqiao.node.published.publication import open_publisher
 
 MAX_FAULTS_TOLD = 5
 

@@ -23,11 +23,9 @@ from shuiqiao.base.progress import Progress, no_progress
 from shuiqiao.ledger.engine.cometbft.comet.home import RPC_SOCKET, ValidatorKeyFiles
 from shuiqiao.ledger.engine.cometbft.comet.process import start_command
 from shuiqiao.ledger.engine.cometbft.comet.rpc import RpcClient
-from shuiqiao.node.localnet.comparison import compare
-from shuiqiao.node.localnet.control import ask_process
 from shuiqiao.node.localnet.plan import RELAYS, NetworkFolder, NetworkPlan, ValidatorPlace, load_plan
-from shuiqiao.node.localnet.process import RecordedProcess
-from shuiqiao.node.localnet.status import CometStanding, NodeStanding, standing_of
+from shuiqiao.node.localnet.process import RecordedProcess, ask_process
+from shuiqiao.node.localnet.status import CometStanding, NodeStanding, compare, standing_of
 
 START_TIMEOUT_S = 40.0
 """How long processes may take to answer after they were started, in seconds."""

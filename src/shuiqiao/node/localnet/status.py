@@ -1,12 +1,23 @@
-"""How one validator is: what its two processes say, and what is wrong, each with a code that stays."""
+"""How one validator is, with a code for what is wrong, and whether the validators agree on what they signed.
+
+CometBFT keeps a validator that came to another result from voting, so what it believes reaches nobody by itself. So
+what each validator signed, its statement on its last checkpoint and the note of a quorum that it holds, is brought to
+all others that run, with a proof where theirs is shorter. Who signed another root is named by those who hear it; who is
+alone with its own stops and says so [ABCI-22], [ABCI-23]. Nothing is judged here: each node judges for itself.
+"""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping
+import base64
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import asdict, dataclass
+from itertools import permutations
 from typing import Any
 
-from shuiqiao.base.errors import ShuiqiaoError, next_step_shape
+from shuiqiao.base.errors import IntegrityError, InvalidInput, ShuiqiaoError, next_step_shape
+from shuiqiao.ledger.checkpoints.signed_note import MAX_SIGNED_NOTE_BYTES, read_checkpoint
+from shuiqiao.ledger.engine.cometbft.consensus.application import LedgerApplication
+from shuiqiao.ledger.engine.cometbft.consensus.disagreement import proof_beyond
 from shuiqiao.node.localnet.process import RecordedProcess
 
 
@@ -110,3 +121,107 @@ def _told_trouble(told: Mapping[str, Any], *, votes_with: bytes | None) -> Itera
         yield Trouble(code="node.validator_named", message=f"{validator} contradicts this log: {reason}")
     for fault in told.get("faults", ()):
         yield Trouble(code="node.connection_fault", message=fault)
+
+
+MAX_PROOF = 66
+"""Hashes of the longest proof that a node is handed."""
+
+Ask = Callable[[str, Mapping[str, Any]], Mapping[str, Any]]
+"""Put a question to a validator's ledger process; raises any ShuiqiaoError."""
+
+
+def answer_comparison(application: LedgerApplication, question: Mapping[str, Any]) -> dict[str, Any] | None:
+    """Answer what ``compare`` asks of one node; None for another question.
+
+    ``words``: what this node signed or holds signed, and how far it is. ``prove``: that a log of so many leaves, whose
+    root is told, begins a note's. ``hear``: judge a note; a reason why this node stops is in the answer. Raises
+    InvalidInput ``node.question_malformed``, ``ledger.size_unknown``.
+    """
+    match question.get("act"):
+        case "words":
+            head, _ = application.app_state.copy.view()
+            return {"size": head.size, "notes": [_text(note) for note in _notes(application)]}
+        case "prove":
+            note = read_checkpoint(_bytes(question.get("note")))
+            shown = proof_beyond(application.app_state.copy, size=_size(question.get("size")), note=note)
+            return {"proof": [_text(item) for item in shown]}
+        case "hear":
+            proof = question.get("proof")
+            if not isinstance(proof, list) or len(proof) > MAX_PROOF:
+                raise _malformed("a proof")
+            return _heard(application, _bytes(question.get("note")), proof=[_bytes(item) for item in proof])
+        case _:
+            return None
+
+
+def _heard(application: LedgerApplication, note: bytes, *, proof: list[bytes]) -> dict[str, Any]:
+    try:
+        application.hear(note, proof=proof)
+    except IntegrityError as error:
+        return {"code": error.code, "message": error.message}
+    return {"code": ""}
+
+
+def _notes(application: LedgerApplication) -> Iterator[bytes]:
+    try:
+        statement = application.statement()
+    except ShuiqiaoError:
+        # Not confirmed yet, or stopped: its word is what it signed before.
+        statement = b""
+    if statement:
+        yield statement
+    confirmed = application.checkpoint()
+    if confirmed is not None:
+        yield confirmed.note
+
+
+def compare(members: Iterable[str], *, ask: Ask) -> dict[str, Trouble]:
+    """Bring every running validator's words to every other; return what those found out who had to stop."""
+    words: dict[str, Mapping[str, Any]] = {}
+    for member in members:
+        try:
+            words[member] = ask(member, {"act": "words"})
+        except ShuiqiaoError:
+            # It is down, which its standing tells.
+            continue
+    found: dict[str, Trouble] = {}
+    for speaker, hearer in permutations(words, 2):
+        for note in words[speaker]["notes"]:
+            trouble = _bring(note, speaker=speaker, hearer=hearer, size=words[hearer]["size"], ask=ask)
+            if trouble is not None:
+                found[hearer] = trouble
+    return found
+
+
+def _bring(note: str, *, speaker: str, hearer: str, size: int, ask: Ask) -> Trouble | None:
+    try:
+        is_longer = read_checkpoint(_bytes(note)).size > size > 0
+        proof = ask(speaker, {"act": "prove", "size": size, "note": note})["proof"] if is_longer else []
+        found = ask(hearer, {"act": "hear", "note": note, "proof": proof})
+    except ShuiqiaoError:
+        # Away by now, or already further: the next comparison tells.
+        return None
+    return Trouble(code=found["code"], message=found["message"]) if found["code"] else None
+
+
+def _text(data: bytes) -> str:
+    return base64.b64encode(data).decode()
+
+
+def _bytes(value: object) -> bytes:
+    if not isinstance(value, str) or len(value) > 2 * MAX_SIGNED_NOTE_BYTES:
+        raise _malformed("bytes")
+    try:
+        return base64.b64decode(value, validate=True)
+    except ValueError as error:
+        raise _malformed("base64") from error
+
+
+def _size(value: object) -> int:
+    if not isinstance(value, int) or isinstance(value, bool) or value < 0:
+        raise _malformed("a size")
+    return value
+
+
+def _malformed(what: str) -> InvalidInput:
+    return InvalidInput("node.question_malformed", f"a comparison's question holds something that is not {what}")

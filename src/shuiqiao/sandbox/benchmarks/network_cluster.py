@@ -17,7 +17,7 @@ from shuiqiao.base.errors import ShuiqiaoError, Unavailable
 from shuiqiao.ledger.engine.cometbft.comet.home import OWN_APPLICATION, RPC_SOCKET, Setting, chain_id_of
 from shuiqiao.ledger.engine.cometbft.comet.localnet import LocalNetwork, LocalNode, LocalSettings
 from shuiqiao.members.model import VALIDATOR_POWER
-from shuiqiao.node.localnet.control import ask_process
+from shuiqiao.node.localnet.process import ask_process
 from shuiqiao.sandbox.benchmarks.ledger_load import MEMBERS, load_network
 from shuiqiao.sandbox.benchmarks.network_spec import NetworkSpec, comet_keys
 

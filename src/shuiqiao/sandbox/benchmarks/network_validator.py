@@ -24,7 +24,7 @@ from shuiqiao.ledger.engine.cometbft.consensus.application import ApplicationSet
 from shuiqiao.ledger.engine.cometbft.consensus.extensions import Cosigner
 from shuiqiao.ledger.engine.cometbft.ledger import CometbftLedger, CometbftSettings
 from shuiqiao.ledger.receipts.receipt import decode_receipt
-from shuiqiao.node.localnet.control import ControlServer
+from shuiqiao.node.localnet.process import ControlServer
 from shuiqiao.sandbox.benchmarks.ledger_load import written_key
 from shuiqiao.sandbox.benchmarks.network_spec import NetworkSpec, load_spec
 

@@ -51,8 +51,8 @@ from shuiqiao.ledger.transactions.submitter import log_size
 from shuiqiao.ledger.transactions.transaction import TransactionDraft, sign_transaction
 from shuiqiao.ledger.transactions.verifiers import open_verifier
 from shuiqiao.lending.contract import DECISION
+from shuiqiao.node.home.kinds import network_machine
 from shuiqiao.node.institution import Institution
-from shuiqiao.node.kinds import network_machine
 from shuiqiao.oversight.contract import ALARM, AlarmSubject, OversightAlarmBody
 from shuiqiao.sandbox.scenario.consortium import BANKS, Consortium, settle
 from shuiqiao.sandbox.scenario.rebuilding import TimedBlock, execute_blocks, first_difference, replay_through_embedded

@@ -22,8 +22,8 @@ from shuiqiao.ledger.model import Block, LedgerEngine, StateView
 from shuiqiao.ledger.replay.replay import Level, replay_transactions
 from shuiqiao.ledger.store.execution import Execution
 from shuiqiao.ledger.transactions.submitter import log_size
+from shuiqiao.node.home.kinds import network_machine
 from shuiqiao.node.institution import Institution
-from shuiqiao.node.kinds import network_machine
 from shuiqiao.sandbox.scenario.result import ReplayChecks
 
 ACCEPTED = "accepted"

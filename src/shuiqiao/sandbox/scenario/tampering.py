@@ -42,8 +42,8 @@ from shuiqiao.lending.assessment import PaperInvoice, unproven_papers
 from shuiqiao.lending.contract import DECISION
 from shuiqiao.members.key_ring import MemberKeyRing
 from shuiqiao.members.model import EngineName
+from shuiqiao.node.home.kinds import network_machine
 from shuiqiao.node.institution import Institution
-from shuiqiao.node.kinds import network_machine
 from shuiqiao.node.published.verification import ReceiptVerifier
 from shuiqiao.oversight.openings import indexed_transactions
 from shuiqiao.sandbox.scenario.rebuilding import TimedBlock, execute_blocks, judge

@@ -10,7 +10,7 @@ from shuiqiao.base.errors import IntegrityError
 from shuiqiao.ledger.log.entry import decode_entry, encode_entry
 from shuiqiao.ledger.replay.members import MembersReplay
 from shuiqiao.members.action import SetWitnesses
-from shuiqiao.node.kinds import KEY_ROOMS, network_machine
+from shuiqiao.node.home.kinds import KEY_ROOMS, network_machine
 
 
 @pytest.fixture

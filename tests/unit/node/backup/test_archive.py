@@ -37,7 +37,7 @@ def test_it_comes_back_as_it_was_and_any_tar_reads_it():
     data, writer = written(FILES.items())
     assert dict(read(data)) == FILES
     assert [(entry.name, entry.size) for entry in writer.entries] == [(n, len(d)) for n, d in FILES.items()]
-    assert [entry.digest for entry in writer.entries] == [hashlib.sha256(d).digest() for d in FILES.values()]
+    assert [entry.digest for entry in writer.entries] == [hashlib.sha256(d).hexdigest() for d in FILES.values()]
     with tarfile.open(fileobj=io.BytesIO(data)) as tar:
         assert {member.name: tar.extractfile(member).read() for member in tar} == FILES
 

@@ -22,8 +22,8 @@ from shuiqiao.node.home.keys import (
     named_passphrase,
     read_passphrase,
 )
-from shuiqiao.node.home.making import create_solo_home, load_genesis, nothing_left_of_a_failure
-from shuiqiao.node.home.settings import Home, load_settings
+from shuiqiao.node.home.making import create_solo_home, nothing_left_of_a_failure
+from shuiqiao.node.home.settings import Home, load_genesis, load_settings
 from shuiqiao.node.published.verification import ReceiptVerifier
 
 CHEAP = PassphraseCost(memory_kib=64, passes=1, lanes=1)

@@ -16,7 +16,6 @@ from patience import PATIENCE_S
 from shuiqiao.base.errors import Conflict, Denied, InvalidInput, Unavailable
 from shuiqiao.ledger.engine.cometbft.comet.localnet import free_ports
 from shuiqiao.node.localnet.child import RelayBoard
-from shuiqiao.node.localnet.control import ControlServer, ask_process
 from shuiqiao.node.localnet.network import Network
 from shuiqiao.node.localnet.plan import (
     NetworkFolder,
@@ -26,7 +25,7 @@ from shuiqiao.node.localnet.plan import (
     encode_plan,
     load_plan,
 )
-from shuiqiao.node.localnet.process import RecordedProcess
+from shuiqiao.node.localnet.process import ControlServer, RecordedProcess, ask_process
 from shuiqiao.node.localnet.status import CometStanding, standing_of
 from stranger import told_to_a_stranger
 

@@ -22,8 +22,7 @@ from shuiqiao.ledger.store.index import IndexReader
 from shuiqiao.ledger.store.index_record import IndexUnreadable
 from shuiqiao.ledger.store.state_tree import prove
 from shuiqiao.node.doctor.finding import Finding, finding_of_error
-from shuiqiao.node.doctor.ledger_diagnosis import reexecute_log
-from shuiqiao.node.home.ledger_place import LedgerPlace
+from shuiqiao.node.home.ledger_folder import LedgerFolder, reexecute_log
 from shuiqiao.node.home.settings import Home
 
 if TYPE_CHECKING:
@@ -32,18 +31,18 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class _Copy:
-    place: LedgerPlace
+    place: LedgerFolder
     index: IndexReader
 
 
-def place_of_copy(folder: Path, *, own: LedgerPlace) -> LedgerPlace:
+def folder_of_copy(folder: Path, *, own: LedgerFolder) -> LedgerFolder:
     """Return where the other ledger lies: in a home, or in a bare copy of a ledger folder.
 
     Raises Unavailable ``node.copy_missing``, and what ``load_genesis`` refuses.
     """
     home = Home(folder)
     if home.genesis.is_file():
-        return LedgerPlace.of_home(home)
+        return LedgerFolder.of_home(home)
     place = replace(own, folder=folder)
     if not place.has_blocks:
         raise Unavailable(
@@ -54,11 +53,11 @@ def place_of_copy(folder: Path, *, own: LedgerPlace) -> LedgerPlace:
     return place
 
 
-def compare_copies(own: LedgerPlace, folder: Path, *, scratch: Path, progress: Progress) -> Iterator[Finding]:
+def compare_copies(own: LedgerFolder, folder: Path, *, scratch: Path, progress: Progress) -> Iterator[Finding]:
     """Tell where this ledger and another copy of it part."""
     what = f"against {folder.name}"
     try:
-        other = place_of_copy(folder, own=own)
+        other = folder_of_copy(folder, own=own)
         if other.parameters.network != own.parameters.network:
             yield _other_network(what, own, other)
             return
@@ -73,7 +72,7 @@ def compare_copies(own: LedgerPlace, folder: Path, *, scratch: Path, progress: P
         yield finding_of_error(what, unreadable)
 
 
-def _index(place: LedgerPlace, stack: ExitStack, *, scratch: Path, progress: Progress) -> IndexReader:
+def _index(place: LedgerFolder, stack: ExitStack, *, scratch: Path, progress: Progress) -> IndexReader:
     try:
         return stack.enter_context(IndexReader(place.index))
     except IndexUnreadable:
@@ -126,7 +125,7 @@ def _at_one_height(
     return indexes[0], indexes[1]
 
 
-def _other_network(what: str, own: LedgerPlace, other: LedgerPlace) -> Finding:
+def _other_network(what: str, own: LedgerFolder, other: LedgerFolder) -> Finding:
     return Finding(
         what=what,
         code="node.network_differs",

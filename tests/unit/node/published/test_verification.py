@@ -10,8 +10,8 @@ from shuiqiao.ledger.checkpoints.note import sign_checkpoint
 from shuiqiao.ledger.engine.cometbft.consensus.application import MAX_UNPACKED_BYTES
 from shuiqiao.ledger.engine.port import EmbeddedSettings
 from shuiqiao.ledger.tiles.paths import CHECKPOINT_PATH
-from shuiqiao.node.published import tile_verification
-from shuiqiao.node.published.tile_verification import MAX_BLOCK_BYTES, MAX_BLOCK_LEAVES, verify_published
+from shuiqiao.node.published import verification
+from shuiqiao.node.published.verification import MAX_BLOCK_BYTES, MAX_BLOCK_LEAVES, verify_published
 
 LEAF = bytes(4_000)
 BUNDLE = (len(LEAF).to_bytes(2, "big") + LEAF) * 256
@@ -35,7 +35,7 @@ def test_a_block_that_does_not_end_is_not_read_on(most, allowed, monkeypatch):
     signed = sign_checkpoint(
         origin=world.parameters.origin, size=256 * 1000, root=bytes(32), key=world.keys["bureau"], suite=world.suite
     )
-    monkeypatch.setattr(tile_verification, most, allowed)
+    monkeypatch.setattr(verification, most, allowed)
     source = EndlessBlock(signed.note)
     with pytest.raises(IntegrityError, match=r"no block entry follows within 513 leaves of 2052000 bytes"):
         verify_published(source, parameters=world.parameters, suite=world.suite)

@@ -6,7 +6,7 @@ import pytest
 from msgspec import inspect
 
 from shuiqiao.ledger.model import first_version
-from shuiqiao.node.kinds import network_kinds
+from shuiqiao.node.home.kinds import network_kinds
 
 KINDS = {
     "member.propose": "members",

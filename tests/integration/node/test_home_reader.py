@@ -22,12 +22,11 @@ from shuiqiao.base.ids import system_entropy
 from shuiqiao.crypto import intl
 from shuiqiao.node.auditing import audit_home
 from shuiqiao.node.backup.reading import verify_backup
-from shuiqiao.node.changes import changed_records_at
-from shuiqiao.node.doctor.diagnosis import DoctorOrder, diagnose_home
-from shuiqiao.node.home.ledger_place import LedgerPlace
+from shuiqiao.node.doctor.diagnosis import diagnose_home
+from shuiqiao.node.home.ledger_folder import LedgerFolder
 from shuiqiao.node.home.settings import Home
-from shuiqiao.node.looking import look_at
-from shuiqiao.node.published.tile_publication import publish_log
+from shuiqiao.node.home_reader import changed_records_at, read_home
+from shuiqiao.node.published.publication import publish_log
 from shuiqiao.node.published.verification import ReceiptVerifier
 from shuiqiao.sandbox.scenario.consortium import BUREAU, LEAD_BANK, REGULATOR, home_of
 from shuiqiao.vault.model import ErasureReason
@@ -53,8 +52,8 @@ def homes(closed, tmp_path):
 
 
 def audited(home: Home):
-    with look_at(home) as look:
-        return audit_home(look, clock=SystemClock(), entropy=system_entropy)
+    with read_home(home) as reader:
+        return audit_home(reader, clock=SystemClock(), entropy=system_entropy)
 
 
 def snapshot(folder: Path) -> dict[str, bytes]:
@@ -85,21 +84,21 @@ def test_what_is_damaged_is_found_without_keys_too(homes):
 @pytest.mark.parametrize("member", [BUREAU, REGULATOR])
 def test_a_receipt_and_the_state_come_from_a_stored_home(homes, member):
     home = home_of(homes, member)
-    with look_at(home) as look:
-        assert look.engine.state().get(f"members/member/{REGULATOR}")
-        data = look.engine.receipt(0)
+    with read_home(home) as reader:
+        assert reader.engine.state().get(f"members/member/{REGULATOR}")
+        data = reader.engine.receipt(0)
     verified = ReceiptVerifier.from_genesis(genesis=home.genesis, home=None).verify(data)
     assert verified.kind == "anchor.commit"
 
 
 def test_an_index_that_is_gone_is_made_again_elsewhere(homes):
     home = home_of(homes, REGULATOR)
-    with look_at(home) as look:
-        known = look.engine.last_block()
+    with read_home(home) as reader:
+        known = reader.engine.last_block()
     shutil.rmtree(home.ledger / "index.lmdb")
     before = snapshot(home.folder)
-    with look_at(home) as look:
-        assert look.engine.last_block() == known
+    with read_home(home) as reader:
+        assert reader.engine.last_block() == known
     assert audited(home).problems == ()
     assert snapshot(home.folder) == before
 
@@ -109,15 +108,15 @@ def test_a_ledger_that_is_shorter_than_its_checkpoint_is_not_taken_for_whole(hom
     shutil.rmtree(home.ledger / "index.lmdb")
     for segment in (home.ledger / "segments").iterdir():
         segment.unlink()
-    with pytest.raises(IntegrityError) as caught, look_at(home):
+    with pytest.raises(IntegrityError) as caught, read_home(home):
         pass
     assert caught.value.code == "ledger.segments_behind"
 
 
 def cut_last_block(home):
     """Remove the last block at its first byte, and the index that knows of it."""
-    with look_at(home) as look:
-        files, head = look.engine._files, look.engine._index.head
+    with read_home(home) as reader:
+        files, head = reader.engine._files, reader.engine._index.head
     path = files.path(head.segment)
     path.write_bytes(path.read_bytes()[: head.offset])
     shutil.rmtree(home.ledger / "index.lmdb")
@@ -125,7 +124,7 @@ def cut_last_block(home):
 
 def doctor_codes(home):
     """The codes of what doctor finds wrong with the ledger."""
-    findings = diagnose_home(home, order=DoctorOrder())
+    findings = diagnose_home(home)
     return {finding.code for finding in findings if not finding.ok and finding.code.startswith("ledger.")}
 
 
@@ -135,7 +134,7 @@ def test_a_ledger_that_was_cut_is_found_by_any_checkpoint_that_is_left(homes, ke
     cut_last_block(home)
     for name in {"latest", "cosigned"} - {kept}:
         (home.ledger / "checkpoints" / name).unlink()
-    with pytest.raises(IntegrityError) as caught, look_at(home):
+    with pytest.raises(IntegrityError) as caught, read_home(home):
         pass
     assert caught.value.code == "ledger.segments_behind"
     assert "ledger.segments_behind" in doctor_codes(home)
@@ -151,10 +150,10 @@ def test_blocks_without_any_signed_checkpoint_are_not_taken_for_whole(homes):
 
 
 def test_nothing_can_be_handed_in_where_one_only_looks(homes, closed):
-    with look_at(home_of(closed, BUREAU)) as look:
-        raw = next(iter(look.engine.blocks(from_height=1))).transactions[0]
-    with look_at(home_of(homes, REGULATOR)) as look, pytest.raises(ShuiqiaoError) as caught:
-        look.engine.submit(raw).result(timeout=0)
+    with read_home(home_of(closed, BUREAU)) as reader:
+        raw = next(iter(reader.engine.blocks(from_height=1))).transactions[0]
+    with read_home(home_of(homes, REGULATOR)) as reader, pytest.raises(ShuiqiaoError) as caught:
+        reader.engine.submit(raw).result(timeout=0)
     assert caught.value.code == "node.only_looked_at"
 
 
@@ -288,16 +287,16 @@ def erased(tmp_path_factory):
 def test_what_changed_is_told_from_the_own_copy_alone(erased, member):
     # Holds [EXCHANGE-21] at a home that is looked at: the bank follows a writer that is not here.
     folder, said, now_ms = erased
-    with unwritable(home_of(folder, member).folder), look_at(home_of(folder, member)) as look:
+    with unwritable(home_of(folder, member).folder), read_home(home_of(folder, member)) as reader:
         assert said[member] != []
-        assert changed_records_at(look, now_ms=now_ms) == said[member]
+        assert changed_records_at(reader, now_ms=now_ms) == said[member]
 
 
 def test_a_bank_shows_nothing_that_it_may_keep_no_longer(erased):
     # Holds [EXCHANGE-15].
     folder, _, now_ms = erased
-    with look_at(home_of(folder, LEAD_BANK)) as look:
-        assert changed_records_at(look, now_ms=now_ms + 91 * MS_PER_DAY) == []
+    with read_home(home_of(folder, LEAD_BANK)) as reader:
+        assert changed_records_at(reader, now_ms=now_ms + 91 * MS_PER_DAY) == []
     for may_write in (True, False):
         with nullcontext() if may_write else unwritable(home_of(folder, LEAD_BANK).folder):
             for command in (["record", "changed"], ["pending", "list"]):
@@ -306,15 +305,15 @@ def test_a_bank_shows_nothing_that_it_may_keep_no_longer(erased):
 
 
 def test_a_regulator_received_no_records(erased):
-    with look_at(home_of(erased[0], REGULATOR)) as look, pytest.raises(Denied) as caught:
-        changed_records_at(look, now_ms=erased[2])
+    with read_home(home_of(erased[0], REGULATOR)) as reader, pytest.raises(Denied) as caught:
+        changed_records_at(reader, now_ms=erased[2])
     assert caught.value.code == "node.role_wrong"
 
 
 def test_doctor_looks_at_a_followers_home_without_its_writer(closed, tmp_path):
     shutil.copytree(closed / "homes" / REGULATOR, tmp_path / "home")
     (tmp_path / "home").chmod(0o700)
-    found = [*diagnose_home(Home(tmp_path / "home"), order=DoctorOrder())]
+    found = [*diagnose_home(Home(tmp_path / "home"))]
     assert [finding for finding in found if not finding.ok] == []
 
 
@@ -325,11 +324,11 @@ def test_a_provider_that_fails_does_not_make_a_confirmed_checkpoint_unconfirmed(
         raise RuntimeError("no")
 
     home = home_of(homes, BUREAU)
-    place = LedgerPlace.of_home(home)
-    with look_at(home) as look, monkeypatch.context() as patch:
+    place = LedgerFolder.of_home(home)
+    with read_home(home) as reader, monkeypatch.context() as patch:
         patch.setattr(intl, "crypto_sign_open", fail)
         with pytest.raises(Unavailable, match=r"crypto\.provider_failed"):
-            look.engine.receipt(0)
+            reader.engine.receipt(0)
     with monkeypatch.context() as patch:
         patch.setattr(intl, "crypto_sign_open", fail)
         with pytest.raises(Unavailable, match=r"crypto\.provider_failed"):

@@ -7,7 +7,7 @@ import pytest
 from shuiqiao.base.errors import IntegrityError, Unavailable
 from shuiqiao.crypto import intl
 from shuiqiao.crypto.suites import get_suite
-from shuiqiao.node.backup.manifest import signed_message, verify_manifest
+from shuiqiao.node.backup.archive import signed_message, verify_manifest
 
 SUITE = get_suite("intl")
 KEY = SUITE.signing_key_from_seed(bytes(32))

@@ -1,4 +1,4 @@
-"""Looking at a home without being its member: no private key, no writer, no running node, nothing written.
+"""Reads a home without being its member: no private key, no writer, no running node, nothing written.
 
 ``audit``, ``receipt``, ``record find`` and ``members list`` read a home as it lies on the disk: a follower's without
 its writer, a copy that cannot be written, one whose key files are elsewhere. A node that runs is asked instead. What
@@ -21,9 +21,16 @@ from shuiqiao.base.durable import PosixDisk
 from shuiqiao.base.errors import Denied, IntegrityError, ShuiqiaoError, Unavailable
 from shuiqiao.base.ids import MemberId, system_entropy
 from shuiqiao.base.progress import no_progress
+from shuiqiao.consent.service import filed_artefact
+from shuiqiao.consent.store import ConsentStore
+from shuiqiao.consent.store import metadata as consent_tables
 from shuiqiao.crypto.suites import get_suite
-from shuiqiao.ledger.checkpoints.note import verify_note
+from shuiqiao.exchange.provider import delivered_changes
+from shuiqiao.exchange.recipient import received_changes
+from shuiqiao.exchange.store import ProviderStore, RecipientStore
+from shuiqiao.exchange.store import metadata as exchange_tables
 from shuiqiao.ledger.checkpoints.signed_note import Checkpoint, decode_signed_note
+from shuiqiao.ledger.clock_check import latest_ms
 from shuiqiao.ledger.model import Block, Committed, Event, LedgerEngine, NetworkParameters, StateView, Transaction
 from shuiqiao.ledger.receipts.making import make_receipt
 from shuiqiao.ledger.store.checkpoint_file import CHECKPOINTS_FOLDER
@@ -34,26 +41,35 @@ from shuiqiao.ledger.store.log_reading import LogReading
 from shuiqiao.ledger.store.state_view import SnapshotState, ValueCache
 from shuiqiao.members.genesis import network_parameters
 from shuiqiao.members.model import Role
-from shuiqiao.node.doctor.ledger_diagnosis import reexecute_log
-from shuiqiao.node.home.agreement import require_member, require_role
-from shuiqiao.node.home.ledger_place import LedgerPlace, no_checkpoint
-from shuiqiao.node.home.making import load_genesis
-from shuiqiao.node.home.settings import Home, NodeSettings, database_of, load_settings
+from shuiqiao.node.home.ledger_folder import LedgerFolder, no_checkpoint, reexecute_log
+from shuiqiao.node.home.settings import (
+    Home,
+    NodeSettings,
+    database_of,
+    load_genesis,
+    load_settings,
+    require_member,
+    require_role,
+)
 from shuiqiao.node.peers.remote_ledger import connect_ledger
 from shuiqiao.standards.publication import load_catalogue
+from shuiqiao.vault.contract import leaf_lookup
 from shuiqiao.vault.service import Vault
 
 if TYPE_CHECKING:
     from sqlalchemy import Engine, MetaData
 
+    from shuiqiao.base.ids import OwnedId
+    from shuiqiao.consent.model import ConsentArtefact
     from shuiqiao.crypto.model import CipherSuite
+    from shuiqiao.exchange.changes import ChangedRecord
     from shuiqiao.ledger.store.index_record import Head
 
 
 class StoredLedger(LogReading):
     """A ledger folder opened for reading alone; everything is as of the last block that is on the disk."""
 
-    def __init__(self, place: LedgerPlace) -> None:
+    def __init__(self, place: LedgerFolder) -> None:
         """Open; raises IntegrityError ``ledger.segments_behind``, ``ledger.checkpoint_contradicted``."""
         self._stack = ExitStack()
         self._place = place
@@ -166,15 +182,7 @@ class StoredLedger(LogReading):
             return make_receipt(self, index, checkpoint=checkpoint, view=view, state_keys=state_keys)
 
     def _confirmed(self) -> Checkpoint:
-        found: Checkpoint | None = None
-        for note in self._notes.values():
-            size = decode_signed_note(note).head.size
-            if found is None or size > found.size:
-                try:
-                    found = verify_note(note, policy=self.epochs.trail.policy_at(size), suite=self.machine.suite)
-                except IntegrityError:
-                    # The writer's own note, which no witness has confirmed: nothing that others could rely on.
-                    continue
+        found = self._place.confirmed(self._notes, index=self._index, trail=self.epochs.trail)
         if found is None:
             raise Unavailable(
                 "ledger.quorum_not_reached",
@@ -198,7 +206,7 @@ class StoredLedger(LogReading):
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Look:
+class HomeReader:
     """A home that is looked at."""
 
     home: Home
@@ -220,10 +228,10 @@ class Look:
 
     @contextmanager
     def database(self, *metadatas: MetaData) -> Generator[Engine]:
-        """Open the home's database for reading; raises what ``looked_at_database`` raises. metadatas: of its tables."""
-        from shuiqiao.node.home.database import looked_at_database
+        """Open the home's database for reading; raises as ``open_database_to_read``. metadatas: of its tables."""
+        from shuiqiao.node.home.database import open_database_to_read
 
-        with looked_at_database(database_of(self.home), metadatas=metadatas) as database:
+        with open_database_to_read(database_of(self.home), metadatas=metadatas) as database:
             yield database
 
     @contextmanager
@@ -260,7 +268,7 @@ class Look:
 
 
 @contextmanager
-def look_at(home: Home) -> Generator[Look]:
+def read_home(home: Home) -> Generator[HomeReader]:
     """Look at a home: through its node where one runs, else at its files.
 
     Raises what ``load_settings``, ``load_genesis``, ``require_member``, ``connect_ledger`` and ``StoredLedger`` raise.
@@ -268,9 +276,36 @@ def look_at(home: Home) -> Generator[Look]:
     settings, genesis = load_settings(home), load_genesis(home.genesis)
     require_member(settings, genesis)
     parameters = network_parameters(genesis)
-    running, place = connect_ledger(home.link, parameters=parameters), LedgerPlace.of_home(home)
+    running, place = connect_ledger(home.link, parameters=parameters), LedgerFolder.of_home(home)
     engine: LedgerEngine = running if running is not None else StoredLedger(place)
     try:
-        yield Look(home=home, settings=settings, parameters=parameters, engine=engine, decode=place.machine().decode)
+        yield HomeReader(
+            home=home, settings=settings, parameters=parameters, engine=engine, decode=place.machine().decode
+        )
     finally:
         engine.close()
+
+
+def changed_records_at(reader: HomeReader, *, now_ms: int) -> list[ChangedRecord]:
+    """Return the records given to banks, or at a bank those received, that were amended or erased since [EXCHANGE-21].
+
+    What a bank may keep no longer is not shown; the next act destroys it [EXCHANGE-15], for here nothing is written.
+    Raises Denied ``node.role_wrong`` at a regulator's home.
+    """
+    with reader.database(consent_tables, exchange_tables) as database:
+        if reader.settings.role is Role.BANK:
+            return _received(reader, database, now_ms=now_ms)
+        require_role(reader.settings, Role.TAX_BUREAU)
+        status_of = leaf_lookup(reader.engine.state(), reader.member)
+        return [*delivered_changes(ProviderStore(database), status_of=status_of)]
+
+
+def _received(reader: HomeReader, database: Engine, *, now_ms: int) -> list[ChangedRecord]:
+    state, consents = reader.engine.state(), ConsentStore(database)
+
+    def artefact_of(consent: OwnedId) -> ConsentArtefact:
+        return filed_artefact(consents, consent, state=state, network=reader.parameters.network, suite=reader.suite)
+
+    until_ms = latest_ms(now_ms=now_ms, block_ms=reader.engine.last_block()[1])
+    kept = RecipientStore(database).all_received(after_ms=until_ms)
+    return [*received_changes(kept, artefact_of=artefact_of, state=lambda: state, catalogue=load_catalogue())]

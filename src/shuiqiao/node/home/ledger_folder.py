@@ -2,15 +2,17 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator, Mapping
 from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Final, cast
 
-from shuiqiao.base.errors import InvalidInput, Unavailable
+from shuiqiao.base.errors import IntegrityError, InvalidInput, Unavailable
 from shuiqiao.base.files import open_regular
+from shuiqiao.base.progress import Progress
 from shuiqiao.crypto.suites import get_suite
-from shuiqiao.ledger.checkpoints.note import verify_log_signature
+from shuiqiao.ledger.checkpoints.note import verify_log_signature, verify_note
 from shuiqiao.ledger.checkpoints.signed_note import (
     MAX_SIGNED_NOTE_BYTES,
     Checkpoint,
@@ -18,18 +20,21 @@ from shuiqiao.ledger.checkpoints.signed_note import (
     read_checkpoint,
 )
 from shuiqiao.ledger.engine.cometbft.consensus.app_state import CONSENSUS_FOLDER
+from shuiqiao.ledger.engine.ledger_copy import open_scratch
 from shuiqiao.ledger.replay.members import LATEST_NOTE
+from shuiqiao.ledger.replay.reexecution import EntryDifference, reexecute
 from shuiqiao.ledger.state.epoch_trail import EpochChange, EpochTrail
 from shuiqiao.ledger.state.machine import StateMachine
 from shuiqiao.ledger.store.checkpoint_file import CHECKPOINTS_FOLDER, COSIGNED_NAME
 from shuiqiao.ledger.store.epochs import EPOCHS_FOLDER
+from shuiqiao.ledger.store.frame import EMPTY_TAIL, Broken, StoredFrame
 from shuiqiao.ledger.store.index import INDEX_FOLDER
-from shuiqiao.ledger.store.segments import WatchedFiles
+from shuiqiao.ledger.store.segments import SegmentFiles, WatchedFiles
 from shuiqiao.ledger.store.state_tree import prove
 from shuiqiao.members.genesis import network_parameters
 from shuiqiao.members.key_ring import MemberKeyRing
-from shuiqiao.node.home.making import load_genesis
-from shuiqiao.node.kinds import network_machine
+from shuiqiao.node.home.kinds import network_machine
+from shuiqiao.node.home.settings import load_genesis
 
 if TYPE_CHECKING:
     from shuiqiao.ledger.model import NetworkParameters
@@ -46,14 +51,14 @@ MAX_EPOCH_NOTES: Final = 4096
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class LedgerPlace:
+class LedgerFolder:
     """A ledger folder and the network it is of."""
 
     folder: Path
     parameters: NetworkParameters
 
     @classmethod
-    def of_home(cls, home: Home) -> LedgerPlace:
+    def of_home(cls, home: Home) -> LedgerFolder:
         """Return the place of a home's ledger; raises what ``load_genesis`` and ``network_parameters`` raise."""
         return cls(folder=home.ledger, parameters=network_parameters(load_genesis(home.genesis)))
 
@@ -107,6 +112,18 @@ class LedgerPlace:
         policy = self.trail(index).policy_at(said.size)
         return verify_log_signature(note, policy=policy, suite=get_suite(self.parameters.suite))
 
+    def confirmed(self, notes: Mapping[str, bytes], *, index: IndexReader, trail: EpochTrail) -> Checkpoint | None:
+        """Return the newest of some notes that an index covers and that has every signature its epoch asks for."""
+        suite, found = get_suite(self.parameters.suite), None
+        for note in notes.values():
+            size = decode_signed_note(note).head.size
+            if size > index.head.size or (found is not None and size < found.size):
+                continue
+            # The writer's own checkpoint, which no witness has confirmed, is nothing that others could rely on.
+            with suppress(IntegrityError):
+                found = verify_note(note, policy=trail.policy_at(size), suite=suite)
+        return found
+
     def trail(self, index: IndexReader) -> EpochTrail:
         """Return the epochs that an index knows, with the one that its last block began."""
         members = MemberKeyRing()
@@ -122,6 +139,38 @@ class LedgerPlace:
     def machine(self) -> StateMachine:
         """Return the state machine of the network."""
         return network_machine(self.parameters)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Reexecuted:
+    """What a log gives. index: of the scratch state. first: the first block that does not follow, None if all do."""
+
+    index: Path
+    height: int
+    first: EntryDifference | None
+
+
+def reexecute_log(place: LedgerFolder, scratch: Path, *, until_height: int | None, progress: Progress) -> Reexecuted:
+    """Execute a ledger's log again up to a height, or as far as it can be read; open the index with ``IndexReader``."""
+    copy = open_scratch(scratch, machine=place.machine())
+    try:
+        first = reexecute(
+            _frames(place.files(), until_height=until_height),
+            copy,
+            on_height=lambda height: progress("execute the log again 重新执行日志", height, None),
+        )
+        return Reexecuted(index=scratch / INDEX_FOLDER, height=copy.head.height, first=first)
+    finally:
+        copy.close()
+
+
+def _frames(files: SegmentFiles, *, until_height: int | None) -> Iterator[StoredFrame]:
+    for found in files.scan(EMPTY_TAIL) if until_height != 0 else ():
+        if isinstance(found, Broken):
+            return
+        yield found
+        if found.frame.height == until_height:
+            return
 
 
 def no_checkpoint(folder: Path) -> Unavailable:

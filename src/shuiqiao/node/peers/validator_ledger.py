@@ -14,12 +14,9 @@ from shuiqiao.ledger.engine.cometbft.ledger import CometbftLedger, CometbftSetti
 from shuiqiao.members.epoch import checkpoint_policy, read_epoch
 from shuiqiao.members.genesis import network_parameters
 from shuiqiao.members.key_ring import MemberKeyRing
-from shuiqiao.node.home.agreement import require_first_keys, require_keys, require_member
-from shuiqiao.node.home.key_files import other_signing_keys
-from shuiqiao.node.home.keys import MemberKeys, load_keys
-from shuiqiao.node.home.making import load_genesis
-from shuiqiao.node.home.settings import Home, NodeSettings, load_settings
-from shuiqiao.node.kinds import network_kinds
+from shuiqiao.node.home.keys import MemberKeys, load_keys, other_signing_keys, require_first_keys, require_keys
+from shuiqiao.node.home.kinds import network_kinds
+from shuiqiao.node.home.settings import Home, NodeSettings, load_genesis, load_settings, require_member
 
 if TYPE_CHECKING:
     from shuiqiao.base.clock import Clock

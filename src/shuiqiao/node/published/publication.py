@@ -14,13 +14,12 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Protocol, runtime_checkable
 
-from shuiqiao.base.errors import IntegrityError, InvalidInput, ShuiqiaoError, Unavailable
+from shuiqiao.base.errors import InvalidInput, ShuiqiaoError, Unavailable
 from shuiqiao.base.files import make_shared_folder
 from shuiqiao.base.progress import Progress, no_progress
 from shuiqiao.base.visible import visible_line
 from shuiqiao.crypto.suites import get_suite
-from shuiqiao.ledger.checkpoints.note import cosigners_of, verify_note
-from shuiqiao.ledger.checkpoints.signed_note import decode_signed_note
+from shuiqiao.ledger.checkpoints.note import cosigners_of
 from shuiqiao.ledger.store.index import IndexReader
 from shuiqiao.ledger.store.index_record import IndexUnreadable
 from shuiqiao.ledger.store.log_reading import read_blocks
@@ -33,7 +32,7 @@ if TYPE_CHECKING:
 
     from shuiqiao.ledger.checkpoints.policy import CheckpointPolicy
     from shuiqiao.ledger.checkpoints.signed_note import Checkpoint
-    from shuiqiao.node.home.ledger_place import LedgerPlace
+    from shuiqiao.node.home.ledger_folder import LedgerFolder
     from shuiqiao.node.home.settings import Home, NodeSettings
 
 
@@ -47,7 +46,7 @@ class Publication:
     cosigners: tuple[str, ...]
 
 
-def publish_log(place: LedgerPlace, folder: Path, *, progress: Progress = no_progress) -> Publication:
+def publish_log(place: LedgerFolder, folder: Path, *, progress: Progress = no_progress) -> Publication:
     """Publish the log in a home to a folder, after reading everything that was published there before.
 
     It works beside a running node and on a stopped one. Raises Unavailable ``node.tiles_checkpoint_missing``,
@@ -72,7 +71,7 @@ def publish_log(place: LedgerPlace, folder: Path, *, progress: Progress = no_pro
     )
 
 
-def published_words(place: LedgerPlace, folder: Path) -> str:
+def published_words(place: LedgerFolder, folder: Path) -> str:
     """Return in words how far a folder has been published to.
 
     Raises InvalidInput ``ledger.tile_foreign``, IntegrityError ``ledger.checkpoint_malformed``.
@@ -85,7 +84,7 @@ def published_words(place: LedgerPlace, folder: Path) -> str:
 
 
 @contextmanager
-def _log_of(place: LedgerPlace) -> Generator[tuple[LogSource, CheckpointPolicy]]:
+def _log_of(place: LedgerFolder) -> Generator[tuple[LogSource, CheckpointPolicy]]:
     """Give the log at the newest stored note that counts, and the policy by which it does."""
     # The notes before the index: that then covers at least what they say.
     notes = place.stored_notes()
@@ -98,17 +97,8 @@ def _log_of(place: LedgerPlace) -> Generator[tuple[LogSource, CheckpointPolicy]]
             next_step="shuiqiao doctor says why; a home without blocks has nothing to publish",
         ) from error
     with index:
-        trail, suite = place.trail(index), get_suite(place.parameters.suite)
-        found: Checkpoint | None = None
-        for note in notes.values():
-            size = decode_signed_note(note).head.size
-            if size > index.head.size or (found is not None and size < found.size):
-                continue
-            try:
-                found = verify_note(note, policy=trail.policy_at(size), suite=suite)
-            except IntegrityError:
-                # The writer's own checkpoint, which no witness has confirmed: nothing that others could rely on.
-                continue
+        trail = place.trail(index)
+        found = place.confirmed(notes, index=index, trail=trail)
         if found is None:
             raise Unavailable(
                 "node.tiles_checkpoint_missing",

@@ -18,10 +18,9 @@ from shuiqiao.ledger.engine.cometbft.comet.home import ValidatorKeyFiles, addres
 from shuiqiao.members.genesis import decode_genesis, network_id
 from shuiqiao.members.model import EngineName
 from shuiqiao.members.roster import Registration
-from shuiqiao.node.home.agreement import require_first_keys, require_member
-from shuiqiao.node.home.keys import load_keys
-from shuiqiao.node.home.settings import load_settings
-from shuiqiao.node.localnet.init import NetworkOrder, create_network
+from shuiqiao.node.home.keys import load_keys, require_first_keys
+from shuiqiao.node.home.settings import load_settings, require_member
+from shuiqiao.node.localnet.making import NetworkOrder, create_network
 from shuiqiao.node.localnet.plan import NetworkFolder, load_plan
 from shuiqiao.node.rotation import proven_validator_key
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from shuiqiao.node.doctor.validator_diagnosis import explain_log, explain_others, explain_own
+from shuiqiao.node.doctor.validator import explain_log, explain_others, explain_own
 from shuiqiao.node.localnet.status import NodeStanding, Trouble
 
 NAMES = ("bureau", "bank-1", "regulator", "bank-2")
