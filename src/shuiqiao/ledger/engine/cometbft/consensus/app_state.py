@@ -18,7 +18,7 @@ from shuiqiao.ledger.checkpoints.signed_note import encode_text
 from shuiqiao.ledger.engine.cometbft.abci.messages import Snapshot
 from shuiqiao.ledger.engine.cometbft.consensus.carried_notes import CARRIED_FOLDER, CarriedNotes
 from shuiqiao.ledger.engine.cometbft.consensus.heights import HeightFile, HeightRecord
-from shuiqiao.ledger.engine.cometbft.consensus.snapshots import Incoming, SnapshotShelf, snapshot_contradicted
+from shuiqiao.ledger.engine.cometbft.consensus.snapshots import Incoming, OfferedSnapshots, snapshot_contradicted
 from shuiqiao.ledger.engine.ledger_copy import LedgerCopy
 from shuiqiao.ledger.engine.port import CopySettings
 from shuiqiao.ledger.log.entry import next_block_time
@@ -71,10 +71,10 @@ class AppState:
         except BaseException:
             self.copy.close()
             raise
-        self.shelf = self._new_shelf()
+        self.snapshots = self._offered()
 
-    def _new_shelf(self) -> SnapshotShelf:
-        return SnapshotShelf(
+    def _offered(self) -> OfferedSnapshots:
+        return OfferedSnapshots(
             self.folder / SEGMENTS_FOLDER, suffix=SEGMENT_SUFFIX, notes=self.carried_notes.folder, digest=self._digest
         )
 
@@ -175,7 +175,7 @@ class AppState:
             self.copy = LedgerCopy(self.folder, machine=self._machine, settings=self._settings)
             raise snapshot_contradicted(error.message) from error
         shutil.rmtree(self.folder / INCOMING_FOLDER)
-        self.shelf = self._new_shelf()
+        self.snapshots = self._offered()
 
     def _adopt(self, incoming: Incoming) -> None:
         record = incoming.manifest.position

@@ -32,7 +32,7 @@ from shuiqiao.ledger.engine.cometbft.consensus.extensions import Cosigner, Polic
 from shuiqiao.ledger.engine.cometbft.consensus.snapshots import Incoming
 from shuiqiao.ledger.engine.cometbft.consensus.validators import member_by_address, updates_of, validators_of
 from shuiqiao.ledger.engine.cometbft.mempool.bundle import transactions_in
-from shuiqiao.ledger.engine.cometbft.mempool.checking import Entrance, TransactionChecker
+from shuiqiao.ledger.engine.cometbft.mempool.checking import TransactionChecker
 from shuiqiao.ledger.engine.cometbft.mempool.connection import MempoolConnection
 from shuiqiao.ledger.engine.port import CopySettings
 from shuiqiao.ledger.model import Block, Event, StateView
@@ -103,7 +103,6 @@ class LedgerApplication:
 
         policy_of: whose cosignatures count by a state, for validators those of the validators.
         """
-        self._machine = machine
         self._clock = clock
         self._policy_of = policy_of
         self._settings = settings
@@ -217,8 +216,7 @@ class LedgerApplication:
         # After a silence the last block's time is old: validity is then measured by this node's clock [ABCI-27].
         time_ms = max(self.app_state.time_ms, self._clock.now_ms())
         height = self.app_state.copy.head.height + 1
-        entrance = Entrance(self._machine, self.view(), time_ms=time_ms, height=height)
-        return self.checker.admit(raws, entrance=entrance)
+        return self.checker.admit(raws, self.view(), time_ms=time_ms, height=height)
 
     # Consensus connection
 
@@ -307,12 +305,12 @@ class LedgerApplication:
             carried = self.app_state.carried_notes.found_in(request.txs)
             parts = [() if whole in carried else transactions_in(whole) for whole in request.txs]
             raws = [raw for part in parts for raw in part]
-            with self.checker.meet(raws, self.view()) as met:
-                pending = self.app_state.execute(met.assumed(), height=request.height, time_ms=request.time.ms)
-                if not met.holds():
-                    pending = self.app_state.execute(met.proven(), height=request.height, time_ms=request.time.ms)
+            with self.checker.speculate(raws, self.view()) as block:
+                pending = self.app_state.execute(block.assumed(), height=request.height, time_ms=request.time.ms)
+                if not block.holds():
+                    pending = self.app_state.execute(block.proven(), height=request.height, time_ms=request.time.ms)
             executed = iter(pending.execution.result.outcomes)
-            refusals = [next(executed).refusal if isinstance(each, Candidate) else each for each in met.found]
+            refusals = [next(executed).refusal if isinstance(each, Candidate) else each for each in block.found]
             self._round = _Round(
                 pending=pending, carried=list(carried.values()), refusals=list(zip(raws, refusals, strict=True))
             )
@@ -336,7 +334,7 @@ class LedgerApplication:
             self.app_state.carried_notes.take(decided.carried)
             block = self._store(decided.pending)
             self._round = None
-            self.checker.remembered.forget([raw for raw, _ in decided.refusals])
+            self.checker.cache.forget([raw for raw, _ in decided.refusals])
             self._move(block, decided.pending)
             self._tell(decided, block)
             return abci.ResponseCommit(retain_height=self._retain_height())
@@ -359,7 +357,7 @@ class LedgerApplication:
                 self._learn_validators()
         interval = self._settings.snapshot_interval
         if interval and pending.height % interval == 0 and self.app_state.reached is not None:
-            self.app_state.shelf.take(self.app_state.reached)
+            self.app_state.snapshots.take(self.app_state.reached)
 
     def _tell(self, decided: _Round, block: Block | None) -> None:
         events = [event for outcome in decided.pending.execution.result.outcomes for event in outcome.events]
@@ -371,7 +369,7 @@ class LedgerApplication:
         """Return from which height on CometBFT must keep blocks: enough for the oldest snapshot on offer [ABCI-20]."""
         if not self._settings.retain_heights:
             return 0
-        oldest = min((offer.height for offer in self.app_state.shelf.offers()), default=self.app_state.height)
+        oldest = min((offer.height for offer in self.app_state.snapshots.offers()), default=self.app_state.height)
         return max(0, min(self.app_state.height - self._settings.retain_heights, oldest))
 
     # Snapshot connection
@@ -382,12 +380,12 @@ class LedgerApplication:
     ) -> abci.ResponseListSnapshots:
         """Return the snapshots on offer."""
         with self._lock:
-            return abci.ResponseListSnapshots(snapshots=self.app_state.shelf.offers())
+            return abci.ResponseListSnapshots(snapshots=self.app_state.snapshots.offers())
 
     def load_snapshot_chunk(self, request: abci.RequestLoadSnapshotChunk) -> abci.ResponseLoadSnapshotChunk:
         """Return a part of a snapshot."""
         return abci.ResponseLoadSnapshotChunk(
-            chunk=self.app_state.shelf.chunk(height=request.height, chunk=request.chunk)
+            chunk=self.app_state.snapshots.chunk(height=request.height, chunk=request.chunk)
         )
 
     def offer_snapshot(self, request: abci.RequestOfferSnapshot) -> abci.ResponseOfferSnapshot:
@@ -434,7 +432,7 @@ class LedgerApplication:
         self.extensions.load(self._tip())
         self._learn_validators()
         if self._settings.snapshot_interval and self.app_state.reached is not None:
-            self.app_state.shelf.take(self.app_state.reached)
+            self.app_state.snapshots.take(self.app_state.reached)
 
     def close(self) -> None:
         """Keep the newest note, and release files and processes."""

@@ -111,7 +111,7 @@ def decode_manifest(data: bytes) -> SnapshotManifest:
     return manifest
 
 
-class SnapshotShelf:
+class OfferedSnapshots:
     """The snapshots this node offers, made from the segment files and the epoch notes as they are."""
 
     def __init__(self, segments: Path, *, suffix: str, notes: Path, digest: Digest) -> None:
@@ -121,7 +121,7 @@ class SnapshotShelf:
         self._notes = notes
         self._digest = digest
         self._full: list[bytes] = []
-        self._shelf: list[SnapshotManifest] = []
+        self._offered: list[SnapshotManifest] = []
 
     def take(self, position: HeightRecord) -> None:
         """Add a snapshot of everything that is stored now; called right after a commit."""
@@ -134,7 +134,7 @@ class SnapshotShelf:
             return
         manifest = msgspec.structs.replace(blank, chunks=self._digests(blank))
         if len(encode_manifest(manifest)) <= MAX_MANIFEST_BYTES:
-            self._shelf = [*self._shelf, manifest][-KEPT:]
+            self._offered = [*self._offered, manifest][-KEPT:]
 
     def _digests(self, manifest: SnapshotManifest) -> list[bytes]:
         """Return the digest of each chunk; those of full chunks of segments are made once."""
@@ -146,7 +146,7 @@ class SnapshotShelf:
 
     def offers(self) -> list[Snapshot]:
         """Return the snapshots there are, as CometBFT tells them to peers."""
-        return [self._offer(manifest) for manifest in self._shelf]
+        return [self._offer(manifest) for manifest in self._offered]
 
     def _offer(self, manifest: SnapshotManifest) -> Snapshot:
         metadata = encode_manifest(manifest)
@@ -160,7 +160,7 @@ class SnapshotShelf:
 
     def chunk(self, *, height: int, chunk: int) -> bytes:
         """Return a part of a snapshot that is on offer, empty for any other."""
-        for manifest in self._shelf:
+        for manifest in self._offered:
             if manifest.position.height == height and chunk < len(manifest.chunks):
                 return self._read(manifest, chunk)
         return b""

@@ -1,12 +1,12 @@
-"""Transactions checked once: decoded, their signatures verified, and remembered until a block holds them [ABCI-15].
+"""Decodes transactions and verifies their signatures once, and caches both until a block holds them [ABCI-15].
 
-CheckTx, ProcessProposal and FinalizeBlock meet the same bytes again and again. What is remembered by the bytes
+CheckTx, ProcessProposal and FinalizeBlock are given the same bytes again and again. What is cached by the bytes
 themselves is what they decode to and which keys were proven to have signed them; whether these are the keys that must
-sign is asked anew by the state machine in the block. Nothing remembered can therefore change a result, only its cost.
-Safe between threads.
+sign is asked anew by the state machine in the block. The cache can therefore change no result, only its cost. Safe
+between threads.
 
-A block that a node meets for the first time, catching up, is executed while other processes verify its signatures:
-``Meeting`` gives it as if they held, and then with what is proven.
+A block that a node has not seen before, catching up, is executed while other processes verify its signatures:
+``SpeculativeBlock`` gives it as if they held, and then with what is proven.
 """
 
 from __future__ import annotations
@@ -27,13 +27,12 @@ from shuiqiao.ledger.transactions.kinds import expected_work
 from shuiqiao.ledger.transactions.transaction import SignatureClaim
 from shuiqiao.ledger.transactions.verifiers import Batches, InlineVerifier, Verifier, verify_all
 
-MAX_REMEMBERED: Final = 65_536
-MAX_REMEMBERED_BYTES: Final = 128 * 1024 * 1024
+MAX_CACHED: Final = 65_536
+MAX_CACHED_BYTES: Final = 128 * 1024 * 1024
 """Together they bound what a flooded mempool can take of memory: oldest go first, and are only checked again."""
 
 MIN_HANDED_ON: Final = 256
-"""Signatures worth other processes: those of a block that a node meets while it catches up. CheckTx meets fewer."""
-
+"""Signatures worth other processes: those of a block while a node catches up. CheckTx is asked about fewer."""
 
 GROUP: Final = 256
 """Transactions of a block that are decoded, and whose signatures are given away, at once."""
@@ -48,33 +47,7 @@ _Group = tuple[list[_Found], list[_Planned]]
 """Transactions without proven keys, or with those remembered, and what is to be verified of them."""
 
 
-class Entrance:
-    """What a transaction is asked before its signatures, on the last committed state, as the next block will ask."""
-
-    def __init__(self, machine: StateMachine, view: SnapshotState, *, time_ms: int, height: int) -> None:
-        """height, time_ms: of the next block."""
-        self.state = RunState(view)
-        self._machine = machine
-        self._view = view
-        self._time_ms = time_ms
-        self._height = height
-        self._used: Mapping[bytes, int] = {}
-
-    def look_up(self, transactions: Iterable[Transaction]) -> None:
-        """Ask the index which of their ids were used, once for all of them."""
-        self._used = self._view.snapshot.replay_hours([replay_id(tx.author, tx.id) for tx in transactions])
-
-    def require(self, tx: Transaction) -> None:
-        """Return if one that was looked up may enter; raises what ``precheck`` raises, and ``ledger.tx_replayed``."""
-        self._machine.precheck(tx, self.state, time_ms=self._time_ms, height=self._height)
-        hour = self._used.get(replay_id(tx.author, tx.id))
-        if hour is not None and hour >= self._time_ms // MS_PER_HOUR:
-            raise Conflict(
-                "ledger.tx_replayed", f"{tx.author} already had a transaction with id {tx.id.hex()} accepted"
-            )
-
-
-class RunState:
+class CachedState:
     """A state for one run of checks: what each of them asks again (gates, member keys) is looked up once."""
 
     def __init__(self, state: StateView) -> None:
@@ -88,8 +61,8 @@ class RunState:
         return self._values[key]
 
 
-class Remembered:
-    """Candidates by their bytes, oldest forgotten first."""
+class SignatureCache:
+    """Candidates with their proven keys by their bytes, oldest forgotten first."""
 
     def __init__(self) -> None:
         self._lock = threading.Lock()
@@ -107,7 +80,7 @@ class Remembered:
                 return
             self._found[raw] = candidate
             self._bytes += len(raw)
-            while len(self._found) > MAX_REMEMBERED or self._bytes > MAX_REMEMBERED_BYTES:
+            while len(self._found) > MAX_CACHED or self._bytes > MAX_CACHED_BYTES:
                 oldest = next(iter(self._found))
                 del self._found[oldest]
                 self._bytes -= len(oldest)
@@ -124,31 +97,37 @@ class TransactionChecker:
     """Decodes, plans and verifies, many at a time."""
 
     def __init__(self, machine: StateMachine, *, verifier: Verifier) -> None:
-        self.remembered = Remembered()
+        self.cache = SignatureCache()
         self._machine = machine
         self._verifier = verifier
         self._inline = InlineVerifier(machine.suite)
         self._verifying = threading.Lock()
 
-    def admit(self, raws: Sequence[bytes], *, entrance: Entrance) -> list[ShuiqiaoError | None]:
-        """Tell of transactions whether they may wait for a block; None for one that may, else what refuses it."""
+    def admit(
+        self, raws: Sequence[bytes], view: SnapshotState, *, time_ms: int, height: int
+    ) -> list[ShuiqiaoError | None]:
+        """Tell of transactions whether they may wait for a block; None for one that may, else what refuses it.
+
+        view: the last committed state. time_ms, height: of the next block, which will ask the same.
+        """
         refusals: list[ShuiqiaoError | None] = [None] * len(raws)
-        decoded: list[tuple[int, Transaction, bool]] = []
+        decoded: list[tuple[int, Transaction]] = []
         for position, raw in enumerate(raws):
-            known = self.remembered.get(raw)
             try:
-                tx = self._transaction(raw)
+                decoded.append((position, self._transaction(raw)))
             except InvalidInput as error:
                 refusals[position] = error
-                continue
-            decoded.append((position, tx, known is not None and bool(known.proven_keys)))
-        entrance.look_up([tx for _, tx, _ in decoded])
+        state = CachedState(view)
+        # The index is asked once for all of them.
+        used = view.snapshot.replay_hours([replay_id(tx.author, tx.id) for _, tx in decoded])
         planned: list[_Planned] = []
-        for position, tx, is_proven in decoded:
+        for position, tx in decoded:
             try:
-                entrance.require(tx)
-                if not is_proven:
-                    planned.append((position, tx, self._machine.plan_verification(tx, entrance.state)))
+                self._machine.precheck(tx, state, time_ms=time_ms, height=height)
+                _require_unused(tx, used, time_ms=time_ms)
+                known = self.cache.get(tx.raw)
+                if known is None or not known.proven_keys:
+                    planned.append((position, tx, self._machine.plan_verification(tx, state)))
             except ShuiqiaoError as error:
                 refusals[position] = error
         for position, tx in self._remember_valid(planned, self._verify(_claims_of(planned))):
@@ -160,7 +139,7 @@ class TransactionChecker:
         broken: list[tuple[int, Transaction]] = []
         for (position, tx, claims), is_held in zip(planned, _held(planned, verdicts), strict=True):
             if is_held:
-                self.remembered.put(tx.raw, _proven(tx, claims))
+                self.cache.put(tx.raw, _proven(tx, claims))
             else:
                 broken.append((position, tx))
         return broken
@@ -171,31 +150,31 @@ class TransactionChecker:
         One that cannot be decoded is an error in its place. One whose signature does not hold, or whose signers the
         block itself brings, has no proven keys: the machine decides.
         """
-        found, planned = self._prepare(raws, RunState(state))
+        found, planned = self._prepare(raws, CachedState(state))
         self._remember_valid(planned, self._verify(_claims_of(planned)))
         for position, tx, _ in planned:
-            found[position] = self.remembered.get(tx.raw) or found[position]
+            found[position] = self.cache.get(tx.raw) or found[position]
         return found
 
     @contextmanager
-    def meet(self, raws: Sequence[bytes], state: StateView) -> Generator[Meeting]:
+    def speculate(self, raws: Sequence[bytes], state: StateView) -> Generator[SpeculativeBlock]:
         """Give the transactions of a decided block, as ``candidates`` returns them or to be executed before that.
 
-        Of a block met for the first time, signatures are verified by other processes while whoever asks executes it.
+        The signatures of a block that is new here are verified by other processes while the caller executes it.
         """
-        if sum(self.remembered.get(raw) is None for raw in raws) < MIN_HANDED_ON:
-            yield Meeting(self.candidates(raws, state))
+        if sum(self.cache.get(raw) is None for raw in raws) < MIN_HANDED_ON:
+            yield SpeculativeBlock(self.candidates(raws, state))
             return
-        run = RunState(state)
+        run = CachedState(state)
         groups = (self._prepare(raws[at : at + GROUP], run) for at in range(0, len(raws), GROUP))
         with self._verifying, Batches(self._verifier) as batches:
-            yield Meeting((), groups=groups, batches=batches)
+            yield SpeculativeBlock((), groups=groups, batches=batches)
 
     def _prepare(self, raws: Sequence[bytes], state: StateView) -> _Group:
         found: list[_Found] = []
         planned: list[_Planned] = []
         for position, raw in enumerate(raws):
-            known = self.remembered.get(raw)
+            known = self.cache.get(raw)
             if known is not None:
                 found.append(known)
                 continue
@@ -226,7 +205,7 @@ class TransactionChecker:
             return None
 
     def _transaction(self, raw: bytes) -> Transaction:
-        known = self.remembered.get(raw)
+        known = self.cache.get(raw)
         return self._decode(raw) if known is None else known.transaction
 
     def _decode(self, raw: bytes) -> Transaction:
@@ -262,7 +241,7 @@ class TransactionChecker:
         self._verifier.close()
 
 
-class Meeting:
+class SpeculativeBlock:
     """The transactions of a decided block: assumed to be signed, and in the end what is proven of that [ABCI-15]."""
 
     def __init__(
@@ -317,6 +296,12 @@ def _executable(found: Iterable[_Found]) -> Iterator[Candidate]:
 
 def _proven(tx: Transaction, claims: Iterable[SignatureClaim]) -> Candidate:
     return Candidate(transaction=tx, proven_keys=tuple([claim[0] for claim in claims]))
+
+
+def _require_unused(tx: Transaction, used: Mapping[bytes, int], *, time_ms: int) -> None:
+    hour = used.get(replay_id(tx.author, tx.id))
+    if hour is not None and hour >= time_ms // MS_PER_HOUR:
+        raise Conflict("ledger.tx_replayed", f"{tx.author} already had a transaction with id {tx.id.hex()} accepted")
 
 
 def _held(planned: Iterable[_Planned], verdicts: Iterable[bool]) -> list[bool]:

@@ -274,11 +274,11 @@ def test_checks_tell_the_code_and_are_remembered(roster, open_app):  # [ABCI-12]
         (1, "ledger.tx_malformed"),
     ]
     assert told == [(forged, "ledger.signature_invalid"), (b"junk", "ledger.tx_malformed")]
-    known = application.checker.remembered.get(good)
+    known = application.checker.cache.get(good)
     assert known is not None
     assert known.proven_keys == (roster.keys[MemberId("node0")].public_key,)
     decide(application, 1, good)
-    assert application.checker.remembered.get(good) is None
+    assert application.checker.cache.get(good) is None
     [again] = application.check_txs([abci.RequestCheckTx(tx=good)])
     assert (again.code, again.codespace) == (3, "ledger.tx_replayed")
 
@@ -396,7 +396,7 @@ def snapshot_of(roster, open_app):
 
 def app_hash_in(offer: Snapshot, source) -> bytes:
     return next(
-        each.position.app_hash for each in source.app_state.shelf._shelf if each.position.height == offer.height
+        each.position.app_hash for each in source.app_state.snapshots._offered if each.position.height == offer.height
     )
 
 

@@ -272,7 +272,7 @@ def test_a_snapshot_brings_the_notes_and_none_that_does_not_hold(roster, open_ap
     # A source that puts another note there: the whole is refused, and the node is empty again.
     path = source.app_state.carried_notes.files()[0]
     path.write_bytes(note[:-3] + b"AA\n")
-    source.app_state.shelf.take(source.app_state.reached)
+    source.app_state.snapshots.take(source.app_state.reached)
     *_, bad = source.list_snapshots(abci.RequestListSnapshots()).snapshots
     deceived = open_app("deceived")
     assert join(deceived, bad, chunks_of(source, bad)) == abci.ChunkResult.REJECT_SNAPSHOT

@@ -299,7 +299,7 @@ def test_transactions_of_a_bundle_are_decided_one_by_one(roster, open_app):  # [
     # The log knows nothing of bundles: the same transactions on their own give the same root.
     assert list(told.block.transactions) == [raws[0], raws[1], raws[3]]
     assert finalize(plain, *raws).app_hash == found.app_hash
-    assert all(application.checker.remembered.get(raw) is None for raw in raws)
+    assert all(application.checker.cache.get(raw) is None for raw in raws)
 
 
 def test_the_signatures_of_a_large_block_are_verified_elsewhere_with_the_same_result(roster, open_app):  # [ABCI-15]
@@ -311,7 +311,7 @@ def test_the_signatures_of_a_large_block_are_verified_elsewhere_with_the_same_re
     assert found == finalize(inline, *raws)
     assert [number for number, each in enumerate(found.tx_results) if each.code] == [7]
     # What was only assumed is never remembered as proven.
-    assert not any(elsewhere.checker.remembered.get(raw) for raw in raws)
+    assert not any(elsewhere.checker.cache.get(raw) for raw in raws)
 
 
 def met_for_the_first_time(roster):
