@@ -8,11 +8,9 @@ import numpy as np
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from shuiqiao.sandbox.economy.behaviour import draw_defaults, stratified_normals
 from shuiqiao.sandbox.economy.generation import generate_economy
-from shuiqiao.sandbox.economy.health import stratified_normals
-from shuiqiao.sandbox.economy.model import NEIGHBOURHOOD
-from shuiqiao.sandbox.economy.outcomes import draw_defaults
-from shuiqiao.sandbox.economy.periods import date_of, day_number, due_day, first_day, last_day, month_of
+from shuiqiao.sandbox.economy.model import NEIGHBOURHOOD, date_of, day_number, due_day, first_day, last_day, month_of
 
 risks = st.lists(st.floats(0.0, 1.0), min_size=1, max_size=NEIGHBOURHOOD)
 

@@ -10,12 +10,10 @@ import numpy as np
 import pytest
 
 from shuiqiao.base.errors import InvalidInput
-from shuiqiao.sandbox.economy.bank_view import THIN_FILE_SHARE
+from shuiqiao.sandbox.economy.bank_side import THIN_FILE_SHARE
+from shuiqiao.sandbox.economy.behaviour import default_risk, draw_defaults, live, stratified_normals
 from shuiqiao.sandbox.economy.generation import Economy, generate_economy
-from shuiqiao.sandbox.economy.health import live, stratified_normals
-from shuiqiao.sandbox.economy.model import NEIGHBOURHOOD, Case, ForgeryKind, InvoiceRows
-from shuiqiao.sandbox.economy.outcomes import default_risk, draw_defaults
-from shuiqiao.sandbox.economy.periods import first_day, window_before
+from shuiqiao.sandbox.economy.model import NEIGHBOURHOOD, Case, ForgeryKind, InvoiceRows, first_day, window_before
 from shuiqiao.sandbox.economy.seeds import Purpose, stream
 
 AS_OF = date(2026, 6, 30)

@@ -8,8 +8,7 @@ import numpy as np
 
 from shuiqiao.sandbox.economy.filings import CIT, CIT_YEARLY_ITEM, VAT
 from shuiqiao.sandbox.economy.generation import Economy
-from shuiqiao.sandbox.economy.model import Case, Filing, InvoiceRows, TaxpayerKind
-from shuiqiao.sandbox.economy.periods import day_number
+from shuiqiao.sandbox.economy.model import Case, Filing, InvoiceRows, TaxpayerKind, day_number
 
 
 def sum_in(rows: InvoiceRows, values: np.ndarray, filing: Filing) -> int:

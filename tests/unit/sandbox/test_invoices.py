@@ -6,9 +6,8 @@ import numpy as np
 
 from shuiqiao.sandbox.economy.generation import Economy
 from shuiqiao.sandbox.economy.invoices import SERIALS_PER_PARTY, invoice_numbers, join_rows
-from shuiqiao.sandbox.economy.model import NEIGHBOURHOOD, Case, InvoiceRows
-from shuiqiao.sandbox.economy.parties import PUBLIC_FIRST
-from shuiqiao.sandbox.economy.periods import day_number, first_day
+from shuiqiao.sandbox.economy.model import NEIGHBOURHOOD, Case, InvoiceRows, day_number, first_day
+from shuiqiao.sandbox.economy.taxpayers import PUBLIC_FIRST
 
 TAXPAYERS = 60
 

@@ -9,8 +9,17 @@ import numpy as np
 
 from shuiqiao.sandbox.economy.behaviour import Plan
 from shuiqiao.sandbox.economy.filings import Returns
-from shuiqiao.sandbox.economy.model import HiddenLife, Taxpayer, Violation, Window, YearlyGrade
-from shuiqiao.sandbox.economy.periods import MONTHS_PER_YEAR, first_day, month_of, year_of
+from shuiqiao.sandbox.economy.model import (
+    MONTHS_PER_YEAR,
+    HiddenLife,
+    Taxpayer,
+    Violation,
+    Window,
+    YearlyGrade,
+    first_day,
+    month_of,
+    year_of,
+)
 from shuiqiao.sandbox.economy.seeds import BoolArray
 from shuiqiao.standards.tax_credit_grade import (
     Breach,

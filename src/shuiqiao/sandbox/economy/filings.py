@@ -17,8 +17,20 @@ import numpy as np
 from shuiqiao.sandbox.economy.behaviour import Character, Plan
 from shuiqiao.sandbox.economy.industries import INDUSTRIES
 from shuiqiao.sandbox.economy.invoices import monthly_amount, monthly_deductible_tax, monthly_tax
-from shuiqiao.sandbox.economy.model import Arrears, Filing, InvoiceRows, Payment, TaxpayerKind, Window
-from shuiqiao.sandbox.economy.periods import MONTHS_PER_QUARTER, MONTHS_PER_YEAR, due_day, first_day, last_day, year_of
+from shuiqiao.sandbox.economy.model import (
+    MONTHS_PER_QUARTER,
+    MONTHS_PER_YEAR,
+    Arrears,
+    Filing,
+    InvoiceRows,
+    Payment,
+    TaxpayerKind,
+    Window,
+    due_day,
+    first_day,
+    last_day,
+    year_of,
+)
 from shuiqiao.sandbox.economy.seeds import IntArray
 
 VAT, CIT = "vat", "cit"

@@ -19,7 +19,7 @@ from datetime import date
 import numpy as np
 
 from shuiqiao.base.errors import InvalidInput
-from shuiqiao.sandbox.economy import bank_view, behaviour, conduct, filings, health, invoices, outcomes, papers
+from shuiqiao.sandbox.economy import bank_side, behaviour, conduct, filings, invoices
 from shuiqiao.sandbox.economy.model import (
     NEIGHBOURHOOD,
     Case,
@@ -28,11 +28,10 @@ from shuiqiao.sandbox.economy.model import (
     TaxFacts,
     Taxpayer,
     Window,
+    window_before,
 )
-from shuiqiao.sandbox.economy.parties import MAX_TAXPAYERS
-from shuiqiao.sandbox.economy.periods import window_before
 from shuiqiao.sandbox.economy.seeds import Purpose, stream
-from shuiqiao.sandbox.economy.taxpayers import age_at_start, identify, register
+from shuiqiao.sandbox.economy.taxpayers import MAX_TAXPAYERS, age_at_start, identify, register
 
 MIN_MONTHS, MAX_MONTHS = 12, 120
 """A year for the yearly features; ten years is the longest that tax authorities keep at hand."""
@@ -118,8 +117,8 @@ def _neighbourhood(seed: int, first: int, window: Window, wanted: int) -> tuple[
         for position, member in enumerate(members)
     )
     draws = stream(seed, first, Purpose.OUTCOME)
-    risk = outcomes.default_risk(draws, np.array([member.life.final for member in members]))
-    defaulted = outcomes.draw_defaults(draws, risk).tolist()
+    risk = behaviour.default_risk(draws, np.array([member.life.final for member in members]))
+    defaulted = behaviour.draw_defaults(draws, risk).tolist()
     return tuple(
         _case(seed, members[position], window, issued, defaulted=defaulted[position]) for position in range(wanted)
     )
@@ -128,13 +127,13 @@ def _neighbourhood(seed: int, first: int, window: Window, wanted: int) -> tuple[
 def _found(seed: int, first: int, window: Window) -> tuple[_Member, ...]:
     """Return the members of a neighbourhood: identities first, then each one's life."""
     strata = stream(seed, first, Purpose.STRATA)
-    firm_draws, volume_draws = health.stratified_normals(strata), health.stratified_normals(strata)
+    firm_draws, volume_draws = behaviour.stratified_normals(strata), behaviour.stratified_normals(strata)
     identities = identify(seed, np.arange(first, first + NEIGHBOURHOOD, dtype=np.int64))
     members: list[_Member] = []
     for position in range(NEIGHBOURHOOD):
         index = first + position
         traits = stream(seed, index, Purpose.TRAITS)
-        life = health.live(seed, index, firm=float(firm_draws[position]), months=window.months)
+        life = behaviour.live(seed, index, firm=float(firm_draws[position]), months=window.months)
         age_months = age_at_start(traits, window)
         character = behaviour.form_character(
             traits,
@@ -175,10 +174,10 @@ def _case(seed: int, member: _Member, window: Window, issued: tuple[InvoiceRows,
         taxpayer=member.taxpayer,
         life=member.life,
         facts=_facts(seed, member, window, issued),
-        bank_view=bank_view.see_applicant(
+        bank_view=bank_side.see_applicant(
             bank, life=member.life, window=window, issued=mine, age_months=member.age_months
         ),
-        papers=papers.hand_in_papers(
+        papers=bank_side.hand_in_papers(
             stream(seed, index, Purpose.PAPERS),
             seed=seed,
             taxpayer=index,

@@ -6,15 +6,14 @@ the VAT rates are the legal ones since April 2019.
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from typing import NamedTuple
 
 import numpy as np
 
 from shuiqiao.sandbox.economy.seeds import FloatArray
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Industry:
+class Industry(NamedTuple):
     """One section of the national industry classification and the assumptions made about it."""
 
     section: str
@@ -37,127 +36,18 @@ class Industry:
 
 
 INDUSTRIES: tuple[Industry, ...] = (
-    Industry(
-        section="A",
-        name_zh="农、林、牧、渔业",
-        weight=0.03,
-        main_rate=9,
-        other_rate=13,
-        ticket_yuan=30_000,
-        cost_ratio=0.66,
-        swing=1.6,
-        trades=("农产", "苗木", "水产"),
-    ),
-    Industry(
-        section="C",
-        name_zh="制造业",
-        weight=0.22,
-        main_rate=13,
-        other_rate=6,
-        ticket_yuan=62_000,
-        cost_ratio=0.72,
-        swing=0.8,
-        trades=("机械", "建材", "五金", "塑料", "纺织"),
-    ),
-    Industry(
-        section="E",
-        name_zh="建筑业",
-        weight=0.12,
-        main_rate=9,
-        other_rate=3,
-        ticket_yuan=95_000,
-        cost_ratio=0.70,
-        swing=1.3,
-        trades=("建筑", "装饰", "园林"),
-    ),
-    Industry(
-        section="F",
-        name_zh="批发和零售业",
-        weight=0.28,
-        main_rate=13,
-        other_rate=9,
-        ticket_yuan=40_000,
-        cost_ratio=0.82,
-        swing=1.0,
-        trades=("商贸", "物资", "百货", "电器"),
-    ),
-    Industry(
-        section="G",
-        name_zh="交通运输、仓储和邮政业",
-        weight=0.06,
-        main_rate=9,
-        other_rate=6,
-        ticket_yuan=28_000,
-        cost_ratio=0.62,
-        swing=0.7,
-        trades=("物流", "运输", "仓储"),
-    ),
-    Industry(
-        section="H",
-        name_zh="住宿和餐饮业",
-        weight=0.04,
-        main_rate=6,
-        other_rate=13,
-        ticket_yuan=9_000,
-        cost_ratio=0.52,
-        swing=1.2,
-        trades=("餐饮", "酒店"),
-    ),
-    Industry(
-        section="I",
-        name_zh="信息传输、软件和信息技术服务业",
-        weight=0.09,
-        main_rate=6,
-        other_rate=13,
-        ticket_yuan=58_000,
-        cost_ratio=0.45,
-        swing=0.9,
-        trades=("软件", "信息", "网络"),
-    ),
-    Industry(
-        section="L",
-        name_zh="租赁和商务服务业",
-        weight=0.08,
-        main_rate=6,
-        other_rate=9,
-        ticket_yuan=34_000,
-        cost_ratio=0.50,
-        swing=0.8,
-        trades=("商务", "租赁", "咨询"),
-    ),
-    Industry(
-        section="M",
-        name_zh="科学研究和技术服务业",
-        weight=0.05,
-        main_rate=6,
-        other_rate=13,
-        ticket_yuan=50_000,
-        cost_ratio=0.46,
-        swing=0.9,
-        trades=("检测", "设计", "工程技术"),
-    ),
-    Industry(
-        section="O",
-        name_zh="居民服务、修理和其他服务业",
-        weight=0.02,
-        main_rate=6,
-        other_rate=13,
-        ticket_yuan=8_000,
-        cost_ratio=0.50,
-        swing=0.7,
-        trades=("维修", "保洁"),
-    ),
-    Industry(
-        section="R",
-        name_zh="文化、体育和娱乐业",
-        weight=0.01,
-        main_rate=6,
-        other_rate=13,
-        ticket_yuan=24_000,
-        cost_ratio=0.48,
-        swing=1.3,
-        trades=("文化", "传媒"),
-    ),
+    # section, name, weight, main and other VAT rate, ticket in yuan, cost ratio, swing, trades
+    Industry("A", "农、林、牧、渔业", 0.03, 9, 13, 30_000, 0.66, 1.6, ("农产", "苗木", "水产")),
+    Industry("C", "制造业", 0.22, 13, 6, 62_000, 0.72, 0.8, ("机械", "建材", "五金", "塑料", "纺织")),
+    Industry("E", "建筑业", 0.12, 9, 3, 95_000, 0.70, 1.3, ("建筑", "装饰", "园林")),
+    Industry("F", "批发和零售业", 0.28, 13, 9, 40_000, 0.82, 1.0, ("商贸", "物资", "百货", "电器")),
+    Industry("G", "交通运输、仓储和邮政业", 0.06, 9, 6, 28_000, 0.62, 0.7, ("物流", "运输", "仓储")),
+    Industry("H", "住宿和餐饮业", 0.04, 6, 13, 9_000, 0.52, 1.2, ("餐饮", "酒店")),
+    Industry("I", "信息传输、软件和信息技术服务业", 0.09, 6, 13, 58_000, 0.45, 0.9, ("软件", "信息", "网络")),
+    Industry("L", "租赁和商务服务业", 0.08, 6, 9, 34_000, 0.50, 0.8, ("商务", "租赁", "咨询")),
+    Industry("M", "科学研究和技术服务业", 0.05, 6, 13, 50_000, 0.46, 0.9, ("检测", "设计", "工程技术")),
+    Industry("O", "居民服务、修理和其他服务业", 0.02, 6, 13, 8_000, 0.50, 0.7, ("维修", "保洁")),
+    Industry("R", "文化、体育和娱乐业", 0.01, 6, 13, 24_000, 0.48, 1.3, ("文化", "传媒")),
 )
 
 SEASON: FloatArray = np.array([0.20, -0.50, -0.08, -0.05, -0.02, 0.0, 0.04, 0.05, 0.02, 0.02, 0.08, 0.18])

@@ -15,16 +15,23 @@ import numpy as np
 
 from shuiqiao.sandbox.economy.behaviour import Character, Plan, invoices_expected, ticket_factor
 from shuiqiao.sandbox.economy.industries import INDUSTRIES
-from shuiqiao.sandbox.economy.model import NEIGHBOURHOOD, InvoiceRows, TaxpayerKind, Window
-from shuiqiao.sandbox.economy.parties import (
+from shuiqiao.sandbox.economy.model import (
+    MONTHS_PER_YEAR,
+    NEIGHBOURHOOD,
+    InvoiceRows,
+    TaxpayerKind,
+    Window,
+    day_number,
+    first_day,
+)
+from shuiqiao.sandbox.economy.seeds import BoolArray, FloatArray, IntArray
+from shuiqiao.sandbox.economy.taxpayers import (
     CUSTOMER_SLOTS,
     PUBLIC_COUNT,
     PUBLIC_FIRST,
     RESERVED_REGION,
     private_party,
 )
-from shuiqiao.sandbox.economy.periods import MONTHS_PER_YEAR, day_number, first_day
-from shuiqiao.sandbox.economy.seeds import BoolArray, FloatArray, IntArray
 
 SERIALS_PER_PARTY = 100_000
 MAX_TICKET_YUAN = 50_000_000.0

@@ -3,13 +3,15 @@
 Two kinds of knowledge are kept apart on purpose. *Facts* (invoices, filings, grades) and the *bank's view* are
 written to files. A *hidden life* (health) and *truth* (defaults, forgeries) are not: health never leaves memory, truth
 goes to a folder of its own that neither bureau nor bank reads.
+
+The arithmetic of tax periods stands at the end. A month is an int: months since January 1970.
 """
 
 from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from datetime import date
+from datetime import date, timedelta
 from enum import StrEnum
 from pathlib import Path
 
@@ -317,3 +319,51 @@ class EconomyFiles:
     bank_files: Mapping[str, Path]
     truth_files: Mapping[str, Path]
     rows: Mapping[str, int]
+
+
+_EPOCH = date(1970, 1, 1)
+MONTHS_PER_YEAR = 12
+MONTHS_PER_QUARTER = 3
+_DUE_DAY = 15
+"""Returns and payments are due on the 15th of the following month (holiday shifts are left out)."""
+
+
+def month_of(day: date) -> int:
+    """Return the month that contains a day."""
+    return (day.year - _EPOCH.year) * MONTHS_PER_YEAR + day.month - 1
+
+
+def first_day(month: int) -> date:
+    """Return the first day of a month."""
+    return date(_EPOCH.year + month // MONTHS_PER_YEAR, month % MONTHS_PER_YEAR + 1, 1)
+
+
+def last_day(month: int) -> date:
+    """Return the last day of a month."""
+    return first_day(month + 1) - timedelta(days=1)
+
+
+def due_day(last_month: int) -> date:
+    """Return the day on which the return of a period ending with a month is due."""
+    return first_day(last_month + 1).replace(day=_DUE_DAY)
+
+
+def day_number(day: date) -> int:
+    """Return days since 1970-01-01."""
+    return (day - _EPOCH).days
+
+
+def date_of(number: int) -> date:
+    """Return the day with a number."""
+    return _EPOCH + timedelta(days=number)
+
+
+def year_of(month: int) -> int:
+    """Return the calendar year that contains a month."""
+    return _EPOCH.year + month // MONTHS_PER_YEAR
+
+
+def window_before(as_of: date, *, months: int) -> Window:
+    """Return the last ``months`` whole calendar months that end on or before ``as_of``."""
+    end = month_of(as_of + timedelta(days=1))
+    return Window(as_of=as_of, first_month=end - months, months=months)

@@ -6,7 +6,7 @@ import re
 
 import numpy as np
 
-from shuiqiao.sandbox.economy.parties import (
+from shuiqiao.sandbox.economy.taxpayers import (
     MAX_TAXPAYERS,
     PRIVATE_FIRST,
     PRIVATE_PER_TAXPAYER,
