@@ -45,7 +45,7 @@ def bench_ledger(
 @bench_app.command("receipt")
 def bench_receipt(*, suite: Suite = SuiteChoice.INTL, json: Json = False) -> None:
     """Measure how long verifying one receipt takes."""
-    from shuiqiao.sandbox.benchmarks.receipt import run_receipt_bench
+    from shuiqiao.sandbox.benchmarks.ledger import run_receipt_bench
 
     _show_figures(run_receipt_bench(suite=suite.value), as_json=json)
 

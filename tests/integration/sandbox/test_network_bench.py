@@ -11,9 +11,16 @@ from cometbft_world import comet_program
 from shuiqiao.base.clock import SystemClock
 from shuiqiao.base.errors import Unavailable
 from shuiqiao.ledger.engine.cometbft.mempool.bundle import transactions_in
+from shuiqiao.sandbox.benchmarks.network import (
+    kvstore_streams,
+    ledger_streams,
+    load_stream,
+    marks_of,
+    quantiles_ms,
+    sustained_rate,
+    waits_s,
+)
 from shuiqiao.sandbox.benchmarks.network_load import Sent, encode_batch
-from shuiqiao.sandbox.benchmarks.network_measure import quantiles_ms, sustained_rate, waits_s
-from shuiqiao.sandbox.benchmarks.network_streams import kvstore_streams, ledger_streams, load_stream, marks_of
 from shuiqiao.sandbox.benchmarks.network_validator import CommittedBlock, Journal
 
 SHAPE = {

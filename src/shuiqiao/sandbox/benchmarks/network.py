@@ -5,36 +5,44 @@ who hands in. Both networks have four validators on loopback with the same Comet
 processes, the application and its node. Transactions are those of ``ledger_load``, signed beforehand: every validator
 checks every signature, executes, writes and flushes; the kvstore is given ``key=value`` of the same lengths by the same
 generator. Windows of full load alternate between the two; rates are medians over them, taken from block headers alike,
-from the first transaction handed in until the last one is decided.
+from the first transaction handed in until the last one is decided. Waits are taken from the validators' journals.
+
+A load is one stream of transactions for each node, in a file, for the load generator is another process. A stream's
+transactions may depend on earlier ones of the same stream (an answer on its request), so it goes to one node, in order.
 """
 
 from __future__ import annotations
 
+import bisect
+import math
 import shutil
 import statistics
 import subprocess
 import sys
 import tempfile
 import time
-from collections.abc import Generator
+from collections.abc import Generator, Sequence
+from concurrent.futures import ProcessPoolExecutor
 from contextlib import contextmanager
 from dataclasses import dataclass, field
+from datetime import datetime
+from multiprocessing import get_context
 from pathlib import Path
 from typing import Any, Final
 
 import msgspec
 
 from shuiqiao.base.clock import SystemClock
-from shuiqiao.base.errors import IntegrityError
+from shuiqiao.base.errors import IntegrityError, Unavailable
 from shuiqiao.base.progress import Progress
 from shuiqiao.ledger.engine.cometbft.comet.home import state_sync_settings
 from shuiqiao.ledger.engine.cometbft.comet.process import find_program
-from shuiqiao.sandbox.benchmarks.ledger_load import MEMBERS
+from shuiqiao.ledger.engine.cometbft.comet.rpc import RpcClient
+from shuiqiao.ledger.engine.cometbft.mempool.bundle import transactions_in
+from shuiqiao.sandbox.benchmarks.ledger_load import MEMBERS, load_network, signed_transactions
 from shuiqiao.sandbox.benchmarks.network_cluster import KVSTORE, Cluster, LedgerCluster, wait_for
-from shuiqiao.sandbox.benchmarks.network_load import LoadPlan, LoadReport
-from shuiqiao.sandbox.benchmarks.network_measure import block_counts, quantiles_ms, sustained_rate, waits_s
-from shuiqiao.sandbox.benchmarks.network_streams import Streams, kvstore_streams, ledger_streams, marks_of
-from shuiqiao.sandbox.benchmarks.network_validator import Journal
+from shuiqiao.sandbox.benchmarks.network_load import LoadPlan, LoadReport, Sent, Stream
+from shuiqiao.sandbox.benchmarks.network_validator import MARK_BYTES, Journal
 
 ENGINE: Final = "cometbft"
 DEFAULT_SECONDS: Final = 15.0
@@ -331,3 +339,161 @@ def _agreed_growth(run: _Run) -> float:
 
 def _diverged(reason: str) -> IntegrityError:
     return IntegrityError("sandbox.bench_diverged", f"the network did not do what it was given: {reason}")
+
+
+_METAS: Final = 20
+"""Headers that one call of CometBFT's RPC gives."""
+
+_P50, _P95 = 0.50, 0.95
+
+
+def block_counts(rpc: RpcClient, *, after: int, up_to: int) -> list[tuple[float, int]]:
+    """Return time (s) and number of transactions of the blocks at heights after < height <= up_to, in order.
+
+    Transactions in bundles are counted on their own.
+    """
+    found: list[tuple[float, int]] = []
+    for first in range(after + 1, up_to + 1, _METAS):
+        last = min(up_to, first + _METAS - 1)
+        metas = rpc.call("blockchain", minHeight=str(first), maxHeight=str(last))["block_metas"]
+        for meta in reversed(metas):
+            wholes = rpc.block_transactions(int(meta["header"]["height"])) if int(meta["num_txs"]) else ()
+            found.append((_seconds(meta["header"]["time"]), sum(len(transactions_in(whole)) for whole in wholes)))
+    return found
+
+
+def _seconds(rfc3339: str) -> float:
+    """Return a header's time; its nanoseconds are cut at the microseconds that datetime knows."""
+    whole, _, fraction = rfc3339.removesuffix("Z").partition(".")
+    return datetime.fromisoformat(f"{whole}+00:00").timestamp() + float(f"0.{fraction or 0}")
+
+
+def sustained_rate(counts: Sequence[tuple[float, int]], *, began_s: float) -> float:
+    """Return transactions a second from the first that was handed in until all of them were decided.
+
+    From empty mempools to empty ones, as a part of it would count transactions whose signatures were checked before. A
+    header's time is that of the votes for the block before, and the last block is an empty one.
+    """
+    return sum(count for _, count in counts) / (counts[-1][0] - began_s)
+
+
+def waits_s(sent: Sequence[Sent], marks: Sequence[bytes], journal: Journal) -> tuple[list[float], list[float]]:
+    """Return the seconds to the commit, and to the note, of one stream's transactions at its node, from when each came.
+
+    marks: those of the stream's transactions, from its beginning. Transactions that no block of the journal holds are
+    left out; the caller compares the counts.
+    """
+    committed = {mark: block for block in journal.blocks for mark in block.marks}
+    sizes = [size for size, _ in journal.notes]
+    to_commit: list[float] = []
+    to_note: list[float] = []
+    for batch in sent:
+        came_s = batch.at_s - batch.count * batch.every_s
+        for mark in marks[batch.first : batch.first + batch.count]:
+            came_s += batch.every_s
+            block = committed.get(mark)
+            if block is None:
+                continue
+            to_commit.append(block.committed_s - came_s)
+            place = bisect.bisect_left(sizes, block.size)
+            if place < len(sizes):
+                to_note.append(journal.notes[place][1] - came_s)
+    return to_commit, to_note
+
+
+def quantiles_ms(waits: Sequence[float]) -> dict[str, float]:
+    """Return {"p50", "p95"} in milliseconds, zeros for nothing."""
+    ordered = sorted(waits)
+    return {"p50": _quantile_ms(ordered, _P50), "p95": _quantile_ms(ordered, _P95)}
+
+
+def _quantile_ms(ordered: Sequence[float], part: float) -> float:
+    return round(1000 * ordered[math.ceil(part * len(ordered)) - 1], 1) if ordered else 0.0
+
+
+_SEED: Final = 40
+
+
+@dataclass(slots=True)
+class Streams:
+    """One stream for each node, in files, and how far each is used up. is_bundled: see ``LoadPlan``."""
+
+    paths: Sequence[Path]
+    each: int
+    is_bundled: bool
+    positions: list[int] = field(default_factory=lambda: [0] * len(MEMBERS))
+
+    @property
+    def used(self) -> int:
+        """How many transactions were sent."""
+        return sum(self.positions)
+
+    def streams(self, sockets: Sequence[str], *, most: int) -> list[Stream]:
+        """Return the next transactions of the streams for these nodes, so many altogether.
+
+        Raises Unavailable ``sandbox.bench_load_spent`` where a stream has nothing left.
+        """
+        count = most // len(self.paths)
+        left = [self.each - position for position in self.positions]
+        if min(left) < 1:
+            raise Unavailable(
+                "sandbox.bench_load_spent",
+                f"{min(left)} signed transactions are left in a stream of {self.each}",
+                next_step="measure shorter windows",
+            )
+        return [
+            Stream(rpc=rpc_socket, path=str(path), first=position, count=min(count, rest))
+            for rpc_socket, path, position, rest in zip(sockets, self.paths, self.positions, left, strict=True)
+        ]
+
+    def use(self, counts: Sequence[int]) -> None:
+        """Go on behind what was sent."""
+        self.positions = [position + count for position, count in zip(self.positions, counts, strict=True)]
+
+
+def ledger_streams(folder: Path, *, suite: str, count: int, now_ms: int) -> Streams:
+    """Return signed transactions of mixed kinds, about so many in all, acceptable from now on for half a day."""
+    folder.mkdir(parents=True)
+    each = -(-count // len(MEMBERS))
+    paths = [folder / str(number) for number in range(len(MEMBERS))]
+    with ProcessPoolExecutor(mp_context=get_context("spawn")) as pool:
+        parts = [
+            pool.submit(_sign, path, suite=suite, count=each, seed=_SEED + number, now_ms=now_ms)
+            for number, path in enumerate(paths)
+        ]
+        for part in parts:
+            part.result()
+    return Streams(paths=paths, each=each, is_bundled=True)
+
+
+def _sign(path: Path, *, suite: str, count: int, seed: int, now_ms: int) -> None:
+    network = load_network(suite, genesis_time_ms=now_ms)
+    raws = list(signed_transactions(network, count, seed=seed, now_ms=now_ms))
+    path.write_bytes(msgspec.msgpack.encode(raws))
+
+
+def kvstore_streams(folder: Path, *, count: int, like: Streams) -> Streams:
+    """Return ``key=value`` transactions, all different, of the lengths that the transactions of other streams have."""
+    folder.mkdir(parents=True)
+    each = -(-count // len(like.paths))
+    paths = [folder / path.name for path in like.paths]
+    for number, path in enumerate(paths):
+        lengths = [len(raw) for raw in load_stream(like.paths[number])]
+        raws = [_pair(number, place, length=lengths[place % len(lengths)]) for place in range(each)]
+        path.write_bytes(msgspec.msgpack.encode(raws))
+    return Streams(paths=paths, each=each, is_bundled=False)
+
+
+def _pair(stream: int, place: int, *, length: int) -> bytes:
+    key = b"%d-%d=" % (stream, place)
+    return key.ljust(length, b"v")
+
+
+def load_stream(path: Path) -> list[bytes]:
+    """Return the transactions of a stream's file."""
+    return msgspec.msgpack.decode(path.read_bytes(), type=list[bytes])
+
+
+def marks_of(path: Path) -> list[bytes]:
+    """Return what tells each transaction of a stream from all others, as journals have it."""
+    return [raw[-MARK_BYTES:] for raw in load_stream(path)]

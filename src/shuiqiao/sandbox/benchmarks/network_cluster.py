@@ -1,10 +1,12 @@
 """The two networks of the consortium bench: four validators over our application, and four over CometBFT's own kvstore.
 
-The same program, homes and settings in both; ours has a process beside each node that runs the application.
+The same program, homes and settings in both; ours has a process beside each node that runs the application. What all
+its processes must know alike is written once (``NetworkSpec``) and read by each of them.
 """
 
 from __future__ import annotations
 
+import hashlib
 import signal
 import subprocess
 import sys
@@ -13,13 +15,60 @@ from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any, Final
 
+import msgspec
+
 from shuiqiao.base.errors import ShuiqiaoError, Unavailable
-from shuiqiao.ledger.engine.cometbft.comet.home import OWN_APPLICATION, RPC_SOCKET, Setting, chain_id_of
+from shuiqiao.ledger.engine.cometbft.comet.home import OWN_APPLICATION, RPC_SOCKET, NodeKeys, Setting, chain_id_of
 from shuiqiao.ledger.engine.cometbft.comet.localnet import LocalNetwork, LocalNode, LocalSettings
 from shuiqiao.members.model import VALIDATOR_POWER
 from shuiqiao.node.localnet.process import ask_process
-from shuiqiao.sandbox.benchmarks.ledger_load import MEMBERS, load_network
-from shuiqiao.sandbox.benchmarks.network_spec import NetworkSpec, comet_keys
+from shuiqiao.sandbox.benchmarks.ledger_load import MEMBERS, LoadNetwork, load_network
+
+
+class NetworkSpec(msgspec.Struct, frozen=True, kw_only=True):
+    """One network of the bench.
+
+    comet: folder of each validator's CometBFT node. verifier_processes: see ``CometbftSettings``. snapshot_interval:
+    CometBFT heights between two snapshots.
+    """
+
+    suite: str
+    genesis_ms: int
+    folder: str
+    comet: Mapping[str, str]
+    verifier_processes: int
+    snapshot_interval: int
+
+    def network(self) -> LoadNetwork:
+        """Return the load network that the validators run."""
+        keys = {name: comet_keys(name).validator_key for name in MEMBERS}
+        return load_network(self.suite, genesis_time_ms=self.genesis_ms, validator_keys=keys)
+
+    def ledger_folder(self, member: str) -> Path:
+        """Return where a validator keeps its copy."""
+        return Path(self.folder) / "ledger" / member
+
+    def control(self, member: str) -> Path:
+        """Return where a validator's process is asked."""
+        return Path(self.folder) / f"{member}.sock"
+
+    def save(self, path: Path) -> None:
+        """Write it for the other processes."""
+        path.write_bytes(msgspec.json.encode(self))
+
+
+def load_spec(path: Path) -> NetworkSpec:
+    """Return what ``NetworkSpec.save`` wrote."""
+    return msgspec.json.decode(path.read_bytes(), type=NetworkSpec)
+
+
+def comet_keys(member: str) -> NodeKeys:
+    """Return a validator's CometBFT keys: they follow from its name, for a network that lives for minutes."""
+    return NodeKeys(
+        node_seed=hashlib.sha256(f"bench node {member}".encode()).digest(),
+        validator_seed=hashlib.sha256(f"bench validator {member}".encode()).digest(),
+    )
+
 
 KVSTORE: Final = "kvstore"
 """CometBFT's own application, inside its process: no socket, no signatures, a state in memory."""

@@ -26,7 +26,7 @@ from shuiqiao.ledger.engine.cometbft.ledger import CometbftLedger, CometbftSetti
 from shuiqiao.ledger.receipts.receipt import decode_receipt
 from shuiqiao.node.localnet.process import ControlServer
 from shuiqiao.sandbox.benchmarks.ledger_load import written_key
-from shuiqiao.sandbox.benchmarks.network_spec import NetworkSpec, load_spec
+from shuiqiao.sandbox.benchmarks.network_cluster import NetworkSpec, load_spec
 
 MARK_BYTES = 16
 """The end of a transaction is the end of a signature, and so tells it from all others."""
