@@ -23,7 +23,7 @@ from shuiqiao.consent.model import (
     Mode,
     Purpose,
 )
-from shuiqiao.consent.service import ConsentDesk, ConsentFile, find_grant
+from shuiqiao.consent.service import ConsentFile, ConsentService, find_grant
 from shuiqiao.crypto.suites import get_suite
 from shuiqiao.exchange import contract as exchange_contract
 from shuiqiao.exchange import store as exchange_store
@@ -97,7 +97,7 @@ class ConsentWorld:
         )
         self.submitters = {name: self._submitter(name) for name in ROLES}
         self.databases = {name: self._database(folder / f"{name}.db") for name in ROLES}
-        self.desk = self._desk()
+        self.consents = self._consents()
         self.files = {name: self._file(name) for name in (BANK_A, BANK_B)}
 
     def _genesis(self, suite_name: str) -> Genesis:
@@ -133,8 +133,8 @@ class ConsentWorld:
         exchange_store.metadata.create_all(engine)
         return engine
 
-    def _desk(self) -> ConsentDesk:
-        return ConsentDesk(
+    def _consents(self) -> ConsentService:
+        return ConsentService(
             submitter=self.submitters[BUREAU],
             store=consent_store.ConsentStore(self.databases[BUREAU]),
             suite=self.suite,
@@ -169,7 +169,7 @@ class ConsentWorld:
     def enrol(self, enterprise: Enterprise, taxpayer: Uscc = TAXPAYER) -> None:
         """The legal representative comes to the counter."""
         key = enterprise.enrolment_key(BUREAU)
-        self.desk.enrol(taxpayer, enrolment_key=key, identity_check=self.identity_check())
+        self.consents.enrol(taxpayer, enrolment_key=key, identity_check=self.identity_check())
 
     def terms(self, **changes: Any) -> ConsentTerms:
         """Terms within the ceilings, with changes."""
@@ -197,7 +197,7 @@ class ConsentWorld:
         terms = self.terms(**changes)
         self.enrol(holder, terms.taxpayer)
         submission = holder.submission(terms, now_ms=self.clock.now_ms())
-        artefact = self.desk.receive(submission).artefact
+        artefact = self.consents.receive(submission).artefact
         self.files[terms.recipient].receive(submission.artefact)
         return artefact.name
 

@@ -178,7 +178,7 @@ class ConsortiumWorld:
         keys = EnterpriseKeys(bytes(range(32)), suite=self.suite)
         self.enterprise = Enterprise(keys, network=self.bureau.parameters.network, entropy=system_entropy)
         self._identity = IdentityCheck(reference="check-000017", checked_ms=self.clock.now_ms() - 1000)
-        self.bureau.consent_desk.enrol(
+        self.bureau.consent_service.enrol(
             TAXPAYER, enrolment_key=self.enterprise.enrolment_key(BUREAU), identity_check=self._identity
         )
 
@@ -207,7 +207,7 @@ class ConsortiumWorld:
             identity_check=self._identity,
         )
         submission = self.enterprise.submission(terms, now_ms=now_ms)
-        granted = self.bureau.consent_desk.receive(submission)
+        granted = self.bureau.consent_service.receive(submission)
         bank.catch_up_with(self.bureau)
         bank.consent_file.receive(submission.artefact)
         return granted.artefact.name

@@ -127,7 +127,7 @@ class ExchangeWorld(consent_world.ConsentWorld):
         return Provider(
             submitter=self.submitters[BUREAU],
             store=self.provider_store,
-            consents=self.desk,
+            consents=self.consents,
             vault=vault,
             key=self.signing[BUREAU],
             suite=self.suite,
@@ -207,7 +207,7 @@ class ExchangeWorld(consent_world.ConsentWorld):
         self.signing[member] = new
         self.submitters[member] = self._submitter(member)
         if member == BUREAU:
-            self.desk = self._desk()
+            self.consents = self._consents()
             self.provider = self.provider_with(self.vault)
         else:
             self.files[member] = self._file(member)

@@ -1,7 +1,7 @@
 """The enterprise's side: one seed in a wallet file, from it every key; artefacts and control statements from those.
 
 Rule: docs/spec/consent-exchange.md [CONSENT-1] to [CONSENT-3], [CONSENT-10]. Whoever holds the seed needs no database:
-a consent's key follows from its id. Nothing here talks to the ledger: what is made here is handed to a bureau's desk,
+a consent's key follows from its id. Nothing here talks to the ledger: what is made here is handed to a bureau,
 or to any member that relays it.
 """
 
@@ -121,7 +121,7 @@ class Enterprise:
         return self._keys.enrolment_key(bureau, network=self._network).public_key
 
     def submission(self, terms: ConsentTerms, *, now_ms: int) -> ConsentSubmission:
-        """Return a new consent, ready for the provider's desk: artefact, endorsement and half-signed grant.
+        """Return a new consent, ready for the provider: artefact, endorsement and half-signed grant.
 
         Raises InvalidInput ``consent.artefact_invalid`` for terms that break a rule of their own.
         """

@@ -156,7 +156,7 @@ class Endorsement(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_on
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ConsentSubmission:
-    """What an enterprise hands to its bureau's desk."""
+    """What an enterprise hands to its bureau."""
 
     artefact: bytes
     """Signed by the consent key. The recipient receives the same bytes."""

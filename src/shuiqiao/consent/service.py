@@ -1,6 +1,6 @@
-"""The desks: where a bureau takes in consents (ConsentDesk) and where a bank files the ones given to it (ConsentFile).
+"""Consents at an institution: a bureau takes them in (ConsentService), a bank files those given to it (ConsentFile).
 
-What the bureau's desk does, in this order [CONSENT-15]:
+What the bureau's service does, in this order [CONSENT-15]:
 
 1. read the artefact: form, signature of the consent key, its own rules;
 2. it names this bureau as provider;
@@ -55,15 +55,66 @@ class GrantedConsent:
     committed: Committed
 
 
-class ConsentDesk:
-    """A tax bureau's desk for its taxpayers' consents."""
+class _Artefacts:
+    """The artefacts on file at one institution."""
+
+    def __init__(self, *, submitter: LedgerSubmitter, store: ConsentStore, suite: CipherSuite) -> None:
+        self._submitter = submitter
+        self._store = store
+        self._suite = suite
+
+    def artefact(self, consent: OwnedId) -> ConsentArtefact:
+        """Return the artefact of a consent, checked against the ledger; raises as ``filed_artefact``."""
+        state = self._submitter.state()
+        return filed_artefact(self._store, consent, state=state, network=self._network, suite=self._suite)
+
+    def relay(self, raw: bytes) -> Committed:
+        """Put an enterprise's pause, resume or revoke on the ledger, and nothing else that somebody might slip in.
+
+        Anybody may do this for it. Raises InvalidInput ``consent.statement_wrong`` for anything but a pause, resume or
+        revoke that the consent says.
+        """
+        tx = self._submitter.decode(raw)
+        if tx.kind not in _CONTROL_KINDS or tx.author != tx.body.consent:
+            raise InvalidInput(
+                "consent.statement_wrong",
+                f"a {tx.kind} by {tx.author} where only what a consent itself says is relayed: "
+                f"{', '.join(_CONTROL_KINDS)}",
+            )
+        return self._submitter.relay(raw)
+
+    @property
+    def _network(self) -> bytes:
+        return self._submitter.parameters.network
+
+    def _decode(self, raw: bytes) -> ConsentArtefact:
+        return decode_artefact(raw, network=self._network, suite=self._suite)
+
+    def _keep(self, artefact: ConsentArtefact, raw: bytes, *, endorsement: bytes | None) -> None:
+        self._store.save_artefact(
+            StoredArtefact(
+                consent=artefact.name,
+                taxpayer=artefact.taxpayer,
+                raw=raw,
+                endorsement=endorsement,
+                received_ms=self._submitter.now_ms(),
+                granted_index=None,
+            )
+        )
+
+
+class ConsentService(_Artefacts):
+    """How a tax bureau takes in its taxpayers' consents.
+
+    consents = ConsentService(submitter=submitter, store=store, suite=suite, catalogue=load_catalogue())
+    consents.enrol(uscc, enrolment_key=key, identity_check=check)
+    granted = consents.receive(enterprise.submission(terms, now_ms=now_ms))
+    """
 
     def __init__(
         self, *, submitter: LedgerSubmitter, store: ConsentStore, suite: CipherSuite, catalogue: Catalogue
     ) -> None:
-        self._submitter = submitter
-        self._store = store
-        self._suite = suite
+        super().__init__(submitter=submitter, store=store, suite=suite)
         self._catalogue = catalogue
 
     def enrol(self, taxpayer: str, *, enrolment_key: bytes, identity_check: IdentityCheck) -> None:
@@ -82,46 +133,31 @@ class ConsentDesk:
         ``consent.identity_unchecked``, ``consent.ceiling_exceeded``), Conflict ``consent.already_granted``, and
         whatever the ledger refuses with.
         """
-        artefact = decode_artefact(submission.artefact, network=self._network, suite=self._suite)
+        artefact = self._decode(submission.artefact)
         self._expect_provider(artefact)
         self._verify_taxpayer(artefact, submission)
         self._verify_items(artefact)
         self._verify_grant(artefact, submission)
-        if self._state().get(grant_key(artefact.name)) is not None:
+        if self._submitter.state().get(grant_key(artefact.name)) is not None:
             raise Conflict("consent.already_granted", f"consent {artefact.name} is on the ledger already")
-        self._keep(artefact, submission)
+        self._keep(artefact, submission.artefact, endorsement=submission.endorsement)
         # [CONSENT-19]: it stays on file whatever becomes of this grant: another submission of it may be on its way.
         committed = self._submitter.countersign(submission.grant)
         self._store.mark_granted(artefact.name, index=committed.index)
         return GrantedConsent(artefact=artefact, committed=committed)
-
-    def relay(self, raw: bytes) -> Committed:
-        """Put an enterprise's pause, resume or revoke on the ledger; anybody may do this for it."""
-        return relay_statement(raw, submitter=self._submitter)
 
     def revoke_for_lost_key(self, consent: OwnedId) -> Committed:
         """End a consent whose key the enterprise lost, after identifying it at the counter [CONSENT-11]."""
         body = ConsentRevokeBody(consent=consent, reason=RevokeReason.KEY_LOST)
         return self._submitter.submit(REVOKE, body)
 
-    def artefact(self, consent: OwnedId) -> ConsentArtefact:
-        """Return the artefact of a consent, checked against the ledger."""
-        return filed_artefact(self._store, consent, state=self._state(), network=self._network, suite=self._suite)
-
     def artefacts_of(self, taxpayer: str) -> list[ConsentArtefact]:
         """Return a taxpayer's granted artefacts, oldest first."""
         return [
-            decode_artefact(stored.raw, network=self._network, suite=self._suite)
+            self._decode(stored.raw)
             for stored in self._store.artefacts_of(taxpayer)
-            if self._state().get(grant_key(stored.consent)) is not None
+            if self._submitter.state().get(grant_key(stored.consent)) is not None
         ]
-
-    @property
-    def _network(self) -> bytes:
-        return self._submitter.parameters.network
-
-    def _state(self) -> StateView:
-        return self._submitter.state()
 
     def _expect_provider(self, artefact: ConsentArtefact) -> None:
         if artefact.provider != self._submitter.member:
@@ -190,26 +226,9 @@ class ConsentDesk:
                 f"the {tx.kind} handed in does not follow from artefact {artefact.consent.hex()}",
             )
 
-    def _keep(self, artefact: ConsentArtefact, submission: ConsentSubmission) -> None:
-        self._store.save_artefact(
-            StoredArtefact(
-                consent=artefact.name,
-                taxpayer=artefact.taxpayer,
-                raw=submission.artefact,
-                endorsement=submission.endorsement,
-                received_ms=self._submitter.now_ms(),
-                granted_index=None,
-            )
-        )
 
-
-class ConsentFile:
+class ConsentFile(_Artefacts):
     """A bank's file of the artefacts that name it as recipient [CONSENT-16]."""
-
-    def __init__(self, *, submitter: LedgerSubmitter, store: ConsentStore, suite: CipherSuite) -> None:
-        self._submitter = submitter
-        self._store = store
-        self._suite = suite
 
     def receive(self, raw: bytes) -> ConsentArtefact:
         """Check an artefact against the ledger and keep it.
@@ -217,7 +236,7 @@ class ConsentFile:
         Raises InvalidInput or IntegrityError for its form and signature, Denied ``consent.unknown`` or
         ``consent.recipient_wrong``, IntegrityError ``consent.commitment_mismatch``.
         """
-        artefact = decode_artefact(raw, network=self._submitter.parameters.network, suite=self._suite)
+        artefact = self._decode(raw)
         if artefact.recipient != self._submitter.member:
             raise Denied(
                 "consent.recipient_wrong",
@@ -225,31 +244,8 @@ class ConsentFile:
             )
         grant = find_grant(self._submitter.state(), artefact.name)
         verify_commitment(artefact, artefact_bytes=raw, grant=grant, suite=self._suite)
-        self._store.save_artefact(
-            StoredArtefact(
-                consent=artefact.name,
-                taxpayer=artefact.taxpayer,
-                raw=raw,
-                endorsement=None,
-                received_ms=self._submitter.now_ms(),
-                granted_index=None,
-            )
-        )
+        self._keep(artefact, raw, endorsement=None)
         return artefact
-
-    def artefact(self, consent: OwnedId) -> ConsentArtefact:
-        """Return the artefact of a consent, checked against the ledger; Denied ``consent.artefact_missing``."""
-        return filed_artefact(
-            self._store,
-            consent,
-            state=self._submitter.state(),
-            network=self._submitter.parameters.network,
-            suite=self._suite,
-        )
-
-    def relay(self, raw: bytes) -> Committed:
-        """Put an enterprise's pause, resume or revoke on the ledger."""
-        return relay_statement(raw, submitter=self._submitter)
 
 
 def find_grant(state: StateView, consent: OwnedId) -> Grant:
@@ -257,26 +253,13 @@ def find_grant(state: StateView, consent: OwnedId) -> Grant:
     return grant_from_state(consent, state.get(grant_key(consent)))
 
 
-def relay_statement(raw: bytes, *, submitter: LedgerSubmitter) -> Committed:
-    """Commit an enterprise's control statement, and nothing else that somebody might slip in.
-
-    Raises InvalidInput ``consent.statement_wrong`` for anything but a pause, resume or revoke that the consent says.
-    """
-    tx = submitter.decode(raw)
-    if tx.kind not in _CONTROL_KINDS or tx.author != tx.body.consent:
-        raise InvalidInput(
-            "consent.statement_wrong",
-            f"a {tx.kind} by {tx.author} where only what a consent itself says is relayed: {', '.join(_CONTROL_KINDS)}",
-        )
-    return submitter.relay(raw)
-
-
 def filed_artefact(
     store: ConsentStore, consent: OwnedId, *, state: StateView, network: bytes, suite: CipherSuite
 ) -> ConsentArtefact:
     """Return an artefact on file, its bytes checked against the ledger's commitment.
 
-    Raises Denied ``consent.unknown`` or ``consent.artefact_missing``, IntegrityError ``consent.commitment_mismatch``.
+    Raises Denied ``consent.unknown`` or ``consent.artefact_missing``, IntegrityError ``consent.commitment_mismatch`` or
+    ``consent.artefact_damaged``.
     """
     grant = find_grant(state, consent)
     stored = store.artefact(consent)

@@ -82,7 +82,7 @@ class StoredArtefact:
     taxpayer: str
     raw: bytes
     endorsement: bytes | None
-    """At the bureau's desk only."""
+    """At the bureau only."""
     received_ms: int
     granted_index: int | None
     """Leaf index of the grant, None until the ledger took it."""

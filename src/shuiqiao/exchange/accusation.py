@@ -30,7 +30,7 @@ from shuiqiao.exchange.model import Accusation, AnswerManifest
 from shuiqiao.standards.columns import MAX_GROUP_BYTES, arrow_type
 from shuiqiao.standards.model import CORE_GROUP, TAXPAYER_FIELD, FieldType
 from shuiqiao.vault.contract import COMMIT
-from shuiqiao.vault.evidence import OpenedGroup, RecordProof, verify_record_proof
+from shuiqiao.vault.evidence import RecordProof, ShownGroup, verify_record_proof
 from shuiqiao.vault.model import BatchLookup, LeafLookup, LeafRef, LeafStatus
 
 if TYPE_CHECKING:
@@ -137,7 +137,7 @@ def _core(record: RecordProof) -> dict[str, Any]:
     Type and group stand inside its content, which ``verify_record_proof`` held against what it is shown as.
     """
     for part in record.groups:
-        if isinstance(part, OpenedGroup) and part.group == CORE_GROUP:
+        if isinstance(part, ShownGroup) and part.group == CORE_GROUP:
             content = decode_json(part.content, max_bytes=MAX_GROUP_BYTES)
             return content if isinstance(content, dict) else {}
     raise _unproven(f"the record does not show its group {CORE_GROUP}")

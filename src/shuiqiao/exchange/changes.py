@@ -40,7 +40,7 @@ class ChangedRecord:
 def leaves_of(disclosure: Disclosure) -> Leaves:
     """Return the places of the records in a disclosure: nothing of their content."""
     return {
-        entry.standard: [(opening.batch, opening.indexes.astype("<u4").tobytes()) for opening in entry.openings]
+        entry.standard: [(proven.batch, proven.indexes.astype("<u4").tobytes()) for proven in entry.proofs]
         for entry in disclosure.types
     }
 

@@ -177,7 +177,7 @@ def inventories_of(disclosure: Disclosure, *, catalogue: Catalogue) -> dict[str,
     return {
         entry.standard: Inventory(
             counts=counts_by_month(entry.rows, catalogue.get(entry.standard)),
-            leaves=[LeafRef(opening.batch, index) for opening in entry.openings for index in opening.indexes.tolist()],
+            leaves=[LeafRef(proven.batch, index) for proven in entry.proofs for index in proven.indexes.tolist()],
         )
         for entry in disclosure.types
     }

@@ -57,7 +57,7 @@ if TYPE_CHECKING:
 
     from shuiqiao.base.ids import Entropy
     from shuiqiao.consent.model import ConsentArtefact
-    from shuiqiao.consent.service import ConsentDesk
+    from shuiqiao.consent.service import ConsentService
     from shuiqiao.crypto.model import CipherSuite, SigningKey
     from shuiqiao.exchange.modes.port import Answer, AnswerMode, RecordSource
     from shuiqiao.exchange.store import ProviderStore
@@ -85,7 +85,7 @@ class Provider:
         *,
         submitter: LedgerSubmitter,
         store: ProviderStore,
-        consents: ConsentDesk,
+        consents: ConsentService,
         vault: RecordSource,
         key: SigningKey,
         suite: CipherSuite,

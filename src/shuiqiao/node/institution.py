@@ -1,7 +1,7 @@
 """One institution, composed: its home, keys, ledger engine, outbox, vault, and the desks its role gives it.
 
 The writer named in the genesis orders transactions; every other member follows it. A tax bureau has a vault, a consent
-desk and answers requests; a bank has a consent file, asks, and lends; a regulator takes in sealed openings
+consent service and answers requests; a bank has a consent file, asks, and lends; a regulator takes in sealed openings
 and publishes statistics.
 Whoever opens an institution closes it.
 """
@@ -17,7 +17,7 @@ from shuiqiao.base.clock import Clock, SystemClock
 from shuiqiao.base.errors import InvalidInput
 from shuiqiao.base.ids import Entropy, MemberId, system_entropy
 from shuiqiao.consent import store as consent_store
-from shuiqiao.consent.service import ConsentDesk, ConsentFile
+from shuiqiao.consent.service import ConsentFile, ConsentService
 from shuiqiao.consent.store import ConsentStore
 from shuiqiao.crypto.suites import get_suite
 from shuiqiao.exchange import store as exchange_store
@@ -241,10 +241,10 @@ class Institution:
         )
 
     @cached_property
-    def consent_desk(self) -> ConsentDesk:
+    def consent_service(self) -> ConsentService:
         """Where a bureau takes in consents."""
         self._require(Role.TAX_BUREAU)
-        return ConsentDesk(
+        return ConsentService(
             submitter=self.outbox, store=ConsentStore(self.database), suite=self.suite, catalogue=self.catalogue
         )
 
@@ -254,7 +254,7 @@ class Institution:
         return Provider(
             submitter=self.outbox,
             store=ProviderStore(self.database),
-            consents=self.consent_desk,
+            consents=self.consent_service,
             vault=self.vault,
             key=self.keys.signing,
             suite=self.suite,

@@ -87,19 +87,19 @@ def validate_batch(record_type: RecordType, batch: pa.RecordBatch, *, first_row:
         raise InvalidInput(
             "standards.batch_too_large", f"{batch.num_rows} rows in one batch where at most {MAX_BATCH_ROWS} fit"
         )
-    sieve = _Sieve(size=batch.num_rows, first_row=first_row)
-    sieve.take_faults(batch)
-    columns = {entry.name: _column(entry, batch, sieve) for entry in record_type.fields}
+    issues = _Issues(size=batch.num_rows, first_row=first_row)
+    issues.add_faults(batch)
+    columns = {entry.name: _column(entry, batch, issues) for entry in record_type.fields}
     _refuse_unknown(record_type, batch)
     for rule in record_type.rules:
         rows = breaking_rows(rule, columns)
         if rows.any():
-            sieve.take(rows & sieve.whole, field=",".join(rule.fields), rule=rule.name, show=_shown(rule, columns))
-    return sieve.finish(pa.RecordBatch.from_arrays(list(columns.values()), schema=canonical_schema(record_type)))
+            issues.add(rows & issues.whole, field=",".join(rule.fields), rule=rule.name, show=_shown(rule, columns))
+    return issues.finish(pa.RecordBatch.from_arrays(list(columns.values()), schema=canonical_schema(record_type)))
 
 
-def _column(field: Field, batch: pa.RecordBatch, sieve: _Sieve) -> Any:
-    """Return one canonical column, telling the sieve what is wrong in it."""
+def _column(field: Field, batch: pa.RecordBatch, issues: _Issues) -> Any:
+    """Return one canonical column, noting what is wrong in it."""
     position = batch.schema.get_field_index(field.name)
     if position < 0:
         raw = pa.nulls(batch.num_rows, arrow_type(field))
@@ -110,15 +110,15 @@ def _column(field: Field, batch: pa.RecordBatch, sieve: _Sieve) -> Any:
     values = converted.values
     failed = np.zeros(batch.num_rows, dtype=np.bool_)
     for failure in converted.failures:
-        sieve.take(failure.rows & sieve.whole, field=field.name, rule=failure.rule, show=_shower(raw))
+        issues.add(failure.rows & issues.whole, field=field.name, rule=failure.rule, show=_shower(raw))
         failed |= failure.rows
     for rule, rows in _bound_failures(field, values):
-        sieve.take(rows & sieve.whole, field=field.name, rule=rule, show=_shower(raw))
+        issues.add(rows & issues.whole, field=field.name, rule=rule, show=_shower(raw))
         failed |= rows
         values = blank_out(values, rows)
     if field.required and values.null_count:
         missing = ~valid_mask(values) & ~failed
-        sieve.take(missing & sieve.whole, field=field.name, rule="required", show=_shower(raw))
+        issues.add(missing & issues.whole, field=field.name, rule="required", show=_shower(raw))
     return values
 
 
@@ -154,8 +154,8 @@ def _refuse_unknown(record_type: RecordType, batch: pa.RecordBatch) -> None:
             record_type.field(name)
 
 
-class _Sieve:
-    """Collects issues and remembers which rows are good ([STD-12], [STD-13]).
+class _Issues:
+    """Collects issues and which rows are good ([STD-12], [STD-13]).
 
     whole: rows that have cells at all, i.e. were not faulted by the reader; no rule looks at the others.
     """
@@ -167,8 +167,8 @@ class _Sieve:
         self._issues: list[Issue] = []
         self._first_row = first_row
 
-    def take_faults(self, batch: pa.RecordBatch) -> None:
-        """Take over the rows that the reader could not cut into cells."""
+    def add_faults(self, batch: pa.RecordBatch) -> None:
+        """Add the rows that the reader could not cut into cells."""
         if FAULT_COLUMN not in batch.schema.names:
             return
         rules, values = batch.column(FAULT_COLUMN), batch.column(FAULT_VALUE_COLUMN)
@@ -178,7 +178,7 @@ class _Sieve:
         self._good &= ~faulty
         self.whole &= ~faulty
 
-    def take(self, rows: Mask, *, field: str, rule: str, show: Any) -> None:
+    def add(self, rows: Mask, *, field: str, rule: str, show: Any) -> None:
         """Note that rows broke a rule. show: row index -> the value as text."""
         self._good &= ~rows
         for row in np.flatnonzero(rows & (self._told < MAX_ISSUES_PER_ROW)):

@@ -55,17 +55,17 @@ WIRE_VERSION = 1
 MAX_DISCLOSED_RECORDS = 2_000_000
 """Records of one type in one disclosure: bounds the receiver's memory to a few gigabytes at the very worst."""
 
-MAX_OPENINGS = 65_536
+MAX_BATCH_PROOFS = 65_536
 """Batches one type of a disclosure may touch."""
 
 MAX_TYPES = 32
 
 MAX_WIRE_ITEMS = 1 << 20
-"""CBOR items of a disclosure: eleven for each opening, so 95,000 batches; they decode to 75 MiB at worst."""
+"""CBOR items of a disclosure: eleven for each batch proof, so 95,000 batches; they decode to 75 MiB at worst."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Opening:
+class BatchProof:
     """What proves some leaves of one batch.
 
     indexes: strictly rising leaf indexes, uint32. salts: per record, one 16-byte salt per granted group, in catalogue
@@ -81,12 +81,12 @@ class Opening:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class TypeDisclosure:
-    """The records of one type. rows: the granted fields; the rows of the first opening come first, and so on."""
+    """The records of one type. rows: the granted fields; the rows of the first proof come first, and so on."""
 
     standard: str
     groups: tuple[str, ...]
     rows: Any
-    openings: tuple[Opening, ...]
+    proofs: tuple[BatchProof, ...]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -104,7 +104,7 @@ class Disclosure:
         return sum(entry.rows.num_rows for entry in self.types)
 
 
-class _WireOpening(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
+class _WireProof(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
     batch: BatchId
     indexes: Blob
     salts: Blob
@@ -116,7 +116,7 @@ class _WireType(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only
     standard: StandardId
     groups: Annotated[list[Annotated[str, Meta(max_length=32)]], Meta(min_length=1, max_length=MAX_GROUPS)]
     columns: Annotated[dict[Annotated[str, Meta(max_length=48)], WireColumn], Meta(max_length=MAX_FIELDS)]
-    openings: Annotated[list[_WireOpening], Meta(max_length=MAX_OPENINGS)]
+    proofs: Annotated[list[_WireProof], Meta(max_length=MAX_BATCH_PROOFS)] = msgspec.field(name="openings")
 
 
 class _WireDisclosure(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
@@ -166,15 +166,15 @@ def _encode_type(entry: TypeDisclosure) -> _WireType:
         standard=entry.standard,
         groups=list(entry.groups),
         columns=dict(zip(entry.rows.schema.names, map(encode_column, entry.rows.columns), strict=True)),
-        openings=[
-            _WireOpening(
-                batch=opening.batch,
-                indexes=opening.indexes.astype("<u4").tobytes(),
-                salts=opening.salts,
-                withheld=opening.withheld,
-                proof=opening.proof,
+        proofs=[
+            _WireProof(
+                batch=proven.batch,
+                indexes=proven.indexes.astype("<u4").tobytes(),
+                salts=proven.salts,
+                withheld=proven.withheld,
+                proof=proven.proof,
             )
-            for opening in entry.openings
+            for proven in entry.proofs
         ],
     )
 
@@ -205,8 +205,8 @@ def _decode_type(wire: _WireType, record_type: RecordType) -> TypeDisclosure:
     groups = granted_groups(record_type, tuple(wire.groups))
     if groups != tuple(wire.groups):
         raise InvalidInput("vault.disclosure_malformed", f"groups {wire.groups} do not stand in catalogue order, once")
-    openings = tuple(_decode_opening(entry, record_type, granted=len(groups)) for entry in wire.openings)
-    rows = sum(len(opening.indexes) for opening in openings)
+    proofs = tuple(_decode_proof(entry, record_type, granted=len(groups)) for entry in wire.proofs)
+    rows = sum(len(proven.indexes) for proven in proofs)
     if rows > MAX_DISCLOSED_RECORDS:
         raise InvalidInput(
             "vault.disclosure_too_large", f"{rows} records of {wire.standard}; at most {MAX_DISCLOSED_RECORDS} travel"
@@ -219,11 +219,11 @@ def _decode_type(wire: _WireType, record_type: RecordType) -> TypeDisclosure:
         standard=wire.standard,
         groups=groups,
         rows=pa.RecordBatch.from_arrays(columns, schema=schema),
-        openings=openings,
+        proofs=proofs,
     )
 
 
-def _decode_opening(wire: _WireOpening, record_type: RecordType, *, granted: int) -> Opening:
+def _decode_proof(wire: _WireProof, record_type: RecordType, *, granted: int) -> BatchProof:
     count, odd = divmod(len(wire.indexes), 4)
     withheld = len(record_type.groups) - granted
     fits = (
@@ -236,8 +236,8 @@ def _decode_opening(wire: _WireOpening, record_type: RecordType, *, granted: int
         and len(wire.proof) <= count * MAX_BATCH_DEPTH * HASH_BYTES
     )
     if not fits:
-        raise InvalidInput("vault.disclosure_malformed", f"the opening of batch {wire.batch.hex()} has wrong lengths")
-    return Opening(
+        raise InvalidInput("vault.disclosure_malformed", f"the proof of batch {wire.batch.hex()} has wrong lengths")
+    return BatchProof(
         batch=wire.batch,
         indexes=np.frombuffer(wire.indexes, dtype="<u4").astype(np.uint32),
         salts=wire.salts,
@@ -350,7 +350,7 @@ def _malformed(what: str) -> InvalidInput:
     return InvalidInput("vault.column_malformed", f"a disclosed column is malformed: {what}")
 
 
-def open_records(
+def disclose_records(
     view: IndexView,
     entries: Sequence[Entry],
     *,
@@ -362,16 +362,16 @@ def open_records(
     """Return records of one type with what proves them. groups: granted, in catalogue order."""
     schema = granted_schema(record_type, groups)
     parts: list[pa.RecordBatch] = []
-    openings: list[Opening] = []
+    proofs: list[BatchProof] = []
     for number, indexes in _by_batch(entries):
         row = view.batch(number)
-        openings.append(_open_batch(reader, row, record_type, groups, indexes, hash_name=hash_name))
+        proofs.append(_prove_batch(reader, row, record_type, groups, indexes, hash_name=hash_name))
         parts.append(reader.rows(row.id, schema=schema, indexes=indexes))
     return TypeDisclosure(
         standard=record_type.standard_id,
         groups=groups,
         rows=_joined(parts, schema),
-        openings=tuple(openings),
+        proofs=tuple(proofs),
     )
 
 
@@ -395,7 +395,7 @@ def _by_batch(entries: Sequence[Entry]) -> Iterator[tuple[int, list[int]]]:
         yield number, sorted(by_number[number])
 
 
-def _open_batch(
+def _prove_batch(
     reader: BatchReader,
     row: BatchRow,
     record_type: RecordType,
@@ -403,7 +403,7 @@ def _open_batch(
     indexes: list[int],
     *,
     hash_name: str,
-) -> Opening:
+) -> BatchProof:
     granted = [position for position, group in enumerate(record_type.group_ids) if group in groups]
     withheld = [position for position in range(len(record_type.groups)) if position not in granted]
     file = reader.leaves(row.id, count=row.count, groups=record_type.group_ids)
@@ -416,7 +416,7 @@ def _open_batch(
         )
         for position in withheld
     ]
-    return Opening(
+    return BatchProof(
         batch=row.id,
         indexes=np.array(indexes, dtype=np.uint32),
         salts=salts[:, granted].tobytes(),
@@ -483,8 +483,8 @@ def verify_disclosure(
     }
     if status_of is not None:
         for entry in disclosure.types:
-            for opening in entry.openings:
-                _require_live(opening, status_of)
+            for proven in entry.proofs:
+                _require_live(proven, status_of)
     return DisclosedRecords(uscc=disclosure.uscc, types=checked)
 
 
@@ -495,10 +495,10 @@ def _verify_type(
     _check_shape(entry, record_type, groups)
     leaves = _leaves(entry, record_type, groups, hash_name=hash_name)
     at = 0
-    for opening in entry.openings:
-        count = len(opening.indexes)
-        fact = anchored(opening.batch, record_type.standard_id)
-        _verify_opening(opening, leaves[at : at + count], fact, hash_name=hash_name)
+    for proven in entry.proofs:
+        count = len(proven.indexes)
+        fact = anchored(proven.batch, record_type.standard_id)
+        _verify_batch(proven, leaves[at : at + count], fact, hash_name=hash_name)
         at += count
     if CORE_GROUP in groups and entry.rows.num_rows:
         _require_taxpayer(entry, record_type, uscc)
@@ -506,9 +506,9 @@ def _verify_type(
         record_type=record_type,
         groups=groups,
         rows=entry.rows,
-        batches=tuple(opening.batch for opening in entry.openings),
-        batch_numbers=np.repeat(np.arange(len(entry.openings)), [len(opening.indexes) for opening in entry.openings]),
-        indexes=np.concatenate([np.empty(0, np.uint32), *(opening.indexes for opening in entry.openings)]).astype(
+        batches=tuple(proven.batch for proven in entry.proofs),
+        batch_numbers=np.repeat(np.arange(len(entry.proofs)), [len(proven.indexes) for proven in entry.proofs]),
+        indexes=np.concatenate([np.empty(0, np.uint32), *(proven.indexes for proven in entry.proofs)]).astype(
             np.uint32, copy=False
         ),
     )
@@ -517,20 +517,20 @@ def _verify_type(
 def _check_shape(entry: TypeDisclosure, record_type: RecordType, groups: tuple[str, ...]) -> None:
     if groups != entry.groups or not entry.rows.schema.equals(granted_schema(record_type, groups)):
         raise InvalidInput("vault.disclosure_malformed", f"the columns of {entry.standard} are not those of its groups")
-    if entry.rows.num_rows != sum(len(opening.indexes) for opening in entry.openings):
+    if entry.rows.num_rows != sum(len(proven.indexes) for proven in entry.proofs):
         raise InvalidInput(
             "vault.disclosure_malformed", f"{entry.standard} opens more or fewer leaves than it has rows"
         )
-    batches = [opening.batch for opening in entry.openings]
+    batches = [proven.batch for proven in entry.proofs]
     if len(set(batches)) != len(batches):
-        raise IntegrityError("vault.leaf_repeated", f"a batch stands twice among the openings of {entry.standard}")
+        raise IntegrityError("vault.leaf_repeated", f"a batch stands twice among the proofs of {entry.standard}")
 
 
 def _leaves(entry: TypeDisclosure, record_type: RecordType, groups: tuple[str, ...], *, hash_name: str) -> list[bytes]:
     """Return the leaf of every record, from granted content and withheld hashes [VAULT-LEAF-1]."""
-    salts = split_salts(b"".join(opening.salts for opening in entry.openings), groups=len(groups))
+    salts = split_salts(b"".join(proven.salts for proven in entry.proofs), groups=len(groups))
     withheld_ids = [group for group in record_type.group_ids if group not in groups]
-    hashes = split_hashes(b"".join(opening.withheld for opening in entry.openings))
+    hashes = split_hashes(b"".join(proven.withheld for proven in entry.proofs))
     rows = entry.rows.num_rows
     if any(len(column) != rows for column in salts) or len(hashes) != rows * len(withheld_ids):
         raise InvalidInput("vault.disclosure_malformed", f"{entry.standard} has too few or too many salts or hashes")
@@ -565,15 +565,15 @@ def _anchored(batch_of: BatchLookup, batch: bytes, standard: str) -> BatchFact:
     return fact
 
 
-def _verify_opening(opening: Opening, leaves: list[bytes], fact: BatchFact, *, hash_name: str) -> None:
+def _verify_batch(proven: BatchProof, leaves: list[bytes], fact: BatchFact, *, hash_name: str) -> None:
     """[VAULT-TREE-2]: the leaves and their proof lead to the anchored root."""
     root = root_from_multiproof(
-        leaves, opening.indexes.tolist(), split_hashes(opening.proof), count=fact.count, hash_name=hash_name
+        leaves, proven.indexes.tolist(), split_hashes(proven.proof), count=fact.count, hash_name=hash_name
     )
     if root != fact.root:
         raise IntegrityError(
             "vault.leaf_mismatch",
-            f"{len(leaves)} records lead to root {root.hex()[:16]}… where batch {opening.batch.hex()} is anchored as "
+            f"{len(leaves)} records lead to root {root.hex()[:16]}… where batch {proven.batch.hex()} is anchored as "
             f"{fact.root.hex()[:16]}…: content, salt or place of at least one was changed",
         )
 
@@ -583,10 +583,10 @@ def _require_taxpayer(entry: TypeDisclosure, record_type: RecordType, uscc: Uscc
         raise IntegrityError("vault.taxpayer_mismatch", f"a record of {entry.standard} names another taxpayer")
 
 
-def _require_live(opening: Opening, status_of: LeafLookup) -> None:
-    for index in opening.indexes.tolist():
-        status = status_of(opening.batch, index)
+def _require_live(proven: BatchProof, status_of: LeafLookup) -> None:
+    for index in proven.indexes.tolist():
+        status = status_of(proven.batch, index)
         if status is LeafStatus.SUPERSEDED:
-            raise Conflict("vault.superseded", f"leaf {index} of batch {opening.batch.hex()} has a newer version")
+            raise Conflict("vault.superseded", f"leaf {index} of batch {proven.batch.hex()} has a newer version")
         if status is LeafStatus.ERASED:
-            raise Conflict("vault.record_erased", f"leaf {index} of batch {opening.batch.hex()} was erased")
+            raise Conflict("vault.record_erased", f"leaf {index} of batch {proven.batch.hex()} was erased")

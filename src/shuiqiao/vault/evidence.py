@@ -49,7 +49,7 @@ _Hash = Annotated[bytes, Meta(min_length=32, max_length=32)]
 _GroupId = Annotated[str, Meta(max_length=32)]
 
 
-class OpenedGroup(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True, tag="opened"):
+class ShownGroup(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True, tag="opened"):
     """A group shown in full: canonical JSON bytes and the salt they were hashed with."""
 
     group: _GroupId
@@ -70,14 +70,14 @@ class RecordProof(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_on
     standard: StandardId
     batch: BatchId
     index: LeafIndex
-    groups: Annotated[list[OpenedGroup | WithheldGroup], Meta(min_length=1, max_length=4)]
+    groups: Annotated[list[ShownGroup | WithheldGroup], Meta(min_length=1, max_length=4)]
     path: Annotated[list[_Hash], Meta(max_length=MAX_BATCH_DEPTH)]
 
 
 def record_leaf(proof: RecordProof, *, suite: CipherSuite) -> bytes:
     """Return the leaf that a proof's groups give [VAULT-LEAF-1]."""
     hashes = [
-        group_hash(part.salt, part.content, hash_name=suite.hash_name) if isinstance(part, OpenedGroup) else part.hash
+        group_hash(part.salt, part.content, hash_name=suite.hash_name) if isinstance(part, ShownGroup) else part.hash
         for part in proof.groups
     ]
     return leaf_from_group_hashes(hashes, hash_name=suite.hash_name)
@@ -98,7 +98,7 @@ def verify_record_proof(proof: RecordProof, *, batch_of: BatchLookup, suite: Cip
             f"batch {proof.batch.hex()} holds {fact.standard} on the ledger, {proof.standard} in the proof",
         )
     for part in proof.groups:
-        if isinstance(part, OpenedGroup):
+        if isinstance(part, ShownGroup):
             _require_own(part, proof.standard)
     verify_inclusion(
         leaf_hash=record_leaf(proof, suite=suite),
@@ -111,7 +111,7 @@ def verify_record_proof(proof: RecordProof, *, batch_of: BatchLookup, suite: Cip
     return fact
 
 
-def _require_own(part: OpenedGroup, standard: str) -> None:
+def _require_own(part: ShownGroup, standard: str) -> None:
     """Refuse a group shown under another name than was hashed with it, or that has a second spelling [STD-54]."""
     content = decode_json(part.content, max_bytes=MAX_GROUP_BYTES)
     if encode_json(content) != part.content:
@@ -238,8 +238,8 @@ def verify_evidence(evidence: RecordEvidence, *, receipt: VerifiedReceipt, suite
     )
 
 
-def _opened(proof: RecordProof) -> list[OpenedGroup]:
-    return [part for part in proof.groups if isinstance(part, OpenedGroup)]
+def _opened(proof: RecordProof) -> list[ShownGroup]:
+    return [part for part in proof.groups if isinstance(part, ShownGroup)]
 
 
 def _status(batch: bytes | None, superseded: bytes | None, erased: bytes | None) -> LeafStatus:
@@ -265,11 +265,11 @@ def prove_record(
     if not 0 <= index < row.count or index in file.header.erased:
         raise InvalidInput("vault.leaf_unknown", f"leaf {index} of batch {row.id.hex()} is not there or erased")
     salts = file.salts_of([index])[0]
-    parts: list[OpenedGroup | WithheldGroup] = []
+    parts: list[ShownGroup | WithheldGroup] = []
     for position, group in enumerate(file.header.groups):
         salt, content = salts[position].tobytes(), file.group_records(position, [index])[0]
         if group in groups:
-            parts.append(OpenedGroup(group=group, salt=salt, content=content))
+            parts.append(ShownGroup(group=group, salt=salt, content=content))
         else:
             parts.append(WithheldGroup(hash=group_hash(salt, content, hash_name=hash_name)))
     path = split_hashes(file.multiproof([index]))

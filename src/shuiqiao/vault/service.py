@@ -24,7 +24,7 @@ from shuiqiao.ledger.model import LedgerEngine, Transaction
 from shuiqiao.standards.model import Catalogue, RecordType
 from shuiqiao.standards.readers.source import Source, open_source
 from shuiqiao.vault.anchoring import Place, anchor_index, finish_pending, finish_replacements
-from shuiqiao.vault.disclosure import Disclosure, granted_groups, open_records
+from shuiqiao.vault.disclosure import Disclosure, disclose_records, granted_groups
 from shuiqiao.vault.erasure import Eraser
 from shuiqiao.vault.evidence import RecordEvidence, RecordProof, encode_evidence, evidence_keys, prove_record
 from shuiqiao.vault.ingest.quarantine import Report
@@ -305,7 +305,7 @@ class Vault:
         wanted = [granted_groups(kind, tuple(ids)) for kind, ids in zip(types, groups.values(), strict=True)]
         with self._index.read() as view:
             found = tuple(
-                open_records(
+                disclose_records(
                     view,
                     live_entries(view, record_type, uscc=uscc, period=period),
                     reader=self._reader,

@@ -44,11 +44,11 @@ def test_a_consent_lives_through_every_valid_step(world):
     consent = world.granted(enterprise)
     assert world.grant(consent).status is Status.ACTIVE
     pause = enterprise.pause(consent, now_ms=world.clock.now_ms())
-    world.desk.relay(pause.raw)
+    world.consents.relay(pause.raw)
     assert world.grant(consent).status is Status.PAUSED
-    world.desk.relay(enterprise.resume(consent, pause=pause.id, now_ms=world.clock.now_ms()).raw)
+    world.consents.relay(enterprise.resume(consent, pause=pause.id, now_ms=world.clock.now_ms()).raw)
     assert world.grant(consent).status is Status.ACTIVE
-    world.desk.relay(enterprise.revoke(consent, now_ms=world.clock.now_ms()).raw)
+    world.consents.relay(enterprise.revoke(consent, now_ms=world.clock.now_ms()).raw)
     assert world.grant(consent).status is Status.REVOKED
 
 
@@ -73,15 +73,15 @@ def test_a_desk_relays_control_statements_and_nothing_else(world):
     world.enrol(enterprise)
     submission = enterprise.submission(world.terms(), now_ms=world.clock.now_ms())
     with pytest.raises(InvalidInput, match=r"^consent\.statement_wrong"):
-        world.desk.relay(submission.grant)
+        world.consents.relay(submission.grant)
 
 
 def test_what_a_provider_says_of_a_lost_key_is_not_relayed(world):
-    """The ledger would take it from anybody: a provider says it through its own counter, no other desk for it."""
+    """The ledger would take it from anybody: a provider says it through its own service, no other does it for it."""
     consent = world.granted()
     body = ConsentRevokeBody(consent=consent, reason=RevokeReason.KEY_LOST)
     raw = world.signed(REVOKE, body, author=BUREAU, keys=[world.signing[BUREAU]])
-    for relay in (world.desk.relay, world.files[MemberId("bank-a")].relay):
+    for relay in (world.consents.relay, world.files[MemberId("bank-a")].relay):
         with pytest.raises(InvalidInput, match=r"^consent\.statement_wrong.*consent\.revoke by bureau"):
             relay(raw)
     assert world.grant(consent).status is Status.ACTIVE
@@ -122,7 +122,7 @@ def test_the_provider_revokes_for_a_lost_key_and_no_other_member_does(world):
     consent = world.granted()
     with pytest.raises(Denied, match=r"^consent\.provider_wrong"):
         world.submitters[BANK_A].submit(REVOKE, ConsentRevokeBody(consent=consent, reason=RevokeReason.KEY_LOST))
-    world.desk.revoke_for_lost_key(consent)
+    world.consents.revoke_for_lost_key(consent)
     assert world.grant(consent).status is Status.REVOKED
 
 
@@ -133,9 +133,9 @@ def test_a_resume_that_was_kept_back_cannot_lift_a_later_pause(world):
     now_ms = world.clock.now_ms()
     first, second = (enterprise.pause(consent, now_ms=now_ms) for _ in range(2))
     kept_back = enterprise.resume(consent, pause=first.id, now_ms=now_ms)
-    world.desk.relay(first.raw)
-    world.desk.relay(enterprise.resume(consent, pause=first.id, now_ms=now_ms).raw)
-    world.desk.relay(second.raw)
+    world.consents.relay(first.raw)
+    world.consents.relay(enterprise.resume(consent, pause=first.id, now_ms=now_ms).raw)
+    world.consents.relay(second.raw)
     with pytest.raises(Conflict, match=r"^consent\.pause_superseded"):
         world.files[BANK_B].relay(kept_back.raw)
     assert world.grant(consent).status is Status.PAUSED
@@ -145,14 +145,14 @@ def test_revoked_is_final(world):
     """[CONSENT-9]"""
     enterprise = world.enterprise()
     consent = world.granted(enterprise)
-    world.desk.relay(enterprise.revoke(consent, now_ms=world.clock.now_ms()).raw)
+    world.consents.relay(enterprise.revoke(consent, now_ms=world.clock.now_ms()).raw)
     for statement in (
         enterprise.pause(consent, now_ms=world.clock.now_ms()),
         enterprise.resume(consent, pause=bytes(16), now_ms=world.clock.now_ms()),
         enterprise.revoke(consent, now_ms=world.clock.now_ms()),
     ):
         with pytest.raises(Conflict, match=r"^consent\.step_invalid"):
-            world.desk.relay(statement.raw)
+            world.consents.relay(statement.raw)
 
 
 def test_a_consent_ends_by_block_time_alone(world):
@@ -164,7 +164,7 @@ def test_a_consent_ends_by_block_time_alone(world):
     assert world.grant(consent).status is Status.ACTIVE
     assert world.grant(consent).status_at(world.clock.now_ms()) is Status.EXPIRED
     with pytest.raises(Conflict, match=r"^consent\.step_invalid.*expired"):
-        world.desk.relay(enterprise.pause(consent, now_ms=world.clock.now_ms()).raw)
+        world.consents.relay(enterprise.pause(consent, now_ms=world.clock.now_ms()).raw)
 
 
 def test_the_provider_cannot_grant_alone(world):
@@ -252,7 +252,7 @@ def test_who_names_a_consents_key_as_its_sealing_key_keeps_it_from_nobody(world)
     key = world.submitters[BUREAU].decode(submission.grant).body.key
     body = MemberRotateKeyBody(purpose=KeyPurpose.SEALING, new_key=key, proof=b"")
     world.submitters[BANK_A].submit(ROTATE_KEY, body)
-    assert world.grant(world.desk.receive(submission).artefact.name).status == Status.ACTIVE
+    assert world.grant(world.consents.receive(submission).artefact.name).status == Status.ACTIVE
 
 
 def test_the_key_of_a_consent_becomes_no_members(world):
@@ -274,7 +274,7 @@ def test_a_consent_id_belongs_to_its_provider(world):
     key = consent_key(world, stolen, number=2)
     copy = msgspec.structs.replace(body, provider=OTHER_BUREAU, key=key.public_key)
     world.submitters[OTHER_BUREAU].submit(GRANT, copy, extra_keys=[key])
-    consent = world.desk.receive(submission).artefact.name
+    consent = world.consents.receive(submission).artefact.name
     assert world.files[BANK_A].receive(submission.artefact).name == consent
     world.files[BANK_A].relay(other.pause(stolen, now_ms=now_ms).raw)
     assert (world.grant(stolen).status, world.grant(consent).status) == (Status.PAUSED, Status.ACTIVE)
@@ -311,9 +311,9 @@ def test_a_grant_uses_up_no_transaction_id_that_its_provider_chose(world):
     key = consent_key(world, owned_id(BUREAU, tx.body.consent))
     taken = world.signed(GRANT, tx.body, author=BUREAU, keys=[key], id=bytes(16))
     with pytest.raises(InvalidInput, match=r"^consent\.grant_mismatch"):
-        world.desk.receive(replace(submission, grant=taken))
+        world.consents.receive(replace(submission, grant=taken))
     same = world.signed(GRANT, tx.body, author=BUREAU, keys=[key], id=tx.id)
-    assert world.desk.receive(replace(submission, grant=same)).artefact.consent == tx.body.consent
+    assert world.consents.receive(replace(submission, grant=same)).artefact.consent == tx.body.consent
 
 
 @pytest.mark.parametrize(
@@ -404,7 +404,7 @@ def test_the_edges_of_a_window_belong_where_the_rule_says(world, valid_from, val
 def test_a_statement_for_a_consent_nobody_granted_is_refused(world):
     statement = world.enterprise().revoke(owned_id(BUREAU, bytes(16)), now_ms=world.clock.now_ms())
     with pytest.raises(Denied, match=r"^consent\.unknown"):
-        world.desk.relay(statement.raw)
+        world.consents.relay(statement.raw)
 
 
 def test_a_broken_signature_of_the_consent_key_is_refused(world):
@@ -420,8 +420,8 @@ def test_the_commitment_on_the_ledger_is_the_salted_hash_of_the_artefact(world):
     """[CONSENT-4]"""
     enterprise = world.enterprise()
     consent = world.granted(enterprise)
-    artefact = world.desk.artefact(consent)
-    stored = world.desk._store.artefact(consent).raw
+    artefact = world.consents.artefact(consent)
+    stored = world.consents._store.artefact(consent).raw
     expected = world.suite.digest(b"shuiqiao/consent/commitment/1\x00" + artefact.salt + stored)
     assert expected == world.grant(consent).commitment
     assert expected == commitment_of(stored, salt=artefact.salt, suite=world.suite)
@@ -441,7 +441,7 @@ def test_subscribers_are_told_of_every_step(world):
         enterprise.resume(consent, pause=pause.id, now_ms=world.clock.now_ms()),
         enterprise.revoke(consent, now_ms=world.clock.now_ms()),
     ):
-        world.desk.relay(statement.raw)
+        world.consents.relay(statement.raw)
     # The listener is called after the caller is answered: one more block makes sure that all before it was told.
     world.granted(enterprise)
     expected = ["consent.granted", "consent.paused", "consent.resumed", "consent.revoked"]

@@ -29,7 +29,7 @@ def busy(world):
 
 def secrets_of(world, consents):
     """What must not be found, and that it was really there to leak."""
-    artefacts = [world.desk.artefact(consent) for consent in consents]
+    artefacts = [world.consents.artefact(consent) for consent in consents]
     words = {
         artefacts[0].taxpayer,
         artefacts[0].product,
@@ -37,7 +37,7 @@ def secrets_of(world, consents):
         "invoice_issued",
         "2024-01-01",
     }
-    stored = b"".join(world.desk._store.artefact(consent).raw for consent in consents)
+    stored = b"".join(world.consents._store.artefact(consent).raw for consent in consents)
     assert {word for word in words if word.encode() in stored} == words
     return words
 
@@ -52,12 +52,12 @@ def test_no_word_of_an_artefact_stands_on_the_ledger(world, busy):
 def test_no_guess_hashed_plainly_stands_on_the_ledger(world, busy):
     """An attacker who knows the number, or every artefact field but the salt, finds no digest that matches."""
     ledger = b"".join(world.raw_transactions())
-    artefact = world.desk.artefact(busy[0])
+    artefact = world.consents.artefact(busy[0])
     guesses = [artefact.taxpayer.encode(), artefact.product.encode(), artefact.consent + artefact.taxpayer.encode()]
     guesses += [guess.lower() for guess in guesses] + [world.network + guess for guess in guesses]
     digests = [hashlib.new(name, guess).digest() for guess in guesses for name in ("sha256", "sm3", "sha1", "md5")]
     assert [digest for digest in digests if digest in ledger or digest.hex().encode() in ledger] == []
-    unsalted = world.suite.digest(world.desk._store.artefact(busy[0]).raw)
+    unsalted = world.suite.digest(world.consents._store.artefact(busy[0]).raw)
     assert unsalted not in ledger
 
 
@@ -80,6 +80,6 @@ def test_the_bank_never_sees_the_enrolment_key(world, busy):
     """[CONSENT-1] [CONSENT-3]: what the bank is handed does not hold the key that links consents."""
     enrolment = EnterpriseKeys(bytes([1]) * 32, suite=world.suite).enrolment_key(BUREAU, network=world.network)
     stored = world.files[BANK_A]._store.artefact(busy[0]).raw
-    assert world.desk._store.artefact(busy[0]).raw == stored
+    assert world.consents._store.artefact(busy[0]).raw == stored
     assert enrolment.key_id not in stored
     assert enrolment.public_key not in stored

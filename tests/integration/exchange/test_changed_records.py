@@ -40,7 +40,7 @@ def test_both_sides_are_told_of_an_amended_and_an_erased_record(world, monkeypat
         wrong.setattr(world.submitters[BANK_A], "_is_clock_confirmed", False)
         assert list(world.banks[BANK_A].changed_records()) == []
 
-    leaf = first.disclosure.types[0].openings[0]
+    leaf = first.disclosure.types[0].proofs[0]
     world.vault.erase(
         leaf.batch,
         [int(leaf.indexes[0])],

@@ -152,7 +152,7 @@ def test_the_enterprise_reads_who_used_its_data_when_and_for_what(world):
     consent = world.granted(enterprise, taxpayer=taxpayer)
     exchanged(world, consent)
     sent = world.asked(consent)
-    world.desk.relay(enterprise.revoke(consent, now_ms=world.clock.now_ms()).raw)
+    world.consents.relay(enterprise.revoke(consent, now_ms=world.clock.now_ms()).raw)
     with pytest.raises(Denied):
         world.provider.answer(sent.message)
     answered, refused = sorted(world.provider.usage_account(taxpayer), key=lambda use: use.outcome)

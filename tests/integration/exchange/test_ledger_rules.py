@@ -138,7 +138,7 @@ def test_a_delivery_after_the_consent_was_revoked_is_refused(world):
     """[EXCHANGE-2]"""
     consent = world.granted()
     made = request(world, consent)
-    world.desk.revoke_for_lost_key(consent)
+    world.consents.revoke_for_lost_key(consent)
     assert code_of(lambda: deliver(world, made)) == "consent.revoked"
     refuse(world, made, code=FieldCode.INVALID)
     assert world.entry(made)["status"] == "refused"

@@ -72,8 +72,8 @@ def received(world, sent):
 
 
 def delivered(data):
-    openings = data.disclosure.types[0].openings
-    return [LeafRef(batch=part.batch, index=index) for part in openings for index in part.indexes.tolist()]
+    proofs = data.disclosure.types[0].proofs
+    return [LeafRef(batch=part.batch, index=index) for part in proofs for index in part.indexes.tolist()]
 
 
 def grades(data):

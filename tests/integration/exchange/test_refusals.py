@@ -141,7 +141,7 @@ def end(world, enterprise, consent, act):
     if act == "end":
         world.clock.advance(61 * MS_PER_DAY)
         return
-    world.desk.relay(getattr(enterprise, act)(consent, now_ms=world.clock.now_ms()).raw)
+    world.consents.relay(getattr(enterprise, act)(consent, now_ms=world.clock.now_ms()).raw)
 
 
 def test_a_consent_revoked_between_check_and_block_lets_nothing_out(world):

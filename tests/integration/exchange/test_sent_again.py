@@ -79,7 +79,7 @@ class Case:
     def control(self, act, **more):
         now_ms = self.world.clock.now_ms()
         statement = getattr(self.enterprise, act)(self.consent, now_ms=now_ms, **more)
-        self.world.desk.relay(statement.raw)
+        self.world.consents.relay(statement.raw)
         return statement.id
 
 

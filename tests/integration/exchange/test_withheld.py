@@ -15,7 +15,7 @@ from shuiqiao.base.ids import MemberId, Uscc
 from shuiqiao.exchange.accusation import WithheldEvidence, prove_withheld
 from shuiqiao.exchange.manifest import encode_manifest
 from shuiqiao.vault import service
-from shuiqiao.vault.evidence import OpenedGroup, RecordProof, record_leaf
+from shuiqiao.vault.evidence import RecordProof, ShownGroup, record_leaf
 from shuiqiao.vault.model import ErasureReason, LeafRef
 
 BUREAU, BANK_A = MemberId("bureau"), MemberId("bank-a")
@@ -85,7 +85,7 @@ def lied(world):
 
 def evidence_of(world, received, leaf, *, groups=("core",)):
     opened = next(entry for entry in received.disclosure.types if entry.standard == ISSUED)
-    delivered = [LeafRef(batch=part.batch, index=index) for part in opened.openings for index in part.indexes.tolist()]
+    delivered = [LeafRef(batch=part.batch, index=index) for part in opened.proofs for index in part.indexes.tolist()]
     return WithheldEvidence(
         manifest=received.manifest_bytes,
         delivered=delivered,
@@ -181,7 +181,7 @@ def test_a_record_that_was_anchored_without_a_day_accuses_nobody(world, lied, da
     """[EXCHANGE-16]: a number is no date, though it counts days well."""
     leaf, received = lied
     core = encode_json({"type": ISSUED, "group": "core", "uscc": TAXPAYER, "issue_date": day})
-    part = OpenedGroup(group="core", salt=bytes(16), content=core)
+    part = ShownGroup(group="core", salt=bytes(16), content=core)
     record = RecordProof(standard=ISSUED, batch=leaf.batch, index=0, groups=[part], path=[])
     fact = replace(world.facts()["batch_of"](leaf.batch), count=1, root=record_leaf(record, suite=world.suite))
     evidence = replace(evidence_of(world, received, leaf), record=record)

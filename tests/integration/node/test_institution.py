@@ -49,7 +49,7 @@ def test_every_member_has_the_same_ledger(world):
     ("desk", "member"),
     [
         ("vault", "bank"),
-        ("consent_desk", "bank"),
+        ("consent_service", "bank"),
         ("provider", "regulator"),
         ("consent_file", "bureau"),
         ("recipient", "regulator"),

@@ -182,7 +182,7 @@ def test_an_application_under_a_revoked_consent_is_refused(world):
     consent = world.consent()
     bureau = world.bureau
     statement = world.enterprise.revoke(consent, now_ms=world.clock.now_ms())
-    bureau.consent_desk.relay(statement.raw)
+    bureau.consent_service.relay(statement.raw)
     assert code_of(lambda: world.applied(consent)) == "consent.revoked"
 
 

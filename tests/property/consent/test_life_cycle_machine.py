@@ -41,9 +41,9 @@ class OneConsent:
         elif step == "end":
             self.world.clock.advance(max(0, self.last_day_ms + 1 - now_ms))
         elif step == "key_lost":
-            self.world.desk.revoke_for_lost_key(self.consent)
+            self.world.consents.revoke_for_lost_key(self.consent)
         else:
-            self.world.desk.relay(self.statement(step, now_ms).raw)
+            self.world.consents.relay(self.statement(step, now_ms).raw)
 
     def statement(self, step, now_ms):
         if step == "pause":

@@ -14,8 +14,8 @@ from shuiqiao.vault import disclosure, evidence
 from shuiqiao.vault.contract import batch_lookup
 from shuiqiao.vault.disclosure import (
     MAX_WIRE_BYTES,
-    _decode_opening,
-    _WireOpening,
+    _decode_proof,
+    _WireProof,
     decode_disclosure,
     encode_disclosure,
 )
@@ -46,9 +46,9 @@ def changed_type(disclosure, **changes):
     return dataclasses.replace(disclosure, types=(dataclasses.replace(entry, **changes),))
 
 
-def changed_opening(disclosure, **changes):
-    first, *rest = disclosure.types[0].openings
-    return changed_type(disclosure, openings=(dataclasses.replace(first, **changes), *rest))
+def changed_proof(disclosure, **changes):
+    first, *rest = disclosure.types[0].proofs
+    return changed_type(disclosure, proofs=(dataclasses.replace(first, **changes), *rest))
 
 
 def flipped(data, at=0):
@@ -138,12 +138,12 @@ def test_years_are_placed_at_their_end(open_world, tmp_path):
 @pytest.mark.parametrize("part", ["salts", "withheld", "proof"])
 def test_a_changed_salt_hash_or_proof_is_caught(world, part):
     sent = world.disclose(FIRM, GRANTED)
-    opening = sent.types[0].openings[0]
-    value = getattr(opening, part)
+    proven = sent.types[0].proofs[0]
+    value = getattr(proven, part)
     assert value
     for at in (0, len(value) - 1):
         with pytest.raises(IntegrityError, match=r"vault\.leaf_mismatch"):
-            world.verify(changed_opening(sent, **{part: flipped(value, at)}))
+            world.verify(changed_proof(sent, **{part: flipped(value, at)}))
 
 
 def test_a_changed_value_is_caught(world):
@@ -159,10 +159,10 @@ def test_a_changed_value_is_caught(world):
 
 def test_records_exchanged_between_leaves_are_caught(world):
     sent = world.disclose(FIRM, GRANTED)
-    indexes = sent.types[0].openings[0].indexes.copy()
+    indexes = sent.types[0].proofs[0].indexes.copy()
     indexes[-1] += 1
     with pytest.raises(IntegrityError):
-        world.verify(changed_opening(sent, indexes=indexes))
+        world.verify(changed_proof(sent, indexes=indexes))
 
 
 def test_a_leaf_shown_twice_is_caught(world):
@@ -172,15 +172,15 @@ def test_a_leaf_shown_twice_is_caught(world):
     twice = changed_type(
         sent,
         rows=pa.concat_batches([entry.rows, entry.rows]),
-        openings=(*entry.openings, *entry.openings),
+        proofs=(*entry.proofs, *entry.proofs),
     )
     with pytest.raises(IntegrityError, match=r"vault\.leaf_repeated"):
         world.verify(twice)
-    opening = entry.openings[0]
-    repeated = opening.indexes.copy()
+    proven = entry.proofs[0]
+    repeated = proven.indexes.copy()
     repeated[1] = repeated[0]
     with pytest.raises(IntegrityError, match=r"vault\.proof_malformed"):
-        world.verify(changed_opening(sent, indexes=repeated))
+        world.verify(changed_proof(sent, indexes=repeated))
 
 
 def test_another_taxpayer_name_on_the_cover_is_caught(world):
@@ -210,17 +210,17 @@ def test_an_erased_or_superseded_record_is_refused_where_that_is_asked(open_worl
     """[VAULT-VERIFY-1]"""
     world = filled(open_world(), tmp_path)
     sent = world.disclose(FIRM, GRANTED)
-    opening = sent.types[0].openings[0]
-    world.vault.erase(opening.batch, [int(opening.indexes[0])], reason=ErasureReason.LEGAL_ORDER, anchor=world.anchor)
+    proven = sent.types[0].proofs[0]
+    world.vault.erase(proven.batch, [int(proven.indexes[0])], reason=ErasureReason.LEGAL_ORDER, anchor=world.anchor)
     assert world.verify(sent).record_count == 20
-    with pytest.raises(Conflict, match=rf"^vault\.record_erased.*leaf {opening.indexes[0]} of"):
+    with pytest.raises(Conflict, match=rf"^vault\.record_erased.*leaf {proven.indexes[0]} of"):
         world.verify(sent, status_of=world.status_of)
 
 
 def test_an_erased_batch_is_refused(open_world, tmp_path):
     world = filled(open_world(), tmp_path)
     sent = world.disclose(FIRM, GRANTED)
-    world.vault.erase(sent.types[0].openings[0].batch, [], reason=ErasureReason.LEGAL_ORDER, anchor=world.anchor)
+    world.vault.erase(sent.types[0].proofs[0].batch, [], reason=ErasureReason.LEGAL_ORDER, anchor=world.anchor)
     with pytest.raises(Conflict, match=r"vault\.batch_erased"):
         world.verify(sent)
 
@@ -272,20 +272,20 @@ def test_malformed_bytes_are_refused_with_a_code(world, change, code):
 
 
 def _resize(wire, part, by):
-    """Cut a part of the first opening, or append to it."""
-    opening = wire["types"][0]["openings"][0]
-    opening[part] = opening[part] + bytes(by) if by > 0 else opening[part][:by]
+    """Cut a part of the first batch proof, or append to it."""
+    proven = wire["types"][0]["openings"][0]
+    proven[part] = proven[part] + bytes(by) if by > 0 else proven[part][:by]
 
 
-def _no_leaves(opening):
-    opening.update(indexes=b"", salts=b"", withheld=b"", proof=b"")
+def _no_leaves(proven):
+    proven.update(indexes=b"", salts=b"", withheld=b"", proof=b"")
 
 
 @pytest.mark.parametrize(("leaves", "fits"), [(1 << MAX_BATCH_DEPTH, True), ((1 << MAX_BATCH_DEPTH) + 1, False)])
 def test_an_opening_shows_no_more_leaves_than_a_batch_can_have(leaves, fits):
     """[VAULT-WIRE-2]: refused before anything is made of it."""
     record_type = CATALOGUE.get("tax_credit_grade")
-    wire = _WireOpening(
+    wire = _WireProof(
         batch=bytes(16),
         indexes=np.arange(leaves, dtype="<u4").tobytes(),
         salts=bytes(16 * leaves),
@@ -293,10 +293,10 @@ def test_an_opening_shows_no_more_leaves_than_a_batch_can_have(leaves, fits):
         proof=b"",
     )
     if fits:
-        assert len(_decode_opening(wire, record_type, granted=1).indexes) == leaves
+        assert len(_decode_proof(wire, record_type, granted=1).indexes) == leaves
         return
     with pytest.raises(InvalidInput, match=r"^vault\.disclosure_malformed"):
-        _decode_opening(wire, record_type, granted=1)
+        _decode_proof(wire, record_type, granted=1)
 
 
 def test_a_proof_is_no_longer_than_its_leaves_can_need():
@@ -304,10 +304,10 @@ def test_a_proof_is_no_longer_than_its_leaves_can_need():
     record_type = CATALOGUE.get("tax_credit_grade")
     parts = {"batch": bytes(16), "indexes": bytes(4), "salts": bytes(16)}
     parts["withheld"] = bytes(32 * (len(record_type.groups) - 1))
-    longest = _WireOpening(**parts, proof=bytes(32 * MAX_BATCH_DEPTH))
-    assert len(_decode_opening(longest, record_type, granted=1).proof) == 32 * MAX_BATCH_DEPTH
+    longest = _WireProof(**parts, proof=bytes(32 * MAX_BATCH_DEPTH))
+    assert len(_decode_proof(longest, record_type, granted=1).proof) == 32 * MAX_BATCH_DEPTH
     with pytest.raises(InvalidInput, match=r"^vault\.disclosure_malformed"):
-        _decode_opening(_WireOpening(**parts, proof=bytes(32 * (MAX_BATCH_DEPTH + 1))), record_type, granted=1)
+        _decode_proof(_WireProof(**parts, proof=bytes(32 * (MAX_BATCH_DEPTH + 1))), record_type, granted=1)
 
 
 def test_a_disclosure_without_core_is_proven_and_does_not_say_whose_it_is(world):
@@ -319,7 +319,7 @@ def test_a_disclosure_without_core_is_proven_and_does_not_say_whose_it_is(world)
         assert verified.record_count == 20
         assert "uscc" not in verified.types["invoice_issued@2"].rows.schema.names
     with pytest.raises(IntegrityError, match=r"^vault\.leaf_mismatch"):
-        world.verify(changed_opening(sent, withheld=flipped(sent.types[0].openings[0].withheld)))
+        world.verify(changed_proof(sent, withheld=flipped(sent.types[0].proofs[0].withheld)))
 
 
 def _spoil_text(column):
@@ -355,16 +355,16 @@ def test_columns_that_do_not_fit_their_leaves_are_refused(world):
     with pytest.raises(InvalidInput, match=r"vault\.disclosure_malformed"):
         world.verify(changed_type(sent, rows=sent.types[0].rows.slice(1)))
     with pytest.raises(InvalidInput, match=r"vault\.disclosure_malformed"):
-        world.verify(changed_opening(sent, salts=b""))
-    withheld = sent.types[0].openings[0].withheld
+        world.verify(changed_proof(sent, salts=b""))
+    withheld = sent.types[0].proofs[0].withheld
     for hashes in (withheld[32:], withheld + bytes(32), b""):
         with pytest.raises(InvalidInput, match=r"vault\.disclosure_malformed.*too few or too many"):
-            world.verify(changed_opening(sent, withheld=hashes))
+            world.verify(changed_proof(sent, withheld=hashes))
     for groups in (("amounts", "core"), ("core", "core", "amounts")):
         with pytest.raises(InvalidInput, match=r"vault\.disclosure_malformed.*not those of its groups"):
             world.verify(changed_type(sent, groups=groups))
-    first = sent.types[0].openings[0]
-    shorter = changed_opening(sent, salts=first.salts[2 * 16 :], withheld=first.withheld[32:])
+    first = sent.types[0].proofs[0]
+    shorter = changed_proof(sent, salts=first.salts[2 * 16 :], withheld=first.withheld[32:])
     with pytest.raises(InvalidInput, match=r"vault\.disclosure_malformed.*more or fewer leaves than it has rows"):
         world.verify(changed_type(shorter, rows=sent.types[0].rows.slice(1)))
     renamed = sent.types[0].rows.rename_columns(["x", *sent.types[0].rows.schema.names[1:]])
@@ -400,7 +400,7 @@ def test_a_disclosure_that_makes_no_sense_is_refused(world, options, code):
 
 def test_what_travels_is_of_one_version_and_within_limits():
     """Two institutions with other numbers would not read each other's disclosures."""
-    limits = (disclosure.MAX_DISCLOSED_RECORDS, disclosure.MAX_OPENINGS, disclosure.MAX_TYPES)
+    limits = (disclosure.MAX_DISCLOSED_RECORDS, disclosure.MAX_BATCH_PROOFS, disclosure.MAX_TYPES)
     assert (disclosure.WIRE_VERSION, *limits) == (1, 2_000_000, 65_536, 32)
     assert disclosure.MAX_WIRE_ITEMS == 1_048_576
     assert (evidence.MAX_EVIDENCE_FILE_BYTES, evidence.EVIDENCE_VERSION) == (2_097_152, 1)

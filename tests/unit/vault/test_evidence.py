@@ -11,9 +11,9 @@ from shuiqiao.standards.columns import MAX_GROUP_BYTES
 from shuiqiao.vault.contract import COMMIT, AnchorCommitBody
 from shuiqiao.vault.evidence import (
     EVIDENCE_MAGIC,
-    OpenedGroup,
     RecordEvidence,
     RecordProof,
+    ShownGroup,
     WithheldGroup,
     decode_evidence,
     encode_evidence,
@@ -49,7 +49,7 @@ def test_one_record_is_proven_by_itself_with_what_is_granted_readable(world):
     fact = verify_record_proof(proof, batch_of=world.batch_of, suite=world.suite)
     assert fact == world.batch_of(proof.batch)
     opened, *withheld = proof.groups
-    assert isinstance(opened, OpenedGroup)
+    assert isinstance(opened, ShownGroup)
     assert all(isinstance(part, WithheldGroup) for part in withheld)
     content = decode_json(opened.content, max_bytes=1 << 16)
     assert (content["type"], content["group"], content["uscc"]) == ("invoice_issued@2", "core", FIRM)
@@ -106,7 +106,7 @@ LONGEST = RecordProof(
     standard="invoice_issued@2",
     batch=bytes(16),
     index=0,
-    groups=[OpenedGroup(group="g" * 32, salt=bytes(16), content=bytes(MAX_GROUP_BYTES)), WithheldGroup(hash=bytes(32))],
+    groups=[ShownGroup(group="g" * 32, salt=bytes(16), content=bytes(MAX_GROUP_BYTES)), WithheldGroup(hash=bytes(32))],
     path=[bytes(32)] * MAX_BATCH_DEPTH,
 )
 
@@ -117,9 +117,9 @@ LONGEST = RecordProof(
         {"groups": []},
         {"groups": LONGEST.groups * 3},
         *[{"groups": [WithheldGroup(hash=bytes(length))]} for length in (31, 33)],
-        *[{"groups": [OpenedGroup(group="core", salt=bytes(length), content=b"")]} for length in (15, 17)],
-        {"groups": [OpenedGroup(group="g" * 33, salt=bytes(16), content=b"")]},
-        {"groups": [OpenedGroup(group="core", salt=bytes(16), content=bytes(MAX_GROUP_BYTES + 1))]},
+        *[{"groups": [ShownGroup(group="core", salt=bytes(length), content=b"")]} for length in (15, 17)],
+        {"groups": [ShownGroup(group="g" * 33, salt=bytes(16), content=b"")]},
+        {"groups": [ShownGroup(group="core", salt=bytes(16), content=bytes(MAX_GROUP_BYTES + 1))]},
         *[{"path": [bytes(length)]} for length in (31, 33)],
         {"path": [bytes(32)] * (MAX_BATCH_DEPTH + 1)},
         *[{"version": version} for version in (0, 2)],

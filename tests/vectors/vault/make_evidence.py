@@ -24,8 +24,8 @@ from shuiqiao.base.encoding import decode_json, encode_cbor  # noqa: E402
 from shuiqiao.node.institution import Institution  # noqa: E402
 from shuiqiao.vault.evidence import (  # noqa: E402
     EVIDENCE_MAGIC,
-    OpenedGroup,
     RecordEvidence,
+    ShownGroup,
     decode_evidence,
     encode_evidence,
 )
@@ -51,7 +51,7 @@ def prove(institution: Institution, leaf: LeafRef, *groups: str) -> bytes:
 
 def holding(title: str, data: bytes, *, status: str) -> dict[str, Any]:
     proof = decode_evidence(data).proof
-    opened = [part for part in proof.groups if isinstance(part, OpenedGroup)]
+    opened = [part for part in proof.groups if isinstance(part, ShownGroup)]
     return {
         "title": title,
         "file": data.hex(),
@@ -70,7 +70,7 @@ def changed(evidence: RecordEvidence, **fields: Any) -> bytes:
 def refused(evidence: RecordEvidence, other: RecordEvidence, receipt: bytes) -> list[dict[str, str]]:
     proof = evidence.proof
     opened = proof.groups[0]
-    assert isinstance(opened, OpenedGroup)
+    assert isinstance(opened, ShownGroup)
     salted = msgspec.structs.replace(opened, salt=bytes(16))
     moved = msgspec.structs.replace(proof, index=proof.index ^ 1)
     renamed = msgspec.structs.replace(proof, standard="filing@1")

@@ -85,7 +85,7 @@ class EnterpriseOwner:
 
     def enrol(self) -> None:
         """Be identified at the bureau's counter and leave the enrolment key there."""
-        self._bureau.consent_desk.enrol(
+        self._bureau.consent_service.enrol(
             self.applicant.uscc,
             enrolment_key=self.enterprise.enrolment_key(BUREAU),
             identity_check=self._identity,
@@ -106,7 +106,7 @@ class EnterpriseOwner:
         """Sign a consent, hand it to the bureau, and return the artefact's bytes with the grant."""
         now_ms = self._bureau.surroundings.clock.now_ms()
         submission = self.enterprise.submission(self._terms(wanted, now_ms=now_ms), now_ms=now_ms)
-        granted = self._bureau.consent_desk.receive(submission)
+        granted = self._bureau.consent_service.receive(submission)
         return submission.artefact, granted
 
     def _terms(self, wanted: ConsentWanted, *, now_ms: int) -> ConsentTerms:

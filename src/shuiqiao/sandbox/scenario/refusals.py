@@ -47,7 +47,7 @@ def ask_while_paused(scene: Scene) -> object:
     """A request under a consent that the enterprise has paused."""
     consent = scene.fresh_consent()
     statement = scene.owner.enterprise.pause(consent, now_ms=scene.bureau.surroundings.clock.now_ms())
-    scene.bureau.consent_desk.relay(statement.raw)
+    scene.bureau.consent_service.relay(statement.raw)
     scene.bank.catch_up_with(scene.bureau)
     return scene.ask(consent)
 

@@ -122,7 +122,7 @@ def use_revoked_consent(scene: Scene) -> str:
     bureau = scene.bureau
     now_ms = bureau.surroundings.clock.now_ms()
     statement = scene.owner.enterprise.revoke(consent, now_ms=now_ms)
-    bureau.consent_desk.relay(statement.raw)
+    bureau.consent_service.relay(statement.raw)
     scene.bank.catch_up_with(bureau)
     return code_of(lambda: scene.ask(consent))
 
@@ -232,7 +232,7 @@ def withhold_record(scene: Scene) -> str:
     dishonest = Provider(
         submitter=bureau.outbox,
         store=ProviderStore(bureau.database),
-        consents=bureau.consent_desk,
+        consents=bureau.consent_service,
         vault=_Withholding(bureau.vault, before=newest.day),
         key=bureau.keys.signing,
         suite=bureau.suite,

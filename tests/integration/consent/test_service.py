@@ -17,7 +17,7 @@ from shuiqiao.consent.artefact import decode_artefact, encode_artefact, encode_e
 from shuiqiao.consent.contract import REVOKE, ConsentRevokeBody
 from shuiqiao.consent.enterprise import EnterpriseKeys
 from shuiqiao.consent.model import FieldCode, Frequency, FrequencyUnit, Mode, Purpose, RevokeReason, field_code
-from shuiqiao.consent.service import ConsentDesk
+from shuiqiao.consent.service import ConsentService
 from shuiqiao.consent.store import ConsentStore
 
 BUREAU, BANK_A, BANK_B = (MemberId(name) for name in ("bureau", "bank-a", "bank-b"))
@@ -25,7 +25,7 @@ BUREAU, BANK_A, BANK_B = (MemberId(name) for name in ("bureau", "bank-a", "bank-
 
 def refusal_of(world, submission) -> ShuiqiaoError:
     with pytest.raises(ShuiqiaoError) as refusal:
-        world.desk.receive(submission)
+        world.consents.receive(submission)
     return refusal.value
 
 
@@ -43,11 +43,11 @@ def enterprise(world):
 def test_a_sound_consent_is_kept_and_granted(world, enterprise):
     """[CONSENT-15]"""
     submission = submission_with(world, enterprise)
-    granted = world.desk.receive(submission)
+    granted = world.consents.receive(submission)
     assert world.terms().taxpayer == granted.artefact.taxpayer
-    assert granted.artefact == world.desk.artefact(granted.artefact.name)
-    assert granted.artefact in world.desk.artefacts_of(world.terms().taxpayer)
-    assert world.desk._store.artefact(granted.artefact.name).granted_index == granted.committed.index
+    assert granted.artefact == world.consents.artefact(granted.artefact.name)
+    assert granted.artefact in world.consents.artefacts_of(world.terms().taxpayer)
+    assert world.consents._store.artefact(granted.artefact.name).granted_index == granted.committed.index
 
 
 def test_a_taxpayer_nobody_enrolled_is_code_02(world, enterprise):
@@ -131,12 +131,12 @@ def test_the_identity_check_must_be_the_one_on_record(world, enterprise, change)
 def test_an_old_identity_check_is_renewed_at_the_counter_first(world):
     holder = world.enterprise(9)
     old = world.identity_check(checked_ms=world.clock.now_ms() - 180 * MS_PER_DAY - 1)
-    world.desk.enrol(Uscc("9OLD"), enrolment_key=holder.enrolment_key(BUREAU), identity_check=old)
+    world.consents.enrol(Uscc("9OLD"), enrolment_key=holder.enrolment_key(BUREAU), identity_check=old)
     error = refusal_of(world, submission_with(world, holder, taxpayer=Uscc("9OLD"), identity_check=old))
     assert error.code == "consent.identity_unchecked"
     just = world.identity_check(checked_ms=old.checked_ms + 1)
-    world.desk.enrol(Uscc("9OLD"), enrolment_key=holder.enrolment_key(BUREAU), identity_check=just)
-    granted = world.desk.receive(submission_with(world, holder, taxpayer=Uscc("9OLD"), identity_check=just))
+    world.consents.enrol(Uscc("9OLD"), enrolment_key=holder.enrolment_key(BUREAU), identity_check=just)
+    granted = world.consents.receive(submission_with(world, holder, taxpayer=Uscc("9OLD"), identity_check=just))
     assert granted.artefact.identity_check == just
 
 
@@ -170,7 +170,7 @@ def test_what_the_standard_does_not_know_cannot_be_granted(world, enterprise, it
 def test_the_same_consent_again_is_code_11(world, enterprise):
     """[CONSENT-17]"""
     submission = submission_with(world, enterprise)
-    world.desk.receive(submission)
+    world.consents.receive(submission)
     error = refusal_of(world, submission)
     assert (Conflict, "consent.already_granted", FieldCode.ALREADY_AUTHORISED) == (
         type(error),
@@ -189,17 +189,17 @@ def test_a_grant_the_ledger_refuses_is_no_consent(world, enterprise):
     )
     assert refusal_of(world, submission).code == "consent.window_too_early"
     artefact = decode_artefact(submission.artefact, network=world.network, suite=world.suite)
-    assert artefact not in world.desk.artefacts_of(artefact.taxpayer)
+    assert artefact not in world.consents.artefacts_of(artefact.taxpayer)
     with pytest.raises(Denied, match=r"^consent\.unknown"):
-        world.desk.artefact(artefact.name)
+        world.consents.artefact(artefact.name)
 
 
 def test_one_enterprise_has_one_firm_tag_at_its_bureau_and_no_other(world, enterprise):
     """[CONSENT-18]: the same in every consent, another one for another enterprise, and nowhere on the ledger."""
-    own, again = (world.desk.receive(submission_with(world, enterprise)).artefact for _ in range(2))
+    own, again = (world.consents.receive(submission_with(world, enterprise)).artefact for _ in range(2))
     stranger = world.enterprise(2)
     world.enrol(stranger, Uscc("9OTHER"))
-    other = world.desk.receive(submission_with(world, stranger, taxpayer=Uscc("9OTHER"))).artefact
+    other = world.consents.receive(submission_with(world, stranger, taxpayer=Uscc("9OTHER"))).artefact
     assert own.firm == again.firm != other.firm
     assert not any(own.firm in raw for raw in world.raw_transactions())
 
@@ -222,7 +222,7 @@ def test_a_firm_tag_of_ones_own_making_is_refused(world, enterprise):
 
 
 class Meanwhile:
-    """The desk's way to the ledger, on which something happens while a grant is on its way."""
+    """The service's way to the ledger, on which something happens while a grant is on its way."""
 
     def __init__(self, submitter, act):
         self._submitter, self._act = submitter, act
@@ -234,8 +234,8 @@ class Meanwhile:
         return self._act(self._submitter, raw)
 
 
-def desk_over(world, act):
-    return ConsentDesk(
+def service_over(world, act):
+    return ConsentService(
         submitter=Meanwhile(world.submitters[BUREAU], act),
         store=ConsentStore(world.databases[BUREAU]),
         suite=world.suite,
@@ -255,11 +255,11 @@ def test_a_submission_whose_answer_was_lost_may_be_handed_in_again(world, enterp
         return submitter.countersign(raw)
 
     with pytest.raises(Unavailable):
-        desk_over(world, lost).receive(submission)
+        service_over(world, lost).receive(submission)
     with pytest.raises(Conflict, match=r"^ledger\.tx_replayed"):
-        desk_over(world, late).receive(submission)
+        service_over(world, late).receive(submission)
     consent = owned_id(BUREAU, world.submitters[BUREAU].decode(submission.grant).body.consent)
-    assert world.desk.artefact(consent).name == consent
+    assert world.consents.artefact(consent).name == consent
 
 
 def test_a_desk_takes_a_submission_again_that_did_not_go_through(world, enterprise):
@@ -272,12 +272,12 @@ def test_a_desk_takes_a_submission_again_that_did_not_go_through(world, enterpri
         return submitter.countersign(raw)
 
     submission = submission_with(world, enterprise)
-    desk = desk_over(world, at_last)
+    consents = service_over(world, at_last)
     for refused in (Denied, Unavailable):
         with pytest.raises(refused, match=r"^ledger\."):
-            desk.receive(submission)
-    consent = desk.receive(submission).artefact.name
-    assert world.desk.artefact(consent).name == consent
+            consents.receive(submission)
+    consent = consents.receive(submission).artefact.name
+    assert world.consents.artefact(consent).name == consent
 
 
 def test_two_submissions_at_once_give_one_consent(world, enterprise):
@@ -285,12 +285,12 @@ def test_two_submissions_at_once_give_one_consent(world, enterprise):
     taken = []
 
     def twice(submitter, raw):
-        taken.append(world.desk.receive(submission).artefact)
+        taken.append(world.consents.receive(submission).artefact)
         return submitter.countersign(raw)
 
     with pytest.raises(Conflict, match=r"^ledger\.tx_replayed"):
-        desk_over(world, twice).receive(submission)
-    assert [world.desk.artefact(each.name) for each in taken] == taken != []
+        service_over(world, twice).receive(submission)
+    assert [world.consents.artefact(each.name) for each in taken] == taken != []
 
 
 def test_a_refused_grant_takes_no_artefact_from_one_that_another_process_commits(world, enterprise):
@@ -304,18 +304,18 @@ def test_a_refused_grant_takes_no_artefact_from_one_that_another_process_commits
         return submitter.countersign(raw)
 
     def first(_submitter, _raw):
-        others.append(pool.submit(desk_over(world, good).receive, submission))
+        others.append(pool.submit(service_over(world, good).receive, submission))
         assert under_way.wait(PATIENCE_S)
         raise Denied("ledger.tx_expired", "this grant is valid for longer than the ledger allows")
 
     others = []
     with ThreadPoolExecutor(max_workers=1) as pool:
         with pytest.raises(Denied):
-            desk_over(world, first).receive(submission)
+            service_over(world, first).receive(submission)
         was_refused.set()
         consent = others[0].result().artefact
-    assert world.desk.artefact(consent.name) == consent
-    assert consent in world.desk.artefacts_of(consent.taxpayer)
+    assert world.consents.artefact(consent.name) == consent
+    assert consent in world.consents.artefacts_of(consent.taxpayer)
 
 
 def test_a_refusal_undoes_nothing_that_was_kept(world, enterprise):
@@ -329,13 +329,13 @@ def test_a_refusal_undoes_nothing_that_was_kept(world, enterprise):
         raise Denied("ledger.member_suspended", "suspended")
 
     with pytest.raises(Unavailable):
-        desk_over(world, lost).receive(submission)
+        service_over(world, lost).receive(submission)
     with pytest.raises(Denied):
-        desk_over(world, denied).receive(submission)
+        service_over(world, denied).receive(submission)
     consent = world.submitters[BUREAU].countersign(submission.grant)
     assert consent.index >= 0
     name = owned_id(BUREAU, world.submitters[BUREAU].decode(submission.grant).body.consent)
-    assert world.desk.artefact(name).name == name
+    assert world.consents.artefact(name).name == name
 
 
 @pytest.mark.parametrize("part", ["artefact", "endorsement"])
@@ -346,13 +346,13 @@ def test_any_changed_byte_is_refused(world, enterprise, part):
         bad = bytearray(good)
         bad[position] ^= 0x20
         with pytest.raises((InvalidInput, IntegrityError, Denied)):
-            world.desk.receive(replace(submission, **{part: bytes(bad)}))
+            world.consents.receive(replace(submission, **{part: bytes(bad)}))
 
 
 def test_the_bank_files_what_the_ledger_commits_to(world, enterprise):
     """[CONSENT-16]"""
     submission = submission_with(world, enterprise)
-    artefact = world.desk.receive(submission).artefact
+    artefact = world.consents.receive(submission).artefact
     assert artefact == world.files[BANK_A].receive(submission.artefact)
     assert artefact == world.files[BANK_A].receive(submission.artefact)
     assert artefact == world.files[BANK_A].artefact(artefact.name)
@@ -363,7 +363,7 @@ def test_the_bank_refuses_an_artefact_that_is_not_granted_or_not_for_it(world, e
     submission = submission_with(world, enterprise)
     with pytest.raises(Denied, match=r"^consent\.unknown"):
         world.files[BANK_A].receive(submission.artefact)
-    world.desk.receive(submission)
+    world.consents.receive(submission)
     with pytest.raises(Denied, match=r"^consent\.recipient_wrong"):
         world.files[BANK_B].receive(submission.artefact)
 
@@ -379,13 +379,13 @@ def wider_than(world, artefact):
 
 def test_the_bank_refuses_other_bytes_than_those_committed_to(world, enterprise):
     """[CONSENT-16]"""
-    artefact = world.desk.receive(submission_with(world, enterprise)).artefact
+    artefact = world.consents.receive(submission_with(world, enterprise)).artefact
     with pytest.raises(IntegrityError, match=r"^consent\.commitment_mismatch"):
         world.files[BANK_A].receive(wider_than(world, artefact))
 
 
 def test_an_artefact_that_is_not_on_file_is_said_to_be_missing(world, enterprise):
-    artefact = world.desk.receive(submission_with(world, enterprise)).artefact
+    artefact = world.consents.receive(submission_with(world, enterprise)).artefact
     with pytest.raises(Denied, match=r"^consent\.artefact_missing"):
         world.files[BANK_A].artefact(artefact.name)
 
@@ -393,16 +393,16 @@ def test_an_artefact_that_is_not_on_file_is_said_to_be_missing(world, enterprise
 def test_a_desk_does_not_take_a_second_artefact_under_one_id(world, enterprise):
     """[CONSENT-1]: what is on file is never replaced by other bytes."""
     submission = submission_with(world, enterprise)
-    artefact = world.desk.receive(submission).artefact
-    stored = world.desk._store.artefact(artefact.name)
-    world.desk._store.save_artefact(stored)
+    artefact = world.consents.receive(submission).artefact
+    stored = world.consents._store.artefact(artefact.name)
+    world.consents._store.save_artefact(stored)
     with pytest.raises(Conflict, match=r"^consent\.artefact_differs"):
-        world.desk._store.save_artefact(replace(stored, raw=stored.raw + b"\x00"))
+        world.consents._store.save_artefact(replace(stored, raw=stored.raw + b"\x00"))
 
 
 def test_an_artefact_that_was_changed_on_file_is_not_used(world, enterprise):
     """[CONSENT-16]"""
-    artefact = world.desk.receive(submission_with(world, enterprise)).artefact
+    artefact = world.consents.receive(submission_with(world, enterprise)).artefact
     for raw, code in ((b"\x00", "artefact_damaged"), (wider_than(world, artefact), "commitment_mismatch")):
         with world.databases[BUREAU].begin() as connection:
             connection.execute(
@@ -410,4 +410,4 @@ def test_an_artefact_that_was_changed_on_file_is_not_used(world, enterprise):
                 {"raw": raw, "consent": artefact.name},
             )
         with pytest.raises(IntegrityError, match=rf"^consent\.{code}"):
-            world.desk.artefact(artefact.name)
+            world.consents.artefact(artefact.name)
