@@ -108,7 +108,7 @@ def disclosure_of(rows):
         standard="invoice_issued@2",
         groups=("core",),
         rows=pa.RecordBatch.from_arrays(columns, schema=schema),
-        openings=(),
+        proofs=(),
     )
     days = {"period_from": invoice(0)["issue_date"], "period_to": invoice(0)["issue_date"]}
     return Disclosure(uscc="91320100", types=(entry,), **days)

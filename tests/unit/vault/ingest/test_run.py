@@ -54,8 +54,8 @@ def test_rows_of_a_chunk_lie_together_by_taxpayer_and_in_time_order(open_world, 
     world = open_world(batch_depth=6)
     rows = [invoice(number, uscc=f"9132010{number % 4}") for number in range(64)]
     world.ingest(write_rows(tmp_path / "a.parquet", "invoice_issued", rows))
-    opening = world.disclose("91320102").types[0].openings[0]
-    assert list(range(32, 48)) == opening.indexes.tolist()
+    proven = world.disclose("91320102").types[0].proofs[0]
+    assert list(range(32, 48)) == proven.indexes.tolist()
     days = world.disclose("91320102").types[0].rows.column("issue_date").to_pylist()
     assert sorted(days) == days
 
