@@ -18,19 +18,14 @@ import msgspec
 from shuiqiao.base.clock import MS_PER_DAY
 from shuiqiao.base.errors import Conflict, Denied, InvalidInput
 from shuiqiao.base.ids import ID_BYTES, MemberId, owned_id
+from shuiqiao.base.wire import CalendarMs, Digest, Id, MemberName, OwnedRef, PublicKey
 from shuiqiao.consent.ceilings import CEILINGS
 from shuiqiao.consent.model import (
     ConsentArtefact,
-    ConsentId,
-    Digest,
     Grant,
-    MemberName,
-    OwnedRef,
-    PublicKey,
     Purpose,
     RevokeReason,
     Status,
-    TimeMs,
     grant_from_state,
     grant_key,
     is_whole_hours,
@@ -57,12 +52,12 @@ _KEY_RING = MemberKeyRing()
 class ConsentGrantBody(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
     """All that the ledger is told of a consent when it begins."""
 
-    consent: ConsentId
+    consent: Id
     provider: MemberName
     recipient: MemberName
     purpose: Purpose
-    valid_from_ms: TimeMs
-    valid_to_ms: TimeMs
+    valid_from_ms: CalendarMs
+    valid_to_ms: CalendarMs
     key: PublicKey
     commitment: Digest
 
@@ -77,7 +72,7 @@ class ConsentResumeBody(msgspec.Struct, frozen=True, forbid_unknown_fields=True,
     """Lift one pause, named by the id of its transaction, so that a resume kept back cannot lift a later pause."""
 
     consent: OwnedRef
-    pause: ConsentId
+    pause: Id
 
 
 class ConsentRevokeBody(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):

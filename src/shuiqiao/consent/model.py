@@ -16,8 +16,9 @@ from msgspec import Meta
 
 from shuiqiao.base.clock import MS_PER_DAY, MS_PER_HOUR
 from shuiqiao.base.errors import Conflict, Denied, InvalidInput, ShuiqiaoError
-from shuiqiao.base.ids import OWNED_ID_CHARS, OWNED_ID_PATTERN, OwnedId, owned_id
-from shuiqiao.standards.model import MAX_GROUPS
+from shuiqiao.base.ids import OwnedId, owned_id
+from shuiqiao.base.wire import CalendarMs, Digest, Id, MemberName, PublicKey, Salt
+from shuiqiao.standards.model import MAX_GROUPS, GroupId, StandardId
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -28,21 +29,8 @@ MAX_ARTEFACT_BYTES = 16_384
 MAX_TYPES = 32
 """Record types one artefact may name: the whole standard has 19."""
 
-MAX_TIME_MS = 253_402_300_799_999
-"""The last millisecond of the year 9999."""
-
-MemberName = Annotated[str, Meta(pattern=r"^[a-z][a-z0-9-]{1,31}\Z", max_length=32)]
-ConsentId = Annotated[bytes, Meta(min_length=16, max_length=16)]
-OwnedRef = Annotated[str, Meta(pattern=OWNED_ID_PATTERN, max_length=OWNED_ID_CHARS)]
-"""An ``OwnedId`` in a body: of a consent ``<provider>/<id>``, of a request ``<bank>/<id>``."""
-Digest = Annotated[bytes, Meta(min_length=32, max_length=32)]
-Salt = Annotated[bytes, Meta(min_length=32, max_length=32)]
-PublicKey = Annotated[bytes, Meta(min_length=32, max_length=65)]
-TimeMs = Annotated[int, Meta(ge=0, le=MAX_TIME_MS)]
-TypeId = Annotated[str, Meta(pattern=r"^[a-z][a-z0-9_]{1,47}@[1-9][0-9]{0,3}\Z", max_length=53)]
-GroupId = Annotated[str, Meta(pattern=r"^[a-z][a-z0-9_]{0,31}\Z", max_length=32)]
 Groups = Annotated[list[GroupId], Meta(min_length=1, max_length=MAX_GROUPS)]
-Items = Annotated[dict[TypeId, Groups], Meta(min_length=1, max_length=MAX_TYPES)]
+Items = Annotated[dict[StandardId, Groups], Meta(min_length=1, max_length=MAX_TYPES)]
 TaxpayerNumber = Annotated[str, Meta(pattern=r"^[0-9A-Za-z_-]{1,32}\Z", max_length=32)]
 ShortText = Annotated[str, Meta(min_length=1, max_length=64)]
 
@@ -110,13 +98,13 @@ class IdentityCheck(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_
 
     reference: ShortText
     """The bureau's own random reference of the check; says nothing of the person."""
-    checked_ms: TimeMs
+    checked_ms: CalendarMs
 
 
 class ConsentArtefact(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
     """What the enterprise allows, to whom, for what, until when. Field order and names are the signed form."""
 
-    consent: ConsentId
+    consent: Id
     taxpayer: TaxpayerNumber
     provider: MemberName
     recipient: MemberName
@@ -129,8 +117,8 @@ class ConsentArtefact(msgspec.Struct, frozen=True, forbid_unknown_fields=True, k
     modes: Annotated[list[Mode], Meta(min_length=1, max_length=len(Mode))]
     frequency: Frequency
     data_life_days: Annotated[int, Meta(ge=1, le=3660)]
-    valid_from_ms: TimeMs
-    valid_to_ms: TimeMs
+    valid_from_ms: CalendarMs
+    valid_to_ms: CalendarMs
     product: ShortText
     identity_check: IdentityCheck
     key: PublicKey
@@ -149,7 +137,7 @@ class ConsentArtefact(msgspec.Struct, frozen=True, forbid_unknown_fields=True, k
 class Endorsement(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
     """The enrolment key's word for an artefact: for the bureau's eyes only, because that key links consents."""
 
-    consent: ConsentId
+    consent: Id
     taxpayer: TaxpayerNumber
     artefact_digest: Digest
 

@@ -17,18 +17,9 @@ import msgspec
 
 from shuiqiao.base.errors import Conflict, Denied, InvalidInput
 from shuiqiao.base.ids import MemberId, OwnedId, owned_id, split_owned_id
-from shuiqiao.consent.model import (
-    Digest,
-    FieldCode,
-    Grant,
-    Mode,
-    OwnedRef,
-    Purpose,
-    grant_from_state,
-    grant_key,
-    verify_usable,
-)
-from shuiqiao.exchange.model import RequestId, RequestStatus, request_key
+from shuiqiao.base.wire import Digest, Id, OwnedRef
+from shuiqiao.consent.model import FieldCode, Grant, Mode, Purpose, grant_from_state, grant_key, verify_usable
+from shuiqiao.exchange.model import RequestStatus, request_key
 from shuiqiao.ledger.model import BlockContext, Event, Kind, State, StateView, Transaction
 from shuiqiao.members.model import Role
 from shuiqiao.members.roster import is_suspended, require_role
@@ -42,7 +33,7 @@ REFUSE = "access.refuse"
 class AccessRequestBody(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
     """A bank asks; what exactly it asks stands in the request message behind the digest."""
 
-    request: RequestId
+    request: Id
     consent: OwnedRef
     purpose: Purpose
     mode: Mode
@@ -60,7 +51,7 @@ class AccessDeliverBody(msgspec.Struct, frozen=True, forbid_unknown_fields=True,
 class AccessAcknowledgeBody(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
     """The bank opened this very answer and every check held; the request is its own."""
 
-    request: RequestId
+    request: Id
     answer_digest: Digest
 
 

@@ -11,20 +11,9 @@ import msgspec
 from msgspec import Meta
 
 from shuiqiao.base.ids import MemberId, OwnedId, owned_id
-from shuiqiao.consent.model import (
-    MAX_TYPES,
-    ConsentId,
-    Digest,
-    FieldCode,
-    Items,
-    MemberName,
-    Mode,
-    Purpose,
-    Salt,
-    TaxpayerNumber,
-    TimeMs,
-    TypeId,
-)
+from shuiqiao.base.wire import CalendarMs, Digest, Id, MemberName, Salt
+from shuiqiao.consent.model import MAX_TYPES, FieldCode, Items, Mode, Purpose, TaxpayerNumber
+from shuiqiao.standards.model import StandardId
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -53,8 +42,6 @@ MAX_RECORDS = 1_000_000
 Month = Annotated[str, Meta(pattern=r"^[0-9]{4}-[0-9]{2}\Z", max_length=7)]
 """A calendar month, ``2024-03``."""
 
-RequestId = Annotated[bytes, Meta(min_length=16, max_length=16)]
-
 
 class RequestStatus(StrEnum):
     """Where a request is in its life on the ledger."""
@@ -77,8 +64,8 @@ class Outcome(StrEnum):
 class RequestMessage(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
     """What a bank asks of a provider, in full; the ledger holds its digest only."""
 
-    request: RequestId
-    consent: ConsentId
+    request: Id
+    consent: Id
     sender: MemberName
     receiver: MemberName
     purpose: Purpose
@@ -88,7 +75,7 @@ class RequestMessage(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw
     period_from: date
     period_to: date
     """First and last day (inclusive) asked for."""
-    made_ms: TimeMs
+    made_ms: CalendarMs
     salt: Salt
     """Random, so that the digest on the ledger cannot be guessed."""
 
@@ -106,7 +93,7 @@ class RequestMessage(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw
 class ManifestCell(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
     """How many live records of one type fall into one month; a year counts in its December."""
 
-    type: TypeId
+    type: StandardId
     month: Month
     count: Annotated[int, Meta(ge=1, le=MAX_RECORDS)]
 
@@ -117,15 +104,15 @@ class ManifestType(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_o
     names: digest of their sorted names on the ledger, each batch id and leaf index (4 bytes, big-endian).
     """
 
-    type: TypeId
+    type: StandardId
     names: Digest
 
 
 class AnswerManifest(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
     """The provider's signed word for how much there is: a type and month without a cell has no live record."""
 
-    request: RequestId
-    consent: ConsentId
+    request: Id
+    consent: Id
     provider: MemberName
     recipient: MemberName
     taxpayer: TaxpayerNumber
@@ -139,15 +126,15 @@ class AnswerManifest(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw
     as_of_size: Annotated[int, Meta(ge=1, le=2**53)]
     as_of_root: Digest
     """The checkpoint at which the provider looked: what was anchored before it is counted."""
-    made_ms: TimeMs
+    made_ms: CalendarMs
     salt: Salt
 
 
 class SealedAnswer(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
     """A ciphertext and the data it is bound to, which the sender signs together."""
 
-    request: RequestId
-    consent: ConsentId
+    request: Id
+    consent: Id
     sender: MemberName
     receiver: MemberName
     sealed: Annotated[bytes, Meta(max_length=MAX_ANSWER_BYTES)]

@@ -16,10 +16,10 @@ import msgspec
 
 from shuiqiao.base.errors import Conflict, Denied
 from shuiqiao.base.ids import MemberId, owned_id
-from shuiqiao.consent.model import Digest, MemberName, OwnedRef, grant_from_state, grant_key, verify_usable
+from shuiqiao.base.wire import Digest, Id, MemberName, OwnedRef
+from shuiqiao.consent.model import grant_from_state, grant_key, verify_usable
 from shuiqiao.exchange.model import request_key
 from shuiqiao.ledger.model import BlockContext, Event, Kind, State, StateView, Transaction
-from shuiqiao.lending.openings import Id
 from shuiqiao.members.model import Role
 from shuiqiao.members.roster import require_role
 

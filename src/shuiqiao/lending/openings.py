@@ -19,7 +19,7 @@ from msgspec import Meta
 from shuiqiao.base.encoding import decode_cbor_strict, encode_cbor, typed
 from shuiqiao.base.errors import IntegrityError, InvalidInput
 from shuiqiao.base.money import MAX_FEN
-from shuiqiao.consent.model import Digest, MemberName, Salt
+from shuiqiao.base.wire import Digest, Id, MemberName, Salt
 from shuiqiao.crypto.model import CipherSuite, SealingKey
 from shuiqiao.ledger.transactions.document import to_plain
 from shuiqiao.lending.model import Outcome
@@ -36,7 +36,6 @@ _APPLICATION = b"shuiqiao/lending/application/2\x00"
 _DECISION = b"shuiqiao/lending/decision/2\x00"
 _SEALED = b"shuiqiao/lending/opening/2\x00"
 
-Id = Annotated[bytes, Meta(min_length=16, max_length=16)]
 ProductId = Annotated[str, Meta(max_length=32, pattern=r"^[a-z][a-z0-9-]{1,31}\Z")]
 AmountFen = Annotated[int, Meta(ge=0, le=MAX_FEN)]
 RecordedGrade = Literal["A", "B", "M", "C", "D", "none"]

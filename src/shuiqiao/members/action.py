@@ -23,6 +23,7 @@ from msgspec import Meta
 from shuiqiao.base.encoding import encode_cbor, typed
 from shuiqiao.base.errors import Conflict, Denied, InvalidInput
 from shuiqiao.base.ids import MemberId
+from shuiqiao.base.wire import Digest, MemberName, PublicKey
 from shuiqiao.crypto.model import CipherSuite
 from shuiqiao.ledger.model import BlockContext, State, StateView, Transaction
 from shuiqiao.members.epoch import Epoch, is_majority, pick, put_epoch, read_epoch, verify_epoch
@@ -32,14 +33,11 @@ from shuiqiao.members.model import (
     MAX_GOVERNING,
     MAX_MEMBERS,
     MAX_WITNESSES,
-    Digest,
     DisplayName,
     EngineName,
     KeyProof,
     KeyPurpose,
     Member,
-    MemberName,
-    PublicKey,
     Role,
     ValidatorKey,
 )
@@ -59,6 +57,7 @@ from shuiqiao.members.roster import (
     verify_new_key,
     verify_validator_key_length,
 )
+from shuiqiao.standards.model import StandardId
 
 
 def act_digest(body: msgspec.Struct, *, kind: str, author: MemberId, network: bytes, suite: CipherSuite) -> bytes:
@@ -74,7 +73,6 @@ def transaction_act(tx: Transaction, state: StateView) -> bytes:
 
 _KEY_RING = MemberKeyRing()
 
-StandardId = Annotated[str, Meta(pattern=r"^[a-z][a-z0-9_]{1,47}@[1-9][0-9]{0,3}\Z", max_length=53)]
 KindName = Annotated[str, Meta(pattern=r"^[a-z][a-z_]{0,31}\.[a-z][a-z_]{0,31}\Z", max_length=65)]
 
 

@@ -19,6 +19,7 @@ from msgspec import Meta
 
 from shuiqiao.base.errors import Conflict, Denied, InvalidInput
 from shuiqiao.base.ids import MemberId
+from shuiqiao.base.wire import Digest, MemberName, PublicKey, TimeMs
 from shuiqiao.ledger.model import BlockContext, Event, Kind, State, StateView, Transaction
 from shuiqiao.ledger.state.machine import NO_END_MS
 from shuiqiao.ledger.transactions.kinds import GATE_ROOM
@@ -42,13 +43,9 @@ from shuiqiao.members.model import (
     MAX_PROPOSAL_MS,
     MAX_ROTATIONS,
     ROTATION_PERIOD_MS,
-    Digest,
     KeyProof,
     KeyPurpose,
-    MemberName,
-    PublicKey,
     Role,
-    TimeMs,
 )
 from shuiqiao.members.proposal import (
     Proposal,

@@ -13,6 +13,7 @@ from typing import Any, TypeVar
 from shuiqiao.base.encoding import decode_json, decode_toml, encode_json
 from shuiqiao.base.errors import Denied, InvalidInput
 from shuiqiao.base.ids import MemberId
+from shuiqiao.base.wire import MAX_CALENDAR_MS
 from shuiqiao.crypto.model import SuiteName
 from shuiqiao.crypto.suites import get_suite
 from shuiqiao.ledger.model import NetworkParameters
@@ -35,9 +36,6 @@ from shuiqiao.members.roster import Registration, genesis_roster, signing_keys_o
 _Choice = TypeVar("_Choice", SuiteName, Role, EngineName)
 
 GENESIS_VERSION = 3
-MAX_TIME_MS = 253_402_300_799_999
-"""The last millisecond of the year 9999."""
-
 _AGREED_FIELDS = {"engine", "quorum", "witnesses", "governing"}
 _GENESIS_FIELDS = {"version", "name", "suite", "writer", "created_ms", "members"} | _AGREED_FIELDS
 _MEMBER_FIELDS = {"id", "role", "name", "name_zh", "signing_key", "sealing_key", "signing_proof", "sealing_proof"}
@@ -173,7 +171,7 @@ def _genesis(fields: Any) -> Genesis:
         suite=suite,
         engine=engine,
         writer=_writer(fields["writer"], engine=engine, ids=ids),
-        created_ms=_whole(fields["created_ms"], "created_ms", most=MAX_TIME_MS),
+        created_ms=_whole(fields["created_ms"], "created_ms", most=MAX_CALENDAR_MS),
         quorum=_whole(fields["quorum"], "quorum", most=MAX_MEMBERS),
         witnesses=_ids(fields["witnesses"], "witnesses", ids=ids),
         governing=_ids(fields["governing"], "governing", ids=ids),

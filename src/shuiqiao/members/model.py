@@ -80,14 +80,6 @@ Not 1, for CometBFT divides powers as integers: of four or five validators with 
 
 MEMBER_ID = re.compile(r"[a-z][a-z0-9-]{1,31}\Z")
 
-_MAX_TIME_MS = 2**53 - 1
-
-Id = Annotated[bytes, Meta(min_length=16, max_length=16)]
-Digest = Annotated[bytes, Meta(min_length=32, max_length=32)]
-TimeMs = Annotated[int, Meta(ge=0, le=_MAX_TIME_MS)]
-MemberName = Annotated[str, Meta(pattern=r"^[a-z][a-z0-9-]{1,31}\Z", max_length=32)]
-PublicKey = Annotated[bytes, Meta(min_length=32, max_length=65)]
-"""A raw key of the network's suite; the contract asks the suite whether it is one."""
 ValidatorKey = Annotated[bytes, Meta(max_length=VALIDATOR_KEY_BYTES)]
 """32 bytes, or none for a member that is no validator."""
 KeyProof = Annotated[bytes, Meta(max_length=PROOF_BYTES)]

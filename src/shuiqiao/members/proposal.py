@@ -20,13 +20,7 @@ from typing import Any
 from shuiqiao.base.errors import Conflict, InvalidInput, ShuiqiaoError, Unavailable
 from shuiqiao.base.ids import MemberId
 from shuiqiao.ledger.model import BlockContext, State, StateView
-from shuiqiao.members.action import (
-    Action,
-    action_from_state,
-    action_state,
-    perform_action,
-    verify_action,
-)
+from shuiqiao.members.action import Action, action_from_state, action_state, perform_action, verify_action
 from shuiqiao.members.epoch import is_majority, read_epoch
 from shuiqiao.members.roster import may_vote
 

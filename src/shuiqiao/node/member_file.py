@@ -15,8 +15,9 @@ from msgspec import Meta
 from shuiqiao.base.encoding import decode_toml, typed
 from shuiqiao.base.errors import InvalidInput, Unavailable
 from shuiqiao.base.files import open_regular
+from shuiqiao.base.wire import MemberName
 from shuiqiao.members.action import Admit
-from shuiqiao.members.model import DisplayName, MemberName, Role
+from shuiqiao.members.model import DisplayName, Role
 
 if TYPE_CHECKING:
     from pathlib import Path

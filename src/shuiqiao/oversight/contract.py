@@ -21,13 +21,14 @@ import msgspec
 
 from shuiqiao.base.errors import Conflict, Denied, InvalidInput
 from shuiqiao.base.ids import MemberId, owned_id
+from shuiqiao.base.wire import Digest, Id, MemberName, TimeMs
 from shuiqiao.ledger.model import BlockContext, Event, Kind, State, StateView, Transaction
 from shuiqiao.ledger.state.machine import NETWORK_GATE
 from shuiqiao.ledger.transactions.kinds import GATE_ROOM
 from shuiqiao.members.action import Unfreeze, transaction_act
 from shuiqiao.members.contract import require_approved
 from shuiqiao.members.gate import executed_key, verify_lifting
-from shuiqiao.members.model import FREEZE_PAUSE_MS, MAX_FREEZE_MS, Digest, Id, MemberName, Role, TimeMs
+from shuiqiao.members.model import FREEZE_PAUSE_MS, MAX_FREEZE_MS, Role
 from shuiqiao.members.roster import member_record, require_role
 
 FREEZE = "oversight.freeze"

@@ -10,6 +10,9 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from enum import StrEnum
+from typing import Annotated
+
+from msgspec import Meta
 
 from shuiqiao.base.errors import InvalidInput
 
@@ -26,6 +29,12 @@ TAXPAYER_FIELD = "uscc"
 """The field that names the taxpayer in every record type. It is disclosed in the group ``core`` and nowhere else."""
 
 CORE_GROUP = "core"
+
+
+StandardId = Annotated[str, Meta(pattern=r"^[a-z][a-z0-9_]{1,47}@[1-9][0-9]{0,3}\Z", max_length=53)]
+"""A record type with its version, ``invoice_issued@2``."""
+
+GroupId = Annotated[str, Meta(pattern=r"^[a-z][a-z0-9_]{0,31}\Z", max_length=32)]
 
 
 class FieldType(StrEnum):

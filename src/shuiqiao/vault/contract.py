@@ -19,6 +19,7 @@ from shuiqiao.base.ids import MemberId, owned_id
 from shuiqiao.ledger.model import BlockContext, Event, Kind, State, StateView, Transaction
 from shuiqiao.members.model import Role
 from shuiqiao.members.roster import require_role
+from shuiqiao.standards.model import StandardId
 from shuiqiao.vault.model import (
     MAX_BATCH_DEPTH,
     BatchFact,
@@ -43,7 +44,6 @@ _MAX_COUNT = 1 << MAX_BATCH_DEPTH
 BatchId = Annotated[bytes, Meta(min_length=16, max_length=16)]
 LeafIndex = Annotated[int, Meta(ge=0, lt=_MAX_COUNT)]
 IsoDate = Annotated[str, Meta(pattern=r"^[0-9]{4}-[0-9]{2}-[0-9]{2}\Z", max_length=10)]
-StandardId = Annotated[str, Meta(pattern=r"^[a-z][a-z0-9_]{1,47}@[1-9][0-9]{0,3}\Z", max_length=53)]
 
 
 class AnchorCommitBody(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):

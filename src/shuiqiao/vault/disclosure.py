@@ -43,8 +43,8 @@ from shuiqiao.base.errors import Conflict, IntegrityError, InvalidInput
 from shuiqiao.base.ids import Uscc
 from shuiqiao.crypto.model import CipherSuite
 from shuiqiao.standards.columns import arrow_type, encode_group_list
-from shuiqiao.standards.model import CORE_GROUP, MAX_FIELDS, MAX_GROUPS, Catalogue, RecordType
-from shuiqiao.vault.contract import BatchId, IsoDate, StandardId
+from shuiqiao.standards.model import CORE_GROUP, MAX_FIELDS, MAX_GROUPS, Catalogue, RecordType, StandardId
+from shuiqiao.vault.contract import BatchId, IsoDate
 from shuiqiao.vault.model import HASH_BYTES, MAX_BATCH_DEPTH, SALT_BYTES, BatchFact, BatchLookup, LeafLookup, LeafStatus
 from shuiqiao.vault.storage.batch_file import BatchReader
 from shuiqiao.vault.storage.index import BatchRow, Entry, IndexView

@@ -22,17 +22,8 @@ from shuiqiao.ledger.log.tree import verify_inclusion
 from shuiqiao.ledger.receipts.receipt import MAX_RECEIPT_BYTES
 from shuiqiao.ledger.receipts.verification import VerifiedReceipt
 from shuiqiao.standards.columns import MAX_GROUP_BYTES
-from shuiqiao.standards.model import RecordType
-from shuiqiao.vault.contract import (
-    COMMIT,
-    AnchorCommitBody,
-    BatchId,
-    LeafIndex,
-    StandardId,
-    batch_key,
-    erased_key,
-    superseded_key,
-)
+from shuiqiao.standards.model import RecordType, StandardId
+from shuiqiao.vault.contract import COMMIT, AnchorCommitBody, BatchId, LeafIndex, batch_key, erased_key, superseded_key
 from shuiqiao.vault.model import MAX_BATCH_DEPTH, BatchFact, BatchLookup, LeafStatus
 from shuiqiao.vault.storage.batch_file import BatchReader
 from shuiqiao.vault.storage.index import BatchRow

@@ -9,14 +9,7 @@ import pytest
 from shuiqiao.base.clock import MS_PER_DAY
 from shuiqiao.base.errors import Denied, InvalidInput
 from shuiqiao.consent.ceilings import CEILINGS, period_months, verify_items_within, verify_within_ceiling
-from shuiqiao.consent.model import (
-    ConsentArtefact,
-    Frequency,
-    FrequencyUnit,
-    IdentityCheck,
-    Mode,
-    Purpose,
-)
+from shuiqiao.consent.model import ConsentArtefact, Frequency, FrequencyUnit, IdentityCheck, Mode, Purpose
 from shuiqiao.standards.publication import load_catalogue
 
 SPEC = Path(__file__).resolve().parents[3] / "docs" / "spec" / "consent-exchange.md"

@@ -6,6 +6,7 @@ from pathlib import Path
 import pytest
 
 from field_edges import is_held
+from shuiqiao.base import wire
 from shuiqiao.base.clock import MS_PER_DAY, MS_PER_HOUR
 from shuiqiao.base.errors import Conflict, Denied, IntegrityError, InvalidInput, Unavailable
 from shuiqiao.base.ids import owned_id
@@ -22,6 +23,7 @@ from shuiqiao.consent.model import (
     verify_usable,
     whole_hours,
 )
+from shuiqiao.standards.model import GroupId, StandardId
 
 SPEC = Path(__file__).resolve().parents[3] / "docs" / "spec" / "consent-exchange.md"
 
@@ -117,14 +119,14 @@ def test_the_specification_lists_the_codes_as_they_are():
 
 
 EDGES = [
-    (model.ConsentId, [b"x" * 16], [b"x" * 15, b"x" * 17]),
-    (model.Digest, [b"x" * 32], [b"x" * 31, b"x" * 33]),
-    (model.Salt, [b"x" * 32], [b"x" * 31, b"x" * 33]),
-    (model.PublicKey, [b"x" * 32, b"x" * 65], [b"x" * 31, b"x" * 66]),
-    (model.TimeMs, [0, 253_402_300_799_999], [-1, 253_402_300_800_000]),
-    (model.MemberName, ["ab", "a" * 32], ["a", "a" * 33, "A1"]),
-    (model.TypeId, ["ab@1", "a" * 48 + "@9999"], ["a@1", "a" * 49 + "@1", "ab@0", "ab@10000", "ab"]),
-    (model.GroupId, ["a", "a" * 32], ["", "a" * 33, "1a"]),
+    (wire.Id, [b"x" * 16], [b"x" * 15, b"x" * 17]),
+    (wire.Digest, [b"x" * 32], [b"x" * 31, b"x" * 33]),
+    (wire.Salt, [b"x" * 32], [b"x" * 31, b"x" * 33]),
+    (wire.PublicKey, [b"x" * 32, b"x" * 65], [b"x" * 31, b"x" * 66]),
+    (wire.CalendarMs, [0, 253_402_300_799_999], [-1, 253_402_300_800_000]),
+    (wire.MemberName, ["ab", "a" * 32], ["a", "a" * 33, "A1"]),
+    (StandardId, ["ab@1", "a" * 48 + "@9999"], ["a@1", "a" * 49 + "@1", "ab@0", "ab@10000", "ab"]),
+    (GroupId, ["a", "a" * 32], ["", "a" * 33, "1a"]),
     (model.Groups, [["a"], ["a", "b", "c", "d"]], [[], ["a", "b", "c", "d", "e"]]),
     (model.Items, [{"ab@1": ["a"]}, {f"ab@{n}": ["a"] for n in range(1, 33)}],
      [{}, {f"ab@{n}": ["a"] for n in range(1, 34)}]),
@@ -150,4 +152,4 @@ def test_an_answer_a_day_to_a_thousand_may_be_agreed_to():
 
 
 def test_the_limits_of_an_artefact():
-    assert (model.MAX_ARTEFACT_BYTES, model.MAX_TYPES, model.MAX_TIME_MS) == (16_384, 32, 253_402_300_799_999)
+    assert (model.MAX_ARTEFACT_BYTES, model.MAX_TYPES, wire.MAX_CALENDAR_MS) == (16_384, 32, 253_402_300_799_999)

@@ -5,12 +5,13 @@ from __future__ import annotations
 import pytest
 
 from field_edges import is_held
+from shuiqiao.base import wire
 from shuiqiao.exchange import model
 
 CELL = {"type": "filing@1", "month": "2024-03", "count": 1}
 
 EDGES = [
-    (model.RequestId, [b"x" * 16], [b"x" * 15, b"x" * 17]),
+    (wire.Id, [b"x" * 16], [b"x" * 15, b"x" * 17]),
     (model.Month, ["2024-03"], ["2024-3", "2024-033", "24-03", "2024-03\n"]),
     (model.ManifestCell, [CELL, CELL | {"count": 1_000_000}], [CELL | {"count": 0}, CELL | {"count": 1_000_001}]),
 ]

@@ -5,6 +5,7 @@ from __future__ import annotations
 import pytest
 
 from field_edges import is_held
+from shuiqiao.base import wire
 from shuiqiao.members import model
 
 DAY_MS = 86_400_000
@@ -15,11 +16,11 @@ UNSEEN = (
 """Marks that are drawn as nothing: two names that differ by one look the same, and one alone looks like no name [MEMBER-27]."""
 
 EDGES = [
-    (model.Id, [b"x" * 16], [b"x" * 15, b"x" * 17]),
-    (model.Digest, [b"x" * 32], [b"x" * 31, b"x" * 33]),
-    (model.TimeMs, [0, 2**53 - 1], [-1, 2**53, 1.0]),
-    (model.MemberName, ["ab", "a" + "9" * 31, "a-b"], ["a", "a" + "9" * 32, "Ab", "9b", "ab\n", "税务"]),
-    (model.PublicKey, [b"x" * 32, b"x" * 65], [b"x" * 31, b"x" * 66]),
+    (wire.Id, [b"x" * 16], [b"x" * 15, b"x" * 17]),
+    (wire.Digest, [b"x" * 32], [b"x" * 31, b"x" * 33]),
+    (wire.TimeMs, [0, 2**53 - 1], [-1, 2**53, 1.0]),
+    (wire.MemberName, ["ab", "a" + "9" * 31, "a-b"], ["a", "a" + "9" * 32, "Ab", "9b", "ab\n", "税务"]),
+    (wire.PublicKey, [b"x" * 32, b"x" * 65], [b"x" * 31, b"x" * 66]),
     (model.ValidatorKey, [b"", b"x" * 32], [b"x" * 33]),
     (model.KeyProof, [b"", b"x" * 64], [b"x" * 65]),
     (

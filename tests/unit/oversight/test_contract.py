@@ -7,11 +7,12 @@ import pytest
 
 import members_world
 from members_world import DAY_MS, DIGEST, World, signing
+from shuiqiao.base.wire import Id
 from shuiqiao.ledger.model import Kind, no_events
 from shuiqiao.ledger.transactions.kinds import KindTable
 from shuiqiao.members import contract as members
 from shuiqiao.members.action import Unfreeze
-from shuiqiao.members.model import FREEZE_PAUSE_MS, Id, Role
+from shuiqiao.members.model import FREEZE_PAUSE_MS, Role
 from shuiqiao.oversight.contract import (
     ALARM,
     FREEZE,

@@ -22,7 +22,7 @@ import msgspec
 
 from shuiqiao.base.encoding import decode_json, encode_json, typed
 from shuiqiao.base.errors import IntegrityError, InvalidInput, ShuiqiaoError
-from shuiqiao.members.model import MemberName
+from shuiqiao.base.wire import MemberName
 
 if TYPE_CHECKING:
     from shuiqiao.crypto.model import CipherSuite

@@ -18,7 +18,7 @@ import msgspec
 from shuiqiao.base.encoding import typed
 from shuiqiao.base.errors import InvalidInput, Unavailable
 from shuiqiao.base.files import open_regular
-from shuiqiao.members.model import MemberName
+from shuiqiao.base.wire import MemberName
 from shuiqiao.node.home.settings import Home
 
 MAX_PLAN_BYTES = 1 << 20

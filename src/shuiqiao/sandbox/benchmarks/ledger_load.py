@@ -18,6 +18,7 @@ from msgspec import Meta
 from shuiqiao.base.clock import MS_PER_DAY
 from shuiqiao.base.errors import Conflict, Denied, IntegrityError
 from shuiqiao.base.ids import MemberId
+from shuiqiao.base.wire import Digest, Id
 from shuiqiao.crypto.model import CipherSuite, SigningKey, SuiteName
 from shuiqiao.crypto.suites import get_suite
 from shuiqiao.ledger.checkpoints.policy import CheckpointPolicy
@@ -46,8 +47,6 @@ _PERIOD = (202_401, 202_612)
 _DELIVERED_FRACTION = 3
 _CONSENT_DAYS = 3_650
 
-Id = Annotated[bytes, Meta(min_length=16, max_length=16)]
-Digest = Annotated[bytes, Meta(min_length=32, max_length=32)]
 Period = Annotated[int, Meta(ge=190_001, le=999_912)]
 
 
