@@ -81,7 +81,7 @@ def joining() -> LedgerApplication:
 
 
 def check_transaction(data: bytes) -> object:
-    return voting().check_txs([abci.RequestCheckTx(tx=data)])
+    return voting().mempool.check([abci.RequestCheckTx(tx=data)])
 
 
 def judge_block(data: bytes) -> object:

@@ -1,4 +1,4 @@
-"""The way of a submission from its arrival to the queue of a block: decode, plan, have signatures checked.
+"""Takes submissions in, decodes them and has their signatures checked, until a block takes them.
 
 Order of arrival is kept: a transaction may rest on the one before it. Everything is bounded: what waits in the intake,
 what is decoded ahead, what the verifier has in work. What is refused here never reaches a block.
@@ -54,7 +54,7 @@ class Submission:
 
 
 class Intake:
-    """The door: any thread puts in, the writer's thread takes out; bounded by what is not answered yet."""
+    """Submissions that arrived: any thread puts in, the writer's thread takes out; bounded by what is not answered."""
 
     def __init__(self, *, max_waiting: int) -> None:
         self._max_waiting = max_waiting
@@ -108,11 +108,11 @@ class Intake:
 
     @property
     def is_refusing(self) -> bool:
-        """Whether the door is closed."""
+        """Whether every later submission is refused."""
         return self._refusal is not None
 
     def sleep(self) -> bool:
-        """Ask to be woken by the next submission; False if there is one already or the door was closed."""
+        """Ask to be woken by the next submission; False if there is one already or all are refused."""
         with self._lock:
             self._is_sleeping = not self._queue and self._refusal is None
             return self._is_sleeping
@@ -131,7 +131,7 @@ class Intake:
         os.eventfd_write(self.wake_descriptor, 1)
 
     def rouse(self) -> None:
-        """Wake the writer's thread for something else than a submission, unless the door was released."""
+        """Wake the writer's thread for something else than a submission, unless this is closed."""
         with self._lock:
             if not self._is_released:
                 self.wake()
@@ -189,7 +189,7 @@ class Admission:
                 self.refuse(submission, _undecided(error))
                 continue
             except Exception as error:  # noqa: BLE001 - hostile bytes that break the decoder must not stop the writer
-                self.refuse(submission, _undecodable(error))
+                self.refuse(submission, undecodable(error))
                 continue
             submission.transaction = transaction
             submission.work = expected_work(transaction)
@@ -283,7 +283,8 @@ class Admission:
         self._jobs.clear()
 
 
-def _undecodable(error: Exception) -> InvalidInput:
+def undecodable(error: Exception) -> InvalidInput:
+    """Return what refuses bytes on which the decoder broke down."""
     return InvalidInput(
         "ledger.tx_undecodable",
         f"decoding the transaction broke down with {type(error).__name__}; it was refused",

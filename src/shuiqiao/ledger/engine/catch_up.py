@@ -1,4 +1,4 @@
-"""Copying a stretch of the writer's log: take blocks, prove that the operator signed them, verify, execute, commit.
+"""Copies blocks of the writer's log: proves that the operator signed them, verifies, executes and commits them.
 
 The steps of [STORE-21], in order and for a bounded number of transactions at a time. A block is committed only after
 its leaves were shown to lie under the signed checkpoint and its execution gave the very entry that was signed.

@@ -1,4 +1,4 @@
-"""The embedded engine: one writer with group commit over segment files, for the operator named in the genesis.
+"""The writer: the one node that orders transactions, in a network whose genesis names an operator for it.
 
 One thread owns the store. It takes what waits, has signatures checked (by worker processes or itself), executes what
 is ready as one block, appends and flushes the block, indexes it, and only then answers; docs/spec/ledger-store.md
@@ -47,7 +47,15 @@ _RECOVERABLE: Final = frozenset({"ledger.disk_full", "ledger.clock_behind", "led
 
 
 class EmbeddedLedger(LocalLedger):
-    """A LedgerEngine that orders transactions itself."""
+    """A LedgerEngine that orders transactions itself.
+
+    ::
+
+        ledger = EmbeddedLedger.open(folder, operator_key=key, settings=EmbeddedSettings(), ...)
+        committed = ledger.submit(raw).result()
+        receipt = ledger.receipt(committed.index)
+        ledger.close()
+    """
 
     def __init__(
         self,

@@ -1,4 +1,4 @@
-"""The follower: a member's own copy of the ledger behind the same port as the writer.
+"""The follower: a member's own copy of the ledger, which it checks against the writer's block by block.
 
 It forwards what it submits, pulls the writer's blocks, verifies every signature and executes every block itself, and
 commits only what leads to a root that the operator signed. Rules: docs/spec/ledger-store.md section 7. It never
@@ -47,7 +47,15 @@ class _Awaited:
 
 
 class FollowerLedger(LocalLedger):
-    """A LedgerEngine that copies the writer's log and believes nothing."""
+    """A LedgerEngine that copies the writer's log and believes nothing.
+
+    ::
+
+        copy = FollowerLedger.open(folder, writer=peer, settings=FollowerSettings(), ...)
+        copy.sync()
+        receipt = copy.receipt(index)
+        copy.close()
+    """
 
     def __init__(
         self, copy: LedgerCopy, *, folder: Path, clock: Clock, writer: LedgerPeer, settings: FollowerSettings

@@ -1,4 +1,4 @@
-"""What every engine does alike, whoever orders the blocks: read its own copy and tell its listeners.
+"""What all engines do alike: answer questions from their own copy of the ledger, and tell listeners of new blocks.
 
 The embedded writer, the follower and the validator are a ``LocalLedger`` each; how a transaction comes into a block and
 which checkpoint counts is their own.
@@ -15,9 +15,6 @@ from shuiqiao.ledger.engine.ledger_copy import LedgerCopy
 from shuiqiao.ledger.engine.port import Listener, Listeners
 from shuiqiao.ledger.model import Block, NetworkParameters, StateView
 from shuiqiao.ledger.store.recovery import Recovery
-
-BLOCK_TIMEOUT_S: Final = 30.0
-"""How long a copy may take to come to hold a block that another one holds, in seconds."""
 
 _GC_THRESHOLDS: Final = (20_000, 50, 50)
 """A transaction on its way is a dozen objects that live for some milliseconds and form no cycles; with Python's own

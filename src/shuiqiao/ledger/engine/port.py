@@ -1,4 +1,4 @@
-"""What the engines have between them: the writer as a follower sees it, their listeners, answers and settings."""
+"""What the engines share: the writer as a follower sees it, listeners, the future of a submission, settings."""
 
 from __future__ import annotations
 

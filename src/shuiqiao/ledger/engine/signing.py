@@ -1,4 +1,4 @@
-"""The writer's checkpoints: signed by the operator, cosigned by the witnesses, and the last one of every epoch kept.
+"""Signs the writer's checkpoints with the operator's key, has witnesses cosign them, and keeps the last of each epoch.
 
 A checkpoint is signed when it is first asked for and stored soon after ([STORE-18]); witnesses are asked in the
 background, and no block waits for them. The checkpoint that closes an epoch is asked of its witnesses before any larger

@@ -109,7 +109,7 @@ def test_what_follows_from_a_block_does_not_wait_for_validators_that_were_late_t
         for name in ("node1", "node2", "node3"):
             refused = threading.Event()
             late.append(consortium.open(name, kinds=kinds_that_wait(refused)))
-            late[-1].application.on_refused(
+            late[-1].application.mempool.on_refused(
                 lambda raw, _refusal, refused=refused: (missed.append(raw), refused.set()) is None
             )
         consortium.start()
@@ -122,6 +122,6 @@ def test_what_follows_from_a_block_does_not_wait_for_validators_that_were_late_t
             quick.submit(answers[-1]).result(timeout=PATIENCE_S)
         assert set(answers) <= set(missed)
         wait_until(lambda: len(consortium.app_hashes()) == 1)
-        assert [len(ledger.application.check_deferred()) for ledger in late] == [0, 0, 0]
+        assert [len(ledger.application.mempool.check_deferred()) for ledger in late] == [0, 0, 0]
     finally:
         consortium.close()

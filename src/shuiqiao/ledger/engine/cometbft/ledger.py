@@ -1,4 +1,4 @@
-"""The consortium engine: the LedgerEngine port over our application and the CometBFT node beside it.
+"""A validator: hands transactions to the CometBFT node beside it, and answers when a block decided them.
 
 ``submit`` hands transactions to the node's mempool in batches and answers when a block decided them, or when CheckTx
 refused them here. The node is reached over its RPC, the decisions come over the ABCI socket: what RPC says is used for
@@ -28,7 +28,7 @@ from shuiqiao.ledger.engine.cometbft.comet.rpc import RpcClient
 from shuiqiao.ledger.engine.cometbft.consensus.application import ApplicationSettings, Decided, LedgerApplication
 from shuiqiao.ledger.engine.cometbft.consensus.extensions import Cosigner, PolicyOf
 from shuiqiao.ledger.engine.cometbft.mempool.bundle import MAX_BUNDLED, encode_bundle, pause_after, split_bundles
-from shuiqiao.ledger.engine.local_ledger import BLOCK_TIMEOUT_S, LocalLedger
+from shuiqiao.ledger.engine.local_ledger import LocalLedger
 from shuiqiao.ledger.engine.port import ledger_closed, new_answer
 from shuiqiao.ledger.model import Committed, KeyRing, NetworkParameters
 from shuiqiao.ledger.receipts.making import make_receipt
@@ -38,6 +38,9 @@ from shuiqiao.ledger.transactions.kinds import KindTable
 from shuiqiao.ledger.transactions.verifiers import open_verifier
 
 MAX_FAULTS: Final = 100
+BLOCK_TIMEOUT_S: Final = 30.0
+"""How long this node may take to come to hold a block that another one holds, in seconds."""
+
 _TICK_S: Final = 0.5
 _BUSY_RETRY_S: Final = 0.5
 _IN_CACHE: Final = "already exists in cache"
@@ -71,7 +74,16 @@ class _Waiting:
 
 
 class CometbftLedger(LocalLedger):
-    """A LedgerEngine whose blocks a quorum of validators decides."""
+    """A LedgerEngine whose blocks a quorum of validators decides.
+
+    ::
+
+        settings = CometbftSettings(comet=home, application=ApplicationSettings())
+        ledger = CometbftLedger.open(folder, policy_of=policy_of, cosigner=cosigner, settings=settings, ...)
+        NodeProcess(home, program=find_program()).start()
+        committed = ledger.submit(raw).result()
+        receipt = ledger.receipt(committed.index)
+    """
 
     def __init__(self, application: LedgerApplication, *, settings: CometbftSettings) -> None:
         """Listen for the node and begin to hand over; use ``open``."""
@@ -86,7 +98,7 @@ class CometbftLedger(LocalLedger):
         self._reached = threading.Condition()
         self._faults: list[ConnectionFault] = []
         application.on_decided(self._decided)
-        application.on_refused(self._refused)
+        application.mempool.on_refused(self._refused)
         self._server = AbciServer(
             application.answers,
             path=settings.comet / APP_SOCKET,
@@ -256,7 +268,7 @@ class CometbftLedger(LocalLedger):
         """Hand our node what peers sent before the block that makes it right was committed here [ABCI-26]."""
         # A node that cannot be reached has lost its mempool, and what others hold in theirs they hand on again.
         with contextlib.suppress(ShuiqiaoError):
-            if wholes := self._application.check_deferred():
+            if wholes := self._application.mempool.check_deferred():
                 self._rpc.broadcast_many(wholes)
 
     def _send(self, batch: Sequence[bytes]) -> None:

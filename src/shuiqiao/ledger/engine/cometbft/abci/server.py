@@ -255,9 +255,11 @@ class AbciServer:
         answers = iter(
             self._answers[abci.RequestCheckTx]([each for each in run if isinstance(each, abci.RequestCheckTx)])
         )
-        return b"".join(
-            [_encode_check(next(answers)) if isinstance(each, abci.RequestCheckTx) else _FLUSHED for each in run]
-        )
+        encoded: list[bytes] = []
+        for each in run:
+            answer = next(answers) if isinstance(each, abci.RequestCheckTx) else abci.ResponseFlush()
+            encoded.append(_USUAL.get(answer) or abci.RESPONSES.encode(answer))
+        return b"".join(encoded)
 
     def close(self) -> None:
         """Stop listening, end all connections, and wait for their threads."""
@@ -277,12 +279,7 @@ class AbciServer:
         self.path.unlink(missing_ok=True)
 
 
-def _encode_check(verdict: abci.ResponseCheckTx) -> bytes:
-    return _ADMITTED if verdict == abci.ResponseCheckTx() else abci.RESPONSES.encode(verdict)
-
-
-_ADMITTED: Final = abci.RESPONSES.encode(abci.ResponseCheckTx())
-_FLUSHED: Final = abci.RESPONSES.encode(abci.ResponseFlush())
+_USUAL: Final = {each: abci.RESPONSES.encode(each) for each in (abci.ResponseCheckTx(), abci.ResponseFlush())}
 
 
 def _listen(path: Path) -> socket.socket:

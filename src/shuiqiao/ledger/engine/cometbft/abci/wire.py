@@ -274,10 +274,12 @@ def split_frames(data: bytes, *, max_bytes: int = MAX_FRAME_BYTES) -> tuple[list
     found: list[tuple[int, int]] = []
     at, size = 0, len(data)
     while at < size:
-        head = _frame_head(data, at, size)
-        if head is None:
+        try:
+            length, start = decode_uvarint(data, at, min(size, at + MAX_VARINT_BYTES))
+        except InvalidInput:
+            if size - at >= MAX_VARINT_BYTES:
+                raise
             break
-        length, start = head
         if length > max_bytes:
             raise InvalidInput("ledger.abci_frame_too_long", f"a frame of {length} bytes where {max_bytes} are allowed")
         if start + length > size:
@@ -285,16 +287,6 @@ def split_frames(data: bytes, *, max_bytes: int = MAX_FRAME_BYTES) -> tuple[list
         at = start + length
         found.append((start, at))
     return found, at, 0
-
-
-def _frame_head(data: bytes, at: int, size: int) -> tuple[int, int] | None:
-    """Return a frame's length and where its message starts, None while the length itself is incomplete."""
-    for last in range(at, min(size, at + MAX_VARINT_BYTES)):
-        if data[last] < _CONTINUES:
-            return decode_uvarint(data, at, last + 1)
-    if size - at >= MAX_VARINT_BYTES:
-        raise malformed(f"a length of more than {MAX_VARINT_BYTES} bytes")
-    return None
 
 
 def malformed(reason: str) -> InvalidInput:

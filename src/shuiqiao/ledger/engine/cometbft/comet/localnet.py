@@ -66,7 +66,16 @@ class LocalSettings:
 
 
 class LocalNetwork:
-    """Homes, processes and relays of validators on one machine."""
+    """Homes, processes and relays of validators on one machine.
+
+    ::
+
+        network = LocalNetwork(folder, nodes, program=find_program(), settings=settings)
+        network.start()
+        network.partition(["node0"])
+        network.heal()
+        network.stop()
+    """
 
     def __init__(self, folder: Path, nodes: Sequence[LocalNode], *, program: Path, settings: LocalSettings) -> None:
         """Write all homes; nothing is started."""

@@ -57,7 +57,7 @@ class UnixConnection(http.client.HTTPConnection):
 
 
 class RpcClient:
-    """JSON-RPC to one node; safe between threads, one call at a time."""
+    """JSON-RPC to one node, safe between threads: ``RpcClient(home / RPC_SOCKET).status()``."""
 
     def __init__(self, path: Path, *, timeout_s: float = DEFAULT_TIMEOUT_S) -> None:
         """path: the node's socket. Nothing is sent before the first call."""

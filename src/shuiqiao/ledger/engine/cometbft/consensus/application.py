@@ -1,4 +1,4 @@
-"""The ledger as CometBFT's application: every call of ABCI 2.0 over one copy of the ledger.
+"""The ledger as CometBFT's application: answers every call of ABCI 2.0 from one copy of the ledger.
 
 Follows CometBFT's application requirements (spec/abci), numbered there; the ones that shape the code: a correct
 proposal is always accepted (3) and judged by its bytes and the last committed state alone (4, 5); so are extensions
@@ -108,8 +108,7 @@ class LedgerApplication:
         self._settings = settings
         self.app_state = AppState(folder, machine=machine, settings=settings.copy)
         self.checker = TransactionChecker(machine, verifier=verifier)
-        self._mempool = MempoolConnection(self.recheck, is_decodable=self.checker.is_decodable)
-        self.on_refused = self._mempool.on_refused
+        self.mempool = MempoolConnection(self.recheck, work_of=self.checker.work_of)
         self.extensions = VoteExtensions(
             folder / CONSENSUS_FOLDER,
             suite=machine.suite,
@@ -141,7 +140,7 @@ class LedgerApplication:
             abci.RequestInfo: self.info,
             abci.RequestInitChain: self.init_chain,
             abci.RequestQuery: self.query,
-            abci.RequestCheckTx: self.check_txs,
+            abci.RequestCheckTx: self.mempool.check,
             abci.RequestPrepareProposal: self.prepare_proposal,
             abci.RequestProcessProposal: self.process_proposal,
             abci.RequestExtendVote: self.extend_vote,
@@ -153,10 +152,6 @@ class LedgerApplication:
             abci.RequestLoadSnapshotChunk: self.load_snapshot_chunk,
             abci.RequestApplySnapshotChunk: self.apply_snapshot_chunk,
         }
-
-    def check_deferred(self) -> list[bytes]:
-        """Return what peers sent and was refused, and is now to be handed to CometBFT's mempool again [ABCI-26]."""
-        return self._mempool.check_deferred()
 
     def view(self) -> SnapshotState:
         """Return the last committed state."""
@@ -202,10 +197,6 @@ class LedgerApplication:
         return msgspec.structs.replace(result_of(error, answer=abci.ResponseQuery), height=height)
 
     # Mempool connection
-
-    def check_txs(self, requests: Sequence[abci.RequestCheckTx]) -> Sequence[abci.ResponseCheckTx]:
-        """Check transactions on the last committed state, new ones and those that still wait alike [ABCI-15]."""
-        return self._mempool.check(requests)
 
     def require_clock(self) -> None:
         """Return if this node may order; raises Unavailable ``ledger.clock_behind`` [LEDGER-TIME-1]."""

@@ -1,4 +1,4 @@
-"""When a checkpoint of another validator is not ours: it is wrong and named, or this node is and stops.
+"""Finds out who is wrong when validators sign different checkpoints: others are named, this node stops.
 
 A cosignature that does not hold here names the validator that voted with it. Where so many do not hold that our own
 checkpoint can no longer reach its quorum, it is this node that came to another result, and it must not go on [ABCI-22].

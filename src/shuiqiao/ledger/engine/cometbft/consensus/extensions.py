@@ -1,4 +1,4 @@
-"""Vote extensions: each validator's cosignature over the last committed checkpoint, and the note they make.
+"""Makes notes of the validators' votes, each of which carries a cosignature over the last committed checkpoint.
 
 An extension is one cosignature line (``ledger/cosignature``) or nothing. It counts if it holds, under the policy of the
 last committed state, over the text of the last committed checkpoint; nothing else of this node enters the judgement, so

@@ -1,8 +1,8 @@
-"""Which CometBFT height leads to which of our blocks: its heights are not ours, for empty blocks append nothing.
+"""Keeps which CometBFT height led to which of our blocks: the two differ, for empty blocks append nothing.
 
-The record of a height is written before the block is stored [ABCI-14], so
-after a crash between the two the blocks themselves decide whether the height was reached: if our block is there it was,
-else the height before it was. The file has two slots written in turn; a torn write leaves the other one.
+The record of a height is written before the block is stored [ABCI-14], so after a crash between the two the blocks
+themselves decide whether the height was reached: if our block is there it was, else the height before it was. The file
+has two slots written in turn; a torn write leaves the other one.
 """
 
 from __future__ import annotations

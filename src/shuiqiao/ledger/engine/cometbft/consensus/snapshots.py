@@ -1,4 +1,4 @@
-"""State-sync snapshots: the segment files as one long stream of bytes, cut into chunks that are hashed one by one.
+"""Snapshots, by which a new node joins: the segment files as one stream of bytes, in chunks that are hashed one by one.
 
 Segments only ever grow at their end, so a snapshot of an earlier height is a prefix of the stream: it costs a manifest
 and no copy, and the digests of full chunks stay good for all later snapshots. The epoch notes that blocks carried,
@@ -52,7 +52,7 @@ Files = Sequence[tuple[Path, int]]
 class SnapshotManifest(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     """What a snapshot consists of.
 
-    segments: first height and length in bytes of each segment file. notes: leaves and length in bytes of each closing
+    segments: first height and length in bytes of each segment file. notes: leaves and length in bytes of each epoch
     note that blocks carried. chunks: suite digest of each chunk of the segments' stream, then of the notes'.
     """
 

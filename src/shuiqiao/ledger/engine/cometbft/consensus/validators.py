@@ -1,4 +1,4 @@
-"""Who votes: the validator set of CometBFT follows the state keys ``members/validator/<member id>``.
+"""Gives CometBFT its validator set, which follows the state keys ``members/validator/<member id>``.
 
 A value is {"key": 32-byte Ed25519 key, "power": int}. The set is that of the members that the checkpoint policy names
 as cosigners. Updates are given so that CometBFT can always take them: no key twice, none removed that was not there,

@@ -1,4 +1,4 @@
-"""Bundles: several signed transactions handed to CometBFT as one of its own, so that its cost is shared [ABCI-24].
+"""Packs several signed transactions as one of CometBFT's own, a bundle, so that its cost is shared [ABCI-24].
 
 CometBFT carries every transaction of its own over the ABCI socket one by one on each validator, which costs more than
 checking a signature. It encrypts, hashes, copies and stores every byte several times on each, so bundles are packed:

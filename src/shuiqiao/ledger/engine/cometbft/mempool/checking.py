@@ -17,9 +17,11 @@ from contextlib import contextmanager
 from itertools import islice
 from typing import Any, Final
 
+from cachetools import FIFOCache
+
 from shuiqiao.base.clock import MS_PER_HOUR
 from shuiqiao.base.errors import MACHINE_FAILURES, Conflict, InvalidInput, ShuiqiaoError, Unavailable
-from shuiqiao.ledger.engine.admission import signature_invalid
+from shuiqiao.ledger.engine.admission import signature_invalid, undecodable
 from shuiqiao.ledger.model import StateView, Transaction
 from shuiqiao.ledger.state.machine import Candidate, StateMachine
 from shuiqiao.ledger.store.state_view import SnapshotState, replay_id
@@ -66,31 +68,26 @@ class SignatureCache:
 
     def __init__(self) -> None:
         self._lock = threading.Lock()
-        self._found: dict[bytes, Candidate] = {}
-        self._bytes = 0
+        # Each is charged so much at least that the bound on bytes is the one on their number too.
+        self._found: FIFOCache[bytes, Candidate] = FIFOCache(
+            MAX_CACHED_BYTES, getsizeof=lambda each: max(len(each.transaction.raw), MAX_CACHED_BYTES // MAX_CACHED)
+        )
 
     def get(self, raw: bytes) -> Candidate | None:
         """Return what is known of a transaction."""
-        return self._found.get(raw)
+        with self._lock:
+            return self._found.get(raw)
 
     def put(self, raw: bytes, candidate: Candidate) -> None:
         """Remember a transaction."""
         with self._lock:
-            if raw in self._found:
-                return
-            self._found[raw] = candidate
-            self._bytes += len(raw)
-            while len(self._found) > MAX_CACHED or self._bytes > MAX_CACHED_BYTES:
-                oldest = next(iter(self._found))
-                del self._found[oldest]
-                self._bytes -= len(oldest)
+            self._found.setdefault(raw, candidate)
 
     def forget(self, raws: Iterable[bytes]) -> None:
         """Forget transactions: they are committed, or refused for good."""
         with self._lock:
             for raw in raws:
-                if self._found.pop(raw, None) is not None:
-                    self._bytes -= len(raw)
+                self._found.pop(raw, None)
 
 
 class TransactionChecker:
@@ -193,10 +190,6 @@ class TransactionChecker:
         except ShuiqiaoError:
             return ()
 
-    def is_decodable(self, raw: bytes) -> bool:
-        """Tell whether bytes are a transaction of this network at all."""
-        return self.work_of([raw]) is not None
-
     def work_of(self, raws: Iterable[bytes]) -> int | None:
         """Return the work that transactions are charged at least, None if one is no transaction of this network."""
         try:
@@ -218,9 +211,7 @@ class TransactionChecker:
         except (InvalidInput, *MACHINE_FAILURES):
             raise
         except Exception as error:
-            raise InvalidInput(
-                "ledger.tx_undecodable", f"decoding the transaction broke down with {type(error).__name__}"
-            ) from error
+            raise undecodable(error) from error
 
     def _verify(self, claims: Sequence[SignatureClaim]) -> list[bool]:
         """Verify many by the verifier given, few right here: they are done before another process has begun.

@@ -1,4 +1,4 @@
-"""The mempool connection: whether transactions may wait for a block [ABCI-15], and those that are looked at again.
+"""Answers CometBFT whether transactions may wait for a block [ABCI-15], and checks some of the refused again.
 
 A bundle waits or is refused as a whole: it is refused for the first of its transactions that is. Listeners are told of
 each of them, for those that are not refused themselves must be handed in again.
@@ -12,10 +12,13 @@ the next blocks [ABCI-26].
 
 from __future__ import annotations
 
+import contextlib
 import threading
 import time
 from collections.abc import Callable, Sequence
 from typing import Final
+
+from cachetools import TTLCache
 
 from shuiqiao.base.errors import ShuiqiaoError
 from shuiqiao.ledger.engine.cometbft.abci.messages import RequestCheckTx, ResponseCheckTx, first_refusal, result_of
@@ -44,10 +47,17 @@ _FINAL: Final = frozenset({"ledger.signature_invalid", "ledger.tx_replayed"})
 class MempoolConnection:
     """Answers CheckTx, new ones and those that still wait alike."""
 
-    def __init__(self, admit: Admit, *, is_decodable: Callable[[bytes], bool]) -> None:
-        self.deferred = Deferred()
+    def __init__(self, admit: Admit, *, work_of: Callable[[Sequence[bytes]], int | None]) -> None:
+        # Each is charged so much at least that the bound on bytes is the one on their number too.
+        self._deferred: TTLCache[bytes, bytes] = TTLCache(
+            MAX_DEFERRED_BYTES,
+            DEFERRED_S,
+            timer=time.monotonic,
+            getsizeof=lambda whole: max(len(whole), MAX_DEFERRED_BYTES // MAX_DEFERRED),
+        )
+        self._lock = threading.Lock()
         self._admit = admit
-        self._is_decodable = is_decodable
+        self._work_of = work_of
         self._listeners: list[RefusalListener] = []
 
     def on_refused(self, listener: RefusalListener) -> None:
@@ -61,18 +71,31 @@ class MempoolConnection:
         for whole, (part, refusals) in zip(wholes, self._refusals_of(wholes), strict=True):
             refusal = first_refusal(refusals)
             if refusal is not None and not self._tell(part, refusals) and self._may_come_right(part, refusal):
-                self.deferred.put(whole)
+                self._defer(whole)
             answers.append(result_of(refusal, answer=ResponseCheckTx))
         return answers
 
+    def _defer(self, whole: bytes) -> None:
+        """Keep a refused transaction to be looked at again; once more does not make its time longer."""
+        with self._lock, contextlib.suppress(ValueError):
+            # ValueError: it alone is longer than all that may be kept.
+            self._deferred.setdefault(whole, whole)
+
+    @property
+    def deferred(self) -> list[bytes]:
+        """What is to be looked at again, bundles whole, oldest first."""
+        with self._lock:
+            return list(self._deferred)
+
     def check_deferred(self) -> list[bytes]:
         """Check what was deferred on the last committed state; return what CometBFT's mempool is to be handed again."""
-        wholes = self.deferred.waiting()
+        wholes = self.deferred
         good: list[bytes] = []
         for whole, (_, refusals) in zip(wholes, self._refusals_of(wholes), strict=True):
             refusal = first_refusal(refusals)
             if refusal is None or refusal.code in _FINAL:
-                self.deferred.remove(whole)
+                with self._lock:
+                    self._deferred.pop(whole, None)
             if refusal is None:
                 good.append(whole)
         return good
@@ -84,53 +107,10 @@ class MempoolConnection:
         return [(part, [next(found) for _ in part]) for part in parts]
 
     def _may_come_right(self, part: Sequence[bytes], refusal: ShuiqiaoError) -> bool:
-        return refusal.code not in _FINAL and all(map(self._is_decodable, part))
+        return refusal.code not in _FINAL and self._work_of(part) is not None
 
     def _tell(self, raws: Sequence[bytes], refusals: Sequence[ShuiqiaoError | None]) -> bool:
         answered = [
             listener(raw, refusal) for raw, refusal in zip(raws, refusals, strict=True) for listener in self._listeners
         ]
         return any(answered)
-
-
-class Deferred:
-    """Transactions of peers that were refused and may be right a moment later, bundles whole, oldest first.
-
-    Safe between threads.
-    """
-
-    def __init__(self) -> None:
-        self._lock = threading.Lock()
-        self._until: dict[bytes, float] = {}
-        self._bytes = 0
-
-    def __len__(self) -> int:
-        return len(self._until)
-
-    def put(self, whole: bytes) -> None:
-        """Keep a refused transaction; again does not make its time longer."""
-        with self._lock:
-            if whole in self._until:
-                return
-            self._until[whole] = time.monotonic() + DEFERRED_S
-            self._bytes += len(whole)
-            while len(self._until) > MAX_DEFERRED or self._bytes > MAX_DEFERRED_BYTES:
-                self._drop(next(iter(self._until)))
-
-    def waiting(self) -> list[bytes]:
-        """Return what is to be looked at again; what was kept for long enough is dropped."""
-        now = time.monotonic()
-        with self._lock:
-            for whole in [whole for whole, until in self._until.items() if until < now]:
-                self._drop(whole)
-            return list(self._until)
-
-    def remove(self, whole: bytes) -> None:
-        """Let go of one."""
-        with self._lock:
-            if whole in self._until:
-                self._drop(whole)
-
-    def _drop(self, whole: bytes) -> None:
-        del self._until[whole]
-        self._bytes -= len(whole)

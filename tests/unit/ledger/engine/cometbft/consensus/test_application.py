@@ -266,8 +266,8 @@ def test_checks_tell_the_code_and_are_remembered(roster, open_app):  # [ABCI-12]
     good, stranger = roster.note(1), roster.note(2)
     forged = stranger[:-1] + bytes((stranger[-1] ^ 1,))
     told = []
-    application.on_refused(lambda raw, error: told.append((raw, error.code)))
-    found = application.check_txs([abci.RequestCheckTx(tx=raw) for raw in (good, forged, b"junk")])
+    application.mempool.on_refused(lambda raw, error: told.append((raw, error.code)))
+    found = application.mempool.check([abci.RequestCheckTx(tx=raw) for raw in (good, forged, b"junk")])
     assert [(each.code, each.codespace) for each in found] == [
         (0, ""),
         (4, "ledger.signature_invalid"),
@@ -279,7 +279,7 @@ def test_checks_tell_the_code_and_are_remembered(roster, open_app):  # [ABCI-12]
     assert known.proven_keys == (roster.keys[MemberId("node0")].public_key,)
     decide(application, 1, good)
     assert application.checker.cache.get(good) is None
-    [again] = application.check_txs([abci.RequestCheckTx(tx=good)])
+    [again] = application.mempool.check([abci.RequestCheckTx(tx=good)])
     assert (again.code, again.codespace) == (3, "ledger.tx_replayed")
 
 
@@ -546,7 +546,7 @@ def test_a_provider_that_fails_decides_nothing(roster, open_app, monkeypatch):  
         raise RuntimeError("no")
 
     calls = {
-        "check": lambda: application.check_txs([abci.RequestCheckTx(tx=raw)])[0].code,
+        "check": lambda: application.mempool.check([abci.RequestCheckTx(tx=raw)])[0].code,
         "judge": lambda: application.process_proposal(abci.RequestProcessProposal(txs=[raw])).status,
         "vote": lambda: judge(roster, application, "node1", extension),
         "decide": lambda: decide(application, 1, raw).tx_results[0].code,

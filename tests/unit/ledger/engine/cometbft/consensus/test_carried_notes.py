@@ -192,7 +192,7 @@ def test_what_is_not_the_note_of_an_epoch_is_no_part_of_a_block(roster, open_app
 def test_a_note_comes_by_proposals_only(roster, open_app):
     application = open_app()
     carrier = encode_carried(close_epoch(roster, application, height=1))
-    [checked] = application.check_txs([abci.RequestCheckTx(tx=carrier)])
+    [checked] = application.mempool.check([abci.RequestCheckTx(tx=carrier)])
     assert checked.codespace == "ledger.tx_malformed"
     decide(application, 2, carrier)
     # One that a mempool held nevertheless is not proposed for it.

@@ -192,7 +192,7 @@ def test_what_is_no_bundle_in_its_one_form_is_taken_for_a_transaction(data, rost
     for whole in (data, packed(data)):
         assert transactions_in(whole) == (whole,)
         assert application.process_proposal(abci.RequestProcessProposal(txs=[whole])).status == abci.Verdict.REJECT
-        [check] = application.check_txs([abci.RequestCheckTx(tx=whole)])
+        [check] = application.mempool.check([abci.RequestCheckTx(tx=whole)])
         assert check.code == 1
 
 
@@ -268,8 +268,8 @@ def test_a_bundle_waits_or_is_refused_as_a_whole_and_all_of_it_is_told(roster, o
     good, other = roster.note(1), roster.note(2)
     broken = forged(roster.note(3))
     told = []
-    application.on_refused(lambda raw, error: told.append((raw, error and error.code)))
-    checks = application.check_txs(
+    application.mempool.on_refused(lambda raw, error: told.append((raw, error and error.code)))
+    checks = application.mempool.check(
         [abci.RequestCheckTx(tx=encode_bundle(raws)) for raws in ([good, other], [roster.note(4), broken])]
     )
     assert [(check.code, check.codespace) for check in checks] == [(0, ""), (4, "ledger.signature_invalid")]
@@ -386,12 +386,12 @@ def test_what_only_its_bundle_kept_out_is_handed_in_again(roster, tmp_path, node
         assert refused.exception(timeout=PATIENCE_S).code == "ledger.signature_invalid"
         waiting = ledger.submit(good)
         wait_until(lambda: taken == [good])
-        [check] = ledger.application.check_txs([abci.RequestCheckTx(tx=encode_bundle([good, bad]))])
+        [check] = ledger.application.mempool.check([abci.RequestCheckTx(tx=encode_bundle([good, bad]))])
         assert check.codespace == "ledger.signature_invalid"
         wait_until(lambda: taken == [good, good])
         assert not waiting.done()
         # What nobody waits for here is not handed in again.
-        ledger.application.check_txs([abci.RequestCheckTx(tx=encode_bundle([roster.note(3), bad]))])
+        ledger.application.mempool.check([abci.RequestCheckTx(tx=encode_bundle([roster.note(3), bad]))])
         finalize(ledger.application, good)
         ledger.application.commit(abci.RequestCommit())
         assert waiting.result(timeout=PATIENCE_S).height == 1

@@ -2,16 +2,17 @@
 
 from __future__ import annotations
 
+import time
+
 import pytest
 
 from shuiqiao.base.errors import Conflict, Denied, InvalidInput
 from shuiqiao.ledger.engine.cometbft.abci import messages as abci
-from shuiqiao.ledger.engine.cometbft.mempool import connection
 from shuiqiao.ledger.engine.cometbft.mempool.bundle import encode_bundle
 from shuiqiao.ledger.engine.cometbft.mempool.connection import (
+    DEFERRED_S,
     MAX_DEFERRED,
     MAX_DEFERRED_BYTES,
-    Deferred,
     MempoolConnection,
 )
 
@@ -23,7 +24,7 @@ class Block:
         self.refusals = {}
         self.mempool = MempoolConnection(
             lambda raws: [self.refusals.get(raw) for raw in raws],
-            is_decodable=lambda raw: not raw.startswith(b"junk"),
+            work_of=lambda raws: None if any(raw.startswith(b"junk") for raw in raws) else 1,
         )
 
     def check(self, whole):
@@ -89,17 +90,25 @@ def test_who_was_told_of_the_refusal_here_is_not_surprised_later(early):
     assert block.mempool.check_deferred() == [b"theirs"]
 
 
-def test_it_is_bounded_in_number_bytes_and_time(monkeypatch):
-    many = Deferred()
-    for number in range(MAX_DEFERRED + 3):
-        many.put(b"%d" % number)
-    assert many.waiting() == [b"%d" % number for number in range(3, MAX_DEFERRED + 3)]
-    large = Deferred()
-    for number in range(5):
-        large.put(bytes([number]) * (MAX_DEFERRED_BYTES // 3))
-    assert [whole[0] for whole in large.waiting()] == [2, 3, 4]
-    monkeypatch.setattr(connection, "DEFERRED_S", -1.0)
-    many.put(b"late")
-    assert b"late" not in many.waiting()
-    # Put again, the others keep the time they had.
-    assert len(many) == MAX_DEFERRED - 1
+def test_it_is_bounded_in_number_bytes_and_time(early, monkeypatch):
+    def refuse(block, *wholes):
+        block.refusals |= dict.fromkeys(wholes, early)
+        for whole in wholes:
+            assert block.check(whole) == "consent.unknown"
+
+    now = 1000.0
+    monkeypatch.setattr(time, "monotonic", lambda: now)
+    many, large = Block(), Block()
+    names = [b"%d" % number for number in range(MAX_DEFERRED + 3)]
+    refuse(many, *names)
+    assert many.mempool.deferred == names[3:]
+    refuse(large, *(bytes([number]) * (MAX_DEFERRED_BYTES // 3) for number in range(5)))
+    assert [whole[0] for whole in large.mempool.deferred] == [2, 3, 4]
+    refuse(large, b"x" * (MAX_DEFERRED_BYTES + 1))
+    assert len(large.mempool.deferred) == 3
+    # Refused again later, they keep the time they had.
+    now += DEFERRED_S / 2
+    refuse(many, names[-1])
+    assert len(many.mempool.deferred) == MAX_DEFERRED
+    now += DEFERRED_S / 2
+    assert many.mempool.deferred == []
