@@ -27,7 +27,7 @@ from shuiqiao.ledger.store.checkpoint_file import CheckpointFile
 from shuiqiao.ledger.store.frame import decode_frame, decode_segment_header, encode_frame, encode_segment_header
 from shuiqiao.ledger.store.index import BootMark
 from shuiqiao.ledger.store.lmdb_file import DATA_FILE, open_environment
-from shuiqiao.ledger.store.lock import opening
+from shuiqiao.ledger.store.lock import system_refusals
 from shuiqiao.ledger.store.state_page import root_of, whole
 from shuiqiao.ledger.store.state_tree import TOP, StateTree, page_key
 from shuiqiao.ledger.witness.witness import WitnessFile, WitnessRecord
@@ -60,7 +60,7 @@ def behind_digest(read: Callable[[bytes], object]) -> Callable[[bytes], object]:
 
 
 def read_head(data: bytes) -> object:
-    with opening(FOLDER):
+    with system_refusals(FOLDER):
         return index_record.decode_head(data)
 
 
@@ -128,7 +128,7 @@ def lmdb_files() -> list[bytes]:
 def read_lmdb(data: bytes) -> object:
     path = written(data, f"lmdb/{DATA_FILE}")
     (path.parent / "lock.mdb").unlink(missing_ok=True)
-    with opening(path.parent), open_environment(path.parent, readonly=True, max_dbs=1) as environment:
+    with system_refusals(path.parent), open_environment(path.parent, readonly=True, max_dbs=1) as environment:
         table = environment.open_db(b"table", create=False)
         with environment.begin() as reader, reader.cursor(db=table) as cursor:
             return [*cursor]

@@ -117,9 +117,9 @@ def offer(manifest: bytes, *, height: int, chunks: int, app_hash: bytes) -> abci
     return joining().offer_snapshot(abci.RequestOfferSnapshot(snapshot=snapshot, app_hash=app_hash))
 
 
-def manifest_of(chunk: bytes) -> snapshots.Manifest:
+def manifest_of(chunk: bytes) -> snapshots.SnapshotManifest:
     position = HeightRecord(height=5, time_ms=1, block=1, app_hash=bytes(32), previous=0, previous_time_ms=0)
-    return snapshots.Manifest(
+    return snapshots.SnapshotManifest(
         version=snapshots.FORMAT,
         position=position,
         segments=[(1, len(chunk))],
