@@ -66,7 +66,8 @@ def main() -> None:
 
 def pages() -> dict[str, str]:
     """Return file name to Markdown of every generated page."""
-    from shuiqiao.ledger.transactions.kind_reference import render_kinds
+    from kind_reference import render_kinds
+
     from shuiqiao.node.home.kinds import network_kinds
     from shuiqiao.standards.publication import load_catalogue
     from shuiqiao.standards.reference import render_reference

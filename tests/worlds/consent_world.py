@@ -30,7 +30,7 @@ from shuiqiao.exchange import store as exchange_store
 from shuiqiao.ledger.engine.embedded import EmbeddedLedger
 from shuiqiao.ledger.engine.port import EmbeddedSettings
 from shuiqiao.ledger.transactions.kinds import KindTable
-from shuiqiao.ledger.transactions.submitter import DirectSubmitter
+from shuiqiao.ledger.transactions.submitter import LedgerSubmitter
 from shuiqiao.ledger.transactions.transaction import TransactionDraft, sign_transaction
 from shuiqiao.members import contract as members_contract
 from shuiqiao.members.genesis import encode_genesis, network_parameters
@@ -113,8 +113,8 @@ class ConsentWorld:
         )
         return Genesis(name="test", suite=suite_name, writer=BUREAU, created_ms=GENESIS_MS, members=members)
 
-    def _submitter(self, member: MemberId) -> DirectSubmitter:
-        return DirectSubmitter(
+    def _submitter(self, member: MemberId) -> LedgerSubmitter:
+        return LedgerSubmitter(
             self.ledger,
             member=member,
             key=self.signing[member],

@@ -23,7 +23,6 @@ from shuiqiao.ledger.model import (
     State,
     StateView,
     Transaction,
-    no_events,
 )
 from shuiqiao.ledger.state.machine import BlockResult, Candidate, StateMachine, verify_claims
 from shuiqiao.ledger.state.memory_state import MemoryState
@@ -38,6 +37,11 @@ MEMBERS = ("bureau", "first-bank", "second-bank")
 
 Id16 = Annotated[bytes, Meta(min_length=16, max_length=16)]
 PublicKey = Annotated[bytes, Meta(min_length=1, max_length=65)]
+
+
+def no_events(_tx: Transaction, _state: Any, _ctx: BlockContext) -> tuple[Event, ...]:
+    """Apply nothing: for kinds that only leave their trace in the log."""
+    return ()
 
 
 class NoteBody(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):

@@ -25,7 +25,7 @@ from shuiqiao.crypto.suites import get_suite
 from shuiqiao.ledger.engine.embedded import EmbeddedLedger
 from shuiqiao.ledger.engine.port import EmbeddedSettings
 from shuiqiao.ledger.transactions.kinds import KindTable
-from shuiqiao.ledger.transactions.submitter import DirectSubmitter
+from shuiqiao.ledger.transactions.submitter import LedgerSubmitter
 from shuiqiao.members.genesis import encode_genesis, network_parameters
 from shuiqiao.members.key_ring import MemberKeyRing
 from shuiqiao.members.model import Genesis, Role
@@ -103,9 +103,9 @@ class VaultWorld:
             settings=VaultSettings(batch_depth=batch_depth, workers=workers, parallel_from_rows=1),
         )
 
-    def submitter(self, member: MemberId) -> DirectSubmitter:
+    def submitter(self, member: MemberId) -> LedgerSubmitter:
         """A member's way to the ledger."""
-        return DirectSubmitter(
+        return LedgerSubmitter(
             self.ledger,
             member=member,
             key=self._keys[member],

@@ -54,7 +54,6 @@ class Transaction(msgspec.Struct, frozen=True, kw_only=True, gc=False):
 
     raw: bytes
     payload_bytes: bytes
-    body_protected: bytes
     network: bytes
     """Network id, 32 bytes."""
     kind: str
@@ -117,11 +116,6 @@ Author = Callable[[Transaction], str | None]
 
 Signers = Callable[[Transaction, StateView], Sequence[bytes]]
 """Return the raw public keys that must have signed, all of them and no others."""
-
-
-def no_events(_tx: Transaction, _state: State, _ctx: BlockContext) -> Sequence[Event]:
-    """Apply nothing: for kinds that only leave their trace in the log."""
-    return ()
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -23,11 +23,9 @@ from shuiqiao.members.model import (
     MAX_MEMBERS,
     MAX_WITNESSES,
     MEMBER_ID,
-    VALIDATOR_POWER,
     EngineName,
     Genesis,
 )
-from shuiqiao.members.roster import validator_of
 
 EPOCH_KEY = "members/epoch"
 
@@ -197,21 +195,6 @@ def is_majority(approvals: int, *, governing: int) -> bool:
 def pick(keys: Callable[[MemberId], bytes], members: Iterable[MemberId]) -> dict[MemberId, bytes]:
     """Return the key of each member, in order of id: one set has one document."""
     return {member: keys(member) for member in sorted(members)}
-
-
-def validator_updates(before: StateView, after: StateView) -> tuple[tuple[bytes, int], ...]:
-    """Return what a cometbft engine tells consensus after a block: (CometBFT key, power), 0 for one that left.
-
-    In order of key, leavers and comers together; empty while no validator changed [MEMBER-10].
-    """
-    old, new = (_validators(state) for state in (before, after))
-    return tuple(sorted((key, new.get(key, 0)) for key in old.keys() | new.keys() if old.get(key) != new.get(key)))
-
-
-def _validators(state: StateView) -> dict[bytes, int]:
-    epoch = read_epoch(state)
-    keys = (validator_of(state, member) for member in epoch.witnesses)
-    return {key: VALIDATOR_POWER for key in keys if key is not None}
 
 
 def _with_key(members: Mapping[MemberId, bytes], member: MemberId, key: bytes) -> Mapping[MemberId, bytes]:

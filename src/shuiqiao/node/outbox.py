@@ -41,7 +41,7 @@ from shuiqiao.crypto.model import CipherSuite, SigningKey
 from shuiqiao.ledger.log.tree import leaf_hash
 from shuiqiao.ledger.model import Committed, LedgerEngine, Transaction
 from shuiqiao.ledger.transactions.kinds import KindTable
-from shuiqiao.ledger.transactions.submitter import DirectSubmitter
+from shuiqiao.ledger.transactions.submitter import LedgerSubmitter
 from shuiqiao.members.key_ring import MemberKeyRing
 from shuiqiao.members.roster import signing_key_named
 
@@ -143,7 +143,7 @@ FORGET_BATCH = 64
 """Acknowledged transactions are removed from the outbox this many at a time."""
 
 
-class Outbox(DirectSubmitter):
+class Outbox(LedgerSubmitter):
     """The LedgerSubmitter of one member, with its signed bytes kept until the ledger has them."""
 
     def __init__(

@@ -12,11 +12,12 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from msgspec import Meta
 
+from kinds_world import no_events
 from shuiqiao.base.encoding import encode_cbor
 from shuiqiao.base.errors import InvalidInput
 from shuiqiao.base.ids import MemberId
 from shuiqiao.crypto.suites import get_suite
-from shuiqiao.ledger.model import Kind, no_events
+from shuiqiao.ledger.model import Kind
 from shuiqiao.ledger.transactions.kinds import KindTable
 from shuiqiao.ledger.transactions.transaction import TransactionDraft, decode_transaction, sign_transaction
 

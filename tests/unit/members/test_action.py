@@ -8,6 +8,7 @@ import pytest
 
 from members_world import KINDS, ROLES, World, sealing, signing, validating
 from shuiqiao.base.encoding import encode_cbor
+from shuiqiao.ledger.engine.cometbft.consensus.validators import updates_between, validators_of
 from shuiqiao.ledger.transactions.kinds import KindTable
 from shuiqiao.members.action import (
     ActivateContract,
@@ -20,7 +21,7 @@ from shuiqiao.members.action import (
     SetWitnesses,
     Suspend,
 )
-from shuiqiao.members.epoch import read_epoch, validator_updates
+from shuiqiao.members.epoch import read_epoch
 from shuiqiao.members.key_ring import MemberKeyRing, active_version
 from shuiqiao.members.model import MAX_MEMBERS, Role
 from shuiqiao.members.roster import member_record
@@ -223,6 +224,12 @@ def test_a_suspended_member_does_not_become_the_operator(world):
 
 
 # ---- validators
+
+
+def validator_updates(before, after):
+    """What a cometbft engine tells consensus after a block: (CometBFT key, power), 0 for one that left."""
+    old, new = (validators_of(state, read_epoch(state).witnesses) for state in (before, after))
+    return tuple((update.pub_key.ed25519, update.power) for update in updates_between(old, new))
 
 
 def test_validators_come_rotate_and_go_with_their_state(consortium):

@@ -6,9 +6,10 @@ import msgspec
 import pytest
 
 import members_world
+from kinds_world import no_events
 from members_world import DAY_MS, DIGEST, World, signing
 from shuiqiao.base.wire import Id
-from shuiqiao.ledger.model import Kind, no_events
+from shuiqiao.ledger.model import Kind
 from shuiqiao.ledger.transactions.kinds import KindTable
 from shuiqiao.members import contract as members
 from shuiqiao.members.action import Unfreeze

@@ -9,7 +9,8 @@ import msgspec
 import pytest
 from msgspec import Meta
 
-from shuiqiao.ledger.model import Kind, no_events
+from kinds_world import no_events
+from shuiqiao.ledger.model import Kind
 from shuiqiao.node.home.kinds import network_kinds
 from shuiqiao.oversight.record_rules import INTEGER_MEANINGS, RecordRulesReport, _fields_of, _violations
 

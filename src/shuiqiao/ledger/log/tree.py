@@ -253,25 +253,28 @@ def verify_consistency(
     elif old_size == new_size:
         is_prefix = not path and old_root == new_root
     else:
-        is_prefix = _is_prefix(old_size, old_root, new_size, new_root, path, hash_function(hash_name))
+        # Where the old tree is one complete subtree its root starts the path.
+        steps = [old_root, *path] if old_size & (old_size - 1) == 0 else path
+        is_prefix = 0 < len(path) <= MAX_PATH + 1 and (old_root, new_root) == roots_of_path(
+            old_size, new_size, steps, hash_name=hash_name
+        )
     if not is_prefix:
         raise IntegrityError(
             "ledger.consistency_broken", f"the log of {new_size} leaves does not extend the log of {old_size} leaves"
         )
 
 
-def _is_prefix(
-    old_size: int,
-    old_root: bytes,
-    new_size: int,
-    new_root: bytes,
-    path: Sequence[bytes],
-    digest: HashFunction,
-) -> bool:
-    if not 0 < old_size < new_size or not path or len(path) > MAX_PATH + 1:
-        return False
-    # Where the old tree is one complete subtree its root starts the path.
-    steps = [old_root, *path] if old_size & (old_size - 1) == 0 else list(path)
+def roots_of_path(
+    old_size: int, new_size: int, steps: Sequence[bytes], *, hash_name: str
+) -> tuple[bytes, bytes] | None:
+    """Return the roots of the first ``old_size`` and of all leaves that a consistency path leads to.
+
+    steps: the path, preceded by the old root where the old tree is one complete subtree, since it then leaves that out.
+    None for sizes or a length that no path has (RFC 9162 section 2.1.4.2).
+    """
+    if not 0 < old_size < new_size or not 0 < len(steps) <= MAX_PATH + 2:
+        return None
+    digest = hash_function(hash_name)
     node, last = old_size - 1, new_size - 1
     while node & 1:
         node >>= 1
@@ -279,7 +282,7 @@ def _is_prefix(
     old = new = steps[0]
     for sibling in steps[1:]:
         if last == 0:
-            return False
+            return None
         if node & 1 or node == last:
             old = digest(b"\x01" + sibling + old)
             new = digest(b"\x01" + sibling + new)
@@ -290,4 +293,4 @@ def _is_prefix(
             new = digest(b"\x01" + new + sibling)
         node >>= 1
         last >>= 1
-    return last == 0 and old == old_root and new == new_root
+    return (old, new) if last == 0 else None

@@ -24,13 +24,13 @@ Who stole that key can show it, and go on from there. A checkpoint that is known
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
 from typing import TYPE_CHECKING, Final
 
 from shuiqiao.base.errors import IntegrityError, InvalidInput
 from shuiqiao.ledger.checkpoints.note import verify_log_signature, verify_note
 from shuiqiao.ledger.checkpoints.signed_note import Checkpoint, decode_signed_note
 from shuiqiao.ledger.log.entry import decode_entry
+from shuiqiao.ledger.model import Block
 from shuiqiao.ledger.replay.replay import Level, MemoryLedger, replay_transactions
 from shuiqiao.ledger.store.checkpoint_file import CHECKPOINTS_FOLDER, LATEST_NAME
 
@@ -40,16 +40,6 @@ if TYPE_CHECKING:
 
 LATEST_NOTE: Final = f"{CHECKPOINTS_FOLDER}/{LATEST_NAME}"
 """Name of the one note that needs the log's own signature only."""
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class _Block:
-    """A block as static files or a segment give it."""
-
-    height: int
-    first_index: int
-    transactions: Sequence[bytes]
-    entry: bytes
 
 
 class MembersReplay:
@@ -123,22 +113,28 @@ class MembersReplay:
                 f"{self._policy.epoch}"
             )
         self.state_root = said.state_root
-        block = _Block(height=said.height, first_index=self.size, transactions=transactions, entry=entry)
-        self._execute(block, time_ms=said.time_ms)
+        block = Block(
+            height=said.height,
+            time_ms=said.time_ms,
+            first_index=self.size,
+            transactions=tuple(transactions),
+            entry=entry,
+        )
+        self._execute(block)
         # A block is closed under the epoch before the one that it begins [EPOCH-4].
         self._meet_notes()
         self._begin_epoch()
 
-    def _execute(self, block: _Block, *, time_ms: int) -> None:
+    def _execute(self, block: Block) -> None:
         """Execute what decides on keys, every signature verified; the other rooms never write there."""
         machine, ledger = self._machine, self._ledger
         decoded = [machine.decode(raw) for raw in block.transactions]
         chosen = [tx for tx in decoded if machine.kinds.get(tx.kind, tx.version).room in self._rooms]
         if not chosen:
-            ledger.time_ms = time_ms
+            ledger.time_ms = block.time_ms
             ledger.append(block)
             return
-        execution = replay_transactions(ledger, chosen, time_ms=time_ms, level=Level.VERIFIED)
+        execution = replay_transactions(ledger, chosen, time_ms=block.time_ms, level=Level.VERIFIED)
         for outcome in execution.result.outcomes:
             if outcome.refusal is not None:
                 raise IntegrityError(

@@ -31,11 +31,12 @@ from shuiqiao.base.clock import MS_PER_HOUR
 from shuiqiao.base.errors import ShuiqiaoError
 from shuiqiao.ledger.log.entry import decode_entry
 from shuiqiao.ledger.log.tree import Frontier, leaf_hashes
-from shuiqiao.ledger.model import BlockContext
+from shuiqiao.ledger.model import Block, BlockContext
 from shuiqiao.ledger.state.machine import Candidate, StateMachine
 from shuiqiao.ledger.state.memory_state import MemoryState
 from shuiqiao.ledger.state.overlay import OverlayState, genesis_writes
 from shuiqiao.ledger.store.execution import Execution
+from shuiqiao.ledger.store.frame import Frame
 from shuiqiao.ledger.transactions.transaction import SignatureClaim
 from shuiqiao.ledger.transactions.verifiers import verify_all
 
@@ -55,28 +56,8 @@ class Level(IntEnum):
     VERIFIED = 3
 
 
-class LoggedBlock(Protocol):
-    """A block as a segment file or an engine gives it."""
-
-    @property
-    def height(self) -> int:
-        """1 is the first."""
-        ...
-
-    @property
-    def first_index(self) -> int:
-        """Leaf index of its first transaction."""
-        ...
-
-    @property
-    def transactions(self) -> Sequence[bytes]:
-        """The accepted transactions in order."""
-        ...
-
-    @property
-    def entry(self) -> bytes:
-        """The encoded block entry."""
-        ...
+LoggedBlock = Block | Frame
+"""A block as an engine or a segment file gives it."""
 
 
 class ReplayedLedger(Protocol):

@@ -1,13 +1,15 @@
 """How a room puts a transaction on the ledger in the name of its institution, and reads the state back.
 
-Rooms above the ledger take a LedgerSubmitter; ``node`` gives them one with an outbox behind it, so that signed bytes
-survive a crash and are resent unchanged. DirectSubmitter is the same without an outbox, for one process and for
-scenarios.
+Rooms above the ledger take a LedgerSubmitter; ``node`` gives them its ``Outbox``, a LedgerSubmitter that keeps signed
+bytes until the ledger has them, so that they survive a crash and are resent unchanged. One without an outbox is for a
+single process and for scenarios.
+
+    committed = submitter.submit("consent.pause", body, extra_keys=[consent_key])
 """
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Protocol
+from typing import TYPE_CHECKING
 
 from shuiqiao.base.errors import IntegrityError, Unavailable
 from shuiqiao.base.ids import Entropy, MemberId, new_id
@@ -55,70 +57,10 @@ def log_size(engine: LedgerEngine) -> int:
     return 0 if last is None else last.first_index + len(last.transactions) + 1
 
 
-class LedgerSubmitter(Protocol):
-    """The ledger as one institution uses it. Thread-safe; every act returns after the transaction is durable."""
+class LedgerSubmitter:
+    """The ledger as one institution uses it, straight over an engine.
 
-    @property
-    def member(self) -> MemberId:
-        """The institution in whose name transactions are made."""
-        ...
-
-    @property
-    def parameters(self) -> NetworkParameters:
-        """The network."""
-        ...
-
-    def submit(self, kind: str, body: msgspec.Struct, *, extra_keys: Sequence[SigningKey] = ()) -> Committed:
-        """Sign a body with the institution's key (and the extra keys) and commit it; raises what refused it."""
-        ...
-
-    def countersign(self, raw: bytes) -> Committed:
-        """Add the institution's signature to a transaction that others signed, and commit it.
-
-        The caller has judged what it says: this adds a signature and asks nothing.
-        """
-        ...
-
-    def relay(self, raw: bytes) -> Committed:
-        """Commit a transaction that is signed already, unchanged."""
-        ...
-
-    def decode(self, raw: bytes) -> Transaction:
-        """Return what outside transaction bytes say, structure checked, signatures and rules not."""
-        ...
-
-    def state(self) -> StateView:
-        """Return the state after the last committed block."""
-        ...
-
-    def checkpoint(self) -> Checkpoint:
-        """Return a signed checkpoint that covers all of the ledger as it is now."""
-        ...
-
-    def verify_root(self, *, size: int, root: bytes) -> None:
-        """Return if the log had this root at this size; raises IntegrityError ``ledger.checkpoint_unproven``."""
-        ...
-
-    def now_ms(self) -> int:
-        """Return the institution's time, in milliseconds since 1970."""
-        ...
-
-    def latest_ms(self) -> int:
-        """Return the later of the institution's time and the newest block's: by it a right to read ends."""
-        ...
-
-    def certain_ms(self) -> int:
-        """Return the moment that has come for sure, by which is done what cannot be undone [LEDGER-TIME-3]."""
-        ...
-
-    def require_recent(self) -> None:
-        """Return if this copy of the ledger can be taken for today's; raises Unavailable ``ledger.copy_old``."""
-        ...
-
-
-class DirectSubmitter:
-    """A LedgerSubmitter straight over an engine.
-
+    Thread-safe; every act returns after the transaction is durable.
     LIMIT: it keeps no outbox, so a transaction signed in the moment of a crash is lost; its caller then sees the act
     undone and starts anew.
     """

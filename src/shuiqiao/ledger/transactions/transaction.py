@@ -117,7 +117,6 @@ def decode_transaction(raw: bytes, *, kinds: KindTable, network: bytes, suite: C
     return Transaction(
         raw=raw,
         payload_bytes=payload_bytes,
-        body_protected=b"",
         network=payload.network,
         kind=kind.name,
         version=kind.version,

@@ -204,10 +204,6 @@ class ProcessVerifier:
             else:
                 self._send(chunk)
 
-    def worker_pids(self) -> list[int]:
-        """Return the process ids of the workers, for whoever watches over the node."""
-        return [worker.process.pid for worker in self._workers]
-
     def close(self) -> None:
         """End the workers."""
         for worker in self._workers:

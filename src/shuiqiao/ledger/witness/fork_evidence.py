@@ -24,7 +24,7 @@ from shuiqiao.crypto.model import CipherSuite
 from shuiqiao.ledger.checkpoints.note import verify_log_signature
 from shuiqiao.ledger.checkpoints.policy import CheckpointPolicy
 from shuiqiao.ledger.checkpoints.signed_note import MAX_SIGNED_NOTE_BYTES, Checkpoint
-from shuiqiao.ledger.log.tree import HASH_BYTES, MAX_PATH, node_hash
+from shuiqiao.ledger.log.tree import HASH_BYTES, MAX_PATH, roots_of_path
 from shuiqiao.ledger.store.alarm_file import ForkKind
 
 EVIDENCE_VERSION: Final = 1
@@ -93,36 +93,12 @@ def fork_kind(old: Checkpoint, new: Checkpoint, *, proof: Sequence[bytes], hash_
     """
     if old.size == new.size:
         return ForkKind.ROOT_DIFFERS if old.root != new.root and not proof else None
-    roots = _roots_from_path(old.size, new.size, proof, hash_name=hash_name)
+    roots = roots_of_path(old.size, new.size, proof, hash_name=hash_name)
     if roots is None:
         return None
     prefix_root, whole_root = roots
     is_fork = whole_root == new.root and prefix_root != old.root
     return ForkKind.NOT_AN_EXTENSION if is_fork else None
-
-
-def _roots_from_path(
-    old_size: int, new_size: int, steps: Sequence[bytes], *, hash_name: str
-) -> tuple[bytes, bytes] | None:
-    """Return the roots of the first old_size and of all leaves that a path leads to (RFC 9162 section 2.1.4.2)."""
-    if not 0 < old_size < new_size or not 0 < len(steps) <= _MAX_PROOF:
-        return None
-    node, last = old_size - 1, new_size - 1
-    while node & 1:
-        node, last = node >> 1, last >> 1
-    old = new = steps[0]
-    for sibling in steps[1:]:
-        if last == 0:
-            return None
-        if node & 1 or node == last:
-            old = node_hash(sibling, old, hash_name=hash_name)
-            new = node_hash(sibling, new, hash_name=hash_name)
-            while not node & 1 and node:
-                node, last = node >> 1, last >> 1
-        else:
-            new = node_hash(new, sibling, hash_name=hash_name)
-        node, last = node >> 1, last >> 1
-    return (old, new) if last == 0 else None
 
 
 def _verify_signed(note: bytes, *, policies: Sequence[CheckpointPolicy], suite: CipherSuite) -> Checkpoint:

@@ -38,7 +38,7 @@ from shuiqiao.crypto.suites import get_suite
 from shuiqiao.ledger.engine.embedded import EmbeddedLedger
 from shuiqiao.ledger.engine.port import EmbeddedSettings
 from shuiqiao.ledger.transactions.kinds import KindTable
-from shuiqiao.ledger.transactions.submitter import DirectSubmitter
+from shuiqiao.ledger.transactions.submitter import LedgerSubmitter
 from shuiqiao.members.genesis import encode_genesis, network_parameters
 from shuiqiao.members.key_ring import MemberKeyRing
 from shuiqiao.members.model import Genesis, Role
@@ -108,7 +108,7 @@ def _ingest_rate(
     return records / seconds
 
 
-def _open_ledger(folder: Path, suite: CipherSuite) -> tuple[EmbeddedLedger, DirectSubmitter]:
+def _open_ledger(folder: Path, suite: CipherSuite) -> tuple[EmbeddedLedger, LedgerSubmitter]:
     """A network of one bureau with its embedded writer, and the bureau's way to it."""
     clock, key = SystemClock(), suite.generate_signing_key(system_entropy)
     bureau = Registration.in_genesis("bench", _BUREAU).register(
@@ -129,7 +129,7 @@ def _open_ledger(folder: Path, suite: CipherSuite) -> tuple[EmbeddedLedger, Dire
         operator_key=key,
         settings=EmbeddedSettings(),
     )
-    submitter = DirectSubmitter(
+    submitter = LedgerSubmitter(
         ledger, member=_BUREAU, key=key, kinds=kinds, suite=suite, clock=clock, entropy=system_entropy
     )
     return ledger, submitter

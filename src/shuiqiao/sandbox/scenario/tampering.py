@@ -36,7 +36,7 @@ from shuiqiao.ledger.model import FIRST_VERSION
 from shuiqiao.ledger.replay.check import replay_ledger
 from shuiqiao.ledger.store.checkpoint_file import CHECKPOINTS_FOLDER
 from shuiqiao.ledger.store.segments import SEGMENTS_FOLDER
-from shuiqiao.ledger.transactions.submitter import DRAFT_VALIDITY_MS, DirectSubmitter
+from shuiqiao.ledger.transactions.submitter import DRAFT_VALIDITY_MS, LedgerSubmitter
 from shuiqiao.ledger.transactions.transaction import TransactionDraft, sign_transaction
 from shuiqiao.lending.assessment import PaperInvoice, unproven_papers
 from shuiqiao.lending.contract import DECISION
@@ -370,7 +370,7 @@ def _write_again(bureau: Institution, rewritten: EmbeddedLedger, *, clock: Manua
         clock.advance(max(0, block.time_ms - clock.now_ms()))
         for future in [rewritten.submit(raw) for raw in block.transactions]:
             future.result()
-    forger = DirectSubmitter(
+    forger = LedgerSubmitter(
         rewritten,
         member=bureau.member,
         key=bureau.keys.signing,

@@ -7,14 +7,14 @@ import msgspec
 import pytest
 from cbor2 import CBORTag
 
-from kinds_world import KINDS, NoteBody
+from kinds_world import KINDS, NoteBody, no_events
 from shuiqiao.base.encoding import encode_cbor
 from shuiqiao.base.errors import IntegrityError, InvalidInput, ShuiqiaoError, Unavailable
 from shuiqiao.base.ids import owned_id
 from shuiqiao.crypto import intl as intl_provider
 from shuiqiao.crypto.suites import get_suite
 from shuiqiao.ledger.log.entry import BlockEntry, encode_entry
-from shuiqiao.ledger.model import BlockContext, Kind, no_events
+from shuiqiao.ledger.model import BlockContext, Kind
 from shuiqiao.ledger.state.machine import Candidate, StateMachine, verify_claims
 from shuiqiao.ledger.state.overlay import OverlayState
 from shuiqiao.ledger.state.state_map import StateMap

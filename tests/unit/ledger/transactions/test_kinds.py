@@ -9,8 +9,9 @@ import msgspec
 import pytest
 from msgspec import Meta
 
+from kinds_world import no_events
 from shuiqiao.base.errors import InvalidInput
-from shuiqiao.ledger.model import Kind, no_events
+from shuiqiao.ledger.model import Kind
 from shuiqiao.ledger.transactions.kinds import KindTable
 
 Number = Annotated[int, Meta(ge=0, le=9)]

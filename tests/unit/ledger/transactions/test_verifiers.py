@@ -23,6 +23,10 @@ from shuiqiao.ledger.transactions.verifiers import (
 )
 
 
+def pids_of(verifier):
+    return [worker.process.pid for worker in verifier._workers]
+
+
 def jobs_of(network: Any, count: int, *, size: int = 100) -> tuple[list[SignatureClaim], list[bool]]:
     """Return signature jobs, every third of which does not hold."""
     key = network.keys["bureau"]
@@ -67,7 +71,7 @@ def test_a_killed_worker_loses_nothing(intl: Any) -> None:
     """[STORE-20]."""
     verifier = ProcessVerifier(intl.suite, processes=2)
     jobs, expected = jobs_of(intl, 1000)
-    pids = verifier.worker_pids()
+    pids = pids_of(verifier)
     for number, chunk in enumerate(split_chunks(jobs)):
         verifier.start(number, chunk)
         if number == 5:
@@ -83,8 +87,8 @@ def test_a_killed_worker_loses_nothing(intl: Any) -> None:
     assert expected == [bool(holds) for ticket in sorted(answers) for holds in answers[ticket]]
     # The dead worker was replaced, and the pool goes on with as many as before.
     assert expected == verify_all(verifier, jobs)
-    assert pids[1:] == verifier.worker_pids()[1:]
-    assert pids[0] != verifier.worker_pids()[0]
+    assert pids[1:] == pids_of(verifier)[1:]
+    assert pids[0] != pids_of(verifier)[0]
     verifier.close()
 
 
@@ -103,7 +107,7 @@ def test_workers_that_keep_dying_are_given_up(intl: Any, monkeypatch: pytest.Mon
     verifier = ProcessVerifier(intl.suite, processes=1)
     # Whatever takes the interpreter away from the workers: here, a suite no worker knows.
     monkeypatch.setattr(verifier, "_suite_name", "unknown")
-    os.kill(verifier.worker_pids()[0], signal.SIGKILL)
+    os.kill(pids_of(verifier)[0], signal.SIGKILL)
     jobs, _ = jobs_of(intl, 3 * MAX_CHUNK_JOBS)
     with pytest.raises(Unavailable) as caught:
         verify_all(verifier, jobs)
