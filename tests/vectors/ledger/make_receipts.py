@@ -9,7 +9,6 @@ anew, so the gm file changes with each run, and what it says does not)
 
 from __future__ import annotations
 
-import dataclasses
 import json
 import sys
 import tempfile
@@ -18,6 +17,8 @@ from typing import Any
 
 HERE = Path(__file__).parent
 sys.path.insert(0, str(HERE.parents[1] / "worlds"))
+
+from msgspec.structs import replace  # noqa: E402
 
 from members_world import DAY_MS, START_MS, World, signing  # noqa: E402
 from shuiqiao.base.clock import MS_PER_HOUR, ManualClock  # noqa: E402
@@ -139,13 +140,13 @@ class Story:
         one, two = full.epochs
 
         def with_claims(*claims: Any) -> Receipt:
-            return dataclasses.replace(full, state=dataclasses.replace(full.state, claims=claims))
+            return replace(full, state=replace(full.state, claims=claims))
 
         def made(receipt: Receipt) -> bytes:
             return encode_receipt(receipt, hash_name=name)
 
         def changed(**values: Any) -> bytes:
-            return made(dataclasses.replace(full, **values))
+            return made(replace(full, **values))
 
         lines = decode_signed_note(full.checkpoint).lines
         text = decode_signed_note(full.checkpoint).text
@@ -171,7 +172,7 @@ class Story:
             "the last epoch left out": (changed(epochs=(one,)), "ledger.receipt_epochs_incomplete"),
             "epochs out of order": (changed(epochs=(two, one)), ""),
             "another epoch document": (
-                changed(epochs=(one, dataclasses.replace(two, epoch=one.epoch))),
+                changed(epochs=(one, replace(two, epoch=one.epoch))),
                 "",
             ),
             "a cosignature short of the quorum": (changed(checkpoint=short), "ledger.quorum_missing"),
@@ -180,9 +181,9 @@ class Story:
             "a transaction of another place": (changed(transaction=early.transaction), "ledger.inclusion_broken"),
             "another index": (changed(index=full.index - 2), "ledger.inclusion_broken"),
             "a path cut short": (changed(path=full.path[:-1]), "ledger.inclusion_broken"),
-            "an absence that is none": (with_claims(absent, dataclasses.replace(present, value=None), author), ""),
-            "a presence that is none": (with_claims(dataclasses.replace(absent, value=b"\x01"), present, author), ""),
-            "another value": (with_claims(absent, dataclasses.replace(present, value=one.epoch), author), ""),
+            "an absence that is none": (with_claims(absent, replace(present, value=None), author), ""),
+            "a presence that is none": (with_claims(replace(absent, value=b"\x01"), present, author), ""),
+            "another value": (with_claims(absent, replace(present, value=one.epoch), author), ""),
             "claims out of order": (with_claims(present, absent), "ledger.receipt_malformed"),
             "a key that was replaced, and no proof of it": (with_claims(absent, present), "ledger.signature_missing"),
         }

@@ -10,9 +10,9 @@ import pytest
 from shuiqiao.base.encoding import encode_cbor
 from shuiqiao.ledger.state.state_map import (
     StateMap,
+    decode_state_proof,
     encode_state_proof,
     state_path,
-    state_proof_from_value,
     verify_state_proof,
 )
 
@@ -54,7 +54,7 @@ def test_proofs(vectors):
     for item in vectors["maps"]:
         memory = StateMap(entries_of(item), hash_name=vectors["hash"])
         for given in item["proofs"]:
-            proof = state_proof_from_value(proof_fields(given))
+            proof = decode_state_proof(encode_cbor(proof_fields(given)))
             assert proof == memory.prove(given["key"])
             assert encode_cbor(proof_fields(given)) == encode_state_proof(proof)
             verify_state_proof(

@@ -12,12 +12,13 @@ six), and neither form has another encoding.
 
 from __future__ import annotations
 
-from typing import Any
+from typing import Annotated
 
 import cbor2
 import msgspec
+from msgspec import Meta
 
-from shuiqiao.base.encoding import decode_cbor_strict
+from shuiqiao.base.encoding import decode_cbor_strict, typed
 from shuiqiao.base.errors import IntegrityError, InvalidInput
 from shuiqiao.ledger.log.tree import HASH_BYTES, MAX_TREE_SIZE
 
@@ -25,22 +26,24 @@ ENTRY_VERSION = 3
 MAX_ENTRY_BYTES = 256
 """Far above the 100 bytes of an entry, far below a transaction."""
 
-_NUMBERS = ("version", "epoch", "height", "time_ms", "count")
-_FIELDS = {*_NUMBERS, "state_root"}
 _MAP_OF_SIX = 0xA6
 
 
-class BlockEntry(msgspec.Struct, frozen=True, kw_only=True, gc=False):
+_Number = Annotated[int, Meta(ge=0, le=MAX_TREE_SIZE)]
+_Ordinal = Annotated[int, Meta(ge=1, le=MAX_TREE_SIZE)]
+
+
+class BlockEntry(msgspec.Struct, frozen=True, kw_only=True, gc=False, forbid_unknown_fields=True):
     """What a block says of itself."""
 
-    height: int
+    height: _Ordinal
     """1 is the first."""
-    time_ms: int
-    count: int
+    time_ms: _Number
+    count: _Ordinal
     """Number of transactions, the leaves right before this one."""
-    epoch: int
+    epoch: _Number
     """Number of the epoch in force before the block."""
-    state_root: bytes
+    state_root: Annotated[bytes, Meta(min_length=HASH_BYTES, max_length=HASH_BYTES)]
     """Root of the state map after the block, 32 bytes."""
 
 
@@ -63,32 +66,12 @@ def decode_entry(data: bytes) -> BlockEntry:
     """Return the entry in leaf bytes; raises IntegrityError ``ledger.entry_malformed``."""
     try:
         fields = decode_cbor_strict(data, max_bytes=MAX_ENTRY_BYTES)
-    except InvalidInput as error:
-        raise _malformed(error.message) from error
-    if not _has_entry_fields(fields):
-        raise _malformed(f"it has not the fields of version {ENTRY_VERSION}")
-    return BlockEntry(
-        height=fields["height"],
-        time_ms=fields["time_ms"],
-        count=fields["count"],
-        epoch=fields["epoch"],
-        state_root=fields["state_root"],
-    )
-
-
-def _has_entry_fields(fields: Any) -> bool:
-    return (
-        type(fields) is dict
-        and fields.keys() == _FIELDS
-        and all(type(fields[name]) is int for name in _NUMBERS)
-        and type(fields["state_root"]) is bytes
-        and len(fields["state_root"]) == HASH_BYTES
-        and fields["version"] == ENTRY_VERSION
-        and 1 <= fields["count"] <= MAX_TREE_SIZE
-        and 0 <= fields["epoch"] <= MAX_TREE_SIZE
-        and 1 <= fields["height"] <= MAX_TREE_SIZE
-        and 0 <= fields["time_ms"] <= MAX_TREE_SIZE
-    )
+        version = fields.pop("version", None) if type(fields) is dict else None
+        if type(version) is not int or version != ENTRY_VERSION:
+            raise _malformed(f"it has not the fields of version {ENTRY_VERSION}")
+        return typed(fields, BlockEntry, builtin_types=(bytes,))
+    except (InvalidInput, msgspec.ValidationError) as error:
+        raise _malformed(str(error)) from error
 
 
 def _malformed(reason: str) -> IntegrityError:

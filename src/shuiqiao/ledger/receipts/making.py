@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Final
 
 from shuiqiao.base.errors import InvalidInput
+from shuiqiao.ledger.log.tree import inclusion_path
 from shuiqiao.ledger.receipts.receipt import (
     MAX_STATE_CLAIMS,
     EpochStep,
@@ -14,7 +15,6 @@ from shuiqiao.ledger.receipts.receipt import (
     StateClaim,
     StateEvidence,
     build_receipt,
-    last_entry,
 )
 from shuiqiao.ledger.receipts.verification import keys_to_prove
 from shuiqiao.ledger.state.overlay import MAX_KEY_BYTES
@@ -84,8 +84,10 @@ def _evidence(copy: LogReading, *, checkpoint: Checkpoint, view: SnapshotState, 
             "ledger.state_keys_too_many", f"a receipt carries {MAX_STATE_CLAIMS} values of the state, not {len(keys)}"
         )
     snapshot, hash_name = view.snapshot, copy.machine.suite.hash_name
+    last = _last_entry(copy, size=checkpoint.size)
     return StateEvidence(
-        last=_last_entry(copy, size=checkpoint.size),
+        entry=last.entry,
+        path=last.path,
         claims=tuple(
             StateClaim(key=key, value=snapshot.state_value(key), proof=prove(snapshot, key, hash_name=hash_name))
             for key in keys
@@ -95,17 +97,13 @@ def _evidence(copy: LogReading, *, checkpoint: Checkpoint, view: SnapshotState, 
 
 def _epoch_steps(copy: LogReading, *, below_size: int) -> tuple[EpochStep, ...]:
     """Return the steps that a receipt under a checkpoint of a size needs [LEDGER-RECEIPT-5]."""
-    epochs = copy.epochs
-    return tuple(
-        EpochStep(
-            epoch=change.epoch,
-            proof=change.proof,
-            last=_last_entry(copy, size=change.size),
-            checkpoint=epochs.note(change.size),
-        )
-        for change in epochs.trail.changes
-        if change.size < below_size
-    )
+    steps: list[EpochStep] = []
+    for change in copy.epochs.trail.changes:
+        if change.size < below_size:
+            last, note = _last_entry(copy, size=change.size), copy.epochs.note(change.size)
+            step = EpochStep(epoch=change.epoch, proof=change.proof, entry=last.entry, path=last.path, checkpoint=note)
+            steps.append(step)
+    return tuple(steps)
 
 
 def _last_entry(copy: LogReading, *, size: int) -> LastEntry:
@@ -114,5 +112,5 @@ def _last_entry(copy: LogReading, *, size: int) -> LastEntry:
     place = snapshot.block_of_index(size - 1)
     if place is None or place.first_index + place.count != size - 1:
         raise InvalidInput("ledger.size_unknown", f"no block of this log ends at {size} leaves")
-    hash_name = copy.machine.suite.hash_name
-    return last_entry(copy.leaf(place, size - 1), reader=snapshot, size=size, hash_name=hash_name)
+    path = inclusion_path(snapshot, index=size - 1, size=size, hash_name=copy.machine.suite.hash_name)
+    return LastEntry(entry=copy.leaf(place, size - 1), path=path)

@@ -248,7 +248,7 @@ def _verify_checkpoints(
         epoch = step.epoch
     checkpoint = verify_note(receipt.checkpoint, policy=policy, suite=suite)
     _require_later(checkpoint, after_size=size)
-    return policy, checkpoint, _verify_last(receipt.state.last, checkpoint, policy=policy, hash_name=suite.hash_name)
+    return policy, checkpoint, _verify_last(receipt.state, checkpoint, policy=policy, hash_name=suite.hash_name)
 
 
 def _verify_step(
@@ -257,7 +257,7 @@ def _verify_step(
     """Return the size of the checkpoint behind which the step's epoch stands."""
     checkpoint = verify_note(step.checkpoint, policy=policy, suite=suite)
     _require_later(checkpoint, after_size=after_size)
-    entry = _verify_last(step.last, checkpoint, policy=policy, hash_name=suite.hash_name)
+    entry = _verify_last(step, checkpoint, policy=policy, hash_name=suite.hash_name)
     verify_state_proof(step.proof, key=epoch_key, value=step.epoch, root=entry.state_root, hash_name=suite.hash_name)
     return checkpoint.size
 

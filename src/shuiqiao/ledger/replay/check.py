@@ -20,7 +20,14 @@ from shuiqiao.base.files import open_regular
 from shuiqiao.crypto.suites import get_suite
 from shuiqiao.ledger.log.entry import decode_entry
 from shuiqiao.ledger.model import Block, KeyRing, NetworkParameters, Transaction
-from shuiqiao.ledger.replay.replay import HashedLog, Level, MemoryLedger, prove_signatures, replay_transactions
+from shuiqiao.ledger.replay.replay import (
+    HashedLog,
+    Level,
+    LoggedBlock,
+    MemoryLedger,
+    prove_signatures,
+    replay_transactions,
+)
 from shuiqiao.ledger.state.epoch_trail import EpochChange, EpochTrail
 from shuiqiao.ledger.state.machine import StateMachine
 from shuiqiao.ledger.store.checkpoint_file import CHECKPOINTS_FOLDER, CheckpointFile
@@ -174,7 +181,7 @@ class _Replay:
         self._replay_all(self._readable(blocks))
         return self._result()
 
-    def _stored_blocks(self, files: SegmentFiles) -> Iterator[Block]:
+    def _stored_blocks(self, files: SegmentFiles) -> Iterator[LoggedBlock]:
         for found in files.scan(EMPTY_TAIL):
             if isinstance(found, Broken):
                 self._report(
@@ -184,14 +191,7 @@ class _Replay:
                     found=found.reason,
                 )
                 return
-            frame = found.frame
-            yield Block(
-                height=frame.height,
-                time_ms=_time_of(frame.entry),
-                first_index=frame.first_index,
-                transactions=frame.transactions,
-                entry=frame.entry,
-            )
+            yield found.frame
 
     def _readable(self, blocks: Iterable[Block]) -> Iterator[Block]:
         """Yield blocks until reading one fails, which is a problem like any other."""
@@ -207,7 +207,7 @@ class _Replay:
                 return
             yield block
 
-    def _replay_all(self, blocks: Iterable[Block]) -> None:
+    def _replay_all(self, blocks: Iterable[LoggedBlock]) -> None:
         for batch in _batches(blocks):
             decoded = [self._decode(block) for block in batch]
             every = [tx for txs in decoded for tx in txs]
@@ -217,7 +217,7 @@ class _Replay:
                 if len(self._problems) >= MAX_PROBLEMS:
                     return
 
-    def _decode(self, block: Block) -> list[Transaction]:
+    def _decode(self, block: LoggedBlock) -> list[Transaction]:
         decoded: list[Transaction] = []
         for position, raw in enumerate(block.transactions):
             try:
@@ -227,7 +227,7 @@ class _Replay:
         return decoded
 
     def _replay_block(
-        self, block: Block, transactions: Sequence[Transaction], *, proven: Sequence[tuple[bytes, ...]]
+        self, block: LoggedBlock, transactions: Sequence[Transaction], *, proven: Sequence[tuple[bytes, ...]]
     ) -> None:
         ledger = self._ledger
         self._compare_position(block)
@@ -255,7 +255,7 @@ class _Replay:
         self._compare_root()
         self._walk()
 
-    def _compare_position(self, block: Block) -> None:
+    def _compare_position(self, block: LoggedBlock) -> None:
         expected = (self._ledger.height + 1, self._ledger.frontier.size)
         if (block.height, block.first_index) != expected:
             self._report(
@@ -310,7 +310,7 @@ class _Replay:
             proof = ledger.state.prove(key, hash_name=ledger.hash_name)
             self._trail.add(EpochChange(size=ledger.frontier.size, epoch=epoch, proof=proof))
 
-    def _report_transaction(self, block: Block, position: int, error: ShuiqiaoError) -> None:
+    def _report_transaction(self, block: LoggedBlock, position: int, error: ShuiqiaoError) -> None:
         self._report(
             f"block {block.height} transaction {position}",
             "every stored transaction holds by the rules of the network",
@@ -330,9 +330,9 @@ class _Replay:
         )
 
 
-def _batches(blocks: Iterable[Block]) -> Iterator[list[Block]]:
+def _batches(blocks: Iterable[LoggedBlock]) -> Iterator[list[LoggedBlock]]:
     """Group blocks so that signatures are checked many at a time and memory stays bounded."""
-    batch: list[Block] = []
+    batch: list[LoggedBlock] = []
     count = 0
     for block in blocks:
         batch.append(block)

@@ -13,12 +13,13 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from dataclasses import dataclass
 from functools import lru_cache
 from itertools import pairwise
-from typing import Any, Final, Protocol
+from typing import Final, Protocol
 
-from shuiqiao.base.encoding import decode_cbor_strict, encode_cbor
+import msgspec
+
+from shuiqiao.base.encoding import decode_cbor_strict, encode_cbor, typed
 from shuiqiao.base.errors import IntegrityError, InvalidInput
 from shuiqiao.ledger.log.tree import HASH_BYTES
 from shuiqiao.ledger.state.overlay import MAX_KEY_BYTES
@@ -137,9 +138,8 @@ def subtree_places(records: Sequence[bytes], depth: int, *, new: NewHash) -> byt
     return b"".join([subtree_hash(groups.get(slot, ()), depth + 1, new=new) for slot in range(WAYS)])
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class StateProof:
-    """Why a key has its value, or none, under a root.
+class StateProof(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """Why a key has its value, or none, under a root; receipts hold it as a map of its two fields [MAP-9].
 
     steps: for each node on the key's way, from the root down: 16 bits that name the other places which are not empty
     (the highest is place 15), then their hashes in order of place. others: the records of the other leaves at the place
@@ -234,37 +234,19 @@ def _require_form(proof: StateProof) -> None:
         raise _malformed("the other leaves do not stand in order of path")
 
 
-def state_proof_value(proof: StateProof) -> dict[str, Any]:
-    """Return a proof as the CBOR map that receipts hold [MAP-9]."""
-    return {"steps": list(proof.steps), "others": proof.others}
-
-
-def state_proof_from_value(value: object) -> StateProof:
-    """Return the proof in a decoded CBOR value from outside; IntegrityError ``ledger.state_proof_malformed``."""
-    if not isinstance(value, dict) or value.keys() != {"others", "steps"}:
-        raise _malformed("a proof is a map of others and steps")
-    others, steps = value["others"], value["steps"]
-    if not isinstance(steps, list) or not all(isinstance(step, bytes) for step in steps):
-        raise _malformed("steps is a list of byte strings")
-    if not isinstance(others, bytes):
-        raise _malformed("others is a byte string")
-    proof = StateProof(steps=tuple(steps), others=others)
-    _require_form(proof)
-    return proof
-
-
 def encode_state_proof(proof: StateProof) -> bytes:
     """Return a proof as deterministic CBOR."""
-    return encode_cbor(state_proof_value(proof))
+    return encode_cbor(msgspec.to_builtins(proof, builtin_types=(bytes,)))
 
 
 def decode_state_proof(data: bytes) -> StateProof:
     """Return the proof in bytes from outside; raises IntegrityError ``ledger.state_proof_malformed``."""
     try:
-        value = decode_cbor_strict(data, max_bytes=MAX_STATE_PROOF_BYTES)
-    except InvalidInput as error:
-        raise _malformed(error.message) from error
-    return state_proof_from_value(value)
+        proof = typed(decode_cbor_strict(data, max_bytes=MAX_STATE_PROOF_BYTES), StateProof, builtin_types=(bytes,))
+    except (InvalidInput, msgspec.ValidationError) as error:
+        raise _malformed(str(error)) from error
+    _require_form(proof)
+    return proof
 
 
 def _malformed(reason: str) -> IntegrityError:

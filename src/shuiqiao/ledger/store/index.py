@@ -317,7 +317,7 @@ class Snapshot:
         return count
 
     def page(self, key: bytes) -> bytes | None:
-        """Return a page of the state map (``page_source.PageReader``)."""
+        """Return a page of the state map (``state_tree.PageReader``)."""
         return whole(self._get(key, self._pages))
 
     def pages(self, keys: Sequence[bytes]) -> list[tuple[bytes, bytes]]:

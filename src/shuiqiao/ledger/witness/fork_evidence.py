@@ -15,11 +15,13 @@ A wrong path alone proves nothing: anybody can send one along with an honest not
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
-from typing import Any, Final
+from typing import Annotated, Final
 
-from shuiqiao.base.encoding import decode_cbor_strict, encode_cbor
-from shuiqiao.base.errors import IntegrityError, ShuiqiaoError
+import msgspec
+from msgspec import Meta
+
+from shuiqiao.base.encoding import decode_cbor_strict, encode_cbor, typed
+from shuiqiao.base.errors import IntegrityError, InvalidInput
 from shuiqiao.crypto.model import CipherSuite
 from shuiqiao.ledger.checkpoints.note import verify_log_signature
 from shuiqiao.ledger.checkpoints.policy import CheckpointPolicy
@@ -32,41 +34,32 @@ MAX_EVIDENCE_BYTES: Final = 36_000
 """Two notes of 16,384 bytes, 55 hashes and their framing."""
 
 _MAX_PROOF = MAX_PATH + 2
-_FIELDS = {"version", "old_note", "new_note", "proof"}
+_Note = Annotated[bytes, Meta(min_length=1, max_length=MAX_SIGNED_NOTE_BYTES)]
+_Hash = Annotated[bytes, Meta(min_length=HASH_BYTES, max_length=HASH_BYTES)]
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class ForkEvidence:
+class ForkEvidence(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     """Two signed notes that contradict each other, and what shows it."""
 
-    old_note: bytes
-    new_note: bytes
-    proof: tuple[bytes, ...] = ()
+    old_note: _Note
+    new_note: _Note
+    proof: Annotated[tuple[_Hash, ...], Meta(max_length=_MAX_PROOF)]
 
 
 def encode_evidence(evidence: ForkEvidence) -> bytes:
     """Return the bytes of evidence."""
-    return encode_cbor(
-        {
-            "version": EVIDENCE_VERSION,
-            "old_note": evidence.old_note,
-            "new_note": evidence.new_note,
-            "proof": list(evidence.proof),
-        }
-    )
+    return encode_cbor({"version": EVIDENCE_VERSION, **msgspec.to_builtins(evidence, builtin_types=(bytes,))})
 
 
 def decode_evidence(data: bytes) -> ForkEvidence:
     """Return the parts of evidence, none of them verified; raises IntegrityError ``ledger.evidence_malformed``."""
     try:
         fields = decode_cbor_strict(data, max_bytes=MAX_EVIDENCE_BYTES)
-    except ShuiqiaoError as error:
-        raise _malformed(error.message) from error
-    if type(fields) is not dict or set(fields) != _FIELDS or fields["version"] != EVIDENCE_VERSION:
-        raise _malformed(f"it has not exactly the fields {', '.join(sorted(_FIELDS))} of version {EVIDENCE_VERSION}")
-    if not all(_is_bytes(fields[name], longest=MAX_SIGNED_NOTE_BYTES) for name in ("old_note", "new_note")):
-        raise _malformed(f"its notes are not 1 to {MAX_SIGNED_NOTE_BYTES} bytes")
-    return ForkEvidence(old_note=fields["old_note"], new_note=fields["new_note"], proof=_proof(fields["proof"]))
+        if type(fields) is not dict or fields.pop("version", None) != EVIDENCE_VERSION:
+            raise _malformed(f"it is no map of version {EVIDENCE_VERSION}")
+        return typed(fields, ForkEvidence, builtin_types=(bytes,))
+    except (InvalidInput, msgspec.ValidationError) as error:
+        raise _malformed(str(error)) from error
 
 
 def verify_fork_evidence(data: bytes, *, policies: Sequence[CheckpointPolicy], suite: CipherSuite) -> ForkKind:
@@ -109,18 +102,6 @@ def _verify_signed(note: bytes, *, policies: Sequence[CheckpointPolicy], suite: 
         except IntegrityError as error:
             refusal = error
     raise refusal
-
-
-def _is_bytes(value: Any, *, longest: int) -> bool:
-    return type(value) is bytes and 0 < len(value) <= longest
-
-
-def _proof(value: Any) -> tuple[bytes, ...]:
-    if type(value) is not list or len(value) > _MAX_PROOF:
-        raise _malformed(f"its proof is not a list of at most {_MAX_PROOF} hashes")
-    if any(type(item) is not bytes or len(item) != HASH_BYTES for item in value):
-        raise _malformed(f"its proof holds something other than {HASH_BYTES}-byte hashes")
-    return tuple(value)
 
 
 def _malformed(reason: str) -> IntegrityError:

@@ -6,6 +6,7 @@ import dataclasses
 import hashlib
 
 import pytest
+from msgspec.structs import asdict, replace
 
 from log_world import LeafHashes
 from shuiqiao.base.encoding import decode_cbor, encode_cbor
@@ -13,18 +14,16 @@ from shuiqiao.base.errors import IntegrityError, InvalidInput, ShuiqiaoError
 from shuiqiao.ledger.checkpoints.note import sign_checkpoint
 from shuiqiao.ledger.checkpoints.signed_note import MAX_SIGNED_NOTE_BYTES
 from shuiqiao.ledger.log.entry import BlockEntry, encode_entry
-from shuiqiao.ledger.log.tree import Frontier, hash_function, leaf_hash
+from shuiqiao.ledger.log.tree import Frontier, hash_function, inclusion_path, leaf_hash
 from shuiqiao.ledger.receipts.receipt import (
     MAX_RECEIPT_BYTES,
     EpochStep,
-    LastEntry,
     Receipt,
     StateClaim,
     StateEvidence,
     build_receipt,
     decode_receipt,
     encode_receipt,
-    last_entry,
 )
 from shuiqiao.ledger.receipts.verification import SignerEvidence, verify_receipt
 from shuiqiao.ledger.state.state_map import StateProof
@@ -69,9 +68,11 @@ class Log:
             checkpoint=sign_checkpoint(**fields, suite=self.network.suite),
             hash_name=name,
             state=StateEvidence(
-                last=last_entry(
-                    self.leaves[-1], reader=LeafHashes(hashes, hash_name=name), size=len(hashes), hash_name=name
-                )
+                entry=self.leaves[-1],
+                path=inclusion_path(
+                    LeafHashes(hashes, hash_name=name), index=len(hashes) - 1, size=len(hashes), hash_name=name
+                ),
+                claims=(),
             ),
         )
 
@@ -121,8 +122,8 @@ def test_the_form_is_one_deterministic_map_and_round_trips(network, log):
     assert data == encode_receipt(receipt, hash_name=name)
     fields = decode_cbor(data)
     digest = hash_function(name)(encode_cbor({key: value for key, value in fields.items() if key != "digest"}))
-    last = {"entry": receipt.state.last.entry, "path": list(receipt.state.last.path), "claims": []}
-    expected = {**dataclasses.asdict(receipt), "version": 3, "epochs": [], "digest": digest, "state": last}
+    last = {"entry": receipt.state.entry, "path": list(receipt.state.path), "claims": []}
+    expected = {**asdict(receipt), "version": 3, "epochs": [], "digest": digest, "state": last}
     assert expected == {**fields, "path": tuple(fields["path"]), "entry_path": tuple(fields["entry_path"])}
 
 
@@ -185,11 +186,11 @@ def test_a_checkpoint_of_somebody_else_is_not_the_operators(network, log):
 def test_a_transaction_that_is_not_in_the_log_fails(network, log):
     name = network.suite.hash_name
     receipt = decode_receipt(log.receipt(1, entry_index=3), hash_name=name)
-    forged = dataclasses.replace(receipt, transaction=network.write(author="first-bank"))
+    forged = replace(receipt, transaction=network.write(author="first-bank"))
     assert refusal(network, encode_receipt(forged, hash_name=name)) == "ledger.inclusion_broken"
-    moved = dataclasses.replace(receipt, index=2)
+    moved = replace(receipt, index=2)
     assert refusal(network, encode_receipt(moved, hash_name=name)) == "ledger.inclusion_broken"
-    root_only = dataclasses.replace(receipt, path=receipt.path[:-1])
+    root_only = replace(receipt, path=receipt.path[:-1])
     assert refusal(network, encode_receipt(root_only, hash_name=name)) == "ledger.inclusion_broken"
 
 
@@ -251,7 +252,8 @@ SMALL = Receipt(
     entry_index=1,
     entry_path=(),
     checkpoint=b"c",
-    state=StateEvidence(last=LastEntry(entry=b"e", path=())),
+    epochs=(),
+    state=StateEvidence(entry=b"e", path=(), claims=()),
 )
 
 
@@ -314,21 +316,22 @@ def test_the_largest_receipt_fits():
         entry_index=2**53 - 2,
         entry_path=(bytes(32),) * 53,
         checkpoint=bytes(MAX_SIGNED_NOTE_BYTES),
-        state=StateEvidence(last=LastEntry(entry=bytes(256), path=(bytes(32),) * 53)),
+        epochs=(),
+        state=StateEvidence(entry=bytes(256), path=(bytes(32),) * 53, claims=()),
     )
     assert largest == decode_receipt(encode_receipt(largest, hash_name="sha256"), hash_name="sha256")
 
 
 def with_claims(count=1, **changes):
     claim = StateClaim(key="a", value=None, proof=StateProof(steps=(), others=b""))
-    claims = tuple(dataclasses.replace(claim, **{"key": f"a/{number:02}", **changes}) for number in range(count))
-    return dataclasses.replace(SMALL, state=dataclasses.replace(SMALL.state, claims=claims))
+    claims = tuple(replace(claim, **{"key": f"a/{number:02}", **changes}) for number in range(count))
+    return replace(SMALL, state=replace(SMALL.state, claims=claims))
 
 
 def with_steps(count=1, *, length=1):
-    proof, last = StateProof(steps=(), others=b""), SMALL.state.last
-    step = EpochStep(epoch=b"e" * length, proof=proof, last=last, checkpoint=b"c")
-    return dataclasses.replace(SMALL, epochs=(step,) * count)
+    proof = StateProof(steps=(), others=b"")
+    step = EpochStep(epoch=b"e" * length, proof=proof, entry=b"e", path=(), checkpoint=b"c")
+    return replace(SMALL, epochs=(step,) * count)
 
 
 @pytest.mark.parametrize(
@@ -341,9 +344,15 @@ def with_steps(count=1, *, length=1):
         (with_claims(value=bytes(65_536)), with_claims(value=bytes(65_537))),
         (with_steps(512), with_steps(513)),
         (with_steps(length=16_384), with_steps(length=16_385)),
-        (dataclasses.replace(SMALL, index=2**53 - 2), dataclasses.replace(SMALL, index=2**53 - 1)),
-        (dataclasses.replace(SMALL, transaction=bytes(60_000)), dataclasses.replace(SMALL, transaction=bytes(60_001))),
-        (dataclasses.replace(SMALL, path=(bytes(32),) * 53), dataclasses.replace(SMALL, path=(bytes(32),) * 54)),
+        (replace(SMALL, index=2**53 - 2), replace(SMALL, index=2**53 - 1)),
+        (
+            replace(SMALL, transaction=bytes(60_000)),
+            replace(SMALL, transaction=bytes(60_001)),
+        ),
+        (
+            replace(SMALL, path=(bytes(32),) * 53),
+            replace(SMALL, path=(bytes(32),) * 54),
+        ),
     ],
 )
 def test_every_part_has_a_bound(largest, beyond):
@@ -377,5 +386,5 @@ def test_a_checkpoint_that_reaches_to_no_block_proves_nothing(network, log, size
     note = sign_checkpoint(
         origin=network.parameters.origin, size=size, root=root, key=network.keys["bureau"], suite=network.suite
     ).note
-    receipt = dataclasses.replace(decode_receipt(log.receipt(0, entry_index=3), hash_name=name), checkpoint=note)
+    receipt = replace(decode_receipt(log.receipt(0, entry_index=3), hash_name=name), checkpoint=note)
     assert refusal(network, encode_receipt(receipt, hash_name=name)) == code

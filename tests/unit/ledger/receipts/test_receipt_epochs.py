@@ -5,6 +5,7 @@ from __future__ import annotations
 import dataclasses
 
 import pytest
+from msgspec.structs import replace
 
 from log_world import LeafHashes
 from shuiqiao.base.encoding import decode_cbor, encode_cbor
@@ -13,7 +14,7 @@ from shuiqiao.base.ids import MemberId
 from shuiqiao.ledger.checkpoints.cosignature import sign_cosignature
 from shuiqiao.ledger.checkpoints.note import add_cosignatures, sign_checkpoint
 from shuiqiao.ledger.checkpoints.policy import CheckpointPolicy
-from shuiqiao.ledger.log.tree import Frontier, leaf_hash
+from shuiqiao.ledger.log.tree import Frontier, inclusion_path, leaf_hash
 from shuiqiao.ledger.receipts.receipt import (
     MAX_EPOCH_STEPS,
     EpochStep,
@@ -22,7 +23,6 @@ from shuiqiao.ledger.receipts.receipt import (
     build_receipt,
     decode_receipt,
     encode_receipt,
-    last_entry,
 )
 from shuiqiao.ledger.receipts.verification import verify_receipt
 
@@ -86,14 +86,16 @@ class History:
         return EpochStep(
             epoch=self.network.state.encoded()["note/epoch"],
             proof=self.network.state.prove("note/epoch", hash_name=self.name),
-            last=last_entry(self.leaves[-1], reader=self.reader(), size=len(self.leaves), hash_name=self.name),
+            entry=self.leaves[-1],
+            path=inclusion_path(self.reader(), index=len(self.leaves) - 1, size=len(self.leaves), hash_name=self.name),
             checkpoint=checkpoint.note,
         )
 
     def evidence(self, *keys):
         encoded = self.network.state.encoded()
         return StateEvidence(
-            last=last_entry(self.leaves[-1], reader=self.reader(), size=len(self.leaves), hash_name=self.name),
+            entry=self.leaves[-1],
+            path=inclusion_path(self.reader(), index=len(self.leaves) - 1, size=len(self.leaves), hash_name=self.name),
             claims=tuple(
                 StateClaim(key=key, value=encoded.get(key), proof=self.network.state.prove(key, hash_name=self.name))
                 for key in keys
@@ -177,14 +179,14 @@ def test_an_epoch_must_stand_in_the_state_behind_its_checkpoint(walked):
     new = history.checkpoint(history.new, is_cosigned=True)
     other = encode_cbor({**history.network.state.get("note/epoch"), "quorum": 0})
     for changed, code in (
-        (dataclasses.replace(step, epoch=other), "ledger.state_proof_broken"),
-        (dataclasses.replace(step, proof=history.network.state.prove("note/epoch", hash_name=history.name)), ""),
+        (replace(step, epoch=other), "ledger.state_proof_broken"),
+        (replace(step, proof=history.network.state.prove("note/epoch", hash_name=history.name)), ""),
         (
-            dataclasses.replace(step, last=dataclasses.replace(step.last, entry=history.leaves[-1])),
+            replace(step, entry=history.leaves[-1]),
             "ledger.inclusion_broken",
         ),
         (
-            dataclasses.replace(step, last=dataclasses.replace(step.last, entry=history.leaves[1])),
+            replace(step, entry=history.leaves[1]),
             "ledger.inclusion_broken",
         ),
     ):
@@ -236,7 +238,7 @@ def test_a_receipt_leads_over_many_epochs(history):
 def test_epochs_and_checkpoints_only_go_forward(walked):
     history, step = walked
     new = history.checkpoint(history.new, is_cosigned=True)
-    again = dataclasses.replace(step, checkpoint=step.checkpoint)
+    again = replace(step, checkpoint=step.checkpoint)
     assert history.refusal(history.receipt(new, epochs=[step, again])) == "ledger.checkpoint_foreign"
     history.leaves = history.leaves[:4]
     at_once = history.checkpoint(history.new, is_cosigned=True)
@@ -263,13 +265,13 @@ def test_a_false_or_stale_word_about_the_state_is_refused(history):
     checkpoint = history.checkpoint(history.old)
     absent, present = evidence.claims
     for claims, code in (
-        ((dataclasses.replace(absent, value=b"\x01"), present), "ledger.state_proof_broken"),
-        ((absent, dataclasses.replace(present, value=None)), "ledger.state_proof_broken"),
-        ((absent, dataclasses.replace(present, value=b"\x01")), "ledger.state_proof_broken"),
+        ((replace(absent, value=b"\x01"), present), "ledger.state_proof_broken"),
+        ((absent, replace(present, value=None)), "ledger.state_proof_broken"),
+        ((absent, replace(present, value=b"\x01")), "ledger.state_proof_broken"),
         ((present, absent), "ledger.receipt_malformed"),
         ((present, present), "ledger.receipt_malformed"),
     ):
-        changed = dataclasses.replace(evidence, claims=claims)
+        changed = replace(evidence, claims=claims)
         assert history.refusal(history.receipt(checkpoint, state=changed)) == code
     history.block(network.write())
     data = history.receipt(history.checkpoint(history.old), state=stale)

@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 import hashlib
-from dataclasses import replace
 
 import pytest
+from msgspec.structs import replace
 
 from log_world import prove_among
-from shuiqiao.base.encoding import encode_cbor
+from shuiqiao.base.encoding import decode_cbor, encode_cbor
 from shuiqiao.base.errors import IntegrityError
 from shuiqiao.ledger.state.state_map import (
     EMPTY,
@@ -21,8 +21,6 @@ from shuiqiao.ledger.state.state_map import (
     hash_constructor,
     nibble,
     state_path,
-    state_proof_from_value,
-    state_proof_value,
     state_record,
     subtree_hash,
     verify_state_proof,
@@ -208,7 +206,7 @@ def test_what_cannot_be_a_key(memory, key):
 )
 def test_values_that_are_no_proof(value):
     with pytest.raises(IntegrityError) as caught:
-        state_proof_from_value(value)
+        decode_state_proof(encode_cbor(value))
     assert "ledger.state_proof_malformed" == caught.value.code
     with pytest.raises(IntegrityError) as caught:
         decode_state_proof(encode_cbor(value))
@@ -238,7 +236,7 @@ def test_every_changed_byte_of_a_proof_is_found(memory):
 
 def test_the_value_form_is_that_of_the_specification(memory):
     proof = memory.prove(ABSENT_OTHER)
-    assert {"others": proof.others, "steps": list(proof.steps)} == state_proof_value(proof)
+    assert {"others": proof.others, "steps": list(proof.steps)} == decode_cbor(encode_state_proof(proof))
 
 
 def test_a_nibble_is_a_hex_digit_of_the_path_at_every_depth():

@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-from dataclasses import replace
+import dataclasses
 
 import pytest
+from msgspec.structs import replace
 
 from shuiqiao.base.encoding import encode_cbor
 from shuiqiao.base.errors import IntegrityError
@@ -50,13 +51,13 @@ def test_what_is_not_of_this_log_convicts_nobody(log):
     assert refusal(log, forged) == "ledger.checkpoint_signature_invalid"
     assert refusal(log, replace(evidence, old_note=b"x")) == "ledger.checkpoint_malformed"
     assert refusal(log, evidence, policies=[]) == "ledger.fork_unproven"
-    stranger = replace(log.policy(), operator_key=log.key("stranger").public_key)
+    stranger = dataclasses.replace(log.policy(), operator_key=log.key("stranger").public_key)
     assert refusal(log, evidence, policies=[stranger]) == "ledger.checkpoint_foreign"
 
 
 def test_notes_of_two_epochs_convict_too(log):
     """The operator's key changed between the notes."""
-    later = replace(log.policy(), operator_key=log.key("new").public_key)
+    later = dataclasses.replace(log.policy(), operator_key=log.key("new").public_key)
     key = log.key
     other = log.forked(99)
     other.key = lambda name: key("new" if name == "bureau" else name)  # type: ignore[method-assign]
@@ -111,7 +112,9 @@ def word_of(log, member, size):
 def test_one_validators_two_words_convict_it_and_nobody_else(log):
     """Where a quorum signs, whoever cosigned two histories is proven to have, by its own two cosignatures."""
     other, policy = log.forked(299), log.policy(operator=False)
-    same_size = ForkEvidence(old_note=word_of(log, "regulator", 300), new_note=word_of(other, "regulator", 300))
+    same_size = ForkEvidence(
+        old_note=word_of(log, "regulator", 300), new_note=word_of(other, "regulator", 300), proof=()
+    )
     later = ForkEvidence(
         old_note=same_size.old_note, new_note=word_of(other, "regulator", 700), proof=other.proof(300, 700)
     )
