@@ -20,33 +20,22 @@ from shuiqiao.oversight.record_rules import RecordRulesReport, check_record_rule
 if TYPE_CHECKING:
     from shuiqiao.base.clock import Clock
     from shuiqiao.base.ids import Entropy
+    from shuiqiao.crypto.model import SigningKey
     from shuiqiao.ledger.model import LedgerEngine
     from shuiqiao.ledger.transactions.kinds import KindTable
     from shuiqiao.node.home_reader import HomeReader
     from shuiqiao.node.institution import Institution
 
 
-def walk_record_rules(institution: Institution) -> RecordRulesReport:
-    """Walk every kind, and try a mint, a transfer and a fee in this member's name on its own engine."""
-    return check_record_rules(
-        institution.engine,
-        kinds=institution.kinds,
-        suite=institution.suite,
-        member=institution.member,
-        key=institution.keys.signing,
-        valid_until_ms=institution.surroundings.clock.now_ms() + MS_PER_HOUR,
-        entropy=institution.surroundings.entropy,
-    )
-
-
 def audit_home(reader: HomeReader, *, clock: Clock, entropy: Entropy) -> AuditReport:
-    """Audit a home that is looked at: no private key of its member is needed, and nothing is written.
+    """Audit a home by reading it: no private key of its member is needed, and nothing is written.
 
     A regulator's home holds what was sealed to it: that is opened where its keys are at hand. The acts that must be
     refused are tried with a key made for this: a kind that no network knows is refused whoever signs it.
     """
     kinds = network_kinds()
     opened, unopened = _openings_of(reader, kinds)
+    key = reader.suite.signing_key_from_seed(entropy(SEED_BYTES))
     with reader.vault() as vault:
         return audit_ledger(
             reader.engine,
@@ -56,18 +45,25 @@ def audit_home(reader: HomeReader, *, clock: Clock, entropy: Entropy) -> AuditRe
             vault_owner=reader.member,
             opened=opened,
             unopened=unopened,
-            record_rules=check_record_rules(
-                reader.engine,
-                kinds=kinds,
-                suite=reader.suite,
-                member=reader.member,
-                key=reader.suite.signing_key_from_seed(entropy(SEED_BYTES)),
-                valid_until_ms=clock.now_ms() + MS_PER_HOUR,
-                entropy=entropy,
-            ),
+            record_rules=_record_rules(reader, kinds, key=key, clock=clock, entropy=entropy),
             folder=reader.home.ledger,
             now_ms=clock.now_ms(),
         )
+
+
+def _record_rules(
+    source: HomeReader | Institution, kinds: KindTable, *, key: SigningKey, clock: Clock, entropy: Entropy
+) -> RecordRulesReport:
+    """Walk every kind, and try a mint, a transfer and a fee in this member's name on its own engine."""
+    return check_record_rules(
+        source.engine,
+        kinds=kinds,
+        suite=source.suite,
+        member=source.member,
+        key=key,
+        valid_until_ms=clock.now_ms() + MS_PER_HOUR,
+        entropy=entropy,
+    )
 
 
 def _openings_of(reader: HomeReader, kinds: KindTable) -> tuple[OpenedDecisions | None, str]:
@@ -95,6 +91,7 @@ def audit_institution(
     visited: the bureau on whose premises the audit is made, whose records are then checked against its anchors; a
     bureau checks its own. A regulator opens what was sealed to it.
     """
+    around = institution.surroundings
     own = visited or (institution if institution.settings.role is Role.TAX_BUREAU else None)
     return audit_ledger(
         institution.engine,
@@ -103,9 +100,11 @@ def audit_institution(
         vault=None if own is None else own.vault,
         opened=institution.opened_decisions() if institution.settings.role is Role.REGULATOR else None,
         vault_owner=(own or institution).member,
-        record_rules=walk_record_rules(institution),
+        record_rules=_record_rules(
+            institution, institution.kinds, key=institution.keys.signing, clock=around.clock, entropy=around.entropy
+        ),
         verifier_processes=verifier_processes,
         live=live,
         folder=institution.home.ledger,
-        now_ms=institution.surroundings.clock.now_ms(),
+        now_ms=around.clock.now_ms(),
     )

@@ -26,6 +26,8 @@ if TYPE_CHECKING:
 
 MAX_FILE_BYTES = 16_384
 
+_KEYS = ("signing_key", "sealing_key", "signing_proof", "sealing_proof", "validator_key", "validator_proof")
+
 _Hex = Annotated[str, Meta(pattern=r"^([0-9a-f]{2}){32,65}\Z", max_length=130)]
 _Proof = Annotated[str, Meta(pattern=r"^[0-9a-f]{128}\Z", max_length=128)]
 _OptionalHex = Annotated[str, Meta(pattern=r"^([0-9a-f]{64})?\Z", max_length=64)]
@@ -51,19 +53,14 @@ class _File(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=Tru
 
 def encode_member_file(member: Member) -> str:
     """Return the file's text."""
+    keys = {name: getattr(member, name) for name in _KEYS}
     fields = {
         "id": member.id,
         "role": str(member.role),
         "name": member.name,
         "name_zh": member.name_zh,
-        "signing_key": member.signing_key.hex(),
-        "sealing_key": member.sealing_key.hex(),
-        "signing_proof": member.signing_proof.hex(),
-        "sealing_proof": member.sealing_proof.hex(),
+        **{name: key.hex() for name, key in keys.items() if key is not None},
     }
-    if member.validator_key is not None and member.validator_proof is not None:
-        fields["validator_key"] = member.validator_key.hex()
-        fields["validator_proof"] = member.validator_proof.hex()
     lines = [f"{name} = {json.dumps(value, ensure_ascii=False)}" for name, value in fields.items()]
     return "\n".join(("[member]", *lines, ""))
 
@@ -89,12 +86,7 @@ def load_admission(path: Path, *, governing: bool, witness: bool) -> Admit:
         role=found.role,
         name=found.name,
         name_zh=found.name_zh,
-        signing_key=bytes.fromhex(found.signing_key),
-        sealing_key=bytes.fromhex(found.sealing_key),
-        validator_key=bytes.fromhex(found.validator_key),
-        signing_proof=bytes.fromhex(found.signing_proof),
-        sealing_proof=bytes.fromhex(found.sealing_proof),
-        validator_proof=bytes.fromhex(found.validator_proof),
+        **{name: bytes.fromhex(getattr(found, name)) for name in _KEYS},
         witness=witness or bool(found.validator_key),
         governing=governing,
     )

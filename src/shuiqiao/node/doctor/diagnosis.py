@@ -56,7 +56,7 @@ def diagnose_home(
     settings, place = load_settings(home), LedgerFolder.of_home(home)
     with tempfile.TemporaryDirectory(prefix="shuiqiao-doctor-") as scratch:
         doctor = LedgerDoctor(place, scratch=Path(scratch) / "own", progress=progress, is_replay_asked=is_replay_asked)
-        found = [*doctor.findings()]
+        found = doctor.findings()
         found += _clock(doctor)
         if (home.vault / INDEX_FOLDER / DATA_FILE).is_file():
             found.append(_look("vault index", lambda: _vault_index(home.vault / INDEX_FOLDER)))
