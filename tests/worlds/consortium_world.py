@@ -29,7 +29,7 @@ from shuiqiao.lending.model import ApplicantFacts, Application, Assessment, Offe
 from shuiqiao.lending.service import RecordedDecision
 from shuiqiao.node.home.making import create_solo_home
 from shuiqiao.node.home.settings import Home
-from shuiqiao.node.institution import Institution, Surroundings
+from shuiqiao.node.institution import Dependencies, Institution
 from shuiqiao.sandbox.scenario.consortium import (
     BANKS,
     BUREAU,
@@ -129,8 +129,8 @@ def solo_home(folder: Path, suite_name: str = "intl", *, clock: ManualClock | No
 
 def open_solo(home: Home, clock: ManualClock) -> Institution:
     """A one-institution network at work."""
-    around = Surroundings(clock=clock, entropy=system_entropy, is_clock_confirmed=True)
-    return Institution.open(home, surroundings=around)
+    around = Dependencies(clock=clock, entropy=system_entropy, is_clock_confirmed=True)
+    return Institution.open(home, dependencies=around)
 
 
 def anchor_body(batch: bytes) -> AnchorCommitBody:

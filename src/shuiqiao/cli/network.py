@@ -26,7 +26,7 @@ from shuiqiao.cli.output import (
 
 if TYPE_CHECKING:
     from shuiqiao.node.localnet.network import Network, NetworkStatus
-    from shuiqiao.node.localnet.status import NodeStanding
+    from shuiqiao.node.localnet.status import NodeStatus
 
 network_app = command_group("Run a consortium of validators on this machine 本机联盟网络.")
 
@@ -72,19 +72,16 @@ def network_init(
     from shuiqiao.crypto.model import SuiteName
     from shuiqiao.members.model import EngineName
     from shuiqiao.node.home.keys import named_passphrase
-    from shuiqiao.node.localnet.making import NetworkOrder, create_network
+    from shuiqiao.node.localnet.making import create_network
     from shuiqiao.node.localnet.plan import NetworkFolder
 
-    order = NetworkOrder(
-        members=members,
-        suite=None if suite is None else SuiteName(suite.value),
-        engine=None if engine is None else EngineName(engine.value),
-        validators=validators,
-    )
     with progress_on_stderr() as progress:
         made = create_network(
             NetworkFolder(folder),
-            order=order,
+            members=members,
+            suite=None if suite is None else SuiteName(suite.value),
+            engine=None if engine is None else EngineName(engine.value),
+            validators=validators,
             passphrase=named_passphrase(),
             clock=SystemClock(),
             entropy=system_entropy,
@@ -250,7 +247,7 @@ def _status_json(status: NetworkStatus) -> dict[str, object]:
     }
 
 
-def _runs(node: NodeStanding) -> str:
+def _runs(node: NodeStatus) -> str:
     if not node.running:
         return "NO"
     return "joins" if node.catching_up else "yes"

@@ -91,7 +91,7 @@ def audit_institution(
     visited: the bureau on whose premises the audit is made, whose records are then checked against its anchors; a
     bureau checks its own. A regulator opens what was sealed to it.
     """
-    around = institution.surroundings
+    around = institution.dependencies
     own = visited or (institution if institution.settings.role is Role.TAX_BUREAU else None)
     return audit_ledger(
         institution.engine,

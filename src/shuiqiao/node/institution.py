@@ -83,7 +83,7 @@ _TABLES = (
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Surroundings:
+class Dependencies:
     """What an institution takes from outside itself: time, randomness, and the writer it follows (None for itself)."""
 
     clock: Clock
@@ -93,7 +93,7 @@ class Surroundings:
     """Whether somebody said that the clock is right, however long ago the newest block was."""
 
     @classmethod
-    def of_this_machine(cls) -> Surroundings:
+    def of_this_machine(cls) -> Dependencies:
         """The system's clock and randomness."""
         return cls(clock=SystemClock(), entropy=system_entropy, is_clock_confirmed=bool(os.environ.get(CLOCK_VARIABLE)))
 
@@ -108,7 +108,7 @@ class Institution:
         settings: NodeSettings,
         keys: MemberKeys,
         genesis: bytes,
-        surroundings: Surroundings,
+        dependencies: Dependencies,
         other_keys: tuple[SigningKey, ...] = (),
     ) -> None:
         """Compose a member from what was read; use ``open``. other_keys: signing keys that come next or were in use."""
@@ -120,7 +120,7 @@ class Institution:
         self.parameters: NetworkParameters = network_parameters(genesis)
         self.suite = get_suite(self.parameters.suite)
         self.member = MemberId(settings.member)
-        self.surroundings = surroundings
+        self.dependencies = dependencies
         self.catalogue = load_catalogue()
         self.kinds = network_kinds()
         self.witness: Witness | None = None
@@ -139,9 +139,9 @@ class Institution:
             key=keys.signing,
             kinds=self.kinds,
             suite=self.suite,
-            clock=surroundings.clock,
-            entropy=surroundings.entropy,
-            is_clock_confirmed=surroundings.is_clock_confirmed,
+            clock=dependencies.clock,
+            entropy=dependencies.entropy,
+            is_clock_confirmed=dependencies.is_clock_confirmed,
         )
 
     @classmethod
@@ -149,7 +149,7 @@ class Institution:
         cls,
         home: Home,
         *,
-        surroundings: Surroundings | None = None,
+        dependencies: Dependencies | None = None,
         passphrase: bytes | None = None,
         needs_node: bool = False,
     ) -> Institution:
@@ -168,21 +168,21 @@ class Institution:
         genesis = load_genesis(home.genesis)
         require_member(settings, genesis)
         secret = find_passphrase(home) if passphrase is None else passphrase
-        around = surroundings or Surroundings.of_this_machine()
-        found = cls._compose(home, settings=settings, genesis=genesis, surroundings=around, passphrase=secret)
+        around = dependencies or Dependencies.of_this_machine()
+        found = cls._compose(home, settings=settings, genesis=genesis, dependencies=around, passphrase=secret)
         while found._goes_on_with_new_keys(secret):  # noqa: SLF001 - it is one of ours
             found.close()
-            found = cls._compose(home, settings=settings, genesis=genesis, surroundings=around, passphrase=secret)
+            found = cls._compose(home, settings=settings, genesis=genesis, dependencies=around, passphrase=secret)
         return found
 
     @classmethod
     def _compose(
-        cls, home: Home, *, settings: NodeSettings, genesis: bytes, surroundings: Surroundings, passphrase: bytes
+        cls, home: Home, *, settings: NodeSettings, genesis: bytes, dependencies: Dependencies, passphrase: bytes
     ) -> Institution:
         keys = load_keys(home, passphrase=passphrase)
         require_first_keys(home, settings, genesis, keys)
         others = other_signing_keys(home, passphrase=passphrase)
-        return cls(home, settings=settings, keys=keys, genesis=genesis, surroundings=surroundings, other_keys=others)
+        return cls(home, settings=settings, keys=keys, genesis=genesis, dependencies=dependencies, other_keys=others)
 
     def _goes_on_with_new_keys(self, passphrase: bytes) -> bool:
         """Send what waits; tell whether the ledger names a key that an earlier command made."""
@@ -236,8 +236,8 @@ class Institution:
             self.home.vault,
             suite=self.suite,
             catalogue=self.catalogue,
-            clock=self.surroundings.clock,
-            entropy=self.surroundings.entropy,
+            clock=self.dependencies.clock,
+            entropy=self.dependencies.entropy,
         )
 
     @cached_property
@@ -259,7 +259,7 @@ class Institution:
             key=self.keys.signing,
             suite=self.suite,
             catalogue=self.catalogue,
-            entropy=self.surroundings.entropy,
+            entropy=self.dependencies.entropy,
         )
 
     @cached_property
@@ -279,7 +279,7 @@ class Institution:
             sealing_key=self.keys.sealing,
             suite=self.suite,
             catalogue=self.catalogue,
-            entropy=self.surroundings.entropy,
+            entropy=self.dependencies.entropy,
         )
 
     @cached_property
@@ -290,7 +290,7 @@ class Institution:
             submitter=self.outbox,
             store=LendingStore(self.database),
             suite=self.suite,
-            entropy=self.surroundings.entropy,
+            entropy=self.dependencies.entropy,
         )
 
     @cached_property
@@ -303,7 +303,7 @@ class Institution:
     def statistics(self) -> StatisticsService:
         """Where a regulator publishes totals of decisions."""
         self._require(Role.REGULATOR)
-        return StatisticsService(store=ReleaseStore(self.database), clock=self.surroundings.clock)
+        return StatisticsService(store=ReleaseStore(self.database), clock=self.dependencies.clock)
 
     def opened_decisions(self) -> OpenedDecisions:
         """Open every decision that was sealed to this regulator, and name what is missing or wrong."""
@@ -319,7 +319,7 @@ class Institution:
         return EmbeddedSettings(
             verifier_processes=self.settings.verifier_processes,
             linger_ms=self.settings.block_linger_ms,
-            is_clock_confirmed=self.surroundings.is_clock_confirmed,
+            is_clock_confirmed=self.dependencies.is_clock_confirmed,
         )
 
     def _open_engine(self) -> LedgerEngine:
@@ -335,7 +335,7 @@ class Institution:
                 settings=self.settings,
                 keys=self.keys,
                 parameters=self.parameters,
-                clock=self.surroundings.clock,
+                clock=self.dependencies.clock,
             )
         key_ring = MemberKeyRing()
         if self.member == self.parameters.operator:
@@ -344,12 +344,12 @@ class Institution:
                 parameters=self.parameters,
                 kinds=self.kinds,
                 key_ring=key_ring,
-                clock=self.surroundings.clock,
+                clock=self.dependencies.clock,
                 operator_key=self.keys.signing,
                 former_keys=self._other_keys,
                 settings=self._writer_settings(),
             )
-        if self.surroundings.writer is None:
+        if self.dependencies.writer is None:
             raise InvalidInput(
                 "node.writer_unnamed",
                 f"{self.member} follows the writer {self.parameters.operator}, and no link to it was given",
@@ -360,12 +360,12 @@ class Institution:
             parameters=self.parameters,
             kinds=self.kinds,
             key_ring=key_ring,
-            clock=self.surroundings.clock,
-            writer=self.surroundings.writer,
+            clock=self.dependencies.clock,
+            writer=self.dependencies.writer,
             settings=FollowerSettings(verifier_processes=self.settings.verifier_processes),
         )
         try:
-            self.witness = self._open_witness(follower, self.surroundings.writer)
+            self.witness = self._open_witness(follower, self.dependencies.writer)
         except BaseException:
             follower.close()
             raise
@@ -383,7 +383,7 @@ class Institution:
             member=self.member,
             key=self.keys.signing,
             suite=self.suite,
-            clock=self.surroundings.clock,
+            clock=self.dependencies.clock,
             former_keys=self._other_keys,
         )
         try:

@@ -19,7 +19,7 @@ from shuiqiao.ledger.engine.cometbft.comet.home import RPC_SOCKET, ValidatorKeyF
 from shuiqiao.ledger.engine.cometbft.comet.rpc import RpcClient
 from shuiqiao.members.model import Role
 from shuiqiao.node.institution import Institution
-from shuiqiao.node.localnet.making import NetworkOrder, NewMember, add_member, create_network
+from shuiqiao.node.localnet.making import NewMember, add_member, create_network
 from shuiqiao.node.localnet.plan import NetworkFolder, load_plan
 from shuiqiao.node.rotation import rotate_validator_key
 
@@ -36,7 +36,10 @@ class Consortium:
         self._here = here
         create_network(
             self.folder,
-            order=NetworkOrder(members=None, suite=None, engine=None, validators=4),
+            members=None,
+            suite=None,
+            engine=None,
+            validators=4,
             passphrase=None,
             clock=SystemClock(),
             entropy=system_entropy,

@@ -25,7 +25,7 @@ from shuiqiao.ledger.engine.cometbft.comet.rpc import RpcClient
 from shuiqiao.ledger.transactions.transaction import TransactionDraft, sign_transaction
 from shuiqiao.members.genesis import network_parameters
 from shuiqiao.node.home.keys import find_passphrase, load_keys
-from shuiqiao.node.localnet.making import NetworkOrder, create_network
+from shuiqiao.node.localnet.making import create_network
 from shuiqiao.node.localnet.network import Network
 from shuiqiao.node.localnet.plan import NetworkFolder
 from shuiqiao.oversight.contract import OversightAlarmBody
@@ -42,7 +42,10 @@ class Consortium:
         self._program = program
         create_network(
             self.folder,
-            order=NetworkOrder(members=None, suite=None, engine=None, validators=4),
+            members=None,
+            suite=None,
+            engine=None,
+            validators=4,
             passphrase=None,
             clock=SystemClock(),
             entropy=system_entropy,

@@ -17,7 +17,7 @@ from patience import PATIENCE_S
 from shuiqiao.base.clock import SystemClock
 from shuiqiao.base.ids import system_entropy
 from shuiqiao.ledger.checkpoints.signed_note import decode_signed_note
-from shuiqiao.node.localnet.making import NetworkOrder, create_network
+from shuiqiao.node.localnet.making import create_network
 from shuiqiao.node.localnet.plan import NetworkFolder
 
 
@@ -33,7 +33,10 @@ def network(shuiqiao, tmp_path):
 
     create_network(
         folder,
-        order=NetworkOrder(members=None, suite=None, engine=None, validators=4),
+        members=None,
+        suite=None,
+        engine=None,
+        validators=4,
         passphrase=None,
         clock=SystemClock(),
         entropy=system_entropy,

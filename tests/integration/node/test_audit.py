@@ -130,7 +130,7 @@ def other_writer(settled, tmp_path):
         parameters=bureau.parameters,
         kinds=bureau.kinds,
         key_ring=MemberKeyRing(),
-        clock=bureau.surroundings.clock,
+        clock=bureau.dependencies.clock,
         operator_key=bureau.keys.signing,
         settings=EmbeddedSettings(linger_ms=0, is_clock_confirmed=True),
     )
@@ -332,8 +332,8 @@ def test_a_flipped_byte_in_the_signed_checkpoint_is_refused(copy):
 
 def test_two_institutions_do_not_share_a_home(settled):
     from shuiqiao.base.errors import Unavailable
-    from shuiqiao.node.institution import Institution, Surroundings
+    from shuiqiao.node.institution import Dependencies, Institution
 
     with pytest.raises(Unavailable) as caught:
-        Institution.open(settled.bureau.home, surroundings=Surroundings(clock=settled.clock, entropy=system_entropy))
+        Institution.open(settled.bureau.home, dependencies=Dependencies(clock=settled.clock, entropy=system_entropy))
     assert caught.value.code == "ledger.locked"

@@ -27,7 +27,7 @@ from shuiqiao.node.backup.reading import verify_backup
 from shuiqiao.node.backup.restore import NOTICE, restore_backup
 from shuiqiao.node.home.keys import find_passphrase, load_keys
 from shuiqiao.node.home.settings import Home
-from shuiqiao.node.institution import Institution, Surroundings
+from shuiqiao.node.institution import Dependencies, Institution
 from shuiqiao.vault.model import ErasureReason
 from shuiqiao.vault.storage.index import copy_index, require_unerased
 
@@ -40,7 +40,7 @@ def backed_up(home, target, **order):
 
 
 def opened(home, clock=CLOCK, *, passphrase=None):
-    return Institution.open(home, surroundings=Surroundings(clock=clock, entropy=system_entropy), passphrase=passphrase)
+    return Institution.open(home, dependencies=Dependencies(clock=clock, entropy=system_entropy), passphrase=passphrase)
 
 
 def refused(act, *arguments, **named):
@@ -243,13 +243,16 @@ def test_an_erasure_under_way_ends_the_backup_and_one_that_was_finished_in_betwe
 
 
 def test_a_restored_validator_signs_nothing_unless_it_is_told(tmp_path):
-    from shuiqiao.node.localnet.making import NetworkOrder, create_network
+    from shuiqiao.node.localnet.making import create_network
     from shuiqiao.node.localnet.plan import NetworkFolder
 
     network = NetworkFolder(tmp_path / "net")
     create_network(
         network,
-        order=NetworkOrder(members=None, suite=None, engine=None, validators=4),
+        members=None,
+        suite=None,
+        engine=None,
+        validators=4,
         passphrase=None,
         clock=SystemClock(),
         entropy=system_entropy,

@@ -29,7 +29,7 @@ from shuiqiao.node.home.keys import KeyFiles, MemberSeeds, find_passphrase, load
 from shuiqiao.node.home.ledger_folder import LedgerFolder
 from shuiqiao.node.home.making import create_home, member_from_seeds
 from shuiqiao.node.home.settings import Home, NodeSettings
-from shuiqiao.node.institution import Institution, Surroundings
+from shuiqiao.node.institution import Dependencies, Institution
 from shuiqiao.node.rotation import rotate_key
 
 CLOCK = ManualClock(worlds.NOW_MS + 1000)
@@ -49,8 +49,8 @@ def refused(act, *arguments, **named):
 
 def at_work(home, **more):
     passphrase = more.pop("passphrase", None)
-    around = Surroundings(clock=CLOCK, entropy=system_entropy, **more)
-    return Institution.open(home, surroundings=around, passphrase=passphrase)
+    around = Dependencies(clock=CLOCK, entropy=system_entropy, **more)
+    return Institution.open(home, dependencies=around, passphrase=passphrase)
 
 
 def rotate(institution, purpose=KeyPurpose.SIGNING):

@@ -14,13 +14,13 @@ from shuiqiao.base.ids import owned_id, system_entropy
 from shuiqiao.exchange.store import ReceivedRow, RecipientStore
 from shuiqiao.node.home.keys import SEALING_FILE, SIGNING_FILE
 from shuiqiao.node.home.settings import Home, load_genesis, load_settings
-from shuiqiao.node.institution import Institution, Surroundings
+from shuiqiao.node.institution import Dependencies, Institution
 from shuiqiao.sandbox.scenario.consortium import BANKS, BUREAU, REGULATOR, home_of
 
 
 def open_home(home, *, writer=None):
-    surroundings = Surroundings(clock=ManualClock(worlds.NOW_MS), entropy=system_entropy, writer=writer)
-    return Institution.open(home, surroundings=surroundings)
+    dependencies = Dependencies(clock=ManualClock(worlds.NOW_MS), entropy=system_entropy, writer=writer)
+    return Institution.open(home, dependencies=dependencies)
 
 
 def code_of(home, *errors, writer=None):
@@ -95,13 +95,13 @@ def bank_with(world, folder, lives):
 
 
 def left_after_opening(world, home, requests, *, clock_ms, is_clock_confirmed=False):
-    surroundings = Surroundings(
+    dependencies = Dependencies(
         clock=ManualClock(clock_ms),
         entropy=system_entropy,
         writer=world.bureau.engine,
         is_clock_confirmed=is_clock_confirmed,
     )
-    with Institution.open(home, surroundings=surroundings) as bank:
+    with Institution.open(home, dependencies=dependencies) as bank:
         store = RecipientStore(bank.database)
         left = {request for request in requests if store.received(request) is not None}
         assert {row.request for row in store.erasures() if row.request in requests} == requests - left

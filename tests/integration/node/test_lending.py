@@ -226,7 +226,7 @@ def test_what_may_still_reach_the_ledger_stays_on_file(world):
         submitter=AnswersTooLate(bank),
         store=LendingStore(bank.database),
         suite=world.suite,
-        entropy=bank.surroundings.entropy,
+        entropy=bank.dependencies.entropy,
     )
     before, wanted = applications(world), {"taxpayer": worlds.TAXPAYER, "consent": consent, "amount_fen": 1}
     assert code_of(lambda: late.apply(worlds.PRODUCT, **wanted), Unavailable) == "ledger.commit_late"

@@ -36,7 +36,7 @@ def outbox_over(node, engine):
         key=node.keys.signing,
         kinds=node.kinds,
         suite=node.suite,
-        clock=node.surroundings.clock,
+        clock=node.dependencies.clock,
         entropy=system_entropy,
     )
 

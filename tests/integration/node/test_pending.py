@@ -33,7 +33,7 @@ def lose(node, kind, body):
         key=node.keys.signing,
         kinds=node.kinds,
         suite=node.suite,
-        clock=node.surroundings.clock,
+        clock=node.dependencies.clock,
         entropy=system_entropy,
     )
     with pytest.raises(Unavailable):
@@ -75,7 +75,7 @@ def test_what_the_ledger_has_by_another_transaction_settles_itself(node, is_expi
     if is_expired:
         lose(node, "anchor.commit", worlds.anchor_body(b"b" * 16))
         node.engine.submit(node.outbox._sign("anchor.commit", worlds.anchor_body(b"b" * 16))).result()
-        node.surroundings.clock.advance(DRAFT_VALIDITY_MS + 1)
+        node.dependencies.clock.advance(DRAFT_VALIDITY_MS + 1)
         node.outbox.resend()
         (work,) = pending_work(node)
     else:

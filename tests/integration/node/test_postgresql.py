@@ -32,7 +32,7 @@ from shuiqiao.lending.store import LendingStore, OpeningStore
 from shuiqiao.node import outbox
 from shuiqiao.node.auditing import audit_institution
 from shuiqiao.node.home.database import open_database
-from shuiqiao.node.institution import Institution, Surroundings
+from shuiqiao.node.institution import Dependencies, Institution
 from shuiqiao.node.outbox import OutboxRow, OutboxStore
 
 METADATAS = (outbox.metadata, consent_store.metadata, exchange_store.metadata, lending_store.metadata)
@@ -279,8 +279,8 @@ def test_applications_decisions_and_openings(database):
 def test_a_whole_home_lives_on_postgresql(server, home, monkeypatch):
     monkeypatch.setenv("SHUIQIAO_DATABASE_URL", server.create("whole"))
     clock = ManualClock(worlds.NOW_MS)
-    surroundings = Surroundings(clock=clock, entropy=system_entropy)
-    with Institution.open(home, surroundings=surroundings) as node:
+    dependencies = Dependencies(clock=clock, entropy=system_entropy)
+    with Institution.open(home, dependencies=dependencies) as node:
         assert node.database.dialect.name == "postgresql"
         lossy = type(node.outbox)(
             worlds.LossyEngine(node.engine, reaches_the_ledger=False),
@@ -294,7 +294,7 @@ def test_a_whole_home_lives_on_postgresql(server, home, monkeypatch):
         )
         with pytest.raises(Unavailable):
             lossy.submit("anchor.commit", worlds.anchor_body(ID))
-    with Institution.open(home, surroundings=surroundings) as node:
+    with Institution.open(home, dependencies=dependencies) as node:
         node.outbox.flush()
         assert OutboxStore(node.database).rows() == []
         assert audit_institution(node).replayed == 1

@@ -30,7 +30,7 @@ def reopened(institution, purpose):
         cost=worlds.CHEAP,
     )
     institution.close()
-    return Institution.open(institution.home, surroundings=institution.surroundings)
+    return Institution.open(institution.home, dependencies=institution.dependencies)
 
 
 @pytest.fixture
@@ -93,7 +93,7 @@ def test_a_key_file_that_cannot_be_read_names_no_bank(world, rotate):
             report = audit_home(reader, clock=world.clock, entropy=system_entropy)
     finally:
         retired.write_bytes(kept)
-        world.regulator = Institution.open(regulator.home, surroundings=regulator.surroundings)
+        world.regulator = Institution.open(regulator.home, dependencies=regulator.dependencies)
     assert report.problems == ()
     assert (report.openings_checked, retired.name in report.openings_unopened) == (0, True)
 

@@ -19,7 +19,7 @@ from shuiqiao.node.backup.creating import create_backup
 from shuiqiao.node.backup.restore import restore_backup
 from shuiqiao.node.home.keys import find_passphrase, load_keys
 from shuiqiao.node.home.settings import Home, load_settings
-from shuiqiao.node.localnet.making import NetworkOrder, create_network
+from shuiqiao.node.localnet.making import create_network
 from shuiqiao.node.localnet.plan import NetworkFolder
 
 
@@ -97,7 +97,10 @@ def validator(tmp_path_factory):
     network = NetworkFolder(folder / "net")
     create_network(
         network,
-        order=NetworkOrder(members=None, suite=None, engine=None, validators=4),
+        members=None,
+        suite=None,
+        engine=None,
+        validators=4,
         passphrase=None,
         clock=SystemClock(),
         entropy=system_entropy,

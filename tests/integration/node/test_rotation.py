@@ -20,7 +20,7 @@ from shuiqiao.members.epoch import read_epoch
 from shuiqiao.members.model import KeyPurpose
 from shuiqiao.members.roster import member_key
 from shuiqiao.node.home.keys import KeyFiles, find_passphrase, settle_keys
-from shuiqiao.node.institution import Institution, Surroundings
+from shuiqiao.node.institution import Dependencies, Institution
 from shuiqiao.node.published.verification import ReceiptVerifier
 from shuiqiao.node.rotation import rotate_key
 
@@ -38,7 +38,7 @@ def bureau(request, tmp_path):
 
 
 def at_work(home, clock):
-    return Institution.open(home, surroundings=Surroundings(clock=clock, entropy=system_entropy))
+    return Institution.open(home, dependencies=Dependencies(clock=clock, entropy=system_entropy))
 
 
 def rotate(institution, *, purpose=SIGNING):

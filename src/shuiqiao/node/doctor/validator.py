@@ -22,7 +22,7 @@ from shuiqiao.node.localnet.plan import NetworkFolder
 
 if TYPE_CHECKING:
     from shuiqiao.node.home.settings import Home, NodeSettings
-    from shuiqiao.node.localnet.status import NodeStanding
+    from shuiqiao.node.localnet.status import NodeStatus
 
 MAX_LOG_BYTES: Final = 1 << 20
 """How much of the end of a CometBFT log is read, in bytes."""
@@ -78,7 +78,7 @@ def _alone(home: Home) -> Iterator[Finding]:
     yield Finding(what="validator", says=says, says_zh=f"CometBFT 高度 {status.height},{peers} 个对等节点")
 
 
-def explain_own(own: NodeStanding) -> Iterator[Finding]:
+def explain_own(own: NodeStatus) -> Iterator[Finding]:
     """Tell how a validator's own processes are."""
     words = {
         "node.ledger_down": "本机账本进程已意外结束",
@@ -115,7 +115,7 @@ def _not_started() -> Finding:
     return Finding(what="validator", says=says, says_zh="未启动或已正常停止")
 
 
-def explain_others(own: NodeStanding, nodes: Sequence[NodeStanding]) -> Iterator[Finding]:
+def explain_others(own: NodeStatus, nodes: Sequence[NodeStatus]) -> Iterator[Finding]:
     """Tell which validators answer, whether they are enough, and whether this one reaches and agrees with them."""
     up = [node.node for node in nodes if node.running]
     down = [node.node for node in nodes if not node.running]
@@ -146,7 +146,7 @@ def explain_others(own: NodeStanding, nodes: Sequence[NodeStanding]) -> Iterator
     yield from _disagreement(own, nodes)
 
 
-def _is_cut_off(own: NodeStanding, nodes: Sequence[NodeStanding], *, needed: int) -> bool:
+def _is_cut_off(own: NodeStatus, nodes: Sequence[NodeStatus], *, needed: int) -> bool:
     """Whether a node reaches too few others, and stands still for it: blocks go from node to node, so one peer may do.
 
     It does where the node has none, or falls behind, or where all nodes have as few: then they are cut in parts.
@@ -158,7 +158,7 @@ def _is_cut_off(own: NodeStanding, nodes: Sequence[NodeStanding], *, needed: int
     return not own.peers or is_behind or all(node.peers + 1 < needed for node in running)
 
 
-def _disagreement(own: NodeStanding, nodes: Sequence[NodeStanding]) -> Iterator[Finding]:
+def _disagreement(own: NodeStatus, nodes: Sequence[NodeStatus]) -> Iterator[Finding]:
     others = [node for node in nodes if node.node != own.node and node.size == own.size and node.root]
     parted = [node for node in others if own.root and node.root != own.root]
     if parted:
@@ -171,7 +171,7 @@ def _disagreement(own: NodeStanding, nodes: Sequence[NodeStanding]) -> Iterator[
         )
 
 
-def _note(own: NodeStanding) -> Finding:
+def _note(own: NodeStatus) -> Finding:
     if own.note_size >= own.size:
         says = f"the checkpoint of {own.note_size} leaves has its quorum: {', '.join(own.cosigners) or 'nobody needed'}"
         return Finding(what="note", says=says, says_zh="最新检查点已达会签法定数")

@@ -71,7 +71,7 @@ def run_validator(folder: NetworkFolder, member: str, *, ended: threading.Event)
             ControlServer(
                 folder.control(member),
                 answer=lambda question: (
-                    answer_comparison(ledger.application, question) or standing(ledger, member=member)
+                    answer_comparison(ledger.application, question) or status_of(ledger, member=member)
                 ),
             ),
         ):
@@ -82,7 +82,7 @@ def run_validator(folder: NetworkFolder, member: str, *, ended: threading.Event)
         ledger.close()
 
 
-def standing(ledger: CometbftLedger, *, member: str) -> dict[str, Any]:
+def status_of(ledger: CometbftLedger, *, member: str) -> dict[str, Any]:
     """Return where a validator's ledger stands, the validator key it names, and what it holds against others."""
     application = ledger.application
     head, _ = application.app_state.copy.view()

@@ -214,16 +214,6 @@ def _setting(item: tuple[str, Any]) -> str:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class NetworkOrder:
-    """What network is wanted. members: a file, None for the example; suite, engine: None as the file says."""
-
-    members: Path | None
-    suite: SuiteName | None
-    engine: EngineName | None
-    validators: int
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
 class NewNetwork:
     """What was made. passphrases_written: random passphrases lie beside the keys because none was given."""
 
@@ -235,7 +225,10 @@ class NewNetwork:
 def create_network(
     folder: NetworkFolder,
     *,
-    order: NetworkOrder,
+    members: Path | None,
+    suite: SuiteName | None,
+    engine: EngineName | None,
+    validators: int,
     passphrase: bytes | None,
     clock: Clock,
     entropy: Entropy,
@@ -244,17 +237,18 @@ def create_network(
 ) -> NewNetwork:
     """Make the folder, the genesis and all homes; nothing is started. Where the disk refuses, nothing is left of it.
 
+    members: a members.toml, None for the example. suite, engine: None as the file says.
     Raises Conflict ``node.network_exists``, InvalidInput ``node.validators_invalid``, what
     ``complete_members`` and ``genesis_from_members_toml`` refuse, and what ``create_home`` raises.
     """
     _require_new(folder)
-    if not 1 <= order.validators <= MAX_VALIDATORS:
-        raise InvalidInput("node.validators_invalid", f"{order.validators} validators where 1 to {MAX_VALIDATORS} fit")
+    if not 1 <= validators <= MAX_VALIDATORS:
+        raise InvalidInput("node.validators_invalid", f"{validators} validators where 1 to {MAX_VALIDATORS} fit")
     completed = complete_members(
-        example_members(order.validators) if order.members is None else _read(order.members),
-        suite=order.suite,
-        engine=order.engine,
-        validators=order.validators,
+        example_members(validators) if members is None else _read(members),
+        suite=suite,
+        engine=engine,
+        validators=validators,
         entropy=entropy,
     )
     genesis = genesis_from_members_toml(completed.text, created_ms=clock.now_ms())

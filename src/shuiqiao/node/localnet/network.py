@@ -25,7 +25,7 @@ from shuiqiao.ledger.engine.cometbft.comet.process import start_command
 from shuiqiao.ledger.engine.cometbft.comet.rpc import RpcClient
 from shuiqiao.node.localnet.plan import RELAYS, NetworkFolder, NetworkPlan, ValidatorPlace, load_plan
 from shuiqiao.node.localnet.process import RecordedProcess, ask_process
-from shuiqiao.node.localnet.status import CometStanding, NodeStanding, compare, standing_of
+from shuiqiao.node.localnet.status import CometStatus, NodeStatus, compare, node_status
 
 START_TIMEOUT_S = 40.0
 """How long processes may take to answer after they were started, in seconds."""
@@ -42,7 +42,7 @@ class NetworkStatus:
     """How a network is. has_relays: the relays answer. cut: pairs of validators that do not reach each other."""
 
     plan: NetworkPlan
-    nodes: tuple[NodeStanding, ...]
+    nodes: tuple[NodeStatus, ...]
     has_relays: bool
     cut: tuple[tuple[str, str], ...]
 
@@ -64,7 +64,7 @@ class Network:
 
     def start(
         self, members: Sequence[str], *, program: Path, progress: Progress = no_progress
-    ) -> tuple[NodeStanding, ...]:
+    ) -> tuple[NodeStatus, ...]:
         """Start what does not run of the named validators, or of all, and return how they are once they answer.
 
         They are given a while to catch up with the others; one that is alone cannot, and is returned as it is.
@@ -81,9 +81,7 @@ class Network:
         with self._alone():
             return self._start(self._places(members), program=program, progress=progress)
 
-    def _start(
-        self, places: Sequence[ValidatorPlace], *, program: Path, progress: Progress
-    ) -> tuple[NodeStanding, ...]:
+    def _start(self, places: Sequence[ValidatorPlace], *, program: Path, progress: Progress) -> tuple[NodeStatus, ...]:
         folder = str(self.folder.folder.absolute())
         self._relays.start(_own("relays", folder))
         self._wait(self._relays, lambda: self._ask(RELAYS))
@@ -97,11 +95,11 @@ class Network:
             self._comet(place.member).start(start_command(program, home))
         for place in places:
             progress(f"connect {place.member}", 0, None)
-            self._wait(self._comet(place.member), partial(_comet_standing, self._socket(place.member)))
+            self._wait(self._comet(place.member), partial(_comet_status, self._socket(place.member)))
         end = time.monotonic() + CATCH_UP_S
         while any(_is_catching_up(self._socket(place.member)) for place in places) and time.monotonic() < end:
             time.sleep(_POLL_S)
-        return tuple(self._standing(place) for place in places)
+        return tuple(self._status_of(place) for place in places)
 
     def home(self, member: str) -> Path:
         """Return the folder of a validator's home; raises InvalidInput ``node.validator_unknown``."""
@@ -110,7 +108,7 @@ class Network:
 
     def take_validator_key(
         self, member: str, public_key: bytes, *, program: Path, progress: Progress = no_progress
-    ) -> NodeStanding:
+    ) -> NodeStatus:
         """Start a validator's CometBFT node again with its new key, once the votes of that key count.
 
         Raises Unavailable ``node.validator_key_awaited`` and what ``start`` raises; the same call then goes on.
@@ -122,8 +120,8 @@ class Network:
             node = self._comet(member)
             node.ask_to_end()
             node.wait_ended()
-            [standing] = self._start([place], program=program, progress=progress)
-        return standing
+            [status] = self._start([place], program=program, progress=progress)
+        return status
 
     def _settle_validator_key(self, member: str) -> None:
         """Put a validator's next key in use before its node starts, if its ledger names it."""
@@ -145,7 +143,7 @@ class Network:
         stopped = compare(
             self.plan.names, ask=lambda member, question: ask_process(self.folder.control(member), question)
         )
-        nodes = (self._standing(place) for place in self.plan.validators)
+        nodes = (self._status_of(place) for place in self.plan.validators)
         return NetworkStatus(
             plan=self.plan,
             nodes=tuple(
@@ -222,13 +220,13 @@ class Network:
     def _ask(self, process: str) -> dict[str, Any]:
         return ask_process(self.folder.control(process), {"act": "status"})
 
-    def _standing(self, place: ValidatorPlace) -> NodeStanding:
-        return standing_of(
+    def _status_of(self, place: ValidatorPlace) -> NodeStatus:
+        return node_status(
             place.member,
             ledger=self._ledger(place.member),
             comet=self._comet(place.member),
             ask=lambda: self._ask(place.member),
-            look=lambda: _comet_standing(self._socket(place.member)),
+            look=lambda: _comet_status(self._socket(place.member)),
             votes_with=ValidatorKeyFiles(self.folder.home(place.member).cometbft).current(),
         )
 
@@ -264,9 +262,9 @@ def _own(*arguments: str) -> list[str]:
     return [sys.executable, "-P", "-m", "shuiqiao.node.localnet.child", *arguments]
 
 
-def _comet_standing(rpc_socket: Path) -> CometStanding:
+def _comet_status(rpc_socket: Path) -> CometStatus:
     with closing(RpcClient(rpc_socket, timeout_s=_RPC_TIMEOUT_S)) as rpc:
-        return CometStanding(peers=rpc.peer_count(), is_catching_up=rpc.status().is_catching_up)
+        return CometStatus(peers=rpc.peer_count(), is_catching_up=rpc.status().is_catching_up)
 
 
 def _wait_until_it_counts(rpc_socket: Path, public_key: bytes) -> None:
@@ -285,6 +283,6 @@ def _wait_until_it_counts(rpc_socket: Path, public_key: bytes) -> None:
 
 def _is_catching_up(rpc_socket: Path) -> bool:
     try:
-        return _comet_standing(rpc_socket).is_catching_up
+        return _comet_status(rpc_socket).is_catching_up
     except ShuiqiaoError:
         return True

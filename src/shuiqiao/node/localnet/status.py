@@ -34,18 +34,18 @@ class Trouble:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class CometStanding:
+class CometStatus:
     """What a CometBFT node says of itself. peers: nodes it is connected to."""
 
     peers: int
     is_catching_up: bool
 
 
-_UNKNOWN = CometStanding(peers=0, is_catching_up=False)
+_UNKNOWN = CometStatus(peers=0, is_catching_up=False)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class NodeStanding:
+class NodeStatus:
     """One validator now. height: CometBFT's. blocks, size, root (hex): of our ledger; empty while it does not answer.
 
     note_size, cosigners: the newest checkpoint that has its quorum. catching_up: it takes in no transactions yet.
@@ -68,15 +68,15 @@ class NodeStanding:
         return asdict(self) | {"trouble": [trouble.as_json() for trouble in self.trouble]}
 
 
-def standing_of(
+def node_status(
     member: str,
     *,
     ledger: RecordedProcess,
     comet: RecordedProcess,
     ask: Callable[[], Mapping[str, Any]],
-    look: Callable[[], CometStanding],
+    look: Callable[[], CometStatus],
     votes_with: bytes | None,
-) -> NodeStanding:
+) -> NodeStatus:
     """Look at a validator. ask: its ledger's control socket, look: at its CometBFT node; both may raise.
 
     votes_with: the raw key in CometBFT's home, None where it cannot be read.
@@ -94,7 +94,7 @@ def standing_of(
     except ShuiqiaoError as error:
         trouble.append(Trouble(code=error.code, message=error.message))
     note = told.get("note", {})
-    return NodeStanding(
+    return NodeStatus(
         node=member,
         running=ledger.pid is not None and comet.pid is not None,
         catching_up=node.is_catching_up,
@@ -182,7 +182,7 @@ def compare(members: Iterable[str], *, ask: Ask) -> dict[str, Trouble]:
         try:
             words[member] = ask(member, {"act": "words"})
         except ShuiqiaoError:
-            # It is down, which its standing tells.
+            # It is down, which its own status tells.
             continue
     found: dict[str, Trouble] = {}
     for speaker, hearer in permutations(words, 2):

@@ -57,7 +57,7 @@ Value = str | int | Words
 
 
 def data(value: str | int) -> Html:
-    """Return a value of the run as it is: escaped, not to be translated, kept from reordering its surroundings."""
+    """Return a value of the run as it is: escaped, not to be translated, kept from reordering its dependencies."""
     return Html(f'<bdi translate="no">{escape(_plain(value))}</bdi>')
 
 

@@ -31,7 +31,7 @@ from shuiqiao.members.roster import Registration
 from shuiqiao.node.home.keys import MemberSeeds
 from shuiqiao.node.home.making import create_home, member_from_seeds
 from shuiqiao.node.home.settings import Home, NodeSettings
-from shuiqiao.node.institution import Institution, Surroundings
+from shuiqiao.node.institution import Dependencies, Institution
 
 NETWORK_NAME = "demo"
 BUREAU = MemberId("bureau")
@@ -224,13 +224,13 @@ def open_consortium(prepared: PreparedConsortium, *, clock: Clock, entropy: Entr
             Institution.open(
                 home_of(prepared.folder, BUREAU),
                 # The clock of a story may jump, and is right by what the story says.
-                surroundings=Surroundings(clock=clock, entropy=entropy, is_clock_confirmed=True),
+                dependencies=Dependencies(clock=clock, entropy=entropy, is_clock_confirmed=True),
             )
         )
         writer = bureau.engine if isinstance(bureau.engine, EmbeddedLedger) else None
-        surroundings = Surroundings(clock=clock, entropy=entropy, writer=writer)
+        dependencies = Dependencies(clock=clock, entropy=entropy, writer=writer)
         others = {
-            member: stack.enter_context(Institution.open(home_of(prepared.folder, member), surroundings=surroundings))
+            member: stack.enter_context(Institution.open(home_of(prepared.folder, member), dependencies=dependencies))
             for member in (*BANKS, REGULATOR)
         }
         stack.enter_context(_started(prepared.network))

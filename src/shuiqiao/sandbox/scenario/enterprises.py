@@ -80,7 +80,7 @@ class EnterpriseOwner:
         keys = EnterpriseKeys(entropy(SEED_BYTES), suite=bureau.suite)
         self.enterprise = Enterprise(keys, network=bureau.parameters.network, entropy=entropy)
         self._identity = IdentityCheck(
-            reference=entropy(16).hex(), checked_ms=bureau.surroundings.clock.now_ms() - MS_PER_SECOND
+            reference=entropy(16).hex(), checked_ms=bureau.dependencies.clock.now_ms() - MS_PER_SECOND
         )
 
     def enrol(self) -> None:
@@ -104,7 +104,7 @@ class EnterpriseOwner:
 
     def signed(self, wanted: ConsentWanted) -> tuple[bytes, GrantedConsent]:
         """Sign a consent, hand it to the bureau, and return the artefact's bytes with the grant."""
-        now_ms = self._bureau.surroundings.clock.now_ms()
+        now_ms = self._bureau.dependencies.clock.now_ms()
         submission = self.enterprise.submission(self._terms(wanted, now_ms=now_ms), now_ms=now_ms)
         granted = self._bureau.consent_service.receive(submission)
         return submission.artefact, granted

@@ -178,7 +178,7 @@ def lie_about_hash(member: Institution, altered: AlteredCopy, *, policy: Checkpo
         member.home.ledger,
         machine=network_machine(member.parameters, kinds=member.kinds),
         verifier=open_verifier(suite, processes=0),
-        clock=member.surroundings.clock,
+        clock=member.dependencies.clock,
         policy_of=lambda _state: policy,
         cosigner=Cosigner(member=member.member, key=member.keys.signing),
         settings=ApplicationSettings(),
@@ -317,7 +317,7 @@ def _judge(member: Institution, cheat: Institution, signed: _Checkpoints, *, fol
 def _start_honestly(cheat: Institution, *, network: LocalNetwork) -> str:
     """Open the altered ledger as if nothing were, start the node over it, and return the code that refused it."""
     node = network.nodes[cheat.member]
-    with Institution.open(cheat.home, surroundings=cheat.surroundings):
+    with Institution.open(cheat.home, dependencies=cheat.dependencies):
         try:
             node.start()
             node.wait_for_end(timeout_s=REFUSAL_TIMEOUT_S)
@@ -359,7 +359,7 @@ def _accuse(member: Institution, cheat: Institution, verdict: Verdict) -> None:
     if verdict.evidence is None or not is_convicted(verdict.evidence, judge=member, accused=cheat.member):
         return
     body = OversightAlarmBody(
-        alarm=new_id(member.surroundings.entropy),
+        alarm=new_id(member.dependencies.entropy),
         subject=AlarmSubject.FORK,
         accused=cheat.member,
         evidence_digest=member.suite.digest(verdict.evidence),

@@ -39,14 +39,14 @@ def ask_for_too_much(scene: Scene) -> object:
 def ask_without_enrolment(scene: Scene) -> object:
     """A consent in the name of a taxpayer whom the bureau does not know."""
     applicant = Applicant(uscc=Uscc("UNKNOWNTAXPAYER"), defaulted=None)
-    stranger = EnterpriseOwner(applicant, bureau=scene.bureau, entropy=scene.bureau.surroundings.entropy)
+    stranger = EnterpriseOwner(applicant, bureau=scene.bureau, entropy=scene.bureau.dependencies.entropy)
     return stranger.consent(scene.wanted())
 
 
 def ask_while_paused(scene: Scene) -> object:
     """A request under a consent that the enterprise has paused."""
     consent = scene.fresh_consent()
-    statement = scene.owner.enterprise.pause(consent, now_ms=scene.bureau.surroundings.clock.now_ms())
+    statement = scene.owner.enterprise.pause(consent, now_ms=scene.bureau.dependencies.clock.now_ms())
     scene.bureau.consent_service.relay(statement.raw)
     scene.bank.catch_up_with(scene.bureau)
     return scene.ask(consent)

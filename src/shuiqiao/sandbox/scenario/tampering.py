@@ -120,7 +120,7 @@ def use_revoked_consent(scene: Scene) -> str:
     """Ask under a consent that the enterprise has just withdrawn."""
     consent = scene.fresh_consent()
     bureau = scene.bureau
-    now_ms = bureau.surroundings.clock.now_ms()
+    now_ms = bureau.dependencies.clock.now_ms()
     statement = scene.owner.enterprise.revoke(consent, now_ms=now_ms)
     bureau.consent_service.relay(statement.raw)
     scene.bank.catch_up_with(bureau)
@@ -143,7 +143,7 @@ def use_expired_consent(scene: Scene) -> str:
 
 
 def _signed_request(scene: Scene, consent: ConsentArtefact, *, until_ms: int) -> bytes:
-    entropy = scene.bank.surroundings.entropy
+    entropy = scene.bank.dependencies.entropy
     body = AccessRequestBody(
         request=new_id(entropy),
         consent=consent.name,
@@ -161,7 +161,7 @@ def _signed(member: Institution, kind: str, body: Struct, *, until_ms: int) -> b
         body=body,
         author=member.member,
         valid_until_ms=until_ms,
-        id=new_id(member.surroundings.entropy),
+        id=new_id(member.dependencies.entropy),
     )
     return sign_transaction(draft, network=member.parameters.network, suite=member.suite, keys=[member.keys.signing])
 
@@ -203,8 +203,8 @@ def _check_vault(bureau: Institution, folder: Path) -> FileCheck:
         folder,
         suite=bureau.suite,
         catalogue=bureau.catalogue,
-        clock=bureau.surroundings.clock,
-        entropy=bureau.surroundings.entropy,
+        clock=bureau.dependencies.clock,
+        entropy=bureau.dependencies.entropy,
     )
     try:
         return vault.verify_files(batch_of=batch_lookup(bureau.engine.state(), bureau.member))
@@ -237,7 +237,7 @@ def withhold_record(scene: Scene) -> str:
         key=bureau.keys.signing,
         suite=bureau.suite,
         catalogue=bureau.catalogue,
-        entropy=bureau.surroundings.entropy,
+        entropy=bureau.dependencies.entropy,
     )
     received = scene.ask(scene.fresh_consent(), provider=dishonest)
     if newest.leaf in _delivered(received):
@@ -377,7 +377,7 @@ def _write_again(bureau: Institution, rewritten: EmbeddedLedger, *, clock: Manua
         kinds=bureau.kinds,
         suite=bureau.suite,
         clock=clock,
-        entropy=bureau.surroundings.entropy,
+        entropy=bureau.dependencies.entropy,
     )
     while rewritten.checkpoint().size <= bureau.engine.checkpoint().size:
         forger.submit(COMMIT, _anchor_of_nothing(bureau))
@@ -397,7 +397,7 @@ def _without_one_decision(bureau: Institution) -> Iterator[TimedBlock]:
 
 def _anchor_of_nothing(bureau: Institution) -> AnchorCommitBody:
     """Return the anchor of a batch of one record that nobody has, under random names."""
-    entropy = bureau.surroundings.entropy
+    entropy = bureau.dependencies.entropy
     return AnchorCommitBody(
         batch=entropy(16),
         standard=ISSUED,
@@ -416,7 +416,7 @@ def _follow(bank: Institution, folder: Path, *, writer: EmbeddedLedger) -> str:
         parameters=bank.parameters,
         kinds=bank.kinds,
         key_ring=MemberKeyRing(),
-        clock=bank.surroundings.clock,
+        clock=bank.dependencies.clock,
         writer=writer,
         settings=FollowerSettings(),
     )
@@ -448,7 +448,7 @@ def _rewrite_as_validator(scene: Scene) -> str:
 def _grow_beyond(copy: LedgerCopy, *, bureau: Institution, size: int) -> None:
     """Add anchors of nothing until the log is longer than it was, so that its length does not give it away."""
     while copy.head.size <= size:
-        until_ms = bureau.surroundings.clock.now_ms() + DRAFT_VALIDITY_MS
+        until_ms = bureau.dependencies.clock.now_ms() + DRAFT_VALIDITY_MS
         raw = _signed(bureau, COMMIT, _anchor_of_nothing(bureau), until_ms=until_ms)
         for _ in execute_blocks(copy, [TimedBlock(time_ms=copy.head.time_ms + 1, transactions=[raw])]):
             pass

@@ -70,7 +70,7 @@ def sign_checkpoint(member: Institution, *, policy: CheckpointPolicy, size: int,
         name=policy.witness_name(member.member),
         key=member.keys.signing,
         suite=member.suite,
-        time_s=member.surroundings.clock.now_ms() // MS_PER_SECOND,
+        time_s=member.dependencies.clock.now_ms() // MS_PER_SECOND,
     )
     note = join_note(text, [line], policy=policy.word_of(member.member), suite=member.suite)
     return Checkpoint(origin=policy.origin, size=size, root=root, note=note)
@@ -95,7 +95,7 @@ def watch(
         member=watcher.member,
         key=watcher.keys.signing,
         suite=watcher.suite,
-        clock=watcher.surroundings.clock,
+        clock=watcher.dependencies.clock,
     )
     try:
         witness.watch(policy)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 from shuiqiao.node.doctor.validator import explain_log, explain_others, explain_own
-from shuiqiao.node.localnet.status import NodeStanding, Trouble
+from shuiqiao.node.localnet.status import NodeStatus, Trouble
 
 NAMES = ("bureau", "bank-1", "regulator", "bank-2")
 
@@ -13,7 +13,7 @@ NAMES = ("bureau", "bank-1", "regulator", "bank-2")
 def standings(**changed):
     """Four validators that are well, but for what is changed of some (by name, with _ for -)."""
     well = {"running": True, "height": 9, "blocks": 3, "size": 6, "root": "aa", "note_size": 6, "peers": 3}
-    return [NodeStanding(node=name, **{**well, **changed.get(name.replace("-", "_"), {})}) for name in NAMES]
+    return [NodeStatus(node=name, **{**well, **changed.get(name.replace("-", "_"), {})}) for name in NAMES]
 
 
 def codes(findings):

@@ -20,7 +20,7 @@ from shuiqiao.members.model import EngineName
 from shuiqiao.members.roster import Registration
 from shuiqiao.node.home.keys import load_keys, require_first_keys
 from shuiqiao.node.home.settings import load_settings, require_member
-from shuiqiao.node.localnet.making import NetworkOrder, create_network
+from shuiqiao.node.localnet.making import create_network
 from shuiqiao.node.localnet.plan import NetworkFolder, load_plan
 from shuiqiao.node.rotation import proven_validator_key
 
@@ -63,7 +63,10 @@ def make(folder, *, members=None, suite=None, engine=None, validators=4, passphr
         path.write_text(members, encoding="utf-8")
     return create_network(
         NetworkFolder(folder),
-        order=NetworkOrder(members=path, suite=suite, engine=engine, validators=validators),
+        members=path,
+        suite=suite,
+        engine=engine,
+        validators=validators,
         passphrase=passphrase,
         clock=ManualClock(1_700_000_000_000),
         entropy=Dice(),
@@ -200,9 +203,15 @@ def test_what_is_no_network_is_refused_before_anything_is_made(tmp_path, members
 
 
 def test_a_file_that_is_not_there_is_told(tmp_path):
-    order = NetworkOrder(members=Path("nowhere.toml"), suite=None, engine=None, validators=1)
     with pytest.raises(Unavailable) as caught:
         create_network(
-            NetworkFolder(tmp_path / "net"), order=order, passphrase=None, clock=ManualClock(0), entropy=Dice()
+            NetworkFolder(tmp_path / "net"),
+            members=Path("nowhere.toml"),
+            suite=None,
+            engine=None,
+            validators=1,
+            passphrase=None,
+            clock=ManualClock(0),
+            entropy=Dice(),
         )
     assert caught.value.code == "node.members_missing"

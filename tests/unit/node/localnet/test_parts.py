@@ -26,7 +26,7 @@ from shuiqiao.node.localnet.plan import (
     load_plan,
 )
 from shuiqiao.node.localnet.process import ControlServer, RecordedProcess, ask_process
-from shuiqiao.node.localnet.status import CometStanding, standing_of
+from shuiqiao.node.localnet.status import CometStatus, node_status
 from stranger import told_to_a_stranger
 
 SLEEP = [sys.executable, "-c", "import sys, time; print('a   word', flush=True); time.sleep(60)"]
@@ -152,12 +152,12 @@ def test_a_killed_process_is_missed(folder):
     while process.pid is not None:
         threading.Event().wait(0.02)
     assert process.is_expected
-    standing = standing_of(
+    standing = node_status(
         "aa",
         ledger=process,
         comet=RecordedProcess(folder.run, name="aa.cometbft"),
         ask=dict,
-        look=lambda: CometStanding(peers=0, is_catching_up=False),
+        look=lambda: CometStatus(peers=0, is_catching_up=False),
         votes_with=None,
     )
     assert not standing.running
@@ -182,12 +182,12 @@ def test_a_validator_that_votes_with_another_key_than_the_ledger_names_is_told(n
     process = RecordedProcess(folder.run, name="aa.ledger")
     process.start(SLEEP)
     try:
-        standing = standing_of(
+        standing = node_status(
             "aa",
             ledger=process,
             comet=process,
             ask=lambda: {} if named is None else {"validator_key": named},
-            look=lambda: CometStanding(peers=0, is_catching_up=False),
+            look=lambda: CometStatus(peers=0, is_catching_up=False),
             votes_with=votes_with,
         )
     finally:
