@@ -210,6 +210,8 @@ def _shown(fields: Mapping[str, Any]) -> dict[str, Any]:
 def propose(institution: Institution, action: Action, *, days: int = DEFAULT_VOTE_DAYS) -> dict[str, Any]:
     """Put an action to the vote, which is the proposer's approval, and return the proposal as it stands then.
 
+    E.g. ``propose(institution, Suspend(member="bank-east"), days=7)["proposal"]`` is what others vote on.
+
     Raises Unavailable ``node.version_unknown``, and what the ledger refuses.
     """
     _require_known(institution, action)

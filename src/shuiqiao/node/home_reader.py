@@ -14,7 +14,7 @@ from concurrent.futures import Future
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Self
+from typing import TYPE_CHECKING
 
 from shuiqiao.base.clock import SystemClock
 from shuiqiao.base.durable import PosixDisk
@@ -122,12 +122,6 @@ class StoredLedger(LogReading):
                 f"the blocks give {self.root_at(note.size).hex()}",
             )
 
-    def __enter__(self) -> Self:
-        return self
-
-    def __exit__(self, *_exception: object) -> None:
-        self.close()
-
     def close(self) -> None:
         """Release the files."""
         self._files.close()
@@ -207,7 +201,7 @@ class StoredLedger(LogReading):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class HomeReader:
-    """A home that is looked at."""
+    """A home that is being read."""
 
     home: Home
     settings: NodeSettings
@@ -269,7 +263,12 @@ class HomeReader:
 
 @contextmanager
 def read_home(home: Home) -> Generator[HomeReader]:
-    """Look at a home: through its node where one runs, else at its files.
+    """Read a home: through its node where one runs, else from its files.
+
+    ::
+
+        with read_home(Home(Path("my-bank"))) as reader:
+            height, time_ms = reader.engine.last_block()
 
     Raises what ``load_settings``, ``load_genesis``, ``require_member``, ``connect_ledger`` and ``StoredLedger`` raise.
     """

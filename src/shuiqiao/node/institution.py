@@ -1,9 +1,8 @@
-"""One institution, composed: its home, keys, ledger engine, outbox, vault, and the desks its role gives it.
+"""One institution, composed: its home, keys, ledger engine, outbox, vault, and the services its role gives it.
 
-The writer named in the genesis orders transactions; every other member follows it. A tax bureau has a vault, a consent
-consent service and answers requests; a bank has a consent file, asks, and lends; a regulator takes in sealed openings
-and publishes statistics.
-Whoever opens an institution closes it.
+The writer named in the genesis orders transactions; every other member follows it. A tax bureau has a vault, takes
+in consents and answers requests; a bank has a consent file, asks, and lends; a regulator takes in sealed openings and
+publishes statistics. Whoever opens an institution closes it.
 """
 
 from __future__ import annotations
@@ -154,6 +153,11 @@ class Institution:
         needs_node: bool = False,
     ) -> Institution:
         """Open a home: settings, genesis, keys, ledger, database; then send what the outbox still holds.
+
+        ::
+
+            with Institution.open(Home(Path("my-bureau"))) as bureau:
+                bureau.vault.ingest([Path("invoices.parquet")], anchor=bureau.outbox)
 
         needs_node: what is to be done puts transactions on the ledger, which a validator's own node orders; where it
         does not run this raises Unavailable ``node.not_running``.

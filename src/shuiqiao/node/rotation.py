@@ -55,6 +55,11 @@ def rotate_key(
 ) -> Rotated:
     """Replace the signing or sealing key of an institution, whose keys are stale afterwards: open it again.
 
+    ::
+
+        with Institution.open(home, passphrase=secret, needs_node=True) as institution:
+            rotate_key(institution, purpose=KeyPurpose.SIGNING, passphrase=secret, entropy=system_entropy)
+
     Raises what refuses the transaction (then the next key stays for another attempt), what the key files raise, and
     Unavailable ``node.key_switch_failed``.
     """

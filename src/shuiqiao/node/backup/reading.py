@@ -127,6 +127,8 @@ def verify_backup(
 ) -> VerifiedBackup:
     """Read a backup to its end and return what it says once all of it holds.
 
+    E.g. ``verify_backup(Path("my-bank.tar"), genesis=load_genesis(Path("genesis.json"))).manifest.ledger.height``.
+
     genesis: of the network it must be of, None to take the backup's own. since: a checkpoint that is known to be true,
     which its ledger must contain. into: an empty folder that its files are written to on the way, flushed; None only to
     look: the ledger alone is then unpacked, where temporary files go, for as long as it takes.

@@ -98,6 +98,8 @@ def restore_backup(
 ) -> Restored:
     """Restore a backup into a new or empty folder.
 
+    E.g. ``restore_backup(Path("my-bank.tar"), Home(Path("my-bank")), genesis=Path("genesis.json"))``.
+
     genesis: of the network it must be of. since: a checkpoint that its ledger must contain. signs_above: for a
     validator whose old node is gone for good, the CometBFT height up to which it signs nothing, at least as high as the
     network is now. Raises Conflict ``node.home_exists``, ``node.restore_unfinished``; InvalidInput

@@ -76,6 +76,8 @@ def create_solo_home(
 ) -> NewHome:
     """Make the home of a network with one institution, a tax bureau that is its own writer.
 
+    With ``passphrase=None`` a random one is written beside the keys, and the answer says so.
+
     Raises Conflict ``node.home_exists`` if the folder is a home already.
     """
     suite = get_suite(suite_name)

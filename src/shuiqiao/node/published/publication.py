@@ -49,6 +49,8 @@ class Publication:
 def publish_log(place: LedgerFolder, folder: Path, *, progress: Progress = no_progress) -> Publication:
     """Publish the log in a home to a folder, after reading everything that was published there before.
 
+    E.g. ``publish_log(LedgerFolder.of_home(Home(Path("my-bank"))), Path("/var/www/log"))``.
+
     It works beside a running node and on a stopped one. Raises Unavailable ``node.tiles_checkpoint_missing``,
     ``node.tiles_index_unreadable``; what ``TileWriter`` and ``PublishedLog.verify_all`` raise; OSError of the disk.
     """

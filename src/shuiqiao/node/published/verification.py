@@ -137,7 +137,10 @@ def _blocks(leaves: Iterable[bytes]) -> Iterator[tuple[list[bytes], bytes]]:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ReceiptVerifier:
-    """A genesis somebody trusts, ready to judge receipts."""
+    """A genesis somebody trusts, ready to judge receipts.
+
+    E.g. ``ReceiptVerifier.from_genesis(genesis=Path("genesis.json"), home=None).verify_file(path).proves``.
+    """
 
     parameters: NetworkParameters
     suite: CipherSuite
