@@ -140,11 +140,7 @@ def create_backup(
 ) -> BackupManifest:
     """Write a backup of a home into a new file, which is there whole or not at all, and return what it says.
 
-    ::
-
-        home = Home(Path("my-bank"))
-        create_backup(home, Path("my-bank.tar"), passphrase=find_passphrase(home), clock=SystemClock())
-
+    E.g. ``create_backup(home, Path("b.tar"), passphrase=find_passphrase(home), clock=SystemClock())``.
     with_passphrase: the file beside the keys too. without_database: it is kept by other means.
 
     Raises Conflict ``node.backup_exists``, ``vault.erasure_pending``; InvalidInput ``node.backup_database_foreign``;

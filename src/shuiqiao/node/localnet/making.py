@@ -255,10 +255,9 @@ def create_network(
     plan = _plan(genesis, completed)
     with nothing_left_of_a_failure(folder.folder):
         _make_folders(folder)
-        written = False
         for done, member in enumerate(genesis.members):
             progress("make homes 建立主目录", done, len(genesis.members))
-            made = create_home(
+            create_home(
                 folder.home(member.id),
                 settings=_settings(member, genesis=genesis, plan=plan),
                 genesis=encode_genesis(genesis),
@@ -267,7 +266,6 @@ def create_network(
                 entropy=entropy,
                 cost=cost,
             )
-            written = written or made.passphrase_written
         nodes = {name: secrets.node for name, secrets in completed.secrets.items() if secrets.node is not None}
         for place in plan.validators:
             _write_comet_home(
@@ -278,12 +276,12 @@ def create_network(
                 genesis=comet_genesis_of(encode_genesis(genesis)),
                 node_id_of=lambda name: nodes[name].node_id,
             )
-        replace_file(folder.genesis, encode_genesis(genesis), mode=None)
-        replace_file(folder.members, completed.text.encode(), mode=None)
-        replace_file(folder.plan, encode_plan(plan), mode=None)
-        for public in (folder.genesis, folder.members):
+        for public, data in ((folder.genesis, encode_genesis(genesis)), (folder.members, completed.text.encode())):
+            replace_file(public, data, mode=None)
             share_file(public)
-    return NewNetwork(plan=plan, members=tuple(member.id for member in genesis.members), passphrases_written=written)
+        replace_file(folder.plan, encode_plan(plan), mode=None)
+    names = tuple(member.id for member in genesis.members)
+    return NewNetwork(plan=plan, members=names, passphrases_written=passphrase is None)
 
 
 def _require_new(folder: NetworkFolder) -> None:
