@@ -10,9 +10,10 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from enum import StrEnum
-from typing import Annotated
+from typing import Annotated, Literal
 
-from msgspec import Meta
+import msgspec
+from msgspec import Meta, Struct
 
 from shuiqiao.base.errors import InvalidInput
 
@@ -67,24 +68,29 @@ class AmountUnit(StrEnum):
     YUAN = "yuan"
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class CodeValue:
+Id = Annotated[str, Meta(pattern="^[a-z][a-z0-9_]{0,59}$")]
+Title = Annotated[str, Meta(min_length=1, max_length=200)]
+Chinese = Annotated[str, Meta(pattern="[\u4e00-\u9fff]", max_length=200)]
+Header = Annotated[str, Meta(min_length=1, max_length=100)]
+OptionalName = Annotated[str, Meta(max_length=60)]
+
+
+class CodeValue(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     """One value of a code list. aliases: other spellings that sources use, e.g. the bureau's numeric code."""
 
-    code: str
-    name: str
-    name_zh: str
-    aliases: tuple[str, ...] = ()
+    code: Annotated[str, Meta(pattern="^[A-Za-z0-9_]{1,40}$")]
+    name: Title
+    name_zh: Chinese
+    aliases: tuple[Header, ...] = ()
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class CodeList:
-    """A closed list of codes."""
+class CodeList(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """A closed list of codes; ``catalogue/codes/<id>.toml`` is one."""
 
-    id: str
-    name: str
-    name_zh: str
-    values: tuple[CodeValue, ...]
+    id: Id
+    name: Title
+    name_zh: Chinese
+    values: Annotated[tuple[CodeValue, ...], Meta(min_length=1)] = msgspec.field(name="value")
 
     @property
     def codes(self) -> tuple[str, ...]:
@@ -152,39 +158,44 @@ class RowRuleKind(StrEnum):
     NONZERO_UNLESS = "nonzero_unless"
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class RowRule:
-    """A named rule across the fields of one row. terms: (+1 or -1, field name)."""
+class Term(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """One summand of a ``sum_equals`` rule."""
 
-    name: str
-    title: str
-    name_zh: str
+    sign: Literal[1, -1]
+    field: Id
+
+
+class RowRule(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """A named rule across the fields of one row."""
+
+    name: Id
+    title: Title
+    name_zh: Chinese
     kind: RowRuleKind
-    field: str = ""
-    other: str = ""
-    flag: str = ""
-    value: str = ""
-    total: str = ""
-    terms: tuple[tuple[int, str], ...] = ()
-    tolerance: int = 0
+    field: OptionalName = ""
+    other: OptionalName = ""
+    flag: OptionalName = ""
+    value: OptionalName = ""
+    total: OptionalName = ""
+    terms: tuple[Term, ...] = ()
+    tolerance: Annotated[int, Meta(ge=0, le=100)] = 0
 
     @property
     def fields(self) -> tuple[str, ...]:
         """Names of the fields it reads, each once."""
-        named = (*(name for _, name in self.terms), self.total, self.field, self.other, self.flag)
+        named = (*(term.field for term in self.terms), self.total, self.field, self.other, self.flag)
         return tuple(dict.fromkeys(name for name in named if name))
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Series:
+class Series(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     """A number that is unique by itself where it has ``unique_length`` characters, else within a series.
 
     fields: what can name the series; the first of them that is filled does. number: a text field of the natural key.
     """
 
-    number: str
-    unique_length: int
-    fields: tuple[str, ...]
+    number: Id
+    unique_length: Annotated[int, Meta(ge=1, le=4000)]
+    fields: Annotated[tuple[Id, ...], Meta(min_length=1, max_length=4)]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -252,29 +263,39 @@ class RecordType:
         )
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class ProfileColumn:
+class ProfileColumn(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     """How one column of a foreign source becomes a field. unit: of amounts only."""
 
-    source: str
-    field: str
+    source: Header
+    field: Id
     unit: AmountUnit = AmountUnit.FEN
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class SourceProfile:
-    """A foreign layout, as data: its columns, and those that are deliberately not taken (with the reason).
+class IgnoredColumn(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """A column that is deliberately not taken, and why."""
 
-    natural_key_is_all: its rows are known by all their fields, because the numbers of this source repeat.
+    source: Header
+    reason: Title
+
+
+class SourceProfile(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """A foreign layout, as data; ``catalogue/profiles/<id>.toml`` is one.
+
+    natural_key: ``all`` where its rows are known by all their fields, because the numbers of this source repeat.
     """
 
-    id: str
-    name: str
-    name_zh: str
-    record_type: str
-    columns: tuple[ProfileColumn, ...]
-    ignored: Mapping[str, str]
-    natural_key_is_all: bool = False
+    id: Id
+    name: Title
+    name_zh: Chinese
+    record_type: Id
+    natural_key: Literal["all"] | None = None
+    columns: Annotated[tuple[ProfileColumn, ...], Meta(min_length=1)] = msgspec.field(name="column")
+    ignored: tuple[IgnoredColumn, ...] = ()
+
+    @property
+    def ignored_sources(self) -> frozenset[str]:
+        """Names of the columns that are not taken."""
+        return frozenset(column.source for column in self.ignored)
 
     @property
     def sources(self) -> frozenset[str]:

@@ -12,7 +12,7 @@ import re
 from collections.abc import Iterable, Mapping
 from functools import cache
 from importlib.resources import files
-from typing import Annotated, Any, Literal, NoReturn, TypeVar
+from typing import Annotated, Any, NoReturn, TypeVar
 
 import msgspec
 
@@ -26,11 +26,14 @@ from shuiqiao.standards.model import (
     TAXPAYER_FIELD,
     AmountUnit,
     Catalogue,
+    Chinese,
     CodeList,
-    CodeValue,
     DisclosureGroup,
     Field,
     FieldType,
+    Header,
+    Id,
+    OptionalName,
     PersonalClass,
     ProfileColumn,
     RecordType,
@@ -38,144 +41,64 @@ from shuiqiao.standards.model import (
     RowRuleKind,
     Series,
     SourceProfile,
+    Title,
 )
 
 MAX_FILE_CHARS = 200_000
 """Longest catalogue file in characters: far above any real type, low enough to read at once."""
 
-_Id = Annotated[str, msgspec.Meta(pattern="^[a-z][a-z0-9_]{0,59}$")]
-_Title = Annotated[str, msgspec.Meta(min_length=1, max_length=200)]
-_Chinese = Annotated[str, msgspec.Meta(pattern="[\u4e00-\u9fff]", max_length=200)]
 _SourceCode = Annotated[str, msgspec.Meta(pattern="^[A-Z][A-Z0-9_]{0,39}$")]
-_Header = Annotated[str, msgspec.Meta(min_length=1, max_length=100)]
-_OptionalName = Annotated[str, msgspec.Meta(max_length=60)]
 
 
 class GroupTable(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     """``[[group]]``: a disclosure group, in the order of the leaf formula."""
 
-    id: _Id
-    name: _Title
-    name_zh: _Chinese
+    id: Id
+    name: Title
+    name_zh: Chinese
 
 
 class FieldTable(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     """``[[field]]``: a field; the keys are explained at ``model.Field``."""
 
-    name: _Id
-    title: _Title
-    name_zh: _Chinese
+    name: Id
+    title: Title
+    name_zh: Chinese
     source_code: _SourceCode
     type: FieldType
-    group: _Id
+    group: Id
     level: Annotated[int, msgspec.Meta(ge=1, le=5)]
     personal: PersonalClass = PersonalClass.NONE
     required: bool = False
-    unit: _OptionalName = ""
-    codes: _Id | None = None
+    unit: OptionalName = ""
+    codes: Id | None = None
     pattern: Annotated[str, msgspec.Meta(min_length=1, max_length=200)] | None = None
     max_length: Annotated[int, msgspec.Meta(ge=1, le=4000)] | None = None
     minimum: int | None = None
     maximum: int | None = None
-    aliases: tuple[_Header, ...] = ()
-
-
-class TermTable(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
-    """One summand of a ``sum_equals`` rule."""
-
-    sign: Literal[1, -1]
-    field: _Id
-
-
-class RuleTable(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
-    """``[[rule]]``: a rule across a row; the keys are explained at ``model.RowRule``."""
-
-    name: _Id
-    title: _Title
-    name_zh: _Chinese
-    kind: RowRuleKind
-    field: _OptionalName = ""
-    other: _OptionalName = ""
-    flag: _OptionalName = ""
-    value: _OptionalName = ""
-    total: _OptionalName = ""
-    terms: tuple[TermTable, ...] = ()
-    tolerance: Annotated[int, msgspec.Meta(ge=0, le=100)] = 0
-
-
-class SeriesTable(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
-    """``[series]``: where a number that may repeat belongs to a series; the keys are explained at ``model.Series``."""
-
-    number: _Id
-    unique_length: Annotated[int, msgspec.Meta(ge=1, le=4000)]
-    fields: Annotated[tuple[_Id, ...], msgspec.Meta(min_length=1, max_length=4)]
+    aliases: tuple[Header, ...] = ()
 
 
 class TypeFile(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     """``catalogue/<id>.toml``: one record type."""
 
-    id: _Id
+    id: Id
     version: Annotated[int, msgspec.Meta(ge=1, le=9999)]
-    name: _Title
-    name_zh: _Chinese
+    name: Title
+    name_zh: Chinese
     source_code: _SourceCode
-    natural_key: tuple[_Id, ...]
-    period_field: _Id
+    natural_key: tuple[Id, ...]
+    period_field: Id
     supersedable: bool
-    advances: tuple[_Id, ...] = ()
-    series: SeriesTable | None = None
+    advances: tuple[Id, ...] = ()
+    series: Series | None = None
     standing: bool = False
     group: Annotated[tuple[GroupTable, ...], msgspec.Meta(min_length=1, max_length=MAX_GROUPS)]
     field: Annotated[tuple[FieldTable, ...], msgspec.Meta(min_length=1, max_length=MAX_FIELDS)]
-    rule: tuple[RuleTable, ...] = ()
+    rule: tuple[RowRule, ...] = ()
 
 
-class ValueTable(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
-    """``[[value]]``: one code."""
-
-    code: Annotated[str, msgspec.Meta(pattern="^[A-Za-z0-9_]{1,40}$")]
-    name: _Title
-    name_zh: _Chinese
-    aliases: tuple[_Header, ...] = ()
-
-
-class CodesFile(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
-    """``catalogue/codes/<id>.toml``: one code list."""
-
-    id: _Id
-    name: _Title
-    name_zh: _Chinese
-    value: Annotated[tuple[ValueTable, ...], msgspec.Meta(min_length=1)]
-
-
-class ColumnTable(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
-    """``[[column]]``: a column of a foreign source and the field that it becomes."""
-
-    source: _Header
-    field: _Id
-    unit: AmountUnit = AmountUnit.FEN
-
-
-class IgnoredTable(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
-    """``[[ignored]]``: a column that is not taken, and why."""
-
-    source: _Header
-    reason: _Title
-
-
-class ProfileFile(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
-    """``catalogue/profiles/<id>.toml``: one foreign layout."""
-
-    id: _Id
-    name: _Title
-    name_zh: _Chinese
-    record_type: _Id
-    natural_key: Literal["all"] | None = None
-    column: Annotated[tuple[ColumnTable, ...], msgspec.Meta(min_length=1)]
-    ignored: tuple[IgnoredTable, ...] = ()
-
-
-_File = TypeVar("_File", TypeFile, CodesFile, ProfileFile)
+_File = TypeVar("_File", TypeFile, CodeList, SourceProfile)
 
 
 def read_catalogue_file(text: str, kind: type[_File], *, source: str) -> _File:
@@ -237,14 +160,10 @@ def parse_catalogue(
 
 def parse_code_list(text: str, *, source: str) -> CodeList:
     """Build a code list from TOML. Raises InvalidInput ``standards.catalogue_invalid``."""
-    table = read_catalogue_file(text, CodesFile, source=source)
-    values = tuple(
-        CodeValue(code=value.code, name=value.name, name_zh=value.name_zh, aliases=value.aliases)
-        for value in table.value
-    )
-    spellings = [spelling for value in values for spelling in (value.code, value.name_zh, *value.aliases)]
+    codes = read_catalogue_file(text, CodeList, source=source)
+    spellings = [spelling for value in codes.values for spelling in (value.code, value.name_zh, *value.aliases)]
     _refuse_repeats(spellings, source=source, what="spelling")
-    return CodeList(id=table.id, name=table.name, name_zh=table.name_zh, values=values)
+    return codes
 
 
 def parse_record_type(text: str, *, source: str, code_lists: Mapping[str, CodeList]) -> RecordType:
@@ -256,6 +175,8 @@ def parse_record_type(text: str, *, source: str, code_lists: Mapping[str, CodeLi
     fields = tuple(_field(entry, source=source, code_lists=code_lists) for entry in table.field)
     _check_headers(fields, source=source)
     _check_taxpayer(fields, source=source)
+    for rule in table.rule:
+        _check_rule(rule, fields=fields, source=source)
     record_type = RecordType(
         id=table.id,
         version=table.version,
@@ -270,7 +191,7 @@ def parse_record_type(text: str, *, source: str, code_lists: Mapping[str, CodeLi
         advances=_advances(table, fields, source=source),
         series=_series(table, fields, source=source),
         standing=table.standing,
-        rules=tuple(_rule(entry, fields=fields, source=source) for entry in table.rule),
+        rules=table.rule,
     )
     _check_period(record_type, source=source)
     _refuse_repeats([rule.name for rule in record_type.rules], source=source, what="rule")
@@ -279,29 +200,20 @@ def parse_record_type(text: str, *, source: str, code_lists: Mapping[str, CodeLi
 
 def parse_profile(text: str, *, source: str, types: Mapping[str, RecordType]) -> SourceProfile:
     """Build a source profile from TOML. Raises InvalidInput ``standards.catalogue_invalid``."""
-    table = read_catalogue_file(text, ProfileFile, source=source)
-    record_type = types.get(table.record_type)
+    profile = read_catalogue_file(text, SourceProfile, source=source)
+    record_type = types.get(profile.record_type)
     if record_type is None:
-        _refuse(source, f"record type {table.record_type!r} is not in the catalogue")
-    targets = [column.field for column in table.column]
+        _refuse(source, f"record type {profile.record_type!r} is not in the catalogue")
+    targets = [column.field for column in profile.columns]
     _refuse_repeats(targets, source=source, what="field")
-    _refuse_repeats(
-        [*(c.source for c in table.column), *(i.source for i in table.ignored)], source=source, what="column"
-    )
-    for column in table.column:
+    columns = [*(column.source for column in profile.columns), *(column.source for column in profile.ignored)]
+    _refuse_repeats(columns, source=source, what="column")
+    for column in profile.columns:
         _check_profile_column(column, record_type, source=source)
     missing = [entry.name for entry in record_type.fields if entry.required and entry.name not in targets]
     if missing:
         _refuse(source, f"required fields without a column: {', '.join(missing)}")
-    return SourceProfile(
-        id=table.id,
-        name=table.name,
-        name_zh=table.name_zh,
-        record_type=table.record_type,
-        columns=tuple(ProfileColumn(source=c.source, field=c.field, unit=c.unit) for c in table.column),
-        ignored={entry.source: entry.reason for entry in table.ignored},
-        natural_key_is_all=table.natural_key == "all",
-    )
+    return profile
 
 
 def _texts(folder: Any) -> dict[str, str]:
@@ -325,24 +237,9 @@ def _field(table: FieldTable, *, source: str, code_lists: Mapping[str, CodeList]
     if table.codes is not None and table.codes not in code_lists:
         _refuse(source, f"field {table.name!r} names the unknown code list {table.codes!r}")
     _check_constraints(table, source=source)
-    return Field(
-        name=table.name,
-        title=table.title,
-        name_zh=table.name_zh,
-        source_code=table.source_code,
-        type=table.type,
-        group=table.group,
-        level=table.level,
-        personal=table.personal,
-        required=table.required,
-        unit=table.unit,
-        code_list=None if table.codes is None else code_lists[table.codes],
-        pattern=table.pattern,
-        max_length=table.max_length,
-        minimum=table.minimum,
-        maximum=table.maximum,
-        aliases=table.aliases,
-    )
+    given = msgspec.structs.asdict(table)
+    codes = given.pop("codes")
+    return Field(**given, code_list=None if codes is None else code_lists[codes])
 
 
 def _check_constraints(table: FieldTable, *, source: str) -> None:
@@ -447,7 +344,7 @@ def _series(table: TypeFile, fields: tuple[Field, ...], *, source: str) -> Serie
         _refuse(
             source, f"series {table.series}: the number is a text of the natural key, the fields are texts or codes"
         )
-    return Series(number=table.series.number, unique_length=table.series.unique_length, fields=table.series.fields)
+    return table.series
 
 
 def _check_period(record_type: RecordType, *, source: str) -> None:
@@ -458,7 +355,7 @@ def _check_period(record_type: RecordType, *, source: str) -> None:
         _refuse(source, f"period field {record_type.period_field!r} must be a required date, year or month")
 
 
-def _rule(table: RuleTable, *, fields: tuple[Field, ...], source: str) -> RowRule:
+def _check_rule(table: RowRule, *, fields: tuple[Field, ...], source: str) -> None:
     """[STD-23]: a rule has the parameters of its kind, and each is a field of a fitting type."""
     types = {entry.name: entry.type for entry in fields}
     wanted = _RULE_PARAMETERS[table.kind]
@@ -474,22 +371,9 @@ def _rule(table: RuleTable, *, fields: tuple[Field, ...], source: str) -> RowRul
         _refuse(source, f"rule {table.name!r} sums a field that is no amount")
     if bool(table.value) != (table.kind is RowRuleKind.NONZERO_UNLESS):
         _refuse(source, f"rule {table.name!r} of kind {table.kind}: value stands on nonzero_unless and on no other")
-    return RowRule(
-        name=table.name,
-        title=table.title,
-        name_zh=table.name_zh,
-        kind=table.kind,
-        field=table.field,
-        other=table.other,
-        flag=table.flag,
-        value=table.value,
-        total=table.total,
-        terms=tuple((term.sign, term.field) for term in table.terms),
-        tolerance=table.tolerance,
-    )
 
 
-def _check_profile_column(column: ColumnTable, record_type: RecordType, *, source: str) -> None:
+def _check_profile_column(column: ProfileColumn, record_type: RecordType, *, source: str) -> None:
     entry = next((entry for entry in record_type.fields if entry.name == column.field), None)
     if entry is None:
         _refuse(source, f"column {column.source!r} becomes {column.field!r}, no field of {record_type.standard_id}")

@@ -212,6 +212,6 @@ def _profile(profile: SourceProfile) -> str:
         (f"`{column.source}`", f"`{column.field}`", column.unit.value if column.source in amounts else "")
         for column in profile.columns
     ]
-    left = [(f"`{source}`", "not taken", reason) for source, reason in profile.ignored.items()]
+    left = [(f"`{column.source}`", "not taken", column.reason) for column in profile.ignored]
     heading = f"### {profile.id}: {profile.name} {profile.name_zh}\n\nBecomes `{profile.record_type}`.\n"
     return heading + "\n" + _table(("column", "field", "unit or reason"), taken + left)

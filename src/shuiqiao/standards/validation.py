@@ -256,12 +256,12 @@ def breaking_rows(rule: RowRule, columns: Mapping[str, Any]) -> Mask:
 
 def _sum_differs(rule: RowRule, columns: Mapping[str, Any]) -> Mask:
     # Amounts are at most 10^17 and a rule has few terms, so the sums stay below 2^63.
-    named = [name for _, name in rule.terms] + [rule.total]
+    named = [term.field for term in rule.terms] + [rule.total]
     total = _integers(columns[rule.total])
     summed = np.zeros(len(total), dtype=np.int64)
     complete = np.ones(len(total), dtype=np.bool_)
-    for sign, name in rule.terms:
-        summed += sign * _integers(columns[name])
+    for term in rule.terms:
+        summed += term.sign * _integers(columns[term.field])
     for name in named:
         complete &= valid_mask(columns[name])
     return np.asarray(complete & (np.abs(summed - total) > rule.tolerance), dtype=np.bool_)

@@ -292,7 +292,7 @@ def _check_headers(names: Sequence[str]) -> None:
 
 def _plan_of(names: Sequence[str], record_type: RecordType, catalogue: Catalogue) -> ColumnPlan | None:
     for profile in catalogue.profiles:
-        whole = profile.sources <= set(names) <= profile.sources | profile.ignored.keys()
+        whole = profile.sources <= set(names) <= profile.sources | profile.ignored_sources
         if whole and profile.record_type == record_type.id:
             return _profile_plan(names, record_type, profile)
     if _fit(names, record_type).faults():
@@ -315,13 +315,13 @@ def _profile_plan(names: Sequence[str], record_type: RecordType, profile: Source
         )
         for column in profile.columns
     )
-    ignored = tuple(name for name in names if name in profile.ignored)
+    ignored = tuple(name for name in names if name in profile.ignored_sources)
     return ColumnPlan(
         record_type=record_type,
         layout=profile.id,
         columns=columns,
         ignored=ignored,
-        natural_key_is_all=profile.natural_key_is_all,
+        natural_key_is_all=profile.natural_key == "all",
     )
 
 
