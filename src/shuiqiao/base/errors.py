@@ -59,11 +59,7 @@ class ShuiqiaoError(Exception):
 
     def as_dict(self) -> dict[str, str]:
         """Return the one shape in which every door shows an error."""
-        return {
-            "code": self.code,
-            "message": self.message,
-            **next_step_shape(self.code, next_step=self.next_step),
-        }
+        return {"code": self.code, "message": self.message, **next_step_shape(self.code, next_step=self.next_step)}
 
 
 class InvalidInput(ShuiqiaoError):

@@ -52,10 +52,7 @@ def open_descriptor(path: Path | str, *, flags: int, mode: int = 0o600) -> int:
     os.close(descriptor)
     if stat.S_ISDIR(kind):
         raise IsADirectoryError(errno.EISDIR, os.strerror(errno.EISDIR), str(path))
-    raise InvalidInput(
-        "base.file_special",
-        f"{path} is no regular file but a pipe, a device or a terminal",
-    )
+    raise InvalidInput("base.file_special", f"{path} is no regular file but a pipe, a device or a terminal")
 
 
 OWNER_ONLY_FOLDER: Final = 0o700

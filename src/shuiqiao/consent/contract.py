@@ -11,6 +11,7 @@ Pure: block time is the only time. The artefact itself never comes here: its com
 
 from __future__ import annotations
 
+from functools import partial
 from typing import TYPE_CHECKING, Any
 
 import msgspec
@@ -31,9 +32,8 @@ from shuiqiao.consent.model import (
     is_whole_hours,
 )
 from shuiqiao.ledger.model import BlockContext, Event, Kind, State, StateView, Transaction
-from shuiqiao.members.key_ring import MemberKeyRing
 from shuiqiao.members.model import Role
-from shuiqiao.members.roster import consent_key_entry, member_record, require_role, used_key
+from shuiqiao.members.roster import consent_key_entry, member_record, require_role, signing_key, used_key
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -45,8 +45,6 @@ REVOKE = "consent.revoke"
 
 MAX_LEAD_MS = 90 * MS_PER_DAY
 """A consent may begin at most this long after its grant: what is needed later is asked for later."""
-
-_KEY_RING = MemberKeyRing()
 
 
 class ConsentGrantBody(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
@@ -113,10 +111,7 @@ def _check_grant(tx: Transaction, state: StateView, ctx: BlockContext) -> None:
     if state.get(grant_key(name)) is not None:
         raise Conflict("consent.already_granted", f"consent {name} is on the ledger already")
     if state.get(consent_key_entry(body.key)) is not None:
-        raise Conflict(
-            "consent.key_reused",
-            f"the key of consent {name} belongs to another consent, which links them",
-        )
+        raise Conflict("consent.key_reused", f"the key of consent {name} belongs to another consent, which links them")
     # Any member may name any sealing key, so another's takes no consent its key.
     is_own = member_record(state, tx.author)["seal"] == body.key
     if (owner := tx.author if is_own else state.get(used_key(body.key))) is not None:
@@ -237,7 +232,7 @@ def _consent_author(tx: Transaction) -> str | None:
 
 def _grant_signers(tx: Transaction, state: StateView) -> Sequence[bytes]:
     """[CONSENT-6]: the enterprise by the consent's own key, and the provider."""
-    return (tx.body.key, _KEY_RING.signing_key(state, tx.author))
+    return (tx.body.key, signing_key(state, tx.author))
 
 
 def _consent_signer(tx: Transaction, state: StateView) -> Sequence[bytes]:
@@ -248,9 +243,11 @@ def _consent_signer(tx: Transaction, state: StateView) -> Sequence[bytes]:
 def _revoke_signer(tx: Transaction, state: StateView) -> Sequence[bytes]:
     """[CONSENT-11]: for a lost key the provider signs, else the consent key alone."""
     if tx.body.reason is RevokeReason.KEY_LOST:
-        return (_KEY_RING.signing_key(state, tx.author),)
+        return (signing_key(state, tx.author),)
     return _consent_signer(tx, state)
 
+
+_by_consent = partial(Kind, room="consent", version=1, author=_consent_author)
 
 KINDS: tuple[Kind, ...] = (
     Kind(
@@ -262,35 +259,8 @@ KINDS: tuple[Kind, ...] = (
         apply=_apply_grant,
         signers=_grant_signers,
     ),
-    Kind(
-        name=PAUSE,
-        room="consent",
-        version=1,
-        body=ConsentPauseBody,
-        check=_check_pause,
-        apply=_apply_pause,
-        signers=_consent_signer,
-        author=_consent_author,
-    ),
-    Kind(
-        name=RESUME,
-        room="consent",
-        version=1,
-        body=ConsentResumeBody,
-        check=_check_resume,
-        apply=_apply_resume,
-        signers=_consent_signer,
-        author=_consent_author,
-    ),
-    Kind(
-        name=REVOKE,
-        room="consent",
-        version=1,
-        body=ConsentRevokeBody,
-        check=_check_revoke,
-        apply=_apply_revoke,
-        signers=_revoke_signer,
-        author=_consent_author,
-    ),
+    _by_consent(name=PAUSE, body=ConsentPauseBody, check=_check_pause, apply=_apply_pause, signers=_consent_signer),
+    _by_consent(name=RESUME, body=ConsentResumeBody, check=_check_resume, apply=_apply_resume, signers=_consent_signer),
+    _by_consent(name=REVOKE, body=ConsentRevokeBody, check=_check_revoke, apply=_apply_revoke, signers=_revoke_signer),
 )
 """consent.grant, consent.pause, consent.resume, consent.revoke."""

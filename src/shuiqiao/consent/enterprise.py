@@ -132,11 +132,7 @@ class Enterprise:
         artefact = self._artefact(terms, consent=consent, key=key.public_key, firm=firm)
         raw = encode_artefact(artefact, network=self._network, suite=self._suite, key=key)
         endorsement = encode_endorsement(
-            artefact,
-            artefact_bytes=raw,
-            network=self._network,
-            suite=self._suite,
-            key=enrolment,
+            artefact, artefact_bytes=raw, network=self._network, suite=self._suite, key=enrolment
         )
         body = grant_body(artefact, commitment=commitment_of(raw, salt=artefact.salt, suite=self._suite))
         name = grant_transaction_id(body.commitment)
@@ -180,11 +176,7 @@ class Enterprise:
         )
 
     def _control(
-        self,
-        kind: str,
-        body: ConsentPauseBody | ConsentResumeBody | ConsentRevokeBody,
-        *,
-        now_ms: int,
+        self, kind: str, body: ConsentPauseBody | ConsentResumeBody | ConsentRevokeBody, *, now_ms: int
     ) -> ControlStatement:
         _, consent = split_owned_id(OwnedId(body.consent))
         key = self._keys.consent_key(consent, network=self._network)

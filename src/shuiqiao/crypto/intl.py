@@ -46,15 +46,7 @@ GROUP_ORDER = 2**252 + 27742317777372353535851937790883648493
 
 _EIGHTH_ORDER_Y = 0x05FC536D880238B13933C6D305ACDFD5F098EFF289F4C345B027B2C28F95E826
 
-_SMALL_ORDER_Y = frozenset(
-    {
-        0,
-        1,
-        FIELD_PRIME - 1,
-        _EIGHTH_ORDER_Y,
-        FIELD_PRIME - _EIGHTH_ORDER_Y,
-    }
-)
+_SMALL_ORDER_Y = frozenset({0, 1, FIELD_PRIME - 1, _EIGHTH_ORDER_Y, FIELD_PRIME - _EIGHTH_ORDER_Y})
 """The y coordinates of the eight points whose order divides 8: under such a key one signature fits any message."""
 
 _SMALL_ORDER_U = frozenset(

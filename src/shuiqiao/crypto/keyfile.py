@@ -164,12 +164,7 @@ def _encrypt(
     cipher = _CIPHERS[suite]
     salt, nonce = entropy(SALT_BYTES), entropy(NONCE_BYTES)
     fields: dict[str, Any] = {
-        "argon2id": {
-            "lanes": cost.lanes,
-            "memory_kib": cost.memory_kib,
-            "passes": cost.passes,
-            "salt": salt.hex(),
-        },
+        "argon2id": {"lanes": cost.lanes, "memory_kib": cost.memory_kib, "passes": cost.passes, "salt": salt.hex()},
         "cipher": cipher.name,
         "format": _FORMAT,
         "nonce": nonce.hex(),

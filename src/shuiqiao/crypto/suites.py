@@ -87,9 +87,7 @@ def verify_provider(suite: CipherSuite) -> None:
     Raises Unavailable (``crypto.provider_wrong``).
     """
     public_key, message, signature = (bytes.fromhex(part) for part in _KNOWN_SIGNATURES[suite.name])
-    results = suite.verify_signatures(
-        [(public_key, message, signature), (public_key, message + b"\0", signature)],
-    )
+    results = suite.verify_signatures([(public_key, message, signature), (public_key, message + b"\0", signature)])
     if results != [None, "crypto.signature_invalid"]:
         raise Unavailable(
             "crypto.provider_wrong",

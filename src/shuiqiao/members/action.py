@@ -28,7 +28,7 @@ from shuiqiao.crypto.model import CipherSuite
 from shuiqiao.ledger.model import BlockContext, State, StateView, Transaction
 from shuiqiao.members.epoch import Epoch, is_majority, pick, put_epoch, read_epoch, verify_epoch
 from shuiqiao.members.gate import verify_lifting, verify_reinstatement, verify_suspension
-from shuiqiao.members.key_ring import MemberKeyRing, plan_activation, put_activation
+from shuiqiao.members.key_ring import plan_activation, put_activation
 from shuiqiao.members.model import (
     MAX_GOVERNING,
     MAX_MEMBERS,
@@ -52,6 +52,7 @@ from shuiqiao.members.roster import (
     put_member,
     registration_of,
     roster,
+    signing_key,
     validator_key,
     validator_of,
     verify_new_key,
@@ -70,8 +71,6 @@ def transaction_act(tx: Transaction, state: StateView) -> bytes:
     """Return the digest that names the act of a transaction."""
     return act_digest(tx.body, kind=tx.kind, author=tx.author, network=tx.network, suite=network_suite(state))
 
-
-_KEY_RING = MemberKeyRing()
 
 KindName = Annotated[str, Meta(pattern=r"^[a-z][a-z_]{0,31}\.[a-z][a-z_]{0,31}\Z", max_length=65)]
 
@@ -349,7 +348,7 @@ def _next_epoch(action: SetQuorum | SetWitnesses | SetGoverning | HandOperator, 
 def _handed(epoch: Epoch, member: MemberId, state: StateView) -> Epoch:
     """[MEMBER-11]: the new operator may act, and is no witness of its own log."""
     _require_embedded(state, "no single member orders transactions")
-    key = _KEY_RING.signing_key(state, member)
+    key = signing_key(state, member)
     if is_suspended(state, member):
         raise Denied("members.operator_suspended", f"{member} is suspended and cannot be the operator")
     witnesses = {other: known for other, known in epoch.witnesses.items() if other != member}
@@ -369,7 +368,7 @@ def _distinct(members: Iterable[str]) -> set[MemberId]:
 
 
 def _with_keys(state: StateView, members: Iterable[MemberId]) -> dict[MemberId, bytes]:
-    return pick(lambda member: _KEY_RING.signing_key(state, member), members)
+    return pick(lambda member: signing_key(state, member), members)
 
 
 def _verify_change(before: Epoch, after: Epoch, state: StateView, *, other_change: bool = False) -> None:

@@ -12,6 +12,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import replace
+from functools import partial
 from typing import Annotated, Any, ClassVar
 
 import msgspec
@@ -33,7 +34,6 @@ from shuiqiao.members.gate import (
     verify_reinstatement,
     verify_suspension,
 )
-from shuiqiao.members.key_ring import MemberKeyRing
 from shuiqiao.members.model import (
     EMERGENCY_PAUSE_MS,
     EMERGENCY_SHARE,
@@ -59,16 +59,20 @@ from shuiqiao.members.proposal import (
 from shuiqiao.members.roster import (
     is_suspended,
     may_vote,
-    member_key,
     member_record,
     put_key,
     registration_of,
     require_role,
     roster,
+    signing_key,
     validator_of,
     verify_new_key,
 )
 
+PROPOSE = "member.propose"
+VOTE = "member.vote"
+ROTATE_KEY = "member.rotate_key"
+REGISTER_WITNESS = "witness.register"
 SUSPEND = "member.suspend"
 REINSTATE = "member.reinstate"
 
@@ -225,53 +229,6 @@ def require_approved(state: StateView, proposal: bytes, action: Action, ctx: Blo
         )
 
 
-_GATE_KINDS: tuple[Kind, ...] = (
-    Kind(
-        name=SUSPEND,
-        room=GATE_ROOM,
-        version=1,
-        body=MemberSuspendBody,
-        check=_check_suspend,
-        apply=_apply_suspend,
-        governance=True,
-    ),
-    Kind(
-        name=REINSTATE,
-        room=GATE_ROOM,
-        version=1,
-        body=MemberReinstateBody,
-        check=_check_reinstate,
-        apply=_apply_reinstate,
-        governance=True,
-    ),
-)
-"""member.suspend, member.reinstate."""
-
-__all__ = [
-    "KINDS",
-    "PROPOSE",
-    "REGISTER_WITNESS",
-    "ROTATE_KEY",
-    "VOTE",
-    "MemberProposeBody",
-    "MemberRotateKeyBody",
-    "MemberVoteBody",
-    "WitnessRegisterBody",
-    "member_key",
-    "member_record",
-    "require_role",
-    "witness_key",
-]
-"""What other rooms ask of members stands here with the kinds, whichever file of this room it is made in."""
-
-PROPOSE = "member.propose"
-VOTE = "member.vote"
-ROTATE_KEY = "member.rotate_key"
-REGISTER_WITNESS = "witness.register"
-
-_KEY_RING = MemberKeyRing()
-
-
 class MemberProposeBody(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
     """Put one action to the vote; the proposer approves it by this."""
 
@@ -385,7 +342,7 @@ def _require_governing(tx: Transaction, state: StateView) -> None:
 def _rotation_signers(tx: Transaction, state: StateView) -> Sequence[bytes]:
     """[MEMBER-9]: the old signing key, and the new one where it can sign."""
     body: MemberRotateKeyBody = tx.body
-    old = _KEY_RING.signing_key(state, tx.author)
+    old = signing_key(state, tx.author)
     return (old, body.new_key) if body.purpose is KeyPurpose.SIGNING else (old,)
 
 
@@ -449,46 +406,17 @@ def _apply_register(tx: Transaction, state: State, ctx: BlockContext) -> Sequenc
     return (Event(name="witness.registered", attributes={"member": tx.author, "endpoint": body.endpoint}),)
 
 
+_kind = partial(Kind, room="members", version=1, governance=True)
+_gate_kind = partial(Kind, room=GATE_ROOM, version=1, governance=True)
+
 KINDS: tuple[Kind, ...] = (
-    Kind(
-        name=PROPOSE,
-        room="members",
-        version=1,
-        body=MemberProposeBody,
-        check=_check_propose,
-        apply=_apply_propose,
-        governance=True,
-        is_vote=True,
+    _kind(name=PROPOSE, body=MemberProposeBody, check=_check_propose, apply=_apply_propose, is_vote=True),
+    _kind(name=VOTE, body=MemberVoteBody, check=_check_vote, apply=_apply_vote, is_vote=True),
+    _kind(
+        name=ROTATE_KEY, body=MemberRotateKeyBody, check=_check_rotate, apply=_apply_rotate, signers=_rotation_signers
     ),
-    Kind(
-        name=VOTE,
-        room="members",
-        version=1,
-        body=MemberVoteBody,
-        check=_check_vote,
-        apply=_apply_vote,
-        governance=True,
-        is_vote=True,
-    ),
-    Kind(
-        name=ROTATE_KEY,
-        room="members",
-        version=1,
-        body=MemberRotateKeyBody,
-        check=_check_rotate,
-        apply=_apply_rotate,
-        signers=_rotation_signers,
-        governance=True,
-    ),
-    Kind(
-        name=REGISTER_WITNESS,
-        room="members",
-        version=1,
-        body=WitnessRegisterBody,
-        check=_check_register,
-        apply=_apply_register,
-        governance=True,
-    ),
-    *_GATE_KINDS,
+    _kind(name=REGISTER_WITNESS, body=WitnessRegisterBody, check=_check_register, apply=_apply_register),
+    _gate_kind(name=SUSPEND, body=MemberSuspendBody, check=_check_suspend, apply=_apply_suspend),
+    _gate_kind(name=REINSTATE, body=MemberReinstateBody, check=_check_reinstate, apply=_apply_reinstate),
 )
 """member.propose, member.vote, member.rotate_key, witness.register, member.suspend, member.reinstate."""

@@ -18,22 +18,17 @@ from collections.abc import Mapping
 from typing import Any
 
 from shuiqiao.base.errors import Conflict, Denied, InvalidInput
-from shuiqiao.base.ids import MemberId
 from shuiqiao.ledger.checkpoints.policy import CheckpointPolicy
 from shuiqiao.ledger.model import BlockContext, State, StateView, first_version
 from shuiqiao.members.epoch import EPOCH_KEY, checkpoint_policy, decode_epoch, verify_follows
-from shuiqiao.members.roster import member_record
+from shuiqiao.members.roster import signing_key
 
 
 class MemberKeyRing:
     """The ledger's KeyRing over the members in the state."""
 
     epoch_key = EPOCH_KEY
-
-    def signing_key(self, state: StateView, member: MemberId) -> bytes:
-        """Return the member's raw signing key; raises Denied ``members.unknown``."""
-        key: bytes = member_record(state, member)["sign"]
-        return key
+    signing_key = staticmethod(signing_key)
 
     def kind_versions(self, state: StateView, *, height: int) -> Mapping[str, int]:
         """Return the version accepted at a height of every kind of which it is not the first [MEMBER-13]."""

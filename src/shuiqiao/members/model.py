@@ -85,14 +85,7 @@ ValidatorKey = Annotated[bytes, Meta(max_length=VALIDATOR_KEY_BYTES)]
 KeyProof = Annotated[bytes, Meta(max_length=PROOF_BYTES)]
 """64 bytes, or none where no key is registered by it."""
 NAME_PATTERN = rf"^(?=.*[^ \u00a0\u1680\u2000-\u200a\u202f\u205f\u3000])[^{HIDDEN}]+\Z"
-DisplayName = Annotated[
-    str,
-    Meta(
-        pattern=NAME_PATTERN,
-        min_length=1,
-        max_length=MAX_NAME_CHARACTERS,
-    ),
-]
+DisplayName = Annotated[str, Meta(pattern=NAME_PATTERN, min_length=1, max_length=MAX_NAME_CHARACTERS)]
 """A name people read: no line ends, no invisible or direction-changing characters, not spaces alone [MEMBER-27]."""
 
 

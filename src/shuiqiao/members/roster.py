@@ -83,12 +83,18 @@ def member_record(state: StateView, member: MemberId) -> dict[str, Any]:
     return found
 
 
+def signing_key(state: StateView, member: MemberId) -> bytes:
+    """Return a member's raw signing key; raises Denied ``members.unknown``."""
+    key: bytes = member_record(state, member)["sign"]
+    return key
+
+
 def signing_key_named(state: StateView, member: MemberId, key_id: bytes) -> bytes | None:
     """Return the raw signing key of a member that has an id, be it today's or a replaced one; None if none has.
 
     Raises Denied ``members.unknown``.
     """
-    today: bytes = member_record(state, member)["sign"]
+    today = signing_key(state, member)
     if network_suite(state).key_id(today) == key_id:
         return today
     found = state.get(replaced_key(key_id))
@@ -187,8 +193,7 @@ def verify_new_key(state: StateView, key: bytes, *, purpose: KeyPurpose) -> None
     if state.get(consent_key_entry(key)) is not None:
         # Its holder signed that consent, so nobody keeps a key from others by this.
         raise Conflict(
-            "members.key_of_consent",
-            f"key {key.hex()[:32]} is the key of a consent; no member speaks by one",
+            "members.key_of_consent", f"key {key.hex()[:32]} is the key of a consent; no member speaks by one"
         )
     if purpose is KeyPurpose.SEALING:
         # Anybody may name it, so that nobody keeps it from others by being first.
@@ -269,13 +274,7 @@ class Registration:
 
     def statement(self, key: bytes, *, purpose: KeyPurpose) -> bytes:
         """Return the bytes that are signed when a key is registered."""
-        lines = (
-            "key registration/v1",
-            self.network,
-            f"member {self.member}",
-            f"purpose {purpose}",
-            f"key {key.hex()}",
-        )
+        lines = ("key registration/v1", self.network, f"member {self.member}", f"purpose {purpose}", f"key {key.hex()}")
         return "".join(f"{line}\n" for line in lines).encode()
 
     def prove(self, key: bytes, *, purpose: KeyPurpose, by: SigningKey) -> bytes:
@@ -348,5 +347,5 @@ def verify_signed_by(
     ``members.unknown``, IntegrityError ``ledger.document_signers_wrong`` or ``crypto.signature_invalid``.
     """
     named = signing_key_named(state, member, document.signatures[0].key_id) if is_recorded else None
-    key: bytes = member_record(state, member)["sign"] if named is None else named
+    key = signing_key(state, member) if named is None else named
     verify_document(document, public_keys=(key,), suite=suite)

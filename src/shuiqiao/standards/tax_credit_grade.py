@@ -175,20 +175,13 @@ def assess_grade(facts: GradeFacts, *, rules: GradeRules = RULES_2025) -> GradeA
     reasons, years = _direct_d(facts)
     if years:
         return GradeAssessment(
-            letter=Grade.D,
-            points_tenths=None,
-            reasons=reasons,
-            rules_version=rules.version,
-            direct_d_years=years,
+            letter=Grade.D, points_tenths=None, reasons=reasons, rules_version=rules.version, direct_d_years=years
         )
     points = credit_points(facts, rules=rules)
     letter = _letter_of(points, facts)
     barred = _reasons_against_a(facts) if letter is Grade.A else ()
     return GradeAssessment(
-        letter=Grade.B if barred else letter,
-        points_tenths=points,
-        reasons=barred,
-        rules_version=rules.version,
+        letter=Grade.B if barred else letter, points_tenths=points, reasons=barred, rules_version=rules.version
     )
 
 

@@ -121,10 +121,7 @@ def untold(anchor: Anchor, view: IndexView, steps: Sequence[tuple[Place, Place]]
 
 def _replacement(view: IndexView, old: Place, new: Place) -> Replacement:
     return Replacement(
-        old_batch=view.batch(old[0]).id,
-        old_index=old[1],
-        new_batch=view.batch(new[0]).id,
-        new_index=new[1],
+        old_batch=view.batch(old[0]).id, old_index=old[1], new_batch=view.batch(new[0]).id, new_index=new[1]
     )
 
 

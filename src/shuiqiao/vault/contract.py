@@ -20,14 +20,7 @@ from shuiqiao.ledger.model import BlockContext, Event, Kind, State, StateView, T
 from shuiqiao.members.model import Role
 from shuiqiao.members.roster import require_role
 from shuiqiao.standards.model import StandardId
-from shuiqiao.vault.model import (
-    MAX_BATCH_DEPTH,
-    BatchFact,
-    BatchLookup,
-    ErasureReason,
-    LeafLookup,
-    LeafStatus,
-)
+from shuiqiao.vault.model import MAX_BATCH_DEPTH, BatchFact, BatchLookup, ErasureReason, LeafLookup, LeafStatus
 
 COMMIT = "anchor.commit"
 AMEND = "anchor.amend"

@@ -216,10 +216,7 @@ def _decode_type(wire: _WireType, record_type: RecordType) -> TypeDisclosure:
         raise InvalidInput("vault.disclosure_malformed", f"columns of {wire.standard} are not those of {groups}")
     columns = [decode_column(wire.columns[entry.name], kind=entry.type, rows=rows) for entry in schema]
     return TypeDisclosure(
-        standard=wire.standard,
-        groups=groups,
-        rows=pa.RecordBatch.from_arrays(columns, schema=schema),
-        proofs=proofs,
+        standard=wire.standard, groups=groups, rows=pa.RecordBatch.from_arrays(columns, schema=schema), proofs=proofs
     )
 
 
@@ -368,10 +365,7 @@ def disclose_records(
         proofs.append(_prove_batch(reader, row, record_type, groups, indexes, hash_name=hash_name))
         parts.append(reader.rows(row.id, schema=schema, indexes=indexes))
     return TypeDisclosure(
-        standard=record_type.standard_id,
-        groups=groups,
-        rows=_joined(parts, schema),
-        proofs=tuple(proofs),
+        standard=record_type.standard_id, groups=groups, rows=_joined(parts, schema), proofs=tuple(proofs)
     )
 
 

@@ -170,12 +170,7 @@ class Eraser:
             key
             for key_is_all in (False, True)
             for key in identify(
-                record_type,
-                rows,
-                groups,
-                type_number=number,
-                hash_name=self._suite.hash_name,
-                key_is_all=key_is_all,
+                record_type, rows, groups, type_number=number, hash_name=self._suite.hash_name, key_is_all=key_is_all
             ).keys
         ]
 

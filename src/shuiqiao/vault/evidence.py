@@ -243,13 +243,7 @@ def _status(batch: bytes | None, superseded: bytes | None, erased: bytes | None)
 
 
 def prove_record(
-    reader: BatchReader,
-    row: BatchRow,
-    record_type: RecordType,
-    *,
-    index: int,
-    groups: tuple[str, ...],
-    hash_name: str,
+    reader: BatchReader, row: BatchRow, record_type: RecordType, *, index: int, groups: tuple[str, ...], hash_name: str
 ) -> RecordProof:
     """Return the proof of one record with some groups opened. Raises InvalidInput ``vault.leaf_unknown``."""
     file = reader.leaves(row.id, count=row.count, groups=record_type.group_ids)

@@ -395,11 +395,7 @@ class Vault:
     def verify_files(self, *, batch_of: BatchLookup, status_of: LeafLookup | None = None) -> FileCheck:
         """Recompute every leaf and root from the stored bytes and compare with the ledger [VAULT-CHECK-1]."""
         inspector = Inspector(
-            folder=self._batches,
-            suite=self._suite,
-            catalogue=self._catalogue,
-            batch_of=batch_of,
-            status_of=status_of,
+            folder=self._batches, suite=self._suite, catalogue=self._catalogue, batch_of=batch_of, status_of=status_of
         )
         batches = records = 0
         problems: list[Problem] = []

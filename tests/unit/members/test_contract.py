@@ -8,10 +8,11 @@ from shuiqiao.base.errors import Denied
 from shuiqiao.base.ids import MemberId
 from shuiqiao.ledger.state.memory_state import MemoryState
 from shuiqiao.ledger.state.overlay import genesis_writes
-from shuiqiao.members.contract import KINDS, member_record, require_role
+from shuiqiao.members.contract import KINDS
 from shuiqiao.members.genesis import encode_genesis, network_parameters
 from shuiqiao.members.key_ring import MemberKeyRing
 from shuiqiao.members.model import Role
+from shuiqiao.members.roster import member_record, require_role
 
 STRANGER = MemberId("stranger")
 

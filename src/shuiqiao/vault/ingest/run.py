@@ -21,12 +21,7 @@ from shuiqiao.base.ids import Entropy, new_id
 from shuiqiao.base.progress import Progress
 from shuiqiao.crypto.model import CipherSuite
 from shuiqiao.standards.readers.source import Source
-from shuiqiao.vault.anchoring import (
-    KNOWN_COMMITTED,
-    Place,
-    tell_batch,
-    tell_replacements,
-)
+from shuiqiao.vault.anchoring import KNOWN_COMMITTED, Place, tell_batch, tell_replacements
 from shuiqiao.vault.ingest.deduplication import Deduplicated, KnownRow, Placement, deduplicate
 from shuiqiao.vault.ingest.preparation import Chunk, PreparedRows, open_preparers
 from shuiqiao.vault.ingest.quarantine import KEPT_OUT, Report
@@ -156,12 +151,7 @@ class Ingest:
             self._begin_batch(chunk)
         placement = self._placement()
         found = deduplicate(
-            writer,
-            chunk.record_type,
-            prepared,
-            source=chunk.source,
-            placement=placement,
-            amending=self._amending,
+            writer, chunk.record_type, prepared, source=chunk.source, placement=placement, amending=self._amending
         )
         self._report.add_issues(name, prepared.issues)
         self._report_known(writer, name, chunk.source, prepared, found.known)

@@ -136,9 +136,7 @@ def _decode_erasure(data: bytes) -> dict[str, Any]:
 
 def _damaged(reason: str) -> IntegrityError:
     return IntegrityError(
-        "vault.index_damaged",
-        f"the vault's index is damaged: {reason}",
-        next_step="restore the home from a backup",
+        "vault.index_damaged", f"the vault's index is damaged: {reason}", next_step="restore the home from a backup"
     )
 
 
