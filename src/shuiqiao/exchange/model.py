@@ -52,7 +52,7 @@ class RequestStatus(StrEnum):
     ACKNOWLEDGED = "acknowledged"
 
 
-class Outcome(StrEnum):
+class AnswerStatus(StrEnum):
     """What became of a request at the provider."""
 
     ANSWERING = "answering"
@@ -196,7 +196,7 @@ class UsageEntry:
     period_to: date
     asked_ms: int
     answered_ms: int
-    outcome: Outcome
+    outcome: AnswerStatus
     field_code: FieldCode
     """00 for an answer, else why it was refused."""
     records: Mapping[str, int]

@@ -39,7 +39,7 @@ from shuiqiao.exchange.model import (
     MAX_DISCLOSURE_BYTES,
     MAX_REQUEST_BYTES,
     AnswerContent,
-    Outcome,
+    AnswerStatus,
     RequestMessage,
     RequestStatus,
     UsageEntry,
@@ -342,7 +342,7 @@ class Provider:
             raise IntegrityError(
                 "exchange.answer_lost", f"the ledger holds another answer to {message.name} than the one kept"
             )
-        if row.outcome is not Outcome.DELIVERED:
+        if row.outcome is not AnswerStatus.DELIVERED:
             self._store.mark_delivered(row)
         return row.answer
 
@@ -364,7 +364,7 @@ class Provider:
                 row,
                 attempt=new_id(self._entropy),
                 taxpayer=row.taxpayer or self._taxpayer(row.consent),
-                outcome=Outcome.REFUSED,
+                outcome=AnswerStatus.REFUSED,
                 field_code=str(code),
                 counts={},
                 answer=None,
@@ -395,7 +395,7 @@ class Provider:
             message=raw,
             attempt=new_id(self._entropy),
             asked_ms=now_ms,
-            outcome=Outcome.ANSWERING,
+            outcome=AnswerStatus.ANSWERING,
             field_code=str(FieldCode.OK),
             answered_ms=now_ms,
             counts={},

@@ -11,7 +11,7 @@ from __future__ import annotations
 
 import threading
 from contextlib import suppress
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from typing import TYPE_CHECKING, Any
 
 from sqlalchemy import (
@@ -39,13 +39,13 @@ from shuiqiao.base.encoding import decode_json, encode_json
 from shuiqiao.base.errors import Unavailable
 from shuiqiao.base.ids import OWNED_ID_CHARS, OwnedId
 from shuiqiao.exchange.ceilings import PastAnswer
-from shuiqiao.exchange.model import Outcome
+from shuiqiao.exchange.model import AnswerStatus
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Mapping, Sequence
     from datetime import date
 
-    from sqlalchemy import Connection, Engine, Row, Update
+    from sqlalchemy import Connection, Engine, RowMapping, Update
 
 metadata = MetaData()
 
@@ -118,11 +118,13 @@ _ASKED_OF = (
 )
 _ADD_ASKED = insert(_asked)
 _IS_MINE = _asked.c.attempt == bindparam("of_attempt")
-_IS_UNDELIVERED = _asked.c.outcome != str(Outcome.DELIVERED)
+_IS_UNDELIVERED = _asked.c.outcome != str(AnswerStatus.DELIVERED)
 _IS_UNANSWERED = and_(_IS_UNDELIVERED, _asked.c.answer.is_(None))
 _TAKE_UNANSWERED = delete(_asked).where(_IS_ASKED, _IS_UNANSWERED)
 _TAKE_TO_REFUSE = delete(_asked).where(_IS_ASKED, _IS_UNDELIVERED, or_(_IS_MINE, _asked.c.answer.is_(None)))
-_RELEASE_ASKED = delete(_asked).where(_IS_ASKED, _IS_MINE, _IS_UNANSWERED, _asked.c.outcome == str(Outcome.ANSWERING))
+_RELEASE_ASKED = delete(_asked).where(
+    _IS_ASKED, _IS_MINE, _IS_UNANSWERED, _asked.c.outcome == str(AnswerStatus.ANSWERING)
+)
 _KEEP_ANSWER = (
     update(_asked)
     .where(_IS_ASKED, _IS_MINE, _IS_UNANSWERED)
@@ -130,13 +132,13 @@ _KEEP_ANSWER = (
 )
 _MARK_DELIVERED = (
     update(_asked)
-    .where(_IS_ASKED, _IS_MINE, _asked.c.outcome != str(Outcome.REFUSED))
-    .values(outcome=str(Outcome.DELIVERED))
+    .where(_IS_ASKED, _IS_MINE, _asked.c.outcome != str(AnswerStatus.REFUSED))
+    .values(outcome=str(AnswerStatus.DELIVERED))
 )
 _DROP_ANSWER = update(_asked).where(_IS_ASKED).values(answer=None)
 _DELIVERED = (
     select(_asked)
-    .where(_asked.c.outcome == str(Outcome.DELIVERED), _asked.c.leaves.is_not(None))
+    .where(_asked.c.outcome == str(AnswerStatus.DELIVERED), _asked.c.leaves.is_not(None))
     .order_by(_asked.c.asked_ms, _asked.c.request)
 )
 _KEPT_ANSWERS = select(_asked.c.request).where(_HAS_ANSWER)
@@ -145,7 +147,7 @@ _PAST_ANSWERS = select(_asked.c.consent, _asked.c.answered_ms, _asked.c.period_f
     _asked.c.recipient == bindparam("of_recipient"),
     _asked.c.purpose == bindparam("of_purpose"),
     _asked.c.request != bindparam("but_request"),
-    _asked.c.outcome != str(Outcome.REFUSED),
+    _asked.c.outcome != str(AnswerStatus.REFUSED),
     _asked.c.answered_ms > bindparam("since_ms"),
 )
 _LOCK_ASKED = text("LOCK TABLE exchange_asked IN SHARE ROW EXCLUSIVE MODE")
@@ -196,7 +198,7 @@ class AskedRow:
     attempt: bytes
     """Which try to answer it this is, 16 random bytes."""
     asked_ms: int
-    outcome: Outcome
+    outcome: AnswerStatus
     field_code: str
     answered_ms: int
     counts: Mapping[str, int]
@@ -252,13 +254,13 @@ class ProviderStore:
     def asked(self, request: OwnedId) -> AskedRow | None:
         """Return a request, or None."""
         with self._engine.connect() as connection:
-            row = connection.execute(_ASKED, {"of_request": request}).first()
+            row = connection.execute(_ASKED, {"of_request": request}).mappings().first()
         return None if row is None else _asked_row(row)
 
     def asked_of(self, taxpayer: str) -> list[AskedRow]:
         """Return every request on a taxpayer's data, oldest first."""
         with self._engine.connect() as connection:
-            return [_asked_row(row) for row in connection.execute(_ASKED_OF, {"of_taxpayer": taxpayer})]
+            return [_asked_row(row) for row in connection.execute(_ASKED_OF, {"of_taxpayer": taxpayer}).mappings()]
 
     def reserve(self, row: AskedRow, *, since_ms: int, verify: Callable[[Sequence[PastAnswer]], None]) -> None:
         """Take a place for an answer, if what was answered before allows one more: judged and taken as one act.
@@ -316,7 +318,7 @@ class ProviderStore:
     def delivered(self) -> Iterator[AskedRow]:
         """Yield every request whose answer was delivered, oldest first, a few at a time."""
         with self._engine.connect() as connection:
-            for row in connection.execution_options(yield_per=_ROWS_AT_ONCE).execute(_DELIVERED):
+            for row in connection.execution_options(yield_per=_ROWS_AT_ONCE).execute(_DELIVERED).mappings():
                 yield _asked_row(row)
 
     def drop_answer(self, request: OwnedId) -> None:
@@ -361,13 +363,13 @@ class RecipientStore:
     def save_received(self, row: ReceivedRow) -> None:
         """Keep an answer; one that is kept already stays as it is, its data life with it."""
         with suppress(AlreadyThere), self._engine.begin() as connection:
-            connection.execute(_ADD_RECEIVED, {name: getattr(row, name) for name in ReceivedRow.__slots__})
+            connection.execute(_ADD_RECEIVED, asdict(row))
 
     def received(self, request: bytes) -> ReceivedRow | None:
         """Return an answer, or None when it never came or was erased."""
         with self._engine.connect() as connection:
-            row = connection.execute(_RECEIVED, {"of_request": request}).first()
-        return None if row is None else _received_row(row)
+            row = connection.execute(_RECEIVED, {"of_request": request}).mappings().first()
+        return None if row is None else ReceivedRow(**row)
 
     def all_received(self, *, after_ms: int, taxpayer: str | None = None) -> Iterator[ReceivedRow]:
         """Yield every kept answer whose life ends after a moment, of one taxpayer or of all, oldest first.
@@ -377,8 +379,8 @@ class RecipientStore:
         scope = {} if taxpayer is None else {"of_taxpayer": taxpayer}
         wanted = _RECEIVED_ALL if taxpayer is None else _RECEIVED_OF, {"after_ms": after_ms, **scope}
         with self._engine.connect() as connection:
-            for row in connection.execution_options(yield_per=1).execute(*wanted):
-                yield _received_row(row)
+            for row in connection.execution_options(yield_per=1).execute(*wanted).mappings():
+                yield ReceivedRow(**row)
 
     def erase_due(self, *, now_ms: int) -> list[ErasureRow]:
         """Destroy every answer whose data life has ended, and return what was destroyed.
@@ -400,8 +402,11 @@ class RecipientStore:
                 # Else deleted pages keep their bytes until they are used again.
                 connection.exec_driver_sql("PRAGMA secure_delete=ON")
             # One statement takes them, so that nobody who does this at the same moment erases one twice.
-            due = connection.execute(_REMOVE_DUE, {"now_ms": now_ms}).all()
-            return [_note_erasure(connection, row, now_ms=now_ms) for row in due]
+            due = connection.execute(_REMOVE_DUE, {"now_ms": now_ms}).mappings().all()
+            erased = [ErasureRow(**row, erased_ms=now_ms) for row in due]
+            for erasure in erased:
+                connection.execute(_ADD_ERASURE, asdict(erasure))
+            return erased
 
     def is_erased(self, request: bytes) -> bool:
         """Return whether the answer to a request was destroyed."""
@@ -411,7 +416,7 @@ class RecipientStore:
     def erasures(self) -> list[ErasureRow]:
         """Return the local log of erasures, oldest first."""
         with self._engine.connect() as connection:
-            return [_erasure_row(row) for row in connection.execute(_ERASURES)]
+            return [ErasureRow(**row) for row in connection.execute(_ERASURES).mappings()]
 
     def _flush_erased_pages(self) -> bool:
         """Empty SQLite's write-ahead log, which still holds the old pages, into the file; tell whether it could."""
@@ -436,15 +441,7 @@ def _past_answers(connection: Connection, row: AskedRow, *, since_ms: int) -> li
         "but_request": row.request,
         "since_ms": since_ms,
     }
-    return [
-        PastAnswer(
-            consent=OwnedId(found.consent),
-            answered_ms=found.answered_ms,
-            period_from=found.period_from,
-            period_to=found.period_to,
-        )
-        for found in connection.execute(_PAST_ANSWERS, wanted)
-    ]
+    return [PastAnswer(**found) for found in connection.execute(_PAST_ANSWERS, wanted).mappings()]
 
 
 def _add(connection: Connection, row: AskedRow) -> None:
@@ -454,67 +451,15 @@ def _add(connection: Connection, row: AskedRow) -> None:
 
 
 def _values(row: AskedRow) -> dict[str, Any]:
-    values = {name: getattr(row, name) for name in AskedRow.__slots__}
-    return values | {"outcome": str(row.outcome), "counts": encode_json(dict(row.counts))}
+    return asdict(row) | {"outcome": str(row.outcome), "counts": encode_json(dict(row.counts))}
+
+
+def _asked_row(row: RowMapping) -> AskedRow:
+    counts = decode_json(row["counts"], max_bytes=_MAX_COUNTS_BYTES)
+    values: dict[str, Any] = {**row, "outcome": AnswerStatus(row["outcome"]), "counts": counts}
+    return AskedRow(**values)
 
 
 def request_in_progress(request: OwnedId) -> Unavailable:
     """Return what to raise where another attempt answers a request."""
     return Unavailable("exchange.request_in_progress", f"request {request} is being answered", retry_after_s=1.0)
-
-
-def _note_erasure(connection: Connection, row: Any, *, now_ms: int) -> ErasureRow:
-    erasure = ErasureRow(
-        request=row.request,
-        consent=OwnedId(row.consent),
-        received_ms=row.received_ms,
-        erased_ms=now_ms,
-        bytes=row.bytes,
-    )
-    connection.execute(_ADD_ERASURE, {name: getattr(erasure, name) for name in ErasureRow.__slots__})
-    return erasure
-
-
-def _asked_row(row: Row[Any]) -> AskedRow:
-    return AskedRow(
-        request=OwnedId(row.request),
-        consent=OwnedId(row.consent),
-        taxpayer=row.taxpayer,
-        recipient=row.recipient,
-        purpose=row.purpose,
-        period_from=row.period_from,
-        period_to=row.period_to,
-        message=row.message,
-        attempt=row.attempt,
-        asked_ms=row.asked_ms,
-        outcome=Outcome(row.outcome),
-        field_code=row.field_code,
-        answered_ms=row.answered_ms,
-        counts=decode_json(row.counts, max_bytes=_MAX_COUNTS_BYTES),
-        leaves=row.leaves,
-        answer=row.answer,
-        answer_digest=row.answer_digest,
-        manifest_digest=row.manifest_digest,
-    )
-
-
-def _received_row(row: Row[Any]) -> ReceivedRow:
-    return ReceivedRow(
-        request=row.request,
-        consent=OwnedId(row.consent),
-        taxpayer=row.taxpayer,
-        manifest=row.manifest,
-        disclosure=row.disclosure,
-        received_ms=row.received_ms,
-        erase_after_ms=row.erase_after_ms,
-    )
-
-
-def _erasure_row(row: Row[Any]) -> ErasureRow:
-    return ErasureRow(
-        request=row.request,
-        consent=OwnedId(row.consent),
-        received_ms=row.received_ms,
-        erased_ms=row.erased_ms,
-        bytes=row.bytes,
-    )

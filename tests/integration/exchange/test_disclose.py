@@ -8,7 +8,7 @@ from shuiqiao.base.errors import Conflict, Denied, InvalidInput
 from shuiqiao.base.ids import MemberId, Uscc, owned_id
 from shuiqiao.consent.model import FieldCode, Purpose
 from shuiqiao.exchange.manifest import names_digest
-from shuiqiao.exchange.model import Outcome
+from shuiqiao.exchange.model import AnswerStatus
 
 BANK_A, BANK_B = MemberId("bank-a"), MemberId("bank-b")
 TAXPAYER, NEIGHBOUR = Uscc("91440300MA5EXAMPL1"), Uscc("91440300MA5NEIGHB1")
@@ -139,7 +139,7 @@ def test_an_answer_kept_before_a_crash_is_delivered_by_the_retry(world):
     with pytest.raises(ConnectionAbortedError):
         crashing.answer(sent.message)
     kept = world.provider_store.asked(owned_id(BANK_A, sent.request))
-    assert (kept.outcome, world.entry(sent.request)["status"]) == (Outcome.ANSWERING, "requested")
+    assert (kept.outcome, world.entry(sent.request)["status"]) == (AnswerStatus.ANSWERING, "requested")
     answer = world.provider_with(world.vault).answer(sent.message)
     assert kept.answer == answer
     assert world.banks[BANK_A].receive(sent.request, answer).records.record_count == 62
@@ -157,10 +157,10 @@ def test_the_enterprise_reads_who_used_its_data_when_and_for_what(world):
         world.provider.answer(sent.message)
     answered, refused = sorted(world.provider.usage_account(taxpayer), key=lambda use: use.outcome)
     assert (BANK_A, Purpose.UNDERWRITING, consent) == (answered.recipient, answered.purpose, answered.consent)
-    assert (answered.outcome, answered.field_code) == (Outcome.DELIVERED, FieldCode.OK)
+    assert (answered.outcome, answered.field_code) == (AnswerStatus.DELIVERED, FieldCode.OK)
     assert answered.records == {"invoice_issued@2": 0, "tax_credit_grade@1": 0}
     assert (date(2024, 1, 1), date(2025, 12, 31)) == (answered.period_from, answered.period_to)
-    assert (refused.outcome, refused.field_code, refused.records) == (Outcome.REFUSED, FieldCode.INVALID, {})
+    assert (refused.outcome, refused.field_code, refused.records) == (AnswerStatus.REFUSED, FieldCode.INVALID, {})
     assert world.clock.now_ms() == refused.asked_ms
     assert [use for use in world.provider.usage_account(NEIGHBOUR) if use.consent == consent] == []
 

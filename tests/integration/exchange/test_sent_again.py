@@ -14,7 +14,7 @@ from shuiqiao.base.ids import MemberId, Uscc, owned_id
 from shuiqiao.consent import ceilings
 from shuiqiao.consent.model import FieldCode, Mode, Purpose, field_code
 from shuiqiao.exchange.contract import DELIVER, KINDS, AccessDeliverBody
-from shuiqiao.exchange.model import Outcome
+from shuiqiao.exchange.model import AnswerStatus
 from shuiqiao.ledger.model import BlockContext
 
 BUREAU, BANK_A = MemberId("bureau"), MemberId("bank-a")
@@ -113,16 +113,16 @@ def expect_refusal(case, code):
     assert case.status == ("delivered" if was_delivered else "refused")
     kept = case.kept
     if was_delivered:
-        assert (kept.outcome, kept.answer) == (Outcome.DELIVERED, case.answer)
+        assert (kept.outcome, kept.answer) == (AnswerStatus.DELIVERED, case.answer)
     else:
-        assert (kept.outcome, kept.answer) == (Outcome.REFUSED, None)
+        assert (kept.outcome, kept.answer) == (AnswerStatus.REFUSED, None)
         assert kept.field_code == str(field_code(refusal.value))
         assert kept.taxpayer is not None
 
 
 def test_the_same_request_gets_the_kept_answer_while_it_may(case):
     assert case.again() == case.answer == case.again()
-    assert (case.status, case.kept.outcome) == ("delivered", Outcome.DELIVERED)
+    assert (case.status, case.kept.outcome) == ("delivered", AnswerStatus.DELIVERED)
 
 
 @pytest.mark.parametrize(("act", "code"), [("revoke", "consent.revoked"), ("pause", "consent.paused")])

@@ -13,7 +13,7 @@ from patience import PATIENCE_S
 from shuiqiao.base.errors import Conflict, Denied, Unavailable
 from shuiqiao.base.ids import MemberId, Uscc, owned_id
 from shuiqiao.consent.model import Frequency, FrequencyUnit
-from shuiqiao.exchange.model import Outcome
+from shuiqiao.exchange.model import AnswerStatus
 
 BANK_A = MemberId("bank-a")
 ONE_A_YEAR = Frequency(count=1, unit=FrequencyUnit.YEAR)
@@ -76,7 +76,7 @@ def test_an_attempt_that_fails_gives_back_no_place_but_its_own(world, case):
     with pytest.raises(Unavailable, match=r"^vault\.busy"):
         case.reading(busy).answer(case.sent.message)
     world.banks[BANK_A].receive(case.sent.request, answers[0])
-    assert case.kept.outcome is Outcome.DELIVERED
+    assert case.kept.outcome is AnswerStatus.DELIVERED
     assert [entry.records for entry in world.provider.usage_account(case.taxpayer)] == [case.kept.counts]
     assert case.is_next_refused()
 
@@ -129,7 +129,7 @@ def test_the_place_of_an_attempt_that_died_is_taken_by_the_next(case):
     with pytest.raises(PowerCut):
         dying.answer(case.sent.message)
     dead = case.kept
-    assert (dead.outcome, dead.answer) == (Outcome.ANSWERING, None)
+    assert (dead.outcome, dead.answer) == (AnswerStatus.ANSWERING, None)
     assert case.in_another_process() == case.kept.answer
     assert case.kept.attempt != dead.attempt
 
@@ -151,7 +151,7 @@ def test_a_refusal_overwrites_no_answer_that_another_process_delivered(world, ca
     """[EXCHANGE-20]: a process that holds the kept answer for undelivered refuses it after it left."""
     case.in_another_process()
     kept = case.kept
-    held = replace(kept, outcome=Outcome.ANSWERING)
+    held = replace(kept, outcome=AnswerStatus.ANSWERING)
     with pytest.raises(Unavailable, match=r"^exchange\.request_in_progress"):
         world.provider._refuse(held, Denied("consent.revoked", "revoked"))
     assert case.kept == kept
@@ -165,7 +165,7 @@ def test_an_answer_that_another_process_refused_does_not_leave(world, case):
     slow._submitter = RefusedOnItsWay(case, slow._submitter)
     with pytest.raises(Unavailable, match=r"^exchange\.request_in_progress"):
         slow.answer(case.sent.message)
-    assert (case.kept.outcome, case.kept.answer) == (Outcome.REFUSED, None)
+    assert (case.kept.outcome, case.kept.answer) == (AnswerStatus.REFUSED, None)
     with pytest.raises(Conflict, match=r"^exchange\.request_closed"):
         world.provider.answer(case.sent.message)
 
@@ -190,7 +190,7 @@ class RefusedOnItsWay:
 def test_an_attempt_gives_back_nothing_of_the_one_that_took_its_place(world, case):
     store = world.provider_store
     case.in_another_process()
-    fields = {"request": owned_id(BANK_A, b"two at one place"), "outcome": Outcome.ANSWERING}
+    fields = {"request": owned_id(BANK_A, b"two at one place"), "outcome": AnswerStatus.ANSWERING}
     answered = replace(case.kept, **fields, attempt=b"the second of it")
     second = replace(answered, counts={}, leaves=None, answer=None, answer_digest=None, manifest_digest=None)
     first = replace(second, attempt=b"the first of it.")

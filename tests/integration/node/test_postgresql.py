@@ -24,10 +24,10 @@ from shuiqiao.consent import store as consent_store
 from shuiqiao.consent.model import IdentityCheck
 from shuiqiao.consent.store import ConsentStore, Enrolment, StoredArtefact
 from shuiqiao.exchange import store as exchange_store
-from shuiqiao.exchange.model import Outcome as Answer
+from shuiqiao.exchange.model import AnswerStatus as Answer
 from shuiqiao.exchange.store import AskedRow, ProviderStore, ReceivedRow, RecipientStore
 from shuiqiao.lending import store as lending_store
-from shuiqiao.lending.model import Application, Decision, Outcome
+from shuiqiao.lending.model import AnswerStatus, Application, Decision
 from shuiqiao.lending.store import LendingStore, OpeningStore
 from shuiqiao.node import outbox
 from shuiqiao.node.auditing import audit_institution
@@ -236,7 +236,7 @@ def test_what_a_bank_asked_received_and_destroyed(database):
 def decision(**changes):
     fields = {
         "application": ID,
-        "outcome": Outcome.APPROVED,
+        "outcome": AnswerStatus.APPROVED,
         "points": 650,
         "default_probability": Decimal("0.010000"),
         "limit_fen": 10**17,
@@ -261,7 +261,7 @@ def test_applications_decisions_and_openings(database):
     store.add_decision(decision(), sealed_opening=RAW, reasons_salt=bytes(32))
     assert store.decisions() == [(ID, "approved")]
     with pytest.raises(Conflict) as caught:
-        store.add_decision(decision(outcome=Outcome.REFUSED), sealed_opening=RAW, reasons_salt=bytes(32))
+        store.add_decision(decision(outcome=AnswerStatus.REFUSED), sealed_opening=RAW, reasons_salt=bytes(32))
     assert caught.value.code == "lending.decision_on_file"
     assert store.applications() == [(ID, "approved")]
     store.withdraw_decision(ID)
