@@ -72,7 +72,6 @@ class Validation:
     fold_area_mean: float
     fold_area_sd: float
     ks: float
-    baseline_ks: float
     brier: float
     curve: tuple[CurvePoint, ...]
     baseline_curve: tuple[CurvePoint, ...]
@@ -127,7 +126,6 @@ def _summary(
         fold_area_mean=float(np.mean(fold_areas)),
         fold_area_sd=float(np.std(fold_areas, ddof=1)),
         ks=float(np.mean([kolmogorov_smirnov(bad, risk=row) for row in risk])),
-        baseline_ks=float(np.mean([kolmogorov_smirnov(bad, risk=row) for row in baseline])),
         brier=float(np.mean([brier(bad, probability=sigmoid(row)) for row in risk])),
         curve=curve(bad, risk=probability),
         baseline_curve=curve(bad, risk=baseline_probability),
