@@ -33,8 +33,7 @@ from shuiqiao.base.encoding import (
 from shuiqiao.base.errors import ShuiqiaoError
 from shuiqiao.consent.artefact import ARTEFACT, ENDORSEMENT, decode_artefact, verify_artefact_rules
 from shuiqiao.consent.model import ConsentArtefact, Endorsement
-from shuiqiao.credit.scorecard import BASE_ODDS, BASE_SCORE, POINTS_TO_DOUBLE
-from shuiqiao.credit.scorecard_file import decode_scorecard
+from shuiqiao.credit.scorecard import BASE_ODDS, BASE_SCORE, POINTS_TO_DOUBLE, decode_scorecard
 from shuiqiao.crypto.model import CipherSuite
 from shuiqiao.crypto.suites import get_suite
 from shuiqiao.exchange.manifest import MANIFEST as MANIFEST_NAME

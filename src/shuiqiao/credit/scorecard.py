@@ -1,4 +1,4 @@
-"""The scorecard: a fitted model in whole points, and scoring with it: points, probability of default, and reasons.
+"""The scorecard: a fitted model in whole points, scoring with it (points, probability, reasons), and its bytes.
 
 Scaling: ``BASE_SCORE`` points stand for good-to-bad odds of ``BASE_ODDS`` to 1, and ``POINTS_TO_DOUBLE`` more points
 double the odds. Each bin's points are rounded once, when the card is made; from then on there are only integers, so a
@@ -15,15 +15,18 @@ of a cut point could fall on either side of it on another machine.
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Sequence
 from decimal import ROUND_HALF_EVEN, Context, Decimal
 from functools import lru_cache
+from typing import Annotated, Literal
 
+import msgspec
 import numpy as np
 import numpy.typing as npt
 import pyarrow as pa
+from msgspec import Meta
 
+from shuiqiao.base.encoding import decode_json, encode_json, typed
 from shuiqiao.base.errors import InvalidInput
 from shuiqiao.base.words import Words
 from shuiqiao.credit.binning import UNKNOWN, quantise
@@ -39,24 +42,34 @@ Integers = npt.NDArray[np.int64]
 BASE_SCORE = 600
 BASE_ODDS = 20
 POINTS_TO_DOUBLE = 40
+MAX_SCORECARD_BYTES = 1_000_000
+"""Largest scorecard file: 64 features of 64 bins need under 200 kB."""
+
+FORMAT: Literal["shuiqiao-scorecard@1"] = "shuiqiao-scorecard@1"
+
+Name = Annotated[str, Meta(min_length=1, max_length=80, pattern="^[a-z0-9][a-z0-9_.@-]*$")]
+Points = Annotated[int, Meta(ge=-100_000, le=100_000)]
+Count = Annotated[int, Meta(ge=0, le=10**12)]
+
+_MAX_BINS = 64
+_SCALE = {"base_score": BASE_SCORE, "base_odds": BASE_ODDS, "points_to_double": POINTS_TO_DOUBLE}
 _FACTOR = POINTS_TO_DOUBLE / math.log(2)
 _DECIMAL = Context(prec=28, rounding=ROUND_HALF_EVEN)
 _PROBABILITY_STEP = Decimal("0.000001")
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class ScorecardFeature:
+class ScorecardFeature(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
     """One feature of a card: bin i holds values v with cuts[i-1] <= v < cuts[i], in millionths.
 
     points: one per bin; unknown_points where the value is not known. counts, bad: training firms per bin, unknown last.
     """
 
-    name: str
-    cuts: tuple[int, ...]
-    points: tuple[int, ...]
-    unknown_points: int
-    counts: tuple[int, ...]
-    bad: tuple[int, ...]
+    name: Name
+    cuts: Annotated[tuple[Annotated[int, Meta(ge=-(2**63), le=2**63 - 1)], ...], Meta(max_length=_MAX_BINS - 1)]
+    points: Annotated[tuple[Points, ...], Meta(min_length=1, max_length=_MAX_BINS)]
+    unknown_points: Points
+    counts: Annotated[tuple[Count, ...], Meta(max_length=_MAX_BINS + 1)]
+    bad: Annotated[tuple[Count, ...], Meta(max_length=_MAX_BINS + 1)]
 
     @property
     def best_points(self) -> int:
@@ -71,15 +84,14 @@ class ScorecardFeature:
         return earned
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Scorecard:
+class Scorecard(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
     """A complete model. base_points: the score of a firm with neutral evidence. n, bad: the training firms."""
 
-    name: str
-    base_points: int
-    features: tuple[ScorecardFeature, ...]
-    n: int
-    bad: int
+    name: Name
+    base_points: Points
+    features: Annotated[tuple[ScorecardFeature, ...], Meta(max_length=64)]
+    n: Count
+    bad: Count
 
     @property
     def feature_names(self) -> tuple[str, ...]:
@@ -192,3 +204,58 @@ def _reason(definition: FeatureDefinition, *, points_lost: int, is_unknown: bool
         words=Words(en=f"Not known: {definition.name}", zh=f"缺少数据：{definition.name_zh}"),
         change=Words(en=f"Records of {types} that allow it to be computed", zh=f"提供可供计算的记录（{types}）"),
     )
+
+
+class _CardFile(Scorecard, frozen=True, forbid_unknown_fields=True, kw_only=True):
+    """A card as it stands in its file."""
+
+    format: Literal["shuiqiao-scorecard@1"]
+    base_score: int
+    base_odds: int
+    points_to_double: int
+
+
+def encode_scorecard(card: Scorecard) -> bytes:
+    """Return the canonical bytes of a card: JSON of integers and text, so that one model has one digest."""
+    return encode_json({"format": FORMAT, **_SCALE, **msgspec.to_builtins(card)})
+
+
+def decode_scorecard(data: bytes) -> Scorecard:
+    """Return the card that canonical bytes stand for; what does not re-encode to the same bytes is refused.
+
+    Raises InvalidInput ``credit.scorecard_malformed`` (and those of ``base.encoding.decode_json``).
+    """
+    try:
+        file = typed(decode_json(data, max_bytes=MAX_SCORECARD_BYTES), _CardFile)
+    except msgspec.ValidationError as error:
+        raise InvalidInput("credit.scorecard_malformed", f"not a scorecard: {error}") from error
+    problem = _problem(file)
+    if problem:
+        raise InvalidInput("credit.scorecard_malformed", f"not a scorecard: {problem}")
+    card = Scorecard(name=file.name, base_points=file.base_points, features=file.features, n=file.n, bad=file.bad)
+    if encode_scorecard(card) != data:
+        raise InvalidInput("credit.scorecard_malformed", "the bytes are not the canonical form of their content")
+    return card
+
+
+def scorecard_digest(card: Scorecard, *, digest: Callable[[bytes], bytes]) -> bytes:
+    """Return the model's digest under a suite hash: the name by which a network registers and approves it."""
+    return digest(encode_scorecard(card))
+
+
+def _problem(file: _CardFile) -> str:
+    """Say what is impossible about a well-typed card, or nothing."""
+    scale = (file.base_score, file.base_odds, file.points_to_double)
+    if scale != (BASE_SCORE, BASE_ODDS, POINTS_TO_DOUBLE):
+        return f"its scale is {scale}, not {(BASE_SCORE, BASE_ODDS, POINTS_TO_DOUBLE)}"
+    names = [feature.name for feature in file.features]
+    if len(set(names)) != len(names):
+        return "a feature stands in it twice"
+    for feature in file.features:
+        if len(feature.points) != len(feature.cuts) + 1:
+            return f"{feature.name} has {len(feature.cuts)} cuts and {len(feature.points)} bins"
+        if list(feature.cuts) != sorted(set(feature.cuts)):
+            return f"the cuts of {feature.name} do not rise"
+        if not len(feature.counts) == len(feature.bad) == len(feature.points) + 1:
+            return f"{feature.name} does not count the firms of each of its bins"
+    return ""

@@ -20,8 +20,7 @@ from typing import TYPE_CHECKING, Any, Self
 
 from shuiqiao.credit.limit import LimitRequest, compute_limit
 from shuiqiao.credit.pricing import ChurnCurve, compute_price
-from shuiqiao.credit.scorecard import score_taxpayers
-from shuiqiao.credit.scorecard_file import scorecard_digest
+from shuiqiao.credit.scorecard import score_taxpayers, scorecard_digest
 from shuiqiao.features.engine import FeatureEngine
 from shuiqiao.lending.model import ApplicantFacts, Application, Assessment, Offer, Product
 from shuiqiao.standards.tax_credit_grade import Grade

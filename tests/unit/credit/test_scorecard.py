@@ -14,13 +14,16 @@ from shuiqiao.base.encoding import decode_json, encode_json
 from shuiqiao.base.errors import InvalidInput
 from shuiqiao.credit.binning import UNKNOWN, FeatureBins
 from shuiqiao.credit.scorecard import (
+    MAX_SCORECARD_BYTES,
     Scorecard,
     ScorecardFeature,
+    decode_scorecard,
     default_probability,
+    encode_scorecard,
     make_scorecard,
     score_taxpayers,
+    scorecard_digest,
 )
-from shuiqiao.credit.scorecard_file import MAX_SCORECARD_BYTES, decode_scorecard, encode_scorecard, scorecard_digest
 from shuiqiao.credit.training import Candidate, FittedModel
 
 SALES = ScorecardFeature(

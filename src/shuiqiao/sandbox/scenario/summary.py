@@ -20,7 +20,7 @@ from shuiqiao.base.files import make_shared_folder, share_file
 from shuiqiao.base.words import Words
 from shuiqiao.consent.contract import GRANT
 from shuiqiao.credit.model_card import model_card, model_card_markdown
-from shuiqiao.credit.scorecard_file import encode_scorecard, scorecard_digest
+from shuiqiao.credit.scorecard import encode_scorecard, scorecard_digest
 from shuiqiao.features.catalogue import FEATURE_BY_NAME
 from shuiqiao.lending.model import RULE_WORDS, Outcome
 from shuiqiao.oversight.openings import indexed_transactions
