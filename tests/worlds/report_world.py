@@ -12,10 +12,8 @@ from shuiqiao.oversight.model import OTHERS, Release, Table, TableRow
 from shuiqiao.sandbox.scenario.result import (
     Alteration,
     AuditFigures,
-    Curve,
     DecisionCounts,
     DecisionRow,
-    KeptOut,
     LedgerFigures,
     ModelDetails,
     ModelFigures,
@@ -193,10 +191,7 @@ def _details(draws: random.Random, decisions: tuple[DecisionRow, ...]) -> Scenar
             "application.submit": 123,
             "decision.record": 123,
         },
-        kept_out=(
-            KeptOut(rule="duplicate", records=1_522),
-            KeptOut(rule="amount_plus_tax_is_total", records=5),
-        ),
+        kept_out={"duplicate": 1_522, "amount_plus_tax_is_total": 5},
         refusals_by_code={"consent.revoked": 5, "consent.expired": 4, "exchange.frequency_exceeded": 3},
         decisions=decisions,
         model=_model(draws),
@@ -263,10 +258,10 @@ def _parties() -> tuple[Party, ...]:
 def _model(draws: random.Random) -> ModelDetails:
     steps = [step / 60 for step in range(61)]
     return ModelDetails(
-        roc=Curve(name="roc", points=tuple((x, x**0.14) for x in steps)),
-        baseline_roc=Curve(name="baseline", points=tuple((x, x**0.17) for x in steps)),
-        ks_good=Curve(name="good", points=tuple((x, x**2.1) for x in steps)),
-        ks_bad=Curve(name="bad", points=tuple((x, x**0.28) for x in steps)),
+        roc=tuple((x, x**0.14) for x in steps),
+        baseline_roc=tuple((x, x**0.17) for x in steps),
+        ks_good=tuple((x, x**2.1) for x in steps),
+        ks_bad=tuple((x, x**0.28) for x in steps),
         calibration=((0.03, 0.0, 25), (0.08, 0.08, 25), (0.17, 0.2, 25), (0.29, 0.24, 24), (0.58, 0.63, 24)),
         paired_p_value=0.318,
         features=(

@@ -247,7 +247,7 @@ def test_every_word_of_the_table_is_said_somewhere(world, result):
     bare = world.with_details(
         result,
         decisions=(),
-        kept_out=(),
+        kept_out={},
         tamper=(),
         refusals_by_code={},
         visibility=(apart,),
@@ -278,7 +278,7 @@ def test_hostile_names_stay_text(world, result):
         parties=(replace(result.details.parties[0], names=BOTH_HOSTILE, role=HOSTILE, member=HOSTILE),),
         step_seconds={HOSTILE: 1.0},
         transactions_by_kind={HOSTILE: 3},
-        kept_out=(replace(result.details.kept_out[0], rule=HOSTILE),),
+        kept_out={HOSTILE: 5},
         refusals_by_code={HOSTILE: 2},
         release=replace_struct(
             result.details.release,
@@ -398,7 +398,7 @@ def test_a_long_book_is_cut_and_says_so(world):
 
 def test_an_empty_run_still_reads(world, result):
     empty = world.with_details(
-        result, decisions=(), parties=(), step_seconds={}, transactions_by_kind={}, kept_out=(), refusals_by_code={},
+        result, decisions=(), parties=(), step_seconds={}, transactions_by_kind={}, kept_out={}, refusals_by_code={},
         release=replace_struct(result.details.release, tables=()), followers={}, tamper=(), visibility=(), assumptions=(),
         model=replace(result.details.model, calibration=(), features=()),
     )  # fmt: skip

@@ -7,11 +7,12 @@ later: one mark an enterprise, one lane for each ending.
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from itertools import pairwise
 
 from shuiqiao.base.money import FEN_PER_YUAN
+from shuiqiao.base.words import Words
 from shuiqiao.sandbox.report import amounts
 from shuiqiao.sandbox.report.contents import approved_limits, common_reasons, outcomes_by_bank
 from shuiqiao.sandbox.report.curves import draw_calibration, draw_intervals, draw_ks, draw_roc
@@ -19,6 +20,8 @@ from shuiqiao.sandbox.report.drawing import Anchor, Drawing, clipped, mark, text
 from shuiqiao.sandbox.report.flow import decisions_in, draw_flow
 from shuiqiao.sandbox.report.words import Html, Language, in_both, name_of, say_in, split_name
 from shuiqiao.sandbox.scenario.result import DecisionRow, ScenarioResult
+
+Painter = Callable[[ScenarioResult, Language], Html]
 
 WIDTH = 360.0
 OUTCOMES = ("approved", "referred", "refused")
@@ -219,20 +222,19 @@ def _steps(result: ScenarioResult, language: Language) -> Html:
     return draw_bars(bars, language=language, label=say_in(language, "paper.steps_title"))
 
 
-def _reasons(result: ScenarioResult, language: Language) -> Html:
-    bars = [Bar(label=language.of(words), amount=count, value=f"{count:,}") for words, count in common_reasons(result)]
-    return draw_bars(bars, language=language, label=say_in(language, "reason.title"))
+def _counts(title: str, counts_of: Callable[[ScenarioResult], Iterable[tuple[Words, int]]]) -> Painter:
+    """Return what draws counts by name, under a title."""
+
+    def paint(result: ScenarioResult, language: Language) -> Html:
+        counts = counts_of(result)
+        bars = [Bar(label=language.of(words), amount=count, value=f"{count:,}") for words, count in counts]
+        return draw_bars(bars, language=language, label=say_in(language, title))
+
+    return paint
 
 
-def _kinds(result: ScenarioResult, language: Language) -> Html:
-    bars = _bars("kind", result.details.transactions_by_kind, language=language)
-    return draw_bars(bars, language=language, label=say_in(language, "ledger.kinds"))
-
-
-def _kept(result: ScenarioResult, language: Language) -> Html:
-    counts = {entry.rule: entry.records for entry in result.details.kept_out}
-    bars = _bars("rule", counts, language=language)
-    return draw_bars(bars, language=language, label=say_in(language, "kept.by_rule"))
+def _named(section: str, counts: Mapping[str, int]) -> list[tuple[Words, int]]:
+    return [(name_of(section, name), count) for name, count in counts.items()]
 
 
 def _outcome_bars(result: ScenarioResult, language: Language) -> list[Bar]:
@@ -252,14 +254,7 @@ def _outcome_bars(result: ScenarioResult, language: Language) -> list[Bar]:
     ]
 
 
-def _bars(section: str, counts: Mapping[str, int], *, language: Language) -> list[Bar]:
-    return [
-        Bar(label=language.of(name_of(section, name)), amount=count, value=f"{count:,}")
-        for name, count in counts.items()
-    ]
-
-
-_PAINTERS: Mapping[str, Callable[[ScenarioResult, Language], Html]] = {
+_PAINTERS: Mapping[str, Painter] = {
     "flow": draw_flow,
     "roc": draw_roc,
     "ks": draw_ks,
@@ -278,13 +273,13 @@ _PAINTERS: Mapping[str, Callable[[ScenarioResult, Language], Html]] = {
         label=say_in(language, "decide.by_bank"),
     ),
     "steps": _steps,
-    "reasons": _reasons,
-    "kinds": _kinds,
-    "kept": _kept,
+    "reasons": _counts("reason.title", common_reasons),
+    "kinds": _counts("ledger.kinds", lambda result: _named("kind", result.details.transactions_by_kind)),
+    "kept": _counts("kept.by_rule", lambda result: _named("rule", result.details.kept_out)),
 }
 
 
-def draw(name: str, result: ScenarioResult) -> Html:
+def draw(result: ScenarioResult, name: str) -> Html:
     """Return one of the page's drawings by name, in both languages; a KeyError names one that does not exist."""
     painter = _PAINTERS[name]
     return in_both(lambda language: painter(result, language), tag="div")

@@ -44,8 +44,8 @@ def draw_roc(result: ScenarioResult, language: Language) -> Html:
     drawing, axes = _frame(language, title="model.roc", x="model.roc_x", y="model.roc_y")
     drawing.path([axes.at(0, 0), axes.at(1, 1)], style="curve chance")
     drawing.text(axes.at(0.7, 0.63), say_in(language, "model.chance"), style="soft")
-    drawing.path(_placed(model.baseline_roc.points, axes), style="curve second")
-    drawing.path(_placed(model.roc.points, axes), style="curve first")
+    drawing.path(_placed(model.baseline_roc, axes), style="curve second")
+    drawing.path(_placed(model.roc, axes), style="curve first")
     names = (("first", "model.this_model", figures.auc), ("second", "model.revenue_only", figures.baseline_auc))
     for row, (style, key, area) in enumerate(names):
         y = _TOP + _DEPTH - 52 + row * 22
@@ -58,14 +58,14 @@ def draw_ks(result: ScenarioResult, language: Language) -> Html:
     """Draw the cumulative shares of good and bad by score, and the largest distance between them."""
     model, figures = result.details.model, result.figures.model
     drawing, axes = _frame(language, title="model.ks_title", x="model.ks_x", y="model.ks_y")
-    drawing.path(_placed(model.ks_good.points, axes), style="curve second")
-    drawing.path(_placed(model.ks_bad.points, axes), style="curve first")
-    x, low, high = widest_gap(model.ks_good.points, model.ks_bad.points)
+    drawing.path(_placed(model.ks_good, axes), style="curve second")
+    drawing.path(_placed(model.ks_bad, axes), style="curve first")
+    x, low, high = widest_gap(model.ks_good, model.ks_bad)
     drawing.line(axes.at(x, low), axes.at(x, high), style="gap")
     middle = axes.at(x, (low + high) / 2)
     drawing.text((middle[0] + 7, middle[1] + 4), f"KS {figures.ks:.3f}", style="strong")
-    _name_curve(drawing, axes, model.ks_bad.points, say_in(language, "model.bad_label"), share=0.93, above=True)
-    _name_curve(drawing, axes, model.ks_good.points, say_in(language, "model.good_label"), share=0.55, above=False)
+    _name_curve(drawing, axes, model.ks_bad, say_in(language, "model.bad_label"), share=0.93, above=True)
+    _name_curve(drawing, axes, model.ks_good, say_in(language, "model.good_label"), share=0.55, above=False)
     return drawing.finish()
 
 

@@ -10,6 +10,7 @@ from __future__ import annotations
 import base64
 import hashlib
 from collections.abc import Mapping
+from dataclasses import asdict
 from functools import cache, partial
 from importlib.resources import files
 from pathlib import Path
@@ -78,9 +79,13 @@ def _context(result: ScenarioResult) -> Mapping[str, Any]:
         "sections": _sections(result),
         "banks": banks,
         "decisions": decisions_in(result),
-        "checks": contents.checks_of(result.figures),
-        "failures": contents.failures_of(result),
-        "chart": partial(_chart, result),
+        "checks": result.figures.checks(),
+        "failures": [*result.figures.failed_checks(), *(["audit_problems"] if result.details.audit_problems else [])],
+        "tamper": {
+            check: (is_caught, next((story for story in result.details.tamper if story.check == check), None))
+            for check, is_caught in asdict(result.figures.tamper_checks).items()
+        },
+        "chart": partial(charts.draw, result),
         "most_rows": MOST_ROWS,
         "most_marks": MOST_MARKS,
         "style": Html(style),
@@ -96,10 +101,6 @@ def _sections(result: ScenarioResult) -> tuple[str, ...]:
         return SECTIONS
     place = SECTIONS.index("tamper") + 1
     return (*SECTIONS[:place], CONSORTIUM_SECTION, *SECTIONS[place:])
-
-
-def _chart(result: ScenarioResult, name: str) -> Html:
-    return charts.draw(name, result)
 
 
 def _asset(name: str) -> str:

@@ -7,7 +7,7 @@ run; what is not measured is None and is shown as such.
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass, fields
+from dataclasses import asdict, dataclass
 from enum import StrEnum
 from pathlib import Path
 from typing import Any
@@ -195,11 +195,15 @@ class ScenarioFigures:
         """Return the JSON object, keys in the order of the contract."""
         return asdict(self)
 
+    def checks(self) -> dict[str, bool]:
+        """Return every check of the run by name."""
+        groups = (asdict(self.audit), asdict(self.record_management_only), asdict(self.tamper_checks))
+        checks = {name: value for group in groups for name, value in group.items() if isinstance(value, bool)}
+        return checks if self.network_checks is None else checks | self.network_checks.checks()
+
     def failed_checks(self) -> list[str]:
         """Return the names of checks that are not true; an honest run returns none."""
-        groups = (self.audit, self.record_management_only, self.tamper_checks)
-        failed = [field.name for group in groups for field in fields(group) if getattr(group, field.name) is False]
-        return failed if self.network_checks is None else [*failed, *self.network_checks.failed()]
+        return [name for name, holds in self.checks().items() if not holds]
 
 
 class Share(StrEnum):
@@ -244,12 +248,8 @@ class DecisionRow:
     milliseconds: float
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Curve:
-    """A curve of the model's validation. points: (x, y) within 0..1."""
-
-    name: str
-    points: tuple[tuple[float, float], ...]
+Curve = tuple[tuple[float, float], ...]
+"""A curve of the model's validation: (x, y) within 0..1."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -296,14 +296,6 @@ class Visibility:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class KeptOut:
-    """Records kept out at ingest, by rule. rule: duplicate or the validation rule."""
-
-    rule: str
-    records: int
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
 class ScenarioDetails:
     """Everything the report page draws besides the figures."""
 
@@ -315,7 +307,8 @@ class ScenarioDetails:
     step_seconds: Mapping[str, float]
     """Wall seconds of each step of the run by name, in order."""
     transactions_by_kind: Mapping[str, int]
-    kept_out: tuple[KeptOut, ...]
+    kept_out: Mapping[str, int]
+    """Records kept out at ingest, by rule: ``duplicate`` or the validation rule."""
     refusals_by_code: Mapping[str, int]
     decisions: tuple[DecisionRow, ...]
     model: ModelDetails

@@ -30,7 +30,6 @@ from shuiqiao.sandbox.scenario.result import (
     Curve,
     DecisionCounts,
     DecisionRow,
-    KeptOut,
     LedgerFigures,
     ModelDetails,
     ModelFigures,
@@ -167,12 +166,11 @@ def _details(finished: FinishedRun, *, paths: Sequence[Path], example: Path) -> 
     )
 
 
-def _kept_out(report: Path) -> tuple[KeptOut, ...]:
+def _kept_out(report: Path) -> dict[str, int]:
     """Count the rows of an ingest's report by rule."""
     with report.open("rb") as lines:
         rows = {(entry["rule"], entry["file"], entry["row"]) for entry in map(json.loads, lines)}
-    counts = Counter(rule for rule, _, _ in rows)
-    return tuple(KeptOut(rule=rule, records=count) for rule, count in counts.most_common())
+    return dict(Counter(rule for rule, _, _ in rows).most_common())
 
 
 def _parties(consortium: Consortium) -> Iterator[Party]:
@@ -225,10 +223,10 @@ def _model_details(finished: FinishedRun) -> ModelDetails:
     definitions = [FEATURE_BY_NAME[name] for name in model.card.feature_names]
     digest = finished.run.consortium.bureau.suite.digest
     return ModelDetails(
-        roc=_roc("roc", validation.curve),
-        baseline_roc=_roc("baseline_roc", validation.baseline_curve),
-        ks_good=_share("ks_good", [point.good_share for point in validation.curve]),
-        ks_bad=_share("ks_bad", [point.bad_share for point in validation.curve]),
+        roc=_roc(validation.curve),
+        baseline_roc=_roc(validation.baseline_curve),
+        ks_good=_share([point.good_share for point in validation.curve]),
+        ks_bad=_share([point.bad_share for point in validation.curve]),
         calibration=tuple((band.mean_predicted, band.bad / band.n, band.n) for band in validation.calibration),
         paired_p_value=validation.comparison.p_value,
         features=tuple((entry.name, entry.name_zh, entry.formula) for entry in definitions),
@@ -238,15 +236,15 @@ def _model_details(finished: FinishedRun) -> ModelDetails:
     )
 
 
-def _roc(name: str, points: Sequence[CurvePoint]) -> Curve:
+def _roc(points: Sequence[CurvePoint]) -> Curve:
     """Return (share of good refused, share of bad refused)."""
-    return Curve(name=name, points=tuple((point.good_share, point.bad_share) for point in points))
+    return tuple((point.good_share, point.bad_share) for point in points)
 
 
-def _share(name: str, shares: Sequence[float]) -> Curve:
+def _share(shares: Sequence[float]) -> Curve:
     """Return a cumulative share over the ranking from riskiest to safest."""
     last = max(len(shares) - 1, 1)
-    return Curve(name=name, points=tuple((place / last, share) for place, share in enumerate(shares)))
+    return tuple((place / last, share) for place, share in enumerate(shares))
 
 
 def _decision_row(each: DecidedApplication) -> DecisionRow:
