@@ -11,7 +11,7 @@ from typing import Any
 
 from ibis import Deferred, _
 
-from shuiqiao.features.frames import month_age
+from shuiqiao.features.facts import month_age
 from shuiqiao.features.model import Direction, FeatureDefinition, Unit, needs, words
 
 

@@ -27,8 +27,7 @@ import pyarrow as pa
 
 from shuiqiao.base.errors import InvalidInput
 from shuiqiao.features.catalogue import FEATURE_BY_NAME, FEATURES
-from shuiqiao.features.facts import every_fact, facts_table
-from shuiqiao.features.frames import Frame, columns_read
+from shuiqiao.features.facts import Frame, columns_read, every_fact, facts_table
 from shuiqiao.features.inputs import INPUTS, granted_needs, input_table
 from shuiqiao.features.model import FeatureDefinition, Need
 

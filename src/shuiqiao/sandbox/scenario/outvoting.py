@@ -297,12 +297,10 @@ def _show(
             later=sign_checkpoint(cheat, policy=policy_of(judge), size=altered.size, root=altered.root),
             proof=shown.consistency_proof(old_size=former.size, new_size=altered.size),
         )
-        found = first_difference(shown, judge.engine)
+        found = first_difference(shown, judge.engine, member=cheat.member)
     finally:
         shown.close()
-    return signed, Alteration(
-        member=str(cheat.member), record_index=found.index, kind=found.kind, state_key=found.state_key
-    )
+    return signed, found
 
 
 def _judge(member: Institution, cheat: Institution, signed: _Checkpoints, *, folder: Path) -> Verdict:

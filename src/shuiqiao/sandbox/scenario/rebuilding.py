@@ -14,6 +14,7 @@ from pathlib import Path
 
 from shuiqiao.base.encoding import decode_cbor
 from shuiqiao.base.errors import IntegrityError
+from shuiqiao.base.ids import MemberId
 from shuiqiao.ledger.checkpoints.signed_note import Checkpoint
 from shuiqiao.ledger.engine.ledger_copy import LedgerCopy, open_scratch
 from shuiqiao.ledger.log.entry import decode_entry
@@ -24,7 +25,7 @@ from shuiqiao.ledger.store.execution import Execution
 from shuiqiao.ledger.transactions.submitter import log_size
 from shuiqiao.node.home.kinds import network_machine
 from shuiqiao.node.institution import Institution
-from shuiqiao.sandbox.scenario.result import ReplayChecks
+from shuiqiao.sandbox.scenario.result import Alteration, ReplayChecks
 
 ACCEPTED = "accepted"
 
@@ -38,6 +39,11 @@ class TimedBlock:
 
     time_ms: int
     transactions: Sequence[bytes]
+
+    @classmethod
+    def of(cls, block: Block) -> TimedBlock:
+        """Return what a block was made from."""
+        return cls(time_ms=block.time_ms, transactions=block.transactions)
 
 
 def execute_blocks(copy: LedgerCopy, blocks: Iterable[TimedBlock]) -> Iterator[Block]:
@@ -65,19 +71,10 @@ def judge(copy: LedgerCopy, raw: bytes, *, time_ms: int) -> str:
     return ACCEPTED if outcome.refusal is None else outcome.refusal.code
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class FirstDifference:
-    """Where two ledgers first differ: a transaction of the log, a key of the state; each None if nowhere."""
-
-    index: int | None
-    kind: str | None
-    state_key: str | None
-
-
-def first_difference(shown: LedgerCopy, engine: LedgerEngine) -> FirstDifference:
-    """Compare a copy that somebody shows with an engine's own, record by record and state value by state value."""
+def first_difference(shown: LedgerCopy, engine: LedgerEngine, *, member: MemberId) -> Alteration:
+    """Compare the copy that a member shows with an engine's own, record by record and state value by state value."""
     index, kind = _first_record(shown, engine)
-    return FirstDifference(index=index, kind=kind, state_key=_first_key(shown, engine.state()))
+    return Alteration(member=member, record_index=index, kind=kind, state_key=_first_key(shown, engine.state()))
 
 
 def _first_record(shown: LedgerCopy, engine: LedgerEngine) -> tuple[int | None, str | None]:
@@ -113,56 +110,38 @@ def replay_through_embedded(member: Institution, folder: Path) -> ReplayChecks:
     copy = open_scratch(folder, machine=network_machine(member.parameters, kinds=member.kinds))
     try:
         committed = [block for block in engine.blocks(from_height=1) if block.first_index < signed.size]
-        compared = list(_compare(copy, engine, committed=committed, signed=signed))
+        log_roots: list[bool] = []
+        state_roots: list[bool] = []
+        for ours, theirs in zip(execute_blocks(copy, map(TimedBlock.of, committed)), committed, strict=False):
+            log_roots.append(ours == theirs and _is_under(signed, engine=engine, copy=copy))
+            state_roots.append(decode_entry(ours.entry).state_root == decode_entry(theirs.entry).state_root)
+        done = committed[: len(log_roots)]
         head = copy.head
-        last_state_root = decode_entry(compared[-1].block.entry).state_root if compared else b""
         items = copy.view()[1].snapshot.state_items()
         return ReplayChecks(
-            blocks=len(compared),
-            transactions=sum(len(each.block.transactions) for each in compared),
-            log_roots_equal=len(compared) == len(committed) > 0
-            and all(each.is_leaf_equal and each.is_under for each in compared),
+            blocks=len(done),
+            transactions=sum(len(block.transactions) for block in done),
+            log_roots_equal=len(log_roots) == len(committed) > 0 and all(log_roots),
             log_root_equal=(head.size, head.root) == (signed.size, signed.root),
-            state_root_equal=bool(compared)
-            and all(each.is_state_equal for each in compared)
-            and head.state_root == last_state_root,
+            state_root_equal=bool(done)
+            and all(state_roots)
+            and head.state_root == decode_entry(done[-1].entry).state_root,
             state_equal=all(state.get(key.decode()) == decode_cbor(value) for key, value in items),
         )
     finally:
         copy.close()
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class _Compared:
-    block: Block
-    is_leaf_equal: bool
-    is_state_equal: bool
-    is_under: bool
-
-
-def _compare(
-    copy: LedgerCopy, engine: LedgerEngine, *, committed: Sequence[Block], signed: Checkpoint
-) -> Iterator[_Compared]:
-    timed = (TimedBlock(time_ms=block.time_ms, transactions=block.transactions) for block in committed)
-    for ours, theirs in zip(execute_blocks(copy, timed), committed, strict=False):
-        frontier = copy.frontier
-        path = engine.consistency_proof(old_size=frontier.size, new_size=signed.size)
-        yield _Compared(
-            block=theirs,
-            is_leaf_equal=ours == theirs,
-            is_state_equal=decode_entry(ours.entry).state_root == decode_entry(theirs.entry).state_root,
-            is_under=_is_under(signed, size=frontier.size, root=frontier.root(), path=path, copy=copy),
-        )
-
-
-def _is_under(signed: Checkpoint, *, size: int, root: bytes, path: tuple[bytes, ...], copy: LedgerCopy) -> bool:
+def _is_under(signed: Checkpoint, *, engine: LedgerEngine, copy: LedgerCopy) -> bool:
+    """Tell whether what the copy holds so far lies under a signed checkpoint of the engine's."""
+    frontier = copy.frontier
     try:
         verify_consistency(
-            old_size=size,
-            old_root=root,
+            old_size=frontier.size,
+            old_root=frontier.root(),
             new_size=signed.size,
             new_root=signed.root,
-            path=path,
+            path=engine.consistency_proof(old_size=frontier.size, new_size=signed.size),
             hash_name=copy.machine.suite.hash_name,
         )
     except IntegrityError:

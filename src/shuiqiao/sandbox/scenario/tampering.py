@@ -134,7 +134,7 @@ def use_expired_consent(scene: Scene) -> str:
     copy = open_scratch(scene.scratch / "later", machine=network_machine(bureau.parameters, kinds=bureau.kinds))
     try:
         blocks = bureau.engine.blocks(from_height=1)
-        for _ in execute_blocks(copy, (TimedBlock(time_ms=b.time_ms, transactions=b.transactions) for b in blocks)):
+        for _ in execute_blocks(copy, map(TimedBlock.of, blocks)):
             pass
         later_ms = consent.valid_to_ms + 1
         return judge(copy, _signed_request(scene, consent, until_ms=later_ms + MS_PER_HOUR), time_ms=later_ms)
