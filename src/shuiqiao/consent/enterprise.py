@@ -34,7 +34,8 @@ from shuiqiao.consent.model import (
     RevokeReason,
     whole_hours,
 )
-from shuiqiao.crypto.model import SEED_BYTES, CipherSuite, SigningKey
+from shuiqiao.crypto.kdf import SEED_BYTES
+from shuiqiao.crypto.model import CipherSuite, SigningKey
 from shuiqiao.ledger.model import MAX_VALIDITY_MS
 from shuiqiao.ledger.transactions.transaction import TransactionDraft, sign_transaction
 

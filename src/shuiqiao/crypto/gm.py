@@ -10,7 +10,6 @@ from __future__ import annotations
 
 import hashlib
 from functools import lru_cache
-from typing import TYPE_CHECKING, Any
 
 import gmssl_pyx
 import tongsuopy
@@ -23,8 +22,8 @@ from tongsuopy.crypto.exceptions import InvalidSignature
 from shuiqiao.base.errors import IntegrityError, InvalidInput, Unavailable
 from shuiqiao.base.ids import system_entropy
 from shuiqiao.crypto import sm2
-from shuiqiao.crypto.kdf import child_seed, verify_seed
-from shuiqiao.crypto.model import KEY_ID_BYTES, SEED_BYTES, SealingKey, SigningKey, SuiteName, provider_failed
+from shuiqiao.crypto.kdf import verify_seed
+from shuiqiao.crypto.model import KEY_ID_BYTES, CipherSuite, SealingKey, SigningKey, SuiteName, provider_failed
 from shuiqiao.crypto.sealing import (
     GM_ENVELOPE,
     NONCE_BYTES,
@@ -34,11 +33,6 @@ from shuiqiao.crypto.sealing import (
     seal_broken,
     verify_sealable,
 )
-
-if TYPE_CHECKING:
-    from collections.abc import Sequence
-
-    from shuiqiao.base.ids import Entropy
 
 _CURVE = ec.SM2()
 _SM2_WITH_SM3 = ec.ECDSA(hashes.SM3())
@@ -111,7 +105,7 @@ class Sm2SealingKey:
             raise provider_failed(_SEALING_PROVIDER, error) from error
 
 
-class GmSuite:
+class GmSuite(CipherSuite):
     """The suite ``gm`` behind the CipherSuite port: stateless, safe to share between threads."""
 
     name = SuiteName.GM
@@ -124,35 +118,15 @@ class GmSuite:
         """Return the SM3 digest, 32 bytes."""
         return hashlib.new("sm3", data).digest()
 
-    def new_hash(self) -> Any:
-        """Return a fresh SM3 object."""
-        return hashlib.new("sm3")
-
-    def key_id(self, public_key: bytes) -> bytes:
-        """Return the first 16 bytes of the digest of a raw public key."""
-        return _sm3(public_key)[:KEY_ID_BYTES]
-
-    def generate_signing_key(self, entropy: Entropy) -> SigningKey:
-        """Make a signing key from 32 injected random bytes."""
-        return self.signing_key_from_seed(entropy(SEED_BYTES))
-
     def signing_key_from_seed(self, seed: bytes) -> SigningKey:
         """Return the signing key of a seed; raises InvalidInput (``crypto.seed_length``)."""
         verify_seed(seed)
         return Sm2SigningKey(sm2.scalar_from_seed(seed, purpose=b"sign"))
 
-    def generate_sealing_key(self, entropy: Entropy) -> SealingKey:
-        """Make a sealing key from 32 injected random bytes."""
-        return self.sealing_key_from_seed(entropy(SEED_BYTES))
-
     def sealing_key_from_seed(self, seed: bytes) -> SealingKey:
         """Return the sealing key of a seed; raises InvalidInput (``crypto.seed_length``)."""
         verify_seed(seed)
         return Sm2SealingKey(sm2.scalar_from_seed(seed, purpose=b"seal"))
-
-    def derive_seed(self, seed: bytes, *, label: str, context: bytes) -> bytes:
-        """Return a 32-byte child seed: HKDF-SM3 with info = label || 0x00 || context."""
-        return child_seed(seed, hash_name=self.hash_name, label=label, context=context)
 
     def verify_signing_key(self, public_key: bytes) -> None:
         """Return if these bytes are an acceptable SM2 key; raises InvalidInput (``crypto.public_key_invalid``)."""
@@ -180,19 +154,8 @@ class GmSuite:
         except Exception as error:
             raise _provider_failed(error) from error
 
-    def verify_signatures(self, items: Sequence[tuple[bytes, bytes, bytes]]) -> list[str | None]:
-        """Verify (public key, message, signature) one by one; None where it holds, else the error code."""
-        return [self._signature_problem(*item) for item in items]
-
-    def _signature_problem(self, public_key: bytes, message: bytes, signature: bytes) -> str | None:
-        try:
-            self.verify_signature(public_key=public_key, message=message, signature=signature)
-        except IntegrityError as error:
-            return error.code
-        return None
-
     def seal(self, plaintext: bytes, *, recipient: bytes, associated_data: bytes) -> bytes:
-        """Encrypt to a raw SM2 key, bound to associated data (form: ``envelope.py``).
+        """Encrypt to a raw SM2 key, bound to associated data (form: ``sealing.py``).
 
         Raises InvalidInput (``crypto.public_key_invalid``, ``crypto.plaintext_too_large``,
         ``crypto.associated_data_too_large``).

@@ -10,7 +10,6 @@ from __future__ import annotations
 
 import hashlib
 from functools import lru_cache
-from typing import TYPE_CHECKING, Any
 
 from cryptography import __version__ as cryptography_version
 from cryptography.exceptions import InvalidTag
@@ -22,8 +21,8 @@ from nacl.exceptions import BadSignatureError
 
 from shuiqiao.base.errors import IntegrityError, InvalidInput
 from shuiqiao.base.ids import system_entropy
-from shuiqiao.crypto.kdf import child_seed, hkdf, verify_seed
-from shuiqiao.crypto.model import KEY_ID_BYTES, SEED_BYTES, SealingKey, SigningKey, SuiteName, provider_failed
+from shuiqiao.crypto.kdf import hkdf, verify_seed
+from shuiqiao.crypto.model import KEY_ID_BYTES, CipherSuite, SealingKey, SigningKey, SuiteName, provider_failed
 from shuiqiao.crypto.sealing import (
     AES_256_GCM,
     INTL_ENVELOPE,
@@ -33,11 +32,6 @@ from shuiqiao.crypto.sealing import (
     seal_broken,
     verify_sealable,
 )
-
-if TYPE_CHECKING:
-    from collections.abc import Sequence
-
-    from shuiqiao.base.ids import Entropy
 
 PUBLIC_KEY_BYTES = 32
 SIGNATURE_BYTES = 64
@@ -111,7 +105,7 @@ class X25519SealingKey:
             raise seal_broken("it was changed, or sealed to another key or other associated data") from error
 
 
-class IntlSuite:
+class IntlSuite(CipherSuite):
     """The suite ``intl`` behind the CipherSuite port: stateless, safe to share between threads."""
 
     name = SuiteName.INTL
@@ -123,33 +117,13 @@ class IntlSuite:
         """Return the SHA-256 digest, 32 bytes."""
         return hashlib.sha256(data).digest()
 
-    def new_hash(self) -> Any:
-        """Return a fresh SHA-256 object."""
-        return hashlib.sha256()
-
-    def key_id(self, public_key: bytes) -> bytes:
-        """Return the first 16 bytes of the digest of a raw public key."""
-        return hashlib.sha256(public_key).digest()[:KEY_ID_BYTES]
-
-    def generate_signing_key(self, entropy: Entropy) -> SigningKey:
-        """Make a signing key from 32 injected random bytes."""
-        return Ed25519SigningKey(entropy(SEED_BYTES))
-
     def signing_key_from_seed(self, seed: bytes) -> SigningKey:
         """Return the signing key of a seed; raises InvalidInput (``crypto.seed_length``)."""
         return Ed25519SigningKey(seed)
 
-    def generate_sealing_key(self, entropy: Entropy) -> SealingKey:
-        """Make a sealing key from 32 injected random bytes."""
-        return X25519SealingKey(entropy(SEED_BYTES))
-
     def sealing_key_from_seed(self, seed: bytes) -> SealingKey:
         """Return the sealing key of a seed; raises InvalidInput (``crypto.seed_length``)."""
         return X25519SealingKey(seed)
-
-    def derive_seed(self, seed: bytes, *, label: str, context: bytes) -> bytes:
-        """Return a 32-byte child seed: HKDF-SHA256 with info = label || 0x00 || context."""
-        return child_seed(seed, hash_name=self.hash_name, label=label, context=context)
 
     def verify_signing_key(self, public_key: bytes) -> None:
         """Return if these bytes are an acceptable Ed25519 key; raises InvalidInput (``crypto.public_key_invalid``)."""
@@ -177,19 +151,8 @@ class IntlSuite:
         except Exception as error:
             raise provider_failed(self.verifying_provider, error) from error
 
-    def verify_signatures(self, items: Sequence[tuple[bytes, bytes, bytes]]) -> list[str | None]:
-        """Verify (public key, message, signature) one by one; None where it holds, else the error code."""
-        return [self._signature_problem(*item) for item in items]
-
-    def _signature_problem(self, public_key: bytes, message: bytes, signature: bytes) -> str | None:
-        try:
-            self.verify_signature(public_key=public_key, message=message, signature=signature)
-        except IntegrityError as error:
-            return error.code
-        return None
-
     def seal(self, plaintext: bytes, *, recipient: bytes, associated_data: bytes) -> bytes:
-        """Encrypt to a raw X25519 key, bound to associated data (form: ``envelope.py``).
+        """Encrypt to a raw X25519 key, bound to associated data (form: ``sealing.py``).
 
         Raises InvalidInput (``crypto.public_key_invalid``, ``crypto.plaintext_too_large``,
         ``crypto.associated_data_too_large``), Unavailable (``crypto.provider_failed``).

@@ -10,7 +10,8 @@ import hashlib
 import hmac
 
 from shuiqiao.base.errors import InvalidInput, Unavailable
-from shuiqiao.crypto.model import SEED_BYTES
+
+SEED_BYTES = 32
 
 MAX_BLOCKS = 255
 """RFC 5869 section 2.3: the block counter is one byte, so at most 255 hash lengths come out."""

@@ -28,8 +28,8 @@ from shuiqiao.base.durable import create_file
 from shuiqiao.base.encoding import decode_json, encode_json, typed
 from shuiqiao.base.errors import Conflict, Denied, IntegrityError, InvalidInput, Unavailable
 from shuiqiao.base.files import open_regular
-from shuiqiao.crypto.kdf import verify_hash_present, verify_seed
-from shuiqiao.crypto.model import SEED_BYTES, SuiteName
+from shuiqiao.crypto.kdf import SEED_BYTES, verify_hash_present, verify_seed
+from shuiqiao.crypto.model import SuiteName
 from shuiqiao.crypto.sealing import AES_256_GCM, NONCE_BYTES, SM4_GCM, TAG_BYTES, AuthenticatedCipher
 
 if TYPE_CHECKING:

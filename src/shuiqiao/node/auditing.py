@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING
 
 from shuiqiao.base.clock import MS_PER_HOUR
 from shuiqiao.base.errors import Unavailable
-from shuiqiao.crypto.model import SEED_BYTES
+from shuiqiao.crypto.kdf import SEED_BYTES
 from shuiqiao.lending.store import OpeningStore
 from shuiqiao.lending.store import metadata as lending_tables
 from shuiqiao.members.key_ring import MemberKeyRing

@@ -35,8 +35,9 @@ from shuiqiao.base.durable import sync_folder, write_file
 from shuiqiao.base.errors import Conflict, IntegrityError, InvalidInput, ShuiqiaoError, Unavailable
 from shuiqiao.base.files import open_regular
 from shuiqiao.base.ids import MemberId
+from shuiqiao.crypto.kdf import SEED_BYTES
 from shuiqiao.crypto.keyfile import STRONG_COST, PassphraseCost, load_key_file, save_key_file
-from shuiqiao.crypto.model import SEED_BYTES, CipherSuite, SealingKey, SigningKey
+from shuiqiao.crypto.model import CipherSuite, SealingKey, SigningKey
 from shuiqiao.crypto.suites import get_suite
 from shuiqiao.ledger.model import StateView
 from shuiqiao.members.genesis import decode_genesis

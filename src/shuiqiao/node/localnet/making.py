@@ -24,8 +24,9 @@ from shuiqiao.base.errors import Conflict, InvalidInput, ShuiqiaoError, Unavaila
 from shuiqiao.base.files import OWNER_ONLY_FOLDER, make_shared_folder, open_regular, share_file
 from shuiqiao.base.ids import Entropy, MemberId
 from shuiqiao.base.progress import Progress, no_progress
+from shuiqiao.crypto.kdf import SEED_BYTES
 from shuiqiao.crypto.keyfile import STRONG_COST, PassphraseCost
-from shuiqiao.crypto.model import SEED_BYTES, SigningKey, SuiteName
+from shuiqiao.crypto.model import SigningKey, SuiteName
 from shuiqiao.crypto.suites import get_suite
 from shuiqiao.ledger.engine.cometbft.comet.home import (
     HomeSettings,

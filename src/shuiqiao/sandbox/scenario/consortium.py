@@ -18,8 +18,9 @@ import msgspec
 from shuiqiao.base.clock import Clock
 from shuiqiao.base.ids import Entropy, MemberId
 from shuiqiao.base.words import Words
+from shuiqiao.crypto.kdf import SEED_BYTES
 from shuiqiao.crypto.keyfile import STRONG_COST, PassphraseCost
-from shuiqiao.crypto.model import SEED_BYTES, CipherSuite, SuiteName
+from shuiqiao.crypto.model import CipherSuite, SuiteName
 from shuiqiao.crypto.suites import get_suite
 from shuiqiao.ledger.engine.cometbft.comet.home import NodeKeys, Pace, chain_id_of
 from shuiqiao.ledger.engine.cometbft.comet.localnet import LocalNetwork, LocalNode, LocalSettings

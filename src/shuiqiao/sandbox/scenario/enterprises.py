@@ -11,7 +11,7 @@ from shuiqiao.base.ids import Entropy, MemberId
 from shuiqiao.consent.enterprise import ConsentTerms, Enterprise, EnterpriseKeys
 from shuiqiao.consent.model import Frequency, FrequencyUnit, IdentityCheck, Mode, Purpose
 from shuiqiao.consent.service import GrantedConsent
-from shuiqiao.crypto.model import SEED_BYTES
+from shuiqiao.crypto.kdf import SEED_BYTES
 from shuiqiao.exchange.provider import Provider
 from shuiqiao.node.institution import Institution
 from shuiqiao.sandbox.economy.model import Applicant

@@ -22,7 +22,8 @@ from shuiqiao.base.encoding import decode_toml
 from shuiqiao.base.errors import IntegrityError, InvalidInput, Unavailable
 from shuiqiao.base.files import read_regular
 from shuiqiao.base.ids import Entropy
-from shuiqiao.crypto.model import SEED_BYTES, SigningKey, SuiteName
+from shuiqiao.crypto.kdf import SEED_BYTES
+from shuiqiao.crypto.model import SigningKey, SuiteName
 from shuiqiao.crypto.suites import get_suite
 
 ADDRESS_BYTES: Final = 20
