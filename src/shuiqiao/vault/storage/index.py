@@ -16,7 +16,7 @@ import os
 import struct
 import threading
 from collections.abc import Callable, Generator, Hashable, Iterable, Iterator, Mapping, Sequence
-from contextlib import ExitStack, contextmanager, suppress
+from contextlib import ExitStack, closing, contextmanager, suppress
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -29,6 +29,12 @@ from shuiqiao.base.encoding import decode_cbor, encode_cbor
 from shuiqiao.base.errors import Conflict, IntegrityError, ShuiqiaoError, Unavailable
 from shuiqiao.base.files import open_regular
 from shuiqiao.ledger.store.lmdb_file import open_environment
+
+INDEX_FOLDER = "index.lmdb"
+BATCHES_FOLDER = "batches"
+QUARANTINE_FOLDER = "quarantine"
+LOCK_FILE = "lock"
+"""Held by the one writer of a vault."""
 
 MAP_BYTES = 1 << 38
 """Address space set aside for the index (sparse): room for two thousand million records."""
@@ -436,16 +442,20 @@ class RecordIndex:
             raise
         writer.commit()
 
+    def copy(self, to: Path) -> None:
+        """Copy the last committed state into an empty folder, compacted; lmdb.Error where the disk refuses."""
+        try:
+            with (to / "data.mdb").open("xb") as file:
+                self._env.copyfd(file.fileno(), compact=True)
+        except lmdb.Error as error:
+            if type(error) is lmdb.Error or isinstance(error, lmdb.DiskError):
+                # The system's own words, mostly of the disk that is written to: nothing is wrong with the index.
+                raise
+            raise index_unreadable(error) from error
+
     def close(self) -> None:
         """Release the files."""
         self._env.close()
-
-
-INDEX_FOLDER = "index.lmdb"
-BATCHES_FOLDER = "batches"
-QUARANTINE_FOLDER = "quarantine"
-LOCK_FILE = "lock"
-"""Held by the one writer of a vault."""
 
 
 def copy_index(folder: Path, to: Path) -> tuple[BatchRow, ...]:
@@ -454,15 +464,9 @@ def copy_index(folder: Path, to: Path) -> tuple[BatchRow, ...]:
     Raises Unavailable ``vault.index_unreadable`` and ``vault.busy``, Conflict ``vault.erasure_pending``; lmdb.Error
     where the disk refuses.
     """
-    try:
-        with _steady(folder), _opened(folder / INDEX_FOLDER) as env, (to / "data.mdb").open("xb") as file:
-            env.copyfd(file.fileno(), compact=True)
-    except lmdb.Error as error:
-        if type(error) is lmdb.Error or isinstance(error, lmdb.DiskError):
-            # The system's own words, mostly of the disk that is written to: nothing is wrong with the index.
-            raise
-        raise index_unreadable(error) from error
-    with _view(to) as view:
+    with _steady(folder), closing(RecordIndex(folder / INDEX_FOLDER, reads_only=True)) as index:
+        index.copy(to)
+    with closing(RecordIndex(to, reads_only=True)) as copied, copied.read() as view:
         _require_no_erasure(view, folder)
         return tuple(view.batches())
 
@@ -472,7 +476,7 @@ def require_unerased(folder: Path, rows: Sequence[BatchRow]) -> None:
 
     Raises Conflict ``vault.erasure_pending``, Unavailable ``vault.index_unreadable``.
     """
-    with _view(folder / INDEX_FOLDER) as view:
+    with closing(RecordIndex(folder / INDEX_FOLDER, reads_only=True)) as index, index.read() as view:
         _require_no_erasure(view, folder)
         for row in rows:
             now = view.batch(row.number)
@@ -494,26 +498,10 @@ def _erased(folder: Path) -> Conflict:
 
 
 @contextmanager
-def _view(folder: Path) -> Generator[IndexView]:
-    try:
-        with _opened(folder) as env:
-            tables = {name: env.open_db(name.encode(), create=False) for name in TABLES}
-            with env.begin() as txn:
-                yield IndexView(txn, tables)
-    except lmdb.Error as error:
-        raise index_unreadable(error) from error
-
-
-def _may_lock(folder: Path) -> bool:
-    """Tell whether LMDB can write its table of readers here, which lies beside the data."""
-    return os.access(folder, os.W_OK)
-
-
-@contextmanager
 def _steady(folder: Path) -> Generator[None]:
     """Keep writers away where LMDB cannot: a reader that is not in its table may lose the pages that it reads."""
     with ExitStack() as stack:
-        if not _may_lock(folder / INDEX_FOLDER):
+        if not os.access(folder / INDEX_FOLDER, os.W_OK):
             with suppress(FileNotFoundError):
                 lock = stack.enter_context(open_regular(folder / LOCK_FILE))
                 try:
@@ -525,20 +513,3 @@ def _steady(folder: Path) -> Generator[None]:
                         next_step="try again when it is done, or take the backup as the account that owns the home",
                     ) from error
         yield
-
-
-@contextmanager
-def _opened(folder: Path) -> Generator[lmdb.Environment]:
-    env = open_environment(
-        folder,
-        readonly=True,
-        create=False,
-        map_size=MAP_BYTES,
-        max_dbs=len(TABLES),
-        max_readers=126,
-        lock=_may_lock(folder),
-    )
-    try:
-        yield env
-    finally:
-        env.close()
