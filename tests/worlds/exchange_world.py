@@ -79,7 +79,7 @@ class ExchangeWorld(consent_world.ConsentWorld):
 
     def open_vault(self, folder: Path) -> Vault:
         """A vault of small batches in one process."""
-        return Vault.open(
+        return Vault(
             folder,
             suite=self.suite,
             catalogue=self.catalogue,

@@ -94,7 +94,7 @@ class VaultWorld:
             settings=EmbeddedSettings(linger_ms=0, is_clock_confirmed=True),
         )
         self.anchor = self.submitter(BUREAU)
-        self.vault = Vault.open(
+        self.vault = Vault(
             folder / "vault",
             suite=self.suite,
             catalogue=CATALOGUE,

@@ -5,16 +5,12 @@ Rule: docs/spec/consent-exchange.md [CONSENT-1], [CONSENT-4], [CONSENT-5]. Pure:
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
-
 from shuiqiao.base.errors import Denied, IntegrityError, InvalidInput
 from shuiqiao.consent.ceilings import period_months
 from shuiqiao.consent.model import MAX_ARTEFACT_BYTES, ConsentArtefact, Endorsement, Grant, is_whole_hours
+from shuiqiao.crypto.model import CipherSuite, SigningKey
 from shuiqiao.ledger.transactions.document import decode_document, sign_document, verify_document
 from shuiqiao.standards.model import CORE_GROUP
-
-if TYPE_CHECKING:
-    from shuiqiao.crypto.model import CipherSuite, SigningKey
 
 ARTEFACT = "consent.artefact/2"
 ENDORSEMENT = "consent.endorsement/1"

@@ -7,17 +7,14 @@ Guarantees: a record type, group, mode or purpose that the table does not name i
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from datetime import date
 
 from shuiqiao.base.clock import MS_PER_DAY
 from shuiqiao.base.errors import Denied, InvalidInput
 from shuiqiao.consent.model import WINDOW_DAYS, ConsentArtefact, Mode, Purpose
 from shuiqiao.standards.model import CORE_GROUP
-
-if TYPE_CHECKING:
-    from collections.abc import Mapping
-    from datetime import date
 
 _MONTHS_PER_YEAR = 12
 _DAYS_PER_YEAR = 365

@@ -11,8 +11,9 @@ Pure: block time is the only time. The artefact itself never comes here: its com
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from functools import partial
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import msgspec
 
@@ -34,9 +35,6 @@ from shuiqiao.consent.model import (
 from shuiqiao.ledger.model import BlockContext, Event, Kind, State, StateView, Transaction
 from shuiqiao.members.model import Role
 from shuiqiao.members.roster import consent_key_entry, member_record, require_role, signing_key, used_key
-
-if TYPE_CHECKING:
-    from collections.abc import Sequence
 
 GRANT = "consent.grant"
 PAUSE = "consent.pause"

@@ -8,7 +8,9 @@ or to any member that relays it.
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from datetime import date
+
+import msgspec
 
 from shuiqiao.base.errors import InvalidInput
 from shuiqiao.base.ids import Entropy, MemberId, OwnedId, Uscc, new_id, split_owned_id
@@ -38,11 +40,6 @@ from shuiqiao.crypto.kdf import SEED_BYTES
 from shuiqiao.crypto.model import CipherSuite, SigningKey
 from shuiqiao.ledger.model import MAX_VALIDITY_MS
 from shuiqiao.ledger.transactions.transaction import TransactionDraft, sign_transaction
-
-if TYPE_CHECKING:
-    from datetime import date
-
-    import msgspec
 
 SALT_BYTES = 32
 

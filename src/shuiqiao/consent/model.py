@@ -6,10 +6,11 @@ expired) stands on the ledger, which knows the artefact by a salted commitment o
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import date
 from enum import StrEnum
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import Annotated, Any
 
 import msgspec
 from msgspec import Meta
@@ -19,9 +20,6 @@ from shuiqiao.base.errors import Conflict, Denied, InvalidInput, ShuiqiaoError
 from shuiqiao.base.ids import OwnedId, owned_id
 from shuiqiao.base.wire import CalendarMs, Digest, Id, MemberName, PublicKey, Salt
 from shuiqiao.standards.model import MAX_GROUPS, GroupId, StandardId
-
-if TYPE_CHECKING:
-    from collections.abc import Mapping
 
 MAX_ARTEFACT_BYTES = 16_384
 """A full artefact of 32 types with 4 groups each is under 6 kB; the rest is margin."""

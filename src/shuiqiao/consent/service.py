@@ -16,7 +16,6 @@ It decides nothing that the ledger decides (who signs, steps, windows): the cont
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
 
 from shuiqiao.base.clock import MS_PER_DAY
 from shuiqiao.base.errors import Conflict, Denied, IntegrityError, InvalidInput
@@ -34,12 +33,10 @@ from shuiqiao.consent.model import (
     grant_key,
 )
 from shuiqiao.consent.store import ConsentStore, Enrolment, StoredArtefact
-
-if TYPE_CHECKING:
-    from shuiqiao.crypto.model import CipherSuite
-    from shuiqiao.ledger.model import Committed, StateView
-    from shuiqiao.ledger.transactions.submitter import LedgerSubmitter
-    from shuiqiao.standards.model import Catalogue
+from shuiqiao.crypto.model import CipherSuite
+from shuiqiao.ledger.model import Committed, StateView
+from shuiqiao.ledger.transactions.submitter import LedgerSubmitter
+from shuiqiao.standards.model import Catalogue
 
 IDENTITY_CHECK_MAX_AGE_MS = 180 * MS_PER_DAY
 """A legal representative whose identity was checked longer ago is checked again before a new consent."""

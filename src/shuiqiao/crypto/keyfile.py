@@ -18,7 +18,7 @@ import hashlib
 import re
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Final
+from typing import Any, Final
 
 import msgspec
 from argon2.low_level import Type, hash_secret_raw
@@ -28,12 +28,10 @@ from shuiqiao.base.durable import create_file
 from shuiqiao.base.encoding import decode_json, encode_json, typed
 from shuiqiao.base.errors import Conflict, Denied, IntegrityError, InvalidInput, Unavailable
 from shuiqiao.base.files import open_regular
+from shuiqiao.base.ids import Entropy
 from shuiqiao.crypto.kdf import SEED_BYTES, verify_hash_present, verify_seed
 from shuiqiao.crypto.model import SuiteName
 from shuiqiao.crypto.sealing import AES_256_GCM, NONCE_BYTES, SM4_GCM, TAG_BYTES, AuthenticatedCipher
-
-if TYPE_CHECKING:
-    from shuiqiao.base.ids import Entropy
 
 MAX_FILE_BYTES = 4096
 """In bytes: a key file takes about 500."""

@@ -249,7 +249,7 @@ class HomeReader:
             folder = self.home.vault
             if not is_there:
                 folder = Path(stack.enter_context(tempfile.TemporaryDirectory(prefix="shuiqiao-look-")))
-            vault = Vault.open(
+            vault = Vault(
                 folder,
                 suite=self.suite,
                 catalogue=load_catalogue(),

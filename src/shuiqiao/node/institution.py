@@ -236,7 +236,7 @@ class Institution:
     def vault(self) -> Vault:
         """The private records of a tax bureau."""
         self._require(Role.TAX_BUREAU)
-        return Vault.open(
+        return Vault(
             self.home.vault,
             suite=self.suite,
             catalogue=self.catalogue,

@@ -168,15 +168,16 @@ def convert_column(field: Field, raw: Any, *, unit: AmountUnit) -> Converted:
 def _convert_text(field: Field, raw: Any, *, unit: AmountUnit) -> Converted:
     raw, too_long = _without_long_cells(_narrow(raw) if pa.types.is_string_view(raw.type) else raw)
     text, failures = clean_text(raw)
+    rule = _CELL_RULES.get(field.type, "")
     match field.type:
         case FieldType.TEXT:
             converted = _check_text(field, text)
         case FieldType.AMOUNT_FEN if unit is AmountUnit.YUAN:
             converted = _yuan_from_text(text)
         case FieldType.AMOUNT_FEN | FieldType.INTEGER:
-            converted = _integers_from_text(text, rule=_number_rule(field))
+            converted = _integers_from_text(text, rule=rule)
         case _:
-            converted = _by_distinct_value(text, _cell_reader(field), field=field)
+            converted = _by_distinct_value(text, _cell_reader(field), kind=arrow_type(field), rule=rule)
     return Converted(values=converted.values, failures=(*too_long, *failures, *converted.failures))
 
 
@@ -185,7 +186,7 @@ def _convert_typed(field: Field, raw: Any, *, unit: AmountUnit) -> Converted:
         case FieldType.AMOUNT_FEN if unit is AmountUnit.YUAN:
             return _fen_from_yuan(raw)
         case FieldType.AMOUNT_FEN | FieldType.INTEGER | FieldType.YEAR:
-            return _whole_numbers(raw, rule=_number_rule(field))
+            return _whole_numbers(raw, rule=_CELL_RULES[field.type])
         case FieldType.DATE:
             return _days(raw)
         case FieldType.BOOLEAN if pa.types.is_boolean(raw.type):
@@ -293,7 +294,7 @@ def _integers_from_text(text: Any, *, rule: str) -> Converted:
 def _whole_numbers(raw: Any, *, rule: str) -> Converted:
     present = valid_mask(raw)
     if pa.types.is_decimal(raw.type):
-        return _by_distinct_value(raw.cast(pa.string()), read_whole, field=None, rule=rule)
+        return _by_distinct_value(raw.cast(pa.string()), read_whole, kind=pa.int64(), rule=rule)
     numbers = _numbers(raw, np.float64 if pa.types.is_floating(raw.type) else None)
     fits = (numbers <= MAX_FEN) & (numbers >= -MAX_FEN)
     if numbers.dtype.kind == "f":  # infinities and NaN compare false and are refused
@@ -324,17 +325,13 @@ def _integer_column(numbers: Any, present: Mask, failing: dict[str, Mask]) -> Co
     return Converted(values=values, failures=tuple(failures))
 
 
-def _by_distinct_value(
-    text: Any, read: Callable[[str], object | None], *, field: Field | None, rule: str | None = None
-) -> Converted:
+def _by_distinct_value(text: Any, read: Callable[[str], object | None], *, kind: Any, rule: str) -> Converted:
     readable = true_mask(pc.less_equal(pc.binary_length(text), _READ_BYTES))
     encoded = blank_out(text, ~readable).dictionary_encode()
     read_values = [None if cell is None else read(cell) for cell in encoded.dictionary.to_pylist()]
-    kind = pa.int64() if field is None else arrow_type(field)
     values = pa.array(read_values, type=kind).take(encoded.indices)
     bad = valid_mask(text) & ~valid_mask(values)
-    name = rule or _CELL_RULES[(field or _NO_FIELD).type]
-    return Converted(values=values, failures=tuple(_failing(name, bad)))
+    return Converted(values=values, failures=tuple(_failing(rule, bad)))
 
 
 def _cell_reader(field: Field) -> Callable[[str], object | None]:
@@ -343,8 +340,6 @@ def _cell_reader(field: Field) -> Callable[[str], object | None]:
         return field.code_list.spellings().get
     return _CELL_READERS[field.type]
 
-
-_NO_FIELD = Field(name="", title="", name_zh="", source_code="", type=FieldType.INTEGER, group="", level=1)
 
 _CELL_READERS: dict[FieldType, Callable[[str], object | None]] = {
     FieldType.RATE: read_rate,
@@ -364,10 +359,6 @@ _CELL_RULES: dict[FieldType, str] = {
     FieldType.INTEGER: "not_an_integer",
     FieldType.AMOUNT_FEN: "not_an_amount",
 }
-
-
-def _number_rule(field: Field) -> str:
-    return _CELL_RULES[field.type]
 
 
 def _numbers(values: Any, dtype: Any) -> npt.NDArray[Any]:

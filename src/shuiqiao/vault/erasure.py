@@ -13,7 +13,7 @@ An erased record that is ingested again is a new record: its identity was erased
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import msgspec
@@ -45,24 +45,22 @@ from shuiqiao.vault.storage.index import BatchRow, IndexView, RecordIndex
 NEW_SUFFIX = ".new"
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Eraser:
     """Erases leaves of one vault; the caller holds the vault's writing lock."""
 
-    def __init__(
-        self, *, folder: Path, index: RecordIndex, reader: BatchReader, suite: CipherSuite, catalogue: Catalogue
-    ) -> None:
-        self._folder = folder
-        self._index = index
-        self._reader = reader
-        self._suite = suite
-        self._catalogue = catalogue
+    folder: Path
+    index: RecordIndex
+    reader: BatchReader
+    suite: CipherSuite
+    catalogue: Catalogue
 
     def erase(self, batch: bytes, indexes: Sequence[int], *, reason: ErasureReason, anchor: Anchor) -> None:
         """Destroy leaves of a batch, or all of it where none is listed.
 
         Raises InvalidInput ``vault.batch_unknown`` and ``vault.leaf_unknown``, also for what is erased already.
         """
-        with self._index.write() as writer:
+        with self.index.write() as writer:
             row = writer.batch_by_id(batch)
             if row is None:
                 raise InvalidInput("vault.batch_unknown", f"batch {batch.hex()} is not in this vault")
@@ -98,7 +96,7 @@ class Eraser:
         What the ledger refuses to be told is returned by batch number; it stays begun and stops nothing else.
         """
         refused: dict[int, ShuiqiaoError] = {}
-        with self._index.read() as view:
+        with self.index.read() as view:
             waiting = [(view.batch(number), fields) for number, fields in view.pending_erasures()]
         for row, fields in waiting:
             indexes = fields["indexes"]
@@ -108,18 +106,17 @@ class Eraser:
             except (Conflict, Denied, InvalidInput) as error:
                 refused[row.number] = error
                 continue
-            with self._index.write() as writer:
+            with self.index.write() as writer:
                 writer.put_batch(replace(row, parquet=parquet, erased=row.erased or not indexes))
                 writer.finish_erasure(row.number)
         return refused
 
     def renew(self, batch: bytes, *, new: bytes, anchor: Anchor) -> None:
         """Put a pending batch under another id: the same records, tree and root [VAULT-STORE-6]."""
-        with self._index.read() as view:
+        with self.index.read() as view:
             row = _pending(view, batch, anchor)
         old, renamed = (
-            [self._folder / (each.hex() + suffix) for suffix in (LEAVES_SUFFIX, PARQUET_SUFFIX)]
-            for each in (batch, new)
+            [self.folder / (each.hex() + suffix) for suffix in (LEAVES_SUFFIX, PARQUET_SUFFIX)] for each in (batch, new)
         )
         with self._opened(row) as file:
             header = msgspec.structs.replace(file.header, batch=new)
@@ -128,55 +125,55 @@ class Eraser:
             write_file(renamed[0], parts)
         with open_regular(old[1]) as stored:
             write_file(renamed[1], [stored.read()])
-        sync_folder(self._folder)
-        with self._index.write() as writer:
+        sync_folder(self.folder)
+        with self.index.write() as writer:
             writer.rename_batch(row, batch=new)
         self._remove(old, batch)
 
     def abandon(self, batch: bytes, *, anchor: Anchor) -> None:
         """Give a pending batch up: its records count as never taken in, and may be ingested again [VAULT-STORE-6]."""
-        with self._index.write() as writer:
+        with self.index.write() as writer:
             row = _pending(writer, batch, anchor)
             places = {(row.number, index) for index in range(row.count)}
             writer.drop_versions(self._keys(writer, row, list(range(row.count))), places)
             writer.drop_batch(row)
-        self._remove([self._folder / (batch.hex() + suffix) for suffix in (LEAVES_SUFFIX, PARQUET_SUFFIX)], batch)
+        self._remove([self.folder / (batch.hex() + suffix) for suffix in (LEAVES_SUFFIX, PARQUET_SUFFIX)], batch)
 
     def _remove(self, paths: Sequence[Path], batch: bytes) -> None:
-        self._reader.forget(batch)
+        self.reader.forget(batch)
         for path in paths:
             path.unlink()
-        sync_folder(self._folder)
+        sync_folder(self.folder)
 
     def _gone(self, row: BatchRow) -> set[int]:
         with self._opened(row) as file:
             return set(file.header.erased)
 
     def _opened(self, row: BatchRow) -> LeavesFile:
-        groups = self._catalogue.get(row.standard).group_ids
-        return LeavesFile(self._folder / (row.id.hex() + LEAVES_SUFFIX), count=row.count, groups=groups)
+        groups = self.catalogue.get(row.standard).group_ids
+        return LeavesFile(self.folder / (row.id.hex() + LEAVES_SUFFIX), count=row.count, groups=groups)
 
     def _keys(self, view: IndexView, row: BatchRow, indexes: list[int]) -> list[bytes]:
         """Return the index keys of records, made again from their bytes."""
-        record_type = self._catalogue.get(row.standard)
+        record_type = self.catalogue.get(row.standard)
         number = view.type_number(record_type.id)
         assert number is not None
         with self._opened(row) as file:
             groups = [file.group(position).records(indexes) for position in range(len(record_type.groups))]
-        table = read_rows(self._folder, row.id, record_type.field_names, indexes)
+        table = read_rows(self.folder, row.id, record_type.field_names, indexes)
         rows = table.combine_chunks().to_batches()[0]
         # Which of the two keys a record has depends on its source, which is not in these files.
         return [
             key
             for key_is_all in (False, True)
             for key in identify(
-                record_type, rows, groups, type_number=number, hash_name=self._suite.hash_name, key_is_all=key_is_all
+                record_type, rows, groups, type_number=number, hash_name=self.suite.hash_name, key_is_all=key_is_all
             ).keys
         ]
 
     def _destroy(self, row: BatchRow, indexes: Sequence[int]) -> bytes:
         """Write both files without the records; return the digest of the new Parquet file."""
-        leaves, parquet = (self._folder / (row.id.hex() + suffix) for suffix in (LEAVES_SUFFIX, PARQUET_SUFFIX))
+        leaves, parquet = (self.folder / (row.id.hex() + suffix) for suffix in (LEAVES_SUFFIX, PARQUET_SUFFIX))
         with self._opened(row) as file:
             header = file.header
             gone = np.zeros(row.count, dtype=np.bool_)
@@ -188,7 +185,7 @@ class Eraser:
             header = msgspec.structs.replace(
                 header,
                 erased=np.flatnonzero(gone).tolist(),
-                parquet=self._suite.digest(columns),
+                parquet=self.suite.digest(columns),
                 sizes=[len(group.data) for group in groups],
             )
             parts = encode_leaves(header, tree=file.tree(), salts=salts.tobytes(), groups=groups)
@@ -197,14 +194,14 @@ class Eraser:
         for path in (parquet, leaves):
             path.with_name(path.name + NEW_SUFFIX).replace(path)
         # What is kept open would keep the old files' blocks, and what is decoded the records.
-        self._reader.forget(row.id)
-        sync_folder(self._folder)
+        self.reader.forget(row.id)
+        sync_folder(self.folder)
         return header.parquet
 
     def _without_rows(self, row: BatchRow, gone: np.ndarray[tuple[int], np.dtype[np.bool_]]) -> bytes:
         """Return the Parquet file with empty rows in the place of erased records, so that the others keep theirs."""
-        record_type = self._catalogue.get(row.standard)
-        table = read_rows(self._folder, row.id, record_type.field_names, range(row.count))
+        record_type = self.catalogue.get(row.standard)
+        table = read_rows(self.folder, row.id, record_type.field_names, range(row.count))
         places = pa.array(np.arange(row.count), mask=gone)
         return encode_parquet(record_type, table.take(places).cast(canonical_schema(record_type)))
 

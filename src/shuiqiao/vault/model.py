@@ -10,15 +10,13 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from enum import StrEnum
 from pathlib import Path
-from typing import TYPE_CHECKING, Protocol
+from typing import Protocol
 
 import msgspec
 
 from shuiqiao.base.errors import InvalidInput
-
-if TYPE_CHECKING:
-    from shuiqiao.base.ids import MemberId
-    from shuiqiao.ledger.model import Committed, StateView
+from shuiqiao.base.ids import MemberId
+from shuiqiao.ledger.model import Committed, StateView
 
 BATCH_ID_BYTES = 16
 

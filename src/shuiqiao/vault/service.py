@@ -44,7 +44,14 @@ from shuiqiao.vault.model import (
 )
 from shuiqiao.vault.search import FoundRecord, RecordQuery, find_records
 from shuiqiao.vault.storage.batch_file import BatchReader
-from shuiqiao.vault.storage.index import LOCK_FILE, BatchRow, RecordIndex
+from shuiqiao.vault.storage.index import (
+    BATCHES_FOLDER,
+    INDEX_FOLDER,
+    LOCK_FILE,
+    QUARANTINE_FOLDER,
+    BatchRow,
+    RecordIndex,
+)
 
 MAX_UNNAMED_FILES = 8
 """Files of no batch that an ingest clears away: a crash leaves two. More mean that the index is not this vault's."""
@@ -56,7 +63,13 @@ _READ_BYTES = 1 << 20
 
 
 class Vault:
-    """The records of one institution under one folder; ``Vault.open`` makes one."""
+    """The records of one institution under one folder, made where it is not there. One process opens a folder once.
+
+    reads_only: to look at one that is there; acts that write are refused by its index.
+
+        vault = Vault(home / "vault", suite=suite, catalogue=catalogue, clock=SystemClock(), entropy=system_entropy)
+        report = vault.ingest([Path("invoices.csv")], anchor=submitter)
+    """
 
     def __init__(
         self,
@@ -66,49 +79,23 @@ class Vault:
         catalogue: Catalogue,
         clock: Clock,
         entropy: Entropy,
-        settings: VaultSettings,
-        reads_only: bool,
+        settings: VaultSettings | None = None,
+        reads_only: bool = False,
     ) -> None:
         self._folder = folder
         self._suite = suite
         self._catalogue = catalogue
         self._clock = clock
         self._entropy = entropy
-        self._settings = settings
-        self._batches = folder / "batches"
-        self._quarantine = folder / "quarantine"
-        for path in () if reads_only else (self._batches, self._quarantine, folder / "index.lmdb"):
+        self._settings = settings or VaultSettings()
+        self._batches = folder / BATCHES_FOLDER
+        self._quarantine = folder / QUARANTINE_FOLDER
+        for path in () if reads_only else (self._batches, self._quarantine, folder / INDEX_FOLDER):
             path.mkdir(mode=0o700, parents=True, exist_ok=True)
-        self._index = RecordIndex(folder / "index.lmdb", reads_only=reads_only)
+        self._index = RecordIndex(folder / INDEX_FOLDER, reads_only=reads_only)
         self._reader = BatchReader(self._batches)
         self._eraser = Eraser(
             folder=self._batches, index=self._index, reader=self._reader, suite=suite, catalogue=catalogue
-        )
-
-    @classmethod
-    def open(
-        cls,
-        folder: Path,
-        *,
-        suite: CipherSuite,
-        catalogue: Catalogue,
-        clock: Clock,
-        entropy: Entropy,
-        settings: VaultSettings | None = None,
-        reads_only: bool = False,
-    ) -> Vault:
-        """Open a vault folder, making it where it is not there. One process opens a folder once.
-
-        reads_only: to look at one that is there; acts that write are refused by its index.
-        """
-        return cls(
-            folder,
-            suite=suite,
-            catalogue=catalogue,
-            clock=clock,
-            entropy=entropy,
-            settings=settings or VaultSettings(),
-            reads_only=reads_only,
         )
 
     def close(self) -> None:

@@ -259,7 +259,7 @@ def _verify_vault(home: Home, state: StateView, *, progress: Progress) -> tuple[
         return 0, 0
     progress("recompute the vault 重算保险库", 0, None)
     settings = load_settings(home)
-    vault = Vault.open(
+    vault = Vault(
         home.vault,
         suite=get_suite(settings.suite),
         catalogue=load_catalogue(),

@@ -88,7 +88,7 @@ def _ingest_rate(
     place: Path, paths: Sequence[Path], *, records: int, suite: CipherSuite, settings: VaultSettings
 ) -> float:
     ledger, anchor = _open_ledger(place / "ledger", suite)
-    vault = Vault.open(
+    vault = Vault(
         place / "vault",
         suite=suite,
         catalogue=load_catalogue(),

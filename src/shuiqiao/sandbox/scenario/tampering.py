@@ -199,7 +199,7 @@ def _double_first(rows: Any) -> Any:
 
 
 def _check_vault(bureau: Institution, folder: Path) -> FileCheck:
-    vault = Vault.open(
+    vault = Vault(
         folder,
         suite=bureau.suite,
         catalogue=bureau.catalogue,

@@ -62,34 +62,24 @@ class _Counts:
     superseding: int = 0
 
 
+@dataclass(kw_only=True)
 class Ingest:
     """One run of the ingest over opened sources; the caller holds the vault's writing lock.
 
     amending: every row is to supersede a record that is there.
     """
 
-    def __init__(
-        self,
-        *,
-        folder: Path,
-        index: RecordIndex,
-        suite: CipherSuite,
-        settings: VaultSettings,
-        entropy: Entropy,
-        anchor: Anchor,
-        report: Report,
-        progress: Progress,
-        amending: bool = False,
-    ) -> None:
-        self._folder = folder
-        self._index = index
-        self._suite = suite
-        self._settings = settings
-        self._entropy = entropy
-        self._anchor = anchor
-        self._report = report
-        self._progress = progress
-        self._amending = amending
+    folder: Path
+    index: RecordIndex
+    suite: CipherSuite
+    settings: VaultSettings
+    entropy: Entropy
+    anchor: Anchor
+    report: Report
+    progress: Progress
+    amending: bool = False
+
+    def __post_init__(self) -> None:
         self._counts = _Counts()
         self._writer: IndexWriter | None = None
         self._builder: BatchBuilder | None = None
@@ -103,22 +93,22 @@ class Ingest:
         """Ingest sources type by type. finished: batches that were anchored for an interrupted run before."""
         self._told = list(finished)
         for entry in sources:
-            self._report.allow(entry.name, size_bytes=entry.size_bytes)
+            self.report.allow(entry.name, size_bytes=entry.size_bytes)
         rows = [entry.source.row_count for entry in sources]
         total = None if None in rows else sum(count or 0 for count in rows)
         expected = sum(entry.expected_rows for entry in sources)
-        is_large = expected >= self._settings.parallel_from_rows
+        is_large = expected >= self.settings.parallel_from_rows
         types = {entry.source.record_type.id: entry.source.record_type for entry in sources}
         try:
-            workers = self._settings.workers if is_large else 0
-            with open_preparers(hash_name=self._suite.hash_name, workers=workers) as prepare_all:
+            workers = self.settings.workers if is_large else 0
+            with open_preparers(hash_name=self.suite.hash_name, workers=workers) as prepare_all:
                 for record_type in types.values():
                     own = [entry for entry in sources if entry.source.record_type.id == record_type.id]
                     names = {entry.number: entry.name for entry in own}
                     chunks = self._chunks(own, type_numbers[record_type.id])
                     for chunk, prepared in prepare_all(chunks):
                         self._take(chunk, prepared, name=names[chunk.source])
-                        self._progress("records read 读取记录", self._counts.read, total)
+                        self.progress("records read 读取记录", self._counts.read, total)
                     self._seal()
             self._settle()
         except BaseException:
@@ -128,7 +118,7 @@ class Ingest:
         return self._finished()
 
     def _chunks(self, sources: Iterable[NumberedSource], type_number: int) -> Iterator[Chunk]:
-        size = self._settings.batch_records
+        size = self.settings.batch_records
         for entry in sources:
             record_type = entry.source.record_type
             first_row = 1
@@ -139,8 +129,8 @@ class Ingest:
                     source=entry.number,
                     first_row=first_row,
                     rows=rows,
-                    salts=self._entropy(rows.num_rows * len(record_type.groups) * SALT_BYTES),
-                    batch=new_id(self._entropy),
+                    salts=self.entropy(rows.num_rows * len(record_type.groups) * SALT_BYTES),
+                    batch=new_id(self.entropy),
                     key_is_all=entry.source.plan.natural_key_is_all,
                 )
                 first_row += rows.num_rows
@@ -151,9 +141,9 @@ class Ingest:
             self._begin_batch(chunk)
         placement = self._placement()
         found = deduplicate(
-            writer, chunk.record_type, prepared, source=chunk.source, placement=placement, amending=self._amending
+            writer, chunk.record_type, prepared, source=chunk.source, placement=placement, amending=self.amending
         )
-        self._report.add_issues(name, prepared.issues)
+        self.report.add_issues(name, prepared.issues)
         self._report_known(writer, name, chunk.source, prepared, found.known)
         self._counts.read += prepared.read
         self._counts.quarantined += prepared.quarantined
@@ -163,7 +153,7 @@ class Ingest:
 
     def _open_writer(self) -> IndexWriter:
         if self._writer is None:
-            self._writer = self._index.begin()
+            self._writer = self.index.begin()
         return self._writer
 
     def _begin_batch(self, chunk: Chunk) -> None:
@@ -173,7 +163,7 @@ class Ingest:
     def _placement(self) -> Placement:
         builder = self._builder
         assert builder is not None
-        return Placement(batch=builder.number, count=builder.count, batch_records=self._settings.batch_records)
+        return Placement(batch=builder.number, count=builder.count, batch_records=self.settings.batch_records)
 
     def _report_known(
         self, writer: IndexWriter, name: str, source: int, prepared: PreparedRows, known: list[KnownRow]
@@ -186,7 +176,7 @@ class Ingest:
             if entry.first is not None:
                 file = name if entry.first.source == source else writer.source(entry.first.source)
                 first = (file, entry.first.row)
-            self._report.add_known(
+            self.report.add_known(
                 name,
                 row=int(prepared.source_rows[entry.position]),
                 rule=entry.rule,
@@ -204,13 +194,13 @@ class Ingest:
                 self._begin_batch(chunk)
             builder, writer = self._builder, self._open_writer()
             assert builder is not None
-            stop = min(total, start + self._settings.batch_records - builder.count)
+            stop = min(total, start + self.settings.batch_records - builder.count)
             builder.add(rows.slice(start, stop))
             writer.put_records(found.items[start:stop])
             for number in range(start, stop) if superseding else ():
                 if number in superseding:
                     self._replace(writer, old=superseding[number], new=placement.of(number))
-            if builder.count == self._settings.batch_records:
+            if builder.count == self.settings.batch_records:
                 self._seal()
             start = stop
         # [VAULT-TREE-1]: large records make a smaller batch.
@@ -226,13 +216,13 @@ class Ingest:
         builder, self._builder = self._builder, None
         if builder is None or not builder.count:
             return
-        row = builder.write(self._folder, suite=self._suite)
+        row = builder.write(self.folder, suite=self.suite)
         writer = self._open_writer()
         self._settle_in(writer)
         writer.put_batch(row)
         writer.commit()
         self._writer = None
-        anchored = tell_batch(self._index, self._anchor, row)
+        anchored = tell_batch(self.index, self.anchor, row)
         self._anchored.append(anchored)
         self._told.append(anchored)
         self._amend()
@@ -240,9 +230,9 @@ class Ingest:
     def _amend(self) -> None:
         if not self._replacing:
             return
-        told = tell_replacements(self._index, self._anchor, self._replacing)
+        told = tell_replacements(self.index, self.anchor, self._replacing)
         # What the ledger has said is live from now on: not something to leave for the next batch.
-        with self._index.write() as writer:
+        with self.index.write() as writer:
             self._settle_in(writer)
             for old, new in told:
                 writer.finish_replacement(old=old, new=new)
@@ -258,7 +248,7 @@ class Ingest:
         if self._writer is not None:
             self._writer.abort()
             self._writer = None
-        with self._index.write() as writer:
+        with self.index.write() as writer:
             self._settle_in(writer)
 
     def _finished(self) -> IngestReport:
@@ -278,5 +268,5 @@ class Ingest:
                 )
                 for row in self._told
             ),
-            report=self._report.path,
+            report=self.report.path,
         )
