@@ -25,8 +25,8 @@ from shuiqiao.ledger.model import (
     Transaction,
 )
 from shuiqiao.ledger.state.machine import BlockResult, Candidate, StateMachine, verify_claims
-from shuiqiao.ledger.state.memory_state import MemoryState
 from shuiqiao.ledger.state.overlay import OverlayState, genesis_writes
+from shuiqiao.ledger.state.state_map import MemoryState
 from shuiqiao.ledger.transactions.kinds import KindTable
 from shuiqiao.ledger.transactions.transaction import TransactionDraft, sign_transaction
 

@@ -15,8 +15,8 @@ from shuiqiao.crypto.model import SuiteName
 from shuiqiao.crypto.suites import get_suite
 from shuiqiao.ledger.model import BlockContext, Kind, NetworkParameters
 from shuiqiao.ledger.state.machine import Candidate, StateMachine
-from shuiqiao.ledger.state.memory_state import MemoryState
 from shuiqiao.ledger.state.overlay import OverlayState, genesis_writes
+from shuiqiao.ledger.state.state_map import MemoryState
 from shuiqiao.ledger.transactions.kinds import KindTable
 from shuiqiao.ledger.transactions.transaction import TransactionDraft, sign_transaction
 

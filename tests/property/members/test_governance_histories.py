@@ -15,8 +15,8 @@ from hypothesis import strategies as st
 from members_world import KINDS, START_MS, World, signing
 from shuiqiao.ledger.model import BlockContext
 from shuiqiao.ledger.state.machine import Candidate
-from shuiqiao.ledger.state.memory_state import MemoryState
 from shuiqiao.ledger.state.overlay import OverlayState, genesis_writes
+from shuiqiao.ledger.state.state_map import MemoryState
 from shuiqiao.members.action import HandOperator, SetGoverning, SetQuorum, SetWitnesses
 from shuiqiao.members.model import MAX_ROTATIONS
 

@@ -6,8 +6,8 @@ import pytest
 
 from shuiqiao.base.errors import Denied
 from shuiqiao.base.ids import MemberId
-from shuiqiao.ledger.state.memory_state import MemoryState
 from shuiqiao.ledger.state.overlay import genesis_writes
+from shuiqiao.ledger.state.state_map import MemoryState
 from shuiqiao.members.contract import KINDS
 from shuiqiao.members.genesis import encode_genesis, network_parameters
 from shuiqiao.members.key_ring import MemberKeyRing

@@ -14,12 +14,13 @@ from __future__ import annotations
 import base64
 import binascii
 import re
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 from shuiqiao.base.errors import IntegrityError
 from shuiqiao.base.visible import HIDDEN
 from shuiqiao.crypto.model import CipherSuite
-from shuiqiao.ledger.log.tree import HASH_BYTES, MAX_TREE_SIZE
+from shuiqiao.ledger.log.tree import HASH_BYTES, MAX_TREE_SIZE, verify_consistency
 
 MAX_COSIGNATURES = 64
 """Most witnesses of a log; C2SP asks verifiers to accept at least 16 signatures."""
@@ -52,12 +53,9 @@ class TreeHead:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Checkpoint:
-    """The tree head: what a signed note says."""
+class Checkpoint(TreeHead):
+    """A tree head with the note that says it."""
 
-    origin: str
-    size: int
-    root: bytes
     note: bytes
     """The complete signed note as published."""
 
@@ -143,6 +141,13 @@ def read_checkpoint(note: bytes) -> Checkpoint:
     """Return what a note says, whoever signed it; raises IntegrityError ``ledger.checkpoint_malformed``."""
     head = decode_signed_note(note).head
     return Checkpoint(origin=head.origin, size=head.size, root=head.root, note=note)
+
+
+def verify_extension(old: TreeHead, new: TreeHead, *, path: Sequence[bytes], hash_name: str) -> None:
+    """Return if the log of a newer head begins with that of an older one; raises what ``verify_consistency`` raises."""
+    verify_consistency(
+        old_size=old.size, old_root=old.root, new_size=new.size, new_root=new.root, path=path, hash_name=hash_name
+    )
 
 
 def malformed(reason: str) -> IntegrityError:

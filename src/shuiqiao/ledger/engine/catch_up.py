@@ -10,9 +10,9 @@ from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING
 
 from shuiqiao.base.errors import IntegrityError, InvalidInput, Unavailable
-from shuiqiao.ledger.checkpoints.signed_note import Checkpoint
+from shuiqiao.ledger.checkpoints.signed_note import Checkpoint, TreeHead, verify_extension
 from shuiqiao.ledger.log.entry import decode_entry
-from shuiqiao.ledger.log.tree import Frontier, verify_consistency
+from shuiqiao.ledger.log.tree import Frontier
 from shuiqiao.ledger.model import Block, Event, Transaction
 from shuiqiao.ledger.replay.replay import prove_signatures
 from shuiqiao.ledger.state.machine import Candidate
@@ -115,14 +115,8 @@ class Catcher:
             return
         path = self._writer.consistency_proof(old_size=size, new_size=checkpoint.size)
         try:
-            verify_consistency(
-                old_size=size,
-                old_root=root,
-                new_size=checkpoint.size,
-                new_root=checkpoint.root,
-                path=path,
-                hash_name=self._hash_name,
-            )
+            own = TreeHead(origin=checkpoint.origin, size=size, root=root)
+            verify_extension(own, checkpoint, path=path, hash_name=self._hash_name)
         except IntegrityError as error:
             raise HistoryBroken(
                 ForkKind.NOT_AN_EXTENSION,

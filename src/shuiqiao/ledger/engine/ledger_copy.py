@@ -20,10 +20,11 @@ from shuiqiao.base.errors import IntegrityError
 from shuiqiao.ledger.checkpoints.signed_note import Checkpoint
 from shuiqiao.ledger.engine.port import CopySettings
 from shuiqiao.ledger.log.tree import Frontier
-from shuiqiao.ledger.model import Block, BlockContext, NetworkParameters, StateView, Transaction
+from shuiqiao.ledger.model import Block, NetworkParameters, Transaction
+from shuiqiao.ledger.replay.reexecution import ReplayedCopy
 from shuiqiao.ledger.replay.replay import Level, replay_block
-from shuiqiao.ledger.state.machine import Candidate, StateMachine
-from shuiqiao.ledger.state.overlay import OverlayState, genesis_writes
+from shuiqiao.ledger.state.machine import BlockResult, StateMachine
+from shuiqiao.ledger.state.overlay import genesis_writes
 from shuiqiao.ledger.store.checkpoint_file import (
     CHECKPOINTS_FOLDER,
     COSIGNED_INTERVAL_S,
@@ -47,6 +48,7 @@ from shuiqiao.ledger.store.lock import FolderLock, system_refusals
 from shuiqiao.ledger.store.log_reading import LogReading, block_of
 from shuiqiao.ledger.store.recovery import Recovery, recover
 from shuiqiao.ledger.store.segments import SEGMENTS_FOLDER, SegmentFiles
+from shuiqiao.ledger.store.state_tree import PlannedUpdate
 from shuiqiao.ledger.store.state_view import CurrentState, SnapshotState, ValueCache, replay_id
 
 _REPLAYED_LEAVES: Final = 4096
@@ -54,7 +56,7 @@ _REPLAYED_BLOCKS: Final = 64
 """What is indexed together at most when the ledger is opened: planning looks through all blocks that are not yet."""
 
 
-class LedgerCopy(LogReading):
+class LedgerCopy(LogReading, ReplayedCopy):
     """An open ledger folder."""
 
     def __init__(self, folder: Path, *, machine: StateMachine, settings: CopySettings) -> None:
@@ -195,31 +197,17 @@ class LedgerCopy(LogReading):
         """A copy of the tree's right edge, to try an append on."""
         return self._frontier.copy()
 
-    def overlay(self) -> OverlayState:
-        """Return a fresh overlay over the state after the last stored block, for the next one."""
-        return OverlayState(self._current)
-
     def look_up(self, transactions: Iterable[Transaction]) -> None:
         """Look up together what the index knows of the next block's transactions, before it is executed."""
         self._current.look_up(transactions)
 
     @property
-    def current(self) -> StateView:
+    def current(self) -> CurrentState:
         """The state after the last stored block, for the thread that executes and commits only."""
         return self._current
 
-    def execute(self, candidates: Iterable[Candidate], *, overlay: OverlayState, time_ms: int) -> Execution:
-        """Execute the next block on an overlay over the state after the last stored block; nothing is stored."""
-        height, previous_time_ms = self._last
-        result = self.machine.execute_block(
-            candidates,
-            overlay,
-            BlockContext(height=height + 1, time_ms=time_ms),
-            previous_time_ms=previous_time_ms,
-            replay=self._current,
-        )
-        plan = None if result.entry is None else self._current.planned
-        return Execution(result=result, writes=overlay.writes, plan=plan)
+    def _plan_of(self, result: BlockResult) -> PlannedUpdate | None:
+        return None if result.entry is None else self._current.planned
 
     def commit(self, execution: Execution) -> Block:
         """Make an executed block durable and visible; raises what ``store`` and ``publish`` raise."""
@@ -273,7 +261,7 @@ class LedgerCopy(LogReading):
         self._digest = frame.digest
         self._frontier = growth.frontier
         self._state_root = plan.root
-        self._last = (frame.height, time_ms)
+        self.last = (frame.height, time_ms)
         self._current.advance(execution.writes, used, plan=plan)
         if self.epochs.key in execution.writes:
             # The proof of an epoch is made from the state of this very block, so none may follow it unseen.
@@ -312,7 +300,7 @@ class LedgerCopy(LogReading):
         with self._view_lock:
             self.head = head
             self._view = view
-        self._last = (head.height, head.time_ms)
+        self.last = (head.height, head.time_ms)
         self._state_root = head.state_root
         self._current.settle(view)
 

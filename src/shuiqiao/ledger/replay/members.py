@@ -36,7 +36,7 @@ from shuiqiao.ledger.store.checkpoint_file import CHECKPOINTS_FOLDER, LATEST_NAM
 
 if TYPE_CHECKING:
     from shuiqiao.ledger.state.machine import StateMachine
-    from shuiqiao.ledger.state.memory_state import MemoryState
+    from shuiqiao.ledger.state.state_map import MemoryState
 
 LATEST_NOTE: Final = f"{CHECKPOINTS_FOLDER}/{LATEST_NAME}"
 """Name of the one note that needs the log's own signature only."""
@@ -131,8 +131,7 @@ class MembersReplay:
         decoded = [machine.decode(raw) for raw in block.transactions]
         chosen = [tx for tx in decoded if machine.kinds.get(tx.kind, tx.version).room in self._rooms]
         if not chosen:
-            ledger.time_ms = block.time_ms
-            ledger.append(block)
+            ledger.skip(block, time_ms=block.time_ms)
             return
         execution = replay_transactions(ledger, chosen, time_ms=block.time_ms, level=Level.VERIFIED)
         for outcome in execution.result.outcomes:

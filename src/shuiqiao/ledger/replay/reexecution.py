@@ -6,9 +6,10 @@ are only read.
 
 from __future__ import annotations
 
+from abc import abstractmethod
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Final, Protocol
+from typing import TYPE_CHECKING, Final
 
 from shuiqiao.base.errors import ShuiqiaoError, Unavailable
 from shuiqiao.ledger.log.entry import decode_entry
@@ -16,7 +17,7 @@ from shuiqiao.ledger.replay.replay import Level, ReplayedLedger, replay_block
 
 if TYPE_CHECKING:
     from shuiqiao.ledger.model import Block
-    from shuiqiao.ledger.store.execution import Execution
+    from shuiqiao.ledger.store.execution import Execution, Growth
     from shuiqiao.ledger.store.frame import StoredFrame
     from shuiqiao.ledger.store.index_record import Head
 
@@ -24,18 +25,18 @@ _LEAVES_AT_ONCE: Final = 4096
 """Leaves that are indexed together."""
 
 
-class StoredLedgerCopy(ReplayedLedger, Protocol):
-    """A copy of the ledger on the disk (``engine/ledger_copy``), as far as executing blocks again needs it."""
+class ReplayedCopy(ReplayedLedger):
+    """A ledger on the disk (``engine/ledger_copy``), as far as executing blocks again needs it."""
 
     head: Head
 
-    def follow(self, execution: Execution, stored: StoredFrame) -> Block:
-        """Go on behind an executed block whose frame is stored elsewhere."""
-        ...
+    @abstractmethod
+    def follow(self, execution: Execution, stored: StoredFrame, *, growth: Growth | None = None) -> Block:
+        """Go on behind an executed block whose frame is stored."""
 
+    @abstractmethod
     def publish(self) -> None:
         """Write the index of all blocks gone on behind."""
-        ...
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -54,7 +55,7 @@ class EntryDifference:
 
 def reexecute(
     frames: Iterable[StoredFrame],
-    copy: StoredLedgerCopy,
+    copy: ReplayedCopy,
     *,
     on_height: Callable[[int], None] = lambda _height: None,
 ) -> EntryDifference | None:

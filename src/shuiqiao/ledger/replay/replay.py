@@ -23,6 +23,7 @@ be too large for memory. What does not hold is for the caller to judge, in its w
 
 from __future__ import annotations
 
+from abc import ABC, abstractmethod
 from collections.abc import Iterable, Iterator, Sequence
 from enum import IntEnum
 from typing import TYPE_CHECKING, Protocol
@@ -32,20 +33,24 @@ from shuiqiao.base.errors import ShuiqiaoError
 from shuiqiao.ledger.log.entry import decode_entry
 from shuiqiao.ledger.log.tree import Frontier, leaf_hashes
 from shuiqiao.ledger.model import Block, BlockContext
-from shuiqiao.ledger.state.machine import Candidate, StateMachine
-from shuiqiao.ledger.state.memory_state import MemoryState
-from shuiqiao.ledger.state.overlay import OverlayState, genesis_writes
+from shuiqiao.ledger.state.machine import BlockResult, Candidate, ReplayIndex, StateMachine
+from shuiqiao.ledger.state.overlay import BaseState, OverlayState, genesis_writes
+from shuiqiao.ledger.state.state_map import MemoryState
 from shuiqiao.ledger.store.execution import Execution
 from shuiqiao.ledger.store.frame import Frame
 from shuiqiao.ledger.transactions.transaction import SignatureClaim
 from shuiqiao.ledger.transactions.verifiers import verify_all
 
 if TYPE_CHECKING:
-    from shuiqiao.base.ids import MemberId
     from shuiqiao.ledger.model import StateView, Transaction
+    from shuiqiao.ledger.store.state_tree import PlannedUpdate
     from shuiqiao.ledger.transactions.verifiers import Verifier
 
 _PRUNE_EVERY_BLOCKS = 1_000
+
+
+class ExecutedState(BaseState, ReplayIndex, Protocol):
+    """The state after one block, with the ids that were accepted up to it."""
 
 
 class Level(IntEnum):
@@ -60,25 +65,38 @@ LoggedBlock = Block | Frame
 """A block as an engine or a segment file gives it."""
 
 
-class ReplayedLedger(Protocol):
+class ReplayedLedger(ABC):
     """Whatever holds the state after one block and executes the next one on it."""
 
+    machine: StateMachine
+    last: tuple[int, int]
+    """Height and time (ms) of the last block; 0 and that of the genesis before the first."""
+
     @property
-    def machine(self) -> StateMachine:
-        """The rules of the network."""
-        ...
+    @abstractmethod
+    def current(self) -> ExecutedState:
+        """The state after the last block, for the thread that executes only."""
 
     def overlay(self) -> OverlayState:
-        """Return a fresh overlay for the next block."""
-        ...
+        """Return a fresh overlay over the state after the last block, for the next one."""
+        return OverlayState(self.current)
 
+    @abstractmethod
     def look_up(self, transactions: Iterable[Transaction]) -> None:
-        """Look up together what is known of the next block's transactions."""
-        ...
+        """Look up together what is known of the next block's transactions, before it is executed."""
 
     def execute(self, candidates: Iterable[Candidate], *, overlay: OverlayState, time_ms: int) -> Execution:
-        """Execute the next block; nothing changes."""
-        ...
+        """Execute the next block; nothing changes. Raises what ``execute_block`` raises."""
+        height, previous_time_ms = self.last
+        ctx = BlockContext(height=height + 1, time_ms=time_ms)
+        result = self.machine.execute_block(
+            candidates, overlay, ctx, previous_time_ms=previous_time_ms, replay=self.current
+        )
+        return Execution(result=result, writes=overlay.writes, plan=self._plan_of(result))
+
+    def _plan_of(self, _result: BlockResult) -> PlannedUpdate | None:
+        """Return what a block that was just executed makes of a stored state map."""
+        return None
 
 
 def replay_block(ledger: ReplayedLedger, block: LoggedBlock, *, level: Level) -> Execution:
@@ -167,40 +185,38 @@ class HashedLog:
         return self.frontier.append(leaf_hashes((*block.transactions, block.entry), hash_name=self.hash_name))
 
 
-class MemoryLedger(HashedLog):
+class MemoryLedger(HashedLog, ReplayedLedger):
     """A ledger from its genesis on, wholly in memory: log, state, and the ids that may not come again."""
 
     def __init__(self, machine: StateMachine) -> None:
         super().__init__(hash_name=machine.suite.hash_name)
         self.machine = machine
         self.state = MemoryState(genesis_writes(machine.parameters))
-        self.time_ms = machine.parameters.genesis_time_ms
-        self._expiry_hours: dict[tuple[str, bytes], int] = {}
+        self.last = (0, machine.parameters.genesis_time_ms)
 
-    def overlay(self) -> OverlayState:
-        """Return a fresh overlay for the next block."""
-        return OverlayState(self.state)
+    @property
+    def current(self) -> MemoryState:
+        """The state after the last block."""
+        return self.state
+
+    @property
+    def time_ms(self) -> int:
+        """The time of the last block."""
+        return self.last[1]
 
     def look_up(self, transactions: Iterable[Transaction]) -> None:
         """Everything is in memory already."""
-
-    def expiry_hour(self, author: MemberId, transaction_id: bytes) -> int | None:
-        """Return the hour in which an accepted id expires, None if it is not remembered."""
-        return self._expiry_hours.get((author, transaction_id))
-
-    def execute(self, candidates: Iterable[Candidate], *, overlay: OverlayState, time_ms: int) -> Execution:
-        """Execute the next block; nothing changes. Raises what ``execute_block`` raises."""
-        ctx = BlockContext(height=self.height + 1, time_ms=time_ms)
-        result = self.machine.execute_block(candidates, overlay, ctx, previous_time_ms=self.time_ms, replay=self)
-        return Execution(result=result, writes=overlay.writes, plan=None)
 
     def follow(self, execution: Execution, block: LoggedBlock) -> None:
         """Go on behind an executed block: with what it wrote, and with the leaves that the log has."""
         self.state.write(execution.writes)
         for record in execution.result.replay_records:
-            self._expiry_hours[record.author, record.id] = record.expiry_hour
-        self.time_ms = max(execution.result.context.time_ms, self.time_ms)
-        self.append(block)
+            self.state.remember(record)
+        self.skip(block, time_ms=max(execution.result.context.time_ms, self.time_ms))
         if self.height % _PRUNE_EVERY_BLOCKS == 0:
-            hour = self.time_ms // MS_PER_HOUR
-            self._expiry_hours = {key: until for key, until in self._expiry_hours.items() if until >= hour}
+            self.state.forget(before_hour=self.time_ms // MS_PER_HOUR)
+
+    def skip(self, block: LoggedBlock, *, time_ms: int) -> None:
+        """Go on behind a block of which nothing was executed."""
+        self.append(block)
+        self.last = (self.height, time_ms)

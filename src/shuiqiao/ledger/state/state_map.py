@@ -15,14 +15,18 @@ import hashlib
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from functools import lru_cache
 from itertools import pairwise
-from typing import Final, Protocol
+from typing import TYPE_CHECKING, Any, Final, Protocol
 
 import msgspec
 
-from shuiqiao.base.encoding import decode_cbor_strict, encode_cbor, typed
+from shuiqiao.base.encoding import decode_cbor, decode_cbor_strict, encode_cbor, typed
 from shuiqiao.base.errors import IntegrityError, InvalidInput
 from shuiqiao.ledger.log.tree import HASH_BYTES
 from shuiqiao.ledger.state.overlay import MAX_KEY_BYTES
+
+if TYPE_CHECKING:
+    from shuiqiao.base.ids import MemberId
+    from shuiqiao.ledger.state.machine import ReplayRecord
 
 WAYS: Final = 16
 """Places of a node. One hash of 16 places takes about as long as two of two places, and stands for 15 of those."""
@@ -355,3 +359,73 @@ class StateMap:
         if place.digest is None:
             place.digest = self._new(_NODE + self._places(place)).digest()
         return place.digest
+
+
+class MemoryState:
+    """The state after one block. Its map is made when a root is first asked for."""
+
+    def __init__(self, encoded: Mapping[str, bytes]) -> None:
+        self._encoded = dict(encoded)
+        self._map: StateMap | None = None
+        self._expiry_hours: dict[tuple[str, bytes], int] = {}
+        self._ahead: Mapping[str, bytes | None] = {}
+        """Writes that the map holds already and the state does not."""
+
+    def get(self, key: str) -> Any:
+        """Return the value of a key, or None if absent."""
+        data = self._encoded.get(key)
+        return None if data is None else decode_cbor(data)
+
+    def encoded_value(self, key: str) -> bytes | None:
+        """Return the encoded value of a key, or None if absent."""
+        return self._encoded.get(key)
+
+    def root_after(self, writes: Mapping[str, bytes | None], *, hash_name: str) -> bytes:
+        """Return the root of the state map with these writes taken over; ``write`` then takes them over."""
+        state_map = self._map or StateMap(self._encoded, hash_name=hash_name)
+        self._map = state_map
+        self._go_back()
+        state_map.update(writes)
+        self._ahead = dict(writes)
+        return state_map.root()
+
+    def write(self, writes: Mapping[str, bytes | None]) -> None:
+        """Take over the writes of an executed block."""
+        if self._ahead != writes:
+            self._go_back()
+            if self._map is not None:
+                self._map.update(writes)
+        self._ahead = {}
+        for key, data in writes.items():
+            if data is None:
+                self._encoded.pop(key, None)
+            else:
+                self._encoded[key] = data
+
+    def expiry_hour(self, author: MemberId, transaction_id: bytes) -> int | None:
+        """Return the hour in which an accepted id expires, None if it is not remembered (``machine.ReplayIndex``)."""
+        return self._expiry_hours.get((author, transaction_id))
+
+    def remember(self, record: ReplayRecord) -> None:
+        """Remember an accepted id."""
+        self._expiry_hours[record.author, record.id] = record.expiry_hour
+
+    def forget(self, *, before_hour: int) -> None:
+        """Forget the ids that expired."""
+        self._expiry_hours = {key: hour for key, hour in self._expiry_hours.items() if hour >= before_hour}
+
+    def encoded(self) -> dict[str, bytes]:
+        """Return every key with its encoded value."""
+        return dict(self._encoded)
+
+    def prove(self, key: str, *, hash_name: str) -> StateProof:
+        """Return the proof of what the state holds at a key, which may be nothing."""
+        self.root_after({}, hash_name=hash_name)
+        assert self._map is not None
+        return self._map.prove(key)
+
+    def _go_back(self) -> None:
+        """Take writes out of the map that no block followed."""
+        if self._map is not None and self._ahead:
+            self._map.update({key: self._encoded.get(key) for key in self._ahead})
+        self._ahead = {}

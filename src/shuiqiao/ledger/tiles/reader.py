@@ -26,6 +26,7 @@ from shuiqiao.ledger.checkpoints.signed_note import (
     MAX_SIGNED_NOTE_BYTES,
     Checkpoint,
     read_checkpoint,
+    verify_extension,
 )
 from shuiqiao.ledger.log.tree import (
     HASH_BYTES,
@@ -34,7 +35,6 @@ from shuiqiao.ledger.log.tree import (
     inclusion_path,
     leaf_hash,
     node_hash,
-    verify_consistency,
     verify_inclusion,
 )
 from shuiqiao.ledger.tiles.paths import (
@@ -151,9 +151,7 @@ class PublishedLog:
         path: tuple[bytes, ...] = ()
         if old.size:
             path = consistency_path(self, old_size=old.size, new_size=new.size, hash_name=name)
-        verify_consistency(
-            old_size=old.size, old_root=old.root, new_size=new.size, new_root=new.root, path=path, hash_name=name
-        )
+        verify_extension(old, new, path=path, hash_name=name)
         return path
 
     def entries(self) -> Iterator[bytes]:
@@ -275,14 +273,8 @@ def verify_pinned(checkpoint: Checkpoint, *, pinned: Checkpoint, tiles: TileSour
         )
     old, new = sorted((checkpoint, pinned), key=lambda one: one.size)
     try:
-        verify_consistency(
-            old_size=old.size,
-            old_root=old.root,
-            new_size=new.size,
-            new_root=new.root,
-            path=_path(tiles, old_size=old.size, new_size=new.size, suite=suite),
-            hash_name=suite.hash_name,
-        )
+        path = _path(tiles, old_size=old.size, new_size=new.size, suite=suite)
+        verify_extension(old, new, path=path, hash_name=suite.hash_name)
     except IntegrityError as error:
         raise _contradicted(checkpoint, pinned) from error
 

@@ -13,9 +13,8 @@ from typing import TYPE_CHECKING
 
 from shuiqiao.base.errors import IntegrityError, Unavailable
 from shuiqiao.base.ids import Entropy, MemberId, new_id
-from shuiqiao.ledger.checkpoints.signed_note import Checkpoint
+from shuiqiao.ledger.checkpoints.signed_note import Checkpoint, TreeHead, verify_extension
 from shuiqiao.ledger.clock_check import certain_ms, latest_ms, require_not_behind, require_recent
-from shuiqiao.ledger.log.tree import verify_consistency
 from shuiqiao.ledger.model import (
     MAX_VALIDITY_MS,
     Committed,
@@ -173,14 +172,8 @@ class LedgerSubmitter:
             )
         path = self._engine.consistency_proof(old_size=size, new_size=own.size)
         try:
-            verify_consistency(
-                old_size=size,
-                old_root=root,
-                new_size=own.size,
-                new_root=own.root,
-                path=path,
-                hash_name=self._suite.hash_name,
-            )
+            named = TreeHead(origin=own.origin, size=size, root=root)
+            verify_extension(named, own, path=path, hash_name=self._suite.hash_name)
         except IntegrityError as error:
             raise IntegrityError(
                 "ledger.checkpoint_unproven",

@@ -17,7 +17,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field
 from itertools import count
 from pathlib import Path
-from typing import Final, NamedTuple, Protocol, Self
+from typing import Final, NamedTuple, Self
 
 import shuiqiao
 from shuiqiao.base.errors import Unavailable
@@ -51,26 +51,6 @@ class Verdicts(NamedTuple):
 
     ticket: int
     holds: bytes | None
-
-
-class Verifier(Protocol):
-    """What an engine asks of whoever checks signatures."""
-
-    def has_room(self) -> bool:
-        """Tell whether another chunk may be started now."""
-        ...
-
-    def start(self, ticket: int, jobs: Sequence[SignatureClaim]) -> None:
-        """Begin to check a chunk; ticket is the caller's own number for it, below 2^32."""
-        ...
-
-    def finished(self, *, wake: int, timeout_s: float | None) -> list[Verdicts]:
-        """Return finished chunks; wait for one, for the wake descriptor to be readable, or for the timeout."""
-        ...
-
-    def close(self) -> None:
-        """Stop; chunks in work are dropped."""
-        ...
 
 
 class InlineVerifier:
@@ -209,6 +189,10 @@ class ProcessVerifier:
         for worker in self._workers:
             _dispose(worker)
         self._workers = []
+
+
+Verifier = InlineVerifier | ProcessVerifier
+"""Whoever checks signatures for an engine."""
 
 
 def open_verifier(suite: CipherSuite, *, processes: int) -> Verifier:

@@ -29,9 +29,15 @@ from shuiqiao.crypto.model import CipherSuite, SigningKey
 from shuiqiao.ledger.checkpoints.cosignature import sign_cosignature
 from shuiqiao.ledger.checkpoints.note import verify_log_signature
 from shuiqiao.ledger.checkpoints.policy import CheckpointPolicy
-from shuiqiao.ledger.checkpoints.signed_note import Checkpoint, decode_signed_note, encode_text, read_checkpoint
+from shuiqiao.ledger.checkpoints.signed_note import (
+    Checkpoint,
+    decode_signed_note,
+    encode_text,
+    read_checkpoint,
+    verify_extension,
+)
 from shuiqiao.ledger.clock_check import require_not_ahead
-from shuiqiao.ledger.log.tree import HASH_BYTES, MAX_PATH, empty_root, verify_consistency
+from shuiqiao.ledger.log.tree import HASH_BYTES, MAX_PATH, empty_root
 from shuiqiao.ledger.store.alarm_file import AlarmFile, ForkAlarm, ForkKind
 from shuiqiao.ledger.store.lock import FolderLock
 from shuiqiao.ledger.witness.fork_evidence import (
@@ -232,14 +238,7 @@ class _WatchedLog:
 
     def _require_extension(self, checkpoint: Checkpoint, record: WitnessRecord, *, proof: Sequence[bytes]) -> None:
         try:
-            verify_consistency(
-                old_size=record.size,
-                old_root=record.root,
-                new_size=checkpoint.size,
-                new_root=checkpoint.root,
-                path=proof,
-                hash_name=self._suite.hash_name,
-            )
+            verify_extension(_checkpoint(record), checkpoint, path=proof, hash_name=self._suite.hash_name)
         except IntegrityError:
             # A path that leads to the signed root, but from another past, is proof; any other is only a bad request.
             kind = fork_kind(_checkpoint(record), checkpoint, proof=proof, hash_name=self._suite.hash_name)

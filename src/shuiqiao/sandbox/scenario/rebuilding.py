@@ -15,10 +15,9 @@ from pathlib import Path
 from shuiqiao.base.encoding import decode_cbor
 from shuiqiao.base.errors import IntegrityError
 from shuiqiao.base.ids import MemberId
-from shuiqiao.ledger.checkpoints.signed_note import Checkpoint
+from shuiqiao.ledger.checkpoints.signed_note import Checkpoint, TreeHead, verify_extension
 from shuiqiao.ledger.engine.ledger_copy import LedgerCopy, open_scratch
 from shuiqiao.ledger.log.entry import decode_entry
-from shuiqiao.ledger.log.tree import verify_consistency
 from shuiqiao.ledger.model import Block, LedgerEngine, StateView
 from shuiqiao.ledger.replay.replay import Level, replay_transactions
 from shuiqiao.ledger.store.execution import Execution
@@ -135,15 +134,10 @@ def replay_through_embedded(member: Institution, folder: Path) -> ReplayChecks:
 def _is_under(signed: Checkpoint, *, engine: LedgerEngine, copy: LedgerCopy) -> bool:
     """Tell whether what the copy holds so far lies under a signed checkpoint of the engine's."""
     frontier = copy.frontier
+    head = TreeHead(origin=signed.origin, size=frontier.size, root=frontier.root())
+    path = engine.consistency_proof(old_size=head.size, new_size=signed.size)
     try:
-        verify_consistency(
-            old_size=frontier.size,
-            old_root=frontier.root(),
-            new_size=signed.size,
-            new_root=signed.root,
-            path=engine.consistency_proof(old_size=frontier.size, new_size=signed.size),
-            hash_name=copy.machine.suite.hash_name,
-        )
+        verify_extension(head, signed, path=path, hash_name=copy.machine.suite.hash_name)
     except IntegrityError:
         return False
     return True

@@ -4,8 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from shuiqiao.ledger.state.memory_state import MemoryState
-from shuiqiao.ledger.state.state_map import StateMap, verify_state_proof
+from shuiqiao.ledger.state.state_map import MemoryState, StateMap, verify_state_proof
 
 BEFORE = {"note/a": b"\x01", "note/b": b"\x02", "note/c": b"\x03"}
 WRITES = {"note/a": None, "note/b": b"\x09", "note/d": b"\x04"}

@@ -6,8 +6,8 @@ import pytest
 
 from shuiqiao.base.encoding import encode_cbor
 from shuiqiao.base.errors import Unavailable
-from shuiqiao.ledger.state.memory_state import MemoryState
 from shuiqiao.ledger.state.overlay import MAX_KEY_BYTES, OverlayState, genesis_writes
+from shuiqiao.ledger.state.state_map import MemoryState
 
 
 class BrokenState:

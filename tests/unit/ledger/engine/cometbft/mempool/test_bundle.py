@@ -346,7 +346,7 @@ def test_a_block_whose_verifiers_keep_dying_has_the_same_result(roster, open_app
     raws = met_for_the_first_time(roster)[: GROUP + 20]
     verifier = ProcessVerifier(roster.suite, processes=1)
     monkeypatch.setattr(verifier, "_suite_name", "unknown")
-    os.kill(verifier.worker_pids()[0], signal.SIGKILL)
+    os.kill(verifier._workers[0].process.pid, signal.SIGKILL)
     assert finalize(open_app(verifier=verifier), *raws) == finalize(open_app(), *raws)
 
 
