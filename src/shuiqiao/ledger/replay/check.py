@@ -28,7 +28,6 @@ from shuiqiao.ledger.replay.replay import (
     prove_signatures,
     replay_transactions,
 )
-from shuiqiao.ledger.state.epoch_trail import EpochChange, EpochTrail
 from shuiqiao.ledger.state.machine import StateMachine
 from shuiqiao.ledger.store.checkpoint_file import CHECKPOINTS_FOLDER, CheckpointFile
 from shuiqiao.ledger.store.frame import (
@@ -156,7 +155,6 @@ class _Replay:
         self._problems: list[Problem] = []
         self._transactions = 0
         self._signatures = 0
-        self._trail = EpochTrail(machine.parameters, key_ring=machine.key_ring)
         self._file: CheckpointFile | None = None
         self._claimed_size = 0
         self._is_checkpoint_reached = False
@@ -172,7 +170,7 @@ class _Replay:
                 str(folder / CHECKPOINTS_FOLDER),
                 "a block ends at the signed checkpoint",
                 expected=f"{self._claimed_size} leaves",
-                found=f"{self._ledger.frontier.size} leaves at the end",
+                found=f"{self._ledger.size} leaves at the end",
             )
         return self._result()
 
@@ -230,6 +228,7 @@ class _Replay:
         self, block: LoggedBlock, transactions: Sequence[Transaction], *, proven: Sequence[tuple[bytes, ...]]
     ) -> None:
         ledger = self._ledger
+        ledger.begin_block()
         self._compare_position(block)
         try:
             execution = replay_transactions(
@@ -253,10 +252,9 @@ class _Replay:
         self._signatures += sum(len(tx.signatures) for tx in result.accepted)
         self._transactions += len(block.transactions)
         self._compare_root()
-        self._walk()
 
     def _compare_position(self, block: LoggedBlock) -> None:
-        expected = (self._ledger.height + 1, self._ledger.frontier.size)
+        expected = (self._ledger.height + 1, self._ledger.size)
         if (block.height, block.first_index) != expected:
             self._report(
                 f"block {block.height}",
@@ -275,21 +273,21 @@ class _Replay:
 
     def _compare_root(self) -> None:
         """Compare with the stored checkpoint where it stands, under the policy that is in force there."""
-        frontier = self._ledger.frontier
-        if self._file is None or self._claimed_size != frontier.size:
+        ledger = self._ledger
+        if self._file is None or self._claimed_size != ledger.size:
             return
         self._is_checkpoint_reached = True
         try:
-            checkpoint = self._file.load(self._trail.policy_at)
+            checkpoint = self._file.load(lambda _size: self._ledger.policy)
         except IntegrityError as error:
             self._report_note(error)
             return
-        if checkpoint is not None and checkpoint.root != frontier.root():
+        if checkpoint is not None and checkpoint.root != ledger.root:
             self._report(
                 f"block {self._ledger.height}",
                 "the recomputed root is the signed one",
                 expected=checkpoint.root.hex(),
-                found=frontier.root().hex(),
+                found=ledger.root.hex(),
             )
 
     def _report(self, place: str, rule: str, *, expected: str, found: str | ShuiqiaoError) -> None:
@@ -301,14 +299,6 @@ class _Replay:
         self._report(
             str(self._file.path), "the stored checkpoint is signed by the operator", expected="a note", found=error
         )
-
-    def _walk(self) -> None:
-        """Go on to the epoch that the last block began, if it did."""
-        key, ledger = self._machine.key_ring.epoch_key, self._ledger
-        epoch = ledger.state.encoded_value(key)
-        if epoch is not None and epoch != self._trail.newest_epoch:
-            proof = ledger.state.prove(key, hash_name=ledger.hash_name)
-            self._trail.add(EpochChange(size=ledger.frontier.size, epoch=epoch, proof=proof))
 
     def _report_transaction(self, block: LoggedBlock, position: int, error: ShuiqiaoError) -> None:
         self._report(
@@ -323,8 +313,8 @@ class _Replay:
         return ReplayResult(
             transactions=self._transactions,
             height=ledger.height,
-            size=ledger.frontier.size,
-            root=ledger.frontier.root(),
+            size=ledger.size,
+            root=ledger.root,
             signatures_verified=self._signatures,
             problems=tuple(self._problems),
         )
@@ -421,7 +411,7 @@ def check_log(
                 break
     return LogCheck(
         tail=run.tail,
-        root=run.log.frontier.root(),
+        root=run.log.root,
         broken=broken,
         difference=run.difference,
         contradicted=run.contradicted,
@@ -447,16 +437,15 @@ class _Comparison:
         self.reached = checkpoint is None or checkpoint.size == 0
 
     def take(self, stored: StoredFrame) -> None:
-        frame, frontier = stored.frame, self.log.frontier
-        made = self.log.append(frame)
-        if self.difference is None and self._nodes is not None and frontier.size <= self._indexed:
+        frame, log = stored.frame, self.log
+        made = log.append(frame)
+        if self.difference is None and self._nodes is not None and log.size <= self._indexed:
             self.difference = _first_difference(made, self._nodes, height=frame.height)
         self.tail, self.last = tail_after(stored), frame
         checkpoint = self._checkpoint
-        if checkpoint is not None and checkpoint.size == frontier.size:
+        if checkpoint is not None and checkpoint.size == log.size:
             self.reached = True
-            root = frontier.root()
-            self.contradicted = root if root != checkpoint.root else None
+            self.contradicted = log.root if log.root != checkpoint.root else None
 
 
 def _first_difference(made: list[tuple[int, int, bytes]], nodes: HashReader, *, height: int) -> NodeDifference | None:

@@ -36,13 +36,12 @@ from shuiqiao.ledger.store.checkpoint_file import CHECKPOINTS_FOLDER, LATEST_NAM
 
 if TYPE_CHECKING:
     from shuiqiao.ledger.state.machine import StateMachine
-    from shuiqiao.ledger.state.state_map import MemoryState
 
 LATEST_NOTE: Final = f"{CHECKPOINTS_FOLDER}/{LATEST_NAME}"
 """Name of the one note that needs the log's own signature only."""
 
 
-class MembersReplay:
+class MembersReplay(MemoryLedger):
     """A ledger followed as far as it was read: its leaves, the members' state, the policy of its notes."""
 
     def __init__(
@@ -58,11 +57,8 @@ class MembersReplay:
         since: a checkpoint that is known to be true, which the ledger must contain. Raises what
         ``decode_signed_note``, and for notes of no leaves ``verify_note``, raise.
         """
-        self._machine = machine
+        super().__init__(machine)
         self._rooms = rooms
-        self._ledger = MemoryLedger(machine)
-        self._epoch = self.state.encoded_value(machine.key_ring.epoch_key) or b""
-        self._policy = machine.parameters.policy
         self.state_root: bytes | None = None
         self._since = since
         self._notes: dict[int, dict[str, bytes]] = {}
@@ -70,47 +66,23 @@ class MembersReplay:
             self._notes.setdefault(decode_signed_note(note).head.size, {})[name] = note
         self._meet_notes()
 
-    @property
-    def state(self) -> MemoryState:
-        """The members' state after the blocks so far."""
-        return self._ledger.state
-
-    @property
-    def height(self) -> int:
-        """Blocks so far."""
-        return self._ledger.height
-
-    @property
-    def time_ms(self) -> int:
-        """The time of the last block; that of the genesis before the first."""
-        return self._ledger.time_ms
-
-    @property
-    def size(self) -> int:
-        """Leaves so far."""
-        return self._ledger.frontier.size
-
-    @property
-    def root(self) -> bytes:
-        """Root over the leaves so far."""
-        return self._ledger.frontier.root()
-
     def take(self, transactions: Sequence[bytes], entry: bytes) -> None:
         """Go on behind the next block.
 
         Raises IntegrityError ``node.history_contradicted``, ``node.key_forged``, ``ledger.pin_contradicted``,
         ``ledger.entry_malformed``, and what ``decode_transaction``, ``execute_block`` and ``verify_note`` raise.
         """
+        self.begin_block()
         said = decode_entry(entry)
         if (said.height, said.count) != (self.height + 1, len(transactions)):
             raise contradicted(
                 f"block {self.height + 1} of {len(transactions)} transactions says that it is block {said.height} of "
                 f"{said.count}"
             )
-        if said.epoch != self._policy.epoch:
+        if said.epoch != self.policy.epoch:
             raise contradicted(
                 f"block {said.height} says that epoch {said.epoch} is in force, the blocks before it lead to epoch "
-                f"{self._policy.epoch}"
+                f"{self.policy.epoch}"
             )
         self.state_root = said.state_root
         block = Block(
@@ -121,19 +93,17 @@ class MembersReplay:
             entry=entry,
         )
         self._execute(block)
-        # A block is closed under the epoch before the one that it begins [EPOCH-4].
         self._meet_notes()
-        self._begin_epoch()
 
     def _execute(self, block: Block) -> None:
         """Execute what decides on keys, every signature verified; the other rooms never write there."""
-        machine, ledger = self._machine, self._ledger
+        machine = self.machine
         decoded = [machine.decode(raw) for raw in block.transactions]
         chosen = [tx for tx in decoded if machine.kinds.get(tx.kind, tx.version).room in self._rooms]
         if not chosen:
-            ledger.skip(block, time_ms=block.time_ms)
+            self.skip(block, time_ms=block.time_ms)
             return
-        execution = replay_transactions(ledger, chosen, time_ms=block.time_ms, level=Level.VERIFIED)
+        execution = replay_transactions(self, chosen, time_ms=block.time_ms, level=Level.VERIFIED)
         for outcome in execution.result.outcomes:
             if outcome.refusal is not None:
                 raise IntegrityError(
@@ -142,7 +112,7 @@ class MembersReplay:
                     f"ledger before it does not allow: {outcome.refusal}",
                     next_step="do not use it: the ledger in it was altered, or made by somebody else",
                 ) from outcome.refusal
-        ledger.follow(execution, block)
+        self.follow(execution, block)
 
     def _meet_notes(self) -> None:
         """Verify the notes of this size under the policy of its epoch, and the known checkpoint."""
@@ -150,7 +120,7 @@ class MembersReplay:
         for name, note in self._notes.pop(size, {}).items():
             # The writer stores this one before witnesses have seen it; every other note carries its quorum.
             verify = verify_log_signature if name == LATEST_NOTE else verify_note
-            found = verify(note, policy=self._policy, suite=self._machine.suite)
+            found = verify(note, policy=self.policy, suite=self.machine.suite)
             if found.root != self.root:
                 raise contradicted(
                     f"{name} says root {found.root.hex()} at {size} leaves, the blocks give {self.root.hex()}"
@@ -159,27 +129,21 @@ class MembersReplay:
             self._meet_known(self._since)
 
     def _meet_known(self, since: Checkpoint) -> None:
-        if (since.origin, since.root) != (self._machine.parameters.origin, self.root):
+        if (since.origin, since.root) != (self.machine.parameters.origin, self.root):
             raise IntegrityError(
                 "ledger.pin_contradicted",
                 f"the known checkpoint is of {since.origin[:100]!r}, {since.size} leaves, root {since.root.hex()}; "
-                f"this ledger is of {self._machine.parameters.origin!r}, root {self.root.hex()}",
+                f"this ledger is of {self.machine.parameters.origin!r}, root {self.root.hex()}",
                 next_step="do not use it: its ledger is another one than that of the known checkpoint",
             )
         self._since = None
-
-    def _begin_epoch(self) -> None:
-        key_ring = self._machine.key_ring
-        epoch = self.state.encoded_value(key_ring.epoch_key)
-        if epoch is not None and epoch != self._epoch:
-            self._policy = key_ring.next_policy(epoch, previous=self._epoch, origin=self._machine.parameters.origin)
-            self._epoch = epoch
 
     def require_met(self) -> None:
         """Return if the blocks met every note, and the known checkpoint.
 
         Raises IntegrityError ``node.history_contradicted``, InvalidInput ``node.history_older``.
         """
+        self.begin_block()
         if self._notes:
             size, names = min((size, [*names]) for size, names in self._notes.items())
             raise contradicted(f"{names[0]} is of {size} leaves, and no block ends there")

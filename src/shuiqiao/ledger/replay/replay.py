@@ -179,6 +179,16 @@ class HashedLog:
         self.frontier = Frontier(hash_name=hash_name)
         self.height = 0
 
+    @property
+    def size(self) -> int:
+        """Leaves so far."""
+        return self.frontier.size
+
+    @property
+    def root(self) -> bytes:
+        """Root over the leaves so far."""
+        return self.frontier.root()
+
     def append(self, block: LoggedBlock) -> list[tuple[int, int, bytes]]:
         """Hash the next block's leaves; return (level, index, hash) of every complete node made."""
         self.height += 1
@@ -193,6 +203,9 @@ class MemoryLedger(HashedLog, ReplayedLedger):
         self.machine = machine
         self.state = MemoryState(genesis_writes(machine.parameters))
         self.last = (0, machine.parameters.genesis_time_ms)
+        self.policy = machine.parameters.policy
+        """What judges the checkpoint of the leaves so far: a block is closed under the epoch before it [EPOCH-4]."""
+        self._epoch = self.state.encoded_value(machine.key_ring.epoch_key)
 
     @property
     def current(self) -> MemoryState:
@@ -206,6 +219,15 @@ class MemoryLedger(HashedLog, ReplayedLedger):
 
     def look_up(self, transactions: Iterable[Transaction]) -> None:
         """Everything is in memory already."""
+
+    def begin_block(self) -> None:
+        """Take over the epoch that the last block began, if it did; raises what ``KeyRing.next_policy`` raises."""
+        key_ring = self.machine.key_ring
+        epoch = self.state.encoded_value(key_ring.epoch_key)
+        if epoch is not None and epoch != self._epoch:
+            origin = self.machine.parameters.origin
+            self.policy = key_ring.next_policy(epoch, previous=self._epoch or b"", origin=origin)
+            self._epoch = epoch
 
     def follow(self, execution: Execution, block: LoggedBlock) -> None:
         """Go on behind an executed block: with what it wrote, and with the leaves that the log has."""
