@@ -1,1 +1,1 @@
-"""The engines that run the pure ledger: the writer, its followers, and the processes that verify for them."""
+"""The engines, each over an open copy of the ledger: the writer, its followers, and validators under CometBFT."""

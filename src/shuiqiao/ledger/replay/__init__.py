@@ -1,1 +1,1 @@
-"""The one way to execute or check a log again."""
+"""Executing or checking a log again: one core, a level that says how much is asked, and what two ledgers differ in."""

@@ -1,9 +1,9 @@
 """Checking a whole log from its first byte, by nobody's word: what does not hold becomes a problem, not a repair.
 
 ``replay_ledger`` takes a ledger folder or the blocks of an engine and executes them on a fresh state in memory
-[STORE-23]; it believes neither index nor checkpoint. Oversight uses it for the audit. ``check_log`` reads the files at
-level HASHED, compares them with the stored tree and the root at the checkpoint, and beside a running writer ends at its
-last committed block. Doctor and backup use it. Nothing is written.
+[STORE-23]; it believes neither index nor checkpoint. Oversight uses it for the audit. ``check_log`` hashes the files
+without executing them, compares them with the stored tree and the root at the checkpoint, and beside a running writer
+ends at its last committed block. Doctor and backup use it. Nothing is written.
 
     replay_ledger(home.ledger, parameters=parameters, kinds=kinds, key_ring=MemberKeyRing()).problems
 """

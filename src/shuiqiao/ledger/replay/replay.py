@@ -1,14 +1,16 @@
 """Executing a log again, block by block: the one way for all who check a ledger or make one anew.
 
 How much is asked anew is the level. Signatures count as proven below VERIFIED, since whoever stored the blocks verified
-them; a rule or a root that does not hold shows at EXECUTED already.
+them; a rule or a root that does not hold shows at EXECUTED already. Below both, ``HashedLog`` asks the leaves alone.
 
 ========= ================================================= ===================================================
 level     what is asked                                     who asks
 ========= ================================================= ===================================================
-HASHED    every byte of the frames, the Merkle tree         doctor and backup (``check_log``)
-EXECUTED  the rules run again and give the same entries     opening a ledger, ``doctor --replay`` and ``--against``
-VERIFIED  every signature too                               the audit; a member's keys in a backup or published log
+(hashed)  every byte of the frames, the Merkle tree         doctor and backup (``check.check_log``)
+EXECUTED  the rules run again and give the same entries     opening a ledger, ``doctor --replay`` and ``--against``,
+                                                            restore, the demo
+VERIFIED  every signature too                               the audit (``check.replay_ledger``), a member's keys in a
+                                                            backup or a published log (``members``)
 ========= ================================================= ===================================================
 
 A block is executed on a ``ReplayedLedger``: ``MemoryLedger`` here, or a ``LedgerCopy`` on the disk where the state may
@@ -18,7 +20,7 @@ be too large for memory. What does not hold is for the caller to judge, in its w
     for block in engine.blocks(from_height=1):
         execution = replay_block(ledger, block, level=Level.EXECUTED)
         ledger.follow(execution, block)
-    assert ledger.frontier.root() == engine.checkpoint().root
+    assert ledger.root == engine.checkpoint().root
 """
 
 from __future__ import annotations
@@ -54,11 +56,10 @@ class ExecutedState(BaseState, ReplayIndex, Protocol):
 
 
 class Level(IntEnum):
-    """How much of a log is asked anew; each level asks what is below it too."""
+    """How much of a log is asked anew when its blocks are executed; each level asks what is below it too."""
 
-    HASHED = 1
-    EXECUTED = 2
-    VERIFIED = 3
+    EXECUTED = 1
+    VERIFIED = 2
 
 
 LoggedBlock = Block | Frame

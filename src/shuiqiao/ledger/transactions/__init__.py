@@ -1,1 +1,1 @@
-"""What is signed: transactions, their payloads and kinds, and the signed documents that travel off the ledger."""
+"""What is signed: transactions, their payloads and kinds, documents off the ledger, and who checks the signatures."""
