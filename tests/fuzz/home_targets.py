@@ -14,7 +14,7 @@ from typing import Any
 import lmdb
 from sqlalchemy import select
 
-from shuiqiao.base.durable import PosixDisk
+from shuiqiao.base.durable import Disk
 from shuiqiao.base.encoding import encode_cbor
 from shuiqiao.crypto.keyfile import PassphraseCost, load_key_file, save_key_file
 from shuiqiao.exchange.changes import decode_leaves, encode_leaves
@@ -42,7 +42,7 @@ from shuiqiao.node.outbox import metadata
 from shuiqiao.vault.storage.index import Entry, IndexView, unpack_entries
 from target import FOLDER, NETWORK, SUITE, Target, notes, parameters, whole_receipts, written
 
-DISK = PosixDisk()
+DISK = Disk()
 CHEAP = PassphraseCost(memory_kib=8, passes=1, lanes=1)
 
 

@@ -12,7 +12,7 @@ from functools import cache
 from pathlib import Path
 
 from shuiqiao.base.clock import ManualClock
-from shuiqiao.base.durable import PosixDisk
+from shuiqiao.base.durable import Disk
 from shuiqiao.base.encoding import decode_json, encode_cbor, encode_json
 from shuiqiao.base.errors import ShuiqiaoError
 from shuiqiao.base.ids import MemberId
@@ -284,7 +284,7 @@ def read_position(data: bytes) -> object:
     body = len(data[: SLOT_BYTES // 2]).to_bytes(2, "big") + data[: SLOT_BYTES // 2]
     path = FOLDER / "position"
     path.write_bytes(hashlib.sha256(body).digest() + body)
-    file = HeightFile(path, disk=PosixDisk())
+    file = HeightFile(path, disk=Disk())
     try:
         return file.load(block=1)
     finally:

@@ -21,7 +21,7 @@ from typing import NoReturn
 from consensus_world import KINDS, NoteBody, Roster, StateKeys
 from patience import PATIENCE_S
 from shuiqiao.base.clock import ManualClock
-from shuiqiao.base.durable import Disk, PosixDisk
+from shuiqiao.base.durable import Disk
 from shuiqiao.base.ids import MemberId
 from shuiqiao.ledger.engine.cometbft.abci import messages as abci
 from shuiqiao.ledger.engine.cometbft.abci.messages import Timestamp
@@ -46,7 +46,7 @@ MAP_BYTES = 1 << 24
 MAX_ACTS = 400
 
 
-class ActDisk(PosixDisk):
+class ActDisk(Disk):
     """Calls ``_act`` with each act; a subclass decides what becomes of it.
 
     Flushes do nothing: what a killed process wrote, the system keeps, and thousands of them would take minutes.
@@ -170,7 +170,7 @@ class EmbeddedRun:
                 map_bytes=MAP_BYTES,
                 max_segment_bytes=SEGMENT_BYTES,
                 checkpoint_interval_s=0.0,
-                disk=disk or PosixDisk(),
+                disk=disk or Disk(),
             ),
         )
 
@@ -231,7 +231,7 @@ class ApplicationRun:
     def open(self, folder: Path, *, disk: Disk | None = None) -> LedgerApplication:
         roster = self.roster
         machine = StateMachine(roster.parameters, kinds=KINDS, key_ring=StateKeys(), suite=roster.suite)
-        settings = CopySettings(map_bytes=MAP_BYTES, max_segment_bytes=SEGMENT_BYTES, disk=disk or PosixDisk())
+        settings = CopySettings(map_bytes=MAP_BYTES, max_segment_bytes=SEGMENT_BYTES, disk=disk or Disk())
         return LedgerApplication(
             folder,
             machine=machine,

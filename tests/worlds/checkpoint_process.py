@@ -16,7 +16,7 @@ from typing import Any
 
 from log_world import LeafHashes
 from shuiqiao.base.clock import SystemClock
-from shuiqiao.base.durable import Disk, PosixDisk
+from shuiqiao.base.durable import Disk
 from shuiqiao.base.errors import ShuiqiaoError
 from shuiqiao.base.ids import MemberId
 from shuiqiao.crypto.suites import get_suite
@@ -88,7 +88,7 @@ class History:
         print("given", size, flush=True)  # noqa: T201
 
 
-class DeadlyDisk(PosixDisk):
+class DeadlyDisk(Disk):
     """Kills its process at the n-th act, before or after that had its effect."""
 
     def __init__(self, number: int, *, after: bool) -> None:

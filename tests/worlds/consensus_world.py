@@ -23,7 +23,7 @@ import validator_process
 from cometbft_world import comet_program, node_keys
 from patience import PATIENCE_S
 from shuiqiao.base.clock import Clock, SystemClock
-from shuiqiao.base.durable import Disk, PosixDisk
+from shuiqiao.base.durable import Disk
 from shuiqiao.base.errors import Conflict, Denied
 from shuiqiao.base.ids import MemberId
 from shuiqiao.crypto.model import SuiteName
@@ -203,7 +203,7 @@ class Roster:
         )
 
     def application_settings(self, *, disk: Disk | None = None, **more) -> ApplicationSettings:
-        settings = CopySettings(map_bytes=1 << 30, disk=disk or PosixDisk())
+        settings = CopySettings(map_bytes=1 << 30, disk=disk or Disk())
         return ApplicationSettings(copy=settings, **more)
 
     def open_ledger(

@@ -1,8 +1,8 @@
 """Writing files so that a stopped machine leaves them whole: the one way to put bytes on the disk for good.
 
-A file's bytes are flushed first, then the name under which it is found: so a name never leads to half a file. Six acts
-of the operating system stand behind the port ``Disk``, so that the fault tests can let any of them fail, or end the
-process at it. Appending to a file that stays open is for whoever keeps it: ``ledger/store/segments``.
+A file's bytes are flushed first, then the name under which it is found: so a name never leads to half a file. The six
+acts of the operating system are methods of ``Disk``, so that a fault test can let any of them fail, or end the process
+at it. Appending to a file that stays open is for whoever keeps it: ``ledger/store/segments``.
 
     replace_file(folder / "latest", note)          # the old bytes or the new ones, never a part
     create_file(folder / "signing.json", data)     # FileExistsError if the name is taken
@@ -14,70 +14,45 @@ from __future__ import annotations
 import os
 from collections.abc import Iterable
 from pathlib import Path
-from typing import IO, Any, Final, Protocol
+from typing import IO, Any, Final
 
 DRAFT_SUFFIX: Final = ".draft"
 """Ends the name of a file that is being written beside the one it will replace."""
 
 
-class Disk(Protocol):
-    """What a writer asks of the operating system; every act raises OSError when it fails."""
+class Disk:
+    """What a writer asks of the operating system; every act raises OSError when it fails.
+
+    A test takes another one that fails, or ends the process, at an act.
+    """
 
     def append(self, descriptor: int, data: bytes | memoryview) -> None:
-        """Write all bytes at the end of the file."""
-        ...
-
-    def write_at(self, descriptor: int, data: bytes, *, offset: int) -> None:
-        """Write all bytes at a place in the file."""
-        ...
-
-    def sync(self, descriptor: int) -> None:
-        """Return only when the file's bytes and length are on the medium."""
-        ...
-
-    def truncate(self, descriptor: int, length: int) -> None:
-        """Cut the file to a length in bytes."""
-        ...
-
-    def replace(self, draft: Path, path: Path) -> None:
-        """Give a draft the name of the file that it replaces: whoever opens the name finds one of the two, whole."""
-        ...
-
-    def sync_folder(self, folder: Path) -> None:
-        """Return only when the folder's entries (new and renamed files) are on the medium."""
-        ...
-
-
-class PosixDisk:
-    """The operating system's own calls."""
-
-    def append(self, descriptor: int, data: bytes | memoryview) -> None:
-        """Write all bytes, however many calls it takes."""
+        """Write all bytes at the end of the file, however many calls it takes."""
         view = memoryview(data)
         while view:
             view = view[os.write(descriptor, view) :]
 
     def write_at(self, descriptor: int, data: bytes, *, offset: int) -> None:
-        """Write all bytes, however many calls it takes."""
+        """Write all bytes at a place in the file, however many calls it takes."""
         view = memoryview(data)
         while view:
             written = os.pwrite(descriptor, view, offset)
             view, offset = view[written:], offset + written
 
     def sync(self, descriptor: int) -> None:
-        """Flush with fdatasync: it covers the length, and skips the access times."""
+        """Return only when the file's bytes and length are on the medium; access times are skipped."""
         os.fdatasync(descriptor)
 
     def truncate(self, descriptor: int, length: int) -> None:
-        """Cut the file."""
+        """Cut the file to a length in bytes."""
         os.ftruncate(descriptor, length)
 
     def replace(self, draft: Path, path: Path) -> None:
-        """Rename."""
+        """Give a draft the name of the file that it replaces: whoever opens the name finds one of the two, whole."""
         draft.replace(path)
 
     def sync_folder(self, folder: Path) -> None:
-        """Flush the folder."""
+        """Return only when the folder's entries (new and renamed files) are on the medium."""
         descriptor = os.open(folder, os.O_RDONLY | os.O_DIRECTORY)
         try:
             os.fsync(descriptor)
@@ -85,7 +60,7 @@ class PosixDisk:
             os.close(descriptor)
 
 
-class ScratchDisk(PosixDisk):
+class ScratchDisk(Disk):
     """A disk that does not wait: what is made again only to be looked at need not survive a stop."""
 
     def sync(self, descriptor: int) -> None:
@@ -95,7 +70,7 @@ class ScratchDisk(PosixDisk):
         """Leave the names to the system."""
 
 
-POSIX_DISK: Final = PosixDisk()
+SYSTEM_DISK: Final = Disk()
 
 
 def write_file(path: Path, parts: Iterable[Any], *, mode: int = 0o666, is_new: bool = False) -> None:
@@ -105,10 +80,10 @@ def write_file(path: Path, parts: Iterable[Any], *, mode: int = 0o666, is_new: b
     umask takes. is_new: FileExistsError for a name that is taken.
     """
     flags = os.O_EXCL if is_new else os.O_TRUNC
-    _write(os.open(path, os.O_WRONLY | os.O_CREAT | flags, mode), path, parts, disk=POSIX_DISK, exact_mode=None)
+    _write(os.open(path, os.O_WRONLY | os.O_CREAT | flags, mode), path, parts, disk=SYSTEM_DISK, exact_mode=None)
 
 
-def put_file(path: Path, data: bytes, *, disk: Disk = POSIX_DISK, mode: int | None = 0o600) -> None:
+def put_file(path: Path, data: bytes, *, disk: Disk = SYSTEM_DISK, mode: int | None = 0o600) -> None:
     """Put a whole file in place at once; ``replace_file`` without the flush of the folder, for many files of one."""
     draft = path.with_name(path.name + DRAFT_SUFFIX)
     descriptor = os.open(draft, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o666 if mode is None else mode)
@@ -116,7 +91,7 @@ def put_file(path: Path, data: bytes, *, disk: Disk = POSIX_DISK, mode: int | No
     disk.replace(draft, path)
 
 
-def replace_file(path: Path, data: bytes, *, disk: Disk = POSIX_DISK, mode: int | None = 0o600) -> None:
+def replace_file(path: Path, data: bytes, *, disk: Disk = SYSTEM_DISK, mode: int | None = 0o600) -> None:
     """Put a whole file in place durably and at once: a reader sees the old bytes or the new ones, never a part.
 
     mode: whatever the umask is; None: what the umask leaves.
@@ -132,7 +107,7 @@ def create_file(path: Path, data: bytes, *, draft: Path, mode: int = 0o600) -> N
     """
     descriptor = os.open(draft, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW, mode)
     try:
-        _write(descriptor, draft, (data,), disk=POSIX_DISK, exact_mode=mode)
+        _write(descriptor, draft, (data,), disk=SYSTEM_DISK, exact_mode=mode)
         # A link, not a renaming: it fails if the name is taken.
         os.link(draft, path)
     finally:
@@ -148,7 +123,7 @@ def flush_file(file: IO[bytes]) -> None:
 
 def sync_folder(folder: Path) -> None:
     """Return when the names in a folder are on the medium."""
-    POSIX_DISK.sync_folder(folder)
+    SYSTEM_DISK.sync_folder(folder)
 
 
 def _write(descriptor: int, path: Path, parts: Iterable[Any], *, disk: Disk, exact_mode: int | None) -> None:

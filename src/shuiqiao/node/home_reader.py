@@ -17,7 +17,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from shuiqiao.base.clock import SystemClock
-from shuiqiao.base.durable import PosixDisk
+from shuiqiao.base.durable import SYSTEM_DISK
 from shuiqiao.base.errors import Denied, IntegrityError, ShuiqiaoError, Unavailable
 from shuiqiao.base.ids import MemberId, system_entropy
 from shuiqiao.base.progress import no_progress
@@ -76,7 +76,7 @@ class StoredLedger(LogReading):
         self.machine = place.machine()
         self._hash_name = place.hash_name
         self._files = place.files()
-        self.epochs = StoredEpochs(place.folder / CHECKPOINTS_FOLDER, machine=self.machine, disk=PosixDisk())
+        self.epochs = StoredEpochs(place.folder / CHECKPOINTS_FOLDER, machine=self.machine, disk=SYSTEM_DISK)
         # The notes before the index: that then covers at least what they say.
         self._notes = place.stored_notes()
         try:

@@ -6,10 +6,10 @@ import stat
 
 import pytest
 
-from shuiqiao.base.durable import DRAFT_SUFFIX, PosixDisk, create_file, replace_file, write_file
+from shuiqiao.base.durable import DRAFT_SUFFIX, Disk, create_file, replace_file, write_file
 
 
-class RecordingDisk(PosixDisk):
+class RecordingDisk(Disk):
     """Writes down what it is asked, and fails at one act."""
 
     def __init__(self, *, failing=""):

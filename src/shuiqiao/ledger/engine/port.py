@@ -7,7 +7,7 @@ from concurrent.futures import Future
 from dataclasses import dataclass, field
 from typing import Protocol
 
-from shuiqiao.base.durable import Disk, PosixDisk
+from shuiqiao.base.durable import Disk
 from shuiqiao.base.errors import Unavailable
 from shuiqiao.ledger.checkpoints.signed_note import Checkpoint
 from shuiqiao.ledger.model import Block, Committed, Event
@@ -114,7 +114,7 @@ class CopySettings:
     max_segment_bytes: int = DEFAULT_SEGMENT_BYTES
     map_bytes: int = DEFAULT_MAP_BYTES
     checkpoint_interval_s: float = DEFAULT_CHECKPOINT_INTERVAL_S
-    disk: Disk = field(default_factory=PosixDisk)
+    disk: Disk = field(default_factory=Disk)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

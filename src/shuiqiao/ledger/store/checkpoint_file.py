@@ -15,7 +15,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Final
 
-from shuiqiao.base.durable import POSIX_DISK, Disk, replace_file
+from shuiqiao.base.durable import SYSTEM_DISK, Disk, replace_file
 from shuiqiao.base.files import read_regular
 from shuiqiao.crypto.model import CipherSuite
 from shuiqiao.ledger.checkpoints.note import verify_log_signature
@@ -42,7 +42,7 @@ class CheckpointFile:
         folder: Path,
         *,
         suite: CipherSuite,
-        disk: Disk = POSIX_DISK,
+        disk: Disk = SYSTEM_DISK,
         interval_s: float = 0.0,
         name: str = LATEST_NAME,
     ) -> None:

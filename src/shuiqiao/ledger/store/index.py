@@ -24,7 +24,7 @@ import lmdb
 import msgspec
 
 from shuiqiao.base.clock import MS_PER_HOUR
-from shuiqiao.base.durable import Disk, PosixDisk, replace_file
+from shuiqiao.base.durable import SYSTEM_DISK, Disk, replace_file
 from shuiqiao.base.errors import IntegrityError, InvalidInput, Unavailable
 from shuiqiao.base.files import open_regular
 from shuiqiao.ledger.state.epoch_trail import EpochChange
@@ -401,7 +401,7 @@ class IndexReader:
         """
         if not (folder / DATA_FILE).is_file():
             raise IndexUnreadable(f"there is no index in {folder}")
-        if BootMark(folder, disk=PosixDisk()).is_stale():
+        if BootMark(folder, disk=SYSTEM_DISK).is_stale():
             raise IndexUnreadable("the machine stopped while it was open")
         try:
             self._env = open_environment(

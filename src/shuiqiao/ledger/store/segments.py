@@ -12,7 +12,7 @@ from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Final, Self
 
-from shuiqiao.base.durable import POSIX_DISK, Disk
+from shuiqiao.base.durable import SYSTEM_DISK, Disk
 from shuiqiao.base.errors import IntegrityError, Unavailable
 from shuiqiao.base.files import open_descriptor
 from shuiqiao.ledger.store.frame import (
@@ -68,7 +68,7 @@ class SegmentFiles:
         *,
         network: bytes,
         hash_name: HashName,
-        disk: Disk = POSIX_DISK,
+        disk: Disk = SYSTEM_DISK,
         max_segment_bytes: int = DEFAULT_SEGMENT_BYTES,
     ) -> None:
         self._folder = folder

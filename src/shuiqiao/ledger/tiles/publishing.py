@@ -21,7 +21,7 @@ from itertools import chain, islice
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from shuiqiao.base.durable import POSIX_DISK, Disk, put_file, replace_file
+from shuiqiao.base.durable import SYSTEM_DISK, Disk, put_file, replace_file
 from shuiqiao.base.errors import IntegrityError, InvalidInput, Unavailable
 from shuiqiao.base.files import SHARED_FILE, make_shared_folder, read_regular
 from shuiqiao.ledger.checkpoints.signed_note import MAX_SIGNED_NOTE_BYTES, Checkpoint, read_checkpoint
@@ -62,7 +62,7 @@ class TileWriter:
         """folder: exists; whatever a killed writer left in it is continued."""
         self._folder = folder
         self._hash_name = hash_name
-        self._disk = disk or POSIX_DISK
+        self._disk = disk or SYSTEM_DISK
         self._changed: set[Path] = set()
         self._written = 0
 

@@ -20,7 +20,7 @@ from pathlib import Path
 from typing import Any, Final
 
 from shuiqiao.base.clock import MS_PER_SECOND, Clock
-from shuiqiao.base.durable import Disk, PosixDisk, replace_file
+from shuiqiao.base.durable import SYSTEM_DISK, Disk, replace_file
 from shuiqiao.base.encoding import decode_cbor_strict, encode_cbor
 from shuiqiao.base.errors import Conflict, IntegrityError, InvalidInput, ShuiqiaoError, Unavailable
 from shuiqiao.base.files import open_regular, read_regular
@@ -84,7 +84,7 @@ class Witness:
         self._keys = {each.public_key: each for each in (*former_keys, key)}
         self._suite = suite
         self._clock = clock
-        self._disk = disk or PosixDisk()
+        self._disk = disk or SYSTEM_DISK
         _make_folder(folder, disk=self._disk)
         self._lock = FolderLock(folder)
         self._is_closed = False

@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING
 import lmdb
 
 from shuiqiao.base.clock import iso_from_ms
-from shuiqiao.base.durable import PosixDisk
+from shuiqiao.base.durable import SYSTEM_DISK
 from shuiqiao.base.errors import IntegrityError, ShuiqiaoError
 from shuiqiao.base.progress import Progress
 from shuiqiao.ledger.engine.follower import ALARMS_FOLDER
@@ -109,7 +109,7 @@ class LedgerDoctor:
 
     def _alarm(self) -> None:
         try:
-            alarm = AlarmFile(self._place.folder / ALARMS_FOLDER, disk=PosixDisk()).load()
+            alarm = AlarmFile(self._place.folder / ALARMS_FOLDER, disk=SYSTEM_DISK).load()
         except ShuiqiaoError as error:
             self._fail("fork alarm", error)
             return

@@ -18,7 +18,7 @@ import pytest
 from log_world import LeafHashes, root_from_leaf_hashes
 from patience import PATIENCE_S
 from shuiqiao.base.clock import Clock, ManualClock, iso_from_ms
-from shuiqiao.base.durable import PosixDisk
+from shuiqiao.base.durable import Disk
 from shuiqiao.base.errors import IntegrityError, InvalidInput, ShuiqiaoError, Unavailable
 from shuiqiao.crypto import intl as intl_provider
 from shuiqiao.ledger.checkpoints.note import sign_checkpoint, verify_note
@@ -33,7 +33,7 @@ from shuiqiao.ledger.store.index import Index
 MAP_BYTES = 1 << 28
 
 
-class FailingDisk(PosixDisk):
+class FailingDisk(Disk):
     """A real disk on which the named acts fail from a moment on; a failed flush may have reached the medium."""
 
     def __init__(self) -> None:

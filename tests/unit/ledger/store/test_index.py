@@ -10,7 +10,7 @@ import cbor2
 import lmdb
 import pytest
 
-from shuiqiao.base.durable import PosixDisk
+from shuiqiao.base.durable import Disk
 from shuiqiao.base.errors import IntegrityError
 from shuiqiao.ledger.store.index import Index, IndexReader
 from shuiqiao.ledger.store.index_record import IndexUnreadable, decode_block, decode_epoch, decode_head
@@ -123,7 +123,7 @@ def test_what_lmdb_would_write_wrong_is_not_opened(folder, good, bad, words):  #
         opened(folder)
 
 
-@pytest.mark.parametrize("of", [IndexReader, lambda folder: Index(folder, map_bytes=1 << 26, disk=PosixDisk())])
+@pytest.mark.parametrize("of", [IndexReader, lambda folder: Index(folder, map_bytes=1 << 26, disk=Disk())])
 def test_an_index_that_was_cut_is_not_opened(folder, of):  # [STORE-29]
     os.truncate(folder / "data.mdb", 20 * PAGE)
     with pytest.raises(IndexUnreadable, match="it leads out of the file"):

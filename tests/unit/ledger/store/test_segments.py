@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from shuiqiao.base.durable import PosixDisk
+from shuiqiao.base.durable import Disk
 from shuiqiao.base.errors import IntegrityError, Unavailable
 from shuiqiao.ledger.store.frame import (
     FRAME_HEAD_BYTES,
@@ -34,7 +34,7 @@ PREVIOUS = b"p" * 32
 BLOCKS = [([b"one", b"two" * 50], b"entry-1"), ([b"x" * 300], b"entry-2"), ([b"", b"yy"], b"entry-3")]
 
 
-class FailingDisk(PosixDisk):
+class FailingDisk(Disk):
     """A real disk on which one named act fails from a moment on; ``kept`` bytes of a failed write stay."""
 
     def __init__(self) -> None:
@@ -60,10 +60,10 @@ class FailingDisk(PosixDisk):
         super().truncate(descriptor, length)
 
 
-def open_files(folder: Path, *, disk: PosixDisk | None = None, max_segment_bytes: int = 1 << 20) -> SegmentFiles:
+def open_files(folder: Path, *, disk: Disk | None = None, max_segment_bytes: int = 1 << 20) -> SegmentFiles:
     folder.mkdir(exist_ok=True)
     return SegmentFiles(
-        folder, network=NETWORK, hash_name="sha256", disk=disk or PosixDisk(), max_segment_bytes=max_segment_bytes
+        folder, network=NETWORK, hash_name="sha256", disk=disk or Disk(), max_segment_bytes=max_segment_bytes
     )
 
 
@@ -271,7 +271,7 @@ def test_a_new_segment_without_a_frame_is_gone_on_with(tmp_path: Path) -> None:
 def test_a_swapped_or_foreign_segment_is_refused(tmp_path: Path) -> None:
     """[STORE-4]."""
     write_blocks(tmp_path / "s", max_segment_bytes=400)
-    other = SegmentFiles(tmp_path / "o", network=bytes(32), hash_name="sha256", disk=PosixDisk(), max_segment_bytes=400)
+    other = SegmentFiles(tmp_path / "o", network=bytes(32), hash_name="sha256", disk=Disk(), max_segment_bytes=400)
     (tmp_path / "o").mkdir()
     for transactions, entry in BLOCKS:
         other.append(transactions, entry=entry)

@@ -6,14 +6,14 @@ import os
 
 import pytest
 
-from shuiqiao.base.durable import PosixDisk
+from shuiqiao.base.durable import Disk
 from shuiqiao.base.errors import IntegrityError
 from shuiqiao.crypto.suites import get_suite
 from shuiqiao.ledger.store.alarm_file import AlarmFile
 from shuiqiao.ledger.store.checkpoint_file import CheckpointFile
 from shuiqiao.ledger.witness.witness import WitnessFile
 
-DISK = PosixDisk()
+DISK = Disk()
 TEBIBYTE = 1 << 40
 """More than any memory; the file system keeps nothing of it but its length."""
 

@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from shuiqiao.base.durable import PosixDisk
+from shuiqiao.base.durable import Disk
 from shuiqiao.base.errors import IntegrityError, InvalidInput, ShuiqiaoError, Unavailable
 from shuiqiao.ledger.log.tree import Frontier, inclusion_path, leaf_hash, verify_inclusion
 from shuiqiao.ledger.model import Block
@@ -190,7 +190,7 @@ class Stop(Exception):
     """The process ends here."""
 
 
-class DyingDisk(PosixDisk):
+class DyingDisk(Disk):
     """Ends the writer at its n-th act, before or after that had its effect."""
 
     def __init__(self, number: int, *, after: bool) -> None:

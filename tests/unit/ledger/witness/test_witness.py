@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from shuiqiao.base.clock import iso_from_ms
-from shuiqiao.base.durable import PosixDisk
+from shuiqiao.base.durable import Disk
 from shuiqiao.base.errors import Conflict, IntegrityError, InvalidInput, ShuiqiaoError, Unavailable
 from shuiqiao.base.ids import MemberId
 from shuiqiao.ledger.checkpoints.cosignature import verify_cosignature
@@ -226,7 +226,7 @@ def test_one_process_at_a_time(intl_log):
     assert code_of(intl_log.witness) == "ledger.locked"
 
 
-class FailingDisk(PosixDisk):
+class FailingDisk(Disk):
     """A disk that fails at one step, before or after it had its effect."""
 
     def __init__(self, step: str, *, after: bool) -> None:

@@ -8,7 +8,7 @@ import stat
 
 import pytest
 
-from shuiqiao.base.durable import PosixDisk
+from shuiqiao.base.durable import Disk
 from shuiqiao.base.errors import Unavailable
 from shuiqiao.ledger.engine.cometbft.comet.home import (
     NEXT_FILE,
@@ -74,7 +74,7 @@ def test_a_disk_that_fails_leaves_both_keys(home, monkeypatch):
         raise OSError(28, "no space left")
 
     with monkeypatch.context() as patched:
-        patched.setattr(PosixDisk, "replace", refuse)
+        patched.setattr(Disk, "replace", refuse)
         with pytest.raises(Unavailable) as caught:
             files.switch()
     assert caught.value.code == "ledger.validator_key_kept"

@@ -11,7 +11,7 @@ import pytest
 
 from consensus_world import KINDS, Roster, StateKeys
 from log_world import LeafHashes
-from shuiqiao.base.durable import PosixDisk
+from shuiqiao.base.durable import Disk
 from shuiqiao.base.errors import IntegrityError, ShuiqiaoError, Unavailable
 from shuiqiao.base.ids import MemberId
 from shuiqiao.ledger.checkpoints.cosignature import sign_cosignature
@@ -178,13 +178,13 @@ def test_a_statement_is_signed_only_of_a_checkpoint_that_the_quorum_confirmed(ro
     (tmp_path / "desk").mkdir()
     cosigner = Cosigner(member=MemberId("node0"), key=roster.keys[MemberId("node0")])
     machine = StateMachine(roster.parameters, kinds=KINDS, key_ring=StateKeys(), suite=roster.suite)
-    epochs = StoredEpochs(tmp_path, machine=machine, disk=PosixDisk())
+    epochs = StoredEpochs(tmp_path, machine=machine, disk=Disk())
     desk = VoteExtensions(
         tmp_path / "desk",
         suite=roster.suite,
         clock=FixedClock(),
         cosigner=cosigner,
-        disk=PosixDisk(),
+        disk=Disk(),
         epochs=lambda: epochs,
     )
     at = tip(roster)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from shuiqiao.base.durable import PosixDisk
+from shuiqiao.base.durable import Disk
 from shuiqiao.base.errors import IntegrityError
 from shuiqiao.ledger.engine.cometbft.consensus.heights import SLOT_BYTES, HeightFile, HeightRecord
 
@@ -26,14 +26,14 @@ def path(tmp_path):
 
 
 def saved(path, *records: HeightRecord) -> None:
-    file = HeightFile(path, disk=PosixDisk())
+    file = HeightFile(path, disk=Disk())
     for record in records:
         file.save(record, is_durable=True)
     file.close()
 
 
 def loaded(path, *, block: int) -> HeightRecord | None:
-    file = HeightFile(path, disk=PosixDisk())
+    file = HeightFile(path, disk=Disk())
     try:
         return file.load(block=block)
     finally:
