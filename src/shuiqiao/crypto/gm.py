@@ -73,11 +73,7 @@ class Sm2SealingKey:
         self._private = scalar.to_bytes(sm2.COORDINATE_BYTES, "big")
 
     def open_sealed(self, sealed: bytes, *, associated_data: bytes) -> bytes:
-        """Return the plaintext.
-
-        Raises IntegrityError (``crypto.seal_broken``), InvalidInput (``crypto.sealed_too_large``), Unavailable
-        (``crypto.provider_failed``) where the provider gave no verdict.
-        """
+        """See SealingKey."""
         envelope = decode_envelope(sealed, form=GM_ENVELOPE)
         try:
             return SM4_GCM.decrypt(
@@ -115,33 +111,29 @@ class GmSuite(CipherSuite):
     # Naming the version loads the compiled library with this module, while suites.py keeps it apart from others.
 
     def digest(self, data: bytes) -> bytes:
-        """Return the SM3 digest, 32 bytes."""
+        """See CipherSuite."""
         return hashlib.new("sm3", data).digest()
 
     def signing_key_from_seed(self, seed: bytes) -> SigningKey:
-        """Return the signing key of a seed; raises InvalidInput (``crypto.seed_length``)."""
+        """See CipherSuite."""
         verify_seed(seed)
         return Sm2SigningKey(sm2.scalar_from_seed(seed, purpose=b"sign"))
 
     def sealing_key_from_seed(self, seed: bytes) -> SealingKey:
-        """Return the sealing key of a seed; raises InvalidInput (``crypto.seed_length``)."""
+        """See CipherSuite."""
         verify_seed(seed)
         return Sm2SealingKey(sm2.scalar_from_seed(seed, purpose=b"seal"))
 
     def verify_signing_key(self, public_key: bytes) -> None:
-        """Return if these bytes are an acceptable SM2 key; raises InvalidInput (``crypto.public_key_invalid``)."""
+        """See CipherSuite."""
         sm2.verify_public_key(public_key)
 
     def verify_sealing_key(self, public_key: bytes) -> None:
-        """Return if one can seal to these bytes; raises InvalidInput (``crypto.public_key_invalid``)."""
+        """See CipherSuite."""
         sm2.verify_public_key(public_key)
 
     def verify_signature(self, *, public_key: bytes, message: bytes, signature: bytes) -> None:
-        """Return if an SM2 signature holds.
-
-        Raises IntegrityError (``crypto.signature_invalid``), and Unavailable (``crypto.provider_failed``) for anything
-        else that the provider does: that is no verdict on the signature.
-        """
+        """See CipherSuite."""
         try:
             der = sm2.encode_signature_der(signature)
             _load_public_key(public_key).verify(der, message, _SM2_WITH_SM3)
@@ -155,11 +147,7 @@ class GmSuite(CipherSuite):
             raise _provider_failed(error) from error
 
     def seal(self, plaintext: bytes, *, recipient: bytes, associated_data: bytes) -> bytes:
-        """Encrypt to a raw SM2 key, bound to associated data (form: ``sealing.py``).
-
-        Raises InvalidInput (``crypto.public_key_invalid``, ``crypto.plaintext_too_large``,
-        ``crypto.associated_data_too_large``).
-        """
+        """See CipherSuite."""
         verify_sealable(plaintext, associated_data=associated_data)
         sm2.verify_public_key(recipient)
         key = system_entropy(SM4_GCM.key_bytes)

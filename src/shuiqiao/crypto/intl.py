@@ -87,11 +87,7 @@ class X25519SealingKey:
         self.public_key = self._private.public_key().public_bytes_raw()
 
     def open_sealed(self, sealed: bytes, *, associated_data: bytes) -> bytes:
-        """Return the plaintext.
-
-        Raises IntegrityError (``crypto.seal_broken``), InvalidInput (``crypto.sealed_too_large``), Unavailable
-        (``crypto.provider_failed``) where the provider gave no verdict.
-        """
+        """See SealingKey."""
         envelope = decode_envelope(sealed, form=INTL_ENVELOPE)
         try:
             shared = _agree(self._private, envelope.encapsulation)
@@ -114,31 +110,27 @@ class IntlSuite(CipherSuite):
     verifying_provider = f"libsodium of PyNaCl {pynacl_version}"
 
     def digest(self, data: bytes) -> bytes:
-        """Return the SHA-256 digest, 32 bytes."""
+        """See CipherSuite."""
         return hashlib.sha256(data).digest()
 
     def signing_key_from_seed(self, seed: bytes) -> SigningKey:
-        """Return the signing key of a seed; raises InvalidInput (``crypto.seed_length``)."""
+        """See CipherSuite."""
         return Ed25519SigningKey(seed)
 
     def sealing_key_from_seed(self, seed: bytes) -> SealingKey:
-        """Return the sealing key of a seed; raises InvalidInput (``crypto.seed_length``)."""
+        """See CipherSuite."""
         return X25519SealingKey(seed)
 
     def verify_signing_key(self, public_key: bytes) -> None:
-        """Return if these bytes are an acceptable Ed25519 key; raises InvalidInput (``crypto.public_key_invalid``)."""
+        """See CipherSuite."""
         _verify_public_key(public_key)
 
     def verify_sealing_key(self, public_key: bytes) -> None:
-        """Return if one can seal to these bytes; raises InvalidInput (``crypto.public_key_invalid``)."""
+        """See CipherSuite."""
         _verify_sealing_key(public_key)
 
     def verify_signature(self, *, public_key: bytes, message: bytes, signature: bytes) -> None:
-        """Return if an Ed25519 signature holds.
-
-        Raises IntegrityError (``crypto.signature_invalid``), and Unavailable (``crypto.provider_failed``) for anything
-        else that the provider does: that is no verdict on the signature.
-        """
+        """See CipherSuite."""
         try:
             _verify_public_key(public_key)
             _verify_signature_form(signature)
@@ -152,11 +144,7 @@ class IntlSuite(CipherSuite):
             raise provider_failed(self.verifying_provider, error) from error
 
     def seal(self, plaintext: bytes, *, recipient: bytes, associated_data: bytes) -> bytes:
-        """Encrypt to a raw X25519 key, bound to associated data (form: ``sealing.py``).
-
-        Raises InvalidInput (``crypto.public_key_invalid``, ``crypto.plaintext_too_large``,
-        ``crypto.associated_data_too_large``), Unavailable (``crypto.provider_failed``).
-        """
+        """See CipherSuite."""
         verify_sealable(plaintext, associated_data=associated_data)
         ephemeral = X25519PrivateKey.generate()
         shared = _agree(ephemeral, recipient)

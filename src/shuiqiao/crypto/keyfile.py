@@ -18,7 +18,7 @@ import hashlib
 import re
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Final
+from typing import Annotated, Any, Final
 
 import msgspec
 from argon2.low_level import Type, hash_secret_raw
@@ -30,7 +30,7 @@ from shuiqiao.base.errors import Conflict, Denied, IntegrityError, InvalidInput,
 from shuiqiao.base.files import open_regular
 from shuiqiao.base.ids import Entropy
 from shuiqiao.crypto.kdf import SEED_BYTES, verify_hash_present, verify_seed
-from shuiqiao.crypto.model import SuiteName
+from shuiqiao.crypto.model import SUITE_HASHES, SuiteName
 from shuiqiao.crypto.sealing import AES_256_GCM, NONCE_BYTES, SM4_GCM, TAG_BYTES, AuthenticatedCipher
 
 MAX_FILE_BYTES = 4096
@@ -50,9 +50,11 @@ _MIN_MEMORY_KIB_PER_LANE = 8
 _FORMAT = "shuiqiao-key"
 _VERSION = 1
 _PURPOSE = re.compile(r"[a-z][a-z0-9-]{0,31}")
-_HEX = re.compile(r"[0-9a-f]*")
 _CIPHERS: Final = {SuiteName.INTL: AES_256_GCM, SuiteName.GM: SM4_GCM}
-_HASH_NAMES: Final = {SuiteName.INTL: "sha256", SuiteName.GM: "sm3"}
+
+
+def _hex_pattern(size: int) -> str:
+    return rf"^[0-9a-f]{{{2 * size}}}\Z"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -85,17 +87,21 @@ class _Argon2idFields(msgspec.Struct, frozen=True, forbid_unknown_fields=True, k
     lanes: int
     memory_kib: int
     passes: int
-    salt: str
+    salt: Annotated[str, msgspec.Meta(pattern=_hex_pattern(SALT_BYTES))]
+
+    @property
+    def cost(self) -> PassphraseCost:
+        return PassphraseCost(memory_kib=self.memory_kib, passes=self.passes, lanes=self.lanes)
 
 
 class _Fields(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
     argon2id: _Argon2idFields
     checksum: str
     cipher: str
-    ciphertext: str
+    ciphertext: Annotated[str, msgspec.Meta(pattern=_hex_pattern(SEED_BYTES + TAG_BYTES))]
     format: str
-    nonce: str
-    purpose: str
+    nonce: Annotated[str, msgspec.Meta(pattern=_hex_pattern(NONCE_BYTES))]
+    purpose: Annotated[str, msgspec.Meta(pattern=rf"^{_PURPOSE.pattern}\Z")]
     suite: SuiteName
     version: int
 
@@ -134,9 +140,7 @@ def load_key_file(path: Path, *, passphrase: bytes) -> KeyFile:
     """
     _verify_passphrase(passphrase)
     fields, sealed_fields = _parse(_read(path), path=path)
-    cost = PassphraseCost(
-        memory_kib=fields.argon2id.memory_kib, passes=fields.argon2id.passes, lanes=fields.argon2id.lanes
-    )
+    cost = fields.argon2id.cost
     _verify_cost(cost)
     cipher = _CIPHERS[fields.suite]
     key = _passphrase_key(passphrase, salt=bytes.fromhex(fields.argon2id.salt), cost=cost, cipher=cipher)
@@ -190,7 +194,7 @@ def _passphrase_key(passphrase: bytes, *, salt: bytes, cost: PassphraseCost, cip
 
 
 def _checksum(fields: dict[str, Any], *, suite: SuiteName) -> str:
-    hash_name = _HASH_NAMES[suite]
+    hash_name = SUITE_HASHES[suite]
     verify_hash_present(hash_name)
     return hashlib.new(hash_name, encode_json(fields)).hexdigest()
 
@@ -209,7 +213,8 @@ def _parse(data: bytes, *, path: Path) -> tuple[_Fields, dict[str, Any]]:
         fields = typed(raw, _Fields)
     except msgspec.ValidationError as error:
         raise _damaged(path, str(error)) from error
-    _verify_fields(fields, path=path)
+    if fields.version != _VERSION or fields.cipher != _CIPHERS[fields.suite].name:
+        raise _damaged(path, f"version {fields.version} of suite {fields.suite} has no cipher {fields.cipher[:20]!r}")
     del rest["ciphertext"]
     return fields, rest
 
@@ -227,20 +232,6 @@ def _verify_checksum(rest: dict[str, Any], *, checksum: object, path: Path) -> N
             f"{path.name} has version {version}, this program reads version {_VERSION}",
             next_step="open it with the newer program that wrote it",
         )
-
-
-def _verify_fields(fields: _Fields, *, path: Path) -> None:
-    lengths = (
-        (fields.argon2id.salt, SALT_BYTES),
-        (fields.nonce, NONCE_BYTES),
-        (fields.ciphertext, SEED_BYTES + TAG_BYTES),
-    )
-    if not all(len(text) == 2 * size and _HEX.fullmatch(text) for text, size in lengths):
-        raise _damaged(path, "salt, nonce or ciphertext has another length")
-    if fields.version != _VERSION or fields.cipher != _CIPHERS[fields.suite].name:
-        raise _damaged(path, f"version {fields.version} of suite {fields.suite} has no cipher {fields.cipher[:20]!r}")
-    if not _PURPOSE.fullmatch(fields.purpose):
-        raise _damaged(path, f"its purpose does not match {_PURPOSE.pattern}")
 
 
 def _verify_passphrase(passphrase: bytes) -> None:

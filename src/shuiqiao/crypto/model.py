@@ -65,7 +65,11 @@ class SealingKey(Protocol):
         ...
 
     def open_sealed(self, sealed: bytes, *, associated_data: bytes) -> bytes:
-        """Return the plaintext, or raise IntegrityError ``crypto.seal_broken``."""
+        """Return the plaintext.
+
+        Raises IntegrityError (``crypto.seal_broken``), InvalidInput (``crypto.sealed_too_large``), Unavailable
+        (``crypto.provider_failed``) where the provider gave no verdict.
+        """
         ...
 
 

@@ -230,21 +230,22 @@ def _member(row: Any, suite: SuiteName) -> Member:
         name_zh=_text(row["name_zh"], "name_zh"),
         signing_key=_key(row, "signing_key", suite),
         sealing_key=_key(row, "sealing_key", suite),
-        signing_proof=_hex(row, "signing_proof", characters=2 * PROOF_BYTES),
-        sealing_proof=_hex(row, "sealing_proof", characters=2 * PROOF_BYTES),
-        validator_key=_validator_key(row) if has_validator else None,
-        validator_proof=_hex(row, "validator_proof", characters=2 * PROOF_BYTES) if has_validator else None,
+        # CometBFT's keys are Ed25519 in every suite: what the intl suite signs with.
+        validator_key=_key(row, "validator_key", SuiteName.INTL) if has_validator else None,
+        **{field: _hex(row, field, characters=2 * PROOF_BYTES) for field in row if field.endswith("_proof")},
     )
 
 
-def _validator_key(row: Mapping[str, Any]) -> bytes:
-    # CometBFT's keys are Ed25519 in every suite: what the intl suite signs with.
-    return _key(row, "validator_key", SuiteName.INTL)
-
-
 def _key(row: Mapping[str, Any], field: str, suite: SuiteName) -> bytes:
-    expected = _KEY_HEX_CHARACTERS[suite].get(field, 2 * VALIDATOR_KEY_BYTES)
-    return _verified_key(_hex(row, field, characters=expected), field, member=row["id"], suite=suite)
+    """Return a key that the suite accepts: nobody joins with a key off the curve or of small order."""
+    key = _hex(row, field, characters=_KEY_HEX_CHARACTERS[suite].get(field, 2 * VALIDATOR_KEY_BYTES))
+    cipher_suite = get_suite(suite)
+    verify = cipher_suite.verify_sealing_key if field == "sealing_key" else cipher_suite.verify_signing_key
+    try:
+        verify(key)
+    except InvalidInput as error:
+        raise _invalid(f"{field} of {row['id']} is no key of suite {suite}: {error.message}") from error
+    return key
 
 
 def _hex(row: Mapping[str, Any], field: str, *, characters: int) -> bytes:
@@ -252,17 +253,6 @@ def _hex(row: Mapping[str, Any], field: str, *, characters: int) -> bytes:
     if not isinstance(text, str) or len(text) != characters or not re.fullmatch(r"[0-9a-f]+", text):
         raise _invalid(f"{field} of {row['id']} is not {characters} lower-case hex characters, as its suite needs")
     return bytes.fromhex(text)
-
-
-def _verified_key(key: bytes, field: str, *, member: str, suite: SuiteName) -> bytes:
-    """Return a key that the suite accepts: nobody joins with a key off the curve or of small order."""
-    cipher_suite = get_suite(suite)
-    verify = cipher_suite.verify_sealing_key if field == "sealing_key" else cipher_suite.verify_signing_key
-    try:
-        verify(key)
-    except InvalidInput as error:
-        raise _invalid(f"{field} of {member} is no key of suite {suite}: {error.message}") from error
-    return key
 
 
 def _expect_distinct(members: tuple[Member, ...]) -> None:

@@ -215,7 +215,7 @@ def test_its_owner_alone_may_read_and_write_it_whatever_the_umask(tmp_path, umas
 
 
 def test_a_hash_that_this_machine_lacks_is_named(tmp_path, monkeypatch):
-    monkeypatch.setattr(keyfile, "_HASH_NAMES", dict.fromkeys(SuiteName, "sm3-of-another-world"))
+    monkeypatch.setattr(keyfile, "SUITE_HASHES", dict.fromkeys(SuiteName, "sm3-of-another-world"))
     with pytest.raises(Unavailable, match=r"^crypto\.hash_missing"):
         save(tmp_path / "signing.key")
 

@@ -15,12 +15,12 @@ from __future__ import annotations
 
 import os
 from collections import deque
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass, replace
 from enum import StrEnum
 from functools import cache, partial
 from pathlib import Path
-from typing import IO, Any, Final, Protocol
+from typing import IO, Any, Final
 
 import numpy as np
 import numpy.typing as npt
@@ -74,7 +74,7 @@ def open_parquet(path: Path, **options: Any) -> Any:
     return file
 
 
-def _longest_text(path: Path, metadata: Any, group: int, *, name: str) -> int:
+def _longest_text(path: Path, metadata: Any, group: int, name: str) -> int:
     """Return the bytes of the longest text in the dictionary that a row group's column begins with."""
     with pq.ParquetFile(arrow_source(path), metadata=metadata, read_dictionary=[name]) as file:
         rows = file.iter_batches(batch_size=1, row_groups=[group], columns=[name], use_threads=False)
@@ -210,12 +210,8 @@ _WIDTHS: Final = {_TRUE: 0, _FALSE: 0, _BYTE: 1, _DOUBLE: 8}
 _LONG_LIST: Final = 15
 
 
-class LongestText(Protocol):
-    """Bytes of the longest text in the dictionary that a row group's column begins with."""
-
-    def __call__(self, group: int, *, name: str) -> int:
-        """group: number of the row group. name: of the column."""
-        ...
+LongestText = Callable[[int, str], int]
+"""Bytes of the longest text in the dictionary that a row group's column begins with, by number and name."""
 
 
 class _Content(StrEnum):
@@ -259,7 +255,6 @@ def require_small_pages(file: IO[bytes], metadata: Any, *, longest_text: Longest
     such a column would keep every text of its row group; so it is read as plain, and its pages that refer to a
     dictionary count as if each of their values were the longest text in it.
 
-    longest_text: bytes of the longest text in the dictionary of a row group's column, by number and name.
     Raises ValueError unless the pages of any MAX_BATCH_ROWS rows are small, stand one behind another as they say, and
     hold values that are no longer than their pages.
     """
@@ -284,10 +279,10 @@ def require_small_pages(file: IO[bytes], metadata: Any, *, longest_text: Longest
                 repeating.append(column.path)
             elif _Content.REFERRING in found:
                 window = _Window(most=MAX_OPEN_PAGES_BYTES - total)
-                longest = cache(partial(longest_text, name=column.path))
+                longest = cache(longest_text)
                 for group, page in _column_pages(file, groups, number):
                     is_written_out = page.content is _Content.REFERRING
-                    window.add(page.with_texts(longest(group)) if is_written_out else page)
+                    window.add(page.with_texts(longest(group, column.path)) if is_written_out else page)
         total += window.largest
     return repeating
 
