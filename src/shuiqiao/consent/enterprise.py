@@ -7,8 +7,9 @@ or to any member that relays it.
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, fields
 from datetime import date
+from typing import Any
 
 import msgspec
 
@@ -152,26 +153,14 @@ class Enterprise:
 
     def _artefact(self, terms: ConsentTerms, *, consent: bytes, key: bytes, firm: bytes) -> ConsentArtefact:
         valid_from_ms, valid_to_ms = whole_hours(terms.valid_from_ms, terms.valid_to_ms)
-        return ConsentArtefact(
-            consent=consent,
-            taxpayer=terms.taxpayer,
-            provider=terms.provider,
-            recipient=terms.recipient,
-            purpose=terms.purpose,
-            items={type_id: sorted(set(groups)) for type_id, groups in terms.items.items()},
-            period_from=terms.period_from,
-            period_to=terms.period_to,
-            modes=sorted(set(terms.modes)),
-            frequency=terms.frequency,
-            data_life_days=terms.data_life_days,
-            valid_from_ms=valid_from_ms,
-            valid_to_ms=valid_to_ms,
-            product=terms.product,
-            identity_check=terms.identity_check,
-            key=key,
-            firm=firm,
-            salt=self._entropy(SALT_BYTES),
-        )
+        chosen: dict[str, Any] = {field.name: getattr(terms, field.name) for field in fields(terms)}
+        brought: dict[str, Any] = {
+            "items": {type_id: sorted(set(groups)) for type_id, groups in terms.items.items()},
+            "modes": sorted(set(terms.modes)),
+            "valid_from_ms": valid_from_ms,
+            "valid_to_ms": valid_to_ms,
+        }
+        return ConsentArtefact(**chosen | brought, consent=consent, key=key, firm=firm, salt=self._entropy(SALT_BYTES))
 
     def _control(
         self, kind: str, body: ConsentPauseBody | ConsentResumeBody | ConsentRevokeBody, *, now_ms: int

@@ -150,19 +150,16 @@ def _iso_date(text: str) -> date:
         raise InvalidInput("vault.period_invalid", f"{text!r} is not a date: {error}") from error
 
 
+def new_batch(body: AnchorCommitBody) -> dict[str, Any]:
+    """Return the state value of a batch whose root was fixed just now: the fields of ``BatchFact``."""
+    given = msgspec.structs.asdict(body)
+    del given["batch"]
+    return {**given, "erased": False, "changed": 0}
+
+
 def _apply_commit(tx: Transaction, state: State, _ctx: BlockContext) -> Sequence[Event]:
     body: AnchorCommitBody = tx.body
-    value = {
-        "standard": body.standard,
-        "period_from": body.period_from,
-        "period_to": body.period_to,
-        "count": body.count,
-        "depth": body.depth,
-        "root": body.root,
-        "erased": False,
-        "changed": 0,
-    }
-    state.put(batch_key(tx.author, body.batch), value)
+    state.put(batch_key(tx.author, body.batch), new_batch(body))
     return (Event(name="anchor.committed", attributes={"batch": body.batch, "count": body.count}),)
 
 

@@ -23,7 +23,7 @@ from shuiqiao.ledger.receipts.receipt import MAX_RECEIPT_BYTES
 from shuiqiao.ledger.receipts.verification import VerifiedReceipt
 from shuiqiao.standards.columns import MAX_GROUP_BYTES
 from shuiqiao.standards.model import RecordType, StandardId
-from shuiqiao.vault.contract import COMMIT, AnchorCommitBody, BatchId, LeafIndex, batch_key, erased_key, superseded_key
+from shuiqiao.vault.contract import COMMIT, BatchId, LeafIndex, batch_key, erased_key, new_batch, superseded_key
 from shuiqiao.vault.model import MAX_BATCH_DEPTH, BatchFact, BatchLookup, LeafStatus
 from shuiqiao.vault.storage.batch_file import BatchReader
 from shuiqiao.vault.storage.index import BatchRow
@@ -207,17 +207,7 @@ def verify_evidence(evidence: RecordEvidence, *, receipt: VerifiedReceipt, suite
             "vault.evidence_unpaired",
             f"the receipt is not that of the anchor of batch {proof.batch.hex()} with the state of leaf {proof.index}",
         )
-    body: AnchorCommitBody = tx.body
-    fact = BatchFact(
-        standard=body.standard,
-        period_from=body.period_from,
-        period_to=body.period_to,
-        count=body.count,
-        depth=body.depth,
-        root=body.root,
-        erased=False,
-        changed=0,
-    )
+    fact = BatchFact(**new_batch(tx.body))
     verify_record_proof(proof, batch_of={proof.batch: fact}.get, suite=suite)
     return VerifiedRecord(
         receipt=receipt,

@@ -170,7 +170,7 @@ def _last_row(rest: bytes, encoding: str, columns: int) -> Iterator[_Row]:
         if row is not None:
             yield row
     else:
-        yield _never_closed(rest, lines=1 + rest.count(b"\n"))
+        yield _faulted("quote_not_closed", rest, lines=1 + rest.count(b"\n"))
 
 
 def _skip_row(stream: IO[bytes], rest: bytes) -> tuple[_Row, bytes]:
@@ -185,7 +185,7 @@ def _skip_row(stream: IO[bytes], rest: bytes) -> tuple[_Row, bytes]:
         lines += block.count(b"\n")
         state = _state_within(data)
     if state.startswith(b'"') and state != b'""':
-        return _never_closed(shown, lines=lines), b""
+        return _faulted("quote_not_closed", shown, lines=lines), b""
     return _faulted("line_too_long", shown, lines=lines), b""
 
 
@@ -277,10 +277,6 @@ def _cut_row(row: bytes, encoding: str, *, columns: int | None) -> _Row | None:
     if columns is not None and len(cells) != columns:
         return _faulted("line_ragged", row, lines=lines)
     return _Row(cells=cells)
-
-
-def _never_closed(row: bytes, *, lines: int) -> _Row:
-    return _faulted("quote_not_closed", row, lines=lines)
 
 
 def _faulted(fault: str, row: bytes, *, lines: int) -> _Row:
