@@ -18,9 +18,9 @@ def main(folder: str, member: str, comet: str, genesis_ms: str) -> None:
     ledger = Roster(genesis_ms=int(genesis_ms)).open_ledger(Path(folder), member, comet=Path(comet))
     print(json.dumps({"open": member}), flush=True)  # noqa: T201 - this is the pipe to the test
     for _ in sys.stdin:
-        keeper = ledger.application.app_state
-        head, _view = keeper.copy.view()
-        standing = {"height": keeper.height, "blocks": head.height, "app_hash": keeper.app_hash.hex()}
+        app_state = ledger.application.app_state
+        head, _view = app_state.copy.view()
+        standing = {"height": app_state.height, "blocks": head.height, "app_hash": app_state.app_hash.hex()}
         print(json.dumps(standing), flush=True)  # noqa: T201
     ledger.close()
 

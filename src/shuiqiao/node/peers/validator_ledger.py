@@ -45,12 +45,12 @@ def open_home_ledger(home: Home, *, passphrase: bytes, clock: Clock) -> HomeLedg
     require_first_keys(home, settings, genesis, keys)
     parameters = network_parameters(genesis)
     ledger = open_validator_ledger(home, settings=settings, keys=keys, parameters=parameters, clock=clock)
-    desk = ledger.application.extensions
+    extensions = ledger.application.extensions
     member = MemberId(settings.member)
 
     def sign_with(present: MemberKeys) -> None:
         others = other_signing_keys(home, passphrase=passphrase)
-        desk.sign_as(Cosigner(member=member, key=present.signing, others=others))
+        extensions.sign_as(Cosigner(member=member, key=present.signing, others=others))
 
     try:
         require_keys(home, settings, ledger.state(), keys=keys, passphrase=passphrase)

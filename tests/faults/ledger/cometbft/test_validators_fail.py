@@ -52,9 +52,9 @@ def test_a_validator_whose_cosignature_does_not_hold_is_outvoted_and_named(open_
     consortium = open_consortium()
     roster, ledgers = consortium.roster, consortium.ledgers
     # node3's application lies in its votes, and finds nothing wrong with what itself says.
-    desk = ledgers["node3"].application.extensions
-    desk.own_extension = lambda: b"not a cosignature"
-    desk.judge = lambda _extension, *, member: None
+    extensions = ledgers["node3"].application.extensions
+    extensions.own_extension = lambda: b"not a cosignature"
+    extensions.judge = lambda _extension, *, member: None
     consortium.start(["node0", "node1", "node2", "node3"])
     for number in range(5):
         ledgers["node0"].submit(roster.note(number)).result(timeout=PATIENCE_S)

@@ -81,9 +81,9 @@ def test_validators_agree_refuse_and_cosign(consortium, tmp_path):
     assert first.receipt(places[0].index)[:1] != b""
 
     # No block follows a block that changes nothing: the heights come to rest.
-    keepers = [ledger.application.app_state for ledger in ledgers]
-    wait_until(lambda: all(keeper.time_ms > keeper.copy.head.time_ms for keeper in keepers))
-    wait_until(lambda: len({keeper.height for keeper in keepers}) == 1)
+    app_states = [ledger.application.app_state for ledger in ledgers]
+    wait_until(lambda: all(app_state.time_ms > app_state.copy.head.time_ms for app_state in app_states))
+    wait_until(lambda: len({app_state.height for app_state in app_states}) == 1)
     height = first.application.app_state.height
     assert len({ledger.application.app_state.copy.head for ledger in ledgers}) == 1
     assert [tuple(ledger.application.named) for ledger in ledgers] == [()] * 4

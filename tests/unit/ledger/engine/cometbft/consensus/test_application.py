@@ -523,9 +523,9 @@ def test_cometbft_may_drop_blocks_that_no_snapshot_needs(roster, open_app):  # [
         finalize(application, height, roster.note(height))
         retained.append(application.commit(abci.RequestCommit()).retain_height)
     assert retained == [0, 0, 0, 1, 2, 3, 4, 4, 4, 4, 4, 4]
-    keeper_of_all = open_app("all")
-    finalize(keeper_of_all, 1, roster.note(1))
-    assert keeper_of_all.commit(abci.RequestCommit()) == abci.ResponseCommit(retain_height=0)
+    keeping_all = open_app("all")
+    finalize(keeping_all, 1, roster.note(1))
+    assert keeping_all.commit(abci.RequestCommit()) == abci.ResponseCommit(retain_height=0)
 
 
 def test_queries_answer_or_say_what_they_are_not(roster, open_app):

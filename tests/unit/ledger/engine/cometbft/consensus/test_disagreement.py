@@ -175,12 +175,12 @@ def test_what_is_no_statement_names_nobody(court, roster):
 
 
 def test_a_statement_is_signed_only_of_a_checkpoint_that_the_quorum_confirmed(roster, tmp_path):
-    (tmp_path / "desk").mkdir()
+    (tmp_path / "extensions").mkdir()
     cosigner = Cosigner(member=MemberId("node0"), key=roster.keys[MemberId("node0")])
     machine = StateMachine(roster.parameters, kinds=KINDS, key_ring=StateKeys(), suite=roster.suite)
     epochs = StoredEpochs(tmp_path, machine=machine, disk=Disk())
-    desk = VoteExtensions(
-        tmp_path / "desk",
+    extensions = VoteExtensions(
+        tmp_path / "extensions",
         suite=roster.suite,
         clock=FixedClock(),
         cosigner=cosigner,
@@ -188,17 +188,17 @@ def test_a_statement_is_signed_only_of_a_checkpoint_that_the_quorum_confirmed(ro
         epochs=lambda: epochs,
     )
     at = tip(roster)
-    desk.load(at)
+    extensions.load(at)
     with pytest.raises(Unavailable) as pending:
-        own_statement(desk, tip=at)
+        own_statement(extensions, tip=at)
     assert pending.value.code == "ledger.statement_pending"
     for voter in ("node1", "node2", "node3", "node4", "node5"):
-        desk.judge(statement(roster, signer=voter).split(b"\n\n")[1], member=MemberId(voter))
+        extensions.judge(statement(roster, signer=voter).split(b"\n\n")[1], member=MemberId(voter))
     court = Disagreement(roster.suite)
-    own = own_statement(desk, tip=at)
+    own = own_statement(extensions, tip=at)
     assert judge(court, roster, own) is None
     assert judge(court, roster, own, roots={9: OTHER}) is None
     assert list(court.named) == ["node0"]
     # It is another's checkpoint that was confirmed: of ours there is no word.
     with pytest.raises(Unavailable):
-        own_statement(desk, tip=tip(roster, root=OTHER))
+        own_statement(extensions, tip=tip(roster, root=OTHER))
