@@ -50,6 +50,14 @@ def admit(admission, intake, network, count):
         admission.start_checks()
 
 
+def test_what_was_submitted_cannot_be_cancelled(intake):
+    answer = intake.put(b"raw")
+    assert not answer.cancel()
+    [submission] = intake.take(1)
+    submission.future.set_exception(Unavailable("test.refused", "refused"))
+    assert (answer.cancelled(), answer.exception().code) == (False, "test.refused")
+
+
 def test_the_verifier_is_hungry_until_it_has_work_for_the_time_of_a_block(intl, intake):
     verifier = PatientVerifier(room=1_000)
     admission = Admission(machine=intl.machine, verifier=verifier, intake=intake)

@@ -66,7 +66,7 @@ class CometbftSettings:
 
 
 @dataclass(slots=True)
-class _Waiting:
+class _InFlight:
     """A transaction that was handed in, and all who wait for it."""
 
     deadline: float
@@ -91,7 +91,7 @@ class CometbftLedger(LocalLedger):
         self._application = application
         self._settings = settings
         self._rpc = RpcClient(settings.comet / RPC_SOCKET)
-        self._waiting: dict[bytes, _Waiting] = {}
+        self._in_flight: dict[bytes, _InFlight] = {}
         self._queue: list[bytes] = []
         self._wake = threading.Condition()
         self._is_closed = False
@@ -175,16 +175,16 @@ class CometbftLedger(LocalLedger):
     def _refusal(self) -> Unavailable | None:
         if self._is_closed:
             return ledger_closed()
-        return _busy(len(self._waiting)) if len(self._waiting) >= self._settings.max_waiting else None
+        return _busy(len(self._in_flight)) if len(self._in_flight) >= self._settings.max_waiting else None
 
     def _enqueue(self, raw: bytes, future: Future[Committed]) -> None:
-        waiting = self._waiting.get(raw)
-        if waiting is None:
-            waiting = self._waiting[raw] = _Waiting(deadline=time.monotonic() + self._settings.answer_timeout_s)
+        handed_in = self._in_flight.get(raw)
+        if handed_in is None:
+            handed_in = self._in_flight[raw] = _InFlight(deadline=time.monotonic() + self._settings.answer_timeout_s)
             self._queue.append(raw)
             if len(self._queue) in (1, MAX_BUNDLED):
                 self._wake.notify()
-        waiting.futures.append(future)
+        handed_in.futures.append(future)
 
     def wait_for_block(self, height: int) -> None:
         """Return once this node has committed a block of ours; raises Unavailable ``ledger.block_awaited``."""
@@ -240,7 +240,7 @@ class CometbftLedger(LocalLedger):
             self._wake.notify()
         self._sender.join()
         self._server.close()
-        self._fail(list(self._waiting), ledger_closed())
+        self._fail(list(self._in_flight), ledger_closed())
         self._rpc.close()
         self._application.close()
 
@@ -302,14 +302,14 @@ class CometbftLedger(LocalLedger):
     def _not_taken(self, bundle: Sequence[bytes], reason: str) -> None:
         """Answer for what the mempool did not take, unless it is there already and will be decided."""
         if _FULL in reason:
-            self._fail(bundle, _busy(len(self._waiting)))
+            self._fail(bundle, _busy(len(self._in_flight)))
         elif _IN_CACHE not in reason:
             self._fail(bundle, Unavailable("ledger.not_taken", reason, retry_after_s=_BUSY_RETRY_S))
 
     def _give_up_late(self) -> None:
         now = time.monotonic()
         with self._wake:
-            late = [raw for raw, waiting in self._waiting.items() if waiting.deadline < now]
+            late = [raw for raw, each in self._in_flight.items() if each.deadline < now]
         if late:
             timeout_s = self._settings.answer_timeout_s
             error = Unavailable(
@@ -324,8 +324,8 @@ class CometbftLedger(LocalLedger):
 
     def _take(self, raw: bytes) -> list[Future[Committed]]:
         with self._wake:
-            waiting = self._waiting.pop(raw, None)
-        return waiting.futures if waiting is not None else []
+            handed_in = self._in_flight.pop(raw, None)
+        return handed_in.futures if handed_in is not None else []
 
     def _fail(self, raws: Sequence[bytes], error: Exception) -> None:
         for raw in raws:
@@ -340,7 +340,7 @@ class CometbftLedger(LocalLedger):
                 future.set_exception(error)
             return bool(futures)
         with self._wake:
-            is_awaited = raw in self._waiting
+            is_awaited = raw in self._in_flight
             if is_awaited:
                 self._queue.append(raw)
                 self._wake.notify()
