@@ -94,7 +94,7 @@ MODULES = {
         ["unit/vault", "property/vault", "vectors/vault", "integration/exchange"],
     ),
     "consent": (["consent/*.py"], ["*/consent", "integration/exchange"]),
-    "exchange": (["exchange/*.py"], ["*/exchange"]),
+    "exchange": (["exchange/*.py", "exchange/modes/*.py"], ["*/exchange"]),
     "oversight": (
         ["oversight/*.py"],
         ["*/oversight", "unit/members", "integration/node/test_audit.py", "integration/node/test_lending.py"],

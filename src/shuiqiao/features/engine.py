@@ -50,6 +50,11 @@ _SMALL_CALL_RECORDS = 50_000
 class FeatureEngine:
     """Computes features for one taxpayer or for many.
 
+    Example::
+
+        with FeatureEngine() as engine:
+            features = engine.compute({"payment": payments}, population={uscc: today})
+
     features: names of those to compute, every one of the catalogue by default. A call for one taxpayer costs as much
     as the statement is long, so that an engine for the features of a few scorecards is several times faster.
 
