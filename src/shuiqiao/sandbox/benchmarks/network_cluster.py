@@ -7,8 +7,6 @@ its processes must know alike is written once (``NetworkSpec``) and read by each
 from __future__ import annotations
 
 import hashlib
-import signal
-import subprocess
 import sys
 import time
 from collections.abc import Callable, Mapping, Sequence
@@ -21,7 +19,7 @@ from shuiqiao.base.errors import ShuiqiaoError, Unavailable
 from shuiqiao.ledger.engine.cometbft.comet.home import OWN_APPLICATION, RPC_SOCKET, NodeKeys, Setting, chain_id_of
 from shuiqiao.ledger.engine.cometbft.comet.localnet import LocalNetwork, LocalNode, LocalSettings
 from shuiqiao.members.model import VALIDATOR_POWER
-from shuiqiao.node.localnet.process import ask_process
+from shuiqiao.node.localnet.process import RecordedProcess, ask_process
 from shuiqiao.sandbox.benchmarks.ledger_load import MEMBERS, LoadNetwork, load_network
 
 
@@ -137,7 +135,6 @@ class LedgerCluster(Cluster):
         """Write homes and the specification; nothing runs yet."""
         super().__init__(folder, program=program, suite=suite, genesis_ms=genesis_ms)
         self._spec_path = folder / "spec.json"
-        self._folder = folder
         self.spec = NetworkSpec(
             suite=suite,
             genesis_ms=genesis_ms,
@@ -147,7 +144,7 @@ class LedgerCluster(Cluster):
             snapshot_interval=snapshot_interval,
         )
         self.spec.save(self._spec_path)
-        self._processes: dict[str, subprocess.Popen[bytes]] = {}
+        self._processes = {name: RecordedProcess(folder, name=name) for name in MEMBERS}
 
     def start(self) -> None:
         """Start all validators and return once each answers and has the first block."""
@@ -163,24 +160,18 @@ class LedgerCluster(Cluster):
         self.wait_answering(name)
 
     def _spawn(self, name: str) -> None:
-        # The command is this interpreter, a module of this package, a file of ours and a member: nothing from outside.
-        with (self._folder / f"{name}.log").open("ab") as log:
-            self._processes[name] = subprocess.Popen(  # noqa: S603
-                [sys.executable, "-m", "shuiqiao.sandbox.benchmarks.network_validator", str(self._spec_path), name],
-                stdin=subprocess.DEVNULL,
-                stdout=log,
-                stderr=log,
-                start_new_session=True,
-            )
+        module = "shuiqiao.sandbox.benchmarks.network_validator"
+        self._processes[name].start([sys.executable, "-m", module, str(self._spec_path), name])
 
     def wait_answering(self, name: str) -> None:
         """Return once a validator's application answers; raises Unavailable with the end of its log if it ended."""
 
         def is_answering() -> bool:
             process = self._processes[name]
-            if process.poll() is not None:
-                log = (self._folder / f"{name}.log").read_text(encoding="utf-8", errors="replace")
-                raise Unavailable("sandbox.bench_validator_ended", f"the validator {name} ended: {log[-1000:]}")
+            if process.pid is None:
+                raise Unavailable(
+                    "sandbox.bench_validator_ended", f"the validator {name} ended: {process.last_words()}"
+                )
             try:
                 self.standing(name)
             except ShuiqiaoError:
@@ -212,19 +203,6 @@ class LedgerCluster(Cluster):
         """End a validator at once, node and application, as a failing machine would."""
         self.comet.nodes[name].kill()
         self._processes[name].kill()
-        self._processes[name].wait()
-
-    def end_application(self, name: str) -> None:
-        """Ask a validator's application to end, and wait for it."""
-        process = self._processes.pop(name, None)
-        if process is None or process.poll() is not None:
-            return
-        process.send_signal(signal.SIGTERM)
-        try:
-            process.wait(timeout=STOP_TIMEOUT_S)
-        except subprocess.TimeoutExpired:
-            process.kill()
-            process.wait()
 
     def write_home(self, name: str, *, sync: Mapping[str, Setting]) -> None:
         """Write a node's home again with state-sync settings."""
@@ -238,8 +216,10 @@ class LedgerCluster(Cluster):
     def stop(self) -> None:
         """Stop everything."""
         super().stop()
-        for name in list(self._processes):
-            self.end_application(name)
+        for process in self._processes.values():
+            process.ask_to_end()
+        for process in self._processes.values():
+            process.wait_ended(timeout_s=STOP_TIMEOUT_S)
 
 
 _BLOCK_BYTES: Final = 512
