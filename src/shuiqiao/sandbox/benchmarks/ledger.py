@@ -20,6 +20,7 @@ import time
 from collections import deque
 from collections.abc import Sequence
 from concurrent.futures import Future, ProcessPoolExecutor
+from contextlib import closing
 from functools import partial
 from itertools import pairwise
 from multiprocessing import get_context
@@ -139,20 +140,19 @@ def _ledger_rate(
 ) -> tuple[float, list[float]]:
     """Return durable transactions per second, and the seconds each submitter waited."""
     with tempfile.TemporaryDirectory(dir=folder, prefix="shuiqiao-bench-") as home:
-        ledger = EmbeddedLedger.open(
-            Path(home),
-            parameters=network.parameters,
-            kinds=network.kinds,
-            key_ring=network.key_ring,
-            clock=SystemClock(),
-            operator_key=network.operator_key,
-            settings=EmbeddedSettings(verifier_processes=cores),
-        )
-        try:
+        with closing(
+            EmbeddedLedger.open(
+                Path(home),
+                parameters=network.parameters,
+                kinds=network.kinds,
+                key_ring=network.key_ring,
+                clock=SystemClock(),
+                operator_key=network.operator_key,
+                settings=EmbeddedSettings(verifier_processes=cores),
+            )
+        ) as ledger:
             _warm_up(ledger)
             return _submit_all(ledger, raws)
-        finally:
-            ledger.close()
 
 
 def _warm_up(ledger: EmbeddedLedger) -> None:
@@ -204,24 +204,23 @@ def run_receipt_bench(*, suite: str) -> dict[str, object]:
 
 def _receipts(network: LoadNetwork, folder: Path, *, now_ms: int) -> tuple[list[bytes], int]:
     """Write a ledger and return receipts spread over it, with the size of its log."""
-    ledger = EmbeddedLedger.open(
-        folder,
-        parameters=network.parameters,
-        kinds=network.kinds,
-        key_ring=network.key_ring,
-        clock=SystemClock(),
-        operator_key=network.operator_key,
-        settings=EmbeddedSettings(),
-    )
-    try:
+    with closing(
+        EmbeddedLedger.open(
+            folder,
+            parameters=network.parameters,
+            kinds=network.kinds,
+            key_ring=network.key_ring,
+            clock=SystemClock(),
+            operator_key=network.operator_key,
+            settings=EmbeddedSettings(),
+        )
+    ) as ledger:
         futures = [
             ledger.submit(raw) for raw in signed_transactions(network, RECEIPT_TRANSACTIONS, seed=_SEED, now_ms=now_ms)
         ]
         indexes = [future.result().index for future in futures]
         step = len(indexes) // RECEIPTS
         return [ledger.receipt(index) for index in indexes[::step]], ledger.checkpoint().size
-    finally:
-        ledger.close()
 
 
 def _verify(network: LoadNetwork, receipt: bytes) -> float:

@@ -12,6 +12,7 @@ import sys
 import threading
 import time
 from collections.abc import Mapping
+from contextlib import closing
 from pathlib import Path
 from typing import Any
 
@@ -172,12 +173,9 @@ def main(arguments: list[str]) -> int:
     ended = threading.Event()
     for number in (signal.SIGTERM, signal.SIGINT):
         signal.signal(number, lambda _number, _frame: ended.set())
-    validator = Validator(spec, member)
-    try:
+    with closing(Validator(spec, member)) as validator:
         with ControlServer(spec.control(member), answer=validator.answer):
             ended.wait()
-    finally:
-        validator.close()
     return 0
 
 

@@ -19,7 +19,7 @@ from __future__ import annotations
 import shutil
 import time
 from collections.abc import Generator, Iterable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from contextlib import closing, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -120,13 +120,10 @@ def alter_copy(member: Institution, forgery: Forgery, *, blocks: Iterable[Block]
 
     blocks: its own, read before it was closed. scratch: an empty folder.
     """
-    copy = open_scratch(scratch, machine=network_machine(member.parameters, kinds=member.kinds))
-    try:
+    with closing(open_scratch(scratch, machine=network_machine(member.parameters, kinds=member.kinds))) as copy:
         for _ in execute_blocks(copy, _altered(blocks, forgery)):
             pass
         head = copy.head
-    finally:
-        copy.close()
     for name in (SEGMENTS_FOLDER, INDEX_FOLDER):
         shutil.rmtree(member.home.ledger / name)
         shutil.move(scratch / name, member.home.ledger / name)
@@ -144,13 +141,10 @@ def _altered(blocks: Iterable[Block], forgery: Forgery) -> Iterator[TimedBlock]:
 
 def _write_position(member: Institution, *, block: int, app_hash: bytes) -> bytes:
     """Name the altered application hash where the node keeps it, and return the one that stood there."""
-    file = HeightFile(member.home.ledger / CONSENSUS_FOLDER / "position", disk=ScratchDisk())
-    try:
+    with closing(HeightFile(member.home.ledger / CONSENSUS_FOLDER / "position", disk=ScratchDisk())) as file:
         position = file.load(block=block)
         assert position is not None
         file.save(msgspec.structs.replace(position, app_hash=app_hash), is_durable=True)
-    finally:
-        file.close()
     return position.app_hash
 
 
@@ -184,14 +178,11 @@ def lie_about_hash(member: Institution, altered: AlteredCopy, *, policy: Checkpo
         settings=ApplicationSettings(),
     )
     application.shown_hash = altered.honest_app_hash
-    try:
-        server = AbciServer(application.answers, path=member.home.cometbft / APP_SOCKET, on_fault=lambda _fault: None)
-        try:
-            yield
-        finally:
-            server.close()
-    finally:
-        application.close()
+    with (
+        closing(application),
+        closing(AbciServer(application.answers, path=member.home.cometbft / APP_SOCKET, on_fault=lambda _fault: None)),
+    ):
+        yield
 
 
 def meet_others(node: NodeProcess, *, peers: int) -> None:
@@ -290,16 +281,15 @@ def _show(
     cheat: Institution, altered: AlteredCopy, *, former: Checkpoint, judge: Institution
 ) -> tuple[_Checkpoints, Alteration]:
     """Let the cheat sign its altered log, and another member compare it with its own, record by record."""
-    shown = open_scratch(cheat.home.ledger, machine=network_machine(cheat.parameters, kinds=cheat.kinds))
-    try:
+    with closing(
+        open_scratch(cheat.home.ledger, machine=network_machine(cheat.parameters, kinds=cheat.kinds))
+    ) as shown:
         signed = _Checkpoints(
             former=former,
             later=sign_checkpoint(cheat, policy=policy_of(judge), size=altered.size, root=altered.root),
             proof=shown.consistency_proof(old_size=former.size, new_size=altered.size),
         )
         found = first_difference(shown, judge.engine, member=cheat.member)
-    finally:
-        shown.close()
     return signed, found
 
 

@@ -8,6 +8,7 @@ for whoever keeps the blocks has verified them; the audit verifies them anew.
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Sequence
+from contextlib import closing
 from dataclasses import dataclass
 from itertools import zip_longest
 from pathlib import Path
@@ -106,8 +107,7 @@ def replay_through_embedded(member: Institution, folder: Path) -> ReplayChecks:
     engine = member.engine
     signed = engine.checkpoint(at_least=log_size(engine))
     state = engine.state()
-    copy = open_scratch(folder, machine=network_machine(member.parameters, kinds=member.kinds))
-    try:
+    with closing(open_scratch(folder, machine=network_machine(member.parameters, kinds=member.kinds))) as copy:
         committed = [block for block in engine.blocks(from_height=1) if block.first_index < signed.size]
         log_roots: list[bool] = []
         state_roots: list[bool] = []
@@ -127,8 +127,6 @@ def replay_through_embedded(member: Institution, folder: Path) -> ReplayChecks:
             and head.state_root == decode_entry(done[-1].entry).state_root,
             state_equal=all(state.get(key.decode()) == decode_cbor(value) for key, value in items),
         )
-    finally:
-        copy.close()
 
 
 def _is_under(signed: Checkpoint, *, engine: LedgerEngine, copy: LedgerCopy) -> bool:

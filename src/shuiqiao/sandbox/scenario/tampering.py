@@ -13,6 +13,7 @@ from __future__ import annotations
 
 import shutil
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from contextlib import closing
 from dataclasses import dataclass, replace
 from datetime import date, timedelta
 from pathlib import Path
@@ -131,15 +132,14 @@ def use_expired_consent(scene: Scene) -> str:
     """Ask under a consent of one hour in a block after it, on a copy of the ledger: the run cannot wait that long."""
     consent = scene.owner.consent(replace(scene.wanted(), validity_ms=MS_PER_HOUR), bank=scene.bank).artefact
     bureau = scene.bureau
-    copy = open_scratch(scene.scratch / "later", machine=network_machine(bureau.parameters, kinds=bureau.kinds))
-    try:
+    with closing(
+        open_scratch(scene.scratch / "later", machine=network_machine(bureau.parameters, kinds=bureau.kinds))
+    ) as copy:
         blocks = bureau.engine.blocks(from_height=1)
         for _ in execute_blocks(copy, map(TimedBlock.of, blocks)):
             pass
         later_ms = consent.valid_to_ms + 1
         return judge(copy, _signed_request(scene, consent, until_ms=later_ms + MS_PER_HOUR), time_ms=later_ms)
-    finally:
-        copy.close()
 
 
 def _signed_request(scene: Scene, consent: ConsentArtefact, *, until_ms: int) -> bytes:
@@ -199,17 +199,16 @@ def _double_first(rows: Any) -> Any:
 
 
 def _check_vault(bureau: Institution, folder: Path) -> FileCheck:
-    vault = Vault(
-        folder,
-        suite=bureau.suite,
-        catalogue=bureau.catalogue,
-        clock=bureau.dependencies.clock,
-        entropy=bureau.dependencies.entropy,
-    )
-    try:
+    with closing(
+        Vault(
+            folder,
+            suite=bureau.suite,
+            catalogue=bureau.catalogue,
+            clock=bureau.dependencies.clock,
+            entropy=bureau.dependencies.entropy,
+        )
+    ) as vault:
         return vault.verify_files(batch_of=batch_lookup(bureau.engine.state(), bureau.member))
-    finally:
-        vault.close()
 
 
 def _replay_problems(member: Institution, folder: Path) -> list[str]:
@@ -347,21 +346,20 @@ def _rewrite_as_operator(scene: Scene) -> str:
     scene.bank.catch_up_with(scene.bureau)
     bureau = scene.bureau
     clock = ManualClock(bureau.parameters.genesis_time_ms)
-    rewritten = EmbeddedLedger.open(
-        scene.scratch / "rewritten",
-        parameters=bureau.parameters,
-        kinds=bureau.kinds,
-        key_ring=MemberKeyRing(),
-        clock=clock,
-        operator_key=bureau.keys.signing,
-        settings=EmbeddedSettings(linger_ms=0, disk=ScratchDisk()),
-    )
-    try:
+    with closing(
+        EmbeddedLedger.open(
+            scene.scratch / "rewritten",
+            parameters=bureau.parameters,
+            kinds=bureau.kinds,
+            key_ring=MemberKeyRing(),
+            clock=clock,
+            operator_key=bureau.keys.signing,
+            settings=EmbeddedSettings(linger_ms=0, disk=ScratchDisk()),
+        )
+    ) as rewritten:
         _write_again(bureau, rewritten, clock=clock)
         copy = copy_ledger(scene.bank, scene.scratch / "follower")
         return _follow(scene.bank, copy, writer=rewritten)
-    finally:
-        rewritten.close()
 
 
 def _write_again(bureau: Institution, rewritten: EmbeddedLedger, *, clock: ManualClock) -> None:
@@ -411,19 +409,18 @@ def _anchor_of_nothing(bureau: Institution) -> AnchorCommitBody:
 
 def _follow(bank: Institution, folder: Path, *, writer: EmbeddedLedger) -> str:
     """Return the code by which a follower over a copied ledger refuses a writer."""
-    follower = FollowerLedger.open(
-        folder,
-        parameters=bank.parameters,
-        kinds=bank.kinds,
-        key_ring=MemberKeyRing(),
-        clock=bank.dependencies.clock,
-        writer=writer,
-        settings=FollowerSettings(),
-    )
-    try:
+    with closing(
+        FollowerLedger.open(
+            folder,
+            parameters=bank.parameters,
+            kinds=bank.kinds,
+            key_ring=MemberKeyRing(),
+            clock=bank.dependencies.clock,
+            writer=writer,
+            settings=FollowerSettings(),
+        )
+    ) as follower:
         return code_of(follower.sync)
-    finally:
-        follower.close()
 
 
 def _rewrite_as_validator(scene: Scene) -> str:
@@ -431,8 +428,9 @@ def _rewrite_as_validator(scene: Scene) -> str:
     scene.bank.catch_up_with(scene.bureau)
     bureau, bank = scene.bureau, scene.bank
     former = cosigned_by(known_checkpoints(scene.consortium), member=bureau)
-    copy = open_scratch(scene.scratch / "rewritten", machine=network_machine(bureau.parameters, kinds=bureau.kinds))
-    try:
+    with closing(
+        open_scratch(scene.scratch / "rewritten", machine=network_machine(bureau.parameters, kinds=bureau.kinds))
+    ) as copy:
         for _ in execute_blocks(copy, _without_one_decision(bureau)):
             pass
         _grow_beyond(copy, bureau=bureau, size=former.size)
@@ -441,8 +439,6 @@ def _rewrite_as_validator(scene: Scene) -> str:
         return watch(
             bank, first=former, second=new, proof=proof, accused=bureau.member, folder=scene.scratch / "watch"
         ).code
-    finally:
-        copy.close()
 
 
 def _grow_beyond(copy: LedgerCopy, *, bureau: Institution, size: int) -> None:

@@ -8,6 +8,7 @@ did.
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
+from contextlib import closing
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -90,14 +91,15 @@ def watch(
     proof: consistency path between the two. folder: where the watcher keeps what it saw, in an existing one.
     """
     policy = policy_of(watcher).word_of(accused)
-    witness = Witness(
-        folder,
-        member=watcher.member,
-        key=watcher.keys.signing,
-        suite=watcher.suite,
-        clock=watcher.dependencies.clock,
-    )
-    try:
+    with closing(
+        Witness(
+            folder,
+            member=watcher.member,
+            key=watcher.keys.signing,
+            suite=watcher.suite,
+            clock=watcher.dependencies.clock,
+        )
+    ) as witness:
         witness.watch(policy)
         witness.cosign(first.note, old_size=0, proof=())
         try:
@@ -105,8 +107,6 @@ def watch(
         except ShuiqiaoError as error:
             return Verdict(code=error.code, evidence=witness.evidence(policy.origin))
         return Verdict(code=NOT_CAUGHT, evidence=None)
-    finally:
-        witness.close()
 
 
 def is_convicted(evidence: bytes, *, judge: Institution, accused: MemberId) -> bool:
