@@ -11,11 +11,11 @@ contained in it. The proof comes from the files, which need not be trusted: it l
 
 from __future__ import annotations
 
-from collections import OrderedDict
 from collections.abc import Iterator
-from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Final, Protocol
+
+from cachetools import LRUCache
 
 from shuiqiao.base.errors import IntegrityError, InvalidInput, Unavailable
 from shuiqiao.base.files import open_regular
@@ -81,16 +81,6 @@ class FolderTiles:
             return None
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class TileAudit:
-    """What ``verify_all`` read; it exists only if everything held."""
-
-    size: int
-    bundles: int
-    tiles: int
-    entry_bytes: int
-
-
 class PublishedLog:
     """A log as its static files prove it, at one checkpoint."""
 
@@ -99,7 +89,7 @@ class PublishedLog:
         self.checkpoint = checkpoint
         self._source = source
         self._hash_name = suite.hash_name
-        self._kept: OrderedDict[TileId, tuple[bytes, ...]] = OrderedDict()
+        self._kept: LRUCache[TileId, tuple[bytes, ...]] = LRUCache(_KEPT_TILES)
 
     @classmethod
     def open(cls, source: TileSource, *, policy: CheckpointPolicy, suite: CipherSuite) -> PublishedLog:
@@ -159,40 +149,37 @@ class PublishedLog:
         for start in range(0, self.checkpoint.size, TILE_WIDTH):
             yield from self._bundle(tile_holding(ENTRIES, start, size=self.checkpoint.size))
 
-    def verify_all(self) -> TileAudit:
-        """Return once every entry and every hash of every tile leads to the root of the checkpoint.
+    def verify_all(self) -> int:
+        """Return the number of leaves, once every entry and every hash of every tile leads to the root.
 
         Raises Unavailable ``ledger.tile_missing``; IntegrityError ``ledger.tile_malformed``,
         ``ledger.tile_contradicted`` with the path of the file.
         """
         frontier = Frontier(hash_name=self._hash_name)
         rows: dict[int, list[bytes]] = {}
-        bundles = tiles = entry_bytes = 0
         for start in range(0, self.checkpoint.size, TILE_WIDTH):
             entries = self._bundle(tile_holding(ENTRIES, start, size=self.checkpoint.size))
-            bundles += 1
-            entry_bytes += sum(map(len, entries))
             for level, _, node in frontier.append(leaf_hash(entry, hash_name=self._hash_name) for entry in entries):
                 if level % TILE_HEIGHT == 0:
                     rows.setdefault(level // TILE_HEIGHT, []).append(node)
-            tiles += sum(self._compare(level, rows[level], frontier.size) for level in sorted(rows))
+            for level in sorted(rows):
+                self._compare(level, rows[level], frontier.size)
         if frontier.root() != self.checkpoint.root:
             raise IntegrityError(
                 "ledger.tile_contradicted",
                 f"the entries give root {frontier.root().hex()}, the checkpoint says {self.checkpoint.root.hex()}",
             )
-        return TileAudit(size=frontier.size, bundles=bundles, tiles=tiles, entry_bytes=entry_bytes)
+        return frontier.size
 
-    def _compare(self, level: int, row: list[bytes], size: int) -> int:
-        """Compare the hashes gathered of a level with its tile once that is complete; return how many were compared."""
+    def _compare(self, level: int, row: list[bytes], size: int) -> None:
+        """Compare the hashes gathered of a level with its tile once that is complete."""
         is_last = size == self.checkpoint.size
         if not row or not (len(row) == TILE_WIDTH or is_last):
-            return 0
+            return
         tile = tile_holding(level, hashes_at(level, size=size) - len(row), size=self.checkpoint.size)
         if self._hashes(tile) != tuple(row):
             raise IntegrityError("ledger.tile_contradicted", f"{tile.path} holds other hashes than the entries give")
         row.clear()
-        return 1
 
     def _prove(self, index: int, *, leaf: bytes) -> tuple[bytes, ...]:
         size, name = self.checkpoint.size, self._hash_name
@@ -207,15 +194,12 @@ class PublishedLog:
     def _hashes(self, tile: TileId) -> tuple[bytes, ...]:
         kept = self._kept.get(tile)
         if kept is not None:
-            self._kept.move_to_end(tile)
             return kept
         path, data, width = self._read(tile, max_bytes=MAX_TILE_BYTES)
         if len(data) != width * HASH_BYTES:
             raise _malformed(path, f"it has {len(data)} bytes where {width} hashes have {width * HASH_BYTES}")
         hashes = tuple(data[at : at + HASH_BYTES] for at in range(0, tile.width * HASH_BYTES, HASH_BYTES))
         self._kept[tile] = hashes
-        if len(self._kept) > _KEPT_TILES:
-            self._kept.popitem(last=False)
         return hashes
 
     def _bundle(self, tile: TileId) -> list[bytes]:
