@@ -14,10 +14,9 @@ from shuiqiao.ledger.checkpoints.signed_note import Checkpoint, TreeHead, verify
 from shuiqiao.ledger.log.entry import decode_entry
 from shuiqiao.ledger.log.tree import Frontier
 from shuiqiao.ledger.model import Block, Event, Transaction
-from shuiqiao.ledger.replay.replay import prove_signatures
+from shuiqiao.ledger.replay.replay import Growth, grow, prove_signatures
 from shuiqiao.ledger.state.machine import Candidate
 from shuiqiao.ledger.store.alarm_file import ForkKind
-from shuiqiao.ledger.store.execution import Growth, grow
 from shuiqiao.ledger.transactions.verifiers import Verifier
 
 if TYPE_CHECKING:

@@ -29,8 +29,8 @@ from shuiqiao.ledger.engine.signing import CheckpointSigner
 from shuiqiao.ledger.log.entry import next_block_time
 from shuiqiao.ledger.model import Block, Committed, KeyRing, NetworkParameters
 from shuiqiao.ledger.receipts.making import make_receipt
+from shuiqiao.ledger.replay.replay import Execution
 from shuiqiao.ledger.state.machine import Candidate, StateMachine
-from shuiqiao.ledger.store.execution import Execution
 from shuiqiao.ledger.store.frame import StoredFrame
 from shuiqiao.ledger.tiles.publishing import LogSource, log_of_copy
 from shuiqiao.ledger.transactions.kinds import KindTable

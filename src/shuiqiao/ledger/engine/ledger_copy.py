@@ -21,8 +21,7 @@ from shuiqiao.ledger.checkpoints.signed_note import Checkpoint
 from shuiqiao.ledger.engine.port import CopySettings
 from shuiqiao.ledger.log.tree import Frontier
 from shuiqiao.ledger.model import Block, NetworkParameters, Transaction
-from shuiqiao.ledger.replay.reexecution import ReplayedCopy
-from shuiqiao.ledger.replay.replay import Level, replay_block
+from shuiqiao.ledger.replay.replay import Execution, Growth, Level, ReplayedCopy, grow, replay_block
 from shuiqiao.ledger.state.machine import BlockResult, StateMachine
 from shuiqiao.ledger.state.overlay import genesis_writes
 from shuiqiao.ledger.store.checkpoint_file import (
@@ -33,7 +32,6 @@ from shuiqiao.ledger.store.checkpoint_file import (
     CheckpointFile,
 )
 from shuiqiao.ledger.store.epochs import EPOCHS_FOLDER, StoredEpochs
-from shuiqiao.ledger.store.execution import Execution, Growth, grow
 from shuiqiao.ledger.store.frame import ZERO_DIGEST, Frame, HashName, StoredFrame
 from shuiqiao.ledger.store.index import INDEX_FOLDER, Index
 from shuiqiao.ledger.store.index_record import (

@@ -14,7 +14,7 @@ VERIFIED  every signature too                               the audit (``check.r
 ========= ================================================= ===================================================
 
 A block is executed on a ``ReplayedLedger``: ``MemoryLedger`` here, or a ``LedgerCopy`` on the disk where the state may
-be too large for memory. What does not hold is for the caller to judge, in its words.
+be too large for memory (``reexecute``). What does not hold is for the caller to judge, in its words.
 
     ledger = MemoryLedger(machine)
     for block in engine.blocks(from_height=1):
@@ -26,26 +26,28 @@ be too large for memory. What does not hold is for the caller to judge, in its w
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
 from enum import IntEnum
-from typing import TYPE_CHECKING, Protocol
+from typing import TYPE_CHECKING, Final, NamedTuple, Protocol
 
 from shuiqiao.base.clock import MS_PER_HOUR
-from shuiqiao.base.errors import ShuiqiaoError
+from shuiqiao.base.errors import ShuiqiaoError, Unavailable
 from shuiqiao.ledger.log.entry import decode_entry
 from shuiqiao.ledger.log.tree import Frontier, leaf_hashes
 from shuiqiao.ledger.model import Block, BlockContext
 from shuiqiao.ledger.state.machine import BlockResult, Candidate, ReplayIndex, StateMachine
 from shuiqiao.ledger.state.overlay import BaseState, OverlayState, genesis_writes
 from shuiqiao.ledger.state.state_map import MemoryState
-from shuiqiao.ledger.store.execution import Execution
 from shuiqiao.ledger.store.frame import Frame
+from shuiqiao.ledger.store.state_tree import PlannedUpdate
 from shuiqiao.ledger.transactions.transaction import SignatureClaim
 from shuiqiao.ledger.transactions.verifiers import verify_all
 
 if TYPE_CHECKING:
     from shuiqiao.ledger.model import StateView, Transaction
-    from shuiqiao.ledger.store.state_tree import PlannedUpdate
+    from shuiqiao.ledger.store.frame import StoredFrame
+    from shuiqiao.ledger.store.index_record import Head
     from shuiqiao.ledger.transactions.verifiers import Verifier
 
 _PRUNE_EVERY_BLOCKS = 1_000
@@ -64,6 +66,32 @@ class Level(IntEnum):
 
 LoggedBlock = Block | Frame
 """A block as an engine or a segment file gives it."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Execution:
+    """A block executed on the state after the block before it, not yet stored."""
+
+    result: BlockResult
+    writes: Mapping[str, bytes | None]
+    plan: PlannedUpdate | None
+    """The state map after the block; None where nothing was accepted."""
+
+
+class Growth(NamedTuple):
+    """What a block makes of the tree."""
+
+    frontier: Frontier
+    """The tree with this block."""
+    nodes: Sequence[bytes]
+    """The complete nodes that came into being, in the order in which they are stored ([STORE-15])."""
+
+
+def grow(frontier: Frontier, leaves: Iterable[bytes], *, hash_name: str) -> Growth:
+    """Return what the leaves of a block make of a tree; the frontier given stays as it is."""
+    grown = frontier.copy()
+    made = grown.append(leaf_hashes(leaves, hash_name=hash_name))
+    return Growth(frontier=grown, nodes=[node for _, _, node in made])
 
 
 class ReplayedLedger(ABC):
@@ -243,3 +271,85 @@ class MemoryLedger(HashedLog, ReplayedLedger):
         """Go on behind a block of which nothing was executed."""
         self.append(block)
         self.last = (self.height, time_ms)
+
+
+_LEAVES_AT_ONCE: Final = 4096
+"""Leaves that are indexed together."""
+
+
+class ReplayedCopy(ReplayedLedger):
+    """A ledger on the disk (``engine/ledger_copy``), as far as executing blocks again needs it."""
+
+    head: Head
+
+    @abstractmethod
+    def follow(self, execution: Execution, stored: StoredFrame, *, growth: Growth | None = None) -> Block:
+        """Go on behind an executed block whose frame is stored."""
+
+    @abstractmethod
+    def publish(self) -> None:
+        """Write the index of all blocks gone on behind."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class EntryDifference:
+    """A block that does not follow from the blocks before it. computed: empty where no block comes of it at all.
+
+    leaf: index of the block entry. recorded, computed: state roots. reason: what the rules say of it.
+    """
+
+    height: int
+    leaf: int
+    recorded: bytes
+    computed: bytes
+    reason: str
+
+
+def reexecute(
+    frames: Iterable[StoredFrame],
+    copy: ReplayedCopy,
+    *,
+    on_height: Callable[[int], None] = lambda _height: None,
+) -> EntryDifference | None:
+    """Execute blocks from height 1 on into an empty copy; return the first that does not follow, None if all do.
+
+    A block that does not follow is noted, and execution goes on with what its transactions do, as far as that is
+    possible: ``copy.head`` says how far. Raises Unavailable ``ledger.index_failed`` where the scratch disk is full, and
+    what this machine lacks, which contradicts no block [LEDGER-SIGN-4].
+    """
+    first: EntryDifference | None = None
+    leaves = 0
+    for stored in frames:
+        try:
+            execution = replay_block(copy, stored.frame, level=Level.EXECUTED)
+        except Unavailable:
+            raise
+        except ShuiqiaoError as error:
+            first = first or _difference(stored, recorded=b"", computed=b"", reason=error.message)
+            break
+        if execution.result.entry != stored.frame.entry:
+            first = first or _of_execution(stored, execution)
+        if execution.result.entry is None:
+            break
+        copy.follow(execution, stored)
+        leaves += len(stored.frame.transactions) + 1
+        if leaves >= _LEAVES_AT_ONCE:
+            copy.publish()
+            leaves = 0
+            on_height(stored.frame.height)
+    copy.publish()
+    return first
+
+
+def _of_execution(stored: StoredFrame, execution: Execution) -> EntryDifference:
+    result = execution.result
+    computed = b"" if result.entry is None else decode_entry(result.entry).state_root
+    refusals = [outcome.refusal for outcome in result.outcomes if outcome.refusal is not None]
+    reason = str(refusals[0]) if refusals else "its transactions give another state"
+    return _difference(stored, recorded=decode_entry(stored.frame.entry).state_root, computed=computed, reason=reason)
+
+
+def _difference(stored: StoredFrame, *, recorded: bytes, computed: bytes, reason: str) -> EntryDifference:
+    frame = stored.frame
+    leaf = frame.first_index + len(frame.transactions)
+    return EntryDifference(height=frame.height, leaf=leaf, recorded=recorded, computed=computed, reason=reason)

@@ -23,7 +23,7 @@ from shuiqiao.ledger.log.entry import decode_entry
 from shuiqiao.ledger.replay.check import LogCheck, check_log, look_at_opening
 from shuiqiao.ledger.replay.differences import compare_states
 from shuiqiao.ledger.replay.map_check import MapFault, check_state_map
-from shuiqiao.ledger.replay.reexecution import EntryDifference
+from shuiqiao.ledger.replay.replay import EntryDifference
 from shuiqiao.ledger.store.alarm_file import AlarmFile, ForkKind
 from shuiqiao.ledger.store.frame import Damage
 from shuiqiao.ledger.store.index import IndexReader

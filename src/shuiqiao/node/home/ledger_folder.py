@@ -22,7 +22,7 @@ from shuiqiao.ledger.checkpoints.signed_note import (
 from shuiqiao.ledger.engine.cometbft.consensus.app_state import CONSENSUS_FOLDER
 from shuiqiao.ledger.engine.ledger_copy import open_scratch
 from shuiqiao.ledger.replay.members import LATEST_NOTE
-from shuiqiao.ledger.replay.reexecution import EntryDifference, reexecute
+from shuiqiao.ledger.replay.replay import EntryDifference, reexecute
 from shuiqiao.ledger.state.epoch_trail import EpochChange, EpochTrail
 from shuiqiao.ledger.state.machine import StateMachine
 from shuiqiao.ledger.store.checkpoint_file import CHECKPOINTS_FOLDER, COSIGNED_NAME

@@ -20,8 +20,7 @@ from shuiqiao.ledger.checkpoints.signed_note import Checkpoint, TreeHead, verify
 from shuiqiao.ledger.engine.ledger_copy import LedgerCopy, open_scratch
 from shuiqiao.ledger.log.entry import decode_entry
 from shuiqiao.ledger.model import Block, LedgerEngine, StateView
-from shuiqiao.ledger.replay.replay import Level, replay_transactions
-from shuiqiao.ledger.store.execution import Execution
+from shuiqiao.ledger.replay.replay import Execution, Level, replay_transactions
 from shuiqiao.ledger.transactions.submitter import log_size
 from shuiqiao.node.home.kinds import network_machine
 from shuiqiao.node.institution import Institution

@@ -23,8 +23,8 @@ from shuiqiao.ledger.engine.ledger_copy import LedgerCopy
 from shuiqiao.ledger.engine.port import CopySettings
 from shuiqiao.ledger.log.entry import next_block_time
 from shuiqiao.ledger.model import Block
+from shuiqiao.ledger.replay.replay import Execution, Growth, grow
 from shuiqiao.ledger.state.machine import Candidate, StateMachine
-from shuiqiao.ledger.store.execution import Execution, Growth, grow
 from shuiqiao.ledger.store.index import INDEX_FOLDER
 from shuiqiao.ledger.store.lock import system_refusals
 from shuiqiao.ledger.store.segments import SEGMENT_SUFFIX, SEGMENTS_FOLDER, SegmentFiles
