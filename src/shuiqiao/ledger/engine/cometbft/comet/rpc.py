@@ -33,11 +33,8 @@ _MAX_PAGE: Final = 100
 class NodeStatus:
     """How far a node is."""
 
-    node_id: str
-    moniker: str
     version: str
     height: int
-    app_hash: bytes
     is_catching_up: bool
     voting_power: int
 
@@ -99,15 +96,12 @@ class RpcClient:
         """Return how far the node is."""
         found = self.call("status")
         with _read("status"):
-            node, sync, validator = found["node_info"], found["sync_info"], found["validator_info"]
+            sync = found["sync_info"]
             return NodeStatus(
-                node_id=node["id"],
-                moniker=node["moniker"],
-                version=node["version"],
+                version=found["node_info"]["version"],
                 height=int(sync["latest_block_height"]),
-                app_hash=bytes.fromhex(sync["latest_app_hash"]),
                 is_catching_up=bool(sync["catching_up"]),
-                voting_power=int(validator["voting_power"]),
+                voting_power=int(found["validator_info"]["voting_power"]),
             )
 
     def validator_keys(self) -> frozenset[bytes]:
