@@ -104,7 +104,7 @@ class LedgerCopy(LogReading, ReplayedCopy):
             name=name,
         )
 
-    # Opening
+    # Starting
 
     def _recover(self) -> Recovery:
         acknowledged_size = max(self.checkpoint_file.claimed_size(), self.cosigned_file.claimed_size())

@@ -37,7 +37,6 @@ from shuiqiao.ledger.store.frame import (
     Damage,
     HashName,
     StoredFrame,
-    Tail,
     decode_segment_header,
     tail_after,
 )
@@ -145,13 +144,12 @@ def _header_problems(files: SegmentFiles, segment: int, parameters: NetworkParam
         yield Problem(place=str(path), rule=chained, expected=frame.previous.hex(), found=header.digest.hex())
 
 
-class _Replay:
+class _Replay(MemoryLedger):
     """One replay under way."""
 
     def __init__(self, machine: StateMachine, verifier: Verifier) -> None:
-        self._machine = machine
+        super().__init__(machine)
         self._verifier = verifier
-        self._ledger = MemoryLedger(machine)
         self._problems: list[Problem] = []
         self._transactions = 0
         self._signatures = 0
@@ -161,16 +159,16 @@ class _Replay:
 
     def run_folder(self, folder: Path) -> ReplayResult:
         """Replay the segment files, and compare with the stored checkpoint."""
-        self._file = CheckpointFile(folder / CHECKPOINTS_FOLDER, suite=self._machine.suite)
+        self._file = CheckpointFile(folder / CHECKPOINTS_FOLDER, suite=self.machine.suite)
         self._claimed_size = self._claim()
         self._compare_root()
-        self._replay_all(self._stored_blocks(_watched(folder, self._machine.parameters)))
+        self._replay_all(self._stored_blocks(_watched(folder, self.machine.parameters)))
         if self._claimed_size and not self._is_checkpoint_reached:
             self._report(
                 str(folder / CHECKPOINTS_FOLDER),
                 "a block ends at the signed checkpoint",
                 expected=f"{self._claimed_size} leaves",
-                found=f"{self._ledger.size} leaves at the end",
+                found=f"{self.size} leaves at the end",
             )
         return self._result()
 
@@ -200,7 +198,7 @@ class _Replay:
             except StopIteration:
                 return
             except ShuiqiaoError as error:
-                place = f"block {self._ledger.height + 1}"
+                place = f"block {self.height + 1}"
                 self._report(place, "every stored block can be read", expected="a block", found=error)
                 return
             yield block
@@ -209,7 +207,7 @@ class _Replay:
         for batch in _batches(blocks):
             decoded = [self._decode(block) for block in batch]
             every = [tx for txs in decoded for tx in txs]
-            proven = iter(prove_signatures(every, self._ledger.state, machine=self._machine, verifier=self._verifier))
+            proven = iter(prove_signatures(every, self.state, machine=self.machine, verifier=self._verifier))
             for block, txs in zip(batch, decoded, strict=True):
                 self._replay_block(block, txs, proven=[next(proven) for _ in txs])
                 if len(self._problems) >= MAX_PROBLEMS:
@@ -219,7 +217,7 @@ class _Replay:
         decoded: list[Transaction] = []
         for position, raw in enumerate(block.transactions):
             try:
-                decoded.append(self._machine.decode(raw))
+                decoded.append(self.machine.decode(raw))
             except ShuiqiaoError as error:
                 self._report_transaction(block, position, error)
         return decoded
@@ -227,15 +225,14 @@ class _Replay:
     def _replay_block(
         self, block: LoggedBlock, transactions: Sequence[Transaction], *, proven: Sequence[tuple[bytes, ...]]
     ) -> None:
-        ledger = self._ledger
-        ledger.begin_block()
+        self.begin_block()
         self._compare_position(block)
         try:
             execution = replay_transactions(
-                ledger, transactions, time_ms=_time_of(block.entry), level=Level.VERIFIED, proven=proven
+                self, transactions, time_ms=_time_of(block.entry), level=Level.VERIFIED, proven=proven
             )
         except IntegrityError as error:
-            self._report(f"block {block.height}", "block times rise", expected=f"after {ledger.time_ms}", found=error)
+            self._report(f"block {block.height}", "block times rise", expected=f"after {self.time_ms}", found=error)
             return
         result = execution.result
         for position, outcome in enumerate(result.outcomes):
@@ -248,13 +245,13 @@ class _Replay:
                 expected=(result.entry or b"").hex(),
                 found=block.entry.hex(),
             )
-        ledger.follow(execution, block)
+        self.follow(execution, block)
         self._signatures += sum(len(tx.signatures) for tx in result.accepted)
         self._transactions += len(block.transactions)
         self._compare_root()
 
     def _compare_position(self, block: LoggedBlock) -> None:
-        expected = (self._ledger.height + 1, self._ledger.size)
+        expected = (self.height + 1, self.size)
         if (block.height, block.first_index) != expected:
             self._report(
                 f"block {block.height}",
@@ -273,21 +270,20 @@ class _Replay:
 
     def _compare_root(self) -> None:
         """Compare with the stored checkpoint where it stands, under the policy that is in force there."""
-        ledger = self._ledger
-        if self._file is None or self._claimed_size != ledger.size:
+        if self._file is None or self._claimed_size != self.size:
             return
         self._is_checkpoint_reached = True
         try:
-            checkpoint = self._file.load(lambda _size: self._ledger.policy)
+            checkpoint = self._file.load(lambda _size: self.policy)
         except IntegrityError as error:
             self._report_note(error)
             return
-        if checkpoint is not None and checkpoint.root != ledger.root:
+        if checkpoint is not None and checkpoint.root != self.root:
             self._report(
-                f"block {self._ledger.height}",
+                f"block {self.height}",
                 "the recomputed root is the signed one",
                 expected=checkpoint.root.hex(),
-                found=ledger.root.hex(),
+                found=self.root.hex(),
             )
 
     def _report(self, place: str, rule: str, *, expected: str, found: str | ShuiqiaoError) -> None:
@@ -309,12 +305,11 @@ class _Replay:
         )
 
     def _result(self) -> ReplayResult:
-        ledger = self._ledger
         return ReplayResult(
             transactions=self._transactions,
-            height=ledger.height,
-            size=ledger.size,
-            root=ledger.root,
+            height=self.height,
+            size=self.size,
+            root=self.root,
             signatures_verified=self._signatures,
             problems=tuple(self._problems),
         )
@@ -356,26 +351,10 @@ class NodeDifference:
     stored: bytes | None
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class LogCheck:
-    """What reading a whole log came to.
-
-    tail: the end of what holds. root: over its leaves. broken: where reading ended early. difference: the first hash of
-    the stored tree that differs. contradicted: the root the blocks give at the checkpoint's size where it is another.
-    reached: whether a block ends at the checkpoint's size.
-    """
-
-    tail: Tail
-    root: bytes
-    broken: Broken | None
-    difference: NodeDifference | None
-    contradicted: bytes | None
-    reached: bool
-    last: Frame | None
-
-
-def look_at_opening(files: WatchedFiles, *, head: Head | None, acknowledged_size: int, hash_name: HashName) -> Recovery:
-    """Return what opening would find, the torn tail it would cut included; raises what ``recover`` raises."""
+def preview_recovery(
+    files: WatchedFiles, *, head: Head | None, acknowledged_size: int, hash_name: HashName
+) -> Recovery:
+    """Return what a start would find, the torn tail it would cut included; raises what ``recover`` raises."""
     return recover(
         files, head=head, acknowledged_size=acknowledged_size, hash_name=hash_name, replay=lambda _stored: None
     )
@@ -396,56 +375,52 @@ def check_log(
     nodes, head: the index, None where there is none. until_height: block to stop after, None for all; a running
     writer's last frame may be half of one.
     """
-    indexed = 0 if head is None else head.size
-    run = _Comparison(nodes=nodes, indexed=indexed, checkpoint=checkpoint, hash_name=hash_name)
-    broken: Broken | None = None
-    if until_height != 0:
-        for found in files.scan(EMPTY_TAIL):
-            if isinstance(found, Broken):
-                broken = found
-                break
-            run.take(found)
-            if found.frame.height % _TELL_EVERY == 0:
-                on_height(found.frame.height)
-            if run.tail.height == until_height:
-                break
-    return LogCheck(
-        tail=run.tail,
-        root=run.log.root,
-        broken=broken,
-        difference=run.difference,
-        contradicted=run.contradicted,
-        reached=run.reached,
-        last=run.last,
-    )
+    check = LogCheck(nodes=nodes, indexed=0 if head is None else head.size, checkpoint=checkpoint, hash_name=hash_name)
+    for found in files.scan(EMPTY_TAIL) if until_height != 0 else ():
+        if isinstance(found, Broken):
+            check.broken = found
+            break
+        check.take(found)
+        if found.frame.height % _TELL_EVERY == 0:
+            on_height(found.frame.height)
+        if check.tail.height == until_height:
+            break
+    return check
 
 
-class _Comparison:
-    """Leaves as they are hashed, beside the stored tree and the checkpoint."""
+class LogCheck(HashedLog):
+    """A log as far as it was read, beside the stored tree and the checkpoint."""
 
     def __init__(
         self, *, nodes: HashReader | None, indexed: int, checkpoint: Checkpoint | None, hash_name: str
     ) -> None:
-        self.log = HashedLog(hash_name=hash_name)
+        super().__init__(hash_name=hash_name)
         self._nodes = nodes
         self._indexed = indexed
         self._checkpoint = checkpoint
         self.tail = EMPTY_TAIL
+        """The end of what holds."""
         self.last: Frame | None = None
+        self.broken: Broken | None = None
+        """Where reading ended early."""
         self.difference: NodeDifference | None = None
+        """The first hash of the stored tree that differs."""
         self.contradicted: bytes | None = None
+        """The root that the blocks give at the checkpoint's size, where it is another."""
         self.reached = checkpoint is None or checkpoint.size == 0
+        """Whether a block ends at the checkpoint's size."""
 
     def take(self, stored: StoredFrame) -> None:
-        frame, log = stored.frame, self.log
-        made = log.append(frame)
-        if self.difference is None and self._nodes is not None and log.size <= self._indexed:
+        """Take the next block."""
+        frame = stored.frame
+        made = self.append(frame)
+        if self.difference is None and self._nodes is not None and self.size <= self._indexed:
             self.difference = _first_difference(made, self._nodes, height=frame.height)
         self.tail, self.last = tail_after(stored), frame
         checkpoint = self._checkpoint
-        if checkpoint is not None and checkpoint.size == log.size:
+        if checkpoint is not None and checkpoint.size == self.size:
             self.reached = True
-            self.contradicted = log.root if log.root != checkpoint.root else None
+            self.contradicted = self.root if self.root != checkpoint.root else None
 
 
 def _first_difference(made: list[tuple[int, int, bytes]], nodes: HashReader, *, height: int) -> NodeDifference | None:

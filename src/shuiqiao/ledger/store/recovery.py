@@ -1,4 +1,4 @@
-"""What opening a ledger decides: which tail was torn by a crash and is cut, and what is damage and is never cut.
+"""What starting a ledger decides: which tail was torn by a crash and is cut, and what is damage and is never cut.
 
 Follows docs/spec/ledger-store.md section 4. The writer flushes every frame before it appends the next, so a crash can
 leave at most one unfinished frame, at the very end, that nobody was told of. Whatever is not exactly that is reported
@@ -46,7 +46,7 @@ class Cut:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Recovery:
-    """What opening found.
+    """What a start found.
 
     replayed: blocks that the segments had and the index had not; cut: the torn tail, if there was one.
     """

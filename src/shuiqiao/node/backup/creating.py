@@ -35,7 +35,7 @@ from shuiqiao.ledger.engine.cometbft.consensus.app_state import CONSENSUS_FOLDER
 from shuiqiao.ledger.engine.cometbft.consensus.carried_notes import CARRIED_FOLDER
 from shuiqiao.ledger.engine.cometbft.consensus.heights import newest_height
 from shuiqiao.ledger.log.entry import decode_entry
-from shuiqiao.ledger.replay.check import LogCheck, check_log, look_at_opening
+from shuiqiao.ledger.replay.check import LogCheck, check_log, preview_recovery
 from shuiqiao.ledger.replay.members import LATEST_NOTE
 from shuiqiao.ledger.store.index import IndexReader
 from shuiqiao.ledger.store.index_record import IndexUnreadable
@@ -335,7 +335,7 @@ def _checked(place: LedgerFolder, note: bytes | None, *, most: int | None, progr
         head = None if index is None else index.head
         checkpoint = None if note is None else place.checkpoint_of(note, index=index)
         if not is_running:
-            look_at_opening(
+            preview_recovery(
                 place.files(),
                 head=head,
                 acknowledged_size=0 if checkpoint is None else checkpoint.size,

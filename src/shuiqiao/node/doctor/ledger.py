@@ -20,7 +20,7 @@ from shuiqiao.base.errors import IntegrityError, ShuiqiaoError
 from shuiqiao.base.progress import Progress
 from shuiqiao.ledger.engine.follower import ALARMS_FOLDER
 from shuiqiao.ledger.log.entry import decode_entry
-from shuiqiao.ledger.replay.check import LogCheck, check_log, look_at_opening
+from shuiqiao.ledger.replay.check import LogCheck, check_log, preview_recovery
 from shuiqiao.ledger.replay.differences import compare_states
 from shuiqiao.ledger.replay.map_check import MapFault, check_state_map
 from shuiqiao.ledger.replay.replay import EntryDifference
@@ -168,7 +168,7 @@ class LedgerDoctor:
     def _opening(self, index: IndexReader | None, checkpoint: Checkpoint | None) -> None:
         """Say what a start would meet in the files."""
         try:
-            found = look_at_opening(
+            found = preview_recovery(
                 self._place.files(),
                 head=None if index is None else index.head,
                 acknowledged_size=0 if checkpoint is None else checkpoint.size,
