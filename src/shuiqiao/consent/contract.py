@@ -194,24 +194,18 @@ def _expect_status(grant: Grant, ctx: BlockContext, *allowed: Status) -> None:
         )
 
 
-def _apply_pause(tx: Transaction, state: State, _ctx: BlockContext) -> Sequence[Event]:
-    _put_status(tx, state, status=Status.PAUSED, pause=tx.id)
-    return (_event("consent.paused", tx.body.consent),)
+_STEPS = {
+    PAUSE: (Status.PAUSED, "consent.paused"),
+    RESUME: (Status.ACTIVE, "consent.resumed"),
+    REVOKE: (Status.REVOKED, "consent.revoked"),
+}
 
 
-def _apply_resume(tx: Transaction, state: State, _ctx: BlockContext) -> Sequence[Event]:
-    _put_status(tx, state, status=Status.ACTIVE, pause=b"")
-    return (_event("consent.resumed", tx.body.consent),)
-
-
-def _apply_revoke(tx: Transaction, state: State, _ctx: BlockContext) -> Sequence[Event]:
-    _put_status(tx, state, status=Status.REVOKED, pause=b"")
-    return (_event("consent.revoked", tx.body.consent, reason=str(tx.body.reason)),)
-
-
-def _put_status(tx: Transaction, state: State, *, status: Status, pause: bytes) -> None:
-    key = grant_key(tx.body.consent)
-    state.put(key, {**state.get(key), "status": str(status), "pause": pause})
+def _apply_step(tx: Transaction, state: State, _ctx: BlockContext) -> Sequence[Event]:
+    key, (status, event) = grant_key(tx.body.consent), _STEPS[tx.kind]
+    state.put(key, {**state.get(key), "status": str(status), "pause": tx.id if tx.kind == PAUSE else b""})
+    reason = {"reason": str(tx.body.reason)} if tx.kind == REVOKE else {}
+    return (_event(event, tx.body.consent, **reason),)
 
 
 def _grant(tx: Transaction, state: StateView) -> Grant:
@@ -257,8 +251,8 @@ KINDS: tuple[Kind, ...] = (
         apply=_apply_grant,
         signers=_grant_signers,
     ),
-    _by_consent(name=PAUSE, body=ConsentPauseBody, check=_check_pause, apply=_apply_pause, signers=_consent_signer),
-    _by_consent(name=RESUME, body=ConsentResumeBody, check=_check_resume, apply=_apply_resume, signers=_consent_signer),
-    _by_consent(name=REVOKE, body=ConsentRevokeBody, check=_check_revoke, apply=_apply_revoke, signers=_revoke_signer),
+    _by_consent(name=PAUSE, body=ConsentPauseBody, check=_check_pause, apply=_apply_step, signers=_consent_signer),
+    _by_consent(name=RESUME, body=ConsentResumeBody, check=_check_resume, apply=_apply_step, signers=_consent_signer),
+    _by_consent(name=REVOKE, body=ConsentRevokeBody, check=_check_revoke, apply=_apply_step, signers=_revoke_signer),
 )
 """consent.grant, consent.pause, consent.resume, consent.revoke."""

@@ -62,7 +62,9 @@ def verify_suspension(state: StateView, member: MemberId, *, by_vote: bool) -> N
     if read_epoch(state).operator == member:
         raise Denied("members.suspends_operator", f"{member} is the operator; the network needs another one first")
     if not by_vote:
-        _verify_emergency(member, role=role)
+        # [MEMBER-16]: regulators do not silence each other.
+        if role == Role.REGULATOR:
+            raise Denied("members.suspends_regulator", f"{member} is a regulator and is suspended by vote only")
         return
     if role == Role.REGULATOR and not _other_regulators(state, member):
         raise Denied("members.suspends_last_regulator", f"{member} is the last regulator that may act")
@@ -97,12 +99,6 @@ def verify_lifting(state: StateView, *, freeze: bytes) -> dict[str, Any]:
         )
     found: dict[str, Any] = current
     return found
-
-
-def _verify_emergency(member: MemberId, *, role: str) -> None:
-    """[MEMBER-16]: regulators do not silence each other."""
-    if role == Role.REGULATOR:
-        raise Denied("members.suspends_regulator", f"{member} is a regulator and is suspended by vote only")
 
 
 def _other_regulators(state: StateView, member: MemberId) -> bool:

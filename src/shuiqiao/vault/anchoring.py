@@ -10,7 +10,7 @@ has it already, by its state, that counts as told; nothing is anchored twice [VA
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Sequence
 from contextlib import suppress
 from dataclasses import replace
 from itertools import groupby
@@ -104,7 +104,12 @@ def is_anchored(state: StateView, author: str, row: BatchRow) -> bool:
 
 def amend_leaves(anchor: Anchor, view: IndexView, steps: Sequence[tuple[Place, Place]]) -> None:
     """Tell the ledger of (old place, new place) in order, leaving out those that it has."""
-    waiting = [_replacement(view, old, new) for old, new in untold(anchor, view, steps)]
+    waiting = [
+        Replacement(
+            old_batch=view.batch(old[0]).id, old_index=old[1], new_batch=view.batch(new[0]).id, new_index=new[1]
+        )
+        for old, new in untold(anchor, view, steps)
+    ]
     for start in range(0, len(waiting), MAX_REPLACEMENTS):
         anchor.submit(AMEND, AnchorAmendBody(replacements=waiting[start : start + MAX_REPLACEMENTS]))
 
@@ -119,12 +124,6 @@ def untold(anchor: Anchor, view: IndexView, steps: Sequence[tuple[Place, Place]]
     ]
 
 
-def _replacement(view: IndexView, old: Place, new: Place) -> Replacement:
-    return Replacement(
-        old_batch=view.batch(old[0]).id, old_index=old[1], new_batch=view.batch(new[0]).id, new_index=new[1]
-    )
-
-
 def tell_erased(anchor: Anchor, batch: bytes, indexes: Sequence[int], reason: ErasureReason) -> None:
     """Tell the ledger that leaves of a batch (all, where none is listed) were destroyed, leaving out what it knows."""
     state = anchor.state()
@@ -135,12 +134,9 @@ def tell_erased(anchor: Anchor, batch: bytes, indexes: Sequence[int], reason: Er
         anchor.submit(ERASE, AnchorEraseBody(batch=batch, indexes=[], reason=reason))
         return
     untold = [index for index in sorted(indexes) if state.get(erased_key(anchor.member, batch, index)) is None]
-    for part in _parts(untold, MAX_ERASED_INDEXES):
+    for start in range(0, len(untold), MAX_ERASED_INDEXES):
+        part = untold[start : start + MAX_ERASED_INDEXES]
         anchor.submit(ERASE, AnchorEraseBody(batch=batch, indexes=part, reason=reason))
-
-
-def _parts(items: list[int], size: int) -> Iterable[list[int]]:
-    return (items[start : start + size] for start in range(0, len(items), size))
 
 
 def tell_batch(index: RecordIndex, anchor: Anchor, row: BatchRow) -> BatchRow:

@@ -46,7 +46,7 @@ from shuiqiao.standards.columns import arrow_type, encode_group_list
 from shuiqiao.standards.model import CORE_GROUP, MAX_FIELDS, MAX_GROUPS, Catalogue, RecordType, StandardId
 from shuiqiao.vault.contract import BatchId, IsoDate
 from shuiqiao.vault.model import HASH_BYTES, MAX_BATCH_DEPTH, SALT_BYTES, BatchFact, BatchLookup, LeafLookup, LeafStatus
-from shuiqiao.vault.storage.batch_file import BatchReader
+from shuiqiao.vault.storage.batch_file import BatchReader, concat_rows
 from shuiqiao.vault.storage.index import BatchRow, Entry, IndexView
 from shuiqiao.vault.tree import group_hashes, leaf_hashes, root_from_multiproof, split_hashes, split_salts
 
@@ -365,14 +365,11 @@ def disclose_records(
         proofs.append(_prove_batch(reader, row, record_type, groups, indexes, hash_name=hash_name))
         parts.append(reader.rows(row.id, schema=schema, indexes=indexes))
     return TypeDisclosure(
-        standard=record_type.standard_id, groups=groups, rows=_joined(parts, schema), proofs=tuple(proofs)
+        standard=record_type.standard_id,
+        groups=groups,
+        rows=concat_rows(parts) if parts else _no_rows(schema),
+        proofs=tuple(proofs),
     )
-
-
-def _joined(parts: list[pa.RecordBatch], schema: pa.Schema) -> pa.RecordBatch:
-    if len(parts) == 1:
-        return parts[0]
-    return pa.concat_batches(parts) if parts else _no_rows(schema)
 
 
 @lru_cache(maxsize=256)
@@ -470,7 +467,7 @@ def verify_disclosure(
             entry,
             record_type=catalogue.get(entry.standard),
             uscc=disclosure.uscc,
-            anchored=lambda batch, standard: _anchored(batch_of, batch, standard),
+            batch_of=batch_of,
             hash_name=suite.hash_name,
         )
         for entry in disclosure.types
@@ -483,7 +480,7 @@ def verify_disclosure(
 
 
 def _verify_type(
-    entry: TypeDisclosure, *, record_type: RecordType, uscc: Uscc, anchored: Any, hash_name: str
+    entry: TypeDisclosure, *, record_type: RecordType, uscc: Uscc, batch_of: BatchLookup, hash_name: str
 ) -> VerifiedRecords:
     groups = granted_groups(record_type, entry.groups)
     _check_shape(entry, record_type, groups)
@@ -491,7 +488,7 @@ def _verify_type(
     at = 0
     for proven in entry.proofs:
         count = len(proven.indexes)
-        fact = anchored(proven.batch, record_type.standard_id)
+        fact = _anchored(batch_of, proven.batch, record_type.standard_id)
         _verify_batch(proven, leaves[at : at + count], fact, hash_name=hash_name)
         at += count
     if CORE_GROUP in groups and entry.rows.num_rows:

@@ -76,7 +76,8 @@ class Eraser:
                     f"an erasure of batch {batch.hex()} is begun and the ledger does not take it yet",
                     next_step="once the reason that the first attempt gave is gone, any ingest or erasure finishes it",
                 )
-            gone = self._gone(row)
+            with self._opened(row) as file:
+                gone = set(file.header.erased)
             chosen = sorted(set(indexes)) if indexes else [at for at in range(row.count) if at not in gone]
             for index in chosen:
                 if not 0 <= index < row.count or index in gone:
@@ -144,10 +145,6 @@ class Eraser:
         for path in paths:
             path.unlink()
         sync_folder(self.folder)
-
-    def _gone(self, row: BatchRow) -> set[int]:
-        with self._opened(row) as file:
-            return set(file.header.erased)
 
     def _opened(self, row: BatchRow) -> LeavesFile:
         groups = self.catalogue.get(row.standard).group_ids

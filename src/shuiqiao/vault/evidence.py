@@ -215,12 +215,12 @@ def verify_evidence(evidence: RecordEvidence, *, receipt: VerifiedReceipt, suite
         batch=proof.batch,
         index=proof.index,
         status=_status(*(shown[key] for key in keys)),
-        contents={part.group: decode_json(part.content, max_bytes=MAX_GROUP_BYTES) for part in _opened(proof)},
+        contents={
+            part.group: decode_json(part.content, max_bytes=MAX_GROUP_BYTES)
+            for part in proof.groups
+            if isinstance(part, ShownGroup)
+        },
     )
-
-
-def _opened(proof: RecordProof) -> list[ShownGroup]:
-    return [part for part in proof.groups if isinstance(part, ShownGroup)]
 
 
 def _status(batch: bytes | None, superseded: bytes | None, erased: bytes | None) -> LeafStatus:

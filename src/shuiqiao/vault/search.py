@@ -80,7 +80,7 @@ def find_records(
     for record_type in [query.record_type] if query.record_type is not None else list(catalogue):
         if view.type_number(record_type.id) is None or not _fits(record_type, query):
             continue
-        search = _Search(view, query, record_type, folder=folder, status_of=status_of)
+        search = _Search(view=view, query=query, record_type=record_type, folder=folder, status_of=status_of)
         for uscc in [query.uscc] if query.uscc is not None else sorted(search.taxpayers()):
             found += search.versions(uscc)
             if len(found) > MAX_FOUND:
@@ -104,36 +104,37 @@ def _numbers(record_type: RecordType) -> list[str]:
     return [name for name in record_type.natural_key if name.endswith("_no")]
 
 
+@dataclass(kw_only=True)
 class _Search:
     """A search within one record type."""
 
-    def __init__(
-        self, view: IndexView, query: RecordQuery, record_type: RecordType, *, folder: Path, status_of: LeafLookup
-    ) -> None:
-        self._view = view
-        self._query = query
-        self._record_type = record_type
-        self._folder = folder
-        self._status_of = status_of
-        self._hidden = set(view.pending_batches())
-        series = () if record_type.series is None else record_type.series.fields
-        self._shown = tuple(dict.fromkeys((*record_type.natural_key, *series, *record_type.advances)))
+    view: IndexView
+    query: RecordQuery
+    record_type: RecordType
+    folder: Path
+    status_of: LeafLookup
+
+    def __post_init__(self) -> None:
+        self._hidden = set(self.view.pending_batches())
+        kind = self.record_type
+        series = () if kind.series is None else kind.series.fields
+        self._shown = tuple(dict.fromkeys((*kind.natural_key, *series, *kind.advances)))
 
     def taxpayers(self) -> set[str]:
         """Return whose records fit, from the files of every batch of the type."""
         found: set[str] = set()
-        for row in self._view.batches():
-            if row.standard == self._record_type.standard_id and not row.erased:
+        for row in self.view.batches():
+            if row.standard == self.record_type.standard_id and not row.erased:
                 rows = self._read(row.id, range(row.count))
                 fitting = rows.filter(pa.array(self._mask(rows)))
-                found.update(fitting.column(self._record_type.taxpayer_field).unique().to_pylist())
+                found.update(fitting.column(self.record_type.taxpayer_field).unique().to_pylist())
         return found
 
     def versions(self, uscc: str) -> Iterator[FoundRecord]:
         """Yield every version of a taxpayer's records of which one version fits."""
-        number = self._view.type_number(self._record_type.id)
+        number = self.view.type_number(self.record_type.id)
         assert number is not None
-        records = [unpack_entries(value) for value in self._view.records(taxpayer_prefix(number, uscc))]
+        records = [unpack_entries(value) for value in self.view.records(taxpayer_prefix(number, uscc))]
         rows = self._rows_of([entry for versions in records for entry in versions])
         for versions in records:
             if any(_place(entry) in rows for entry in versions):
@@ -145,29 +146,29 @@ class _Search:
         found: dict[tuple[int, int], dict[str, Any]] = {}
         for number in sorted({entry.batch for entry in entries}):
             indexes = sorted(entry.index for entry in entries if entry.batch == number)
-            rows = self._read(self._view.batch(number).id, indexes)
+            rows = self._read(self.view.batch(number).id, indexes)
             fitting = np.flatnonzero(self._mask(rows))
             values = rows.select(list(self._shown)).take(pa.array(fitting)).to_pylist()
             found |= {(number, indexes[at]): row for at, row in zip(fitting.tolist(), values, strict=True)}
         return found
 
     def _read(self, batch: bytes, indexes: Sequence[int]) -> Any:
-        return read_rows(self._folder, batch, [*dict.fromkeys((*self._shown, *self._query.values))], indexes)
+        return read_rows(self.folder, batch, [*dict.fromkeys((*self._shown, *self.query.values))], indexes)
 
     def _mask(self, rows: Any) -> Any:
         """Return which rows fit, as booleans."""
         mask = np.ones(rows.num_rows, dtype=np.bool_)
-        for name, value in self._query.values.items():
+        for name, value in self.query.values.items():
             mask &= _equal(rows.column(name), value)
-        if self._query.number is not None:
-            numbers = [_equal(rows.column(name), self._query.number) for name in _numbers(self._record_type)]
+        if self.query.number is not None:
+            numbers = [_equal(rows.column(name), self.query.number) for name in _numbers(self.record_type)]
             mask &= np.any(numbers, axis=0)
         return mask
 
     def _found(
         self, entry: Entry, version: int, versions: int, rows: Mapping[tuple[int, int], Mapping[str, Any]]
     ) -> FoundRecord:
-        batch = self._view.batch(entry.batch)
+        batch = self.view.batch(entry.batch)
         is_pending = entry.batch in self._hidden
         return FoundRecord(
             standard=batch.standard,
@@ -175,10 +176,10 @@ class _Search:
             index=entry.index,
             version=version,
             versions=versions,
-            status=PENDING if is_pending else str(self._status_of(batch.id, entry.index)),
+            status=PENDING if is_pending else str(self.status_of(batch.id, entry.index)),
             day=_EPOCH + timedelta(days=entry.day),
             anchored=batch.committed if batch.committed is not None and batch.committed >= 0 else None,
-            file=self._view.source(entry.source),
+            file=self.view.source(entry.source),
             row=entry.row,
             key=rows.get(_place(entry), {}),
         )

@@ -137,9 +137,8 @@ class Ingest:
 
     def _take(self, chunk: Chunk, prepared: PreparedRows, *, name: str) -> None:
         writer = self._open_writer()
-        if self._builder is None:
-            self._begin_batch(chunk)
-        placement = self._placement()
+        builder = self._builder or self._begin_batch(chunk)
+        placement = Placement(batch=builder.number, count=builder.count, batch_records=self.settings.batch_records)
         found = deduplicate(
             writer, chunk.record_type, prepared, source=chunk.source, placement=placement, amending=self.amending
         )
@@ -156,14 +155,10 @@ class Ingest:
             self._writer = self.index.begin()
         return self._writer
 
-    def _begin_batch(self, chunk: Chunk) -> None:
+    def _begin_batch(self, chunk: Chunk) -> BatchBuilder:
         number = self._open_writer().next_batch_number()
         self._builder = BatchBuilder(chunk.record_type, number=number, batch=chunk.batch)
-
-    def _placement(self) -> Placement:
-        builder = self._builder
-        assert builder is not None
-        return Placement(batch=builder.number, count=builder.count, batch_records=self.settings.batch_records)
+        return self._builder
 
     def _report_known(
         self, writer: IndexWriter, name: str, source: int, prepared: PreparedRows, known: list[KnownRow]
@@ -190,26 +185,21 @@ class Ingest:
         start, total = 0, len(found.items)
         self._counts.ingested += total
         while start < total:
-            if self._builder is None:
-                self._begin_batch(chunk)
-            builder, writer = self._builder, self._open_writer()
-            assert builder is not None
+            builder, writer = self._builder or self._begin_batch(chunk), self._open_writer()
             stop = min(total, start + self.settings.batch_records - builder.count)
             builder.add(rows.slice(start, stop))
             writer.put_records(found.items[start:stop])
             for number in range(start, stop) if superseding else ():
                 if number in superseding:
-                    self._replace(writer, old=superseding[number], new=placement.of(number))
+                    old, new = superseding[number], placement.of(number)
+                    writer.begin_replacement(old=old, new=new)
+                    self._replacing.append((old, new))
             if builder.count == self.settings.batch_records:
                 self._seal()
             start = stop
         # [VAULT-TREE-1]: large records make a smaller batch.
         if self._builder is not None and self._builder.size_bytes > FULL_BATCH_BYTES:
             self._seal()
-
-    def _replace(self, writer: IndexWriter, *, old: Place, new: Place) -> None:
-        writer.begin_replacement(old=old, new=new)
-        self._replacing.append((old, new))
 
     def _seal(self) -> None:
         """Make the open batch durable, then pending in the index, then anchored on the ledger."""

@@ -413,7 +413,7 @@ class BatchReader:
             names, wanted = tuple(schema.names), _by_row_group(starts, indexes)
             groups = [self._kept.get(batch, (number, names), state) for number in wanted]
             if None not in groups:
-                return _joined(map(_picked, groups, wanted.values()))
+                return concat_rows(map(_picked, groups, wanted.values()))
         return self._read(batch, path, state, schema=schema, indexes=indexes)
 
     def _read(
@@ -431,7 +431,7 @@ class BatchReader:
                     group = _decoded(file, number, schema)
                     self._kept.put(batch, (number, names), state, group, size=group.nbytes)
                 parts.append(_picked(group, rows))
-        return _joined(parts)
+        return concat_rows(parts)
 
 
 def _by_row_group(starts: list[int], indexes: list[int]) -> dict[int, list[int]]:
@@ -446,7 +446,8 @@ def _by_row_group(starts: list[int], indexes: list[int]) -> dict[int, list[int]]
     return found
 
 
-def _joined(parts: Iterable[pa.RecordBatch]) -> pa.RecordBatch:
+def concat_rows(parts: Iterable[pa.RecordBatch]) -> pa.RecordBatch:
+    """Return at least one part as one, without a copy where it is alone."""
     listed = list(parts)
     return listed[0] if len(listed) == 1 else pa.concat_batches(listed)
 

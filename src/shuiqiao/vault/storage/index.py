@@ -118,26 +118,29 @@ def _unpack(form: struct.Struct, data: bytes) -> tuple[Any, ...]:
 
 
 def _decode_row(number: int, data: bytes) -> BatchRow:
-    try:
+    with _readable(f"the row of batch {number}"):
         return BatchRow(number=number, **decode_cbor(data))
-    except (ShuiqiaoError, TypeError) as error:
-        raise _damaged(f"the row of batch {number} cannot be read: {error}") from error
 
 
 def _decode_refusal(data: bytes) -> tuple[str, str]:
-    try:
+    with _readable("why the ledger refused something"):
         code, message = decode_cbor(data)
-    except (ShuiqiaoError, TypeError, ValueError) as error:
-        raise _damaged(f"why the ledger refused something cannot be read: {error}") from error
-    return code, message
+        return code, message
 
 
 def _decode_erasure(data: bytes) -> dict[str, Any]:
-    try:
+    with _readable("an erasure"):
         fields = decode_cbor(data)
         return {name: fields[name] for name in ("indexes", "reason")}
-    except (ShuiqiaoError, KeyError, TypeError) as error:
-        raise _damaged(f"an erasure cannot be read: {error}") from error
+
+
+@contextmanager
+def _readable(what: str) -> Generator[None]:
+    """Turn what damaged bytes of the index make a reader raise into IntegrityError ``vault.index_damaged``."""
+    try:
+        yield
+    except (ShuiqiaoError, KeyError, TypeError, ValueError) as error:
+        raise _damaged(f"{what} cannot be read: {error}") from error
 
 
 def _damaged(reason: str) -> IntegrityError:
@@ -201,10 +204,8 @@ class IndexView:
         found = self._get("source_names", _NUMBER.pack(number))
         if found is None:
             raise _damaged(f"it has no source {number}")
-        try:
+        with _readable(f"the name of source {number}"):
             return found.decode()
-        except UnicodeDecodeError as error:
-            raise _damaged(f"the name of source {number} cannot be read: {error}") from error
 
     def find(self, keys: list[bytes]) -> dict[bytes, bytes]:
         """Return the packed entries of those keys that are known."""
