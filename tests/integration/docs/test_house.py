@@ -81,8 +81,7 @@ def test_every_file_and_function_that_a_page_names_is_there(page):
     missing = [
         f"{path}::{name}" if name else path
         for path, name in named
-        if not any((base / path).exists() for base in (SOURCE, ROOT))
-        or (name and name not in names_in(SOURCE / path))
+        if not any((base / path).exists() for base in (SOURCE, ROOT)) or (name and name not in names_in(SOURCE / path))
     ]
     assert missing == []
 
