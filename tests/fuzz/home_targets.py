@@ -21,7 +21,7 @@ from shuiqiao.exchange.changes import decode_leaves, encode_leaves
 from shuiqiao.ledger.engine.cometbft.consensus.heights import newest_height
 from shuiqiao.ledger.replay.map_check import check_state_map
 from shuiqiao.ledger.state.epoch_trail import EpochChange
-from shuiqiao.ledger.store import index_record
+from shuiqiao.ledger.store import index
 from shuiqiao.ledger.store.alarm_file import AlarmFile, ForkAlarm, ForkKind
 from shuiqiao.ledger.store.checkpoint_file import CheckpointFile
 from shuiqiao.ledger.store.frame import decode_frame, decode_segment_header, encode_frame, encode_segment_header
@@ -61,23 +61,21 @@ def behind_digest(read: Callable[[bytes], object]) -> Callable[[bytes], object]:
 
 def read_head(data: bytes) -> object:
     with system_refusals(FOLDER):
-        return index_record.decode_head(data)
+        return index.decode_head(data)
 
 
 def heads() -> list[bytes]:
-    return [index_record.encode_head(index_record.genesis_head(parameters(), hash_name="sha256"))]
+    return [index.encode_head(index.genesis_head(parameters(), hash_name="sha256"))]
 
 
 def block_places() -> list[bytes]:
-    place = index_record.Place(segment=1, offset=2, frame_bytes=3)
-    return [
-        index_record.encode_block(index_record.BlockPlace(height=1, first_index=0, count=1, time_ms=1, place=place))
-    ]
+    place = index.Place(segment=1, offset=2, frame_bytes=3)
+    return [index.encode_block(index.BlockPlace(height=1, first_index=0, count=1, time_ms=1, place=place))]
 
 
 def epoch_changes() -> list[bytes]:
     steps = [step for receipt in whole_receipts() for step in receipt.epochs]
-    return [index_record.encode_epoch(EpochChange(size=1, epoch=step.epoch, proof=step.proof)) for step in steps]
+    return [index.encode_epoch(EpochChange(size=1, epoch=step.epoch, proof=step.proof)) for step in steps]
 
 
 class StoredMap:
@@ -269,8 +267,8 @@ def processes() -> list[bytes]:
 TARGETS: dict[str, Target] = {
     "index-head": Target(read=read_head, seeds=heads),
     "index-head-fields": Target(read=behind_digest(read_head), seeds=lambda: [each[32:] for each in heads()]),
-    "index-record": Target(read=lambda data: index_record.decode_block(1, data), seeds=block_places),
-    "index-epoch": Target(read=lambda data: index_record.decode_epoch(1, data), seeds=epoch_changes),
+    "index-record": Target(read=lambda data: index.decode_block(1, data), seeds=block_places),
+    "index-epoch": Target(read=lambda data: index.decode_epoch(1, data), seeds=epoch_changes),
     "state-page": Target(read=read_page, seeds=top_pages),
     "lmdb-file": Target(read=read_lmdb, seeds=lmdb_files),
     "segment-header": Target(read=lambda data: decode_segment_header(data, hash_name="sha256"), seeds=segment_headers),

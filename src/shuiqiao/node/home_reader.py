@@ -36,7 +36,7 @@ from shuiqiao.ledger.receipts.making import make_receipt
 from shuiqiao.ledger.store.checkpoint_file import CHECKPOINTS_FOLDER
 from shuiqiao.ledger.store.epochs import StoredEpochs
 from shuiqiao.ledger.store.index import IndexReader
-from shuiqiao.ledger.store.index_record import IndexUnreadable
+from shuiqiao.ledger.store.lmdb_file import IndexUnreadable
 from shuiqiao.ledger.store.log_reading import LogReading
 from shuiqiao.ledger.store.state_view import SnapshotState, ValueCache
 from shuiqiao.members.genesis import network_parameters
@@ -63,7 +63,7 @@ if TYPE_CHECKING:
     from shuiqiao.consent.model import ConsentArtefact
     from shuiqiao.crypto.model import CipherSuite
     from shuiqiao.exchange.changes import ChangedRecord
-    from shuiqiao.ledger.store.index_record import Head
+    from shuiqiao.ledger.store.index import Head
 
 
 class StoredLedger(LogReading):

@@ -33,15 +33,8 @@ from shuiqiao.ledger.store.checkpoint_file import (
 )
 from shuiqiao.ledger.store.epochs import EPOCHS_FOLDER, StoredEpochs
 from shuiqiao.ledger.store.frame import ZERO_DIGEST, Frame, HashName, StoredFrame
-from shuiqiao.ledger.store.index import INDEX_FOLDER, Index
-from shuiqiao.ledger.store.index_record import (
-    BlockPlace,
-    BlockRecord,
-    Head,
-    IndexUnreadable,
-    genesis_head,
-    stored_nodes,
-)
+from shuiqiao.ledger.store.index import INDEX_FOLDER, BlockPlace, BlockRecord, Head, Index, genesis_head, stored_nodes
+from shuiqiao.ledger.store.lmdb_file import IndexUnreadable
 from shuiqiao.ledger.store.lock import FolderLock, system_refusals
 from shuiqiao.ledger.store.log_reading import LogReading, block_of
 from shuiqiao.ledger.store.recovery import Recovery, recover

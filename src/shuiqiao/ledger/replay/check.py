@@ -49,7 +49,7 @@ if TYPE_CHECKING:
     from shuiqiao.ledger.checkpoints.signed_note import Checkpoint
     from shuiqiao.ledger.log.tree import HashReader
     from shuiqiao.ledger.store.frame import Frame
-    from shuiqiao.ledger.store.index_record import Head
+    from shuiqiao.ledger.store.index import Head
 
 MAX_PROBLEMS: Final = 100
 """A replay stops after so many problems: the first ones tell, the rest follow from them."""

@@ -47,7 +47,7 @@ from shuiqiao.ledger.transactions.verifiers import verify_all
 if TYPE_CHECKING:
     from shuiqiao.ledger.model import StateView, Transaction
     from shuiqiao.ledger.store.frame import StoredFrame
-    from shuiqiao.ledger.store.index_record import Head
+    from shuiqiao.ledger.store.index import Head
     from shuiqiao.ledger.transactions.verifiers import Verifier
 
 _PRUNE_EVERY_BLOCKS = 1_000

@@ -21,8 +21,7 @@ from shuiqiao.ledger.store.state_tree import prove
 if TYPE_CHECKING:
     from shuiqiao.ledger.checkpoints.signed_note import Checkpoint
     from shuiqiao.ledger.state.machine import StateMachine
-    from shuiqiao.ledger.store.index import Index, Snapshot
-    from shuiqiao.ledger.store.index_record import Head
+    from shuiqiao.ledger.store.index import Head, Index, Snapshot
 
 EPOCHS_FOLDER: Final = "epochs"
 

@@ -26,7 +26,7 @@ from typing import Any, BinaryIO, Final, NamedTuple
 import lmdb
 import numpy as np
 
-from shuiqiao.base.errors import InvalidInput
+from shuiqiao.base.errors import IntegrityError, InvalidInput
 from shuiqiao.base.files import open_regular
 
 DATA_FILE: Final = "data.mdb"
@@ -35,6 +35,19 @@ _MAGIC: Final = 0xBEEFC0DE
 _PAGE_BYTES: Final = frozenset(1 << power for power in range(8, 16))
 _ATTEMPTS: Final = 10
 """How often a file is looked at that a writer changes meanwhile, where LMDB cannot keep it away (``lock=False``)."""
+
+
+class IndexUnreadable(Exception):
+    """The index cannot be used and must be made again from the segments."""
+
+
+def index_damaged(reason: str) -> IntegrityError:
+    """Return the error for a record or page of the index that cannot be read."""
+    return IntegrityError(
+        "ledger.index_damaged",
+        f"the ledger's index is damaged: {reason}",
+        next_step="delete the ledger's index folder: it is made again from the segments",
+    )
 
 
 def open_environment(folder: Path, **options: Any) -> lmdb.Environment:

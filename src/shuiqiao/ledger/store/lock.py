@@ -16,7 +16,7 @@ import lmdb
 
 from shuiqiao.base.errors import InvalidInput, Unavailable
 from shuiqiao.base.files import open_descriptor
-from shuiqiao.ledger.store.index_record import IndexUnreadable
+from shuiqiao.ledger.store.lmdb_file import IndexUnreadable
 
 
 class FolderLock:

@@ -17,8 +17,7 @@ if TYPE_CHECKING:
     from shuiqiao.ledger.state.machine import StateMachine
     from shuiqiao.ledger.store.epochs import StoredEpochs
     from shuiqiao.ledger.store.frame import Frame, HashName
-    from shuiqiao.ledger.store.index import Snapshot
-    from shuiqiao.ledger.store.index_record import BlockPlace, Head
+    from shuiqiao.ledger.store.index import BlockPlace, Head, Snapshot
     from shuiqiao.ledger.store.segments import SegmentFiles
     from shuiqiao.ledger.store.state_view import SnapshotState
 

@@ -28,7 +28,7 @@ from shuiqiao.ledger.store.frame import (
     decode_segment_header,
     tail_after,
 )
-from shuiqiao.ledger.store.index_record import Head
+from shuiqiao.ledger.store.index import Head
 from shuiqiao.ledger.store.segments import SegmentFiles
 
 _SEARCH_FACTOR: Final = 8

@@ -28,7 +28,7 @@ from shuiqiao.ledger.state.state_map import (
     by_nibble,
     leaves_hash,
 )
-from shuiqiao.ledger.store.index_record import index_damaged
+from shuiqiao.ledger.store.lmdb_file import index_damaged
 
 CHILD: Final = 128
 """Mark of a place with a page of its own. All other marks of a page add up to less: a sum modulo 128 counts records."""

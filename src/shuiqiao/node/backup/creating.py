@@ -38,7 +38,7 @@ from shuiqiao.ledger.log.entry import decode_entry
 from shuiqiao.ledger.replay.check import LogCheck, check_log, preview_recovery
 from shuiqiao.ledger.replay.members import LATEST_NOTE
 from shuiqiao.ledger.store.index import IndexReader
-from shuiqiao.ledger.store.index_record import IndexUnreadable
+from shuiqiao.ledger.store.lmdb_file import IndexUnreadable
 from shuiqiao.ledger.store.lock import is_held
 from shuiqiao.members.model import KeyPurpose
 from shuiqiao.node.backup.archive import (
@@ -72,7 +72,7 @@ from shuiqiao.vault.storage.index import BATCHES_FOLDER, INDEX_FOLDER, QUARANTIN
 if TYPE_CHECKING:
     from shuiqiao.base.clock import Clock
     from shuiqiao.crypto.model import CipherSuite, SigningKey
-    from shuiqiao.ledger.store.index_record import Head
+    from shuiqiao.ledger.store.index import Head
     from shuiqiao.node.backup.archive import FileEntry
     from shuiqiao.node.backup.reading import LedgerMember
     from shuiqiao.node.home.settings import Home

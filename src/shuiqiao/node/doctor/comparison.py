@@ -19,7 +19,7 @@ from shuiqiao.base.progress import Progress
 from shuiqiao.ledger.replay.differences import LeafDifference, StateDifference, compare_states, first_leaf_difference
 from shuiqiao.ledger.state.state_map import verify_state_proof
 from shuiqiao.ledger.store.index import IndexReader
-from shuiqiao.ledger.store.index_record import IndexUnreadable
+from shuiqiao.ledger.store.lmdb_file import IndexUnreadable
 from shuiqiao.ledger.store.state_tree import prove
 from shuiqiao.node.doctor.finding import Finding, finding_of_error
 from shuiqiao.node.home.ledger_folder import LedgerFolder, reexecute_log

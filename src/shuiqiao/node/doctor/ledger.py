@@ -27,7 +27,7 @@ from shuiqiao.ledger.replay.replay import EntryDifference
 from shuiqiao.ledger.store.alarm_file import AlarmFile, ForkKind
 from shuiqiao.ledger.store.frame import Damage
 from shuiqiao.ledger.store.index import IndexReader
-from shuiqiao.ledger.store.index_record import IndexUnreadable
+from shuiqiao.ledger.store.lmdb_file import IndexUnreadable
 from shuiqiao.ledger.store.lock import holder, is_held
 from shuiqiao.node.doctor.finding import Finding, finding_of_error
 from shuiqiao.node.home.ledger_folder import LedgerFolder, no_checkpoint, reexecute_log

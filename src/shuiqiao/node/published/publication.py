@@ -21,7 +21,7 @@ from shuiqiao.base.visible import visible_line
 from shuiqiao.crypto.suites import get_suite
 from shuiqiao.ledger.checkpoints.note import cosigners_of
 from shuiqiao.ledger.store.index import IndexReader
-from shuiqiao.ledger.store.index_record import IndexUnreadable
+from shuiqiao.ledger.store.lmdb_file import IndexUnreadable
 from shuiqiao.ledger.store.log_reading import read_blocks
 from shuiqiao.ledger.tiles.publishing import LogSource, TileWriter, log_source, require_same_log
 from shuiqiao.ledger.tiles.reader import FolderTiles, PublishedLog

@@ -12,9 +12,8 @@ import pytest
 
 from shuiqiao.base.durable import Disk
 from shuiqiao.base.errors import IntegrityError
-from shuiqiao.ledger.store.index import Index, IndexReader
-from shuiqiao.ledger.store.index_record import IndexUnreadable, decode_block, decode_epoch, decode_head
-from shuiqiao.ledger.store.lmdb_file import open_environment
+from shuiqiao.ledger.store.index import Index, IndexReader, decode_block, decode_epoch, decode_head
+from shuiqiao.ledger.store.lmdb_file import IndexUnreadable, open_environment
 
 PAGE = 4096
 
