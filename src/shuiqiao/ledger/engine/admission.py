@@ -15,7 +15,7 @@ from itertools import islice
 from typing import Final
 
 from shuiqiao.base.errors import MACHINE_FAILURES, IntegrityError, InvalidInput, ShuiqiaoError, Unavailable
-from shuiqiao.ledger.engine.port import new_answer
+from shuiqiao.ledger.engine.port import BUSY_RETRY_S, ledger_busy, new_answer
 from shuiqiao.ledger.model import Committed, StateView, Transaction
 from shuiqiao.ledger.state.machine import StateMachine
 from shuiqiao.ledger.transactions.kinds import MAX_BLOCK_WORK, expected_work
@@ -34,7 +34,6 @@ MAX_DECODED_AHEAD: Final = 512
 MIN_CHECKED_AHEAD: Final = 1_024
 """Signatures that should be in work when a block is begun: what the verifiers do while the engine makes a block."""
 
-_BUSY_RETRY_S = 0.5
 _TICKETS = 1 << 32
 
 
@@ -70,21 +69,13 @@ class Intake:
         """Take a submission, or answer at once: ``ledger.busy``, ``ledger.closed``, or why the engine stopped."""
         submission = Submission(raw)
         with self._lock:
-            refusal = self._refusal or (self._busy() if self._waiting >= self._max_waiting else None)
+            refusal = self._refusal or (ledger_busy(self._waiting) if self._waiting >= self._max_waiting else None)
             if refusal is None:
                 self._waiting += 1
                 self._queue.append(submission)
                 if self._is_sleeping:
                     self.wake()
         return submission.future if refusal is None else new_answer(refusal)
-
-    def _busy(self) -> Unavailable:
-        return Unavailable(
-            "ledger.busy",
-            f"{self._waiting} transactions wait for a block, at most {self._max_waiting} may",
-            next_step="submit the same bytes again later",
-            retry_after_s=_BUSY_RETRY_S,
-        )
 
     def take(self, limit: int) -> list[Submission]:
         """Return the next submissions in order of arrival."""
@@ -296,7 +287,7 @@ def _undecided(error: Exception) -> Unavailable:
     return Unavailable(
         "ledger.tx_undecided",
         f"decoding the transaction met {type(error).__name__} of this machine's own; nothing was decided",
-        retry_after_s=_BUSY_RETRY_S,
+        retry_after_s=BUSY_RETRY_S,
     )
 
 

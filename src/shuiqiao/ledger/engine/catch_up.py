@@ -7,10 +7,11 @@ its leaves were shown to lie under the signed checkpoint and its execution gave 
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from typing import TYPE_CHECKING
 
 from shuiqiao.base.errors import IntegrityError, InvalidInput, Unavailable
 from shuiqiao.ledger.checkpoints.signed_note import Checkpoint, TreeHead, verify_extension
+from shuiqiao.ledger.engine.ledger_copy import LedgerCopy
+from shuiqiao.ledger.engine.port import FollowerSettings, LedgerPeer
 from shuiqiao.ledger.log.entry import decode_entry
 from shuiqiao.ledger.log.tree import Frontier
 from shuiqiao.ledger.model import Block, Event, Transaction
@@ -18,10 +19,6 @@ from shuiqiao.ledger.replay.replay import Growth, grow, prove_signatures
 from shuiqiao.ledger.state.machine import Candidate
 from shuiqiao.ledger.store.alarm_file import ForkKind
 from shuiqiao.ledger.transactions.verifiers import Verifier
-
-if TYPE_CHECKING:
-    from shuiqiao.ledger.engine.ledger_copy import LedgerCopy
-    from shuiqiao.ledger.engine.port import FollowerSettings, LedgerPeer
 
 _BROKEN_BY_A_BLOCK = frozenset({"ledger.entry_malformed", "ledger.block_time_backwards"})
 """What a signed block itself can be wrong by; any other damage is found in this copy's own files, accusing nobody."""

@@ -16,6 +16,7 @@ from shuiqiao.ledger.store.segments import DEFAULT_SEGMENT_BYTES
 from shuiqiao.ledger.witness.cosigning import WitnessPeer
 
 DEFAULT_CHECKPOINT_INTERVAL_S = 1.0
+BUSY_RETRY_S = 0.5
 
 Listener = Callable[[Block, Sequence[Event]], None]
 
@@ -49,6 +50,16 @@ def new_answer(refusal: Exception | None = None) -> Future[Committed]:
     if refusal is not None:
         future.set_exception(refusal)
     return future
+
+
+def ledger_busy(waiting: int) -> Unavailable:
+    """Return the error of an engine that has as many transactions waiting as it takes."""
+    return Unavailable(
+        "ledger.busy",
+        f"{waiting} transactions wait for a block, as many as may",
+        next_step="submit the same bytes again later",
+        retry_after_s=BUSY_RETRY_S,
+    )
 
 
 def ledger_closed() -> Unavailable:

@@ -13,19 +13,16 @@ from collections import deque
 from collections.abc import Callable, Iterable
 from contextlib import suppress
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
 
 from shuiqiao.base.errors import ShuiqiaoError, Unavailable
+from shuiqiao.crypto.model import SigningKey
 from shuiqiao.ledger.checkpoints.note import sign_checkpoint
+from shuiqiao.ledger.checkpoints.policy import CheckpointPolicy
 from shuiqiao.ledger.checkpoints.signed_note import Checkpoint
+from shuiqiao.ledger.engine.ledger_copy import LedgerCopy
 from shuiqiao.ledger.receipts.making import MAX_LEAVES_BEHIND, Confirmed
+from shuiqiao.ledger.store.state_view import SnapshotState
 from shuiqiao.ledger.witness.cosigning import CosignatureCollector, CosignedCheckpoint, WitnessPeer
-
-if TYPE_CHECKING:
-    from shuiqiao.crypto.model import SigningKey
-    from shuiqiao.ledger.checkpoints.policy import CheckpointPolicy
-    from shuiqiao.ledger.engine.ledger_copy import LedgerCopy
-    from shuiqiao.ledger.store.state_view import SnapshotState
 
 OFFER_INTERVAL_S = 1.0
 """How often witnesses are asked while blocks come fast, in seconds; a receipt asks at once."""

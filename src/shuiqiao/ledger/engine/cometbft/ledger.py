@@ -29,7 +29,7 @@ from shuiqiao.ledger.engine.cometbft.consensus.application import ApplicationSet
 from shuiqiao.ledger.engine.cometbft.consensus.extensions import Cosigner, PolicyOf
 from shuiqiao.ledger.engine.cometbft.mempool.bundle import MAX_BUNDLED, encode_bundle, pause_after, split_bundles
 from shuiqiao.ledger.engine.local_ledger import LocalLedger
-from shuiqiao.ledger.engine.port import ledger_closed, new_answer
+from shuiqiao.ledger.engine.port import BUSY_RETRY_S, ledger_busy, ledger_closed, new_answer
 from shuiqiao.ledger.model import Committed, KeyRing, NetworkParameters
 from shuiqiao.ledger.receipts.making import make_receipt
 from shuiqiao.ledger.state.machine import StateMachine
@@ -42,7 +42,6 @@ BLOCK_TIMEOUT_S: Final = 30.0
 """How long this node may take to come to hold a block that another one holds, in seconds."""
 
 _TICK_S: Final = 0.5
-_BUSY_RETRY_S: Final = 0.5
 _IN_CACHE: Final = "already exists in cache"
 _FULL: Final = "mempool is full"
 
@@ -175,7 +174,7 @@ class CometbftLedger(LocalLedger):
     def _refusal(self) -> Unavailable | None:
         if self._is_closed:
             return ledger_closed()
-        return _busy(len(self._in_flight)) if len(self._in_flight) >= self._settings.max_waiting else None
+        return ledger_busy(len(self._in_flight)) if len(self._in_flight) >= self._settings.max_waiting else None
 
     def _enqueue(self, raw: bytes, future: Future[Committed]) -> None:
         handed_in = self._in_flight.get(raw)
@@ -302,9 +301,9 @@ class CometbftLedger(LocalLedger):
     def _not_taken(self, bundle: Sequence[bytes], reason: str) -> None:
         """Answer for what the mempool did not take, unless it is there already and will be decided."""
         if _FULL in reason:
-            self._fail(bundle, _busy(len(self._in_flight)))
+            self._fail(bundle, ledger_busy(len(self._in_flight)))
         elif _IN_CACHE not in reason:
-            self._fail(bundle, Unavailable("ledger.not_taken", reason, retry_after_s=_BUSY_RETRY_S))
+            self._fail(bundle, Unavailable("ledger.not_taken", reason, retry_after_s=BUSY_RETRY_S))
 
     def _give_up_late(self) -> None:
         now = time.monotonic()
@@ -316,7 +315,7 @@ class CometbftLedger(LocalLedger):
                 "ledger.answer_late",
                 f"no block decided the transaction within {timeout_s:g} s; one still may",
                 next_step="submit the same bytes again: they are accepted once at most",
-                retry_after_s=_BUSY_RETRY_S,
+                retry_after_s=BUSY_RETRY_S,
             )
             self._fail(late, error)
 
@@ -368,12 +367,3 @@ class CometbftLedger(LocalLedger):
 
     def _note_fault(self, fault: ConnectionFault) -> None:
         self._faults = [*self._faults, fault][-MAX_FAULTS:]
-
-
-def _busy(waiting: int) -> Unavailable:
-    return Unavailable(
-        "ledger.busy",
-        f"{waiting} transactions wait for a block, as many as may",
-        next_step="submit the same bytes again later",
-        retry_after_s=_BUSY_RETRY_S,
-    )

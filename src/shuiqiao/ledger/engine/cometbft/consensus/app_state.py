@@ -11,7 +11,7 @@ from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
 from itertools import islice
 from pathlib import Path
-from typing import TYPE_CHECKING, Final, cast
+from typing import Final, cast
 
 from shuiqiao.base.errors import IntegrityError, ShuiqiaoError
 from shuiqiao.ledger.checkpoints.signed_note import encode_text
@@ -25,12 +25,10 @@ from shuiqiao.ledger.log.entry import next_block_time
 from shuiqiao.ledger.model import Block
 from shuiqiao.ledger.replay.replay import Execution, Growth, grow
 from shuiqiao.ledger.state.machine import Candidate, StateMachine
+from shuiqiao.ledger.store.frame import HashName
 from shuiqiao.ledger.store.index import INDEX_FOLDER
 from shuiqiao.ledger.store.lock import system_refusals
 from shuiqiao.ledger.store.segments import SEGMENT_SUFFIX, SEGMENTS_FOLDER, SegmentFiles
-
-if TYPE_CHECKING:
-    from shuiqiao.ledger.store.frame import HashName
 
 CONSENSUS_FOLDER: Final = "consensus"
 INCOMING_FOLDER: Final = "incoming"

@@ -28,7 +28,7 @@ from shuiqiao.ledger.engine.cometbft.abci.server import Answers
 from shuiqiao.ledger.engine.cometbft.consensus.app_state import CONSENSUS_FOLDER, AppState, Pending
 from shuiqiao.ledger.engine.cometbft.consensus.carried_notes import MAX_CARRIED, CarriedNotes, carried_in
 from shuiqiao.ledger.engine.cometbft.consensus.disagreement import Disagreement, own_statement
-from shuiqiao.ledger.engine.cometbft.consensus.extensions import Cosigner, PolicyOf, Tip, VoteExtensions, tip_of
+from shuiqiao.ledger.engine.cometbft.consensus.extensions import Cosigner, PolicyOf, Tip, VoteExtensions
 from shuiqiao.ledger.engine.cometbft.consensus.snapshots import Incoming
 from shuiqiao.ledger.engine.cometbft.consensus.validators import member_by_address, updates_of, validators_of
 from shuiqiao.ledger.engine.cometbft.mempool.bundle import transactions_in
@@ -164,7 +164,7 @@ class LedgerApplication:
     def _tip(self) -> Tip:
         head, view = self.app_state.copy.view()
         policy = self.app_state.copy.epochs.trail.policy_at(head.size)
-        return tip_of(size=head.size, root=head.root, policy=policy, view=view)
+        return Tip(size=head.size, root=head.root, policy=policy, view=view)
 
     def _learn_validators(self) -> None:
         view = self.view()

@@ -66,15 +66,13 @@ class Tip:
 
     size: int
     root: bytes
-    text: bytes
     policy: CheckpointPolicy
     view: SnapshotState
 
-
-def tip_of(*, size: int, root: bytes, policy: CheckpointPolicy, view: SnapshotState) -> Tip:
-    """Return a tip with the text that is cosigned."""
-    text = encode_text(origin=policy.origin, size=size, root=root)
-    return Tip(size=size, root=root, text=text, policy=policy, view=view)
+    @property
+    def text(self) -> bytes:
+        """What is cosigned."""
+        return encode_text(origin=self.policy.origin, size=self.size, root=self.root)
 
 
 class VoteExtensions:

@@ -17,7 +17,7 @@ from shuiqiao.base.ids import MemberId
 from shuiqiao.ledger.checkpoints.cosignature import sign_cosignature
 from shuiqiao.ledger.checkpoints.signed_note import Checkpoint
 from shuiqiao.ledger.engine.cometbft.consensus.disagreement import MAX_NAMED, Disagreement, own_statement, proof_beyond
-from shuiqiao.ledger.engine.cometbft.consensus.extensions import Cosigner, VoteExtensions, tip_of
+from shuiqiao.ledger.engine.cometbft.consensus.extensions import Cosigner, Tip, VoteExtensions
 from shuiqiao.ledger.log.tree import consistency_path, leaf_hashes, root_from_reader
 from shuiqiao.ledger.state.epoch_trail import EpochTrail
 from shuiqiao.ledger.state.machine import StateMachine
@@ -44,7 +44,7 @@ def court(roster):
 
 
 def tip(roster, *, size=9, root=ROOT):
-    return tip_of(size=size, root=root, policy=roster.policy, view=None)
+    return Tip(size=size, root=root, policy=roster.policy, view=None)
 
 
 def hear(court, roster, voter, *, error=INVALID, at=None):
