@@ -210,9 +210,9 @@ class EmbeddedLedger(LocalLedger):
     def _step(self) -> None:
         """Take in, check, and write a block when one is due."""
         self._take_in()
-        self._receive(
-            timeout_s=_shortest(self._wait_s(), self._copy.checkpoint_file.due_in_s(), self._signer.offer_in_s())
-        )
+        # Of these waits None is endless.
+        waits_s = (self._wait_s(), self._copy.checkpoint_file.due_in_s(), self._signer.offer_in_s())
+        self._receive(timeout_s=min((wait_s for wait_s in waits_s if wait_s is not None), default=None))
         self._copy.checkpoint_file.flush_due()
         self._signer.offer_due()
         if self._is_block_due() and not self._is_verifier_hungry():
@@ -346,11 +346,6 @@ class EmbeddedLedger(LocalLedger):
     def _refuse_block(self, taken: Sequence[Submission], error: Unavailable) -> None:
         for submission in taken:
             self._admission.refuse(submission, error)
-
-
-def _shortest(*waits_s: float | None) -> float | None:
-    """Return the shortest of some waits, of which None is endless."""
-    return min((wait_s for wait_s in waits_s if wait_s is not None), default=None)
 
 
 def _stopped(error: BaseException) -> Unavailable:

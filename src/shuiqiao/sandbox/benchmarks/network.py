@@ -124,7 +124,7 @@ def run_network_bench(bench: NetworkBench, *, progress: Progress) -> dict[str, o
         sync_rate = _catch_up(run)
         state_sync_s = _join_by_snapshot(run)
         growth = _agreed_growth(run)
-        version = run.ours.comet.nodes[MEMBERS[0]].status().version
+        version = run.ours.comet.nodes[MEMBERS[0]].rpc.status().version
     rate, peer_rate = statistics.median(rates), statistics.median(peer_rates)
     return {
         "engine": ENGINE,

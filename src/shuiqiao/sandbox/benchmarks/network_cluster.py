@@ -108,7 +108,7 @@ class Cluster:
         def is_drained() -> bool:
             nodes = [self.comet.nodes[name] for name in names]
             waiting = sum(int(node.rpc.call("num_unconfirmed_txs")["n_txs"]) for node in nodes)
-            heights[:] = [node.status().height for node in nodes]
+            heights[:] = [node.rpc.status().height for node in nodes]
             return waiting == 0 and len(set(heights)) == 1
 
         wait_for(is_drained, timeout_s=timeout_s, what="the mempools were not drained")

@@ -191,7 +191,7 @@ def meet_others(node: NodeProcess, *, peers: int) -> None:
     while time.monotonic() < end:
         node.require_running()
         try:
-            if node.rpc.peer_count() >= peers and not node.status().is_catching_up:
+            if node.rpc.peer_count() >= peers and not node.rpc.status().is_catching_up:
                 return
         except ShuiqiaoError:
             # It does not answer yet.
@@ -239,7 +239,7 @@ def outvote_cheat(consortium: Consortium, *, network: LocalNetwork, scratch: Pat
     accused_by = _accusations(consortium.bureau, from_height=before + 1)
     return NetworkChecks(
         engine=str(consortium.prepared.engine),
-        engine_version=network.nodes[consortium.bureau.member].status().version,
+        engine_version=network.nodes[consortium.bureau.member].rpc.status().version,
         validators=len(consortium.prepared.validators),
         nodes=len(consortium.members),
         agreed_roots=is_agreed,

@@ -122,12 +122,15 @@ def test_the_validator_set_follows_the_state(consortium):
     ledgers["node0"].submit(roster.power("node3", 0)).result(timeout=PATIENCE_S)
     for number in range(4):
         ledgers["node0"].submit(roster.note(number)).result(timeout=PATIENCE_S)
-    powers = {name: node.status().voting_power for name, node in consortium.network.nodes.items()}
+    powers = {name: node.rpc.status().voting_power for name, node in consortium.network.nodes.items()}
     assert powers == {"node0": 10, "node1": 10, "node2": 10, "node3": 0}
     ledgers["node1"].submit(roster.power("node3", 7)).result(timeout=PATIENCE_S)
     for number in range(10, 14):
         ledgers["node1"].submit(roster.note(number)).result(timeout=PATIENCE_S)
     wait_until(
-        lambda: consortium.network.nodes["node0"].status().height == consortium.network.nodes["node3"].status().height
+        lambda: (
+            consortium.network.nodes["node0"].rpc.status().height
+            == consortium.network.nodes["node3"].rpc.status().height
+        )
     )
-    assert consortium.network.nodes["node3"].status().voting_power == 7
+    assert consortium.network.nodes["node3"].rpc.status().voting_power == 7

@@ -60,7 +60,7 @@ def test_four_validators_agree_survive_a_kill_and_a_partition(world):
     assert [len(set(tally.extensions)) >= 2 for tally in tallies.values()] == [True] * VALIDATORS
 
     # What RPC says of a block is what the applications were given.
-    heights = range(1, first.status().height + 1)
+    heights = range(1, first.rpc.status().height + 1)
     assert [tx for height in heights for tx in first.rpc.block_transactions(height)] == tallies["node0"].transactions
     assert ask_application(first.rpc, "/", b"abc")["value"] == "Y2Jh"
     with pytest.raises(InvalidInput) as raised:

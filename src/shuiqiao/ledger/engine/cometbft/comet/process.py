@@ -104,10 +104,6 @@ class NodeProcess:
             self._process.wait()
         self.rpc.close()
 
-    def status(self) -> NodeStatus:
-        """Return how far the node is; raises Unavailable ``ledger.rpc_unreachable`` while it does not answer."""
-        return self.rpc.status()
-
     def wait_for_height(self, height: int, *, timeout_s: float) -> NodeStatus:
         """Return once the node has a height.
 
@@ -118,7 +114,7 @@ class NodeProcess:
         while time.monotonic() < end:
             self.require_running()
             try:
-                status = self.status()
+                status = self.rpc.status()
             except ShuiqiaoError as error:
                 reached = error.message
             else:
