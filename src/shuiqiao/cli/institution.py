@@ -40,19 +40,20 @@ def init(*, home: Home, suite: Suite = SuiteChoice.INTL, json: Json = False) -> 
     from shuiqiao.node.home.making import create_solo_home
     from shuiqiao.node.home.settings import Home as HomeFolder
 
-    made = create_solo_home(
-        HomeFolder(home),
+    folder, passphrase = HomeFolder(home), named_passphrase()
+    network = create_solo_home(
+        folder,
         suite_name=SuiteName(suite.value),
-        passphrase=named_passphrase(),
+        passphrase=passphrase,
         clock=SystemClock(),
         entropy=system_entropy,
     )
-    if made.passphrase_written:
+    if passphrase is None:
         warn(
-            f"no passphrase was given, so a random one lies in {made.home.keys}/passphrase (owner only); "
+            f"no passphrase was given, so a random one lies in {folder.keys}/passphrase (owner only); "
             "name a file in SHUIQIAO_PASSPHRASE_FILE to keep it elsewhere"
         )
-    result = {"home": str(home), "network": made.network.hex(), "suite": suite.value}
+    result = {"home": str(home), "network": network.hex(), "suite": suite.value}
     show(result, as_json=json, speak=partial(say_rows, width=9))
     if not json:
         say(f"next      {program()} ingest FILE... --home {quote(str(home))}")

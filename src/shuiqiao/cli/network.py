@@ -75,6 +75,7 @@ def network_init(
     from shuiqiao.node.localnet.making import create_network
     from shuiqiao.node.localnet.plan import NetworkFolder
 
+    passphrase = named_passphrase()
     with progress_on_stderr() as progress:
         made = create_network(
             NetworkFolder(folder),
@@ -82,12 +83,12 @@ def network_init(
             suite=None if suite is None else SuiteName(suite.value),
             engine=None if engine is None else EngineName(engine.value),
             validators=validators,
-            passphrase=named_passphrase(),
+            passphrase=passphrase,
             clock=SystemClock(),
             entropy=system_entropy,
             progress=progress,
         )
-    if made.passphrases_written:
+    if passphrase is None:
         _warn_of_passphrase(folder / "homes")
     result = {
         "folder": str(folder),
@@ -116,21 +117,25 @@ def network_add(
     from shuiqiao.base.ids import system_entropy
     from shuiqiao.members.model import Role
     from shuiqiao.node.home.keys import named_passphrase
-    from shuiqiao.node.localnet.making import NewMember, add_member
+    from shuiqiao.node.localnet.making import add_member
     from shuiqiao.node.localnet.plan import NetworkFolder
 
-    added = add_member(
+    passphrase = named_passphrase()
+    file = add_member(
         NetworkFolder(folder),
-        new=NewMember(member=member, role=Role(role.value), name=name, name_zh=name_zh),
-        passphrase=named_passphrase(),
+        member=member,
+        role=Role(role.value),
+        name=name,
+        name_zh=name_zh,
+        passphrase=passphrase,
         entropy=system_entropy,
     )
-    if added.passphrase_written:
-        _warn_of_passphrase(added.home)
-    result = {"member": member, "home": str(added.home), "member_file": str(added.member_file)}
+    if passphrase is None:
+        _warn_of_passphrase(file.parent)
+    result = {"member": member, "home": str(file.parent), "member_file": str(file)}
     show(result, as_json=json, speak=_say_rows)
     if not json:
-        say(f"{'next':12} shuiqiao members propose admit {added.member_file} --home HOME of a governing member")
+        say(f"{'next':12} shuiqiao members propose admit {file} --home HOME of a governing member")
 
 
 def _warn_of_passphrase(homes: Path) -> None:

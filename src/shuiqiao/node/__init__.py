@@ -1,1 +1,1 @@
-"""Composition: one institution's settings, wiring and use cases."""
+"""One institution at work: its home, ledger, outbox and services wired together, and what only a node can do."""

@@ -84,7 +84,6 @@ def audit_institution(
     *,
     visited: Institution | None = None,
     live: LedgerEngine | None = None,
-    verifier_processes: int = 0,
 ) -> AuditReport:
     """Audit on this member's copy of the ledger, and what only this member has.
 
@@ -103,7 +102,6 @@ def audit_institution(
         record_rules=_record_rules(
             institution, institution.kinds, key=institution.keys.signing, clock=around.clock, entropy=around.entropy
         ),
-        verifier_processes=verifier_processes,
         live=live,
         folder=institution.home.ledger,
         now_ms=around.clock.now_ms(),

@@ -19,7 +19,7 @@ from shuiqiao.ledger.engine.cometbft.comet.home import RPC_SOCKET, ValidatorKeyF
 from shuiqiao.ledger.engine.cometbft.comet.rpc import RpcClient
 from shuiqiao.members.model import Role
 from shuiqiao.node.institution import Institution
-from shuiqiao.node.localnet.making import NewMember, add_member, create_network
+from shuiqiao.node.localnet.making import add_member, create_network
 from shuiqiao.node.localnet.plan import NetworkFolder, load_plan
 from shuiqiao.node.rotation import rotate_validator_key
 
@@ -121,15 +121,18 @@ def consortium(shuiqiao, here, tmp_path):
 
 
 def test_a_consortium_admits_a_validator_and_lets_it_go(consortium):
-    added = add_member(
+    member_file = add_member(
         consortium.folder,
-        new=NewMember(member="bank-9", role=Role.BANK, name="Bank Nine", name_zh="第九银行"),
+        member="bank-9",
+        role=Role.BANK,
+        name="Bank Nine",
+        name_zh="第九银行",
         passphrase=None,
         entropy=system_entropy,
         cost=CHEAP,
     )
     # Two of four are not more than two thirds.
-    row = consortium.decide("admit", added.member_file, by=["bureau", "bank-1"])
+    row = consortium.decide("admit", member_file, by=["bureau", "bank-1"])
     assert (row["status"], row["approvals"], row["governing"]) == ("open", 2, 4)
     assert consortium.validators() == 4
     assert consortium.refusal("bank-1", "vote", row["proposal"], "--approve") == "members.vote_repeated"

@@ -1,6 +1,6 @@
 """What an open copy of a ledger answers from its segment files and one view of its index: blocks, leaves, proofs.
 
-It reads and never writes, so a copy that is only looked at (``node.looking``) answers as one that is kept.
+It reads and never writes, so a copy that is only looked at (``node.home_reader``) answers as one that is kept.
 """
 
 from __future__ import annotations

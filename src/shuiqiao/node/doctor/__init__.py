@@ -1,1 +1,1 @@
-"""What is wrong with a home, found by looking, without changing a byte."""
+"""Examines a home and tells in words what is wrong with it, without changing a byte."""

@@ -1,4 +1,4 @@
-"""Says what is wrong with a ledger on disk: found by looking, never by opening it, so that no evidence changes.
+"""Says what is wrong with a ledger on disk: found by reading it, never by opening it, so that no evidence changes.
 
 In order: who has it open, an alarm, the stored checkpoint, the index, what opening would say, every byte of the log
 against its Merkle tree, the state against the root in the last block entry. Where that last comparison fails, or where

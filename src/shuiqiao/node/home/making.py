@@ -5,7 +5,6 @@ from __future__ import annotations
 import shutil
 from collections.abc import Generator
 from contextlib import contextmanager
-from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from shuiqiao.base.durable import replace_file
@@ -30,17 +29,6 @@ if TYPE_CHECKING:
 SOLO_NETWORK = "trial"
 SOLO_MEMBER = MemberId("bureau")
 """The one member of a network made to try things on."""
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class NewHome:
-    """What ``init`` made."""
-
-    home: Home
-    network: bytes
-    genesis: bytes
-    passphrase_written: bool
-    """True if a random passphrase lies beside the keys because none was given."""
 
 
 def member_from_seeds(
@@ -73,11 +61,10 @@ def create_solo_home(
     clock: Clock,
     entropy: Entropy,
     cost: PassphraseCost = STRONG_COST,
-) -> NewHome:
-    """Make the home of a network with one institution, a tax bureau that is its own writer.
+) -> bytes:
+    """Make the home of a network with one institution, a tax bureau that is its own writer; return the network id.
 
-    With ``passphrase=None`` a random one is written beside the keys, and the answer says so.
-
+    passphrase: None writes a random one beside the keys, which ``find_passphrase`` finds there.
     Raises Conflict ``node.home_exists`` if the folder is a home already.
     """
     suite = get_suite(suite_name)
@@ -108,8 +95,8 @@ def create_home(
     passphrase: bytes | None,
     entropy: Entropy,
     cost: PassphraseCost = STRONG_COST,
-) -> NewHome:
-    """Make one member's home; node.toml is written last, so a folder without it is not a home yet.
+) -> bytes:
+    """Make one member's home and return the network id; node.toml is last, so a folder without it is not a home yet.
 
     Where the disk refuses, nothing is left of the attempt. Raises Conflict ``node.home_exists``, Unavailable
     ``node.home_unwritable``, or, where an earlier attempt was interrupted, Conflict ``node.home_unfinished`` or
@@ -124,13 +111,12 @@ def create_home(
         home.folder.chmod(OWNER_ONLY_FOLDER)
     except OSError as error:
         raise Unavailable("node.home_unwritable", f"{home.folder} cannot be made a folder: {error.strerror}") from error
-    written = passphrase is None
     with nothing_left_of_a_failure(home.folder):
         secret = write_random_passphrase(home, entropy=entropy) if passphrase is None else passphrase
         save_keys(home, seeds, suite=suite, passphrase=secret, entropy=entropy, cost=cost)
         replace_file(home.genesis, genesis, mode=None)
         replace_file(home.settings, encode_settings(settings).encode(), mode=None)
-    return NewHome(home=home, network=suite.digest(genesis), genesis=genesis, passphrase_written=written)
+    return suite.digest(genesis)
 
 
 @contextmanager

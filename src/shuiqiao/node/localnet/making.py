@@ -216,11 +216,10 @@ def _setting(item: tuple[str, Any]) -> str:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class NewNetwork:
-    """What was made. passphrases_written: random passphrases lie beside the keys because none was given."""
+    """What was made. members: by name, in the order of the genesis."""
 
     plan: NetworkPlan
     members: tuple[str, ...]
-    passphrases_written: bool
 
 
 def create_network(
@@ -281,8 +280,7 @@ def create_network(
             replace_file(public, data, mode=None)
             share_file(public)
         replace_file(folder.plan, encode_plan(plan), mode=None)
-    names = tuple(member.id for member in genesis.members)
-    return NewNetwork(plan=plan, members=names, passphrases_written=passphrase is None)
+    return NewNetwork(plan=plan, members=tuple(member.id for member in genesis.members))
 
 
 def _require_new(folder: NetworkFolder) -> None:
@@ -355,56 +353,39 @@ def _write_comet_home(
 # An institution that joins later
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class NewMember:
-    """Who is to be admitted."""
-
-    member: str
-    role: Role
-    name: str
-    name_zh: str
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class AddedMember:
-    """What was made. passphrase_written: a random passphrase lies beside the keys because none was given."""
-
-    member: str
-    home: Path
-    member_file: Path
-    passphrase_written: bool
-
-
 def add_member(
     folder: NetworkFolder,
     *,
-    new: NewMember,
+    member: str,
+    role: Role,
+    name: str,
+    name_zh: str,
     passphrase: bytes | None,
     entropy: Entropy,
     cost: PassphraseCost = STRONG_COST,
-) -> AddedMember:
-    """Make the home and the node of a validator to be, and the file by which it is proposed.
+) -> Path:
+    """Make the home and the node of a validator to be, and return the file in it by which it is proposed.
 
     Raises InvalidInput ``node.member_name_invalid``, ``node.network_not_started``, ``node.validators_too_many``,
     Conflict ``node.home_exists``, and what ``create_home`` raises.
     """
     plan = load_plan(folder)
-    _require_room(plan, new)
+    _require_room(plan, member)
     data = folder.genesis.read_bytes()
     genesis = decode_genesis(data)
     node, seeds = _node_keys(entropy), MemberSeeds.generate(entropy)
     face = member_from_seeds(
         seeds,
-        registration=Registration.on_network(network_id(data), MemberId(new.member)),
-        role=new.role,
-        name=new.name,
-        name_zh=new.name_zh,
+        registration=Registration.on_network(network_id(data), MemberId(member)),
+        role=role,
+        name=name,
+        name_zh=name_zh,
         suite=get_suite(genesis.suite),
         validator=node.validator,
     )
-    grown = _grown(plan, new.member)
-    home = folder.home(new.member)
-    made = create_home(
+    grown = _grown(plan, member)
+    home = folder.home(member)
+    create_home(
         home,
         settings=_settings(face, genesis=genesis, plan=grown, admitted=True),
         genesis=data,
@@ -427,15 +408,13 @@ def add_member(
     with contextlib.suppress(ShuiqiaoError):
         # Where no relays run, they read the plan when they start.
         ask_process(folder.control(RELAYS), {"act": "reload"})
-    return AddedMember(
-        member=new.member, home=home.folder, member_file=path, passphrase_written=made.passphrase_written
-    )
+    return path
 
 
-def _require_room(plan: NetworkPlan, new: NewMember) -> None:
-    if not MEMBER_ID.match(new.member):
+def _require_room(plan: NetworkPlan, member: str) -> None:
+    if not MEMBER_ID.match(member):
         raise InvalidInput(
-            "node.member_name_invalid", f"{new.member[:40]!r} is not 2 to 32 of a-z, 0-9 and -, beginning with a letter"
+            "node.member_name_invalid", f"{member[:40]!r} is not 2 to 32 of a-z, 0-9 and -, beginning with a letter"
         )
     if plan.engine != "cometbft":
         raise InvalidInput("node.network_not_started", "an embedded network has no validators to add to")

@@ -108,7 +108,7 @@ class Network:
 
     def take_validator_key(
         self, member: str, public_key: bytes, *, program: Path, progress: Progress = no_progress
-    ) -> NodeStatus:
+    ) -> None:
         """Start a validator's CometBFT node again with its new key, once the votes of that key count.
 
         Raises Unavailable ``node.validator_key_awaited`` and what ``start`` raises; the same call then goes on.
@@ -120,8 +120,7 @@ class Network:
             node = self._comet(member)
             node.ask_to_end()
             node.wait_ended()
-            [status] = self._start([place], program=program, progress=progress)
-        return status
+            self._start([place], program=program, progress=progress)
 
     def _settle_validator_key(self, member: str) -> None:
         """Put a validator's next key in use before its node starts, if its ledger names it."""

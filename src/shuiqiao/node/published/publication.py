@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import sys
 import threading
-from collections.abc import Callable, Generator
+from collections.abc import Generator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Protocol, runtime_checkable
@@ -136,17 +136,15 @@ class TilePublisher:
         engine: PublicEngine,
         hash_name: str,
         interval_s: float,
-        tell: Callable[[str], None] | None = None,
     ) -> None:
-        """Begin. tell: given what went wrong, in a line, whenever that changes; standard error if None.
+        """Begin. What went wrong is told on standard error, whenever that changes.
 
-        What went wrong is tried again: a full disk, a folder that is of another log. Nothing stops for it.
+        It is tried again: a full disk, a folder that is of another log. Nothing stops for it.
         """
         self._folder = folder
         self._engine = engine
         self._hash_name = hash_name
         self._interval_s = interval_s
-        self._tell = tell or _tell_on_stderr
         self._told = ""
         self._closing = threading.Event()
         self._thread = threading.Thread(target=self._run, name="tile-publisher", daemon=True)
@@ -169,7 +167,7 @@ class TilePublisher:
         except (ShuiqiaoError, OSError) as error:
             trouble = f"the log was not published to {self._folder}: {error}"
         if trouble != self._told and trouble:
-            self._tell(trouble)
+            sys.stderr.write(f"warning: {visible_line(trouble)}\n")
         self._told = trouble
 
     def close(self) -> None:
@@ -206,7 +204,3 @@ def open_publisher(home: Home, *, settings: NodeSettings, engine: object) -> Til
         hash_name=get_suite(settings.suite).hash_name,
         interval_s=settings.tiles_interval_s,
     )
-
-
-def _tell_on_stderr(words: str) -> None:
-    sys.stderr.write(f"warning: {visible_line(words)}\n")
