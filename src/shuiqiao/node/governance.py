@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Any, Final, TypeVar
 from shuiqiao.base.clock import MS_PER_DAY, iso_from_ms
 from shuiqiao.base.encoding import encode_cbor, encode_json
 from shuiqiao.base.errors import Denied, InvalidInput, ShuiqiaoError, Unavailable
-from shuiqiao.base.files import open_regular
+from shuiqiao.base.files import read_regular
 from shuiqiao.base.ids import MemberId
 from shuiqiao.ledger.checkpoints.signed_note import decode_signed_note
 from shuiqiao.ledger.receipts.receipt import decode_receipt
@@ -427,8 +427,7 @@ def file_digest(institution: Institution, path: Path) -> bytes:
     Raises Unavailable ``node.file_unreadable``, InvalidInput ``node.file_large``.
     """
     try:
-        with open_regular(path) as file:
-            data = file.read(MAX_EVIDENCE_BYTES + 1)
+        data = read_regular(path, max_bytes=MAX_EVIDENCE_BYTES)
     except OSError as error:
         raise Unavailable("node.file_unreadable", f"{path} cannot be read: {error.strerror}") from error
     if len(data) > MAX_EVIDENCE_BYTES:

@@ -14,7 +14,7 @@ from msgspec import Meta
 
 from shuiqiao.base.encoding import decode_toml, typed
 from shuiqiao.base.errors import InvalidInput, Unavailable
-from shuiqiao.base.files import open_regular
+from shuiqiao.base.files import read_regular
 from shuiqiao.base.wire import MemberName
 from shuiqiao.members.action import Admit
 from shuiqiao.members.model import DisplayName, Role
@@ -71,8 +71,7 @@ def load_admission(path: Path, *, governing: bool, witness: bool) -> Admit:
     Raises Unavailable ``node.file_unreadable``, InvalidInput ``node.member_file_invalid``.
     """
     try:
-        with open_regular(path) as file:
-            data = file.read(MAX_FILE_BYTES + 1)
+        data = read_regular(path, max_bytes=MAX_FILE_BYTES)
     except OSError as error:
         raise Unavailable("node.file_unreadable", f"{path} cannot be read: {error.strerror}") from error
     if len(data) > MAX_FILE_BYTES:

@@ -1,8 +1,8 @@
 """A member replaces a key of its own: made beside the old one, put on the ledger, and only then taken into use.
 
 Each step finds what an earlier attempt left (``KeyFiles``), so the same command, or opening the home, goes on after a
-crash. The key that a validator votes with lies in CometBFT's home (``ValidatorKeyFiles``), and its node reads it when it
-starts: ``network`` starts it again.
+crash. The key that a validator votes with lies in CometBFT's home (``ValidatorKeyFiles``), and its node reads it when
+it starts: ``network`` starts it again.
 """
 
 from __future__ import annotations

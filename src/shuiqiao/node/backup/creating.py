@@ -231,8 +231,7 @@ def _add_settings_and_keys(writer: ArchiveWriter, home: Home, *, settings: NodeS
 def _small(path: Path) -> bytes | None:
     """Return a small file's bytes, None where there is none."""
     try:
-        with open_regular(path) as file:
-            data = file.read(MAX_SMALL_BYTES + 1)
+        data = read_regular(path, max_bytes=MAX_SMALL_BYTES)
     except FileNotFoundError:
         return None
     if len(data) > MAX_SMALL_BYTES:

@@ -12,7 +12,8 @@ from __future__ import annotations
 import os
 import tempfile
 from collections.abc import Mapping
-from dataclasses import dataclass
+from contextlib import ExitStack
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import IO, TYPE_CHECKING, Any, Final
 
@@ -142,55 +143,50 @@ def verify_backup(
         file = open_regular(path)
     except OSError as error:
         raise Unavailable("node.backup_missing", f"{path} cannot be read: {error.strerror}") from error
-    with file:
-        reading = _Reading(file, expected=genesis, since=since, progress=progress)
-        if into is not None:
-            return reading.run(into, keeps_all=True)
-        with tempfile.TemporaryDirectory(prefix="shuiqiao-backup-") as scratch:
-            return reading.run(Path(scratch), keeps_all=False)
+    with file, ExitStack() as stack:
+        keeps_all = into is not None
+        folder = into or Path(stack.enter_context(tempfile.TemporaryDirectory(prefix="shuiqiao-backup-")))
+        return _Reading(file, into=folder, keeps_all=keeps_all, expected=genesis, since=since, progress=progress).run()
 
 
+@dataclass(slots=True)
 class _Reading:
     """One backup being read."""
 
-    def __init__(
-        self, file: IO[bytes], *, expected: bytes | None, since: Checkpoint | None, progress: Progress
-    ) -> None:
-        self._file = file
-        self._expected = expected
-        self._since = since
-        self._progress = progress
-        self._total = os.fstat(file.fileno()).st_size
-        self._into = Path()
-        self._keeps_all = False
-        self._genesis = b""
-        self._suite: CipherSuite = get_suite("intl")
-        self._entries: dict[str, FileEntry] = {}
-        self._manifest = b""
-        self._signature = b""
+    file: IO[bytes]
+    into: Path
+    keeps_all: bool
+    expected: bytes | None
+    since: Checkpoint | None
+    progress: Progress
+    genesis: bytes = b""
+    suite: CipherSuite = field(default_factory=lambda: get_suite("intl"))
+    entries: dict[str, FileEntry] = field(default_factory=dict[str, FileEntry])
+    manifest: bytes = b""
+    signature: bytes = b""
 
-    def run(self, into: Path, *, keeps_all: bool) -> VerifiedBackup:
-        """Write the ledger, or all files, into a folder, and hold them against each other."""
-        self._into, self._keeps_all = into, keeps_all
-        for found in read_archive(self._file):
-            self._progress("read the backup 读取备份", self._file.tell(), self._total)
+    def run(self) -> VerifiedBackup:
+        """Write the ledger, or all files, into the folder, and hold them against each other."""
+        total = os.fstat(self.file.fileno()).st_size
+        for found in read_archive(self.file):
+            self.progress("read the backup 读取备份", self.file.tell(), total)
             self._take(found)
-        if not self._signature:
+        if not self.signature:
             raise InvalidInput("node.backup_malformed", "the backup has no signed manifest")
-        manifest = decode_manifest(self._manifest)
+        manifest = decode_manifest(self.manifest)
         self._verify(manifest)
         self._verify_member(manifest)
-        return VerifiedBackup(manifest=manifest, genesis=self._genesis, bytes_read=self._total)
+        return VerifiedBackup(manifest=manifest, genesis=self.genesis, bytes_read=total)
 
     def _take(self, found: ArchiveFile) -> None:
-        if self._signature or (self._manifest and found.name != SIGNATURE):
+        if self.signature or (self.manifest and found.name != SIGNATURE):
             raise InvalidInput("node.backup_malformed", f"{found.name!r} follows the signed manifest")
-        if not self._genesis:
+        if not self.genesis:
             self._take_genesis(found)
         elif found.name == MANIFEST:
-            self._manifest = found.read(most=MAX_MANIFEST_BYTES)
-        elif found.name == SIGNATURE and self._manifest:
-            self._signature = found.read(most=SIGNATURE_BYTES)
+            self.manifest = found.read(most=MAX_MANIFEST_BYTES)
+        elif found.name == SIGNATURE and self.manifest:
+            self.signature = found.read(most=SIGNATURE_BYTES)
         else:
             self._take_file(found)
 
@@ -198,31 +194,31 @@ class _Reading:
         if found.name != GENESIS:
             raise InvalidInput("node.backup_malformed", f"it begins with {found.name!r}, not with the genesis")
         data = found.read(most=MAX_GENESIS_BYTES)
-        if self._expected is not None and data != self._expected:
+        if self.expected is not None and data != self.expected:
             raise IntegrityError(
                 "node.backup_network_foreign",
                 f"the backup is of network {network_id(data).hex()}, the genesis named is of "
-                f"{network_id(self._expected).hex()}",
+                f"{network_id(self.expected).hex()}",
             )
-        self._suite = get_suite(decode_genesis(data).suite)
-        self._genesis = data
-        self._keep(found.name, FileEntry(name=found.name, size=len(data), digest=self._suite.digest(data).hex()))
-        if self._keeps_all:
+        self.suite = get_suite(decode_genesis(data).suite)
+        self.genesis = data
+        self._keep(found.name, FileEntry(name=found.name, size=len(data), digest=self.suite.digest(data).hex()))
+        if self.keeps_all:
             with self._created(found.name) as file:
                 file.write(data)
                 flush_file(file)
 
     def _take_file(self, found: ArchiveFile) -> None:
         require_name(found.name)
-        if found.name in self._entries:
+        if found.name in self.entries:
             raise InvalidInput("node.backup_malformed", f"{found.name} stands in it twice")
-        digest = self._suite.new_hash()
-        if self._keeps_all or found.name.startswith(f"{_LEDGER}/"):
+        digest = self.suite.new_hash()
+        if self.keeps_all or found.name.startswith(f"{_LEDGER}/"):
             with self._created(found.name) as file:
                 for chunk in found.chunks():
                     digest.update(chunk)
                     file.write(chunk)
-                if self._keeps_all:
+                if self.keeps_all:
                     flush_file(file)
         else:
             for chunk in found.chunks():
@@ -230,26 +226,26 @@ class _Reading:
         self._keep(found.name, FileEntry(name=found.name, size=found.size, digest=digest.hexdigest()))
 
     def _keep(self, name: str, entry: FileEntry) -> None:
-        if len(self._entries) >= MAX_FILES:
+        if len(self.entries) >= MAX_FILES:
             raise InvalidInput("node.backup_malformed", f"it has more than {MAX_FILES} files")
-        self._entries[name] = entry
+        self.entries[name] = entry
 
     def _created(self, name: str) -> IO[bytes]:
-        path = self._into / name
+        path = self.into / name
         path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
         descriptor = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW, _OWNER_ONLY)
         return os.fdopen(descriptor, "wb")
 
     def _verify(self, manifest: BackupManifest) -> None:
         """Hold what was read against the manifest, and the manifest against the genesis and its own signature."""
-        agreed = decode_genesis(self._genesis)
+        agreed = decode_genesis(self.genesis)
         said = (manifest.network, manifest.suite, manifest.engine)
-        known = (network_id(self._genesis).hex(), agreed.suite.value, agreed.engine.value)
+        known = (network_id(self.genesis).hex(), agreed.suite.value, agreed.engine.value)
         if said != known:
             raise IntegrityError("node.backup_altered", f"the manifest says {said}, its genesis {known}")
         key = bytes.fromhex(manifest.key)
-        verify_manifest(self._manifest, signature=self._signature, key=key, suite=self._suite)
-        listed, found = [*manifest.files], [*self._entries.values()]
+        verify_manifest(self.manifest, signature=self.signature, key=key, suite=self.suite)
+        listed, found = [*manifest.files], [*self.entries.values()]
         if listed != found:
             differing = next(
                 (one.name for one, other in zip(found, listed, strict=False) if one != other), "the list of files"
@@ -262,14 +258,14 @@ class _Reading:
 
     def _verify_member(self, manifest: BackupManifest) -> None:
         """Return if the key that signed is the one that the ledger in the backup has for its member."""
-        place = LedgerFolder(folder=self._into / _LEDGER, parameters=network_parameters(self._genesis))
+        place = LedgerFolder(folder=self.into / _LEDGER, parameters=network_parameters(self.genesis))
         found = follow_member(
             place,
             MemberId(manifest.member),
             moment=manifest.ledger,
             notes=place.stored_notes(),
-            since=self._since,
-            progress=self._progress,
+            since=self.since,
+            progress=self.progress,
         )
         known = None if found is None else (found.role, found.signing.hex())
         if known != (manifest.role, manifest.key):

@@ -11,14 +11,14 @@ from contextlib import closing
 from pathlib import Path
 from typing import TYPE_CHECKING, Final
 
-from shuiqiao.base.errors import InvalidInput, ShuiqiaoError
-from shuiqiao.base.files import open_regular
+from shuiqiao.base.errors import ShuiqiaoError
 from shuiqiao.ledger.engine.cometbft.comet.home import NEVER_SIGNS, RPC_SOCKET, read_last_signed
 from shuiqiao.ledger.engine.cometbft.comet.rpc import RpcClient
 from shuiqiao.ledger.store.lock import is_held
 from shuiqiao.node.doctor.finding import Finding, finding_of_error
 from shuiqiao.node.localnet.network import Network
 from shuiqiao.node.localnet.plan import NetworkFolder
+from shuiqiao.node.localnet.process import last_lines
 
 if TYPE_CHECKING:
     from shuiqiao.node.home.settings import Home, NodeSettings
@@ -210,12 +210,7 @@ def explain_log(path: Path) -> Iterator[Finding]:
 
 def _last_run(path: Path) -> list[str]:
     """Return the lines since the last start, of the end of the file."""
-    try:
-        with open_regular(path) as file:
-            file.seek(max(0, path.stat().st_size - MAX_LOG_BYTES))
-            lines = file.read().decode(errors="replace").splitlines()
-    except (OSError, InvalidInput):
-        return []
+    lines = last_lines(path, max_bytes=MAX_LOG_BYTES)
     starts = [number for number, line in enumerate(lines) if _START_MARK in line]
     return lines[starts[-1] :] if starts else lines
 

@@ -33,7 +33,7 @@ from typing import TYPE_CHECKING
 
 from shuiqiao.base.durable import sync_folder, write_file
 from shuiqiao.base.errors import Conflict, IntegrityError, InvalidInput, ShuiqiaoError, Unavailable
-from shuiqiao.base.files import open_regular
+from shuiqiao.base.files import read_regular
 from shuiqiao.base.ids import MemberId
 from shuiqiao.crypto.kdf import SEED_BYTES
 from shuiqiao.crypto.keyfile import STRONG_COST, PassphraseCost, load_key_file, save_key_file
@@ -292,8 +292,7 @@ def read_passphrase(path: Path) -> bytes:
     Raises Unavailable ``node.passphrase_missing`` or InvalidInput ``node.passphrase_unusable``.
     """
     try:
-        with open_regular(path) as file:
-            text = file.read(MAX_PASSPHRASE_BYTES + 1)
+        text = read_regular(path, max_bytes=MAX_PASSPHRASE_BYTES)
     except OSError as error:
         raise Unavailable(
             "node.passphrase_missing",

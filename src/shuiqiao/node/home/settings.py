@@ -17,7 +17,7 @@ import msgspec
 
 from shuiqiao.base.encoding import decode_toml, typed
 from shuiqiao.base.errors import Denied, InvalidInput, Unavailable
-from shuiqiao.base.files import open_regular
+from shuiqiao.base.files import read_regular
 from shuiqiao.base.ids import MemberId
 from shuiqiao.crypto.model import SuiteName
 from shuiqiao.members.genesis import decode_genesis
@@ -135,8 +135,7 @@ def load_settings(home: Home) -> NodeSettings:
             f"{home.folder} is not a home: it has no node.toml",
             next_step=f"shuiqiao init --home {home.folder}",
         )
-    with open_regular(home.settings) as file:
-        data = file.read(MAX_SETTINGS_BYTES + 1)
+    data = read_regular(home.settings, max_bytes=MAX_SETTINGS_BYTES)
     if len(data) > MAX_SETTINGS_BYTES:
         raise InvalidInput("node.settings_invalid", f"{home.settings} is larger than {MAX_SETTINGS_BYTES} bytes")
     try:
@@ -168,9 +167,8 @@ def _toml(value: object) -> str:
 def load_genesis(path: Path) -> bytes:
     """Return genesis bytes from a file; raises Unavailable ``node.genesis_missing``."""
     try:
-        with open_regular(path) as file:
-            # An editor's byte order mark is none of the bytes whose hash is the network's id.
-            return file.read(MAX_GENESIS_BYTES + 1).removeprefix(codecs.BOM_UTF8)
+        # An editor's byte order mark is none of the bytes whose hash is the network's id.
+        return read_regular(path, max_bytes=MAX_GENESIS_BYTES).removeprefix(codecs.BOM_UTF8)
     except OSError as error:
         raise Unavailable(
             "node.genesis_missing",

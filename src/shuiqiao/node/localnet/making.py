@@ -21,7 +21,7 @@ import msgspec
 from shuiqiao.base.durable import replace_file
 from shuiqiao.base.encoding import decode_toml
 from shuiqiao.base.errors import Conflict, InvalidInput, ShuiqiaoError, Unavailable
-from shuiqiao.base.files import OWNER_ONLY_FOLDER, make_shared_folder, open_regular, share_file
+from shuiqiao.base.files import OWNER_ONLY_FOLDER, make_shared_folder, read_regular, share_file
 from shuiqiao.base.ids import Entropy, MemberId
 from shuiqiao.base.progress import Progress, no_progress
 from shuiqiao.crypto.kdf import SEED_BYTES
@@ -294,8 +294,7 @@ def _require_new(folder: NetworkFolder) -> None:
 
 def _read(path: Path) -> str:
     try:
-        with open_regular(path) as file:
-            return file.read(MAX_GENESIS_BYTES + 1).decode("utf-8-sig")
+        return read_regular(path, max_bytes=MAX_GENESIS_BYTES).decode("utf-8-sig")
     except OSError as error:
         raise Unavailable("node.members_missing", f"{path} cannot be read: {error.strerror}") from error
     except UnicodeDecodeError as error:

@@ -102,13 +102,18 @@ class RecordedProcess:
 
     def last_words(self) -> str:
         """Return the last line of its output with single spaces, empty if there is none."""
-        try:
-            with open_regular(self.log) as file:
-                file.seek(max(0, self.log.stat().st_size - _TAIL_BYTES))
-                lines = file.read().decode(errors="replace").splitlines()
-        except (OSError, InvalidInput):
-            return ""
+        lines = last_lines(self.log, max_bytes=_TAIL_BYTES)
         return " ".join(lines[-1].split()) if lines else ""
+
+
+def last_lines(path: Path, *, max_bytes: int) -> list[str]:
+    """Return the lines in the last bytes of a file, none of one that cannot be read."""
+    try:
+        with open_regular(path) as file:
+            file.seek(max(0, path.stat().st_size - max_bytes))
+            return file.read().decode(errors="replace").splitlines()
+    except (OSError, InvalidInput):
+        return []
 
 
 def _began(pid: int) -> str:

@@ -17,7 +17,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Final
 
 from shuiqiao.base.errors import IntegrityError, InvalidInput, Unavailable
-from shuiqiao.base.files import open_regular
+from shuiqiao.base.files import read_regular
 from shuiqiao.base.progress import Progress, no_progress
 from shuiqiao.crypto.model import CipherSuite
 from shuiqiao.crypto.suites import get_suite
@@ -217,7 +217,6 @@ def load_known_checkpoint(path: Path) -> Checkpoint:
 
 def _read(path: Path, *, limit: int) -> bytes:
     try:
-        with open_regular(path) as file:
-            return file.read(limit + 1)
+        return read_regular(path, max_bytes=limit)
     except OSError as error:
         raise Unavailable("node.receipt_unreadable", f"{path} cannot be read: {error.strerror}") from error
