@@ -17,7 +17,8 @@ from shuiqiao.node.home.settings import Home, load_genesis, load_settings
 from shuiqiao.node.localnet.making import complete_members
 from shuiqiao.node.member_file import load_admission
 from shuiqiao.node.published.verification import load_known_checkpoint
-from shuiqiao.standards.publication import CodesFile, load_catalogue, read_catalogue_file
+from shuiqiao.standards.model import CodeList
+from shuiqiao.standards.publication import load_catalogue, read_catalogue_file
 from shuiqiao.standards.readers.source import open_source
 
 READERS = {
@@ -51,7 +52,7 @@ def members(text):
 TOML_READERS = {
     "genesis": (lambda text: genesis_from_members_toml(text, created_ms=0), "members.toml_unreadable"),
     "network": (members, "node.members_unreadable"),
-    "catalogue": (lambda text: read_catalogue_file(text, CodesFile, source="c"), "standards.catalogue_invalid"),
+    "catalogue": (lambda text: read_catalogue_file(text, CodeList, source="c"), "standards.catalogue_invalid"),
     "product": (lambda text: product_from_toml(text, where="p"), "lending.product_invalid"),
 }
 NUMBERS = {
