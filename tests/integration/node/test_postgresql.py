@@ -24,10 +24,10 @@ from shuiqiao.consent import store as consent_store
 from shuiqiao.consent.model import IdentityCheck
 from shuiqiao.consent.store import ConsentStore, Enrolment, StoredArtefact
 from shuiqiao.exchange import store as exchange_store
-from shuiqiao.exchange.model import AnswerStatus as Answer
+from shuiqiao.exchange.model import AnswerStatus
 from shuiqiao.exchange.store import AskedRow, ProviderStore, ReceivedRow, RecipientStore
 from shuiqiao.lending import store as lending_store
-from shuiqiao.lending.model import AnswerStatus, Application, Decision
+from shuiqiao.lending.model import Application, Decision, Outcome
 from shuiqiao.lending.store import LendingStore, OpeningStore
 from shuiqiao.node import outbox
 from shuiqiao.node.auditing import audit_institution
@@ -114,11 +114,11 @@ def as_fields(record):
     return {name: getattr(record, name) for name in record.__slots__}
 
 
-def asked(request, *, answered_ms=LATE_MS - 5, outcome=Answer.ANSWERING, attempt=bytes(16)):
+def asked(request, *, answered_ms=LATE_MS - 5, outcome=AnswerStatus.ANSWERING, attempt=bytes(16)):
     return AskedRow(
         request=owned_id("bank-east", request),
         consent=NAME,
-        taxpayer=None if outcome is Answer.REFUSED else "91440300MA5EXAMPL1",
+        taxpayer=None if outcome is AnswerStatus.REFUSED else "91440300MA5EXAMPL1",
         recipient="bank-a",
         purpose="underwriting",
         period_from=date(1, 1, 1),
@@ -191,16 +191,16 @@ def test_what_a_provider_was_asked(database):
         store.reserve(asked(bytes([2]) * 16), **places)
     store.mark_delivered(later)
     with pytest.raises(Unavailable, match=r"^exchange\.request_in_progress"):
-        store.refuse(replace(later, outcome=Answer.REFUSED), attempt=later.attempt)
+        store.refuse(replace(later, outcome=AnswerStatus.REFUSED), attempt=later.attempt)
     kept = store.asked(owned_id("bank-east", bytes([2]) * 16))
     assert (kept.outcome, kept.counts, kept.answer, kept.message) == (
-        Answer.DELIVERED,
+        AnswerStatus.DELIVERED,
         {"invoice_issued@2": 2**33},
         RAW,
         RAW,
     )
     assert {row.request[-1] for row in store.asked_of("91440300MA5EXAMPL1")} == {"2", "3"}
-    store.refuse(asked(OTHER, outcome=Answer.REFUSED), attempt=bytes(16))
+    store.refuse(asked(OTHER, outcome=AnswerStatus.REFUSED), attempt=bytes(16))
     assert store.asked(owned_id("bank-east", OTHER)).taxpayer is None
     store.drop_answer(owned_id("bank-east", bytes([2]) * 16))
     assert owned_id("bank-east", bytes([2]) * 16) not in store.kept_answers()
@@ -236,7 +236,7 @@ def test_what_a_bank_asked_received_and_destroyed(database):
 def decision(**changes):
     fields = {
         "application": ID,
-        "outcome": AnswerStatus.APPROVED,
+        "outcome": Outcome.APPROVED,
         "points": 650,
         "default_probability": Decimal("0.010000"),
         "limit_fen": 10**17,
@@ -261,7 +261,7 @@ def test_applications_decisions_and_openings(database):
     store.add_decision(decision(), sealed_opening=RAW, reasons_salt=bytes(32))
     assert store.decisions() == [(ID, "approved")]
     with pytest.raises(Conflict) as caught:
-        store.add_decision(decision(outcome=AnswerStatus.REFUSED), sealed_opening=RAW, reasons_salt=bytes(32))
+        store.add_decision(decision(outcome=Outcome.REFUSED), sealed_opening=RAW, reasons_salt=bytes(32))
     assert caught.value.code == "lending.decision_on_file"
     assert store.applications() == [(ID, "approved")]
     store.withdraw_decision(ID)
