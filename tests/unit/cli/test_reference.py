@@ -14,6 +14,8 @@ ROOT = Path(__file__).resolve().parents[3]
 
 @pytest.fixture(scope="module")
 def script():
+    # As when the script is run: what lies beside it can be imported.
+    sys.path.append(str(ROOT / "scripts"))
     spec = importlib.util.spec_from_file_location("write_reference", ROOT / "scripts" / "write_reference.py")
     module = importlib.util.module_from_spec(spec)
     sys.modules["write_reference"] = module
