@@ -72,9 +72,9 @@ class RecordedProcess:
         """Send SIGTERM if it runs."""
         self._send(signal.SIGTERM)
 
-    def wait_ended(self) -> None:
+    def wait_ended(self, *, timeout_s: float = STOP_TIMEOUT_S) -> None:
         """Return once it has ended; one that does not within the time is killed."""
-        end = time.monotonic() + STOP_TIMEOUT_S
+        end = time.monotonic() + timeout_s
         while self.pid is not None and time.monotonic() < end:
             time.sleep(_POLL_S)
         if self.pid is not None:
