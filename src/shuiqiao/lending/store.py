@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from contextlib import suppress
+from dataclasses import asdict
 
 from sqlalchemy import (
     BigInteger,
@@ -82,19 +83,9 @@ class LendingStore:
     def add_application(self, application: Application, *, salt: bytes) -> None:
         """Keep an application and the salt that opens what it commits to; durable when this returns."""
         with self._engine.begin() as connection:
-            connection.execute(
-                _ADD_APPLICATION,
-                {
-                    "application": application.id,
-                    "product": application.product,
-                    "taxpayer": application.taxpayer,
-                    "consent": application.consent,
-                    "amount_fen": application.amount_fen,
-                    "salt": salt,
-                    "submitted_ms": application.submitted_ms,
-                    "status": "submitted",
-                },
-            )
+            values = asdict(application)
+            row = {"application": values.pop("id"), **values, "salt": salt, "status": "submitted"}
+            connection.execute(_ADD_APPLICATION, row)
 
     def withdraw_application(self, application: bytes) -> None:
         """Forget an application that the ledger refused."""
@@ -112,23 +103,20 @@ class LendingStore:
 
         Raises Conflict ``lending.decision_on_file`` if there is one for the application.
         """
+        row = {
+            "application": decision.application,
+            "outcome": str(decision.outcome),
+            "limit_fen": decision.limit_fen,
+            "annual_rate": None if decision.annual_rate is None else str(decision.annual_rate),
+            "explanation": encode_json(decision.explanation()).decode(),
+            "reasons_salt": reasons_salt,
+            "sealed_opening": sealed_opening,
+        }
+        closed = {"of_application": decision.application, "new_status": str(decision.outcome)}
         try:
             with self._engine.begin() as connection:
-                connection.execute(
-                    _ADD_DECISION,
-                    {
-                        "application": decision.application,
-                        "outcome": str(decision.outcome),
-                        "limit_fen": decision.limit_fen,
-                        "annual_rate": None if decision.annual_rate is None else str(decision.annual_rate),
-                        "explanation": encode_json(decision.explanation()).decode(),
-                        "reasons_salt": reasons_salt,
-                        "sealed_opening": sealed_opening,
-                    },
-                )
-                connection.execute(
-                    _SET_STATUS, {"of_application": decision.application, "new_status": str(decision.outcome)}
-                )
+                connection.execute(_ADD_DECISION, row)
+                connection.execute(_SET_STATUS, closed)
         except AlreadyThere as error:
             raise Conflict(
                 "lending.decision_on_file",

@@ -140,19 +140,23 @@ def _ledger_rate(
 ) -> tuple[float, list[float]]:
     """Return durable transactions per second, and the seconds each submitter waited."""
     with tempfile.TemporaryDirectory(dir=folder, prefix="shuiqiao-bench-") as home:
-        with closing(
-            EmbeddedLedger.open(
-                Path(home),
-                parameters=network.parameters,
-                kinds=network.kinds,
-                key_ring=network.key_ring,
-                clock=SystemClock(),
-                operator_key=network.operator_key,
-                settings=EmbeddedSettings(verifier_processes=cores),
-            )
-        ) as ledger:
+        with _opened(network, Path(home), settings=EmbeddedSettings(verifier_processes=cores)) as ledger:
             _warm_up(ledger)
             return _submit_all(ledger, raws)
+
+
+def _opened(network: LoadNetwork, folder: Path, *, settings: EmbeddedSettings) -> closing[EmbeddedLedger]:
+    return closing(
+        EmbeddedLedger.open(
+            folder,
+            parameters=network.parameters,
+            kinds=network.kinds,
+            key_ring=network.key_ring,
+            clock=SystemClock(),
+            operator_key=network.operator_key,
+            settings=settings,
+        )
+    )
 
 
 def _warm_up(ledger: EmbeddedLedger) -> None:
@@ -204,17 +208,7 @@ def run_receipt_bench(*, suite: str) -> dict[str, object]:
 
 def _receipts(network: LoadNetwork, folder: Path, *, now_ms: int) -> tuple[list[bytes], int]:
     """Write a ledger and return receipts spread over it, with the size of its log."""
-    with closing(
-        EmbeddedLedger.open(
-            folder,
-            parameters=network.parameters,
-            kinds=network.kinds,
-            key_ring=network.key_ring,
-            clock=SystemClock(),
-            operator_key=network.operator_key,
-            settings=EmbeddedSettings(),
-        )
-    ) as ledger:
+    with _opened(network, folder, settings=EmbeddedSettings()) as ledger:
         futures = [
             ledger.submit(raw) for raw in signed_transactions(network, RECEIPT_TRANSACTIONS, seed=_SEED, now_ms=now_ms)
         ]

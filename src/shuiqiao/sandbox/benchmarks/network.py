@@ -23,7 +23,7 @@ import tempfile
 import time
 from collections.abc import Generator, Sequence
 from concurrent.futures import ProcessPoolExecutor
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, field
 from datetime import datetime
 from multiprocessing import get_context
@@ -96,7 +96,7 @@ class NetworkBench:
         return round(self.seconds * KVSTORE_PER_S) + self._margin
 
 
-@dataclass(slots=True)
+@dataclass(frozen=True, slots=True, kw_only=True)
 class _Run:
     """A run under way: both networks, their loads, and how far each stream is used."""
 
@@ -105,9 +105,9 @@ class _Run:
     ours: LedgerCluster
     peer: Cluster
     progress: Progress
-    load: Streams = field(init=False)
-    peer_load: Streams = field(init=False)
-    deploy_s: float = 0.0
+    load: Streams
+    peer_load: Streams
+    deploy_s: float
 
 
 def run_network_bench(bench: NetworkBench, *, progress: Progress) -> dict[str, object]:
@@ -149,8 +149,8 @@ def run_network_bench(bench: NetworkBench, *, progress: Progress) -> dict[str, o
 def _networks(bench: NetworkBench, progress: Progress) -> Generator[_Run]:
     """Give both networks, running, with their loads signed."""
     program = find_program()
-    with tempfile.TemporaryDirectory(dir=bench.folder, prefix="shuiqiao-bench-") as temporary:
-        home = Path(temporary)
+    with ExitStack() as stack:
+        home = Path(stack.enter_context(tempfile.TemporaryDirectory(dir=bench.folder, prefix="shuiqiao-bench-")))
         genesis_ms = SystemClock().now_ms()
         progress("signing", 0, None)
         wanted = (bench.windows + 1) * bench.window_transactions + bench.missed
@@ -167,19 +167,22 @@ def _networks(bench: NetworkBench, progress: Progress) -> Generator[_Run]:
             verifier_processes=VERIFIER_PROCESSES,
             snapshot_interval=SNAPSHOT_HEIGHTS,
         )
-        try:
-            ours.start()
-            deploy_s = time.monotonic() - began
-            peer = Cluster(home / "peer", program=program, suite=bench.suite, genesis_ms=genesis_ms, app=KVSTORE)
-            try:
-                peer.start()
-                run = _Run(bench=bench, home=home, ours=ours, peer=peer, progress=progress, deploy_s=deploy_s)
-                run.load, run.peer_load = load, peer_load
-                yield run
-            finally:
-                peer.stop()
-        finally:
-            ours.stop()
+        stack.callback(ours.stop)
+        ours.start()
+        deploy_s = time.monotonic() - began
+        peer = Cluster(home / "peer", program=program, suite=bench.suite, genesis_ms=genesis_ms, app=KVSTORE)
+        stack.callback(peer.stop)
+        peer.start()
+        yield _Run(
+            bench=bench,
+            home=home,
+            ours=ours,
+            peer=peer,
+            progress=progress,
+            load=load,
+            peer_load=peer_load,
+            deploy_s=deploy_s,
+        )
 
 
 def _send(run: _Run, plan: LoadPlan) -> LoadReport:

@@ -42,7 +42,6 @@ from shuiqiao.ledger.engine.cometbft.consensus.application import ApplicationSet
 from shuiqiao.ledger.engine.cometbft.consensus.extensions import Cosigner
 from shuiqiao.ledger.engine.cometbft.consensus.heights import HeightFile
 from shuiqiao.ledger.engine.cometbft.ledger import CometbftLedger
-from shuiqiao.ledger.engine.ledger_copy import open_scratch
 from shuiqiao.ledger.log.entry import decode_entry
 from shuiqiao.ledger.model import Block, Transaction
 from shuiqiao.ledger.store.index import INDEX_FOLDER
@@ -55,7 +54,7 @@ from shuiqiao.node.home.kinds import network_machine
 from shuiqiao.node.institution import Institution
 from shuiqiao.oversight.contract import ALARM, AlarmSubject, OversightAlarmBody
 from shuiqiao.sandbox.scenario.consortium import BANKS, Consortium, settle
-from shuiqiao.sandbox.scenario.rebuilding import TimedBlock, execute_blocks, first_difference, replay_through_embedded
+from shuiqiao.sandbox.scenario.rebuilding import TimedBlock, first_difference, replay_through_embedded, scratch_ledger
 from shuiqiao.sandbox.scenario.result import Alteration, NetworkChecks
 from shuiqiao.sandbox.scenario.scene import NOT_CAUGHT
 from shuiqiao.sandbox.scenario.watching import (
@@ -120,9 +119,7 @@ def alter_copy(member: Institution, forgery: Forgery, *, blocks: Iterable[Block]
 
     blocks: its own, read before it was closed. scratch: an empty folder.
     """
-    with closing(open_scratch(scratch, machine=network_machine(member.parameters, kinds=member.kinds))) as copy:
-        for _ in execute_blocks(copy, _altered(blocks, forgery)):
-            pass
+    with scratch_ledger(member, scratch, blocks=_altered(blocks, forgery)) as copy:
         head = copy.head
     for name in (SEGMENTS_FOLDER, INDEX_FOLDER):
         shutil.rmtree(member.home.ledger / name)
@@ -281,9 +278,7 @@ def _show(
     cheat: Institution, altered: AlteredCopy, *, former: Checkpoint, judge: Institution
 ) -> tuple[_Checkpoints, Alteration]:
     """Let the cheat sign its altered log, and another member compare it with its own, record by record."""
-    with closing(
-        open_scratch(cheat.home.ledger, machine=network_machine(cheat.parameters, kinds=cheat.kinds))
-    ) as shown:
+    with scratch_ledger(cheat, cheat.home.ledger) as shown:
         signed = _Checkpoints(
             former=former,
             later=sign_checkpoint(cheat, policy=policy_of(judge), size=altered.size, root=altered.root),

@@ -7,8 +7,8 @@ for whoever keeps the blocks has verified them; the audit verifies them anew.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Sequence
-from contextlib import closing
+from collections.abc import Generator, Iterable, Iterator, Sequence
+from contextlib import closing, contextmanager
 from dataclasses import dataclass
 from itertools import zip_longest
 from pathlib import Path
@@ -43,6 +43,15 @@ class TimedBlock:
     def of(cls, block: Block) -> TimedBlock:
         """Return what a block was made from."""
         return cls(time_ms=block.time_ms, transactions=block.transactions)
+
+
+@contextmanager
+def scratch_ledger(member: Institution, folder: Path, *, blocks: Iterable[TimedBlock] = ()) -> Generator[LedgerCopy]:
+    """Give the ledger in a folder, by the rules of a member's network, with these blocks executed on it."""
+    with closing(open_scratch(folder, machine=network_machine(member.parameters, kinds=member.kinds))) as copy:
+        for _ in execute_blocks(copy, blocks):
+            pass
+        yield copy
 
 
 def execute_blocks(copy: LedgerCopy, blocks: Iterable[TimedBlock]) -> Iterator[Block]:
@@ -106,7 +115,7 @@ def replay_through_embedded(member: Institution, folder: Path) -> ReplayChecks:
     engine = member.engine
     signed = engine.checkpoint(at_least=log_size(engine))
     state = engine.state()
-    with closing(open_scratch(folder, machine=network_machine(member.parameters, kinds=member.kinds))) as copy:
+    with scratch_ledger(member, folder) as copy:
         committed = [block for block in engine.blocks(from_height=1) if block.first_index < signed.size]
         log_roots: list[bool] = []
         state_roots: list[bool] = []

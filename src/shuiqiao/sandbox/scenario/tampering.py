@@ -31,7 +31,7 @@ from shuiqiao.exchange.provider import Provider
 from shuiqiao.exchange.store import ProviderStore
 from shuiqiao.ledger.engine.embedded import EmbeddedLedger
 from shuiqiao.ledger.engine.follower import FollowerLedger
-from shuiqiao.ledger.engine.ledger_copy import LedgerCopy, open_scratch
+from shuiqiao.ledger.engine.ledger_copy import LedgerCopy
 from shuiqiao.ledger.engine.port import EmbeddedSettings, FollowerSettings
 from shuiqiao.ledger.model import FIRST_VERSION
 from shuiqiao.ledger.replay.check import replay_ledger
@@ -43,11 +43,10 @@ from shuiqiao.lending.assessment import PaperInvoice, unproven_papers
 from shuiqiao.lending.contract import DECISION
 from shuiqiao.members.key_ring import MemberKeyRing
 from shuiqiao.members.model import EngineName
-from shuiqiao.node.home.kinds import network_machine
 from shuiqiao.node.institution import Institution
 from shuiqiao.node.published.verification import ReceiptVerifier
 from shuiqiao.oversight.openings import indexed_transactions
-from shuiqiao.sandbox.scenario.rebuilding import TimedBlock, execute_blocks, judge
+from shuiqiao.sandbox.scenario.rebuilding import TimedBlock, execute_blocks, judge, scratch_ledger
 from shuiqiao.sandbox.scenario.result import TamperStory
 from shuiqiao.sandbox.scenario.scene import NOT_CAUGHT, Scene, code_of
 from shuiqiao.sandbox.scenario.watching import cosigned_by, known_checkpoints, policy_of, sign_checkpoint, watch
@@ -132,12 +131,8 @@ def use_expired_consent(scene: Scene) -> str:
     """Ask under a consent of one hour in a block after it, on a copy of the ledger: the run cannot wait that long."""
     consent = scene.owner.consent(replace(scene.wanted(), validity_ms=MS_PER_HOUR), bank=scene.bank).artefact
     bureau = scene.bureau
-    with closing(
-        open_scratch(scene.scratch / "later", machine=network_machine(bureau.parameters, kinds=bureau.kinds))
-    ) as copy:
-        blocks = bureau.engine.blocks(from_height=1)
-        for _ in execute_blocks(copy, map(TimedBlock.of, blocks)):
-            pass
+    blocks = map(TimedBlock.of, bureau.engine.blocks(from_height=1))
+    with scratch_ledger(bureau, scene.scratch / "later", blocks=blocks) as copy:
         later_ms = consent.valid_to_ms + 1
         return judge(copy, _signed_request(scene, consent, until_ms=later_ms + MS_PER_HOUR), time_ms=later_ms)
 
@@ -428,11 +423,7 @@ def _rewrite_as_validator(scene: Scene) -> str:
     scene.bank.catch_up_with(scene.bureau)
     bureau, bank = scene.bureau, scene.bank
     former = cosigned_by(known_checkpoints(scene.consortium), member=bureau)
-    with closing(
-        open_scratch(scene.scratch / "rewritten", machine=network_machine(bureau.parameters, kinds=bureau.kinds))
-    ) as copy:
-        for _ in execute_blocks(copy, _without_one_decision(bureau)):
-            pass
+    with scratch_ledger(bureau, scene.scratch / "rewritten", blocks=_without_one_decision(bureau)) as copy:
         _grow_beyond(copy, bureau=bureau, size=former.size)
         new = sign_checkpoint(bureau, policy=policy_of(bureau), size=copy.head.size, root=copy.head.root)
         proof = copy.consistency_proof(old_size=former.size, new_size=new.size)
