@@ -40,7 +40,6 @@ def socket_address(path: Path) -> Generator[str]:
         raise InvalidInput(
             "base.socket_path_long",
             f"{path} has {len(os.fsencode(path))} bytes where a socket's path may have {MAX_SOCKET_PATH}",
-            next_step="move the folder nearer to the root",
         )
     descriptor = os.open(path.parent, os.O_RDONLY | os.O_DIRECTORY)
     try:

@@ -146,4 +146,4 @@ def _expect_at_most(asked: int, most: int, what: str, purpose: Purpose) -> None:
 
 
 def _exceeded(message: str) -> Denied:
-    return Denied("consent.ceiling_exceeded", message, next_step="Ask for the least that serves the purpose.")
+    return Denied("consent.ceiling_exceeded", message)

@@ -177,7 +177,6 @@ class ConsentService(_Artefacts):
                 "consent.identity_unchecked",
                 f"identity check {artefact.identity_check.reference!r} is not the one on record, or older than "
                 f"{IDENTITY_CHECK_MAX_AGE_MS // MS_PER_DAY} days",
-                next_step="Have the legal representative identified again.",
             )
 
     def _verify_enrolled(self, artefact: ConsentArtefact, submission: ConsentSubmission) -> Enrolment:
@@ -200,7 +199,6 @@ class ConsentService(_Artefacts):
             raise Denied(
                 "consent.taxpayer_mismatch",
                 f"artefact {artefact.consent.hex()} is not endorsed by a taxpayer enrolled at {artefact.provider}",
-                next_step="Enrol with the legal representative at the bureau, and endorse with the key enrolled there.",
             )
         return enrolment
 

@@ -228,9 +228,7 @@ def _verify_checksum(rest: dict[str, Any], *, checksum: object, path: Path) -> N
     version = rest.get("version")
     if isinstance(version, int) and version > _VERSION:
         raise InvalidInput(
-            "crypto.key_file_version",
-            f"{path.name} has version {version}, this program reads version {_VERSION}",
-            next_step="open it with the newer program that wrote it",
+            "crypto.key_file_version", f"{path.name} has version {version}, this program reads version {_VERSION}"
         )
 
 
@@ -277,6 +275,4 @@ def _write_new(path: Path, data: bytes, *, suffix: str) -> None:
 
 
 def _damaged(path: Path, reason: str) -> IntegrityError:
-    return IntegrityError(
-        "crypto.key_file_damaged", f"the key file {path.name} is damaged: {reason}", next_step="restore a backup of it"
-    )
+    return IntegrityError("crypto.key_file_damaged", f"the key file {path.name} is damaged: {reason}")

@@ -21,9 +21,7 @@ KEY_ID_BYTES = 16
 def provider_failed(provider: str, error: Exception) -> Unavailable:
     """Return the error of a provider that gave no verdict: it stops this node and refuses nothing."""
     return Unavailable(
-        "crypto.provider_failed",
-        f"{provider} failed and gave no verdict: {type(error).__name__}: {error}",
-        next_step="restart the node; if it comes back, check memory and the installed packages",
+        "crypto.provider_failed", f"{provider} failed and gave no verdict: {type(error).__name__}: {error}"
     )
 
 

@@ -92,7 +92,6 @@ def verify_provider(suite: CipherSuite) -> None:
         raise Unavailable(
             "crypto.provider_wrong",
             f"{suite.verifying_provider} answered {results} to the published {suite.name} signature and a changed one",
-            next_step="install the locked packages again: this node would part from the others",
         )
 
 

@@ -158,7 +158,6 @@ def _verify_emergency_time(state: StateView, member: MemberId, *, until_ms: int,
         raise Denied(
             "members.emergency_repeated",
             f"{member} was suspended in an emergency at {last_ms} ms; again after {last_ms + EMERGENCY_PAUSE_MS} ms",
-            next_step="put a suspension to the vote",
         )
 
 
@@ -225,7 +224,6 @@ def require_approved(state: StateView, proposal: bytes, action: Action, ctx: Blo
         raise Denied(
             "members.approval_stale",
             f"proposal {proposal.hex()} was approved at {found.closed_ms} ms, more than {MAX_EXECUTION_MS} ms ago",
-            next_step="propose it again",
         )
 
 

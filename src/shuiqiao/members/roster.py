@@ -293,7 +293,6 @@ class Registration:
                 "members.key_unproven",
                 f"{self.member} did not prove its {purpose} key {key.hex()[:32]}: key {by.hex()[:32]} did not sign the "
                 f"registration of {self.network[:100]}",
-                next_step="let the holder of the key sign its registration, for this network and this member",
             ) from error
 
     def verify_member(self, member: Member, *, suite: CipherSuite) -> None:

@@ -189,7 +189,6 @@ def _check_amend(tx: Transaction, state: StateView, _ctx: BlockContext) -> None:
             raise Conflict(
                 "vault.replacement_erased",
                 f"leaf {step.new_index} of batch {step.new_batch.hex()} is erased, and so supersedes nothing",
-                next_step="ingest the newer version again, then amend by that",
             )
         superseded.add(old)
 

@@ -73,9 +73,7 @@ def find_records(
     ``vault.found_too_many``.
     """
     if query.uscc is None and query.number is None and not query.values:
-        raise InvalidInput(
-            "vault.query_empty", "nothing to look for was named", next_step="Name a taxpayer, a number or a field."
-        )
+        raise InvalidInput("vault.query_empty", "nothing to look for was named")
     found: list[FoundRecord] = []
     for record_type in [query.record_type] if query.record_type is not None else list(catalogue):
         if view.type_number(record_type.id) is None or not _fits(record_type, query):
@@ -84,11 +82,7 @@ def find_records(
         for uscc in [query.uscc] if query.uscc is not None else sorted(search.taxpayers()):
             found += search.versions(uscc)
             if len(found) > MAX_FOUND:
-                raise InvalidInput(
-                    "vault.found_too_many",
-                    f"more than {MAX_FOUND} versions of records fit",
-                    next_step="Name the taxpayer, the record type or more fields.",
-                )
+                raise InvalidInput("vault.found_too_many", f"more than {MAX_FOUND} versions of records fit")
     return found
 
 

@@ -272,11 +272,7 @@ class Vault:
             with self._index.read() as view:
                 is_late = any(is_behind(view, each, uscc=uscc, state=state, author=anchor.member) for each in types)
             if is_late:
-                raise Conflict(
-                    "vault.unsettled",
-                    "what the ledger was to be told of this vault's records is refused",
-                    next_step="shuiqiao pending",
-                )
+                raise Conflict("vault.unsettled", "what the ledger was to be told of this vault's records is refused")
 
     def disclose(
         self, *, uscc: Uscc, groups: Mapping[str, Sequence[str]], period_from: date, period_to: date

@@ -186,9 +186,7 @@ class _CsvSource:
 
 def _unreadable(path: Path, error: Exception) -> InvalidInput:
     return InvalidInput(
-        "standards.file_unreadable",
-        f"{path.name[:100]!r} is damaged or incomplete: {str(error)[:200]}",
-        next_step="Fetch the file again from its source.",
+        "standards.file_unreadable", f"{path.name[:100]!r} is damaged or incomplete: {str(error)[:200]}"
     )
 
 
@@ -261,20 +259,14 @@ def recognise_columns(
         raise InvalidInput("standards.columns_wrong", f"the columns do not fit: {fits[0].describe()[:600]}")
     nearest = " | ".join(fit.describe()[:300] for fit in fits[:3])
     raise InvalidInput(
-        "standards.type_unrecognised",
-        f"no record type has the columns {', '.join(names)[:300]}; nearest: {nearest}",
-        next_step="Rename the columns to the names, Chinese names or source codes of the catalogue, or name the type.",
+        "standards.type_unrecognised", f"no record type has the columns {', '.join(names)[:300]}; nearest: {nearest}"
     )
 
 
 def _ambiguous(candidates: Sequence[RecordType]) -> InvalidInput:
     """[STD-32]: two meanings are no meaning."""
     ids = ", ".join(candidate.id for candidate in candidates)
-    return InvalidInput(
-        "standards.type_unrecognised",
-        f"the columns fit several record types: {ids}",
-        next_step="Name the record type, e.g. with --type.",
-    )
+    return InvalidInput("standards.type_unrecognised", f"the columns fit several record types: {ids}")
 
 
 def _check_headers(names: Sequence[str]) -> None:

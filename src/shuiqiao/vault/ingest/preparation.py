@@ -197,9 +197,7 @@ class _Worker:
         except (EOFError, ConnectionError) as error:
             self._process.join(timeout=_JOIN_TIMEOUT_S)
             raise Unavailable(
-                "vault.worker_lost",
-                f"a worker process of the ingest ended (exit code {self._process.exitcode})",
-                next_step="Run the ingest again: what was anchored stays, the rest is taken up.",
+                "vault.worker_lost", f"a worker process of the ingest ended (exit code {self._process.exitcode})"
             ) from error
 
     def end(self) -> None:

@@ -144,9 +144,7 @@ def _readable(what: str) -> Generator[None]:
 
 
 def _damaged(reason: str) -> IntegrityError:
-    return IntegrityError(
-        "vault.index_damaged", f"the vault's index is damaged: {reason}", next_step="restore the home from a backup"
-    )
+    return IntegrityError("vault.index_damaged", f"the vault's index is damaged: {reason}")
 
 
 def index_unreadable(error: lmdb.Error) -> Unavailable:
