@@ -26,10 +26,8 @@ from shuiqiao.crypto.kdf import verify_seed
 from shuiqiao.crypto.model import KEY_ID_BYTES, CipherSuite, SealingKey, SigningKey, SuiteName, provider_failed
 from shuiqiao.crypto.sealing import (
     GM_ENVELOPE,
-    NONCE_BYTES,
     SM4_GCM,
     decode_envelope,
-    new_envelope,
     seal_broken,
     verify_sealable,
 )
@@ -76,18 +74,14 @@ class Sm2SealingKey:
         """See SealingKey."""
         envelope = decode_envelope(sealed, form=GM_ENVELOPE)
         try:
-            return SM4_GCM.decrypt(
-                envelope.ciphertext,
-                key=self._message_key(envelope.encapsulation),
-                nonce=envelope.nonce,
-                associated_data=envelope.authenticated(recipient=self.public_key, associated_data=associated_data),
-            )
+            key = self._message_key(envelope.encapsulation)
+            return envelope.open(key=key, recipient=self.public_key, associated_data=associated_data)
         except (InvalidTag, InvalidInput) as error:
-            raise _other_seal() from error
+            raise seal_broken() from error
         except gmssl_pyx.GmsslInnerError as error:
             # The provider says the same of everything: it must still open what was sealed to this key just now.
             self._require_verdicts()
-            raise _other_seal() from error
+            raise seal_broken() from error
 
     def _message_key(self, encapsulation: bytes) -> bytes:
         # A point off the curve would let an attacker read the private key piece by piece, so C1 is checked first.
@@ -152,12 +146,8 @@ class GmSuite(CipherSuite):
         sm2.verify_public_key(recipient)
         key = system_entropy(SM4_GCM.key_bytes)
         encapsulation = sm2.decode_ciphertext_der(gmssl_pyx.sm2_encrypt(recipient[1:], key))
-        envelope = new_envelope(GM_ENVELOPE, encapsulation=encapsulation, nonce=system_entropy(NONCE_BYTES))
-        return envelope.header + SM4_GCM.encrypt(
-            plaintext,
-            key=key,
-            nonce=envelope.nonce,
-            associated_data=envelope.authenticated(recipient=recipient, associated_data=associated_data),
+        return GM_ENVELOPE.seal(
+            plaintext, key=key, encapsulation=encapsulation, recipient=recipient, associated_data=associated_data
         )
 
 
@@ -176,10 +166,6 @@ def _require_verdicts() -> None:
         _load_public_key(public_key).verify(sm2.encode_signature_der(signature), message, _SM2_WITH_SM3)
     except Exception as error:
         raise _provider_failed(error) from error
-
-
-def _other_seal() -> IntegrityError:
-    return seal_broken("it was changed, or sealed to another key or other associated data")
 
 
 def _invalid(public_key: bytes, message: bytes) -> IntegrityError:

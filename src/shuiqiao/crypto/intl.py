@@ -20,15 +20,12 @@ from nacl.bindings import crypto_sign_open
 from nacl.exceptions import BadSignatureError
 
 from shuiqiao.base.errors import IntegrityError, InvalidInput
-from shuiqiao.base.ids import system_entropy
 from shuiqiao.crypto.kdf import hkdf, verify_seed
 from shuiqiao.crypto.model import KEY_ID_BYTES, CipherSuite, SealingKey, SigningKey, SuiteName, provider_failed
 from shuiqiao.crypto.sealing import (
     AES_256_GCM,
     INTL_ENVELOPE,
-    NONCE_BYTES,
     decode_envelope,
-    new_envelope,
     seal_broken,
     verify_sealable,
 )
@@ -91,14 +88,10 @@ class X25519SealingKey:
         envelope = decode_envelope(sealed, form=INTL_ENVELOPE)
         try:
             shared = _agree(self._private, envelope.encapsulation)
-            return AES_256_GCM.decrypt(
-                envelope.ciphertext,
-                key=_message_key(shared, ephemeral=envelope.encapsulation, recipient=self.public_key),
-                nonce=envelope.nonce,
-                associated_data=envelope.authenticated(recipient=self.public_key, associated_data=associated_data),
-            )
+            key = _message_key(shared, ephemeral=envelope.encapsulation, recipient=self.public_key)
+            return envelope.open(key=key, recipient=self.public_key, associated_data=associated_data)
         except (InvalidTag, InvalidInput) as error:
-            raise seal_broken("it was changed, or sealed to another key or other associated data") from error
+            raise seal_broken() from error
 
 
 class IntlSuite(CipherSuite):
@@ -149,12 +142,9 @@ class IntlSuite(CipherSuite):
         ephemeral = X25519PrivateKey.generate()
         shared = _agree(ephemeral, recipient)
         ephemeral_public = ephemeral.public_key().public_bytes_raw()
-        envelope = new_envelope(INTL_ENVELOPE, encapsulation=ephemeral_public, nonce=system_entropy(NONCE_BYTES))
-        return envelope.header + AES_256_GCM.encrypt(
-            plaintext,
-            key=_message_key(shared, ephemeral=ephemeral_public, recipient=recipient),
-            nonce=envelope.nonce,
-            associated_data=envelope.authenticated(recipient=recipient, associated_data=associated_data),
+        key = _message_key(shared, ephemeral=ephemeral_public, recipient=recipient)
+        return INTL_ENVELOPE.seal(
+            plaintext, key=key, encapsulation=ephemeral_public, recipient=recipient, associated_data=associated_data
         )
 
 

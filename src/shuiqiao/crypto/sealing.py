@@ -23,6 +23,7 @@ from cryptography.exceptions import InvalidTag
 from cryptography.hazmat.primitives.ciphers import Cipher, algorithms, modes
 
 from shuiqiao.base.errors import IntegrityError, InvalidInput
+from shuiqiao.base.ids import system_entropy
 
 NONCE_BYTES = 12
 TAG_BYTES = 16
@@ -73,6 +74,7 @@ class EnvelopeForm:
 
     suite_number: int
     encapsulation_bytes: int
+    cipher: AuthenticatedCipher
 
     @property
     def prefix(self) -> bytes:
@@ -84,29 +86,38 @@ class EnvelopeForm:
         """Return the length of the header."""
         return _PREFIX_BYTES + self.encapsulation_bytes + NONCE_BYTES
 
+    def seal(
+        self, plaintext: bytes, *, key: bytes, encapsulation: bytes, recipient: bytes, associated_data: bytes
+    ) -> bytes:
+        """Return a sealed message. encapsulation: what gives the message key to the recipient."""
+        nonce = system_entropy(NONCE_BYTES)
+        header = self.prefix + encapsulation + nonce
+        authenticated = header + recipient + associated_data
+        return header + self.cipher.encrypt(plaintext, key=key, nonce=nonce, associated_data=authenticated)
 
-INTL_ENVELOPE = EnvelopeForm(suite_number=1, encapsulation_bytes=32)
-GM_ENVELOPE = EnvelopeForm(suite_number=2, encapsulation_bytes=113)
+
+INTL_ENVELOPE = EnvelopeForm(suite_number=1, encapsulation_bytes=32, cipher=AES_256_GCM)
+GM_ENVELOPE = EnvelopeForm(suite_number=2, encapsulation_bytes=113, cipher=SM4_GCM)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Envelope:
     """A sealed message taken apart."""
 
+    form: EnvelopeForm
     header: bytes
-    encapsulation: bytes
-    nonce: bytes
     ciphertext: bytes
 
-    def authenticated(self, *, recipient: bytes, associated_data: bytes) -> bytes:
-        """Return the bytes that the tag covers beside the ciphertext."""
-        return self.header + recipient + associated_data
+    @property
+    def encapsulation(self) -> bytes:
+        """What gives the message key to the recipient."""
+        return self.header[_PREFIX_BYTES:-NONCE_BYTES]
 
-
-def new_envelope(form: EnvelopeForm, *, encapsulation: bytes, nonce: bytes) -> Envelope:
-    """Return an envelope that has no ciphertext yet."""
-    header = form.prefix + encapsulation + nonce
-    return Envelope(header=header, encapsulation=encapsulation, nonce=nonce, ciphertext=b"")
+    def open(self, *, key: bytes, recipient: bytes, associated_data: bytes) -> bytes:
+        """Return the plaintext; raises InvalidTag if anything was changed or the key is another."""
+        authenticated = self.header + recipient + associated_data
+        nonce = self.header[-NONCE_BYTES:]
+        return self.form.cipher.decrypt(self.ciphertext, key=key, nonce=nonce, associated_data=authenticated)
 
 
 def decode_envelope(sealed: bytes, *, form: EnvelopeForm) -> Envelope:
@@ -123,13 +134,7 @@ def decode_envelope(sealed: bytes, *, form: EnvelopeForm) -> Envelope:
     prefix = sealed[:_PREFIX_BYTES]
     if prefix != form.prefix:
         raise seal_broken(f"it starts with {prefix.hex()} where this suite's messages start with {form.prefix.hex()}")
-    header = sealed[: form.header_bytes]
-    return Envelope(
-        header=header,
-        encapsulation=header[_PREFIX_BYTES:-NONCE_BYTES],
-        nonce=header[-NONCE_BYTES:],
-        ciphertext=sealed[form.header_bytes :],
-    )
+    return Envelope(form=form, header=sealed[: form.header_bytes], ciphertext=sealed[form.header_bytes :])
 
 
 def verify_sealable(plaintext: bytes, *, associated_data: bytes) -> None:
@@ -145,6 +150,6 @@ def verify_sealable(plaintext: bytes, *, associated_data: bytes) -> None:
         )
 
 
-def seal_broken(reason: str) -> IntegrityError:
+def seal_broken(reason: str = "it was changed, or sealed to another key or other associated data") -> IntegrityError:
     """Return the one error of a sealed message that does not open."""
     return IntegrityError("crypto.seal_broken", f"the sealed message does not open: {reason}")
