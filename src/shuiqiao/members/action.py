@@ -20,7 +20,7 @@ from typing import Annotated, Any, assert_never
 import msgspec
 from msgspec import Meta
 
-from shuiqiao.base.encoding import encode_cbor, typed
+from shuiqiao.base.encoding import encode_cbor
 from shuiqiao.base.errors import Conflict, Denied, InvalidInput
 from shuiqiao.base.ids import MemberId
 from shuiqiao.base.wire import Digest, MemberName, PublicKey
@@ -184,12 +184,6 @@ def action_state(action: Action) -> dict[str, Any]:
     """Return an action as a state value."""
     fields: dict[str, Any] = msgspec.to_builtins(action, builtin_types=(bytes,))
     return fields
-
-
-def action_from_state(fields: Any) -> Action:
-    """Return the action in a state value."""
-    action: Action = typed(fields, Action, builtin_types=(bytes,))
-    return action
 
 
 def standard_key(standard: str) -> str:

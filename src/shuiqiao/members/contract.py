@@ -11,7 +11,6 @@ the decision was made. It also works on a frozen network. A regulator alone susp
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import replace
 from functools import partial
 from typing import Annotated, Any, ClassVar
 
@@ -316,7 +315,7 @@ def _check_vote(tx: Transaction, state: StateView, ctx: BlockContext) -> None:
 def _apply_vote(tx: Transaction, state: State, ctx: BlockContext) -> Sequence[Event]:
     body: MemberVoteBody = tx.body
     proposal = read_proposal(state, body.proposal)
-    voted = replace(proposal, votes={**proposal.votes, tx.author: body.approve})
+    voted = msgspec.structs.replace(proposal, votes={**proposal.votes, tx.author: body.approve})
     return _outcome("member.voted", decide(voted, state, ctx), author=tx.author)
 
 

@@ -13,14 +13,16 @@ Pure. What an approved action does is ``action``.
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from enum import StrEnum
-from typing import Any
 
+import msgspec
+
+from shuiqiao.base.encoding import typed
 from shuiqiao.base.errors import Conflict, InvalidInput, ShuiqiaoError, Unavailable
 from shuiqiao.base.ids import MemberId
 from shuiqiao.ledger.model import BlockContext, State, StateView
-from shuiqiao.members.action import Action, action_from_state, action_state, perform_action, verify_action
+from shuiqiao.members.action import Action, perform_action, verify_action
 from shuiqiao.members.epoch import is_majority, read_epoch
 from shuiqiao.members.roster import may_vote
 
@@ -36,8 +38,7 @@ class ProposalStatus(StrEnum):
     EXPIRED = "expired"
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Proposal:
+class Proposal(msgspec.Struct, frozen=True, kw_only=True):
     """One action put to the vote."""
 
     id: bytes
@@ -98,16 +99,8 @@ def read_proposal(state: StateView, proposal: bytes) -> Proposal:
     value = state.get(proposal_key(proposal))
     if value is None:
         raise InvalidInput("members.proposal_unknown", f"proposal {proposal.hex()} is not on the ledger")
-    return Proposal(
-        id=proposal,
-        action=action_from_state(value["action"]),
-        proposer=MemberId(value["proposer"]),
-        deadline_ms=value["deadline_ms"],
-        votes={MemberId(member): approve for member, approve in value["votes"].items()},
-        status=ProposalStatus(value["status"]),
-        reason=value["reason"],
-        closed_ms=value["closed_ms"],
-    )
+    found: Proposal = typed({**value, "id": proposal}, Proposal, builtin_types=(bytes,))
+    return found
 
 
 def listed_proposals(state: StateView) -> tuple[Proposal, ...]:
@@ -132,19 +125,6 @@ def _is_over(state: StateView, proposal: bytes, ctx: BlockContext) -> bool:
     )
 
 
-def proposal_state(proposal: Proposal) -> dict[str, Any]:
-    """Return the state value of a proposal."""
-    return {
-        "action": action_state(proposal.action),
-        "proposer": str(proposal.proposer),
-        "deadline_ms": proposal.deadline_ms,
-        "votes": {str(member): approve for member, approve in proposal.votes.items()},
-        "status": str(proposal.status),
-        "reason": proposal.reason,
-        "closed_ms": proposal.closed_ms,
-    }
-
-
 def require_open(proposal: Proposal, *, now_ms: int) -> None:
     """Return if a proposal may still be voted on; raises Conflict ``members.proposal_closed`` [MEMBER-5]."""
     status = proposal.status_at(now_ms)
@@ -167,8 +147,10 @@ def decide(proposal: Proposal, state: State, ctx: BlockContext) -> Proposal:
     if counted.is_passed:
         decided = _carry_out(proposal, state, ctx)
     elif counted.is_lost:
-        decided = replace(proposal, status=ProposalStatus.REJECTED, closed_ms=ctx.time_ms)
-    state.put(proposal_key(proposal.id), proposal_state(decided))
+        decided = msgspec.structs.replace(proposal, status=ProposalStatus.REJECTED, closed_ms=ctx.time_ms)
+    value = msgspec.to_builtins(decided, builtin_types=(bytes,))
+    del value["id"]  # its key says it
+    state.put(proposal_key(proposal.id), value)
     return decided
 
 
@@ -180,6 +162,6 @@ def _carry_out(proposal: Proposal, state: State, ctx: BlockContext) -> Proposal:
         # No verdict of the rules, but something that this node lacks: the machine stops on it [LEDGER-SIGN-4].
         raise
     except ShuiqiaoError as error:
-        return replace(proposal, status=ProposalStatus.VOID, reason=error.code, closed_ms=ctx.time_ms)
+        return msgspec.structs.replace(proposal, status=ProposalStatus.VOID, reason=error.code, closed_ms=ctx.time_ms)
     perform_action(proposal.action, state, ctx)
-    return replace(proposal, status=ProposalStatus.APPROVED, closed_ms=ctx.time_ms)
+    return msgspec.structs.replace(proposal, status=ProposalStatus.APPROVED, closed_ms=ctx.time_ms)

@@ -7,7 +7,7 @@ import pytest
 
 from members_world import DAY_MS, World, signing
 from shuiqiao.ledger.transactions.kinds import expected_work
-from shuiqiao.members.action import SetGoverning, SetQuorum, SetWitnesses, Suspend, action_from_state
+from shuiqiao.members.action import SetGoverning, SetQuorum, SetWitnesses, Suspend, action_state
 from shuiqiao.members.contract import PROPOSE, MemberProposeBody, MemberVoteBody
 from shuiqiao.members.epoch import is_majority
 from shuiqiao.members.proposal import PROPOSALS_KEY, ProposalStatus, listed_proposals, read_proposal
@@ -53,7 +53,7 @@ def test_the_state_tells_a_proposal_as_it_was_made(world):
     found = read_proposal(world.state, proposal)
     assert (found.action, found.proposer, found.votes) == (WITNESSES, "bureau", {"bureau": True})
     assert (found.status, found.closed_ms) == ("open", 0)
-    assert action_from_state(world.proposal(proposal).action) == WITNESSES
+    assert world.proposal(proposal).action == action_state(WITNESSES)
     assert found.status_at(found.deadline_ms) is ProposalStatus.OPEN
     assert found.status_at(found.deadline_ms + 1) is ProposalStatus.EXPIRED
 
