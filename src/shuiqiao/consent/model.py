@@ -16,6 +16,7 @@ import msgspec
 from msgspec import Meta
 
 from shuiqiao.base.clock import MS_PER_DAY, MS_PER_HOUR
+from shuiqiao.base.encoding import typed
 from shuiqiao.base.errors import Conflict, Denied, InvalidInput, ShuiqiaoError
 from shuiqiao.base.ids import OwnedId, owned_id
 from shuiqiao.base.wire import CalendarMs, Digest, Id, MemberName, PublicKey, Salt
@@ -152,8 +153,7 @@ class ConsentSubmission:
     """The consent.grant transaction, signed by the consent key and awaiting the bureau's signature."""
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Grant:
+class Grant(msgspec.Struct, frozen=True, kw_only=True):
     """A consent as the ledger knows it."""
 
     consent: OwnedId
@@ -198,17 +198,10 @@ def grant_from_state(consent: str, value: Any) -> Grant:
     """Return the grant that a state value describes; raises Denied ``consent.unknown`` for an absent one."""
     if value is None:
         raise Denied("consent.unknown", f"the ledger has no consent {consent}")
-    return Grant(
-        consent=OwnedId(consent),
-        provider=consent.partition("/")[0],
-        recipient=value["recipient"],
-        purpose=Purpose(value["purpose"]),
-        valid_from_ms=value["valid_from_ms"],
-        valid_to_ms=value["valid_to_ms"],
-        status=Status(value["status"]),
-        key=value["key"],
-        commitment=value["commitment"],
+    grant: Grant = typed(
+        {**value, "consent": consent, "provider": consent.partition("/")[0]}, Grant, builtin_types=(bytes,)
     )
+    return grant
 
 
 def verify_usable(grant: Grant, *, now_ms: int) -> None:

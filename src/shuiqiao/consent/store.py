@@ -14,7 +14,6 @@ from sqlalchemy import (
     Engine,
     LargeBinary,
     MetaData,
-    Row,
     String,
     Table,
     bindparam,
@@ -141,21 +140,11 @@ class ConsentStore:
     def artefact(self, consent: OwnedId) -> StoredArtefact | None:
         """Return the artefact of a consent, or None."""
         with self._engine.connect() as connection:
-            row = connection.execute(_ARTEFACT, {"of_consent": consent}).first()
-        return None if row is None else _stored(row)
+            row = connection.execute(_ARTEFACT, {"of_consent": consent}).mappings().first()
+        return None if row is None else StoredArtefact(**row)
 
     def artefacts_of(self, taxpayer: str) -> list[StoredArtefact]:
         """Return a taxpayer's artefacts, oldest first."""
         with self._engine.connect() as connection:
-            return [_stored(row) for row in connection.execute(_ARTEFACTS_OF, {"of_taxpayer": taxpayer})]
-
-
-def _stored(row: Row[tuple[object, ...]]) -> StoredArtefact:
-    return StoredArtefact(
-        consent=OwnedId(row.consent),
-        taxpayer=row.taxpayer,
-        raw=row.raw,
-        endorsement=row.endorsement,
-        received_ms=row.received_ms,
-        granted_index=row.granted_index,
-    )
+            rows = connection.execute(_ARTEFACTS_OF, {"of_taxpayer": taxpayer}).mappings()
+            return [StoredArtefact(**row) for row in rows]
