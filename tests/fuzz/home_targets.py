@@ -19,11 +19,11 @@ from shuiqiao.base.encoding import encode_cbor
 from shuiqiao.crypto.keyfile import PassphraseCost, load_key_file, save_key_file
 from shuiqiao.exchange.changes import decode_leaves, encode_leaves
 from shuiqiao.ledger.engine.cometbft.consensus.heights import newest_height
-from shuiqiao.ledger.replay.map_check import check_state_map
-from shuiqiao.ledger.state.epoch_trail import EpochChange
+from shuiqiao.ledger.replay.differences import check_state_map
 from shuiqiao.ledger.store import index
 from shuiqiao.ledger.store.alarm_file import AlarmFile, ForkAlarm, ForkKind
 from shuiqiao.ledger.store.checkpoint_file import CheckpointFile
+from shuiqiao.ledger.store.epochs import EpochChange
 from shuiqiao.ledger.store.frame import decode_frame, decode_segment_header, encode_frame, encode_segment_header
 from shuiqiao.ledger.store.index import BootMark
 from shuiqiao.ledger.store.lmdb_file import DATA_FILE, open_environment

@@ -1,29 +1,108 @@
-"""What a copy of the ledger keeps of its epochs: each change, with the checkpoint that closed the epoch before.
+"""The epochs of one log in order: what judges a checkpoint of any size, and the notes that closed each epoch.
+
+A block that writes a new epoch is still closed under the epoch before [EPOCH-4]: the checkpoint that ends with its
+entry carries the old signatures, and every larger one the new. So the size of a checkpoint alone tells its policy
+(``EpochTrail``).
 
 A change is derived from the blocks and stands in the index. The note that closed an epoch cannot be derived, for it
 carries the signatures of keys that may be gone: it is kept in ``checkpoints/epochs``, one file for each, named by its
-size ([STORE-24]). Receipts lead over both from the genesis to today.
+size [STORE-24]. Receipts lead over both from the genesis to today.
 """
 
 from __future__ import annotations
 
+from bisect import bisect_left
+from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Final
 
 from shuiqiao.base.durable import Disk, replace_file
+from shuiqiao.base.encoding import encode_cbor
 from shuiqiao.base.errors import IntegrityError, Unavailable
 from shuiqiao.base.files import open_regular
 from shuiqiao.ledger.checkpoints.note import verify_note
 from shuiqiao.ledger.checkpoints.signed_note import MAX_SIGNED_NOTE_BYTES
-from shuiqiao.ledger.state.epoch_trail import EpochChange, EpochTrail
 from shuiqiao.ledger.store.state_tree import prove
 
 if TYPE_CHECKING:
+    from shuiqiao.ledger.checkpoints.policy import CheckpointPolicy
     from shuiqiao.ledger.checkpoints.signed_note import Checkpoint
+    from shuiqiao.ledger.model import KeyRing, NetworkParameters
     from shuiqiao.ledger.state.machine import StateMachine
+    from shuiqiao.ledger.state.state_map import StateProof
     from shuiqiao.ledger.store.index import Head, Index, Snapshot
 
 EPOCHS_FOLDER: Final = "epochs"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class EpochChange:
+    """An epoch that a block began."""
+
+    size: int
+    """Leaves up to the entry of the block that wrote it: the checkpoint of this size closes the epoch before."""
+    epoch: bytes
+    """The epoch document, an encoded state value."""
+    proof: StateProof
+    """That the state behind that entry holds it."""
+
+
+class EpochTrail:
+    """The walk from the genesis to today, for one thread that adds and any that read."""
+
+    def __init__(self, parameters: NetworkParameters, *, key_ring: KeyRing) -> None:
+        """Begin with the policy of the genesis."""
+        self._key_ring = key_ring
+        self._origin = parameters.origin
+        self._genesis = encode_cbor(parameters.initial_state.get(key_ring.epoch_key))
+        self._walked: tuple[tuple[int, ...], tuple[CheckpointPolicy, ...]] = ((), (parameters.policy,))
+        self.changes: tuple[EpochChange, ...] = ()
+
+    def add(self, change: EpochChange) -> None:
+        """Go on to the next epoch; raises what ``KeyRing.next_policy`` raises for one that does not follow."""
+        policy = self._key_ring.next_policy(change.epoch, previous=self.newest_epoch, origin=self._origin)
+        sizes, policies = self._walked
+        self.changes = (*self.changes, change)
+        # One assignment: a reader sees sizes and policies of the same length.
+        self._walked = ((*sizes, change.size), (*policies, policy))
+
+    @property
+    def newest_epoch(self) -> bytes:
+        """The epoch document in force for the next block, encoded."""
+        return self.changes[-1].epoch if self.changes else self._genesis
+
+    @property
+    def newest_policy(self) -> CheckpointPolicy:
+        """The policy of the next block's checkpoint."""
+        return self._walked[1][-1]
+
+    def policy_at(self, size: int) -> CheckpointPolicy:
+        """Return the policy that judges the checkpoint of a size [EPOCH-4], of those known so far."""
+        sizes, policies = self._walked
+        return policies[bisect_left(sizes, size)]
+
+    def closes_epoch(self, size: int) -> bool:
+        """Tell whether the checkpoint of a size is the last one of an epoch."""
+        return size in self._walked[0]
+
+
+def trail_of(snapshot: Snapshot, *, head: Head, parameters: NetworkParameters, key_ring: KeyRing) -> EpochTrail:
+    """Return the epochs that an index knows, with the one that its last block began."""
+    trail = EpochTrail(parameters, key_ring=key_ring)
+    for change in snapshot.epochs():
+        trail.add(change)
+    begun = change_begun(snapshot, trail, head=head, key=key_ring.epoch_key)
+    if begun is not None:
+        trail.add(begun)
+    return trail
+
+
+def change_begun(snapshot: Snapshot, trail: EpochTrail, *, head: Head, key: str) -> EpochChange | None:
+    """Return the epoch that the last indexed block began, None if it began none or the trail has it."""
+    epoch = snapshot.state_value(key) if head.height else None
+    if epoch is None or epoch == trail.newest_epoch:
+        return None
+    return EpochChange(size=head.size, epoch=epoch, proof=prove(snapshot, key, hash_name=head.hash_name))
 
 
 class StoredEpochs:
@@ -46,18 +125,14 @@ class StoredEpochs:
         self.trail = EpochTrail(self._parameters, key_ring=self._key_ring)
         for change in snapshot.epochs():
             self.trail.add(change)
-        if head.height:
-            self.record(index, snapshot, head=head)
+        self.record(index, snapshot, head=head)
 
     def record(self, index: Index, snapshot: Snapshot, *, head: Head) -> None:
         """Note the epoch that the last indexed block began, if it did; nothing lies between that block and this."""
-        epoch = snapshot.state_value(self.key)
-        if epoch is None or epoch == self.trail.newest_epoch:
-            return
-        proof = prove(snapshot, self.key, hash_name=self._suite.hash_name)
-        change = EpochChange(size=head.size, epoch=epoch, proof=proof)
-        self.trail.add(change)
-        index.put_epoch(change)
+        begun = change_begun(snapshot, self.trail, head=head, key=self.key)
+        if begun is not None:
+            self.trail.add(begun)
+            index.put_epoch(begun)
 
     # What closed each epoch
 

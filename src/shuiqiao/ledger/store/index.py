@@ -32,8 +32,8 @@ from shuiqiao.base.errors import MACHINE_FAILURES, IntegrityError, InvalidInput,
 from shuiqiao.base.files import open_regular
 from shuiqiao.ledger.log.tree import empty_root, hash_function
 from shuiqiao.ledger.model import NetworkParameters
-from shuiqiao.ledger.state.epoch_trail import EpochChange
 from shuiqiao.ledger.state.state_map import EMPTY, decode_state_proof, encode_state_proof
+from shuiqiao.ledger.store.epochs import EpochChange
 from shuiqiao.ledger.store.frame import ZERO_DIGEST, HashName, Place, Tail
 from shuiqiao.ledger.store.lmdb_file import DATA_FILE, IndexUnreadable, index_damaged, open_environment
 from shuiqiao.ledger.store.lock import is_held

@@ -21,8 +21,7 @@ from shuiqiao.base.progress import Progress
 from shuiqiao.ledger.engine.follower import ALARMS_FOLDER
 from shuiqiao.ledger.log.entry import decode_entry
 from shuiqiao.ledger.replay.check import LogCheck, check_log, preview_recovery
-from shuiqiao.ledger.replay.differences import compare_states
-from shuiqiao.ledger.replay.map_check import MapFault, check_state_map
+from shuiqiao.ledger.replay.differences import MapFault, check_state_map, compare_states
 from shuiqiao.ledger.replay.replay import EntryDifference
 from shuiqiao.ledger.store.alarm_file import AlarmFile, ForkKind
 from shuiqiao.ledger.store.frame import Damage

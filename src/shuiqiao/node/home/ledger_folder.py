@@ -23,14 +23,12 @@ from shuiqiao.ledger.engine.cometbft.consensus.app_state import CONSENSUS_FOLDER
 from shuiqiao.ledger.engine.ledger_copy import open_scratch
 from shuiqiao.ledger.replay.members import LATEST_NOTE
 from shuiqiao.ledger.replay.replay import EntryDifference, reexecute
-from shuiqiao.ledger.state.epoch_trail import EpochChange, EpochTrail
 from shuiqiao.ledger.state.machine import StateMachine
 from shuiqiao.ledger.store.checkpoint_file import CHECKPOINTS_FOLDER, COSIGNED_NAME
-from shuiqiao.ledger.store.epochs import EPOCHS_FOLDER
+from shuiqiao.ledger.store.epochs import EPOCHS_FOLDER, EpochTrail, trail_of
 from shuiqiao.ledger.store.frame import EMPTY_TAIL, Broken, StoredFrame
 from shuiqiao.ledger.store.index import INDEX_FOLDER
 from shuiqiao.ledger.store.segments import SegmentFiles, WatchedFiles
-from shuiqiao.ledger.store.state_tree import prove
 from shuiqiao.members.genesis import network_parameters
 from shuiqiao.members.key_ring import MemberKeyRing
 from shuiqiao.node.home.kinds import network_machine
@@ -126,15 +124,7 @@ class LedgerFolder:
 
     def trail(self, index: IndexReader) -> EpochTrail:
         """Return the epochs that an index knows, with the one that its last block began."""
-        members = MemberKeyRing()
-        trail = EpochTrail(self.parameters, key_ring=members)
-        for change in index.view.epochs():
-            trail.add(change)
-        epoch = index.view.state_value(members.epoch_key)
-        if index.head.height and epoch is not None and epoch != trail.newest_epoch:
-            proof = prove(index.view, members.epoch_key, hash_name=self.hash_name)
-            trail.add(EpochChange(size=index.head.size, epoch=epoch, proof=proof))
-        return trail
+        return trail_of(index.view, head=index.head, parameters=self.parameters, key_ring=MemberKeyRing())
 
     def machine(self) -> StateMachine:
         """Return the state machine of the network."""

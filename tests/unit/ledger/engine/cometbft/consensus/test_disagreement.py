@@ -19,9 +19,8 @@ from shuiqiao.ledger.checkpoints.signed_note import Checkpoint
 from shuiqiao.ledger.engine.cometbft.consensus.disagreement import MAX_NAMED, Disagreement, own_statement, proof_beyond
 from shuiqiao.ledger.engine.cometbft.consensus.extensions import Cosigner, Tip, VoteExtensions
 from shuiqiao.ledger.log.tree import consistency_path, leaf_hashes, root_from_reader
-from shuiqiao.ledger.state.epoch_trail import EpochTrail
 from shuiqiao.ledger.state.machine import StateMachine
-from shuiqiao.ledger.store.epochs import StoredEpochs
+from shuiqiao.ledger.store.epochs import EpochTrail, StoredEpochs
 
 INVALID = IntegrityError("ledger.cosignature_invalid", "it does not hold")
 MALFORMED = IntegrityError("ledger.checkpoint_malformed", "no line")
