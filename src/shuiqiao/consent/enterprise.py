@@ -107,7 +107,13 @@ class EnterpriseKeys:
 
 
 class Enterprise:
-    """What an enterprise can do with its keys on one network."""
+    """What an enterprise can do with its keys on one network.
+
+    Example::
+
+        enterprise = Enterprise(keys, network=network, entropy=system_entropy)
+        submission = enterprise.submission(terms, now_ms=now_ms)
+    """
 
     def __init__(self, keys: EnterpriseKeys, *, network: bytes, entropy: Entropy) -> None:
         self._keys = keys

@@ -223,7 +223,12 @@ class ConsentService(_Artefacts):
 
 
 class ConsentFile(_Artefacts):
-    """A bank's file of the artefacts that name it as recipient [CONSENT-16]."""
+    """A bank's file of the artefacts that name it as recipient [CONSENT-16].
+
+    Example::
+
+        artefact = bank.consent_file.receive(raw)
+    """
 
     def receive(self, raw: bytes) -> ConsentArtefact:
         """Check an artefact against the ledger and keep it.

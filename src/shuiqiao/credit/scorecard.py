@@ -159,6 +159,10 @@ def score_taxpayers(card: Scorecard, *, features: pa.Table) -> tuple[Score, ...]
 
     Raises InvalidInput ``credit.feature_unknown`` where the card reads a feature that the table or the catalogue of
     features does not have.
+
+    Example::
+
+        (score,) = score_taxpayers(card, features=engine.compute(tables, population={uscc: today}))
     """
     values = feature_values(features, names=card.feature_names)
     definitions = [_definition(name) for name in card.feature_names]

@@ -42,6 +42,10 @@ def get_suite(name: SuiteName | str) -> CipherSuite:
 
     Raises InvalidInput (``crypto.suite_unknown``), Unavailable (``crypto.provider_missing``, ``crypto.hash_missing``,
     ``crypto.provider_wrong``).
+
+    Example::
+
+        key = get_suite("gm").signing_key_from_seed(seed)
     """
     try:
         known = SuiteName(name)

@@ -80,6 +80,10 @@ def prove_withheld(
     verify_root: raises where the log never had a root at a size, as a LedgerSubmitter's does. Raises
     InvalidInput or IntegrityError for a signature or proof that does not hold, ``exchange.accusation_unproven`` with
     the reason where everything holds and yet nobody did wrong.
+
+    Example::
+
+        prove_withheld(evidence, provider=bureau, state=submitter.state(), network=network, ...)
     """
     manifest = decode_manifest(evidence.manifest, provider=provider, state=state, network=network, suite=suite)
     record = evidence.record

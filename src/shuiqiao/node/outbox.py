@@ -144,7 +144,13 @@ FORGET_BATCH = 64
 
 
 class Outbox(LedgerSubmitter):
-    """The LedgerSubmitter of one member, with its signed bytes kept until the ledger has them."""
+    """The LedgerSubmitter of one member, with its signed bytes kept until the ledger has them.
+
+    Example::
+
+        committed = outbox.submit(COMMIT, body)
+        outbox.resend()  # after a restart: what was never acknowledged
+    """
 
     def __init__(
         self,

@@ -43,7 +43,12 @@ _Cell = tuple[str, Outcome]
 
 
 def tabulate(decisions: Sequence[DecisionOpening], *, least_firms: int) -> tuple[Table, ...]:
-    """Return a table for each attribute, every cell of at least so many firms; none where there are fewer in all."""
+    """Return a table for each attribute, every cell of at least so many firms; none where there are fewer in all.
+
+    Example::
+
+        tables = tabulate(opened.decisions, least_firms=5)
+    """
     if len({decision.firm for decision in decisions}) < least_firms:
         return ()
     return tuple(_table(decisions, attribute, least_firms=least_firms) for attribute in ATTRIBUTES)

@@ -135,6 +135,10 @@ def load_catalogue() -> Catalogue:
     """Return the published catalogue of this package, read once per process.
 
     Raises InvalidInput ``standards.catalogue_invalid`` if a packaged file is inconsistent.
+
+    Example::
+
+        record_type = load_catalogue().get("invoice_issued@2")
     """
     root = files("shuiqiao.standards").joinpath("catalogue")
     return parse_catalogue(

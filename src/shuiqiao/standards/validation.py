@@ -82,6 +82,11 @@ def validate_batch(record_type: RecordType, batch: pa.RecordBatch, *, first_row:
 
     first_row: the 1-based source row of the batch's first row.
     Raises InvalidInput ``standards.batch_too_large`` beyond MAX_BATCH_ROWS and ``standards.field_unknown``.
+
+    Example::
+
+        validated = validate_batch(source.record_type, batch, first_row=1)
+        for issue in validated.issues: print(issue.row, issue.field, issue.rule)
     """
     if batch.num_rows > MAX_BATCH_ROWS:
         raise InvalidInput(

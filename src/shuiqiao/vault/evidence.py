@@ -198,6 +198,12 @@ def verify_evidence(evidence: RecordEvidence, *, receipt: VerifiedReceipt, suite
 
     Raises IntegrityError ``vault.evidence_unpaired`` where the receipt is about something else, and those of
     ``verify_record_proof``.
+
+    Example::
+
+        evidence = decode_evidence(data)
+        verified = verify_evidence(evidence, receipt=verify_receipt(evidence.receipt, ...), suite=suite)
+        print(verified.proves)
     """
     proof, tx = evidence.proof, receipt.transaction
     keys = evidence_keys(tx.author, proof.batch, proof.index)

@@ -61,7 +61,13 @@ _FOLDER_BYTES = 16
 
 
 class Witness:
-    """One member's witness of any number of logs, safe between threads; one process at a time per folder."""
+    """One member's witness of any number of logs, safe between threads; one process at a time per folder.
+
+    Example::
+
+        witness.watch(policy)
+        line = witness.cosign(note, old_size=witness.witnessed_size(origin), proof=proof)
+    """
 
     def __init__(
         self,
