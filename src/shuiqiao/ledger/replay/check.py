@@ -10,13 +10,14 @@ ends at its last committed block. Doctor and backup use it. Nothing is written.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Final, cast
 
 from shuiqiao.base.errors import IntegrityError, ShuiqiaoError
 from shuiqiao.base.files import open_regular
+from shuiqiao.base.progress import Progress, no_progress
 from shuiqiao.crypto.suites import get_suite
 from shuiqiao.ledger.log.entry import decode_entry
 from shuiqiao.ledger.model import Block, KeyRing, NetworkParameters, Transaction
@@ -368,12 +369,13 @@ def check_log(
     until_height: int | None,
     checkpoint: Checkpoint | None,
     hash_name: HashName,
-    on_height: Callable[[int], None] = lambda _height: None,
+    progress: Progress = no_progress,
+    step: str = "read the log 读取日志",
 ) -> LogCheck:
     """Read every block and compare its leaves with the stored tree and the root at the checkpoint.
 
     nodes, head: the index, None where there is none. until_height: block to stop after, None for all; a running
-    writer's last frame may be half of one.
+    writer's last frame may be half of one. step: what is done, in words for a person.
     """
     check = LogCheck(nodes=nodes, indexed=0 if head is None else head.size, checkpoint=checkpoint, hash_name=hash_name)
     for found in files.scan(EMPTY_TAIL) if until_height != 0 else ():
@@ -382,7 +384,7 @@ def check_log(
             break
         check.take(found)
         if found.frame.height % _TELL_EVERY == 0:
-            on_height(found.frame.height)
+            progress(step, found.frame.height, None)
         if check.tail.height == until_height:
             break
     return check

@@ -26,13 +26,14 @@ be too large for memory (``reexecute``). What does not hold is for the caller to
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from enum import IntEnum
 from typing import TYPE_CHECKING, Final, NamedTuple, Protocol
 
 from shuiqiao.base.clock import MS_PER_HOUR
 from shuiqiao.base.errors import ShuiqiaoError, Unavailable
+from shuiqiao.base.progress import Progress, no_progress
 from shuiqiao.ledger.log.entry import decode_entry
 from shuiqiao.ledger.log.tree import Frontier, leaf_hashes
 from shuiqiao.ledger.model import Block, BlockContext
@@ -309,7 +310,7 @@ def reexecute(
     frames: Iterable[StoredFrame],
     copy: ReplayedCopy,
     *,
-    on_height: Callable[[int], None] = lambda _height: None,
+    progress: Progress = no_progress,
 ) -> EntryDifference | None:
     """Execute blocks from height 1 on into an empty copy; return the first that does not follow, None if all do.
 
@@ -336,7 +337,7 @@ def reexecute(
         if leaves >= _LEAVES_AT_ONCE:
             copy.publish()
             leaves = 0
-            on_height(stored.frame.height)
+            progress("execute the log again 重新执行日志", stored.frame.height, None)
     copy.publish()
     return first
 

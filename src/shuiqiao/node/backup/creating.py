@@ -347,7 +347,8 @@ def _checked(place: LedgerFolder, note: bytes | None, *, most: int | None, progr
             until_height=_last_height(head, most=most) if is_running else None,
             checkpoint=checkpoint,
             hash_name=place.hash_name,
-            on_height=lambda height: progress("check the ledger 核对账本", height, None),
+            progress=progress,
+            step="check the ledger 核对账本",
         )
     _require_sound(place, log, wanted=_last_height(head, most=most))
     return log

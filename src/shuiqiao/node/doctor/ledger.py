@@ -197,7 +197,7 @@ class LedgerDoctor:
             until_height=head.height if head is not None and is_running else None,
             checkpoint=checkpoint,
             hash_name=self._place.hash_name,
-            on_height=lambda height: self._progress("read the log 读取日志", height, None),
+            progress=self._progress,
         )
 
     def _log(self, log: LogCheck, checkpoint: Checkpoint | None) -> None:

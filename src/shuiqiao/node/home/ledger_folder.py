@@ -144,11 +144,7 @@ def reexecute_log(place: LedgerFolder, scratch: Path, *, until_height: int | Non
     """Execute a ledger's log again up to a height, or as far as it can be read; open the index with ``IndexReader``."""
     copy = open_scratch(scratch, machine=place.machine())
     try:
-        first = reexecute(
-            _frames(place.files(), until_height=until_height),
-            copy,
-            on_height=lambda height: progress("execute the log again 重新执行日志", height, None),
-        )
+        first = reexecute(_frames(place.files(), until_height=until_height), copy, progress=progress)
         return Reexecuted(index=scratch / INDEX_FOLDER, height=copy.head.height, first=first)
     finally:
         copy.close()
