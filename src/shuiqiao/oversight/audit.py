@@ -7,6 +7,8 @@
 5. the record-management-only rules are walked, and a mint, a transfer and a fee are tried on the live engine.
 
 Nothing is believed and nothing is repaired: what does not hold becomes a problem that names the place and both values.
+
+    report = audit_ledger(engine, kinds=kinds, key_ring=MemberKeyRing(), record_rules=rules, ...)
 """
 
 from __future__ import annotations
@@ -99,13 +101,6 @@ def audit_ledger(
     now_ms: the auditor's clock, with which the time of the newest block is compared [LEDGER-TIME-1].
     vault: the records behind the anchors of vault_owner, where the auditor may see them (at the bureau).
     opened: the decisions sealed to the auditor, where it is a regulator. unopened: why they could not be opened.
-
-    Example::
-
-        report = audit_ledger(
-            engine, kinds=kinds, key_ring=MemberKeyRing(), vault=None, vault_owner=bureau, record_rules=rules
-        )
-        assert report.holds
     """
     # The live checkpoint comes before the replay: what is committed meanwhile is then not taken for a difference.
     own_size = engine.checkpoint().size
