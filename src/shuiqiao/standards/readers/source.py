@@ -15,10 +15,11 @@ Memory does not grow with the size of the file. Readers name columns; whether th
 
 from __future__ import annotations
 
+from abc import ABC, abstractmethod
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Protocol
+from typing import Any
 
 import pyarrow as pa
 
@@ -42,30 +43,34 @@ _DAMAGE = (pa.ArrowException, OSError, ValueError, OverflowError)
 """What a damaged Parquet file makes its library raise."""
 
 
-class Source(Protocol):
-    """An opened source. Rows are numbered from 1 in the order in which ``batches`` yields them."""
+class Source(ABC):
+    """An opened source. Rows are numbered from 1 in the order in which ``batches`` yields them.
+
+    plan: which column becomes which field, and which are left out. row_count: the number of rows, where the format
+    says so before reading.
+    """
+
+    plan: ColumnPlan
+    row_count: int | None = None
 
     @property
     def record_type(self) -> RecordType:
         """The record type that it holds."""
-        ...
-
-    @property
-    def plan(self) -> ColumnPlan:
-        """Which column becomes which field, and which are left out."""
-        ...
-
-    @property
-    def row_count(self) -> int | None:
-        """The number of rows, where the format says so before reading."""
-        ...
+        return self.plan.record_type
 
     def batches(self, max_rows: int) -> Iterator[pa.RecordBatch]:
-        """Yield source batches of 1 to max_rows rows, for ``validation.validate_batch``; may be called again.
+        """Return source batches of 1 to max_rows rows, for ``validation.validate_batch``; may be called again.
 
         Raises InvalidInput ``standards.file_unreadable`` where the file breaks off or is damaged.
         """
-        ...
+        if not 1 <= max_rows <= MAX_BATCH_ROWS:
+            raise InvalidInput(
+                "standards.batch_too_large", f"batches of {max_rows} rows where 1 to {MAX_BATCH_ROWS} are allowed"
+            )
+        return self._read(max_rows)
+
+    @abstractmethod
+    def _read(self, max_rows: int) -> Iterator[pa.RecordBatch]: ...
 
 
 def open_source(path: Path, *, record_type: RecordType | None, catalogue: Catalogue) -> Source:
@@ -95,23 +100,15 @@ def _first_bytes(path: Path) -> bytes:
     return start
 
 
-def _check_max_rows(max_rows: int) -> None:
-    if not 1 <= max_rows <= MAX_BATCH_ROWS:
-        raise InvalidInput(
-            "standards.batch_too_large", f"batches of {max_rows} rows where 1 to {MAX_BATCH_ROWS} are allowed"
-        )
-
-
-class _ParquetSource:
+class _ParquetSource(Source):
     """A Parquet file, read a few pages at a time."""
 
     def __init__(self, path: Path, *, record_type: RecordType | None, catalogue: Catalogue) -> None:
         self._path = path
         with self._open() as file:
             schema = plain_schema(file.schema_arrow)
-            self.row_count: int | None = file.metadata.num_rows
+            self.row_count = file.metadata.num_rows
         self.plan = _recognise_schema(schema, record_type=record_type, catalogue=catalogue)
-        self.record_type = self.plan.record_type
         for column in self.plan.columns:
             check_fits(column.field, schema.field(column.position).type, source=column.source)
         self._fields = [
@@ -126,9 +123,7 @@ class _ParquetSource:
         except _DAMAGE as error:
             raise _unreadable(self._path, error) from error
 
-    def batches(self, max_rows: int) -> Iterator[pa.RecordBatch]:
-        """See Source."""
-        _check_max_rows(max_rows)
+    def _read(self, max_rows: int) -> Iterator[pa.RecordBatch]:
         names = [column.source for column in self.plan.columns]
         try:
             with self._open() as file:
@@ -150,10 +145,8 @@ def _recognise_schema(schema: Any, *, record_type: RecordType | None, catalogue:
     return recognise_columns(schema.names, catalogue=catalogue, record_type=record_type)
 
 
-class _CsvSource:
+class _CsvSource(Source):
     """A CSV file, read a block at a time."""
-
-    row_count: int | None = None
 
     def __init__(self, path: Path, *, record_type: RecordType | None, catalogue: Catalogue) -> None:
         self._path = path
@@ -162,12 +155,9 @@ class _CsvSource:
             headers = csv_file.read_header(stream, self._encoding)
         self._columns = len(headers)
         self.plan = recognise_columns(headers, catalogue=catalogue, record_type=record_type)
-        self.record_type = self.plan.record_type
         self._fields = [source_field(column.field, pa.string(), unit=column.unit) for column in self.plan.columns]
 
-    def batches(self, max_rows: int) -> Iterator[pa.RecordBatch]:
-        """See Source."""
-        _check_max_rows(max_rows)
+    def _read(self, max_rows: int) -> Iterator[pa.RecordBatch]:
         with self._path.open("rb") as stream:
             csv_file.read_header(stream, self._encoding)
             for rows in csv_file.read_rows(stream, encoding=self._encoding, columns=self._columns):
