@@ -103,9 +103,11 @@ class _Artefacts:
 class ConsentService(_Artefacts):
     """How a tax bureau takes in its taxpayers' consents.
 
-    consents = ConsentService(submitter=submitter, store=store, suite=suite, catalogue=load_catalogue())
-    consents.enrol(uscc, enrolment_key=key, identity_check=check)
-    granted = consents.receive(enterprise.submission(terms, now_ms=now_ms))
+    Example::
+
+        consents = ConsentService(submitter=submitter, store=store, suite=suite, catalogue=load_catalogue())
+        consents.enrol(uscc, enrolment_key=key, identity_check=check)
+        granted = consents.receive(enterprise.submission(terms, now_ms=now_ms))
     """
 
     def __init__(

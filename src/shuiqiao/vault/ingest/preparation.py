@@ -122,9 +122,11 @@ Raises what reading or preparing raised, and Unavailable ``vault.worker_lost`` i
 def open_preparers(*, hash_name: str, workers: int) -> Generator[PrepareAll]:
     """Prepare with a number of worker processes (0: in this one), which end with the context, whatever they do.
 
-    with open_preparers(hash_name="sha256", workers=2) as prepare_all:
-        for chunk, prepared in prepare_all(chunks):
-            ...
+    Example::
+
+        with open_preparers(hash_name="sha256", workers=2) as prepare_all:
+            for chunk, prepared in prepare_all(chunks):
+                ...
     """
     if not workers:
         yield lambda chunks: ((chunk, prepare(chunk, hash_name=hash_name)) for chunk in chunks)
