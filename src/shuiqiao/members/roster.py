@@ -167,11 +167,17 @@ def genesis_roster(
         ROSTER_KEY: {str(member.id): str(member.role) for member in known},
     }
     for member in known:
-        state[member_key(member.id)] = member_state(member)
-        state |= {used_key(key): str(member.id) for key in signing_keys_of(member)}
-        if member.validator_key is not None:
-            state[validator_key(member.id)] = validator_state(member.validator_key)
+        state |= _entries_of(member)
     return state
+
+
+def _entries_of(member: Member) -> dict[str, Any]:
+    """Return the state of one member, but for the roster."""
+    entries: dict[str, Any] = {used_key(key): str(member.id) for key in signing_keys_of(member)}
+    entries[member_key(member.id)] = member_state(member)
+    if member.validator_key is not None:
+        entries[validator_key(member.id)] = validator_state(member.validator_key)
+    return entries
 
 
 def signing_keys_of(member: Member) -> tuple[bytes, ...]:
@@ -235,12 +241,9 @@ def put_key(state: State, member: MemberId, key: bytes, *, purpose: KeyPurpose) 
 
 def put_member(state: State, member: Member) -> None:
     """Write a new member with all its keys."""
-    state.put(member_key(member.id), member_state(member))
     state.put(ROSTER_KEY, {**roster(state), str(member.id): str(member.role)})
-    for key in signing_keys_of(member):
-        state.put(used_key(key), str(member.id))
-    if member.validator_key is not None:
-        state.put(validator_key(member.id), validator_state(member.validator_key))
+    for key, value in _entries_of(member).items():
+        state.put(key, value)
 
 
 def verify_validator_key_length(key: bytes) -> None:

@@ -261,7 +261,7 @@ def _fen_from_yuan(raw: Any) -> Converted:
     if not pa.types.is_floating(raw.type):
         return _yuan_from_text(raw.cast(pa.string()))
     present = valid_mask(raw)
-    yuan = _numbers(raw, np.float64)
+    yuan = numbers_of(raw, np.float64)
     with np.errstate(all="ignore"):  # infinities and NaN are refused just below
         scaled = yuan * FEN_PER_YUAN
         fen = np.rint(scaled)
@@ -275,7 +275,7 @@ def _yuan_from_text(text: Any) -> Converted:
     """[STD-17]: short amounts go through a double, which is exact for 12 digits; longer ones through Decimal."""
     present = valid_mask(text)
     short = true_mask(pc.match_substring_regex(text, _SHORT_YUAN))
-    fen = np.rint(_numbers(blank_out(text, ~short).cast(pa.float64()), np.float64) * FEN_PER_YUAN).astype(np.int64)
+    fen = np.rint(numbers_of(blank_out(text, ~short).cast(pa.float64()), np.float64) * FEN_PER_YUAN).astype(np.int64)
     bad = np.zeros(len(text), dtype=np.bool_)
     for row in np.flatnonzero(present & ~short):
         exact = read_yuan(text[int(row)].as_py())
@@ -287,7 +287,7 @@ def _yuan_from_text(text: Any) -> Converted:
 def _integers_from_text(text: Any, *, rule: str) -> Converted:
     present = valid_mask(text)
     fits = true_mask(pc.match_substring_regex(text, _SHORT_INTEGER))
-    numbers = _numbers(blank_out(text, ~fits).cast(pa.int64()), np.int64)
+    numbers = numbers_of(blank_out(text, ~fits).cast(pa.int64()), np.int64)
     return _integer_column(numbers, present, {rule: present & ~fits})
 
 
@@ -295,7 +295,7 @@ def _whole_numbers(raw: Any, *, rule: str) -> Converted:
     present = valid_mask(raw)
     if pa.types.is_decimal(raw.type):
         return _by_distinct_value(raw.cast(pa.string()), read_whole, kind=pa.int64(), rule=rule)
-    numbers = _numbers(raw, np.float64 if pa.types.is_floating(raw.type) else None)
+    numbers = numbers_of(raw, np.float64 if pa.types.is_floating(raw.type) else None)
     fits = (numbers <= MAX_FEN) & (numbers >= -MAX_FEN)
     if numbers.dtype.kind == "f":  # infinities and NaN compare false and are refused
         fits &= np.rint(numbers) == numbers
@@ -308,7 +308,7 @@ def _days(raw: Any) -> Converted:
         return Converted(values=raw)
     present = valid_mask(raw)
     per_day = _PER_DAY["ms" if pa.types.is_date(raw.type) else raw.type.unit]
-    days = np.floor_divide(_numbers(raw.view(pa.int64()), np.int64), per_day)
+    days = np.floor_divide(numbers_of(raw.view(pa.int64()), np.int64), per_day)
     far = np.abs(days) > _FAR_DAYS
     absent = ~present | far
     values = pa.array(np.where(absent, 0, days).astype(np.int32), mask=absent).view(pa.date32())
@@ -361,7 +361,8 @@ _CELL_RULES: dict[FieldType, str] = {
 }
 
 
-def _numbers(values: Any, dtype: Any) -> npt.NDArray[Any]:
+def numbers_of(values: Any, dtype: Any = None) -> npt.NDArray[Any]:
+    """Return the numbers of an Arrow array, zero in the place of a null."""
     filled = values.fill_null(0) if values.null_count else values
     return np.asarray(filled.to_numpy(zero_copy_only=False), dtype=dtype)
 

@@ -35,7 +35,7 @@ from shuiqiao.standards.columns import (
     unit_of,
     valid_mask,
 )
-from shuiqiao.standards.conversion import Converted, convert_column
+from shuiqiao.standards.conversion import Converted, convert_column, numbers_of
 from shuiqiao.standards.model import Field, FieldType, RecordType, RowRule, RowRuleKind
 
 MAX_VALUE_CHARS = 200
@@ -262,16 +262,11 @@ def breaking_rows(rule: RowRule, columns: Mapping[str, Any]) -> Mask:
 def _sum_differs(rule: RowRule, columns: Mapping[str, Any]) -> Mask:
     # Amounts are at most 10^17 and a rule has few terms, so the sums stay below 2^63.
     named = [term.field for term in rule.terms] + [rule.total]
-    total = _integers(columns[rule.total])
+    total = numbers_of(columns[rule.total])
     summed = np.zeros(len(total), dtype=np.int64)
     complete = np.ones(len(total), dtype=np.bool_)
     for term in rule.terms:
-        summed += term.sign * _integers(columns[term.field])
+        summed += term.sign * numbers_of(columns[term.field])
     for name in named:
         complete &= valid_mask(columns[name])
     return np.asarray(complete & (np.abs(summed - total) > rule.tolerance), dtype=np.bool_)
-
-
-def _integers(values: Any) -> Any:
-    filled = values.fill_null(0) if values.null_count else values
-    return filled.to_numpy(zero_copy_only=False)

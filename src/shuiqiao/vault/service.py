@@ -110,33 +110,15 @@ class Vault:
         anchor: Anchor,
         record_type: RecordType | None = None,
         progress: Progress = no_progress,
+        amending: bool = False,
     ) -> IngestReport:
         """Take source files in: every row is anchored, or listed in the report with the reason [VAULT-INGEST-1].
 
-        record_type: of all files; None sees it from each file's columns. What an interrupted run left is finished
-        first; reading the same files again changes nothing [VAULT-INGEST-3]. Raises what ``readers.source.open_source``
-        refuses, before anything is taken in; Unavailable ``vault.busy``; what the anchor raises, after which the next
-        ingest takes up where this one ended.
+        record_type: of all files; None sees it from each file's columns. amending: see ``amend``. What an interrupted
+        run left is finished first; reading the same files again changes nothing [VAULT-INGEST-3]. Raises what
+        ``readers.source.open_source`` refuses, before anything is taken in; Unavailable ``vault.busy``; what the anchor
+        raises, after which the next ingest takes up where this one ended.
         """
-        return self._take_in(paths, anchor=anchor, record_type=record_type, progress=progress, amending=False)
-
-    def amend(self, path: Path, *, anchor: Anchor, record_type: RecordType | None = None) -> IngestReport:
-        """Supersede records by corrected ones from a file, found by their natural key [VAULT-IDENTITY-3].
-
-        For what an ingest keeps out as ``identity_conflict``: a person has found out which values are right. Both
-        versions stay provable. Rows that amend nothing are kept out and listed in the report. Raises as ``ingest``.
-        """
-        return self._take_in((path,), anchor=anchor, record_type=record_type, progress=no_progress, amending=True)
-
-    def _take_in(
-        self,
-        paths: Sequence[Path],
-        *,
-        anchor: Anchor,
-        record_type: RecordType | None,
-        progress: Progress,
-        amending: bool,
-    ) -> IngestReport:
         if not 0 < len(paths) <= MAX_SOURCES:
             raise InvalidInput("vault.sources_count", f"{len(paths)} source files where 1 to {MAX_SOURCES} are allowed")
         opened = [open_source(path, record_type=record_type, catalogue=self._catalogue) for path in paths]
@@ -165,6 +147,14 @@ class Vault:
                 raise
             report.close()
             return result
+
+    def amend(self, path: Path, *, anchor: Anchor, record_type: RecordType | None = None) -> IngestReport:
+        """Supersede records by corrected ones from a file, found by their natural key [VAULT-IDENTITY-3].
+
+        For what an ingest keeps out as ``identity_conflict``: a person has found out which values are right. Both
+        versions stay provable. Rows that amend nothing are kept out and listed in the report. Raises as ``ingest``.
+        """
+        return self.ingest((path,), anchor=anchor, record_type=record_type, amending=True)
 
     def _number(self, paths: Sequence[Path], opened: Sequence[Source]) -> tuple[list[NumberedSource], dict[str, int]]:
         """Give source files and record types their numbers in the index, those that they have if it knows them."""
