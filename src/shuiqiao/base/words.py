@@ -1,4 +1,4 @@
-"""What is said to people, in the two languages of the product."""
+"""A text in English and Chinese, the two languages of the product."""
 
 from __future__ import annotations
 

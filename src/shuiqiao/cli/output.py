@@ -1,4 +1,4 @@
-"""How the command line speaks.
+"""Output, errors and exit codes of every command.
 
 One JSON object or plain sentences on standard output, progress and errors on standard error; exit codes are 0 done,
 1 refused or failed check, 2 bad usage, 3 unavailable.

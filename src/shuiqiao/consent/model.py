@@ -1,4 +1,4 @@
-"""The consent artefact 授权书 and the words of its life: purpose, mode, status, frequency, codes of the field.
+"""The consent artefact 授权书: purpose, modes, status, and whether data may flow under it now (``verify_usable``).
 
 An artefact is immutable: every field below is fixed when the enterprise signs it. What changes later (paused, revoked,
 expired) stands on the ledger, which knows the artefact by a salted commitment only.

@@ -101,7 +101,7 @@ class Limit:
 
 
 def compute_limit(rules: LimitRules, *, request: LimitRequest) -> Limit:
-    """Return the limit of an applicant under a rules.
+    """Return the limit of an applicant under the rules of a product.
 
     Raises InvalidInput ``credit.limit_amount_invalid``, ``credit.probability_invalid`` for impossible input.
     """

@@ -1,4 +1,4 @@
-"""Fitting a WOE logistic model: bins, choice of features, ridge fit with signs held, calibration.
+"""Fits a WOE logistic model: bins, choice of features, ridge regression whose signs may not flip, calibration.
 
 Everything is learned from the firms handed over, and from nothing else: cuts, weights of evidence, the order of
 features, the number of features and the penalty (by inner cross-validation), and the calibration line (from inner

@@ -1,4 +1,4 @@
-"""Finds a cipher suite by name and lets it prove itself before anybody relies on it.
+"""Finds a cipher suite by name; its provider must pass a self-test first.
 
 A suite whose provider is absent or computes the published vectors wrongly is refused: no other provider steps in,
 because nodes that verify with different providers may part (ADR 0002).

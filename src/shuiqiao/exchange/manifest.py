@@ -1,4 +1,4 @@
-"""The manifest: the provider's signed word for how many live records there are, and what a bank holds against it.
+"""The manifest: the provider signs how many live records there are, and a bank checks an answer against it.
 
 Rule: docs/spec/consent-exchange.md [EXCHANGE-9], [EXCHANGE-12]. It counts records by type and month, and fixes which
 ones they are by a digest of their names on the ledger (batch id, leaf index). The provider takes both from the index of

@@ -1,4 +1,4 @@
-"""Requests, answers, manifests and accounts of use: the frozen types of the exchange between institutions."""
+"""The frozen types of the exchange: requests, answers, manifests, and the list of uses of a taxpayer's data."""
 
 from __future__ import annotations
 

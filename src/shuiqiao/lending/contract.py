@@ -1,4 +1,4 @@
-"""Ledger rules of applications and decisions.
+"""The ledger's rules for applications and decisions: application.submit and decision.record.
 
 An application names an active consent given to the bank that writes it; a decision closes one application once, by the
 same bank, and rests on an answer that this bank acknowledged and decided nothing else on. Rule: docs/spec/lending.md,

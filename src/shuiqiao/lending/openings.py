@@ -1,4 +1,4 @@
-"""What an application and a decision say of a firm: a salted commitment in public, its opening off the ledger.
+"""Applications and decisions as salted commitments on the ledger, and the openings (content and salt) kept off it.
 
 Rule: docs/spec/lending.md [LENDING-2] to [LENDING-5]. commitment = H(domain || 0x00 || opening), the opening being
 deterministic CBOR with a random 32-byte salt inside: without it nothing in an opening can be found by trying. The bank

@@ -1,4 +1,4 @@
-"""A bank's lending service (an application, a decision on proven facts) and the regulator's intake of sealed openings.
+"""A bank takes applications and decides them by its product's rules; a regulator takes in the sealed openings.
 
 ``apply``: 1. commit to product and amount; 2. keep the application; 3. put application.submit on the ledger, and
 withdraw what was kept if the ledger refuses it.

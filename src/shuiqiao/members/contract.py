@@ -1,4 +1,4 @@
-"""The ledger's rules for members: propose, vote, rotate one's keys, offer to witness, suspend and reinstate.
+"""The ledger's rules for members: who may propose, vote, replace a key, offer to witness, suspend and reinstate.
 
 Rule: docs/spec/members.md. What may be proposed is ``action``, how votes are counted ``proposal``, who signs for the
 network ``epoch``, who may be suspended ``gate``, and who is a member ``roster``. Pure: block time is the only time.

@@ -1,4 +1,4 @@
-"""The epoch: whose signatures a checkpoint needs, and who governs, as one document in the state.
+"""The epoch: whose signatures a checkpoint needs and who governs, from one change of them to the next.
 
 Rule: docs/spec/members.md, [EPOCH-1] to [EPOCH-5]. Epoch 0 follows from the genesis; every change of the operator, of
 a witness's or governing member's key, of these sets or of the quorum writes the next number with the full new set under

@@ -1,4 +1,4 @@
-"""Who may be suspended, and what a freeze or a suspension says: the rules behind the gates.
+"""Which members may not be suspended, and the state keys and values of suspensions and freezes.
 
 Rule: docs/spec/members.md, [MEMBER-14] to [MEMBER-20]. The ledger asks for these keys and for no clock, so a freeze or
 suspension that ran out still stands until somebody lifts it; anybody may. ``suspension`` and ``freeze`` are the digests

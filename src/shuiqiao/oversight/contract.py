@@ -1,4 +1,4 @@
-"""The regulator's brake and everybody's alarm bell, as ledger rules.
+"""The ledger's rules for oversight: a regulator freezes and unfreezes the network, any member raises an alarm.
 
 Rule: docs/spec/members.md, [MEMBER-19] to [MEMBER-21]. A regulator freezes the network for a time, and not again and
 again; while it is frozen the ledger accepts governance kinds only, so that members can still vote, replace keys, raise

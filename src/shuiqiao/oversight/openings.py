@@ -1,4 +1,4 @@
-"""What the regulator opens: every decision sealed to it, held against what the bank committed to on the ledger.
+"""Opens every decision that was sealed to the regulator and compares it with the commitment on the ledger.
 
 Rule: docs/spec/lending.md [LENDING-6]. A missing or wrong opening is a problem that names bank and application; what
 opens is what statistics are made of and totals are checked with.

@@ -1,4 +1,4 @@
-"""Finds a taxpayer's live records: those that count today.
+"""Finds a taxpayer's live records: neither superseded nor erased.
 
 Live is what is anchored, not superseded by an anchored newer version, and not erased [VAULT-LIVE-1]. A type whose
 records stand until superseded belongs to every data period after its date; all others belong to the period that their

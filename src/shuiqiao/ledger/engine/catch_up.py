@@ -1,4 +1,4 @@
-"""Copies blocks of the writer's log: proves that the operator signed them, verifies, executes and commits them.
+"""Copies blocks of the writer's log and compares roots: what was signed, what was executed and what is kept must agree.
 
 The steps of [STORE-21], in order and for a bounded number of transactions at a time. A block is committed only after
 its leaves were shown to lie under the signed checkpoint and its execution gave the very entry that was signed.

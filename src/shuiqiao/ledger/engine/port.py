@@ -1,4 +1,4 @@
-"""What the engines share: the writer as a follower sees it, listeners, the future of a submission, settings."""
+"""What the engines share: the port of a writer that followers copy, listeners, the Future of a submission, settings."""
 
 from __future__ import annotations
 

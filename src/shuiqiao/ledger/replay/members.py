@@ -1,4 +1,4 @@
-"""A ledger followed from its genesis, by nobody's word: who its members are, with which keys, and who signed it.
+"""Reads a ledger from its genesis and verifies all of it: who its members are, with which keys, and who signed it.
 
 What leads to what:
 

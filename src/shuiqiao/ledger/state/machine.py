@@ -1,4 +1,4 @@
-"""The state machine: which transactions take effect, in which order of questions, on every node alike.
+"""The state machine: decides for each transaction of a block whether it takes effect, the same on every node.
 
 For each transaction of a block: is it of the version that counts, is it timely, is it new, are the gates open, did
 exactly the required keys sign, does the contract allow it; then the contract writes. A refused transaction leaves no

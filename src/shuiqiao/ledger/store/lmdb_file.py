@@ -1,4 +1,4 @@
-"""Opens LMDB environments, once all of their pages were found to be what LMDB takes them for.
+"""Opens LMDB environments after every page of theirs was checked, because LMDB itself checks none.
 
 LMDB maps ``data.mdb`` into memory and trusts what it finds there. In a file that was cut short or damaged (by a copy
 that ended early, by a disk) it follows places that are none, which ends the process by a signal that no error handling

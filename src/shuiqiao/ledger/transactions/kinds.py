@@ -1,4 +1,4 @@
-"""The kinds of transactions: which exist, in which version, what a body may look like, how much work one may make.
+"""What makes a kind of transaction admissible: its version, the schema of its body, a bound on the work it makes.
 
 Rooms above the ledger declare Kinds; ``node`` collects them into one KindTable. A table is closed: what is not in it
 is refused [LEDGER-KIND-1], and a body schema that would let in an unbounded or untyped value is refused when the

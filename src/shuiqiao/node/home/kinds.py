@@ -1,4 +1,8 @@
-"""The rules of a network as every member runs them: each room's contract, collected once in a closed table of kinds."""
+"""Which kinds of transactions exist: the contracts of all rooms, collected once in a closed table.
+
+``members``: member.*, witness.register · ``vault``: anchor.* · ``consent``: consent.* · ``exchange``: access.* ·
+``lending``: application.submit, decision.record · ``oversight``: oversight.*; each in its room's ``contract.py``.
+"""
 
 from __future__ import annotations
 

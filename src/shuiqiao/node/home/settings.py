@@ -1,4 +1,4 @@
-"""Every setting of a node, typed, with its unit: node.toml says what differs from the defaults, the environment where.
+"""Every setting of ``node.toml``, typed, with its unit and its default.
 
 Only ``member``, ``role`` and ``suite`` are needed; ``engine`` is ``embedded`` where none is named. Unknown settings are
 refused, so that a misspelt one is not ignored in silence.

@@ -1,4 +1,4 @@
-"""Violations, and the yearly grades that follow from a taxpayer's conduct by the rules of ``grades``."""
+"""Violations, and the yearly grades that follow from conduct by the rules of ``standards/tax_credit_grade.py``."""
 
 from __future__ import annotations
 

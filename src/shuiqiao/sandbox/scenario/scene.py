@@ -1,4 +1,4 @@
-"""What refusals and acts of tampering are tried with: two banks, one enterprise of the run, and its proven records."""
+"""The parties that the demo's refusals and tampering play with: two banks, one enterprise, and its proven records."""
 
 from __future__ import annotations
 

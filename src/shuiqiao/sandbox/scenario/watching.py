@@ -1,4 +1,4 @@
-"""Holding one member's checkpoints against each other: what it cosigned before, and what it cosigns now.
+"""Detects a member that cosigned two histories, by comparing its cosignatures over time.
 
 A cosignature says that all heads cosigned before are extended (c2sp.org/tlog-cosignature). Whoever keeps the
 cosignatures of one validator can therefore prove against it alone that it signed two histories, whatever the quorum

@@ -1,4 +1,4 @@
-"""The report of an ingest: every row that was kept out, one JSON object a line, and why [VAULT-INGEST-2].
+"""The quarantine report of an ingest: every row that was kept out, one JSON object a line, and why [VAULT-INGEST-2].
 
 ``{"file", "row", "field", "rule", "value"}``, with ``"first_seen": {"file", "row"}`` for rows that repeat or
 contradict one that is there. Rules beside those of the standard:

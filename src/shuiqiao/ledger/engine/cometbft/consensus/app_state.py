@@ -1,4 +1,4 @@
-"""This node's copy of the ledger under CometBFT: what FinalizeBlock and Commit move, and the snapshots of it.
+"""The application's state in CometBFT's terms: this node's copy of the ledger, its height, and its snapshots.
 
 FinalizeBlock executes on a copy of the state and tells the hash; Commit stores. A block that accepts nothing stores
 nothing and keeps the hash [ABCI-13]. It does not know ABCI; ``application`` does.

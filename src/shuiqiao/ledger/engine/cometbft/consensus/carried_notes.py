@@ -1,4 +1,4 @@
-"""Notes of closed epochs in CometBFT's blocks, for nodes that were away when one closed [ABCI-28].
+"""Checkpoints that closed an epoch, carried in CometBFT's blocks for nodes that did not run when it closed [ABCI-28].
 
 The note that closed an epoch is made of votes that only who was there met. A proposer that holds one which no block
 carried yet puts it before its transactions, as a byte string, which no transaction and no bundle is. Whoever executes
