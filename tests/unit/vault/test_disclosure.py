@@ -282,7 +282,7 @@ def _no_leaves(proven):
 
 
 @pytest.mark.parametrize(("leaves", "fits"), [(1 << MAX_BATCH_DEPTH, True), ((1 << MAX_BATCH_DEPTH) + 1, False)])
-def test_an_opening_shows_no_more_leaves_than_a_batch_can_have(leaves, fits):
+def test_a_batch_proof_shows_no_more_leaves_than_a_batch_can_have(leaves, fits):
     """[VAULT-WIRE-2]: refused before anything is made of it."""
     record_type = CATALOGUE.get("tax_credit_grade")
     wire = _WireProof(
