@@ -196,7 +196,7 @@ class _Worker:
     def _lost_is_unavailable(self) -> Generator[None]:
         try:
             yield
-        except (EOFError, ConnectionError) as error:
+        except (EOFError, OSError) as error:
             self._process.join(timeout=_JOIN_TIMEOUT_S)
             raise Unavailable(
                 "vault.worker_lost", f"a worker process of the ingest ended (exit code {self._process.exitcode})"
@@ -229,7 +229,7 @@ def run_worker(pipe: Connection[Any, Any], hash_name: str) -> None:
     signal.signal(signal.SIGINT, signal.SIG_IGN)
     sys.meta_path.insert(0, _WithoutPandas())
     pa.set_cpu_count(1)
-    with suppress(EOFError, ConnectionError):
+    with suppress(EOFError, OSError):
         while True:
             chunk = replace(pipe.recv(), rows=_from_ipc(pipe.recv_bytes()))
             try:
