@@ -152,6 +152,6 @@ def _split(raw: bytes, *, algorithm: int) -> tuple[bytes, tuple[Signature, ...]]
             "ledger.tx_wrong_suite",
             f"signed with COSE algorithm {fault.algorithm}, this network's suite signs with {algorithm}",
         ) from fault
-    if any(one.key_id >= other.key_id for one, other in pairwise(signatures)):
+    if len(signatures) > 1 and any(one.key_id >= other.key_id for one, other in pairwise(signatures)):
         raise malformed("its signatures are not in strictly ascending order of kid")
     return payload, signatures
