@@ -173,20 +173,20 @@ class Institution:
         require_member(settings, genesis)
         secret = find_passphrase(home) if passphrase is None else passphrase
         around = dependencies or Dependencies.of_this_machine()
-        found = cls._compose(home, settings=settings, genesis=genesis, dependencies=around, passphrase=secret)
-        while found._goes_on_with_new_keys(secret):  # noqa: SLF001 - it is one of ours
+        while True:
+            keys = load_keys(home, passphrase=secret)
+            require_first_keys(home, settings, genesis, keys)
+            found = cls(
+                home,
+                settings=settings,
+                keys=keys,
+                genesis=genesis,
+                dependencies=around,
+                other_keys=other_signing_keys(home, passphrase=secret),
+            )
+            if not found._goes_on_with_new_keys(secret):
+                return found
             found.close()
-            found = cls._compose(home, settings=settings, genesis=genesis, dependencies=around, passphrase=secret)
-        return found
-
-    @classmethod
-    def _compose(
-        cls, home: Home, *, settings: NodeSettings, genesis: bytes, dependencies: Dependencies, passphrase: bytes
-    ) -> Institution:
-        keys = load_keys(home, passphrase=passphrase)
-        require_first_keys(home, settings, genesis, keys)
-        others = other_signing_keys(home, passphrase=passphrase)
-        return cls(home, settings=settings, keys=keys, genesis=genesis, dependencies=dependencies, other_keys=others)
 
     def _goes_on_with_new_keys(self, passphrase: bytes) -> bool:
         """Send what waits; tell whether the ledger names a key that an earlier command made."""
