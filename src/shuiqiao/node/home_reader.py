@@ -69,23 +69,23 @@ if TYPE_CHECKING:
 class StoredLedger(LogReading):
     """A ledger folder opened for reading alone; everything is as of the last block that is on the disk."""
 
-    def __init__(self, place: LedgerFolder) -> None:
+    def __init__(self, ledger: LedgerFolder) -> None:
         """Open; raises IntegrityError ``ledger.segments_behind``, ``ledger.checkpoint_contradicted``."""
         self._stack = ExitStack()
-        self._place = place
-        self.machine = place.machine()
-        self._hash_name = place.hash_name
-        self._files = place.files()
-        self.epochs = StoredEpochs(place.folder / CHECKPOINTS_FOLDER, machine=self.machine, disk=SYSTEM_DISK)
+        self._ledger = ledger
+        self.machine = ledger.machine()
+        self._hash_name = ledger.hash_name
+        self._files = ledger.files()
+        self.epochs = StoredEpochs(ledger.folder / CHECKPOINTS_FOLDER, machine=self.machine, disk=SYSTEM_DISK)
         # The notes before the index: that then covers at least what they say.
-        self._notes = place.stored_notes()
+        self._notes = ledger.stored_notes()
         try:
             sizes = [decode_signed_note(note).head.size for note in self._notes.values()]
             self._index = self._open_index(max(sizes, default=0))
             self._view = SnapshotState(self._index.view, cache=ValueCache())
-            self.epochs.trail = place.trail(self._index)
+            self.epochs.trail = ledger.trail(self._index)
             for name, note in self._notes.items():
-                self._require_note(name, place.checkpoint_of(note, index=self._index))
+                self._require_note(name, ledger.checkpoint_of(note, index=self._index))
         except BaseException:
             self.close()
             raise
@@ -93,7 +93,7 @@ class StoredLedger(LogReading):
     def _open_index(self, size: int) -> IndexReader:
         """Open the index if it covers a size, else one that is made from the segments."""
         try:
-            index = self._stack.enter_context(IndexReader(self._place.index))
+            index = self._stack.enter_context(IndexReader(self._ledger.index))
             if index.head.size >= size:
                 return index
         except IndexUnreadable:
@@ -104,7 +104,7 @@ class StoredLedger(LogReading):
     @contextmanager
     def _executed(self, *, until_height: int | None) -> Generator[IndexReader]:
         with tempfile.TemporaryDirectory(prefix="shuiqiao-look-") as scratch:
-            found = reexecute_log(self._place, Path(scratch), until_height=until_height, progress=no_progress)
+            found = reexecute_log(self._ledger, Path(scratch), until_height=until_height, progress=no_progress)
             with IndexReader(found.index) as index:
                 yield index
 
@@ -130,7 +130,7 @@ class StoredLedger(LogReading):
     @property
     def parameters(self) -> NetworkParameters:
         """The network."""
-        return self._place.parameters
+        return self._ledger.parameters
 
     def view(self) -> tuple[Head, SnapshotState]:
         """See LogReading."""
@@ -159,7 +159,7 @@ class StoredLedger(LogReading):
         """
         head = self._index.head
         if head.size and not self._notes:
-            raise no_checkpoint(self._place.folder)
+            raise no_checkpoint(self._ledger.folder)
         return Checkpoint(origin=self.parameters.origin, size=head.size, root=head.root, note=b"")
 
     def receipt(self, index: int, *, state_keys: Sequence[str] = ()) -> bytes:
@@ -170,17 +170,17 @@ class StoredLedger(LogReading):
         checkpoint = self._confirmed()
         if checkpoint.size == self._index.head.size:
             return make_receipt(self, index, checkpoint=checkpoint, view=self._view, state_keys=state_keys)
-        place = self._index.view.block_of_index(checkpoint.size - 1)
-        with self._executed(until_height=None if place is None else place.height) as then:
+        block = self._index.view.block_of_index(checkpoint.size - 1)
+        with self._executed(until_height=None if block is None else block.height) as then:
             view = SnapshotState(then.view, cache=ValueCache())
             return make_receipt(self, index, checkpoint=checkpoint, view=view, state_keys=state_keys)
 
     def _confirmed(self) -> Checkpoint:
-        found = self._place.confirmed(self._notes, index=self._index, trail=self.epochs.trail)
+        found = self._ledger.confirmed(self._notes, index=self._index, trail=self.epochs.trail)
         if found is None:
             raise Unavailable(
                 "ledger.quorum_not_reached",
-                f"no checkpoint in {self._place.folder} carries all signatures that it needs",
+                f"no checkpoint in {self._ledger.folder} carries all signatures that it needs",
                 next_step="ask the writer, or a node that runs, for this receipt",
             )
         return found
@@ -190,7 +190,7 @@ class StoredLedger(LogReading):
         answer: Future[Committed] = Future()
         try:
             self.machine.decode(raw)
-            answer.set_exception(Denied("node.only_looked_at", f"{self._place.folder} was opened to be looked at"))
+            answer.set_exception(Denied("node.only_looked_at", f"{self._ledger.folder} was opened to be looked at"))
         except ShuiqiaoError as error:
             answer.set_exception(error)
         return answer
@@ -275,11 +275,11 @@ def read_home(home: Home) -> Generator[HomeReader]:
     settings, genesis = load_settings(home), load_genesis(home.genesis)
     require_member(settings, genesis)
     parameters = network_parameters(genesis)
-    running, place = connect_ledger(home.link, parameters=parameters), LedgerFolder.of_home(home)
-    engine: LedgerEngine = running if running is not None else StoredLedger(place)
+    running, ledger = connect_ledger(home.link, parameters=parameters), LedgerFolder.of_home(home)
+    engine: LedgerEngine = running if running is not None else StoredLedger(ledger)
     try:
         yield HomeReader(
-            home=home, settings=settings, parameters=parameters, engine=engine, decode=place.machine().decode
+            home=home, settings=settings, parameters=parameters, engine=engine, decode=ledger.machine().decode
         )
     finally:
         engine.close()

@@ -162,12 +162,12 @@ def create_backup(
             _add_database(writer, home, scratch=scratch)
         if home.vault.is_dir():
             _add_vault(writer, home.vault, scratch=scratch, progress=progress)
-        place = LedgerFolder.of_home(home)
-        moment, notes = _add_ledger(writer, place, progress=progress)
-        found = follow_member(place, MemberId(settings.member), moment=moment, notes=notes, progress=progress)
+        ledger = LedgerFolder.of_home(home)
+        moment, notes = _add_ledger(writer, ledger, progress=progress)
+        found = follow_member(ledger, MemberId(settings.member), moment=moment, notes=notes, progress=progress)
         key = signing_key_in(writer.entries, home, member=found, passphrase=passphrase, suite=suite)
         manifest = BackupManifest(
-            network=place.parameters.network.hex(),
+            network=ledger.parameters.network.hex(),
             suite=settings.suite.value,
             engine=settings.engine,
             member=settings.member,
@@ -280,18 +280,18 @@ def _add_vault(writer: ArchiveWriter, vault: Path, *, scratch: Path, progress: P
 
 
 def _add_ledger(
-    writer: ArchiveWriter, place: LedgerFolder, *, progress: Progress
+    writer: ArchiveWriter, ledger: LedgerFolder, *, progress: Progress
 ) -> tuple[LedgerMoment, Mapping[str, bytes]]:
     """Copy checkpoint, notes and blocks; return how far they go, and what of it is notes."""
     # What is told before the blocks comes before them: the segments then hold at least what it says.
-    notes = place.stored_notes()
-    extras = {name: data for name in _extras(place.folder) if (data := _small(place.folder / name)) is not None}
+    notes = ledger.stored_notes()
+    extras = {name: data for name in _extras(ledger.folder) if (data := _small(ledger.folder / name)) is not None}
     position = newest_height(extras.get(_POSITION, b""))
     most = None if position is None else position.block
-    log = _checked(place, notes.get(LATEST_NOTE), most=most, progress=progress)
+    log = _checked(ledger, notes.get(LATEST_NOTE), most=most, progress=progress)
     for name, data in {**extras, **notes}.items():
         writer.add(f"ledger/{name}", data)
-    files = place.files()
+    files = ledger.files()
     for segment in files.segments():
         if segment > log.tail.segment:
             break
@@ -315,42 +315,42 @@ def _extras(folder: Path) -> list[str]:
     return [*_LEDGER_EXTRAS, _POSITION, *closing]
 
 
-def _checked(place: LedgerFolder, note: bytes | None, *, most: int | None, progress: Progress) -> LogCheck:
+def _checked(ledger: LedgerFolder, note: bytes | None, *, most: int | None, progress: Progress) -> LogCheck:
     """Read every block up to the last one that was acknowledged; raises where the ledger would not open.
 
     most: height of the block that the consensus position leads to, None where there is no such position.
     """
-    is_running = is_held(place.folder)
+    is_running = is_held(ledger.folder)
     with ExitStack() as stack:
         index: IndexReader | None = None
         with contextlib.suppress(IndexUnreadable):
-            index = stack.enter_context(IndexReader(place.index))
+            index = stack.enter_context(IndexReader(ledger.index))
         if is_running and index is None:
             raise Unavailable(
                 "node.backup_index_unreadable",
-                f"the node runs, and its index in {place.index} cannot be read beside it",
+                f"the node runs, and its index in {ledger.index} cannot be read beside it",
                 next_step="stop the node, or look into its disk, then try again",
             )
         head = None if index is None else index.head
-        checkpoint = None if note is None else place.checkpoint_of(note, index=index)
+        checkpoint = None if note is None else ledger.checkpoint_of(note, index=index)
         if not is_running:
             preview_recovery(
-                place.files(),
+                ledger.files(),
                 head=head,
                 acknowledged_size=0 if checkpoint is None else checkpoint.size,
-                hash_name=place.hash_name,
+                hash_name=ledger.hash_name,
             )
         log = check_log(
-            place.files(),
+            ledger.files(),
             nodes=None if index is None else index.view,
             head=head,
             until_height=_last_height(head, most=most) if is_running else None,
             checkpoint=checkpoint,
-            hash_name=place.hash_name,
+            hash_name=ledger.hash_name,
             progress=progress,
             step="check the ledger 核对账本",
         )
-    _require_sound(place, log, wanted=_last_height(head, most=most))
+    _require_sound(ledger, log, wanted=_last_height(head, most=most))
     return log
 
 
@@ -360,14 +360,14 @@ def _last_height(head: Head | None, *, most: int | None) -> int:
     return height if most is None else min(height, most)
 
 
-def _require_sound(place: LedgerFolder, log: LogCheck, *, wanted: int) -> None:
+def _require_sound(ledger: LedgerFolder, log: LogCheck, *, wanted: int) -> None:
     damaged: ShuiqiaoError | None = None
     if log.broken is not None and log.tail.height < wanted:
-        damaged = place.files().damaged(log.broken)
+        damaged = ledger.files().damaged(log.broken)
     elif log.contradicted is not None or log.difference is not None or not log.reached:
         damaged = IntegrityError(
             "node.backup_ledger_unsound",
-            f"the ledger in {place.folder} is not the one that its index and its checkpoint say",
+            f"the ledger in {ledger.folder} is not the one that its index and its checkpoint say",
             next_step="shuiqiao doctor names what differs; back it up when that is mended",
         )
     if damaged is not None:

@@ -65,7 +65,7 @@ class LedgerMember:
 
 
 def follow_member(
-    place: LedgerFolder,
+    ledger: LedgerFolder,
     member: MemberId,
     *,
     moment: LedgerMoment,
@@ -82,8 +82,8 @@ def follow_member(
     ``node.key_forged`` for a change of members or keys that the rules do not allow; ``ledger.pin_contradicted``;
     InvalidInput ``node.history_older``; and what ``verify_note`` raises.
     """
-    followed = MembersReplay(network_machine(place.parameters), rooms=KEY_ROOMS, notes=notes, since=since)
-    files = place.files()
+    followed = MembersReplay(network_machine(ledger.parameters), rooms=KEY_ROOMS, notes=notes, since=since)
+    files = ledger.files()
     for found in files.scan(EMPTY_TAIL) if moment.height else ():
         if isinstance(found, Broken):
             name = files.path(found.segment).name
@@ -258,12 +258,12 @@ class _Reading:
 
     def _verify_member(self, manifest: BackupManifest) -> None:
         """Return if the key that signed is the one that the ledger in the backup has for its member."""
-        place = LedgerFolder(folder=self.into / _LEDGER, parameters=network_parameters(self.genesis))
+        ledger = LedgerFolder(folder=self.into / _LEDGER, parameters=network_parameters(self.genesis))
         found = follow_member(
-            place,
+            ledger,
             MemberId(manifest.member),
             moment=manifest.ledger,
-            notes=place.stored_notes(),
+            notes=ledger.stored_notes(),
             since=self.since,
             progress=self.progress,
         )

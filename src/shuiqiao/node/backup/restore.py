@@ -233,9 +233,9 @@ def _work_folder(home: Home) -> Path:
 
 def _verify_content(home: Home, backup: VerifiedBackup, *, progress: Progress) -> tuple[int, int]:
     """Execute the ledger again, recompute the vault against it, check the database."""
-    place = LedgerFolder.of_home(home)
+    ledger = LedgerFolder.of_home(home)
     progress("execute the ledger again 重新执行账本", 0, None)
-    copy = LedgerCopy(home.ledger, machine=place.machine(), settings=CopySettings())
+    copy = LedgerCopy(home.ledger, machine=ledger.machine(), settings=CopySettings())
     try:
         head, state = copy.view()
         moment = backup.manifest.ledger

@@ -31,7 +31,7 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class _Copy:
-    place: LedgerFolder
+    ledger: LedgerFolder
     index: IndexReader
 
 
@@ -43,14 +43,14 @@ def folder_of_copy(folder: Path, *, own: LedgerFolder) -> LedgerFolder:
     home = Home(folder)
     if home.genesis.is_file():
         return LedgerFolder.of_home(home)
-    place = replace(own, folder=folder)
-    if not place.has_blocks:
+    ledger = replace(own, folder=folder)
+    if not ledger.has_blocks:
         raise Unavailable(
             "node.copy_missing",
             f"{folder} is neither a home nor a copy of a ledger folder",
             next_step="name a home, or a folder that holds segments/",
         )
-    return place
+    return ledger
 
 
 def compare_copies(own: LedgerFolder, folder: Path, *, scratch: Path, progress: Progress) -> Iterator[Finding]:
@@ -62,8 +62,8 @@ def compare_copies(own: LedgerFolder, folder: Path, *, scratch: Path, progress: 
             yield _other_network(what, own, other)
             return
         with ExitStack() as stack:
-            here = _Copy(place=own, index=_index(own, stack, scratch=scratch / "here", progress=progress))
-            there = _Copy(place=other, index=_index(other, stack, scratch=scratch / "there", progress=progress))
+            here = _Copy(ledger=own, index=_index(own, stack, scratch=scratch / "here", progress=progress))
+            there = _Copy(ledger=other, index=_index(other, stack, scratch=scratch / "there", progress=progress))
             yield from _compare(what, here, there, scratch=scratch / "longer", progress=progress)
     except ShuiqiaoError as error:
         yield finding_of_error(what, error)
@@ -72,11 +72,11 @@ def compare_copies(own: LedgerFolder, folder: Path, *, scratch: Path, progress: 
         yield finding_of_error(what, unreadable)
 
 
-def _index(place: LedgerFolder, stack: ExitStack, *, scratch: Path, progress: Progress) -> IndexReader:
+def _index(ledger: LedgerFolder, stack: ExitStack, *, scratch: Path, progress: Progress) -> IndexReader:
     try:
-        return stack.enter_context(IndexReader(place.index))
+        return stack.enter_context(IndexReader(ledger.index))
     except IndexUnreadable:
-        made = reexecute_log(place, scratch, until_height=None, progress=progress)
+        made = reexecute_log(ledger, scratch, until_height=None, progress=progress)
         return stack.enter_context(IndexReader(made.index))
 
 
@@ -99,14 +99,14 @@ def _compare(what: str, here: _Copy, there: _Copy, *, scratch: Path, progress: P
         compared = compare_states(
             one.view.state_items(),
             other.view.state_items(),
-            hash_name=here.place.hash_name,
+            hash_name=here.ledger.hash_name,
             progress=progress,
         )
         if compared.first is None:
             says = f"both states have the same {compared.compared} keys and values at height {one.head.height}"
             yield Finding(what=what, says=says, says_zh=f"高度 {one.head.height} 的状态相同")
             return
-        judged = _judged(compared.first, one, other, hash_name=here.place.hash_name)
+        judged = _judged(compared.first, one, other, hash_name=here.ledger.hash_name)
         yield _states_differ(what, compared.first, count=compared.differing, height=one.head.height, judged=judged)
 
 
@@ -119,7 +119,7 @@ def _at_one_height(
     for copy in (here, there):
         index = copy.index
         if index.head.height > lower:
-            made = reexecute_log(copy.place, scratch, until_height=lower, progress=progress)
+            made = reexecute_log(copy.ledger, scratch, until_height=lower, progress=progress)
             index = stack.enter_context(IndexReader(made.index))
         indexes.append(index)
     return indexes[0], indexes[1]

@@ -53,26 +53,26 @@ def diagnose_home(
     yield from before
     if not all(finding.ok for finding in before if finding.what in {"settings", "genesis"}):
         return
-    settings, place = load_settings(home), LedgerFolder.of_home(home)
+    settings, ledger = load_settings(home), LedgerFolder.of_home(home)
     with tempfile.TemporaryDirectory(prefix="shuiqiao-doctor-") as scratch:
-        doctor = LedgerDoctor(place, scratch=Path(scratch) / "own", progress=progress, is_replay_asked=is_replay_asked)
+        doctor = LedgerDoctor(ledger, scratch=Path(scratch) / "own", progress=progress, is_replay_asked=is_replay_asked)
         found = doctor.findings()
         found += _clock(doctor)
         if (home.vault / INDEX_FOLDER / DATA_FILE).is_file():
             found.append(_look("vault index", lambda: _vault_index(home.vault / INDEX_FOLDER)))
         yield from found
         if (tiles := home.tiles(settings)) is not None:
-            found.append(_look("tiles", lambda: published_words(place, tiles)))
+            found.append(_look("tiles", lambda: published_words(ledger, tiles)))
             yield found[-1]
         if settings.is_validator:
             looked = [*look_at_validator(home, settings=settings)]
             found += looked
             yield from looked
         if against is not None:
-            yield from compare_copies(place, against, scratch=Path(scratch), progress=progress)
+            yield from compare_copies(ledger, against, scratch=Path(scratch), progress=progress)
     if not os.access(home.folder, os.W_OK):
         yield Finding(what="ledger and vault", says=f"{home.folder} cannot be written: it is not opened")
-    elif all(finding.ok for finding in (*before, *found)) and _is_opened_alone(settings, place):
+    elif all(finding.ok for finding in (*before, *found)) and _is_opened_alone(settings, ledger):
         yield _look("ledger and vault", lambda: _opened(home))
 
 
@@ -173,10 +173,10 @@ def _vault_index(folder: Path) -> str:
         index.close()
 
 
-def _is_opened_alone(settings: NodeSettings, place: LedgerFolder) -> bool:
+def _is_opened_alone(settings: NodeSettings, ledger: LedgerFolder) -> bool:
     """Whether this home can be opened by itself: followers need their writer, validators their CometBFT node."""
-    is_writer = settings.engine == "embedded" and settings.member == place.parameters.operator
-    return is_writer and not is_held(place.folder)
+    is_writer = settings.engine == "embedded" and settings.member == ledger.parameters.operator
+    return is_writer and not is_held(ledger.folder)
 
 
 def _opened(home: Home) -> str:

@@ -49,23 +49,23 @@ _FORK_WORDS = {
 class LedgerDoctor:
     """Looks at one ledger folder."""
 
-    def __init__(self, place: LedgerFolder, *, scratch: Path, progress: Progress, is_replay_asked: bool) -> None:
+    def __init__(self, ledger: LedgerFolder, *, scratch: Path, progress: Progress, is_replay_asked: bool) -> None:
         """scratch: an empty folder for what is executed again. is_replay_asked: execute it whatever is found."""
-        self._place = place
+        self._ledger = ledger
         self._scratch = scratch
         self._progress = progress
         self._is_replay_asked = is_replay_asked
-        self._files: SegmentFiles = place.files()
+        self._files: SegmentFiles = ledger.files()
         self._found: list[Finding] = []
         self.newest_block_ms: int | None = None
         """The time of the newest block that the index has, once ``findings`` looked."""
 
     def findings(self) -> list[Finding]:
         """Look, and return what was found, in the order in which it should be read."""
-        place = self._place
-        is_running = is_held(place.folder)
+        ledger = self._ledger
+        is_running = is_held(ledger.folder)
         self._alarm()
-        if not place.has_blocks and not place.index.is_dir():
+        if not ledger.has_blocks and not ledger.index.is_dir():
             self._tell("log", "no block was written yet", "尚无区块")
             return self._found
         self._lock(is_running=is_running)
@@ -98,7 +98,7 @@ class LedgerDoctor:
         if not is_running:
             self._tell("lock", "no process has the ledger open", "账本未被任何进程打开")
             return
-        process = holder(self._place.folder)
+        process = holder(self._ledger.folder)
         who = "a process" if process is None else f"process {process}"
         self._tell(
             "lock",
@@ -108,7 +108,7 @@ class LedgerDoctor:
 
     def _alarm(self) -> None:
         try:
-            alarm = AlarmFile(self._place.folder / ALARMS_FOLDER, disk=SYSTEM_DISK).load()
+            alarm = AlarmFile(self._ledger.folder / ALARMS_FOLDER, disk=SYSTEM_DISK).load()
         except ShuiqiaoError as error:
             self._fail("fork alarm", error)
             return
@@ -121,7 +121,7 @@ class LedgerDoctor:
                 code="ledger.fork_detected",
                 says=f"on {iso_from_ms(alarm.found_ms)} this node stopped following: the operator {words} "
                 f"({alarm.detail}); this copy has {alarm.own_size} leaves under root {alarm.own_root.hex()}",
-                next_step=f"keep {self._place.folder / ALARMS_FOLDER / 'fork'} as evidence and show it to the other "
+                next_step=f"keep {self._ledger.folder / ALARMS_FOLDER / 'fork'} as evidence and show it to the other "
                 "members and the regulator; do not delete it to go on",
                 says_zh=f"发现分叉,本节点已停止跟随:记账者{words_zh};证据在 alarms/fork,请保存并出示给其他成员与监管",
             )
@@ -129,9 +129,9 @@ class LedgerDoctor:
 
     def _note(self) -> bytes | None:
         try:
-            note = self._place.newest_note()
+            note = self._ledger.newest_note()
             if note is None:
-                raise no_checkpoint(self._place.folder)
+                raise no_checkpoint(self._ledger.folder)
         except ShuiqiaoError as error:
             self._fail("checkpoint", error)
             return None
@@ -139,7 +139,7 @@ class LedgerDoctor:
 
     def _checkpoint(self, note: bytes, index: IndexReader | None) -> Checkpoint | None:
         try:
-            found = self._place.checkpoint_of(note, index=index)
+            found = self._ledger.checkpoint_of(note, index=index)
         except ShuiqiaoError as error:
             self._fail("checkpoint", error)
             return None
@@ -150,12 +150,12 @@ class LedgerDoctor:
         return found
 
     def _index(self, stack: ExitStack) -> IndexReader | None:
-        if not (self._place.index / "data.mdb").is_file():
+        if not (self._ledger.index / "data.mdb").is_file():
             says = "there is none: the next start makes it again from the segments"
             self._tell("index", says, "索引不存在;下次启动时由区块文件重建")
             return None
         try:
-            index = stack.enter_context(IndexReader(self._place.index))
+            index = stack.enter_context(IndexReader(self._ledger.index))
         except (IndexUnreadable, ShuiqiaoError) as error:
             self._found.append(_index_damaged(str(error)))
             return None
@@ -168,10 +168,10 @@ class LedgerDoctor:
         """Say what a start would meet in the files."""
         try:
             found = preview_recovery(
-                self._place.files(),
+                self._ledger.files(),
                 head=None if index is None else index.head,
                 acknowledged_size=0 if checkpoint is None else checkpoint.size,
-                hash_name=self._place.hash_name,
+                hash_name=self._ledger.hash_name,
             )
         except ShuiqiaoError as error:
             self._fail("opening", error)
@@ -196,7 +196,7 @@ class LedgerDoctor:
             head=head,
             until_height=head.height if head is not None and is_running else None,
             checkpoint=checkpoint,
-            hash_name=self._place.hash_name,
+            hash_name=self._ledger.hash_name,
             progress=self._progress,
         )
 
@@ -247,14 +247,14 @@ class LedgerDoctor:
         return check_state_map(
             index.view,
             root=root,
-            hash_name=self._place.hash_name,
+            hash_name=self._ledger.hash_name,
             progress=self._progress,
         )
 
     def _replay(self, index: IndexReader | None) -> None:
         """Execute the log again, and tell where it parts from what is stored."""
         until_height = None if index is None else index.head.height
-        replay = reexecute_log(self._place, self._scratch, until_height=until_height, progress=self._progress)
+        replay = reexecute_log(self._ledger, self._scratch, until_height=until_height, progress=self._progress)
         if replay.first is not None:
             self._found.append(_block_differs(replay.first))
         if index is None:
@@ -267,7 +267,7 @@ class LedgerDoctor:
             found = compare_states(
                 index.view.state_items(),
                 scratch.view.state_items(),
-                hash_name=self._place.hash_name,
+                hash_name=self._ledger.hash_name,
                 progress=self._progress,
             )
         self._found.append(_state_compared(found, height=replay.height))

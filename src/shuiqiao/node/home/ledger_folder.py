@@ -57,7 +57,7 @@ class LedgerFolder:
 
     @classmethod
     def of_home(cls, home: Home) -> LedgerFolder:
-        """Return the place of a home's ledger; raises what ``load_genesis`` and ``network_parameters`` raise."""
+        """Return the ledger folder of a home; raises what ``load_genesis`` and ``network_parameters`` raise."""
         return cls(folder=home.ledger, parameters=network_parameters(load_genesis(home.genesis)))
 
     @property
@@ -140,11 +140,11 @@ class Reexecuted:
     first: EntryDifference | None
 
 
-def reexecute_log(place: LedgerFolder, scratch: Path, *, until_height: int | None, progress: Progress) -> Reexecuted:
+def reexecute_log(ledger: LedgerFolder, scratch: Path, *, until_height: int | None, progress: Progress) -> Reexecuted:
     """Execute a ledger's log again up to a height, or as far as it can be read; open the index with ``IndexReader``."""
-    copy = open_scratch(scratch, machine=place.machine())
+    copy = open_scratch(scratch, machine=ledger.machine())
     try:
-        first = reexecute(_frames(place.files(), until_height=until_height), copy, progress=progress)
+        first = reexecute(_frames(ledger.files(), until_height=until_height), copy, progress=progress)
         return Reexecuted(index=scratch / INDEX_FOLDER, height=copy.head.height, first=first)
     finally:
         copy.close()

@@ -46,7 +46,7 @@ class Publication:
     cosigners: tuple[str, ...]
 
 
-def publish_log(place: LedgerFolder, folder: Path, *, progress: Progress = no_progress) -> Publication:
+def publish_log(ledger: LedgerFolder, folder: Path, *, progress: Progress = no_progress) -> Publication:
     """Publish the log in a home to a folder, after reading everything that was published there before.
 
     E.g. ``publish_log(LedgerFolder.of_home(Home(Path("my-bank"))), Path("/var/www/log"))``.
@@ -54,8 +54,8 @@ def publish_log(place: LedgerFolder, folder: Path, *, progress: Progress = no_pr
     It works beside a running node and on a stopped one. Raises Unavailable ``node.tiles_checkpoint_missing``,
     ``node.tiles_index_unreadable``; what ``TileWriter`` and ``PublishedLog.verify_all`` raise; OSError of the disk.
     """
-    suite = get_suite(place.parameters.suite)
-    with _log_of(place) as (source, policy):
+    suite = get_suite(ledger.parameters.suite)
+    with _log_of(ledger) as (source, policy):
         make_shared_folder(folder)
         writer = TileWriter(folder, hash_name=suite.hash_name)
         before = writer.published()
@@ -73,25 +73,25 @@ def publish_log(place: LedgerFolder, folder: Path, *, progress: Progress = no_pr
     )
 
 
-def published_words(place: LedgerFolder, folder: Path) -> str:
+def published_words(ledger: LedgerFolder, folder: Path) -> str:
     """Return in words how far a folder has been published to.
 
     Raises InvalidInput ``ledger.tile_foreign``, IntegrityError ``ledger.checkpoint_malformed``.
     """
-    found = TileWriter(folder, hash_name=place.hash_name).published()
+    found = TileWriter(folder, hash_name=ledger.hash_name).published()
     if found is None:
         return f"nothing was published to {folder} yet"
-    require_same_log(found, origin=place.parameters.origin, folder=folder)
+    require_same_log(found, origin=ledger.parameters.origin, folder=folder)
     return f"{found.size} leaves are published in {folder}"
 
 
 @contextmanager
-def _log_of(place: LedgerFolder) -> Generator[tuple[LogSource, CheckpointPolicy]]:
+def _log_of(ledger: LedgerFolder) -> Generator[tuple[LogSource, CheckpointPolicy]]:
     """Give the log at the newest stored note that counts, and the policy by which it does."""
     # The notes before the index: that then covers at least what they say.
-    notes = place.stored_notes()
+    notes = ledger.stored_notes()
     try:
-        index = IndexReader(place.index)
+        index = IndexReader(ledger.index)
     except IndexUnreadable as error:
         raise Unavailable(
             "node.tiles_index_unreadable",
@@ -99,16 +99,16 @@ def _log_of(place: LedgerFolder) -> Generator[tuple[LogSource, CheckpointPolicy]
             next_step="shuiqiao doctor says why; a home without blocks has nothing to publish",
         ) from error
     with index:
-        trail = place.trail(index)
-        found = place.confirmed(notes, index=index, trail=trail)
+        trail = ledger.trail(index)
+        found = ledger.confirmed(notes, index=index, trail=trail)
         if found is None:
             raise Unavailable(
                 "node.tiles_checkpoint_missing",
-                f"no checkpoint in {place.folder} carries all signatures that it needs",
+                f"no checkpoint in {ledger.folder} carries all signatures that it needs",
                 next_step="start the node with its witnesses or validators, then try again",
                 retry_after_s=1.0,
             )
-        files, view, height = place.files(), index.view, index.head.height
+        files, view, height = ledger.files(), index.view, index.head.height
         source = log_source(
             found,
             blocks=lambda first: read_blocks(files, view, from_height=first, last_height=height),
