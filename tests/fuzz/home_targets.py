@@ -23,9 +23,8 @@ from shuiqiao.ledger.replay.differences import check_state_map
 from shuiqiao.ledger.store import index
 from shuiqiao.ledger.store.alarm_file import AlarmFile, ForkAlarm, ForkKind
 from shuiqiao.ledger.store.checkpoint_file import CheckpointFile
-from shuiqiao.ledger.store.epochs import EpochChange
 from shuiqiao.ledger.store.frame import decode_frame, decode_segment_header, encode_frame, encode_segment_header
-from shuiqiao.ledger.store.index import BootMark
+from shuiqiao.ledger.store.index import BootMark, EpochChange
 from shuiqiao.ledger.store.lmdb_file import DATA_FILE, open_environment
 from shuiqiao.ledger.store.lock import system_refusals
 from shuiqiao.ledger.store.state_page import root_of, whole

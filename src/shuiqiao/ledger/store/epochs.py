@@ -12,7 +12,6 @@ size [STORE-24]. Receipts lead over both from the genesis to today.
 from __future__ import annotations
 
 from bisect import bisect_left
-from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Final
 
@@ -22,6 +21,7 @@ from shuiqiao.base.errors import IntegrityError, Unavailable
 from shuiqiao.base.files import open_regular
 from shuiqiao.ledger.checkpoints.note import verify_note
 from shuiqiao.ledger.checkpoints.signed_note import MAX_SIGNED_NOTE_BYTES
+from shuiqiao.ledger.store.index import EpochChange
 from shuiqiao.ledger.store.state_tree import prove
 
 if TYPE_CHECKING:
@@ -29,22 +29,9 @@ if TYPE_CHECKING:
     from shuiqiao.ledger.checkpoints.signed_note import Checkpoint
     from shuiqiao.ledger.model import KeyRing, NetworkParameters
     from shuiqiao.ledger.state.machine import StateMachine
-    from shuiqiao.ledger.state.state_map import StateProof
     from shuiqiao.ledger.store.index import Head, Index, Snapshot
 
 EPOCHS_FOLDER: Final = "epochs"
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class EpochChange:
-    """An epoch that a block began."""
-
-    size: int
-    """Leaves up to the entry of the block that wrote it: the checkpoint of this size closes the epoch before."""
-    epoch: bytes
-    """The epoch document, an encoded state value."""
-    proof: StateProof
-    """That the state behind that entry holds it."""
 
 
 class EpochTrail:

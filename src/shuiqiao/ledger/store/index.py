@@ -17,6 +17,7 @@ import struct
 import threading
 from collections.abc import Generator, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
+from dataclasses import dataclass
 from itertools import chain
 from pathlib import Path
 from typing import Any, Final, Self, TypeVar
@@ -32,8 +33,7 @@ from shuiqiao.base.errors import MACHINE_FAILURES, IntegrityError, InvalidInput,
 from shuiqiao.base.files import open_regular
 from shuiqiao.ledger.log.tree import empty_root, hash_function
 from shuiqiao.ledger.model import NetworkParameters
-from shuiqiao.ledger.state.state_map import EMPTY, decode_state_proof, encode_state_proof
-from shuiqiao.ledger.store.epochs import EpochChange
+from shuiqiao.ledger.state.state_map import EMPTY, StateProof, decode_state_proof, encode_state_proof
 from shuiqiao.ledger.store.frame import ZERO_DIGEST, HashName, Place, Tail
 from shuiqiao.ledger.store.lmdb_file import DATA_FILE, IndexUnreadable, index_damaged, open_environment
 from shuiqiao.ledger.store.lock import is_held
@@ -151,6 +151,18 @@ def unpack_record(form: struct.Struct, data: bytes) -> tuple[Any, ...]:
         return form.unpack(data)
     except struct.error as error:
         raise index_damaged(f"a record has {len(data)} bytes where {form.size} belong") from error
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class EpochChange:
+    """An epoch that a block began."""
+
+    size: int
+    """Leaves up to the entry of the block that wrote it: the checkpoint of this size closes the epoch before."""
+    epoch: bytes
+    """The epoch document, an encoded state value."""
+    proof: StateProof
+    """That the state behind that entry holds it."""
 
 
 def encode_block(block: BlockPlace) -> bytes:

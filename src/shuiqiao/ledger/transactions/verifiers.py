@@ -7,21 +7,18 @@ must have signed is the state machine's business. Chunks are bounded in jobs and
 
 from __future__ import annotations
 
-import fcntl
 import os
 import select
-import subprocess
-import sys
 from collections import deque
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from itertools import count
-from pathlib import Path
 from typing import Final, NamedTuple, Self
 
-import shuiqiao
 from shuiqiao.base.errors import Unavailable
+from shuiqiao.base.worker_process import WorkerProcess
 from shuiqiao.crypto.model import CipherSuite
+from shuiqiao.ledger.transactions import verify_worker
 from shuiqiao.ledger.transactions.transaction import SignatureClaim
 from shuiqiao.ledger.transactions.verify_worker import HEAD, JOB, VERDICT_HEAD, verdict_bytes
 
@@ -40,7 +37,6 @@ MAX_BARREN_DEATHS: Final = 8
 MAX_CHUNK_DEATHS: Final = 3
 """Workers that may die over one chunk before its transactions are given up."""
 
-_PIPE_BYTES = 1024 * 1024
 _TICKETS = 1 << 32
 _tickets = count()
 _READ_BYTES = 65_536
@@ -88,9 +84,7 @@ class _Chunk:
 
 @dataclass(slots=True, eq=False)
 class _Worker:
-    process: subprocess.Popen[bytes]
-    sink: int
-    source: int
+    process: WorkerProcess
     chunks: deque[_Chunk] = field(default_factory=deque[_Chunk])
     sent_bytes: int = 0
     received: bytearray = field(default_factory=bytearray)
@@ -107,20 +101,9 @@ class ProcessVerifier:
         self._workers = [self._spawn() for _ in range(processes)]
 
     def _spawn(self) -> _Worker:
-        # The command is this interpreter, a module of this package and the name of a suite: nothing from outside.
-        process = subprocess.Popen(  # noqa: S603
-            [sys.executable, "-m", "shuiqiao.ledger.transactions.verify_worker", self._suite_name],
-            stdin=subprocess.PIPE,
-            stdout=subprocess.PIPE,
-            env=_worker_environment(),
-            bufsize=0,
-        )
-        assert process.stdin is not None
-        assert process.stdout is not None
-        sink, source = process.stdin.fileno(), process.stdout.fileno()
-        _widen(sink)
-        os.set_blocking(source, False)
-        return _Worker(process=process, sink=sink, source=source)
+        process = WorkerProcess(verify_worker.main, self._suite_name)
+        os.set_blocking(process.source, False)
+        return _Worker(process=process)
 
     def has_room(self) -> bool:
         """Tell whether some worker has less than MAX_SENT_BYTES waiting."""
@@ -135,19 +118,19 @@ class ProcessVerifier:
         worker.chunks.append(chunk)
         worker.sent_bytes += len(chunk.data)
         try:
-            _write_all(worker.sink, chunk.data)
+            _write_all(worker.process.sink, chunk.data)
         except BrokenPipeError:
             self._replace(worker)
 
     def finished(self, *, wake: int, timeout_s: float | None) -> list[Verdicts]:
         """Return finished chunks; wait for one, for the wake descriptor to be readable, or for the timeout."""
         readable = wait_readable(
-            [wake, *(worker.source for worker in self._workers)], timeout_s=0 if self._given_up else timeout_s
+            [wake, *(worker.process.source for worker in self._workers)], timeout_s=0 if self._given_up else timeout_s
         )
         done: list[Verdicts] = []
         for worker in list(self._workers):
             # A worker that was replaced meanwhile has no descriptor any more.
-            if worker in self._workers and worker.source in readable:
+            if worker in self._workers and worker.process.source in readable:
                 done += self._receive(worker)
         done += self._given_up
         self._given_up = []
@@ -155,7 +138,7 @@ class ProcessVerifier:
 
     def _receive(self, worker: _Worker) -> list[Verdicts]:
         try:
-            data = os.read(worker.source, _READ_BYTES)
+            data = os.read(worker.process.source, _READ_BYTES)
         except BlockingIOError:
             return []
         worker.received += data
@@ -314,24 +297,6 @@ def _write_all(descriptor: int, data: bytes) -> None:
 
 
 def _dispose(worker: _Worker) -> None:
-    worker.process.kill()
-    for stream in (worker.process.stdin, worker.process.stdout):
-        if stream is not None:
-            stream.close()
-    worker.process.wait()
-
-
-def _widen(descriptor: int) -> None:
-    """Make room in the pipe for the chunks in flight, so that sending seldom waits for the worker."""
-    try:
-        fcntl.fcntl(descriptor, fcntl.F_SETPIPE_SZ, _PIPE_BYTES)
-    except (OSError, AttributeError):
-        # The system's limit on pipe memory is reached, or there is no such call: sending then waits, nothing is lost.
-        return
-
-
-def _worker_environment() -> dict[str, str]:
-    """Let the worker find this very package, whatever made it importable here."""
-    source = str(Path(shuiqiao.__file__).parent.parent)
-    inherited = os.environ.get("PYTHONPATH")
-    return {**os.environ, "PYTHONPATH": f"{source}{os.pathsep}{inherited}" if inherited else source}
+    worker.process.end()
+    os.close(worker.process.sink)
+    os.close(worker.process.source)

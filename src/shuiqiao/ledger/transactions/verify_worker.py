@@ -1,19 +1,18 @@
-"""The process that checks signatures for an engine: jobs in on standard input, verdicts out on standard output.
+"""The worker that checks signatures for an engine: jobs in, verdicts out.
 
-``verifiers`` starts it as ``python -m shuiqiao.ledger.transactions.verify_worker SUITE``. It depends on nothing of the
-process that started it, loads the crypto room only, and ends when its input does. The parent wrote what it reads:
+``verifiers`` starts it. It loads the crypto room only and ends when its input does. The parent wrote what it reads:
 lengths are trusted; keys, messages and signatures are not.
 """
 
 from __future__ import annotations
 
 import os
-import signal
 import struct
-import sys
 from collections.abc import Sequence
+from contextlib import suppress
 from typing import BinaryIO, Final
 
+from shuiqiao.base.worker_process import begin_worker
 from shuiqiao.crypto.model import CipherSuite
 from shuiqiao.crypto.suites import get_suite
 
@@ -59,18 +58,11 @@ def serve(suite: CipherSuite, source: BinaryIO, sink: BinaryIO) -> None:
         sink.flush()
 
 
-def main() -> None:
-    """Serve the suite named on the command line."""
+def main(suite: str) -> None:
+    """Serve the suite of a name."""
     # Everything waits for the one thread that writes blocks: where cores are short, it goes first.
     os.nice(NICENESS)
-    # Ctrl-C reaches the whole process group; the engine decides when its workers end, by closing their input.
-    signal.signal(signal.SIGINT, signal.SIG_IGN)
-    try:
-        serve(get_suite(sys.argv[1]), sys.stdin.buffer, sys.stdout.buffer)
-    except BrokenPipeError:
-        # The engine is gone and nobody reads the verdicts; what Python still holds for them goes nowhere.
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
-
-
-if __name__ == "__main__":
-    main()
+    source, sink = begin_worker()
+    # Where the engine is gone nobody reads the verdicts; what is left of them goes nowhere.
+    with suppress(BrokenPipeError), open(source, "rb") as jobs, open(sink, "wb", buffering=0) as verdicts:  # noqa: PTH123
+        serve(get_suite(suite), jobs, verdicts)

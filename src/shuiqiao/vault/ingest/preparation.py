@@ -4,17 +4,14 @@
 for the ingest to say. Large sources are prepared in worker processes; results keep their order. Memory is bounded: at
 most ``IN_FLIGHT_PER_WORKER`` chunks per worker are on their way at any time.
 
-Workers are spawned, not forked: a fork of a process with threads and an open LMDB environment is not safe. Each holds
-one pipe to this process and ends when the pipe does, so a killed ingest leaves none behind. The workers of a
-``ProcessPoolExecutor`` share one pipe for their results: where one is killed while it writes, the pool waits for the
-rest of the message for ever (ADR 0032). So ``concurrent.futures`` feeds the workers here, and does not make them.
+The workers of a ``ProcessPoolExecutor`` share one pipe for their results: where one is killed while it writes, the pool
+waits for the rest of the message for ever (ADR 0032). So ``concurrent.futures`` feeds the workers here, and does not
+make them.
 """
 
 from __future__ import annotations
 
-import multiprocessing
 import pickle
-import signal
 import sys
 from collections import deque
 from collections.abc import Callable, Generator, Iterable, Iterator
@@ -30,6 +27,7 @@ import numpy.typing as npt
 import pyarrow as pa
 
 from shuiqiao.base.errors import ShuiqiaoError, Unavailable
+from shuiqiao.base.worker_process import WorkerProcess, begin_worker
 from shuiqiao.standards.columns import binary_list, encode_group
 from shuiqiao.standards.model import RecordType
 from shuiqiao.standards.validation import Issue, validate_batch
@@ -109,7 +107,7 @@ def encode_and_hash(
 IN_FLIGHT_PER_WORKER = 2
 """One chunk in work and one waiting keeps a worker busy; more would only cost memory."""
 
-_JOIN_TIMEOUT_S = 10.0
+_END_TIMEOUT_S = 10.0
 
 PrepareAll = Callable[[Iterable[Chunk]], Iterator[tuple[Chunk, PreparedRows]]]
 """Yields every chunk, without its rows and salts, with its prepared rows, in order.
@@ -170,25 +168,23 @@ class _Worker:
     """This process's end of one worker."""
 
     def __init__(self, hash_name: str) -> None:
-        context = multiprocessing.get_context("spawn")
-        self._pipe, theirs = context.Pipe()
-        self._process = context.Process(target=run_worker, args=(theirs, hash_name), name="vault-worker", daemon=True)
-        self._process.start()
-        theirs.close()
+        self._process = WorkerProcess(run_worker, hash_name)
+        self._sink: Connection[Any, Any] = Connection(self._process.sink, readable=False)
+        self._source: Connection[Any, Any] = Connection(self._process.source, writable=False)
 
     def send(self, chunk: Chunk) -> None:
         """Hand over a chunk; waits while the worker's pipe is full."""
         with self._lost_is_unavailable():
-            _send(self._pipe, replace(chunk, rows=None))
-            self._pipe.send_bytes(_ipc(chunk.rows))
+            _send(self._sink, replace(chunk, rows=None))
+            self._sink.send_bytes(_ipc(chunk.rows))
 
     def receive(self) -> PreparedRows:
         """Return the oldest result that is due; raises what preparing raised."""
         with self._lost_is_unavailable():
-            answer = self._pipe.recv()
+            answer = self._source.recv()
             if isinstance(answer, Exception):
                 raise answer
-            rows, groups = _from_ipc(self._pipe.recv_bytes()), _from_ipc(self._pipe.recv_bytes())
+            rows, groups = _from_ipc(self._source.recv_bytes()), _from_ipc(self._source.recv_bytes())
         prepared: PreparedRows = answer
         return replace(prepared, hashed=replace(prepared.hashed, rows=rows, groups=tuple(groups.columns)))
 
@@ -197,17 +193,16 @@ class _Worker:
         try:
             yield
         except (EOFError, OSError) as error:
-            self._process.join(timeout=_JOIN_TIMEOUT_S)
+            code = self._process.exit_code(timeout_s=_END_TIMEOUT_S)
             raise Unavailable(
-                "vault.worker_lost", f"a worker process of the ingest ended (exit code {self._process.exitcode})"
+                "vault.worker_lost", f"a worker process of the ingest ended (exit code {code})"
             ) from error
 
     def end(self) -> None:
         """End the worker, in the midst of its work if it has any, and wait for it."""
-        self._process.kill()
-        self._process.join()
-        self._process.close()
-        self._pipe.close()
+        self._process.end()
+        self._sink.close()
+        self._source.close()
 
 
 class _WithoutPandas(MetaPathFinder):
@@ -223,23 +218,24 @@ class _WithoutPandas(MetaPathFinder):
             raise ModuleNotFoundError("a worker of the ingest does without pandas", name=fullname)
 
 
-def run_worker(pipe: Connection[Any, Any], hash_name: str) -> None:
-    """Prepare chunks from a pipe until it closes: the main function of a worker process."""
-    # An interrupt at the terminal reaches every process; the one that writes decides, this one ends with its pipe.
-    signal.signal(signal.SIGINT, signal.SIG_IGN)
+def run_worker(hash_name: str) -> None:
+    """Prepare chunks until there are no more: the main function of a worker process."""
+    read_from, write_to = begin_worker()
+    source: Connection[Any, Any] = Connection(read_from, writable=False)
+    sink: Connection[Any, Any] = Connection(write_to, readable=False)
     sys.meta_path.insert(0, _WithoutPandas())
     pa.set_cpu_count(1)
     with suppress(EOFError, OSError):
         while True:
-            chunk = replace(pipe.recv(), rows=_from_ipc(pipe.recv_bytes()))
+            chunk = replace(source.recv(), rows=_from_ipc(source.recv_bytes()))
             try:
                 prepared = prepare(chunk, hash_name=hash_name)
             except ShuiqiaoError as error:
-                _send(pipe, error)
+                _send(sink, error)
             except Exception as error:  # noqa: BLE001 - every error is for the process that ingests
-                _send(pipe, RuntimeError(f"a worker of the ingest failed: {type(error).__name__}: {error}"))
+                _send(sink, RuntimeError(f"a worker of the ingest failed: {type(error).__name__}: {error}"))
             else:
-                _answer(pipe, prepared)
+                _answer(sink, prepared)
 
 
 def _answer(pipe: Connection[Any, Any], prepared: PreparedRows) -> None:

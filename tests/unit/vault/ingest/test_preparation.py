@@ -1,7 +1,8 @@
 from __future__ import annotations
 
 import gc
-import multiprocessing
+import os
+import signal
 import time
 from pathlib import Path
 
@@ -12,6 +13,7 @@ from shuiqiao.base.errors import Unavailable
 from shuiqiao.standards.readers.source import open_source
 from shuiqiao.vault.ingest.preparation import Chunk, open_preparers
 from vault_world import CATALOGUE, invoice, write_rows
+from worker_pids import worker_pids
 
 
 def views_of_a_bytesio():
@@ -34,21 +36,21 @@ def test_the_error_of_a_lost_worker_keeps_no_view_of_a_bytesio():
     )
     gc.collect()
     with open_preparers(hash_name="sha256", workers=1) as prepare_all:
-        for child in multiprocessing.active_children():
-            child.kill()
-            child.join()
+        (worker,) = worker_pids("run_worker")
+        os.kill(worker, signal.SIGKILL)
+        wait_until(worker, "Z")
         with pytest.raises(Unavailable, match=r"vault\.worker_lost.*exit code -9") as lost:
             list(prepare_all([chunk]))
         assert isinstance(lost.value.__cause__, BrokenPipeError)
         assert views_of_a_bytesio() == []
 
 
-def wait_until_it_waits(process):
-    """Return when a process did nothing for a while: it writes into a pipe that nobody reads."""
-    idle = 0
-    while idle < 20:
-        state = Path(f"/proc/{process.pid}/stat").read_text(encoding="utf-8").rpartition(")")[2].split()[0]
-        idle = idle + 1 if state == "S" else 0
+def wait_until(pid, state):
+    """Return when a process is in a state for a while: S waits (it writes and nobody reads), Z has ended."""
+    seen = 0
+    while seen < 20:
+        found = Path(f"/proc/{pid}/stat").read_text(encoding="utf-8").rpartition(")")[2].split()[0]
+        seen = seen + 1 if found == state else 0
         time.sleep(0.01)
 
 
@@ -71,8 +73,8 @@ def test_a_worker_that_is_killed_while_it_writes_its_result_is_told(tmp_path):
     with open_preparers(hash_name="sha256", workers=1) as prepare_all:
         prepared = prepare_all(chunks)
         assert next(prepared)[1].read == 2000
-        (worker,) = multiprocessing.active_children()
-        wait_until_it_waits(worker)
-        worker.kill()
+        (worker,) = worker_pids("run_worker")
+        wait_until(worker, "S")
+        os.kill(worker, signal.SIGKILL)
         with pytest.raises(Unavailable, match=r"vault\.worker_lost.*exit code -9"):
             next(prepared)

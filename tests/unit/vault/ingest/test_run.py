@@ -1,7 +1,8 @@
 from __future__ import annotations
 
 import json
-import multiprocessing
+import os
+import signal
 from collections import Counter
 from datetime import date
 
@@ -10,6 +11,7 @@ import pytest
 from shuiqiao.base.errors import Conflict, InvalidInput, Unavailable
 from shuiqiao.vault.contract import AMEND, COMMIT
 from vault_world import CATALOGUE, EVER, grade, invoice, payment, write_rows
+from worker_pids import worker_pids
 
 SUITES = ("intl", "gm")
 
@@ -289,7 +291,7 @@ def test_an_anchor_that_fails_ends_an_ingest_with_workers_and_the_next_takes_it_
     path = write_rows(tmp_path / "a.parquet", "invoice_issued", map(invoice, range(200)))
     with pytest.raises(Interrupted):
         world.ingest(path, anchor=BrokenAnchor(world.anchor, fail_at=2, after=False))
-    assert multiprocessing.active_children() == []
+    assert worker_pids("run_worker") == []
     assert world.ingest(path).anchors == 24
     assert world.verify(world.disclose("91320100MA1000000A")).record_count == 200
 
@@ -299,8 +301,8 @@ def test_a_worker_process_that_dies_is_told_and_the_next_run_takes_it_up(open_wo
     path = write_rows(tmp_path / "a.parquet", "invoice_issued", map(invoice, range(200)))
 
     def kill_workers(*_):
-        for child in multiprocessing.active_children():
-            child.kill()
+        for pid in worker_pids("run_worker"):
+            os.kill(pid, signal.SIGKILL)
 
     with pytest.raises(Unavailable, match=r"vault\.worker_lost"):
         world.vault.ingest([path], anchor=world.anchor, progress=kill_workers)
