@@ -104,6 +104,7 @@ def test_the_published_churn_curve_peaks_where_its_readers_found_it(data_folder)
         rate_step=Decimal("0.0040"),
         funding_rate=Decimal(0),
         operating_rate=Decimal(0),
+        lgd=Decimal("0.50"),
     )
     peaks = []
     for place in (1, 2, 3):
