@@ -163,8 +163,8 @@ def test_nothing_runs_off_the_side_without_script(open_page):
 
 
 def test_a_phone_gets_the_narrow_picture_and_a_desk_the_wide_one(open_page):
-    phone, desk = open_page(width=390), open_page(width=1280)
-    for page, shown, hidden in ((phone, "narrow", "wide"), (desk, "wide", "narrow")):
+    phone, wide = open_page(width=390), open_page(width=1280)
+    for page, shown, hidden in ((phone, "narrow", "wide"), (wide, "wide", "narrow")):
         assert page.locator(f".zh > .flowpicture.{shown}").is_visible()
         assert page.locator(f".zh > .flowpicture.{hidden}").is_hidden()
 

@@ -216,8 +216,8 @@ class ConsortiumWorld:
         self, consent: OwnedId, *, bank: Institution | None = None, amount_fen: int = 50_000_000
     ) -> Application:
         """An application at a bank under a consent."""
-        desk = (bank or self.bank).lending
-        return desk.apply(PRODUCT, taxpayer=TAXPAYER, consent=consent, amount_fen=amount_fen)
+        lending = (bank or self.bank).lending
+        return lending.apply(PRODUCT, taxpayer=TAXPAYER, consent=consent, amount_fen=amount_fen)
 
     def evidence(self, consent: OwnedId, *, bank: Institution | None = None) -> bytes:
         """The id of a request that was answered, proven and acknowledged."""

@@ -23,7 +23,7 @@ from typing import TYPE_CHECKING, Any
 
 from shuiqiao.base.errors import Conflict, Denied, IntegrityError, InvalidInput, ShuiqiaoError, Unavailable
 from shuiqiao.base.ids import MemberId, OwnedId, Uscc, new_id, split_owned_id
-from shuiqiao.consent.model import FIELD_CODES, FieldCode, Mode, field_code, verify_usable
+from shuiqiao.consent.model import FIELD_CODES, FieldCode, field_code, verify_usable
 from shuiqiao.consent.service import find_grant
 from shuiqiao.exchange.ceilings import (
     counted_from_ms,
@@ -45,7 +45,7 @@ from shuiqiao.exchange.model import (
     UsageEntry,
     request_key,
 )
-from shuiqiao.exchange.modes.disclose import Disclose
+from shuiqiao.exchange.modes.built import answer_modes
 from shuiqiao.exchange.store import AskedRow, request_in_progress
 from shuiqiao.ledger.state.machine import NETWORK_GATE
 from shuiqiao.ledger.transactions.document import decode_document
@@ -53,13 +53,13 @@ from shuiqiao.members.roster import is_suspended, member_record
 from shuiqiao.vault.contract import leaf_lookup
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Mapping
+    from collections.abc import Iterator
 
     from shuiqiao.base.ids import Entropy
     from shuiqiao.consent.model import ConsentArtefact
     from shuiqiao.consent.service import ConsentService
     from shuiqiao.crypto.model import CipherSuite, SigningKey
-    from shuiqiao.exchange.modes.port import Answer, AnswerMode, RecordSource
+    from shuiqiao.exchange.modes.port import Answer, RecordSource
     from shuiqiao.exchange.store import ProviderStore
     from shuiqiao.ledger.transactions.submitter import LedgerSubmitter
     from shuiqiao.standards.model import Catalogue
@@ -98,7 +98,7 @@ class Provider:
         self._vault = vault
         self._key = key
         self._suite = suite
-        self._modes: Mapping[Mode, AnswerMode] = {Mode.DISCLOSE: Disclose(suite=suite, catalogue=catalogue)}
+        self._modes = answer_modes(suite=suite, catalogue=catalogue)
         self._entropy = entropy
         self._beginning = threading.Lock()
         self._in_progress: set[OwnedId] = set()

@@ -24,7 +24,6 @@ from typing import TYPE_CHECKING, Any, Protocol
 from shuiqiao.base.clock import MS_PER_DAY, iso_from_ms
 from shuiqiao.base.errors import Denied, IntegrityError, InvalidInput, ShuiqiaoError, Unavailable
 from shuiqiao.base.ids import MemberId, new_id
-from shuiqiao.consent.model import Mode
 from shuiqiao.exchange.ceilings import data_life_days, verify_covered, verify_request_within_ceiling
 from shuiqiao.exchange.changes import ChangedRecord, changed_records, leaves_of
 from shuiqiao.exchange.contract import ACKNOWLEDGE, REQUEST, AccessAcknowledgeBody, AccessRequestBody
@@ -35,20 +34,20 @@ from shuiqiao.exchange.manifest import (
 )
 from shuiqiao.exchange.messages import decode_request, encode_request, open_answer
 from shuiqiao.exchange.model import AnswerContent, DataRequest, RequestMessage, RequestStatus, request_key
-from shuiqiao.exchange.modes.disclose import Disclose
+from shuiqiao.exchange.modes.built import answer_modes
 from shuiqiao.exchange.store import ReceivedRow
 from shuiqiao.vault.contract import batch_lookup, leaf_lookup
 from shuiqiao.vault.disclosure import decode_disclosure
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable, Iterator, Mapping
+    from collections.abc import Callable, Iterable, Iterator
 
     from shuiqiao.base.ids import Entropy, OwnedId
     from shuiqiao.consent.model import ConsentArtefact
     from shuiqiao.consent.service import ConsentFile
     from shuiqiao.crypto.model import CipherSuite, SealingKey, SigningKey
     from shuiqiao.exchange.model import AnswerManifest
-    from shuiqiao.exchange.modes.port import AnswerMode, Proven
+    from shuiqiao.exchange.modes.port import Proven
     from shuiqiao.exchange.store import ErasureRow, RecipientStore, RequestRow
     from shuiqiao.ledger.model import StateView
     from shuiqiao.ledger.transactions.submitter import LedgerSubmitter
@@ -125,7 +124,7 @@ class Recipient:
         self._sealing_key = sealing_key
         self._suite = suite
         self._catalogue = catalogue
-        self._modes: Mapping[Mode, AnswerMode] = {Mode.DISCLOSE: Disclose(suite=suite, catalogue=catalogue)}
+        self._modes = answer_modes(suite=suite, catalogue=catalogue)
         self._entropy = entropy
 
     def obtain(self, wanted: DataRequest, *, provider: ProviderLink) -> ReceivedData:

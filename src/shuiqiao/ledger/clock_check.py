@@ -2,7 +2,7 @@
 
 Block times only rise, so a block that was once dated ahead forces every later one behind it: what is signed by a right
 clock is then refused as expired until that time has come. So a clock is held against the newest block before it orders
-and before it cosigns, and whoever is refused for a clock is told that it is the clock, with both times [LEDGER-TIME-1].
+and before it cosigns, and a refusal names the clock and both times [LEDGER-TIME-1].
 Which clock is right nobody here can know. So what may be read ends by whichever is later, and what cannot be undone is
 done by a time that is sure [LEDGER-TIME-3].
 """

@@ -37,8 +37,6 @@ FEATURE_ENGINES = 2
 """Applicants whose features are computed at once; the others under way wait for an engine."""
 
 _DAYS_PER_MONTH = 30.4375
-_CHURN_BANDS = {Grade.A: "A", Grade.B: "B"}
-_WORST_BAND = "C"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -160,7 +158,7 @@ class Assessor:
         price = compute_price(
             default_probability=score.default_probability,
             limit_fen=limit.limit_fen,
-            curve=self._churn[_WORST_BAND if grade is None else _CHURN_BANDS.get(grade, _WORST_BAND)],
+            curve=self._churn[self._product.churn_band(grade)],
             terms=self._product.pricing,
         )
         return Offer(limit=limit, price=price)

@@ -29,6 +29,7 @@ from shuiqiao.standards.tax_credit_grade import Grade
 MAX_BANDS = 16
 """Risk bands of a product; the trade uses four to ten."""
 
+_ChurnBand = Annotated[str, Meta(pattern=r"^[A-Z]\Z", max_length=1)]
 _Number = Annotated[str, Meta(pattern=r"^[0-9]{1,3}(\.[0-9]{1,6})?\Z", max_length=10)]
 """A decimal from 0 to under 1,000, as text."""
 
@@ -91,14 +92,20 @@ class _Price(_Form, frozen=True, forbid_unknown_fields=True, kw_only=True):
     operating_rate: _Number
 
 
+class _Churn(_Form, frozen=True, forbid_unknown_fields=True, kw_only=True):
+    by_grade: dict[Grade, _ChurnBand]
+    others: _ChurnBand
+
+
 class _ProductFile(_Form, frozen=True, forbid_unknown_fields=True, kw_only=True):
     id: ProductId
     names: _Names
     min_age_months: Annotated[int, Meta(ge=0, le=1200)]
-    needs_recent_sales: bool
+    max_days_without_sales: Annotated[int, Meta(ge=1, le=3660)] | None = None
     refer_above: _Number
     limit: _Limit
     price: _Price
+    churn: _Churn
 
     def product(self) -> Product:
         """Return the product."""
@@ -108,8 +115,10 @@ class _ProductFile(_Form, frozen=True, forbid_unknown_fields=True, kw_only=True)
             limit=self.limit.rules(),
             pricing=PricingTerms(**self.price.decimals()),
             min_age_months=self.min_age_months,
-            needs_recent_sales=self.needs_recent_sales,
+            max_days_without_sales=self.max_days_without_sales,
             refer_above=Decimal(self.refer_above),
+            churn_bands=self.churn.by_grade,
+            other_churn_band=self.churn.others,
         )
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 from decimal import Decimal
 from enum import StrEnum
@@ -69,7 +70,9 @@ class Product:
     """A loan product: how credit computes its limit and price, and what the bank asks beside them.
 
     refer_above: probability of default from which a person decides; beyond the last risk band of ``limit`` the product
-    refuses. A bank names the product in the consent, so the enterprise knows which rules apply.
+    refuses. max_days_without_sales: None where it does not matter. churn_bands, other_churn_band: which of the bank's
+    churn curves is that of a firm of a grade, and of any other firm. A bank names the product in the consent, so the
+    enterprise knows which rules apply.
     """
 
     id: str
@@ -77,8 +80,14 @@ class Product:
     limit: LimitRules
     pricing: PricingTerms
     min_age_months: int
-    needs_recent_sales: bool
+    max_days_without_sales: int | None
     refer_above: Decimal
+    churn_bands: Mapping[Grade, str]
+    other_churn_band: str
+
+    def churn_band(self, grade: Grade | None) -> str:
+        """Return the name of the churn curve for a firm of a grade, None for one without."""
+        return self.other_churn_band if grade is None else self.churn_bands.get(grade, self.other_churn_band)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -13,9 +13,6 @@ from decimal import Decimal
 from shuiqiao.credit.limit import LimitRefusal
 from shuiqiao.lending.model import ApplicantFacts, Offer, Outcome, Product, RuleCode
 
-RECENT_SALES_DAYS = 92
-"""Tax loans of the trade tolerate three months without invoices."""
-
 _REVIEW = frozenset({RuleCode.RISK_NEEDS_REVIEW})
 
 _LIMIT_RULES = {
@@ -55,9 +52,8 @@ def _eligibility(product: Product, facts: ApplicantFacts) -> Iterator[RuleCode]:
         yield RuleCode.TOO_YOUNG
     if facts.has_open_arrears:
         yield RuleCode.ARREARS_OPEN
-    if product.needs_recent_sales and (
-        facts.days_since_last_sale is None or facts.days_since_last_sale > RECENT_SALES_DAYS
-    ):
+    most = product.max_days_without_sales
+    if most is not None and (facts.days_since_last_sale is None or facts.days_since_last_sale > most):
         yield RuleCode.NO_RECENT_SALES
 
 

@@ -72,6 +72,7 @@ def _anchors(page: Path) -> set[str]:
 
 
 PAGES = _pages()
+INDEX = Path("docs/index.md")
 BLOCKS = [block for page in PAGES for block in _blocks(page)]
 CONSOLE = [block for block in BLOCKS if block.info == "console"]
 PYTHON = [block for block in BLOCKS if block.info == "python"]
@@ -82,6 +83,13 @@ def test_the_pages_of_every_reader_are_there() -> None:
         Path("docs/tutorials") / f"{role}.md" for role in ("tax-bureau", "bank", "regulator", "enterprise", "outsider")
     }
     assert expected <= set(PAGES)
+
+
+def test_the_index_leads_to_every_page() -> None:
+    linked = {(ROOT / "docs" / match["target"].partition("#")[0]).resolve() for match in LINK.finditer(_prose(INDEX))}
+    assert [
+        str(page) for page in PAGES if page.parts[0] == "docs" and page != INDEX and ROOT / page not in linked
+    ] == []
 
 
 @pytest.mark.parametrize("page", PAGES, ids=str)

@@ -46,7 +46,7 @@ def test_every_member_has_the_same_ledger(world):
 
 
 @pytest.mark.parametrize(
-    ("desk", "member"),
+    ("service", "member"),
     [
         ("vault", "bank"),
         ("consent_service", "bank"),
@@ -58,9 +58,9 @@ def test_every_member_has_the_same_ledger(world):
         ("statistics", "bank"),
     ],
 )
-def test_a_desk_is_for_its_role(world, desk, member):
+def test_a_service_is_for_its_role(world, service, member):
     with pytest.raises(Denied) as caught:
-        getattr(getattr(world, member), desk)
+        getattr(getattr(world, member), service)
     assert caught.value.code == "node.role_wrong"
 
 

@@ -1,4 +1,4 @@
-"""The bank's desk on a real ledger, and what the regulator learns of its decisions."""
+"""A bank's lending on a real ledger, and what the regulator learns of its decisions."""
 
 from __future__ import annotations
 
@@ -126,10 +126,10 @@ def test_a_refused_applicant_gets_nothing_and_no_rate(world):
 
 def test_no_decision_without_an_acknowledged_answer_and_the_application_stays_open(world):
     application = world.applied(world.consent())
-    desk = world.bank.lending
+    lending = world.bank.lending
     assessment = world.assessment(b"\x00" * 16)
     refused = code_of(
-        lambda: desk.decide(application, product=worlds.PRODUCT, assessment=assessment, regulator=REGULATOR)
+        lambda: lending.decide(application, product=worlds.PRODUCT, assessment=assessment, regulator=REGULATOR)
     )
     assert refused == "lending.evidence_missing"
     assert application.id not in decisions(world)
@@ -139,10 +139,10 @@ def test_no_decision_without_an_acknowledged_answer_and_the_application_stays_op
 def test_a_refused_decision_can_be_made_again_on_evidence(world):
     consent = world.consent()
     application = world.applied(consent)
-    desk = world.bank.lending
+    lending = world.bank.lending
     bare = {"product": worlds.PRODUCT, "regulator": REGULATOR}
-    assert code_of(lambda: desk.decide(application, assessment=world.assessment(bytes(16)), **bare), Denied)
-    recorded = desk.decide(application, assessment=world.assessment(world.evidence(consent)), **bare)
+    assert code_of(lambda: lending.decide(application, assessment=world.assessment(bytes(16)), **bare), Denied)
+    recorded = lending.decide(application, assessment=world.assessment(world.evidence(consent)), **bare)
     assert applications(world)[application.id] == "approved"
     assert recorded.decision.application == application.id
     world.hand_in(recorded)
@@ -152,9 +152,9 @@ def test_evidence_under_another_consent_is_foreign(world):
     application = world.applied(world.consent())
     request = world.evidence(world.consent())
     assessment = world.assessment(request)
-    desk = world.bank.lending
+    lending = world.bank.lending
     refused = code_of(
-        lambda: desk.decide(application, product=worlds.PRODUCT, assessment=assessment, regulator=REGULATOR)
+        lambda: lending.decide(application, product=worlds.PRODUCT, assessment=assessment, regulator=REGULATOR)
     )
     assert refused == "lending.evidence_foreign"
 
@@ -163,10 +163,10 @@ def test_an_application_is_decided_once(world):
     consent = world.consent()
     application = world.applied(consent)
     assessment = world.assessment(world.evidence(consent))
-    desk, terms = world.bank.lending, {"product": worlds.PRODUCT, "regulator": REGULATOR}
-    first = desk.decide(application, assessment=assessment, **terms)
+    lending, terms = world.bank.lending, {"product": worlds.PRODUCT, "regulator": REGULATOR}
+    first = lending.decide(application, assessment=assessment, **terms)
     changed = replace(assessment, industry=None)
-    assert code_of(lambda: desk.decide(application, assessment=changed, **terms)) == "lending.decision_on_file"
+    assert code_of(lambda: lending.decide(application, assessment=changed, **terms)) == "lending.decision_on_file"
     assert decisions(world)[application.id] == str(first.decision.outcome)
     world.hand_in(first)
 

@@ -105,7 +105,7 @@ def test_an_act_that_was_refused_is_redone_once_it_may_be(node):
 
 
 def test_an_application_that_was_refused_is_taken_back(node):
-    """A bureau is no bank: what its desk noted for an application goes with it."""
+    """A bureau is no bank: what its lending service noted for an application goes with it."""
     consent = owned_id("bureau", bytes(16))
     application = Application(
         id=b"a" * 16, product="loan", taxpayer="91440300MA5EXAMPL1", consent=consent, amount_fen=1, submitted_ms=1

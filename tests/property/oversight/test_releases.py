@@ -102,22 +102,22 @@ def release_store():
 def test_what_one_day_adds_to_another_is_a_release_by_itself(decisions, days, data):
     """[LENDING-9]: who subtracts yesterday's totals from today's is left with cells of k firms, or with nothing."""
     with release_store() as kept:
-        desk = StatisticsService(store=kept, clock=ManualClock(1))
+        service = StatisticsService(store=kept, clock=ManualClock(1))
         counted = Counter()
         for day in sorted(days):
             late = data.draw(st.sets(st.integers(0, 120), max_size=5), label="openings that are late")
             opened = [one for number, one in enumerate(decisions[:day]) if number not in late]
-            before = desk.releases()
+            before = service.releases()
             new = [one for one in opened if one.application not in counted]
             try:
-                release = desk.publish(opened)
+                release = service.publish(opened)
             except Conflict:
-                assert desk.releases() == before
+                assert service.releases() == before
                 assert len({one.firm for one in new}) < 5
                 continue
-            assert desk.releases() == (*before, release)
+            assert service.releases() == (*before, release)
             assert (release.number, release.decisions) == (len(before) + 1, len(new))
             assert release.tables == tabulate(new, least_firms=5) != ()
             counted.update(one.application for one in new)
         assert set(counted.values()) <= {1}
-        assert sum(release.decisions for release in desk.releases()) == len(counted)
+        assert sum(release.decisions for release in service.releases()) == len(counted)

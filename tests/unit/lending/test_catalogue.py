@@ -28,8 +28,8 @@ def test_both_products_are_published():
 
 def test_the_products_ask_what_their_files_say():
     tax, invoice = (load_products()[name] for name in ("tax-credit-loan", "invoice-loan"))
-    assert (tax.min_age_months, tax.needs_recent_sales, tax.refer_above) == (24, True, D("0.12"))
-    assert (invoice.min_age_months, invoice.needs_recent_sales, invoice.refer_above) == (0, True, D("0.12"))
+    assert (tax.min_age_months, tax.max_days_without_sales, tax.refer_above) == (24, 92, D("0.12"))
+    assert (invoice.min_age_months, invoice.max_days_without_sales, invoice.refer_above) == (0, 92, D("0.12"))
 
 
 @pytest.mark.parametrize("name", ["tax-credit-loan", "invoice-loan"])
@@ -98,8 +98,11 @@ def test_a_product_has_so_many_risk_bands_and_no_more():
         ("= 24", "= -1"),
         ("= 24", "= 1201"),
         ("= 24", '= "24"'),
-        ("needs_recent_sales = true", "needs_recent_sales = 1"),
-        ("needs_recent_sales = true\n", ""),
+        ("max_days_without_sales = 92", "max_days_without_sales = 0"),
+        ("max_days_without_sales = 92", "max_days_without_sales = 3661"),
+        ('others = "C"', 'others = ""'),
+        ('others = "C"\n', ""),
+        ('by_grade = { A = "A"', 'by_grade = { E = "A"'),
         ('refer_above = "0.12"', "refer_above = 0.12"),
         ('refer_above = "0.12"', 'refer_above = "a lot"'),
         ('refer_above = "0.12"', 'refer_above = "NaN"'),

@@ -86,7 +86,7 @@ def test_each_reason_for_no_limit_is_its_own_rule(refusal, rule):
 
 
 def test_a_product_that_asks_for_no_sales_or_age_breaks_on_neither():
-    product = replace(PRODUCT, min_age_months=0, needs_recent_sales=False)
+    product = replace(PRODUCT, min_age_months=0, max_days_without_sales=None)
     facts = replace(GOOD, age_months=None, days_since_last_sale=None)
     assert rules_for(facts, product=product) == ()
     assert rules_for(replace(facts, age_months=0), product=replace(product, min_age_months=1)) == (RuleCode.TOO_YOUNG,)

@@ -88,7 +88,7 @@ class Candidate(msgspec.Struct, frozen=True, kw_only=True):
     """Public keys whose signature over this very transaction was already verified."""
 
 
-class Outcome(msgspec.Struct, frozen=True, kw_only=True):
+class TransactionOutcome(msgspec.Struct, frozen=True, kw_only=True):
     """What became of one transaction of a block."""
 
     transaction: Transaction
@@ -113,7 +113,7 @@ class BlockResult:
     """An executed block; its state writes stand in the overlay it was executed on."""
 
     context: BlockContext
-    outcomes: tuple[Outcome, ...]
+    outcomes: tuple[TransactionOutcome, ...]
     """One for each candidate, in order."""
     accepted: tuple[Transaction, ...]
     entry: bytes | None
@@ -202,14 +202,14 @@ class StateMachine:
         # [EPOCH-4]: the block is closed under the epoch before it, whatever it changes.
         epoch = self.key_ring.epoch_number(overlay)
         ledger = _ReplayLedger(replay, overlay, digest=self.suite.digest, time_ms=ctx.time_ms)
-        outcomes: list[Outcome] = []
+        outcomes: list[TransactionOutcome] = []
         spent = 0
         for candidate in candidates:
             tx = candidate.transaction
             expected = expected_work(tx)
             refusal = refused_version(tx, versions) or _refused_work(tx, spent + expected)
             if refusal is not None:
-                outcomes.append(Outcome(transaction=tx, refusal=refusal))
+                outcomes.append(TransactionOutcome(transaction=tx, refusal=refusal))
                 continue
             outcome = self._execute(candidate, overlay, ctx, is_new=ledger.is_new(tx))
             overlay.require_readable()
@@ -221,7 +221,7 @@ class StateMachine:
 
     def _finish_block(
         self,
-        outcomes: Sequence[Outcome],
+        outcomes: Sequence[TransactionOutcome],
         overlay: OverlayState,
         ctx: BlockContext,
         ledger: _ReplayLedger,
@@ -246,7 +246,9 @@ class StateMachine:
             replay_records=tuple(ledger.records),
         )
 
-    def _execute(self, candidate: Candidate, overlay: OverlayState, ctx: BlockContext, *, is_new: bool) -> Outcome:
+    def _execute(
+        self, candidate: Candidate, overlay: OverlayState, ctx: BlockContext, *, is_new: bool
+    ) -> TransactionOutcome:
         tx = candidate.transaction
         overlay.begin()
         try:
@@ -265,11 +267,11 @@ class StateMachine:
             raise
         except ShuiqiaoError as error:
             overlay.drop()
-            return Outcome(transaction=tx, refusal=error)
+            return TransactionOutcome(transaction=tx, refusal=error)
         except Exception as error:  # noqa: BLE001 - a contract's defect refuses its transaction, it never halts a node
             overlay.drop()
-            return Outcome(transaction=tx, refusal=_contract_failed(tx, error), fault=error)
-        return Outcome(transaction=tx, events=events, work=overlay.work)
+            return TransactionOutcome(transaction=tx, refusal=_contract_failed(tx, error), fault=error)
+        return TransactionOutcome(transaction=tx, events=events, work=overlay.work)
 
     def _required_keys(self, tx: Transaction, kind: Kind, state: StateView) -> tuple[bytes, ...]:
         """Return the keys that must sign, in order of kid, after matching them to the kids present [LEDGER-SIGN-1]."""

@@ -162,7 +162,7 @@ class Witness:
         return self._keys.get(policy.witnesses.get(self.member, b""), self._key)
 
     def close(self) -> None:
-        """Release the folder; whoever asks from then on is told that this witness is away."""
+        """Release the folder; later requests are refused, as this witness is away."""
         if not self._is_closed:
             self._is_closed = True
             self._lock.release()

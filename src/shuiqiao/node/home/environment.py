@@ -1,4 +1,4 @@
-"""The environment variables of this product; they stand apart so that the command line's help need not load a node."""
+"""The environment variables of a home; they stand apart so that the command line's help need not load a node."""
 
 from __future__ import annotations
 

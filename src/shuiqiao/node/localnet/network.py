@@ -1,7 +1,7 @@
 """Running a network on one machine: start, look, stop, kill, cut apart, heal.
 
 A validator is two processes: ours, which keeps its ledger, and CometBFT, which agrees with the others. One process more
-relays between them. Each command does its act and ends; what it started lives on (``network_process``).
+relays between them. Each command does its act and ends; what it started lives on (``process``).
 """
 
 from __future__ import annotations

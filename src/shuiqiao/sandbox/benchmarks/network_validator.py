@@ -70,9 +70,9 @@ class Validator:
 
     def _watch_notes(self) -> None:
         size = 0
-        desk = self.ledger.application.extensions
+        extensions = self.ledger.application.extensions
         while not self._ended.is_set():
-            note = desk.wait_for(size + 1, timeout_s=_NOTE_WAIT_S)
+            note = extensions.wait_for(size + 1, timeout_s=_NOTE_WAIT_S)
             if note is not None:
                 size = note.size
                 self._notes.append((size, time.monotonic()))

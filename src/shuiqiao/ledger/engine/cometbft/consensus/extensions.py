@@ -1,8 +1,9 @@
 """Makes notes of the validators' votes, each of which carries a cosignature over the last committed checkpoint.
 
-An extension is one cosignature line (``ledger/cosignature``) or nothing. It counts if it holds, under the policy of the
-last committed state, over the text of the last committed checkpoint; nothing else of this node enters the judgement, so
-all nodes judge alike [ABCI-17]. What was collected goes into the note, never into log, state or block [ABCI-18].
+An extension is one cosignature line (``checkpoints/cosignature.py``) or nothing. It counts if it holds, under the
+policy of the last committed state, over the text of the last committed checkpoint; nothing else of this node enters the
+judgement, so all nodes judge alike [ABCI-17]. What was collected goes into the note, never into log, state or block
+[ABCI-18].
 """
 
 from __future__ import annotations
