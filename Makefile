@@ -29,7 +29,7 @@ test-engines: setup-dev  ## run the consensus tests against every CometBFT versi
 	scripts/install_cometbft.sh v0.38.25 v0.39.4 v0.40.0
 	scripts/build_skewed_cometbft.sh v0.38.25 v0.39.4 v0.40.0
 	failed=0; for version in v0.38.25 v0.39.4 v0.40.0; do \
-		SHUIQIAO_COMETBFT_VERSION=$$version $(BIN)/pytest tests/integration/ledger/cometbft tests/faults/ledger/cometbft || failed=1; \
+		SHUIQIAO_COMETBFT_VERSION=$$version $(BIN)/pytest tests/integration/ledger/engine/cometbft tests/faults/ledger/engine/cometbft || failed=1; \
 	done; exit $$failed
 
 lint: setup-dev  ## style, types, import layers, dead code, dependencies; installs nothing from Debian
