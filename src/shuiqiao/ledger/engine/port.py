@@ -43,10 +43,17 @@ class Listeners:
                 self._listeners.remove(listener)
 
 
+class _Answer(Future[Committed]):
+    """The future of a submission, which nobody can cancel: it may be in a block already."""
+
+    def cancel(self) -> bool:
+        """Return False."""
+        return False
+
+
 def new_answer(refusal: Exception | None = None) -> Future[Committed]:
-    """Return the future of a submission, which nobody can cancel: it may be in a block already."""
-    future: Future[Committed] = Future()
-    future.set_running_or_notify_cancel()
+    """Return the future of a submission, refused already where a refusal is given."""
+    future = _Answer()
     if refusal is not None:
         future.set_exception(refusal)
     return future
