@@ -18,8 +18,8 @@ from shuiqiao.ledger.store.recovery import Recovery
 
 _GC_THRESHOLDS: Final = (100_000, 50, 50)
 """A transaction on its way is some dozen objects that live for some milliseconds and form no cycles. Python's own
-thresholds have the collector visit them again and again, which costs a tenth of the writer's time; this one is above what
-is alive while an engine is full. Garbage in cycles stays a little longer in exchange, some tens of megabytes of it."""
+thresholds have the collector visit them again and again, which costs a tenth of the writer's time; this one is above
+what is alive while an engine is full. Garbage in cycles stays longer in exchange, some tens of megabytes of it."""
 
 
 class LocalLedger:
