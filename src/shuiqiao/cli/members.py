@@ -128,6 +128,24 @@ def members_rotate_key(
     show(rotated.as_json(), as_json=json)
 
 
+@members_app.command("endpoint")
+def members_endpoint(
+    *,
+    url: Annotated[str, typer.Argument(help="https://host:port, or an empty text to take it back 地址.")],
+    home: Home,
+    pin: Annotated[
+        str, typer.Option(help="SHA-256 of the public key (SPKI) of its certificate, in hex 证书公钥指纹.")
+    ] = "",
+    json: Json = False,
+) -> None:
+    """Say on the ledger where other members reach this home's server 公布服务地址."""
+    from shuiqiao.node.governance import put_endpoint
+
+    with open_home(home) as institution:
+        result = put_endpoint(institution, url, pin=pin)
+    show(result, as_json=json)
+
+
 @members_app.command("suspend")
 def members_suspend(
     *,
@@ -375,6 +393,8 @@ def _speak_members(result: Mapping[str, Any]) -> None:
         ]
         role = f"{each['role']} {_ROLE_ZH[each['role']]}"
         say(f"{each['member']:20} {role:22} {', '.join(flags):34} {each['name']} {each['name_zh']}")
+        if each["endpoint"]:
+            say(f"{'':20} at 地址 {each['endpoint']}{' pin ' + each['pin'] if each['pin'] else ''}")
         if each["suspended_until"]:
             say(f"{'':20} SUSPENDED 已停权 {_until(each['suspended_until'])}")
 

@@ -1,4 +1,4 @@
-"""The ledger's rules for members: who may propose, vote, replace a key, offer to witness, suspend and reinstate.
+"""The ledger's rules for members: who may propose, vote, replace a key, say where it is reached, suspend, reinstate.
 
 Rule: docs/spec/members.md. What may be proposed is ``action``, how votes are counted ``proposal``, who signs for the
 network ``epoch``, who may be suspended ``gate``, and who is a member ``roster``. Pure: block time is the only time.
@@ -24,6 +24,7 @@ from shuiqiao.ledger.model import BlockContext, Event, Kind, State, StateView, T
 from shuiqiao.ledger.state.machine import NO_END_MS
 from shuiqiao.ledger.transactions.kinds import GATE_ROOM
 from shuiqiao.members.action import Action, Reinstate, Suspend, transaction_act, verify_action
+from shuiqiao.members.endpoint import MAX_ENDPOINT_CHARACTERS, PIN_BYTES, decode_endpoint
 from shuiqiao.members.epoch import put_epoch, read_epoch, with_signing_key
 from shuiqiao.members.gate import (
     emergency_key,
@@ -56,6 +57,7 @@ from shuiqiao.members.proposal import (
     require_open,
 )
 from shuiqiao.members.roster import (
+    endpoint_key,
     is_suspended,
     may_vote,
     member_record,
@@ -72,6 +74,7 @@ PROPOSE = "member.propose"
 VOTE = "member.vote"
 ROTATE_KEY = "member.rotate_key"
 REGISTER_WITNESS = "witness.register"
+ENDPOINT = "member.endpoint"
 SUSPEND = "member.suspend"
 REINSTATE = "member.reinstate"
 
@@ -260,6 +263,13 @@ class WitnessRegisterBody(msgspec.Struct, frozen=True, forbid_unknown_fields=Tru
     endpoint: Annotated[str, Meta(pattern=r"^(https?://[!-~]{1,190})?\Z", max_length=198)]
 
 
+class MemberEndpointBody(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
+    """Say where the author's server is reached; an empty url takes that back. pin: of its TLS key, or empty."""
+
+    url: Annotated[str, Meta(max_length=MAX_ENDPOINT_CHARACTERS)]
+    pin: Annotated[bytes, Meta(max_length=PIN_BYTES)]
+
+
 def witness_key(member: str) -> str:
     """Return the state key of a member's offer to witness."""
     return f"members/witness/{member}"
@@ -403,6 +413,27 @@ def _apply_register(tx: Transaction, state: State, ctx: BlockContext) -> Sequenc
     return (Event(name="witness.registered", attributes={"member": tx.author, "endpoint": body.endpoint}),)
 
 
+def _check_endpoint(tx: Transaction, state: StateView, _ctx: BlockContext) -> None:
+    """[MEMBER-28]: each member for itself, without a vote: moving a server changes nobody's rights."""
+    body: MemberEndpointBody = tx.body
+    member_record(state, tx.author)
+    if body.url:
+        decode_endpoint(body.url, pin=body.pin)
+    elif state.get(endpoint_key(tx.author)) is None:
+        raise Conflict("members.endpoint_absent", f"{tx.author} has no endpoint that could be taken back")
+    elif body.pin:
+        raise InvalidInput("members.endpoint_invalid", f"a pin of {len(body.pin)} bytes without an address")
+
+
+def _apply_endpoint(tx: Transaction, state: State, ctx: BlockContext) -> Sequence[Event]:
+    body: MemberEndpointBody = tx.body
+    if body.url:
+        state.put(endpoint_key(tx.author), {"url": body.url, "pin": body.pin, "height": ctx.height})
+    else:
+        state.delete(endpoint_key(tx.author))
+    return (Event(name="member.endpoint_changed", attributes={"member": tx.author, "url": body.url}),)
+
+
 _kind = partial(Kind, room="members", version=1, governance=True)
 _gate_kind = partial(Kind, room=GATE_ROOM, version=1, governance=True)
 
@@ -413,7 +444,8 @@ KINDS: tuple[Kind, ...] = (
         name=ROTATE_KEY, body=MemberRotateKeyBody, check=_check_rotate, apply=_apply_rotate, signers=_rotation_signers
     ),
     _kind(name=REGISTER_WITNESS, body=WitnessRegisterBody, check=_check_register, apply=_apply_register),
+    _kind(name=ENDPOINT, body=MemberEndpointBody, check=_check_endpoint, apply=_apply_endpoint),
     _gate_kind(name=SUSPEND, body=MemberSuspendBody, check=_check_suspend, apply=_apply_suspend),
     _gate_kind(name=REINSTATE, body=MemberReinstateBody, check=_check_reinstate, apply=_apply_reinstate),
 )
-"""member.propose, member.vote, member.rotate_key, witness.register, member.suspend, member.reinstate."""
+"""member.propose, .vote, .rotate_key, .endpoint, .suspend, .reinstate, witness.register."""

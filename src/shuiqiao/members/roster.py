@@ -8,6 +8,7 @@
     members/key/<key hex>    member id                              a key that once signed or validated [MEMBER-8]
     members/replaced/<kid>   {"member", "key"}                      a signing key that was replaced [MEMBER-26]
     members/validator/<id>   {"key", "power"}                       while the member is a validator [MEMBER-10]
+    members/endpoint/<id>    {"url", "pin", "height"}               where its server is reached [MEMBER-28]
 
 A key is registered by who holds it, with a signed statement [MEMBER-24]::
 
@@ -72,6 +73,11 @@ def consent_key_entry(key: bytes) -> str:
 def validator_key(member: MemberId) -> str:
     """Return the state key of a validator."""
     return f"members/validator/{member}"
+
+
+def endpoint_key(member: str) -> str:
+    """Return the state key of where a member's server is reached."""
+    return f"members/endpoint/{member}"
 
 
 def member_record(state: StateView, member: MemberId) -> dict[str, Any]:

@@ -31,6 +31,7 @@ from shuiqiao.members.action import (
     action_state,
 )
 from shuiqiao.members.contract import (
+    ENDPOINT,
     PROPOSE,
     REINSTATE,
     SUSPEND,
@@ -38,16 +39,18 @@ from shuiqiao.members.contract import (
     ByVote,
     Emergency,
     EmergencyOver,
+    MemberEndpointBody,
     MemberProposeBody,
     MemberReinstateBody,
     MemberSuspendBody,
     MemberVoteBody,
 )
+from shuiqiao.members.endpoint import decode_endpoint, decode_pin
 from shuiqiao.members.epoch import Epoch, decode_epoch, read_epoch
 from shuiqiao.members.gate import executed_key, member_gate_key, read_suspension
 from shuiqiao.members.model import PROOF_BYTES, VALIDATOR_KEY_BYTES
 from shuiqiao.members.proposal import Proposal, ProposalStatus, listed_proposals, read_proposal, tally
-from shuiqiao.members.roster import member_record, roster, validator_of
+from shuiqiao.members.roster import endpoint_key, member_record, roster, validator_of
 from shuiqiao.oversight.contract import FREEZE, UNFREEZE, OversightFreezeBody, OversightUnfreezeBody
 from shuiqiao.standards.reference import record_schema
 
@@ -101,6 +104,7 @@ def member_rows(state: StateView) -> list[dict[str, Any]]:
 def _member_row(state: StateView, member: MemberId, epoch: Epoch) -> dict[str, Any]:
     record = member_record(state, member)
     gate = state.get(member_gate_key(member))
+    endpoint = state.get(endpoint_key(member))
     return {
         "member": member,
         "role": record["role"],
@@ -111,6 +115,8 @@ def _member_row(state: StateView, member: MemberId, epoch: Epoch) -> dict[str, A
         "is_operator": member == epoch.operator,
         "validator_key": (validator_of(state, member) or b"").hex(),
         "signing_key": record["sign"].hex(),
+        "endpoint": "" if endpoint is None else endpoint["url"],
+        "pin": "" if endpoint is None else endpoint["pin"].hex(),
         "suspended_until": "" if gate is None else iso_from_ms(gate["until_ms"]) if gate["until_ms"] else "vote",
     }
 
@@ -326,6 +332,22 @@ def changed_flags(
         validator_key=key,
         validator_proof=bytes.fromhex(validator_proof),
     )
+
+
+# Endpoints
+
+
+def put_endpoint(institution: Institution, url: str, *, pin: str) -> dict[str, Any]:
+    """Say where this member's server is reached, for all others to read [MEMBER-28]; an empty url takes it back.
+
+    pin: SHA-256 of the SubjectPublicKeyInfo of its certificate in hex, empty where an authority vouches for it. Raises
+    InvalidInput ``members.endpoint_invalid``, and what the ledger refuses.
+    """
+    found = decode_pin(pin, url=url)
+    if url:
+        decode_endpoint(url, pin=found)
+    committed = institution.outbox.submit(ENDPOINT, MemberEndpointBody(url=url, pin=found))
+    return {"member": institution.member, "endpoint": url, "pin": pin, "height": committed.height}
 
 
 # Suspension and freeze

@@ -13,6 +13,7 @@ KINDS = {
     "member.vote": "members",
     "member.rotate_key": "members",
     "witness.register": "members",
+    "member.endpoint": "members",
     "member.suspend": "gate",
     "member.reinstate": "gate",
     "oversight.freeze": "gate",
