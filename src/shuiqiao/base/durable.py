@@ -7,12 +7,14 @@ at it. Appending to a file that stays open is for whoever keeps it: ``ledger/sto
     replace_file(folder / "latest", note)          # the old bytes or the new ones, never a part
     create_file(folder / "signing.json", data)     # FileExistsError if the name is taken
     write_file(folder / "1.leaves", [head, body])  # for the medium; the name too after ``sync_folder(folder)``
+    move_into_place(folder / "next", folder / "now")  # what is on the medium already
 """
 
 from __future__ import annotations
 
 import os
-from collections.abc import Iterable
+from collections.abc import Generator, Iterable
+from contextlib import contextmanager
 from pathlib import Path
 from typing import IO, Any, Final
 
@@ -100,19 +102,43 @@ def replace_file(path: Path, data: bytes, *, disk: Disk = SYSTEM_DISK, mode: int
     disk.sync_folder(path.parent)
 
 
-def create_file(path: Path, data: bytes, *, draft: Path, mode: int = 0o600) -> None:
-    """Make a whole file under a name that was free, durably, or none: FileExistsError for one that is taken.
+def create_file(path: Path, data: bytes, *, draft: Path) -> None:
+    """Make a whole file under a name that was free, durably, or none; see ``new_file``."""
+    with new_file(path, draft=draft) as file:
+        file.write(data)
 
-    draft: a free name beside it.
+
+@contextmanager
+def new_file(path: Path, *, draft: Path) -> Generator[IO[bytes]]:
+    """Give a file to write that takes its name, durably, at the end of the block; an error leaves nothing.
+
+    Only its owner may read it. draft: a free name on the same disk. Raises FileExistsError for a name that is taken.
     """
-    descriptor = os.open(draft, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW, mode)
+    descriptor = os.open(draft, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW, 0o600)
     try:
-        _write(descriptor, draft, (data,), disk=SYSTEM_DISK, exact_mode=mode)
-        # A link, not a renaming: it fails if the name is taken.
+        with os.fdopen(descriptor, "wb") as file:
+            yield file
+            flush_file(file)
+        # A link, not a renaming: it fails if the name is taken, meanwhile too.
         os.link(draft, path)
     finally:
         draft.unlink()
     sync_folder(path.parent)
+
+
+def link_file(path: Path, other: Path) -> None:
+    """Give a file another name beside its own, durably; raises FileExistsError for a name that is taken."""
+    os.link(path, other)
+    sync_folder(other.parent)
+
+
+def move_into_place(path: Path, place: Path, *, disk: Disk = SYSTEM_DISK) -> None:
+    """Give a file or a folder another name durably and at once, be it that of a file or of an empty folder.
+
+    path: what it holds is on the medium already.
+    """
+    disk.replace(path, place)
+    disk.sync_folder(place.parent)
 
 
 def flush_file(file: IO[bytes]) -> None:

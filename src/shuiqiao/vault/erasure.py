@@ -20,7 +20,7 @@ import msgspec
 import numpy as np
 import pyarrow as pa
 
-from shuiqiao.base.durable import sync_folder, write_file
+from shuiqiao.base.durable import SYSTEM_DISK, sync_folder, write_file
 from shuiqiao.base.errors import Conflict, Denied, InvalidInput, ShuiqiaoError
 from shuiqiao.base.files import open_regular
 from shuiqiao.crypto.model import CipherSuite
@@ -189,7 +189,7 @@ class Eraser:
         for path, content in ((parquet, [columns]), (leaves, parts)):
             write_file(path.with_name(path.name + NEW_SUFFIX), content)
         for path in (parquet, leaves):
-            path.with_name(path.name + NEW_SUFFIX).replace(path)
+            SYSTEM_DISK.replace(path.with_name(path.name + NEW_SUFFIX), path)
         # What is kept open would keep the old files' blocks, and what is decoded the records.
         self.reader.forget(row.id)
         sync_folder(self.folder)

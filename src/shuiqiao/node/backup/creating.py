@@ -24,7 +24,7 @@ from contextlib import ExitStack, closing, contextmanager
 from pathlib import Path
 from typing import IO, TYPE_CHECKING, Final
 
-from shuiqiao.base.durable import flush_file, sync_folder
+from shuiqiao.base.durable import new_file
 from shuiqiao.base.errors import Conflict, IntegrityError, InvalidInput, ShuiqiaoError, Unavailable
 from shuiqiao.base.files import open_regular, read_regular
 from shuiqiao.base.ids import MemberId
@@ -124,7 +124,6 @@ _POSITION: Final = f"{CONSENSUS_FOLDER}/position"
 _LEDGER_EXTRAS: Final = ("alarms/fork",)
 """What of a ledger folder is neither segments nor made of them, beside its notes and the position of consensus."""
 
-_OWNER_ONLY: Final = 0o600
 _BATCH_SUFFIXES: Final = (".leaves", ".parquet")
 
 
@@ -203,18 +202,9 @@ def _new_file(target: Path) -> Generator[tuple[IO[bytes], Path]]:
     """Give a file that takes its name only when it is whole and on the medium, and a folder for what is on the way."""
     if target.exists():
         raise Conflict("node.backup_exists", f"{target} is there already", next_step="name a new file with --to")
-    with ExitStack() as stack:
-        scratch = Path(
-            stack.enter_context(tempfile.TemporaryDirectory(prefix=f".{target.name}.unfinished-", dir=target.parent))
-        )
-        partial = scratch / "backup"
-        descriptor = os.open(partial, os.O_WRONLY | os.O_CREAT | os.O_EXCL, _OWNER_ONLY)
-        with os.fdopen(descriptor, "wb") as file:
-            yield file, scratch
-            flush_file(file)
-        # A link, not a renaming: it fails where somebody made a file of this name meanwhile.
-        os.link(partial, target)
-        sync_folder(target.parent)
+    with tempfile.TemporaryDirectory(prefix=f".{target.name}.unfinished-", dir=target.parent) as name:
+        with new_file(target, draft=Path(name) / "backup") as file:
+            yield file, Path(name)
 
 
 def _add_settings_and_keys(writer: ArchiveWriter, home: Home, *, settings: NodeSettings, with_passphrase: bool) -> None:

@@ -27,7 +27,7 @@ from typing import TYPE_CHECKING, Any, Final
 import msgspec
 
 from shuiqiao.base.clock import SystemClock
-from shuiqiao.base.durable import replace_file, sync_folder
+from shuiqiao.base.durable import move_into_place, replace_file, sync_folder
 from shuiqiao.base.errors import Conflict, IntegrityError, InvalidInput, Unavailable
 from shuiqiao.base.ids import system_entropy
 from shuiqiao.base.progress import Progress, no_progress
@@ -129,8 +129,7 @@ def restore_backup(
             _make_follow(made, signs_above=signs_above)
         _flush_folders(made.folder)
         # The one step that makes it a home.
-        made.folder.rename(home.folder)
-        sync_folder(home.folder.absolute().parent)
+        move_into_place(made.folder, home.folder.absolute())
     finally:
         shutil.rmtree(work, ignore_errors=True)
     return Restored(

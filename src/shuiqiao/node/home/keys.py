@@ -31,7 +31,7 @@ from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from shuiqiao.base.durable import sync_folder, write_file
+from shuiqiao.base.durable import link_file, move_into_place, write_file
 from shuiqiao.base.errors import Conflict, IntegrityError, InvalidInput, ShuiqiaoError, Unavailable
 from shuiqiao.base.files import read_regular
 from shuiqiao.base.ids import MemberId
@@ -110,10 +110,8 @@ class KeyFiles:
             retired = self.retired
             if not retired or not retired[-1].samefile(self.current):
                 name = f"{self.purpose}.retired-{min(len(retired) + 1, MAX_RETIRED):04}.key.json"
-                os.link(self.current, self.folder / name)
-                sync_folder(self.folder)
-            self.next.replace(self.current)
-            sync_folder(self.folder)
+                link_file(self.current, self.folder / name)
+            move_into_place(self.next, self.current)
         except OSError as error:
             raise Unavailable(
                 "node.key_switch_failed",

@@ -17,7 +17,7 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any, Final
 
-from shuiqiao.base.durable import SYSTEM_DISK, replace_file, write_file
+from shuiqiao.base.durable import move_into_place, replace_file, write_file
 from shuiqiao.base.encoding import decode_toml
 from shuiqiao.base.errors import IntegrityError, InvalidInput, Unavailable
 from shuiqiao.base.files import read_regular
@@ -409,15 +409,13 @@ class ValidatorKeyFiles:
         if found is not None:
             return found
         seed = entropy(SEED_BYTES)
-        replace_file(self._next, validator_key_text(seed).encode(), disk=SYSTEM_DISK, mode=SECRET_MODE)
+        replace_file(self._next, validator_key_text(seed).encode(), mode=SECRET_MODE)
         return signing_key_of(seed)
 
     def switch(self) -> None:
         """Put the next key in the place of the one in use; raises Unavailable ``ledger.validator_key_kept``."""
-        disk = SYSTEM_DISK
         try:
-            disk.replace(self._next, self._current)
-            disk.sync_folder(self._folder)
+            move_into_place(self._next, self._current)
         except OSError as error:
             raise Unavailable(
                 "ledger.validator_key_kept",

@@ -13,6 +13,7 @@ from itertools import islice
 from pathlib import Path
 from typing import Final, cast
 
+from shuiqiao.base.durable import move_into_place
 from shuiqiao.base.errors import IntegrityError, ShuiqiaoError
 from shuiqiao.ledger.checkpoints.signed_note import encode_text
 from shuiqiao.ledger.engine.cometbft.abci.messages import Snapshot
@@ -163,7 +164,9 @@ class AppState:
         """
         self.copy.close()
         self._drop(SEGMENTS_FOLDER, INDEX_FOLDER)
-        (incoming.folder / SEGMENTS_FOLDER).rename(self.folder / SEGMENTS_FOLDER)
+        disk = self._settings.disk
+        disk.sync_folder(incoming.folder / SEGMENTS_FOLDER)
+        move_into_place(incoming.folder / SEGMENTS_FOLDER, self.folder / SEGMENTS_FOLDER, disk=disk)
         try:
             self._adopt(incoming)
         except ShuiqiaoError as error:
@@ -173,6 +176,8 @@ class AppState:
             self.copy = LedgerCopy(self.folder, machine=self._machine, settings=self._settings)
             raise snapshot_contradicted(error.message) from error
         shutil.rmtree(self.folder / INCOMING_FOLDER)
+        # Were it there again after a power cut, the next start would take this ledger for an unfinished one.
+        disk.sync_folder(self.folder)
         self.snapshots = self._offered()
 
     def _adopt(self, incoming: Incoming) -> None:

@@ -16,6 +16,7 @@ from typing import Final
 
 import msgspec
 
+from shuiqiao.base.durable import flush_file
 from shuiqiao.base.encoding import decode_cbor_strict, encode_cbor, typed
 from shuiqiao.base.errors import IntegrityError, InvalidInput
 from shuiqiao.base.files import open_regular
@@ -225,6 +226,7 @@ class Incoming:
         for path, length, part in _parts(files, at, chunk):
             with path.open("ab") as file:
                 file.write(part)
+                flush_file(file)
             if files is self._segments:
                 self._follow(path, length)
         self._next += 1
