@@ -15,12 +15,12 @@ from __future__ import annotations
 import struct
 from collections.abc import Iterable
 from functools import lru_cache
-from typing import Final, NamedTuple
+from typing import Any, Final, NamedTuple
 
 from shuiqiao.base.encoding import decode_cbor_strict, encode_cbor
 from shuiqiao.base.errors import InvalidInput
 from shuiqiao.crypto.model import KEY_ID_BYTES, CipherSuite, SigningKey
-from shuiqiao.ledger.model import MAX_TRANSACTION_BYTES, Signature
+from shuiqiao.ledger.model import Signature
 
 SIGNATURE_BYTES: Final = 64
 TAG_HEAD: Final = b"\xd8\x62"
@@ -33,6 +33,9 @@ _MAX_ALGORITHM_BYTES = 9
 """A protected header is a map's and a key's head, the algorithm, a key's and a byte string's head, the kid."""
 
 _SIG_STRUCTURE_HEAD = b"\x85\x69Signature\x40"
+_SIGNER_WORDS: Final = "[{1: alg, 4: kid}, {}, 64 bytes]"
+_SHOWN_BYTES: Final = 32
+_SHOWN_PARTS: Final = 4
 _INLINE_LENGTH = 24
 _LENGTH_BYTES = {_INLINE_LENGTH: 1, _INLINE_LENGTH + 1: 2, _INLINE_LENGTH + 2: 4}
 """Bytes of a length that does not stand in a head's first byte."""
@@ -78,7 +81,10 @@ def encode_message(payload: bytes, signatures: Iterable[Signature]) -> bytes:
 def decode_message(raw: bytes, *, algorithm: int, max_signatures: int) -> tuple[bytes, tuple[Signature, ...]]:
     """Return payload and signatures, every byte around them compared with the suite's one form; raises NotCoseError."""
     if not raw.startswith(_ENVELOPE_HEAD):
-        raise NotCoseError("it is not a COSE_Sign message with tag 98 and empty body headers")
+        raise NotCoseError(
+            f"it begins with {raw[: len(_ENVELOPE_HEAD)].hex()}, and a COSE_Sign message of four parts without headers "
+            f"of its own with {_ENVELOPE_HEAD.hex()}"
+        )
     start, length = _read_head(raw, len(_ENVELOPE_HEAD), major=0x40)
     end = start + length
     if end >= len(raw):
@@ -86,11 +92,11 @@ def decode_message(raw: bytes, *, algorithm: int, max_signatures: int) -> tuple[
     first, count = _read_head(raw, end, major=0x80)
     form = _signer_form(algorithm)
     if not 1 <= count <= max_signatures or first + count * form.layout.size != len(raw):
-        raise _signature_fault(raw, algorithm=algorithm)
+        raise _signature_fault(raw, algorithm=algorithm, max_signatures=max_signatures)
     signatures: list[Signature] = []
     for before, key_id, after, signature in form.layout.iter_unpack(raw[first:]):
         if before != form.before or after != form.after:
-            raise _signature_fault(raw, algorithm=algorithm)
+            raise _signature_fault(raw, algorithm=algorithm, max_signatures=max_signatures)
         signatures.append(Signature(key_id=key_id, signature=signature, protected=form.protected_head + key_id))
     return raw[start:end], tuple(signatures)
 
@@ -121,24 +127,50 @@ def _signer_form(algorithm: int) -> _SignerForm:
     return _SignerForm(layout, before, head, after)
 
 
-def _signature_fault(raw: bytes, *, algorithm: int) -> NotCoseError:
-    """Say why the signatures are not of the one form: another suite's algorithm, or plain malformed."""
-    found = _first_algorithm(raw)
-    return NotCoseError(
-        "its signatures are not of the form [{1: alg, 4: kid}, {}, 64 bytes]",
-        algorithm=None if found == algorithm else found,
-    )
+def _signature_fault(raw: bytes, *, algorithm: int, max_signatures: int) -> NotCoseError:
+    """Say what is wrong with the signatures of a message that the template does not fit."""
+    try:
+        signers: list[Any] = decode_cbor_strict(raw[len(TAG_HEAD) :], max_bytes=len(raw))[3]
+    except InvalidInput as error:
+        return NotCoseError(f"its signatures are not of the form {_SIGNER_WORDS}: {error.message}")
+    found = _first_algorithm(signers)
+    if found not in {None, algorithm}:
+        return NotCoseError(f"signature 1 is of algorithm {found}, this network's is {algorithm}", algorithm=found)
+    if not 1 <= len(signers) <= max_signatures:
+        return NotCoseError(f"it has {len(signers)} signatures where 1 to {max_signatures} are allowed")
+    faults = [_signer_fault(each, algorithm=algorithm) for each in signers]
+    # What is deterministic and of the one form fits the template: one of them says something.
+    return NotCoseError(next(f"signature {place} {fault}" for place, fault in enumerate(faults, start=1) if fault))
 
 
-def _first_algorithm(raw: bytes) -> int | None:
+def _first_algorithm(signers: list[Any]) -> int | None:
     """Return the algorithm of the first signer, None where its header is not {1: algorithm, 4: kid}."""
     try:
-        protected = decode_cbor_strict(raw[len(TAG_HEAD) :], max_bytes=MAX_TRANSACTION_BYTES)[3][0][0]
-        head = protected[:-KEY_ID_BYTES]
+        head = signers[0][0][:-KEY_ID_BYTES]
         algorithm = decode_cbor_strict(head[_BEFORE_ALGORITHM:-_AFTER_ALGORITHM], max_bytes=_MAX_ALGORITHM_BYTES)
     except (InvalidInput, TypeError, LookupError):
         return None
     return algorithm if type(algorithm) is int and head == protected_head(algorithm) else None
+
+
+def _signer_fault(signer: Any, *, algorithm: int) -> str:
+    """Say in what one signer is not of the one form, or nothing."""
+    match signer:
+        case [bytes() as protected, {}, bytes() as signature] if not signer[1]:
+            expected = protected_head(algorithm)
+            if protected[: len(expected)] != expected or len(protected) != len(expected) + KEY_ID_BYTES:
+                return (
+                    f"has the protected header {protected[:_SHOWN_BYTES].hex()}, which is not exactly this network's "
+                    f"algorithm {algorithm} and a kid of {KEY_ID_BYTES} bytes"
+                )
+            return "" if len(signature) == SIGNATURE_BYTES else f"has {len(signature)} bytes, not {SIGNATURE_BYTES}"
+        case [bytes(), dict(), bytes()]:
+            return "carries unprotected headers, where none are allowed"
+        case list():
+            kinds = ", ".join(type(part).__name__ for part in signer[:_SHOWN_PARTS])
+            return f"has {len(signer)} parts ({kinds}) where {_SIGNER_WORDS} belongs"
+        case _:
+            return f"is of type {type(signer).__name__} where {_SIGNER_WORDS} belongs"
 
 
 def _read_head(raw: bytes, position: int, *, major: int) -> tuple[int, int]:
