@@ -244,10 +244,10 @@ def _merged(sites: Sequence[ErrorSite]) -> list[ErrorSite]:
 
 
 def settings_page() -> str:
-    """Return the page of node.toml and the environment, from node/home/settings.py and environment.py."""
+    """Return the page of node.toml and the environment, from node/home/settings.py and base/environment.py."""
     tree, variable_tree = (
-        ast.parse((SOURCE / "node" / "home" / name).read_text(encoding="utf-8"))
-        for name in ("settings.py", "environment.py")
+        ast.parse((SOURCE / name).read_text(encoding="utf-8"))
+        for name in ("node/home/settings.py", "base/environment.py")
     )
     (settings,) = [node for node in tree.body if isinstance(node, ast.ClassDef) and node.name == "NodeSettings"]
     words = dict(_documented(settings.body))

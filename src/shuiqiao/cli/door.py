@@ -24,11 +24,11 @@ from pathlib import Path
 from types import FrameType
 from typing import Final
 
+from shuiqiao.base.environment import HOME_VARIABLE
 from shuiqiao.base.errors import InvalidInput, ShuiqiaoError, Unavailable
 from shuiqiao.base.files import owner_only
 from shuiqiao.base.visible import visible
 from shuiqiao.cli.output import EXIT_REFUSED, EXIT_USAGE, STANDARD_OUTPUT, show_error, speak_to_any_terminal
-from shuiqiao.node.home.environment import HOME_VARIABLE
 
 INSIST_S: Final = 0.5
 """How soon it is looked again whether an interruption was swallowed."""

@@ -13,6 +13,7 @@ import typer
 import typer.main
 
 from shuiqiao import __version__
+from shuiqiao.base.environment import CLOCK_VARIABLE
 from shuiqiao.cli.backup import backup_app
 from shuiqiao.cli.bench import bench_app
 from shuiqiao.cli.demo import demo
@@ -24,7 +25,6 @@ from shuiqiao.cli.output import Language, choose_language, say
 from shuiqiao.cli.pending import pending_app
 from shuiqiao.cli.receipts import receipt, tiles_app, verify
 from shuiqiao.cli.records import log, record_app
-from shuiqiao.node.home.environment import CLOCK_VARIABLE
 
 app = typer.Typer(
     name="shuiqiao",

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from shuiqiao.node.home.environment import HOME_VARIABLE
+from shuiqiao.base.environment import HOME_VARIABLE
 
 if TYPE_CHECKING:
     from shuiqiao.node.home_reader import HomeReader

@@ -13,6 +13,7 @@ from functools import cached_property
 from typing import TYPE_CHECKING, Self
 
 from shuiqiao.base.clock import Clock, SystemClock
+from shuiqiao.base.environment import CLOCK_VARIABLE
 from shuiqiao.base.errors import InvalidInput
 from shuiqiao.base.ids import Entropy, MemberId, system_entropy
 from shuiqiao.consent import store as consent_store
@@ -35,7 +36,6 @@ from shuiqiao.members.key_ring import MemberKeyRing
 from shuiqiao.members.model import Role
 from shuiqiao.node import outbox
 from shuiqiao.node.home.database import open_database
-from shuiqiao.node.home.environment import CLOCK_VARIABLE
 from shuiqiao.node.home.keys import (
     MemberKeys,
     find_passphrase,

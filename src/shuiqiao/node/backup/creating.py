@@ -25,6 +25,7 @@ from pathlib import Path
 from typing import IO, TYPE_CHECKING, Final
 
 from shuiqiao.base.durable import new_file
+from shuiqiao.base.environment import DATABASE_URL_VARIABLE
 from shuiqiao.base.errors import Conflict, IntegrityError, InvalidInput, ShuiqiaoError, Unavailable
 from shuiqiao.base.files import open_regular, read_regular
 from shuiqiao.base.ids import MemberId
@@ -56,7 +57,6 @@ from shuiqiao.node.backup.archive import (
 )
 from shuiqiao.node.backup.reading import follow_member
 from shuiqiao.node.home.database import reading_uri
-from shuiqiao.node.home.environment import DATABASE_URL_VARIABLE
 from shuiqiao.node.home.keys import (
     PASSPHRASE_FILE,
     KeyFiles,

@@ -14,9 +14,9 @@ from typing import TYPE_CHECKING, Any
 from sqlalchemy import URL, MetaData, create_engine, event, make_url
 from sqlalchemy.exc import ArgumentError, DatabaseError, OperationalError
 
+from shuiqiao.base.environment import DATABASE_URL_VARIABLE
 from shuiqiao.base.errors import InvalidInput, Unavailable
 from shuiqiao.base.files import open_regular
-from shuiqiao.node.home.environment import DATABASE_URL_VARIABLE
 
 if TYPE_CHECKING:
     from collections.abc import Generator, Iterable

@@ -32,6 +32,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from shuiqiao.base.durable import link_file, move_into_place, write_file
+from shuiqiao.base.environment import PASSPHRASE_FILE_VARIABLE
 from shuiqiao.base.errors import Conflict, IntegrityError, InvalidInput, ShuiqiaoError, Unavailable
 from shuiqiao.base.files import read_regular
 from shuiqiao.base.ids import MemberId
@@ -43,7 +44,6 @@ from shuiqiao.ledger.model import StateView
 from shuiqiao.members.genesis import decode_genesis
 from shuiqiao.members.model import KeyPurpose
 from shuiqiao.members.roster import member_key, validator_of
-from shuiqiao.node.home.environment import PASSPHRASE_FILE_VARIABLE
 from shuiqiao.node.home.settings import Home, NodeSettings
 
 if TYPE_CHECKING:

@@ -16,13 +16,13 @@ from typing import Annotated, Literal
 import msgspec
 
 from shuiqiao.base.encoding import decode_toml, typed
+from shuiqiao.base.environment import DATABASE_URL_VARIABLE
 from shuiqiao.base.errors import Denied, InvalidInput, Unavailable
 from shuiqiao.base.files import read_regular
 from shuiqiao.base.ids import MemberId
 from shuiqiao.crypto.model import SuiteName
 from shuiqiao.members.genesis import decode_genesis
 from shuiqiao.members.model import MAX_GENESIS_BYTES, Role
-from shuiqiao.node.home.environment import DATABASE_URL_VARIABLE
 
 MAX_SETTINGS_BYTES = 65_536
 

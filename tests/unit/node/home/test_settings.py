@@ -6,10 +6,10 @@ from pathlib import Path
 
 import pytest
 
+from shuiqiao.base.environment import DATABASE_URL_VARIABLE
 from shuiqiao.base.errors import InvalidInput, Unavailable
 from shuiqiao.crypto.model import SuiteName
 from shuiqiao.members.model import Role
-from shuiqiao.node.home.environment import DATABASE_URL_VARIABLE
 from shuiqiao.node.home.settings import (
     MAX_SETTINGS_BYTES,
     Home,

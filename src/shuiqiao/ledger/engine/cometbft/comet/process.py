@@ -14,6 +14,7 @@ from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Final
 
+from shuiqiao.base.environment import COMETBFT_VARIABLE
 from shuiqiao.base.errors import IntegrityError, ShuiqiaoError, Unavailable
 from shuiqiao.base.files import open_regular
 from shuiqiao.ledger.engine.cometbft.comet.home import RPC_SOCKET
@@ -38,13 +39,13 @@ def find_program(*, version: str = DEFAULT_VERSION, tools: Path = TOOLS) -> Path
 
     Raises Unavailable ``ledger.cometbft_absent``.
     """
-    named = os.environ.get("SHUIQIAO_COMETBFT")
+    named = os.environ.get(COMETBFT_VARIABLE)
     program = Path(named) if named else tools / version / "cometbft"
     if not os.access(program, os.X_OK):
         raise Unavailable(
             "ledger.cometbft_absent",
             f"there is no cometbft program at {program}",
-            next_step=f"run scripts/install_cometbft.sh {version}, or name the program in SHUIQIAO_COMETBFT",
+            next_step=f"run scripts/install_cometbft.sh {version}, or name the program in {COMETBFT_VARIABLE}",
         )
     return program.absolute()
 

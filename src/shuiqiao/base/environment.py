@@ -1,4 +1,4 @@
-"""The environment variables of a home; they stand apart so that the command line's help need not load a node."""
+"""The environment variables that the product reads; they stand apart so that the help need not load what reads them."""
 
 from __future__ import annotations
 
@@ -13,3 +13,6 @@ DATABASE_URL_VARIABLE = "SHUIQIAO_DATABASE_URL"
 
 CLOCK_VARIABLE = "SHUIQIAO_CLOCK_IS_RIGHT"
 """Environment variable that --clock-is-right sets: this machine's clock is right, though the newest block is old."""
+
+COMETBFT_VARIABLE = "SHUIQIAO_COMETBFT"
+"""Environment variable naming the cometbft program, where it is not the one that scripts/install_cometbft.sh made."""
