@@ -376,6 +376,8 @@ class PageCache:
     what was not asked for while the younger one filled is forgotten.
     """
 
+    # Not a cache of cachetools: a plan may lose no page that it touched, and its inner loops read the dictionaries.
+
     def __init__(self, *, max_pages: int) -> None:
         self._half = max(1, max_pages // 2)
         self._top: bytes | None = None

@@ -25,6 +25,8 @@ class ValueCache:
     Shared by all views of a ledger; safe between threads, because one dictionary act is.
     """
 
+    # Not a cache of cachetools: that needs a lock, and an answer then takes nine times as long.
+
     def __init__(self) -> None:
         self._entries: dict[str, tuple[bytes, Any]] = {}
 
@@ -71,6 +73,7 @@ class CurrentState:
 
     def __init__(self, *, hash_name: str) -> None:
         self._hash_name = hash_name
+        # As in ValueCache a plain dictionary: each transaction asks it several times.
         self._values: dict[str, Any] = {}
         self._written: dict[str, bytes | None] = {}
         self._used: dict[bytes, int] = {}

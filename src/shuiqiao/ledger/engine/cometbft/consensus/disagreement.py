@@ -32,6 +32,7 @@ class Disagreement:
     """Who contradicts this node's log; used under the application's lock."""
 
     def __init__(self, suite: CipherSuite) -> None:
+        # Not a cache of cachetools: other threads copy it meanwhile, which is one act for a dictionary only.
         self.named: dict[str, str] = {}
         self._suite = suite
         self._text = b""
