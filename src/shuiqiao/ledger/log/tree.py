@@ -88,11 +88,6 @@ class Frontier:
         """Number of leaves."""
         return self._size
 
-    @property
-    def hashes(self) -> tuple[bytes, ...]:
-        """Hashes of the complete subtrees, largest first."""
-        return tuple(self._hashes)
-
     def copy(self) -> Frontier:
         """Return an independent frontier of the same log, to try an append on."""
         return Frontier(hash_name=self._hash_name, size=self._size, hashes=self._hashes)

@@ -152,11 +152,6 @@ class VerifiedReceipt:
             "它本身不能证明该交易被接受时符合网络规则，也不能说明其后发生的事：请向重放账本的成员查询。",
         )
 
-    @property
-    def sentence(self) -> str:
-        """What the receipt proves and what it does not, for a person."""
-        return " ".join((*self.proves, *self.does_not_prove))
-
 
 _ALONE = (
     "It proves the operator's word: no witness has cosigned this checkpoint, so it does not show that the operator "
