@@ -6,7 +6,16 @@ import stat
 
 import pytest
 
-from shuiqiao.base.durable import DRAFT_SUFFIX, Disk, create_file, replace_file, write_file
+from shuiqiao.base.durable import (
+    DRAFT_SUFFIX,
+    Disk,
+    create_file,
+    link_file,
+    move_into_place,
+    new_file,
+    replace_file,
+    write_file,
+)
 
 
 class RecordingDisk(Disk):
@@ -78,6 +87,40 @@ def test_a_new_file_takes_no_name_that_is_taken(tmp_path):
             make()
     assert path.read_bytes() == b"one"
     assert list(tmp_path.iterdir()) == [path]
+
+
+def test_a_new_file_takes_its_name_at_the_end_and_an_error_leaves_nothing(tmp_path):
+    path = tmp_path / "file"
+    with new_file(path, draft=tmp_path / "draft") as file:
+        file.write(b"one")
+        assert not path.exists()
+    assert (path.read_bytes(), stat.S_IMODE(path.stat().st_mode)) == (b"one", 0o600)
+    with pytest.raises(ZeroDivisionError), new_file(tmp_path / "other", draft=tmp_path / "draft"):
+        raise ZeroDivisionError
+    assert list(tmp_path.iterdir()) == [path]
+
+
+def test_a_name_that_was_taken_meanwhile_is_kept(tmp_path):
+    path = tmp_path / "file"
+    with pytest.raises(FileExistsError), new_file(path, draft=tmp_path / "draft"):
+        path.write_bytes(b"another's")
+    assert path.read_bytes() == b"another's"
+    assert list(tmp_path.iterdir()) == [path]
+
+
+def test_a_file_and_a_folder_take_another_name_durably(tmp_path):
+    (tmp_path / "folder").mkdir()
+    (tmp_path / "folder" / "file").write_bytes(b"one")
+    (tmp_path / "empty").mkdir()
+    disk = RecordingDisk()
+    move_into_place(tmp_path / "folder", tmp_path / "empty", disk=disk)
+    move_into_place(tmp_path / "empty" / "file", tmp_path / "file", disk=disk)
+    assert disk.acts == ["replace", "sync_folder"] * 2
+    link_file(tmp_path / "file", tmp_path / "also")
+    assert (tmp_path / "file").samefile(tmp_path / "also")
+    with pytest.raises(FileExistsError):
+        link_file(tmp_path / "file", tmp_path / "also")
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["also", "empty", "file"]
 
 
 def test_a_file_is_written_part_by_part(tmp_path):

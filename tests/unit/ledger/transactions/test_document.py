@@ -104,7 +104,9 @@ def test_a_document_above_its_limit_is_refused_before_it_is_read(suite):
 
 def test_the_other_suites_signatures_are_not_read(suite):
     other = get_suite("gm" if suite.name == "intl" else "intl")
-    with pytest.raises(InvalidInput, match=r"^ledger\.document_malformed.*algorithm"):
+    with pytest.raises(
+        InvalidInput, match=r"^ledger\.document_malformed: signature 1 is of algorithm -\d+, .* is -\d+"
+    ):
         decoded(signed(other, keys_of(other, 1)), suite)
 
 
@@ -121,27 +123,48 @@ def tampered(raw, change):
     return encode_cbor(cbor2.CBORTag(parts.pop("tag", 98), list(parts.values())))
 
 
+GOOD_HEADER = encode_cbor({1: -19, 4: bytes(16)})
+GOOD_SIGNER = [GOOD_HEADER, {}, bytes(64)]
+
+
 @pytest.mark.parametrize(
-    "change",
+    ("change", "says"),
     [
-        {"tag": 97},
-        {"protected": b"\xa0"},
-        {"unprotected": {1: 2}},
-        {"payload": "text"},
-        {"signatures": []},
-        {"signatures": [[b"", {}, b""]] * 5},
-        {"signatures": [[b"", {}]]},
-        {"signatures": [[b"\xa0", {}, bytes(64)]]},
-        {"signatures": [[encode_cbor({1: -19, 4: bytes(16), 5: 1}), {}, bytes(64)]]},
-        {"signatures": [[encode_cbor({1: -19, 4: bytes(16)}), {4: b""}, bytes(64)]]},
-        {"signatures": [[encode_cbor({1: -19, 4: "kid"}), {}, bytes(64)]]},
-        {"extra": 1},
+        ({"tag": 97}, "not a tagged COSE_Sign message"),
+        ({"protected": b"\xa0"}, "it begins with d8628441a0, .* of its own with d8628440a0"),
+        ({"unprotected": {"1": 2}}, "it begins with d8628440a1, .* of its own with d8628440a0"),
+        ({"extra": 1}, "it begins with d8628540a0, .* of four parts .* with d8628440a0"),
+        ({"payload": "text"}, "byte 5 does not begin a shortest-form byte string"),
+        ({"payload": b"", "signatures": {}}, "byte 6 does not begin a shortest-form list"),
+        ({"signatures": []}, "it has 0 signatures where 1 to 4 are allowed"),
+        ({"signatures": [GOOD_SIGNER] * 5}, "it has 5 signatures where 1 to 4 are allowed"),
+        ({"signatures": [GOOD_SIGNER, [b"", {}]]}, r"signature 2 has 2 parts \(bytes, dict\) where .* belongs"),
+        ({"signatures": [GOOD_SIGNER, 7]}, "signature 2 is of type int where .* belongs"),
+        ({"signatures": [["", {}, bytes(64)]]}, r"signature 1 has 3 parts \(str, dict, bytes\)"),
+        ({"signatures": [[b"\xa0", {}, bytes(64)]]}, "signature 1 has the protected header a0, .* algorithm -19 and"),
+        (
+            {"signatures": [[encode_cbor({1: -19, 4: bytes(16), 5: 1}), {}, bytes(64)]]},
+            "signature 1 has the protected header a30132",
+        ),
+        (
+            {"signatures": [[encode_cbor({1: -19, 4: "kid"}), {}, bytes(64)]]},
+            "signature 1 has the protected header a20132",
+        ),
+        ({"signatures": [[GOOD_HEADER, {"4": b""}, bytes(64)]]}, "signature 1 carries unprotected headers"),
+        ({"signatures": [[GOOD_HEADER, {}, bytes(63)]]}, "signature 1 has 63 bytes, not 64"),
     ],
 )
-def test_any_other_form_of_envelope_is_refused(change):
+def test_any_other_form_of_envelope_is_refused_by_what_is_wrong_where(change, says):
     suite = get_suite("intl")
-    with pytest.raises(InvalidInput, match=r"^(ledger\.document_malformed|base\.cbor_)"):
+    with pytest.raises(InvalidInput, match=rf"^ledger\.document_malformed: {says}"):
         decoded(tampered(signed(suite, keys_of(suite, 1)), change), suite)
+
+
+def test_an_envelope_that_is_no_deterministic_cbor_is_refused_as_that():
+    suite = get_suite("intl")
+    raw = tampered(signed(suite, keys_of(suite, 1)), {"signatures": [[GOOD_HEADER, {4: b""}, bytes(64)]]})
+    with pytest.raises(InvalidInput, match=r"^base\.cbor_not_deterministic"):
+        decoded(raw, suite)
 
 
 @pytest.mark.parametrize(
