@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import time
 import weakref
 from types import SimpleNamespace
@@ -12,6 +13,7 @@ import pytest
 
 from consensus_world import KINDS, Roster, StateKeys
 from shuiqiao.base.clock import ManualClock, SystemClock, iso_from_ms
+from shuiqiao.base.durable import Disk
 from shuiqiao.base.errors import IntegrityError, InvalidInput, Unavailable
 from shuiqiao.base.ids import MemberId
 from shuiqiao.crypto import intl as intl_provider
@@ -33,6 +35,7 @@ from shuiqiao.ledger.engine.cometbft.consensus.snapshots import (
 )
 from shuiqiao.ledger.state.machine import StateMachine
 from shuiqiao.ledger.store.lock import FolderLock
+from shuiqiao.ledger.store.segments import SEGMENTS_FOLDER
 from shuiqiao.ledger.transactions.verifiers import InlineVerifier
 
 # After the genesis of every roster that a test of this file makes.
@@ -422,6 +425,36 @@ def test_an_empty_node_joins_by_snapshot_and_goes_on(roster, open_app, opened): 
     assert again.result == abci.OfferResult.ABORT
     close(joining, opened)
     assert position(open_app("joining")) == position(source)
+
+
+def test_a_snapshot_is_on_the_medium_before_it_takes_the_ledgers_place(roster, open_app, monkeypatch):  # [ABCI-21]
+    flushed, acts, fsync = {}, [], os.fsync
+
+    def note_flushed(descriptor):
+        fsync(descriptor)
+        found = os.fstat(descriptor)
+        flushed[found.st_ino] = found.st_size
+
+    class WatchingDisk(Disk):
+        def replace(self, draft, path):
+            if draft.name == SEGMENTS_FOLDER:
+                acts.append(all(flushed[each.stat().st_ino] == each.stat().st_size for each in draft.iterdir()))
+            super().replace(draft, path)
+
+        def sync_folder(self, folder):
+            acts.append((folder.name, (joining.app_state.folder / INCOMING_FOLDER).exists()))
+            super().sync_folder(folder)
+
+    source, offer, chunks = snapshot_of(roster, open_app)
+    joining = open_app("joining", disk=WatchingDisk())
+    joining.offer_snapshot(abci.RequestOfferSnapshot(snapshot=offer, app_hash=app_hash_in(offer, source)))
+    monkeypatch.setattr(os, "fsync", note_flushed)
+    for index, chunk in enumerate(chunks):
+        joining.apply_snapshot_chunk(abci.RequestApplySnapshotChunk(index=index, chunk=chunk))
+    assert joining.app_state.height == offer.height
+    # Bytes, then the names in the new folder, then the folder's own name.
+    assert acts[:3] == [(SEGMENTS_FOLDER, True), True, ("joining", True)]
+    assert acts[-1] == ("joining", False)
 
 
 def test_a_snapshot_whose_blocks_do_not_open_is_left_and_a_good_one_taken(roster, open_app):
