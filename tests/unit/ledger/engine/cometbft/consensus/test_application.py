@@ -427,7 +427,9 @@ def test_an_empty_node_joins_by_snapshot_and_goes_on(roster, open_app, opened): 
     assert position(open_app("joining")) == position(source)
 
 
-def test_a_snapshot_is_on_the_medium_before_it_takes_the_ledgers_place(roster, open_app, monkeypatch):  # [ABCI-21]
+def test_a_snapshot_is_on_the_medium_before_it_takes_the_ledgers_place(
+    roster, open_app, tmp_path, monkeypatch
+):  # [ABCI-21]
     flushed, acts, fsync = {}, [], os.fsync
 
     def note_flushed(descriptor):
@@ -442,12 +444,13 @@ def test_a_snapshot_is_on_the_medium_before_it_takes_the_ledgers_place(roster, o
             super().replace(draft, path)
 
         def sync_folder(self, folder):
-            acts.append((folder.name, (joining.app_state.folder / INCOMING_FOLDER).exists()))
+            acts.append((folder.name, (tmp_path / "joining" / INCOMING_FOLDER).exists()))
             super().sync_folder(folder)
 
     source, offer, chunks = snapshot_of(roster, open_app)
     joining = open_app("joining", disk=WatchingDisk())
     joining.offer_snapshot(abci.RequestOfferSnapshot(snapshot=offer, app_hash=app_hash_in(offer, source)))
+    acts.clear()
     monkeypatch.setattr(os, "fsync", note_flushed)
     for index, chunk in enumerate(chunks):
         joining.apply_snapshot_chunk(abci.RequestApplySnapshotChunk(index=index, chunk=chunk))
