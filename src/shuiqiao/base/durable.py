@@ -5,7 +5,8 @@ acts of the operating system are methods of ``Disk``, so that a fault test can l
 at it. Appending to a file that stays open is for whoever keeps it: ``ledger/store/segments``.
 
     replace_file(folder / "latest", note)          # the old bytes or the new ones, never a part
-    create_file(folder / "signing.json", data)     # FileExistsError if the name is taken
+    with new_file(folder / "key", draft=folder / ".key") as file:  # FileExistsError if the name is taken
+        file.write(data)
     write_file(folder / "1.leaves", [head, body])  # for the medium; the name too after ``sync_folder(folder)``
     move_into_place(folder / "next", folder / "now")  # what is on the medium already
 """
@@ -102,21 +103,17 @@ def replace_file(path: Path, data: bytes, *, disk: Disk = SYSTEM_DISK, mode: int
     disk.sync_folder(path.parent)
 
 
-def create_file(path: Path, data: bytes, *, draft: Path) -> None:
-    """Make a whole file under a name that was free, durably, or none; see ``new_file``."""
-    with new_file(path, draft=draft) as file:
-        file.write(data)
-
-
 @contextmanager
 def new_file(path: Path, *, draft: Path) -> Generator[IO[bytes]]:
-    """Give a file to write that takes its name, durably, at the end of the block; an error leaves nothing.
+    """Give a file to write that takes its name, durably, once the block has ended without an error; else none is left.
 
-    Only its owner may read it. draft: a free name on the same disk. Raises FileExistsError for a name that is taken.
+    Its owner alone may read and write it, whatever the umask is. draft: a free name on the same disk. Raises
+    FileExistsError for a name that is taken.
     """
     descriptor = os.open(draft, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW, 0o600)
     try:
         with os.fdopen(descriptor, "wb") as file:
+            os.fchmod(descriptor, 0o600)
             yield file
             flush_file(file)
         # A link, not a renaming: it fails if the name is taken, meanwhile too.
@@ -144,7 +141,7 @@ def move_into_place(path: Path, place: Path, *, disk: Disk = SYSTEM_DISK) -> Non
 def flush_file(file: IO[bytes]) -> None:
     """Return when what was written to an open file is on the medium."""
     file.flush()
-    os.fsync(file.fileno())
+    SYSTEM_DISK.sync(file.fileno())
 
 
 def sync_folder(folder: Path) -> None:

@@ -24,7 +24,7 @@ import msgspec
 from argon2.low_level import Type, hash_secret_raw
 from cryptography.exceptions import InvalidTag
 
-from shuiqiao.base.durable import create_file
+from shuiqiao.base.durable import new_file
 from shuiqiao.base.encoding import decode_json, encode_json, typed
 from shuiqiao.base.errors import Conflict, Denied, IntegrityError, InvalidInput, Unavailable
 from shuiqiao.base.files import open_regular
@@ -267,7 +267,8 @@ def _read(path: Path) -> bytes:
 
 def _write_new(path: Path, data: bytes, *, suffix: str) -> None:
     try:
-        create_file(path, data, draft=path.with_name(f".{path.name}.{suffix}"))
+        with new_file(path, draft=path.with_name(f".{path.name}.{suffix}")) as file:
+            file.write(data)
     except FileExistsError as error:
         raise Conflict("crypto.key_file_exists", f"{path} exists already and is not replaced") from error
     except OSError as error:

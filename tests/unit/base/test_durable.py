@@ -9,7 +9,6 @@ import pytest
 from shuiqiao.base.durable import (
     DRAFT_SUFFIX,
     Disk,
-    create_file,
     link_file,
     move_into_place,
     new_file,
@@ -78,13 +77,11 @@ def test_a_mode_is_that_which_was_asked_or_what_the_umask_leaves(tmp_path, mode,
 
 def test_a_new_file_takes_no_name_that_is_taken(tmp_path):
     path = tmp_path / "file"
-    create_file(path, b"one", draft=tmp_path / "draft")
-    for make in (
-        lambda: create_file(path, b"two", draft=tmp_path / "draft"),
-        lambda: write_file(path, [b"two"], is_new=True),
-    ):
-        with pytest.raises(FileExistsError):
-            make()
+    path.write_bytes(b"one")
+    with pytest.raises(FileExistsError), new_file(path, draft=tmp_path / "draft"):
+        pass
+    with pytest.raises(FileExistsError):
+        write_file(path, [b"two"], is_new=True)
     assert path.read_bytes() == b"one"
     assert list(tmp_path.iterdir()) == [path]
 

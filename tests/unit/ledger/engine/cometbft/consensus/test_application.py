@@ -430,10 +430,10 @@ def test_an_empty_node_joins_by_snapshot_and_goes_on(roster, open_app, opened): 
 def test_a_snapshot_is_on_the_medium_before_it_takes_the_ledgers_place(
     roster, open_app, tmp_path, monkeypatch
 ):  # [ABCI-21]
-    flushed, acts, fsync = {}, [], os.fsync
+    flushed, acts, sync = {}, [], os.fdatasync
 
     def note_flushed(descriptor):
-        fsync(descriptor)
+        sync(descriptor)
         found = os.fstat(descriptor)
         flushed[found.st_ino] = found.st_size
 
@@ -451,7 +451,7 @@ def test_a_snapshot_is_on_the_medium_before_it_takes_the_ledgers_place(
     joining = open_app("joining", disk=WatchingDisk())
     joining.offer_snapshot(abci.RequestOfferSnapshot(snapshot=offer, app_hash=app_hash_in(offer, source)))
     acts.clear()
-    monkeypatch.setattr(os, "fsync", note_flushed)
+    monkeypatch.setattr(os, "fdatasync", note_flushed)
     for index, chunk in enumerate(chunks):
         joining.apply_snapshot_chunk(abci.RequestApplySnapshotChunk(index=index, chunk=chunk))
     assert joining.app_state.height == offer.height
