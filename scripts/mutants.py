@@ -63,10 +63,9 @@ MODULES = {
         ],
         [
             "unit/ledger/state/test_m*.py",
-            "unit/ledger/state/test_a*.py",
-            "unit/ledger/transactions/test_[cdktw]*.py",
+            "unit/ledger/transactions/test_[cdkt]*.py",
             "unit/ledger/test_clock_check.py",
-            "property/ledger/test_transaction*.py",
+            "property/ledger/transactions/test_transaction.py",
         ],
     ),
     "notes": (
@@ -79,13 +78,13 @@ MODULES = {
         [
             "unit/ledger/checkpoints",
             "unit/ledger/witness/test_[cf]*.py",
-            "unit/ledger/tiles/test_pinning.py",
+            "unit/ledger/tiles/test_reader.py",
             "vectors/ledger/test_[cn]*.py",
         ],
     ),
     "state-map": (
         ["ledger/state/state_map.py"],
-        ["*/ledger/test_state_map*.py", "unit/ledger/state/test_state_map.py", "unit/ledger/store/test_state_tree.py"],
+        ["*/ledger/state/test_state_map.py", "*/ledger/test_state_map*.py", "unit/ledger/store/test_state_tree.py"],
     ),
     "crypto": (["crypto/*.py"], ["*/crypto"]),
     "members": (["members/*.py"], ["*/members", "integration/node/test_rotation.py"]),

@@ -57,6 +57,21 @@ def test_no_file_has_a_name_that_says_nothing():
     assert [path for path in SOURCES if path.stem in BANNED_FILE_NAMES] == []
 
 
+@pytest.mark.parametrize("kind", ["unit", "property"])
+def test_a_test_file_stands_where_its_source_file_does_and_begins_with_its_name(kind):
+    folder = ROOT / "tests" / kind
+    tests = [path.relative_to(folder) for path in folder.rglob("test_*.py")]
+    sources = {path.relative_to(ROOT / "src" / "shuiqiao").with_suffix("") for path in SOURCES}
+    assert tests
+    assert [path for path in sorted(tests) if not any(source in sources for source in sources_named_by(path))] == []
+
+
+def sources_named_by(test: Path) -> list[Path]:
+    """Return what `a/test_b_c.py` may be a test of: `a/b_c` and `a/b`."""
+    words = test.stem.removeprefix("test_").split("_")
+    return [test.parent / "_".join(words[:count]) for count in range(1, len(words) + 1)]
+
+
 def test_no_source_line_has_a_banned_word():
     found = [
         f"{path.relative_to(ROOT)}:{number}"

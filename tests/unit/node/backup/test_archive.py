@@ -8,8 +8,10 @@ import tarfile
 
 import pytest
 
-from shuiqiao.base.errors import IntegrityError, InvalidInput
-from shuiqiao.node.backup.archive import ArchiveWriter, header_of, read_archive
+from shuiqiao.base.errors import IntegrityError, InvalidInput, Unavailable
+from shuiqiao.crypto import intl
+from shuiqiao.crypto.suites import get_suite
+from shuiqiao.node.backup.archive import ArchiveWriter, header_of, read_archive, signed_message, verify_manifest
 
 FILES = {"genesis.json": b"{}", "ledger/segments/1.segment": bytes(range(256)) * 5, "empty": b"", "block": bytes(512)}
 
@@ -117,3 +119,26 @@ def test_a_source_that_shrinks_while_it_is_copied(tmp_path):
     with path.open("rb") as file, pytest.raises(IntegrityError) as refused:
         ArchiveWriter(io.BytesIO(), new_hash=hashlib.sha256).add_file("x", file, size=11)
     assert refused.value.code == "node.backup_source_changed"
+
+
+SUITE = get_suite("intl")
+
+
+KEY = SUITE.signing_key_from_seed(bytes(32))
+
+
+DATA = b"{}"
+
+
+def test_a_manifest_is_called_altered_only_where_its_signature_does_not_hold(monkeypatch):  # [LEDGER-SIGN-4]
+    signature = KEY.sign(signed_message(DATA, suite=SUITE))
+    verify_manifest(DATA, signature=signature, key=KEY.public_key, suite=SUITE)
+    with pytest.raises(IntegrityError, match=r"node\.backup_signature_invalid"):
+        verify_manifest(b"{ }", signature=signature, key=KEY.public_key, suite=SUITE)
+
+    def fail(*_arguments):
+        raise RuntimeError("no")
+
+    monkeypatch.setattr(intl, "crypto_sign_open", fail)
+    with pytest.raises(Unavailable, match=r"crypto\.provider_failed"):
+        verify_manifest(DATA, signature=signature, key=KEY.public_key, suite=SUITE)

@@ -1,26 +1,27 @@
-"""Decisions open to exactly what was committed, and no bad news ever betters an outcome."""
+"""No bad news ever betters an outcome."""
 
 from __future__ import annotations
 
 from dataclasses import replace
 from decimal import Decimal
 
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
-from shuiqiao.base.money import MAX_FEN
 from shuiqiao.credit.limit import Limit, LimitRefusal
 from shuiqiao.credit.pricing import Price
-from shuiqiao.crypto.suites import get_suite
 from shuiqiao.lending.catalogue import load_products
 from shuiqiao.lending.model import ApplicantFacts, Offer, Outcome
-from shuiqiao.lending.openings import DecisionOpening, open_decision
 from shuiqiao.lending.rules import broken_rules, outcome_of
 
 SEVERITY = {Outcome.APPROVED: 0, Outcome.REFERRED: 1, Outcome.REFUSED: 2}
+
+
 WORST = ApplicantFacts(
     grade=None, age_months=None, has_open_arrears=True, days_since_last_sale=None, has_forged_paper=True
 )
+
+
 PRICE = Price(
     rate=Decimal("0.05"),
     churn=Decimal(0),
@@ -31,6 +32,8 @@ PRICE = Price(
     terms=load_products()["tax-credit-loan"].pricing,
     tried=(),
 )
+
+
 FACTS = st.builds(
     ApplicantFacts,
     grade=st.none(),
@@ -39,14 +42,22 @@ FACTS = st.builds(
     days_since_last_sale=st.none() | st.integers(0, 400),
     has_forged_paper=st.booleans(),
 )
+
+
 LIMITS = st.one_of(
     st.builds(Limit, limit_fen=st.integers(1, 10**9), parts=st.just(()), bound_by=st.just("cap"), refusal=st.none()),
     st.builds(
         Limit, limit_fen=st.just(0), parts=st.just(()), bound_by=st.just(""), refusal=st.sampled_from(LimitRefusal)
     ),
 )
+
+
 OFFERS = st.builds(Offer, limit=LIMITS, price=st.sampled_from([None, PRICE, replace(PRICE, rate=None)]))
+
+
 PROBABILITIES = st.decimals(0, 1, places=6)
+
+
 PRODUCTS = st.sampled_from(list(load_products().values()))
 
 
@@ -73,43 +84,3 @@ def test_only_an_offer_that_can_be_made_is_approved(product, facts, probability,
         assert probability <= product.refer_above
         assert not facts.has_open_arrears
         assert not facts.has_forged_paper
-
-
-OPENINGS = st.builds(
-    lambda outcome, amount_fen, **fields: DecisionOpening(
-        bank="bank-east",
-        outcome=outcome,
-        amount_fen=amount_fen if outcome is Outcome.APPROVED else 0,
-        product="tax-credit-loan",
-        model_digest=bytes(32),
-        **fields,
-    ),
-    outcome=st.sampled_from(Outcome),
-    amount_fen=st.integers(1, MAX_FEN),
-    application=st.binary(min_size=16, max_size=16),
-    firm=st.binary(min_size=32, max_size=32),
-    grade=st.sampled_from(["A", "B", "M", "C", "D", "none"]),
-    industry=st.sampled_from([*"ABCDEFGHIJKLMNOPQRST", "none"]),
-    province=st.from_regex(r"[0-9]{2}", fullmatch=True),
-    salt=st.binary(min_size=32, max_size=32),
-)
-
-
-@settings(max_examples=40, deadline=None)
-@given(st.sampled_from(["intl", "gm"]), OPENINGS)
-def test_a_sealed_decision_opens_to_what_was_committed(suite_name, made):
-    """[LENDING-3] [LENDING-4]"""
-    suite = get_suite(suite_name)
-    key = suite.sealing_key_from_seed(b"k" * 32)
-    sealed = made.seal(suite, regulator_key=key.public_key, network=b"n" * 32)
-    opened = open_decision(sealed, key=key, network=b"n" * 32, bank=made.bank, application=made.application)
-    assert opened == made
-    assert opened.commitment(suite) == made.commitment(suite)
-
-
-@settings(max_examples=60)
-@given(OPENINGS, OPENINGS)
-def test_two_decisions_have_two_commitments(one, other):
-    """[LENDING-3]"""
-    suite = get_suite("intl")
-    assert len({one.commitment(suite), other.commitment(suite)}) == len({one, other})

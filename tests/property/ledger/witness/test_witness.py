@@ -1,4 +1,4 @@
-"""Any requests, any lines, any sizes: one history is cosigned, one spelling accepted, every fork provable, tiles true."""
+"""Any requests, lines and sizes: one history is cosigned, one spelling accepted, every fork provable."""
 
 from __future__ import annotations
 
@@ -26,15 +26,19 @@ from shuiqiao.ledger.checkpoints.signed_note import (
 )
 from shuiqiao.ledger.log.tree import consistency_path, leaf_hashes, root_from_reader
 from shuiqiao.ledger.store.alarm_file import ForkKind
-from shuiqiao.ledger.tiles.publishing import TileWriter
-from shuiqiao.ledger.tiles.reader import FolderTiles, PublishedLog
 from shuiqiao.ledger.witness.fork_evidence import fork_kind
 from shuiqiao.ledger.witness.request import decode_request, encode_request
 from shuiqiao.ledger.witness.witness import Witness
 
 SUITE = get_suite("intl")
+
+
 ORIGIN = "shuiqiao/" + "5a" * 32
+
+
 MEMBERS = ("first-bank", "regulator", "second-bank", "third-bank")
+
+
 SIZES = st.integers(0, 40)
 
 
@@ -203,29 +207,3 @@ def fields(request):
 
 
 LEAVES = [b"leaf %d" % number for number in range(1100)]
-READER = LeafHashes(leaf_hashes(LEAVES, hash_name="sm3"), hash_name="sm3")
-
-
-@settings(max_examples=15, deadline=None)
-@given(steps=st.lists(st.integers(0, 400), min_size=1, max_size=4), data=st.data())
-def test_tiles_published_in_any_steps_prove_the_log(steps, data):
-    """[TILE-2] [TILE-5]"""
-    suite = get_suite("gm")
-    origin_key = suite.signing_key_from_seed(bytes(32))
-    rules = CheckpointPolicy(
-        origin=ORIGIN, operator=MemberId("bureau"), operator_key=origin_key.public_key, witnesses={}, quorum=0
-    )
-    with tempfile.TemporaryDirectory() as name:
-        size = 0
-        for step in steps:
-            size = min(size + step, len(LEAVES))
-            root = root_from_reader(READER, size=size, hash_name="sm3")
-            one = sign_checkpoint(origin=ORIGIN, size=size, root=root, key=origin_key, suite=suite)
-            TileWriter(Path(name), hash_name="sm3").publish(
-                one, reader=READER, leaves=lambda start, end: LEAVES[start:end]
-            )
-        log = PublishedLog.open(FolderTiles(Path(name)), policy=rules, suite=suite)
-        assert (size, LEAVES[:size]) == (log.verify_all(), list(log.entries()))
-        if size:
-            index = data.draw(st.integers(0, size - 1))
-            assert LEAVES[index] == log.entry(index)

@@ -1,4 +1,4 @@
-"""Making a home and opening its keys."""
+"""Making a home: once, whole or not at all, with keys that open."""
 
 from __future__ import annotations
 
@@ -15,7 +15,6 @@ from shuiqiao.crypto.model import SuiteName
 from shuiqiao.crypto.suites import get_suite
 from shuiqiao.members.genesis import decode_genesis, network_id
 from shuiqiao.node.home.keys import (
-    MAX_PASSPHRASE_BYTES,
     SEALING_FILE,
     SIGNING_FILE,
     find_passphrase,
@@ -133,35 +132,6 @@ def test_homes_use_the_strong_cost_unless_told_otherwise(tmp_path):
     text = (tmp_path / "home" / "keys" / SIGNING_FILE).read_text()
     assert '"memory_kib":65536,"passes":3' in text
     assert load_key_file(tmp_path / "home" / "keys" / SIGNING_FILE, passphrase=b"p").purpose == "signing"
-
-
-@pytest.mark.parametrize(
-    ("content", "passphrase"),
-    [
-        (b"secret\n", b"secret"),
-        (b"secret\r\n", b"secret"),
-        (b" two words ", b" two words "),
-        ("口令".encode(), "口令".encode()),
-    ],
-)
-def test_a_passphrase_file_is_read_without_its_line_end(tmp_path, content, passphrase):
-    (tmp_path / "p").write_bytes(content)
-    assert read_passphrase(tmp_path / "p") == passphrase
-
-
-@pytest.mark.parametrize("content", [b"", b"\n", b"x" * (MAX_PASSPHRASE_BYTES + 1)])
-def test_a_passphrase_file_that_is_empty_or_too_long_is_unusable(tmp_path, content):
-    (tmp_path / "p").write_bytes(content)
-    with pytest.raises(InvalidInput) as caught:
-        read_passphrase(tmp_path / "p")
-    assert caught.value.code == "node.passphrase_unusable"
-
-
-def test_a_passphrase_file_without_end_is_not_read_to_its_end():
-    from pathlib import Path
-
-    with pytest.raises(InvalidInput):
-        read_passphrase(Path("/dev/zero"))
 
 
 def test_the_environment_names_the_passphrase_file(tmp_path, monkeypatch):
