@@ -2,7 +2,7 @@
 
 A file's bytes are flushed first, then the name under which it is found: so a name never leads to half a file. The six
 acts of the operating system are methods of ``Disk``, so that a fault test can let any of them fail, or end the process
-at it. Appending to a file that stays open is for whoever keeps it: ``ledger/store/segments``.
+at it. Appending to a file that stays open is left to the room that keeps it: ``ledger/store/segments``.
 
     replace_file(folder / "latest", note)          # the old bytes or the new ones, never a part
     with new_file(folder / "key", draft=folder / ".key") as file:  # FileExistsError if the name is taken
@@ -51,7 +51,7 @@ class Disk:
         os.ftruncate(descriptor, length)
 
     def replace(self, draft: Path, path: Path) -> None:
-        """Give a draft the name of the file that it replaces: whoever opens the name finds one of the two, whole."""
+        """Give a draft the name of the file that it replaces: a reader of that name finds one of the two, whole."""
         draft.replace(path)
 
     def sync_folder(self, folder: Path) -> None:

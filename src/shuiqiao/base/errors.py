@@ -19,7 +19,7 @@ from typing import Any, Final, Self
 MACHINE_FAILURES: Final = (MemoryError, RecursionError, OSError)
 """What a machine lacks for a moment (memory, stack, open files), whatever the bytes are that it reads just then.
 
-Whoever turns any error into a verdict on bytes or on a transaction lets these pass: other machines would judge
+A function that turns errors into a verdict on bytes or on a transaction lets these pass: other machines would judge
 otherwise [LEDGER-SIGN-4].
 """
 

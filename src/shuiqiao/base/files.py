@@ -23,7 +23,7 @@ from shuiqiao.base.errors import InvalidInput
 
 
 def read_regular(path: Path, *, max_bytes: int) -> bytes:
-    """Return a file's bytes, of a longer one the first max_bytes + 1: whoever gets so many refuses it.
+    """Return a file's bytes, of a longer one the first max_bytes + 1: a caller that gets so many refuses it.
 
     Raises what ``open_regular`` raises.
     """

@@ -1,4 +1,4 @@
-"""A worker: another process of this program that answers over a pipe, and is ended by whoever started it.
+"""A worker: another process of this program that answers over a pipe; the process that started it ends it.
 
 It loads what its main function needs and nothing of the process that started it, which it is no fork of: a fork of a
 process with threads and open LMDB environments is not safe. It ends when its input does, so a parent that is killed

@@ -45,7 +45,7 @@ def command_group(words: str) -> typer.Typer:
 
 
 def open_home(folder: Path, *, passphrase: bytes | None = None) -> Institution:
-    """Open a home to put something on the ledger; a validator's needs its running node. Whoever opens it closes it.
+    """Open a home to put something on the ledger; a validator's needs its running node. The caller closes it.
 
     passphrase: None finds it where it lies. Raises what ``Institution.open`` raises::
 

@@ -103,7 +103,7 @@ def receipt(
     out: Annotated[Path | None, typer.Option(help="The file to write; by default KIND-INDEX.receipt here.")] = None,
     json: Json = False,
 ) -> int:
-    """Write the receipt of a transaction for whoever shall verify it 开具回执."""
+    """Write the receipt of a transaction, which anybody with the genesis can verify 开具回执."""
     from shuiqiao.node.published.verification import ReceiptVerifier
 
     with read_home(home) as reader:

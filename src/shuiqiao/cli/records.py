@@ -84,7 +84,7 @@ def record_prove(
     out: Annotated[Path | None, typer.Option(help="The file to write; by default BATCH-LEAF.record here.")] = None,
     json: Json = False,
 ) -> int:
-    """Write a file that proves one record to whoever has the genesis; `verify` checks it offline 证明一条记录."""
+    """Write a file that proves one record to a reader with the genesis; `verify` checks it offline 证明一条记录."""
     from shuiqiao.node.home.settings import Home as HomeFolder
     from shuiqiao.node.published.verification import ReceiptVerifier
     from shuiqiao.vault.evidence import is_evidence

@@ -1,8 +1,8 @@
 """The enterprise's side: one seed in a wallet file, from it every key; artefacts and control statements from those.
 
-Rule: docs/spec/consent-exchange.md [CONSENT-1] to [CONSENT-3], [CONSENT-10]. Whoever holds the seed needs no database:
-a consent's key follows from its id. Nothing here talks to the ledger: what is made here is handed to a bureau,
-or to any member that relays it.
+Rule: docs/spec/consent-exchange.md [CONSENT-1] to [CONSENT-3], [CONSENT-10]. An enterprise that holds the seed needs no
+database: a consent's key follows from its id. Nothing here talks to the ledger: what is made here is handed to a
+bureau, or to any member that relays it.
 """
 
 from __future__ import annotations

@@ -7,9 +7,9 @@ The file is canonical JSON (RFC 8785 form) and a line feed:
 
 Argon2id (RFC 9106) turns the passphrase into the cipher's key; AES-256-GCM (``intl``) or SM4-GCM (``gm``) encrypts the
 seed and authenticates every other field but the checksum. The checksum, a digest of all other fields, tells a damaged
-file from a wrong passphrase without knowing the passphrase; whoever rewrites the file can rewrite it too, and is then
-caught by the cipher, as a wrong passphrase. LIMIT: there is no national passphrase hash, so ``gm`` files rest on
-Argon2id (BLAKE2b) as well.
+file from a wrong passphrase without knowing the passphrase. An attacker who rewrites the file can rewrite the checksum
+too; the cipher then refuses the file, as for a wrong passphrase. LIMIT: there is no national passphrase hash, so ``gm``
+files rest on Argon2id (BLAKE2b) as well.
 """
 
 from __future__ import annotations

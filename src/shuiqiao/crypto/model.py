@@ -1,4 +1,4 @@
-"""What a cipher suite offers to the rest of the house, whoever computes it (software here, an HSM elsewhere).
+"""What a cipher suite offers to the rest of the product: computed by software here, by an HSM elsewhere.
 
 Public keys and signatures are fixed-size raw bytes: Ed25519 32 and 64; SM2 65 (0x04 || x || y) and 64 (r || s).
 """

@@ -2,8 +2,8 @@
 
 They are one institution's own database and hold taxpayer numbers in clear. Durability is the injected engine's matter.
 Each try to answer a request has a random number, its *attempt* [EXCHANGE-22]. A later try takes the row of an
-earlier one that has made no answer yet, whether that one died or is slow: whoever does not own the row any more keeps
-and delivers nothing.
+earlier one that has made no answer yet, whether that one died or is slow. The try that lost the row keeps and delivers
+nothing.
 LIMIT: erasing overwrites the bytes in the database file; copies in backups are the operator's to destroy.
 """
 

@@ -5,8 +5,8 @@ deterministic CBOR with a random 32-byte salt inside: without it nothing in an o
 keeps what opens an application, and seals what opens a decision to the regulator, for that network, bank and
 application.
 
-LIMIT: the length of a sealed opening differs by a few bytes with what is inside; it is not on the ledger, and whoever
-carries it sees it.
+LIMIT: the length of a sealed opening differs by a few bytes with what is inside; it is not on the ledger, and the
+party that carries it sees it.
 """
 
 from __future__ import annotations

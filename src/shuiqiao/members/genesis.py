@@ -1,7 +1,7 @@
 """From a hand-written members.toml to genesis.json, and from its bytes to what the ledger needs.
 
-genesis.json is canonical JSON: one agreement has one encoding, hence one network id (suite hash of the bytes). Whoever
-verifies a receipt is given this file by somebody they trust, and compares its fingerprint.
+genesis.json is canonical JSON: one agreement has one encoding, hence one network id (suite hash of the bytes). A person
+who verifies a receipt is given this file by somebody they trust, and compares its fingerprint.
 """
 
 from __future__ import annotations

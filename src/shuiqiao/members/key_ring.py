@@ -8,8 +8,8 @@ height [MEMBER-13].
     members/contracts    {kind: {"version": now, "next_version": later, "height": from when}, ...}
 
 The first version of a kind (``first_version``) is accepted until governing members decide otherwise. One key holds all
-decisions, so that whoever executes a block reads it once; that a node's software has a version is the ledger's question
-to its kinds.
+decisions, so that a node that executes a block reads it once; that a node's software has a version is the ledger's
+question to its kinds.
 """
 
 from __future__ import annotations

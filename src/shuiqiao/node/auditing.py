@@ -31,7 +31,8 @@ def audit_home(reader: HomeReader, *, clock: Clock, entropy: Entropy) -> AuditRe
     """Audit a home by reading it: no private key of its member is needed, and nothing is written.
 
     A regulator's home holds what was sealed to it: that is opened where its keys are at hand. The acts that must be
-    refused are tried with a key made for this: a kind that no network knows is refused whoever signs it.
+    refused are tried with a key made for this: a kind that no network knows is refused, no matter which member signs
+    it.
     """
     kinds = network_kinds()
     opened, unopened = _openings_of(reader, kinds)

@@ -2,7 +2,7 @@
 
 The writer named in the genesis orders transactions; every other member follows it. A tax bureau has a vault, takes
 in consents and answers requests; a bank has a consent file, asks, and lends; a regulator takes in sealed openings and
-publishes statistics. Whoever opens an institution closes it.
+publishes statistics. The caller that opens an institution closes it.
 """
 
 from __future__ import annotations

@@ -213,7 +213,7 @@ class Outbox(LedgerSubmitter):
             raise Denied(
                 "node.outbox_foreign",
                 f"{tx.kind} {row.leaf.hex()[:16]} bears signatures of others, who would have to sign it again",
-                next_step="abandon it, and let whoever signed it hand it in again",
+                next_step="abandon it, and ask its signers to hand it in again",
             )
         # The first signature may have reached the ledger all the same: the act is looked for since that was made.
         anew = replace(self._row(self._sign(tx.kind, tx.body)), height=row.height)

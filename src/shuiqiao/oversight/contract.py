@@ -3,7 +3,7 @@
 Rule: docs/spec/members.md, [MEMBER-19] to [MEMBER-21]. A regulator freezes the network for a time, and not again and
 again; while it is frozen the ledger accepts governance kinds only, so that members can still vote, replace keys, raise
 alarms and lift the freeze. Freezing moves nothing and decides nothing about anybody's records.
-An alarm commits to evidence that lies with whoever raised it.
+An alarm commits to evidence that the member that raised it keeps.
 
 ::
 

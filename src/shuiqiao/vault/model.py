@@ -21,7 +21,7 @@ from shuiqiao.ledger.model import Committed, StateView
 BATCH_ID_BYTES = 16
 
 SALT_BYTES = 16
-"""One random salt per disclosure group and record: a group's hash tells nothing to whoever guesses its content."""
+"""One random salt per disclosure group and record: nobody can confirm a guess at a group by its hash."""
 
 HASH_BYTES = 32
 

@@ -337,7 +337,7 @@ class Vault:
         decode: Callable[[bytes], Transaction],
         author: MemberId,
     ) -> bytes:
-        """Return a file that proves one record to whoever has the genesis, with some groups opened [VAULT-EVIDENCE-2].
+        """Return a file that proves one record against the genesis, with some groups opened [VAULT-EVIDENCE-2].
 
         It has the receipt of the batch's anchor, which shows too whether the record is live. author: whose vault this
         is. Raises as ``prove_record`` and ``LedgerEngine.receipt``; InvalidInput ``standards.group_unknown``.

@@ -2,8 +2,8 @@
 
     leaf = H(0x00 || H(salt_1 || group_1) || ... || H(salt_n || group_n))        [VAULT-LEAF-1]
 
-H is the suite hash, salts are 16 random bytes each, groups stand in catalogue order. Whoever is not granted a group
-gets H(salt || group) in its place: enough to recompute the leaf, and nothing to guess against without the salt
+H is the suite hash, salts are 16 random bytes each, groups stand in catalogue order. A recipient that is not granted
+a group gets H(salt || group) in its place: enough to recompute the leaf, and nothing to guess against without the salt
 [VAULT-LEAF-2].
 
 [VAULT-TREE-1] The tree over ``count`` leaves is that of RFC 6962 section 2.1 with the leaf formula's hashes in the

@@ -88,7 +88,7 @@ def verify_note(note: bytes, *, policy: CheckpointPolicy, suite: CipherSuite) ->
 
 
 def verify_log_signature(note: bytes, *, policy: CheckpointPolicy, suite: CipherSuite) -> Checkpoint:
-    """Return what a note says once the log itself signed it, whoever else did: what a witness asks before it cosigns.
+    """Return what a note says if the log itself signed it: what a witness asks before it cosigns.
 
     As C2SP tells witnesses to, it ignores every other signature, and the checkpoint returned carries none of them.
     Where no operator signs, the validators' quorum is the log's own signature. Raises what ``verify_note`` raises.

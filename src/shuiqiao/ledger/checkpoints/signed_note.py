@@ -138,7 +138,7 @@ def decode_signed_note(note: bytes) -> SignedNote:
 
 
 def read_checkpoint(note: bytes) -> Checkpoint:
-    """Return what a note says, whoever signed it; raises IntegrityError ``ledger.checkpoint_malformed``."""
+    """Return what a note says, its signatures unverified; raises IntegrityError ``ledger.checkpoint_malformed``."""
     head = decode_signed_note(note).head
     return Checkpoint(origin=head.origin, size=head.size, root=head.root, note=note)
 

@@ -263,7 +263,7 @@ class CosigningQueue:
         """Have a checkpoint of the log's own signature cosigned; one that is older than another offered is left out.
 
         view: the state behind it, which is handed out with it. States behind checkpoints that lie far behind this one
-        are let go [STORE-27]: whoever waits for one of them is given a larger one.
+        are let go [STORE-27]: a caller that waits for one of them is given a larger one.
         """
         with self._condition:
             self._let_go(below_size=checkpoint.size - MAX_LEAVES_BEHIND)

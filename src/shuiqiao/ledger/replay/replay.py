@@ -1,7 +1,8 @@
 """Executing a log again, block by block: the one way for all who check a ledger or make one anew.
 
-How much is asked anew is the level. Signatures count as proven below VERIFIED, since whoever stored the blocks verified
-them; a rule or a root that does not hold shows at EXECUTED already. Below both, ``HashedLog`` asks the leaves alone.
+How much is asked anew is the level. Signatures count as proven below VERIFIED, since the member that stored the blocks
+verified them; a rule or a root that does not hold shows at EXECUTED already. Below both, ``HashedLog`` asks the leaves
+alone.
 
 ========= ================================================= ===================================================
 level     what is asked                                     who asks

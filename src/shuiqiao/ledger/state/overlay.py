@@ -167,7 +167,7 @@ class OverlayState:
         self._is_counted = False
 
     def require_readable(self) -> None:
-        """Raise what the base failed with, whoever swallowed it: Unavailable ``ledger.state_unreadable``."""
+        """Raise what the base failed with, even if a contract caught it: Unavailable ``ledger.state_unreadable``."""
         if self._fault is not None:
             raise self._fault
 

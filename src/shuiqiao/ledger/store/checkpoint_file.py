@@ -96,7 +96,7 @@ class CheckpointFile:
             try:
                 self.flush()
             except OSError:
-                # Whoever was told this checkpoint has it, and the blocks under it are stored: nothing stops for it.
+                # The members that were told this checkpoint have it, and its blocks are stored: nothing stops for it.
                 return
 
     def flush(self) -> None:

@@ -7,7 +7,7 @@ second, or what the disk gives.
 
 The two trees of one committed moment, of the tables and of the free pages, are walked level by level: a page is of the
 kind that its level asks for and stands where it says; its nodes fill it without gap or overlap; no page is met twice;
-depth and entries are those of the record above. What keys and values mean is for whoever decodes them. Layout by mdb.c
+depth and entries are those of the record above. What keys and values mean, the caller decodes. Layout by mdb.c
 of LMDB 0.9.
 LIMIT: a page that is damaged while the environment is open can end the process; opening it again says so.
 """

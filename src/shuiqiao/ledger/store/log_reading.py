@@ -23,7 +23,7 @@ if TYPE_CHECKING:
 
 
 class LogReading(ABC):
-    """The reading half of a copy; whoever has the files and a view takes it as its base."""
+    """The reading half of a copy: the base of each class that has the files and a view of the index."""
 
     machine: StateMachine
     epochs: StoredEpochs

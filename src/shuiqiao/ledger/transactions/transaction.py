@@ -7,7 +7,7 @@
 
 The bytes received are the bytes verified, stored and hashed [LEDGER-TX-2]: nothing here re-encodes anything in order to
 verify it. Who must sign, and whether the transaction is timely and allowed, is decided by ``machine``; signatures are
-checked by whoever holds the keys.
+checked by ``verifiers``.
 """
 
 from __future__ import annotations

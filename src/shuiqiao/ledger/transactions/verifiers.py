@@ -175,7 +175,7 @@ class ProcessVerifier:
 
 
 Verifier = InlineVerifier | ProcessVerifier
-"""Whoever checks signatures for an engine."""
+"""What checks signatures for an engine: in its own process, or in workers."""
 
 
 def open_verifier(suite: CipherSuite, *, processes: int) -> Verifier:

@@ -4,7 +4,7 @@ By c2sp.org/tlog-witness; the steps of ``cosign`` are numbered as in docs/spec/c
 cosigned last is on the medium before a cosignature leaves this object (``WitnessFile``): a killed witness never
 contradicts itself [WITNESS-3].
 Proof of a fork is kept and ends all cosigning of that log for ever. It neither fetches checkpoints nor reads the log:
-whoever submits a checkpoint brings the proof, and need not be believed.
+the caller that submits a checkpoint brings the proof, and need not be believed.
 
 LIMIT: a witness that loses its folder begins anew and could be led to a second history; its key must be retired.
 """

@@ -230,7 +230,7 @@ def _small(path: Path) -> bytes | None:
 
 
 def _add_database(writer: ArchiveWriter, home: Home, *, scratch: Path) -> None:
-    """Copy the database as of one committed moment, whoever writes to it meanwhile."""
+    """Copy the database as of one committed moment; others may write to it meanwhile."""
     copy = scratch / "database"
     try:
         with (

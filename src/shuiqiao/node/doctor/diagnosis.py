@@ -164,7 +164,7 @@ def _disk(folder: Path) -> Finding:
 
 
 def _vault_index(folder: Path) -> str:
-    """Look at the index beside whoever has it open: opening it looks at every page [STORE-29]."""
+    """Look at the index, which another process may have open: opening it looks at every page [STORE-29]."""
     index = RecordIndex(folder, reads_only=True)
     try:
         with index.read() as view:

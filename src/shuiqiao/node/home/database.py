@@ -64,7 +64,7 @@ def open_database_to_read(url: str | Path, *, metadatas: Iterable[MetaData]) -> 
 
 
 def reading_uri(path: Path) -> str:
-    """Return the URI by which SQLite reads a database file; whoever may write lets it clear away its log as well."""
+    """Return the URI by which SQLite reads a database file, and clears away its log if it may write."""
     mode = "mode=rw"
     if not (os.access(path, os.W_OK) and os.access(path.parent, os.W_OK)):
         # Without a log nobody has it open, and SQLite need not make one to look.

@@ -1,7 +1,7 @@
 """The ledger of a home whose node runs, as commands use it: a LedgerEngine over the node's socket in the home.
 
-It keeps nothing itself. The node has executed and verified what it says, and is this institution's own; what comes from
-other institutions is still verified by whoever takes it. Transactions are sent as they come and answered in any order.
+It keeps nothing itself. The node has executed and verified what it says, and is this institution's own; the caller
+still verifies what comes from other institutions. Transactions are sent as they come and answered in any order.
 """
 
 from __future__ import annotations
@@ -87,7 +87,7 @@ class RemoteLedger:
                 self._dropped.append(number)
                 return found
             found = self._views[number] = _RemoteState(self, number)
-        # Whoever collects garbage must not wait for a lock: what is dropped is told with the next question.
+        # The garbage collector must not wait for a lock: what is dropped is told with the next question.
         weakref.finalize(found, self._dropped.append, number).atexit = False
         return found
 

@@ -1,9 +1,9 @@
 """Verifies a receipt, or a published log, with a genesis and nothing else: no home, no ledger, no network.
 
-It is what an outsider does who follows a network. The files of a published log need not be trusted, nor whoever serves
-them. Every entry is hashed and leads to the checkpoint; the members' keys are followed from the genesis to it
-(``MembersReplay``), so that its signatures are those which its epoch asks for; every tile holds the hashes that the
-entries give. A checkpoint that was kept from before shows that nothing it covered was changed or taken away.
+It is what an outsider does who follows a network. The outsider trusts neither the files of a published log nor the
+server that has them. Every entry is hashed and leads to the checkpoint; the members' keys are followed from the genesis
+to it (``MembersReplay``), so that its signatures are those which its epoch asks for; every tile holds the hashes that
+the entries give. A checkpoint that was kept from before shows that nothing it covered was changed or taken away.
 
 LIMIT: it reads the whole log each time; a receipt is compared with a known checkpoint from a few tiles. That its rules
 were kept in every transaction is the audit's matter.

@@ -1,8 +1,8 @@
 """A ledger folder made anew from blocks: the same transactions in the same blocks at the same times, executed again.
 
-By the embedded engine's own means, whoever decided the blocks: honest ones lead to the same roots again, and an altered
-one leads to a ledger that is whole and sound in itself and differs from that of all others. Signatures count as proven,
-for whoever keeps the blocks has verified them; the audit verifies them anew.
+The embedded engine executes them, whether one writer or a quorum of validators decided the blocks. Honest blocks lead
+to the same roots again; an altered one leads to a ledger that is sound in itself and differs from that of all others.
+Signatures count as proven, because the member that stores the blocks has verified them; the audit verifies them anew.
 """
 
 from __future__ import annotations

@@ -1,8 +1,8 @@
 """Detects a member that cosigned two histories, by comparing its cosignatures over time.
 
-A cosignature says that all heads cosigned before are extended (c2sp.org/tlog-cosignature). Whoever keeps the
-cosignatures of one validator can therefore prove against it alone that it signed two histories, whatever the quorum
-did.
+A cosignature says that all heads cosigned before are extended (c2sp.org/tlog-cosignature). An auditor that
+keeps the cosignatures of one validator can therefore prove against it alone that it signed two histories, no matter
+what the quorum did.
 """
 
 from __future__ import annotations

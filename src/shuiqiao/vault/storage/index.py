@@ -4,9 +4,9 @@ One LMDB environment with a write transaction per batch: the identities of a bat
 pending because of it become durable together or not at all [VAULT-STORE-2]. Readers see the last committed state and
 never wait for the writer.
 
-A backup copies the index while the writer may be at work [VAULT-STORE-5]: LMDB gives one committed moment, whoever
-writes meanwhile. Batch files are never changed but by an erasure, so they can be copied at leisure after it: what
-remains is to ask at the end whether one was erased in between.
+A backup copies the index while the writer may be at work [VAULT-STORE-5]: LMDB gives one committed moment
+even while the writer writes. Batch files are never changed but by an erasure, so they can be copied at leisure after
+it: what remains is to ask at the end whether one was erased in between.
 """
 
 from __future__ import annotations

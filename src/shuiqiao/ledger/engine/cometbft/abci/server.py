@@ -3,8 +3,8 @@
 One thread per connection reads what has arrived, answers in order, and sends the answers at once: a Flush is answered
 with everything before it already on the way [ABCI-5]. CheckTx requests that arrive in a row are handed over as one run,
 because signatures are cheaper to verify together. Connections run at the same time: the application keeps
-its own order. Whoever may connect decides blocks, so the socket proves its peer: it lies in the node's home, and what
-does not run as this user is refused before a byte is read [ABCI-29]. Bytes that are no ABCI message end their
+its own order. A process that may connect decides blocks, so the socket proves its peer: it lies in the node's home, and
+what does not run as this user is refused before a byte is read [ABCI-29]. Bytes that are no ABCI message end their
 connection with a fault and touch nothing else [ABCI-4]; an application that cannot go on answers with an exception, on
 which CometBFT stops, as ABCI demands [ABCI-6].
 """

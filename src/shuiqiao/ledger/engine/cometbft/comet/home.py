@@ -313,7 +313,7 @@ def config_text(settings: HomeSettings) -> str:
         },
         "mempool": {
             "type": "flood",
-            # What another block made refusable is refused by its own block, which answers whoever waits for it.
+            # What another block made refusable is refused by its own block, which answers the caller that waits for it.
             "recheck": False,
             "size": MEMPOOL_TRANSACTIONS,
             "cache_size": 2 * MEMPOOL_TRANSACTIONS,

@@ -4,8 +4,9 @@ A cosignature that does not hold here names the validator that voted with it. Wh
 checkpoint can no longer reach its quorum, it is this node that came to another result, and it must not go on [ABCI-22].
 
 CometBFT itself keeps a validator with another application hash from voting, so what that one believes reaches nobody by
-votes. It is asked for: a *statement* is its signed word on its last committed checkpoint, and whoever has the log
-compares. The same way a node that only catches up, and so meets no votes, learns that it is the one [ABCI-23].
+votes. It is asked for: its *statement* is its signed note of its last committed checkpoint, and the
+validators that have the log compare. The same way a node that only catches up, and so meets no votes, learns that it is
+the one [ABCI-23].
 """
 
 from __future__ import annotations
