@@ -2,7 +2,7 @@
 
 It loads what its main function needs and nothing of the process that started it, which it is no fork of: a fork of a
 process with threads and open LMDB environments is not safe. It ends when its input does, so a parent that is killed
-leaves none behind. What the messages are, and what the death of a worker means, is for who starts it.
+leaves none behind. What the messages are, and what the death of a worker means, is decided by the room that starts it.
 
     worker = WorkerProcess(run_worker, "sha256")
     os.write(worker.sink, message)

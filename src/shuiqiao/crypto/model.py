@@ -33,7 +33,7 @@ class SuiteName(StrEnum):
 
 
 SUITE_HASHES: Final = {SuiteName.INTL: "sha256", SuiteName.GM: "sm3"}
-"""The hash of each suite, for who has to tell one from the other without loading its provider."""
+"""The hash of each suite, for callers that tell the two apart without loading a provider."""
 
 
 class SigningKey(Protocol):

@@ -1,4 +1,4 @@
-"""Which records of an answer were amended or erased after it left: told to who received them and to who gave them.
+"""Which records of an answer were amended or erased after it left: told to its recipient and to its provider.
 
 The ledger tells: ``anchor.amend`` and ``anchor.erase`` name leaves, and each side knows which leaves an answer held. So
 nothing is sent, and neither side can keep it from the other [EXCHANGE-21].

@@ -267,7 +267,7 @@ def _expect_distinct(members: tuple[Member, ...]) -> None:
 
 
 def _expect_proven(members: tuple[Member, ...], *, name: str, suite: SuiteName) -> None:
-    """[MEMBER-24]: every key was registered by who holds it."""
+    """[MEMBER-24]: every key was registered by its holder."""
     for member in members:
         try:
             Registration.in_genesis(name, member.id).verify_member(member, suite=get_suite(suite))

@@ -10,7 +10,7 @@
     members/validator/<id>   {"key", "power"}                       while the member is a validator [MEMBER-10]
     members/endpoint/<id>    {"url", "pin", "height"}               where its server is reached [MEMBER-28]
 
-A key is registered by who holds it, with a signed statement [MEMBER-24]::
+Only the holder of a key registers it, with a signed statement [MEMBER-24]::
 
     key registration/v1
     network <network id in hex>          or, in a genesis, which has no id yet: network-name <name>

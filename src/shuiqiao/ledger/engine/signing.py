@@ -158,7 +158,7 @@ class CheckpointSigner:
     # Witnesses and epochs, for the writer's thread
 
     def offer_due(self) -> None:
-        """Have witnesses cosign the newest checkpoint, if it is time; a disk that refuses it is told to who asks."""
+        """Have witnesses cosign the newest checkpoint, if it is time; the caller is told of a disk that refuses it."""
         if self._queue is None or time.monotonic() < self._next_offer:
             return
         self._next_offer = time.monotonic() + OFFER_INTERVAL_S

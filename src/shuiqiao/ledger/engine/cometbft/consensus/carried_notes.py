@@ -1,10 +1,10 @@
 """Checkpoints that closed an epoch, carried in CometBFT's blocks for nodes that did not run when it closed [ABCI-28].
 
-The note that closed an epoch is made of votes that only who was there met. A proposer that holds one which no block
-carried yet puts it before its transactions, as a byte string, which no transaction and no bundle is. A node that
-executes the block, now or years later, finds it there, and judges it by the policy of its size and its own log alone.
-It is no transaction: it enters neither log nor state and changes no hash. The first one carried for an epoch is kept as
-it was, for snapshots; receipts take any that holds.
+The note that closed an epoch is made of votes, which only the nodes that ran at that time met. A proposer that holds
+one which no block carried yet puts it before its transactions, as a byte string, which no transaction and no bundle is.
+A node that executes the block, now or years later, finds it there, and judges it by the policy of its size and its own
+log alone. It is no transaction: it enters neither log nor state and changes no hash. The first one carried for an epoch
+is kept as it was, for snapshots; receipts take any that holds.
 """
 
 from __future__ import annotations
