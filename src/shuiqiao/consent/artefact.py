@@ -43,7 +43,7 @@ def decode_artefact(raw: bytes, *, network: bytes, suite: CipherSuite) -> Consen
 def encode_endorsement(
     artefact: ConsentArtefact, *, artefact_bytes: bytes, network: bytes, suite: CipherSuite, key: SigningKey
 ) -> bytes:
-    """Return the enrolment key's word for an artefact."""
+    """Return the enrolment key's signed statement that an artefact is its taxpayer's."""
     body = Endorsement(
         consent=artefact.consent, taxpayer=artefact.taxpayer, artefact_digest=suite.digest(artefact_bytes)
     )

@@ -134,7 +134,7 @@ class ConsentArtefact(msgspec.Struct, frozen=True, forbid_unknown_fields=True, k
 
 
 class Endorsement(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
-    """The enrolment key's word for an artefact: for the bureau's eyes only, because that key links consents."""
+    """The enrolment key's signature over an artefact: for the bureau's eyes only, because that key links consents."""
 
     consent: Id
     taxpayer: TaxpayerNumber

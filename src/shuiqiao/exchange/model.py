@@ -109,7 +109,7 @@ class ManifestType(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_o
 
 
 class AnswerManifest(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
-    """The provider's signed word for how much there is: a type and month without a cell has no live record."""
+    """The provider's signed count of live records: a type and month without a cell has no live record."""
 
     request: Id
     consent: Id

@@ -166,7 +166,7 @@ def verify_epoch(epoch: Epoch) -> None:
         raise Denied("members.governing_empty", "a network without governing members could never change again")
     if epoch.operator is not None and epoch.operator in epoch.witnesses:
         raise Denied(
-            "members.witness_is_operator", f"{epoch.operator} is the operator: its witness would be its own word again"
+            "members.witness_is_operator", f"{epoch.operator} is the operator: it cannot witness its own checkpoints"
         )
     _verify_quorum(epoch)
 

@@ -83,7 +83,7 @@ def test_it_verifies_in_another_process_that_has_nothing_else(network, shuiqiao,
     assert (said.json["kind"], said.json["author"], said.json["signers"]) == (COMMIT, "bureau", "genesis")
     assert (said.json["index"], said.json["height"], said.json["genesis"]) == (2, 2, network.network)
     assert said.json["proves"][0].startswith("bureau, the operator, signed a log of network ")
-    assert "It proves the operator's word" in said.json["does_not_prove"][0]
+    assert "It proves the operator's statement" in said.json["does_not_prove"][0]
     assert list(tmp_path.iterdir()) == []
 
 
@@ -92,7 +92,7 @@ def test_a_person_is_told_what_it_proves_and_what_not(network, here):
     assert said.code == 0
     assert said.out.startswith(f"genesis {network.network} (compare this fingerprint")
     assert f"valid 有效  {network.receipts[0]}: bureau, the operator, signed a log of network" in said.out
-    assert "note 说明: It proves the operator's word" in said.out
+    assert "note 说明: It proves the operator's statement" in said.out
     assert "运营方 bureau 签署了网络" in said.out
     assert "note 说明: 它只证明运营方的陈述" in said.out
 

@@ -1,4 +1,4 @@
-r"""The cosignature: a witness's or validator's timestamped word on a checkpoint (c2sp.org/tlog-cosignature, v1).
+r"""The cosignature: a witness's or validator's timestamped signature over a checkpoint (c2sp.org/tlog-cosignature, v1).
 
 ::
 

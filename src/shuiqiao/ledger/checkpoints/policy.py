@@ -49,8 +49,8 @@ class CheckpointPolicy:
         """Return the name under which a member cosigns: the origin, a slash, the member id [NOTE-4]."""
         return f"{self.origin}/{member}"
 
-    def word_of(self, member: MemberId) -> CheckpointPolicy:
-        """Return the policy under which one witness's word counts alone: to hold it against the witness itself.
+    def for_witness(self, member: MemberId) -> CheckpointPolicy:
+        """Return the policy under which one witness's cosignature counts alone: to prove it cosigned two histories.
 
         A checkpoint is never trusted by it. Two notes that hold under it and contradict each other are evidence
         against that member [WITNESS-6]. Raises KeyError for a member that is no witness.

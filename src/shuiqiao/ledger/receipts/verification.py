@@ -14,8 +14,8 @@ In this order [LEDGER-RECEIPT-2]:
 8. exactly the required keys signed, as far as genesis, transaction and the proven values say.
 
 *Not* verified: that the contract's rules held, that no gate was closed, that the id was new. Nor is a key guessed that
-stands neither in the genesis nor in what the receipt proves: the result then says that signing is the word of those who
-signed the checkpoint [LEDGER-RECEIPT-3]. A member's key in the genesis counts until the receipt proves that it was
+stands neither in the genesis nor in what the receipt proves: the result then says that only those who signed the
+checkpoint state it [LEDGER-RECEIPT-3]. A member's key in the genesis counts until the receipt proves that it was
 replaced, so an operator that logs what nobody signed is found out. Who makes a receipt asks ``keys_to_prove`` what to
 put into it.
 
@@ -154,15 +154,15 @@ class VerifiedReceipt:
 
 
 _ALONE = (
-    "It proves the operator's word: no witness has cosigned this checkpoint, so it does not show that the operator "
-    "gave everybody the same log."
+    "It proves the operator's statement: no witness has cosigned this checkpoint, so it does not show that the "
+    "operator gave everybody the same log."
 )
 _ALONE_ZH = "它只证明运营方的陈述：该检查点没有见证方联署，不能说明运营方向所有人出示的是同一账本。"
 _SIGNER_SENTENCES = {
     SignerEvidence.STATE: "Everybody who had to sign it did, by keys that the ledger's state holds at this checkpoint.",
     SignerEvidence.GENESIS: "Everybody who had to sign it did, by keys from the genesis or the transaction itself.",
-    SignerEvidence.LEDGER: "Who had to sign it is not shown by this receipt: that they did is the word of those who "
-    "signed the checkpoint.",
+    SignerEvidence.LEDGER: "Who had to sign it is not shown by this receipt: that they did is the statement of those "
+    "who signed the checkpoint.",
 }
 _SIGNER_SENTENCES_ZH = {
     SignerEvidence.STATE: "所有须签名者均已签名，公钥取自该检查点的账本状态。",

@@ -105,7 +105,7 @@ class PublishedLog:
         return cls(source, checkpoint=verify_note(note, policy=policy, suite=suite), suite=suite)
 
     def node(self, level: int, index: int) -> bytes:
-        """Return the hash of a complete subtree as the tiles say: a HashReader, whose word is not verified yet."""
+        """Return the hash of a complete subtree as the tiles say: a HashReader, whose hashes are not verified yet."""
         tile_level, height = divmod(level, TILE_HEIGHT)
         start = index << height
         hashes = self._hashes(tile_holding(tile_level, start, size=self.checkpoint.size))

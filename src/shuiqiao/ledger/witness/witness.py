@@ -216,7 +216,7 @@ class _WatchedLog:
     def accept(self, note: bytes, *, old_size: int, proof: Sequence[bytes]) -> tuple[Checkpoint, int]:
         """Return the checkpoint and the second in which it may be cosigned, once that is on record ([WITNESS-2])."""
         with self._lock:
-            # Step 2: no word more on a log that was caught.
+            # Step 2: no cosignature more for a log that was caught.
             self._require_sound()
             # Step 3: the log itself signed it.
             policy = self.policy_at(decode_signed_note(note).head.size)

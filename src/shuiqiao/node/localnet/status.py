@@ -2,8 +2,9 @@
 
 CometBFT keeps a validator that came to another result from voting, so what it believes reaches nobody by itself. So
 what each validator signed, its statement on its last checkpoint and the note of a quorum that it holds, is brought to
-all others that run, with a proof where theirs is shorter. Who signed another root is named by those who hear it; who is
-alone with its own stops and says so [ABCI-22], [ABCI-23]. Nothing is judged here: each node judges for itself.
+all others that run, with a proof where theirs is shorter. A validator that signed another root is named by those that
+receive it; who is alone with its own stops and says so [ABCI-22], [ABCI-23]. Nothing is judged here: each node judges
+for itself.
 """
 
 from __future__ import annotations
@@ -149,14 +150,14 @@ def answer_comparison(application: LedgerApplication, question: Mapping[str, Any
             proof = question.get("proof")
             if not isinstance(proof, list) or len(proof) > MAX_PROOF:
                 raise _malformed("a proof")
-            return _heard(application, _bytes(question.get("note")), proof=[_bytes(item) for item in proof])
+            return _judged(application, _bytes(question.get("note")), proof=[_bytes(item) for item in proof])
         case _:
             return None
 
 
-def _heard(application: LedgerApplication, note: bytes, *, proof: list[bytes]) -> dict[str, Any]:
+def _judged(application: LedgerApplication, note: bytes, *, proof: list[bytes]) -> dict[str, Any]:
     try:
-        application.hear(note, proof=proof)
+        application.judge_note(note, proof=proof)
     except IntegrityError as error:
         return {"code": error.code, "message": error.message}
     return {"code": ""}
@@ -166,7 +167,7 @@ def _notes(application: LedgerApplication) -> Iterator[bytes]:
     try:
         statement = application.statement()
     except ShuiqiaoError:
-        # Not confirmed yet, or stopped: its word is what it signed before.
+        # Not confirmed yet, or stopped: what it signed before still counts.
         statement = b""
     if statement:
         yield statement
@@ -176,28 +177,28 @@ def _notes(application: LedgerApplication) -> Iterator[bytes]:
 
 
 def compare(members: Iterable[str], *, ask: Ask) -> dict[str, Trouble]:
-    """Bring every running validator's words to every other; return what those found out who had to stop."""
-    words: dict[str, Mapping[str, Any]] = {}
+    """Bring every running validator's signed notes to every other; return why each one stopped that had to."""
+    signed: dict[str, Mapping[str, Any]] = {}
     for member in members:
         try:
-            words[member] = ask(member, {"act": "words"})
+            signed[member] = ask(member, {"act": "words"})
         except ShuiqiaoError:
             # It is down, which its own status tells.
             continue
     found: dict[str, Trouble] = {}
-    for speaker, hearer in permutations(words, 2):
-        for note in words[speaker]["notes"]:
-            trouble = _bring(note, speaker=speaker, hearer=hearer, size=words[hearer]["size"], ask=ask)
+    for sender, receiver in permutations(signed, 2):
+        for note in signed[sender]["notes"]:
+            trouble = _bring(note, sender=sender, receiver=receiver, size=signed[receiver]["size"], ask=ask)
             if trouble is not None:
-                found[hearer] = trouble
+                found[receiver] = trouble
     return found
 
 
-def _bring(note: str, *, speaker: str, hearer: str, size: int, ask: Ask) -> Trouble | None:
+def _bring(note: str, *, sender: str, receiver: str, size: int, ask: Ask) -> Trouble | None:
     try:
         is_longer = read_checkpoint(_bytes(note)).size > size > 0
-        proof = ask(speaker, {"act": "prove", "size": size, "note": note})["proof"] if is_longer else []
-        found = ask(hearer, {"act": "hear", "note": note, "proof": proof})
+        proof = ask(sender, {"act": "prove", "size": size, "note": note})["proof"] if is_longer else []
+        found = ask(receiver, {"act": "hear", "note": note, "proof": proof})
     except ShuiqiaoError:
         # Away by now, or already further: the next comparison tells.
         return None

@@ -57,7 +57,7 @@ def cosigned_by(checkpoints: Iterable[Checkpoint], *, member: Institution) -> Ch
         for line in parts.lines:
             if line.name == name:
                 note = join_note(
-                    parts.text, [encode_line(line)], policy=policy.word_of(member.member), suite=member.suite
+                    parts.text, [encode_line(line)], policy=policy.for_witness(member.member), suite=member.suite
                 )
                 return Checkpoint(origin=checkpoint.origin, size=checkpoint.size, root=checkpoint.root, note=note)
     raise IntegrityError("sandbox.word_missing", f"no checkpoint at hand carries the cosignature of {member.member}")
@@ -73,7 +73,7 @@ def sign_checkpoint(member: Institution, *, policy: CheckpointPolicy, size: int,
         suite=member.suite,
         time_s=member.dependencies.clock.now_ms() // MS_PER_SECOND,
     )
-    note = join_note(text, [line], policy=policy.word_of(member.member), suite=member.suite)
+    note = join_note(text, [line], policy=policy.for_witness(member.member), suite=member.suite)
     return Checkpoint(origin=policy.origin, size=size, root=root, note=note)
 
 
@@ -90,7 +90,7 @@ def watch(
 
     proof: consistency path between the two. folder: where the watcher keeps what it saw, in an existing one.
     """
-    policy = policy_of(watcher).word_of(accused)
+    policy = policy_of(watcher).for_witness(accused)
     with closing(
         Witness(
             folder,
@@ -111,7 +111,7 @@ def watch(
 
 def is_convicted(evidence: bytes, *, judge: Institution, accused: MemberId) -> bool:
     """Tell whether evidence proves to a member, by its own copy of the state, that another one signed two histories."""
-    policy = policy_of(judge).word_of(accused)
+    policy = policy_of(judge).for_witness(accused)
     try:
         verify_fork_evidence(evidence, policies=[policy], suite=judge.suite)
     except IntegrityError:

@@ -140,7 +140,7 @@ def test_every_changed_added_and_missing_byte_fails(network, log):
 
 def test_a_sentence_says_that_it_is_the_operators_word(network, log):
     found = verify(network, log.receipt(1, entry_index=3))
-    assert "It proves the operator's word" in found.does_not_prove[0]
+    assert "It proves the operator's statement" in found.does_not_prove[0]
     assert "entry 1 is this note.write of first-bank, in block 1" in found.proves[0]
 
 
@@ -155,7 +155,7 @@ def test_both_languages_say_who_signed_and_whether_anybody_else_vouches(network,
     ):
         assert found.proves[0].startswith(f"{who} signed a log of network {shown} with 6 entries")
         assert found.proves_zh[0].startswith(f"{who_zh} 签署了网络 {shown} 的账本")
-        is_alone = ("operator's word" in found.does_not_prove[0], "只证明运营方" in found.does_not_prove_zh[0])
+        is_alone = ("operator's statement" in found.does_not_prove[0], "只证明运营方" in found.does_not_prove_zh[0])
         assert is_alone == (found is alone, found is alone)
 
 
@@ -237,7 +237,7 @@ def test_where_the_signers_stand_in_the_state_the_result_says_so(network, log, k
     )
     found = [verify(network, log.receipt(index, entry_index=9)) for index in (6, 7, 8)]
     assert [item.signers for item in found] == [SignerEvidence.GENESIS, SignerEvidence.GENESIS, SignerEvidence.LEDGER]
-    assert "is the word of those who signed the checkpoint" in found[2].proves[1]
+    assert "is the statement of those who signed the checkpoint" in found[2].proves[1]
     assert "Everybody who had to sign it did" in found[1].proves[1]
 
 

@@ -154,7 +154,7 @@ def test_a_receipt_leads_from_the_genesis_to_todays_signatures(walked):
     assert (1, ("first-bank",), "bureau") == (found.epochs, found.cosigners, found.operator)
     assert "first-bank" in found.proves[0]
     assert "first-bank" in found.proves_zh[0]
-    assert "operator's word" not in " ".join((*found.proves, *found.does_not_prove))
+    assert "operator's statement" not in " ".join((*found.proves, *found.does_not_prove))
 
 
 def test_signatures_of_another_epoch_do_not_count(walked):

@@ -102,29 +102,29 @@ def test_other_bytes_are_no_evidence(intl_log):
         assert refusal(intl_log, data) == "ledger.evidence_malformed"
 
 
-def word_of(log, member, size):
+def one_cosigned(log, member, size):
     """The note in which one validator alone vouches for its log."""
     checkpoint, policy = log.checkpoint(size), log.policy(operator=False)
     text = decode_signed_note(checkpoint.note).text
-    return join_note(text, [log.line(checkpoint, member)], policy=policy.word_of(member), suite=log.suite)
+    return join_note(text, [log.line(checkpoint, member)], policy=policy.for_witness(member), suite=log.suite)
 
 
 def test_one_validators_two_words_convict_it_and_nobody_else(log):
     """Where a quorum signs, whoever cosigned two histories is proven to have, by its own two cosignatures."""
     other, policy = log.forked(299), log.policy(operator=False)
     same_size = ForkEvidence(
-        old_note=word_of(log, "regulator", 300), new_note=word_of(other, "regulator", 300), proof=()
+        old_note=one_cosigned(log, "regulator", 300), new_note=one_cosigned(other, "regulator", 300), proof=()
     )
     later = ForkEvidence(
-        old_note=same_size.old_note, new_note=word_of(other, "regulator", 700), proof=other.proof(300, 700)
+        old_note=same_size.old_note, new_note=one_cosigned(other, "regulator", 700), proof=other.proof(300, 700)
     )
     for evidence, kind in ((same_size, "root_differs"), (later, "not_an_extension")):
         data = encode_evidence(evidence)
-        assert kind == verify_fork_evidence(data, policies=[policy.word_of("regulator")], suite=log.suite)
+        assert kind == verify_fork_evidence(data, policies=[policy.for_witness("regulator")], suite=log.suite)
         # It says nothing of others, and is no word of the log itself.
-        assert refusal(log, data, policies=[policy.word_of("first-bank")]) == "ledger.cosigner_unknown"
+        assert refusal(log, data, policies=[policy.for_witness("first-bank")]) == "ledger.cosigner_unknown"
         assert refusal(log, data, policies=[policy]) == "ledger.quorum_missing"
-    mixed = replace(same_size, new_note=word_of(other, "first-bank", 300))
-    assert refusal(log, mixed, policies=[policy.word_of("regulator")]) == "ledger.cosigner_unknown"
+    mixed = replace(same_size, new_note=one_cosigned(other, "first-bank", 300))
+    assert refusal(log, mixed, policies=[policy.for_witness("regulator")]) == "ledger.cosigner_unknown"
     with pytest.raises(KeyError):
-        policy.word_of("stranger")
+        policy.for_witness("stranger")

@@ -80,7 +80,7 @@ def hear_confirmed(consortium, application):
     size = application.app_state.copy.head.size
     note = other.application.extensions.wait_for(size, timeout_s=PATIENCE_S)
     proof = proof_beyond(other.application.app_state.copy, size=min(size, note.size), note=note)
-    application.hear(note.note, proof=proof)
+    application.judge_note(note.note, proof=proof)
 
 
 def require_stopped(consortium, member, *, size):
@@ -179,9 +179,9 @@ def test_a_validator_that_accepts_what_is_to_be_refused_is_outvoted_and_named(op
     for name in HONEST:
         application = ledgers[name].application
         for other in HONEST:
-            application.hear(ledgers[other].application.statement())
+            application.judge_note(ledgers[other].application.statement())
         assert application.named == {}
-        application.hear(statement)
+        application.judge_note(statement)
         assert list(application.named) == ["node3"]
         assert byzantine.application.app_state.copy.head.root.hex() in application.named["node3"]
 
@@ -218,7 +218,7 @@ def test_a_validator_whose_vote_confirms_another_root_is_outvoted_and_named(open
     wait_until(lambda: len(consortium.app_hashes()) == 1)
     statement = wrong_statement()
     for name in HONEST:
-        ledgers[name].application.hear(statement)
+        ledgers[name].application.judge_note(statement)
         assert bytes(32).hex() in ledgers[name].application.named["node3"]
     # One alone stops nobody.
     require_others_go_on(consortium, 10)

@@ -266,18 +266,18 @@ class LedgerApplication:
                 self.extensions.judge(request.vote_extension, member=member)
             except IntegrityError as error:
                 words = f"{request.validator_address.hex()} at height {request.height}"
-                self._require_going(self._disagreement.hear_vote(error, voter=member, words=words, tip=self._tip()))
+                self._require_going(self._disagreement.judge_vote(error, voter=member, words=words, tip=self._tip()))
                 return abci.ResponseVerifyVoteExtension(status=abci.Verdict.REJECT)
         return abci.ResponseVerifyVoteExtension(status=abci.Verdict.ACCEPT)
 
-    def hear(self, note: bytes, *, proof: Sequence[bytes] = ()) -> None:
-        """Compare what validators signed elsewhere with this log; raises as ``hear_note``, and why we stopped."""
+    def judge_note(self, note: bytes, *, proof: Sequence[bytes] = ()) -> None:
+        """Compare what validators signed elsewhere with this log; raises as ``judge_note``, and why we stopped."""
         with self._lock:
-            hear = self._disagreement.hear_note
-            self._require_going(hear(note, proof=proof, tip=self._tip(), copy=self.app_state.copy))
+            judge = self._disagreement.judge_note
+            self._require_going(judge(note, proof=proof, tip=self._tip(), copy=self.app_state.copy))
 
     def statement(self) -> bytes:
-        """Return our word on the last committed checkpoint; raises as ``own_statement``, and why we stopped."""
+        """Return our signed note of the last committed checkpoint; raises as ``own_statement``, and why we stopped."""
         with self._lock:
             self._require_going()
             return own_statement(self.extensions, tip=self._tip())

@@ -46,8 +46,10 @@ class Disagreement:
         while len(self.named) > MAX_NAMED:
             del self.named[next(iter(self.named))]
 
-    def hear_vote(self, error: ShuiqiaoError, *, voter: MemberId | None, words: str, tip: Tip) -> IntegrityError | None:
-        """Take in that a vote's extension does not hold. Return why this node must stop, None if the voter is named.
+    def judge_vote(
+        self, error: ShuiqiaoError, *, voter: MemberId | None, words: str, tip: Tip
+    ) -> IntegrityError | None:
+        """Judge a vote whose extension does not hold. Return why this node must stop, None if the voter is named.
 
         words: how a voter is called that the state does not know. Only a cosignature in due form counts against us.
         """
@@ -72,12 +74,12 @@ class Disagreement:
             "or join again by state sync",
         )
 
-    def hear_note(self, note: bytes, *, proof: Sequence[bytes], tip: Tip, copy: LedgerCopy) -> IntegrityError | None:
+    def judge_note(self, note: bytes, *, proof: Sequence[bytes], tip: Tip, copy: LedgerCopy) -> IntegrityError | None:
         """Compare what validators signed elsewhere with this log. Return why this node must stop, None if it need not.
 
-        Who signed another root is named; where the quorum did, it is this node that is wrong. proof: for a note of more
+        A validator that signed another root is named; if the quorum did, this node is wrong. proof: for a note of more
         leaves than ours, what ``proof_beyond`` of its log gives. Without it nothing can be said of that, nor by a proof
-        that does not lead to the note's root. Raises IntegrityError for what is not validators' word on this log.
+        that does not lead to the note's root. Raises IntegrityError for what no validator of this log signed.
         """
         parts = decode_signed_note(note)
         policy = copy.epochs.trail.policy_at(parts.head.size)
@@ -90,13 +92,13 @@ class Disagreement:
         }
         own_size = min(parts.head.size, tip.size)
         own = Checkpoint(origin=policy.origin, size=own_size, root=copy.root_at(own_size), note=b"")
-        heard = Checkpoint(origin=policy.origin, size=parts.head.size, root=parts.head.root, note=note)
-        if fork_kind(own, heard, proof=proof, hash_name=self._suite.hash_name) is None:
+        told = Checkpoint(origin=policy.origin, size=parts.head.size, root=parts.head.root, note=note)
+        if fork_kind(own, told, proof=proof, hash_name=self._suite.hash_name) is None:
             return None
         if len(signers) >= policy.quorum:
             return self._diverged(tip, signers)
         for signer in sorted(signers):
-            self.name(signer, f"signed root {heard.root.hex()} at {heard.size} leaves, which is not this log's")
+            self.name(signer, f"signed root {told.root.hex()} at {told.size} leaves, which is not this log's")
         return None
 
 

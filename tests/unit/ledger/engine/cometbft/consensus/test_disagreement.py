@@ -48,7 +48,7 @@ def tip(roster, *, size=9, root=ROOT):
 
 def hear(court, roster, voter, *, error=INVALID, at=None):
     member = None if voter is None else MemberId(voter)
-    return court.hear_vote(error, voter=member, words="at height 3", tip=at or tip(roster))
+    return court.judge_vote(error, voter=member, words="at height 3", tip=at or tip(roster))
 
 
 def test_as_many_as_may_be_wrong_are_named_and_one_more_stops_us(court, roster):
@@ -97,7 +97,7 @@ class KnownRoots:
 
 def judge(court, roster, data, *, roots=None):
     copy = KnownRoots(roster, roots or {9: ROOT, 4: b"f" * 32})
-    return court.hear_note(data, proof=(), tip=tip(roster), copy=copy)
+    return court.judge_note(data, proof=(), tip=tip(roster), copy=copy)
 
 
 def test_a_statement_on_another_root_names_its_signer(court, roster):
@@ -147,7 +147,7 @@ def test_a_larger_note_of_the_quorum_shows_by_a_proof_that_ours_is_another(court
 
     def hear_with(own, given):
         at = tip(roster, size=size, root=own)
-        return court.hear_note(note, proof=given, tip=at, copy=KnownRoots(roster, {size: own}))
+        return court.judge_note(note, proof=given, tip=at, copy=KnownRoots(roster, {size: own}))
 
     # The log's own beginning is no contradiction, and neither is a proof that leads elsewhere.
     assert hear_with(Log().root_at(size), proof) is None
