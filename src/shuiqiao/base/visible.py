@@ -1,4 +1,4 @@
-"""Shows characters that change how others are shown: what comes from outside must not redraw a screen or a page.
+"""Spells out control and direction characters, so that text from outside cannot redraw a screen or a page.
 
 A terminal obeys control characters (ESC moves, hides and overwrites), and every reader of Unicode obeys the marks that
 turn the direction of text. Where text is shown to a person such characters are written as JSON escapes; so a JSON

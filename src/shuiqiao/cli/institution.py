@@ -69,12 +69,12 @@ def ingest(
     json: Json = False,
 ) -> int:
     """Validate records, keep them in the vault, anchor them on the ledger 入库并锚定; 1 if nothing was taken in."""
-    from shuiqiao.node.pending import refused_words, settled_words
+    from shuiqiao.node.pending import describe_refused, settle_and_describe
 
     with open_home(home) as institution, progress_on_stderr() as progress:
         known = None if record_type is None else institution.catalogue.get(record_type)
         report = institution.vault.ingest(files, anchor=institution.outbox, record_type=known, progress=progress)
-        settled, refused = settled_words(institution), refused_words(institution)
+        settled, refused = settle_and_describe(institution), describe_refused(institution)
     if settled:
         sys.stderr.write(f"{settled}\n")
     if refused:

@@ -1,4 +1,4 @@
-"""``pending``: what the ledger does not have yet, and what a person decides about what it refused."""
+"""``pending``: lists acts that the ledger has not accepted; a person redoes or abandons those that it refused."""
 
 from __future__ import annotations
 
@@ -23,11 +23,11 @@ _Id = Annotated[str, typer.Argument(help="The beginning of its id 编号开头."
 @pending_app.command("list")
 def list_pending(*, home: Home, json: Json = False) -> None:
     """List what waits for the ledger and what it refused 列出."""
-    from shuiqiao.node.pending import pending_at, words_of_settled
+    from shuiqiao.node.pending import describe_settled, pending_at
 
     with read_home(home) as reader:
         pending, done = pending_at(reader)
-    found, settled = [work.as_json() for work in pending], words_of_settled(done)
+    found, settled = [work.as_json() for work in pending], describe_settled(done)
     if json:
         print_json({"pending": found})
         return

@@ -1,4 +1,4 @@
-"""``verify``, ``receipt`` and ``tiles``: what is handed out of a ledger, and how anybody checks it offline."""
+"""``verify``, ``receipt`` and ``tiles``: write receipts and the published log, and verify them offline."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""How well scores part bad from good: AUC with DeLong's interval, paired comparison, KS, Brier, curves, calibration.
+"""How well scores separate bad from good: AUC with DeLong's interval, paired comparison, KS, Brier, calibration.
 
 Sources: DeLong, DeLong and Clarke-Pearson 1988 for the variance of one AUC and of a difference on the same firms;
 Sun and Xu 2014 for its computation from midranks. The interval is taken on the logit scale, so that it stays within

@@ -1,4 +1,4 @@
-"""A record that was left out, proven afterwards: who signed what, against what stands on the ledger.
+"""Proves that a provider left a record out of an answer: its signed manifest against what stands on the ledger.
 
 Rule: docs/spec/consent-exchange.md [EXCHANGE-16]. What it rests on, in order:
 

@@ -1,4 +1,4 @@
-"""Whether this machine's clock may order or vouch for blocks: one clock that is wrong must not close a network.
+"""Checks this machine's clock before it orders or cosigns blocks: one wrong clock must not stop a network.
 
 Block times only rise, so a block that was once dated ahead forces every later one behind it: what is signed by a right
 clock is then refused as expired until that time has come. So a clock is held against the newest block before it orders

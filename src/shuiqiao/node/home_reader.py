@@ -1,4 +1,4 @@
-"""Reads a home without being its member: no private key, no writer, no running node, nothing written.
+"""Reads a home without its private keys, its writer or its running node, and writes nothing.
 
 ``audit``, ``receipt``, ``record find`` and ``members list`` read a home as it lies on the disk: a follower's without
 its writer, a copy that cannot be written, one whose key files are elsewhere. A node that runs is asked instead. What

@@ -1,4 +1,4 @@
-"""What this institution wants on the ledger and is not there: seen in one place, redone or abandoned by a person.
+"""Lists the acts of this institution that the ledger has not accepted; a person redoes or abandons the refused ones.
 
 Two stores hold such work: the outbox (signed transactions) and the vault (batches). What is only on its way needs
 nobody; what the ledger refused stays until somebody decides, or until it has the same act by another transaction: then
@@ -92,17 +92,17 @@ def _settled(rows: Sequence[OutboxRow]) -> list[PendingWork]:
     return [PendingWork(id=row.leaf.hex(), kind=row.kind, code="", reason=SETTLED) for row in rows]
 
 
-def settled_words(institution: Institution) -> str:
+def settle_and_describe(institution: Institution) -> str:
     """Settle what settles itself, and return what was settled; empty where nothing was."""
-    return words_of_settled(settle(institution))
+    return describe_settled(settle(institution))
 
 
-def words_of_settled(settled: Sequence[PendingWork]) -> str:
+def describe_settled(settled: Sequence[PendingWork]) -> str:
     """Return a line that says what settled itself; empty where nothing did."""
     return "; ".join(f"settled 已了结 {work.kind} {work.id[:16]}: {work.reason}" for work in settled)
 
 
-def refused_words(institution: Institution) -> str:
+def describe_refused(institution: Institution) -> str:
     """Return a line that says how much was refused and waits for a person; empty where nothing did."""
     count = sum(1 for work in pending_work(institution) if work.code)
     return f"{count} refused by the ledger, for you to decide: shuiqiao pending list" if count else ""

@@ -1,4 +1,4 @@
-"""A member replaces a key of its own: made beside the old one, put on the ledger, and only then taken into use.
+"""Replaces one of a member's own keys: makes it beside the old one, puts it on the ledger, and only then uses it.
 
 Each step finds what an earlier attempt left (``KeyFiles``), so the same command, or opening the home, goes on after a
 crash. The key that a validator votes with lies in CometBFT's home (``ValidatorKeyFiles``), and its node reads it when

@@ -1,4 +1,4 @@
-"""Tables of decisions in which nobody can be found: by grade, industry section and province, each a full grid.
+"""Tables of decisions that identify no firm: by grade, industry section and province, each a full grid.
 
 Rule: docs/spec/lending.md [LENDING-7] to [LENDING-9]. The rows of a table are groups of categories and its columns are
 groups of outcomes, and every cell of the grid holds at least k firms. Small categories are put together until that is

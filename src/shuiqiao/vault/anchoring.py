@@ -1,4 +1,4 @@
-"""Tells the ledger what the vault has made durable, and finishes what a crash interrupted.
+"""Anchors the vault's durable batches, amendments and erasures on the ledger, and finishes what a crash interrupted.
 
 The life of a batch; there are no other steps [VAULT-STORE-3]::
 
@@ -108,14 +108,16 @@ def amend_leaves(anchor: Anchor, view: IndexView, steps: Sequence[tuple[Place, P
         Replacement(
             old_batch=view.batch(old[0]).id, old_index=old[1], new_batch=view.batch(new[0]).id, new_index=new[1]
         )
-        for old, new in untold(anchor, view, steps)
+        for old, new in unsubmitted_replacements(anchor, view, steps)
     ]
     for start in range(0, len(waiting), MAX_REPLACEMENTS):
         anchor.submit(AMEND, AnchorAmendBody(replacements=waiting[start : start + MAX_REPLACEMENTS]))
 
 
-def untold(anchor: Anchor, view: IndexView, steps: Sequence[tuple[Place, Place]]) -> list[tuple[Place, Place]]:
-    """Return the (old place, new place) that the ledger does not have."""
+def unsubmitted_replacements(
+    anchor: Anchor, view: IndexView, steps: Sequence[tuple[Place, Place]]
+) -> list[tuple[Place, Place]]:
+    """Return those (old place, new place) whose replacement the ledger does not have."""
     state = anchor.state()
     return [
         (old, new)
@@ -124,8 +126,8 @@ def untold(anchor: Anchor, view: IndexView, steps: Sequence[tuple[Place, Place]]
     ]
 
 
-def tell_erased(anchor: Anchor, batch: bytes, indexes: Sequence[int], reason: ErasureReason) -> None:
-    """Tell the ledger that leaves of a batch (all, where none is listed) were destroyed, leaving out what it knows."""
+def submit_erasure(anchor: Anchor, batch: bytes, indexes: Sequence[int], reason: ErasureReason) -> None:
+    """Submit that leaves of a batch (all, where none is listed) were destroyed, except those that the ledger knows."""
     state = anchor.state()
     fact = batch_fact(state, anchor.member, batch)
     if fact is not None and fact.erased:
@@ -133,13 +135,13 @@ def tell_erased(anchor: Anchor, batch: bytes, indexes: Sequence[int], reason: Er
     if not indexes:
         anchor.submit(ERASE, AnchorEraseBody(batch=batch, indexes=[], reason=reason))
         return
-    untold = [index for index in sorted(indexes) if state.get(erased_key(anchor.member, batch, index)) is None]
-    for start in range(0, len(untold), MAX_ERASED_INDEXES):
-        part = untold[start : start + MAX_ERASED_INDEXES]
+    unsubmitted = [index for index in sorted(indexes) if state.get(erased_key(anchor.member, batch, index)) is None]
+    for start in range(0, len(unsubmitted), MAX_ERASED_INDEXES):
+        part = unsubmitted[start : start + MAX_ERASED_INDEXES]
         anchor.submit(ERASE, AnchorEraseBody(batch=batch, indexes=part, reason=reason))
 
 
-def tell_batch(index: RecordIndex, anchor: Anchor, row: BatchRow) -> BatchRow:
+def submit_batch(index: RecordIndex, anchor: Anchor, row: BatchRow) -> BatchRow:
     """Return a pending batch's row after its root is on the ledger; what refuses it is noted and raised."""
     try:
         return anchor_batch(anchor, row)
@@ -151,10 +153,10 @@ def tell_batch(index: RecordIndex, anchor: Anchor, row: BatchRow) -> BatchRow:
         raise
 
 
-def tell_replacements(
+def submit_replacements(
     index: RecordIndex, anchor: Anchor, steps: Sequence[tuple[Place, Place]]
 ) -> list[tuple[Place, Place]]:
-    """Tell the ledger of (old place, new place), and return those that it has.
+    """Submit the replacements (old place, new place), and return those that the ledger has.
 
     What refuses them is noted, beside those it took, and raised. A version whose older one waits to supersede another
     waits as well: the ledger lets nothing be superseded by what is superseded itself.
@@ -174,7 +176,7 @@ def tell_replacements(
         raise
     except ShuiqiaoError as error:
         with index.write() as writer:
-            refused = untold(anchor, writer, ready)
+            refused = unsubmitted_replacements(anchor, writer, ready)
             for old, new in ready:
                 if (old, new) in refused:
                     writer.refuse_replacement(old=old, new=new, error=error)
@@ -185,8 +187,8 @@ def tell_replacements(
 
 
 def finish_replacements(index: RecordIndex, anchor: Anchor, steps: Sequence[tuple[Place, Place]]) -> None:
-    """Tell the ledger of replacements and note those that it has; raises as ``tell_replacements``."""
-    if told := tell_replacements(index, anchor, steps):
+    """Tell the ledger of replacements and note those that it has; raises as ``submit_replacements``."""
+    if told := submit_replacements(index, anchor, steps):
         with index.write() as writer:
             for old, new in told:
                 writer.finish_replacement(old=old, new=new)
@@ -203,7 +205,7 @@ def finish_pending(index: RecordIndex, anchor: Anchor) -> list[BatchRow]:
     anchored: list[BatchRow] = []
     for row in rows:
         with suppress(Conflict, Denied, InvalidInput, IntegrityError):
-            anchored.append(tell_batch(index, anchor, row))
+            anchored.append(submit_batch(index, anchor, row))
     refused = set(numbers) - {row.number for row in anchored}
     if anchored:
         with index.write() as writer:

@@ -1,4 +1,4 @@
-"""The ledger's rules for anchors: a batch's root is fixed once; a leaf is superseded once; what was erased is said.
+"""The ledger's rules for anchors: a batch's root is fixed once; a leaf is superseded once; erasures are recorded.
 
 Rule: docs/spec/vault.md, [VAULT-ANCHOR-1] to [VAULT-ANCHOR-7]. Pure. The ledger learns the standard, the period, the
 count and the root of a batch: no taxpayer, no value, nothing that could be guessed and hashed [VAULT-ANCHOR-6].

@@ -26,7 +26,7 @@ from shuiqiao.base.files import open_regular
 from shuiqiao.crypto.model import CipherSuite
 from shuiqiao.standards.columns import canonical_schema
 from shuiqiao.standards.model import Catalogue
-from shuiqiao.vault.anchoring import tell_erased
+from shuiqiao.vault.anchoring import submit_erasure
 from shuiqiao.vault.contract import batch_fact
 from shuiqiao.vault.identity import identify
 from shuiqiao.vault.model import Anchor, ErasureReason
@@ -103,7 +103,7 @@ class Eraser:
             indexes = fields["indexes"]
             parquet = self._destroy(row, indexes or list(range(row.count)))
             try:
-                tell_erased(anchor, row.id, indexes, ErasureReason(fields["reason"]))
+                submit_erasure(anchor, row.id, indexes, ErasureReason(fields["reason"]))
             except (Conflict, Denied, InvalidInput) as error:
                 refused[row.number] = error
                 continue

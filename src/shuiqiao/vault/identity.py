@@ -1,4 +1,4 @@
-"""Which record a row is: (type, taxpayer, natural key), as a key that keeps a taxpayer's records together.
+"""The identity of a record: (type, taxpayer, natural key), as a key that keeps a taxpayer's records together.
 
 [VAULT-IDENTITY-1] key = type number (2 bytes) || taxpayer || 0x00 || day (4 bytes) || first 16 bytes of
 H(natural key). The day is the record's period where the natural key contains it, else zero: two versions of one record

@@ -151,8 +151,8 @@ class Admission:
         """Tell whether more should be taken from the intake now."""
         return len(self._jobs) < MAX_DECODED_AHEAD
 
-    def is_hungry(self) -> bool:
-        """Tell whether the verifier would take more, and should have more before the engine turns to a block."""
+    def needs_submissions(self) -> bool:
+        """Return whether the verifier would take more, and should have more before the engine turns to a block."""
         return self._claims_in_work < MIN_CHECKED_AHEAD and not self._jobs and self._verifier.has_room()
 
     def is_checking(self) -> bool:

@@ -33,8 +33,8 @@ class HistoryBroken(Exception):
         self.detail = detail
 
 
-class Catcher:
-    """Brings a copy up to signed checkpoints of its writer."""
+class LogCopier:
+    """Copies the writer's blocks until a copy stands at a signed checkpoint of the writer."""
 
     def __init__(
         self,

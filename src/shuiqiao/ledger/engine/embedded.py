@@ -263,8 +263,8 @@ class EmbeddedLedger(LocalLedger):
 
         Not for long: what is refused when it is taken in feeds nobody, and blocks must not wait for a flood of it.
         """
-        is_hungry = bool(len(self._intake)) and self._admission.is_hungry()
-        return is_hungry and time.monotonic() < self._linger_end() + _MAX_LINGER_S
+        needs_submissions = bool(len(self._intake)) and self._admission.needs_submissions()
+        return needs_submissions and time.monotonic() < self._linger_end() + _MAX_LINGER_S
 
     def _write_block(self) -> None:
         """Execute, store, answer, tell: steps 1 to 6 of [STORE-19]."""

@@ -23,7 +23,7 @@ from shuiqiao.crypto.suites import get_suite
 from shuiqiao.ledger.checkpoints.note import verify_log_signature, verify_note
 from shuiqiao.ledger.checkpoints.policy import CheckpointPolicy
 from shuiqiao.ledger.checkpoints.signed_note import Checkpoint, decode_signed_note
-from shuiqiao.ledger.engine.catch_up import Catcher, HistoryBroken
+from shuiqiao.ledger.engine.catch_up import HistoryBroken, LogCopier
 from shuiqiao.ledger.engine.ledger_copy import LedgerCopy
 from shuiqiao.ledger.engine.local_ledger import LocalLedger
 from shuiqiao.ledger.engine.port import FollowerSettings, LedgerPeer, ledger_closed, new_answer
@@ -72,7 +72,7 @@ class FollowerLedger(LocalLedger):
         self._accepted = copy.stored_checkpoint()
         self._trouble: ShuiqiaoError | None = None
         self._verifier = open_verifier(copy.machine.suite, processes=settings.verifier_processes)
-        self._catcher = Catcher(
+        self._copier = LogCopier(
             copy, writer=writer, verifier=self._verifier, settings=settings, tell=self._listeners.tell
         )
         self._sync_lock = threading.Lock()
@@ -263,7 +263,7 @@ class FollowerLedger(LocalLedger):
 
     def _accept(self, checkpoint: Checkpoint) -> None:
         try:
-            self._catcher.follow(checkpoint, accepted=self._accepted)
+            self._copier.follow(checkpoint, accepted=self._accepted)
         except HistoryBroken as broken:
             raise self._raise_alarm(broken, checkpoint) from broken
         self._copy.checkpoint_file.keep(checkpoint)

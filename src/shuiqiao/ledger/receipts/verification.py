@@ -1,4 +1,4 @@
-"""What a receipt proves to somebody who trusts a genesis and nothing else.
+"""Verifies a receipt against a genesis and nothing else, and says what it proves.
 
 In this order [LEDGER-RECEIPT-2]:
 

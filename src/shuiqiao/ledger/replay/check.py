@@ -1,4 +1,4 @@
-"""Checks a whole log from its first byte and believes nobody: what does not hold becomes a problem, not a repair.
+"""Checks a whole log from its first byte and trusts no stored result: it reports each fault and repairs none.
 
 ``replay_ledger`` takes a ledger folder or the blocks of an engine and executes them on a fresh state in memory
 [STORE-23]; it believes neither index nor checkpoint. Oversight uses it for the audit. ``check_log`` hashes the files

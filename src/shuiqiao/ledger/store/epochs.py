@@ -1,4 +1,4 @@
-"""The epochs of one log in order: what judges a checkpoint of any size, and the notes that closed each epoch.
+"""The epochs of one log in order: the policy for a checkpoint of any size, and the note that closed each epoch.
 
 A block that writes a new epoch is still closed under the epoch before [EPOCH-4]: the checkpoint that ends with its
 entry carries the old signatures, and every larger one the new. So the size of a checkpoint alone tells its policy

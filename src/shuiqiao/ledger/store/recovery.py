@@ -1,4 +1,4 @@
-"""What starting a ledger decides: which tail was torn by a crash and is cut, and what is damage and is never cut.
+"""Recovers a ledger when it starts: cuts a tail that a crash tore, and never cuts what is damage.
 
 Follows docs/spec/ledger-store.md section 4. The writer flushes every frame before it appends the next, so a crash can
 leave at most one unfinished frame, at the very end, that nobody was told of. Whatever is not exactly that is reported

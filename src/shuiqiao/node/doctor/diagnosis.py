@@ -31,8 +31,8 @@ from shuiqiao.node.home.keys import find_passphrase, load_keys, require_first_ke
 from shuiqiao.node.home.ledger_folder import LedgerFolder
 from shuiqiao.node.home.settings import Home, NodeSettings, load_genesis, load_settings, require_member
 from shuiqiao.node.institution import Institution
-from shuiqiao.node.pending import refused_words, settled_words
-from shuiqiao.node.published.publication import published_words
+from shuiqiao.node.pending import describe_refused, settle_and_describe
+from shuiqiao.node.published.publication import describe_published
 from shuiqiao.vault.storage.index import INDEX_FOLDER, RecordIndex
 
 _SHOWN_PATHS = 3
@@ -62,7 +62,7 @@ def diagnose_home(
             found.append(_look("vault index", lambda: _vault_index(home.vault / INDEX_FOLDER)))
         yield from found
         if (tiles := home.tiles(settings)) is not None:
-            found.append(_look("tiles", lambda: published_words(ledger, tiles)))
+            found.append(_look("tiles", lambda: describe_published(ledger, tiles)))
             yield found[-1]
         if settings.is_validator:
             looked = [*look_at_validator(home, settings=settings)]
@@ -187,7 +187,7 @@ def _opened(home: Home) -> str:
         if institution.settings.role is Role.TAX_BUREAU:
             finished = institution.vault.recover(institution.outbox)
             says += f", vault opens, {finished} unfinished batches anchored now" if finished else ", vault opens"
-        return "; ".join(filter(None, (says, settled_words(institution), refused_words(institution))))
+        return "; ".join(filter(None, (says, settle_and_describe(institution), describe_refused(institution))))
 
 
 def _look(what: str, look: Callable[[], str]) -> Finding:

@@ -1,4 +1,4 @@
-"""Why a validator does not go on, in words: its two processes, its peers, its quorum, what CometBFT's log says.
+"""Explains why a validator makes no progress: its two processes, its peers, its quorum, what CometBFT's log says.
 
 What runs is asked (its control socket, its RPC) and not opened. The other validators of a network on this machine are
 asked too; of a home alone only its own node is known.

@@ -1,4 +1,4 @@
-"""The processes of ours in a network: a validator's ledger, and the relays between validators.
+"""Runs our own processes of a network: a validator's ledger, and the relays between validators.
 
 Started by ``network`` as ``python -m shuiqiao.node.localnet.child validator NET MEMBER`` or ``... relays NET``; they
 run until they are asked to end (SIGTERM). What they have to say of an end for a reason is the last line of their log.

@@ -1,4 +1,4 @@
-"""How one validator is, with a code for what is wrong, and whether the validators agree on what they signed.
+"""The status of one validator, with a code for each fault, and whether validators agree on what they signed.
 
 CometBFT keeps a validator that came to another result from voting, so what it believes reaches nobody by itself. So
 what each validator signed, its statement on its last checkpoint and the note of a quorum that it holds, is brought to

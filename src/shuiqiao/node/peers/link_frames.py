@@ -1,4 +1,4 @@
-"""What a command and the running node of its home say to each other: frames over a Unix socket.
+"""The messages between a command and the running node of its home: frames over a Unix socket.
 
 ::
 

@@ -1,4 +1,4 @@
-"""The running node of a home answers the commands of that home, so that they need not open what it has open.
+"""Lets the running node of a home answer the commands of that home, because only one process can open its ledger.
 
 One thread a connection reads questions; transactions go to the engine at once and are answered when it has decided;
 what may take a while (receipts, blocks) is answered by a few workers; one more thread writes. A connection that does
@@ -96,7 +96,7 @@ class LedgerLink:
             if is_full or not is_own_peer(found):
                 found.close()
                 continue
-            connection = _Connection(found, desk=self)
+            connection = _Connection(found, link=self)
             with self._lock:
                 self._connections.add(connection)
             connection.start()
@@ -176,9 +176,9 @@ class _KeptView:
 class _Connection:
     """One command that is connected."""
 
-    def __init__(self, found: socket.socket, *, desk: LedgerLink) -> None:
+    def __init__(self, found: socket.socket, *, link: LedgerLink) -> None:
         self._socket = found
-        self._desk = desk
+        self._link = link
         self._views: OrderedDict[int, _KeptView] = OrderedDict()
         self._views_taken = 0
         self._lock = threading.Lock()
@@ -212,7 +212,7 @@ class _Connection:
         with contextlib.suppress(OSError):
             self._socket.shutdown(socket.SHUT_RDWR)
         self._queue.put(None)
-        self._desk.forget(self)
+        self._link.forget(self)
 
     def _write(self) -> None:
         while (frame := self._queue.get()) is not None:
@@ -237,7 +237,7 @@ class _Connection:
     def _take(self, question: link.Question) -> None:
         match question:
             case link.Submit(number=number, raw=raw):
-                self._desk.submit(raw).add_done_callback(lambda done: self._answer_submission(number, done))
+                self._link.submit(raw).add_done_callback(lambda done: self._answer_submission(number, done))
             case link.DropView(view=view):
                 self._drop_view(view)
             case _:
@@ -246,7 +246,7 @@ class _Connection:
                     is_much = self._answering > MAX_QUESTIONS
                 if is_much:
                     raise InvalidInput("node.link_malformed", f"more than {MAX_QUESTIONS} questions at one time")
-                self._desk.work(self, question)
+                self._link.work(self, question)
 
     def _answer_submission(self, number: int, done: Future[Committed]) -> None:
         error = done.exception()
@@ -277,10 +277,10 @@ class _Connection:
                 self.is_subscribed = True
                 return link.Done(number)
             case _:
-                return self._desk.find(question)
+                return self._link.find(question)
 
     def _keep_view(self) -> int:
-        view = self._desk.state()
+        view = self._link.state()
         with self._lock:
             number = next(reversed(self._views), 0)
             if not number or self._views[number].state is not view:

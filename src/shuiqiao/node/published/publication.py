@@ -73,7 +73,7 @@ def publish_log(ledger: LedgerFolder, folder: Path, *, progress: Progress = no_p
     )
 
 
-def published_words(ledger: LedgerFolder, folder: Path) -> str:
+def describe_published(ledger: LedgerFolder, folder: Path) -> str:
     """Return in words how far a folder has been published to.
 
     Raises InvalidInput ``ledger.tile_foreign``, IntegrityError ``ledger.checkpoint_malformed``.

@@ -1,4 +1,4 @@
-"""Who a number stands for: the uscc, name, province and industry of every party, and what a taxpayer registered.
+"""The identity of each numbered party: its uscc, name, province and industry, and what a taxpayer registered.
 
 A party is an int. Taxpayers of the economy are numbered from 0; public suppliers (power, telecom, tolls) and each
 taxpayer's private outside partners have ranges of their own. All this is a pure function of (seed, party).

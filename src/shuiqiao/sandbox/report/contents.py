@@ -1,4 +1,4 @@
-"""What the templates of the page ask of a run, beside what stands in its result.
+"""Computes what the page's templates show of a run and its result does not hold as such.
 
 Nothing is invented here: a number comes from the result or is counted from it, and one that is missing stays None,
 which the page shows as not measured.

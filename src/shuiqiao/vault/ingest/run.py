@@ -21,7 +21,7 @@ from shuiqiao.base.ids import Entropy, new_id
 from shuiqiao.base.progress import Progress
 from shuiqiao.crypto.model import CipherSuite
 from shuiqiao.standards.readers.source import Source
-from shuiqiao.vault.anchoring import KNOWN_COMMITTED, Place, tell_batch, tell_replacements
+from shuiqiao.vault.anchoring import KNOWN_COMMITTED, Place, submit_batch, submit_replacements
 from shuiqiao.vault.ingest.deduplication import Deduplicated, KnownRow, Placement, deduplicate
 from shuiqiao.vault.ingest.preparation import Chunk, PreparedRows, open_preparers
 from shuiqiao.vault.ingest.quarantine import KEPT_OUT, Report
@@ -212,7 +212,7 @@ class Ingest:
         writer.put_batch(row)
         writer.commit()
         self._writer = None
-        anchored = tell_batch(self.index, self.anchor, row)
+        anchored = submit_batch(self.index, self.anchor, row)
         self._anchored.append(anchored)
         self._told.append(anchored)
         self._amend()
@@ -220,7 +220,7 @@ class Ingest:
     def _amend(self) -> None:
         if not self._replacing:
             return
-        told = tell_replacements(self.index, self.anchor, self._replacing)
+        told = submit_replacements(self.index, self.anchor, self._replacing)
         # What the ledger has said is live from now on: not something to leave for the next batch.
         with self.index.write() as writer:
             self._settle_in(writer)

@@ -340,8 +340,8 @@ def file_state(path: Path) -> FileState:
     return (found.st_ino, found.st_size, found.st_mtime_ns, found.st_ctime_ns)
 
 
-class KeptReadings:
-    """What was read of batch files, by (batch, what), with the state of the file; shared by threads."""
+class ReadCache:
+    """A bounded cache of what was read of batch files, by (batch, what), with the file's state; threads share it."""
 
     def __init__(self, *, max_bytes: int) -> None:
         self._items: LRUCache[tuple[bytes, Any], tuple[FileState, int, Any]] = LRUCache(max_bytes, itemgetter(1))
@@ -376,7 +376,7 @@ class BatchReader:
 
     def __init__(self, folder: Path, *, max_bytes: int = MAX_KEPT_BYTES) -> None:
         self._folder = folder
-        self._kept = KeptReadings(max_bytes=max_bytes)
+        self._kept = ReadCache(max_bytes=max_bytes)
 
     def forget(self, batch: bytes) -> None:
         """Let go of all that is kept of a batch: it was erased, or part of it."""

@@ -61,13 +61,13 @@ def test_what_was_submitted_cannot_be_cancelled(intake):
 def test_the_verifier_is_hungry_until_it_has_work_for_the_time_of_a_block(intl, intake):
     verifier = PatientVerifier(room=1_000)
     admission = Admission(machine=intl.machine, verifier=verifier, intake=intake)
-    assert admission.is_hungry()
+    assert admission.needs_submissions()
     admit(admission, intake, intl, MIN_CHECKED_AHEAD - 1)
-    assert admission.is_hungry()
+    assert admission.needs_submissions()
     admit(admission, intake, intl, 1)
-    assert not admission.is_hungry()
+    assert not admission.needs_submissions()
     admission.receive(verifier.finished(wake=intake.wake_descriptor, timeout_s=0))
-    assert admission.is_hungry()
+    assert admission.needs_submissions()
     assert admission.is_ready()
 
 
@@ -77,7 +77,7 @@ def test_a_verifier_without_room_is_not_hungry(intl, intake):
     admission = Admission(machine=intl.machine, verifier=verifier, intake=intake)
     admit(admission, intake, intl, 1)
     assert not verifier.has_room()
-    assert not admission.is_hungry()
+    assert not admission.needs_submissions()
 
 
 def test_memory_that_runs_out_asks_for_the_same_bytes_again(intl, intake, monkeypatch):  # [LEDGER-SIGN-4]

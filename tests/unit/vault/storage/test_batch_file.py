@@ -13,8 +13,8 @@ from shuiqiao.vault.storage.batch_file import (
     LEAVES_SUFFIX,
     PARQUET_SUFFIX,
     BatchReader,
-    KeptReadings,
     LeavesFile,
+    ReadCache,
     file_state,
     read_rows,
 )
@@ -70,7 +70,7 @@ def test_a_file_that_went_away_is_missing_even_if_it_was_kept(path):
 
 
 def test_what_is_kept_is_bounded_and_the_longest_unused_goes_first(path):
-    state, kept = file_state(path), KeptReadings(max_bytes=10)
+    state, kept = file_state(path), ReadCache(max_bytes=10)
     for what in ("a", "b"):
         kept.put(BATCH, what, state, what, size=4)
     assert kept.get(BATCH, "a", state) == "a"
@@ -80,7 +80,7 @@ def test_what_is_kept_is_bounded_and_the_longest_unused_goes_first(path):
 
 
 def test_what_is_kept_goes_with_its_batch_and_with_its_file(path):
-    state, kept = file_state(path), KeptReadings(max_bytes=10)
+    state, kept = file_state(path), ReadCache(max_bytes=10)
     other = bytes([1]) * 16
     for batch in (BATCH, other):
         kept.put(batch, "a", state, "a", size=1)
