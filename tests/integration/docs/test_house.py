@@ -17,6 +17,13 @@ PICTURE = re.compile(r"^## The rooms.*?^```mermaid\n(?P<body>.*?)^```", re.MULTI
 ARROW = re.compile(r"^ +(\w+)(?:\[[^\]]*\])? --> (\w+)(?:\[[^\]]*\])?$", re.MULTILINE)
 PLACE = re.compile(r"`(?P<path>(?:\w+/)+(?:\w+\.(?:py|toml))?)(?:::(?P<name>[\w.]+))?`")
 PAGES = ["where-things-are.md", "follow-the-code.md"]
+ROOMS = {path.name for path in SOURCE.iterdir() if (path / "__init__.py").exists()}
+FILE = re.compile(r"(?<![\w./-])(?:src/shuiqiao/)?(?P<path>(?P<room>\w+)/[\w/]+\.(?:py|toml))\b")
+MODULE = re.compile(r"\bshuiqiao\.(?P<room>\w+)(?:\.[a-z_0-9]+)*")
+TO_BE_WRITTEN = {"standards/catalogue/scope_change.toml"}
+"""Files that a how-to lets its reader write."""
+FOLDER_NAME = re.compile(r"^\w+_FOLDER(?:: Final)? = \"([\w.]+)\"$", re.MULTILINE)
+HOME_NAME = re.compile(r"self\.(?:folder|home\.ledger) / \"([\w.]+)\"")
 
 
 def imported_rooms() -> dict[str, set[str]]:
@@ -84,6 +91,42 @@ def test_every_file_and_function_that_a_page_names_is_there(page):
         if not any((base / path).exists() for base in (SOURCE, ROOT)) or (name and name not in names_in(SOURCE / path))
     ]
     assert missing == []
+
+
+def pages():
+    """Return every page but the decision records and the history, whose names are those of their time."""
+    found = [*(ROOT / "docs").rglob("*.md"), *ROOT.glob("*.md"), ROOT / "tests" / "worlds" / "README.md"]
+    return sorted(page for page in found if page.name != "CHANGELOG.md" and page.parent.name != "adr")
+
+
+def is_module(dotted: str) -> bool:
+    """Tell whether a dotted name is that of a module or room, or of something within one."""
+    path = SOURCE.joinpath(*dotted.split(".")[1:])
+    return any(each.is_dir() or each.with_suffix(".py").exists() for each in (path, path.parent) if each != SOURCE)
+
+
+def test_every_source_file_and_module_that_any_page_names_is_there():
+    files, modules = set(), set()
+    for page in pages():
+        text = page.read_text(encoding="utf-8")
+        files |= {match["path"] for match in FILE.finditer(text) if match["room"] in ROOMS}
+        modules |= {match[0] for match in MODULE.finditer(text) if match["room"] in ROOMS}
+    assert len(files) > 100
+    assert len(modules) > 20
+    assert {path for path in files if not (SOURCE / path).exists()} - TO_BE_WRITTEN == set()
+    assert {module for module in modules if not is_module(module)} == set()
+
+
+def test_the_page_of_the_architecture_shows_every_folder_of_a_home():
+    """Every folder that the code names by a constant, and everything that a home has a path for."""
+    text = (EXPLANATION / "architecture.md").read_text(encoding="utf-8")
+    tree = text[text.index("HOME/") :].partition("```")[0]
+    names = {name for path in SOURCE.rglob("*.py") for name in FOLDER_NAME.findall(path.read_text(encoding="utf-8"))}
+    for path in ("node/home/settings.py", "node/institution.py"):
+        names |= set(HOME_NAME.findall((SOURCE / path).read_text(encoding="utf-8")))
+    assert names >= {"segments", "checkpoints", "epochs", "consensus", "cometbft", "witness", "batches", "vault"}
+    shown = set(re.findall(r"[\w.]+", tree))
+    assert names - shown == set()
 
 
 def test_the_page_of_questions_answers_twenty_with_a_place_each():
