@@ -6,7 +6,8 @@ file is refused, before anything of it is read [LEDGER-CBOR-5]. How much of a re
 A process takes ``owner_only`` once, at its door: whatever is made behind it (databases and their journals, indexes,
 keys, logs, backups) belongs to its owner from the first byte, whatever the umask was [STORE-28]. What is made for
 others (static files of the log, receipts, a genesis, a report) is opened to them by name: its mode is set, not taken
-from the umask. Who uses the rooms as a library has no door; ``create_home`` therefore makes the home owner-only itself.
+from the umask. A program that uses the rooms as a library has no door; ``create_home`` therefore makes the home
+owner-only itself.
 """
 
 from __future__ import annotations

@@ -76,7 +76,7 @@ def prove_withheld(
 ) -> Accusation:
     """Return the verified accusation; raises IntegrityError where the evidence does not carry it.
 
-    provider: who is accused. state, batch_of, status_of: the ledger's facts today, the last two of its batches.
+    provider: the accused. state, batch_of, status_of: the ledger's facts today, the last two of its batches.
     verify_root: raises where the log never had a root at a size, as a LedgerSubmitter's does. Raises
     InvalidInput or IntegrityError for a signature or proof that does not hold, ``exchange.accusation_unproven`` with
     the reason where everything holds and yet nobody did wrong.

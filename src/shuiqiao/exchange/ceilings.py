@@ -118,8 +118,8 @@ def _verify_months(
 ) -> None:
     """Count the months that the recipient may hold with this answer.
 
-    The ceiling is a window that moves with the calendar: who looks at the last two years in January and again in March
-    holds two months more in March, so each month since the oldest of these answers adds one.
+    The ceiling is a window that moves with the calendar: a bank that looks at the last two years in January and again
+    in March holds two months more in March, so each month since the oldest of these answers adds one.
     """
     ceiling = CEILINGS[artefact.purpose]
     held = [each for each in past if each.answered_ms > now_ms - ceiling.max_data_life_days * MS_PER_DAY]

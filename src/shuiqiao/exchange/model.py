@@ -167,7 +167,7 @@ class Accusation:
     """
 
     provider: MemberId
-    """Who signed the manifest."""
+    """The member that signed the manifest."""
     request: bytes
     consent: bytes
     manifest_digest: bytes

@@ -128,8 +128,8 @@ class Kind:
     signers: who must sign; None means the author's member key alone.
     governance: True allows a validity of 30 days instead of 24 hours, and keeps it open while the network is frozen.
     is_vote: True keeps it open to a suspended author whose suspension has an end, so no vote is lost to one.
-    author: who must stand as author where no member is (a consent speaks by its key): ids are scoped to it, and who
-    hands the transaction in is stated nowhere. None: a member, who signs.
+    author: the author where no member is one (a consent speaks by its key): ids are scoped to it, and the member that
+    hands the transaction in is not stated. None: the author is a member, and signs.
     """
 
     name: str

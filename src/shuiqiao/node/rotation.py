@@ -69,7 +69,7 @@ def rotate_key(
     height, resumed = institution.engine.last_block()[0], True
     if ledger_key(institution.engine.state(), institution.member, purpose) != public_key:
         extra = (suite.signing_key_from_seed(seed),) if purpose is KeyPurpose.SIGNING else ()
-        # Who signs checkpoints must be able to do so with the new key as soon as a block names it.
+        # A signer of checkpoints must be able to use the new key as soon as a block names it.
         for key in extra:
             _prepare(institution, key)
         body = MemberRotateKeyBody(purpose=purpose, new_key=public_key, proof=b"")

@@ -20,7 +20,7 @@ The receiver recomputes everything that a disclosure claims, for every record ty
 
 Guarantee: what comes back is what the author committed to. LIMIT: completeness is not proven here, a record may have
 been left out; the signed manifest of ``exchange`` makes that provable afterwards. LIMIT: without the group ``core`` a
-record does not say whose it is; who asks for facts about a taxpayer must be granted ``core``.
+record does not say whose it is; a recipient that asks for facts about a taxpayer must be granted ``core``.
 """
 
 from __future__ import annotations

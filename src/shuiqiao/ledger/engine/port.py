@@ -22,7 +22,7 @@ Listener = Callable[[Block, Sequence[Event]], None]
 
 
 class Listeners:
-    """Who is told of each block, in the order they came; one that raises is dropped."""
+    """The listeners that are told of each block, in the order they subscribed; one that raises is dropped."""
 
     def __init__(self) -> None:
         self._listeners: list[Listener] = []

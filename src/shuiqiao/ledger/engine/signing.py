@@ -175,7 +175,7 @@ class CheckpointSigner:
         return max(0.0, self._next_offer - time.monotonic())
 
     def close_epochs(self) -> None:
-        """See to it that the last checkpoint of every epoch gets its signatures; who cannot sign leaves it open."""
+        """Have the last checkpoint of every epoch signed and cosigned; a node that cannot sign leaves it open."""
         for size in self._copy.epochs.missing_notes():
             try:
                 checkpoint = self._sign(size=size, root=self._copy.root_at(size))

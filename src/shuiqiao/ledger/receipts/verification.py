@@ -16,8 +16,8 @@ In this order [LEDGER-RECEIPT-2]:
 *Not* verified: that the contract's rules held, that no gate was closed, that the id was new. Nor is a key guessed that
 stands neither in the genesis nor in what the receipt proves: the result then says that only those who signed the
 checkpoint state it [LEDGER-RECEIPT-3]. A member's key in the genesis counts until the receipt proves that it was
-replaced, so an operator that logs what nobody signed is found out. Who makes a receipt asks ``keys_to_prove`` what to
-put into it.
+replaced, so an operator that logs what nobody signed is found out. The maker of a receipt asks ``keys_to_prove`` what
+to put into it.
 
     verify_receipt(data, parameters=parameters, kinds=kinds, key_ring=MemberKeyRing(), suite=suite).proves
 """

@@ -13,7 +13,7 @@ What leads to what:
 What other rooms write does not lead to a key: it is hashed, and not executed. The audit does that.
 
 LIMIT: a ledger that was cut off before a key was replaced is a true ledger of that time, in which the old key counts.
-Who stole that key can show it, and go on from there. A checkpoint that is known from later (``since``) refuses it.
+A thief of that key can show it, and go on from there. A checkpoint that is known from later (``since``) refuses it.
 
     members = MembersReplay(machine, notes={LATEST_NOTE: note}, rooms=KEY_ROOMS)
     for block in blocks:

@@ -5,7 +5,7 @@ verified them; a rule or a root that does not hold shows at EXECUTED already. Be
 alone.
 
 ========= ================================================= ===================================================
-level     what is asked                                     who asks
+level     what is asked                                     callers
 ========= ================================================= ===================================================
 (hashed)  every byte of the frames, the Merkle tree         doctor and backup (``check.check_log``)
 EXECUTED  the rules run again and give the same entries     opening a ledger, ``doctor --replay`` and ``--against``,

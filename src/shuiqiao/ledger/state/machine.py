@@ -70,7 +70,7 @@ _BLOCK_RETRY_S = 0.5
 
 
 class ReplayIndex(Protocol):
-    """Who remembers which (author, id) were accepted and until when."""
+    """The record of which (author, id) were accepted and until when."""
 
     def expiry_hour(self, author: MemberId, transaction_id: bytes) -> int | None:
         """Return valid_until_ms // 3,600,000 of the accepted transaction with that author and id, or None.

@@ -6,7 +6,7 @@ on, and any other place is a node over 16 places. So the map has about log16(n) 
 but the keys and values in it [MAP-5].
 
 Pure functions, and ``StateMap``, the whole map in memory, for replaying a ledger from its genesis. ``ledger/store``
-keeps the same map on disk. A proof speaks for a root only: who vouches for the root is the checkpoint's matter.
+keeps the same map on disk. A proof speaks for a root only: the checkpoint says who signed the root.
 """
 
 from __future__ import annotations

@@ -1,7 +1,7 @@
 """The lock on a ledger folder: one writer, held by the operating system; a killed process leaves none behind.
 
-Who holds it is asked without taking it from anybody, and without writing. What the system refuses while files of the
-folder are opened becomes one error with a code.
+``holder`` tells the process that has it, without taking the lock and without writing. What the system refuses while
+files of the folder are opened becomes one error with a code.
 """
 
 from __future__ import annotations

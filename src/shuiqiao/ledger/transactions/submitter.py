@@ -79,7 +79,7 @@ class LedgerSubmitter:
     ) -> None:
         """Take the engine and in whose name it is used.
 
-        key_ring: who knows which version of a kind is accepted; None writes the first of every kind.
+        key_ring: knows which version of a kind is accepted; None writes the first of every kind.
         is_clock_confirmed: the operator said that the clock is right, however long ago the newest block was.
         """
         self._is_clock_confirmed = is_clock_confirmed

@@ -5,11 +5,11 @@ executed again, every batch and the database hold is it renamed. A restore that 
 nothing.
 
 A validator's home is restored as one that only follows: the file in which CometBFT keeps what it signed last is made
-anew, at a height that no network reaches, so that it signs nothing. Who knows that the old node is gone for good names
-the height from which on it may sign again. CometBFT's own blocks are in no backup, and it starts with none; so does
-the ledger beside it, and the one of the backup is set aside to be compared with. CometBFT reads names without regard to
-case and has settings that start another application, open ports or name other files, so its configuration is not
-searched for what is forbidden: it is written anew as this product writes it [ABCI-30].
+anew, at a height that no network reaches, so that it signs nothing. An operator who knows that the old node is gone for
+good names the height from which on it may sign again. CometBFT's own blocks are in no backup, and it starts with none;
+so does the ledger beside it, and the one of the backup is set aside to be compared with. CometBFT reads names without
+regard to case and has settings that start another application, open ports or name other files, so its configuration is
+not searched for what is forbidden: it is written anew as this product writes it [ABCI-30].
 """
 
 from __future__ import annotations

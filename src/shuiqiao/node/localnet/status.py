@@ -3,8 +3,8 @@
 CometBFT keeps a validator that came to another result from voting, so what it believes reaches nobody by itself. So
 what each validator signed, its statement on its last checkpoint and the note of a quorum that it holds, is brought to
 all others that run, with a proof where theirs is shorter. A validator that signed another root is named by those that
-receive it; who is alone with its own stops and says so [ABCI-22], [ABCI-23]. Nothing is judged here: each node judges
-for itself.
+receive it; a validator that is alone with its root stops and says so [ABCI-22], [ABCI-23]. Nothing is judged here: each
+node judges for itself.
 """
 
 from __future__ import annotations

@@ -194,7 +194,7 @@ class _Connection:
             threading.Thread(target=run, name="ledger-link-connection", daemon=True).start()
 
     def send(self, frame: bytes) -> None:
-        """Queue an answer; who does not read is cut off."""
+        """Queue an answer; a client that does not read is cut off."""
         with self._lock:
             self._unread += len(frame)
             is_stuck = self._unread > MAX_UNREAD_BYTES

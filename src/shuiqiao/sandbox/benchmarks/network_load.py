@@ -2,8 +2,8 @@
 
 Started as ``python -m shuiqiao.sandbox.benchmarks.network_load PLAN OUT``. One stream of transactions and one thread
 for each node that is loaded; batches of ``broadcast_tx_sync`` over one kept connection, encoded before the first is
-sent. Who does not wait for CheckTx fills its queue, on which CometBFT waits with every block. At full load a stream
-pauses while its node's mempool holds as much as it may; at a rate it keeps to the clock.
+sent. A client that does not wait for CheckTx fills its queue, on which CometBFT waits with every block. At full load a
+stream pauses while its node's mempool holds as much as it may; at a rate it keeps to the clock.
 It knows nothing of the application behind the nodes but whether it takes bundles; every application is loaded alike.
 """
 

@@ -54,7 +54,7 @@ class Terms:
 class BureauLink:
     """The way from a bank to the bureau within one process. answer_bytes: of every answer that came over it.
 
-    provider: who answers in the bureau's name; its own unless a tampering act puts another one there.
+    provider: answers in the bureau's name; its own unless a tampering act puts another one there.
     """
 
     bank: Institution

@@ -51,7 +51,7 @@ class Scene:
         items: Mapping[str, list[str]] | None = None,
         provider: Provider | None = None,
     ) -> ReceivedData:
-        """Ask at the bank under a consent; provider: who answers in the bureau's name, its own unless another is put.
+        """Ask at the bank under a consent; provider: answers in the bureau's name; its own unless another is put.
 
         Raises what consent, ledger, provider or proof refuse with.
         """

@@ -7,8 +7,8 @@ They also say how many rows a page holds, so they bound what one batch of rows i
 
 A dictionary multiplies: one long text stands in it once, and may be the value of every row. So columns whose texts all
 lie in one are read as a dictionary, which takes no more than the pages, and their texts are written out only after
-their lengths were summed [STD-38]. Who works on rows copies them, several times over: ``decode_in_parts`` hands out a
-few MiB at a time.
+their lengths were summed [STD-38]. Code that works on rows copies them, several times over: ``decode_in_parts`` hands
+out a few MiB at a time.
 """
 
 from __future__ import annotations

@@ -259,7 +259,7 @@ class LedgerApplication:
             return abci.ResponseExtendVote(vote_extension=self.extensions.own_extension())
 
     def verify_vote_extension(self, request: abci.RequestVerifyVoteExtension) -> abci.ResponseVerifyVoteExtension:
-        """Accept a vote without an extension or with a cosignature that holds; name who sent another [ABCI-17]."""
+        """Accept a vote without an extension or with a cosignature that holds; name the sender of another [ABCI-17]."""
         with self._lock:
             member = self._by_address.get(request.validator_address)
             try:

@@ -30,7 +30,7 @@ _RETRY_S: Final = 1.0
 
 
 class Disagreement:
-    """Who contradicts this node's log; used under the application's lock."""
+    """The validators that contradict this node's log; used under the application's lock."""
 
     def __init__(self, suite: CipherSuite) -> None:
         # Not a cache of cachetools: other threads copy it meanwhile, which is one act for a dictionary only.

@@ -33,7 +33,7 @@ GATHER_S: Final = 0.2
 """Longest that transactions gather for a bundle, in seconds."""
 
 _GATHER_EACH_S: Final = 0.02
-"""Who hands in less than fifty a second hardly waits; of more, each request of CometBFT's takes what many would."""
+"""A submitter of less than fifty a second hardly waits; of more, one request to CometBFT carries many."""
 
 _OUT_OF_MEMORY: Final = "Error -4 "
 """How zlib's Z_MEM_ERROR begins in Python."""
