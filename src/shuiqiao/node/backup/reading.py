@@ -4,7 +4,7 @@ Every name is one of a closed set, every byte is hashed, and the manifest says t
 same order. It is signed by the key that its member has in the ledger of the backup, followed from the genesis up to the
 moment that the manifest says; ``ledger/replay/members`` says what leads to what. The genesis stands first, for it
 names the suite. It is believed no more than the backup itself: a person who compares its network id with the one they
-know, or names a genesis of his own, knows whose backup it is.
+know, or names a genesis of their own, knows whose backup it is.
 """
 
 from __future__ import annotations
