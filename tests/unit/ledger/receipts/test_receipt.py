@@ -138,7 +138,7 @@ def test_every_changed_added_and_missing_byte_fails(network, log):
         assert refusal(network, changed)
 
 
-def test_a_sentence_says_that_it_is_the_operators_word(network, log):
+def test_a_receipt_says_that_it_is_the_operators_statement(network, log):
     found = verify(network, log.receipt(1, entry_index=3))
     assert "It proves the operator's statement" in found.does_not_prove[0]
     assert "entry 1 is this note.write of first-bank, in block 1" in found.proves[0]
