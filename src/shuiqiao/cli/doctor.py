@@ -18,6 +18,10 @@ from shuiqiao.cli.output import EXIT_DONE, EXIT_REFUSED, print_json, progress_on
 if TYPE_CHECKING:
     from shuiqiao.crypto.model import SuiteName
     from shuiqiao.node.doctor.finding import Finding
+    from shuiqiao.node.home.settings import Home as HomeFolder
+
+ASK_S = 10.0
+"""How long a server may take to say how it is, in seconds."""
 
 
 def doctor(
@@ -50,8 +54,31 @@ def _home(folder: Path, *, against: Path | None, is_replay_asked: bool) -> list[
     from shuiqiao.node.doctor.diagnosis import diagnose_home
     from shuiqiao.node.home.settings import Home
 
+    home = Home(folder)
     with progress_on_stderr() as progress:
-        return [*diagnose_home(Home(folder), against=against, is_replay_asked=is_replay_asked, progress=progress)]
+        return [
+            *diagnose_home(home, against=against, is_replay_asked=is_replay_asked, progress=progress),
+            *_server(home),
+        ]
+
+
+def _server(home: HomeFolder) -> Iterator[Finding]:
+    """Ask the server of a home over its socket where one runs."""
+    from shuiqiao.client.http import HttpClient
+    from shuiqiao.client.resources.home import HomeStatus
+    from shuiqiao.node.doctor.finding import Finding, finding_of_error
+    from shuiqiao.node.server import serving_process
+
+    if serving_process(home) is None:
+        return
+    try:
+        with HttpClient.at_socket(home.socket, timeout_s=ASK_S) as client:
+            status = client.get("/home/status").read_as(HomeStatus)
+    except ShuiqiaoError as error:
+        yield finding_of_error("server", error)
+    else:
+        says = f"process {status.pid}, block {status.height}, {status.outbox_waiting} acts wait for the ledger"
+        yield Finding(what="server", says=says)
 
 
 def _machine() -> Iterator[Finding]:

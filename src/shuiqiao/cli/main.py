@@ -25,6 +25,7 @@ from shuiqiao.cli.output import Language, choose_language, say
 from shuiqiao.cli.pending import pending_app
 from shuiqiao.cli.receipts import receipt, tiles_app, verify
 from shuiqiao.cli.records import log, record_app
+from shuiqiao.cli.serve import serve
 
 app = typer.Typer(
     name="shuiqiao",
@@ -34,7 +35,7 @@ app = typer.Typer(
     rich_markup_mode=None,
     pretty_exceptions_enable=False,
 )
-for command in (demo, init, ingest, verify, receipt, log, audit, doctor):
+for command in (demo, init, serve, ingest, verify, receipt, log, audit, doctor):
     app.command()(command)
 for name, group in {
     "bench": bench_app,

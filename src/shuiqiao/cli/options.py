@@ -54,8 +54,11 @@ def open_home(folder: Path, *, passphrase: bytes | None = None) -> Institution:
     """
     from shuiqiao.node.home.settings import Home as HomeFolder
     from shuiqiao.node.institution import Institution
+    from shuiqiao.node.server import require_not_served
 
-    return Institution.open(HomeFolder(folder), passphrase=passphrase, needs_node=True)
+    home = HomeFolder(folder)
+    require_not_served(home)
+    return Institution.open(home, passphrase=passphrase, needs_node=True)
 
 
 def read_home(folder: Path) -> AbstractContextManager[HomeReader]:

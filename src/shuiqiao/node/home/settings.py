@@ -25,6 +25,7 @@ from shuiqiao.members.genesis import decode_genesis
 from shuiqiao.members.model import MAX_GENESIS_BYTES, Role
 
 MAX_SETTINGS_BYTES = 65_536
+DEFAULT_LISTEN = "127.0.0.1:8600"
 
 Port = Annotated[int, msgspec.Meta(ge=0, le=65_535)]
 
@@ -54,10 +55,22 @@ class NodeSettings(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_o
     tiles_interval_s: Annotated[int, msgspec.Meta(ge=1, le=86_400)] = 60
     """How often a running node publishes what is new, in seconds."""
 
+    listen: Annotated[str, msgspec.Meta(max_length=300)] = DEFAULT_LISTEN
+    """Where the server listens for callers with a token, as host:port; [::1]:8600 for IPv6."""
+    peer_listen: Annotated[str, msgspec.Meta(max_length=300)] = ""
+    """Where the server listens for other members, as host:port; empty: for none."""
+    tls_certificate: Annotated[str, msgspec.Meta(max_length=4096)] = ""
+    """Certificate chain (PEM) of both addresses, from the home if it is relative; empty: no TLS, for loopback alone."""
+    tls_key: Annotated[str, msgspec.Meta(max_length=4096)] = ""
+    """Private key (PEM, not encrypted, its owner's alone) of the certificate, from the home if it is relative."""
+
     @property
     def is_validator(self) -> bool:
         """Whether this home runs a validator of a CometBFT network."""
         return self.p2p_port != 0
+
+
+_OF_A_SERVER = {"listen": DEFAULT_LISTEN, "peer_listen": "", "tls_certificate": "", "tls_key": ""}
 
 
 @dataclass(frozen=True, slots=True)
@@ -93,8 +106,18 @@ class Home:
 
     @property
     def link(self) -> Path:
-        """Where this home's running node listens for commands; not there, or nobody behind it, while none runs."""
+        """Where a validator's node listens for commands; not there, or nobody behind it, while none runs."""
+        return self.folder / "link.sock"
+
+    @property
+    def socket(self) -> Path:
+        """Where this home's server listens for its owner; not there, or nobody behind it, while none runs."""
         return self.folder / "node.sock"
+
+    @property
+    def server_lock(self) -> Path:
+        """Held by the process that serves this home, and naming it."""
+        return self.folder / "node.lock"
 
     def tiles(self, settings: NodeSettings) -> Path | None:
         """Where the log is published to, None if it is not."""
@@ -112,13 +135,14 @@ class Home:
 
 
 def encode_settings(settings: NodeSettings) -> str:
-    """Return node.toml text for settings; ports, admission and tiles only where there is something to say."""
+    """Return node.toml text for settings; what is as it is by default is mostly left out."""
     names = [
         name
         for name in settings.__struct_fields__
         if (settings.is_validator or not name.endswith("_port"))
         and (settings.admitted or name != "admitted")
         and (settings.tiles_folder or not name.startswith("tiles_"))
+        and (name not in _OF_A_SERVER or getattr(settings, name) != _OF_A_SERVER[name])
     ]
     lines = [f"{name} = {_toml(getattr(settings, name))}" for name in names]
     return "\n".join(lines) + "\n"

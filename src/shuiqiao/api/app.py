@@ -1,0 +1,78 @@
+"""The three apps of a running institution, one for each door: public, peers, and the home's own socket.
+
+Each is an app of its own, so no route of one can be reached through another. Every request passes, from outside in:
+its id and its line in the log, the limits of its body, who calls, its route.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import TYPE_CHECKING, Final
+
+from fastapi import FastAPI
+
+from shuiqiao import __version__
+from shuiqiao.api.home_routes import home
+from shuiqiao.api.limits import BodyLimits
+from shuiqiao.api.observing import Observing
+from shuiqiao.api.openapi import install_openapi
+from shuiqiao.api.problems import install_handlers
+from shuiqiao.api.routes.health import health
+
+if TYPE_CHECKING:
+    from starlette.types import ASGIApp
+
+    from shuiqiao.api.door import Door
+    from shuiqiao.api.routing import Routes
+
+PREFIX: Final = "/api/v1"
+
+_NOUNS: tuple[Routes, ...] = ()
+
+
+def public_app(door: Door) -> ASGIApp:
+    """Return the app of the listening address: the public API and what a supervisor asks."""
+    app = _new_app(door, title="Shuiqiao 税桥 API")
+    _include(app, [health], prefix="")
+    _include(app, _NOUNS, prefix=PREFIX)
+    return _behind_limits(app, door, limits={})
+
+
+def home_app(door: Door) -> ASGIApp:
+    """Return the app of the home's socket: the public API, and what its owner may do without a token."""
+    app = _new_app(door, title="Shuiqiao 税桥 API of a home")
+    _include(app, [health, home], prefix="")
+    _include(app, _NOUNS, prefix=PREFIX)
+    return _behind_limits(app, door, limits={})
+
+
+def peers_app(door: Door) -> ASGIApp:
+    """Return the app of the address for other members: signed messages, and that the server is there."""
+    app = _new_app(door, title="Shuiqiao 税桥 peers")
+    return _behind_limits(app, door, limits={})
+
+
+def _new_app(door: Door, *, title: str) -> FastAPI:
+    app = FastAPI(
+        title=title,
+        version=__version__,
+        docs_url=None,
+        redoc_url=None,
+        openapi_url=None,
+        redirect_slashes=False,
+        # An answer is one of our own wire types; reading it again would cost as much as making it.
+        separate_input_output_schemas=False,
+    )
+    app.state.door = door
+    install_handlers(app)
+    install_openapi(app)
+    return app
+
+
+def _include(app: FastAPI, nouns: Sequence[Routes], *, prefix: str) -> None:
+    for routes in nouns:
+        app.include_router(routes.router, prefix=prefix)
+
+
+def _behind_limits(app: FastAPI, door: Door, *, limits: Mapping[str, int]) -> ASGIApp:
+    return Observing(BodyLimits(app, limits=limits), door=door.name, metrics=door.metrics)

@@ -1,0 +1,33 @@
+"""A door of a running institution: which institution is behind it, who knows its callers, how often they may ask."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from typing import Annotated
+
+from fastapi import Depends, Request
+
+from shuiqiao.api.access import Authenticator
+from shuiqiao.api.limits import RequestRates
+from shuiqiao.api.observing import Metrics
+from shuiqiao.node.server import RunningInstitution
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Door:
+    """What the routes of one app share. name: public, home or peers."""
+
+    name: str
+    running: RunningInstitution
+    authenticator: Authenticator
+    metrics: Metrics
+    rates: RequestRates = field(default_factory=RequestRates)
+
+
+def _running_of(request: Request) -> RunningInstitution:
+    door: Door = request.app.state.door
+    return door.running
+
+
+Running = Annotated[RunningInstitution, Depends(_running_of)]
+"""The institution that answers."""

@@ -1,0 +1,179 @@
+"""What one caller may take of a door: bytes of a body, time for it, requests in a while.
+
+A body is refused by its declared length before anything is read, and by its bytes as they come in. A caller that sends
+slowly is cut off: each piece has its time, and the whole of it too. Requests are counted for each caller that is known,
+and for each address of those that are not.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import threading
+import time
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any, Final
+
+from cachetools import TTLCache
+
+from shuiqiao.api.problems import send_refusal
+from shuiqiao.base.errors import InvalidInput, ShuiqiaoError, Unavailable
+
+if TYPE_CHECKING:
+    from starlette.types import ASGIApp, Message, Receive, Scope, Send
+
+DEFAULT_BODY_BYTES: Final = 1024 * 1024
+"""Longest body where a route names no other."""
+
+PIECE_S: Final = 15.0
+"""Longest wait for the next piece of a body, in seconds."""
+
+WHOLE_S: Final = 30.0
+"""Time that any body has, in seconds; a long one has more, by SLOWEST_BYTES_PER_S."""
+
+SLOWEST_BYTES_PER_S: Final = 64 * 1024
+MAX_CALLERS: Final = 10_000
+"""Callers whose requests are counted at one time; the one that was counted longest ago is forgotten first."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class BodyTimes:
+    """How slowly a body may come in, in seconds."""
+
+    piece_s: float = PIECE_S
+    whole_s: float = WHOLE_S
+
+
+class BodyLimits:
+    """Lets a body through as far as it is short and quick enough."""
+
+    def __init__(self, app: ASGIApp, *, limits: Mapping[str, int], times: BodyTimes = BodyTimes()) -> None:
+        """limits: longest body in bytes by the exact path, or by its beginning where that ends in a slash."""
+        self._app = app
+        self._limits = limits
+        self._times = times
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """Answer a request, or refuse its body."""
+        if scope["type"] != "http":
+            return
+        limit = self._limit_of(scope["path"])
+        declared = _declared(scope)
+        if declared > limit:
+            await send_refusal(_too_large(limit), send, closes=True)
+            return
+        body = _Body(receive, limit=limit, times=self._times)
+        answer = _Answer(send, body=body)
+        try:
+            await self._app(scope, body.receive, answer.send)
+        except _Refused:
+            if answer.is_started:
+                raise
+        if body.refusal is not None and not answer.is_started:
+            await send_refusal(body.refusal, send, closes=True)
+
+    def _limit_of(self, path: str) -> int:
+        if path in self._limits:
+            return self._limits[path]
+        beginnings = [name for name in self._limits if name.endswith("/") and path.startswith(name)]
+        return self._limits[max(beginnings, key=len)] if beginnings else DEFAULT_BODY_BYTES
+
+
+class _Refused(Exception):
+    """Ends whatever reads a body that was refused; the refusal itself is answered outside of it."""
+
+
+class _Body:
+    """The body of one request on its way in."""
+
+    def __init__(self, receive: Receive, *, limit: int, times: BodyTimes) -> None:
+        self.refusal: ShuiqiaoError | None = None
+        self._receive = receive
+        self._limit = limit
+        self._times = times
+        self._ends = time.monotonic() + times.whole_s
+        self._size = 0
+        self._is_whole = False
+
+    async def receive(self) -> Message:
+        """Return the next piece; raises _Refused once it is too long or too slow."""
+        if self._is_whole:
+            # Whoever asks on waits for the caller to go away.
+            return await self._receive()
+        left = min(self._times.piece_s, self._ends + self._size / SLOWEST_BYTES_PER_S - time.monotonic())
+        try:
+            message = await asyncio.wait_for(self._receive(), max(left, 0.0))
+        except TimeoutError as error:
+            raise self._refuse(
+                Unavailable("api.body_slow", f"{self._size} bytes came, and the next did not")
+            ) from error
+        self._size += len(message.get("body", b""))
+        if self._size > self._limit:
+            raise self._refuse(_too_large(self._limit))
+        self._is_whole = not message.get("more_body", False)
+        return message
+
+    def _refuse(self, error: ShuiqiaoError) -> _Refused:
+        self.refusal = error
+        return _Refused()
+
+
+class _Answer:
+    """An answer on its way out; what an app makes of a body that was refused stays here."""
+
+    def __init__(self, send: Send, *, body: _Body) -> None:
+        self.is_started = False
+        self._send = send
+        self._body = body
+
+    async def send(self, message: Message) -> None:
+        """Send on, unless the body was refused before the answer began."""
+        if self._body.refusal is not None and not self.is_started:
+            return
+        self.is_started = True
+        await self._send(message)
+
+
+def _declared(scope: Scope) -> int:
+    sent = dict(scope["headers"]).get(b"content-length", b"0")
+    return int(sent) if sent.isdigit() and len(sent) < 20 else 0  # noqa: PLR2004 - more digits than any length has
+
+
+def _too_large(limit: int) -> InvalidInput:
+    return InvalidInput("api.body_too_large", f"a body may have {limit} bytes here, and this one has more")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Rate:
+    """How often one caller may ask. burst: requests at once. per_s: how many come back each second."""
+
+    burst: int
+    per_s: float
+
+
+KNOWN_RATE: Final = Rate(burst=400, per_s=200.0)
+UNKNOWN_RATE: Final = Rate(burst=60, per_s=20.0)
+
+
+class RequestRates:
+    """Counts the requests of each caller; threads may share it."""
+
+    def __init__(self, *, clock: Callable[[], float] = time.monotonic) -> None:
+        self._left: TTLCache[Any, tuple[float, float]] = TTLCache(MAX_CALLERS, ttl=600, timer=clock)
+        self._clock = clock
+        self._lock = threading.Lock()
+
+    def count(self, caller: object, *, rate: Rate) -> None:
+        """Count one request; raises Unavailable ``api.too_many_requests`` with the time until the next may come."""
+        with self._lock:
+            now = self._clock()
+            left, then = self._left.get(caller, (float(rate.burst), now))
+            left = min(float(rate.burst), left + (now - then) * rate.per_s)
+            is_over = left < 1
+            self._left[caller] = (left if is_over else left - 1, now)
+        if is_over:
+            raise Unavailable(
+                "api.too_many_requests",
+                f"one caller may send {rate.burst} requests at once and {rate.per_s:g} a second",
+                retry_after_s=(1 - left) / rate.per_s,
+            )

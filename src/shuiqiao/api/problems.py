@@ -1,0 +1,118 @@
+"""Refusals of a door: whatever is raised while a request is answered becomes one problem+json answer.
+
+What nobody foresaw is told as ``api.failed`` without any word of what it was: that stands in the log, under the id of
+the request, which the answer names.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping, Sequence
+from http import HTTPStatus
+from typing import TYPE_CHECKING, Any, Final
+
+from fastapi import FastAPI, Request, Response
+from fastapi.exceptions import RequestValidationError
+from starlette.exceptions import HTTPException
+
+from shuiqiao.base.errors import Denied, InvalidInput, ShuiqiaoError, Unavailable
+from shuiqiao.base.visible import visible_line
+from shuiqiao.client import request_id
+from shuiqiao.client.problem import MEDIA_TYPE, FieldProblem, problem_of, status_of
+
+if TYPE_CHECKING:
+    from starlette.types import Send
+
+MAX_FIELDS: Final = 20
+"""Fields that one refusal names; a caller that gets more wrong corrects these first."""
+
+MAX_VALUE: Final = 100
+"""Characters of a value that are shown again."""
+
+
+def install_handlers(app: FastAPI) -> None:
+    """Let an app answer every refusal as problem+json."""
+    app.add_exception_handler(ShuiqiaoError, _refuse)
+    app.add_exception_handler(RequestValidationError, _refuse_form)
+    app.add_exception_handler(HTTPException, _refuse_route)
+
+
+def response_of(error: ShuiqiaoError, *, fields: Sequence[FieldProblem] = ()) -> Response:
+    """Return the answer that tells an error."""
+    problem = problem_of(error, request_id=request_id.current.get(), fields=tuple(fields))
+    return Response(
+        problem.model_dump_json(),
+        status_code=problem.status,
+        media_type=MEDIA_TYPE,
+        headers=dict(_headers_of(error)),
+    )
+
+
+def _headers_of(error: ShuiqiaoError) -> Mapping[str, str]:
+    headers = {"Cache-Control": "no-store"}
+    if status_of(error) is HTTPStatus.UNAUTHORIZED:
+        headers["WWW-Authenticate"] = "Bearer"
+    if isinstance(error, Unavailable) and error.retry_after_s is not None:
+        headers["Retry-After"] = str(max(1, math.ceil(error.retry_after_s)))
+    return headers
+
+
+async def _refuse(_request: Request, error: Exception) -> Response:
+    assert isinstance(error, ShuiqiaoError)
+    return response_of(error)
+
+
+async def _refuse_form(_request: Request, error: Exception) -> Response:
+    assert isinstance(error, RequestValidationError)
+    fields = [_field(found) for found in error.errors()[:MAX_FIELDS]]
+    words = "; ".join(f"{field.field}: {field.message}, sent was {field.value}" for field in fields[:3])
+    return response_of(InvalidInput("api.request_invalid", f"the request is not well formed: {words}"), fields=fields)
+
+
+def _field(found: Mapping[str, Any]) -> FieldProblem:
+    # A validation error shows the whole object where a field of it is missing; that is not shown again.
+    value = "nothing" if found.get("type") == "missing" else repr(found.get("input"))
+    return FieldProblem(
+        field=visible_line(".".join(str(part) for part in found.get("loc", ())))[:MAX_VALUE],
+        message=visible_line(str(found.get("msg", "")))[:300],
+        value=visible_line(value[:MAX_VALUE]),
+    )
+
+
+async def _refuse_route(request: Request, error: Exception) -> Response:
+    assert isinstance(error, HTTPException)
+    refused = _refused_route(error, method=request.method)
+    answer = response_of(refused)
+    for name, value in (error.headers or {}).items():
+        answer.headers[name] = value
+    return answer
+
+
+def _refused_route(error: HTTPException, *, method: str) -> ShuiqiaoError:
+    match error.status_code:
+        case HTTPStatus.NOT_FOUND:
+            return not_found()
+        case HTTPStatus.METHOD_NOT_ALLOWED:
+            return InvalidInput("api.method_wrong", f"{method[:20]} is not a method of this address")
+        case HTTPStatus.FORBIDDEN:
+            return Denied("api.forbidden", "this caller may not do this")
+        case _:
+            return InvalidInput("api.request_invalid", "the request is not well formed")
+
+
+def not_found() -> InvalidInput:
+    """Return the one refusal of what is not there, and of what is another's."""
+    return InvalidInput("api.not_found", "there is nothing at this address for this caller")
+
+
+def failed() -> Unavailable:
+    """Return the refusal of what nobody foresaw."""
+    return Unavailable("api.failed", "the server met an error of its own; its log has it under the id of this request")
+
+
+async def send_refusal(error: ShuiqiaoError, send: Send, *, closes: bool) -> None:
+    """Answer with an error where no app was reached. closes: the connection ends, for its body was not read."""
+    response = response_of(error)
+    headers = [*response.raw_headers, *([(b"connection", b"close")] if closes else [])]
+    await send({"type": "http.response.start", "status": response.status_code, "headers": headers})
+    await send({"type": "http.response.body", "body": bytes(response.body)})

@@ -1,0 +1,64 @@
+"""``/healthz``, ``/readyz``, ``/metrics``: what a supervisor and Prometheus ask, without a token.
+
+They tell that the process lives, whether requests can be answered, and figures without any id.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Literal
+
+from fastapi import Request, Response
+from prometheus_client import CONTENT_TYPE_LATEST
+
+from shuiqiao.api.access import OPEN
+from shuiqiao.api.door import Running
+from shuiqiao.api.routing import Routes
+from shuiqiao.client.wire import Wire, example
+
+if TYPE_CHECKING:
+    from shuiqiao.api.door import Door
+
+health = Routes("health")
+
+
+class Health(Wire):
+    """That the server is there."""
+
+    model_config = example(status="ok")
+
+    status: Literal["ok"]
+
+
+@health.get("/healthz", permission=OPEN)
+def read_health() -> Health:
+    """Tell that the process lives."""
+    return Health(status="ok")
+
+
+@health.get("/readyz", permission=OPEN, codes=("node.database_unavailable",))
+def read_readiness(running: Running) -> Health:
+    """Tell that requests can be answered: ledger and database are there."""
+    running.require_ready()
+    return Health(status="ok")
+
+
+@health.get(
+    "/metrics",
+    permission=OPEN,
+    response_class=Response,
+    responses={
+        200: {
+            "description": "Figures in Prometheus' text form",
+            "content": {
+                "text/plain": {
+                    "schema": {"type": "string"},
+                    "example": "# TYPE shuiqiao_ledger_height gauge\nshuiqiao_ledger_height 42.0\n",
+                }
+            },
+        }
+    },
+)
+def read_metrics(request: Request) -> Response:
+    """Return the figures of this server."""
+    door: Door = request.app.state.door
+    return Response(door.metrics.text(), media_type=CONTENT_TYPE_LATEST)

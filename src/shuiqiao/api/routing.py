@@ -1,0 +1,143 @@
+"""How a route of the API is declared: its permission, its refusals and its example stand where it is written.
+
+Access is asked before the body is read. What a route does not declare nobody documents, and a route without a
+permission cannot be written.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Coroutine, Sequence
+from typing import TYPE_CHECKING, Annotated, Any, Final, TypeVar
+
+from fastapi import APIRouter, Depends, Request, Response
+from fastapi.routing import APIRoute
+from starlette.concurrency import run_in_threadpool
+
+from shuiqiao.api.access import OPEN, Principal, PrincipalKind, require_access
+from shuiqiao.api.limits import KNOWN_RATE, UNKNOWN_RATE
+from shuiqiao.client.problem import MEDIA_TYPE, Problem, status_of_code
+
+if TYPE_CHECKING:
+    from shuiqiao.api.door import Door
+
+PERMISSION_FIELD: Final = "x-permission"
+"""Where the OpenAPI document says which permission a route asks for."""
+
+CODES_FIELD: Final = "x-problem-codes"
+
+_ALWAYS: Final = (400, 408, 429, 503)
+_WITH_ACCESS: Final = (401, 403)
+_WORDS: Final = {
+    400: "Something sent is malformed or breaks a rule",
+    401: "No valid token was sent",
+    403: "The caller may not do this",
+    404: "There is no such thing for this caller",
+    406: "No form of the answer suits what is accepted",
+    408: "The body came too slowly",
+    409: "It contradicts what already happened",
+    412: "It goes beyond a ceiling, or what it was based on has changed",
+    413: "The body is larger than it may be",
+    415: "The body has another form than this route takes",
+    422: "Evidence does not hold",
+    429: "The caller asks more often than it may",
+    503: "Something that is needed is not there now",
+}
+
+Handler = TypeVar("Handler", bound=Callable[..., Any])
+
+
+class GuardedRoute(APIRoute):
+    """A route that asks who calls, and whether it may, before anything of the request's body is read."""
+
+    def get_route_handler(self) -> Callable[[Request], Coroutine[Any, Any, Response]]:
+        """Return the handler behind the check of access."""
+        inner = super().get_route_handler()
+        permission = str((self.openapi_extra or {})[PERMISSION_FIELD])
+
+        async def handle(request: Request) -> Response:
+            door: Door = request.app.state.door
+            request.state.caller = await run_in_threadpool(_admit, request, door=door, permission=permission)
+            return await inner(request)
+
+        return handle
+
+
+class Routes:
+    """The routes of one noun.
+
+    ::
+
+        members = Routes("members", prefix="/members")
+
+        @members.get("/{member}", permission="members.read", problems=(404,))
+        def read_member(member: str, running: Running) -> MemberRecord: ...
+    """
+
+    def __init__(self, noun: str, *, prefix: str = "") -> None:
+        """noun: under which the reference lists them."""
+        self.router = APIRouter(prefix=prefix, tags=[noun], route_class=GuardedRoute)
+
+    def get(
+        self, path: str, *, permission: str, problems: Sequence[int] = (), codes: Sequence[str] = (), **more: Any
+    ) -> Callable[[Handler], Handler]:
+        """Declare a question. problems: the statuses of its refusals. codes: those that are its own."""
+        return self._route("GET", path, permission=permission, problems=problems, codes=codes, **more)
+
+    def post(
+        self, path: str, *, permission: str, problems: Sequence[int] = (), codes: Sequence[str] = (), **more: Any
+    ) -> Callable[[Handler], Handler]:
+        """Declare an act."""
+        return self._route(
+            "POST", path, permission=permission, problems=(409, 413, 415, *problems), codes=codes, **more
+        )
+
+    def _route(
+        self, method: str, path: str, *, permission: str, problems: Sequence[int], codes: Sequence[str], **more: Any
+    ) -> Callable[[Handler], Handler]:
+        own = {status_of_code(code) for code in codes} - {None}
+        with_access = () if permission == OPEN else _WITH_ACCESS
+        statuses = sorted({*_ALWAYS, *with_access, *problems, *(int(status) for status in own if status)})
+        answers = {status: _refusal(status) for status in statuses}
+
+        def declare(handler: Handler) -> Handler:
+            extra = {PERMISSION_FIELD: permission, CODES_FIELD: list(codes), **more.pop("openapi_extra", {})}
+            if permission == OPEN:
+                extra["security"] = []
+            self.router.add_api_route(
+                path,
+                handler,
+                methods=[method],
+                operation_id=handler.__name__,
+                responses={**answers, **more.pop("responses", {})},
+                openapi_extra=extra,
+                **more,
+            )
+            return handler
+
+        return declare
+
+
+def _admit(request: Request, *, door: Door, permission: str) -> Principal:
+    """Return who calls, if it may and does not call too often."""
+    caller = require_access(request, authenticator=door.authenticator, permission=permission)
+    if caller.kind is PrincipalKind.NOBODY:
+        door.rates.count(request.client.host if request.client else "", rate=UNKNOWN_RATE)
+    else:
+        door.rates.count((caller.kind, caller.id), rate=KNOWN_RATE)
+    return caller
+
+
+def _refusal(status: int) -> dict[str, Any]:
+    return {
+        "description": _WORDS[status],
+        "content": {MEDIA_TYPE: {"schema": {"$ref": f"#/components/schemas/{Problem.__name__}"}}},
+    }
+
+
+def _caller_of(request: Request) -> Principal:
+    caller: Principal = request.state.caller
+    return caller
+
+
+Caller = Annotated[Principal, Depends(_caller_of)]
+"""Who calls."""

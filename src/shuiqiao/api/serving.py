@@ -1,0 +1,291 @@
+"""Serving a home: its doors in one process on one loop, from the recovered ledger to the last answer.
+
+Order at the start: the addresses are taken (a port in use is told at once), the home is opened and its ledger
+recovered, and only then does anything listen. Order at the end (SIGTERM or SIGINT): nothing new is accepted, running
+requests have DRAIN_S to end, the institution is closed. Whatever the signal meets, the home can be opened again.
+
+granian serves all doors on the event loop of the main thread; a process that it forks would not hold the ledger, so it
+forks none (ADR 0034). Routes are plain functions that run on a bounded pool of threads.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import ipaddress
+import logging
+import re
+import signal
+import socket
+import ssl
+import stat
+from collections.abc import Callable, Generator, Sequence
+from contextlib import ExitStack, contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Final
+
+from granian import net as granian_net
+from granian.constants import HTTPModes, Interfaces
+from granian.http import HTTP1Settings
+from granian.server.embed import Server
+
+from shuiqiao.api.access import Authenticator, OwnerAuthenticator, PublicAuthenticator
+from shuiqiao.api.app import home_app, peers_app, public_app
+from shuiqiao.api.door import Door
+from shuiqiao.api.observing import Metrics, log, set_up_logging
+from shuiqiao.base.errors import InvalidInput, Unavailable
+from shuiqiao.base.files import OTHERS
+from shuiqiao.base.unix_socket import listen_at
+from shuiqiao.node.home.settings import Home, NodeSettings, load_settings
+from shuiqiao.node.server import RunningInstitution
+
+if TYPE_CHECKING:
+    from starlette.types import ASGIApp
+
+    from shuiqiao.node.institution import Dependencies
+
+DRAIN_S: Final = 20.0
+"""How long running requests may take to end once the server was asked to, in seconds."""
+
+HEADER_TIMEOUT_MS: Final = 10_000
+"""How long a caller may take to send its headers, or the next request on an open connection."""
+
+MAX_CONNECTIONS: Final = 512
+"""Connections of one door at a time; further ones wait until one is closed."""
+
+BACKLOG: Final = 256
+THREADS: Final = 32
+"""Requests that are worked on at one time, over all doors."""
+
+_ADDRESS: Final = re.compile(r"(?:\[([0-9a-fA-F:.]+)\]|([A-Za-z0-9.-]+)):([0-9]{1,5})")
+_MAX_PORT: Final = 65_535
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Listening:
+    """Where a server listens, told once it does. Addresses are URLs; empty where there is none."""
+
+    member: str
+    role: str
+    public: str
+    peers: str
+    socket: Path
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Addresses:
+    """Where to listen, as host:port; what is empty here stands in node.toml."""
+
+    listen: str = ""
+    peer_listen: str = ""
+
+
+def serve_home(
+    home: Home,
+    *,
+    addresses: Addresses,
+    when_ready: Callable[[Listening], None],
+    dependencies: Dependencies | None = None,
+    passphrase: bytes | None = None,
+) -> None:
+    """Serve a home until SIGTERM or SIGINT; main thread only.
+
+    Raises what ``RunningInstitution.open`` raises, InvalidInput ``api.address_invalid``, ``api.tls_missing`` or
+    ``api.tls_invalid``, Unavailable ``api.address_unavailable``.
+    """
+    set_up_logging()
+    settings = load_settings(home)
+    tls = tls_of(home, settings)
+    with ExitStack() as stack:
+        public = stack.enter_context(bound(addresses.listen or settings.listen, tls=tls))
+        named = addresses.peer_listen or settings.peer_listen
+        peers = stack.enter_context(bound(named, tls=tls)) if named else None
+        running = stack.enter_context(RunningInstitution.open(home, dependencies=dependencies, passphrase=passphrase))
+        listener = stack.enter_context(_own_socket(home))
+        doors = _doors(running, public=public, peers=peers, own=listener, tls=tls)
+        listening = Listening(
+            member=settings.member,
+            role=settings.role,
+            public=_url(public, tls=tls),
+            peers=_url(peers, tls=tls) if peers is not None else "",
+            socket=home.socket,
+        )
+        _run(running, doors, when_ready=lambda: when_ready(listening))
+
+
+class _DoorServer(Server):
+    """granian over a socket that is bound already: port 0 is known then, and no second process can share the port."""
+
+    def __init__(self, app: ASGIApp, *, listener: socket.socket, tls: Tls | None) -> None:
+        self._listener = listener
+        secure: dict[str, Any] = {} if tls is None else {"ssl_cert": tls.certificate, "ssl_key": tls.key}
+        super().__init__(
+            app,
+            interface=Interfaces.ASGINL,
+            http=HTTPModes.http1,
+            http1_settings=HTTP1Settings(header_read_timeout=HEADER_TIMEOUT_MS),
+            websockets=False,
+            backlog=BACKLOG,
+            backpressure=MAX_CONNECTIONS,
+            log_enabled=False,
+            log_access=False,
+            **secure,
+        )
+
+    def end(self) -> None:
+        """Accept nothing new, and end once running requests have."""
+        self.interrupt_signal = True
+        self.main_loop_interrupt.set()
+
+    def _init_shared_socket(self) -> None:
+        self._listener.listen(BACKLOG)
+        self._listener.setblocking(False)  # noqa: FBT003 - the standard library's form
+        is_unix, holder_class = self._listener.family == socket.AF_UNIX, getattr(granian_net, "SocketHolder")  # noqa: B009 - its stub knows neither the name nor its arguments
+        holder: Any = holder_class(self._listener.detach(), is_unix, BACKLOG)
+        self._ssp, self._shd, self._sfd = None, holder, holder.get_fd()
+
+
+def _doors(
+    running: RunningInstitution,
+    *,
+    public: socket.socket,
+    peers: socket.socket | None,
+    own: socket.socket,
+    tls: Tls | None,
+) -> list[_DoorServer]:
+    metrics, callers = Metrics(running), _callers_of(running)
+
+    def door(name: str, authenticator: Authenticator) -> Door:
+        return Door(name=name, running=running, authenticator=authenticator, metrics=metrics)
+
+    outside = PublicAuthenticator(callers)
+    found = [
+        _DoorServer(public_app(door("public", outside)), listener=public, tls=tls),
+        _DoorServer(home_app(door("home", OwnerAuthenticator(callers))), listener=own, tls=None),
+    ]
+    if peers is not None:
+        found.append(_DoorServer(peers_app(door("peers", outside)), listener=peers, tls=tls))
+    return found
+
+
+def _callers_of(_running: RunningInstitution) -> Authenticator | None:
+    """Return who knows the bearers of tokens, None where an institution has no accounts."""
+    return None
+
+
+def _run(running: RunningInstitution, doors: Sequence[_DoorServer], *, when_ready: Callable[[], None]) -> None:
+    """Serve until a signal, then close; a signal during that changes nothing more."""
+    before = {number: signal.getsignal(number) for number in (signal.SIGTERM, signal.SIGINT)}
+    try:
+        asyncio.run(_serve(running, doors, when_ready=when_ready))
+    finally:
+        for number, handler in before.items():
+            signal.signal(number, handler)
+
+
+async def _serve(running: RunningInstitution, doors: Sequence[_DoorServer], *, when_ready: Callable[[], None]) -> None:
+    import anyio.to_thread
+
+    loop, asked = asyncio.get_running_loop(), asyncio.Event()
+    anyio.to_thread.current_default_thread_limiter().total_tokens = THREADS
+
+    def ask(number: signal.Signals) -> None:
+        log.info("server.asked_to_stop", signal=number.name)
+        asked.set()
+
+    for number in (signal.SIGTERM, signal.SIGINT):
+        loop.add_signal_handler(number, ask, number)
+    # granian says of itself that it is experimental, each time, on a logger of its own.
+    logging.getLogger("_granian").disabled = True
+    tasks = [loop.create_task(door.serve()) for door in doors]
+    try:
+        ended = loop.create_task(asked.wait())
+        # Each door takes its socket over in the first step of its task.
+        await asyncio.sleep(0)
+        when_ready()
+        await asyncio.wait([ended, *tasks], return_when=asyncio.FIRST_COMPLETED)
+        ended.cancel()
+        for door in doors:
+            door.end()
+        _, late = await asyncio.wait(tasks, timeout=DRAIN_S)
+        if late:
+            log.warning("server.requests_cut_off", seconds=DRAIN_S)
+    finally:
+        await loop.run_in_executor(None, running.close)
+    log.info("server.stopped")
+    for task in tasks:
+        task.cancel()
+    failures = [found for found in await asyncio.gather(*tasks, return_exceptions=True) if isinstance(found, Exception)]
+    if failures:
+        raise Unavailable("api.door_failed", f"a door of the server ended by itself: {failures[0]}") from failures[0]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Tls:
+    """The files of a certificate."""
+
+    certificate: Path
+    key: Path
+
+
+def tls_of(home: Home, settings: NodeSettings) -> Tls | None:
+    """Return the certificate of a home, None where its settings name none; raises InvalidInput ``api.tls_invalid``."""
+    if not settings.tls_certificate and not settings.tls_key:
+        return None
+    if not (settings.tls_certificate and settings.tls_key):
+        raise InvalidInput("api.tls_invalid", "node.toml names one of tls_certificate and tls_key, TLS needs both")
+    found = Tls(certificate=home.folder / settings.tls_certificate, key=home.folder / settings.tls_key)
+    try:
+        ssl.create_default_context(ssl.Purpose.CLIENT_AUTH).load_cert_chain(found.certificate, found.key, password="")
+        mode = found.key.stat().st_mode
+    except (OSError, ValueError) as error:
+        raise InvalidInput("api.tls_invalid", f"{found.certificate} and {found.key} are of no use: {error}") from error
+    if stat.S_IMODE(mode) & OTHERS:
+        raise InvalidInput("api.tls_invalid", f"{found.key} has mode {stat.S_IMODE(mode):o}, others may not open a key")
+    return found
+
+
+@contextmanager
+def bound(address: str, *, tls: Tls | None) -> Generator[socket.socket]:
+    """Take an address that nobody else has, without listening yet.
+
+    Raises InvalidInput ``api.address_invalid``, ``api.tls_missing``; Unavailable ``api.address_unavailable``.
+    """
+    parts = _ADDRESS.fullmatch(address)
+    if parts is None or int(parts[3]) > _MAX_PORT:
+        raise InvalidInput("api.address_invalid", f"{address[:100]!r} does not have the form host:port")
+    try:
+        family, kind, _, _, place = socket.getaddrinfo(
+            parts[1] or parts[2], int(parts[3]), type=socket.SOCK_STREAM, flags=socket.AI_PASSIVE
+        )[0]
+        if tls is None and not ipaddress.ip_address(str(place[0]).partition("%")[0]).is_loopback:
+            raise InvalidInput(
+                "api.tls_missing", f"{address} can be reached from other machines, and node.toml names no certificate"
+            )
+        listener = socket.socket(family, kind)
+        try:
+            listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+            listener.bind(place)
+        except BaseException:
+            listener.close()
+            raise
+    except OSError as error:
+        raise Unavailable("api.address_unavailable", f"the server cannot listen at {address}: {error}") from error
+    with listener:
+        yield listener
+
+
+@contextmanager
+def _own_socket(home: Home) -> Generator[socket.socket]:
+    """Listen at the home's own socket; the lock on the home says that nobody else does."""
+    with listen_at(home.socket, backlog=BACKLOG) as listener:
+        try:
+            yield listener
+        finally:
+            home.socket.unlink(missing_ok=True)
+
+
+def _url(listener: socket.socket, *, tls: Tls | None) -> str:
+    host, port = listener.getsockname()[:2]
+    shown = f"[{host}]" if ":" in host else host
+    return f"{'http' if tls is None else 'https'}://{shown}:{port}"

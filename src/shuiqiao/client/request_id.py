@@ -1,0 +1,23 @@
+"""The id of the request that is being answered: it goes on to every institution that is asked because of it.
+
+So the logs of all institutions that took part in one act can be put side by side.
+"""
+
+from __future__ import annotations
+
+import re
+import secrets
+from contextvars import ContextVar
+from typing import Final
+
+HEADER: Final = "X-Request-Id"
+
+_FORM: Final = re.compile(r"[A-Za-z0-9_-]{8,64}")
+
+current: ContextVar[str] = ContextVar("request_id", default="")
+"""The id of the request at work in this context, empty outside of one."""
+
+
+def taken_or_new(offered: str) -> str:
+    """Return an id that a caller offers, or a new random one where it offers none that is well formed."""
+    return offered if _FORM.fullmatch(offered) else secrets.token_hex(12)

@@ -1,0 +1,148 @@
+"""An institution whose server runs: all that works together while ``shuiqiao serve`` does, opened and closed together.
+
+One process has a home at a time: ``node.lock`` in the home is held by the operating system as long as the process
+lives, and says which one it is.
+"""
+
+from __future__ import annotations
+
+import fcntl
+import os
+from collections.abc import Iterator
+from contextlib import ExitStack
+from pathlib import Path
+from typing import TYPE_CHECKING, Final, Self
+
+from shuiqiao.base.errors import Conflict, Denied, Unavailable
+from shuiqiao.base.files import open_descriptor
+from shuiqiao.node.home.environment import PASSPHRASE_FILE_VARIABLE
+from shuiqiao.node.home.keys import PASSPHRASE_FILE
+from shuiqiao.node.institution import Institution
+
+if TYPE_CHECKING:
+    from shuiqiao.node.home.settings import Home
+    from shuiqiao.node.institution import Dependencies
+
+_MAX_PID_BYTES: Final = 20
+
+
+class ServerLock:
+    """The right to serve a home, from construction until ``release``."""
+
+    def __init__(self, home: Home) -> None:
+        """Take it; raises Conflict ``node.server_running`` while another process serves this home."""
+        self._descriptor = open_descriptor(home.server_lock, flags=os.O_RDWR | os.O_CREAT)
+        try:
+            fcntl.flock(self._descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except OSError as error:
+            holder = _pid_in(self._descriptor)
+            os.close(self._descriptor)
+            raise _served(home, holder) from error
+        os.ftruncate(self._descriptor, 0)
+        os.pwrite(self._descriptor, str(os.getpid()).encode(), 0)
+
+    def release(self) -> None:
+        """Give it back."""
+        os.close(self._descriptor)
+
+
+def serving_process(home: Home) -> int | None:
+    """Return the id of the process that serves a home, None where none does."""
+    try:
+        descriptor = open_descriptor(home.server_lock, flags=os.O_RDONLY)
+    except FileNotFoundError:
+        return None
+    try:
+        fcntl.flock(descriptor, fcntl.LOCK_SH | fcntl.LOCK_NB)
+    except OSError:
+        return _pid_in(descriptor)
+    finally:
+        os.close(descriptor)
+    return None
+
+
+def require_not_served(home: Home) -> None:
+    """Return if no process serves a home, so that its ledger can be opened; raises Conflict ``node.server_running``."""
+    pid = serving_process(home)
+    if pid is not None:
+        raise _served(home, pid)
+
+
+def _served(home: Home, pid: int | None) -> Conflict:
+    return Conflict("node.server_running", f"process {pid or 'unknown'} serves {home.folder} already")
+
+
+def _pid_in(descriptor: int) -> int | None:
+    found = os.pread(descriptor, _MAX_PID_BYTES, 0)
+    return int(found) if found.isdigit() else None
+
+
+def require_passphrase_outside(home: Home) -> None:
+    """Return unless the passphrase lies in the home: a copy of the home would then hold its keys and what opens them.
+
+    Raises Denied ``node.passphrase_inside``.
+    """
+    named = os.environ.get(PASSPHRASE_FILE_VARIABLE)
+    path = Path(named) if named else home.keys / PASSPHRASE_FILE
+    is_inside = path.resolve().is_relative_to(home.folder.resolve()) and path.exists()
+    if is_inside:
+        raise Denied("node.passphrase_inside", f"the passphrase {path} lies in the home {home.folder} that it protects")
+
+
+class RunningInstitution:
+    """An institution and all that works for it while its server runs.
+
+    ::
+
+        with RunningInstitution.open(Home(Path("my-bureau"))) as running:
+            running.institution.engine.last_block()
+    """
+
+    def __init__(self, institution: Institution, *, stack: ExitStack) -> None:
+        """Use ``open``. stack: what is closed with it."""
+        self.institution = institution
+        self._stack = stack
+
+    @classmethod
+    def open(cls, home: Home, *, dependencies: Dependencies | None = None, passphrase: bytes | None = None) -> Self:
+        """Open a home to serve it; the ledger is recovered before this returns.
+
+        Raises Conflict ``node.server_running``, Denied ``node.passphrase_inside``, what ``Institution.open`` raises.
+        """
+        with ExitStack() as stack:
+            if not home.folder.is_dir():
+                raise Unavailable(
+                    "node.home_missing",
+                    f"{home.folder} is not a home: it is not there",
+                    next_step=f"shuiqiao init --home {home.folder}",
+                )
+            lock = ServerLock(home)
+            stack.callback(lock.release)
+            if passphrase is None:
+                require_passphrase_outside(home)
+            institution = Institution.open(home, dependencies=dependencies, passphrase=passphrase)
+            stack.callback(institution.close)
+            return cls(institution, stack=stack.pop_all())
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *_exception: object) -> None:
+        self.close()
+
+    def close(self) -> None:
+        """Close all of it, the last first."""
+        self._stack.close()
+
+    def require_ready(self) -> None:
+        """Return if requests can be answered: ledger and database are there; raises Unavailable where they are not."""
+        self.institution.engine.last_block()
+        with self.institution.database.connect() as connection:
+            connection.exec_driver_sql("SELECT 1")
+
+    def figures(self) -> Iterator[tuple[str, str, float]]:
+        """Return what can be measured: name, words, value."""
+        height, time_ms = self.institution.engine.last_block()
+        yield "ledger_height", "Blocks of the ledger here", height
+        yield "ledger_time_seconds", "Time of the newest block, seconds since 1970", time_ms / 1000
+        yield "outbox_waiting", "Acts that the ledger has not acknowledged", len(self.institution.outbox.rows())

@@ -1,0 +1,136 @@
+"""Real servers: from the start to the signal that ends them."""
+
+from __future__ import annotations
+
+import signal
+import socket
+import stat
+import threading
+from contextlib import closing
+
+import pytest
+
+from patience import PATIENCE_S
+from serving_world import PASSPHRASE, ServedHome, make_served_home, served, start_server
+from shuiqiao.base.errors import InvalidInput, Unavailable
+from shuiqiao.base.unix_socket import connect_to
+from shuiqiao.client.resources.home import HomeStatus
+from shuiqiao.node.server import serving_process
+
+
+@pytest.fixture(scope="module")
+def server(tmp_path_factory):
+    with served(make_served_home(tmp_path_factory.mktemp("served") / "home")) as found:
+        yield found
+
+
+def test_both_doors_answer_and_each_has_its_own_routes(server: ServedHome):
+    with server.client() as outside, server.own_client() as owner:
+        assert outside.get("/readyz").status == owner.get("/readyz").status == 200
+        status = owner.get("/home/status").read_as(HomeStatus)
+        assert (status.pid, status.role) == (server.process.pid, "tax_bureau")
+        with pytest.raises(InvalidInput) as refused:
+            outside.get("/home/status")
+        assert refused.value.code == "api.not_found"
+
+
+def test_the_figures_name_the_ledger_and_the_requests(server: ServedHome):
+    with server.client() as outside:
+        outside.get("/healthz")
+        text = outside.get("/metrics", accept="text/plain").body.decode()
+    assert "shuiqiao_ledger_height 0.0" in text
+    assert 'shuiqiao_http_requests_total{door="public",method="GET",route="/healthz",status="200"}' in text
+
+
+def test_the_socket_is_the_owners_alone(server: ServedHome):
+    assert stat.S_IMODE(server.home.socket.stat().st_mode) == 0o600
+
+
+def test_a_second_server_of_the_home_says_which_process_has_it(server: ServedHome):
+    second = start_server(server.home)
+    out, _ = second.communicate(timeout=PATIENCE_S)
+    assert second.returncode == 1
+    assert "node.server_running" in out
+    assert f"process {server.process.pid} " in out
+    assert serving_process(server.home) == server.process.pid
+
+
+def test_a_port_that_is_in_use_is_told(server: ServedHome, tmp_path):
+    other = make_served_home(tmp_path / "other")
+    port = server.listening["listen"].rpartition(":")[2]
+    second = start_server(other, "--listen", f"127.0.0.1:{port}")
+    out, _ = second.communicate(timeout=PATIENCE_S)
+    assert (second.returncode, "api.address_unavailable" in out) == (3, True)
+
+
+def test_a_caller_that_sends_its_headers_slowly_is_cut_off_alone(server: ServedHome):
+    host, _, port = server.listening["listen"].removeprefix("http://").rpartition(":")
+    with closing(socket.create_connection((host, int(port)), timeout=PATIENCE_S)) as slow:
+        slow.sendall(b"GET /heal")
+        with server.client() as outside:
+            assert outside.get("/healthz").status == 200
+        assert slow.recv(1) == b""
+
+
+@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT], ids=["SIGTERM", "SIGINT"])
+def test_a_signal_ends_a_server_and_the_home_can_be_served_again(tmp_path, number):
+    home = make_served_home(tmp_path / "home")
+    for _ in range(2):
+        with served(home) as server:
+            code, logged = server.end(number)
+            assert (code, "server.stopped" in logged) == (0, True), logged
+            assert not home.socket.exists()
+            assert serving_process(home) is None
+
+
+def test_a_request_that_is_running_is_answered_before_the_server_ends(tmp_path):
+    with served(make_served_home(tmp_path / "home")) as server, closing(connect_to(server.home.socket)) as link:
+        link.settimeout(PATIENCE_S)
+        # Its body is on its way: the answer, that there is no such address, comes after the signal.
+        link.sendall(b"POST /readyz HTTP/1.1\r\nHost: home\r\nContent-Length: 4\r\nConnection: close\r\n\r\n")
+        ended = threading.Thread(target=server.process.send_signal, args=(signal.SIGTERM,))
+        ended.start()
+        ended.join()
+        link.sendall(b"body")
+        assert link.recv(4_096).startswith(b"HTTP/1.1 405")
+        code, logged = server.end()
+        assert code == 0, logged
+
+
+def test_a_server_that_was_killed_leaves_a_home_that_can_be_served(tmp_path):
+    home = make_served_home(tmp_path / "home")
+    with served(home) as server:
+        server.process.kill()
+        server.process.wait(timeout=PATIENCE_S)
+        assert home.socket.exists()
+    with served(home) as server:
+        assert server.end()[0] == 0
+
+
+def test_a_passphrase_inside_the_home_is_refused(tmp_path):
+    home = make_served_home(tmp_path / "home")
+    inside = home.folder / "secret"
+    inside.write_bytes(PASSPHRASE)
+    process = start_server(home, SHUIQIAO_PASSPHRASE_FILE=str(inside))
+    out, _ = process.communicate(timeout=PATIENCE_S)
+    assert (process.returncode, "node.passphrase_inside" in out) == (1, True)
+    link = tmp_path / "linked"
+    link.symlink_to(inside)
+    process = start_server(home, SHUIQIAO_PASSPHRASE_FILE=str(link))
+    assert "node.passphrase_inside" in process.communicate(timeout=PATIENCE_S)[0]
+
+
+def test_an_address_that_others_reach_needs_a_certificate(tmp_path):
+    home = make_served_home(tmp_path / "home")
+    process = start_server(home, "--listen", "0.0.0.0:0")
+    assert "api.tls_missing" in process.communicate(timeout=PATIENCE_S)[0]
+
+
+def test_a_server_that_is_not_there_is_unreachable(tmp_path):
+    home = make_served_home(tmp_path / "home")
+    with served(home) as server:
+        client = server.client()
+        server.end()
+    with client, pytest.raises(Unavailable) as refused:
+        client.get("/healthz")
+    assert refused.value.code == "client.unreachable"

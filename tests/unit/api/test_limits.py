@@ -1,0 +1,85 @@
+"""Bodies and requests: what a door lets through."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+
+import pytest
+
+from shuiqiao.api.limits import BodyLimits, BodyTimes, Rate, RequestRates
+from shuiqiao.base.errors import Unavailable
+
+LIMITS = {"/small": 10, "/large/": 1_000}
+
+
+async def echo_length(_scope, receive, send):
+    size, more = 0, True
+    while more:
+        message = await receive()
+        size += len(message.get("body", b""))
+        more = message.get("more_body", False)
+    await send({"type": "http.response.start", "status": 200, "headers": []})
+    await send({"type": "http.response.body", "body": str(size).encode()})
+
+
+def answer(pieces, *, path="/small", declared=None, times=None):
+    """Send a body in pieces, None for one that never comes, and return status and body of the answer."""
+    sent, left = [], list(pieces)
+
+    async def receive():
+        piece = left.pop(0)
+        if piece is None:
+            await asyncio.Event().wait()
+        return {"type": "http.request", "body": piece, "more_body": bool(left)}
+
+    async def send(message):
+        sent.append(message)
+
+    headers = [] if declared is None else [(b"content-length", declared)]
+    scope = {"type": "http", "path": path, "headers": headers, "method": "POST"}
+    app = BodyLimits(echo_length, limits=LIMITS, times=times or BodyTimes())
+    asyncio.run(app(scope, receive, send))
+    return sent[0]["status"], b"".join(message.get("body", b"") for message in sent)
+
+
+def test_a_body_within_the_limit_goes_through_whole():
+    assert answer([b"12345", b"67890"]) == (200, b"10")
+
+
+def test_a_limit_by_the_beginning_of_a_path_holds_below_it():
+    assert answer([b"x" * 1_000], path="/large/any") == (200, b"1000")
+    assert answer([b"x" * 1_001], path="/large/any")[0] == 413
+
+
+@pytest.mark.parametrize(
+    ("pieces", "declared"), [([b"x" * 11], None), ([b"12345", b"67890", b"1"], None), ([], b"11")], ids=range(3)
+)
+def test_a_body_that_is_too_long_is_refused(pieces, declared):
+    status, body = answer(pieces, declared=declared)
+    assert (status, json.loads(body)["code"]) == (413, "api.body_too_large")
+
+
+def test_a_body_that_stops_coming_is_refused():
+    status, body = answer([b"123", None, b""], times=BodyTimes(piece_s=0.01, whole_s=10))
+    assert (status, json.loads(body)["code"]) == (408, "api.body_slow")
+
+
+def test_a_body_that_comes_for_ever_is_refused_as_well():
+    status, body = answer([b"1", b"2", None, b""], times=BodyTimes(piece_s=10, whole_s=0.01))
+    assert (status, json.loads(body)["code"]) == (408, "api.body_slow")
+
+
+def test_requests_are_counted_for_each_caller_and_come_back_with_time():
+    now = [0.0]
+    rates, rate = RequestRates(clock=lambda: now[0]), Rate(burst=2, per_s=1.0)
+    rates.count("one", rate=rate)
+    rates.count("one", rate=rate)
+    with pytest.raises(Unavailable) as refused:
+        rates.count("one", rate=rate)
+    assert (refused.value.code, refused.value.retry_after_s) == ("api.too_many_requests", 1.0)
+    rates.count("other", rate=rate)
+    now[0] = 1.0
+    rates.count("one", rate=rate)
+    with pytest.raises(Unavailable):
+        rates.count("one", rate=rate)

@@ -1,0 +1,103 @@
+"""Homes that are served by processes of their own, as ``shuiqiao serve`` serves them."""
+
+from __future__ import annotations
+
+import json
+import os
+import signal
+import subprocess
+import sys
+from collections.abc import Generator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from consortium_world import CHEAP
+from patience import PATIENCE_S
+from shuiqiao.base.clock import SystemClock
+from shuiqiao.base.ids import system_entropy
+from shuiqiao.client.http import HttpClient
+from shuiqiao.crypto.model import SuiteName
+from shuiqiao.node.home.environment import PASSPHRASE_FILE_VARIABLE
+from shuiqiao.node.home.making import create_solo_home
+from shuiqiao.node.home.settings import Home
+
+PASSPHRASE = b"words of a test"
+
+
+def make_served_home(folder: Path, *, suite: SuiteName = SuiteName.INTL) -> Home:
+    """Make a one-institution home, with its passphrase in a file beside it."""
+    home = Home(folder)
+    create_solo_home(
+        home, suite_name=suite, passphrase=PASSPHRASE, clock=SystemClock(), entropy=system_entropy, cost=CHEAP
+    )
+    passphrase_file(home).write_bytes(PASSPHRASE)
+    return home
+
+
+def passphrase_file(home: Home) -> Path:
+    """Where the passphrase of a home of this world lies."""
+    return home.folder.with_name(f"{home.folder.name}.passphrase")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ServedHome:
+    """A home and the process that serves it."""
+
+    home: Home
+    process: subprocess.Popen[str]
+    listening: dict[str, Any]
+
+    def client(self, *, token: str = "") -> HttpClient:
+        """Return a client of its listening address."""
+        return HttpClient(self.listening["listen"], token=token)
+
+    def own_client(self, *, token: str = "") -> HttpClient:
+        """Return a client of the home's socket."""
+        return HttpClient.at_socket(self.home.socket, token=token)
+
+    def end(self, number: signal.Signals = signal.SIGTERM) -> tuple[int, str]:
+        """Ask it to end; return its exit code and what it logged."""
+        self.process.send_signal(number)
+        _, logged = self.process.communicate(timeout=PATIENCE_S)
+        return self.process.returncode, logged
+
+
+def start_server(home: Home, *options: str, **environment: str) -> subprocess.Popen[str]:
+    """Start a process that serves a home at a free port."""
+    command = [str(Path(sys.executable).with_name("shuiqiao")), "serve", "--home", str(home.folder), "--json"]
+    return subprocess.Popen(
+        [*command, "--listen", "127.0.0.1:0", *options],
+        stdin=subprocess.DEVNULL,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+        env={**os.environ, PASSPHRASE_FILE_VARIABLE: str(passphrase_file(home)), **environment},
+    )
+
+
+def read_listening(process: subprocess.Popen[str]) -> dict[str, Any]:
+    """Return what a server says once it listens; fails with what it wrote where it ends before."""
+    assert process.stdout is not None
+    lines = list[str]()
+    for line in process.stdout:
+        lines.append(line)
+        if line == "}\n":
+            found: dict[str, Any] = json.loads("".join(lines))
+            if "listen" in found:
+                return found
+            break
+    raise AssertionError(f"{''.join(lines)}{process.communicate(timeout=PATIENCE_S)[1]}")
+
+
+@contextmanager
+def served(home: Home, *options: str) -> Generator[ServedHome]:
+    """Serve a home inside; whatever is left of the process is ended."""
+    process = start_server(home, *options)
+    try:
+        yield ServedHome(home=home, process=process, listening=read_listening(process))
+    finally:
+        if process.poll() is None:
+            process.kill()
+        process.communicate(timeout=PATIENCE_S)
