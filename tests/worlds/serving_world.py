@@ -16,10 +16,10 @@ from typing import Any
 from consortium_world import CHEAP
 from patience import PATIENCE_S
 from shuiqiao.base.clock import SystemClock
+from shuiqiao.base.environment import PASSPHRASE_FILE_VARIABLE
 from shuiqiao.base.ids import system_entropy
 from shuiqiao.client.http import HttpClient
 from shuiqiao.crypto.model import SuiteName
-from shuiqiao.node.home.environment import PASSPHRASE_FILE_VARIABLE
 from shuiqiao.node.home.making import create_solo_home
 from shuiqiao.node.home.settings import Home
 

@@ -13,9 +13,9 @@ from contextlib import ExitStack
 from pathlib import Path
 from typing import TYPE_CHECKING, Final, Self
 
+from shuiqiao.base.environment import PASSPHRASE_FILE_VARIABLE
 from shuiqiao.base.errors import Conflict, Denied, Unavailable
 from shuiqiao.base.files import open_descriptor
-from shuiqiao.node.home.environment import PASSPHRASE_FILE_VARIABLE
 from shuiqiao.node.home.keys import PASSPHRASE_FILE
 from shuiqiao.node.institution import Institution
 
