@@ -99,7 +99,7 @@ class BlockContext:
 
 
 class Event(msgspec.Struct, frozen=True, kw_only=True):
-    """What subscribers are told after a transaction took effect."""
+    """What subscribers receive after a transaction took effect."""
 
     name: str
     attributes: Mapping[str, Any]
@@ -214,7 +214,7 @@ class NetworkParameters:
 
 
 class Committed(msgspec.Struct, frozen=True, kw_only=True, gc=False):
-    """Where a transaction ended up, told only after it is durable."""
+    """The place of a transaction in the log, returned only once it is durable."""
 
     index: int
     """Leaf index in the log."""

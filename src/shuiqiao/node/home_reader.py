@@ -145,7 +145,7 @@ class StoredLedger(LogReading):
         return self._index.head.height, self._index.head.time_ms
 
     def wait_for_block(self, height: int) -> None:
-        """Return if the block is here: nobody adds one to what is only looked at."""
+        """Return if the block is here: a home that is only read gets no new one."""
         if self._index.head.height < height:
             raise Unavailable(
                 "ledger.block_awaited",

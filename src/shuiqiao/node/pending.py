@@ -84,7 +84,7 @@ def _work(vault: Vault | None, outbox: Sequence[OutboxRow]) -> list[PendingWork]
 
 
 def settle(institution: Institution) -> list[PendingWork]:
-    """Forget refused acts that the ledger has by another transaction of the same author; return them, to be told."""
+    """Remove refused acts that the ledger has by another transaction of the same author, and return them."""
     return _settled(institution.outbox.settle())
 
 

@@ -103,7 +103,7 @@ def is_anchored(state: StateView, author: str, row: BatchRow) -> bool:
 
 
 def amend_leaves(anchor: Anchor, view: IndexView, steps: Sequence[tuple[Place, Place]]) -> None:
-    """Tell the ledger of (old place, new place) in order, leaving out those that it has."""
+    """Submit the replacements (old place, new place) in order, leaving out those that the ledger has."""
     waiting = [
         Replacement(
             old_batch=view.batch(old[0]).id, old_index=old[1], new_batch=view.batch(new[0]).id, new_index=new[1]
@@ -187,7 +187,7 @@ def submit_replacements(
 
 
 def finish_replacements(index: RecordIndex, anchor: Anchor, steps: Sequence[tuple[Place, Place]]) -> None:
-    """Tell the ledger of replacements and note those that it has; raises as ``submit_replacements``."""
+    """Submit replacements and note those that the ledger has; raises as ``submit_replacements``."""
     if told := submit_replacements(index, anchor, steps):
         with index.write() as writer:
             for old, new in told:
@@ -195,7 +195,7 @@ def finish_replacements(index: RecordIndex, anchor: Anchor, steps: Sequence[tupl
 
 
 def finish_pending(index: RecordIndex, anchor: Anchor) -> list[BatchRow]:
-    """Tell the ledger what an interrupted run left pending; return the batches that it has now [VAULT-STORE-3].
+    """Submit what an interrupted run left pending; return the batches that the ledger has now [VAULT-STORE-3].
 
     What the ledger refuses stays pending with the reason and stops nothing else [VAULT-STORE-6].
     """

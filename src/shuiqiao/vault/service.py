@@ -195,7 +195,7 @@ class Vault:
         return [PendingBatch(row.id, row.standard, counts[row.number], *reason) for row, reason in rows]
 
     def redo_amendment(self, batch: bytes, *, anchor: Anchor) -> None:
-        """Tell the ledger again of what a batch supersedes; raises what refuses it, which stays [VAULT-STORE-6].
+        """Submit the replacements of a batch again; raises what refuses them, which stays [VAULT-STORE-6].
 
         Raises InvalidInput ``vault.batch_not_pending``.
         """

@@ -109,7 +109,7 @@ class Intake:
             return self._is_sleeping
 
     def woken(self) -> None:
-        """Take note of having been woken."""
+        """Clear the wake descriptor after it woke the writer's thread."""
         self._is_sleeping = False
         try:
             os.eventfd_read(self.wake_descriptor)

@@ -124,7 +124,7 @@ class EmbeddedLedger(LocalLedger):
         return self._signer
 
     def wait_for_block(self, height: int) -> None:
-        """Return if the block is there: nobody else makes any. Raises Unavailable ``ledger.block_awaited``."""
+        """Return if the block is there: only this writer makes blocks. Raises Unavailable ``ledger.block_awaited``."""
         if self.last_block()[0] < height:
             raise self._block_awaited(height)
 

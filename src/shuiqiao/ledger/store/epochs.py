@@ -108,7 +108,7 @@ class StoredEpochs:
     # What the index holds
 
     def load(self, index: Index, snapshot: Snapshot, *, head: Head) -> None:
-        """Take over what the index knows, and what it was not told before it was closed."""
+        """Load what the index holds, and what it had not received before it was closed."""
         self.trail = EpochTrail(self._parameters, key_ring=self._key_ring)
         for change in snapshot.epochs():
             self.trail.add(change)

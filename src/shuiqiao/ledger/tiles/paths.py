@@ -57,7 +57,7 @@ class TileId:
 
     @property
     def is_full(self) -> bool:
-        """Whether it will never change any more."""
+        """Whether the tile is full, and so never changes again."""
         return self.width == TILE_WIDTH
 
     @property

@@ -54,7 +54,7 @@ def folder_of_copy(folder: Path, *, own: LedgerFolder) -> LedgerFolder:
 
 
 def compare_copies(own: LedgerFolder, folder: Path, *, scratch: Path, progress: Progress) -> Iterator[Finding]:
-    """Tell where this ledger and another copy of it part."""
+    """Report where this ledger and another copy of it differ."""
     what = f"against {folder.name}"
     try:
         other = folder_of_copy(folder, own=own)

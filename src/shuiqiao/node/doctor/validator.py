@@ -34,7 +34,7 @@ _HOMES: Final = "homes"
 
 
 def look_at_validator(home: Home, *, settings: NodeSettings) -> Iterator[Finding]:
-    """Tell how a validator is and, where it stands still, why."""
+    """Report the state of a validator and, where it makes no progress, the reason."""
     folder = network_of(home)
     if folder is None:
         yield from _alone(home)
@@ -79,7 +79,7 @@ def _alone(home: Home) -> Iterator[Finding]:
 
 
 def explain_own(own: NodeStatus) -> Iterator[Finding]:
-    """Tell how a validator's own processes are."""
+    """Report the state of a validator's own processes."""
     words = {
         "node.ledger_down": "本机账本进程已意外结束",
         "node.cometbft_down": "CometBFT 进程已意外结束",
@@ -116,7 +116,7 @@ def _not_started() -> Finding:
 
 
 def explain_others(own: NodeStatus, nodes: Sequence[NodeStatus]) -> Iterator[Finding]:
-    """Tell which validators answer, whether they are enough, and whether this one reaches and agrees with them."""
+    """Report which validators answer, whether they are enough, and whether this one reaches and agrees with them."""
     up = [node.node for node in nodes if node.running]
     down = [node.node for node in nodes if not node.running]
     # Every validator has one vote; more than two thirds of them commit a block.
@@ -183,7 +183,7 @@ def _note(own: NodeStatus) -> Finding:
 
 
 def explain_log(path: Path) -> Iterator[Finding]:
-    """Tell what CometBFT said since its last start that stops a node."""
+    """Report what CometBFT logged since its last start that stops a node."""
     lines = _last_run(path)
     for line in lines:
         if "AppHash" in line and ("wrong" in line or "does not match" in line or "mismatch" in line):

@@ -134,7 +134,7 @@ class Network:
             files.switch()
 
     def status(self) -> NetworkStatus:
-        """Have validators compare what they signed, and look at every one; what does not answer is told, not raised."""
+        """Have validators compare what they signed, and return the status of each, of those that do not answer too."""
         try:
             cut = self._ask(RELAYS)["cut"]
         except ShuiqiaoError:

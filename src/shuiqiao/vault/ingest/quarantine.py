@@ -91,7 +91,7 @@ class Report:
         self._unlisted.setdefault((file, field, rule), unlisted)["rows"] += 1
 
     def close(self) -> None:
-        """Tell how many rows are not listed, and make the report and its name durable."""
+        """Write how many rows are not listed, and make the report and its name durable."""
         for line in self._unlisted.values():
             self._file.write(_shown(self._encode(line)))
         flush_file(self._file)

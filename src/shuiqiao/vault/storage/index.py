@@ -262,7 +262,7 @@ class IndexView:
         return None if found is None else _unpack(_PLACE, found)
 
     def pending_replacements(self) -> list[tuple[tuple[int, int], tuple[int, int]]]:
-        """Return (old place, new place) that the ledger was not told yet, in the order of the new places."""
+        """Return the replacements (old place, new place) not on the ledger yet, in the order of the new places."""
         found = ((key, value[: _PLACE.size]) for key, value in self._items("replacing"))
         return [(_unpack(_PLACE, old), _unpack(_PLACE, new)) for new, old in found]
 
@@ -351,7 +351,7 @@ class IndexWriter(IndexView):
             self._txn.delete(_NUMBER.pack(row.number), db=self._tables[table])
 
     def begin_replacement(self, *, old: tuple[int, int], new: tuple[int, int]) -> None:
-        """Note that a leaf supersedes another, to be told to the ledger."""
+        """Note that a leaf supersedes another, which is to be submitted to the ledger."""
         self._put("replacing", _PLACE.pack(*new), _PLACE.pack(*old))
 
     def refuse_replacement(self, *, old: tuple[int, int], new: tuple[int, int], error: ShuiqiaoError) -> None:
@@ -380,7 +380,7 @@ class IndexWriter(IndexView):
         self._put("erasing", _NUMBER.pack(number), encode_cbor({"indexes": indexes, "reason": reason}))
 
     def finish_erasure(self, number: int) -> None:
-        """Note that an erasure is done and told."""
+        """Note that an erasure is done and on the ledger."""
         self._txn.delete(_NUMBER.pack(number), db=self._tables["erasing"])
 
 

@@ -203,7 +203,7 @@ class LedgerApplication:
         require_not_behind(now_ms=self._clock.now_ms(), block_ms=self.app_state.time_ms)
 
     def recheck(self, raws: Sequence[bytes]) -> list[ShuiqiaoError | None]:
-        """Return what refuses transactions now, None where they may wait for a block; nobody is told."""
+        """Return what refuses transactions now, None where they may wait for a block; listeners are not notified."""
         # After a silence the last block's time is old: validity is then measured by this node's clock [ABCI-27].
         time_ms = max(self.app_state.time_ms, self._clock.now_ms())
         height = self.app_state.copy.head.height + 1
