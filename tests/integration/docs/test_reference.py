@@ -43,10 +43,9 @@ def test_every_error_class_has_its_meaning_in_both_languages(script, generated):
 
 def test_a_message_shows_what_is_filled_in(generated):
     page = generated["errors.md"]
-    row = next(line for line in page.splitlines() if "`node.home_missing`" in line)
+    row = next(line for line in page.splitlines() if "`node.role_wrong`" in line)
     assert (
-        row
-        == "| `node.home_missing` | Unavailable | {folder} is not a home: it has no node.toml | `node/home/settings.py` |"
+        row == "| `node.role_wrong` | Denied | {member} is a {role}; this is for a {role} | `node/home/settings.py` |"
     )
 
 
