@@ -19,6 +19,7 @@ from shuiqiao.ledger.receipts.verification import VerifiedReceipt, verify_receip
 from shuiqiao.members.contract import ROTATE_KEY, MemberRotateKeyBody
 from shuiqiao.members.key_ring import MemberKeyRing
 from shuiqiao.members.model import KeyPurpose
+from shuiqiao.vault.anchoring import find_anchor
 from shuiqiao.vault.contract import batch_lookup, leaf_lookup
 from shuiqiao.vault.model import VaultSettings
 from shuiqiao.vault.service import Vault
@@ -168,12 +169,8 @@ class ExchangeWorld(consent_world.ConsentWorld):
 
     def receipt_of_anchor(self, batch: bytes) -> VerifiedReceipt:
         """The verified receipt of a batch's anchor.commit."""
-        index = 0
-        for block in self.ledger.blocks(from_height=1):
-            for offset, raw in enumerate(block.transactions):
-                tx = self.submitters[BUREAU].decode(raw)
-                if tx.kind == "anchor.commit" and tx.body.batch == batch:
-                    index = block.first_index + offset
+        decode = self.submitters[BUREAU].decode
+        index = find_anchor(batch, ledger=self.ledger, decode=decode, author=BUREAU)
         return verify_receipt(
             self.ledger.receipt(index),
             parameters=self.parameters,

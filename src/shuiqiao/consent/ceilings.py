@@ -132,6 +132,13 @@ def verify_period_within(period_from: date, period_to: date, *, purpose: Purpose
     _expect_at_most(months, CEILINGS[purpose].max_period_months, "months of data", purpose)
 
 
+def longest_period(purpose: Purpose, *, last: date) -> tuple[date, date]:
+    """Return the longest period that a purpose allows: whole calendar months, up to and with a day."""
+    first = last.year * _MONTHS_PER_YEAR + last.month - CEILINGS[purpose].max_period_months
+    year, month = divmod(first, _MONTHS_PER_YEAR)
+    return date(year, month + 1, 1), last
+
+
 def period_months(period_from: date, period_to: date) -> int:
     """Return how many calendar months a period touches; raises InvalidInput ``consent.period_reversed``."""
     if period_to < period_from:

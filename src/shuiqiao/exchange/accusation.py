@@ -9,8 +9,10 @@ Rule: docs/spec/consent-exchange.md [EXCHANGE-16]. What it rests on, in order:
 5. the leaf is live today, hence was live then: a superseded or erased leaf never becomes live again;
 6. the names of the records delivered of the type are those the manifest fixes, and the record is not among them.
 
-Pure: takes bytes and lookups, returns the accusation or raises. LIMIT: a record that was superseded or erased between
-the manifest and today accuses nobody, since the ledger's state of today no longer shows that it was live then.
+``prove_withheld`` is pure: it takes bytes and lookups, and returns the accusation or raises. ``accuse_of_withholding``
+is the use case of a member, which takes the facts from its own copy of the ledger.
+LIMIT: a record that was superseded or erased between the manifest and today accuses nobody, since the ledger's state of
+today no longer shows that it was live then.
 """
 
 from __future__ import annotations
@@ -27,16 +29,21 @@ from shuiqiao.base.errors import IntegrityError
 from shuiqiao.base.ids import MemberId
 from shuiqiao.exchange.manifest import decode_manifest, first_out_of_scope, months_of, names_digest
 from shuiqiao.exchange.model import Accusation, AnswerManifest
+from shuiqiao.ledger.receipts.verification import verify_receipt
+from shuiqiao.members.key_ring import MemberKeyRing
 from shuiqiao.standards.columns import MAX_GROUP_BYTES, arrow_type
 from shuiqiao.standards.model import CORE_GROUP, TAXPAYER_FIELD, FieldType
-from shuiqiao.vault.contract import COMMIT
+from shuiqiao.vault.anchoring import find_anchor
+from shuiqiao.vault.contract import COMMIT, batch_lookup, leaf_lookup
 from shuiqiao.vault.evidence import RecordProof, ShownGroup, verify_record_proof
 from shuiqiao.vault.model import BatchLookup, LeafLookup, LeafRef, LeafStatus
 
 if TYPE_CHECKING:
     from shuiqiao.crypto.model import CipherSuite
-    from shuiqiao.ledger.model import StateView
+    from shuiqiao.ledger.model import LedgerEngine, StateView
     from shuiqiao.ledger.receipts.verification import VerifiedReceipt
+    from shuiqiao.ledger.transactions.kinds import KindTable
+    from shuiqiao.ledger.transactions.submitter import LedgerSubmitter
     from shuiqiao.standards.model import Catalogue, RecordType
 
 
@@ -106,6 +113,50 @@ def prove_withheld(
         index=record.index,
         anchored_index=evidence.anchor.index,
         as_of_size=manifest.as_of_size,
+    )
+
+
+def accuse_of_withholding(
+    manifest: bytes,
+    *,
+    delivered: Sequence[LeafRef],
+    record: RecordProof,
+    provider: MemberId,
+    ledger: LedgerEngine,
+    submitter: LedgerSubmitter,
+    kinds: KindTable,
+    suite: CipherSuite,
+    catalogue: Catalogue,
+) -> Accusation:
+    """Prove on a member's own copy of the ledger that a provider left a record out of an answer.
+
+    manifest, delivered: as the recipient has them (``ReceivedData``). record: shown from the provider's vault, its
+    group ``core`` opened. ledger, submitter: the accuser's, who finds the anchor of the record's batch there. Raises
+    IntegrityError ``vault.batch_unanchored``, what ``LedgerEngine.receipt`` raises, and as ``prove_withheld``.
+
+    Example::
+
+        opened = bureau.vault.prove_record(leaf, groups=["core"])
+        issued = received.records.types["invoice_issued@2"]
+        regulator.accuse_of_withholding(
+            received.manifest_bytes, delivered=issued.leaves, record=opened, provider=bureau.member
+        )
+    """
+    state = ledger.state()
+    anchor = find_anchor(record.batch, ledger=ledger, decode=submitter.decode, author=provider)
+    receipt = verify_receipt(
+        ledger.receipt(anchor), parameters=ledger.parameters, kinds=kinds, key_ring=MemberKeyRing(), suite=suite
+    )
+    return prove_withheld(
+        WithheldEvidence(manifest=manifest, delivered=delivered, record=record, anchor=receipt),
+        provider=provider,
+        state=state,
+        network=ledger.parameters.network,
+        batch_of=batch_lookup(state, provider),
+        status_of=leaf_lookup(state, provider),
+        verify_root=submitter.verify_root,
+        suite=suite,
+        catalogue=catalogue,
     )
 
 

@@ -30,6 +30,7 @@ from shuiqiao.standards.model import CORE_GROUP
 if TYPE_CHECKING:
     from shuiqiao.crypto.model import CipherSuite, SealingKey, SigningKey
     from shuiqiao.ledger.model import StateView
+    from shuiqiao.ledger.transactions.document import Document
 
 REQUEST_MESSAGE = "exchange.request/1"
 ANSWER = "exchange.answer/1"
@@ -50,9 +51,7 @@ def decode_request(raw: bytes, *, state: StateView, network: bytes, suite: Ciphe
     Where the ledger has this very request, a key counts that its sender replaced since [MEMBER-26].
     Raises InvalidInput for its form, Denied ``members.unknown``, IntegrityError for the signature.
     """
-    document = decode_document(
-        raw, RequestMessage, name=REQUEST_MESSAGE, network=network, suite=suite, max_bytes=MAX_REQUEST_BYTES
-    )
+    document = _request_document(raw, network=network, suite=suite)
     message = document.body
     known = is_recorded(
         state, message.name, provider=message.receiver, field="request_digest", digest=suite.digest(raw)
@@ -60,6 +59,17 @@ def decode_request(raw: bytes, *, state: StateView, network: bytes, suite: Ciphe
     verify_signed_by(document, member=MemberId(message.sender), state=state, suite=suite, is_recorded=known)
     verify_request_rules(message)
     return message
+
+
+def read_request(raw: bytes, *, network: bytes, suite: CipherSuite) -> RequestMessage:
+    """Return the request in the bytes of one's own store: verified when it was put there, and not again."""
+    return _request_document(raw, network=network, suite=suite).body
+
+
+def _request_document(raw: bytes, *, network: bytes, suite: CipherSuite) -> Document[RequestMessage]:
+    return decode_document(
+        raw, RequestMessage, name=REQUEST_MESSAGE, network=network, suite=suite, max_bytes=MAX_REQUEST_BYTES
+    )
 
 
 def verify_request_rules(message: RequestMessage) -> None:

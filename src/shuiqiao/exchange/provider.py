@@ -34,10 +34,9 @@ from shuiqiao.exchange.ceilings import (
 from shuiqiao.exchange.changes import ChangedRecord, changed_records, decode_leaves, encode_leaves
 from shuiqiao.exchange.contract import DELIVER, REFUSE, AccessDeliverBody, AccessRefuseBody, verify_recipient_active
 from shuiqiao.exchange.manifest import Inventory, build_manifest, encode_manifest
-from shuiqiao.exchange.messages import REQUEST_MESSAGE, decode_request, seal_answer
+from shuiqiao.exchange.messages import decode_request, read_request, seal_answer
 from shuiqiao.exchange.model import (
     MAX_DISCLOSURE_BYTES,
-    MAX_REQUEST_BYTES,
     AnswerContent,
     AnswerStatus,
     RequestMessage,
@@ -48,7 +47,6 @@ from shuiqiao.exchange.model import (
 from shuiqiao.exchange.modes.built import answer_modes
 from shuiqiao.exchange.store import AskedRow, request_in_progress
 from shuiqiao.ledger.state.machine import NETWORK_GATE
-from shuiqiao.ledger.transactions.document import decode_document
 from shuiqiao.members.roster import is_suspended, member_record
 from shuiqiao.vault.contract import leaf_lookup
 
@@ -402,14 +400,7 @@ class Provider:
         )
 
     def _usage_entry(self, row: AskedRow) -> UsageEntry:
-        message = decode_document(
-            row.message,
-            RequestMessage,
-            name=REQUEST_MESSAGE,
-            network=self._network,
-            suite=self._suite,
-            max_bytes=MAX_REQUEST_BYTES,
-        ).body
+        message = read_request(row.message, network=self._network, suite=self._suite)
         return UsageEntry(
             request=row.request,
             consent=row.consent,

@@ -25,34 +25,29 @@ from shuiqiao.base.clock import MS_PER_DAY, iso_from_ms
 from shuiqiao.base.errors import Denied, IntegrityError, InvalidInput, ShuiqiaoError, Unavailable
 from shuiqiao.base.ids import MemberId, new_id
 from shuiqiao.exchange.ceilings import data_life_days, verify_covered, verify_request_within_ceiling
-from shuiqiao.exchange.changes import ChangedRecord, changed_records, leaves_of
+from shuiqiao.exchange.changes import ChangedRecord, changed_records
 from shuiqiao.exchange.contract import ACKNOWLEDGE, REQUEST, AccessAcknowledgeBody, AccessRequestBody
-from shuiqiao.exchange.manifest import (
-    decode_manifest,
-    verify_complete,
-    verify_manifest_fits,
-)
-from shuiqiao.exchange.messages import decode_request, encode_request, open_answer
+from shuiqiao.exchange.manifest import decode_manifest, verify_manifest_fits
+from shuiqiao.exchange.messages import decode_request, encode_request, open_answer, read_request
 from shuiqiao.exchange.model import AnswerContent, DataRequest, RequestMessage, RequestStatus, request_key
 from shuiqiao.exchange.modes.built import answer_modes
 from shuiqiao.exchange.store import ReceivedRow
 from shuiqiao.vault.contract import batch_lookup, leaf_lookup
-from shuiqiao.vault.disclosure import decode_disclosure
+from shuiqiao.vault.disclosure import DisclosedRecords
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable, Iterator
+    from collections.abc import Callable, Iterable, Iterator, Mapping
 
-    from shuiqiao.base.ids import Entropy, OwnedId
-    from shuiqiao.consent.model import ConsentArtefact
+    from shuiqiao.base.ids import Entropy
+    from shuiqiao.consent.model import ConsentArtefact, Mode
     from shuiqiao.consent.service import ConsentFile
     from shuiqiao.crypto.model import CipherSuite, SealingKey, SigningKey
     from shuiqiao.exchange.model import AnswerManifest
-    from shuiqiao.exchange.modes.port import Proven
+    from shuiqiao.exchange.modes.port import AnswerMode
     from shuiqiao.exchange.store import ErasureRow, RecipientStore, RequestRow
     from shuiqiao.ledger.model import StateView
     from shuiqiao.ledger.transactions.submitter import LedgerSubmitter
     from shuiqiao.standards.model import Catalogue
-    from shuiqiao.vault.disclosure import DisclosedRecords, Disclosure
 
 _SALT_BYTES = 32
 
@@ -75,10 +70,17 @@ class ReceivedData:
     manifest: AnswerManifest
     manifest_bytes: bytes
     """Signed by the provider: evidence if a record turns out to be missing."""
-    disclosure: Disclosure
-    records: DisclosedRecords
+    proven: object
+    """What the answer says, in the type of its mode: ``DisclosedRecords`` for *disclose*."""
     changed: tuple[ChangedRecord, ...] = ()
     """Records that earlier answers on this taxpayer held and that were amended or erased since; told on receipt."""
+
+    @property
+    def records(self) -> DisclosedRecords:
+        """The records of an answer in the mode *disclose*; raises TypeError for one in another mode."""
+        if not isinstance(self.proven, DisclosedRecords):
+            raise TypeError(f"this answer holds {type(self.proven).__name__}, no records")
+        return self.proven
 
     @property
     def tables(self) -> dict[str, Any]:
@@ -123,7 +125,6 @@ class Recipient:
         self._key = key
         self._sealing_key = sealing_key
         self._suite = suite
-        self._catalogue = catalogue
         self._modes = answer_modes(suite=suite, catalogue=catalogue)
         self._entropy = entropy
 
@@ -183,9 +184,10 @@ class Recipient:
         self.erase_expired()
         yield from received_changes(
             self._store.all_received(taxpayer=taxpayer, after_ms=self._submitter.latest_ms()),
-            artefact_of=self._consents.artefact,
             state=self._submitter.state,
-            catalogue=self._catalogue,
+            modes=self._modes,
+            network=self._network,
+            suite=self._suite,
         )
 
     def load(self, request: bytes) -> ReceivedData:
@@ -311,21 +313,27 @@ class Recipient:
             )
         if not is_kept:
             self._submitter.verify_root(size=manifest.as_of_size, root=manifest.as_of_root)
-        proven = self._prove(content, message, artefact, is_kept=is_kept)
-        verify_complete(manifest, proven.inventories, suite=self._suite)
         return ReceivedData(
             request=message.request,
             artefact=artefact,
             manifest=manifest,
             manifest_bytes=content.manifest,
-            disclosure=proven.disclosure,
-            records=proven.records,
+            proven=self._prove(content, message, artefact, manifest, is_kept=is_kept),
         )
 
     def _prove(
-        self, content: AnswerContent, message: RequestMessage, artefact: ConsentArtefact, *, is_kept: bool
-    ) -> Proven:
-        """Steps 5 and 6: a record superseded or erased today is refused on receipt; on file it may have aged."""
+        self,
+        content: AnswerContent,
+        message: RequestMessage,
+        artefact: ConsentArtefact,
+        manifest: AnswerManifest,
+        *,
+        is_kept: bool,
+    ) -> object:
+        """Steps 5 to 7, which are the mode's.
+
+        A record superseded or erased today is refused on receipt; on file it may have aged.
+        """
         mode = self._modes.get(message.mode)
         if mode is None:
             raise Denied("exchange.mode_unsupported", f"no answer in the mode {message.mode} can be proven here yet")
@@ -334,6 +342,7 @@ class Recipient:
             content.disclosure,
             message=message,
             artefact=artefact,
+            manifest=manifest,
             batch_of=batch_lookup(state, provider),
             status_of=None if is_kept else leaf_lookup(state, provider),
         )
@@ -368,17 +377,22 @@ class Recipient:
 
 
 def received_changes(
-    kept: Iterable[ReceivedRow],
+    kept: Iterable[tuple[bytes, ReceivedRow]],
     *,
-    artefact_of: Callable[[OwnedId], ConsentArtefact],
     state: Callable[[], StateView],
-    catalogue: Catalogue,
+    modes: Mapping[Mode, AnswerMode],
+    network: bytes,
+    suite: CipherSuite,
 ) -> Iterator[ChangedRecord]:
-    """Yield the records of kept answers that were amended or erased since [EXCHANGE-21]."""
-    for row in kept:
-        provider = MemberId(artefact_of(row.consent).provider)
+    """Yield the records of kept answers that were amended or erased since [EXCHANGE-21].
+
+    kept: each with its request, as ``RecipientStore.all_received`` gives them.
+    """
+    for asked, row in kept:
+        message = read_request(asked, network=network, suite=suite)
+        provider = MemberId(message.receiver)
         yield from changed_records(
-            leaves_of(decode_disclosure(row.disclosure, catalogue=catalogue)),
+            modes[message.mode].leaves(row.disclosure),
             status_of=leaf_lookup(state(), provider),
             request=row.request,
             other=provider,

@@ -160,7 +160,8 @@ _IS_RECEIVED = _received.c.request == bindparam("of_request")
 _RECEIVED = select(_received).where(_IS_RECEIVED)
 _ADD_RECEIVED = insert(_received)
 _RECEIVED_ALL = (
-    select(_received)
+    select(_received, _request.c.message)
+    .join(_request, _request.c.request == _received.c.request)
     .where(_received.c.erase_after_ms > bindparam("after_ms"))
     .order_by(_received.c.received_ms, _received.c.request)
 )
@@ -371,16 +372,17 @@ class RecipientStore:
             row = connection.execute(_RECEIVED, {"of_request": request}).mappings().first()
         return None if row is None else ReceivedRow(**row)
 
-    def all_received(self, *, after_ms: int, taxpayer: str | None = None) -> Iterator[ReceivedRow]:
-        """Yield every kept answer whose life ends after a moment, of one taxpayer or of all, oldest first.
+    def all_received(self, *, after_ms: int, taxpayer: str | None = None) -> Iterator[tuple[bytes, ReceivedRow]]:
+        """Yield (request message, answer) of every kept answer whose life ends after a moment, oldest first.
 
-        They come one at a time: each may be large.
+        Of one taxpayer or of all. They come one at a time: each may be large.
         """
         scope = {} if taxpayer is None else {"of_taxpayer": taxpayer}
         wanted = _RECEIVED_ALL if taxpayer is None else _RECEIVED_OF, {"after_ms": after_ms, **scope}
         with self._engine.connect() as connection:
             for row in connection.execution_options(yield_per=1).execute(*wanted).mappings():
-                yield ReceivedRow(**row)
+                fields = dict(row)
+                yield fields.pop("message"), ReceivedRow(**fields)
 
     def erase_due(self, *, now_ms: int) -> list[ErasureRow]:
         """Destroy every answer whose data life has ended, and return what was destroyed.

@@ -130,6 +130,20 @@ class LendingService:
         """Return application id to what is to be handed in to the regulator; again changes nothing."""
         return self._store.sealed_openings()
 
+    def hand_in_openings(self, regulator: OpeningService) -> int:
+        """Give a regulator every opening that was sealed to it and return how many; again changes nothing.
+
+        Its copy of the ledger must have the decisions. Raises what ``OpeningService.receive`` raises.
+        """
+        state, bank = self._submitter.state(), self._submitter.member
+        handed = 0
+        for application, sealed in self.sealed_openings().items():
+            recorded = state.get(decision_key(bank, application))
+            if recorded is not None and recorded["regulator"] == regulator.member:
+                regulator.receive(application, bank=bank, sealed=sealed)
+                handed += 1
+        return handed
+
     def _decision(self, application: Application, *, product: Product, assessment: Assessment) -> Decision:
         rules = broken_rules(
             product,
@@ -188,14 +202,18 @@ class OpeningService:
 
     Example::
 
-        for application, sealed in bank.lending.sealed_openings().items():
-            regulator.openings.receive(application, bank=bank.member, sealed=sealed)
+        bank.lending.hand_in_openings(regulator.openings)
     """
 
     def __init__(self, *, submitter: LedgerSubmitter, store: OpeningStore, suite: CipherSuite) -> None:
         self._submitter = submitter
         self._store = store
         self._suite = suite
+
+    @property
+    def member(self) -> MemberId:
+        """The regulator."""
+        return self._submitter.member
 
     def receive(self, application: bytes, *, bank: MemberId, sealed: bytes) -> None:
         """Keep what a bank sealed for a decision, if it is what the ledger names; again changes nothing.
@@ -212,11 +230,11 @@ class OpeningService:
                 f"the ledger has no decision of {bank} on application {application.hex()}",
                 next_step="Hand the opening in once this regulator's copy of the ledger has the decision.",
             )
-        if found["regulator"] != self._submitter.member:
+        if found["regulator"] != self.member:
             raise Denied(
                 "lending.opening_not_ours",
                 f"the decision on application {application.hex()} was sealed to {found['regulator']}, this is "
-                f"{self._submitter.member}",
+                f"{self.member}",
             )
         digest = self._suite.digest(sealed)
         if digest != found["opening_digest"]:

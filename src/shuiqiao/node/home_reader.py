@@ -21,10 +21,8 @@ from shuiqiao.base.durable import SYSTEM_DISK
 from shuiqiao.base.errors import Denied, IntegrityError, ShuiqiaoError, Unavailable
 from shuiqiao.base.ids import MemberId, system_entropy
 from shuiqiao.base.progress import no_progress
-from shuiqiao.consent.service import filed_artefact
-from shuiqiao.consent.store import ConsentStore
-from shuiqiao.consent.store import metadata as consent_tables
 from shuiqiao.crypto.suites import get_suite
+from shuiqiao.exchange.modes.built import answer_modes
 from shuiqiao.exchange.provider import delivered_changes
 from shuiqiao.exchange.recipient import received_changes
 from shuiqiao.exchange.store import ProviderStore, RecipientStore
@@ -59,8 +57,6 @@ from shuiqiao.vault.service import Vault
 if TYPE_CHECKING:
     from sqlalchemy import Engine, MetaData
 
-    from shuiqiao.base.ids import OwnedId
-    from shuiqiao.consent.model import ConsentArtefact
     from shuiqiao.crypto.model import CipherSuite
     from shuiqiao.exchange.changes import ChangedRecord
     from shuiqiao.ledger.store.index import Head
@@ -291,7 +287,7 @@ def changed_records_at(reader: HomeReader, *, now_ms: int) -> list[ChangedRecord
     What a bank may keep no longer is not shown; the next act destroys it [EXCHANGE-15], for here nothing is written.
     Raises Denied ``node.role_wrong`` at a regulator's home.
     """
-    with reader.database(consent_tables, exchange_tables) as database:
+    with reader.database(exchange_tables) as database:
         if reader.settings.role is Role.BANK:
             return _received(reader, database, now_ms=now_ms)
         require_role(reader.settings, Role.TAX_BUREAU)
@@ -300,11 +296,9 @@ def changed_records_at(reader: HomeReader, *, now_ms: int) -> list[ChangedRecord
 
 
 def _received(reader: HomeReader, database: Engine, *, now_ms: int) -> list[ChangedRecord]:
-    state, consents = reader.engine.state(), ConsentStore(database)
-
-    def artefact_of(consent: OwnedId) -> ConsentArtefact:
-        return filed_artefact(consents, consent, state=state, network=reader.parameters.network, suite=reader.suite)
-
+    state = reader.engine.state()
     until_ms = latest_ms(now_ms=now_ms, block_ms=reader.engine.last_block()[1])
     kept = RecipientStore(database).all_received(after_ms=until_ms)
-    return [*received_changes(kept, artefact_of=artefact_of, state=lambda: state, catalogue=load_catalogue())]
+    modes = answer_modes(suite=reader.suite, catalogue=load_catalogue())
+    network = reader.parameters.network
+    return [*received_changes(kept, state=lambda: state, modes=modes, network=network, suite=reader.suite)]

@@ -21,6 +21,7 @@ from shuiqiao.consent.service import ConsentFile, ConsentService
 from shuiqiao.consent.store import ConsentStore
 from shuiqiao.crypto.suites import get_suite
 from shuiqiao.exchange import store as exchange_store
+from shuiqiao.exchange.accusation import accuse_of_withholding
 from shuiqiao.exchange.provider import Provider
 from shuiqiao.exchange.recipient import Recipient
 from shuiqiao.exchange.store import ProviderStore, RecipientStore
@@ -60,17 +61,22 @@ from shuiqiao.node.peers.remote_ledger import connect_ledger, require_running
 from shuiqiao.node.published.publication import open_publisher
 from shuiqiao.oversight import store as oversight_store
 from shuiqiao.oversight.openings import OpenedDecisions, open_decisions
-from shuiqiao.oversight.service import StatisticsService
+from shuiqiao.oversight.service import AlarmService, StatisticsService
 from shuiqiao.oversight.store import ReleaseStore
 from shuiqiao.standards.publication import load_catalogue
 from shuiqiao.vault.service import Vault
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
+
     from sqlalchemy import Engine
 
     from shuiqiao.crypto.model import SigningKey
+    from shuiqiao.exchange.model import Accusation
     from shuiqiao.ledger.engine.port import LedgerPeer
     from shuiqiao.ledger.model import LedgerEngine, NetworkParameters
+    from shuiqiao.vault.evidence import RecordProof
+    from shuiqiao.vault.model import LeafRef
 
 _TABLES = (
     outbox.metadata,
@@ -98,7 +104,14 @@ class Dependencies:
 
 
 class Institution:
-    """A member of the network at work in its home."""
+    """A member of the network at work in its home.
+
+    Example::
+
+        with Institution.open(Home(Path("my-bureau"))) as bureau:
+            bureau.vault.ingest([Path("invoices.parquet")], anchor=bureau.outbox)
+            receipt = bureau.engine.receipt(0)
+    """
 
     def __init__(
         self,
@@ -153,11 +166,6 @@ class Institution:
         needs_node: bool = False,
     ) -> Institution:
         """Open a home: settings, genesis, keys, ledger, database; then send what the outbox still holds.
-
-        ::
-
-            with Institution.open(Home(Path("my-bureau"))) as bureau:
-                bureau.vault.ingest([Path("invoices.parquet")], anchor=bureau.outbox)
 
         needs_node: what is to be done puts transactions on the ledger, which a validator's own node orders; where it
         does not run this raises Unavailable ``node.not_running``.
@@ -309,6 +317,11 @@ class Institution:
         self._require(Role.REGULATOR)
         return StatisticsService(store=ReleaseStore(self.database), clock=self.dependencies.clock)
 
+    @cached_property
+    def alarms(self) -> AlarmService:
+        """Where a member raises an alarm on the ledger."""
+        return AlarmService(submitter=self.outbox, suite=self.suite, entropy=self.dependencies.entropy)
+
     def opened_decisions(self) -> OpenedDecisions:
         """Open every decision that was sealed to this regulator, and name what is missing or wrong."""
         return open_decisions(
@@ -317,6 +330,25 @@ class Institution:
             regulator=self.member,
             key=self.keys.sealing,
             openings=self.openings.all(),
+        )
+
+    def accuse_of_withholding(
+        self, manifest: bytes, *, delivered: Sequence[LeafRef], record: RecordProof, provider: MemberId
+    ) -> Accusation:
+        """Prove on this member's copy of the ledger that a provider left a record out of an answer [EXCHANGE-16].
+
+        The parts, and what is raised, are those of ``exchange.accusation.accuse_of_withholding``.
+        """
+        return accuse_of_withholding(
+            manifest,
+            delivered=delivered,
+            record=record,
+            provider=provider,
+            ledger=self.engine,
+            submitter=self.outbox,
+            kinds=self.kinds,
+            suite=self.suite,
+            catalogue=self.catalogue,
         )
 
     def _writer_settings(self) -> EmbeddedSettings:

@@ -1,8 +1,9 @@
-"""The regulator's statistics: published release by release, each decision counted in exactly one.
+"""What members do to watch over each other: any raises alarms, a regulator publishes statistics.
 
-Rule: docs/spec/lending.md [LENDING-9]. A release counts every decision that opened and that no release counted before.
-So two releases never differ by a few decisions, and adding them up gives totals and nothing smaller. What was published
-stays as it is: an opening that came late is counted in the next release.
+Alarms: docs/spec/members.md [MEMBER-21]. An alarm stands on the ledger; what proves it lies with whoever raised it.
+Statistics: docs/spec/lending.md [LENDING-9]. Each decision is counted in exactly one release: the first one after it
+opened. So two releases never differ by a few decisions, and adding them up gives totals and nothing smaller. What was
+published stays as it is: an opening that came late is counted in the next release.
 
 LIMIT: a regulator that restores an older database forgets what it published since, and could count it again.
 """
@@ -12,11 +13,53 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from shuiqiao.base.clock import Clock
-from shuiqiao.base.errors import Conflict, InvalidInput
+from shuiqiao.base.errors import Conflict, IntegrityError, InvalidInput
+from shuiqiao.base.ids import Entropy, MemberId, new_id
+from shuiqiao.crypto.model import CipherSuite
+from shuiqiao.ledger.model import Committed
+from shuiqiao.ledger.transactions.submitter import LedgerSubmitter
+from shuiqiao.ledger.witness.fork_evidence import verify_fork_evidence
 from shuiqiao.lending.openings import DecisionOpening
+from shuiqiao.members.epoch import checkpoint_policy, read_epoch
+from shuiqiao.oversight.contract import ALARM, AlarmSubject, OversightAlarmBody
 from shuiqiao.oversight.model import Release
 from shuiqiao.oversight.statistics import LEAST_FIRMS, MIN_LEAST_FIRMS, tabulate
 from shuiqiao.oversight.store import ReleaseStore
+
+
+class AlarmService:
+    """The alarms that one member raises on the ledger [MEMBER-21].
+
+    Example::
+
+        evidence = witness.evidence(origin)
+        bank.alarms.accuse_of_fork(validator, evidence=evidence)
+    """
+
+    def __init__(self, *, submitter: LedgerSubmitter, suite: CipherSuite, entropy: Entropy) -> None:
+        self._submitter = submitter
+        self._suite = suite
+        self._entropy = entropy
+
+    def accuse_of_fork(self, accused: MemberId, *, evidence: bytes) -> Committed:
+        """Accuse a member of cosigning two histories, once the evidence proves it by this member's own copy.
+
+        The ledger gets the digest of the evidence. LIMIT: both cosignatures count by the keys of the present epoch
+        alone. Raises IntegrityError ``ledger.evidence_malformed``, ``ledger.fork_unproven``, what
+        ``verify_log_signature`` raises, and what the ledger refuses with.
+        """
+        epoch = read_epoch(self._submitter.state())
+        policy = checkpoint_policy(epoch, origin=self._submitter.parameters.origin)
+        if accused not in policy.witnesses:
+            raise IntegrityError("ledger.fork_unproven", f"{accused} cosigns no checkpoint of this network now")
+        verify_fork_evidence(evidence, policies=[policy.word_of(accused)], suite=self._suite)
+        body = OversightAlarmBody(
+            alarm=new_id(self._entropy),
+            subject=AlarmSubject.FORK,
+            accused=accused,
+            evidence_digest=self._suite.digest(evidence),
+        )
+        return self._submitter.submit(ALARM, body)
 
 
 class StatisticsService:

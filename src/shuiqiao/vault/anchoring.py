@@ -79,13 +79,18 @@ def anchor_index(
     """
     if row.committed is not None and row.committed != KNOWN_COMMITTED:
         return row.committed
+    return find_anchor(row.id, ledger=ledger, decode=decode, author=author)
+
+
+def find_anchor(batch: bytes, *, ledger: LedgerEngine, decode: Callable[[bytes], Transaction], author: MemberId) -> int:
+    """Return the log index of an author's anchor of a batch; raises IntegrityError ``vault.batch_unanchored``."""
     index = find_transaction(
         ledger.blocks(from_height=1),
         decode=decode,
-        fits=lambda tx: (tx.kind, tx.author) == (COMMIT, author) and tx.body.batch == row.id,
+        fits=lambda tx: (tx.kind, tx.author) == (COMMIT, author) and tx.body.batch == batch,
     )
     if index is None:
-        raise IntegrityError("vault.batch_unanchored", f"the log has no anchor of batch {row.id.hex()}")
+        raise IntegrityError("vault.batch_unanchored", f"the log has no anchor of batch {batch.hex()}")
     return index
 
 

@@ -45,7 +45,16 @@ from shuiqiao.crypto.model import CipherSuite
 from shuiqiao.standards.columns import arrow_type, encode_group_list
 from shuiqiao.standards.model import CORE_GROUP, MAX_FIELDS, MAX_GROUPS, Catalogue, RecordType, StandardId
 from shuiqiao.vault.contract import BatchId, IsoDate
-from shuiqiao.vault.model import HASH_BYTES, MAX_BATCH_DEPTH, SALT_BYTES, BatchFact, BatchLookup, LeafLookup, LeafStatus
+from shuiqiao.vault.model import (
+    HASH_BYTES,
+    MAX_BATCH_DEPTH,
+    SALT_BYTES,
+    BatchFact,
+    BatchLookup,
+    LeafLookup,
+    LeafRef,
+    LeafStatus,
+)
 from shuiqiao.vault.storage.batch_file import BatchReader, concat_rows
 from shuiqiao.vault.storage.index import BatchRow, Entry, IndexView
 from shuiqiao.vault.tree import group_hashes, leaf_hashes, root_from_multiproof, split_hashes, split_salts
@@ -430,6 +439,12 @@ class VerifiedRecords:
     batches: tuple[bytes, ...]
     batch_numbers: npt.NDArray[np.int64]
     indexes: npt.NDArray[np.uint32]
+
+    @property
+    def leaves(self) -> list[LeafRef]:
+        """Their places on the ledger, row by row."""
+        places = zip(self.batch_numbers.tolist(), self.indexes.tolist(), strict=True)
+        return [LeafRef(batch=self.batches[number], index=index) for number, index in places]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -40,10 +40,10 @@ def test_both_sides_are_told_of_an_amended_and_an_erased_record(world, monkeypat
         wrong.setattr(world.submitters[BANK_A], "_is_clock_confirmed", False)
         assert list(world.banks[BANK_A].changed_records()) == []
 
-    leaf = first.disclosure.types[0].proofs[0]
+    leaf = first.records.types["invoice_issued@2"].leaves[0]
     world.vault.erase(
         leaf.batch,
-        [int(leaf.indexes[0])],
+        [leaf.index],
         reason=ErasureReason.TAXPAYER_REQUEST,
         anchor=world.submitters[BUREAU],
     )
@@ -51,7 +51,5 @@ def test_both_sides_are_told_of_an_amended_and_an_erased_record(world, monkeypat
     again = received_by(world, BANK_A, **grades)
     assert told(again.changed) == sorted([(BUREAU, first.request, *part) for part in (amended, erased)])
     assert {entry.taxpayer for entry in again.changed} == {TAXPAYER}
-    assert sorted(entry.leaf.index for entry in again.changed if entry.standard == "invoice_issued@2") == [
-        int(leaf.indexes[0])
-    ]
+    assert [entry.leaf for entry in again.changed if entry.standard == "invoice_issued@2"] == [leaf]
     assert len(told(world.provider.changed_records())) == 3

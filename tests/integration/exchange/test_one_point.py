@@ -12,7 +12,7 @@ from shuiqiao.base.errors import Denied, IntegrityError, ShuiqiaoError, Unavaila
 from shuiqiao.base.ids import MemberId, Uscc, owned_id
 from shuiqiao.exchange.accusation import WithheldEvidence, prove_withheld
 from shuiqiao.vault.contract import AMEND, COMMIT, ERASE
-from shuiqiao.vault.model import ErasureReason, LeafRef
+from shuiqiao.vault.model import ErasureReason
 
 BUREAU, BANK_A = MemberId("bureau"), MemberId("bank-a")
 GRADES = "tax_credit_grade@1"
@@ -72,8 +72,7 @@ def received(world, sent):
 
 
 def delivered(data):
-    proofs = data.disclosure.types[0].proofs
-    return [LeafRef(batch=part.batch, index=index) for part in proofs for index in part.indexes.tolist()]
+    return data.records.types[GRADES].leaves
 
 
 def grades(data):

@@ -12,13 +12,13 @@ from shuiqiao.base.clock import MS_PER_DAY
 from shuiqiao.base.encoding import encode_json
 from shuiqiao.base.errors import IntegrityError, InvalidInput
 from shuiqiao.base.ids import MemberId, Uscc
-from shuiqiao.exchange.accusation import WithheldEvidence, prove_withheld
+from shuiqiao.exchange.accusation import WithheldEvidence, accuse_of_withholding, prove_withheld
 from shuiqiao.exchange.manifest import encode_manifest
 from shuiqiao.vault import service
 from shuiqiao.vault.evidence import RecordProof, ShownGroup, record_leaf
 from shuiqiao.vault.model import ErasureReason, LeafRef
 
-BUREAU, BANK_A = MemberId("bureau"), MemberId("bank-a")
+BUREAU, BANK_A, BANK_B = MemberId("bureau"), MemberId("bank-a"), MemberId("bank-b")
 TAXPAYER, NEIGHBOUR = Uscc("91440300MA5EXAMPL1"), Uscc("91440300MA5NEIGHB1")
 ISSUED = "invoice_issued@2"
 
@@ -84,11 +84,9 @@ def lied(world):
 
 
 def evidence_of(world, received, leaf, *, groups=("core",)):
-    opened = next(entry for entry in received.disclosure.types if entry.standard == ISSUED)
-    delivered = [LeafRef(batch=part.batch, index=index) for part in opened.proofs for index in part.indexes.tolist()]
     return WithheldEvidence(
         manifest=received.manifest_bytes,
-        delivered=delivered,
+        delivered=received.records.types[ISSUED].leaves,
         record=world.vault.prove_record(leaf, groups=groups),
         anchor=world.receipt_of_anchor(leaf.batch),
     )
@@ -113,6 +111,35 @@ def test_a_consistent_lie_is_proven_afterwards(world, lied):
     assert (accusation.counted, accusation.batch, accusation.index) == (2, leaf.batch, leaf.index)
     assert (accusation.request, accusation.consent) == (received.request, received.artefact.consent)
     assert accusation.anchored_index < accusation.as_of_size
+
+
+def accused(world, received, record):
+    return accuse_of_withholding(
+        received.manifest_bytes,
+        delivered=received.records.types[ISSUED].leaves,
+        record=record,
+        provider=BUREAU,
+        ledger=world.ledger,
+        submitter=world.submitters[BANK_B],
+        kinds=world.kinds,
+        suite=world.suite,
+        catalogue=world.catalogue,
+    )
+
+
+def test_any_member_proves_it_on_its_own_copy_of_the_ledger(world, lied):
+    """[EXCHANGE-16]"""
+    leaf, received = lied
+    expected = prove_withheld(evidence_of(world, received, leaf), **world.facts())
+    assert expected == accused(world, received, world.vault.prove_record(leaf, groups=("core",)))
+
+
+def test_a_record_of_a_batch_that_nobody_anchored_accuses_nobody(world, lied):
+    """[EXCHANGE-16]"""
+    leaf, received = lied
+    record = msgspec.structs.replace(world.vault.prove_record(leaf, groups=("core",)), batch=bytes(16))
+    with pytest.raises(IntegrityError, match=r"^vault\.batch_unanchored"):
+        accused(world, received, record)
 
 
 def test_a_lie_is_proven_after_the_liar_replaced_its_key(world, lied):

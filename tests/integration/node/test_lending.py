@@ -263,13 +263,25 @@ def test_an_opening_sealed_to_a_regulator_is_taken_in_by_nobody_else(world):
     elsewhere = OpeningService(submitter=bank.outbox, store=OpeningStore(bank.database), suite=world.suite)
     terms = {"bank": bank.member, "sealed": recorded.sealed_opening}
     assert code_of(lambda: elsewhere.receive(recorded.decision.application, **terms)) == "lending.opening_not_ours"
+    assert bank.lending.hand_in_openings(elsewhere) == 0
     assert elsewhere.all() == {}
 
 
 def test_a_bank_hands_in_again_what_it_sealed(world):
     """[LENDING-5]: who crashed before handing an opening in has it on file."""
     recorded = world.decided()
-    assert world.bank.lending.sealed_openings()[recorded.decision.application] == recorded.sealed_opening
+    sealed = world.bank.lending.sealed_openings()
+    assert sealed[recorded.decision.application] == recorded.sealed_opening
+    regulator, bank = world.regulator, world.bank
+    emptied = OpeningService(submitter=regulator.outbox, store=OpeningStore(bank.database), suite=world.suite)
+    for openings in (regulator.openings, emptied, emptied):
+        assert bank.lending.hand_in_openings(openings) == len(sealed)
+        mine = {
+            application: raw
+            for (application, raw) in openings.all().items()
+            if application.startswith(f"{bank.member}/")
+        }
+        assert mine == {owned_id(bank.member, application): raw for application, raw in sealed.items()}
 
 
 def test_anybody_counts_transactions_by_kind(world):

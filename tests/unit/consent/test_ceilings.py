@@ -8,7 +8,13 @@ import pytest
 
 from shuiqiao.base.clock import MS_PER_DAY
 from shuiqiao.base.errors import Denied, InvalidInput
-from shuiqiao.consent.ceilings import CEILINGS, period_months, verify_items_within, verify_within_ceiling
+from shuiqiao.consent.ceilings import (
+    CEILINGS,
+    longest_period,
+    period_months,
+    verify_items_within,
+    verify_within_ceiling,
+)
 from shuiqiao.consent.model import ConsentArtefact, Frequency, FrequencyUnit, IdentityCheck, Mode, Purpose
 from shuiqiao.standards.publication import load_catalogue
 
@@ -46,6 +52,20 @@ def widest(purpose, **changes):
 def test_exactly_the_ceiling_is_allowed(purpose):
     """[CONSENT-8]"""
     assert verify_within_ceiling(widest(purpose)) is None
+
+
+@pytest.mark.parametrize("purpose", list(Purpose))
+@pytest.mark.parametrize("last", [date(2026, 9, 30), date(2024, 2, 29), date(2025, 12, 1), date(2025, 1, 31)])
+def test_the_longest_period_is_what_the_ceiling_allows(purpose, last):
+    """[CONSENT-8]"""
+    first, end = longest_period(purpose, last=last)
+    assert (first.day, end) == (1, last)
+    assert period_months(first, end) == CEILINGS[purpose].max_period_months
+
+
+def test_sixty_months_begin_five_years_before_the_next():
+    assert longest_period(Purpose.UNDERWRITING, last=date(2026, 9, 30)) == (date(2021, 10, 1), date(2026, 9, 30))
+    assert longest_period(Purpose.UNDERWRITING, last=date(2026, 12, 5)) == (date(2022, 1, 1), date(2026, 12, 5))
 
 
 @pytest.mark.parametrize("purpose", list(Purpose))

@@ -1,7 +1,7 @@
 """The mode *disclose*: the granted groups of each record, with the proof that it is a leaf of an anchored batch.
 
-Rule: docs/spec/consent-exchange.md [EXCHANGE-13], [EXCHANGE-14]. The recipient believes nothing until every record was
-proven, and nothing beyond what it asked for.
+Rule: docs/spec/consent-exchange.md [EXCHANGE-12] to [EXCHANGE-14]. The recipient believes nothing until every record
+was proven, accepts nothing beyond what it asked for, and sees what is missing of what the manifest counts.
 """
 
 from __future__ import annotations
@@ -10,17 +10,18 @@ from typing import TYPE_CHECKING
 
 from shuiqiao.base.errors import IntegrityError
 from shuiqiao.exchange.changes import leaves_of
-from shuiqiao.exchange.manifest import first_out_of_scope, inventories_of
-from shuiqiao.exchange.modes.port import Answer, AnswerMode, Proven, RecordSource
+from shuiqiao.exchange.manifest import first_out_of_scope, inventories_of, verify_complete
+from shuiqiao.exchange.modes.port import Answer, AnswerMode, RecordSource
 from shuiqiao.vault.disclosure import decode_disclosure, encode_disclosure, verify_disclosure
 
 if TYPE_CHECKING:
     from shuiqiao.base.ids import Uscc
     from shuiqiao.consent.model import ConsentArtefact
     from shuiqiao.crypto.model import CipherSuite
-    from shuiqiao.exchange.model import RequestMessage
+    from shuiqiao.exchange.changes import Leaves
+    from shuiqiao.exchange.model import AnswerManifest, RequestMessage
     from shuiqiao.standards.model import Catalogue
-    from shuiqiao.vault.disclosure import Disclosure
+    from shuiqiao.vault.disclosure import DisclosedRecords, Disclosure
     from shuiqiao.vault.model import BatchLookup, LeafLookup
 
 
@@ -48,10 +49,11 @@ class Disclose(AnswerMode):
         *,
         message: RequestMessage,
         artefact: ConsentArtefact,
+        manifest: AnswerManifest,
         batch_of: BatchLookup,
         status_of: LeafLookup | None,
-    ) -> Proven:
-        """Return the records, each of them a leaf of a batch that the provider anchored, of the taxpayer and period."""
+    ) -> DisclosedRecords:
+        """Return the records: each a leaf of a batch that the provider anchored, and all that the manifest counts."""
         disclosure = decode_disclosure(content, catalogue=self._catalogue)
         _expect_groups(disclosure, message)
         if disclosure.uscc != artefact.taxpayer:
@@ -60,11 +62,12 @@ class Disclose(AnswerMode):
             disclosure, batch_of=batch_of, suite=self._suite, catalogue=self._catalogue, status_of=status_of
         )
         self._expect_period(disclosure, message)
-        return Proven(
-            disclosure=disclosure,
-            records=records,
-            inventories=inventories_of(disclosure, catalogue=self._catalogue),
-        )
+        verify_complete(manifest, inventories_of(disclosure, catalogue=self._catalogue), suite=self._suite)
+        return records
+
+    def leaves(self, content: bytes) -> Leaves:
+        """Return the places of the records disclosed."""
+        return leaves_of(decode_disclosure(content, catalogue=self._catalogue))
 
     def _expect_period(self, disclosure: Disclosure, message: RequestMessage) -> None:
         """[EXCHANGE-14]: nothing from outside the period asked for."""

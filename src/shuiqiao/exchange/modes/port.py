@@ -1,7 +1,8 @@
 """The port behind which a mode stands: what it answers with, and how that is proven.
 
 A provider calls ``answer``, a recipient ``prove``. What is the same for every mode is theirs and not the mode's: the
-checks of a request, the manifest, sealing, and the entries on the ledger.
+checks of a request, the manifest, sealing, and the entries on the ledger. A mode has content of its own form, which
+nobody else reads, and proves it into a type of its own: records for one, a statement or a score for another.
 """
 
 from __future__ import annotations
@@ -16,9 +17,8 @@ if TYPE_CHECKING:
     from shuiqiao.base.ids import Uscc
     from shuiqiao.consent.model import ConsentArtefact
     from shuiqiao.exchange.changes import Leaves
-    from shuiqiao.exchange.manifest import Inventory
-    from shuiqiao.exchange.model import RequestMessage
-    from shuiqiao.vault.disclosure import DisclosedRecords, Disclosure
+    from shuiqiao.exchange.model import AnswerManifest, RequestMessage
+    from shuiqiao.vault.disclosure import Disclosure
     from shuiqiao.vault.model import Anchor, BatchLookup, LeafLookup, LeafRef
 
 
@@ -50,20 +50,15 @@ class RecordSource(Protocol):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Answer:
-    """What a mode answers with. content: what is sealed. counts: records by standard id. leaves: which they are."""
+    """What a mode answers with.
+
+    content: what is sealed, in the mode's own form. counts: of the records it rests on, by standard id. leaves: which
+    they are.
+    """
 
     content: bytes
     counts: Mapping[str, int]
     leaves: Leaves
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Proven:
-    """What an answer says, proven. inventories: what it holds by type, to be held against the manifest."""
-
-    disclosure: Disclosure
-    records: DisclosedRecords
-    inventories: Mapping[str, Inventory]
 
 
 class AnswerMode(Protocol):
@@ -79,12 +74,18 @@ class AnswerMode(Protocol):
         *,
         message: RequestMessage,
         artefact: ConsentArtefact,
+        manifest: AnswerManifest,
         batch_of: BatchLookup,
         status_of: LeafLookup | None,
-    ) -> Proven:
-        """Return what an answer's content says, every part of it proven against the ledger.
+    ) -> object:
+        """Return what an answer's content says, in the mode's own type, every part of it proven.
 
-        status_of: None for an answer on file, whose records may have been superseded since. Raises InvalidInput,
-        IntegrityError or Conflict naming what does not hold.
+        It is held against the ledger, and against what the provider's manifest counts. status_of: None for an answer on
+        file, whose records may have been superseded since. Raises InvalidInput, IntegrityError or Conflict naming what
+        does not hold.
         """
+        ...
+
+    def leaves(self, content: bytes) -> Leaves:
+        """Return the records that an answer gives to its recipient, who is told when they change; it may give none."""
         ...

@@ -14,7 +14,7 @@ A wrong path alone proves nothing: anybody can send one along with an honest not
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from typing import Annotated, Final
 
 import msgspec
@@ -22,10 +22,16 @@ from msgspec import Meta
 
 from shuiqiao.base.encoding import decode_cbor_strict, encode_cbor, typed
 from shuiqiao.base.errors import IntegrityError, InvalidInput
+from shuiqiao.base.ids import MemberId
 from shuiqiao.crypto.model import CipherSuite
-from shuiqiao.ledger.checkpoints.note import verify_log_signature
+from shuiqiao.ledger.checkpoints.note import join_note, verify_log_signature
 from shuiqiao.ledger.checkpoints.policy import CheckpointPolicy
-from shuiqiao.ledger.checkpoints.signed_note import MAX_SIGNED_NOTE_BYTES, Checkpoint
+from shuiqiao.ledger.checkpoints.signed_note import (
+    MAX_SIGNED_NOTE_BYTES,
+    Checkpoint,
+    decode_signed_note,
+    encode_line,
+)
 from shuiqiao.ledger.log.tree import HASH_BYTES, MAX_PATH, roots_of_path
 from shuiqiao.ledger.store.alarm_file import ForkKind
 
@@ -60,6 +66,24 @@ def decode_evidence(data: bytes) -> ForkEvidence:
         return typed(fields, ForkEvidence, builtin_types=(bytes,))
     except (InvalidInput, msgspec.ValidationError) as error:
         raise _malformed(str(error)) from error
+
+
+def last_word(
+    checkpoints: Iterable[Checkpoint], *, member: MemberId, policy: CheckpointPolicy, suite: CipherSuite
+) -> Checkpoint | None:
+    """Return the largest of some checkpoints that a member cosigned, with its cosignature alone; None where none is.
+
+    Its cosignature says that all it cosigned before is extended, so a later one can be held against it. policy: of the
+    log. Raises what ``join_note`` raises for a cosignature that does not hold.
+    """
+    name = policy.witness_name(member)
+    for checkpoint in sorted(checkpoints, key=lambda each: each.size, reverse=True):
+        parts = decode_signed_note(checkpoint.note)
+        own = [encode_line(line) for line in parts.lines if line.name == name]
+        if own:
+            note = join_note(parts.text, own, policy=policy.word_of(member), suite=suite)
+            return Checkpoint(origin=checkpoint.origin, size=checkpoint.size, root=checkpoint.root, note=note)
+    return None
 
 
 def verify_fork_evidence(data: bytes, *, policies: Sequence[CheckpointPolicy], suite: CipherSuite) -> ForkKind:

@@ -19,7 +19,7 @@ from __future__ import annotations
 import shutil
 import time
 from collections.abc import Generator, Iterable, Iterator, Mapping, Sequence
-from contextlib import closing, contextmanager
+from contextlib import closing, contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -27,11 +27,12 @@ from typing import TYPE_CHECKING
 import msgspec
 
 from shuiqiao.base.durable import ScratchDisk
-from shuiqiao.base.errors import InvalidInput, ShuiqiaoError, Unavailable
-from shuiqiao.base.ids import MemberId, new_id
+from shuiqiao.base.errors import IntegrityError, InvalidInput, ShuiqiaoError, Unavailable
+from shuiqiao.base.ids import MemberId
 from shuiqiao.crypto.suites import get_suite
+from shuiqiao.ledger.checkpoints.note import cosigners_of
 from shuiqiao.ledger.checkpoints.policy import CheckpointPolicy
-from shuiqiao.ledger.checkpoints.signed_note import decode_signed_note, encode_text
+from shuiqiao.ledger.checkpoints.signed_note import encode_text
 from shuiqiao.ledger.engine.cometbft.abci import messages as abci
 from shuiqiao.ledger.engine.cometbft.abci.server import AbciServer
 from shuiqiao.ledger.engine.cometbft.comet.home import APP_SOCKET
@@ -52,16 +53,20 @@ from shuiqiao.ledger.transactions.verifiers import open_verifier
 from shuiqiao.lending.contract import DECISION
 from shuiqiao.node.home.kinds import network_machine
 from shuiqiao.node.institution import Institution
-from shuiqiao.oversight.contract import ALARM, AlarmSubject, OversightAlarmBody
+from shuiqiao.oversight.contract import ALARM
 from shuiqiao.sandbox.scenario.consortium import BANKS, Consortium, settle
-from shuiqiao.sandbox.scenario.rebuilding import TimedBlock, first_difference, replay_through_embedded, scratch_ledger
+from shuiqiao.sandbox.scenario.rebuilding import (
+    TimedBlock,
+    copy_of,
+    first_difference,
+    replay_through_embedded,
+    scratch_ledger,
+)
 from shuiqiao.sandbox.scenario.result import Alteration, NetworkChecks
 from shuiqiao.sandbox.scenario.scene import NOT_CAUGHT
 from shuiqiao.sandbox.scenario.watching import (
     Verdict,
-    cosigned_by,
-    is_convicted,
-    known_checkpoints,
+    former_word,
     policy_of,
     sign_checkpoint,
     watch,
@@ -224,7 +229,7 @@ def outvote_cheat(consortium: Consortium, *, network: LocalNetwork, scratch: Pat
     others = tuple(member for member in consortium.members if member is not cheat)
     consortium.settle()
     is_agreed = _is_agreed(consortium.members)
-    former = cosigned_by(known_checkpoints(consortium), member=cheat)
+    former = former_word(consortium, member=cheat)
     altered = _alter(cheat, network=network, scratch=scratch / "altered")
     signed, found = _show(cheat, altered, former=former, judge=consortium.regulator)
     verdicts = {member.member: _judge(member, cheat, signed, folder=scratch / member.member) for member in others}
@@ -284,7 +289,7 @@ def _show(
             later=sign_checkpoint(cheat, policy=policy_of(judge), size=altered.size, root=altered.root),
             proof=shown.consistency_proof(old_size=former.size, new_size=altered.size),
         )
-        found = first_difference(shown, judge.engine, member=cheat.member)
+        found = first_difference(shown, copy_of(judge), member=cheat.member)
     return signed, found
 
 
@@ -338,16 +343,10 @@ def _vote_with_a_lie(
 
 
 def _accuse(member: Institution, cheat: Institution, verdict: Verdict) -> None:
-    """Raise an alarm on the ledger, once the evidence proves to this member that the other one signed two histories."""
-    if verdict.evidence is None or not is_convicted(verdict.evidence, judge=member, accused=cheat.member):
-        return
-    body = OversightAlarmBody(
-        alarm=new_id(member.dependencies.entropy),
-        subject=AlarmSubject.FORK,
-        accused=cheat.member,
-        evidence_digest=member.suite.digest(verdict.evidence),
-    )
-    member.outbox.submit(ALARM, body)
+    """Let a member accuse the cheat on the ledger, unless the evidence does not prove to it what it says."""
+    if verdict.evidence is not None:
+        with suppress(IntegrityError):
+            member.alarms.accuse_of_fork(cheat.member, evidence=verdict.evidence)
 
 
 def _accusations(member: Institution, *, from_height: int) -> dict[str, str]:
@@ -360,7 +359,6 @@ def _accusations(member: Institution, *, from_height: int) -> dict[str, str]:
     return {str(tx.author): str(tx.body.accused) for tx in found if tx.kind == ALARM}
 
 
-def _cosigners(member: Institution) -> set[str]:
+def _cosigners(member: Institution) -> set[MemberId]:
     """Return who cosigned a member's newest checkpoint."""
-    note = member.engine.checkpoint().note
-    return {line.name.removeprefix(f"{member.parameters.origin}/") for line in decode_signed_note(note).lines}
+    return set(cosigners_of(member.engine.checkpoint().note, policy=policy_of(member)))

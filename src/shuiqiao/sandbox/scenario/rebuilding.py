@@ -10,16 +10,16 @@ from __future__ import annotations
 from collections.abc import Generator, Iterable, Iterator, Sequence
 from contextlib import closing, contextmanager
 from dataclasses import dataclass
-from itertools import zip_longest
 from pathlib import Path
 
-from shuiqiao.base.encoding import decode_cbor
 from shuiqiao.base.errors import IntegrityError
 from shuiqiao.base.ids import MemberId
 from shuiqiao.ledger.checkpoints.signed_note import Checkpoint, TreeHead, verify_extension
+from shuiqiao.ledger.engine.cometbft.ledger import CometbftLedger
 from shuiqiao.ledger.engine.ledger_copy import LedgerCopy, open_scratch
 from shuiqiao.ledger.log.entry import decode_entry
-from shuiqiao.ledger.model import Block, LedgerEngine, StateView
+from shuiqiao.ledger.model import Block, LedgerEngine
+from shuiqiao.ledger.replay.differences import StateDifference, compare_states, first_leaf_difference
 from shuiqiao.ledger.replay.replay import Execution, Level, replay_transactions
 from shuiqiao.ledger.transactions.submitter import log_size
 from shuiqiao.node.home.kinds import network_machine
@@ -79,42 +79,41 @@ def judge(copy: LedgerCopy, raw: bytes, *, time_ms: int) -> str:
     return ACCEPTED if outcome.refusal is None else outcome.refusal.code
 
 
-def first_difference(shown: LedgerCopy, engine: LedgerEngine, *, member: MemberId) -> Alteration:
-    """Compare the copy that a member shows with an engine's own, record by record and state value by state value."""
-    index, kind = _first_record(shown, engine)
-    return Alteration(member=member, record_index=index, kind=kind, state_key=_first_key(shown, engine.state()))
+def copy_of(member: Institution) -> LedgerCopy:
+    """Return the copy of the ledger that a member's own CometBFT application keeps."""
+    assert isinstance(member.engine, CometbftLedger)
+    return member.engine.application.app_state.copy
 
 
-def _first_record(shown: LedgerCopy, engine: LedgerEngine) -> tuple[int | None, str | None]:
-    own = _records(engine.blocks(from_height=1))
-    for one, other in zip_longest(_records(shown.blocks(from_height=1)), own):
-        if one != other:
-            index, raw = one or other or (None, b"")
-            return index, shown.machine.decode(raw).kind
-    return None, None
+def first_difference(shown: LedgerCopy, own: LedgerCopy, *, member: MemberId) -> Alteration:
+    """Return the first record and the first state key at which the copy that a member shows differs from another's."""
+    size = min(shown.head.size, own.head.size)
+    leaf = first_leaf_difference(shown.view()[1].snapshot, own.view()[1].snapshot, size=size)
+    state = _compare_states(shown, own)
+    return Alteration(
+        member=member,
+        record_index=None if leaf is None else leaf.index,
+        kind=None if leaf is None else _kind(shown, leaf.index),
+        state_key=None if state is None else state.key,
+    )
 
 
-def _records(blocks: Iterable[Block]) -> Iterator[tuple[int, bytes]]:
-    for block in blocks:
-        yield from enumerate(block.transactions, block.first_index)
+def _kind(copy: LedgerCopy, index: int) -> str:
+    return copy.machine.decode(copy.leaf(copy.block_place(index), index)).kind
 
 
-def _first_key(shown: LedgerCopy, state: StateView) -> str | None:
-    for key, value in shown.view()[1].snapshot.state_items():
-        name = key.decode()
-        if state.get(name) != decode_cbor(value):
-            return name
-    return None
+def _compare_states(here: LedgerCopy, there: LedgerCopy) -> StateDifference | None:
+    items = [copy.view()[1].snapshot.state_items() for copy in (here, there)]
+    return compare_states(*items, hash_name=here.machine.suite.hash_name).first
 
 
 def replay_through_embedded(member: Institution, folder: Path) -> ReplayChecks:
-    """Replay everything that a settled member holds into an empty folder, and compare.
+    """Replay everything that a settled member with a CometBFT node holds into an empty folder, and compare.
 
     Raises Unavailable ``ledger.note_pending`` where no checkpoint covers it, and what ``LedgerCopy`` raises.
     """
     engine = member.engine
     signed = engine.checkpoint(at_least=log_size(engine))
-    state = engine.state()
     with scratch_ledger(member, folder) as copy:
         committed = [block for block in engine.blocks(from_height=1) if block.first_index < signed.size]
         log_roots: list[bool] = []
@@ -124,7 +123,6 @@ def replay_through_embedded(member: Institution, folder: Path) -> ReplayChecks:
             state_roots.append(decode_entry(ours.entry).state_root == decode_entry(theirs.entry).state_root)
         done = committed[: len(log_roots)]
         head = copy.head
-        items = copy.view()[1].snapshot.state_items()
         return ReplayChecks(
             blocks=len(done),
             transactions=sum(len(block.transactions) for block in done),
@@ -133,7 +131,7 @@ def replay_through_embedded(member: Institution, folder: Path) -> ReplayChecks:
             state_root_equal=bool(done)
             and all(state_roots)
             and head.state_root == decode_entry(done[-1].entry).state_root,
-            state_equal=all(state.get(key.decode()) == decode_cbor(value) for key, value in items),
+            state_equal=_compare_states(copy, copy_of(member)) is None,
         )
 
 

@@ -100,7 +100,7 @@ class ReplayChecks:
     state_root_equal: bool
     """In every block entry, and of the replay's own map at the end."""
     state_equal: bool
-    """Every key of the replayed state has the member's value."""
+    """The replayed state has the member's keys and values."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

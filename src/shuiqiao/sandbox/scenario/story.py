@@ -14,7 +14,6 @@ from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from dataclasses import dataclass, field
-from datetime import date
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import TYPE_CHECKING, TypeVar
@@ -24,6 +23,7 @@ from shuiqiao.base.durable import replace_file
 from shuiqiao.base.files import share_file
 from shuiqiao.base.ids import Entropy, MemberId, OwnedId, system_entropy
 from shuiqiao.base.progress import Progress
+from shuiqiao.consent.ceilings import longest_period
 from shuiqiao.consent.model import Purpose
 from shuiqiao.credit.development import DevelopedModel, develop_model
 from shuiqiao.crypto.model import SuiteName
@@ -63,11 +63,6 @@ if TYPE_CHECKING:
     from collections.abc import Generator
 
     from shuiqiao.vault.model import IngestReport
-
-PERIOD_YEARS = 5
-"""Underwriting and model development may look back 60 months."""
-
-_MONTHS_PER_YEAR = 12
 
 Item = TypeVar("Item")
 Found = TypeVar("Found")
@@ -172,7 +167,7 @@ def _main_job(run: Run) -> FinishedRun:
     terms = Terms(
         product=product.id,
         items=least_items(run.consortium.bureau.catalogue, record_types=record_types),
-        period=_period(data.population.as_of),
+        period=longest_period(Purpose.UNDERWRITING, last=data.population.as_of),
     )
     with run.step("consent for model development 建模授权与取数"):
         development = _receive_loan_book(run, owners, terms)
@@ -208,7 +203,8 @@ def _check(
     tamper = _try_what_must_fail(run, terms, _typical(decided))
     with run.step("audit from genesis 重放审计"):
         consortium.settle()
-        _hand_in_openings(consortium)
+        for bank in consortium.banks.values():
+            bank.lending.hand_in_openings(consortium.regulator.openings)
         audit = audit_institution(consortium.regulator, visited=consortium.bureau, live=consortium.bureau.engine)
     with run.step("statistics and receipts 统计与回执"):
         regulator = consortium.regulator
@@ -254,13 +250,6 @@ def _try_what_must_fail(run: Run, terms: Terms, chosen: DecidedApplication) -> t
             tamper = try_tampering(scene)
     run.refusals.update(story.code for story in tamper if story.check.endswith("_refused") and story.caught)
     return tamper
-
-
-def _hand_in_openings(consortium: Consortium) -> None:
-    """Let every bank give the regulator what it sealed to it, once the regulator's copy has the decisions."""
-    for bank in consortium.banks.values():
-        for application, sealed in bank.lending.sealed_openings().items():
-            consortium.regulator.openings.receive(application, bank=bank.member, sealed=sealed)
 
 
 def _outvote(run: Run) -> NetworkChecks | None:
@@ -385,11 +374,3 @@ def _typical(decided: Sequence[DecidedApplication]) -> DecidedApplication:
     ordered = sorted(decided, key=lambda each: each.received.records.record_count)
     with_sales = [each for each in ordered if each.received.tables["invoice_issued"].num_rows > 1]
     return with_sales[len(with_sales) // 2]
-
-
-def _period(as_of: date) -> tuple[date, date]:
-    """Return the longest period the ceilings allow: 60 calendar months that end with the month of as_of."""
-    year, month = divmod(
-        as_of.year * _MONTHS_PER_YEAR + as_of.month - PERIOD_YEARS * _MONTHS_PER_YEAR, _MONTHS_PER_YEAR
-    )
-    return date(year, month + 1, 1), as_of

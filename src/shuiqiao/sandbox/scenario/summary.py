@@ -5,7 +5,6 @@ Who saw what, and what each party never received, is counted from the answers th
 
 from __future__ import annotations
 
-import json
 import os
 import platform
 import shlex
@@ -44,6 +43,7 @@ from shuiqiao.sandbox.scenario.result import (
     Visibility,
 )
 from shuiqiao.sandbox.scenario.story import DecidedApplication, FinishedRun
+from shuiqiao.vault.ingest.quarantine import rows_by_rule
 
 if TYPE_CHECKING:
     from shuiqiao.credit.discrimination import CurvePoint
@@ -145,7 +145,7 @@ def _details(finished: FinishedRun, *, paths: Sequence[Path], example: Path) -> 
         parties=tuple(_parties(consortium)),
         step_seconds=dict(run.step_seconds),
         transactions_by_kind=finished.transactions_by_kind,
-        kept_out=_kept_out(finished.ingest.report),
+        kept_out=rows_by_rule(finished.ingest.report),
         refusals_by_code=dict(run.refusals),
         decisions=tuple(_decision_row(each) for each in finished.decided),
         model=_model_details(finished),
@@ -164,13 +164,6 @@ def _details(finished: FinishedRun, *, paths: Sequence[Path], example: Path) -> 
         audit_problems=finished.audit.problems,
         machine=f"{platform.system()} {platform.machine()}, {os.cpu_count()} cores, Python {platform.python_version()}",
     )
-
-
-def _kept_out(report: Path) -> dict[str, int]:
-    """Count the rows of an ingest's report by rule."""
-    with report.open("rb") as lines:
-        rows = {(entry["rule"], entry["file"], entry["row"]) for entry in map(json.loads, lines)}
-    return dict(Counter(rule for rule, _, _ in rows).most_common())
 
 
 def _parties(consortium: Consortium) -> Iterator[Party]:

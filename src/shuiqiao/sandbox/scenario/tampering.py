@@ -23,12 +23,11 @@ from msgspec import Struct
 
 from shuiqiao.base.clock import MS_PER_HOUR, ManualClock
 from shuiqiao.base.durable import DRAFT_SUFFIX, ScratchDisk
-from shuiqiao.base.ids import MemberId, Uscc, new_id
+from shuiqiao.base.ids import Uscc, new_id
 from shuiqiao.base.words import Words
-from shuiqiao.exchange.accusation import WithheldEvidence, prove_withheld
 from shuiqiao.exchange.contract import REQUEST, AccessRequestBody
 from shuiqiao.exchange.provider import Provider
-from shuiqiao.exchange.store import ProviderStore
+from shuiqiao.exchange.store import ProviderStore, RecipientStore
 from shuiqiao.ledger.engine.embedded import EmbeddedLedger
 from shuiqiao.ledger.engine.follower import FollowerLedger
 from shuiqiao.ledger.engine.ledger_copy import LedgerCopy
@@ -44,19 +43,18 @@ from shuiqiao.lending.contract import DECISION
 from shuiqiao.members.key_ring import MemberKeyRing
 from shuiqiao.members.model import EngineName
 from shuiqiao.node.institution import Institution
-from shuiqiao.node.published.verification import ReceiptVerifier
-from shuiqiao.oversight.openings import indexed_transactions
 from shuiqiao.sandbox.scenario.rebuilding import TimedBlock, execute_blocks, judge, scratch_ledger
 from shuiqiao.sandbox.scenario.result import TamperStory
 from shuiqiao.sandbox.scenario.scene import NOT_CAUGHT, Scene, code_of
-from shuiqiao.sandbox.scenario.watching import cosigned_by, known_checkpoints, policy_of, sign_checkpoint, watch
+from shuiqiao.sandbox.scenario.watching import former_word, policy_of, sign_checkpoint, watch
 from shuiqiao.vault.contract import COMMIT, AnchorCommitBody, batch_lookup, leaf_lookup
-from shuiqiao.vault.disclosure import verify_disclosure
+from shuiqiao.vault.disclosure import decode_disclosure, verify_disclosure
 from shuiqiao.vault.model import Anchor, LeafRef
 from shuiqiao.vault.service import Vault
 
 if TYPE_CHECKING:
     from shuiqiao.consent.model import ConsentArtefact
+    from shuiqiao.exchange.model import Accusation
     from shuiqiao.exchange.recipient import ReceivedData
     from shuiqiao.vault.disclosure import Disclosure
     from shuiqiao.vault.inspection import FileCheck
@@ -106,7 +104,9 @@ def flip_ledger_byte(scene: Scene) -> str:
 def forge_invoice(scene: Scene) -> str:
     """Raise the amount of one proven invoice, and hand in a paper copy of an invoice that never was."""
     received = scene.received
-    forged = _with_doubled_amount(received.disclosure)
+    kept = RecipientStore(scene.bank.database).received(received.request)
+    assert kept is not None
+    forged = _with_doubled_amount(decode_disclosure(kept.disclosure, catalogue=scene.bank.catalogue))
     code = code_of(lambda: _prove(scene, forged))
     paper = PaperInvoice(
         paper="invented", invoice_no="00000000", issue_date=scene.terms.period[1], total_fen=88_888_800
@@ -234,7 +234,7 @@ def withhold_record(scene: Scene) -> str:
         entropy=bureau.dependencies.entropy,
     )
     received = scene.ask(scene.fresh_consent(), provider=dishonest)
-    if newest.leaf in _delivered(received):
+    if newest.leaf in received.records.types[ISSUED].leaves:
         return NOT_CAUGHT
     accusation = _accuse(scene, received, newest.leaf)
     return "exchange.record_withheld" if accusation.provider == bureau.member else NOT_CAUGHT
@@ -291,48 +291,18 @@ def _newest_issued(scene: Scene) -> _Newest:
     entry = scene.received.records.types[ISSUED]
     days: list[date] = entry.rows.column("issue_date").to_pylist()
     place = max(range(len(days)), key=lambda index: days[index])
-    batch = entry.batches[int(entry.batch_numbers[place])]
-    return _Newest(leaf=LeafRef(batch=batch, index=int(entry.indexes[place])), day=days[place])
+    return _Newest(leaf=entry.leaves[place], day=days[place])
 
 
-def _delivered(received: ReceivedData) -> list[LeafRef]:
-    entry = received.records.types[ISSUED]
-    return [
-        LeafRef(batch=entry.batches[int(number)], index=int(index))
-        for number, index in zip(entry.batch_numbers, entry.indexes, strict=True)
-    ]
-
-
-def _accuse(scene: Scene, received: ReceivedData, leaf: LeafRef) -> Any:
+def _accuse(scene: Scene, received: ReceivedData, leaf: LeafRef) -> Accusation:
     """On the bureau's premises the regulator finds the record; with the bank's manifest it proves the omission."""
     bureau, regulator = scene.bureau, scene.consortium.regulator
     regulator.catch_up_with(bureau)
-    verifier = ReceiptVerifier(parameters=regulator.parameters, suite=regulator.suite)
-    state = regulator.engine.state()
-    return prove_withheld(
-        WithheldEvidence(
-            manifest=received.manifest_bytes,
-            delivered=_delivered(received),
-            record=bureau.vault.prove_record(leaf, groups=["core"]),
-            anchor=verifier.verify(regulator.engine.receipt(_anchor_index(regulator, bureau.member, leaf.batch))),
-        ),
+    return regulator.accuse_of_withholding(
+        received.manifest_bytes,
+        delivered=received.records.types[ISSUED].leaves,
+        record=bureau.vault.prove_record(leaf, groups=["core"]),
         provider=bureau.member,
-        state=state,
-        network=regulator.parameters.network,
-        batch_of=batch_lookup(state, bureau.member),
-        status_of=leaf_lookup(state, bureau.member),
-        verify_root=regulator.outbox.verify_root,
-        suite=regulator.suite,
-        catalogue=regulator.catalogue,
-    )
-
-
-def _anchor_index(member: Institution, author: MemberId, batch: bytes) -> int:
-    """Return the leaf index of an author's anchor.commit of a batch."""
-    return next(
-        index
-        for index, tx in indexed_transactions(member.engine, kinds=member.kinds)
-        if (tx.kind, tx.author) == (COMMIT, author) and tx.body.batch == batch
     )
 
 
@@ -422,7 +392,7 @@ def _rewrite_as_validator(scene: Scene) -> str:
     """Let one validator write the log again and cosign it; a bank that knows its former cosignature watches it."""
     scene.bank.catch_up_with(scene.bureau)
     bureau, bank = scene.bureau, scene.bank
-    former = cosigned_by(known_checkpoints(scene.consortium), member=bureau)
+    former = former_word(scene.consortium, member=bureau)
     with scratch_ledger(bureau, scene.scratch / "rewritten", blocks=_without_one_decision(bureau)) as copy:
         _grow_beyond(copy, bureau=bureau, size=former.size)
         new = sign_checkpoint(bureau, policy=policy_of(bureau), size=copy.head.size, root=copy.head.root)

@@ -7,7 +7,7 @@ what the quorum did.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 from contextlib import closing
 from dataclasses import dataclass
 from pathlib import Path
@@ -18,8 +18,8 @@ from shuiqiao.base.ids import MemberId
 from shuiqiao.ledger.checkpoints.cosignature import sign_cosignature
 from shuiqiao.ledger.checkpoints.note import join_note
 from shuiqiao.ledger.checkpoints.policy import CheckpointPolicy
-from shuiqiao.ledger.checkpoints.signed_note import Checkpoint, decode_signed_note, encode_line, encode_text
-from shuiqiao.ledger.witness.fork_evidence import verify_fork_evidence
+from shuiqiao.ledger.checkpoints.signed_note import Checkpoint, encode_text
+from shuiqiao.ledger.witness.fork_evidence import last_word
 from shuiqiao.ledger.witness.witness import Witness
 from shuiqiao.members.epoch import checkpoint_policy, read_epoch
 from shuiqiao.node.institution import Institution
@@ -40,27 +40,18 @@ def policy_of(member: Institution) -> CheckpointPolicy:
     return checkpoint_policy(read_epoch(member.engine.state()), origin=member.parameters.origin)
 
 
-def known_checkpoints(consortium: Consortium) -> list[Checkpoint]:
-    """Return the newest checkpoint as each member has it: they differ in who cosigned."""
-    return [member.engine.checkpoint() for member in consortium.members]
-
-
-def cosigned_by(checkpoints: Iterable[Checkpoint], *, member: Institution) -> Checkpoint:
-    """Return the largest of some checkpoints with one member's cosignature alone.
+def former_word(consortium: Consortium, *, member: Institution) -> Checkpoint:
+    """Return the largest checkpoint that anybody here has with one member's cosignature, and with that alone.
 
     Raises IntegrityError ``sandbox.word_missing`` where none carries it.
     """
-    policy = policy_of(member)
-    name = policy.witness_name(member.member)
-    for checkpoint in sorted(checkpoints, key=lambda each: each.size, reverse=True):
-        parts = decode_signed_note(checkpoint.note)
-        for line in parts.lines:
-            if line.name == name:
-                note = join_note(
-                    parts.text, [encode_line(line)], policy=policy.for_witness(member.member), suite=member.suite
-                )
-                return Checkpoint(origin=checkpoint.origin, size=checkpoint.size, root=checkpoint.root, note=note)
-    raise IntegrityError("sandbox.word_missing", f"no checkpoint at hand carries the cosignature of {member.member}")
+    known = [each.engine.checkpoint() for each in consortium.members]
+    found = last_word(known, member=member.member, policy=policy_of(member), suite=member.suite)
+    if found is None:
+        raise IntegrityError(
+            "sandbox.word_missing", f"no checkpoint at hand carries the cosignature of {member.member}"
+        )
+    return found
 
 
 def sign_checkpoint(member: Institution, *, policy: CheckpointPolicy, size: int, root: bytes) -> Checkpoint:
@@ -107,13 +98,3 @@ def watch(
         except ShuiqiaoError as error:
             return Verdict(code=error.code, evidence=witness.evidence(policy.origin))
         return Verdict(code=NOT_CAUGHT, evidence=None)
-
-
-def is_convicted(evidence: bytes, *, judge: Institution, accused: MemberId) -> bool:
-    """Tell whether evidence proves to a member, by its own copy of the state, that another one signed two histories."""
-    policy = policy_of(judge).for_witness(accused)
-    try:
-        verify_fork_evidence(evidence, policies=[policy], suite=judge.suite)
-    except IntegrityError:
-        return False
-    return True

@@ -9,13 +9,14 @@ from msgspec.structs import replace
 
 from shuiqiao.base.encoding import encode_cbor
 from shuiqiao.base.errors import IntegrityError
-from shuiqiao.ledger.checkpoints.note import join_note
+from shuiqiao.ledger.checkpoints.note import cosigners_of, join_note, verify_note
 from shuiqiao.ledger.checkpoints.signed_note import decode_signed_note
 from shuiqiao.ledger.witness.fork_evidence import (
     MAX_EVIDENCE_BYTES,
     ForkEvidence,
     decode_evidence,
     encode_evidence,
+    last_word,
     verify_fork_evidence,
 )
 
@@ -42,6 +43,44 @@ def test_another_past_is_proven(log, old, new):
     # One history against itself is no fork, whatever the proof.
     assert refusal(log, evidence_of(log, log, old, new)) == "ledger.fork_unproven"
     assert refusal(log, replace(evidence_of(log, other, old, new), proof=log.proof(old, new))) == "ledger.fork_unproven"
+
+
+def cosigned(log, size, *members):
+    policy = log.policy(operator=False, quorum=1)
+    found = log.checkpoint(size)
+    lines = [log.line(found, member) for member in members]
+    note = join_note(decode_signed_note(found.note).text, lines, policy=policy, suite=log.suite)
+    return dataclasses.replace(found, note=note)
+
+
+def test_the_last_word_of_one_cosigner_convicts_it_alone(log):
+    """[WITNESS-6]: what others cosigned beside it, and what they cosigned later, is not its word."""
+    policy = log.policy(operator=False, quorum=1)
+    terms = {"member": "regulator", "policy": policy, "suite": log.suite}
+    known = [
+        cosigned(log, 100, "first-bank", "regulator"),
+        cosigned(log, 50, "regulator"),
+        cosigned(log, 300, "second-bank"),
+    ]
+    found = last_word(known, **terms)
+    assert (found.size, found.root) == (100, known[0].root)
+    own = policy.word_of("regulator")
+    assert cosigners_of(verify_note(found.note, policy=own, suite=log.suite).note, policy=own) == ("regulator",)
+    assert last_word(known[2:], **terms) is None
+
+    other = log.forked(99)
+    later = last_word([cosigned(other, 300, "regulator", "second-bank")], **terms)
+    evidence = encode_evidence(ForkEvidence(old_note=found.note, new_note=later.note, proof=other.proof(100, 300)))
+    assert "not_an_extension" == verify_fork_evidence(evidence, policies=[own], suite=log.suite)
+    assert refusal(log, evidence, policies=[policy.word_of("second-bank")]) == "ledger.cosigner_unknown"
+
+
+def test_a_cosignature_that_does_not_hold_is_nobodys_word(log):
+    known = cosigned(log, 100, "regulator")
+    stranger = log.policy(operator=False, quorum=1)
+    stranger = dataclasses.replace(stranger, witnesses={**stranger.witnesses, "regulator": log.key("other").public_key})
+    with pytest.raises(IntegrityError):
+        last_word([known], member="regulator", policy=stranger, suite=log.suite)
 
 
 def test_what_is_not_of_this_log_convicts_nobody(log):

@@ -7,7 +7,7 @@ import json
 import pytest
 
 from shuiqiao.standards.validation import Issue
-from shuiqiao.vault.ingest.quarantine import LISTED_BYTES, LISTED_PER_BYTE, Report
+from shuiqiao.vault.ingest.quarantine import LISTED_BYTES, LISTED_PER_BYTE, Report, rows_by_rule
 
 
 def issues(count, *, rule="required", first=1):
@@ -45,6 +45,18 @@ def test_rows_that_a_small_file_has_no_room_for_are_counted_by_rule(tmp_path):
     assert unlisted == more | {"rule": "required", "row": len(listed) + 1, "rows": 20_000 - len(listed)}
     assert too_long == more | {"rule": "too_long", "row": 20_001, "rows": 7}
     assert duplicate == more | {"rule": "duplicate", "row": 20_008, "rows": 1, "field": ""}
+    assert list(rows_by_rule(report.path).items()) == [("required", 20_000), ("too_long", 7), ("duplicate", 1)]
+
+
+def test_a_row_counts_once_for_each_rule_that_it_broke(tmp_path):
+    report = Report(tmp_path, name="report.ndjson")
+    report.allow("a.csv", size_bytes=10)
+    report.allow("b.csv", size_bytes=10)
+    twice = [Issue(row=1, field=field, rule="required", value="") for field in ("grade", "year")]
+    report.add_issues("a.csv", [*twice, Issue(row=1, field="year", rule="too_long", value="")])
+    report.add_issues("b.csv", twice)
+    report.close()
+    assert rows_by_rule(report.path) == {"required": 2, "too_long": 1}
 
 
 def test_the_room_of_a_source_grows_with_its_file_and_is_its_own(tmp_path):
