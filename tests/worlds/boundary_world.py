@@ -158,14 +158,9 @@ class EmbeddedRun:
         self.clock = ManualClock(GENESIS_MS + STEP_MS)
 
     def open(self, folder: Path, *, disk: Disk | None = None) -> EmbeddedLedger:
-        network = self.network
-        return EmbeddedLedger.open(
+        return self.network.open_writer(
             folder,
-            parameters=network.parameters,
-            kinds=network.kinds,
-            key_ring=network.key_ring,
             clock=self.clock,
-            operator_key=network.operator_key,
             settings=EmbeddedSettings(
                 map_bytes=MAP_BYTES,
                 max_segment_bytes=SEGMENT_BYTES,

@@ -5,7 +5,6 @@ Everything is real but time, which is a ManualClock, and the cost of a passphras
 
 from __future__ import annotations
 
-import csv
 from collections.abc import Iterable, Mapping, Sequence
 from contextlib import ExitStack
 from datetime import date
@@ -27,9 +26,13 @@ from shuiqiao.exchange.model import DataRequest
 from shuiqiao.lending.catalogue import load_products
 from shuiqiao.lending.model import ApplicantFacts, Application, Assessment, Offer
 from shuiqiao.lending.service import RecordedDecision
+from shuiqiao.members.model import KeyPurpose
+from shuiqiao.node.home.keys import find_passphrase
 from shuiqiao.node.home.making import create_solo_home
 from shuiqiao.node.home.settings import Home
 from shuiqiao.node.institution import Dependencies, Institution
+from shuiqiao.node.outbox import Outbox, OutboxStore
+from shuiqiao.node.rotation import Rotated, rotate_key
 from shuiqiao.sandbox.scenario.consortium import (
     BANKS,
     BUREAU,
@@ -42,6 +45,7 @@ from shuiqiao.sandbox.scenario.consortium import (
 from shuiqiao.sandbox.scenario.enterprises import BureauLink
 from shuiqiao.standards.tax_credit_grade import Grade
 from shuiqiao.vault.contract import AnchorCommitBody
+from standards_world import write_csv
 
 CHEAP = PassphraseCost(memory_kib=64, passes=1, lanes=1)
 NOW_MS = 1_775_001_600_000
@@ -90,16 +94,6 @@ def registration_rows() -> Iterable[Mapping[str, Any]]:
             "registered_on": "2015-06-01",
         }
     ]
-
-
-def write_csv(path: Path, rows: Iterable[Mapping[str, Any]]) -> Path:
-    """Rows as a CSV file under canonical names."""
-    rows = list(rows)
-    with path.open("w", encoding="utf-8", newline="") as file:
-        writer = csv.DictWriter(file, list(rows[0]))
-        writer.writeheader()
-        writer.writerows(rows)
-    return path
 
 
 def record_files(folder: Path) -> dict[str, Path]:
@@ -300,6 +294,31 @@ class StandingEngine:
         if not self._hidden:
             raise Unavailable("ledger.block_awaited", f"no block {height}")
         self._hidden -= 1
+
+
+def outbox_over(engine: Any, node: Institution) -> Outbox:
+    """The outbox of an institution over another way to its ledger."""
+    return Outbox(
+        engine,
+        store=OutboxStore(node.database),
+        member=node.member,
+        key=node.keys.signing,
+        kinds=node.kinds,
+        suite=node.suite,
+        clock=node.dependencies.clock,
+        entropy=system_entropy,
+    )
+
+
+def rotate(institution: Institution, purpose: KeyPurpose = KeyPurpose.SIGNING) -> Rotated:
+    """Replace a key of an institution by a command's own means."""
+    return rotate_key(
+        institution,
+        purpose=purpose,
+        passphrase=find_passphrase(institution.home),
+        entropy=system_entropy,
+        cost=CHEAP,
+    )
 
 
 class LossyEngine:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import csv
 import random
 from collections.abc import Iterable, Mapping
 from datetime import date, timedelta
@@ -23,6 +22,7 @@ from shuiqiao.vault.anchoring import find_anchor
 from shuiqiao.vault.contract import batch_lookup, leaf_lookup
 from shuiqiao.vault.model import VaultSettings
 from shuiqiao.vault.service import Vault
+from standards_world import write_csv
 
 BUREAU, BANK_A, BANK_B = consent_world.BUREAU, consent_world.BANK_A, consent_world.BANK_B
 TAXPAYER: Uscc = consent_world.TAXPAYER
@@ -47,16 +47,6 @@ def invoices(taxpayer: Uscc, *, first_number: int) -> Iterable[Mapping[str, Any]
             "total_fen": amount + amount * 13 // 100,
             "counterparty_id": f"9144030000000{draw.randrange(10_000):05d}",
         }
-
-
-def write_csv(path: Path, rows: Iterable[Mapping[str, Any]]) -> Path:
-    """Rows as a CSV file under canonical names."""
-    rows = list(rows)
-    with path.open("w", encoding="utf-8", newline="") as file:
-        writer = csv.DictWriter(file, list(rows[0]))
-        writer.writeheader()
-        writer.writerows(rows)
-    return path
 
 
 class ExchangeWorld(consent_world.ConsentWorld):

@@ -11,6 +11,7 @@ from pathlib import Path
 import consortium_world as worlds
 from shuiqiao.node.home.settings import Home
 from shuiqiao.node.institution import Institution
+from standards_world import write_csv
 
 ROWS_A_ROUND = 24
 
@@ -25,7 +26,7 @@ def main(home: Path, folder: Path, rounds: int) -> None:
                 {**row, "invoice_no": f"{25_000_000_000_000_000_000 + number * ROWS_A_ROUND + at:020d}"}
                 for at, row in enumerate(worlds.invoice_rows())
             ]
-            path = worlds.write_csv(folder / f"round-{number}.csv", rows)
+            path = write_csv(folder / f"round-{number}.csv", rows)
             report = bureau.vault.ingest([path], anchor=bureau.outbox, record_type=record_type)
             assert report.records_ingested == ROWS_A_ROUND
             print(number + 1, flush=True)  # noqa: T201 - this is the pipe to the test

@@ -9,6 +9,7 @@ from typing import Any
 
 from log_world import LeafHashes
 from shuiqiao.base.clock import ManualClock
+from shuiqiao.base.errors import Unavailable
 from shuiqiao.base.ids import MemberId
 from shuiqiao.ledger.checkpoints.cosignature import sign_cosignature
 from shuiqiao.ledger.checkpoints.note import sign_checkpoint
@@ -20,6 +21,23 @@ from shuiqiao.ledger.witness.witness import Witness
 ORIGIN = "shuiqiao/" + bytes(range(32)).hex()
 WITNESSES = ("first-bank", "regulator", "second-bank")
 NOW_MS = 1_775_000_000_000
+
+
+class Switched:
+    """A witness that can be away."""
+
+    def __init__(self, witness: Witness) -> None:
+        self.member = witness.member
+        self.witness = witness
+        self.is_away = False
+
+    def witnessed_size(self, origin: str) -> int:
+        if self.is_away:
+            raise Unavailable("ledger.witness_away", "away for a while")
+        return self.witness.witnessed_size(origin)
+
+    def cosign(self, note: bytes, *, old_size: int, proof: Any) -> bytes:
+        return self.witness.cosign(note, old_size=old_size, proof=proof)
 
 
 @dataclass

@@ -30,6 +30,8 @@ if TYPE_CHECKING:
 def audit_home(reader: HomeReader, *, clock: Clock, entropy: Entropy) -> AuditReport:
     """Audit a home by reading it: no private key of its member is needed, and nothing is written.
 
+    E.g. ``audit_home(reader, clock=SystemClock(), entropy=system_entropy).problems``.
+
     A regulator's home holds what was sealed to it: that is opened where its keys are at hand. The acts that must be
     refused are tried with a key made for this: a kind that no network knows is refused, no matter which member signs
     it.
@@ -87,6 +89,8 @@ def audit_institution(
     live: LedgerEngine | None = None,
 ) -> AuditReport:
     """Audit on this member's copy of the ledger, and what only this member has.
+
+    E.g. ``audit_institution(regulator, visited=bureau, live=bureau.engine).root_matches``.
 
     visited: the bureau on whose premises the audit is made, whose records are then checked against its anchors; a
     bureau checks its own. A regulator opens what was sealed to it.

@@ -237,6 +237,8 @@ def propose(institution: Institution, action: Action, *, days: int = DEFAULT_VOT
 def vote(institution: Institution, proposal: bytes, *, approve: bool) -> dict[str, Any]:
     """Vote on a proposal and return it as it stands then.
 
+    E.g. ``vote(institution, find_proposal(institution.engine.state(), "5f3a"), approve=True)``.
+
     Raises Unavailable ``node.version_unknown`` where this node could not go on if it passed, and what the ledger
     refuses.
     """

@@ -84,7 +84,10 @@ def _work(vault: Vault | None, outbox: Sequence[OutboxRow]) -> list[PendingWork]
 
 
 def settle(institution: Institution) -> list[PendingWork]:
-    """Remove refused acts that the ledger has by another transaction of the same author, and return them."""
+    """Remove refused acts that the ledger has by another transaction of the same author, and return them.
+
+    E.g. ``[work.id for work in settle(institution)]``; what is left is ``pending_work(institution)``.
+    """
     return _settled(institution.outbox.settle())
 
 

@@ -83,6 +83,8 @@ def rotate_key(
 def rotate_validator_key(institution: Institution, *, entropy: Entropy) -> Rotated:
     """Put a new key to vote with on the ledger; the node takes it into use when it is started next.
 
+    E.g. ``rotate_validator_key(institution, entropy=system_entropy)``.
+
     Raises InvalidInput ``node.not_validator``, and what refuses the transaction: then the next key stays for another
     attempt.
     """

@@ -56,6 +56,8 @@ def open_decisions(
 ) -> OpenedDecisions:
     """Open every decision that was sealed to a regulator and compare it with its commitment.
 
+    E.g. ``regulator.opened_decisions().approved_fen``, where a regulator's home is open.
+
     openings: bank and application id to what the bank handed in. key: with every key behind it that the regulator ever
     had others seal to; what it raises as Unavailable ends this, since no bank is to blame for it.
     """

@@ -33,7 +33,7 @@ class AlarmService:
     Example::
 
         evidence = witness.evidence(origin)
-        bank.alarms.accuse_of_fork(validator, evidence=evidence)
+        bank.alarms.accuse_of_fork(operator, evidence=evidence)
     """
 
     def __init__(self, *, submitter: LedgerSubmitter, suite: CipherSuite, entropy: Entropy) -> None:
@@ -42,17 +42,19 @@ class AlarmService:
         self._entropy = entropy
 
     def accuse_of_fork(self, accused: MemberId, *, evidence: bytes) -> Committed:
-        """Accuse a member of cosigning two histories, once the evidence proves it by this member's own copy.
+        """Accuse the operator or a cosigner of signing two histories, once the evidence proves it.
 
-        The ledger gets the digest of the evidence. LIMIT: both cosignatures count by the keys of the present epoch
-        alone. Raises IntegrityError ``ledger.evidence_malformed``, ``ledger.fork_unproven``, what
-        ``verify_log_signature`` raises, and what the ledger refuses with.
+        The ledger gets the digest of the evidence. LIMIT: signatures count by the keys of the present epoch alone, as
+        this member's own copy has it. Raises IntegrityError ``ledger.evidence_malformed``, ``ledger.fork_unproven``,
+        what ``verify_log_signature`` raises, and what the ledger refuses with.
         """
         epoch = read_epoch(self._submitter.state())
         policy = checkpoint_policy(epoch, origin=self._submitter.parameters.origin)
-        if accused not in policy.witnesses:
-            raise IntegrityError("ledger.fork_unproven", f"{accused} cosigns no checkpoint of this network now")
-        verify_fork_evidence(evidence, policies=[policy.word_of(accused)], suite=self._suite)
+        if accused != policy.operator:
+            if accused not in policy.witnesses:
+                raise IntegrityError("ledger.fork_unproven", f"{accused} signs no checkpoint of this network now")
+            policy = policy.word_of(accused)
+        verify_fork_evidence(evidence, policies=[policy], suite=self._suite)
         body = OversightAlarmBody(
             alarm=new_id(self._entropy),
             subject=AlarmSubject.FORK,

@@ -47,7 +47,13 @@ NEW_SUFFIX = ".new"
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Eraser:
-    """Erases leaves of one vault; the caller holds the vault's writing lock."""
+    """Erases leaves of one vault; the caller holds the vault's writing lock.
+
+    Example::
+
+        eraser = Eraser(folder=folder, index=index, reader=reader, suite=suite, catalogue=catalogue)
+        eraser.erase(batch, [3], reason=ErasureReason.TAXPAYER_REQUEST, anchor=outbox)
+    """
 
     folder: Path
     index: RecordIndex

@@ -67,6 +67,8 @@ class Vault:
 
     reads_only: to look at one that is there; acts that write are refused by its index.
 
+    Example::
+
         vault = Vault(home / "vault", suite=suite, catalogue=catalogue, clock=SystemClock(), entropy=system_entropy)
         report = vault.ingest([Path("invoices.csv")], anchor=submitter)
     """

@@ -6,6 +6,7 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import Any, Generic, TypeVar
 
 import pytest
 
@@ -20,22 +21,32 @@ from shuiqiao.ledger.replay.check import replay_ledger
 FULL, STOPPED, UNOPENED = "ledger.disk_full", "ledger.store_failed", "ledger.open_failed"
 
 
-class EmbeddedWriter:
-    """Hands in transactions one by one; where the disk is full it makes room and hands in again."""
+Run = TypeVar("Run", EmbeddedRun, ApplicationRun)
 
-    def __init__(self, folder: Path, *, disk: FullDisk) -> None:
-        self.run = EmbeddedRun()
+
+class OnFullDisk(Generic[Run]):
+    """Whoever runs on a disk that is full from some act on; where that stops it from opening, it makes room."""
+
+    def __init__(self, run: Run, folder: Path, *, disk: FullDisk) -> None:
+        self.run = run
         self.folder = folder
         self.disk = disk
         self.codes: list[str] = []
 
-    def open(self) -> EmbeddedLedger:
+    def open(self) -> Any:
         try:
             return self.run.open(self.folder, disk=self.disk)
         except Unavailable as error:
-            self.codes.append(error.code)
-            self.disk.free()
+            self.make_room(error)
             return self.run.open(self.folder, disk=self.disk)
+
+    def make_room(self, error: Unavailable) -> None:
+        self.codes.append(error.code)
+        self.disk.free()
+
+
+class EmbeddedWriter(OnFullDisk[EmbeddedRun]):
+    """Hands in transactions one by one; where the disk is full it makes room and hands in again."""
 
     def write(self) -> list[bytes]:
         """Return what is stored in the end."""
@@ -53,8 +64,7 @@ class EmbeddedWriter:
         return found
 
     def overcome(self, error: Unavailable, ledger: EmbeddedLedger) -> EmbeddedLedger:
-        self.codes.append(error.code)
-        self.disk.free()
+        self.make_room(error)
         if error.code != STOPPED:
             return ledger
         ledger.close()
@@ -66,7 +76,7 @@ def test_an_embedded_ledger_on_a_disk_that_is_full_at_any_act(tmp_path: Path, re
     codes: set[str] = set()
     for number in range(1, MAX_ACTS):
         disk = FullDisk(number, refuses_all=refuses_all)
-        writer = EmbeddedWriter(tmp_path / str(number), disk=disk)
+        writer = EmbeddedWriter(EmbeddedRun(), tmp_path / str(number), disk=disk)
         assert writer.run.raws == writer.write()
         assert len(writer.codes) <= 1
         codes.update(writer.codes)
@@ -81,22 +91,8 @@ def test_an_embedded_ledger_on_a_disk_that_is_full_at_any_act(tmp_path: Path, re
     assert ({FULL, UNOPENED, STOPPED} if refuses_all else {FULL, UNOPENED}) == codes
 
 
-class ApplicationNode:
+class ApplicationNode(OnFullDisk[ApplicationRun]):
     """Decides heights as CometBFT does: where the application cannot go on it comes back later, and asks anew."""
-
-    def __init__(self, folder: Path, *, disk: FullDisk) -> None:
-        self.run = ApplicationRun()
-        self.folder = folder
-        self.disk = disk
-        self.codes: list[str] = []
-
-    def open(self) -> LedgerApplication:
-        try:
-            return self.run.open(self.folder, disk=self.disk)
-        except Unavailable as error:
-            self.codes.append(error.code)
-            self.disk.free()
-            return self.run.open(self.folder, disk=self.disk)
 
     def decide(self) -> list[str]:
         """Return the application hash after each height."""
@@ -116,8 +112,7 @@ class ApplicationNode:
         return hashes
 
     def overcome(self, error: Unavailable, application: LedgerApplication) -> LedgerApplication:
-        self.codes.append(error.code)
-        self.disk.free()
+        self.make_room(error)
         if error.code == FULL:
             # The node is started again and finds the very same application.
             return application
@@ -129,11 +124,11 @@ class ApplicationNode:
 
 @pytest.mark.parametrize("refuses_all", [False, True])
 def test_an_application_on_a_disk_that_is_full_at_any_act(tmp_path: Path, refuses_all: bool) -> None:
-    whole = ApplicationNode(tmp_path / "whole", disk=FullDisk(MAX_ACTS)).decide()
+    whole = ApplicationNode(ApplicationRun(), tmp_path / "whole", disk=FullDisk(MAX_ACTS)).decide()
     codes: set[str] = set()
     for number in range(1, MAX_ACTS):
         disk = FullDisk(number, refuses_all=refuses_all)
-        node = ApplicationNode(tmp_path / str(number), disk=disk)
+        node = ApplicationNode(ApplicationRun(), tmp_path / str(number), disk=disk)
         assert whole == node.decide()
         codes.update(node.codes)
         if not disk.is_met:

@@ -44,13 +44,9 @@ def kill_while_writing(
 
 
 def open_ledger(network: LoadNetwork, folder: Path) -> EmbeddedLedger:
-    return EmbeddedLedger.open(
+    return network.open_writer(
         folder,
-        parameters=network.parameters,
-        kinds=network.kinds,
-        key_ring=network.key_ring,
         clock=SystemClock(),
-        operator_key=network.operator_key,
         settings=EmbeddedSettings(is_clock_confirmed=True, map_bytes=MAP_BYTES, max_segment_bytes=60_000),
     )
 

@@ -52,13 +52,9 @@ class Operator:
 
     def open(self, name: str) -> EmbeddedLedger:
         network = self.network
-        ledger = EmbeddedLedger.open(
+        ledger = network.open_writer(
             self.folder / name,
-            parameters=network.parameters,
-            kinds=network.kinds,
-            key_ring=network.key_ring,
             clock=self.clock,
-            operator_key=network.operator_key,
             settings=EmbeddedSettings(map_bytes=MAP_BYTES),
         )
         self.opened.append(ledger)

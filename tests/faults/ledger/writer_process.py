@@ -12,7 +12,6 @@ from concurrent.futures import Future
 from pathlib import Path
 
 from shuiqiao.base.clock import SystemClock
-from shuiqiao.ledger.engine.embedded import EmbeddedLedger
 from shuiqiao.ledger.engine.port import EmbeddedSettings
 from shuiqiao.ledger.model import Committed
 from shuiqiao.sandbox.benchmarks.ledger_load import load_network, signed_transactions
@@ -26,13 +25,9 @@ MAX_SEGMENT_BYTES = 60_000
 def main(folder: Path, suite: str, seed: int, verifier_processes: int) -> None:
     network = load_network(suite, genesis_time_ms=GENESIS_MS)
     clock = SystemClock()
-    ledger = EmbeddedLedger.open(
+    ledger = network.open_writer(
         folder,
-        parameters=network.parameters,
-        kinds=network.kinds,
-        key_ring=network.key_ring,
         clock=clock,
-        operator_key=network.operator_key,
         settings=EmbeddedSettings(
             is_clock_confirmed=True,
             map_bytes=MAP_BYTES,

@@ -12,15 +12,15 @@ import pytest
 
 from cometbft_world import comet_program
 from consortium_world import CHEAP
+from network_world import four_validators
 from patience import PATIENCE_S
-from shuiqiao.base.clock import SystemClock
 from shuiqiao.base.ids import system_entropy
 from shuiqiao.ledger.engine.cometbft.comet.home import RPC_SOCKET, ValidatorKeyFiles
 from shuiqiao.ledger.engine.cometbft.comet.rpc import RpcClient
 from shuiqiao.members.model import Role
 from shuiqiao.node.institution import Institution
-from shuiqiao.node.localnet.making import add_member, create_network
-from shuiqiao.node.localnet.plan import NetworkFolder, load_plan
+from shuiqiao.node.localnet.making import add_member
+from shuiqiao.node.localnet.plan import load_plan
 from shuiqiao.node.rotation import rotate_validator_key
 
 VALIDATORS = ["bureau", "bank-1", "regulator", "bank-2"]
@@ -30,21 +30,10 @@ class Consortium:
     """A running network, and the commands on its homes."""
 
     def __init__(self, folder, *, shuiqiao, here):
-        self.folder = NetworkFolder(folder)
+        self.folder = four_validators(folder)
         self._program = str(comet_program())
         self._shuiqiao = shuiqiao
         self._here = here
-        create_network(
-            self.folder,
-            members=None,
-            suite=None,
-            engine=None,
-            validators=4,
-            passphrase=None,
-            clock=SystemClock(),
-            entropy=system_entropy,
-            cost=CHEAP,
-        )
 
     def network(self, command, *arguments):
         done = self._shuiqiao(

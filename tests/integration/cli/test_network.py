@@ -6,7 +6,6 @@ Bounded in time; absent CometBFT it is skipped with the reason.
 from __future__ import annotations
 
 import json
-import os
 import time
 from itertools import pairwise
 from pathlib import Path
@@ -14,18 +13,11 @@ from pathlib import Path
 import pytest
 
 import state_vandal
-from cometbft_world import broadcast, comet_program
+from cometbft_world import comet_program
+from network_world import submit_alarm
 from patience import PATIENCE_S
 from shuiqiao.base.errors import next_step_of
-from shuiqiao.base.ids import MemberId, new_id
-from shuiqiao.crypto.suites import get_suite
-from shuiqiao.ledger.engine.cometbft.comet.home import RPC_SOCKET
-from shuiqiao.ledger.engine.cometbft.comet.rpc import RpcClient
-from shuiqiao.ledger.transactions.transaction import TransactionDraft, sign_transaction
-from shuiqiao.members.genesis import network_parameters
-from shuiqiao.node.home.keys import find_passphrase, load_keys
 from shuiqiao.node.localnet.plan import NetworkFolder
-from shuiqiao.oversight.contract import OversightAlarmBody
 
 VALIDATORS = ["bureau", "bank-1", "regulator", "bank-2"]
 
@@ -56,24 +48,7 @@ class Consortium:
         return done.json
 
     def submit(self, member, *, through, alarm=None):
-        """Sign an alarm with the key in a member's home, hand it in at one node's RPC, and return the alarm's id."""
-        alarm = alarm or new_id()
-        home = self.folder.home(member)
-        parameters = network_parameters(home.genesis.read_bytes())
-        draft = TransactionDraft(
-            kind="oversight.alarm",
-            version=1,
-            body=OversightAlarmBody(alarm=alarm, subject="fault", accused=None, evidence_digest=os.urandom(32)),
-            author=MemberId(member),
-            valid_until_ms=time.time_ns() // 1_000_000 + 3_600_000,
-            id=new_id(),
-        )
-        key = load_keys(home, passphrase=find_passphrase(home)).signing
-        raw = sign_transaction(draft, network=parameters.network, suite=get_suite(parameters.suite), keys=[key])
-        rpc = RpcClient(self.folder.home(through).cometbft / RPC_SOCKET)
-        assert broadcast(rpc, raw)["code"] == 0
-        rpc.close()
-        return alarm
+        return submit_alarm(self.folder, member, through=through, alarm=alarm)
 
     def until(self, condition):
         end = time.monotonic() + PATIENCE_S

@@ -7,28 +7,16 @@ backup; its ledger is compared with the one of the backup. Bounded in time; abse
 from __future__ import annotations
 
 import json
-import os
 import shutil
 import time
 import tomllib
 
 import pytest
 
-import consortium_world as worlds
-from cometbft_world import broadcast, comet_program
+from cometbft_world import comet_program
+from network_world import four_validators, submit_alarm
 from patience import PATIENCE_S
-from shuiqiao.base.clock import SystemClock
-from shuiqiao.base.ids import MemberId, new_id, system_entropy
-from shuiqiao.crypto.suites import get_suite
-from shuiqiao.ledger.engine.cometbft.comet.home import RPC_SOCKET
-from shuiqiao.ledger.engine.cometbft.comet.rpc import RpcClient
-from shuiqiao.ledger.transactions.transaction import TransactionDraft, sign_transaction
-from shuiqiao.members.genesis import network_parameters
-from shuiqiao.node.home.keys import find_passphrase, load_keys
-from shuiqiao.node.localnet.making import create_network
 from shuiqiao.node.localnet.network import Network
-from shuiqiao.node.localnet.plan import NetworkFolder
-from shuiqiao.oversight.contract import OversightAlarmBody
 
 LOST = "bank-2"
 
@@ -37,20 +25,9 @@ class Consortium:
     """A network's folder, its processes, and the command over its homes."""
 
     def __init__(self, folder, *, here, program):
-        self.folder = NetworkFolder(folder)
+        self.folder = four_validators(folder)
         self._here = here
         self._program = program
-        create_network(
-            self.folder,
-            members=None,
-            suite=None,
-            engine=None,
-            validators=4,
-            passphrase=None,
-            clock=SystemClock(),
-            entropy=system_entropy,
-            cost=worlds.CHEAP,
-        )
         self.network = Network(self.folder)
 
     def start(self, *members):
@@ -67,22 +44,7 @@ class Consortium:
         return done.json["findings"]
 
     def submit(self, member):
-        """Sign an alarm with the key in a member's home and hand it in at its node's RPC."""
-        home = self.folder.home(member)
-        parameters = network_parameters(home.genesis.read_bytes())
-        draft = TransactionDraft(
-            kind="oversight.alarm",
-            version=1,
-            body=OversightAlarmBody(alarm=new_id(), subject="fault", accused=None, evidence_digest=os.urandom(32)),
-            author=MemberId(member),
-            valid_until_ms=time.time_ns() // 1_000_000 + 3_600_000,
-            id=new_id(),
-        )
-        key = load_keys(home, passphrase=find_passphrase(home)).signing
-        raw = sign_transaction(draft, network=parameters.network, suite=get_suite(parameters.suite), keys=[key])
-        rpc = RpcClient(self.folder.home(member).cometbft / RPC_SOCKET)
-        assert broadcast(rpc, raw)["code"] == 0
-        rpc.close()
+        submit_alarm(self.folder, member)
 
     def until_blocks(self, blocks):
         """Wait until all validators that run have a number of our blocks, and the quorum of their note."""

@@ -11,13 +11,10 @@ import pytest
 
 import consortium_world as worlds
 from shuiqiao.base.clock import SystemClock
-from shuiqiao.base.ids import new_id, system_entropy
+from shuiqiao.base.ids import new_id
 from shuiqiao.ledger.checkpoints.signed_note import decode_signed_note
-from shuiqiao.members.model import KeyPurpose
-from shuiqiao.node.home.keys import find_passphrase
 from shuiqiao.node.home.settings import Home
 from shuiqiao.node.institution import Institution
-from shuiqiao.node.rotation import rotate_key
 
 
 @pytest.fixture(params=["intl", "gm"])
@@ -30,13 +27,7 @@ def grow(folder, *, rotates=False, anchors=1):
         for _ in range(anchors):
             node.outbox.submit("anchor.commit", worlds.anchor_body(new_id()))
         if rotates:
-            rotate_key(
-                node,
-                purpose=KeyPurpose.SIGNING,
-                passphrase=find_passphrase(node.home),
-                entropy=system_entropy,
-                cost=worlds.CHEAP,
-            )
+            worlds.rotate(node)
 
 
 def inodes(folder):

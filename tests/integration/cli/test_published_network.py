@@ -12,36 +12,21 @@ import time
 import pytest
 
 from cometbft_world import comet_program
-from consortium_world import CHEAP
+from network_world import four_validators
 from patience import PATIENCE_S
-from shuiqiao.base.clock import SystemClock
-from shuiqiao.base.ids import system_entropy
 from shuiqiao.ledger.checkpoints.signed_note import decode_signed_note
-from shuiqiao.node.localnet.making import create_network
-from shuiqiao.node.localnet.plan import NetworkFolder
 
 
 @pytest.fixture
 def network(shuiqiao, tmp_path):
     """A running network of four; the bureau's node publishes to ``public`` in its home every second."""
-    folder = NetworkFolder(tmp_path / "net")
+    folder = four_validators(tmp_path / "net")
     program = str(comet_program())
 
     def call(command, *arguments):
         done = shuiqiao("network", command, *arguments, "--folder", folder.folder, "--json", SHUIQIAO_COMETBFT=program)
         assert done.code == 0, (done.out, done.err)
 
-    create_network(
-        folder,
-        members=None,
-        suite=None,
-        engine=None,
-        validators=4,
-        passphrase=None,
-        clock=SystemClock(),
-        entropy=system_entropy,
-        cost=CHEAP,
-    )
     with folder.home("bureau").settings.open("a") as file:
         file.write('tiles_folder = "public"\ntiles_interval_s = 1\n')
     call("start")

@@ -63,13 +63,9 @@ class Consortium:
     def open_ledger(self, name: str) -> EmbeddedLedger:
         (self.folder / name).mkdir(exist_ok=True)
         network = self.network
-        ledger = EmbeddedLedger.open(
+        ledger = network.open_writer(
             self.folder / name,
-            parameters=network.parameters,
-            kinds=network.kinds,
-            key_ring=network.key_ring,
             clock=self.clock,
-            operator_key=network.operator_key,
             settings=EmbeddedSettings(map_bytes=1 << 28, max_block_transactions=7),
         )
         self.open.append(ledger)

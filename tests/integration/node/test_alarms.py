@@ -7,7 +7,7 @@ import pytest
 from shuiqiao.base.errors import IntegrityError
 from shuiqiao.base.ids import MemberId
 from shuiqiao.ledger.checkpoints.cosignature import sign_cosignature
-from shuiqiao.ledger.checkpoints.note import join_note
+from shuiqiao.ledger.checkpoints.note import join_note, sign_checkpoint
 from shuiqiao.ledger.checkpoints.signed_note import encode_text
 from shuiqiao.ledger.witness.fork_evidence import ForkEvidence, encode_evidence
 from shuiqiao.oversight.contract import alarm_key
@@ -47,12 +47,27 @@ def test_two_words_on_one_size_are_an_alarm_on_the_ledger(world):
     assert (found["accused"], found["evidence_digest"]) == (CHEAT, accuser.suite.digest(proof))
 
 
+def test_an_operator_that_signed_two_histories_is_accused_like_any_other(world):
+    bureau, regulator = world.bureau, world.regulator
+    notes = [
+        sign_checkpoint(
+            origin=bureau.parameters.origin, size=7, root=root, key=bureau.keys.signing, suite=bureau.suite
+        ).note
+        for root in (bytes(32), b"\x01" * 32)
+    ]
+    proof = encode_evidence(ForkEvidence(old_note=notes[0], new_note=notes[1], proof=()))
+    committed = regulator.alarms.accuse_of_fork(bureau.member, evidence=proof)
+    [block] = regulator.engine.blocks(from_height=committed.height)
+    assert [regulator.outbox.decode(raw).body.accused for raw in block.transactions] == [bureau.member]
+
+
 def test_what_proves_nothing_accuses_nobody(world):
     cheat = world.consortium.banks[CHEAT]
     before = len(world.transactions())
     fork = evidence(cheat, bytes(32), b"\x01" * 32)
     assert accused(world, CHEAT, evidence(cheat, bytes(32), bytes(32))) == "ledger.fork_unproven"
     assert accused(world, BANKS[2], fork) == "ledger.cosigner_unknown"
-    assert accused(world, "bureau", fork) == "ledger.fork_unproven"
+    assert accused(world, "bureau", fork) == "ledger.checkpoint_foreign"
+    assert accused(world, "stranger", fork) == "ledger.fork_unproven"
     assert accused(world, CHEAT, b"") == "ledger.evidence_malformed"
     assert len(world.transactions()) == before

@@ -7,14 +7,10 @@ import pytest
 import consortium_world as worlds
 from shuiqiao.base.clock import ManualClock
 from shuiqiao.base.errors import Conflict, Denied, Unavailable
-from shuiqiao.base.ids import system_entropy
 from shuiqiao.ledger.transactions.submitter import DRAFT_VALIDITY_MS
 from shuiqiao.ledger.transactions.transaction import TransactionDraft, sign_transaction
 from shuiqiao.lending.contract import ApplicationSubmitBody
-from shuiqiao.members.model import KeyPurpose
-from shuiqiao.node.home.keys import find_passphrase
-from shuiqiao.node.outbox import FORGET_BATCH, Outbox, OutboxStore
-from shuiqiao.node.rotation import rotate_key
+from shuiqiao.node.outbox import FORGET_BATCH, OutboxStore
 
 
 @pytest.fixture
@@ -28,22 +24,9 @@ def node(home, clock):
         yield institution
 
 
-def outbox_over(node, engine):
-    return Outbox(
-        engine,
-        store=OutboxStore(node.database),
-        member=node.member,
-        key=node.keys.signing,
-        kinds=node.kinds,
-        suite=node.suite,
-        clock=node.dependencies.clock,
-        entropy=system_entropy,
-    )
-
-
 def lose(node, *, reaches_the_ledger, batch=b"b" * 16):
     """Submit an anchor over a lossy way and return the row that waits."""
-    lossy = outbox_over(node, worlds.LossyEngine(node.engine, reaches_the_ledger=reaches_the_ledger))
+    lossy = worlds.outbox_over(worlds.LossyEngine(node.engine, reaches_the_ledger=reaches_the_ledger), node)
     with pytest.raises(Unavailable):
         lossy.submit("anchor.commit", worlds.anchor_body(batch))
     (row,) = waiting(node)
@@ -122,7 +105,7 @@ def test_an_expired_transaction_that_the_ledger_has_is_not_committed_twice(node,
 def test_the_new_signature_is_kept_before_the_old_one_is_forgotten(node, clock):
     row = lose(node, reaches_the_ledger=False)
     clock.advance(DRAFT_VALIDITY_MS)
-    lossy = outbox_over(node, worlds.LossyEngine(node.engine, reaches_the_ledger=False))
+    lossy = worlds.outbox_over(worlds.LossyEngine(node.engine, reaches_the_ledger=False), node)
     with pytest.raises(Unavailable):
         lossy.resend()
     lossy.flush()
@@ -136,13 +119,7 @@ def test_what_a_replaced_key_signed_is_signed_anew_by_the_new_one(home, clock):
     """[MEMBER-26]: no other member signed it, and the ledger takes the old key's signature no more."""
     with worlds.open_solo(home, clock) as node:
         lose(node, reaches_the_ledger=False)
-        rotate_key(
-            node,
-            purpose=KeyPurpose.SIGNING,
-            passphrase=find_passphrase(home),
-            entropy=system_entropy,
-            cost=worlds.CHEAP,
-        )
+        worlds.rotate(node)
     with worlds.open_solo(home, clock) as node:
         (row,) = waiting(node)
         assert row.refusal_code == "ledger.signature_missing"
@@ -154,7 +131,7 @@ def test_what_a_replaced_key_signed_is_signed_anew_by_the_new_one(home, clock):
 def test_what_others_signed_too_is_not_signed_anew(node, clock):
     """A consent that expired on the way is the enterprise's to sign again: it stays until somebody abandons it."""
     other = node.suite.signing_key_from_seed(b"o" * 32)
-    lossy = outbox_over(node, worlds.LossyEngine(node.engine, reaches_the_ledger=False))
+    lossy = worlds.outbox_over(worlds.LossyEngine(node.engine, reaches_the_ledger=False), node)
     with pytest.raises(Unavailable):
         lossy.submit("anchor.commit", worlds.anchor_body(b"b" * 16), extra_keys=[other])
     clock.advance(DRAFT_VALIDITY_MS)
@@ -181,7 +158,7 @@ def test_what_the_ledger_refuses_for_good_does_not_wait(node):
 
 
 def test_what_is_refused_when_sent_again_stays_with_the_reason(node):
-    lossy = outbox_over(node, worlds.LossyEngine(node.engine, reaches_the_ledger=False))
+    lossy = worlds.outbox_over(worlds.LossyEngine(node.engine, reaches_the_ledger=False), node)
     body = ApplicationSubmitBody(application=bytes(16), consent="bureau/" + "00" * 16, commitment=bytes(32))
     with pytest.raises(Unavailable):
         lossy.submit("application.submit", body)
@@ -213,7 +190,7 @@ def test_a_conflict_is_no_success_unless_the_ledger_holds_these_very_bytes(node)
     other = sign_transaction(draft, network=tx.network, suite=node.suite, keys=[node.keys.signing])
     node.engine.submit(other).result()
     engine = worlds.StandingEngine(node.engine)
-    assert outbox_over(node, engine).resend() == 0
+    assert worlds.outbox_over(engine, node).resend() == 0
     (left,) = node.outbox.rows()
     assert (left.raw, left.refusal_code) == (row.raw, "ledger.tx_replayed")
     assert engine.waited == 1
@@ -234,7 +211,7 @@ def test_bytes_that_this_copy_does_not_hold_yet_are_waited_for(node):
     """A follower that comes back is behind: the ledger says replayed before its own copy shows the block."""
     row = lose(node, reaches_the_ledger=True)
     behind = worlds.StandingEngine(node.engine, hidden=1)
-    outbox = outbox_over(node, behind)
+    outbox = worlds.outbox_over(behind, node)
     assert outbox.resend() == 1
     assert behind.waited == 1
     assert outbox.rows() == []
@@ -243,14 +220,14 @@ def test_bytes_that_this_copy_does_not_hold_yet_are_waited_for(node):
 
 def test_the_same_statement_handed_in_twice_is_kept_once(node):
     row = lose(node, reaches_the_ledger=False)
-    lossy = outbox_over(node, worlds.LossyEngine(node.engine, reaches_the_ledger=False))
+    lossy = worlds.outbox_over(worlds.LossyEngine(node.engine, reaches_the_ledger=False), node)
     with pytest.raises(Unavailable):
         lossy.relay(row.raw)
     assert waiting(node) == [row]
 
 
 def test_rows_are_sent_in_the_order_of_their_deadlines(node, clock):
-    lossy = outbox_over(node, worlds.LossyEngine(node.engine, reaches_the_ledger=False))
+    lossy = worlds.outbox_over(worlds.LossyEngine(node.engine, reaches_the_ledger=False), node)
     for number in (3, 1, 2):
         with pytest.raises(Unavailable):
             lossy.submit("anchor.commit", worlds.anchor_body(bytes([number]) * 16))

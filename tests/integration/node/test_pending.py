@@ -8,13 +8,12 @@ import pytest
 import consortium_world as worlds
 from shuiqiao.base.clock import ManualClock
 from shuiqiao.base.errors import InvalidInput, Unavailable
-from shuiqiao.base.ids import owned_id, system_entropy
+from shuiqiao.base.ids import owned_id
 from shuiqiao.ledger.transactions.submitter import DRAFT_VALIDITY_MS
 from shuiqiao.lending.contract import ApplicationSubmitBody, DecisionRecordBody
 from shuiqiao.lending.model import Application
 from shuiqiao.lending.store import LendingStore
 from shuiqiao.node.home_reader import read_home
-from shuiqiao.node.outbox import Outbox, OutboxStore
 from shuiqiao.node.pending import SETTLED, abandon, pending_at, pending_work, redo, settle
 
 
@@ -26,16 +25,7 @@ def node(home):
 
 def lose(node, kind, body):
     """Hand an act in over a way that loses it."""
-    lossy = Outbox(
-        worlds.LossyEngine(node.engine, reaches_the_ledger=False),
-        store=OutboxStore(node.database),
-        member=node.member,
-        key=node.keys.signing,
-        kinds=node.kinds,
-        suite=node.suite,
-        clock=node.dependencies.clock,
-        entropy=system_entropy,
-    )
+    lossy = worlds.outbox_over(worlds.LossyEngine(node.engine, reaches_the_ledger=False), node)
     with pytest.raises(Unavailable):
         lossy.submit(kind, body)
 

@@ -14,7 +14,6 @@ from shuiqiao.node.auditing import audit_home, audit_institution
 from shuiqiao.node.home.keys import KeyFiles, find_passphrase, load_keys
 from shuiqiao.node.home_reader import read_home
 from shuiqiao.node.institution import Institution
-from shuiqiao.node.rotation import rotate_key
 from shuiqiao.sandbox.scenario.consortium import REGULATOR
 
 SEALING, SIGNING = KeyPurpose.SEALING, KeyPurpose.SIGNING
@@ -22,13 +21,7 @@ SEALING, SIGNING = KeyPurpose.SEALING, KeyPurpose.SIGNING
 
 def reopened(institution, purpose):
     """A member after ``shuiqiao members rotate-key``, its home opened again."""
-    rotate_key(
-        institution,
-        purpose=purpose,
-        passphrase=find_passphrase(institution.home),
-        entropy=system_entropy,
-        cost=worlds.CHEAP,
-    )
+    worlds.rotate(institution, purpose)
     institution.close()
     return Institution.open(institution.home, dependencies=institution.dependencies)
 

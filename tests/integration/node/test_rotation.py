@@ -22,7 +22,6 @@ from shuiqiao.members.roster import member_key
 from shuiqiao.node.home.keys import KeyFiles, find_passphrase, settle_keys
 from shuiqiao.node.institution import Dependencies, Institution
 from shuiqiao.node.published.verification import ReceiptVerifier
-from shuiqiao.node.rotation import rotate_key
 
 SIGNING = KeyPurpose.SIGNING
 
@@ -39,16 +38,6 @@ def bureau(request, tmp_path):
 
 def at_work(home, clock):
     return Institution.open(home, dependencies=Dependencies(clock=clock, entropy=system_entropy))
-
-
-def rotate(institution, *, purpose=SIGNING):
-    return rotate_key(
-        institution,
-        purpose=purpose,
-        passphrase=find_passphrase(institution.home),
-        entropy=system_entropy,
-        cost=worlds.CHEAP,
-    )
 
 
 def made_next(institution):
@@ -96,7 +85,7 @@ def test_an_operator_replaces_its_signing_key(bureau, clock):
     with at_work(bureau, clock) as institution:
         institution.outbox.submit("anchor.commit", worlds.anchor_body(new_id()))
         old = institution.keys.signing.public_key
-        rotated = rotate(institution)
+        rotated = worlds.rotate(institution)
         assert (rotated.resumed, rotated.height) == (False, 2)
     require_settled(bureau, clock, key=rotated.public_key)
     [retired] = KeyFiles(bureau, purpose=SIGNING).retired
@@ -107,7 +96,7 @@ def test_an_operator_replaces_its_signing_key(bureau, clock):
 def test_a_sealing_key_is_replaced_and_the_signing_key_stays(bureau, clock):
     with at_work(bureau, clock) as institution:
         signing = institution.keys.signing.public_key
-        rotated = rotate(institution, purpose=KeyPurpose.SEALING)
+        rotated = worlds.rotate(institution, KeyPurpose.SEALING)
     with at_work(bureau, clock) as institution:
         held = (institution.keys.signing.public_key, institution.keys.sealing.public_key)
         assert held == (signing, rotated.public_key)
@@ -119,7 +108,7 @@ def test_after_a_crash_before_the_ledger_heard_of_it_the_same_key_is_taken(burea
         key = made_next(institution)
     with at_work(bureau, clock) as institution:
         assert institution.keys.signing.public_key != key.public_key
-        rotated = rotate(institution)
+        rotated = worlds.rotate(institution)
     assert (rotated.public_key, rotated.resumed) == (key.public_key, False)
     require_settled(bureau, clock, key=key.public_key)
 

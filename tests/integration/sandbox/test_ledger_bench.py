@@ -8,7 +8,6 @@ import pytest
 
 from patience import PATIENCE_S
 from shuiqiao.base.clock import ManualClock
-from shuiqiao.ledger.engine.embedded import EmbeddedLedger
 from shuiqiao.ledger.engine.follower import FollowerLedger
 from shuiqiao.ledger.engine.port import EmbeddedSettings, FollowerSettings
 from shuiqiao.ledger.replay.check import replay_ledger
@@ -25,13 +24,9 @@ def test_the_load_is_accepted_copied_and_replayed_to_one_root(tmp_path: Path, su
     (tmp_path / "writer").mkdir()
     (tmp_path / "follower").mkdir()
     clock = ManualClock(NOW_MS + 1000)
-    writer = EmbeddedLedger.open(
+    writer = network.open_writer(
         tmp_path / "writer",
-        parameters=network.parameters,
-        kinds=network.kinds,
-        key_ring=network.key_ring,
         clock=clock,
-        operator_key=network.operator_key,
         settings=EmbeddedSettings(map_bytes=MAP_BYTES, verifier_processes=2, max_segment_bytes=100_000),
     )
     follower = FollowerLedger.open(

@@ -54,7 +54,10 @@ class NetworkStatus:
 
 
 class Network:
-    """The processes of a network's folder."""
+    """The processes of a network's folder.
+
+    E.g. ``Network(NetworkFolder(Path("net"))).start([], program=Path("/usr/bin/cometbft"))`` starts all validators.
+    """
 
     def __init__(self, folder: NetworkFolder) -> None:
         """Read the plan; raises what ``load_plan`` raises."""

@@ -81,6 +81,8 @@ def verify_published(
 ) -> VerifiedLog:
     """Verify every byte of a published log against a genesis.
 
+    E.g. ``verify_published(FolderTiles(Path("/var/www/log")), parameters=parameters, suite=suite).cosigners``.
+
     since: a checkpoint that is known to be true, which the log must contain. Raises Unavailable
     ``ledger.tile_missing``; IntegrityError ``ledger.tile_malformed``, ``ledger.tile_contradicted``,
     ``ledger.checkpoint_foreign``, ``ledger.pin_contradicted``, ``node.history_contradicted``, ``node.key_forged`` and

@@ -146,17 +146,7 @@ def _ledger_rate(
 
 
 def _opened(network: LoadNetwork, folder: Path, *, settings: EmbeddedSettings) -> closing[EmbeddedLedger]:
-    return closing(
-        EmbeddedLedger.open(
-            folder,
-            parameters=network.parameters,
-            kinds=network.kinds,
-            key_ring=network.key_ring,
-            clock=SystemClock(),
-            operator_key=network.operator_key,
-            settings=settings,
-        )
-    )
+    return closing(network.open_writer(folder, clock=SystemClock(), settings=settings))
 
 
 def _warm_up(ledger: EmbeddedLedger) -> None:

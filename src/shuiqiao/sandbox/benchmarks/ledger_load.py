@@ -10,18 +10,21 @@ from __future__ import annotations
 import random
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Annotated, Any
 
 import msgspec
 from msgspec import Meta
 
-from shuiqiao.base.clock import MS_PER_DAY
+from shuiqiao.base.clock import MS_PER_DAY, Clock
 from shuiqiao.base.errors import Conflict, Denied, IntegrityError
 from shuiqiao.base.ids import MemberId
 from shuiqiao.base.wire import Digest, Id
 from shuiqiao.crypto.model import CipherSuite, SigningKey, SuiteName
 from shuiqiao.crypto.suites import get_suite
 from shuiqiao.ledger.checkpoints.policy import CheckpointPolicy
+from shuiqiao.ledger.engine.embedded import EmbeddedLedger
+from shuiqiao.ledger.engine.port import EmbeddedSettings
 from shuiqiao.ledger.model import (
     MAX_VALIDITY_MS,
     BlockContext,
@@ -122,6 +125,18 @@ class LoadNetwork:
     def operator_key(self) -> SigningKey:
         """The key that signs checkpoints."""
         return self.keys[self.parameters.operator]
+
+    def open_writer(self, folder: Path, *, clock: Clock, settings: EmbeddedSettings) -> EmbeddedLedger:
+        """Open the writer's ledger in a folder; raises what ``EmbeddedLedger.open`` raises."""
+        return EmbeddedLedger.open(
+            folder,
+            parameters=self.parameters,
+            kinds=self.kinds,
+            key_ring=self.key_ring,
+            clock=clock,
+            operator_key=self.operator_key,
+            settings=settings,
+        )
 
 
 def load_network(

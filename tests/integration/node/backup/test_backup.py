@@ -15,6 +15,7 @@ import pytest
 
 import backup_world as backups
 import consortium_world as worlds
+from network_world import four_validators
 from shuiqiao.base.clock import ManualClock, SystemClock
 from shuiqiao.base.errors import ShuiqiaoError, Unavailable
 from shuiqiao.base.ids import system_entropy
@@ -243,21 +244,7 @@ def test_an_erasure_under_way_ends_the_backup_and_one_that_was_finished_in_betwe
 
 
 def test_a_restored_validator_signs_nothing_unless_it_is_told(tmp_path):
-    from shuiqiao.node.localnet.making import create_network
-    from shuiqiao.node.localnet.plan import NetworkFolder
-
-    network = NetworkFolder(tmp_path / "net")
-    create_network(
-        network,
-        members=None,
-        suite=None,
-        engine=None,
-        validators=4,
-        passphrase=None,
-        clock=SystemClock(),
-        entropy=system_entropy,
-        cost=worlds.CHEAP,
-    )
+    network = four_validators(tmp_path / "net")
     home = network.home("bureau")
     assert backed_up(home, tmp_path / "b.tar").validator
     states = {}

@@ -30,7 +30,6 @@ from shuiqiao.node.home.ledger_folder import LedgerFolder
 from shuiqiao.node.home.making import create_home, member_from_seeds
 from shuiqiao.node.home.settings import Home, NodeSettings
 from shuiqiao.node.institution import Dependencies, Institution
-from shuiqiao.node.rotation import rotate_key
 
 CLOCK = ManualClock(worlds.NOW_MS + 1000)
 BUREAU, NINTH = MemberId("bureau"), MemberId("bank-9")
@@ -53,16 +52,6 @@ def at_work(home, **more):
     return Institution.open(home, dependencies=around, passphrase=passphrase)
 
 
-def rotate(institution, purpose=KeyPurpose.SIGNING):
-    return rotate_key(
-        institution,
-        purpose=purpose,
-        passphrase=find_passphrase(institution.home),
-        entropy=system_entropy,
-        cost=worlds.CHEAP,
-    )
-
-
 def anchored(institution):
     institution.outbox.submit("anchor.commit", worlds.anchor_body(new_id()))
 
@@ -79,10 +68,10 @@ def rotated(request, tmp_path_factory):
         notes["before"] = bureau.engine.checkpoint()
     backed_up(home, folder / "before.tar")
     with at_work(home) as bureau:
-        rotate(bureau)
+        worlds.rotate(bureau)
     backed_up(home, folder / "between.tar")
     with at_work(home) as bureau:
-        rotate(bureau, KeyPurpose.SEALING)
+        worlds.rotate(bureau, KeyPurpose.SEALING)
         anchored(bureau)
         notes["after"] = bureau.engine.checkpoint()
     backed_up(home, folder / "after.tar")
@@ -209,7 +198,7 @@ def admitted(request, tmp_path_factory):
         backed_up(home, folder / "admitted.tar")
         with at_work(home, writer=bureau.engine) as bank:
             bank.catch_up_with(bureau)
-            rotate(bank)
+            worlds.rotate(bank)
         backed_up(home, folder / "rotated.tar")
     return home, folder, early, face
 
@@ -408,9 +397,9 @@ def test_a_writer_with_witnesses_and_those_that_follow_it_back_up_over_its_epoch
     world = worlds.ConsortiumWorld(tmp_path / "consortium", "intl")
     members = [world.bureau, world.bank, world.regulator]
     try:
-        rotate(world.bureau)
+        worlds.rotate(world.bureau)
         world.consortium.settle()
-        rotate(world.bank)
+        worlds.rotate(world.bank)
         world.consortium.settle()
         assert world.bureau.engine.confirmed().size == world.bureau.engine.checkpoint().size
         notes = sorted(path.name for path in (world.bureau.home.ledger / "checkpoints" / "epochs").iterdir())

@@ -10,17 +10,15 @@ import pytest
 
 import consortium_world as worlds
 from backup_world import pack, unpacked
+from network_world import four_validators
 from shuiqiao.base.clock import ManualClock, SystemClock
 from shuiqiao.base.errors import ShuiqiaoError
-from shuiqiao.base.ids import system_entropy
 from shuiqiao.crypto.suites import get_suite
 from shuiqiao.ledger.engine.cometbft.comet.home import OWN_APPLICATION
 from shuiqiao.node.backup.creating import create_backup
 from shuiqiao.node.backup.restore import restore_backup
 from shuiqiao.node.home.keys import find_passphrase, load_keys
 from shuiqiao.node.home.settings import Home, load_settings
-from shuiqiao.node.localnet.making import create_network
-from shuiqiao.node.localnet.plan import NetworkFolder
 
 
 @pytest.fixture(scope="module")
@@ -94,19 +92,7 @@ def test_a_database_that_acts_by_itself_is_refused(taken, tmp_path, statement):
 def validator(tmp_path_factory):
     """A validator's home and a backup of it."""
     folder = tmp_path_factory.mktemp("validator")
-    network = NetworkFolder(folder / "net")
-    create_network(
-        network,
-        members=None,
-        suite=None,
-        engine=None,
-        validators=4,
-        passphrase=None,
-        clock=SystemClock(),
-        entropy=system_entropy,
-        cost=worlds.CHEAP,
-    )
-    home = network.home("bureau")
+    home = four_validators(folder / "net").home("bureau")
     create_backup(home, folder / "b.tar", passphrase=find_passphrase(home), clock=SystemClock())
     return home, folder / "b.tar"
 

@@ -17,28 +17,10 @@ from shuiqiao.ledger.checkpoints.note import verify_note
 from shuiqiao.ledger.engine.signing import CosigningQueue
 from shuiqiao.ledger.receipts.making import MAX_LEAVES_BEHIND
 from shuiqiao.ledger.witness.cosigning import CosignatureCollector
+from witnessed_world import Switched
 
 VIEW: Any = object()
 """What stands for the state behind a checkpoint: the queue hands it on and never looks into it."""
-
-
-class Switched:
-    """A witness that can be away."""
-
-    def __init__(self, witness: Any) -> None:
-        self.member = witness.member
-        self.witness = witness
-        self.is_away = False
-
-    def witnessed_size(self, origin: str) -> int:
-        if self.is_away:
-            raise Unavailable("ledger.witness_away", "away for a while")
-        size: int = self.witness.witnessed_size(origin)
-        return size
-
-    def cosign(self, note: bytes, *, old_size: int, proof: Any) -> bytes:
-        line: bytes = self.witness.cosign(note, old_size=old_size, proof=proof)
-        return line
 
 
 @contextmanager

@@ -21,26 +21,10 @@ from shuiqiao.ledger.engine.port import EmbeddedSettings, FollowerSettings
 from shuiqiao.ledger.receipts.verification import VerifiedReceipt, verify_receipt
 from shuiqiao.ledger.replay.check import replay_ledger
 from shuiqiao.ledger.witness.witness import Witness
+from witnessed_world import Switched
 
 MAP_BYTES = 1 << 28
 ABSENT = "note/entry/absent"
-
-
-class Switched:
-    """A witness as the writer reaches it, which can be away."""
-
-    def __init__(self, witness: Witness) -> None:
-        self.member = witness.member
-        self.witness = witness
-        self.is_away = False
-
-    def witnessed_size(self, origin: str) -> int:
-        if self.is_away:
-            raise Unavailable("ledger.witness_away", "away for a while")
-        return self.witness.witnessed_size(origin)
-
-    def cosign(self, note: bytes, *, old_size: int, proof: Any) -> bytes:
-        return self.witness.cosign(note, old_size=old_size, proof=proof)
 
 
 class World:

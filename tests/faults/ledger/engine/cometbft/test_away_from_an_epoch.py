@@ -6,7 +6,7 @@ import re
 
 import pytest
 
-from consensus_world import Consortium, wait_until
+from consensus_world import wait_until
 from governed_world import GovernedRoster
 from patience import PATIENCE_S
 from shuiqiao.ledger.engine.cometbft.comet.home import state_sync_settings
@@ -16,16 +16,8 @@ HERE = ["node0", "node1", "node2"]
 
 
 @pytest.fixture
-def open_consortium(tmp_path):
-    found = []
-
-    def open_one(**more):
-        found.append(Consortium(tmp_path, GovernedRoster(), **more))
-        return found[-1]
-
-    yield open_one
-    for consortium in found:
-        consortium.close()
+def roster():
+    return GovernedRoster()
 
 
 def close_epochs(consortium, *, quorums):

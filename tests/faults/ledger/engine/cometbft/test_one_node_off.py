@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 from boundary_world import FullDisk
-from consensus_world import KINDS, Consortium, Roster, StateKeys, wait_until
+from consensus_world import KINDS, StateKeys, wait_until
 from patience import PATIENCE_S
 from shuiqiao.base.clock import SystemClock
 from shuiqiao.ledger.checkpoints.note import verify_note
@@ -21,19 +21,6 @@ TOLERANCE_MS = 5_000
 SMALL = "16m"
 CHUNK = bytes(4096)
 NEVER = 1 << 40
-
-
-@pytest.fixture
-def open_consortium(tmp_path):
-    found = []
-
-    def open_one(**more):
-        found.append(Consortium(tmp_path, Roster(), **more))
-        return found[-1]
-
-    yield open_one
-    for consortium in found:
-        consortium.close()
 
 
 class ShiftedClock:

@@ -14,19 +14,6 @@ from shuiqiao.ledger.replay.check import replay_ledger
 from shuiqiao.ledger.transactions.kinds import KindTable
 
 
-@pytest.fixture
-def open_consortium(tmp_path):
-    found = []
-
-    def open_one(**more):
-        found.append(Consortium(tmp_path, Roster(), **more))
-        return found[-1]
-
-    yield open_one
-    for consortium in found:
-        consortium.close()
-
-
 def require_all_there(consortium, places):
     """Every answer names a place of its own, which holds at every validator that is open here."""
     assert len({place.index for place in places}) == len(places)

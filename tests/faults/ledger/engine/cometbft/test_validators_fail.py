@@ -6,22 +6,9 @@ import concurrent.futures
 
 import pytest
 
-from consensus_world import Consortium, Roster, wait_until
+from consensus_world import wait_until
 from patience import PATIENCE_S
 from shuiqiao.ledger.engine.cometbft.comet.home import state_sync_settings
-
-
-@pytest.fixture
-def open_consortium(tmp_path):
-    found = []
-
-    def open_one(**more):
-        found.append(Consortium(tmp_path, Roster(), **more))
-        return found[-1]
-
-    yield open_one
-    for consortium in found:
-        consortium.close()
 
 
 def test_two_of_four_down_halts_loses_nothing_and_resumes(open_consortium):

@@ -11,7 +11,7 @@ import sys
 import pytest
 
 import state_vandal
-from consensus_world import Consortium, NoteBody, PowerBody, Roster, check_nothing, set_power, wait_until, write_note
+from consensus_world import NoteBody, PowerBody, check_nothing, set_power, wait_until, write_note
 from patience import PATIENCE_S
 from shuiqiao.base.errors import Conflict, IntegrityError, Unavailable
 from shuiqiao.base.ids import MemberId
@@ -31,19 +31,6 @@ LENIENT = KindTable(
     )
 )
 """The kinds of the network, but for the check that refuses a note that there is already."""
-
-
-@pytest.fixture
-def open_consortium(tmp_path):
-    found = []
-
-    def open_one(**more):
-        found.append(Consortium(tmp_path, Roster(), **more))
-        return found[-1]
-
-    yield open_one
-    for consortium in found:
-        consortium.close()
 
 
 def corrupt(consortium, member, number):
