@@ -129,6 +129,16 @@ class StateKeys:
         raise AssertionError(f"{origin}: {epoch.hex()} after {previous.hex()}")
 
 
+class ShiftedClock:
+    """The system's clock, wrong by a fixed time."""
+
+    def __init__(self, shift_ms: int) -> None:
+        self._shift_ms = shift_ms
+
+    def now_ms(self) -> int:
+        return SystemClock().now_ms() + self._shift_ms
+
+
 class Roster:
     """The institutions of a network, all of whose keys follow from their numbers."""
 

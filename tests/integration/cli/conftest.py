@@ -10,6 +10,7 @@ from types import SimpleNamespace
 import pytest
 
 import consortium_world as worlds
+from cometbft_world import comet_program
 from patience import PATIENCE_S
 from shuiqiao.base.clock import SystemClock
 
@@ -36,6 +37,18 @@ def shuiqiao(*arguments, **environment):
 @pytest.fixture(scope="session", name="shuiqiao")
 def _shuiqiao():
     return shuiqiao
+
+
+@pytest.fixture(scope="session")
+def run_network():
+    """``shuiqiao network`` over a folder, with this machine's cometbft program."""
+    program = str(comet_program())
+
+    def call(folder, command, *arguments):
+        network = ("network", command, *arguments, "--folder", folder, "--json")
+        return shuiqiao(*network, SHUIQIAO_COMETBFT=program)
+
+    return call
 
 
 @pytest.fixture(autouse=True)

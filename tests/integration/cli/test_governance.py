@@ -7,10 +7,10 @@ from __future__ import annotations
 
 import time
 from contextlib import closing
+from functools import partial
 
 import pytest
 
-from cometbft_world import comet_program
 from consortium_world import CHEAP
 from network_world import four_validators
 from patience import PATIENCE_S
@@ -29,23 +29,18 @@ VALIDATORS = ["bureau", "bank-1", "regulator", "bank-2"]
 class Consortium:
     """A running network, and the commands on its homes."""
 
-    def __init__(self, folder, *, shuiqiao, here):
+    def __init__(self, folder, *, run_network, here):
         self.folder = four_validators(folder)
-        self._program = str(comet_program())
-        self._shuiqiao = shuiqiao
+        self._run = partial(run_network, folder)
         self._here = here
 
     def network(self, command, *arguments):
-        done = self._shuiqiao(
-            "network", command, *arguments, "--folder", self.folder.folder, "--json", SHUIQIAO_COMETBFT=self._program
-        )
+        done = self._run(command, *arguments)
         assert done.code in {0, 1}, (done.out, done.err)
         return done.json
 
     def refused(self, command, *arguments):
-        done = self._shuiqiao(
-            "network", command, *arguments, "--folder", self.folder.folder, "--json", SHUIQIAO_COMETBFT=self._program
-        )
+        done = self._run(command, *arguments)
         assert done.code != 0, done.out
         return done.json
 
@@ -102,8 +97,8 @@ class Consortium:
 
 
 @pytest.fixture
-def consortium(shuiqiao, here, tmp_path):
-    made = Consortium(tmp_path / "net", shuiqiao=shuiqiao, here=here)
+def consortium(run_network, here, tmp_path):
+    made = Consortium(tmp_path / "net", run_network=run_network, here=here)
     made.network("start")
     yield made
     made.network("stop")

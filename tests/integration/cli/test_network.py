@@ -7,13 +7,13 @@ from __future__ import annotations
 
 import json
 import time
+from functools import partial
 from itertools import pairwise
 from pathlib import Path
 
 import pytest
 
 import state_vandal
-from cometbft_world import comet_program
 from network_world import submit_alarm
 from patience import PATIENCE_S
 from shuiqiao.base.errors import next_step_of
@@ -25,20 +25,14 @@ VALIDATORS = ["bureau", "bank-1", "regulator", "bank-2"]
 class Consortium:
     """A network's folder, and the command over it."""
 
-    def __init__(self, folder, *, shuiqiao, program):
+    def __init__(self, folder, *, run_network):
         self.folder = NetworkFolder(folder)
-        self._shuiqiao = shuiqiao
-        self._program = program
+        self.run = partial(run_network, folder)
 
     def call(self, command, *arguments):
         done = self.run(command, *arguments)
         assert done.code == 0, (done.out, done.err)
         return done.json
-
-    def run(self, command, *arguments):
-        return self._shuiqiao(
-            "network", command, *arguments, "--folder", self.folder.folder, "--json", SHUIQIAO_COMETBFT=self._program
-        )
 
     def status(self):
         """What the status says, also where it exits with 1 because validators disagree or none runs."""
@@ -69,8 +63,8 @@ class Consortium:
 
 
 @pytest.fixture
-def consortium(shuiqiao, tmp_path):
-    made = Consortium(tmp_path / "net", shuiqiao=shuiqiao, program=str(comet_program()))
+def consortium(run_network, tmp_path):
+    made = Consortium(tmp_path / "net", run_network=run_network)
     yield made
     if made.folder.plan.exists():
         made.call("stop")

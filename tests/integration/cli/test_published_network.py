@@ -11,20 +11,18 @@ import time
 
 import pytest
 
-from cometbft_world import comet_program
 from network_world import four_validators
 from patience import PATIENCE_S
 from shuiqiao.ledger.checkpoints.signed_note import decode_signed_note
 
 
 @pytest.fixture
-def network(shuiqiao, tmp_path):
+def network(run_network, tmp_path):
     """A running network of four; the bureau's node publishes to ``public`` in its home every second."""
     folder = four_validators(tmp_path / "net")
-    program = str(comet_program())
 
     def call(command, *arguments):
-        done = shuiqiao("network", command, *arguments, "--folder", folder.folder, "--json", SHUIQIAO_COMETBFT=program)
+        done = run_network(folder.folder, command, *arguments)
         assert done.code == 0, (done.out, done.err)
 
     with folder.home("bureau").settings.open("a") as file:

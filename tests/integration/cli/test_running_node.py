@@ -11,7 +11,6 @@ from contextlib import closing
 import msgspec
 import pytest
 
-from cometbft_world import comet_program
 from consortium_world import anchor_body
 from patience import PATIENCE_S
 from shuiqiao.base.errors import Conflict, InvalidInput, Unavailable
@@ -33,12 +32,11 @@ IN_FLIGHT = 40
 
 
 @pytest.fixture
-def network(shuiqiao, tmp_path):
+def network(run_network, tmp_path):
     folder = NetworkFolder(tmp_path / "net")
-    program = str(comet_program())
 
     def call(command, *arguments):
-        done = shuiqiao("network", command, *arguments, "--folder", folder.folder, "--json", SHUIQIAO_COMETBFT=program)
+        done = run_network(folder.folder, command, *arguments)
         assert done.code == 0, (done.out, done.err)
         return done.json
 

@@ -11,7 +11,7 @@ from itertools import pairwise
 import pytest
 
 from cometbft_world import skewed_program
-from consensus_world import Consortium, Roster, wait_until
+from consensus_world import Consortium, Roster, ShiftedClock, wait_until
 from patience import PATIENCE_S
 from shuiqiao.base.clock import SystemClock
 from shuiqiao.ledger.checkpoints.note import verify_note
@@ -24,16 +24,6 @@ TOLERANCE_MS = 15_000
 """How far a block's time may be from the clock of who looks on, on a machine that is busy."""
 
 AHEAD_MS, BEHIND_MS, FAR_MS = 10 * MINUTE_MS, -5 * MINUTE_MS, 30 * HOUR_MS
-
-
-class ShiftedClock:
-    """The system's clock, wrong by a fixed time."""
-
-    def __init__(self, shift_ms: int) -> None:
-        self._shift_ms = shift_ms
-
-    def now_ms(self) -> int:
-        return SystemClock().now_ms() + self._shift_ms
 
 
 class SkewedWorld:

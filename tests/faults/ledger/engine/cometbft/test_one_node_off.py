@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 from boundary_world import FullDisk
-from consensus_world import KINDS, StateKeys, wait_until
+from consensus_world import KINDS, ShiftedClock, StateKeys, wait_until
 from patience import PATIENCE_S
 from shuiqiao.base.clock import SystemClock
 from shuiqiao.ledger.checkpoints.note import verify_note
@@ -21,16 +21,6 @@ TOLERANCE_MS = 5_000
 SMALL = "16m"
 CHUNK = bytes(4096)
 NEVER = 1 << 40
-
-
-class ShiftedClock:
-    """The system's clock, wrong by a fixed time."""
-
-    def __init__(self, shift_ms: int) -> None:
-        self._shift_ms = shift_ms
-
-    def now_ms(self) -> int:
-        return SystemClock().now_ms() + self._shift_ms
 
 
 def refusal_of(ledger, raw):
