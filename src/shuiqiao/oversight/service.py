@@ -53,7 +53,7 @@ class AlarmService:
         if accused != policy.operator:
             if accused not in policy.witnesses:
                 raise IntegrityError("ledger.fork_unproven", f"{accused} signs no checkpoint of this network now")
-            policy = policy.word_of(accused)
+            policy = policy.for_witness(accused)
         verify_fork_evidence(evidence, policies=[policy], suite=self._suite)
         body = OversightAlarmBody(
             alarm=new_id(self._entropy),

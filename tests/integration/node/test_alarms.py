@@ -16,9 +16,9 @@ from shuiqiao.sandbox.scenario.consortium import BANKS
 ACCUSER, CHEAT = BANKS[0], BANKS[1]
 
 
-def word(cheat, *, root):
+def cosigned(cheat, *, root):
     """What a member cosigned: a log of 7 leaves under some root."""
-    policy = cheat.parameters.policy.word_of(cheat.member)
+    policy = cheat.parameters.policy.for_witness(cheat.member)
     text = encode_text(origin=policy.origin, size=7, root=root)
     name = policy.witness_name(cheat.member)
     line = sign_cosignature(text, name=name, key=cheat.keys.signing, suite=cheat.suite, time_s=1)
@@ -26,7 +26,7 @@ def word(cheat, *, root):
 
 
 def evidence(cheat, *roots):
-    old, new = (word(cheat, root=root) for root in roots)
+    old, new = (cosigned(cheat, root=root) for root in roots)
     return encode_evidence(ForkEvidence(old_note=old, new_note=new, proof=()))
 
 
@@ -36,7 +36,7 @@ def accused(world, member, proof):
     return caught.value.code
 
 
-def test_two_words_on_one_size_are_an_alarm_on_the_ledger(world):
+def test_two_cosignatures_over_one_size_are_an_alarm_on_the_ledger(world):
     accuser, cheat = (world.consortium.banks[bank] for bank in (ACCUSER, CHEAT))
     proof = evidence(cheat, bytes(32), b"\x01" * 32)
     committed = accuser.alarms.accuse_of_fork(CHEAT, evidence=proof)

@@ -68,7 +68,7 @@ def decode_evidence(data: bytes) -> ForkEvidence:
         raise _malformed(str(error)) from error
 
 
-def last_word(
+def latest_cosigned(
     checkpoints: Iterable[Checkpoint], *, member: MemberId, policy: CheckpointPolicy, suite: CipherSuite
 ) -> Checkpoint | None:
     """Return the largest of some checkpoints that a member cosigned, with its cosignature alone; None where none is.
@@ -81,7 +81,7 @@ def last_word(
         parts = decode_signed_note(checkpoint.note)
         own = [encode_line(line) for line in parts.lines if line.name == name]
         if own:
-            note = join_note(parts.text, own, policy=policy.word_of(member), suite=suite)
+            note = join_note(parts.text, own, policy=policy.for_witness(member), suite=suite)
             return Checkpoint(origin=checkpoint.origin, size=checkpoint.size, root=checkpoint.root, note=note)
     return None
 

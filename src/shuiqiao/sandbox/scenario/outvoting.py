@@ -66,7 +66,7 @@ from shuiqiao.sandbox.scenario.result import Alteration, NetworkChecks
 from shuiqiao.sandbox.scenario.scene import NOT_CAUGHT
 from shuiqiao.sandbox.scenario.watching import (
     Verdict,
-    former_word,
+    former_cosigned,
     policy_of,
     sign_checkpoint,
     watch,
@@ -229,7 +229,7 @@ def outvote_cheat(consortium: Consortium, *, network: LocalNetwork, scratch: Pat
     others = tuple(member for member in consortium.members if member is not cheat)
     consortium.settle()
     is_agreed = _is_agreed(consortium.members)
-    former = former_word(consortium, member=cheat)
+    former = former_cosigned(consortium, member=cheat)
     altered = _alter(cheat, network=network, scratch=scratch / "altered")
     signed, found = _show(cheat, altered, former=former, judge=consortium.regulator)
     verdicts = {member.member: _judge(member, cheat, signed, folder=scratch / member.member) for member in others}

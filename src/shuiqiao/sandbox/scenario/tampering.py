@@ -46,7 +46,7 @@ from shuiqiao.node.institution import Institution
 from shuiqiao.sandbox.scenario.rebuilding import TimedBlock, execute_blocks, judge, scratch_ledger
 from shuiqiao.sandbox.scenario.result import TamperStory
 from shuiqiao.sandbox.scenario.scene import NOT_CAUGHT, Scene, code_of
-from shuiqiao.sandbox.scenario.watching import former_word, policy_of, sign_checkpoint, watch
+from shuiqiao.sandbox.scenario.watching import former_cosigned, policy_of, sign_checkpoint, watch
 from shuiqiao.vault.contract import COMMIT, AnchorCommitBody, batch_lookup, leaf_lookup
 from shuiqiao.vault.disclosure import decode_disclosure, verify_disclosure
 from shuiqiao.vault.model import Anchor, LeafRef
@@ -392,7 +392,7 @@ def _rewrite_as_validator(scene: Scene) -> str:
     """Let one validator write the log again and cosign it; a bank that knows its former cosignature watches it."""
     scene.bank.catch_up_with(scene.bureau)
     bureau, bank = scene.bureau, scene.bank
-    former = former_word(scene.consortium, member=bureau)
+    former = former_cosigned(scene.consortium, member=bureau)
     with scratch_ledger(bureau, scene.scratch / "rewritten", blocks=_without_one_decision(bureau)) as copy:
         _grow_beyond(copy, bureau=bureau, size=former.size)
         new = sign_checkpoint(bureau, policy=policy_of(bureau), size=copy.head.size, root=copy.head.root)

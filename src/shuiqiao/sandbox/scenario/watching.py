@@ -19,7 +19,7 @@ from shuiqiao.ledger.checkpoints.cosignature import sign_cosignature
 from shuiqiao.ledger.checkpoints.note import join_note
 from shuiqiao.ledger.checkpoints.policy import CheckpointPolicy
 from shuiqiao.ledger.checkpoints.signed_note import Checkpoint, encode_text
-from shuiqiao.ledger.witness.fork_evidence import last_word
+from shuiqiao.ledger.witness.fork_evidence import latest_cosigned
 from shuiqiao.ledger.witness.witness import Witness
 from shuiqiao.members.epoch import checkpoint_policy, read_epoch
 from shuiqiao.node.institution import Institution
@@ -40,13 +40,13 @@ def policy_of(member: Institution) -> CheckpointPolicy:
     return checkpoint_policy(read_epoch(member.engine.state()), origin=member.parameters.origin)
 
 
-def former_word(consortium: Consortium, *, member: Institution) -> Checkpoint:
+def former_cosigned(consortium: Consortium, *, member: Institution) -> Checkpoint:
     """Return the largest checkpoint that anybody here has with one member's cosignature, and with that alone.
 
     Raises IntegrityError ``sandbox.word_missing`` where none carries it.
     """
     known = [each.engine.checkpoint() for each in consortium.members]
-    found = last_word(known, member=member.member, policy=policy_of(member), suite=member.suite)
+    found = latest_cosigned(known, member=member.member, policy=policy_of(member), suite=member.suite)
     if found is None:
         raise IntegrityError(
             "sandbox.word_missing", f"no checkpoint at hand carries the cosignature of {member.member}"

@@ -16,7 +16,7 @@ from shuiqiao.ledger.witness.fork_evidence import (
     ForkEvidence,
     decode_evidence,
     encode_evidence,
-    last_word,
+    latest_cosigned,
     verify_fork_evidence,
 )
 
@@ -53,8 +53,8 @@ def cosigned(log, size, *members):
     return dataclasses.replace(found, note=note)
 
 
-def test_the_last_word_of_one_cosigner_convicts_it_alone(log):
-    """[WITNESS-6]: what others cosigned beside it, and what they cosigned later, is not its word."""
+def test_the_latest_that_one_member_cosigned_convicts_it_alone(log):
+    """[WITNESS-6]: what others cosigned beside it or later does not count."""
     policy = log.policy(operator=False, quorum=1)
     terms = {"member": "regulator", "policy": policy, "suite": log.suite}
     known = [
@@ -62,25 +62,25 @@ def test_the_last_word_of_one_cosigner_convicts_it_alone(log):
         cosigned(log, 50, "regulator"),
         cosigned(log, 300, "second-bank"),
     ]
-    found = last_word(known, **terms)
+    found = latest_cosigned(known, **terms)
     assert (found.size, found.root) == (100, known[0].root)
-    own = policy.word_of("regulator")
+    own = policy.for_witness("regulator")
     assert cosigners_of(verify_note(found.note, policy=own, suite=log.suite).note, policy=own) == ("regulator",)
-    assert last_word(known[2:], **terms) is None
+    assert latest_cosigned(known[2:], **terms) is None
 
     other = log.forked(99)
-    later = last_word([cosigned(other, 300, "regulator", "second-bank")], **terms)
+    later = latest_cosigned([cosigned(other, 300, "regulator", "second-bank")], **terms)
     evidence = encode_evidence(ForkEvidence(old_note=found.note, new_note=later.note, proof=other.proof(100, 300)))
     assert "not_an_extension" == verify_fork_evidence(evidence, policies=[own], suite=log.suite)
-    assert refusal(log, evidence, policies=[policy.word_of("second-bank")]) == "ledger.cosigner_unknown"
+    assert refusal(log, evidence, policies=[policy.for_witness("second-bank")]) == "ledger.cosigner_unknown"
 
 
-def test_a_cosignature_that_does_not_hold_is_nobodys_word(log):
+def test_a_cosignature_that_does_not_hold_is_refused(log):
     known = cosigned(log, 100, "regulator")
     stranger = log.policy(operator=False, quorum=1)
     stranger = dataclasses.replace(stranger, witnesses={**stranger.witnesses, "regulator": log.key("other").public_key})
     with pytest.raises(IntegrityError):
-        last_word([known], member="regulator", policy=stranger, suite=log.suite)
+        latest_cosigned([known], member="regulator", policy=stranger, suite=log.suite)
 
 
 def test_what_is_not_of_this_log_convicts_nobody(log):
