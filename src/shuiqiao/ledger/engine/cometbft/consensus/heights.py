@@ -52,6 +52,9 @@ class HeightFile:
         self.path = path
         self._disk = disk
         self._descriptor = open_descriptor(path, flags=os.O_RDWR | os.O_CREAT, mode=0o644)
+        # A block may be stored as soon as its record is: the record's name must then not be lost with the machine.
+        disk.sync_folder(path.parent)
+        disk.sync_folder(path.parent.parent)
 
     def load(self, *, block: int) -> HeightRecord | None:
         """Return where a ledger of this many blocks stands, None before the first height.
