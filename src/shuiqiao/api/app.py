@@ -18,6 +18,9 @@ from shuiqiao.api.observing import Observing
 from shuiqiao.api.openapi import install_openapi
 from shuiqiao.api.problems import install_handlers
 from shuiqiao.api.routes.health import health
+from shuiqiao.api.routes.ledger import ledger
+from shuiqiao.api.routes.members import members
+from shuiqiao.api.routes.standards import standards
 
 if TYPE_CHECKING:
     from starlette.types import ASGIApp
@@ -27,7 +30,7 @@ if TYPE_CHECKING:
 
 PREFIX: Final = "/api/v1"
 
-_NOUNS: tuple[Routes, ...] = ()
+_NOUNS: tuple[Routes, ...] = (members, ledger, standards)
 
 
 def public_app(door: Door) -> ASGIApp:

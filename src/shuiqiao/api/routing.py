@@ -6,16 +6,22 @@ permission cannot be written.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Coroutine, Sequence
-from typing import TYPE_CHECKING, Annotated, Any, Final, TypeVar
+import functools
+from collections.abc import Callable, Coroutine, Sequence, Set
+from typing import TYPE_CHECKING, Annotated, Any, Final, TypeVar, get_type_hints
 
-from fastapi import APIRouter, Depends, Request, Response
+from fastapi import APIRouter, Depends, Query, Request, Response
 from fastapi.routing import APIRoute
 from starlette.concurrency import run_in_threadpool
 
 from shuiqiao.api.access import OPEN, Principal, PrincipalKind, require_access
+from shuiqiao.api.forms import CSV, WireResponse, formed
 from shuiqiao.api.limits import KNOWN_RATE, UNKNOWN_RATE
+from shuiqiao.base.errors import InvalidInput
+from shuiqiao.base.visible import visible_line
+from shuiqiao.client.pages import CURSOR_FORM, DEFAULT_ITEMS, MAX_ITEMS, Page
 from shuiqiao.client.problem import MEDIA_TYPE, Problem, status_of_code
+from shuiqiao.client.wire import Wire
 
 if TYPE_CHECKING:
     from shuiqiao.api.door import Door
@@ -54,10 +60,14 @@ class GuardedRoute(APIRoute):
         inner = super().get_route_handler()
         permission = str((self.openapi_extra or {})[PERMISSION_FIELD])
 
+        names = {parameter.alias for parameter in self.dependant.query_params}
+
         async def handle(request: Request) -> Response:
             door: Door = request.app.state.door
             request.state.caller = await run_in_threadpool(_admit, request, door=door, permission=permission)
-            return await inner(request)
+            _require_known(request, names)
+            response = await inner(request)
+            return formed(request, response) if isinstance(response, WireResponse) else response
 
         return handle
 
@@ -97,15 +107,22 @@ class Routes:
         own = {status_of_code(code) for code in codes} - {None}
         with_access = () if permission == OPEN else _WITH_ACCESS
         statuses = sorted({*_ALWAYS, *with_access, *problems, *(int(status) for status in own if status)})
-        answers = {status: _refusal(status) for status in statuses}
+        answers: dict[int | str, dict[str, Any]] = {status: _refusal(status) for status in statuses}
 
         def declare(handler: Handler) -> Handler:
+            form = get_type_hints(handler)["return"]
+            is_message = isinstance(form, type) and issubclass(form, Wire)
+            if is_message:
+                answers[406] = _refusal(406)
+            if is_message and issubclass(form, Page):
+                answers[200] = {"content": {CSV: {"schema": {"type": "string"}}}}
             extra = {PERMISSION_FIELD: permission, CODES_FIELD: list(codes), **more.pop("openapi_extra", {})}
             if permission == OPEN:
                 extra["security"] = []
             self.router.add_api_route(
                 path,
-                handler,
+                _answering(handler) if is_message else handler,
+                response_model=form if is_message else None,
                 methods=[method],
                 operation_id=handler.__name__,
                 responses={**answers, **more.pop("responses", {})},
@@ -115,6 +132,27 @@ class Routes:
             return handler
 
         return declare
+
+
+def _answering(handler: Callable[..., Wire]) -> Callable[..., WireResponse]:
+    """Return a handler whose message is an answer already: to check it once more would cost as much as making it."""
+
+    @functools.wraps(handler)
+    def answer(*arguments: Any, **named: Any) -> WireResponse:
+        return WireResponse(handler(*arguments, **named))
+
+    return answer
+
+
+def _require_known(request: Request, names: Set[str]) -> None:
+    """Return if a route has every parameter that was sent: a misspelt filter is not ignored in silence."""
+    unknown = sorted(set(request.query_params) - names)
+    if unknown:
+        raise InvalidInput(
+            "api.parameter_unknown",
+            f"{visible_line(unknown[0])[:60]!r} is no parameter of this address, which has: "
+            f"{', '.join(sorted(names)) or 'none'}",
+        )
 
 
 def _admit(request: Request, *, door: Door, permission: str) -> Principal:
@@ -141,3 +179,7 @@ def _caller_of(request: Request) -> Principal:
 
 Caller = Annotated[Principal, Depends(_caller_of)]
 """Who calls."""
+
+Limit = Annotated[int, Query(ge=1, le=MAX_ITEMS, description="Most items of the page")]
+Cursor = Annotated[str, Query(pattern=CURSOR_FORM, description="Where the page before says that the list goes on")]
+DEFAULT_LIMIT: Final = DEFAULT_ITEMS

@@ -53,9 +53,11 @@ _STATUS_OF_CODE: Final[Mapping[str, HTTPStatus]] = {
     "api.failed": HTTPStatus.INTERNAL_SERVER_ERROR,
     "consent.ceiling_exceeded": HTTPStatus.PRECONDITION_FAILED,
     "exchange.request_unknown": HTTPStatus.NOT_FOUND,
+    "ledger.height_unknown": HTTPStatus.NOT_FOUND,
     "ledger.index_unknown": HTTPStatus.NOT_FOUND,
     "ledger.size_unknown": HTTPStatus.NOT_FOUND,
     "lending.application_unknown": HTTPStatus.NOT_FOUND,
+    "standards.type_unknown": HTTPStatus.NOT_FOUND,
     "vault.batch_unknown": HTTPStatus.NOT_FOUND,
 }
 

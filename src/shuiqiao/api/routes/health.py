@@ -7,7 +7,8 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Literal
 
-from fastapi import Request, Response
+from fastapi import FastAPI, Request, Response
+from fastapi.responses import JSONResponse
 from prometheus_client import CONTENT_TYPE_LATEST
 
 from shuiqiao.api.access import OPEN
@@ -40,6 +41,13 @@ def read_readiness(running: Running) -> Health:
     """Tell that requests can be answered: ledger and database are there."""
     running.require_ready()
     return Health(status="ok")
+
+
+@health.get("/api/v1/openapi.json", permission=OPEN, response_class=JSONResponse)
+def read_openapi(request: Request) -> JSONResponse:
+    """Return the OpenAPI document of this door."""
+    app: FastAPI = request.app
+    return JSONResponse(app.openapi())
 
 
 @health.get(

@@ -1,0 +1,111 @@
+"""In which form an answer goes out: JSON, or a list as CSV; and not again where the caller has it already (ETag).
+
+A cell of CSV that a spreadsheet would take for a formula begins with an apostrophe, as the trade does it.
+"""
+
+from __future__ import annotations
+
+import csv
+import hashlib
+import io
+import json
+from collections.abc import Iterable
+from typing import TYPE_CHECKING, Any, Final
+
+from fastapi import Request, Response
+
+from shuiqiao.base.errors import InvalidInput
+from shuiqiao.client.pages import Page
+
+if TYPE_CHECKING:
+    from pydantic import BaseModel
+
+JSON: Final = "application/json"
+CSV: Final = "text/csv"
+_FORMULA: Final = ("=", "+", "-", "@", "\t", "\r")
+_ETAG_BYTES: Final = 16
+_MAX_ACCEPTED: Final = 20
+
+
+class WireResponse(Response):
+    """An answer that is a wire type, in JSON until somebody asks for another form."""
+
+    def __init__(self, message: BaseModel, *, status_code: int = 200) -> None:
+        self.message = message
+        super().__init__(message.model_dump_json(), status_code=status_code, media_type=JSON)
+
+
+def formed(request: Request, response: WireResponse) -> Response:
+    """Return an answer in the form that the request accepts.
+
+    Raises InvalidInput ``api.not_acceptable`` where it accepts none of them.
+    """
+    forms = (JSON, CSV) if isinstance(response.message, Page) else (JSON,)
+    chosen = chosen_form(request.headers.get("accept", ""), forms)
+    if chosen == CSV:
+        return _tagged(request, _as_csv(request, response.message))
+    return _tagged(request, response)
+
+
+def chosen_form(accepted: str, forms: tuple[str, ...]) -> str:
+    """Return the form that is accepted most, of equals the first; raises InvalidInput ``api.not_acceptable``."""
+    weights = dict(_weights(accepted or "*/*"))
+
+    def weight(form: str) -> float:
+        family = form.partition("/")[0]
+        return next((weights[name] for name in (form, f"{family}/*", "*/*") if name in weights), 0.0)
+
+    best = max(forms, key=weight)
+    if weight(best) <= 0:
+        raise InvalidInput(
+            "api.not_acceptable", f"the answer has the form {' or '.join(forms)}, accepted is {accepted[:100]!r}"
+        )
+    return best
+
+
+def _weights(accepted: str) -> Iterable[tuple[str, float]]:
+    for part in accepted.split(",")[:_MAX_ACCEPTED]:
+        name, *parameters = (piece.strip().lower() for piece in part.split(";"))
+        quality = next((text[2:] for text in parameters if text.startswith("q=")), "1")
+        try:
+            yield name, min(1.0, float(quality))
+        except ValueError:
+            yield name, 0.0
+
+
+def _as_csv(request: Request, page: Any) -> Response:
+    rows = [item.model_dump(mode="json") for item in page.items]
+    columns = list(type(page).model_fields["items"].annotation.__args__[0].model_fields)
+    text = io.StringIO()
+    writer = csv.writer(text, lineterminator="\r\n")
+    writer.writerow(columns)
+    writer.writerows([_cell(row[name]) for name in columns] for row in rows)
+    headers = {"Content-Disposition": 'attachment; filename="list.csv"'}
+    if page.next is not None:
+        further = request.url.include_query_params(cursor=page.next)
+        headers["Link"] = f'<{further.path}?{further.query}>; rel="next"'
+    return Response(text.getvalue(), media_type=f"{CSV}; charset=utf-8", headers=headers)
+
+
+def _cell(value: object) -> str:
+    if value is None:
+        return ""
+    if isinstance(value, bool):
+        return "true" if value else "false"
+    if isinstance(value, int):
+        return str(value)
+    text = value if isinstance(value, str) else json.dumps(value, ensure_ascii=False)
+    return f"'{text}" if text.startswith(_FORMULA) else text
+
+
+def _tagged(request: Request, response: Response) -> Response:
+    """Return an answer with its tag, or that nothing changed since the one with this tag."""
+    if request.method != "GET":
+        return response
+    tag = f'"{hashlib.sha256(bytes(response.body)).digest()[:_ETAG_BYTES].hex()}"'
+    known = request.headers.get("if-none-match", "")
+    headers = {"ETag": tag, "Cache-Control": "private, no-cache", "Vary": "Accept, Authorization"}
+    if known == "*" or tag in (text.strip().removeprefix("W/") for text in known.split(",")[:_MAX_ACCEPTED]):
+        return Response(status_code=304, headers=headers)
+    response.headers.update(headers)
+    return response

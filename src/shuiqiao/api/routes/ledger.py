@@ -1,0 +1,207 @@
+"""``/ledger``: entries, blocks, checkpoints, receipts, state and proofs of this institution's copy of the log."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator
+from typing import Annotated, Final
+
+from fastapi import Path, Query, Response
+
+from shuiqiao.api.door import Running
+from shuiqiao.api.problems import not_found
+from shuiqiao.api.routing import DEFAULT_LIMIT, Limit, Routes
+from shuiqiao.api.values import json_value
+from shuiqiao.client.resources.ledger import (
+    BlockPage,
+    BlockSummary,
+    CheckpointRecord,
+    ConsistencyProof,
+    Entry,
+    EntryPage,
+    EntrySummary,
+    StateValue,
+)
+from shuiqiao.client.wire import MAX_EXACT
+from shuiqiao.ledger.checkpoints.signed_note import Checkpoint
+from shuiqiao.ledger.log.entry import decode_entry
+from shuiqiao.ledger.model import Block
+from shuiqiao.ledger.receipts.receipt import MAX_STATE_CLAIMS
+from shuiqiao.ledger.state.overlay import MAX_KEY_BYTES
+from shuiqiao.ledger.transactions.listing import list_transactions
+from shuiqiao.ledger.transactions.looking_up import block_at, height_of
+
+ledger = Routes("ledger", prefix="/ledger")
+
+MAX_SCANNED: Final = 20_000
+"""Leaves that one question looks at: a filter that fits little gets an empty page and where to go on."""
+
+RECEIPT: Final = "application/vnd.shuiqiao.receipt+cbor"
+
+Index = Annotated[int, Path(ge=0, le=MAX_EXACT, examples=[12])]
+Height = Annotated[int, Path(ge=1, le=MAX_EXACT, examples=[5])]
+Size = Annotated[int, Query(ge=0, le=MAX_EXACT)]
+Place = Annotated[str, Query(pattern=r"^(0|[1-9][0-9]{0,15})$", description="Where the list goes on")]
+Kind = Annotated[str, Query(pattern=r"^[a-z_]{1,40}\.[a-z_]{1,40}$", description="Of this kind alone")]
+Author = Annotated[str, Query(max_length=200, description="Of this author alone")]
+StateKey = Annotated[str, Path(min_length=1, max_length=MAX_KEY_BYTES, pattern=r"^[!-~]+$", examples=["members/epoch"])]
+StateKeys = Annotated[
+    list[Annotated[str, Query(min_length=1, max_length=MAX_KEY_BYTES, pattern=r"^[!-~]+$")]],
+    Query(max_length=MAX_STATE_CLAIMS, description="Keys whose values the receipt proves, too"),
+]
+
+
+@ledger.get("/entries", permission="ledger.read")
+def list_entries(
+    running: Running,
+    limit: Limit = DEFAULT_LIMIT,
+    cursor: Place | None = None,
+    kind: Kind | None = None,
+    author: Author | None = None,
+) -> EntryPage:
+    """List transactions in the order of the log, from a leaf index on."""
+    engine, first = running.institution.engine, int(cursor or 0)
+    blocks = _Scanned(engine.blocks(from_height=height_of(engine, first)), most=MAX_SCANNED)
+    page = list_transactions(
+        blocks,
+        decode=running.institution.outbox.decode,
+        limit=limit,
+        first_index=first,
+        kind=kind,
+        author=author,
+    )
+    following = blocks.next_index if page.next_index is None else page.next_index
+    return EntryPage(
+        items=tuple(
+            EntrySummary(
+                index=entry.index,
+                height=entry.height,
+                time_ms=entry.time_ms,
+                kind=entry.kind,
+                author=entry.author,
+                id=entry.id.hex(),
+            )
+            for entry in page.transactions
+        ),
+        next=None if following is None else str(following),
+    )
+
+
+class _Scanned:
+    """Blocks as far as one question may look. next_index: where a further one begins, None at the end of the log."""
+
+    def __init__(self, blocks: Iterable[Block], *, most: int) -> None:
+        self.next_index: int | None = None
+        self._blocks = blocks
+        self._most = most
+
+    def __iter__(self) -> Iterator[Block]:
+        scanned = 0
+        for block in self._blocks:
+            if scanned >= self._most:
+                self.next_index = block.first_index
+                return
+            scanned += len(block.transactions) + 1
+            yield block
+
+
+@ledger.get("/entries/{index}", permission="ledger.read", codes=("ledger.index_unknown",))
+def read_entry(index: Index, running: Running) -> Entry:
+    """Return one transaction in full."""
+    institution = running.institution
+    height = height_of(institution.engine, index)
+    if height > institution.engine.last_block()[0]:
+        raise not_found()
+    block = block_at(institution.engine, height)
+    if index == block.first_index + len(block.transactions):
+        # The block's own entry; ``/blocks/{height}`` has it.
+        raise not_found()
+    raw = block.transactions[index - block.first_index]
+    tx = institution.outbox.decode(raw)
+    return Entry(
+        index=index,
+        height=block.height,
+        time_ms=block.time_ms,
+        kind=tx.kind,
+        author=tx.author,
+        id=tx.id.hex(),
+        version=tx.version,
+        valid_until_ms=tx.valid_until_ms,
+        body=json_value(tx.body),
+        key_ids=tuple(signature.key_id.hex() for signature in tx.signatures),
+        raw=raw.hex(),
+    )
+
+
+@ledger.get(
+    "/entries/{index}/receipt",
+    permission="ledger.read",
+    codes=("ledger.index_unknown", "ledger.quorum_not_reached"),
+    response_class=Response,
+    responses={
+        200: {
+            "description": "The receipt: one file that `shuiqiao verify` checks with the genesis alone",
+            "content": {RECEIPT: {"schema": {"type": "string", "format": "binary"}}},
+        }
+    },
+)
+def read_receipt(index: Index, running: Running, state_key: StateKeys = []) -> Response:  # noqa: B006 - FastAPI copies it
+    """Return the receipt of a transaction: inclusion proof, checkpoint, and proofs of what the state holds at keys."""
+    engine = running.institution.engine
+    if height_of(engine, index) > engine.last_block()[0]:
+        raise not_found()
+    data = engine.receipt(index, state_keys=state_key)
+    headers = {"Content-Disposition": f'attachment; filename="{index}.receipt"'}
+    return Response(data, media_type=RECEIPT, headers=headers)
+
+
+@ledger.get("/blocks", permission="ledger.read")
+def list_blocks(running: Running, limit: Limit = DEFAULT_LIMIT, cursor: Place | None = None) -> BlockPage:
+    """List blocks by height."""
+    engine, found = running.institution.engine, list[BlockSummary]()
+    for block in engine.blocks(from_height=max(1, int(cursor or 1))):
+        if len(found) == limit:
+            return BlockPage(items=tuple(found), next=str(block.height))
+        found.append(_summary(block))
+    return BlockPage(items=tuple(found), next=None)
+
+
+@ledger.get("/blocks/{height}", permission="ledger.read", codes=("ledger.height_unknown",))
+def read_block(height: Height, running: Running) -> BlockSummary:
+    """Tell of one block."""
+    return _summary(block_at(running.institution.engine, height))
+
+
+def _summary(block: Block) -> BlockSummary:
+    return BlockSummary(
+        height=block.height,
+        time_ms=block.time_ms,
+        first_index=block.first_index,
+        transactions=len(block.transactions),
+        entry=block.entry.hex(),
+        state_root=decode_entry(block.entry).state_root.hex(),
+    )
+
+
+@ledger.get("/checkpoint", permission="ledger.read")
+def read_checkpoint(running: Running) -> CheckpointRecord:
+    """Return the newest signed checkpoint."""
+    checkpoint: Checkpoint = running.institution.engine.checkpoint()
+    return CheckpointRecord(
+        origin=checkpoint.origin, size=checkpoint.size, root=checkpoint.root.hex(), note=checkpoint.note.decode()
+    )
+
+
+@ledger.get("/consistency", permission="ledger.read", codes=("ledger.size_unknown",))
+def read_consistency(old_size: Size, new_size: Size, running: Running) -> ConsistencyProof:
+    """Prove that the log of one size is the beginning of the log of another."""
+    path = running.institution.engine.consistency_proof(old_size=old_size, new_size=new_size)
+    return ConsistencyProof(old_size=old_size, new_size=new_size, path=tuple(step.hex() for step in path))
+
+
+@ledger.get("/state/{key:path}", permission="ledger.read")
+def read_state(key: StateKey, running: Running) -> StateValue:
+    """Return what the state holds at a key now; ``/entries/{index}/receipt?state_key=`` proves it."""
+    engine = running.institution.engine
+    state, (height, _) = engine.state(), engine.last_block()
+    value = state.get(key)
+    return StateValue(key=key, height=height, is_set=value is not None, value=json_value(value))

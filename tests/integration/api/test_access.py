@@ -1,0 +1,102 @@
+"""Who may do what: generated from the OpenAPI document of each door, so that a route without a rule fails."""
+
+from __future__ import annotations
+
+import pytest
+
+from api_world import ALL, NOTHING
+from shuiqiao.api.access import HOME_OWNER, OPEN
+from shuiqiao.api.limits import KNOWN_RATE
+from shuiqiao.api.routing import PERMISSION_FIELD
+
+
+def operations(document):
+    return [
+        (method.upper(), path, operation)
+        for path, methods in document["paths"].items()
+        for method, operation in methods.items()
+    ]
+
+
+def address(path, operation):
+    """A route's address, each part of it as in the example of the document."""
+    for parameter in operation.get("parameters", ()):
+        if parameter["in"] == "path":
+            example = (parameter.get("examples") or parameter["schema"].get("examples"))[0]
+            path = path.replace("{" + parameter["name"] + "}", str(example))
+    return path
+
+
+@pytest.mark.parametrize("door", ["public", "home"])
+def test_every_route_says_which_permission_it_asks_for(bureau, door):
+    found = operations(bureau.document(door))
+    assert found
+    assert [path for _, path, operation in found if not operation.get(PERMISSION_FIELD)] == []
+
+
+def test_only_what_a_supervisor_asks_is_open(bureau):
+    found = {
+        path for _, path, operation in operations(bureau.document("public")) if operation[PERMISSION_FIELD] == OPEN
+    }
+    assert found == {"/healthz", "/readyz", "/metrics", "/api/v1/openapi.json"}
+
+
+def test_a_caller_that_is_not_known_learns_the_same_of_every_route(bureau):
+    answers = set()
+    for method, path, operation in operations(bureau.document("public")):
+        if operation[PERMISSION_FIELD] == OPEN:
+            continue
+        for headers in ({}, {"Authorization": "Bearer nobody-has-this"}, {"Authorization": "Basic YTpi"}):
+            answer = bureau.public.request(method, address(path, operation), headers=headers)
+            body = answer.json()
+            assert answer.headers["www-authenticate"] == "Bearer"
+            answers.add((answer.status_code, body["code"], body["detail"]))
+    assert len(answers) == 1
+    assert next(iter(answers))[:2] == (401, "api.unauthenticated")
+
+
+def test_each_permission_opens_its_routes_and_no_other(bureau):
+    found = operations(bureau.document("public"))
+    permissions = {operation[PERMISSION_FIELD] for _, _, operation in found} - {OPEN}
+    for permission in permissions:
+        token = bureau.tokens.issue(f"only-{permission}", *(permissions - {permission}))
+        for method, path, operation in found:
+            if operation[PERMISSION_FIELD] != permission:
+                continue
+            answer = bureau.public.request(
+                method, address(path, operation), headers={"Authorization": f"Bearer {token}"}
+            )
+            assert (answer.status_code, answer.json()["code"]) == (403, "api.forbidden"), path
+
+
+def test_a_refusal_comes_before_the_body_is_looked_at(bureau):
+    for method, path, operation in operations(bureau.document("public")):
+        if method != "POST" or operation[PERMISSION_FIELD] == OPEN:
+            continue
+        answer = bureau.public.request(
+            method, address(path, operation), content=b"{", headers={"Authorization": f"Bearer {NOTHING}"}
+        )
+        assert answer.status_code == 403, path
+
+
+def test_the_owner_of_a_home_needs_a_token_for_all_but_what_its_key_gives(bureau):
+    for method, path, operation in operations(bureau.document("home")):
+        permission = operation[PERMISSION_FIELD]
+        answer = bureau.home.request(method, address(path, operation))
+        assert (answer.status_code == 403) == (permission != OPEN and permission not in HOME_OWNER.permissions), path
+
+
+def test_a_caller_that_asks_too_often_is_told_when_to_come_again(bureau):
+    token = bureau.tokens.issue("hasty", "members.read")
+    caller = bureau.tokens.callers[token]
+    bureau.leaps.step_s = 0.0
+    try:
+        for _ in range(KNOWN_RATE.burst - 1):
+            bureau.rates.count((caller.kind, caller.id), rate=KNOWN_RATE)
+        assert bureau.get("/api/v1/network", token=token).status_code == 200
+        refused = bureau.get("/api/v1/network", token=token)
+        assert bureau.get("/api/v1/network", token=ALL).status_code == 200
+    finally:
+        bureau.leaps.step_s = 1_000.0
+    assert (refused.status_code, refused.json()["code"]) == (429, "api.too_many_requests")
+    assert int(refused.headers["retry-after"]) >= 1

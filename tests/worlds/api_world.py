@@ -1,0 +1,115 @@
+"""An institution whose API is asked in this process: real homes behind it, and tokens that a test gives out."""
+
+from __future__ import annotations
+
+from collections.abc import Generator, Mapping
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from typing import Any
+
+from starlette.testclient import TestClient
+from starlette.types import ASGIApp
+
+from shuiqiao.api.access import (
+    Authenticator,
+    OwnerAuthenticator,
+    Principal,
+    PrincipalKind,
+    PublicAuthenticator,
+    unauthenticated,
+)
+from shuiqiao.api.app import home_app, public_app
+from shuiqiao.api.door import Door
+from shuiqiao.api.limits import RequestRates
+from shuiqiao.api.observing import Metrics
+from shuiqiao.node.server import RunningInstitution
+
+ALL = "token-of-everything"
+NOTHING = "token-of-nothing"
+
+
+@dataclass
+class Leaps:
+    """A clock that goes on by so many seconds whenever it is asked, so that nobody asks too often unless it stands."""
+
+    step_s: float = 1_000.0
+    now_s: float = 0.0
+
+    def __call__(self) -> float:
+        self.now_s += self.step_s
+        return self.now_s
+
+
+class AnyPermission(frozenset[str]):
+    """Permissions that hold whatever is asked for."""
+
+    def __contains__(self, _permission: object) -> bool:
+        return True
+
+
+@dataclass
+class IssuedTokens:
+    """The callers that a test knows, by their tokens."""
+
+    callers: dict[str, Principal] = field(default_factory=dict)
+
+    def issue(self, token: str, *permissions: str) -> str:
+        """Give out a token with some permissions."""
+        self.callers[token] = Principal(kind=PrincipalKind.USER, id=token, permissions=frozenset(permissions))
+        return token
+
+    def authenticate(self, token: str) -> Principal:
+        """See Authenticator."""
+        if token not in self.callers:
+            raise unauthenticated()
+        return self.callers[token]
+
+
+@dataclass(frozen=True, kw_only=True)
+class AskedInstitution:
+    """A running institution and its doors."""
+
+    running: RunningInstitution
+    tokens: IssuedTokens
+    leaps: Leaps
+    rates: RequestRates
+    apps: Mapping[str, ASGIApp]
+
+    @property
+    def public(self) -> TestClient:
+        """Ask the listening address."""
+        return TestClient(self.apps["public"], raise_server_exceptions=False)
+
+    @property
+    def home(self) -> TestClient:
+        """Ask the home's own socket."""
+        return TestClient(self.apps["home"], raise_server_exceptions=False)
+
+    def document(self, door: str) -> dict[str, Any]:
+        """Return the OpenAPI document of a door."""
+        found: dict[str, Any] = getattr(self, door).get("/api/v1/openapi.json").json()
+        return found
+
+    def get(self, path: str, *, token: str = ALL, headers: Mapping[str, str] | None = None, **parameters: Any) -> Any:
+        """Ask the public door."""
+        sent = {"Authorization": f"Bearer {token}", **(headers or {})}
+        return self.public.get(path, params=parameters or None, headers=sent)
+
+
+@contextmanager
+def asked(running: RunningInstitution) -> Generator[AskedInstitution]:
+    """Open the doors of a running institution in this process."""
+    tokens = IssuedTokens()
+    tokens.callers[ALL] = Principal(kind=PrincipalKind.USER, id="all", permissions=AnyPermission())
+    tokens.issue(NOTHING)
+    metrics, leaps = Metrics(running), Leaps()
+    rates = RequestRates(clock=leaps)
+
+    def door(name: str, authenticator: Authenticator) -> Door:
+        return Door(name=name, running=running, authenticator=authenticator, metrics=metrics, rates=rates)
+
+    apps = {
+        "public": public_app(door("public", PublicAuthenticator(tokens))),
+        "home": home_app(door("home", OwnerAuthenticator(tokens))),
+    }
+    yield AskedInstitution(running=running, tokens=tokens, leaps=leaps, rates=rates, apps=apps)
