@@ -7,7 +7,8 @@ permission cannot be written.
 from __future__ import annotations
 
 import functools
-from collections.abc import Callable, Coroutine, Sequence, Set
+from collections.abc import Callable, Coroutine, Sequence
+from collections.abc import Set as AbstractSet
 from typing import TYPE_CHECKING, Annotated, Any, Final, TypeVar, get_type_hints
 
 from fastapi import APIRouter, Depends, Query, Request, Response
@@ -144,7 +145,7 @@ def _answering(handler: Callable[..., Wire]) -> Callable[..., WireResponse]:
     return answer
 
 
-def _require_known(request: Request, names: Set[str]) -> None:
+def _require_known(request: Request, names: AbstractSet[str]) -> None:
     """Return if a route has every parameter that was sent: a misspelt filter is not ignored in silence."""
     unknown = sorted(set(request.query_params) - names)
     if unknown:
