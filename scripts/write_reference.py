@@ -68,6 +68,7 @@ def main() -> None:
 def pages() -> dict[str, str]:
     """Return file name to Markdown of every generated page."""
     from kind_reference import render_kinds
+    from role_reference import render_roles
 
     from shuiqiao.node.home.kinds import network_kinds
     from shuiqiao.standards.publication import load_catalogue
@@ -79,6 +80,7 @@ def pages() -> dict[str, str]:
         "cli.md": command_line_page(),
         "record-types.md": render_reference(load_catalogue()),
         "kinds.md": render_kinds(network_kinds()),
+        "roles.md": render_roles(),
         "modules.md": modules_page(),
     }
 

@@ -23,6 +23,7 @@ from shuiqiao.base.wire import Digest, MemberName, PublicKey, TimeMs
 from shuiqiao.ledger.model import BlockContext, Event, Kind, State, StateView, Transaction
 from shuiqiao.ledger.state.machine import NO_END_MS
 from shuiqiao.ledger.transactions.kinds import GATE_ROOM
+from shuiqiao.members import journal
 from shuiqiao.members.action import Action, Reinstate, Suspend, transaction_act, verify_action
 from shuiqiao.members.endpoint import MAX_ENDPOINT_CHARACTERS, PIN_BYTES, decode_endpoint
 from shuiqiao.members.epoch import put_epoch, read_epoch, with_signing_key
@@ -444,8 +445,9 @@ KINDS: tuple[Kind, ...] = (
         name=ROTATE_KEY, body=MemberRotateKeyBody, check=_check_rotate, apply=_apply_rotate, signers=_rotation_signers
     ),
     _kind(name=REGISTER_WITNESS, body=WitnessRegisterBody, check=_check_register, apply=_apply_register),
+    journal.KIND,
     _kind(name=ENDPOINT, body=MemberEndpointBody, check=_check_endpoint, apply=_apply_endpoint),
     _gate_kind(name=SUSPEND, body=MemberSuspendBody, check=_check_suspend, apply=_apply_suspend),
     _gate_kind(name=REINSTATE, body=MemberReinstateBody, check=_check_reinstate, apply=_apply_reinstate),
 )
-"""member.propose, .vote, .rotate_key, .endpoint, .suspend, .reinstate, witness.register."""
+"""member.propose, .vote, .rotate_key, .endpoint, .suspend, .reinstate, witness.register, journal.anchor."""

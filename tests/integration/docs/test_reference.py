@@ -28,7 +28,9 @@ def generated(script):
     return script.pages()
 
 
-@pytest.mark.parametrize("name", ["errors.md", "settings.md", "cli.md", "record-types.md", "kinds.md", "modules.md"])
+@pytest.mark.parametrize(
+    "name", ["errors.md", "settings.md", "cli.md", "record-types.md", "kinds.md", "roles.md", "modules.md"]
+)
 def test_the_committed_page_is_what_is_generated(generated, name):
     committed = (ROOT / "docs" / "reference" / name).read_text(encoding="utf-8")
     assert committed == generated[name]

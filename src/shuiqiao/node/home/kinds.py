@@ -1,7 +1,8 @@
 """Which kinds of transactions exist: the contracts of all rooms, collected once in a closed table.
 
-``members``: member.*, witness.register · ``vault``: anchor.* · ``consent``: consent.* · ``exchange``: access.* ·
-``lending``: application.submit, decision.record · ``oversight``: oversight.*; each in its room's ``contract.py``.
+``members``: member.*, witness.register, journal.anchor · ``vault``: anchor.* · ``consent``: consent.* · ``exchange``:
+access.* · ``lending``: application.submit, decision.record · ``oversight``: oversight.*; each in its room's
+``contract.py``.
 """
 
 from __future__ import annotations

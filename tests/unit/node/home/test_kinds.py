@@ -13,6 +13,7 @@ KINDS = {
     "member.vote": "members",
     "member.rotate_key": "members",
     "witness.register": "members",
+    "journal.anchor": "members",
     "member.endpoint": "members",
     "member.suspend": "gate",
     "member.reinstate": "gate",

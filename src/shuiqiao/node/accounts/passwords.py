@@ -1,0 +1,116 @@
+"""Hashes passwords (Argon2id, RFC 9106) and compares them, at the same cost whether a user is known or not.
+
+A stored hash says its parameters; one of weaker parameters than today's is made anew when its user logs in next. A
+password is compared in one Unicode form (NFKC), so that two keyboards write the same. At most a few are hashed at a
+time, for each takes tens of megabytes: whoever would wait longer than some seconds is told so.
+"""
+
+from __future__ import annotations
+
+import base64
+import threading
+import unicodedata
+from collections.abc import Generator
+from contextlib import contextmanager
+from typing import TYPE_CHECKING, Final
+
+from argon2 import PasswordHasher
+from argon2.exceptions import InvalidHashError, VerificationError, VerifyMismatchError
+
+from shuiqiao.base.errors import IntegrityError, InvalidInput, Unavailable
+from shuiqiao.crypto.keyfile import PassphraseCost
+
+if TYPE_CHECKING:
+    from shuiqiao.base.ids import Entropy
+
+PASSWORD_COST: Final = PassphraseCost(memory_kib=64 * 1024, passes=3, lanes=4)
+"""RFC 9106 section 4, second recommended option: 64 MiB, 3 passes, 4 lanes."""
+
+MIN_PASSWORD_CHARACTERS: Final = 12
+MAX_PASSWORD_CHARACTERS: Final = 128
+"""A password is typed or generated, not a document; longer ones would let a stranger make this machine work."""
+
+HASHED_AT_A_TIME: Final = 2
+MAX_WAIT_S: Final = 10.0
+
+_SALT_BYTES: Final = 16
+_HASH_BYTES: Final = 32
+
+
+class PasswordHashing:
+    """Passwords in, hashes out.
+
+    ::
+
+        hashing = PasswordHashing(entropy=system_entropy)
+        stored = hashing.hash("correct horse battery")
+        assert hashing.is_right(stored, "correct horse battery")
+    """
+
+    def __init__(self, *, entropy: Entropy, cost: PassphraseCost = PASSWORD_COST) -> None:
+        self._entropy = entropy
+        self._hasher = PasswordHasher(
+            time_cost=cost.passes,
+            memory_cost=cost.memory_kib,
+            parallelism=cost.lanes,
+            hash_len=_HASH_BYTES,
+            salt_len=_SALT_BYTES,
+        )
+        self._room = threading.BoundedSemaphore(HASHED_AT_A_TIME)
+        # The form of a hash of today's cost which no password is known to have.
+        salt, digest = (_unpadded(entropy(size)) for size in (_SALT_BYTES, _HASH_BYTES))
+        self._nobodys = f"$argon2id$v=19$m={cost.memory_kib},t={cost.passes},p={cost.lanes}${salt}${digest}"
+
+    def hash(self, password: str) -> str:
+        """Return what is kept of a new password; raises InvalidInput ``node.password_length``."""
+        text = _normalised(password)
+        if not MIN_PASSWORD_CHARACTERS <= len(text) <= MAX_PASSWORD_CHARACTERS:
+            raise InvalidInput(
+                "node.password_length",
+                f"a password of {len(text)} characters where {MIN_PASSWORD_CHARACTERS} to "
+                f"{MAX_PASSWORD_CHARACTERS} are needed",
+            )
+        with self._one_of_few():
+            return self._hasher.hash(text, salt=self._entropy(_SALT_BYTES))
+
+    def is_right(self, stored: str | None, password: str) -> bool:
+        """Tell whether a password is the one that was hashed. stored: None for a user who is not known.
+
+        Raises IntegrityError ``node.password_damaged``, Unavailable ``node.login_busy``.
+        """
+        text = _normalised(password[: 2 * MAX_PASSWORD_CHARACTERS])
+        with self._one_of_few():
+            try:
+                self._hasher.verify(stored or self._nobodys, text[: MAX_PASSWORD_CHARACTERS + 1])
+            except VerifyMismatchError:
+                return False
+            except (InvalidHashError, VerificationError) as error:
+                raise IntegrityError(
+                    "node.password_damaged", f"a stored password hash cannot be read: {error}"
+                ) from error
+        return stored is not None
+
+    def is_outdated(self, stored: str) -> bool:
+        """Tell whether a hash was made with other parameters than today's."""
+        return self._hasher.check_needs_rehash(stored)
+
+    @contextmanager
+    def _one_of_few(self) -> Generator[None]:
+        if not self._room.acquire(timeout=MAX_WAIT_S):
+            raise Unavailable(
+                "node.login_busy",
+                f"more than {HASHED_AT_A_TIME} passwords were being compared for {MAX_WAIT_S} s",
+                retry_after_s=MAX_WAIT_S,
+            )
+        try:
+            yield
+        finally:
+            self._room.release()
+
+
+def _normalised(password: str) -> str:
+    return unicodedata.normalize("NFKC", password)
+
+
+def _unpadded(data: bytes) -> str:
+    return base64.b64encode(data).rstrip(b"=").decode()

@@ -1,0 +1,89 @@
+"""Passwords are hashed with today's parameters, compared in one Unicode form, and cost the same for unknown users."""
+
+from __future__ import annotations
+
+import argon2
+import pytest
+
+from shuiqiao.base.errors import IntegrityError, InvalidInput
+from shuiqiao.base.ids import system_entropy
+from shuiqiao.crypto.keyfile import PassphraseCost
+from shuiqiao.node.accounts.passwords import PASSWORD_COST, PasswordHashing
+
+CHEAP = PassphraseCost(memory_kib=64, passes=1, lanes=1)
+CHEAPER = PassphraseCost(memory_kib=32, passes=1, lanes=1)
+PASSWORD = "correct horse battery"
+
+
+@pytest.fixture
+def hashing():
+    return PasswordHashing(entropy=system_entropy, cost=CHEAP)
+
+
+def test_the_cost_is_that_of_the_standard():
+    stored = PasswordHashing(entropy=system_entropy).hash(PASSWORD)
+    assert stored.startswith("$argon2id$v=19$m=65536,t=3,p=4$")
+    assert (PASSWORD_COST.memory_kib, PASSWORD_COST.passes, PASSWORD_COST.lanes) == (65_536, 3, 4)
+
+
+def test_the_right_password_and_no_other(hashing):
+    stored = hashing.hash(PASSWORD)
+    assert hashing.is_right(stored, PASSWORD)
+    for other in ("", PASSWORD + " ", PASSWORD[:-1], PASSWORD.upper()):
+        assert not hashing.is_right(stored, other)
+
+
+def test_two_hashes_of_one_password_differ(hashing):
+    assert hashing.hash(PASSWORD) != hashing.hash(PASSWORD)
+
+
+def test_two_ways_to_write_a_character_are_one_password(hashing):
+    stored = hashing.hash("Z\u00fcrich und Gen\u00e8ve")
+    assert hashing.is_right(stored, "Zu\u0308rich und Gene\u0300ve")
+
+
+@pytest.mark.parametrize("password", ["", "a" * 11, "a" * 129])
+def test_a_password_has_12_to_128_characters(hashing, password):
+    with pytest.raises(InvalidInput, match=r"^node\.password_length"):
+        hashing.hash(password)
+    assert hashing.is_right(hashing.hash("a" * 12), "a" * 12)
+    assert hashing.is_right(hashing.hash("a" * 128), "a" * 128)
+
+
+def test_what_is_longer_than_any_password_is_wrong_and_costs_no_more(hashing):
+    stored = hashing.hash("a" * 128)
+    for length in (129, 256, 1_000_000):
+        assert not hashing.is_right(stored, "a" * length)
+
+
+def test_an_unknown_user_costs_what_a_known_one_costs(hashing, monkeypatch):
+    verified = []
+
+    def counted(hashed, secret, kind):
+        verified.append((argon2.extract_parameters(hashed.decode()), len(secret)))
+        return verify(hashed, secret, kind)
+
+    verify = argon2.low_level.verify_secret
+    monkeypatch.setattr("argon2._password_hasher.verify_secret", counted)
+    assert not hashing.is_right(None, PASSWORD)
+    assert not hashing.is_right(hashing.hash("another password"), PASSWORD)
+    unknown, known = verified
+    assert unknown == known
+
+
+def test_nobody_has_the_password_of_an_unknown_user(hashing):
+    assert not hashing.is_right(None, "")
+    assert not hashing.is_right(None, PASSWORD)
+
+
+def test_a_hash_of_other_parameters_is_outdated(hashing):
+    stored = PasswordHashing(entropy=system_entropy, cost=CHEAPER).hash(PASSWORD)
+    assert hashing.is_right(stored, PASSWORD)
+    assert hashing.is_outdated(stored)
+    assert not hashing.is_outdated(hashing.hash(PASSWORD))
+
+
+@pytest.mark.parametrize("stored", ["nonsense", "$argon2id$v=19$m=64,t=1,p=1$AAAA"])
+def test_a_damaged_hash_is_told_and_is_no_wrong_password(hashing, stored):
+    with pytest.raises(IntegrityError, match=r"^node\.password_damaged"):
+        hashing.is_right(stored, PASSWORD)
