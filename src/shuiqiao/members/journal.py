@@ -85,5 +85,12 @@ def _apply_anchor(tx: Transaction, state: State, _ctx: BlockContext) -> Sequence
 
 
 KIND: Final = Kind(
-    name=JOURNAL_ANCHOR, room="members", version=1, body=JournalAnchorBody, check=_check_anchor, apply=_apply_anchor
+    name=JOURNAL_ANCHOR,
+    room="members",
+    version=1,
+    body=JournalAnchorBody,
+    check=_check_anchor,
+    apply=_apply_anchor,
+    governance=True,
 )
+"""Open while the network is frozen, too: what people do then is told like everything else."""

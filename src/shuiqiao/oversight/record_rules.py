@@ -49,7 +49,7 @@ TRANSFER_WORDS = frozenset(
 """
 
 INTEGER_MEANINGS = re.compile(
-    r"(.*_ms|count|depth|version|index|indexes|leaf|leaf_index|.*_index|.*_count|.*_days|size|height)"
+    r"(.*_ms|day|count|depth|version|index|indexes|leaf|leaf_index|.*_index|.*_count|.*_days|size|height)"
 )
 """What an integer in a body may mean: a moment, a number of records, a position. Nothing that adds up to wealth."""
 

@@ -10,7 +10,7 @@ import base64
 import re
 from typing import TYPE_CHECKING, Final
 
-from pyotp import TOTP
+from pyotp.totp import TOTP
 from pyotp.exceptions import OTPVerificationError
 
 from shuiqiao.base.clock import MS_PER_SECOND
