@@ -10,8 +10,8 @@ import base64
 import re
 from typing import TYPE_CHECKING, Final
 
-from pyotp.totp import TOTP
 from pyotp.exceptions import OTPVerificationError
+from pyotp.totp import TOTP
 
 from shuiqiao.base.clock import MS_PER_SECOND
 
