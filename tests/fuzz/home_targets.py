@@ -236,7 +236,7 @@ def read_plan(data: bytes) -> object:
 
 def databases() -> list[bytes]:
     path = FOLDER / "seed.db"
-    engine = open_database(path, metadatas=[metadata])
+    engine = open_database(path)
     with engine.begin() as connection:
         for table in metadata.sorted_tables:
             connection.execute(select(table)).all()
@@ -251,7 +251,7 @@ def read_database(data: bytes) -> object:
     path = written(data, "shuiqiao.db")
     for suffix in ("-wal", "-shm", "-journal"):
         Path(f"{path}{suffix}").unlink(missing_ok=True)
-    engine = open_database(path, metadatas=[metadata])
+    engine = open_database(path)
     try:
         with engine.begin() as connection:
             return [connection.execute(select(table)).all() for table in metadata.sorted_tables]

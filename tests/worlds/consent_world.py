@@ -11,7 +11,7 @@ from sqlalchemy import create_engine, event
 
 from counted_work import require_all_counted
 from shuiqiao.base.clock import MS_PER_DAY, ManualClock
-from shuiqiao.base.ids import MemberId, OwnedId, Uscc
+from shuiqiao.base.ids import MemberId, OwnedId, Uscc, system_entropy
 from shuiqiao.consent import contract as consent_contract
 from shuiqiao.consent import store as consent_store
 from shuiqiao.consent.enterprise import ConsentTerms, Enterprise, EnterpriseKeys
@@ -24,6 +24,8 @@ from shuiqiao.consent.model import (
     Purpose,
 )
 from shuiqiao.consent.service import ConsentFile, ConsentService, find_grant
+from shuiqiao.crypto.column_cipher import ColumnCipher
+from shuiqiao.crypto.model import SuiteName
 from shuiqiao.crypto.suites import get_suite
 from shuiqiao.exchange import contract as exchange_contract
 from shuiqiao.exchange import store as exchange_store
@@ -70,6 +72,11 @@ def seeded_entropy(suite: Any, label: str) -> Callable[[int], bytes]:
     return draw
 
 
+def a_cipher(suite_name: str = "intl") -> ColumnCipher:
+    """What encrypts the columns of a test's database."""
+    return ColumnCipher(lambda: bytes(range(32)), suite=SuiteName(suite_name), entropy=system_entropy)
+
+
 class ConsentWorld:
     """The parties and what they hold; ``close`` when done."""
 
@@ -95,6 +102,7 @@ class ConsentWorld:
             operator_key=self.signing[BUREAU],
             settings=EmbeddedSettings(is_clock_confirmed=True),
         )
+        self.cipher = a_cipher(suite_name)
         self.submitters = {name: self._submitter(name) for name in ROLES}
         self.databases = {name: self._database(folder / f"{name}.db") for name in ROLES}
         self.consents = self._consents()
@@ -136,7 +144,7 @@ class ConsentWorld:
     def _consents(self) -> ConsentService:
         return ConsentService(
             submitter=self.submitters[BUREAU],
-            store=consent_store.ConsentStore(self.databases[BUREAU]),
+            store=consent_store.ConsentStore(self.databases[BUREAU], cipher=self.cipher),
             suite=self.suite,
             catalogue=self.catalogue,
         )
@@ -144,7 +152,7 @@ class ConsentWorld:
     def _file(self, member: MemberId) -> ConsentFile:
         return ConsentFile(
             submitter=self.submitters[member],
-            store=consent_store.ConsentStore(self.databases[member]),
+            store=consent_store.ConsentStore(self.databases[member], cipher=self.cipher),
             suite=self.suite,
         )
 

@@ -63,9 +63,11 @@ class ExchangeWorld(consent_world.ConsentWorld):
                 "registration": self._registrations(),
             }
         )
-        self.provider_store = ProviderStore(self.databases[BUREAU])
+        self.provider_store = ProviderStore(self.databases[BUREAU], cipher=self.cipher)
         self.provider = self.provider_with(self.vault)
-        self.recipient_stores = {name: RecipientStore(self.databases[name]) for name in (BANK_A, BANK_B)}
+        self.recipient_stores = {
+            name: RecipientStore(self.databases[name], cipher=self.cipher) for name in (BANK_A, BANK_B)
+        }
         self.banks = {name: self.recipient(name) for name in (BANK_A, BANK_B)}
 
     def open_vault(self, folder: Path) -> Vault:

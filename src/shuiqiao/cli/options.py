@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from shuiqiao.base.environment import HOME_VARIABLE
+from shuiqiao.cli.output import progress_on_stderr
 
 if TYPE_CHECKING:
     from shuiqiao.node.home_reader import HomeReader
@@ -58,7 +59,8 @@ def open_home(folder: Path, *, passphrase: bytes | None = None) -> Institution:
 
     home = HomeFolder(folder)
     require_not_served(home)
-    return Institution.open(home, passphrase=passphrase, needs_node=True)
+    with progress_on_stderr() as progress:
+        return Institution.open(home, passphrase=passphrase, needs_node=True, progress=progress)
 
 
 def read_home(folder: Path) -> AbstractContextManager[HomeReader]:

@@ -1,7 +1,7 @@
 """The tables of consent: who is enrolled at this bureau, and the artefacts this institution was handed.
 
-They hold taxpayer numbers in clear: they are one institution's own database, never the ledger. Durability is the
-injected engine's matter.
+They are one institution's own database, never the ledger. Taxpayers, their keys and checks, and artefacts are encrypted
+columns; a taxpayer is found by a keyed tag. Durability is the injected engine's matter.
 """
 
 from __future__ import annotations
@@ -14,6 +14,7 @@ from sqlalchemy import (
     Engine,
     LargeBinary,
     MetaData,
+    RowMapping,
     String,
     Table,
     bindparam,
@@ -27,36 +28,47 @@ from sqlalchemy.exc import IntegrityError as AlreadyThere
 from shuiqiao.base.errors import Conflict
 from shuiqiao.base.ids import OWNED_ID_CHARS, OwnedId
 from shuiqiao.consent.model import IdentityCheck
+from shuiqiao.crypto.column_cipher import LOOKUP_TAG_BYTES, ColumnCipher, EncryptedColumns
 
 metadata = MetaData()
 
 _enrolment = Table(
     "consent_enrolment",
     metadata,
-    Column("taxpayer", String(32), primary_key=True),
+    Column("taxpayer_tag", LargeBinary(LOOKUP_TAG_BYTES), primary_key=True),
+    Column("taxpayer", LargeBinary, nullable=False),
     Column("enrolment_key", LargeBinary, nullable=False),
-    Column("identity_reference", String(64), nullable=False),
-    Column("identity_checked_ms", BigInteger, nullable=False),
+    Column("identity_reference", LargeBinary, nullable=False),
+    Column("identity_checked_ms", LargeBinary, nullable=False),
+)
+_ENROLMENT_SECRETS = EncryptedColumns(
+    table="consent_enrolment",
+    key="taxpayer_tag",
+    columns={"taxpayer": str, "enrolment_key": bytes, "identity_reference": str, "identity_checked_ms": int},
 )
 
 _artefact = Table(
     "consent_artefact",
     metadata,
     Column("consent", String(OWNED_ID_CHARS), primary_key=True),
-    Column("taxpayer", String(32), nullable=False, index=True),
+    Column("taxpayer_tag", LargeBinary(LOOKUP_TAG_BYTES), nullable=False, index=True),
+    Column("taxpayer", LargeBinary, nullable=False),
     Column("raw", LargeBinary, nullable=False),
     Column("endorsement", LargeBinary),
     Column("received_ms", BigInteger, nullable=False),
     Column("granted_index", BigInteger),
 )
+_ARTEFACT_SECRETS = EncryptedColumns(
+    table="consent_artefact", key="consent", columns={"taxpayer": str, "raw": bytes, "endorsement": bytes}
+)
 
 # Statements are built once: SQLAlchemy then finds each one's compiled text without walking it again.
-_ENROLMENT = select(_enrolment).where(_enrolment.c.taxpayer == bindparam("of_taxpayer"))
+_ENROLMENT = select(_enrolment).where(_enrolment.c.taxpayer_tag == bindparam("of_tag"))
 _ADD_ENROLMENT = insert(_enrolment)
-_REMOVE_ENROLMENT = delete(_enrolment).where(_enrolment.c.taxpayer == bindparam("of_taxpayer"))
+_REMOVE_ENROLMENT = delete(_enrolment).where(_enrolment.c.taxpayer_tag == bindparam("of_tag"))
 _ARTEFACT = select(_artefact).where(_artefact.c.consent == bindparam("of_consent"))
 _ARTEFACTS_OF = (
-    select(_artefact).where(_artefact.c.taxpayer == bindparam("of_taxpayer")).order_by(_artefact.c.received_ms)
+    select(_artefact).where(_artefact.c.taxpayer_tag == bindparam("of_tag")).order_by(_artefact.c.received_ms)
 )
 _ADD_ARTEFACT = insert(_artefact)
 _MARK_GRANTED = (
@@ -90,40 +102,45 @@ class StoredArtefact:
 class ConsentStore:
     """One institution's enrolments and artefacts."""
 
-    def __init__(self, engine: Engine) -> None:
+    def __init__(self, engine: Engine, *, cipher: ColumnCipher) -> None:
         self._engine = engine
+        self._cipher = cipher
 
     def save_enrolment(self, enrolment: Enrolment) -> None:
         """Keep a taxpayer's enrolment, replacing the one before."""
+        plain = {
+            "taxpayer_tag": self._cipher.tag(enrolment.taxpayer),
+            "taxpayer": enrolment.taxpayer,
+            "enrolment_key": enrolment.enrolment_key,
+            "identity_reference": enrolment.identity_check.reference,
+            "identity_checked_ms": enrolment.identity_check.checked_ms,
+        }
+        row = self._cipher.encrypt_row(_ENROLMENT_SECRETS, plain)
         with self._engine.begin() as connection:
-            connection.execute(_REMOVE_ENROLMENT, {"of_taxpayer": enrolment.taxpayer})
-            connection.execute(
-                _ADD_ENROLMENT,
-                {
-                    "taxpayer": enrolment.taxpayer,
-                    "enrolment_key": enrolment.enrolment_key,
-                    "identity_reference": enrolment.identity_check.reference,
-                    "identity_checked_ms": enrolment.identity_check.checked_ms,
-                },
-            )
+            connection.execute(_REMOVE_ENROLMENT, {"of_tag": row["taxpayer_tag"]})
+            connection.execute(_ADD_ENROLMENT, row)
 
     def enrolment(self, taxpayer: str) -> Enrolment | None:
-        """Return a taxpayer's enrolment, or None."""
+        """Return a taxpayer's enrolment, or None; raises IntegrityError ``crypto.column_damaged``."""
         with self._engine.connect() as connection:
-            row = connection.execute(_ENROLMENT, {"of_taxpayer": taxpayer}).first()
+            row = connection.execute(_ENROLMENT, {"of_tag": self._cipher.tag(taxpayer)}).mappings().first()
         if row is None:
             return None
-        check = IdentityCheck(reference=row.identity_reference, checked_ms=row.identity_checked_ms)
-        return Enrolment(taxpayer=row.taxpayer, enrolment_key=row.enrolment_key, identity_check=check)
+        found = self._cipher.decrypt_row(_ENROLMENT_SECRETS, dict(row))
+        check = IdentityCheck(reference=found["identity_reference"], checked_ms=found["identity_checked_ms"])
+        return Enrolment(taxpayer=found["taxpayer"], enrolment_key=found["enrolment_key"], identity_check=check)
 
     def save_artefact(self, artefact: StoredArtefact) -> None:
         """Keep an artefact; the same bytes again change nothing, from whichever thread or process they come.
 
         Raises Conflict ``consent.artefact_differs`` for other bytes under the same consent id.
         """
+        plain = {name: getattr(artefact, name) for name in StoredArtefact.__slots__}
+        plain["taxpayer_tag"] = self._cipher.tag(artefact.taxpayer)
+        row = self._cipher.encrypt_row(_ARTEFACT_SECRETS, plain)
         try:
             with self._engine.begin() as connection:
-                connection.execute(_ADD_ARTEFACT, {name: getattr(artefact, name) for name in StoredArtefact.__slots__})
+                connection.execute(_ADD_ARTEFACT, row)
         except AlreadyThere as error:
             found = self.artefact(artefact.consent)
             if found is None or found.raw != artefact.raw:
@@ -138,13 +155,17 @@ class ConsentStore:
             connection.execute(_MARK_GRANTED, {"of_consent": consent, "index": index})
 
     def artefact(self, consent: OwnedId) -> StoredArtefact | None:
-        """Return the artefact of a consent, or None."""
+        """Return the artefact of a consent, or None; raises IntegrityError ``crypto.column_damaged``."""
         with self._engine.connect() as connection:
             row = connection.execute(_ARTEFACT, {"of_consent": consent}).mappings().first()
-        return None if row is None else StoredArtefact(**row)
+        return None if row is None else self._stored(row)
 
     def artefacts_of(self, taxpayer: str) -> list[StoredArtefact]:
         """Return a taxpayer's artefacts, oldest first."""
         with self._engine.connect() as connection:
-            rows = connection.execute(_ARTEFACTS_OF, {"of_taxpayer": taxpayer}).mappings()
-            return [StoredArtefact(**row) for row in rows]
+            rows = connection.execute(_ARTEFACTS_OF, {"of_tag": self._cipher.tag(taxpayer)}).mappings()
+            return [self._stored(row) for row in rows]
+
+    def _stored(self, row: RowMapping) -> StoredArtefact:
+        found = self._cipher.decrypt_row(_ARTEFACT_SECRETS, dict(row))
+        return StoredArtefact(**{name: found[name] for name in StoredArtefact.__slots__})

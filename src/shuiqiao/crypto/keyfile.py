@@ -31,7 +31,7 @@ from shuiqiao.base.files import open_regular
 from shuiqiao.base.ids import Entropy
 from shuiqiao.crypto.kdf import SEED_BYTES, verify_hash_present, verify_seed
 from shuiqiao.crypto.model import SUITE_HASHES, SuiteName
-from shuiqiao.crypto.sealing import AES_256_GCM, NONCE_BYTES, SM4_GCM, TAG_BYTES, AuthenticatedCipher
+from shuiqiao.crypto.sealing import NONCE_BYTES, SUITE_CIPHERS, TAG_BYTES, AuthenticatedCipher
 
 MAX_FILE_BYTES = 4096
 """In bytes: a key file takes about 500."""
@@ -50,7 +50,6 @@ _MIN_MEMORY_KIB_PER_LANE = 8
 _FORMAT = "shuiqiao-key"
 _VERSION = 1
 _PURPOSE = re.compile(r"[a-z][a-z0-9-]{0,31}")
-_CIPHERS: Final = {SuiteName.INTL: AES_256_GCM, SuiteName.GM: SM4_GCM}
 
 
 def _hex_pattern(size: int) -> str:
@@ -142,7 +141,7 @@ def load_key_file(path: Path, *, passphrase: bytes) -> KeyFile:
     fields, sealed_fields = _parse(_read(path), path=path)
     cost = fields.argon2id.cost
     _verify_cost(cost)
-    cipher = _CIPHERS[fields.suite]
+    cipher = SUITE_CIPHERS[fields.suite]
     key = _passphrase_key(passphrase, salt=bytes.fromhex(fields.argon2id.salt), cost=cost, cipher=cipher)
     try:
         seed = cipher.decrypt(
@@ -160,10 +159,17 @@ def load_key_file(path: Path, *, passphrase: bytes) -> KeyFile:
     return KeyFile(seed=seed, suite=fields.suite, purpose=fields.purpose)
 
 
+def load_cost(path: Path) -> PassphraseCost:
+    """Return what a guess at the passphrase of a key file costs; raises as ``load_key_file``, and needs none."""
+    fields, _ = _parse(_read(path), path=path)
+    _verify_cost(fields.argon2id.cost)
+    return fields.argon2id.cost
+
+
 def _encrypt(
     seed: bytes, *, suite: SuiteName, purpose: str, passphrase: bytes, entropy: Entropy, cost: PassphraseCost
 ) -> bytes:
-    cipher = _CIPHERS[suite]
+    cipher = SUITE_CIPHERS[suite]
     salt, nonce = entropy(SALT_BYTES), entropy(NONCE_BYTES)
     fields: dict[str, Any] = {
         "argon2id": {"lanes": cost.lanes, "memory_kib": cost.memory_kib, "passes": cost.passes, "salt": salt.hex()},
@@ -213,7 +219,7 @@ def _parse(data: bytes, *, path: Path) -> tuple[_Fields, dict[str, Any]]:
         fields = typed(raw, _Fields)
     except msgspec.ValidationError as error:
         raise _damaged(path, str(error)) from error
-    if fields.version != _VERSION or fields.cipher != _CIPHERS[fields.suite].name:
+    if fields.version != _VERSION or fields.cipher != SUITE_CIPHERS[fields.suite].name:
         raise _damaged(path, f"version {fields.version} of suite {fields.suite} has no cipher {fields.cipher[:20]!r}")
     del rest["ciphertext"]
     return fields, rest

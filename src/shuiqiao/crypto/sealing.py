@@ -18,12 +18,14 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
+from typing import Final
 
 from cryptography.exceptions import InvalidTag
 from cryptography.hazmat.primitives.ciphers import Cipher, algorithms, modes
 
 from shuiqiao.base.errors import IntegrityError, InvalidInput
 from shuiqiao.base.ids import system_entropy
+from shuiqiao.crypto.model import SuiteName
 
 NONCE_BYTES = 12
 TAG_BYTES = 16
@@ -56,6 +58,9 @@ class AuthenticatedCipher:
 
 AES_256_GCM = AuthenticatedCipher(name="aes-256-gcm", key_bytes=32, algorithm=algorithms.AES)
 SM4_GCM = AuthenticatedCipher(name="sm4-gcm", key_bytes=16, algorithm=algorithms.SM4)
+
+SUITE_CIPHERS: Final = {SuiteName.INTL: AES_256_GCM, SuiteName.GM: SM4_GCM}
+"""The cipher of each suite, for what is encrypted under a key that is there already."""
 
 MAX_PLAINTEXT_BYTES = 64 * 1024 * 1024
 """In bytes: about 100,000 invoices with their proofs. A message is held in memory as a whole, several times over."""

@@ -1,6 +1,8 @@
 """The tables of the exchange: what a provider was asked and answered, what a bank received and when it must go.
 
-They are one institution's own database and hold taxpayer numbers in clear. Durability is the injected engine's matter.
+They are one institution's own database. Taxpayers, how many records an answer held and which, and what a bank received
+are encrypted columns; a taxpayer is found by a keyed tag. A kept answer is sealed to its bank already. Durability is
+the injected engine's matter.
 Each try to answer a request has a random number, its *attempt* [EXCHANGE-22]. A later try takes the row of an
 earlier one that has made no answer yet, whether that one died or is slow. The try that lost the row keeps and delivers
 nothing.
@@ -38,6 +40,7 @@ from sqlalchemy.exc import IntegrityError as AlreadyThere
 from shuiqiao.base.encoding import decode_json, encode_json
 from shuiqiao.base.errors import Unavailable
 from shuiqiao.base.ids import OWNED_ID_CHARS, OwnedId
+from shuiqiao.crypto.column_cipher import LOOKUP_TAG_BYTES, VALUE_OVERHEAD_BYTES, EncryptedColumns
 from shuiqiao.exchange.ceilings import PastAnswer
 from shuiqiao.exchange.model import AnswerStatus
 
@@ -46,6 +49,8 @@ if TYPE_CHECKING:
     from datetime import date
 
     from sqlalchemy import Connection, Engine, RowMapping, Update
+
+    from shuiqiao.crypto.column_cipher import ColumnCipher
 
 metadata = MetaData()
 
@@ -57,7 +62,8 @@ _asked = Table(
     metadata,
     Column("request", String(OWNED_ID_CHARS), primary_key=True),
     Column("consent", String(OWNED_ID_CHARS), nullable=False, index=True),
-    Column("taxpayer", String(32), index=True),
+    Column("taxpayer_tag", LargeBinary(LOOKUP_TAG_BYTES), index=True),
+    Column("taxpayer", LargeBinary),
     Column("recipient", String(32), nullable=False),
     Column("purpose", String(32), nullable=False),
     Column("period_from", Date, nullable=False),
@@ -73,6 +79,9 @@ _asked = Table(
     Column("answer", LargeBinary),
     Column("answer_digest", LargeBinary(32)),
     Column("manifest_digest", LargeBinary(32)),
+)
+_ASKED_SECRETS = EncryptedColumns(
+    table="exchange_asked", key="request", columns={"taxpayer": str, "counts": bytes, "leaves": bytes}
 )
 _ANSWER_COLUMNS = ("counts", "leaves", "answer", "answer_digest", "manifest_digest")
 _HAS_ANSWER = _asked.c.answer.is_not(None)
@@ -93,11 +102,16 @@ _received = Table(
     metadata,
     Column("request", LargeBinary(16), primary_key=True),
     Column("consent", String(OWNED_ID_CHARS), nullable=False, index=True),
-    Column("taxpayer", String(32), nullable=False, index=True),
+    Column("taxpayer_tag", LargeBinary(LOOKUP_TAG_BYTES), nullable=False, index=True),
+    Column("taxpayer", LargeBinary, nullable=False),
     Column("manifest", LargeBinary, nullable=False),
     Column("disclosure", LargeBinary, nullable=False),
     Column("received_ms", BigInteger, nullable=False),
     Column("erase_after_ms", BigInteger, nullable=False, index=True),
+)
+
+_RECEIVED_SECRETS = EncryptedColumns(
+    table="exchange_received", key="request", columns={"taxpayer": str, "manifest": bytes, "disclosure": bytes}
 )
 
 _erasure = Table(
@@ -114,7 +128,7 @@ _erasure = Table(
 _IS_ASKED = _asked.c.request == bindparam("of_request")
 _ASKED = select(_asked).where(_IS_ASKED)
 _ASKED_OF = (
-    select(_asked).where(_asked.c.taxpayer == bindparam("of_taxpayer")).order_by(_asked.c.asked_ms, _asked.c.request)
+    select(_asked).where(_asked.c.taxpayer_tag == bindparam("of_tag")).order_by(_asked.c.asked_ms, _asked.c.request)
 )
 _ADD_ASKED = insert(_asked)
 _IS_MINE = _asked.c.attempt == bindparam("of_attempt")
@@ -143,7 +157,7 @@ _DELIVERED = (
 )
 _KEPT_ANSWERS = select(_asked.c.request).where(_HAS_ANSWER)
 _PAST_ANSWERS = select(_asked.c.consent, _asked.c.answered_ms, _asked.c.period_from, _asked.c.period_to).where(
-    _asked.c.taxpayer == bindparam("of_taxpayer"),
+    _asked.c.taxpayer_tag == bindparam("of_tag"),
     _asked.c.recipient == bindparam("of_recipient"),
     _asked.c.purpose == bindparam("of_purpose"),
     _asked.c.request != bindparam("but_request"),
@@ -165,7 +179,7 @@ _RECEIVED_ALL = (
     .where(_received.c.erase_after_ms > bindparam("after_ms"))
     .order_by(_received.c.received_ms, _received.c.request)
 )
-_RECEIVED_OF = _RECEIVED_ALL.where(_received.c.taxpayer == bindparam("of_taxpayer"))
+_RECEIVED_OF = _RECEIVED_ALL.where(_received.c.taxpayer_tag == bindparam("of_tag"))
 _IS_DUE = _received.c.erase_after_ms <= bindparam("now_ms")
 _ANY_DUE = select(_received.c.request).where(_IS_DUE).limit(1)
 _REMOVE_DUE = (
@@ -175,7 +189,9 @@ _REMOVE_DUE = (
         _received.c.request,
         _received.c.consent,
         _received.c.received_ms,
-        (func.length(_received.c.manifest) + func.length(_received.c.disclosure)).label("bytes"),
+        (func.length(_received.c.manifest) + func.length(_received.c.disclosure) - 2 * VALUE_OVERHEAD_BYTES).label(
+            "bytes"
+        ),
     )
 )
 _ERASED_ID = select(_erasure.c.request).where(_erasure.c.request == bindparam("of_request"))
@@ -249,19 +265,21 @@ class ErasureRow:
 class ProviderStore:
     """What a provider was asked, and what it answered."""
 
-    def __init__(self, engine: Engine) -> None:
+    def __init__(self, engine: Engine, *, cipher: ColumnCipher) -> None:
         self._engine = engine
+        self._cipher = cipher
 
     def asked(self, request: OwnedId) -> AskedRow | None:
         """Return a request, or None."""
         with self._engine.connect() as connection:
             row = connection.execute(_ASKED, {"of_request": request}).mappings().first()
-        return None if row is None else _asked_row(row)
+        return None if row is None else self._row(row)
 
     def asked_of(self, taxpayer: str) -> list[AskedRow]:
         """Return every request on a taxpayer's data, oldest first."""
         with self._engine.connect() as connection:
-            return [_asked_row(row) for row in connection.execute(_ASKED_OF, {"of_taxpayer": taxpayer}).mappings()]
+            rows = connection.execute(_ASKED_OF, {"of_tag": self._cipher.tag(taxpayer)}).mappings()
+            return [self._row(row) for row in rows]
 
     def reserve(self, row: AskedRow, *, since_ms: int, verify: Callable[[Sequence[PastAnswer]], None]) -> None:
         """Take a place for an answer, if what was answered before allows one more: judged and taken as one act.
@@ -271,17 +289,18 @@ class ProviderStore:
         at the same request that has kept no answer loses its place to this one; raises Unavailable
         ``exchange.request_in_progress`` where one has.
         """
+        values = self._values(row)
         with self._engine.begin() as connection:
             if connection.dialect.name == "postgresql":
                 connection.execute(_LOCK_ASKED)
             # SQLite has one writer at a time, and this makes it this one, before anything is counted.
             connection.execute(_TAKE_UNANSWERED, {"of_request": row.request})
-            _add(connection, row)
-            verify(_past_answers(connection, row, since_ms=since_ms))
+            _add(connection, values)
+            verify(self._past_answers(connection, row, since_ms=since_ms))
 
     def keep_answer(self, row: AskedRow) -> None:
         """Keep the answer of the attempt that has the place; raises ``exchange.request_in_progress`` for another."""
-        values = _values(row)
+        values = self._values(row)
         self._change(row, _KEEP_ANSWER, {f"new_{name}": values[name] for name in _ANSWER_COLUMNS})
 
     def mark_delivered(self, row: AskedRow) -> None:
@@ -294,11 +313,12 @@ class ProviderStore:
         attempt: of the row to refuse; one that made no answer gives way. Raises Unavailable
         ``exchange.request_in_progress`` where another attempt keeps an answer, or one was delivered.
         """
+        values = self._values(row)
         with self._engine.begin() as connection:
             if connection.dialect.name == "postgresql":
                 connection.execute(_LOCK_ASKED)
             connection.execute(_TAKE_TO_REFUSE, {"of_request": row.request, "of_attempt": attempt})
-            _add(connection, row)
+            _add(connection, values)
 
     def release(self, row: AskedRow) -> None:
         """Give back the place that an attempt took, because no answer was made."""
@@ -320,19 +340,44 @@ class ProviderStore:
         """Yield every request whose answer was delivered, oldest first, a few at a time."""
         with self._engine.connect() as connection:
             for row in connection.execution_options(yield_per=_ROWS_AT_ONCE).execute(_DELIVERED).mappings():
-                yield _asked_row(row)
+                yield self._row(row)
 
     def drop_answer(self, request: OwnedId) -> None:
         """Destroy the kept bytes of a sealed answer."""
         with self._engine.begin() as connection:
             connection.execute(_DROP_ANSWER, {"of_request": request})
 
+    def _past_answers(self, connection: Connection, row: AskedRow, *, since_ms: int) -> list[PastAnswer]:
+        wanted = {
+            "of_tag": self._tag(row),
+            "of_recipient": row.recipient,
+            "of_purpose": row.purpose,
+            "but_request": row.request,
+            "since_ms": since_ms,
+        }
+        return [PastAnswer(**found) for found in connection.execute(_PAST_ANSWERS, wanted).mappings()]
+
+    def _tag(self, row: AskedRow) -> bytes | None:
+        return None if row.taxpayer is None else self._cipher.tag(row.taxpayer)
+
+    def _values(self, row: AskedRow) -> dict[str, Any]:
+        values = asdict(row) | {"outcome": str(row.outcome), "counts": encode_json(dict(row.counts))}
+        return self._cipher.encrypt_row(_ASKED_SECRETS, values | {"taxpayer_tag": self._tag(row)})
+
+    def _row(self, row: RowMapping) -> AskedRow:
+        found = self._cipher.decrypt_row(_ASKED_SECRETS, dict(row))
+        del found["taxpayer_tag"]
+        found["outcome"] = AnswerStatus(found["outcome"])
+        found["counts"] = decode_json(found["counts"], max_bytes=_MAX_COUNTS_BYTES)
+        return AskedRow(**found)
+
 
 class RecipientStore:
     """What a bank asked and received."""
 
-    def __init__(self, engine: Engine) -> None:
+    def __init__(self, engine: Engine, *, cipher: ColumnCipher) -> None:
         self._engine = engine
+        self._cipher = cipher
         self._flushing = threading.Lock()
         self._has_flushed = False
 
@@ -363,26 +408,33 @@ class RecipientStore:
 
     def save_received(self, row: ReceivedRow) -> None:
         """Keep an answer; one that is kept already stays as it is, its data life with it."""
+        plain = asdict(row) | {"taxpayer_tag": self._cipher.tag(row.taxpayer)}
+        values = self._cipher.encrypt_row(_RECEIVED_SECRETS, plain)
         with suppress(AlreadyThere), self._engine.begin() as connection:
-            connection.execute(_ADD_RECEIVED, asdict(row))
+            connection.execute(_ADD_RECEIVED, values)
 
     def received(self, request: bytes) -> ReceivedRow | None:
         """Return an answer, or None when it never came or was erased."""
         with self._engine.connect() as connection:
             row = connection.execute(_RECEIVED, {"of_request": request}).mappings().first()
-        return None if row is None else ReceivedRow(**row)
+        return None if row is None else self._received(dict(row))
 
     def all_received(self, *, after_ms: int, taxpayer: str | None = None) -> Iterator[tuple[bytes, ReceivedRow]]:
         """Yield (request message, answer) of every kept answer whose life ends after a moment, oldest first.
 
         Of one taxpayer or of all. They come one at a time: each may be large.
         """
-        scope = {} if taxpayer is None else {"of_taxpayer": taxpayer}
+        scope = {} if taxpayer is None else {"of_tag": self._cipher.tag(taxpayer)}
         wanted = _RECEIVED_ALL if taxpayer is None else _RECEIVED_OF, {"after_ms": after_ms, **scope}
         with self._engine.connect() as connection:
             for row in connection.execution_options(yield_per=1).execute(*wanted).mappings():
                 fields = dict(row)
-                yield fields.pop("message"), ReceivedRow(**fields)
+                yield fields.pop("message"), self._received(fields)
+
+    def _received(self, row: Mapping[str, Any]) -> ReceivedRow:
+        found = self._cipher.decrypt_row(_RECEIVED_SECRETS, row)
+        del found["taxpayer_tag"]
+        return ReceivedRow(**found)
 
     def erase_due(self, *, now_ms: int) -> list[ErasureRow]:
         """Destroy every answer whose data life has ended, and return what was destroyed.
@@ -435,31 +487,10 @@ class RecipientStore:
         return not is_busy
 
 
-def _past_answers(connection: Connection, row: AskedRow, *, since_ms: int) -> list[PastAnswer]:
-    wanted = {
-        "of_taxpayer": row.taxpayer,
-        "of_recipient": row.recipient,
-        "of_purpose": row.purpose,
-        "but_request": row.request,
-        "since_ms": since_ms,
-    }
-    return [PastAnswer(**found) for found in connection.execute(_PAST_ANSWERS, wanted).mappings()]
-
-
-def _add(connection: Connection, row: AskedRow) -> None:
-    if connection.execute(_ASKED, {"of_request": row.request}).first() is not None:
-        raise request_in_progress(row.request)
-    connection.execute(_ADD_ASKED, _values(row))
-
-
-def _values(row: AskedRow) -> dict[str, Any]:
-    return asdict(row) | {"outcome": str(row.outcome), "counts": encode_json(dict(row.counts))}
-
-
-def _asked_row(row: RowMapping) -> AskedRow:
-    counts = decode_json(row["counts"], max_bytes=_MAX_COUNTS_BYTES)
-    values: dict[str, Any] = {**row, "outcome": AnswerStatus(row["outcome"]), "counts": counts}
-    return AskedRow(**values)
+def _add(connection: Connection, values: Mapping[str, Any]) -> None:
+    if connection.execute(_ASKED, {"of_request": values["request"]}).first() is not None:
+        raise request_in_progress(OwnedId(values["request"]))
+    connection.execute(_ADD_ASKED, values)
 
 
 def request_in_progress(request: OwnedId) -> Unavailable:

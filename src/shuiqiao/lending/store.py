@@ -1,4 +1,8 @@
-"""Applications, decisions and sealed openings of one institution, in its database."""
+"""Applications, decisions and sealed openings of one institution, in its database.
+
+Who applied for how much, what was granted and why, and the salts that open what the ledger commits to, are encrypted
+columns; sealed openings are the regulator's to open already.
+"""
 
 from __future__ import annotations
 
@@ -13,7 +17,6 @@ from sqlalchemy import (
     MetaData,
     String,
     Table,
-    Text,
     bindparam,
     delete,
     insert,
@@ -25,6 +28,7 @@ from sqlalchemy.exc import IntegrityError as AlreadyThere
 from shuiqiao.base.encoding import encode_json
 from shuiqiao.base.errors import Conflict
 from shuiqiao.base.ids import OWNED_ID_CHARS, OwnedId, owned_id
+from shuiqiao.crypto.column_cipher import ColumnCipher, EncryptedColumns
 from shuiqiao.lending.model import Application, Decision
 
 metadata = MetaData()
@@ -34,12 +38,15 @@ _applications = Table(
     metadata,
     Column("application", LargeBinary(16), primary_key=True),
     Column("product", String(32), nullable=False),
-    Column("taxpayer", String(32), nullable=False),
+    Column("taxpayer", LargeBinary, nullable=False),
     Column("consent", String(OWNED_ID_CHARS), nullable=False),
-    Column("amount_fen", BigInteger, nullable=False),
-    Column("salt", LargeBinary(32), nullable=False),
+    Column("amount_fen", LargeBinary, nullable=False),
+    Column("salt", LargeBinary, nullable=False),
     Column("submitted_ms", BigInteger, nullable=False),
     Column("status", String(16), nullable=False),
+)
+_APPLICATION_SECRETS = EncryptedColumns(
+    table="lending_application", key="application", columns={"taxpayer": str, "amount_fen": int, "salt": bytes}
 )
 
 _decisions = Table(
@@ -47,11 +54,16 @@ _decisions = Table(
     metadata,
     Column("application", LargeBinary(16), primary_key=True),
     Column("outcome", String(16), nullable=False),
-    Column("limit_fen", BigInteger, nullable=False),
-    Column("annual_rate", String(16)),
-    Column("explanation", Text, nullable=False),
-    Column("reasons_salt", LargeBinary(32), nullable=False),
+    Column("limit_fen", LargeBinary, nullable=False),
+    Column("annual_rate", LargeBinary),
+    Column("explanation", LargeBinary, nullable=False),
+    Column("reasons_salt", LargeBinary, nullable=False),
     Column("sealed_opening", LargeBinary, nullable=False),
+)
+_DECISION_SECRETS = EncryptedColumns(
+    table="lending_decision",
+    key="application",
+    columns={"limit_fen": int, "annual_rate": str, "explanation": str, "reasons_salt": bytes},
 )
 
 _openings = Table(
@@ -77,14 +89,16 @@ _ADD_OPENING = insert(_openings)
 class LendingStore:
     """One bank's applications and decisions."""
 
-    def __init__(self, engine: Engine) -> None:
+    def __init__(self, engine: Engine, *, cipher: ColumnCipher) -> None:
         self._engine = engine
+        self._cipher = cipher
 
     def add_application(self, application: Application, *, salt: bytes) -> None:
         """Keep an application and the salt that opens what it commits to; durable when this returns."""
+        values = asdict(application)
+        plain = {"application": values.pop("id"), **values, "salt": salt, "status": "submitted"}
+        row = self._cipher.encrypt_row(_APPLICATION_SECRETS, plain)
         with self._engine.begin() as connection:
-            values = asdict(application)
-            row = {"application": values.pop("id"), **values, "salt": salt, "status": "submitted"}
             connection.execute(_ADD_APPLICATION, row)
 
     def withdraw_application(self, application: bytes) -> None:
@@ -103,7 +117,7 @@ class LendingStore:
 
         Raises Conflict ``lending.decision_on_file`` if there is one for the application.
         """
-        row = {
+        plain = {
             "application": decision.application,
             "outcome": str(decision.outcome),
             "limit_fen": decision.limit_fen,
@@ -112,6 +126,7 @@ class LendingStore:
             "reasons_salt": reasons_salt,
             "sealed_opening": sealed_opening,
         }
+        row = self._cipher.encrypt_row(_DECISION_SECRETS, plain)
         closed = {"of_application": decision.application, "new_status": str(decision.outcome)}
         try:
             with self._engine.begin() as connection:

@@ -8,7 +8,6 @@ from shuiqiao.base.clock import MS_PER_HOUR
 from shuiqiao.base.errors import Unavailable
 from shuiqiao.crypto.kdf import SEED_BYTES
 from shuiqiao.lending.store import OpeningStore
-from shuiqiao.lending.store import metadata as lending_tables
 from shuiqiao.members.key_ring import MemberKeyRing
 from shuiqiao.members.model import Role
 from shuiqiao.node.home.keys import find_passphrase, load_keys
@@ -75,7 +74,7 @@ def _openings_of(reader: HomeReader, kinds: KindTable) -> tuple[OpenedDecisions 
         return None, ""
     try:
         key = load_keys(reader.home, passphrase=find_passphrase(reader.home)).sealing
-        with reader.database(lending_tables) as database:
+        with reader.database() as database:
             openings = OpeningStore(database).all()
         return open_decisions(reader.engine, kinds=kinds, regulator=reader.member, key=key, openings=openings), ""
     except Unavailable as error:

@@ -3,7 +3,8 @@
 ``audit``, ``receipt``, ``record find`` and ``members list`` read a home as it lies on the disk: a follower's without
 its writer, a copy that cannot be written, one whose key files are elsewhere. A node that runs is asked instead. What
 the index lacks is made again in a scratch folder from the segments, which alone are the ledger [STORE-1]; the home
-stays as it is.
+stays as it is. What shows taxpayers' data out of the database (``record changed``) needs the passphrase of its data
+key, and asks for it with the first row; the other commands read no encrypted column.
 """
 
 from __future__ import annotations
@@ -13,6 +14,7 @@ from collections.abc import Callable, Generator, Sequence
 from concurrent.futures import Future
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -26,7 +28,6 @@ from shuiqiao.exchange.modes.built import answer_modes
 from shuiqiao.exchange.provider import delivered_changes
 from shuiqiao.exchange.recipient import received_changes
 from shuiqiao.exchange.store import ProviderStore, RecipientStore
-from shuiqiao.exchange.store import metadata as exchange_tables
 from shuiqiao.ledger.checkpoints.signed_note import Checkpoint, decode_signed_note
 from shuiqiao.ledger.clock_check import latest_ms
 from shuiqiao.ledger.model import Block, Committed, Event, LedgerEngine, NetworkParameters, StateView, Transaction
@@ -39,6 +40,7 @@ from shuiqiao.ledger.store.log_reading import LogReading
 from shuiqiao.ledger.store.state_view import SnapshotState, ValueCache
 from shuiqiao.members.genesis import network_parameters
 from shuiqiao.members.model import Role
+from shuiqiao.node.home.keys import find_passphrase
 from shuiqiao.node.home.ledger_folder import LedgerFolder, no_checkpoint, reexecute_log
 from shuiqiao.node.home.settings import (
     Home,
@@ -55,8 +57,9 @@ from shuiqiao.vault.contract import leaf_lookup
 from shuiqiao.vault.service import Vault
 
 if TYPE_CHECKING:
-    from sqlalchemy import Engine, MetaData
+    from sqlalchemy import Engine
 
+    from shuiqiao.crypto.column_cipher import ColumnCipher
     from shuiqiao.crypto.model import CipherSuite
     from shuiqiao.exchange.changes import ChangedRecord
     from shuiqiao.ledger.store.index import Head
@@ -217,12 +220,28 @@ class HomeReader:
         return MemberId(self.settings.member)
 
     @contextmanager
-    def database(self, *metadatas: MetaData) -> Generator[Engine]:
-        """Open the home's database for reading; raises as ``open_database_to_read``. metadatas: of its tables."""
+    def database(self) -> Generator[Engine]:
+        """Open the home's database for reading; raises as ``open_database_to_read``."""
         from shuiqiao.node.home.database import open_database_to_read
 
-        with open_database_to_read(database_of(self.home), metadatas=metadatas) as database:
+        with open_database_to_read(database_of(self.home)) as database:
             yield database
+
+    def cipher(self, database: Engine) -> ColumnCipher:
+        """Return what decrypts the columns that hold taxpayers' data: with the first of them it asks the passphrase.
+
+        Its use raises what ``DataKey.cipher`` and ``find_passphrase`` raise.
+        """
+        from shuiqiao.node.home.data_key import DataKey
+
+        key = DataKey(
+            self.home,
+            suite=self.settings.suite,
+            passphrase=partial(find_passphrase, self.home),
+            entropy=system_entropy,
+            reads_only=True,
+        )
+        return key.cipher(database)
 
     @contextmanager
     def vault(self) -> Generator[Vault | None]:
@@ -287,18 +306,18 @@ def changed_records_at(reader: HomeReader, *, now_ms: int) -> list[ChangedRecord
     What a bank may keep no longer is not shown; the next act destroys it [EXCHANGE-15], for here nothing is written.
     Raises Denied ``node.role_wrong`` at a regulator's home.
     """
-    with reader.database(exchange_tables) as database:
+    with reader.database() as database:
         if reader.settings.role is Role.BANK:
             return _received(reader, database, now_ms=now_ms)
         require_role(reader.settings, Role.TAX_BUREAU)
         status_of = leaf_lookup(reader.engine.state(), reader.member)
-        return [*delivered_changes(ProviderStore(database), status_of=status_of)]
+        return [*delivered_changes(ProviderStore(database, cipher=reader.cipher(database)), status_of=status_of)]
 
 
 def _received(reader: HomeReader, database: Engine, *, now_ms: int) -> list[ChangedRecord]:
-    state = reader.engine.state()
+    state, cipher = reader.engine.state(), reader.cipher(database)
     until_ms = latest_ms(now_ms=now_ms, block_ms=reader.engine.last_block()[1])
-    kept = RecipientStore(database).all_received(after_ms=until_ms)
+    kept = RecipientStore(database, cipher=cipher).all_received(after_ms=until_ms)
     modes = answer_modes(suite=reader.suite, catalogue=load_catalogue())
     network = reader.parameters.network
     return [*received_changes(kept, state=lambda: state, modes=modes, network=network, suite=reader.suite)]

@@ -16,11 +16,10 @@ from shuiqiao.base.clock import Clock, SystemClock
 from shuiqiao.base.environment import CLOCK_VARIABLE
 from shuiqiao.base.errors import InvalidInput
 from shuiqiao.base.ids import Entropy, MemberId, system_entropy
-from shuiqiao.consent import store as consent_store
+from shuiqiao.base.progress import Progress, no_progress
 from shuiqiao.consent.service import ConsentFile, ConsentService
 from shuiqiao.consent.store import ConsentStore
 from shuiqiao.crypto.suites import get_suite
-from shuiqiao.exchange import store as exchange_store
 from shuiqiao.exchange.accusation import accuse_of_withholding
 from shuiqiao.exchange.provider import Provider
 from shuiqiao.exchange.recipient import Recipient
@@ -29,13 +28,12 @@ from shuiqiao.ledger.engine.embedded import EmbeddedLedger
 from shuiqiao.ledger.engine.follower import FollowerLedger
 from shuiqiao.ledger.engine.port import EmbeddedSettings, FollowerSettings
 from shuiqiao.ledger.witness.witness import Witness
-from shuiqiao.lending import store as lending_store
 from shuiqiao.lending.service import LendingService, OpeningService
 from shuiqiao.lending.store import LendingStore, OpeningStore
 from shuiqiao.members.genesis import network_parameters
 from shuiqiao.members.key_ring import MemberKeyRing
 from shuiqiao.members.model import Role
-from shuiqiao.node import outbox
+from shuiqiao.node.home.data_key import DataKey
 from shuiqiao.node.home.database import open_database
 from shuiqiao.node.home.keys import (
     MemberKeys,
@@ -59,7 +57,6 @@ from shuiqiao.node.home.settings import (
 from shuiqiao.node.outbox import Outbox, OutboxStore
 from shuiqiao.node.peers.remote_ledger import connect_ledger, require_running
 from shuiqiao.node.published.publication import open_publisher
-from shuiqiao.oversight import store as oversight_store
 from shuiqiao.oversight.openings import OpenedDecisions, open_decisions
 from shuiqiao.oversight.service import AlarmService, StatisticsService
 from shuiqiao.oversight.store import ReleaseStore
@@ -77,14 +74,6 @@ if TYPE_CHECKING:
     from shuiqiao.ledger.model import LedgerEngine, NetworkParameters
     from shuiqiao.vault.evidence import RecordProof
     from shuiqiao.vault.model import LeafRef
-
-_TABLES = (
-    outbox.metadata,
-    consent_store.metadata,
-    exchange_store.metadata,
-    lending_store.metadata,
-    oversight_store.metadata,
-)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -121,7 +110,9 @@ class Institution:
         keys: MemberKeys,
         genesis: bytes,
         dependencies: Dependencies,
+        data_key: DataKey,
         other_keys: tuple[SigningKey, ...] = (),
+        progress: Progress = no_progress,
     ) -> None:
         """Compose a member from what was read; use ``open``. other_keys: signing keys that come next or were in use."""
         self._other_keys = other_keys
@@ -137,7 +128,9 @@ class Institution:
         self.kinds = network_kinds()
         self.witness: Witness | None = None
         """Cosigns the writer's checkpoints, where this member follows one."""
-        self.database: Engine = open_database(database_of(home), metadatas=_TABLES)
+        self.database: Engine = open_database(database_of(home), data_key=data_key, progress=progress)
+        self.cipher = data_key.cipher(self.database)
+        """Encrypts the columns of the database that hold personal or tax data."""
         try:
             self.engine = self._open_engine()
         except BaseException:
@@ -164,11 +157,13 @@ class Institution:
         dependencies: Dependencies | None = None,
         passphrase: bytes | None = None,
         needs_node: bool = False,
+        progress: Progress = no_progress,
     ) -> Institution:
         """Open a home: settings, genesis, keys, ledger, database; then send what the outbox still holds.
 
         needs_node: what is to be done puts transactions on the ledger, which a validator's own node orders; where it
-        does not run this raises Unavailable ``node.not_running``.
+        does not run this raises Unavailable ``node.not_running``. progress: told of a database that is brought up to
+        date.
 
         Raises Unavailable ``node.home_missing``, Denied ``crypto.passphrase_wrong``, InvalidInput
         ``node.member_foreign``, ``node.engine_foreign``, ``node.keys_foreign``, and what database and ledger raise
@@ -190,7 +185,9 @@ class Institution:
                 keys=keys,
                 genesis=genesis,
                 dependencies=around,
+                data_key=DataKey(home, suite=settings.suite, passphrase=lambda: secret, entropy=around.entropy),
                 other_keys=other_signing_keys(home, passphrase=secret),
+                progress=progress,
             )
             if not found._goes_on_with_new_keys(secret):
                 return found
@@ -212,7 +209,7 @@ class Institution:
     def _end_data_lives(self) -> None:
         """Destroy what a bank received and may keep no longer, whatever it is opened for [EXCHANGE-15]."""
         if self.settings.role is Role.BANK:
-            RecipientStore(self.database).erase_due(now_ms=self.outbox.certain_ms())
+            RecipientStore(self.database, cipher=self.cipher).erase_due(now_ms=self.outbox.certain_ms())
 
     def __enter__(self) -> Self:
         return self
@@ -257,7 +254,10 @@ class Institution:
         """Where a bureau takes in consents."""
         self._require(Role.TAX_BUREAU)
         return ConsentService(
-            submitter=self.outbox, store=ConsentStore(self.database), suite=self.suite, catalogue=self.catalogue
+            submitter=self.outbox,
+            store=ConsentStore(self.database, cipher=self.cipher),
+            suite=self.suite,
+            catalogue=self.catalogue,
         )
 
     @cached_property
@@ -265,7 +265,7 @@ class Institution:
         """A bureau's answers to requests."""
         return Provider(
             submitter=self.outbox,
-            store=ProviderStore(self.database),
+            store=ProviderStore(self.database, cipher=self.cipher),
             consents=self.consent_service,
             vault=self.vault,
             key=self.keys.signing,
@@ -278,14 +278,16 @@ class Institution:
     def consent_file(self) -> ConsentFile:
         """A bank's file of the consents given to it."""
         self._require(Role.BANK)
-        return ConsentFile(submitter=self.outbox, store=ConsentStore(self.database), suite=self.suite)
+        return ConsentFile(
+            submitter=self.outbox, store=ConsentStore(self.database, cipher=self.cipher), suite=self.suite
+        )
 
     @cached_property
     def recipient(self) -> Recipient:
         """A bank's requests."""
         return Recipient(
             submitter=self.outbox,
-            store=RecipientStore(self.database),
+            store=RecipientStore(self.database, cipher=self.cipher),
             consents=self.consent_file,
             key=self.keys.signing,
             sealing_key=self.keys.sealing,
@@ -300,7 +302,7 @@ class Institution:
         self._require(Role.BANK)
         return LendingService(
             submitter=self.outbox,
-            store=LendingStore(self.database),
+            store=LendingStore(self.database, cipher=self.cipher),
             suite=self.suite,
             entropy=self.dependencies.entropy,
         )

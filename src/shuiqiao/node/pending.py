@@ -20,7 +20,6 @@ from shuiqiao.lending.contract import APPLICATION, DECISION, application_key, de
 from shuiqiao.lending.store import LendingStore
 from shuiqiao.members.model import Role
 from shuiqiao.node.outbox import OutboxStore, settled_rows
-from shuiqiao.node.outbox import metadata as outbox_tables
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -65,7 +64,7 @@ def pending_work(institution: Institution) -> list[PendingWork]:
 
 def pending_at(reader: HomeReader) -> tuple[list[PendingWork], list[PendingWork]]:
     """Return what waits or was refused at a home that is looked at, and apart from it what settles itself."""
-    with reader.vault() as vault, reader.database(outbox_tables) as database:
+    with reader.vault() as vault, reader.database() as database:
         rows = OutboxStore(database).rows()
         settled = settled_rows(rows, engine=reader.engine, decode=reader.decode)
         return _work(vault, [row for row in rows if row not in settled]), _settled(settled)
@@ -167,15 +166,15 @@ def _row(institution: Institution, work: PendingWork) -> OutboxRow:
 
 def _take_back(institution: Institution, row: OutboxRow) -> None:
     """Undo what this institution noted before it handed an act in, unless the ledger has that act by other bytes."""
-    tx, database = institution.outbox.decode(row.raw), institution.database
+    tx, database, cipher = institution.outbox.decode(row.raw), institution.database, institution.cipher
     if _stands(tx, institution.outbox.state()):
         return
     if tx.kind == REQUEST:
-        RecipientStore(database).remove_request(tx.body.request)
+        RecipientStore(database, cipher=cipher).remove_request(tx.body.request)
     elif tx.kind == APPLICATION:
-        LendingStore(database).withdraw_application(tx.body.application)
+        LendingStore(database, cipher=cipher).withdraw_application(tx.body.application)
     elif tx.kind == DECISION:
-        LendingStore(database).withdraw_decision(tx.body.application)
+        LendingStore(database, cipher=cipher).withdraw_decision(tx.body.application)
 
 
 def _stands(tx: Transaction, state: StateView) -> bool:

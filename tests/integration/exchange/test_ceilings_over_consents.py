@@ -129,7 +129,7 @@ def test_a_retry_takes_no_second_place(world, firm):
 
 def test_answers_at_once_take_one_place_each(world, firm):
     """Two processes over one database, four threads each: one of eight one-time consents is answered."""
-    stores = [world.provider_store, ProviderStore(create_engine(world.databases["bureau"].url))]
+    stores = [world.provider_store, ProviderStore(create_engine(world.databases["bureau"].url), cipher=world.cipher)]
     requests = [asked(world, firm, **ONCE) for _ in range(8)]
     providers = [world.provider_with(world.vault) for _ in stores]
     for provider, store in zip(providers, stores, strict=True):

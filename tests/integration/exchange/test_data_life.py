@@ -9,10 +9,10 @@ from dataclasses import replace
 import pytest
 from sqlalchemy import text
 
+from consent_world import a_cipher
 from shuiqiao.base.clock import MS_PER_DAY, MS_PER_HOUR, ManualClock
 from shuiqiao.base.errors import Denied
 from shuiqiao.base.ids import MemberId, owned_id
-from shuiqiao.exchange import store as exchange_store
 from shuiqiao.exchange.store import ReceivedRow, RecipientStore
 from shuiqiao.node.home.database import open_database
 
@@ -32,10 +32,18 @@ def received(world, **changes):
     return sent.request, answer
 
 
-def rows_with_mark(world):
-    """How often the taxpayer's number stands in the file of received data, free pages and all."""
+def stored_cells(database):
+    """The beginnings of what is kept of answers, as they stand in the file: encrypted, and the same nowhere else."""
+    with database.connect() as connection:
+        rows = connection.execute(text("SELECT taxpayer, manifest, disclosure FROM exchange_received")).all()
+    return [cell[:24] for row in rows for cell in row]
+
+
+def cells_in_file(world, cells):
+    """Which of them stand in the file of received data, free pages and all."""
     world.databases[BANK_A].dispose()
-    return (world.folder / "bank-a.db").read_bytes().count(MARK)
+    data = (world.folder / "bank-a.db").read_bytes()
+    return [cell for cell in cells if cell in data]
 
 
 def test_kept_data_is_proven_again_each_time_it_is_read(world, bank):
@@ -93,7 +101,10 @@ def test_what_is_due_is_erased_once_whoever_is_first(world, bank):
     """Several threads and processes do this on one database."""
     due = {received(world, data_life_days=1)[0] for _ in range(2)}
     world.clock.advance(MS_PER_DAY)
-    stores = [world.recipient_stores[BANK_A], *(RecipientStore(world.databases[BANK_A]) for _ in range(3))]
+    stores = [
+        world.recipient_stores[BANK_A],
+        *(RecipientStore(world.databases[BANK_A], cipher=world.cipher) for _ in range(3)),
+    ]
     with ThreadPoolExecutor(max_workers=4) as pool:
         erased = list(pool.map(lambda store: store.erase_due(now_ms=world.clock.now_ms()), stores))
     assert due <= {row.request for rows in erased for row in rows}
@@ -117,24 +128,16 @@ def test_receiving_again_does_not_prolong_the_life(world, bank):
     assert request in {row.request for row in bank.erase_expired()}
 
 
-def forget_artefacts(world):
-    """The bank's file of artefacts holds the number too; it is not what this test is about."""
-    with world.databases[BANK_A].begin() as connection:
-        connection.execute(text("PRAGMA secure_delete=ON"))
-        connection.execute(text("DELETE FROM consent_artefact"))
-
-
 def test_the_bytes_are_gone_from_the_database_file(world, bank):
     world.clock.advance(400 * MS_PER_DAY)
     bank.erase_expired()
-    forget_artefacts(world)
-    before = rows_with_mark(world)
     received(world, data_life_days=1)
-    forget_artefacts(world)
-    assert rows_with_mark(world) > before
+    cells = stored_cells(world.databases[BANK_A])
+    assert len(cells) == 3
+    assert cells_in_file(world, cells) == cells
     world.clock.advance(MS_PER_DAY)
     bank.erase_expired()
-    assert rows_with_mark(world) == before
+    assert cells_in_file(world, cells) == []
 
 
 def far_ahead(world, monkeypatch, milliseconds, *, is_confirmed=False):
@@ -214,8 +217,8 @@ def test_an_answer_older_than_its_life_is_not_taken_in(world, bank):
 def node_database(tmp_path):
     """A bank's database as its node opens it, with a write-ahead log, and an answer in it that is due."""
     path = tmp_path / "bank.db"
-    database = open_database(path, metadatas=[exchange_store.metadata])
-    store = RecipientStore(database)
+    database = open_database(path)
+    store = RecipientStore(database, cipher=a_cipher())
     row = ReceivedRow(
         request=bytes(16),
         consent=owned_id(BUREAU, bytes(16)),
@@ -230,32 +233,32 @@ def node_database(tmp_path):
     database.dispose()
 
 
-def places_of_mark(path):
+def places_of(cells, path):
     files = (path, path.with_name(path.name + "-wal"))
-    return [file.name for file in files if file.exists() and MARK in file.read_bytes()]
+    return [file.name for file in files for cell in cells if file.exists() and cell in file.read_bytes()]
 
 
 @pytest.mark.parametrize("is_other_process", [False, True])
 def test_bytes_that_a_reader_held_in_the_log_go_with_the_next_act(node_database, is_other_process):
     """[EXCHANGE-15]: somebody reads the database while the answer is destroyed."""
     path, database = node_database
-    store = RecipientStore(database)
+    store, cells = RecipientStore(database, cipher=a_cipher()), stored_cells(database)
     reader = sqlite3.connect(path)
     reader.execute("BEGIN")
     reader.execute("SELECT count(*) FROM exchange_received").fetchone()
     assert [row.request for row in store.erase_due(now_ms=2)] == [bytes(16)]
     assert store.erase_due(now_ms=2) == []
-    assert places_of_mark(path) != []
+    assert places_of(cells, path) != []
     reader.rollback()
     reader.close()
-    next_one = RecipientStore(database) if is_other_process else store
+    next_one = RecipientStore(database, cipher=a_cipher()) if is_other_process else store
     assert next_one.erase_due(now_ms=3) == []
-    assert places_of_mark(path) == []
+    assert places_of(cells, path) == []
 
 
 def test_an_answer_is_kept_once_whichever_process_takes_it_in(node_database):
     _, database = node_database
-    store = RecipientStore(database)
+    store = RecipientStore(database, cipher=a_cipher())
     kept = store.received(bytes(16))
     store.save_received(replace(kept, erase_after_ms=3))
     assert store.received(bytes(16)) == kept

@@ -80,7 +80,7 @@ def bank_with(world, folder, lives):
     home.ledger.mkdir()
     with contextlib.closing(open_home(home, writer=world.bureau.engine)) as bank:
         for request, end_ms in lives.items():
-            RecipientStore(bank.database).save_received(
+            RecipientStore(bank.database, cipher=bank.cipher).save_received(
                 ReceivedRow(
                     request=request,
                     consent=owned_id("bureau", bytes(16)),
@@ -102,7 +102,7 @@ def left_after_opening(world, home, requests, *, clock_ms, is_clock_confirmed=Fa
         is_clock_confirmed=is_clock_confirmed,
     )
     with Institution.open(home, dependencies=dependencies) as bank:
-        store = RecipientStore(bank.database)
+        store = RecipientStore(bank.database, cipher=bank.cipher)
         left = {request for request in requests if store.received(request) is not None}
         assert {row.request for row in store.erasures() if row.request in requests} == requests - left
     return left

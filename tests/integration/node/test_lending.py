@@ -14,6 +14,7 @@ from shuiqiao.base.encoding import encode_json
 from shuiqiao.base.errors import Conflict, Denied, IntegrityError, InvalidInput, Unavailable
 from shuiqiao.base.ids import MemberId, owned_id
 from shuiqiao.base.money import MAX_FEN
+from shuiqiao.crypto.column_cipher import EncryptedColumns
 from shuiqiao.lending.contract import DecisionRecordBody, decision_key
 from shuiqiao.lending.model import Outcome
 from shuiqiao.lending.openings import ApplicationOpening, DecisionOpening, open_decision
@@ -33,19 +34,25 @@ def code_of(act, *errors):
 
 
 def applications(world):
-    return dict(LendingStore(world.bank.database).applications())
+    return dict(LendingStore(world.bank.database, cipher=world.bank.cipher).applications())
 
 
 def decisions(world):
-    return dict(LendingStore(world.bank.database).decisions())
+    return dict(LendingStore(world.bank.database, cipher=world.bank.cipher).decisions())
+
+
+def on_file(world, table, application, **columns):
+    """Return encrypted columns of the row of an application, each by what it holds, in the order asked."""
+    with world.bank.database.connect() as connection:
+        statement = f"SELECT * FROM {table} WHERE application = ?"
+        row = connection.exec_driver_sql(statement, (application,)).mappings().one()
+    secrets = EncryptedColumns(table=table, key="application", columns=columns)
+    found = world.bank.cipher.decrypt_row(secrets, dict(row))
+    return tuple(found[name] for name in columns)
 
 
 def terms_on_file(world, decision):
-    with world.bank.database.connect() as connection:
-        found = connection.exec_driver_sql(
-            "SELECT limit_fen, annual_rate FROM lending_decision WHERE application = ?", (decision.application,)
-        )
-        return tuple(found.one())
+    return on_file(world, "lending_decision", decision.application, limit_fen=int, annual_rate=str)
 
 
 def opened(world, openings=None):
@@ -88,22 +95,17 @@ def test_a_decision_is_on_the_ledger_on_file_and_with_the_regulator(world):
 
 def test_the_reasons_given_are_those_the_ledger_commits_to(world):
     recorded = world.decided()
-    with world.bank.database.connect() as connection:
-        row = connection.exec_driver_sql(
-            "SELECT explanation, reasons_salt FROM lending_decision WHERE application = ?",
-            (recorded.decision.application,),
-        ).one()
-    assert row.explanation.encode() == encode_json(recorded.decision.explanation())
-    digest = world.suite.digest(row.reasons_salt + row.explanation.encode())
+    explanation, reasons_salt = on_file(
+        world, "lending_decision", recorded.decision.application, explanation=str, reasons_salt=bytes
+    )
+    assert explanation.encode() == encode_json(recorded.decision.explanation())
+    digest = world.suite.digest(reasons_salt + explanation.encode())
     assert body_of(world, recorded).reasons_digest == digest
 
 
 def test_what_was_wanted_can_be_opened_later(world):
     application = world.applied(world.consent(), amount_fen=77_000_000)
-    with world.bank.database.connect() as connection:
-        salt = connection.exec_driver_sql(
-            "SELECT salt FROM lending_application WHERE application = ?", (application.id,)
-        ).scalar_one()
+    (salt,) = on_file(world, "lending_application", application.id, salt=bytes)
     opening = ApplicationOpening(
         bank=world.bank.member,
         application=application.id,
@@ -173,9 +175,9 @@ def test_an_application_is_decided_once(world):
 
 def test_an_application_under_anothers_consent_leaves_nothing_on_file(world):
     consent = world.consent()
-    before = dict(LendingStore(world.other_bank.database).applications())
+    before = dict(LendingStore(world.other_bank.database, cipher=world.other_bank.cipher).applications())
     assert code_of(lambda: world.applied(consent, bank=world.other_bank)) == "lending.consent_not_ours"
-    assert dict(LendingStore(world.other_bank.database).applications()) == before
+    assert dict(LendingStore(world.other_bank.database, cipher=world.other_bank.cipher).applications()) == before
 
 
 def test_an_application_under_a_revoked_consent_is_refused(world):
@@ -223,7 +225,7 @@ def answered_too_late(bank):
     """A bank's lending over a ledger that may get what it is given, and does not say so."""
     return LendingService(
         submitter=AnswersTooLate(bank),
-        store=LendingStore(bank.database),
+        store=LendingStore(bank.database, cipher=bank.cipher),
         suite=bank.suite,
         entropy=bank.dependencies.entropy,
     )

@@ -6,6 +6,7 @@ import pytest
 
 import consortium_world as worlds
 from shuiqiao.base.encoding import encode_cbor
+from shuiqiao.exchange.store import RecipientStore
 
 
 def forms_of(number):
@@ -59,8 +60,10 @@ def test_the_data_was_there_to_leak(busy, secrets):
     assert [row["amount_fen"] for row in sorted(rows, key=lambda row: row["amount_fen"])] == worlds.AMOUNTS_FEN
     assert {row["counterparty_name"] for row in rows} == {worlds.PARTNER_NAME}
     assert worlds.TAXPAYER.encode() in vault
-    bank = bytes_under(busy.bank.home.folder)
-    assert worlds.TAXPAYER.encode() in bank
+    ((_, kept),) = RecipientStore(busy.bank.database, cipher=busy.bank.cipher).all_received(after_ms=0)
+    assert kept.taxpayer == worlds.TAXPAYER
+    received = busy.bank.recipient.load(kept.request).tables["invoice_issued"]
+    assert sorted(received["amount_fen"].to_pylist()) == worlds.AMOUNTS_FEN
     assert sum(str(amount).encode() in vault for amount in worlds.AMOUNTS_FEN) == worlds.INVOICES
     assert len(secrets) > 500
 
@@ -70,6 +73,16 @@ def test_no_secret_stands_in_any_byte_of_any_members_ledger(busy, secrets):
         ledger = bytes_under(member.home.ledger)
         assert len(ledger) > 10_000
         assert [secret for secret in secrets if secret in ledger] == []
+
+
+def test_no_secret_stands_in_any_byte_of_any_members_database(busy, secrets):
+    """Nor in its write-ahead log; a bank's whole home is without any, for it has no vault."""
+    for member in busy.consortium.members:
+        files = [path for path in member.home.folder.glob("shuiqiao.db*") if path.stat().st_size]
+        data = b"\x00".join(path.read_bytes() for path in files)
+        assert len(data) > 10_000
+        assert [secret for secret in secrets if secret in data] == []
+    assert [secret for secret in secrets if secret in bytes_under(busy.bank.home.folder)] == []
 
 
 def test_no_secret_stands_in_the_genesis_or_in_a_receipt(busy, secrets):

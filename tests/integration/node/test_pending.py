@@ -100,7 +100,7 @@ def test_an_application_that_was_refused_is_taken_back(node):
     application = Application(
         id=b"a" * 16, product="loan", taxpayer="91440300MA5EXAMPL1", consent=consent, amount_fen=1, submitted_ms=1
     )
-    store = LendingStore(node.database)
+    store = LendingStore(node.database, cipher=node.cipher)
     store.add_application(application, salt=bytes(32))
     body = ApplicationSubmitBody(application=b"a" * 16, consent=consent, commitment=bytes(32))
     lose(node, "application.submit", body)
@@ -123,4 +123,6 @@ def test_giving_up_a_second_signature_of_an_act_keeps_what_was_noted_for_the_fir
     abandon(bank, work.id)
     assert pending_work(bank) == []
     assert bank.lending.sealed_openings() == {recorded.decision.application: recorded.sealed_opening}
-    assert LendingStore(bank.database).applications() == [(recorded.decision.application, "approved")]
+    assert LendingStore(bank.database, cipher=bank.cipher).applications() == [
+        (recorded.decision.application, "approved")
+    ]

@@ -201,7 +201,7 @@ _MAX_ITEMS: Final = 1 << 20
 SIGNATURE_BYTES: Final = 64
 
 _NAMES: Final = re.compile(
-    r"node\.toml|genesis\.json|shuiqiao\.db|keys/((signing|sealing)\.(next\.|retired-[0-9]{4}\.)?key\.json|passphrase)"
+    r"node\.toml|genesis\.json|shuiqiao\.db|keys/((signing|sealing)\.(next\.|retired-[0-9]{4}\.)?key\.json|data\.key\.json|passphrase)"
     r"|cometbft/config/(config\.toml|genesis\.json|node_key\.json|priv_validator_key\.json)"
     r"|ledger/(checkpoints/(latest|cosigned|epochs/[0-9]{20})|alarms/fork|consensus/(position|note|closing/[0-9]{20})|segments/[0-9]{20}\.segment)"
     r"|vault/(index\.lmdb/data\.mdb|batches/[0-9a-f]{32}\.(leaves|parquet)|quarantine/[0-9A-Za-z.-]{1,70}\.ndjson)"

@@ -58,6 +58,7 @@ from shuiqiao.node.backup.archive import (
 from shuiqiao.node.backup.reading import follow_member
 from shuiqiao.node.home.database import reading_uri
 from shuiqiao.node.home.keys import (
+    DATA_FILE,
     PASSPHRASE_FILE,
     KeyFiles,
     all_key_files,
@@ -159,6 +160,8 @@ def create_backup(
         if is_database:
             progress("copy the database 备份数据库", 0, None)
             _add_database(writer, home, scratch=scratch)
+        # After the database, for it may be made meanwhile, and never changes once it is.
+        _add_small(writer, home, [f"keys/{DATA_FILE}"])
         if home.vault.is_dir():
             _add_vault(writer, home.vault, scratch=scratch, progress=progress)
         ledger = LedgerFolder.of_home(home)
@@ -213,6 +216,10 @@ def _add_settings_and_keys(writer: ArchiveWriter, home: Home, *, settings: NodeS
         names.append(f"keys/{PASSPHRASE_FILE}")
     if settings.is_validator:
         names += [f"cometbft/config/{name}" for name in COMET_FILES]
+    _add_small(writer, home, names)
+
+
+def _add_small(writer: ArchiveWriter, home: Home, names: Iterable[str]) -> None:
     for name in names:
         if (data := _small(home.folder / name)) is not None:
             writer.add(name, data)

@@ -44,6 +44,7 @@ from shuiqiao.ledger.engine.cometbft.comet.home import (
 from shuiqiao.ledger.engine.ledger_copy import LedgerCopy
 from shuiqiao.ledger.engine.port import CopySettings
 from shuiqiao.node.backup.reading import VerifiedBackup, verify_backup
+from shuiqiao.node.home.keys import DATA_FILE
 from shuiqiao.node.home.ledger_folder import LedgerFolder
 from shuiqiao.node.home.making import comet_genesis_of
 from shuiqiao.node.home.settings import Home, NodeSettings, encode_settings, load_genesis, load_settings, require_member
@@ -250,6 +251,7 @@ def _verify_content(home: Home, backup: VerifiedBackup, *, progress: Progress) -
         copy.close()
     if home.database.exists():
         _verify_database(home.database)
+        _verify_data_key(home)
     return found
 
 
@@ -296,6 +298,17 @@ def _verify_database(path: Path) -> None:
         found = (str(error),)
     if found != ("ok",):
         raise IntegrityError("node.restore_contradicted", f"the database does not hold: {found}")
+
+
+def _verify_data_key(home: Home) -> None:
+    """Return unless the database is encrypted under a data key that the backup lacks: nobody could read it."""
+    with closing(sqlite3.connect(home.database)) as connection:
+        is_there = connection.execute("SELECT 1 FROM sqlite_master WHERE name = 'node_data_key'").fetchone()
+        is_encrypted = is_there and connection.execute("SELECT 1 FROM node_data_key").fetchone()
+    if is_encrypted and not (home.keys / DATA_FILE).is_file():
+        raise IntegrityError(
+            "node.restore_contradicted", f"the database is encrypted, and keys/{DATA_FILE} is not in the backup"
+        )
 
 
 def _make_follow(home: Home, *, signs_above: int | None) -> None:

@@ -1,6 +1,7 @@
 """One database a node: SQLite in its home by default, PostgreSQL by URL. A commit that returned is on disk.
 
-SQLite runs in WAL mode with synchronous=FULL: what a service acknowledged survives a power cut.
+SQLite runs in WAL mode with synchronous=FULL: what a service acknowledged survives a power cut. Opening brings the
+tables up to date (``schema``); opening to read changes nothing.
 """
 
 from __future__ import annotations
@@ -11,17 +12,22 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from sqlalchemy import URL, MetaData, create_engine, event, make_url
+from sqlalchemy import URL, create_engine, event, make_url
 from sqlalchemy.exc import ArgumentError, DatabaseError, OperationalError
 
 from shuiqiao.base.environment import DATABASE_URL_VARIABLE
 from shuiqiao.base.errors import InvalidInput, Unavailable
 from shuiqiao.base.files import open_regular
+from shuiqiao.base.progress import Progress, no_progress
+from shuiqiao.node.home.schema import migrate, require_current
 
 if TYPE_CHECKING:
-    from collections.abc import Generator, Iterable
+    from collections.abc import Generator
 
-    from sqlalchemy import Engine, ExceptionContext
+    from sqlalchemy import Connection, Engine, ExceptionContext
+
+    from shuiqiao.crypto.column_cipher import ColumnCipher
+    from shuiqiao.node.home.data_key import DataKey
 
 BACKENDS = ("sqlite", "postgresql")
 
@@ -29,38 +35,53 @@ BUSY_TIMEOUT_MS = 30_000
 """How long a SQLite writer waits for another before it gives up, in milliseconds."""
 
 
-def open_database(url: str | Path, *, metadatas: Iterable[MetaData]) -> Engine:
-    """Open the database and create the tables that are missing. url: or the path of a SQLite file.
+def open_database(url: str | Path, *, data_key: DataKey | None = None, progress: Progress = no_progress) -> Engine:
+    """Open the database and bring its tables up to date. url: or the path of a SQLite file.
+
+    data_key: under which a step encrypts what is there in clear; None where nothing can be there::
+
+        engine = open_database(Path("my-bank/shuiqiao.db"), data_key=key)
 
     Where the file is damaged, the disk refuses or the server is away, whatever is asked of it later raises Unavailable
     ``node.database_unavailable`` too. Raises InvalidInput ``node.database_url_invalid``; Unavailable
-    ``node.database_driver_missing`` or ``node.database_unavailable``. No message shows the password in the URL.
+    ``node.database_driver_missing`` or ``node.database_unavailable``; what ``migrate`` raises. No message shows the
+    password in the URL.
     """
     engine = _engine(url)
     if engine.dialect.name == "sqlite":
         event.listen(engine, "connect", _prepare_sqlite)
     event.listen(engine, "handle_error", _name_failure)
     try:
-        for metadata in metadatas:
-            metadata.create_all(engine)
-    except Unavailable:
+        migrate(engine, cipher_within=_no_key if data_key is None else data_key.cipher_within, progress=progress)
+    except BaseException:
         engine.dispose()
         raise
     return engine
 
 
+def _no_key(_connection: Connection) -> ColumnCipher:
+    raise Unavailable(
+        "node.data_key_missing", "the database holds what has to be encrypted, and was opened without its home's key"
+    )
+
+
 @contextmanager
-def open_database_to_read(url: str | Path, *, metadatas: Iterable[MetaData]) -> Generator[Engine]:
+def open_database_to_read(url: str | Path) -> Generator[Engine]:
     """Open the database for reading: a SQLite file that cannot be written too, and one that is not there as empty.
 
-    Raises what ``open_database`` raises, InvalidInput ``base.file_special``, OSError for a file that cannot be read.
+    Raises what ``open_database`` raises, but Unavailable ``node.database_older`` where the tables are not up to date;
+    InvalidInput ``base.file_special``, OSError for a file that cannot be read.
     """
-    engine = _reading_engine(url) if isinstance(url, Path) else None
-    engine = engine or open_database(url if isinstance(url, str) else "sqlite://", metadatas=metadatas)
+    engine = _reading_engine(url)
     try:
+        if engine is None or not require_current(engine):
+            if engine is not None:
+                engine.dispose()
+            engine = open_database("sqlite://")
         yield engine
     finally:
-        engine.dispose()
+        if engine is not None:
+            engine.dispose()
 
 
 def reading_uri(path: Path) -> str:
@@ -73,7 +94,15 @@ def reading_uri(path: Path) -> str:
     return f"{path.absolute().as_uri()}?{mode}"
 
 
-def _reading_engine(path: Path) -> Engine | None:
+def _reading_engine(url: str | Path) -> Engine | None:
+    engine = _engine(url)
+    if engine.dialect.name == "sqlite":
+        return _reading_file(Path(engine.url.database or ""))
+    event.listen(engine, "handle_error", _name_failure)
+    return engine.execution_options(postgresql_readonly=True)
+
+
+def _reading_file(path: Path) -> Engine | None:
     try:
         open_regular(path).close()
     except FileNotFoundError:

@@ -139,6 +139,7 @@ def other_signing_keys(home: Home, *, passphrase: bytes) -> tuple[SigningKey, ..
 
 SIGNING_FILE = "signing.key.json"
 SEALING_FILE = "sealing.key.json"
+DATA_FILE = "data.key.json"
 PASSPHRASE_FILE = "passphrase"  # noqa: S105 - the name of a file, not a secret
 PASSPHRASE_ENTROPY_BYTES = 24
 MAX_PASSPHRASE_BYTES = 1024
@@ -190,7 +191,7 @@ class HeldSealingKey:
 
     def _other(self, path: Path) -> SealingKey:
         try:
-            seed, _ = _load(path, purpose=KeyPurpose.SEALING, passphrase=self._passphrase)
+            seed, _ = load_seed(path, purpose=KeyPurpose.SEALING, passphrase=self._passphrase)
         except ShuiqiaoError as error:
             raise Unavailable(
                 "node.sealing_key_unusable",
@@ -248,8 +249,8 @@ def load_keys(home: Home, *, passphrase: bytes) -> MemberKeys:
     Raises Unavailable ``node.key_missing``, InvalidInput ``node.key_misplaced``, Denied ``crypto.passphrase_wrong``, or
     what a damaged file is refused with.
     """
-    signing = _load(home.keys / SIGNING_FILE, purpose="signing", passphrase=passphrase)
-    sealing = _load(home.keys / SEALING_FILE, purpose="sealing", passphrase=passphrase)
+    signing = load_seed(home.keys / SIGNING_FILE, purpose="signing", passphrase=passphrase)
+    sealing = load_seed(home.keys / SEALING_FILE, purpose="sealing", passphrase=passphrase)
     if signing[1] != sealing[1]:
         raise InvalidInput(
             "node.key_misplaced",
@@ -323,7 +324,8 @@ def write_random_passphrase(home: Home, *, entropy: Entropy) -> bytes:
     return passphrase
 
 
-def _load(path: Path, *, purpose: str, passphrase: bytes) -> tuple[bytes, str]:
+def load_seed(path: Path, *, purpose: str, passphrase: bytes) -> tuple[bytes, str]:
+    """Return what a key file of a purpose holds, and its suite; raises as ``load_keys`` does."""
     if not path.is_file():
         raise Unavailable("node.key_missing", f"the key file {path} is not there")
     key_file = load_key_file(path, passphrase=passphrase)

@@ -104,7 +104,7 @@ def flip_ledger_byte(scene: Scene) -> str:
 def forge_invoice(scene: Scene) -> str:
     """Raise the amount of one proven invoice, and hand in a paper copy of an invoice that never was."""
     received = scene.received
-    kept = RecipientStore(scene.bank.database).received(received.request)
+    kept = RecipientStore(scene.bank.database, cipher=scene.bank.cipher).received(received.request)
     assert kept is not None
     forged = _with_doubled_amount(decode_disclosure(kept.disclosure, catalogue=scene.bank.catalogue))
     code = code_of(lambda: _prove(scene, forged))
@@ -225,7 +225,7 @@ def withhold_record(scene: Scene) -> str:
     newest = _newest_issued(scene)
     dishonest = Provider(
         submitter=bureau.outbox,
-        store=ProviderStore(bureau.database),
+        store=ProviderStore(bureau.database, cipher=bureau.cipher),
         consents=bureau.consent_service,
         vault=_Withholding(bureau.vault, before=newest.day),
         key=bureau.keys.signing,

@@ -6,7 +6,6 @@ failure.
 
 from __future__ import annotations
 
-import os
 from concurrent.futures import ThreadPoolExecutor, wait
 from dataclasses import replace
 from datetime import date
@@ -16,57 +15,35 @@ import pytest
 from sqlalchemy import inspect
 
 import consortium_world as worlds
-from postgresql_world import postgresql_server
+from consent_world import a_cipher
 from shuiqiao.base.clock import MS_PER_DAY, ManualClock
 from shuiqiao.base.errors import Conflict, Denied, Unavailable
 from shuiqiao.base.ids import owned_id, system_entropy
-from shuiqiao.consent import store as consent_store
 from shuiqiao.consent.model import IdentityCheck
 from shuiqiao.consent.store import ConsentStore, Enrolment, StoredArtefact
-from shuiqiao.exchange import store as exchange_store
 from shuiqiao.exchange.model import AnswerStatus
 from shuiqiao.exchange.store import AskedRow, ProviderStore, ReceivedRow, RecipientStore
-from shuiqiao.lending import store as lending_store
 from shuiqiao.lending.model import Application, Decision, Outcome
 from shuiqiao.lending.store import LendingStore, OpeningStore
-from shuiqiao.node import outbox
 from shuiqiao.node.auditing import audit_institution
 from shuiqiao.node.home.database import open_database
 from shuiqiao.node.institution import Dependencies, Institution
 from shuiqiao.node.outbox import OutboxRow, OutboxStore
 
-METADATAS = (outbox.metadata, consent_store.metadata, exchange_store.metadata, lending_store.metadata)
 LATE_MS = 253_402_300_799_999
 ID, OTHER = b"\x00" * 15 + b"\xff", b"\x01" * 16
 NAME = owned_id("bureau", ID)
 RAW = bytes(range(256)) * 300
+CIPHER = a_cipher()
 LONG_ENOUGH_S = 0.5
 """For an act that does not wait to be over; one that waits is waited for that long."""
 
 
-@pytest.fixture(scope="module")
-def server():
-    with postgresql_server() as running:
-        yield running
-
-
-@pytest.fixture(params=["sqlite", "postgresql"])
-def database(request, tmp_path):
-    if request.param == "sqlite":
-        url = f"sqlite:///{tmp_path / 'node.db'}"
-    else:
-        url = request.getfixturevalue("server").create(f"db{os.urandom(4).hex()}")
-    engine = open_database(url, metadatas=METADATAS)
-    assert engine.dialect.name == request.param
-    yield engine
-    engine.dispose()
-
-
-def test_every_table_is_there_and_opening_again_changes_nothing(database):
+def test_every_table_is_there_and_opening_again_changes_nothing(database, url):
+    assert database.dialect.name == url.partition(":")[0]
     names = set(inspect(database).get_table_names())
     assert {"node_outbox", "consent_artefact", "exchange_asked", "lending_decision"} <= names
-    url = database.url.render_as_string(hide_password=False)
-    again = open_database(url, metadatas=METADATAS)
+    again = open_database(url)
     assert set(inspect(again).get_table_names()) == names
     again.dispose()
 
@@ -86,7 +63,7 @@ def test_the_outbox(database):
 
 
 def test_consents(database):
-    store = ConsentStore(database)
+    store = ConsentStore(database, cipher=CIPHER)
     enrolment = Enrolment(
         taxpayer="91440300MA5EXAMPL1",
         enrolment_key=RAW[:65],
@@ -151,7 +128,7 @@ def at_most(allowed):
 
 def test_places_are_counted_and_taken_as_one_act(database):
     """[EXCHANGE-19]: who asks while another is between counting and taking waits for it, in another process too."""
-    first, second = ProviderStore(database), ProviderStore(database)
+    first, second = ProviderStore(database, cipher=CIPHER), ProviderStore(database, cipher=CIPHER)
     rows = [replace(asked(bytes([0x70 + number]) * 16), recipient="bank-hasty") for number in range(2)]
     with ThreadPoolExecutor(max_workers=1) as pool:
         others = []
@@ -169,7 +146,7 @@ def test_places_are_counted_and_taken_as_one_act(database):
 
 
 def test_what_a_provider_was_asked(database):
-    store = ProviderStore(database)
+    store = ProviderStore(database, cipher=CIPHER)
     places = {"since_ms": LATE_MS - 6, "verify": at_most(2)}
     for number in (1, 2):
         store.reserve(asked(bytes([number]) * 16), **places)
@@ -207,7 +184,7 @@ def test_what_a_provider_was_asked(database):
 
 
 def test_what_a_bank_asked_received_and_destroyed(database):
-    store = RecipientStore(database)
+    store = RecipientStore(database, cipher=CIPHER)
     store.save_request(ID, consent=NAME, message=RAW, made_ms=LATE_MS)
     store.mark_committed(ID, index=7)
     assert (store.request(ID).message, store.request(ID).index) == (RAW, 7)
@@ -252,7 +229,7 @@ def decision(**changes):
 
 
 def test_applications_decisions_and_openings(database):
-    store = LendingStore(database)
+    store = LendingStore(database, cipher=CIPHER)
     application = Application(
         id=ID, product="税信贷", taxpayer="91440300MA5EXAMPL1", consent=NAME, amount_fen=10**17, submitted_ms=LATE_MS
     )
@@ -303,6 +280,6 @@ def test_a_whole_home_lives_on_postgresql(server, home, monkeypatch):
 
 def test_a_server_that_is_not_there_is_unavailable(tmp_path):
     with pytest.raises(Unavailable) as caught:
-        open_database(f"postgresql+psycopg://user:secret@/none?host={tmp_path}", metadatas=METADATAS)
+        open_database(f"postgresql+psycopg://user:secret@/none?host={tmp_path}")
     assert caught.value.code == "node.database_unavailable"
     assert "secret" not in str(caught.value)

@@ -13,13 +13,12 @@ from shuiqiao.base.errors import InvalidInput, Unavailable
 from shuiqiao.node.home.database import BUSY_TIMEOUT_MS, open_database
 
 METADATA = MetaData()
-OTHER = MetaData()
-Table("other", OTHER, Column("number", Integer, primary_key=True))
-TABLE = Table("thing", METADATA, Column("number", Integer, primary_key=True))
+TABLE = Table("thing", METADATA, Column("digit", Integer, primary_key=True))
 
 
 def test_sqlite_keeps_what_was_acknowledged(tmp_path):
-    engine = open_database(f"sqlite:///{tmp_path}/a.db", metadatas=[METADATA])
+    engine = open_database(f"sqlite:///{tmp_path}/a.db")
+    METADATA.create_all(engine)
     with engine.connect() as connection:
         pragmas = {
             name: connection.exec_driver_sql(f"PRAGMA {name}").scalar() for name in ("journal_mode", "synchronous")
@@ -27,25 +26,25 @@ def test_sqlite_keeps_what_was_acknowledged(tmp_path):
         pragmas["busy_timeout"] = connection.exec_driver_sql("PRAGMA busy_timeout").scalar()
     assert pragmas == {"journal_mode": "wal", "synchronous": 2, "busy_timeout": BUSY_TIMEOUT_MS}
     with engine.begin() as connection:
-        connection.execute(insert(TABLE).values(number=7))
+        connection.execute(insert(TABLE).values(digit=7))
     engine.dispose()
-    again = open_database(f"sqlite:///{tmp_path}/a.db", metadatas=[METADATA])
+    again = open_database(f"sqlite:///{tmp_path}/a.db")
     with again.connect() as connection:
-        assert connection.execute(select(TABLE.c.number)).scalars().all() == [7]
+        assert connection.execute(select(TABLE.c.digit)).scalars().all() == [7]
     again.dispose()
 
 
 @pytest.mark.parametrize("url", ["", "nothing", "mysql://u:hidden@h/d", "oracle://u:hidden@h/d", "sqlite"])
 def test_what_is_no_database_of_ours_is_refused(url):
     with pytest.raises(InvalidInput) as caught:
-        open_database(url, metadatas=[METADATA])
+        open_database(url)
     assert caught.value.code == "node.database_url_invalid"
     assert "hidden" not in str(caught.value)
 
 
 def test_a_file_that_may_not_be_written_is_no_matter_of_a_url(whole):
     with pytest.raises(Unavailable) as caught:
-        open_database(f"sqlite:///file:{whole}?mode=ro&uri=true", metadatas=[METADATA, OTHER])
+        open_database(f"sqlite:///file:{whole}?mode=ro&uri=true")
     assert "readonly database" in caught.value.message
     assert f"let this account read and write file:{whole}" in caught.value.next_step
     assert "SHUIQIAO_DATABASE_URL" not in caught.value.next_step
@@ -53,7 +52,7 @@ def test_a_file_that_may_not_be_written_is_no_matter_of_a_url(whole):
 
 def test_a_driver_that_is_not_installed_is_named():
     with pytest.raises(Unavailable) as caught:
-        open_database("postgresql+psycopg2://u:hidden@h/d", metadatas=[METADATA])
+        open_database("postgresql+psycopg2://u:hidden@h/d")
     assert caught.value.code == "node.database_driver_missing"
     assert "psycopg2" in caught.value.message
     assert "hidden" not in str(caught.value)
@@ -61,32 +60,33 @@ def test_a_driver_that_is_not_installed_is_named():
 
 def test_a_url_as_the_tools_of_postgresql_take_it_is_of_our_driver(tmp_path):
     with pytest.raises(Unavailable) as caught:
-        open_database(f"postgresql://user@/none?host={tmp_path}", metadatas=[METADATA])
+        open_database(f"postgresql://user@/none?host={tmp_path}")
     assert caught.value.code == "node.database_unavailable"
 
 
 def test_a_file_that_cannot_be_made_is_unavailable(tmp_path):
     with pytest.raises(Unavailable) as caught:
-        open_database(f"sqlite:///{tmp_path}/no/such/folder/a.db", metadatas=[METADATA])
+        open_database(f"sqlite:///{tmp_path}/no/such/folder/a.db")
     assert caught.value.code == "node.database_unavailable"
 
 
 def numbers_in(path):
-    engine = open_database(path, metadatas=[METADATA])
+    engine = open_database(path)
     try:
         with engine.connect() as connection:
-            return connection.execute(select(TABLE.c.number)).scalars().all()
+            return connection.execute(select(TABLE.c.digit)).scalars().all()
     finally:
         engine.dispose()
 
 
 @pytest.fixture
 def whole(tmp_path):
-    """A database of one table, in one file."""
+    """A database with one table more than a home's, in one file."""
     path = tmp_path / "a.db"
-    engine = open_database(path, metadatas=[METADATA])
+    engine = open_database(path)
+    METADATA.create_all(engine)
     with engine.begin() as connection:
-        connection.execute(insert(TABLE), [{"number": number} for number in range(3000)])
+        connection.execute(insert(TABLE), [{"digit": number} for number in range(3000)])
     engine.dispose()
     with closing(sqlite3.connect(path)) as plain:
         # As a copy that another program made: SQLite then reads its tables at the first pragma already.
@@ -108,7 +108,7 @@ def test_a_page_that_is_damaged_is_named_when_it_is_read(whole):
     [
         (b"CREATE TABLE thing", b"CREATE TABLE \xff\xffing"),
         (b"tablethingthing", b"table\xff\xffing\xff\xffing"),
-        (b"number INTEGER", b"numbed INTEGER"),
+        (b"digit INTEGER", b"digid INTEGER"),
     ],
     ids=["a statement that is not UTF-8", "a name that is not UTF-8", "a column of another name"],
 )
@@ -122,14 +122,14 @@ def test_tables_that_are_damaged_are_named(whole, before, after):
 
 
 def test_a_mistake_of_the_statement_is_none_of_the_database(whole):
-    engine = open_database(whole, metadatas=[METADATA])
+    engine = open_database(whole)
     with engine.begin() as connection, pytest.raises(IntegrityError):
-        connection.execute(insert(TABLE).values(number=1))
+        connection.execute(insert(TABLE).values(digit=1))
     engine.dispose()
 
 
 def test_a_file_that_is_no_database_is_unavailable(tmp_path):
     (tmp_path / "a.db").write_bytes(b"not a database at all, but long enough to be read as one" * 20)
     with pytest.raises(Unavailable) as caught:
-        open_database(f"sqlite:///{tmp_path}/a.db", metadatas=[METADATA])
+        open_database(f"sqlite:///{tmp_path}/a.db")
     assert caught.value.code == "node.database_unavailable"

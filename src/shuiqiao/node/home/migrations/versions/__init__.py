@@ -1,0 +1,1 @@
+"""One file for each revision, named ``r<number>_<what it does>``."""
