@@ -63,6 +63,7 @@ ROWS = {
         "leaves": b"leaves",
         "answer": b"sealed",
     },
+    "exchange_request": {"request": ID, "consent": CONSENT, "message": b"m", "made_ms": 8},
     "exchange_received": {
         "request": ID,
         "consent": CONSENT,
@@ -137,7 +138,7 @@ def test_what_an_older_database_holds_is_encrypted_in_place(url, home, tmp_path)
     assert [(each.raw, each.endorsement) for each in kept.artefacts_of(TAXPAYER)] == [(ARTEFACT, None)]
     (asked,) = ProviderStore(engine, cipher=cipher).asked_of(TAXPAYER)
     assert (asked.counts, asked.leaves, asked.period_to) == ({"invoice_issued@2": 417}, b"leaves", date(2025, 12, 31))
-    (received,) = RecipientStore(engine, cipher=cipher).all_received(after_ms=0, taxpayer=TAXPAYER)
+    ((_, received),) = RecipientStore(engine, cipher=cipher).all_received(after_ms=0, taxpayer=TAXPAYER)
     assert (received.disclosure, received.manifest) == (DISCLOSURE, b"manifest")
     with engine.connect() as connection:
         for name in ROWS:
