@@ -30,7 +30,7 @@ from shuiqiao.base.encoding import (
     encode_cbor,
     encode_json,
 )
-from shuiqiao.base.errors import ShuiqiaoError
+from shuiqiao.base.errors import ShuiqiaoError, Unavailable
 from shuiqiao.consent.artefact import ARTEFACT, ENDORSEMENT, decode_artefact, verify_artefact_rules
 from shuiqiao.consent.model import ConsentArtefact, Endorsement
 from shuiqiao.credit.scorecard import BASE_ODDS, BASE_SCORE, POINTS_TO_DOUBLE, decode_scorecard
@@ -65,8 +65,10 @@ from shuiqiao.node.home.kinds import network_kinds
 from shuiqiao.node.home.settings import load_genesis
 from shuiqiao.node.localnet.making import example_members
 from shuiqiao.node.member_file import load_admission
+from shuiqiao.node.peers import acts
 from shuiqiao.node.peers.link_frames import AskReceipt, Done, read_answer, read_question
 from shuiqiao.node.peers.link_frames import encode_frame as encode_link_frame
+from shuiqiao.node.peers.message import PEER_MESSAGE, PeerMessage
 from shuiqiao.node.published.verification import ReceiptVerifier, verify_published
 from shuiqiao.standards.publication import load_catalogue, parse_catalogue
 from shuiqiao.standards.readers.source import open_source
@@ -515,7 +517,50 @@ def read_catalogue(data: bytes) -> object:
     return parse_catalogue(types={"type.toml": record_type}, codes={f"{n}.toml": text for n, text in enumerate(codes)})
 
 
+PEER_SIDES = (acts.BlockPage, acts.Results, acts.Submitted, acts.Path, acts.Sizes, acts.Answered, acts.Opening)
+
+
+def read_peer_sides(data: bytes) -> object:
+    """Read bytes as each side of an act that has a shape of its own; one that is refused is no reason to skip others."""
+    found = None
+    for kind in PEER_SIDES:
+        try:
+            found = acts.decode_wire(data, kind, max_bytes=1 << 20)
+        except ShuiqiaoError:
+            continue
+        if isinstance(found, acts.Results):
+            return [each.as_error(place="writer") for each in found.results if isinstance(each, acts.Refused)]
+    return found
+
+
+def peer_sides() -> list[bytes]:
+    block = acts.WireBlock(height=1, time_ms=2, first_index=0, transactions=[b"a", b"b"], entry=b"e")
+    refused = acts.Refused.of(Unavailable("ledger.busy", "many wait", retry_after_s=0.5))
+    placed = acts.Placed(index=1, height=2, time_ms=3)
+    sides = [
+        acts.BlockPage(blocks=[block]),
+        acts.Results(results=[placed, refused]),
+        acts.Submitted(transactions=transactions()[:2]),
+        acts.Path(path=[bytes(32)]),
+        acts.Sizes(sizes=[1, 2]),
+        acts.Answered(answer=b"sealed", height=4),
+        acts.Opening(application=bytes(16), sealed=b"sealed", height=5),
+    ]
+    return [acts.encode_wire(side) for side in sides]
+
+
+PEER = {
+    "act": "ledger.checkpoint",
+    "sender": "bank",
+    "receiver": "bureau",
+    "made_ms": 1,
+    "nonce": bytes(16),
+    "body": b"",
+}
+
 TARGETS: dict[str, Target] = {
+    "peer-message": document(PeerMessage, PEER_MESSAGE, PEER),
+    "peer-sides": Target(read=read_peer_sides, seeds=peer_sides),
     **home_targets.TARGETS,
     **validator_targets.TARGETS,
     "link-question": Target(

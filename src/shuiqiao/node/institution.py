@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Self
 
 from shuiqiao.base.clock import Clock, SystemClock
 from shuiqiao.base.environment import CLOCK_VARIABLE
-from shuiqiao.base.errors import InvalidInput
+from shuiqiao.base.errors import InvalidInput, Unavailable
 from shuiqiao.base.ids import Entropy, MemberId, system_entropy
 from shuiqiao.base.progress import Progress, no_progress
 from shuiqiao.consent.service import ConsentFile, ConsentService
@@ -54,7 +54,7 @@ from shuiqiao.node.home.settings import (
     require_member,
     require_role,
 )
-from shuiqiao.node.outbox import Outbox, OutboxStore
+from shuiqiao.node.outbox import Outbox, OutboxStore, Resending
 from shuiqiao.node.peers.remote_ledger import connect_ledger, require_running
 from shuiqiao.node.published.publication import open_publisher
 from shuiqiao.oversight.openings import OpenedDecisions, open_decisions
@@ -64,16 +64,24 @@ from shuiqiao.standards.publication import load_catalogue
 from shuiqiao.vault.service import Vault
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Callable, Sequence
 
     from sqlalchemy import Engine
 
     from shuiqiao.crypto.model import SigningKey
     from shuiqiao.exchange.model import Accusation
     from shuiqiao.ledger.engine.port import LedgerPeer
-    from shuiqiao.ledger.model import LedgerEngine, NetworkParameters
+    from shuiqiao.ledger.model import Committed, LedgerEngine, NetworkParameters
+    from shuiqiao.node.peers.asking import PeerClient
+    from shuiqiao.node.peers.delivery import Deliveries
+    from shuiqiao.node.peers.exchange_link import HttpProvider
+    from shuiqiao.node.peers.http_ledger import HttpLedger
+    from shuiqiao.node.peers.service import PeerService
     from shuiqiao.vault.evidence import RecordProof
     from shuiqiao.vault.model import LeafRef
+
+_CLOSING_S = 3.0
+"""How long what is on its way to other members has to end when a home is closed, in seconds."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -128,6 +136,8 @@ class Institution:
         self.kinds = network_kinds()
         self.witness: Witness | None = None
         """Cosigns the writer's checkpoints, where this member follows one."""
+        self._http_writer: HttpLedger | None = None
+        self._resending: Resending | None = None
         self.database: Engine = open_database(database_of(home), data_key=data_key, progress=progress)
         self.cipher = data_key.cipher(self.database)
         """Encrypts the columns of the database that hold personal or tax data."""
@@ -199,12 +209,26 @@ class Institution:
             if settle_keys(self.home, member=self.member, state=self.engine.state(), passphrase=passphrase):
                 return True
             require_keys(self.home, self.settings, self.engine.state(), keys=self.keys, passphrase=passphrase)
-            self.outbox.resend()
+            self._resend()
             self._end_data_lives()
             return settle_keys(self.home, member=self.member, state=self.engine.state(), passphrase=passphrase)
         except BaseException:
             self.close()
             raise
+
+    def _resend(self) -> None:
+        """Send what waits now; to a writer on another machine later where it is not there, so that any order starts."""
+        if self._http_writer is None:
+            self.outbox.resend()
+            return
+        try:
+            if self._http_writer.is_there():
+                self.outbox.resend()
+                return
+        except Unavailable:
+            # It went away meanwhile.
+            pass
+        self._resending = Resending(self.outbox)
 
     def _end_data_lives(self) -> None:
         """Destroy what a bank received and may keep no longer, whatever it is opened for [EXCHANGE-15]."""
@@ -219,6 +243,7 @@ class Institution:
 
     def close(self) -> None:
         """Finish, and release files and threads."""
+        self._end_peers()
         self.outbox.flush()
         if self._publisher is not None:
             self._publisher.close()
@@ -227,7 +252,22 @@ class Institution:
         if self.witness is not None:
             self.witness.close()
         self.engine.close()
+        if "peer_client" in self.__dict__:
+            self.peer_client.close()
         self.database.dispose()
+
+    def _end_peers(self) -> None:
+        """Answer and ask nothing new; what is on its way to others has a moment to end."""
+        if "peer_client" in self.__dict__:
+            self.peer_client.finish_within(_CLOSING_S)
+        if self._resending is not None:
+            self._resending.close()
+        if "peer_service" in self.__dict__:
+            self.peer_service.close()
+        if "deliveries" in self.__dict__:
+            self.deliveries.close()
+        if self._http_writer is not None:
+            self._http_writer.close()
 
     def catch_up_with(self, other: Institution) -> None:
         """Make sure this member's own copy has every block that another member's has by now.
@@ -324,6 +364,90 @@ class Institution:
         """Where a member raises an alarm on the ledger."""
         return AlarmService(submitter=self.outbox, suite=self.suite, entropy=self.dependencies.entropy)
 
+    @property
+    def _is_open(self) -> bool:
+        return "engine" in self.__dict__
+
+    @cached_property
+    def peer_client(self) -> PeerClient:
+        """How this member asks others over HTTP."""
+        from shuiqiao.node.peers.asking import PeerClient
+        from shuiqiao.node.peers.directory import PeerDirectory
+        from shuiqiao.node.peers.message import MessageSigner
+
+        signer = MessageSigner(
+            member=self.member,
+            network=self.parameters.network,
+            suite=self.suite,
+            keys=(self.keys.signing, *self._other_keys),
+            clock=self.dependencies.clock,
+            entropy=self.dependencies.entropy,
+        )
+        # While the engine is being opened, node.toml alone says where others are.
+        known = PeerDirectory(listed=self.settings.peers, state=lambda: self.engine.state() if self._is_open else None)
+        return PeerClient(signer=signer, directory=known)
+
+    @cached_property
+    def peer_service(self) -> PeerService:
+        """What this member does for others while its server runs; the writer asks its witnesses from then on."""
+        from shuiqiao.node.peers.http_witness import ask_witnesses
+        from shuiqiao.node.peers.service import PeerService, Served
+
+        role, engine = self.settings.role, self.engine
+        writer = engine if isinstance(engine, EmbeddedLedger) else None
+        if writer is not None:
+            ask_witnesses(writer, client=self.peer_client)
+        return PeerService(
+            engine=engine,
+            served=Served(
+                writer=writer,
+                witness=self.witness,
+                answer=self.provider.answer if role is Role.TAX_BUREAU else None,
+                file_artefact=self.consent_file.receive if role is Role.BANK else None,
+                relay=self._relay_of(role),
+                receive_opening=self._receive_opening if role is Role.REGULATOR else None,
+            ),
+            member=self.member,
+            suite=self.suite,
+            clock=self.dependencies.clock,
+            sealing_key=self.keys.sealing,
+        )
+
+    def _relay_of(self, role: Role) -> Callable[[bytes], Committed] | None:
+        if role is Role.TAX_BUREAU:
+            return self.consent_service.relay
+        return self.consent_file.relay if role is Role.BANK else None
+
+    @cached_property
+    def deliveries(self) -> Deliveries:
+        """What must reach other members, until it has."""
+        from shuiqiao.node.peers.delivery import Deliveries, DeliveryStore
+
+        return Deliveries(
+            DeliveryStore(self.database),
+            client=self.peer_client,
+            suite=self.suite,
+            clock=self.dependencies.clock,
+            entropy=self.dependencies.entropy,
+        )
+
+    def provider_at(self, member: MemberId) -> HttpProvider:
+        """Return the way to a bureau on another machine, for ``recipient.obtain``."""
+        from shuiqiao.node.peers.exchange_link import HttpProvider
+
+        return HttpProvider(self.peer_client, provider=member, engine=self.engine)
+
+    def _receive_opening(self, application: bytes, bank: MemberId, sealed: bytes) -> None:
+        self.openings.receive(application, bank=bank, sealed=sealed)
+
+    def waits_for(self) -> str:
+        """Return in words what this member waits for before it goes on, empty where it does not.
+
+        E.g. ``waits for the writer tax-bureau: https://bureau.example:8700 cannot be reached``.
+        """
+        trouble = self.engine.trouble if isinstance(self.engine, FollowerLedger) else None
+        return "" if trouble is None else f"waits for the writer {self.parameters.operator}: {trouble.message}"
+
     def opened_decisions(self) -> OpenedDecisions:
         """Open every decision that was sealed to this regulator, and name what is missing or wrong."""
         return open_decisions(
@@ -387,27 +511,38 @@ class Institution:
                 former_keys=self._other_keys,
                 settings=self._writer_settings(),
             )
-        if self.dependencies.writer is None:
-            raise InvalidInput(
-                "node.writer_unnamed",
-                f"{self.member} follows the writer {self.parameters.operator}, and no link to it was given",
-                next_step="open this home together with the writer's, as `shuiqiao demo` does",
-            )
+        writer = self._reach_writer()
         follower = FollowerLedger.open(
             self.home.ledger,
             parameters=self.parameters,
             kinds=self.kinds,
             key_ring=key_ring,
             clock=self.dependencies.clock,
-            writer=self.dependencies.writer,
+            writer=writer,
             settings=FollowerSettings(verifier_processes=self.settings.verifier_processes),
         )
         try:
-            self.witness = self._open_witness(follower, self.dependencies.writer)
+            self.witness = self._open_witness(follower, writer)
         except BaseException:
             follower.close()
             raise
         return follower
+
+    def _reach_writer(self) -> LedgerPeer:
+        """Return the way to the writer: in this process, else over HTTP; it need not be there yet [PEER-8]."""
+        if self.dependencies.writer is not None:
+            return self.dependencies.writer
+        if not self.settings.peers:
+            raise InvalidInput(
+                "node.writer_unnamed",
+                f"{self.member} follows the writer {self.parameters.operator}, and neither a link to it was given nor "
+                "its address in node.toml",
+                next_step=f'name it in node.toml: peers = {{ {self.parameters.operator} = "https://host:port" }}',
+            )
+        from shuiqiao.node.peers.http_ledger import HttpLedger
+
+        self._http_writer = HttpLedger(self.peer_client, writer=self.parameters.operator)
+        return self._http_writer
 
     def _open_witness(self, follower: FollowerLedger, writer: LedgerPeer) -> Witness:
         """Open the witness that cosigns what this member's own copy could check, and tell the writer of it.

@@ -139,6 +139,10 @@ REPLAYED = "ledger.tx_replayed"
 _LOOKS = 64
 """How often a copy that is behind is looked at, a block later each time, before bytes count as not being there."""
 
+RESEND_PAUSE_S = 1.0
+MAX_RESEND_PAUSE_S = 60.0
+"""The pause between attempts to reach a writer that is away doubles from the first to the second, in seconds."""
+
 FORGET_BATCH = 64
 """Acknowledged transactions are removed from the outbox this many at a time."""
 
@@ -318,6 +322,32 @@ class Outbox(LedgerSubmitter):
             except Unavailable:
                 break
         return False
+
+
+class Resending:
+    """Sends what an outbox holds in the background, again and again until the writer took all of it."""
+
+    def __init__(self, outbox: Outbox) -> None:
+        self._outbox = outbox
+        self._closing = threading.Event()
+        self._thread = threading.Thread(target=self._run, name="outbox-resending", daemon=True)
+        self._thread.start()
+
+    def close(self) -> None:
+        """Try no more; what is on its way is waited for."""
+        self._closing.set()
+        self._thread.join()
+
+    def _run(self) -> None:
+        pause_s = RESEND_PAUSE_S
+        while not self._closing.is_set():
+            try:
+                self._outbox.resend()
+            except ShuiqiaoError:
+                self._closing.wait(pause_s)
+                pause_s = min(2 * pause_s, MAX_RESEND_PAUSE_S)
+            else:
+                return
 
 
 def settled_rows(

@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 
 from shuiqiao.base.errors import IntegrityError, InvalidInput, Unavailable
-from shuiqiao.ledger.checkpoints.signed_note import Checkpoint, TreeHead, verify_extension
+from shuiqiao.ledger.checkpoints.signed_note import Checkpoint, verify_extension
 from shuiqiao.ledger.engine.ledger_copy import LedgerCopy
 from shuiqiao.ledger.engine.port import FollowerSettings, LedgerPeer
 from shuiqiao.ledger.log.entry import decode_entry
@@ -19,18 +19,24 @@ from shuiqiao.ledger.replay.replay import Growth, grow, prove_signatures
 from shuiqiao.ledger.state.machine import Candidate
 from shuiqiao.ledger.store.alarm_file import ForkKind
 from shuiqiao.ledger.transactions.verifiers import Verifier
+from shuiqiao.ledger.witness.fork_evidence import fork_kind
 
 _BROKEN_BY_A_BLOCK = frozenset({"ledger.entry_malformed", "ledger.block_time_backwards"})
 """What a signed block itself can be wrong by; any other damage is found in this copy's own files, accusing nobody."""
 
 
 class HistoryBroken(Exception):
-    """The signed log and the copy do not agree; the follower turns this into its alarm."""
+    """The signed log and the copy do not agree; the follower turns this into its alarm.
 
-    def __init__(self, kind: ForkKind, detail: str) -> None:
+    is_signed: what the operator signed shows it by itself. Else an older note, foreign blocks or a wrong proof would
+    look the same, so it says something of the operator only where nobody else could have sent it [PEER-12].
+    """
+
+    def __init__(self, kind: ForkKind, detail: str, *, is_signed: bool) -> None:
         super().__init__(detail)
         self.kind = kind
         self.detail = detail
+        self.is_signed = is_signed
 
 
 class LogCopier:
@@ -59,12 +65,14 @@ class LogCopier:
         # Step 1: a log never shrinks.
         if accepted is not None and checkpoint.size < accepted.size:
             raise HistoryBroken(
-                ForkKind.SHRUNK, f"{accepted.size} leaves were signed before, the new checkpoint says {checkpoint.size}"
+                ForkKind.SHRUNK,
+                f"{accepted.size} leaves were signed before, the new checkpoint says {checkpoint.size}",
+                is_signed=False,
             )
         head = self._copy.head
         if checkpoint.size <= head.size:
             # Step 2: what was copied lies under the checkpoint.
-            self._require_root(checkpoint, size=checkpoint.size, root=self._copy.root_at(checkpoint.size))
+            self._require_root(checkpoint, self._copy.root_at(checkpoint.size), is_own=True)
             return
         # Steps 2 to 4 for the next blocks, then 5 to 7; and so on, a bounded number of transactions at a time.
         self._copy_blocks(*self._take_first(checkpoint), checkpoint)
@@ -83,11 +91,11 @@ class LogCopier:
             blocks = self._take_blocks(checkpoint)
             growths = self._grow(blocks)
         except Exception:
-            self._require_consistent(checkpoint, size=head.size, root=head.root)
+            self._require_consistent(checkpoint, size=head.size, root=head.root, is_own=True)
             raise
         last = growths[-1].frontier
         if (last.size, last.root()) != (checkpoint.size, checkpoint.root):
-            self._require_consistent(checkpoint, size=head.size, root=head.root)
+            self._require_consistent(checkpoint, size=head.size, root=head.root, is_own=True)
         return blocks, growths
 
     def _grow(self, blocks: Sequence[Block]) -> list[Growth]:
@@ -99,24 +107,30 @@ class LogCopier:
             frontier = growths[-1].frontier
         return growths
 
-    def _require_root(self, checkpoint: Checkpoint, *, size: int, root: bytes) -> None:
+    def _require_root(self, checkpoint: Checkpoint, root: bytes, *, is_own: bool) -> None:
+        """Return if a root is the signed one. is_own: of this copy, not of blocks that were only handed out."""
         if root != checkpoint.root:
             raise HistoryBroken(
-                ForkKind.ROOT_DIFFERS, f"at {size} leaves root {checkpoint.root.hex()} is signed, ours is {root.hex()}"
+                ForkKind.ROOT_DIFFERS,
+                f"at {checkpoint.size} leaves root {checkpoint.root.hex()} is signed, ours is {root.hex()}",
+                is_signed=is_own,
             )
 
-    def _require_consistent(self, checkpoint: Checkpoint, *, size: int, root: bytes) -> None:
+    def _require_consistent(self, checkpoint: Checkpoint, *, size: int, root: bytes, is_own: bool) -> None:
         if size == 0:
             # Every log begins with the empty one.
             return
         path = self._writer.consistency_proof(old_size=size, new_size=checkpoint.size)
+        own = Checkpoint(origin=checkpoint.origin, size=size, root=root, note=b"")
         try:
-            own = TreeHead(origin=checkpoint.origin, size=size, root=root)
             verify_extension(own, checkpoint, path=path, hash_name=self._hash_name)
         except IntegrityError as error:
+            # A wrong path proves nothing; one that leads to the signed root from other leaves does.
+            fork = fork_kind(own, checkpoint, proof=path, hash_name=self._hash_name) if is_own else None
             raise HistoryBroken(
                 ForkKind.NOT_AN_EXTENSION,
                 f"the signed log of {checkpoint.size} leaves does not begin with our {size} of root {root.hex()}",
+                is_signed=fork is not None,
             ) from error
 
     def _take_blocks(self, checkpoint: Checkpoint) -> list[Block]:
@@ -132,6 +146,7 @@ class LogCopier:
                     ForkKind.BLOCK_INVALID,
                     f"block {block.height} with {len(block.transactions)} transactions was handed out, "
                     f"where block {height + 1} up to leaf {checkpoint.size} follows",
+                    is_signed=False,
                 )
             height += 1
             taken.append(block)
@@ -167,9 +182,9 @@ class LogCopier:
 
     def _require_signed(self, frontier: Frontier, checkpoint: Checkpoint) -> None:
         if frontier.size == checkpoint.size:
-            self._require_root(checkpoint, size=frontier.size, root=frontier.root())
+            self._require_root(checkpoint, frontier.root(), is_own=False)
         else:
-            self._require_consistent(checkpoint, size=frontier.size, root=frontier.root())
+            self._require_consistent(checkpoint, size=frontier.size, root=frontier.root(), is_own=False)
 
     def _decode_all(self, blocks: Sequence[Block]) -> list[list[Transaction]]:
         """Decode blocks up to one that has a kind unknown here: those before it say whether it should be known.
@@ -213,4 +228,5 @@ class LogCopier:
 
 
 def _invalid(block: Block, reason: str) -> HistoryBroken:
-    return HistoryBroken(ForkKind.BLOCK_INVALID, f"block {block.height} was signed and breaks the rules: {reason}")
+    detail = f"block {block.height} was signed and breaks the rules: {reason}"
+    return HistoryBroken(ForkKind.BLOCK_INVALID, detail, is_signed=True)

@@ -3,7 +3,8 @@
 It forwards what it submits, pulls the writer's blocks, verifies every signature and executes every block itself, and
 commits only what leads to a root that the operator signed. Rules: docs/spec/ledger-store.md section 7. It never
 orders transactions. When the operator's signed log is not an extension of what was copied, it keeps both notes as
-evidence (ForkAlarm), and refuses to go on: what was copied before stays readable.
+evidence (ForkAlarm), and refuses to go on: what was copied before stays readable. Over a channel on which anybody
+could answer in the writer's place, only what the operator signed counts as that; all else is asked again [PEER-12].
 """
 
 from __future__ import annotations
@@ -265,6 +266,8 @@ class FollowerLedger(LocalLedger):
         try:
             self._copier.follow(checkpoint, accepted=self._accepted)
         except HistoryBroken as broken:
+            if not (broken.is_signed or self._writer.is_proven):
+                raise _writer_unproven(broken) from broken
             raise self._raise_alarm(broken, checkpoint) from broken
         self._copy.checkpoint_file.keep(checkpoint)
         self._accepted = checkpoint
@@ -280,7 +283,9 @@ class FollowerLedger(LocalLedger):
             if (found.size, found.root) != (size, self._copy.root_at(size)):
                 raise self._raise_alarm(
                     HistoryBroken(
-                        ForkKind.ROOT_DIFFERS, f"the note that closed the epoch at {size} leaves has another root"
+                        ForkKind.ROOT_DIFFERS,
+                        f"the note that closed the epoch at {size} leaves has another root",
+                        is_signed=True,
                     ),
                     found,
                 )
@@ -382,6 +387,16 @@ def _fork_detected(alarm: ForkAlarm) -> IntegrityError:
         "ledger.fork_detected",
         f"the operator's signed log is not the one that was copied ({alarm.kind}): {alarm.detail}",
         next_step="keep the alarm file with both signed notes, tell the regulator, and do not delete this copy",
+    )
+
+
+def _writer_unproven(broken: HistoryBroken) -> Unavailable:
+    """Return the error for what the writer may never have sent: nobody is accused by it [PEER-12]."""
+    return Unavailable(
+        "ledger.writer_unproven",
+        f"what came from the writer's address does not lead to what its operator signed, and does not prove that the "
+        f"operator sent it: {broken.detail}",
+        retry_after_s=1.0,
     )
 
 

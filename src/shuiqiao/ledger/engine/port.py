@@ -80,6 +80,11 @@ class LedgerPeer(Protocol):
     Nothing it says is believed: a follower verifies every signature, executes every block and compares every root.
     """
 
+    @property
+    def is_proven(self) -> bool:
+        """Whether nobody but the writer can have said what it says, signed or not: so it answers for all of it."""
+        ...
+
     def submit(self, raw: bytes) -> Future[Committed]:
         """Hand in a signed transaction for ordering."""
         ...

@@ -20,14 +20,18 @@ from shuiqiao.base.environment import DATABASE_URL_VARIABLE
 from shuiqiao.base.errors import Denied, InvalidInput, Unavailable
 from shuiqiao.base.files import read_regular
 from shuiqiao.base.ids import MemberId
+from shuiqiao.base.wire import MemberName
 from shuiqiao.crypto.model import SuiteName
+from shuiqiao.members.endpoint import MAX_ENDPOINT_CHARACTERS, PIN_BYTES
 from shuiqiao.members.genesis import decode_genesis
-from shuiqiao.members.model import MAX_GENESIS_BYTES, Role
+from shuiqiao.members.model import MAX_GENESIS_BYTES, MAX_MEMBERS, Role
 
 MAX_SETTINGS_BYTES = 65_536
 DEFAULT_LISTEN = "127.0.0.1:8600"
 
 Port = Annotated[int, msgspec.Meta(ge=0, le=65_535)]
+PeerAddress = Annotated[str, msgspec.Meta(max_length=MAX_ENDPOINT_CHARACTERS + 1 + 2 * PIN_BYTES)]
+PeerAddresses = Annotated[dict[MemberName, PeerAddress], msgspec.Meta(max_length=MAX_MEMBERS)]
 
 
 class NodeSettings(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
@@ -54,6 +58,10 @@ class NodeSettings(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_o
     """Folder to which the log is published as static files, from the home if it is relative; empty: it is not."""
     tiles_interval_s: Annotated[int, msgspec.Meta(ge=1, le=86_400)] = 60
     """How often a running node publishes what is new, in seconds."""
+    peers: PeerAddresses = {}
+    """Where other members' servers are reached, ``{ tax-bureau = "https://host:port#pin in hex" }``: before the ledger
+    says it, or in its place. Only addresses named here may be private; the one of the writer makes a follower's home
+    open over HTTP."""
 
     listen: Annotated[str, msgspec.Meta(max_length=300)] = DEFAULT_LISTEN
     """Where the server listens for callers with a token, as host:port; [::1]:8600 for IPv6."""
@@ -142,6 +150,7 @@ def encode_settings(settings: NodeSettings) -> str:
         if (settings.is_validator or not name.endswith("_port"))
         and (settings.admitted or name != "admitted")
         and (settings.tiles_folder or not name.startswith("tiles_"))
+        and (settings.peers or name != "peers")
         and (name not in _OF_A_SERVER or getattr(settings, name) != _OF_A_SERVER[name])
     ]
     lines = [f"{name} = {_toml(getattr(settings, name))}" for name in names]
@@ -183,6 +192,8 @@ def database_of(home: Home) -> str | Path:
 
 
 def _toml(value: object) -> str:
+    if isinstance(value, dict):
+        return f"{{ {', '.join(f'{name} = {_toml(each)}' for name, each in value.items())} }}"
     if isinstance(value, bool):
         return str(value).lower()
     return str(value) if isinstance(value, int) else json.dumps(str(value), ensure_ascii=False)

@@ -36,6 +36,8 @@ MAP_BYTES = 1 << 28
 class Peer:
     """The writer as followers reach it, whose engine can be exchanged behind their backs."""
 
+    is_proven = True
+
     def __init__(self, engine: EmbeddedLedger) -> None:
         self.engine = engine
         self.listeners: list[Callable[..., None]] = []
@@ -264,6 +266,71 @@ def test_a_rewritten_history_raises_an_alarm_with_both_notes(
     assert alarm == reopened.alarm
     assert code_of(reopened.sync) == "ledger.fork_detected"
     assert len(list(reopened.blocks(from_height=1))) == 5
+
+
+class AnybodysPeer(Peer):
+    """What comes over a channel on which anybody could answer: an old note, foreign blocks, a wrong proof."""
+
+    is_proven = False
+    note: Checkpoint | None = None
+    altered: Callable[[Block], Block] | None = None
+    path: tuple[bytes, ...] | None = None
+
+    def checkpoint(self) -> Checkpoint:
+        return self.note or super().checkpoint()
+
+    def blocks(self, *, from_height: int) -> Iterator[Block]:
+        return map(self.altered or (lambda block: block), super().blocks(from_height=from_height))
+
+    def consistency_proof(self, *, old_size: int, new_size: int) -> tuple[bytes, ...]:
+        return super().consistency_proof(old_size=old_size, new_size=new_size) if self.path is None else self.path
+
+
+def test_over_a_channel_of_anybodys_what_is_not_signed_accuses_nobody(house: House) -> None:
+    """[PEER-12]."""
+    peer = AnybodysPeer(house.writer)
+    follower = open_late(house, peer)
+    house.write(3)
+    follower.sync()
+    old = follower.checkpoint()
+    house.write(3)
+    follower.sync()
+    peer.note = old
+    assert code_of(follower.sync) == "ledger.writer_unproven"
+    peer.note = None
+    house.write(3)
+    for altered in (
+        lambda block: replace(block, height=block.height + 1),
+        lambda block: replace(block, transactions=(*block.transactions, b"foreign")),
+        lambda block: replace(block, entry=b"foreign"),
+    ):
+        peer.altered = altered
+        assert code_of(follower.sync) == "ledger.writer_unproven"
+        # Neither does a wrong proof beside it.
+        peer.path = (bytes(32),)
+        assert code_of(follower.sync) == "ledger.writer_unproven"
+        peer.path = None
+    peer.altered = None
+    assert follower.alarm is None
+    follower.sync()
+    assert house.writer.checkpoint() == follower.checkpoint()
+
+
+@pytest.mark.parametrize(
+    ("fork", "kind"), [(fork_same_size, ForkKind.ROOT_DIFFERS), (fork_longer, ForkKind.NOT_AN_EXTENSION)]
+)
+def test_what_the_operator_signed_twice_is_a_fork_over_any_channel(
+    house: House, fork: Callable[[House], EmbeddedLedger], kind: ForkKind
+) -> None:
+    """[PEER-12]."""
+    peer = AnybodysPeer(house.writer)
+    follower = open_late(house, peer)
+    house.write(5)
+    follower.sync()
+    peer.engine = fork(house)
+    assert code_of(follower.sync) == "ledger.fork_detected"
+    assert follower.alarm is not None
+    assert kind == follower.alarm.kind
 
 
 class WithholdingPeer(Peer):

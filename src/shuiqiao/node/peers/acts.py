@@ -1,0 +1,273 @@
+"""What each act between members asks and answers, as deterministic CBOR, each part bounded before it is read [PEER-4].
+
+``message`` carries the asking side's bytes, signed; the answer's bytes go back as they are: nothing in them is believed
+but what proves itself. Sizes of answers are bounded by the side that reads them, before it reads.
+"""
+
+from __future__ import annotations
+
+from typing import Annotated, Final, TypeVar
+
+import msgspec
+from msgspec import Meta
+
+from shuiqiao.base.encoding import decode_cbor_strict, encode_cbor, typed
+from shuiqiao.base.errors import InvalidInput, ShuiqiaoError
+from shuiqiao.base.wire import Id
+from shuiqiao.client.problem import error_of, problem_of
+from shuiqiao.exchange.model import MAX_ANSWER_BYTES as MAX_SEALED_BYTES
+from shuiqiao.exchange.model import MAX_REQUEST_BYTES
+from shuiqiao.ledger.checkpoints.signed_note import MAX_LINE_BYTES, MAX_SIGNED_NOTE_BYTES
+from shuiqiao.ledger.log.tree import HASH_BYTES, MAX_PATH
+from shuiqiao.ledger.model import MAX_TRANSACTION_BYTES, Block, Committed
+from shuiqiao.ledger.transactions.document import to_plain
+from shuiqiao.node.peers.message import MAX_SUBMITTED, Act
+
+PAGE_BYTES: Final = 4 * 1024 * 1024
+"""A page of blocks ends with the block that reaches it: one block alone may be longer."""
+
+PAGE_BLOCKS: Final = 2_048
+MAX_BLOCK_TRANSACTIONS: Final = 8_192
+"""What a block's work allows at most [LEDGER-WORK-1]."""
+
+EPOCH_PAGE: Final = 4_096
+MAX_NEWS_WAIT_MS: Final = 25_000
+"""Longest wait for a new block, in milliseconds."""
+
+MAX_PROBLEM_BYTES: Final = 16_384
+"""Of a refusal that stands in an answer beside others."""
+
+_SMALL_ANSWER_BYTES: Final = 65_536
+_MAX_ANSWER_BYTES: Final = {
+    Act.SUBMIT: MAX_SUBMITTED * (MAX_PROBLEM_BYTES + 64),
+    # A page that was not full yet, and behind it the longest block that a writer closes (8 MiB and a transaction).
+    Act.BLOCKS: PAGE_BYTES + 10 * 1024 * 1024,
+    Act.ASK: MAX_SEALED_BYTES + _SMALL_ANSWER_BYTES,
+}
+
+_Count = Annotated[int, Meta(ge=0, le=2**53 - 1)]
+_Note = Annotated[bytes, Meta(max_length=MAX_SIGNED_NOTE_BYTES)]
+_Raw = Annotated[bytes, Meta(min_length=1, max_length=MAX_TRANSACTION_BYTES)]
+_Hash = Annotated[bytes, Meta(min_length=HASH_BYTES, max_length=HASH_BYTES)]
+_Sealed = Annotated[bytes, Meta(max_length=49_152)]
+
+
+def max_answer_bytes(act: Act) -> int:
+    """Return how long an answer may be at most."""
+    return _MAX_ANSWER_BYTES.get(act, _SMALL_ANSWER_BYTES)
+
+
+class _Wire(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
+    """One side of an act."""
+
+
+class Nothing(_Wire, frozen=True):
+    """Asks for what needs no more words, or says that it was done."""
+
+
+# The ledger
+
+
+class Submitted(_Wire, frozen=True):
+    """Signed transactions to be ordered, each by itself."""
+
+    transactions: Annotated[list[_Raw], Meta(min_length=1, max_length=MAX_SUBMITTED)]
+
+
+class Placed(_Wire, frozen=True, tag_field="result", tag="committed"):
+    """Where a transaction stands, durably."""
+
+    index: _Count
+    height: _Count
+    time_ms: _Count
+
+    @classmethod
+    def of(cls, committed: Committed) -> Placed:
+        """Return it in this form."""
+        return cls(index=committed.index, height=committed.height, time_ms=committed.time_ms)
+
+    def committed(self) -> Committed:
+        """Return it as the engine's answer."""
+        return Committed(index=self.index, height=self.height, time_ms=self.time_ms)
+
+
+class Refused(_Wire, frozen=True, tag_field="result", tag="refused"):
+    """Why a transaction was refused, in the form in which every refusal crosses: problem+json."""
+
+    problem: Annotated[bytes, Meta(max_length=MAX_PROBLEM_BYTES)]
+
+    @classmethod
+    def of(cls, error: ShuiqiaoError) -> Refused:
+        """Return an error in this form."""
+        data = problem_of(error).model_dump_json().encode()
+        if len(data) > MAX_PROBLEM_BYTES:
+            data = problem_of(type(error)(error.code, error.message[:200])).model_dump_json().encode()
+        return cls(problem=data)
+
+    def as_error(self, *, place: str) -> ShuiqiaoError:
+        """Return the error that refused it. place: who answered."""
+        return error_of(self.problem, status=0, place=place)
+
+
+class Results(_Wire, frozen=True):
+    """What became of each transaction, in order."""
+
+    results: Annotated[list[Placed | Refused], Meta(min_length=1, max_length=MAX_SUBMITTED)]
+
+
+class FromHeight(_Wire, frozen=True):
+    """Asks for blocks from a height on."""
+
+    from_height: Annotated[int, Meta(ge=1, le=2**53 - 1)]
+
+
+class WireBlock(_Wire, frozen=True):
+    """One block."""
+
+    height: _Count
+    time_ms: _Count
+    first_index: _Count
+    transactions: Annotated[list[_Raw], Meta(max_length=MAX_BLOCK_TRANSACTIONS)]
+    entry: Annotated[bytes, Meta(max_length=1_024)]
+
+    @classmethod
+    def of(cls, block: Block) -> WireBlock:
+        """Return a block in this form."""
+        return cls(
+            height=block.height,
+            time_ms=block.time_ms,
+            first_index=block.first_index,
+            transactions=list(block.transactions),
+            entry=block.entry,
+        )
+
+    def block(self) -> Block:
+        """Return it as the ledger's type."""
+        return Block(
+            height=self.height,
+            time_ms=self.time_ms,
+            first_index=self.first_index,
+            transactions=tuple(self.transactions),
+            entry=self.entry,
+        )
+
+
+class BlockPage(_Wire, frozen=True):
+    """Blocks in order, none where there are no more."""
+
+    blocks: Annotated[list[WireBlock], Meta(max_length=PAGE_BLOCKS)]
+
+
+class SignedNote(_Wire, frozen=True):
+    """A checkpoint as its note; empty where there is none yet."""
+
+    note: _Note
+
+
+class OfSize(_Wire, frozen=True):
+    """Names a size of the log."""
+
+    size: _Count
+
+
+class Sizes(_Wire, frozen=True):
+    """Sizes of the log, rising."""
+
+    sizes: Annotated[list[_Count], Meta(max_length=EPOCH_PAGE)]
+
+
+class TwoSizes(_Wire, frozen=True):
+    """Asks for the proof between two sizes of the log."""
+
+    old_size: _Count
+    new_size: _Count
+
+
+class Path(_Wire, frozen=True):
+    """The hashes of a consistency proof."""
+
+    path: Annotated[list[_Hash], Meta(max_length=MAX_PATH + 2)]
+
+
+class AfterHeight(_Wire, frozen=True):
+    """Asks to be told of a block above a height, and no later than after a time."""
+
+    height: _Count
+    wait_ms: Annotated[int, Meta(ge=0, le=MAX_NEWS_WAIT_MS)]
+
+
+class Height(_Wire, frozen=True):
+    """The height of the newest block, or of the block in which an act stands."""
+
+    height: _Count
+
+
+# Witnesses
+
+
+class OfOrigin(_Wire, frozen=True):
+    """Names a log by its origin."""
+
+    origin: Annotated[str, Meta(max_length=96)]
+
+
+class Line(_Wire, frozen=True):
+    """A cosignature line."""
+
+    line: Annotated[bytes, Meta(max_length=MAX_LINE_BYTES)]
+
+
+# The exchange and what follows from it
+
+
+class Asked(_Wire, frozen=True):
+    """A request message. height: of the block that the asking side knows of, which the answering side has to have."""
+
+    message: Annotated[bytes, Meta(max_length=MAX_REQUEST_BYTES)]
+    height: _Count
+
+
+class Answered(_Wire, frozen=True):
+    """A sealed answer. height: of the block that the asking side has to have before it looks at it."""
+
+    answer: Annotated[bytes, Meta(max_length=MAX_SEALED_BYTES + 4_096)]
+    height: _Count
+
+
+class Artefact(_Wire, frozen=True):
+    """A consent artefact, sealed to the bank that it names. height: of a block that holds its grant."""
+
+    sealed: _Sealed
+    height: _Count
+
+
+class Relayed(_Wire, frozen=True):
+    """What an enterprise signed: a pause, a resume or a revoke of its consent."""
+
+    transaction: _Raw
+
+
+class Opening(_Wire, frozen=True):
+    """The sealed opening of a decision of the sender. height: of a block that holds the decision."""
+
+    application: Id
+    sealed: _Sealed
+    height: _Count
+
+
+Wired = _Wire
+"""Any side of an act."""
+Wire = TypeVar("Wire", bound=_Wire)
+
+
+def encode_wire(value: msgspec.Struct) -> bytes:
+    """Return one side of an act as bytes."""
+    return encode_cbor(to_plain(value))
+
+
+def decode_wire(data: bytes, kind: type[Wire], *, max_bytes: int) -> Wire:
+    """Return one side of an act from outside bytes; raises InvalidInput ``peer.body_malformed``."""
+    try:
+        return typed(decode_cbor_strict(data, max_bytes=max_bytes), kind, builtin_types=(bytes,))
+    except (InvalidInput, msgspec.ValidationError) as error:
+        raise InvalidInput("peer.body_malformed", f"{len(data)} bytes are no {kind.__name__}: {error}") from error

@@ -1,0 +1,329 @@
+"""The outbox to other members: what must reach them is kept until they have it, however long they are down [PEER-11].
+
+1. keep the message's body in the database, durably;
+2. send it, signed freshly each time;
+3. forget it once the receiver says that it has it.
+
+A receiver that cannot be reached is asked again after a pause that doubles up to five minutes, drawn at random from its
+upper half so that members do not come back all at once; nothing else waits for it. What a receiver refuses is tried
+again too, more and more seldom, up to once an hour: its copy may be behind, its gate may open. Nothing is dropped but
+by a person, and ``waiting`` says what waits for whom, since when and why.
+
+The bodies hold nothing that a reader of the database may not see: what names a taxpayer is sealed to its receiver.
+"""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Iterable, Sequence
+from concurrent.futures import Future, ThreadPoolExecutor
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any, Final
+
+from sqlalchemy import (
+    BigInteger,
+    Column,
+    Index,
+    Integer,
+    LargeBinary,
+    MetaData,
+    String,
+    Table,
+    Text,
+    delete,
+    func,
+    insert,
+    select,
+    update,
+)
+from sqlalchemy.exc import IntegrityError as AlreadyThere
+
+from shuiqiao.base.clock import MS_PER_SECOND
+from shuiqiao.base.errors import ShuiqiaoError, Unavailable
+from shuiqiao.base.ids import MemberId
+from shuiqiao.node.peers import acts
+from shuiqiao.node.peers.message import Act
+
+if TYPE_CHECKING:
+    from sqlalchemy import Engine
+
+    from shuiqiao.base.clock import Clock
+    from shuiqiao.base.ids import Entropy
+    from shuiqiao.crypto.model import CipherSuite
+    from shuiqiao.node.peers.asking import PeerClient
+
+FIRST_PAUSE_MS: Final = 1_000
+MAX_PAUSE_MS: Final = 300_000
+"""Longest pause before a receiver that was not reached is asked again."""
+
+MAX_REFUSED_PAUSE_MS: Final = 3_600_000
+"""Longest pause before what a receiver refused is handed in again."""
+
+MAX_RECEIVERS_AT_ONCE: Final = 8
+_ROUND: Final = 256
+"""Messages to one receiver in a row."""
+
+_MAX_DOUBLINGS: Final = 20
+_MAX_REASON: Final = 2_000
+_IDLE_S: Final = 60.0
+_ANSWERS: Final[dict[Act, type[acts.Wired]]] = {
+    Act.ARTEFACT: acts.Nothing,
+    Act.OPENING: acts.Nothing,
+    Act.RELAY: acts.Placed,
+}
+"""What is delivered, and what says that it arrived."""
+
+metadata = MetaData()
+
+_deliveries = Table(
+    "node_deliveries",
+    metadata,
+    Column("id", LargeBinary(32), primary_key=True),
+    Column("receiver", String(32), nullable=False),
+    Column("act", String(32), nullable=False),
+    Column("body", LargeBinary, nullable=False),
+    Column("kept_ms", BigInteger, nullable=False),
+    Column("attempts", Integer, nullable=False),
+    Column("next_ms", BigInteger, nullable=False),
+    Column("code", String(100), nullable=False),
+    Column("reason", Text, nullable=False),
+    Index("node_deliveries_due", "receiver", "next_ms"),
+)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Delivery:
+    """One message on its way. code, reason: why the last attempt failed, empty before the first."""
+
+    id: bytes
+    receiver: MemberId
+    act: Act
+    body: bytes
+    kept_ms: int
+    attempts: int
+    next_ms: int
+    code: str
+    reason: str
+
+    def as_json(self) -> dict[str, Any]:
+        """Return what is told of it, without its body."""
+        return {
+            "id": self.id.hex(),
+            "receiver": self.receiver,
+            "act": self.act.value,
+            "kept_ms": self.kept_ms,
+            "attempts": self.attempts,
+            "next_ms": self.next_ms,
+            "code": self.code,
+            "reason": self.reason,
+        }
+
+
+class DeliveryStore:
+    """The messages that were not delivered yet."""
+
+    def __init__(self, engine: Engine) -> None:
+        self._engine = engine
+
+    def add(self, delivery: Delivery) -> bool:
+        """Keep a message, durable when this returns; tell whether it was not there already."""
+        try:
+            with self._engine.begin() as connection:
+                connection.execute(insert(_deliveries).values(_values(delivery)))
+        except AlreadyThere:
+            return False
+        return True
+
+    def waiting(self) -> list[Delivery]:
+        """Return all of them, oldest first."""
+        return self._found(select(_deliveries).order_by(_deliveries.c.kept_ms, _deliveries.c.id))
+
+    def due(self, receiver: MemberId, *, now_ms: int, most: int) -> list[Delivery]:
+        """Return those to one receiver that may be sent now, oldest first."""
+        statement = (
+            select(_deliveries)
+            .where(_deliveries.c.receiver == receiver, _deliveries.c.next_ms <= now_ms)
+            .order_by(_deliveries.c.kept_ms, _deliveries.c.id)
+            .limit(most)
+        )
+        return self._found(statement)
+
+    def next_by_receiver(self) -> dict[MemberId, int]:
+        """Return for each receiver when the first of its messages may be sent."""
+        statement = select(_deliveries.c.receiver, func.min(_deliveries.c.next_ms)).group_by(_deliveries.c.receiver)
+        with self._engine.connect() as connection:
+            return {MemberId(receiver): next_ms for receiver, next_ms in connection.execute(statement)}
+
+    def postpone(self, delivery: bytes, *, attempts: int, next_ms: int, error: ShuiqiaoError) -> None:
+        """Note why a message did not arrive, and when it is tried again."""
+        values = {
+            "attempts": attempts,
+            "next_ms": next_ms,
+            "code": error.code[:100],
+            "reason": error.message[:_MAX_REASON],
+        }
+        with self._engine.begin() as connection:
+            connection.execute(update(_deliveries).where(_deliveries.c.id == delivery).values(values))
+
+    def hold_back(self, receiver: MemberId, *, next_ms: int) -> None:
+        """Let everything to a receiver wait at least until a time."""
+        with self._engine.begin() as connection:
+            connection.execute(
+                update(_deliveries)
+                .where(_deliveries.c.receiver == receiver, _deliveries.c.next_ms < next_ms)
+                .values(next_ms=next_ms)
+            )
+
+    def remove(self, delivery: bytes) -> bool:
+        """Forget a message; tell whether it was there."""
+        with self._engine.begin() as connection:
+            return connection.execute(delete(_deliveries).where(_deliveries.c.id == delivery)).rowcount > 0
+
+    def _found(self, statement: Any) -> list[Delivery]:
+        with self._engine.connect() as connection:
+            return [_delivery(dict(row)) for row in connection.execute(statement).mappings()]
+
+
+def _values(delivery: Delivery) -> dict[str, Any]:
+    return {name: getattr(delivery, name) for name in Delivery.__slots__} | {"act": delivery.act.value}
+
+
+def _delivery(row: dict[str, Any]) -> Delivery:
+    return Delivery(**(row | {"receiver": MemberId(row["receiver"]), "act": Act(row["act"])}))
+
+
+class Deliveries:
+    """Hands messages to other members, each until it arrived; safe between threads.
+
+    Example::
+
+        deliveries.start()
+        deliveries.send(regulator, Act.OPENING, opening_body(application, sealed, engine=engine))
+        deliveries.waiting()  # what waits for whom, and why
+    """
+
+    def __init__(
+        self, store: DeliveryStore, *, client: PeerClient, suite: CipherSuite, clock: Clock, entropy: Entropy
+    ) -> None:
+        self._store = store
+        self._client = client
+        self._suite = suite
+        self._clock = clock
+        self._entropy = entropy
+        self._pool = ThreadPoolExecutor(max_workers=MAX_RECEIVERS_AT_ONCE, thread_name_prefix="peer-delivery")
+        self._busy: dict[MemberId, Future[None]] = {}
+        self._wake = threading.Event()
+        self._is_closing = False
+        self._thread: threading.Thread | None = None
+
+    def send(self, receiver: MemberId, act: Act, body: bytes) -> bool:
+        """Keep a message for a receiver and send it as soon as that one takes it; tell whether it is a new one."""
+        now_ms = self._clock.now_ms()
+        name = b"\x00".join((receiver.encode(), act.value.encode(), body))
+        is_new = self._store.add(
+            Delivery(
+                id=self._suite.digest(name),
+                receiver=receiver,
+                act=act,
+                body=body,
+                kept_ms=now_ms,
+                attempts=0,
+                next_ms=now_ms,
+                code="",
+                reason="",
+            )
+        )
+        self._wake.set()
+        return is_new
+
+    def waiting(self) -> list[Delivery]:
+        """Return what did not arrive yet, oldest first."""
+        return self._store.waiting()
+
+    def abandon(self, delivery: bytes) -> bool:
+        """Forget a message that a person gave up; tell whether it was there."""
+        return self._store.remove(delivery)
+
+    def start(self) -> None:
+        """Send in the background, what an earlier run left first."""
+        self._thread = threading.Thread(target=self._run, name="peer-deliveries", daemon=True)
+        self._thread.start()
+
+    def close(self) -> None:
+        """Stop sending; what is on its way ends with the client's connections, and is sent again by the next run."""
+        self._is_closing = True
+        self._wake.set()
+        if self._thread is not None:
+            self._thread.join()
+        self._pool.shutdown(cancel_futures=True)
+
+    def deliver_due(self) -> None:
+        """Send what is due, and wait until each of it arrived or was postponed; raises what the database raises."""
+        for future in self._begin_due():
+            future.result()
+
+    def _run(self) -> None:
+        while not self._is_closing:
+            self._wake.clear()
+            try:
+                self._begin_due()
+                pause_s = self._pause_s()
+            except ShuiqiaoError:
+                # The database is away: what it holds is sent once it is back.
+                pause_s = FIRST_PAUSE_MS / MS_PER_SECOND
+            self._wake.wait(pause_s)
+
+    def _pause_s(self) -> float:
+        """Return how long nothing is due, of what is not being sent just now."""
+        now_ms = self._clock.now_ms()
+        times = [next_ms for receiver, next_ms in self._store.next_by_receiver().items() if not self._is_busy(receiver)]
+        return min([_IDLE_S, *((max(0, next_ms - now_ms) / MS_PER_SECOND) + 0.01 for next_ms in times)])
+
+    def _begin_due(self) -> Sequence[Future[None]]:
+        now_ms = self._clock.now_ms()
+        begun: list[Future[None]] = []
+        for receiver, next_ms in self._store.next_by_receiver().items():
+            if next_ms <= now_ms and not self._is_busy(receiver):
+                future = self._busy[receiver] = self._pool.submit(self._deliver_to, receiver)
+                future.add_done_callback(lambda _: self._wake.set())
+                begun.append(future)
+        return begun
+
+    def _is_busy(self, receiver: MemberId) -> bool:
+        known = self._busy.get(receiver)
+        return known is not None and not known.done()
+
+    def _deliver_to(self, receiver: MemberId) -> None:
+        for delivery in self._store.due(receiver, now_ms=self._clock.now_ms(), most=_ROUND):
+            if self._is_closing or not self._arrives(delivery):
+                return
+
+    def _arrives(self, delivery: Delivery) -> bool:
+        """Send one message; tell whether the receiver answers at all."""
+        try:
+            self._client.ask(delivery.receiver, delivery.act, delivery.body, answer=_ANSWERS[delivery.act])
+        except Unavailable as error:
+            next_ms = self._after(delivery, max_pause_ms=MAX_PAUSE_MS)
+            self._store.postpone(delivery.id, attempts=delivery.attempts + 1, next_ms=next_ms, error=error)
+            self._store.hold_back(delivery.receiver, next_ms=next_ms)
+            return False
+        except ShuiqiaoError as error:
+            next_ms = self._after(delivery, max_pause_ms=MAX_REFUSED_PAUSE_MS)
+            self._store.postpone(delivery.id, attempts=delivery.attempts + 1, next_ms=next_ms, error=error)
+            return True
+        self._store.remove(delivery.id)
+        return True
+
+    def _after(self, delivery: Delivery, *, max_pause_ms: int) -> int:
+        """Return when to try again: the pause doubles with each attempt, and is drawn from its upper half."""
+        pause_ms = min(FIRST_PAUSE_MS << min(delivery.attempts, _MAX_DOUBLINGS), max_pause_ms)
+        drawn = int.from_bytes(self._entropy(4), "big") % (pause_ms // 2 + 1)
+        return self._clock.now_ms() + pause_ms - drawn
+
+
+def receivers_waited_for(waiting: Iterable[Delivery]) -> dict[MemberId, int]:
+    """Return how many messages wait for each receiver, for `doctor` and the API."""
+    found: dict[MemberId, int] = {}
+    for each in waiting:
+        found[each.receiver] = found.get(each.receiver, 0) + 1
+    return found

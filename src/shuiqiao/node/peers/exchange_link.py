@@ -1,0 +1,88 @@
+"""What crosses between institutions besides the ledger: a request and its answer, an artefact, an opening, a relay.
+
+Each act rests on something that stands on the ledger, so each side names the block that the other side's copy has to
+hold before it acts [PEER-10]. An artefact names a taxpayer: it is sealed to the bank it is for, bound to who sends it
+to whom [PEER-7]; an opening is sealed already.
+"""
+
+from __future__ import annotations
+
+import time
+from typing import TYPE_CHECKING, Final
+
+from shuiqiao.base.errors import Unavailable
+from shuiqiao.base.ids import MemberId
+from shuiqiao.members.roster import member_record
+from shuiqiao.node.peers import acts
+from shuiqiao.node.peers.acts import encode_wire
+from shuiqiao.node.peers.message import Act
+from shuiqiao.node.peers.service import seal_binding
+
+if TYPE_CHECKING:
+    from shuiqiao.crypto.model import CipherSuite
+    from shuiqiao.ledger.model import LedgerEngine
+    from shuiqiao.node.peers.asking import PeerClient
+
+ANSWER_TIMEOUT_S: Final = 120.0
+"""How long a provider may take to read its vault and to send an answer of 63 MiB, in seconds."""
+
+_ATTEMPTS: Final = 5
+_MAX_PAUSE_S: Final = 2.0
+
+
+class HttpProvider:
+    """The way to a provider and back, for ``Recipient.obtain``.
+
+    Example::
+
+        received = bank.recipient.obtain(wanted, provider=HttpProvider(client, provider=bureau, engine=engine))
+    """
+
+    def __init__(self, client: PeerClient, *, provider: MemberId, engine: LedgerEngine) -> None:
+        self._client = client
+        self._provider = provider
+        self._engine = engine
+
+    def ask(self, message: bytes) -> bytes:
+        """Return the provider's answer to a request, both copies of the ledger holding what it rests on.
+
+        A provider that is not as far yet, or at work on it, is asked again a few times. Raises what it refuses with,
+        and what ``PeerClient.ask`` and ``wait_for_block`` raise; the same message may be sent again later.
+        """
+        for attempt in range(1, _ATTEMPTS + 1):
+            try:
+                found = self._ask(message)
+            except Unavailable as error:
+                if attempt == _ATTEMPTS or error.retry_after_s is None or error.retry_after_s > _MAX_PAUSE_S:
+                    raise
+                time.sleep(error.retry_after_s)
+            else:
+                self._engine.wait_for_block(found.height)
+                return found.answer
+        raise AssertionError("the last attempt returns or raises")  # pragma: no cover
+
+    def _ask(self, message: bytes) -> acts.Answered:
+        asked = acts.Asked(message=message, height=self._engine.last_block()[0])
+        return self._client.ask(self._provider, Act.ASK, asked, answer=acts.Answered, timeout_s=ANSWER_TIMEOUT_S)
+
+
+def artefact_body(
+    artefact: bytes, *, sender: MemberId, bank: MemberId, engine: LedgerEngine, suite: CipherSuite
+) -> bytes:
+    """Return what hands an artefact to the bank that it names; raises Denied ``members.unknown``."""
+    sealed = suite.seal(
+        artefact,
+        recipient=member_record(engine.state(), bank)["seal"],
+        associated_data=seal_binding(Act.ARTEFACT, sender=sender, receiver=bank, network=engine.parameters.network),
+    )
+    return encode_wire(acts.Artefact(sealed=sealed, height=engine.last_block()[0]))
+
+
+def opening_body(application: bytes, sealed: bytes, *, engine: LedgerEngine) -> bytes:
+    """Return what hands a decision's sealed opening to the regulator that it names."""
+    return encode_wire(acts.Opening(application=application, sealed=sealed, height=engine.last_block()[0]))
+
+
+def relay_body(transaction: bytes) -> bytes:
+    """Return what hands on what an enterprise signed."""
+    return encode_wire(acts.Relayed(transaction=transaction))

@@ -1,0 +1,304 @@
+"""What a member does for others: takes in their signed messages and answers each by the act that it asks for [PEER-3].
+
+It decides nothing of the field: the ledger engine, the witness, the provider, the consent file and the openings of this
+member do, as they do for its own commands. What is asked rests on a block that the asking side names; this member first
+comes to hold it, for no longer than its engine waits.
+
+Nobody can make it wait for ever, or do more at a time than a number of acts for one sender [PEER-5].
+"""
+
+from __future__ import annotations
+
+import threading
+import time
+from collections import Counter
+from collections.abc import Callable, Generator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Final, TypeVar
+
+import msgspec
+
+from shuiqiao.base.encoding import encode_cbor
+from shuiqiao.base.errors import Denied, ShuiqiaoError, Unavailable
+from shuiqiao.base.ids import MemberId
+from shuiqiao.ledger.witness.request import decode_request
+from shuiqiao.node.peers import acts
+from shuiqiao.node.peers.acts import decode_wire, encode_wire
+from shuiqiao.node.peers.message import Act, MessageVerifier, PeerMessage, decode_act
+
+if TYPE_CHECKING:
+    from concurrent.futures import Future
+
+    from shuiqiao.base.clock import Clock
+    from shuiqiao.crypto.model import CipherSuite, SealingKey
+    from shuiqiao.ledger.engine.port import LedgerPeer
+    from shuiqiao.ledger.model import Block, Committed, Event, LedgerEngine
+    from shuiqiao.ledger.witness.cosigning import WitnessPeer
+
+MAX_RUNNING: Final = 16
+"""Acts of one sender at a time."""
+
+MAX_WAITING_FOR_NEWS: Final = 2
+"""Waits for news of one sender at a time: its own, and one that a broken connection left behind."""
+
+COMMIT_TIMEOUT_S: Final = 30.0
+"""How long a message with transactions waits for their blocks, in seconds; they may still be committed after it."""
+
+_BUSY_RETRY_S: Final = 1.0
+_Part = TypeVar("_Part")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Served:
+    """What this member does for others; None for what another role does.
+
+    writer: its engine, where it orders transactions. answer: of a provider, to a request message. file_artefact: at a
+    bank, of an artefact's bytes. relay: of what an enterprise signed. receive_opening: at a regulator, of application,
+    bank and sealed bytes.
+    """
+
+    writer: LedgerPeer | None = None
+    witness: WitnessPeer | None = None
+    answer: Callable[[bytes], bytes] | None = None
+    file_artefact: Callable[[bytes], object] | None = None
+    relay: Callable[[bytes], Committed] | None = None
+    receive_opening: Callable[[bytes, MemberId, bytes], None] | None = None
+
+
+class PeerService:
+    """The receiving side of all that crosses between members.
+
+    Example::
+
+        service = PeerService(engine=engine, served=Served(writer=engine), ...)
+        answer = service.handle("ledger.checkpoint", body_of_the_http_request)
+    """
+
+    def __init__(
+        self,
+        *,
+        engine: LedgerEngine,
+        served: Served,
+        member: MemberId,
+        suite: CipherSuite,
+        clock: Clock,
+        sealing_key: SealingKey,
+    ) -> None:
+        """sealing_key: opens what is sealed to this member."""
+        self._engine = engine
+        self._served = served
+        self._member = member
+        self._suite = suite
+        self._sealing_key = sealing_key
+        self._network = engine.parameters.network
+        self._verifier = MessageVerifier(member=member, network=self._network, suite=suite, clock=clock)
+        self._running: Counter[tuple[MemberId, bool]] = Counter()
+        self._lock = threading.Lock()
+        self._news = BlockNews(engine)
+        self._acts: dict[Act, Callable[[PeerMessage], msgspec.Struct]] = {
+            Act.SUBMIT: self._submit,
+            Act.BLOCKS: self._blocks,
+            Act.CHECKPOINT: self._checkpoint,
+            Act.CONFIRMED: self._confirmed,
+            Act.NEWEST_CONFIRMED: self._newest_confirmed,
+            Act.EPOCHS: self._epochs,
+            Act.EPOCH_NOTE: self._epoch_note,
+            Act.CONSISTENCY: self._consistency,
+            Act.NEWS: self._wait_for_news,
+            Act.WITNESSED_SIZE: self._witnessed_size,
+            Act.COSIGN: self._cosign,
+            Act.ASK: self._ask,
+            Act.ARTEFACT: self._artefact,
+            Act.RELAY: self._relay,
+            Act.OPENING: self._opening,
+        }
+
+    def handle(self, act: str, raw: bytes) -> bytes:
+        """Return the answer to a message that came in under the name of an act.
+
+        Raises InvalidInput ``peer.act_unknown``, ``peer.body_malformed``; Denied ``peer.act_not_served``; Unavailable
+        ``peer.busy``; what ``MessageVerifier.verify`` raises, and what the act is refused with.
+        """
+        known = decode_act(act)
+        message = self._verifier.verify(raw, act=known, state=self._engine.state())
+        with self._place(MemberId(message.sender), is_wait=known is Act.NEWS):
+            return encode_wire(self._acts[known](message))
+
+    def close(self) -> None:
+        """Let go who waits for news."""
+        self._news.close()
+
+    @contextmanager
+    def _place(self, sender: MemberId, *, is_wait: bool) -> Generator[None]:
+        key, most = (sender, is_wait), MAX_WAITING_FOR_NEWS if is_wait else MAX_RUNNING
+        with self._lock:
+            if self._running[key] >= most:
+                raise Unavailable(
+                    "peer.busy", f"{self._member} does {most} acts for {sender} already", retry_after_s=_BUSY_RETRY_S
+                )
+            self._running[key] += 1
+        try:
+            yield
+        finally:
+            with self._lock:
+                self._running[key] -= 1
+
+    # The ledger
+
+    def _writer(self, message: PeerMessage) -> LedgerPeer:
+        return _served(self._served.writer, message)
+
+    def _submit(self, message: PeerMessage) -> acts.Results:
+        writer = self._writer(message)
+        asked = _decode(message, acts.Submitted)
+        deadline = time.monotonic() + COMMIT_TIMEOUT_S
+        futures = [writer.submit(raw) for raw in asked.transactions]
+        return acts.Results(results=[_result(future, deadline=deadline) for future in futures])
+
+    def _blocks(self, message: PeerMessage) -> acts.BlockPage:
+        writer = self._writer(message)
+        page: list[acts.WireBlock] = []
+        size = 0
+        for block in writer.blocks(from_height=_decode(message, acts.FromHeight).from_height):
+            page.append(acts.WireBlock.of(block))
+            size += sum(map(len, block.transactions))
+            if size >= acts.PAGE_BYTES or len(page) == acts.PAGE_BLOCKS:
+                break
+        return acts.BlockPage(blocks=page)
+
+    def _checkpoint(self, message: PeerMessage) -> acts.SignedNote:
+        writer = self._writer(message)
+        _decode(message, acts.Nothing)
+        return acts.SignedNote(note=writer.checkpoint().note)
+
+    def _confirmed(self, message: PeerMessage) -> acts.SignedNote:
+        writer = self._writer(message)
+        _decode(message, acts.Nothing)
+        return acts.SignedNote(note=writer.confirmed().note)
+
+    def _newest_confirmed(self, message: PeerMessage) -> acts.SignedNote:
+        writer = self._writer(message)
+        _decode(message, acts.Nothing)
+        found = writer.newest_confirmed()
+        return acts.SignedNote(note=b"" if found is None else found.note)
+
+    def _epochs(self, message: PeerMessage) -> acts.Sizes:
+        writer, above = self._writer(message), _decode(message, acts.OfSize).size
+        return acts.Sizes(sizes=[size for size in writer.epoch_sizes() if size > above][: acts.EPOCH_PAGE])
+
+    def _epoch_note(self, message: PeerMessage) -> acts.SignedNote:
+        return acts.SignedNote(note=self._writer(message).epoch_note(_decode(message, acts.OfSize).size))
+
+    def _consistency(self, message: PeerMessage) -> acts.Path:
+        asked = _decode(message, acts.TwoSizes)
+        path = self._writer(message).consistency_proof(old_size=asked.old_size, new_size=asked.new_size)
+        return acts.Path(path=list(path))
+
+    def _wait_for_news(self, message: PeerMessage) -> acts.Height:
+        self._writer(message)
+        asked = _decode(message, acts.AfterHeight)
+        return acts.Height(height=self._news.wait(above=asked.height, timeout_s=asked.wait_ms / 1000))
+
+    # Witnesses
+
+    def _witnessed_size(self, message: PeerMessage) -> acts.OfSize:
+        witness = _served(self._served.witness, message)
+        return acts.OfSize(size=witness.witnessed_size(_decode(message, acts.OfOrigin).origin))
+
+    def _cosign(self, message: PeerMessage) -> acts.Line:
+        witness = _served(self._served.witness, message)
+        asked = decode_request(message.body)
+        return acts.Line(line=witness.cosign(asked.note, old_size=asked.old_size, proof=asked.proof))
+
+    # The exchange and what follows from it
+
+    def _ask(self, message: PeerMessage) -> acts.Answered:
+        answer = _served(self._served.answer, message)
+        asked = _decode(message, acts.Asked)
+        self._engine.wait_for_block(asked.height)
+        found = answer(asked.message)
+        return acts.Answered(answer=found, height=self._engine.last_block()[0])
+
+    def _artefact(self, message: PeerMessage) -> acts.Nothing:
+        file_artefact = _served(self._served.file_artefact, message)
+        handed = _decode(message, acts.Artefact)
+        bound = sealed_to(message, network=self._network)
+        artefact = self._sealing_key.open_sealed(handed.sealed, associated_data=bound)
+        self._engine.wait_for_block(handed.height)
+        file_artefact(artefact)
+        return acts.Nothing()
+
+    def _relay(self, message: PeerMessage) -> acts.Placed:
+        relay = _served(self._served.relay, message)
+        return acts.Placed.of(relay(_decode(message, acts.Relayed).transaction))
+
+    def _opening(self, message: PeerMessage) -> acts.Nothing:
+        receive = _served(self._served.receive_opening, message)
+        handed = _decode(message, acts.Opening)
+        self._engine.wait_for_block(handed.height)
+        receive(handed.application, MemberId(message.sender), handed.sealed)
+        return acts.Nothing()
+
+
+class BlockNews:
+    """Tells how far the ledger is, as soon as it is further than somebody knew."""
+
+    def __init__(self, engine: LedgerEngine) -> None:
+        self._engine = engine
+        self._condition = threading.Condition()
+        self._is_closed = False
+        engine.subscribe(self._on_block)
+
+    def wait(self, *, above: int, timeout_s: float) -> int:
+        """Return the height of the newest block once it is above one, or after the time."""
+        with self._condition:
+            self._condition.wait_for(lambda: self._is_closed or self._height() > above, timeout=timeout_s)
+        return self._height()
+
+    def close(self) -> None:
+        """Let everybody go, now and from now on."""
+        with self._condition:
+            self._is_closed = True
+            self._condition.notify_all()
+
+    def _height(self) -> int:
+        return self._engine.last_block()[0]
+
+    def _on_block(self, _block: Block, _events: Sequence[Event]) -> None:
+        with self._condition:
+            self._condition.notify_all()
+
+
+def sealed_to(message: PeerMessage, *, network: bytes) -> bytes:
+    """Return what is bound to a seal within a message: who sends what to whom [PEER-7]."""
+    return seal_binding(Act(message.act), sender=message.sender, receiver=message.receiver, network=network)
+
+
+def seal_binding(act: Act, *, sender: str, receiver: str, network: bytes) -> bytes:
+    """Return the associated data of what is sealed within a message."""
+    return encode_cbor({"act": act.value, "sender": sender, "network": network, "receiver": receiver})
+
+
+def _decode(message: PeerMessage, kind: type[acts.Wire]) -> acts.Wire:
+    return decode_wire(message.body, kind, max_bytes=len(message.body))
+
+
+def _served(part: _Part | None, message: PeerMessage) -> _Part:
+    if part is None:
+        raise Denied("peer.act_not_served", f"{message.receiver} does not do {message.act} for others")
+    return part
+
+
+def _result(future: Future[Committed], *, deadline: float) -> acts.Placed | acts.Refused:
+    try:
+        return acts.Placed.of(future.result(timeout=max(0.0, deadline - time.monotonic())))
+    except ShuiqiaoError as error:
+        return acts.Refused.of(error)
+    except TimeoutError:
+        late = Unavailable(
+            "ledger.commit_late",
+            f"no block within {COMMIT_TIMEOUT_S:g} s; the transaction may still be committed",
+            retry_after_s=COMMIT_TIMEOUT_S,
+        )
+        return acts.Refused.of(late)
