@@ -271,11 +271,17 @@ def _fields() -> Iterator[tuple[str, str, str]]:
     from shuiqiao.node.home.settings import NodeSettings
 
     for field in msgspec.inspect.type_info(NodeSettings).fields:  # type: ignore[union-attr]
-        default = "needed" if field.required else f"`{field.default}`"
+        default = "needed" if field.required else "none" if _is_table(field.type) else f"`{field.default}`"
         yield field.encode_name, _type_words(field.type), default
 
 
+def _is_table(kind: Any) -> bool:
+    return type(getattr(kind, "type", kind)).__name__ == "DictType"
+
+
 def _type_words(kind: Any) -> str:
+    if _is_table(kind):
+        return "table of member and text"
     name = type(kind).__name__
     if name == "EnumType":
         return " or ".join(f"`{member.value}`" for member in kind.cls)

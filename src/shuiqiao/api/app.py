@@ -16,6 +16,7 @@ from shuiqiao.api.home_routes import home
 from shuiqiao.api.limits import BodyLimits
 from shuiqiao.api.observing import Observing
 from shuiqiao.api.openapi import install_openapi
+from shuiqiao.api.peer_routes import PEER_LIMITS, add_peer_routes
 from shuiqiao.api.problems import install_handlers
 from shuiqiao.api.routes.health import health
 from shuiqiao.api.routes.ledger import ledger
@@ -52,7 +53,8 @@ def home_app(door: Door) -> ASGIApp:
 def peers_app(door: Door) -> ASGIApp:
     """Return the app of the address for other members: signed messages, and that the server is there."""
     app = _new_app(door, title="Shuiqiao 税桥 peers")
-    return _behind_limits(app, door, limits={})
+    add_peer_routes(app, door.running.institution.peer_service)
+    return _behind_limits(app, door, limits=PEER_LIMITS)
 
 
 def _new_app(door: Door, *, title: str) -> FastAPI:

@@ -122,6 +122,7 @@ class RunningInstitution:
                 require_passphrase_outside(home)
             institution = Institution.open(home, dependencies=dependencies, passphrase=passphrase)
             stack.callback(institution.close)
+            institution.deliveries.start()
             return cls(institution, stack=stack.pop_all())
 
     def __enter__(self) -> Self:
@@ -146,3 +147,5 @@ class RunningInstitution:
         yield "ledger_height", "Blocks of the ledger here", height
         yield "ledger_time_seconds", "Time of the newest block, seconds since 1970", time_ms / 1000
         yield "outbox_waiting", "Acts that the ledger has not acknowledged", len(self.institution.outbox.rows())
+        waiting = len(self.institution.deliveries.waiting())
+        yield "deliveries_waiting", "Messages that other members have not taken yet", waiting

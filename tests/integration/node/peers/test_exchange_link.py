@@ -1,0 +1,144 @@
+"""What crosses between institutions besides the ledger, over real HTTP: artefact, request, answer, relay, opening."""
+
+from __future__ import annotations
+
+from contextlib import ExitStack
+from types import SimpleNamespace
+
+import msgspec
+import pytest
+
+from consortium_world import INVOICES, ITEMS, NAME, PERIOD, PRODUCT, REGULATOR, TAXPAYER, ConsortiumWorld
+from peers_world import free_port, served_door
+from shuiqiao.base.errors import Denied, ShuiqiaoError, Unavailable
+from shuiqiao.consent.service import find_grant
+from shuiqiao.exchange.model import DataRequest
+from shuiqiao.node.peers.delivery import DeliveryStore
+from shuiqiao.node.peers.exchange_link import artefact_body, opening_body, relay_body
+from shuiqiao.node.peers.message import Act
+
+
+class Doors:
+    """The institutions of a world, each reached by the others at a port of its own."""
+
+    def __init__(self, folder, suite_name) -> None:
+        self.world = ConsortiumWorld(folder, suite_name)
+        members = (self.world.bureau, self.world.bank, self.world.regulator)
+        self.ports = {institution.member: free_port() for institution in members}
+        self.stack = ExitStack()
+        self.stack.callback(self.world.close)
+        for institution in members:
+            peers = {other: f"http://127.0.0.1:{port}" for other, port in self.ports.items()}
+            institution.settings = msgspec.structs.replace(institution.settings, peers=peers)
+
+    def open(self, institution) -> None:
+        """Answer others in an institution's name from now on."""
+        running = SimpleNamespace(institution=institution, figures=lambda: ())
+        self.stack.enter_context(served_door(running, port=self.ports[institution.member]))
+
+
+@pytest.fixture(params=["intl", "gm"])
+def doors(request, tmp_path):
+    opened = Doors(tmp_path, request.param)
+    with opened.stack:
+        yield opened
+
+
+def consent_kept_at_the_bureau(world):
+    """A consent that is granted, and of which the bank has no artefact yet."""
+    keep = world.bank.consent_file.receive
+    handed = []
+    world.bank.consent_file.receive = handed.append
+    try:
+        name = world.consent()
+    finally:
+        world.bank.consent_file.receive = keep
+    return name, handed[0]
+
+
+def test_an_artefact_a_request_a_relay_and_an_opening_cross_over_http(doors):
+    """[PEER-7] [PEER-10] [PEER-11]"""
+    world = doors.world
+    bureau, bank, regulator = world.bureau, world.bank, world.regulator
+    doors.open(bureau)
+    consent, artefact = consent_kept_at_the_bureau(world)
+    wanted = DataRequest(consent=consent, items=ITEMS, period_from=PERIOD[0], period_to=PERIOD[1])
+
+    # The artefact waits for a bank that is not there, in no form that a reader of the database understands.
+    body = artefact_body(artefact, sender=bureau.member, bank=bank.member, engine=bureau.engine, suite=bureau.suite)
+    bureau.deliveries.send(bank.member, Act.ARTEFACT, body)
+    bureau.deliveries.deliver_due()
+    (waiting,) = bureau.deliveries.waiting()
+    assert (waiting.receiver, waiting.code) == (bank.member, "client.unreachable")
+    assert TAXPAYER.encode() in artefact
+    assert TAXPAYER.encode() not in waiting.body
+    doors.open(bank)
+    world.clock.advance(waiting.next_ms - world.clock.now_ms())
+    bureau.deliveries.deliver_due()
+    assert bureau.deliveries.waiting() == []
+    assert bank.consent_file.artefact(consent).taxpayer == TAXPAYER
+
+    # A request and its sealed answer, each copy of the ledger holding what the other side did.
+    received = bank.recipient.obtain(wanted, provider=bank.provider_at(bureau.member))
+    assert received.tables["invoice_issued"].num_rows == INVOICES
+    assert [entry.recipient for entry in bureau.provider.usage_account(TAXPAYER)] == [bank.member]
+
+    # What the enterprise signs, a bank hands on; the bureau answers nothing from then on.
+    pause = world.enterprise.pause(consent, now_ms=world.clock.now_ms())
+    bank.deliveries.send(bureau.member, Act.RELAY, relay_body(pause.raw))
+    bank.deliveries.deliver_due()
+    assert find_grant(bureau.engine.state(), consent).status == "paused"
+    bank.catch_up_with(bureau)
+    with pytest.raises(Denied, match=r"consent\.paused"):
+        bank.recipient.obtain(wanted, provider=bank.provider_at(bureau.member))
+
+    # A decision's opening reaches the regulator once that is there.
+    other = world.consent()
+    application = world.applied(other)
+    recorded = bank.lending.decide(
+        application, product=PRODUCT, assessment=world.assessment(world.evidence(other)), regulator=REGULATOR
+    )
+    bank.deliveries.send(
+        REGULATOR,
+        Act.OPENING,
+        opening_body(application.id, recorded.sealed_opening, engine=bank.engine),
+    )
+    bank.deliveries.deliver_due()
+    assert [each.receiver for each in bank.deliveries.waiting()] == [REGULATOR]
+    doors.open(regulator)
+    world.clock.advance(bank.deliveries.waiting()[0].next_ms - world.clock.now_ms())
+    bank.deliveries.deliver_due()
+    assert bank.deliveries.waiting() == []
+    assert list(regulator.openings.all().values()) == [recorded.sealed_opening]
+    kept = DeliveryStore(bank.database).waiting() + DeliveryStore(bureau.database).waiting()
+    assert kept == []
+    assert NAME.encode() not in b"".join(world.transactions())
+
+
+def test_a_provider_that_is_away_or_behind_is_asked_again_and_the_same_request_counts(doors):
+    """[PEER-10]: the request is on the ledger before it is carried, so it can be carried again."""
+    world = doors.world
+    bureau, bank = world.bureau, world.bank
+    consent = world.consent()
+    sent = bank.recipient.request(DataRequest(consent=consent, items=ITEMS, period_from=PERIOD[0], period_to=PERIOD[1]))
+    with pytest.raises(Unavailable):
+        bank.provider_at(bureau.member).ask(sent.message)
+    doors.open(bureau)
+    first = bank.provider_at(bureau.member).ask(sent.message)
+    assert bank.provider_at(bureau.member).ask(sent.message) == first
+    assert bank.recipient.receive(sent.request, first).artefact.taxpayer == TAXPAYER
+
+
+def test_what_is_sealed_to_one_member_is_nothing_at_another(doors):
+    """[PEER-7]"""
+    world = doors.world
+    bureau, bank = world.bureau, world.bank
+    doors.open(bank)
+    _, artefact = consent_kept_at_the_bureau(world)
+    wrong = artefact_body(artefact, sender=REGULATOR, bank=bank.member, engine=bureau.engine, suite=bureau.suite)
+    bureau.deliveries.send(bank.member, Act.ARTEFACT, wrong)
+    bureau.deliveries.deliver_due()
+    (waiting,) = bureau.deliveries.waiting()
+    assert waiting.code == "crypto.seal_broken"
+    with pytest.raises(ShuiqiaoError):
+        bank.consent_file.artefact(bureau.consent_service.artefacts_of(TAXPAYER)[0].name)

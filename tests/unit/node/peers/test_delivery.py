@@ -1,0 +1,181 @@
+"""What must reach another member is kept until it has, however long that one is away [PEER-11]."""
+
+from __future__ import annotations
+
+import threading
+from itertools import pairwise
+
+import pytest
+
+from patience import PATIENCE_S
+from shuiqiao.base.clock import ManualClock
+from shuiqiao.base.errors import Denied, Unavailable
+from shuiqiao.base.ids import MemberId
+from shuiqiao.crypto.suites import get_suite
+from shuiqiao.node.home.database import open_database
+from shuiqiao.node.peers import delivery
+from shuiqiao.node.peers.acts import Nothing
+from shuiqiao.node.peers.delivery import (
+    MAX_PAUSE_MS,
+    MAX_REFUSED_PAUSE_MS,
+    Deliveries,
+    DeliveryStore,
+    receivers_waited_for,
+)
+from shuiqiao.node.peers.message import Act
+
+START_MS = 1_775_000_000_000
+BANK, OTHER, REGULATOR = MemberId("bank-east"), MemberId("bank-north"), MemberId("regulator")
+
+
+class Members:
+    """The other members: who is away, what each refuses, what each has."""
+
+    def __init__(self) -> None:
+        self.away = set()
+        self.refused = {}
+        self.has = []
+        self.asked = []
+        self.arrived = threading.Event()
+
+    def ask(self, member, act, body, *, answer, timeout_s=30.0):
+        self.asked.append((member, body))
+        if member in self.away:
+            raise Unavailable("client.unreachable", f"{member} cannot be reached")
+        if body in self.refused:
+            raise Denied(self.refused[body], "not now")
+        self.has.append((member, act, body))
+        self.arrived.set()
+        return Nothing()
+
+
+class World:
+    def __init__(self, folder) -> None:
+        self.database = open_database(folder / "shuiqiao.db", metadatas=[delivery.metadata])
+        self.clock = ManualClock(START_MS)
+        self.members = Members()
+        self.drawn = 0
+        self.deliveries = self.open()
+
+    def open(self):
+        return Deliveries(
+            DeliveryStore(self.database),
+            client=self.members,
+            suite=get_suite("intl"),
+            clock=self.clock,
+            entropy=lambda count: self.drawn.to_bytes(count, "big"),
+        )
+
+    def send(self, receiver, act, body):
+        """Send a message a moment after the last."""
+        self.clock.advance(1)
+        return self.deliveries.send(receiver, act, body)
+
+    def close(self):
+        self.deliveries.close()
+        self.database.dispose()
+
+
+@pytest.fixture
+def world(tmp_path):
+    opened = World(tmp_path)
+    yield opened
+    opened.close()
+
+
+def test_what_arrived_is_forgotten_and_the_same_again_is_sent_once(world):
+    assert world.send(BANK, Act.ARTEFACT, b"one")
+    assert not world.send(BANK, Act.ARTEFACT, b"one")
+    assert world.send(BANK, Act.ARTEFACT, b"two")
+    world.deliveries.deliver_due()
+    assert world.members.has == [(BANK, Act.ARTEFACT, b"one"), (BANK, Act.ARTEFACT, b"two")]
+    assert world.deliveries.waiting() == []
+
+
+def test_a_receiver_that_is_away_keeps_nobody_else_waiting_and_is_asked_once_a_pause(world):
+    world.members.away.add(REGULATOR)
+    for body in (b"one", b"two", b"three"):
+        world.send(REGULATOR, Act.OPENING, body)
+    world.send(BANK, Act.ARTEFACT, b"one")
+    world.deliveries.deliver_due()
+    assert world.members.has == [(BANK, Act.ARTEFACT, b"one")]
+    assert [member for member, _ in world.members.asked].count(REGULATOR) == 1
+    waiting = world.deliveries.waiting()
+    assert [(each.receiver, each.body) for each in waiting] == [
+        (REGULATOR, b"one"),
+        (REGULATOR, b"two"),
+        (REGULATOR, b"three"),
+    ]
+    assert receivers_waited_for(waiting) == {REGULATOR: 3}
+    told = [each.as_json() for each in waiting if each.attempts]
+    assert [(each["code"], each["attempts"]) for each in told] == [("client.unreachable", 1)]
+    assert "cannot be reached" in told[0]["reason"]
+    assert "body" not in told[0]
+    world.deliveries.deliver_due()
+    assert [member for member, _ in world.members.asked].count(REGULATOR) == 1
+
+
+@pytest.mark.parametrize(("refuses", "longest_ms"), [(False, MAX_PAUSE_MS), (True, MAX_REFUSED_PAUSE_MS)])
+@pytest.mark.parametrize("drawn", [0, 2**32 - 1, 12_345])
+def test_pauses_double_up_to_a_bound_and_are_drawn_from_their_upper_half(world, refuses, longest_ms, drawn):
+    world.drawn = drawn
+    if refuses:
+        world.members.refused[b"one"] = "lending.decision_unknown"
+    else:
+        world.members.away.add(REGULATOR)
+    world.send(REGULATOR, Act.OPENING, b"one")
+    times = []
+    for _ in range(16):
+        world.deliveries.deliver_due()
+        (waiting,) = world.deliveries.waiting()
+        times.append(world.clock.now_ms())
+        world.clock.advance(waiting.next_ms - world.clock.now_ms())
+    pauses = [later - sooner for sooner, later in pairwise(times)]
+    for number, pause in enumerate(pauses):
+        whole = min(1_000 << number, longest_ms)
+        assert whole // 2 <= pause <= whole
+    assert waiting.attempts == 16
+
+
+def test_what_a_receiver_refuses_keeps_the_rest_from_nothing(world):
+    world.members.refused[b"bad"] = "consent.unknown"
+    world.send(BANK, Act.ARTEFACT, b"bad")
+    world.send(BANK, Act.ARTEFACT, b"good")
+    world.deliveries.deliver_due()
+    assert world.members.has == [(BANK, Act.ARTEFACT, b"good")]
+    (waiting,) = world.deliveries.waiting()
+    assert (waiting.body, waiting.code) == (b"bad", "consent.unknown")
+    # Its copy has caught up meanwhile.
+    world.members.refused.clear()
+    world.clock.advance(waiting.next_ms - world.clock.now_ms())
+    world.deliveries.deliver_due()
+    assert world.deliveries.waiting() == []
+
+
+def test_a_start_goes_on_where_the_last_run_ended(world):
+    world.members.away.add(BANK)
+    world.send(BANK, Act.ARTEFACT, b"one")
+    world.deliveries.deliver_due()
+    world.deliveries.close()
+    world.members.away.clear()
+    world.deliveries = world.open()
+    world.clock.advance(MAX_PAUSE_MS)
+    world.deliveries.deliver_due()
+    assert world.members.has == [(BANK, Act.ARTEFACT, b"one")]
+
+
+def test_in_the_background_it_is_sent_at_once(world):
+    world.deliveries.start()
+    world.send(BANK, Act.ARTEFACT, b"one")
+    assert world.members.arrived.wait(PATIENCE_S)
+    assert world.members.has == [(BANK, Act.ARTEFACT, b"one")]
+
+
+def test_nothing_but_a_person_gives_a_message_up(world):
+    world.members.away.add(BANK)
+    world.send(BANK, Act.ARTEFACT, b"one")
+    world.deliveries.deliver_due()
+    (waiting,) = world.deliveries.waiting()
+    assert world.deliveries.abandon(waiting.id)
+    assert not world.deliveries.abandon(waiting.id)
+    assert world.deliveries.waiting() == []

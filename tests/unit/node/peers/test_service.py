@@ -1,0 +1,179 @@
+"""What a member does for others: each act by its role, bounded for each sender, judged by the rooms themselves."""
+
+from __future__ import annotations
+
+import threading
+
+import pytest
+
+from consortium_world import BUREAU, NOW_MS, REGULATOR, ConsortiumWorld, anchor_body
+from patience import PATIENCE_S
+from shuiqiao.base.errors import ShuiqiaoError
+from shuiqiao.base.ids import MemberId
+from shuiqiao.ledger.witness.request import encode_request
+from shuiqiao.members.contract import ENDPOINT, MemberEndpointBody
+from shuiqiao.node.peers import acts
+from shuiqiao.node.peers.acts import decode_wire, encode_wire, max_answer_bytes
+from shuiqiao.node.peers.message import Act
+from shuiqiao.node.peers.service import MAX_RUNNING, MAX_WAITING_FOR_NEWS
+
+BANK = MemberId("bank-east")
+ANSWERS = {
+    Act.SUBMIT: acts.Results,
+    Act.BLOCKS: acts.BlockPage,
+    Act.CHECKPOINT: acts.SignedNote,
+    Act.CONFIRMED: acts.SignedNote,
+    Act.NEWEST_CONFIRMED: acts.SignedNote,
+    Act.EPOCHS: acts.Sizes,
+    Act.EPOCH_NOTE: acts.SignedNote,
+    Act.CONSISTENCY: acts.Path,
+    Act.NEWS: acts.Height,
+    Act.WITNESSED_SIZE: acts.OfSize,
+    Act.COSIGN: acts.Line,
+    Act.ASK: acts.Answered,
+    Act.ARTEFACT: acts.Nothing,
+    Act.RELAY: acts.Placed,
+    Act.OPENING: acts.Nothing,
+}
+
+
+@pytest.fixture(scope="module", params=["intl", "gm"])
+def world(request, tmp_path_factory):
+    opened = ConsortiumWorld(tmp_path_factory.mktemp("peers"), request.param)
+    yield opened
+    opened.close()
+
+
+def ask(sender, receiver, act, body):
+    """Ask as the sender's client does, without the network between."""
+    data = body if isinstance(body, bytes) else encode_wire(body)
+    raw = sender.peer_client._signer.sign(data, act=act, receiver=receiver.member)
+    return decode_wire(receiver.peer_service.handle(act.value, raw), ANSWERS[act], max_bytes=max_answer_bytes(act))
+
+
+def code_of(act):
+    with pytest.raises(ShuiqiaoError) as caught:
+        act()
+    return caught.value.code
+
+
+def signed(institution, url):
+    return institution.outbox._sign(ENDPOINT, MemberEndpointBody(url=url, pin=b""))
+
+
+def test_transactions_are_ordered_each_by_itself(world):
+    """[PEER-4]"""
+    good, other = (signed(world.bank, f"https://east{number}.example") for number in range(2))
+    found = ask(world.bank, world.bureau, Act.SUBMIT, acts.Submitted(transactions=[good, b"no transaction", other]))
+    placed, refused, second = found.results
+    assert placed.height <= second.height
+    assert refused.as_error(place="writer").code in {"ledger.tx_malformed", "base.cbor_malformed"}
+    again = ask(world.bank, world.bureau, Act.SUBMIT, acts.Submitted(transactions=[good]))
+    assert again.results[0].as_error(place="writer").code == "ledger.tx_replayed"
+
+
+def test_the_log_is_handed_out_as_the_engine_has_it(world):
+    bureau, bank = world.bureau, world.bank
+    height = bureau.engine.last_block()[0]
+    whole = list(bureau.engine.blocks(from_height=1))
+    page = ask(bank, bureau, Act.BLOCKS, acts.FromHeight(from_height=1)).blocks
+    assert [each.block() for each in page] == whole[: len(page)]
+    assert ask(bank, bureau, Act.BLOCKS, acts.FromHeight(from_height=height + 1)).blocks == []
+    newest = bureau.engine.checkpoint()
+    assert ask(bank, bureau, Act.CHECKPOINT, acts.Nothing()).note == newest.note
+    assert ask(bank, bureau, Act.CONFIRMED, acts.Nothing()).note.startswith(newest.note.split(b"\n\n")[0])
+    assert ask(bank, bureau, Act.NEWEST_CONFIRMED, acts.Nothing()).note
+    assert ask(bank, bureau, Act.EPOCHS, acts.OfSize(size=0)).sizes == []
+    path = bureau.engine.consistency_proof(old_size=1, new_size=newest.size)
+    asked = acts.TwoSizes(old_size=1, new_size=newest.size)
+    assert tuple(ask(bank, bureau, Act.CONSISTENCY, asked).path) == path
+    beyond = acts.TwoSizes(old_size=1, new_size=2**53 - 1)
+    assert code_of(lambda: ask(bank, bureau, Act.CONSISTENCY, beyond)) == "ledger.size_unknown"
+
+
+def test_a_page_ends_with_its_bound(world, monkeypatch):
+    monkeypatch.setattr(acts, "PAGE_BLOCKS", 2)
+    world.bank.outbox.submit(ENDPOINT, MemberEndpointBody(url="https://page.example", pin=b""))
+    assert len(ask(world.bank, world.bureau, Act.BLOCKS, acts.FromHeight(from_height=1)).blocks) == 2
+    monkeypatch.setattr(acts, "PAGE_BYTES", 1)
+    assert len(ask(world.bank, world.bureau, Act.BLOCKS, acts.FromHeight(from_height=1)).blocks) == 1
+
+
+def test_news_come_with_the_block_and_no_later_than_the_time(world):
+    height = world.bureau.engine.last_block()[0]
+    asked = acts.AfterHeight(height=height, wait_ms=0)
+    assert ask(world.bank, world.bureau, Act.NEWS, asked).height == height
+    heard = []
+
+    def listen():
+        heard.append(ask(world.bank, world.bureau, Act.NEWS, acts.AfterHeight(height=height, wait_ms=25_000)).height)
+
+    waiting = threading.Thread(target=listen)
+    waiting.start()
+    world.bureau.outbox.submit("anchor.commit", anchor_body(b"n" * 16))
+    waiting.join(timeout=PATIENCE_S)
+    assert heard == [height + 1]
+
+
+def test_a_witness_answers_as_it_does_within_one_process(world):
+    bank, bureau = world.bank, world.bureau
+    checkpoint = bureau.engine.checkpoint()
+    bank.catch_up_with(bureau)
+    origin = bureau.parameters.origin
+    size = ask(bureau, bank, Act.WITNESSED_SIZE, acts.OfOrigin(origin=origin)).size
+    assert size == bank.witness.witnessed_size(origin)
+    proof = bureau.engine.consistency_proof(old_size=size, new_size=checkpoint.size) if size else ()
+    line = ask(bureau, bank, Act.COSIGN, encode_request(old_size=size, proof=proof, note=checkpoint.note)).line
+    assert f"{origin}/{bank.member}".encode() in line
+    stale = encode_request(old_size=size + 1, proof=proof, note=checkpoint.note)
+    assert code_of(lambda: ask(bureau, bank, Act.COSIGN, stale)) == "ledger.witness_size_stale"
+    assert code_of(lambda: ask(bureau, bank, Act.COSIGN, b"old x")) == "ledger.witness_request_malformed"
+
+
+def test_what_another_role_does_is_not_done(world):
+    """[PEER-3]"""
+    not_served = {
+        BUREAU: (Act.ARTEFACT, Act.OPENING, Act.WITNESSED_SIZE, Act.COSIGN),
+        BANK: (Act.SUBMIT, Act.BLOCKS, Act.NEWS, Act.ASK, Act.OPENING),
+        REGULATOR: (Act.CHECKPOINT, Act.ASK, Act.ARTEFACT, Act.RELAY),
+    }
+    members = {each.member: each for each in world.consortium.members}
+    for member, refused in not_served.items():
+        for act in refused:
+            sender = world.other_bank
+            raw = sender.peer_client._signer.sign(b"\xa0", act=act, receiver=member)
+            assert code_of(
+                lambda raw=raw, act=act, member=member: members[member].peer_service.handle(act.value, raw)
+            ) == ("peer.act_not_served")
+    raw = world.bank.peer_client._signer.sign(b"\xa0", act=Act.ASK, receiver=BUREAU)
+    assert code_of(lambda: world.bureau.peer_service.handle("exchange.tell", raw)) == "peer.act_unknown"
+    assert code_of(lambda: ask(world.bank, world.bureau, Act.BLOCKS, acts.Nothing())) == "peer.body_malformed"
+
+
+def test_one_sender_has_a_bounded_number_of_acts_at_work(world):
+    """[PEER-5]"""
+    service, bank = world.bureau.peer_service, world.bank
+    with service._lock:
+        service._running[(bank.member, False)] = MAX_RUNNING
+    try:
+        assert code_of(lambda: ask(bank, world.bureau, Act.CHECKPOINT, acts.Nothing())) == "peer.busy"
+        assert ask(world.other_bank, world.bureau, Act.CHECKPOINT, acts.Nothing()).note
+        asked = acts.AfterHeight(height=0, wait_ms=0)
+        assert ask(bank, world.bureau, Act.NEWS, asked).height
+    finally:
+        service._running[(bank.member, False)] = 0
+    with service._lock:
+        service._running[(bank.member, True)] = MAX_WAITING_FOR_NEWS
+    try:
+        assert code_of(lambda: ask(bank, world.bureau, Act.NEWS, asked)) == "peer.busy"
+    finally:
+        service._running[(bank.member, True)] = 0
+    assert ask(bank, world.bureau, Act.CHECKPOINT, acts.Nothing()).note
+    assert not any(service._running.values())
+
+
+def test_a_block_that_nobody_has_is_not_waited_for_without_end(world):
+    """[PEER-10]"""
+    asked = acts.Asked(message=b"request", height=2**53 - 1)
+    assert code_of(lambda: ask(world.bank, world.bureau, Act.ASK, asked)) == "ledger.block_awaited"
+    assert NOW_MS < world.clock.now_ms()
