@@ -189,7 +189,8 @@ def _values(delivery: Delivery) -> dict[str, Any]:
 
 
 def _delivery(row: dict[str, Any]) -> Delivery:
-    return Delivery(**(row | {"receiver": MemberId(row["receiver"]), "act": Act(row["act"])}))
+    typed: dict[str, Any] = row | {"receiver": MemberId(row["receiver"]), "act": Act(row["act"])}
+    return Delivery(**typed)
 
 
 class Deliveries:
