@@ -13,7 +13,6 @@ from shuiqiao.base.errors import Denied, Unavailable
 from shuiqiao.base.ids import MemberId
 from shuiqiao.crypto.suites import get_suite
 from shuiqiao.node.home.database import open_database
-from shuiqiao.node.peers import delivery
 from shuiqiao.node.peers.acts import Nothing
 from shuiqiao.node.peers.delivery import (
     MAX_PAUSE_MS,
@@ -51,7 +50,7 @@ class Members:
 
 class World:
     def __init__(self, folder) -> None:
-        self.database = open_database(folder / "shuiqiao.db", metadatas=[delivery.metadata])
+        self.database = open_database(folder / "shuiqiao.db")
         self.clock = ManualClock(START_MS)
         self.members = Members()
         self.drawn = 0
