@@ -17,14 +17,18 @@ from shuiqiao.base.errors import Unavailable
 from shuiqiao.base.ids import OwnedId, Uscc, system_entropy
 from shuiqiao.consent.enterprise import ConsentTerms, Enterprise, EnterpriseKeys
 from shuiqiao.consent.model import Frequency, FrequencyUnit, IdentityCheck, Mode, Purpose
+from shuiqiao.credit.development import DevelopedModel
 from shuiqiao.credit.limit import Limit
 from shuiqiao.credit.model import Score
-from shuiqiao.credit.pricing import Price
+from shuiqiao.credit.pricing import ChurnCurve, Price
+from shuiqiao.credit.scorecard import Scorecard, ScorecardFeature
 from shuiqiao.crypto.keyfile import PassphraseCost
 from shuiqiao.crypto.model import SuiteName
 from shuiqiao.exchange.model import DataRequest
+from shuiqiao.lending.assessment import Assessor
 from shuiqiao.lending.catalogue import load_products
-from shuiqiao.lending.model import ApplicantFacts, Application, Assessment, Offer
+from shuiqiao.lending.model import ApplicantFacts, Application, Assessment, Offer, Product
+from shuiqiao.lending.processing import ApplicationProcess, Surroundings
 from shuiqiao.lending.service import RecordedDecision
 from shuiqiao.members.model import KeyPurpose
 from shuiqiao.node.home.keys import find_passphrase
@@ -38,11 +42,13 @@ from shuiqiao.sandbox.scenario.consortium import (
     BUREAU,
     EMBEDDED,
     REGULATOR,
+    PreparedConsortium,
     RunEngine,
     create_consortium,
+    home_of,
     open_consortium,
 )
-from shuiqiao.sandbox.scenario.enterprises import BureauLink
+from shuiqiao.sandbox.scenario.enterprises import BureauLink, OpeningLink
 from shuiqiao.standards.tax_credit_grade import Grade
 from shuiqiao.vault.contract import AnchorCommitBody
 from standards_world import write_csv
@@ -58,6 +64,9 @@ AMOUNTS_FEN = [700_000_019 + 1_000_003 * number for number in range(INVOICES)]
 ITEMS = {"invoice_issued@2": ["core", "amounts"], "tax_credit_grade@1": ["core"]}
 PERIOD = (date(2024, 1, 1), date(2025, 12, 31))
 PRODUCT = load_products()["tax-credit-loan"]
+INVOICE_LOAN = load_products()["invoice-loan"]
+APPROVED_POINTS, REFERRED_POINTS, REFUSED_POINTS = 640, 527, 400
+"""Points by which a firm of this world is approved, referred or refused an invoice loan."""
 
 
 def invoice_rows() -> Iterable[Mapping[str, Any]]:
@@ -144,17 +153,25 @@ class ConsortiumWorld:
     """Bureau, three banks and a regulator in their homes; ``close`` when done."""
 
     def __init__(self, folder: Path, suite_name: str, *, engine: RunEngine = EMBEDDED) -> None:
+        """Make the homes in a folder, or open those that an earlier world of the embedded engine made there."""
         self.folder = folder
         # Validators agree on the time of their blocks, which is this machine's, however long a test takes.
         self.clock: Any = ManualClock(NOW_MS) if engine is EMBEDDED else SystemClock()
-        stage = create_consortium(
-            folder,
-            suite_name=SuiteName(suite_name),
-            clock=self.clock,
-            entropy=system_entropy,
-            cost=CHEAP,
-            engine=engine,
-        )
+        is_new = not (folder / "homes").exists()
+        if is_new:
+            stage = create_consortium(
+                folder,
+                suite_name=SuiteName(suite_name),
+                clock=self.clock,
+                entropy=system_entropy,
+                cost=CHEAP,
+                engine=engine,
+            )
+        else:
+            genesis = home_of(folder, BUREAU).genesis.read_bytes()
+            stage = PreparedConsortium(
+                folder=folder, genesis=genesis, engine=EMBEDDED.engine, validators=(), network=None
+            )
         self.genesis = stage.genesis
         if engine is EMBEDDED:
             self.clock.advance(MS_PER_DAY)
@@ -164,14 +181,21 @@ class ConsortiumWorld:
         self.bank, self.other_bank = (self.consortium.banks[name] for name in BANKS[:2])
         self.regulator = self.consortium.regulator
         self.suite = self.bureau.suite
-        for record_type, path in record_files(folder / "records").items():
+        keys = EnterpriseKeys(bytes(range(32)), suite=self.suite)
+        self.enterprise = Enterprise(keys, network=self.bureau.parameters.network, entropy=system_entropy)
+        self._identity = IdentityCheck(reference="check-000017", checked_ms=NOW_MS + MS_PER_DAY - 1000)
+        if engine is not EMBEDDED:
+            self._identity = IdentityCheck(reference="check-000017", checked_ms=self.clock.now_ms() - 1000)
+        if is_new:
+            self._take_in()
+
+    def _take_in(self) -> None:
+        """Ingest the records and enrol the enterprise."""
+        for record_type, path in record_files(self.folder / "records").items():
             report = self.bureau.vault.ingest(
                 [path], anchor=self.bureau.outbox, record_type=self.bureau.catalogue.get(record_type)
             )
             assert report.records_quarantined == 0, report.report.read_text()
-        keys = EnterpriseKeys(bytes(range(32)), suite=self.suite)
-        self.enterprise = Enterprise(keys, network=self.bureau.parameters.network, entropy=system_entropy)
-        self._identity = IdentityCheck(reference="check-000017", checked_ms=self.clock.now_ms() - 1000)
         self.bureau.consent_service.enrol(
             TAXPAYER, enrolment_key=self.enterprise.enrolment_key(BUREAU), identity_check=self._identity
         )
@@ -207,11 +231,16 @@ class ConsortiumWorld:
         return granted.artefact.name
 
     def applied(
-        self, consent: OwnedId, *, bank: Institution | None = None, amount_fen: int = 50_000_000
+        self,
+        consent: OwnedId,
+        *,
+        bank: Institution | None = None,
+        amount_fen: int = 50_000_000,
+        product: Product = PRODUCT,
     ) -> Application:
         """An application at a bank under a consent."""
         lending = (bank or self.bank).lending
-        return lending.apply(PRODUCT, taxpayer=TAXPAYER, consent=consent, amount_fen=amount_fen)
+        return lending.apply(product, taxpayer=TAXPAYER, consent=consent, amount_fen=amount_fen)
 
     def evidence(self, consent: OwnedId, *, bank: Institution | None = None) -> bytes:
         """The id of a request that was answered, proven and acknowledged."""
@@ -254,9 +283,44 @@ class ConsortiumWorld:
         consent = self.consent(bank)
         application = self.applied(consent, bank=bank)
         assessment = self.assessment(self.evidence(consent, bank=bank), limit_fen=limit_fen, arrears=arrears)
-        recorded = bank.lending.decide(application, product=PRODUCT, assessment=assessment, regulator=REGULATOR)
+        recorded = self.decide(application, assessment, bank=bank)
         self.hand_in(recorded, bank=bank)
         return recorded
+
+    def decide(
+        self, application: Application, assessment: Assessment, *, bank: Institution | None = None
+    ) -> RecordedDecision:
+        """The decision that the product's rules come to."""
+        lending = (bank or self.bank).lending
+        judgement = lending.judge(application, product=PRODUCT, assessment=assessment)
+        return lending.decide(application, judgement=judgement, regulator=REGULATOR)
+
+    def process(self, assessor: Any, *, product: Product = INVOICE_LOAN) -> ApplicationProcess:
+        """What takes the bank's applications to their end, as one assessor assesses them."""
+        return self.bank.application_process(
+            Surroundings(
+                provider=lambda _: BureauLink(self.bank, self.bureau),
+                product={product.id: product}.__getitem__,
+                assessor=lambda _: assessor,
+                regulator=REGULATOR,
+                regulator_link=OpeningLink(self.bank, self.regulator),
+            )
+        )
+
+    def assessor(self, *, points: int) -> Assessor:
+        """An assessor for the invoice loan whose card gives every firm the same points; whoever opens it closes it."""
+        feature = ScorecardFeature(
+            name="log_monthly_sales_12m", cuts=(), points=(0,), unknown_points=0, counts=(1, 0), bad=(0, 0)
+        )
+        card = Scorecard(name="flat", base_points=points, features=(feature,), n=1, bad=0)
+        curve = ChurnCurve(rates=(Decimal("0.03"), Decimal("0.15")), churn=(Decimal(0), Decimal("0.5")))
+        return Assessor(
+            INVOICE_LOAN,
+            model=DevelopedModel(card=card, validation=None, candidates=1, unseeing={}),  # type: ignore[arg-type]
+            churn=dict.fromkeys("ABC", curve),
+            as_of=PERIOD[1],
+            digest=self.suite.digest,
+        )
 
     def hand_in(self, recorded: RecordedDecision, *, bank: Institution | None = None) -> None:
         """Give the regulator the opening of a decision."""

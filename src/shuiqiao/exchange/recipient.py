@@ -23,7 +23,7 @@ from typing import TYPE_CHECKING, Any, Protocol
 
 from shuiqiao.base.clock import MS_PER_DAY, iso_from_ms
 from shuiqiao.base.errors import Denied, IntegrityError, InvalidInput, ShuiqiaoError, Unavailable
-from shuiqiao.base.ids import MemberId, new_id
+from shuiqiao.base.ids import MemberId, new_id, owned_id
 from shuiqiao.exchange.ceilings import data_life_days, verify_covered, verify_request_within_ceiling
 from shuiqiao.exchange.changes import ChangedRecord, changed_records
 from shuiqiao.exchange.contract import ACKNOWLEDGE, REQUEST, AccessAcknowledgeBody, AccessRequestBody
@@ -45,7 +45,7 @@ if TYPE_CHECKING:
     from shuiqiao.exchange.model import AnswerManifest
     from shuiqiao.exchange.modes.port import AnswerMode
     from shuiqiao.exchange.store import ErasureRow, RecipientStore, RequestRow
-    from shuiqiao.ledger.model import StateView
+    from shuiqiao.ledger.model import Committed, StateView
     from shuiqiao.ledger.transactions.submitter import LedgerSubmitter
     from shuiqiao.standards.model import Catalogue
 
@@ -59,6 +59,8 @@ class SentRequest:
     request: bytes
     provider: MemberId
     message: bytes
+    index: int
+    """Of its ledger entry."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -137,23 +139,35 @@ class Recipient:
         sent = self.request(wanted)
         return self.receive(sent.request, provider.ask(sent.message))
 
-    def request(self, wanted: DataRequest) -> SentRequest:
+    def request(self, wanted: DataRequest, *, request: bytes | None = None) -> SentRequest:
         """Put a request on the ledger and return the message for its provider.
 
-        Each act of a recipient first destroys what has come to the end of its data life [EXCHANGE-15].
+        request: its id, so that it is made once however often this is called; None for a fresh one. Each act of a
+        recipient first destroys what has come to the end of its data life [EXCHANGE-15].
 
         Raises Denied where the consent on file does not cover it (``consent.not_covered``, ...), and what the ledger
         refuses with: ``consent.revoked``, ``consent.paused``, ``consent.expired``, ...
         """
         self.erase_expired()
-        artefact = self._consents.artefact(wanted.consent)
-        message = self._message(wanted, artefact)
-        verify_covered(message, artefact)
-        verify_request_within_ceiling(message)
-        raw = encode_request(message, network=self._network, suite=self._suite, key=self._key)
-        self._store.save_request(message.request, consent=message.consent_name, message=raw, made_ms=message.made_ms)
-        self._commit(message, raw)
-        return SentRequest(request=message.request, provider=MemberId(message.receiver), message=raw)
+        kept = None if request is None else self._store.request(request)
+        if kept is not None:
+            message, raw = self._own_message(kept), kept.message
+        else:
+            artefact = self._consents.artefact(wanted.consent)
+            message = self._message(wanted, artefact, request=request or new_id(self._entropy))
+            verify_covered(message, artefact)
+            verify_request_within_ceiling(message)
+            raw = encode_request(message, network=self._network, suite=self._suite, key=self._key)
+            self._store.save_request(
+                message.request, consent=message.consent_name, message=raw, made_ms=message.made_ms
+            )
+        index = self._commit(message, raw) if kept is None or kept.index is None else kept.index
+        return SentRequest(request=message.request, provider=MemberId(message.receiver), message=raw, index=index)
+
+    def status(self, request: bytes) -> RequestStatus | None:
+        """Return where the ledger has a request of this bank's, None where it has none."""
+        entry = self._submitter.state().get(request_key(owned_id(self._submitter.member, request)))
+        return None if entry is None else RequestStatus(entry["status"])
 
     def receive(self, request: bytes, answer: bytes) -> ReceivedData:
         """Check an answer completely, keep it, acknowledge it, and return what it says.
@@ -216,9 +230,9 @@ class Recipient:
     def _network(self) -> bytes:
         return self._submitter.parameters.network
 
-    def _message(self, wanted: DataRequest, artefact: ConsentArtefact) -> RequestMessage:
+    def _message(self, wanted: DataRequest, artefact: ConsentArtefact, *, request: bytes) -> RequestMessage:
         return RequestMessage(
-            request=new_id(self._entropy),
+            request=request,
             consent=artefact.consent,
             sender=self._submitter.member,
             receiver=artefact.provider,
@@ -231,7 +245,8 @@ class Recipient:
             salt=self._entropy(_SALT_BYTES),
         )
 
-    def _commit(self, message: RequestMessage, raw: bytes) -> None:
+    def _commit(self, message: RequestMessage, raw: bytes) -> int:
+        """Put a kept request on the ledger, unless an earlier attempt did; return the index of its entry."""
         body = AccessRequestBody(
             request=message.request,
             consent=message.consent_name,
@@ -239,15 +254,36 @@ class Recipient:
             mode=message.mode,
             request_digest=self._suite.digest(raw),
         )
+        committed = self._earlier_entry(body, made_ms=message.made_ms) or self._submit(body, made_ms=message.made_ms)
+        self._store.mark_committed(message.request, index=committed.index)
+        return committed.index
+
+    def _submit(self, body: AccessRequestBody, *, made_ms: int) -> Committed:
         try:
-            committed = self._submitter.submit(REQUEST, body)
+            return self._submitter.submit(REQUEST, body)
         except Unavailable:
             # It may be on the ledger: the message stays on file for it.
             raise
-        except ShuiqiaoError:
-            self._store.remove_request(message.request)
+        except ShuiqiaoError as error:
+            if error.code == "exchange.request_repeated":
+                return self._awaited(body, made_ms=made_ms)
+            self._store.remove_request(body.request)
             raise
-        self._store.mark_committed(message.request, index=committed.index)
+
+    def _earlier_entry(self, body: AccessRequestBody, *, made_ms: int) -> Committed | None:
+        if self.status(body.request) is None:
+            return None
+        return self._awaited(body, made_ms=made_ms)
+
+    def _awaited(self, body: AccessRequestBody, *, made_ms: int) -> Committed:
+        found = self._submitter.find(REQUEST, since_ms=made_ms, fits=lambda tx: tx.body == body)
+        if found is None:
+            raise Unavailable(
+                "exchange.entry_awaited",
+                f"the ledger's entry of request {body.request.hex()} is in a block that is not here yet",
+                retry_after_s=1.0,
+            )
+        return found
 
     def _asked(self, request: bytes) -> RequestRow:
         """Return a request of this bank's, after everything whose data life is over was destroyed [EXCHANGE-15]."""

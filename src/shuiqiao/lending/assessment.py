@@ -13,7 +13,6 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from contextlib import ExitStack
-from dataclasses import dataclass
 from datetime import date
 from queue import SimpleQueue
 from typing import TYPE_CHECKING, Any, Self
@@ -22,7 +21,15 @@ from shuiqiao.credit.limit import LimitRequest, compute_limit
 from shuiqiao.credit.pricing import ChurnCurve, compute_price
 from shuiqiao.credit.scorecard import score_taxpayers, scorecard_digest
 from shuiqiao.features.engine import FeatureEngine
-from shuiqiao.lending.model import ApplicantFacts, Application, Assessment, Offer, Product
+from shuiqiao.lending.model import (
+    ApplicantFacts,
+    ApplicantFile,
+    Application,
+    Assessment,
+    Offer,
+    PaperInvoice,
+    Product,
+)
 from shuiqiao.standards.tax_credit_grade import Grade
 
 if TYPE_CHECKING:
@@ -37,30 +44,6 @@ FEATURE_ENGINES = 2
 """Applicants whose features are computed at once; the others under way wait for an engine."""
 
 _DAYS_PER_MONTH = 30.4375
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class PaperInvoice:
-    """What a paper copy of an issued invoice claims."""
-
-    paper: str
-    invoice_no: str
-    issue_date: date
-    total_fen: int
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class ApplicantFile:
-    """What a bank has of an applicant besides proven records.
-
-    papers: handed in with the application. other_debt_fen: debts elsewhere, as declared. industry: A-T or None.
-    province: two digits or None.
-    """
-
-    papers: tuple[PaperInvoice, ...] = ()
-    other_debt_fen: int = 0
-    industry: str | None = None
-    province: str | None = None
 
 
 class Assessor:
@@ -178,10 +161,11 @@ def _facts(
 
 
 def _grade(tables: Mapping[str, Any], *, as_of: date) -> Grade | None:
-    """Return the newest grade that was published by the day of judgement."""
+    """Return the newest grade that was published by the day of judgement; one without a day counts for nothing."""
     if "tax_credit_grade" not in tables:
         return None
-    rows = [row for row in tables["tax_credit_grade"].to_pylist() if row["evaluated_on"] <= as_of]
+    dated = (row for row in tables["tax_credit_grade"].to_pylist() if row["evaluated_on"] is not None)
+    rows = [row for row in dated if row["evaluated_on"] <= as_of]
     newest = max(rows, key=lambda row: (row["year"], row["evaluated_on"]), default=None)
     return None if newest is None else Grade(newest["grade"])
 
@@ -189,8 +173,8 @@ def _grade(tables: Mapping[str, Any], *, as_of: date) -> Grade | None:
 def _age_months(tables: Mapping[str, Any], *, as_of: date) -> int | None:
     if "registration" not in tables or not tables["registration"].num_rows:
         return None
-    registered_on: date = tables["registration"].column("registered_on").to_pylist()[0]
-    return int((as_of - registered_on).days / _DAYS_PER_MONTH)
+    registered_on: date | None = tables["registration"].column("registered_on").to_pylist()[0]
+    return None if registered_on is None else int((as_of - registered_on).days / _DAYS_PER_MONTH)
 
 
 def unproven_papers(papers: Iterable[PaperInvoice], *, issued: Any) -> tuple[str, ...]:

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
+from datetime import date
 from decimal import Decimal
 from enum import StrEnum
 from typing import Any
@@ -103,6 +104,30 @@ class Application:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class PaperInvoice:
+    """What a paper copy of an issued invoice claims."""
+
+    paper: str
+    invoice_no: str
+    issue_date: date
+    total_fen: int
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ApplicantFile:
+    """What a bank has of an applicant besides proven records.
+
+    papers: handed in with the application. other_debt_fen: debts elsewhere, as declared. industry: A-T or None.
+    province: two digits or None.
+    """
+
+    papers: tuple[PaperInvoice, ...] = ()
+    other_debt_fen: int = 0
+    industry: str | None = None
+    province: str | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class ApplicantFacts:
     """What rules may know. None stands for a fact the data does not hold."""
 
@@ -139,8 +164,17 @@ class Assessment:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class PersonsDecision:
+    """Who decided on a referred application, and why: the maker proposed it, the checker approved it."""
+
+    maker: str
+    checker: str
+    reason: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Decision:
-    """A bank's answer with everything needed to explain it."""
+    """A bank's answer with everything needed to explain it. persons: None where the product's rules decided alone."""
 
     application: bytes
     outcome: Outcome
@@ -154,9 +188,11 @@ class Decision:
     industry: str
     province: str
     model_digest: bytes
+    persons: PersonsDecision | None = None
 
     def explanation(self) -> dict[str, Any]:
         """Return the decision as text, integers and lists: what is kept, shown, and committed to on the ledger."""
+        persons = {} if self.persons is None else {"persons": asdict(self.persons)}
         return {
             "application": self.application.hex(),
             "outcome": str(self.outcome),
@@ -167,4 +203,5 @@ class Decision:
             "rules": [str(rule) for rule in self.rules],
             "reasons": [{"feature": reason.feature, "points_lost": reason.points_lost} for reason in self.reasons],
             "model": self.model_digest.hex(),
+            **persons,
         }

@@ -2,32 +2,39 @@
 
 ``apply``: 1. commit to product and amount; 2. keep the application; 3. put application.submit on the ledger, and
 withdraw what was kept if the ledger refuses it.
-``decide``: 1. apply the product's rules to proven facts, score and offer; 2. commit to the decision, and seal what
-opens it to the regulator; 3. keep the decision, its explanation and the sealed opening; 4. put decision.record on the
-ledger, and withdraw what was kept if the ledger refuses it. The opening is then handed in at the regulator's.
-It computes no score and no limit: credit does. It trusts no document: facts come from records that were proven.
+``judge``: apply the product's rules to proven facts, score and offer.
+``decide``: 1. commit to the decision, and seal what opens it to the regulator; 2. keep the decision, its explanation
+and the sealed opening; 3. put decision.record on the ledger, and withdraw what was kept if the ledger refuses it. The
+opening is then handed in at the regulator's.
+Each act on the ledger can be done again after a crash: what was kept is submitted as it is, and what the ledger has
+already is left as it is [LENDING-10]. It computes no score and no limit: credit does. It trusts no document: facts come
+from records that were proven. Which step comes next is the matter of ``processing``.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
-from shuiqiao.base.encoding import encode_json
-from shuiqiao.base.errors import Denied, IntegrityError, InvalidInput, ShuiqiaoError, Unavailable
+import msgspec
+
+from shuiqiao.base.encoding import decode_cbor, encode_cbor, encode_json, typed
+from shuiqiao.base.errors import Conflict, Denied, IntegrityError, InvalidInput, ShuiqiaoError, Unavailable
 from shuiqiao.base.ids import Entropy, MemberId, OwnedId, new_id
 from shuiqiao.base.money import MAX_FEN
 from shuiqiao.crypto.model import CipherSuite
 from shuiqiao.ledger.model import Committed
+from shuiqiao.ledger.transactions.document import to_plain
 from shuiqiao.ledger.transactions.submitter import LedgerSubmitter
 from shuiqiao.lending.contract import (
     APPLICATION,
     DECISION,
     ApplicationSubmitBody,
     DecisionRecordBody,
+    application_key,
     decision_key,
 )
-from shuiqiao.lending.model import Application, Assessment, Decision, Outcome, Product
+from shuiqiao.lending.file import ApplicationFile, Judgement, Review, Step, TimelineEntry
+from shuiqiao.lending.model import ApplicantFile, Application, Assessment, Decision, Outcome, PersonsDecision, Product
 from shuiqiao.lending.openings import (
     NO_INDUSTRY,
     NO_PROVINCE,
@@ -36,6 +43,7 @@ from shuiqiao.lending.openings import (
     DecisionOpening,
     RecordedGrade,
 )
+from shuiqiao.lending.review import decode_review, require_two_persons
 from shuiqiao.lending.rules import broken_rules, outcome_of
 from shuiqiao.lending.store import LendingStore, OpeningStore
 from shuiqiao.members.roster import member_record
@@ -58,7 +66,8 @@ class LendingService:
         application = bank.lending.apply(product, taxpayer=uscc, consent=consent, amount_fen=50_000_000)
         received = bank.recipient.obtain(wanted, provider=link)
         assessment = assessor.assess(application, received=received, file=ApplicantFile())
-        recorded = bank.lending.decide(application, product=product, assessment=assessment, regulator=regulator)
+        judgement = bank.lending.judge(application, product=product, assessment=assessment)
+        recorded = bank.lending.decide(application, judgement=judgement, regulator=regulator)
     """
 
     def __init__(
@@ -69,11 +78,20 @@ class LendingService:
         self._suite = suite
         self._entropy = entropy
 
-    def apply(self, product: Product, *, taxpayer: str, consent: OwnedId, amount_fen: int) -> Application:
+    def apply(
+        self,
+        product: Product,
+        *,
+        taxpayer: str,
+        consent: OwnedId,
+        amount_fen: int,
+        applicant: ApplicantFile | None = None,
+    ) -> Application:
         """Take an enterprise's application under a consent it gave to this bank.
 
-        Raises InvalidInput ``lending.amount_invalid``, and what the ledger refuses with:
-        ``lending.consent_not_ours``, ``consent.revoked``, ...
+        applicant: what the bank has of it besides proven records. Raises InvalidInput ``lending.amount_invalid``,
+        ``lending.papers_too_many``, and what the ledger refuses with: ``lending.consent_not_ours``,
+        ``consent.revoked``, ...
         """
         if not 0 < amount_fen <= MAX_FEN:
             raise InvalidInput("lending.amount_invalid", f"{amount_fen} fen is not an amount from 1 to {MAX_FEN} fen")
@@ -85,29 +103,111 @@ class LendingService:
             amount_fen=amount_fen,
             submitted_ms=self._submitter.now_ms(),
         )
+        salt = self._entropy(SALT_BYTES)
+        received = TimelineEntry(step=Step.RECEIVED, time_ms=application.submitted_ms)
+        self._store.add_application(application, salt=salt, applicant=applicant or ApplicantFile(), entries=(received,))
+        try:
+            self.submit(application, salt=salt)
+        except Unavailable:
+            # It may still be committed: what was kept stays on file for it.
+            raise
+        except ShuiqiaoError:
+            self._store.withdraw_application(application.id)
+            raise
+        return application
+
+    def submit(self, application: Application, *, salt: bytes) -> Committed:
+        """Put a kept application on the ledger, unless it is there; raises what the ledger refuses with."""
         wanted = ApplicationOpening(
             bank=self._submitter.member,
             application=application.id,
-            product=product.id,
-            amount_fen=amount_fen,
-            salt=self._entropy(SALT_BYTES),
+            product=application.product,
+            amount_fen=application.amount_fen,
+            salt=salt,
         )
         body = ApplicationSubmitBody(
-            application=application.id, consent=consent, commitment=wanted.commitment(self._suite)
+            application=application.id, consent=application.consent, commitment=wanted.commitment(self._suite)
         )
-        self._store.add_application(application, salt=wanted.salt)
-        self._put(APPLICATION, body, undo=self._store.withdraw_application)
-        return application
+        committed = self._put_once(
+            APPLICATION,
+            body,
+            key=application_key(self._submitter.member, application.id),
+            repeated="lending.application_repeated",
+            since_ms=application.submitted_ms,
+        )
+        self._store.note(
+            application.id,
+            TimelineEntry(step=Step.SUBMITTED, time_ms=self._submitter.now_ms(), entry_index=committed.index),
+        )
+        return committed
+
+    def judge(self, application: Application, *, product: Product, assessment: Assessment) -> Judgement:
+        """Return what a product's rules make of an assessment; nothing is kept."""
+        rules = broken_rules(
+            product,
+            facts=assessment.facts,
+            default_probability=assessment.score.default_probability,
+            offer=assessment.offer,
+        )
+        outcome = outcome_of(rules)
+        is_approved = outcome is Outcome.APPROVED
+        limit, price = assessment.offer.limit, assessment.offer.price
+        rate = None if price is None else price.rate
+        decision = Decision(
+            application=application.id,
+            outcome=outcome,
+            points=assessment.score.points,
+            default_probability=assessment.score.default_probability,
+            limit_fen=limit.limit_fen if is_approved else 0,
+            annual_rate=rate if is_approved else None,
+            rules=rules,
+            reasons=assessment.score.reasons,
+            grade=assessment.facts.grade,
+            industry=assessment.industry or NO_INDUSTRY,
+            province=assessment.province or NO_PROVINCE,
+            model_digest=assessment.model_digest,
+        )
+        return Judgement(
+            request=assessment.request,
+            firm=assessment.firm,
+            offered_fen=limit.limit_fen,
+            offered_rate=rate,
+            decision=decision,
+        )
+
+    def review(self, application: bytes, raw: bytes, *, product: Product, maker: str, checker: str) -> None:
+        """Keep what a maker proposed (``propose_decision``) and a checker approved on a referred application.
+
+        Raises Denied ``lending.checker_is_maker`` or ``lending.not_referred``, InvalidInput ``lending.review_invalid``,
+        Conflict ``lending.review_on_file`` for another decision than the one that was approved before.
+        """
+        require_two_persons(maker, checker)
+        file = self._store.file(application)
+        if file.review is not None and file.review.raw != raw:
+            raise Conflict(
+                "lending.review_on_file", f"{file.review.maker} and {file.review.checker} decided it otherwise already"
+            )
+        decode_review(raw, file=file, product=product)
+        self._store.keep_review(
+            application,
+            Review(raw=raw, maker=maker, checker=checker),
+            entries=(TimelineEntry(step=Step.REVIEWED, time_ms=self._submitter.now_ms()),),
+        )
 
     def decide(
-        self, application: Application, *, product: Product, assessment: Assessment, regulator: MemberId
+        self, application: Application, *, judgement: Judgement, regulator: MemberId, reviewed: Decision | None = None
     ) -> RecordedDecision:
-        """Decide an application and record it.
+        """Record what the rules decided, or what persons did on a referred application; see ``reviewed_decision``.
 
-        Raises Conflict ``lending.decision_on_file``, and what the ledger refuses with (``lending.evidence_missing``).
+        Raises Denied ``lending.person_needed``, Conflict ``lending.decision_on_file``, and what the ledger refuses with
+        (``lending.evidence_missing``).
         """
-        decision = self._decision(application, product=product, assessment=assessment)
-        opening = self._opening(decision, product=product, firm=assessment.firm)
+        decision = reviewed or judgement.decision
+        if decision.outcome is Outcome.REFERRED:
+            raise Denied(
+                "lending.person_needed", f"application {application.id.hex()} is referred: persons decide on it"
+            )
+        opening = self._opening(decision, product=application.product, firm=judgement.firm)
         sealed = opening.seal(
             self._suite,
             regulator_key=member_record(self._submitter.state(), regulator)["seal"],
@@ -116,15 +216,40 @@ class LendingService:
         salt = self._entropy(SALT_BYTES)
         body = DecisionRecordBody(
             application=decision.application,
-            request=assessment.request,
+            request=judgement.request,
             regulator=regulator,
             commitment=opening.commitment(self._suite),
             opening_digest=self._suite.digest(sealed),
             reasons_digest=self._suite.digest(salt + encode_json(decision.explanation())),
         )
-        self._store.add_decision(decision, sealed_opening=sealed, reasons_salt=salt)
-        committed = self._put(DECISION, body, undo=self._store.withdraw_decision)
+        kept = encode_cbor(to_plain(body))
+        self._store.add_decision(decision, sealed_opening=sealed, reasons_salt=salt, body=kept)
+        committed = self.record(application, kept)
         return RecordedDecision(decision=decision, committed=committed, sealed_opening=sealed)
+
+    def record(self, application: Application, kept: bytes) -> Committed:
+        """Put a kept decision on the ledger, unless it is there; withdraw it if the ledger refuses it."""
+        body = _decision_body(kept)
+        key = decision_key(self._submitter.member, application.id)
+        try:
+            committed = self._put_once(
+                DECISION,
+                body,
+                key=key,
+                repeated="lending.decision_repeated",
+                since_ms=application.submitted_ms,
+            )
+        except Unavailable:
+            # It may still be committed: what was kept stays on file for it.
+            raise
+        except ShuiqiaoError:
+            self._store.withdraw_decision(application.id)
+            raise
+        self._store.note(
+            application.id,
+            TimelineEntry(step=Step.DECIDED, time_ms=self._submitter.now_ms(), entry_index=committed.index),
+        )
+        return committed
 
     def sealed_openings(self) -> dict[bytes, bytes]:
         """Return application id to what is to be handed in to the regulator; again changes nothing."""
@@ -144,49 +269,43 @@ class LendingService:
                 handed += 1
         return handed
 
-    def _decision(self, application: Application, *, product: Product, assessment: Assessment) -> Decision:
-        rules = broken_rules(
-            product,
-            facts=assessment.facts,
-            default_probability=assessment.score.default_probability,
-            offer=assessment.offer,
-        )
-        outcome = outcome_of(rules)
-        is_offered = outcome is Outcome.APPROVED
-        price = assessment.offer.price
-        return Decision(
-            application=application.id,
-            outcome=outcome,
-            points=assessment.score.points,
-            default_probability=assessment.score.default_probability,
-            limit_fen=assessment.offer.limit.limit_fen if is_offered else 0,
-            annual_rate=price.rate if is_offered and price is not None else None,
-            rules=rules,
-            reasons=assessment.score.reasons,
-            grade=assessment.facts.grade,
-            industry=assessment.industry or NO_INDUSTRY,
-            province=assessment.province or NO_PROVINCE,
-            model_digest=assessment.model_digest,
-        )
-
-    def _put(
-        self, kind: str, body: ApplicationSubmitBody | DecisionRecordBody, *, undo: Callable[[bytes], None]
+    def _put_once(
+        self,
+        kind: str,
+        body: ApplicationSubmitBody | DecisionRecordBody,
+        *,
+        key: str,
+        repeated: str,
+        since_ms: int,
     ) -> Committed:
-        try:
-            return self._submitter.submit(kind, body)
-        except Unavailable:
-            # It may still be committed: what was kept stays on file for it.
-            raise
-        except ShuiqiaoError:
-            undo(body.application)
-            raise
+        """Submit what the ledger does not have; where it has it by an earlier attempt, find that one's place."""
+        if self._submitter.state().get(key) is None:
+            try:
+                return self._submitter.submit(kind, body)
+            except Conflict as error:
+                if error.code != repeated:
+                    raise
+        found = self._submitter.find(kind, since_ms=since_ms, fits=lambda tx: tx.body == body)
+        if found is None and self._submitter.state().get(key) is None:
+            raise Unavailable(
+                "lending.entry_awaited",
+                f"the ledger has a {kind} of application {body.application.hex()} in a block that is not here yet",
+                retry_after_s=1.0,
+            )
+        if found is None:
+            raise IntegrityError(
+                "lending.entry_differs",
+                f"the ledger has a {kind} of application {body.application.hex()} with another content than the one "
+                "on file",
+            )
+        return found
 
-    def _opening(self, decision: Decision, *, product: Product, firm: bytes) -> DecisionOpening:
+    def _opening(self, decision: Decision, *, product: str, firm: bytes) -> DecisionOpening:
         return DecisionOpening(
             bank=self._submitter.member,
             application=decision.application,
             firm=firm,
-            product=product.id,
+            product=product,
             outcome=decision.outcome,
             amount_fen=decision.limit_fen,
             grade=_recorded_grade(decision),
@@ -195,6 +314,21 @@ class LendingService:
             model_digest=decision.model_digest,
             salt=self._entropy(SALT_BYTES),
         )
+
+
+def reviewed_decision(file: ApplicationFile, *, product: Product) -> Decision | None:
+    """Return what persons decided on an application, None where none did."""
+    if file.review is None or file.judgement is None:
+        return None
+    review = decode_review(file.review.raw, file=file, product=product)
+    persons = PersonsDecision(maker=file.review.maker, checker=file.review.checker, reason=review.reason)
+    return replace(
+        file.judgement.decision,
+        outcome=review.outcome,
+        limit_fen=review.limit_fen,
+        annual_rate=review.rate,
+        persons=persons,
+    )
 
 
 class OpeningService:
@@ -248,6 +382,13 @@ class OpeningService:
     def all(self) -> dict[OwnedId, bytes]:
         """Return sealed openings by bank and application id."""
         return self._store.all()
+
+
+def _decision_body(kept: bytes) -> DecisionRecordBody:
+    try:
+        return typed(decode_cbor(kept), DecisionRecordBody, builtin_types=(bytes,))
+    except msgspec.ValidationError as error:
+        raise IntegrityError("lending.file_damaged", f"a kept decision is damaged: {error}") from error
 
 
 def _recorded_grade(decision: Decision) -> RecordedGrade:

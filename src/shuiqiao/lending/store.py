@@ -1,35 +1,58 @@
-"""Applications, decisions and sealed openings of one institution, in its database.
+"""Applications, their files and decisions, and sealed openings of one institution, in its database.
 
-Who applied for how much, what was granted and why, and the salts that open what the ledger commits to, are encrypted
-columns; sealed openings are the regulator's to open already.
+Who applied for how much, what is known of them, what was judged, granted and why, and the salts that open what the
+ledger commits to, are encrypted columns; sealed openings are the regulator's to open already.
 """
 
 from __future__ import annotations
 
-from contextlib import suppress
-from dataclasses import asdict
+from contextlib import contextmanager, suppress
+from dataclasses import asdict, dataclass
+from typing import TYPE_CHECKING, Any
 
 from sqlalchemy import (
     BigInteger,
     Column,
     Engine,
+    Integer,
     LargeBinary,
     MetaData,
     String,
     Table,
+    and_,
     bindparam,
     delete,
     insert,
+    or_,
     select,
     update,
 )
 from sqlalchemy.exc import IntegrityError as AlreadyThere
 
 from shuiqiao.base.encoding import encode_json
-from shuiqiao.base.errors import Conflict
+from shuiqiao.base.errors import Conflict, Denied, Unavailable
 from shuiqiao.base.ids import OWNED_ID_CHARS, OwnedId, owned_id
 from shuiqiao.crypto.column_cipher import ColumnCipher, EncryptedColumns
-from shuiqiao.lending.model import Application, Decision
+from shuiqiao.lending.file import (
+    ApplicationFile,
+    ApplicationStatus,
+    Judgement,
+    KeptDecision,
+    Review,
+    Step,
+    TimelineEntry,
+    decode_applicant,
+    decode_judgement,
+    encode_applicant,
+    encode_judgement,
+    in_order,
+)
+from shuiqiao.lending.model import ApplicantFile, Application, Decision, Outcome
+
+if TYPE_CHECKING:
+    from collections.abc import Generator, Iterable
+
+    from sqlalchemy import Connection
 
 metadata = MetaData()
 
@@ -49,6 +72,35 @@ _APPLICATION_SECRETS = EncryptedColumns(
     table="lending_application", key="application", columns={"taxpayer": str, "amount_fen": int, "salt": bytes}
 )
 
+_files = Table(
+    "lending_file",
+    metadata,
+    Column("application", LargeBinary(16), primary_key=True),
+    Column("applicant", LargeBinary),
+    Column("attempt", Integer, nullable=False),
+    Column("judgement", LargeBinary),
+    Column("review", LargeBinary),
+    Column("maker", String(64)),
+    Column("checker", String(64)),
+    Column("closed_ms", BigInteger, index=True),
+)
+_FILE_SECRETS = EncryptedColumns(
+    table="lending_file", key="application", columns={"applicant": bytes, "judgement": bytes, "review": bytes}
+)
+
+_timeline = Table(
+    "lending_timeline",
+    metadata,
+    Column("application", LargeBinary(16), primary_key=True),
+    Column("step", String(16), primary_key=True),
+    Column("code", String(64), primary_key=True),
+    Column("time_ms", BigInteger, nullable=False),
+    Column("entry_index", BigInteger),
+    Column("cause", LargeBinary, nullable=False),
+    Column("times", Integer, nullable=False),
+)
+_TIMELINE_SECRETS = EncryptedColumns(table="lending_timeline", key="application", columns={"cause": str})
+
 _decisions = Table(
     "lending_decision",
     metadata,
@@ -66,6 +118,13 @@ _DECISION_SECRETS = EncryptedColumns(
     columns={"limit_fen": int, "annual_rate": str, "explanation": str, "reasons_salt": bytes},
 )
 
+_bodies = Table(
+    "lending_decision_body",
+    metadata,
+    Column("application", LargeBinary(16), primary_key=True),
+    Column("body", LargeBinary, nullable=False),
+)
+
 _openings = Table(
     "lending_opening",
     metadata,
@@ -75,15 +134,68 @@ _openings = Table(
 
 # Statements are built once: SQLAlchemy then finds each one's compiled text without walking it again.
 _ADD_APPLICATION = insert(_applications)
-_REMOVE_APPLICATION = delete(_applications).where(_applications.c.application == bindparam("of_application"))
+_ADD_FILE = insert(_files)
+_OF_FILE = _files.c.application == bindparam("of_application")
+_REMOVE = tuple(
+    delete(table).where(table.c.application == bindparam("of_application"))
+    for table in (_timeline, _files, _applications)
+)
 _SET_STATUS = (
     update(_applications)
     .where(_applications.c.application == bindparam("of_application"))
     .values(status=bindparam("new_status"))
 )
+_SET_JUDGEMENT = update(_files).where(_OF_FILE).values(judgement=bindparam("new_judgement"))
+_SET_REVIEW = (
+    update(_files)
+    .where(_OF_FILE)
+    .values(review=bindparam("new_review"), maker=bindparam("new_maker"), checker=bindparam("new_checker"))
+)
+_SET_ATTEMPT = update(_files).where(_OF_FILE).values(attempt=bindparam("new_attempt"))
+_SET_CLOSED = update(_files).where(_OF_FILE).values(closed_ms=bindparam("new_closed_ms"))
+_ADD_ENTRY = insert(_timeline)
+_ENTRIES = select(_timeline).where(_timeline.c.application == bindparam("of_application"))
+_REMOVE_ENTRY = delete(_timeline).where(
+    _timeline.c.application == bindparam("of_application"),
+    _timeline.c.step == bindparam("of_step"),
+    _timeline.c.code == bindparam("of_code"),
+)
 _ADD_DECISION = insert(_decisions)
-_REMOVE_DECISION = delete(_decisions).where(_decisions.c.application == bindparam("of_application"))
+_ADD_BODY = insert(_bodies)
+_REMOVE_DECISION = tuple(
+    delete(table).where(table.c.application == bindparam("of_application")) for table in (_bodies, _decisions)
+)
+_DECISION = (
+    select(_decisions, _bodies.c.body)
+    .outerjoin(_bodies, _bodies.c.application == _decisions.c.application)
+    .where(_decisions.c.application == bindparam("of_application"))
+)
+_APPLICATION = (
+    select(_applications, *(column for column in _files.c if column.name != "application"))
+    .outerjoin(_files, _files.c.application == _applications.c.application)
+    .where(_applications.c.application == bindparam("of_application"))
+)
+_LIST = select(_applications).order_by(_applications.c.submitted_ms, _applications.c.application)
+_OPEN = (
+    select(_applications.c.application)
+    .join(_files, _files.c.application == _applications.c.application)
+    .where(_files.c.closed_ms.is_(None))
+    .order_by(_applications.c.submitted_ms, _applications.c.application)
+)
 _ADD_OPENING = insert(_openings)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ApplicationRow:
+    """One application in a list."""
+
+    application: Application
+    status: ApplicationStatus
+
+    @property
+    def place(self) -> tuple[int, bytes]:
+        """Where it stands in the list; the next page begins after it."""
+        return self.application.submitted_ms, self.application.id
 
 
 class LendingStore:
@@ -93,29 +205,131 @@ class LendingStore:
         self._engine = engine
         self._cipher = cipher
 
-    def add_application(self, application: Application, *, salt: bytes) -> None:
-        """Keep an application and the salt that opens what it commits to; durable when this returns."""
+    def add_application(
+        self,
+        application: Application,
+        *,
+        salt: bytes,
+        applicant: ApplicantFile | None = None,
+        entries: Iterable[TimelineEntry] = (),
+    ) -> None:
+        """Keep an application, what is known of the applicant, and the salt that opens what it commits to; durable."""
         values = asdict(application)
-        plain = {"application": values.pop("id"), **values, "salt": salt, "status": "submitted"}
+        plain = {
+            "application": values.pop("id"),
+            **values,
+            "salt": salt,
+            "status": str(ApplicationStatus.SUBMITTED),
+        }
         row = self._cipher.encrypt_row(_APPLICATION_SECRETS, plain)
+        known = {
+            "application": application.id,
+            "applicant": encode_applicant(applicant or ApplicantFile()),
+            "attempt": 0,
+        }
+        file = self._cipher.encrypt_row(_FILE_SECRETS, known)
         with self._engine.begin() as connection:
             connection.execute(_ADD_APPLICATION, row)
+            connection.execute(_ADD_FILE, file)
+            self._put_entries(connection, application.id, entries)
 
     def withdraw_application(self, application: bytes) -> None:
-        """Forget an application that the ledger refused."""
+        """Forget an application that the ledger refused, and its file; one that ended stays, with the cause."""
         with self._engine.begin() as connection:
-            connection.execute(_REMOVE_APPLICATION, {"of_application": application})
+            closed_ms = connection.scalar(select(_files.c.closed_ms).where(_OF_FILE), {"of_application": application})
+            for statement in () if closed_ms is not None else _REMOVE:
+                connection.execute(statement, {"of_application": application})
 
-    def applications(self) -> list[tuple[bytes, str]]:
-        """Return (application, status) of every application."""
+    def file(self, application: bytes) -> ApplicationFile:
+        """Return everything kept of an application; raises Denied ``lending.application_not_here``."""
         with self._engine.connect() as connection:
-            rows = connection.execute(select(_applications.c.application, _applications.c.status)).all()
-        return [(row.application, row.status) for row in rows]
+            row = connection.execute(_APPLICATION, {"of_application": application}).mappings().first()
+            if row is None:
+                raise Denied("lending.application_not_here", f"no application {application.hex()} is on file here")
+            timeline = self._timeline(connection, application)
+            decided = connection.execute(_DECISION, {"of_application": application}).mappings().first()
+        known = self._cipher.decrypt_row(_FILE_SECRETS, self._cipher.decrypt_row(_APPLICATION_SECRETS, dict(row)))
+        judgement, review = known["judgement"], known["review"]
+        return ApplicationFile(
+            application=_application(known),
+            salt=known["salt"],
+            status=ApplicationStatus(known["status"]),
+            applicant=decode_applicant(known["applicant"]),
+            attempt=known["attempt"] or 0,
+            closed_ms=known["closed_ms"],
+            judgement=None if judgement is None else decode_judgement(judgement),
+            review=None if review is None else Review(raw=review, maker=known["maker"], checker=known["checker"]),
+            decision=None if decided is None else self._kept_decision(decided),
+            timeline=in_order(timeline),
+        )
 
-    def add_decision(self, decision: Decision, *, sealed_opening: bytes, reasons_salt: bytes) -> None:
+    def applications(
+        self,
+        *,
+        status: ApplicationStatus | None = None,
+        after: tuple[int, bytes] | None = None,
+        limit: int | None = None,
+    ) -> list[ApplicationRow]:
+        """Return applications, oldest first. after: the place of the last one of the page before."""
+        wanted = _LIST if status is None else _LIST.where(_applications.c.status == str(status))
+        if after is not None:
+            time_ms, application = after
+            wanted = wanted.where(
+                or_(
+                    _applications.c.submitted_ms > time_ms,
+                    and_(_applications.c.submitted_ms == time_ms, _applications.c.application > application),
+                )
+            )
+        with self._engine.connect() as connection:
+            rows = connection.execute(wanted.limit(limit)).mappings().all()
+        plain = [self._cipher.decrypt_row(_APPLICATION_SECRETS, dict(row)) for row in rows]
+        return [ApplicationRow(application=_application(row), status=ApplicationStatus(row["status"])) for row in plain]
+
+    def open_applications(self) -> list[bytes]:
+        """Return the applications whose files have not ended, oldest first."""
+        with self._engine.connect() as connection:
+            return [*connection.scalars(_OPEN)]
+
+    def note(self, application: bytes, *entries: TimelineEntry) -> None:
+        """Add steps to a timeline; a step that stands there stays, a failure that stands there counts once more."""
+        with self._changing(application) as connection:
+            self._put_entries(connection, application, entries)
+
+    def keep_judgement(self, application: bytes, judgement: Judgement, *, entries: Iterable[TimelineEntry]) -> None:
+        """Keep what the rules made of an application, which waits for a person where they refer it."""
+        with self._changing(application) as connection:
+            row = self._secret(application, judgement=encode_judgement(judgement))
+            connection.execute(_SET_JUDGEMENT, {"of_application": application, "new_judgement": row["judgement"]})
+            if judgement.is_referred:
+                _set_status(connection, application, ApplicationStatus.REFERRED)
+            self._put_entries(connection, application, entries)
+
+    def keep_review(self, application: bytes, review: Review, *, entries: Iterable[TimelineEntry]) -> None:
+        """Keep what two persons decided."""
+        with self._changing(application) as connection:
+            row = self._secret(application, review=review.raw)
+            values = {"new_review": row["review"], "new_maker": review.maker, "new_checker": review.checker}
+            connection.execute(_SET_REVIEW, {"of_application": application, **values})
+            self._put_entries(connection, application, entries)
+
+    def next_attempt(self, application: bytes, *, attempt: int) -> None:
+        """Note that data is asked for anew."""
+        with self._changing(application) as connection:
+            connection.execute(_SET_ATTEMPT, {"of_application": application, "new_attempt": attempt})
+
+    def close(self, application: bytes, *entries: TimelineEntry, status: ApplicationStatus | None = None) -> None:
+        """End a file. status: where it ends without a decision."""
+        with self._changing(application) as connection:
+            connection.execute(_SET_CLOSED, {"of_application": application, "new_closed_ms": entries[-1].time_ms})
+            if status is not None:
+                _set_status(connection, application, status)
+            self._put_entries(connection, application, entries)
+
+    def add_decision(self, decision: Decision, *, sealed_opening: bytes, reasons_salt: bytes, body: bytes) -> None:
         """Keep a decision with its explanation (the ledger has its salted digest), and close its application.
 
-        Raises Conflict ``lending.decision_on_file`` if there is one for the application.
+        body: of its transaction, so that a bank that crashed puts this very decision on the ledger. Raises Conflict
+        ``lending.decision_on_file`` if there is one for the application.
         """
         plain = {
             "application": decision.application,
@@ -127,11 +341,11 @@ class LendingStore:
             "sealed_opening": sealed_opening,
         }
         row = self._cipher.encrypt_row(_DECISION_SECRETS, plain)
-        closed = {"of_application": decision.application, "new_status": str(decision.outcome)}
         try:
             with self._engine.begin() as connection:
                 connection.execute(_ADD_DECISION, row)
-                connection.execute(_SET_STATUS, closed)
+                connection.execute(_ADD_BODY, {"application": decision.application, "body": body})
+                _set_status(connection, decision.application, ApplicationStatus(decision.outcome))
         except AlreadyThere as error:
             raise Conflict(
                 "lending.decision_on_file",
@@ -141,8 +355,11 @@ class LendingStore:
     def withdraw_decision(self, application: bytes) -> None:
         """Forget a decision that the ledger refused, and open its application again."""
         with self._engine.begin() as connection:
-            connection.execute(_REMOVE_DECISION, {"of_application": application})
-            connection.execute(_SET_STATUS, {"of_application": application, "new_status": "submitted"})
+            for statement in _REMOVE_DECISION:
+                connection.execute(statement, {"of_application": application})
+            is_reviewed = connection.scalar(select(_files.c.maker).where(_OF_FILE), {"of_application": application})
+            status = ApplicationStatus.SUBMITTED if is_reviewed is None else ApplicationStatus.REFERRED
+            _set_status(connection, application, status)
 
     def sealed_openings(self) -> dict[bytes, bytes]:
         """Return application id to what was sealed to the regulator for its decision, to be handed in (again)."""
@@ -150,11 +367,53 @@ class LendingStore:
             rows = connection.execute(select(_decisions.c.application, _decisions.c.sealed_opening)).all()
         return {row.application: row.sealed_opening for row in rows}
 
-    def decisions(self) -> list[tuple[bytes, str]]:
-        """Return (application, outcome) of every decision."""
-        with self._engine.connect() as connection:
-            rows = connection.execute(select(_decisions.c.application, _decisions.c.outcome)).all()
-        return [(row.application, row.outcome) for row in rows]
+    @contextmanager
+    def _changing(self, application: bytes) -> Generator[Connection]:
+        """Yield a transaction; raises Unavailable ``lending.application_busy`` where another wrote the same."""
+        try:
+            with self._engine.begin() as connection:
+                yield connection
+        except AlreadyThere as error:
+            raise Unavailable(
+                "lending.application_busy",
+                f"application {application.hex()} is being processed elsewhere",
+                retry_after_s=1.0,
+            ) from error
+
+    def _put_entries(self, connection: Connection, application: bytes, entries: Iterable[TimelineEntry]) -> None:
+        new = {(entry.step, entry.code): entry for entry in entries}
+        if not new:
+            return
+        known = self._timeline(connection, application)
+        for key, entry in new.items():
+            before = known.get(key)
+            if before is not None:
+                if not entry.code:
+                    continue
+                place = {"of_application": application, "of_step": str(entry.step), "of_code": entry.code}
+                connection.execute(_REMOVE_ENTRY, place)
+            times = 1 if before is None else before.times + 1
+            plain = {"application": application, **asdict(entry), "step": str(entry.step), "times": times}
+            connection.execute(_ADD_ENTRY, self._cipher.encrypt_row(_TIMELINE_SECRETS, plain))
+
+    def _timeline(self, connection: Connection, application: bytes) -> dict[tuple[Step, str], TimelineEntry]:
+        rows = connection.execute(_ENTRIES, {"of_application": application}).mappings().all()
+        entries = [_entry(self._cipher.decrypt_row(_TIMELINE_SECRETS, dict(row))) for row in rows]
+        return {(entry.step, entry.code): entry for entry in entries}
+
+    def _secret(self, application: bytes, **columns: bytes) -> dict[str, Any]:
+        return self._cipher.encrypt_row(_FILE_SECRETS, {"application": application, **columns})
+
+    def _kept_decision(self, row: Any) -> KeptDecision:
+        known = self._cipher.decrypt_row(_DECISION_SECRETS, dict(row))
+        return KeptDecision(
+            outcome=Outcome(known["outcome"]),
+            limit_fen=known["limit_fen"],
+            annual_rate=known["annual_rate"],
+            explanation=known["explanation"],
+            sealed_opening=known["sealed_opening"],
+            body=known["body"] or b"",
+        )
 
 
 class OpeningStore:
@@ -174,3 +433,24 @@ class OpeningStore:
         with self._engine.connect() as connection:
             rows = connection.execute(select(_openings.c.application, _openings.c.sealed)).all()
         return {OwnedId(row.application): row.sealed for row in rows}
+
+
+def _set_status(connection: Connection, application: bytes, status: ApplicationStatus) -> None:
+    connection.execute(_SET_STATUS, {"of_application": application, "new_status": str(status)})
+
+
+def _application(row: Any) -> Application:
+    return Application(
+        id=row["application"],
+        product=row["product"],
+        taxpayer=row["taxpayer"],
+        consent=OwnedId(row["consent"]),
+        amount_fen=row["amount_fen"],
+        submitted_ms=row["submitted_ms"],
+    )
+
+
+def _entry(row: Any) -> TimelineEntry:
+    values: dict[str, Any] = {name: row[name] for name in TimelineEntry.__slots__}
+    values["step"] = Step(row["step"])
+    return TimelineEntry(**values)

@@ -28,6 +28,7 @@ from shuiqiao.ledger.engine.embedded import EmbeddedLedger
 from shuiqiao.ledger.engine.follower import FollowerLedger
 from shuiqiao.ledger.engine.port import EmbeddedSettings, FollowerSettings
 from shuiqiao.ledger.witness.witness import Witness
+from shuiqiao.lending.processing import ApplicationProcess, Surroundings
 from shuiqiao.lending.service import LendingService, OpeningService
 from shuiqiao.lending.store import LendingStore, OpeningStore
 from shuiqiao.members.genesis import network_parameters
@@ -345,6 +346,18 @@ class Institution:
             store=LendingStore(self.database, cipher=self.cipher),
             suite=self.suite,
             entropy=self.dependencies.entropy,
+        )
+
+    def application_process(self, surroundings: Surroundings) -> ApplicationProcess:
+        """Return what takes a bank's applications to their end. surroundings: whom the bank works with."""
+        return ApplicationProcess(
+            surroundings,
+            lending=self.lending,
+            store=LendingStore(self.database, cipher=self.cipher),
+            recipient=self.recipient,
+            consents=self.consent_file,
+            submitter=self.outbox,
+            suite=self.suite,
         )
 
     @cached_property

@@ -33,12 +33,18 @@ def code_of(act, *errors):
     return caught.value.code
 
 
+def statuses(bank):
+    return {row.application.id: row.status for row in LendingStore(bank.database, cipher=bank.cipher).applications()}
+
+
 def applications(world):
-    return dict(LendingStore(world.bank.database, cipher=world.bank.cipher).applications())
+    return statuses(world.bank)
 
 
 def decisions(world):
-    return dict(LendingStore(world.bank.database, cipher=world.bank.cipher).decisions())
+    store = LendingStore(world.bank.database, cipher=world.bank.cipher)
+    kept = {row.application.id: store.file(row.application.id).decision for row in store.applications()}
+    return {application: decision.outcome for application, decision in kept.items() if decision is not None}
 
 
 def on_file(world, table, application, **columns):
@@ -128,11 +134,8 @@ def test_a_refused_applicant_gets_nothing_and_no_rate(world):
 
 def test_no_decision_without_an_acknowledged_answer_and_the_application_stays_open(world):
     application = world.applied(world.consent())
-    lending = world.bank.lending
     assessment = world.assessment(b"\x00" * 16)
-    refused = code_of(
-        lambda: lending.decide(application, product=worlds.PRODUCT, assessment=assessment, regulator=REGULATOR)
-    )
+    refused = code_of(lambda: world.decide(application, assessment))
     assert refused == "lending.evidence_missing"
     assert application.id not in decisions(world)
     assert applications(world)[application.id] == "submitted"
@@ -141,10 +144,8 @@ def test_no_decision_without_an_acknowledged_answer_and_the_application_stays_op
 def test_a_refused_decision_can_be_made_again_on_evidence(world):
     consent = world.consent()
     application = world.applied(consent)
-    lending = world.bank.lending
-    bare = {"product": worlds.PRODUCT, "regulator": REGULATOR}
-    assert code_of(lambda: lending.decide(application, assessment=world.assessment(bytes(16)), **bare), Denied)
-    recorded = lending.decide(application, assessment=world.assessment(world.evidence(consent)), **bare)
+    assert code_of(lambda: world.decide(application, world.assessment(bytes(16))), Denied)
+    recorded = world.decide(application, world.assessment(world.evidence(consent)))
     assert applications(world)[application.id] == "approved"
     assert recorded.decision.application == application.id
     world.hand_in(recorded)
@@ -154,30 +155,25 @@ def test_evidence_under_another_consent_is_foreign(world):
     application = world.applied(world.consent())
     request = world.evidence(world.consent())
     assessment = world.assessment(request)
-    lending = world.bank.lending
-    refused = code_of(
-        lambda: lending.decide(application, product=worlds.PRODUCT, assessment=assessment, regulator=REGULATOR)
-    )
-    assert refused == "lending.evidence_foreign"
+    assert code_of(lambda: world.decide(application, assessment)) == "lending.evidence_foreign"
 
 
 def test_an_application_is_decided_once(world):
     consent = world.consent()
     application = world.applied(consent)
     assessment = world.assessment(world.evidence(consent))
-    lending, terms = world.bank.lending, {"product": worlds.PRODUCT, "regulator": REGULATOR}
-    first = lending.decide(application, assessment=assessment, **terms)
+    first = world.decide(application, assessment)
     changed = replace(assessment, industry=None)
-    assert code_of(lambda: lending.decide(application, assessment=changed, **terms)) == "lending.decision_on_file"
+    assert code_of(lambda: world.decide(application, changed)) == "lending.decision_on_file"
     assert decisions(world)[application.id] == str(first.decision.outcome)
     world.hand_in(first)
 
 
 def test_an_application_under_anothers_consent_leaves_nothing_on_file(world):
     consent = world.consent()
-    before = dict(LendingStore(world.other_bank.database, cipher=world.other_bank.cipher).applications())
+    before = statuses(world.other_bank)
     assert code_of(lambda: world.applied(consent, bank=world.other_bank)) == "lending.consent_not_ours"
-    assert dict(LendingStore(world.other_bank.database, cipher=world.other_bank.cipher).applications()) == before
+    assert statuses(world.other_bank) == before
 
 
 def test_an_application_under_a_revoked_consent_is_refused(world):
@@ -241,7 +237,8 @@ def test_what_may_still_reach_the_ledger_stays_on_file(world):
     assert applications(world)[kept] == "submitted"
     application = world.applied(consent)
     assessment = world.assessment(world.evidence(consent))
-    terms = {"product": worlds.PRODUCT, "assessment": assessment, "regulator": REGULATOR}
+    judgement = late.judge(application, product=worlds.PRODUCT, assessment=assessment)
+    terms = {"judgement": judgement, "regulator": REGULATOR}
     assert code_of(lambda: late.decide(application, **terms), Unavailable) == "ledger.commit_late"
     assert decisions(world)[application.id] == applications(world)[application.id] == "approved"
 

@@ -36,9 +36,7 @@ def busy(world):
     consent = world.consent()
     application = world.applied(consent, amount_fen=54_321_098_765)
     assessment = world.assessment(world.evidence(consent), limit_fen=123_456_700)
-    world.bank.lending.decide(
-        application, product=worlds.PRODUCT, assessment=assessment, regulator=world.regulator.member
-    )
+    world.decide(application, assessment)
     for member in world.consortium.followers:
         member.catch_up_with(world.bureau)
     return world

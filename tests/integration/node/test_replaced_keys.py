@@ -14,7 +14,6 @@ from shuiqiao.node.auditing import audit_home, audit_institution
 from shuiqiao.node.home.keys import KeyFiles, find_passphrase, load_keys
 from shuiqiao.node.home_reader import read_home
 from shuiqiao.node.institution import Institution
-from shuiqiao.sandbox.scenario.consortium import REGULATOR
 
 SEALING, SIGNING = KeyPurpose.SEALING, KeyPurpose.SIGNING
 
@@ -45,9 +44,7 @@ def test_a_regulator_opens_what_was_sealed_to_a_key_it_replaced(world, rotate):
     """[LENDING-6]: no bank is named, neither for what was handed in before nor for what comes after."""
     world.decided()
     application = world.applied(consent := world.consent())
-    late = world.bank.lending.decide(
-        application, product=worlds.PRODUCT, assessment=world.assessment(world.evidence(consent)), regulator=REGULATOR
-    )
+    late = world.decide(application, world.assessment(world.evidence(consent)))
     for _ in range(2):
         rotate("regulator", SEALING)
     world.hand_in(late)

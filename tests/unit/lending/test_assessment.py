@@ -15,9 +15,9 @@ from shuiqiao.credit.limit import LimitRefusal
 from shuiqiao.credit.pricing import ChurnCurve
 from shuiqiao.credit.scorecard import Scorecard, ScorecardFeature, scorecard_digest
 from shuiqiao.features.inputs import input_schema
-from shuiqiao.lending.assessment import ApplicantFile, Assessor, PaperInvoice, unproven_papers
+from shuiqiao.lending.assessment import Assessor, unproven_papers
 from shuiqiao.lending.catalogue import load_products
-from shuiqiao.lending.model import Application
+from shuiqiao.lending.model import ApplicantFile, Application, PaperInvoice
 from shuiqiao.standards.tax_credit_grade import Grade
 
 DAY = date(2025, 3, 1)
@@ -144,6 +144,7 @@ def test_the_newest_grade_that_was_published_by_the_day_counts(assessor):
         grade("A", year=2023, evaluated_on=date(2024, 4, 20)),
         grade("C", year=2024, evaluated_on=AS_OF),
         grade("B", year=2025, evaluated_on=AS_OF + timedelta(days=1)),
+        grade("A", year=2025, evaluated_on=None),
     )
     assert assessed(assessor, tax_credit_grade=table("tax_credit_grade", *rows)).facts.grade is Grade.C
     none = table("tax_credit_grade", rows[2])

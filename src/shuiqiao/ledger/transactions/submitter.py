@@ -34,7 +34,7 @@ from shuiqiao.ledger.transactions.transaction import (
 )
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Callable, Sequence
 
     import msgspec
 
@@ -44,6 +44,9 @@ if TYPE_CHECKING:
 
 DRAFT_VALIDITY_MS = MAX_VALIDITY_MS // 2
 """A draft may be refused for its age after half of what the ledger allows: the rest is room for slow clocks."""
+
+_CLOCK_TOLERANCE_MS = 10 * 60_000
+"""By how much the clock of who signs may be ahead of those who order blocks, and be looked for all the same."""
 
 COMMIT_TIMEOUT_S = 60.0
 """How long a caller waits for a durable block before it is told to look again later."""
@@ -150,6 +153,31 @@ class LedgerSubmitter:
     def decode(self, raw: bytes) -> Transaction:
         """Return what outside transaction bytes say, structure checked, signatures and rules not."""
         return decode_transaction(raw, kinds=self._kinds, network=self.parameters.network, suite=self._suite)
+
+    def find(self, kind: str, *, since_ms: int, fits: Callable[[Transaction], bool]) -> Committed | None:
+        """Return where a transaction of this institution's stands whose place was never told, e.g. after a crash.
+
+        since_ms: when it was made, by this institution's clock. Returns None where no block since then has one.
+        """
+        for block in self._engine.blocks(from_height=self._height_at(since_ms - _CLOCK_TOLERANCE_MS)):
+            for index, raw in enumerate(block.transactions, start=block.first_index):
+                if kind.encode() in raw:
+                    tx = self.decode(raw)
+                    if (tx.kind, tx.author) == (kind, self._member) and fits(tx):
+                        return Committed(index=index, height=block.height, time_ms=block.time_ms)
+        return None
+
+    def _height_at(self, time_ms: int) -> int:
+        """Return the height of the first block that is not earlier than a moment."""
+        low, high = 1, self._engine.last_block()[0] + 1
+        while low < high:
+            middle = (low + high) // 2
+            block = next(iter(self._engine.blocks(from_height=middle)), None)
+            if block is None or block.time_ms >= time_ms:
+                high = middle
+            else:
+                low = middle + 1
+        return low
 
     def state(self) -> StateView:
         """Return the state after the last committed block."""

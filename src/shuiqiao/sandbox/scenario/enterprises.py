@@ -65,10 +65,26 @@ class BureauLink:
     def ask(self, message: bytes) -> bytes:
         """Return the answer to a request, each side having caught up with the other before it acts."""
         self.bureau.catch_up_with(self.bank)
-        answer = (self.provider or self.bureau.provider).answer(message)
-        self.bank.catch_up_with(self.bureau)
+        try:
+            answer = (self.provider or self.bureau.provider).answer(message)
+        finally:
+            # A refusal has its ledger entry, too.
+            self.bank.catch_up_with(self.bureau)
         self.answer_bytes.append(len(answer))
         return answer
+
+
+@dataclass(frozen=True, slots=True)
+class OpeningLink:
+    """The way from a bank to the regulator within one process."""
+
+    bank: Institution
+    regulator: Institution
+
+    def hand_in(self, application: bytes, sealed: bytes) -> None:
+        """Hand a decision's opening in, the regulator having caught up with the bank."""
+        self.regulator.catch_up_with(self.bank)
+        self.regulator.openings.receive(application, bank=self.bank.member, sealed=sealed)
 
 
 class EnterpriseOwner:

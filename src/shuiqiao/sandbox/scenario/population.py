@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Any
 
 from shuiqiao.base.words import Words
-from shuiqiao.lending.assessment import PaperInvoice
+from shuiqiao.lending.model import PaperInvoice
 from shuiqiao.sandbox.economy.cumcm2020c import load_cumcm2020c
 from shuiqiao.sandbox.economy.files import write_economy
 from shuiqiao.sandbox.economy.generation import generate_economy

@@ -1,7 +1,7 @@
 """The run: every step of the Bank-Tax Interaction on real nodes, in order, timed, and checked at the end.
 
-    found -> ingest -> enrol -> consent and develop the model -> apply and decide -> refusals -> tampering -> audit
-    -> statistics and receipts
+    found -> ingest -> enrol -> consent and develop the model -> apply and decide -> people decide what was referred
+    -> refusals -> tampering -> audit -> statistics and receipts
 
 Nothing is simulated but the people: keys, ledger, vault, proofs and decisions are the product's own.
 """
@@ -20,6 +20,7 @@ from typing import TYPE_CHECKING, TypeVar
 
 from shuiqiao.base.clock import Clock, SystemClock
 from shuiqiao.base.durable import replace_file
+from shuiqiao.base.errors import Denied
 from shuiqiao.base.files import share_file
 from shuiqiao.base.ids import Entropy, MemberId, OwnedId, system_entropy
 from shuiqiao.base.progress import Progress
@@ -31,10 +32,12 @@ from shuiqiao.exchange.model import DataRequest
 from shuiqiao.exchange.recipient import ReceivedData
 from shuiqiao.features.inputs import least_items
 from shuiqiao.ledger.checkpoints.signed_note import Checkpoint
-from shuiqiao.lending.assessment import ApplicantFile, Assessor
+from shuiqiao.lending.assessment import Assessor
 from shuiqiao.lending.catalogue import load_products
-from shuiqiao.lending.model import Application, Product
-from shuiqiao.lending.service import RecordedDecision
+from shuiqiao.lending.file import Step
+from shuiqiao.lending.model import ApplicantFile, Application, Decision, Outcome, Product
+from shuiqiao.lending.processing import ApplicationProcess, Surroundings
+from shuiqiao.lending.review import propose_decision
 from shuiqiao.node.auditing import audit_institution
 from shuiqiao.node.institution import Institution
 from shuiqiao.oversight.audit import AuditReport
@@ -51,7 +54,7 @@ from shuiqiao.sandbox.scenario.consortium import (
     create_consortium,
     open_consortium,
 )
-from shuiqiao.sandbox.scenario.enterprises import BureauLink, EnterpriseOwner, Terms
+from shuiqiao.sandbox.scenario.enterprises import BureauLink, EnterpriseOwner, OpeningLink, Terms
 from shuiqiao.sandbox.scenario.outvoting import outvote_cheat
 from shuiqiao.sandbox.scenario.population import RunData
 from shuiqiao.sandbox.scenario.refusals import try_refusals
@@ -84,13 +87,13 @@ class RunSettings:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class DecidedApplication:
-    """One applicant's application and its decision. milliseconds: from application to durable record."""
+    """One applicant's application and what the rules decided. milliseconds: from application to durable record."""
 
     owner: EnterpriseOwner
     bank: MemberId
     application: Application
     received: ReceivedData
-    recorded: RecordedDecision
+    decision: Decision
     milliseconds: float
 
 
@@ -182,6 +185,8 @@ def _main_job(run: Run) -> FinishedRun:
     )
     with run.step("apply and decide 申请与审批"), assessor:
         decided = _decide_all(run, owners, terms, product=product, assessor=assessor)
+    with run.step("people decide what was referred 人工审批"):
+        _review(run, decided, product=product)
     bytes_disclosed = sum(sum(link.answer_bytes) for link in run.links.values())
     return _check(
         run, terms, ingest=ingest, model=model, development=development, decided=decided, size=bytes_disclosed
@@ -203,8 +208,7 @@ def _check(
     tamper = _try_what_must_fail(run, terms, _typical(decided))
     with run.step("audit from genesis 重放审计"):
         consortium.settle()
-        for bank in consortium.banks.values():
-            bank.lending.hand_in_openings(consortium.regulator.openings)
+        _end_files(run)
         audit = audit_institution(consortium.regulator, visited=consortium.bureau, live=consortium.bureau.engine)
     with run.step("statistics and receipts 统计与回执"):
         regulator = consortium.regulator
@@ -250,6 +254,14 @@ def _try_what_must_fail(run: Run, terms: Terms, chosen: DecidedApplication) -> t
             tamper = try_tampering(scene)
     run.refusals.update(story.code for story in tamper if story.check.endswith("_refused") and story.caught)
     return tamper
+
+
+def _end_files(run: Run) -> None:
+    """Let every bank give the regulator what it sealed to it, once the regulator's copy has the decisions."""
+    for bank in run.consortium.banks.values():
+        process = bank.application_process(_surroundings(run, bank))
+        for application in process.open_applications():
+            process.process(application)
 
 
 def _outvote(run: Run) -> NetworkChecks | None:
@@ -307,9 +319,17 @@ def _develop(run: Run, development: Sequence[ReceivedData]) -> DevelopedModel:
 def _decide_all(
     run: Run, owners: Sequence[EnterpriseOwner], terms: Terms, *, product: Product, assessor: Assessor
 ) -> tuple[DecidedApplication, ...]:
+    processes = {
+        name: bank.application_process(_surroundings(run, bank, assessor=assessor))
+        for name, bank in run.consortium.banks.items()
+    }
+
     def decide_one(place: int) -> DecidedApplication:
-        bank = run.consortium.banks[BANKS[place % len(BANKS)]]
-        return _apply_and_decide(run, owners[place], bank, place=place, terms=terms, product=product, assessor=assessor)
+        name = BANKS[place % len(BANKS)]
+        return _apply_and_decide(
+            run, owners[place], run.consortium.banks[name], place=place, terms=terms, product=product,
+            process=processes[name],
+        )  # fmt: skip
 
     return _concurrently(run, "applications decided", decide_one, range(len(owners)))
 
@@ -322,9 +342,9 @@ def _apply_and_decide(
     place: int,
     terms: Terms,
     product: Product,
-    assessor: Assessor,
+    process: ApplicationProcess,
 ) -> DecidedApplication:
-    """Take one applicant from consent to decision at a bank; raises what any party refuses with.
+    """Take one applicant from consent to decision at a bank, or to a person; raises what any party refuses with.
 
     Timed from the application to the durable decision; the enterprise's own time to sign is not.
     """
@@ -332,26 +352,69 @@ def _apply_and_decide(
     consent = owner.consent(terms.consent(bank.member, purpose=Purpose.UNDERWRITING), bank=bank).artefact.name
     started = time.perf_counter()
     application = bank.lending.apply(
-        product, taxpayer=applicant.uscc, consent=consent, amount_fen=data.requested_fen(place)
+        product,
+        taxpayer=applicant.uscc,
+        consent=consent,
+        amount_fen=data.requested_fen(place),
+        applicant=ApplicantFile(
+            papers=data.papers.get(applicant.uscc, ()),
+            other_debt_fen=0 if applicant.bank_view is None else applicant.bank_view.other_debt_fen,
+            industry=applicant.section,
+            province=applicant.province_code,
+        ),
     )
-    received = bank.recipient.obtain(_request(terms, consent), provider=run.links[bank.member])
-    file = ApplicantFile(
-        papers=data.papers.get(applicant.uscc, ()),
-        other_debt_fen=0 if applicant.bank_view is None else applicant.bank_view.other_debt_fen,
-        industry=applicant.section,
-        province=applicant.province_code,
-    )
-    assessment = assessor.assess(application, received=received, file=file)
-    recorded = bank.lending.decide(application, product=product, assessment=assessment, regulator=REGULATOR)
+    processed = process.process(application.id, until=Step.DECIDED)
     milliseconds = (time.perf_counter() - started) * 1000
+    received, judgement = processed.received, processed.file.judgement
+    if received is None or judgement is None:
+        raise Denied("sandbox.application_ended", f"application {application.id.hex()} ended without a decision")
     return DecidedApplication(
         owner=owner,
         bank=bank.member,
         application=application,
         received=received,
-        recorded=recorded,
+        decision=judgement.decision,
         milliseconds=milliseconds,
     )
+
+
+def _surroundings(run: Run, bank: Institution, *, assessor: Assessor | None = None) -> Surroundings:
+    """Return whom a bank of the run works with. assessor: None where everything is assessed already."""
+
+    def assessor_of(product: str) -> Assessor:
+        if assessor is None:
+            raise Denied("sandbox.application_ended", f"an application for {product} was never assessed")
+        return assessor
+
+    return Surroundings(
+        provider=lambda _provider: run.links[bank.member],
+        product=load_products().__getitem__,
+        assessor=assessor_of,
+        regulator=REGULATOR,
+        regulator_link=OpeningLink(bank, run.consortium.regulator) if assessor is None else None,
+    )
+
+
+def _review(run: Run, decided: Sequence[DecidedApplication], *, product: Product) -> None:
+    """Let two persons of each bank decide what its product's rules referred: half of what could be offered, or no."""
+    for each in decided:
+        if each.decision.outcome is Outcome.REFERRED:
+            bank = run.consortium.banks[each.bank]
+            process = bank.application_process(_surroundings(run, bank))
+            file = process.process(each.application.id, until=Step.ASSESSED).file
+            half_fen = 0 if file.judgement is None else file.judgement.offered_fen // 2
+            is_enough = half_fen >= product.limit.floor_fen
+            proposal = propose_decision(
+                file,
+                product=product,
+                outcome=Outcome.APPROVED if is_enough else Outcome.REFUSED,
+                reason="half of the offer for a first year" if is_enough else "too little is left to lend",
+                limit_fen=half_fen,
+            )
+            bank.lending.review(
+                each.application.id, proposal, product=product, maker="loan-officer", checker="credit-officer"
+            )
+            process.process(each.application.id, until=Step.DECIDED)
 
 
 def _request(terms: Terms, consent: OwnedId) -> DataRequest:

@@ -186,7 +186,7 @@ def _share_of(member: Institution, *, consortium: Consortium) -> Share:
 
 
 def _decision_counts(decided: Sequence[DecidedApplication]) -> DecisionCounts:
-    counts = Counter(each.recorded.decision.outcome for each in decided)
+    counts = Counter(each.decision.outcome for each in decided)
     return DecisionCounts(
         approved=counts[Outcome.APPROVED], refused=counts[Outcome.REFUSED], referred=counts[Outcome.REFERRED]
     )
@@ -241,7 +241,7 @@ def _share(shares: Sequence[float]) -> Curve:
 
 
 def _decision_row(each: DecidedApplication) -> DecisionRow:
-    decision, applicant = each.recorded.decision, each.owner.applicant
+    decision, applicant = each.decision, each.owner.applicant
     return DecisionRow(
         applicant=decision.application.hex()[:8],
         bank=each.bank,

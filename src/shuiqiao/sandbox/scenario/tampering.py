@@ -38,8 +38,9 @@ from shuiqiao.ledger.store.checkpoint_file import CHECKPOINTS_FOLDER
 from shuiqiao.ledger.store.segments import SEGMENTS_FOLDER
 from shuiqiao.ledger.transactions.submitter import DRAFT_VALIDITY_MS, LedgerSubmitter
 from shuiqiao.ledger.transactions.transaction import TransactionDraft, sign_transaction
-from shuiqiao.lending.assessment import PaperInvoice, unproven_papers
+from shuiqiao.lending.assessment import unproven_papers
 from shuiqiao.lending.contract import DECISION
+from shuiqiao.lending.model import PaperInvoice
 from shuiqiao.members.key_ring import MemberKeyRing
 from shuiqiao.members.model import EngineName
 from shuiqiao.node.institution import Institution

@@ -23,7 +23,8 @@ from shuiqiao.consent.model import IdentityCheck
 from shuiqiao.consent.store import ConsentStore, Enrolment, StoredArtefact
 from shuiqiao.exchange.model import AnswerStatus
 from shuiqiao.exchange.store import AskedRow, ProviderStore, ReceivedRow, RecipientStore
-from shuiqiao.lending.model import Application, Decision, Outcome
+from shuiqiao.lending.file import Step, TimelineEntry
+from shuiqiao.lending.model import ApplicantFile, Application, Decision, Outcome
 from shuiqiao.lending.store import LendingStore, OpeningStore
 from shuiqiao.node.auditing import audit_institution
 from shuiqiao.node.home.database import open_database
@@ -233,19 +234,29 @@ def test_applications_decisions_and_openings(database):
     application = Application(
         id=ID, product="税信贷", taxpayer="91440300MA5EXAMPL1", consent=NAME, amount_fen=10**17, submitted_ms=LATE_MS
     )
-    store.add_application(application, salt=bytes(32))
-    assert store.applications() == [(ID, "submitted")]
-    store.add_decision(decision(), sealed_opening=RAW, reasons_salt=bytes(32))
-    assert store.decisions() == [(ID, "approved")]
+    kept = {"sealed_opening": RAW, "reasons_salt": bytes(32), "body": RAW}
+    received = TimelineEntry(step=Step.RECEIVED, time_ms=LATE_MS)
+    applicant = ApplicantFile(other_debt_fen=10**17, industry="C", province="44")
+    store.add_application(application, salt=bytes(32), applicant=applicant, entries=[received])
+    failed = TimelineEntry(step=Step.ANSWERED, time_ms=LATE_MS, code="exchange.vault_moving", cause="在变动")
+    for _ in range(2):
+        store.note(ID, received, failed)
+    store.add_decision(decision(), **kept)
     with pytest.raises(Conflict) as caught:
-        store.add_decision(decision(outcome=Outcome.REFUSED), sealed_opening=RAW, reasons_salt=bytes(32))
+        store.add_decision(decision(outcome=Outcome.REFUSED), **kept)
     assert caught.value.code == "lending.decision_on_file"
-    assert store.applications() == [(ID, "approved")]
+    file = store.file(ID)
+    assert (file.application, file.applicant, file.status) == (application, applicant, "approved")
+    assert file.timeline == (received, replace(failed, times=2))
+    assert (file.decision.outcome, file.decision.limit_fen, file.decision.body) == (Outcome.APPROVED, 10**17, RAW)
     store.withdraw_decision(ID)
-    assert (store.decisions(), store.applications()) == ([], [(ID, "submitted")])
+    assert store.file(ID).decision is None
+    assert [(row.application, row.status) for row in store.applications()] == [(application, "submitted")]
+    assert store.applications(after=store.applications()[0].place) == store.applications(status="closed") == []
+    assert store.open_applications() == [ID]
     store.withdraw_application(ID)
-    assert store.applications() == []
-    store.add_decision(decision(), sealed_opening=RAW, reasons_salt=bytes(32))
+    assert store.applications() == store.open_applications() == []
+    store.add_decision(decision(), **kept)
     assert store.sealed_openings() == {ID: RAW}
     openings = OpeningStore(database)
     openings.add(ID, bank="bank-east", sealed=RAW)

@@ -1,0 +1,308 @@
+"""Takes an application from where it stands to its end, however often it is asked and wherever it was interrupted.
+
+``ApplicationProcess.process`` does what is not done yet of this, in order [LENDING-10]:
+
+1. put the application on the ledger;
+2. ask for the data that its consent grants, under the request id that follows from the application;
+3. receive the answer, prove every record, acknowledge it;
+4. assess the applicant, apply the product's rules, keep what they say; where they refer it, wait for two persons;
+5. keep the decision, put it on the ledger;
+6. hand its opening in at the regulator;
+7. close the file.
+
+Before each act on the ledger what it says is kept, ids and salts included: after a crash the same is submitted again,
+and the ledger takes it once. So there is no second request and no second decision, and nothing is decided without its
+entries. An act that cannot succeed any more (the consent ended, the provider refused) closes the file without a
+decision, with the cause in its timeline; any other failure stands there, is raised, and the next call goes on.
+
+LIMIT: an application that the ledger has and nobody decided stays open there: no entry closes it.
+"""
+
+from __future__ import annotations
+
+import threading
+from contextlib import contextmanager
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Protocol
+
+from shuiqiao.base.errors import Denied, ShuiqiaoError, Unavailable
+from shuiqiao.exchange.model import DataRequest, RequestStatus
+from shuiqiao.lending.file import MAX_CAUSE_CHARS, ApplicationFile, ApplicationStatus, Step, TimelineEntry
+from shuiqiao.lending.service import RecordedDecision, reviewed_decision
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Generator
+
+    from shuiqiao.base.ids import MemberId
+    from shuiqiao.consent.service import ConsentFile
+    from shuiqiao.crypto.model import CipherSuite
+    from shuiqiao.exchange.recipient import ProviderLink, ReceivedData, Recipient
+    from shuiqiao.ledger.transactions.submitter import LedgerSubmitter
+    from shuiqiao.lending.model import ApplicantFile, Application, Assessment, Product
+    from shuiqiao.lending.service import LendingService
+    from shuiqiao.lending.store import LendingStore
+
+MAX_ATTEMPTS = 4
+"""How often data is asked for on one application, the first time included."""
+
+_ENDED = frozenset(
+    {
+        "consent.revoked", "consent.expired", "consent.not_covered", "consent.ceiling_exceeded",
+        "consent.recipient_wrong", "consent.purpose_wrong", "lending.consent_not_ours", "exchange.data_life_over",
+        "exchange.mode_unsupported",
+    }
+)  # fmt: skip
+"""Codes after which no decision can be reached on an application: its consent will never carry one."""
+
+
+class AssessorLink(Protocol):
+    """Who assesses applicants for a product: the model in use for it. ``Assessor`` is one."""
+
+    def assess(self, application: Application, *, received: ReceivedData, file: ApplicantFile) -> Assessment:
+        """Return everything that the decision on an application rests on."""
+        ...
+
+
+class RegulatorLink(Protocol):
+    """The way to the regulator; ``node`` wires it."""
+
+    def hand_in(self, application: bytes, sealed: bytes) -> None:
+        """Hand in a decision's opening; raises what the regulator refuses with, Unavailable until it has the entry."""
+        ...
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Surroundings:
+    """Whom a bank's process works with.
+
+    provider, assessor: by provider and by product. regulator: to whom decisions are sealed. regulator_link: None
+    leaves the openings for a later call.
+    """
+
+    provider: Callable[[MemberId], ProviderLink]
+    product: Callable[[str], Product]
+    assessor: Callable[[str], AssessorLink]
+    regulator: MemberId
+    regulator_link: RegulatorLink | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Processed:
+    """What a call came to. received, recorded: only where this call received data or recorded a decision."""
+
+    file: ApplicationFile
+    received: ReceivedData | None = None
+    recorded: RecordedDecision | None = None
+
+
+class ApplicationProcess:
+    """A bank's applications on their way; any number of threads may ask, each application is one's at a time.
+
+    Example::
+
+        process = bank.application_process(surroundings)
+        file = process.process(application.id).file
+        print(file.status, [entry.step for entry in file.timeline])
+    """
+
+    def __init__(
+        self,
+        surroundings: Surroundings,
+        *,
+        lending: LendingService,
+        store: LendingStore,
+        recipient: Recipient,
+        consents: ConsentFile,
+        submitter: LedgerSubmitter,
+        suite: CipherSuite,
+    ) -> None:
+        self._around = surroundings
+        self._lending = lending
+        self._store = store
+        self._recipient = recipient
+        self._consents = consents
+        self._submitter = submitter
+        self._suite = suite
+        self._beginning = threading.Lock()
+        self._under_way: set[bytes] = set()
+
+    def process(self, application: bytes, *, until: Step = Step.CLOSED) -> Processed:
+        """Take an application as far as it goes now, at most until a step was taken.
+
+        Raises Denied ``lending.application_not_here``, Unavailable ``lending.application_busy``, and the cause of a
+        failure that stands in the timeline too; not where that ends the file.
+        """
+        with self._alone(application):
+            return self._process(self._store.file(application), until=until)
+
+    def open_applications(self) -> list[bytes]:
+        """Return the applications whose files have not ended, oldest first: a job processes each."""
+        return self._store.open_applications()
+
+    def ask_anew(self, application: bytes) -> None:
+        """Let the next call make a new request, because the answer to the last one cannot be used.
+
+        Raises Denied ``lending.attempts_over`` or ``lending.application_judged``.
+        """
+        with self._alone(application):
+            file = self._store.file(application)
+            if file.judgement is not None or file.closed_ms is not None:
+                raise Denied("lending.application_judged", f"application {application.hex()} needs no data any more")
+            if file.attempt + 1 >= MAX_ATTEMPTS:
+                raise Denied(
+                    "lending.attempts_over",
+                    f"data was asked for {file.attempt + 1} times on application {application.hex()}",
+                )
+            self._store.next_attempt(application, attempt=file.attempt + 1)
+
+    def close(self, application: bytes, *, reason: str) -> ApplicationFile:
+        """End a file without a decision, because the bank's people say so.
+
+        Raises Denied ``lending.application_judged`` where a decision is on file.
+        """
+        with self._alone(application):
+            file = self._store.file(application)
+            if file.decision is not None or file.closed_ms is not None:
+                raise Denied("lending.application_judged", f"application {application.hex()} is {file.status}")
+            self._end(application, code="lending.closed_by_person", cause=reason)
+            return self._store.file(application)
+
+    def _process(self, file: ApplicationFile, *, until: Step) -> Processed:
+        application, received, recorded = file.application.id, None, None
+        try:
+            if file.closed_ms is None and file.decision is None:
+                if file.judgement is None:
+                    received = self._until_judged(file, until=until)
+                    file = self._store.file(application)
+                recorded = self._decide(file, until=until)
+            elif file.decision is not None and not file.has(Step.DECIDED):
+                with self._failing(file, Step.DECIDED):
+                    self._lending.record(file.application, file.decision.body)
+            if until is Step.CLOSED:
+                self._hand_in(self._store.file(application))
+        except _Ended:
+            pass
+        return Processed(file=self._store.file(application), received=received, recorded=recorded)
+
+    def _until_judged(self, file: ApplicationFile, *, until: Step) -> ReceivedData | None:
+        if not file.has(Step.SUBMITTED):
+            with self._failing(file, Step.SUBMITTED):
+                self._lending.submit(file.application, salt=file.salt)
+        if until is Step.SUBMITTED:
+            return None
+        received, taken = self._obtain(file)
+        if until in {Step.REQUESTED, Step.ANSWERED, Step.PROVEN}:
+            self._store.note(file.application.id, *taken)
+        else:
+            self._assess(file, received, taken=taken)
+        return received
+
+    def _obtain(self, file: ApplicationFile) -> tuple[ReceivedData, list[TimelineEntry]]:
+        """Steps 2 and 3; with the entries of what was taken, which are not kept yet."""
+        request = file.request_id(self._suite)
+        with self._failing(file, Step.REQUESTED):
+            sent = self._recipient.request(self._wanted(file), request=request)
+        taken = [self._entry(Step.REQUESTED, index=sent.index)]
+        if self._recipient.status(request) is RequestStatus.ACKNOWLEDGED:
+            with self._failing(file, Step.PROVEN, *taken):
+                received = self._recipient.load(request)
+            return received, [*taken, self._entry(Step.ANSWERED), self._entry(Step.PROVEN)]
+        with self._failing(file, Step.ANSWERED, *taken, request=request):
+            answer = self._around.provider(sent.provider).ask(sent.message)
+        taken.append(self._entry(Step.ANSWERED))
+        with self._failing(file, Step.PROVEN, *taken):
+            received = self._recipient.receive(request, answer)
+        return received, [*taken, self._entry(Step.PROVEN)]
+
+    def _wanted(self, file: ApplicationFile) -> DataRequest:
+        """Ask for exactly what the consent grants."""
+        artefact = self._consents.artefact(file.application.consent)
+        return DataRequest(
+            consent=file.application.consent,
+            items=artefact.items,
+            period_from=artefact.period_from,
+            period_to=artefact.period_to,
+        )
+
+    def _assess(self, file: ApplicationFile, received: ReceivedData, *, taken: list[TimelineEntry]) -> None:
+        """Step 4."""
+        application = file.application
+        with self._failing(file, Step.ASSESSED, *taken):
+            assessor = self._around.assessor(application.product)
+            assessment = assessor.assess(application, received=received, file=file.applicant)
+            product = self._around.product(application.product)
+            judgement = self._lending.judge(application, product=product, assessment=assessment)
+        steps = (Step.ASSESSED, Step.REFERRED) if judgement.is_referred else (Step.ASSESSED,)
+        entries = [*taken, *(self._entry(step) for step in steps)]
+        self._store.keep_judgement(application.id, judgement, entries=entries)
+
+    def _decide(self, file: ApplicationFile, *, until: Step) -> RecordedDecision | None:
+        """Step 5; nothing while a person has to decide."""
+        judgement = file.judgement
+        if judgement is None or until not in {Step.DECIDED, Step.CLOSED}:
+            return None
+        reviewed = None
+        if judgement.is_referred:
+            reviewed = reviewed_decision(file, product=self._around.product(file.application.product))
+            if reviewed is None:
+                return None
+        with self._failing(file, Step.DECIDED):
+            return self._lending.decide(
+                file.application, judgement=judgement, regulator=self._around.regulator, reviewed=reviewed
+            )
+
+    def _hand_in(self, file: ApplicationFile) -> None:
+        """Steps 6 and 7."""
+        link, decision = self._around.regulator_link, file.decision
+        if link is None or decision is None or file.closed_ms is not None:
+            return
+        with self._failing(file, Step.HANDED_IN):
+            link.hand_in(file.application.id, decision.sealed_opening)
+        self._store.close(file.application.id, self._entry(Step.HANDED_IN), self._entry(Step.CLOSED))
+
+    @contextmanager
+    def _failing(
+        self, file: ApplicationFile, step: Step, *taken: TimelineEntry, request: bytes | None = None
+    ) -> Generator[None]:
+        """Write into the timeline why a step fails, with the steps taken before it; end the file where none can follow.
+
+        request: which the provider may have refused.
+        """
+        application = file.application.id
+        try:
+            yield
+        except ShuiqiaoError as error:
+            failed = self._entry(step, code=error.code, cause=error.message[:MAX_CAUSE_CHARS])
+            self._store.note(application, *taken, failed)
+            is_refused = request is not None and self._recipient.status(request) is RequestStatus.REFUSED
+            if is_refused or (error.code in _ENDED and isinstance(error, Denied)):
+                self._end(application, code=error.code, cause=error.message)
+                raise _Ended from error
+            raise
+
+    def _end(self, application: bytes, *, code: str, cause: str) -> None:
+        ended = self._entry(Step.CLOSED, code=code, cause=cause[:MAX_CAUSE_CHARS])
+        self._store.close(application, ended, status=ApplicationStatus.CLOSED)
+
+    def _entry(self, step: Step, *, index: int | None = None, code: str = "", cause: str = "") -> TimelineEntry:
+        return TimelineEntry(step=step, time_ms=self._submitter.now_ms(), entry_index=index, code=code, cause=cause)
+
+    @contextmanager
+    def _alone(self, application: bytes) -> Generator[None]:
+        with self._beginning:
+            if application in self._under_way:
+                raise Unavailable(
+                    "lending.application_busy",
+                    f"application {application.hex()} is being processed by another thread",
+                    retry_after_s=1.0,
+                )
+            self._under_way.add(application)
+        try:
+            yield
+        finally:
+            with self._beginning:
+                self._under_way.discard(application)
+
+
+class _Ended(Exception):
+    """A file ended without a decision; the cause is in its timeline."""

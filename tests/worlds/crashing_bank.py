@@ -1,0 +1,147 @@
+"""A bank that dies at a chosen moment of processing an application, and is opened again: each life is a process.
+
+Usage: crashing_bank.py FOLDER SUITE STRIDE. It makes a world once, lets a bank process one application in a copy of it, counting
+the moments at which something becomes durable, then in a copy for every STRIDE-th of these dies there, opens the homes again,
+and takes the application to its end. It writes one JSON line for each copy: what the ledger and the file hold then.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import shutil
+import sys
+from collections import Counter
+from collections.abc import Callable
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+from sqlalchemy import event
+
+import consortium_world as worlds
+from shuiqiao.lending.model import Outcome
+from shuiqiao.lending.review import propose_decision
+from shuiqiao.lending.store import LendingStore
+from shuiqiao.oversight.openings import indexed_transactions
+
+DIED = 9
+
+
+class Moments:
+    """Counts the moments at which a bank makes something durable, and ends the process at one of them."""
+
+    def __init__(self, bank: Any, *, dies_at: int | None) -> None:
+        self.count = 0
+        self._dies_at = dies_at
+        event.listen(bank.database, "commit", lambda _connection: self._pass())
+        self._submit = bank.engine.submit
+        bank.engine.submit = self._submitted
+
+    def _submitted(self, raw: bytes) -> Any:
+        self._pass()
+        future = self._submit(raw)
+        future.result()
+        self._pass()
+        return future
+
+    def _pass(self) -> None:
+        if self.count == self._dies_at:
+            os._exit(DIED)
+        self.count += 1
+
+
+def life(act: Callable[[], dict[str, Any]]) -> tuple[int, dict[str, Any]]:
+    """Do an act in a process of its own; return how it ended and what it said."""
+    reading, writing = os.pipe()
+    child = os.fork()
+    if not child:
+        os.close(reading)
+        status = 1
+        try:
+            said = json.dumps(act()).encode()
+            os.write(writing, said)
+            status = 0
+        finally:
+            os._exit(status)
+    os.close(writing)
+    with os.fdopen(reading, "rb") as pipe:
+        said = pipe.read()
+    _, status = os.waitpid(child, 0)
+    return os.waitstatus_to_exitcode(status), json.loads(said or b"{}")
+
+
+def prepare(folder: Path, suite: str) -> dict[str, Any]:
+    """Make the homes, the records and a consent."""
+    world = worlds.ConsortiumWorld(folder, suite)
+    consent = world.consent()
+    world.close()
+    return {"consent": consent}
+
+
+def process(folder: Path, suite: str, consent: str, dies_at: int | None) -> dict[str, Any]:
+    """Apply where that was not done, and go on until the file ends, two persons deciding on the way."""
+    world = worlds.ConsortiumWorld(folder, suite)
+    moments, store = Moments(world.bank, dies_at=dies_at), LendingStore(world.bank.database, cipher=world.bank.cipher)
+    with world.assessor(points=worlds.REFERRED_POINTS) as assessor:
+        steps = world.process(assessor)
+        if not store.applications():
+            world.applied(consent, product=worlds.INVOICE_LOAN)
+        (row,) = store.applications()
+        file = steps.process(row.application.id).file
+        if file.status == "referred" and file.review is None:
+            proposal = propose_decision(
+                file, product=worlds.INVOICE_LOAN, outcome=Outcome.APPROVED, reason="seen", limit_fen=20_000_000
+            )
+            world.bank.lending.review(
+                row.application.id, proposal, product=worlds.INVOICE_LOAN, maker="li", checker="wu"
+            )
+            steps.process(row.application.id)
+    count = moments.count
+    return {"moments": count, **found(world, row.application.id)}
+
+
+def found(world: Any, application: bytes) -> dict[str, Any]:
+    """What the ledger, the bank's file and the regulator hold in the end."""
+    file = LendingStore(world.bank.database, cipher=world.bank.cipher).file(application)
+    world.bank.outbox.flush()
+    transactions = [(index, tx) for index, tx in indexed_transactions(world.bureau.engine, kinds=world.bureau.kinds)]
+    opened = world.regulator.opened_decisions()
+    entries = {str(entry.step): entry.entry_index for entry in file.timeline if entry.entry_index is not None}
+    kinds = {index: tx.kind for index, tx in transactions}
+    return {
+        "kinds": Counter(tx.kind for _, tx in transactions),
+        "entries": {step: kinds[index] for step, index in entries.items()},
+        "steps": [str(entry.step) for entry in file.timeline if not entry.code],
+        "failures": [entry.code for entry in file.timeline if entry.code],
+        "status": str(file.status),
+        "outbox": len(world.bank.outbox.rows()),
+        "openings": [opening.amount_fen for opening in opened.decisions],
+        "problems": [problem.text for problem in opened.problems],
+    }
+
+
+def main(folder: Path, suite: str, stride: int) -> None:
+    """Tell what every copy came to."""
+    base = folder / "base"
+    status, prepared = life(lambda: prepare(base, suite))
+    assert status == 0
+    consent = prepared["consent"]
+    moments = 1
+    for dies_at in (None, *range(0, 1_000, stride)):
+        if dies_at is not None and dies_at >= moments:
+            break
+        copy = folder / "copy"
+        shutil.copytree(base, copy)
+        ended, said = life(partial(process, copy, suite, consent, dies_at))
+        if dies_at is None:
+            moments = said["moments"]
+        else:
+            assert ended == DIED, (dies_at, ended)
+            _, said = life(partial(process, copy, suite, consent, None))
+        print(json.dumps({"dies_at": dies_at, **said}), flush=True)  # noqa: T201 - this is the pipe to the test
+        shutil.rmtree(copy)
+
+
+if __name__ == "__main__":
+    main(Path(sys.argv[1]), sys.argv[2], int(sys.argv[3]))
