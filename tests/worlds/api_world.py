@@ -18,10 +18,13 @@ from shuiqiao.api.access import (
     PublicAuthenticator,
     unauthenticated,
 )
+from shuiqiao.api.acts import Acts
 from shuiqiao.api.app import home_app, public_app
 from shuiqiao.api.door import Door
 from shuiqiao.api.limits import RequestRates
+from shuiqiao.api.news import News
 from shuiqiao.api.observing import Metrics
+from shuiqiao.api.uploads import Uploads
 from shuiqiao.node.server import RunningInstitution
 
 ALL = "token-of-everything"
@@ -104,9 +107,20 @@ def asked(running: RunningInstitution) -> Generator[AskedInstitution]:
     tokens.issue(NOTHING)
     metrics, leaps = Metrics(running), Leaps()
     rates = RequestRates(clock=leaps)
+    uploads, news = Uploads(running.institution.home), News(running.institution.engine)
+    acts = Acts(running.institution.database, clock=running.institution.dependencies.clock)
 
     def door(name: str, authenticator: Authenticator) -> Door:
-        return Door(name=name, running=running, authenticator=authenticator, metrics=metrics, rates=rates)
+        return Door(
+            name=name,
+            running=running,
+            authenticator=authenticator,
+            metrics=metrics,
+            acts=acts,
+            uploads=uploads,
+            news=news,
+            rates=rates,
+        )
 
     apps = {
         "public": public_app(door("public", PublicAuthenticator(tokens))),

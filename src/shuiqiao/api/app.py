@@ -18,10 +18,14 @@ from shuiqiao.api.observing import Observing
 from shuiqiao.api.openapi import install_openapi
 from shuiqiao.api.peer_routes import PEER_LIMITS, add_peer_routes
 from shuiqiao.api.problems import install_handlers
+from shuiqiao.api.routes.events import events
 from shuiqiao.api.routes.health import health
+from shuiqiao.api.routes.ingests import ingests
 from shuiqiao.api.routes.ledger import ledger
 from shuiqiao.api.routes.members import members
+from shuiqiao.api.routes.oversight import oversight
 from shuiqiao.api.routes.standards import standards
+from shuiqiao.api.uploads import MAX_UPLOAD_BYTES
 
 if TYPE_CHECKING:
     from starlette.types import ASGIApp
@@ -31,7 +35,10 @@ if TYPE_CHECKING:
 
 PREFIX: Final = "/api/v1"
 
-_NOUNS: tuple[Routes, ...] = (members, ledger, standards)
+_LONG_BODIES: Final = {f"{PREFIX}/ingests": MAX_UPLOAD_BYTES}
+"""Longest bodies of the routes that take more than any other."""
+
+_NOUNS: tuple[Routes, ...] = (members, ledger, standards, ingests, oversight, events)
 
 
 def public_app(door: Door) -> ASGIApp:
@@ -39,7 +46,7 @@ def public_app(door: Door) -> ASGIApp:
     app = _new_app(door, title="Shuiqiao 税桥 API")
     _include(app, [health], prefix="")
     _include(app, _NOUNS, prefix=PREFIX)
-    return _behind_limits(app, door, limits={})
+    return _behind_limits(app, door, limits=_LONG_BODIES)
 
 
 def home_app(door: Door) -> ASGIApp:
@@ -47,7 +54,7 @@ def home_app(door: Door) -> ASGIApp:
     app = _new_app(door, title="Shuiqiao 税桥 API of a home")
     _include(app, [health, home], prefix="")
     _include(app, _NOUNS, prefix=PREFIX)
-    return _behind_limits(app, door, limits={})
+    return _behind_limits(app, door, limits=_LONG_BODIES)
 
 
 def peers_app(door: Door) -> ASGIApp:

@@ -8,8 +8,11 @@ from typing import Annotated
 from fastapi import Depends, Request
 
 from shuiqiao.api.access import Authenticator
+from shuiqiao.api.acts import Acts
 from shuiqiao.api.limits import RequestRates
+from shuiqiao.api.news import News
 from shuiqiao.api.observing import Metrics
+from shuiqiao.api.uploads import Uploads
 from shuiqiao.node.server import RunningInstitution
 
 
@@ -21,6 +24,9 @@ class Door:
     running: RunningInstitution
     authenticator: Authenticator
     metrics: Metrics
+    acts: Acts
+    uploads: Uploads
+    news: News
     rates: RequestRates = field(default_factory=RequestRates)
 
 

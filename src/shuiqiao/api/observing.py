@@ -16,6 +16,7 @@ import structlog
 from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, generate_latest
 from prometheus_client.core import GaugeMetricFamily
 from prometheus_client.registry import Collector
+from starlette.requests import ClientDisconnect
 
 from shuiqiao.api.problems import failed, send_refusal
 from shuiqiao.client import request_id
@@ -161,6 +162,8 @@ class Observing:
     async def _answer(self, scope: Scope, receive: Receive, watched: _Watched) -> None:
         try:
             await self._app(scope, receive, watched.send)
+        except ClientDisconnect:
+            log.info("request.broken_off")
         except Exception as error:  # noqa: BLE001 - the door answers for whatever went wrong behind it
             # A traceback's own text may hold values.
             log.error("request.failed", error_type=type(error).__name__, trace=_trace_of(error))  # noqa: TRY400

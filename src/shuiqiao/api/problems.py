@@ -7,7 +7,7 @@ the request, which the answer names.
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Awaitable, Callable, Mapping, Sequence
 from http import HTTPStatus
 from typing import TYPE_CHECKING, Any, Final
 
@@ -46,6 +46,16 @@ def response_of(error: ShuiqiaoError, *, fields: Sequence[FieldProblem] = ()) ->
         media_type=MEDIA_TYPE,
         headers=dict(_headers_of(error)),
     )
+
+
+async def answer_of(act: Callable[[Request], Awaitable[Response]], request: Request) -> Response:
+    """Return what a handler answers, a refusal as the answer that tells it."""
+    try:
+        return await act(request)
+    except ShuiqiaoError as error:
+        return response_of(error)
+    except RequestValidationError as error:
+        return await _refuse_form(request, error)
 
 
 def _headers_of(error: ShuiqiaoError) -> Mapping[str, str]:

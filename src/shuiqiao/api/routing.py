@@ -16,6 +16,7 @@ from fastapi.routing import APIRoute
 from starlette.concurrency import run_in_threadpool
 
 from shuiqiao.api.access import OPEN, Principal, PrincipalKind, require_access
+from shuiqiao.api.acts import KEY_PARAMETER
 from shuiqiao.api.forms import CSV, WireResponse, formed
 from shuiqiao.api.limits import KNOWN_RATE, UNKNOWN_RATE
 from shuiqiao.base.errors import InvalidInput
@@ -31,6 +32,9 @@ PERMISSION_FIELD: Final = "x-permission"
 """Where the OpenAPI document says which permission a route asks for."""
 
 CODES_FIELD: Final = "x-problem-codes"
+
+STREAMED_FIELD: Final = "x-streamed"
+"""Where it says that a body is a file, taken in piece by piece."""
 
 _ALWAYS: Final = (400, 408, 429, 503)
 _WITH_ACCESS: Final = (401, 403)
@@ -61,13 +65,19 @@ class GuardedRoute(APIRoute):
         inner = super().get_route_handler()
         permission = str((self.openapi_extra or {})[PERMISSION_FIELD])
 
+        is_streamed = bool((self.openapi_extra or {}).get(STREAMED_FIELD))
         names = {parameter.alias for parameter in self.dependant.query_params}
 
         async def handle(request: Request) -> Response:
             door: Door = request.app.state.door
             request.state.caller = await run_in_threadpool(_admit, request, door=door, permission=permission)
             _require_known(request, names)
-            response = await inner(request)
+            if request.method == "POST":
+                response = await door.acts.once(
+                    request, caller=request.state.caller, is_streamed=is_streamed, act=inner
+                )
+            else:
+                response = await inner(request)
             return formed(request, response) if isinstance(response, WireResponse) else response
 
         return handle
@@ -80,7 +90,7 @@ class Routes:
 
         members = Routes("members", prefix="/members")
 
-        @members.get("/{member}", permission="members.read", problems=(404,))
+        @members.get("/{member}", permission="ledger.read", problems=(404,))
         def read_member(member: str, running: Running) -> MemberRecord: ...
     """
 
@@ -120,10 +130,14 @@ class Routes:
             extra = {PERMISSION_FIELD: permission, CODES_FIELD: list(codes), **more.pop("openapi_extra", {})}
             if permission == OPEN:
                 extra["security"] = []
+            if method == "POST":
+                extra["parameters"] = [KEY_PARAMETER]
+            if more.pop("streams", False):
+                extra[STREAMED_FIELD] = True
             self.router.add_api_route(
                 path,
                 _answering(handler) if is_message else handler,
-                response_model=form if is_message else None,
+                response_model=more.pop("response_model", form if is_message else None),
                 methods=[method],
                 operation_id=handler.__name__,
                 responses={**answers, **more.pop("responses", {})},

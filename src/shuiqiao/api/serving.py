@@ -30,9 +30,12 @@ from granian.http import HTTP1Settings
 from granian.server.embed import Server
 
 from shuiqiao.api.access import Authenticator, OwnerAuthenticator, PublicAuthenticator
+from shuiqiao.api.acts import Acts
 from shuiqiao.api.app import home_app, peers_app, public_app
 from shuiqiao.api.door import Door
+from shuiqiao.api.news import News
 from shuiqiao.api.observing import Metrics, log, set_up_logging
+from shuiqiao.api.uploads import Uploads
 from shuiqiao.base.errors import InvalidInput, Unavailable
 from shuiqiao.base.files import OTHERS
 from shuiqiao.base.unix_socket import listen_at
@@ -102,7 +105,8 @@ def serve_home(
         peers = stack.enter_context(bound(named, tls=tls)) if named else None
         running = stack.enter_context(RunningInstitution.open(home, dependencies=dependencies, passphrase=passphrase))
         listener = stack.enter_context(_own_socket(home))
-        doors = _doors(running, public=public, peers=peers, own=listener, tls=tls)
+        news = News(running.institution.engine)
+        doors = _doors(running, _Listeners(public=public, peers=peers, own=listener), news=news, tls=tls)
         listening = Listening(
             member=settings.member,
             role=settings.role,
@@ -110,7 +114,7 @@ def serve_home(
             peers=_url(peers, tls=tls) if peers is not None else "",
             socket=home.socket,
         )
-        _run(running, doors, when_ready=lambda: when_ready(listening))
+        _run(running, doors, news=news, when_ready=lambda: when_ready(listening))
 
 
 class _DoorServer(Server):
@@ -145,26 +149,39 @@ class _DoorServer(Server):
         self._ssp, self._shd, self._sfd = None, holder, holder.get_fd()
 
 
-def _doors(
-    running: RunningInstitution,
-    *,
-    public: socket.socket,
-    peers: socket.socket | None,
-    own: socket.socket,
-    tls: Tls | None,
-) -> list[_DoorServer]:
+@dataclass(frozen=True, slots=True, kw_only=True)
+class _Listeners:
+    """The sockets of a server."""
+
+    public: socket.socket
+    peers: socket.socket | None
+    own: socket.socket
+
+
+def _doors(running: RunningInstitution, listeners: _Listeners, *, news: News, tls: Tls | None) -> list[_DoorServer]:
+    institution = running.institution
     metrics, callers = Metrics(running), _callers_of(running)
+    acts = Acts(institution.database, clock=institution.dependencies.clock)
+    uploads = Uploads(institution.home)
 
     def door(name: str, authenticator: Authenticator) -> Door:
-        return Door(name=name, running=running, authenticator=authenticator, metrics=metrics)
+        return Door(
+            name=name,
+            running=running,
+            authenticator=authenticator,
+            metrics=metrics,
+            acts=acts,
+            uploads=uploads,
+            news=news,
+        )
 
     outside = PublicAuthenticator(callers)
     found = [
-        _DoorServer(public_app(door("public", outside)), listener=public, tls=tls),
-        _DoorServer(home_app(door("home", OwnerAuthenticator(callers))), listener=own, tls=None),
+        _DoorServer(public_app(door("public", outside)), listener=listeners.public, tls=tls),
+        _DoorServer(home_app(door("home", OwnerAuthenticator(callers))), listener=listeners.own, tls=None),
     ]
-    if peers is not None:
-        found.append(_DoorServer(peers_app(door("peers", outside)), listener=peers, tls=tls))
+    if listeners.peers is not None:
+        found.append(_DoorServer(peers_app(door("peers", outside)), listener=listeners.peers, tls=tls))
     return found
 
 
@@ -173,17 +190,21 @@ def _callers_of(_running: RunningInstitution) -> Authenticator | None:
     return None
 
 
-def _run(running: RunningInstitution, doors: Sequence[_DoorServer], *, when_ready: Callable[[], None]) -> None:
+def _run(
+    running: RunningInstitution, doors: Sequence[_DoorServer], *, news: News, when_ready: Callable[[], None]
+) -> None:
     """Serve until a signal, then close; a signal during that changes nothing more."""
     before = {number: signal.getsignal(number) for number in (signal.SIGTERM, signal.SIGINT)}
     try:
-        asyncio.run(_serve(running, doors, when_ready=when_ready))
+        asyncio.run(_serve(running, doors, news=news, when_ready=when_ready))
     finally:
         for number, handler in before.items():
             signal.signal(number, handler)
 
 
-async def _serve(running: RunningInstitution, doors: Sequence[_DoorServer], *, when_ready: Callable[[], None]) -> None:
+async def _serve(
+    running: RunningInstitution, doors: Sequence[_DoorServer], *, news: News, when_ready: Callable[[], None]
+) -> None:
     import anyio.to_thread
 
     loop, asked = asyncio.get_running_loop(), asyncio.Event()
@@ -205,6 +226,7 @@ async def _serve(running: RunningInstitution, doors: Sequence[_DoorServer], *, w
         when_ready()
         await asyncio.wait([ended, *tasks], return_when=asyncio.FIRST_COMPLETED)
         ended.cancel()
+        news.close()
         for door in doors:
             door.end()
         _, late = await asyncio.wait(tasks, timeout=DRAIN_S)

@@ -87,7 +87,7 @@ def test_the_owner_of_a_home_needs_a_token_for_all_but_what_its_key_gives(bureau
 
 
 def test_a_caller_that_asks_too_often_is_told_when_to_come_again(bureau):
-    token = bureau.tokens.issue("hasty", "members.read")
+    token = bureau.tokens.issue("hasty", "ledger.read")
     caller = bureau.tokens.callers[token]
     bureau.leaps.step_s = 0.0
     try:

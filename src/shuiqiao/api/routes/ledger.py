@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
-from typing import Annotated, Final
+from collections.abc import Iterator
+from typing import TYPE_CHECKING, Annotated, Final
 
 from fastapi import Path, Query, Response
 
@@ -29,6 +29,9 @@ from shuiqiao.ledger.receipts.receipt import MAX_STATE_CLAIMS
 from shuiqiao.ledger.state.overlay import MAX_KEY_BYTES
 from shuiqiao.ledger.transactions.listing import list_transactions
 from shuiqiao.ledger.transactions.looking_up import block_at, height_of
+
+if TYPE_CHECKING:
+    from shuiqiao.node.server import RunningInstitution
 
 ledger = Routes("ledger", prefix="/ledger")
 
@@ -59,8 +62,14 @@ def list_entries(
     author: Author | None = None,
 ) -> EntryPage:
     """List transactions in the order of the log, from a leaf index on."""
-    engine, first = running.institution.engine, int(cursor or 0)
-    blocks = _Scanned(engine.blocks(from_height=height_of(engine, first)), most=MAX_SCANNED)
+    return entries_from(running, int(cursor or 0), limit=limit, kind=kind, author=author)
+
+
+def entries_from(
+    running: RunningInstitution, first: int, *, limit: int, kind: str | None = None, author: str | None = None
+) -> EntryPage:
+    """Return a page of entries from a leaf index on."""
+    blocks = ScannedBlocks(running, first=first)
     page = list_transactions(
         blocks,
         decode=running.institution.outbox.decode,
@@ -86,18 +95,21 @@ def list_entries(
     )
 
 
-class _Scanned:
-    """Blocks as far as one question may look. next_index: where a further one begins, None at the end of the log."""
+class ScannedBlocks:
+    """Blocks from a leaf on, as far as one question may look.
 
-    def __init__(self, blocks: Iterable[Block], *, most: int) -> None:
+    next_index: where a further one begins, None at the end of the log.
+    """
+
+    def __init__(self, running: RunningInstitution, *, first: int) -> None:
+        engine = running.institution.engine
         self.next_index: int | None = None
-        self._blocks = blocks
-        self._most = most
+        self._blocks = engine.blocks(from_height=height_of(engine, first))
 
     def __iter__(self) -> Iterator[Block]:
         scanned = 0
         for block in self._blocks:
-            if scanned >= self._most:
+            if scanned >= MAX_SCANNED:
                 self.next_index = block.first_index
                 return
             scanned += len(block.transactions) + 1

@@ -22,7 +22,7 @@ ProposalId = Annotated[str, Path(pattern=r"^[0-9a-f]{64}$", examples=["77" * 32]
 Row = TypeVar("Row")
 
 
-@members.get("/members", permission="members.read")
+@members.get("/members", permission="ledger.read")
 def list_members(running: Running, limit: Limit = DEFAULT_LIMIT, cursor: Cursor | None = None) -> MemberPage:
     """List every member there ever was, by id."""
     rows = [row for row in member_rows(running.institution.engine.state()) if row["member"] > (cursor or "")]
@@ -30,7 +30,7 @@ def list_members(running: Running, limit: Limit = DEFAULT_LIMIT, cursor: Cursor 
     return MemberPage(items=found, next=found[-1].member if following else None)
 
 
-@members.get("/members/{member}", permission="members.read", codes=("api.not_found",))
+@members.get("/members/{member}", permission="ledger.read", codes=("api.not_found",))
 def read_member(member: MemberName, running: Running) -> MemberRecord:
     """Tell of one member."""
     for row in member_rows(running.institution.engine.state()):
@@ -39,7 +39,7 @@ def read_member(member: MemberName, running: Running) -> MemberRecord:
     raise not_found()
 
 
-@members.get("/network", permission="members.read")
+@members.get("/network", permission="ledger.read")
 def read_network(running: Running) -> NetworkStatus:
     """Tell which network this is and how far this institution's copy of the ledger is."""
     institution = running.institution
@@ -63,7 +63,7 @@ def read_network(running: Running) -> NetworkStatus:
     )
 
 
-@members.get("/governance/proposals", permission="members.read")
+@members.get("/governance/proposals", permission="ledger.read")
 def list_proposals(running: Running, limit: Limit = DEFAULT_LIMIT, cursor: Cursor | None = None) -> ProposalPage:
     """List the newest proposals and how their votes stand, oldest first."""
     rows = proposal_rows(running.institution.engine.state(), now_ms=running.institution.outbox.now_ms())
@@ -73,7 +73,7 @@ def list_proposals(running: Running, limit: Limit = DEFAULT_LIMIT, cursor: Curso
     return ProposalPage(items=found, next=found[-1].proposal if following else None)
 
 
-@members.get("/governance/proposals/{proposal}", permission="members.read", codes=("api.not_found",))
+@members.get("/governance/proposals/{proposal}", permission="ledger.read", codes=("api.not_found",))
 def read_proposal(proposal: ProposalId, running: Running) -> ProposalRecord:
     """Tell of one proposal."""
     for row in proposal_rows(running.institution.engine.state(), now_ms=running.institution.outbox.now_ms()):

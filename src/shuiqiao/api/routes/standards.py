@@ -17,7 +17,7 @@ standards = Routes("standards", prefix="/standards")
 Standard = Annotated[str, Path(pattern=r"^[a-z][a-z0-9_]{0,59}(@[0-9]{1,9})?$", examples=["tax_credit_grade"])]
 
 
-@standards.get("", permission="standards.read")
+@standards.get("", permission="ledger.read")
 def list_record_types(running: Running, limit: Limit = DEFAULT_LIMIT, cursor: Cursor | None = None) -> RecordTypePage:
     """List the record types of the standard, by id."""
     types = sorted(running.institution.catalogue, key=lambda each: each.standard_id)
@@ -37,7 +37,7 @@ def list_record_types(running: Running, limit: Limit = DEFAULT_LIMIT, cursor: Cu
     return RecordTypePage(items=found, next=found[-1].standard if following else None)
 
 
-@standards.get("/{standard}", permission="standards.read", codes=("standards.type_unknown",))
+@standards.get("/{standard}", permission="ledger.read", codes=("standards.type_unknown",))
 def read_record_type(standard: Standard, running: Running) -> RecordTypeRecord:
     """Return a record type with its fields and the JSON Schema of its records."""
     found = running.institution.catalogue.get(standard)

@@ -23,13 +23,15 @@ from __future__ import annotations
 import json
 import os
 from collections import Counter
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
+from itertools import islice
 from pathlib import Path
 from typing import Any
 
 import msgspec
 
 from shuiqiao.base.durable import flush_file, sync_folder
+from shuiqiao.base.files import open_regular
 from shuiqiao.base.visible import visible
 from shuiqiao.standards.validation import Issue
 
@@ -47,6 +49,8 @@ LISTED_BYTES = 1 << 20
 LISTED_PER_BYTE = 32
 """Bytes of lines that a source may fill, and more for each byte of its file: a fact has ten bytes in a Parquet file and
 thirty in CSV, and takes some 160 to list."""
+
+SUFFIX = ".ndjson"
 
 _BUFFER_BYTES = 1 << 20
 _DELETE = b"\x7f"
@@ -121,6 +125,31 @@ def rows_by_rule(report: Path) -> dict[str, int]:
                 listed.add(row)
                 counts[line["rule"]] += 1
     return dict(counts.most_common())
+
+
+def reports_in(folder: Path) -> list[Path]:
+    """Return the report files of a vault's folder, in the order in which they were made."""
+    return sorted(path for path in folder.glob(f"*{SUFFIX}") if path.is_file())
+
+
+def find_report(folder: Path, name: str) -> Path | None:
+    """Return the report of an ingest by its name without the ending, None where there is none."""
+    return next((path for path in reports_in(folder) if path.stem == name), None)
+
+
+def read_rows(path: Path, *, first: int, limit: int) -> Iterator[dict[str, Any]]:
+    """Yield lines of a report from one on, 0 the first, as far as it is written.
+
+    ::
+
+        rules = Counter(row["rule"] for row in read_rows(report.report, first=0, limit=1_000))
+    """
+    with open_regular(path) as file:
+        for line in islice(file, first, first + limit):
+            if not line.endswith(b"\n"):
+                # An ingest writes on at this moment.
+                return
+            yield msgspec.json.decode(line)
 
 
 def _shown(line: bytes) -> bytes:

@@ -1,0 +1,149 @@
+"""Acts are done once: a request that is sent again under its idempotency key gets the answer of the first one.
+
+Whoever sends a POST names it by a key of its own choice. Under one key there is one act: the same request again is
+answered as it was, another one under the same key is refused, and one that comes while the first is at work learns so.
+An act that was refused did nothing: it is forgotten, and its key may be used again. What a killed process left
+unanswered is done again: the acts themselves have business keys, by which ledger and vault refuse to do one twice.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import re
+import secrets
+import threading
+from collections.abc import Awaitable, Callable
+from typing import TYPE_CHECKING, Final
+
+from fastapi import Request, Response
+from fastapi.concurrency import run_in_threadpool
+
+from shuiqiao.api.problems import answer_of
+from shuiqiao.api.store import ActName, ActRow, ActStore, metadata
+from shuiqiao.base.errors import Conflict, InvalidInput
+from shuiqiao.client.http import IDEMPOTENCY_HEADER
+
+if TYPE_CHECKING:
+    from sqlalchemy import Engine
+
+    from shuiqiao.api.access import Principal
+    from shuiqiao.base.clock import Clock
+
+KEY_FORM: Final = r"^[A-Za-z0-9_-]{8,64}$"
+REPLAYED_HEADER: Final = "Idempotency-Replayed"
+
+KEPT_MS: Final = 24 * 3_600_000
+"""How long an answer is kept for whoever asks again, in milliseconds."""
+
+_CLEAN_MS: Final = 600_000
+_REFUSED: Final = 400
+_KEY: Final = re.compile(KEY_FORM)
+
+KEY_PARAMETER: Final = {
+    "name": IDEMPOTENCY_HEADER,
+    "in": "header",
+    "required": True,
+    "description": "Names the act; sent again after a failure, so that it is done once",
+    "schema": {"type": "string", "pattern": KEY_FORM},
+    "example": "0d4c3a52f1b94c0e8d0a4f6b1c2e3d4f",
+}
+"""How the document of the API tells of the key."""
+
+
+class Acts:
+    """The acts of one running institution."""
+
+    def __init__(self, database: Engine, *, clock: Clock) -> None:
+        metadata.create_all(database)
+        self._store = ActStore(database)
+        self._clock = clock
+        self._run = secrets.token_bytes(16)
+        self._cleaning = threading.Lock()
+        self._cleaned_ms = 0
+
+    async def once(
+        self,
+        request: Request,
+        *,
+        caller: Principal,
+        is_streamed: bool,
+        act: Callable[[Request], Awaitable[Response]],
+    ) -> Response:
+        """Do what a request asks, or return what was answered to it before.
+
+        is_streamed: its body is not looked at here but by what acts. Raises InvalidInput ``api.key_missing``, Conflict
+        ``api.key_reused`` or ``api.act_in_progress``.
+        """
+        name = ActName(caller=f"{caller.kind}:{caller.id}", key=_key_of(request))
+        question = await _question(request, is_streamed=is_streamed)
+        known = await run_in_threadpool(self._begin, name, question)
+        if known is not None:
+            return _again(known)
+        try:
+            response = await answer_of(act, request)
+        except BaseException:
+            await run_in_threadpool(self._store.forget, name, run=self._run)
+            raise
+        await run_in_threadpool(self._end, name, response)
+        return response
+
+    def _begin(self, name: ActName, question: bytes) -> ActRow | None:
+        """Begin an act, or return it where it was answered before."""
+        now_ms = self._clock.now_ms()
+        self._clean(now_ms)
+        found = self._store.begin(name, question=question, run=self._run, now_ms=now_ms)
+        if found is None:
+            return None
+        if found.question != question:
+            raise Conflict("api.key_reused", f"the key {name.key} names another request of this caller")
+        if found.status is not None:
+            return found
+        if found.run == self._run or not self._store.take_over(name, old_run=found.run, new_run=self._run):
+            raise Conflict("api.act_in_progress", f"the request under the key {name.key} is being answered")
+        return None
+
+    def _end(self, name: ActName, response: Response) -> None:
+        if response.status_code >= _REFUSED:
+            self._store.forget(name, run=self._run)
+            return
+        self._store.finish(
+            name,
+            run=self._run,
+            status=response.status_code,
+            media_type=response.headers.get("content-type", ""),
+            body=bytes(response.body),
+        )
+
+    def _clean(self, now_ms: int) -> None:
+        with self._cleaning:
+            if now_ms - self._cleaned_ms < _CLEAN_MS:
+                return
+            self._cleaned_ms = now_ms
+        self._store.forget_before(now_ms - KEPT_MS)
+
+
+def _key_of(request: Request) -> str:
+    key = request.headers.get(IDEMPOTENCY_HEADER, "")
+    if not _KEY.fullmatch(key):
+        raise InvalidInput(
+            "api.key_missing", f"{IDEMPOTENCY_HEADER} has 8 to 64 letters, digits, - or _, sent was {key[:64]!r}"
+        )
+    return key
+
+
+async def _question(request: Request, *, is_streamed: bool) -> bytes:
+    """Return the digest of what a request asks."""
+    state = hashlib.sha256()
+    asked = [request.method, request.url.path, request.url.query]
+    if is_streamed:
+        asked.append(request.headers.get("content-length", ""))
+    for part in asked:
+        state.update(len(part).to_bytes(4) + part.encode())
+    if not is_streamed:
+        state.update(await request.body())
+    return state.digest()
+
+
+def _again(row: ActRow) -> Response:
+    headers = {REPLAYED_HEADER: "true", "content-type": row.media_type or ""}
+    return Response(row.body or b"", status_code=row.status or 0, headers=headers)

@@ -1,0 +1,80 @@
+"""``/events``: what comes onto the ledger, as it comes (server-sent events)."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncGenerator
+from typing import TYPE_CHECKING, Annotated, Final
+
+from fastapi import Header, Request
+from fastapi.concurrency import run_in_threadpool
+from starlette.responses import StreamingResponse
+
+from shuiqiao.api.door import Running
+from shuiqiao.api.routes.ledger import Place, entries_from
+from shuiqiao.api.routing import Routes
+from shuiqiao.client.resources.ledger import EntryPage
+
+if TYPE_CHECKING:
+    from shuiqiao.api.news import News, Reader
+    from shuiqiao.node.server import RunningInstitution
+
+events = Routes("events")
+
+STREAM: Final = "text/event-stream"
+
+ALIVE_S: Final = 15.0
+"""How often a stream says that it lives while nothing happens, in seconds."""
+
+ENTRIES_AT_ONCE: Final = 100
+
+LastEventId = Annotated[str, Header(pattern=r"^(0|[1-9][0-9]{0,15})$", description="Index of the last entry seen")]
+
+
+@events.get(
+    "/events",
+    permission="ledger.read",
+    codes=("api.streams_many",),
+    response_class=StreamingResponse,
+    responses={
+        200: {
+            "description": "One event for each entry: its id is the index, its data an EntrySummary",
+            "content": {
+                STREAM: {
+                    "schema": {"type": "string"},
+                    "example": 'event: entry\nid: 12\ndata: {"index":12,"kind":"anchor.commit"}\n\n',
+                }
+            },
+        }
+    },
+)
+async def stream_events(
+    request: Request, running: Running, cursor: Place | None = None, last_event_id: LastEventId | None = None
+) -> StreamingResponse:
+    """Send each entry of the ledger from an index on, then each new one as it comes; without one, new ones alone."""
+    news: News = request.app.state.door.news
+    if last_event_id is not None:
+        first = int(last_event_id) + 1
+    elif cursor is not None:
+        first = int(cursor)
+    else:
+        first = await run_in_threadpool(lambda: running.institution.engine.checkpoint().size)
+    reader = news.reader()
+    return StreamingResponse(
+        _entries(running, first, news=news, reader=reader), media_type=STREAM, headers={"Cache-Control": "no-store"}
+    )
+
+
+async def _entries(running: RunningInstitution, first: int, *, news: News, reader: Reader) -> AsyncGenerator[bytes]:
+    try:
+        while not news.is_closed:
+            page: EntryPage = await run_in_threadpool(entries_from, running, first, limit=ENTRIES_AT_ONCE)
+            for entry in page.items:
+                yield f"event: entry\nid: {entry.index}\ndata: {entry.model_dump_json()}\n\n".encode()
+                first = entry.index + 1
+            if page.next is not None:
+                first = int(page.next)
+                continue
+            await reader.wait(ALIVE_S)
+            yield b": alive\n\n"
+    finally:
+        reader.leave()

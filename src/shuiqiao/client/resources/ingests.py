@@ -1,0 +1,97 @@
+"""Files of records that a bureau takes in, and the rows that it kept out."""
+
+from __future__ import annotations
+
+from typing import Annotated
+
+from pydantic import Field
+
+from shuiqiao.client.pages import Page
+from shuiqiao.client.wire import Count, Id, Name, Wire, example
+
+_BATCH = {"batch": "5e" * 16, "standard": "invoice_issued@2", "records": 4096, "index": 12}
+
+
+class AnchoredBatchRecord(Wire):
+    """One batch of records and its anchor on the ledger."""
+
+    model_config = example(**_BATCH)
+
+    batch: Id
+    standard: Name
+    records: Count
+    index: Count | None
+    """Leaf index of the anchor, none where an earlier run anchored it."""
+
+
+class IngestRecord(Wire):
+    """What became of every row of a file: read = ingested + quarantined + duplicates."""
+
+    model_config = example(
+        ingest="20260105T081500.418Z-4711-3",
+        records_read=5000,
+        records_ingested=4990,
+        records_superseding=2,
+        records_quarantined=7,
+        duplicates_reported=3,
+        anchored=[_BATCH],
+    )
+
+    ingest: Name
+    """Its id; the list of rows that were kept out has the same."""
+    records_read: Count
+    records_ingested: Count
+    records_superseding: Count
+    """How many of the ingested are newer versions of records that were there."""
+    records_quarantined: Count
+    duplicates_reported: Count
+    anchored: tuple[AnchoredBatchRecord, ...]
+
+
+_REPORT = {"ingest": "20260105T081500.418Z-4711-3", "bytes": 1830}
+
+
+class QuarantineReport(Wire):
+    """The list of rows that one ingest kept out or met again."""
+
+    model_config = example(**_REPORT)
+
+    ingest: Name
+    bytes: Count
+
+
+class QuarantineReportPage(Page[QuarantineReport]):
+    """Lists of rows kept out, the oldest ingest first."""
+
+    model_config = example(items=[_REPORT], next=None)
+
+
+_ROW = {
+    "file": "invoices.csv",
+    "row": 17,
+    "field": "amount_fen",
+    "rule": "sum_equals",
+    "value": "100",
+    "rows": None,
+}
+
+
+class QuarantinedRow(Wire):
+    """One row that was kept out, or met again, and why."""
+
+    model_config = example(**_ROW)
+
+    file: Annotated[str, Field(max_length=4_096)]
+    row: Count
+    field: Name
+    rule: Annotated[str, Field(max_length=200)]
+    """``duplicate`` and ``already_ingested`` say that nothing is missing."""
+    value: Annotated[str, Field(max_length=100_000)]
+    rows: Count | None
+    """How many further rows broke the same rule and are not listed, in a line that says so."""
+
+
+class QuarantinedRowPage(Page[QuarantinedRow]):
+    """Rows in the order of the ingest."""
+
+    model_config = example(items=[_ROW], next="101")

@@ -1,0 +1,87 @@
+"""What a regulator publishes of decisions, and the alarms that members raised."""
+
+from __future__ import annotations
+
+from shuiqiao.client.pages import Page
+from shuiqiao.client.wire import Count, Hex, Id, Name, TimeMs, Wire, example
+
+_ROW = {"category": "A", "counts": [12, 5]}
+_TABLE = {"attribute": "grade", "columns": [["approved"], ["refused", "referred"]], "rows": [_ROW]}
+_RELEASE = {
+    "number": 1,
+    "published_ms": 1_767_225_600_000,
+    "decisions": 17,
+    "least_firms": 5,
+    "tables": [_TABLE],
+}
+
+
+class StatisticsRow(Wire):
+    """One category, or ``others``, with the decisions in each column."""
+
+    model_config = example(**_ROW)
+
+    category: Name
+    counts: tuple[Count, ...]
+
+
+class StatisticsTable(Wire):
+    """Decisions by one attribute; each column counts some outcomes together."""
+
+    model_config = example(**_TABLE)
+
+    attribute: Name
+    columns: tuple[tuple[Name, ...], ...]
+    rows: tuple[StatisticsRow, ...]
+
+
+class StatisticsRelease(Wire):
+    """Tables of decisions that no other release counts; every cell holds at least so many firms."""
+
+    model_config = example(**_RELEASE)
+
+    number: Count
+    published_ms: TimeMs
+    decisions: Count
+    least_firms: Count
+    tables: tuple[StatisticsTable, ...]
+
+
+class StatisticsReleasePage(Page[StatisticsRelease]):
+    """Releases, the first one first."""
+
+    model_config = example(items=[_RELEASE], next=None)
+
+
+_ALARM = {
+    "index": 77,
+    "height": 30,
+    "time_ms": 1_767_225_600_000,
+    "author": "regulator",
+    "alarm": "6b" * 16,
+    "subject": "false_record",
+    "accused": "tax-bureau",
+    "evidence_digest": "e1" * 32,
+}
+
+
+class AlarmRecord(Wire):
+    """An alarm that a member raised on the ledger."""
+
+    model_config = example(**_ALARM)
+
+    index: Count
+    height: Count
+    time_ms: TimeMs
+    author: Name
+    alarm: Id
+    subject: Name
+    accused: Name | None
+    evidence_digest: Hex
+    """Of the evidence, which lies with whoever raised it."""
+
+
+class AlarmPage(Page[AlarmRecord]):
+    """Alarms in the order of the log. A page may be empty and name a next one: so far there was none."""
+
+    model_config = example(items=[_ALARM], next=None)
