@@ -24,6 +24,7 @@ from shuiqiao.api.door import Door
 from shuiqiao.api.limits import RequestRates
 from shuiqiao.api.news import News
 from shuiqiao.api.observing import Metrics
+from shuiqiao.api.store import ActStore
 from shuiqiao.api.uploads import Uploads
 from shuiqiao.node.server import RunningInstitution
 
@@ -108,7 +109,8 @@ def asked(running: RunningInstitution) -> Generator[AskedInstitution]:
     metrics, leaps = Metrics(running), Leaps()
     rates = RequestRates(clock=leaps)
     uploads, news = Uploads(running.institution.home), News(running.institution.engine)
-    acts = Acts(running.institution.database, clock=running.institution.dependencies.clock)
+    store = ActStore(running.institution.database, cipher=running.institution.cipher)
+    acts = Acts(store, clock=running.institution.dependencies.clock)
 
     def door(name: str, authenticator: Authenticator) -> Door:
         return Door(

@@ -19,13 +19,11 @@ from fastapi import Request, Response
 from fastapi.concurrency import run_in_threadpool
 
 from shuiqiao.api.problems import answer_of
-from shuiqiao.api.store import ActName, ActRow, ActStore, metadata
+from shuiqiao.api.store import ActRow, ActStore
 from shuiqiao.base.errors import Conflict, InvalidInput
 from shuiqiao.client.http import IDEMPOTENCY_HEADER
 
 if TYPE_CHECKING:
-    from sqlalchemy import Engine
-
     from shuiqiao.api.access import Principal
     from shuiqiao.base.clock import Clock
 
@@ -53,9 +51,8 @@ KEY_PARAMETER: Final = {
 class Acts:
     """The acts of one running institution."""
 
-    def __init__(self, database: Engine, *, clock: Clock) -> None:
-        metadata.create_all(database)
-        self._store = ActStore(database)
+    def __init__(self, store: ActStore, *, clock: Clock) -> None:
+        self._store = store
         self._clock = clock
         self._run = secrets.token_bytes(16)
         self._cleaning = threading.Lock()
@@ -74,8 +71,8 @@ class Acts:
         is_streamed: its body is not looked at here but by what acts. Raises InvalidInput ``api.key_missing``, Conflict
         ``api.key_reused`` or ``api.act_in_progress``.
         """
-        name = ActName(caller=f"{caller.kind}:{caller.id}", key=_key_of(request))
-        question = await _question(request, is_streamed=is_streamed)
+        name = self._store.tag(caller.kind, caller.id, _key_of(request))
+        question = self._store.tag(await _question(request, is_streamed=is_streamed))
         known = await run_in_threadpool(self._begin, name, question)
         if known is not None:
             return _again(known)
@@ -87,22 +84,22 @@ class Acts:
         await run_in_threadpool(self._end, name, response)
         return response
 
-    def _begin(self, name: ActName, question: bytes) -> ActRow | None:
+    def _begin(self, name: bytes, question: bytes) -> ActRow | None:
         """Begin an act, or return it where it was answered before."""
         now_ms = self._clock.now_ms()
         self._clean(now_ms)
-        found = self._store.begin(name, question=question, run=self._run, now_ms=now_ms)
+        found = self._store.begin(ActRow(act=name, question=question, run=self._run, begun_ms=now_ms))
         if found is None:
             return None
         if found.question != question:
-            raise Conflict("api.key_reused", f"the key {name.key} names another request of this caller")
+            raise Conflict("api.key_reused", "the idempotency key names another request of this caller")
         if found.status is not None:
             return found
         if found.run == self._run or not self._store.take_over(name, old_run=found.run, new_run=self._run):
-            raise Conflict("api.act_in_progress", f"the request under the key {name.key} is being answered")
+            raise Conflict("api.act_in_progress", "the request under this idempotency key is being answered")
         return None
 
-    def _end(self, name: ActName, response: Response) -> None:
+    def _end(self, name: bytes, response: Response) -> None:
         if response.status_code >= _REFUSED:
             self._store.forget(name, run=self._run)
             return
@@ -131,7 +128,7 @@ def _key_of(request: Request) -> str:
     return key
 
 
-async def _question(request: Request, *, is_streamed: bool) -> bytes:
+async def _question(request: Request, *, is_streamed: bool) -> str:
     """Return the digest of what a request asks."""
     state = hashlib.sha256()
     asked = [request.method, request.url.path, request.url.query]
@@ -141,7 +138,7 @@ async def _question(request: Request, *, is_streamed: bool) -> bytes:
         state.update(len(part).to_bytes(4) + part.encode())
     if not is_streamed:
         state.update(await request.body())
-    return state.digest()
+    return state.hexdigest()
 
 
 def _again(row: ActRow) -> Response:

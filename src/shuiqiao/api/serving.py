@@ -35,6 +35,7 @@ from shuiqiao.api.app import home_app, peers_app, public_app
 from shuiqiao.api.door import Door
 from shuiqiao.api.news import News
 from shuiqiao.api.observing import Metrics, log, set_up_logging
+from shuiqiao.api.store import ActStore
 from shuiqiao.api.uploads import Uploads
 from shuiqiao.base.errors import InvalidInput, Unavailable
 from shuiqiao.base.files import OTHERS
@@ -161,7 +162,8 @@ class _Listeners:
 def _doors(running: RunningInstitution, listeners: _Listeners, *, news: News, tls: Tls | None) -> list[_DoorServer]:
     institution = running.institution
     metrics, callers = Metrics(running), _callers_of(running)
-    acts = Acts(institution.database, clock=institution.dependencies.clock)
+    store = ActStore(institution.database, cipher=institution.cipher)
+    acts = Acts(store, clock=institution.dependencies.clock)
     uploads = Uploads(institution.home)
 
     def door(name: str, authenticator: Authenticator) -> Door:

@@ -1,17 +1,17 @@
 """The table of acts by their idempotency keys: what was asked under a key, and what was answered.
 
 A key belongs to the caller that sent it. The row is there before the act begins, so of two requests under one key one
-acts and the other learns that it does.
+acts and the other learns that it does. Caller, key and question are kept as keyed tags, the answer encrypted.
 """
 
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import TYPE_CHECKING
 
 from sqlalchemy import (
     BigInteger,
     Column,
-    Engine,
     Integer,
     LargeBinary,
     MetaData,
@@ -25,103 +25,102 @@ from sqlalchemy import (
 )
 from sqlalchemy.exc import IntegrityError as AlreadyThere
 
+from shuiqiao.crypto.column_cipher import LOOKUP_TAG_BYTES, ColumnCipher, EncryptedColumns
+
+if TYPE_CHECKING:
+    from sqlalchemy import Engine
+
 metadata = MetaData()
+
+_RUN_BYTES = 16
 
 _act = Table(
     "api_act",
     metadata,
-    Column("caller", String(160), primary_key=True),
-    Column("key", String(64), primary_key=True),
-    Column("question", LargeBinary(32), nullable=False),
-    Column("run", LargeBinary(16), nullable=False),
+    Column("act", LargeBinary(LOOKUP_TAG_BYTES), primary_key=True),
+    Column("question", LargeBinary(LOOKUP_TAG_BYTES), nullable=False),
+    Column("run", LargeBinary(_RUN_BYTES), nullable=False),
     Column("begun_ms", BigInteger, nullable=False, index=True),
     Column("status", Integer),
     Column("media_type", String(100)),
     Column("body", LargeBinary),
 )
+_SECRETS = EncryptedColumns(table="api_act", key="act", columns={"body": bytes})
 
-_IS_ACT = (_act.c.caller == bindparam("of_caller"), _act.c.key == bindparam("of_key"))
+_IS_ACT = _act.c.act == bindparam("of_act")
+_IS_OF_RUN = _act.c.run == bindparam("of_run")
 _BEGIN = insert(_act)
-_FIND = select(_act).where(*_IS_ACT)
-_TAKE_OVER = (
-    update(_act)
-    .where(*_IS_ACT, _act.c.run == bindparam("old_run"), _act.c.status.is_(None))
-    .values(run=bindparam("new_run"))
-)
+_FIND = select(_act).where(_IS_ACT)
+_TAKE_OVER = update(_act).where(_IS_ACT, _IS_OF_RUN, _act.c.status.is_(None)).values(run=bindparam("new_run"))
 _FINISH = (
     update(_act)
-    .where(*_IS_ACT, _act.c.run == bindparam("old_run"))
+    .where(_IS_ACT, _IS_OF_RUN)
     .values(status=bindparam("new_status"), media_type=bindparam("new_media_type"), body=bindparam("new_body"))
 )
-_FORGET = delete(_act).where(*_IS_ACT, _act.c.run == bindparam("old_run"), _act.c.status.is_(None))
+_FORGET = delete(_act).where(_IS_ACT, _IS_OF_RUN, _act.c.status.is_(None))
 _FORGET_OLD = delete(_act).where(_act.c.begun_ms < bindparam("before_ms"))
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class ActName:
-    """An act by whoever asked for it and the key that it sent."""
-
-    caller: str
-    key: str
-
-    @property
-    def bound(self) -> dict[str, str]:
-        """What statements about one act ask for."""
-        return {"of_caller": self.caller, "of_key": self.key}
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ActRow:
     """An act that was begun. status: of its answer, None while there is none.
 
-    question: digest of what was asked. run: the process that acts, 16 random bytes.
+    act: tag of who asked and under which key. question: tag of what was asked. run: the process that acts, 16 random
+    bytes.
     """
 
-    caller: str
-    key: str
+    act: bytes
     question: bytes
     run: bytes
     begun_ms: int
-    status: int | None
-    media_type: str | None
-    body: bytes | None
+    status: int | None = None
+    media_type: str | None = None
+    body: bytes | None = None
 
 
 class ActStore:
     """The acts of one institution; threads and processes may share its table."""
 
-    def __init__(self, engine: Engine) -> None:
+    def __init__(self, engine: Engine, *, cipher: ColumnCipher) -> None:
         self._engine = engine
+        self._cipher = cipher
 
-    def begin(self, name: ActName, *, question: bytes, run: bytes, now_ms: int) -> ActRow | None:
+    def tag(self, *parts: str) -> bytes:
+        """Return the tag of some texts, none of which holds a line feed."""
+        return self._cipher.tag("\n".join(parts))
+
+    def begin(self, row: ActRow) -> ActRow | None:
         """Note that an act begins; returns the row that is there already, None where there was none."""
-        row = {"caller": name.caller, "key": name.key, "question": question, "run": run, "begun_ms": now_ms}
+        values = {name: getattr(row, name) for name in ("act", "question", "run", "begun_ms")}
         try:
             with self._engine.begin() as connection:
-                connection.execute(_BEGIN, row)
+                connection.execute(_BEGIN, values)
         except AlreadyThere:
-            with self._engine.connect() as connection:
-                found = connection.execute(_FIND, name.bound).mappings().first()
-            # One that was forgotten in between may be begun anew by whoever asks again.
-            return None if found is None else ActRow(**found)
+            return self.find(row.act)
         return None
 
-    def take_over(self, name: ActName, *, old_run: bytes, new_run: bytes) -> bool:
+    def find(self, act: bytes) -> ActRow | None:
+        """Return an act, or None."""
+        with self._engine.connect() as connection:
+            found = connection.execute(_FIND, {"of_act": act}).mappings().first()
+        return None if found is None else ActRow(**self._cipher.decrypt_row(_SECRETS, {**found}))
+
+    def take_over(self, act: bytes, *, old_run: bytes, new_run: bytes) -> bool:
         """Go on with an act whose process ended before it answered; tells whether this one may."""
         with self._engine.begin() as connection:
-            changed = connection.execute(_TAKE_OVER, {**name.bound, "old_run": old_run, "new_run": new_run})
-            return changed.rowcount == 1
+            return connection.execute(_TAKE_OVER, {"of_act": act, "of_run": old_run, "new_run": new_run}).rowcount == 1
 
-    def finish(self, name: ActName, *, run: bytes, status: int, media_type: str, body: bytes) -> None:
+    def finish(self, act: bytes, *, run: bytes, status: int, media_type: str, body: bytes) -> None:
         """Keep the answer of an act."""
-        answer = {"new_status": status, "new_media_type": media_type, "new_body": body}
+        sealed = self._cipher.encrypt_row(_SECRETS, {"act": act, "body": body})["body"]
+        answer = {"new_status": status, "new_media_type": media_type, "new_body": sealed}
         with self._engine.begin() as connection:
-            connection.execute(_FINISH, {**name.bound, "old_run": run, **answer})
+            connection.execute(_FINISH, {"of_act": act, "of_run": run, **answer})
 
-    def forget(self, name: ActName, *, run: bytes) -> None:
+    def forget(self, act: bytes, *, run: bytes) -> None:
         """Forget an act that came to nothing, so that its key may be used again."""
         with self._engine.begin() as connection:
-            connection.execute(_FORGET, {**name.bound, "old_run": run})
+            connection.execute(_FORGET, {"of_act": act, "of_run": run})
 
     def forget_before(self, before_ms: int) -> None:
         """Forget all acts that were begun before a moment."""

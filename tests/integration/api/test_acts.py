@@ -8,7 +8,7 @@ import pytest
 
 from api_world import ALL
 from consortium_world import record_files
-from shuiqiao.api.store import ActName, ActStore
+from shuiqiao.api.store import ActRow, ActStore
 
 HEADERS = {"Authorization": f"Bearer {ALL}", "Content-Type": "application/octet-stream"}
 
@@ -77,22 +77,39 @@ def test_of_two_requests_at_once_one_acts(bureau, grades):
     }
 
 
-def test_what_a_process_left_unanswered_is_done_by_the_next_one(bureau, grades):
-    store = ActStore(bureau.running.institution.database)
-    first = send(bureau, "key-of-the-past", grades)
-    name = ActName(caller="user:all", key="key-of-the-past")
-    row = store.begin(name, question=b"", run=b"r" * 16, now_ms=0)
-    assert row.status == first.status_code
-    left = ActName(caller="user:all", key="key-of-the-dead")
-    assert store.begin(left, question=row.question, run=b"d" * 16, now_ms=row.begun_ms) is None
+@pytest.fixture
+def store(bureau):
+    institution = bureau.running.institution
+    return ActStore(institution.database, cipher=institution.cipher)
+
+
+def test_what_a_process_left_unanswered_is_done_by_the_next_one(bureau, grades, store):
+    send(bureau, "key-of-the-past", grades)
+    row = store.find(store.tag("user", "all", "key-of-the-past"))
+    left = store.tag("user", "all", "key-of-the-dead")
+    assert store.begin(ActRow(act=left, question=row.question, run=b"d" * 16, begun_ms=row.begun_ms)) is None
     answer = send(bureau, "key-of-the-dead", grades)
     assert (answer.status_code, "idempotency-replayed" in answer.headers) == (200, False)
-    assert store.begin(left, question=b"", run=b"r" * 16, now_ms=0).body == answer.content
+    assert store.find(left).body == answer.content
 
 
-def test_answers_are_forgotten_after_a_day(bureau, grades):
-    store = ActStore(bureau.running.institution.database)
-    name = ActName(caller="user:all", key="key-of-long-ago")
-    store.begin(name, question=b"", run=b"r" * 16, now_ms=1)
+def test_a_refused_act_leaves_its_key_free(bureau, grades):
+    assert send(bureau, "key-of-a-mistake", b"no table").status_code == 400
+    assert send(bureau, "key-of-a-mistake", grades).status_code == 200
+
+
+def test_answers_are_forgotten_after_a_day(bureau, grades, store):
+    act = store.tag("user", "all", "key-of-long-ago")
+    store.begin(ActRow(act=act, question=b"q" * 32, run=b"r" * 16, begun_ms=1))
+    assert send(bureau, "key-of-long-ago", grades).status_code == 409
     store.forget_before(2)
     assert send(bureau, "key-of-long-ago", grades).status_code == 200
+
+
+def test_the_table_holds_neither_caller_nor_key_nor_answer_in_clear(bureau, grades):
+    answer = send(bureau, "key-that-could-leak", grades)
+    with bureau.running.institution.database.connect() as connection:
+        rows = connection.exec_driver_sql("SELECT * FROM api_act").all()
+    stored = repr(rows).encode() + b"".join(bytes(value) for row in rows for value in row if isinstance(value, bytes))
+    assert answer.json()["ingest"].encode() not in stored
+    assert b"key-that-could-leak" not in stored
