@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from typing import Final
 
-NEWEST: Final = "0004"
+NEWEST: Final = "0005"
 """The revision that this program works with: the last file in ``versions``. Kept here, so that a database that is there
 already is opened without alembic."""
 
