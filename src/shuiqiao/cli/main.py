@@ -19,6 +19,7 @@ from shuiqiao.cli.bench import bench_app
 from shuiqiao.cli.demo import demo
 from shuiqiao.cli.doctor import doctor
 from shuiqiao.cli.institution import audit, ingest, init, keys_app
+from shuiqiao.cli.jobs import jobs_app
 from shuiqiao.cli.members import members_app
 from shuiqiao.cli.network import network_app
 from shuiqiao.cli.output import Language, choose_language, say
@@ -45,6 +46,7 @@ for name, group in {
     "members": members_app,
     "tiles": tiles_app,
     "pending": pending_app,
+    "jobs": jobs_app,
     "record": record_app,
 }.items():
     app.add_typer(group, name=name)

@@ -29,6 +29,7 @@ from shuiqiao.consent.model import (
     Grant,
     IdentityCheck,
     RevokeReason,
+    Status,
     grant_from_state,
     grant_key,
 )
@@ -253,6 +254,19 @@ class ConsentFile(_Artefacts):
 def find_grant(state: StateView, consent: OwnedId) -> Grant:
     """Return a consent as the ledger knows it; raises Denied ``consent.unknown``."""
     return grant_from_state(consent, state.get(grant_key(consent)))
+
+
+def ending_consents(store: ConsentStore, *, state: StateView, now_ms: int, within_ms: int) -> list[tuple[int, OwnedId]]:
+    """Return (end in ms, consent) of those on file that are in force or paused and end within a time, soonest first."""
+    found: list[tuple[int, OwnedId]] = []
+    for consent in store.consents():
+        value = state.get(grant_key(consent))
+        if value is not None:
+            grant = grant_from_state(consent, value)
+            goes_on = grant.status_at(now_ms) in {Status.ACTIVE, Status.PAUSED}
+            if goes_on and grant.valid_to_ms <= now_ms + within_ms:
+                found.append((grant.valid_to_ms, consent))
+    return sorted(found)
 
 
 def filed_artefact(

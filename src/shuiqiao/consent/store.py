@@ -67,6 +67,7 @@ _ENROLMENT = select(_enrolment).where(_enrolment.c.taxpayer_tag == bindparam("of
 _ADD_ENROLMENT = insert(_enrolment)
 _REMOVE_ENROLMENT = delete(_enrolment).where(_enrolment.c.taxpayer_tag == bindparam("of_tag"))
 _ARTEFACT = select(_artefact).where(_artefact.c.consent == bindparam("of_consent"))
+_CONSENTS = select(_artefact.c.consent).order_by(_artefact.c.received_ms, _artefact.c.consent)
 _ARTEFACTS_OF = (
     select(_artefact).where(_artefact.c.taxpayer_tag == bindparam("of_tag")).order_by(_artefact.c.received_ms)
 )
@@ -159,6 +160,11 @@ class ConsentStore:
         with self._engine.connect() as connection:
             row = connection.execute(_ARTEFACT, {"of_consent": consent}).mappings().first()
         return None if row is None else self._stored(row)
+
+    def consents(self) -> list[OwnedId]:
+        """Return the consents whose artefacts are on file, the oldest first."""
+        with self._engine.connect() as connection:
+            return [OwnedId(consent) for consent in connection.scalars(_CONSENTS)]
 
     def artefacts_of(self, taxpayer: str) -> list[StoredArtefact]:
         """Return a taxpayer's artefacts, oldest first."""

@@ -4,6 +4,7 @@ Rule: docs/spec/consent-exchange.md, exchange, 1 to 5. Valid steps, and no other
 
     (absent) --request--> requested --deliver--> delivered --acknowledge--> acknowledged
                           requested --refuse---> refused
+    delivered, acknowledged --destroy--> destroyed
 
 Every digest is of bytes that hold fresh randomness, so none can be guessed. Pure: block time is the only time.
 """
@@ -28,6 +29,7 @@ REQUEST = "access.request"
 DELIVER = "access.deliver"
 ACKNOWLEDGE = "access.acknowledge"
 REFUSE = "access.refuse"
+DESTROY = "access.destroy"
 
 
 class AccessRequestBody(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
@@ -60,6 +62,13 @@ class AccessRefuseBody(msgspec.Struct, frozen=True, forbid_unknown_fields=True, 
 
     request: OwnedRef
     field_code: FieldCode
+
+
+class AccessDestroyBody(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
+    """The bank destroyed what it had received; the request is its own, answer_digest of the ciphertext delivered."""
+
+    request: Id
+    answer_digest: Digest
 
 
 def _check_request(tx: Transaction, state: StateView, ctx: BlockContext) -> None:
@@ -127,16 +136,24 @@ def _check_acknowledge(tx: Transaction, state: StateView, _ctx: BlockContext) ->
     """[EXCHANGE-3]: the bank that asked repeats the digest of what was delivered."""
     entry = _entry(tx, state)
     _expect_status(tx, entry, RequestStatus.DELIVERED)
-    if tx.body.answer_digest != entry["answer_digest"]:
-        raise InvalidInput(
-            "exchange.answer_digest_wrong",
-            f"answer {tx.body.answer_digest.hex()[:16]} is acknowledged, {entry['answer_digest'].hex()[:16]} delivered",
-        )
+    _expect_answer(tx, entry, what="acknowledged")
 
 
 def _apply_acknowledge(tx: Transaction, state: State, _ctx: BlockContext) -> Sequence[Event]:
     _update(tx, state, status=str(RequestStatus.ACKNOWLEDGED))
     return (_event("access.acknowledged", tx),)
+
+
+def _check_destroy(tx: Transaction, state: StateView, _ctx: BlockContext) -> None:
+    """[EXCHANGE-23]: the bank that asked says once that it destroyed what was delivered."""
+    entry = _entry(tx, state)
+    _expect_status(tx, entry, RequestStatus.DELIVERED, RequestStatus.ACKNOWLEDGED)
+    _expect_answer(tx, entry, what="destroyed")
+
+
+def _apply_destroy(tx: Transaction, state: State, _ctx: BlockContext) -> Sequence[Event]:
+    _update(tx, state, status=str(RequestStatus.DESTROYED))
+    return (_event("access.destroyed", tx),)
 
 
 def _check_refuse(tx: Transaction, state: StateView, _ctx: BlockContext) -> None:
@@ -172,11 +189,19 @@ def _expect_party(tx: Transaction, party: MemberId) -> None:
         raise Denied("exchange.party_wrong", f"{tx.kind} of this request is for {party}, not for {tx.author}")
 
 
-def _expect_status(tx: Transaction, entry: dict[str, Any], status: RequestStatus) -> None:
-    if entry["status"] != status:
+def _expect_status(tx: Transaction, entry: dict[str, Any], *allowed: RequestStatus) -> None:
+    if entry["status"] not in allowed:
         raise Conflict(
             "exchange.step_invalid",
-            f"request {_name(tx)} is {entry['status']}; {tx.kind} is for one that is {status}",
+            f"request {_name(tx)} is {entry['status']}; {tx.kind} is for one that is {' or '.join(allowed)}",
+        )
+
+
+def _expect_answer(tx: Transaction, entry: dict[str, Any], *, what: str) -> None:
+    if tx.body.answer_digest != entry["answer_digest"]:
+        raise InvalidInput(
+            "exchange.answer_digest_wrong",
+            f"answer {tx.body.answer_digest.hex()[:16]} is {what}, {entry['answer_digest'].hex()[:16]} delivered",
         )
 
 
@@ -205,5 +230,6 @@ KINDS: tuple[Kind, ...] = (
         apply=_apply_acknowledge,
     ),
     Kind(name=REFUSE, room="exchange", version=1, body=AccessRefuseBody, check=_check_refuse, apply=_apply_refuse),
+    Kind(name=DESTROY, room="exchange", version=1, body=AccessDestroyBody, check=_check_destroy, apply=_apply_destroy),
 )
-"""access.request, access.deliver, access.acknowledge, access.refuse."""
+"""access.request, access.deliver, access.acknowledge, access.refuse, access.destroy."""

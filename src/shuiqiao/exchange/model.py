@@ -50,6 +50,7 @@ class RequestStatus(StrEnum):
     DELIVERED = "delivered"
     REFUSED = "refused"
     ACKNOWLEDGED = "acknowledged"
+    DESTROYED = "destroyed"
 
 
 class AnswerStatus(StrEnum):

@@ -63,6 +63,8 @@ if TYPE_CHECKING:
     from shuiqiao.standards.model import Catalogue
     from shuiqiao.vault.model import LeafLookup
 
+_CLOSED = (RequestStatus.REFUSED, RequestStatus.DESTROYED)
+_TAKEN_IN = (RequestStatus.ACKNOWLEDGED, RequestStatus.DESTROYED)
 _SALT_BYTES = 32
 _READ_ATTEMPTS = 3
 _UNSETTLED_RETRY_S = 60.0
@@ -129,7 +131,7 @@ class Provider:
         entry = self._paired_entry(message, raw)
         self._expect_open_gates()
         kept = self._store.asked(message.name)
-        if kept is not None and kept.answer is not None and entry["status"] != RequestStatus.REFUSED:
+        if kept is not None and kept.answer is not None and entry["status"] not in _CLOSED:
             return self._send_kept(message, kept, entry)
         if entry["status"] != RequestStatus.REQUESTED:
             raise Conflict(
@@ -172,12 +174,12 @@ class Provider:
         return delivered_changes(self._store, status_of=leaf_lookup(self._submitter.state(), self._submitter.member))
 
     def release_acknowledged(self) -> int:
-        """Destroy kept answers that their banks acknowledged; return how many."""
+        """Destroy kept answers that their banks acknowledged, or destroyed already; return how many."""
         state = self._submitter.state()
         done = [
             request
             for request in self._store.kept_answers()
-            if (state.get(request_key(request)) or {}).get("status") == RequestStatus.ACKNOWLEDGED
+            if (state.get(request_key(request)) or {}).get("status") in _TAKEN_IN
         ]
         for request in done:
             self._store.drop_answer(request)

@@ -26,7 +26,14 @@ from shuiqiao.base.errors import Denied, IntegrityError, InvalidInput, ShuiqiaoE
 from shuiqiao.base.ids import MemberId, new_id, owned_id
 from shuiqiao.exchange.ceilings import data_life_days, verify_covered, verify_request_within_ceiling
 from shuiqiao.exchange.changes import ChangedRecord, changed_records
-from shuiqiao.exchange.contract import ACKNOWLEDGE, REQUEST, AccessAcknowledgeBody, AccessRequestBody
+from shuiqiao.exchange.contract import (
+    ACKNOWLEDGE,
+    DESTROY,
+    REQUEST,
+    AccessAcknowledgeBody,
+    AccessDestroyBody,
+    AccessRequestBody,
+)
 from shuiqiao.exchange.manifest import decode_manifest, verify_manifest_fits
 from shuiqiao.exchange.messages import decode_request, encode_request, open_answer, read_request
 from shuiqiao.exchange.model import AnswerContent, DataRequest, RequestMessage, RequestStatus, request_key
@@ -44,12 +51,19 @@ if TYPE_CHECKING:
     from shuiqiao.crypto.model import CipherSuite, SealingKey, SigningKey
     from shuiqiao.exchange.model import AnswerManifest
     from shuiqiao.exchange.modes.port import AnswerMode
-    from shuiqiao.exchange.store import ErasureRow, RecipientStore, RequestRow
+    from shuiqiao.exchange.store import DueAnswers, ErasureRow, RecipientStore, RequestRow
     from shuiqiao.ledger.model import Committed, StateView
     from shuiqiao.ledger.transactions.submitter import LedgerSubmitter
     from shuiqiao.standards.model import Catalogue
 
 _SALT_BYTES = 32
+_RECEIVED = (RequestStatus.DELIVERED, RequestStatus.ACKNOWLEDGED, RequestStatus.DESTROYED)
+
+MAX_RECORDED_AT_ONCE = 1_000
+"""Erasures that are put on the ledger before it is looked whether there are more."""
+
+USUAL_PERCENT, USUAL_ANSWERS = 5, 20
+"""More than 5 % of what is kept, and more than 20 answers, is destroyed at once only if a person confirms it."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -222,9 +236,42 @@ class Recipient:
     def erase_expired(self) -> list[ErasureRow]:
         """Destroy every answer whose data life has ended for sure; the local log keeps that it was there.
 
-        [EXCHANGE-15], [LEDGER-TIME-3]: a clock that nobody confirmed and that is far ahead destroys nothing.
+        [EXCHANGE-15], [LEDGER-TIME-3]: a clock that nobody confirmed and that is far ahead destroys nothing. Where
+        unusually much would go, nothing does before a person confirmed it [EXCHANGE-24].
         """
-        return self._store.erase_due(now_ms=self._submitter.certain_ms())
+        now_ms = self._submitter.certain_ms()
+        return [] if is_unusual(self._store.count_due(now_ms=now_ms)) else self._store.erase_due(now_ms=now_ms)
+
+    def due_answers(self) -> DueAnswers:
+        """Count the answers whose data life has ended by the time of the newest block [EXCHANGE-24]."""
+        return self._store.count_due(now_ms=self._submitter.block_ms())
+
+    def destroy_due(self, *, until_ms: int) -> list[ErasureRow]:
+        """Destroy the answers whose data life ended by a moment that a block has reached [EXCHANGE-24].
+
+        until_ms: of ``due_answers``; a later one than the newest block's counts as that.
+        """
+        return self._store.erase_due(now_ms=min(until_ms, self._submitter.block_ms()))
+
+    def record_erasures(self) -> int:
+        """Say on the ledger what was destroyed and is not known to stand there; return how much that was now.
+
+        [EXCHANGE-23]. After a crash in between it goes on with the next one. Raises what the ledger refuses with.
+        """
+        unrecorded = self._store.unrecorded_erasures(at_most=MAX_RECORDED_AT_ONCE)
+        for erasure in unrecorded:
+            entry = self._submitter.state().get(request_key(owned_id(self._submitter.member, erasure.request)))
+            if entry is None or entry["status"] not in _RECEIVED:
+                raise IntegrityError(
+                    "exchange.erasure_unpaired",
+                    f"request {erasure.request.hex()} was answered and its answer destroyed here; on the ledger it is "
+                    f"{'absent' if entry is None else entry['status']}",
+                )
+            if entry["status"] != RequestStatus.DESTROYED:
+                body = AccessDestroyBody(request=erasure.request, answer_digest=entry["answer_digest"])
+                self._submitter.submit(DESTROY, body)
+            self._store.mark_recorded(erasure.request, now_ms=self._submitter.now_ms())
+        return len(unrecorded)
 
     @property
     def _network(self) -> bytes:
@@ -410,6 +457,11 @@ class Recipient:
                 erase_after_ms=erase_after_ms,
             )
         )
+
+
+def is_unusual(due: DueAnswers) -> bool:
+    """Tell whether so much is due at once that a wrong time is more likely than its end [EXCHANGE-24]."""
+    return due.due > USUAL_ANSWERS and due.due * 100 > due.kept * USUAL_PERCENT
 
 
 def received_changes(

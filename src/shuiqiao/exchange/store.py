@@ -122,6 +122,7 @@ _erasure = Table(
     Column("received_ms", BigInteger, nullable=False),
     Column("erased_ms", BigInteger, nullable=False),
     Column("bytes", BigInteger, nullable=False),
+    Column("recorded_ms", BigInteger),
 )
 
 # Statements are built once: SQLAlchemy then finds each one's compiled text without walking it again.
@@ -194,6 +195,17 @@ _REMOVE_DUE = (
         ),
     )
 )
+_COUNT_DUE = select(func.count()).select_from(_received).where(_IS_DUE)
+_COUNT_KEPT = select(func.count()).select_from(_received)
+_UNRECORDED = (
+    select(_erasure)
+    .where(_erasure.c.recorded_ms.is_(None))
+    .order_by(_erasure.c.erased_ms, _erasure.c.request)
+    .limit(bindparam("at_most"))
+)
+_MARK_RECORDED = (
+    update(_erasure).where(_erasure.c.request == bindparam("of_request")).values(recorded_ms=bindparam("now_ms"))
+)
 _ERASED_ID = select(_erasure.c.request).where(_erasure.c.request == bindparam("of_request"))
 _ERASURES = select(_erasure).order_by(_erasure.c.erased_ms, _erasure.c.request)
 _ADD_ERASURE = insert(_erasure)
@@ -260,6 +272,17 @@ class ErasureRow:
     erased_ms: int
     bytes: int
     """How many bytes of records were destroyed."""
+    recorded_ms: int | None = None
+    """When the ledger was known to say so, None before."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class DueAnswers:
+    """How many kept answers have come to the end of their data life by a moment, and how many are kept in all."""
+
+    until_ms: int
+    due: int
+    kept: int
 
 
 class ProviderStore:
@@ -461,6 +484,23 @@ class RecipientStore:
             for erasure in erased:
                 connection.execute(_ADD_ERASURE, asdict(erasure))
             return erased
+
+    def count_due(self, *, now_ms: int) -> DueAnswers:
+        """Count what ``erase_due`` would destroy."""
+        with self._engine.connect() as connection:
+            due = connection.scalar(_COUNT_DUE, {"now_ms": now_ms}) or 0
+            kept = connection.scalar(_COUNT_KEPT) if due else 0
+        return DueAnswers(until_ms=now_ms, due=due, kept=kept or 0)
+
+    def unrecorded_erasures(self, *, at_most: int) -> list[ErasureRow]:
+        """Return erasures that the ledger is not known to have, oldest first."""
+        with self._engine.connect() as connection:
+            return [ErasureRow(**row) for row in connection.execute(_UNRECORDED, {"at_most": at_most}).mappings()]
+
+    def mark_recorded(self, request: bytes, *, now_ms: int) -> None:
+        """Note that the ledger has the entry of an erasure."""
+        with self._engine.begin() as connection:
+            connection.execute(_MARK_RECORDED, {"of_request": request, "now_ms": now_ms})
 
     def is_erased(self, request: bytes) -> bool:
         """Return whether the answer to a request was destroyed."""

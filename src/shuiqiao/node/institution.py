@@ -140,6 +140,7 @@ class Institution:
         self._http_writer: HttpLedger | None = None
         self._resending: Resending | None = None
         self.database: Engine = open_database(database_of(home), data_key=data_key, progress=progress)
+        self.data_key = data_key
         self.cipher = data_key.cipher(self.database)
         """Encrypts the columns of the database that hold personal or tax data."""
         try:
@@ -147,7 +148,8 @@ class Institution:
         except BaseException:
             self.database.dispose()
             raise
-        self._publisher = open_publisher(home, settings=settings, engine=self.engine)
+        self.publisher = open_publisher(home, settings=settings, engine=self.engine)
+        """Publishes the log as static files, where the settings name a folder for them."""
         self.outbox = Outbox(
             self.engine,
             store=OutboxStore(self.database),
@@ -234,7 +236,7 @@ class Institution:
     def _end_data_lives(self) -> None:
         """Destroy what a bank received and may keep no longer, whatever it is opened for [EXCHANGE-15]."""
         if self.settings.role is Role.BANK:
-            RecipientStore(self.database, cipher=self.cipher).erase_due(now_ms=self.outbox.certain_ms())
+            self.recipient.erase_expired()
 
     def __enter__(self) -> Self:
         return self
@@ -246,8 +248,8 @@ class Institution:
         """Finish, and release files and threads."""
         self._end_peers()
         self.outbox.flush()
-        if self._publisher is not None:
-            self._publisher.close()
+        if self.publisher is not None:
+            self.publisher.close()
         if "vault" in self.__dict__:
             self.vault.close()
         if self.witness is not None:

@@ -18,12 +18,19 @@ from shuiqiao.base.errors import Conflict, Denied, Unavailable
 from shuiqiao.base.files import open_descriptor
 from shuiqiao.node.home.keys import PASSPHRASE_FILE
 from shuiqiao.node.institution import Institution
+from shuiqiao.node.jobs.duties import job_kinds
+from shuiqiao.node.jobs.runner import JobRunner
+from shuiqiao.node.jobs.service import JobService
+from shuiqiao.node.jobs.store import JobStore
 
 if TYPE_CHECKING:
     from shuiqiao.node.home.settings import Home
     from shuiqiao.node.institution import Dependencies
 
 _MAX_PID_BYTES: Final = 20
+
+STOPPING_JOBS_S: Final = 10.0
+"""How long the server waits for its jobs to end where it stops; what does not is begun anew by the next one."""
 
 
 class ServerLock:
@@ -102,6 +109,11 @@ class RunningInstitution:
         """Use ``open``. stack: what is closed with it."""
         self.institution = institution
         self._stack = stack
+        around, kinds = institution.dependencies, job_kinds(institution)
+        store = JobStore(institution.database, cipher=institution.cipher)
+        self.jobs = JobService(store, kinds=kinds, clock=around.clock, entropy=around.entropy)
+        """Asks for jobs, shows, cancels and confirms them."""
+        self.runner = JobRunner(store, service=self.jobs, kinds=kinds, clock=around.clock, entropy=around.entropy)
 
     @classmethod
     def open(cls, home: Home, *, dependencies: Dependencies | None = None, passphrase: bytes | None = None) -> Self:
@@ -123,7 +135,12 @@ class RunningInstitution:
             institution = Institution.open(home, dependencies=dependencies, passphrase=passphrase)
             stack.callback(institution.close)
             institution.deliveries.start()
-            return cls(institution, stack=stack.pop_all())
+            running = cls(institution, stack=stack)
+            running.runner.start()
+            # The jobs end before what they work on is closed.
+            stack.callback(running.runner.close, timeout_s=STOPPING_JOBS_S)
+            running._stack = stack.pop_all()
+            return running
 
     def __enter__(self) -> Self:
         return self

@@ -11,7 +11,7 @@ from sqlalchemy import text
 
 from consent_world import a_cipher
 from shuiqiao.base.clock import MS_PER_DAY, MS_PER_HOUR, ManualClock
-from shuiqiao.base.errors import Denied
+from shuiqiao.base.errors import Conflict, Denied
 from shuiqiao.base.ids import MemberId, owned_id
 from shuiqiao.exchange.store import ReceivedRow, RecipientStore
 from shuiqiao.node.home.database import open_database
@@ -262,3 +262,77 @@ def test_an_answer_is_kept_once_whichever_process_takes_it_in(node_database):
     kept = store.received(bytes(16))
     store.save_received(replace(kept, erase_after_ms=3))
     assert store.received(bytes(16)) == kept
+
+
+def test_the_ledger_is_told_what_was_destroyed_and_the_answer_leaves_no_more(world, bank):
+    """[EXCHANGE-23], and [EXCHANGE-18]: the provider's copy goes as well."""
+    sent = world.asked(world.granted(data_life_days=1))
+    answer = world.provider.answer(sent.message)
+    bank.receive(sent.request, answer)
+    world.clock.advance(MS_PER_DAY)
+    bank.erase_expired()
+    assert world.entry(sent.request)["status"] == "acknowledged"
+    assert bank.record_erasures() >= 1
+    assert world.entry(sent.request)["status"] == "destroyed"
+    assert bank.record_erasures() == 0
+    with pytest.raises(Conflict, match=r"^exchange\.request_closed"):
+        world.provider.answer(sent.message)
+    assert world.provider_store.asked(owned_id(BANK_A, sent.request)).answer is None
+
+
+def test_what_the_ledger_has_already_is_not_told_twice(world, bank):
+    """[EXCHANGE-23]: a crash came between the entry and its note."""
+    request, _ = received(world, data_life_days=1)
+    world.clock.advance(MS_PER_DAY)
+    bank.erase_expired()
+    bank.record_erasures()
+    with world.databases[BANK_A].begin() as connection:
+        connection.execute(text("UPDATE exchange_erasure SET recorded_ms = NULL WHERE request = :it"), {"it": request})
+    before = world.ledger.last_block()
+    assert bank.record_erasures() == 1
+    assert world.ledger.last_block() == before
+
+
+def keep_many(world, count, *, erase_after_ms):
+    store = world.recipient_stores[BANK_A]
+    for _ in range(count):
+        store.save_received(
+            ReceivedRow(
+                request=world.entropy(16),
+                consent=owned_id(BUREAU, bytes(16)),
+                taxpayer="E1",
+                manifest=b"",
+                disclosure=b"",
+                received_ms=1,
+                erase_after_ms=erase_after_ms,
+            )
+        )
+
+
+def test_unusually_much_is_not_destroyed_by_the_way(world, bank):
+    """[EXCHANGE-24]: twenty are, and more where that is at most 5 % of what is kept."""
+    world.clock.advance(400 * MS_PER_DAY)
+    world.granted()
+    bank.erase_expired()
+    now_ms = world.clock.now_ms()
+    keep_many(world, 20, erase_after_ms=now_ms)
+    assert len(bank.erase_expired()) == 20
+    keep_many(world, 21, erase_after_ms=now_ms)
+    assert bank.erase_expired() == []
+    keep_many(world, 20 * 21 - 21 - 1, erase_after_ms=now_ms + MS_PER_DAY)
+    assert bank.erase_expired() == []
+    keep_many(world, 1, erase_after_ms=now_ms + MS_PER_DAY)
+    assert len(bank.erase_expired()) == 21
+
+
+def test_the_duty_goes_by_the_time_of_the_newest_block(world, bank):
+    """[EXCHANGE-24]: a clock that is ahead, and confirmed, makes nothing due."""
+    world.granted()
+    block_ms = world.ledger.last_block()[1]
+    keep_many(world, 1, erase_after_ms=block_ms + 1)
+    world.clock.advance(300 * MS_PER_DAY)
+    before = bank.due_answers()
+    assert (before.until_ms, before.due) == (block_ms, before.due)
+    assert bank.destroy_due(until_ms=world.clock.now_ms()) == []
+    world.granted(world.enterprise(2))
+    assert bank.due_answers().due == before.due + 1

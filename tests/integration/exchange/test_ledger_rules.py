@@ -9,10 +9,12 @@ from shuiqiao.consent.model import FieldCode, Mode, Purpose
 from shuiqiao.exchange.contract import (
     ACKNOWLEDGE,
     DELIVER,
+    DESTROY,
     REFUSE,
     REQUEST,
     AccessAcknowledgeBody,
     AccessDeliverBody,
+    AccessDestroyBody,
     AccessRefuseBody,
     AccessRequestBody,
 )
@@ -42,6 +44,10 @@ def deliver(world, request_id, *, author=BUREAU):
 def acknowledge(world, request_id, *, author=BANK_A, digest=DIGEST):
     body = AccessAcknowledgeBody(request=request_id, answer_digest=digest)
     return world.submitters[author].submit(ACKNOWLEDGE, body)
+
+
+def destroy(world, request_id, *, author=BANK_A, digest=DIGEST):
+    return world.submitters[author].submit(DESTROY, AccessDestroyBody(request=request_id, answer_digest=digest))
 
 
 def refuse(world, request_id, *, author=BUREAU, code=FieldCode.FAILED):
@@ -110,6 +116,25 @@ def test_an_acknowledgement_names_the_delivered_ciphertext(world):
     deliver(world, made)
     with pytest.raises(InvalidInput, match=r"^exchange\.answer_digest_wrong"):
         acknowledge(world, made, digest=bytes(32))
+
+
+def test_the_bank_that_asked_says_once_what_it_destroyed(world):
+    """[EXCHANGE-23]: of what it received, acknowledged or not, and of nothing else; nothing follows it."""
+    consent = world.granted()
+    open_still, refused, taken_in, delivered = (request(world, consent) for _ in range(4))
+    refuse(world, refused)
+    for made in (taken_in, delivered):
+        deliver(world, made)
+    acknowledge(world, taken_in)
+    for made in (open_still, refused):
+        assert code_of(lambda made=made: destroy(world, made)) == "exchange.step_invalid"
+    for made in (taken_in, delivered):
+        assert code_of(lambda made=made: destroy(world, made, author=BANK_B)) == "exchange.request_unknown"
+        assert code_of(lambda made=made: destroy(world, made, digest=bytes(32))) == "exchange.answer_digest_wrong"
+        destroy(world, made)
+        assert world.entry(made)["status"] == "destroyed"
+        for act in (destroy, acknowledge, deliver, refuse):
+            assert code_of(lambda act=act, made=made: act(world, made)) == "exchange.step_invalid"
 
 
 def test_every_step_is_taken_once_and_in_order(world):

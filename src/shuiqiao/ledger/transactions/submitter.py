@@ -216,6 +216,10 @@ class LedgerSubmitter:
         """Return the later of the institution's time and the newest block's: by it a right to read ends."""
         return latest_ms(now_ms=self.now_ms(), block_ms=self._engine.last_block()[1])
 
+    def block_ms(self) -> int:
+        """Return the time of the newest block here, which no clock of this machine moves."""
+        return self._engine.last_block()[1]
+
     def certain_ms(self) -> int:
         """Return the moment that has come for sure, by which is done what cannot be undone [LEDGER-TIME-3]."""
         block_ms = self._engine.last_block()[1]

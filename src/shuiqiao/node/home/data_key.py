@@ -66,7 +66,8 @@ class DataKey:
         """passphrase: asked for when the key is opened. reads_only: no key is made and nothing is written."""
         self._home = home
         self._suite = suite
-        self._passphrase = passphrase
+        self.passphrase = passphrase
+        """Returns the passphrase of this home's keys."""
         self._entropy = entropy
         self._reads_only = reads_only
 
@@ -116,7 +117,7 @@ class DataKey:
                 "node.data_key_missing",
                 f"{path} is not there, and the database of this home is encrypted under the key in it",
             )
-        return load_seed(path, purpose=_PURPOSE, passphrase=self._passphrase())[0]
+        return load_seed(path, purpose=_PURPOSE, passphrase=self.passphrase())[0]
 
     def _require_same(self, named: bytes | None, found: bytes) -> None:
         if named != found:
@@ -137,7 +138,7 @@ class DataKey:
                 seed=self._entropy(SEED_BYTES),
                 suite=self._suite,
                 purpose=_PURPOSE,
-                passphrase=self._passphrase(),
+                passphrase=self.passphrase(),
                 entropy=self._entropy,
                 cost=load_cost(keys / SIGNING_FILE),
             )

@@ -63,6 +63,13 @@ class NodeSettings(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_o
     says it, or in its place. Only addresses named here may be private; the one of the writer makes a follower's home
     open over HTTP."""
 
+    backup_folder: Annotated[str, msgspec.Meta(max_length=4096)] = ""
+    """Folder into which the server backs this home up, from the home if it is relative; empty: it does not."""
+    backup_interval_h: Annotated[int, msgspec.Meta(ge=1, le=8_760)] = 24
+    """How long after a backup the next one is taken, in hours."""
+    backups_kept: Annotated[int, msgspec.Meta(ge=1, le=1_000)] = 7
+    """How many of its own backups the server keeps in that folder; older ones are removed."""
+
     listen: Annotated[str, msgspec.Meta(max_length=300)] = DEFAULT_LISTEN
     """Where the server listens for callers with a token, as host:port; [::1]:8600 for IPv6."""
     peer_listen: Annotated[str, msgspec.Meta(max_length=300)] = ""
@@ -151,6 +158,7 @@ def encode_settings(settings: NodeSettings) -> str:
         and (settings.admitted or name != "admitted")
         and (settings.tiles_folder or not name.startswith("tiles_"))
         and (settings.peers or name != "peers")
+        and (settings.backup_folder or not name.startswith("backup"))
         and (name not in _OF_A_SERVER or getattr(settings, name) != _OF_A_SERVER[name])
     ]
     lines = [f"{name} = {_toml(getattr(settings, name))}" for name in names]

@@ -147,6 +147,7 @@ class TilePublisher:
         self._interval_s = interval_s
         self._told = ""
         self._closing = threading.Event()
+        self._publishing = threading.Lock()
         self._thread = threading.Thread(target=self._run, name="tile-publisher", daemon=True)
         self._thread.start()
 
@@ -154,16 +155,26 @@ class TilePublisher:
         while not self._closing.wait(self._interval_s):
             self._publish()
 
+    def publish(self) -> int | None:
+        """Publish what is new, and return how many leaves are public; None before the first checkpoint that counts.
+
+        Raises what ``TileWriter`` raises; OSError of the disk.
+        """
+        with self._publishing:
+            source = self._engine.public_log()
+            if source is None:
+                return None
+            make_shared_folder(self._folder)
+            writer = TileWriter(self._folder, hash_name=self._hash_name)
+            before = writer.published()
+            if before is None or before.note != source.checkpoint.note:
+                writer.publish(source.checkpoint, reader=source.reader, leaves=source.leaves)
+            return source.checkpoint.size
+
     def _publish(self) -> None:
         trouble = ""
         try:
-            source = self._engine.public_log()
-            if source is not None:
-                make_shared_folder(self._folder)
-                writer = TileWriter(self._folder, hash_name=self._hash_name)
-                before = writer.published()
-                if before is None or before.note != source.checkpoint.note:
-                    writer.publish(source.checkpoint, reader=source.reader, leaves=source.leaves)
+            self.publish()
         except (ShuiqiaoError, OSError) as error:
             trouble = f"the log was not published to {self._folder}: {error}"
         if trouble != self._told and trouble:

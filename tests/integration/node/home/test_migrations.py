@@ -19,7 +19,7 @@ import shuiqiao
 from older_database import database_at
 from shuiqiao.base.errors import IntegrityError, InvalidInput, Unavailable
 from shuiqiao.node.home.database import open_database, open_database_to_read
-from shuiqiao.node.home.migrations import NEWEST
+from shuiqiao.node.home.migrations import NEWEST, NEWEST_STEP
 
 SOURCE = Path(shuiqiao.__file__).parent
 TAXPAYER = "91440300MA5EXAMPL1"
@@ -54,6 +54,7 @@ def test_the_steps_are_one_line_and_the_last_one_is_the_newest():
     steps = [*scripts.walk_revisions()][::-1]
     assert [step.revision for step in steps] == [f"{number:04}" for number in range(1, len(steps) + 1)]
     assert [Path(step.path).name[:5] for step in steps] == [f"r{step.revision}" for step in steps]
+    assert Path(steps[-1].path).stem == NEWEST_STEP
 
 
 def test_a_database_that_an_earlier_release_made_is_recognised(url):

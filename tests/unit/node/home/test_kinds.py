@@ -31,6 +31,7 @@ KINDS = {
     "access.deliver": "exchange",
     "access.acknowledge": "exchange",
     "access.refuse": "exchange",
+    "access.destroy": "exchange",
     "application.submit": "lending",
     "decision.record": "lending",
 }

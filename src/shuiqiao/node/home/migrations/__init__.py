@@ -8,7 +8,10 @@ from __future__ import annotations
 
 from typing import Final
 
-NEWEST: Final = "0005"
+NEWEST_STEP: Final = "r0006_jobs"
+"""The last file in ``versions``; by its name, so that two steps that were written at once cannot both be the next."""
+
+NEWEST: Final = NEWEST_STEP[1:5]
 """The revision that this program works with: the last file in ``versions``. Kept here, so that a database that is there
 already is opened without alembic."""
 

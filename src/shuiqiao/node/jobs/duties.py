@@ -1,0 +1,181 @@
+"""What the jobs of an institution do, by the role it has: the ingest that is asked for, and the duties that come round.
+
+| kind | who | does |
+|---|---|---|
+| ``vault.ingest`` | bureau, when asked | takes record files in, with progress |
+| ``exchange.destroy`` | bank | destroys what came to the end of its data life, and tells the ledger [EXCHANGE-23] |
+| ``exchange.release`` | bureau | destroys kept answers that their banks took in |
+| ``consent.expiry`` | bureau, bank | names the consents that end within a week |
+| ``log.publish`` | whoever publishes tiles | publishes newest checkpoint and tiles |
+| ``home.backup`` | whoever set a folder | takes a backup, and keeps the newest few |
+
+A duty that destroys goes by the time of the newest block, and stops to be confirmed where unusually much is due at once
+[EXCHANGE-24]. Each act is the use case of its room; here is only when it is done, and what is told of it.
+"""
+
+from __future__ import annotations
+
+import re
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any, Final
+
+import msgspec
+
+from shuiqiao.base.clock import MS_PER_DAY, MS_PER_HOUR, MS_PER_SECOND, iso_from_ms
+from shuiqiao.base.encoding import typed
+from shuiqiao.base.errors import InvalidInput
+from shuiqiao.consent.service import ending_consents
+from shuiqiao.consent.store import ConsentStore
+from shuiqiao.exchange.recipient import MAX_RECORDED_AT_ONCE, is_unusual
+from shuiqiao.members.model import Role
+from shuiqiao.node.backup.creating import create_backup
+from shuiqiao.node.home.settings import database_of
+from shuiqiao.node.jobs.model import ConfirmationWanted, JobKind
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+    from shuiqiao.node.institution import Institution
+    from shuiqiao.node.jobs.model import RunningJob
+
+DESTROY: Final = "exchange.destroy"
+INGEST: Final = "vault.ingest"
+
+_OFTEN_MS: Final = 10 * 60 * MS_PER_SECOND
+NOTICE_MS: Final = 7 * MS_PER_DAY
+"""How long before its end a consent is named."""
+
+MAX_NAMED: Final = 100
+"""Consents that one notice names; it counts them all."""
+
+
+class IngestParameters(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
+    """What an ingest is asked with: files on this machine, by their absolute paths, and the record type of all."""
+
+    files: Annotated[tuple[Annotated[str, msgspec.Meta(max_length=4096)], ...], msgspec.Meta(min_length=1)]
+    record_type: Annotated[str, msgspec.Meta(max_length=64)] | None = None
+
+
+def job_kinds(institution: Institution) -> dict[str, JobKind]:
+    """Return what an institution's jobs do, by name."""
+    duties, settings, role = Duties(institution), institution.settings, institution.settings.role
+    kinds: list[JobKind] = []
+    if role is Role.TAX_BUREAU:
+        kinds.append(JobKind(name=INGEST, act=duties.ingest))
+        kinds.append(JobKind(name="exchange.release", act=duties.release, every_ms=_OFTEN_MS))
+    if role is Role.BANK:
+        kinds.append(JobKind(name=DESTROY, act=duties.destroy, every_ms=_OFTEN_MS))
+    if role in {Role.TAX_BUREAU, Role.BANK}:
+        kinds.append(JobKind(name="consent.expiry", act=duties.name_ending_consents, every_ms=MS_PER_DAY))
+    if institution.publisher is not None:
+        every_ms = settings.tiles_interval_s * MS_PER_SECOND
+        kinds.append(JobKind(name="log.publish", act=duties.publish, every_ms=every_ms))
+    if settings.backup_folder:
+        every_ms = settings.backup_interval_h * MS_PER_HOUR
+        kinds.append(JobKind(name="home.backup", act=duties.back_up, every_ms=every_ms))
+    return {kind.name: kind for kind in kinds}
+
+
+@dataclass(frozen=True, slots=True)
+class Duties:
+    """The acts of one institution's jobs; each returns what is told of it."""
+
+    institution: Institution
+
+    def ingest(self, running: RunningJob) -> Mapping[str, Any]:
+        """Take files in. Raises InvalidInput ``jobs.parameters_invalid``, and what ``Vault.ingest`` raises."""
+        institution = self.institution
+        try:
+            wanted = typed(dict(running.job.parameters), IngestParameters)
+        except msgspec.ValidationError as error:
+            raise InvalidInput("jobs.parameters_invalid", f"an ingest cannot be asked so: {error}") from error
+        known = None if wanted.record_type is None else institution.catalogue.get(wanted.record_type)
+        report = institution.vault.ingest(
+            [Path(file) for file in wanted.files],
+            anchor=institution.outbox,
+            record_type=known,
+            progress=running.progress,
+        )
+        return {
+            "records_read": report.records_read,
+            "records_ingested": report.records_ingested,
+            "records_superseding": report.records_superseding,
+            "records_quarantined": report.records_quarantined,
+            "duplicates_reported": report.duplicates_reported,
+            "anchors": report.anchors,
+            "report": str(report.report),
+        }
+
+    def destroy(self, running: RunningJob) -> Mapping[str, Any]:
+        """Destroy what is due by block time; raises ConfirmationWanted where that is unusually much [EXCHANGE-24]."""
+        recipient, confirmed = self.institution.recipient, running.job.confirmed
+        recorded = self._record(running)
+        due = recipient.due_answers()
+        until_ms = due.until_ms
+        if is_unusual(due):
+            if confirmed is None:
+                raise ConfirmationWanted(
+                    f"{due.due} of the {due.kept} answers that are kept came to the end of their data life by "
+                    f"{iso_from_ms(until_ms)}, the time of the newest block; that is more than usual, and destroying "
+                    "cannot be undone",
+                    offer={"until_ms": until_ms, "due": due.due, "kept": due.kept},
+                )
+            until_ms = int(confirmed["until_ms"])
+        running.progress("destroy at the end of data life 到期销毁", 0, due.due)
+        destroyed = len(recipient.destroy_due(until_ms=until_ms))
+        return {"destroyed": destroyed, "recorded": recorded + self._record(running), "until_ms": until_ms}
+
+    def _record(self, running: RunningJob) -> int:
+        recorded = 0
+        while True:
+            running.progress("record what was destroyed 记录销毁", recorded, None)
+            some = self.institution.recipient.record_erasures()
+            recorded += some
+            if some < MAX_RECORDED_AT_ONCE:
+                return recorded
+
+    def release(self, _running: RunningJob) -> Mapping[str, Any]:
+        """Destroy kept answers that their banks took in."""
+        return {"released": self.institution.provider.release_acknowledged()}
+
+    def name_ending_consents(self, _running: RunningJob) -> Mapping[str, Any]:
+        """Name the consents that end soon, the first to end first."""
+        institution = self.institution
+        ending = ending_consents(
+            ConsentStore(institution.database, cipher=institution.cipher),
+            state=institution.outbox.state(),
+            now_ms=institution.outbox.latest_ms(),
+            within_ms=NOTICE_MS,
+        )
+        named = [{"consent": consent, "valid_to_ms": end_ms} for end_ms, consent in ending[:MAX_NAMED]]
+        return {"ending": len(ending), "consents": named}
+
+    def publish(self, _running: RunningJob) -> Mapping[str, Any]:
+        """Publish the newest checkpoint that counts, and its tiles."""
+        publisher = self.institution.publisher
+        return {"size": None if publisher is None else publisher.publish()}
+
+    def back_up(self, running: RunningJob) -> Mapping[str, Any]:
+        """Take a backup into the folder of the settings; the oldest ones beyond the number to keep are removed."""
+        institution, settings = self.institution, self.institution.settings
+        folder = institution.home.folder / settings.backup_folder
+        folder.mkdir(mode=0o700, parents=True, exist_ok=True)
+        clock = institution.dependencies.clock
+        stamp = datetime.fromtimestamp(clock.now_ms() / MS_PER_SECOND, tz=UTC).strftime("%Y%m%dT%H%M%SZ")
+        target = folder / f"{settings.member}-{stamp}.tar"
+        manifest = create_backup(
+            institution.home,
+            target,
+            passphrase=institution.data_key.passphrase(),
+            clock=clock,
+            # A database elsewhere is backed up by its own means.
+            without_database=isinstance(database_of(institution.home), str),
+            progress=running.progress,
+        )
+        own = re.compile(rf"{re.escape(settings.member)}-[0-9]{{8}}T[0-9]{{6}}Z\.tar")
+        kept = sorted(path for path in folder.iterdir() if own.fullmatch(path.name))
+        for old in kept[: -settings.backups_kept]:
+            old.unlink()
+        return {"file": str(target), "height": manifest.ledger.height, "database": manifest.database}
