@@ -76,5 +76,7 @@ def test_a_worker_that_is_killed_while_it_writes_its_result_is_told(tmp_path):
         (worker,) = worker_pids("run_worker")
         wait_until(worker, "S")
         os.kill(worker, signal.SIGKILL)
+        # A worker that is not yet scheduled to die could still finish its write into the room that reading makes.
+        wait_until(worker, "Z")
         with pytest.raises(Unavailable, match=r"vault\.worker_lost.*exit code -9"):
             next(prepared)
