@@ -17,7 +17,7 @@ from shuiqiao.base.errors import Unavailable
 from shuiqiao.base.ids import OwnedId, Uscc, system_entropy
 from shuiqiao.consent.enterprise import ConsentTerms, Enterprise, EnterpriseKeys
 from shuiqiao.consent.model import Frequency, FrequencyUnit, IdentityCheck, Mode, Purpose
-from shuiqiao.credit.development import DevelopedModel
+from shuiqiao.credit.development import ScoringModel
 from shuiqiao.credit.limit import Limit
 from shuiqiao.credit.model import Score
 from shuiqiao.credit.pricing import ChurnCurve, Price
@@ -316,7 +316,7 @@ class ConsortiumWorld:
         curve = ChurnCurve(rates=(Decimal("0.03"), Decimal("0.15")), churn=(Decimal(0), Decimal("0.5")))
         return Assessor(
             INVOICE_LOAN,
-            model=DevelopedModel(card=card, validation=None, candidates=1, unseeing={}),  # type: ignore[arg-type]
+            model=ScoringModel(card=card, unseeing={}),
             churn=dict.fromkeys("ABC", curve),
             as_of=PERIOD[1],
             digest=self.suite.digest,

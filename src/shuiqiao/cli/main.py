@@ -20,6 +20,7 @@ from shuiqiao.cli.demo import demo
 from shuiqiao.cli.doctor import doctor
 from shuiqiao.cli.institution import audit, ingest, init, keys_app
 from shuiqiao.cli.jobs import jobs_app
+from shuiqiao.cli.lending import applications_app, apply, consent_app, decide, models_app, products_app, request
 from shuiqiao.cli.members import members_app
 from shuiqiao.cli.network import network_app
 from shuiqiao.cli.output import Language, choose_language, say
@@ -36,7 +37,7 @@ app = typer.Typer(
     rich_markup_mode=None,
     pretty_exceptions_enable=False,
 )
-for command in (demo, init, serve, ingest, verify, receipt, log, audit, doctor):
+for command in (demo, init, serve, ingest, verify, receipt, log, audit, doctor, apply, request, decide):
     app.command()(command)
 for name, group in {
     "bench": bench_app,
@@ -44,6 +45,10 @@ for name, group in {
     "network": network_app,
     "backup": backup_app,
     "members": members_app,
+    "applications": applications_app,
+    "models": models_app,
+    "products": products_app,
+    "consent": consent_app,
     "tiles": tiles_app,
     "pending": pending_app,
     "jobs": jobs_app,

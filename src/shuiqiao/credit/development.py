@@ -63,16 +63,13 @@ REPEATS = 4
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class DevelopedModel:
-    """A scorecard with its honest figures.
+class ScoringModel:
+    """A scorecard in use, and the cards for those whose outcomes it learned from.
 
-    card: of all firms, what the bank would put into use for strangers. unseeing: taxpayer in the loan book to the card
-    that was trained without it. candidates: features that could have been chosen.
+    card: of all firms, for strangers. unseeing: taxpayer in the loan book to the card that was trained without it.
     """
 
     card: Scorecard
-    validation: Validation
-    candidates: int
     unseeing: Mapping[str, Scorecard]
 
     def card_for(self, taxpayer: str) -> Scorecard:
@@ -83,6 +80,14 @@ class DevelopedModel:
     def feature_names(self) -> frozenset[str]:
         """Every feature that any of the cards reads."""
         return frozenset(name for card in (self.card, *self.unseeing.values()) for name in card.feature_names)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class DevelopedModel(ScoringModel):
+    """A model with its honest figures. candidates: features that could have been chosen."""
+
+    validation: Validation
+    candidates: int
 
 
 def develop_model(

@@ -46,7 +46,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator, Mapping
 
     from shuiqiao.base.ids import Entropy
-    from shuiqiao.consent.model import ConsentArtefact, Mode
+    from shuiqiao.consent.model import ConsentArtefact, Mode, Purpose
     from shuiqiao.consent.service import ConsentFile
     from shuiqiao.crypto.model import CipherSuite, SealingKey, SigningKey
     from shuiqiao.exchange.model import AnswerManifest
@@ -232,6 +232,13 @@ class Recipient:
         self._expect_life(request, until_ms=kept.erase_after_ms)
         content = AnswerContent(manifest=kept.manifest, disclosure=kept.disclosure)
         return self._verify(content, self._own_message(asked), entry_index=None, is_kept=True)
+
+    def kept(self, *, purpose: Purpose) -> Iterator[ReceivedData]:
+        """Yield kept answers under consents for a purpose, oldest first, their proofs verified again."""
+        rows = self._store.all_received(after_ms=self._submitter.latest_ms())
+        requests = [row.request for _, row in rows if self._consents.artefact(row.consent).purpose is purpose]
+        for request in requests:
+            yield self.load(request)
 
     def erase_expired(self) -> list[ErasureRow]:
         """Destroy every answer whose data life has ended for sure; the local log keeps that it was there.

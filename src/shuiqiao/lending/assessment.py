@@ -33,7 +33,7 @@ from shuiqiao.lending.model import (
 from shuiqiao.standards.tax_credit_grade import Grade
 
 if TYPE_CHECKING:
-    from shuiqiao.credit.development import DevelopedModel
+    from shuiqiao.credit.development import ScoringModel
     from shuiqiao.credit.model import Score
     from shuiqiao.exchange.recipient import ReceivedData
 
@@ -61,7 +61,7 @@ class Assessor:
         self,
         product: Product,
         *,
-        model: DevelopedModel,
+        model: ScoringModel,
         churn: Mapping[str, ChurnCurve],
         as_of: date,
         digest: Callable[[bytes], bytes],

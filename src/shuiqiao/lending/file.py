@@ -20,6 +20,7 @@ import msgspec
 from shuiqiao.base.clock import iso_from_ms
 from shuiqiao.base.encoding import decode_json, encode_json, typed
 from shuiqiao.base.errors import IntegrityError, InvalidInput
+from shuiqiao.credit.pricing import ChurnCurve
 from shuiqiao.crypto.model import CipherSuite
 from shuiqiao.lending.model import ApplicantFile, Application, Decision, Outcome
 
@@ -231,6 +232,17 @@ def decode_judgement(data: bytes) -> Judgement:
     """Return a kept judgement; raises IntegrityError ``lending.file_damaged``."""
     judgement: Judgement = _kept(data, Judgement)
     return judgement
+
+
+def encode_curve(curve: ChurnCurve) -> bytes:
+    """Return a churn curve as it is kept."""
+    return encode_json(msgspec.to_builtins(curve))
+
+
+def decode_curve(data: bytes) -> ChurnCurve:
+    """Return a kept churn curve; raises IntegrityError ``lending.file_damaged``."""
+    curve: ChurnCurve = _kept(data, ChurnCurve)
+    return curve
 
 
 def in_order(entries: Mapping[tuple[Step, str], TimelineEntry]) -> tuple[TimelineEntry, ...]:

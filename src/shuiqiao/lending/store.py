@@ -42,17 +42,21 @@ from shuiqiao.lending.file import (
     Step,
     TimelineEntry,
     decode_applicant,
+    decode_curve,
     decode_judgement,
     encode_applicant,
+    encode_curve,
     encode_judgement,
     in_order,
 )
 from shuiqiao.lending.model import ApplicantFile, Application, Decision, Outcome
 
 if TYPE_CHECKING:
-    from collections.abc import Generator, Iterable
+    from collections.abc import Generator, Iterable, Mapping
 
     from sqlalchemy import Connection
+
+    from shuiqiao.credit.pricing import ChurnCurve
 
 metadata = MetaData()
 
@@ -130,6 +134,21 @@ _openings = Table(
     metadata,
     Column("application", String(OWNED_ID_CHARS), primary_key=True),
     Column("sealed", LargeBinary, nullable=False),
+)
+
+_uses = Table(
+    "lending_model_use",
+    metadata,
+    Column("product", String(32), primary_key=True),
+    Column("model", LargeBinary(32), nullable=False),
+    Column("since_ms", BigInteger, nullable=False),
+)
+
+_churn = Table(
+    "lending_churn",
+    metadata,
+    Column("band", String(1), primary_key=True),
+    Column("curve", LargeBinary, nullable=False),
 )
 
 # Statements are built once: SQLAlchemy then finds each one's compiled text without walking it again.
@@ -414,6 +433,38 @@ class LendingStore:
             sealed_opening=known["sealed_opening"],
             body=known["body"] or b"",
         )
+
+
+class ProductStore:
+    """Which model decides for which product at one bank, and the bank's churn curves."""
+
+    def __init__(self, engine: Engine) -> None:
+        self._engine = engine
+
+    def uses(self) -> dict[str, tuple[bytes, int]]:
+        """Return product to the digest of its model, and since when."""
+        with self._engine.connect() as connection:
+            rows = connection.execute(select(_uses)).all()
+        return {row.product: (row.model, row.since_ms) for row in rows}
+
+    def use(self, product: str, *, model: bytes, since_ms: int) -> None:
+        """Let a model decide for a product, instead of the one before."""
+        with self._engine.begin() as connection:
+            connection.execute(delete(_uses).where(_uses.c.product == product))
+            connection.execute(insert(_uses), {"product": product, "model": model, "since_ms": since_ms})
+
+    def churn(self) -> dict[str, ChurnCurve]:
+        """Return the churn curves by band."""
+        with self._engine.connect() as connection:
+            rows = connection.execute(select(_churn)).all()
+        return {row.band: decode_curve(row.curve) for row in rows}
+
+    def set_churn(self, curves: Mapping[str, ChurnCurve]) -> None:
+        """Keep churn curves in the place of all before."""
+        rows = [{"band": band, "curve": encode_curve(curve)} for band, curve in curves.items()]
+        with self._engine.begin() as connection:
+            connection.execute(delete(_churn))
+            connection.execute(insert(_churn), rows)
 
 
 class OpeningStore:

@@ -19,6 +19,7 @@ from shuiqiao.base.ids import Entropy, MemberId, system_entropy
 from shuiqiao.base.progress import Progress, no_progress
 from shuiqiao.consent.service import ConsentFile, ConsentService
 from shuiqiao.consent.store import ConsentStore
+from shuiqiao.credit.store import ModelStore
 from shuiqiao.crypto.suites import get_suite
 from shuiqiao.exchange.accusation import accuse_of_withholding
 from shuiqiao.exchange.provider import Provider
@@ -28,9 +29,11 @@ from shuiqiao.ledger.engine.embedded import EmbeddedLedger
 from shuiqiao.ledger.engine.follower import FollowerLedger
 from shuiqiao.ledger.engine.port import EmbeddedSettings, FollowerSettings
 from shuiqiao.ledger.witness.witness import Witness
+from shuiqiao.lending.catalogue import load_products
+from shuiqiao.lending.models import LendingModels
 from shuiqiao.lending.processing import ApplicationProcess, Surroundings
 from shuiqiao.lending.service import LendingService, OpeningService
-from shuiqiao.lending.store import LendingStore, OpeningStore
+from shuiqiao.lending.store import LendingStore, OpeningStore, ProductStore
 from shuiqiao.members.genesis import network_parameters
 from shuiqiao.members.key_ring import MemberKeyRing
 from shuiqiao.members.model import Role
@@ -345,9 +348,28 @@ class Institution:
         self._require(Role.BANK)
         return LendingService(
             submitter=self.outbox,
-            store=LendingStore(self.database, cipher=self.cipher),
+            store=self.application_store,
             suite=self.suite,
             entropy=self.dependencies.entropy,
+        )
+
+    @cached_property
+    def application_store(self) -> LendingStore:
+        """A bank's files of applications."""
+        self._require(Role.BANK)
+        return LendingStore(self.database, cipher=self.cipher)
+
+    @cached_property
+    def lending_models(self) -> LendingModels:
+        """A bank's models, and what its products are decided by."""
+        self._require(Role.BANK)
+        return LendingModels(
+            models=ModelStore(self.database, cipher=self.cipher, digest=self.suite.digest),
+            store=ProductStore(self.database),
+            products=load_products(),
+            recipient=self.recipient,
+            submitter=self.outbox,
+            digest=self.suite.digest,
         )
 
     def application_process(self, surroundings: Surroundings) -> ApplicationProcess:
@@ -355,7 +377,7 @@ class Institution:
         return ApplicationProcess(
             surroundings,
             lending=self.lending,
-            store=LendingStore(self.database, cipher=self.cipher),
+            store=self.application_store,
             recipient=self.recipient,
             consents=self.consent_file,
             submitter=self.outbox,

@@ -10,7 +10,7 @@ import pyarrow as pa
 import pytest
 
 from shuiqiao.base.ids import OwnedId
-from shuiqiao.credit.development import DevelopedModel
+from shuiqiao.credit.development import ScoringModel
 from shuiqiao.credit.limit import LimitRefusal
 from shuiqiao.credit.pricing import ChurnCurve
 from shuiqiao.credit.scorecard import Scorecard, ScorecardFeature, scorecard_digest
@@ -66,7 +66,7 @@ FEATURE = ScorecardFeature(
 )
 CARD = Scorecard(name="all", base_points=600, features=(FEATURE,), n=1, bad=0)
 UNSEEING = Scorecard(name="without-f2", base_points=600, features=(FEATURE,), n=1, bad=0)
-MODEL = DevelopedModel(card=CARD, validation=SimpleNamespace(), candidates=1, unseeing={KNOWN: UNSEEING})
+MODEL = ScoringModel(card=CARD, unseeing={KNOWN: UNSEEING})
 CHURN = {
     band: ChurnCurve(rates=(Decimal("0.04"), Decimal("0.15")), churn=(Decimal(0), Decimal(top)))
     for band, top in (("A", "0.9"), ("B", "0.8"), ("C", "0.7"))

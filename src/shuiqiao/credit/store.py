@@ -1,0 +1,166 @@
+"""The models that a bank developed, each kept by the digest of its scorecard, with its model card.
+
+A model is the bank's own and names firms of its loan book, so it is kept in encrypted columns. What is read is checked:
+a scorecard's bytes are its canonical form and hash to the digest they are kept by.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from contextlib import suppress
+from dataclasses import dataclass
+from datetime import date
+from typing import Any
+
+import msgspec
+from sqlalchemy import BigInteger, Column, Date, Engine, LargeBinary, MetaData, String, Table, insert, select
+from sqlalchemy.exc import IntegrityError as AlreadyThere
+
+from shuiqiao.base.encoding import decode_json, encode_json, typed
+from shuiqiao.base.errors import Denied, IntegrityError, InvalidInput
+from shuiqiao.credit.development import ScoringModel
+from shuiqiao.credit.scorecard import Scorecard, decode_scorecard, encode_scorecard
+from shuiqiao.crypto.column_cipher import ColumnCipher, EncryptedColumns
+
+metadata = MetaData()
+
+MAX_KEPT_BYTES = 16 << 20
+"""Of a model card, or of the names of a loan book's firms: 200,000 of them."""
+
+_scorecards = Table(
+    "credit_scorecard",
+    metadata,
+    Column("digest", LargeBinary(32), primary_key=True),
+    Column("scorecard", LargeBinary, nullable=False),
+)
+_SCORECARD_SECRETS = EncryptedColumns(table="credit_scorecard", key="digest", columns={"scorecard": bytes})
+
+_models = Table(
+    "credit_model",
+    metadata,
+    Column("digest", LargeBinary(32), primary_key=True),
+    Column("name", String(80), nullable=False),
+    Column("as_of", Date, nullable=False),
+    Column("developed_ms", BigInteger, nullable=False),
+    Column("model_card", LargeBinary, nullable=False),
+    Column("unseeing", LargeBinary, nullable=False),
+)
+_MODEL_SECRETS = EncryptedColumns(table="credit_model", key="digest", columns={"model_card": bytes, "unseeing": bytes})
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class KeptModel:
+    """A model as a bank keeps it. digest: of its scorecard. model_card: what it was made of and how well it did."""
+
+    digest: bytes
+    name: str
+    as_of: date
+    developed_ms: int
+    model_card: Mapping[str, Any]
+
+    def as_json(self) -> dict[str, Any]:
+        """Return it as a JSON object, its model card aside."""
+        metrics = self.model_card["metrics"]
+        return {
+            "digest": self.digest.hex(),
+            "name": self.name,
+            "as_of": self.as_of.isoformat(),
+            "n": self.model_card["n"],
+            "bad": self.model_card["bad"],
+            "auc": metrics["auc"],
+            "auc_ci_95": metrics["auc_ci_95"],
+            "ks": metrics["ks"],
+        }
+
+
+class ModelStore:
+    """A bank's models.
+
+    Example::
+
+        digest = store.keep(model, model_card=card, as_of=today, developed_ms=now_ms)
+        assert store.load(digest).card == model.card
+    """
+
+    def __init__(self, engine: Engine, *, cipher: ColumnCipher, digest: Callable[[bytes], bytes]) -> None:
+        """digest: the suite hash, by which models are named."""
+        self._engine = engine
+        self._cipher = cipher
+        self._digest = digest
+
+    def keep(self, model: ScoringModel, *, model_card: Mapping[str, Any], as_of: date, developed_ms: int) -> bytes:
+        """Keep a model and return its digest; the same again changes nothing."""
+        digests = {card: self._digest(encode_scorecard(card)) for card in {model.card, *model.unseeing.values()}}
+        digest = digests[model.card]
+        unseeing = {taxpayer: digests[card].hex() for taxpayer, card in model.unseeing.items()}
+        plain = {
+            "digest": digest,
+            "name": model.card.name,
+            "as_of": as_of,
+            "developed_ms": developed_ms,
+            "model_card": encode_json(dict(model_card)),
+            "unseeing": encode_json(unseeing),
+        }
+        for card, name in digests.items():
+            row = self._cipher.encrypt_row(_SCORECARD_SECRETS, {"digest": name, "scorecard": encode_scorecard(card)})
+            with suppress(AlreadyThere), self._engine.begin() as connection:
+                connection.execute(insert(_scorecards), row)
+        with suppress(AlreadyThere), self._engine.begin() as connection:
+            connection.execute(insert(_models), self._cipher.encrypt_row(_MODEL_SECRETS, plain))
+        return digest
+
+    def models(self) -> list[KeptModel]:
+        """Return every model, the oldest first."""
+        with self._engine.connect() as connection:
+            rows = connection.execute(select(_models).order_by(_models.c.developed_ms, _models.c.digest)).mappings()
+            return [self._kept(self._cipher.decrypt_row(_MODEL_SECRETS, dict(row))) for row in rows]
+
+    def find(self, name: str) -> KeptModel:
+        """Return the model whose digest begins so; raises Denied ``credit.model_unclear``."""
+        models = self.models()
+        found = [model for model in models if name and model.digest.hex().startswith(name.lower())]
+        if len(found) != 1:
+            raise Denied(
+                "credit.model_unclear", f"{name[:64]!r} begins the digest of {len(found)} of {len(models)} models here"
+            )
+        return found[0]
+
+    def load(self, digest: bytes) -> ScoringModel:
+        """Return a model to score with.
+
+        Raises Denied ``credit.model_unclear``, IntegrityError ``credit.model_damaged``.
+        """
+        with self._engine.connect() as connection:
+            row = connection.execute(select(_models).where(_models.c.digest == digest)).mappings().first()
+        if row is None:
+            raise Denied("credit.model_unclear", f"no model {digest.hex()} is kept here")
+        kept = self._cipher.decrypt_row(_MODEL_SECRETS, dict(row))
+        names = _typed(kept["unseeing"], dict[str, str])
+        cards = {name: self._card(bytes.fromhex(name)) for name in set(names.values())}
+        return ScoringModel(
+            card=self._card(digest), unseeing={taxpayer: cards[name] for taxpayer, name in names.items()}
+        )
+
+    def _card(self, digest: bytes) -> Scorecard:
+        with self._engine.connect() as connection:
+            row = connection.execute(select(_scorecards).where(_scorecards.c.digest == digest)).mappings().first()
+        data = b"" if row is None else self._cipher.decrypt_row(_SCORECARD_SECRETS, dict(row))["scorecard"]
+        if self._digest(data) != digest:
+            raise IntegrityError("credit.model_damaged", f"the scorecard {digest.hex()} is not what was kept")
+        return decode_scorecard(data)
+
+    def _kept(self, row: Mapping[str, Any]) -> KeptModel:
+        return KeptModel(
+            digest=row["digest"],
+            name=row["name"],
+            as_of=row["as_of"],
+            developed_ms=row["developed_ms"],
+            model_card=_typed(row["model_card"], dict[str, Any]),
+        )
+
+
+def _typed(data: bytes, kind: Any) -> Any:
+    try:
+        return typed(decode_json(data, max_bytes=MAX_KEPT_BYTES), kind)
+    except (InvalidInput, msgspec.ValidationError) as error:
+        raise IntegrityError("credit.model_damaged", f"a kept model is damaged: {error}") from error

@@ -1,0 +1,121 @@
+"""A bank's commands over its own home: products, models, applications, consents, as lines, CSV and JSON."""
+
+from __future__ import annotations
+
+import csv
+import io
+
+import pytest
+
+import consortium_world as worlds
+from shuiqiao.base.clock import SystemClock
+from shuiqiao.base.ids import system_entropy
+from shuiqiao.crypto.model import SuiteName
+from shuiqiao.crypto.suites import get_suite
+from shuiqiao.lending.model import ApplicantFile, Application
+from shuiqiao.members.genesis import encode_genesis
+from shuiqiao.members.model import Genesis, Role
+from shuiqiao.members.roster import Registration
+from shuiqiao.node.home.keys import MemberSeeds
+from shuiqiao.node.home.making import create_home, member_from_seeds
+from shuiqiao.node.home.settings import Home, NodeSettings
+from shuiqiao.node.institution import Institution
+
+CURVES = "annual_rate,churn_A,churn_B,churn_C\n0.03,0,0,0\n0.15,0.5,0.6,0.7\n"
+APPLICATION = bytes(range(16))
+
+
+@pytest.fixture
+def bank(tmp_path):
+    """The home of a bank that is alone in its network, with one application that never reached the ledger."""
+    home, suite = Home(tmp_path / "bank"), get_suite("intl")
+    seeds = MemberSeeds.generate(system_entropy)
+    member = member_from_seeds(
+        seeds,
+        registration=Registration.in_genesis("alone", "bank"),
+        role=Role.BANK,
+        name="Bank",
+        name_zh="银行",
+        suite=suite,
+    )
+    genesis = Genesis(
+        name="alone", suite=SuiteName.INTL, writer=member.id, created_ms=SystemClock().now_ms(), members=(member,)
+    )
+    create_home(
+        home,
+        settings=NodeSettings(member=member.id, role=Role.BANK, suite=SuiteName.INTL),
+        genesis=encode_genesis(genesis),
+        seeds=seeds,
+        passphrase=None,
+        entropy=system_entropy,
+        cost=worlds.CHEAP,
+    )
+    with Institution.open(home) as institution:
+        application = Application(
+            id=APPLICATION,
+            product="tax-credit-loan",
+            taxpayer=worlds.TAXPAYER,
+            consent=f"bureau/{bytes(16).hex()}",
+            amount_fen=50_000_000,
+            submitted_ms=worlds.NOW_MS,
+        )
+        institution.application_store.add_application(
+            application, salt=bytes(32), applicant=ApplicantFile(industry="C", other_debt_fen=5)
+        )
+    return home.folder
+
+
+def test_a_bank_lists_its_products_and_shows_one(here, bank):
+    listed = here("products", "list", "--home", bank, "--json").json["products"]
+    assert {row["product"]: row["model"] for row in listed} == {"invoice-loan": None, "tax-credit-loan": None}
+    shown = here("products", "show", "tax-credit-loan", "--home", bank, "--json").json
+    assert (shown["refer_above"], shown["limit"]["cap_fen"], shown["price"]["lgd"]) == ("0.12", 500_000_000, "0.50")
+    assert "税信贷" in here("products", "list", "--home", bank).out
+    refused = here("products", "show", "no-loan", "--home", bank, "--json")
+    assert (refused.code, refused.json["error"]["code"]) == (1, "lending.product_unknown")
+
+
+def test_a_bank_gives_its_churn_curves_and_chooses_models(here, bank, tmp_path):
+    path = tmp_path / "churn.csv"
+    path.write_text(CURVES)
+    assert here("products", "churn", path, "--home", bank, "--json").json == {"bands": ["A", "B", "C"]}
+    assert here("models", "list", "--home", bank, "--json").json == {"models": []}
+    for command in (("show", "ab"), ("use", "ab", "tax-credit-loan")):
+        refused = here("models", *command, "--home", bank, "--json")
+        assert (refused.code, refused.json["error"]["code"]) == (1, "credit.model_unclear")
+    path.write_text("uscc,defaulted\nA1,1\n")
+    refused = here("models", "develop", path, "--as-of", "2026-03-31", "--home", bank, "--json")
+    assert (refused.code, refused.json["error"]["code"]) == (1, "lending.loan_book_empty")
+
+
+def test_applications_are_listed_filtered_written_as_csv_and_shown(here, bank):
+    (row,) = here("applications", "list", "--home", bank, "--json").json["applications"]
+    assert (row["application"], row["amount_fen"], row["status"]) == (APPLICATION.hex(), 50_000_000, "submitted")
+    (read,) = csv.DictReader(io.StringIO(here("applications", "list", "--format", "csv", "--home", bank).out))
+    assert read == {name: str(value) for name, value in row.items()}
+    assert here("applications", "list", "--status", "closed", "--home", bank, "--json").json == {"applications": []}
+    shown = here("applications", "show", APPLICATION.hex()[:6], "--home", bank, "--json").json
+    assert shown["applicant"] == {"papers": 0, "other_debt_fen": 5, "industry": "C", "province": None}
+    refused = here("applications", "show", "ffff", "--home", bank, "--json")
+    assert (refused.code, refused.json["error"]["code"]) == (1, "node.application_unclear")
+
+
+def test_without_its_regulator_a_bank_decides_nothing(here, bank):
+    for command in ("request", "decide"):
+        refused = here(command, APPLICATION.hex(), "--home", bank, "--json")
+        assert (refused.code, refused.json["error"]["code"]) == (1, "node.regulator_unclear")
+
+
+def test_a_consent_that_is_none_is_refused(here, bank, tmp_path):
+    path = tmp_path / "artefact"
+    path.write_bytes(b"\x00" * 40)
+    refused = here("consent", "receive", path, "--home", bank, "--json")
+    assert (refused.code, refused.json["error"]["code"].split(".")[0]) == (1, "ledger")
+    refused = here("apply", "tax-credit-loan", f"bureau/{bytes(16).hex()}", "100", "--home", bank, "--json")
+    assert (refused.code, refused.json["error"]["code"]) == (1, "consent.unknown")
+
+
+def test_these_commands_are_a_banks(here, home):
+    for command in (("applications", "list"), ("products", "list"), ("models", "list")):
+        refused = here(*command, "--home", home, "--json")
+        assert (refused.code, refused.json["error"]["code"]) == (1, "node.role_wrong")
