@@ -18,6 +18,7 @@ from shuiqiao.api.observing import Observing
 from shuiqiao.api.openapi import install_openapi
 from shuiqiao.api.peer_routes import PEER_LIMITS, add_peer_routes
 from shuiqiao.api.problems import install_handlers
+from shuiqiao.api.routes.deliveries import deliveries
 from shuiqiao.api.routes.events import events
 from shuiqiao.api.routes.health import health
 from shuiqiao.api.routes.ingests import ingests
@@ -38,7 +39,7 @@ PREFIX: Final = "/api/v1"
 _LONG_BODIES: Final = {f"{PREFIX}/ingests": MAX_UPLOAD_BYTES}
 """Longest bodies of the routes that take more than any other."""
 
-_NOUNS: tuple[Routes, ...] = (members, ledger, standards, ingests, oversight, events)
+_NOUNS: tuple[Routes, ...] = (members, ledger, standards, ingests, oversight, events, deliveries)
 
 
 def public_app(door: Door) -> ASGIApp:

@@ -16,7 +16,7 @@ import ssl
 import threading
 import time
 from collections.abc import Callable, Generator, Iterable
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any, Final
 
@@ -164,7 +164,10 @@ class Stream(httpcore2.NetworkStream):
                 view = view[self._link.send(view) :]
 
     def close(self) -> None:
-        """Close the connection."""
+        """Close the connection, also under a thread that waits for it: it would wait until its deadline."""
+        with suppress(OSError):
+            # Suppressed: the other side was first.
+            self._link.shutdown(socket.SHUT_RDWR)
         self._link.close()
 
     def start_tls(

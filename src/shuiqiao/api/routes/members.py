@@ -60,6 +60,7 @@ def read_network(running: Running) -> NetworkStatus:
         block_time_ms=time_ms,
         entries=checkpoint.size,
         root=checkpoint.root.hex(),
+        waits_for=institution.waits_for()[:2_100],
     )
 
 

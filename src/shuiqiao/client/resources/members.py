@@ -71,6 +71,7 @@ class NetworkStatus(Wire):
         block_time_ms=1_767_225_600_000,
         entries=130,
         root="2a" * 32,
+        waits_for="",
     )
 
     network: Hex
@@ -88,6 +89,8 @@ class NetworkStatus(Wire):
     block_time_ms: TimeMs
     entries: Count
     root: Hex
+    waits_for: Annotated[str, Field(max_length=2_100)]
+    """What it waits for before its copy goes on, e.g. a writer that cannot be reached; empty where it does not."""
 
 
 _PROPOSAL = {

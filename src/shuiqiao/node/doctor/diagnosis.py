@@ -27,10 +27,19 @@ from shuiqiao.node.doctor.comparison import compare_copies
 from shuiqiao.node.doctor.finding import Finding, finding_of_error
 from shuiqiao.node.doctor.ledger import LedgerDoctor
 from shuiqiao.node.doctor.validator import look_at_validator
+from shuiqiao.node.home.database import open_database_to_read
 from shuiqiao.node.home.keys import find_passphrase, load_keys, require_first_keys
 from shuiqiao.node.home.ledger_folder import LedgerFolder
-from shuiqiao.node.home.settings import Home, NodeSettings, load_genesis, load_settings, require_member
+from shuiqiao.node.home.settings import (
+    Home,
+    NodeSettings,
+    database_of,
+    load_genesis,
+    load_settings,
+    require_member,
+)
 from shuiqiao.node.institution import Institution
+from shuiqiao.node.peers.delivery import DeliveryStore, receivers_waited_for
 from shuiqiao.node.pending import describe_refused, settle_and_describe
 from shuiqiao.node.published.publication import describe_published
 from shuiqiao.vault.storage.index import INDEX_FOLDER, RecordIndex
@@ -64,6 +73,8 @@ def diagnose_home(
         if (tiles := home.tiles(settings)) is not None:
             found.append(_look("tiles", lambda: describe_published(ledger, tiles)))
             yield found[-1]
+        if (waiting := _deliveries(home)) is not None:
+            yield waiting
         if settings.is_validator:
             looked = [*look_at_validator(home, settings=settings)]
             found += looked
@@ -161,6 +172,25 @@ def _disk(folder: Path) -> Finding:
         next_step="free disk space before the next ingest",
         says_zh=f"磁盘仅余 {free_mb:,} MB;请先清理空间",
     )
+
+
+def _deliveries(home: Home) -> Finding | None:
+    """Tell what waits for which member and why, None where nothing does; others being away is no fault of a home."""
+    what = "deliveries"
+    try:
+        with open_database_to_read(database_of(home)) as database:
+            waiting = DeliveryStore(database).waiting()
+    except ShuiqiaoError as error:
+        # Tables of an earlier release are brought up to date when the home is opened; nothing is wrong with them.
+        return None if error.code == "node.database_older" else finding_of_error(what, error)
+    if not waiting:
+        return None
+    reasons = {each.receiver: each.reason for each in waiting if each.code}
+    told = [
+        f"{count} for {member} ({reasons.get(member, 'not tried yet')})"
+        for member, count in receivers_waited_for(waiting).items()
+    ]
+    return Finding(what=what, says=f"{len(waiting)} messages wait: {'; '.join(told)}", says_zh="有消息待其他成员接收")
 
 
 def _vault_index(folder: Path) -> str:
