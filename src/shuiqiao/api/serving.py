@@ -231,6 +231,7 @@ async def _serve(
         news.close()
         for door in doors:
             door.end()
+        running.end_waiting()
         _, late = await asyncio.wait(tasks, timeout=DRAIN_S)
         if late:
             log.warning("server.requests_cut_off", seconds=DRAIN_S)

@@ -262,14 +262,18 @@ class Institution:
             self.peer_client.close()
         self.database.dispose()
 
+    def end_waiting(self) -> None:
+        """Let go the members that wait for news here, now and from now on."""
+        if "peer_service" in self.__dict__:
+            self.peer_service.close()
+
     def _end_peers(self) -> None:
         """Answer and ask nothing new; what is on its way to others has a moment to end."""
         if "peer_client" in self.__dict__:
             self.peer_client.finish_within(_CLOSING_S)
         if self._resending is not None:
             self._resending.close()
-        if "peer_service" in self.__dict__:
-            self.peer_service.close()
+        self.end_waiting()
         if "deliveries" in self.__dict__:
             self.deliveries.close()
         if self._http_writer is not None:

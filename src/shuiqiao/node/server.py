@@ -148,6 +148,10 @@ class RunningInstitution:
     def __exit__(self, *_exception: object) -> None:
         self.close()
 
+    def end_waiting(self) -> None:
+        """Let go the members that wait for news, so that a server that is ending need not."""
+        self.institution.end_waiting()
+
     def close(self) -> None:
         """Close all of it, the last first."""
         self._stack.close()
