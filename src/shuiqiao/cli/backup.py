@@ -109,10 +109,10 @@ def backup_restore(
             file, HomeFolder(home), genesis=genesis, since=known, signs_above=as_validator, progress=progress
         )
     manifest = restored.backup.manifest
-    if restored.tiles_left_out:
+    for name, place in restored.settings_left_out.items():
         warn(
-            f"tiles_folder = {restored.tiles_left_out} lies outside the home and was left out of its node.toml: "
-            "add it again if this home is to publish there"
+            f"{name} = {place} lies outside the home and was left out of its node.toml: add it again if this home is "
+            "to use it"
         )
     if restored.configuration is not None:
         _warn_configuration(restored.configuration)

@@ -14,7 +14,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Final, Self
 
 from shuiqiao.base.environment import PASSPHRASE_FILE_VARIABLE
-from shuiqiao.base.errors import Conflict, Denied, Unavailable
+from shuiqiao.base.errors import Conflict, Denied, InvalidInput, Unavailable
 from shuiqiao.base.files import open_descriptor
 from shuiqiao.node.home.keys import PASSPHRASE_FILE
 from shuiqiao.node.institution import Institution
@@ -41,10 +41,13 @@ class ServerLock:
         self._descriptor = open_descriptor(home.server_lock, flags=os.O_RDWR | os.O_CREAT)
         try:
             fcntl.flock(self._descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except OSError as error:
+        except BlockingIOError as error:
             holder = _pid_in(self._descriptor)
             os.close(self._descriptor)
             raise _served(home, holder) from error
+        except OSError:
+            os.close(self._descriptor)
+            raise
         os.ftruncate(self._descriptor, 0)
         os.pwrite(self._descriptor, str(os.getpid()).encode(), 0)
 
@@ -54,15 +57,21 @@ class ServerLock:
 
 
 def serving_process(home: Home) -> int | None:
-    """Return the id of the process that serves a home, None where none does."""
+    """Return the id of the process that serves a home, 0 where it has not written it yet, None where none does.
+
+    A lock that cannot be looked at (no such home, no file, no such right) is no server's that this process could ask;
+    what opens the home then says what is wrong with it, and the ledger has a lock of its own.
+    """
     try:
         descriptor = open_descriptor(home.server_lock, flags=os.O_RDONLY)
-    except FileNotFoundError:
+    except (OSError, InvalidInput):
         return None
     try:
         fcntl.flock(descriptor, fcntl.LOCK_SH | fcntl.LOCK_NB)
-    except OSError:
+    except BlockingIOError:
         return _pid_in(descriptor)
+    except OSError:
+        return None
     finally:
         os.close(descriptor)
     return None
@@ -75,13 +84,13 @@ def require_not_served(home: Home) -> None:
         raise _served(home, pid)
 
 
-def _served(home: Home, pid: int | None) -> Conflict:
+def _served(home: Home, pid: int) -> Conflict:
     return Conflict("node.server_running", f"process {pid or 'unknown'} serves {home.folder} already")
 
 
-def _pid_in(descriptor: int) -> int | None:
+def _pid_in(descriptor: int) -> int:
     found = os.pread(descriptor, _MAX_PID_BYTES, 0)
-    return int(found) if found.isdigit() else None
+    return int(found) if found.isdigit() else 0
 
 
 def require_passphrase_outside(home: Home) -> None:

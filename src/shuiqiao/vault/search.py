@@ -73,7 +73,9 @@ def find_records(
     ``vault.found_too_many``.
     """
     if query.uscc is None and query.number is None and not query.values:
-        raise InvalidInput("vault.query_empty", "nothing to look for was named")
+        raise InvalidInput(
+            "vault.query_empty", "nothing to look for was named", next_step="Name a taxpayer, a number or a field."
+        )
     found: list[FoundRecord] = []
     for record_type in [query.record_type] if query.record_type is not None else list(catalogue):
         if view.type_number(record_type.id) is None or not _fits(record_type, query):

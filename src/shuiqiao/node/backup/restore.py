@@ -61,6 +61,9 @@ NOTICE_TEXT: Final = (
     "A restore is going on here, or was interrupted. This is not a home: nothing in it was verified.\n"
     "Remove this folder and restore again. 恢复未完成,此目录不是机构主目录;请删除后重新恢复。\n"
 )
+_PATHS: Final = ("tiles_folder", "backup_folder", "tls_certificate", "tls_key")
+"""The settings that name a place on the disk."""
+
 RESTORED_LEDGER: Final = "ledger.restored"
 """Where the ledger of a validator's backup is put: its own comes again from its peers, block by block."""
 
@@ -73,8 +76,8 @@ class Restored:
     batches: int
     records: int
     signs_above: int | None
-    tiles_left_out: str
-    """The folder outside the home that its node.toml published to, which the restored one does not; else empty."""
+    settings_left_out: Mapping[str, str]
+    """The settings of its node.toml that named a place outside the home, which the restored one does not have."""
     configuration: RenewedConfiguration | None
     """How a validator's CometBFT was configured anew; None for another member."""
 
@@ -138,21 +141,21 @@ def restore_backup(
         batches=batches,
         records=records,
         signs_above=signs_above if backup.manifest.validator else None,
-        tiles_left_out=left_out,
+        settings_left_out=left_out,
         configuration=configuration,
     )
 
 
-def _keep_inside(home: Home, settings: NodeSettings) -> str:
-    """Let no restored home publish to a place outside it; return the folder that was left out.
+def _keep_inside(home: Home, settings: NodeSettings) -> dict[str, str]:
+    """Let no restored home write to or read from a place outside it; return the settings that were left out.
 
     A backup may come from anybody who has a member's key, and who restores it may be a stronger user.
     """
-    if not _leads_out(settings.tiles_folder):
-        return ""
-    inside = msgspec.structs.replace(settings, tiles_folder="")
-    replace_file(home.settings, encode_settings(inside).encode(), mode=None)
-    return settings.tiles_folder
+    outside = {name: value for name in _PATHS if _leads_out(value := getattr(settings, name))}
+    if outside:
+        inside = msgspec.structs.replace(settings, **dict.fromkeys(outside, ""))
+        replace_file(home.settings, encode_settings(inside).encode(), mode=None)
+    return outside
 
 
 def _renewed(home: Home, backup: VerifiedBackup, settings: NodeSettings) -> RenewedConfiguration | None:

@@ -122,12 +122,12 @@ class Home:
     @property
     def link(self) -> Path:
         """Where a validator's node listens for commands; not there, or nobody behind it, while none runs."""
-        return self.folder / "link.sock"
+        return self.folder / "node.sock"
 
     @property
     def socket(self) -> Path:
         """Where this home's server listens for its owner; not there, or nobody behind it, while none runs."""
-        return self.folder / "node.sock"
+        return self.folder / "api.sock"
 
     @property
     def server_lock(self) -> Path:

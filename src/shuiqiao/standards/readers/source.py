@@ -176,7 +176,9 @@ class _CsvSource(Source):
 
 def _unreadable(path: Path, error: Exception) -> InvalidInput:
     return InvalidInput(
-        "standards.file_unreadable", f"{path.name[:100]!r} is damaged or incomplete: {str(error)[:200]}"
+        "standards.file_unreadable",
+        f"{path.name[:100]!r} is damaged or incomplete: {str(error)[:200]}",
+        next_step="Fetch the file again from its source.",
     )
 
 
@@ -256,7 +258,11 @@ def recognise_columns(
 def _ambiguous(candidates: Sequence[RecordType]) -> InvalidInput:
     """[STD-32]: two meanings are no meaning."""
     ids = ", ".join(candidate.id for candidate in candidates)
-    return InvalidInput("standards.type_unrecognised", f"the columns fit several record types: {ids}")
+    return InvalidInput(
+        "standards.type_unrecognised",
+        f"the columns fit several record types: {ids}",
+        next_step="Name the record type, e.g. with --type.",
+    )
 
 
 def _check_headers(names: Sequence[str]) -> None:

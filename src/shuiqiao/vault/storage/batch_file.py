@@ -476,7 +476,11 @@ def _damage_named(path: Path) -> Generator[None]:
     try:
         yield
     except (InvalidInput, pa.ArrowException, OSError, LookupError, ValueError, TypeError, OverflowError) as error:
-        raise IntegrityError("vault.file_damaged", f"{path.name} cannot be read: {str(error)[:200]}") from error
+        raise IntegrityError(
+            "vault.file_damaged",
+            f"{path.name} cannot be read: {str(error)[:200]}",
+            next_step="shuiqiao audit names what else is damaged; restore the home from a backup",
+        ) from error
 
 
 def _opened(path: Path) -> pq.ParquetFile:

@@ -45,17 +45,18 @@ def repacked(taken, target: Path, name: str, change) -> Path:
 
 
 @pytest.mark.parametrize("folder", ["/tmp/public", "../public", "a/../../public", "~/public"])
-def test_a_publishing_folder_outside_is_left_out_and_told(taken, tmp_path, folder):
-    line = f'tiles_folder = "{folder}"\n'.encode()
+@pytest.mark.parametrize("name", ["tiles_folder", "backup_folder", "tls_certificate", "tls_key"])
+def test_a_place_outside_is_left_out_and_told(taken, tmp_path, name, folder):
+    line = f'{name} = "{folder}"\n'.encode()
     archive = repacked(taken, tmp_path / "b.tar", "node.toml", lambda data: data + line)
     restored = restore_backup(archive, Home(tmp_path / "new"))
-    assert restored.tiles_left_out == folder
-    assert load_settings(Home(tmp_path / "new")).tiles_folder == ""
+    assert restored.settings_left_out == {name: folder}
+    assert getattr(load_settings(Home(tmp_path / "new")), name) == ""
 
 
 def test_a_publishing_folder_inside_stays(taken, tmp_path):
     archive = repacked(taken, tmp_path / "b.tar", "node.toml", lambda data: data + b'tiles_folder = "public"\n')
-    assert restore_backup(archive, Home(tmp_path / "new")).tiles_left_out == ""
+    assert restore_backup(archive, Home(tmp_path / "new")).settings_left_out == {}
     assert load_settings(Home(tmp_path / "new")).tiles_folder == "public"
 
 
