@@ -16,3 +16,9 @@ CLOCK_VARIABLE = "SHUIQIAO_CLOCK_IS_RIGHT"
 
 COMETBFT_VARIABLE = "SHUIQIAO_COMETBFT"
 """Environment variable naming the cometbft program, where it is not the one that scripts/install_cometbft.sh made."""
+
+TOKEN_FILE_VARIABLE = "SHUIQIAO_TOKEN_FILE"  # noqa: S105 - the name of a variable, not a secret
+"""Environment variable naming the file that holds a user's token, as ``users login`` writes it."""
+
+PASSWORD_FILE_VARIABLE = "SHUIQIAO_PASSWORD_FILE"  # noqa: S105 - the name of a variable, not a secret
+"""Environment variable naming a file that holds a user's password, where nobody is there to type it."""

@@ -21,6 +21,7 @@ from shuiqiao.cli.doctor import doctor
 from shuiqiao.cli.institution import audit, ingest, init, keys_app
 from shuiqiao.cli.jobs import jobs_app
 from shuiqiao.cli.lending import applications_app, apply, consent_app, decide, models_app, products_app, request
+from shuiqiao.cli.journal import journal_app
 from shuiqiao.cli.members import members_app
 from shuiqiao.cli.network import network_app
 from shuiqiao.cli.output import Language, choose_language, say
@@ -28,6 +29,7 @@ from shuiqiao.cli.pending import pending_app
 from shuiqiao.cli.receipts import receipt, tiles_app, verify
 from shuiqiao.cli.records import log, record_app
 from shuiqiao.cli.serve import serve
+from shuiqiao.cli.users import users_app
 
 app = typer.Typer(
     name="shuiqiao",
@@ -53,6 +55,8 @@ for name, group in {
     "pending": pending_app,
     "jobs": jobs_app,
     "record": record_app,
+    "users": users_app,
+    "journal": journal_app,
 }.items():
     app.add_typer(group, name=name)
 

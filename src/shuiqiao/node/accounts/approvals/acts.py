@@ -1,0 +1,243 @@
+"""The acts of two people that an institution carries out by what is beneath this room: freeze, suspend, rotate, erase.
+
+What an act puts on the ledger is fixed when it is proposed, to the byte. It is done once: whoever carries it out first
+looks whether this member has the very same on the ledger since the approval, or on its way there. Approving models,
+deciding on applications and changing products are registered by their own rooms, in the same form.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from functools import partial
+from typing import TYPE_CHECKING, Annotated, Any, Literal
+
+import msgspec
+from msgspec import Meta
+
+from shuiqiao.base.clock import MS_PER_DAY, iso_from_ms
+from shuiqiao.base.errors import Conflict
+from shuiqiao.base.wire import Digest, Id, MemberName, PublicKey, TimeMs
+from shuiqiao.members.action import Suspend
+from shuiqiao.members.contract import (
+    PROPOSE,
+    ROTATE_KEY,
+    SUSPEND,
+    ByVote,
+    MemberProposeBody,
+    MemberSuspendBody,
+)
+from shuiqiao.members.model import KeyPurpose, Role
+from shuiqiao.node.accounts.approvals.model import ApprovedAct, RegisteredAct
+from shuiqiao.node.accounts.model import ActName
+from shuiqiao.node.governance import CLOCK_MARGIN_MS, freeze_in_force, look_up
+from shuiqiao.node.home.keys import KeyFiles, ledger_key
+from shuiqiao.node.rotation import rotate_key
+from shuiqiao.oversight.contract import FREEZE, UNFREEZE, OversightFreezeBody, OversightUnfreezeBody
+from shuiqiao.vault.contract import batch_key, erased_key
+from shuiqiao.vault.model import ErasureReason
+
+if TYPE_CHECKING:
+    from shuiqiao.ledger.model import StateView, Transaction
+    from shuiqiao.node.institution import Institution
+
+MAX_ERASED_LEAVES = 4096
+"""Leaves of one batch that one act erases; the whole batch is named by none."""
+
+
+class SuspensionProposal(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
+    """Put the suspension of a member to the vote of the governing members."""
+
+    member: MemberName
+    deadline_ms: TimeMs
+
+
+class KeyRotation(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
+    """Replace one key of this institution. replaces: the raw public key that is in use when this is proposed."""
+
+    purpose: Literal["signing", "sealing"]
+    replaces: PublicKey
+
+
+class RecordErasure(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
+    """Destroy records of a batch; all of it where no leaf is listed."""
+
+    batch: Id
+    indexes: Annotated[list[Annotated[int, Meta(ge=0, le=2**32)]], Meta(max_length=MAX_ERASED_LEAVES)]
+    reason: ErasureReason
+
+
+# What a maker proposes
+
+
+def freeze_of_days(institution: Institution, *, days: int, reason_digest: Digest) -> OversightFreezeBody:
+    """Return a freeze that ends some days from now, whenever it is approved."""
+    return OversightFreezeBody(until_ms=_in_days(institution, days), reason_digest=reason_digest)
+
+
+def unfreeze_of_now(institution: Institution, *, proposal: bytes | None = None) -> OversightUnfreezeBody:
+    """Return what lifts the freeze in force; raises Denied ``node.not_frozen``."""
+    return OversightUnfreezeBody(freeze=look_up(institution, freeze_in_force).freeze, proposal=proposal)
+
+
+def suspension_proposal(institution: Institution, member: str, *, days: int) -> SuspensionProposal:
+    """Return what puts a suspension to a vote of some days."""
+    return SuspensionProposal(member=member, deadline_ms=_in_days(institution, days))
+
+
+def key_rotation(institution: Institution, purpose: KeyPurpose) -> KeyRotation:
+    """Return the replacement of the key of a purpose that is in use now."""
+    key = ledger_key(institution.engine.state(), institution.member, purpose)
+    assert key is not None, "a member has a key of each purpose"
+    return KeyRotation(purpose="signing" if purpose is KeyPurpose.SIGNING else "sealing", replaces=key)
+
+
+def _in_days(institution: Institution, days: int) -> int:
+    return institution.outbox.now_ms() + days * MS_PER_DAY - CLOCK_MARGIN_MS
+
+
+# What carries it out
+
+
+def institution_acts(institution: Institution, *, passphrase: Callable[[], bytes]) -> list[RegisteredAct[Any]]:
+    """Return the acts that an institution of this role can carry out. passphrase: of its key files, for a rotation.
+
+    ::
+
+        acts = institution_acts(bureau, passphrase=lambda: secret)
+    """
+    acts: list[RegisteredAct[Any]] = [
+        RegisteredAct(
+            name=ActName.UNFREEZE,
+            body=OversightUnfreezeBody,
+            execute=partial(_submit, institution, UNFREEZE),
+            describe=_describe_unfreeze,
+        ),
+        RegisteredAct(
+            name=ActName.PROPOSE_SUSPENSION,
+            body=SuspensionProposal,
+            execute=partial(_propose_suspension, institution),
+            describe=lambda body: {"member": body.member, "vote_until": iso_from_ms(body.deadline_ms)},
+        ),
+        RegisteredAct(
+            name=ActName.SUSPEND,
+            body=MemberSuspendBody,
+            execute=partial(_submit, institution, SUSPEND),
+            describe=_describe_suspension,
+        ),
+        RegisteredAct(
+            name=ActName.ROTATE_KEY,
+            body=KeyRotation,
+            execute=partial(_rotate, institution, passphrase),
+            describe=lambda body: {"purpose": body.purpose, "replaces": body.replaces.hex()},
+        ),
+    ]
+    if institution.settings.role is Role.REGULATOR:
+        acts.append(
+            RegisteredAct(
+                name=ActName.FREEZE,
+                body=OversightFreezeBody,
+                execute=partial(_submit, institution, FREEZE),
+                describe=lambda body: {
+                    "until": iso_from_ms(body.until_ms),
+                    "reason_digest": body.reason_digest.hex(),
+                },
+            )
+        )
+    if institution.settings.role is Role.TAX_BUREAU:
+        acts.append(
+            RegisteredAct(
+                name=ActName.ERASE,
+                body=RecordErasure,
+                execute=partial(_erase, institution),
+                describe=lambda body: {
+                    "batch": body.batch.hex(),
+                    "leaves": body.indexes or "all",
+                    "reason": str(body.reason),
+                },
+            )
+        )
+    return acts
+
+
+def _submit(institution: Institution, kind: str, act: ApprovedAct[Any]) -> Mapping[str, Any]:
+    return {"height": submit_once(institution, kind, act.body, after=act.height)}
+
+
+def submit_once(institution: Institution, kind: str, body: msgspec.Struct, *, after: int) -> int:
+    """Put a body on the ledger unless this member did so since a block; return the height of the block that has it."""
+    outbox = institution.outbox
+    if any(row.kind == kind for row in outbox.rows()):
+        # An earlier attempt may have got so far: what it signed is sent, or known to be refused, before anything else.
+        outbox.resend()
+        for row in outbox.rows():
+            if row.refusal_code and outbox.decode(row.raw).body == body:
+                outbox.abandon(row)
+    found = _own_since(institution, kind, after=after, fits=lambda tx: tx.body == body)
+    return outbox.submit(kind, body).height if found is None else found
+
+
+def _own_since(institution: Institution, kind: str, *, after: int, fits: Callable[[Transaction], bool]) -> int | None:
+    """Return the height of the first block above one in which this member has a fitting transaction of a kind."""
+    for block in institution.engine.blocks(from_height=after + 1):
+        for raw in block.transactions:
+            if kind.encode() not in raw:
+                continue
+            tx = institution.outbox.decode(raw)
+            if (tx.kind, tx.author) == (kind, institution.member) and fits(tx):
+                return block.height
+    return None
+
+
+def _propose_suspension(institution: Institution, act: ApprovedAct[SuspensionProposal]) -> Mapping[str, Any]:
+    body = MemberProposeBody(action=Suspend(member=act.body.member), deadline_ms=act.body.deadline_ms)
+    return {"height": submit_once(institution, PROPOSE, body, after=act.height)}
+
+
+def _rotate(
+    institution: Institution, passphrase: Callable[[], bytes], act: ApprovedAct[KeyRotation]
+) -> Mapping[str, Any]:
+    purpose = KeyPurpose(act.body.purpose)
+    in_use = ledger_key(institution.engine.state(), institution.member, purpose)
+    done = _own_since(institution, ROTATE_KEY, after=act.height, fits=lambda tx: bool(tx.body.purpose is purpose))
+    if done is not None and not KeyFiles(institution.home, purpose=purpose).next.exists():
+        return {"purpose": str(purpose), "public_key": (in_use or b"").hex(), "height": done, "must_reopen": True}
+    if done is None and in_use != act.body.replaces:
+        raise Conflict(
+            "node.key_replaced",
+            f"the {purpose} key {act.body.replaces.hex()[:16]} was to be replaced; {(in_use or b'').hex()[:16]} is in "
+            "use by now",
+        )
+    rotated = rotate_key(
+        institution, purpose=purpose, passphrase=passphrase(), entropy=institution.dependencies.entropy
+    )
+    return {**rotated.as_json(), "must_reopen": True}
+
+
+def _erase(institution: Institution, act: ApprovedAct[RecordErasure]) -> Mapping[str, Any]:
+    body = act.body
+    institution.vault.recover(institution.outbox)
+    if not _is_erased(institution.engine.state(), institution.member, body):
+        institution.vault.erase(body.batch, body.indexes, reason=body.reason, anchor=institution.outbox)
+    return {"batch": body.batch.hex(), "leaves": len(body.indexes) or "all"}
+
+
+def _is_erased(state: StateView, member: str, body: RecordErasure) -> bool:
+    """Tell whether the ledger says already that all of it was erased."""
+    fact = state.get(batch_key(member, body.batch))
+    if fact is None or fact["erased"] or not body.indexes:
+        return bool(fact and fact["erased"])
+    return all(state.get(erased_key(member, body.batch, index)) is not None for index in body.indexes)
+
+
+def _describe_unfreeze(body: OversightUnfreezeBody) -> Mapping[str, Any]:
+    return {"freeze": body.freeze.hex(), "proposal": "" if body.proposal is None else body.proposal.hex()}
+
+
+def _describe_suspension(body: MemberSuspendBody) -> Mapping[str, Any]:
+    if isinstance(body.ground, ByVote):
+        return {"member": body.member, "proposal": body.ground.proposal.hex()}
+    return {
+        "member": body.member,
+        "until": iso_from_ms(body.ground.until_ms),
+        "evidence_digest": body.ground.evidence_digest.hex(),
+    }

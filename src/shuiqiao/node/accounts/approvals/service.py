@@ -1,0 +1,290 @@
+"""Maker and checker: propose an act, see what waits for me, approve its digest or reject it; then it is carried out.
+
+1. a maker proposes the exact bytes of a registered act;
+2. another person approves their digest, which they name themselves, or rejects it, within a week;
+3. whoever registered the act carries those bytes out, once; after a crash it is taken up again;
+4. what it returned, or what refused it, is kept with it.
+
+Never the same person: not under another name, and not through a program that the person answers for. Makers and
+checkers are told apart by ids, which never change. A program checks nothing. Each step is an entry of the journal in
+one transaction with what it changes.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterable, Mapping
+from typing import TYPE_CHECKING, Any, Final
+
+from shuiqiao.base.clock import MS_PER_SECOND, iso_from_ms
+from shuiqiao.base.errors import Conflict, Denied, InvalidInput, ShuiqiaoError, Unavailable
+from shuiqiao.base.ids import new_id
+from shuiqiao.ledger.log.tree import hash_function
+from shuiqiao.node.accounts.approvals.model import (
+    MAX_REASON_CHARACTERS,
+    MAX_WAITING,
+    WAITING_MS,
+    Approval,
+    ApprovalState,
+    ApprovedAct,
+    RegisteredAct,
+    decode_body,
+    encode_body,
+)
+from shuiqiao.node.accounts.model import ActName, PrincipalKind, act_rules
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    import msgspec
+
+    from shuiqiao.base.clock import Clock
+    from shuiqiao.base.ids import Entropy
+    from shuiqiao.node.accounts.approvals.store import ApprovalStore
+    from shuiqiao.node.accounts.journal.service import Journal
+    from shuiqiao.node.accounts.model import Principal
+
+LEASE_MS: Final = 5 * 60_000
+"""How long whoever carries an act out has it for itself: after a crash it is taken up again this much later."""
+
+_MAX_OUTCOME_CHARACTERS: Final = 8192
+_ID_CHARACTERS: Final = 32
+
+
+class ApprovalService:
+    """Acts of two people at one institution.
+
+    ::
+
+        proposed = approvals.propose(maker, ActName.FREEZE, body)
+        done = approvals.approve(checker, proposed["approval"], digest=proposed["digest"])
+        assert done["state"] == "done"
+    """
+
+    def __init__(
+        self,
+        store: ApprovalStore,
+        *,
+        journal: Journal,
+        acts: Iterable[RegisteredAct[Any]],
+        clock: Clock,
+        entropy: Entropy,
+        hash_name: str,
+        height: Callable[[], int],
+    ) -> None:
+        """acts: what can be carried out here. height: of the newest block of the ledger."""
+        self._store = store
+        self._journal = journal
+        self._acts = {act.name: act for act in acts}
+        self._clock = clock
+        self._entropy = entropy
+        self._digest = hash_function(hash_name)
+        self._height = height
+
+    def propose(self, by: Principal, name: ActName, body: msgspec.Struct, *, request: str = "") -> dict[str, Any]:
+        """Put an act before a second person; return it as a JSON object, with the digest of its exact bytes.
+
+        Raises Denied ``node.permission_missing``, Unavailable ``node.act_unregistered``, InvalidInput
+        ``node.act_invalid``, Conflict ``node.approval_repeated`` for the same bytes while they wait, Unavailable
+        ``node.approvals_full``.
+        """
+        act = self._registered(name)
+        by.require(act_rules()[name].make)
+        raw, now_ms = encode_body(body), self._clock.now_ms()
+        decode_body(raw, act.body)
+        approval = Approval(
+            id=new_id(self._entropy).hex(),
+            act=str(name),
+            digest=self._digest(f"{name}\0".encode() + raw),
+            body=raw,
+            maker_kind=str(by.kind),
+            maker=by.id,
+            maker_person=by.person,
+            proposed_ms=now_ms,
+            until_ms=now_ms + WAITING_MS,
+            state=ApprovalState.WAITING,
+            checker="",
+            decided_ms=0,
+            reason="",
+            height=0,
+            taken_until_ms=0,
+            outcome="",
+        )
+        self._store.expire(now_ms=now_ms)
+        with self._store.begin() as connection:
+            # The entry first: it locks the journal, so that the same bytes are not proposed twice at once.
+            self._journal.append(connection, by, act="approvals.propose", subject=_subject(approval), request=request)
+            if (same := self._store.waiting_with(connection, approval.digest)) is not None:
+                raise Conflict("node.approval_repeated", f"{name} of these very bytes waits already as {same}")
+            if self._store.count_waiting(connection) >= MAX_WAITING:
+                raise Unavailable("node.approvals_full", f"{MAX_WAITING} acts wait for a checker")
+            self._store.add(connection, approval)
+        return self._row(approval)
+
+    def rows(self, by: Principal, *, only_for_me: bool = False, at_most: int = 200) -> list[dict[str, Any]]:
+        """Return acts that the caller may make or check as JSON objects, the newest first.
+
+        only_for_me: what waits, was not made by the caller's person, and which the caller may check.
+        """
+        self._store.expire(now_ms=self._clock.now_ms())
+        states = [ApprovalState.WAITING] if only_for_me else [*ApprovalState]
+        found = self._store.in_states(states, at_most=at_most)
+        if only_for_me:
+            return [self._row(each) for each in found if self._waits_for(by, each)]
+        return [self._row(each) for each in found if _is_seen_by(by, each)]
+
+    def row(self, by: Principal, identifier: str) -> dict[str, Any]:
+        """Return one act; raises InvalidInput ``node.approval_unknown`` also for one that the caller may not see."""
+        found = self._found(identifier)
+        if not _is_seen_by(by, found):
+            raise _unknown(identifier)
+        return self._row(found)
+
+    def approve(self, by: Principal, identifier: str, *, digest: str, request: str = "") -> dict[str, Any]:
+        """Approve an act by the digest of its bytes and carry it out; return what became of it.
+
+        digest: in hex, as the checker saw it. Raises Denied ``node.permission_missing``, ``node.same_person``,
+        InvalidInput ``node.approval_unknown``, Conflict ``node.digest_differs``, ``node.approval_closed``; Unavailable
+        where it could not be carried out now: it is taken up again. What refuses the act itself is its outcome.
+        """
+        approval = self._require_checker(by, identifier)
+        if digest != approval.digest.hex():
+            raise Conflict(
+                "node.digest_differs",
+                f"digest {digest[:64]} is approved where act {approval.id} has {approval.digest.hex()}",
+            )
+        self._registered(ActName(approval.act))
+        self._close(
+            by, approval, "approvals.approve", request=request, state=ApprovalState.APPROVED, height=self._height()
+        )
+        return self._carry_out(approval.id)
+
+    def reject(self, by: Principal, identifier: str, *, reason: str, request: str = "") -> dict[str, Any]:
+        """Refuse an act, for good; its maker may withdraw it so as well. Raises as ``approve`` does."""
+        if len(reason) > MAX_REASON_CHARACTERS:
+            raise InvalidInput(
+                "node.act_invalid", f"a reason of {len(reason)} characters where {MAX_REASON_CHARACTERS} are allowed"
+            )
+        approval = self._found(identifier)
+        if by.person != approval.maker_person or by.kind is PrincipalKind.MACHINE:
+            approval = self._require_checker(by, identifier)
+        self._close(by, approval, "approvals.reject", request=request, state=ApprovalState.REJECTED, reason=reason)
+        return self._row(self._found(identifier))
+
+    def resume(self) -> list[dict[str, Any]]:
+        """Carry out what was approved and not finished, e.g. after a crash; return what became of each act."""
+        resumed: list[dict[str, Any]] = []
+        for approval in self._store.in_states([ApprovalState.APPROVED], at_most=MAX_WAITING):
+            try:
+                resumed.append(self._carry_out(approval.id))
+            except Unavailable:
+                # Somebody else has it, or what it needs is away: it stays approved.
+                resumed.append(self._row(self._found(approval.id)))
+        return resumed
+
+    def _carry_out(self, identifier: str) -> dict[str, Any]:
+        now_ms = self._clock.now_ms()
+        if not self._store.take(identifier, now_ms=now_ms, until_ms=now_ms + LEASE_MS):
+            raise Unavailable(
+                "node.act_taken",
+                f"act {identifier} is being carried out, or was when a process stopped; it is taken up again within "
+                f"{LEASE_MS // MS_PER_SECOND} s",
+                retry_after_s=LEASE_MS / MS_PER_SECOND,
+            )
+        approval = self._found(identifier)
+        act = self._registered(ActName(approval.act))
+        try:
+            body = decode_body(approval.body, act.body)
+            outcome = act.execute(ApprovedAct(id=approval.id, body=body, height=approval.height))
+        except Unavailable:
+            self._give_back(approval)
+            raise
+        except ShuiqiaoError as error:
+            return self._finish(approval, ApprovalState.FAILED, error.as_dict())
+        return self._finish(approval, ApprovalState.DONE, outcome)
+
+    def _give_back(self, approval: Approval) -> None:
+        with self._store.begin() as connection:
+            self._store.change(connection, approval.id, seen=ApprovalState.APPROVED, taken_until_ms=0)
+
+    def _finish(self, approval: Approval, state: ApprovalState, outcome: Mapping[str, Any]) -> dict[str, Any]:
+        text = json.dumps(outcome, default=str, ensure_ascii=False)
+        if len(text) > _MAX_OUTCOME_CHARACTERS:
+            text = json.dumps({"is_left_out": f"{len(text)} characters"})
+        with self._store.begin() as connection:
+            self._store.change(connection, approval.id, seen=ApprovalState.APPROVED, state=str(state), outcome=text)
+        return self._row(self._found(approval.id))
+
+    def _close(self, by: Principal, approval: Approval, step: str, *, request: str, **values: Any) -> None:
+        """Decide on what waits, with its entry; raises Conflict ``node.approval_closed``."""
+        decided = {"checker": by.id, "decided_ms": self._clock.now_ms(), **values, "state": str(values["state"])}
+        with self._store.begin() as connection:
+            is_first = self._store.change(connection, approval.id, seen=ApprovalState.WAITING, **decided)
+            if not is_first:
+                raise _closed(approval.id, "was decided by another")
+            self._journal.append(connection, by, act=step, subject=_subject(approval), request=request)
+
+    def _require_checker(self, by: Principal, identifier: str) -> Approval:
+        self._store.expire(now_ms=self._clock.now_ms())
+        approval = self._found(identifier)
+        if not _is_seen_by(by, approval):
+            raise _unknown(identifier)
+        by.require(act_rules()[ActName(approval.act)].check)
+        if by.kind is not PrincipalKind.USER or by.person == approval.maker_person:
+            raise Denied(
+                "node.same_person", f"act {approval.id} was made by you or in your name: another person decides on it"
+            )
+        if approval.state is not ApprovalState.WAITING:
+            raise _closed(approval.id, f"is {approval.state}")
+        return approval
+
+    def _waits_for(self, by: Principal, approval: Approval) -> bool:
+        may = by.may(act_rules()[ActName(approval.act)].check)
+        return may and by.kind is PrincipalKind.USER and by.person != approval.maker_person
+
+    def _registered(self, name: ActName) -> RegisteredAct[Any]:
+        act = self._acts.get(name)
+        if act is None:
+            raise Unavailable("node.act_unregistered", f"nobody here carries out {name}")
+        return act
+
+    def _found(self, identifier: str) -> Approval:
+        found = self._store.approval(identifier) if len(identifier) == _ID_CHARACTERS else None
+        if found is None:
+            raise _unknown(identifier)
+        return found
+
+    def _row(self, approval: Approval) -> dict[str, Any]:
+        """Return an act as a JSON object. what: the body in words, as whoever carries it out understands it."""
+        act = self._acts.get(ActName(approval.act))
+        return {
+            "approval": approval.id,
+            "act": approval.act,
+            "digest": approval.digest.hex(),
+            "what": {} if act is None else dict(act.describe(decode_body(approval.body, act.body))),
+            "state": str(approval.state),
+            "maker": approval.maker,
+            "proposed": iso_from_ms(approval.proposed_ms),
+            "until": iso_from_ms(approval.until_ms),
+            "checker": approval.checker,
+            "decided": iso_from_ms(approval.decided_ms) if approval.decided_ms else "",
+            "reason": approval.reason,
+            "outcome": json.loads(approval.outcome) if approval.outcome else {},
+        }
+
+
+def _is_seen_by(by: Principal, approval: Approval) -> bool:
+    rule = act_rules()[ActName(approval.act)]
+    return by.may(rule.make) or by.may(rule.check) or by.person == approval.maker_person
+
+
+def _subject(approval: Approval) -> str:
+    return f"approval/{approval.id}/{approval.act}"
+
+
+def _unknown(identifier: str) -> InvalidInput:
+    return InvalidInput("node.approval_unknown", f"there is no act {identifier[:_ID_CHARACTERS]!r} that you may see")
+
+
+def _closed(identifier: str, how: str) -> Conflict:
+    return Conflict("node.approval_closed", f"act {identifier} {how}; it is decided once")

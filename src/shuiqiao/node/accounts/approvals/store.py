@@ -1,0 +1,151 @@
+"""The table of acts that need two people; bodies, reasons and outcomes are encrypted.
+
+A change of state names the state that it expects, so that of two who decide at once one is refused.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from contextlib import AbstractContextManager
+from typing import TYPE_CHECKING, Any
+
+from sqlalchemy import (
+    BigInteger,
+    Column,
+    Connection,
+    LargeBinary,
+    MetaData,
+    RowMapping,
+    String,
+    Table,
+    and_,
+    bindparam,
+    func,
+    insert,
+    select,
+    update,
+)
+
+from shuiqiao.crypto.column_cipher import EncryptedColumns
+from shuiqiao.node.accounts.approvals.model import Approval, ApprovalState
+
+if TYPE_CHECKING:
+    from sqlalchemy import Engine
+
+    from shuiqiao.crypto.column_cipher import ColumnCipher
+
+metadata = MetaData()
+
+_approval = Table(
+    "accounts_approval",
+    metadata,
+    Column("id", String(32), primary_key=True),
+    Column("act", String(64), nullable=False),
+    Column("digest", LargeBinary(32), nullable=False),
+    Column("body", LargeBinary, nullable=False),
+    Column("maker_kind", String(16), nullable=False),
+    Column("maker", String(32), nullable=False),
+    Column("maker_person", String(32), nullable=False),
+    Column("proposed_ms", BigInteger, nullable=False, index=True),
+    Column("until_ms", BigInteger, nullable=False),
+    Column("state", String(16), nullable=False, index=True),
+    Column("checker", String(32), nullable=False),
+    Column("decided_ms", BigInteger, nullable=False),
+    Column("reason", LargeBinary, nullable=False),
+    Column("height", BigInteger, nullable=False),
+    Column("taken_until_ms", BigInteger, nullable=False),
+    Column("outcome", LargeBinary, nullable=False),
+)
+_SECRETS = EncryptedColumns(table="accounts_approval", key="id", columns={"body": bytes, "reason": str, "outcome": str})
+
+# Statements are built once: SQLAlchemy then finds each one's compiled text without walking it again.
+_ADD = insert(_approval)
+_BY_ID = select(_approval).where(_approval.c.id == bindparam("of_id"))
+_IN_STATES = (
+    select(_approval)
+    .where(_approval.c.state.in_(bindparam("states", expanding=True)))
+    .order_by(_approval.c.proposed_ms.desc(), _approval.c.id)
+    .limit(bindparam("at_most"))
+)
+_COUNT = select(func.count()).select_from(_approval).where(_approval.c.state == bindparam("of_state"))
+_SAME = select(_approval.c.id).where(
+    and_(_approval.c.digest == bindparam("of_digest"), _approval.c.state == bindparam("of_state"))
+)
+_EXPIRE = (
+    update(_approval)
+    .where(and_(_approval.c.state == str(ApprovalState.WAITING), _approval.c.until_ms <= bindparam("now_ms")))
+    .values(state=str(ApprovalState.EXPIRED), decided_ms=bindparam("now_ms"))
+)
+_TAKE = (
+    update(_approval)
+    .where(
+        and_(
+            _approval.c.id == bindparam("of_id"),
+            _approval.c.state == str(ApprovalState.APPROVED),
+            _approval.c.taken_until_ms <= bindparam("now_ms"),
+        )
+    )
+    .values(taken_until_ms=bindparam("until_ms"))
+)
+
+
+class ApprovalStore:
+    """The acts of two people of one institution."""
+
+    def __init__(self, engine: Engine, *, cipher: ColumnCipher) -> None:
+        self._engine = engine
+        self._cipher = cipher
+
+    def begin(self) -> AbstractContextManager[Connection]:
+        """Give a transaction. The data key is opened before it, for the first time that may write."""
+        self._cipher.tag("")
+        return self._engine.begin()
+
+    def add(self, connection: Connection, approval: Approval) -> None:
+        """Keep what was proposed."""
+        row = {name: getattr(approval, name) for name in Approval.__slots__} | {"state": str(approval.state)}
+        connection.execute(_ADD, self._cipher.encrypt_row(_SECRETS, row))
+
+    def approval(self, identifier: str) -> Approval | None:
+        """Return an act by its id, or None."""
+        with self._engine.connect() as connection:
+            row = connection.execute(_BY_ID, {"of_id": identifier}).mappings().first()
+        return None if row is None else self._opened(row)
+
+    def in_states(self, states: Sequence[ApprovalState], *, at_most: int) -> list[Approval]:
+        """Return acts in some states, the newest first."""
+        with self._engine.connect() as connection:
+            rows = connection.execute(_IN_STATES, {"states": [*map(str, states)], "at_most": at_most}).mappings()
+            return [self._opened(row) for row in rows]
+
+    def count_waiting(self, connection: Connection) -> int:
+        """Return how many acts wait for a checker."""
+        return int(connection.execute(_COUNT, {"of_state": str(ApprovalState.WAITING)}).scalar_one())
+
+    def waiting_with(self, connection: Connection, digest: bytes) -> str | None:
+        """Return the id of an act of these very bytes that waits, None if none does."""
+        return connection.execute(_SAME, {"of_digest": digest, "of_state": str(ApprovalState.WAITING)}).scalar()
+
+    def change(self, connection: Connection, identifier: str, *, seen: ApprovalState, **values: Any) -> bool:
+        """Keep what became of an act; tell whether it still was in the state that was seen."""
+        row = self._cipher.encrypt_row(_SECRETS, {"id": identifier, **values})
+        found = connection.execute(
+            update(_approval).where(and_(_approval.c.id == identifier, _approval.c.state == str(seen))).values(**row)
+        )
+        return found.rowcount == 1
+
+    def expire(self, *, now_ms: int) -> int:
+        """End the waiting of what waited too long; return how many that were."""
+        with self._engine.begin() as connection:
+            return connection.execute(_EXPIRE, {"now_ms": now_ms}).rowcount
+
+    def take(self, identifier: str, *, now_ms: int, until_ms: int) -> bool:
+        """Have an approved act for oneself until a moment; tell whether nobody else has it."""
+        with self._engine.begin() as connection:
+            taken = connection.execute(_TAKE, {"of_id": identifier, "now_ms": now_ms, "until_ms": until_ms})
+            return taken.rowcount == 1
+
+    def _opened(self, row: RowMapping) -> Approval:
+        found = self._cipher.decrypt_row(_SECRETS, dict(row))
+        found["state"] = ApprovalState(found["state"])
+        return Approval(**found)

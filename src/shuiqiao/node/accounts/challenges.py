@@ -1,0 +1,166 @@
+"""How an enterprise proves to a server that it holds a key: it signs a challenge, once, and gets a short token.
+
+At its bureau a taxpayer proves its enrolment key, at a bank the key of a consent, never the enrolment key. What it
+signs is a document bound to the network, the institution and what it claims to be::
+
+    node.enterprise_login/1  {"institution": text, "claim": text, "challenge": bytes}
+    claim                    "taxpayer:<number>" at a bureau, "consent:<provider>/<id in hex>" at a bank
+    challenge                issued ms u64 || random 16 || HMAC-SHA-256 over both under a secret of this process
+
+A challenge is not kept when it is given out, so nobody fills anything by asking for many; one that was used with a good
+signature is remembered until it has ended. A server that started anew takes none that was given out before. A claim
+that nobody can prove is refused as one that another key signed.
+"""
+
+from __future__ import annotations
+
+import hmac
+import threading
+from typing import TYPE_CHECKING, Annotated, Final, Protocol
+
+import msgspec
+from cachetools import TTLCache
+from msgspec import Meta
+
+from shuiqiao.base.clock import MS_PER_SECOND
+from shuiqiao.base.errors import Denied, IntegrityError, Unavailable
+from shuiqiao.base.ids import OWNED_ID_CHARS, OWNED_ID_PATTERN
+from shuiqiao.base.wire import MemberName
+from shuiqiao.ledger.transactions.document import decode_document, sign_document, verify_document
+
+if TYPE_CHECKING:
+    from shuiqiao.base.clock import Clock
+    from shuiqiao.base.ids import Entropy
+    from shuiqiao.crypto.model import CipherSuite, SigningKey
+
+LOGIN_DOCUMENT: Final = "node.enterprise_login/1"
+MAX_LOGIN_BYTES: Final = 1024
+CHALLENGE_LIFE_MS: Final = 120_000
+"""How long a challenge may be signed."""
+
+MAX_USED: Final = 16_384
+"""Challenges that were used and have not ended: beyond that nobody more is let in until some have."""
+
+_MS_BYTES: Final = 8
+_RANDOM_BYTES: Final = 16
+_TAG_BYTES: Final = 32
+CHALLENGE_BYTES: Final = _MS_BYTES + _RANDOM_BYTES + _TAG_BYTES
+
+_CLAIM: Final = rf"^(taxpayer:[0-9A-Za-z_-]{{1,32}}|consent:{OWNED_ID_PATTERN[1:-2]})\Z"
+
+
+class EnterpriseLoginBody(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
+    """What an enterprise signs to be let in."""
+
+    institution: MemberName
+    claim: Annotated[str, Meta(pattern=_CLAIM, max_length=len("consent:") + OWNED_ID_CHARS)]
+    challenge: Annotated[bytes, Meta(min_length=CHALLENGE_BYTES, max_length=CHALLENGE_BYTES)]
+
+
+class EnterpriseKeys(Protocol):
+    """Whoever knows which public key proves a claim at this institution."""
+
+    def key_of(self, claim: str) -> bytes | None:
+        """Return the raw public key, None for a claim that nobody can prove here now."""
+        ...
+
+
+def sign_login(
+    challenge: bytes, *, claim: str, institution: str, network: bytes, key: SigningKey, suite: CipherSuite
+) -> bytes:
+    """Return the document by which an enterprise answers a challenge; for its own program, never a server."""
+    body = EnterpriseLoginBody(institution=institution, claim=claim, challenge=challenge)
+    return sign_document(body, name=LOGIN_DOCUMENT, network=network, suite=suite, keys=(key,))
+
+
+class Challenges:
+    """Gives out challenges and takes the signed ones.
+
+    ::
+
+        challenge = challenges.issue()
+        claim = challenges.proven_claim(signed)  # "consent:bureau/00ff..."
+    """
+
+    def __init__(
+        self,
+        keys: EnterpriseKeys,
+        *,
+        institution: str,
+        network: bytes,
+        suite: CipherSuite,
+        clock: Clock,
+        entropy: Entropy,
+    ) -> None:
+        self._keys = keys
+        self._institution = institution
+        self._network = network
+        self._suite = suite
+        self._clock = clock
+        self._entropy = entropy
+        self._secret = entropy(_TAG_BYTES)
+        self._used: TTLCache[bytes, bool] = TTLCache(maxsize=MAX_USED, ttl=CHALLENGE_LIFE_MS, timer=clock.now_ms)
+        self._lock = threading.Lock()
+
+    def issue(self) -> bytes:
+        """Return a fresh challenge, to be signed within CHALLENGE_LIFE_MS."""
+        head = self._clock.now_ms().to_bytes(_MS_BYTES, "big") + self._entropy(_RANDOM_BYTES)
+        return head + self._tag(head)
+
+    def proven_claim(self, signed: bytes) -> str:
+        """Return what the signer of a challenge proved to be, once for each challenge.
+
+        Raises InvalidInput for what is no such document of this network; Denied ``node.challenge_invalid`` for a
+        challenge of another institution or server, one that has ended or was used; Denied ``node.login_refused`` where
+        the key does not prove the claim; Unavailable ``node.login_busy``.
+        """
+        document = decode_document(
+            signed,
+            EnterpriseLoginBody,
+            name=LOGIN_DOCUMENT,
+            network=self._network,
+            suite=self._suite,
+            max_bytes=MAX_LOGIN_BYTES,
+        )
+        body = document.body
+        self._require_fresh(body)
+        key = self._keys.key_of(body.claim)
+        if key is None:
+            raise _refused()
+        try:
+            verify_document(document, public_keys=(key,), suite=self._suite)
+        except IntegrityError as error:
+            raise _refused() from error
+        self._use(body.challenge)
+        return body.claim
+
+    def _require_fresh(self, body: EnterpriseLoginBody) -> None:
+        head, tag = body.challenge[:-_TAG_BYTES], body.challenge[-_TAG_BYTES:]
+        age_ms = self._clock.now_ms() - int.from_bytes(head[:_MS_BYTES], "big")
+        is_ours = hmac.compare_digest(tag, self._tag(head)) and body.institution == self._institution
+        if not is_ours or not 0 <= age_ms < CHALLENGE_LIFE_MS:
+            raise Denied(
+                "node.challenge_invalid",
+                f"the challenge was not given out by {self._institution} within the last "
+                f"{CHALLENGE_LIFE_MS // MS_PER_SECOND} s",
+            )
+
+    def _use(self, challenge: bytes) -> None:
+        with self._lock:
+            if challenge in self._used:
+                raise Denied("node.challenge_invalid", "the challenge was used already: each counts once")
+            self._used.expire()
+            if len(self._used) >= MAX_USED:
+                raise Unavailable(
+                    "node.login_busy",
+                    f"{MAX_USED} enterprises logged in within {CHALLENGE_LIFE_MS // MS_PER_SECOND} s",
+                    retry_after_s=CHALLENGE_LIFE_MS / MS_PER_SECOND,
+                )
+            self._used[challenge] = True
+
+    def _tag(self, head: bytes) -> bytes:
+        return hmac.digest(self._secret, head + self._institution.encode(), "sha256")
+
+
+def _refused() -> Denied:
+    return Denied("node.login_refused", "the signature does not prove the claim, or there is nothing to prove it by")
