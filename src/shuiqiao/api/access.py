@@ -15,6 +15,9 @@ from shuiqiao.base.errors import Denied, ShuiqiaoError
 if TYPE_CHECKING:
     from starlette.requests import Request
 
+    from shuiqiao.node.accounts.model import Principal as Account
+    from shuiqiao.node.accounts.service import AccountService
+
 MAX_TOKEN_BYTES: Final = 512
 
 OPEN: Final = "open"
@@ -41,6 +44,8 @@ class Principal:
     kind: PrincipalKind
     id: str
     permissions: frozenset[str]
+    account: Account | None = None
+    """The same as the accounts know it, with the person who answers for it; None for owner and nobody."""
 
     def may(self, permission: str) -> bool:
         """Tell whether this caller has a permission."""
@@ -64,6 +69,19 @@ class Authenticator(Protocol):
     def authenticate(self, token: str) -> Principal:
         """Return whose bearer token it is; raises Denied for one that nobody has, or has no longer."""
         ...
+
+
+class AccountCallers:
+    """The callers that have an account at an institution, and the enterprises that proved a key to it."""
+
+    def __init__(self, accounts: AccountService) -> None:
+        self._accounts = accounts
+
+    def authenticate(self, token: str) -> Principal:
+        """Return whose bearer token it is; raises Denied ``node.token_invalid``."""
+        found = self._accounts.authenticate(token)
+        permissions = frozenset(map(str, found.permissions))
+        return Principal(kind=PrincipalKind(found.kind), id=found.id, permissions=permissions, account=found)
 
 
 class OwnerAuthenticator:

@@ -29,7 +29,7 @@ from granian.constants import HTTPModes, Interfaces
 from granian.http import HTTP1Settings
 from granian.server.embed import Server
 
-from shuiqiao.api.access import Authenticator, OwnerAuthenticator, PublicAuthenticator
+from shuiqiao.api.access import AccountCallers, Authenticator, OwnerAuthenticator, PublicAuthenticator
 from shuiqiao.api.acts import Acts
 from shuiqiao.api.app import home_app, peers_app, public_app
 from shuiqiao.api.door import Door
@@ -187,9 +187,9 @@ def _doors(running: RunningInstitution, listeners: _Listeners, *, news: News, tl
     return found
 
 
-def _callers_of(_running: RunningInstitution) -> Authenticator | None:
+def _callers_of(running: RunningInstitution) -> Authenticator | None:
     """Return who knows the bearers of tokens, None where an institution has no accounts."""
-    return None
+    return AccountCallers(running.accounts.service)
 
 
 def _run(

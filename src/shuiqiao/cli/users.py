@@ -30,7 +30,7 @@ Roles = Annotated[
 ]
 TokenFile = Annotated[
     Path | None,
-    typer.Option("--token-file", envvar=TOKEN_FILE_VARIABLE, help="The token of who does it, from users login 令牌文件."),
+    typer.Option("--token-file", envvar=TOKEN_FILE_VARIABLE, help="Who does it, from users login 令牌文件."),
 ]
 
 

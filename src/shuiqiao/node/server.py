@@ -8,17 +8,22 @@ from __future__ import annotations
 
 import fcntl
 import os
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import ExitStack
+from functools import partial
 from pathlib import Path
-from typing import TYPE_CHECKING, Final, Self
+from typing import TYPE_CHECKING, Any, Final, Self
 
+from shuiqiao.base.clock import MS_PER_HOUR
 from shuiqiao.base.environment import PASSPHRASE_FILE_VARIABLE
 from shuiqiao.base.errors import Conflict, Denied, InvalidInput, Unavailable
 from shuiqiao.base.files import open_descriptor
+from shuiqiao.node.accounts.approvals.service import LEASE_MS
+from shuiqiao.node.accounts.opening import InstitutionAccounts
 from shuiqiao.node.home.keys import PASSPHRASE_FILE
 from shuiqiao.node.institution import Institution
 from shuiqiao.node.jobs.duties import job_kinds
+from shuiqiao.node.jobs.model import JobKind
 from shuiqiao.node.jobs.runner import JobRunner
 from shuiqiao.node.jobs.service import JobService
 from shuiqiao.node.jobs.store import JobStore
@@ -26,6 +31,7 @@ from shuiqiao.node.jobs.store import JobStore
 if TYPE_CHECKING:
     from shuiqiao.node.home.settings import Home
     from shuiqiao.node.institution import Dependencies
+    from shuiqiao.node.jobs.model import RunningJob
 
 _MAX_PID_BYTES: Final = 20
 
@@ -105,6 +111,22 @@ def require_passphrase_outside(home: Home) -> None:
         raise Denied("node.passphrase_inside", f"the passphrase {path} lies in the home {home.folder} that it protects")
 
 
+def account_duties(accounts: InstitutionAccounts, institution: Institution) -> dict[str, JobKind]:
+    """Return the duties of accounts, by name: carry out what was approved, anchor the journal [MEMBER-29]."""
+
+    def resume(_running: RunningJob) -> Mapping[str, Any]:
+        return {"acts": [row["approval"] for row in accounts.approvals.resume()]}
+
+    def anchor(_running: RunningJob) -> Mapping[str, Any]:
+        return {"days": [row["day"] for row in accounts.journal.anchor(institution.outbox)]}
+
+    duties = (
+        JobKind(name="approvals.resume", act=resume, every_ms=LEASE_MS),
+        JobKind(name="journal.anchor", act=anchor, every_ms=MS_PER_HOUR),
+    )
+    return {kind.name: kind for kind in duties}
+
+
 class RunningInstitution:
     """An institution and all that works for it while its server runs.
 
@@ -114,11 +136,16 @@ class RunningInstitution:
             running.institution.engine.last_block()
     """
 
-    def __init__(self, institution: Institution, *, stack: ExitStack) -> None:
-        """Use ``open``. stack: what is closed with it."""
+    def __init__(
+        self, institution: Institution, *, stack: ExitStack, passphrase: Callable[[], bytes] | None = None
+    ) -> None:
+        """Use ``open``. stack: what is closed with it. passphrase: of the key files; None finds it."""
         self.institution = institution
         self._stack = stack
-        around, kinds = institution.dependencies, job_kinds(institution)
+        self.accounts = InstitutionAccounts(institution, passphrase=passphrase)
+        """Who calls, what two people do, and the journal of it."""
+        around = institution.dependencies
+        kinds = {**job_kinds(institution), **account_duties(self.accounts, institution)}
         store = JobStore(institution.database, cipher=institution.cipher)
         self.jobs = JobService(store, kinds=kinds, clock=around.clock, entropy=around.entropy)
         """Asks for jobs, shows, cancels and confirms them."""
@@ -144,7 +171,8 @@ class RunningInstitution:
             institution = Institution.open(home, dependencies=dependencies, passphrase=passphrase)
             stack.callback(institution.close)
             institution.deliveries.start()
-            running = cls(institution, stack=stack)
+            given = None if passphrase is None else partial(bytes, passphrase)
+            running = cls(institution, stack=stack, passphrase=given)
             running.runner.start()
             # The jobs end before what they work on is closed.
             stack.callback(running.runner.close, timeout_s=STOPPING_JOBS_S)

@@ -129,6 +129,7 @@ class InstitutionAccounts:
         cost: PassphraseCost = PASSWORD_COST,
     ) -> None:
         """passphrase: of the key files, for a rotation; None finds it. more_acts: what other rooms carry out."""
+        secret = passphrase or partial(find_passphrase, institution.home)
         clock, entropy = institution.dependencies.clock, institution.dependencies.entropy
         parts = _accounts(
             institution.settings,
@@ -143,7 +144,7 @@ class InstitutionAccounts:
         self.approvals = ApprovalService(
             ApprovalStore(institution.database, cipher=institution.cipher),
             journal=parts.journal,
-            acts=[*institution_acts(institution, passphrase=passphrase or partial(find_passphrase, institution.home)), *more_acts],
+            acts=[*institution_acts(institution, passphrase=secret), *more_acts],
             clock=clock,
             entropy=entropy,
             hash_name=institution.suite.hash_name,

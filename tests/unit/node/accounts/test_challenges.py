@@ -80,7 +80,9 @@ def test_a_wrong_signature_does_not_use_the_challenge_up(door):
     assert door.challenges.proven_claim(door.sign(challenge)) == CLAIM
 
 
-@pytest.mark.parametrize(("ms", "counts"), [(-1, False), (0, True), (CHALLENGE_LIFE_MS - 1, True), (CHALLENGE_LIFE_MS, False)])
+@pytest.mark.parametrize(
+    ("ms", "counts"), [(-1, False), (0, True), (CHALLENGE_LIFE_MS - 1, True), (CHALLENGE_LIFE_MS, False)]
+)
 def test_a_challenge_lasts_two_minutes(door, ms, counts):
     signed = door.sign(door.challenges.issue())
     door.clock._now_ms = NOW_MS + ms

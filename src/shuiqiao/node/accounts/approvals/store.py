@@ -85,7 +85,7 @@ _TAKE = (
             _approval.c.taken_until_ms <= bindparam("now_ms"),
         )
     )
-    .values(taken_until_ms=bindparam("until_ms"))
+    .values(taken_until_ms=bindparam("lease_until_ms"))
 )
 
 
@@ -142,7 +142,7 @@ class ApprovalStore:
     def take(self, identifier: str, *, now_ms: int, until_ms: int) -> bool:
         """Have an approved act for oneself until a moment; tell whether nobody else has it."""
         with self._engine.begin() as connection:
-            taken = connection.execute(_TAKE, {"of_id": identifier, "now_ms": now_ms, "until_ms": until_ms})
+            taken = connection.execute(_TAKE, {"of_id": identifier, "now_ms": now_ms, "lease_until_ms": until_ms})
             return taken.rowcount == 1
 
     def _opened(self, row: RowMapping) -> Approval:

@@ -1,0 +1,92 @@
+"""``users`` and ``journal`` on a home: first user, further ones, log-in by a token file, the journal and its days."""
+
+from __future__ import annotations
+
+import json
+
+import pytest
+from pyotp import TOTP
+from sqlalchemy import create_engine, text
+
+from consortium_world import solo_home
+from shuiqiao.base.clock import SystemClock
+from shuiqiao.cli.door import run
+
+PASSWORD = "one password of mine"
+
+
+@pytest.fixture
+def home(tmp_path, monkeypatch):
+    for name in ("SHUIQIAO_HOME", "SHUIQIAO_DATABASE_URL", "SHUIQIAO_TOKEN_FILE", "SHUIQIAO_PASSWORD_FILE"):
+        monkeypatch.delenv(name, raising=False)
+    return solo_home(tmp_path / "home")
+
+
+@pytest.fixture
+def shuiqiao(home, capsys):
+    def command(*words):
+        with pytest.raises(SystemExit) as ended:
+            run([*words, "--home", str(home.folder), "--json"])
+        shown = json.loads(capsys.readouterr().out)
+        return (shown["error"]["code"] if "error" in shown else shown), ended.value.code
+
+    return command
+
+
+def test_users_are_added_log_in_and_are_seen_in_the_journal(shuiqiao, home, tmp_path, monkeypatch):
+    password, new, token = tmp_path / "password", tmp_path / "new", tmp_path / "token"
+    new.write_text(PASSWORD + "\n")
+    monkeypatch.setenv("SHUIQIAO_PASSWORD_FILE", str(password))
+    monkeypatch.setenv("SHUIQIAO_TOKEN_FILE", str(token))
+
+    def take_up(name, first):
+        password.write_text(first)
+        assert shuiqiao("users", "login", name, "--to", str(token))[1] == 0
+        assert shuiqiao("users", "password", "--new-file", str(new))[1] == 0
+        password.write_text(PASSWORD)
+        assert shuiqiao("users", "login", name, "--to", str(token))[1] == 0
+
+    assert shuiqiao("users", "list")[0] == "node.file_unreadable"
+    added, code = shuiqiao("users", "add", "admin", "--first", "--role", "administrator")
+    assert code == 0
+    assert shuiqiao("users", "add", "other", "--first", "--role", "administrator") == ("node.users_exist", 1)
+    take_up("admin", added["first_password"])
+    assert token.stat().st_mode & 0o777 == 0o600
+
+    chen = shuiqiao("users", "add", "chen", "--role", "internal_auditor")[0]
+    li = shuiqiao("users", "add", "li", "--role", "data_officer")[0]
+    assert shuiqiao("users", "roles", "li", "--role", "data_supervisor")[0]["roles"] == ["data_supervisor"]
+    client = shuiqiao("users", "add-client", "core", "--owner", "li", "--role", "data_officer")[0]
+    assert set(client) == {"client", "client_id", "client_secret"}
+    listed = shuiqiao("users", "list")[0]
+    assert [user["user"] for user in listed["users"]] == ["admin", "chen", "li"]
+    assert [each["owner"] for each in listed["clients"]] == ["li"]
+    assert shuiqiao("users", "disable-client", "core")[1] == 0
+    assert shuiqiao("users", "rename", "li", "--to", "li.na")[0]["user"] == "li.na"
+    assert shuiqiao("users", "disable", "li.na")[0]["is_disabled"]
+    assert not shuiqiao("users", "enable", "li.na")[0]["is_disabled"]
+    assert shuiqiao("users", "reset", "li.na")[0]["first_password"] != li["first_password"]
+    assert shuiqiao("journal", "list")[0] == "node.permission_missing"
+
+    take_up("chen", chen["first_password"])
+    assert shuiqiao("users", "add", "wu", "--role", "data_officer") == ("node.permission_missing", 1)
+    factor = shuiqiao("users", "second-factor")[0]
+    code = TOTP(factor["secret"]).at(SystemClock().now_ms() // 1000)
+    assert shuiqiao("users", "second-factor", "--code", code)[0]["confirmed"]
+    entries = shuiqiao("journal", "list", "--limit", "5")[0]["entries"]
+    assert [entry["act"] for entry in entries[:2]] == ["own.second_factor_confirmed", "own.second_factor"]
+    verified = shuiqiao("journal", "verify")[0]
+    assert (verified["holds"], verified["anchored_days"]) == (True, 0)
+    assert shuiqiao("journal", "anchor") == ({"anchored": []}, 0)
+
+    assert shuiqiao("users", "reset", "chen", "--as-owner") == ("node.permission_missing", 1)
+    assert shuiqiao("users", "reset", "admin", "--as-owner")[1] == 0
+    database = create_engine(f"sqlite:///{home.database}")
+    with database.begin() as connection:
+        connection.execute(text("DELETE FROM journal_entry WHERE seq = 3"))
+    database.dispose()
+    assert shuiqiao("journal", "verify") == ("node.journal_broken", 1)
+
+
+def test_a_command_without_a_token_says_so(shuiqiao):
+    assert shuiqiao("users", "list") == ("cli.token_needed", 1)

@@ -1,0 +1,136 @@
+"""What two people do at a real institution: freeze, suspend, rotate, erase; once, whatever happened before."""
+
+from __future__ import annotations
+
+import pytest
+
+from accounts_world import CHEAP
+from consortium_world import NOW_MS, TAXPAYER, ConsortiumWorld, open_solo, solo_home
+from shuiqiao.base.clock import MS_PER_DAY, ManualClock
+from shuiqiao.ledger.state.machine import NETWORK_GATE
+from shuiqiao.members.journal import anchored_root
+from shuiqiao.members.model import KeyPurpose
+from shuiqiao.members.proposal import listed_proposals
+from shuiqiao.node.accounts.approvals.acts import (
+    RecordErasure,
+    freeze_of_days,
+    institution_acts,
+    key_rotation,
+    submit_once,
+    suspension_proposal,
+    unfreeze_of_now,
+)
+from shuiqiao.node.accounts.approvals.model import ApprovedAct
+from shuiqiao.node.accounts.model import ActName, Principal, PrincipalKind, act_rules
+from shuiqiao.node.accounts.opening import InstitutionAccounts, LedgerEnterpriseKeys
+from shuiqiao.node.home.keys import ledger_key
+from shuiqiao.oversight.contract import FREEZE
+from shuiqiao.vault.contract import COMMIT, batch_key
+from shuiqiao.vault.model import ErasureReason
+
+
+def person(name, *permissions):
+    return Principal(kind=PrincipalKind.USER, id=name, name=name, person=name, permissions=frozenset(permissions))
+
+
+MAKER = person("m" * 32, *(rule.make for rule in act_rules().values()))
+CHECKER = person("c" * 32, *(rule.check for rule in act_rules().values()))
+
+
+@pytest.fixture(scope="module")
+def world(tmp_path_factory):
+    made = ConsortiumWorld(tmp_path_factory.mktemp("consortium"), "intl")
+    yield made
+    made.close()
+
+
+def accounts_of(institution):
+    return InstitutionAccounts(institution, cost=CHEAP)
+
+
+def first_batch(bureau):
+    for block in bureau.engine.blocks(from_height=1):
+        for raw in block.transactions:
+            if (tx := bureau.outbox.decode(raw)).kind == COMMIT:
+                return tx.body.batch
+    raise AssertionError("nothing was anchored")
+
+
+def both(accounts, name, body):
+    proposed = accounts.approvals.propose(MAKER, name, body)
+    return accounts.approvals.approve(CHECKER, proposed["approval"], digest=proposed["digest"])
+
+
+def test_the_regulator_freezes_and_unfreezes_with_two_people(world):
+    regulator = world.regulator
+    accounts = accounts_of(regulator)
+    body = freeze_of_days(regulator, days=2, reason_digest=b"r" * 32)
+    row = both(accounts, ActName.FREEZE, body)
+    assert row["state"] == "done", row
+    gate = regulator.engine.state().get(NETWORK_GATE)
+    assert (gate["until_ms"], gate["reason_digest"]) == (body.until_ms, b"r" * 32)
+    assert submit_once(regulator, FREEZE, body, after=0) == row["outcome"]["height"]
+    lifted = both(accounts, ActName.UNFREEZE, unfreeze_of_now(regulator))
+    assert lifted["state"] == "done"
+    assert regulator.engine.state().get(NETWORK_GATE) is None
+
+
+def test_a_suspension_is_proposed_by_two_people(world):
+    body = suspension_proposal(world.regulator, "bank-east", days=5)
+    assert both(accounts_of(world.regulator), ActName.PROPOSE_SUSPENSION, body)["state"] == "done"
+    (proposal,) = listed_proposals(world.regulator.engine.state())
+    assert proposal.action.member == "bank-east"
+    assert proposal.deadline_ms == body.deadline_ms
+
+
+def test_a_batch_is_erased_by_two_people_and_not_twice(world):
+    bureau = world.bureau
+    accounts = accounts_of(bureau)
+    batch = first_batch(bureau)
+    body = RecordErasure(batch=batch, indexes=[0], reason=ErasureReason.LEGAL_ORDER)
+    assert both(accounts, ActName.ERASE, body)["state"] == "done"
+    changed = bureau.engine.state().get(batch_key(bureau.member, batch))["changed"]
+    assert both(accounts, ActName.ERASE, body)["state"] == "done"
+    assert bureau.engine.state().get(batch_key(bureau.member, batch))["changed"] == changed
+
+
+def test_a_journal_is_anchored_once_a_day_is_over(world):
+    bureau = world.bureau
+    accounts = accounts_of(bureau)
+    accounts.journal.record(MAKER, act="records.read", subject="record/1")
+    day = world.clock.now_ms() // MS_PER_DAY
+    world.clock.advance(MS_PER_DAY)
+    anchored = accounts.journal.anchor(bureau.outbox)
+    assert anchored
+    assert accounts.journal.anchor(bureau.outbox) == []
+    assert anchored_root(bureau.engine.state(), bureau.member, day)[1].hex() == anchored[-1]["root"]
+    found = accounts.journal.verify(state=bureau.engine.state(), member=bureau.member)
+    assert found.anchored == len(anchored)
+
+
+def test_a_key_is_rotated_by_two_people_and_what_was_done_is_not_done_again(tmp_path):
+    home, clock = solo_home(tmp_path / "home"), ManualClock(NOW_MS + 1000)
+    with open_solo(home, clock) as bureau:
+        body = key_rotation(bureau, KeyPurpose.SEALING)
+        row = both(accounts_of(bureau), ActName.ROTATE_KEY, body)
+        assert (row["state"], row["outcome"]["must_reopen"]) == ("done", True)
+        after = ledger_key(bureau.engine.state(), bureau.member, KeyPurpose.SEALING)
+        assert after not in {None, body.replaces}
+    with open_solo(home, clock) as bureau:
+        stale = both(accounts_of(bureau), ActName.ROTATE_KEY, body)
+        assert (stale["state"], stale["outcome"]["code"]) == ("failed", "node.key_replaced")
+        assert ledger_key(bureau.engine.state(), bureau.member, KeyPurpose.SEALING) == after
+        crashed = ApprovedAct(id="0" * 32, body=body, height=0)
+        acts = {act.name: act for act in institution_acts(bureau, passphrase=bytes)}
+        assert acts[ActName.ROTATE_KEY].execute(crashed)["public_key"] == after.hex()
+        assert ledger_key(bureau.engine.state(), bureau.member, KeyPurpose.SEALING) == after
+
+
+def test_an_enterprise_proves_the_key_that_its_institution_knows(world):
+    bureau = world.bureau
+    keys = LedgerEnterpriseKeys(bureau)
+    assert len(keys.key_of(f"taxpayer:{TAXPAYER}")) == 32
+    assert keys.key_of("taxpayer:nobody") is None
+    assert keys.key_of(f"consent:bureau/{'00' * 16}") is None
+    assert LedgerEnterpriseKeys(world.bank).key_of(f"taxpayer:{TAXPAYER}") is None
+    assert LedgerEnterpriseKeys(world.bank).key_of(f"consent:bureau/{'00' * 16}") is None
