@@ -20,8 +20,8 @@ from shuiqiao.cli.demo import demo
 from shuiqiao.cli.doctor import doctor
 from shuiqiao.cli.institution import audit, ingest, init, keys_app
 from shuiqiao.cli.jobs import jobs_app
-from shuiqiao.cli.lending import applications_app, apply, consent_app, decide, models_app, products_app, request
 from shuiqiao.cli.journal import journal_app
+from shuiqiao.cli.lending import applications_app, apply, consent_app, decide, models_app, products_app, request
 from shuiqiao.cli.members import members_app
 from shuiqiao.cli.network import network_app
 from shuiqiao.cli.output import Language, choose_language, say
