@@ -66,8 +66,9 @@ class _Run:
 
     job: Job
     store: JobStore
-    lease_s: float
-    lease_ends_s: float = 0.0
+    clock: Clock
+    lease_ms: int
+    renew_at_s: float
     """By this machine's monotonic clock, which nobody sets."""
     told_s: float = 0.0
     told_step: str = ""
@@ -81,17 +82,16 @@ class _Run:
         elif is_to_cancel and not self.interrupted_by:
             self.interrupted_by = "cancelled"
 
-    def renew(self, *, until_ms: int) -> None:
-        """Put off the end of the lease."""
-        asked_s = time.monotonic()
-        self.heard(self.store.renew(self.job, until_ms=until_ms))
-        self.lease_ends_s = asked_s + self.lease_s
+    def renew(self) -> None:
+        """Put off the end of the lease, if the job is still this process' own."""
+        self.renew_at_s = time.monotonic() + self.lease_ms / 1000 / _RENEWALS
+        self.heard(self.store.renew(self.job, until_ms=self.clock.now_ms() + self.lease_ms))
 
     def progress(self, step: str, done: int, total: int | None, /) -> None:
         """See RunningJob."""
-        if time.monotonic() >= self.lease_ends_s:
-            # This process stood still, and another one may have the job by now.
-            self.interrupted_by = "lost"
+        if time.monotonic() >= self.renew_at_s:
+            # This process may have stood still, and another one may have the job by now.
+            self.renew()
         is_new = step != self.told_step or done == total
         if not self.interrupted_by and (is_new or time.monotonic() - self.told_s >= TELL_EVERY_S):
             self.told_s, self.told_step = time.monotonic(), step
@@ -160,14 +160,13 @@ class JobRunner:
 
     def run_one(self) -> bool:
         """Do the next job that is due, in this thread; tell whether there was one."""
-        claimed_s, now_ms = time.monotonic(), self._clock.now_ms()
+        renew_at_s, now_ms = time.monotonic() + self._lease_ms / 1000 / _RENEWALS, self._clock.now_ms()
         job = self._store.claim(
             owner=self.owner, kinds=self._kinds.keys(), now_ms=now_ms, until_ms=now_ms + self._lease_ms
         )
         if job is None:
             return False
-        run = _Run(job=job, store=self._store, lease_s=self._lease_ms / 1000)
-        run.lease_ends_s = claimed_s + run.lease_s
+        run = _Run(job=job, store=self._store, clock=self._clock, lease_ms=self._lease_ms, renew_at_s=renew_at_s)
         with self._wake:
             self._runs[job.id] = run
             if self._is_closing:
@@ -205,7 +204,7 @@ class JobRunner:
         with self._wake:
             runs = [*self._runs.values()]
         for run in runs:
-            run.renew(until_ms=now_ms + self._lease_ms)
+            run.renew()
         for job in self._store.lost(now_ms=now_ms):
             error = Unavailable(
                 "jobs.worker_lost", f"its process {job.owner} went away in attempt {job.attempts} of {job.max_attempts}"
