@@ -30,7 +30,7 @@ from shuiqiao.consent.service import ending_consents
 from shuiqiao.consent.store import ConsentStore
 from shuiqiao.exchange.recipient import MAX_RECORDED_AT_ONCE, is_unusual
 from shuiqiao.members.model import Role
-from shuiqiao.node.backup.creating import create_backup
+from shuiqiao.node.backup.apart import create_backup_apart
 from shuiqiao.node.home.settings import database_of
 from shuiqiao.node.jobs.model import ConfirmationWanted, JobKind
 
@@ -162,14 +162,13 @@ class Duties:
         institution, settings = self.institution, self.institution.settings
         folder = institution.home.folder / settings.backup_folder
         folder.mkdir(mode=0o700, parents=True, exist_ok=True)
-        clock = institution.dependencies.clock
-        stamp = datetime.fromtimestamp(clock.now_ms() / MS_PER_SECOND, tz=UTC).strftime("%Y%m%dT%H%M%SZ")
+        now_ms = institution.dependencies.clock.now_ms()
+        stamp = datetime.fromtimestamp(now_ms / MS_PER_SECOND, tz=UTC).strftime("%Y%m%dT%H%M%SZ")
         target = folder / f"{settings.member}-{stamp}.tar"
-        manifest = create_backup(
+        made = create_backup_apart(
             institution.home,
             target,
             passphrase=institution.data_key.passphrase(),
-            clock=clock,
             # A database elsewhere is backed up by its own means.
             without_database=isinstance(database_of(institution.home), str),
             progress=running.progress,
@@ -178,4 +177,4 @@ class Duties:
         kept = sorted(path for path in folder.iterdir() if own.fullmatch(path.name))
         for old in kept[: -settings.backups_kept]:
             old.unlink()
-        return {"file": str(target), "height": manifest.ledger.height, "database": manifest.database}
+        return {"file": str(target), **made}
