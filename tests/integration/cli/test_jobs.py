@@ -53,6 +53,6 @@ def test_jobs_are_listed_shown_cancelled_and_confirmed(here, home, asked):
 def test_what_is_not_there_or_not_held_is_refused(here, home, asked):
     _, waiting = asked
     refused = here("jobs", "confirm", waiting[:8], "--home", home, "--json")
-    assert (refused.code, refused.json["code"]) == (1, "jobs.not_held")
+    assert (refused.code, refused.json["error"]["code"]) == (1, "jobs.not_held")
     unclear = here("jobs", "show", "ff", "--home", home, "--json")
-    assert (unclear.code, unclear.json["code"]) == (1, "jobs.name_unclear")
+    assert (unclear.code, unclear.json["error"]["code"]) == (1, "jobs.name_unclear")

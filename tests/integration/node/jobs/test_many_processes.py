@@ -65,7 +65,9 @@ class Processes:
             if process.poll() is None:
                 process.send_signal(signal.SIGCONT)
                 process.kill()
-            process.communicate()
+            process.wait()
+            process.stdin.close()
+            process.stdout.close()
 
 
 @pytest.fixture
