@@ -67,9 +67,11 @@ def main() -> None:
 
 def pages() -> dict[str, str]:
     """Return file name to Markdown of every generated page."""
+    from api_reference import render_api
     from kind_reference import render_kinds
     from role_reference import render_roles
 
+    from shuiqiao.api.app import home_api, public_api
     from shuiqiao.node.home.kinds import network_kinds
     from shuiqiao.standards.publication import load_catalogue
     from shuiqiao.standards.reference import render_reference
@@ -81,6 +83,9 @@ def pages() -> dict[str, str]:
         "record-types.md": render_reference(load_catalogue()),
         "kinds.md": render_kinds(network_kinds()),
         "roles.md": render_roles(),
+        "api.md": render_api(
+            {"At the listening address": public_api().openapi(), "At the home's own socket": home_api().openapi()}
+        ),
         "modules.md": modules_page(),
     }
 

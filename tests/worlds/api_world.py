@@ -10,14 +10,7 @@ from typing import Any
 from starlette.testclient import TestClient
 from starlette.types import ASGIApp
 
-from shuiqiao.api.access import (
-    Authenticator,
-    OwnerAuthenticator,
-    Principal,
-    PrincipalKind,
-    PublicAuthenticator,
-    unauthenticated,
-)
+from shuiqiao.api.access import Callers, unauthenticated
 from shuiqiao.api.acts import Acts
 from shuiqiao.api.app import home_app, public_app
 from shuiqiao.api.door import Door
@@ -26,6 +19,7 @@ from shuiqiao.api.news import News
 from shuiqiao.api.observing import Metrics
 from shuiqiao.api.store import ActStore
 from shuiqiao.api.uploads import Uploads
+from shuiqiao.node.accounts.model import Permission, Principal, PrincipalKind
 from shuiqiao.node.server import RunningInstitution
 
 ALL = "token-of-everything"
@@ -44,13 +38,6 @@ class Leaps:
         return self.now_s
 
 
-class AnyPermission(frozenset[str]):
-    """Permissions that hold whatever is asked for."""
-
-    def __contains__(self, _permission: object) -> bool:
-        return True
-
-
 @dataclass
 class IssuedTokens:
     """The callers that a test knows, by their tokens."""
@@ -59,7 +46,13 @@ class IssuedTokens:
 
     def issue(self, token: str, *permissions: str) -> str:
         """Give out a token with some permissions."""
-        self.callers[token] = Principal(kind=PrincipalKind.USER, id=token, permissions=frozenset(permissions))
+        self.callers[token] = Principal(
+            kind=PrincipalKind.USER,
+            id=token,
+            name=token,
+            person=token,
+            permissions=frozenset(Permission(each) for each in permissions),
+        )
         return token
 
     def authenticate(self, token: str) -> Principal:
@@ -104,7 +97,7 @@ class AskedInstitution:
 def asked(running: RunningInstitution) -> Generator[AskedInstitution]:
     """Open the doors of a running institution in this process."""
     tokens = IssuedTokens()
-    tokens.callers[ALL] = Principal(kind=PrincipalKind.USER, id="all", permissions=AnyPermission())
+    tokens.issue(ALL, *Permission)
     tokens.issue(NOTHING)
     metrics, leaps = Metrics(running), Leaps()
     rates = RequestRates(clock=leaps)
@@ -112,11 +105,11 @@ def asked(running: RunningInstitution) -> Generator[AskedInstitution]:
     store = ActStore(running.institution.database, cipher=running.institution.cipher)
     acts = Acts(store, clock=running.institution.dependencies.clock)
 
-    def door(name: str, authenticator: Authenticator) -> Door:
+    def door(name: str, callers: Callers) -> Door:
         return Door(
             name=name,
             running=running,
-            authenticator=authenticator,
+            callers=callers,
             metrics=metrics,
             acts=acts,
             uploads=uploads,
@@ -125,7 +118,7 @@ def asked(running: RunningInstitution) -> Generator[AskedInstitution]:
         )
 
     apps = {
-        "public": public_app(door("public", PublicAuthenticator(tokens))),
-        "home": home_app(door("home", OwnerAuthenticator(tokens))),
+        "public": public_app(door("public", Callers.at_address(tokens))),
+        "home": home_app(door("home", Callers.at_socket(tokens))),
     }
     yield AskedInstitution(running=running, tokens=tokens, leaps=leaps, rates=rates, apps=apps)

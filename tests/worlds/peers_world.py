@@ -14,9 +14,7 @@ import msgspec
 from consortium_world import CHEAP
 from patience import PATIENCE_S
 from serving_world import ServedHome, passphrase_file, read_listening, start_server
-from shuiqiao.api.access import PublicAuthenticator
 from shuiqiao.api.app import peers_app
-from shuiqiao.api.door import Door
 from shuiqiao.api.observing import Metrics
 from shuiqiao.api.serving import _DoorServer
 from shuiqiao.base.clock import SystemClock
@@ -92,8 +90,7 @@ def served_door(running: RunningInstitution, *, port: int) -> Generator[None]:
     listener = socket.socket()
     listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
     listener.bind(("127.0.0.1", port))
-    door = Door(name="peers", running=running, authenticator=PublicAuthenticator(None), metrics=Metrics(running))
-    app = peers_app(door)
+    app = peers_app(running, metrics=Metrics(running))
     begun, ended, loops = threading.Event(), threading.Event(), []
 
     async def serve() -> None:

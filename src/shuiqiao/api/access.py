@@ -1,66 +1,31 @@
 """Who calls, and what may they do: a token becomes a principal, and every route names the permission it asks for.
 
 Access is decided before a byte of the body is read, and what is refused looks alike whatever the reason is: 401 for
-whoever is not known, 403 for a permission that is missing, 404 for what is not there or is another's.
+whoever is not known, 403 for a permission that is missing, 404 for what is not there or is another's [API-3].
 """
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-from enum import StrEnum
 from typing import TYPE_CHECKING, Final, Protocol
 
-from shuiqiao.base.errors import Denied, ShuiqiaoError
+from shuiqiao.base.errors import Denied
+from shuiqiao.node.accounts.model import OWNER, Permission, Principal, PrincipalKind
 
 if TYPE_CHECKING:
     from starlette.requests import Request
 
-    from shuiqiao.node.accounts.model import Principal as Account
-    from shuiqiao.node.accounts.service import AccountService
-
 MAX_TOKEN_BYTES: Final = 512
 
 OPEN: Final = "open"
-"""The permission of routes that tell nothing but that the server is there; nobody needs a token for them."""
+"""In the place of a permission: routes that tell nothing but that the server is there; they need no token."""
 
-SCHEME: Final = "bearer "
-
-
-class PrincipalKind(StrEnum):
-    """What sort of caller somebody is."""
-
-    USER = "user"
-    MACHINE = "machine"
-    ENTERPRISE = "enterprise"
-    OWNER = "owner"
-    """Whoever owns the home: the kernel lets nobody else connect to its socket."""
-    NOBODY = "nobody"
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Principal:
-    """A caller that is known. id: within its kind."""
-
-    kind: PrincipalKind
-    id: str
-    permissions: frozenset[str]
-    account: Account | None = None
-    """The same as the accounts know it, with the person who answers for it; None for owner and nobody."""
-
-    def may(self, permission: str) -> bool:
-        """Tell whether this caller has a permission."""
-        return permission == OPEN or permission in self.permissions
-
-
-NOBODY: Final = Principal(kind=PrincipalKind.NOBODY, id="", permissions=frozenset())
-
-HOME_OWNER: Final = Principal(
-    kind=PrincipalKind.OWNER, id="owner", permissions=frozenset({"home.status", "home.doctor", "home.backup"})
-)
-"""Whoever reaches the home's own socket without a token.
+OWNER_ONLY: Final = "owner"
+"""In the place of a permission: routes for the owner of the home, at its own socket.
 
 LIMIT: whoever owns the home holds its key as well, so these need no token; all else is done by name.
 """
+
+SCHEME: Final = "bearer "
 
 
 class Authenticator(Protocol):
@@ -71,45 +36,36 @@ class Authenticator(Protocol):
         ...
 
 
-class AccountCallers:
-    """The callers that have an account at an institution, and the enterprises that proved a key to it."""
+class Callers:
+    """Who calls at a door: by a token whoever is known, without one nobody, or the owner of the home at its socket."""
 
-    def __init__(self, accounts: AccountService) -> None:
-        self._accounts = accounts
+    def __init__(self, known: Authenticator, *, without_token: Principal | None) -> None:
+        """known: None where an institution has no accounts."""
+        self._known = known
+        self._without_token = without_token
 
-    def authenticate(self, token: str) -> Principal:
-        """Return whose bearer token it is; raises Denied ``node.token_invalid``."""
-        found = self._accounts.authenticate(token)
-        permissions = frozenset(map(str, found.permissions))
-        return Principal(kind=PrincipalKind(found.kind), id=found.id, permissions=permissions, account=found)
+    @classmethod
+    def at_socket(cls, known: Authenticator) -> Callers:
+        """At the home's own socket, to which the kernel lets nobody but its owner connect."""
+        return cls(known, without_token=OWNER)
 
+    @classmethod
+    def at_address(cls, known: Authenticator) -> Callers:
+        """At a listening address."""
+        return cls(known, without_token=None)
 
-class OwnerAuthenticator:
-    """The callers of a home's own socket: its owner, and by a token whoever else is known."""
-
-    def __init__(self, others: Authenticator | None) -> None:
-        self._others = others
-
-    def authenticate(self, token: str) -> Principal:
-        """Return the owner for no token."""
-        if not token:
-            return HOME_OWNER
-        return HOME_OWNER if self._others is None else self._others.authenticate(token)
-
-
-class PublicAuthenticator:
-    """The callers of a listening address: nobody without a token, and by a token whoever is known."""
-
-    def __init__(self, others: Authenticator | None) -> None:
-        self._others = others
-
-    def authenticate(self, token: str) -> Principal:
-        """Return nobody for no token."""
-        if not token:
-            return NOBODY
-        if self._others is None:
+    def caller_of(self, request: Request) -> Principal | None:
+        """Return who calls, None for nobody; raises Denied ``api.unauthenticated`` for a token that is not good."""
+        sent = request.headers.get("authorization", "")
+        if not sent:
+            return self._without_token
+        token = sent[len(SCHEME) :].strip() if sent[: len(SCHEME)].lower() == SCHEME else ""
+        if not token or len(token) > MAX_TOKEN_BYTES or not token.isascii():
             raise unauthenticated()
-        return self._others.authenticate(token)
+        try:
+            return self._known.authenticate(token)
+        except Denied as error:
+            raise unauthenticated() from error
 
 
 def unauthenticated() -> Denied:
@@ -117,28 +73,22 @@ def unauthenticated() -> Denied:
     return Denied("api.unauthenticated", "this needs a valid token, and none was sent")
 
 
-def require_access(request: Request, *, authenticator: Authenticator, permission: str) -> Principal:
-    """Return who calls if it has a permission; raises Denied ``api.unauthenticated`` or ``api.forbidden``."""
+def require_access(request: Request, *, callers: Callers, permission: str) -> Principal | None:
+    """Return who calls, None for nobody at an open route.
+
+    Raises Denied ``api.unauthenticated`` or ``api.forbidden``.
+    """
     if permission == OPEN:
-        return NOBODY
-    caller = _caller_of(request, authenticator)
-    if caller.may(permission):
-        return caller
-    if caller.kind is PrincipalKind.NOBODY:
+        return None
+    caller = callers.caller_of(request)
+    if caller is None:
         raise unauthenticated()
-    raise Denied("api.forbidden", f"this needs the permission {permission}, which this caller does not have")
+    if not _may(caller, permission):
+        raise Denied("api.forbidden", f"this needs the permission {permission}, which this caller does not have")
+    return caller
 
 
-def _caller_of(request: Request, authenticator: Authenticator) -> Principal:
-    sent = request.headers.get("authorization", "")
-    if not sent:
-        return authenticator.authenticate("")
-    token = sent[len(SCHEME) :].strip() if sent[: len(SCHEME)].lower() == SCHEME else ""
-    if not token or len(token) > MAX_TOKEN_BYTES or not token.isascii():
-        raise unauthenticated()
-    try:
-        return authenticator.authenticate(token)
-    except ShuiqiaoError as error:
-        if isinstance(error, Denied):
-            raise unauthenticated() from error
-        raise
+def _may(caller: Principal, permission: str) -> bool:
+    if permission == OWNER_ONLY:
+        return caller.kind is PrincipalKind.OWNER
+    return caller.may(Permission(permission))

@@ -1,5 +1,7 @@
 """Acts are done once: a request that is sent again under its idempotency key gets the answer of the first one.
 
+[API-9]
+
 Whoever sends a POST names it by a key of its own choice. Under one key there is one act: the same request again is
 answered as it was, another one under the same key is refused, and one that comes while the first is at work learns so.
 An act that was refused did nothing: it is forgotten, and its key may be used again. What a killed process left
@@ -24,8 +26,8 @@ from shuiqiao.base.errors import Conflict, InvalidInput
 from shuiqiao.client.http import IDEMPOTENCY_HEADER
 
 if TYPE_CHECKING:
-    from shuiqiao.api.access import Principal
     from shuiqiao.base.clock import Clock
+    from shuiqiao.node.accounts.model import Principal
 
 KEY_FORM: Final = r"^[A-Za-z0-9_-]{8,64}$"
 REPLAYED_HEADER: Final = "Idempotency-Replayed"

@@ -1,6 +1,6 @@
 """The three apps of a running institution, one for each door: public, peers, and the home's own socket.
 
-Each is an app of its own, so no route of one can be reached through another. Every request passes, from outside in:
+Each is an app of its own, so no route of one can be reached through another [API-1]. A request passes, from outside in:
 its id and its line in the log, the limits of its body, who calls, its route.
 """
 
@@ -18,13 +18,16 @@ from shuiqiao.api.observing import Observing
 from shuiqiao.api.openapi import install_openapi
 from shuiqiao.api.peer_routes import PEER_LIMITS, add_peer_routes
 from shuiqiao.api.problems import install_handlers
+from shuiqiao.api.routes.consents import consents
 from shuiqiao.api.routes.deliveries import deliveries
 from shuiqiao.api.routes.events import events
 from shuiqiao.api.routes.health import health
 from shuiqiao.api.routes.ingests import ingests
+from shuiqiao.api.routes.jobs import jobs
 from shuiqiao.api.routes.ledger import ledger
 from shuiqiao.api.routes.members import members
 from shuiqiao.api.routes.oversight import oversight
+from shuiqiao.api.routes.requests import requests
 from shuiqiao.api.routes.standards import standards
 from shuiqiao.api.uploads import MAX_UPLOAD_BYTES
 
@@ -32,40 +35,52 @@ if TYPE_CHECKING:
     from starlette.types import ASGIApp
 
     from shuiqiao.api.door import Door
+    from shuiqiao.api.observing import Metrics
     from shuiqiao.api.routing import Routes
+    from shuiqiao.node.server import RunningInstitution
 
 PREFIX: Final = "/api/v1"
 
 _LONG_BODIES: Final = {f"{PREFIX}/ingests": MAX_UPLOAD_BYTES}
 """Longest bodies of the routes that take more than any other."""
 
-_NOUNS: tuple[Routes, ...] = (members, ledger, standards, ingests, oversight, events, deliveries)
+_NOUNS: tuple[Routes, ...] = (members, ledger, standards, ingests, consents, requests, oversight, jobs, events, deliveries)
 
 
 def public_app(door: Door) -> ASGIApp:
     """Return the app of the listening address: the public API and what a supervisor asks."""
-    app = _new_app(door, title="Shuiqiao 税桥 API")
-    _include(app, [health], prefix="")
-    _include(app, _NOUNS, prefix=PREFIX)
-    return _behind_limits(app, door, limits=_LONG_BODIES)
+    return _behind_limits(public_api(), door, limits=_LONG_BODIES)
 
 
 def home_app(door: Door) -> ASGIApp:
     """Return the app of the home's socket: the public API, and what its owner may do without a token."""
-    app = _new_app(door, title="Shuiqiao 税桥 API of a home")
+    return _behind_limits(home_api(), door, limits=_LONG_BODIES)
+
+
+def public_api() -> FastAPI:
+    """Return the routes of the listening address; ``public_api().openapi()`` describes them."""
+    app = _new_app(title="Shuiqiao 税桥 API")
+    _include(app, [health], prefix="")
+    _include(app, _NOUNS, prefix=PREFIX)
+    return app
+
+
+def home_api() -> FastAPI:
+    """Return the routes of the home's socket."""
+    app = _new_app(title="Shuiqiao 税桥 API of a home")
     _include(app, [health, home], prefix="")
     _include(app, _NOUNS, prefix=PREFIX)
-    return _behind_limits(app, door, limits=_LONG_BODIES)
+    return app
 
 
-def peers_app(door: Door) -> ASGIApp:
+def peers_app(running: RunningInstitution, *, metrics: Metrics) -> ASGIApp:
     """Return the app of the address for other members: signed messages, and that the server is there."""
-    app = _new_app(door, title="Shuiqiao 税桥 peers")
-    add_peer_routes(app, door.running.institution.peer_service)
-    return _behind_limits(app, door, limits=PEER_LIMITS)
+    app = _new_app(title="Shuiqiao 税桥 peers")
+    add_peer_routes(app, running.institution.peer_service)
+    return Observing(BodyLimits(app, limits=PEER_LIMITS), door="peers", metrics=metrics)
 
 
-def _new_app(door: Door, *, title: str) -> FastAPI:
+def _new_app(*, title: str) -> FastAPI:
     app = FastAPI(
         title=title,
         version=__version__,
@@ -76,7 +91,6 @@ def _new_app(door: Door, *, title: str) -> FastAPI:
         # An answer is one of our own wire types; reading it again would cost as much as making it.
         separate_input_output_schemas=False,
     )
-    app.state.door = door
     install_handlers(app)
     install_openapi(app)
     return app
@@ -88,4 +102,5 @@ def _include(app: FastAPI, nouns: Sequence[Routes], *, prefix: str) -> None:
 
 
 def _behind_limits(app: FastAPI, door: Door, *, limits: Mapping[str, int]) -> ASGIApp:
+    app.state.door = door
     return Observing(BodyLimits(app, limits=limits), door=door.name, metrics=door.metrics)

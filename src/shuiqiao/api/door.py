@@ -7,7 +7,7 @@ from typing import Annotated
 
 from fastapi import Depends, Request
 
-from shuiqiao.api.access import Authenticator
+from shuiqiao.api.access import Callers
 from shuiqiao.api.acts import Acts
 from shuiqiao.api.limits import RequestRates
 from shuiqiao.api.news import News
@@ -18,11 +18,11 @@ from shuiqiao.node.server import RunningInstitution
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Door:
-    """What the routes of one app share. name: public, home or peers."""
+    """What the routes of one app share. name: public or home."""
 
     name: str
     running: RunningInstitution
-    authenticator: Authenticator
+    callers: Callers
     metrics: Metrics
     acts: Acts
     uploads: Uploads

@@ -1,4 +1,6 @@
-"""In which form an answer goes out: JSON, or a list as CSV; and not again where the caller has it already (ETag).
+"""In which form an answer goes out: JSON, or a list as CSV; and not again where the caller has it already.
+
+[API-7], and by its tag [API-8].
 
 A cell of CSV that a spreadsheet would take for a formula begins with an apostrophe, as the trade does it.
 """

@@ -9,6 +9,7 @@ from __future__ import annotations
 import os
 
 from shuiqiao import __version__
+from shuiqiao.api.access import OWNER_ONLY
 from shuiqiao.api.door import Running
 from shuiqiao.api.routing import Routes
 from shuiqiao.client.resources.home import HomeStatus
@@ -16,7 +17,7 @@ from shuiqiao.client.resources.home import HomeStatus
 home = Routes("home", prefix="/home")
 
 
-@home.get("/status", permission="home.status")
+@home.get("/status", permission=OWNER_ONLY)
 def read_home_status(running: Running) -> HomeStatus:
     """Tell what runs here and where its ledger stands."""
     institution = running.institution

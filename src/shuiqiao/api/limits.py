@@ -1,4 +1,4 @@
-"""What one caller may take of a door: bytes of a body, time for it, requests in a while.
+"""What one caller may take of a door: bytes of a body, time for it, requests in a while [API-4] [API-5].
 
 A body is refused by its declared length before anything is read, and by its bytes as they come in. A caller that sends
 slowly is cut off: each piece has its time, and the whole of it too. Requests are counted for each caller that is known,

@@ -1,6 +1,6 @@
-"""Tells waiting callers that the ledger has gone on: one listener at the engine, whoever waits on the loop is woken.
+"""Tells waiting callers that the ledger has gone on: one listener at the engine, and who waits on the loop is woken.
 
-Nothing is queued for anybody: who is woken reads the ledger from where it was, so a slow reader costs no memory.
+Nothing is queued for anybody [API-10]: who is woken reads the ledger from where it was, so a slow one costs no memory.
 """
 
 from __future__ import annotations

@@ -1,4 +1,4 @@
-"""Refusals of a door: whatever is raised while a request is answered becomes one problem+json answer.
+"""Refusals of a door: whatever is raised while a request is answered becomes one problem+json answer [API-6].
 
 What nobody foresaw is told as ``api.failed`` without any word of what it was: that stands in the log, under the id of
 the request, which the answer names.

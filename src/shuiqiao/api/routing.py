@@ -15,7 +15,7 @@ from fastapi import APIRouter, Depends, Query, Request, Response
 from fastapi.routing import APIRoute
 from starlette.concurrency import run_in_threadpool
 
-from shuiqiao.api.access import OPEN, Principal, PrincipalKind, require_access
+from shuiqiao.api.access import OPEN, require_access
 from shuiqiao.api.acts import KEY_PARAMETER
 from shuiqiao.api.forms import CSV, WireResponse, formed
 from shuiqiao.api.limits import KNOWN_RATE, UNKNOWN_RATE
@@ -24,6 +24,7 @@ from shuiqiao.base.visible import visible_line
 from shuiqiao.client.pages import CURSOR_FORM, DEFAULT_ITEMS, MAX_ITEMS, Page
 from shuiqiao.client.problem import MEDIA_TYPE, Problem, status_of_code
 from shuiqiao.client.wire import Wire
+from shuiqiao.node.accounts.model import Principal
 
 if TYPE_CHECKING:
     from shuiqiao.api.door import Door
@@ -70,12 +71,12 @@ class GuardedRoute(APIRoute):
 
         async def handle(request: Request) -> Response:
             door: Door = request.app.state.door
-            request.state.caller = await run_in_threadpool(_admit, request, door=door, permission=permission)
+            caller = await run_in_threadpool(_admit, request, door=door, permission=permission)
+            request.state.caller = caller
             _require_known(request, names)
-            if request.method == "POST":
-                response = await door.acts.once(
-                    request, caller=request.state.caller, is_streamed=is_streamed, act=inner
-                )
+            # Who logs in is nobody yet, and a token that was lost is not given again.
+            if request.method == "POST" and caller is not None:
+                response = await door.acts.once(request, caller=caller, is_streamed=is_streamed, act=inner)
             else:
                 response = await inner(request)
             return formed(request, response) if isinstance(response, WireResponse) else response
@@ -130,7 +131,7 @@ class Routes:
             extra = {PERMISSION_FIELD: permission, CODES_FIELD: list(codes), **more.pop("openapi_extra", {})}
             if permission == OPEN:
                 extra["security"] = []
-            if method == "POST":
+            if method == "POST" and permission != OPEN:
                 extra["parameters"] = [KEY_PARAMETER]
             if more.pop("streams", False):
                 extra[STREAMED_FIELD] = True
@@ -170,10 +171,10 @@ def _require_known(request: Request, names: AbstractSet[str]) -> None:
         )
 
 
-def _admit(request: Request, *, door: Door, permission: str) -> Principal:
+def _admit(request: Request, *, door: Door, permission: str) -> Principal | None:
     """Return who calls, if it may and does not call too often."""
-    caller = require_access(request, authenticator=door.authenticator, permission=permission)
-    if caller.kind is PrincipalKind.NOBODY:
+    caller = require_access(request, callers=door.callers, permission=permission)
+    if caller is None:
         door.rates.count(request.client.host if request.client else "", rate=UNKNOWN_RATE)
     else:
         door.rates.count((caller.kind, caller.id), rate=KNOWN_RATE)

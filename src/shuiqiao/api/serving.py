@@ -1,7 +1,7 @@
 """Serving a home: its doors in one process on one loop, from the recovered ledger to the last answer.
 
 Order at the start: the addresses are taken (a port in use is told at once), the home is opened and its ledger
-recovered, and only then does anything listen. Order at the end (SIGTERM or SIGINT): nothing new is accepted, running
+recovered, and only then does anything listen [API-1]. At the end (SIGTERM or SIGINT) nothing new is accepted, running
 requests have DRAIN_S to end, the institution is closed. Whatever the signal meets, the home can be opened again.
 
 granian serves all doors on the event loop of the main thread; a process that it forks would not hold the ledger, so it
@@ -29,7 +29,7 @@ from granian.constants import HTTPModes, Interfaces
 from granian.http import HTTP1Settings
 from granian.server.embed import Server
 
-from shuiqiao.api.access import AccountCallers, Authenticator, OwnerAuthenticator, PublicAuthenticator
+from shuiqiao.api.access import Callers
 from shuiqiao.api.acts import Acts
 from shuiqiao.api.app import home_app, peers_app, public_app
 from shuiqiao.api.door import Door
@@ -161,35 +161,30 @@ class _Listeners:
 
 def _doors(running: RunningInstitution, listeners: _Listeners, *, news: News, tls: Tls | None) -> list[_DoorServer]:
     institution = running.institution
-    metrics, callers = Metrics(running), _callers_of(running)
+    metrics, known = Metrics(running), running.accounts.service
     store = ActStore(institution.database, cipher=institution.cipher)
     acts = Acts(store, clock=institution.dependencies.clock)
     uploads = Uploads(institution.home)
 
-    def door(name: str, authenticator: Authenticator) -> Door:
+    def door(name: str, callers: Callers) -> Door:
         return Door(
             name=name,
             running=running,
-            authenticator=authenticator,
+            callers=callers,
             metrics=metrics,
             acts=acts,
             uploads=uploads,
             news=news,
         )
 
-    outside = PublicAuthenticator(callers)
+    outside = Callers.at_address(known)
     found = [
         _DoorServer(public_app(door("public", outside)), listener=listeners.public, tls=tls),
-        _DoorServer(home_app(door("home", OwnerAuthenticator(callers))), listener=listeners.own, tls=None),
+        _DoorServer(home_app(door("home", Callers.at_socket(known))), listener=listeners.own, tls=None),
     ]
     if listeners.peers is not None:
-        found.append(_DoorServer(peers_app(door("peers", outside)), listener=listeners.peers, tls=tls))
+        found.append(_DoorServer(peers_app(running, metrics=metrics), listener=listeners.peers, tls=tls))
     return found
-
-
-def _callers_of(running: RunningInstitution) -> Authenticator | None:
-    """Return who knows the bearers of tokens, None where an institution has no accounts."""
-    return AccountCallers(running.accounts.service)
 
 
 def _run(
@@ -272,7 +267,7 @@ def tls_of(home: Home, settings: NodeSettings) -> Tls | None:
 
 @contextmanager
 def bound(address: str, *, tls: Tls | None) -> Generator[socket.socket]:
-    """Take an address that nobody else has, without listening yet.
+    """Take an address that nobody else has, without listening yet; without TLS on loopback alone [API-2].
 
     Raises InvalidInput ``api.address_invalid``, ``api.tls_missing``; Unavailable ``api.address_unavailable``.
     """

@@ -1,6 +1,6 @@
 """A file on its way in: on disk in the home while it comes, gone again whatever becomes of it.
 
-An upload that is cut off leaves nothing; what a process that was killed left is removed when the home is served again.
+An upload that is cut off leaves nothing [API-11]; what a killed process left is removed when the home is served again.
 """
 
 from __future__ import annotations

@@ -1,8 +1,8 @@
 """The one HTTP client: of commands over a home's socket, of members among each other, of whoever uses an API.
 
 Every exchange is bounded: in time as a whole, in the bytes of its answer. Nothing is followed (redirects), unpacked
-(encodings) or taken from the environment (proxies). A refusal of the server is raised as the error it was there;
-a server that cannot be reached is Unavailable ``client.unreachable``.
+(encodings) or taken from the environment (proxies) [API-12]. A refusal of the server is raised as the error it was
+there; a server that cannot be reached is Unavailable ``client.unreachable``.
 """
 
 from __future__ import annotations

@@ -71,6 +71,12 @@ _CONSENTS = select(_artefact.c.consent).order_by(_artefact.c.received_ms, _artef
 _ARTEFACTS_OF = (
     select(_artefact).where(_artefact.c.taxpayer_tag == bindparam("of_tag")).order_by(_artefact.c.received_ms)
 )
+_FILED = (
+    select(_artefact.c.consent, _artefact.c.received_ms, _artefact.c.granted_index)
+    .where(_artefact.c.consent > bindparam("after"))
+    .order_by(_artefact.c.consent)
+    .limit(bindparam("most"))
+)
 _ADD_ARTEFACT = insert(_artefact)
 _MARK_GRANTED = (
     update(_artefact).where(_artefact.c.consent == bindparam("of_consent")).values(granted_index=bindparam("index"))
@@ -98,6 +104,15 @@ class StoredArtefact:
     received_ms: int
     granted_index: int | None
     """Leaf index of the grant, None until the ledger took it."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class FiledConsent:
+    """That an artefact is on file, without what it says."""
+
+    consent: OwnedId
+    received_ms: int
+    granted_index: int | None
 
 
 class ConsentStore:
@@ -165,6 +180,12 @@ class ConsentStore:
         """Return the consents whose artefacts are on file, the oldest first."""
         with self._engine.connect() as connection:
             return [OwnedId(consent) for consent in connection.scalars(_CONSENTS)]
+
+    def filed(self, *, after: str, most: int) -> list[FiledConsent]:
+        """Return which consents are on file, by id, from the one after another on."""
+        with self._engine.connect() as connection:
+            rows = connection.execute(_FILED, {"after": after, "most": most}).mappings()
+            return [FiledConsent(**row) for row in rows]
 
     def artefacts_of(self, taxpayer: str) -> list[StoredArtefact]:
         """Return a taxpayer's artefacts, oldest first."""

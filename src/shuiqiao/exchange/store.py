@@ -156,6 +156,26 @@ _DELIVERED = (
     .where(_asked.c.outcome == str(AnswerStatus.DELIVERED), _asked.c.leaves.is_not(None))
     .order_by(_asked.c.asked_ms, _asked.c.request)
 )
+_HANDLED = (
+    select(
+        *(
+            _asked.c[name]
+            for name in (
+                "request",
+                "consent",
+                "recipient",
+                "purpose",
+                "asked_ms",
+                "outcome",
+                "field_code",
+                "answered_ms",
+            )
+        )
+    )
+    .where(_asked.c.request > bindparam("after"))
+    .order_by(_asked.c.request)
+    .limit(bindparam("most"))
+)
 _KEPT_ANSWERS = select(_asked.c.request).where(_HAS_ANSWER)
 _PAST_ANSWERS = select(_asked.c.consent, _asked.c.answered_ms, _asked.c.period_from, _asked.c.period_to).where(
     _asked.c.taxpayer_tag == bindparam("of_tag"),
@@ -168,6 +188,12 @@ _PAST_ANSWERS = select(_asked.c.consent, _asked.c.answered_ms, _asked.c.period_f
 _LOCK_ASKED = text("LOCK TABLE exchange_asked IN SHARE ROW EXCLUSIVE MODE")
 _IS_REQUEST = _request.c.request == bindparam("of_request")
 _REQUEST = select(_request).where(_IS_REQUEST)
+_SENT = (
+    select(_request.c.request, _request.c.consent, _request.c.made_ms, _request.c.entry_index)
+    .where(_request.c.request > bindparam("after"))
+    .order_by(_request.c.request)
+    .limit(bindparam("most"))
+)
 _ADD_REQUEST = insert(_request)
 _MARK_COMMITTED = update(_request).where(_IS_REQUEST).values(entry_index=bindparam("index"))
 _REMOVE_REQUEST = delete(_request).where(_IS_REQUEST)
@@ -206,6 +232,7 @@ _UNRECORDED = (
 _MARK_RECORDED = (
     update(_erasure).where(_erasure.c.request == bindparam("of_request")).values(recorded_ms=bindparam("now_ms"))
 )
+_RECEIVED_ID = select(_received.c.request).where(_IS_RECEIVED)
 _ERASED_ID = select(_erasure.c.request).where(_erasure.c.request == bindparam("of_request"))
 _ERASURES = select(_erasure).order_by(_erasure.c.erased_ms, _erasure.c.request)
 _ADD_ERASURE = insert(_erasure)
@@ -285,6 +312,30 @@ class DueAnswers:
     kept: int
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class HandledRequest:
+    """What became of a request at its provider, without whose data it was about."""
+
+    request: OwnedId
+    consent: OwnedId
+    recipient: str
+    purpose: str
+    asked_ms: int
+    outcome: AnswerStatus
+    field_code: str
+    answered_ms: int
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class SentRow:
+    """A request that a bank sent, without whose data it is about. entry_index: leaf index of its ledger entry."""
+
+    request: bytes
+    consent: OwnedId
+    made_ms: int
+    entry_index: int | None
+
+
 class ProviderStore:
     """What a provider was asked, and what it answered."""
 
@@ -353,6 +404,12 @@ class ProviderStore:
             done = connection.execute(statement, {"of_request": row.request, "of_attempt": row.attempt, **values})
             if done.rowcount != 1:
                 raise request_in_progress(row.request)
+
+    def handled(self, *, after: str, most: int) -> list[HandledRequest]:
+        """Return what became of requests, by id, from the one after another on."""
+        with self._engine.connect() as connection:
+            rows = connection.execute(_HANDLED, {"after": after, "most": most}).mappings()
+            return [HandledRequest(**{**row, "outcome": AnswerStatus(row["outcome"])}) for row in rows]
 
     def kept_answers(self) -> list[OwnedId]:
         """Return the requests whose sealed answers are still kept for a retry."""
@@ -429,6 +486,11 @@ class RecipientStore:
             return None
         return RequestRow(request=row.request, consent=OwnedId(row.consent), message=row.message, index=row.entry_index)
 
+    def sent(self, *, after: bytes, most: int) -> list[SentRow]:
+        """Return the requests of this bank, by id, from the one after another on."""
+        with self._engine.connect() as connection:
+            return [SentRow(**row) for row in connection.execute(_SENT, {"after": after, "most": most}).mappings()]
+
     def save_received(self, row: ReceivedRow) -> None:
         """Keep an answer; one that is kept already stays as it is, its data life with it."""
         plain = asdict(row) | {"taxpayer_tag": self._cipher.tag(row.taxpayer)}
@@ -501,6 +563,11 @@ class RecipientStore:
         """Note that the ledger has the entry of an erasure."""
         with self._engine.begin() as connection:
             connection.execute(_MARK_RECORDED, {"of_request": request, "now_ms": now_ms})
+
+    def is_received(self, request: bytes) -> bool:
+        """Return whether the answer to a request is kept."""
+        with self._engine.connect() as connection:
+            return connection.scalar(_RECEIVED_ID, {"of_request": request}) is not None
 
     def is_erased(self, request: bytes) -> bool:
         """Return whether the answer to a request was destroyed."""

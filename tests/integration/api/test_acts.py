@@ -1,4 +1,4 @@
-"""Acts are done once, whatever is sent again."""
+"""Acts are done once, whatever is sent again [API-9]."""
 
 from __future__ import annotations
 
@@ -85,8 +85,8 @@ def store(bureau):
 
 def test_what_a_process_left_unanswered_is_done_by_the_next_one(bureau, grades, store):
     send(bureau, "key-of-the-past", grades)
-    row = store.find(store.tag("user", "all", "key-of-the-past"))
-    left = store.tag("user", "all", "key-of-the-dead")
+    row = store.find(store.tag("user", ALL, "key-of-the-past"))
+    left = store.tag("user", ALL, "key-of-the-dead")
     assert store.begin(ActRow(act=left, question=row.question, run=b"d" * 16, begun_ms=row.begun_ms)) is None
     answer = send(bureau, "key-of-the-dead", grades)
     assert (answer.status_code, "idempotency-replayed" in answer.headers) == (200, False)
@@ -99,7 +99,7 @@ def test_a_refused_act_leaves_its_key_free(bureau, grades):
 
 
 def test_answers_are_forgotten_after_a_day(bureau, grades, store):
-    act = store.tag("user", "all", "key-of-long-ago")
+    act = store.tag("user", ALL, "key-of-long-ago")
     store.begin(ActRow(act=act, question=b"q" * 32, run=b"r" * 16, begun_ms=1))
     assert send(bureau, "key-of-long-ago", grades).status_code == 409
     store.forget_before(2)

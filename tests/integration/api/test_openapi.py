@@ -10,6 +10,7 @@ import hypothesis
 import pytest
 import schemathesis
 from schemathesis import GenerationMode
+from schemathesis.specs.openapi.checks import positive_data_acceptance
 
 from api_world import ALL
 from shuiqiao.client import resources
@@ -57,7 +58,9 @@ def ask_whatever_fits(operation):
     @hypothesis.given(case=operation.as_strategy(generation_mode=GenerationMode.POSITIVE))
     @CALMLY
     def ask(case):
-        case.call_and_validate(headers={"Authorization": f"Bearer {ALL}"})
+        # A file, or signed bytes, may have the form that the document asks for and hold what is refused all the same.
+        excluded = [positive_data_acceptance] if case.method == "POST" else []
+        case.call_and_validate(headers={"Authorization": f"Bearer {ALL}"}, excluded_checks=excluded)
 
     @hypothesis.given(case=operation.as_strategy(generation_mode=GenerationMode.NEGATIVE))
     @CALMLY
@@ -74,7 +77,8 @@ def test_no_request_gets_an_answer_that_the_document_does_not_know(bureau, door)
     schema = schemathesis.openapi.from_asgi("/api/v1/openapi.json", bureau.apps[door])
     # Who calls is decided before anything else; test_access is about that.
     schema.raw_schema.pop("security")
-    asked = [found.ok() for found in schema.get_all_operations()]
+    others = [] if door == "public" else [*bureau.document("public")["paths"]]
+    asked = [found.ok() for found in schema.get_all_operations() if found.ok().path not in others]
     assert asked
     for operation in asked:
         ask_whatever_fits(operation)

@@ -1,4 +1,4 @@
-"""Real servers: from the start to the signal that ends them."""
+"""Real servers: from the start to the signal that ends them [API-1] [API-2]."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Bodies and requests: what a door lets through."""
+"""Bodies and requests: what a door lets through [API-4] [API-5]."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Refusals over the wire: what a server raised is what its client raises."""
+"""Refusals over the wire: what a server raised is what its client raises [API-6]."""
 
 from __future__ import annotations
 

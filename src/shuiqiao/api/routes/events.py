@@ -40,8 +40,15 @@ LastEventId = Annotated[str, Header(pattern=r"^(0|[1-9][0-9]{0,15})$", descripti
             "description": "One event for each entry: its id is the index, its data an EntrySummary",
             "content": {
                 STREAM: {
-                    "schema": {"type": "string"},
-                    "example": 'event: entry\nid: 12\ndata: {"index":12,"kind":"anchor.commit"}\n\n',
+                    "schema": {
+                        "type": "object",
+                        "properties": {
+                            "event": {"const": "entry"},
+                            "id": {"type": "string"},
+                            "data": {"type": "string", "contentMediaType": "application/json"},
+                        },
+                    },
+                    "example": {"event": "entry", "id": "12", "data": '{"index":12,"kind":"anchor.commit"}'},
                 }
             },
         }
@@ -58,13 +65,16 @@ async def stream_events(
         first = int(cursor)
     else:
         first = await run_in_threadpool(lambda: running.institution.engine.checkpoint().size)
+    # Refused here, where it can still be told, and not once the answer has begun.
     reader = news.reader()
-    return StreamingResponse(
-        _entries(running, first, news=news, reader=reader), media_type=STREAM, headers={"Cache-Control": "no-store"}
-    )
+    entries = stream_entries(running, first, news=news, reader=reader)
+    return StreamingResponse(entries, media_type=STREAM, headers={"Cache-Control": "no-store"})
 
 
-async def _entries(running: RunningInstitution, first: int, *, news: News, reader: Reader) -> AsyncGenerator[bytes]:
+async def stream_entries(
+    running: RunningInstitution, first: int, *, news: News, reader: Reader
+) -> AsyncGenerator[bytes]:
+    """Yield each entry from an index on as an event, until there are no more news."""
     try:
         while not news.is_closed:
             page: EntryPage = await run_in_threadpool(entries_from, running, first, limit=ENTRIES_AT_ONCE)

@@ -51,7 +51,7 @@ IngestName = Annotated[str, Path(pattern=r"^[0-9A-Za-z.-]{1,100}$", examples=["2
 @ingests.post(
     "",
     permission="ingest.write",
-    codes=("node.role_wrong", "standards.type_unrecognised", "vault.busy"),
+    codes=("node.role_wrong", "standards.type_unknown", "standards.type_unrecognised", "vault.busy"),
     streams=True,
     response_model=IngestRecord,
     openapi_extra={

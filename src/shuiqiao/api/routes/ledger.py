@@ -46,7 +46,9 @@ Size = Annotated[int, Query(ge=0, le=MAX_EXACT)]
 Place = Annotated[str, Query(pattern=r"^(0|[1-9][0-9]{0,15})$", description="Where the list goes on")]
 Kind = Annotated[str, Query(pattern=r"^[a-z_]{1,40}\.[a-z_]{1,40}$", description="Of this kind alone")]
 Author = Annotated[str, Query(max_length=200, description="Of this author alone")]
-StateKey = Annotated[str, Path(min_length=1, max_length=MAX_KEY_BYTES, pattern=r"^[!-~]+$", examples=["members/epoch"])]
+StateKey = Annotated[
+    str, Query(min_length=1, max_length=MAX_KEY_BYTES, pattern=r"^[!-~]+$", examples=["members/epoch"])
+]
 StateKeys = Annotated[
     list[Annotated[str, Query(min_length=1, max_length=MAX_KEY_BYTES, pattern=r"^[!-~]+$")]],
     Query(max_length=MAX_STATE_CLAIMS, description="Keys whose values the receipt proves, too"),
@@ -210,7 +212,7 @@ def read_consistency(old_size: Size, new_size: Size, running: Running) -> Consis
     return ConsistencyProof(old_size=old_size, new_size=new_size, path=tuple(step.hex() for step in path))
 
 
-@ledger.get("/state/{key:path}", permission="ledger.read")
+@ledger.get("/state", permission="ledger.read")
 def read_state(key: StateKey, running: Running) -> StateValue:
     """Return what the state holds at a key now; ``/entries/{index}/receipt?state_key=`` proves it."""
     engine = running.institution.engine

@@ -1,4 +1,4 @@
-"""Files over HTTP: what is taken in, what is kept out, and that nothing is left of what is cut off."""
+"""Files over HTTP: what is taken in, what is kept out, and that nothing is left of what is cut off [API-11]."""
 
 from __future__ import annotations
 

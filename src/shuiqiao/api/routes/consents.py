@@ -1,0 +1,114 @@
+"""``/consents``: the consents that this institution has on file, and what enterprises hand in about them."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Annotated
+
+from fastapi import Path
+
+from shuiqiao.api.door import Running
+from shuiqiao.api.problems import not_found
+from shuiqiao.api.routes.members import first_rows
+from shuiqiao.api.routing import DEFAULT_LIMIT, Cursor, Limit, Routes
+from shuiqiao.client.resources.consents import (
+    ConsentPage,
+    ConsentRecord,
+    ConsentStatement,
+    ConsentSubmissionMessage,
+    EntryPlace,
+)
+from shuiqiao.consent.model import ConsentSubmission, grant_from_state, grant_key
+from shuiqiao.consent.store import ConsentStore, FiledConsent
+from shuiqiao.members.model import Role
+
+if TYPE_CHECKING:
+    from shuiqiao.ledger.model import Committed
+    from shuiqiao.node.institution import Institution
+
+consents = Routes("consents", prefix="/consents")
+
+Owner = Annotated[str, Path(pattern=r"^[a-z][a-z0-9-]{1,31}$", examples=["tax-bureau"])]
+OwnId = Annotated[str, Path(pattern=r"^[0-9a-f]{32}$", examples=["4f" * 16])]
+
+
+@consents.get("", permission="consents.read")
+def list_consents(running: Running, limit: Limit = DEFAULT_LIMIT, cursor: Cursor | None = None) -> ConsentPage:
+    """List the consents on file, by id."""
+    institution = running.institution
+    rows = _store(institution).filed(after=cursor or "", most=limit + 1)
+    found, following = first_rows([_record(institution, row) for row in rows], limit=limit)
+    return ConsentPage(items=found, next=found[-1].consent if following else None)
+
+
+@consents.get("/{provider}/{consent}", permission="consents.read", codes=("api.not_found",))
+def read_consent(provider: Owner, consent: OwnId, running: Running) -> ConsentRecord:
+    """Tell how a consent on file stands."""
+    name = f"{provider}/{consent}"
+    # The one after the greatest id that is smaller: the id without its last digit comes before it.
+    for row in _store(running.institution).filed(after=name[:-1], most=17):
+        if row.consent == name:
+            return _record(running.institution, row)
+    raise not_found()
+
+
+def _store(institution: Institution) -> ConsentStore:
+    return ConsentStore(institution.database, cipher=institution.cipher)
+
+
+def _record(institution: Institution, row: FiledConsent) -> ConsentRecord:
+    value = institution.engine.state().get(grant_key(row.consent))
+    if value is None:
+        provider = row.consent.partition("/")[0]
+        return ConsentRecord(
+            consent=row.consent,
+            provider=provider,
+            recipient="",
+            purpose="",
+            status="pending",
+            valid_from_ms=None,
+            valid_to_ms=None,
+            received_ms=row.received_ms,
+            granted_index=None,
+        )
+    grant = grant_from_state(row.consent, value)
+    return ConsentRecord(
+        consent=row.consent,
+        provider=grant.provider,
+        recipient=grant.recipient,
+        purpose=grant.purpose,
+        status=grant.status_at(institution.engine.last_block()[1]),
+        valid_from_ms=grant.valid_from_ms,
+        valid_to_ms=grant.valid_to_ms,
+        received_ms=row.received_ms,
+        granted_index=row.granted_index,
+    )
+
+
+@consents.post(
+    "",
+    permission="consents.write",
+    problems=(422,),
+    codes=("node.role_wrong", "consent.already_granted", "consent.ceiling_exceeded"),
+)
+def take_in_consent(message: ConsentSubmissionMessage, running: Running) -> EntryPlace:
+    """Check an enterprise's consent and put its grant on the ledger."""
+    submission = ConsentSubmission(
+        artefact=bytes.fromhex(message.artefact),
+        endorsement=bytes.fromhex(message.endorsement),
+        grant=bytes.fromhex(message.grant),
+    )
+    return _place(running.institution.consent_service.receive(submission).committed)
+
+
+@consents.post(
+    "/statements", permission="consents.write", problems=(422,), codes=("consent.statement_wrong", "node.role_wrong")
+)
+def relay_statement(message: ConsentStatement, running: Running) -> EntryPlace:
+    """Put a pause, a resumption or a revocation on the ledger that a consent's own key signed."""
+    institution = running.institution
+    file = institution.consent_file if institution.settings.role is Role.BANK else institution.consent_service
+    return _place(file.relay(bytes.fromhex(message.transaction)))
+
+
+def _place(committed: Committed) -> EntryPlace:
+    return EntryPlace(index=committed.index, height=committed.height, time_ms=committed.time_ms)

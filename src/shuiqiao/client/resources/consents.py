@@ -1,0 +1,84 @@
+"""Consents as this institution has them on file, and what is handed in about them."""
+
+from __future__ import annotations
+
+from typing import Annotated
+
+from pydantic import Field, StringConstraints
+
+from shuiqiao.client.pages import Page
+from shuiqiao.client.wire import Count, Name, TimeMs, Wire, example
+
+_ID = "tax-bureau/" + "4f" * 16
+_CONSENT = {
+    "consent": _ID,
+    "provider": "tax-bureau",
+    "recipient": "first-bank",
+    "purpose": "credit_approval",
+    "status": "active",
+    "valid_from_ms": 1_767_225_600_000,
+    "valid_to_ms": 1_774_915_200_000,
+    "received_ms": 1_767_225_601_000,
+    "granted_index": 17,
+}
+
+MAX_MESSAGE_HEX: int = 262_144
+"""Longest message in an act, in hexadecimal digits."""
+
+Message = Annotated[
+    str,
+    StringConstraints(pattern=r"^([0-9a-f]{2})+$", max_length=MAX_MESSAGE_HEX),
+    Field(description="Signed bytes in hexadecimal digits"),
+]
+
+
+class ConsentRecord(Wire):
+    """A consent on file: its terms and state as the ledger has them; whose it is, its artefact alone says."""
+
+    model_config = example(**_CONSENT)
+
+    consent: Name
+    provider: Name
+    recipient: Name
+    purpose: Name
+    status: Name
+    """active, paused, revoked or expired; ``pending`` while its grant is not on the ledger."""
+    valid_from_ms: TimeMs | None
+    valid_to_ms: TimeMs | None
+    received_ms: TimeMs
+    granted_index: Count | None
+    """Leaf index of the grant."""
+
+
+class ConsentPage(Page[ConsentRecord]):
+    """Consents on file, by id."""
+
+    model_config = example(items=[_CONSENT], next=None)
+
+
+class ConsentSubmissionMessage(Wire):
+    """What an enterprise hands its bureau: artefact, endorsement by its enrolment key, and the grant to countersign."""
+
+    model_config = example(artefact="d2ff", endorsement="a1" * 64, grant="d284")
+
+    artefact: Message
+    endorsement: Message
+    grant: Message
+
+
+class ConsentStatement(Wire):
+    """A pause, resumption or revocation, signed by the key of its consent."""
+
+    model_config = example(transaction="d284")
+
+    transaction: Message
+
+
+class EntryPlace(Wire):
+    """Where an act stands on the ledger."""
+
+    model_config = example(index=17, height=9, time_ms=1_767_225_600_000)
+
+    index: Count
+    height: Count
+    time_ms: TimeMs

@@ -1,0 +1,73 @@
+"""Jobs of an institution: what it does by itself, how far each is, and why one failed or waits."""
+
+from __future__ import annotations
+
+from typing import Annotated, Any
+
+from pydantic import Field
+
+from shuiqiao.client.pages import Page
+from shuiqiao.client.wire import Count, Id, Name, TimeMs, Wire, example
+
+_JOB = {
+    "id": "c4" * 16,
+    "kind": "vault.ingest",
+    "state": "running",
+    "parameters": {"files": ["/data/invoices.parquet"]},
+    "created_ms": 1_767_225_600_000,
+    "due_ms": 1_767_225_600_000,
+    "every_ms": None,
+    "attempts": 1,
+    "max_attempts": 5,
+    "owner": "bureau-host/4711/1",
+    "progress": {"step": "anchor", "done": 3, "total": 10},
+    "cause": None,
+    "cancel_asked": False,
+    "result": None,
+    "finished_ms": None,
+}
+
+
+class JobProgress(Wire):
+    """How far a job is."""
+
+    step: Annotated[str, Field(max_length=1_000)]
+    done: Count
+    total: Count | None
+
+
+class JobCause(Wire):
+    """Why a job failed, waits to be tried again, or is held."""
+
+    code: Name
+    message: Annotated[str, Field(max_length=10_000)]
+
+
+class JobRecord(Wire):
+    """One job as it stands."""
+
+    model_config = example(**_JOB)
+
+    id: Id
+    kind: Name
+    state: Name
+    """waiting, running, held (a person has to confirm it), done, failed or cancelled."""
+    parameters: dict[str, Any]
+    created_ms: TimeMs
+    due_ms: TimeMs
+    every_ms: Count | None
+    """Of a duty: from the end of one run to the next."""
+    attempts: Count
+    max_attempts: Count
+    owner: Name | None
+    progress: JobProgress
+    cause: JobCause | None
+    cancel_asked: bool
+    result: dict[str, Any] | None
+    finished_ms: TimeMs | None
+
+
+class JobPage(Page[JobRecord]):
+    """Jobs, the newest first."""
+
+    model_config = example(items=[_JOB], next=None)

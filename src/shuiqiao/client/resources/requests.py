@@ -1,0 +1,89 @@
+"""Requests for data under consent, and who used which data of a taxpayer; ids and states, never data."""
+
+from __future__ import annotations
+
+from shuiqiao.client.pages import Page
+from shuiqiao.client.wire import Count, Name, TimeMs, Wire, example
+
+_REQUEST = {
+    "request": "first-bank/" + "7a" * 16,
+    "consent": "tax-bureau/" + "4f" * 16,
+    "recipient": "first-bank",
+    "purpose": "credit_approval",
+    "made_ms": 1_767_225_600_000,
+    "outcome": "delivered",
+    "field_code": "00",
+    "answered_ms": 1_767_225_600_250,
+    "entry_index": None,
+}
+
+
+class RequestRecord(Wire):
+    """A request as its provider or its sender has it; what only the other one knows is none."""
+
+    model_config = example(**_REQUEST)
+
+    request: Name
+    consent: Name
+    recipient: Name
+    """The bank that asks."""
+    purpose: Name | None
+    made_ms: TimeMs
+    outcome: Name
+    """At the provider answering, delivered or refused; at the bank sent, received or erased."""
+    field_code: Name | None
+    """00 for an answer, else why it was refused."""
+    answered_ms: TimeMs | None
+    entry_index: Count | None
+    """Leaf index of its ledger entry."""
+
+
+class RequestPage(Page[RequestRecord]):
+    """Requests by id."""
+
+    model_config = example(items=[_REQUEST], next=None)
+
+
+_USE = {
+    "request": "first-bank/" + "7a" * 16,
+    "consent": "tax-bureau/" + "4f" * 16,
+    "recipient": "first-bank",
+    "purpose": "credit_approval",
+    "mode": "disclose",
+    "items": {"invoice_issued": ["core"]},
+    "period_from": "2024-01-01",
+    "period_to": "2025-12-31",
+    "asked_ms": 1_767_225_600_000,
+    "answered_ms": 1_767_225_600_250,
+    "outcome": "delivered",
+    "field_code": "00",
+    "records": {"invoice_issued": 5000},
+}
+
+
+class UseRecord(Wire):
+    """One use of a taxpayer's data: who, what, when, for what, how much."""
+
+    model_config = example(**_USE)
+
+    request: Name
+    consent: Name
+    recipient: Name
+    purpose: Name
+    mode: Name
+    items: dict[str, list[str]]
+    """Record type to the disclosure groups asked for."""
+    period_from: Name
+    period_to: Name
+    asked_ms: TimeMs
+    answered_ms: TimeMs
+    outcome: Name
+    field_code: Name
+    records: dict[str, int]
+    """Record type to how many records were disclosed."""
+
+
+class UsePage(Page[UseRecord]):
+    """Uses of one taxpayer's data, oldest first."""
+
+    model_config = example(items=[_USE], next=None)
