@@ -40,7 +40,6 @@ class Callers:
     """Who calls at a door: by a token whoever is known, without one nobody, or the owner of the home at its socket."""
 
     def __init__(self, known: Authenticator, *, without_token: Principal | None) -> None:
-        """known: None where an institution has no accounts."""
         self._known = known
         self._without_token = without_token
 

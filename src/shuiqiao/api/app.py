@@ -44,7 +44,18 @@ PREFIX: Final = "/api/v1"
 _LONG_BODIES: Final = {f"{PREFIX}/ingests": MAX_UPLOAD_BYTES}
 """Longest bodies of the routes that take more than any other."""
 
-_NOUNS: tuple[Routes, ...] = (members, ledger, standards, ingests, consents, requests, oversight, jobs, events, deliveries)
+_NOUNS: tuple[Routes, ...] = (
+    members,
+    ledger,
+    standards,
+    ingests,
+    consents,
+    requests,
+    oversight,
+    jobs,
+    events,
+    deliveries,
+)
 
 
 def public_app(door: Door) -> ASGIApp:
