@@ -207,8 +207,17 @@ class ConsortiumWorld:
     def consent(self, bank: Institution | None = None, *, validity_ms: int = 30 * MS_PER_DAY) -> OwnedId:
         """A fresh consent of the enterprise, granted to a bank and on its file."""
         bank = bank or self.bank
+        terms = self.terms(bank, validity_ms=validity_ms)
+        submission = self.enterprise.submission(terms, now_ms=self.clock.now_ms())
+        granted = self.bureau.consent_service.receive(submission)
+        bank.catch_up_with(self.bureau)
+        bank.consent_file.receive(submission.artefact)
+        return granted.artefact.name
+
+    def terms(self, bank: Institution, *, validity_ms: int = 30 * MS_PER_DAY) -> ConsentTerms:
+        """What the enterprise chooses for a bank."""
         now_ms = self.clock.now_ms()
-        terms = ConsentTerms(
+        return ConsentTerms(
             taxpayer=TAXPAYER,
             provider=BUREAU,
             recipient=bank.member,
@@ -224,11 +233,6 @@ class ConsortiumWorld:
             product=PRODUCT.id,
             identity_check=self._identity,
         )
-        submission = self.enterprise.submission(terms, now_ms=now_ms)
-        granted = self.bureau.consent_service.receive(submission)
-        bank.catch_up_with(self.bureau)
-        bank.consent_file.receive(submission.artefact)
-        return granted.artefact.name
 
     def applied(
         self,

@@ -72,6 +72,8 @@ if TYPE_CHECKING:
 
     from sqlalchemy import Engine
 
+    from shuiqiao.consent.model import ConsentSubmission
+    from shuiqiao.consent.service import GrantedConsent
     from shuiqiao.crypto.model import SigningKey
     from shuiqiao.exchange.model import Accusation
     from shuiqiao.ledger.engine.port import LedgerPeer
@@ -471,6 +473,13 @@ class Institution:
             clock=self.dependencies.clock,
             entropy=self.dependencies.entropy,
         )
+
+    def receive_consent(self, submission: ConsentSubmission) -> GrantedConsent:
+        """Take in an enterprise's consent, and hand its artefact to the bank that it names; raises what refuses it."""
+        from shuiqiao.node.peers.exchange_link import BureauSide, take_in_consent
+
+        link = BureauSide(member=self.member, engine=self.engine, suite=self.suite)
+        return take_in_consent(submission, consents=self.consent_service, deliveries=self.deliveries, link=link)
 
     def provider_at(self, member: MemberId) -> HttpProvider:
         """Return the way to a bureau on another machine, for ``recipient.obtain``."""

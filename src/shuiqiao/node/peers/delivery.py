@@ -17,6 +17,7 @@ from __future__ import annotations
 import threading
 from collections.abc import Iterable, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
+from contextlib import suppress
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Final
 
@@ -125,14 +126,16 @@ class DeliveryStore:
     def __init__(self, engine: Engine) -> None:
         self._engine = engine
 
-    def add(self, delivery: Delivery) -> bool:
-        """Keep a message, durable when this returns; tell whether it was not there already."""
-        try:
-            with self._engine.begin() as connection:
-                connection.execute(insert(_deliveries).values(_values(delivery)))
-        except AlreadyThere:
-            return False
-        return True
+    def add(self, delivery: Delivery) -> None:
+        """Keep a message, durable when this returns; one that is there already stays as it is."""
+        with suppress(AlreadyThere), self._engine.begin() as connection:
+            connection.execute(insert(_deliveries).values(_values(delivery)))
+
+    def begin(self, delivery: bytes, *, now_ms: int) -> None:
+        """Let a message that was never tried be sent from now on."""
+        never_tried = (_deliveries.c.id == delivery) & (_deliveries.c.attempts == 0)
+        with self._engine.begin() as connection:
+            connection.execute(update(_deliveries).where(never_tried).values(next_ms=now_ms))
 
     def waiting(self) -> list[Delivery]:
         """Return all of them, oldest first."""
@@ -217,25 +220,33 @@ class Deliveries:
         self._is_closing = False
         self._thread: threading.Thread | None = None
 
-    def send(self, receiver: MemberId, act: Act, body: bytes) -> bool:
-        """Keep a message for a receiver and send it as soon as that one takes it; tell whether it is a new one."""
+    def send(self, receiver: MemberId, act: Act, body: bytes, *, pause_ms: int = 0) -> bytes:
+        """Keep a message for a receiver, send it as soon as that one takes it, and return its id; once is enough.
+
+        pause_ms: how long it waits before the first attempt, unless ``hurry`` ends that.
+        """
         now_ms = self._clock.now_ms()
-        name = b"\x00".join((receiver.encode(), act.value.encode(), body))
-        is_new = self._store.add(
+        found = self._suite.digest(b"\x00".join((receiver.encode(), act.value.encode(), body)))
+        self._store.add(
             Delivery(
-                id=self._suite.digest(name),
+                id=found,
                 receiver=receiver,
                 act=act,
                 body=body,
                 kept_ms=now_ms,
                 attempts=0,
-                next_ms=now_ms,
+                next_ms=now_ms + pause_ms,
                 code="",
                 reason="",
             )
         )
         self._wake.set()
-        return is_new
+        return found
+
+    def hurry(self, delivery: bytes) -> None:
+        """Send a message now that waits for its first attempt."""
+        self._store.begin(delivery, now_ms=self._clock.now_ms())
+        self._wake.set()
 
     def waiting(self) -> list[Delivery]:
         """Return what did not arrive yet, oldest first."""

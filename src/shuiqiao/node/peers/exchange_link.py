@@ -8,10 +8,12 @@ to whom [PEER-7]; an opening is sealed already.
 from __future__ import annotations
 
 import time
+from dataclasses import dataclass
 from typing import TYPE_CHECKING, Final
 
-from shuiqiao.base.errors import Unavailable
+from shuiqiao.base.errors import ShuiqiaoError, Unavailable
 from shuiqiao.base.ids import MemberId
+from shuiqiao.consent.artefact import decode_artefact
 from shuiqiao.members.roster import member_record
 from shuiqiao.node.peers import acts
 from shuiqiao.node.peers.acts import encode_wire
@@ -19,12 +21,18 @@ from shuiqiao.node.peers.message import Act
 from shuiqiao.node.peers.service import seal_binding
 
 if TYPE_CHECKING:
+    from shuiqiao.consent.model import ConsentSubmission
+    from shuiqiao.consent.service import ConsentService, GrantedConsent
     from shuiqiao.crypto.model import CipherSuite
     from shuiqiao.ledger.model import LedgerEngine
     from shuiqiao.node.peers.asking import PeerClient
+    from shuiqiao.node.peers.delivery import Deliveries
 
 ANSWER_TIMEOUT_S: Final = 120.0
 """How long a provider may take to read its vault and to send an answer of 63 MiB, in seconds."""
+
+UNTIL_GRANTED_MS: Final = 10_000
+"""How long an artefact waits for its grant before it is sent anyway: after a crash in between."""
 
 _ATTEMPTS: Final = 5
 _MAX_PAUSE_S: Final = 2.0
@@ -76,6 +84,40 @@ def artefact_body(
         associated_data=seal_binding(Act.ARTEFACT, sender=sender, receiver=bank, network=engine.parameters.network),
     )
     return encode_wire(acts.Artefact(sealed=sealed, height=engine.last_block()[0]))
+
+
+def take_in_consent(
+    submission: ConsentSubmission, *, consents: ConsentService, deliveries: Deliveries, link: BureauSide
+) -> GrantedConsent:
+    """Take in an enterprise's consent at its bureau, and see to it that the bank it names gets the artefact.
+
+    1. keep the artefact for the bank; 2. put the grant on the ledger; 3. send. So a crash in between loses nothing:
+    what was kept is sent after a while, and is refused and tried again until the grant is there. Raises what
+    ``ConsentService.receive`` raises; what is refused for good is not handed on.
+    """
+    artefact = decode_artefact(submission.artefact, network=link.engine.parameters.network, suite=link.suite)
+    bank = MemberId(artefact.recipient)
+    body = artefact_body(submission.artefact, sender=link.member, bank=bank, engine=link.engine, suite=link.suite)
+    kept = deliveries.send(bank, Act.ARTEFACT, body, pause_ms=UNTIL_GRANTED_MS)
+    try:
+        granted = consents.receive(submission)
+    except Unavailable:
+        # The grant may still come to be on the ledger.
+        raise
+    except ShuiqiaoError:
+        deliveries.abandon(kept)
+        raise
+    deliveries.hurry(kept)
+    return granted
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class BureauSide:
+    """In whose name, and by which copy of the ledger, a bureau hands something on."""
+
+    member: MemberId
+    engine: LedgerEngine
+    suite: CipherSuite
 
 
 def opening_body(application: bytes, sealed: bytes, *, engine: LedgerEngine) -> bytes:

@@ -10,7 +10,7 @@ import pytest
 
 from consortium_world import INVOICES, ITEMS, NAME, PERIOD, PRODUCT, REGULATOR, TAXPAYER, ConsortiumWorld
 from peers_world import free_port, served_door
-from shuiqiao.base.errors import Denied, ShuiqiaoError, Unavailable
+from shuiqiao.base.errors import Conflict, Denied, ShuiqiaoError, Unavailable
 from shuiqiao.consent.service import find_grant
 from shuiqiao.exchange.model import DataRequest
 from shuiqiao.node.peers.delivery import DeliveryStore
@@ -142,3 +142,27 @@ def test_what_is_sealed_to_one_member_is_nothing_at_another(doors):
     assert waiting.code == "crypto.seal_broken"
     with pytest.raises(ShuiqiaoError):
         bank.consent_file.artefact(bureau.consent_service.artefacts_of(TAXPAYER)[0].name)
+
+
+def test_a_consent_that_is_taken_in_reaches_its_bank_and_one_that_is_refused_does_not(doors):
+    """[PEER-11]"""
+    world = doors.world
+    bureau, bank = world.bureau, world.bank
+    doors.open(bank)
+    receive = bureau.consent_service.receive
+    submitted = []
+    bureau.consent_service.receive = lambda submission: submitted.append(submission) or receive(submission)
+    world.consent()
+    del bureau.consent_service.receive
+    (granted_before,) = submitted
+    # The same again is refused, and so nothing is handed on.
+    with pytest.raises(Conflict, match=r"consent\.already_granted"):
+        bureau.receive_consent(granted_before)
+    assert bureau.deliveries.waiting() == []
+    terms = world.terms(bank)
+    granted = bureau.receive_consent(world.enterprise.submission(terms, now_ms=world.clock.now_ms()))
+    (waiting,) = bureau.deliveries.waiting()
+    assert waiting.next_ms == world.clock.now_ms()
+    bureau.deliveries.deliver_due()
+    assert bureau.deliveries.waiting() == []
+    assert bank.consent_file.artefact(granted.artefact.name).product == PRODUCT.id
