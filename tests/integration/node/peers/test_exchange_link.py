@@ -95,9 +95,7 @@ def test_an_artefact_a_request_a_relay_and_an_opening_cross_over_http(doors):
     # A decision's opening reaches the regulator once that is there.
     other = world.consent()
     application = world.applied(other)
-    recorded = bank.lending.decide(
-        application, product=PRODUCT, assessment=world.assessment(world.evidence(other)), regulator=REGULATOR
-    )
+    recorded = world.decide(application, world.assessment(world.evidence(other)))
     bank.deliveries.send(
         REGULATOR,
         Act.OPENING,
