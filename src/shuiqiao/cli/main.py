@@ -18,6 +18,7 @@ from shuiqiao.cli.backup import backup_app
 from shuiqiao.cli.bench import bench_app
 from shuiqiao.cli.demo import demo
 from shuiqiao.cli.doctor import doctor
+from shuiqiao.cli.enterprise import enterprise_app
 from shuiqiao.cli.institution import audit, ingest, init, keys_app
 from shuiqiao.cli.jobs import jobs_app
 from shuiqiao.cli.journal import journal_app
@@ -51,6 +52,7 @@ for name, group in {
     "models": models_app,
     "products": products_app,
     "consent": consent_app,
+    "enterprise": enterprise_app,
     "tiles": tiles_app,
     "pending": pending_app,
     "jobs": jobs_app,

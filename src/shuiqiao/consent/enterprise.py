@@ -27,6 +27,7 @@ from shuiqiao.consent.contract import (
     grant_body,
     grant_transaction_id,
 )
+from shuiqiao.consent.enrolment import EnrolmentBody, KeyBackupBody, encode_backup, encode_enrolment
 from shuiqiao.consent.model import (
     ConsentArtefact,
     ConsentSubmission,
@@ -124,6 +125,18 @@ class Enterprise:
     def enrolment_key(self, bureau: MemberId) -> bytes:
         """Return the raw public key to register at a bureau's counter."""
         return self._keys.enrolment_key(bureau, network=self._network).public_key
+
+    def enrolment(self, bureau: MemberId, *, taxpayer: Uscc, code: str) -> bytes:
+        """Return what enrols this enterprise at a bureau that gave it a one-time code [CONSENT-20]."""
+        key = self._keys.enrolment_key(bureau, network=self._network)
+        body = EnrolmentBody(bureau=bureau, taxpayer=taxpayer, key=key.public_key, code=code)
+        return encode_enrolment(body, network=self._network, suite=self._suite, key=key)
+
+    def key_backup(self, bureau: MemberId, *, taxpayer: Uscc, key_file: bytes) -> bytes:
+        """Return what asks a bureau to keep this enterprise's key file, encrypted as it is [CONSENT-22]."""
+        key = self._keys.enrolment_key(bureau, network=self._network)
+        body = KeyBackupBody(bureau=bureau, taxpayer=taxpayer, key_file=key_file)
+        return encode_backup(body, network=self._network, suite=self._suite, key=key)
 
     def submission(self, terms: ConsentTerms, *, now_ms: int) -> ConsentSubmission:
         """Return a new consent, ready for the provider: artefact, endorsement and half-signed grant.

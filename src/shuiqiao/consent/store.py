@@ -11,7 +11,9 @@ from dataclasses import dataclass
 from sqlalchemy import (
     BigInteger,
     Column,
+    Connection,
     Engine,
+    Integer,
     LargeBinary,
     MetaData,
     RowMapping,
@@ -62,6 +64,33 @@ _ARTEFACT_SECRETS = EncryptedColumns(
     table="consent_artefact", key="consent", columns={"taxpayer": str, "raw": bytes, "endorsement": bytes}
 )
 
+_code = Table(
+    "consent_code",
+    metadata,
+    Column("taxpayer_tag", LargeBinary(LOOKUP_TAG_BYTES), primary_key=True),
+    Column("taxpayer", LargeBinary, nullable=False),
+    Column("code_tag", LargeBinary(LOOKUP_TAG_BYTES), nullable=False),
+    Column("purpose", String(16), nullable=False),
+    Column("identity_reference", LargeBinary, nullable=False),
+    Column("identity_checked_ms", LargeBinary, nullable=False),
+    Column("expires_ms", BigInteger, nullable=False),
+    Column("attempts", Integer, nullable=False),
+)
+_CODE_SECRETS = EncryptedColumns(
+    table="consent_code",
+    key="taxpayer_tag",
+    columns={"taxpayer": str, "identity_reference": str, "identity_checked_ms": int},
+)
+
+_backup = Table(
+    "consent_key_backup",
+    metadata,
+    Column("taxpayer_tag", LargeBinary(LOOKUP_TAG_BYTES), primary_key=True),
+    Column("key_file", LargeBinary, nullable=False),
+    Column("kept_ms", BigInteger, nullable=False),
+)
+_BACKUP_SECRETS = EncryptedColumns(table="consent_key_backup", key="taxpayer_tag", columns={"key_file": bytes})
+
 # Statements are built once: SQLAlchemy then finds each one's compiled text without walking it again.
 _ENROLMENT = select(_enrolment).where(_enrolment.c.taxpayer_tag == bindparam("of_tag"))
 _ADD_ENROLMENT = insert(_enrolment)
@@ -90,6 +119,18 @@ class Enrolment:
     taxpayer: str
     enrolment_key: bytes
     identity_check: IdentityCheck
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class IssuedCode:
+    """A one-time code as its bureau keeps it. attempts: how often something was shown for it."""
+
+    taxpayer: str
+    code_tag: bytes
+    purpose: str
+    identity_check: IdentityCheck
+    expires_ms: int
+    attempts: int
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -124,6 +165,10 @@ class ConsentStore:
 
     def save_enrolment(self, enrolment: Enrolment) -> None:
         """Keep a taxpayer's enrolment, replacing the one before."""
+        with self._engine.begin() as connection:
+            self._put_enrolment(connection, enrolment)
+
+    def _put_enrolment(self, connection: Connection, enrolment: Enrolment) -> None:
         plain = {
             "taxpayer_tag": self._cipher.tag(enrolment.taxpayer),
             "taxpayer": enrolment.taxpayer,
@@ -132,9 +177,8 @@ class ConsentStore:
             "identity_checked_ms": enrolment.identity_check.checked_ms,
         }
         row = self._cipher.encrypt_row(_ENROLMENT_SECRETS, plain)
-        with self._engine.begin() as connection:
-            connection.execute(_REMOVE_ENROLMENT, {"of_tag": row["taxpayer_tag"]})
-            connection.execute(_ADD_ENROLMENT, row)
+        connection.execute(_REMOVE_ENROLMENT, {"of_tag": row["taxpayer_tag"]})
+        connection.execute(_ADD_ENROLMENT, row)
 
     def enrolment(self, taxpayer: str) -> Enrolment | None:
         """Return a taxpayer's enrolment, or None; raises IntegrityError ``crypto.column_damaged``."""
@@ -145,6 +189,68 @@ class ConsentStore:
         found = self._cipher.decrypt_row(_ENROLMENT_SECRETS, dict(row))
         check = IdentityCheck(reference=found["identity_reference"], checked_ms=found["identity_checked_ms"])
         return Enrolment(taxpayer=found["taxpayer"], enrolment_key=found["enrolment_key"], identity_check=check)
+
+    def code_tag(self, taxpayer: str, code: str) -> bytes:
+        """Return the keyed digest by which a taxpayer's code is kept."""
+        return self._cipher.tag(f"consent/code/{taxpayer}/{code}")
+
+    def save_code(self, issued: IssuedCode) -> None:
+        """Keep a code in the place of the one before."""
+        plain = {
+            "taxpayer_tag": self._cipher.tag(issued.taxpayer),
+            "taxpayer": issued.taxpayer,
+            "code_tag": issued.code_tag,
+            "purpose": issued.purpose,
+            "identity_reference": issued.identity_check.reference,
+            "identity_checked_ms": issued.identity_check.checked_ms,
+            "expires_ms": issued.expires_ms,
+            "attempts": issued.attempts,
+        }
+        row = self._cipher.encrypt_row(_CODE_SECRETS, plain)
+        with self._engine.begin() as connection:
+            connection.execute(delete(_code).where(_code.c.taxpayer_tag == row["taxpayer_tag"]))
+            connection.execute(insert(_code), row)
+
+    def begin_attempt(self, taxpayer: str, *, now_ms: int, most: int) -> IssuedCode | None:
+        """Count an attempt at a taxpayer's code, before it is judged, and return the code; None where none may be."""
+        is_his = _code.c.taxpayer_tag == self._cipher.tag(taxpayer)
+        allowed = update(_code).where(is_his, _code.c.attempts < most, _code.c.expires_ms > now_ms)
+        with self._engine.begin() as connection:
+            if connection.execute(allowed.values(attempts=_code.c.attempts + 1)).rowcount != 1:
+                return None
+            row = connection.execute(select(_code).where(is_his)).mappings().one()
+        found = self._cipher.decrypt_row(_CODE_SECRETS, dict(row))
+        check = IdentityCheck(reference=found["identity_reference"], checked_ms=found["identity_checked_ms"])
+        kept = {name: found[name] for name in ("taxpayer", "code_tag", "purpose", "expires_ms", "attempts")}
+        return IssuedCode(**kept, identity_check=check)
+
+    def use_code(self, issued: IssuedCode, *, enrolment: Enrolment | None = None) -> bool:
+        """Use a code up and keep the enrolment it was for, in one act; tell whether this was the first time."""
+        is_this = (_code.c.taxpayer_tag == self._cipher.tag(issued.taxpayer), _code.c.code_tag == issued.code_tag)
+        with self._engine.begin() as connection:
+            if connection.execute(delete(_code).where(*is_this)).rowcount != 1:
+                return False
+            if enrolment is not None:
+                self._put_enrolment(connection, enrolment)
+        return True
+
+    def save_backup(self, taxpayer: str, key_file: bytes, *, kept_ms: int) -> None:
+        """Keep an encrypted key file in the place of the one before."""
+        plain = {"taxpayer_tag": self._cipher.tag(taxpayer), "key_file": key_file, "kept_ms": kept_ms}
+        row = self._cipher.encrypt_row(_BACKUP_SECRETS, plain)
+        with self._engine.begin() as connection:
+            connection.execute(delete(_backup).where(_backup.c.taxpayer_tag == row["taxpayer_tag"]))
+            connection.execute(insert(_backup), row)
+
+    def backup(self, taxpayer: str) -> bytes | None:
+        """Return the encrypted key file that a taxpayer left here, or None."""
+        wanted = select(_backup).where(_backup.c.taxpayer_tag == self._cipher.tag(taxpayer))
+        with self._engine.connect() as connection:
+            row = connection.execute(wanted).mappings().first()
+        if row is None:
+            return None
+        key_file: bytes = self._cipher.decrypt_row(_BACKUP_SECRETS, dict(row))["key_file"]
+        return key_file
 
     def save_artefact(self, artefact: StoredArtefact) -> None:
         """Keep an artefact; the same bytes again change nothing, from whichever thread or process they come.

@@ -166,6 +166,12 @@ def load_cost(path: Path) -> PassphraseCost:
     return fields.argon2id.cost
 
 
+def verify_key_file(data: bytes) -> None:
+    """Return if bytes have the form of a key file, whoever can open it; raises as ``load_key_file`` for its form."""
+    fields, _ = _parse(data, path=Path("the key file"))
+    _verify_cost(fields.argon2id.cost)
+
+
 def _encrypt(
     seed: bytes, *, suite: SuiteName, purpose: str, passphrase: bytes, entropy: Entropy, cost: PassphraseCost
 ) -> bytes:

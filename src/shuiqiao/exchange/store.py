@@ -125,6 +125,27 @@ _erasure = Table(
     Column("recorded_ms", BigInteger),
 )
 
+_dispute = Table(
+    "exchange_dispute",
+    metadata,
+    Column("dispute", LargeBinary(16), primary_key=True),
+    Column("taxpayer_tag", LargeBinary(LOOKUP_TAG_BYTES), nullable=False, index=True),
+    Column("taxpayer", LargeBinary, nullable=False),
+    Column("statement", LargeBinary, nullable=False),
+    Column("batch", LargeBinary(16), nullable=False),
+    Column("leaf", BigInteger, nullable=False),
+    Column("reason", LargeBinary, nullable=False),
+    Column("received_ms", BigInteger, nullable=False),
+    Column("status", String(16), nullable=False),
+    Column("words", LargeBinary),
+    Column("answered_ms", BigInteger),
+)
+_DISPUTE_SECRETS = EncryptedColumns(
+    table="exchange_dispute",
+    key="dispute",
+    columns={"taxpayer": str, "statement": bytes, "reason": str, "words": str},
+)
+
 # Statements are built once: SQLAlchemy then finds each one's compiled text without walking it again.
 _IS_ASKED = _asked.c.request == bindparam("of_request")
 _ASKED = select(_asked).where(_IS_ASKED)
@@ -336,6 +357,22 @@ class SentRow:
     entry_index: int | None
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class DisputeRow:
+    """One dispute as its bureau keeps it. statement: what the enterprise signed. words: of the answer."""
+
+    dispute: bytes
+    taxpayer: str
+    statement: bytes
+    batch: bytes
+    leaf: int
+    reason: str
+    received_ms: int
+    status: str
+    words: str | None = None
+    answered_ms: int | None = None
+
+
 class ProviderStore:
     """What a provider was asked, and what it answered."""
 
@@ -421,6 +458,31 @@ class ProviderStore:
         with self._engine.connect() as connection:
             for row in connection.execution_options(yield_per=_ROWS_AT_ONCE).execute(_DELIVERED).mappings():
                 yield self._row(row)
+
+    def add_dispute(self, row: DisputeRow) -> None:
+        """Keep a dispute; one that is kept already stays as it is."""
+        plain = {**asdict(row), "taxpayer_tag": self._cipher.tag(row.taxpayer)}
+        with suppress(AlreadyThere), self._engine.begin() as connection:
+            connection.execute(insert(_dispute), self._cipher.encrypt_row(_DISPUTE_SECRETS, plain))
+
+    def disputes(self, *, taxpayer: str | None = None) -> list[DisputeRow]:
+        """Return disputes, of one taxpayer or of all, oldest first."""
+        wanted = select(_dispute).order_by(_dispute.c.received_ms, _dispute.c.dispute)
+        if taxpayer is not None:
+            wanted = wanted.where(_dispute.c.taxpayer_tag == self._cipher.tag(taxpayer))
+        with self._engine.connect() as connection:
+            rows = [
+                self._cipher.decrypt_row(_DISPUTE_SECRETS, dict(row)) for row in connection.execute(wanted).mappings()
+            ]
+        return [DisputeRow(**{name: row[name] for name in DisputeRow.__slots__}) for row in rows]
+
+    def answer_dispute(self, row: DisputeRow, *, status: str, words: str, answered_ms: int) -> bool:
+        """Keep the answer to a dispute that has none; tell whether it had none."""
+        secret = self._cipher.encrypt_row(_DISPUTE_SECRETS, {"dispute": row.dispute, "words": words})
+        is_open = (_dispute.c.dispute == row.dispute, _dispute.c.answered_ms.is_(None))
+        values = {"status": status, "words": secret["words"], "answered_ms": answered_ms}
+        with self._engine.begin() as connection:
+            return connection.execute(update(_dispute).where(*is_open).values(**values)).rowcount == 1
 
     def drop_answer(self, request: OwnedId) -> None:
         """Destroy the kept bytes of a sealed answer."""

@@ -17,11 +17,13 @@ from shuiqiao.base.environment import CLOCK_VARIABLE
 from shuiqiao.base.errors import InvalidInput, Unavailable
 from shuiqiao.base.ids import Entropy, MemberId, system_entropy
 from shuiqiao.base.progress import Progress, no_progress
+from shuiqiao.consent.codes import EnrolmentCodes
 from shuiqiao.consent.service import ConsentFile, ConsentService
 from shuiqiao.consent.store import ConsentStore
 from shuiqiao.credit.store import ModelStore
 from shuiqiao.crypto.suites import get_suite
 from shuiqiao.exchange.accusation import accuse_of_withholding
+from shuiqiao.exchange.disputes import Disputes
 from shuiqiao.exchange.provider import Provider
 from shuiqiao.exchange.recipient import Recipient
 from shuiqiao.exchange.store import ProviderStore, RecipientStore
@@ -310,6 +312,34 @@ class Institution:
             store=ConsentStore(self.database, cipher=self.cipher),
             suite=self.suite,
             catalogue=self.catalogue,
+        )
+
+    @cached_property
+    def disputes(self) -> Disputes:
+        """What enterprises dispute at their bureau."""
+        self._require(Role.TAX_BUREAU)
+        enrolments = ConsentStore(self.database, cipher=self.cipher)
+
+        def enrolment_key(taxpayer: str) -> bytes | None:
+            found = enrolments.enrolment(taxpayer)
+            return None if found is None else found.enrolment_key
+
+        return Disputes(
+            submitter=self.outbox,
+            store=ProviderStore(self.database, cipher=self.cipher),
+            suite=self.suite,
+            enrolment_key=enrolment_key,
+        )
+
+    @cached_property
+    def enrolment_codes(self) -> EnrolmentCodes:
+        """A bureau's one-time codes for enterprises without a node."""
+        self._require(Role.TAX_BUREAU)
+        return EnrolmentCodes(
+            submitter=self.outbox,
+            store=ConsentStore(self.database, cipher=self.cipher),
+            suite=self.suite,
+            entropy=self.dependencies.entropy,
         )
 
     @cached_property

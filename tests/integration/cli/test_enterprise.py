@@ -1,0 +1,34 @@
+"""A bureau's commands for enterprises without a node: codes, who used their data, disputes."""
+
+from __future__ import annotations
+
+import pytest
+
+FIRM = "9199000000000001X0"
+
+
+def refused(said):
+    assert said.code == 1
+    return said.json["error"]["code"]
+
+
+def test_a_code_is_shown_once_and_another_voids_it(here, home):
+    one = here("enterprise", "code", FIRM, "--reference", "check-1", "--home", home, "--json").json
+    other = here("enterprise", "code", FIRM, "--reference", "check-1", "--recover", "--home", home, "--json").json
+    assert one["code"] != other["code"]
+    assert [len(part) for part in one["code"].split("-")] == [4, 4, 4]
+    said = here("enterprise", "code", "no number!", "--reference", "x", "--home", home, "--json")
+    assert refused(said) == "consent.taxpayer_invalid"
+
+
+def test_nobody_used_and_disputed_anything_yet(here, home):
+    assert here("enterprise", "used", FIRM, "--home", home, "--json").json == {"uses": []}
+    assert here("enterprise", "disputes", "--home", home, "--json").json == {"disputes": []}
+    assert "0 disputes" in here("enterprise", "disputes", "--home", home).out
+
+
+@pytest.mark.parametrize("outcome", ["--corrected", "--refused"])
+def test_a_dispute_that_is_not_there_is_not_answered(here, home, outcome):
+    arguments = ("enterprise", "answer", "00" * 16, outcome, "--words", "no", "--home", home, "--json")
+    assert refused(here(*arguments)) == "exchange.dispute_unknown"
+    assert here("enterprise", "answer", "zz", outcome, "--words", "no", "--home", home).code == 2
