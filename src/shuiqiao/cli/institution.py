@@ -145,6 +145,28 @@ def keys_show(*, home: Home, json: Json = False) -> None:
     show(result, as_json=json, speak=partial(say_rows, width=20))
 
 
+@keys_app.command("change-passphrase")
+def keys_change_passphrase(
+    *,
+    home: Home,
+    to: Annotated[Path, typer.Option("--to", help="File that holds the new passphrase 新口令文件.")],
+    json: Json = False,
+) -> None:
+    """Wrap a home's keys by another passphrase; the keys stay as they are 更换口令."""
+    from shuiqiao.node.home.keys import change_passphrase, find_passphrase, read_passphrase
+    from shuiqiao.node.home.settings import Home as HomeFolder
+    from shuiqiao.node.home.settings import load_settings
+    from shuiqiao.node.server import require_not_served
+
+    folder, after = HomeFolder(home), read_passphrase(to)
+    load_settings(folder)
+    require_not_served(folder)
+    count = change_passphrase(folder, before=find_passphrase(folder), after=after, entropy=system_entropy)
+    show({"home": str(home), "keys_wrapped": count}, as_json=json, speak=partial(say_rows, width=13))
+    if not json:
+        say(f"next      name {to} in SHUIQIAO_PASSPHRASE_FILE; backups of before open by the passphrase of then")
+
+
 def _speak_audit(result: Mapping[str, Any]) -> None:
     rules = result["record_management_only"]
     say(f"transactions replayed   {result['replayed']:,}")

@@ -24,7 +24,7 @@ import msgspec
 from argon2.low_level import Type, hash_secret_raw
 from cryptography.exceptions import InvalidTag
 
-from shuiqiao.base.durable import new_file
+from shuiqiao.base.durable import new_file, replace_file
 from shuiqiao.base.encoding import decode_json, encode_json, typed
 from shuiqiao.base.errors import Conflict, Denied, IntegrityError, InvalidInput, Unavailable
 from shuiqiao.base.files import open_regular
@@ -128,6 +128,26 @@ def save_key_file(
     _verify_cost(cost)
     data = _encrypt(seed, suite=SuiteName(suite), purpose=purpose, passphrase=passphrase, entropy=entropy, cost=cost)
     _write_new(path, data, suffix=entropy(8).hex())
+
+
+def rewrap_key_file(path: Path, *, before: bytes, after: bytes, entropy: Entropy) -> bool:
+    """Encrypt what a key file holds under another passphrase, at the same cost, durably and all at once.
+
+    Return False where the file opens by the new one already. Raises as ``load_key_file`` and ``save_key_file`` do.
+    """
+    _verify_passphrase(after)
+    try:
+        found = load_key_file(path, passphrase=before)
+    except Denied:
+        load_key_file(path, passphrase=after)
+        return False
+    cost, suite, purpose = load_cost(path), found.suite, found.purpose
+    data = _encrypt(found.seed, suite=suite, purpose=purpose, passphrase=after, entropy=entropy, cost=cost)
+    try:
+        replace_file(path, data)
+    except OSError as error:
+        raise Unavailable("crypto.key_file_unwritable", f"{path} cannot be written: {error.strerror}") from error
+    return True
 
 
 def load_key_file(path: Path, *, passphrase: bytes) -> KeyFile:

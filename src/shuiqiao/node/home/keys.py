@@ -31,13 +31,13 @@ from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from shuiqiao.base.durable import link_file, move_into_place, write_file
+from shuiqiao.base.durable import SYSTEM_DISK, link_file, move_into_place, write_file
 from shuiqiao.base.environment import PASSPHRASE_FILE_VARIABLE
-from shuiqiao.base.errors import Conflict, IntegrityError, InvalidInput, ShuiqiaoError, Unavailable
+from shuiqiao.base.errors import Conflict, Denied, IntegrityError, InvalidInput, ShuiqiaoError, Unavailable
 from shuiqiao.base.files import read_regular
 from shuiqiao.base.ids import MemberId
 from shuiqiao.crypto.kdf import SEED_BYTES
-from shuiqiao.crypto.keyfile import STRONG_COST, PassphraseCost, load_key_file, save_key_file
+from shuiqiao.crypto.keyfile import STRONG_COST, PassphraseCost, load_key_file, rewrap_key_file, save_key_file
 from shuiqiao.crypto.model import CipherSuite, SealingKey, SigningKey
 from shuiqiao.crypto.suites import get_suite
 from shuiqiao.ledger.model import StateView
@@ -127,6 +127,26 @@ def all_key_files(home: Home) -> tuple[Path, ...]:
         files = KeyFiles(home, purpose=purpose)
         found += [files.current, *(path for path in (files.next,) if path.exists()), *files.retired]
     return tuple(found)
+
+
+def change_passphrase(home: Home, *, before: bytes, after: bytes, entropy: Entropy) -> int:
+    """Wrap every key of a home by another passphrase; return how many were. The file that ``init`` wrote goes.
+
+    Each is replaced at once, and nothing is where one opens by neither; after a crash the same call goes on with those
+    that are left. Keys and what they encrypt stay as they are. Raises what ``load_key_file`` raises.
+    """
+    paths = [*all_key_files(home), *(path for path in (home.keys / DATA_FILE,) if path.exists())]
+    for path in paths:
+        try:
+            load_key_file(path, passphrase=before)
+        except Denied:
+            load_key_file(path, passphrase=after)
+    count = sum(rewrap_key_file(path, before=before, after=after, entropy=entropy) for path in paths)
+    beside = home.keys / PASSPHRASE_FILE
+    if beside.is_file() and read_passphrase(beside) != after:
+        beside.unlink()
+        SYSTEM_DISK.sync_folder(home.keys)
+    return count
 
 
 def other_signing_keys(home: Home, *, passphrase: bytes) -> tuple[SigningKey, ...]:
