@@ -14,6 +14,7 @@ import typer.main
 
 from shuiqiao import __version__
 from shuiqiao.base.environment import CLOCK_VARIABLE
+from shuiqiao.cli.approvals import approvals_app
 from shuiqiao.cli.backup import backup_app
 from shuiqiao.cli.bench import bench_app
 from shuiqiao.cli.demo import demo
@@ -59,6 +60,7 @@ for name, group in {
     "record": record_app,
     "users": users_app,
     "journal": journal_app,
+    "approvals": approvals_app,
 }.items():
     app.add_typer(group, name=name)
 

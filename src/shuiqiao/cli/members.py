@@ -116,6 +116,7 @@ def members_rotate_key(
     """Replace one of this home's keys; the old one is kept as retired 轮换密钥."""
     from shuiqiao.base.ids import system_entropy
     from shuiqiao.members.model import KeyPurpose
+    from shuiqiao.node.accounts.opening import require_no_users
     from shuiqiao.node.home.keys import find_passphrase
     from shuiqiao.node.home.settings import Home as HomeFolder
     from shuiqiao.node.rotation import rotate_key
@@ -124,6 +125,7 @@ def members_rotate_key(
         progress("make, record and take into use a new key 轮换密钥", 0, None)
         secret, which = find_passphrase(HomeFolder(home)), KeyPurpose(purpose.value)
         with open_home(home, passphrase=secret) as institution:
+            require_no_users(institution, "rotation")
             rotated = rotate_key(institution, purpose=which, passphrase=secret, entropy=system_entropy)
     show(rotated.as_json(), as_json=json)
 
@@ -159,9 +161,12 @@ def members_suspend(
     json: Json = False,
 ) -> None:
     """Close a member's gate, as a vote approved or as a regulator for some days 执行停权."""
+    from shuiqiao.node.accounts.opening import require_no_users
     from shuiqiao.node.governance import suspend
 
     with open_home(home) as institution:
+        if evidence is not None:
+            require_no_users(institution, f"emergency {member}")
         ground = None if proposal is None else _found(institution, proposal)
         result = suspend(institution, member, proposal=ground, days=days, evidence=evidence)
     show(result, as_json=json)
@@ -187,9 +192,11 @@ def members_freeze(
     json: Json = False,
 ) -> None:
     """Stop the network for a time, as a regulator 冻结网络."""
+    from shuiqiao.node.accounts.opening import require_no_users
     from shuiqiao.node.governance import freeze
 
     with open_home(home) as institution:
+        require_no_users(institution, "freeze")
         result = freeze(institution, days=days, reason=reason)
     show(result, as_json=json)
 
@@ -197,9 +204,11 @@ def members_freeze(
 @members_app.command("unfreeze")
 def members_unfreeze(*, home: Home, json: Json = False) -> None:
     """Lift the freeze: a regulator at any time, any member after its time or as a vote approved 解除冻结."""
+    from shuiqiao.node.accounts.opening import require_no_users
     from shuiqiao.node.governance import unfreeze
 
     with open_home(home) as institution:
+        require_no_users(institution, "unfreeze")
         result = unfreeze(institution)
     show(result, as_json=json)
 
@@ -262,8 +271,13 @@ def propose_change_flags(
 def propose_suspend(*, member: Member, home: Home, days: VoteDays = DEFAULT_VOTE_DAYS, json: Json = False) -> None:
     """Close a member's gate until it is reinstated by vote; then: members suspend 停权."""
     from shuiqiao.members.action import Suspend
+    from shuiqiao.node.accounts.opening import require_no_users
 
-    _propose(home, lambda _: Suspend(member=member), days=days, as_json=json)
+    def action(institution: Institution) -> Action:
+        require_no_users(institution, f"suspension {member}")
+        return Suspend(member=member)
+
+    _propose(home, action, days=days, as_json=json)
 
 
 @propose_app.command("reinstate")

@@ -18,6 +18,7 @@ from shuiqiao.cli.output import joined, say, show
 if TYPE_CHECKING:
     from shuiqiao.node.accounts.model import Principal
     from shuiqiao.node.accounts.opening import HomeAccounts
+    from shuiqiao.node.accounts.service import AccountService
 
 users_app = command_group("Accounts of people and programs at this institution, and their roles 用户与角色.")
 
@@ -44,10 +45,15 @@ def with_accounts(home: Path, act: Callable[[HomeAccounts], Mapping[str, Any]]) 
 
 
 def caller(accounts: HomeAccounts, token_file: Path | None) -> Principal:
+    """Return who calls, by a token in a file; raises as ``caller_of``."""
+    return caller_of(accounts.service, token_file)
+
+
+def caller_of(service: AccountService, token_file: Path | None) -> Principal:
     """Return who calls, by a token in a file; raises Denied ``cli.token_needed``, ``node.token_invalid``."""
     if token_file is None:
         raise Denied("cli.token_needed", f"neither --token-file nor {TOKEN_FILE_VARIABLE} names a token")
-    return accounts.service.authenticate(_secret_in(token_file))
+    return service.authenticate(_secret_in(token_file))
 
 
 @users_app.command("add")

@@ -90,3 +90,52 @@ def test_users_are_added_log_in_and_are_seen_in_the_journal(shuiqiao, home, tmp_
 
 def test_a_command_without_a_token_says_so(shuiqiao):
     assert shuiqiao("users", "list") == ("cli.token_needed", 1)
+
+
+def test_two_people_rotate_a_key_where_there_are_users(shuiqiao, home, tmp_path, monkeypatch):
+    password, new, token = tmp_path / "password", tmp_path / "new", tmp_path / "token"
+    new.write_text(PASSWORD)
+    monkeypatch.setenv("SHUIQIAO_PASSWORD_FILE", str(password))
+    monkeypatch.setenv("SHUIQIAO_TOKEN_FILE", str(token))
+    used = []
+
+    def log_in(name, secret=None):
+        code = ""
+        if secret is not None:
+            # A step whose code was used counts no more; the next one does already.
+            step = max(SystemClock().now_ms() // 30_000, used[-1] + 1)
+            used.append(step)
+            code = TOTP(secret).generate_otp(step)
+        assert shuiqiao("users", "login", name, "--to", str(token), "--code", code)[1] == 0
+
+    def take_up(name, first):
+        password.write_text(first)
+        log_in(name)
+        assert shuiqiao("users", "password", "--new-file", str(new))[1] == 0
+        password.write_text(PASSWORD)
+        log_in(name)
+
+    take_up("admin", shuiqiao("users", "add", "admin", "--first", "--role", "administrator")[0]["first_password"])
+    assert shuiqiao("--clock-is-right", "members", "rotate-key", "--purpose", "sealing") == (
+        "node.two_people_needed",
+        1,
+    )
+    chen = shuiqiao("users", "add", "chen", "--role", "operator")[0]["first_password"]
+    li = shuiqiao("users", "add", "li", "--role", "governance_supervisor")[0]["first_password"]
+    take_up("chen", chen)
+    proposed = shuiqiao("--clock-is-right", "approvals", "propose", "rotation", "--purpose", "sealing")[0]
+    approve = ("--clock-is-right", "approvals", "approve", proposed["approval"], "--digest", proposed["digest"])
+    assert shuiqiao(*approve) == ("node.permission_missing", 1)
+    take_up("li", li)
+    secret = shuiqiao("users", "second-factor")[0]["secret"]
+    used.append(SystemClock().now_ms() // 30_000)
+    assert shuiqiao("users", "second-factor", "--code", TOTP(secret).generate_otp(used[-1]))[1] == 0
+    log_in("li", secret)
+    waiting = shuiqiao("--clock-is-right", "approvals", "list", "--for-me")[0]["approvals"]
+    assert [each["digest"] for each in waiting] == [proposed["digest"]]
+    done = shuiqiao(*approve)[0]
+    assert (done["state"], done["outcome"]["purpose"]) == ("done", "sealing")
+    assert shuiqiao("--clock-is-right", "approvals", "reject", proposed["approval"], "--reason", "late") == (
+        "node.approval_closed",
+        1,
+    )

@@ -13,6 +13,7 @@ from functools import partial
 from typing import TYPE_CHECKING, Any
 
 from shuiqiao.base.clock import Clock, SystemClock
+from shuiqiao.base.errors import Denied
 from shuiqiao.base.ids import Entropy, MemberId, OwnedId, system_entropy
 from shuiqiao.consent.model import grant_key
 from shuiqiao.consent.store import ConsentStore
@@ -157,6 +158,19 @@ class InstitutionAccounts:
             suite=institution.suite,
             clock=clock,
             entropy=entropy,
+        )
+
+
+def require_no_users(institution: Institution, act: str) -> None:
+    """Return if nobody has an account here, so that the owner of the home acts alone; else two people do.
+
+    Raises Denied ``node.two_people_needed``. act: the words of the command that proposes it.
+    """
+    if AccountStore(institution.database, cipher=institution.cipher).count_users():
+        raise Denied(
+            "node.two_people_needed",
+            f"{institution.member} has users: one person proposes this and another approves it",
+            next_step=f"shuiqiao approvals propose {act}",
         )
 
 

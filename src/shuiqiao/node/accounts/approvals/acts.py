@@ -7,7 +7,7 @@ deciding on applications and changing products are registered by their own rooms
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from functools import partial
 from typing import TYPE_CHECKING, Annotated, Any, Literal
 
@@ -15,7 +15,7 @@ import msgspec
 from msgspec import Meta
 
 from shuiqiao.base.clock import MS_PER_DAY, iso_from_ms
-from shuiqiao.base.errors import Conflict
+from shuiqiao.base.errors import Conflict, InvalidInput
 from shuiqiao.base.wire import Digest, Id, MemberName, PublicKey, TimeMs
 from shuiqiao.members.action import Suspend
 from shuiqiao.members.contract import (
@@ -23,6 +23,7 @@ from shuiqiao.members.contract import (
     ROTATE_KEY,
     SUSPEND,
     ByVote,
+    Emergency,
     MemberProposeBody,
     MemberSuspendBody,
 )
@@ -84,11 +85,28 @@ def suspension_proposal(institution: Institution, member: str, *, days: int) -> 
     return SuspensionProposal(member=member, deadline_ms=_in_days(institution, days))
 
 
+def emergency_suspension(
+    institution: Institution, member: str, *, days: int, evidence_digest: Digest
+) -> MemberSuspendBody:
+    """Return a suspension by a regulator alone that ends some days from now, whenever it is approved."""
+    ground = Emergency(until_ms=_in_days(institution, days), evidence_digest=evidence_digest)
+    return MemberSuspendBody(member=member, ground=ground)
+
+
 def key_rotation(institution: Institution, purpose: KeyPurpose) -> KeyRotation:
     """Return the replacement of the key of a purpose that is in use now."""
     key = ledger_key(institution.engine.state(), institution.member, purpose)
     assert key is not None, "a member has a key of each purpose"
     return KeyRotation(purpose="signing" if purpose is KeyPurpose.SIGNING else "sealing", replaces=key)
+
+
+def record_erasure(batch: str, *, indexes: Sequence[int], reason: str) -> RecordErasure:
+    """Return the erasure of records of a batch, which is named in hex; raises InvalidInput ``node.act_invalid``."""
+    try:
+        raw = bytes.fromhex(batch)
+    except ValueError as error:
+        raise InvalidInput("node.act_invalid", f"{batch[:40]!r} is no batch: 32 hex characters name one") from error
+    return RecordErasure(batch=raw, indexes=sorted(set(indexes)), reason=ErasureReason(reason))
 
 
 def _in_days(institution: Institution, days: int) -> int:
