@@ -16,6 +16,13 @@ large), 429 (too often, with `Retry-After`) and 503 (something that is needed is
 """
 
 
+_NEEDS = {
+    "open": "No token is needed.",
+    "caller": "Any caller with a token.",
+    "owner": "The owner of the home, without a token.",
+}
+
+
 def render_api(doors: Mapping[str, Mapping[str, Any]]) -> str:
     """Return the page. doors: title to the OpenAPI document of each; a route of an earlier one is not said again."""
     parts, seen = [_INTRODUCTION], set[tuple[str, str]]()
@@ -37,7 +44,7 @@ def _route(document: Mapping[str, Any], path: str, method: str, operation: Mappi
     permission = operation["x-permission"]
     yield f"### `{method.upper()} {path}`\n"
     yield f"{operation['description']}\n"
-    needs = "No token is needed." if permission == "open" else f"Permission `{permission}`."
+    needs = _NEEDS.get(permission, f"Permission `{permission}`.")
     codes = [f"`{code}`" for code in operation.get("x-problem-codes", ())]
     yield needs + (f" Refuses with {', '.join(codes)}." if codes else "") + "\n"
     parameters = [each for each in operation.get("parameters", ()) if each["name"] != "Idempotency-Key"]

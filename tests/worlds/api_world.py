@@ -120,5 +120,7 @@ def asked(running: RunningInstitution) -> Generator[AskedInstitution]:
     apps = {
         "public": public_app(door("public", Callers.at_address(tokens))),
         "home": home_app(door("home", Callers.at_socket(tokens))),
+        # For tests of the accounts themselves: the tokens are those that the institution gives.
+        "accounts": public_app(door("public", Callers.at_address(running.accounts.service))),
     }
     yield AskedInstitution(running=running, tokens=tokens, leaps=leaps, rates=rates, apps=apps)

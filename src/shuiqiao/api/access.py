@@ -25,6 +25,9 @@ OWNER_ONLY: Final = "owner"
 LIMIT: whoever owns the home holds its key as well, so these need no token; all else is done by name.
 """
 
+ANY_CALLER: Final = "caller"
+"""In the place of a permission: routes for whoever is known, about itself alone."""
+
 SCHEME: Final = "bearer "
 
 
@@ -88,6 +91,8 @@ def require_access(request: Request, *, callers: Callers, permission: str) -> Pr
 
 
 def _may(caller: Principal, permission: str) -> bool:
+    if permission == ANY_CALLER:
+        return True
     if permission == OWNER_ONLY:
         return caller.kind is PrincipalKind.OWNER
     return caller.may(Permission(permission))

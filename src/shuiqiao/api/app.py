@@ -28,6 +28,7 @@ from shuiqiao.api.routes.ledger import ledger
 from shuiqiao.api.routes.members import members
 from shuiqiao.api.routes.oversight import oversight
 from shuiqiao.api.routes.requests import requests
+from shuiqiao.api.routes.sessions import sessions
 from shuiqiao.api.routes.standards import standards
 from shuiqiao.api.uploads import MAX_UPLOAD_BYTES
 
@@ -45,6 +46,7 @@ _LONG_BODIES: Final = {f"{PREFIX}/ingests": MAX_UPLOAD_BYTES}
 """Longest bodies of the routes that take more than any other."""
 
 _NOUNS: tuple[Routes, ...] = (
+    sessions,
     members,
     ledger,
     standards,

@@ -57,6 +57,9 @@ _STATUS_OF_CODE: Final[Mapping[str, HTTPStatus]] = {
     "ledger.index_unknown": HTTPStatus.NOT_FOUND,
     "ledger.size_unknown": HTTPStatus.NOT_FOUND,
     "lending.application_unknown": HTTPStatus.NOT_FOUND,
+    "node.challenge_invalid": HTTPStatus.UNAUTHORIZED,
+    "node.login_locked": HTTPStatus.TOO_MANY_REQUESTS,
+    "node.login_refused": HTTPStatus.UNAUTHORIZED,
     "standards.type_unknown": HTTPStatus.NOT_FOUND,
     "vault.batch_unknown": HTTPStatus.NOT_FOUND,
 }

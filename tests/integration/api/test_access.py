@@ -8,7 +8,7 @@ from __future__ import annotations
 import pytest
 
 from api_world import ALL, NOTHING
-from shuiqiao.api.access import OPEN, OWNER_ONLY
+from shuiqiao.api.access import ANY_CALLER, OPEN, OWNER_ONLY
 from shuiqiao.api.limits import KNOWN_RATE
 from shuiqiao.api.routing import PERMISSION_FIELD
 
@@ -37,11 +37,16 @@ def test_every_route_says_which_permission_it_asks_for(bureau, door):
     assert [path for _, path, operation in found if not operation.get(PERMISSION_FIELD)] == []
 
 
-def test_only_what_a_supervisor_asks_is_open(bureau):
+def test_only_logging_in_and_what_a_supervisor_asks_is_open(bureau):
     found = {
         path for _, path, operation in operations(bureau.document("public")) if operation[PERMISSION_FIELD] == OPEN
     }
-    assert found == {"/healthz", "/readyz", "/metrics", "/api/v1/openapi.json"}
+    assert {path for path in found if not path.startswith("/api/v1/sessions/")} == {
+        "/healthz",
+        "/readyz",
+        "/metrics",
+        "/api/v1/openapi.json",
+    }
 
 
 def test_a_caller_that_is_not_known_learns_the_same_of_every_route(bureau):
@@ -60,7 +65,7 @@ def test_a_caller_that_is_not_known_learns_the_same_of_every_route(bureau):
 
 def test_each_permission_opens_its_routes_and_no_other(bureau):
     found = operations(bureau.document("public"))
-    permissions = {operation[PERMISSION_FIELD] for _, _, operation in found} - {OPEN}
+    permissions = {operation[PERMISSION_FIELD] for _, _, operation in found} - {OPEN, ANY_CALLER}
     for permission in permissions:
         token = bureau.tokens.issue(f"only-{permission}", *(permissions - {permission}))
         for method, path, operation in found:
@@ -74,7 +79,7 @@ def test_each_permission_opens_its_routes_and_no_other(bureau):
 
 def test_a_refusal_comes_before_the_body_is_looked_at(bureau):
     for method, path, operation in operations(bureau.document("public")):
-        if method != "POST" or operation[PERMISSION_FIELD] == OPEN:
+        if method != "POST" or operation[PERMISSION_FIELD] in {OPEN, ANY_CALLER}:
             continue
         answer = bureau.public.request(
             method, address(path, operation), content=b"{", headers={"Authorization": f"Bearer {NOTHING}"}
@@ -86,7 +91,7 @@ def test_the_owner_of_a_home_needs_a_token_for_all_but_what_its_key_gives(bureau
     for method, path, operation in operations(bureau.document("home")):
         permission = operation[PERMISSION_FIELD]
         answer = bureau.home.request(method, address(path, operation))
-        assert (answer.status_code == 403) == (permission not in {OPEN, OWNER_ONLY}), path
+        assert (answer.status_code == 403) == (permission not in {OPEN, OWNER_ONLY, ANY_CALLER}), path
 
 
 def test_a_caller_that_asks_too_often_is_told_when_to_come_again(bureau):
