@@ -178,12 +178,16 @@ class LendingService:
     def review(self, application: bytes, raw: bytes, *, product: Product, maker: str, checker: str) -> None:
         """Keep what a maker proposed (``propose_decision``) and a checker approved on a referred application.
 
+        The same again changes nothing.
+
         Raises Denied ``lending.checker_is_maker`` or ``lending.not_referred``, InvalidInput ``lending.review_invalid``,
         Conflict ``lending.review_on_file`` for another decision than the one that was approved before.
         """
         require_two_persons(maker, checker)
         file = self._store.file(application)
-        if file.review is not None and file.review.raw != raw:
+        if file.review is not None:
+            if file.review.raw == raw:
+                return
             raise Conflict(
                 "lending.review_on_file", f"{file.review.maker} and {file.review.checker} decided it otherwise already"
             )

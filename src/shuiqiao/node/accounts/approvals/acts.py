@@ -28,6 +28,7 @@ from shuiqiao.members.contract import (
     MemberSuspendBody,
 )
 from shuiqiao.members.model import KeyPurpose, Role
+from shuiqiao.node.accounts.approvals.bank import bank_acts
 from shuiqiao.node.accounts.approvals.model import ApprovedAct, RegisteredAct
 from shuiqiao.node.accounts.model import ActName
 from shuiqiao.node.governance import CLOCK_MARGIN_MS, freeze_in_force, look_up
@@ -174,6 +175,8 @@ def institution_acts(institution: Institution, *, passphrase: Callable[[], bytes
                 },
             )
         )
+    if institution.settings.role is Role.BANK:
+        acts += bank_acts(institution)
     return acts
 
 

@@ -81,6 +81,8 @@ class ApprovedAct(Generic[Body]):
     body: Body
     height: int
     """What the act put on the ledger, if anything, is in a block above this one."""
+    maker: str
+    checker: str
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -195,7 +195,10 @@ class ApprovalService:
         act = self._registered(ActName(approval.act))
         try:
             body = decode_body(approval.body, act.body)
-            outcome = act.execute(ApprovedAct(id=approval.id, body=body, height=approval.height))
+            approved = ApprovedAct(
+                id=approval.id, body=body, height=approval.height, maker=approval.maker, checker=approval.checker
+            )
+            outcome = act.execute(approved)
         except Unavailable:
             self._give_back(approval)
             raise

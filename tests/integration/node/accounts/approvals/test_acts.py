@@ -120,7 +120,7 @@ def test_a_key_is_rotated_by_two_people_and_what_was_done_is_not_done_again(tmp_
         stale = both(accounts_of(bureau), ActName.ROTATE_KEY, body)
         assert (stale["state"], stale["outcome"]["code"]) == ("failed", "node.key_replaced")
         assert ledger_key(bureau.engine.state(), bureau.member, KeyPurpose.SEALING) == after
-        crashed = ApprovedAct(id="0" * 32, body=body, height=0)
+        crashed = ApprovedAct(id="0" * 32, body=body, height=0, maker="m", checker="c")
         acts = {act.name: act for act in institution_acts(bureau, passphrase=bytes)}
         assert acts[ActName.ROTATE_KEY].execute(crashed)["public_key"] == after.hex()
         assert ledger_key(bureau.engine.state(), bureau.member, KeyPurpose.SEALING) == after
