@@ -150,6 +150,12 @@ def institution_acts(institution: Institution, *, passphrase: Callable[[], bytes
             describe=lambda body: {"purpose": body.purpose, "replaces": body.replaces.hex()},
         ),
     ]
+    return [*acts, *_acts_of_role(institution)]
+
+
+def _acts_of_role(institution: Institution) -> list[RegisteredAct[Any]]:
+    """Return the acts that an institution of this role alone carries out."""
+    acts: list[RegisteredAct[Any]] = []
     if institution.settings.role is Role.REGULATOR:
         acts.append(
             RegisteredAct(
