@@ -131,12 +131,6 @@ class DeliveryStore:
         with suppress(AlreadyThere), self._engine.begin() as connection:
             connection.execute(insert(_deliveries).values(_values(delivery)))
 
-    def begin(self, delivery: bytes, *, now_ms: int) -> None:
-        """Let a message that was never tried be sent from now on."""
-        never_tried = (_deliveries.c.id == delivery) & (_deliveries.c.attempts == 0)
-        with self._engine.begin() as connection:
-            connection.execute(update(_deliveries).where(never_tried).values(next_ms=now_ms))
-
     def waiting(self) -> list[Delivery]:
         """Return all of them, oldest first."""
         return self._found(select(_deliveries).order_by(_deliveries.c.kept_ms, _deliveries.c.id))
@@ -223,7 +217,7 @@ class Deliveries:
     def send(self, receiver: MemberId, act: Act, body: bytes, *, pause_ms: int = 0) -> bytes:
         """Keep a message for a receiver, send it as soon as that one takes it, and return its id; once is enough.
 
-        pause_ms: how long it waits before the first attempt, unless ``hurry`` ends that.
+        pause_ms: how long it waits before the first attempt.
         """
         now_ms = self._clock.now_ms()
         found = self._suite.digest(b"\x00".join((receiver.encode(), act.value.encode(), body)))
@@ -242,11 +236,6 @@ class Deliveries:
         )
         self._wake.set()
         return found
-
-    def hurry(self, delivery: bytes) -> None:
-        """Send a message now that waits for its first attempt."""
-        self._store.begin(delivery, now_ms=self._clock.now_ms())
-        self._wake.set()
 
     def waiting(self) -> list[Delivery]:
         """Return what did not arrive yet, oldest first."""

@@ -172,20 +172,12 @@ def test_in_the_background_it_is_sent_at_once(world):
 
 
 def test_a_message_can_wait_for_what_it_rests_on(world):
-    kept = world.deliveries.send(BANK, Act.ARTEFACT, b"one", pause_ms=10_000)
+    world.deliveries.send(BANK, Act.ARTEFACT, b"one", pause_ms=10_000)
     world.deliveries.deliver_due()
     assert world.members.asked == []
-    world.deliveries.hurry(kept)
+    world.clock.advance(10_000)
     world.deliveries.deliver_due()
     assert world.members.has == [(BANK, Act.ARTEFACT, b"one")]
-    later = world.deliveries.send(BANK, Act.ARTEFACT, b"two", pause_ms=10_000)
-    world.clock.advance(10_000)
-    world.members.away.add(BANK)
-    world.deliveries.deliver_due()
-    # One that was tried waits for its pause, whoever is in a hurry.
-    (waiting,) = world.deliveries.waiting()
-    world.deliveries.hurry(later)
-    assert world.deliveries.waiting() == [waiting]
 
 
 def test_nothing_but_a_person_gives_a_message_up(world):
