@@ -64,7 +64,7 @@ from shuiqiao.node.backup.reading import verify_backup
 from shuiqiao.node.home.kinds import network_kinds
 from shuiqiao.node.home.settings import load_genesis
 from shuiqiao.node.localnet.making import example_members
-from shuiqiao.node.member_file import load_admission
+from shuiqiao.node.member_file import decode_admission, load_member_file
 from shuiqiao.node.peers import acts
 from shuiqiao.node.peers.link_frames import AskReceipt, Done, read_answer, read_question
 from shuiqiao.node.peers.link_frames import encode_frame as encode_link_frame
@@ -589,7 +589,9 @@ TARGETS: dict[str, Target] = {
         seeds=lambda: [example_members(4).encode()],
     ),
     "member-file": Target(
-        read=lambda data: load_admission(written(data, "member.toml"), governing=False, witness=False),
+        read=lambda data: decode_admission(
+            load_member_file(written(data, "member.toml")), governing=False, witness=False
+        ),
         seeds=member_files,
     ),
     "product": Target(read=read_text(lambda text: product_from_toml(text, where="p")), seeds=products),

@@ -43,6 +43,11 @@ class IssuedTokens:
     """The callers that a test knows, by their tokens."""
 
     callers: dict[str, Principal] = field(default_factory=dict)
+    is_in_use: bool = True
+
+    def has_users(self) -> bool:
+        """See Authenticator."""
+        return self.is_in_use
 
     def issue(self, token: str, *permissions: str) -> str:
         """Give out a token with some permissions."""

@@ -1,27 +1,35 @@
-"""Homes that are served by processes of their own, as ``shuiqiao serve`` serves them."""
+"""Homes that are served: by processes of their own, as ``shuiqiao serve`` serves them, or by a thread of the test."""
 
 from __future__ import annotations
 
+import asyncio
 import json
 import os
 import signal
 import subprocess
 import sys
+import threading
 from collections.abc import Generator
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+import structlog
+
+from api_world import AskedInstitution, asked
 from consortium_world import CHEAP
 from patience import PATIENCE_S
+from shuiqiao.api.serving import _DoorServer
 from shuiqiao.base.clock import SystemClock
 from shuiqiao.base.environment import PASSPHRASE_FILE_VARIABLE
 from shuiqiao.base.ids import system_entropy
+from shuiqiao.base.unix_socket import listen_at
 from shuiqiao.client.http import HttpClient
 from shuiqiao.crypto.model import SuiteName
 from shuiqiao.node.home.making import create_solo_home
 from shuiqiao.node.home.settings import Home
+from shuiqiao.node.server import RunningInstitution
 
 PASSPHRASE = b"words of a test"
 
@@ -101,3 +109,24 @@ def served(home: Home, *options: str) -> Generator[ServedHome]:
         if process.poll() is None:
             process.kill()
         process.communicate(timeout=PATIENCE_S)
+
+
+@contextmanager
+def served_here(home: Home, *, has_users: bool = False) -> Generator[AskedInstitution]:
+    """Serve a home's own socket by a thread of this process inside, to its owner and whose tokens a test gives out."""
+    # The lines of its log would stand among what a command says in this process.
+    structlog.configure(logger_factory=structlog.ReturnLoggerFactory())
+    with ExitStack() as stack:
+        stack.callback(structlog.reset_defaults)
+        running = stack.enter_context(RunningInstitution.open(home, passphrase=PASSPHRASE))
+        found = stack.enter_context(asked(running))
+        found.tokens.is_in_use = has_users
+        listener = stack.enter_context(listen_at(home.socket, backlog=16))
+        stack.callback(home.socket.unlink)
+        loop, server = asyncio.new_event_loop(), _DoorServer(found.apps["home"], listener=listener, tls=None)
+        stack.callback(loop.close)
+        thread = threading.Thread(target=lambda: loop.run_until_complete(server.serve()))
+        thread.start()
+        stack.callback(thread.join, PATIENCE_S)
+        stack.callback(loop.call_soon_threadsafe, server.end)
+        yield found

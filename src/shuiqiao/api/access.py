@@ -6,12 +6,15 @@ whoever is not known, 403 for a permission that is missing, 404 for what is not 
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import TYPE_CHECKING, Final, Protocol
 
 from shuiqiao.base.errors import Denied
 from shuiqiao.node.accounts.model import OWNER, Permission, Principal, PrincipalKind
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
+
     from starlette.requests import Request
 
 MAX_TOKEN_BYTES: Final = 512
@@ -39,28 +42,43 @@ class Authenticator(Protocol):
         ...
 
 
+SOLE_OWNER: Final = replace(OWNER, permissions=frozenset(Permission))
+"""The owner of a home whose institution has no users, at the home's socket: there is no name to do anything by.
+
+LIMIT: the owner could end the server and do the same with the home's key.
+"""
+
+
+class KnownUsers(Authenticator, Protocol):
+    """Knows the callers that have an account, of which there may be none yet."""
+
+    def has_users(self) -> bool:
+        """Tell whether anybody has an account."""
+        ...
+
+
 class Callers:
     """Who calls at a door: by a token whoever is known, without one nobody, or the owner of the home at its socket."""
 
-    def __init__(self, known: Authenticator, *, without_token: Principal | None) -> None:
+    def __init__(self, known: Authenticator, *, without_token: Callable[[], Principal | None]) -> None:
         self._known = known
         self._without_token = without_token
 
     @classmethod
-    def at_socket(cls, known: Authenticator) -> Callers:
+    def at_socket(cls, known: KnownUsers) -> Callers:
         """At the home's own socket, to which the kernel lets nobody but its owner connect."""
-        return cls(known, without_token=OWNER)
+        return cls(known, without_token=lambda: OWNER if known.has_users() else SOLE_OWNER)
 
     @classmethod
     def at_address(cls, known: Authenticator) -> Callers:
         """At a listening address."""
-        return cls(known, without_token=None)
+        return cls(known, without_token=lambda: None)
 
     def caller_of(self, request: Request) -> Principal | None:
         """Return who calls, None for nobody; raises Denied ``api.unauthenticated`` for a token that is not good."""
         sent = request.headers.get("authorization", "")
         if not sent:
-            return self._without_token
+            return self._without_token()
         token = sent[len(SCHEME) :].strip() if sent[: len(SCHEME)].lower() == SCHEME else ""
         if not token or len(token) > MAX_TOKEN_BYTES or not token.isascii():
             raise unauthenticated()

@@ -21,16 +21,19 @@ from shuiqiao.api.problems import install_handlers
 from shuiqiao.api.routes.consents import consents
 from shuiqiao.api.routes.deliveries import deliveries
 from shuiqiao.api.routes.events import events
+from shuiqiao.api.routes.governance import governance
 from shuiqiao.api.routes.health import health
 from shuiqiao.api.routes.ingests import ingests
 from shuiqiao.api.routes.jobs import jobs
 from shuiqiao.api.routes.ledger import ledger
 from shuiqiao.api.routes.members import members
 from shuiqiao.api.routes.oversight import oversight
+from shuiqiao.api.routes.records import records
 from shuiqiao.api.routes.requests import requests
 from shuiqiao.api.routes.sessions import sessions
 from shuiqiao.api.routes.standards import standards
 from shuiqiao.api.uploads import MAX_UPLOAD_BYTES
+from shuiqiao.client.operation import PREFIX
 
 if TYPE_CHECKING:
     from starlette.types import ASGIApp
@@ -40,14 +43,14 @@ if TYPE_CHECKING:
     from shuiqiao.api.routing import Routes
     from shuiqiao.node.server import RunningInstitution
 
-PREFIX: Final = "/api/v1"
-
 _LONG_BODIES: Final = {f"{PREFIX}/ingests": MAX_UPLOAD_BYTES}
 """Longest bodies of the routes that take more than any other."""
 
-_NOUNS: tuple[Routes, ...] = (
+_NOUNS: Final[tuple[Routes, ...]] = (
     sessions,
     members,
+    governance,
+    records,
     ledger,
     standards,
     ingests,

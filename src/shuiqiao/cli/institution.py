@@ -13,7 +13,8 @@ import typer
 
 from shuiqiao.base.clock import SystemClock
 from shuiqiao.base.ids import system_entropy
-from shuiqiao.cli.options import Home, Json, Suite, SuiteChoice, command_group, open_home, read_home
+from shuiqiao.cli.home import home_at_work
+from shuiqiao.cli.options import Home, Json, Suite, SuiteChoice, command_group, read_home
 from shuiqiao.cli.output import (
     EXIT_DONE,
     EXIT_REFUSED,
@@ -28,7 +29,7 @@ from shuiqiao.cli.output import (
 )
 
 if TYPE_CHECKING:
-    from shuiqiao.vault.model import IngestReport
+    from shuiqiao.client.resources.own_files import TakenIn
 
 keys_app = command_group("Show and check a home's keys 密钥.")
 
@@ -69,42 +70,30 @@ def ingest(
     json: Json = False,
 ) -> int:
     """Validate records, keep them in the vault, anchor them on the ledger 入库并锚定; 1 if nothing was taken in."""
-    from shuiqiao.node.pending import describe_refused, settle_and_describe
+    from shuiqiao.client.resources.own_files import TAKE_IN_FILES, OwnFiles
 
-    with open_home(home) as institution, progress_on_stderr() as progress:
-        known = None if record_type is None else institution.catalogue.get(record_type)
-        report = institution.vault.ingest(files, anchor=institution.outbox, record_type=known, progress=progress)
-        settled, refused = settle_and_describe(institution), describe_refused(institution)
-    if settled:
-        sys.stderr.write(f"{settled}\n")
-    if refused:
-        warn(refused)
-    show_ingest(report, as_json=json)
-    return EXIT_DONE if report.records_ingested or report.anchors else EXIT_REFUSED
+    with home_at_work(home) as at_work, progress_on_stderr() as progress:
+        named = OwnFiles(files=tuple(map(at_work.named, files)), record_type=record_type)
+        taken = at_work.perform(TAKE_IN_FILES, named, progress=progress)
+    if taken.settled:
+        sys.stderr.write(f"{taken.settled}\n")
+    if taken.refused:
+        warn(taken.refused)
+    show_ingest(taken, as_json=json)
+    return EXIT_DONE if taken.records_ingested or taken.anchors else EXIT_REFUSED
 
 
-def show_ingest(report: IngestReport, *, as_json: bool) -> None:
+def show_ingest(taken: TakenIn, *, as_json: bool) -> None:
     """Show what became of the rows of files, and each anchor with its place in the log."""
-    result: dict[str, Any] = {
-        "records_read": report.records_read,
-        "records_ingested": report.records_ingested,
-        "records_superseding": report.records_superseding,
-        "records_quarantined": report.records_quarantined,
-        "duplicates_reported": report.duplicates_reported,
-        "anchors": report.anchors,
-        "report": str(report.report),
-    }
+    result = taken.model_dump(mode="json", exclude={"settled", "refused"})
     if as_json:
-        anchored = [
-            {"index": entry.index, "batch": entry.batch.hex(), "type": entry.standard, "records": entry.records}
-            for entry in report.anchored
-        ]
-        print_json({**result, "anchored": anchored})
+        print_json(result)
         return
+    del result["anchored"]
     say_rows(result, width=20, words=_counted)
-    for entry in report.anchored:
+    for entry in taken.anchored:
         index = "earlier 此前" if entry.index is None else entry.index
-        say(f"anchor 锚定 {index}  {entry.standard}, {entry.records:,} records, batch {entry.batch.hex()}")
+        say(f"anchor 锚定 {index}  {entry.type}, {entry.records:,} records, batch {entry.batch}")
 
 
 def _counted(value: object) -> str:

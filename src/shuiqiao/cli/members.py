@@ -9,12 +9,13 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from shuiqiao.cli.options import Home, Json, command_group, open_home, read_home
-from shuiqiao.cli.output import progress_on_stderr, say, show
+from shuiqiao.cli.home import home_at_work
+from shuiqiao.cli.options import Home, Json, command_group, read_home
+from shuiqiao.cli.output import progress_on_stderr, say, say_rows, show
 
 if TYPE_CHECKING:
-    from shuiqiao.members.action import Action
-    from shuiqiao.node.institution import Institution
+    from shuiqiao.client.operation import Operation, Sent, Told
+    from shuiqiao.client.resources.governance import DraftedAction
 
 members_app = command_group("Govern the network: members, votes, keys, suspension, freeze 成员治理.")
 propose_app = command_group("Put an action to the vote, which is one's own approval 提案.")
@@ -93,17 +94,9 @@ def members_vote(
     json: Json = False,
 ) -> None:
     """Vote on a proposal, once and for good 投票."""
-    from shuiqiao.node.governance import vote
+    from shuiqiao.client.resources.governance import VOTE, Vote
 
-    with open_home(home) as institution:
-        result = vote(institution, _found(institution, proposal), approve=approve)
-    show(result, as_json=json, speak=_speak_proposal)
-
-
-def _found(institution: Institution, proposal: str) -> bytes:
-    from shuiqiao.node.governance import find_proposal, look_up
-
-    return look_up(institution, lambda state: find_proposal(state, proposal))
+    _perform(home, VOTE, lambda: Vote(proposal=proposal, approve=approve), as_json=json, speak=_speak_proposal)
 
 
 @members_app.command("rotate-key")
@@ -114,20 +107,11 @@ def members_rotate_key(
     json: Json = False,
 ) -> None:
     """Replace one of this home's keys; the old one is kept as retired 轮换密钥."""
-    from shuiqiao.base.ids import system_entropy
-    from shuiqiao.members.model import KeyPurpose
-    from shuiqiao.node.accounts.opening import require_no_users
-    from shuiqiao.node.home.keys import find_passphrase
-    from shuiqiao.node.home.settings import Home as HomeFolder
-    from shuiqiao.node.rotation import rotate_key
+    from shuiqiao.client.resources.governance import ROTATE_KEY, KeyRotation
 
     with progress_on_stderr() as progress:
         progress("make, record and take into use a new key 轮换密钥", 0, None)
-        secret, which = find_passphrase(HomeFolder(home)), KeyPurpose(purpose.value)
-        with open_home(home, passphrase=secret) as institution:
-            require_no_users(institution, "rotation")
-            rotated = rotate_key(institution, purpose=which, passphrase=secret, entropy=system_entropy)
-    show(rotated.as_json(), as_json=json)
+    _perform(home, ROTATE_KEY, lambda: KeyRotation(purpose=purpose.value), as_json=json)
 
 
 @members_app.command("endpoint")
@@ -141,11 +125,9 @@ def members_endpoint(
     json: Json = False,
 ) -> None:
     """Say on the ledger where other members reach this home's server 公布服务地址."""
-    from shuiqiao.node.governance import put_endpoint
+    from shuiqiao.client.resources.governance import PUBLISH_ENDPOINT, MemberEndpoint
 
-    with open_home(home) as institution:
-        result = put_endpoint(institution, url, pin=pin)
-    show(result, as_json=json)
+    _perform(home, PUBLISH_ENDPOINT, lambda: MemberEndpoint(url=url, pin=pin), as_json=json)
 
 
 @members_app.command("suspend")
@@ -161,26 +143,21 @@ def members_suspend(
     json: Json = False,
 ) -> None:
     """Close a member's gate, as a vote approved or as a regulator for some days 执行停权."""
-    from shuiqiao.node.accounts.opening import require_no_users
-    from shuiqiao.node.governance import suspend
+    from shuiqiao.client.resources.governance import SUSPEND, Suspension
 
-    with open_home(home) as institution:
-        if evidence is not None:
-            require_no_users(institution, f"emergency {member}")
-        ground = None if proposal is None else _found(institution, proposal)
-        result = suspend(institution, member, proposal=ground, days=days, evidence=evidence)
-    show(result, as_json=json)
+    def suspension() -> Suspension:
+        digest = None if evidence is None else _digest(evidence, home=home)
+        return Suspension(member=member, proposal=proposal, days=days, evidence_digest=digest)
+
+    _perform(home, SUSPEND, suspension, as_json=json)
 
 
 @members_app.command("reinstate")
 def members_reinstate(*, member: Member, home: Home, proposal: Ground = None, json: Json = False) -> None:
     """Open a member's gate: as a vote approved, or once a regulator's suspension is over 执行复权."""
-    from shuiqiao.node.governance import reinstate
+    from shuiqiao.client.resources.governance import REINSTATE, Reinstatement
 
-    with open_home(home) as institution:
-        ground = None if proposal is None else _found(institution, proposal)
-        result = reinstate(institution, member, proposal=ground)
-    show(result, as_json=json)
+    _perform(home, REINSTATE, lambda: Reinstatement(member=member, proposal=proposal), as_json=json)
 
 
 @members_app.command("freeze")
@@ -192,25 +169,41 @@ def members_freeze(
     json: Json = False,
 ) -> None:
     """Stop the network for a time, as a regulator 冻结网络."""
-    from shuiqiao.node.accounts.opening import require_no_users
-    from shuiqiao.node.governance import freeze
+    from shuiqiao.client.resources.governance import FREEZE, Freeze
 
-    with open_home(home) as institution:
-        require_no_users(institution, "freeze")
-        result = freeze(institution, days=days, reason=reason)
-    show(result, as_json=json)
+    _perform(home, FREEZE, lambda: Freeze(days=days, reason_digest=_digest(reason, home=home)), as_json=json)
 
 
 @members_app.command("unfreeze")
 def members_unfreeze(*, home: Home, json: Json = False) -> None:
     """Lift the freeze: a regulator at any time, any member after its time or as a vote approved 解除冻结."""
-    from shuiqiao.node.accounts.opening import require_no_users
-    from shuiqiao.node.governance import unfreeze
+    from shuiqiao.client.resources.governance import UNFREEZE, Unfreeze
 
-    with open_home(home) as institution:
-        require_no_users(institution, "unfreeze")
-        result = unfreeze(institution)
-    show(result, as_json=json)
+    _perform(home, UNFREEZE, Unfreeze, as_json=json)
+
+
+def _digest(file: Path, *, home: Path) -> str:
+    """Return the digest by which an act commits to a file, in hex; the file stays where it is."""
+    from shuiqiao.crypto.suites import get_suite
+    from shuiqiao.node.governance import file_digest
+    from shuiqiao.node.home.settings import Home as HomeFolder
+    from shuiqiao.node.home.settings import load_settings
+
+    return file_digest(file, suite=get_suite(load_settings(HomeFolder(home)).suite)).hex()
+
+
+def _perform(
+    home: Path,
+    operation: Operation[Sent, Told],
+    message: Callable[[], Sent],
+    *,
+    as_json: bool,
+    speak: Callable[[Mapping[str, Any]], None] = say_rows,
+) -> None:
+    """Have a home perform an operation, and show what is told of it."""
+    with home_at_work(home) as at_work:
+        told = at_work.perform(operation, message())
+    show(told.model_dump(mode="json"), as_json=as_json, speak=speak)
 
 
 # Proposals, one command an action
@@ -227,10 +220,12 @@ def propose_admit(
     json: Json = False,
 ) -> None:
     """Take in an institution; with a validator key it becomes a validator 接纳成员."""
-    from shuiqiao.node.member_file import load_admission
+    from shuiqiao.client.resources.governance import AdmitMember
+    from shuiqiao.node.member_file import load_member_file
 
-    action = load_admission(file, governing=governing, witness=witness)
-    _propose(home, lambda _: action, days=days, as_json=json)
+    text = load_member_file(file)
+    action = AdmitMember(action="admit", member_file=text, governing=governing, witness=witness)
+    _propose(home, lambda: action, days=days, as_json=json)
 
 
 @propose_app.command("change-flags")
@@ -252,12 +247,12 @@ def propose_change_flags(
     json: Json = False,
 ) -> None:
     """Say anew whether a member governs, witnesses and validates 变更成员职责."""
-    from shuiqiao.node.governance import changed_flags
+    from shuiqiao.client.resources.governance import ChangeMemberFlags
 
-    def action(institution: Institution) -> Action:
-        return changed_flags(
-            institution.engine.state(),
-            member,
+    def action() -> ChangeMemberFlags:
+        return ChangeMemberFlags(
+            action="change_flags",
+            member=member,
             governing=governing,
             witness=witness,
             validator_key=validator_key,
@@ -270,33 +265,25 @@ def propose_change_flags(
 @propose_app.command("suspend")
 def propose_suspend(*, member: Member, home: Home, days: VoteDays = DEFAULT_VOTE_DAYS, json: Json = False) -> None:
     """Close a member's gate until it is reinstated by vote; then: members suspend 停权."""
-    from shuiqiao.members.action import Suspend
-    from shuiqiao.node.accounts.opening import require_no_users
+    from shuiqiao.client.resources.governance import SuspendMember
 
-    def action(institution: Institution) -> Action:
-        require_no_users(institution, f"suspension {member}")
-        return Suspend(member=member)
-
-    _propose(home, action, days=days, as_json=json)
+    _propose(home, lambda: SuspendMember(action="suspend", member=member), days=days, as_json=json)
 
 
 @propose_app.command("reinstate")
 def propose_reinstate(*, member: Member, home: Home, days: VoteDays = DEFAULT_VOTE_DAYS, json: Json = False) -> None:
     """Open a member's gate again; then: members reinstate 复权."""
-    from shuiqiao.node.governance import look_up, reinstatement_of
+    from shuiqiao.client.resources.governance import ReinstateMember
 
-    def action(institution: Institution) -> Action:
-        return look_up(institution, lambda state: reinstatement_of(state, member))
-
-    _propose(home, action, days=days, as_json=json)
+    _propose(home, lambda: ReinstateMember(action="reinstate", member=member), days=days, as_json=json)
 
 
 @propose_app.command("unfreeze")
 def propose_unfreeze(*, home: Home, days: VoteDays = DEFAULT_VOTE_DAYS, json: Json = False) -> None:
     """Lift the freeze in force before its time; then: members unfreeze 解除冻结."""
-    from shuiqiao.node.governance import freeze_in_force, look_up
+    from shuiqiao.client.resources.governance import LiftFreeze
 
-    _propose(home, lambda institution: look_up(institution, freeze_in_force), days=days, as_json=json)
+    _propose(home, lambda: LiftFreeze(action="unfreeze"), days=days, as_json=json)
 
 
 @propose_app.command("set-quorum")
@@ -308,9 +295,9 @@ def propose_set_quorum(
     json: Json = False,
 ) -> None:
     """Change how many cosignatures a checkpoint needs 变更见证数."""
-    from shuiqiao.members.action import SetQuorum
+    from shuiqiao.client.resources.governance import ChangeQuorum
 
-    _propose(home, lambda _: SetQuorum(quorum_count=quorum), days=days, as_json=json)
+    _propose(home, lambda: ChangeQuorum(action="set_quorum", quorum=quorum), days=days, as_json=json)
 
 
 @propose_app.command("set-witnesses")
@@ -318,9 +305,9 @@ def propose_set_witnesses(
     *, members: Members, home: Home, days: VoteDays = DEFAULT_VOTE_DAYS, json: Json = False
 ) -> None:
     """Name all witnesses of an embedded network anew 变更见证成员."""
-    from shuiqiao.members.action import SetWitnesses
+    from shuiqiao.client.resources.governance import NameWitnesses
 
-    _propose(home, lambda _: SetWitnesses(witnesses=_listed(members)), days=days, as_json=json)
+    _propose(home, lambda: NameWitnesses(action="set_witnesses", members=_listed(members)), days=days, as_json=json)
 
 
 @propose_app.command("set-governing")
@@ -328,9 +315,9 @@ def propose_set_governing(
     *, members: Members, home: Home, days: VoteDays = DEFAULT_VOTE_DAYS, json: Json = False
 ) -> None:
     """Name all governing members anew 变更治理成员."""
-    from shuiqiao.members.action import SetGoverning
+    from shuiqiao.client.resources.governance import NameGoverning
 
-    _propose(home, lambda _: SetGoverning(governing=_listed(members)), days=days, as_json=json)
+    _propose(home, lambda: NameGoverning(action="set_governing", members=_listed(members)), days=days, as_json=json)
 
 
 @propose_app.command("hand-operator")
@@ -338,9 +325,9 @@ def propose_hand_operator(
     *, member: Member, home: Home, days: VoteDays = DEFAULT_VOTE_DAYS, json: Json = False
 ) -> None:
     """Another member becomes the operator of an embedded network 移交运营方."""
-    from shuiqiao.members.action import HandOperator
+    from shuiqiao.client.resources.governance import HandOver
 
-    _propose(home, lambda _: HandOperator(member=member), days=days, as_json=json)
+    _propose(home, lambda: HandOver(action="hand_operator", member=member), days=days, as_json=json)
 
 
 @propose_app.command("publish-standard")
@@ -352,9 +339,9 @@ def propose_publish_standard(
     json: Json = False,
 ) -> None:
     """Fix the digest of one version of a record type 发布标准."""
-    from shuiqiao.node.governance import publication
+    from shuiqiao.client.resources.governance import PublishRecordType
 
-    _propose(home, lambda institution: publication(institution, standard), days=days, as_json=json)
+    _propose(home, lambda: PublishRecordType(action="publish_standard", standard=standard), days=days, as_json=json)
 
 
 @propose_app.command("activate-contract")
@@ -368,21 +355,25 @@ def propose_activate_contract(
     json: Json = False,
 ) -> None:
     """From a height on, accept another version of a kind 合约升级."""
-    from shuiqiao.members.action import ActivateContract
+    from shuiqiao.client.resources.governance import ActivateKind
 
-    _propose(home, lambda _: ActivateContract(kind=kind, version=version, height=height), days=days, as_json=json)
+    def action() -> ActivateKind:
+        return ActivateKind(action="activate_contract", kind=kind, version=version, height=height)
+
+    _propose(home, action, days=days, as_json=json)
 
 
-def _listed(text: str) -> list[str]:
-    return sorted(name for name in text.split(",") if name)
+def _listed(text: str) -> tuple[str, ...]:
+    return tuple(sorted(name for name in text.split(",") if name))
 
 
-def _propose(home: Path, action: Callable[[Institution], Action], *, days: int, as_json: bool) -> None:
-    from shuiqiao.node.governance import propose
+def _propose(home: Path, action: Callable[[], DraftedAction], *, days: int, as_json: bool) -> None:
+    from shuiqiao.client.resources.governance import PROPOSE, ProposalDraft
 
-    with open_home(home) as institution:
-        result = propose(institution, action(institution), days=days)
-    show(result, as_json=as_json, speak=_speak_proposal)
+    def draft() -> ProposalDraft:
+        return ProposalDraft(action=action(), days=days)
+
+    _perform(home, PROPOSE, draft, as_json=as_json, speak=_speak_proposal)
 
 
 # In words

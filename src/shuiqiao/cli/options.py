@@ -45,10 +45,10 @@ def command_group(words: str) -> typer.Typer:
     return typer.Typer(help=words, no_args_is_help=True, rich_markup_mode=None)
 
 
-def open_home(folder: Path, *, passphrase: bytes | None = None) -> Institution:
+def open_home(folder: Path) -> Institution:
     """Open a home to put something on the ledger; a validator's needs its running node. The caller closes it.
 
-    passphrase: None finds it where it lies. Raises what ``Institution.open`` raises::
+    Raises what ``Institution.open`` raises::
 
         with open_home(home) as institution:
             institution.outbox.resend()
@@ -60,7 +60,7 @@ def open_home(folder: Path, *, passphrase: bytes | None = None) -> Institution:
     home = HomeFolder(folder)
     require_not_served(home)
     with progress_on_stderr() as progress:
-        return Institution.open(home, passphrase=passphrase, needs_node=True, progress=progress)
+        return Institution.open(home, needs_node=True, progress=progress)
 
 
 def read_home(folder: Path) -> AbstractContextManager[HomeReader]:

@@ -2,18 +2,18 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from shuiqiao.cli.options import Home, Json, command_group, open_home, read_home
+from shuiqiao.cli.home import home_at_work
+from shuiqiao.cli.options import Home, Json, command_group, read_home
 from shuiqiao.cli.output import print_json, say
 
 if TYPE_CHECKING:
-    from shuiqiao.node.institution import Institution
-    from shuiqiao.node.pending import PendingWork
+    from shuiqiao.client.operation import Operation
+    from shuiqiao.client.resources.records import DecidedWork, PendingChoice
 
 pending_app = command_group("Work that the ledger does not have or refused 待处理事项.")
 
@@ -44,24 +44,28 @@ def list_pending(*, home: Home, json: Json = False) -> None:
 @pending_app.command("redo")
 def redo_pending(work: _Id, *, home: Home, json: Json = False) -> None:
     """Hand refused work to the ledger anew, a batch under a new id 重做."""
-    from shuiqiao.node.pending import redo
+    from shuiqiao.client.resources.records import REDO_PENDING
 
-    _decide(redo, work, home=home, as_json=json, done="redone 已重做")
+    _decide(REDO_PENDING, work, home=home, as_json=json, done="redone 已重做")
 
 
 @pending_app.command("abandon")
 def abandon_pending(work: _Id, *, home: Home, json: Json = False) -> None:
     """Give refused work up; its rows or its act may come again 放弃."""
-    from shuiqiao.node.pending import abandon
+    from shuiqiao.client.resources.records import ABANDON_PENDING
 
-    _decide(abandon, work, home=home, as_json=json, done="abandoned 已放弃")
+    _decide(ABANDON_PENDING, work, home=home, as_json=json, done="abandoned 已放弃")
 
 
-def _decide(act: Callable[[Institution, str], PendingWork], work: str, *, home: Path, as_json: bool, done: str) -> None:
-    with open_home(home) as institution:
-        decided = act(institution, work)
+def _decide(
+    operation: Operation[PendingChoice, DecidedWork], work: str, *, home: Path, as_json: bool, done: str
+) -> None:
+    from shuiqiao.client.resources.records import PendingChoice
+
+    with home_at_work(home) as at_work:
+        decided = at_work.perform(operation, PendingChoice(work=work))
     if as_json:
-        print_json(decided.as_json())
+        print_json(decided.model_dump(mode="json"))
     else:
         words = done if decided.code else f"settled 已了结, {decided.reason}"
         say(f"{words}  {decided.kind} {decided.id[:16]}")

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from contextlib import suppress
 from enum import StrEnum
 from pathlib import Path
 from shlex import quote
@@ -12,13 +13,15 @@ import typer
 
 from shuiqiao.base.clock import SystemClock, iso_from_ms
 from shuiqiao.base.errors import InvalidInput
+from shuiqiao.base.ids import ID_BYTES
+from shuiqiao.cli.home import home_at_work, is_served, well_formed
 from shuiqiao.cli.institution import show_ingest
-from shuiqiao.cli.options import MAX_INDEX, Home, Json, command_group, open_home, read_home
+from shuiqiao.cli.options import MAX_INDEX, Home, Json, command_group, read_home
 from shuiqiao.cli.output import EXIT_DONE, EXIT_REFUSED, print_json, program, say
 from shuiqiao.cli.receipts import write_proof
 
 if TYPE_CHECKING:
-    from shuiqiao.vault.search import FoundRecord
+    from shuiqiao.client.resources.records import FoundRecords, RecordSearch
 
 record_app = command_group("Find, prove, amend and erase records 记录.")
 
@@ -48,20 +51,11 @@ def record_find(
     json: Json = False,
 ) -> int:
     """List every version of the records that fit, with batch, leaf and status; exit 1 if none fits 查找记录."""
-    from shuiqiao.base.ids import Uscc
-    from shuiqiao.standards.publication import load_catalogue
-    from shuiqiao.vault.contract import leaf_lookup
-    from shuiqiao.vault.search import RecordQuery
+    from shuiqiao.client.resources.records import RecordSearch
 
-    with read_home(home) as reader, reader.records() as vault:
-        query = RecordQuery(
-            uscc=None if taxpayer is None else Uscc(taxpayer),
-            record_type=None if record_type is None else load_catalogue().get(record_type),
-            number=number,
-            values=_values(key or ()),
-        )
-        found = vault.find(query, status_of=leaf_lookup(reader.engine.state(), reader.member))
-    records = [_record(entry) for entry in found]
+    with well_formed():
+        asked = RecordSearch(taxpayer=taxpayer, record_type=record_type, number=number, values=_values(key or ()))
+    records = [entry.model_dump(mode="json") for entry in _found(home, asked).records]
     if json:
         print_json({"records": records})
     else:
@@ -118,11 +112,12 @@ def record_amend(
     json: Json = False,
 ) -> int:
     """Supersede records by corrected ones of the same natural key; exit 1 if a row amended nothing 更正记录."""
-    with open_home(home) as institution:
-        known = None if record_type is None else institution.catalogue.get(record_type)
-        report = institution.vault.amend(file, anchor=institution.outbox, record_type=known)
-    show_ingest(report, as_json=json)
-    return EXIT_DONE if report.records_ingested == report.records_read else EXIT_REFUSED
+    from shuiqiao.client.resources.own_files import AMEND_BY_FILE, OwnFile
+
+    with home_at_work(home) as at_work:
+        taken = at_work.perform(AMEND_BY_FILE, OwnFile(file=at_work.named(file), record_type=record_type))
+    show_ingest(taken, as_json=json)
+    return EXIT_DONE if taken.records_ingested == taken.records_read else EXIT_REFUSED
 
 
 @record_app.command("changed")
@@ -164,15 +159,15 @@ def record_erase(
     json: Json = False,
 ) -> int:
     """Destroy records and say so on the ledger; nobody can bring them back 销毁记录."""
-    from shuiqiao.vault.model import ErasureReason
+    from shuiqiao.client.resources.records import ERASE_RECORDS, RecordErasure
 
-    with open_home(home) as institution:
-        chosen = sorted(set(leaves))
-        institution.vault.erase(_hex(batch), chosen, reason=ErasureReason(reason.value), anchor=institution.outbox)
+    with home_at_work(home) as at_work:
+        asked = RecordErasure(batch=_hex(batch).hex(), leaves=tuple(leaves), reason=reason.value)
+        erased = at_work.perform(ERASE_RECORDS, asked)
     if json:
-        print_json({"batch": batch, "erased": chosen, "reason": reason.value})
+        print_json({**erased.model_dump(mode="json"), "batch": batch})
     else:
-        say(f"erased 已销毁  {len(chosen)} records of batch {batch}")
+        say(f"erased 已销毁  {len(erased.erased)} records of batch {batch}")
     return EXIT_DONE
 
 
@@ -223,13 +218,10 @@ def log(
 
 
 def _hex(text: str) -> bytes:
-    try:
-        return bytes.fromhex(text)
-    except ValueError as error:
-        raise InvalidInput(
-            "cli.batch_malformed",
-            f"{text[:60]!r} is no batch id, which has 32 hexadecimal digits",
-        ) from error
+    with suppress(ValueError):
+        if len(found := bytes.fromhex(text)) == ID_BYTES:
+            return found
+    raise InvalidInput("cli.batch_malformed", f"{text[:60]!r} is no batch id, which has 32 hexadecimal digits")
 
 
 def _values(pairs: Sequence[str]) -> dict[str, str]:
@@ -244,20 +236,16 @@ def _values(pairs: Sequence[str]) -> dict[str, str]:
     return found
 
 
-def _record(found: FoundRecord) -> dict[str, Any]:
-    return {
-        "type": found.standard,
-        "key": {name: value if isinstance(value, int | None) else str(value) for name, value in found.key.items()},
-        "day": found.day.isoformat(),
-        "status": found.status,
-        "version": found.version,
-        "versions": found.versions,
-        "batch": found.batch.hex(),
-        "leaf": found.index,
-        "anchor": found.anchored,
-        "file": found.file,
-        "row": found.row,
-    }
+def _found(home: Path, asked: RecordSearch) -> FoundRecords:
+    """Find records through the home's server, where somebody asks by name; else in the files of the home."""
+    from shuiqiao.client.resources.records import SEARCH_RECORDS
+    from shuiqiao.node.operations.records import found_records
+
+    if is_served(home):
+        with home_at_work(home) as at_work:
+            return at_work.perform(SEARCH_RECORDS, asked)
+    with read_home(home) as reader, reader.records() as vault:
+        return found_records(asked, vault=vault, state=reader.engine.state(), member=reader.member)
 
 
 def _speak_record(record: dict[str, Any]) -> None:

@@ -21,6 +21,7 @@ from pydantic import BaseModel, ValidationError
 from shuiqiao.base.errors import InvalidInput, Unavailable
 from shuiqiao.client import request_id
 from shuiqiao.client.connection import PIN_BYTES, AddressRule, Connections, Transport
+from shuiqiao.client.operation import Operation, Sent, Told
 from shuiqiao.client.problem import MAX_PROBLEM_BYTES, error_of
 
 DEFAULT_TIMEOUT_S: Final = 30.0
@@ -145,6 +146,12 @@ class HttpClient:
             max_bytes=max_bytes,
             timeout_s=timeout_s,
         )
+
+    def perform(self, operation: Operation[Sent, Told], message: Sent, *, idempotency_key: str = "") -> Told:
+        """Have the server perform an operation of its API, and return what it tells; raises what ``post`` raises."""
+        path = operation.prefix + operation.path
+        answer = self.post(path, message, idempotency_key=idempotency_key, timeout_s=operation.timeout_s)
+        return answer.read_as(operation.told)
 
     def request(
         self,

@@ -60,6 +60,8 @@ _STATUS_OF_CODE: Final[Mapping[str, HTTPStatus]] = {
     "node.challenge_invalid": HTTPStatus.UNAUTHORIZED,
     "node.login_locked": HTTPStatus.TOO_MANY_REQUESTS,
     "node.login_refused": HTTPStatus.UNAUTHORIZED,
+    "node.version_unknown": HTTPStatus.CONFLICT,
+    "standards.file_missing": HTTPStatus.NOT_FOUND,
     "standards.type_unknown": HTTPStatus.NOT_FOUND,
     "vault.batch_unknown": HTTPStatus.NOT_FOUND,
 }

@@ -55,6 +55,7 @@ from shuiqiao.oversight.contract import FREEZE, UNFREEZE, OversightFreezeBody, O
 from shuiqiao.standards.reference import record_schema
 
 if TYPE_CHECKING:
+    from shuiqiao.crypto.model import CipherSuite
     from shuiqiao.ledger.model import Committed, StateView
     from shuiqiao.members.action import Action
     from shuiqiao.node.home_reader import HomeReader
@@ -356,20 +357,21 @@ def put_endpoint(institution: Institution, url: str, *, pin: str) -> dict[str, A
 
 
 def suspend(
-    institution: Institution, member: str, *, proposal: bytes | None, days: int, evidence: Path | None
+    institution: Institution, member: str, *, proposal: bytes | None, days: int, evidence_digest: bytes | None
 ) -> dict[str, Any]:
     """Close a member's gate: as a vote approved, or, with evidence, as a regulator for some days.
 
-    proposal: None takes the newest approved one of this act that was not carried out.
+    proposal: None takes the newest approved one of this act that was not carried out. evidence_digest: of the file that
+    says why, which stays with the regulator.
     """
     outbox = institution.outbox
     ground: ByVote | Emergency
-    if evidence is None:
+    if evidence_digest is None:
         wanted = Suspend(member=member)
         ground = ByVote(proposal=proposal or look_up(institution, lambda state: _approved(state, wanted)))
     else:
         until_ms = outbox.now_ms() + days * MS_PER_DAY - CLOCK_MARGIN_MS
-        ground = Emergency(until_ms=until_ms, evidence_digest=file_digest(institution, evidence))
+        ground = Emergency(until_ms=until_ms, evidence_digest=evidence_digest)
     committed = outbox.submit(SUSPEND, MemberSuspendBody(member=member, ground=ground))
     return {"member": member, "suspended": True, "height": committed.height}
 
@@ -415,10 +417,10 @@ def _approved(state: StateView, action: Action) -> bytes:
     return found[-1]
 
 
-def freeze(institution: Institution, *, days: int, reason: Path) -> dict[str, Any]:
+def freeze(institution: Institution, *, days: int, reason_digest: bytes) -> dict[str, Any]:
     """Freeze the network for some days, as a regulator, on the ground of a file that stays with it."""
     until_ms = institution.outbox.now_ms() + days * MS_PER_DAY - CLOCK_MARGIN_MS
-    body = OversightFreezeBody(until_ms=until_ms, reason_digest=file_digest(institution, reason))
+    body = OversightFreezeBody(until_ms=until_ms, reason_digest=reason_digest)
     committed = institution.outbox.submit(FREEZE, body)
     return {"frozen": True, "until": iso_from_ms(until_ms), "height": committed.height}
 
@@ -445,8 +447,8 @@ def freeze_in_force(state: StateView) -> Unfreeze:
     return Unfreeze(freeze=gate["freeze"])
 
 
-def file_digest(institution: Institution, path: Path) -> bytes:
-    """Return the suite hash of a file.
+def file_digest(path: Path, *, suite: CipherSuite) -> bytes:
+    """Return the suite hash of a file that an act commits to.
 
     Raises Unavailable ``node.file_unreadable``, InvalidInput ``node.file_large``.
     """
@@ -456,4 +458,4 @@ def file_digest(institution: Institution, path: Path) -> bytes:
         raise Unavailable("node.file_unreadable", f"{path} cannot be read: {error.strerror}") from error
     if len(data) > MAX_EVIDENCE_BYTES:
         raise InvalidInput("node.file_large", f"{path} is larger than {MAX_EVIDENCE_BYTES} bytes")
-    return institution.suite.digest(data)
+    return suite.digest(data)

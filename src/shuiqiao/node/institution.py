@@ -8,6 +8,8 @@ publishes statistics. The caller that opens an institution closes it.
 from __future__ import annotations
 
 import os
+import threading
+from contextlib import contextmanager
 from dataclasses import dataclass
 from functools import cached_property
 from typing import TYPE_CHECKING, Self
@@ -42,6 +44,8 @@ from shuiqiao.members.model import Role
 from shuiqiao.node.home.data_key import DataKey
 from shuiqiao.node.home.database import open_database
 from shuiqiao.node.home.keys import (
+    HeldSealingKey,
+    HeldSigningKey,
     MemberKeys,
     find_passphrase,
     load_keys,
@@ -70,7 +74,7 @@ from shuiqiao.standards.publication import load_catalogue
 from shuiqiao.vault.service import Vault
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Sequence
+    from collections.abc import Callable, Generator, Sequence
 
     from sqlalchemy import Engine
 
@@ -127,11 +131,15 @@ class Institution:
         genesis: bytes,
         dependencies: Dependencies,
         data_key: DataKey,
+        passphrase: bytes,
         other_keys: tuple[SigningKey, ...] = (),
         progress: Progress = no_progress,
     ) -> None:
         """Compose a member from what was read; use ``open``. other_keys: signing keys that come next or were in use."""
         self._other_keys = other_keys
+        self._passphrase = passphrase
+        self._signing = HeldSigningKey(keys.signing)
+        self._replacing_keys = threading.Lock()
         self.home = home
         self.settings = settings
         self.keys = keys
@@ -161,7 +169,7 @@ class Institution:
             self.engine,
             store=OutboxStore(self.database),
             member=self.member,
-            key=keys.signing,
+            key=self._signing,
             kinds=self.kinds,
             suite=self.suite,
             clock=dependencies.clock,
@@ -206,6 +214,7 @@ class Institution:
                 genesis=genesis,
                 dependencies=around,
                 data_key=DataKey(home, suite=settings.suite, passphrase=lambda: secret, entropy=around.entropy),
+                passphrase=secret,
                 other_keys=other_signing_keys(home, passphrase=secret),
                 progress=progress,
             )
@@ -244,6 +253,22 @@ class Institution:
         """Destroy what a bank received and may keep no longer, whatever it is opened for [EXCHANGE-15]."""
         if self.settings.role is Role.BANK:
             self.recipient.erase_expired()
+
+    @contextmanager
+    def replacing_keys(self) -> Generator[bytes]:
+        """Give the passphrase of the key files to whatever replaces one inside, and then work with what they hold.
+
+        One at a time. Raises what ``load_keys`` raises.
+        """
+        with self._replacing_keys:
+            yield self._passphrase
+            found = load_keys(self.home, passphrase=self._passphrase)
+            self._signing.use(found.signing)
+            if isinstance(self.keys.sealing, HeldSealingKey):
+                self.keys.sealing.use(found.sealing)
+            if self.witness is not None:
+                self.witness.add_key(found.signing)
+            self.keys = MemberKeys(signing=found.signing, sealing=self.keys.sealing)
 
     def __enter__(self) -> Self:
         return self
@@ -350,7 +375,7 @@ class Institution:
             store=ProviderStore(self.database, cipher=self.cipher),
             consents=self.consent_service,
             vault=self.vault,
-            key=self.keys.signing,
+            key=self._signing,
             suite=self.suite,
             catalogue=self.catalogue,
             entropy=self.dependencies.entropy,
@@ -371,7 +396,7 @@ class Institution:
             submitter=self.outbox,
             store=RecipientStore(self.database, cipher=self.cipher),
             consents=self.consent_file,
-            key=self.keys.signing,
+            key=self._signing,
             sealing_key=self.keys.sealing,
             suite=self.suite,
             catalogue=self.catalogue,
@@ -452,7 +477,7 @@ class Institution:
             member=self.member,
             network=self.parameters.network,
             suite=self.suite,
-            keys=(self.keys.signing, *self._other_keys),
+            keys=(self._signing, *self._other_keys),
             clock=self.dependencies.clock,
             entropy=self.dependencies.entropy,
         )

@@ -65,8 +65,8 @@ def encode_member_file(member: Member) -> str:
     return "\n".join(("[member]", *lines, ""))
 
 
-def load_admission(path: Path, *, governing: bool, witness: bool) -> Admit:
-    """Return the admission that a file asks for; a validator is a witness whatever is asked.
+def load_member_file(path: Path) -> str:
+    """Return the text of a member file, which is looked at here so that a refusal names the file.
 
     Raises Unavailable ``node.file_unreadable``, InvalidInput ``node.member_file_invalid``.
     """
@@ -77,9 +77,19 @@ def load_admission(path: Path, *, governing: bool, witness: bool) -> Admit:
     if len(data) > MAX_FILE_BYTES:
         raise InvalidInput("node.member_file_invalid", f"{path} is larger than {MAX_FILE_BYTES} bytes")
     try:
-        found = typed(decode_toml(data.decode("utf-8-sig")), _File).member
-    except (UnicodeDecodeError, InvalidInput, msgspec.ValidationError) as error:
+        text = data.decode("utf-8-sig")
+    except UnicodeDecodeError as error:
         raise InvalidInput("node.member_file_invalid", f"{path} is no member file: {error}") from error
+    _decode(text, place=str(path))
+    return text
+
+
+def decode_admission(text: str, *, governing: bool, witness: bool) -> Admit:
+    """Return the admission that a member file asks for; a validator is a witness whatever is asked.
+
+    Raises InvalidInput ``node.member_file_invalid``.
+    """
+    found = _decode(text, place="what was sent")
     return Admit(
         member=found.id,
         role=found.role,
@@ -89,3 +99,10 @@ def load_admission(path: Path, *, governing: bool, witness: bool) -> Admit:
         witness=witness or bool(found.validator_key),
         governing=governing,
     )
+
+
+def _decode(text: str, *, place: str) -> _MemberTable:
+    try:
+        return typed(decode_toml(text), _File).member
+    except (InvalidInput, msgspec.ValidationError) as error:
+        raise InvalidInput("node.member_file_invalid", f"{place} is no member file: {error}") from error

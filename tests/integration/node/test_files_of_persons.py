@@ -15,7 +15,7 @@ from shuiqiao.node.backup.reading import verify_backup
 from shuiqiao.node.home.keys import read_passphrase
 from shuiqiao.node.home.settings import Home, load_genesis, load_settings
 from shuiqiao.node.localnet.making import complete_members
-from shuiqiao.node.member_file import load_admission
+from shuiqiao.node.member_file import decode_admission, load_member_file
 from shuiqiao.node.published.verification import load_known_checkpoint
 from shuiqiao.standards.model import CodeList
 from shuiqiao.standards.publication import load_catalogue, read_catalogue_file
@@ -26,7 +26,7 @@ READERS = {
     "checkpoint": load_known_checkpoint,
     "passphrase": read_passphrase,
     "key file": lambda path: load_key_file(path, passphrase=b"secret"),
-    "member file": lambda path: load_admission(path, governing=False, witness=False),
+    "member file": lambda path: decode_admission(load_member_file(path), governing=False, witness=False),
     "tile": lambda path: FolderTiles(path.parent).get(path.name, max_bytes=10),
     "backup": verify_backup,
     "source": lambda path: open_source(path, record_type=None, catalogue=load_catalogue()),
@@ -83,4 +83,4 @@ def test_node_toml_and_a_member_file_as_well(value, tmp_path):
     with pytest.raises(InvalidInput, match=r"^node\.settings_invalid"):
         load_settings(home)
     with pytest.raises(InvalidInput, match=r"^node\.member_file_invalid"):
-        load_admission(home.settings, governing=False, witness=False)
+        decode_admission(load_member_file(home.settings), governing=False, witness=False)

@@ -34,7 +34,9 @@ def test_what_another_node_did_is_waited_for(world, tmp_path, monkeypatch):
     with ThreadPoolExecutor(max_workers=1) as pool:
         found = pool.submit(governance.look_up, world.bank, find)
         looked.wait()
-        governance.freeze(world.regulator, days=1, reason=reason)
+        governance.freeze(
+            world.regulator, days=1, reason_digest=governance.file_digest(reason, suite=world.regulator.suite)
+        )
         assert found.result() == "regulator"
     governance.unfreeze(world.regulator)
     world.bank.catch_up_with(world.bureau)

@@ -93,7 +93,7 @@ class NetworkStatus(Wire):
     """What it waits for before its copy goes on, e.g. a writer that cannot be reached; empty where it does not."""
 
 
-_PROPOSAL = {
+PROPOSAL_EXAMPLE = {
     "proposal": "77" * 32,
     "action": {"act": "suspend", "member": "third-bank"},
     "proposer": "regulator",
@@ -111,7 +111,7 @@ _PROPOSAL = {
 class ProposalRecord(Wire):
     """A proposal to change the network, and how its vote stands."""
 
-    model_config = example(**_PROPOSAL)
+    model_config = example(**PROPOSAL_EXAMPLE)
 
     proposal: Hex
     action: dict[str, Any]
@@ -129,4 +129,4 @@ class ProposalRecord(Wire):
 class ProposalPage(Page[ProposalRecord]):
     """The newest proposals, oldest first."""
 
-    model_config = example(items=[_PROPOSAL], next=None)
+    model_config = example(items=[PROPOSAL_EXAMPLE], next=None)

@@ -96,6 +96,10 @@ class Witness:
         self._is_closed = False
         self._logs: dict[str, _WatchedLog] = {}
 
+    def add_key(self, key: SigningKey) -> None:
+        """Cosign with another key from now on, where the policy names it or names none of ours."""
+        self._keys, self._key = {**self._keys, key.public_key: key}, key
+
     def watch(
         self, policy: CheckpointPolicy, *, policy_at: PolicyAt | None = None, time_at: TimeAt | None = None
     ) -> None:

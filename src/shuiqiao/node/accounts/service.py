@@ -126,6 +126,10 @@ class AccountService:
             self._store.add_user(connection, user)
         return password
 
+    def has_users(self) -> bool:
+        """Tell whether anybody has an account here."""
+        return self._store.count_users() > 0
+
     def add_user(self, by: Principal, name: str, *, roles: Iterable[str], request: str = "") -> str:
         """Add a user; return the first password, which its user has to change.
 

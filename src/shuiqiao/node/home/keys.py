@@ -173,6 +173,31 @@ class MemberKeys:
     sealing: SealingKey
 
 
+class HeldSigningKey:
+    """The signing key of a home: the one in use now, for services that go on while it is replaced."""
+
+    def __init__(self, key: SigningKey) -> None:
+        self._key = key
+
+    @property
+    def public_key(self) -> bytes:
+        """The raw public key of the one in use."""
+        return self._key.public_key
+
+    @property
+    def key_id(self) -> bytes:
+        """The first 16 bytes of the suite hash of its public key."""
+        return self._key.key_id
+
+    def sign(self, message: bytes) -> bytes:
+        """Return the 64-byte signature of a message by the one in use."""
+        return self._key.sign(message)
+
+    def use(self, key: SigningKey) -> None:
+        """Sign with another key from now on: the ledger names it in the place of the one before."""
+        self._key = key
+
+
 class HeldSealingKey:
     """The sealing key of a home: the one in use, and behind it every other one that the home holds.
 
@@ -185,6 +210,10 @@ class HeldSealingKey:
         self._home = home
         self._suite = suite
         self._passphrase = passphrase
+
+    def use(self, key: SealingKey) -> None:
+        """Open with another key from now on, the home's new one, behind which this one lies."""
+        self._key = key
 
     @property
     def public_key(self) -> bytes:

@@ -1,0 +1,118 @@
+"""Acts on single records of a bureau's vault, and on what the ledger refused."""
+
+from __future__ import annotations
+
+from typing import Annotated, Final, Literal
+
+from pydantic import Field
+
+from shuiqiao.client.operation import Operation
+from shuiqiao.client.wire import Hex, Id, Name, Wire, example
+
+MAX_LEAVES: Final = 65_536
+"""As many records as a batch may hold."""
+
+MAX_VALUES: Final = 100
+"""Most fields of one search."""
+
+ShortText = Annotated[str, Field(max_length=1_000)]
+Leaf = Annotated[int, Field(ge=0, lt=MAX_LEAVES)]
+
+
+class RecordErasure(Wire):
+    """Records to destroy for good, by their leaves in a batch."""
+
+    model_config = example(batch="5e" * 16, leaves=[0, 3], reason="taxpayer_request")
+
+    batch: Id
+    leaves: Annotated[tuple[Leaf, ...], Field(min_length=1, max_length=MAX_LEAVES)]
+    reason: Literal["data_life_over", "retention_over", "taxpayer_request", "legal_order"]
+
+
+class ErasedRecords(Wire):
+    """Records that were destroyed, as the ledger says."""
+
+    model_config = example(batch="5e" * 16, erased=[0, 3], reason="taxpayer_request")
+
+    batch: Id
+    erased: tuple[int, ...]
+    reason: Name
+
+
+class RecordSearch(Wire):
+    """What to look for among a bureau's records; what is left out fits any."""
+
+    model_config = example(taxpayer="91440300MA5LEAKME7", record_type="invoice_issued", number=None, values={})
+
+    taxpayer: ShortText | None = None
+    record_type: Name | None = None
+    number: ShortText | None = None
+    """A number in the natural key, e.g. of an invoice."""
+    values: Annotated[dict[str, str], Field(max_length=MAX_VALUES, default_factory=dict)]
+    """Canonical text by field name."""
+
+
+_VERSION = {
+    "type": "invoice_issued@2",
+    "key": {"invoice_no": "24990000000000000000"},
+    "day": "2026-03-01",
+    "status": "live",
+    "version": 1,
+    "versions": 1,
+    "batch": "5e" * 16,
+    "leaf": 3,
+    "anchor": 12,
+    "file": "march.csv",
+    "row": 17,
+}
+
+
+class RecordVersion(Wire):
+    """One version of a record and its place. anchor: log index of its batch's anchor, none if it is not known."""
+
+    model_config = example(**_VERSION)
+
+    type: Name
+    key: dict[str, int | str | None]
+    day: Name
+    status: Name
+    version: int
+    versions: int
+    batch: Hex
+    leaf: int
+    anchor: int | None
+    file: str
+    row: int
+
+
+class FoundRecords(Wire):
+    """Every version of the records that fit, by type and taxpayer, the oldest version first."""
+
+    model_config = example(records=[_VERSION])
+
+    records: tuple[RecordVersion, ...]
+
+
+class PendingChoice(Wire):
+    """Which refused work to decide on: the beginning of exactly one id."""
+
+    model_config = example(work="5e5e5e5e")
+
+    work: Annotated[str, Field(max_length=200)]
+
+
+class DecidedWork(Wire):
+    """Work that was decided on. code, reason: why it had been refused; code is empty if it settled itself."""
+
+    model_config = example(id="5e" * 16, kind="batch", code="members.suspended", reason="the bureau was suspended")
+
+    id: Name
+    kind: Name
+    code: Name
+    reason: str
+
+
+SEARCH_RECORDS: Final = Operation(path="/records/searches", sent=RecordSearch, told=FoundRecords)
+ERASE_RECORDS: Final = Operation(path="/records/erasures", sent=RecordErasure, told=ErasedRecords)
+REDO_PENDING: Final = Operation(path="/pending/redos", sent=PendingChoice, told=DecidedWork)
+ABANDON_PENDING: Final = Operation(path="/pending/abandonments", sent=PendingChoice, told=DecidedWork)

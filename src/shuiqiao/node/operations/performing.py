@@ -1,0 +1,66 @@
+"""The operations of the API and the functions that perform them at an institution that is open in this process."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from typing import TYPE_CHECKING, Any, Final
+
+from shuiqiao.base.progress import Progress, no_progress
+from shuiqiao.client.operation import Operation, Sent, Told
+from shuiqiao.client.resources import governance as governing
+from shuiqiao.client.resources import own_files
+from shuiqiao.client.resources import records as recorded
+from shuiqiao.node.operations import governance, records
+
+if TYPE_CHECKING:
+    from shuiqiao.node.institution import Institution
+
+
+def perform(
+    operation: Operation[Sent, Told], message: Sent, *, institution: Institution, progress: Progress = no_progress
+) -> Told:
+    """Perform an operation and return what is told of it; raises what refuses it. progress: told of a long one.
+
+    ::
+
+        perform(VOTE, Vote(proposal="77ab", approve=True), institution=bank).status
+    """
+    told: Told = _PERFORMERS[operation](institution, message, progress)
+    return told
+
+
+Performer = Callable[["Institution", Any, Progress], Any]
+
+
+def _performed(
+    operation: Operation[Sent, Told], by: Callable[[Institution, Sent], Told]
+) -> tuple[Operation[Any, Any], Performer]:
+    """Return an operation with the function that performs it; the types hold that the forms of both are the same."""
+    return operation, lambda institution, message, _progress: by(institution, message)
+
+
+def _performed_long(
+    operation: Operation[Sent, Told], by: Callable[[Institution, Sent, Progress], Told]
+) -> tuple[Operation[Any, Any], Performer]:
+    """Return the same of a function that tells how far it is."""
+    return operation, by
+
+
+_PERFORMERS: Final[Mapping[Operation[Any, Any], Performer]] = dict(
+    [
+        _performed(governing.PROPOSE, governance.propose),
+        _performed(governing.VOTE, governance.vote),
+        _performed(governing.SUSPEND, governance.suspend),
+        _performed(governing.REINSTATE, governance.reinstate),
+        _performed(governing.FREEZE, governance.freeze),
+        _performed(governing.UNFREEZE, governance.unfreeze),
+        _performed(governing.PUBLISH_ENDPOINT, governance.publish_endpoint),
+        _performed(governing.ROTATE_KEY, governance.rotate_key),
+        _performed_long(own_files.TAKE_IN_FILES, records.take_in_files),
+        _performed(own_files.AMEND_BY_FILE, records.amend_by_file),
+        _performed(recorded.SEARCH_RECORDS, records.search_records),
+        _performed(recorded.ERASE_RECORDS, records.erase_records),
+        _performed(recorded.REDO_PENDING, records.redo_pending),
+        _performed(recorded.ABANDON_PENDING, records.abandon_pending),
+    ]
+)

@@ -1,0 +1,114 @@
+"""Works on a bureau's records, and decides what the ledger refused, for a message of the API."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from shuiqiao.base.ids import Uscc
+from shuiqiao.base.progress import no_progress
+from shuiqiao.client.resources import own_files, records
+from shuiqiao.node import pending
+from shuiqiao.node.accounts.opening import require_no_users
+from shuiqiao.node.pending import describe_refused, settle_and_describe
+from shuiqiao.standards.publication import load_catalogue
+from shuiqiao.vault.contract import leaf_lookup
+from shuiqiao.vault.model import ErasureReason
+from shuiqiao.vault.search import RecordQuery
+
+if TYPE_CHECKING:
+    from shuiqiao.base.progress import Progress
+    from shuiqiao.ledger.model import StateView
+    from shuiqiao.node.institution import Institution
+    from shuiqiao.vault.model import IngestReport
+    from shuiqiao.vault.search import FoundRecord
+    from shuiqiao.vault.service import Vault
+
+
+def take_in_files(
+    institution: Institution, named: own_files.OwnFiles, progress: Progress = no_progress
+) -> own_files.TakenIn:
+    """Take in files of this machine; raises what ``Vault.ingest`` raises."""
+    known = None if named.record_type is None else institution.catalogue.get(named.record_type)
+    files = [own_files.path_of(text) for text in named.files]
+    report = institution.vault.ingest(files, anchor=institution.outbox, record_type=known, progress=progress)
+    settled, refused = settle_and_describe(institution), describe_refused(institution)
+    return _told(report, settled=settled, refused=refused)
+
+
+def amend_by_file(institution: Institution, named: own_files.OwnFile) -> own_files.TakenIn:
+    """Supersede records by corrected ones in a file of this machine; raises what ``Vault.amend`` raises."""
+    known = None if named.record_type is None else institution.catalogue.get(named.record_type)
+    file = own_files.path_of(named.file)
+    return _told(institution.vault.amend(file, anchor=institution.outbox, record_type=known))
+
+
+def _told(report: IngestReport, *, settled: str = "", refused: str = "") -> own_files.TakenIn:
+    return own_files.TakenIn(
+        records_read=report.records_read,
+        records_ingested=report.records_ingested,
+        records_superseding=report.records_superseding,
+        records_quarantined=report.records_quarantined,
+        duplicates_reported=report.duplicates_reported,
+        anchors=report.anchors,
+        report=str(report.report),
+        anchored=tuple(
+            own_files.AnchoredFileBatch(
+                index=entry.index, batch=entry.batch.hex(), type=entry.standard, records=entry.records
+            )
+            for entry in report.anchored
+        ),
+        settled=settled,
+        refused=refused,
+    )
+
+
+def search_records(institution: Institution, asked: records.RecordSearch) -> records.FoundRecords:
+    """Find records of this bureau; raises what ``found_records`` raises."""
+    return found_records(asked, vault=institution.vault, state=institution.engine.state(), member=institution.member)
+
+
+def found_records(asked: records.RecordSearch, *, vault: Vault, state: StateView, member: str) -> records.FoundRecords:
+    """Find records in a vault, and tell by the ledger how each stands; raises what ``Vault.find`` raises."""
+    query = RecordQuery(
+        uscc=None if asked.taxpayer is None else Uscc(asked.taxpayer),
+        record_type=None if asked.record_type is None else load_catalogue().get(asked.record_type),
+        number=asked.number,
+        values=asked.values,
+    )
+    found = vault.find(query, status_of=leaf_lookup(state, member))
+    return records.FoundRecords(records=tuple(map(_version, found)))
+
+
+def _version(found: FoundRecord) -> records.RecordVersion:
+    return records.RecordVersion(
+        type=found.standard,
+        key={name: value if isinstance(value, int | None) else str(value) for name, value in found.key.items()},
+        day=found.day.isoformat(),
+        status=found.status,
+        version=found.version,
+        versions=found.versions,
+        batch=found.batch.hex(),
+        leaf=found.index,
+        anchor=found.anchored,
+        file=found.file,
+        row=found.row,
+    )
+
+
+def erase_records(institution: Institution, asked: records.RecordErasure) -> records.ErasedRecords:
+    """Destroy records and say so on the ledger; raises what ``Vault.erase`` raises."""
+    require_no_users(institution, f"erasure {asked.batch}")
+    chosen = sorted(set(asked.leaves))
+    reason = ErasureReason(asked.reason)
+    institution.vault.erase(bytes.fromhex(asked.batch), chosen, reason=reason, anchor=institution.outbox)
+    return records.ErasedRecords(batch=asked.batch, erased=tuple(chosen), reason=asked.reason)
+
+
+def redo_pending(institution: Institution, chosen: records.PendingChoice) -> records.DecidedWork:
+    """Hand refused work to the ledger anew; raises what ``pending.redo`` raises."""
+    return records.DecidedWork(**pending.redo(institution, chosen.work).as_json())
+
+
+def abandon_pending(institution: Institution, chosen: records.PendingChoice) -> records.DecidedWork:
+    """Give refused work up; raises what ``pending.abandon`` raises."""
+    return records.DecidedWork(**pending.abandon(institution, chosen.work).as_json())

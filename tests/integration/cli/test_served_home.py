@@ -1,0 +1,287 @@
+"""Commands of a home do the same whether its server runs, which they then speak to, or not."""
+
+from __future__ import annotations
+
+import threading
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import ExitStack
+
+import pytest
+
+from api_world import ALL, NOTHING
+from serving_world import make_served_home, passphrase_file, served, served_here
+from shuiqiao.base.errors import Denied
+from shuiqiao.client.resources.governance import KeyRotation
+from shuiqiao.node.institution import Institution
+from shuiqiao.node.operations.governance import rotate_key
+from shuiqiao.node.server import serving_process
+
+
+@pytest.fixture
+def made(tmp_path, monkeypatch):
+    home = make_served_home(tmp_path / "home")
+    monkeypatch.setenv("SHUIQIAO_PASSPHRASE_FILE", str(passphrase_file(home)))
+    return home
+
+
+@pytest.fixture
+def token_file(tmp_path, monkeypatch):
+    """Where the commands of a test look for a token: that of a user who may do everything."""
+    path = tmp_path / "token"
+    path.write_text(f"{ALL}\n")
+    monkeypatch.setenv("SHUIQIAO_TOKEN_FILE", str(path))
+    return path
+
+
+@pytest.fixture(params=["opened", "served"])
+def at_home(request, made, here):
+    """A command on a home that is served, or not."""
+
+    def call(*arguments):
+        return here(*arguments, "--home", made.folder, "--json")
+
+    with ExitStack() as stack:
+        if request.param == "served":
+            stack.enter_context(served_here(made))
+        assert (serving_process(made) is not None) == (request.param == "served")
+        yield call
+
+
+def test_members_are_governed(at_home):
+    proposed = at_home("members", "propose", "publish-standard", "filing@1")
+    assert proposed.code == 0, (proposed.out, proposed.err)
+    assert [*proposed.json] == [
+        "proposal",
+        "action",
+        "proposer",
+        "deadline",
+        "status",
+        "reason",
+        "votes",
+        "approvals",
+        "rejections",
+        "governing",
+        "is_executed",
+        "height",
+    ]
+    assert (proposed.json["status"], proposed.json["action"]["standard"]) == ("approved", "filing@1")
+    [row] = at_home("members", "proposals").json["proposals"]
+    assert row["proposal"] == proposed.json["proposal"]
+    refused = at_home("members", "vote", row["proposal"][:8], "--approve")
+    assert (refused.code, refused.json["error"]["code"]) == (1, "members.proposal_closed")
+
+
+def test_a_refusal_is_told_in_the_words_of_its_place(at_home, tmp_path):
+    codes = {
+        ("members", "vote", "abcd", "--approve"): "node.proposal_unclear",
+        ("members", "propose", "publish-standard", "nothing@1"): "standards.type_unknown",
+        ("members", "unfreeze"): "node.not_frozen",
+        ("members", "suspend", "nobody"): "node.not_approved",
+        ("members", "propose", "suspend", "n" * 300): "api.request_invalid",
+        ("members", "propose", "admit", str(tmp_path / "absent.toml")): "node.file_unreadable",
+    }
+    for arguments, code in codes.items():
+        refused = at_home(*arguments)
+        assert refused.json["error"]["code"] == code
+        assert refused.code == (3 if code == "node.file_unreadable" else 1)
+        assert refused.json["error"]["next_step_zh"]
+    refused = at_home("members", "vote", "abcd", "--approve").json["error"]
+    assert "'abcd' begins the digest of 0 proposals" in refused["message"]
+    assert refused["next_step"] == "shuiqiao members proposals"
+
+
+def test_an_endpoint_is_published_and_taken_back(at_home):
+    told = at_home("members", "endpoint", "https://bureau.example:8601").json
+    assert (told["endpoint"], told["pin"]) == ("https://bureau.example:8601", "")
+    [member] = at_home("members", "list").json["members"]
+    assert member["endpoint"] == "https://bureau.example:8601"
+    assert at_home("members", "endpoint", "").json["endpoint"] == ""
+
+
+@pytest.mark.parametrize("purpose", ["signing", "sealing"])
+def test_a_key_is_replaced_and_the_home_goes_on_with_the_new_one(at_home, purpose):
+    rotated = at_home("members", "rotate-key", "--purpose", purpose).json
+    assert [*rotated] == ["member", "purpose", "public_key", "height", "resumed"]
+    assert at_home("keys", "show").json[f"{purpose}_key"] == rotated["public_key"]
+    after = at_home("members", "endpoint", "https://bureau.example:8601")
+    assert after.code == 0, after.out
+    assert at_home("members", "rotate-key", "--purpose", purpose).json["height"] == after.json["height"] + 1
+
+
+def test_two_rotations_at_once_are_two_keys_one_after_the_other(made):
+    with Institution.open(made) as institution, ThreadPoolExecutor(2) as pool:
+        asked = [pool.submit(rotate_key, institution, KeyRotation(purpose="signing")) for _ in range(2)]
+        keys = {each.result().public_key for each in asked}
+        assert len(keys) == 2
+        assert institution.keys.signing.public_key.hex() in keys
+
+
+def test_two_commands_at_once_are_both_done(made, shuiqiao):
+    with served(made), ThreadPoolExecutor(2) as pool:
+        asked = [
+            pool.submit(shuiqiao, "members", "propose", "publish-standard", name, "--home", made.folder, "--json")
+            for name in ("filing@1", "payment@1")
+        ]
+        assert {each.result().json["status"] for each in asked} == {"approved"}
+
+
+def test_a_token_decides_what_a_command_may(made, here, token_file, monkeypatch):
+    def call(token):
+        token_file.write_text(f"{token}\n")
+        done = here("members", "propose", "publish-standard", "filing@1", "--home", made.folder, "--json")
+        return done.code, done.json.get("error", {}).get("code", "")
+
+    with served_here(made, has_users=True) as asked:
+        assert call("a-token-of-nobody") == (1, "api.unauthenticated")
+        assert call(NOTHING) == (1, "api.forbidden")
+        assert call(asked.tokens.issue("token-of-freezing", "oversight.freeze")) == (1, "api.forbidden")
+        assert call(asked.tokens.issue("token-of-proposing", "members.propose")) == (0, "")
+        assert call("token-of-proposing") == (1, "members.standard_published")
+        # Who was not let in did nothing; whatever a caller does, or is refused by the rules, is in the journal.
+        journal = asked.running.accounts.journal.rows()
+        assert [(entry["act"], entry["outcome"]) for entry in journal] == [
+            ("members.propose", "members.standard_published"),
+            ("members.propose", "done"),
+        ]
+        monkeypatch.delenv("SHUIQIAO_TOKEN_FILE")
+        assert call("unread") == (1, "api.forbidden")
+
+
+def test_what_two_people_do_nobody_does_alone(made, here, token_file):
+    alone = [
+        ("members", "propose", "suspend", "first-bank"),
+        ("members", "unfreeze"),
+        ("members", "freeze", "--reason", str(token_file)),
+        ("members", "rotate-key"),
+        ("record", "erase", "ab" * 16, "0", "--reason", "legal_order"),
+    ]
+    with served_here(made, has_users=True) as asked:
+        asked.running.accounts.service.add_first_user("chen.wei")
+        for arguments in alone:
+            refused = here(*arguments, "--home", made.folder, "--json")
+            assert (refused.code, refused.json["error"]["code"]) == (1, "node.two_people_needed"), arguments
+
+
+def test_a_token_file_that_is_of_no_use_is_told(made, here, token_file):
+    def refusal():
+        refused = here("members", "unfreeze", "--home", made.folder, "--json")
+        return refused.code, refused.json["error"]["code"]
+
+    with served_here(made):
+        for content in (b"", b"two words", b"t" * 600, "令牌".encode()):
+            token_file.write_bytes(content)
+            assert refusal() == (1, "cli.token_unusable")
+        token_file.unlink()
+        assert refusal() == (3, "cli.token_missing")
+    # Without a server a command acts as the owner and looks at no token.
+    assert refusal() == (1, "node.not_frozen")
+
+
+def test_a_command_while_the_server_stops_is_done_or_told_that_nobody_listens(made, here):
+    answers, stopped = list[tuple[int, str]](), threading.Event()
+
+    def ask():
+        while not stopped.is_set():
+            found = here("members", "endpoint", "https://bureau.example:8601", "--home", made.folder, "--json")
+            answers.append((found.code, found.json.get("error", {}).get("code", "")))
+
+    with served(made) as server:
+        ask_once = here("members", "endpoint", "https://bureau.example:8601", "--home", made.folder, "--json")
+        assert ask_once.code == 0
+        ended = threading.Thread(target=lambda: (server.end(), stopped.set()))
+        ended.start()
+        ask()
+        ended.join()
+    unreachable = {(3, "client.unreachable"), (3, "client.answer_foreign")}
+    assert {*answers} <= {(0, ""), *unreachable, (3, "ledger.locked"), (1, "node.server_running")}
+    after = here("members", "endpoint", "", "--home", made.folder, "--json")
+    assert after.code == 0, after.out
+
+
+HEADER = (
+    "uscc,invoice_no,issue_date,status,is_red_letter,amount_fen,tax_fen,total_fen,counterparty_id,counterparty_name\n"
+)
+ROW = "9199000000000001X0,{number:020d},2026-03-01,valid,false,{amount},130,{total},B1,Secret Ltd\n"
+
+
+def invoices(path, *numbers, amount=1000):
+    path.write_text(HEADER + "".join(ROW.format(number=each, amount=amount, total=amount + 130) for each in numbers))
+    return path
+
+
+def test_records_are_taken_in_amended_and_destroyed(at_home, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    invoices(tmp_path / "march 三月.csv", 1, 2)
+    taken = at_home("ingest", "march 三月.csv", "--type", "invoice_issued")
+    assert taken.code == 0, (taken.out, taken.err)
+    assert [*taken.json] == [
+        "records_read",
+        "records_ingested",
+        "records_superseding",
+        "records_quarantined",
+        "duplicates_reported",
+        "anchors",
+        "report",
+        "anchored",
+    ]
+    [anchored] = taken.json["anchored"]
+    assert [*anchored] == ["index", "batch", "type", "records"]
+    assert (taken.json["records_ingested"], anchored["records"], anchored["type"]) == (2, 2, "invoice_issued@2")
+    again = at_home("ingest", "march 三月.csv", "--type", "invoice_issued")
+    assert (again.code, again.json["duplicates_reported"], again.json["anchors"]) == (1, 2, 0)
+
+    amended = at_home("record", "amend", invoices(tmp_path / "right.csv", 2, amount=900), "--type", "invoice_issued")
+    assert (amended.code, amended.json["records_superseding"]) == (0, 1)
+
+    found = at_home("record", "find", "--number", f"{2:020d}").json["records"]
+    assert [(each["version"], each["status"], each["file"]) for each in found] == [
+        (1, "superseded", "march 三月.csv"),
+        (2, "live", "right.csv"),
+    ]
+    assert at_home("record", "find").json["error"]["code"] == "vault.query_empty"
+    assert at_home("record", "find", "--number", "none").code == 1
+
+    erased = at_home("record", "erase", anchored["batch"], "0", "--reason", "taxpayer_request")
+    assert erased.json == {"batch": anchored["batch"], "erased": [0], "reason": "taxpayer_request"}
+
+
+def test_what_cannot_be_taken_in_is_refused_in_the_same_words(at_home, tmp_path):
+    codes = {
+        ("ingest", str(tmp_path / "absent.csv")): "standards.file_missing",
+        ("ingest", str(invoices(tmp_path / "a.csv", 1)), "--type", "nothing"): "standards.type_unknown",
+        ("record", "erase", "no-hex", "0", "--reason", "legal_order"): "cli.batch_malformed",
+        ("record", "erase", "ab" * 16, "0", "--reason", "legal_order"): "vault.batch_unknown",
+        ("pending", "redo", "abcd"): "node.pending_unclear",
+        ("pending", "abandon", "abcd"): "node.pending_unclear",
+    }
+    told = {arguments: at_home(*arguments).json["error"]["code"] for arguments in codes}
+    assert told == codes
+
+
+@pytest.mark.parametrize("decision", ["redo", "abandon"])
+def test_work_that_the_ledger_refused_is_decided(made, here, tmp_path, decision):
+    refuse(made, invoices(tmp_path / "march.csv", 1))
+    # What only reads the files of a home needs a process of its own while they are open in the server's.
+    [waiting] = here("pending", "list", "--home", made.folder, "--json").json["pending"]
+    with served_here(made):
+        done = here("pending", decision, waiting["id"][:8], "--home", made.folder, "--json")
+        assert (done.code, done.json) == (0, waiting)
+    assert here("pending", "list", "--home", made.folder, "--json").json["pending"] == []
+    entries = here("log", "--home", made.folder, "--json").json["entries"]
+    assert [entry["kind"] for entry in entries] == (["anchor.commit"] if decision == "redo" else [])
+
+
+def refuse(home, path):
+    """Have the ledger refuse the batch of a file."""
+
+    class Frozen:
+        def __init__(self, outbox):
+            self.member, self.state = outbox.member, outbox.state
+
+        def submit(self, _kind, _body):
+            raise Denied("ledger.network_frozen", "the network is frozen")
+
+    with Institution.open(home) as institution, pytest.raises(Denied):
+        institution.vault.ingest(
+            [path], anchor=Frozen(institution.outbox), record_type=institution.catalogue.get("invoice_issued")
+        )
