@@ -65,9 +65,7 @@ def test_members_are_governed(at_home):
         "height",
     ]
     assert (proposed.json["status"], proposed.json["action"]["standard"]) == ("approved", "filing@1")
-    [row] = at_home("members", "proposals").json["proposals"]
-    assert row["proposal"] == proposed.json["proposal"]
-    refused = at_home("members", "vote", row["proposal"][:8], "--approve")
+    refused = at_home("members", "vote", proposed.json["proposal"][:8], "--approve")
     assert (refused.code, refused.json["error"]["code"]) == (1, "members.proposal_closed")
 
 
@@ -93,8 +91,6 @@ def test_a_refusal_is_told_in_the_words_of_its_place(at_home, tmp_path):
 def test_an_endpoint_is_published_and_taken_back(at_home):
     told = at_home("members", "endpoint", "https://bureau.example:8601").json
     assert (told["endpoint"], told["pin"]) == ("https://bureau.example:8601", "")
-    [member] = at_home("members", "list").json["members"]
-    assert member["endpoint"] == "https://bureau.example:8601"
     assert at_home("members", "endpoint", "").json["endpoint"] == ""
 
 
