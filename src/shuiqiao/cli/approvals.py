@@ -121,7 +121,7 @@ def propose_freeze(
     from shuiqiao.node.governance import file_digest
 
     def body(institution: Institution) -> msgspec.Struct:
-        return freeze_of_days(institution, days=days, reason_digest=file_digest(institution, reason))
+        return freeze_of_days(institution, days=days, reason_digest=file_digest(reason, suite=institution.suite))
 
     _propose(home, token_file, ActName.FREEZE, body, as_json=json)
 
@@ -170,7 +170,7 @@ def propose_emergency(
     from shuiqiao.node.governance import file_digest
 
     def body(institution: Institution) -> msgspec.Struct:
-        digest = file_digest(institution, evidence)
+        digest = file_digest(evidence, suite=institution.suite)
         return emergency_suspension(institution, member, days=days, evidence_digest=digest)
 
     _propose(home, token_file, ActName.SUSPEND, body, as_json=json)

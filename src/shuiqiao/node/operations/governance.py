@@ -37,18 +37,18 @@ def _action(institution: Institution, drafted: api.DraftedAction) -> Action:
         case api.SuspendMember():
             require_no_users(institution, f"suspension {drafted.member}")
             return Suspend(member=drafted.member)
-        case api.AdmitMember():
-            return decode_admission(drafted.member_file, governing=drafted.governing, witness=drafted.witness)
         case _:
             return _complete_action(drafted)
 
 
-_Complete = api.ChangeQuorum | api.NameWitnesses | api.NameGoverning | api.HandOver | api.ActivateKind
+_Complete = api.AdmitMember | api.ChangeQuorum | api.NameWitnesses | api.NameGoverning | api.HandOver | api.ActivateKind
 
 
 def _complete_action(drafted: _Complete) -> Action:
     """Return the action of a draft that says all of it."""
     match drafted:
+        case api.AdmitMember():
+            return decode_admission(drafted.member_file, governing=drafted.governing, witness=drafted.witness)
         case api.ChangeQuorum():
             return SetQuorum(quorum_count=drafted.quorum)
         case api.NameWitnesses():
