@@ -275,8 +275,10 @@ def test_a_bank_hands_in_again_what_it_sealed(world):
     """[LENDING-5]: who crashed before handing an opening in has it on file."""
     recorded = world.decided()
     regulator, bank, consent = world.regulator, world.bank, world.consent()
-    terms = {"product": worlds.PRODUCT, "regulator": REGULATOR, "assessment": world.assessment(world.evidence(consent))}
-    code_of(lambda: answered_too_late(bank).decide(world.applied(consent), **terms), Unavailable)
+    application, late = world.applied(consent), answered_too_late(bank)
+    assessment = world.assessment(world.evidence(consent))
+    judgement = late.judge(application, product=worlds.PRODUCT, assessment=assessment)
+    code_of(lambda: late.decide(application, judgement=judgement, regulator=REGULATOR), Unavailable)
     sealed = bank.lending.sealed_openings()
     assert sealed[recorded.decision.application] == recorded.sealed_opening
     state = bank.engine.state()
