@@ -22,7 +22,6 @@ from shuiqiao.base.progress import Progress, no_progress
 from shuiqiao.consent.codes import EnrolmentCodes
 from shuiqiao.consent.service import ConsentFile, ConsentService
 from shuiqiao.consent.store import ConsentStore
-from shuiqiao.credit.store import ModelStore
 from shuiqiao.crypto.suites import get_suite
 from shuiqiao.exchange.accusation import accuse_of_withholding
 from shuiqiao.exchange.disputes import Disputes
@@ -34,7 +33,6 @@ from shuiqiao.ledger.engine.follower import FollowerLedger
 from shuiqiao.ledger.engine.port import EmbeddedSettings, FollowerSettings
 from shuiqiao.ledger.witness.witness import Witness
 from shuiqiao.lending.catalogue import load_products
-from shuiqiao.lending.models import LendingModels
 from shuiqiao.lending.processing import ApplicationProcess, Surroundings
 from shuiqiao.lending.service import LendingService, OpeningService
 from shuiqiao.lending.store import LendingStore, OpeningStore, ProductStore
@@ -84,6 +82,7 @@ if TYPE_CHECKING:
     from shuiqiao.exchange.model import Accusation
     from shuiqiao.ledger.engine.port import LedgerPeer
     from shuiqiao.ledger.model import Committed, LedgerEngine, NetworkParameters
+    from shuiqiao.lending.models import LendingModels
     from shuiqiao.node.peers.asking import PeerClient
     from shuiqiao.node.peers.delivery import Deliveries
     from shuiqiao.node.peers.exchange_link import HttpProvider
@@ -423,6 +422,10 @@ class Institution:
     @cached_property
     def lending_models(self) -> LendingModels:
         """A bank's models, and what its products are decided by."""
+        # Models bring the libraries that compute features, which no other act needs.
+        from shuiqiao.credit.store import ModelStore
+        from shuiqiao.lending.models import LendingModels
+
         self._require(Role.BANK)
         return LendingModels(
             models=ModelStore(self.database, cipher=self.cipher, digest=self.suite.digest),
