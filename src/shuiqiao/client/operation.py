@@ -13,9 +13,6 @@ PREFIX: Final = "/api/v1"
 DEFAULT_TIMEOUT_S: Final = 120.0
 """How long an act may take, in seconds: it waits for the ledger, and for this home's own copy of it."""
 
-LONG_TIMEOUT_S: Final = 6 * 3_600.0
-"""How long an ingest may take, in seconds."""
-
 Sent = TypeVar("Sent", bound=BaseModel)
 Told = TypeVar("Told", bound=BaseModel)
 

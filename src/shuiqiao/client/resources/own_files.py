@@ -10,7 +10,7 @@ from urllib.parse import quote_from_bytes, unquote_to_bytes
 from pydantic import Field
 
 from shuiqiao.base.errors import InvalidInput
-from shuiqiao.client.operation import LONG_TIMEOUT_S, Operation
+from shuiqiao.client.operation import Operation
 from shuiqiao.client.wire import Count, Id, Name, Wire, example
 
 MAX_FILES: Final = 10_000
@@ -108,7 +108,12 @@ class TakenIn(Wire):
     """How much the ledger refused that a person has to decide on, in words; empty for nothing."""
 
 
-TAKE_IN_FILES: Final = Operation(prefix="/home", path="/ingests", sent=OwnFiles, told=TakenIn, timeout_s=LONG_TIMEOUT_S)
+INGEST_TIMEOUT_S: Final = 6 * 3_600.0
+"""How long an ingest may take, in seconds."""
+
+TAKE_IN_FILES: Final = Operation(
+    prefix="/home", path="/ingests", sent=OwnFiles, told=TakenIn, timeout_s=INGEST_TIMEOUT_S
+)
 AMEND_BY_FILE: Final = Operation(
-    prefix="/home", path="/amendments", sent=OwnFile, told=TakenIn, timeout_s=LONG_TIMEOUT_S
+    prefix="/home", path="/amendments", sent=OwnFile, told=TakenIn, timeout_s=INGEST_TIMEOUT_S
 )
