@@ -19,6 +19,7 @@ from typing import TYPE_CHECKING
 import msgspec
 
 from shuiqiao.base.clock import MS_PER_DAY
+from shuiqiao.base.encoding import typed
 from shuiqiao.base.errors import Denied, InvalidInput
 from shuiqiao.consent.enrolment import decode_backup, decode_enrolment
 from shuiqiao.consent.model import IdentityCheck, TaxpayerNumber
@@ -75,7 +76,7 @@ class EnrolmentCodes:
         Raises InvalidInput ``consent.taxpayer_invalid``.
         """
         try:
-            msgspec.convert(taxpayer, TaxpayerNumber)
+            typed(taxpayer, TaxpayerNumber)
         except msgspec.ValidationError as error:
             raise InvalidInput("consent.taxpayer_invalid", f"{taxpayer[:40]!r} is no taxpayer number") from error
         drawn = int.from_bytes(self._entropy(8), "big")

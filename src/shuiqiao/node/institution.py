@@ -551,7 +551,7 @@ class Institution:
     def waits_for(self) -> str:
         """Return in words what this member waits for before it goes on, empty where it does not.
 
-        E.g. ``waits for the writer tax-bureau: https://bureau.example:8700 cannot be reached``.
+        For a follower that is the writer, with the reason why it cannot be followed now.
         """
         trouble = self.engine.trouble if isinstance(self.engine, FollowerLedger) else None
         return "" if trouble is None else f"waits for the writer {self.parameters.operator}: {trouble.message}"

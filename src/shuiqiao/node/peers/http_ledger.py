@@ -53,7 +53,7 @@ class HttpLedger:
 
     Example::
 
-        writer = HttpLedger(client, writer=MemberId("tax-bureau"))
+        writer = HttpLedger(client, writer=operator)
         follower = FollowerLedger.open(folder, writer=writer, ...)
     """
 
