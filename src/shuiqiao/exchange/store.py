@@ -373,6 +373,11 @@ class DisputeRow:
     answered_ms: int | None = None
 
 
+def _handled(row: dict[str, Any]) -> HandledRequest:
+    row["outcome"] = AnswerStatus(row["outcome"])
+    return HandledRequest(**row)
+
+
 class ProviderStore:
     """What a provider was asked, and what it answered."""
 
@@ -446,7 +451,7 @@ class ProviderStore:
         """Return what became of requests, by id, from the one after another on."""
         with self._engine.connect() as connection:
             rows = connection.execute(_HANDLED, {"after": after, "most": most}).mappings()
-            return [HandledRequest(**{**row, "outcome": AnswerStatus(row["outcome"])}) for row in rows]
+            return [_handled(dict(row)) for row in rows]
 
     def kept_answers(self) -> list[OwnedId]:
         """Return the requests whose sealed answers are still kept for a retry."""
