@@ -10,7 +10,7 @@ UV := .tools/uv/bin/uv
 COMPILE := $(UV) pip compile --no-config --universal --python-version 3.11 --generate-hashes --no-emit-index-url \
 	--no-emit-find-links --no-header -q
 
-.PHONY: help demo test lint bench fuzz mutants docs clean lock setup setup-dev setup-tests cometbft skewed-cometbft test-engines
+.PHONY: help demo serve test lint bench fuzz mutants docs clean lock setup setup-dev setup-tests cometbft skewed-cometbft test-engines
 
 help:  ## list what can be made
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 14
@@ -21,6 +21,9 @@ help:  ## list what can be made
 
 demo: setup  ## run the whole Bank-Tax Interaction on 200 synthetic taxpayers
 	$(BIN)/shuiqiao demo
+
+serve: setup  ## start a bureau, three banks and a regulator as five servers on this machine; stop: shuiqiao sandbox down
+	$(BIN)/shuiqiao sandbox up
 
 test: setup-tests lint skewed-cometbft  ## set up everything and pass all checks and tests
 	$(BIN)/pytest -n 2 --dist worksteal

@@ -30,6 +30,7 @@ from shuiqiao.cli.output import Language, choose_language, say
 from shuiqiao.cli.pending import pending_app
 from shuiqiao.cli.receipts import receipt, tiles_app, verify
 from shuiqiao.cli.records import log, record_app
+from shuiqiao.cli.sandbox import sandbox_app
 from shuiqiao.cli.serve import serve
 from shuiqiao.cli.users import users_app
 
@@ -61,6 +62,7 @@ for name, group in {
     "users": users_app,
     "journal": journal_app,
     "approvals": approvals_app,
+    "sandbox": sandbox_app,
 }.items():
     app.add_typer(group, name=name)
 

@@ -35,6 +35,11 @@ def provisioning_uri(secret: str, *, user: str, institution: str) -> str:
     return TOTP(secret).provisioning_uri(name=user, issuer_name=institution)
 
 
+def code_at(secret: str, *, now_ms: int) -> str:
+    """Return the code that a device with a secret shows at a moment."""
+    return TOTP(secret).at(now_ms // MS_PER_SECOND)
+
+
 def matching_step(secret: str, code: str, *, now_ms: int, after_step: int) -> int | None:
     """Return the step that a code is of, None where it is of none that counts now. after_step: the last one used."""
     if not _CODE.fullmatch(code):

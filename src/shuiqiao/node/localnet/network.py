@@ -6,29 +6,23 @@ relays between them. Each command does its act and ends; what it started lives o
 
 from __future__ import annotations
 
-import fcntl
-import os
 import sys
 import time
-from collections.abc import Callable, Generator, Sequence
-from contextlib import closing, contextmanager
+from collections.abc import Sequence
+from contextlib import closing
 from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
 from typing import Any
 
-from shuiqiao.base.errors import Conflict, InvalidInput, ShuiqiaoError, Unavailable
-from shuiqiao.base.files import open_descriptor
+from shuiqiao.base.errors import InvalidInput, ShuiqiaoError, Unavailable
 from shuiqiao.base.progress import Progress, no_progress
 from shuiqiao.ledger.engine.cometbft.comet.home import RPC_SOCKET, ValidatorKeyFiles
 from shuiqiao.ledger.engine.cometbft.comet.process import start_command
 from shuiqiao.ledger.engine.cometbft.comet.rpc import RpcClient
 from shuiqiao.node.localnet.plan import RELAYS, NetworkFolder, NetworkPlan, ValidatorPlace, load_plan
-from shuiqiao.node.localnet.process import RecordedProcess, ask_process
+from shuiqiao.node.localnet.process import START_TIMEOUT_S, RecordedProcess, acting_alone, ask_process
 from shuiqiao.node.localnet.status import CometStatus, NodeStatus, compare, node_status
-
-START_TIMEOUT_S = 40.0
-"""How long processes may take to answer after they were started, in seconds."""
 
 CATCH_UP_S = 10.0
 """How long a start waits for validators to meet the others and catch up, in seconds."""
@@ -81,24 +75,24 @@ class Network:
                 "an embedded network has no validators, and its followers no link to the writer between processes yet",
                 next_step="use the writer's home with the other commands, or make a network with --engine cometbft",
             )
-        with self._alone():
+        with acting_alone(self.folder.run):
             return self._start(self._places(members), program=program, progress=progress)
 
     def _start(self, places: Sequence[ValidatorPlace], *, program: Path, progress: Progress) -> tuple[NodeStatus, ...]:
         folder = str(self.folder.folder.absolute())
         self._relays.start(_own("relays", folder))
-        self._wait(self._relays, lambda: self._ask(RELAYS))
+        self._relays.wait_until(lambda: self._ask(RELAYS))
         for place in places:
             self._ledger(place.member).start(_own("validator", folder, place.member))
         for place in places:
             progress(f"open the ledger of {place.member}", 0, None)
-            self._wait(self._ledger(place.member), partial(self._ask, place.member))
+            self._ledger(place.member).wait_until(partial(self._ask, place.member))
             self._settle_validator_key(place.member)
             home = self.folder.home(place.member).cometbft.absolute()
             self._comet(place.member).start(start_command(program, home))
         for place in places:
             progress(f"connect {place.member}", 0, None)
-            self._wait(self._comet(place.member), partial(_comet_status, self._socket(place.member)))
+            self._comet(place.member).wait_until(partial(_comet_status, self._socket(place.member)))
         end = time.monotonic() + CATCH_UP_S
         while any(_is_catching_up(self._socket(place.member)) for place in places) and time.monotonic() < end:
             time.sleep(_POLL_S)
@@ -117,7 +111,7 @@ class Network:
         Raises Unavailable ``node.validator_key_awaited`` and what ``start`` raises; the same call then goes on.
         """
         [place] = self._places([member])
-        with self._alone():
+        with acting_alone(self.folder.run):
             progress("wait until the new key counts", 0, None)
             _wait_until_it_counts(self._socket(member), public_key)
             node = self._comet(member)
@@ -159,7 +153,7 @@ class Network:
     def stop(self) -> None:
         """End everything, each CometBFT node before its ledger, the relays last."""
         names = self.plan.names
-        with self._alone():
+        with acting_alone(self.folder.run):
             for processes in (map(self._comet, names), map(self._ledger, names), [self._relays]):
                 asked = list(processes)
                 for process in asked:
@@ -170,7 +164,7 @@ class Network:
     def kill(self, member: str) -> None:
         """End both processes of a validator as a crash of its machine would; raises ``node.validator_unknown``."""
         [place] = self._places([member])
-        with self._alone():
+        with acting_alone(self.folder.run):
             for process in (self._comet(place.member), self._ledger(place.member)):
                 process.kill()
 
@@ -186,20 +180,6 @@ class Network:
     def heal(self) -> None:
         """End all partitions; raises Unavailable ``node.control_unreachable``."""
         ask_process(self.folder.control(RELAYS), {"act": "heal"})
-
-    @contextmanager
-    def _alone(self) -> Generator[None]:
-        """Keep other commands from starting and ending processes meanwhile; raises Conflict ``node.network_busy``."""
-        with os.fdopen(open_descriptor(self.folder.run / "lock", flags=os.O_RDWR | os.O_CREAT), "ab") as file:
-            try:
-                fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
-            except OSError as error:
-                raise Conflict(
-                    "node.network_busy",
-                    f"another command is starting or ending processes of {self.folder.folder}",
-                    next_step="wait until it is done",
-                ) from error
-            yield
 
     def _places(self, members: Sequence[str]) -> list[ValidatorPlace]:
         unknown = [name for name in members if name not in self.plan.names]
@@ -231,32 +211,6 @@ class Network:
             look=lambda: _comet_status(self._socket(place.member)),
             votes_with=ValidatorKeyFiles(self.folder.home(place.member).cometbft).current(),
         )
-
-    def _wait(self, process: RecordedProcess, look: Callable[[], object]) -> None:
-        """Return once a look succeeds."""
-        end = time.monotonic() + START_TIMEOUT_S
-        while True:
-            try:
-                look()
-            except ShuiqiaoError as error:
-                self._require_hope(process, error=error, is_late=time.monotonic() > end)
-                time.sleep(_POLL_S)
-            else:
-                return
-
-    def _require_hope(self, process: RecordedProcess, *, error: ShuiqiaoError, is_late: bool) -> None:
-        if process.pid is None:
-            raise Unavailable(
-                "node.process_ended",
-                f"{process.name} ended while it started: {process.last_words()}",
-                next_step=f"read {process.log}",
-            ) from error
-        if is_late:
-            raise Unavailable(
-                "node.process_too_slow",
-                f"{process.name} does not answer after {START_TIMEOUT_S:g} s: {error.message}",
-                next_step=f"read {process.log}",
-            ) from error
 
 
 def _own(*arguments: str) -> list[str]:

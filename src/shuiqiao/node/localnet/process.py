@@ -1,32 +1,40 @@
 """Processes of a network that live on after the command that started them, and how each is asked.
 
-They are recorded by id in NET/run, with their output beside. A record holds the id and when the process began, so that
-another process that was given the same id later is never taken for it. A process that ended and waits for its parent
-counts as ended. One that runs is asked over a Unix socket in NET/run, owner only: one line of JSON each way.
+They are recorded by id in a folder (NET/run), with their output beside, and one command at a time starts and ends them.
+A record holds the id and when the process began, so that another process that was given the same id later is never
+taken for it. A process that ended and waits for its parent counts as ended. One that runs is asked over a Unix socket
+in that folder, owner only: one line of JSON each way.
 """
 
 from __future__ import annotations
 
 import contextlib
+import fcntl
 import json
 import os
 import signal
 import socketserver
 import threading
 import time
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Generator, Mapping, Sequence
 from pathlib import Path
 from typing import Any, Self
 
-from shuiqiao.base.errors import InvalidInput, ShuiqiaoError, Unavailable
-from shuiqiao.base.files import open_regular, read_regular
+from shuiqiao.base.errors import Conflict, InvalidInput, ShuiqiaoError, Unavailable
+from shuiqiao.base.files import open_descriptor, open_regular, read_regular
 from shuiqiao.base.unix_socket import connect_to, is_own_peer, listen_at
 
 STOP_TIMEOUT_S = 15.0
 """How long a process may take to end when it is asked to, in seconds."""
 
+START_TIMEOUT_S = 40.0
+"""How long a process may take to answer after it was started, in seconds."""
+
 _POLL_S = 0.05
 _TAIL_BYTES = 2_000
+_ERROR_LINES = 3
+"""A command that ends with an error says it on one of its last lines, and on the next one what to do about it."""
+
 _MAX_RECORD_BYTES = 1_000
 _STATE_FIELD = 0
 _BEGAN_FIELD = 19
@@ -56,8 +64,11 @@ class RecordedProcess:
             return None
         return pid if began and _began(pid) == began else None
 
-    def start(self, command: Sequence[str]) -> None:
-        """Start a command detached from this process and its terminal, unless it runs."""
+    def start(self, command: Sequence[str], *, environment: Mapping[str, str] | None = None) -> None:
+        """Start a command detached from this process and its terminal, unless it runs.
+
+        environment: what it finds there besides what this process does.
+        """
         if self.pid is not None:
             return
         actions = [
@@ -65,7 +76,8 @@ class RecordedProcess:
             (os.POSIX_SPAWN_OPEN, 1, str(self.log), os.O_WRONLY | os.O_CREAT | os.O_APPEND, 0o600),
             (os.POSIX_SPAWN_DUP2, 1, 2),
         ]
-        pid = os.posix_spawn(command[0], list(command), dict(os.environ), file_actions=actions, setsid=True)
+        found = {**os.environ, **(environment or {})}
+        pid = os.posix_spawn(command[0], list(command), found, file_actions=actions, setsid=True)
         self._record.write_text(json.dumps({"pid": pid, "began": _began(pid)}), encoding="utf-8")
 
     def ask_to_end(self) -> None:
@@ -100,10 +112,58 @@ class RecordedProcess:
             with contextlib.suppress(ProcessLookupError):
                 os.kill(pid, number)
 
+    def wait_until(self, look: Callable[[], object], *, timeout_s: float = START_TIMEOUT_S) -> None:
+        """Return once a look at what it does succeeds.
+
+        Raises Unavailable ``node.process_ended``, ``node.process_too_slow``.
+        """
+        end = time.monotonic() + timeout_s
+        while True:
+            try:
+                look()
+            except ShuiqiaoError as error:
+                self._require_hope(error, timeout_s=timeout_s, is_late=time.monotonic() > end)
+                time.sleep(_POLL_S)
+            else:
+                return
+
+    def _require_hope(self, error: ShuiqiaoError, *, timeout_s: float, is_late: bool) -> None:
+        if self.pid is None:
+            raise Unavailable(
+                "node.process_ended",
+                f"{self.name} ended while it started: {self.last_words()}",
+                next_step=f"read {self.log}",
+            ) from error
+        if is_late:
+            raise Unavailable(
+                "node.process_too_slow",
+                f"{self.name} does not answer after {timeout_s:g} s: {error.message}",
+                next_step=f"read {self.log}",
+            ) from error
+
     def last_words(self) -> str:
-        """Return the last line of its output with single spaces, empty if there is none."""
-        lines = last_lines(self.log, max_bytes=_TAIL_BYTES)
-        return " ".join(lines[-1].split()) if lines else ""
+        """Return the line of its output with which it ended, with single spaces, empty if there is none."""
+        lines = last_lines(self.log, max_bytes=_TAIL_BYTES)[-_ERROR_LINES:]
+        errors = [line for line in lines if line.startswith("error ")]
+        return " ".join((errors or lines)[-1].split()) if lines else ""
+
+
+@contextlib.contextmanager
+def acting_alone(folder: Path) -> Generator[None]:
+    """Keep other commands from starting and ending processes of a folder meanwhile.
+
+    Raises Conflict ``node.network_busy``.
+    """
+    with os.fdopen(open_descriptor(folder / "lock", flags=os.O_RDWR | os.O_CREAT), "ab") as file:
+        try:
+            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except OSError as error:
+            raise Conflict(
+                "node.network_busy",
+                f"another command is starting or ending processes of {folder.parent}",
+                next_step="wait until it is done",
+            ) from error
+        yield
 
 
 def last_lines(path: Path, *, max_bytes: int) -> list[str]:

@@ -3,7 +3,8 @@
 All are real nodes in one process: each runs its own engine over its own files, and they know each other by the genesis
 alone. With the embedded engine the bureau writes and the others follow; with CometBFT each has a node beside it on
 loopback, and those with a vote decide together. Homes get a random passphrase each, kept beside the keys as ``init``
-does.
+does, or one that is given. The same homes are served by processes of their own where they know each other's addresses
+(``sandbox/servers``).
 """
 
 from __future__ import annotations
@@ -65,6 +66,14 @@ class RunEngine:
 
 
 EMBEDDED = RunEngine(engine=EngineName.EMBEDDED)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ServerAddresses:
+    """Where a member's server listens, as host:port: for callers with a token, and for other members."""
+
+    listen: str
+    peer_listen: str
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -147,9 +156,14 @@ def create_consortium(
     clock: Clock,
     entropy: Entropy,
     engine: RunEngine = EMBEDDED,
+    passphrase: bytes | None = None,
+    servers: Mapping[MemberId, ServerAddresses] | None = None,
     cost: PassphraseCost = STRONG_COST,
 ) -> PreparedConsortium:
-    """Make every home under ``folder/homes``; nothing is started."""
+    """Make every home under ``folder/homes``; nothing is started.
+
+    passphrase: of all homes, None makes one for each. servers: where each home is served, None where none is.
+    """
     suite = get_suite(suite_name)
     seeds = {founder.member: MemberSeeds.generate(entropy) for founder in FOUNDERS}
     validators = VOTING_ORDER[: engine.validators]
@@ -176,10 +190,10 @@ def create_consortium(
     for founder in FOUNDERS:
         create_home(
             home_of(folder, founder.member),
-            settings=_settings(founder, suite=suite_name, network=network),
+            settings=_settings(founder, suite=suite_name, network=network, servers=servers or {}),
             genesis=encoded,
             seeds=seeds[founder.member],
-            passphrase=None,
+            passphrase=passphrase,
             entropy=entropy,
             cost=cost,
         )
@@ -202,8 +216,18 @@ def _member(
     )
 
 
-def _settings(founder: Founder, *, suite: SuiteName, network: LocalNetwork | None) -> NodeSettings:
+def _settings(
+    founder: Founder,
+    *,
+    suite: SuiteName,
+    network: LocalNetwork | None,
+    servers: Mapping[MemberId, ServerAddresses],
+) -> NodeSettings:
     settings = NodeSettings(member=founder.member, role=founder.role, suite=suite)
+    if servers:
+        own = servers[founder.member]
+        others = {other: f"http://{found.peer_listen}" for other, found in servers.items() if other != founder.member}
+        settings = msgspec.structs.replace(settings, listen=own.listen, peer_listen=own.peer_listen, peers=others)
     if network is None:
         return settings
     return msgspec.structs.replace(settings, engine="cometbft", p2p_port=network.p2p_port(founder.member))

@@ -91,9 +91,9 @@ class RunData:
         return RESEARCH_REQUEST_FEN if view is None else view.requested_fen
 
 
-def synthetic_data(folder: Path, *, taxpayers: int, seed: int) -> RunData:
+def synthetic_data(folder: Path, *, taxpayers: int, seed: int, as_of: date = SYNTHETIC_AS_OF) -> RunData:
     """Generate an economy and write it into a folder, with a late export that holds what must be kept out."""
-    files = write_economy(generate_economy(taxpayers=taxpayers, seed=seed, as_of=SYNTHETIC_AS_OF), folder)
+    files = write_economy(generate_economy(taxpayers=taxpayers, seed=seed, as_of=as_of), folder)
     population = files.population
     return RunData(
         population=replace(population, record_files=(*population.record_files, _late_export(population))),

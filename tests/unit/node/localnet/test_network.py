@@ -6,6 +6,7 @@ import pytest
 
 from shuiqiao.base.errors import Conflict, InvalidInput, Unavailable
 from shuiqiao.node.localnet.network import Network
+from shuiqiao.node.localnet.process import acting_alone
 
 
 def code_of(kind, act):
@@ -29,7 +30,7 @@ def test_names_and_engines_that_cannot_be_started_are_refused(folder, tmp_path, 
 
 def test_two_commands_do_not_start_and_end_at_once(folder, put_plan):
     put_plan("aa")
-    with Network(folder)._alone():
+    with acting_alone(folder.run):
         assert code_of(Conflict, lambda: Network(folder).stop()) == "node.network_busy"
     Network(folder).stop()
 

@@ -1,0 +1,116 @@
+"""The server of a home as a process that lives on: started as a person would start it, awaited, asked, ended.
+
+Whoever serves the home is asked at its own socket. One that this folder's commands did not start is told by the lock in
+the home, is left running by all of them, and counts as the home's server all the same.
+"""
+
+from __future__ import annotations
+
+import sys
+from pathlib import Path
+from typing import TYPE_CHECKING, Final
+
+from shuiqiao.base.environment import DATABASE_URL_VARIABLE, PASSPHRASE_FILE_VARIABLE
+from shuiqiao.base.errors import ShuiqiaoError
+from shuiqiao.client.resources.home import HomeStatus
+from shuiqiao.node.localnet.process import START_TIMEOUT_S, RecordedProcess, last_lines
+from shuiqiao.node.server import serving_process
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from shuiqiao.node.home.settings import Home
+
+STOP_TIMEOUT_S: Final = 45.0
+"""How long a server may take to end: running requests and jobs have their time, then the home is closed."""
+
+_ASK_TIMEOUT_S: Final = 5.0
+
+
+class ServerProcess:
+    """The server of one home, running or not.
+
+    ::
+
+        server = ServerProcess(Home(Path("net/homes/bureau")), run=Path("net/run"), passphrase=Path("net/passphrase"))
+        server.start()
+        server.wait_ready()
+    """
+
+    def __init__(self, home: Home, *, run: Path, passphrase: Path) -> None:
+        """run: where its record and its log lie. passphrase: the file with that of the home's keys."""
+        self.home = home
+        self._passphrase = passphrase
+        self._process = RecordedProcess(run, name=home.folder.name)
+
+    @property
+    def pid(self) -> int | None:
+        """The id of the process that serves the home, 0 where it is not known yet, None where none does."""
+        return self._process.pid if self._process.pid is not None else serving_process(self.home)
+
+    @property
+    def is_ours(self) -> bool:
+        """Whether the process was started here."""
+        return self._process.pid is not None
+
+    def start(self) -> None:
+        """Start it at the addresses of node.toml, unless the home is served already."""
+        if self.pid is not None:
+            return
+        # -P: what lies in the present folder is not imported. The database is the home's own, whatever is named here.
+        command = [sys.executable, "-P", "-m", "shuiqiao.cli", "serve", "--home", str(self.home.folder.absolute())]
+        self._process.start(
+            command,
+            environment={PASSPHRASE_FILE_VARIABLE: str(self._passphrase.absolute()), DATABASE_URL_VARIABLE: ""},
+        )
+
+    def wait_ready(self, *, timeout_s: float = START_TIMEOUT_S) -> None:
+        """Return once it answers requests.
+
+        Raises Unavailable ``node.process_ended``, ``node.process_too_slow``.
+        """
+        self._process.wait_until(self._require_ready, timeout_s=timeout_s)
+
+    def is_ready(self) -> bool:
+        """Tell whether it answers requests now."""
+        try:
+            self._require_ready()
+        except ShuiqiaoError:
+            return False
+        return True
+
+    def _require_ready(self) -> None:
+        from shuiqiao.client.http import HttpClient
+
+        with HttpClient.at_socket(self.home.socket, timeout_s=_ASK_TIMEOUT_S) as client:
+            client.get("/readyz")
+
+    def status(self) -> HomeStatus | None:
+        """Return where the institution stands, None where nobody answers or its ledger waits for others."""
+        from shuiqiao.client.http import HttpClient
+
+        try:
+            with HttpClient.at_socket(self.home.socket, timeout_s=_ASK_TIMEOUT_S) as client:
+                return client.get("/home/status").read_as(HomeStatus)
+        except ShuiqiaoError:
+            return None
+
+    def stop(self) -> bool:
+        """End it and tell whether it was one of ours; another one is left running."""
+        was_ours = self.is_ours
+        self._process.ask_to_end()
+        self._process.wait_ended(timeout_s=STOP_TIMEOUT_S)
+        return was_ours
+
+    def kill(self) -> None:
+        """End it at once, as a crash would, if it is one of ours; raises Unavailable ``node.process_unkillable``."""
+        self._process.kill()
+
+    @property
+    def log(self) -> Path:
+        """The file that has its output, of all its runs."""
+        return self._process.log
+
+    def last_lines(self, *, max_bytes: int) -> Sequence[str]:
+        """Return the lines in the last bytes of its log."""
+        return last_lines(self.log, max_bytes=max_bytes)

@@ -1,0 +1,153 @@
+"""Making a sandbox: the scenario's homes at addresses of their own, users of every role, and data for the bureau.
+
+Nothing is started. The plan is written last: a folder in which it is missing was not finished, and is not used.
+"""
+
+from __future__ import annotations
+
+import base64
+import os
+from dataclasses import dataclass
+from datetime import UTC, date, datetime, timedelta
+from typing import TYPE_CHECKING, Final
+
+from shuiqiao.base.clock import MS_PER_SECOND, SystemClock
+from shuiqiao.base.durable import replace_file
+from shuiqiao.base.environment import DATABASE_URL_VARIABLE
+from shuiqiao.base.errors import Conflict, InvalidInput
+from shuiqiao.base.files import OWNER_ONLY_FOLDER, share_file
+from shuiqiao.base.ids import system_entropy
+from shuiqiao.crypto.keyfile import STRONG_COST, PassphraseCost
+from shuiqiao.crypto.model import SuiteName
+from shuiqiao.ledger.engine.cometbft.comet.localnet import free_ports
+from shuiqiao.node.home.making import nothing_left_of_a_failure
+from shuiqiao.sandbox.scenario.consortium import FOUNDERS, ServerAddresses, create_consortium
+from shuiqiao.sandbox.scenario.population import synthetic_data
+from shuiqiao.sandbox.servers.accounts import make_accounts
+from shuiqiao.sandbox.servers.folder import InstitutionAccounts, SandboxFolder, SandboxPlan
+
+if TYPE_CHECKING:
+    from shuiqiao.base.clock import Clock
+    from shuiqiao.base.ids import Entropy, MemberId
+    from shuiqiao.base.progress import Progress
+
+DEFAULT_TAXPAYERS: Final = 200
+DEFAULT_SEED: Final = 1
+_PASSPHRASE_BYTES = 32
+_HOST = "127.0.0.1"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Wanted:
+    """What a command asks of a sandbox; None: as it is, or as it is by default where it is made."""
+
+    suite: SuiteName | None = None
+    engine: str = "embedded"
+    taxpayers: int | None = None
+    seed: int | None = None
+
+
+def make_or_find(folder: SandboxFolder, wanted: Wanted, *, progress: Progress) -> bool:
+    """Make a sandbox, or find one that is there as it is wanted; tell whether it was made.
+
+    Raises Conflict ``sandbox.differs``, InvalidInput ``sandbox.engine_unserved``, what ``make_sandbox`` raises.
+    """
+    if wanted.engine != "embedded":
+        raise InvalidInput(
+            "sandbox.engine_unserved", f"the servers of a sandbox run the engine embedded, not {wanted.engine} yet"
+        )
+    if folder.plan.exists():
+        _require_as_wanted(folder, wanted)
+        return False
+    make_sandbox(
+        folder,
+        suite=wanted.suite or SuiteName.INTL,
+        taxpayers=wanted.taxpayers or DEFAULT_TAXPAYERS,
+        seed=DEFAULT_SEED if wanted.seed is None else wanted.seed,
+        clock=SystemClock(),
+        entropy=system_entropy,
+        progress=progress,
+    )
+    return True
+
+
+def _require_as_wanted(folder: SandboxFolder, wanted: Wanted) -> None:
+    plan = folder.load_plan()
+    for name in ("suite", "taxpayers", "seed"):
+        asked, made = getattr(wanted, name), getattr(plan, name)
+        if asked is not None and asked != made:
+            raise Conflict(
+                "sandbox.differs", f"the sandbox in {folder.folder} was made with {name} {made}, asked for is {asked}"
+            )
+
+
+def make_sandbox(
+    folder: SandboxFolder,
+    *,
+    suite: SuiteName,
+    taxpayers: int,
+    seed: int,
+    clock: Clock,
+    entropy: Entropy,
+    progress: Progress,
+    cost: PassphraseCost = STRONG_COST,
+) -> SandboxPlan:
+    """Make the homes, users and data of a sandbox in a new folder, and return its plan; nothing is started.
+
+    cost: of opening the homes' keys. Raises Conflict ``sandbox.folder_not_empty``, InvalidInput
+    ``sandbox.database_shared``, what ``create_consortium`` and ``synthetic_data`` raise.
+    """
+    folder.require_new()
+    if os.environ.get(DATABASE_URL_VARIABLE):
+        raise InvalidInput(
+            "sandbox.database_shared",
+            f"{DATABASE_URL_VARIABLE} names one database, which five institutions cannot share",
+        )
+    with nothing_left_of_a_failure(folder.folder):
+        folder.run.mkdir(mode=OWNER_ONLY_FOLDER, parents=True)
+        progress("generate the data 生成数据", 0, None)
+        synthetic_data(folder.data, taxpayers=taxpayers, seed=seed, as_of=as_of_day(clock.now_ms()))
+        passphrase = base64.urlsafe_b64encode(entropy(_PASSPHRASE_BYTES))
+        replace_file(folder.passphrase, passphrase + b"\n")
+        progress("make homes 建立主目录", 0, None)
+        prepared = create_consortium(
+            folder.folder,
+            suite_name=suite,
+            clock=clock,
+            entropy=entropy,
+            passphrase=passphrase,
+            servers=_addresses(),
+            cost=cost,
+        )
+        replace_file(folder.genesis, prepared.genesis, mode=None)
+        share_file(folder.genesis)
+        found = list[InstitutionAccounts]()
+        for founder in FOUNDERS:
+            progress("make users 建立用户", len(found), len(FOUNDERS))
+            home = folder.home(founder.member)
+            found.append(make_accounts(home, passphrase=passphrase, clock=clock, entropy=entropy))
+        folder.save_accounts(tuple(found))
+        plan = SandboxPlan(
+            suite=suite.value,
+            engine="embedded",
+            members=tuple(founder.member for founder in FOUNDERS),
+            taxpayers=taxpayers,
+            seed=seed,
+        )
+        folder.save_plan(plan)
+    return plan
+
+
+def as_of_day(now_ms: int) -> date:
+    """Return the last day of the newest whole month at a moment: the data ends there, and a bank judges today."""
+    today = datetime.fromtimestamp(now_ms / MS_PER_SECOND, tz=UTC).date()
+    return today.replace(day=1) - timedelta(days=1)
+
+
+def _addresses() -> dict[MemberId, ServerAddresses]:
+    """Return two free loopback ports for each institution; raises Unavailable ``ledger.ports_taken``."""
+    ports = iter(free_ports(2 * len(FOUNDERS)))
+    return {
+        founder.member: ServerAddresses(listen=f"{_HOST}:{next(ports)}", peer_listen=f"{_HOST}:{next(ports)}")
+        for founder in FOUNDERS
+    }

@@ -1,0 +1,130 @@
+"""A sandbox from nothing to five servers that answer, and back: what is started, asked, ended, and what is left alone."""
+
+from __future__ import annotations
+
+import json
+import stat
+
+import pytest
+
+from patience import PATIENCE_S
+from sandbox_world import client_of, made_sandbox
+from serving_world import read_listening, start_server
+from shuiqiao.base.clock import SystemClock
+from shuiqiao.base.errors import Conflict, InvalidInput, Unavailable
+from shuiqiao.base.progress import no_progress
+from shuiqiao.cli.door import run
+from shuiqiao.client.resources.sessions import CallerRecord
+from shuiqiao.node.accounts.model import ENTERPRISE_ROLE, permissions_of, roles_of
+from shuiqiao.node.server import serving_process
+from shuiqiao.sandbox.servers.folder import SandboxFolder
+from shuiqiao.sandbox.servers.running import Sandbox
+
+MEMBERS = ("bureau", "bank-east", "bank-north", "bank-south", "regulator")
+
+
+@pytest.fixture(scope="module")
+def sandbox(tmp_path_factory):
+    found = Sandbox(made_sandbox(tmp_path_factory.mktemp("servers") / "sandbox"))
+    assert found.start(clock=SystemClock(), progress=no_progress) == MEMBERS
+    yield found
+    found.stop()
+
+
+def told(capsys, *words):
+    """What a command tells as JSON, with its exit code."""
+    with pytest.raises(SystemExit) as ended:
+        run([*words, "--json"])
+    return json.loads(capsys.readouterr().out), ended.value.code
+
+
+def test_all_five_answer_and_the_bureau_has_its_records(sandbox, capsys):
+    found, code = told(capsys, "sandbox", "status", "--dir", str(sandbox.folder.folder))
+    rows = found["institutions"]
+    assert (code, [row["member"] for row in rows], [row["ready"] for row in rows]) == (0, [*MEMBERS], [True] * 5)
+    assert list(rows[0]) == ["member", "role", "url", "ready", "height", "users"]
+    assert rows[0]["height"] > 0
+    assert sandbox.plan.has_records
+    taken = sandbox.take_in(clock=SystemClock())
+    assert (taken.records_ingested, taken.anchors, taken.records_read) == (0, 0, taken.duplicates_reported + 3)
+    assert "password" not in json.dumps(rows)
+
+
+def test_every_role_has_a_user_who_may_do_what_the_role_may(sandbox):
+    for accounts in sandbox.folder.load_accounts():
+        held = [role for user in accounts.users for role in user.roles]
+        assert sorted(held) == sorted(roles_of(accounts.role).keys() - {ENTERPRISE_ROLE})
+    for member, role in (("bank-east", "credit_supervisor"), ("regulator", "oversight_officer")):
+        kind = sandbox.folder.accounts_of(member).role
+        with client_of(sandbox, member, role) as user:
+            caller = user.get("/api/v1/me").read_as(CallerRecord)
+        # A checker's permissions come with its second factor alone.
+        assert set(caller.permissions) == permissions_of([role], institution=kind)
+
+
+def test_what_opens_the_homes_and_the_accounts_is_the_owners_alone(sandbox):
+    for path in (sandbox.folder.accounts, sandbox.folder.passphrase):
+        assert stat.S_IMODE(path.stat().st_mode) == 0o600
+    assert not list((sandbox.folder.folder / "homes").rglob("passphrase"))
+
+
+def test_up_again_starts_nothing_and_says_so(sandbox, capsys):
+    found, code = told(capsys, "sandbox", "up", "--dir", str(sandbox.folder.folder))
+    assert (code, found["started"]) == (0, [])
+    assert "password" not in json.dumps(found["institutions"])
+    assert told(capsys, "sandbox", "up", "--dir", str(sandbox.folder.folder), "--seed", "9")[0]["error"]["code"] == (
+        "sandbox.differs"
+    )
+
+
+def test_logs_are_shown_by_member(sandbox, capsys):
+    found, _ = told(capsys, "sandbox", "logs", "bureau", "--lines", "500", "--dir", str(sandbox.folder.folder))
+    [bureau] = found["logs"]
+    assert bureau["member"] == "bureau"
+    events = [json.loads(line)["event"] for line in bureau["lines"] if line.startswith("{")]
+    assert "request.answered" in events or events
+
+
+def test_a_server_that_died_is_told_and_started_again(sandbox):
+    sandbox.server("bank-north").kill()
+    status = {each.member: each for each in sandbox.status()}
+    assert (status["bank-north"].is_ready, status["bank-north"].height, status["bureau"].is_ready) == (
+        False,
+        None,
+        True,
+    )
+    assert sandbox.start(clock=SystemClock(), progress=no_progress) == ("bank-north",)
+
+
+def test_down_ends_what_was_started_here_and_nothing_else(sandbox, monkeypatch):
+    sandbox.server("bank-south").stop()
+    home = sandbox.folder.home("bank-south")
+    elsewhere = start_server(home, SHUIQIAO_PASSPHRASE_FILE=str(sandbox.folder.passphrase))
+    try:
+        read_listening(elsewhere)
+        assert sandbox.start(clock=SystemClock(), progress=no_progress) == ()
+        assert sandbox.stop() == (tuple(name for name in MEMBERS if name != "bank-south"), ("bank-south",))
+        assert serving_process(home) == elsewhere.pid
+        assert [serving_process(sandbox.folder.home(name)) for name in MEMBERS if name != "bank-south"] == [None] * 4
+    finally:
+        elsewhere.terminate()
+        elsewhere.communicate(timeout=PATIENCE_S)
+    assert sandbox.stop() == ((), ())
+
+
+def test_a_folder_that_holds_something_else_is_left_alone(tmp_path):
+    place = SandboxFolder(tmp_path)
+    with pytest.raises(Unavailable, match="is no sandbox"):
+        Sandbox(place)
+    (tmp_path / "mine").write_text("kept")
+    with pytest.raises(Conflict) as refused:
+        made_sandbox(tmp_path)
+    assert refused.value.code == "sandbox.folder_not_empty"
+    assert [path.name for path in tmp_path.iterdir()] == ["mine"]
+
+
+def test_one_database_for_five_institutions_is_refused(tmp_path, monkeypatch):
+    monkeypatch.setenv("SHUIQIAO_DATABASE_URL", "postgresql://somewhere/else")
+    with pytest.raises(InvalidInput) as refused:
+        made_sandbox(tmp_path / "sandbox")
+    assert refused.value.code == "sandbox.database_shared"

@@ -1,0 +1,48 @@
+"""A sandbox whose five institutions are served by processes of their own, as ``shuiqiao sandbox up`` starts them."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from consortium_world import CHEAP
+from shuiqiao.base.clock import SystemClock
+from shuiqiao.base.ids import system_entropy
+from shuiqiao.base.progress import no_progress
+from shuiqiao.client.http import HttpClient
+from shuiqiao.crypto.model import SuiteName
+from shuiqiao.sandbox.servers.folder import SandboxFolder
+from shuiqiao.sandbox.servers.logging_in import token_of
+from shuiqiao.sandbox.servers.making import make_sandbox
+from shuiqiao.sandbox.servers.running import Sandbox
+
+SEED = 2
+
+
+def made_sandbox(folder: Path, *, suite: str = "intl", taxpayers: int = 25) -> SandboxFolder:
+    """A sandbox that was made and not started; its keys open at next to no cost."""
+    place = SandboxFolder(folder)
+    make_sandbox(
+        place,
+        suite=SuiteName(suite),
+        taxpayers=taxpayers,
+        seed=SEED,
+        clock=SystemClock(),
+        entropy=system_entropy,
+        progress=no_progress,
+        cost=CHEAP,
+    )
+    return place
+
+
+def url_of(sandbox: Sandbox, member: str) -> str:
+    """Where an institution's server listens for callers."""
+    [found] = [each.url for each in sandbox.status() if each.member == member]
+    return found
+
+
+def client_of(sandbox: Sandbox, member: str, role: str) -> HttpClient:
+    """A client of an institution's public API, logged in as the user who holds a role there."""
+    url, account = url_of(sandbox, member), sandbox.folder.accounts_of(member).with_role(role)
+    with HttpClient(url) as stranger:
+        token = token_of(stranger, account, clock=SystemClock())
+    return HttpClient(url, token=token)
