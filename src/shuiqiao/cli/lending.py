@@ -71,7 +71,7 @@ def apply(
     with open_home(home) as bank:
         name = OwnedId(consent)
         application = bank.lending.apply(
-            bank.lending_models.product(product),
+            bank.products.product(product),
             taxpayer=bank.consent_file.artefact(name).taxpayer,
             consent=name,
             amount_fen=amount_fen,
@@ -96,13 +96,12 @@ def decide(*, application: ApplicationName, home: Home, json: Json = False) -> N
 
 
 def _process(application: str, *, home: Path, as_json: bool, until: Any) -> None:
-    from shuiqiao.node.applications import applications_at, find_application
+    from shuiqiao.node.applications import find_application
 
     with open_home(home) as bank, progress_on_stderr() as progress:
         progress("process the application 办理申请", 0, None)
-        name = find_application(bank, application)
-        with applications_at(bank) as process:
-            process.process(name, until=until)
+        name = find_application(bank.application_store, application)
+        bank.applications.process(name, until=until)
         result = _told(bank, name)
     show(result, as_json=as_json, speak=_speak_file)
 
@@ -142,7 +141,7 @@ def applications_show(*, application: ApplicationName, home: Home, json: Json = 
     from shuiqiao.node.applications import find_application
 
     with open_home(home) as bank:
-        result = _told(bank, find_application(bank, application))
+        result = _told(bank, find_application(bank.application_store, application))
     show(result, as_json=json, speak=_speak_file)
 
 
@@ -165,12 +164,11 @@ def applications_ask_anew(*, application: ApplicationName, home: Home, json: Jso
 
 
 def _change(application: str, home: Path, as_json: bool, act: Callable[[Any, bytes], object]) -> None:  # noqa: FBT001
-    from shuiqiao.node.applications import applications_at, find_application
+    from shuiqiao.node.applications import find_application
 
     with open_home(home) as bank:
-        name = find_application(bank, application)
-        with applications_at(bank) as process:
-            act(process, name)
+        name = find_application(bank.application_store, application)
+        act(bank.applications, name)
         result = _told(bank, name)
     show(result, as_json=as_json, speak=_speak_file)
 
@@ -185,13 +183,12 @@ def models_develop(
     json: Json = False,
 ) -> None:
     """Develop and validate a model on the loan book's kept records, and keep it by its digest 建模."""
-    from shuiqiao.lending.models import outcomes_from_csv
-    from shuiqiao.node.applications import day_of
+    from shuiqiao.lending.files import outcomes_from_csv
 
     book = outcomes_from_csv(outcomes)
     with open_home(home) as bank, progress_on_stderr() as progress:
         progress("develop and validate the model 建模与验证", 0, None)
-        day = day_of(bank) if as_of is None else as_of.date()
+        day = bank.today() if as_of is None else as_of.date()
         result = bank.lending_models.develop(book, as_of=day, seed=seed).as_json()
     show(result, as_json=json, speak=partial(say_rows, width=12))
 
@@ -232,7 +229,7 @@ def models_use(*, model: ModelName, product: ProductName, home: Home, json: Json
 def products_list(*, home: Home, form: Form = ListForm.TEXT, json: Json = False) -> None:
     """List the products and which model decides for each 列出产品."""
     with open_home(home) as bank:
-        rows = [use.as_json() for use in bank.lending_models.products()]
+        rows = [use.as_json() for use in bank.products.in_use()]
     _show_list("products", rows, form=form, as_json=json)
 
 
@@ -240,8 +237,8 @@ def products_list(*, home: Home, form: Form = ListForm.TEXT, json: Json = False)
 def products_show(*, product: ProductName, home: Home, json: Json = False) -> None:
     """Show a product's rules 产品规则."""
     with open_home(home) as bank:
-        wanted = bank.lending_models.product(product).id
-        (result,) = [use.as_json(whole=True) for use in bank.lending_models.products() if use.product.id == wanted]
+        wanted = bank.products.product(product).id
+        (result,) = [use.as_json(whole=True) for use in bank.products.in_use() if use.rules.product.id == wanted]
     show(result, as_json=json, speak=partial(say_rows, width=24))
 
 
@@ -253,11 +250,11 @@ def products_churn(
     json: Json = False,
 ) -> None:
     """Keep the bank's churn curves, by which loans are priced 设置流失曲线."""
-    from shuiqiao.lending.models import churn_from_csv
+    from shuiqiao.lending.files import churn_from_csv
 
     curves = churn_from_csv(file)
     with open_home(home) as bank:
-        bank.lending_models.set_churn(curves)
+        bank.products.set_churn(curves)
     show({"bands": sorted(curves)}, as_json=json)
 
 

@@ -23,7 +23,7 @@ from typing import TYPE_CHECKING, Any, Protocol
 
 from shuiqiao.base.clock import MS_PER_DAY, iso_from_ms
 from shuiqiao.base.errors import Denied, IntegrityError, InvalidInput, ShuiqiaoError, Unavailable
-from shuiqiao.base.ids import MemberId, new_id, owned_id
+from shuiqiao.base.ids import MemberId, OwnedId, new_id, owned_id
 from shuiqiao.exchange.ceilings import data_life_days, verify_covered, verify_request_within_ceiling
 from shuiqiao.exchange.changes import ChangedRecord, changed_records
 from shuiqiao.exchange.contract import (
@@ -177,6 +177,16 @@ class Recipient:
             )
         index = self._commit(message, raw) if kept is None or kept.index is None else kept.index
         return SentRequest(request=message.request, provider=MemberId(message.receiver), message=raw, index=index)
+
+    def granted(self, consent: OwnedId) -> DataRequest:
+        """Return the request for exactly what a consent on file grants; raises as ``ConsentFile.artefact``."""
+        artefact = self._consents.artefact(consent)
+        return DataRequest(
+            consent=consent,
+            items=artefact.items,
+            period_from=artefact.period_from,
+            period_to=artefact.period_to,
+        )
 
     def status(self, request: bytes) -> RequestStatus | None:
         """Return where the ledger has a request of this bank's, None where it has none."""

@@ -83,6 +83,10 @@ class Assessor:
         return self
 
     def __exit__(self, *_exception: object) -> None:
+        self.close()
+
+    def close(self) -> None:
+        """Close the feature engines; nobody may be using them."""
         self._stack.close()
 
     def assess(self, application: Application, *, received: ReceivedData, file: ApplicantFile) -> Assessment:

@@ -131,10 +131,16 @@ def load_products() -> Mapping[str, Product]:
         product = load_products()["tax-credit-loan"]
         limit = compute_limit(product.limit, request=request)
     """
+    return {name: product_from_toml(text, where=name) for name, text in load_product_texts().items()}
+
+
+@lru_cache(maxsize=1)
+def load_product_texts() -> Mapping[str, str]:
+    """Return the text of every product's file by the product's id; raises as ``load_products`` does."""
     folder = resources.files("shuiqiao.lending").joinpath("products")
     files = sorted((file for file in folder.iterdir() if file.name.endswith(".toml")), key=lambda file: file.name)
-    products = [product_from_toml(file.read_text(encoding="utf-8-sig"), where=file.name) for file in files]
-    return {product.id: product for product in products}
+    texts = [(file.name, file.read_text(encoding="utf-8-sig")) for file in files]
+    return {product_from_toml(text, where=name).id: text for name, text in texts}
 
 
 def product_from_toml(text: str, *, where: str) -> Product:

@@ -122,6 +122,16 @@ class Review:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class PreparedDecision:
+    """Everything that a decision says, to be kept before the ledger has it. body: of its transaction, encoded."""
+
+    decision: Decision
+    sealed_opening: bytes
+    reasons_salt: bytes
+    body: bytes
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class KeptDecision:
     """A decision as kept before the ledger has it. body: of its transaction, encoded."""
 

@@ -11,9 +11,10 @@
 7. close the file.
 
 Before each act on the ledger what it says is kept, ids and salts included: after a crash the same is submitted again,
-and the ledger takes it once. So there is no second request and no second decision, and nothing is decided without its
-entries. An act that cannot succeed any more (the consent ended, the provider refused) closes the file without a
-decision, with the cause in its timeline; any other failure stands there, is raised, and the next call goes on.
+and the ledger takes it once. Steps are written into the timeline together with what they came to, in one transaction of
+the database. So there is no second request and no second decision, and nothing is decided without its entries. An act
+that cannot succeed any more (the consent ended, the provider refused) closes the file without a decision, with the
+cause in its timeline; any other failure stands there, is raised, and the next call goes on.
 
 LIMIT: an application that the ledger has and nobody decided stays open there: no entry closes it.
 """
@@ -26,7 +27,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Protocol
 
 from shuiqiao.base.errors import Denied, ShuiqiaoError, Unavailable
-from shuiqiao.exchange.model import DataRequest, RequestStatus
+from shuiqiao.exchange.model import RequestStatus
 from shuiqiao.lending.file import MAX_CAUSE_CHARS, ApplicationFile, ApplicationStatus, Step, TimelineEntry
 from shuiqiao.lending.service import RecordedDecision, reviewed_decision
 
@@ -34,10 +35,11 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Generator
 
     from shuiqiao.base.ids import MemberId
-    from shuiqiao.consent.service import ConsentFile
     from shuiqiao.crypto.model import CipherSuite
+    from shuiqiao.exchange.model import DataRequest
     from shuiqiao.exchange.recipient import ProviderLink, ReceivedData, Recipient
     from shuiqiao.ledger.transactions.submitter import LedgerSubmitter
+    from shuiqiao.lending.file import Judgement, PreparedDecision
     from shuiqiao.lending.model import ApplicantFile, Application, Assessment, Product
     from shuiqiao.lending.service import LendingService
     from shuiqiao.lending.store import LendingStore
@@ -53,6 +55,9 @@ _ENDED = frozenset(
     }
 )  # fmt: skip
 """Codes after which no decision can be reached on an application: its consent will never carry one."""
+
+
+_DECIDING = frozenset({Step.DECIDED, Step.HANDED_IN, Step.CLOSED})
 
 
 class AssessorLink(Protocol):
@@ -112,7 +117,6 @@ class ApplicationProcess:
         lending: LendingService,
         store: LendingStore,
         recipient: Recipient,
-        consents: ConsentFile,
         submitter: LedgerSubmitter,
         suite: CipherSuite,
     ) -> None:
@@ -120,31 +124,32 @@ class ApplicationProcess:
         self._lending = lending
         self._store = store
         self._recipient = recipient
-        self._consents = consents
         self._submitter = submitter
         self._suite = suite
-        self._beginning = threading.Lock()
+        self._changed = threading.Condition()
         self._under_way: set[bytes] = set()
 
-    def process(self, application: bytes, *, until: Step = Step.CLOSED) -> Processed:
+    def process(self, application: bytes, *, until: Step = Step.CLOSED, wait_s: float = 0.0) -> Processed:
         """Take an application as far as it goes now, at most until a step was taken.
+
+        wait_s: how long to wait while another thread is at work on it.
 
         Raises Denied ``lending.application_not_here``, Unavailable ``lending.application_busy``, and the cause of a
         failure that stands in the timeline too; not where that ends the file.
         """
-        with self._alone(application):
+        with self._alone(application, wait_s=wait_s):
             return self._process(self._store.file(application), until=until)
 
     def open_applications(self) -> list[bytes]:
         """Return the applications whose files have not ended, oldest first: a job processes each."""
         return self._store.open_applications()
 
-    def ask_anew(self, application: bytes) -> None:
+    def ask_anew(self, application: bytes, *, wait_s: float = 0.0) -> None:
         """Let the next call make a new request, because the answer to the last one cannot be used.
 
         Raises Denied ``lending.attempts_over`` or ``lending.application_judged``.
         """
-        with self._alone(application):
+        with self._alone(application, wait_s=wait_s):
             file = self._store.file(application)
             if file.judgement is not None or file.closed_ms is not None:
                 raise Denied("lending.application_judged", f"application {application.hex()} needs no data any more")
@@ -155,12 +160,12 @@ class ApplicationProcess:
                 )
             self._store.next_attempt(application, attempt=file.attempt + 1)
 
-    def close(self, application: bytes, *, reason: str) -> ApplicationFile:
+    def close(self, application: bytes, *, reason: str, wait_s: float = 0.0) -> ApplicationFile:
         """End a file without a decision, because the bank's people say so.
 
         Raises Denied ``lending.application_judged`` where a decision is on file.
         """
-        with self._alone(application):
+        with self._alone(application, wait_s=wait_s):
             file = self._store.file(application)
             if file.decision is not None or file.closed_ms is not None:
                 raise Denied("lending.application_judged", f"application {application.hex()} is {file.status}")
@@ -170,62 +175,63 @@ class ApplicationProcess:
     def _process(self, file: ApplicationFile, *, until: Step) -> Processed:
         application, received, recorded = file.application.id, None, None
         try:
+            prepared = None
             if file.closed_ms is None and file.decision is None:
                 if file.judgement is None:
-                    received = self._until_judged(file, until=until)
-                    file = self._store.file(application)
-                recorded = self._decide(file, until=until)
-            elif file.decision is not None and not file.has(Step.DECIDED):
-                with self._failing(file, Step.DECIDED):
-                    self._lending.record(file.application, file.decision.body)
-            if until is Step.CLOSED:
-                self._hand_in(self._store.file(application))
+                    received, prepared = self._until_judged(file, until=until)
+                else:
+                    prepared = self._keep_decision(file, file.judgement, until=until)
+            recorded = self._end_file(file, prepared, until=until)
         except _Ended:
             pass
         return Processed(file=self._store.file(application), received=received, recorded=recorded)
 
-    def _until_judged(self, file: ApplicationFile, *, until: Step) -> ReceivedData | None:
+    def _until_judged(
+        self, file: ApplicationFile, *, until: Step
+    ) -> tuple[ReceivedData | None, PreparedDecision | None]:
+        """Steps 1 to 4; what was taken is kept in one transaction with what it came to."""
+        taken: list[TimelineEntry] = []
         if not file.has(Step.SUBMITTED):
             with self._failing(file, Step.SUBMITTED):
-                self._lending.submit(file.application, salt=file.salt)
+                committed = self._lending.submit(file.application, salt=file.salt)
+            taken.append(self._entry(Step.SUBMITTED, index=committed.index))
         if until is Step.SUBMITTED:
-            return None
-        received, taken = self._obtain(file)
+            if taken:
+                self._store.note(file.application.id, *taken)
+            return None, None
+        received = self._obtain(file, taken)
         if until in {Step.REQUESTED, Step.ANSWERED, Step.PROVEN}:
             self._store.note(file.application.id, *taken)
-        else:
-            self._assess(file, received, taken=taken)
-        return received
+            return received, None
+        return received, self._assess(file, received, taken=taken, until=until)
 
-    def _obtain(self, file: ApplicationFile) -> tuple[ReceivedData, list[TimelineEntry]]:
-        """Steps 2 and 3; with the entries of what was taken, which are not kept yet."""
+    def _obtain(self, file: ApplicationFile, taken: list[TimelineEntry]) -> ReceivedData:
+        """Steps 2 and 3. taken: the steps that were taken and are not kept yet, to which these are added."""
         request = file.request_id(self._suite)
-        with self._failing(file, Step.REQUESTED):
+        with self._failing(file, Step.REQUESTED, *taken):
             sent = self._recipient.request(self._wanted(file), request=request)
-        taken = [self._entry(Step.REQUESTED, index=sent.index)]
+        taken.append(self._entry(Step.REQUESTED, index=sent.index))
         if self._recipient.status(request) is RequestStatus.ACKNOWLEDGED:
             with self._failing(file, Step.PROVEN, *taken):
                 received = self._recipient.load(request)
-            return received, [*taken, self._entry(Step.ANSWERED), self._entry(Step.PROVEN)]
+            taken += [self._entry(Step.ANSWERED), self._entry(Step.PROVEN)]
+            return received
         with self._failing(file, Step.ANSWERED, *taken, request=request):
             answer = self._around.provider(sent.provider).ask(sent.message)
         taken.append(self._entry(Step.ANSWERED))
         with self._failing(file, Step.PROVEN, *taken):
             received = self._recipient.receive(request, answer)
-        return received, [*taken, self._entry(Step.PROVEN)]
+        taken.append(self._entry(Step.PROVEN))
+        return received
 
     def _wanted(self, file: ApplicationFile) -> DataRequest:
         """Ask for exactly what the consent grants."""
-        artefact = self._consents.artefact(file.application.consent)
-        return DataRequest(
-            consent=file.application.consent,
-            items=artefact.items,
-            period_from=artefact.period_from,
-            period_to=artefact.period_to,
-        )
+        return self._recipient.granted(file.application.consent)
 
-    def _assess(self, file: ApplicationFile, received: ReceivedData, *, taken: list[TimelineEntry]) -> None:
-        """Step 4."""
+    def _assess(
+        self, file: ApplicationFile, received: ReceivedData, *, taken: list[TimelineEntry], until: Step
+    ) -> PreparedDecision | None:
+        """Step 4, and the decision with it where the rules come to one alone."""
         application = file.application
         with self._failing(file, Step.ASSESSED, *taken):
             assessor = self._around.assessor(application.product)
@@ -234,31 +240,50 @@ class ApplicationProcess:
             judgement = self._lending.judge(application, product=product, assessment=assessment)
         steps = (Step.ASSESSED, Step.REFERRED) if judgement.is_referred else (Step.ASSESSED,)
         entries = [*taken, *(self._entry(step) for step in steps)]
-        self._store.keep_judgement(application.id, judgement, entries=entries)
+        prepared = None
+        if not judgement.is_referred and until in _DECIDING:
+            with self._failing(file, Step.DECIDED, *taken):
+                prepared = self._lending.prepare(application, judgement=judgement, regulator=self._around.regulator)
+        self._store.keep_judgement(application.id, judgement, entries=entries, prepared=prepared)
+        return prepared
 
-    def _decide(self, file: ApplicationFile, *, until: Step) -> RecordedDecision | None:
-        """Step 5; nothing while a person has to decide."""
-        judgement = file.judgement
-        if judgement is None or until not in {Step.DECIDED, Step.CLOSED}:
+    def _keep_decision(self, file: ApplicationFile, judgement: Judgement, *, until: Step) -> PreparedDecision | None:
+        """Step 5 for what was judged before; nothing while a person has to decide."""
+        reviewed = reviewed_decision(file) if judgement.is_referred else None
+        if until not in _DECIDING or (judgement.is_referred and reviewed is None):
             return None
-        reviewed = None
-        if judgement.is_referred:
-            reviewed = reviewed_decision(file, product=self._around.product(file.application.product))
-            if reviewed is None:
-                return None
         with self._failing(file, Step.DECIDED):
-            return self._lending.decide(
+            prepared = self._lending.prepare(
                 file.application, judgement=judgement, regulator=self._around.regulator, reviewed=reviewed
             )
+            self._store.add_decision(prepared)
+        return prepared
 
-    def _hand_in(self, file: ApplicationFile) -> None:
-        """Steps 6 and 7."""
-        link, decision = self._around.regulator_link, file.decision
-        if link is None or decision is None or file.closed_ms is not None:
-            return
-        with self._failing(file, Step.HANDED_IN):
-            link.hand_in(file.application.id, decision.sealed_opening)
-        self._store.close(file.application.id, self._entry(Step.HANDED_IN), self._entry(Step.CLOSED))
+    def _end_file(
+        self, file: ApplicationFile, prepared: PreparedDecision | None, *, until: Step
+    ) -> RecordedDecision | None:
+        """Put a decision that is kept on the ledger, and take steps 6 and 7."""
+        application, kept = file.application, file.decision if prepared is None else prepared
+        if kept is None or file.closed_ms is not None or until not in _DECIDING:
+            return None
+        recorded, taken = None, list[TimelineEntry]()
+        if not file.has(Step.DECIDED):
+            with self._failing(file, Step.DECIDED):
+                committed = self._lending.record(application, kept.body)
+            taken.append(self._entry(Step.DECIDED, index=committed.index))
+            if prepared is not None:
+                recorded = RecordedDecision(
+                    decision=prepared.decision, committed=committed, sealed_opening=prepared.sealed_opening
+                )
+        link = self._around.regulator_link
+        if link is None or until is not Step.CLOSED:
+            if taken:
+                self._store.note(application.id, *taken)
+            return recorded
+        with self._failing(file, Step.HANDED_IN, *taken):
+            link.hand_in(application.id, kept.sealed_opening)
+        self._store.close(application.id, *taken, self._entry(Step.HANDED_IN), self._entry(Step.CLOSED))
+        return recorded
 
     @contextmanager
     def _failing(
@@ -288,9 +313,9 @@ class ApplicationProcess:
         return TimelineEntry(step=step, time_ms=self._submitter.now_ms(), entry_index=index, code=code, cause=cause)
 
     @contextmanager
-    def _alone(self, application: bytes) -> Generator[None]:
-        with self._beginning:
-            if application in self._under_way:
+    def _alone(self, application: bytes, *, wait_s: float) -> Generator[None]:
+        with self._changed:
+            if not self._changed.wait_for(lambda: application not in self._under_way, timeout=wait_s):
                 raise Unavailable(
                     "lending.application_busy",
                     f"application {application.hex()} is being processed by another thread",
@@ -300,8 +325,9 @@ class ApplicationProcess:
         try:
             yield
         finally:
-            with self._beginning:
+            with self._changed:
                 self._under_way.discard(application)
+                self._changed.notify_all()
 
 
 class _Ended(Exception):

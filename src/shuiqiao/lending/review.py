@@ -78,8 +78,10 @@ def propose_decision(
     return raw
 
 
-def decode_review(raw: bytes, *, file: ApplicationFile, product: Product) -> ReviewedDecision:
+def decode_review(raw: bytes, *, file: ApplicationFile, product: Product | None) -> ReviewedDecision:
     """Return what a proposal says, if it may be decided so on this application as it stands.
+
+    product: None where two persons decided already, by the product as it was then.
 
     Raises Denied ``lending.not_referred``, InvalidInput ``lending.review_invalid`` and ``base.cbor_*``.
     """
@@ -93,7 +95,7 @@ def decode_review(raw: bytes, *, file: ApplicationFile, product: Product) -> Rev
         raise _invalid("the bytes are not those of a proposal")
     if (review.application, review.request) != (file.application.id, judgement.request):
         raise _invalid(f"it is about application {review.application.hex()}, not {file.application.id.hex()}")
-    problem = _problem(review, file=file, product=product)
+    problem = "" if product is None else _problem(review, file=file, product=product)
     if problem:
         raise _invalid(problem)
     return review

@@ -1,11 +1,11 @@
 """A bank takes applications and decides them by its product's rules; a regulator takes in the sealed openings.
 
-``apply``: 1. commit to product and amount; 2. keep the application; 3. put application.submit on the ledger, and
-withdraw what was kept if the ledger refuses it.
+``receive``: keep an application. ``apply``: and put application.submit, a commitment to product and amount, on the
+ledger; what was kept is withdrawn if the ledger refuses it.
 ``judge``: apply the product's rules to proven facts, score and offer.
-``decide``: 1. commit to the decision, and seal what opens it to the regulator; 2. keep the decision, its explanation
-and the sealed opening; 3. put decision.record on the ledger, and withdraw what was kept if the ledger refuses it. The
-opening is then handed in at the regulator's.
+``prepare``: commit to the decision, and seal what opens it to the regulator. ``decide``: keep the decision, its
+explanation and the sealed opening, and put decision.record on the ledger (``record``); what was kept is withdrawn if
+the ledger refuses it. The opening is then handed in at the regulator's.
 Each act on the ledger can be done again after a crash: what was kept is submitted as it is, and what the ledger has
 already is left as it is [LENDING-10]. It computes no score and no limit: credit does. It trusts no document: facts come
 from records that were proven. Which step comes next is the matter of ``processing``.
@@ -33,7 +33,7 @@ from shuiqiao.lending.contract import (
     application_key,
     decision_key,
 )
-from shuiqiao.lending.file import ApplicationFile, Judgement, Review, Step, TimelineEntry
+from shuiqiao.lending.file import ApplicationFile, Judgement, PreparedDecision, Review, Step, TimelineEntry
 from shuiqiao.lending.model import ApplicantFile, Application, Assessment, Decision, Outcome, PersonsDecision, Product
 from shuiqiao.lending.openings import (
     NO_INDUSTRY,
@@ -78,6 +78,43 @@ class LendingService:
         self._suite = suite
         self._entropy = entropy
 
+    def receive(
+        self,
+        product: Product,
+        *,
+        taxpayer: str,
+        consent: OwnedId,
+        amount_fen: int,
+        applicant: ApplicantFile | None = None,
+        application: bytes | None = None,
+    ) -> Application:
+        """Keep an enterprise's application under a consent it gave to this bank; processing puts it on the ledger.
+
+        applicant: what the bank has of it besides proven records. application: its id, so that it is taken once however
+        often this is called; None for a fresh one. Raises InvalidInput ``lending.amount_invalid``,
+        ``lending.papers_too_many``; Conflict ``lending.application_repeated`` where the id is that of another one.
+        """
+        if not 0 < amount_fen <= MAX_FEN:
+            raise InvalidInput("lending.amount_invalid", f"{amount_fen} fen is not an amount from 1 to {MAX_FEN} fen")
+        known = applicant or ApplicantFile()
+        wanted = Application(
+            id=application or new_id(self._entropy),
+            product=product.id,
+            taxpayer=taxpayer,
+            consent=consent,
+            amount_fen=amount_fen,
+            submitted_ms=self._submitter.now_ms(),
+        )
+        received = TimelineEntry(step=Step.RECEIVED, time_ms=wanted.submitted_ms)
+        try:
+            self._store.add_application(wanted, salt=self._entropy(SALT_BYTES), applicant=known, entries=(received,))
+        except Conflict:
+            before = self._store.file(wanted.id)
+            if (replace(before.application, submitted_ms=wanted.submitted_ms), before.applicant) != (wanted, known):
+                raise
+            return before.application
+        return wanted
+
     def apply(
         self,
         product: Product,
@@ -86,35 +123,36 @@ class LendingService:
         consent: OwnedId,
         amount_fen: int,
         applicant: ApplicantFile | None = None,
+        application: bytes | None = None,
     ) -> Application:
-        """Take an enterprise's application under a consent it gave to this bank.
+        """Keep an application as ``receive`` does, and put it on the ledger.
 
-        applicant: what the bank has of it besides proven records. Raises InvalidInput ``lending.amount_invalid``,
-        ``lending.papers_too_many``, and what the ledger refuses with: ``lending.consent_not_ours``,
+        Raises what ``receive`` raises, and what the ledger refuses with: ``lending.consent_not_ours``,
         ``consent.revoked``, ...
         """
-        if not 0 < amount_fen <= MAX_FEN:
-            raise InvalidInput("lending.amount_invalid", f"{amount_fen} fen is not an amount from 1 to {MAX_FEN} fen")
-        application = Application(
-            id=new_id(self._entropy),
-            product=product.id,
+        found = self.receive(
+            product,
             taxpayer=taxpayer,
             consent=consent,
             amount_fen=amount_fen,
-            submitted_ms=self._submitter.now_ms(),
+            applicant=applicant,
+            application=application,
         )
-        salt = self._entropy(SALT_BYTES)
-        received = TimelineEntry(step=Step.RECEIVED, time_ms=application.submitted_ms)
-        self._store.add_application(application, salt=salt, applicant=applicant or ApplicantFile(), entries=(received,))
+        file = self._store.file(found.id)
+        if file.has(Step.SUBMITTED) or file.closed_ms is not None:
+            return found
         try:
-            self.submit(application, salt=salt)
+            committed = self.submit(found, salt=file.salt)
         except Unavailable:
             # It may still be committed: what was kept stays on file for it.
             raise
         except ShuiqiaoError:
-            self._store.withdraw_application(application.id)
+            self._store.withdraw_application(found.id)
             raise
-        return application
+        self._store.note(
+            found.id, TimelineEntry(step=Step.SUBMITTED, time_ms=self._submitter.now_ms(), entry_index=committed.index)
+        )
+        return found
 
     def submit(self, application: Application, *, salt: bytes) -> Committed:
         """Put a kept application on the ledger, unless it is there; raises what the ledger refuses with."""
@@ -128,18 +166,13 @@ class LendingService:
         body = ApplicationSubmitBody(
             application=application.id, consent=application.consent, commitment=wanted.commitment(self._suite)
         )
-        committed = self._put_once(
+        return self._put_once(
             APPLICATION,
             body,
             key=application_key(self._submitter.member, application.id),
             repeated="lending.application_repeated",
             since_ms=application.submitted_ms,
         )
-        self._store.note(
-            application.id,
-            TimelineEntry(step=Step.SUBMITTED, time_ms=self._submitter.now_ms(), entry_index=committed.index),
-        )
-        return committed
 
     def judge(self, application: Application, *, product: Product, assessment: Assessment) -> Judgement:
         """Return what a product's rules make of an assessment; nothing is kept."""
@@ -198,13 +231,12 @@ class LendingService:
             entries=(TimelineEntry(step=Step.REVIEWED, time_ms=self._submitter.now_ms()),),
         )
 
-    def decide(
+    def prepare(
         self, application: Application, *, judgement: Judgement, regulator: MemberId, reviewed: Decision | None = None
-    ) -> RecordedDecision:
-        """Record what the rules decided, or what persons did on a referred application; see ``reviewed_decision``.
+    ) -> PreparedDecision:
+        """Return all that a decision says: of the rules, or of persons on a referred application; nothing is kept.
 
-        Raises Denied ``lending.person_needed``, Conflict ``lending.decision_on_file``, and what the ledger refuses with
-        (``lending.evidence_missing``).
+        reviewed: see ``reviewed_decision``. Raises Denied ``lending.person_needed``, ``members.unknown``.
         """
         decision = reviewed or judgement.decision
         if decision.outcome is Outcome.REFERRED:
@@ -226,17 +258,33 @@ class LendingService:
             opening_digest=self._suite.digest(sealed),
             reasons_digest=self._suite.digest(salt + encode_json(decision.explanation())),
         )
-        kept = encode_cbor(to_plain(body))
-        self._store.add_decision(decision, sealed_opening=sealed, reasons_salt=salt, body=kept)
-        committed = self.record(application, kept)
-        return RecordedDecision(decision=decision, committed=committed, sealed_opening=sealed)
+        return PreparedDecision(
+            decision=decision, sealed_opening=sealed, reasons_salt=salt, body=encode_cbor(to_plain(body))
+        )
+
+    def decide(
+        self, application: Application, *, judgement: Judgement, regulator: MemberId, reviewed: Decision | None = None
+    ) -> RecordedDecision:
+        """Prepare a decision, keep it, and put it on the ledger.
+
+        Raises as ``prepare`` does, Conflict ``lending.decision_on_file``, and what the ledger refuses with
+        (``lending.evidence_missing``).
+        """
+        prepared = self.prepare(application, judgement=judgement, regulator=regulator, reviewed=reviewed)
+        self._store.add_decision(prepared)
+        committed = self.record(application, prepared.body)
+        self._store.note(
+            application.id,
+            TimelineEntry(step=Step.DECIDED, time_ms=self._submitter.now_ms(), entry_index=committed.index),
+        )
+        return RecordedDecision(decision=prepared.decision, committed=committed, sealed_opening=prepared.sealed_opening)
 
     def record(self, application: Application, kept: bytes) -> Committed:
         """Put a kept decision on the ledger, unless it is there; withdraw it if the ledger refuses it."""
         body = _decision_body(kept)
         key = decision_key(self._submitter.member, application.id)
         try:
-            committed = self._put_once(
+            return self._put_once(
                 DECISION,
                 body,
                 key=key,
@@ -249,11 +297,6 @@ class LendingService:
         except ShuiqiaoError:
             self._store.withdraw_decision(application.id)
             raise
-        self._store.note(
-            application.id,
-            TimelineEntry(step=Step.DECIDED, time_ms=self._submitter.now_ms(), entry_index=committed.index),
-        )
-        return committed
 
     def sealed_openings(self) -> dict[bytes, bytes]:
         """Return application id to what is to be handed in to the regulator; again changes nothing."""
@@ -320,11 +363,14 @@ class LendingService:
         )
 
 
-def reviewed_decision(file: ApplicationFile, *, product: Product) -> Decision | None:
-    """Return what persons decided on an application, None where none did."""
+def reviewed_decision(file: ApplicationFile) -> Decision | None:
+    """Return what persons decided on an application, None where none did.
+
+    The product's rules may have changed since: what was approved by the earlier ones stays approved [LENDING-13].
+    """
     if file.review is None or file.judgement is None:
         return None
-    review = decode_review(file.review.raw, file=file, product=product)
+    review = decode_review(file.review.raw, file=file, product=None)
     persons = PersonsDecision(maker=file.review.maker, checker=file.review.checker, reason=review.reason)
     return replace(
         file.judgement.decision,

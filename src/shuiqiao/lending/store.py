@@ -19,6 +19,7 @@ from sqlalchemy import (
     MetaData,
     String,
     Table,
+    Text,
     and_,
     bindparam,
     delete,
@@ -38,6 +39,7 @@ from shuiqiao.lending.file import (
     ApplicationStatus,
     Judgement,
     KeptDecision,
+    PreparedDecision,
     Review,
     Step,
     TimelineEntry,
@@ -49,12 +51,12 @@ from shuiqiao.lending.file import (
     encode_judgement,
     in_order,
 )
-from shuiqiao.lending.model import ApplicantFile, Application, Decision, Outcome
+from shuiqiao.lending.model import ApplicantFile, Application, Outcome
 
 if TYPE_CHECKING:
     from collections.abc import Generator, Iterable, Mapping
 
-    from sqlalchemy import Connection
+    from sqlalchemy import Connection, Select
 
     from shuiqiao.credit.pricing import ChurnCurve
 
@@ -144,6 +146,14 @@ _uses = Table(
     Column("since_ms", BigInteger, nullable=False),
 )
 
+_product_rules = Table(
+    "lending_product",
+    metadata,
+    Column("product", String(32), primary_key=True),
+    Column("rules", Text, nullable=False),
+    Column("since_ms", BigInteger, nullable=False),
+)
+
 _churn = Table(
     "lending_churn",
     metadata,
@@ -174,6 +184,9 @@ _SET_ATTEMPT = update(_files).where(_OF_FILE).values(attempt=bindparam("new_atte
 _SET_CLOSED = update(_files).where(_OF_FILE).values(closed_ms=bindparam("new_closed_ms"))
 _ADD_ENTRY = insert(_timeline)
 _ENTRIES = select(_timeline).where(_timeline.c.application == bindparam("of_application"))
+_PLACES = select(_timeline.c.step, _timeline.c.code, _timeline.c.times).where(
+    _timeline.c.application == bindparam("of_application")
+)
 _REMOVE_ENTRY = delete(_timeline).where(
     _timeline.c.application == bindparam("of_application"),
     _timeline.c.step == bindparam("of_step"),
@@ -194,6 +207,8 @@ _APPLICATION = (
     .outerjoin(_files, _files.c.application == _applications.c.application)
     .where(_applications.c.application == bindparam("of_application"))
 )
+_IDS = select(_applications.c.application)
+_ONE_ID = _IDS.where(_applications.c.application == bindparam("of_application"))
 _LIST = select(_applications).order_by(_applications.c.submitted_ms, _applications.c.application)
 _OPEN = (
     select(_applications.c.application)
@@ -201,7 +216,34 @@ _OPEN = (
     .where(_files.c.closed_ms.is_(None))
     .order_by(_applications.c.submitted_ms, _applications.c.application)
 )
+_OPEN_FOR_US = _OPEN.where(or_(_applications.c.status != str(ApplicationStatus.REFERRED), _files.c.maker.is_not(None)))
+_DECIDED_STEP = _timeline.alias("decided")
+_DECIDED = (
+    select(
+        _decisions.c.application,
+        _applications.c.product,
+        _applications.c.submitted_ms,
+        *(_decisions.c[name] for name in ("outcome", "limit_fen", "annual_rate", "explanation")),
+        _files.c.maker,
+        _files.c.checker,
+        _DECIDED_STEP.c.time_ms.label("decided_ms"),
+        _DECIDED_STEP.c.entry_index,
+    )
+    .join(_applications, _applications.c.application == _decisions.c.application)
+    .outerjoin(_files, _files.c.application == _decisions.c.application)
+    .outerjoin(
+        _DECIDED_STEP,
+        and_(
+            _DECIDED_STEP.c.application == _decisions.c.application,
+            _DECIDED_STEP.c.step == str(Step.DECIDED),
+            _DECIDED_STEP.c.code == "",
+        ),
+    )
+    .order_by(_applications.c.submitted_ms, _applications.c.application)
+)
+_DECIDED_ONE = _DECIDED.where(_decisions.c.application == bindparam("of_application"))
 _ADD_OPENING = insert(_openings)
+_RULES = select(_product_rules).where(_product_rules.c.product == bindparam("of_product"))
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -215,6 +257,28 @@ class ApplicationRow:
     def place(self) -> tuple[int, bytes]:
         """Where it stands in the list; the next page begins after it."""
         return self.application.submitted_ms, self.application.id
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class DecisionRow:
+    """One decision in a list. decided_ms, entry_index: of its ledger entry, None before it is there."""
+
+    application: bytes
+    product: str
+    submitted_ms: int
+    outcome: Outcome
+    limit_fen: int
+    annual_rate: str | None
+    explanation: str
+    maker: str | None
+    checker: str | None
+    decided_ms: int | None
+    entry_index: int | None
+
+    @property
+    def place(self) -> tuple[int, bytes]:
+        """Where it stands in the list; the next page begins after it."""
+        return self.submitted_ms, self.application
 
 
 class LendingStore:
@@ -232,7 +296,10 @@ class LendingStore:
         applicant: ApplicantFile | None = None,
         entries: Iterable[TimelineEntry] = (),
     ) -> None:
-        """Keep an application, what is known of the applicant, and the salt that opens what it commits to; durable."""
+        """Keep an application, what is known of the applicant, and the salt that opens what it commits to; durable.
+
+        Raises Conflict ``lending.application_repeated`` for an id that is on file.
+        """
         values = asdict(application)
         plain = {
             "application": values.pop("id"),
@@ -247,10 +314,15 @@ class LendingStore:
             "attempt": 0,
         }
         file = self._cipher.encrypt_row(_FILE_SECRETS, known)
-        with self._engine.begin() as connection:
-            connection.execute(_ADD_APPLICATION, row)
-            connection.execute(_ADD_FILE, file)
-            self._put_entries(connection, application.id, entries)
+        try:
+            with self._engine.begin() as connection:
+                connection.execute(_ADD_APPLICATION, row)
+                connection.execute(_ADD_FILE, file)
+                self._put_entries(connection, application.id, entries)
+        except AlreadyThere as error:
+            raise Conflict(
+                "lending.application_repeated", f"application {application.id.hex()} is on file already"
+            ) from error
 
     def withdraw_application(self, application: bytes) -> None:
         """Forget an application that the ledger refused, and its file; one that ended stays, with the cause."""
@@ -286,41 +358,78 @@ class LendingStore:
         self,
         *,
         status: ApplicationStatus | None = None,
+        product: str | None = None,
         after: tuple[int, bytes] | None = None,
         limit: int | None = None,
     ) -> list[ApplicationRow]:
         """Return applications, oldest first. after: the place of the last one of the page before."""
         wanted = _LIST if status is None else _LIST.where(_applications.c.status == str(status))
-        if after is not None:
-            time_ms, application = after
-            wanted = wanted.where(
-                or_(
-                    _applications.c.submitted_ms > time_ms,
-                    and_(_applications.c.submitted_ms == time_ms, _applications.c.application > application),
-                )
-            )
+        if product is not None:
+            wanted = wanted.where(_applications.c.product == product)
         with self._engine.connect() as connection:
-            rows = connection.execute(wanted.limit(limit)).mappings().all()
+            rows = connection.execute(_after(wanted, after).limit(limit)).mappings().all()
         plain = [self._cipher.decrypt_row(_APPLICATION_SECRETS, dict(row)) for row in rows]
         return [ApplicationRow(application=_application(row), status=ApplicationStatus(row["status"])) for row in plain]
 
-    def open_applications(self) -> list[bytes]:
-        """Return the applications whose files have not ended, oldest first."""
+    def decisions(
+        self, *, outcome: str | None = None, after: tuple[int, bytes] | None = None, limit: int | None = None
+    ) -> list[DecisionRow]:
+        """Return decisions by when their applications came in. after: the place of the last one of the page before."""
+        wanted = _DECIDED if outcome is None else _DECIDED.where(_decisions.c.outcome == outcome)
         with self._engine.connect() as connection:
-            return [*connection.scalars(_OPEN)]
+            rows = connection.execute(_after(wanted, after).limit(limit)).mappings().all()
+        return [self._decided(row) for row in rows]
+
+    def decision(self, application: bytes) -> DecisionRow:
+        """Return the decision on an application; raises Denied ``lending.undecided``."""
+        with self._engine.connect() as connection:
+            row = connection.execute(_DECIDED_ONE, {"of_application": application}).mappings().first()
+        if row is None:
+            raise Denied("lending.undecided", f"nobody has decided on application {application.hex()} yet")
+        return self._decided(row)
+
+    def has(self, application: bytes) -> bool:
+        """Return whether an application is on file."""
+        with self._engine.connect() as connection:
+            return connection.scalar(_ONE_ID, {"of_application": application}) is not None
+
+    def ids(self) -> list[bytes]:
+        """Return the ids of all applications."""
+        with self._engine.connect() as connection:
+            return [*connection.scalars(_IDS)]
+
+    def open_applications(self, *, but_for_people: bool = False) -> list[bytes]:
+        """Return the applications whose files have not ended, oldest first.
+
+        but_for_people: without those that wait until people have decided.
+        """
+        with self._engine.connect() as connection:
+            return [*connection.scalars(_OPEN_FOR_US if but_for_people else _OPEN)]
 
     def note(self, application: bytes, *entries: TimelineEntry) -> None:
         """Add steps to a timeline; a step that stands there stays, a failure that stands there counts once more."""
         with self._changing(application) as connection:
             self._put_entries(connection, application, entries)
 
-    def keep_judgement(self, application: bytes, judgement: Judgement, *, entries: Iterable[TimelineEntry]) -> None:
-        """Keep what the rules made of an application, which waits for a person where they refer it."""
+    def keep_judgement(
+        self,
+        application: bytes,
+        judgement: Judgement,
+        *,
+        entries: Iterable[TimelineEntry],
+        prepared: PreparedDecision | None = None,
+    ) -> None:
+        """Keep what the rules made of an application, which waits for a person where they refer it.
+
+        prepared: the decision that they came to alone, kept in the same transaction as by ``add_decision``.
+        """
         with self._changing(application) as connection:
             row = self._secret(application, judgement=encode_judgement(judgement))
             connection.execute(_SET_JUDGEMENT, {"of_application": application, "new_judgement": row["judgement"]})
             if judgement.is_referred:
                 _set_status(connection, application, ApplicationStatus.REFERRED)
+            if prepared is not None:
+                self._put_decision(connection, prepared)
             self._put_entries(connection, application, entries)
 
     def keep_review(self, application: bytes, review: Review, *, entries: Iterable[TimelineEntry]) -> None:
@@ -344,32 +453,36 @@ class LendingStore:
                 _set_status(connection, application, status)
             self._put_entries(connection, application, entries)
 
-    def add_decision(self, decision: Decision, *, sealed_opening: bytes, reasons_salt: bytes, body: bytes) -> None:
+    def add_decision(self, prepared: PreparedDecision) -> None:
         """Keep a decision with its explanation (the ledger has its salted digest), and close its application.
 
-        body: of its transaction, so that a bank that crashed puts this very decision on the ledger. Raises Conflict
-        ``lending.decision_on_file`` if there is one for the application.
+        The body of its transaction is kept so that a bank that crashed puts this very decision on the ledger. Raises
+        Conflict ``lending.decision_on_file`` if there is one for the application.
         """
+        decision = prepared.decision
+        try:
+            with self._engine.begin() as connection:
+                self._put_decision(connection, prepared)
+        except AlreadyThere as error:
+            raise Conflict(
+                "lending.decision_on_file",
+                f"application {decision.application.hex()} is decided already, and cannot be {decision.outcome}",
+            ) from error
+
+    def _put_decision(self, connection: Connection, prepared: PreparedDecision) -> None:
+        decision = prepared.decision
         plain = {
             "application": decision.application,
             "outcome": str(decision.outcome),
             "limit_fen": decision.limit_fen,
             "annual_rate": None if decision.annual_rate is None else str(decision.annual_rate),
             "explanation": encode_json(decision.explanation()).decode(),
-            "reasons_salt": reasons_salt,
-            "sealed_opening": sealed_opening,
+            "reasons_salt": prepared.reasons_salt,
+            "sealed_opening": prepared.sealed_opening,
         }
-        row = self._cipher.encrypt_row(_DECISION_SECRETS, plain)
-        try:
-            with self._engine.begin() as connection:
-                connection.execute(_ADD_DECISION, row)
-                connection.execute(_ADD_BODY, {"application": decision.application, "body": body})
-                _set_status(connection, decision.application, ApplicationStatus(decision.outcome))
-        except AlreadyThere as error:
-            raise Conflict(
-                "lending.decision_on_file",
-                f"application {decision.application.hex()} is decided already, and cannot be {decision.outcome}",
-            ) from error
+        connection.execute(_ADD_DECISION, self._cipher.encrypt_row(_DECISION_SECRETS, plain))
+        connection.execute(_ADD_BODY, {"application": decision.application, "body": prepared.body})
+        _set_status(connection, decision.application, ApplicationStatus(decision.outcome))
 
     def withdraw_decision(self, application: bytes) -> None:
         """Forget a decision that the ledger refused, and open its application again."""
@@ -403,17 +516,20 @@ class LendingStore:
         new = {(entry.step, entry.code): entry for entry in entries}
         if not new:
             return
-        known = self._timeline(connection, application)
+        found = connection.execute(_PLACES, {"of_application": application})
+        known = {(Step(row.step), row.code): row.times for row in found}
+        rows: list[dict[str, Any]] = []
         for key, entry in new.items():
-            before = known.get(key)
-            if before is not None:
+            if key in known:
                 if not entry.code:
                     continue
                 place = {"of_application": application, "of_step": str(entry.step), "of_code": entry.code}
                 connection.execute(_REMOVE_ENTRY, place)
-            times = 1 if before is None else before.times + 1
+            times = known.get(key, 0) + 1
             plain = {"application": application, **asdict(entry), "step": str(entry.step), "times": times}
-            connection.execute(_ADD_ENTRY, self._cipher.encrypt_row(_TIMELINE_SECRETS, plain))
+            rows.append(self._cipher.encrypt_row(_TIMELINE_SECRETS, plain))
+        if rows:
+            connection.execute(_ADD_ENTRY, rows)
 
     def _timeline(self, connection: Connection, application: bytes) -> dict[tuple[Step, str], TimelineEntry]:
         rows = connection.execute(_ENTRIES, {"of_application": application}).mappings().all()
@@ -422,6 +538,11 @@ class LendingStore:
 
     def _secret(self, application: bytes, **columns: bytes) -> dict[str, Any]:
         return self._cipher.encrypt_row(_FILE_SECRETS, {"application": application, **columns})
+
+    def _decided(self, row: Any) -> DecisionRow:
+        known = self._cipher.decrypt_row(_DECISION_SECRETS, dict(row))
+        known["outcome"] = Outcome(known["outcome"])
+        return DecisionRow(**known)
 
     def _kept_decision(self, row: Any) -> KeptDecision:
         known = self._cipher.decrypt_row(_DECISION_SECRETS, dict(row))
@@ -436,7 +557,7 @@ class LendingStore:
 
 
 class ProductStore:
-    """Which model decides for which product at one bank, and the bank's churn curves."""
+    """The rules of a bank's products that it changed, which model decides for each, and the bank's churn curves."""
 
     def __init__(self, engine: Engine) -> None:
         self._engine = engine
@@ -452,6 +573,23 @@ class ProductStore:
         with self._engine.begin() as connection:
             connection.execute(delete(_uses).where(_uses.c.product == product))
             connection.execute(insert(_uses), {"product": product, "model": model, "since_ms": since_ms})
+
+    def retire(self, product: str) -> None:
+        """Let no model decide for a product."""
+        with self._engine.begin() as connection:
+            connection.execute(delete(_uses).where(_uses.c.product == product))
+
+    def rules(self, product: str) -> tuple[str, int] | None:
+        """Return the text of a product's rules that the bank changed, and since when; None for the catalogue's."""
+        with self._engine.connect() as connection:
+            row = connection.execute(_RULES, {"of_product": product}).first()
+        return None if row is None else (row.rules, row.since_ms)
+
+    def set_rules(self, product: str, text: str, *, since_ms: int) -> None:
+        """Keep the text of a product's rules in the place of the one before."""
+        with self._engine.begin() as connection:
+            connection.execute(delete(_product_rules).where(_product_rules.c.product == product))
+            connection.execute(insert(_product_rules), {"product": product, "rules": text, "since_ms": since_ms})
 
     def churn(self) -> dict[str, ChurnCurve]:
         """Return the churn curves by band."""
@@ -484,6 +622,19 @@ class OpeningStore:
         with self._engine.connect() as connection:
             rows = connection.execute(select(_openings.c.application, _openings.c.sealed)).all()
         return {OwnedId(row.application): row.sealed for row in rows}
+
+
+def _after(wanted: Select[Any], after: tuple[int, bytes] | None) -> Select[Any]:
+    """Return the part of a list of applications behind a place in it."""
+    if after is None:
+        return wanted
+    time_ms, application = after
+    return wanted.where(
+        or_(
+            _applications.c.submitted_ms > time_ms,
+            and_(_applications.c.submitted_ms == time_ms, _applications.c.application > application),
+        )
+    )
 
 
 def _set_status(connection: Connection, application: bytes, status: ApplicationStatus) -> None:

@@ -1,98 +1,56 @@
-"""A bank's applications on their way: which bureaus are asked, which models assess, which regulator learns.
+"""A bank's applications on their way: whom an institution asks, which regulator learns, and how that is told.
 
 The rooms beneath know what is done on an application; here stands whom this institution does it with.
 """
 
 from __future__ import annotations
 
-import threading
-from collections.abc import Generator
-from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
-from datetime import UTC, date, datetime
 from typing import TYPE_CHECKING
 
-from shuiqiao.base.clock import MS_PER_SECOND
 from shuiqiao.base.errors import Denied, InvalidInput
 from shuiqiao.base.ids import MemberId
-from shuiqiao.lending.processing import ApplicationProcess, Surroundings
 from shuiqiao.members.model import Role
 from shuiqiao.members.roster import roster
 
 if TYPE_CHECKING:
-    from shuiqiao.lending.assessment import Assessor
-    from shuiqiao.node.institution import Institution
+    from shuiqiao.ledger.model import LedgerEngine, StateView
+    from shuiqiao.lending.store import LendingStore
+    from shuiqiao.node.peers.delivery import Deliveries
 
 _SHORTEST_NAME = 4
+_ID_CHARACTERS = 32
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True, slots=True, kw_only=True)
 class DeliveredOpenings:
     """Hands openings in by the outbox to other members: each is kept until the regulator has it, however long."""
 
-    institution: Institution
+    deliveries: Deliveries
     regulator: MemberId
+    engine: LedgerEngine
 
     def hand_in(self, application: bytes, sealed: bytes) -> None:
         """Keep an opening for the regulator."""
         from shuiqiao.node.peers.exchange_link import opening_body
         from shuiqiao.node.peers.message import Act
 
-        body = opening_body(application, sealed, engine=self.institution.engine)
-        self.institution.deliveries.send(self.regulator, Act.OPENING, body)
+        self.deliveries.send(self.regulator, Act.OPENING, opening_body(application, sealed, engine=self.engine))
 
 
-@contextmanager
-def applications_at(institution: Institution) -> Generator[ApplicationProcess]:
-    """Give what takes a bank's applications to their end; its feature engines are closed with it.
-
-    ::
-
-        with applications_at(bank) as process:
-            for application in process.open_applications():
-                process.process(application)
-
-    Raises Denied ``node.role_wrong``, ``node.regulator_unclear``.
-    """
-    opening, opened = threading.Lock(), dict[str, "Assessor"]()
-    with ExitStack() as stack:
-
-        def assessor(product: str) -> Assessor:
-            with opening:
-                if product not in opened:
-                    found = institution.lending_models.assessor(product, as_of=day_of(institution))
-                    opened[product] = stack.enter_context(found)
-                return opened[product]
-
-        regulator = regulator_of(institution)
-        yield institution.application_process(
-            Surroundings(
-                provider=institution.provider_at,
-                product=institution.lending_models.product,
-                assessor=assessor,
-                regulator=regulator,
-                regulator_link=DeliveredOpenings(institution, regulator),
-            )
-        )
-
-
-def day_of(institution: Institution) -> date:
-    """Return the day on which an institution judges: that of its clock or of the newest block, whichever is later."""
-    return datetime.fromtimestamp(institution.outbox.latest_ms() / MS_PER_SECOND, tz=UTC).date()
-
-
-def regulator_of(institution: Institution) -> MemberId:
+def regulator_of(state: StateView) -> MemberId:
     """Return to whom a bank's decisions are sealed; raises Denied ``node.regulator_unclear``."""
-    members = roster(institution.engine.state())
-    regulators = sorted(member for member, role in members.items() if role == Role.REGULATOR)
+    regulators = sorted(member for member, role in roster(state).items() if role == Role.REGULATOR)
     if len(regulators) != 1:
         raise Denied("node.regulator_unclear", f"this network has {len(regulators)} regulators where one is needed")
     return MemberId(regulators[0])
 
 
-def find_application(institution: Institution, name: str) -> bytes:
+def find_application(store: LendingStore, name: str) -> bytes:
     """Return the id of the application that begins so; raises InvalidInput ``node.application_unclear``."""
-    known = [row.application.id for row in institution.application_store.applications()]
+    if len(name) == _ID_CHARACTERS and store.has(bytes.fromhex(name)):
+        return bytes.fromhex(name)
+    known = store.ids()
     found = [application for application in known if application.hex().startswith(name.lower())]
     if len(name) < _SHORTEST_NAME or len(found) != 1:
         raise InvalidInput(

@@ -11,10 +11,11 @@ import os
 import threading
 from contextlib import contextmanager
 from dataclasses import dataclass
+from datetime import UTC, datetime
 from functools import cached_property
 from typing import TYPE_CHECKING, Self
 
-from shuiqiao.base.clock import Clock, SystemClock
+from shuiqiao.base.clock import MS_PER_SECOND, Clock, SystemClock
 from shuiqiao.base.environment import CLOCK_VARIABLE
 from shuiqiao.base.errors import InvalidInput, Unavailable
 from shuiqiao.base.ids import Entropy, MemberId, system_entropy
@@ -32,13 +33,15 @@ from shuiqiao.ledger.engine.embedded import EmbeddedLedger
 from shuiqiao.ledger.engine.follower import FollowerLedger
 from shuiqiao.ledger.engine.port import EmbeddedSettings, FollowerSettings
 from shuiqiao.ledger.witness.witness import Witness
-from shuiqiao.lending.catalogue import load_products
+from shuiqiao.lending.catalogue import load_product_texts
 from shuiqiao.lending.processing import ApplicationProcess, Surroundings
+from shuiqiao.lending.product_rules import BankProducts
 from shuiqiao.lending.service import LendingService, OpeningService
 from shuiqiao.lending.store import LendingStore, OpeningStore, ProductStore
 from shuiqiao.members.genesis import network_parameters
 from shuiqiao.members.key_ring import MemberKeyRing
 from shuiqiao.members.model import Role
+from shuiqiao.node.applications import DeliveredOpenings, regulator_of
 from shuiqiao.node.home.data_key import DataKey
 from shuiqiao.node.home.database import open_database
 from shuiqiao.node.home.keys import (
@@ -73,6 +76,7 @@ from shuiqiao.vault.service import Vault
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Generator, Sequence
+    from datetime import date
 
     from sqlalchemy import Engine
 
@@ -82,7 +86,8 @@ if TYPE_CHECKING:
     from shuiqiao.exchange.model import Accusation
     from shuiqiao.ledger.engine.port import LedgerPeer
     from shuiqiao.ledger.model import Committed, LedgerEngine, NetworkParameters
-    from shuiqiao.lending.models import LendingModels
+    from shuiqiao.lending.models import Assessors, LendingModels
+    from shuiqiao.lending.processing import AssessorLink
     from shuiqiao.node.peers.asking import PeerClient
     from shuiqiao.node.peers.delivery import Deliveries
     from shuiqiao.node.peers.exchange_link import HttpProvider
@@ -278,6 +283,8 @@ class Institution:
     def close(self) -> None:
         """Finish, and release files and threads."""
         self._end_peers()
+        if "assessors" in self.__dict__:
+            self.assessors.close()
         self.outbox.flush()
         if self.publisher is not None:
             self.publisher.close()
@@ -420,6 +427,17 @@ class Institution:
         return LendingStore(self.database, cipher=self.cipher)
 
     @cached_property
+    def products(self) -> BankProducts:
+        """A bank's products, by the rules in force."""
+        self._require(Role.BANK)
+        return BankProducts(
+            ProductStore(self.database),
+            catalogue=load_product_texts(),
+            digest=self.suite.digest,
+            now_ms=self.outbox.now_ms,
+        )
+
+    @cached_property
     def lending_models(self) -> LendingModels:
         """A bank's models, and what its products are decided by."""
         # Models bring the libraries that compute features, which no other act needs.
@@ -430,11 +448,44 @@ class Institution:
         return LendingModels(
             models=ModelStore(self.database, cipher=self.cipher, digest=self.suite.digest),
             store=ProductStore(self.database),
-            products=load_products(),
+            products=self.products,
             recipient=self.recipient,
             submitter=self.outbox,
             digest=self.suite.digest,
         )
+
+    @cached_property
+    def assessors(self) -> Assessors:
+        """Who assesses a bank's applicants, by the models and rules in force on the day."""
+        from shuiqiao.lending.models import Assessors
+
+        return Assessors(self.lending_models, day=self.today)
+
+    @cached_property
+    def applications(self) -> ApplicationProcess:
+        """What takes a bank's applications to their end, over HTTP to bureaus and regulator.
+
+        Raises Denied ``node.role_wrong``, ``node.regulator_unclear``.
+        """
+        self._require(Role.BANK)
+        regulator = regulator_of(self.engine.state())
+        return self.application_process(
+            Surroundings(
+                provider=self.provider_at,
+                product=self.products.product,
+                assessor=self._assessor_of,
+                regulator=regulator,
+                regulator_link=DeliveredOpenings(deliveries=self.deliveries, regulator=regulator, engine=self.engine),
+            )
+        )
+
+    def _assessor_of(self, product: str) -> AssessorLink:
+        # Models are loaded when something is assessed, and not before.
+        return self.assessors.of(product)
+
+    def today(self) -> date:
+        """Return the day on which this institution judges: of its clock or of the newest block, whichever is later."""
+        return datetime.fromtimestamp(self.outbox.latest_ms() / MS_PER_SECOND, tz=UTC).date()
 
     def application_process(self, surroundings: Surroundings) -> ApplicationProcess:
         """Return what takes a bank's applications to their end. surroundings: whom the bank works with."""
@@ -443,7 +494,6 @@ class Institution:
             lending=self.lending,
             store=self.application_store,
             recipient=self.recipient,
-            consents=self.consent_file,
             submitter=self.outbox,
             suite=self.suite,
         )

@@ -22,7 +22,7 @@ from shuiqiao.node.accounts.approvals.service import LEASE_MS
 from shuiqiao.node.accounts.opening import InstitutionAccounts
 from shuiqiao.node.home.keys import PASSPHRASE_FILE
 from shuiqiao.node.institution import Institution
-from shuiqiao.node.jobs.duties import job_kinds
+from shuiqiao.node.jobs.duties import PROCESS_APPLICATION, job_kinds
 from shuiqiao.node.jobs.model import JobKind
 from shuiqiao.node.jobs.runner import JobRunner
 from shuiqiao.node.jobs.service import JobService
@@ -173,7 +173,8 @@ class RunningInstitution:
             institution.deliveries.start()
             given = None if passphrase is None else partial(bytes, passphrase)
             running = cls(institution, stack=stack, passphrase=given)
-            running.runner.start()
+            # The lock on the home says that no other process does its jobs.
+            running.runner.start(is_alone=True)
             # The jobs end before what they work on is closed.
             stack.callback(running.runner.close, timeout_s=STOPPING_JOBS_S)
             running._stack = stack.pop_all()
@@ -184,6 +185,11 @@ class RunningInstitution:
 
     def __exit__(self, *_exception: object) -> None:
         self.close()
+
+    def process_soon(self, application: bytes) -> None:
+        """Have an application of this bank taken to its end in the background; once is enough, however often asked."""
+        self.jobs.ask(PROCESS_APPLICATION, {"application": application.hex()}, id=application)
+        self.runner.wake()
 
     def end_waiting(self) -> None:
         """Let go the members that wait for news, so that a server that is ending need not."""

@@ -11,8 +11,8 @@ import consortium_world as worlds
 from shuiqiao.base.errors import Denied, IntegrityError, InvalidInput
 from shuiqiao.credit.development import ScoringModel
 from shuiqiao.credit.scorecard import Scorecard
-from shuiqiao.lending.models import churn_from_csv, outcomes_from_csv
-from shuiqiao.node.applications import applications_at, find_application, regulator_of
+from shuiqiao.lending.files import churn_from_csv, outcomes_from_csv
+from shuiqiao.node.applications import find_application, regulator_of
 
 CARD = {"metrics": {"auc": "0.7000", "auc_ci_95": "0.6 to 0.8", "ks": "0.3000"}, "n": 2, "bad": 1}
 CURVES = "annual_rate,churn_A,churn_B,churn_C\n0.03,0,0,0\n0.15,0.5,0.6,0.7\n"
@@ -70,20 +70,19 @@ def test_a_product_is_decided_by_the_model_that_was_chosen_and_priced_by_the_ban
     assert code_of(lambda: models.assessor(product, as_of=day)) == "lending.churn_missing"
     path = tmp_path / "churn.csv"
     path.write_text(CURVES)
-    models.set_churn(churn_from_csv(path))
+    bank.products.set_churn(churn_from_csv(path))
     application = world.applied(world.consent(), product=worlds.INVOICE_LOAN)
-    assert find_application(bank, application.id.hex()[:8]) == application.id
-    assert code_of(lambda: find_application(bank, "")) == "node.application_unclear"
+    assert find_application(bank.application_store, application.id.hex()[:8]) == application.id
+    assert code_of(lambda: find_application(bank.application_store, "")) == "node.application_unclear"
     with models.assessor(product, as_of=day) as assessor:
         file = world.process(assessor).process(application.id).file
     assert file.status == "approved"
     assert file.judgement.decision.model_digest == digest or file.judgement.decision.points == 641
-    uses = {use.product.id: use.as_json(whole=True) for use in models.products()}
+    uses = {use.rules.product.id: use.as_json(whole=True) for use in bank.products.in_use()}
     assert uses[product]["model"] == digest.hex()
     json.dumps(uses)
-    assert regulator_of(bank) == "regulator"
-    with applications_at(bank) as process:
-        assert process.process(application.id).file == file
+    assert regulator_of(bank.engine.state()) == "regulator"
+    assert bank.applications.process(application.id).file == file
 
 
 @pytest.mark.parametrize(

@@ -3,6 +3,8 @@
 | kind | who | does |
 |---|---|---|
 | ``vault.ingest`` | bureau, when asked | takes record files in, with progress |
+| ``lending.application`` | bank, when one comes in | takes it to its end, or to people who decide [LENDING-14] |
+| ``lending.applications`` | bank | goes on with every application that came to no end, whatever stopped it |
 | ``exchange.destroy`` | bank | destroys what came to the end of its data life, and tells the ledger [EXCHANGE-23] |
 | ``exchange.release`` | bureau | destroys kept answers that their banks took in |
 | ``consent.expiry`` | bureau, bank | names the consents that end within a week |
@@ -25,7 +27,7 @@ import msgspec
 
 from shuiqiao.base.clock import MS_PER_DAY, MS_PER_HOUR, MS_PER_SECOND, iso_from_ms
 from shuiqiao.base.encoding import typed
-from shuiqiao.base.errors import InvalidInput
+from shuiqiao.base.errors import InvalidInput, ShuiqiaoError
 from shuiqiao.consent.service import ending_consents
 from shuiqiao.consent.store import ConsentStore
 from shuiqiao.exchange.recipient import MAX_RECORDED_AT_ONCE, is_unusual
@@ -42,13 +44,14 @@ if TYPE_CHECKING:
 
 DESTROY: Final = "exchange.destroy"
 INGEST: Final = "vault.ingest"
+PROCESS_APPLICATION: Final = "lending.application"
 
 _OFTEN_MS: Final = 10 * 60 * MS_PER_SECOND
 NOTICE_MS: Final = 7 * MS_PER_DAY
 """How long before its end a consent is named."""
 
 MAX_NAMED: Final = 100
-"""Consents that one notice names; it counts them all."""
+"""Consents that one notice names, or applications that one run tells of; it counts them all."""
 
 
 class IngestParameters(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
@@ -56,6 +59,12 @@ class IngestParameters(msgspec.Struct, frozen=True, forbid_unknown_fields=True, 
 
     files: Annotated[tuple[Annotated[str, msgspec.Meta(max_length=4096)], ...], msgspec.Meta(min_length=1)]
     record_type: Annotated[str, msgspec.Meta(max_length=64)] | None = None
+
+
+class ApplicationParameters(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
+    """Which application is taken to its end."""
+
+    application: Annotated[str, msgspec.Meta(pattern=r"^[0-9a-f]{32}\Z")]
 
 
 def job_kinds(institution: Institution) -> dict[str, JobKind]:
@@ -67,6 +76,8 @@ def job_kinds(institution: Institution) -> dict[str, JobKind]:
         kinds.append(JobKind(name="exchange.release", act=duties.release, every_ms=_OFTEN_MS))
     if role is Role.BANK:
         kinds.append(JobKind(name=DESTROY, act=duties.destroy, every_ms=_OFTEN_MS))
+        kinds.append(JobKind(name=PROCESS_APPLICATION, act=duties.process_application))
+        kinds.append(JobKind(name="lending.applications", act=duties.process_open, every_ms=_OFTEN_MS))
     if role in {Role.TAX_BUREAU, Role.BANK}:
         kinds.append(JobKind(name="consent.expiry", act=duties.name_ending_consents, every_ms=MS_PER_DAY))
     if institution.publisher is not None:
@@ -107,6 +118,33 @@ class Duties:
             "anchors": report.anchors,
             "report": str(report.report),
         }
+
+    def process_application(self, running: RunningJob) -> Mapping[str, Any]:
+        """Take an application to its end, or to the people who decide on it [LENDING-14].
+
+        Raises InvalidInput ``jobs.parameters_invalid``, and what ``ApplicationProcess.process`` raises.
+        """
+        try:
+            wanted = typed(dict(running.job.parameters), ApplicationParameters)
+        except msgspec.ValidationError as error:
+            raise InvalidInput("jobs.parameters_invalid", f"no application is named so: {error}") from error
+        file = self.institution.applications.process(bytes.fromhex(wanted.application)).file
+        return {"application": wanted.application, "status": str(file.status)}
+
+    def process_open(self, running: RunningJob) -> Mapping[str, Any]:
+        """Go on with every application that nobody has to decide on; what stops one stands in its timeline."""
+        store, ended, stopped = self.institution.application_store, 0, dict[str, str]()
+        waiting = store.open_applications(but_for_people=True)
+        for place, application in enumerate(waiting):
+            running.progress("process the applications 办理申请", place, len(waiting))
+            try:
+                file = self.institution.applications.process(application).file
+            except ShuiqiaoError as error:
+                stopped[application.hex()] = error.code
+            else:
+                ended += file.closed_ms is not None
+        named = dict(list(stopped.items())[:MAX_NAMED])
+        return {"open": len(waiting), "ended": ended, "stopped": len(stopped), "causes": named}
 
     def destroy(self, running: RunningJob) -> Mapping[str, Any]:
         """Destroy what is due by block time; raises ConfirmationWanted where that is unusually much [EXCHANGE-24]."""

@@ -7,8 +7,8 @@ What goes wrong is noted with its code and words, and what becomes of the job fo
 * any other error of the product: failed, for another try would end the same;
 * an error that is none of the product's: tried again as well, and then failed as ``jobs.act_broken``;
 * the process is closed: given back as it was, and begun anew wherever a runner is next;
-* the process dies: its lease ends, and whoever looks next takes the job over; an act that kills its process again
-  and again ends as ``jobs.worker_lost`` when its attempts are used up.
+* the process dies: its lease ends, at the latest when the home's next server starts, and whoever looks next takes the
+  job over; an act that kills its process again and again ends as ``jobs.worker_lost`` when its attempts are used up.
 """
 
 from __future__ import annotations
@@ -135,8 +135,10 @@ class JobRunner:
         self._workers = [threading.Thread(target=self._work, name=f"job-{n}", daemon=True) for n in range(threads)]
         self._keeper = threading.Thread(target=self._keep, name="job-leases", daemon=True)
 
-    def start(self) -> None:
-        """Begin."""
+    def start(self, *, is_alone: bool = False) -> None:
+        """Begin. is_alone: nobody else does jobs of this home now, so what runs was left by a process that died."""
+        if is_alone:
+            self._store.end_leases(but=self.owner, now_ms=self._clock.now_ms())
         self._service.add_duties()
         for thread in (*self._workers, self._keeper):
             thread.start()

@@ -121,6 +121,7 @@ _CLAIM = (
     )
     .returning(_job)
 )
+_ORPHAN = update(_job).where(_RUNS, _job.c.owner != bindparam("of_owner")).values(lease_until_ms=bindparam("now_ms"))
 _LOST = select(_job).where(_LEASE_ENDED, or_(_job.c.attempts >= _job.c.max_attempts, _job.c.cancel_asked.is_(True)))
 _IS_MINE = and_(_IS_JOB, _RUNS, _job.c.owner == bindparam("of_owner"), _job.c.attempts == bindparam("of_attempt"))
 _RENEW = update(_job).where(_IS_MINE).values(lease_until_ms=bindparam("until_ms")).returning(_job.c.cancel_asked)
@@ -224,6 +225,14 @@ class JobStore:
         with self._engine.begin() as connection:
             row = connection.execute(_CLAIM, wanted).mappings().first()
         return None if row is None else self._job(row)
+
+    def end_leases(self, *, but: str, now_ms: int) -> None:
+        """End the leases of all other owners at once: none of them is there any more."""
+        with self._engine.connect() as connection:
+            if connection.scalar(select(_job.c.id).where(_RUNS).limit(1)) is None:
+                return
+        with self._engine.begin() as connection:
+            connection.execute(_ORPHAN, {"of_owner": but, "now_ms": now_ms})
 
     def lost(self, *, now_ms: int) -> list[Job]:
         """Return jobs whose owner is gone and that are not tried again: attempts used up, or to be cancelled."""

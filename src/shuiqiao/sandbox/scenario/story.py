@@ -351,7 +351,7 @@ def _apply_and_decide(
     data, applicant = run.settings.data, owner.applicant
     consent = owner.consent(terms.consent(bank.member, purpose=Purpose.UNDERWRITING), bank=bank).artefact.name
     started = time.perf_counter()
-    application = bank.lending.apply(
+    application = bank.lending.receive(
         product,
         taxpayer=applicant.uscc,
         consent=consent,

@@ -23,7 +23,7 @@ from shuiqiao.consent.model import IdentityCheck
 from shuiqiao.consent.store import ConsentStore, Enrolment, StoredArtefact
 from shuiqiao.exchange.model import AnswerStatus
 from shuiqiao.exchange.store import AskedRow, ProviderStore, ReceivedRow, RecipientStore
-from shuiqiao.lending.file import Step, TimelineEntry
+from shuiqiao.lending.file import PreparedDecision, Step, TimelineEntry
 from shuiqiao.lending.model import ApplicantFile, Application, Decision, Outcome
 from shuiqiao.lending.store import LendingStore, OpeningStore
 from shuiqiao.node.auditing import audit_institution
@@ -241,9 +241,9 @@ def test_applications_decisions_and_openings(database):
     failed = TimelineEntry(step=Step.ANSWERED, time_ms=LATE_MS, code="exchange.vault_moving", cause="在变动")
     for _ in range(2):
         store.note(ID, received, failed)
-    store.add_decision(decision(), **kept)
+    store.add_decision(PreparedDecision(decision=decision(), **kept))
     with pytest.raises(Conflict) as caught:
-        store.add_decision(decision(outcome=Outcome.REFUSED), **kept)
+        store.add_decision(PreparedDecision(decision=decision(outcome=Outcome.REFUSED), **kept))
     assert caught.value.code == "lending.decision_on_file"
     file = store.file(ID)
     assert (file.application, file.applicant, file.status) == (application, applicant, "approved")
@@ -256,7 +256,7 @@ def test_applications_decisions_and_openings(database):
     assert store.open_applications() == [ID]
     store.withdraw_application(ID)
     assert store.applications() == store.open_applications() == []
-    store.add_decision(decision(), **kept)
+    store.add_decision(PreparedDecision(decision=decision(), **kept))
     assert store.sealed_openings() == {ID: RAW}
     openings = OpeningStore(database)
     openings.add(ID, bank="bank-east", sealed=RAW)

@@ -62,6 +62,6 @@ def test_a_model_decides_for_a_product_once_two_people_want_it(world):
     accounts = InstitutionAccounts(bank, cost=CHEAP)
     row = both(accounts, ActName.APPROVE_MODEL, ModelUse(product=worlds.INVOICE_LOAN.id, model=digest))
     assert row["state"] == "done"
-    assert {use.product.id: use.model for use in bank.lending_models.products()}[worlds.INVOICE_LOAN.id] == digest
+    assert {use.rules.product.id: use.model for use in bank.products.in_use()}[worlds.INVOICE_LOAN.id] == digest
     row = both(accounts, ActName.APPROVE_MODEL, ModelUse(product="no-loan", model=digest))
     assert (row["state"], row["outcome"]["code"]) == ("failed", "lending.product_unknown")
