@@ -25,6 +25,28 @@ STANDING_LIMITS = (
 
 def model_card(card: Scorecard, *, validation: Validation, data: str, limits: Sequence[str] = ()) -> dict[str, Any]:
     """Return the card as a JSON-ready map of text, integers and lists. data: one sentence on the training data."""
+    calibration = [
+        {"n": band.n, "bad": band.bad, "mean_predicted": _text(band.mean_predicted)} for band in validation.calibration
+    ]
+    return _content(card, data=data, metrics=_metrics(validation), calibration=calibration, limits=limits)
+
+
+def given_model_card(
+    card: Scorecard, *, data: str, metrics: Mapping[str, str], limits: Sequence[str] = ()
+) -> dict[str, Any]:
+    """Return the card of a model that was developed elsewhere. metrics: as its owner says, with ``auc`` and ``ks``."""
+    told = {"validation": "elsewhere, as its owner says", **metrics}
+    return _content(card, data=data, metrics=told, calibration=[], limits=limits)
+
+
+def _content(
+    card: Scorecard,
+    *,
+    data: str,
+    metrics: Mapping[str, str],
+    calibration: list[dict[str, Any]],
+    limits: Sequence[str],
+) -> dict[str, Any]:
     return {
         "model": card.name,
         "data": data,
@@ -32,11 +54,8 @@ def model_card(card: Scorecard, *, validation: Validation, data: str, limits: Se
         "bad": card.bad,
         "scale": {"base_score": BASE_SCORE, "base_odds": BASE_ODDS, "points_to_double": POINTS_TO_DOUBLE},
         "base_points": card.base_points,
-        "metrics": _metrics(validation),
-        "calibration": [
-            {"n": band.n, "bad": band.bad, "mean_predicted": _text(band.mean_predicted)}
-            for band in validation.calibration
-        ],
+        "metrics": dict(metrics),
+        "calibration": calibration,
         "features": [_feature(feature) for feature in card.features],
         "limits": [*STANDING_LIMITS, *limits],
     }

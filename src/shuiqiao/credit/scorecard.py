@@ -165,7 +165,7 @@ def score_taxpayers(card: Scorecard, *, features: pa.Table) -> tuple[Score, ...]
         (score,) = score_taxpayers(card, features=engine.compute(tables, population={uscc: today}))
     """
     values = feature_values(features, names=card.feature_names)
-    definitions = [_definition(name) for name in card.feature_names]
+    definitions = [definition_of(name) for name in card.feature_names]
     points = card.feature_points(values)
     totals = card.base_points + points.sum(axis=1, dtype=np.int64)
     return tuple(
@@ -178,7 +178,8 @@ def score_taxpayers(card: Scorecard, *, features: pa.Table) -> tuple[Score, ...]
     )
 
 
-def _definition(name: str) -> FeatureDefinition:
+def definition_of(name: str) -> FeatureDefinition:
+    """Return the feature of a name; raises InvalidInput ``credit.feature_unknown``."""
     if name not in FEATURE_BY_NAME:
         raise InvalidInput("credit.feature_unknown", f"no feature {name[:80]!r} in the catalogue of features")
     return FEATURE_BY_NAME[name]
@@ -227,6 +228,17 @@ def encode_scorecard(card: Scorecard) -> bytes:
 def decode_scorecard(data: bytes) -> Scorecard:
     """Return the card that canonical bytes stand for; what does not re-encode to the same bytes is refused.
 
+    Raises as ``read_scorecard``.
+    """
+    card = read_scorecard(data)
+    if encode_scorecard(card) != data:
+        raise InvalidInput("credit.scorecard_malformed", "the bytes are not the canonical form of their content")
+    return card
+
+
+def read_scorecard(data: bytes) -> Scorecard:
+    """Return the card that JSON of any layout stands for, as a person or another program writes it.
+
     Raises InvalidInput ``credit.scorecard_malformed`` (and those of ``base.encoding.decode_json``).
     """
     try:
@@ -236,10 +248,7 @@ def decode_scorecard(data: bytes) -> Scorecard:
     problem = _problem(file)
     if problem:
         raise InvalidInput("credit.scorecard_malformed", f"not a scorecard: {problem}")
-    card = Scorecard(name=file.name, base_points=file.base_points, features=file.features, n=file.n, bad=file.bad)
-    if encode_scorecard(card) != data:
-        raise InvalidInput("credit.scorecard_malformed", "the bytes are not the canonical form of their content")
-    return card
+    return Scorecard(name=file.name, base_points=file.base_points, features=file.features, n=file.n, bad=file.bad)
 
 
 def scorecard_digest(card: Scorecard, *, digest: Callable[[bytes], bytes]) -> bytes:

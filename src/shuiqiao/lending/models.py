@@ -7,16 +7,17 @@ is kept by its digest (``credit/store``). A product is decided by one model at a
 from __future__ import annotations
 
 import threading
-from collections.abc import Callable, Generator, Mapping
+from collections.abc import Callable, Generator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import date
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from shuiqiao.base.errors import Denied
 from shuiqiao.consent.model import Purpose
-from shuiqiao.credit.development import develop_model
-from shuiqiao.credit.model_card import model_card
+from shuiqiao.credit.development import ScoringModel, develop_model
+from shuiqiao.credit.model_card import given_model_card, model_card
+from shuiqiao.credit.scorecard import definition_of, read_scorecard
 from shuiqiao.lending.assessment import Assessor
 
 if TYPE_CHECKING:
@@ -79,6 +80,23 @@ class LendingModels:
             validation=model.validation,
             data=f"Records of {len(book)} firms of the loan book, consented to for model development.",
         )
+        return self._kept(model, card=card, as_of=as_of)
+
+    def register(
+        self, scorecard: bytes, *, data: str, metrics: Mapping[str, str], limits: Sequence[str] = (), as_of: date
+    ) -> KeptModel:
+        """Keep a scorecard that was developed elsewhere, with what its owner says of it.
+
+        data: one sentence on the training data. metrics: ``auc``, ``auc_ci_95`` and ``ks`` as text. Raises InvalidInput
+        ``credit.scorecard_malformed`` or ``credit.feature_unknown``.
+        """
+        found = read_scorecard(scorecard)
+        for name in found.feature_names:
+            definition_of(name)
+        card = given_model_card(found, data=data, metrics=metrics, limits=limits)
+        return self._kept(ScoringModel(card=found, unseeing={}), card=card, as_of=as_of)
+
+    def _kept(self, model: ScoringModel, *, card: Mapping[str, Any], as_of: date) -> KeptModel:
         now_ms = self._submitter.now_ms()
         return self.models.find(self.models.keep(model, model_card=card, as_of=as_of, developed_ms=now_ms).hex())
 

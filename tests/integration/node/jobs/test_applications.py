@@ -1,0 +1,98 @@
+"""The jobs of a bank that take its applications to their end, whoever stopped before [LENDING-14]."""
+
+from __future__ import annotations
+
+from types import SimpleNamespace
+
+import pytest
+
+import consortium_world as worlds
+from shuiqiao.base.errors import InvalidInput, Unavailable
+from shuiqiao.lending.file import Step
+from shuiqiao.lending.model import Outcome
+from shuiqiao.lending.review import propose_decision
+from shuiqiao.node.jobs.duties import PROCESS_APPLICATION, Duties, job_kinds
+from shuiqiao.node.jobs.runner import JobRunner
+from shuiqiao.node.jobs.service import JobService
+from shuiqiao.node.jobs.store import JobStore
+
+
+@pytest.fixture(scope="module")
+def world(tmp_path_factory):
+    made = worlds.ConsortiumWorld(tmp_path_factory.mktemp("consortium"), "intl")
+    yield made
+    made.close()
+
+
+@pytest.fixture
+def bank(world):
+    """The bank, its applications going to bureau and regulator within this process."""
+    with world.assessor(points=worlds.REFERRED_POINTS) as assessor:
+        world.bank.__dict__["applications"] = world.process(assessor)
+        yield world.bank
+    del world.bank.__dict__["applications"]
+
+
+def jobs_of(bank):
+    around, store = bank.dependencies, JobStore(bank.database, cipher=bank.cipher)
+    kinds = {name: kind for name, kind in job_kinds(bank).items() if name.startswith("lending.")}
+    service = JobService(store, kinds=kinds, clock=around.clock, entropy=around.entropy)
+    return service, JobRunner(store, service=service, kinds=kinds, clock=around.clock, entropy=around.entropy)
+
+
+def running(**parameters):
+    return SimpleNamespace(job=SimpleNamespace(parameters=parameters), progress=lambda *_: None)
+
+
+def test_an_application_is_taken_to_the_people_who_decide_and_then_to_its_end(world, bank):
+    service, runner = jobs_of(bank)
+    application = world.applied(world.consent(), product=worlds.INVOICE_LOAN).id
+    job = service.ask(PROCESS_APPLICATION, {"application": application.hex()}, id=application)
+    assert service.ask(PROCESS_APPLICATION, {"application": application.hex()}, id=application) == job
+    assert runner.run_one()
+    assert service.find(job.id.hex()).result == {"application": application.hex(), "status": "referred"}
+    # Whoever waits for people is left alone until they decided.
+    assert bank.application_store.open_applications() == [application]
+    assert bank.application_store.open_applications(but_for_people=True) == []
+    file = bank.application_store.file(application)
+    raw = propose_decision(file, product=worlds.INVOICE_LOAN, outcome=Outcome.REFUSED, reason="no order book")
+    bank.lending.review(application, raw, product=worlds.INVOICE_LOAN, maker="li", checker="wu")
+    told = Duties(bank).process_open(running())
+    assert told == {"open": 1, "ended": 1, "stopped": 0, "causes": {}}
+    assert bank.application_store.file(application).status == "refused"
+
+
+def test_what_stops_one_application_stops_no_other(world, bank, monkeypatch):
+    applications = [world.applied(world.consent(), product=worlds.INVOICE_LOAN).id for _ in range(2)]
+    process = bank.applications.process
+
+    def fails(application, **more):
+        if application == applications[0]:
+            raise Unavailable("client.unreachable", "nobody answers at bureau")
+        return process(application, **more)
+
+    monkeypatch.setattr(bank.applications, "process", fails)
+    told = Duties(bank).process_open(running())
+    assert (told["open"], told["stopped"]) == (2, 1)
+    assert told["causes"] == {applications[0].hex(): "client.unreachable"}
+    assert bank.application_store.file(applications[1]).has(Step.REFERRED)
+
+
+def test_a_job_that_names_no_application_is_refused(bank):
+    with pytest.raises(InvalidInput, match=r"jobs\.parameters_invalid"):
+        Duties(bank).process_application(running(application="none"))
+
+
+def test_a_server_takes_over_at_once_what_a_dead_one_left(world, bank):
+    """[LENDING-14]: nobody waits until the lease of a process that is gone would have ended."""
+    service, dead = jobs_of(bank)
+    application = world.applied(world.consent(), product=worlds.INVOICE_LOAN).id
+    service.ask(PROCESS_APPLICATION, {"application": application.hex()}, id=application)
+    store, now_ms = JobStore(bank.database, cipher=bank.cipher), world.clock.now_ms()
+    claimed = store.claim(owner=dead.owner, kinds=[PROCESS_APPLICATION], now_ms=now_ms, until_ms=now_ms + 30_000)
+    assert claimed is not None
+    _, alive = jobs_of(bank)
+    assert not alive.run_one()
+    store.end_leases(but=alive.owner, now_ms=now_ms)
+    assert alive.run_one()
+    assert service.find(application.hex()).result["status"] == "referred"
