@@ -68,5 +68,23 @@ def bench_network(
     _show_figures(figures, as_json=json)
 
 
+@bench_app.command("api")
+def bench_api(
+    *,
+    suite: Suite = SuiteChoice.INTL,
+    missed: Annotated[int, typer.Option(min=100, max=10_000_000, help="Transactions that a follower misses.")] = 20_000,
+    readers: Annotated[int, typer.Option(min=1, max=1_000, help="Readers of lists and receipts at a time.")] = 200,
+    seconds: Annotated[float, typer.Option(min=1, max=600, help="Length of each load, in seconds.")] = 20,
+    json: Json = False,
+) -> None:
+    """Measure five servers of a sandbox over HTTP, the load client beside them 五个服务的接口性能测试."""
+    from shuiqiao.sandbox.benchmarks.api import ApiBench, run_api_bench
+
+    bench = ApiBench(suite=suite.value, missed=missed, readers=readers, seconds=seconds)
+    with progress_on_stderr() as progress:
+        figures = run_api_bench(bench, progress=progress)
+    _show_figures(figures, as_json=json)
+
+
 def _show_figures(figures: dict[str, object], *, as_json: bool) -> None:
     show(figures, as_json=as_json, speak=lambda result: say_rows(result, width=24))

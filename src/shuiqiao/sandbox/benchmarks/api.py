@@ -1,0 +1,279 @@
+"""What five servers of a sandbox do over HTTP on this machine, the load client beside them.
+
+Measured, each on homes made for this run: how fast a follower on another process copies what it missed, beside one that
+has the writer in its own process; the memory of servers that have nothing to do; how long readers of lists and receipts
+wait who think a second between two questions. A figure that was not measured is None.
+
+All processes share the machine with the load client: a figure here is one of this machine and of everything on it.
+"""
+
+from __future__ import annotations
+
+import itertools
+import math
+import random
+import tempfile
+import threading
+import time
+from collections import deque
+from collections.abc import Iterator, Mapping
+from concurrent.futures import Future, ThreadPoolExecutor
+from contextlib import ExitStack, closing
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Final
+
+from shuiqiao.base.clock import SystemClock
+from shuiqiao.base.ids import new_id, system_entropy
+from shuiqiao.base.progress import Progress, no_progress
+from shuiqiao.client.http import HttpClient
+from shuiqiao.client.operation import PREFIX
+from shuiqiao.client.resources.ledger import EntryPage
+from shuiqiao.crypto.model import SuiteName
+from shuiqiao.ledger.engine.embedded import EmbeddedLedger
+from shuiqiao.ledger.engine.follower import FollowerLedger
+from shuiqiao.ledger.engine.port import FollowerSettings
+from shuiqiao.ledger.model import MAX_VALIDITY_MS, Committed
+from shuiqiao.ledger.transactions.transaction import TransactionDraft, sign_transaction
+from shuiqiao.members.key_ring import MemberKeyRing
+from shuiqiao.node.home.keys import load_keys, read_passphrase
+from shuiqiao.node.home.settings import load_settings
+from shuiqiao.node.institution import Dependencies, Institution
+from shuiqiao.node.peers.asking import PeerClient
+from shuiqiao.node.peers.directory import PeerDirectory
+from shuiqiao.node.peers.http_ledger import HttpLedger
+from shuiqiao.node.peers.message import MessageSigner
+from shuiqiao.sandbox.scenario.consortium import BANKS, BUREAU
+from shuiqiao.sandbox.servers.folder import SandboxFolder
+from shuiqiao.sandbox.servers.logging_in import token_of
+from shuiqiao.sandbox.servers.making import make_sandbox
+from shuiqiao.sandbox.servers.running import Sandbox
+from shuiqiao.vault.contract import COMMIT, AnchorCommitBody
+
+if TYPE_CHECKING:
+    from shuiqiao.ledger.engine.port import LedgerPeer
+
+IN_FLIGHT: Final = 2_000
+"""Transactions without an answer while the writer's ledger is filled."""
+
+SETTLE_S: Final = 5.0
+"""How long servers are left alone before their memory is read."""
+
+THINKING_S: Final = 1.0
+_P95: Final = 0.95
+_PAGE: Final = 20
+_RECEIPT_OF: Final = 2
+"""Every so many questions of a reader is one for a receipt."""
+
+_POLL_S: Final = 0.02
+_SEED: Final = 3
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ApiBench:
+    """What is measured. missed: transactions that a follower copies. readers, seconds: of the questions."""
+
+    suite: str
+    missed: int = 20_000
+    readers: int = 200
+    seconds: float = 20.0
+    folder: Path | None = None
+    """Where the homes are made and removed again, None for the system's temporary folder."""
+
+
+def run_api_bench(bench: ApiBench, *, progress: Progress = no_progress) -> dict[str, object]:
+    """Return the figures, None for what was not measured.
+
+    Raises what making and starting a sandbox raises.
+    """
+    with tempfile.TemporaryDirectory(dir=bench.folder, prefix="shuiqiao-bench-") as work:
+        place = SandboxFolder(Path(work) / "sandbox")
+        make_sandbox(
+            place,
+            suite=SuiteName(bench.suite),
+            taxpayers=25,
+            seed=_SEED,
+            clock=SystemClock(),
+            entropy=system_entropy,
+            progress=progress,
+        )
+        sandbox = Sandbox(place)
+        progress("fill the ledger 写入账本", 0, None)
+        with _opened(place) as bureau:
+            _fill(bureau, bench.missed)
+            height, writer = bureau.engine.last_block()[0], bureau.engine
+            progress("copy in one process 本进程复制", 0, None)
+            assert isinstance(writer, EmbeddedLedger), "the bureau writes"
+            in_process = _copied(bureau, writer, height=height, folder=Path(work) / "in-process")
+        try:
+            sandbox.server(BUREAU).start()
+            sandbox.server(BUREAU).wait_ready()
+            progress("copy over HTTP 经网络复制", 0, None)
+            over_http = _copied_over_http(place, bureau, height=height, folder=Path(work) / "over-http")
+            sandbox.start(clock=SystemClock(), progress=progress)
+            progress("idle 空闲", 0, None)
+            time.sleep(SETTLE_S)
+            idle_mb = max(_rss_mb(server.pid or 0) for server in sandbox.servers.values())
+            progress("readers 读取", 0, None)
+            read = _read_load(sandbox, bench)
+        finally:
+            sandbox.stop()
+    return {
+        "suite": bench.suite,
+        "engine": sandbox.plan.engine,
+        "servers": len(sandbox.servers),
+        "decision_ms": {"p50": None, "p99": None, "one_process_p50": None},
+        "grant_ms": {"p95": None, "per_s": None},
+        "read_ms": read,
+        "idle_rss_mb": round(idle_mb, 1),
+        "follower_tx_per_s": round(over_http),
+        "follower_ratio": round(over_http / in_process, 2),
+        "rss_growth_mb_30min": None,
+    }
+
+
+# What a follower missed
+
+
+def _passphrase(place: SandboxFolder) -> bytes:
+    return read_passphrase(place.passphrase)
+
+
+def _opened(place: SandboxFolder) -> Institution:
+    around = Dependencies(clock=SystemClock(), entropy=system_entropy)
+    return Institution.open(place.home(BUREAU), dependencies=around, passphrase=_passphrase(place))
+
+
+def _fill(bureau: Institution, count: int) -> None:
+    """Put anchors of batches on the ledger that nobody has."""
+    futures: deque[Future[Committed]] = deque()
+    for raw in itertools.islice(_anchors(bureau), count):
+        if len(futures) >= IN_FLIGHT:
+            futures.popleft().result()
+        futures.append(bureau.engine.submit(raw))
+    for future in futures:
+        future.result()
+
+
+def _anchors(bureau: Institution) -> Iterator[bytes]:
+    now_ms = bureau.dependencies.clock.now_ms()
+    while True:
+        draft = TransactionDraft(
+            kind=COMMIT,
+            version=1,
+            body=AnchorCommitBody(
+                batch=new_id(system_entropy),
+                standard="invoice_issued@2",
+                period_from="2024-01-01",
+                period_to="2024-12-31",
+                count=1,
+                depth=0,
+                root=system_entropy(32),
+            ),
+            author=bureau.member,
+            valid_until_ms=now_ms + MAX_VALIDITY_MS // 2,
+            id=new_id(system_entropy),
+        )
+        network, keys = bureau.parameters.network, (bureau.keys.signing,)
+        yield sign_transaction(draft, network=network, suite=bureau.suite, keys=keys)
+
+
+def _copied_over_http(place: SandboxFolder, bureau: Institution, *, height: int, folder: Path) -> float:
+    """Return transactions a second that a member copies from the bureau's server."""
+    member = BANKS[0]
+    settings, keys = load_settings(place.home(member)), load_keys(place.home(member), passphrase=_passphrase(place))
+    signer = MessageSigner(
+        member=member,
+        network=bureau.parameters.network,
+        suite=bureau.suite,
+        keys=(keys.signing,),
+        clock=SystemClock(),
+        entropy=system_entropy,
+    )
+    with closing(
+        PeerClient(signer=signer, directory=PeerDirectory(listed=settings.peers, state=lambda: None))
+    ) as client:
+        with closing(HttpLedger(client, writer=BUREAU)) as writer:
+            return _copied(bureau, writer, height=height, folder=folder)
+
+
+def _copied(bureau: Institution, writer: LedgerPeer, *, height: int, folder: Path) -> float:
+    """Return transactions a second that a follower copies from a writer into an empty folder."""
+    began = time.monotonic()
+    follower = FollowerLedger.open(
+        folder,
+        parameters=bureau.parameters,
+        kinds=bureau.kinds,
+        key_ring=MemberKeyRing(),
+        clock=SystemClock(),
+        writer=writer,
+        settings=FollowerSettings(),
+    )
+    with closing(follower):
+        while follower.last_block()[0] < height:
+            time.sleep(_POLL_S)
+        took_s = time.monotonic() - began
+        return follower.checkpoint().size / took_s
+
+
+# Servers with nothing to do, and with readers
+
+
+def _rss_mb(pid: int) -> float:
+    """Return the memory of a process that lies in RAM, in megabytes."""
+    for line in Path(f"/proc/{pid}/status").read_text(encoding="utf-8").splitlines():
+        name, _, value = line.partition(":")
+        if name == "VmRSS":
+            return int(value.split()[0]) * 1024 / 1e6
+    raise AssertionError(f"process {pid} tells nothing of its memory")
+
+
+def _read_load(sandbox: Sandbox, bench: ApiBench) -> Mapping[str, object]:
+    """Let readers ask for lists and receipts, at all institutions, with a second of thinking before each question."""
+    waits: list[float] = []
+    ending = threading.Event()
+    with ExitStack() as stack:
+        clients = [stack.enter_context(client) for client in _reading_clients(sandbox)]
+        with ThreadPoolExecutor(max_workers=bench.readers) as pool:
+            done = [
+                pool.submit(_read, clients[number % len(clients)], number, waits=waits, ending=ending)
+                for number in range(bench.readers)
+            ]
+            time.sleep(bench.seconds)
+            ending.set()
+            for each in done:
+                each.result()
+    ordered = sorted(waits)
+    return {
+        "p95": round(1000 * ordered[math.ceil(_P95 * len(ordered)) - 1], 1),
+        "readers": bench.readers,
+        "per_s": round(len(ordered) / bench.seconds),
+    }
+
+
+def _reading_clients(sandbox: Sandbox) -> Iterator[HttpClient]:
+    """Return a client for each user of each institution who may read the ledger and needs no second factor."""
+    status = {each.member: each.url for each in sandbox.status()}
+    for accounts in sandbox.folder.load_accounts():
+        for user in accounts.users:
+            if user.user in _READERS and not user.second_factor:
+                with HttpClient(status[accounts.member]) as door:
+                    token = token_of(door, user, clock=SystemClock())
+                yield HttpClient(status[accounts.member], token=token)
+
+
+_READERS: Final = frozenset({"operator", "governance_officer", "internal_auditor"})
+
+
+def _read(client: HttpClient, number: int, *, waits: list[float], ending: threading.Event) -> None:
+    source, listed, size = random.Random(number), list[int](), 1  # noqa: S311 - a repeatable load, no secret
+    while not ending.wait(THINKING_S * 2 * source.random()):
+        began = time.perf_counter()
+        if listed and source.randrange(_RECEIPT_OF) == 0:
+            client.get(f"{PREFIX}/ledger/entries/{source.choice(listed)}/receipt", accept="*/*")
+        else:
+            parameters = {"limit": _PAGE, "cursor": str(source.randrange(size))}
+            page = client.get(f"{PREFIX}/ledger/entries", parameters=parameters).read_as(EntryPage)
+            listed = [entry.index for entry in page.items]
+            size = max([size, *listed])
+        waits.append(time.perf_counter() - began)
