@@ -272,7 +272,7 @@ def _read(client: HttpClient, number: int, *, waits: list[float], ending: thread
         if listed and source.randrange(_RECEIPT_OF) == 0:
             client.get(f"{PREFIX}/ledger/entries/{source.choice(listed)}/receipt", accept="*/*")
         else:
-            parameters = {"limit": _PAGE, "cursor": str(source.randrange(size))}
+            parameters: dict[str, str | int | bool] = {"limit": _PAGE, "cursor": str(source.randrange(size))}
             page = client.get(f"{PREFIX}/ledger/entries", parameters=parameters).read_as(EntryPage)
             listed = [entry.index for entry in page.items]
             size = max([size, *listed])
