@@ -68,21 +68,27 @@ class ServedHome:
     def end(self, number: signal.Signals = signal.SIGTERM) -> tuple[int, str]:
         """Ask it to end; return its exit code and what it logged."""
         self.process.send_signal(number)
-        _, logged = self.process.communicate(timeout=PATIENCE_S)
-        return self.process.returncode, logged
+        self.process.communicate(timeout=PATIENCE_S)
+        return self.process.returncode, log_file(self.home).read_text()
+
+
+def log_file(home: Home) -> Path:
+    """Where the server of a home of this world logs: a pipe that nobody reads would stop it once it is full."""
+    return home.folder.with_name(f"{home.folder.name}.log")
 
 
 def start_server(home: Home, *options: str, **environment: str) -> subprocess.Popen[str]:
     """Start a process that serves a home at a free port."""
     command = [str(Path(sys.executable).with_name("shuiqiao")), "serve", "--home", str(home.folder), "--json"]
-    return subprocess.Popen(
-        [*command, "--listen", "127.0.0.1:0", *options],
-        stdin=subprocess.DEVNULL,
-        stdout=subprocess.PIPE,
-        stderr=subprocess.PIPE,
-        text=True,
-        env={**os.environ, PASSPHRASE_FILE_VARIABLE: str(passphrase_file(home)), **environment},
-    )
+    with log_file(home).open("a") as log:
+        return subprocess.Popen(
+            [*command, "--listen", "127.0.0.1:0", *options],
+            stdin=subprocess.DEVNULL,
+            stdout=subprocess.PIPE,
+            stderr=log,
+            text=True,
+            env={**os.environ, PASSPHRASE_FILE_VARIABLE: str(passphrase_file(home)), **environment},
+        )
 
 
 def read_listening(process: subprocess.Popen[str]) -> dict[str, Any]:
@@ -96,7 +102,7 @@ def read_listening(process: subprocess.Popen[str]) -> dict[str, Any]:
             if "listen" in found:
                 return found
             break
-    raise AssertionError(f"{''.join(lines)}{process.communicate(timeout=PATIENCE_S)[1]}")
+    raise AssertionError(f"{''.join(lines)}{process.communicate(timeout=PATIENCE_S)[0]}")
 
 
 @contextmanager

@@ -5,7 +5,7 @@ from __future__ import annotations
 import signal
 import socket
 import stat
-import threading
+import time
 from contextlib import closing
 
 import pytest
@@ -14,6 +14,7 @@ from patience import PATIENCE_S
 from serving_world import PASSPHRASE, ServedHome, make_served_home, served, start_server
 from shuiqiao.base.errors import InvalidInput, Unavailable
 from shuiqiao.base.unix_socket import connect_to
+from shuiqiao.client.http import HttpClient
 from shuiqiao.client.resources.home import HomeStatus
 from shuiqiao.node.server import serving_process
 
@@ -84,17 +85,31 @@ def test_a_signal_ends_a_server_and_the_home_can_be_served_again(tmp_path, numbe
 
 
 def test_a_request_that_is_running_is_answered_before_the_server_ends(tmp_path):
-    with served(make_served_home(tmp_path / "home")) as server, closing(connect_to(server.home.socket)) as link:
+    with (
+        served(make_served_home(tmp_path / "home")) as server,
+        server.client() as outside,
+        closing(connect_to(server.home.socket)) as link,
+    ):
         link.settimeout(PATIENCE_S)
-        # Its body is on its way: the answer, that there is no such address, comes after the signal.
-        link.sendall(b"POST /readyz HTTP/1.1\r\nHost: home\r\nContent-Length: 4\r\nConnection: close\r\n\r\n")
-        ended = threading.Thread(target=server.process.send_signal, args=(signal.SIGTERM,))
-        ended.start()
-        ended.join()
+        # A log-in whose body is on its way: what is wrong with it is answered after the signal.
+        head = "Host: home\r\nContent-Type: application/json\r\nContent-Length: 4\r\nConnection: close\r\n\r\n"
+        link.sendall(f"POST /api/v1/sessions/user HTTP/1.1\r\n{head}".encode())
+        _wait_until_open(outside)
+        server.process.send_signal(signal.SIGTERM)
         link.sendall(b"body")
-        assert link.recv(4_096).startswith(b"HTTP/1.1 405")
+        assert link.recv(4_096).startswith(b"HTTP/1.1 400")
         code, logged = server.end()
         assert code == 0, logged
+
+
+def _wait_until_open(outside: HttpClient) -> None:
+    """Return once a request at the home's socket is being answered."""
+    ends = time.monotonic() + PATIENCE_S
+    while (
+        'shuiqiao_http_open_requests{door="home"} 1.0' not in outside.get("/metrics", accept="text/plain").body.decode()
+    ):
+        assert time.monotonic() < ends, "the server never began with the request"
+        time.sleep(0.05)
 
 
 def test_a_server_that_was_killed_leaves_a_home_that_can_be_served(tmp_path):

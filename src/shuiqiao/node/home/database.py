@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import os
 import sqlite3
+import time
 from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -33,6 +34,10 @@ BACKENDS = ("sqlite", "postgresql")
 
 BUSY_TIMEOUT_MS = 30_000
 """How long a SQLite writer waits for another before it gives up, in milliseconds."""
+
+_BUSY_PAUSE_S = 0.01
+_PRIMARY_CODE = 0xFF
+"""The bits of SQLite's extended codes that say what kind of failure it is."""
 
 
 def open_database(url: str | Path, *, data_key: DataKey | None = None, progress: Progress = no_progress) -> Engine:
@@ -170,6 +175,22 @@ def _prepare_sqlite(connection: Any, _record: object) -> None:
 
 def _set_pragmas(connection: Any) -> None:
     cursor = connection.cursor()
-    for pragma in ("journal_mode=WAL", "synchronous=FULL", f"busy_timeout={BUSY_TIMEOUT_MS}", "foreign_keys=ON"):
-        cursor.execute(f"PRAGMA {pragma}")
+    cursor.execute(f"PRAGMA busy_timeout={BUSY_TIMEOUT_MS}")
+    _write_ahead(cursor)
+    cursor.execute("PRAGMA synchronous=FULL")
+    cursor.execute("PRAGMA foreign_keys=ON")
     cursor.close()
+
+
+def _write_ahead(cursor: Any) -> None:
+    """Switch to WAL mode. SQLite refuses that without waiting where two processes do it to a new file at once."""
+    given_up = time.monotonic() + BUSY_TIMEOUT_MS / 1000
+    while True:
+        try:
+            cursor.execute("PRAGMA journal_mode=WAL")
+        except sqlite3.OperationalError as error:
+            if error.sqlite_errorcode & _PRIMARY_CODE != sqlite3.SQLITE_BUSY or time.monotonic() > given_up:
+                raise
+            time.sleep(_BUSY_PAUSE_S)
+        else:
+            return

@@ -3,14 +3,17 @@
 from __future__ import annotations
 
 import sqlite3
+import threading
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import closing
 
 import pytest
-from sqlalchemy import Column, Integer, MetaData, Table, insert, select
+from sqlalchemy import Column, Integer, MetaData, Table, create_engine, event, insert, select
 from sqlalchemy.exc import IntegrityError
 
+from patience import PATIENCE_S
 from shuiqiao.base.errors import InvalidInput, Unavailable
-from shuiqiao.node.home.database import BUSY_TIMEOUT_MS, open_database
+from shuiqiao.node.home.database import BUSY_TIMEOUT_MS, _prepare_sqlite, open_database
 
 METADATA = MetaData()
 TABLE = Table("thing", METADATA, Column("digit", Integer, primary_key=True))
@@ -32,6 +35,27 @@ def test_sqlite_keeps_what_was_acknowledged(tmp_path):
     with again.connect() as connection:
         assert connection.execute(select(TABLE.c.digit)).scalars().all() == [7]
     again.dispose()
+
+
+def test_connections_that_make_the_file_at_once_wait_for_one_another(tmp_path):
+    # SQLite itself answers such a switch to WAL mode at once: "database is locked".
+    together = threading.Barrier(6)
+
+    def connect(number: int) -> None:
+        together.wait(PATIENCE_S)
+        engine = create_engine(f"sqlite:///{tmp_path}/{number // 6}.db")
+        event.listen(engine, "connect", _prepare_sqlite)
+        try:
+            with engine.begin() as connection:
+                connection.exec_driver_sql("CREATE TABLE IF NOT EXISTS thing (digit INTEGER)")
+        except BaseException:
+            together.abort()
+            raise
+        finally:
+            engine.dispose()
+
+    with ThreadPoolExecutor(max_workers=6) as pool:
+        list(pool.map(connect, range(240)))
 
 
 @pytest.mark.parametrize("url", ["", "nothing", "mysql://u:hidden@h/d", "oracle://u:hidden@h/d", "sqlite"])

@@ -255,11 +255,9 @@ class AbciServer:
         answers = iter(
             self._answers[abci.RequestCheckTx]([each for each in run if isinstance(each, abci.RequestCheckTx)])
         )
-        encoded: list[bytes] = []
-        for each in run:
-            answer = next(answers) if isinstance(each, abci.RequestCheckTx) else abci.ResponseFlush()
-            encoded.append(_USUAL.get(answer) or abci.RESPONSES.encode(answer))
-        return b"".join(encoded)
+        return b"".join(
+            [_encode_check(next(answers)) if isinstance(each, abci.RequestCheckTx) else _FLUSHED for each in run]
+        )
 
     def close(self) -> None:
         """Stop listening, end all connections, and wait for their threads."""
@@ -279,7 +277,13 @@ class AbciServer:
         self.path.unlink(missing_ok=True)
 
 
-_USUAL: Final = {each: abci.RESPONSES.encode(each) for each in (abci.ResponseCheckTx(), abci.ResponseFlush())}
+def _encode_check(verdict: abci.ResponseCheckTx) -> bytes:
+    return _ADMITTED if verdict == _ADMITS else abci.RESPONSES.encode(verdict)
+
+
+_ADMITS: Final = abci.ResponseCheckTx()
+_ADMITTED: Final = abci.RESPONSES.encode(_ADMITS)
+_FLUSHED: Final = abci.RESPONSES.encode(abci.ResponseFlush())
 
 
 def _listen(path: Path) -> socket.socket:
