@@ -17,6 +17,7 @@ from shuiqiao.cli.door import run
 from shuiqiao.client.resources.sessions import CallerRecord
 from shuiqiao.node.accounts.model import ENTERPRISE_ROLE, permissions_of, roles_of
 from shuiqiao.node.server import serving_process
+from shuiqiao.sandbox.benchmarks.api import ApiBench, measure_followers, measure_servers
 from shuiqiao.sandbox.servers.folder import SandboxFolder
 from shuiqiao.sandbox.servers.running import Sandbox
 
@@ -25,10 +26,16 @@ MEMBERS = ("bureau", "bank-east", "bank-north", "bank-south", "regulator")
 
 @pytest.fixture(scope="module")
 def sandbox(tmp_path_factory):
-    found = Sandbox(made_sandbox(tmp_path_factory.mktemp("servers") / "sandbox"))
-    assert found.start(clock=SystemClock(), progress=no_progress) == MEMBERS
-    yield found
-    found.stop()
+    work = tmp_path_factory.mktemp("servers")
+    found = Sandbox(made_sandbox(work / "sandbox"))
+    try:
+        # What the bench measures of followers leaves the bureau's server running, and nothing else.
+        rates = measure_followers(found, missed=100, work=work)
+        assert min(rates.in_process, rates.over_http) > 0
+        assert found.start(clock=SystemClock(), progress=no_progress) == MEMBERS[1:]
+        yield found
+    finally:
+        found.stop()
 
 
 def told(capsys, *words):
@@ -83,6 +90,12 @@ def test_logs_are_shown_by_member(sandbox, capsys):
     assert bureau["member"] == "bureau"
     events = [json.loads(line)["event"] for line in bureau["lines"] if line.startswith("{")]
     assert "request.answered" in events or events
+
+
+def test_the_bench_measures_servers_that_are_left_alone_and_read(sandbox):
+    figures = measure_servers(sandbox, ApiBench(suite="intl", readers=3, seconds=1))
+    assert figures["idle_rss_mb"] > 0
+    assert (figures["read_ms"]["readers"], figures["read_ms"]["p95"] > 0) == (3, True)
 
 
 def test_a_server_that_died_is_told_and_started_again(sandbox):

@@ -56,7 +56,8 @@ if TYPE_CHECKING:
 IN_FLIGHT: Final = 2_000
 """Transactions without an answer while the writer's ledger is filled."""
 
-SETTLE_S: Final = 5.0
+TAXPAYERS: Final = 25
+SETTLE_S: Final = 3.0
 """How long servers are left alone before their memory is read."""
 
 THINKING_S: Final = 1.0
@@ -91,48 +92,69 @@ def run_api_bench(bench: ApiBench, *, progress: Progress = no_progress) -> dict[
         make_sandbox(
             place,
             suite=SuiteName(bench.suite),
-            taxpayers=25,
+            taxpayers=TAXPAYERS,
             seed=_SEED,
             clock=SystemClock(),
             entropy=system_entropy,
             progress=progress,
         )
         sandbox = Sandbox(place)
-        progress("fill the ledger 写入账本", 0, None)
-        with _opened(place) as bureau:
-            _fill(bureau, bench.missed)
-            height, writer = bureau.engine.last_block()[0], bureau.engine
-            progress("copy in one process 本进程复制", 0, None)
-            assert isinstance(writer, EmbeddedLedger), "the bureau writes"
-            in_process = _copied(bureau, writer, height=height, folder=Path(work) / "in-process")
         try:
-            sandbox.server(BUREAU).start()
-            sandbox.server(BUREAU).wait_ready()
-            progress("copy over HTTP 经网络复制", 0, None)
-            over_http = _copied_over_http(place, bureau, height=height, folder=Path(work) / "over-http")
+            rates = measure_followers(sandbox, missed=bench.missed, work=Path(work), progress=progress)
             sandbox.start(clock=SystemClock(), progress=progress)
-            progress("idle 空闲", 0, None)
-            time.sleep(SETTLE_S)
-            idle_mb = max(_rss_mb(server.pid or 0) for server in sandbox.servers.values())
-            progress("readers 读取", 0, None)
-            read = _read_load(sandbox, bench)
+            return {
+                "suite": bench.suite,
+                "engine": sandbox.plan.engine,
+                "servers": len(sandbox.servers),
+                "decision_ms": {"p50": None, "p99": None, "one_process_p50": None},
+                "grant_ms": {"p95": None, "per_s": None},
+                **measure_servers(sandbox, bench, progress=progress),
+                "follower_tx_per_s": round(rates.over_http),
+                "follower_ratio": round(rates.over_http / rates.in_process, 2),
+                "rss_growth_mb_30min": None,
+            }
         finally:
             sandbox.stop()
-    return {
-        "suite": bench.suite,
-        "engine": sandbox.plan.engine,
-        "servers": len(sandbox.servers),
-        "decision_ms": {"p50": None, "p99": None, "one_process_p50": None},
-        "grant_ms": {"p95": None, "per_s": None},
-        "read_ms": read,
-        "idle_rss_mb": round(idle_mb, 1),
-        "follower_tx_per_s": round(over_http),
-        "follower_ratio": round(over_http / in_process, 2),
-        "rss_growth_mb_30min": None,
-    }
+
+
+def measure_servers(sandbox: Sandbox, bench: ApiBench, *, progress: Progress = no_progress) -> dict[str, object]:
+    """Return what is measured of running servers that are left alone, and then read."""
+    progress("idle 空闲", 0, None)
+    time.sleep(SETTLE_S)
+    idle_mb = max(_rss_mb(server.pid or 0) for server in sandbox.servers.values())
+    progress("readers 读取", 0, None)
+    return {"read_ms": _read_load(sandbox, bench), "idle_rss_mb": round(idle_mb, 1)}
 
 
 # What a follower missed
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class CopyingRates:
+    """Transactions a second that a follower copies."""
+
+    in_process: float
+    over_http: float
+
+
+def measure_followers(sandbox: Sandbox, *, missed: int, work: Path, progress: Progress = no_progress) -> CopyingRates:
+    """Fill the bureau's ledger and measure how fast a follower copies it; the bureau's server runs then.
+
+    work: a folder for the copies.
+    """
+    place = sandbox.folder
+    progress("fill the ledger 写入账本", 0, None)
+    with _opened(place) as bureau:
+        _fill(bureau, missed)
+        height, writer = bureau.engine.last_block()[0], bureau.engine
+        progress("copy in one process 本进程复制", 0, None)
+        assert isinstance(writer, EmbeddedLedger), "the bureau writes"
+        in_process = _copied(bureau, writer, height=height, folder=work / "in-process")
+    sandbox.server(BUREAU).start()
+    sandbox.server(BUREAU).wait_ready()
+    progress("copy over HTTP 经网络复制", 0, None)
+    over_http = _copied_over_http(place, bureau, height=height, folder=work / "over-http")
+    return CopyingRates(in_process=in_process, over_http=over_http)
 
 
 def _passphrase(place: SandboxFolder) -> bytes:

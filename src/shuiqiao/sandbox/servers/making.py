@@ -30,6 +30,7 @@ if TYPE_CHECKING:
     from shuiqiao.base.clock import Clock
     from shuiqiao.base.ids import Entropy, MemberId
     from shuiqiao.base.progress import Progress
+    from shuiqiao.sandbox.scenario.population import RunData
 
 DEFAULT_TAXPAYERS: Final = 200
 DEFAULT_SEED: Final = 1
@@ -91,8 +92,8 @@ def make_sandbox(
     entropy: Entropy,
     progress: Progress,
     cost: PassphraseCost = STRONG_COST,
-) -> SandboxPlan:
-    """Make the homes, users and data of a sandbox in a new folder, and return its plan; nothing is started.
+) -> RunData:
+    """Make the homes, users and data of a sandbox in a new folder, and return its data; nothing is started.
 
     cost: of opening the homes' keys. Raises Conflict ``sandbox.folder_not_empty``, InvalidInput
     ``sandbox.database_shared``, what ``create_consortium`` and ``synthetic_data`` raise.
@@ -106,7 +107,7 @@ def make_sandbox(
     with nothing_left_of_a_failure(folder.folder):
         folder.run.mkdir(mode=OWNER_ONLY_FOLDER, parents=True)
         progress("generate the data 生成数据", 0, None)
-        synthetic_data(folder.data, taxpayers=taxpayers, seed=seed, as_of=as_of_day(clock.now_ms()))
+        data = synthetic_data(folder.data, taxpayers=taxpayers, seed=seed, as_of=as_of_day(clock.now_ms()))
         passphrase = base64.urlsafe_b64encode(entropy(_PASSPHRASE_BYTES))
         replace_file(folder.passphrase, passphrase + b"\n")
         progress("make homes 建立主目录", 0, None)
@@ -135,7 +136,7 @@ def make_sandbox(
             seed=seed,
         )
         folder.save_plan(plan)
-    return plan
+    return data
 
 
 def as_of_day(now_ms: int) -> date:

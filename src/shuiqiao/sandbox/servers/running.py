@@ -6,6 +6,7 @@ server that somebody else started for one of these homes is used, and never ende
 
 from __future__ import annotations
 
+import time
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Final
 
@@ -77,6 +78,10 @@ class Sandbox:
             member: ServerProcess(folder.home(member), run=folder.run, passphrase=folder.passphrase)
             for member in self.plan.members
         }
+        self.taken: TakenIn | None = None
+        """What became of the bureau's data, where this object had it taken in."""
+        self.taken_s = 0.0
+        """How long that took, in seconds."""
 
     def start(self, *, clock: Clock, progress: Progress) -> tuple[str, ...]:
         """Start what does not run, wait until all answer, and have the bureau take its data in.
@@ -94,7 +99,9 @@ class Sandbox:
                     server.wait_ready(timeout_s=READY_TIMEOUT_S)
             if not self.plan.has_records:
                 progress("take the records in 入库", 0, None)
-                self.take_in(clock=clock)
+                began = time.monotonic()
+                self.taken = self.take_in(clock=clock)
+                self.taken_s = time.monotonic() - began
                 self.plan = msgspec.structs.replace(self.plan, has_records=True)
                 self.folder.save_plan(self.plan)
         return started
@@ -137,12 +144,16 @@ class Sandbox:
         return InstitutionStatus(
             member=member,
             role=settings.role,
-            url=f"http://{settings.listen}",
+            url=self.url(member),
             is_ready=pid is not None and server.is_ready(),
             height=None if found is None else found.height,
             pid=pid,
             users=users,
         )
+
+    def url(self, member: str) -> str:
+        """Return where an institution's server listens for callers; raises as ``server``."""
+        return f"http://{load_settings(self.server(member).home).listen}"
 
     def server(self, member: str) -> ServerProcess:
         """Return one institution's server; raises InvalidInput ``sandbox.member_unknown``."""
