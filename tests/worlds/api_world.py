@@ -10,6 +10,7 @@ from typing import Any
 from starlette.testclient import TestClient
 from starlette.types import ASGIApp
 
+from consortium_world import TAXPAYER
 from shuiqiao.api.access import Callers, unauthenticated
 from shuiqiao.api.acts import Acts
 from shuiqiao.api.app import home_app, public_app
@@ -24,6 +25,8 @@ from shuiqiao.node.server import RunningInstitution
 
 ALL = "token-of-everything"
 NOTHING = "token-of-nothing"
+FIRM = "token-of-an-enterprise"
+"""Of the taxpayer of ``consortium_world`` at its bureau."""
 
 
 @dataclass
@@ -104,6 +107,14 @@ def asked(running: RunningInstitution) -> Generator[AskedInstitution]:
     tokens = IssuedTokens()
     tokens.issue(ALL, *Permission)
     tokens.issue(NOTHING)
+    tokens.callers[FIRM] = Principal(
+        kind=PrincipalKind.ENTERPRISE,
+        id=f"taxpayer:{TAXPAYER}",
+        name=TAXPAYER,
+        person=TAXPAYER,
+        permissions=frozenset({Permission.OWN_READ, Permission.OWN_WRITE}),
+        taxpayer=TAXPAYER,
+    )
     metrics, leaps = Metrics(running), Leaps()
     rates = RequestRates(clock=leaps)
     uploads, news = Uploads(running.institution.home), News(running.institution.engine)

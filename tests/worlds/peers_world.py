@@ -5,11 +5,12 @@ from __future__ import annotations
 import asyncio
 import socket
 import threading
-from collections.abc import Generator
+from collections.abc import Callable, Generator
 from contextlib import ExitStack, contextmanager
 from pathlib import Path
 
 import msgspec
+from starlette.types import ASGIApp
 
 from consortium_world import CHEAP
 from patience import PATIENCE_S
@@ -78,19 +79,33 @@ class PeerNetwork:
     @contextmanager
     def here(self, member: MemberId) -> Generator[Institution]:
         """Open a home in this process, and its door for other members."""
+        with self.running(member) as running:
+            yield running.institution
+
+    @contextmanager
+    def running(self, member: MemberId) -> Generator[RunningInstitution]:
+        """Open a home in this process with all that works for it, and its door for other members."""
         home = self.home(member)
         with RunningInstitution.open(home, passphrase=read_passphrase(passphrase_file(home))) as running:
             with served_door(running, port=self.ports[member]):
-                yield running.institution
+                yield running
 
 
 @contextmanager
 def served_door(running: RunningInstitution, *, port: int) -> Generator[None]:
     """Answer other members on a thread of its own."""
+    app = peers_app(running, metrics=Metrics(running))
+    with served_app(app, port=port, before_end=running.institution.peer_service.close):
+        yield
+
+
+@contextmanager
+def served_app(app: ASGIApp, *, port: int = 0, before_end: Callable[[], None] = lambda: None) -> Generator[str]:
+    """Answer on a thread of its own; give the address."""
     listener = socket.socket()
     listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
     listener.bind(("127.0.0.1", port))
-    app = peers_app(running, metrics=Metrics(running))
+    port = listener.getsockname()[1]
     begun, ended, loops = threading.Event(), threading.Event(), []
 
     async def serve() -> None:
@@ -112,10 +127,10 @@ def served_door(running: RunningInstitution, *, port: int) -> Generator[None]:
     thread.start()
     assert begun.wait(PATIENCE_S)
     try:
-        yield
+        yield f"http://127.0.0.1:{port}"
     finally:
         loop, server = loops[0]
-        running.institution.peer_service.close()
+        before_end()
         loop.call_soon_threadsafe(server.end)
         assert ended.wait(PATIENCE_S)
         thread.join()

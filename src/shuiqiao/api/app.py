@@ -20,6 +20,8 @@ from shuiqiao.api.peer_routes import PEER_LIMITS, add_peer_routes
 from shuiqiao.api.problems import install_handlers
 from shuiqiao.api.routes.consents import consents
 from shuiqiao.api.routes.deliveries import deliveries
+from shuiqiao.api.routes.disputes import disputes
+from shuiqiao.api.routes.enrolments import enrolments
 from shuiqiao.api.routes.events import events
 from shuiqiao.api.routes.governance import governance
 from shuiqiao.api.routes.health import health
@@ -28,6 +30,7 @@ from shuiqiao.api.routes.jobs import jobs
 from shuiqiao.api.routes.ledger import ledger
 from shuiqiao.api.routes.members import members
 from shuiqiao.api.routes.oversight import oversight
+from shuiqiao.api.routes.own import own
 from shuiqiao.api.routes.records import records
 from shuiqiao.api.routes.requests import requests
 from shuiqiao.api.routes.sessions import sessions
@@ -54,8 +57,11 @@ _NOUNS: Final[tuple[Routes, ...]] = (
     ledger,
     standards,
     ingests,
+    enrolments,
     consents,
     requests,
+    disputes,
+    own,
     oversight,
     jobs,
     events,

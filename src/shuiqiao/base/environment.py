@@ -20,5 +20,8 @@ COMETBFT_VARIABLE = "SHUIQIAO_COMETBFT"
 TOKEN_FILE_VARIABLE = "SHUIQIAO_TOKEN_FILE"  # noqa: S105 - the name of a variable, not a secret
 """Environment variable naming the file that holds a user's token, as ``users login`` writes it."""
 
+ENTERPRISE_KEY_VARIABLE = "SHUIQIAO_ENTERPRISE_KEY"
+"""Environment variable naming the encrypted key file of an enterprise, where --key does not."""
+
 PASSWORD_FILE_VARIABLE = "SHUIQIAO_PASSWORD_FILE"  # noqa: S105 - the name of a variable, not a secret
 """Environment variable naming a file that holds a user's password, where nobody is there to type it."""

@@ -1,129 +1,622 @@
-"""``shuiqiao enterprise``: what a bureau does for enterprises without a node: codes, who used their data, disputes."""
+"""``shuiqiao enterprise``: what an enterprise without a node does with nothing but its key file, over HTTP.
+
+Its bureau's counter has commands here too (``enterprise_counter``); ``used`` and ``disputes`` are for both: with
+``--home`` the bureau's, else the enterprise's own.
+"""
 
 from __future__ import annotations
 
+from collections.abc import Callable, Generator
+from contextlib import contextmanager, suppress
+from datetime import datetime
+from enum import StrEnum
 from functools import partial
+from pathlib import Path
+from shlex import quote
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from shuiqiao.cli.options import Home, Json, command_group, open_home
-from shuiqiao.cli.output import print_json, say, say_rows, show
+from shuiqiao.base.environment import ENTERPRISE_KEY_VARIABLE
+from shuiqiao.cli.enterprise_counter import (
+    dispute_row,
+    enterprise_answer,
+    enterprise_code,
+    enterprise_revoke_lost,
+    require_hex,
+    show_disputes_at,
+    show_list,
+    show_uses_at,
+    use_row,
+)
+from shuiqiao.cli.home import well_formed
+from shuiqiao.cli.options import MAX_INDEX, Json, OptionalHome, command_group
+from shuiqiao.cli.output import program, say, say_rows, show
 
 if TYPE_CHECKING:
-    from shuiqiao.exchange.store import DisputeRow
-    from shuiqiao.node.institution import Institution
+    from shuiqiao.base.ids import OwnedId
+    from shuiqiao.client.enterprise import EnterpriseDevice
+    from shuiqiao.client.http import HttpClient
+    from shuiqiao.client.resources.own import OwnApplicationFile, OwnConsent
+    from shuiqiao.consent.enterprise import ControlStatement
+    from shuiqiao.members.endpoint import Endpoint
 
-enterprise_app = command_group("Enterprises without a node, at their bureau 企业服务.")
+enterprise_app = command_group("Enterprises without a node, and their bureau's counter 企业服务.")
+enterprise_app.command("code")(enterprise_code)
+enterprise_app.command("answer")(enterprise_answer)
+enterprise_app.command("revoke-lost")(enterprise_revoke_lost)
 
-Taxpayer = Annotated[str, typer.Argument(help="Taxpayer number 纳税人识别号.")]
+_WIDTH = 14
+
+Key = Annotated[
+    Path,
+    typer.Option("--key", envvar=ENTERPRISE_KEY_VARIABLE, help="Your encrypted key file 企业密钥文件."),
+]
+OptionalKey = Annotated[
+    Path | None, typer.Option("--key", envvar=ENTERPRISE_KEY_VARIABLE, help="Your encrypted key file 企业密钥文件.")
+]
+Bureau = Annotated[
+    str | None,
+    typer.Option("--bureau", help="URL of the bureau, #PIN behind it; left out, where you enrolled 税务局地址."),
+]
+NewBureau = Annotated[str, typer.Option("--bureau", help="URL of the bureau, #PIN behind it 税务局地址.")]
+Bank = Annotated[str, typer.Option("--bank", help="URL of the bank, #PIN behind it 银行地址.")]
+OptionalBank = Annotated[
+    str | None, typer.Option("--bank", help="URL of the bank, #PIN behind it; left out, the bureau 银行地址.")
+]
+Taxpayer = Annotated[str, typer.Argument(help="Your taxpayer number 纳税人识别号.")]
+Code = Annotated[str, typer.Argument(help="The one-time code from the bureau's counter 一次性登记码.")]
+ConsentName = Annotated[str, typer.Argument(help="The consent's name, BUREAU/ID 授权书.")]
 
 
-@enterprise_app.command("code")
-def enterprise_code(
+class PurposeChoice(StrEnum):
+    """What data may be used for; as ``consent.model.Purpose``."""
+
+    UNDERWRITING = "underwriting"
+    LOAN_MONITORING = "loan_monitoring"
+    MODEL_DEVELOPMENT = "model_development"
+    ONE_TIME = "one_time"
+
+
+class ModeChoice(StrEnum):
+    """How a bank may be answered; as ``consent.model.Mode``."""
+
+    DISCLOSE = "disclose"
+    PROVE = "prove"
+    SCORE = "score"
+    TRAIN = "train"
+
+
+class UnitChoice(StrEnum):
+    """In which window answers are counted; as ``consent.model.FrequencyUnit``."""
+
+    DAY = "day"
+    MONTH = "month"
+    YEAR = "year"
+
+
+# The key
+
+
+@enterprise_app.command("enrol")
+def enterprise_enrol(
     *,
     taxpayer: Taxpayer,
-    reference: Annotated[str, typer.Option(help="Your own random reference of the identity check 核验编号.")],
-    home: Home,
-    recover: Annotated[bool, typer.Option("--recover", help="For getting back an encrypted key 用于找回密钥.")] = False,
+    code: Code,
+    bureau: NewBureau,
+    key: Key,
+    backup: Annotated[
+        bool, typer.Option("--backup", help="Let the bureau keep the key file, encrypted as it is 托管加密备份.")
+    ] = False,
     json: Json = False,
 ) -> None:
-    """Issue a one-time code, after you identified the legal representative; it is shown once 发放一次性登记码."""
-    from shuiqiao.base.clock import iso_from_ms
-    from shuiqiao.consent.codes import CODE_LIFE_MS, CodePurpose
+    """Make your key on this device, unless it is there, and enrol with a one-time code 企业登记."""
+    from shuiqiao.client.enterprise import KeyPlace, enrol, leave_backup
+
+    place = KeyPlace(key)
+    with well_formed():
+        device, record = enrol(
+            place,
+            taxpayer=taxpayer,
+            code=code,
+            address=_address(bureau),
+            passphrase=partial(_passphrase, is_new=not key.exists()),
+        )
+        if backup:
+            with device.at_bureau() as session:
+                leave_backup(device, place, session)
+    result = {
+        "taxpayer": record.taxpayer,
+        "bureau": record.bureau,
+        "key": str(key),
+        "known": str(place.known),
+        "backup": backup or record.has_backup,
+    }
+    show(result, as_json=json, speak=partial(say_rows, width=_WIDTH))
+
+
+@enterprise_app.command("recover")
+def enterprise_recover(*, taxpayer: Taxpayer, code: Code, bureau: NewBureau, key: Key, json: Json = False) -> None:
+    """Get back the encrypted key file that you left with your bureau; your passphrase opens it 找回密钥."""
+    from shuiqiao.client.enterprise import KeyPlace, load_keys, recover
+
+    with well_formed():
+        known = recover(KeyPlace(key), taxpayer=taxpayer, code=code, address=_address(bureau))
+    load_keys(key, passphrase=_passphrase())
+    result = {"taxpayer": known.taxpayer, "bureau": known.bureau, "key": str(key)}
+    show(result, as_json=json, speak=partial(say_rows, width=_WIDTH))
+
+
+# Consents
+
+
+@enterprise_app.command("consent")
+def enterprise_consent(
+    *,
+    bank: Annotated[str, typer.Argument(help="The bank that may use your data, by its member id 被授权银行.")],
+    product: Annotated[str, typer.Argument(help="The product it is for, e.g. tax-credit-loan 产品.")],
+    item: Annotated[
+        list[str],
+        typer.Option("--item", help="TYPE@VERSION=GROUP,GROUP, e.g. invoice_issued@2=core,amounts; repeatable 数据项."),
+    ],
+    first: Annotated[datetime, typer.Option("--from", formats=["%Y-%m-%d"], help="First day of the data 数据起始日.")],
+    last: Annotated[datetime, typer.Option("--to", formats=["%Y-%m-%d"], help="Last day of the data 数据截止日.")],
+    key: Key,
+    bureau: Bureau = None,
+    purpose: Annotated[PurposeChoice, typer.Option(help="What for 用途.")] = PurposeChoice.UNDERWRITING,
+    mode: Annotated[
+        list[ModeChoice] | None, typer.Option("--mode", help="How the bank is answered; by default disclose 方式.")
+    ] = None,
+    answers: Annotated[int, typer.Option(min=1, max=1000, help="Answers in each window 次数上限.")] = 4,
+    per: Annotated[UnitChoice, typer.Option(help="The window 频率单位.")] = UnitChoice.YEAR,
+    data_life_days: Annotated[
+        int, typer.Option(min=1, max=3660, help="Days the bank may keep the data 保存天数.")
+    ] = 180,
+    days: Annotated[int, typer.Option(min=1, max=3660, help="Days the consent is valid from now 有效天数.")] = 30,
+    json: Json = False,
+) -> None:
+    """Consent to a use of your data: who, what, why, how often, until when 签署授权书."""
+    from shuiqiao.base.clock import MS_PER_DAY
+    from shuiqiao.base.ids import MemberId
+    from shuiqiao.consent.model import Frequency, FrequencyUnit, Mode, Purpose
+
+    device = _open_device(key)
+    now_ms = device.now_ms()
+    chosen = {
+        "recipient": MemberId(bank),
+        "purpose": Purpose(purpose.value),
+        "items": dict(map(_item, item)),
+        "period_from": first.date(),
+        "period_to": last.date(),
+        "modes": tuple(Mode(each.value) for each in mode or [ModeChoice.DISCLOSE]),
+        "frequency": Frequency(count=answers, unit=FrequencyUnit(per.value)),
+        "data_life_days": data_life_days,
+        "valid_from_ms": now_ms,
+        "valid_to_ms": now_ms + days * MS_PER_DAY,
+        "product": product,
+    }
+    with well_formed(), device.at_bureau(_optional_address(bureau)) as session:
+        result = _consent_row(_grant(device, session, chosen, now_ms=now_ms))
+    show(result, as_json=json, speak=partial(say_rows, width=_WIDTH))
+
+
+def _grant(device: EnterpriseDevice, session: HttpClient, chosen: dict[str, Any], *, now_ms: int) -> OwnConsent:
+    """Sign a consent by halves on this device, and hand it to the bureau, which countersigns it."""
+    from shuiqiao.client.resources.consents import ConsentSubmissionMessage
+    from shuiqiao.client.resources.enrolments import READ_OWN_ENROLMENT
+    from shuiqiao.client.resources.own import GRANT_OWN_CONSENT
+    from shuiqiao.client.wire import Nothing
+    from shuiqiao.consent.enterprise import ConsentTerms
     from shuiqiao.consent.model import IdentityCheck
 
-    with open_home(home) as bureau:
-        now_ms = bureau.outbox.now_ms()
-        code = bureau.enrolment_codes.issue(
-            taxpayer,
-            identity_check=IdentityCheck(reference=reference, checked_ms=now_ms),
-            purpose=CodePurpose.RECOVER if recover else CodePurpose.ENROL,
-        )
-    result = {"taxpayer": taxpayer, "code": code, "valid_until": iso_from_ms(now_ms + CODE_LIFE_MS)}
-    show(result, as_json=json, speak=partial(say_rows, width=12))
+    enrolled = session.perform(READ_OWN_ENROLMENT, Nothing())
+    terms = ConsentTerms(
+        **chosen,
+        taxpayer=device.taxpayer,
+        provider=device.bureau,
+        identity_check=IdentityCheck(reference=enrolled.reference, checked_ms=enrolled.checked_ms),
+    )
+    signed = device.enterprise.submission(terms, now_ms=now_ms)
+    message = ConsentSubmissionMessage(
+        artefact=signed.artefact.hex(), endorsement=signed.endorsement.hex(), grant=signed.grant.hex()
+    )
+    return session.perform(GRANT_OWN_CONSENT, message)
+
+
+@enterprise_app.command("consents")
+def enterprise_consents(*, key: Key, bureau: Bureau = None, json: Json = False) -> None:
+    """List your consents at your bureau, and where each stands 我的授权."""
+    with _open_device(key).at_bureau(_optional_address(bureau)) as session:
+        rows = [_consent_row(consent) for consent in _own_consents(session)]
+    show_list("consents", rows, as_json=json)
+
+
+@enterprise_app.command("pause")
+def enterprise_pause(
+    *, consent: ConsentName, key: Key, bureau: Bureau = None, bank: OptionalBank = None, json: Json = False
+) -> None:
+    """Let nobody use your data under a consent until you resume it 暂停授权."""
+    _state(
+        consent, key, bureau, bank, json, lambda device, name, _: device.enterprise.pause(name, now_ms=device.now_ms())
+    )
+
+
+@enterprise_app.command("resume")
+def enterprise_resume(
+    *, consent: ConsentName, key: Key, bureau: Bureau = None, bank: OptionalBank = None, json: Json = False
+) -> None:
+    """Lift the pause of a consent 恢复授权."""
+
+    def resume(device: EnterpriseDevice, name: OwnedId, session: HttpClient) -> ControlStatement:
+        from shuiqiao.base.errors import Conflict
+        from shuiqiao.client.resources.own import READ_OWN_CONSENT, ConsentChoice
+
+        pause = session.perform(READ_OWN_CONSENT, ConsentChoice.of(name)).pause
+        if pause is None:
+            raise Conflict("cli.consent_not_paused", f"consent {name} is not paused: there is nothing to resume")
+        return device.enterprise.resume(name, pause=bytes.fromhex(pause), now_ms=device.now_ms())
+
+    _state(consent, key, bureau, bank, json, resume)
+
+
+@enterprise_app.command("revoke")
+def enterprise_revoke(
+    *, consent: ConsentName, key: Key, bureau: Bureau = None, bank: OptionalBank = None, json: Json = False
+) -> None:
+    """End a consent for good 撤销授权."""
+    _state(
+        consent, key, bureau, bank, json, lambda device, name, _: device.enterprise.revoke(name, now_ms=device.now_ms())
+    )
+
+
+def _state(
+    consent: str,
+    key: Path,
+    bureau: str | None,
+    bank: str | None,
+    as_json: bool,  # noqa: FBT001 - each of its callers names what it hands on
+    statement: Callable[[EnterpriseDevice, OwnedId, HttpClient], ControlStatement],
+) -> None:
+    """Have a consent say something, at the bureau or at its bank, which puts it on the ledger."""
+    from shuiqiao.client.resources.consents import ConsentStatement
+    from shuiqiao.client.resources.own import RELAY_OWN_STATEMENT
+
+    device, name = _open_device(key), _consent_name(consent)
+    with _session(device, bureau=bureau, bank=bank, consent=name) as session:
+        signed = statement(device, name, session)
+        placed = session.perform(RELAY_OWN_STATEMENT, ConsentStatement(transaction=signed.raw.hex()))
+    result = {"consent": name, "entry": placed.index, "height": placed.height}
+    show(result, as_json=as_json, speak=partial(say_rows, width=_WIDTH))
+
+
+# Uses, records, disputes
 
 
 @enterprise_app.command("used")
-def enterprise_used(*, taxpayer: Taxpayer, home: Home, json: Json = False) -> None:
-    """List who used a taxpayer's data, when, for what 谁用了我的数据."""
-    from shuiqiao.base.clock import iso_from_ms
-    from shuiqiao.base.ids import Uscc
+def enterprise_used(
+    *,
+    taxpayer: Annotated[str | None, typer.Argument(help="With --home: whose data 纳税人识别号.")] = None,
+    home: OptionalHome = None,
+    key: OptionalKey = None,
+    bureau: Bureau = None,
+    json: Json = False,
+) -> None:
+    """List who used your data, when, for what; with --home, a taxpayer's as its bureau has it 谁用了我的数据."""
+    from shuiqiao.client.pages import PageQuery, read_pages
+    from shuiqiao.client.resources.own import LIST_OWN_USES
 
-    with open_home(home) as bureau:
-        account = bureau.provider.usage_account(Uscc(taxpayer))
-    uses = [
-        {
-            "asked": iso_from_ms(use.asked_ms),
-            "recipient": use.recipient,
-            "purpose": str(use.purpose),
-            "mode": str(use.mode),
-            "outcome": str(use.outcome),
-            "field_code": str(use.field_code),
-            "records": dict(use.records),
-            "request": use.request,
-            "consent": use.consent,
-        }
-        for use in account
-    ]
-    _show_list("uses", uses, as_json=json)
+    if taxpayer is not None:
+        show_uses_at(_required(home, "--home"), taxpayer, as_json=json)
+        return
+    with _open_device(_required(key, "--key")).at_bureau(_optional_address(bureau)) as session:
+        pages = [*read_pages(session, LIST_OWN_USES, PageQuery())]
+    show_list("uses", [use_row(use) for page in pages for use in page.items], as_json=json)
+
+
+@enterprise_app.command("records")
+def enterprise_records(
+    *,
+    key: Key,
+    record_type: Annotated[
+        str | None, typer.Option("--type", help="Of this type alone, e.g. invoice_issued 类型.")
+    ] = None,
+    number: Annotated[str | None, typer.Option(help="With this number alone, e.g. of an invoice 号码.")] = None,
+    bureau: Bureau = None,
+    json: Json = False,
+) -> None:
+    """List what your bureau holds of you, each record by its place on the ledger 税务局留存的我的记录."""
+    from shuiqiao.client.resources.own import SEARCH_OWN_RECORDS, OwnRecordSearch
+
+    with well_formed(), _open_device(key).at_bureau(_optional_address(bureau)) as session:
+        found = session.perform(SEARCH_OWN_RECORDS, OwnRecordSearch(record_type=record_type, number=number))
+    show_list("records", [row.model_dump(mode="json") for row in found.records], as_json=json)
+
+
+@enterprise_app.command("dispute")
+def enterprise_dispute(
+    *,
+    batch: Annotated[str, typer.Argument(help="The record's batch, as `records` shows it 批次.")],
+    leaf: Annotated[int, typer.Argument(min=0, max=65_535, help="The record's leaf 叶序号.")],
+    reason: Annotated[str, typer.Option(help="What is wrong with it 异议理由.")],
+    key: Key,
+    bureau: Bureau = None,
+    json: Json = False,
+) -> None:
+    """Dispute a record that was given to a bank 对记录提出异议."""
+    from shuiqiao.client.resources.disputes import RAISE_DISPUTE, DisputeStatement
+
+    device = _open_device(key)
+    signed = device.dispute(bytes.fromhex(require_hex(batch)), leaf, reason=reason)
+    with well_formed(), device.at_bureau(_optional_address(bureau)) as session:
+        result = dispute_row(session.perform(RAISE_DISPUTE, DisputeStatement(dispute=signed.hex())))
+    show(result, as_json=json, speak=partial(say_rows, width=_WIDTH))
 
 
 @enterprise_app.command("disputes")
-def enterprise_disputes(*, home: Home, json: Json = False) -> None:
-    """List the disputes that wait for an answer, with the banks that received the record 待答复的异议."""
-    with open_home(home) as bureau:
-        rows = [_told(bureau, row) for row in bureau.disputes.open_disputes()]
-    _show_list("disputes", rows, as_json=json)
+def enterprise_disputes(
+    *, home: OptionalHome = None, key: OptionalKey = None, bureau: Bureau = None, json: Json = False
+) -> None:
+    """List your disputes and their answers; with --home, those that wait for the bureau's answer 异议."""
+    from shuiqiao.client.pages import PageQuery, read_pages
+    from shuiqiao.client.resources.disputes import LIST_OWN_DISPUTES
+
+    if key is None:
+        show_disputes_at(_required(home, "--home"), as_json=json)
+        return
+    with _open_device(key).at_bureau(_optional_address(bureau)) as session:
+        pages = [*read_pages(session, LIST_OWN_DISPUTES, PageQuery())]
+    show_list("disputes", [dispute_row(row) for page in pages for row in page.items], as_json=json)
 
 
-@enterprise_app.command("answer")
-def enterprise_answer(
+# At a bank
+
+
+@enterprise_app.command("apply")
+def enterprise_apply(
     *,
-    dispute: Annotated[str, typer.Argument(help="The dispute's id in hex 异议编号.")],
-    words: Annotated[str, typer.Option(help="What the enterprise is told 答复内容.")],
-    home: Home,
-    corrected: Annotated[
-        bool, typer.Option("--corrected/--refused", help="Corrected by an amendment on the ledger, or refused 结果.")
-    ],
+    consent: ConsentName,
+    amount_fen: Annotated[int, typer.Argument(min=1, help="The amount applied for, in fen 申请金额(分).")],
+    bank: Bank,
+    key: Key,
+    bureau: Bureau = None,
+    other_debt_fen: Annotated[int, typer.Option(min=0, help="Debts elsewhere, in fen 其他负债.")] = 0,
+    industry: Annotated[str | None, typer.Option(help="Industry section, A to T 行业门类.")] = None,
+    province: Annotated[str | None, typer.Option(help="Province, two digits 省份代码.")] = None,
     json: Json = False,
 ) -> None:
-    """Answer a dispute: corrected, which the ledger has to show, or refused 答复异议."""
-    from shuiqiao.exchange.disputes import DisputeStatus
+    """Apply at a bank for the product that a consent names 申请贷款."""
+    from shuiqiao.client.resources.own import APPLY, OwnApplying
 
-    status = DisputeStatus.CORRECTED if corrected else DisputeStatus.REFUSED
-    with open_home(home) as bureau:
-        result = _told(bureau, bureau.disputes.answer(_hex(dispute), status=status, words=words))
-    show(result, as_json=json, speak=partial(say_rows, width=12))
+    device, name = _open_device(key), _consent_name(consent)
+    with well_formed(), device.at_bank(_address(bank), consent=name) as session:
+        wanted = OwnApplying(amount_fen=amount_fen, other_debt_fen=other_debt_fen, industry=industry, province=province)
+        _hand_artefact(device, name, session, bureau=bureau)
+        result = _application_row(session.perform(APPLY, wanted))
+    show(result, as_json=json, speak=_speak_application)
 
 
-def _told(bureau: Institution, row: DisputeRow) -> dict[str, Any]:
+def _hand_artefact(device: EnterpriseDevice, consent: OwnedId, session: HttpClient, *, bureau: str | None) -> None:
+    """Hand the artefact to the bank, unless it has it: the bureau does so too, and may not have reached it."""
+    from shuiqiao.client.pages import PageQuery
+    from shuiqiao.client.resources.own import HAND_OWN_ARTEFACT, LIST_OWN_CONSENTS, READ_OWN_ARTEFACT, ConsentChoice
+
+    if session.perform(LIST_OWN_CONSENTS, PageQuery(limit=1)).items:
+        return
+    with device.at_bureau(_optional_address(bureau)) as at_bureau:
+        artefact = at_bureau.perform(READ_OWN_ARTEFACT, ConsentChoice.of(consent))
+    session.perform(HAND_OWN_ARTEFACT, artefact)
+
+
+@enterprise_app.command("applications")
+def enterprise_applications(
+    *,
+    application: Annotated[str | None, typer.Argument(help="One application in full, by its id 申请编号.")] = None,
+    bank: Bank,
+    key: Key,
+    bureau: Bureau = None,
+    consent: Annotated[
+        str | None, typer.Option(help="Under this consent alone; left out, all to this bank 授权书.")
+    ] = None,
+    json: Json = False,
+) -> None:
+    """List your applications at a bank, or show one with its timeline, the decision and its reasons 我的申请."""
+    from shuiqiao.client.pages import PageQuery, read_pages
+    from shuiqiao.client.resources.own import LIST_OWN_APPLICATIONS, READ_OWN_APPLICATION, ApplicationChoice
+
+    device, address = _open_device(key), _address(bank)
+    rows: list[dict[str, Any]] = []
+    for name in _consents_at(device, address, consent=consent, bureau=bureau):
+        with well_formed(), device.at_bank(address, consent=name, patience_s=0) as session:
+            pages = [*read_pages(session, LIST_OWN_APPLICATIONS, PageQuery())]
+            found = [row for page in pages for row in page.items]
+            if application is not None and any(row.application == application for row in found):
+                file = session.perform(READ_OWN_APPLICATION, ApplicationChoice(application=application))
+                show(_application_row(file), as_json=json, speak=_speak_application)
+                return
+        rows += [_dated(row.model_dump(mode="json"), "submitted_ms") for row in found]
+    if application is not None:
+        raise typer.BadParameter(f"{application[:60]!r} is no application of yours at {bank}")
+    show_list("applications", rows, as_json=json)
+
+
+# Receipts
+
+
+@enterprise_app.command("receipts")
+def enterprise_receipts(
+    *,
+    index: Annotated[
+        int | None, typer.Argument(min=0, max=MAX_INDEX, help="Save the receipt of this entry 保存该条目的回执.")
+    ] = None,
+    key: Key,
+    bureau: Bureau = None,
+    bank: OptionalBank = None,
+    consent: Annotated[str | None, typer.Option(help="With --bank: the consent that is proven there 授权书.")] = None,
+    out: Annotated[Path | None, typer.Option(help="The file to write; by default INDEX.receipt here.")] = None,
+    json: Json = False,
+) -> None:
+    """List what the ledger has under your consents, or save the receipt of one entry 我的回执."""
+    device = _open_device(key)
+    name = None if consent is None else _consent_name(consent)
+    with _session(device, bureau=bureau, bank=bank, consent=name) as session:
+        if index is None:
+            show_list("entries", _own_entries(session), as_json=json)
+            return
+        data = session.get(f"/api/v1/own/entries/{index}/receipt", accept=RECEIPT).body
+    path = out or Path(f"{index}.receipt")
+    _save_receipt(path, data, hash_name=device.suite.hash_name)
+    show({"entry": index, "file": str(path), "bytes": len(data)}, as_json=json, speak=partial(say_rows, width=_WIDTH))
+    if not json:
+        say(f"{'next':{_WIDTH}} {program()} verify {quote(str(path))} --genesis GENESIS.json")
+
+
+RECEIPT = "application/vnd.shuiqiao.receipt+cbor"
+"""As ``api.routes.ledger``, which a command does not load."""
+
+
+def _save_receipt(path: Path, data: bytes, *, hash_name: str) -> None:
+    """Write what an institution handed out as a receipt, where it has that form; ``verify`` says whether it holds."""
+    from shuiqiao.base.errors import ShuiqiaoError
+    from shuiqiao.cli.receipts import write_proof
+    from shuiqiao.ledger.receipts.receipt import decode_receipt
+
+    def is_receipt(raw: bytes) -> bool:
+        with suppress(ShuiqiaoError):
+            decode_receipt(raw, hash_name=hash_name)
+            return True
+        return False
+
+    decode_receipt(data, hash_name=hash_name)
+    write_proof(path, data, is_one=is_receipt)
+
+
+def _own_entries(session: HttpClient) -> list[dict[str, Any]]:
+    from shuiqiao.client.pages import PageQuery, read_pages
+    from shuiqiao.client.resources.own import LIST_OWN_ENTRIES
+
+    pages = read_pages(session, LIST_OWN_ENTRIES, PageQuery())
+    return [_dated(row.model_dump(mode="json"), "time_ms") for page in pages for row in page.items]
+
+
+# What the commands share
+
+
+def _open_device(key: Path) -> EnterpriseDevice:
+    from shuiqiao.client.enterprise import EnterpriseDevice, KeyPlace
+
+    return EnterpriseDevice.open(KeyPlace(key), passphrase=_passphrase())
+
+
+def _passphrase(*, is_new: bool = False) -> bytes:
+    """Return the passphrase of the key file: that of a named file, else typed; a new one twice."""
+    import getpass
+    import sys
+
+    from shuiqiao.base.errors import Unavailable
+    from shuiqiao.node.home.keys import named_passphrase
+
+    named = named_passphrase()
+    if named is not None:
+        return named
+    if not sys.stdin.isatty():
+        raise Unavailable("cli.passphrase_missing", "the key file is encrypted and no passphrase was given")
+    typed = getpass.getpass("Passphrase of your key 密钥口令: ")
+    if is_new and typed != getpass.getpass("The same again 再次输入: "):
+        raise typer.BadParameter("the two passphrases differ")
+    return typed.encode()
+
+
+@contextmanager
+def _session(
+    device: EnterpriseDevice, *, bureau: str | None, bank: str | None, consent: OwnedId | None
+) -> Generator[HttpClient]:
+    """Give a session at the bureau, or at a bank by the key of a consent."""
+    if bank is None:
+        with device.at_bureau(_optional_address(bureau)) as session:
+            yield session
+        return
+    if consent is None:
+        raise typer.BadParameter("at a bank you prove a consent: name it with --consent")
+    with device.at_bank(_address(bank), consent=consent) as session:
+        yield session
+
+
+def _consents_at(
+    device: EnterpriseDevice, address: Endpoint, *, consent: str | None, bureau: str | None
+) -> list[OwnedId]:
+    """Return the consents to prove at a bank: the one that is named, or all that were given to it."""
+    if consent is not None:
+        return [_consent_name(consent)]
+    member = device.member_at(address)
+    with device.at_bureau(_optional_address(bureau)) as session:
+        given = [each for each in _own_consents(session) if each.recipient == member and each.status != "pending"]
+    return [_consent_name(each.consent) for each in given]
+
+
+def _own_consents(session: HttpClient) -> list[OwnConsent]:
+    from shuiqiao.client.pages import PageQuery, read_pages
+    from shuiqiao.client.resources.own import LIST_OWN_CONSENTS
+
+    return [consent for page in read_pages(session, LIST_OWN_CONSENTS, PageQuery()) for consent in page.items]
+
+
+def _consent_name(text: str) -> OwnedId:
+    from shuiqiao.base.ids import OwnedId
+    from shuiqiao.client.resources.own import ConsentChoice
+
+    chosen = ConsentChoice.of(text)
+    return OwnedId(f"{chosen.provider}/{chosen.consent}")
+
+
+def _address(text: str) -> Endpoint:
+    from shuiqiao.members.endpoint import endpoint_of_text
+
+    return endpoint_of_text(text)
+
+
+def _optional_address(text: str | None) -> Endpoint | None:
+    return None if text is None else _address(text)
+
+
+def _required(value: Path | None, option: str) -> Path:
+    if value is None:
+        raise typer.BadParameter(f"{option} is needed here")
+    return value
+
+
+def _item(text: str) -> tuple[str, list[str]]:
+    type_id, _, groups = text.partition("=")
+    if not type_id or not groups:
+        raise typer.BadParameter(f"{text[:60]!r} is not TYPE@VERSION=GROUP,GROUP")
+    return type_id, groups.split(",")
+
+
+def _consent_row(consent: OwnConsent) -> dict[str, Any]:
+    return _dated(consent.model_dump(mode="json"), "valid_from_ms", "valid_to_ms")
+
+
+def _application_row(file: OwnApplicationFile) -> dict[str, Any]:
+    row = _dated(file.model_dump(mode="json"), "submitted_ms")
+    return {**row, "timeline": [_dated(step, "time_ms") for step in row["timeline"]]}
+
+
+def _dated(row: dict[str, Any], *fields: str) -> dict[str, Any]:
+    """Return a row whose moments are texts, under their names without the unit."""
     from shuiqiao.base.clock import iso_from_ms
 
     return {
-        "dispute": row.dispute.hex(),
-        "taxpayer": row.taxpayer,
-        "batch": row.batch.hex(),
-        "leaf": row.leaf,
-        "reason": row.reason,
-        "received": iso_from_ms(row.received_ms),
-        "status": row.status,
-        "answer": row.words,
-        "recipients": sorted({str(member) for member, _ in bureau.disputes.recipients(row)}),
+        name.removesuffix("_ms") if name in fields else name: iso_from_ms(value) if name in fields else value
+        for name, value in row.items()
     }
 
 
-def _hex(text: str) -> bytes:
-    try:
-        return bytes.fromhex(text)
-    except ValueError as error:
-        raise typer.BadParameter(f"{text[:60]!r} is not hexadecimal") from error
-
-
-def _show_list(name: str, rows: list[dict[str, Any]], *, as_json: bool) -> None:
-    if as_json:
-        print_json({name: rows})
-        return
-    for row in rows:
-        say("  ".join(str(value) for value in row.values()))
-    say(f"{len(rows)} {name} 共 {len(rows)} 项")
+def _speak_application(result: Any) -> None:
+    say_rows({name: result[name] for name in ("application", "product", "amount_fen", "status")}, width=_WIDTH)
+    for step in result["timeline"]:
+        place = "" if step["entry"] is None else f"entry {step['entry']}"
+        say(f"{step['time']}  {step['step']:<10}  {place}".rstrip())
+    decision = result["decision"]
+    if decision is not None:
+        say_rows({name: decision[name] for name in ("outcome", "limit_fen", "annual_rate")}, width=_WIDTH)
+        for reason in decision["reasons"]:
+            say(f"- {reason['en']} {reason['zh']}")

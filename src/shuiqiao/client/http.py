@@ -149,6 +149,9 @@ class HttpClient:
 
     def perform(self, operation: Operation[Sent, Told], message: Sent, *, idempotency_key: str = "") -> Told:
         """Have the server perform an operation of its API, and return what it tells; raises what ``post`` raises."""
+        if operation.method == "GET":
+            path, parameters = operation.address(message)
+            return self.get(path, parameters=parameters, timeout_s=operation.timeout_s).read_as(operation.told)
         path = operation.prefix + operation.path
         answer = self.post(path, message, idempotency_key=idempotency_key, timeout_s=operation.timeout_s)
         return answer.read_as(operation.told)

@@ -7,15 +7,13 @@ what came after the last item seen.
 from __future__ import annotations
 
 from collections.abc import Generator
-from typing import TYPE_CHECKING, Annotated, Any, Final, Generic, TypeVar
+from typing import Annotated, Any, Final, Generic, Protocol, TypeVar
 
 from pydantic import Field, StringConstraints
 
 from shuiqiao.base.errors import Unavailable
-from shuiqiao.client.wire import Wire
-
-if TYPE_CHECKING:
-    from shuiqiao.client.http import HttpClient, Parameters
+from shuiqiao.client.operation import Operation, Sent, Told
+from shuiqiao.client.wire import Wire, example
 
 MAX_ITEMS: Final = 500
 """Most items of one page."""
@@ -28,6 +26,17 @@ Cursor = Annotated[str, StringConstraints(pattern=CURSOR_FORM)]
 
 Item = TypeVar("Item")
 PageType = TypeVar("PageType", bound="Page[Any]")
+QueryType = TypeVar("QueryType", bound="PageQuery")
+
+
+class PageQuery(Wire):
+    """Which page of a list; a list that can be narrowed adds its filters."""
+
+    model_config = example(limit=100, cursor=None)
+
+    limit: Annotated[int, Field(ge=1, le=MAX_ITEMS)] = DEFAULT_ITEMS
+    cursor: Cursor | None = None
+    """Where the page before says that the list goes on."""
 
 
 class Page(Wire, Generic[Item]):
@@ -38,32 +47,34 @@ class Page(Wire, Generic[Item]):
     """What to send as ``cursor`` for the items after these; none after the last."""
 
 
+class Performer(Protocol):
+    """Whoever performs operations: a server's client, or a home at work."""
+
+    def perform(self, operation: Operation[Sent, Told], message: Sent) -> Told:
+        """Perform an operation and return what is told of it."""
+        ...
+
+
 def read_pages(
-    client: HttpClient,
-    path: str,
-    form: type[PageType],
-    *,
-    parameters: Parameters | None = None,
-    max_pages: int = 10_000,
+    at: Performer, operation: Operation[QueryType, PageType], query: QueryType, *, max_pages: int = 10_000
 ) -> Generator[PageType]:
     """Yield the pages of a list until there is no further one.
 
     ::
 
-        items = [item for page in read_pages(client, "/api/v1/members", MemberPage) for item in page.items]
+        items = [item for page in read_pages(client, LIST_DISPUTES, PageQuery()) for item in page.items]
 
-    Raises what ``HttpClient.request`` raises; Unavailable ``client.answer_foreign`` for a list that goes round, or on
-    beyond max_pages.
+    Raises what ``perform`` raises; Unavailable ``client.answer_foreign`` for a list that goes round, or on beyond
+    max_pages.
     """
-    cursor, seen = "", set[str]()
+    seen = set[str]()
     for _ in range(max_pages):
-        asked = {**(parameters or {}), **({"cursor": cursor} if cursor else {})}
-        page = client.get(path, parameters=asked).read_as(form)
+        page = at.perform(operation, query)
         yield page
         if page.next is None:
             return
         if page.next in seen:
             break
-        cursor = page.next
-        seen.add(cursor)
-    raise Unavailable("client.answer_foreign", f"{client.place} names pages of {path} without an end")
+        query = query.model_copy(update={"cursor": page.next})
+        seen.add(page.next)
+    raise Unavailable("client.answer_foreign", f"the pages of {operation.path} have no end")

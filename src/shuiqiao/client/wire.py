@@ -32,3 +32,9 @@ class Wire(BaseModel):
     """A message of the API: unknown fields are refused, and nothing changes after it was read."""
 
     model_config = ConfigDict(frozen=True, extra="forbid")
+
+
+class Nothing(Wire):
+    """A question or an act that says nothing but itself."""
+
+    model_config = example()

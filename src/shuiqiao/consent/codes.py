@@ -60,6 +60,7 @@ class EnrolmentCodes:
 
         code = bureau.enrolment_codes.issue(uscc, identity_check=check)
         bureau.enrolment_codes.redeem(enterprise_made_this)
+        bureau.enrolment_codes.keep_backup(enterprise_encrypted_this, taxpayer=uscc)
     """
 
     def __init__(
@@ -112,20 +113,27 @@ class EnrolmentCodes:
             raise _wrong_code()
         return enrolment
 
-    def keep_backup(self, raw: bytes) -> None:
+    def keep_backup(self, raw: bytes, *, taxpayer: str) -> None:
         """Keep an encrypted key file that an enrolled enterprise signed over; the bureau cannot open it.
 
-        Raises as ``redeem`` does, Denied ``consent.taxpayer_mismatch``, and what ``verify_key_file`` raises.
+        taxpayer: whose it has to be. Raises as ``redeem`` does, Denied ``consent.taxpayer_mismatch``, and what
+        ``verify_key_file`` raises.
         """
         document = decode_backup(raw, network=self._submitter.parameters.network, suite=self._suite)
         body = document.body
         self._expect_bureau(body.bureau)
+        if body.taxpayer != taxpayer:
+            raise Denied("consent.taxpayer_mismatch", "the backup that was handed in is of another taxpayer")
         enrolment = self._store.enrolment(body.taxpayer)
         # As for consents: a stranger gets one answer after the same work.
         key = self._suite.digest(raw) if enrolment is None else enrolment.enrolment_key
         verify_document(document, public_keys=(key,), suite=self._suite)
         verify_key_file(body.key_file)
         self._store.save_backup(body.taxpayer, body.key_file, kept_ms=self._submitter.now_ms())
+
+    def has_backup(self, taxpayer: str) -> bool:
+        """Tell whether an encrypted key file of a taxpayer is kept."""
+        return self._store.backup(taxpayer) is not None
 
     def give_back(self, taxpayer: str, code: str) -> bytes:
         """Return the encrypted key file for a code that was issued to recover it.

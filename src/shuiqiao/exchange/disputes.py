@@ -1,6 +1,6 @@
 """An enterprise disputes a fact that was given to banks; its bureau corrects it or says why it stands.
 
-1. the enterprise names a record by its place on the ledger, says why, and signs with its enrolment key;
+1. the enterprise names a record by its place on the ledger, says why, and signs (``dispute_statement``);
 2. the bureau takes that in if the record was given to somebody from this taxpayer's records, once for each record;
 3. it answers: corrected, which the ledger has to show (``anchor.amend`` or ``anchor.erase`` of that very record), or
    refused, with its reason.
@@ -12,37 +12,30 @@ whether or not anybody tells it [EXCHANGE-21]. Rule: docs/spec/consent-exchange.
 from __future__ import annotations
 
 from enum import StrEnum
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING
 
-import msgspec
 import numpy as np
-from msgspec import Meta
 
 from shuiqiao.base.errors import Conflict, Denied, InvalidInput
 from shuiqiao.base.ids import MemberId, OwnedId
-from shuiqiao.base.wire import CalendarMs, Id, MemberName
-from shuiqiao.consent.model import TaxpayerNumber
 from shuiqiao.exchange.changes import decode_leaves
+from shuiqiao.exchange.dispute_statement import MAX_REASON_CHARS, decode_dispute
 from shuiqiao.exchange.model import AnswerStatus
 from shuiqiao.exchange.store import DisputeRow
-from shuiqiao.ledger.transactions.document import decode_document, sign_document, verify_document
+from shuiqiao.ledger.transactions.document import verify_document
 from shuiqiao.vault.contract import leaf_lookup
 from shuiqiao.vault.model import LeafStatus
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-    from shuiqiao.crypto.model import CipherSuite, SigningKey
+    from shuiqiao.crypto.model import CipherSuite
+    from shuiqiao.exchange.dispute_statement import DisputeBody
     from shuiqiao.exchange.store import ProviderStore
     from shuiqiao.ledger.transactions.submitter import LedgerSubmitter
 
-DISPUTE = "exchange.dispute/1"
-MAX_DISPUTE_BYTES = 4096
-MAX_REASON_CHARS = 500
 MAX_OPEN = 200
 """Disputes of one taxpayer that wait for an answer at once."""
-
-Reason = Annotated[str, Meta(min_length=1, max_length=MAX_REASON_CHARS)]
 
 
 class DisputeStatus(StrEnum):
@@ -51,23 +44,6 @@ class DisputeStatus(StrEnum):
     OPEN = "open"
     CORRECTED = "corrected"
     REFUSED = "refused"
-
-
-class DisputeBody(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
-    """What an enterprise signs. batch, leaf: the record by its place on the ledger."""
-
-    dispute: Id
-    bureau: MemberName
-    taxpayer: TaxpayerNumber
-    batch: Id
-    leaf: Annotated[int, Meta(ge=0, le=2**32 - 1)]
-    reason: Reason
-    made_ms: CalendarMs
-
-
-def encode_dispute(body: DisputeBody, *, network: bytes, suite: CipherSuite, key: SigningKey) -> bytes:
-    """Return a dispute signed by the enterprise. key: its enrolment key at that bureau."""
-    return sign_document(body, name=DISPUTE, network=network, suite=suite, keys=(key,))
 
 
 class Disputes:
@@ -101,10 +77,7 @@ class Disputes:
         ``consent.provider_wrong``, ``exchange.record_not_given`` or ``exchange.disputes_too_many``, Conflict
         ``exchange.dispute_open`` where the record is disputed already.
         """
-        network = self._submitter.parameters.network
-        document = decode_document(
-            raw, DisputeBody, name=DISPUTE, network=network, suite=self._suite, max_bytes=MAX_DISPUTE_BYTES
-        )
+        document = decode_dispute(raw, network=self._submitter.parameters.network, suite=self._suite)
         body = document.body
         # A stranger gets one answer, after the same work, whether or not the taxpayer is enrolled here.
         key = self._enrolment_key(body.taxpayer) or self._suite.digest(raw)

@@ -68,7 +68,7 @@ _applications = Table(
     Column("application", LargeBinary(16), primary_key=True),
     Column("product", String(32), nullable=False),
     Column("taxpayer", LargeBinary, nullable=False),
-    Column("consent", String(OWNED_ID_CHARS), nullable=False),
+    Column("consent", String(OWNED_ID_CHARS), nullable=False, index=True),
     Column("amount_fen", LargeBinary, nullable=False),
     Column("salt", LargeBinary, nullable=False),
     Column("submitted_ms", BigInteger, nullable=False),
@@ -359,6 +359,7 @@ class LendingStore:
         *,
         status: ApplicationStatus | None = None,
         product: str | None = None,
+        consent: OwnedId | None = None,
         after: tuple[int, bytes] | None = None,
         limit: int | None = None,
     ) -> list[ApplicationRow]:
@@ -366,6 +367,8 @@ class LendingStore:
         wanted = _LIST if status is None else _LIST.where(_applications.c.status == str(status))
         if product is not None:
             wanted = wanted.where(_applications.c.product == product)
+        if consent is not None:
+            wanted = wanted.where(_applications.c.consent == consent)
         with self._engine.connect() as connection:
             rows = connection.execute(_after(wanted, after).limit(limit)).mappings().all()
         plain = [self._cipher.decrypt_row(_APPLICATION_SECRETS, dict(row)) for row in rows]

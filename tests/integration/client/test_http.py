@@ -22,9 +22,11 @@ from shuiqiao.base.errors import Denied, IntegrityError, InvalidInput, ShuiqiaoE
 from shuiqiao.client import request_id
 from shuiqiao.client.connection import key_pin
 from shuiqiao.client.http import HttpClient
-from shuiqiao.client.pages import read_pages
+from shuiqiao.client.operation import Operation
+from shuiqiao.client.pages import PageQuery, read_pages
 from shuiqiao.client.resources.members import MemberPage
 
+LIST = Operation(method="GET", path="/x", sent=PageQuery, told=MemberPage)
 OK = b"HTTP/1.1 200 OK\r\nContent-Length: 2\r\nContent-Type: application/json\r\n\r\n{}"
 
 
@@ -150,7 +152,7 @@ def test_a_list_that_goes_round_ends(served):
     page = b'{"items":[],"next":"a"}'
     answer = b"HTTP/1.1 200 OK\r\nConnection: close\r\nContent-Length: %d\r\n\r\n%s" % (len(page), page)
     with at(served(lambda link: link.sendall(answer))) as client, pytest.raises(Unavailable) as found:
-        list(read_pages(client, "/x", MemberPage))
+        list(read_pages(client, LIST, PageQuery()))
     assert found.value.code == "client.answer_foreign"
 
 

@@ -102,9 +102,9 @@ def test_a_key_that_was_encrypted_on_the_device_comes_back_for_a_code_and_only_s
         entropy=system_entropy, cost=CHEAP,
     )  # fmt: skip
     asked = enterprise.key_backup(BUREAU, taxpayer=TAXPAYER, key_file=path.read_bytes())
-    assert code_of(lambda: codes.keep_backup(asked))
+    assert code_of(lambda: codes.keep_backup(asked, taxpayer=TAXPAYER))
     world.enrol(enterprise)
-    codes.keep_backup(asked)
+    codes.keep_backup(asked, taxpayer=TAXPAYER)
     code = codes.issue(TAXPAYER, identity_check=world.identity_check())
     assert code_of(lambda: codes.give_back(TAXPAYER, code)) == "consent.code_wrong"
     code = codes.issue(TAXPAYER, identity_check=world.identity_check(), purpose=CodePurpose.RECOVER)

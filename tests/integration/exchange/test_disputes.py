@@ -8,7 +8,8 @@ import exchange_world as worlds
 from exchange_world import BANK_A, BUREAU, NEIGHBOUR, TAXPAYER
 from shuiqiao.base.errors import Conflict, Denied, IntegrityError, InvalidInput
 from shuiqiao.consent.enterprise import EnterpriseKeys
-from shuiqiao.exchange.disputes import MAX_REASON_CHARS, DisputeBody, Disputes, DisputeStatus, encode_dispute
+from shuiqiao.exchange.dispute_statement import MAX_REASON_CHARS, DisputeBody, encode_dispute
+from shuiqiao.exchange.disputes import Disputes, DisputeStatus
 
 
 @pytest.fixture(params=["intl", "gm"])

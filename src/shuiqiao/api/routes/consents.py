@@ -7,31 +7,38 @@ from typing import TYPE_CHECKING, Annotated
 from fastapi import Path
 
 from shuiqiao.api.door import Running
+from shuiqiao.api.journaling import journaled
 from shuiqiao.api.problems import not_found
 from shuiqiao.api.routes.members import first_rows
-from shuiqiao.api.routing import DEFAULT_LIMIT, Cursor, Limit, Routes
+from shuiqiao.api.routing import DEFAULT_LIMIT, Caller, Cursor, Limit, Routes
 from shuiqiao.client.resources.consents import (
+    FILE_ARTEFACT,
+    RELAY_STATEMENT,
+    REVOKE_FOR_LOST_KEY,
+    TAKE_IN_CONSENT,
+    ArtefactMessage,
     ConsentPage,
     ConsentRecord,
     ConsentStatement,
     ConsentSubmissionMessage,
     EntryPlace,
+    FiledArtefact,
+    LostKey,
 )
-from shuiqiao.consent.model import ConsentSubmission, grant_from_state, grant_key
+from shuiqiao.consent.model import grant_from_state, grant_key
 from shuiqiao.consent.store import ConsentStore, FiledConsent
-from shuiqiao.members.model import Role
+from shuiqiao.node.operations import enterprises
 
 if TYPE_CHECKING:
-    from shuiqiao.ledger.model import Committed
     from shuiqiao.node.institution import Institution
 
-consents = Routes("consents", prefix="/consents")
+consents = Routes("consents")
 
 Owner = Annotated[str, Path(pattern=r"^[a-z][a-z0-9-]{1,31}$", examples=["tax-bureau"])]
 OwnId = Annotated[str, Path(pattern=r"^[0-9a-f]{32}$", examples=["4f" * 16])]
 
 
-@consents.get("", permission="consents.read")
+@consents.get("/consents", permission="consents.read")
 def list_consents(running: Running, limit: Limit = DEFAULT_LIMIT, cursor: Cursor | None = None) -> ConsentPage:
     """List the consents on file, by id."""
     institution = running.institution
@@ -40,7 +47,7 @@ def list_consents(running: Running, limit: Limit = DEFAULT_LIMIT, cursor: Cursor
     return ConsentPage(items=found, next=found[-1].consent if following else None)
 
 
-@consents.get("/{provider}/{consent}", permission="consents.read", codes=("api.not_found",))
+@consents.get("/consents/{provider}/{consent}", permission="consents.read", codes=("api.not_found",))
 def read_consent(provider: Owner, consent: OwnId, running: Running) -> ConsentRecord:
     """Tell how a consent on file stands."""
     name = f"{provider}/{consent}"
@@ -85,30 +92,47 @@ def _record(institution: Institution, row: FiledConsent) -> ConsentRecord:
 
 
 @consents.post(
-    "",
+    TAKE_IN_CONSENT.path,
     permission="consents.write",
     problems=(422,),
     codes=("node.role_wrong", "consent.already_granted", "consent.ceiling_exceeded"),
 )
-def take_in_consent(message: ConsentSubmissionMessage, running: Running) -> EntryPlace:
-    """Check an enterprise's consent and put its grant on the ledger."""
-    submission = ConsentSubmission(
-        artefact=bytes.fromhex(message.artefact),
-        endorsement=bytes.fromhex(message.endorsement),
-        grant=bytes.fromhex(message.grant),
-    )
-    return _place(running.institution.consent_service.receive(submission).committed)
+def take_in_consent(message: ConsentSubmissionMessage, running: Running, caller: Caller) -> EntryPlace:
+    """Check an enterprise's consent, put its grant on the ledger, and hand the artefact to the bank that it names."""
+    with journaled(running, caller, act="consents.take_in"):
+        return enterprises.take_in_consent(running.institution, message)
 
 
 @consents.post(
-    "/statements", permission="consents.write", problems=(422,), codes=("consent.statement_wrong", "node.role_wrong")
+    FILE_ARTEFACT.path,
+    permission="consents.write",
+    problems=(422,),
+    codes=("node.role_wrong", "consent.unknown", "consent.recipient_wrong"),
 )
-def relay_statement(message: ConsentStatement, running: Running) -> EntryPlace:
+def file_artefact(message: ArtefactMessage, running: Running, caller: Caller) -> FiledArtefact:
+    """Check an artefact that an enterprise handed over against the ledger, and keep it on this bank's file."""
+    with journaled(running, caller, act="consents.file"):
+        return enterprises.file_artefact(running.institution, message)
+
+
+@consents.post(
+    RELAY_STATEMENT.path,
+    permission="consents.write",
+    problems=(422,),
+    codes=("consent.statement_wrong", "node.role_wrong"),
+)
+def relay_statement(message: ConsentStatement, running: Running, caller: Caller) -> EntryPlace:
     """Put a pause, a resumption or a revocation on the ledger that a consent's own key signed."""
-    institution = running.institution
-    file = institution.consent_file if institution.settings.role is Role.BANK else institution.consent_service
-    return _place(file.relay(bytes.fromhex(message.transaction)))
+    with journaled(running, caller, act="consents.relay"):
+        return enterprises.relay_statement(running.institution, message)
 
 
-def _place(committed: Committed) -> EntryPlace:
-    return EntryPlace(index=committed.index, height=committed.height, time_ms=committed.time_ms)
+@consents.post(
+    REVOKE_FOR_LOST_KEY.path,
+    permission="consents.write",
+    codes=("node.role_wrong", "consent.unknown", "consent.step_invalid"),
+)
+def revoke_for_lost_key(lost: LostKey, running: Running, caller: Caller) -> EntryPlace:
+    """End a consent whose key its enterprise lost, after identifying it again."""
+    with journaled(running, caller, act="consents.revoke_for_lost_key", subject=f"consent/{lost.consent}"):
+        return enterprises.revoke_for_lost_key(running.institution, lost)

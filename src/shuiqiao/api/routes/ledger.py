@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-from typing import TYPE_CHECKING, Annotated, Final
+from collections.abc import Callable, Iterator, Sequence
+from typing import TYPE_CHECKING, Annotated, Any, Final
 
 from fastapi import Path, Query, Response
 
@@ -24,13 +24,14 @@ from shuiqiao.client.resources.ledger import (
 from shuiqiao.client.wire import MAX_EXACT
 from shuiqiao.ledger.checkpoints.signed_note import Checkpoint
 from shuiqiao.ledger.log.entry import decode_entry
-from shuiqiao.ledger.model import Block
+from shuiqiao.ledger.model import Block, Transaction
 from shuiqiao.ledger.receipts.receipt import MAX_STATE_CLAIMS
 from shuiqiao.ledger.state.overlay import MAX_KEY_BYTES
 from shuiqiao.ledger.transactions.listing import list_transactions
 from shuiqiao.ledger.transactions.looking_up import block_at, height_of
 
 if TYPE_CHECKING:
+    from shuiqiao.node.institution import Institution
     from shuiqiao.node.server import RunningInstitution
 
 ledger = Routes("ledger", prefix="/ledger")
@@ -39,6 +40,12 @@ MAX_SCANNED: Final = 20_000
 """Leaves that one question looks at: a filter that fits little gets an empty page and where to go on."""
 
 RECEIPT: Final = "application/vnd.shuiqiao.receipt+cbor"
+RECEIPT_ANSWER: Final[dict[int | str, dict[str, Any]]] = {
+    200: {
+        "description": "The receipt: one file that `shuiqiao verify` checks with the genesis alone",
+        "content": {RECEIPT: {"schema": {"type": "string", "format": "binary"}}},
+    }
+}
 
 Index = Annotated[int, Path(ge=0, le=MAX_EXACT, examples=[12])]
 Height = Annotated[int, Path(ge=1, le=MAX_EXACT, examples=[5])]
@@ -68,9 +75,15 @@ def list_entries(
 
 
 def entries_from(
-    running: RunningInstitution, first: int, *, limit: int, kind: str | None = None, author: str | None = None
+    running: RunningInstitution,
+    first: int,
+    *,
+    limit: int,
+    kind: str | None = None,
+    author: str | None = None,
+    fits: Callable[[Transaction], bool] | None = None,
 ) -> EntryPage:
-    """Return a page of entries from a leaf index on."""
+    """Return a page of entries from a leaf index on, of those that fit."""
     blocks = ScannedBlocks(running, first=first)
     page = list_transactions(
         blocks,
@@ -79,6 +92,7 @@ def entries_from(
         first_index=first,
         kind=kind,
         author=author,
+        fits=fits,
     )
     following = blocks.next_index if page.next_index is None else page.next_index
     return EntryPage(
@@ -122,14 +136,10 @@ class ScannedBlocks:
 def read_entry(index: Index, running: Running) -> Entry:
     """Return one transaction in full."""
     institution = running.institution
-    height = height_of(institution.engine, index)
-    if height > institution.engine.last_block()[0]:
+    found = _transaction_at(institution, index)
+    if found is None:
         raise not_found()
-    block = block_at(institution.engine, height)
-    if index == block.first_index + len(block.transactions):
-        # The block's own entry; ``/blocks/{height}`` has it.
-        raise not_found()
-    raw = block.transactions[index - block.first_index]
+    block, raw = found
     tx = institution.outbox.decode(raw)
     return Entry(
         index=index,
@@ -146,24 +156,40 @@ def read_entry(index: Index, running: Running) -> Entry:
     )
 
 
+def transaction_at(institution: Institution, index: int) -> Transaction | None:
+    """Return the transaction at a leaf of the log, None where there is none."""
+    found = _transaction_at(institution, index)
+    return None if found is None else institution.outbox.decode(found[1])
+
+
+def _transaction_at(institution: Institution, index: int) -> tuple[Block, bytes] | None:
+    height = height_of(institution.engine, index)
+    if height > institution.engine.last_block()[0]:
+        return None
+    block = block_at(institution.engine, height)
+    # The leaf behind its transactions is the block's own entry; ``/blocks/{height}`` has it.
+    place = index - block.first_index
+    return (block, block.transactions[place]) if place < len(block.transactions) else None
+
+
 @ledger.get(
     "/entries/{index}/receipt",
     permission="ledger.read",
     codes=("ledger.index_unknown", "ledger.quorum_not_reached"),
     response_class=Response,
-    responses={
-        200: {
-            "description": "The receipt: one file that `shuiqiao verify` checks with the genesis alone",
-            "content": {RECEIPT: {"schema": {"type": "string", "format": "binary"}}},
-        }
-    },
+    responses=RECEIPT_ANSWER,
 )
 def read_receipt(index: Index, running: Running, state_key: StateKeys = []) -> Response:  # noqa: B006 - FastAPI copies it
     """Return the receipt of a transaction: inclusion proof, checkpoint, and proofs of what the state holds at keys."""
+    return receipt_of(running, index, state_keys=state_key)
+
+
+def receipt_of(running: RunningInstitution, index: int, *, state_keys: Sequence[str] = ()) -> Response:
+    """Return the receipt of a transaction as an answer."""
     engine = running.institution.engine
     if height_of(engine, index) > engine.last_block()[0]:
         raise not_found()
-    data = engine.receipt(index, state_keys=state_key)
+    data = engine.receipt(index, state_keys=state_keys)
     headers = {"Content-Disposition": f'attachment; filename="{index}.receipt"'}
     return Response(data, media_type=RECEIPT, headers=headers)
 

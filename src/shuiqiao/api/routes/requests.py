@@ -9,20 +9,18 @@ from fastapi import Query
 from shuiqiao.api.door import Running
 from shuiqiao.api.problems import not_found
 from shuiqiao.api.routes.consents import Owner, OwnId
-from shuiqiao.api.routes.ledger import Place
 from shuiqiao.api.routes.members import first_rows
 from shuiqiao.api.routing import DEFAULT_LIMIT, Cursor, Limit, Routes
 from shuiqiao.base.errors import InvalidInput
-from shuiqiao.base.ids import Uscc, owned_id
-from shuiqiao.client.resources.requests import RequestPage, RequestRecord, UsePage, UseRecord
+from shuiqiao.base.ids import owned_id
+from shuiqiao.client.resources.requests import LIST_USES, RequestPage, RequestRecord, UsePage, UseQuery
 from shuiqiao.exchange.store import ProviderStore, RecipientStore
 from shuiqiao.members.model import Role
-from shuiqiao.node.home.settings import require_role
+from shuiqiao.node.operations import enterprises
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-    from shuiqiao.exchange.model import UsageEntry
     from shuiqiao.node.institution import Institution
 
 requests = Routes("requests")
@@ -109,31 +107,9 @@ def _outcome(store: RecipientStore, request: bytes) -> str:
     return "received" if store.is_received(request) else "sent"
 
 
-@requests.get("/usage", permission="requests.read", codes=("node.role_wrong",))
+@requests.get(LIST_USES.path, permission="requests.read", codes=("node.role_wrong",))
 def list_uses(
-    taxpayer: Taxpayer, running: Running, limit: Limit = DEFAULT_LIMIT, cursor: Place | None = None
+    taxpayer: Taxpayer, running: Running, limit: Limit = DEFAULT_LIMIT, cursor: Cursor | None = None
 ) -> UsePage:
     """List every use of a taxpayer's data, oldest first: who, what, when, for what, how much."""
-    institution = running.institution
-    require_role(institution.settings, Role.TAX_BUREAU)
-    first, uses = int(cursor or 0), institution.provider.usage_account(Uscc(taxpayer))
-    found, following = first_rows([_use(entry) for entry in uses[first : first + limit + 1]], limit=limit)
-    return UsePage(items=found, next=str(first + limit) if following else None)
-
-
-def _use(entry: UsageEntry) -> UseRecord:
-    return UseRecord(
-        request=entry.request,
-        consent=entry.consent,
-        recipient=entry.recipient,
-        purpose=entry.purpose,
-        mode=entry.mode,
-        items={name: list(groups) for name, groups in entry.items.items()},
-        period_from=entry.period_from.isoformat(),
-        period_to=entry.period_to.isoformat(),
-        asked_ms=entry.asked_ms,
-        answered_ms=entry.answered_ms,
-        outcome=entry.outcome,
-        field_code=entry.field_code,
-        records=dict(entry.records),
-    )
+    return enterprises.list_uses(running.institution, UseQuery(taxpayer=taxpayer, limit=limit, cursor=cursor))

@@ -13,6 +13,9 @@ from shuiqiao.api.door import Running
 from shuiqiao.api.routing import Caller, Routes
 from shuiqiao.client import request_id
 from shuiqiao.client.resources.sessions import (
+    END_SESSION,
+    LOG_IN_ENTERPRISE,
+    READ_CHALLENGE,
     CallerRecord,
     Challenge,
     ClientProof,
@@ -40,20 +43,26 @@ def log_in_client(proof: ClientProof, running: Running) -> SessionToken:
     return _told(service.log_in_client(proof.client, secret=proof.secret, request=request_id.current.get()))
 
 
-@sessions.get("/sessions/challenge", permission=OPEN)
+@sessions.get(READ_CHALLENGE.path, permission=OPEN)
 def read_challenge(running: Running) -> Challenge:
-    """Return what an enterprise signs with its key to log in, once and soon."""
-    return Challenge(challenge=running.accounts.challenges.issue().hex())
+    """Return what an enterprise signs with its key to log in, once and soon, and what its signature is bound to."""
+    institution = running.institution
+    return Challenge(
+        challenge=running.accounts.challenges.issue().hex(),
+        institution=institution.member,
+        network=institution.parameters.network.hex(),
+        suite=institution.parameters.suite,
+    )
 
 
-@sessions.post("/sessions/enterprise", permission=OPEN, problems=(403, 422), codes=("node.challenge_invalid",))
+@sessions.post(LOG_IN_ENTERPRISE.path, permission=OPEN, problems=(403, 422), codes=("node.challenge_invalid",))
 def log_in_enterprise(proof: EnterpriseProof, running: Running) -> SessionToken:
     """Give a token to an enterprise that signed a challenge, for its own objects only."""
     claim = running.accounts.challenges.proven_claim(bytes.fromhex(proof.signed))
     return _told(running.accounts.service.admit_enterprise(claim, request=request_id.current.get()))
 
 
-@sessions.post("/sessions/end", permission=ANY_CALLER)
+@sessions.post(END_SESSION.path, permission=ANY_CALLER)
 def end_session(request: Request, running: Running, caller: Caller) -> CallerRecord:
     """End the token that this is asked with, and tell whose it was."""
     running.accounts.service.log_out(request.headers.get("authorization", "")[len(SCHEME) :].strip())

@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
-from typing import Annotated
+from typing import Annotated, Final
 
 from pydantic import Field, StringConstraints
 
+from shuiqiao.client.operation import Operation
 from shuiqiao.client.pages import Page
 from shuiqiao.client.wire import Count, Name, TimeMs, Wire, example
 
@@ -82,3 +83,47 @@ class EntryPlace(Wire):
     index: Count
     height: Count
     time_ms: TimeMs
+
+
+class ArtefactMessage(Wire):
+    """A consent artefact, signed by its consent's key."""
+
+    model_config = example(artefact="d284")
+
+    artefact: Message
+
+
+class FiledArtefact(Wire):
+    """A consent that this bank was given, its artefact on file."""
+
+    model_config = example(
+        consent=_ID,
+        taxpayer="91440300MA5LEAKME7",
+        purpose="underwriting",
+        product="tax-credit-loan",
+        period_from="2024-01-01",
+        period_to="2025-12-31",
+        items={"invoice_issued@2": ["core", "amounts"]},
+    )
+
+    consent: Name
+    taxpayer: Name
+    purpose: Name
+    product: Name
+    period_from: Name
+    period_to: Name
+    items: dict[str, list[str]]
+
+
+class LostKey(Wire):
+    """A consent whose key its enterprise lost, and was identified again at the counter."""
+
+    model_config = example(consent=_ID)
+
+    consent: Annotated[str, StringConstraints(pattern=r"^[a-z][a-z0-9-]{1,31}/[0-9a-f]{32}$")]
+
+
+TAKE_IN_CONSENT: Final = Operation(path="/consents", sent=ConsentSubmissionMessage, told=EntryPlace)
+FILE_ARTEFACT: Final = Operation(path="/consents/artefacts", sent=ArtefactMessage, told=FiledArtefact)
+RELAY_STATEMENT: Final = Operation(path="/consents/statements", sent=ConsentStatement, told=EntryPlace)
+REVOKE_FOR_LOST_KEY: Final = Operation(path="/consents/lost-keys", sent=LostKey, told=EntryPlace)

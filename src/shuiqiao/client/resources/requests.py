@@ -2,7 +2,12 @@
 
 from __future__ import annotations
 
-from shuiqiao.client.pages import Page
+from typing import Annotated, Final
+
+from pydantic import StringConstraints
+
+from shuiqiao.client.operation import Operation
+from shuiqiao.client.pages import Page, PageQuery
 from shuiqiao.client.wire import Count, Name, TimeMs, Wire, example
 
 _REQUEST = {
@@ -87,3 +92,14 @@ class UsePage(Page[UseRecord]):
     """Uses of one taxpayer's data, oldest first."""
 
     model_config = example(items=[_USE], next=None)
+
+
+class UseQuery(PageQuery):
+    """Whose uses."""
+
+    model_config = example(taxpayer="91440300MA5LEAKME7", limit=100, cursor=None)
+
+    taxpayer: Annotated[str, StringConstraints(pattern=r"^[0-9A-Za-z]{1,32}$")]
+
+
+LIST_USES: Final = Operation(method="GET", path="/usage", sent=UseQuery, told=UsePage)

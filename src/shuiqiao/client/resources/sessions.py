@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-from typing import Annotated
+from typing import Annotated, Final
 
 from pydantic import Field, StringConstraints
 
+from shuiqiao.client.operation import Operation
 from shuiqiao.client.resources.consents import Message
-from shuiqiao.client.wire import Hex, Name, TimeMs, Wire, example
+from shuiqiao.client.wire import Hex, Name, Nothing, TimeMs, Wire, example
 
 Secret = Annotated[str, Field(min_length=1, max_length=1_024)]
 
@@ -40,11 +41,14 @@ class EnterpriseProof(Wire):
 
 
 class Challenge(Wire):
-    """What an enterprise signs to log in, once and soon."""
+    """What an enterprise signs to log in, once and soon, and what its signature is bound to."""
 
-    model_config = example(challenge="5a" * 32)
+    model_config = example(challenge="5a" * 56, institution="tax-bureau", network="8f" * 32, suite="intl")
 
     challenge: Hex
+    institution: Name
+    network: Hex
+    suite: Name
 
 
 class SessionToken(Wire):
@@ -66,3 +70,8 @@ class CallerRecord(Wire):
     id: Name
     name: Name
     permissions: tuple[Name, ...]
+
+
+READ_CHALLENGE: Final = Operation(method="GET", path="/sessions/challenge", sent=Nothing, told=Challenge)
+LOG_IN_ENTERPRISE: Final = Operation(path="/sessions/enterprise", sent=EnterpriseProof, told=SessionToken)
+END_SESSION: Final = Operation(path="/sessions/end", sent=Nothing, told=CallerRecord)

@@ -41,8 +41,9 @@ def list_transactions(
     first_index: int = 0,
     kind: str | None = None,
     author: str | None = None,
+    fits: Callable[[Transaction], bool] | None = None,
 ) -> LogPage:
-    """Return up to ``limit`` transactions from an index on, of one kind and one author where these are named.
+    """Return up to ``limit`` transactions from an index on that fit, of one kind and one author where these are named.
 
     Raises InvalidInput ``ledger.limit_wrong``.
 
@@ -56,7 +57,7 @@ def list_transactions(
             if index < first_index:
                 continue
             tx = decode(raw)
-            if kind not in {None, tx.kind} or author not in {None, tx.author}:
+            if kind not in {None, tx.kind} or author not in {None, tx.author} or not (fits is None or fits(tx)):
                 continue
             if len(found) == limit:
                 return LogPage(transactions=tuple(found), next_index=index)

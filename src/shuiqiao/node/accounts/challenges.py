@@ -1,11 +1,8 @@
 """How an enterprise proves to a server that it holds a key: it signs a challenge, once, and gets a short token.
 
-At its bureau a taxpayer proves its enrolment key, at a bank the key of a consent, never the enrolment key. What it
-signs is a document bound to the network, the institution and what it claims to be::
+What it signs is ``consent/login``, whose challenge is made here::
 
-    node.enterprise_login/1  {"institution": text, "claim": text, "challenge": bytes}
-    claim                    "taxpayer:<number>" at a bureau, "consent:<provider>/<id in hex>" at a bank
-    challenge                issued ms u64 || random 16 || HMAC-SHA-256 over both under a secret of this process
+    challenge = issued ms u64 || random 16 || HMAC-SHA-256 over both under a secret of this process
 
 A challenge is not kept when it is given out, so nobody fills anything by asking for many; one that was used with a good
 signature is remembered until it has ended. A server that started anew takes none that was given out before. A claim
@@ -16,45 +13,25 @@ from __future__ import annotations
 
 import hmac
 import threading
-from typing import TYPE_CHECKING, Annotated, Final, Protocol
+from typing import TYPE_CHECKING, Final, Protocol
 
-import msgspec
 from cachetools import TTLCache
-from msgspec import Meta
 
 from shuiqiao.base.clock import MS_PER_SECOND
 from shuiqiao.base.errors import Denied, IntegrityError, Unavailable
-from shuiqiao.base.ids import OWNED_ID_CHARS, OWNED_ID_PATTERN
-from shuiqiao.base.wire import MemberName
-from shuiqiao.ledger.transactions.document import decode_document, sign_document, verify_document
+from shuiqiao.consent.login import RANDOM_BYTES, STAMP_BYTES, TAG_BYTES, EnterpriseLoginBody, decode_login
+from shuiqiao.ledger.transactions.document import verify_document
 
 if TYPE_CHECKING:
     from shuiqiao.base.clock import Clock
     from shuiqiao.base.ids import Entropy
-    from shuiqiao.crypto.model import CipherSuite, SigningKey
+    from shuiqiao.crypto.model import CipherSuite
 
-LOGIN_DOCUMENT: Final = "node.enterprise_login/1"
-MAX_LOGIN_BYTES: Final = 1024
 CHALLENGE_LIFE_MS: Final = 120_000
 """How long a challenge may be signed."""
 
 MAX_USED: Final = 16_384
 """Challenges that were used and have not ended: beyond that nobody more is let in until some have."""
-
-_MS_BYTES: Final = 8
-_RANDOM_BYTES: Final = 16
-_TAG_BYTES: Final = 32
-CHALLENGE_BYTES: Final = _MS_BYTES + _RANDOM_BYTES + _TAG_BYTES
-
-_CLAIM: Final = rf"^(taxpayer:[0-9A-Za-z_-]{{1,32}}|consent:{OWNED_ID_PATTERN[1:-2]})\Z"
-
-
-class EnterpriseLoginBody(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
-    """What an enterprise signs to be let in."""
-
-    institution: MemberName
-    claim: Annotated[str, Meta(pattern=_CLAIM, max_length=len("consent:") + OWNED_ID_CHARS)]
-    challenge: Annotated[bytes, Meta(min_length=CHALLENGE_BYTES, max_length=CHALLENGE_BYTES)]
 
 
 class EnterpriseKeys(Protocol):
@@ -63,14 +40,6 @@ class EnterpriseKeys(Protocol):
     def key_of(self, claim: str) -> bytes | None:
         """Return the raw public key, None for a claim that nobody can prove here now."""
         ...
-
-
-def sign_login(
-    challenge: bytes, *, claim: str, institution: str, network: bytes, key: SigningKey, suite: CipherSuite
-) -> bytes:
-    """Return the document by which an enterprise answers a challenge; for its own program, never a server."""
-    body = EnterpriseLoginBody(institution=institution, claim=claim, challenge=challenge)
-    return sign_document(body, name=LOGIN_DOCUMENT, network=network, suite=suite, keys=(key,))
 
 
 class Challenges:
@@ -98,13 +67,13 @@ class Challenges:
         self._suite = suite
         self._clock = clock
         self._entropy = entropy
-        self._secret = entropy(_TAG_BYTES)
+        self._secret = entropy(TAG_BYTES)
         self._used: TTLCache[bytes, bool] = TTLCache(maxsize=MAX_USED, ttl=CHALLENGE_LIFE_MS, timer=clock.now_ms)
         self._lock = threading.Lock()
 
     def issue(self) -> bytes:
         """Return a fresh challenge, to be signed within CHALLENGE_LIFE_MS."""
-        head = self._clock.now_ms().to_bytes(_MS_BYTES, "big") + self._entropy(_RANDOM_BYTES)
+        head = self._clock.now_ms().to_bytes(STAMP_BYTES, "big") + self._entropy(RANDOM_BYTES)
         return head + self._tag(head)
 
     def proven_claim(self, signed: bytes) -> str:
@@ -114,14 +83,7 @@ class Challenges:
         challenge of another institution or server, one that has ended or was used; Denied ``node.login_refused`` where
         the key does not prove the claim; Unavailable ``node.login_busy``.
         """
-        document = decode_document(
-            signed,
-            EnterpriseLoginBody,
-            name=LOGIN_DOCUMENT,
-            network=self._network,
-            suite=self._suite,
-            max_bytes=MAX_LOGIN_BYTES,
-        )
+        document = decode_login(signed, network=self._network, suite=self._suite)
         body = document.body
         self._require_fresh(body)
         key = self._keys.key_of(body.claim)
@@ -135,8 +97,8 @@ class Challenges:
         return body.claim
 
     def _require_fresh(self, body: EnterpriseLoginBody) -> None:
-        head, tag = body.challenge[:-_TAG_BYTES], body.challenge[-_TAG_BYTES:]
-        age_ms = self._clock.now_ms() - int.from_bytes(head[:_MS_BYTES], "big")
+        head, tag = body.challenge[:-TAG_BYTES], body.challenge[-TAG_BYTES:]
+        age_ms = self._clock.now_ms() - int.from_bytes(head[:STAMP_BYTES], "big")
         is_ours = hmac.compare_digest(tag, self._tag(head)) and body.institution == self._institution
         if not is_ours or not 0 <= age_ms < CHALLENGE_LIFE_MS:
             raise Denied(

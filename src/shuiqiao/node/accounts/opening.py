@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING, Any
 from shuiqiao.base.clock import Clock, SystemClock
 from shuiqiao.base.errors import Denied
 from shuiqiao.base.ids import Entropy, MemberId, OwnedId, system_entropy
+from shuiqiao.consent.login import CONSENT_CLAIM, TAXPAYER_CLAIM
 from shuiqiao.consent.model import grant_key
 from shuiqiao.consent.store import ConsentStore
 from shuiqiao.crypto.keyfile import PassphraseCost
@@ -26,7 +27,7 @@ from shuiqiao.node.accounts.approvals.store import ApprovalStore
 from shuiqiao.node.accounts.challenges import Challenges
 from shuiqiao.node.accounts.journal.service import Journal
 from shuiqiao.node.accounts.passwords import PASSWORD_COST, PasswordHashing
-from shuiqiao.node.accounts.service import CONSENT_CLAIM, TAXPAYER_CLAIM, AccountService
+from shuiqiao.node.accounts.service import AccountService
 from shuiqiao.node.accounts.store import AccountStore
 from shuiqiao.node.home.data_key import DataKey
 from shuiqiao.node.home.database import open_database

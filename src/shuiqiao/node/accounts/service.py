@@ -25,6 +25,7 @@ from typing import TYPE_CHECKING, Any, Final
 from shuiqiao.base.clock import MS_PER_SECOND, iso_from_ms
 from shuiqiao.base.errors import Conflict, Denied, InvalidInput, Unavailable
 from shuiqiao.base.ids import OwnedId, new_id
+from shuiqiao.consent.login import CONSENT_CLAIM, TAXPAYER_CLAIM
 from shuiqiao.node.accounts.lock_out import lock_ms
 from shuiqiao.node.accounts.model import (
     ENTERPRISE_ROLE,
@@ -60,9 +61,6 @@ _PASSWORD_BYTES: Final = 15
 """Of a password that is made here: 24 characters of base32, 120 bits."""
 
 _ATTEMPT_TRIES: Final = 32
-CONSENT_CLAIM: Final = "consent:"
-TAXPAYER_CLAIM: Final = "taxpayer:"
-"""How what an enterprise proved to be begins: the owned id of a consent, or a taxpayer number, follows."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

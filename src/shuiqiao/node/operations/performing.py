@@ -7,10 +7,10 @@ from typing import TYPE_CHECKING, Any, Final
 
 from shuiqiao.base.progress import Progress, no_progress
 from shuiqiao.client.operation import Operation, Sent, Told
+from shuiqiao.client.resources import consents, disputes, enrolments, own_files, requests
 from shuiqiao.client.resources import governance as governing
-from shuiqiao.client.resources import own_files
 from shuiqiao.client.resources import records as recorded
-from shuiqiao.node.operations import governance, records
+from shuiqiao.node.operations import enterprises, governance, records
 
 if TYPE_CHECKING:
     from shuiqiao.node.institution import Institution
@@ -58,6 +58,12 @@ _PERFORMERS: Final[Mapping[Operation[Any, Any], Performer]] = dict(
         _performed(governing.ROTATE_KEY, governance.rotate_key),
         _performed_long(own_files.TAKE_IN_FILES, records.take_in_files),
         _performed(own_files.AMEND_BY_FILE, records.amend_by_file),
+        _performed(enrolments.ISSUE_CODE, enterprises.issue_code),
+        _performed(consents.FILE_ARTEFACT, enterprises.file_artefact),
+        _performed(consents.REVOKE_FOR_LOST_KEY, enterprises.revoke_for_lost_key),
+        _performed(requests.LIST_USES, enterprises.list_uses),
+        _performed(disputes.LIST_DISPUTES, enterprises.list_disputes),
+        _performed(disputes.ANSWER_DISPUTE, enterprises.answer_dispute),
         _performed(recorded.SEARCH_RECORDS, records.search_records),
         _performed(recorded.ERASE_RECORDS, records.erase_records),
         _performed(recorded.REDO_PENDING, records.redo_pending),

@@ -7,9 +7,10 @@ import pytest
 from shuiqiao.base.clock import ManualClock
 from shuiqiao.base.errors import Denied, InvalidInput, ShuiqiaoError, Unavailable
 from shuiqiao.base.ids import system_entropy
+from shuiqiao.consent.login import sign_login
 from shuiqiao.crypto.suites import get_suite
 from shuiqiao.node.accounts import challenges as subject
-from shuiqiao.node.accounts.challenges import CHALLENGE_LIFE_MS, Challenges, sign_login
+from shuiqiao.node.accounts.challenges import CHALLENGE_LIFE_MS, Challenges
 
 NOW_MS = 1_775_001_600_000
 NETWORK = b"n" * 32

@@ -1,0 +1,95 @@
+"""How an enterprise without a node comes to be known at its bureau: a one-time code, its key, a backup of that."""
+
+from __future__ import annotations
+
+from typing import Annotated, Final, Literal
+
+from pydantic import Field, StringConstraints
+
+from shuiqiao.client.operation import Operation
+from shuiqiao.client.resources.consents import Message
+from shuiqiao.client.wire import Name, Nothing, TimeMs, Wire, example
+
+TaxpayerText = Annotated[str, StringConstraints(pattern=r"^[0-9A-Za-z_-]{1,32}$")]
+CodeText = Annotated[str, StringConstraints(pattern=r"^[0-9A-Za-z -]{1,32}$")]
+KeyFileHex = Annotated[str, StringConstraints(pattern=r"^([0-9a-f]{2})+$", max_length=8_192)]
+
+
+class CodeOrder(Wire):
+    """A one-time code for a taxpayer whose legal representative was identified."""
+
+    model_config = example(taxpayer="91440300MA5LEAKME7", reference="check-2026-000017", purpose="enrol")
+
+    taxpayer: Name
+    reference: Annotated[str, Field(min_length=1, max_length=64)]
+    """The bureau's own random reference of the identity check."""
+    purpose: Literal["enrol", "recover"] = "enrol"
+
+
+class OneTimeCode(Wire):
+    """A code, told this once."""
+
+    model_config = example(taxpayer="91440300MA5LEAKME7", code="7Q2M-90KX-W3VD", valid_until_ms=1_767_312_000_000)
+
+    taxpayer: Name
+    code: Name
+    valid_until_ms: TimeMs
+
+
+class EnrolmentStatement(Wire):
+    """What an enterprise signed with its enrolment key, its code within."""
+
+    model_config = example(enrolment="d284")
+
+    enrolment: Message
+
+
+class EnrolmentRecord(Wire):
+    """What an enterprise is known by at its bureau; a consent names this identity check."""
+
+    model_config = example(
+        bureau="tax-bureau",
+        taxpayer="91440300MA5LEAKME7",
+        reference="check-2026-000017",
+        checked_ms=1_767_225_600_000,
+        has_backup=False,
+    )
+
+    bureau: Name
+    taxpayer: Name
+    reference: Name
+    checked_ms: TimeMs
+    has_backup: bool
+    """Whether an encrypted key file is kept for it."""
+
+
+class KeyBackup(Wire):
+    """A key file that the enterprise encrypted on its own device, and signed to be kept."""
+
+    model_config = example(backup="d284")
+
+    backup: Message
+
+
+class KeyRecovery(Wire):
+    """What gives an encrypted key file back: a code of that purpose."""
+
+    model_config = example(taxpayer="91440300MA5LEAKME7", code="7Q2M-90KX-W3VD")
+
+    taxpayer: TaxpayerText
+    code: CodeText
+
+
+class RecoveredKey(Wire):
+    """The encrypted key file as it was left; the passphrase opens it."""
+
+    model_config = example(key_file="7b22")
+
+    key_file: KeyFileHex
+
+
+ISSUE_CODE: Final = Operation(path="/enrolments/codes", sent=CodeOrder, told=OneTimeCode)
+ENROL: Final = Operation(path="/enrolments", sent=EnrolmentStatement, told=EnrolmentRecord)
+RECOVER_KEY: Final = Operation(path="/enrolments/recoveries", sent=KeyRecovery, told=RecoveredKey)
+READ_OWN_ENROLMENT: Final = Operation(method="GET", path="/own/enrolment", sent=Nothing, told=EnrolmentRecord)
+KEEP_KEY_BACKUP: Final = Operation(path="/own/key-backup", sent=KeyBackup, told=EnrolmentRecord)

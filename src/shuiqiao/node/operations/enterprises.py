@@ -1,0 +1,190 @@
+"""What an institution does for enterprises without a node: codes and keys, consents, uses of data, disputes."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from shuiqiao.base.errors import Unavailable
+from shuiqiao.base.ids import OwnedId, Uscc, split_owned_id
+from shuiqiao.client.pages import PageQuery
+from shuiqiao.client.resources import consents as consent_api
+from shuiqiao.client.resources import disputes as dispute_api
+from shuiqiao.client.resources import enrolments as enrolment_api
+from shuiqiao.client.resources.requests import UsePage, UseQuery, UseRecord
+from shuiqiao.consent.codes import CODE_LIFE_MS, CodePurpose
+from shuiqiao.consent.model import ConsentSubmission, IdentityCheck
+from shuiqiao.exchange.disputes import DisputeStatus
+from shuiqiao.members.model import Role
+from shuiqiao.node.operations.paging import page_of, time_place
+
+if TYPE_CHECKING:
+    from shuiqiao.consent.store import Enrolment
+    from shuiqiao.exchange.model import UsageEntry
+    from shuiqiao.exchange.store import DisputeRow
+    from shuiqiao.ledger.model import Committed
+    from shuiqiao.node.institution import Institution
+
+
+# Enrolment
+
+
+def issue_code(institution: Institution, order: enrolment_api.CodeOrder) -> enrolment_api.OneTimeCode:
+    """Issue a one-time code; raises what ``EnrolmentCodes.issue`` raises."""
+    now_ms = institution.outbox.now_ms()
+    code = institution.enrolment_codes.issue(
+        order.taxpayer,
+        identity_check=IdentityCheck(reference=order.reference, checked_ms=now_ms),
+        purpose=CodePurpose(order.purpose),
+    )
+    return enrolment_api.OneTimeCode(taxpayer=order.taxpayer, code=code, valid_until_ms=now_ms + CODE_LIFE_MS)
+
+
+def enrol(institution: Institution, statement: enrolment_api.EnrolmentStatement) -> enrolment_api.EnrolmentRecord:
+    """Register the key of an enterprise that shows its code; raises what ``EnrolmentCodes.redeem`` raises."""
+    return enrolment_record(institution, institution.enrolment_codes.redeem(bytes.fromhex(statement.enrolment)))
+
+
+def recover_key(institution: Institution, asked: enrolment_api.KeyRecovery) -> enrolment_api.RecoveredKey:
+    """Give an encrypted key file back; raises what ``EnrolmentCodes.give_back`` raises."""
+    kept = institution.enrolment_codes.give_back(asked.taxpayer, asked.code)
+    return enrolment_api.RecoveredKey(key_file=kept.hex())
+
+
+def enrolment_record(institution: Institution, found: Enrolment) -> enrolment_api.EnrolmentRecord:
+    """Return what an enterprise is known by."""
+    return enrolment_api.EnrolmentRecord(
+        bureau=institution.member,
+        taxpayer=found.taxpayer,
+        reference=found.identity_check.reference,
+        checked_ms=found.identity_check.checked_ms,
+        has_backup=institution.enrolment_codes.has_backup(found.taxpayer),
+    )
+
+
+# Consents
+
+
+def take_in_consent(institution: Institution, message: consent_api.ConsentSubmissionMessage) -> consent_api.EntryPlace:
+    """Check an enterprise's consent, put its grant on the ledger, and hand the artefact to the bank that it names.
+
+    Raises what ``Institution.receive_consent`` raises.
+    """
+    return _place(institution.receive_consent(submission_of(message)).committed)
+
+
+def submission_of(message: consent_api.ConsentSubmissionMessage) -> ConsentSubmission:
+    """Return what an enterprise handed in."""
+    return ConsentSubmission(
+        artefact=bytes.fromhex(message.artefact),
+        endorsement=bytes.fromhex(message.endorsement),
+        grant=bytes.fromhex(message.grant),
+    )
+
+
+def file_artefact(institution: Institution, message: consent_api.ArtefactMessage) -> consent_api.FiledArtefact:
+    """Check an artefact against the ledger and keep it; raises what ``ConsentFile.receive`` raises."""
+    artefact = institution.consent_file.receive(bytes.fromhex(message.artefact))
+    return consent_api.FiledArtefact(
+        consent=artefact.name,
+        taxpayer=artefact.taxpayer,
+        purpose=artefact.purpose,
+        product=artefact.product,
+        period_from=artefact.period_from.isoformat(),
+        period_to=artefact.period_to.isoformat(),
+        items={name: list(groups) for name, groups in artefact.items.items()},
+    )
+
+
+def relay_statement(institution: Institution, message: consent_api.ConsentStatement) -> consent_api.EntryPlace:
+    """Put a pause, a resumption or a revocation on the ledger that a consent's own key signed.
+
+    A bank whose way to the ledger is closed hands it to the consent's provider too, who answers requests under it and
+    may have another way [PEER-11]. Raises what ``relay`` of the file of consents raises.
+    """
+    raw = bytes.fromhex(message.transaction)
+    if institution.settings.role is not Role.BANK:
+        return _place(institution.consent_service.relay(raw))
+    try:
+        return _place(institution.consent_file.relay(raw))
+    except Unavailable:
+        from shuiqiao.node.peers.exchange_link import relay_body
+        from shuiqiao.node.peers.message import Act
+
+        provider, _ = split_owned_id(OwnedId(institution.outbox.decode(raw).author))
+        institution.deliveries.send(provider, Act.RELAY, relay_body(raw))
+        raise
+
+
+def revoke_for_lost_key(institution: Institution, lost: consent_api.LostKey) -> consent_api.EntryPlace:
+    """End a consent whose key was lost; raises what the ledger refuses it with."""
+    return _place(institution.consent_service.revoke_for_lost_key(OwnedId(lost.consent)))
+
+
+def _place(committed: Committed) -> consent_api.EntryPlace:
+    return consent_api.EntryPlace(index=committed.index, height=committed.height, time_ms=committed.time_ms)
+
+
+# Uses of data
+
+
+def list_uses(institution: Institution, asked: UseQuery) -> UsePage:
+    """List every use of a taxpayer's data, oldest first; raises Denied ``node.role_wrong``."""
+    account = institution.provider.usage_account(Uscc(asked.taxpayer))
+    entries, following = page_of(account, asked, place=lambda use: time_place(use.asked_ms, use.request))
+    return UsePage(items=tuple(map(_use, entries)), next=following)
+
+
+def _use(entry: UsageEntry) -> UseRecord:
+    return UseRecord(
+        request=entry.request,
+        consent=entry.consent,
+        recipient=entry.recipient,
+        purpose=entry.purpose,
+        mode=entry.mode,
+        items={name: list(groups) for name, groups in entry.items.items()},
+        period_from=entry.period_from.isoformat(),
+        period_to=entry.period_to.isoformat(),
+        asked_ms=entry.asked_ms,
+        answered_ms=entry.answered_ms,
+        outcome=entry.outcome,
+        field_code=entry.field_code,
+        records=dict(entry.records),
+    )
+
+
+# Disputes
+
+
+def list_disputes(institution: Institution, asked: PageQuery) -> dispute_api.DisputePage:
+    """List the disputes that wait for an answer; raises Denied ``node.role_wrong``."""
+    return dispute_page(institution, institution.disputes.open_disputes(), asked)
+
+
+def dispute_page(institution: Institution, disputes: list[DisputeRow], asked: PageQuery) -> dispute_api.DisputePage:
+    """Return a page of disputes, oldest first."""
+    rows, following = page_of(disputes, asked, place=lambda row: time_place(row.received_ms, row.dispute.hex()))
+    return dispute_api.DisputePage(items=tuple(dispute_record(institution, row) for row in rows), next=following)
+
+
+def answer_dispute(institution: Institution, answer: dispute_api.DisputeAnswer) -> dispute_api.DisputeRecord:
+    """Answer a dispute; raises what ``Disputes.answer`` raises."""
+    row = institution.disputes.answer(
+        bytes.fromhex(answer.dispute), status=DisputeStatus(answer.outcome), words=answer.words
+    )
+    return dispute_record(institution, row)
+
+
+def dispute_record(institution: Institution, row: DisputeRow) -> dispute_api.DisputeRecord:
+    """Return a dispute with the banks that received the record."""
+    return dispute_api.DisputeRecord(
+        dispute=row.dispute.hex(),
+        taxpayer=row.taxpayer,
+        batch=row.batch.hex(),
+        leaf=row.leaf,
+        reason=row.reason,
+        received_ms=row.received_ms,
+        status=row.status,
+        answer=row.words,
+        answered_ms=row.answered_ms,
+        recipients=tuple(sorted({str(member) for member, _ in institution.disputes.recipients(row)})),
+    )

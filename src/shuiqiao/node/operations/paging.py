@@ -1,0 +1,33 @@
+"""Cuts a whole list into pages by the place of each item, so that a page goes on rightly while items come and go."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Sequence
+from typing import TYPE_CHECKING, TypeVar
+
+if TYPE_CHECKING:
+    from shuiqiao.client.pages import PageQuery
+
+_Row = TypeVar("_Row")
+
+
+def page_of(
+    rows: Iterable[_Row], asked: PageQuery, *, place: Callable[[_Row], str]
+) -> tuple[Sequence[_Row], str | None]:
+    """Return the rows of a page in order of their places, and the cursor of the next one.
+
+    place: of a row in the list, a text of the letters that a cursor may have; no two rows share one.
+
+    ::
+
+        page_of(uses, PageQuery(limit=2), place=lambda use: time_place(use.asked_ms, use.request))
+    """
+    after = asked.cursor or ""
+    left = sorted((row for row in rows if place(row) > after), key=place)
+    page = left[: asked.limit]
+    return page, place(page[-1]) if len(left) > len(page) else None
+
+
+def time_place(time_ms: int, name: str) -> str:
+    """Return the place of what came at a time, in a list by time."""
+    return f"{time_ms:016d}@{name}"
