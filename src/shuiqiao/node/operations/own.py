@@ -219,7 +219,7 @@ def apply(institution: Institution, scope: OwnScope, wanted: api.OwnApplying) ->
     """
     artefact = institution.consent_file.artefact(_proven(institution, scope))
     application = institution.lending.apply(
-        institution.lending_models.product(artefact.product),
+        institution.products.product(artefact.product),
         taxpayer=artefact.taxpayer,
         consent=artefact.name,
         amount_fen=wanted.amount_fen,
