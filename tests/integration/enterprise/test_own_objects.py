@@ -7,6 +7,7 @@ from types import SimpleNamespace
 import pytest
 
 from firms_world import OTHER_TAXPAYER, TAXPAYER
+from patience import PATIENCE_S
 from shuiqiao.api.access import ANY_CALLER, OPEN
 from shuiqiao.api.routing import PERMISSION_FIELD
 from shuiqiao.client.http import HttpClient
@@ -81,7 +82,8 @@ def asked(session: HttpClient, method, path, body=None):
     """Status and what is told, whoever is asked for it; the id of the request alone may differ."""
     client = session._client
     headers = {**session._own_headers(""), "Idempotency-Key": "0f" * 16 + path.rpartition("/")[2][:20].rjust(8, "x")}
-    answer = client.request(method, path, headers=headers, json=body)
+    with session._connections.within(PATIENCE_S):
+        answer = client.request(method, path, headers=headers, json=body)
     told = answer.json() if "json" in answer.headers["content-type"] else answer.content
     if isinstance(told, dict):
         told.pop("request_id", None)
