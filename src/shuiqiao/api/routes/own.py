@@ -213,9 +213,11 @@ def read_own_dispute(dispute: DisputeId, running: Running, scope: Own) -> Disput
     ),
 )
 def apply_for_loan(wanted: api.OwnApplying, running: Running, caller: Caller, scope: Own) -> api.OwnApplicationFile:
-    """Apply for the product that the proven consent names."""
+    """Apply for the product that the proven consent names; the bank's server goes on with it by itself [LENDING-14]."""
     with journaled(running, caller, act="own.apply"):
-        return acts.apply(running.institution, scope, wanted)
+        file = acts.apply(running.institution, scope, wanted)
+    running.process_soon(bytes.fromhex(file.application))
+    return file
 
 
 @own.get(api.LIST_OWN_APPLICATIONS.path, permission="own.read", codes=(*_WRONG_ROLE, "consent.unknown"))
