@@ -152,11 +152,17 @@ def anchor_body(batch: bytes) -> AnchorCommitBody:
 class ConsortiumWorld:
     """Bureau, three banks and a regulator in their homes; ``close`` when done."""
 
-    def __init__(self, folder: Path, suite_name: str, *, engine: RunEngine = EMBEDDED) -> None:
-        """Make the homes in a folder, or open those that an earlier world of the embedded engine made there."""
+    def __init__(
+        self, folder: Path, suite_name: str, *, engine: RunEngine = EMBEDDED, clock: SystemClock | None = None
+    ) -> None:
+        """Make the homes in a folder, or open those that an earlier world of the embedded engine made there.
+
+        clock: for homes that are served by processes afterwards; None for one that the test sets.
+        """
         self.folder = folder
         # Validators agree on the time of their blocks, which is this machine's, however long a test takes.
-        self.clock: Any = ManualClock(NOW_MS) if engine is EMBEDDED else SystemClock()
+        is_set = engine is EMBEDDED and clock is None
+        self.clock: Any = ManualClock(NOW_MS) if is_set else clock or SystemClock()
         is_new = not (folder / "homes").exists()
         if is_new:
             stage = create_consortium(
@@ -173,7 +179,7 @@ class ConsortiumWorld:
                 folder=folder, genesis=genesis, engine=EMBEDDED.engine, validators=(), network=None
             )
         self.genesis = stage.genesis
-        if engine is EMBEDDED:
+        if is_set:
             self.clock.advance(MS_PER_DAY)
         self._stack = ExitStack()
         self.consortium = self._stack.enter_context(open_consortium(stage, clock=self.clock, entropy=system_entropy))
@@ -183,9 +189,7 @@ class ConsortiumWorld:
         self.suite = self.bureau.suite
         keys = EnterpriseKeys(bytes(range(32)), suite=self.suite)
         self.enterprise = Enterprise(keys, network=self.bureau.parameters.network, entropy=system_entropy)
-        self._identity = IdentityCheck(reference="check-000017", checked_ms=NOW_MS + MS_PER_DAY - 1000)
-        if engine is not EMBEDDED:
-            self._identity = IdentityCheck(reference="check-000017", checked_ms=self.clock.now_ms() - 1000)
+        self._identity = IdentityCheck(reference="check-000017", checked_ms=self.clock.now_ms() - 1000)
         if is_new:
             self._take_in()
 

@@ -42,9 +42,11 @@ class PeerNetwork:
     """Homes whose node.toml names each other's addresses, and what runs of them."""
 
     def __init__(self, folder: Path, suite_name: str) -> None:
-        create_consortium(
-            folder, suite_name=SuiteName(suite_name), clock=SystemClock(), entropy=system_entropy, cost=CHEAP
-        )
+        """Make the homes in a folder, or take those that another world made there and closed."""
+        if not (folder / "homes").exists():
+            create_consortium(
+                folder, suite_name=SuiteName(suite_name), clock=SystemClock(), entropy=system_entropy, cost=CHEAP
+            )
         self.folder = folder
         self.ports = {member: free_port() for member in MEMBERS}
         self.stack = ExitStack()

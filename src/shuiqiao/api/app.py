@@ -18,6 +18,7 @@ from shuiqiao.api.observing import Observing
 from shuiqiao.api.openapi import install_openapi
 from shuiqiao.api.peer_routes import PEER_LIMITS, add_peer_routes
 from shuiqiao.api.problems import install_handlers
+from shuiqiao.api.routes.applications import applications
 from shuiqiao.api.routes.consents import consents
 from shuiqiao.api.routes.deliveries import deliveries
 from shuiqiao.api.routes.disputes import disputes
@@ -29,14 +30,17 @@ from shuiqiao.api.routes.ingests import ingests
 from shuiqiao.api.routes.jobs import jobs
 from shuiqiao.api.routes.ledger import ledger
 from shuiqiao.api.routes.members import members
+from shuiqiao.api.routes.models import models
 from shuiqiao.api.routes.oversight import oversight
 from shuiqiao.api.routes.own import own
+from shuiqiao.api.routes.products import products
 from shuiqiao.api.routes.records import records
 from shuiqiao.api.routes.requests import requests
 from shuiqiao.api.routes.sessions import sessions
 from shuiqiao.api.routes.standards import standards
 from shuiqiao.api.uploads import MAX_UPLOAD_BYTES
 from shuiqiao.client.operation import PREFIX
+from shuiqiao.client.resources.models import DEVELOP_MODEL, MAX_LOAN_BOOK_BYTES
 
 if TYPE_CHECKING:
     from starlette.types import ASGIApp
@@ -46,7 +50,10 @@ if TYPE_CHECKING:
     from shuiqiao.api.routing import Routes
     from shuiqiao.node.server import RunningInstitution
 
-_LONG_BODIES: Final = {f"{PREFIX}/ingests": MAX_UPLOAD_BYTES}
+_LONG_BODIES: Final = {
+    f"{PREFIX}/ingests": MAX_UPLOAD_BYTES,
+    PREFIX + DEVELOP_MODEL.path: MAX_LOAN_BOOK_BYTES,
+}
 """Longest bodies of the routes that take more than any other."""
 
 _NOUNS: Final[tuple[Routes, ...]] = (
@@ -62,6 +69,9 @@ _NOUNS: Final[tuple[Routes, ...]] = (
     requests,
     disputes,
     own,
+    products,
+    models,
+    applications,
     oversight,
     jobs,
     events,

@@ -4,25 +4,27 @@ from __future__ import annotations
 
 import csv
 import sys
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from datetime import datetime
 from enum import StrEnum
 from functools import partial
+from itertools import islice
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 import typer
 
-from shuiqiao.cli.options import Home, Json, command_group, open_home
+from shuiqiao.cli.home import home_at_work
+from shuiqiao.cli.options import Home, Json, command_group
 from shuiqiao.cli.output import print_json, progress_on_stderr, say, say_rows, show
 
 if TYPE_CHECKING:
-    from shuiqiao.lending.file import ApplicationFile
-    from shuiqiao.node.institution import Institution
+    from shuiqiao.cli.home import HomeAtWork
+    from shuiqiao.client.operation import Operation
 
-applications_app = command_group("A bank's applications: list, show, close 贷款申请.")
-models_app = command_group("A bank's models: develop, list, show, use 信贷模型.")
-products_app = command_group("A bank's products and what decides for them 信贷产品.")
+applications_app = command_group("A bank's applications: list, show, close; referrals and decisions 贷款申请.")
+models_app = command_group("A bank's models: develop, list, show, use, retire 信贷模型.")
+products_app = command_group("A bank's products: their rules and what decides for them 信贷产品.")
 consent_app = command_group("Consents that enterprises gave 授权书.")
 
 ApplicationName = Annotated[str, typer.Argument(help="The application's id, or enough of its beginning 申请编号.")]
@@ -31,6 +33,7 @@ ProductName = Annotated[str, typer.Argument(help="The product, e.g. tax-credit-l
 Day = Annotated[datetime | None, typer.Option(formats=["%Y-%m-%d"], help="Day of judgement; left out, today 评估日.")]
 
 LIST_LIMIT = 1_000
+_PAGE_ITEMS = 500
 
 
 class StatusChoice(StrEnum):
@@ -41,6 +44,13 @@ class StatusChoice(StrEnum):
     APPROVED = "approved"
     REFUSED = "refused"
     CLOSED = "closed"
+
+
+class OutcomeChoice(StrEnum):
+    """How an application was decided."""
+
+    APPROVED = "approved"
+    REFUSED = "refused"
 
 
 class ListForm(StrEnum):
@@ -62,48 +72,70 @@ def apply(
     other_debt_fen: Annotated[int, typer.Option(min=0, help="Debts elsewhere, as declared, in fen 其他负债.")] = 0,
     industry: Annotated[str | None, typer.Option(help="Industry section, A to T 行业门类.")] = None,
     province: Annotated[str | None, typer.Option(help="Province, two digits 省份代码.")] = None,
+    application: Annotated[
+        str | None, typer.Option("--id", help="Its id, 32 hex digits; the same again is the same application 申请编号.")
+    ] = None,
     json: Json = False,
 ) -> None:
-    """Take an enterprise's application under a consent on file, and put it on the ledger 受理申请."""
-    from shuiqiao.base.ids import OwnedId
-    from shuiqiao.lending.model import ApplicantFile
+    """Take an enterprise's application under a consent on file, and put it on the ledger 受理申请.
 
-    with open_home(home) as bank:
-        name = OwnedId(consent)
-        application = bank.lending.apply(
-            bank.products.product(product),
-            taxpayer=bank.consent_file.artefact(name).taxpayer,
-            consent=name,
+    Where the home's server runs, it goes on with the application by itself.
+    """
+    from shuiqiao.base.ids import new_id
+    from shuiqiao.client.resources.applications import HAND_IN, HandedInApplication
+
+    with home_at_work(home) as bank:
+        wanted = HandedInApplication(
+            application=application or new_id().hex(),
+            product=product,
+            consent=consent,
             amount_fen=amount_fen,
-            applicant=ApplicantFile(other_debt_fen=other_debt_fen, industry=industry, province=province),
+            other_debt_fen=other_debt_fen,
+            industry=industry,
+            province=province,
         )
-        result = _told(bank, application.id)
-    show(result, as_json=json, speak=_speak_file)
+        file = bank.perform(HAND_IN, wanted)
+    show(file.model_dump(), as_json=json, speak=_speak_file)
 
 
-def request(*, application: ApplicationName, home: Home, json: Json = False) -> None:
+def request(
+    *,
+    application: Annotated[
+        str | None, typer.Argument(help="The application's id, or enough of its beginning 申请编号.")
+    ] = None,
+    home: Home,
+    consent: Annotated[
+        str | None, typer.Option(help="Ask under this consent, BUREAU/ID, without an application 授权书.")
+    ] = None,
+    json: Json = False,
+) -> None:
     """Ask the bureau for what the application's consent grants, and prove the answer 请求数据."""
-    from shuiqiao.lending.file import Step
+    if (application is None) == (consent is None):
+        raise typer.BadParameter("name either an application or --consent")
+    if consent is None:
+        _process(str(application), home=home, as_json=json, until="proven")
+        return
+    from shuiqiao.base.ids import new_id
+    from shuiqiao.client.resources.answers import ASK_PROVIDER, ConsentRequest
 
-    _process(application, home=home, as_json=json, until=Step.PROVEN)
+    with home_at_work(home) as bank, progress_on_stderr() as progress:
+        progress("ask and prove 请求与证明", 0, None)
+        answer = bank.perform(ASK_PROVIDER, ConsentRequest(request=new_id().hex(), consent=consent))
+    show(answer.model_dump(), as_json=json, speak=partial(say_rows, width=12))
 
 
 def decide(*, application: ApplicationName, home: Home, json: Json = False) -> None:
     """Take an application as far as it goes: ask, prove, assess, decide or refer, hand in 审批."""
-    from shuiqiao.lending.file import Step
-
-    _process(application, home=home, as_json=json, until=Step.CLOSED)
+    _process(application, home=home, as_json=json, until="closed")
 
 
-def _process(application: str, *, home: Path, as_json: bool, until: Any) -> None:
-    from shuiqiao.node.applications import find_application
+def _process(application: str, *, home: Path, as_json: bool, until: Literal["proven", "closed"]) -> None:
+    from shuiqiao.client.resources.applications import PROCESS, ApplicationProcessing
 
-    with open_home(home) as bank, progress_on_stderr() as progress:
+    with home_at_work(home) as bank, progress_on_stderr() as progress:
         progress("process the application 办理申请", 0, None)
-        name = find_application(bank.application_store, application)
-        bank.applications.process(name, until=until)
-        result = _told(bank, name)
-    show(result, as_json=as_json, speak=_speak_file)
+        file = bank.perform(PROCESS, ApplicationProcessing(application=application, until=until))
+    show(file.model_dump(), as_json=as_json, speak=_speak_file)
 
 
 @applications_app.command("list")
@@ -111,38 +143,65 @@ def applications_list(
     *,
     home: Home,
     status: Annotated[StatusChoice | None, typer.Option(help="Those that stand so alone 状态.")] = None,
+    product: Annotated[str | None, typer.Option(help="Those for this product alone 产品.")] = None,
     form: Form = ListForm.TEXT,
     json: Json = False,
 ) -> None:
     """List applications, oldest first, 1,000 at most 列出申请."""
-    from shuiqiao.base.clock import iso_from_ms
-    from shuiqiao.lending.file import ApplicationStatus
+    from shuiqiao.client.resources.applications import LIST_APPLICATIONS, ApplicationsQuestion
 
-    with open_home(home) as bank:
-        wanted = None if status is None else ApplicationStatus(status.value)
-        found = bank.application_store.applications(status=wanted, limit=LIST_LIMIT)
-    rows = [
-        {
-            "application": row.application.id.hex(),
-            "product": row.application.product,
-            "taxpayer": row.application.taxpayer,
-            "amount_fen": row.application.amount_fen,
-            "submitted": iso_from_ms(row.application.submitted_ms),
-            "status": str(row.status),
-        }
-        for row in found
-    ]
+    with home_at_work(home) as bank:
+        wanted = ApplicationsQuestion(status=None if status is None else status.value, product=product)
+        rows = _rows(bank, LIST_APPLICATIONS, wanted)
     _show_list("applications", rows, form=form, as_json=json)
+
+
+@applications_app.command("referrals")
+def applications_referrals(*, home: Home, form: Form = ListForm.TEXT, json: Json = False) -> None:
+    """List the applications that people decide on, oldest first 待人工审批."""
+    from shuiqiao.client.pages import PageQuery
+    from shuiqiao.client.resources.applications import LIST_REFERRALS
+
+    with home_at_work(home) as bank:
+        rows = _rows(bank, LIST_REFERRALS, PageQuery())
+    _show_list("referrals", rows, form=form, as_json=json)
+
+
+@applications_app.command("decisions")
+def applications_decisions(
+    *,
+    home: Home,
+    outcome: Annotated[OutcomeChoice | None, typer.Option(help="Those that came out so alone 结果.")] = None,
+    form: Form = ListForm.TEXT,
+    json: Json = False,
+) -> None:
+    """List decisions, by when their applications came in 列出审批结果."""
+    from shuiqiao.client.resources.applications import LIST_DECISIONS, DecisionsQuestion
+
+    with home_at_work(home) as bank:
+        wanted = DecisionsQuestion(outcome=None if outcome is None else outcome.value)
+        rows = _rows(bank, LIST_DECISIONS, wanted)
+    _show_list("decisions", rows, form=form, as_json=json)
+
+
+@applications_app.command("explain")
+def applications_explain(*, application: ApplicationName, home: Home, json: Json = False) -> None:
+    """Show a decision with the reasons that the enterprise is given 审批说明."""
+    from shuiqiao.client.resources.applications import READ_DECISION, ApplicationQuestion
+
+    with home_at_work(home) as bank:
+        decision = bank.perform(READ_DECISION, ApplicationQuestion(application=application))
+    show(decision.model_dump(), as_json=json, speak=partial(say_rows, width=12))
 
 
 @applications_app.command("show")
 def applications_show(*, application: ApplicationName, home: Home, json: Json = False) -> None:
     """Show one application's file with the timeline of its steps 申请档案."""
-    from shuiqiao.node.applications import find_application
+    from shuiqiao.client.resources.applications import READ_APPLICATION, ApplicationQuestion
 
-    with open_home(home) as bank:
-        result = _told(bank, find_application(bank.application_store, application))
-    show(result, as_json=json, speak=_speak_file)
+    with home_at_work(home) as bank:
+        file = bank.perform(READ_APPLICATION, ApplicationQuestion(application=application))
+    show(file.model_dump(), as_json=json, speak=_speak_file)
 
 
 @applications_app.command("close")
@@ -154,23 +213,21 @@ def applications_close(
     json: Json = False,
 ) -> None:
     """End a file without a decision 结案."""
-    _change(application, home, json, lambda process, name: process.close(name, reason=reason))
+    from shuiqiao.client.resources.applications import CLOSE, ApplicationClosing
+
+    with home_at_work(home) as bank:
+        file = bank.perform(CLOSE, ApplicationClosing(application=application, reason=reason))
+    show(file.model_dump(), as_json=json, speak=_speak_file)
 
 
 @applications_app.command("ask-anew")
 def applications_ask_anew(*, application: ApplicationName, home: Home, json: Json = False) -> None:
     """Let the next `request` or `decide` ask for data again, where an answer is of no use 重新请求数据."""
-    _change(application, home, json, lambda process, name: process.ask_anew(name))
+    from shuiqiao.client.resources.applications import ASK_ANEW, ApplicationQuestion
 
-
-def _change(application: str, home: Path, as_json: bool, act: Callable[[Any, bytes], object]) -> None:  # noqa: FBT001
-    from shuiqiao.node.applications import find_application
-
-    with open_home(home) as bank:
-        name = find_application(bank.application_store, application)
-        act(bank.applications, name)
-        result = _told(bank, name)
-    show(result, as_json=as_json, speak=_speak_file)
+    with home_at_work(home) as bank:
+        file = bank.perform(ASK_ANEW, ApplicationQuestion(application=application))
+    show(file.model_dump(), as_json=json, speak=_speak_file)
 
 
 @models_app.command("develop")
@@ -182,64 +239,139 @@ def models_develop(
     seed: Annotated[int, typer.Option(min=0, help="Seed of the validation's folds 随机种子.")] = 1,
     json: Json = False,
 ) -> None:
-    """Develop and validate a model on the loan book's kept records, and keep it by its digest 建模."""
+    """Develop and validate a model on the loan book's kept records, and register it by its digest 建模."""
+    from shuiqiao.client.resources.models import DEVELOP_MODEL, ModelDevelopment
     from shuiqiao.lending.files import outcomes_from_csv
 
     book = outcomes_from_csv(outcomes)
-    with open_home(home) as bank, progress_on_stderr() as progress:
-        progress("develop and validate the model 建模与验证", 0, None)
-        day = bank.today() if as_of is None else as_of.date()
-        result = bank.lending_models.develop(book, as_of=day, seed=seed).as_json()
-    show(result, as_json=json, speak=partial(say_rows, width=12))
+    with home_at_work(home) as bank, progress_on_stderr() as progress:
+        day = None if as_of is None else as_of.date().isoformat()
+        wanted = ModelDevelopment(outcomes=book, as_of=day, seed=seed)
+        model = bank.perform(DEVELOP_MODEL, wanted, progress=progress)
+    show(model.model_dump(), as_json=json, speak=partial(say_rows, width=12))
+
+
+@models_app.command("register")
+def models_register(
+    *,
+    scorecard: Annotated[Path, typer.Argument(help="JSON file of a scorecard that was developed elsewhere 评分卡.")],
+    home: Home,
+    data: Annotated[str, typer.Option(help="One sentence on the data it was trained on 训练数据.")],
+    auc: Annotated[str, typer.Option(help="Its AUC on firms that it had not seen 样本外 AUC.")],
+    auc_ci_95: Annotated[str, typer.Option(help="The interval of that, LOW to HIGH 置信区间.")],
+    ks: Annotated[str, typer.Option(help="Its KS on those firms 样本外 KS.")],
+    limit: Annotated[list[str] | None, typer.Option(help="Where not to trust it; repeat it 使用限制.")] = None,
+    json: Json = False,
+) -> None:
+    """Register a scorecard that was developed elsewhere, with what its owner says of it 登记模型."""
+    from shuiqiao.client.resources.models import REGISTER_MODEL, ModelRegistration
+    from shuiqiao.lending.files import scorecard_in
+
+    with home_at_work(home) as bank:
+        given = ModelRegistration(
+            scorecard=scorecard_in(scorecard), data=data, auc=auc, auc_ci_95=auc_ci_95, ks=ks, limits=tuple(limit or ())
+        )
+        model = bank.perform(REGISTER_MODEL, given)
+    show(model.model_dump(), as_json=json, speak=partial(say_rows, width=12))
 
 
 @models_app.command("list")
 def models_list(*, home: Home, form: Form = ListForm.TEXT, json: Json = False) -> None:
     """List the models that this bank keeps 列出模型."""
-    with open_home(home) as bank:
-        rows = [model.as_json() for model in bank.lending_models.models.models()]
+    from shuiqiao.client.resources.models import LIST_MODELS
+    from shuiqiao.client.wire import Nothing
+
+    with home_at_work(home) as bank:
+        rows = _rows(bank, LIST_MODELS, Nothing())
     _show_list("models", rows, form=form, as_json=json)
 
 
 @models_app.command("show")
 def models_show(*, model: ModelName, home: Home, json: Json = False) -> None:
     """Show a model's card: what it was made of, how well it did, where not to trust it 模型卡."""
+    from shuiqiao.client.resources.models import READ_MODEL, ModelQuestion
+
+    with home_at_work(home) as bank:
+        found = bank.perform(READ_MODEL, ModelQuestion(model=model))
+    if json:
+        print_json(found.model_dump())
+        return
     from shuiqiao.credit.model_card import model_card_markdown
 
-    with open_home(home) as bank:
-        found = bank.lending_models.models.find(model)
-    if json:
-        print_json({**found.as_json(), "model_card": found.model_card})
-    else:
-        say(f"digest {found.digest.hex()}")
-        say(model_card_markdown(found.model_card))
+    say(f"digest {found.digest}")
+    say(model_card_markdown(found.model_card))
 
 
 @models_app.command("use")
 def models_use(*, model: ModelName, product: ProductName, home: Home, json: Json = False) -> None:
-    """Let a model decide for a product from now on 启用模型."""
-    with open_home(home) as bank:
-        found = bank.lending_models.models.find(model)
-        bank.lending_models.use(found.digest, product=product)
-        result = {"product": product, "model": found.digest.hex()}
-    show(result, as_json=json)
+    """Let a model decide for a product from now on; with users, two people do that 启用模型."""
+    _use(model, product, home=home, as_json=json)
+
+
+@models_app.command("retire")
+def models_retire(*, product: ProductName, home: Home, json: Json = False) -> None:
+    """Let no model decide for a product any more; with users, two people do that 停用模型."""
+    _use(None, product, home=home, as_json=json)
+
+
+def _use(model: str | None, product: str, *, home: Path, as_json: bool) -> None:
+    from shuiqiao.client.resources.models import USE_MODEL, ModelUse
+
+    with home_at_work(home) as bank:
+        found = bank.perform(USE_MODEL, ModelUse(product=product, model=model))
+    show({"product": found.product, "model": found.model}, as_json=as_json)
 
 
 @products_app.command("list")
 def products_list(*, home: Home, form: Form = ListForm.TEXT, json: Json = False) -> None:
     """List the products and which model decides for each 列出产品."""
-    with open_home(home) as bank:
-        rows = [use.as_json() for use in bank.products.in_use()]
+    from shuiqiao.client.resources.products import LIST_PRODUCTS
+    from shuiqiao.client.wire import Nothing
+
+    with home_at_work(home) as bank:
+        rows = _rows(bank, LIST_PRODUCTS, Nothing())
     _show_list("products", rows, form=form, as_json=json)
 
 
 @products_app.command("show")
 def products_show(*, product: ProductName, home: Home, json: Json = False) -> None:
-    """Show a product's rules 产品规则."""
-    with open_home(home) as bank:
-        wanted = bank.products.product(product).id
-        (result,) = [use.as_json(whole=True) for use in bank.products.in_use() if use.rules.product.id == wanted]
-    show(result, as_json=json, speak=partial(say_rows, width=24))
+    """Show a product's rules that are in force 产品规则."""
+    from shuiqiao.client.resources.products import READ_PRODUCT, ProductQuestion
+
+    with home_at_work(home) as bank:
+        found = bank.perform(READ_PRODUCT, ProductQuestion(product=product))
+    if json:
+        print_json(found.model_dump())
+    else:
+        say_rows({name: value for name, value in found.model_dump().items() if name != "rules"}, width=24)
+
+
+@products_app.command("rules")
+def products_rules(*, product: ProductName, home: Home, json: Json = False) -> None:
+    """Write the text of a product's rules, to change it and hand it in again 导出产品规则."""
+    from shuiqiao.client.resources.products import READ_PRODUCT, ProductQuestion
+
+    with home_at_work(home) as bank:
+        found = bank.perform(READ_PRODUCT, ProductQuestion(product=product))
+    result = {"product": found.product, "digest": found.digest, "rules": found.rules}
+    show(result, as_json=json, speak=lambda told: say(str(told["rules"]).rstrip("\n")))
+
+
+@products_app.command("change")
+def products_change(
+    *,
+    product: ProductName,
+    file: Annotated[Path, typer.Argument(help="TOML file of the new rules; `products rules` writes the old 规则文件.")],
+    home: Home,
+    json: Json = False,
+) -> None:
+    """Let new rules of a product be in force; with users, two people do that 变更产品规则."""
+    from shuiqiao.client.resources.products import CHANGE_RULES, RulesChange
+    from shuiqiao.lending.files import rules_in
+
+    with home_at_work(home) as bank:
+        found = bank.perform(CHANGE_RULES, RulesChange(product=product, rules=rules_in(file)))
+    show({"product": found.product, "digest": found.digest, "changed": found.changed}, as_json=json)
 
 
 @products_app.command("churn")
@@ -249,13 +381,18 @@ def products_churn(
     home: Home,
     json: Json = False,
 ) -> None:
-    """Keep the bank's churn curves, by which loans are priced 设置流失曲线."""
+    """Keep the bank's churn curves, by which loans are priced; with users, two people do that 设置流失曲线."""
+    from shuiqiao.client.resources.products import CHANGE_CHURN, ChurnChange, CurveRecord
     from shuiqiao.lending.files import churn_from_csv
 
     curves = churn_from_csv(file)
-    with open_home(home) as bank:
-        bank.products.set_churn(curves)
-    show({"bands": sorted(curves)}, as_json=json)
+    with home_at_work(home) as bank:
+        told = {
+            band: CurveRecord(rates=tuple(map(str, curve.rates)), churn=tuple(map(str, curve.churn)))
+            for band, curve in curves.items()
+        }
+        bands = bank.perform(CHANGE_CHURN, ChurnChange(curves=told))
+    show({"bands": list(bands.bands)}, as_json=json)
 
 
 @consent_app.command("receive")
@@ -267,26 +404,16 @@ def consent_receive(
 ) -> None:
     """Check a consent against the ledger and keep it on this bank's file 接收授权书."""
     from shuiqiao.base.files import open_regular
+    from shuiqiao.client.resources.consents import FILE_ARTEFACT, ArtefactMessage
     from shuiqiao.consent.model import MAX_ARTEFACT_BYTES
 
     with open_regular(file) as opened:
         raw = opened.read(MAX_ARTEFACT_BYTES + 1)
-    with open_home(home) as bank:
-        artefact = bank.consent_file.receive(raw)
-    result = {
-        "consent": artefact.name,
-        "taxpayer": artefact.taxpayer,
-        "purpose": str(artefact.purpose),
-        "product": artefact.product,
-        "period": f"{artefact.period_from} to {artefact.period_to}",
-        "items": {type_id: list(groups) for type_id, groups in artefact.items.items()},
-    }
+    with home_at_work(home) as bank:
+        told = bank.perform(FILE_ARTEFACT, ArtefactMessage(artefact=raw.hex())).model_dump()
+    told["period"] = f"{told.pop('period_from')} to {told.pop('period_to')}"
+    result = {name: told[name] for name in ("consent", "taxpayer", "purpose", "product", "period", "items")}
     show(result, as_json=json)
-
-
-def _told(bank: Institution, application: bytes) -> dict[str, Any]:
-    file: ApplicationFile = bank.application_store.file(application)
-    return file.as_json(suite=bank.suite)
 
 
 def _speak_file(result: Mapping[str, Any]) -> None:
@@ -300,13 +427,29 @@ def _speak_file(result: Mapping[str, Any]) -> None:
         say(f"{entry['time']}  {entry['step']:<10}  {place:<14}  {cause}".rstrip())
 
 
+def _rows(bank: HomeAtWork, operation: Operation[Any, Any], asked: Any) -> list[dict[str, Any]]:
+    """Return the rows of a list, 1,000 at most, as JSON objects."""
+    from shuiqiao.client.pages import PageQuery, read_pages
+
+    if not isinstance(asked, PageQuery):
+        return [item.model_dump() for item in bank.perform(operation, asked).items]
+    pages = islice(
+        read_pages(bank, operation, asked.model_copy(update={"limit": _PAGE_ITEMS})), LIST_LIMIT // _PAGE_ITEMS
+    )
+    return [item.model_dump() for page in pages for item in page.items]
+
+
 def _show_list(name: str, rows: Sequence[Mapping[str, Any]], *, form: ListForm, as_json: bool) -> None:
     if as_json:
         print_json({name: list(rows)})
     elif form is ListForm.CSV:
         writer = csv.writer(sys.stdout, lineterminator="\n")
-        writer.writerows([list(rows[0]), *(list(row.values()) for row in rows)] if rows else [])
+        writer.writerows([list(rows[0]), *(list(map(_cell, row.values())) for row in rows)] if rows else [])
     else:
         for row in rows:
-            say("  ".join(str(value) for value in row.values()))
+            say("  ".join(str(_cell(value)) for value in row.values()))
         say(f"{len(rows)} {name} 共 {len(rows)} 项")
+
+
+def _cell(value: Any) -> Any:
+    return " ".join(map(str, value)) if isinstance(value, list | tuple) else value

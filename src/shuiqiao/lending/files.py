@@ -19,6 +19,7 @@ MAX_FILE_BYTES = 16 << 20
 
 MAX_OUTCOMES = 200_000
 MAX_CURVE_RATES = 1_000
+MAX_SCORECARD_CHARS = 262_144
 
 _TRUE, _FALSE = frozenset({"1", "true", "yes"}), frozenset({"0", "false", "no"})
 
@@ -75,12 +76,21 @@ def _rows(path: Path, *, code: str, most: int) -> list[dict[str, Any]]:
 
 def rules_in(path: Path) -> str:
     """Return the text of a product's rules; raises InvalidInput ``lending.product_invalid``."""
+    return _text(path, code="lending.product_invalid", most=MAX_RULES_CHARS)
+
+
+def scorecard_in(path: Path) -> str:
+    """Return the text of a scorecard; raises InvalidInput ``credit.scorecard_malformed``."""
+    return _text(path, code="credit.scorecard_malformed", most=MAX_SCORECARD_CHARS)
+
+
+def _text(path: Path, *, code: str, most: int) -> str:
     with open_regular(path) as file:
-        data = file.read(4 * MAX_RULES_CHARS + 1)
+        data = file.read(4 * most + 1)
     try:
         text = data.decode("utf-8-sig")
     except UnicodeDecodeError as error:
-        raise InvalidInput("lending.product_invalid", f"{path.name} is no text in UTF-8: {error}") from error
-    if len(text) > MAX_RULES_CHARS:
-        raise InvalidInput("lending.product_invalid", f"{path.name} has more than {MAX_RULES_CHARS} characters")
+        raise InvalidInput(code, f"{path.name} is no text in UTF-8: {error}") from error
+    if len(text) > most:
+        raise InvalidInput(code, f"{path.name} has more than {most} characters")
     return text

@@ -4,10 +4,12 @@ from __future__ import annotations
 
 import csv
 import io
+from contextlib import nullcontext
 
 import pytest
 
 import consortium_world as worlds
+from serving_world import PASSPHRASE, passphrase_file, served_here
 from shuiqiao.base.clock import SystemClock
 from shuiqiao.base.ids import system_entropy
 from shuiqiao.crypto.model import SuiteName
@@ -25,9 +27,12 @@ CURVES = "annual_rate,churn_A,churn_B,churn_C\n0.03,0,0,0\n0.15,0.5,0.6,0.7\n"
 APPLICATION = bytes(range(16))
 
 
-@pytest.fixture
-def bank(tmp_path):
-    """The home of a bank that is alone in its network, with one application that never reached the ledger."""
+@pytest.fixture(params=["opened", "served"])
+def bank(request, tmp_path, monkeypatch):
+    """The home of a bank that is alone in its network, with one application that never reached the ledger.
+
+    Its commands do the same whether its server runs or not.
+    """
     home, suite = Home(tmp_path / "bank"), get_suite("intl")
     seeds = MemberSeeds.generate(system_entropy)
     member = member_from_seeds(
@@ -46,10 +51,12 @@ def bank(tmp_path):
         settings=NodeSettings(member=member.id, role=Role.BANK, suite=SuiteName.INTL),
         genesis=encode_genesis(genesis),
         seeds=seeds,
-        passphrase=None,
+        passphrase=PASSPHRASE,
         entropy=system_entropy,
         cost=worlds.CHEAP,
     )
+    passphrase_file(home).write_bytes(PASSPHRASE)
+    monkeypatch.setenv("SHUIQIAO_PASSPHRASE_FILE", str(passphrase_file(home)))
     with Institution.open(home) as institution:
         application = Application(
             id=APPLICATION,
@@ -62,7 +69,8 @@ def bank(tmp_path):
         institution.application_store.add_application(
             application, salt=bytes(32), applicant=ApplicantFile(industry="C", other_debt_fen=5)
         )
-    return home.folder
+    with served_here(home) if request.param == "served" else nullcontext():
+        yield home.folder
 
 
 def test_a_bank_lists_its_products_and_shows_one(here, bank):
@@ -88,6 +96,32 @@ def test_a_bank_gives_its_churn_curves_and_chooses_models(here, bank, tmp_path):
     assert (refused.code, refused.json["error"]["code"]) == (1, "lending.loan_book_empty")
 
 
+SCORECARD = """{"format": "shuiqiao-scorecard@1", "base_score": 600, "base_odds": 20, "points_to_double": 40,
+ "name": "elsewhere", "base_points": 640, "features": [], "n": 100, "bad": 9}"""
+
+
+def test_a_bank_registers_a_model_lets_it_decide_and_changes_rules(here, bank, tmp_path):
+    card, rules = tmp_path / "card.json", tmp_path / "rules.toml"
+    card.write_text(SCORECARD)
+    given = ("--data", "Loans of 2025.", "--auc", "0.71", "--auc-ci-95", "0.65 to 0.77", "--ks", "0.3")
+    model = here("models", "register", card, *given, "--home", bank, "--json").json["digest"]
+    (listed,) = csv.DictReader(io.StringIO(here("models", "list", "--format", "csv", "--home", bank).out))
+    assert (listed["digest"], listed["auc"], listed["products"]) == (model, "0.71", "")
+    used = here("models", "use", model[:8], "tax-credit-loan", "--home", bank, "--json").json
+    assert used == {"product": "tax-credit-loan", "model": model}
+    assert "Loans of 2025." in here("models", "show", model[:8], "--home", bank).out
+    retired = here("models", "retire", "tax-credit-loan", "--home", bank, "--json").json
+    assert retired == {"product": "tax-credit-loan", "model": None}
+    text = here("products", "rules", "tax-credit-loan", "--home", bank).out
+    rules.write_text(text.replace('refer_above = "0.12"', 'refer_above = "0.10"'))
+    changed = here("products", "change", "tax-credit-loan", rules, "--home", bank, "--json").json
+    shown = here("products", "show", "tax-credit-loan", "--home", bank, "--json").json
+    assert (shown["refer_above"], shown["digest"]) == ("0.10", changed["digest"])
+    rules.write_text("id = 1")
+    refused = here("products", "change", "tax-credit-loan", rules, "--home", bank, "--json")
+    assert (refused.code, refused.json["error"]["code"]) == (1, "lending.product_invalid")
+
+
 def test_applications_are_listed_filtered_written_as_csv_and_shown(here, bank):
     (row,) = here("applications", "list", "--home", bank, "--json").json["applications"]
     assert (row["application"], row["amount_fen"], row["status"]) == (APPLICATION.hex(), 50_000_000, "submitted")
@@ -111,11 +145,17 @@ def test_a_consent_that_is_none_is_refused(here, bank, tmp_path):
     path.write_bytes(b"\x00" * 40)
     refused = here("consent", "receive", path, "--home", bank, "--json")
     assert (refused.code, refused.json["error"]["code"].split(".")[0]) == (1, "ledger")
+    assert here("applications", "decisions", "--home", bank, "--json").json == {"decisions": []}
+    refused = here("applications", "explain", APPLICATION.hex(), "--home", bank, "--json")
+    assert (refused.code, refused.json["error"]["code"]) == (1, "lending.undecided")
+    refused = here("request", "--consent", f"bureau/{bytes(16).hex()}", "--home", bank, "--json")
+    assert (refused.code, refused.json["error"]["code"]) == (1, "consent.unknown")
+    assert here("request", "--home", bank).code == 2
     refused = here("apply", "tax-credit-loan", f"bureau/{bytes(16).hex()}", "100", "--home", bank, "--json")
     assert (refused.code, refused.json["error"]["code"]) == (1, "consent.unknown")
 
 
 def test_these_commands_are_a_banks(here, home):
-    for command in (("applications", "list"), ("products", "list"), ("models", "list")):
+    for command in (("applications", "list"), ("products", "list"), ("models", "list"), ("applications", "referrals")):
         refused = here(*command, "--home", home, "--json")
         assert (refused.code, refused.json["error"]["code"]) == (1, "node.role_wrong")

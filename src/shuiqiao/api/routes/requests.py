@@ -7,16 +7,18 @@ from typing import TYPE_CHECKING, Annotated
 from fastapi import Query
 
 from shuiqiao.api.door import Running
+from shuiqiao.api.journaling import journaled
 from shuiqiao.api.problems import not_found
 from shuiqiao.api.routes.consents import Owner, OwnId
 from shuiqiao.api.routes.members import first_rows
-from shuiqiao.api.routing import DEFAULT_LIMIT, Cursor, Limit, Routes
+from shuiqiao.api.routing import DEFAULT_LIMIT, Caller, Cursor, Limit, Routes
 from shuiqiao.base.errors import InvalidInput
 from shuiqiao.base.ids import owned_id
+from shuiqiao.client.resources.answers import ASK_PROVIDER, ConsentRequest, ProvenAnswer
 from shuiqiao.client.resources.requests import LIST_USES, RequestPage, RequestRecord, UsePage, UseQuery
 from shuiqiao.exchange.store import ProviderStore, RecipientStore
 from shuiqiao.members.model import Role
-from shuiqiao.node.operations import enterprises
+from shuiqiao.node.operations import answers, enterprises
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -36,6 +38,25 @@ def list_requests(running: Running, limit: Limit = DEFAULT_LIMIT, cursor: Cursor
     rows = _requests(running.institution, after=cursor or "", most=limit + 1)
     found, following = first_rows(rows, limit=limit)
     return RequestPage(items=found, next=found[-1].request if following else None)
+
+
+@requests.post(
+    ASK_PROVIDER.path,
+    permission="requests.write",
+    problems=(412, 422),
+    codes=(
+        "node.role_wrong",
+        "consent.unknown",
+        "consent.artefact_missing",
+        "consent.revoked",
+        "consent.paused",
+        "exchange.data_life_over",
+    ),
+)
+def ask_provider(asked: ConsentRequest, running: Running, caller: Caller) -> ProvenAnswer:
+    """Ask a provider for all that a consent grants, prove every record of the answer, and keep it."""
+    with journaled(running, caller, act="requests.ask", subject=f"request/{asked.request}"):
+        return answers.ask_provider(running.institution, asked)
 
 
 @requests.get("/requests/{sender}/{request}", permission="requests.read", codes=("api.not_found",))

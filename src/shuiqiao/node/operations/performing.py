@@ -7,10 +7,14 @@ from typing import TYPE_CHECKING, Any, Final
 
 from shuiqiao.base.progress import Progress, no_progress
 from shuiqiao.client.operation import Operation, Sent, Told
+from shuiqiao.client.resources import answers as answered
+from shuiqiao.client.resources import applications as applied
 from shuiqiao.client.resources import consents, disputes, enrolments, own_files, requests
 from shuiqiao.client.resources import governance as governing
+from shuiqiao.client.resources import models as modelled
+from shuiqiao.client.resources import products as offered
 from shuiqiao.client.resources import records as recorded
-from shuiqiao.node.operations import enterprises, governance, records
+from shuiqiao.node.operations import answers, applications, enterprises, governance, models, products, records
 
 if TYPE_CHECKING:
     from shuiqiao.node.institution import Institution
@@ -66,6 +70,25 @@ _PERFORMERS: Final[Mapping[Operation[Any, Any], Performer]] = dict(
         _performed(disputes.ANSWER_DISPUTE, enterprises.answer_dispute),
         _performed(recorded.SEARCH_RECORDS, records.search_records),
         _performed(recorded.ERASE_RECORDS, records.erase_records),
+        _performed(answered.ASK_PROVIDER, answers.ask_provider),
+        _performed(offered.LIST_PRODUCTS, products.list_products),
+        _performed(offered.READ_PRODUCT, products.read_product),
+        _performed(offered.CHANGE_RULES, products.change_rules),
+        _performed(offered.CHANGE_CHURN, products.change_churn),
+        _performed(modelled.LIST_MODELS, models.list_models),
+        _performed(modelled.READ_MODEL, models.read_model),
+        _performed(modelled.REGISTER_MODEL, models.register_model),
+        _performed_long(modelled.DEVELOP_MODEL, models.develop_model),
+        _performed(modelled.USE_MODEL, models.use_model),
+        _performed(applied.HAND_IN, applications.hand_in),
+        _performed(applied.LIST_APPLICATIONS, applications.list_applications),
+        _performed(applied.READ_APPLICATION, applications.read_application),
+        _performed(applied.PROCESS, applications.process),
+        _performed(applied.CLOSE, applications.close),
+        _performed(applied.ASK_ANEW, applications.ask_anew),
+        _performed(applied.LIST_REFERRALS, applications.list_referrals),
+        _performed(applied.LIST_DECISIONS, applications.list_decisions),
+        _performed(applied.READ_DECISION, applications.read_decision),
         _performed(recorded.REDO_PENDING, records.redo_pending),
         _performed(recorded.ABANDON_PENDING, records.abandon_pending),
     ]

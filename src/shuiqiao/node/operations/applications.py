@@ -1,0 +1,208 @@
+"""Works on a bank's applications for a message of the API: each function is one operation of the resource's file."""
+
+from __future__ import annotations
+
+import re
+from datetime import date
+from typing import TYPE_CHECKING, Any, Final
+
+from shuiqiao.base.clock import iso_from_ms
+from shuiqiao.base.encoding import decode_json
+from shuiqiao.base.errors import InvalidInput
+from shuiqiao.base.ids import OwnedId
+from shuiqiao.client.resources import applications as api
+from shuiqiao.lending.file import MAX_KEPT_BYTES, ApplicationFile, ApplicationStatus, Step
+from shuiqiao.lending.model import RULE_WORDS, ApplicantFile, PaperInvoice, RuleCode
+from shuiqiao.node.applications import find_application
+
+if TYPE_CHECKING:
+    from shuiqiao.client.pages import PageQuery
+    from shuiqiao.lending.store import ApplicationRow, DecisionRow
+    from shuiqiao.node.institution import Institution
+
+WAIT_S: Final = 120.0
+"""How long a caller waits while another thread is at work on the application, in seconds."""
+
+_UNTIL: Final = {"proven": Step.PROVEN, "closed": Step.CLOSED}
+_CURSOR: Final = re.compile(r"([0-9]{1,15})\.([0-9a-f]{32})")
+
+
+def hand_in(institution: Institution, wanted: api.HandedInApplication) -> api.ApplicationFileRecord:
+    """Take an application in and put it on the ledger; the same again changes nothing.
+
+    Raises what ``LendingService.apply`` and ``ConsentFile.artefact`` raise.
+    """
+    consent = OwnedId(wanted.consent)
+    papers = tuple(
+        PaperInvoice(
+            paper=paper.paper,
+            invoice_no=paper.invoice_no,
+            issue_date=day_in(paper.issue_date),
+            total_fen=paper.total_fen,
+        )
+        for paper in wanted.papers
+    )
+    application = institution.lending.apply(
+        institution.products.product(wanted.product),
+        taxpayer=institution.consent_file.artefact(consent).taxpayer,
+        consent=consent,
+        amount_fen=wanted.amount_fen,
+        applicant=ApplicantFile(
+            papers=papers,
+            other_debt_fen=wanted.other_debt_fen,
+            industry=wanted.industry,
+            province=wanted.province,
+        ),
+        application=bytes.fromhex(wanted.application),
+    )
+    return _told(institution, application.id)
+
+
+def list_applications(institution: Institution, asked: api.ApplicationsQuestion) -> api.ApplicationPage:
+    """List applications, the oldest first; raises InvalidInput ``api.cursor_unknown``."""
+    rows = institution.application_store.applications(
+        status=None if asked.status is None else ApplicationStatus(asked.status),
+        product=asked.product,
+        after=_place(asked.cursor),
+        limit=asked.limit + 1,
+    )
+    items = tuple(
+        api.ApplicationRow(
+            application=row.application.id.hex(),
+            product=row.application.product,
+            taxpayer=row.application.taxpayer,
+            amount_fen=row.application.amount_fen,
+            submitted=iso_from_ms(row.application.submitted_ms),
+            status=row.status.value,
+        )
+        for row in rows[: asked.limit]
+    )
+    return api.ApplicationPage(items=items, next=_next(rows, limit=asked.limit))
+
+
+def read_application(institution: Institution, asked: api.ApplicationQuestion) -> api.ApplicationFileRecord:
+    """Tell everything that the bank has of one application; raises InvalidInput ``node.application_unclear``."""
+    return _told(institution, find_application(institution.application_store, asked.application))
+
+
+def process(institution: Institution, asked: api.ApplicationProcessing) -> api.ApplicationFileRecord:
+    """Take an application on; raises what ``ApplicationProcess.process`` raises."""
+    name = find_application(institution.application_store, asked.application)
+    institution.applications.process(name, until=_UNTIL[asked.until], wait_s=WAIT_S)
+    return _told(institution, name)
+
+
+def close(institution: Institution, asked: api.ApplicationClosing) -> api.ApplicationFileRecord:
+    """End a file without a decision; raises what ``ApplicationProcess.close`` raises."""
+    name = find_application(institution.application_store, asked.application)
+    institution.applications.close(name, reason=asked.reason, wait_s=WAIT_S)
+    return _told(institution, name)
+
+
+def ask_anew(institution: Institution, asked: api.ApplicationQuestion) -> api.ApplicationFileRecord:
+    """Let data be asked for again; raises what ``ApplicationProcess.ask_anew`` raises."""
+    name = find_application(institution.application_store, asked.application)
+    institution.applications.ask_anew(name, wait_s=WAIT_S)
+    return _told(institution, name)
+
+
+def list_referrals(institution: Institution, asked: PageQuery) -> api.ReferralPage:
+    """List the applications that people decide on, the oldest first; raises InvalidInput ``api.cursor_unknown``."""
+    store = institution.application_store
+    rows = store.applications(status=ApplicationStatus.REFERRED, after=_place(asked.cursor), limit=asked.limit + 1)
+    files = [store.file(row.application.id) for row in rows[: asked.limit]]
+    items = tuple(record for file in files for record in _referral(file))
+    return api.ReferralPage(items=items, next=_next(rows, limit=asked.limit))
+
+
+def list_decisions(institution: Institution, asked: api.DecisionsQuestion) -> api.DecisionPage:
+    """List decisions, by when their applications were handed in; raises InvalidInput ``api.cursor_unknown``."""
+    rows = institution.application_store.decisions(
+        outcome=asked.outcome, after=_place(asked.cursor), limit=asked.limit + 1
+    )
+    items = tuple(api.DecisionRecord(**_decision(row)) for row in rows[: asked.limit])
+    return api.DecisionPage(items=items, next=_next(rows, limit=asked.limit))
+
+
+def read_decision(institution: Institution, asked: api.ApplicationQuestion) -> api.ExplainedDecision:
+    """Tell a decision with what it rests on.
+
+    Raises InvalidInput ``node.application_unclear``, Denied ``lending.undecided``.
+    """
+    name = find_application(institution.application_store, asked.application)
+    row = institution.application_store.decision(name)
+    explanation = decode_json(row.explanation.encode(), max_bytes=MAX_KEPT_BYTES)
+    words = [(rule, RULE_WORDS[RuleCode(rule)]) for rule in explanation["rules"]]
+    return api.ExplainedDecision(
+        **_decision(row),
+        explanation=explanation,
+        rules=tuple({"rule": rule, "en": each.en, "zh": each.zh} for rule, each in words),
+    )
+
+
+def day_in(text: str) -> date:
+    """Return the day that a text of the wire names; raises InvalidInput ``api.request_invalid``."""
+    try:
+        return date.fromisoformat(text)
+    except ValueError as error:
+        raise InvalidInput("api.request_invalid", f"the request is not well formed: {text!r} is no day") from error
+
+
+def _told(institution: Institution, application: bytes) -> api.ApplicationFileRecord:
+    file = institution.application_store.file(application)
+    return api.ApplicationFileRecord.model_validate(file.as_json(suite=institution.suite))
+
+
+def _referral(file: ApplicationFile) -> list[api.ReferralRecord]:
+    """Return a file as a referral; none where it is decided by now."""
+    judgement = file.judgement
+    if judgement is None or file.status is not ApplicationStatus.REFERRED:
+        return []
+    decision = judgement.decision
+    return [
+        api.ReferralRecord(
+            application=file.application.id.hex(),
+            product=file.application.product,
+            taxpayer=file.application.taxpayer,
+            amount_fen=file.application.amount_fen,
+            submitted=iso_from_ms(file.application.submitted_ms),
+            points=decision.points,
+            default_probability=str(decision.default_probability),
+            offered_fen=judgement.offered_fen,
+            offered_rate=None if judgement.offered_rate is None else str(judgement.offered_rate),
+            rules=tuple(map(str, decision.rules)),
+            reviewed=file.review is not None,
+        )
+    ]
+
+
+def _decision(row: DecisionRow) -> dict[str, Any]:
+    return {
+        "application": row.application.hex(),
+        "product": row.product,
+        "outcome": str(row.outcome),
+        "limit_fen": row.limit_fen,
+        "annual_rate": row.annual_rate,
+        "maker": row.maker,
+        "checker": row.checker,
+        "decided": None if row.decided_ms is None else iso_from_ms(row.decided_ms),
+        "entry": row.entry_index,
+    }
+
+
+def _next(rows: list[Any], *, limit: int) -> str | None:
+    """Return the cursor behind the last row of a page, None after the last page."""
+    if len(rows) <= limit:
+        return None
+    last: ApplicationRow | DecisionRow = rows[limit - 1]
+    time_ms, application = last.place
+    return f"{time_ms}.{application.hex()}"
+
+
+def _place(cursor: str | None) -> tuple[int, bytes] | None:
+    if cursor is None:
+        return None
+    parts = _CURSOR.fullmatch(cursor)
+    if parts is None:
+        raise InvalidInput("api.cursor_unknown", f"{cursor[:80]!r} is no cursor of this list")
+    return int(parts[1]), bytes.fromhex(parts[2])

@@ -1,0 +1,71 @@
+"""Works on a bank's products for a message of the API: each function is one operation of the resource's file."""
+
+from __future__ import annotations
+
+from decimal import Decimal
+from typing import TYPE_CHECKING
+
+from shuiqiao.client.resources import products as api
+from shuiqiao.credit.pricing import ChurnCurve
+from shuiqiao.node.accounts.opening import require_no_users
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+    from shuiqiao.client.wire import Nothing
+    from shuiqiao.lending.product_rules import ProductInUse
+    from shuiqiao.node.institution import Institution
+
+
+def list_products(institution: Institution, _asked: Nothing) -> api.ProductPage:
+    """List the products and which model decides for each."""
+    rows = [use.as_json() for use in institution.products.in_use()]
+    return api.ProductPage(items=tuple(api.ProductRecord(**row) for row in rows), next=None)
+
+
+def read_product(institution: Institution, asked: api.ProductQuestion) -> api.ProductRules:
+    """Tell the rules of a product that are in force; raises InvalidInput ``lending.product_unknown``."""
+    return api.ProductRules.model_validate(product_in_use(institution, asked.product).as_json(whole=True))
+
+
+def product_in_use(institution: Institution, name: str) -> ProductInUse:
+    """Return a product with the model that decides for it; raises InvalidInput ``lending.product_unknown``."""
+    wanted = institution.products.product(name).id
+    (found,) = [use for use in institution.products.in_use() if use.rules.product.id == wanted]
+    return found
+
+
+def change_rules(institution: Institution, asked: api.RulesChange) -> api.ProductRules:
+    """Let new rules of a product be in force, where the owner of the home acts alone.
+
+    Raises Denied ``node.two_people_needed``, what ``BankProducts.change`` raises.
+    """
+    require_no_users(institution, f"rules {asked.product}")
+    institution.products.change(asked.product, asked.rules, replaces=replaced_rules(institution, asked))
+    return read_product(institution, api.ProductQuestion(product=asked.product))
+
+
+def replaced_rules(institution: Institution, asked: api.RulesChange) -> bytes:
+    """Return the digest of the rules that a change replaces: the ones that it names, else those in force."""
+    if asked.replaces is not None:
+        return bytes.fromhex(asked.replaces)
+    return institution.products.in_force(asked.product).digest
+
+
+def change_churn(institution: Institution, asked: api.ChurnChange) -> api.ChurnBands:
+    """Keep the bank's churn curves, where the owner of the home acts alone.
+
+    Raises Denied ``node.two_people_needed``, InvalidInput ``credit.churn_curve_invalid``.
+    """
+    require_no_users(institution, "churn")
+    curves = churn_of(asked)
+    institution.products.set_churn(curves)
+    return api.ChurnBands(bands=tuple(sorted(curves)))
+
+
+def churn_of(asked: api.ChurnChange) -> Mapping[str, ChurnCurve]:
+    """Return the curves that a message tells; raises InvalidInput ``credit.churn_curve_invalid``."""
+    return {
+        band: ChurnCurve(rates=tuple(map(Decimal, curve.rates)), churn=tuple(map(Decimal, curve.churn)))
+        for band, curve in asked.curves.items()
+    }

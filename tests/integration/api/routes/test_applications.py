@@ -1,0 +1,208 @@
+"""A bank's applications over HTTP: handed in, taken on by the server's job, referred, decided by two, listed.
+
+[LENDING-12] [LENDING-14]
+"""
+
+from __future__ import annotations
+
+import csv
+import io
+import json
+from contextlib import ExitStack
+
+import pytest
+
+import consortium_world as worlds
+from api_world import ALL, asked
+from shuiqiao.lending.model import Outcome
+from shuiqiao.lending.review import decode_review, propose_decision
+from shuiqiao.node.accounts.model import ActName, Principal, PrincipalKind, act_rules
+from shuiqiao.node.server import RunningInstitution
+
+PRODUCT = worlds.INVOICE_LOAN.id
+
+
+@pytest.fixture(scope="module")
+def world(tmp_path_factory):
+    made = worlds.ConsortiumWorld(tmp_path_factory.mktemp("consortium"), "intl")
+    yield made
+    made.close()
+
+
+@pytest.fixture(scope="module")
+def bank(world):
+    """The bank and its doors, its applications going to bureau and regulator within this process."""
+    with world.assessor(points=worlds.REFERRED_POINTS) as assessor, ExitStack() as stack:
+        world.bank.__dict__["applications"] = world.process(assessor)
+        running = RunningInstitution(world.bank, stack=stack)
+        running.jobs.add_duties()
+        with asked(running) as found:
+            yield found
+
+
+def post(bank, path, message, *, token=ALL, key=None):
+    headers = {"Authorization": f"Bearer {token}", "Idempotency-Key": key or f"{len(post.sent):032x}"}
+    post.sent.append(path)
+    return bank.public.post(f"/api/v1{path}", json=message, headers=headers)
+
+
+post.sent = []
+
+
+def person(name, *permissions):
+    return Principal(kind=PrincipalKind.USER, id=name, name=name, person=name, permissions=frozenset(permissions))
+
+
+MAKER = person("m" * 32, *(rule.make for rule in act_rules().values()))
+CHECKER = person("c" * 32, *(rule.check for rule in act_rules().values()))
+
+
+def both(bank, name, body):
+    """What becomes of an act that one person proposes and another approves."""
+    approvals = bank.running.accounts.approvals
+    proposed = approvals.propose(MAKER, name, body)
+    return approvals.approve(CHECKER, proposed["approval"], digest=proposed["digest"])
+
+
+def work(bank):
+    """Do what the server does by itself."""
+    while bank.running.runner.run_one():
+        pass
+
+
+def handed_in(world, bank, number, **more):
+    wanted = {"application": f"{number:032x}", "product": PRODUCT, "consent": world.consent(), "amount_fen": 50_000_000}
+    answer = post(bank, "/applications", wanted | more)
+    assert answer.status_code == 200, answer.text
+    return wanted, answer.json()
+
+
+def test_an_application_that_is_handed_in_is_referred_without_a_person_and_decided_by_two(world, bank):
+    wanted, file = handed_in(world, bank, 0xA1, industry="C", other_debt_fen=7)
+    assert (file["application"], file["status"]) == (wanted["application"], "submitted")
+    assert [step["step"] for step in file["timeline"]] == ["received", "submitted"]
+    work(bank)
+    file = bank.get(f"/api/v1/applications/{wanted['application'][-32:]}").json()
+    assert (file["status"], file["applicant"]["industry"]) == ("referred", "C")
+    (referral,) = bank.get("/api/v1/referrals").json()["items"]
+    assert (referral["application"], referral["rules"]) == (wanted["application"], ["risk_needs_review"])
+    assert bank.get("/api/v1/decisions").json()["items"] == []
+    early = bank.get(f"/api/v1/decisions/{wanted['application']}")
+    assert (early.status_code, early.json()["code"]) == (404, "lending.undecided")
+
+    file = world.bank.application_store.file(bytes.fromhex(wanted["application"]))
+    raw = propose_decision(file, product=worlds.INVOICE_LOAN, outcome=Outcome.APPROVED, reason="order book seen")
+    done = both(bank, ActName.DECIDE, decode_review(raw, file=file, product=worlds.INVOICE_LOAN))
+    assert (done["state"], done["outcome"]["status"]) == ("done", "approved")
+    (decision,) = bank.get("/api/v1/decisions", outcome="approved").json()["items"]
+    assert (decision["maker"], decision["checker"], decision["limit_fen"]) == (
+        MAKER.id,
+        CHECKER.id,
+        referral["offered_fen"],
+    )
+    explained = bank.get(f"/api/v1/decisions/{wanted['application']}").json()
+    assert explained["explanation"]["persons"]["reason"] == "order book seen"
+    assert [rule["zh"] for rule in explained["rules"]] == ["预测违约概率需人工复核"]
+    file = bank.get(f"/api/v1/applications/{wanted['application']}").json()
+    entry = {step["step"]: step["entry"] for step in file["timeline"]}["decided"]
+    assert (entry, file["status"]) == (decision["entry"], "approved")
+
+
+def test_the_same_application_is_taken_once_and_another_under_its_id_is_refused(world, bank):
+    wanted, file = handed_in(world, bank, 0xA2)
+    work(bank)
+    again = post(bank, "/applications", wanted)
+    assert (again.status_code, again.json()["status"]) == (200, "referred")
+    other = post(bank, "/applications", wanted | {"amount_fen": 60_000_000})
+    assert (other.status_code, other.json()["code"]) == (409, "lending.application_repeated")
+    unknown = post(bank, "/applications", wanted | {"application": "b" * 32, "product": "no-loan"})
+    assert (unknown.status_code, unknown.json()["code"]) == (404, "lending.product_unknown")
+    nobody = post(bank, "/applications", wanted | {"application": "b" * 32, "consent": f"bureau/{'0' * 32}"})
+    assert nobody.json()["code"] == "consent.unknown"
+    assert "b" * 32 not in bank.get("/api/v1/applications").text
+    assert file["application"] in bank.get("/api/v1/applications").text
+
+
+def test_applications_are_listed_by_pages_filters_and_as_csv(world, bank):
+    for number in range(3):
+        handed_in(world, bank, 0xC0 + number)
+        world.clock.advance(1)
+    first = bank.get("/api/v1/applications", limit=2).json()
+    seen = [row["application"] for row in first["items"]]
+    while first["next"]:
+        first = bank.get("/api/v1/applications", limit=2, cursor=first["next"]).json()
+        seen += [row["application"] for row in first["items"]]
+    assert len(seen) == len(set(seen))
+    assert {f"{0xC0 + number:032x}" for number in range(3)} <= set(seen)
+    waiting = bank.get("/api/v1/applications", status="submitted", product=PRODUCT).json()["items"]
+    assert [row["application"] for row in waiting] == [f"{0xC0 + number:032x}" for number in range(3)]
+    assert bank.get("/api/v1/applications", product="tax-credit-loan").json()["items"] == []
+    text = bank.get("/api/v1/applications", headers={"Accept": "text/csv"}, status="submitted").text
+    assert [row["application"] for row in csv.DictReader(io.StringIO(text))] == [row["application"] for row in waiting]
+    assert bank.get("/api/v1/applications", cursor="elsewhere").json()["code"] == "api.cursor_unknown"
+    assert bank.get("/api/v1/applications/ffffffff").json()["code"] == "node.application_unclear"
+    closed = post(bank, "/applications/closings", {"application": waiting[0]["application"], "reason": "withdrawn"})
+    assert (closed.json()["status"], closed.json()["timeline"][-1]["cause"]) == ("closed", "withdrawn")
+    proven = post(bank, "/applications/steps", {"application": waiting[1]["application"], "until": "proven"}).json()
+    assert [step["step"] for step in proven["timeline"]] == ["received", "submitted", "requested", "answered", "proven"]
+    anew = post(bank, "/applications/renewals", {"application": waiting[1]["application"]}).json()
+    assert anew["request"] != proven["request"]
+    work(bank)
+    assert bank.get(f"/api/v1/applications/{waiting[1]['application']}").json()["status"] == "referred"
+
+
+def test_what_was_done_and_read_is_in_the_journal(bank):
+    acts = {(entry["act"], entry["object"]) for entry in bank.running.accounts.journal.rows(limit=500)}
+    assert ("applications.hand_in", f"application/{0xA1:032x}") in acts
+    assert ("applications.read", f"application/{0xA1:032x}") in acts
+    assert ("decisions.read", f"application/{0xA1:032x}") in acts
+
+
+def test_products_are_shown_and_models_registered(bank):
+    maker = bank.tokens.issue("officer", "products.make", "models.make", "products.read", "models.read")
+    rules = bank.get(f"/api/v1/products/{PRODUCT}", token=maker).json()
+    text = rules["rules"].replace('refer_above = "0.12"', 'refer_above = "0.11"')
+    changed = post(bank, "/products/rules", {"product": PRODUCT, "rules": text}, token=maker).json()
+    assert (changed["refer_above"], bank.get(f"/api/v1/products/{PRODUCT}").json()) == ("0.11", changed)
+    stale = {"product": PRODUCT, "rules": rules["rules"], "replaces": rules["digest"]}
+    refused = post(bank, "/products/rules", stale, token=maker)
+    assert (refused.status_code, refused.json()["code"]) == (409, "lending.product_changed")
+    post(bank, "/products/rules", {"product": PRODUCT, "rules": rules["rules"]}, token=maker)
+    curve = {"rates": ["0.03", "0.15"], "churn": ["0", "0.5"]}
+    assert post(bank, "/products/churn", {"curves": dict.fromkeys("ABC", curve)}).json() == {"bands": ["A", "B", "C"]}
+    card = {
+        "format": "shuiqiao-scorecard@1",
+        "base_score": 600,
+        "base_odds": 20,
+        "points_to_double": 40,
+        "name": "elsewhere",
+        "base_points": 640,
+        "features": [],
+        "n": 100,
+        "bad": 9,
+    }
+    given = {"scorecard": json.dumps(card), "data": "Loans of 2025.", "auc": "0.71", "auc_ci_95": "0.65 to 0.77"}
+    registered = post(bank, "/models", {**given, "ks": "0.3"}, token=maker)
+    assert registered.status_code == 200, registered.text
+    model = registered.json()["digest"]
+    assert post(bank, "/models/uses", {"product": PRODUCT, "model": model[:12]}).json()["model"] == model
+    shown = bank.get(f"/api/v1/models/{model[:12]}", token=maker).json()
+    assert (shown["products"], shown["model_card"]["metrics"]["auc"]) == ([PRODUCT], "0.71")
+    assert post(bank, "/models/uses", {"product": PRODUCT, "model": None}).json()["model"] is None
+    assert [row["model"] for row in bank.get("/api/v1/products", token=maker).json()["items"]] == [None, None]
+    assert [row["digest"] for row in bank.get("/api/v1/models").json()["items"]] == [model]
+    for amiss, code in (("{}", "credit.scorecard_malformed"), (given["scorecard"][:-1], "base.json_malformed")):
+        refused = post(bank, "/models", {**given, "scorecard": amiss, "ks": "0.3"}, token=maker)
+        assert (refused.status_code, refused.json()["code"]) == (400, code)
+
+
+def test_a_provider_is_asked_under_a_consent_once_however_often_it_is_said(world, bank, monkeypatch):
+    link = world.bank.applications._around.provider(world.bureau.member)
+    monkeypatch.setattr(world.bank, "provider_at", lambda _member: link)
+    wanted = {"request": "d" * 32, "consent": world.consent()}
+    first = post(bank, "/requests", wanted)
+    assert first.status_code == 200, first.text
+    assert first.json()["records"] == {"invoice_issued@2": worlds.INVOICES, "tax_credit_grade@1": 2}
+    assert post(bank, "/requests", wanted).json() == first.json()
+    told = bank.get(f"/api/v1/requests/{world.bank.member}/{'d' * 32}").json()
+    assert (told["consent"], told["outcome"]) == (wanted["consent"], "received")
