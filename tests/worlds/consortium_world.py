@@ -5,6 +5,7 @@ Everything is real but time, which is a ManualClock, and the cost of a passphras
 
 from __future__ import annotations
 
+import shutil
 from collections.abc import Iterable, Mapping, Sequence
 from contextlib import ExitStack
 from datetime import date
@@ -128,6 +129,14 @@ def solo_home(folder: Path, suite_name: str = "intl", *, clock: ManualClock | No
         cost=CHEAP,
     )
     return home
+
+
+def copy_home(home: Home, folder: Path, *, without: Sequence[str] = ()) -> Home:
+    """A copy of a home in another folder, with the passphrase beside it. without: patterns of what is left out."""
+    shutil.copytree(home.folder, folder, ignore=shutil.ignore_patterns(*without))
+    copy = Home(folder)
+    shutil.copy(home.passphrase, copy.passphrase)
+    return copy
 
 
 def open_solo(home: Home, clock: ManualClock) -> Institution:

@@ -14,14 +14,14 @@ from starlette.types import ASGIApp
 
 from consortium_world import CHEAP
 from patience import PATIENCE_S
-from serving_world import ServedHome, passphrase_file, read_listening, start_server
+from serving_world import ServedHome, read_listening, start_server
 from shuiqiao.api.app import peers_app
 from shuiqiao.api.observing import Metrics
 from shuiqiao.api.serving import _DoorServer
 from shuiqiao.base.clock import SystemClock
 from shuiqiao.base.ids import MemberId, system_entropy
 from shuiqiao.crypto.model import SuiteName
-from shuiqiao.node.home.keys import PASSPHRASE_FILE, read_passphrase
+from shuiqiao.node.home.keys import read_passphrase
 from shuiqiao.node.home.settings import Home, encode_settings, load_settings
 from shuiqiao.node.institution import Institution
 from shuiqiao.node.server import RunningInstitution
@@ -51,9 +51,6 @@ class PeerNetwork:
         self.ports = {member: free_port() for member in MEMBERS}
         self.stack = ExitStack()
         for member in MEMBERS:
-            home = self.home(member)
-            # A server refuses a passphrase that lies in its home.
-            (home.keys / PASSPHRASE_FILE).rename(passphrase_file(home))
             self.change(member, peers={other: self.url(other) for other in MEMBERS if other != member})
 
     def home(self, member: MemberId) -> Home:
@@ -88,7 +85,7 @@ class PeerNetwork:
     def running(self, member: MemberId) -> Generator[RunningInstitution]:
         """Open a home in this process with all that works for it, and its door for other members."""
         home = self.home(member)
-        with RunningInstitution.open(home, passphrase=read_passphrase(passphrase_file(home))) as running:
+        with RunningInstitution.open(home, passphrase=read_passphrase(home.passphrase)) as running:
             with served_door(running, port=self.ports[member]):
                 yield running
 

@@ -22,11 +22,11 @@ from consortium_world import CHEAP
 from patience import PATIENCE_S
 from shuiqiao.api.serving import _DoorServer
 from shuiqiao.base.clock import SystemClock
-from shuiqiao.base.environment import PASSPHRASE_FILE_VARIABLE
 from shuiqiao.base.ids import system_entropy
 from shuiqiao.base.unix_socket import listen_at
 from shuiqiao.client.http import HttpClient
 from shuiqiao.crypto.model import SuiteName
+from shuiqiao.node.home.keys import keep_passphrase
 from shuiqiao.node.home.making import create_solo_home
 from shuiqiao.node.home.settings import Home
 from shuiqiao.node.server import RunningInstitution
@@ -35,18 +35,13 @@ PASSPHRASE = b"words of a test"
 
 
 def make_served_home(folder: Path, *, suite: SuiteName = SuiteName.INTL) -> Home:
-    """Make a one-institution home, with its passphrase in a file beside it."""
+    """Make a one-institution home, with its passphrase beside it."""
     home = Home(folder)
     create_solo_home(
         home, suite_name=suite, passphrase=PASSPHRASE, clock=SystemClock(), entropy=system_entropy, cost=CHEAP
     )
-    passphrase_file(home).write_bytes(PASSPHRASE)
+    keep_passphrase(home, PASSPHRASE)
     return home
-
-
-def passphrase_file(home: Home) -> Path:
-    """Where the passphrase of a home of this world lies."""
-    return home.folder.with_name(f"{home.folder.name}.passphrase")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -87,7 +82,7 @@ def start_server(home: Home, *options: str, **environment: str) -> subprocess.Po
             stdout=subprocess.PIPE,
             stderr=log,
             text=True,
-            env={**os.environ, PASSPHRASE_FILE_VARIABLE: str(passphrase_file(home)), **environment},
+            env={**os.environ, **environment},
         )
 
 

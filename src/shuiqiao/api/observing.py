@@ -9,17 +9,16 @@ from __future__ import annotations
 import logging
 import sys
 import time
-from collections.abc import Iterator, Mapping, MutableMapping
+from collections.abc import Mapping, MutableMapping
 from typing import TYPE_CHECKING, Any, Final
 
 import structlog
 from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, generate_latest
-from prometheus_client.core import GaugeMetricFamily
-from prometheus_client.registry import Collector
 from starlette.requests import ClientDisconnect
 
 from shuiqiao.api.problems import failed, send_refusal
 from shuiqiao.client import request_id
+from shuiqiao.node.figures import FiguresCollector
 
 if TYPE_CHECKING:
     from starlette.types import ASGIApp, Message, Receive, Scope, Send
@@ -111,27 +110,11 @@ class Metrics:
             registry=self.registry,
         )
         self.open = Gauge("shuiqiao_http_open_requests", "Requests being answered", ["door"], registry=self.registry)
-        self.registry.register(_LedgerFigures(running))
+        self.registry.register(FiguresCollector(running.figures))
 
     def text(self) -> bytes:
         """Return all figures in Prometheus' text form."""
         return generate_latest(self.registry)
-
-
-class _LedgerFigures(Collector):
-    """Where the ledger stands, read when it is asked for."""
-
-    def __init__(self, running: RunningInstitution) -> None:
-        self._running = running
-
-    def describe(self) -> Iterator[GaugeMetricFamily]:
-        """Return nothing: what is told is known without asking the ledger now."""
-        return iter(())
-
-    def collect(self) -> Iterator[GaugeMetricFamily]:
-        """Return the figures of this moment."""
-        for name, words, value in self._running.figures():
-            yield GaugeMetricFamily(f"shuiqiao_{name}", words, value=value)
 
 
 class Observing:

@@ -35,7 +35,7 @@ def backup_create(
     home: Home,
     to: Annotated[Path, typer.Option("--to", help="The file to write; it must not exist 备份文件.")],
     include_passphrase: Annotated[
-        bool, typer.Option("--include-passphrase", help="Also the passphrase file beside the keys 含口令文件.")
+        bool, typer.Option("--include-passphrase", help="Also the passphrase file beside the home 含口令文件.")
     ] = False,
     without_database: Annotated[
         bool, typer.Option("--without-database", help="Leave the database out: it is kept by other means.")
@@ -45,7 +45,7 @@ def backup_create(
     """Write a backup of a home into one file, while its node runs or not 备份."""
     from shuiqiao.base.clock import SystemClock
     from shuiqiao.node.backup.creating import create_backup
-    from shuiqiao.node.home.keys import PASSPHRASE_FILE, find_passphrase
+    from shuiqiao.node.home.keys import find_passphrase, kept_passphrase_file
     from shuiqiao.node.home.settings import Home as HomeFolder
 
     place = HomeFolder(home)
@@ -59,10 +59,11 @@ def backup_create(
             clock=SystemClock(),
             progress=progress,
         )
-    if not manifest.passphrase and (place.keys / PASSPHRASE_FILE).is_file():
+    kept = kept_passphrase_file(place)
+    if not manifest.passphrase and kept is not None:
         warn(
-            f"the passphrase in {place.keys / PASSPHRASE_FILE} is not in the backup, and the keys cannot be opened "
-            "without it: keep it elsewhere"
+            f"the passphrase in {kept} is not in the backup, and the keys cannot be opened without it: keep a copy "
+            "elsewhere"
         )
     warn(f"{to} holds the vault's records in clear: keep it as safe as the home itself")
     _show({**_summary(manifest), "file": str(to)}, as_json=json)

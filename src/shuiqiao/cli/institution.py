@@ -1,28 +1,23 @@
-"""``init``, ``ingest``, ``audit`` and ``keys``: one institution at work in its home."""
+"""``ingest`` and ``keys``: one institution at work in its home."""
 
 from __future__ import annotations
 
 import sys
-from collections.abc import Mapping
 from functools import partial
 from pathlib import Path
-from shlex import quote
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from shuiqiao.base.clock import SystemClock
 from shuiqiao.base.ids import system_entropy
 from shuiqiao.cli.home import home_at_work
-from shuiqiao.cli.options import Home, Json, Suite, SuiteChoice, command_group, read_home
+from shuiqiao.cli.options import Home, Json, command_group
 from shuiqiao.cli.output import (
     EXIT_DONE,
     EXIT_REFUSED,
     print_json,
-    program,
     progress_on_stderr,
     say,
-    say_next,
     say_rows,
     show,
     warn,
@@ -32,32 +27,6 @@ if TYPE_CHECKING:
     from shuiqiao.client.resources.own_files import TakenIn
 
 keys_app = command_group("Show and check a home's keys 密钥.")
-
-
-def init(*, home: Home, suite: Suite = SuiteChoice.INTL, json: Json = False) -> None:
-    """Make the home of a one-institution network to try things on 初始化."""
-    from shuiqiao.crypto.model import SuiteName
-    from shuiqiao.node.home.keys import named_passphrase
-    from shuiqiao.node.home.making import create_solo_home
-    from shuiqiao.node.home.settings import Home as HomeFolder
-
-    folder, passphrase = HomeFolder(home), named_passphrase()
-    network = create_solo_home(
-        folder,
-        suite_name=SuiteName(suite.value),
-        passphrase=passphrase,
-        clock=SystemClock(),
-        entropy=system_entropy,
-    )
-    if passphrase is None:
-        warn(
-            f"no passphrase was given, so a random one lies in {folder.keys}/passphrase (owner only); "
-            "name a file in SHUIQIAO_PASSPHRASE_FILE to keep it elsewhere"
-        )
-    result = {"home": str(home), "network": network.hex(), "suite": suite.value}
-    show(result, as_json=json, speak=partial(say_rows, width=9))
-    if not json:
-        say(f"next      {program()} ingest FILE... --home {quote(str(home))}")
 
 
 def ingest(
@@ -98,18 +67,6 @@ def show_ingest(taken: TakenIn, *, as_json: bool) -> None:
 
 def _counted(value: object) -> str:
     return f"{value:,}" if isinstance(value, int) else str(value)
-
-
-def audit(*, home: Home, json: Json = False) -> int:
-    """Replay the ledger from genesis and check everything 重放审计."""
-    from shuiqiao.node.auditing import audit_home
-
-    with progress_on_stderr() as progress:
-        progress("replay from genesis 重放审计", 0, None)
-        with read_home(home) as reader:
-            report = audit_home(reader, clock=SystemClock(), entropy=system_entropy)
-    show(report.as_json(), as_json=json, speak=_speak_audit)
-    return EXIT_DONE if report.holds else EXIT_REFUSED
 
 
 @keys_app.command("show")
@@ -154,27 +111,3 @@ def keys_change_passphrase(
     show({"home": str(home), "keys_wrapped": count}, as_json=json, speak=partial(say_rows, width=13))
     if not json:
         say(f"next      name {to} in SHUIQIAO_PASSPHRASE_FILE; backups of before open by the passphrase of then")
-
-
-def _speak_audit(result: Mapping[str, Any]) -> None:
-    rules = result["record_management_only"]
-    say(f"transactions replayed   {result['replayed']:,}")
-    say(f"root matches            {'yes 一致' if result['root_matches'] else 'NO 不一致'}")
-    say(f"signatures verified     {result['signatures_verified']:,}")
-    say(f"anchors verified        {result['anchors_verified']:,} ({result['records_anchored']:,} records)")
-    if result["openings_checked"]:
-        say(f"decisions opened        {result['openings_checked']:,}")
-    if result["openings_unopened"]:
-        say(f"decisions NOT opened 未开封: {result['openings_unopened']}")
-    say(
-        f"record management only  {rules['kinds_walked']} kinds walked, "
-        f"mint {'refused' if rules['mint_refused'] else 'ACCEPTED'}, "
-        f"transfer {'refused' if rules['transfer_refused'] else 'ACCEPTED'}, "
-        f"fee {'refused' if rules['fee_refused'] else 'ACCEPTED'}"
-    )
-    for problem, next_step in zip(result["problems"], result["next_steps"], strict=True):
-        say(f"PROBLEM 问题            {problem}")
-        if next_step is not None:
-            say_next(next_step)
-    if not result["problems"]:
-        say("no problem found 未发现问题")

@@ -24,6 +24,9 @@ def journal_list(
     who: Annotated[str | None, typer.Option(help="Only of this caller, by id 操作者.")] = None,
     act: Annotated[str | None, typer.Option(help="Only of this act, e.g. records.read 操作.")] = None,
     subject: Annotated[str | None, typer.Option("--object", help="Only about this object, by id 对象.")] = None,
+    until: Annotated[
+        str | None, typer.Option(help="Only up to the end of a day (UTC), e.g. 2026-11-30 截至日期.")
+    ] = None,
     before: Annotated[int | None, typer.Option(min=1, help="Only entries with a smaller number 起始序号.")] = None,
     limit: Annotated[int, typer.Option(min=1, max=500, help="How many, the newest first 条数.")] = 100,
     token_file: TokenFile = None,
@@ -32,14 +35,31 @@ def journal_list(
     """List entries, the newest first; for who may read the journal 查阅日志."""
     from shuiqiao.node.accounts.model import Permission
 
+    before_ms = None if until is None else _end_of_day(until)
+
     def look(accounts: HomeAccounts) -> Mapping[str, Any]:
         by = caller(accounts, token_file)
         with accounts.journal.of(by, act="journal.read"):
             by.require(Permission.JOURNAL_READ)
-            rows = accounts.journal.rows(limit=limit, before=before, who=who, subject=subject, act=act)
+            rows = accounts.journal.rows(
+                limit=limit, before=before, who=who, subject=subject, act=act, before_ms=before_ms
+            )
         return {"entries": rows}
 
     show(with_accounts(home, look), as_json=json, speak=_speak_entries)
+
+
+def _end_of_day(text: str) -> int:
+    from datetime import date
+
+    from shuiqiao.oversight.as_of import Moment
+
+    try:
+        found = Moment.of_day(date.fromisoformat(text)).before_ms
+    except (ValueError, OverflowError) as error:
+        raise typer.BadParameter(f"{text[:40]!r} is no day such as 2026-11-30") from error
+    assert found is not None
+    return found
 
 
 @journal_app.command("verify")

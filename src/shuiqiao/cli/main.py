@@ -15,12 +15,14 @@ import typer.main
 from shuiqiao import __version__
 from shuiqiao.base.environment import CLOCK_VARIABLE
 from shuiqiao.cli.approvals import approvals_app
+from shuiqiao.cli.audit import audit
 from shuiqiao.cli.backup import backup_app
 from shuiqiao.cli.bench import bench_app
 from shuiqiao.cli.demo import demo
 from shuiqiao.cli.doctor import doctor
 from shuiqiao.cli.enterprise import enterprise_app
-from shuiqiao.cli.institution import audit, ingest, init, keys_app
+from shuiqiao.cli.init import init
+from shuiqiao.cli.institution import ingest, keys_app
 from shuiqiao.cli.jobs import jobs_app
 from shuiqiao.cli.journal import journal_app
 from shuiqiao.cli.lending import applications_app, apply, consent_app, decide, models_app, products_app, request

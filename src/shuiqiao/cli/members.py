@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from shuiqiao.cli.home import home_at_work
-from shuiqiao.cli.options import Home, Json, command_group, read_home
+from shuiqiao.cli.options import Home, Json, SuiteChoice, command_group, read_home
 from shuiqiao.cli.output import progress_on_stderr, say, say_rows, show
 
 if TYPE_CHECKING:
@@ -62,6 +62,52 @@ def members_list(*, home: Home, json: Json = False) -> None:
             "members": member_rows(state),
         }
     show(result, as_json=json, speak=_speak_members)
+
+
+@members_app.command("genesis")
+def members_genesis(
+    *,
+    files: Annotated[list[Path], typer.Argument(help="The member file of each founding member 成员文件.")],
+    network: Annotated[str, typer.Option(help="Name of the network, for which the keys were made 网络名称.")],
+    writer: Annotated[str, typer.Option(help="The member that orders transactions 记账者.")],
+    witness: Annotated[
+        list[str] | None, typer.Option(help="A member that cosigns checkpoints; repeatable 见证成员.")
+    ] = None,
+    quorum: Annotated[int, typer.Option(min=0, max=64, help="Cosignatures that a checkpoint needs 见证数.")] = 0,
+    suite: Annotated[SuiteChoice, typer.Option(help="Cipher suite of the keys 密码套件.")] = SuiteChoice.INTL,
+    out: Annotated[Path, typer.Option("--out", help="The file to write; it must not exist.")] = Path("genesis.json"),
+    json: Json = False,
+) -> None:
+    """Make the genesis of a new network from its founding members' public files 建立创世文件."""
+    from shuiqiao.base.clock import SystemClock
+    from shuiqiao.cli.receipts import write_proof
+    from shuiqiao.crypto.model import SuiteName
+    from shuiqiao.members.genesis import decode_genesis, network_id
+    from shuiqiao.node.founding import genesis_of_files
+
+    data = genesis_of_files(
+        files,
+        network=network,
+        suite=SuiteName(suite.value),
+        writer=writer,
+        witnesses=witness or (),
+        quorum=quorum,
+        created_ms=SystemClock().now_ms(),
+    )
+    write_proof(out, data, is_one=lambda _other: False)
+    result = {
+        "genesis": str(out),
+        "network": network_id(data).hex(),
+        "members": {member.id: member.signing_key.hex() for member in decode_genesis(data).members},
+    }
+    show(result, as_json=json, speak=_speak_genesis)
+
+
+def _speak_genesis(result: Mapping[str, Any]) -> None:
+    say(f"genesis  {result['genesis']}")
+    say(f"network  {result['network']} (all founding members compare it 请各方核对)")
+    for member, key in result["members"].items():
+        say(f"  {member:20} signing key {key}")
 
 
 @members_app.command("epochs")

@@ -3,14 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from enum import StrEnum
 from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from shuiqiao.cli.options import EngineChoice, Json, SuiteChoice, command_group, open_home
+from shuiqiao.cli.options import EngineChoice, Json, RoleChoice, SuiteChoice, command_group, open_home
 from shuiqiao.cli.output import (
     EXIT_DONE,
     EXIT_REFUSED,
@@ -36,14 +35,6 @@ ROOT_PREFIX = 16
 Folder = Annotated[Path, typer.Option("--folder", help="Folder of the network 网络目录.")]
 Nodes = Annotated[list[str] | None, typer.Argument(help="Validators by member id; all if none is named.")]
 DEFAULT_FOLDER = Path("network")
-
-
-class RoleChoice(StrEnum):
-    """What an institution is; as ``members.model.Role``, which the help text must not wait for."""
-
-    TAX_BUREAU = "tax_bureau"
-    BANK = "bank"
-    REGULATOR = "regulator"
 
 
 @network_app.command("init")
@@ -89,7 +80,7 @@ def network_init(
             progress=progress,
         )
     if passphrase is None:
-        _warn_of_passphrase(folder / "homes")
+        _warn_of_passphrase(folder / "homes" / "MEMBER.passphrase")
     result = {
         "folder": str(folder),
         "network": made.plan.network,
@@ -117,6 +108,7 @@ def network_add(
     from shuiqiao.base.ids import system_entropy
     from shuiqiao.members.model import Role
     from shuiqiao.node.home.keys import named_passphrase
+    from shuiqiao.node.home.settings import Home as HomeFolder
     from shuiqiao.node.localnet.making import add_member
     from shuiqiao.node.localnet.plan import NetworkFolder
 
@@ -131,17 +123,17 @@ def network_add(
         entropy=system_entropy,
     )
     if passphrase is None:
-        _warn_of_passphrase(file.parent)
+        _warn_of_passphrase(HomeFolder(file.parent).passphrase)
     result = {"member": member, "home": str(file.parent), "member_file": str(file)}
     show(result, as_json=json, speak=_say_rows)
     if not json:
         say(f"{'next':12} shuiqiao members propose admit {file} --home HOME of a governing member")
 
 
-def _warn_of_passphrase(homes: Path) -> None:
+def _warn_of_passphrase(kept: Path) -> None:
     warn(
-        f"no passphrase was given, so a random one lies beside the keys of each home in {homes} "
-        "(owner only); name a file in SHUIQIAO_PASSPHRASE_FILE to keep it elsewhere"
+        f"no passphrase was given, so a random one of each home lies in {kept} (owner only); "
+        "name a file in SHUIQIAO_PASSPHRASE_FILE to keep it elsewhere"
     )
 
 

@@ -24,6 +24,14 @@ class SuiteChoice(StrEnum):
     GM = "gm"
 
 
+class RoleChoice(StrEnum):
+    """What an institution is; as ``members.model.Role``, which the help text must not wait for."""
+
+    TAX_BUREAU = "tax_bureau"
+    BANK = "bank"
+    REGULATOR = "regulator"
+
+
 class EngineChoice(StrEnum):
     """Who orders transactions; as ``members.model.EngineName``."""
 

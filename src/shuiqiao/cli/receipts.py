@@ -111,7 +111,7 @@ def receipt(
     verifier = ReceiptVerifier.from_genesis(genesis=None, home=home)
     verified = verifier.verify(data)
     path = out or Path(f"{verified.kind}-{index}.receipt")
-    write_proof(path, data, is_one=partial(_is_valid, verifier))
+    write_proof(path, data, is_one=partial(is_receipt, verifier))
     result = _told(path, verified)
     if json:
         print_json({**result, "genesis": verifier.fingerprint})
@@ -132,7 +132,8 @@ def write_proof(path: Path, data: bytes, *, is_one: Callable[[bytes], bool]) -> 
     share_file(path)
 
 
-def _is_valid(verifier: ReceiptVerifier, data: bytes) -> bool:
+def is_receipt(verifier: ReceiptVerifier, data: bytes) -> bool:
+    """Tell whether bytes are a receipt that holds."""
     with suppress(ShuiqiaoError):
         verifier.verify(data)
         return True

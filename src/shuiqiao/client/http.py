@@ -124,6 +124,15 @@ class HttpClient:
         """Return the answer to a question; raises what ``request`` raises."""
         return self.request("GET", path, parameters=parameters, accept=accept, max_bytes=max_bytes, timeout_s=timeout_s)
 
+    def find(
+        self, path: str, *, accept: str = "*/*", max_bytes: int = DEFAULT_ANSWER_BYTES, timeout_s: float | None = None
+    ) -> bytes | None:
+        """Return the bytes of a file, None where the server has none of that name; raises what ``request`` raises."""
+        with self._exchange("GET", path, accept=accept, timeout_s=timeout_s) as response:
+            if response.status_code == HTTPStatus.NOT_FOUND:
+                return None
+            return self._read(response, max_bytes=max_bytes).body
+
     def post(
         self,
         path: str,
@@ -175,13 +184,33 @@ class HttpClient:
         ``client.redirected``, ``client.answer_too_large``, ``client.answer_foreign``; IntegrityError
         ``client.pin_differs``; Denied ``client.address_refused``.
         """
+        sent = {**self._own_headers(content_type), **(headers or {})}
+        with self._exchange(
+            method, path, parameters=parameters, content=content, accept=accept, headers=sent, timeout_s=timeout_s
+        ) as response:
+            return self._read(response, max_bytes=max_bytes)
+
+    @contextmanager
+    def _exchange(
+        self,
+        method: str,
+        path: str,
+        *,
+        accept: str,
+        timeout_s: float | None,
+        parameters: Parameters | None = None,
+        content: bytes | Iterable[bytes] | None = None,
+        headers: Mapping[str, str] | None = None,
+    ) -> Generator[httpx2.Response]:
+        """Give the response, to be read inside; its failures get names."""
         limit_s = self._timeout_s if timeout_s is None else timeout_s
-        sent = {"Accept": accept, "Accept-Encoding": "identity", **self._own_headers(content_type), **(headers or {})}
+        sent = {"Accept": accept, "Accept-Encoding": "identity"}
+        sent |= self._own_headers("") if headers is None else headers
         with self._named_failures(limit_s), self._connections.within(limit_s):
             with self._client.stream(
                 method, path, params=dict(parameters or {}), content=content, headers=sent, timeout=limit_s
             ) as response:
-                return self._read(response, max_bytes=max_bytes)
+                yield response
 
     def _own_headers(self, content_type: str) -> dict[str, str]:
         named = {

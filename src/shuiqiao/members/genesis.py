@@ -64,8 +64,16 @@ def genesis_from_members_toml(text: str, *, created_ms: int) -> Genesis:
     except InvalidInput as error:
         raise InvalidInput("members.toml_unreadable", f"members.toml: {error.message}") from error
     _expect_fields(document, {"network", "member"}, "members.toml")
-    fields = _with_defaults(document["network"], document["member"])
-    return _genesis({**fields, "version": GENESIS_VERSION, "created_ms": created_ms, "members": document["member"]})
+    return genesis_of_members(document["network"], document["member"], created_ms=created_ms)
+
+
+def genesis_of_members(network: Any, members: Any, *, created_ms: int) -> Genesis:
+    """Return the genesis of the tables of a members.toml; raises InvalidInput ``members.genesis_invalid``.
+
+    E.g. ``genesis_of_members({"name": "delta", "suite": "intl", "writer": "bureau"}, [row], created_ms=now_ms)``.
+    """
+    fields = _with_defaults(network, members)
+    return _genesis({**fields, "version": GENESIS_VERSION, "created_ms": created_ms, "members": members})
 
 
 def _with_defaults(network: Any, members: Any) -> dict[str, Any]:

@@ -166,13 +166,27 @@ class StoredLedger(LogReading):
 
         Raises what ``make_receipt`` raises; Unavailable ``ledger.quorum_not_reached`` where no such note lies here.
         """
-        checkpoint = self._confirmed()
-        if checkpoint.size == self._index.head.size:
-            return make_receipt(self, index, checkpoint=checkpoint, view=self._view, state_keys=state_keys)
-        block = self._index.view.block_of_index(checkpoint.size - 1)
+        with self.proving() as prove:
+            return prove(index, state_keys)
+
+    @contextmanager
+    def proving(self, checkpoint: Checkpoint | None = None) -> Generator[Callable[[int, Sequence[str]], bytes]]:
+        """Give what returns receipts, by index and keys of the state, all under one checkpoint.
+
+        checkpoint: of this very log and with all its signatures; None takes the newest one that is stored. The state
+        behind an older one is executed again, once for all of them. Raises as ``receipt``.
+        """
+        chosen = checkpoint or self._confirmed()
+
+        def made(view: SnapshotState) -> Callable[[int, Sequence[str]], bytes]:
+            return lambda index, keys: make_receipt(self, index, checkpoint=chosen, view=view, state_keys=keys)
+
+        if chosen.size == self._index.head.size:
+            yield made(self._view)
+            return
+        block = self._index.view.block_of_index(chosen.size - 1)
         with self._executed(until_height=None if block is None else block.height) as then:
-            view = SnapshotState(then.view, cache=ValueCache())
-            return make_receipt(self, index, checkpoint=checkpoint, view=view, state_keys=state_keys)
+            yield made(SnapshotState(then.view, cache=ValueCache()))
 
     def _confirmed(self) -> Checkpoint:
         found = self._ledger.confirmed(self._notes, index=self._index, trail=self.epochs.trail)

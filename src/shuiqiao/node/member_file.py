@@ -84,6 +84,12 @@ def load_member_file(path: Path) -> str:
     return text
 
 
+def member_row(text: str) -> dict[str, str]:
+    """Return what a member file says, as a table of members.toml; raises InvalidInput ``node.member_file_invalid``."""
+    found = msgspec.to_builtins(_decode(text, place="what was sent"))
+    return {name: value for name, value in found.items() if value}
+
+
 def decode_admission(text: str, *, governing: bool, witness: bool) -> Admit:
     """Return the admission that a member file asks for; a validator is a witness whatever is asked.
 

@@ -20,13 +20,14 @@ from shuiqiao.base.errors import Conflict, Denied, InvalidInput, Unavailable
 from shuiqiao.base.files import open_descriptor
 from shuiqiao.node.accounts.approvals.service import LEASE_MS
 from shuiqiao.node.accounts.opening import InstitutionAccounts
-from shuiqiao.node.home.keys import PASSPHRASE_FILE
+from shuiqiao.node.home.keys import former_passphrase_file
 from shuiqiao.node.institution import Institution
 from shuiqiao.node.jobs.duties import PROCESS_APPLICATION, job_kinds
 from shuiqiao.node.jobs.model import JobKind
 from shuiqiao.node.jobs.runner import JobRunner
 from shuiqiao.node.jobs.service import JobService
 from shuiqiao.node.jobs.store import JobStore
+from shuiqiao.node.past import PastReader
 
 if TYPE_CHECKING:
     from shuiqiao.node.home.settings import Home
@@ -105,10 +106,10 @@ def require_passphrase_outside(home: Home) -> None:
     Raises Denied ``node.passphrase_inside``.
     """
     named = os.environ.get(PASSPHRASE_FILE_VARIABLE)
-    path = Path(named) if named else home.keys / PASSPHRASE_FILE
-    is_inside = path.resolve().is_relative_to(home.folder.resolve()) and path.exists()
-    if is_inside:
-        raise Denied("node.passphrase_inside", f"the passphrase {path} lies in the home {home.folder} that it protects")
+    for path in (Path(named) if named else home.passphrase, former_passphrase_file(home)):
+        if path.exists() and path.resolve().is_relative_to(home.folder.resolve()):
+            message = f"the passphrase {path} lies in the home {home.folder} that it protects"
+            raise Denied("node.passphrase_inside", message, next_step=f"move it, e.g. to {home.passphrase}")
 
 
 def account_duties(accounts: InstitutionAccounts, institution: Institution) -> dict[str, JobKind]:
@@ -147,6 +148,8 @@ class RunningInstitution:
         around = institution.dependencies
         kinds = {**job_kinds(institution), **account_duties(self.accounts, institution)}
         store = JobStore(institution.database, cipher=institution.cipher)
+        self.past = PastReader(institution.engine, parameters=institution.parameters)
+        """Answers what held at a moment gone by."""
         self.jobs = JobService(store, kinds=kinds, clock=around.clock, entropy=around.entropy)
         """Asks for jobs, shows, cancels and confirms them."""
         self.runner = JobRunner(store, service=self.jobs, kinds=kinds, clock=around.clock, entropy=around.entropy)

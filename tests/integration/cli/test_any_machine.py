@@ -166,7 +166,8 @@ def test_names_that_are_not_utf_8_and_that_mean_something_in_a_url(tmp_path):
         done = run(*command, b"--home", home)
         assert (command, done.returncode, b"Traceback" in done.stderr) == (command, 0, False), done.stderr
     found = {os.fsencode(path.name) for path in tmp_path.iterdir()}
-    assert found == {b"a\xfe.csv", b"h\xff?x=1%20#me", b"r\xfd.receipt", b"b\xfc"}
+    homes = {b"h\xff?x=1%20#me", b"h\xff?x=1%20#me.passphrase"}
+    assert found == {b"a\xfe.csv", *homes, b"r\xfd.receipt", b"b\xfc"}
 
 
 @pytest.mark.parametrize("name", [b"not-there-\xff", b"\xe7\xa8\x8e"])
@@ -180,7 +181,7 @@ def test_files_that_begin_with_a_byte_order_mark_are_read_without_it(used, tmp_p
     home = tmp_path / "home"
     assert run("init", "--home", home).returncode == 0
     (tmp_path / "a.csv").write_bytes(codecs.BOM_UTF8 + GRADES.encode())
-    for name in ("node.toml", "genesis.json", "keys/passphrase"):
+    for name in ("node.toml", "genesis.json", "../home.passphrase"):
         path = home / name
         path.write_bytes(codecs.BOM_UTF8 + path.read_bytes())
     assert run("ingest", tmp_path / "a.csv", "--home", home).returncode == 0

@@ -11,6 +11,7 @@ import pytest
 
 from patience import PATIENCE_S
 from shuiqiao.node.home.kinds import network_kinds
+from shuiqiao.node.home.settings import Home
 
 GRADES = 3
 INGEST_KEYS = [
@@ -55,8 +56,9 @@ def test_init_makes_a_home_and_says_its_network(made):
     assert said.code == 0
     assert list(said.json) == ["home", "network", "suite"]
     assert (said.json["home"], said.json["suite"], len(said.json["network"])) == (str(home), suite, 64)
-    assert "warning: no passphrase was given" in said.err
-    assert stat.S_IMODE((home / "keys" / "passphrase").stat().st_mode) == 0o600
+    kept = Home(home).passphrase
+    assert f"warning: no passphrase was given, so a random one lies in {kept}" in said.err
+    assert (stat.S_IMODE(kept.stat().st_mode), kept.parent) == (0o600, home.parent)
 
 
 def test_ingest_sees_the_type_and_says_what_became_of_every_record(taken):
@@ -150,7 +152,7 @@ def test_a_passphrase_file_keeps_the_passphrase_elsewhere(shuiqiao, tmp_path):
     wrong.write_text("another passphrase\n")
     said = shuiqiao("init", "--home", home, "--json", SHUIQIAO_PASSPHRASE_FILE=str(secret))
     assert (said.code, said.err) == (0, "")
-    assert not (home / "keys" / "passphrase").exists()
+    assert not Home(home).passphrase.exists()
     assert shuiqiao("keys", "show", "--home", home, "--json", SHUIQIAO_PASSPHRASE_FILE=str(secret)).code == 0
     refused = shuiqiao("keys", "show", "--home", home, "--json", SHUIQIAO_PASSPHRASE_FILE=str(wrong))
     assert (refused.code, refused.json["error"]["code"]) == (1, "crypto.passphrase_wrong")

@@ -8,6 +8,8 @@ from pathlib import Path
 
 import pytest
 
+from shuiqiao.node.home.settings import Home
+
 GRADES = "uscc,year,grade\n91000000000000001A,2018,A\n"
 
 
@@ -39,8 +41,9 @@ def mode(path: Path) -> int:
 
 def test_everything_in_a_home_is_its_owners_alone(home):
     names = {path.name for path in home.rglob("*")}
-    assert {"shuiqiao.db", "data.mdb", "node.toml", "genesis.json", "passphrase", "lock"} <= names
+    assert {"shuiqiao.db", "data.mdb", "node.toml", "genesis.json", "signing.key.json", "lock"} <= names
     assert open_to_others(home) == []
+    assert mode(Home(home).passphrase) == 0o600
 
 
 def test_a_folder_that_was_open_before_is_closed_when_it_becomes_a_home(shuiqiao, tmp_path):

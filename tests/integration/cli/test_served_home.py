@@ -9,7 +9,7 @@ from contextlib import ExitStack
 import pytest
 
 from api_world import ALL, NOTHING
-from serving_world import make_served_home, passphrase_file, served, served_here
+from serving_world import make_served_home, served, served_here
 from shuiqiao.base.errors import Denied
 from shuiqiao.client.resources.governance import KeyRotation
 from shuiqiao.node.institution import Institution
@@ -18,10 +18,8 @@ from shuiqiao.node.server import serving_process
 
 
 @pytest.fixture
-def made(tmp_path, monkeypatch):
-    home = make_served_home(tmp_path / "home")
-    monkeypatch.setenv("SHUIQIAO_PASSPHRASE_FILE", str(passphrase_file(home)))
-    return home
+def made(tmp_path):
+    return make_served_home(tmp_path / "home")
 
 
 @pytest.fixture

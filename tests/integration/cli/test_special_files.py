@@ -11,6 +11,7 @@ import pytest
 import consortium_world as worlds
 from patience import PATIENCE_S
 from shuiqiao.base.clock import SystemClock
+from shuiqiao.node.home.settings import Home
 
 COMMANDS = (
     ("log",),
@@ -57,7 +58,7 @@ def test_a_pipe_in_the_place_of_a_file_keeps_no_command_waiting(here, tmp_path, 
     for file in files:
         for command in COMMANDS:
             copy = tmp_path / "copy"
-            shutil.copytree(home, copy)
+            worlds.copy_home(Home(home), copy)
             (copy / file).unlink()
             os.mkfifo(copy / file)
             said = here(*command, "--home", copy)

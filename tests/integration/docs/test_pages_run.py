@@ -28,6 +28,7 @@ from cometbft_world import comet_program
 from patience import PATIENCE_S
 from postgresql_world import postgresql_server
 from shuiqiao.node.home.kinds import network_kinds
+from shuiqiao.node.home.settings import Home
 
 ROOT = Path(__file__).parents[3]
 PAGES = sorted(
@@ -221,6 +222,9 @@ def prepare(page: Path, shelf: Path, folder: Path, request: pytest.FixtureReques
 def lay(source: Path, to: Path) -> None:
     if source.is_dir():
         shutil.copytree(source, to, symlinks=True)
+        kept = Home(source).passphrase
+        if kept.is_file():
+            shutil.copy(kept, Home(to).passphrase)
     else:
         shutil.copy(source, to)
 

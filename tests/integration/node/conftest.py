@@ -22,6 +22,18 @@ def world(request, tmp_path_factory):
     made.close()
 
 
+@pytest.fixture(scope="session")
+def closed(tmp_path_factory):
+    """The homes of a network after a decision, all institutions closed; whoever changes one copies it first."""
+    folder = tmp_path_factory.mktemp("closed")
+    world = worlds.ConsortiumWorld(folder, "intl")
+    world.decided()
+    world.consortium.settle()
+    world.bureau.engine.receipt(0)
+    world.close()
+    return folder
+
+
 @pytest.fixture
 def home(tmp_path):
     return worlds.solo_home(tmp_path / "home")

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import shutil
-
 import pytest
 
 import consortium_world as worlds
@@ -58,8 +56,7 @@ def audit_copy(home, folder):
 
 @pytest.fixture
 def copy(solo, tmp_path):
-    shutil.copytree(solo.folder, tmp_path / "copy")
-    return Home(tmp_path / "copy")
+    return worlds.copy_home(solo, tmp_path / "copy")
 
 
 def flip(path, offset, bit=1):

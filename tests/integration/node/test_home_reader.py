@@ -32,22 +32,10 @@ from shuiqiao.sandbox.scenario.consortium import BUREAU, LEAD_BANK, REGULATOR, h
 from shuiqiao.vault.model import ErasureReason
 
 
-@pytest.fixture(scope="module")
-def closed(tmp_path_factory):
-    """The homes of a network after a decision, all institutions closed."""
-    folder = tmp_path_factory.mktemp("closed")
-    world = worlds.ConsortiumWorld(folder, "intl")
-    world.decided()
-    world.consortium.settle()
-    world.bureau.engine.receipt(0)
-    world.close()
-    return folder
-
-
 @pytest.fixture
 def homes(closed, tmp_path):
     """A copy of the homes, and no key file in it."""
-    shutil.copytree(closed / "homes", tmp_path / "homes", ignore=shutil.ignore_patterns("*.key.json", "passphrase"))
+    shutil.copytree(closed / "homes", tmp_path / "homes", ignore=shutil.ignore_patterns("*.key.json", "*.passphrase"))
     return tmp_path
 
 
@@ -211,7 +199,7 @@ def test_a_home_that_cannot_be_written_can_be_looked_at(homes):
 
 def left_log(home):
     """Leave the database of a home as a stopped machine does: what was committed last is in its log."""
-    shutil.copytree(home.folder, home.folder.with_name("stopped"))
+    worlds.copy_home(home, home.folder.with_name("stopped"))
     with closing(sqlite3.connect(home.database)) as writing:
         writing.execute("CREATE TABLE other (a)")
         writing.commit()
@@ -222,7 +210,7 @@ def left_log(home):
 
 @pytest.mark.parametrize("is_log_left", [False, True])
 def test_records_and_work_of_a_home_that_cannot_be_written_are_looked_at(closed, tmp_path, is_log_left):
-    shutil.copytree(closed / "homes" / BUREAU, tmp_path / "home")
+    worlds.copy_home(home_of(closed, BUREAU), tmp_path / "home")
     home = left_log(Home(tmp_path / "home")).folder if is_log_left else tmp_path / "home"
     batch = next((home / "vault" / "batches").glob("*.leaves")).stem
     with unwritable(home):
@@ -239,7 +227,7 @@ def test_records_and_work_of_a_home_that_cannot_be_written_are_looked_at(closed,
 
 
 def test_a_vault_that_is_written_is_not_backed_up_by_who_cannot_say_that_he_reads(closed, tmp_path):
-    shutil.copytree(closed / "homes" / BUREAU, tmp_path / "home")
+    worlds.copy_home(home_of(closed, BUREAU), tmp_path / "home")
     with unwritable(tmp_path / "home"), (tmp_path / "home" / "vault" / "lock").open("rb") as lock:
         fcntl.flock(lock, fcntl.LOCK_EX)
         refused = run_bound("backup", "create", "--to", tmp_path / "made.backup", home=tmp_path / "home")
@@ -249,7 +237,7 @@ def test_a_vault_that_is_written_is_not_backed_up_by_who_cannot_say_that_he_read
 
 
 def test_a_home_without_vault_and_database_has_no_records_and_no_work(closed, tmp_path):
-    shutil.copytree(closed / "homes" / BUREAU, tmp_path / "home", ignore=shutil.ignore_patterns("vault", "*.db"))
+    worlds.copy_home(home_of(closed, BUREAU), tmp_path / "home", without=["vault", "*.db"])
     with unwritable(tmp_path / "home"):
         found = run_bound("record", "find", "--taxpayer", worlds.TAXPAYER, home=tmp_path / "home")
         assert (found.returncode, "0 found" in found.stdout) == (1, True)
@@ -258,7 +246,7 @@ def test_a_home_without_vault_and_database_has_no_records_and_no_work(closed, tm
 
 
 def test_a_regulator_opens_what_was_sealed_to_it_in_a_home_that_cannot_be_written(closed, tmp_path):
-    shutil.copytree(closed / "homes" / REGULATOR, tmp_path / "home")
+    worlds.copy_home(home_of(closed, REGULATOR), tmp_path / "home")
     with unwritable(tmp_path / "home"):
         done = run_bound("audit", "--json", home=tmp_path / "home")
     assert (done.returncode, json.loads(done.stdout)["openings_checked"]) == (0, 1), done.stdout
@@ -311,7 +299,7 @@ def test_a_regulator_received_no_records(erased):
 
 
 def test_doctor_looks_at_a_followers_home_without_its_writer(closed, tmp_path):
-    shutil.copytree(closed / "homes" / REGULATOR, tmp_path / "home")
+    worlds.copy_home(home_of(closed, REGULATOR), tmp_path / "home")
     (tmp_path / "home").chmod(0o700)
     found = [*diagnose_home(Home(tmp_path / "home"))]
     assert [finding for finding in found if not finding.ok] == []

@@ -12,7 +12,7 @@ from shuiqiao.base.clock import MS_PER_DAY, ManualClock
 from shuiqiao.base.errors import Denied, InvalidInput, ShuiqiaoError, Unavailable
 from shuiqiao.base.ids import owned_id, system_entropy
 from shuiqiao.exchange.store import ReceivedRow, RecipientStore
-from shuiqiao.node.home.keys import SEALING_FILE, SIGNING_FILE
+from shuiqiao.node.home.keys import SEALING_FILE, SIGNING_FILE, keep_passphrase, read_passphrase
 from shuiqiao.node.home.settings import Home, load_genesis, load_settings
 from shuiqiao.node.institution import Dependencies, Institution
 from shuiqiao.sandbox.scenario.consortium import BANKS, BUREAU, REGULATOR, home_of
@@ -69,14 +69,13 @@ def test_a_folder_that_is_no_home_is_unavailable(tmp_path):
 
 
 def test_a_follower_needs_a_link_to_its_writer(world, tmp_path):
-    shutil.copytree(world.bank.home.folder, tmp_path / "bank", ignore=shutil.ignore_patterns("ledger"))
-    assert code_of(Home(tmp_path / "bank"), InvalidInput) == "node.writer_unnamed"
+    home = worlds.copy_home(world.bank.home, tmp_path / "bank", without=["ledger"])
+    assert code_of(home, InvalidInput) == "node.writer_unnamed"
 
 
 def bank_with(world, folder, lives):
     """A bank's home that holds answers by the moments at which their data lives end."""
-    shutil.copytree(world.bank.home.folder, folder, ignore=shutil.ignore_patterns("ledger"))
-    home = Home(folder)
+    home = worlds.copy_home(world.bank.home, folder, without=["ledger"])
     home.ledger.mkdir()
     with contextlib.closing(open_home(home, writer=world.bureau.engine)) as bank:
         for request, end_ms in lives.items():
@@ -138,15 +137,14 @@ def test_settings_that_the_genesis_does_not_know_are_refused(home, old, new):
 def test_keys_of_another_home_are_refused_before_the_ledger_is_touched(home, tmp_path):
     other = worlds.solo_home(tmp_path / "other")
     for folder in (home.keys, other.keys):
-        assert sorted(path.name for path in folder.iterdir()) == ["passphrase", SEALING_FILE, SIGNING_FILE]
+        assert sorted(path.name for path in folder.iterdir()) == [SEALING_FILE, SIGNING_FILE]
     for one_of in ([SEALING_FILE], [SIGNING_FILE, SEALING_FILE]):
         mixed = Home(tmp_path / f"mixed{len(one_of)}")
         shutil.copytree(home.folder, mixed.folder)
-        passphrase = (other.keys / "passphrase").read_bytes()
         keys = {name: (other if name in one_of else home).keys / name for name in (SIGNING_FILE, SEALING_FILE)}
         for name, path in keys.items():
             shutil.copy(path, mixed.keys / name)
-        (mixed.keys / "passphrase").write_bytes(passphrase)
+        keep_passphrase(mixed, read_passphrase(other.passphrase))
         expected = "node.keys_foreign" if len(one_of) == 2 else "crypto.passphrase_wrong"
         assert code_of(mixed) == expected
         assert not mixed.ledger.exists()
@@ -183,8 +181,8 @@ def test_a_home_that_failed_to_open_can_be_opened_afterwards(home):
 
 def test_the_passphrase_file_of_the_environment_comes_first(home, tmp_path, monkeypatch):
     named = tmp_path / "secret"
-    named.write_bytes((home.keys / "passphrase").read_bytes())
-    (home.keys / "passphrase").unlink()
+    named.write_bytes(home.passphrase.read_bytes())
+    home.passphrase.unlink()
     assert code_of(home, Unavailable) == "node.passphrase_missing"
     monkeypatch.setenv("SHUIQIAO_PASSPHRASE_FILE", str(named))
     open_home(home).close()

@@ -27,8 +27,10 @@ from shuiqiao.ledger.log.entry import decode_entry
 from shuiqiao.ledger.model import Block, Transaction
 from shuiqiao.ledger.receipts.receipt import MAX_STATE_CLAIMS
 from shuiqiao.ledger.state.overlay import MAX_KEY_BYTES
+from shuiqiao.ledger.tiles.publishing import file_of_log
 from shuiqiao.ledger.transactions.listing import list_transactions
 from shuiqiao.ledger.transactions.looking_up import block_at, height_of
+from shuiqiao.node.published.publication import PublicEngine
 
 if TYPE_CHECKING:
     from shuiqiao.node.institution import Institution
@@ -46,9 +48,11 @@ RECEIPT_ANSWER: Final[dict[int | str, dict[str, Any]]] = {
         "content": {RECEIPT: {"schema": {"type": "string", "format": "binary"}}},
     }
 }
+TILE: Final = "application/octet-stream"
 
 Index = Annotated[int, Path(ge=0, le=MAX_EXACT, examples=[12])]
 Height = Annotated[int, Path(ge=1, le=MAX_EXACT, examples=[5])]
+TilePath = Annotated[str, Path(max_length=64, pattern=r"^[a-z0-9/.]+$", examples=["checkpoint"])]
 Size = Annotated[int, Query(ge=0, le=MAX_EXACT)]
 Place = Annotated[str, Query(pattern=r"^(0|[1-9][0-9]{0,15})$", description="Where the list goes on")]
 Kind = Annotated[str, Query(pattern=r"^[a-z_]{1,40}\.[a-z_]{1,40}$", description="Of this kind alone")]
@@ -229,6 +233,30 @@ def read_checkpoint(running: Running) -> CheckpointRecord:
     return CheckpointRecord(
         origin=checkpoint.origin, size=checkpoint.size, root=checkpoint.root.hex(), note=checkpoint.note.decode()
     )
+
+
+@ledger.get(
+    "/tiles/{path:path}",
+    permission="ledger.read",
+    problems=(404,),
+    response_class=Response,
+    responses={
+        200: {
+            "description": "A static file of the log (c2sp.org/tlog-tiles): the checkpoint, hashes, or entries",
+            "content": {TILE: {"schema": {"type": "string", "format": "binary"}}},
+        }
+    },
+)
+def read_tile(path: TilePath, running: Running) -> Response:
+    """Return a static file of the log as of its newest checkpoint with all its signatures."""
+    institution = running.institution
+    if not isinstance(institution.engine, PublicEngine):
+        raise not_found()
+    source = institution.engine.public_log()
+    data = None if source is None else file_of_log(path, source, hash_name=institution.suite.hash_name)
+    if data is None:
+        raise not_found()
+    return Response(data, media_type=TILE)
 
 
 @ledger.get("/consistency", permission="ledger.read", codes=("ledger.size_unknown",))

@@ -1,23 +1,33 @@
-"""``/statistics`` and ``/alarms``: what a regulator publishes of decisions, and what members raised alarms about."""
+"""``/statistics``, ``/alarms``, ``/past``: what a regulator publishes, what members warn of, what held at a moment."""
 
 from __future__ import annotations
 
-from typing import Final
+from datetime import date
+from typing import Annotated, Final
+
+from fastapi import Query
 
 from shuiqiao.api.door import Running
 from shuiqiao.api.routes.ledger import Place, ScannedBlocks
 from shuiqiao.api.routes.members import first_rows
 from shuiqiao.api.routing import DEFAULT_LIMIT, Cursor, Limit, Routes
+from shuiqiao.base.errors import InvalidInput
+from shuiqiao.client.resources.members import MemberPage, MemberRecord
 from shuiqiao.client.resources.oversight import (
     AlarmPage,
     AlarmRecord,
+    PastPage,
+    PastRecord,
     StatisticsRelease,
     StatisticsReleasePage,
     StatisticsRow,
     StatisticsTable,
 )
+from shuiqiao.client.wire import MAX_EXACT
 from shuiqiao.members.model import Role
 from shuiqiao.node.home.settings import require_role
+from shuiqiao.node.past import told_members, told_row
+from shuiqiao.oversight.as_of import Moment, Subject
 from shuiqiao.oversight.contract import ALARM
 from shuiqiao.oversight.model import Release
 
@@ -25,6 +35,11 @@ oversight = Routes("oversight")
 
 _IN_BYTES: Final = ALARM.encode()
 """An alarm's signed bytes hold its kind; others are not decoded."""
+
+Day = Annotated[date | None, Query(description="As of the end of this day (UTC)", examples=["2026-11-30"])]
+PastSize = Annotated[int | None, Query(ge=0, le=MAX_EXACT, description="As of the checkpoint of so many leaves")]
+About = Annotated[str, Query(max_length=200, description="Only where this member is author or recipient")]
+_PAST_CODES: Final = ("ledger.size_unknown", "node.moment_unclear", "node.replay_busy", "node.replay_too_long")
 
 
 @oversight.get("/statistics/releases", permission="oversight.read", codes=("node.role_wrong",))
@@ -83,3 +98,47 @@ def list_alarms(running: Running, limit: Limit = DEFAULT_LIMIT, cursor: Place | 
                 )
             )
     return AlarmPage(items=tuple(found), next=None if blocks.next_index is None else str(blocks.next_index))
+
+
+@oversight.get("/past/members", permission="oversight.read", codes=_PAST_CODES)
+def list_past_members(
+    running: Running,
+    day: Day = None,
+    size: PastSize = None,
+    limit: Limit = DEFAULT_LIMIT,
+    cursor: Cursor | None = None,
+) -> MemberPage:
+    """List who was a member as of a day or a checkpoint, by id."""
+    rows = [row for row in told_members(running.past.at(_moment(day, size))) if row["member"] > (cursor or "")]
+    found, following = first_rows([MemberRecord(**row) for row in rows], limit=limit)
+    return MemberPage(items=found, next=found[-1].member if following else None)
+
+
+@oversight.get("/past/{subject}", permission="oversight.read", codes=_PAST_CODES)
+def list_past(
+    subject: Subject,
+    running: Running,
+    day: Day = None,
+    size: PastSize = None,
+    about: About = "",
+    limit: Limit = DEFAULT_LIMIT,
+    cursor: Place | None = None,
+) -> PastPage:
+    """List the consents and anchors that were live, or what banks had been given, as of a day or a checkpoint."""
+    past = running.past.at(_moment(day, size))
+    first = int(cursor or 0)
+    rows = sorted((row for row in past.rows(subject, about=about) if row.index >= first), key=lambda row: row.index)
+    return PastPage(
+        items=tuple(PastRecord(**told_row(row)) for row in rows[:limit]),
+        next=str(rows[limit].index) if len(rows) > limit else None,
+        height=past.height,
+        size=past.size,
+        root=past.root.hex(),
+        time_ms=past.time_ms,
+    )
+
+
+def _moment(day: date | None, size: int | None) -> Moment:
+    if (day is None) == (size is None):
+        raise InvalidInput("node.moment_unclear", "name either a day or a size in leaves")
+    return Moment(size=size) if day is None else Moment.of_day(day)

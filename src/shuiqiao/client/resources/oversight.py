@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 from shuiqiao.client.pages import Page
 from shuiqiao.client.wire import Count, Hex, Id, Name, TimeMs, Wire, example
 
@@ -85,3 +87,43 @@ class AlarmPage(Page[AlarmRecord]):
     """Alarms in the order of the log. A page may be empty and name a next one: so far there was none."""
 
     model_config = example(items=[_ALARM], next=None)
+
+
+_PAST = {
+    "id": "tax-bureau/" + "4f" * 16,
+    "author": "tax-bureau",
+    "recipient": "bank-east",
+    "status": "active",
+    "index": 12,
+    "time_ms": 1_767_225_600_000,
+    "detail": {"purpose": "underwriting", "valid_from_ms": 1_767_225_600_000, "valid_to_ms": 1_775_001_600_000},
+}
+_MOMENT = {"height": 30, "size": 130, "root": "2a" * 32, "time_ms": 1_767_229_200_000}
+
+
+class PastRecord(Wire):
+    """One thing that held at a moment gone by: ``/ledger/entries/{index}/receipt`` proves the entry that made it so."""
+
+    model_config = example(**_PAST)
+
+    id: Name
+    author: Name
+    recipient: Name
+    """Empty where there is none."""
+    status: Name
+    """As of that moment."""
+    index: Count
+    time_ms: TimeMs
+    """Of the entry."""
+    detail: dict[str, Any]
+
+
+class PastPage(Page[PastRecord]):
+    """What held at a moment, in the order of the log, and which block the moment is."""
+
+    model_config = example(items=[_PAST], next=None, **_MOMENT)
+
+    height: Count
+    size: Count
+    root: Hex
+    time_ms: TimeMs

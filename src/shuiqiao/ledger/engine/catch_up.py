@@ -11,7 +11,7 @@ from collections.abc import Callable, Sequence
 from shuiqiao.base.errors import IntegrityError, InvalidInput, Unavailable
 from shuiqiao.ledger.checkpoints.signed_note import Checkpoint, verify_extension
 from shuiqiao.ledger.engine.ledger_copy import LedgerCopy
-from shuiqiao.ledger.engine.port import FollowerSettings, LedgerPeer
+from shuiqiao.ledger.engine.port import BlockSource, FollowerSettings
 from shuiqiao.ledger.log.entry import decode_entry
 from shuiqiao.ledger.log.tree import Frontier
 from shuiqiao.ledger.model import Block, Event, Transaction
@@ -46,7 +46,7 @@ class LogCopier:
         self,
         copy: LedgerCopy,
         *,
-        writer: LedgerPeer,
+        writer: BlockSource,
         verifier: Verifier,
         settings: FollowerSettings,
         tell: Callable[[Block, Sequence[Event]], None],

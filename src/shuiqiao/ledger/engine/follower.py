@@ -32,6 +32,7 @@ from shuiqiao.ledger.model import Block, Committed, Event, KeyRing, NetworkParam
 from shuiqiao.ledger.receipts.making import make_receipt
 from shuiqiao.ledger.state.machine import StateMachine
 from shuiqiao.ledger.store.alarm_file import AlarmFile, ForkAlarm, ForkKind
+from shuiqiao.ledger.tiles.publishing import LogSource, log_of_copy
 from shuiqiao.ledger.transactions.kinds import KindTable
 from shuiqiao.ledger.transactions.verifiers import open_verifier
 
@@ -214,16 +215,28 @@ class FollowerLedger(LocalLedger):
     def _keep_confirmed(self) -> None:
         """Keep the newest note of this copy's log that counts, for receipts once the writer cannot be asked."""
         try:
-            note = None if self._alarm is not None else self._writer.newest_confirmed()
-            if note is None or not 0 < note.size <= self._copy.head.size:
-                return
-            found = verify_note(note.note, policy=self.policy_at(note.size), suite=self._copy.machine.suite)
-            if found.root == self._copy.root_at(found.size):
+            if (found := self._newest_confirmed()) is not None:
                 self._copy.cosigned_file.keep(found)
                 self._copy.cosigned_file.flush()
         except (ShuiqiaoError, OSError, ValueError):
             # A writer that is closed already, or a disk that refuses: closing goes on without it.
             return
+
+    def _newest_confirmed(self) -> Checkpoint | None:
+        """Return the newest note of the writer's that counts and is of this copy's log, None where there is none."""
+        note = None if self._alarm is not None else self._writer.newest_confirmed()
+        if note is None or not 0 < note.size <= self._copy.head.size:
+            return None
+        found = verify_note(note.note, policy=self.policy_at(note.size), suite=self._copy.machine.suite)
+        return found if found.root == self._copy.root_at(found.size) else None
+
+    def public_log(self) -> LogSource | None:
+        """Return the log at its newest checkpoint with all its signatures, to be published; None before the first.
+
+        Raises what asking the writer and ``verify_note`` raise.
+        """
+        found = self._newest_confirmed()
+        return None if found is None else log_of_copy(self._copy, found)
 
     def _store_last_checkpoint(self) -> None:
         try:

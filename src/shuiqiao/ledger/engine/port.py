@@ -74,7 +74,19 @@ def ledger_closed() -> Unavailable:
     return Unavailable("ledger.closed", "the ledger was closed", next_step="open it again")
 
 
-class LedgerPeer(Protocol):
+class BlockSource(Protocol):
+    """Where blocks to be copied come from."""
+
+    def blocks(self, *, from_height: int) -> Iterator[Block]:
+        """Iterate over committed blocks in order."""
+        ...
+
+    def consistency_proof(self, *, old_size: int, new_size: int) -> tuple[bytes, ...]:
+        """Return the RFC 6962 consistency proof between two sizes."""
+        ...
+
+
+class LedgerPeer(BlockSource, Protocol):
     """The writer as its followers reach it; the engine itself in one process, a client over HTTP elsewhere.
 
     Nothing it says is believed: a follower verifies every signature, executes every block and compares every root.
@@ -87,10 +99,6 @@ class LedgerPeer(Protocol):
 
     def submit(self, raw: bytes) -> Future[Committed]:
         """Hand in a signed transaction for ordering."""
-        ...
-
-    def blocks(self, *, from_height: int) -> Iterator[Block]:
-        """Iterate over committed blocks in order."""
         ...
 
     def checkpoint(self) -> Checkpoint:
@@ -115,10 +123,6 @@ class LedgerPeer(Protocol):
 
     def add_witness(self, peer: WitnessPeer) -> None:
         """Ask a witness for its cosignatures from now on."""
-        ...
-
-    def consistency_proof(self, *, old_size: int, new_size: int) -> tuple[bytes, ...]:
-        """Return the RFC 6962 consistency proof between two sizes."""
         ...
 
     def subscribe(self, listener: Listener) -> None:

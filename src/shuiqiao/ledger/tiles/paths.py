@@ -32,6 +32,8 @@ MAX_TILE_BYTES: Final = TILE_WIDTH * HASH_BYTES
 MAX_BUNDLE_BYTES: Final = TILE_WIDTH * (LENGTH_BYTES + MAX_ENTRY_BYTES)
 
 _GROUP = 1000
+_MAX_PATH: Final = 64
+"""Characters of the longest path: 53 bits of leaves need some thirty."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -69,6 +71,28 @@ class TileId:
     def first(self) -> int:
         """Index of its first hash within its level, or of its first leaf."""
         return self.index * TILE_WIDTH
+
+
+def tile_of_path(path: str) -> TileId | None:
+    """Return the tile or entry bundle that a path names, None for a path that is no tile's.
+
+    E.g. ``tile_of_path("tile/entries/x001/067.p/5").width == 5``.
+    """
+    if len(path) > _MAX_PATH:
+        return None
+    place, _, width = path.partition(".p/")
+    room, _, rest = place.partition("/")
+    level, _, number = rest.partition("/")
+    digits = number.replace("/", "").replace("x", "")
+    if room != "tile" or not all(part.isascii() and part.isdigit() for part in (digits, width or "0")):
+        return None
+    if level != "entries" and not (level.isascii() and level.isdigit()):
+        return None
+    found = TileId(
+        level=ENTRIES if level == "entries" else int(level), index=int(digits), width=int(width or TILE_WIDTH)
+    )
+    # Every tile has one path, so that what is no path of its own is no path at all.
+    return found if found.path == path and 0 < found.width <= TILE_WIDTH else None
 
 
 def hashes_at(level: int, *, size: int) -> int:

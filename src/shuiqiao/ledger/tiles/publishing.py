@@ -34,7 +34,9 @@ from shuiqiao.ledger.tiles.paths import (
     MAX_ENTRY_BYTES,
     TILE_HEIGHT,
     TileId,
+    hashes_at,
     levels_of,
+    tile_of_path,
     tiles_between,
 )
 
@@ -92,7 +94,7 @@ class TileWriter:
         self._changed.clear()
         self._written = 0
         for tile in tiles_between(old_size, checkpoint.size, level=ENTRIES):
-            self._write(tile, self._bundle(tile, reader=reader, leaves=leaves))
+            self._write(tile, _bundle(tile, reader=reader, leaves=leaves, hash_name=self._hash_name))
         for level in levels_of(checkpoint.size):
             for tile in tiles_between(old_size, checkpoint.size, level=level):
                 self._write(tile, b"".join(_hashes(tile, reader)))
@@ -122,22 +124,6 @@ class TileWriter:
                     f"the checkpoint of {one.size} leaves and root {one.root.hex()} is not of this log",
                 )
         return before.size if before is not None else 0
-
-    def _bundle(self, tile: TileId, *, reader: HashReader, leaves: Leaves) -> bytes:
-        parts: list[bytes] = []
-        for index, leaf in enumerate(leaves(tile.first, tile.first + tile.width), start=tile.first):
-            if leaf_hash(leaf, hash_name=self._hash_name) != reader.node(0, index):
-                raise IntegrityError("ledger.tile_contradicted", f"leaf {index} does not have the hash of the log")
-            if len(leaf) > MAX_ENTRY_BYTES:
-                raise InvalidInput(
-                    "ledger.tile_entry_too_large", f"leaf {index} has {len(leaf)} bytes, an entry {MAX_ENTRY_BYTES}"
-                )
-            parts.append(len(leaf).to_bytes(LENGTH_BYTES, "big") + leaf)
-        if len(parts) != tile.width:
-            raise IntegrityError(
-                "ledger.tile_contradicted", f"{len(parts)} leaves were given from {tile.first} on, not {tile.width}"
-            )
-        return b"".join(parts)
 
     def _write(self, tile: TileId, data: bytes) -> None:
         """Put a file in place for good [TILE-3], its bytes on the medium first; its name follows with its folder."""
@@ -190,6 +176,38 @@ def _only_one(folder: Path) -> Generator[None]:
         yield
     finally:
         os.close(descriptor)
+
+
+def file_of_log(path: str, source: LogSource, *, hash_name: str) -> bytes | None:
+    """Return a static file of a log without writing any, None for a path that names none at its size.
+
+    E.g. ``file_of_log("tile/0/000.p/3", engine.public_log(), hash_name="sha256")``: three hashes of 32 bytes.
+    """
+    if path == CHECKPOINT_PATH:
+        return source.checkpoint.note
+    tile = tile_of_path(path)
+    if tile is None or tile.first + tile.width > hashes_at(tile.level, size=source.checkpoint.size):
+        return None
+    if tile.level == ENTRIES:
+        return _bundle(tile, reader=source.reader, leaves=source.leaves, hash_name=hash_name)
+    return b"".join(_hashes(tile, source.reader))
+
+
+def _bundle(tile: TileId, *, reader: HashReader, leaves: Leaves, hash_name: str) -> bytes:
+    parts: list[bytes] = []
+    for index, leaf in enumerate(leaves(tile.first, tile.first + tile.width), start=tile.first):
+        if leaf_hash(leaf, hash_name=hash_name) != reader.node(0, index):
+            raise IntegrityError("ledger.tile_contradicted", f"leaf {index} does not have the hash of the log")
+        if len(leaf) > MAX_ENTRY_BYTES:
+            raise InvalidInput(
+                "ledger.tile_entry_too_large", f"leaf {index} has {len(leaf)} bytes, an entry {MAX_ENTRY_BYTES}"
+            )
+        parts.append(len(leaf).to_bytes(LENGTH_BYTES, "big") + leaf)
+    if len(parts) != tile.width:
+        raise IntegrityError(
+            "ledger.tile_contradicted", f"{len(parts)} leaves were given from {tile.first} on, not {tile.width}"
+        )
+    return b"".join(parts)
 
 
 def _hashes(tile: TileId, reader: HashReader) -> Iterator[bytes]:

@@ -144,10 +144,11 @@ class PublishedLog:
         verify_extension(old, new, path=path, hash_name=name)
         return path
 
-    def entries(self) -> Iterator[bytes]:
-        """Iterate over all leaves in order, unverified: ``verify_all`` first, or ``entry`` for one."""
-        for start in range(0, self.checkpoint.size, TILE_WIDTH):
-            yield from self._bundle(tile_holding(ENTRIES, start, size=self.checkpoint.size))
+    def entries(self, *, first: int = 0) -> Iterator[bytes]:
+        """Iterate over the leaves from one on in order, unverified: ``verify_all`` first, or ``entry`` for one."""
+        for start in range(first - first % TILE_WIDTH, self.checkpoint.size, TILE_WIDTH):
+            bundle = self._bundle(tile_holding(ENTRIES, start, size=self.checkpoint.size))
+            yield from bundle[max(0, first - start) :]
 
     def verify_all(self) -> int:
         """Return the number of leaves, once every entry and every hash of every tile leads to the root.

@@ -191,6 +191,8 @@ def _malformed(reason: str) -> InvalidInput:
 MANIFEST: Final = "manifest.json"
 SIGNATURE: Final = "manifest.sig"
 GENESIS: Final = "genesis.json"
+PASSPHRASE: Final = "keys/passphrase"  # noqa: S105 - the name of a file, not a secret
+"""Where a backup has the passphrase file that lay beside its home, if it has it."""
 MAX_FILES: Final = 200_000
 """Files of one backup: a vault of a thousand million records has some 120,000."""
 

@@ -9,7 +9,7 @@ ledger that was copied says which keys must be in the backup and which of them s
 in use.
 
 Left out: the state of what a validator has signed (an old one could sign twice), CometBFT's own blocks (its peers have
-them), and, unless it is asked for, the passphrase that ``init`` wrote beside the keys.
+them), and, unless it is asked for, the passphrase that ``init`` wrote beside the home.
 """
 
 from __future__ import annotations
@@ -46,6 +46,7 @@ from shuiqiao.node.backup.archive import (
     GENESIS,
     MANIFEST,
     MAX_FILES,
+    PASSPHRASE,
     SIGNATURE,
     ArchiveWriter,
     BackupManifest,
@@ -59,9 +60,9 @@ from shuiqiao.node.backup.reading import follow_member
 from shuiqiao.node.home.database import reading_uri
 from shuiqiao.node.home.keys import (
     DATA_FILE,
-    PASSPHRASE_FILE,
     KeyFiles,
     all_key_files,
+    kept_passphrase_file,
     load_keys,
     public_key_of,
     require_first_keys,
@@ -141,7 +142,7 @@ def create_backup(
     """Write a backup of a home into a new file, which is there whole or not at all, and return what it says.
 
     E.g. ``create_backup(home, Path("b.tar"), passphrase=find_passphrase(home), clock=SystemClock())``.
-    with_passphrase: the file beside the keys too. without_database: it is kept by other means.
+    with_passphrase: the file beside the home too. without_database: it is kept by other means.
 
     Raises Conflict ``node.backup_exists``, ``vault.erasure_pending``; InvalidInput ``node.backup_database_foreign``;
     IntegrityError ``node.backup_source_changed``, ``ledger.segment_damaged`` and what opening the ledger would raise;
@@ -177,7 +178,7 @@ def create_backup(
             key=key.public_key.hex(),
             created_ms=clock.now_ms(),
             validator=settings.is_validator,
-            passphrase=with_passphrase and (home.keys / PASSPHRASE_FILE).is_file(),
+            passphrase=any(entry.name == PASSPHRASE for entry in writer.entries),
             database=is_database,
             ledger=moment,
             files=_entries(writer),
@@ -212,11 +213,12 @@ def _new_file(target: Path) -> Generator[tuple[IO[bytes], Path]]:
 
 def _add_settings_and_keys(writer: ArchiveWriter, home: Home, *, settings: NodeSettings, with_passphrase: bool) -> None:
     names = ["node.toml", *(f"keys/{path.name}" for path in all_key_files(home))]
-    if with_passphrase:
-        names.append(f"keys/{PASSPHRASE_FILE}")
     if settings.is_validator:
         names += [f"cometbft/config/{name}" for name in COMET_FILES]
     _add_small(writer, home, names)
+    kept = kept_passphrase_file(home) if with_passphrase else None
+    if kept is not None and (data := _small(kept)) is not None:
+        writer.add(PASSPHRASE, data)
 
 
 def _add_small(writer: ArchiveWriter, home: Home, names: Iterable[str]) -> None:

@@ -18,8 +18,8 @@ import json
 import os
 import shutil
 import sqlite3
-from collections.abc import Mapping
-from contextlib import closing
+from collections.abc import Generator, Mapping
+from contextlib import closing, contextmanager
 from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
 from typing import TYPE_CHECKING, Any, Final
@@ -44,7 +44,7 @@ from shuiqiao.ledger.engine.cometbft.comet.home import (
 from shuiqiao.ledger.engine.ledger_copy import LedgerCopy
 from shuiqiao.ledger.engine.port import CopySettings
 from shuiqiao.node.backup.reading import VerifiedBackup, verify_backup
-from shuiqiao.node.home.keys import DATA_FILE
+from shuiqiao.node.home.keys import DATA_FILE, former_passphrase_file, keep_passphrase, read_passphrase
 from shuiqiao.node.home.ledger_folder import LedgerFolder
 from shuiqiao.node.home.making import comet_genesis_of
 from shuiqiao.node.home.settings import Home, NodeSettings, encode_settings, load_genesis, load_settings, require_member
@@ -131,9 +131,10 @@ def restore_backup(
         batches, records = _verify_content(made, backup, progress=progress)
         if backup.manifest.validator:
             _make_follow(made, signs_above=signs_above)
-        _flush_folders(made.folder)
-        # The one step that makes it a home.
-        move_into_place(made.folder, home.folder.absolute())
+        with _passphrase_beside(made, home):
+            _flush_folders(made.folder)
+            # The one step that makes it a home.
+            move_into_place(made.folder, home.folder.absolute())
     finally:
         shutil.rmtree(work, ignore_errors=True)
     return Restored(
@@ -144,6 +145,35 @@ def restore_backup(
         settings_left_out=left_out,
         configuration=configuration,
     )
+
+
+@contextmanager
+def _passphrase_beside(made: Home, home: Home) -> Generator[None]:
+    """Put the passphrase of a backup that has it beside the home to be; where that is not made, it goes again.
+
+    Raises Conflict ``node.home_exists`` where another one lies there: something else needs it.
+    """
+    inside = former_passphrase_file(made)
+    if not inside.is_file():
+        yield
+        return
+    passphrase = read_passphrase(inside)
+    is_there = home.passphrase.is_file()
+    if not is_there:
+        keep_passphrase(home, passphrase)
+    elif read_passphrase(home.passphrase) != passphrase:
+        raise Conflict(
+            "node.home_exists",
+            f"{home.passphrase} holds another passphrase than the backup",
+            next_step="move it away, or restore into a folder of another name",
+        )
+    inside.unlink()
+    try:
+        yield
+    except BaseException:
+        if not is_there:
+            home.passphrase.unlink()
+        raise
 
 
 def _keep_inside(home: Home, settings: NodeSettings) -> dict[str, str]:

@@ -1,7 +1,8 @@
 """A member's two keys on disk, where their passphrase comes from, and whether they are those that the ledger names.
 
 The passphrase is that of the file named by SHUIQIAO_PASSPHRASE_FILE, then of the file that ``init`` wrote beside the
-keys when it was given nothing better (mode 0600: convenient, and said to be weaker), then from a prompt on a terminal.
+home when it was given nothing better (mode 0600: convenient, and said to be weaker), then from a prompt on a terminal.
+An earlier release wrote that file into the home: there it is still read, and told what to do.
 
 A key is replaced so that a crash at any step leaves a home that can go on::
 
@@ -25,9 +26,10 @@ import contextlib
 import getpass
 import os
 import re
+import shlex
 import sys
 from dataclasses import dataclass
-from functools import cached_property
+from functools import cache, cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -142,10 +144,10 @@ def change_passphrase(home: Home, *, before: bytes, after: bytes, entropy: Entro
         except Denied:
             load_key_file(path, passphrase=after)
     count = sum(rewrap_key_file(path, before=before, after=after, entropy=entropy) for path in paths)
-    beside = home.keys / PASSPHRASE_FILE
-    if beside.is_file() and read_passphrase(beside) != after:
-        beside.unlink()
-        SYSTEM_DISK.sync_folder(home.keys)
+    for kept in (home.passphrase, former_passphrase_file(home)):
+        if kept.is_file() and read_passphrase(kept) != after:
+            kept.unlink()
+            SYSTEM_DISK.sync_folder(kept.parent)
     return count
 
 
@@ -160,7 +162,6 @@ def other_signing_keys(home: Home, *, passphrase: bytes) -> tuple[SigningKey, ..
 SIGNING_FILE = "signing.key.json"
 SEALING_FILE = "sealing.key.json"
 DATA_FILE = "data.key.json"
-PASSPHRASE_FILE = "passphrase"  # noqa: S105 - the name of a file, not a secret
 PASSPHRASE_ENTROPY_BYTES = 24
 MAX_PASSPHRASE_BYTES = 1024
 
@@ -322,15 +323,36 @@ def find_passphrase(home: Home) -> bytes:
     named = named_passphrase()
     if named is not None:
         return named
-    beside = home.keys / PASSPHRASE_FILE
-    if beside.is_file():
-        return read_passphrase(beside)
+    kept = kept_passphrase_file(home)
+    if kept is not None:
+        if kept != home.passphrase:
+            _warn_of_former_place(kept, home.passphrase)
+        return read_passphrase(kept)
     if sys.stdin is not None and sys.stdin.isatty():
         return getpass.getpass("Passphrase of this home's keys 密钥口令: ").encode()
     raise Unavailable(
         "node.passphrase_missing",
-        f"the keys of {home.folder} are encrypted and no passphrase was given",
+        f"the keys of {home.folder} are encrypted and no passphrase was given; {home.passphrase} is not there",
         next_step=f"name a file that holds it in {PASSPHRASE_FILE_VARIABLE}",
+    )
+
+
+def kept_passphrase_file(home: Home) -> Path | None:
+    """Return the file in which the passphrase that ``init`` made is kept, None where there is none."""
+    return next((path for path in (home.passphrase, former_passphrase_file(home)) if path.is_file()), None)
+
+
+def former_passphrase_file(home: Home) -> Path:
+    """Return where an earlier release kept that file: in the home. A backup that holds it has it there, too."""
+    return home.keys / "passphrase"
+
+
+@cache
+def _warn_of_former_place(inside: Path, beside: Path) -> None:
+    """Say once, wherever the passphrase is asked for, that a copy of this home opens its keys."""
+    sys.stderr.write(
+        f"warning: the passphrase {inside} lies in the home that it protects, and serve refuses it there; move it: "
+        f"mv {shlex.quote(str(inside))} {shlex.quote(str(beside))}\n"
     )
 
 
@@ -356,21 +378,37 @@ def read_passphrase(path: Path) -> bytes:
 
 
 def write_random_passphrase(home: Home, *, entropy: Entropy) -> bytes:
-    """Make a passphrase and keep it beside the keys, durably, readable by the owner only.
+    """Make a passphrase and keep it beside the home, durably, readable by the owner only.
 
-    Raises Conflict ``node.home_unfinished`` if there is one: what it opens would be lost with it.
+    Raises what ``keep_passphrase`` raises.
     """
-    home.keys.mkdir(mode=0o700, parents=True, exist_ok=True)
     passphrase = base64.urlsafe_b64encode(entropy(PASSPHRASE_ENTROPY_BYTES))
-    path = home.keys / PASSPHRASE_FILE
+    keep_passphrase(home, passphrase)
+    return passphrase
+
+
+def keep_passphrase(home: Home, passphrase: bytes) -> None:
+    """Keep a passphrase beside a home, durably, readable by the owner only.
+
+    Raises Conflict ``node.home_unfinished`` if there is one: what it opens would be lost with it. Raises Unavailable
+    ``node.home_unwritable``.
+    """
+    path = home.passphrase
     try:
         write_file(path, [passphrase + b"\n"], mode=0o600, is_new=True)
+        SYSTEM_DISK.sync_folder(path.parent)
     except FileExistsError as error:
         raise Conflict(
             "node.home_unfinished",
-            f"{path} is there already: another init makes this home now, or one was interrupted",
+            f"{path} is there already: it is the passphrase of a home that is made now or was here before",
+            next_step=f"if nothing else is at work there and no home or backup needs it, remove {path}",
         ) from error
-    return passphrase
+    except OSError as error:
+        raise Unavailable(
+            "node.home_unwritable",
+            f"the passphrase cannot be kept beside the home in {path}: {error.strerror}",
+            next_step=f"name a file that holds one in {PASSPHRASE_FILE_VARIABLE}",
+        ) from error
 
 
 def load_seed(path: Path, *, purpose: str, passphrase: bytes) -> tuple[bytes, str]:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import shutil
-from collections.abc import Generator
+from collections.abc import Generator, Mapping
 from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any
 
@@ -64,7 +64,7 @@ def create_solo_home(
 ) -> bytes:
     """Make the home of a network with one institution, a tax bureau that is its own writer; return the network id.
 
-    passphrase: None writes a random one beside the keys, which ``find_passphrase`` finds there.
+    passphrase: None writes a random one beside the home, which ``find_passphrase`` finds there.
     Raises Conflict ``node.home_exists`` if the folder is a home already.
     """
     suite = get_suite(suite_name)
@@ -98,37 +98,65 @@ def create_home(
 ) -> bytes:
     """Make one member's home and return the network id; node.toml is last, so a folder without it is not a home yet.
 
-    Where the disk refuses, nothing is left of the attempt. Raises Conflict ``node.home_exists``, Unavailable
-    ``node.home_unwritable``, or, where an earlier attempt was interrupted, Conflict ``node.home_unfinished`` or
-    ``crypto.key_file_exists``.
+    Raises what ``prepare_home`` raises.
+    """
+    suite = get_suite(decode_genesis(genesis).suite)
+    files = {home.genesis: genesis, home.settings: encode_settings(settings).encode()}
+    prepare_home(home, files=files, seeds=seeds, suite=suite, passphrase=passphrase, entropy=entropy, cost=cost)
+    return suite.digest(genesis)
+
+
+def prepare_home(
+    home: Home,
+    *,
+    files: Mapping[Path, bytes],
+    seeds: MemberSeeds,
+    suite: CipherSuite,
+    passphrase: bytes | None,
+    entropy: Entropy,
+    cost: PassphraseCost = STRONG_COST,
+) -> None:
+    """Make the folder of a home with its keys, then some files in their order.
+
+    Where the disk refuses, nothing is left of the attempt. Raises Conflict ``node.home_exists``,
+    ``node.home_prepared``, Unavailable ``node.home_unwritable``, or, where an earlier attempt was interrupted, Conflict
+    ``node.home_unfinished`` or ``crypto.key_file_exists``.
     """
     if home.settings.exists():
         raise Conflict("node.home_exists", f"{home.folder} is a home already", next_step="choose another --home")
-    suite = get_suite(decode_genesis(genesis).suite)
+    if home.member_file.exists():
+        raise Conflict(
+            "node.home_prepared",
+            f"{home.folder} has keys already, which wait for the genesis of a network",
+            next_step=f"shuiqiao init --home {home.folder} --genesis genesis.json",
+        )
     try:
         home.folder.mkdir(mode=OWNER_ONLY_FOLDER, parents=True, exist_ok=True)
         # Everything in a home is its owner's alone from the first byte, also in a folder that was there before.
         home.folder.chmod(OWNER_ONLY_FOLDER)
     except OSError as error:
         raise Unavailable("node.home_unwritable", f"{home.folder} cannot be made a folder: {error.strerror}") from error
-    with nothing_left_of_a_failure(home.folder):
+    with nothing_left_of_a_failure(home.folder, beside=home.passphrase if passphrase is None else None):
         secret = write_random_passphrase(home, entropy=entropy) if passphrase is None else passphrase
         save_keys(home, seeds, suite=suite, passphrase=secret, entropy=entropy, cost=cost)
-        replace_file(home.genesis, genesis, mode=None)
-        replace_file(home.settings, encode_settings(settings).encode(), mode=None)
-    return suite.digest(genesis)
+        for path, data in files.items():
+            replace_file(path, data, mode=None)
 
 
 @contextmanager
-def nothing_left_of_a_failure(folder: Path) -> Generator[None]:
+def nothing_left_of_a_failure(folder: Path, *, beside: Path | None = None) -> Generator[None]:
     """Empty a folder again where the system refuses the rest: the same command then begins anew.
 
     Only one that was empty before: in any other there may be what somebody else keeps, or makes meanwhile.
+    beside: a file out of the folder that is made with it, and goes with it where it was not there before.
     """
     was_empty = not folder.exists() or next(folder.iterdir(), None) is None
+    is_made = beside is not None and not beside.exists()
     try:
         yield
     except (OSError, Unavailable):
+        if was_empty and beside is not None and is_made:
+            beside.unlink(missing_ok=True)
         for path in [*folder.iterdir()] if was_empty and folder.exists() else ():
             if path.is_dir() and not path.is_symlink():
                 shutil.rmtree(path)

@@ -105,9 +105,20 @@ class Home:
         return self.folder / "genesis.json"
 
     @property
+    def member_file(self) -> Path:
+        """What this institution shows of itself: who it is, and its public keys with their proofs."""
+        return self.folder / "member.toml"
+
+    @property
     def keys(self) -> Path:
         """Encrypted key files."""
         return self.folder / "keys"
+
+    @property
+    def passphrase(self) -> Path:
+        """Where ``init`` keeps the passphrase that it makes: beside the home, so that a copy of it opens no key."""
+        folder = Path(os.path.realpath(self.folder))
+        return folder.parent / f"{folder.name}.passphrase"
 
     @property
     def ledger(self) -> Path:

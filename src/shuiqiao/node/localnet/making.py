@@ -68,7 +68,6 @@ from shuiqiao.node.peers.validator_ledger import LOOPBACK
 if TYPE_CHECKING:
     from shuiqiao.base.clock import Clock
 
-MEMBER_FILE = "member.toml"
 KEY_FIELDS = ("signing_key", "sealing_key", "validator_key", "signing_proof", "sealing_proof", "validator_proof")
 
 
@@ -401,7 +400,7 @@ def add_member(
         genesis=read_comet_genesis(folder.home(plan.validators[0].member).cometbft),
         node_id_of=lambda name: read_node_id(folder.home(name).cometbft),
     )
-    path = home.folder / MEMBER_FILE
+    path = home.member_file
     replace_file(path, encode_member_file(face).encode(), mode=None)
     replace_file(folder.plan, encode_plan(grown), mode=None)
     with contextlib.suppress(ShuiqiaoError):

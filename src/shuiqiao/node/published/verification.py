@@ -94,16 +94,11 @@ def verify_published(
             "ledger.tile_missing", "there is no checkpoint", next_step="name the folder that holds the published files"
         )
     head = read_checkpoint(note)
-    if head.origin != parameters.origin:
-        raise IntegrityError(
-            "ledger.checkpoint_foreign",
-            f"the files are of {head.origin[:100]!r}, the genesis is of {parameters.origin!r}",
-            next_step="name the genesis of the network whose files these are, and compare its fingerprint",
-        )
+    require_own_network(head, parameters)
     published = PublishedLog(source, checkpoint=head, suite=suite)
     notes = {CHECKPOINT_PATH: note}
     followed = MembersReplay(network_machine(parameters), rooms=KEY_ROOMS, notes=notes, since=since)
-    for transactions, entry in _blocks(published.entries()):
+    for transactions, entry in blocks_of_leaves(published.entries()):
         followed.take(transactions, entry)
         if followed.height % _TELL_EVERY == 0:
             progress("follow the log 核对日志", followed.size, head.size)
@@ -120,8 +115,21 @@ def verify_published(
     )
 
 
-def _blocks(leaves: Iterable[bytes]) -> Iterator[tuple[list[bytes], bytes]]:
-    """Yield the transactions of each block with its entry, which no transaction can be taken for."""
+def require_own_network(head: Checkpoint, parameters: NetworkParameters) -> None:
+    """Return if a published checkpoint is of a network; raises IntegrityError ``ledger.checkpoint_foreign``."""
+    if head.origin != parameters.origin:
+        raise IntegrityError(
+            "ledger.checkpoint_foreign",
+            f"the files are of {head.origin[:100]!r}, the genesis is of {parameters.origin!r}",
+            next_step="name the genesis of the network whose files these are, and compare its fingerprint",
+        )
+
+
+def blocks_of_leaves(leaves: Iterable[bytes]) -> Iterator[tuple[list[bytes], bytes]]:
+    """Yield the transactions of each block with its entry, which no transaction can be taken for.
+
+    Raises IntegrityError ``node.history_contradicted`` for leaves that are no blocks.
+    """
     transactions: list[bytes] = []
     size = 0
     for leaf in leaves:

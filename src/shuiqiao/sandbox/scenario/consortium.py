@@ -2,7 +2,7 @@
 
 All are real nodes in one process: each runs its own engine over its own files, and they know each other by the genesis
 alone. With the embedded engine the bureau writes and the others follow; with CometBFT each has a node beside it on
-loopback, and those with a vote decide together. Homes get a random passphrase each, kept beside the keys as ``init``
+loopback, and those with a vote decide together. Homes get a random passphrase each, kept beside the home as ``init``
 does, or one that is given. The same homes are served by processes of their own where they know each other's addresses
 (``sandbox/servers``).
 """

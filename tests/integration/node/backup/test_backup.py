@@ -5,6 +5,7 @@ from __future__ import annotations
 import io
 import json
 import os
+import shutil
 import sqlite3
 import subprocess
 import sys
@@ -26,7 +27,7 @@ from shuiqiao.node.backup.archive import read_archive
 from shuiqiao.node.backup.creating import create_backup
 from shuiqiao.node.backup.reading import verify_backup
 from shuiqiao.node.backup.restore import NOTICE, restore_backup
-from shuiqiao.node.home.keys import find_passphrase, load_keys
+from shuiqiao.node.home.keys import find_passphrase, kept_passphrase_file, load_keys
 from shuiqiao.node.home.settings import Home
 from shuiqiao.node.institution import Dependencies, Institution
 from shuiqiao.vault.model import ErasureReason
@@ -73,7 +74,7 @@ def test_what_is_restored_is_the_home_that_was(taken, tmp_path):
     assert (restored.batches, restored.records) == (3, worlds.INVOICES + 3 + 1)
     assert [*tmp_path.iterdir()] == [tmp_path / "new"]
     new = Home(tmp_path / "new")
-    assert not (new.keys / "passphrase").exists()
+    assert kept_passphrase_file(new) is None
     assert (new.genesis.read_bytes(), new.settings.read_bytes()) == (
         home.genesis.read_bytes(),
         home.settings.read_bytes(),
@@ -87,12 +88,20 @@ def test_what_is_restored_is_the_home_that_was(taken, tmp_path):
 
 def test_the_passphrase_is_in_it_only_when_asked_for(taken, tmp_path):
     home, archive, _, _ = taken
-    secret = (home.keys / "passphrase").read_bytes().strip()
+    secret = home.passphrase.read_bytes().strip()
     assert secret not in archive.read_bytes()
     assert backed_up(home, tmp_path / "with.tar", with_passphrase=True).passphrase
-    restore_backup(tmp_path / "with.tar", Home(tmp_path / "new"))
-    with opened(Home(tmp_path / "new")) as bureau:
+    new = Home(tmp_path / "new")
+    restore_backup(tmp_path / "with.tar", new)
+    with opened(new) as bureau:
         assert bureau.engine.last_block()[0] > 0
+    assert secret not in b"".join(path.read_bytes() for path in new.folder.rglob("*") if path.is_file())
+    shutil.rmtree(new.folder)
+    restore_backup(tmp_path / "with.tar", new)
+    shutil.rmtree(new.folder)
+    new.passphrase.write_text("of another home\n")
+    assert refused(restore_backup, tmp_path / "with.tar", new) == "node.home_exists"
+    assert (new.folder.exists(), new.passphrase.read_text()) == (False, "of another home\n")
 
 
 def test_a_flipped_byte_anywhere_is_refused(taken):
@@ -206,7 +215,7 @@ def test_a_damaged_ledger_is_not_backed_up(tmp_path):
     data[300] ^= 1
     segment.write_bytes(data)
     assert refused(backed_up, home, tmp_path / "b.tar") == "ledger.segment_damaged"
-    assert [*tmp_path.iterdir()] == [home.folder]
+    assert sorted(tmp_path.iterdir()) == [home.folder, home.passphrase]
 
 
 class Unreachable:
@@ -235,7 +244,7 @@ def test_an_erasure_under_way_ends_the_backup_and_one_that_was_finished_in_betwe
         gone = Unreachable(bureau.outbox)
         assert refused(bureau.vault.erase, batch, [0], reason=reason, anchor=gone) == "ledger.commit_late"
     assert refused(backed_up, home, tmp_path / "b.tar") == "vault.erasure_pending"
-    assert sorted(path.name for path in tmp_path.iterdir()) == ["copied", "home", "records"]
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["copied", "home", "home.passphrase", "records"]
     with worlds.open_solo(home, CLOCK) as bureau:
         bureau.vault.recover(bureau.outbox)
     assert refused(require_unerased, home.vault, rows) == "vault.erasure_pending"

@@ -25,7 +25,7 @@ from shuiqiao.node.backup.archive import LedgerMoment
 from shuiqiao.node.backup.creating import create_backup
 from shuiqiao.node.backup.reading import verify_backup
 from shuiqiao.node.backup.restore import restore_backup
-from shuiqiao.node.home.keys import KeyFiles, MemberSeeds, find_passphrase, load_keys
+from shuiqiao.node.home.keys import KeyFiles, MemberSeeds, find_passphrase, keep_passphrase, load_keys
 from shuiqiao.node.home.ledger_folder import LedgerFolder
 from shuiqiao.node.home.making import create_home, member_from_seeds
 from shuiqiao.node.home.settings import Home, NodeSettings
@@ -111,6 +111,7 @@ def test_a_copy_of_the_ledger_that_is_behind_is_signed_by_the_key_that_it_names(
     restore_backup(folder / "before.tar", Home(tmp_path / "behind"), genesis=home.genesis)
     for path in home.keys.iterdir():
         (tmp_path / "behind" / "keys" / path.name).write_bytes(path.read_bytes())
+    keep_passphrase(Home(tmp_path / "behind"), find_passphrase(home))
     manifest = backed_up(Home(tmp_path / "behind"), tmp_path / "b.tar")
     assert manifest.key == first.public_key.hex()
     assert verify_backup(tmp_path / "b.tar").manifest == manifest
@@ -143,9 +144,9 @@ def test_a_backup_without_the_key_that_its_ledger_names_is_not_made(rotated, tmp
     restore_backup(folder / "after.tar", Home(tmp_path / "new"), genesis=home.genesis)
     keys = tmp_path / "new" / "keys"
     (keys / f"{purpose}.key.json").write_bytes((keys / f"{purpose}.retired-0001.key.json").read_bytes())
-    (keys / "passphrase").write_bytes(find_passphrase(home))
+    keep_passphrase(Home(tmp_path / "new"), find_passphrase(home))
     assert refused(backed_up, Home(tmp_path / "new"), tmp_path / "b.tar") == "node.backup_keys_replaced"
-    assert [*tmp_path.iterdir()] == [tmp_path / "new"]
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["new", "new.passphrase"]
 
 
 # Members admitted by vote

@@ -14,7 +14,7 @@ from shuiqiao.consent.store import ConsentStore, Enrolment
 from shuiqiao.crypto.suites import get_suite
 from shuiqiao.node.backup.creating import create_backup
 from shuiqiao.node.backup.restore import restore_backup
-from shuiqiao.node.home.keys import DATA_FILE, PASSPHRASE_FILE, change_passphrase, find_passphrase, load_keys
+from shuiqiao.node.home.keys import DATA_FILE, change_passphrase, find_passphrase, kept_passphrase_file, load_keys
 from shuiqiao.node.home.settings import Home
 from shuiqiao.node.institution import Dependencies, Institution
 
@@ -89,6 +89,6 @@ def test_another_passphrase_wraps_every_key_anew_and_goes_on_after_a_crash(home)
     assert change_passphrase(home, before=old, after=NEW, entropy=system_entropy) == 0
     with pytest.raises(Denied, match=r"^crypto\.passphrase_wrong"):
         enrolment_in(home, passphrase=old)
-    assert not (home.keys / PASSPHRASE_FILE).exists()
+    assert kept_passphrase_file(home) is None
     assert enrolment_in(home, passphrase=NEW) == ENROLMENT
     assert load_keys(home, passphrase=NEW).signing.public_key == seeds

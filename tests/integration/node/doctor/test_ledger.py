@@ -34,7 +34,6 @@ from shuiqiao.members.key_ring import MemberKeyRing
 from shuiqiao.node.doctor.diagnosis import diagnose_home
 from shuiqiao.node.home.keys import find_passphrase, load_keys
 from shuiqiao.node.home.kinds import network_kinds
-from shuiqiao.node.home.settings import Home
 
 BLOCKS = 9
 ENTRY_AND_ONE = 2
@@ -118,8 +117,7 @@ def sound(request, tmp_path_factory):
 
 @pytest.fixture
 def home(sound, tmp_path):
-    shutil.copytree(sound.folder, tmp_path / "home")
-    return Home(tmp_path / "home")
+    return worlds.copy_home(sound, tmp_path / "home")
 
 
 @pytest.fixture
@@ -299,8 +297,7 @@ def test_an_altered_entry_is_named_as_the_first_block_that_does_not_follow(home,
 
 
 def test_two_copies_that_parted_are_told_by_leaf_and_key(home, tmp_path):
-    other = Home(tmp_path / "other")
-    shutil.copytree(home.folder, other.folder)
+    other = worlds.copy_home(home, tmp_path / "other")
     assert wrong(home, against=other.folder) == {}
     with ledger_of(home, clock=ManualClock(worlds.NOW_MS + 2000)) as ledger:
         anchor(home, ledger, batch_id(20))
@@ -321,8 +318,7 @@ def test_two_copies_that_parted_are_told_by_leaf_and_key(home, tmp_path):
 
 
 def test_a_diverged_state_under_one_log_is_named_and_judged(home, tmp_path):
-    other = Home(tmp_path / "other")
-    shutil.copytree(home.folder, other.folder)
+    other = worlds.copy_home(home, tmp_path / "other")
     with state_of(other) as (writer, state):
         writer.put(batch_key(2).encode(), writer.get(batch_key(3).encode(), db=state) + b"", db=state)
         writer.delete(batch_key(8).encode(), db=state)
@@ -345,14 +341,12 @@ def test_against_a_bare_copy_of_segments_and_against_nothing(home, tmp_path):
 def test_a_fork_alarm_is_told_with_its_evidence(tmp_path):
     """A real follower meets an operator that wrote its history again."""
     home = written_home(tmp_path / "home", blocks=2)
-    again = Home(tmp_path / "again")
-    shutil.copytree(home.folder, again.folder, ignore=shutil.ignore_patterns("ledger"))
+    again = worlds.copy_home(home, tmp_path / "again", without=["ledger"])
     parameters = network_parameters(home.genesis.read_bytes())
     with ledger_of(home) as first, ledger_of(again) as second:
         for _ in range(3):
             anchor(again, second, new_id(system_entropy))
-        copy = Home(tmp_path / "copy")
-        shutil.copytree(home.folder, copy.folder, ignore=shutil.ignore_patterns("ledger"))
+        copy = worlds.copy_home(home, tmp_path / "copy", without=["ledger"])
         for writer in (first, second):
             follower = FollowerLedger.open(
                 copy.ledger,

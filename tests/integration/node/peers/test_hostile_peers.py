@@ -11,7 +11,6 @@ import pytest
 from hostile_peers import LyingProxy, SlowCallers, drip, flood, hang_up, page_of_the_web, post, redirect
 from patience import PATIENCE_S
 from peers_world import BUREAU, LEAD_BANK, PeerNetwork
-from serving_world import passphrase_file
 from shuiqiao.base.clock import ManualClock, SystemClock
 from shuiqiao.base.errors import ShuiqiaoError, Unavailable
 from shuiqiao.base.ids import system_entropy
@@ -45,7 +44,7 @@ class Attacked:
         """Sign in the bank's name, as whoever got a network or a clock wrong would."""
         home = self.network.home(LEAD_BANK)
         suite = get_suite("intl")
-        key = load_keys(home, passphrase=read_passphrase(passphrase_file(home))).signing
+        key = load_keys(home, passphrase=read_passphrase(home.passphrase)).signing
         return MessageSigner(
             member=LEAD_BANK,
             network=network or network_id(load_genesis(home.genesis)),

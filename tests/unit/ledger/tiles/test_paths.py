@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from shuiqiao.ledger.tiles.paths import ENTRIES, TileId, hashes_at, levels_of, tiles_between
+from shuiqiao.ledger.tiles.paths import ENTRIES, TileId, hashes_at, levels_of, tile_of_path, tiles_between
 
 
 @pytest.mark.parametrize(
@@ -22,6 +22,35 @@ from shuiqiao.ledger.tiles.paths import ENTRIES, TileId, hashes_at, levels_of, t
 def test_paths_are_those_of_the_specification(tile, path):
     """[TILE-1]"""
     assert path == tile.path
+    assert tile == tile_of_path(path)
+
+
+@pytest.mark.parametrize(
+    "path",
+    [
+        "",
+        "checkpoint",
+        "tile",
+        "tile/0",
+        "tile/0/",
+        "tile/0/000.p/",
+        "tile/0/000.p/0",
+        "tile/0/000.p/256",
+        "tile/0/000.p/01",
+        "tile/0/0",
+        "tile/00/000",
+        "tile/0/x000/001",
+        "tile/0/x001/x000",
+        "tile/-1/000",
+        "tile/entry/000",
+        "tile/0/../0/000",
+        "tile/0/٠٠٠",
+        "tile/0/" + "x999/" * 20 + "000",
+    ],
+)
+def test_what_is_no_path_of_the_specification_names_no_tile(path):
+    """[TILE-1]"""
+    assert tile_of_path(path) is None
 
 
 def test_the_tiles_of_a_log_of_seventy_thousand():

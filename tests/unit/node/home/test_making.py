@@ -25,18 +25,19 @@ from shuiqiao.node.home.keys import (
 from shuiqiao.node.home.making import create_solo_home, nothing_left_of_a_failure
 from shuiqiao.node.home.settings import Home, load_genesis, load_settings
 from shuiqiao.node.published.verification import ReceiptVerifier
+from shuiqiao.node.server import require_passphrase_outside
 
 CHEAP = PassphraseCost(memory_kib=64, passes=1, lanes=1)
 
 
-def make(folder, *, passphrase=None, suite="intl"):
+def make(folder, *, passphrase=None, suite="intl", entropy=system_entropy):
     home = Home(folder)
     network = create_solo_home(
         home,
         suite_name=SuiteName(suite),
         passphrase=passphrase,
         clock=ManualClock(1_775_000_000_000),
-        entropy=system_entropy,
+        entropy=entropy,
         cost=CHEAP,
     )
     return SimpleNamespace(home=home, network=network)
@@ -59,10 +60,39 @@ def test_two_homes_are_two_networks(tmp_path):
 
 def test_a_random_passphrase_is_written_for_the_owner_only(tmp_path):
     made = make(tmp_path / "home")
-    beside = made.home.keys / "passphrase"
+    beside = tmp_path / "home.passphrase"
     assert [stat.S_IMODE(path.stat().st_mode) for path in (made.home.keys, beside)] == [0o700, 0o600]
     assert {stat.S_IMODE(path.stat().st_mode) for path in made.home.keys.iterdir()} == {0o600}
     assert len(read_passphrase(beside)) == 32
+
+
+def test_a_passphrase_is_kept_beside_the_folder_that_a_link_leads_to(tmp_path):
+    made = make(tmp_path / "home")
+    (tmp_path / "links").mkdir()
+    (tmp_path / "links" / "mine").symlink_to(made.home.folder)
+    load_keys(made.home, passphrase=find_passphrase(Home(tmp_path / "links" / "mine")))
+
+
+def test_a_passphrase_of_an_earlier_release_opens_and_is_told_to_be_moved(tmp_path, capsys):
+    made = make(tmp_path / "home")
+    require_passphrase_outside(made.home)
+    kept = made.home.passphrase.rename(made.home.keys / "passphrase")
+    for _ in range(2):
+        load_keys(made.home, passphrase=find_passphrase(made.home))
+    said = capsys.readouterr().err
+    assert said.count("\n") == 1, "once is enough"
+    assert said.endswith(f"mv {kept} {made.home.passphrase}\n")
+    with pytest.raises(Denied, match=r"^node\.passphrase_inside"):
+        require_passphrase_outside(made.home)
+
+
+def test_a_passphrase_that_is_there_is_never_replaced(tmp_path):
+    made = make(tmp_path / "home")
+    before = made.home.passphrase.read_bytes()
+    made.home.folder.rename(tmp_path / "elsewhere")
+    with pytest.raises(Conflict, match=r"^node\.home_unfinished"):
+        make(tmp_path / "home")
+    assert made.home.passphrase.read_bytes() == before
 
 
 def test_a_given_passphrase_is_not_written_anywhere(tmp_path):
@@ -94,6 +124,19 @@ def test_an_init_that_was_interrupted_is_told_from_a_home(tmp_path):
             make(tmp_path / code, passphrase=passphrase)
         assert caught.value.code == code
     assert not home.folder.exists()
+
+
+def test_nothing_is_left_beside_a_home_that_could_not_be_made(tmp_path):
+    beside = Home(tmp_path / "home").passphrase
+
+    def entropy(count):
+        if beside.exists():
+            raise OSError("no more of it")
+        return system_entropy(count)
+
+    with pytest.raises(OSError, match="no more of it"):
+        make(tmp_path / "home", entropy=entropy)
+    assert [path for path in tmp_path.rglob("*") if path.is_file()] == []
 
 
 def test_a_folder_that_cannot_be_made_is_unavailable(tmp_path):

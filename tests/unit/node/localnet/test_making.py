@@ -164,7 +164,7 @@ def test_an_embedded_network_has_a_writer_and_no_ports(tmp_path):
 def test_without_a_passphrase_each_home_gets_its_own(tmp_path):
     made = make(tmp_path / "net", validators=2, passphrase=None)
     folder = NetworkFolder(tmp_path / "net")
-    found = {(folder.home(name).keys / "passphrase").read_bytes() for name in made.members}
+    found = {folder.home(name).passphrase.read_bytes() for name in made.members}
     assert len(found) == 2
 
 

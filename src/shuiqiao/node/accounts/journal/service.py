@@ -133,9 +133,13 @@ class Journal:
         who: str | None = None,
         subject: str | None = None,
         act: str | None = None,
+        before_ms: int | None = None,
     ) -> list[dict[str, Any]]:
-        """Return entries as JSON objects, the newest first. before: only entries with a smaller number."""
-        found = self._store.newest(before=before, limit=limit, who=who, subject=subject, act=act)
+        """Return entries as JSON objects, the newest first.
+
+        before: only entries with a smaller number. before_ms: only of before a time.
+        """
+        found = self._store.newest(before=before, limit=limit, who=who, subject=subject, act=act, before_ms=before_ms)
         return [entry_row(entry) for entry in found]
 
     def verify(self, *, state: StateView | None, member: MemberId) -> VerifiedJournal:

@@ -159,7 +159,14 @@ class JournalStore:
             after = page[-1]["seq"]
 
     def newest(
-        self, *, before: int | None, limit: int, who: str | None, subject: str | None, act: str | None
+        self,
+        *,
+        before: int | None,
+        limit: int,
+        who: str | None,
+        subject: str | None,
+        act: str | None,
+        before_ms: int | None,
     ) -> list[JournalEntry]:
         """Return entries, the newest first, at most ``limit``, of which each filter that is given is true."""
         wanted = select(_entry).order_by(_entry.c.seq.desc()).limit(min(limit, PAGE_ENTRIES))
@@ -171,6 +178,8 @@ class JournalStore:
             wanted = wanted.where(_entry.c.object_tag == self.tag("object", subject))
         if act is not None:
             wanted = wanted.where(_entry.c.act == act)
+        if before_ms is not None:
+            wanted = wanted.where(_entry.c.ms < before_ms)
         with self._engine.connect() as connection:
             return [decode_entry(self._opened(row)["entry"]) for row in connection.execute(wanted).mappings()]
 

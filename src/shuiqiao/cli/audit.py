@@ -1,0 +1,263 @@
+"""``shuiqiao audit``: of a home, as of a day gone by, or for ever on an outsider's machine."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Iterable, Mapping
+from contextlib import ExitStack
+from functools import partial
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+from shuiqiao.base.clock import SystemClock
+from shuiqiao.base.errors import ShuiqiaoError
+from shuiqiao.base.ids import system_entropy
+from shuiqiao.base.visible import visible_line
+from shuiqiao.cli.options import Json, OptionalHome, read_home
+from shuiqiao.cli.output import (
+    EXIT_DONE,
+    EXIT_REFUSED,
+    print_json,
+    progress_on_stderr,
+    say,
+    say_next,
+    show,
+    warn,
+)
+
+if TYPE_CHECKING:
+    from shuiqiao.ledger.checkpoints.signed_note import Checkpoint
+    from shuiqiao.node.home.ledger_folder import LedgerFolder
+    from shuiqiao.node.published.audit_watch import AuditWatch
+    from shuiqiao.node.published.standing_audit import StandingAudit
+    from shuiqiao.oversight.as_of import PastRow
+
+DEFAULT_FOLDER = Path("audit")
+DEFAULT_INTERVAL_S = 60
+_MAX_DAY_S = 86_400
+
+
+def audit(
+    *,
+    home: OptionalHome = None,
+    follow: Annotated[
+        str | None,
+        typer.Option(help="Follow a network from outside: URL of published files, or of a member's API 持续审计."),
+    ] = None,
+    genesis: Annotated[Path | None, typer.Option(help="With --follow: the network's public genesis.json.")] = None,
+    folder: Annotated[
+        Path, typer.Option(help="With --follow: the auditor's own copy of the ledger 审计目录.")
+    ] = DEFAULT_FOLDER,
+    once: Annotated[bool, typer.Option("--once", help="With --follow: one round, then end 只查一次.")] = False,
+    interval: Annotated[
+        int, typer.Option(min=1, max=_MAX_DAY_S, help="With --follow: seconds between two rounds 间隔秒数.")
+    ] = DEFAULT_INTERVAL_S,
+    metrics: Annotated[
+        int | None, typer.Option(min=0, max=65_535, help="With --follow: loopback port of /metrics 指标端口.")
+    ] = None,
+    webhook: Annotated[
+        str | None, typer.Option(help="With --follow: URL to which evidence of a contradiction is posted.")
+    ] = None,
+    as_of: Annotated[
+        str | None,
+        typer.Option(help="What held as of a day (2026-11-30), a size in leaves, or a kept checkpoint file 截至."),
+    ] = None,
+    about: Annotated[
+        str, typer.Option(help="With --as-of: only where this member is author or recipient 相关成员.")
+    ] = "",
+    proofs: Annotated[
+        Path | None, typer.Option(help="With --as-of: a folder for a receipt of each row 逐条回执目录.")
+    ] = None,
+    pin: Annotated[str, typer.Option(help="SHA-256 of the server's public key (SPKI), in hex 证书公钥指纹.")] = "",
+    json: Json = False,
+) -> int:
+    """Replay the ledger from genesis and check everything 重放审计."""
+    if as_of is not None:
+        return _audit_past(as_of, home=home, genesis=genesis, folder=folder, about=about, proofs=proofs, as_json=json)
+    if follow is None:
+        if home is None:
+            raise typer.BadParameter("name a home with --home, or a log to follow with --follow URL")
+        return _audit_home(home, as_json=json)
+    with ExitStack() as stack:
+        audit = _open_standing(stack, url=follow, pin=pin, genesis=genesis, home=home, folder=folder)
+        watch = _watch(audit, interval_s=interval)
+        if metrics is not None:
+            _serve_figures(stack, watch, port=metrics)
+        try:
+            if not once:
+                watch.run()
+            found = watch.go_round()
+        except ShuiqiaoError as error:
+            if audit.contradiction is None:
+                raise
+            return _end(audit, error, url=follow, folder=folder, webhook=webhook, as_json=json)
+    result = {"contradicted": False, "network": audit.parameters.network.hex(), "followed": follow, **found.as_json()}
+    if json:
+        print_json(result)
+    return EXIT_DONE
+
+
+def _open_standing(
+    stack: ExitStack, *, url: str, pin: str, genesis: Path | None, home: Path | None, folder: Path
+) -> StandingAudit:
+    from shuiqiao.cli.home import load_token
+    from shuiqiao.node.published.http_tiles import HttpTiles
+    from shuiqiao.node.published.standing_audit import StandingAudit
+    from shuiqiao.node.published.verification import ReceiptVerifier
+
+    trusted = ReceiptVerifier.from_genesis(genesis=genesis, home=home)
+    source = stack.enter_context(HttpTiles(url, token=load_token(), pin=_pin(pin)))
+    opened = StandingAudit(folder, source=source, parameters=trusted.parameters, clock=SystemClock())
+    say_to_stderr(f"genesis {trusted.fingerprint} (compare this fingerprint with what you were given 请核对创世指纹)")
+    return stack.enter_context(opened)
+
+
+def _pin(text: str) -> bytes | None:
+    try:
+        return bytes.fromhex(text) or None
+    except ValueError as error:
+        raise typer.BadParameter(f"--pin is not in hex: {text[:80]!r}") from error
+
+
+def _watch(audit: StandingAudit, *, interval_s: int) -> AuditWatch:
+    from shuiqiao.node.published.audit_watch import AuditWatch
+
+    return AuditWatch(audit, interval_s=interval_s, clock=SystemClock(), entropy=system_entropy, tell=say_to_stderr)
+
+
+def _serve_figures(stack: ExitStack, watch: AuditWatch, *, port: int) -> None:
+    from shuiqiao.node.figures import LOOPBACK, served_figures
+
+    found = stack.enter_context(served_figures(watch.figures, port=port))
+    say_to_stderr(f"metrics http://{LOOPBACK}:{found}/metrics")
+
+
+def say_to_stderr(line: str) -> None:
+    """Write a line on how it goes, at once."""
+    sys.stderr.write(f"{visible_line(line)}\n")
+    sys.stderr.flush()
+
+
+def _end(
+    audit: StandingAudit, error: ShuiqiaoError, *, url: str, folder: Path, webhook: str | None, as_json: bool
+) -> int:
+    """Write the evidence, post it where asked, tell of it, and return the exit code of a contradiction."""
+    from shuiqiao.node.published.audit_watch import post_evidence, write_evidence
+
+    path, evidence = write_evidence(audit, folder, url=url)
+    refusal = None if webhook is None else post_evidence(webhook, evidence, entropy=system_entropy)
+    if refusal is not None:
+        warn(f"the evidence was not posted to {webhook}: {refusal}")
+    result = {"contradicted": True, "evidence": str(path), "posted": webhook is not None and refusal is None}
+    result |= {**error.as_dict(), "network": evidence["network"], "followed": url}
+    show(result, as_json=as_json, speak=_speak_end)
+    return EXIT_REFUSED
+
+
+def _speak_end(result: Mapping[str, Any]) -> None:
+    say(f"CONTRADICTION 矛盾  {result['code']}: {result['message']}")
+    say(f"evidence 证据  {result['evidence']}")
+    say_next(result)
+
+
+def _audit_past(
+    text: str, *, home: Path | None, genesis: Path | None, folder: Path, about: str, proofs: Path | None, as_json: bool
+) -> int:
+    from shuiqiao.node.past import AskedMoment, past_of_folder, told_members, told_moment, told_rows
+    from shuiqiao.oversight.as_of import Subject
+
+    ledger, asked = _ledger_of(home, genesis=genesis, folder=folder), AskedMoment.from_text(text)
+    with progress_on_stderr() as progress:
+        past = past_of_folder(ledger, asked, progress=progress)
+    rows = {str(subject): told_rows(past, subject, about=about) for subject in Subject}
+    result = {"as_of": text, **told_moment(past), "members": told_members(past), **rows}
+    if proofs is not None:
+        chosen = (row for subject in Subject for row in past.rows(subject, about=about))
+        result["proofs"] = _write_proofs(proofs, ledger, chosen, known=asked.known)
+    show(result, as_json=as_json, speak=_speak_past)
+    return EXIT_DONE
+
+
+def _ledger_of(home: Path | None, *, genesis: Path | None, folder: Path) -> LedgerFolder:
+    """Return the ledger of a home, or that of an auditor's own folder."""
+    from shuiqiao.node.home.ledger_folder import LedgerFolder
+    from shuiqiao.node.home.settings import Home
+    from shuiqiao.node.published.verification import ReceiptVerifier
+
+    if home is not None:
+        return LedgerFolder.of_home(Home(home))
+    trusted = ReceiptVerifier.from_genesis(genesis=genesis, home=None)
+    return LedgerFolder(folder=folder, parameters=trusted.parameters)
+
+
+def _write_proofs(
+    folder: Path, ledger: LedgerFolder, rows: Iterable[PastRow], *, known: Checkpoint | None
+) -> list[str]:
+    from shuiqiao.cli.receipts import is_receipt, write_proof
+    from shuiqiao.crypto.suites import get_suite
+    from shuiqiao.node.past import prove_rows
+    from shuiqiao.node.published.verification import ReceiptVerifier
+
+    verifier = ReceiptVerifier(parameters=ledger.parameters, suite=get_suite(ledger.parameters.suite))
+    folder.mkdir(parents=True, exist_ok=True)
+    written: list[str] = []
+    for row, data in prove_rows(ledger, rows, known=known):
+        path = folder / f"{row.index}.receipt"
+        write_proof(path, data, is_one=partial(is_receipt, verifier))
+        written.append(str(path))
+    return written
+
+
+_SHOWN_ROWS = 20
+_TITLES = {"consents": "consents 有效授权", "anchors": "anchors 已锚定", "given": "given 已提供"}
+
+
+def _speak_past(result: Mapping[str, Any]) -> None:
+    say(f"as of {result['as_of']}: block {result['height']} of {result['time']}, {result['size']} leaves")
+    say(f"root 根哈希 {result['root']}")
+    say(f"members 成员 {', '.join(row['member'] for row in result['members'])}")
+    for subject, title in _TITLES.items():
+        say(f"{title}: {len(result[subject])}")
+        for row in result[subject][:_SHOWN_ROWS]:
+            detail = " ".join(f"{name}={value}" for name, value in row["detail"].items())
+            to = f" -> {row['recipient']}" if row["recipient"] else ""
+            say(f"  {row['index']:>8}  {row['id']}{to}  {row['status']}  {detail}")
+    if "proofs" in result:
+        say(f"receipts 回执 {len(result['proofs'])}")
+
+
+def _audit_home(home: Path, *, as_json: bool) -> int:
+    from shuiqiao.node.auditing import audit_home
+
+    with progress_on_stderr() as progress:
+        progress("replay from genesis 重放审计", 0, None)
+        with read_home(home) as reader:
+            report = audit_home(reader, clock=SystemClock(), entropy=system_entropy)
+    show(report.as_json(), as_json=as_json, speak=_speak_audit)
+    return EXIT_DONE if report.holds else EXIT_REFUSED
+
+
+def _speak_audit(result: Mapping[str, Any]) -> None:
+    rules = result["record_management_only"]
+    say(f"transactions replayed   {result['replayed']:,}")
+    say(f"root matches            {'yes 一致' if result['root_matches'] else 'NO 不一致'}")
+    say(f"signatures verified     {result['signatures_verified']:,}")
+    say(f"anchors verified        {result['anchors_verified']:,} ({result['records_anchored']:,} records)")
+    if result["openings_checked"]:
+        say(f"decisions opened        {result['openings_checked']:,}")
+    if result["openings_unopened"]:
+        say(f"decisions NOT opened 未开封: {result['openings_unopened']}")
+    say(
+        f"record management only  {rules['kinds_walked']} kinds walked, "
+        f"mint {'refused' if rules['mint_refused'] else 'ACCEPTED'}, "
+        f"transfer {'refused' if rules['transfer_refused'] else 'ACCEPTED'}, "
+        f"fee {'refused' if rules['fee_refused'] else 'ACCEPTED'}"
+    )
+    for problem, next_step in zip(result["problems"], result["next_steps"], strict=True):
+        say(f"PROBLEM 问题            {problem}")
+        if next_step is not None:
+            say_next(next_step)
+    if not result["problems"]:
+        say("no problem found 未发现问题")

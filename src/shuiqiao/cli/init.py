@@ -1,0 +1,265 @@
+"""``shuiqiao init``: make a home, to try things on, as a founding member of a network, or to join one."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Iterable
+from dataclasses import dataclass, replace
+from functools import partial
+from pathlib import Path
+from shlex import quote
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+from shuiqiao.base.clock import SystemClock
+from shuiqiao.base.ids import system_entropy
+from shuiqiao.cli.options import Json, OptionalHome, RoleChoice, SuiteChoice
+from shuiqiao.cli.output import program, say, say_rows, show, warn
+
+if TYPE_CHECKING:
+    from shuiqiao.node.founding import Addresses, NewMember
+    from shuiqiao.node.home.settings import Home
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class _Asked:
+    """What a home is to be, by options or by the answers of a person."""
+
+    home: Path
+    suite: SuiteChoice
+    member: str | None = None
+    role: RoleChoice | None = None
+    name: str | None = None
+    name_zh: str | None = None
+    network: str | None = None
+    genesis: Path | None = None
+    peers: tuple[str, ...] = ()
+    listen: str | None = None
+    peer_listen: str = ""
+
+
+def init(
+    *,
+    home: OptionalHome = None,
+    suite: Annotated[
+        SuiteChoice, typer.Option(help="intl: Ed25519, SHA-256. gm: SM2, SM3, SM4 国密.")
+    ] = SuiteChoice.INTL,
+    member: Annotated[str | None, typer.Option(help="Id of this institution in a real network 成员编号.")] = None,
+    role: Annotated[RoleChoice | None, typer.Option(help="What it is 角色.")] = None,
+    name: Annotated[str | None, typer.Option(help="Its name in English.")] = None,
+    name_zh: Annotated[str | None, typer.Option(help="Its name in Chinese 中文名称.")] = None,
+    network: Annotated[
+        str | None, typer.Option(help="Name of a new network, on which its founding members agreed 新网络名称.")
+    ] = None,
+    genesis: Annotated[
+        Path | None, typer.Option(help="The genesis: to finish a founding member's home, or to join 创世文件.")
+    ] = None,
+    peer: Annotated[
+        list[str] | None, typer.Option(help="Where another member is reached: MEMBER=https://host:port; repeatable.")
+    ] = None,
+    listen: Annotated[str | None, typer.Option(help="Where its server listens for callers, host:port.")] = None,
+    peer_listen: Annotated[str, typer.Option(help="Where its server listens for other members, host:port.")] = "",
+    json: Json = False,
+) -> None:
+    """Make a home: to try things on, of a founding member, or to join a network; asks on a terminal 初始化."""
+    if home is None:
+        if not (sys.stdin.isatty() and sys.stderr.isatty()):
+            raise typer.BadParameter("name a home with --home; on a terminal, init alone asks for everything")
+        asked = _answers(suite)
+    else:
+        asked = _Asked(
+            home=home,
+            suite=suite,
+            member=member,
+            role=role,
+            name=name,
+            name_zh=name_zh,
+            network=network,
+            genesis=genesis,
+            peers=tuple(peer or ()),
+            listen=listen,
+            peer_listen=peer_listen,
+        )
+    result, following = _made(asked)
+    show(result, as_json=json, speak=partial(say_rows, width=12 if "member" in result else 9))
+    if not json:
+        say(f"{'next':{12 if 'member' in result else 9}} {following}")
+
+
+def _made(asked: _Asked) -> tuple[dict[str, Any], str]:
+    """Make what is asked for; return what is told of it, and what to do next."""
+    from shuiqiao.node.home.settings import Home
+
+    home = Home(asked.home)
+    is_kept = home.passphrase.exists()
+    if asked.genesis is not None:
+        is_joining = asked.member is not None and not home.member_file.exists()
+        made = (_join if is_joining else _finish)(home, asked, asked.genesis)
+    else:
+        made = (_try_out if asked.member is None else _prepare)(home, asked)
+    if home.passphrase.exists() and not is_kept:
+        warn(
+            f"no passphrase was given, so a random one lies in {home.passphrase} (owner only); "
+            "name a file in SHUIQIAO_PASSPHRASE_FILE to keep it elsewhere"
+        )
+    return made
+
+
+def _try_out(home: Home, asked: _Asked) -> tuple[dict[str, Any], str]:
+    from shuiqiao.crypto.model import SuiteName
+    from shuiqiao.node.home.keys import named_passphrase
+    from shuiqiao.node.home.making import create_solo_home
+
+    network = create_solo_home(
+        home,
+        suite_name=SuiteName(asked.suite.value),
+        passphrase=named_passphrase(),
+        clock=SystemClock(),
+        entropy=system_entropy,
+    )
+    result = {"home": str(asked.home), "network": network.hex(), "suite": asked.suite.value}
+    return result, f"{program()} ingest FILE... --home {quote(str(asked.home))}"
+
+
+def _prepare(home: Home, asked: _Asked) -> tuple[dict[str, Any], str]:
+    from shuiqiao.crypto.model import SuiteName
+    from shuiqiao.node.founding import prepare_member
+    from shuiqiao.node.home.keys import named_passphrase
+
+    if asked.network is None:
+        raise typer.BadParameter("name the new network with --network, or the one to join with --genesis")
+    new = _new_member(asked)
+    file = prepare_member(
+        home,
+        new,
+        network=asked.network,
+        suite=SuiteName(asked.suite.value),
+        passphrase=named_passphrase(),
+        entropy=system_entropy,
+    )
+    result = {
+        "home": str(asked.home),
+        "member": new.member,
+        "member_file": str(file),
+        "network_name": asked.network,
+        "suite": asked.suite.value,
+    }
+    return result, f"give {file} to the other founding members; one makes the genesis: {program()} members genesis"
+
+
+def _finish(home: Home, asked: _Asked, genesis: Path) -> tuple[dict[str, Any], str]:
+    from shuiqiao.node.founding import found_home
+    from shuiqiao.node.home.keys import find_passphrase
+    from shuiqiao.node.home.settings import load_genesis
+
+    data = load_genesis(genesis)
+    settings = found_home(home, data, passphrase=partial(find_passphrase, home), addresses=_addresses(asked))
+    return _told(asked, data, member=settings.member), f"{program()} serve --home {quote(str(asked.home))}"
+
+
+def _join(home: Home, asked: _Asked, genesis: Path) -> tuple[dict[str, Any], str]:
+    from shuiqiao.node.founding import join_network
+    from shuiqiao.node.home.keys import named_passphrase
+    from shuiqiao.node.home.settings import load_genesis
+
+    data, new = load_genesis(genesis), _new_member(asked)
+    file = join_network(
+        home,
+        new,
+        data,
+        addresses=_addresses(asked),
+        passphrase=named_passphrase(),
+        entropy=system_entropy,
+    )
+    result = {**_told(asked, data, member=new.member), "member_file": str(file)}
+    return result, f"give {file} to a governing member, who proposes it: {program()} members propose admit FILE"
+
+
+def _told(asked: _Asked, genesis: bytes, *, member: str) -> dict[str, Any]:
+    from shuiqiao.members.genesis import decode_genesis, network_id
+
+    agreed = decode_genesis(genesis)
+    return {
+        "home": str(asked.home),
+        "member": member,
+        "network": network_id(genesis).hex(),
+        "network_name": agreed.name,
+        "suite": str(agreed.suite),
+    }
+
+
+def _new_member(asked: _Asked) -> NewMember:
+    from shuiqiao.members.model import Role
+    from shuiqiao.node.founding import NewMember
+
+    given = {"--member": asked.member, "--role": asked.role, "--name": asked.name, "--name-zh": asked.name_zh}
+    missing = [option for option, value in given.items() if value is None]
+    if missing:
+        raise typer.BadParameter(f"a member of a real network needs {', '.join(missing)}")
+    assert asked.role is not None
+    return NewMember(
+        member=str(asked.member), role=Role(asked.role.value), name=str(asked.name), name_zh=str(asked.name_zh)
+    )
+
+
+def _addresses(asked: _Asked) -> Addresses:
+    from shuiqiao.node.founding import Addresses
+
+    peers: dict[str, str] = {}
+    for text in asked.peers:
+        member, _, url = text.partition("=")
+        if not url:
+            raise typer.BadParameter(f"--peer {text[:80]!r} has not the form MEMBER=https://host:port")
+        peers[member] = url
+    return Addresses(listen=asked.listen, peer_listen=asked.peer_listen, peers=peers)
+
+
+# The wizard
+
+_MENU = {
+    "1": "try things on, alone 试用",
+    "2": "found a network with others: make this institution's keys 发起新网络",
+    "3": "found a network with others: its genesis is there, finish the home 完成主目录",
+    "4": "join a network that exists 加入已有网络",
+}
+
+
+def _answers(suite: SuiteChoice) -> _Asked:
+    """Ask a person on the terminal what the home is to be; standard output is left to the result."""
+    for number, words in _MENU.items():
+        sys.stderr.write(f"{number}  {words}\n")
+    choice = _choose("What is the home to be? 请选择", _MENU)
+    asked = _Asked(home=Path(_ask("Folder of the home 主目录", default="my-home")), suite=suite)
+    if choice in {"3", "4"}:
+        asked = replace(asked, genesis=Path(_ask("File of the genesis 创世文件", default="genesis.json")))
+    if choice in {"2", "4"}:
+        asked = replace(
+            asked,
+            member=_ask("Id of this institution, e.g. bank-east 成员编号"),
+            role=RoleChoice(_choose("What it is 角色", [*RoleChoice])),
+            name=_ask("Its name in English"),
+            name_zh=_ask("Its name in Chinese 中文名称"),
+        )
+    if choice == "2":
+        network = _ask("Name of the network, the same for all its founding members 网络名称")
+        asked = replace(asked, network=network, suite=SuiteChoice(_choose("Cipher suite 密码套件", [*SuiteChoice])))
+    if choice in {"3", "4"}:
+        listed = _ask("Others' servers, e.g. bureau=https://host:port, with commas between; or nothing", default="")
+        asked = replace(asked, peers=tuple(text.strip() for text in listed.split(",") if text.strip()))
+    return asked
+
+
+def _ask(question: str, *, default: str | None = None) -> str:
+    return str(typer.prompt(question, default=default, show_default=bool(default), err=True))
+
+
+def _choose(question: str, allowed: Iterable[str]) -> str:
+    names = [*allowed]
+
+    def judged(text: str) -> str:
+        if text not in names:
+            raise typer.BadParameter(f"one of {', '.join(names)}")
+        return text
+
+    return str(typer.prompt(f"{question} ({', '.join(names)})", value_proc=judged, err=True))

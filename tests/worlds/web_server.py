@@ -1,0 +1,68 @@
+"""A web server of plain files on loopback, and one that keeps what is posted to it."""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Generator
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from functools import partial
+from http.server import BaseHTTPRequestHandler, SimpleHTTPRequestHandler, ThreadingHTTPServer
+from pathlib import Path
+from typing import Any
+
+
+class _Files(SimpleHTTPRequestHandler):
+    def log_message(self, *_words: Any) -> None:
+        """Say nothing."""
+
+
+@contextmanager
+def served_files(folder: Path) -> Generator[str]:
+    """Serve a folder inside; give the URL of it."""
+    with _serving(partial(_Files, directory=str(folder))) as port:
+        yield f"http://127.0.0.1:{port}"
+
+
+@dataclass
+class Inbox:
+    """What was posted. refusals: how many posts are refused first."""
+
+    url: str = ""
+    refusals: int = 0
+    bodies: list[bytes] = field(default_factory=list)
+
+
+@contextmanager
+def inbox(*, refusals: int = 0) -> Generator[Inbox]:
+    """Take posts inside."""
+    found = Inbox(refusals=refusals)
+
+    class Taking(BaseHTTPRequestHandler):
+        def do_POST(self) -> None:
+            body = self.rfile.read(int(self.headers["Content-Length"]))
+            is_refused, found.refusals = found.refusals > 0, max(0, found.refusals - 1)
+            if not is_refused:
+                found.bodies.append(body)
+            self.send_response(503 if is_refused else 204)
+            self.end_headers()
+
+        def log_message(self, *_words: Any) -> None:
+            """Say nothing."""
+
+    with _serving(Taking) as port:
+        found.url = f"http://127.0.0.1:{port}/alarms/shuiqiao"
+        yield found
+
+
+@contextmanager
+def _serving(handler: Any) -> Generator[int]:
+    server = ThreadingHTTPServer(("127.0.0.1", 0), handler)
+    thread = threading.Thread(target=server.serve_forever, daemon=True)
+    thread.start()
+    try:
+        yield server.server_address[1]
+    finally:
+        server.shutdown()
+        server.server_close()
+        thread.join()
