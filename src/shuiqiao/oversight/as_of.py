@@ -15,10 +15,11 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
-from datetime import UTC, date, datetime, time, timedelta
+from datetime import date
 from enum import StrEnum
 from typing import TYPE_CHECKING, Any, Final, Self
 
+from shuiqiao.base.clock import MS_PER_DAY
 from shuiqiao.base.errors import IntegrityError, InvalidInput
 from shuiqiao.base.ids import OwnedId, owned_id, split_owned_id
 from shuiqiao.base.progress import Progress, no_progress
@@ -37,6 +38,7 @@ if TYPE_CHECKING:
 _TELL_EVERY: Final = 500
 """Blocks between two calls of a progress listener."""
 
+_FIRST_DAY: Final = date(1970, 1, 1).toordinal()
 _GIVEN: Final = frozenset({RequestStatus.DELIVERED, RequestStatus.ACKNOWLEDGED, RequestStatus.DESTROYED})
 
 
@@ -53,7 +55,7 @@ class Subject(StrEnum):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Moment:
-    """When. One of both is given: everything before a time in ms, or the first leaves of the log."""
+    """When: before a time in ms, within the first leaves of the log, or both; neither of them is now."""
 
     before_ms: int | None = None
     size: int | None = None
@@ -61,14 +63,12 @@ class Moment:
     @classmethod
     def of_day(cls, day: date) -> Self:
         """Return the end of a day, UTC."""
-        following = datetime.combine(day + timedelta(days=1), time(), tzinfo=UTC)
-        return cls(before_ms=int(following.timestamp()) * 1000)
+        return cls(before_ms=(day.toordinal() + 1 - _FIRST_DAY) * MS_PER_DAY)
 
     def reaches(self, block: Block) -> bool:
         """Tell whether a block is of before the end of this moment."""
-        if self.size is not None:
-            return block.first_index + len(block.transactions) < self.size
-        return self.before_ms is not None and block.time_ms < self.before_ms
+        is_within = self.size is None or block.first_index + len(block.transactions) < self.size
+        return is_within and (self.before_ms is None or block.time_ms < self.before_ms)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -222,7 +222,7 @@ def replay_until(
         ledger.follow(execution, block)
         if ledger.height % _TELL_EVERY == 0:
             progress("execute the log again 重新执行日志", ledger.height, None)
-    if moment.size not in {None, ledger.size}:
+    if moment.before_ms is None and moment.size not in {None, ledger.size}:
         raise InvalidInput(
             "ledger.size_unknown",
             f"no block of this log ends at {moment.size} leaves; the last one before ends at {ledger.size}",

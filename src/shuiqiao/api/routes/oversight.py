@@ -11,7 +11,6 @@ from shuiqiao.api.door import Running
 from shuiqiao.api.routes.ledger import Place, ScannedBlocks
 from shuiqiao.api.routes.members import first_rows
 from shuiqiao.api.routing import DEFAULT_LIMIT, Cursor, Limit, Routes
-from shuiqiao.base.errors import InvalidInput
 from shuiqiao.client.resources.members import MemberPage, MemberRecord
 from shuiqiao.client.resources.oversight import (
     AlarmPage,
@@ -39,7 +38,7 @@ _IN_BYTES: Final = ALARM.encode()
 Day = Annotated[date | None, Query(description="As of the end of this day (UTC)", examples=["2026-11-30"])]
 PastSize = Annotated[int | None, Query(ge=0, le=MAX_EXACT, description="As of the checkpoint of so many leaves")]
 About = Annotated[str, Query(max_length=200, description="Only where this member is author or recipient")]
-_PAST_CODES: Final = ("ledger.size_unknown", "node.moment_unclear", "node.replay_busy", "node.replay_too_long")
+_PAST_CODES: Final = ("ledger.size_unknown", "node.replay_busy", "node.replay_too_long")
 
 
 @oversight.get("/statistics/releases", permission="oversight.read", codes=("node.role_wrong",))
@@ -139,6 +138,5 @@ def list_past(
 
 
 def _moment(day: date | None, size: int | None) -> Moment:
-    if (day is None) == (size is None):
-        raise InvalidInput("node.moment_unclear", "name either a day or a size in leaves")
-    return Moment(size=size) if day is None else Moment.of_day(day)
+    """Return the moment that is asked for: now where neither is named, the earlier one where both are."""
+    return Moment(size=size, before_ms=None if day is None else Moment.of_day(day).before_ms)
