@@ -16,6 +16,7 @@ from api_world import AskedInstitution, asked
 from consortium_world import CHEAP, PARTNER, TAXPAYER, record_files
 from patience import PATIENCE_S
 from peers_world import PeerNetwork, served_app
+from shuiqiao.base.errors import Denied
 from shuiqiao.base.ids import MemberId, OwnedId
 from shuiqiao.client.enterprise import EnterpriseDevice, KeyPlace, enrol
 from shuiqiao.client.http import HttpClient
@@ -139,15 +140,13 @@ class FirmsWorld:
         wanted = DataRequest(consent=consent, items=ITEMS, period_from=PERIOD[0], period_to=PERIOD[1])
         return bank.recipient.obtain(wanted, provider=bank.provider_at(BUREAU)).request.hex()
 
-    def wait_for(self, look: Any) -> Any:
+    def wait_for(self, look: Any, *, while_raised: type[Exception] = Denied) -> Any:
         """Return what is there once it is."""
-        from shuiqiao.base.errors import Denied
-
         end = time.monotonic() + PATIENCE_S
         while True:
             try:
                 return look()
-            except Denied:
+            except while_raised:
                 assert time.monotonic() < end
                 time.sleep(0.02)
 

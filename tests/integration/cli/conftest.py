@@ -58,22 +58,6 @@ def _no_settings_from_outside(monkeypatch):
 
 
 @pytest.fixture
-def here(capsys):
-    """The same command in this process: its exit code, its JSON, what it said."""
-    from shuiqiao.cli.door import run
-
-    def call(*arguments):
-        capsys.readouterr()
-        with pytest.raises(SystemExit) as ended:
-            run([str(argument) for argument in arguments])
-        said = capsys.readouterr()
-        shown = json.loads(said.out) if "--json" in arguments and said.out else None
-        return SimpleNamespace(code=ended.value.code, json=shown, out=said.out, err=said.err)
-
-    return call
-
-
-@pytest.fixture
 def home(tmp_path):
     """A home of now whose keys open fast."""
     return worlds.solo_home(tmp_path / "home", clock=SystemClock()).folder

@@ -36,6 +36,7 @@ PAGES = sorted(
 )
 DEMO = "shuiqiao demo --taxpayers 100 --out demo-out"
 FENCE = re.compile(r"^```(?P<info>[^\n`]*)\n(?P<body>.*?)^```[ ]*$", re.MULTILINE | re.DOTALL)
+PORT = re.compile(r"\b8[067]0[0-9]\b")
 SAVED = re.compile(r"Save this as `(?P<name>[^`]+)`[^`]*\Z")
 FAILED = re.compile(r'^(PROBLEM|error |NOT VALID|NOT VERIFIED|BAD )|"valid": false|"records_ingested": 0', re.MULTILINE)
 """What is shown below a command that is meant to end with an exit code other than 0."""
@@ -229,6 +230,15 @@ def lay(source: Path, to: Path) -> None:
         shutil.copy(source, to)
 
 
+class FreePorts(dict[str, str]):
+    """A free port for each port that a page names, the same one each time."""
+
+    def __missing__(self, named: str) -> str:
+        with closing(socket.create_server(("127.0.0.1", 0))) as server:
+            self[named] = str(server.getsockname()[1])
+        return self[named]
+
+
 @pytest.fixture
 def reader(tmp_path):
     found = Reader(tmp_path)
@@ -239,16 +249,15 @@ def reader(tmp_path):
 @pytest.mark.parametrize("page", [page for page in PAGES if page.as_posix() not in ELSEWHERE], ids=str)
 def test_every_block_of_a_page_runs_as_it_is_pasted(page, shelf, reader, request):
     prepare(page, shelf, reader.folder, request)
-    with closing(socket.create_server(("", 0))) as server:
-        free_port = server.getsockname()[1]
+    ports = FreePorts()
     for kind, name, body in blocks(page):
         if "$ wget " in body and shutil.which("wget") is None:
             absent(f"wget is not installed, with which {name} copies")
         if f"$ {DEMO}\n" in body:
             lay(request.getfixturevalue("demo"), reader.folder / "demo-out")
         elif name not in ELSEWHERE:
-            # The port that the page names may be taken here.
-            reader.follow(kind, name, re.sub(r"\b8000\b", str(free_port), body))
+            # The ports that the page names may be taken here.
+            reader.follow(kind, name, PORT.sub(lambda found: ports[found[0]], body))
 
 
 def test_a_home_on_postgresql_is_backed_up_as_it_is_pasted(shelf, tmp_path, request):

@@ -1,0 +1,202 @@
+"""An enterprise with nothing but its key file: every command of its life, over HTTP to its bureau and its bank."""
+
+from __future__ import annotations
+
+import json
+from types import SimpleNamespace
+
+import pytest
+
+from consortium_world import CHEAP, INVOICE_LOAN, REFUSED_POINTS, TAXPAYER, ConsortiumWorld, record_files
+from firms_world import OTHER_TAXPAYER, PASSPHRASE
+from shuiqiao.base.errors import Unavailable
+from shuiqiao.base.ids import system_entropy
+from shuiqiao.client.enterprise import KEY_PURPOSE
+from shuiqiao.consent.codes import CodePurpose
+from shuiqiao.crypto.keyfile import save_key_file
+from shuiqiao.crypto.model import SuiteName
+from shuiqiao.exchange.disputes import DisputeStatus
+from shuiqiao.lending.file import Step
+from shuiqiao.lending.processing import Surroundings
+from shuiqiao.sandbox.scenario.consortium import BUREAU, LEAD_BANK, REGULATOR
+
+CONSENT = ("--item", "invoice_issued@2=amounts,core", "--from", "2024-01-01", "--to", "2025-12-31")
+
+
+@pytest.fixture
+def passphrase(tmp_path, monkeypatch):
+    path = tmp_path / "passphrase"
+    path.write_bytes(PASSPHRASE)
+    monkeypatch.setenv("SHUIQIAO_PASSPHRASE_FILE", str(path))
+
+
+@pytest.fixture
+def key(tmp_path):
+    """A key file that opens fast; `enrol` takes one that is there."""
+    path = tmp_path / "firm.key"
+    save_key_file(
+        path,
+        seed=system_entropy(32),
+        suite=SuiteName.INTL,
+        purpose=KEY_PURPOSE,
+        passphrase=PASSPHRASE,
+        entropy=system_entropy,
+        cost=CHEAP,
+    )
+    return path
+
+
+@pytest.fixture
+def firm(here, world, passphrase, key):
+    """Says what a command of the enterprise said, and fails where it was refused."""
+
+    def call(*arguments, fails=""):
+        said = here("enterprise", *arguments, "--key", key, "--json")
+        assert said.code == (1 if fails else 0), said.out + said.err
+        if fails:
+            assert said.json["error"]["code"] == fails
+        return said.json
+
+    call("enrol", TAXPAYER, world.code(TAXPAYER), "--bureau", world.bureau_url)
+    return call
+
+
+def consented(firm):
+    given = firm("consent", LEAD_BANK, INVOICE_LOAN.id, *CONSENT)
+    assert (given["recipient"], given["status"], given["items"]) == (
+        LEAD_BANK,
+        "active",
+        {"invoice_issued@2": ["amounts", "core"]},
+    )
+    return given["consent"]
+
+
+def test_an_application_is_made_decided_and_explained(firm, world):
+    consent = consented(firm)
+    applied = firm("apply", consent, "5000000", "--bank", world.bank_url)
+    assert [step["step"] for step in applied["timeline"]][:2] == ["received", "submitted"]
+    assert applied["decision"] is None
+    decide(world, bytes.fromhex(applied["application"]))
+    listed = firm("applications", "--bank", world.bank_url)["applications"]
+    assert applied["application"] in [row["application"] for row in listed]
+    shown = firm("applications", applied["application"], "--bank", world.bank_url, "--consent", consent)
+    decision = shown["decision"]
+    assert (shown["status"], decision["outcome"], decision["limit_fen"], decision["persons"]) == (
+        "refused",
+        "refused",
+        0,
+        False,
+    )
+    reason = next(each for each in decision["reasons"] if each["code"] == "risk_too_high")
+    assert ("chance of default" in reason["en"], "违约" in reason["zh"]) == (True, True)
+    # What the bank's model made of it, and how, is the bank's own.
+    assert not {"points", "default_probability", "model", "request"} & set(json.dumps(shown).split('"'))
+    uses = firm("used")["uses"]
+    assert {(use["recipient"], use["outcome"], use["consent"]) for use in uses} >= {(LEAD_BANK, "delivered", consent)}
+
+
+def decide(world, application):
+    """Decide at the bank, by a card that gives every firm the same points; a job of the bank may be at it."""
+    bank = world.bank.running.institution
+    with ConsortiumWorld.assessor(SimpleNamespace(suite=bank.suite), points=REFUSED_POINTS) as assessor:
+        process = bank.application_process(
+            Surroundings(
+                provider=bank.provider_at,
+                product={INVOICE_LOAN.id: INVOICE_LOAN}.__getitem__,
+                assessor=lambda _: assessor,
+                regulator=REGULATOR,
+            )
+        )
+        world.wait_for(lambda: process.process(application, until=Step.DECIDED), while_raised=Unavailable)
+
+
+def test_a_consent_is_paused_resumed_and_revoked_and_each_entry_has_a_receipt(firm, here, world, tmp_path):
+    consent = consented(firm)
+    firm("pause", consent)
+    firm("resume", consent)
+    firm("resume", consent, fails="cli.consent_not_paused")
+    # At the bank, by the key of this very consent.
+    revoked = firm("revoke", consent, "--bank", world.bank_url)
+    by_name = {row["consent"]: row["status"] for row in firm("consents")["consents"]}
+    assert by_name[consent] == "revoked"
+    firm("revoke", consent, fails="consent.step_invalid")
+    firm("apply", consent, "5000000", "--bank", world.bank_url, fails="consent.revoked")
+    kinds = [row["kind"] for row in firm("receipts")["entries"]]
+    assert {"consent.grant", "consent.pause", "consent.resume", "consent.revoke"} <= set(kinds)
+    saved = tmp_path / "revoked.receipt"
+    at_the_bank = ("--bank", world.bank_url, "--consent", consent)
+    firm("receipts", revoked["entry"], *at_the_bank, "--out", saved)
+    genesis = world.network.home(BUREAU).genesis
+    verified = here("verify", saved, "--genesis", genesis, "--json").json
+    assert (verified["valid"], verified["kind"]) == (True, "consent.revoke")
+
+
+def test_a_dispute_is_answered_by_a_correction_that_reaches_the_bank(firm, world, tmp_path):
+    consent = consented(firm)
+    world.wait_for(lambda: world.bank.running.institution.consent_file.artefact(consent))
+    world.asked_for(consent)
+    number = "24990000000000000003"
+    (record,) = firm("records", "--type", "invoice_issued", "--number", number)["records"]
+    raised = firm("dispute", record["batch"], record["leaf"], "--reason", "it was voided 已作废")
+    assert (raised["status"], raised["recipients"]) == ("open", [LEAD_BANK])
+    firm("dispute", record["batch"], record["leaf"], "--reason", "again", fails="exchange.dispute_open")
+    bureau, bank = world.bureau.running.institution, world.bank.running.institution
+    dispute = bytes.fromhex(raised["dispute"])
+    corrected = tmp_path / "corrected.csv"
+    text = record_files(tmp_path / "records")["invoice_issued"].read_text()
+    corrected.write_text(
+        "\n".join(line.replace("valid", "void") for line in text.splitlines() if number in line or "uscc" in line)
+    )
+    kind = bureau.catalogue.get("invoice_issued")
+    assert bureau.vault.amend(corrected, anchor=bureau.outbox, record_type=kind).records_superseding == 1
+    bureau.disputes.answer(dispute, status=DisputeStatus.CORRECTED, words="it stands as void now")
+    answered = next(row for row in firm("disputes")["disputes"] if row["dispute"] == raised["dispute"])
+    assert (answered["status"], answered["answer"]) == ("corrected", "it stands as void now")
+    bank.catch_up_with(bureau)
+    changed = [(each.leaf.batch.hex(), each.leaf.index) for each in bank.recipient.changed_records()]
+    assert (record["batch"], record["leaf"]) in changed
+
+
+def test_a_key_that_was_left_as_ciphertext_comes_back_for_a_code_of_its_own(firm, here, world, key, tmp_path):
+    consent = consented(firm)
+    told = firm("enrol", TAXPAYER, "0000-0000-0000", "--bureau", world.bureau_url, "--backup")
+    assert told["backup"] is True
+    code = world.code(TAXPAYER, purpose=CodePurpose.RECOVER)
+    firm("recover", TAXPAYER, code, "--bureau", world.bureau_url, fails="crypto.key_file_exists")
+    other = tmp_path / "other" / "firm.key"
+    other.parent.mkdir()
+    arguments = ("enterprise", "recover", TAXPAYER, code, "--bureau", world.bureau_url, "--key", other, "--json")
+    assert here(*arguments).code == 0
+    assert other.read_bytes() == key.read_bytes()
+    other.unlink()
+    assert here(*arguments).json["error"]["code"] == "consent.code_wrong"
+    other.write_bytes(key.read_bytes())
+    shown = here("enterprise", "consents", "--key", other, "--json").json["consents"]
+    assert consent in [row["consent"] for row in shown]
+
+
+def test_what_is_not_the_enterprise_s_bureau_or_key_is_refused(firm, here, world, key, tmp_path):
+    firm("consents", "--bureau", world.bank_url, fails="client.institution_differs")
+    firm("enrol", OTHER_TAXPAYER, "0000", "--bureau", world.bureau_url, fails="client.bureau_differs")
+    fresh = tmp_path / "fresh.key"
+    wrong = here("enterprise", "enrol", TAXPAYER, "0000", "--bureau", world.bureau_url, "--key", fresh, "--json")
+    assert wrong.json["error"]["code"] == "consent.code_wrong"
+    # The key is there, and which bureau knows it is not: nobody does.
+    assert (fresh.exists(), fresh.stat().st_mode & 0o777) == (True, 0o600)
+    unknown = here("enterprise", "consents", "--key", fresh, "--json")
+    assert (unknown.code, unknown.json["error"]["code"]) == (3, "client.bureau_unknown")
+    (key.parent / "firm.key.bureau.json").write_text("{}")
+    firm("consents", fails="client.bureau_file_damaged")
+
+
+def test_a_key_file_of_something_else_signs_nothing(here, world, passphrase, tmp_path):
+    path = tmp_path / "signing.key"
+    fields = {"seed": bytes(32), "suite": SuiteName.INTL, "purpose": "signing", "passphrase": PASSPHRASE}
+    save_key_file(path, **fields, entropy=system_entropy, cost=CHEAP)
+    said = here("enterprise", "enrol", TAXPAYER, "0000", "--bureau", world.bureau_url, "--key", path, "--json")
+    assert said.json["error"]["code"] == "client.key_file_foreign"
+
+
+def test_without_a_passphrase_and_a_terminal_it_says_what_is_missing(here, world, key):
+    said = here("enterprise", "enrol", TAXPAYER, "0000", "--bureau", world.bureau_url, "--key", key, "--json")
+    assert (said.code, said.json["error"]["code"]) == (3, "cli.passphrase_missing")
