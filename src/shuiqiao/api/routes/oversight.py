@@ -5,7 +5,7 @@ from __future__ import annotations
 from datetime import date
 from typing import Annotated, Final
 
-from fastapi import Query
+from fastapi import Path, Query
 
 from shuiqiao.api.door import Running
 from shuiqiao.api.routes.ledger import Place, ScannedBlocks
@@ -35,6 +35,7 @@ oversight = Routes("oversight")
 _IN_BYTES: Final = ALARM.encode()
 """An alarm's signed bytes hold its kind; others are not decoded."""
 
+PastSubject = Annotated[Subject, Path(description="What is asked about", examples=["given"])]
 Day = Annotated[date | None, Query(description="As of the end of this day (UTC)", examples=["2026-11-30"])]
 PastSize = Annotated[int | None, Query(ge=0, le=MAX_EXACT, description="As of the checkpoint of so many leaves")]
 About = Annotated[str, Query(max_length=200, description="Only where this member is author or recipient")]
@@ -115,7 +116,7 @@ def list_past_members(
 
 @oversight.get("/past/{subject}", permission="oversight.read", codes=_PAST_CODES)
 def list_past(
-    subject: Subject,
+    subject: PastSubject,
     running: Running,
     day: Day = None,
     size: PastSize = None,
