@@ -12,6 +12,27 @@ from absence import absent
 ROOT = Path(__file__).resolve().parent.parent
 
 
+LONG = {"e2e", "faults", "integration"}
+"""Folders whose tests take seconds and minutes; those of the others take milliseconds."""
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Let each of two workers begin with half of the long tests: what is left at the end can be shared in small pieces.
+
+    The files stay whole, and their tests in order.
+    """
+    files: dict[Path, list[pytest.Item]] = {}
+    for item in items:
+        files.setdefault(item.path, []).append(item)
+    long = [path for path in files if path.relative_to(ROOT / "tests").parts[0] in LONG]
+    short = [path for path in files if path not in set(long)]
+    first = [item for path in long[::2] for item in files[path]]
+    while short and len(first) + len(files[short[0]]) <= len(items) // 2:
+        first += files[short.pop(0)]
+    second = [item for path in (*long[1::2], *short) for item in files[path]]
+    items[:] = first + second
+
+
 @pytest.fixture(scope="session")
 def data_folder() -> Path:
     """The folder of public research data, named by SHUIQIAO_DATA (default: ../shared/data beside the checkout).

@@ -16,7 +16,7 @@ from api_world import ALL, FIRM
 from shuiqiao.client import resources
 from shuiqiao.client.wire import Wire
 
-SAMPLES = 10
+SAMPLES = 4
 """Requests of a sort that are made up for each route."""
 
 CALMLY = hypothesis.settings(
