@@ -104,7 +104,8 @@ def require_access(request: Request, *, callers: Callers, permission: str) -> Pr
     if caller is None:
         raise unauthenticated()
     if not _may(caller, permission):
-        raise Denied("api.forbidden", f"this needs the permission {permission}, which this caller does not have")
+        who = "the owner of the home without a user's token" if caller.kind is PrincipalKind.OWNER else "this caller"
+        raise Denied("api.forbidden", f"this needs the permission {permission}, which {who} does not have")
     return caller
 
 
