@@ -7,7 +7,12 @@ import pytest
 
 from accounts_world import CHEAP, PASSWORD
 from serving_world import PASSPHRASE, make_served_home, served
+from shuiqiao.base.clock import SystemClock
+from shuiqiao.base.errors import Denied
+from shuiqiao.members.genesis import network_parameters
 from shuiqiao.node.accounts.opening import open_accounts
+from shuiqiao.node.published.http_tiles import HttpTiles
+from shuiqiao.node.published.standing_audit import StandingAudit
 
 
 @pytest.fixture(scope="module")
@@ -37,6 +42,14 @@ def test_a_token_counts_for_what_its_holders_roles_give(server):
         token = take_up("chen", first)
         assert status("/ledger/blocks", early) == 401
         assert (status("/ledger/blocks", token), status("/ingests", token)) == (200, 403)
+        with HttpTiles(server.listening["listen"], token=token) as tiles:
+            parameters = network_parameters(server.home.genesis.read_bytes())
+            folder = server.home.folder.with_name("auditor")
+            with StandingAudit(folder, source=tiles, parameters=parameters, clock=SystemClock()) as audit:
+                assert audit.go_round().checkpoint.size == 0, "nothing is on this ledger yet"
+        with HttpTiles(server.listening["listen"], token=early) as tiles:
+            with pytest.raises(Denied, match=r"^api\.unauthenticated"):
+                tiles.get("checkpoint", max_bytes=16_384)
         service.give_roles(admin, "chen", roles=["data_officer"])
         assert status("/ingests", token) == 200
         service.disable(admin, "chen")

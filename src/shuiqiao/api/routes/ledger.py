@@ -248,7 +248,7 @@ def read_checkpoint(running: Running) -> CheckpointRecord:
     },
 )
 def read_tile(path: TilePath, running: Running) -> Response:
-    """Return a static file of the log as of its newest checkpoint with all its signatures."""
+    """Return a static file of the log as of its newest checkpoint with all its signatures [API-14]."""
     institution = running.institution
     if not isinstance(institution.engine, PublicEngine):
         raise not_found()

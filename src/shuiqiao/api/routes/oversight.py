@@ -139,5 +139,5 @@ def list_past(
 
 
 def _moment(day: date | None, size: int | None) -> Moment:
-    """Return the moment that is asked for: now where neither is named, the earlier one where both are."""
+    """Return the moment that is asked for [API-15]: now where neither is named, the earlier one where both are."""
     return Moment(size=size, before_ms=None if day is None else Moment.of_day(day).before_ms)

@@ -1,4 +1,4 @@
-"""The log as static files over HTTP, for an auditor, and what held at a moment gone by."""
+"""The log as static files over HTTP, for an auditor [API-14], and what held at a moment gone by [API-15]."""
 
 from __future__ import annotations
 
