@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import hashlib
 import io
-import socket
 import struct
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -66,8 +65,6 @@ from shuiqiao.node.home.settings import load_genesis
 from shuiqiao.node.localnet.making import example_members
 from shuiqiao.node.member_file import decode_admission, load_member_file
 from shuiqiao.node.peers import acts
-from shuiqiao.node.peers.link_frames import AskReceipt, Done, read_answer, read_question
-from shuiqiao.node.peers.link_frames import encode_frame as encode_link_frame
 from shuiqiao.node.peers.message import PEER_MESSAGE, PeerMessage
 from shuiqiao.node.published.verification import ReceiptVerifier, verify_published
 from shuiqiao.standards.publication import load_catalogue, parse_catalogue
@@ -99,9 +96,6 @@ from target import (
     written,
 )
 from vault_world import BUREAU, CATALOGUE, EVER, VaultWorld, invoice, write_rows
-
-MAX_LINK_BYTES = 32 * 1024
-"""Most bytes that a link is given at once."""
 
 NAMES = {"request": bytes(16), "consent": bytes(16)}
 PERIOD = {"period_from": "2024-01-01", "period_to": "2024-12-31"}
@@ -266,20 +260,6 @@ def read_whole_archive(data: bytes) -> object:
 
 def witness_requests() -> list[bytes]:
     return [encode_witness_request(old_size=1, proof=[bytes(32)], note=note) for note in notes()[:2]]
-
-
-def read_link(read: Callable[[socket.socket], object]) -> Callable[[bytes], object]:
-    """Return a reader of one end of a link."""
-
-    def read_one(data: bytes) -> object:
-        near, far = socket.socketpair()
-        with near, far:
-            # The frame is smaller than the buffer of a socket, so nobody needs to read meanwhile.
-            far.sendall(data[:MAX_LINK_BYTES])
-            far.shutdown(socket.SHUT_WR)
-            return read(near)
-
-    return read_one
 
 
 def artefacts() -> list[bytes]:
@@ -563,10 +543,6 @@ TARGETS: dict[str, Target] = {
     "peer-sides": Target(read=read_peer_sides, seeds=peer_sides),
     **home_targets.TARGETS,
     **validator_targets.TARGETS,
-    "link-question": Target(
-        read=read_link(read_question), seeds=lambda: [encode_link_frame(AskReceipt(1, 2, ("a", "b")))]
-    ),
-    "link-answer": Target(read=read_link(read_answer), seeds=lambda: [encode_link_frame(Done(1))]),
     "cbor": Target(
         read=lambda data: decode_cbor_strict(data, max_bytes=1 << 20),
         seeds=lambda: [encode_cbor({"a": [1, -1, None, True, b"x", "y"], "b": {}}), b"\xa1" * 8 + b"\x60" * 9],

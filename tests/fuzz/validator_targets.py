@@ -11,11 +11,14 @@ from collections.abc import Callable
 from functools import cache
 from pathlib import Path
 
+from pydantic import ValidationError
+
 from shuiqiao.base.clock import ManualClock
 from shuiqiao.base.durable import Disk
-from shuiqiao.base.encoding import decode_json, encode_cbor, encode_json
+from shuiqiao.base.encoding import encode_cbor, encode_json
 from shuiqiao.base.errors import ShuiqiaoError
 from shuiqiao.base.ids import MemberId
+from shuiqiao.client.resources.validator import SignedNote, SignedNotes
 from shuiqiao.ledger.engine.cometbft.abci import messages as abci
 from shuiqiao.ledger.engine.cometbft.abci.messages import Snapshot, Timestamp
 from shuiqiao.ledger.engine.cometbft.abci.wire import split_frames
@@ -44,7 +47,7 @@ from shuiqiao.ledger.transactions.verifiers import InlineVerifier
 from shuiqiao.members.key_ring import MemberKeyRing
 from shuiqiao.node.home.kinds import network_kinds
 from shuiqiao.node.localnet.process import ask_process
-from shuiqiao.node.localnet.status import answer_comparison
+from shuiqiao.node.operations.validator import judge_notes, prove_beginning
 from target import CUT, FOLDER, KEY, SUITE, Answering, Target, block_parts, notes, parameters, transactions
 
 MEMBER = MemberId("node0")
@@ -154,18 +157,19 @@ def segment_of(data: bytes) -> bytes:
     return header + frame
 
 
-def compare(data: bytes) -> object:
-    question = decode_json(data, max_bytes=1 << 20)
-    return answer_comparison(voting(), question) if isinstance(question, dict) else None
+def judge(data: bytes) -> object:
+    try:
+        shown = SignedNotes.model_validate_json(data)
+    except ValidationError:
+        return None
+    # So many leaves of so many: what follows the notes of a status.
+    sizes = [len(each.note) for each in shown.notes] or [0]
+    return judge_notes(voting(), shown), prove_beginning(voting(), size=min(sizes), new_size=max(sizes))
 
 
-def comparisons() -> list[bytes]:
-    note = base64.b64encode(notes()[0]).decode()
-    return [
-        encode_json({"act": "words"}),
-        encode_json({"act": "prove", "note": note, "size": 1}),
-        encode_json({"act": "hear", "note": note, "proof": [base64.b64encode(bytes(32)).decode()]}),
-    ]
+def shown_notes() -> list[bytes]:
+    shown = [SignedNote(note=note.hex(), proof=(bytes(32).hex(),)) for note in notes()]
+    return [SignedNotes(notes=tuple(shown)).model_dump_json().encode(), b'{"notes":[]}']
 
 
 # What the node beside it answers
@@ -308,7 +312,7 @@ TARGETS: dict[str, Target] = {
         read=take_snapshot, seeds=lambda: [segment_of(each) for each in block_parts()], executions=30
     ),
     "snapshot-block": Target(read=lambda data: take_snapshot(segment_of(data)), seeds=block_parts, executions=30),
-    "comparison": Target(read=compare, seeds=comparisons),
+    "comparison": Target(read=judge, seeds=shown_notes),
     "rpc-answer": Target(read=ask_node, seeds=node_answers, executions=100),
     "control-answer": Target(read=ask_beside, seeds=lambda: [b'{"size":1,"notes":[]}\n', b'{"error":{}}\n']),
     "abci-request": Target(read=read_abci, seeds=abci_requests),

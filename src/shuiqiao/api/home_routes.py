@@ -7,17 +7,37 @@ process of its own: an index must not be opened twice in one.
 from __future__ import annotations
 
 import os
+from typing import Annotated
+
+from fastapi import Query
 
 from shuiqiao import __version__
 from shuiqiao.api.access import OWNER_ONLY
 from shuiqiao.api.door import Running
 from shuiqiao.api.journaling import journaled
 from shuiqiao.api.routing import Caller, Routes
+from shuiqiao.client.resources.governance import RotatedKey
 from shuiqiao.client.resources.home import HomeStatus
 from shuiqiao.client.resources.own_files import AMEND_BY_FILE, TAKE_IN_FILES, OwnFile, OwnFiles, TakenIn, path_from_root
+from shuiqiao.client.resources.validator import (
+    HOME_PREFIX,
+    JUDGE_NOTES,
+    PROOF,
+    ROTATE_VALIDATOR_KEY,
+    STANDING,
+    BeginningProof,
+    Judgement,
+    SignedNotes,
+    ValidatorKeyRotation,
+    ValidatorStanding,
+)
+from shuiqiao.client.wire import MAX_EXACT
+from shuiqiao.ledger.transactions.submitter import log_size
 from shuiqiao.node.operations import records
 
-home = Routes("home", prefix="/home")
+home = Routes("home", prefix=HOME_PREFIX)
+
+Size = Annotated[int, Query(ge=0, le=MAX_EXACT)]
 
 _OF_FILES = (
     "client.path_invalid",
@@ -69,6 +89,44 @@ def read_home_status(running: Running) -> HomeStatus:
         pid=os.getpid(),
         height=height,
         block_time_ms=time_ms,
-        entries=institution.engine.checkpoint().size,
+        entries=log_size(institution.engine),
         outbox_waiting=len(institution.outbox.rows()),
     )
+
+
+@home.get(STANDING.removeprefix(HOME_PREFIX), permission=OWNER_ONLY, codes=("node.not_validator",))
+def read_validator(running: Running) -> ValidatorStanding:
+    """Tell where this validator stands, whether its CometBFT node runs, and what it signed."""
+    from shuiqiao.node.operations.validator import standing_of
+
+    return standing_of(running.institution, running.require_validator())
+
+
+@home.get(PROOF.removeprefix(HOME_PREFIX), permission=OWNER_ONLY, codes=("node.not_validator", "ledger.size_unknown"))
+def prove_beginning(size: Size, new_size: Size, running: Running) -> BeginningProof:
+    """Prove which root the first leaves of this validator's log have, to one whose log is shorter."""
+    from shuiqiao.node.operations import validator
+
+    return validator.prove_beginning(running.require_validator().ledger.application, size=size, new_size=new_size)
+
+
+@home.post(JUDGE_NOTES.path, permission=OWNER_ONLY, codes=("node.not_validator",))
+def judge_notes(shown: SignedNotes, running: Running) -> Judgement:
+    """Hold what other validators signed against this one's log."""
+    from shuiqiao.node.operations import validator
+
+    return validator.judge_notes(running.require_validator().ledger.application, shown)
+
+
+@home.post(
+    ROTATE_VALIDATOR_KEY.path,
+    permission=OWNER_ONLY,
+    codes=("node.not_validator", "node.validator_key_awaited", "node.cometbft_elsewhere"),
+)
+def rotate_validator_key(_asked: ValidatorKeyRotation, running: Running, caller: Caller) -> RotatedKey:
+    """Replace the key that this validator votes with, which lies in its home as CometBFT keeps it."""
+    from shuiqiao.node.operations.validator import rotate_voting_key
+
+    node = running.require_validator()
+    with journaled(running, caller, act="keys.rotate_validator"):
+        return rotate_voting_key(running.institution, node)

@@ -41,7 +41,7 @@ from shuiqiao.base.errors import InvalidInput, Unavailable
 from shuiqiao.base.files import OTHERS
 from shuiqiao.base.unix_socket import listen_at
 from shuiqiao.node.home.settings import Home, NodeSettings, load_settings
-from shuiqiao.node.server import RunningInstitution
+from shuiqiao.node.server import RunningInstitution, require_not_served
 
 if TYPE_CHECKING:
     from starlette.types import ASGIApp
@@ -99,6 +99,8 @@ def serve_home(
     """
     set_up_logging()
     settings = load_settings(home)
+    # The process that has the home is told before an address that it listens at.
+    require_not_served(home)
     tls = tls_of(home, settings)
     with ExitStack() as stack:
         public = stack.enter_context(bound(addresses.listen or settings.listen, tls=tls))

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from shuiqiao.cli.options import EngineChoice, Json, RoleChoice, SuiteChoice, command_group, open_home
+from shuiqiao.cli.options import EngineChoice, Json, RoleChoice, SuiteChoice, command_group
 from shuiqiao.cli.output import (
     EXIT_DONE,
     EXIT_REFUSED,
@@ -176,7 +176,7 @@ def network_kill(
     folder: Folder = DEFAULT_FOLDER,
     json: Json = False,
 ) -> None:
-    """End both processes of a validator at once, as a crash would 强制终止."""
+    """End a validator at once, its node with it, as a crash would 强制终止."""
     _network(folder).kill(node)
     show({"killed": [node]}, as_json=json, speak=_say_rows)
 
@@ -189,17 +189,11 @@ def network_rotate_key(
     json: Json = False,
 ) -> None:
     """Replace the key that a validator votes with, and start its CometBFT node again with it 轮换验证节点密钥."""
-    from shuiqiao.base.ids import system_entropy
-    from shuiqiao.ledger.engine.cometbft.comet.process import find_program
-    from shuiqiao.node.rotation import rotate_validator_key
-
-    network, program = _network(folder), find_program()
+    network = _network(folder)
     with progress_on_stderr() as progress:
-        progress("make and record a new key 生成并登记新密钥", 0, None)
-        with open_home(network.home(node)) as institution:
-            rotated = rotate_validator_key(institution, entropy=system_entropy)
-        network.take_validator_key(node, rotated.public_key, program=program, progress=progress)
-    show(rotated.as_json(), as_json=json)
+        progress("make, record and take into use a new key 轮换密钥", 0, None)
+        rotated = network.rotate_key(node)
+    show(rotated.model_dump(mode="json"), as_json=json)
 
 
 @network_app.command("partition")

@@ -1,8 +1,8 @@
-"""Reads a home without its private keys, its writer or its running node, and writes nothing.
+"""Reads a home without its private keys, its writer or its server, and writes nothing.
 
 ``audit``, ``receipt``, ``record find`` and ``members list`` read a home as it lies on the disk: a follower's without
-its writer, a copy that cannot be written, one whose key files are elsewhere. A node that runs is asked instead. What
-the index lacks is made again in a scratch folder from the segments, which alone are the ledger [STORE-1]; the home
+its writer, a copy that cannot be written, one whose key files are elsewhere, one whose server runs. What the index
+lacks is made again in a scratch folder from the segments, which alone are the ledger [STORE-1]; the home
 stays as it is. What shows taxpayers' data out of the database (``record changed``) needs the passphrase of its data
 key, and asks for it with the first row; the other commands read no encrypted column.
 """
@@ -51,7 +51,6 @@ from shuiqiao.node.home.settings import (
     require_member,
     require_role,
 )
-from shuiqiao.node.peers.remote_ledger import connect_ledger
 from shuiqiao.standards.publication import load_catalogue
 from shuiqiao.vault.contract import leaf_lookup
 from shuiqiao.vault.service import Vault
@@ -292,20 +291,20 @@ class HomeReader:
 
 @contextmanager
 def read_home(home: Home) -> Generator[HomeReader]:
-    """Read a home: through its node where one runs, else from its files.
+    """Read a home from its files, whether a server of it runs or not.
 
     ::
 
         with read_home(Home(Path("my-bank"))) as reader:
             height, time_ms = reader.engine.last_block()
 
-    Raises what ``load_settings``, ``load_genesis``, ``require_member``, ``connect_ledger`` and ``StoredLedger`` raise.
+    Raises what ``load_settings``, ``load_genesis``, ``require_member`` and ``StoredLedger`` raise.
     """
     settings, genesis = load_settings(home), load_genesis(home.genesis)
     require_member(settings, genesis)
     parameters = network_parameters(genesis)
-    running, ledger = connect_ledger(home.link, parameters=parameters), LedgerFolder.of_home(home)
-    engine: LedgerEngine = running if running is not None else StoredLedger(ledger)
+    ledger = LedgerFolder.of_home(home)
+    engine = StoredLedger(ledger)
     try:
         yield HomeReader(
             home=home, settings=settings, parameters=parameters, engine=engine, decode=ledger.machine().decode

@@ -40,13 +40,14 @@ from shuiqiao.lending.service import LendingService, OpeningService
 from shuiqiao.lending.store import LendingStore, OpeningStore, ProductStore
 from shuiqiao.members.genesis import network_parameters
 from shuiqiao.members.key_ring import MemberKeyRing
-from shuiqiao.members.model import Role
+from shuiqiao.members.model import KeyPurpose, Role
 from shuiqiao.node.applications import DeliveredOpenings, regulator_of
 from shuiqiao.node.home.data_key import DataKey
 from shuiqiao.node.home.database import open_database
 from shuiqiao.node.home.keys import (
     HeldSealingKey,
     HeldSigningKey,
+    KeyFiles,
     MemberKeys,
     find_passphrase,
     load_keys,
@@ -66,7 +67,6 @@ from shuiqiao.node.home.settings import (
     require_role,
 )
 from shuiqiao.node.outbox import Outbox, OutboxStore, Resending
-from shuiqiao.node.peers.remote_ledger import connect_ledger, require_running
 from shuiqiao.node.published.publication import open_publisher
 from shuiqiao.oversight.openings import OpenedDecisions, open_decisions
 from shuiqiao.oversight.service import AlarmService, StatisticsService
@@ -84,6 +84,7 @@ if TYPE_CHECKING:
     from shuiqiao.consent.service import GrantedConsent
     from shuiqiao.crypto.model import SigningKey
     from shuiqiao.exchange.model import Accusation
+    from shuiqiao.ledger.engine.cometbft.consensus.extensions import Cosigner
     from shuiqiao.ledger.engine.port import LedgerPeer
     from shuiqiao.ledger.model import Committed, LedgerEngine, NetworkParameters
     from shuiqiao.lending.models import Assessors, LendingModels
@@ -193,9 +194,9 @@ class Institution:
     ) -> Institution:
         """Open a home: settings, genesis, keys, ledger, database; then send what the outbox still holds.
 
-        needs_node: what is to be done puts transactions on the ledger, which a validator's own node orders; where it
-        does not run this raises Unavailable ``node.not_running``. progress: told of a database that is brought up to
-        date.
+        needs_node: what is to be done puts transactions on the ledger, which a validator hands in at the node beside
+        its server; without that this raises Unavailable ``node.not_running``. progress: told of a database that is
+        brought up to date.
 
         Raises Unavailable ``node.home_missing``, Denied ``crypto.passphrase_wrong``, InvalidInput
         ``node.member_foreign``, ``node.engine_foreign``, ``node.keys_foreign``, and what database and ledger raise
@@ -203,7 +204,7 @@ class Institution:
         """
         settings = load_settings(home)
         if needs_node:
-            require_running(home, settings=settings)
+            _require_orderer(home, settings)
         genesis = load_genesis(home.genesis)
         require_member(settings, genesis)
         secret = find_passphrase(home) if passphrase is None else passphrase
@@ -240,18 +241,25 @@ class Institution:
             raise
 
     def _resend(self) -> None:
-        """Send what waits now; to a writer on another machine later where it is not there, so that any order starts."""
-        if self._http_writer is None:
-            self.outbox.resend()
-            return
-        try:
-            if self._http_writer.is_there():
-                self.outbox.resend()
-                return
-        except Unavailable:
-            # It went away meanwhile.
-            pass
-        self._resending = Resending(self.outbox)
+        """Send what waits now, or later where those who order it are elsewhere and not there: so any order starts."""
+        if self.settings.engine != "cometbft":
+            try:
+                if self._http_writer is None or self._http_writer.is_there():
+                    self.outbox.resend()
+                    return
+            except Unavailable:
+                if self._http_writer is None:
+                    raise
+                # It went away meanwhile.
+        self._resending = Resending(self.outbox, when_done=self._take_named_keys)
+
+    def _take_named_keys(self) -> None:
+        """Go on with a key that the ledger came to name by what was sent again."""
+        if any(
+            KeyFiles(self.home, purpose=purpose).next.exists() for purpose in (KeyPurpose.SIGNING, KeyPurpose.SEALING)
+        ):
+            with self.replacing_keys() as passphrase:
+                settle_keys(self.home, member=self.member, state=self.engine.state(), passphrase=passphrase)
 
     def _end_data_lives(self) -> None:
         """Destroy what a bank received and may keep no longer, whatever it is opened for [EXCHANGE-15]."""
@@ -272,7 +280,28 @@ class Institution:
                 self.keys.sealing.use(found.sealing)
             if self.witness is not None:
                 self.witness.add_key(found.signing)
-            self.keys = MemberKeys(signing=found.signing, sealing=self.keys.sealing)
+            before, self.keys = self.keys, MemberKeys(signing=found.signing, sealing=self.keys.sealing)
+            # A policy still in force may name the key that was replaced.
+            self.sign_checkpoints_with(before.signing)
+
+    def sign_checkpoints_with(self, key: SigningKey) -> None:
+        """Have this member's checkpoints signed by one more of its keys wherever the ledger names that.
+
+        A signer must be able to use a new key as soon as a block names it.
+        """
+        self._other_keys = (*self._other_keys, key)
+        if isinstance(self.engine, EmbeddedLedger):
+            self.engine.signer.add_key(key)
+        elif self.settings.is_validator:
+            from shuiqiao.ledger.engine.cometbft.ledger import CometbftLedger
+
+            if isinstance(self.engine, CometbftLedger):
+                self.engine.application.extensions.sign_as(self._cosigner())
+
+    def _cosigner(self) -> Cosigner:
+        from shuiqiao.ledger.engine.cometbft.consensus.extensions import Cosigner
+
+        return Cosigner(member=self.member, key=self.keys.signing, others=self._other_keys)
 
     def __enter__(self) -> Self:
         return self
@@ -293,6 +322,8 @@ class Institution:
         if self.witness is not None:
             self.witness.close()
         self.engine.close()
+        if self._resending is not None:
+            self._resending.close()
         if "peer_client" in self.__dict__:
             self.peer_client.close()
         self.database.dispose()
@@ -307,7 +338,7 @@ class Institution:
         if "peer_client" in self.__dict__:
             self.peer_client.finish_within(_CLOSING_S)
         if self._resending is not None:
-            self._resending.close()
+            self._resending.end()
         self.end_waiting()
         if "deliveries" in self.__dict__:
             self.deliveries.close()
@@ -643,17 +674,14 @@ class Institution:
         )
 
     def _open_engine(self) -> LedgerEngine:
-        """Open the ledger in this home, or, where this home's node runs and has it open, reach it through the node."""
-        running = connect_ledger(self.home.link, parameters=self.parameters)
-        if running is not None:
-            return running
+        """Open the ledger in this home."""
         if self.settings.engine == "cometbft":
-            from shuiqiao.node.peers.validator_ledger import open_validator_ledger
+            from shuiqiao.node.validator import open_validator_ledger
 
             return open_validator_ledger(
                 self.home,
                 settings=self.settings,
-                keys=self.keys,
+                cosigner=self._cosigner(),
                 parameters=self.parameters,
                 clock=self.dependencies.clock,
             )
@@ -727,3 +755,16 @@ class Institution:
 
     def _require(self, role: Role) -> None:
         require_role(self.settings, role)
+
+
+def _require_orderer(home: Home, settings: NodeSettings) -> None:
+    """Return if what this process hands in can be ordered; raises Unavailable ``node.not_running`` else.
+
+    A validator hands in at the node beside its server. Where one operator orders, that is for the engine to judge.
+    """
+    if settings.engine == "cometbft" and settings.is_validator:
+        raise Unavailable(
+            "node.not_running",
+            f"no server of {settings.member} runs: nothing answers at {home.socket}",
+            next_step="shuiqiao serve with this home, or shuiqiao network start",
+        )

@@ -325,17 +325,23 @@ class Outbox(LedgerSubmitter):
 
 
 class Resending:
-    """Sends what an outbox holds in the background, again and again until the writer took all of it."""
+    """Sends what an outbox holds in the background, again and again until the ledger took all of it."""
 
-    def __init__(self, outbox: Outbox) -> None:
+    def __init__(self, outbox: Outbox, *, when_done: Callable[[], None]) -> None:
+        """when_done: called once it did, on the thread that sends; what it raises is tried again as well."""
         self._outbox = outbox
+        self._when_done = when_done
         self._closing = threading.Event()
         self._thread = threading.Thread(target=self._run, name="outbox-resending", daemon=True)
         self._thread.start()
 
-    def close(self) -> None:
-        """Try no more; what is on its way is waited for."""
+    def end(self) -> None:
+        """Try no more; what is on its way goes on."""
         self._closing.set()
+
+    def close(self) -> None:
+        """Try no more, and wait for what is on its way; a ledger that is closed answers it."""
+        self.end()
         self._thread.join()
 
     def _run(self) -> None:
@@ -343,6 +349,8 @@ class Resending:
         while not self._closing.is_set():
             try:
                 self._outbox.resend()
+                if not self._closing.is_set():
+                    self._when_done()
             except ShuiqiaoError:
                 self._closing.wait(pause_s)
                 pause_s = min(2 * pause_s, MAX_RESEND_PAUSE_S)

@@ -14,14 +14,12 @@ from shuiqiao.base.errors import Conflict, InvalidInput
 from shuiqiao.base.ids import MemberId
 from shuiqiao.crypto.keyfile import STRONG_COST, PassphraseCost
 from shuiqiao.ledger.engine.cometbft.comet.home import ValidatorKeyFiles
-from shuiqiao.ledger.engine.embedded import EmbeddedLedger
 from shuiqiao.members.contract import ROTATE_KEY, MemberRotateKeyBody
 from shuiqiao.members.genesis import network_id
 from shuiqiao.members.model import KeyPurpose
 from shuiqiao.members.roster import Registration, validator_of
 from shuiqiao.node.home.keys import KeyFiles, ledger_key, public_key_of
 from shuiqiao.node.home.settings import load_genesis
-from shuiqiao.node.peers.remote_ledger import RemoteLedger
 
 if TYPE_CHECKING:
     from shuiqiao.base.ids import Entropy
@@ -53,7 +51,7 @@ def rotate_key(
     entropy: Entropy,
     cost: PassphraseCost = STRONG_COST,
 ) -> Rotated:
-    """Replace the signing or sealing key of an institution, whose keys are stale afterwards: open it again.
+    """Replace the signing or sealing key of an institution: open it again then, or do it in its ``replacing_keys``.
 
     ::
 
@@ -71,12 +69,10 @@ def rotate_key(
         extra = (suite.signing_key_from_seed(seed),) if purpose is KeyPurpose.SIGNING else ()
         # A signer of checkpoints must be able to use the new key as soon as a block names it.
         for key in extra:
-            _prepare(institution, key)
+            institution.sign_checkpoints_with(key)
         body = MemberRotateKeyBody(purpose=purpose, new_key=public_key, proof=b"")
         height, resumed = _submit(institution, body, extra=extra)
     files.switch()
-    if isinstance(institution.engine, RemoteLedger):
-        institution.engine.reload_keys()
     return Rotated(member=institution.member, purpose=purpose, public_key=public_key, height=height, resumed=resumed)
 
 
@@ -122,10 +118,3 @@ def _submit(institution: Institution, body: MemberRotateKeyBody, *, extra: tuple
         if ledger_key(institution.engine.state(), institution.member, body.purpose) != body.new_key:
             raise
         return institution.engine.last_block()[0], True
-
-
-def _prepare(institution: Institution, key: SigningKey) -> None:
-    if isinstance(institution.engine, RemoteLedger):
-        institution.engine.reload_keys()
-    elif isinstance(institution.engine, EmbeddedLedger):
-        institution.engine.signer.add_key(key)

@@ -33,6 +33,7 @@ if TYPE_CHECKING:
     from shuiqiao.node.home.settings import Home
     from shuiqiao.node.institution import Dependencies
     from shuiqiao.node.jobs.model import RunningJob
+    from shuiqiao.node.validator import ValidatorNode
 
 _MAX_PID_BYTES: Final = 20
 
@@ -153,12 +154,15 @@ class RunningInstitution:
         self.jobs = JobService(store, kinds=kinds, clock=around.clock, entropy=around.entropy)
         """Asks for jobs, shows, cancels and confirms them."""
         self.runner = JobRunner(store, service=self.jobs, kinds=kinds, clock=around.clock, entropy=around.entropy)
+        self.validator: ValidatorNode | None = None
+        """The CometBFT node beside a validator's ledger."""
 
     @classmethod
     def open(cls, home: Home, *, dependencies: Dependencies | None = None, passphrase: bytes | None = None) -> Self:
-        """Open a home to serve it; the ledger is recovered before this returns.
+        """Open a home to serve it; the ledger is recovered before this returns, and a validator's node started.
 
-        Raises Conflict ``node.server_running``, Denied ``node.passphrase_inside``, what ``Institution.open`` raises.
+        Raises Conflict ``node.server_running``, Denied ``node.passphrase_inside``, Unavailable
+        ``ledger.cometbft_absent``, what ``Institution.open`` raises.
         """
         with ExitStack() as stack:
             if not home.folder.is_dir():
@@ -176,12 +180,32 @@ class RunningInstitution:
             institution.deliveries.start()
             given = None if passphrase is None else partial(bytes, passphrase)
             running = cls(institution, stack=stack, passphrase=given)
+            running._start_validator(stack)
             # The lock on the home says that no other process does its jobs.
             running.runner.start(is_alone=True)
             # The jobs end before what they work on is closed.
             stack.callback(running.runner.close, timeout_s=STOPPING_JOBS_S)
             running._stack = stack.pop_all()
             return running
+
+    def _start_validator(self, stack: ExitStack) -> None:
+        """Start the CometBFT node beside a validator's ledger, to be stopped before that is closed."""
+        institution = self.institution
+        if institution.settings.engine != "cometbft":
+            return
+        from shuiqiao.ledger.engine.cometbft.ledger import CometbftLedger
+        from shuiqiao.node.validator import ValidatorNode
+
+        engine = institution.engine
+        assert isinstance(engine, CometbftLedger), "a home of this engine is opened with it"
+        self.validator = ValidatorNode.start(institution.home, settings=institution.settings, ledger=engine)
+        stack.callback(self.validator.close)
+
+    def require_validator(self) -> ValidatorNode:
+        """Return the CometBFT node beside this ledger; raises InvalidInput ``node.not_validator`` where none is."""
+        if self.validator is None:
+            raise InvalidInput("node.not_validator", f"{self.institution.member} runs no validator")
+        return self.validator
 
     def __enter__(self) -> Self:
         return self

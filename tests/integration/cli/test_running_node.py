@@ -1,34 +1,28 @@
-"""Commands on the homes of a running consortium: they reach the ledger through the node that has it open.
+"""Commands on the homes of a running consortium: they reach the ledger through the server that has it open.
 
 Bounded in time; absent CometBFT it is skipped with the reason.
 """
 
 from __future__ import annotations
 
-import threading
+import stat
 from contextlib import closing
 
-import msgspec
 import pytest
 
-from consortium_world import anchor_body
 from patience import PATIENCE_S
-from shuiqiao.base.errors import Conflict, InvalidInput, Unavailable
-from shuiqiao.base.ids import new_id
+from shuiqiao.base.errors import InvalidInput, Unavailable
 from shuiqiao.base.unix_socket import connect_to
-from shuiqiao.ledger.log.tree import verify_consistency
-from shuiqiao.ledger.model import MAX_TRANSACTION_BYTES
-from shuiqiao.ledger.transactions.submitter import DRAFT_VALIDITY_MS
-from shuiqiao.ledger.transactions.transaction import TransactionDraft, sign_transaction
+from shuiqiao.client.http import HttpClient
+from shuiqiao.client.resources.home import HomeStatus
+from shuiqiao.client.resources.ledger import CheckpointRecord, ConsistencyProof, Entry, StateValue
+from shuiqiao.client.resources.validator import STANDING, ValidatorStanding
+from shuiqiao.ledger.log.tree import leaf_hash, verify_consistency
 from shuiqiao.node.institution import Institution
 from shuiqiao.node.localnet.plan import NetworkFolder
-from shuiqiao.node.peers.link_server import MAX_VIEWS
-from shuiqiao.node.peers.remote_ledger import RemoteLedger
 from shuiqiao.node.published.verification import ReceiptVerifier
-from shuiqiao.vault.contract import batch_lookup
 
 VALIDATORS = ["bureau", "bank-1", "regulator", "bank-2"]
-IN_FLIGHT = 40
 
 
 @pytest.fixture
@@ -46,125 +40,82 @@ def network(run_network, tmp_path):
     call("stop")
 
 
-def anchors(institution, count):
-    """Sign anchors of batches that nobody has, without handing them in."""
-    outbox = institution.outbox
-    drafts = [
-        TransactionDraft(
-            kind="anchor.commit",
-            version=1,
-            body=anchor_body(new_id()),
-            author=institution.member,
-            valid_until_ms=outbox.now_ms() + DRAFT_VALIDITY_MS,
-            id=new_id(),
-        )
-        for _ in range(count)
-    ]
-    network, suite = institution.parameters.network, institution.suite
-    return [sign_transaction(each, network=network, suite=suite, keys=[institution.keys.signing]) for each in drafts]
+def client_of(home):
+    return HttpClient.at_socket(home.socket, timeout_s=PATIENCE_S)
 
 
-def test_a_home_works_through_its_running_node(network, shuiqiao, files):
+def test_a_home_works_through_its_server(network, shuiqiao, files):
     bureau = network.home("bureau")
+    with client_of(bureau) as client:
+        before = client.get(STANDING).read_as(ValidatorStanding)
     done = shuiqiao("ingest", files["registration"], "--home", bureau.folder, "--json")
     assert (done.code, done.json["anchors"]) == (0, 1), (done.out, done.err)
     audited = shuiqiao("audit", "--home", bureau.folder, "--json")
     assert (audited.code, audited.json["anchors_verified"]) == (0, 1), (audited.out, audited.err)
 
+    with client_of(bureau) as client:
+        check_the_doors(client, before=before, genesis=network.genesis)
+        check_that_garbage_ends_one_connection(client, bureau)
     for member in VALIDATORS:
-        with Institution.open(network.home(member)) as institution:
-            assert isinstance(institution.engine, RemoteLedger)
-            institution.engine.wait_for_block(1)
-            [block] = institution.engine.blocks(from_height=1)
-            body = institution.outbox.decode(block.transactions[0]).body
-            assert batch_lookup(institution.engine.state(), "bureau")(body.batch) is not None
-
-    with Institution.open(bureau) as institution:
-        check_the_port(institution, genesis=network.genesis)
-        check_that_what_is_shown_stays(institution)
-        check_that_garbage_ends_one_connection(institution, bureau)
+        check_that_one_process_has_the_ledger(network.home(member), here=shuiqiao)
 
 
-def check_the_port(institution, *, genesis):
-    """Many in flight, all answered; news, proofs, receipts and refusals as from the engine itself."""
-    engine = institution.engine
-    told, enough = [], threading.Event()
-
-    def listen(block, _events):
-        told.extend(block.transactions)
-        if len(told) == IN_FLIGHT:
-            enough.set()
-
-    engine.subscribe(listen)
-    before = engine.checkpoint(at_least=2)
-    raws = anchors(institution, IN_FLIGHT)
-    futures = [engine.submit(raw) for raw in raws]
-    found = [future.result(timeout=PATIENCE_S) for future in futures]
-    assert enough.wait(PATIENCE_S)
-    assert sorted(raws) == sorted(told)
-    assert len({each.index for each in found}) == IN_FLIGHT
-
-    after = engine.checkpoint(at_least=max(each.index for each in found) + 1)
+def check_the_doors(client, *, before, genesis):
+    """State, proofs and receipts as from the engine itself; what a person must be known for says so."""
+    after = client.get(STANDING).read_as(ValidatorStanding)
+    assert (after.blocks, after.size > before.size, after.is_node_running) == (1, True, True)
+    assert client.get("/home/status").read_as(HomeStatus).engine == "cometbft"
+    transaction = bytes.fromhex(client.get("/api/v1/ledger/entries/0").read_as(Entry).raw)
+    parameters = {"old_size": 1, "new_size": after.size}
+    shown = client.get("/api/v1/ledger/consistency", parameters=parameters).read_as(ConsistencyProof)
+    receipt = client.get("/api/v1/ledger/entries/0/receipt").body
+    verified = ReceiptVerifier.from_genesis(genesis=genesis, home=None).verify(receipt)
+    assert (verified.index, len(verified.cosigners) >= 3) == (0, True)
+    checkpoint = client.get("/api/v1/ledger/checkpoint").read_as(CheckpointRecord)
     verify_consistency(
-        old_size=before.size,
-        old_root=before.root,
+        old_size=1,
+        old_root=leaf_hash(transaction, hash_name="sha256"),
         new_size=after.size,
-        new_root=after.root,
-        path=engine.consistency_proof(old_size=before.size, new_size=after.size),
-        hash_name=institution.suite.hash_name,
+        new_root=bytes.fromhex(checkpoint.root),
+        path=[bytes.fromhex(step) for step in shown.path],
+        hash_name="sha256",
     )
-    verified = ReceiptVerifier.from_genesis(genesis=genesis, home=None).verify(engine.receipt(found[0].index))
-    assert verified.index == found[0].index
-    assert len(verified.cosigners) >= 3
-    with pytest.raises(InvalidInput, match=r"ledger\.index_unknown"):
-        engine.receipt(10_000)
-    with pytest.raises(Conflict, match=r"ledger\.tx_replayed"):
-        engine.submit(raws[0]).result(timeout=PATIENCE_S)
-    with pytest.raises(InvalidInput, match=r"ledger\.tx_too_large"):
-        engine.submit(bytes(MAX_TRANSACTION_BYTES + 1)).result(timeout=PATIENCE_S)
+    value = client.get("/api/v1/ledger/state", parameters={"key": "members/epoch"}).read_as(StateValue)
+    assert value.is_set
+    with pytest.raises(InvalidInput, match=r"ledger\.size_unknown"):
+        client.get("/home/validator/proof", parameters={"size": 1, "new_size": 10_000})
 
 
-def check_that_what_is_shown_stays(institution):
-    """A state stays what it was; what is too old is told to be gone, and the node keeps nobody's for ever."""
-    engine = institution.engine
-    body = anchor_body(new_id())
-    before = engine.state()
-    institution.outbox.submit("anchor.commit", body)
-    assert batch_lookup(before, "bureau")(body.batch) is None
-    assert batch_lookup(engine.state(), "bureau")(body.batch) is not None
-    views = [before]
-    while len(views) <= MAX_VIEWS:
-        institution.outbox.submit("anchor.commit", anchor_body(new_id()))
-        views.append(engine.state())
-    with pytest.raises(Unavailable, match=r"node\.view_expired"):
-        before.get("members/epoch")
-    assert views[-1].get("members/epoch")["number"] == 0
-
-
-def check_that_garbage_ends_one_connection(institution, home):
+def check_that_garbage_ends_one_connection(client, home):
     """Hostile bytes end the connection they came on, and none other."""
-    for garbage in (b"\xff\xff\xff\xff", b"\x00\x00\x00\x03abc", b"\x00\x00\x00\x01\xc1", frame_of_nothing_known()):
-        with closing(connect_to(home.link, timeout_s=PATIENCE_S)) as other:
-            other.sendall(garbage)
-            assert other.recv(1) == b""
-    assert institution.engine.last_block()[0] > 0
+    for garbage in (b"\xff\xff\xff\xff\r\n\r\n", b"GET /home/status\r\n\r\n", b"\x00" * 100_000):
+        with closing(connect_to(home.socket, timeout_s=PATIENCE_S)) as other:
+            try:
+                other.sendall(garbage)
+                answer = other.recv(1 << 16)
+            except ConnectionError:
+                answer = b""
+            assert not answer or answer.startswith(b"HTTP/1.1 400 "), answer
+    assert client.get("/home/status").read_as(HomeStatus).height > 0
 
 
-def frame_of_nothing_known():
-    data = msgspec.msgpack.encode(["mint", 1, 1_000_000])
-    return len(data).to_bytes(4, "big") + data
+def check_that_one_process_has_the_ledger(home, *, here):
+    """The socket is its owner's alone, and nobody else opens the home."""
+    assert stat.S_IMODE(home.socket.stat().st_mode) == 0o600
+    assert stat.S_IMODE(home.folder.stat().st_mode) == 0o700
+    with pytest.raises(Unavailable, match=r"ledger\.locked"):
+        Institution.open(home)
+    again = here("serve", "--home", home.folder, "--json")
+    assert (again.code, again.json["error"]["code"]) == (1, "node.server_running")
 
 
-def test_a_home_whose_node_is_gone_says_so(network, shuiqiao, files):
-    bank = network.home("bank-1")
-    with Institution.open(bank) as institution:
-        done = shuiqiao("network", "kill", "bank-1", "--folder", network.folder, "--json")
-        assert done.code == 0
-        with pytest.raises(Unavailable, match=r"node\.link_lost"):
-            institution.engine.last_block()
-        with pytest.raises(Unavailable, match=r"node\.link_lost"):
-            institution.engine.submit(b"any").result(timeout=PATIENCE_S)
+def test_a_home_whose_server_is_gone_says_so(network, shuiqiao, files):
     done = shuiqiao("network", "kill", "bureau", "--folder", network.folder, "--json")
-    refused = shuiqiao("ingest", files["registration"], "--home", network.home("bureau").folder, "--json")
+    assert done.code == 0
+    bureau = network.home("bureau").folder
+    refused = shuiqiao("ingest", files["registration"], "--home", bureau, "--json")
     assert (refused.code, refused.json["error"]["code"]) == (3, "node.not_running")
     assert "network start" in refused.json["error"]["next_step"]
+    # What only reads needs no server.
+    listed = shuiqiao("members", "list", "--home", bureau, "--json")
+    assert (listed.code, len(listed.json["members"])) == (0, len(VALIDATORS))

@@ -1,6 +1,6 @@
-"""Explains why a validator makes no progress: its two processes, its peers, its quorum, what CometBFT's log says.
+"""Explains why a validator makes no progress: its server, its CometBFT node and that one's log, its peers, its quorum.
 
-What runs is asked (its control socket, its RPC) and not opened. The other validators of a network on this machine are
+What runs is asked (its server, its CometBFT node) and not opened. The other validators of a network on this machine are
 asked too; of a home alone only its own node is known.
 """
 
@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Final
 
 from shuiqiao.base.errors import ShuiqiaoError
 from shuiqiao.ledger.engine.cometbft.comet.home import NEVER_SIGNS, RPC_SOCKET, read_last_signed
+from shuiqiao.ledger.engine.cometbft.comet.process import LOG_NAME
 from shuiqiao.ledger.engine.cometbft.comet.rpc import RpcClient
 from shuiqiao.ledger.store.lock import is_held
 from shuiqiao.node.doctor.finding import Finding, finding_of_error
@@ -49,7 +50,7 @@ def look_at_validator(home: Home, *, settings: NodeSettings) -> Iterator[Finding
         return
     yield from explain_own(own)
     yield from _signing(home)
-    yield from explain_log(folder.run / f"{settings.member}.cometbft.log")
+    yield from explain_log(home.cometbft / LOG_NAME)
     if any(node.running or node.trouble for node in status.nodes):
         yield from explain_others(own, status.nodes)
     if own.running:
@@ -81,7 +82,7 @@ def _alone(home: Home) -> Iterator[Finding]:
 def explain_own(own: NodeStatus) -> Iterator[Finding]:
     """Report the state of a validator's own processes."""
     words = {
-        "node.ledger_down": "本机账本进程已意外结束",
+        "node.ledger_down": "本机服务进程已意外结束",
         "node.cometbft_down": "CometBFT 进程已意外结束",
         "node.validator_named": "有验证节点投出错误的会签",
         "node.connection_fault": "与 CometBFT 的连接因故中断",

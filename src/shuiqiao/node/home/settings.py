@@ -53,6 +53,8 @@ class NodeSettings(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_o
     """How long the writer waits for company before it closes a block, in milliseconds."""
     p2p_port: Port = 0
     """Loopback port on which a validator's CometBFT node meets its peers; 0 where this member is none."""
+    runs_cometbft: bool = True
+    """Whether a validator's server starts the CometBFT node beside it; false where something else starts it."""
 
     tiles_folder: Annotated[str, msgspec.Meta(max_length=4096)] = ""
     """Folder to which the log is published as static files, from the home if it is relative; empty: it is not."""
@@ -131,11 +133,6 @@ class Home:
         return self.folder / "cometbft"
 
     @property
-    def link(self) -> Path:
-        """Where a validator's node listens for commands; not there, or nobody behind it, while none runs."""
-        return self.folder / "node.sock"
-
-    @property
     def socket(self) -> Path:
         """Where this home's server listens for its owner; not there, or nobody behind it, while none runs."""
         return self.folder / "api.sock"
@@ -167,6 +164,7 @@ def encode_settings(settings: NodeSettings) -> str:
         for name in settings.__struct_fields__
         if (settings.is_validator or not name.endswith("_port"))
         and (settings.admitted or name != "admitted")
+        and (not settings.runs_cometbft or name != "runs_cometbft")
         and (settings.tiles_folder or not name.startswith("tiles_"))
         and (settings.peers or name != "peers")
         and (settings.backup_folder or not name.startswith("backup"))

@@ -10,7 +10,8 @@ from __future__ import annotations
 
 import contextlib
 import json
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Set as AbstractSet
 from dataclasses import dataclass
 from itertools import combinations
 from pathlib import Path
@@ -49,8 +50,13 @@ from shuiqiao.members.model import (
 )
 from shuiqiao.members.roster import Registration
 from shuiqiao.node.home.keys import MemberKeys, MemberSeeds
-from shuiqiao.node.home.making import comet_genesis_of, create_home, member_from_seeds, nothing_left_of_a_failure
-from shuiqiao.node.home.settings import NodeSettings
+from shuiqiao.node.home.making import (
+    comet_genesis_of,
+    create_home,
+    member_from_seeds,
+    nothing_left_of_a_failure,
+)
+from shuiqiao.node.home.settings import NodeSettings, load_settings
 from shuiqiao.node.localnet.plan import (
     MAX_VALIDATORS,
     RELAYS,
@@ -63,11 +69,11 @@ from shuiqiao.node.localnet.plan import (
 )
 from shuiqiao.node.localnet.process import ask_process
 from shuiqiao.node.member_file import encode_member_file
-from shuiqiao.node.peers.validator_ledger import LOOPBACK
 
 if TYPE_CHECKING:
     from shuiqiao.base.clock import Clock
 
+LOOPBACK = "127.0.0.1"
 KEY_FIELDS = ("signing_key", "sealing_key", "validator_key", "signing_proof", "sealing_proof", "validator_proof")
 
 
@@ -252,29 +258,21 @@ def create_network(
     )
     genesis = genesis_from_members_toml(completed.text, created_ms=clock.now_ms())
     plan = _plan(genesis, completed)
+    doors = _doors(plan.names, besides=_ports_of(plan))
     with nothing_left_of_a_failure(folder.folder):
         _make_folders(folder)
         for done, member in enumerate(genesis.members):
             progress("make homes 建立主目录", done, len(genesis.members))
             create_home(
                 folder.home(member.id),
-                settings=_settings(member, genesis=genesis, plan=plan),
+                settings=_settings(member, genesis=genesis, plan=plan, doors=doors),
                 genesis=encode_genesis(genesis),
                 seeds=completed.secrets[member.id].seeds,
                 passphrase=passphrase,
                 entropy=entropy,
                 cost=cost,
             )
-        nodes = {name: secrets.node for name, secrets in completed.secrets.items() if secrets.node is not None}
-        for place in plan.validators:
-            _write_comet_home(
-                folder,
-                place,
-                plan=plan,
-                keys=nodes[place.member],
-                genesis=comet_genesis_of(encode_genesis(genesis)),
-                node_id_of=lambda name: nodes[name].node_id,
-            )
+        _write_comet_homes(folder, plan=plan, completed=completed, genesis=comet_genesis_of(encode_genesis(genesis)))
         for public, data in ((folder.genesis, encode_genesis(genesis)), (folder.members, completed.text.encode())):
             replace_file(public, data, mode=None)
             share_file(public)
@@ -321,9 +319,35 @@ def _plan(genesis: Genesis, completed: CompletedMembers) -> NetworkPlan:
     )
 
 
-def _settings(member: Member, *, genesis: Genesis, plan: NetworkPlan, admitted: bool = False) -> NodeSettings:
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Doors:
+    """Where a member's server listens on this machine: for callers, and for other members."""
+
+    listen: str
+    peer_listen: str
+
+
+def _doors(names: Sequence[str], *, besides: AbstractSet[int]) -> dict[str, Doors]:
+    """Return free doors for validators. besides: ports that are given out, whether or not anybody listens there now."""
+    ports = _free_ports(2 * len(names), besides=besides)
+    return {name: Doors(listen=f"{LOOPBACK}:{next(ports)}", peer_listen=f"{LOOPBACK}:{next(ports)}") for name in names}
+
+
+def _free_ports(count: int, *, besides: AbstractSet[int]) -> Iterator[int]:
+    found = [port for port in free_ports(count + len(besides)) if port not in besides]
+    return iter(found[:count])
+
+
+def _ports_of(plan: NetworkPlan) -> set[int]:
+    """Return the ports by which the nodes of a network meet."""
+    return {place.p2p_port for place in plan.validators} | {relay.port for relay in plan.relays}
+
+
+def _settings(
+    member: Member, *, genesis: Genesis, plan: NetworkPlan, doors: Mapping[str, Doors], admitted: bool = False
+) -> NodeSettings:
     port = next((place.p2p_port for place in plan.validators if place.member == member.id), 0)
-    return NodeSettings(
+    settings = NodeSettings(
         member=member.id,
         role=member.role,
         suite=genesis.suite,
@@ -331,6 +355,26 @@ def _settings(member: Member, *, genesis: Genesis, plan: NetworkPlan, admitted: 
         admitted=admitted,
         p2p_port=port,
     )
+    own = doors.get(member.id)
+    if own is None:
+        return settings
+    others = {name: f"http://{each.peer_listen}" for name, each in doors.items() if name != member.id}
+    return msgspec.structs.replace(settings, listen=own.listen, peer_listen=own.peer_listen, peers=others)
+
+
+def _write_comet_homes(
+    folder: NetworkFolder, *, plan: NetworkPlan, completed: CompletedMembers, genesis: Mapping[str, Any]
+) -> None:
+    nodes = {name: secrets.node for name, secrets in completed.secrets.items() if secrets.node is not None}
+    for place in plan.validators:
+        _write_comet_home(
+            folder,
+            place,
+            plan=plan,
+            keys=nodes[place.member],
+            genesis=genesis,
+            node_id_of=lambda name: nodes[name].node_id,
+        )
 
 
 def _write_comet_home(
@@ -385,7 +429,7 @@ def add_member(
     home = folder.home(member)
     create_home(
         home,
-        settings=_settings(face, genesis=genesis, plan=grown, admitted=True),
+        settings=_settings(face, genesis=genesis, plan=grown, doors=_doors_with(folder, grown), admitted=True),
         genesis=data,
         seeds=seeds,
         passphrase=passphrase,
@@ -409,6 +453,19 @@ def add_member(
     return path
 
 
+def _doors_with(folder: NetworkFolder, grown: NetworkPlan) -> dict[str, Doors]:
+    """Return the doors of all validators, those of the newest one free ones."""
+    *former, newest = grown.names
+    doors: dict[str, Doors] = {}
+    for name in former:
+        settings = load_settings(folder.home(name))
+        doors[name] = Doors(listen=settings.listen, peer_listen=settings.peer_listen)
+    given = {
+        int(address.rpartition(":")[2] or 0) for each in doors.values() for address in (each.listen, each.peer_listen)
+    }
+    return doors | _doors([newest], besides=_ports_of(grown) | given)
+
+
 def _require_room(plan: NetworkPlan, member: str) -> None:
     if not MEMBER_ID.match(member):
         raise InvalidInput(
@@ -422,7 +479,7 @@ def _require_room(plan: NetworkPlan, member: str) -> None:
 
 def _grown(plan: NetworkPlan, member: str) -> NetworkPlan:
     """Return the plan with one validator more, which dials all others."""
-    ports = iter(free_ports(1 + len(plan.validators)))
+    ports = _free_ports(1 + len(plan.validators), besides=_ports_of(plan))
     place = ValidatorPlace(member=member, p2p_port=next(ports))
     relays = [RelayPlace(near=member, far=far, port=next(ports)) for far in plan.names]
     return msgspec.structs.replace(plan, validators=(*plan.validators, place), relays=(*plan.relays, *relays))

@@ -1,7 +1,7 @@
 """Running a network on one machine: start, look, stop, kill, cut apart, heal.
 
-A validator is two processes: ours, which keeps its ledger, and CometBFT, which agrees with the others. One process more
-relays between them. Each command does its act and ends; what it started lives on (``process``).
+A validator is the server of its home (``shuiqiao serve``), which starts the CometBFT node beside its ledger as a child.
+One process more relays between the nodes. Each command does its act and ends; what it started lives on (``process``).
 """
 
 from __future__ import annotations
@@ -9,26 +9,38 @@ from __future__ import annotations
 import sys
 import time
 from collections.abc import Sequence
-from contextlib import closing
+from contextlib import ExitStack, closing, suppress
 from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
-from typing import Any
 
-from shuiqiao.base.errors import InvalidInput, ShuiqiaoError, Unavailable
+from shuiqiao.base.environment import COMETBFT_VARIABLE
+from shuiqiao.base.errors import InvalidInput, ShuiqiaoError
 from shuiqiao.base.progress import Progress, no_progress
+from shuiqiao.client.http import HttpClient
+from shuiqiao.client.resources.governance import RotatedKey
+from shuiqiao.client.resources.validator import (
+    ROTATE_VALIDATOR_KEY,
+    STANDING,
+    ValidatorKeyRotation,
+    ValidatorStanding,
+)
 from shuiqiao.ledger.engine.cometbft.comet.home import RPC_SOCKET, ValidatorKeyFiles
-from shuiqiao.ledger.engine.cometbft.comet.process import start_command
 from shuiqiao.ledger.engine.cometbft.comet.rpc import RpcClient
 from shuiqiao.node.localnet.plan import RELAYS, NetworkFolder, NetworkPlan, ValidatorPlace, load_plan
-from shuiqiao.node.localnet.process import START_TIMEOUT_S, RecordedProcess, acting_alone, ask_process
-from shuiqiao.node.localnet.status import CometStatus, NodeStatus, compare, node_status
+from shuiqiao.node.localnet.process import RecordedProcess, acting_alone, ask_process
+from shuiqiao.node.localnet.server_process import ServerProcess
+from shuiqiao.node.localnet.status import CometStatus, NodeStatus, Trouble, compare, node_status
+
+READY_TIMEOUT_S = 120.0
+"""How long all servers together may take to answer after they were started, in seconds."""
 
 CATCH_UP_S = 10.0
 """How long a start waits for validators to meet the others and catch up, in seconds."""
 
 _POLL_S = 0.1
 _RPC_TIMEOUT_S = 3.0
+_ASK_TIMEOUT_S = 10.0
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -66,8 +78,9 @@ class Network:
 
         They are given a while to catch up with the others; one that is alone cannot, and is returned as it is.
 
-        program: the cometbft program. Raises InvalidInput ``node.network_not_started``, ``node.validator_unknown``,
-        Conflict ``node.network_busy``, Unavailable ``node.process_ended``, ``node.process_too_slow``.
+        program: the cometbft program, of the servers that are started. Raises InvalidInput
+        ``node.network_not_started``, ``node.validator_unknown``, Conflict ``node.network_busy``, Unavailable
+        ``node.process_ended``, ``node.process_too_slow``.
         """
         if self.plan.engine != "cometbft":
             raise InvalidInput(
@@ -79,66 +92,40 @@ class Network:
             return self._start(self._places(members), program=program, progress=progress)
 
     def _start(self, places: Sequence[ValidatorPlace], *, program: Path, progress: Progress) -> tuple[NodeStatus, ...]:
-        folder = str(self.folder.folder.absolute())
-        self._relays.start(_own("relays", folder))
-        self._relays.wait_until(lambda: self._ask(RELAYS))
+        # -P: what lies in the present folder is not imported.
+        relays = [sys.executable, "-P", "-m", "shuiqiao.node.localnet.relays", str(self.folder.folder.absolute())]
+        self._relays.start(relays)
+        self._relays.wait_until(self._cut)
         for place in places:
-            self._ledger(place.member).start(_own("validator", folder, place.member))
+            self._server(place.member).start({COMETBFT_VARIABLE: str(program)})
         for place in places:
             progress(f"open the ledger of {place.member}", 0, None)
-            self._ledger(place.member).wait_until(partial(self._ask, place.member))
-            self._settle_validator_key(place.member)
-            home = self.folder.home(place.member).cometbft.absolute()
-            self._comet(place.member).start(start_command(program, home))
+            self._server(place.member).wait_ready(timeout_s=READY_TIMEOUT_S)
         for place in places:
             progress(f"connect {place.member}", 0, None)
-            self._comet(place.member).wait_until(partial(_comet_status, self._socket(place.member)))
+            self._server(place.member).wait_until(partial(self._look, place.member))
         end = time.monotonic() + CATCH_UP_S
         while any(_is_catching_up(self._socket(place.member)) for place in places) and time.monotonic() < end:
             time.sleep(_POLL_S)
         return tuple(self._status_of(place) for place in places)
 
-    def home(self, member: str) -> Path:
-        """Return the folder of a validator's home; raises InvalidInput ``node.validator_unknown``."""
-        [place] = self._places([member])
-        return self.folder.home(place.member).folder
+    def rotate_key(self, member: str) -> RotatedKey:
+        """Have a running validator replace the key that it votes with.
 
-    def take_validator_key(
-        self, member: str, public_key: bytes, *, program: Path, progress: Progress = no_progress
-    ) -> None:
-        """Start a validator's CometBFT node again with its new key, once the votes of that key count.
-
-        Raises Unavailable ``node.validator_key_awaited`` and what ``start`` raises; the same call then goes on.
+        Raises InvalidInput ``node.validator_unknown``, and what ``rotate_voting_key`` and ``HttpClient`` raise; the
+        same call then goes on.
         """
         [place] = self._places([member])
-        with acting_alone(self.folder.run):
-            progress("wait until the new key counts", 0, None)
-            _wait_until_it_counts(self._socket(member), public_key)
-            node = self._comet(member)
-            node.ask_to_end()
-            node.wait_ended()
-            self._start([place], program=program, progress=progress)
-
-    def _settle_validator_key(self, member: str) -> None:
-        """Put a validator's next key in use before its node starts, if its ledger names it."""
-        files = ValidatorKeyFiles(self.folder.home(member).cometbft)
-        made = files.next()
-        if (
-            self._comet(member).pid is None
-            and made is not None
-            and made.hex() == self._ask(member).get("validator_key")
-        ):
-            files.switch()
+        with self._client(place.member) as client:
+            return client.perform(ROTATE_VALIDATOR_KEY, ValidatorKeyRotation())
 
     def status(self) -> NetworkStatus:
         """Have validators compare what they signed, and return the status of each, of those that do not answer too."""
         try:
-            cut = self._ask(RELAYS)["cut"]
+            cut = self._cut()
         except ShuiqiaoError:
             cut = None
-        stopped = compare(
-            self.plan.names, ask=lambda member, question: ask_process(self.folder.control(member), question)
-        )
+        stopped = self._compare()
         nodes = (self._status_of(place) for place in self.plan.validators)
         return NetworkStatus(
             plan=self.plan,
@@ -147,26 +134,35 @@ class Network:
                 for node in nodes
             ),
             has_relays=cut is not None,
-            cut=tuple((near, far) for near, far in cut or ()),
+            cut=tuple(cut or ()),
         )
 
+    def _compare(self) -> dict[str, Trouble]:
+        """Have validators that run compare what they signed; return why each one stopped that had to."""
+        with ExitStack() as stack:
+            clients = {name: stack.enter_context(self._client(name)) for name in self.plan.names}
+            standings: dict[str, ValidatorStanding] = {}
+            for name, client in clients.items():
+                if self._server(name).pid is not None:
+                    # One that does not answer is told by its own status.
+                    with suppress(ShuiqiaoError):
+                        standings[name] = client.get(STANDING).read_as(ValidatorStanding)
+            return compare(clients, standings=standings)
+
     def stop(self) -> None:
-        """End everything, each CometBFT node before its ledger, the relays last."""
-        names = self.plan.names
+        """End everything in order: each server ends its CometBFT node before its ledger; the relays last."""
         with acting_alone(self.folder.run):
-            for processes in (map(self._comet, names), map(self._ledger, names), [self._relays]):
-                asked = list(processes)
-                for process in asked:
+            for processes in ([self._server(name) for name in self.plan.names], [self._relays]):
+                for process in processes:
                     process.ask_to_end()
-                for process in asked:
+                for process in processes:
                     process.wait_ended()
 
     def kill(self, member: str) -> None:
-        """End both processes of a validator as a crash of its machine would; raises ``node.validator_unknown``."""
+        """End a validator as a crash of its machine would, its node with it; raises ``node.validator_unknown``."""
         [place] = self._places([member])
         with acting_alone(self.folder.run):
-            for process in (self._comet(place.member), self._ledger(place.member)):
-                process.kill()
+            self._server(place.member).kill()
 
     def partition(self, members: Sequence[str]) -> tuple[tuple[str, str], ...]:
         """Cut validators off from all others and return all pairs that are cut; they still reach each other.
@@ -190,51 +186,38 @@ class Network:
             )
         return [place for place in self.plan.validators if not members or place.member in members]
 
-    def _ledger(self, member: str) -> RecordedProcess:
-        return RecordedProcess(self.folder.run, name=f"{member}.ledger")
-
-    def _comet(self, member: str) -> RecordedProcess:
-        return RecordedProcess(self.folder.run, name=f"{member}.cometbft")
+    def _server(self, member: str) -> ServerProcess:
+        return ServerProcess(self.folder.home(member), run=self.folder.run)
 
     def _socket(self, member: str) -> Path:
         return self.folder.home(member).cometbft / RPC_SOCKET
 
-    def _ask(self, process: str) -> dict[str, Any]:
-        return ask_process(self.folder.control(process), {"act": "status"})
+    def _client(self, member: str) -> HttpClient:
+        return HttpClient.at_socket(self.folder.home(member).socket, timeout_s=_ASK_TIMEOUT_S)
+
+    def _standing(self, member: str) -> ValidatorStanding:
+        with self._client(member) as client:
+            return client.get(STANDING).read_as(ValidatorStanding)
+
+    def _look(self, member: str) -> CometStatus:
+        return _comet_status(self._socket(member))
+
+    def _cut(self) -> list[tuple[str, str]]:
+        return [(near, far) for near, far in ask_process(self.folder.control(RELAYS), {"act": "status"})["cut"]]
 
     def _status_of(self, place: ValidatorPlace) -> NodeStatus:
         return node_status(
             place.member,
-            ledger=self._ledger(place.member),
-            comet=self._comet(place.member),
-            ask=lambda: self._ask(place.member),
-            look=lambda: _comet_status(self._socket(place.member)),
+            server=self._server(place.member),
+            ask=lambda: self._standing(place.member),
+            look=lambda: self._look(place.member),
             votes_with=ValidatorKeyFiles(self.folder.home(place.member).cometbft).current(),
         )
-
-
-def _own(*arguments: str) -> list[str]:
-    # -P: what lies in the present folder is not imported.
-    return [sys.executable, "-P", "-m", "shuiqiao.node.localnet.child", *arguments]
 
 
 def _comet_status(rpc_socket: Path) -> CometStatus:
     with closing(RpcClient(rpc_socket, timeout_s=_RPC_TIMEOUT_S)) as rpc:
         return CometStatus(peers=rpc.peer_count(), is_catching_up=rpc.status().is_catching_up)
-
-
-def _wait_until_it_counts(rpc_socket: Path, public_key: bytes) -> None:
-    """Return once CometBFT counts votes by a key for the next height: two heights after the block that named it."""
-    end = time.monotonic() + START_TIMEOUT_S
-    with closing(RpcClient(rpc_socket, timeout_s=_RPC_TIMEOUT_S)) as rpc:
-        while public_key not in rpc.validator_keys():
-            if time.monotonic() > end:
-                raise Unavailable(
-                    "node.validator_key_awaited",
-                    f"the ledger names the new validator key; after {START_TIMEOUT_S:g} s CometBFT does not count it",
-                    next_step="see that more than two thirds of the validators run, then give the same command again",
-                )
-            time.sleep(_POLL_S)
 
 
 def _is_catching_up(rpc_socket: Path) -> bool:

@@ -17,7 +17,7 @@ from shuiqiao.node.localnet.process import START_TIMEOUT_S, RecordedProcess, las
 from shuiqiao.node.server import serving_process
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Callable, Mapping, Sequence
 
     from shuiqiao.node.home.settings import Home
 
@@ -37,8 +37,8 @@ class ServerProcess:
         server.wait_ready()
     """
 
-    def __init__(self, home: Home, *, run: Path, passphrase: Path) -> None:
-        """run: where its record and its log lie. passphrase: the file with that of the home's keys."""
+    def __init__(self, home: Home, *, run: Path, passphrase: Path | None = None) -> None:
+        """run: where its record and its log lie. passphrase: the file with that of the home's keys, None finds it."""
         self.home = home
         self._passphrase = passphrase
         self._process = RecordedProcess(run, name=home.folder.name)
@@ -53,23 +53,39 @@ class ServerProcess:
         """Whether the process was started here."""
         return self._process.pid is not None
 
-    def start(self) -> None:
-        """Start it at the addresses of node.toml, unless the home is served already."""
+    @property
+    def is_expected(self) -> bool:
+        """Whether it was started here and not stopped since: one that is expected and does not run ended by itself."""
+        return self._process.is_expected
+
+    def last_words(self) -> str:
+        """Return the line of its log with which it ended."""
+        return self._process.last_words()
+
+    def start(self, environment: Mapping[str, str] | None = None) -> None:
+        """Start it at the addresses of node.toml, unless the home is served already.
+
+        environment: what it finds there besides what this process does.
+        """
         if self.pid is not None:
             return
         # -P: what lies in the present folder is not imported. The database is the home's own, whatever is named here.
         command = [sys.executable, "-P", "-m", "shuiqiao.cli", "serve", "--home", str(self.home.folder.absolute())]
-        self._process.start(
-            command,
-            environment={PASSPHRASE_FILE_VARIABLE: str(self._passphrase.absolute()), DATABASE_URL_VARIABLE: ""},
-        )
+        found = {DATABASE_URL_VARIABLE: "", **(environment or {})}
+        if self._passphrase is not None:
+            found[PASSPHRASE_FILE_VARIABLE] = str(self._passphrase.absolute())
+        self._process.start(command, environment=found)
 
     def wait_ready(self, *, timeout_s: float = START_TIMEOUT_S) -> None:
         """Return once it answers requests.
 
         Raises Unavailable ``node.process_ended``, ``node.process_too_slow``.
         """
-        self._process.wait_until(self._require_ready, timeout_s=timeout_s)
+        self.wait_until(self._require_ready, timeout_s=timeout_s)
+
+    def wait_until(self, look: Callable[[], object], *, timeout_s: float = START_TIMEOUT_S) -> None:
+        """Return once a look at what it does succeeds; raises as ``wait_ready``."""
+        self._process.wait_until(look, timeout_s=timeout_s)
 
     def is_ready(self) -> bool:
         """Tell whether it answers requests now."""
@@ -98,9 +114,17 @@ class ServerProcess:
     def stop(self) -> bool:
         """End it and tell whether it was one of ours; another one is left running."""
         was_ours = self.is_ours
-        self._process.ask_to_end()
-        self._process.wait_ended(timeout_s=STOP_TIMEOUT_S)
+        self.ask_to_end()
+        self.wait_ended()
         return was_ours
+
+    def ask_to_end(self) -> None:
+        """Ask it to end if it is one of ours."""
+        self._process.ask_to_end()
+
+    def wait_ended(self) -> None:
+        """Return once it has ended; one of ours that does not within its time is killed."""
+        self._process.wait_ended(timeout_s=STOP_TIMEOUT_S)
 
     def kill(self) -> None:
         """End it at once, as a crash would, if it is one of ours; raises Unavailable ``node.process_unkillable``."""

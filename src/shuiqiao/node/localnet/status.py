@@ -9,17 +9,25 @@ node judges for itself.
 
 from __future__ import annotations
 
-import base64
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import asdict, dataclass
-from itertools import permutations
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
-from shuiqiao.base.errors import IntegrityError, InvalidInput, ShuiqiaoError, next_step_shape
-from shuiqiao.ledger.checkpoints.signed_note import MAX_SIGNED_NOTE_BYTES, read_checkpoint
-from shuiqiao.ledger.engine.cometbft.consensus.application import LedgerApplication
-from shuiqiao.ledger.engine.cometbft.consensus.disagreement import proof_beyond
-from shuiqiao.node.localnet.process import RecordedProcess
+from shuiqiao.base.errors import ShuiqiaoError, next_step_shape
+from shuiqiao.client.resources.validator import (
+    JUDGE_NOTES,
+    MAX_NOTES,
+    PROOF,
+    BeginningProof,
+    SignedNote,
+    SignedNotes,
+    ValidatorStanding,
+)
+from shuiqiao.ledger.checkpoints.signed_note import read_checkpoint
+
+if TYPE_CHECKING:
+    from shuiqiao.client.http import HttpClient
+    from shuiqiao.node.localnet.server_process import ServerProcess
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -72,157 +80,97 @@ class NodeStatus:
 def node_status(
     member: str,
     *,
-    ledger: RecordedProcess,
-    comet: RecordedProcess,
-    ask: Callable[[], Mapping[str, Any]],
+    server: ServerProcess,
+    ask: Callable[[], ValidatorStanding],
     look: Callable[[], CometStatus],
     votes_with: bytes | None,
 ) -> NodeStatus:
-    """Look at a validator. ask: its ledger's control socket, look: at its CometBFT node; both may raise.
+    """Look at a validator. ask: its server, look: at its CometBFT node; both may raise.
 
     votes_with: the raw key in CometBFT's home, None where it cannot be read.
     """
-    trouble = [
-        Trouble(code=code, message=f"{process.name} ended; last in its log: {process.last_words() or 'nothing'}")
-        for process, code in ((ledger, "node.ledger_down"), (comet, "node.cometbft_down"))
-        if process.is_expected and process.pid is None
-    ]
-    told: Mapping[str, Any] = {}
-    node = _UNKNOWN
+    if server.pid is None:
+        return NodeStatus(node=member, running=False, trouble=tuple(_ended(member, server)))
     try:
-        told = ask() if ledger.pid is not None else {}
-        node = look() if comet.pid is not None else _UNKNOWN
+        told = ask()
     except ShuiqiaoError as error:
-        trouble.append(Trouble(code=error.code, message=error.message))
-    note = told.get("note", {})
+        return NodeStatus(node=member, running=False, trouble=(Trouble(code=error.code, message=error.message),))
+    trouble = [*_told_trouble(told, votes_with=votes_with)]
+    node = _UNKNOWN
+    if told.is_node_running:
+        try:
+            node = look()
+        except ShuiqiaoError as error:
+            trouble.append(Trouble(code=error.code, message=error.message))
     return NodeStatus(
         node=member,
-        running=ledger.pid is not None and comet.pid is not None,
+        running=told.is_node_running,
         catching_up=node.is_catching_up,
-        height=told.get("height", 0),
-        blocks=told.get("blocks", 0),
-        size=told.get("size", 0),
-        root=told.get("root", ""),
-        note_size=note.get("size", 0),
-        cosigners=tuple(note.get("cosigners", ())),
+        height=told.height,
+        blocks=told.blocks,
+        size=told.size,
+        root=told.root,
+        note_size=told.note_size,
+        cosigners=told.cosigners,
         peers=node.peers,
-        trouble=(*trouble, *_told_trouble(told, votes_with=votes_with)),
+        trouble=tuple(trouble),
     )
 
 
-def _told_trouble(told: Mapping[str, Any], *, votes_with: bytes | None) -> Iterator[Trouble]:
-    named = told.get("validator_key")
-    if named and (votes_with or b"").hex() != named:
+def _ended(member: str, server: ServerProcess) -> Iterator[Trouble]:
+    if server.is_expected:
+        words = server.last_words() or "nothing"
+        yield Trouble(code="node.ledger_down", message=f"the server of {member} ended; its last words: {words}")
+
+
+def _told_trouble(told: ValidatorStanding, *, votes_with: bytes | None) -> Iterator[Trouble]:
+    if not told.is_node_running:
+        why = "it does not answer" if told.node_ended is None else told.node_ended.message
+        yield Trouble(code="node.cometbft_down", message=f"the CometBFT node of {told.member} does not run: {why}")
+    if told.validator_key and (votes_with or b"").hex() != told.validator_key:
         yield Trouble(
             code="node.validator_key_differs",
-            message=f"the ledger names the validator key {named}, and this node votes with another: its votes do not "
-            "count; shuiqiao network rotate-key goes on where it was interrupted",
+            message=f"the ledger names the validator key {told.validator_key}, and this node votes with another: its "
+            "votes do not count; shuiqiao network rotate-key goes on where it was interrupted",
         )
-    for validator, reason in told.get("named", {}).items():
+    for validator, reason in told.named.items():
         yield Trouble(code="node.validator_named", message=f"{validator} contradicts this log: {reason}")
-    for fault in told.get("faults", ()):
+    for fault in told.faults:
         yield Trouble(code="node.connection_fault", message=fault)
 
 
-MAX_PROOF = 66
-"""Hashes of the longest proof that a node is handed."""
-
-Ask = Callable[[str, Mapping[str, Any]], Mapping[str, Any]]
-"""Put a question to a validator's ledger process; raises any ShuiqiaoError."""
-
-
-def answer_comparison(application: LedgerApplication, question: Mapping[str, Any]) -> dict[str, Any] | None:
-    """Answer what ``compare`` asks of one node; None for another question.
-
-    ``words``: what this node signed or holds signed, and how far it is. ``prove``: that a log of so many leaves, whose
-    root is told, begins a note's. ``hear``: judge a note; a reason why this node stops is in the answer. Raises
-    InvalidInput ``node.question_malformed``, ``ledger.size_unknown``.
-    """
-    match question.get("act"):
-        case "words":
-            head, _ = application.app_state.copy.view()
-            return {"size": head.size, "notes": [_text(note) for note in _notes(application)]}
-        case "prove":
-            note = read_checkpoint(_bytes(question.get("note")))
-            shown = proof_beyond(application.app_state.copy, size=_size(question.get("size")), note=note)
-            return {"proof": [_text(item) for item in shown]}
-        case "hear":
-            proof = question.get("proof")
-            if not isinstance(proof, list) or len(proof) > MAX_PROOF:
-                raise _malformed("a proof")
-            return _judged(application, _bytes(question.get("note")), proof=[_bytes(item) for item in proof])
-        case _:
-            return None
-
-
-def _judged(application: LedgerApplication, note: bytes, *, proof: list[bytes]) -> dict[str, Any]:
-    try:
-        application.judge_note(note, proof=proof)
-    except IntegrityError as error:
-        return {"code": error.code, "message": error.message}
-    return {"code": ""}
-
-
-def _notes(application: LedgerApplication) -> Iterator[bytes]:
-    try:
-        statement = application.statement()
-    except ShuiqiaoError:
-        # Not confirmed yet, or stopped: what it signed before still counts.
-        statement = b""
-    if statement:
-        yield statement
-    confirmed = application.checkpoint()
-    if confirmed is not None:
-        yield confirmed.note
-
-
-def compare(members: Iterable[str], *, ask: Ask) -> dict[str, Trouble]:
+def compare(clients: Mapping[str, HttpClient], *, standings: Mapping[str, ValidatorStanding]) -> dict[str, Trouble]:
     """Bring every running validator's signed notes to every other; return why each one stopped that had to."""
-    signed: dict[str, Mapping[str, Any]] = {}
-    for member in members:
-        try:
-            signed[member] = ask(member, {"act": "words"})
-        except ShuiqiaoError:
-            # It is down, which its own status tells.
-            continue
     found: dict[str, Trouble] = {}
-    for sender, receiver in permutations(signed, 2):
-        for note in signed[sender]["notes"]:
-            trouble = _bring(note, sender=sender, receiver=receiver, size=signed[receiver]["size"], ask=ask)
-            if trouble is not None:
-                found[receiver] = trouble
+    for receiver, standing in standings.items():
+        notes = [
+            note
+            for sender, other in standings.items()
+            if sender != receiver
+            for note in _shown(other, client=clients[sender], size=standing.size)
+        ]
+        if not notes:
+            continue
+        try:
+            judged = clients[receiver].perform(JUDGE_NOTES, SignedNotes(notes=tuple(notes[:MAX_NOTES])))
+        except ShuiqiaoError:
+            # It went away meanwhile: the next comparison tells.
+            continue
+        if judged.trouble is not None:
+            found[receiver] = Trouble(code=judged.trouble.code, message=judged.trouble.message)
     return found
 
 
-def _bring(note: str, *, sender: str, receiver: str, size: int, ask: Ask) -> Trouble | None:
-    try:
-        is_longer = read_checkpoint(_bytes(note)).size > size > 0
-        proof = ask(sender, {"act": "prove", "size": size, "note": note})["proof"] if is_longer else []
-        found = ask(receiver, {"act": "hear", "note": note, "proof": proof})
-    except ShuiqiaoError:
-        # Away by now, or already further: the next comparison tells.
-        return None
-    return Trouble(code=found["code"], message=found["message"]) if found["code"] else None
-
-
-def _text(data: bytes) -> str:
-    return base64.b64encode(data).decode()
-
-
-def _bytes(value: object) -> bytes:
-    if not isinstance(value, str) or len(value) > 2 * MAX_SIGNED_NOTE_BYTES:
-        raise _malformed("bytes")
-    try:
-        return base64.b64decode(value, validate=True)
-    except ValueError as error:
-        raise _malformed("base64") from error
-
-
-def _size(value: object) -> int:
-    if not isinstance(value, int) or isinstance(value, bool) or value < 0:
-        raise _malformed("a size")
-    return value
-
-
-def _malformed(what: str) -> InvalidInput:
-    return InvalidInput("node.question_malformed", f"a comparison's question holds something that is not {what}")
+def _shown(sender: ValidatorStanding, *, client: HttpClient, size: int) -> Iterator[SignedNote]:
+    """Return what a validator signed, each with the proof that leads to it from a log of so many leaves."""
+    for note in sender.notes:
+        try:
+            told = read_checkpoint(bytes.fromhex(note)).size
+            proof: tuple[str, ...] = ()
+            if told > size > 0:
+                parameters = {"size": size, "new_size": told}
+                proof = client.get(PROOF, parameters=parameters).read_as(BeginningProof).hashes
+            yield SignedNote(note=note, proof=proof)
+        except ShuiqiaoError:
+            # It went away by now: the next comparison tells.
+            continue

@@ -57,7 +57,7 @@ def test_two_roots_at_one_size_are_named_with_both():
 
 
 def test_what_ended_is_told_with_its_last_words():
-    trouble = (Trouble(code="node.ledger_down", message="bureau.ledger ended; last in its log: ended: no space"),)
+    trouble = (Trouble(code="node.ledger_down", message="bureau ended; last in its log: error node.x: no space"),)
     nodes = standings(bureau={"running": False, "trouble": trouble})
     [told] = explain_own(nodes[0])
     assert (told.ok, told.code, told.says) == (False, "node.ledger_down", trouble[0].message)

@@ -166,6 +166,19 @@ def test_without_a_passphrase_each_home_gets_its_own(tmp_path):
     folder = NetworkFolder(tmp_path / "net")
     found = {folder.home(name).passphrase.read_bytes() for name in made.members}
     assert len(found) == 2
+    # A server refuses a passphrase that lies in its home.
+    assert not any((folder.home(name).keys / "passphrase").exists() for name in made.members)
+
+
+def test_each_validator_listens_where_nobody_else_does_and_knows_the_others(tmp_path):
+    make(tmp_path / "net", validators=2)
+    folder = NetworkFolder(tmp_path / "net")
+    found = {name: load_settings(folder.home(name)) for name in ("bureau", "bank-1")}
+    plan = load_plan(folder)
+    ports = [str(place.p2p_port) for place in plan.validators] + [str(relay.port) for relay in plan.relays]
+    ports += [each.rpartition(":")[2] for one in found.values() for each in (one.listen, one.peer_listen)]
+    assert len(set(ports)) == len(ports) == 7
+    assert found["bank-1"].peers == {"bureau": f"http://{found['bureau'].peer_listen}"}
 
 
 def test_a_folder_in_use_is_left_alone(tmp_path):

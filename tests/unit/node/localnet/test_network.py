@@ -44,5 +44,5 @@ def test_a_home_that_cannot_be_opened_is_told_with_its_code(folder, put_plan):
     finally:
         network.stop()
     assert [each.code for each in node.trouble] == ["node.ledger_down"]
-    assert "node.passphrase_missing" in node.trouble[0].message
+    assert "node.home_missing" in node.trouble[0].message
     assert network.status().nodes[0].trouble == ()

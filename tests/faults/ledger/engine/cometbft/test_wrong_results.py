@@ -66,7 +66,7 @@ def hear_confirmed(consortium, application):
     other = consortium.ledgers["node0"]
     size = application.app_state.copy.head.size
     note = other.application.extensions.wait_for(size, timeout_s=PATIENCE_S)
-    proof = proof_beyond(other.application.app_state.copy, size=min(size, note.size), note=note)
+    proof = proof_beyond(other.application.app_state.copy, size=min(size, note.size), new_size=note.size)
     application.judge_note(note.note, proof=proof)
 
 

@@ -102,12 +102,12 @@ class Disagreement:
         return None
 
 
-def proof_beyond(copy: LedgerCopy, *, size: int, note: Checkpoint) -> tuple[bytes, ...]:
-    """Return what shows, with a larger note of this log, which root its first leaves have (``fork_evidence``).
+def proof_beyond(copy: LedgerCopy, *, size: int, new_size: int) -> tuple[bytes, ...]:
+    """Return what shows, with a note of this log of more leaves, which root its first leaves have (``fork_evidence``).
 
     Raises InvalidInput ``ledger.size_unknown`` beyond this log.
     """
-    path = copy.consistency_proof(old_size=size, new_size=note.size)
+    path = copy.consistency_proof(old_size=size, new_size=new_size)
     return (copy.root_at(size), *path) if path and size.bit_count() == 1 else path
 
 

@@ -15,7 +15,6 @@ from shuiqiao.base.durable import Disk
 from shuiqiao.base.errors import IntegrityError, ShuiqiaoError, Unavailable
 from shuiqiao.base.ids import MemberId
 from shuiqiao.ledger.checkpoints.cosignature import sign_cosignature
-from shuiqiao.ledger.checkpoints.signed_note import Checkpoint
 from shuiqiao.ledger.engine.cometbft.consensus.disagreement import MAX_NAMED, Disagreement, own_statement, proof_beyond
 from shuiqiao.ledger.engine.cometbft.consensus.extensions import Cosigner, Tip, VoteExtensions
 from shuiqiao.ledger.log.tree import consistency_path, leaf_hashes, root_from_reader
@@ -143,7 +142,7 @@ def test_a_larger_note_of_the_quorum_shows_by_a_proof_that_ours_is_another(court
         def root_at(self, at):
             return root_from_reader(hashes, size=at, hash_name=name)
 
-    proof = proof_beyond(Log(), size=size, note=Checkpoint(origin="", size=20, root=root, note=note))
+    proof = proof_beyond(Log(), size=size, new_size=20)
 
     def hear_with(own, given):
         at = tip(roster, size=size, root=own)

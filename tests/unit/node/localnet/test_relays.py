@@ -1,4 +1,4 @@
-"""The relays between validators: cut, and healed; a process that is asked for no such thing."""
+"""The relays between validators: cut, and healed; a process of none."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ import sys
 import threading
 
 from patience import PATIENCE_S
-from shuiqiao.node.localnet.child import RelayBoard
+from shuiqiao.node.localnet.relays import RelayBoard
 
 
 def echo_at(port):
@@ -52,10 +52,8 @@ def test_cut_members_reach_each_other_and_nobody_else(folder, put_plan):
         listener.close()
 
 
-def test_a_process_that_there_is_none_of_ends_with_words():
-    command = [sys.executable, "-m", "shuiqiao.node.localnet.child", "paxos"]
+def test_relays_of_no_network_end_with_words(tmp_path):
+    command = [sys.executable, "-m", "shuiqiao.node.localnet.relays", str(tmp_path)]
     done = subprocess.run(command, capture_output=True, text=True, check=False)
-    assert (done.returncode, done.stderr) == (
-        1,
-        "ended: node.process_unknown: there is no process 'paxos'\n",
-    )
+    assert done.returncode == 1
+    assert done.stderr.startswith("ended: node.network_missing: ")
