@@ -61,18 +61,19 @@ def firm_with_all(world, key, taxpayer):
 def place(request, world, firms):
     """A door, and a session of each enterprise at it."""
     mine, other = firms
+    document = world.bureau.document("public")
     if request.param == "bureau":
         with mine.device.at_bureau() as one, other.device.at_bureau() as two:
-            yield SimpleNamespace(name="bureau", asked=world.bureau, sessions=(one, two))
+            yield SimpleNamespace(name="bureau", asked=world.bureau, sessions=(one, two), document=document)
     else:
         address = world.bank_address
         with mine.device.at_bank(address, consent=mine.consent) as one:
             with other.device.at_bank(address, consent=other.consent) as two:
-                yield SimpleNamespace(name="bank", asked=world.bank, sessions=(one, two))
+                yield SimpleNamespace(name="bank", asked=world.bank, sessions=(one, two), document=document)
 
 
 def operations(place, *permissions):
-    for path, methods in place.asked.document("public")["paths"].items():
+    for path, methods in place.document["paths"].items():
         for method, operation in methods.items():
             if operation[PERMISSION_FIELD] in permissions:
                 yield method.upper(), path, operation
@@ -159,7 +160,7 @@ def test_no_act_names_whose_it_is_but_by_signed_bytes(place):
         "disputes": {"dispute"},
         "applications": {"amount_fen", "other_debt_fen", "industry", "province"},
     }
-    schemas = place.asked.document("public")["components"]["schemas"]
+    schemas = place.document["components"]["schemas"]
     found = {}
     for method, path, operation in operations(place, *OWN):
         if method == "POST":
@@ -176,7 +177,7 @@ def test_an_enterprise_has_no_other_route(place):
 
 
 def all_permissions(place):
-    document = place.asked.document("public")
+    document = place.document
     found = {each[PERMISSION_FIELD] for methods in document["paths"].values() for each in methods.values()}
     return found - OWN - {OPEN, ANY_CALLER}
 
