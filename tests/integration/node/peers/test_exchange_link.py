@@ -2,19 +2,33 @@
 
 from __future__ import annotations
 
-from contextlib import ExitStack
+from contextlib import ExitStack, contextmanager
 from types import SimpleNamespace
 
 import msgspec
 import pytest
 
-from consortium_world import INVOICES, ITEMS, NAME, PERIOD, PRODUCT, REGULATOR, TAXPAYER, ConsortiumWorld
+from consortium_world import (
+    INVOICES,
+    ITEMS,
+    NAME,
+    PERIOD,
+    PRODUCT,
+    REGULATOR,
+    TAXPAYER,
+    ConsortiumWorld,
+    LossyEngine,
+    outbox_over,
+)
 from peers_world import free_port, served_door
 from shuiqiao.base.errors import Conflict, Denied, ShuiqiaoError, Unavailable
-from shuiqiao.consent.service import find_grant
+from shuiqiao.client.resources.consents import ConsentStatement
+from shuiqiao.consent.service import ConsentFile, find_grant
+from shuiqiao.consent.store import ConsentStore
 from shuiqiao.exchange.model import DataRequest
+from shuiqiao.node.operations import enterprises
 from shuiqiao.node.peers.delivery import DeliveryStore
-from shuiqiao.node.peers.exchange_link import artefact_body, opening_body, relay_body
+from shuiqiao.node.peers.exchange_link import artefact_body, opening_body
 from shuiqiao.node.peers.message import Act
 
 
@@ -42,6 +56,17 @@ def doors(request, tmp_path):
     opened = Doors(tmp_path, request.param)
     with opened.stack:
         yield opened
+
+
+@contextmanager
+def cut_off(bank):
+    """Lose what a bank hands to the ledger."""
+    file = bank.consent_file
+    lossy = outbox_over(LossyEngine(bank.engine, reaches_the_ledger=False), bank)
+    store = ConsentStore(bank.database, cipher=bank.cipher)
+    bank.__dict__["consent_file"] = ConsentFile(submitter=lossy, store=store, suite=bank.suite)
+    yield
+    bank.__dict__["consent_file"] = file
 
 
 def consent_kept_at_the_bureau(world):
@@ -83,9 +108,11 @@ def test_an_artefact_a_request_a_relay_and_an_opening_cross_over_http(doors):
     assert received.tables["invoice_issued"].num_rows == INVOICES
     assert [entry.recipient for entry in bureau.provider.usage_account(TAXPAYER)] == [bank.member]
 
-    # What the enterprise signs, a bank hands on; the bureau answers nothing from then on.
+    # What the enterprise signs, a bank hands on to the bureau where its own way to the ledger is closed; the bureau
+    # answers nothing from then on.
     pause = world.enterprise.pause(consent, now_ms=world.clock.now_ms())
-    bank.deliveries.send(bureau.member, Act.RELAY, relay_body(pause.raw))
+    with cut_off(bank), pytest.raises(Unavailable):
+        enterprises.relay_statement(bank, ConsentStatement(transaction=pause.raw.hex()))
     bank.deliveries.deliver_due()
     assert find_grant(bureau.engine.state(), consent).status == "paused"
     bank.catch_up_with(bureau)
