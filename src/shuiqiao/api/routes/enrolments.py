@@ -5,6 +5,9 @@ Enrolling and getting a key back need no token: the code is what is shown, and f
 
 from __future__ import annotations
 
+import re
+from typing import Final
+
 from shuiqiao.api.access import OPEN
 from shuiqiao.api.door import Running
 from shuiqiao.api.journaling import journaled
@@ -14,6 +17,9 @@ from shuiqiao.node.operations import enterprises
 
 enrolments = Routes("enrolments")
 
+_NUMBER: Final = re.compile(r"[0-9A-Za-z_-]{1,32}")
+"""What an entry of the journal may name; whatever else was sent is refused, and named in no entry."""
+
 _SHOWN = ("consent.code_wrong", "node.role_wrong")
 
 
@@ -22,7 +28,8 @@ _SHOWN = ("consent.code_wrong", "node.role_wrong")
 )
 def issue_code(order: api.CodeOrder, running: Running, caller: Caller) -> api.OneTimeCode:
     """Issue a one-time code for a taxpayer whose legal representative was identified; it is told once."""
-    with journaled(running, caller, act="enrolments.issue_code", subject=f"taxpayer/{order.taxpayer}"):
+    number = order.taxpayer if _NUMBER.fullmatch(order.taxpayer) else ""
+    with journaled(running, caller, act="enrolments.issue_code", subject=f"taxpayer/{number}"):
         return enterprises.issue_code(running.institution, order)
 
 
