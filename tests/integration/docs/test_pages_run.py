@@ -251,8 +251,9 @@ def test_every_block_of_a_page_runs_as_it_is_pasted(page, shelf, reader, request
     prepare(page, shelf, reader.folder, request)
     ports = FreePorts()
     for kind, name, body in blocks(page):
-        if "$ wget " in body and shutil.which("wget") is None:
-            absent(f"wget is not installed, with which {name} copies")
+        for program in ("wget", "curl"):
+            if re.search(rf"\b{program} -", body) and shutil.which(program) is None:
+                absent(f"{program} is not installed, with which {name} copies or asks")
         if f"$ {DEMO}\n" in body:
             lay(request.getfixturevalue("demo"), reader.folder / "demo-out")
         elif name not in ELSEWHERE:
