@@ -162,7 +162,6 @@ def _speak_up(sandbox: Sandbox, found: Sequence[InstitutionStatus], *, started: 
                 say(f"{each.member:12} {user.user:24} {user.password}{factor}")
     say()
     say(f"accounts     {sandbox.folder.accounts}")
-    say(f"passphrase   {sandbox.folder.passphrase}  (SHUIQIAO_PASSPHRASE_FILE)")
     say(f"stop         shuiqiao sandbox down --dir {sandbox.folder.folder}")
 
 

@@ -70,9 +70,8 @@ def test_every_role_has_a_user_who_may_do_what_the_role_may(sandbox):
 
 
 def test_what_opens_the_homes_and_the_accounts_is_the_owners_alone(sandbox):
-    for path in (sandbox.folder.accounts, sandbox.folder.passphrase):
+    for path in (sandbox.folder.accounts, *(sandbox.folder.home(name).passphrase for name in MEMBERS)):
         assert stat.S_IMODE(path.stat().st_mode) == 0o600
-    assert not list((sandbox.folder.folder / "homes").rglob("passphrase"))
 
 
 def test_up_again_starts_nothing_and_says_so(sandbox, capsys):
@@ -110,9 +109,10 @@ def test_a_server_that_died_is_told_and_started_again(sandbox):
 
 
 def test_down_ends_what_was_started_here_and_nothing_else(sandbox, monkeypatch):
-    sandbox.server("bank-south").stop()
+    sandbox.server("bank-south").ask_to_end()
+    sandbox.server("bank-south").wait_ended()
     home = sandbox.folder.home("bank-south")
-    elsewhere = start_server(home, SHUIQIAO_PASSPHRASE_FILE=str(sandbox.folder.passphrase))
+    elsewhere = start_server(home)
     try:
         read_listening(elsewhere)
         assert sandbox.start(clock=SystemClock(), progress=no_progress) == ()

@@ -32,15 +32,14 @@ class ServerProcess:
 
     ::
 
-        server = ServerProcess(Home(Path("net/homes/bureau")), run=Path("net/run"), passphrase=Path("net/passphrase"))
+        server = ServerProcess(Home(Path("net/homes/bureau")), run=Path("net/run"))
         server.start()
         server.wait_ready()
     """
 
-    def __init__(self, home: Home, *, run: Path, passphrase: Path | None = None) -> None:
-        """run: where its record and its log lie. passphrase: the file with that of the home's keys, None finds it."""
+    def __init__(self, home: Home, *, run: Path) -> None:
+        """run: where its record and its log lie."""
         self.home = home
-        self._passphrase = passphrase
         self._process = RecordedProcess(run, name=home.folder.name)
 
     @property
@@ -69,11 +68,12 @@ class ServerProcess:
         """
         if self.pid is not None:
             return
-        # -P: what lies in the present folder is not imported. The database is the home's own, whatever is named here.
+        # -P: what lies in the present folder is not imported. Database and passphrase are the home's own, whatever is
+        # named here, but for a passphrase that it has nowhere.
         command = [sys.executable, "-P", "-m", "shuiqiao.cli", "serve", "--home", str(self.home.folder.absolute())]
         found = {DATABASE_URL_VARIABLE: "", **(environment or {})}
-        if self._passphrase is not None:
-            found[PASSPHRASE_FILE_VARIABLE] = str(self._passphrase.absolute())
+        if self.home.passphrase.is_file():
+            found[PASSPHRASE_FILE_VARIABLE] = str(self.home.passphrase)
         self._process.start(command, environment=found)
 
     def wait_ready(self, *, timeout_s: float = START_TIMEOUT_S) -> None:
@@ -110,13 +110,6 @@ class ServerProcess:
                 return client.get("/home/status").read_as(HomeStatus)
         except ShuiqiaoError:
             return None
-
-    def stop(self) -> bool:
-        """End it and tell whether it was one of ours; another one is left running."""
-        was_ours = self.is_ours
-        self.ask_to_end()
-        self.wait_ended()
-        return was_ours
 
     def ask_to_end(self) -> None:
         """Ask it to end if it is one of ours."""

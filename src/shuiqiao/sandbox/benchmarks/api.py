@@ -157,13 +157,11 @@ def measure_followers(sandbox: Sandbox, *, missed: int, work: Path, progress: Pr
     return CopyingRates(in_process=in_process, over_http=over_http)
 
 
-def _passphrase(place: SandboxFolder) -> bytes:
-    return read_passphrase(place.passphrase)
-
-
 def _opened(place: SandboxFolder) -> Institution:
     around = Dependencies(clock=SystemClock(), entropy=system_entropy)
-    return Institution.open(place.home(BUREAU), dependencies=around, passphrase=_passphrase(place))
+    return Institution.open(
+        place.home(BUREAU), dependencies=around, passphrase=read_passphrase(place.home(BUREAU).passphrase)
+    )
 
 
 def _fill(bureau: Institution, count: int) -> None:
@@ -203,7 +201,8 @@ def _anchors(bureau: Institution) -> Iterator[bytes]:
 def _copied_over_http(place: SandboxFolder, bureau: Institution, *, height: int, folder: Path) -> float:
     """Return transactions a second that a member copies from the bureau's server."""
     member = BANKS[0]
-    settings, keys = load_settings(place.home(member)), load_keys(place.home(member), passphrase=_passphrase(place))
+    home = place.home(member)
+    settings, keys = load_settings(home), load_keys(home, passphrase=read_passphrase(home.passphrase))
     signer = MessageSigner(
         member=member,
         network=bureau.parameters.network,
@@ -274,17 +273,12 @@ def _read_load(sandbox: Sandbox, bench: ApiBench) -> Mapping[str, object]:
 
 
 def _reading_clients(sandbox: Sandbox) -> Iterator[HttpClient]:
-    """Return a client for each user of each institution who may read the ledger and needs no second factor."""
-    status = {each.member: each.url for each in sandbox.status()}
+    """Return a client of each institution, logged in as its operator, who may read the ledger."""
     for accounts in sandbox.folder.load_accounts():
-        for user in accounts.users:
-            if user.user in _READERS and not user.second_factor:
-                with HttpClient(status[accounts.member]) as door:
-                    token = token_of(door, user, clock=SystemClock())
-                yield HttpClient(status[accounts.member], token=token)
-
-
-_READERS: Final = frozenset({"operator", "governance_officer", "internal_auditor"})
+        url = sandbox.url(accounts.member)
+        with HttpClient(url) as door:
+            token = token_of(door, accounts.with_role("operator"), clock=SystemClock())
+        yield HttpClient(url, token=token)
 
 
 def _read(client: HttpClient, number: int, *, waits: list[float], ending: threading.Event) -> None:

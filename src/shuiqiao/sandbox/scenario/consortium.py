@@ -3,7 +3,7 @@
 All are real nodes in one process: each runs its own engine over its own files, and they know each other by the genesis
 alone. With the embedded engine the bureau writes and the others follow; with CometBFT each has a node beside it on
 loopback, and those with a vote decide together. Homes get a random passphrase each, kept beside the home as ``init``
-does, or one that is given. The same homes are served by processes of their own where they know each other's addresses
+does. The same homes are served by processes of their own where they know each other's addresses
 (``sandbox/servers``).
 """
 
@@ -156,14 +156,10 @@ def create_consortium(
     clock: Clock,
     entropy: Entropy,
     engine: RunEngine = EMBEDDED,
-    passphrase: bytes | None = None,
     servers: Mapping[MemberId, ServerAddresses] | None = None,
     cost: PassphraseCost = STRONG_COST,
 ) -> PreparedConsortium:
-    """Make every home under ``folder/homes``; nothing is started.
-
-    passphrase: of all homes, None makes one for each. servers: where each home is served, None where none is.
-    """
+    """Make every home under ``folder/homes``; nothing is started. servers: where each is served, None where none is."""
     suite = get_suite(suite_name)
     seeds = {founder.member: MemberSeeds.generate(entropy) for founder in FOUNDERS}
     validators = VOTING_ORDER[: engine.validators]
@@ -193,7 +189,7 @@ def create_consortium(
             settings=_settings(founder, suite=suite_name, network=network, servers=servers or {}),
             genesis=encoded,
             seeds=seeds[founder.member],
-            passphrase=passphrase,
+            passphrase=None,
             entropy=entropy,
             cost=cost,
         )

@@ -14,6 +14,7 @@ from shuiqiao.crypto.keyfile import PassphraseCost
 from shuiqiao.node.accounts.model import ENTERPRISE_ROLE, Principal, check_permissions, permissions_of, roles_of
 from shuiqiao.node.accounts.opening import HomeAccounts, open_accounts
 from shuiqiao.node.accounts.second_factor import code_at
+from shuiqiao.node.home.keys import read_passphrase
 from shuiqiao.node.home.settings import load_settings
 from shuiqiao.sandbox.servers.folder import Account, InstitutionAccounts
 
@@ -34,15 +35,15 @@ _PASSWORD_BYTES: Final = 15
 _STEP_MS: Final = 30 * MS_PER_SECOND
 
 
-def make_accounts(home: Home, *, passphrase: bytes, clock: Clock, entropy: Entropy) -> InstitutionAccounts:
-    """Make the users of a home that has none, and return how each logs in.
+def make_accounts(home: Home, *, clock: Clock, entropy: Entropy) -> InstitutionAccounts:
+    """Make the users of a home that has none and its passphrase beside it, and return how each logs in.
 
-    Raises Denied ``node.users_exist``, what ``open_accounts`` raises::
+    Raises Denied ``node.users_exist``, what ``read_passphrase`` and ``open_accounts`` raise::
 
-        accounts = make_accounts(home, passphrase=secret, clock=SystemClock(), entropy=system_entropy)
+        accounts = make_accounts(home, clock=SystemClock(), entropy=system_entropy)
         accounts.with_role("credit_officer").password
     """
-    settings = load_settings(home)
+    settings, passphrase = load_settings(home), read_passphrase(home.passphrase)
     with open_accounts(home, passphrase=lambda: passphrase, clock=clock, cost=COST) as accounts:
         making = _Making(accounts, role=settings.role, clock=clock, entropy=entropy)
         users = making.users()

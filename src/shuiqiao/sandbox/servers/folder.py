@@ -3,9 +3,8 @@
 ```
 DIR/sandbox.json     what was made (this file's plan), written last
 DIR/accounts.json    users, passwords and second factors of every institution, its owner's alone
-DIR/passphrase       opens the keys of every home, its owner's alone
 DIR/genesis.json     the public genesis            DIR/data/   what was generated, tax/ for the bureau to take in
-DIR/homes/<member>/  one home per institution      DIR/run/    process ids and logs
+DIR/homes/<member>/  one home per institution, its passphrase beside it      DIR/run/    process ids and logs
 ```
 """
 
@@ -87,11 +86,6 @@ class SandboxFolder:
     def accounts(self) -> Path:
         """The log-ins of every institution."""
         return self.folder / "accounts.json"
-
-    @property
-    def passphrase(self) -> Path:
-        """What opens the keys of every home."""
-        return self.folder / "passphrase"
 
     @property
     def genesis(self) -> Path:

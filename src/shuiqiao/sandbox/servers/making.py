@@ -5,7 +5,6 @@ Nothing is started. The plan is written last: a folder in which it is missing wa
 
 from __future__ import annotations
 
-import base64
 import os
 from dataclasses import dataclass
 from datetime import UTC, date, datetime, timedelta
@@ -34,7 +33,6 @@ if TYPE_CHECKING:
 
 DEFAULT_TAXPAYERS: Final = 200
 DEFAULT_SEED: Final = 1
-_PASSPHRASE_BYTES = 32
 _HOST = "127.0.0.1"
 
 
@@ -108,15 +106,12 @@ def make_sandbox(
         folder.run.mkdir(mode=OWNER_ONLY_FOLDER, parents=True)
         progress("generate the data 生成数据", 0, None)
         data = synthetic_data(folder.data, taxpayers=taxpayers, seed=seed, as_of=as_of_day(clock.now_ms()))
-        passphrase = base64.urlsafe_b64encode(entropy(_PASSPHRASE_BYTES))
-        replace_file(folder.passphrase, passphrase + b"\n")
         progress("make homes 建立主目录", 0, None)
         prepared = create_consortium(
             folder.folder,
             suite_name=suite,
             clock=clock,
             entropy=entropy,
-            passphrase=passphrase,
             servers=_addresses(),
             cost=cost,
         )
@@ -126,7 +121,7 @@ def make_sandbox(
         for founder in FOUNDERS:
             progress("make users 建立用户", len(found), len(FOUNDERS))
             home = folder.home(founder.member)
-            found.append(make_accounts(home, passphrase=passphrase, clock=clock, entropy=entropy))
+            found.append(make_accounts(home, clock=clock, entropy=entropy))
         folder.save_accounts(tuple(found))
         plan = SandboxPlan(
             suite=suite.value,

@@ -74,10 +74,7 @@ class Sandbox:
         """Read the plan; raises what ``load_plan`` raises."""
         self.folder = folder
         self.plan = folder.load_plan()
-        self.servers = {
-            member: ServerProcess(folder.home(member), run=folder.run, passphrase=folder.passphrase)
-            for member in self.plan.members
-        }
+        self.servers = {member: ServerProcess(folder.home(member), run=folder.run) for member in self.plan.members}
         self.taken: TakenIn | None = None
         """What became of the bureau's data, where this object had it taken in."""
         self.taken_s = 0.0
@@ -126,9 +123,13 @@ class Sandbox:
                 member for member, server in self.servers.items() if not server.is_ours and server.pid is not None
             ]
             ours = [member for member, server in self.servers.items() if server.is_ours]
-            # The bureau is named first, and orders what the others hand in until they ended.
-            for server in reversed(self.servers.values()):
-                server.stop()
+            # The bureau orders what the others hand in until they ended.
+            followers = [server for member, server in self.servers.items() if member != BUREAU]
+            for together in (followers, [self.servers[BUREAU]]):
+                for server in together:
+                    server.ask_to_end()
+                for server in together:
+                    server.wait_ended()
         return tuple(ours), tuple(others)
 
     def status(self) -> tuple[InstitutionStatus, ...]:
